@@ -1,0 +1,138 @@
+"""The frozen values that pass from room to room: NumPy arrays and plain facts, nothing of torch or matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+import numpy as np
+
+from kernelviz.errors import UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array: TypeAlias = NDArray[Any]
+
+WeightsSource: TypeAlias = Literal["cache", "bundled", "hub", "url", "file", "random"]
+View: TypeAlias = Literal["auto", "rgb", "sum", "norm", "channels", "matrix"]
+Sort: TypeAlias = Literal["index", "norm", "mean", "max", "std"]
+Recipe: TypeAlias = Mapping[str, Any]
+
+VIEWS: tuple[str, ...] = get_args(View)
+SORTS: tuple[str, ...] = get_args(Sort)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where the numbers of a network came from.
+
+    ``name`` says it for people (a file's name, a package and its version, the seed); ``sha256`` is that of the file's
+    bytes, None where there is no file.
+    """
+
+    source: WeightsSource
+    name: str
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """The model behind a value: which network, which weights, on what it ran.
+
+    ``stem`` is the part of a file's name that tells this model and its weights from others; ``preprocessing`` is what the
+    network expects of an image; ``versions`` are those of the libraries that computed.
+    """
+
+    model: str
+    label: str
+    stem: str
+    params: int
+    weights: Weights | None = None
+    tag: str | None = None
+    licence: str | None = None
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "cpu"
+    versions: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def as_recipe(self) -> dict[str, Any]:
+        """The part of a recipe or a JSON document called ``model``."""
+        weights = self.weights
+        return {
+            "name": self.model,
+            "tag": self.tag,
+            "licence": self.licence,
+            "params": self.params,
+            "weights": None
+            if weights is None
+            else {"source": weights.source, "name": weights.name, "sha256": weights.sha256},
+        }
+
+
+@dataclass(frozen=True)
+class ConvLayer:
+    """A convolution of a network, by its dotted ``named_modules`` path; axes in the module's own rank (1, 2 or 3).
+
+    ``padding`` is one number an axis, or ``"same"``. ``weight_shape`` is the stored weight's own shape.
+    """
+
+    name: str
+    kind: str
+    in_channels: int
+    out_channels: int
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...] | Literal["same"]
+    dilation: tuple[int, ...]
+    groups: int
+    bias: bool
+    transposed: bool
+    weight_shape: tuple[int, ...]
+    params: int
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether each kernel reads one channel of several."""
+        return self.groups > 1 and self.groups == self.in_channels
+
+
+@dataclass(frozen=True)
+class KernelBank:
+    """All kernels of one layer: ``weight`` is (out_channels, in_channels / groups, *kernel_size).
+
+    Kernel i makes output channel i. ``layer`` and ``source`` are None for a plain array. ``notes`` tell what is odd.
+    """
+
+    weight: Array
+    layer: ConvLayer | None = None
+    source: Source | None = None
+    groups: int = 1
+    notes: tuple[str, ...] = ()
+
+
+def as_array(values: object) -> Array:
+    """A NumPy array of any array-like or tensor (by duck typing: ``detach``, ``cpu``, ``numpy``), never a view that moves.
+
+    bfloat16 and half precision come back as float32, whole numbers and booleans as float64.
+
+    Raises:
+        UsageError: ``values`` holds no real numbers.
+    """
+    tensor: Any = values
+    if hasattr(tensor, "detach"):
+        tensor = tensor.detach().cpu()
+        if tensor.is_floating_point() and tensor.element_size() < 4:
+            tensor = tensor.float()  # NumPy has no bfloat16, and float32 holds every half-precision number exactly
+        tensor = tensor.numpy()
+    array = np.asarray(tensor)
+    if array.dtype.kind not in "fiub":
+        raise UsageError(f"The values must be real numbers, but they are {array.dtype}.")
+    wanted = {2: np.float32, 4: np.float32}.get(array.dtype.itemsize, np.float64)
+    return np.array(array, dtype=wanted if array.dtype.kind == "f" else np.float64)
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """``(32, 3, 3, 3)``: a shape as people write it."""
+    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
