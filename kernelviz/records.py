@@ -112,6 +112,41 @@ class KernelBank:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Axis:
+    """One side of a table or heat map: what it counts, the labels of its rows (or columns), and how many there were."""
+
+    name: str
+    labels: tuple[str, ...]
+    total: int
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """The small pictures of one view before colour.
+
+    ``values`` is (n, h, w), or (n, h, w, 3) for ``rgb``. In a ``grid`` tile i belongs to kernel ``numbers[i]``; in a
+    ``table`` tile r * columns + c stands in row r, column c; a ``heatmap`` is one tile whose pixels are rows and columns.
+    ``numbers`` are the kernels (or channels) in it, of ``total``. ``extent`` is the smallest and the largest finite value
+    of the whole layer in this view, chosen or not; (0, 0) where there is none. ``signed`` values are drawn around zero.
+    """
+
+    values: Array
+    view: str
+    layout: Literal["grid", "table", "heatmap"]
+    numbers: tuple[int, ...]
+    total: int
+    extent: tuple[float, float]
+    quantity: str
+    explanation: str
+    signed: bool = True
+    numbers_along: Literal["tiles", "rows", "columns"] = "tiles"
+    rows: Axis | None = None
+    columns: Axis | None = None
+    noun: str = "kernel"
+    order: str = "index"
+
+
 def as_array(values: object) -> Array:
     """A NumPy array of any array-like or tensor (by duck typing: ``detach``, ``cpu``, ``numpy``), never a view that moves.
 

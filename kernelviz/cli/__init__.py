@@ -1,0 +1,1 @@
+"""The command: it parses, calls the library, prints and exits."""

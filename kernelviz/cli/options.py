@@ -1,0 +1,146 @@
+"""Every option of every command, declared once."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kernelviz import __version__
+
+PICTURES = "Pictures"
+WEIGHTS = "Weights"
+OUTPUT = "Output"
+
+
+class Style(StrEnum):
+    """What is written: a page with title, numbers and caption, or the tiles alone."""
+
+    FIGURE = "figure"
+    BARE = "bare"
+
+
+class FileFormat(StrEnum):
+    """The formats of pictures."""
+
+    PNG = "png"
+    SVG = "svg"
+    PDF = "pdf"
+
+
+class ViewName(StrEnum):
+    """How kernels become tiles."""
+
+    AUTO = "auto"
+    RGB = "rgb"
+    SUM = "sum"
+    NORM = "norm"
+    CHANNELS = "channels"
+    MATRIX = "matrix"
+
+
+class SortName(StrEnum):
+    """By what kernels and maps are ordered."""
+
+    INDEX = "index"
+    NORM = "norm"
+    MEAN = "mean"
+    MAX = "max"
+    STD = "std"
+
+
+def _print_version(value: bool) -> None:  # noqa: FBT001  (how Typer calls it)
+    if value:
+        sys.stdout.write(f"kernelviz {__version__}\n")
+        raise typer.Exit
+
+
+Version = Annotated[bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)]
+ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="A timm architecture, such as resnet18d.")]
+Layers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--layer",
+        "-l",
+        metavar="PATTERN",
+        help="A layer by its exact name, a glob over dotted names ('layer*.conv1'), or stage:0. Repeatable. "
+        "Without it: the first convolution of the pass; '*' is all of them.",
+        show_default=False,
+    ),
+]
+WeightsChoice = Annotated[
+    str,
+    typer.Option(
+        "--weights",
+        metavar="auto|bundled|hub|random|FILE",
+        help="Where the weights come from; a FILE is safetensors or a torch checkpoint.",
+        rich_help_panel=WEIGHTS,
+    ),
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Of random weights.", rich_help_panel=WEIGHTS)]
+Output = Annotated[
+    Path, typer.Option("--output", "-o", metavar="DIR", help="A directory; it is made.", rich_help_panel=OUTPUT)
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace files that are no earlier run of the same.", rich_help_panel=OUTPUT)
+]
+Arrays = Annotated[
+    bool, typer.Option("--arrays", help="Also write the numbers drawn, as .npz.", rich_help_panel=OUTPUT)
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.", rich_help_panel=OUTPUT)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print paths only.", rich_help_panel=OUTPUT)]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.", rich_help_panel=OUTPUT)]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.", rich_help_panel=OUTPUT)]
+StyleChoice = Annotated[Style, typer.Option("--style", help="A page, or the bare tiles.", rich_help_panel=PICTURES)]
+Format = Annotated[FileFormat, typer.Option("--format", help="Bare tiles are PNG.", rich_help_panel=PICTURES)]
+View = Annotated[
+    ViewName,
+    typer.Option("--view", help="How kernels become tiles; auto goes by their shape.", rich_help_panel=PICTURES),
+]
+Channels = Annotated[
+    str | None,
+    typer.Option(
+        "--channels", metavar="0-15,40", help="Only these kernels.", show_default=False, rich_help_panel=PICTURES
+    ),
+]
+Top = Annotated[
+    int | None,
+    typer.Option("--top", metavar="N", help="Only the first N.", show_default=False, rich_help_panel=PICTURES),
+]
+Sort = Annotated[
+    SortName | None,
+    typer.Option(
+        "--sort",
+        help="In which order, the largest first; with --top it is norm unless said.",
+        show_default=False,
+        rich_help_panel=PICTURES,
+    ),
+]
+Scale = Annotated[
+    str | None,
+    typer.Option(
+        "--scale",
+        metavar="tile|layer|LO,HI",
+        help="What full colour means: each tile's own largest value, the layer's, or this range. "
+        "For rgb it is tile unless said, else layer.",
+        show_default=False,
+        rich_help_panel=PICTURES,
+    ),
+]
+Cmap = Annotated[
+    str | None,
+    typer.Option(
+        "--cmap", metavar="NAME", help="A colour map of matplotlib.", show_default=False, rich_help_panel=PICTURES
+    ),
+]
+Columns = Annotated[
+    int | None,
+    typer.Option("--columns", metavar="N", help="Tiles in a row.", show_default=False, rich_help_panel=PICTURES),
+]
+Zoom = Annotated[
+    int | None,
+    typer.Option("--zoom", metavar="N", help="Pixels a weight.", show_default=False, rich_help_panel=PICTURES),
+]

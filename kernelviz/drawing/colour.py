@@ -1,0 +1,156 @@
+"""What a colour means: scales, colour levels, palettes."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+
+from kernelviz.errors import UsageError
+
+if TYPE_CHECKING:
+    from kernelviz.records import Array, Tiles
+
+ScaleChoice: TypeAlias = Literal["tile", "layer"] | tuple[float, float]
+
+LEVELS = 201
+ZERO_LEVEL = 100
+PAPER, OUTLINE, DARK_MARK, LIGHT_MARK, CHEQUER_DARK, CHEQUER_LIGHT, NOT_FINITE = range(LEVELS, LEVELS + 7)
+INKS = {
+    PAPER: (255, 255, 255),
+    OUTLINE: (196, 196, 196),
+    DARK_MARK: (26, 26, 26),
+    LIGHT_MARK: (255, 255, 255),
+    CHEQUER_DARK: (64, 64, 64),
+    CHEQUER_LIGHT: (212, 212, 212),
+    NOT_FINITE: (0, 0, 0),
+}
+GOOD_AS_ZERO = 0.5 / ZERO_LEVEL  # half a colour level: no pixel of such a tile leaves the level of zero
+FAINT = 0.05
+
+# ColorBrewer's 11-class RdBu (colorbrewer2.org, Apache-2.0) from blue to red: matplotlib's RdBu_r without its import.
+RD_BU = (
+    (0x05, 0x30, 0x61), (0x21, 0x66, 0xAC), (0x43, 0x93, 0xC3), (0x92, 0xC5, 0xDE), (0xD1, 0xE5, 0xF0),
+    (0xF7, 0xF7, 0xF7),
+    (0xFD, 0xDB, 0xC7), (0xF4, 0xA5, 0x82), (0xD6, 0x60, 0x4D), (0xB2, 0x18, 0x2B), (0x67, 0x00, 0x1F),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What a colour means in one picture.
+
+    ``kind`` is ``tile``, ``layer`` or ``range``; ``low`` and ``high`` are the ends of the colour bar (of the layer where
+    each tile has its own). ``below`` and ``above`` count the finite values that lie outside and take the end colour.
+    """
+
+    kind: Literal["tile", "layer", "range"]
+    low: float
+    high: float
+    signed: bool
+    below: int = 0
+    above: int = 0
+
+    @property
+    def limit(self) -> float:
+        """The size of the value with full colour."""
+        return max(abs(self.low), abs(self.high))
+
+
+def make_scale(tiles: Tiles, choice: ScaleChoice | None = None) -> Scale:
+    """The scale of these tiles; without a choice ``tile`` for rgb and ``layer`` for every other view.
+
+    Raises:
+        UsageError: no such scale, or two numbers that are no range.
+    """
+    if choice is None:
+        choice = "tile" if tiles.view == "rgb" else "layer"
+    if isinstance(choice, str):
+        if choice not in ("tile", "layer"):
+            raise UsageError(f"A scale is tile, layer or LOW,HIGH, but got {choice!r}.")
+        low, high = tiles.extent
+        limit = max(abs(low), abs(high))
+        return Scale(choice, -limit if tiles.signed else min(low, 0.0), limit if tiles.signed else high, tiles.signed)
+    low, high = map(float, choice)
+    if not (np.isfinite(low) and np.isfinite(high) and low < high):
+        raise UsageError(f"A scale LOW,HIGH needs two numbers, the lower one first, but got {low:g},{high:g}.")
+    with np.errstate(invalid="ignore"):
+        below = int(np.count_nonzero((tiles.values < low) & np.isfinite(tiles.values)))
+        above = int(np.count_nonzero((tiles.values > high) & np.isfinite(tiles.values)))
+    return Scale("range", low, high, tiles.signed, below, above)
+
+
+def tile_limits(values: Array, scale: Scale) -> Array:
+    """The size of full colour for each tile, (n, 1, …): its own finite maximum, or the scale's limit."""
+    shape = (len(values),) + (1,) * (values.ndim - 1)
+    if scale.kind != "tile":
+        return np.full(shape, scale.limit)
+    sizes = np.where(np.isfinite(values), np.abs(values, dtype=np.float64), 0)
+    own = np.asarray(sizes.reshape(len(values), -1).max(axis=1, initial=0))
+    # Noise that is as good as zero in its layer is not blown up to full colour.
+    return np.where(own <= GOOD_AS_ZERO * scale.limit, scale.limit, own).reshape(shape)
+
+
+def fractions(values: Array, scale: Scale) -> Array:
+    """Values as fractions of full colour, in float64: [−1, 1] for signed ones, [0, 1] from ``low`` to ``high`` for others.
+
+    What is not finite becomes 0 (it is marked by itself).
+    """
+    limits = tile_limits(values, scale)
+    finite = np.isfinite(values)
+    clean = values.astype(np.float64) if finite.all() else np.where(finite, values, 0).astype(np.float64)
+    if scale.kind == "range":
+        clean = np.clip(clean, scale.low, scale.high)
+    start = 0.0 if scale.signed or scale.kind == "tile" else scale.low
+    span = limits - start if scale.signed or scale.kind == "tile" else np.full_like(limits, scale.high - start)
+    with np.errstate(over="ignore"):
+        return np.asarray(np.divide(clean - start, span, out=np.zeros_like(clean), where=span > 0))
+
+
+def levels(values: Array, scale: Scale) -> Array:
+    """Colour levels 0 … 200 as uint8; for signed values level 100 is zero exactly and a level is 1 % of the limit."""
+    share = fractions(values, scale)
+    graded = ZERO_LEVEL + ZERO_LEVEL * share if scale.signed else (LEVELS - 1) * share
+    return np.asarray(np.rint(graded), dtype=np.uint8)
+
+
+def rgb_pixels(values: Array, scale: Scale) -> Array:
+    """Red, green and blue weights (…, 3) as 127.5 + 127.5 · w / limit, rounded, uint8."""
+    return np.asarray(np.rint(127.5 + 127.5 * fractions(values, scale)), dtype=np.uint8)
+
+
+@lru_cache(maxsize=16)
+def ramp(name: str | None, *, signed: bool) -> Array:
+    """The (201, 3) uint8 colours of the levels: blue–white–red or magma, or any colour map that matplotlib knows.
+
+    Raises:
+        UsageError: matplotlib knows no such colour map.
+    """
+    if name is None and signed:
+        anchors = np.linspace(0, LEVELS - 1, len(RD_BU))
+        mixed = [np.interp(np.arange(LEVELS), anchors, channel) for channel in zip(*RD_BU, strict=True)]
+        return np.asarray(np.rint(np.stack(mixed, axis=1)), dtype=np.uint8)
+    import matplotlib as mpl
+
+    wanted = name or "magma"
+    if wanted not in mpl.colormaps:
+        near = difflib.get_close_matches(wanted, list(mpl.colormaps), 3)
+        raise UsageError(
+            f"There is no colour map {wanted!r}.",
+            hint=f"The nearest names: {', '.join(near)}." if near else "For example RdBu_r, coolwarm, magma, viridis.",
+        )
+    colours = mpl.colormaps[wanted].resampled(LEVELS)(np.arange(LEVELS))
+    return np.asarray(np.rint(255 * np.asarray(colours)[:, :3]), dtype=np.uint8)
+
+
+def palette(name: str | None, *, signed: bool) -> Array:
+    """The (208, 3) uint8 palette of a mosaic: 201 levels, then paper, outline and marks."""
+    return np.vstack([ramp(name, signed=signed), np.array(list(INKS.values()), np.uint8)])
+
+
+def mark_on(colour: Array) -> int:
+    """The ink of a line that is seen on this colour."""
+    return DARK_MARK if float(colour @ np.array([0.299, 0.587, 0.114])) > 140 else LIGHT_MARK

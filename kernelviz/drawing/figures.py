@@ -1,0 +1,210 @@
+"""Pages become matplotlib figures, without pyplot and without a look at rcParams."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.lines import Line2D
+from matplotlib.text import Text as TextArtist
+from matplotlib.transforms import Affine2D, Bbox
+
+from kernelviz.drawing.mosaic import make_mosaic
+from kernelviz.drawing.page import Item, Panel, Raster, Rule, Text, font_file, moved
+from kernelviz.drawing.panels import bar_panel, mosaic_page, tiles_panel
+from kernelviz.drawing.sheets import Sheet, make_sheet
+from kernelviz.views import as_bank
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.backend_bases import RendererBase
+
+    from kernelviz.drawing.colour import ScaleChoice
+    from kernelviz.records import Array, Recipe
+
+DPI = 100  # one page pixel is one pixel of the file
+
+
+class PageFigure(Figure):
+    """A figure that shows itself as the last line of a notebook cell, is never cropped, and knows its recipe."""
+
+    recipe: Recipe | None = None
+
+    def get_tightbbox(self, renderer: RendererBase | None = None, bbox_extra_artists: Any = None) -> Bbox:
+        """The whole page, in inches: ``bbox_inches="tight"`` must not cut a page whose margins were laid out."""
+        del renderer, bbox_extra_artists
+        return Bbox(np.asarray(self.bbox_inches.get_points()))
+
+    def _repr_png_(self) -> bytes:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        canvas, buffer = self.canvas, io.BytesIO()
+        try:
+            FigureCanvasAgg(self).print_png(buffer)  # type: ignore[no-untyped-call]
+        finally:
+            self.set_canvas(canvas)
+        return buffer.getvalue()
+
+
+class RasterArtist(Artist):
+    """Pixels handed to the renderer as they are: whole-number nearest neighbour at any resolution."""
+
+    def __init__(self, pixels: Array, box: Bbox) -> None:
+        super().__init__()
+        self.pixels = pixels
+        self._box = box
+
+    def get_window_extent(self, renderer: RendererBase | None = None) -> Bbox:
+        """The box in display pixels."""
+        del renderer
+        return self.get_transform().transform_bbox(self._box)
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Repeat the pixels to the renderer's own, or hand them over with a transform to one that scales."""
+        if not self.get_visible():
+            return
+        box = self.get_window_extent()
+        x0, x1 = sorted((box.x0, box.x1))
+        y0, y1 = sorted((box.y0, box.y1))
+        opaque = np.dstack([self.pixels, np.full(self.pixels.shape[:2], 255, np.uint8)])[::-1]
+        context = renderer.new_gc()
+        self._set_gc_clip(context)  # type: ignore[attr-defined]
+        if renderer.option_scale_image():
+            to_page = Affine2D().scale(x1 - x0, y1 - y0)
+            renderer.draw_image(context, x0, y0, np.ascontiguousarray(opaque), to_page)
+        else:
+            left, bottom = round(x0), round(y0)
+            rows, columns = max(1, round(y1) - bottom), max(1, round(x1) - left)
+            down = np.arange(rows) * opaque.shape[0] // rows
+            across = np.arange(columns) * opaque.shape[1] // columns
+            shown = np.take(np.take(opaque, across, axis=1), down, axis=0)
+            renderer.draw_image(context, left, bottom, shown)
+        context.restore()
+
+
+def plot_kernels(
+    kernels: object,
+    *,
+    ax: Axes | None = None,
+    transposed: bool = False,
+    view: str = "auto",
+    channels: str | Sequence[int] | None = None,
+    top: int | None = None,
+    sort: str | None = None,
+    scale: ScaleChoice | None = None,
+    cmap: str | None = None,
+    columns: int | None = None,
+    zoom: int | None = None,
+) -> Figure | Axes:
+    """Draw the kernels of one layer: a KernelBank, or a plain weight (out_channels, in_channels / groups, height, width).
+
+    Without ``ax`` a new figure comes back, a page with title and caption. With ``ax`` the tiles and the colour bar are
+    drawn into that Axes, nothing else of it is touched, and it comes back. ``transposed`` says that a plain weight is that
+    of a transposed convolution, (in_channels, out_channels, height, width). One- and three-dimensional kernels are drawn
+    as strips and as columns of slices.
+
+    Raises:
+        UsageError: a shape, view, scale or choice that does not fit.
+    """
+    bank = as_bank(kernels, transposed=transposed)
+    sheet = make_sheet(
+        bank,
+        view=view,
+        channels=channels,
+        top=top,
+        sort=sort,
+        scale=scale,
+        cmap=cmap,
+        columns=columns,
+        zoom=zoom,
+    )
+    return draw_sheet(sheet) if ax is None else _draw_into(ax, sheet)
+
+
+def draw_sheet(sheet: Sheet) -> PageFigure:
+    """A sheet as a page of its own."""
+    figure = draw_page(mosaic_page(sheet, make_mosaic(sheet)))
+    figure.recipe = sheet.recipe
+    return figure
+
+
+def draw_page(page: Panel) -> PageFigure:
+    """A figure of exactly this page, one page pixel a pixel at 100 dpi."""
+    figure = PageFigure(
+        figsize=(page.width / DPI, page.height / DPI),
+        dpi=DPI,
+        facecolor="white",
+        edgecolor="white",
+        layout="none",  # type: ignore[arg-type]  # missing from the stub; None would ask rcParams
+    )
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, page.width), ylim=(page.height, 0))
+    axes.set_axis_off()
+    _add(axes, page.items, 72 / DPI)
+    return figure
+
+
+def _draw_into(ax: Axes, sheet: Sheet) -> Axes:
+    """Tiles and bar in the Axes' own coordinates, type at about 8 points whatever the size of the Axes."""
+    mosaic = make_mosaic(sheet)
+    box = ax.get_window_extent()
+    pixels_per_point = ax.get_figure(root=True).dpi / 72  # type: ignore[union-attr]
+    width = mosaic.pixels.shape[1]
+    unit = max(0.2, 8 / 25 * pixels_per_point * 1.1 * width / max(1.0, box.width))
+    tiles, bar = tiles_panel(sheet, mosaic, unit), bar_panel(sheet, unit)
+    total = max(tiles.width, bar.width)
+    height = tiles.height + 20 * unit + bar.height
+    items = (*moved(tiles, 0, 0), *moved(bar, total - bar.width, tiles.height + 20 * unit))
+    ax.set(xlim=(0, total), ylim=(height, 0), aspect="equal", xticks=[], yticks=[])
+    ax.set_axis_off()
+    share = min(box.width / total, box.height / height)
+    _add(ax, items, share / pixels_per_point)
+    return ax
+
+
+def _add(axes: Axes, items: Sequence[Item], points: float) -> None:
+    """Put page items into an Axes whose data are page pixels; ``points`` is how many points a page pixel takes."""
+    for item in items:
+        match item:
+            case Text():
+                axes.add_artist(_text(item, points)).set_transform(axes.transData)
+            case Raster():
+                box = Bbox.from_bounds(item.left, item.top, item.width, item.height)
+                axes.add_artist(RasterArtist(item.pixels, box)).set_transform(axes.transData)
+            case Rule():
+                line = Line2D(
+                    (item.x0, item.x1), (item.y0, item.y1), color=item.colour, linewidth=item.width * points,
+                    linestyle="-", marker="", antialiased=True, solid_capstyle="butt", path_effects=[],
+                )  # fmt: skip
+                axes.add_artist(line).set_transform(axes.transData)
+
+
+def _vertical(item: Text) -> Literal["center", "center_baseline", "baseline"]:
+    if not item.middle:
+        return "baseline"
+    return "center" if item.upright else "center_baseline"
+
+
+def _text(item: Text, points: float) -> TextArtist:
+    font = FontProperties(fname=str(font_file(bold=item.bold)), size=item.size * points)
+    return TextArtist(
+        item.x,
+        item.y,
+        item.text,
+        color=item.colour,
+        fontproperties=font,
+        horizontalalignment=item.align,
+        verticalalignment=_vertical(item),
+        rotation=90 if item.upright else 0,
+        rotation_mode="default",
+        parse_math=False,
+        usetex=False,
+        antialiased=True,
+        zorder=3,
+    )

@@ -1,0 +1,203 @@
+"""Where tiles stand in a mosaic, in whole pixels: columns, zoom, gaps, bands, and where a picture is cut."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kernelviz.errors import UsageError
+
+if TYPE_CHECKING:
+    from kernelviz.records import Array
+
+CONTENT = 1440  # pixels that a mosaic aims to be wide; the page's type is laid out for it
+LABEL_ROOM = 34  # room for a line of numbers between rows, at that width
+BIGGEST_TILE = 420
+COLUMNS = (1, 2, 4, 8, 16, 32, 64)
+TABLE_ROWS, TABLE_COLUMNS = 24, 48
+BAND = 32
+MEGAPIXEL = 1_000_000
+FIGURE_PIXELS = 4 * MEGAPIXEL
+BARE_PIXELS = 64 * MEGAPIXEL
+MOSAIC_SHARE = 0.68  # of a figure's pixels; the rest is its margins, numbers and caption
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where every tile of a mosaic stands.
+
+    ``arrangement`` (rows, columns) holds the tile of each cell, −1 for none; ``tops`` and ``lefts`` are the cells' first
+    pixels; a tile of (h, w) values takes h · ``zoom[0]`` by w · ``zoom[1]`` pixels. ``numbered`` tiles carry their own
+    numbers; ``band`` is the number of rows after which a table goes on with its further columns.
+    """
+
+    arrangement: Array
+    zoom: tuple[int, int]
+    tile: tuple[int, int]
+    gap: int
+    pad: int
+    tops: Array
+    lefts: Array
+    height: int
+    width: int
+    numbered: bool = False
+    band: int | None = None
+
+
+def plan_tiles(
+    count: int,
+    tile: tuple[int, int],
+    *,
+    columns: int | None = None,
+    zoom: int | None = None,
+    digits: int = 0,
+    most_pixels: int = FIGURE_PIXELS,
+) -> Grid:
+    """A grid of ``count`` tiles of (h, w) values near a 2 : 1 page, cut behind the row that fits in ``most_pixels``.
+
+    ``digits`` above 0 leaves room for each tile's own number of so many digits.
+    """
+    across = check_positive("columns", columns) or _even_columns(count, tile, digits)
+    across = min(across, count)
+    rows = math.ceil(count / across)
+    z = check_positive("zoom", zoom) or _fit_zoom(across, tile)
+    gap = _gap(z * min(tile))
+    while across > 1 and across * (tile[1] * z + gap) * (tile[0] * z + gap) > most_pixels:
+        across -= 1
+    label = LABEL_ROOM * max(1.0, across * (tile[1] * z + gap) / CONTENT) if digits else 0.0
+    grouped = across > 16
+    lefts, width = _places(across, tile[1] * z, gap, _extra(gap) if grouped else 0)
+    tops, height = _places(rows, tile[0] * z, gap + math.ceil(label), _extra(gap) if grouped and not digits else 0)
+    if digits:
+        tops, height = tops + math.ceil(label), height + math.ceil(label)
+    fitting = int(np.count_nonzero((tops + tile[0] * z + gap) * width <= most_pixels))
+    rows = min(rows, max(1, fitting))
+    cells = np.arange(rows * across)
+    arrangement = np.where(cells < count, cells, -1).reshape(rows, across)
+    return _grid(arrangement, (z, z), tile, gap, tops=tops[:rows], lefts=lefts, numbered=digits > 0)
+
+
+def plan_table(
+    rows: int,
+    columns: int,
+    tile: tuple[int, int],
+    *,
+    band: int | None = None,
+    zoom: int | None = None,
+    most_pixels: int = FIGURE_PIXELS,
+) -> Grid:
+    """A table of tiles, tile r · columns + c in row r and column c; wide tables of few rows go on below, in bands.
+
+    A figure without ``zoom`` is cut to what stays readable, any picture to ``most_pixels``.
+    """
+    across = check_positive("columns", band)
+    if across is None:
+        across = (BAND if columns <= 4 * BAND else TABLE_COLUMNS) if rows <= 8 and columns > BAND else columns
+    readable = zoom is None and most_pixels <= FIGURE_PIXELS
+    down, across = (min(rows, TABLE_ROWS), min(across, TABLE_COLUMNS)) if readable else (rows, min(across, columns))
+    bands = math.ceil(columns / across) if rows <= 8 or band else 1
+    if readable:
+        bands = min(bands, max(1, 2 * TABLE_ROWS // down))
+    tallest = min(BIGGEST_TILE // 3, 1000 // (down * bands)) if readable else BIGGEST_TILE // 3
+    z = check_positive("zoom", zoom) or _fit_zoom(across, tile, tallest)
+    gap = _gap(z * min(tile))
+    lefts, width = _places(across, tile[1] * z, gap, _extra(gap) if across > 32 else 0)
+    label = math.ceil(LABEL_ROOM * 1.5 * max(1.0, width / CONTENT))
+    tops, _ = _places(down, tile[0] * z, gap, _extra(gap) if down > 16 else 0)
+    per_band = int(tops[-1]) + tile[0] * z + label
+    fits_across = max(1, int(np.count_nonzero((lefts + tile[1] * z) * (tile[0] * z + gap) <= most_pixels)))
+    lefts, across = lefts[:fits_across], min(across, fits_across)
+    width = int(lefts[-1]) + tile[1] * z + gap
+    fits_down = max(1, int(np.count_nonzero((tops + tile[0] * z + gap) * width <= most_pixels)))
+    tops, down = tops[:fits_down], min(down, fits_down)
+    bands = max(1, min(bands, int(most_pixels // (width * per_band))))
+    numbers = np.arange(across * bands).reshape(bands, 1, across)
+    cells = np.where(numbers < columns, numbers + columns * np.arange(down)[None, :, None], -1)
+    all_tops = (tops[None, :] + per_band * np.arange(bands)[:, None]).reshape(-1)
+    return _grid(
+        cells.reshape(-1, across), (z, z), tile, gap, tops=all_tops, lefts=lefts, band=down if bands > 1 else None
+    )
+
+
+def plan_heat_map(
+    rows: int, columns: int, *, zoom: int | None = None, most_pixels: int = FIGURE_PIXELS
+) -> tuple[Grid, int, int]:
+    """One tile of (rows, columns) pixels, and how many of its rows and columns fit in ``most_pixels``."""
+    z = check_positive("zoom", zoom) or max(1, min(round(CONTENT / columns), round(CONTENT / rows), 48))
+    columns = min(columns, max(1, most_pixels // (8 * z * z)))
+    rows = min(rows, max(1, most_pixels // (columns * z * z)))
+    tall = z if zoom else max(z, min(8 * z, math.ceil(96 / rows)))
+    grid = _grid(np.zeros((1, 1), int), (tall, z), (rows, columns), 1, tops=np.zeros(1, int), lefts=np.zeros(1, int))
+    return grid, rows, columns
+
+
+def check_positive(name: str, value: int | None) -> int | None:
+    """The value, which has to be 1 or more where it is given.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if value is not None and value < 1:
+        raise UsageError(f"The {name} must be at least 1, but got {value}.")
+    return value
+
+
+def _even_columns(count: int, tile: tuple[int, int], digits: int) -> int:
+    def distance(columns: int) -> float:
+        rows = math.ceil(count / columns)
+        return float(abs(math.log(columns * tile[1] / (rows * tile[0]) / 2)))
+
+    widest = CONTENT // (15 * digits + 16) if digits else max(COLUMNS)
+    candidates = [columns for columns in sorted({*COLUMNS, *range(3, 9)}) if columns <= min(count, widest)]
+    if count > 8:
+        candidates = [columns for columns in candidates if columns in COLUMNS]
+    return int(min(candidates, key=distance))
+
+
+def _fit_zoom(across: int, tile: tuple[int, int], tallest: int = BIGGEST_TILE) -> int:
+    widest = max(1, round(CONTENT / (across * tile[1] * 1.08)))
+    return max(1, min(widest, min(BIGGEST_TILE, tallest) // tile[0], BIGGEST_TILE * 2 // tile[1]))
+
+
+def _gap(tile: int) -> int:
+    return max(2, min(8, round(0.08 * tile)))
+
+
+def _extra(gap: int) -> int:
+    return 2 * gap + 2
+
+
+def _places(count: int, size: int, gap: int, extra: int) -> tuple[Array, int]:
+    cells = np.arange(count)
+    starts = cells * (size + gap) + cells // 8 * extra
+    return starts, int(starts[-1]) + size
+
+
+def _grid(
+    arrangement: Array,
+    zoom: tuple[int, int],
+    tile: tuple[int, int],
+    gap: int,
+    *,
+    tops: Array,
+    lefts: Array,
+    numbered: bool = False,
+    band: int | None = None,
+) -> Grid:
+    pad = max(1, gap // 3)
+    return Grid(
+        arrangement=arrangement,
+        zoom=zoom,
+        tile=tile,
+        gap=gap,
+        pad=pad,
+        tops=tops + pad,
+        lefts=lefts + pad,
+        height=int(tops[-1]) + pad + tile[0] * zoom[0] + pad,
+        width=int(lefts[-1]) + pad + tile[1] * zoom[1] + pad,
+        numbered=numbered,
+        band=band,
+    )

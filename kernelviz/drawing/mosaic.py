@@ -1,0 +1,126 @@
+"""A sheet becomes pixels: palette indices, or RGB where the view is rgb."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kernelviz.drawing import colour
+
+if TYPE_CHECKING:
+    from kernelviz.drawing.grids import Grid
+    from kernelviz.drawing.sheets import Sheet
+    from kernelviz.records import Array, Recipe
+
+
+@dataclass(frozen=True)
+class Mosaic:
+    """A sheet as pixels.
+
+    ``pixels`` is uint8: (H, W) indices into ``palette`` (n, 3), or (H, W, 3) RGB, then ``palette`` is None.
+    """
+
+    pixels: Array
+    palette: Array | None
+    recipe: Recipe | None = None
+
+    @property
+    def rgb(self) -> Array:
+        """The pixels as (H, W, 3) uint8."""
+        return self.pixels if self.palette is None else np.take(self.palette, self.pixels, axis=0)
+
+
+def make_mosaic(sheet: Sheet) -> Mosaic:
+    """The pixels of a sheet: each value a whole number of pixels, outlines in the gaps, marks on odd tiles."""
+    values, grid = sheet.tiles.values, sheet.grid
+    in_colour = values.ndim == 4
+    table = colour.palette(None if in_colour else sheet.colours, signed=sheet.tiles.signed)
+    finite = np.isfinite(values)
+    broken = np.asarray(~(finite.all(axis=-1) if in_colour else finite))
+    drawn = colour.rgb_pixels(values, sheet.scale) if in_colour else colour.levels(values, sheet.scale)
+    inks = table if in_colour else np.arange(len(table), dtype=np.uint8)
+    pixels = _compose(drawn, grid, inks[colour.PAPER], inks[colour.OUTLINE])
+    if broken.any():
+        where = _compose(broken.astype(np.uint8), grid, np.zeros((), np.uint8), np.zeros((), np.uint8)).astype(bool)
+        _chequer(pixels, where, inks, max(1, min(4, grid.zoom[1] // 4)))
+    _blank_empty(pixels, grid, inks[colour.PAPER])
+    _mark(pixels, sheet, table, inks)
+    return Mosaic(pixels, None if in_colour else table, sheet.recipe)
+
+
+def _compose(drawn: Array, grid: Grid, paper: Array, outline: Array) -> Array:
+    """Tiles (n, h, w[, 3]) on their places, by two look-ups: one along the columns, one along the rows."""
+    rows, columns = grid.arrangement.shape
+    height, width = drawn.shape[1:3]
+    table = drawn[np.maximum(grid.arrangement, 0)]
+    flat = table.swapaxes(1, 2).reshape(rows * height, columns * width, *drawn.shape[3:])
+    source = np.empty((rows * height + 2, columns * width + 2, *drawn.shape[3:]), np.uint8)
+    source[:-2, :-2] = flat
+    source[-2], source[:, -2] = outline, outline
+    source[-1], source[:, -1] = paper, paper
+    down = _sources(grid.tops, height, grid.zoom[0], grid.height)
+    across = _sources(grid.lefts, width, grid.zoom[1], grid.width)
+    return np.take(np.take(source, across, axis=1), down, axis=0)
+
+
+def _sources(starts: Array, size: int, zoom: int, length: int) -> Array:
+    """For each pixel along one side the row it shows: a value's, else −2 for outline, −1 for paper."""
+    result = np.full(length, -1)
+    extent = size * zoom
+    result[np.maximum(starts - 1, 0)] = -2
+    result[np.minimum(starts + extent, length - 1)] = -2
+    inside = starts[:, None] + np.arange(extent)
+    result[inside] = np.arange(len(starts))[:, None] * size + np.arange(extent) // zoom
+    return result
+
+
+def _blank_empty(pixels: Array, grid: Grid, paper: Array) -> None:
+    for row, column in np.argwhere(grid.arrangement < 0):
+        top, left, bottom, right = _box(grid, row, column)
+        pixels[top - 1 : bottom + 1, left - 1 : right + 1] = paper
+
+
+def _box(grid: Grid, row: int, column: int) -> tuple[int, int, int, int]:
+    top, left = int(grid.tops[row]), int(grid.lefts[column])
+    return top, left, top + grid.tile[0] * grid.zoom[0], left + grid.tile[1] * grid.zoom[1]
+
+
+def _chequer(pixels: Array, where: Array, inks: Array, cell: int) -> None:
+    rows, columns = np.nonzero(where)
+    dark = (rows // cell + columns // cell) % 2 == 0
+    pixels[rows[dark], columns[dark]] = inks[colour.CHEQUER_DARK]
+    pixels[rows[~dark], columns[~dark]] = inks[colour.CHEQUER_LIGHT]
+
+
+def _mark(pixels: Array, sheet: Sheet, table: Array, inks: Array) -> None:
+    """A diagonal through tiles that are as good as zero, a black frame around those with broken values."""
+    grid = sheet.grid
+    if sheet.tiles.layout == "heatmap":
+        return
+    places = {int(tile): divmod(cell, grid.arrangement.shape[1]) for cell, tile in enumerate(grid.arrangement.flat)}
+    for tile in sheet.marks.zero:
+        if tile in places:
+            box = _box(grid, *places[tile])
+            ground = pixels[box[0], box[1]]
+            _strike(pixels, box, inks[colour.mark_on(ground if pixels.ndim == 3 else table[ground])])
+    for tile in sheet.marks.broken:
+        if tile in places:
+            _frame(pixels, _box(grid, *places[tile]), grid.pad, inks[colour.NOT_FINITE])
+
+
+def _strike(pixels: Array, box: tuple[int, int, int, int], ink: Array) -> None:
+    top, left, bottom, right = box
+    length = max(bottom - top, right - left)
+    steps = (np.arange(length) + 0.5) / length
+    rows = bottom - 1 - np.floor(steps * (bottom - top)).astype(int)
+    pixels[rows, left + np.floor(steps * (right - left)).astype(int)] = ink
+
+
+def _frame(pixels: Array, box: tuple[int, int, int, int], thick: int, ink: Array) -> None:
+    top, left, bottom, right = box
+    outer = np.s_[top - thick : bottom + thick, left - thick : right + thick]
+    inside = pixels[top:bottom, left:right].copy()
+    pixels[outer] = ink
+    pixels[top:bottom, left:right] = inside

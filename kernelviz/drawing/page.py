@@ -1,0 +1,155 @@
+"""A page as plain values: texts, rasters and rules at places in pixels; and how wide a text is.
+
+Layout is arithmetic on these values; ``figures`` alone turns them into matplotlib's artists.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from kernelviz.drawing.wording import visible
+
+if TYPE_CHECKING:
+    from matplotlib.ft2font import FT2Font
+
+    from kernelviz.records import Array
+
+INK = "#1a1a1a"
+GREY = "#4d4d4d"
+QUIET = "#6b6b6b"
+LINE_HEIGHT = 1.36
+
+Align: TypeAlias = Literal["left", "center", "right"]
+
+
+@dataclass(frozen=True)
+class Text:
+    """One line of text; ``x`` is where ``align`` says, ``y`` its baseline, or its middle where ``middle``."""
+
+    x: float
+    y: float
+    text: str
+    size: float
+    colour: str = GREY
+    bold: bool = False
+    align: Align = "left"
+    middle: bool = False
+    upright: bool = False
+
+
+@dataclass(frozen=True)
+class Raster:
+    """Pixels (H, W, 3) uint8 in a box; each covers the same whole number of page pixels where the box allows it."""
+
+    pixels: Array
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A straight line."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    colour: str = QUIET
+    width: float = 1.0
+
+
+Item: TypeAlias = Text | Raster | Rule
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Items in a box of their own, from (0, 0) at its upper left; y grows downwards."""
+
+    items: tuple[Item, ...]
+    width: float
+    height: float
+
+
+def moved(panel: Panel, x: float, y: float) -> tuple[Item, ...]:
+    """The items of a panel, put down with its upper left corner at (x, y)."""
+    result: list[Item] = []
+    for item in panel.items:
+        match item:
+            case Text():
+                result.append(replace(item, x=item.x + x, y=item.y + y))
+            case Raster():
+                result.append(replace(item, left=item.left + x, top=item.top + y))
+            case Rule():
+                result.append(replace(item, x0=item.x0 + x, y0=item.y0 + y, x1=item.x1 + x, y1=item.y1 + y))
+    return tuple(result)
+
+
+@lru_cache(maxsize=2)
+def font_file(*, bold: bool) -> Path:
+    """The file of DejaVu Sans that matplotlib carries."""
+    import matplotlib as mpl
+
+    return Path(mpl.get_data_path(), "fonts", "ttf", "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")
+
+
+@lru_cache(maxsize=2)
+def _font(*, bold: bool) -> FT2Font:
+    from matplotlib.ft2font import FT2Font
+
+    font = FT2Font(str(font_file(bold=bold)))
+    font.set_size(100, 72)
+    return font
+
+
+@lru_cache(maxsize=4096)
+def _advance(char: str, *, bold: bool) -> float:
+    return float(_font(bold=bold).load_char(ord(char)).linearHoriAdvance) / 65536 / 100
+
+
+@lru_cache(maxsize=2)
+def _known(*, bold: bool) -> frozenset[int]:
+    return frozenset(_font(bold=bold).get_charmap())
+
+
+def drawable(text: str, *, bold: bool = False) -> str:
+    """Text that the font can draw in one line: what it lacks, and what has no shape, is written as an escape."""
+    known = _known(bold=bold)
+    return "".join(char if ord(char) in known else char.encode("unicode_escape").decode() for char in visible(text))
+
+
+def text_width(text: str, size: float, *, bold: bool = False) -> float:
+    """How wide a text is at a size in pixels, by the font's own advances."""
+    return size * sum(_advance(char, bold=bold) for char in text)
+
+
+def wrap(text: str, size: float, width: float, *, bold: bool = False) -> list[str]:
+    """Lines of at most this width, broken after spaces, then after dots, then anywhere; nothing is left out."""
+    lines, line = [], ""
+    for piece in re.findall(r"\s+|[^\s.]*\.+|[^\s.]+", text):
+        if text_width(line + piece, size, bold=bold) <= width or not piece.strip():
+            line += piece
+            continue
+        if line.strip():
+            lines.append(line.strip())
+        line = ""
+        for char in piece:
+            if text_width(line + char, size, bold=bold) > width and line:
+                lines.append(line)
+                line = ""
+            line += char
+    return [*lines, line.strip()] if line.strip() else lines
+
+
+def text_block(
+    lines: list[str], x: float, y: float, size: float, *, colour: str = GREY, bold: bool = False
+) -> tuple[list[Item], float]:
+    """Lines below each other from the top ``y``, and the y below the last one."""
+    step = size * LINE_HEIGHT
+    items: list[Item] = [Text(x, y + size + step * i, line, size, colour, bold) for i, line in enumerate(lines)]
+    return items, y + step * len(lines)

@@ -1,0 +1,266 @@
+"""The parts of a mosaic's page: the tiles with their numbers, the colour bar, and how they make a page."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kernelviz.drawing import colour
+from kernelviz.drawing.page import (
+    GREY,
+    INK,
+    LINE_HEIGHT,
+    QUIET,
+    Align,
+    Item,
+    Panel,
+    Raster,
+    Rule,
+    Text,
+    drawable,
+    moved,
+    text_block,
+    text_width,
+    wrap,
+)
+from kernelviz.drawing.wording import PART, number_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kernelviz.drawing.mosaic import Mosaic
+    from kernelviz.drawing.sheets import Sheet
+    from kernelviz.records import Axis
+
+CONTENT = 1440.0  # the width of tiles for which the sizes below are meant, in pixels
+TITLE, IDENTITY, CAPTION, LABEL = 40.0, 27.0, 25.0, 25.0
+MARGIN = 56.0
+BAR_WIDTH, BAR_HEIGHT = 330.0, 15.0
+SMALLEST_UNIT = 0.62
+
+
+def mosaic_page(sheet: Sheet, mosaic: Mosaic) -> Panel:
+    """The whole page of one mosaic: title, identity, tiles, caption and colour bar; in whole pixels."""
+    height, width = mosaic.pixels.shape[:2]
+    unit = max(width / CONTENT, SMALLEST_UNIT)
+    tiles = tiles_panel(sheet, mosaic, unit)
+    bar = bar_panel(sheet, unit)
+    beside = width < 0.55 * CONTENT * unit and height > 260 * unit
+    margin, gap = MARGIN * unit, 44 * unit
+    inner = tiles.width + gap + max(620 * unit, bar.width) if beside else max(tiles.width, CONTENT * unit)
+    gutter = tiles.width - width
+    column = inner - gutter
+    items, y = _heading(sheet, margin + gutter, margin * 0.75, column, unit)
+    y = float(round(y + 18 * unit))
+    items += moved(tiles, round(margin), y)
+    if beside:
+        x, top, wide = margin + tiles.width + gap, y + (tiles.height - height), inner - tiles.width - gap
+        words, below = _caption(sheet, x, top, wide, unit)
+        items += [*words, *moved(bar, x, below + 28 * unit)]
+        bottom = max(y + tiles.height, below + 28 * unit + bar.height)
+    else:
+        top = y + tiles.height + 26 * unit
+        words, below = _caption(sheet, margin + gutter, top, column - bar.width - gap, unit)
+        items += [*words, *moved(bar, margin + inner - bar.width, top + 4 * unit)]
+        bottom = max(below, top + bar.height)
+    return Panel(tuple(items), math.ceil(inner + 2 * margin), math.ceil(bottom + margin * 0.7))
+
+
+def _heading(sheet: Sheet, x: float, y: float, width: float, unit: float) -> tuple[list[Item], float]:
+    title = drawable(sheet.title, bold=True)
+    size = TITLE * unit * max(0.7, min(1.0, width / max(1.0, text_width(title, TITLE * unit, bold=True))))
+    first, y = text_block(wrap(title, size, width, bold=True), x, y, size, colour=INK, bold=True)
+    lines = _lines(drawable(sheet.identity), IDENTITY * unit, width)
+    second, y = text_block(lines, x, y + 4 * unit, IDENTITY * unit)
+    return first + second, y
+
+
+def _caption(sheet: Sheet, x: float, y: float, width: float, unit: float) -> tuple[list[Item], float]:
+    size = CAPTION * unit
+    lines = [line for part in sheet.caption for line in _lines(drawable(part), size, width)]
+    return text_block(lines, x, y, size)
+
+
+def _lines(text: str, size: float, width: float) -> list[str]:
+    """A line that does not fit is first broken between its parts, each line as full as it goes."""
+    lines: list[str] = []
+    for part in text.split(PART):
+        joined = f"{lines[-1]}{PART}{part}" if lines else part
+        if lines and text_width(joined, size) <= width:
+            lines[-1] = joined
+        else:
+            lines += wrap(part, size, width)
+    return lines
+
+
+def tiles_panel(sheet: Sheet, mosaic: Mosaic, unit: float) -> Panel:
+    """The mosaic with the numbers of its rows and columns to its left and above it."""
+    if sheet.tiles.layout == "heatmap":
+        return _heat_map(sheet, mosaic, unit)
+    size = LABEL * unit
+    rows = _row_labels(sheet, size)
+    columns = _column_labels(sheet, size)
+    left = float(math.ceil(max((text_width(item.text, size) for item in rows), default=0) + 14 * unit if rows else 0))
+    lowest = [item.y - (text_width(item.text, size) if item.upright else size) for item in columns]
+    top = float(math.ceil(max(0.0, -min(lowest, default=0.0))))
+    height, width = mosaic.pixels.shape[:2]
+    panel = Panel((Raster(mosaic.rgb, 0, 0, width, height), *columns), width, height)
+    placed = (*moved(Panel(tuple(rows), 0, 0), left - 14 * unit, top), *moved(panel, left, top))
+    return Panel(placed, left + width, top + height)
+
+
+def _row_labels(sheet: Sheet, size: float) -> list[Text]:
+    grid, tiles = sheet.grid, sheet.tiles
+    rows, columns = grid.arrangement.shape
+    centre = grid.tile[0] * grid.zoom[0] / 2
+    if grid.numbered or (tiles.layout == "grid" and rows == 1):
+        return []
+    if tiles.rows is None:
+        labels = [str(tiles.numbers[row * columns]) for row in range(rows)]
+    else:
+        labels = list(tiles.rows.labels) * (rows // len(tiles.rows.labels))
+    pitch = float(np.diff(grid.tops).min()) if rows > 1 else math.inf
+    regular = tiles.rows is None or _regular(tiles.rows.labels)
+    step = _step(len(labels), size * 1.12 / pitch) if regular or pitch < size * 1.12 else 1
+    return [
+        Text(0, float(grid.tops[row]) + centre, labels[row], size, QUIET, align="right", middle=True)
+        for row in range(0, rows, step)
+    ]
+
+
+def _column_labels(sheet: Sheet, size: float) -> list[Text]:
+    grid, tiles = sheet.grid, sheet.tiles
+    wide = grid.tile[1] * grid.zoom[1]
+    lefts = [float(left) for left in grid.lefts]
+    if grid.numbered:
+        return [
+            _above(lefts[column] + wide / 2, float(grid.tops[row]), str(tiles.numbers[tile]), size)
+            for (row, column), tile in np.ndenumerate(grid.arrangement)
+            if 0 <= tile < len(tiles.numbers)
+        ]
+    labels = [f"+{column}" for column in range(len(grid.lefts))]
+    if tiles.columns is None:
+        if len(grid.arrangement) == 1:
+            labels = [str(number) for number in tiles.numbers]
+        return _along(labels, lefts, wide, float(grid.tops[0]), size, grouped=len(labels) > 16)
+    texts = []
+    for band, row in enumerate(range(0, len(grid.tops), grid.band or len(grid.tops))):
+        part = tiles.columns.labels[band * len(grid.lefts) :][: len(grid.lefts)]
+        texts += _along(part, lefts, wide, float(grid.tops[row]), size)
+    return texts
+
+
+def _along(
+    labels: Sequence[str], lefts: Sequence[float], wide: float, top: float, size: float, *, grouped: bool = False
+) -> list[Text]:
+    """Labels above their columns: all, or every second, fourth, eighth; numbers out of order stand upright instead."""
+    widest = max(text_width(label, size) for label in labels) + 0.5 * size
+    pitch = float(lefts[1] - lefts[0]) if len(lefts) > 1 else math.inf
+    if widest > pitch and not _regular([label.removeprefix("+") for label in labels]):
+        if pitch >= size * 1.05:
+            return [_above(lefts[i] + wide / 2, top, label, size, upright=True) for i, label in enumerate(labels)]
+        labels = labels[:: _step(len(labels), size * 1.05 / pitch)]
+    step = max(_step(len(labels), widest / pitch), 8 if grouped else 1)
+    if step == 1:
+        return [_above(lefts[i] + wide / 2, top, label, size) for i, label in enumerate(labels)]
+    return [Text(float(lefts[i]), top - 0.4 * size, labels[i], size, QUIET) for i in range(0, len(labels), step)]
+
+
+def _above(x: float, top: float, label: str, size: float, *, upright: bool = False) -> Text:
+    return Text(float(x), float(top) - 0.4 * size, label, size, QUIET, align="center", upright=upright)
+
+
+def _regular(labels: Sequence[str]) -> bool:
+    """Whether every label follows from the first, so that some can be left out."""
+    if not all(label.isdigit() for label in labels):
+        return False
+    return all(int(label) == int(labels[0]) + i for i, label in enumerate(labels))
+
+
+def _step(count: int, needed: float) -> int:
+    step = 1
+    while step < needed and step < count:
+        step *= 2
+    return step
+
+
+def _heat_map(sheet: Sheet, mosaic: Mosaic, unit: float) -> Panel:
+    """One tile whose rows and columns are channels: ticks, and the names of both axes."""
+    rows, columns, grid = sheet.tiles.rows, sheet.tiles.columns, sheet.grid
+    if rows is None or columns is None:
+        raise ValueError("A heat map has two axes.")
+    size, tick, name = LABEL * unit, 9 * unit, CAPTION * unit
+    height, width = mosaic.pixels.shape[:2]
+    down = _ticks(rows, grid.zoom[0], size * 1.5)
+    across = _ticks(columns, grid.zoom[1], text_width("0" * len(columns.labels[-1]), size) * 1.6 + size)
+    beside = max(text_width(rows.labels[i], size) for i in down)
+    left = float(math.ceil(name * LINE_HEIGHT + 10 * unit + beside + tick + 8 * unit))
+    top = float(math.ceil(2 * size * LINE_HEIGHT + tick + 6 * unit))
+    items: list[Item] = [Raster(mosaic.rgb, left, top, width, height)]
+    for i in across:
+        x = left + grid.pad + (i + 0.5) * grid.zoom[1]
+        half = text_width(columns.labels[i], size) / 2
+        items.append(Rule(x, top - tick, x, top, width=unit))
+        place = min(x, left + width - half)
+        items.append(Text(place, top - tick - 8 * unit, columns.labels[i], size, QUIET, align="center"))
+    for i in down:
+        y = top + grid.pad + (i + 0.5) * grid.zoom[0]
+        items.append(Rule(left - tick, y, left, y, width=unit))
+        items.append(Text(left - tick - 8 * unit, y, rows.labels[i], size, QUIET, align="right", middle=True))
+    if text_width(columns.name, name) < width:
+        items.append(Text(left + width / 2, name, columns.name, name, GREY, align="center"))
+    if text_width(rows.name, name) < height:
+        items.append(Text(name, top + height / 2, rows.name, name, GREY, align="center", middle=True, upright=True))
+    return Panel(tuple(items), left + width, top + height)
+
+
+def _ticks(axis: Axis, zoom: int, room: float) -> range:
+    """Every 1st, 2nd, 5th, 10th … row or column, as many as have room."""
+    steps = (base * 10**power for power in range(6) for base in (1, 2, 5))
+    step = next(step for step in steps if step * zoom >= room or step >= len(axis.labels))
+    return range(0, len(axis.labels), step)
+
+
+def bar_panel(sheet: Sheet, unit: float) -> Panel:
+    """The colour bar with its quantity above and its ends below; words where each tile has its own range."""
+    tiles, scale = sheet.tiles, sheet.scale
+    size, width = LABEL * unit, float(round(BAR_WIDTH * unit))
+    heading = tiles.quantity if scale.kind != "tile" else "own range of each tile"
+    items, y = text_block([heading], 0, 0, size)
+    y = float(round(y + 8 * unit))
+    own = scale if scale.kind != "tile" else colour.Scale("layer", -1.0 if scale.signed else 0.0, 1.0, scale.signed)
+    share = np.linspace(own.low, own.high, int(width))
+    left = float(round(34 * unit)) if tiles.values.ndim == 4 else 0.0
+    if tiles.values.ndim == 4:
+        rows = colour.rgb_pixels(np.stack([np.eye(3) * value for value in share], axis=1), own)
+        for i, letter in enumerate("RGB"):
+            item_top = y + i * round(size * 1.12)
+            items.append(Raster(rows[i : i + 1], left, item_top, width - left, BAR_HEIGHT * unit))
+            items.append(Text(0, item_top + BAR_HEIGHT * unit / 2, letter, size, QUIET, middle=True))
+        y += 2 * round(size * 1.12)
+    else:
+        ramp = colour.ramp(sheet.colours, signed=scale.signed)
+        pixels = ramp[colour.levels(share[None], own)[0]][None]
+        items.append(Raster(pixels, 0, y, width, BAR_HEIGHT * unit))
+    bottom = y + BAR_HEIGHT * unit
+    for x, label, align in _bar_ends(sheet, left, width):
+        items.append(Rule(x, bottom, x, bottom + 6 * unit, width=unit))
+        items.append(Text(x, bottom + 12 * unit + size * 0.8, label, size, QUIET, align=align))
+    return Panel(tuple(items), width, bottom + 12 * unit + size * 1.1)
+
+
+def _bar_ends(sheet: Sheet, left: float, width: float) -> list[tuple[float, str, Align]]:
+    scale = sheet.scale
+    if scale.kind == "tile":
+        low, high = ("−max" if scale.signed else "0"), ("+max" if scale.signed else "max")
+    else:
+        low = ("≤ " if scale.below else "") + number_text(scale.low, plus=True)
+        high = ("≥ " if scale.above else "") + number_text(scale.high, plus=scale.signed or scale.kind == "range")
+    if scale.low == scale.high:
+        return [((left + width) / 2, number_text(scale.low), "center")]
+    ends: list[tuple[float, str, Align]] = [(left, low, "left"), (width, high, "right")]
+    zero = left + (width - left) * -scale.low / (scale.high - scale.low)
+    inner = left + 0.38 * (width - left) < zero < left + 0.62 * (width - left)
+    return [ends[0], (zero, "0", "center"), ends[1]] if inner else ends

@@ -1,0 +1,198 @@
+"""Pictures and arrays as bytes: the same values give the same bytes, in every process and under any rcParams."""
+
+from __future__ import annotations
+
+import io
+import threading
+import zipfile
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
+
+import numpy as np
+
+from kernelviz.errors import UsageError
+from kernelviz.files.names import file_stems, safe_part
+from kernelviz.files.png import png_bytes
+from kernelviz.files.recipes import PNG_KEY, recipe_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from kernelviz.records import Array, Recipe
+
+FORMATS = ("png", "svg", "pdf")
+
+# What matplotlib reads while it writes a file, whoever made the figure.
+_OUTPUT_RC: dict[str, Any] = {
+    "image.composite_image": True,
+    "pdf.compression": 6,
+    "pdf.fonttype": 42,
+    "pdf.inheritcolor": False,
+    "pdf.use14corefonts": False,
+    "savefig.bbox": "standard",
+    "savefig.dpi": "figure",
+    "savefig.edgecolor": "auto",
+    "savefig.facecolor": "auto",
+    "savefig.transparent": False,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "kernelviz",
+    "svg.id": None,
+    "svg.image_inline": True,
+}
+# Settings of the session: they draw nothing, and some stick where they are first read.
+_SESSION_RC = {"backend", "backend_fallback", "date.epoch", "interactive", "savefig.directory", "timezone", "toolbar"}
+_FIRST_DATE = (1980, 1, 1, 0, 0, 0)  # the first that a zip can tell
+_RUNS = 3  # zlib's Z_RLE: packs a page that is mostly blank as small as level 6, as fast as level 1
+_drawing = threading.RLock()  # rcParams belong to the whole process
+
+
+class Pixels(Protocol):
+    """A picture as pixels: (H, W) indices into a palette (n, 3), or (H, W, 3) RGB with no palette; all 8-bit."""
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """(H, W) or (H, W, 3)."""
+
+    @property
+    def palette(self) -> NDArray[np.uint8] | None:
+        """(n, 3), or None for RGB."""
+
+    @property
+    def recipe(self) -> Recipe | None:
+        """How the picture was made."""
+
+
+def is_mosaic(picture: object) -> TypeGuard[Pixels]:
+    """Whether a picture is pixels, and no figure."""
+    return hasattr(picture, "pixels") and hasattr(picture, "palette")
+
+
+def encode_picture(picture: Pixels | Figure, file_format: str) -> bytes:
+    """A picture as the bytes of a file, with its recipe inside.
+
+    Args:
+        picture: pixels, which become PNG only, or a matplotlib Figure, perhaps with an attribute ``recipe``. A figure
+            with a recipe is drawn under matplotlib's own defaults, any other one under the caller's rcParams.
+        file_format: ``png``, ``svg`` or ``pdf``.
+
+    Raises:
+        UsageError: the format is none of these, or no format for this picture; or it is no picture.
+    """
+    if file_format not in FORMATS:
+        raise UsageError(f"The format must be one of {', '.join(FORMATS)}, but got {file_format!r}.")
+    if is_mosaic(picture):
+        if file_format != "png":
+            raise UsageError(
+                f"A bare picture must be PNG, but got {file_format!r}.", "It is pixels only.", "Plot it as a figure."
+            )
+        return _mosaic_png(picture)
+    figure = _checked_figure(picture)
+    return _figure_png(figure) if file_format == "png" else _figure_vector(figure, file_format)
+
+
+def npz_bytes(arrays: Mapping[str, Array], recipe: Recipe | None) -> bytes:
+    """Arrays as ``numpy.savez`` would write them, without dates: ``numpy.load(allow_pickle=False)`` reads them.
+
+    Each key is the array's name made safe like a file's name. The array ``names`` holds the true names in the order of
+    the keys, and ``recipe`` the recipe's JSON. Nothing is compressed: weights are noise, and deflating them takes sixty
+    times as long to save seven percent.
+
+    Raises:
+        UsageError: an array holds objects.
+    """
+    keys = _array_keys(list(arrays))
+    entries = dict(zip(keys, arrays.values(), strict=True))
+    entries["names"] = np.array(list(arrays), dtype=np.str_)
+    if recipe is not None:
+        entries["recipe"] = np.array(recipe_text(recipe))
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for key, array in entries.items():
+            values = np.asarray(array, order="C")
+            if values.dtype.hasobject:
+                raise UsageError(f"Arrays must hold numbers, but those of {key!r} hold objects.")
+            info = zipfile.ZipInfo(f"{key}.npy", _FIRST_DATE)
+            info.create_system = 3  # else it tells Windows from the rest
+            with archive.open(info, "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, values, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _array_keys(names: list[str]) -> list[str]:
+    """Keys that differ from one another, from our own two, and from any with the ``.npy`` that NumPy takes off."""
+    ours = ("names", "recipe")
+    taken = {*ours, *(f"{key}.npy" for key in (*ours, *map(safe_part, names)))}
+    return file_stems([(name,) for name in names], taken=taken)
+
+
+def _mosaic_png(picture: Pixels) -> bytes:
+    texts = {} if picture.recipe is None else {PNG_KEY: recipe_text(picture.recipe)}
+    return png_bytes(picture.pixels, picture.palette, texts)
+
+
+def _checked_figure(picture: object) -> Figure:
+    from matplotlib.figure import Figure
+
+    if not isinstance(picture, Figure):
+        raise UsageError(f"The picture must be a Mosaic or a matplotlib Figure, but got {type(picture).__name__}.")
+    return picture
+
+
+def _recipe_of(figure: Figure) -> Recipe | None:
+    recipe: Recipe | None = getattr(figure, "recipe", None)
+    return recipe
+
+
+@contextmanager
+def _output_settings(figure: Figure) -> Iterator[None]:
+    """Settings that do not depend on the caller's, one figure at a time."""
+    import matplotlib as mpl
+
+    with _drawing:
+        settings: Any = {}
+        if _recipe_of(figure) is not None:
+            defaults = {key: mpl.rcParamsDefault[key] for key in mpl.rcParamsDefault if key not in _SESSION_RC}
+            settings = {key: value for key, value in defaults.items() if mpl.rcParams[key] != value}
+        with mpl.rc_context(settings | _OUTPUT_RC):
+            yield
+
+
+def _figure_png(figure: Figure) -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    with _output_settings(figure):
+        own_canvas = figure.canvas
+        try:
+            canvas: Any = FigureCanvasAgg(figure)
+            canvas.draw()
+            pixels = np.asarray(canvas.buffer_rgba())
+        finally:
+            figure.set_canvas(own_canvas)
+    image = Image.fromarray(pixels)
+    if pixels[..., 3].min() < 255:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    recipe, texts, buffer = _recipe_of(figure), PngInfo(), io.BytesIO()
+    if recipe is not None:
+        texts.add_itxt(PNG_KEY, recipe_text(recipe))
+    image.convert("RGB").save(
+        buffer, "PNG", pnginfo=texts, dpi=(figure.dpi, figure.dpi), compress_level=1, compress_type=_RUNS
+    )
+    return buffer.getvalue()
+
+
+def _figure_vector(figure: Figure, file_format: str) -> bytes:
+    """SVG or PDF, with nothing in it that changes from day to day."""
+    recipe = _recipe_of(figure)
+    place, undated = {"svg": ("Description", "Date"), "pdf": ("Keywords", "CreationDate")}[file_format]
+    metadata: dict[str, Any] = {"Creator": "kernelviz", undated: None}
+    if recipe is not None:
+        metadata[place] = recipe_text(recipe)
+    buffer = io.BytesIO()
+    with _output_settings(figure):
+        figure.savefig(buffer, format=file_format, metadata=metadata)
+    return buffer.getvalue()

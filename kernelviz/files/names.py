@@ -1,0 +1,90 @@
+"""Names of files that are safe on every file system, and that no two pictures of one run share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+LONGEST = 150
+"""The most characters of a stem: room is left for a suffix, and for what other programs put in front."""
+
+_DIGITS = 8
+_MOST_DIGITS = 64
+_UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
+_BAD_ENDS = re.compile(r"^[.-]+|\.+$")
+_RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)", re.IGNORECASE)
+
+
+def safe_part(text: str) -> str:
+    """One part of a file's name, safe on every file system.
+
+    ASCII letters, digits, ``.``, ``_``, ``-`` and ``+`` stay; every run of other characters becomes one ``_``. The part
+    is never empty, does not start with ``.`` or ``-``, does not end with ``.``, is no name that Windows keeps for a
+    device, and has at most ``LONGEST`` characters.
+    """
+    return _cut(_clean(text), LONGEST)
+
+
+def file_stems(full_names: Sequence[Sequence[str]], *, taken: Collection[str] = ()) -> list[str]:
+    """One stem for each full name, in the same order; no two are equal, in whatever case.
+
+    The parts of a name are made safe and joined by ``-``. A name that would meet another one, or one of ``taken``, or
+    that is too long, gets ``-`` and eight hex digits of a hash of the full name. Each of those that meet gets them, so
+    that the order does not matter; more digits where eight are not enough.
+
+    Args:
+        full_names: the parts of each name, such as ``("resnet18d.random", "layer1.0.conv1", "kernels", "sum")``.
+        taken: stems that none may get.
+
+    Raises:
+        ValueError: the same full name is given twice.
+    """
+    if len({tuple(parts) for parts in full_names}) < len(full_names):
+        raise ValueError("Each full name must be given once.")
+    bases = ["-".join(map(_clean, parts)) or "_" for parts in full_names]
+    digests = [_digest(parts) for parts in full_names]
+    digits = [_DIGITS if len(base) > LONGEST else 0 for base in bases]
+    while True:
+        stems = [_stem(*each) for each in zip(bases, digests, digits, strict=True)]
+        meeting = list(_meeting(stems, taken))
+        if not meeting:
+            return stems
+        for index in meeting:
+            digits[index] = min(digits[index] + _DIGITS, _MOST_DIGITS)
+
+
+def _clean(text: str) -> str:
+    """``safe_part`` without the bound."""
+    part = _BAD_ENDS.sub("_", _UNSAFE.sub("_", text)) or "_"
+    return f"_{part}" if _RESERVED.match(part) else part
+
+
+def _cut(part: str, longest: int) -> str:
+    """The beginning of a clean part, still clean."""
+    return part if len(part) <= longest else _BAD_ENDS.sub("_", part[:longest])
+
+
+def _stem(base: str, digest: str, digits: int) -> str:
+    if digits == 0:
+        return base
+    return f"{base[: LONGEST - digits - 1]}-{digest[:digits]}"
+
+
+def _digest(parts: Sequence[str]) -> str:
+    """A hash of the full name; JSON keeps ``("a-b",)`` and ``("a", "b")`` apart."""
+    return hashlib.sha256(json.dumps(list(parts)).encode("ascii")).hexdigest()
+
+
+def _meeting(stems: Sequence[str], taken: Collection[str]) -> Iterator[int]:
+    """The places of the stems that are not alone, in whatever case."""
+    counts = Counter(stem.casefold() for stem in stems)
+    counts.update(stem.casefold() for stem in taken)
+    for index, stem in enumerate(stems):
+        if counts[stem.casefold()] > 1:
+            yield index

@@ -1,0 +1,234 @@
+"""The recipe inside a file: how the picture was made, as JSON.
+
+It lies in PNG as iTXt ``kernelviz``, in SVG as ``Description``, in PDF as ``Keywords``, in GIF as comment, and in npz
+as key ``recipe``. The headers of PNG, GIF and npz are walked by hand: image libraries warn about large pictures, and
+NumPy's own reader evaluates the header of an array.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import stat
+import threading
+import zipfile
+import zlib
+from typing import IO, TYPE_CHECKING, Any, NoReturn
+
+from kernelviz.errors import RecipeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from kernelviz.records import Recipe
+
+PNG_KEY = "kernelviz"
+
+_LONGEST = 1 << 22  # bytes of a recipe; ours have some hundreds
+_LARGEST_PDF = 1 << 28  # its parser keeps much of the file in memory
+_XML_CHUNK = 1 << 16
+_DESCRIPTION = "http://purl.org/dc/elements/1.1/ description"
+_SVG = "http://www.w3.org/2000/svg svg"
+_NPY = re.compile(
+    rb"\x93NUMPY\x01\x00..\{'descr': '([<>])U\d+', 'fortran_order': False, 'shape': \(\), \} *\n", re.DOTALL
+)
+_HINT = "Only files that kernelviz wrote hold a recipe."
+_pdf_lock = threading.Lock()
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """A recipe as compact ASCII JSON with sorted keys: equal recipes give equal text.
+
+    Raises:
+        TypeError: a value is nothing that JSON knows.
+        ValueError: a number is not finite.
+    """
+    return json.dumps(dict(recipe), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def read_recipe(path: Path | str) -> dict[str, Any]:
+    """The recipe inside a file that kernelviz wrote: PNG, SVG, PDF, GIF or npz, told by content.
+
+    Raises:
+        RecipeError: there is no such file, it is no regular file, it is damaged, or it holds no recipe.
+    """
+    try:
+        text = _find_text(path)
+        recipe = None if text is None else _parse(text)
+    except RecipeError:
+        raise
+    except OSError as error:
+        raise RecipeError(f"{path} cannot be read.", f"{error.strerror or error}.") from error
+    except Exception as error:  # a damaged file makes its parser raise anything, and it is all the same news
+        raise RecipeError(f"{path} holds no recipe that can be read.", "The file is damaged.", _HINT) from error
+    if recipe is None:
+        raise RecipeError(f"{path} holds no recipe.", "", _HINT)
+    return recipe
+
+
+def _find_text(path: Path | str) -> str | None:
+    """The recipe's JSON; None where the file has no place for it, or nothing in that place."""
+    if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116  (a str is welcome)
+        raise RecipeError(f"{path} cannot be read.", "It is not a regular file.")
+    with open(path, "rb") as file:  # noqa: PTH123
+        head = file.read(1024)
+        file.seek(0)
+        reader = _reader(head)
+        return None if reader is None else reader(file)
+
+
+def _reader(head: bytes) -> Callable[[IO[bytes]], str | None] | None:
+    for magic, reader in _READERS.items():
+        if head.startswith(magic):
+            return reader
+    return _from_svg if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<") else None
+
+
+def _parse(text: str) -> dict[str, Any] | None:
+    recipe = json.loads(text, parse_constant=_refuse)
+    return recipe if isinstance(recipe, dict) else None
+
+
+def _refuse(*_: object) -> NoReturn:
+    raise ValueError("this is nothing that kernelviz writes")
+
+
+def _exactly(file: IO[bytes], size: int) -> bytes:
+    """The next ``size`` bytes; a ValueError where the file ends before."""
+    data = file.read(size) if size <= _LONGEST else b""
+    if len(data) < size:
+        raise ValueError("the file is cut short")
+    return data
+
+
+def _from_png(file: IO[bytes]) -> str | None:
+    file.seek(8)
+    while header := file.read(8):
+        length, kind = int.from_bytes(header[:4], "big"), header[4:]
+        if kind == b"iTXt":
+            data, check = _exactly(file, length), _exactly(file, 4)
+            if zlib.crc32(kind + data) != int.from_bytes(check, "big"):
+                raise ValueError("the text does not agree with its checksum")
+            keyword, _, rest = data.partition(b"\0")
+            if keyword == PNG_KEY.encode("ascii"):
+                return _international_text(rest)
+        else:
+            file.seek(length + 4, os.SEEK_CUR)
+    return None
+
+
+def _international_text(rest: bytes) -> str:
+    """The text of an iTXt chunk: flag, method, language, translated keyword, text."""
+    text = rest[2:].split(b"\0", 2)[2]
+    if rest[0]:
+        text = zlib.decompressobj().decompress(text, _LONGEST)
+    return text.decode("utf-8")
+
+
+def _from_gif(file: IO[bytes]) -> str | None:
+    file.seek(10)
+    file.seek(2 + _colour_table(_exactly(file, 1)[0]), os.SEEK_CUR)
+    while (kind := file.read(1)) in {b"\x21", b"\x2c"}:
+        if kind == b"\x21":
+            label = _exactly(file, 1)
+            blocks = b"".join(_sub_blocks(file))
+            if label == b"\xfe":
+                return blocks.decode("utf-8")
+        else:
+            file.seek(_colour_table(_exactly(file, 9)[8]) + 1, os.SEEK_CUR)
+            for _ in _sub_blocks(file):
+                pass
+    return None
+
+
+def _colour_table(flags: int) -> int:
+    """The bytes of the colour table that these flags announce."""
+    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def _sub_blocks(file: IO[bytes]) -> Iterator[bytes]:
+    while size := _exactly(file, 1)[0]:
+        yield _exactly(file, size)
+
+
+def _from_npz(file: IO[bytes]) -> str | None:
+    with zipfile.ZipFile(file) as archive:
+        if "recipe.npy" not in archive.namelist():
+            return None
+        info = archive.getinfo("recipe.npy")
+        if info.file_size > _LONGEST or info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+            _refuse()
+        with archive.open(info) as entry:
+            data = _exactly(entry, info.file_size)
+    header = _NPY.match(data)
+    if header is None:
+        return None
+    encoding = "utf-32-le" if header[1] == b"<" else "utf-32-be"
+    return data[header.end() :].decode(encoding).rstrip("\0")
+
+
+def _from_pdf(file: IO[bytes]) -> str | None:
+    if os.fstat(file.fileno()).st_size > _LARGEST_PDF:
+        _refuse()
+    from pypdf import PdfReader
+
+    log = logging.getLogger("pypdf")
+    with _pdf_lock:
+        level = log.level
+        log.setLevel(logging.CRITICAL + 1)  # it logs what is odd about a file; that is told by our error, once
+        try:
+            metadata = PdfReader(file, strict=True).metadata
+            keywords = metadata.get("/Keywords") if metadata is not None else None
+        finally:
+            log.setLevel(level)
+    return keywords if isinstance(keywords, str) else None
+
+
+def _from_svg(file: IO[bytes]) -> str | None:
+    """The first description; nothing behind it is read, and no document that declares an entity."""
+    from xml.parsers import expat
+
+    parser = expat.ParserCreate(namespace_separator=" ")
+    open_elements: list[str] = []
+    parts: list[str] = []
+    done = False
+
+    def start(name: str, _: object) -> None:
+        if not open_elements and name != _SVG:
+            _refuse()
+        open_elements.append(name)
+
+    def end(name: str) -> None:
+        nonlocal done
+        open_elements.pop()
+        done = done or name == _DESCRIPTION
+
+    def characters(text: str) -> None:
+        if not done and open_elements[-1] == _DESCRIPTION:
+            parts.append(text)
+
+    def doctype(_name: str, _system: str | None, _public: str | None, has_internal_subset: bool) -> None:  # noqa: FBT001
+        if has_internal_subset:
+            _refuse()
+
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.CharacterDataHandler = characters
+    parser.StartDoctypeDeclHandler, parser.EntityDeclHandler = doctype, _refuse
+    while not done and file.tell() < _LONGEST:
+        chunk = file.read(_XML_CHUNK)
+        parser.Parse(chunk, not chunk)
+        if not chunk:
+            break
+    return "".join(parts) or None
+
+
+_READERS: dict[bytes, Callable[[IO[bytes]], str | None]] = {
+    b"\x89PNG\r\n\x1a\n": _from_png,
+    b"GIF87a": _from_gif,
+    b"GIF89a": _from_gif,
+    b"%PDF-": _from_pdf,
+    b"PK\x03\x04": _from_npz,
+}

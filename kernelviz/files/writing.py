@@ -1,0 +1,206 @@
+"""Writing files whole or not at all, and never over something else."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kernelviz.errors import FileInTheWayError, RecipeError, UsageError, WriteError
+from kernelviz.files.encoding import FORMATS, encode_picture, npz_bytes
+from kernelviz.files.recipes import read_recipe, recipe_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from matplotlib.figure import Figure
+
+    from kernelviz.files.encoding import Pixels
+    from kernelviz.records import Array, Recipe
+
+SAME_PICTURE = ("command", "model", "layer", "view", "image")
+"""The keys of a recipe that tell one picture from another."""
+
+_CHUNK = 1 << 26  # some systems refuse to write 2 GB at once
+
+
+def save_picture(
+    picture: Pixels | Figure,
+    path: Path | str,
+    *,
+    force: bool = False,
+    format: str | None = None,  # noqa: A002  (the word of matplotlib and Pillow)
+) -> Path:
+    """Write a mosaic (PNG) or a figure (PNG, SVG, PDF) with its recipe inside; return the path.
+
+    Directories are made as needed. An earlier run of the same picture is replaced, anything else only with ``force``.
+
+    Args:
+        picture: a ``Mosaic``, or a matplotlib Figure.
+        path: where; its suffix tells the format.
+        force: replace whatever file is there.
+        format: ``png``, ``svg`` or ``pdf``, whatever the suffix says.
+
+    Raises:
+        UsageError: the format is unknown, or no format for this picture.
+        FileInTheWayError: something else is there.
+        WriteError: the file could not be written; what was there is still there.
+    """
+    path = Path(path)
+    data = encode_picture(picture, _format_of(path) if format is None else format)
+    _save(path, data, getattr(picture, "recipe", None), force=force)
+    return path
+
+
+def save_arrays(arrays: Mapping[str, Array], path: Path | str, *, recipe: Recipe | None, force: bool = False) -> Path:
+    """Write arrays as ``.npz``, which ``numpy.load(path, allow_pickle=False)`` reads; return the path.
+
+    Keys are the names made safe like file names; the true names are in the key ``names``, in the order of the others,
+    and the recipe in the key ``recipe``.
+
+    Raises:
+        UsageError: an array holds objects.
+        FileInTheWayError: something else is there.
+        WriteError: the file could not be written; what was there is still there.
+    """
+    path = Path(path)
+    _save(path, npz_bytes(arrays, recipe), recipe, force=force)
+    return path
+
+
+def check_target(path: Path, recipe: Recipe | None, *, force: bool) -> None:
+    """Check that a file may be written here.
+
+    With ``force`` files and links may be replaced, but nothing else: no directory and no device.
+
+    Raises:
+        FileInTheWayError: something is there that is no earlier run of this very picture.
+    """
+    if not os.path.lexists(path):
+        return
+    mode = path.lstat().st_mode
+    if stat.S_ISDIR(mode):
+        raise FileInTheWayError(f"{path} is in the way.", "It is a directory.", "Choose another place with --output.")
+    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+        raise FileInTheWayError(f"{path} is in the way.", "It is no file.", "Choose another place with --output.")
+    if not force and not may_replace(path, recipe):
+        raise _in_the_way(path)
+
+
+def may_replace(path: Path, recipe: Recipe | None) -> bool:
+    """Whether nothing is here, or an earlier run of the very picture that this recipe makes.
+
+    That is a regular file, and no link, whose own recipe agrees in ``SAME_PICTURE``; an absent value is None. A recipe
+    with none of these agrees with nothing.
+    """
+    if not os.path.lexists(path):
+        return True
+    if recipe is None or path.is_symlink():
+        return False
+    try:
+        there = _identity(read_recipe(path))
+    except RecipeError:
+        return False
+    return any(value != "null" for value in there) and there == _identity(recipe)
+
+
+def write_whole(path: Path, data: bytes, *, replace: bool) -> None:
+    """Write a file whole or not at all; whatever happens, no half of it is seen and nothing else is left.
+
+    The bytes go to a temporary file beside it, which takes its place in one step. Directories are made as needed. A
+    link is replaced itself, not what it leads to.
+
+    Args:
+        path: where.
+        data: the whole content.
+        replace: take the place of a file that is there.
+
+    Raises:
+        FileInTheWayError: something is there, and ``replace`` is False.
+        WriteError: the file could not be written; what was there is still there.
+    """
+    temporary = path.parent / f".kernelviz-{secrets.token_hex(8)}"
+    try:
+        _make_directory(path.parent)
+        try:
+            _write_new(temporary, data)
+            _put(temporary, path, replace=replace)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()  # still there only if something went wrong
+    except FileExistsError as error:
+        raise _in_the_way(path) from error
+    except OSError as error:
+        raise _write_error(path, f"{error.strerror or error}.") from error
+    except ValueError as error:
+        raise _write_error(path, "The path holds a character that no path may hold.") from error
+
+
+def _save(path: Path, data: bytes, recipe: Recipe | None, *, force: bool) -> None:
+    standing = os.path.lexists(path)
+    check_target(path, recipe, force=force)
+    write_whole(path, data, replace=force or standing)  # what has come in between is not known, so it stays
+
+
+def _format_of(path: Path) -> str:
+    suffix = path.suffix.lower().removeprefix(".")
+    if suffix not in FORMATS:
+        got = f"got {path.suffix!r}" if suffix else "there is none"
+        choices = ", ".join(f".{each}" for each in FORMATS)
+        raise UsageError(f"The suffix of {path} must be one of {choices}, but {got}.")
+    return suffix
+
+
+def _identity(recipe: Recipe) -> tuple[str, ...]:
+    """The values that tell this picture, as JSON: a recipe in memory may hold tuples where the file's holds lists."""
+    return tuple(recipe_text({"": recipe.get(key)}).removeprefix('{"":').removesuffix("}") for key in SAME_PICTURE)
+
+
+def _make_directory(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(error.errno, f"{directory} is not a directory") from error
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    """Write a file that must not be there yet, and have it on the disk."""
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags, 0o666)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(descriptor, rest[:_CHUNK]) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _put(temporary: Path, path: Path, *, replace: bool) -> None:
+    """Give the file its name, in one step; FileExistsError where it is taken and ``replace`` is False."""
+    if not replace:
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            raise
+        except OSError as error:  # not every file system has hard links
+            if os.path.lexists(path):
+                raise FileExistsError from error
+        else:
+            return
+    temporary.replace(path)
+
+
+def _in_the_way(path: Path) -> FileInTheWayError:
+    return FileInTheWayError(
+        f"{path} is in the way.", "It is no earlier run of this very picture.", "Replace it with --force."
+    )
+
+
+def _write_error(path: Path, why: str) -> WriteError:
+    return WriteError(
+        f"{path} could not be written.", why, "Nothing was changed. Choose another place with --output, or make room."
+    )

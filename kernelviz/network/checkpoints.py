@@ -1,0 +1,221 @@
+"""Weights files: safetensors and ``torch.save``, told by their content and read without running anything in them."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import pickle
+import pickletools
+import re
+import stat
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from kernelviz.errors import BadWeightsError
+from kernelviz.records import Weights
+
+_LARGEST = 16 * 2**30  # bytes; the largest vision checkpoints hold about 6 billion numbers of two bytes
+_LONGEST_HEADER = 100_000_000  # bytes; the safetensors format's own bound
+
+_SAVE_WEIGHTS = 'save the weights alone, `torch.save(model.state_dict(), "weights.pt")`, and give that file.'
+_FETCH_AGAIN = "Copy or download the file again."
+_KINDS_READ = "Give a .safetensors file, or one that `torch.save(model.state_dict(), ...)` wrote."
+
+# What training scripts wrap around tensors, averaged ones first; what compiling and parallel training put before names.
+_WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
+_PREFIXES = ("_orig_mod.", "module.", "_orig_mod.")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The tensors of one file by name, and which file it was."""
+
+    tensors: dict[str, Tensor]
+    weights: Weights
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Read a safetensors file or one of ``torch.save``, told by its content; no code in it runs.
+
+    Raises:
+        BadWeightsError: the file is missing, no regular file, empty, too large, cut short, of another format, would run
+            code, or holds no tensors by name.
+    """
+    if not os.fspath(path):
+        raise BadWeightsError("The name of the weights file is empty.", hint=_KINDS_READ)
+    file = Path(path)
+    size = _checked_size(file)
+    try:
+        with file.open("rb") as stream:
+            head = stream.read(64)
+            stream.seek(0)
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise _bad(file, f"cannot be read: {error.strerror or error}") from None
+    content = _read_content(file, head, size)
+    return Checkpoint(_named_tensors(file, content), Weights("file", file.name, digest))
+
+
+def shown(name: object) -> str:
+    """A name from outside on one line of bounded length."""
+    text = str(name)
+    return (text if text.isprintable() else ascii(text)[1:-1])[:200]
+
+
+def _checked_size(file: Path) -> int:
+    """The size of a regular, non-empty file that is not too large."""
+    try:
+        status = file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        hint = "Give an existing file, or one of the words auto, hub, bundled, random."
+        raise BadWeightsError(f"There is no weights file {shown(file)}.", hint=hint) from None
+    except (OSError, ValueError) as error:
+        raise _bad(file, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if stat.S_ISDIR(status.st_mode):
+        raise _bad(file, "is a directory", "Give the weights file inside it.")
+    if not stat.S_ISREG(status.st_mode):
+        raise _bad(file, "is not a regular file")
+    if status.st_size == 0:
+        raise _bad(file, "is empty", _FETCH_AGAIN)
+    if status.st_size > _LARGEST:
+        raise _bad(file, f"is larger than {_LARGEST // 2**30} GiB")
+    return status.st_size
+
+
+def _read_content(file: Path, head: bytes, size: int) -> object:
+    """What the file holds, read by the reader of its own format."""
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= _LONGEST_HEADER:
+        return _guarded(file, _load_safetensors)
+    if head.startswith(b"PK\x03\x04"):
+        _check_archive(file, size)
+    elif not re.match(rb"\x80[\x02-\x05]", head):
+        raise _bad(file, f"holds no weights: {_what_it_is(head)}", _KINDS_READ)
+    return _guarded(file, _load_pickle)
+
+
+def _load_safetensors(file: Path) -> object:
+    from safetensors.torch import load_file
+
+    return load_file(file, device="cpu")
+
+
+def _load_pickle(file: Path) -> object:
+    with torch.serialization.safe_globals([argparse.Namespace]):  # training scripts save their options so
+        return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def _guarded(file: Path, load: Callable[[Path], object]) -> object:
+    """The result of ``load``; whatever it raises becomes a sentence about the file."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return load(file)
+    except pickle.UnpicklingError as error:
+        blocked = re.search(r"GLOBAL (\S+)", str(error))
+        name = blocked[1] if blocked else next(_called_names(file), "")
+        raise (_unsafe(file, name) if name else _damaged(file)) from None
+    except Exception:  # noqa: BLE001 - a damaged or hostile file makes the readers raise anything
+        raise _damaged(file) from None
+
+
+def _called_names(file: Path) -> Iterator[str]:
+    """What a bare pickle of a newer protocol would import, read without running it; torch does not name these."""
+    words: list[str] = []
+    try:
+        with file.open("rb") as stream:
+            for operation, argument, _ in pickletools.genops(stream):
+                if isinstance(argument, str):
+                    words.append(argument)
+                elif operation.name == "STACK_GLOBAL" and words[-2] not in {"collections", "torch._utils"}:
+                    yield ".".join(words[-2:])
+    except (ValueError, IndexError, OSError):
+        return
+
+
+def _check_archive(file: Path, size: int) -> None:
+    """Refuse archives that ``torch.save`` did not write; it stores and never compresses, so nothing grows when read."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            entries = archive.infolist()
+    except Exception:  # noqa: BLE001 - a damaged directory makes zipfile raise anything
+        raise _damaged(file) from None
+    names = {entry.filename.rpartition("/")[2] for entry in entries}
+    if "constants.pkl" in names:
+        raise _bad(file, "is a TorchScript archive, a program with its weights", f"Instead, {_SAVE_WEIGHTS}")
+    if "data.pkl" not in names:
+        raise _bad(file, "is a zip archive, but not one of torch.save", _KINDS_READ)
+    if sum(entry.file_size for entry in entries) > size:
+        raise _bad(file, "would grow when read, which files of torch.save never do", _KINDS_READ)
+
+
+def _named_tensors(file: Path, content: object) -> dict[str, Tensor]:
+    """The tensors by name, out of what training scripts wrap around them; numbers and options beside them are left."""
+    if isinstance(content, Mapping):
+        wrapped = (content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping))
+        content = next(wrapped, content)
+    if not isinstance(content, Mapping):
+        kind = type(content).__name__
+        raise _bad(file, f"holds no tensors by name, but one object of type {kind}", f"Instead, {_SAVE_WEIGHTS}")
+    tensors = {
+        _without_prefixes(name): value
+        for name, value in content.items()
+        if isinstance(name, str) and isinstance(value, Tensor)
+    }
+    if not tensors:
+        held = ", ".join(shown(key) for key in list(content)[:5]) or "nothing"
+        raise _bad(file, f"holds no tensors by name, but {held}", f"Instead, {_SAVE_WEIGHTS}")
+    for name, value in tensors.items():
+        _check_plain(file, name, value)
+    return tensors
+
+
+def _without_prefixes(name: str) -> str:
+    for prefix in _PREFIXES:
+        name = name.removeprefix(prefix)
+    return name
+
+
+def _check_plain(file: Path, name: str, value: Tensor) -> None:
+    """Refuse tensors that are not one number beside the other."""
+    if value.is_quantized:
+        kind = "quantised"
+    elif value.is_nested or value.layout != torch.strided:
+        kind = "sparse or nested"
+    elif value.is_meta:
+        kind = "without numbers"
+    else:
+        return
+    hint = "Save the weights as plain dense tensors and give that file."
+    raise _bad(file, f"cannot be used: its tensor {shown(name)} is {kind}", hint)
+
+
+def _unsafe(file: Path, blocked: str) -> BadWeightsError:
+    return BadWeightsError(
+        f"The weights file {shown(file)} holds more than weights and was not loaded.",
+        f"Loading it would bring in {shown(blocked)}; nothing of it ran.",
+        f"If you trust the file, load it with its own program and {_SAVE_WEIGHTS}",
+    )
+
+
+def _damaged(file: Path) -> BadWeightsError:
+    return _bad(file, "is cut short or damaged", _FETCH_AGAIN)
+
+
+def _bad(file: Path, what: str, hint: str = "Give another --weights FILE.") -> BadWeightsError:
+    return BadWeightsError(f"The weights file {shown(file)} {what}.", hint=hint)
+
+
+def _what_it_is(head: bytes) -> str:
+    if head.startswith(b"version https://git-lfs"):
+        return "it only points to a file that Git LFS keeps elsewhere"
+    text = head.decode(errors="ignore")  # a character cut in two at the end is still text
+    if len(text.encode()) > len(head) - 4 and all(sign.isprintable() or sign.isspace() for sign in text):
+        return "it is text"
+    return "it is of no format known here"

@@ -1,0 +1,255 @@
+"""How a kernel bank becomes tiles: views, reductions over the input channels, choosing and ranking. NumPy only."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kernelviz.errors import UsageError
+from kernelviz.records import SORTS, VIEWS, Axis, KernelBank, Tiles, as_array, shape_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from kernelviz.records import Array
+
+RGB = ("red", "green", "blue")
+_RUN = re.compile(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?")
+
+
+def as_bank(kernels: object, *, transposed: bool = False) -> KernelBank:
+    """A kernel bank of a record, a tensor or an array.
+
+    A plain weight is (out_channels, in_channels / groups, *kernel_size), with one, two or three kernel axes; with
+    ``transposed`` the first two are turned, as in a transposed convolution without groups. A single kernel
+    (in_channels, height, width) has to be given as (1, in_channels, height, width).
+
+    Raises:
+        UsageError: another rank, an empty axis, or no real numbers.
+    """
+    if isinstance(kernels, KernelBank):
+        return kernels
+    weight = as_array(kernels)
+    if weight.ndim not in (3, 4, 5):
+        raise UsageError(
+            f"Kernels must be (out_channels, in_channels, *kernel_size), but the shape is {shape_text(weight.shape)}.",
+            hint="A single kernel (C, H, W) is drawn as weight[None].",
+        )
+    if 0 in weight.shape:
+        raise UsageError(f"There is nothing to draw in the shape {shape_text(weight.shape)}.")
+    return KernelBank(weight.swapaxes(0, 1) if transposed else weight)
+
+
+def parse_channels(text: str, total: int) -> tuple[int, ...]:
+    """The numbers that ``0-15,40`` names, in that order, each once.
+
+    Raises:
+        UsageError: another form, or a number outside 0 … total − 1.
+    """
+    numbers: dict[int, None] = {}
+    for part in text.split(","):
+        run = _RUN.fullmatch(part)
+        if run is None:
+            raise UsageError(f"Channels are written like 0-15,40, but got {text!r}.")
+        first, last = int(run[1]), int(run[2] or run[1])
+        if last < first or last >= total:
+            raise UsageError(f"There are channels 0 to {total - 1}, but {part.strip()!r} was asked for.")
+        numbers.update(dict.fromkeys(range(first, last + 1)))
+    return tuple(numbers)
+
+
+def choose_channels(
+    values: Array, *, channels: str | Sequence[int] | None = None, top: int | None = None, sort: str | None = None
+) -> tuple[tuple[int, ...], str]:
+    """Which channels of ``values`` (C, …), in which order, and the name of that order.
+
+    ``channels`` narrows, ``sort`` orders by a statistic of each channel (largest first, ties by number, not finite last),
+    ``top`` keeps the first of them. With ``top`` and no ``sort`` the order is by norm.
+
+    Raises:
+        UsageError: no such channel, no such order, or ``top`` below 1.
+    """
+    total = len(values)
+    if channels is None:
+        numbers = tuple(range(total))
+    else:
+        text = channels if isinstance(channels, str) else ",".join(str(int(number)) for number in channels)
+        numbers = parse_channels(text, total)
+    order = sort or ("index" if top is None else "norm")
+    if order not in SORTS:
+        raise UsageError(f"Channels are sorted by one of {', '.join(SORTS)}, but got {order!r}.")
+    if top is not None and top < 1:
+        raise UsageError(f"The number of channels to keep must be at least 1, but got {top}.")
+    if order != "index":
+        rank = _statistic(order, values)
+        numbers = tuple(sorted(numbers, key=lambda number: (-rank[number], number)))
+    return numbers[:top], order
+
+
+def _statistic(name: str, values: Array) -> Array:
+    flat = values.reshape(len(values), -1).astype(np.float64)
+    statistics: dict[str, Callable[[Array], Array]] = {
+        "norm": lambda rows: np.linalg.norm(rows, axis=1),
+        "mean": lambda rows: rows.mean(axis=1),
+        "max": lambda rows: rows.max(axis=1),
+        "std": lambda rows: rows.std(axis=1),
+    }
+    with np.errstate(invalid="ignore", over="ignore"):
+        result = statistics[name](flat)
+    return np.where(np.isfinite(result), result, -np.inf)
+
+
+def resolve_view(shape: Sequence[int], groups: int = 1, view: str = "auto") -> str:
+    """The view that ``auto`` stands for, by a bank's shape; any other view is checked against the shape.
+
+    Raises:
+        UsageError: no such view, or one that this shape does not allow.
+    """
+    _, inputs, *kernel = shape
+    if view not in VIEWS:
+        raise UsageError(f"A view is one of {', '.join(VIEWS)}, but got {view!r}.")
+    if view == "auto":
+        if len(kernel) == 2 and inputs == 3 and groups == 1:
+            return "rgb"
+        return "matrix" if tuple(kernel) == (1, 1) and inputs > 1 else "sum"
+    if view == "rgb" and (inputs != 3 or groups != 1 or len(kernel) == 1):
+        raise UsageError(
+            f"The view rgb needs three input channels, but the weight is {shape_text(shape)}.",
+            hint="--view channels shows each input channel by itself, --view sum adds them up.",
+        )
+    if view in ("channels", "matrix") and len(kernel) == 3:
+        raise UsageError(
+            f"The view {view} draws one- and two-dimensional kernels, but the weight is {shape_text(shape)}.",
+            hint="--view sum or --view norm shows the slices of three-dimensional kernels.",
+        )
+    return view
+
+
+def kernel_tiles(
+    bank: KernelBank,
+    *,
+    view: str = "auto",
+    channels: str | Sequence[int] | None = None,
+    top: int | None = None,
+    sort: str | None = None,
+) -> Tiles:
+    """The tiles of a kernel bank: one view of the chosen kernels, in the chosen order.
+
+    ``sum`` and ``norm`` are taken over the input channels in float64: sum of w, and the square root of the sum of w².
+
+    Raises:
+        UsageError: a view that the shape does not allow, no such channel, no such order.
+    """
+    view = resolve_view(bank.weight.shape, bank.groups, view)
+    numbers, order = choose_channels(bank.weight, channels=channels, top=top, sort=sort)
+    weight = bank.weight if bank.weight.ndim > 3 else bank.weight[:, :, None, :]
+    if view in ("channels", "matrix"):
+        return _by_input(bank, weight, view, numbers, order)
+    if view == "rgb":
+        planes = np.moveaxis(weight, 1, -1)
+    elif weight.shape[1] == 1:
+        planes = weight[:, 0] if view == "sum" else np.abs(weight[:, 0])
+    else:
+        planes = _reduce(view, weight)
+    chosen = planes[list(numbers)]
+    rows = columns = None
+    if weight.ndim == 5:  # (n, depth, h, w[, 3]): a row a slice, a column a kernel
+        chosen = chosen.swapaxes(0, 1).reshape(-1, *chosen.shape[2:])
+        rows = Axis("slice", tuple(map(str, range(weight.shape[2]))), weight.shape[2])
+        columns = Axis("kernel", tuple(map(str, numbers)), len(weight))
+    return Tiles(
+        values=chosen,
+        view=view,
+        layout="grid" if rows is None else "table",
+        numbers=numbers,
+        total=len(weight),
+        extent=extent(planes),
+        quantity=_quantity(view, weight.shape[1]),
+        explanation=_explanation(bank, view),
+        signed=view != "norm",
+        numbers_along="tiles" if rows is None else "columns",
+        rows=rows,
+        columns=columns,
+        order=order,
+    )
+
+
+def extent(values: Array) -> tuple[float, float]:
+    """The smallest and the largest finite value; (0, 0) where there is none."""
+    finite = values if np.isfinite(values).all() else values[np.isfinite(values)]
+    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+
+
+def _reduce(view: str, weight: Array) -> Array:
+    with np.errstate(invalid="ignore", over="ignore"):
+        if view == "sum":
+            return np.asarray(weight.sum(axis=1, dtype=np.float64))
+        return np.asarray(np.sqrt(np.square(weight, dtype=np.float64).sum(axis=1)))
+
+
+def _quantity(view: str, inputs: int) -> str:
+    if inputs == 1:
+        return "size of weight" if view == "norm" else "weight"
+    return {"sum": "sum of weights", "norm": "norm of weights"}.get(view, "weight")
+
+
+def _explanation(bank: KernelBank, view: str) -> str:
+    inputs = bank.weight.shape[1]
+    tile = {3: "strip", 4: "tile", 5: "column of slices"}[bank.weight.ndim]
+    depthwise = inputs == 1 and bank.groups > 1
+    if view == "rgb":
+        return "red, green, blue weights as colour (view channels: one by one)"
+    if depthwise:
+        what = "the kernel that reads that channel alone" if view == "sum" else "the size of the weights that read it"
+        return f"depthwise, one {tile} per channel, {what}"
+    of_group = " of its group" if bank.groups > 1 else ""
+    if inputs == 1:
+        return f"one {tile} per kernel" + (", the size of its weights" if view == "norm" else "")
+    what = "its weights added up" if view == "sum" else "the length of its weights"
+    return f"one {tile} per kernel, {what} over the {inputs:,} input channels{of_group}"
+
+
+def _by_input(bank: KernelBank, weight: Array, view: str, numbers: tuple[int, ...], order: str) -> Tiles:
+    """Every kernel plane by itself: a table of tiles, or one heat map where each is a single weight."""
+    total, inputs, height, width = weight.shape
+    chosen = weight[list(numbers)]
+    heat = view == "matrix" and height * width == 1
+    kernels = Axis("output channel" if heat else "kernel", _labels(numbers), total)
+    reads_rgb = inputs == 3 and bank.groups == 1
+    names = RGB if reads_rgb else _labels(range(inputs))
+    input_axis = Axis("input channel of its group" if bank.groups > 1 else "input channel", names, inputs)
+    turned = view == "channels" or len(numbers) > inputs
+    if turned:
+        chosen = chosen.swapaxes(0, 1)
+    rows, columns = (input_axis, kernels) if turned else (kernels, input_axis)
+    return Tiles(
+        values=chosen.reshape(1, *chosen.shape[:2]) if heat else chosen.reshape(-1, height, width),
+        view=view,
+        layout="heatmap" if heat else "table",
+        numbers=numbers,
+        total=total,
+        extent=extent(weight),
+        quantity="weight",
+        explanation=_table_explanation(view, turned=turned, heat=heat),
+        numbers_along="columns" if turned else "rows",
+        rows=rows,
+        columns=columns,
+        order=order,
+    )
+
+
+def _table_explanation(view: str, *, turned: bool, heat: bool) -> str:
+    if view == "channels":
+        return "one column per kernel, one row per input channel"
+    if turned:
+        read = "the input channel that it weighs" if heat else "one of its input channels"
+        return f"turned to fit the page: a column is one kernel, a row {read}"
+    return (
+        f"a row is one kernel, a column {'the input channel that it weighs' if heat else 'one of its input channels'}"
+    )
+
+
+def _labels(numbers: Sequence[int]) -> tuple[str, ...]:
+    return tuple(map(str, numbers))

@@ -1,0 +1,61 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kernelviz.files.png import png_bytes
+
+RNG = np.random.default_rng(1)
+SHAPES = [(1, 1), (1, 9), (9, 1), (7, 5), (300, 4000)]
+
+
+def decoded(data):
+    """The pixels as Pillow reads them."""
+    with Image.open(io.BytesIO(data)) as image:
+        image.load()
+        return np.asarray(image.convert("RGB"))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("colours", [1, 2, 5, 200, 256])
+def test_palettes_decode_exactly(shape, colours):
+    """A PNG shows palette[pixels], whatever the shape and the number of colours."""
+    palette = RNG.integers(0, 256, (colours, 3), dtype=np.uint8)
+    pixels = RNG.integers(0, colours, shape, dtype=np.uint8)
+    pixels[1::2] = pixels[: len(pixels) - 1 : 2]
+    assert np.array_equal(decoded(png_bytes(pixels, palette, {})), palette[pixels])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_rgb_decodes_exactly(shape):
+    """A PNG without a palette shows its pixels, views and repeated rows too."""
+    pixels = RNG.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    pixels[1::3] = pixels[: len(pixels) - 1 : 3]
+    assert np.array_equal(decoded(png_bytes(pixels, None, {})), pixels)
+    assert np.array_equal(decoded(png_bytes(pixels[::-1, ::-1], None, {})), pixels[::-1, ::-1])
+
+
+def test_texts_are_read_by_others():
+    """Pillow reads the iTXt chunk before it decodes a pixel."""
+    data = png_bytes(np.zeros((2, 2), np.uint8), np.zeros((1, 3), np.uint8), {"kernelviz": '{"a":"é"}'})
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.info == {"kernelviz": '{"a":"é"}'}
+
+
+@pytest.mark.parametrize(
+    ("pixels", "palette"),
+    [
+        (np.zeros((2, 2)), np.zeros((1, 3), np.uint8)),
+        (np.zeros((0, 2), np.uint8), np.zeros((1, 3), np.uint8)),
+        (np.zeros((2, 2), np.uint8), None),
+        (np.zeros((2, 2, 3), np.uint8), np.zeros((1, 3), np.uint8)),
+        (np.ones((2, 2), np.uint8), np.zeros((1, 3), np.uint8)),
+        (np.zeros((2, 2), np.uint8), np.zeros((257, 3), np.uint8)),
+        (np.zeros(4, np.uint8), np.zeros((1, 3), np.uint8)),
+    ],
+)
+def test_what_is_no_mosaic_is_refused(pixels, palette):
+    """Arrays of another shape or type, and indices outside the palette, are a fault of the program."""
+    with pytest.raises(ValueError, match="must be 8-bit"):
+        png_bytes(pixels, palette, {})

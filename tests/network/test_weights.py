@@ -1,0 +1,142 @@
+"""Weights fit a network whole or are refused; pip's EfficientNet-Lite0 is the model it is said to be."""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+import pytest
+import torch
+from torch import nn
+
+from kernelviz.errors import BadWeightsError
+from kernelviz.network.checkpoints import Checkpoint
+from kernelviz.network.weights import BUNDLED_PACKAGE, bundled_checkpoint, bundled_path, fit
+from kernelviz.records import Weights
+
+
+def network():
+    """A convolution, a normalisation and a head."""
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))
+
+
+def checkpoint(tensors):
+    """Tensors as if they came out of ``a.pt``."""
+    return Checkpoint(dict(tensors), Weights("file", "a.pt"))
+
+
+def test_every_bundled_tensor_has_its_place(bundled):
+    """296 of 296 names and shapes are those of timm's network, and the loaded numbers are the file's."""
+    tensors = bundled_checkpoint(bundled.module).tensors
+    state = bundled.module.state_dict()
+    assert len(state) == 296
+    assert {name: value.shape for name, value in tensors.items()} == {
+        name: value.shape for name, value in state.items()
+    }
+    assert all(torch.equal(tensors[name], state[name]) for name in state)
+
+
+def test_the_bundled_weights_see(bundled):
+    """Grace Hopper is in academic gown, mortarboard and military uniform, as the published network says."""
+    from matplotlib.cbook import get_sample_data
+    from PIL import Image
+    from timm.data import create_transform
+
+    with get_sample_data("grace_hopper.jpg") as stream:
+        image = Image.open(stream).convert("RGB")
+    transform = create_transform(**bundled.source.preprocessing)
+    with torch.no_grad():
+        best = bundled.module(transform(image)[None]).topk(5).indices[0].tolist()
+    assert {400, 667, 652} <= set(best)
+
+
+def test_bundled_weights_name_the_installed_package(bundled):
+    """Name and version are the installed package's own."""
+    weights = bundled_checkpoint(bundled.module).weights
+    assert weights.source == "bundled"
+    assert weights.name == f"{BUNDLED_PACKAGE} {metadata.version(BUNDLED_PACKAGE)}"
+    assert weights.sha256.startswith("57934424")  # its maker put the digest into the file's name
+
+
+def test_no_package_no_bundled_weights(monkeypatch):
+    """Without the package there is nothing, and no error."""
+
+    def missing(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "distribution", missing)
+    assert bundled_path() is None
+    assert bundled_checkpoint(nn.Identity()) is None
+
+
+def test_a_damaged_package_is_said(monkeypatch, tmp_path):
+    """A package without its file, or with other names in it, is an error in words."""
+    monkeypatch.setattr("kernelviz.network.weights.bundled_path", lambda: tmp_path / "gone.pth")
+    blocks = nn.Module()
+    blocks.blocks = nn.Sequential(nn.Sequential(nn.Identity()))
+    with pytest.raises(BadWeightsError, match=r"gone\.pth"):
+        bundled_checkpoint(blocks)
+    torch.save({"_blocks.7._unknown.weight": torch.ones(1)}, tmp_path / "gone.pth")
+    with pytest.raises(BadWeightsError, match="not known"):
+        bundled_checkpoint(blocks)
+
+
+def test_fit_loads_what_matches():
+    """All numbers arrive, half-precision ones too, and counters of batches may be missing."""
+    source, target = network(), network()
+    tensors = {
+        name: value.half() if value.is_floating_point() else value
+        for name, value in source.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    fit(target, checkpoint(tensors), "net")
+    for name, value in tensors.items():
+        assert torch.equal(target.state_dict()[name], value.float())
+
+
+def test_counters_of_batches_may_be_too_many():
+    """A counter that the network lacks does not make a file another network's."""
+    tensors = {"weight": torch.ones(1, 1, 1, 1), "bias": torch.zeros(1), "num_batches_tracked": torch.tensor(3)}
+    conv = nn.Conv2d(1, 1, 1)
+    fit(conv, checkpoint(tensors), "net")
+    assert torch.equal(conv.weight, tensors["weight"])
+
+
+def test_fit_says_what_differs_and_changes_nothing():
+    """Missing, unexpected and differently shaped names are told, and nothing was loaded."""
+    target = network()
+    before = {name: value.clone() for name, value in target.state_dict().items()}
+    tensors = {name: value + 1 for name, value in before.items()}
+    del tensors["1.bias"]
+    tensors["2.weight"] = torch.zeros(7, 4, 1, 1)
+    tensors["0.bias"] = torch.zeros(4, dtype=torch.int8)
+    tensors["head\n.weight"] = torch.zeros(1)
+    with pytest.raises(BadWeightsError) as caught:
+        fit(target, checkpoint(tensors), "net")
+    assert caught.value.what == "5 of 8 tensors match: a.pt does not hold the weights of net."
+    assert caught.value.why.splitlines() == [
+        "missing: 1.bias",
+        "not of this network: head\\n.weight",
+        "different: 0.bias is torch.int8, not torch.float32, 2.weight is (7, 4, 1, 1), not (2, 4, 1, 1)",
+    ]
+    assert all(torch.equal(value, before[name]) for name, value in target.state_dict().items())
+
+
+def test_one_tensor_too_many_or_too_few_is_enough():
+    """A single missing or unexpected name makes the weights another network's."""
+    tensors = network().state_dict()
+    with pytest.raises(BadWeightsError, match="8 of 8 tensors match") as caught:
+        fit(network(), checkpoint({**tensors, "extra": torch.ones(1)}), "net")
+    assert caught.value.why == "not of this network: extra"
+    del tensors["2.bias"]
+    with pytest.raises(BadWeightsError, match="7 of 8 tensors match") as caught:
+        fit(network(), checkpoint(tensors), "net")
+    assert caught.value.why == "missing: 2.bias"
+
+
+def test_the_message_of_a_bad_fit_stays_short():
+    """However many names differ, at most ten lines say so."""
+    tensors = {f"other.{index}": torch.zeros(1) for index in range(500)}
+    with pytest.raises(BadWeightsError, match="0 of 8 tensors match") as caught:
+        fit(network(), checkpoint(tensors), "net")
+    assert "and 497 more" in caught.value.why
+    assert len(str(caught.value).splitlines()) <= 10
