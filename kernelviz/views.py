@@ -244,8 +244,7 @@ def _table_explanation(view: str, *, turned: bool, heat: bool) -> str:
     if view == "channels":
         return "one column per kernel, one row per input channel"
     if turned:
-        read = "the input channel that it weighs" if heat else "one of its input channels"
-        return f"turned to fit the page: a column is one kernel, a row {read}"
+        return f"turned to fit: a column is one kernel, a row {'an input channel' if heat else 'one of its inputs'}"
     return (
         f"a row is one kernel, a column {'the input channel that it weighs' if heat else 'one of its input channels'}"
     )

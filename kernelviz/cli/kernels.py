@@ -226,7 +226,7 @@ def draw(network: Model, task: Task, look: Look, goal: Goal, report: Report) -> 
 
 def summary(sheet: Sheet) -> str:
     """One line about one picture."""
-    from kernelviz.drawing.sheets import count_text
+    from kernelviz.drawing.captions import count_text
     from kernelviz.drawing.wording import PART
 
     return f"{sheet.identity.rsplit(PART, 2)[-2]}; {sheet.tiles.view}, {count_text(sheet.tiles)}"

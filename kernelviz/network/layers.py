@@ -183,8 +183,6 @@ def _padding(module: Any) -> tuple[int, ...] | Literal["same"]:
 def _matches(network: Model | nn.Module, names: list[str], pattern: str) -> list[str]:
     """The names of convolutions that one pattern means, at least one."""
     modules = [name for name, _ in _module(network).named_modules() if name]
-    if pattern in names:
-        return [pattern]
     if pattern in modules:
         found = _inside(names, pattern)
     elif pattern.startswith("stage:"):

@@ -1,0 +1,133 @@
+"""The words around a picture: title, identity, and the caption in its fixed order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kernelviz.drawing.marks import Marks, kernels_of, kernels_touched
+from kernelviz.drawing.wording import PART, number_text, numbers_text
+from kernelviz.records import Axis, ConvLayer, KernelBank, Tiles, shape_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kernelviz.drawing.colour import Scale
+
+
+def kernel_title(bank: KernelBank, tiles: Tiles) -> str:
+    """``Kernels of LAYER``, with what a table shows of them behind it."""
+    name = f"Kernels of {bank.layer.name}" if bank.layer else "Kernels"
+    by = {"channels": ", channel by channel", "matrix": ", input by input"}.get(tiles.view, "")
+    return name + (by if tiles.layout == "table" else "")
+
+
+def kernel_identity(bank: KernelBank) -> str:
+    """Model and weights, the layer's settings, the weight's shape."""
+    parts = [bank.source.label] if bank.source else []
+    if bank.layer:
+        parts.append(layer_text(bank.layer))
+    return PART.join([*parts, f"weight {shape_text(bank.layer.weight_shape if bank.layer else bank.weight.shape)}"])
+
+
+def layer_text(layer: ConvLayer) -> str:
+    """``Conv2d 3 → 32, 3 × 3, stride 2``: a layer's settings as far as they are not the usual ones."""
+    size = " × ".join(map(str, layer.kernel_size))
+    if layer.depthwise and layer.in_channels == layer.out_channels:
+        parts = [f"depthwise {layer.kind}, {layer.in_channels:,} channels", size]
+    else:
+        parts = [f"{layer.kind} {layer.in_channels:,} → {layer.out_channels:,}", size]
+        if layer.groups > 1:
+            parts.append(f"{layer.groups} groups")
+    for name in ("stride", "dilation"):
+        values = getattr(layer, name)
+        if any(value != 1 for value in values):
+            parts.append(f"{name} {values[0] if len(set(values)) == 1 else ' × '.join(map(str, values))}")
+    return ", ".join(parts)
+
+
+def caption(tiles: Tiles, scale: Scale, marks: Marks, extra: Sequence[str]) -> tuple[str, ...]:
+    """The lines below a picture: view and n of m, scale and limit, what is odd, notes."""
+    lines = [f"View {tiles.view}: {tiles.explanation}", f"{count_text(tiles)}", scale_text(tiles, scale)]
+    if tiles.layout == "grid":
+        lines[:2] = [f"{lines[0]}{PART}{lines[1]}"]
+    return tuple(line for line in (*lines, *oddities(tiles, marks), *extra) if line)
+
+
+def notes(tiles: Tiles, scale: Scale, marks: Marks, extra: Sequence[str]) -> tuple[str, ...]:
+    """What must not be hidden, each a sentence: cut, clipped, not finite, as good as zero, and the bank's own notes."""
+    cut = [count_text(tiles)] if len(tiles.numbers) < tiles.total or _axis_cut(tiles) else []
+    return (*cut, *([clipped_text(tiles, scale)] if scale.below + scale.above else []), *oddities(tiles, marks), *extra)
+
+
+def _axis_cut(tiles: Tiles) -> bool:
+    return any(axis is not None and len(axis.labels) < axis.total for axis in (tiles.rows, tiles.columns))
+
+
+def count_text(tiles: Tiles) -> str:
+    """``32 of 32 kernels``, and in a table how many of how many along the other side."""
+    noun = f"{tiles.noun}s" if tiles.total != 1 else tiles.noun
+    text = f"{len(tiles.numbers):,} of {tiles.total:,} {noun}"
+    other = {"rows": tiles.columns, "columns": tiles.rows}.get(tiles.numbers_along)
+    if other is not None and (len(other.labels) < other.total or tiles.layout == "heatmap"):
+        text += f", {len(other.labels):,} of {_plural(other)}"
+    return text if tiles.order == "index" else f"{text}, by {tiles.order}, the largest first"
+
+
+def _plural(axis: Axis) -> str:
+    first, *rest = axis.name.split(" ")
+    words = [first, rest[0] + "s", *rest[1:]] if rest else [first + "s"]
+    return f"{axis.total:,} {' '.join(words)}"
+
+
+def scale_text(tiles: Tiles, scale: Scale) -> str:
+    """The line of the caption that says what a colour means."""
+    grey = "mid-grey 0, " if tiles.view == "rgb" else ""
+    if scale.kind == "range":
+        clipped = f"{PART}{clipped_text(tiles, scale)}" if scale.below + scale.above else ""
+        return f"Scale {number_text(scale.low, plus=True)} to {number_text(scale.high, plus=True)}, as asked{clipped}"
+    if scale.kind == "tile":
+        return f"Scale tile: {grey}full colour its own largest {_size(tiles)}; tiles do not compare"
+    if scale.limit == 0:
+        return "Scale layer: every value is 0"
+    limit = f"±{number_text(scale.limit)}" if scale.signed else f"0 to {number_text(scale.high)}"
+    if tiles.view == "rgb":
+        return f"Scale layer: mid-grey 0, full colour {limit}, the same in every tile"
+    same = "" if tiles.layout == "heatmap" else ", the same in every tile"
+    return f"Scale layer: one {'limit' if scale.signed else 'range'}, {limit}{same}"
+
+
+def _size(tiles: Tiles) -> str:
+    return "weight" if tiles.quantity == "weight" else "value"
+
+
+def clipped_text(tiles: Tiles, scale: Scale) -> str:
+    """How many values lie outside the scale."""
+    return f"{scale.below + scale.above:,} of {tiles.values.size:,} values lie outside and take the end colour"
+
+
+def oddities(tiles: Tiles, marks: Marks) -> list[str]:
+    """Counts and numbers of what is marked: broken, as good as zero, faint, constant."""
+    lines = []
+    if marks.nonfinite:
+        broken = kernels_touched(tiles, marks.broken)
+        many = f"in {len(broken)} {tiles.noun}{'s' if len(broken) != 1 else ''}"
+        framed = "" if tiles.layout == "heatmap" else " with a black frame"
+        verb = "is" if marks.nonfinite == 1 else "are"
+        lines.append(
+            f"{marks.nonfinite:,} of {tiles.values.size:,} values {verb} not finite, chequered, {many}{framed}: "
+            f"{numbers_text(broken)}"
+        )
+    parts = []
+    if zero := kernels_of(tiles, marks.zero):
+        struck = "" if tiles.layout == "heatmap" else ", struck through"
+        parts.append(f"{len(zero):,} {_are(zero)} as good as zero{struck}: {numbers_text(zero)}")
+    if tiles.layout == "grid":
+        if faint := kernels_of(tiles, marks.faint):
+            parts.append(f"{len(faint):,} more below 5 %: {numbers_text(faint)}")
+        if constant := kernels_of(tiles, marks.constant):
+            parts.append(f"{len(constant):,} {_are(constant)} constant: {numbers_text(constant)}")
+    return [*lines, *([PART.join(parts)] if parts else [])]
+
+
+def _are(numbers: Sequence[int]) -> str:
+    return "is" if len(numbers) == 1 else "are"
