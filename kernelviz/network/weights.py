@@ -85,7 +85,9 @@ def fit(network: nn.Module, checkpoint: Checkpoint, architecture: str) -> None:
             "\n".join(filter(None, kinds)),
             "Name the architecture that the file was trained with, or give another --weights FILE.",
         )
-    network.load_state_dict(checkpoint.tensors, strict=False)
+    # Taking the file's own tensors spares a copy of each, where none would have to change its type or layout.
+    ready = all(value.dtype == wanted[name].dtype and value.is_contiguous() for name, value in given.items())
+    network.load_state_dict(checkpoint.tensors, strict=False, assign=ready)
 
 
 def _renamed(tensors: Mapping[str, Tensor], stage_lengths: list[int]) -> dict[str, Tensor]:
