@@ -41,7 +41,7 @@ DRAWING_RC = {
 }
 DIGESTS = """
 import hashlib, sys
-from conftest import make_figure, make_mosaic
+from sample_pictures import make_figure, make_mosaic
 from kernelviz.files.encoding import encode_picture, npz_bytes
 import numpy as np
 pictures = [(make_mosaic(), "png"), (make_figure(), "png"), (make_figure(), "svg"), (make_figure(), "pdf")]
@@ -70,7 +70,7 @@ def test_a_mosaic_needs_neither_matplotlib_nor_pillow(run):
     code = """
 import sys
 import kernelviz.files.names, kernelviz.files.recipes, kernelviz.files.writing
-from conftest import make_mosaic
+from sample_pictures import make_mosaic
 from kernelviz.files.encoding import encode_picture, npz_bytes
 encode_picture(make_mosaic(), "png"), npz_bytes({}, None)
 print(sorted({"matplotlib", "PIL", "pypdf", "torch"} & set(sys.modules)))

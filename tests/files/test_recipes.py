@@ -23,7 +23,7 @@ KINDS = ("mosaic", "png", "svg", "pdf", "npz", "gif")
 @pytest.fixture(scope="module")
 def samples():
     """One small file of each kind, as bytes."""
-    from conftest import RECIPE, make_figure, make_mosaic
+    from sample_pictures import RECIPE, make_figure, make_mosaic
 
     buffer = io.BytesIO()
     frames = [Image.new("P", (8, 8), colour) for colour in (0, 1)]

