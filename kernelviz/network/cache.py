@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 from huggingface_hub import constants
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from kernelviz.network.places import Place
 
@@ -48,6 +48,14 @@ def cached_file(place: Place) -> Path | None:
         path = link_directory() / place.name
         return path if path.is_file() else None
     return next((found for name in place.files if (found := cached_in_repository(place, name))), None)
+
+
+def cached_places(places: Iterable[Place]) -> set[Place]:
+    """Those of many places whose file is on this machine; looks closely only where there is anything."""
+    home = cache_directory()
+    there = {each.name for each in home.iterdir()} if home.is_dir() else set()
+    likely = (place for place in places if place.url or (place.repo and repository_directory(place.repo).name in there))
+    return {place for place in likely if cached_file(place)}
 
 
 def cached_in_repository(place: Place, filename: str) -> Path | None:

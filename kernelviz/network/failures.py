@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 from huggingface_hub import constants, errors
 
 from kernelviz.errors import NoWeightsError
-from kernelviz.network.bundled import BUNDLED_MODEL
 from kernelviz.network.cache import StoreError, cache_directory, link_directory
 from kernelviz.network.patience import StandstillError
+from kernelviz.network.places import BUNDLED_MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

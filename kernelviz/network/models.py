@@ -16,11 +16,11 @@ from timm.models import get_arch_pretrained_cfgs, get_deprecated_models
 from torch import nn
 
 from kernelviz.errors import KernelvizError, NoWeightsError, UsageError
-from kernelviz.network.bundled import BUNDLED_LICENCE, BUNDLED_MODEL, bundled_checkpoint, bundled_path
+from kernelviz.network.bundled import bundled_checkpoint
 from kernelviz.network.checkpoints import read_checkpoint, shown
 from kernelviz.network.naming import Meaning, meaning_of
 from kernelviz.network.patience import Patience
-from kernelviz.network.places import place_of
+from kernelviz.network.places import BUNDLED_LICENCE, BUNDLED_MODEL, bundled_path, place_of
 from kernelviz.network.pretrained import cached_checkpoint, config_file, fetched_checkpoint
 from kernelviz.network.registry import Entry, Registry
 from kernelviz.network.weights import fit, fit_pretrained, instead_of_loading

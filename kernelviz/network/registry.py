@@ -1,8 +1,9 @@
-"""The names there are: architectures with their tags, and where the weights of each lie. Plain records."""
+"""The names there are: architectures with their tags, where the weights of each lie, and which match a pattern."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
 from kernelviz.network.places import NOWHERE, Place
@@ -30,3 +31,20 @@ class Registry:
     def tags(self, architecture: str) -> list[str]:
         """The tags that an architecture has."""
         return [entry.tag for entry in self.architectures[architecture] if entry.tag]
+
+    def matching(self, pattern: str) -> dict[str, tuple[Entry, ...]]:
+        """What a shell pattern finds: an architecture with all its weights, or those whose tag or full name matches."""
+        found = {}
+        for architecture, entries in self.architectures.items():
+            published = tuple(entry for entry in entries if entry.place.kind != "none")
+            if fnmatch(architecture, pattern):
+                found[architecture] = published
+                continue
+            some = tuple(each for each in published if _matches(architecture, each.tag, pattern))
+            if some:
+                found[architecture] = some
+        return found
+
+
+def _matches(architecture: str, tag: str, pattern: str) -> bool:
+    return bool(tag) and (fnmatch(tag, pattern) or fnmatch(f"{architecture}.{tag}", pattern))

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from kernelviz.errors import BadWeightsError
-from kernelviz.network.bundled import BUNDLED_PACKAGE, bundled_checkpoint, bundled_path
+from kernelviz.network.bundled import bundled_checkpoint
+from kernelviz.network.places import BUNDLED_PACKAGE, bundled_path
 
 
 def test_every_bundled_tensor_has_its_place(bundled):
