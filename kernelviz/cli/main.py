@@ -31,7 +31,7 @@ def run() -> NoReturn:
             sys.stdout.flush()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is left is the interpreter's own tidying up
     except KeyboardInterrupt:
-        code = INTERRUPTED
+        os._exit(INTERRUPTED)  # all is written and cleaned up, and to take torch down takes longer than a second
     except BrokenPipeError:
         # The reader has left: let the interpreter's last flush go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -150,7 +150,7 @@ def pointed_at(endpoint, cache):
         "HF_HUB_CACHE": str(cache),
         "HF_HUB_OFFLINE": False,
         "HF_HUB_DISABLE_TELEMETRY": True,
-        "HF_TOKEN_PATH": str(cache / "no-token"),
+        "HF_TOKEN_PATH": str(cache.parent / "no-token"),
     }
     close_session()
     with mock.patch.multiple(constants, **changes), mock.patch.dict("os.environ", {"HF_TOKEN": "", "NO_PROXY": "*"}):
