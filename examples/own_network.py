@@ -16,7 +16,7 @@ directory = Path(sys.argv[1] if len(sys.argv) > 1 else "kernelviz-out")
 torch.manual_seed(0)
 conv = torch.nn.Conv2d(3, 16, kernel_size=5)
 
-figure = Figure(figsize=(11, 4.5), layout="constrained")
+figure = Figure(figsize=(11, 3), layout="constrained")
 left, right = figure.subplots(1, 2)
 left.set_title("as colour")
 kernelviz.plot_kernels(conv.weight, ax=left)

@@ -168,12 +168,15 @@ def as_array(values: object) -> Array:
         UsageError: ``values`` holds no real numbers.
     """
     tensor: Any = values
-    if hasattr(tensor, "detach"):
-        tensor = tensor.detach().cpu()
-        if tensor.is_floating_point() and tensor.element_size() < 4:
-            tensor = tensor.float()  # NumPy has no bfloat16, and float32 holds every half-precision number exactly
-        tensor = tensor.numpy()
-    array = np.asarray(tensor)
+    try:
+        if hasattr(tensor, "detach"):
+            tensor = tensor.detach().cpu()
+            if tensor.is_floating_point() and tensor.element_size() < 4:
+                tensor = tensor.float()  # NumPy has no bfloat16, and float32 holds every half-precision number exactly
+            tensor = tensor.numpy()
+        array = np.asarray(tensor)
+    except (RuntimeError, TypeError, ValueError) as error:  # on meta, sparse; a ragged list
+        raise UsageError("The values must be an array of real numbers.", str(error).partition("\n")[0]) from error
     if array.dtype.kind not in "fiub":
         raise UsageError(f"The values must be real numbers, but they are {array.dtype}.")
     wanted = {2: np.float32, 4: np.float32}.get(array.dtype.itemsize, np.float64)

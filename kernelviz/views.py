@@ -186,7 +186,7 @@ def _reduce(view: str, weight: Array) -> Array:
     with np.errstate(invalid="ignore", over="ignore"):
         if view == "sum":
             return np.asarray(weight.sum(axis=1, dtype=np.float64))
-        return np.asarray(np.sqrt(np.square(weight, dtype=np.float64).sum(axis=1)))
+        return np.asarray(np.hypot.reduce(weight, axis=1, dtype=np.float64))  # squares would overflow from 1e154 on
 
 
 def _quantity(view: str, inputs: int) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import traceback
 from typing import TYPE_CHECKING
 
 from kernelviz.cli import talk
 from kernelviz.documents import Report, document, json_text
-from kernelviz.errors import KernelvizError, NoWeightsError, UsageError
+from kernelviz.errors import KernelvizError, NoWeightsError, UsageError, WriteError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,14 +24,21 @@ def exit_code(error: KernelvizError) -> int:
 
 
 def failed(report: Report, error: Exception, *, as_json: bool, debug: bool) -> int:
-    """Say what went wrong, keep it in the report, print the report where asked, and give the exit code."""
+    """Say what went wrong, keep it in the report, print the report where asked, and give the exit code.
+
+    Raises:
+        BrokenPipeError: that is what went wrong, the reader of stdout has left: there is nobody to tell.
+    """
+    if isinstance(error, BrokenPipeError):
+        raise error
     known = error if isinstance(error, KernelvizError) else _unexpected(error)
     if debug:
         talk.say(*"".join(traceback.format_exception(error)).splitlines())
     talk.complain(known)
     report.add_error(known)
     if as_json:
-        talk.result(json_text(document(report)))
+        with contextlib.suppress(WriteError):  # said already, or will be of no use to say
+            talk.result(json_text(document(report)))
     return exit_code(known)
 
 
@@ -47,6 +55,13 @@ def attempt(report: Report, culprit: str, of: int, work: Callable[[], object]) -
             raise
         talk.say(f"{culprit}: {error.what}")
         report.add_error(error, culprit)
+
+
+def outcome(report: Report) -> int:
+    """The exit code of a run that came to its end."""
+    if not report.errors:
+        return DONE
+    return SOME_FAILED if report.outputs else FAILED
 
 
 def _unexpected(error: Exception) -> KernelvizError:

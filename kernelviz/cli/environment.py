@@ -16,7 +16,7 @@ PACKAGES = (
 
 
 def env(*, as_json: Json = False, debug: Debug = False) -> int:
-    """Print the versions of kernelviz and of what it stands on, and where it looks for weights.
+    """Print the versions of kernelviz and of what it stands on, the devices, and the number of threads.
 
     For example: kernelviz env --json
     """
@@ -28,9 +28,9 @@ def env(*, as_json: Json = False, debug: Debug = False) -> int:
     report = Report("env")
     try:
         facts = torch_facts()
-        packages = {name: _version(name) for name in PACKAGES}
+        packages = {name: _version(name) for name in PACKAGES} | {"torch": facts["torch"]}
         if as_json:
-            environment = {"torch": packages["torch"], "timm": packages["timm"], **facts}
+            environment = {"timm": packages["timm"], **facts}
             more = {"python": platform.python_version(), "platform": platform.platform(), "packages": packages}
             talk.result(json_text(document(report, environment, **more, devices=facts["devices"])))
             return 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import shlex
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from kernelviz.records import ConvLayer
 
 PICTURE_SUFFIXES = {".png", ".svg", ".pdf", ".gif", ".jpg", ".jpeg", ".webp", ".npz"}
+CHOICE_FOR = {".svg": " --format svg", ".pdf": " --format pdf", ".npz": " --arrays"}
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ def kernels(
 ) -> int:
     """Draw the convolution kernels of a timm model, a picture a layer.
 
-    For example: kernelviz kernels tf_efficientnet_lite0 --layer 'blocks.2.*conv_dw' --view sum
+    For example: kernelviz kernels tf_efficientnet_lite0 -l 'blocks.2.*conv_dw'
     """
     from kernelviz.cli import ending, talk
     from kernelviz.documents import Report, document, json_text
@@ -98,8 +101,10 @@ def kernels(
         with talk.progress(shown=not quiet) as progress:
             network = load(model, weights, seed, timeout, progress)
             report.source = network.source
+            report.warnings += network.source.notes
             talk.say(*said(goal, network.source.provenance, *network.source.notes))
             tasks = plan(network, layer, view, goal, report)
+            check_channels(look, tasks)
             for done, task in enumerate(tasks):
                 progress(task.layer.name, done, len(tasks))
                 work = partial(draw, network, task, look, goal, report)
@@ -108,14 +113,14 @@ def kernels(
         return ending.failed(report, error, as_json=as_json, debug=debug)
     if as_json:
         talk.result(json_text(document(report)))
-    return ending.SOME_FAILED if report.errors else ending.DONE
+    return ending.outcome(report)
 
 
 def parse_scale(text: str | None) -> ScaleChoice | None:
     """``tile``, ``layer`` or the two numbers of ``LO,HI``.
 
     Raises:
-        UsageError: it is none of them.
+        UsageError: it is none of them, or the two numbers are no range.
     """
     from kernelviz.errors import UsageError
 
@@ -124,9 +129,10 @@ def parse_scale(text: str | None) -> ScaleChoice | None:
     try:
         low, high = map(float, text.split(","))
     except ValueError:
-        raise UsageError(
-            f"A scale is tile, layer or LO,HI, but got {text!r}.", hint="For example --scale=-1,1"
-        ) from None
+        low, high = math.nan, math.nan
+    if not -math.inf < low < high < math.inf:
+        what = f"A scale is tile, layer or LO,HI with LO below HI, but got {text!r}."
+        raise UsageError(what, hint="For example --scale=-1,1")
     return low, high
 
 
@@ -134,20 +140,35 @@ def check_choices(goal: Goal, look: Look) -> None:
     """Refuse at once what can be told from the command alone.
 
     Raises:
-        UsageError: a file as output directory, or bare tiles in a format other than PNG.
+        UsageError: a file as output directory, bare tiles in a format other than PNG, or no such colour map.
     """
     from kernelviz.errors import UsageError
 
     directory = goal.directory
     if directory.suffix.lower() in PICTURE_SUFFIXES and not directory.is_dir():
-        suggestion = f"-o {directory.parent}" + (
-            f" --format {directory.suffix[1:]}" if directory.suffix != ".png" else ""
-        )
-        raise UsageError(f"--output takes a directory, but {directory} is a file's name.", hint=f"Type `{suggestion}`.")
+        what = f"--output takes a directory, but {directory} is a file's name."
+        more = CHOICE_FOR.get(directory.suffix.lower(), "")
+        raise UsageError(what, hint=f"Type `-o {shlex.quote(str(directory.parent))}{more}`.")
     if look.style is options.Style.BARE and goal.suffix != ".png":
         raise UsageError(
             f"Bare tiles are written as PNG, not as {goal.suffix[1:].upper()}.", hint="Leave out --format, or --style."
         )
+    if look.cmap is not None:
+        from kernelviz.drawing.colour import ramp
+
+        ramp(look.cmap, signed=True)
+
+
+def check_channels(look: Look, tasks: Sequence[Task]) -> None:
+    """Refuse at once channels that no layer has.
+
+    Raises:
+        UsageError: they are not written as channels are, or even the largest layer lacks one of them.
+    """
+    from kernelviz.views import parse_channels
+
+    if look.channels is not None and tasks:
+        parse_channels(look.channels, max(task.layer.out_channels for task in tasks))
 
 
 def load(name: str, weights: str, seed: int, timeout: float, progress: Progress) -> Model:
@@ -207,6 +228,11 @@ def draw(network: Model, task: Task, look: Look, goal: Goal, report: Report) -> 
     from kernelviz.files.writing import save_arrays, save_picture
     from kernelviz.network.kernels import read_kernels
 
+    def tell(path: Path) -> None:
+        report.outputs.append(output_entry(path, sheet, task.layer.name))
+        if not goal.as_json:
+            talk.result(path)
+
     sheet = make_sheet(read_kernels(network, task.layer), view=task.view, **asdict(look))
     if look.style is options.Style.BARE:
         save_picture(make_mosaic(sheet), task.path, force=goal.force)
@@ -214,15 +240,12 @@ def draw(network: Model, task: Task, look: Look, goal: Goal, report: Report) -> 
         from kernelviz.drawing.figures import draw_sheet
 
         save_picture(draw_sheet(sheet), task.path, force=goal.force)
-    written = [task.path]
+    more = sheet.caption if goal.verbose else sheet.notes
+    talk.say(*said(goal, f"{task.layer.name}: {summary(sheet)}", *(f"  {line}" for line in more)))
+    tell(task.path)
     if goal.arrays:
         arrays = {task.layer.name: sheet.tiles.values}
-        written.append(save_arrays(arrays, task.path.with_suffix(".npz"), recipe=sheet.recipe, force=goal.force))
-    report.outputs += [output_entry(path, sheet, task.layer.name) for path in written]
-    talk.say(*said(goal, f"{task.layer.name}: {summary(sheet)}", *(f"  {note}" for note in sheet.notes)))
-    if not goal.as_json:
-        for path in written:
-            talk.result(path)
+        tell(save_arrays(arrays, task.path.with_suffix(".npz"), recipe=sheet.recipe, force=goal.force))
 
 
 def summary(sheet: Sheet) -> str:

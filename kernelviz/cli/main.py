@@ -17,27 +17,30 @@ INTERRUPTED = 130
 COMMANDS = ("models", "kernels", "env")
 
 
-class _TerminatedError(BaseException):
-    """SIGTERM came; whoever is writing cleans up on the way out."""
+class _EndedError(BaseException):
+    """A signal to end came; whoever is writing cleans up on the way out."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 def run() -> NoReturn:
     """Run the command with this process' arguments and end the process."""
     code = 1
     try:
-        signal.signal(signal.SIGTERM, _terminated)
+        _catch_signals()
         code = main(sys.argv[1:])
         if sys.stdout is not None:
             sys.stdout.flush()
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is left is the interpreter's own tidying up
     except KeyboardInterrupt:
         os._exit(INTERRUPTED)  # all is written and cleaned up, and to take torch down takes longer than a second
-    except BrokenPipeError:
-        # The reader has left: let the interpreter's last flush go nowhere.
+    except OSError:
+        # The reader of stdout has left, or there is no room: let the interpreter's last flush go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except _TerminatedError:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGTERM)
+    except _EndedError as ended:
+        _die(ended.number)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is left is the interpreter's own tidying up
     sys.exit(code)
 
 
@@ -71,7 +74,8 @@ def _invoke(arguments: list[str]) -> int:
             return 2  # the help was printed
         words = ("kernelviz", _command(arguments), "--help")
         hint = f"Type `{' '.join(word for word in words if word)}`."
-        raise UsageError(str(error).replace("\n", " ") or "A command is missing.", hint=hint) from None
+        message = error.format_message().replace("\n", " ").replace("Value error, ", "")
+        raise UsageError(message or "A command is missing.", hint=hint) from None
     if code == INTERRUPTED:
         raise KeyboardInterrupt
     return int(code or 0)
@@ -107,6 +111,39 @@ def _app() -> Callable[..., Any]:
     return app
 
 
-def _terminated(number: int, frame: FrameType | None) -> NoReturn:
-    del number, frame
-    raise _TerminatedError
+def _catch_signals() -> None:
+    """Let Ctrl-C and requests to end unwind the stack; a signal that the caller has ignored stays ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupted)
+    for name in ("SIGTERM", "SIGHUP"):  # there is no SIGHUP on Windows
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _ended)
+
+
+def _interrupted(_: int, frame: FrameType | None) -> NoReturn:
+    if _importing(frame):
+        os._exit(INTERRUPTED)
+    raise KeyboardInterrupt
+
+
+def _ended(number: int, frame: FrameType | None) -> NoReturn:
+    if _importing(frame):
+        _die(number)
+    raise _EndedError(number)
+
+
+def _importing(frame: FrameType | None) -> bool:
+    """Whether a module is being imported: nothing is to be cleaned up then, and exceptions abort extension modules."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _die(number: int) -> NoReturn:
+    """End of this signal, as if nobody had caught it."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    sys.exit(1)  # not reached where the signal ends a process

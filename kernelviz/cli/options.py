@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -54,7 +53,9 @@ class SortName(StrEnum):
 
 def _print_version(value: bool) -> None:  # noqa: FBT001  (how Typer calls it)
     if value:
-        sys.stdout.write(f"kernelviz {__version__}\n")
+        from kernelviz.cli import talk
+
+        talk.result(f"kernelviz {__version__}")
         raise typer.Exit
 
 
@@ -117,10 +118,12 @@ Arrays = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.", rich_help_panel=OUTPUT)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print paths only.", rich_help_panel=OUTPUT)]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.", rich_help_panel=OUTPUT)]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say what each caption says.", rich_help_panel=OUTPUT)]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.", rich_help_panel=OUTPUT)]
 StyleChoice = Annotated[Style, typer.Option("--style", help="A page, or the bare tiles.", rich_help_panel=PICTURES)]
-Format = Annotated[FileFormat, typer.Option("--format", help="Bare tiles are PNG.", rich_help_panel=PICTURES)]
+Format = Annotated[
+    FileFormat, typer.Option("--format", help="Of figures; bare tiles are PNG.", rich_help_panel=PICTURES)
+]
 View = Annotated[
     ViewName,
     typer.Option("--view", help="How kernels become tiles; auto goes by their shape.", rich_help_panel=PICTURES),
@@ -133,7 +136,7 @@ Channels = Annotated[
 ]
 Top = Annotated[
     int | None,
-    typer.Option("--top", metavar="N", help="Only the first N.", show_default=False, rich_help_panel=PICTURES),
+    typer.Option("--top", min=1, metavar="N", help="Only the first N.", show_default=False, rich_help_panel=PICTURES),
 ]
 Sort = Annotated[
     SortName | None,
@@ -163,9 +166,11 @@ Cmap = Annotated[
 ]
 Columns = Annotated[
     int | None,
-    typer.Option("--columns", metavar="N", help="Tiles in a row.", show_default=False, rich_help_panel=PICTURES),
+    typer.Option("--columns", min=1, metavar="N", help="Tiles in a row.", show_default=False, rich_help_panel=PICTURES),
 ]
 Zoom = Annotated[
     int | None,
-    typer.Option("--zoom", metavar="N", help="Pixels a weight.", show_default=False, rich_help_panel=PICTURES),
+    typer.Option(
+        "--zoom", min=1, max=10_000, metavar="N", help="Pixels a weight.", show_default=False, rich_help_panel=PICTURES
+    ),
 ]

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
 from kernelviz.drawing.wording import visible
+from kernelviz.errors import WriteError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,9 +20,24 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 
 
 def result(line: str | Path) -> None:
-    """Print one result on stdout: raw in a pipe, escaped on a terminal."""
+    """Print one result on stdout: raw in a pipe, escaped on a terminal.
+
+    Raises:
+        BrokenPipeError: the reader has left.
+        WriteError: stdout takes no more for another reason.
+    """
     if sys.stdout is None:
         return
+    try:
+        _print(line)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        what = "The results could not be printed."
+        raise WriteError(what, f"{error.strerror or error}.", "Give stdout another place; files are kept.") from None
+
+
+def _print(line: str | Path) -> None:
     text = str(line)
     if sys.stdout.isatty():
         text = "\n".join(map(visible, text.split("\n"))) if isinstance(line, str) else visible(text)
@@ -40,10 +56,9 @@ def say(*lines: str) -> None:
     """Print lines for people on stderr; what is not printable is escaped."""
     if sys.stderr is None:
         return
+    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"  # none while a progress bar stands before stderr
     for line in lines:
-        encoding = getattr(sys.stderr, "encoding", None) or "ascii"
-        text = visible(line).encode(encoding, "backslashreplace").decode(encoding)
-        print(text, file=sys.stderr, flush=True)
+        print(visible(line).encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr, flush=True)
 
 
 def complain(error: KernelvizError) -> None:
@@ -57,8 +72,8 @@ def _nothing(label: str, done: int, total: int) -> None:
 
 @contextmanager
 def progress(*, shown: bool) -> Iterator[Progress]:
-    """A progress bar on a terminal; elsewhere nothing. It goes away when it is done."""
-    if not (shown and sys.stderr is not None and sys.stderr.isatty()):
+    """A progress bar on a terminal that may be decorated; elsewhere nothing. It goes away when it is done."""
+    if not (shown and sys.stderr is not None and sys.stderr.isatty()) or os.environ.get("NO_COLOR"):
         yield _nothing
         return
     from rich.console import Console
@@ -66,8 +81,16 @@ def progress(*, shown: bool) -> Iterator[Progress]:
     from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
     from rich.progress import Progress as Bar
 
+    class Terminal(Console):
+        """A terminal whose cursor is never hidden, so that a killed command leaves nothing to restore."""
+
+        def show_cursor(self, show: bool = True) -> bool:  # noqa: FBT001, FBT002  (rich's own)
+            del show
+            return False
+
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Bar(*columns, console=Console(stderr=True, markup=True), transient=True) as bar:
+    # Without soft wrapping, what is said beside the bar would be broken into lines, names too.
+    with Bar(*columns, console=Terminal(stderr=True, soft_wrap=True), transient=True) as bar:
         task = bar.add_task("", total=None)
         yield lambda label, done, total: bar.update(
             task, description=escape(visible(label)), completed=done, total=total or None

@@ -77,7 +77,7 @@ def make_scale(tiles: Tiles, choice: ScaleChoice | None = None) -> Scale:
     low, high = map(float, choice)
     if not (np.isfinite(low) and np.isfinite(high) and low < high):
         raise UsageError(f"A scale LOW,HIGH needs two numbers, the lower one first, but got {low:g},{high:g}.")
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):  # 1e308 is infinite beside float32
         below = int(np.count_nonzero((tiles.values < low) & np.isfinite(tiles.values)))
         above = int(np.count_nonzero((tiles.values > high) & np.isfinite(tiles.values)))
     return Scale("range", low, high, tiles.signed, below, above)
@@ -105,9 +105,10 @@ def fractions(values: Array, scale: Scale) -> Array:
     if scale.kind == "range":
         clean = np.clip(clean, scale.low, scale.high)
     start = 0.0 if scale.signed or scale.kind == "tile" else scale.low
-    span = limits - start if scale.signed or scale.kind == "tile" else np.full_like(limits, scale.high - start)
+    end = limits if scale.signed or scale.kind == "tile" else np.full_like(limits, scale.high)
+    half = end / 2 - start / 2  # halves, since from −1e308 to 1e308 it is farther than float64 goes
     with np.errstate(over="ignore"):
-        return np.asarray(np.divide(clean - start, span, out=np.zeros_like(clean), where=span > 0))
+        return np.asarray(np.divide(clean / 2 - start / 2, half, out=np.zeros_like(clean), where=half > 0))
 
 
 def levels(values: Array, scale: Scale) -> Array:

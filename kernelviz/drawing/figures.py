@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import math
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 import numpy as np
@@ -63,29 +65,34 @@ class RasterArtist(Artist):
     def get_window_extent(self, renderer: RendererBase | None = None) -> Bbox:
         """The box in display pixels."""
         del renderer
-        return self.get_transform().transform_bbox(self._box)
+        return Bbox.union([self.get_transform().transform_bbox(self._box)])  # the right way up, whatever the axis
 
     def draw(self, renderer: RendererBase) -> None:
         """Repeat the pixels to the renderer's own, or hand them over with a transform to one that scales."""
         if not self.get_visible():
             return
-        box = self.get_window_extent()
-        x0, x1 = sorted((box.x0, box.x1))
-        y0, y1 = sorted((box.y0, box.y1))
-        opaque = np.dstack([self.pixels, np.full(self.pixels.shape[:2], 255, np.uint8)])[::-1]
+        x0, y0, x1, y1 = self.get_window_extent().extents
+        upwards = self.pixels[::-1]
         context = renderer.new_gc()
         self._set_gc_clip(context)  # type: ignore[attr-defined]
         if renderer.option_scale_image():
             to_page = Affine2D().scale(x1 - x0, y1 - y0)
-            renderer.draw_image(context, x0, y0, np.ascontiguousarray(opaque), to_page)
+            renderer.draw_image(context, x0, y0, _opaque(upwards), to_page)
         else:
             left, bottom = round(x0), round(y0)
             rows, columns = max(1, round(y1) - bottom), max(1, round(x1) - left)
-            down = np.arange(rows) * opaque.shape[0] // rows
-            across = np.arange(columns) * opaque.shape[1] // columns
-            shown = np.take(np.take(opaque, across, axis=1), down, axis=0)
-            renderer.draw_image(context, left, bottom, shown)
+            down = np.arange(rows) * upwards.shape[0] // rows
+            across = np.arange(columns) * upwards.shape[1] // columns
+            shown = np.take(np.take(upwards, across, axis=1), down, axis=0)
+            renderer.draw_image(context, left, bottom, _opaque(shown))
         context.restore()
+
+
+def _opaque(pixels: Array) -> Array:
+    """RGB as RGBA."""
+    result = np.full((*pixels.shape[:2], 4), 255, np.uint8)
+    result[..., :3] = pixels
+    return result
 
 
 class Choices(TypedDict, total=False):
@@ -130,19 +137,28 @@ def plot_kernels(
     Raises:
         UsageError: a shape, view, scale or choice that does not fit.
     """
-    bank = as_bank(kernels, transposed=transposed)
-    sheet = make_sheet(
-        bank,
+    draw = partial(
+        make_sheet,
+        as_bank(kernels, transposed=transposed),
         view=view,
         channels=channels,
         top=top,
         sort=sort,
         scale=scale,
         cmap=cmap,
-        columns=columns,
-        zoom=zoom,
     )
-    return draw_sheet(sheet) if ax is None else _draw_into(ax, sheet)
+    sheet = draw(columns=columns, zoom=zoom)
+    if ax is None:
+        return draw_sheet(sheet)
+    if zoom is None and sheet.tiles.layout == "grid":
+        sheet = draw(columns=sheet.grid.arrangement.shape[1], zoom=_zoom_for(ax, sheet))
+    return _draw_into(ax, sheet)
+
+
+def _zoom_for(ax: Axes, sheet: Sheet) -> int:
+    """The zoom at which the tiles are a little smaller than the Axes: enlarging them loses no line of pixels."""
+    box, grid = ax.get_window_extent(), sheet.grid
+    return max(1, math.floor(grid.zoom[1] * min(0.88 * box.width / grid.width, 0.78 * box.height / grid.height)))
 
 
 def draw_sheet(sheet: Sheet) -> PageFigure:
@@ -161,6 +177,7 @@ def draw_page(page: Panel) -> PageFigure:
         edgecolor="white",
         layout="none",  # type: ignore[arg-type]  # missing from the stub; None would ask rcParams
     )
+    figure.patch.set(path_effects=[], sketch_params=None)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, page.width), ylim=(page.height, 0))
     axes.set_axis_off()
@@ -200,6 +217,7 @@ def _add(axes: Axes, items: Sequence[Item], points: float) -> None:
                     (item.x0, item.x1), (item.y0, item.y1), color=item.colour, linewidth=item.width * points,
                     linestyle="-", marker="", antialiased=True, solid_capstyle="butt", path_effects=[],
                 )  # fmt: skip
+                line.set_sketch_params()
                 axes.add_artist(line).set_transform(axes.transData)
 
 
@@ -224,5 +242,6 @@ def _text(item: Text, points: float) -> TextArtist:
         parse_math=False,
         usetex=False,
         antialiased=True,
+        path_effects=[],
         zorder=3,
     )

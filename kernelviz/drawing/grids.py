@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from kernelviz.records import Array
 
 CONTENT = 1440  # pixels that a mosaic aims to be wide; the page's type is laid out for it
+FLAT = 96  # the height of a heat map of few rows
 LABEL_ROOM = 34  # room for a line of numbers between rows, at that width
+DIGIT = 16  # the width of a digit, at that width
+SMALLEST_UNIT = 0.62  # type does not shrink below this share of its size, however narrow the mosaic
 BIGGEST_TILE = 420
 COLUMNS = (1, 2, 4, 8, 16, 32, 64)
 TABLE_ROWS, TABLE_COLUMNS = 24, 48
@@ -22,7 +25,7 @@ BAND = 32
 MEGAPIXEL = 1_000_000
 FIGURE_PIXELS = 4 * MEGAPIXEL
 BARE_PIXELS = 64 * MEGAPIXEL
-MOSAIC_SHARE = 0.68  # of a figure's pixels; the rest is its margins, numbers and caption
+PAGE_WIDTH, PAGE_HEIGHT = 260, 480  # what margins, numbers, heading and caption of a figure take, at that width
 
 
 @dataclass(frozen=True)
@@ -62,19 +65,26 @@ def plan_tiles(
     """
     across = check_positive("columns", columns) or _even_columns(count, tile, digits)
     across = min(across, count)
-    rows = math.ceil(count / across)
     z = check_positive("zoom", zoom) or _fit_zoom(across, tile)
     gap = _gap(z * min(tile))
-    while across > 1 and across * (tile[1] * z + gap) * (tile[0] * z + gap) > most_pixels:
-        across -= 1
-    label = LABEL_ROOM * max(1.0, across * (tile[1] * z + gap) / CONTENT) if digits else 0.0
+    pitch = max(tile[1] * z + gap, _number_width(digits))
+
+    def shown(columns: int) -> int:
+        width = columns * pitch + columns // 8 * _extra(gap)
+        label = LABEL_ROOM * max(1.0, width / CONTENT) + 1 if digits else 0
+        return min(count, columns * int(_tallest(width, most_pixels) // (tile[0] * z + gap + label)))
+
+    if columns is None or shown(across) < 1:
+        fewer = {across, *(even for even in COLUMNS if even < across)}
+        across = max(fewer, key=lambda columns: (shown(columns), columns))
+    rows = math.ceil(count / across)
     grouped = across > 16
-    lefts, width = _places(across, tile[1] * z, gap, _extra(gap) if grouped else 0)
-    tops, height = _places(rows, tile[0] * z, gap + math.ceil(label), _extra(gap) if grouped and not digits else 0)
-    if digits:
-        tops, height = tops + math.ceil(label), height + math.ceil(label)
-    fitting = int(np.count_nonzero((tops + tile[0] * z + gap) * width <= most_pixels))
-    rows = min(rows, max(1, fitting))
+    lefts, width = _places(across, tile[1] * z, pitch - tile[1] * z, _extra(gap) if grouped else 0)
+    label = math.ceil(LABEL_ROOM * max(1.0, width / CONTENT)) if digits else 0
+    tops, _ = _places(rows, tile[0] * z, gap + label, _extra(gap) if grouped and not digits else 0)
+    tops += label
+    rows = int(np.count_nonzero(tops + tile[0] * z + gap <= _tallest(width + gap, most_pixels)))
+    _check_room(rows, tile, z)
     cells = np.arange(rows * across)
     arrangement = np.where(cells < count, cells, -1).reshape(rows, across)
     return _grid(arrangement, (z, z), tile, gap, tops=tops[:rows], lefts=lefts, numbered=digits > 0)
@@ -87,11 +97,13 @@ def plan_table(
     *,
     band: int | None = None,
     zoom: int | None = None,
+    digits: int = 0,
     most_pixels: int = FIGURE_PIXELS,
 ) -> Grid:
     """A table of tiles, tile r · columns + c in row r and column c; wide tables of few rows go on below, in bands.
 
-    A figure without ``zoom`` is cut to what stays readable, any picture to ``most_pixels``.
+    ``digits`` above 0 leaves room between bands for upright numbers of so many digits. A figure without ``zoom`` is cut
+    to what stays readable, any picture to ``most_pixels``.
     """
     across = check_positive("columns", band)
     if across is None:
@@ -101,19 +113,21 @@ def plan_table(
     bands = math.ceil(columns / across) if rows <= 8 or band else 1
     if readable:
         bands = min(bands, max(1, 2 * TABLE_ROWS // down))
-    tallest = min(BIGGEST_TILE // 3, 1000 // (down * bands)) if readable else BIGGEST_TILE // 3
-    z = check_positive("zoom", zoom) or _fit_zoom(across, tile, tallest)
+    biggest = min(BIGGEST_TILE // 3, 1000 // (down * bands)) if readable else BIGGEST_TILE // 3
+    z = check_positive("zoom", zoom) or _fit_zoom(across, tile, biggest)
     gap = _gap(z * min(tile))
     lefts, width = _places(across, tile[1] * z, gap, _extra(gap) if across > 32 else 0)
-    label = math.ceil(LABEL_ROOM * 1.5 * max(1.0, width / CONTENT))
+    label = math.ceil(max(LABEL_ROOM * 1.5, DIGIT * digits + LABEL_ROOM) * max(1.0, width / CONTENT))
     tops, _ = _places(down, tile[0] * z, gap, _extra(gap) if down > 16 else 0)
     per_band = int(tops[-1]) + tile[0] * z + label
-    fits_across = max(1, int(np.count_nonzero((lefts + tile[1] * z) * (tile[0] * z + gap) <= most_pixels)))
-    lefts, across = lefts[:fits_across], min(across, fits_across)
+    across = int(np.count_nonzero(tile[0] * z + gap <= _tallest(lefts + tile[1] * z + gap, most_pixels)))
+    _check_room(across, tile, z)
+    lefts = lefts[:across]
     width = int(lefts[-1]) + tile[1] * z + gap
-    fits_down = max(1, int(np.count_nonzero((tops + tile[0] * z + gap) * width <= most_pixels)))
-    tops, down = tops[:fits_down], min(down, fits_down)
-    bands = max(1, min(bands, int(most_pixels // (width * per_band))))
+    tallest = int(_tallest(width, most_pixels))
+    down = int(np.count_nonzero(tops + tile[0] * z + gap <= tallest))
+    tops = tops[:down]
+    bands = max(1, min(bands, tallest // per_band))
     numbers = np.arange(across * bands).reshape(bands, 1, across)
     cells = np.where(numbers < columns, numbers + columns * np.arange(down)[None, :, None], -1)
     all_tops = (tops[None, :] + per_band * np.arange(bands)[:, None]).reshape(-1)
@@ -127,9 +141,13 @@ def plan_heat_map(
 ) -> tuple[Grid, int, int]:
     """One tile of (rows, columns) pixels, and how many of its rows and columns fit in ``most_pixels``."""
     z = check_positive("zoom", zoom) or max(1, min(round(CONTENT / columns), round(CONTENT / rows), 48))
-    columns = min(columns, max(1, most_pixels // (8 * z * z)))
-    rows = min(rows, max(1, most_pixels // (columns * z * z)))
-    tall = z if zoom else max(z, min(8 * z, math.ceil(96 / rows)))
+    widths = np.arange(1, columns + 1)
+    room = _tallest(widths * z + 2, most_pixels) - 2
+    wanted = np.maximum(np.minimum(rows, widths // 2) * z, max(z, FLAT))  # rows are cut to half the columns at most
+    columns = int(np.count_nonzero(room >= wanted))
+    _check_room(columns, (rows, 1), z)
+    rows = min(rows, int(room[columns - 1]) // z)
+    tall = z if zoom else max(z, min(8 * z, FLAT // rows))
     grid = _grid(np.zeros((1, 1), int), (tall, z), (rows, columns), 1, tops=np.zeros(1, int), lefts=np.zeros(1, int))
     return grid, rows, columns
 
@@ -145,16 +163,33 @@ def check_positive(name: str, value: int | None) -> int | None:
     return value
 
 
+def _tallest(width: Any, most_pixels: int) -> Any:
+    """How high a mosaic of this width may be: a bare one by itself, a figure with all that stands around it."""
+    if most_pixels > FIGURE_PIXELS:
+        return most_pixels // width
+    unit = np.maximum(width / CONTENT, SMALLEST_UNIT)
+    return most_pixels / ((CONTENT + PAGE_WIDTH) * unit) - PAGE_HEIGHT * unit
+
+
+def _check_room(fitting: int, tile: tuple[int, int], zoom: int) -> None:
+    if fitting < 1:
+        raise UsageError(
+            f"A tile of {tile[0]:,} × {tile[1]:,} values at zoom {zoom} is too large for the picture.",
+            hint="A smaller --zoom, or --style bare, which takes sixteen times the pixels.",
+        )
+
+
 def _even_columns(count: int, tile: tuple[int, int], digits: int) -> int:
     def distance(columns: int) -> float:
         rows = math.ceil(count / columns)
-        return float(abs(math.log(columns * tile[1] / (rows * tile[0]) / 2)))
+        ratio = float(abs(math.log(columns * tile[1] / (rows * tile[0]) / 2)))
+        return round(ratio + (rows * columns - count) / count, 6)
 
     widest = CONTENT // (15 * digits + 16) if digits else max(COLUMNS)
     candidates = [columns for columns in sorted({*COLUMNS, *range(3, 9)}) if columns <= min(count, widest)]
     if count > 8:
         candidates = [columns for columns in candidates if columns in COLUMNS]
-    return int(min(candidates, key=distance))
+    return int(min(reversed(candidates), key=distance))  # of two as good the wider: a page also holds a caption
 
 
 def _fit_zoom(across: int, tile: tuple[int, int], tallest: int = BIGGEST_TILE) -> int:
@@ -164,6 +199,11 @@ def _fit_zoom(across: int, tile: tuple[int, int], tallest: int = BIGGEST_TILE) -
 
 def _gap(tile: int) -> int:
     return max(2, min(8, round(0.08 * tile)))
+
+
+def _number_width(digits: int) -> int:
+    """The room of a tile's own number, with the space behind it, in the smallest type."""
+    return math.ceil(SMALLEST_UNIT * (DIGIT * digits + 12)) if digits else 0
 
 
 def _extra(gap: int) -> int:

@@ -34,7 +34,7 @@ def find_marks(tiles: Tiles, scale: Scale) -> Marks:
     flat = per_tile.reshape(len(per_tile), -1)
     finite = np.isfinite(flat)
     whole = finite.all(axis=1)
-    size = np.abs(np.where(finite, flat, 0)).max(axis=1, initial=0)
+    size = np.abs(np.where(finite, flat, 0)).max(axis=1, initial=0).astype(np.float64)
     limit = scale.limit if scale.kind == "range" else max(map(abs, tiles.extent))
     zero = np.asarray(whole & (size <= GOOD_AS_ZERO * limit))
     faint = np.asarray(whole & ~zero & (size < FAINT * limit))

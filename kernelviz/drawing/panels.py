@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelviz.drawing import colour
+from kernelviz.drawing.grids import SMALLEST_UNIT
 from kernelviz.drawing.page import (
     GREY,
     INK,
@@ -38,7 +39,6 @@ CONTENT = 1440.0  # the width of tiles for which the sizes below are meant, in p
 TITLE, IDENTITY, CAPTION, LABEL = 40.0, 27.0, 25.0, 25.0
 MARGIN = 56.0
 BAR_WIDTH, BAR_HEIGHT = 330.0, 15.0
-SMALLEST_UNIT = 0.62
 
 
 def mosaic_page(sheet: Sheet, mosaic: Mosaic) -> Panel:
@@ -135,20 +135,24 @@ def _column_labels(sheet: Sheet, size: float) -> list[Text]:
     wide = grid.tile[1] * grid.zoom[1]
     lefts = [float(left) for left in grid.lefts]
     if grid.numbered:
+        widest = text_width(str(max(tiles.numbers)), size) + 0.3 * size
+        step = _step(len(lefts), widest / (lefts[1] - lefts[0])) if len(lefts) > 1 else 1
         return [
             _above(lefts[column] + wide / 2, float(grid.tops[row]), str(tiles.numbers[tile]), size)
             for (row, column), tile in np.ndenumerate(grid.arrangement)
-            if 0 <= tile < len(tiles.numbers)
+            if 0 <= tile < len(tiles.numbers) and column % step == 0
         ]
     labels = [f"+{column}" for column in range(len(grid.lefts))]
     if tiles.columns is None:
+        if len(labels) == 1 < len(grid.arrangement):
+            return []
         if len(grid.arrangement) == 1:
             labels = [str(number) for number in tiles.numbers]
         return _along(labels, lefts, wide, float(grid.tops[0]), size, grouped=len(labels) > 16)
     texts = []
     for band, row in enumerate(range(0, len(grid.tops), grid.band or len(grid.tops))):
         part = tiles.columns.labels[band * len(grid.lefts) :][: len(grid.lefts)]
-        texts += _along(part, lefts, wide, float(grid.tops[row]), size)
+        texts += _along(part, lefts, wide, float(grid.tops[row]), size, grouped=len(lefts) > 32)
     return texts
 
 
@@ -159,9 +163,8 @@ def _along(
     widest = max(text_width(label, size) for label in labels) + 0.5 * size
     pitch = float(lefts[1] - lefts[0]) if len(lefts) > 1 else math.inf
     if widest > pitch and not _regular([label.removeprefix("+") for label in labels]):
-        if pitch >= size * 1.05:
-            return [_above(lefts[i] + wide / 2, top, label, size, upright=True) for i, label in enumerate(labels)]
-        labels = labels[:: _step(len(labels), size * 1.05 / pitch)]
+        kept = range(0, len(labels), _step(len(labels), size * 1.05 / pitch))
+        return [_above(lefts[i] + wide / 2, top, labels[i], size, upright=True) for i in kept]
     step = max(_step(len(labels), widest / pitch), 8 if grouped else 1)
     if step == 1:
         return [_above(lefts[i] + wide / 2, top, label, size) for i, label in enumerate(labels)]
@@ -203,7 +206,7 @@ def _heat_map(sheet: Sheet, mosaic: Mosaic, unit: float) -> Panel:
         x = left + grid.pad + (i + 0.5) * grid.zoom[1]
         half = text_width(columns.labels[i], size) / 2
         items.append(Rule(x, top - tick, x, top, width=unit))
-        place = min(x, left + width - half)
+        place = min(max(x, left + half - tick), left + width - half)  # apart from the first row's, and on the page
         items.append(Text(place, top - tick - 8 * unit, columns.labels[i], size, QUIET, align="center"))
     for i in down:
         y = top + grid.pad + (i + 0.5) * grid.zoom[0]
@@ -226,13 +229,18 @@ def _ticks(axis: Axis, zoom: int, room: float) -> range:
 def bar_panel(sheet: Sheet, unit: float) -> Panel:
     """The colour bar with its quantity above and its ends below; words where each tile has its own range."""
     tiles, scale = sheet.tiles, sheet.scale
-    size, width = LABEL * unit, float(round(BAR_WIDTH * unit))
+    size = LABEL * unit
+    low, high = _bar_ends(sheet)
+    left = float(round(34 * unit)) if tiles.values.ndim == 4 else 0.0
+    room = left + text_width(low, size) + text_width(high, size) + size
+    width = float(round(max(BAR_WIDTH * unit, room)))
     heading = tiles.quantity if scale.kind != "tile" else "own range of each tile"
     items, y = text_block([heading], 0, 0, size)
     y = float(round(y + 8 * unit))
-    own = scale if scale.kind != "tile" else colour.Scale("layer", -1.0 if scale.signed else 0.0, 1.0, scale.signed)
+    ends = (scale.low, scale.high) if scale.kind != "tile" else (-1.0 if scale.signed else 0.0, 1.0)
+    limit = max(map(abs, ends)) or 1.0  # the bar is drawn in shares of it: the span of ±1e308 is no number
+    own = colour.Scale("layer", ends[0] / limit, ends[1] / limit, scale.signed)
     share = np.linspace(own.low, own.high, int(width))
-    left = float(round(34 * unit)) if tiles.values.ndim == 4 else 0.0
     if tiles.values.ndim == 4:
         rows = colour.rgb_pixels(np.stack([np.eye(3) * value for value in share], axis=1), own)
         for i, letter in enumerate("RGB"):
@@ -245,22 +253,27 @@ def bar_panel(sheet: Sheet, unit: float) -> Panel:
         pixels = ramp[colour.levels(share[None], own)[0]][None]
         items.append(Raster(pixels, 0, y, width, BAR_HEIGHT * unit))
     bottom = y + BAR_HEIGHT * unit
-    for x, label, align in _bar_ends(sheet, left, width):
+    for x, label, align in _bar_labels(sheet, (low, high), left, width, size):
         items.append(Rule(x, bottom, x, bottom + 6 * unit, width=unit))
         items.append(Text(x, bottom + 12 * unit + size * 0.8, label, size, QUIET, align=align))
     return Panel(tuple(items), width, bottom + 12 * unit + size * 1.1)
 
 
-def _bar_ends(sheet: Sheet, left: float, width: float) -> list[tuple[float, str, Align]]:
+def _bar_ends(sheet: Sheet) -> tuple[str, str]:
     scale = sheet.scale
     if scale.kind == "tile":
-        low, high = ("−max" if scale.signed else "0"), ("+max" if scale.signed else "max")
-    else:
-        low = ("≤ " if scale.below else "") + number_text(scale.low, plus=True)
-        high = ("≥ " if scale.above else "") + number_text(scale.high, plus=scale.signed or scale.kind == "range")
+        return ("−max", "+max") if scale.signed else ("0", "max")
+    low = ("≤ " if scale.below else "") + number_text(scale.low, plus=True)
+    return low, ("≥ " if scale.above else "") + number_text(scale.high, plus=scale.signed or scale.kind == "range")
+
+
+def _bar_labels(
+    sheet: Sheet, texts: tuple[str, str], left: float, width: float, size: float
+) -> list[tuple[float, str, Align]]:
+    scale, (low, high) = sheet.scale, texts
     if scale.low == scale.high:
         return [((left + width) / 2, number_text(scale.low), "center")]
     ends: list[tuple[float, str, Align]] = [(left, low, "left"), (width, high, "right")]
     zero = left + (width - left) * -scale.low / (scale.high - scale.low)
-    inner = left + 0.38 * (width - left) < zero < left + 0.62 * (width - left)
+    inner = left + text_width(low, size) + size < zero < width - text_width(high, size) - size
     return [ends[0], (zero, "0", "center"), ends[1]] if inner else ends

@@ -12,7 +12,6 @@ from kernelviz.drawing.colour import Scale, ScaleChoice, make_scale, ramp
 from kernelviz.drawing.grids import (
     BARE_PIXELS,
     FIGURE_PIXELS,
-    MOSAIC_SHARE,
     Grid,
     plan_heat_map,
     plan_table,
@@ -78,7 +77,7 @@ def make_sheet(
     tiles = kernel_tiles(bank, view=view, channels=channels, top=top, sort=sort)
     ramp(cmap, signed=tiles.signed)
     found_scale = make_scale(tiles, scale)
-    most = int(FIGURE_PIXELS * MOSAIC_SHARE) if style == "figure" else BARE_PIXELS
+    most = FIGURE_PIXELS if style == "figure" else BARE_PIXELS
     grid, tiles = lay_out(tiles, columns=columns, zoom=zoom, most_pixels=most)
     if found_scale.kind == "range":
         found_scale = make_scale(tiles, scale)
@@ -100,9 +99,9 @@ def make_sheet(
 def lay_out(tiles: Tiles, *, columns: int | None, zoom: int | None, most_pixels: int) -> tuple[Grid, Tiles]:
     """The grid of these tiles, and those of them that fit into it."""
     height, width = tiles.values.shape[1:3]
+    regular = tiles.numbers == tuple(range(tiles.numbers[0], tiles.numbers[0] + len(tiles.numbers)))
+    digits = 0 if regular else len(str(max(tiles.numbers)))
     if tiles.layout == "grid":
-        regular = tiles.numbers == tuple(range(tiles.numbers[0], tiles.numbers[0] + len(tiles.numbers)))
-        digits = 0 if regular else len(str(max(tiles.numbers)))
         count = len(tiles.values)
         grid = plan_tiles(count, (height, width), columns=columns, zoom=zoom, digits=digits, most_pixels=most_pixels)
         shown = min(count, grid.arrangement.size)
@@ -113,7 +112,8 @@ def lay_out(tiles: Tiles, *, columns: int | None, zoom: int | None, most_pixels:
     if tiles.layout == "heatmap":
         grid, rows, across = plan_heat_map(rows, across, zoom=zoom, most_pixels=most_pixels)
         return grid, _cut(tiles, tiles.values[:, :rows, :across], rows, across)
-    grid = plan_table(rows, across, (height, width), band=columns, zoom=zoom, most_pixels=most_pixels)
+    size = (height, width)
+    grid = plan_table(rows, across, size, band=columns, zoom=zoom, digits=digits, most_pixels=most_pixels)
     cells = grid.arrangement[grid.arrangement >= 0]
     fitting_rows, fitting = int(cells.max()) // across + 1, int((cells % across).max()) + 1
     table = tiles.values.reshape(rows, across, *tiles.values.shape[1:])[:fitting_rows, :fitting]

@@ -103,7 +103,8 @@ def _read_content(file: Path, head: bytes, size: int) -> object:
 def _load_safetensors(file: Path) -> object:
     from safetensors.torch import load_file
 
-    return load_file(file, device="cpu")
+    # Copies: the tensors that come back are mapped, and would change with the file.
+    return {name: value.clone() for name, value in load_file(file, device="cpu").items()}
 
 
 def _load_pickle(file: Path) -> object:

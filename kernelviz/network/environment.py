@@ -8,10 +8,10 @@ import torch
 
 
 def torch_facts() -> dict[str, Any]:
-    """The device that a pass takes, all devices there are, and the number of threads."""
+    """The version of torch in full, the device that a pass takes, all devices there are, and the number of threads."""
     devices = ["cpu"]
     if torch.cuda.is_available():
         devices.append("cuda")
     if torch.backends.mps.is_available():
         devices.append("mps")
-    return {"device": devices[-1], "devices": devices, "threads": torch.get_num_threads()}
+    return {"torch": torch.__version__, "device": devices[-1], "devices": devices, "threads": torch.get_num_threads()}

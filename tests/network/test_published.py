@@ -37,7 +37,7 @@ def served(hub, name):
         torch.manual_seed(3)
         network = timm.create_model(name)
     place = read_registry().architectures[name][0].place
-    state = {key: value.contiguous() for key, value in network.state_dict().items()}
+    state = {key: value.clone().contiguous() for key, value in network.state_dict().items()}
     hub.add(place.repo, "model.safetensors", save(state))
     return state
 

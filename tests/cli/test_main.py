@@ -1,0 +1,238 @@
+"""How the command begins and ends: exit codes, signals, closed pipes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import pytest
+from PIL import Image
+
+from kernelviz.cli import kernels as command
+from kernelviz.cli import main as entry
+from kernelviz.cli.main import main
+from kernelviz.files.recipes import read_recipe
+
+RANDOM = ("-W", "error", "-m", "kernelviz", "kernels", "test_resnet", "--weights", "random")
+
+
+def check_files(directory):
+    """Every file is a whole picture under its own name; how many there are."""
+    files = list(directory.iterdir()) if directory.exists() else []
+    for path in files:
+        assert path.suffix == ".png", path
+        Image.open(path).load()
+        assert read_recipe(path)["command"] == "kernels"
+    return len(files)
+
+
+def wait_for(stream, word):
+    """Read lines until one has the word."""
+    for line in stream:
+        if word in line:
+            return
+    raise AssertionError(f"{word} never came")
+
+
+def test_a_missing_command_shows_the_help_and_is_wrong_usage(run):
+    """The bare word is answered by the list of commands, with exit code 2."""
+    result = run()
+    assert result.code == 2
+    assert "Commands" in result.out + result.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "hint"),
+    [
+        (["nosuch"], "No such command 'nosuch'.", "kernelviz --help"),
+        (["kernel", "x"], "Did you mean 'kernels'?", "kernelviz --help"),
+        (["--nosuch"], "No such option: --nosuch", "kernelviz --help"),
+        (["kernels"], "Missing argument 'MODEL'.", "kernelviz kernels --help"),
+        (["kernels", "test_resnet", "more"], "unexpected extra argument", "kernelviz kernels --help"),
+        (["kernels", "test_resnet", "--jsno"], "--json", "kernelviz kernels --help"),
+        (["kernels", "test_resnet", "-o"], "'-o' requires an argument", "kernelviz kernels --help"),
+        (["env", "--weights"], "No such option: --weights", "kernelviz env --help"),
+    ],
+)
+def test_wrong_usage_says_what_is_wrong_and_where_help_is(run, arguments, said, hint):
+    """Two lines and exit code 2; the option or command that was meant is named where it is near."""
+    result = run(*arguments)
+    assert (result.code, result.out) == (2, "")
+    assert said in result.complaint[0]
+    assert result.complaint[1:] == [f"Type `{hint}`."]
+
+
+def test_wrong_usage_with_json_is_a_document(run):
+    """A program that asked for JSON gets JSON, even where its own options are wrong."""
+    result = run("kernels", "--json")
+    assert result.code == 2
+    assert result.document["command"] == "kernels"
+    assert result.document["errors"][0]["code"] == "usage"
+    assert run("--json").document["command"] is None
+
+
+def test_what_nobody_expected_is_a_message(run, monkeypatch):
+    """An unknown fault ends in three lines and exit code 1, and only --debug shows where it came from."""
+
+    def broken(*_):
+        raise RuntimeError("first line\nsecond line")
+
+    monkeypatch.setattr(command, "load", broken)
+    result = run("kernels", "test_resnet")
+    assert result.code == 1
+    assert result.complaint == [
+        "Error: Something unexpected went wrong: RuntimeError.",
+        "first line",
+        "Run it again with --debug to see where, and please report it.",
+    ]
+    told = run("kernels", "test_resnet", "--debug")
+    assert (told.code, told.complaint) == (1, result.complaint)
+    assert told.err.startswith("Traceback (most recent call last):")
+    assert ", in broken" in told.err
+
+
+def test_what_goes_wrong_before_a_command_begins_is_a_message(run, monkeypatch):
+    """A fault while the command itself is put together ends as any other."""
+
+    def broken():
+        raise ImportError("no typer")
+
+    monkeypatch.setattr(entry, "_app", broken)
+    result = run("kernels", "test_resnet", "--json")
+    assert (result.code, result.complaint[1]) == (1, "no typer")
+    assert result.document["errors"][0]["code"] == "failed"
+
+
+def test_too_little_memory_is_said_plainly(run, monkeypatch):
+    """Where memory ends, the message says so."""
+
+    def large(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(command, "load", large)
+    result = run("kernels", "test_resnet")
+    assert result.code == 1
+    assert result.complaint[0] == "Error: There is not enough memory for this."
+
+
+def test_a_broken_pipe_is_nobodys_error(run, monkeypatch):
+    """Where the reader of stdout has left, nothing is said at all."""
+
+    def left(*_):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(command, "load", left)
+    with pytest.raises((BrokenPipeError, SystemExit)):
+        run("kernels", "test_resnet")
+
+
+def test_ctrl_c_passes_through(monkeypatch, capsys):
+    """An interrupt inside a command is neither a message nor an exit code of 1: it reaches the entry point."""
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "load", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        main(["kernels", "test_resnet"])
+    assert "Error" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("moment", [0, 1, 2])
+def test_ctrl_c_while_a_file_is_written_leaves_the_old_one(draw, monkeypatch, tmp_path, moment):
+    """Whatever call of the writing is hit, the old picture stays and no temporary file does."""
+    path = tmp_path / draw().paths[0]
+    before = path.read_bytes()
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, ["write", "fsync", "replace"][moment], interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        draw("--scale", "layer")
+    monkeypatch.undo()
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+    assert path.read_bytes() == before
+
+
+def test_signals_unwind_the_stack_but_not_through_imports(tmp_path, monkeypatch):
+    """In plain code a signal raises; while a module is being imported it must not, for extension modules abort then."""
+    with pytest.raises(KeyboardInterrupt):
+        entry._interrupted(signal.SIGINT, sys._getframe())
+    with pytest.raises(entry._EndedError):
+        entry._ended(signal.SIGTERM, sys._getframe())
+    (tmp_path / "looks_at_itself.py").write_text("import sys\nframe = sys._getframe()\nfound = test(frame)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("builtins.test", entry._importing, raising=False)
+    import looks_at_itself
+
+    assert looks_at_itself.found is True
+    assert entry._importing(sys._getframe()) is False
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "module"),
+    [
+        (signal.SIGINT, 130, "typer"),
+        (signal.SIGINT, 130, "torch._C"),
+        (signal.SIGINT, 130, "timm.models"),
+        (signal.SIGTERM, -signal.SIGTERM, "torch._C"),
+        (signal.SIGHUP, -signal.SIGHUP, "torch._C"),
+    ],
+)
+def test_a_signal_during_imports_ends_the_command(start, tmp_path, number, code, module):
+    """The imports take most of the time: a signal ends them at once, without a word, and nothing is made."""
+    process = start("-X", "importtime", "-m", "kernelviz", *RANDOM[4:])
+    wait_for(process.stderr, module)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (code, "")
+    assert "Traceback" not in err
+    assert "terminate" not in err
+    assert not (tmp_path / "kernelviz-out").exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)], ids=["Ctrl-C", "SIGTERM"]
+)
+def test_a_signal_between_pictures_leaves_whole_files(start, tmp_path, number, code):
+    """What is written before a signal is whole, and no temporary file stays."""
+    process = start(*RANDOM, "--layer", "*")
+    process.stdout.readline()
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in err
+    assert 1 <= check_files(tmp_path / "kernelviz-out") < 15
+
+
+def test_stdout_into_a_closed_pipe_ends_quietly(start, tmp_path):
+    """``| head -1`` takes one line and leaves: no traceback, no message, whole files."""
+    with start(*RANDOM, "--layer", "*") as process:
+        process.stdout.readline()
+        process.stdout.close()
+        err = process.stderr.read()
+        assert process.wait(timeout=60) == 1
+    assert "rror" not in err
+    assert "Traceback" not in err
+    assert check_files(tmp_path / "kernelviz-out") >= 1
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")  # noqa: PTH110
+def test_stdout_without_room_is_an_error(fresh, tmp_path):
+    """Where the results cannot be printed the exit code is 1, in words; the pictures are made."""
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        result = fresh(*RANDOM, "--json", stdout=full)
+    assert result.code == 1
+    assert result.complaint[0] == "Error: The results could not be printed."
+    assert "Traceback" not in result.err
+    assert check_files(tmp_path / "kernelviz-out") == 1
+
+
+def test_closed_streams_are_no_reason_to_fail(fresh, tmp_path):
+    """Without stdout and stderr the pictures are made all the same, and nothing is printed into them."""
+    code = "import os, sys; os.close(1); os.close(2); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    result = fresh("-c", code, *RANDOM)
+    assert (result.code, result.out, result.err) == (0, "", "")
+    assert check_files(tmp_path / "kernelviz-out") == 1

@@ -1,0 +1,225 @@
+"""What is said where: results on stdout, words on stderr, nothing that a terminal would obey."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import io
+import os
+import pty
+import re
+import struct
+import termios
+import threading
+
+import pytest
+
+from kernelviz.cli import talk
+from kernelviz.errors import KernelvizError, WriteError
+
+HOSTILE = {
+    "spaces": "a  b ",
+    "brackets": "[1]",
+    "markup": "[bold]x[",
+    "mathematics": "$\\foo$",
+    "newline": "a\nError: b",
+    "escape": "a\x1b[31mred",
+    "emoji": "🦆🏽",
+    "cjk": "模型",
+    "direction": "a\u202eb",
+    "bytes": os.fsdecode(b"caf\xe9"),
+}
+
+
+@contextlib.contextmanager
+def terminal(monkeypatch, *streams, width=20):
+    """A terminal for the named streams; what was written to it is in the list that comes back."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TERM", "xterm")
+    written = []
+
+    def read():
+        with contextlib.suppress(OSError):
+            while data := os.read(leader, 65536):
+                written.append(data)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    with open(follower, "w", encoding="utf-8", errors="surrogateescape") as stream, monkeypatch.context() as patch:  # noqa: PTH123
+        for name in streams:
+            patch.setattr(f"sys.{name}", stream)
+        yield written
+        stream.flush()
+    reader.join(10)
+    os.close(leader)
+
+
+def lines_of(written):
+    """The lines that stay on a terminal: the bar clears its own line before something else is written there."""
+    text = b"".join(written).decode(errors="replace").replace("\r\n", "\n")
+    lines = [line.rpartition("\x1b[2K")[2] for line in text.split("\n")]
+    return [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", line) for line in lines]
+
+
+@pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE)
+def test_a_directory_of_any_name_works(tmp_path, capfdbinary, name):
+    """Pictures land in it, the path on stdout is its very bytes, and what stderr says of it stays in its line."""
+    from kernelviz.cli.main import main
+
+    arguments = ["kernels", "test_resnet", "--weights", "random", "--style", "bare", "-o", name]
+    assert main(arguments) == 0
+    out, _ = capfdbinary.readouterr()
+    path = tmp_path / name / "test_resnet.random-conv1.0-kernels-rgb.png"
+    assert path.is_file()
+    assert out == os.fsencode(f"{name}/{path.name}\n")
+    path.write_bytes(b"not ours")
+    assert main(arguments) == 1
+    out, err = capfdbinary.readouterr()
+    assert out == b""
+    lines = err.decode().splitlines()
+    assert lines[-3].startswith("Error: ")
+    assert lines[-3].endswith(" is in the way.")
+    assert lines[-3].count("\\") >= (name != "".join(filter(str.isprintable, name))) + name.count("\\")
+    assert all(line.isprintable() for line in lines)
+
+
+@pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE)
+def test_a_path_of_any_name_comes_back_from_json(draw, tmp_path, name):
+    """The path in the document is the path of the file."""
+    result = draw("--json", "-o", name)
+    assert (tmp_path / result.document["outputs"][0]["path"]).is_file()
+    assert result.out.isascii()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "count"), [(["-l", "conv1"], 3), (["-l", "conv1.0", "--arrays"], 2)], ids=["three layers", "arrays"]
+)
+def test_quiet_prints_paths_only(draw, arguments, count):
+    """-q leaves stderr empty; a path is a line."""
+    result = draw("-q", *arguments)
+    assert (result.code, result.err) == (0, "")
+    assert len(result.paths) == count
+    assert all(path.is_file() for path in result.paths)
+
+
+def test_quiet_does_not_silence_errors(draw):
+    """With -q, what went wrong is still said, for each of several layers too."""
+    assert draw("-q", "-l", "nosuch").complaint[0] == "Error: No layer is called nosuch."
+    several = draw("-q", "-l", "conv1", "--view", "rgb")
+    assert several.code == 3
+    assert [line.partition(":")[0] for line in several.err.splitlines()] == ["conv1.3", "conv1.6"]
+
+
+def test_verbose_says_what_the_caption_says(draw):
+    """-v adds the lines below the picture: view and scale."""
+    plain, more = draw(), draw("-v")
+    assert set(plain.err.splitlines()) < set(more.err.splitlines())
+    assert "  Scale tile: mid-grey 0, full colour its own largest weight; tiles do not compare" in more.err
+    assert more.out == plain.out
+
+
+def test_people_are_told_weights_layer_and_counts(draw):
+    """Which weights, which layer and how many of how many kernels stand on stderr, apart from the results."""
+    result = draw("--channels", "0-3")
+    assert result.err.splitlines() == [
+        "test_resnet, random weights (seed 0)",
+        "conv1.0: Conv2d 3 → 16, 3 × 3, stride 2; rgb, 4 of 16 kernels",
+        "  4 of 16 kernels",
+    ]
+
+
+def test_no_escape_byte_reaches_a_pipe(draw, monkeypatch):
+    """Where stderr is no terminal there is no bar and no colour, whatever the environment says."""
+    for name, value in {"COLUMNS": "20", "FORCE_COLOR": "1", "TERM": "xterm-256color", "CLICOLOR_FORCE": "1"}.items():
+        monkeypatch.setenv(name, value)
+    result = draw()
+    assert result.code == 0
+    assert "\x1b" not in result.out + result.err
+    assert "conv1.0: Conv2d 3 → 16, 3 × 3, stride 2; rgb, 16 of 16 kernels" in result.err.splitlines()
+
+
+def test_a_narrow_terminal_cuts_no_name(monkeypatch):
+    """On a terminal of 20 columns the bar gives way to whole lines, on stderr and on stdout."""
+    from kernelviz.cli.main import main
+
+    with terminal(monkeypatch, "stdout", "stderr") as written:
+        assert main(["kernels", "test_resnet", "--weights", "random", "--style", "bare", "-l", "layer4*"]) == 0
+    text = b"".join(written)
+    assert b"\x1b[2K" in text  # the bar was there
+    assert b"\x1b[?25l" not in text  # a killed command leaves the cursor visible
+    lines = lines_of(written)
+    name = "layer4.0.downsample.1"
+    assert f"{name}: Conv2d 192 → 96, 1 × 1; matrix, 96 of 96 kernels, 192 of 192 input channels" in lines
+    assert f"kernelviz-out/test_resnet.random-{name}-kernels-matrix.png" in lines
+
+
+def test_no_color_means_no_escape_bytes(monkeypatch):
+    """With NO_COLOR a terminal gets plain lines."""
+    from kernelviz.cli.main import main
+
+    monkeypatch.setenv("NO_COLOR", "1")
+    with terminal(monkeypatch, "stdout", "stderr") as written:
+        assert main(["kernels", "test_resnet", "--weights", "random", "--style", "bare"]) == 0
+    assert b"\x1b" not in b"".join(written)
+    assert "conv1.0: Conv2d 3 → 16, 3 × 3, stride 2; rgb, 16 of 16 kernels" in lines_of(written)
+
+
+def test_a_terminal_gets_paths_escaped(monkeypatch):
+    """A path that would move the cursor is printed as escapes on a terminal; a document keeps its lines."""
+    with terminal(monkeypatch, "stdout") as written:
+        talk.result("a\x1b[2Jb")
+        talk.result('{\n  "a": 1\n}')
+    assert b"".join(written) == b'a\\x1b[2Jb\r\n{\r\n  "a": 1\r\n}\r\n'
+
+
+def test_words_for_people_fit_any_encoding(monkeypatch):
+    """What a stream cannot encode is escaped, and control characters always are."""
+    buffer = io.BytesIO()
+    monkeypatch.setattr("sys.stderr", io.TextIOWrapper(buffer, encoding="ascii"))
+    talk.say("3 → 16\x07")
+    assert buffer.getvalue() == b"3 \\u2192 16\\x07\n"
+
+
+def test_streams_that_are_not_there_are_passed_over(monkeypatch):
+    """A window program has neither stdout nor stderr; talking does nothing then."""
+    monkeypatch.setattr("sys.stdout", None)
+    monkeypatch.setattr("sys.stderr", None)
+    talk.result("a")
+    talk.complain(KernelvizError("a"))
+    with talk.progress(shown=True) as progress:
+        assert progress("a", 0, 0) is None
+
+
+def test_results_reach_a_stream_without_bytes(monkeypatch):
+    """A replaced stdout that takes only text gets text."""
+    text = io.StringIO()
+    monkeypatch.setattr("sys.stdout", text)
+    talk.result("模型")
+    assert text.getvalue() == "模型\n"
+
+
+def test_an_error_is_three_lines(capsys):
+    """What, why, what to do; a part that is empty takes no line."""
+    talk.complain(KernelvizError("What.", "Why.", "Hint."))
+    talk.complain(KernelvizError("What.", hint="Hint."))
+    assert capsys.readouterr().err == "Error: What.\nWhy.\nHint.\nError: What.\nHint.\n"
+
+
+def test_a_full_disk_behind_stdout_is_told(monkeypatch):
+    """What the operating system says becomes an error of ours; a reader who left does not."""
+
+    class Full(io.StringIO):
+        def flush(self):
+            raise self.error
+
+    stream = Full()
+    monkeypatch.setattr("sys.stdout", stream)
+    stream.error = OSError(28, "No space left on device")
+    with pytest.raises(WriteError) as caught:
+        talk.result("a")
+    assert caught.value.why == "No space left on device."
+    stream.error = BrokenPipeError(32, "Broken pipe")
+    with pytest.raises(BrokenPipeError):
+        talk.result("a")

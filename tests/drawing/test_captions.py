@@ -1,0 +1,88 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from kernelviz.drawing.captions import layer_text
+from kernelviz.drawing.sheets import make_sheet
+
+
+def test_title_and_identity_say_what_it_is(new_bank):
+    """The title has the layer's full name; the identity the weights, the settings and the shape."""
+    sheet = make_sheet(new_bank((32, 3, 3, 3), name="layer1.0.conv1"))
+    assert sheet.title == "Kernels of layer1.0.conv1"
+    assert sheet.identity == "resnet18, random weights (seed 0)  ·  Conv2d 3 → 32, 3 × 3  ·  weight (32, 3, 3, 3)"
+    assert make_sheet(new_bank(), view="channels").title.endswith(", channel by channel")
+    assert make_sheet(new_bank(), view="matrix").title.endswith(", input by input")
+
+
+def test_a_plain_weight_has_a_title_and_its_shape():
+    """Without a layer the page says kernels and their shape, and claims nothing else."""
+    sheet = make_sheet(np.ones((4, 2, 3, 3)))
+    assert (sheet.title, sheet.identity) == ("Kernels", "weight (4, 2, 3, 3)")
+
+
+def test_settings_are_named_where_they_are_unusual(new_bank):
+    """Stride, dilation and groups are said where they are not one; a depthwise layer is called so."""
+    layer = new_bank((8, 2, 3, 5), groups=4).layer
+    assert layer_text(layer) == "Conv2d 8 → 8, 3 × 5, 4 groups"
+    assert layer_text(replace(layer, stride=(2, 2), dilation=(1, 3))).endswith("stride 2, dilation 1 × 3")
+    depthwise = new_bank((1200, 1, 5, 5), groups=1200).layer
+    assert layer_text(depthwise) == "depthwise Conv2d, 1,200 channels, 5 × 5"
+
+
+def test_a_caption_keeps_its_order(new_bank, odd_weight):
+    """A caption says the view and n of m, then the scale, then what is odd, with counts and numbers."""
+    sheet = make_sheet(new_bank(weight=odd_weight), scale=(-1.0, 1.0))
+    outside = int((np.abs(odd_weight[np.isfinite(odd_weight)]) > 1).sum())
+    assert sheet.caption == (
+        "View sum: one tile per kernel  ·  16 of 16 kernels",
+        f"Scale −1.00 to +1.00, as asked  ·  {outside} of 400 values lie outside and take the end colour",
+        "27 of 400 values are not finite, chequered, in 3 kernels with a black frame: 5, 9, 12",
+        "1 is as good as zero, struck through: 3  ·  1 more below 5 %: 11  ·  1 is constant: 6",
+    )
+    assert sheet.notes == (f"{outside} of 400 values lie outside and take the end colour", *sheet.caption[2:])
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        ({}, "Scale tile: mid-grey 0, full colour its own largest weight; tiles do not compare"),
+        ({"scale": "layer"}, "Scale layer: mid-grey 0, full colour ±2.00, the same in every tile"),
+        ({"view": "channels"}, "Scale layer: one limit, ±2.00, the same in every tile"),
+        ({"view": "norm"}, "Scale layer: one range, 0 to 3.46, the same in every tile"),
+        ({"view": "sum", "scale": "tile"}, "Scale tile: full colour its own largest value; tiles do not compare"),
+        ({"view": "sum", "scale": (-9.0, 9.0)}, "Scale −9.00 to +9.00, as asked"),
+    ],
+    ids=str,
+)
+def test_the_scale_is_said_with_its_limit(choice, said):
+    """The caption says whose the range is, its limit, and whether tiles compare."""
+    weight = np.array([2.0, -1.0]).reshape(2, 1, 1, 1).repeat(3, axis=1)
+    assert said in make_sheet(weight, **choice).caption
+
+
+def test_a_layer_of_zeros_says_so():
+    """Where there is no limit, the scale says that every value is 0."""
+    assert "Scale layer: every value is 0" in make_sheet(np.zeros((2, 1, 2, 2))).caption
+
+
+def test_sorted_and_chosen_kernels_are_counted():
+    """How many of how many, and the order, are said; a choice goes into the notes, all kernels do not."""
+    weight = np.random.default_rng(0).standard_normal((64, 2, 3, 3))
+    sheet = make_sheet(weight, top=5, sort="std")
+    assert "5 of 64 kernels, by std, the largest first" in sheet.caption[0]
+    assert sheet.notes[0] == "5 of 64 kernels, by std, the largest first"
+    assert make_sheet(weight).notes == ()
+
+
+def test_the_caption_of_a_bank_ends_with_its_notes(new_bank):
+    """What a bank notes of itself stands last in the caption and in the notes."""
+    bank = replace(new_bank(), notes=("weight standardised",))
+    sheet = make_sheet(bank)
+    assert (sheet.caption[-1], sheet.notes[-1]) == ("weight standardised", "weight standardised")
+
+
+def test_rgb_names_the_view_for_colour_blind_readers(new_bank):
+    """A caption of red against green names the view that goes without it."""
+    assert "view channels" in make_sheet(new_bank()).caption[0]

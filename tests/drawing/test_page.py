@@ -1,0 +1,74 @@
+from itertools import pairwise
+
+import pytest
+from matplotlib.font_manager import FontProperties, get_font
+from matplotlib.textpath import TextPath
+
+from kernelviz.drawing.page import (
+    Panel,
+    Raster,
+    Rule,
+    Text,
+    drawable,
+    font_file,
+    moved,
+    text_block,
+    text_width,
+    wrap,
+)
+
+NAMES = ["conv1", "layer1.0.conv1 " * 9, "x" * 200, "a.b.c" * 40, "two  spaces", "one two three. four"]
+
+
+@pytest.mark.parametrize("width", [40, 150, 1000])
+@pytest.mark.parametrize("text", NAMES)
+def test_wrapped_lines_fit_and_lose_nothing(text, width):
+    """Every line fits its width, and together they hold every character but the spaces where they break."""
+    lines = wrap(text, 12, width)
+    assert max(text_width(line, 12) for line in lines) <= width
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+
+
+def test_lines_break_after_spaces_then_dots():
+    """A line breaks where people would break it: between words, else after a dot of a name."""
+    assert wrap("kernels of layer", 10, text_width("kernels of", 10)) == ["kernels of", "layer"]
+    assert wrap("blocks.10.conv", 10, text_width("blocks.10.", 10)) == ["blocks.10.", "conv"]
+
+
+def test_nothing_wraps_to_nothing():
+    """Empty text is no line."""
+    assert wrap("", 10, 100) == []
+    assert wrap("   ", 10, 100) == []
+
+
+@pytest.mark.parametrize("bold", [False, True])
+def test_a_text_is_as_wide_as_its_glyphs(bold):
+    """The width by advances is that of the outlines that matplotlib draws, within a pixel and its kerning."""
+    text = "Kernels of layer4.1.conv2, −1.83 × 512"
+    path = TextPath((0, 0), text, size=40, prop=FontProperties(fname=str(font_file(bold=bold))), usetex=False)
+    assert text_width(text, 40, bold=bold) == pytest.approx(path.get_extents().x1, rel=0.02)
+
+
+def test_what_the_font_lacks_is_written_as_an_escape():
+    """Characters without a glyph, and those without a shape, are spelled; the font knows all that is left."""
+    text = drawable("conv 模 🦜 \n ü →")
+    assert text == "conv \\u6a21 \\U0001f99c \\n ü →"
+    known = get_font(str(font_file(bold=False))).get_charmap()
+    assert all(ord(char) in known for char in text)
+
+
+def test_a_panel_moves_with_all_its_items():
+    """Items keep their places to one another wherever a panel is put."""
+    panel = Panel((Text(1, 2, "a", 10), Raster(None, 3, 4, 5, 6), Rule(1, 2, 3, 4)), 9, 9)
+    text, raster, rule = moved(panel, 10, 100)
+    assert (text.x, text.y, raster.left, raster.top) == (11, 102, 13, 104)
+    assert (raster.width, raster.height) == (5, 6)
+    assert (rule.x0, rule.y0, rule.x1, rule.y1) == (11, 102, 13, 104)
+
+
+def test_a_block_of_text_goes_down_in_even_steps():
+    """Lines of a block are as far apart as its height says."""
+    items, below = text_block(["a", "b", "c"], 5, 10, 20)
+    steps = [later.y - earlier.y for earlier, later in pairwise(items)]
+    assert steps == pytest.approx([(below - 10) / 3] * 2)
+    assert below > items[-1].y

@@ -1,0 +1,78 @@
+import pytest
+
+from kernelviz.drawing.wording import number_text, numbers_text, runs_text, visible
+from kernelviz.views import parse_channels
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (-0.0, "0"),
+        (5.9, "5.90"),
+        (-1.4159, "−1.42"),
+        (0.112, "0.112"),
+        (0.001, "0.00100"),
+        (0.00099949, "9.99×10⁻⁴"),
+        (0.0009999, "0.00100"),
+        (1.83, "1.83"),
+        (9.996, "10.0"),
+        (99.96, "100"),
+        (1234.5, "1,230"),
+        (99949, "99,900"),
+        (99999, "1.00×10⁵"),
+        (-2.5e-31, "−2.50×10⁻³¹"),
+        (5e-324, "4.94×10⁻³²⁴"),
+        (1e308, "1.00×10³⁰⁸"),
+        (float("inf"), "inf"),
+        (float("-inf"), "−inf"),
+    ],
+)
+def test_numbers_have_three_significant_digits(value, text):
+    """Three digits with their zeros, a true minus, and a power of ten where the number is far from one."""
+    assert number_text(value) == text
+
+
+def test_a_plus_is_written_where_it_is_asked_for():
+    """The upper end of a bar carries its sign; zero and negative numbers are as before."""
+    assert [number_text(value, plus=True) for value in (1, -1, 0, 1e9)] == ["+1.00", "−1.00", "0", "+1.00×10⁹"]
+
+
+@pytest.mark.parametrize("value", [1.2345e-7, 0.0123456, 0.5, 3.14159, 271.8, 99949.0, 1.5e12])
+def test_a_number_reads_back_to_three_digits(value):
+    """What is written is within half a unit of the third digit of the value."""
+    text = number_text(-value).translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹−", "-0123456789-", ",")).replace("×10", "e")
+    assert float(text) == float(f"{-value:.2e}")
+
+
+def test_at_most_twelve_numbers_are_listed():
+    """Twelve numbers stand in full, of more the rest is counted."""
+    assert numbers_text(range(12)) == ", ".join(map(str, range(12)))
+    assert numbers_text(range(14)) == ", ".join(map(str, range(12))) + " and 2 more"
+
+
+@pytest.mark.parametrize("numbers", [(0,), (0, 1, 2, 3), (5, 0, 1, 2), (3, 2, 1), (7, 8, 40, 41, 42, 3)])
+def test_runs_read_back(numbers):
+    """A list of runs names the same numbers in the same order to the parser of channels."""
+    assert parse_channels(runs_text(numbers), 50) == numbers
+
+
+def test_runs_are_drawn_together():
+    """Ascending neighbours become one run, whatever stands around them."""
+    assert runs_text((0, 1, 2, 9, 8, 4, 5)) == "0-2,9,8,4-5"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("conv1 – ü 模型 🦜", "conv1 – ü 模型 🦜"),
+        ("a\nb\tc", "a\\nb\\tc"),
+        ("\x1b[31m", "\\x1b[31m"),
+        ("a\u202eb", "a\\u202eb"),
+        ("\u2028", "\\u2028"),
+        ("\ud800", "\\ud800"),
+    ],
+)
+def test_what_would_leave_its_line_is_escaped(text, shown):
+    """Control, direction and surrogate characters are written out; all others stay."""
+    assert visible(text) == shown

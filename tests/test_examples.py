@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from kernelviz import read_recipe
+from kernelviz.errors import RecipeError
+
+ROOT = Path(__file__).parents[1]
+SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
+PICTURES = ROOT / "examples" / "pictures"
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """A directory in which every example has just been run."""
+    directory = tmp_path_factory.mktemp("examples")
+    arguments = sys.argv
+    try:
+        with torch.random.fork_rng(devices=[]):
+            for script in SCRIPTS:
+                sys.argv = [str(script), str(directory)]
+                runpy.run_path(str(script), run_name="__main__")
+    finally:
+        sys.argv = arguments
+    return directory
+
+
+def pixels(path):
+    """The picture as RGB numbers."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"), dtype=np.float64)
+
+
+def what_was_drawn(path):
+    """The recipe without the versions of what drew it; None where the picture has none."""
+    try:
+        recipe = read_recipe(path)
+    except RecipeError:
+        return None
+    return {key: value for key, value in recipe.items() if key not in {"kernelviz", "environment"}}
+
+
+def test_the_committed_pictures_are_those_that_the_examples_make(drawn):
+    """Each picture in the repository is made by an example and shows what the code of today draws."""
+    names = sorted(path.name for path in drawn.iterdir())
+    assert names == sorted(path.name for path in PICTURES.iterdir())
+    for name in names:
+        ours, kept = pixels(drawn / name), pixels(PICTURES / name)
+        assert ours.shape == kept.shape, name
+        assert np.abs(ours - kept).mean() < 1, name
+        assert what_was_drawn(drawn / name) == what_was_drawn(PICTURES / name), name
+
+
+def test_the_readme_shows_pictures_and_files_that_are_there():
+    """Every relative link and picture of the README leads to a file."""
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / "README.md").read_text())
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
