@@ -129,11 +129,15 @@ def test_torch_is_said_in_the_network_room_only():
     assert found <= within("kernelviz.network")
 
 
-def test_timm_and_the_hub_are_said_in_two_files():
-    """Only the modules of models and of weights import timm or the hub's client."""
-    found = importers("timm", "huggingface_hub")
-    assert found
-    assert found <= {"kernelviz.network.models", "kernelviz.network.weights"}
+def test_timm_is_said_in_two_files():
+    """Only the modules of models and of weights import timm."""
+    assert importers("timm") == {"kernelviz.network.models", "kernelviz.network.weights"}
+
+
+def test_the_hubs_client_is_said_in_its_own_files():
+    """Only what fetches, what looks into the cache and what tells the failures import it; the room turns telemetry off."""
+    names = {"kernelviz.network", *(f"kernelviz.network.{name}" for name in ("hub", "cache", "failures"))}
+    assert importers("huggingface_hub") == names
 
 
 def test_network_and_drawing_do_not_know_each_other():
