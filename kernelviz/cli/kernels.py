@@ -186,12 +186,15 @@ def plan(network: Model, patterns: Sequence[str] | None, view: str, goal: Goal, 
         KernelvizError: no layer, no view that fits, or something in the way.
     """
     from kernelviz.cli.ending import attempt
+    from kernelviz.cli.talk import say
     from kernelviz.files.names import file_stems
-    from kernelviz.files.writing import check_target
-    from kernelviz.network.layers import select_layers
+    from kernelviz.network.layers import left_out, select_layers
     from kernelviz.views import resolve_view
 
     layers = select_layers(network, patterns)
+    for name, why in left_out(network, patterns).items():
+        report.warnings.append(f"{name} {why}")
+        say(*said(goal, f"Left out: {name} {why}"))
     views: dict[str, str] = {}
 
     def find_view(layer: ConvLayer) -> None:
@@ -202,20 +205,29 @@ def plan(network: Model, patterns: Sequence[str] | None, view: str, goal: Goal, 
         attempt(report, layer.name, len(layers), partial(find_view, layer))
     fitting = [layer for layer in layers if layer.name in views]
     names = [(network.source.stem, layer.name, "kernels", views[layer.name]) for layer in fitting]
-    tasks = [
-        Task(layer, views[layer.name], goal.directory / f"{stem}{goal.suffix}")
+    return [
+        find_place(network, layer, views[layer.name], stem, goal)
         for layer, stem in zip(fitting, file_stems(names), strict=True)
     ]
-    for task in tasks:
-        identity = {
-            "command": "kernels",
-            "model": network.source.as_recipe(),
-            "layer": task.layer.name,
-            "view": task.view,
-        }
-        for path in [task.path, *([task.path.with_suffix(".npz")] if goal.arrays else [])]:
-            check_target(path, identity, force=goal.force)
-    return tasks
+
+
+def find_place(network: Model, layer: ConvLayer, view: str, stem: str, goal: Goal) -> Task:
+    """The task of one layer; where its name is taken by other weights' picture, that of its own weights is added.
+
+    Raises:
+        FileInTheWayError: something else stands there.
+    """
+    from kernelviz.files.names import short_hash
+    from kernelviz.files.writing import check_target, is_of_other_weights
+
+    model = network.source.as_recipe()
+    identity = {"command": "kernels", "model": model, "layer": layer.name, "view": view}
+    suffixes = [goal.suffix, ".npz"] if goal.arrays else [goal.suffix]
+    if not goal.force and any(is_of_other_weights(goal.directory / f"{stem}{end}", identity) for end in suffixes):
+        stem = f"{stem}-{short_hash(str(model))}"
+    for end in suffixes:
+        check_target(goal.directory / f"{stem}{end}", identity, force=goal.force)
+    return Task(layer, view, goal.directory / f"{stem}{goal.suffix}")
 
 
 def draw(network: Model, task: Task, look: Look, goal: Goal, report: Report) -> None:

@@ -175,7 +175,7 @@ def _check_room(fitting: int, tile: tuple[int, int], zoom: int) -> None:
     if fitting < 1:
         raise UsageError(
             f"A tile of {tile[0]:,} × {tile[1]:,} values at zoom {zoom} is too large for the picture.",
-            hint="A smaller --zoom, or --style bare, which takes sixteen times the pixels.",
+            hint="Choose a smaller --zoom; --style bare takes sixteen times the pixels of a figure.",
         )
 
 

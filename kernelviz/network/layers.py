@@ -56,6 +56,21 @@ def select_layers(network: Model | nn.Module, patterns: str | Sequence[str] | No
     return [_record(name, convolutions[name]) for name in dict.fromkeys(chosen)]
 
 
+def left_out(network: Model | nn.Module, patterns: str | Sequence[str] | None = None) -> dict[str, str]:
+    """What convolves and matches the patterns, but has no kernels that can be read: the reason by name."""
+    patterns = [patterns] if isinstance(patterns, str) else patterns or ()
+    obstacles = {
+        name: _obstacle(module)
+        for name, module in _module(network).named_modules()
+        if not isinstance(module, _CONVOLUTIONS) or _is_lazy(module)
+    }
+    return {
+        name: why
+        for name, why in obstacles.items()
+        if why and any(fnmatchcase(name, pattern) or name.startswith(f"{pattern}.") for pattern in patterns)
+    }
+
+
 def find_convolution(network: Model | nn.Module, name: str) -> tuple[ConvLayer, nn.Module]:
     """The one convolution with this exact name: what is known of it, and the module itself.
 
