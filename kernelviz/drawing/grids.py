@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernelviz.errors import UsageError
+from kernelviz.records import check_positive
 
 if TYPE_CHECKING:
     from kernelviz.records import Array
@@ -150,17 +151,6 @@ def plan_heat_map(
     tall = z if zoom else max(z, min(8 * z, FLAT // rows))
     grid = _grid(np.zeros((1, 1), int), (tall, z), (rows, columns), 1, tops=np.zeros(1, int), lefts=np.zeros(1, int))
     return grid, rows, columns
-
-
-def check_positive(name: str, value: int | None) -> int | None:
-    """The value, which has to be 1 or more where it is given.
-
-    Raises:
-        UsageError: it is not.
-    """
-    if value is not None and value < 1:
-        raise UsageError(f"The {name} must be at least 1, but got {value}.")
-    return value
 
 
 def _tallest(width: Any, most_pixels: int) -> Any:

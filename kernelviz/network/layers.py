@@ -98,7 +98,7 @@ def first_convolution(network: Model | nn.Module, input_size: tuple[int, ...] | 
     if first is None or input_size is None or any(is_lazy(tensor) for tensor in state):
         return first  # a pass would give lazy modules their shapes
     like = next((tensor for tensor in root.parameters() if tensor.is_floating_point()), torch.empty(0))
-    zeros = torch.zeros(1, *input_size, dtype=like.dtype, device=like.device)
+    zeros = torch.zeros(1, dtype=like.dtype, device=like.device).expand(1, *input_size)  # no memory for any size
     with _stopping_at(convolutions), undisturbed(root):
         try:
             root(zeros)

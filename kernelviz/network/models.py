@@ -81,6 +81,8 @@ def load_model(name: str, *, weights: str | os.PathLike[str] | None = "auto", se
     module = _built(built_as, choices)
     fit(module, checkpoint, architecture)
     label, stem = f"weights of {shown(checkpoint.weights.name)}", Path(checkpoint.weights.name).stem
+    if checkpoint.wrapper is not None and checkpoint.wrapper.endswith("_ema"):
+        label += f" ({checkpoint.wrapper})"
     return _model(module, architecture, label, stem, checkpoint.weights, channels=choices.get("in_chans"))
 
 
@@ -232,6 +234,7 @@ def _model(
         licence=licence,
         preprocessing=preprocessing,
         versions={"torch": torch.__version__, "timm": timm.__version__},
+        threads=torch.get_num_threads(),
     )
     return Model(module, source, input_size, stage_names(module))
 

@@ -49,7 +49,7 @@ def test_the_document_has_its_fields(run, checkpoint):
         "torch": torch.__version__,
         "timm": timm.__version__,
         "device": "cpu",
-        "threads": None,
+        "threads": torch.get_num_threads(),
     }
     assert document["model"] == {
         "name": "test_resnet",
