@@ -44,6 +44,8 @@ def output_entry(path: Path, sheet: Sheet, layer: str) -> dict[str, Any]:
         "shape": list(sheet.recipe["shape"]),
         "shown": sheet.shown,
         "total": sheet.tiles.total,
+        "rows": sheet.recipe["rows"],
+        "columns": sheet.recipe["columns"],
         "limits": [sheet.scale.low, sheet.scale.high],
         "nonfinite": sheet.marks.nonfinite,
         "notes": list(sheet.notes),
@@ -53,7 +55,7 @@ def output_entry(path: Path, sheet: Sheet, layer: str) -> dict[str, Any]:
 def document(report: Report, environment: Mapping[str, Any] | None = None, **more: object) -> dict[str, Any]:
     """The one document of a command; what is not known is None."""
     source = report.source
-    known = {**source.versions, "device": source.device} if source else {}
+    known = {**source.versions, "device": source.device, "threads": source.threads} if source else {}
     known.update(environment or {})
     return {
         "kernelviz": __version__,

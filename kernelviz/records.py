@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
@@ -54,6 +55,7 @@ class Source:
     licence: str | None = None
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
     device: str = "cpu"
+    threads: int | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -186,3 +188,20 @@ def as_array(values: object) -> Array:
 def shape_text(shape: Sequence[int]) -> str:
     """``(32, 3, 3, 3)``: a shape as people write it."""
     return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
+
+
+def check_positive(name: str, value: int | None) -> int | None:
+    """The value, which has to be a whole number from 1 on where it is given.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if value is None:
+        return None
+    try:
+        whole = operator.index(value)
+    except TypeError:
+        raise UsageError(f"The {name} must be a whole number, but got {value!r}.") from None
+    if whole < 1:
+        raise UsageError(f"The {name} must be at least 1, but got {whole}.")
+    return whole

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelviz.errors import UsageError
-from kernelviz.records import SORTS, VIEWS, Axis, KernelBank, Tiles, as_array, shape_text
+from kernelviz.records import SORTS, VIEWS, Axis, KernelBank, Tiles, as_array, check_positive, shape_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kernelviz.records import Array
 
 RGB = ("red", "green", "blue")
-_RUN = re.compile(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?")
+_RUN = re.compile(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?")
 
 
 def as_bank(kernels: object, *, transposed: bool = False) -> KernelBank:
@@ -54,7 +54,9 @@ def parse_channels(text: str, total: int) -> tuple[int, ...]:
         if run is None:
             raise UsageError(f"Channels are written like 0-15,40, but got {text!r}.")
         first, last = int(run[1]), int(run[2] or run[1])
-        if last < first or last >= total:
+        if last < first:
+            raise UsageError(f"A run of channels goes upwards, but got {part.strip()!r}.")
+        if last >= total:
             raise UsageError(f"There are channels 0 to {total - 1}, but {part.strip()!r} was asked for.")
         numbers.update(dict.fromkeys(range(first, last + 1)))
     return tuple(numbers)
@@ -80,8 +82,7 @@ def choose_channels(
     order = sort or ("index" if top is None else "norm")
     if order not in SORTS:
         raise UsageError(f"Channels are sorted by one of {', '.join(SORTS)}, but got {order!r}.")
-    if top is not None and top < 1:
-        raise UsageError(f"The number of channels to keep must be at least 1, but got {top}.")
+    top = check_positive("number of channels to keep", top)
     if order != "index":
         rank = _statistic(order, values)
         numbers = tuple(sorted(numbers, key=lambda number: (-rank[number], number)))

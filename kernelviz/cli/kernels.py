@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.colour import ScaleChoice
     from kernelviz.drawing.sheets import Sheet
     from kernelviz.network.models import Model
-    from kernelviz.records import ConvLayer
+    from kernelviz.records import ConvLayer, Source
 
 PICTURE_SUFFIXES = {".png", ".svg", ".pdf", ".gif", ".jpg", ".jpeg", ".webp", ".npz"}
 CHOICE_FOR = {".svg": " --format svg", ".pdf": " --format pdf", ".npz": " --arrays"}
@@ -187,12 +187,15 @@ def plan(network: Model, patterns: Sequence[str] | None, view: str, goal: Goal, 
         KernelvizError: no layer, no view that fits, or something in the way.
     """
     from kernelviz.cli.ending import attempt
+    from kernelviz.cli.talk import say
     from kernelviz.files.names import file_stems
-    from kernelviz.files.writing import check_target
-    from kernelviz.network.layers import select_layers
+    from kernelviz.network.layers import left_out, select_layers
     from kernelviz.views import resolve_view
 
     layers = select_layers(network, patterns)
+    for name, why in left_out(network, patterns).items():
+        report.warnings.append(f"{name} {why}")
+        say(*said(goal, f"Left out: {name} {why}"))
     views: dict[str, str] = {}
 
     def find_view(layer: ConvLayer) -> None:
@@ -203,20 +206,33 @@ def plan(network: Model, patterns: Sequence[str] | None, view: str, goal: Goal, 
         attempt(report, layer.name, len(layers), partial(find_view, layer))
     fitting = [layer for layer in layers if layer.name in views]
     names = [(network.source.stem, layer.name, "kernels", views[layer.name]) for layer in fitting]
-    tasks = [
-        Task(layer, views[layer.name], goal.directory / f"{stem}{goal.suffix}")
+    return [
+        find_place(network.source, layer, views[layer.name], stem, goal=goal, report=report)
         for layer, stem in zip(fitting, file_stems(names), strict=True)
     ]
-    for task in tasks:
-        identity = {
-            "command": "kernels",
-            "model": network.source.as_recipe(),
-            "layer": task.layer.name,
-            "view": task.view,
-        }
-        for path in [task.path, *([task.path.with_suffix(".npz")] if goal.arrays else [])]:
-            check_target(path, identity, force=goal.force)
-    return tasks
+
+
+def find_place(source: Source, layer: ConvLayer, view: str, stem: str, *, goal: Goal, report: Report) -> Task:
+    """The task of one layer; where its name is taken by other weights' picture, that of its own weights is added.
+
+    Raises:
+        FileInTheWayError: something else stands there.
+    """
+    from kernelviz.cli.talk import say
+    from kernelviz.files.names import short_hash
+    from kernelviz.files.writing import check_target, is_of_other_weights
+
+    model = source.as_recipe()
+    weights = source.weights
+    identity = {"command": "kernels", "model": model, "layer": layer.name, "view": view}
+    suffixes = [goal.suffix, ".npz"] if goal.arrays else [goal.suffix]
+    if not goal.force and any(is_of_other_weights(goal.directory / f"{stem}{end}", identity) for end in suffixes):
+        stem = f"{stem}-{short_hash(source.label, (weights.sha256 if weights else None) or '')}"
+        report.warnings.append(f"{layer.name}: a picture of other weights has the plain name, so {stem} is this one's")
+        say(*said(goal, report.warnings[-1]))
+    for end in suffixes:
+        check_target(goal.directory / f"{stem}{end}", identity, force=goal.force)
+    return Task(layer, view, goal.directory / f"{stem}{goal.suffix}")
 
 
 def draw(network: Model, task: Task, look: Look, goal: Goal, report: Report) -> None:
@@ -241,19 +257,18 @@ def draw(network: Model, task: Task, look: Look, goal: Goal, report: Report) -> 
 
         save_picture(draw_sheet(sheet), task.path, force=goal.force)
     more = sheet.caption if goal.verbose else sheet.notes
-    talk.say(*said(goal, f"{task.layer.name}: {summary(sheet)}", *(f"  {line}" for line in more)))
+    talk.say(*said(goal, summary(task.layer, sheet), *(f"  {line}" for line in more)))
     tell(task.path)
     if goal.arrays:
         arrays = {task.layer.name: sheet.tiles.values}
         tell(save_arrays(arrays, task.path.with_suffix(".npz"), recipe=sheet.recipe, force=goal.force))
 
 
-def summary(sheet: Sheet) -> str:
+def summary(layer: ConvLayer, sheet: Sheet) -> str:
     """One line about one picture."""
-    from kernelviz.drawing.captions import count_text
-    from kernelviz.drawing.wording import PART
+    from kernelviz.drawing.captions import count_text, layer_text
 
-    return f"{sheet.identity.rsplit(PART, 2)[-2]}; {sheet.tiles.view}, {count_text(sheet.tiles)}"
+    return f"{layer.name}: {layer_text(layer)}; {sheet.tiles.view}, {count_text(sheet.tiles)}"
 
 
 def said(goal: Goal, first: str, *more: str) -> tuple[str, ...]:

@@ -120,13 +120,20 @@ def oddities(tiles: Tiles, marks: Marks) -> list[str]:
     parts = []
     if zero := kernels_of(tiles, marks.zero):
         struck = "" if tiles.layout == "heatmap" else ", struck through"
-        parts.append(f"{len(zero):,} {_are(zero)} as good as zero{struck}: {numbers_text(zero)}")
+        parts.append(f"{len(zero):,} {_subject(tiles, zero)} as good as zero{struck}: {numbers_text(zero)}")
     if tiles.layout == "grid":
         if faint := kernels_of(tiles, marks.faint):
-            parts.append(f"{len(faint):,} more below 5 %: {numbers_text(faint)}")
+            parts.append(f"{len(faint):,} {'more ' if zero else ''}below 5 % of the limit: {numbers_text(faint)}")
         if constant := kernels_of(tiles, marks.constant):
             parts.append(f"{len(constant):,} {_are(constant)} constant: {numbers_text(constant)}")
     return [*lines, *([PART.join(parts)] if parts else [])]
+
+
+def _subject(tiles: Tiles, numbers: Sequence[int]) -> str:
+    """A sum can be zero where its kernel is not, so there the sums are what is counted."""
+    if tiles.quantity != "sum of weights":
+        return _are(numbers)
+    return f"sum{'' if len(numbers) == 1 else 's'} {_are(numbers)}"
 
 
 def _are(numbers: Sequence[int]) -> str:

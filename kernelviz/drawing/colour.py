@@ -74,7 +74,10 @@ def make_scale(tiles: Tiles, choice: ScaleChoice | None = None) -> Scale:
         low, high = tiles.extent
         limit = max(abs(low), abs(high))
         return Scale(choice, -limit if tiles.signed else min(low, 0.0), limit if tiles.signed else high, tiles.signed)
-    low, high = map(float, choice)
+    try:
+        low, high = map(float, choice)
+    except (TypeError, ValueError):
+        raise UsageError(f"A scale is tile, layer or two numbers, but got {choice!r}.") from None
     if not (np.isfinite(low) and np.isfinite(high) and low < high):
         raise UsageError(f"A scale LOW,HIGH needs two numbers, the lower one first, but got {low:g},{high:g}.")
     with np.errstate(invalid="ignore", over="ignore"):  # 1e308 is infinite beside float32
@@ -136,7 +139,7 @@ def ramp(name: str | None, *, signed: bool) -> Array:
         return np.asarray(np.rint(np.stack(mixed, axis=1)), dtype=np.uint8)
     import matplotlib as mpl
 
-    wanted = name or "magma"
+    wanted = "magma" if name is None else name
     if wanted not in mpl.colormaps:
         near = difflib.get_close_matches(wanted, list(mpl.colormaps), 3)
         raise UsageError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernelviz.errors import UsageError
+from kernelviz.records import check_positive
 
 if TYPE_CHECKING:
     from kernelviz.records import Array
@@ -152,17 +153,6 @@ def plan_heat_map(
     return grid, rows, columns
 
 
-def check_positive(name: str, value: int | None) -> int | None:
-    """The value, which has to be 1 or more where it is given.
-
-    Raises:
-        UsageError: it is not.
-    """
-    if value is not None and value < 1:
-        raise UsageError(f"The {name} must be at least 1, but got {value}.")
-    return value
-
-
 def _tallest(width: Any, most_pixels: int) -> Any:
     """How high a mosaic of this width may be: a bare one by itself, a figure with all that stands around it."""
     if most_pixels > FIGURE_PIXELS:
@@ -175,7 +165,7 @@ def _check_room(fitting: int, tile: tuple[int, int], zoom: int) -> None:
     if fitting < 1:
         raise UsageError(
             f"A tile of {tile[0]:,} × {tile[1]:,} values at zoom {zoom} is too large for the picture.",
-            hint="A smaller --zoom, or --style bare, which takes sixteen times the pixels.",
+            hint="Choose a smaller --zoom; --style bare takes sixteen times the pixels of a figure.",
         )
 
 

@@ -25,7 +25,7 @@ from kernelviz.views import as_bank, kernel_tiles
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kernelviz.records import Array, KernelBank, Recipe, Tiles
+    from kernelviz.records import Array, Axis, KernelBank, Recipe, Tiles
 
 SCHEMA = 1
 
@@ -144,7 +144,7 @@ def kernel_recipe(bank: KernelBank, tiles: Tiles, scale: Scale, grid: Grid, cmap
         "kernelviz": __version__,
         "schema": SCHEMA,
         "command": "kernels",
-        "environment": {**source.versions, "device": source.device} if source else None,
+        "environment": {**source.versions, "device": source.device, "threads": source.threads} if source else None,
         "model": source.as_recipe() if source else None,
         "layer": bank.layer.name if bank.layer else None,
         "view": tiles.view,
@@ -153,9 +153,16 @@ def kernel_recipe(bank: KernelBank, tiles: Tiles, scale: Scale, grid: Grid, cmap
         "sort": tiles.order,
         "shown": len(tiles.numbers),
         "total": tiles.total,
+        "rows": _axis_entry(tiles.rows),
+        "columns": _axis_entry(tiles.columns),
         "scale": scale.kind,
         "limits": [scale.low, scale.high],
-        "cmap": cmap,
+        "cmap": None if tiles.view == "rgb" else cmap,
         "zoom": grid.zoom[1],
-        "columns": int(grid.arrangement.shape[1]),
+        "tiles_a_row": int(grid.arrangement.shape[1]),
     }
+
+
+def _axis_entry(axis: Axis | None) -> dict[str, Any] | None:
+    """What the rows or columns of a table are; None for tiles that only follow one another."""
+    return None if axis is None else {"name": axis.name, "shown": len(axis.labels), "total": axis.total}

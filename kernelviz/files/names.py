@@ -59,6 +59,11 @@ def file_stems(full_names: Sequence[Sequence[str]], *, taken: Collection[str] = 
             digits[index] = min(digits[index] + _DIGITS, _MOST_DIGITS)
 
 
+def short_hash(*parts: str) -> str:
+    """Eight hex digits that tell a full name from others."""
+    return _digest(parts)[:_DIGITS]
+
+
 def _clean(text: str) -> str:
     """``safe_part`` without the bound."""
     part = _BAD_ENDS.sub("_", _UNSAFE.sub("_", text)) or "_"

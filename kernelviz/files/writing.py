@@ -98,13 +98,26 @@ def may_replace(path: Path, recipe: Recipe | None) -> bool:
     """
     if not os.path.lexists(path):
         return True
-    if recipe is None or path.is_symlink():
+    there = None if recipe is None else _recipe_at(path)
+    if there is None or recipe is None:
         return False
+    return any(value != "null" for value in _identity(there)) and _identity(there) == _identity(recipe)
+
+
+def is_of_other_weights(path: Path, recipe: Recipe) -> bool:
+    """Whether here is the same picture of another model, or of the same one with other weights."""
+    there = _recipe_at(path)
+    if there is None or there.get("model") is None:
+        return False
+    return not may_replace(path, recipe) and _identity({**there, "model": recipe.get("model")}) == _identity(recipe)
+
+
+def _recipe_at(path: Path) -> Recipe | None:
+    """The recipe of a regular file, and no link; None where there is none."""
     try:
-        there = _identity(read_recipe(path))
+        return None if path.is_symlink() else read_recipe(path)
     except RecipeError:
-        return False
-    return any(value != "null" for value in there) and there == _identity(recipe)
+        return None
 
 
 def write_whole(path: Path, data: bytes, *, replace: bool) -> None:
@@ -163,7 +176,7 @@ def _make_directory(directory: Path) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
-        raise NotADirectoryError(error.errno, f"{directory} is not a directory") from error
+        raise NotADirectoryError(error.errno, "Its place is not a directory") from error
 
 
 def _write_new(path: Path, data: bytes) -> None:
@@ -196,7 +209,9 @@ def _put(temporary: Path, path: Path, *, replace: bool) -> None:
 
 def _in_the_way(path: Path) -> FileInTheWayError:
     return FileInTheWayError(
-        f"{path} is in the way.", "It is no earlier run of this very picture.", "Replace it with --force."
+        f"{path} is in the way.",
+        "It is no earlier run of this very picture.",
+        "Replace it with --force, or choose another --output.",
     )
 
 

@@ -35,10 +35,11 @@ _PREFIXES = ("_orig_mod.", "module.", "_orig_mod.")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The tensors of one file by name, and which file it was."""
+    """The tensors of one file by name, which file it was, and under which key of it they lay (None: at the top)."""
 
     tensors: dict[str, Tensor]
     weights: Weights
+    wrapper: str | None = None
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -60,7 +61,10 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     except OSError as error:
         raise _bad(file, f"cannot be read: {error.strerror or error}") from None
     content = _read_content(file, head, size)
-    return Checkpoint(_named_tensors(file, content), Weights("file", file.name, digest))
+    wrapper = _wrapper(content)
+    if wrapper is not None and isinstance(content, Mapping):
+        content = content[wrapper]
+    return Checkpoint(_named_tensors(file, content), Weights("file", file.name, digest), wrapper)
 
 
 def shown(name: object) -> str:
@@ -156,19 +160,25 @@ def _check_archive(file: Path, size: int) -> None:
         raise _bad(file, "would grow when read, which files of torch.save never do", _KINDS_READ)
 
 
+def _wrapper(content: object) -> str | None:
+    """The key under which a training script has put the tensors, if it has."""
+    if not isinstance(content, Mapping):
+        return None
+    return next((key for key in _WRAPPERS if isinstance(content.get(key), Mapping)), None)
+
+
 def _named_tensors(file: Path, content: object) -> dict[str, Tensor]:
-    """The tensors by name, out of what training scripts wrap around them; numbers and options beside them are left."""
-    if isinstance(content, Mapping):
-        wrapped = (content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping))
-        content = next(wrapped, content)
+    """The tensors by name; numbers and options beside them are left."""
     if not isinstance(content, Mapping):
         kind = type(content).__name__
         raise _bad(file, f"holds no tensors by name, but one object of type {kind}", f"Instead, {_SAVE_WEIGHTS}")
-    tensors = {
-        _without_prefixes(name): value
-        for name, value in content.items()
-        if isinstance(name, str) and isinstance(value, Tensor)
-    }
+    tensors: dict[str, Tensor] = {}
+    for name, value in content.items():
+        if isinstance(name, str) and isinstance(value, Tensor):
+            plain = _without_prefixes(name)
+            if plain in tensors:
+                raise _bad(file, f"cannot be used: it holds {shown(plain)} twice, with and without a prefix")
+            tensors[plain] = value
     if not tensors:
         held = ", ".join(shown(key) for key in list(content)[:5]) or "nothing"
         raise _bad(file, f"holds no tensors by name, but {held}", f"Instead, {_SAVE_WEIGHTS}")
@@ -189,8 +199,10 @@ def _check_plain(file: Path, name: str, value: Tensor) -> None:
         kind = "quantised"
     elif value.is_nested or value.layout != torch.strided:
         kind = "sparse or nested"
-    elif value.is_meta:
+    elif value.is_meta or value.numel() == 0:
         kind = "without numbers"
+    elif value.untyped_storage().nbytes() < value.numel() * value.element_size():
+        kind = "stretched from fewer numbers than its shape has"
     else:
         return
     hint = "Save the weights as plain dense tensors and give that file."

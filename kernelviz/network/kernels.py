@@ -94,4 +94,5 @@ def _source(network: Model | nn.Module) -> Source:
         params=sum(parameter.numel() for parameter in parameters),
         device=str(parameters[0].device) if parameters else "cpu",
         versions={"torch": torch.__version__},
+        threads=torch.get_num_threads(),
     )

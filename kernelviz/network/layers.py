@@ -56,6 +56,21 @@ def select_layers(network: Model | nn.Module, patterns: str | Sequence[str] | No
     return [_record(name, convolutions[name]) for name in dict.fromkeys(chosen)]
 
 
+def left_out(network: Model | nn.Module, patterns: str | Sequence[str] | None = None) -> dict[str, str]:
+    """What convolves and matches the patterns, but has no kernels that can be read: the reason by name."""
+    patterns = [patterns] if isinstance(patterns, str) else patterns or ()
+    obstacles = {
+        name: _obstacle(module)
+        for name, module in _module(network).named_modules()
+        if not isinstance(module, _CONVOLUTIONS) or _is_lazy(module)
+    }
+    return {
+        name: why
+        for name, why in obstacles.items()
+        if why and any(fnmatchcase(name, pattern) or name.startswith(f"{pattern}.") for pattern in patterns)
+    }
+
+
 def find_convolution(network: Model | nn.Module, name: str) -> tuple[ConvLayer, nn.Module]:
     """The one convolution with this exact name: what is known of it, and the module itself.
 
@@ -83,7 +98,7 @@ def first_convolution(network: Model | nn.Module, input_size: tuple[int, ...] | 
     if first is None or input_size is None or any(is_lazy(tensor) for tensor in state):
         return first  # a pass would give lazy modules their shapes
     like = next((tensor for tensor in root.parameters() if tensor.is_floating_point()), torch.empty(0))
-    zeros = torch.zeros(1, *input_size, dtype=like.dtype, device=like.device)
+    zeros = torch.zeros(1, dtype=like.dtype, device=like.device).expand(1, *input_size)  # no memory for any size
     with _stopping_at(convolutions), undisturbed(root):
         try:
             root(zeros)

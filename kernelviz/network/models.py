@@ -147,6 +147,8 @@ def _model_of_file(meaning: Meaning, path: str | os.PathLike[str]) -> Model:
     module = _built(meaning.built_as, choices)
     fit(module, checkpoint, meaning.architecture)
     label, stem = f"weights of {shown(checkpoint.weights.name)}", Path(checkpoint.weights.name).stem
+    if checkpoint.wrapper is not None and checkpoint.wrapper.endswith("_ema"):
+        label += f" ({checkpoint.wrapper})"
     return _model(module, meaning, label, stem, checkpoint.weights, channels=choices.get("in_chans"))
 
 
@@ -259,6 +261,7 @@ def _model(
         licence=licence,
         preprocessing=preprocessing,
         versions={"torch": torch.__version__, "timm": timm.__version__},
+        threads=torch.get_num_threads(),
         notes=notes,
     )
     return Model(module, source, input_size, stage_names(module))

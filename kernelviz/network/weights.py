@@ -89,8 +89,8 @@ def fit(network: nn.Module, checkpoint: Checkpoint, architecture: str) -> None:
         matching = len(wanted) - len(missing) - len(different)
         kinds = [_told("missing", missing), _told("not of this network", unexpected), _told("different", different)]
         raise BadWeightsError(
-            f"{matching} of {len(wanted)} tensors match: {shown(checkpoint.weights.name)} does not hold the weights"
-            f" of {architecture}.",
+            f"{matching} of {max(len(wanted), len(given))} tensors match: {shown(checkpoint.weights.name)} does not hold"
+            f" the weights of {architecture}.",
             "\n".join(filter(None, kinds)),
             "Name the architecture that the file was trained with, or give another --weights FILE.",
         )

@@ -39,7 +39,7 @@ def test_a_caption_keeps_its_order(new_bank, odd_weight):
         "View sum: one tile per kernel  ·  16 of 16 kernels",
         f"Scale −1.00 to +1.00, as asked  ·  {outside} of 400 values lie outside and take the end colour",
         "27 of 400 values are not finite, chequered, in 3 kernels with a black frame: 5, 9, 12",
-        "1 is as good as zero, struck through: 3  ·  1 more below 5 %: 11  ·  1 is constant: 6",
+        "1 is as good as zero, struck through: 3  ·  1 more below 5 % of the limit: 11  ·  1 is constant: 6",
     )
     assert sheet.notes == (f"{outside} of 400 values lie outside and take the end colour", *sheet.caption[2:])
 
@@ -86,3 +86,11 @@ def test_the_caption_of_a_bank_ends_with_its_notes(new_bank):
 def test_rgb_names_the_view_for_colour_blind_readers(new_bank):
     """A caption of red against green names the view that goes without it."""
     assert "view channels" in make_sheet(new_bank()).caption[0]
+
+
+def test_a_sum_of_zero_is_not_called_a_dead_kernel():
+    """Where weights cancel, the sum is what is as good as zero, and the caption says so."""
+    weight = np.zeros((3, 3, 3, 3))
+    weight[0, 0], weight[0, 1], weight[1] = 1, -1, 0.5
+    assert "2 sums are as good as zero, struck through: 0, 2" in make_sheet(weight, view="sum").caption[-1]
+    assert "1 is as good as zero, struck through: 2" in make_sheet(weight, view="norm").caption[-1]

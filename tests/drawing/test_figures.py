@@ -101,7 +101,7 @@ def test_choices_reach_the_sheet():
     choice |= {"columns": 2, "zoom": 9}
     recipe = plot_kernels(weight(), **choice).recipe
     assert recipe == make_sheet(weight(), **choice).recipe
-    assert (recipe["view"], recipe["columns"], recipe["zoom"], recipe["shown"]) == ("norm", 2, 9, 5)
+    assert (recipe["view"], recipe["tiles_a_row"], recipe["zoom"], recipe["shown"]) == ("norm", 2, 9, 5)
 
 
 def test_a_wrong_choice_leaves_the_axes_alone():

@@ -238,3 +238,27 @@ def test_names_from_a_file_cannot_break_the_message(tmp_path):
     path = tmp_path / "x.pt"
     torch.save({"a\n\x1b[31m": 1}, path)
     assert "\\n\\x1b[31m" in refusal(path).what
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ({"a.weight": torch.zeros(1).expand(10**9, 96)}, "a.weight is stretched"),
+        ({"a.weight": torch.zeros(16, 0, 3, 3)}, "a.weight is without numbers"),
+        ({"a.weight": torch.ones(2), "module.a.weight": torch.zeros(2)}, "holds a.weight twice"),
+    ],
+)
+def test_tensors_that_are_not_what_they_seem_are_refused(tmp_path, content, told):
+    """A small file cannot stand for a huge network, an empty one or two networks at once."""
+    path = tmp_path / "odd.pt"
+    torch.save(content, path)
+    assert told in refusal(path).what
+
+
+def test_the_wrapper_is_told(tmp_path, state):
+    """Averaged weights are preferred as timm does, and it is known that they were."""
+    path = tmp_path / "both.pt"
+    torch.save({"state_dict": {name: value * 0 for name, value in state.items()}, "state_dict_ema": state}, path)
+    checkpoint = read_checkpoint(path)
+    assert checkpoint.wrapper == "state_dict_ema"
+    assert all(torch.equal(checkpoint.tensors[name], state[name]) for name in state)

@@ -10,7 +10,14 @@ from timm.layers import CondConv2d, Conv2dSame, ScaledStdConv2dSame
 from torch import nn
 
 from kernelviz.errors import NoConvolutionsError, UnknownLayerError
-from kernelviz.network.layers import find_convolution, first_convolution, list_layers, select_layers, undisturbed
+from kernelviz.network.layers import (
+    find_convolution,
+    first_convolution,
+    left_out,
+    list_layers,
+    select_layers,
+    undisturbed,
+)
 from kernelviz.network.models import load_model
 
 
@@ -325,3 +332,11 @@ def test_undisturbed_restores_after_errors():
         fails()
     assert network.norm.training
     assert network.passes.item() == 0
+
+
+def test_what_convolves_but_is_not_drawn_is_told():
+    """A pattern that takes in layers without readable kernels names them, with the reason."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.LazyConv2d(5, 3), nn.ReLU())
+    assert list(left_out(network, "*")) == ["1"]
+    assert "before its first pass" in left_out(network, ["*"])["1"]
+    assert left_out(network, "0") == left_out(network) == {}
