@@ -62,7 +62,7 @@ def document(report: Report, environment: Mapping[str, Any] | None = None, **mor
         "schema": SCHEMA,
         "command": report.command,
         "environment": {key: known.get(key) for key in ("torch", "timm", "device", "threads")},
-        "model": source.as_recipe() if source else None,
+        "model": source.as_document() if source else None,
         "outputs": report.outputs,
         "warnings": report.warnings,
         "errors": report.errors,

@@ -60,17 +60,29 @@ class Source:
     notes: tuple[str, ...] = ()
 
     def as_recipe(self) -> dict[str, Any]:
-        """The part of a recipe or a JSON document called ``model``."""
+        """The part of a recipe called ``model``; the cache's copy of a hub's file makes the very same picture."""
         weights = self.weights
+        source = "hub" if weights and weights.source == "cache" else weights and weights.source
         return {
             "name": self.model,
             "tag": self.tag,
             "licence": self.licence,
             "params": self.params,
-            "weights": None
-            if weights is None
-            else {"source": weights.source, "name": weights.name, "sha256": weights.sha256},
+            "weights": None if weights is None else {"source": source, "name": weights.name, "sha256": weights.sha256},
         }
+
+    def as_document(self) -> dict[str, Any]:
+        """The part of a JSON document called ``model``: that of the recipe, with where the weights were found."""
+        recipe = self.as_recipe()
+        if self.weights:
+            recipe["weights"]["source"] = self.weights.source
+        return recipe
+
+    @property
+    def provenance(self) -> str:
+        """The label, and where the weights were found where the label does not say it."""
+        found = {"cache": ", from the cache", "hub": ", from the hub", "url": ", from its link"}
+        return self.label + (found.get(self.weights.source, "") if self.weights else "")
 
 
 @dataclass(frozen=True)

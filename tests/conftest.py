@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+
 import pytest
+
+# Read when the hub's client is imported: no test finds what this machine has in its cache, or asks a real hub.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HOME"] = os.environ["TORCH_HOME"] = tempfile.mkdtemp(prefix="kernelviz-tests-")
 
 
 @pytest.fixture(scope="session")

@@ -98,6 +98,8 @@ def test_an_output_tells_what_stands_in_the_file():
         "shape": [6, 3, 3, 3],
         "shown": 4,
         "total": 6,
+        "rows": {"name": "input channel", "shown": 3, "total": 3},
+        "columns": {"name": "kernel", "shown": 4, "total": 6},
         "limits": [-2.0, 2.0],
         "nonfinite": 1,
         "notes": entry["notes"],

@@ -67,6 +67,7 @@ def kernels(
     layer: options.Layers = None,
     weights: options.WeightsChoice = "auto",
     seed: options.Seed = 0,
+    timeout: options.Timeout = 10.0,
     view: options.View = options.ViewName.AUTO,
     scale: options.Scale = None,
     channels: options.Channels = None,
@@ -98,10 +99,10 @@ def kernels(
         look = Look(channels, top, sort, parse_scale(scale), cmap, columns, zoom, style)
         check_choices(goal, look)
         with talk.progress(shown=not quiet) as progress:
-            network = load(model, weights, seed, progress)
+            network = load(model, weights, seed, timeout, progress)
             report.source = network.source
             report.warnings += network.source.notes
-            talk.say(*said(goal, network.source.label, *network.source.notes))
+            talk.say(*said(goal, network.source.provenance, *network.source.notes))
             tasks = plan(network, layer, view, goal, report)
             check_channels(look, tasks)
             for done, task in enumerate(tasks):
@@ -170,13 +171,13 @@ def check_channels(look: Look, tasks: Sequence[Task]) -> None:
         parse_channels(look.channels, max(task.layer.out_channels for task in tasks))
 
 
-def load(name: str, weights: str, seed: int, progress: Progress) -> Model:
+def load(name: str, weights: str, seed: int, timeout: float, progress: Progress) -> Model:
     """The model; importing torch and timm is what takes long."""
     progress("importing torch and timm", 0, 0)
     from kernelviz.network.models import load_model
 
     progress(f"building {name}", 0, 0)
-    return load_model(name, weights=weights, seed=seed)
+    return load_model(name, weights=weights, seed=seed, timeout=timeout, progress=progress)
 
 
 def plan(network: Model, patterns: Sequence[str] | None, view: str, goal: Goal, report: Report) -> list[Task]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 INTERRUPTED = 130
-COMMANDS = ("kernels", "env")
+COMMANDS = ("models", "kernels", "env")
 
 
 class _EndedError(BaseException):
@@ -34,7 +34,7 @@ def run() -> NoReturn:
         if sys.stdout is not None:
             sys.stdout.flush()
     except KeyboardInterrupt:
-        code = INTERRUPTED
+        os._exit(INTERRUPTED)  # all is written and cleaned up, and to take torch down takes longer than a second
     except OSError:
         # The reader of stdout has left, or there is no room: let the interpreter's last flush go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -86,6 +86,7 @@ def _app() -> Callable[..., Any]:
 
     from kernelviz.cli.environment import env
     from kernelviz.cli.kernels import kernels
+    from kernelviz.cli.models import models
     from kernelviz.cli.options import Version
 
     app = typer.Typer(
@@ -94,6 +95,7 @@ def _app() -> Callable[..., Any]:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+    app.command()(models)
     app.command()(kernels)
     app.command()(env)
 

@@ -60,7 +60,22 @@ def _print_version(value: bool) -> None:  # noqa: FBT001  (how Typer calls it)
 
 
 Version = Annotated[bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)]
-ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="A timm architecture, such as resnet18d.")]
+
+
+def _complete_model(incomplete: str) -> list[str]:
+    from kernelviz.cli.models import complete_model
+
+    return complete_model(incomplete)
+
+
+ModelName = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A timm architecture, such as resnet18d or resnet18d.ra2_in1k; hf-hub:org/name[@revision]; local-dir:PATH.",
+        autocompletion=_complete_model,
+    ),
+]
 Layers = Annotated[
     list[str] | None,
     typer.Option(
@@ -77,11 +92,21 @@ WeightsChoice = Annotated[
     typer.Option(
         "--weights",
         metavar="auto|bundled|hub|random|FILE",
-        help="Where the weights come from; a FILE is safetensors or a torch checkpoint.",
+        help="Where the weights come from. auto: the hub's cache on this machine, without a request; else bundled, else "
+        "the hub. hub: asks it again. A FILE is safetensors or a torch checkpoint.",
         rich_help_panel=WEIGHTS,
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Of random weights.", rich_help_panel=WEIGHTS)]
+Timeout = Annotated[
+    float,
+    typer.Option(
+        "--timeout",
+        metavar="SECONDS",
+        help="How long nothing may come from the hub; a download that goes on takes its time.",
+        rich_help_panel=WEIGHTS,
+    ),
+]
 Output = Annotated[
     Path, typer.Option("--output", "-o", metavar="DIR", help="A directory; it is made.", rich_help_panel=OUTPUT)
 ]

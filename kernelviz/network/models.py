@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -11,22 +12,31 @@ from typing import TYPE_CHECKING, Any
 import timm
 import torch
 from timm.data import resolve_model_data_config
-from timm.models import get_arch_pretrained_cfgs, get_deprecated_models, is_model
-from torch import Tensor, nn
+from timm.models import get_arch_pretrained_cfgs, get_deprecated_models
+from torch import nn
 
-from kernelviz.errors import KernelvizError, NoWeightsError, UnknownModelError, UsageError
+from kernelviz.errors import KernelvizError, NoWeightsError, UsageError
+from kernelviz.network.bundled import bundled_checkpoint
 from kernelviz.network.checkpoints import read_checkpoint, shown
-from kernelviz.network.nearest import nearest_names
-from kernelviz.network.weights import BUNDLED_LICENCE, BUNDLED_MODEL, bundled_checkpoint, bundled_path, fit
+from kernelviz.network.naming import Meaning, meaning_of
+from kernelviz.network.patience import Patience
+from kernelviz.network.places import BUNDLED_LICENCE, BUNDLED_MODEL, bundled_path, place_of
+from kernelviz.network.pretrained import cached_checkpoint, config_file, fetched_checkpoint
+from kernelviz.network.registry import Entry, Registry
+from kernelviz.network.weights import fit, fit_pretrained, instead_of_loading
 from kernelviz.records import Source, Weights
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
 
+    from torch import Tensor
+
+    from kernelviz.network.checkpoints import Checkpoint
+    from kernelviz.network.hub import Progress
+
 _INSTALL_BUNDLED = 'Type `pip install "kernelviz[offline]"`'
 _OTHER_WEIGHTS = f"Try `kernelviz kernels {BUNDLED_MODEL}`, `--weights random`, or `--weights FILE`."
-_TAGS_TOLD = 12
 _AS_IT_IS: Mapping[str, int] = MappingProxyType({})
 
 
@@ -49,41 +59,59 @@ def find_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
     return list(timm.list_models(pattern, pretrained=pretrained))
 
 
-def load_model(name: str, *, weights: str | os.PathLike[str] | None = "auto", seed: int = 0) -> Model:
-    """Build the network called ``name``, a timm architecture or ``architecture.tag``, with weights.
+@cache
+def read_registry() -> Registry:
+    """All names that timm knows, and where the weights of each lie."""
+
+    def entries(architecture: str) -> tuple[Entry, ...]:
+        cfgs = get_arch_pretrained_cfgs(architecture)
+        return tuple(Entry(cfg.tag or "", cfg.license, place_of(cfg)) for cfg in cfgs.values())
+
+    names = {architecture: entries(architecture) for architecture in timm.list_models()}
+    return Registry(names, {old: new for old, new in get_deprecated_models().items() if new})
+
+
+def load_model(
+    name: str,
+    *,
+    weights: str | os.PathLike[str] | None = "auto",
+    seed: int = 0,
+    timeout: float = 10.0,
+    progress: Progress | None = None,
+) -> Model:
+    """Build the network called ``name``, with weights.
 
     Args:
-        name: The tag only says which variant is built (its classes, its input).
-        weights: ``"auto"`` (what is there without asking the network), ``"bundled"`` (pip's EfficientNet-Lite0),
-            ``"random"``, ``"hub"``, a file, or None: the architecture alone, on ``meta``, without memory for weights.
-            From a file the network gets the class count and the input channels that the file shows.
+        name: A timm architecture or ``architecture.tag``, ``hf-hub:org/name[@revision]`` or ``local-dir:PATH``. The tag
+            says which variant is built (its classes, its input) and which weights the hub is asked for.
+        weights: ``"auto"`` (the hub's cache on this machine, without a request; else the bundled ones; else the hub),
+            ``"hub"`` (what the hub has now), ``"bundled"`` (pip's EfficientNet-Lite0), ``"random"``, a file, or None: the
+            architecture alone, on ``meta``, without memory for weights. From a file the network gets the class count
+            and the input channels that the file shows.
         seed: For random weights; the caller's own random state does not move.
+        timeout: Seconds for which nothing may come from the hub; a download that goes on takes its time.
+        progress: Called with (label, done, total) while something is fetched; the numbers are bytes, 0 when unknown.
 
     Raises:
         UnknownModelError: timm knows no such architecture, or no such tag of it.
-        NoWeightsError: there are no weights of the wanted kind.
+        NoWeightsError: there are no weights of the wanted kind, or they are not to be had, and why.
         BadWeightsError: the file cannot be read, or holds the weights of another network.
         KernelvizError: timm cannot build the architecture here.
     """
-    architecture, tag = _resolved(name)
-    built_as = f"{architecture}.{tag}" if tag else architecture
+    patience, report = Patience(timeout), progress or _say_nothing
+    ask = weights == "hub"
+    meaning = meaning_of(name, read_registry(), lambda place: config_file(place, patience, report, ask=ask))
     if weights is None:
-        module = _built(built_as, device="meta")
-        return _model(module, architecture, "architecture alone", "architecture")
+        return _model(_built(meaning.built_as, device="meta"), meaning, "architecture alone", "architecture")
     if weights == "random":
-        module = _built(built_as, seed=seed)
+        module = _built(meaning.built_as, seed=seed)
         stem = f"random{seed or ''}"
-        return _model(module, architecture, f"random weights (seed {seed})", stem, Weights("random", f"seed {seed}"))
-    if weights in {"auto", "bundled", "hub"}:
-        return _bundled_model(architecture, built_as, str(weights))
-    checkpoint = read_checkpoint(weights)
-    choices = _choices_shown(built_as, checkpoint.tensors)
-    module = _built(built_as, choices)
-    fit(module, checkpoint, architecture)
-    label, stem = f"weights of {shown(checkpoint.weights.name)}", Path(checkpoint.weights.name).stem
-    if checkpoint.wrapper is not None and checkpoint.wrapper.endswith("_ema"):
-        label += f" ({checkpoint.wrapper})"
-    return _model(module, architecture, label, stem, checkpoint.weights, channels=choices.get("in_chans"))
+        return _model(module, meaning, f"random weights (seed {seed})", stem, Weights("random", f"seed {seed}"))
+    if weights == "bundled":
+        return _bundled_model(meaning)
+    if weights in {"auto", "hub"}:
+        return _pretrained_model(meaning, patience, report, ask=ask)
+    return _model_of_file(meaning, weights)
 
 
 def stage_names(module: nn.Module) -> tuple[str, ...]:
@@ -92,78 +120,70 @@ def stage_names(module: nn.Module) -> tuple[str, ...]:
     return tuple(str(stage["module"]) for stage in stages if isinstance(stage, dict) and "module" in stage)
 
 
-def _bundled_model(architecture: str, built_as: str, wanted: str) -> Model:
-    _require_bundled(architecture, wanted)
-    module = _built(built_as)
-    checkpoint = bundled_checkpoint(module)
-    if checkpoint is None:
-        raise _no_bundled_package(architecture)
-    fit(module, checkpoint, architecture)
-    label = f"bundled weights ({checkpoint.weights.name})"
-    return _model(module, architecture, label, "bundled", checkpoint.weights, licence=BUNDLED_LICENCE)
+def _pretrained_model(meaning: Meaning, patience: Patience, progress: Progress, *, ask: bool) -> Model:
+    """The network with its published weights: from its directory, the cache, pip or the hub; with ``ask`` the hub."""
+    if meaning.file:
+        return _native_model(meaning, read_checkpoint(meaning.file))
+    checkpoint = None if ask else cached_checkpoint(meaning.place, patience)
+    if checkpoint is None and not ask and _is_bundled(meaning) and bundled_path():
+        return _bundled_model(meaning)
+    if checkpoint is None and meaning.place.kind == "none":
+        raise NoWeightsError(f"timm has no weights for {shown(meaning.built_as)}.", hint=_OTHER_WEIGHTS)
+    return _native_model(meaning, checkpoint or fetched_checkpoint(meaning.place, patience, progress))
 
 
-def _require_bundled(architecture: str, wanted: str) -> None:
-    """Pass only where the bundled weights are what is wanted, and are there."""
-    if wanted == "hub":
-        raise NoWeightsError("This version of kernelviz does not download weights yet.", hint=_OTHER_WEIGHTS)
-    if architecture == BUNDLED_MODEL:
-        if bundled_path() is None:
-            raise _no_bundled_package(architecture)
-        return
-    if wanted == "bundled":
+def _native_model(meaning: Meaning, checkpoint: Checkpoint) -> Model:
+    """The network with its own published weights, loaded as timm would."""
+    with instead_of_loading() as loading:
+        module = _built(meaning.built_as, pretrained=True)
+    notes = fit_pretrained(module, checkpoint, meaning.architecture, loading)
+    return _model(module, meaning, "", "", checkpoint.weights, licence=meaning.licence, notes=notes)
+
+
+def _model_of_file(meaning: Meaning, path: str | os.PathLike[str]) -> Model:
+    """The network with the weights of the user's own file, built as the file shows."""
+    checkpoint = read_checkpoint(path)
+    choices = _choices_shown(meaning.built_as, checkpoint.tensors)
+    module = _built(meaning.built_as, choices)
+    fit(module, checkpoint, meaning.architecture)
+    label, stem = f"weights of {shown(checkpoint.weights.name)}", Path(checkpoint.weights.name).stem
+    if checkpoint.wrapper is not None and checkpoint.wrapper.endswith("_ema"):
+        label += f" ({checkpoint.wrapper})"
+    return _model(module, meaning, label, stem, checkpoint.weights, channels=choices.get("in_chans"))
+
+
+def _is_bundled(meaning: Meaning) -> bool:
+    """Whether pip has weights for this; a directory or a repository of its own may hold another variant."""
+    return meaning.built_as.partition(".")[0] == BUNDLED_MODEL
+
+
+def _bundled_model(meaning: Meaning) -> Model:
+    if not _is_bundled(meaning):
         raise NoWeightsError(
-            f"There are no bundled weights for {architecture}.",
+            f"There are no bundled weights for {shown(meaning.built_as)}.",
             f"They are those of {BUNDLED_MODEL} alone.",
             _OTHER_WEIGHTS,
         )
-    if not any(cfg.has_weights for cfg in get_arch_pretrained_cfgs(architecture).values()):
-        raise NoWeightsError(f"timm has no weights for {architecture}.", hint=_OTHER_WEIGHTS)
-    raise NoWeightsError(
-        f"There are no weights for {architecture} here.",
-        "This version of kernelviz does not download weights yet.",
-        _OTHER_WEIGHTS,
-    )
+    module = _built(meaning.built_as)
+    checkpoint = bundled_checkpoint(module)
+    if checkpoint is None:
+        raise NoWeightsError(
+            f"There are no bundled weights for {meaning.architecture} here.",
+            "The package that holds them is not installed.",
+            f"{_INSTALL_BUNDLED}, or give `--weights random` or `--weights FILE`.",
+        )
+    fit(module, checkpoint, meaning.architecture)
+    label = f"bundled weights ({checkpoint.weights.name})"
+    return _model(module, meaning, label, "bundled", checkpoint.weights, licence=BUNDLED_LICENCE)
 
 
-def _no_bundled_package(architecture: str) -> NoWeightsError:
-    return NoWeightsError(
-        f"There are no weights for {architecture} here.",
-        "The package that holds them is not installed.",
-        f"{_INSTALL_BUNDLED}, or give `--weights random` or `--weights FILE`.",
-    )
+def _say_nothing(label: str, done: int, total: int) -> None:
+    del label, done, total
 
 
-def _resolved(name: str) -> tuple[str, str]:
-    """Architecture and tag (empty for none) that timm knows; an old name gives the one it has now."""
-    architecture, dot, tag = name.partition(".")
-    renamed = get_deprecated_models().get(architecture)
-    if renamed:
-        return _resolved(f"{renamed.partition('.')[0]}.{tag}" if dot else renamed)
-    if not is_model(architecture) or architecture in get_deprecated_models():
-        raise _unknown_model(name)
-    names = list(get_arch_pretrained_cfgs(architecture))
-    if dot and f"{architecture}.{tag}" not in names:
-        raise _unknown_tag(architecture, tag, [known.partition(".")[2] for known in names if "." in known])
-    return architecture, tag
-
-
-def _unknown_model(name: str) -> UnknownModelError:
-    nearest = nearest_names(timm.list_models(), name, name.partition(".")[0])
-    what = f"There is no model called {shown(name)}." if name else "The model's name is empty."
-    why = f"Nearest: {', '.join(nearest)}." if nearest else ""
-    return UnknownModelError(what, why, f"Try `kernelviz kernels {nearest[0] if nearest else BUNDLED_MODEL}`.")
-
-
-def _unknown_tag(architecture: str, tag: str, tags: list[str]) -> UnknownModelError:
-    more = f" and {len(tags) - _TAGS_TOLD} more" if len(tags) > _TAGS_TOLD else ""
-    why = f"Its tags: {', '.join(tags[:_TAGS_TOLD])}{more}." if tags else "It has no tags."
-    nearest = nearest_names(tags, tag, count=1)
-    hint = f"Try {'.'.join([architecture, *nearest])}."
-    return UnknownModelError(f"The model {architecture} has no tag {shown(tag) or '(empty)'}.", why, hint)
-
-
-def _built(name: str, choices: Mapping[str, int] = _AS_IT_IS, *, device: str = "cpu", seed: int = 0) -> nn.Module:
+def _built(
+    name: str, choices: Mapping[str, int] = _AS_IT_IS, *, device: str = "cpu", seed: int = 0, pretrained: bool = False
+) -> nn.Module:
     """The network in eval mode, its random numbers drawn from ``seed`` beside the caller's random state."""
     if not -(2**63) <= seed < 2**64:
         raise UsageError(f"The seed must fit into 64 bits, but got {seed}.")
@@ -171,11 +191,13 @@ def _built(name: str, choices: Mapping[str, int] = _AS_IT_IS, *, device: str = "
         warnings.simplefilter("ignore")
         torch.default_generator.manual_seed(seed)
         try:
-            module: nn.Module = timm.create_model(name, pretrained=False, **choices)
+            module: nn.Module = timm.create_model(name, pretrained=pretrained, **choices)
         except Exception as error:  # noqa: BLE001 - each architecture raises what it likes
             reason = " ".join(str(error).split())[:300] or type(error).__name__
             changed = "".join(f", {key}={value}" for key, value in choices.items())
-            raise KernelvizError(f"timm could not build {name}{changed}.", reason, "Try another model.") from None
+            raise KernelvizError(
+                f"timm could not build {shown(name)}{changed}.", reason, "Try another model."
+            ) from None
     return module.eval()
 
 
@@ -205,15 +227,19 @@ def _first(names: str | Sequence[str] | None) -> str | None:
 
 def _model(
     module: nn.Module,
-    architecture: str,
+    meaning: Meaning,
     label: str,
     stem: str,
     weights: Weights | None = None,
     *,
     licence: str | None = None,
     channels: int | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Model:
-    """Put together what is known of a network; ``channels`` are those of its input where timm's facts say others."""
+    """Put together what is known of a network; ``channels`` are those of its input where timm's facts say others.
+
+    Without a label of their own the weights are those that the name means, and have its tag.
+    """
     config = resolve_model_data_config(module)
     default_channels, height, width = config["input_size"]
     channels = channels or default_channels
@@ -226,15 +252,17 @@ def _model(
         "crop_pct": config["crop_pct"],
     }
     source = Source(
-        model=architecture,
-        label=f"{architecture}, {label}",
-        stem=f"{architecture}.{stem}",
+        model=meaning.architecture,
+        label=f"{meaning.architecture}, {label}" if label else meaning.label,
+        stem=f"{meaning.architecture}.{stem}" if stem else meaning.stem,
         params=sum(parameter.numel() for parameter in module.parameters()),
         weights=weights,
+        tag=None if label else meaning.tag,
         licence=licence,
         preprocessing=preprocessing,
         versions={"torch": torch.__version__, "timm": timm.__version__},
         threads=torch.get_num_threads(),
+        notes=notes,
     )
     return Model(module, source, input_size, stage_names(module))
 

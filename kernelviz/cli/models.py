@@ -1,0 +1,135 @@
+"""``kernelviz models``: which models there are, and which of their weights are on this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kernelviz.cli.options import Debug, Json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kernelviz.network.places import Place
+    from kernelviz.network.registry import Entry, Registry
+
+Pattern = Annotated[
+    str,
+    typer.Argument(
+        metavar="[PATTERN]", help="A glob over architectures ('resnet*') or tags ('*in22k*').", show_default=False
+    ),
+]
+Pretrained = Annotated[bool, typer.Option("--pretrained", help="Only those that somebody has trained.")]
+
+HEAD = ("architecture", "tag", "licence", "cached", "bundled")
+
+
+def models(
+    pattern: Pattern = "*", *, pretrained: Pretrained = False, as_json: Json = False, debug: Debug = False
+) -> int:
+    """List the models of timm with the tags of their weights, their licence, and whether they are here already.
+
+    For example: kernelviz models 'resnet18*' --pretrained
+    """
+    from kernelviz.cli import ending, talk
+    from kernelviz.documents import Report, document, json_text
+
+    report = Report("models")
+    try:
+        registry = known_models()
+        listed = list_entries(registry, pattern, pretrained=pretrained)
+    except Exception as error:  # noqa: BLE001  (every command ends in a message)
+        return ending.failed(report, error, as_json=as_json, debug=debug)
+    if as_json:
+        talk.result(json_text(document(report, {"timm": timm_version()}, models=listed)))
+        return ending.DONE
+    head, *lines = table(listed)
+    talk.say(head)
+    for line in lines:
+        talk.result(line)
+    return ending.DONE
+
+
+def timm_version() -> str:
+    """The version of the library that has the models, without importing it."""
+    from importlib.metadata import version
+
+    return version("timm")
+
+
+def known_models() -> Registry:
+    """All models; the first time takes as long as importing timm does."""
+    from kernelviz.files.index import kept_registry
+
+    def find_out() -> Registry:
+        from kernelviz.network.models import read_registry
+
+        return read_registry()
+
+    return kept_registry(timm_version(), find_out)
+
+
+def list_entries(registry: Registry, pattern: str, *, pretrained: bool) -> list[dict[str, Any]]:
+    """One entry an architecture, as ``--json`` prints it.
+
+    Raises:
+        UnknownModelError: nothing matches.
+    """
+    from kernelviz.errors import UnknownModelError
+    from kernelviz.network.cache import cached_places
+    from kernelviz.network.nearest import nearest_names
+
+    found = registry.matching(pattern)
+    cached = cached_places(entry.place for entries in found.values() for entry in entries)
+    listed = [{"name": name, "tags": _tags(name, entries, cached)} for name, entries in found.items()]
+    listed = [each for each in listed if each["tags"] or not pretrained]
+    if not listed:
+        nearest = nearest_names(registry.architectures, pattern.strip("*"))
+        why = f"Nearest: {', '.join(nearest)}." if nearest else ""
+        raise UnknownModelError(f"No model matches {pattern!r}.", why, "Type `kernelviz models` to see them all.")
+    return listed
+
+
+def table(listed: Iterable[dict[str, Any]]) -> list[str]:
+    """A head, then a line for each set of weights, one for an architecture without; ``-`` where nothing is to be said."""
+    rows = [
+        (each["name"], tag["tag"] or "-", tag["licence"] or "-", *(_mark(tag, key) for key in ("cached", "bundled")))
+        for each in listed
+        for tag in each["tags"] or [dict.fromkeys(("tag", "licence", "cached", "bundled"))]
+    ]
+    lines = [HEAD, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in lines]
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """The names that begin so: architectures, and with a dot those with their tags."""
+    try:
+        registry = known_models()
+    except Exception:  # noqa: BLE001  (a shell that completes must not print errors)
+        return []
+    if "." not in incomplete:
+        return [name for name in registry.architectures if name.startswith(incomplete)]
+    architecture = incomplete.partition(".")[0]
+    if architecture not in registry.architectures:
+        return []
+    names = (f"{architecture}.{tag}" for tag in registry.tags(architecture))
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def _tags(name: str, entries: Iterable[Entry], cached: set[Place]) -> list[dict[str, Any]]:
+    """What is known of each set of weights; pip's have no tag, for nobody has compared them with timm's."""
+    from kernelviz.network.places import BUNDLED_LICENCE, BUNDLED_MODEL, bundled_path
+
+    tags = [
+        {"tag": entry.tag or None, "licence": entry.licence, "cached": entry.place in cached, "bundled": False}
+        for entry in entries
+    ]
+    if name == BUNDLED_MODEL and bundled_path():
+        tags.append({"tag": None, "licence": BUNDLED_LICENCE, "cached": False, "bundled": True})
+    return tags
+
+
+def _mark(tag: dict[str, Any], key: str) -> str:
+    return key if tag[key] else "-"

@@ -1,0 +1,220 @@
+"""Fetching one file from the hub or from a link, under one deadline, into the cache or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
+
+from huggingface_hub import constants, errors, get_hf_file_metadata, get_session, hf_hub_url
+from huggingface_hub.utils import (  # type: ignore[attr-defined]  # documented there, and imported lazily
+    build_hf_headers,
+    hf_raise_for_status,
+)
+
+from kernelviz import __version__
+from kernelviz.network.cache import (
+    StoreError,
+    cached_file,
+    hasher,
+    is_whole,
+    link_checksum,
+    link_directory,
+    new_file,
+    put_in_repository,
+    put_link,
+    repository_directory,
+    storing,
+)
+from kernelviz.network.failures import (
+    CutShortError,
+    NoHubError,
+    Request,
+    WrongHashError,
+    no_weights,
+    offline,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from kernelviz.network.patience import Beat, Patience
+    from kernelviz.network.places import Place
+
+    Progress: TypeAlias = Callable[[str, int, int], None]
+
+_ETAG = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,127}")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class _Promise:
+    """What the server says of a file before it comes."""
+
+    url: str
+    size: int | None
+    checksum: str
+    etag: str = ""
+    commit: str = ""
+
+
+def fetch(place: Place, patience: Patience, progress: Progress) -> Path:
+    """The weights of this place, asked for anew and downloaded unless the very same file is in the cache.
+
+    Raises:
+        NoWeightsError: they are not to be had, and why; nothing partial is left.
+    """
+    if place.url:
+        return fetch_link(place, patience, progress)
+    for filename in place.files[:-1]:
+        try:
+            return fetch_from_repository(place, filename, patience, progress, may_be_missing=True)
+        except FileNotFoundError:
+            continue
+    return fetch_from_repository(place, place.files[-1], patience, progress)
+
+
+def fetch_from_repository(
+    place: Place, filename: str, patience: Patience, progress: Progress, *, may_be_missing: bool = False
+) -> Path:
+    """One file of a repository: one request about it, then the download, then its name in the cache.
+
+    Raises:
+        NoWeightsError: the file is not to be had.
+        FileNotFoundError: the repository holds no such file, and it ``may_be_missing``.
+    """
+    request = Request(place, filename, patience.seconds)
+    _check_online(request)
+    progress(f"asking {request.endpoint} for {place.name}", 0, 0)
+    try:
+        promise = patience.wait_for(lambda _beat: _promised(place, filename, patience.seconds))
+        blobs = repository_directory(place.repo) / "blobs"
+        names = {"etag": promise.etag, "commit": promise.commit}
+        if _is_kept(blobs / promise.etag, promise):
+            return put_in_repository(blobs / promise.etag, place, filename, **names)
+        with new_file(blobs) as (written, stream):
+            _download(promise, stream, place, patience, progress)
+            return put_in_repository(written, place, filename, **names)
+    except errors.EntryNotFoundError as error:
+        if may_be_missing:
+            raise FileNotFoundError(filename) from None
+        raise no_weights(error, request) from None
+    except Exception as error:  # noqa: BLE001 - the client raises the errors of several libraries
+        raise no_weights(error, request) from None
+
+
+def fetch_link(place: Place, patience: Patience, progress: Progress) -> Path:
+    """The file behind a link, checked by the digits in its name, where torch and timm keep it.
+
+    Raises:
+        NoWeightsError: the file is not to be had.
+    """
+    request = Request(place, place.name, patience.seconds)
+    kept = cached_file(place)
+    if kept and link_checksum(place.name) and is_whole(kept):
+        return kept
+    _check_online(request)
+    progress(f"asking {request.endpoint} for {place.name}", 0, 0)
+    try:
+        with new_file(link_directory()) as (written, stream):
+            promise = _Promise(place.url, None, link_checksum(place.name))
+            _download(promise, stream, place, patience, progress)
+            return put_link(written, place)
+    except Exception as error:  # noqa: BLE001 - as above
+        raise no_weights(error, request) from None
+
+
+def _check_online(request: Request) -> None:
+    if constants.is_offline_mode():
+        raise offline(request)
+
+
+def _promised(place: Place, filename: str, seconds: float) -> _Promise:
+    """What the hub says of a file; runs beside."""
+    url = hf_hub_url(place.repo, filename, revision=place.revision or None)
+    facts = get_hf_file_metadata(url, timeout=seconds, library_name="kernelviz", library_version=__version__)
+    etag, commit = facts.etag or "", facts.commit_hash or ""
+    if not (_ETAG.fullmatch(etag) and _COMMIT.fullmatch(commit)):
+        raise NoHubError
+    checksum = etag if re.fullmatch(r"[0-9a-f]{64}|[0-9a-f]{40}", etag) else ""
+    of_this_commit = hf_hub_url(place.repo, filename, revision=commit)
+    return _Promise(of_this_commit, facts.size, checksum, etag, commit)
+
+
+def _is_kept(blob: Path, promise: _Promise) -> bool:
+    """Whether the cache has this very file."""
+    return blob.is_file() and promise.size in {None, blob.stat().st_size} and is_whole(blob)
+
+
+def _download(promise: _Promise, stream: IO[bytes], place: Place, patience: Patience, progress: Progress) -> None:
+    """Write the whole file into ``stream``, which is closed afterwards.
+
+    Raises:
+        CutShortError: less came than was promised.
+        WrongHashError: something else came.
+        StoreError: it cannot be written.
+    """
+
+    def show(done: int, total: int) -> None:
+        size = f" ({total / 1e6:,.1f} MB)" if total else ""
+        progress(f"downloading {place.name}{size}", done, total)
+
+    patience.wait_for(lambda beat: _receive(promise, stream, patience.seconds, beat), show)
+
+
+def _receive(promise: _Promise, stream: IO[bytes], seconds: float, beat: Beat) -> None:
+    """The download itself; runs beside, and ends when the next bytes come after nobody waits any more."""
+    with stream, _answer(promise, seconds) as response:
+        hf_raise_for_status(response)
+        if "html" in response.headers.get("Content-Type", ""):
+            raise NoHubError
+        announced = response.headers.get("Content-Length", "")
+        total = promise.size or (int(announced) if announced.isdecimal() else 0)
+        _check_room(stream, total)
+        counted, done = hasher(promise.checksum, promise.size), 0
+        try:
+            for chunk in response.iter_bytes():
+                _write(stream, chunk)
+                counted.update(chunk)
+                done += len(chunk)
+                beat(done, total)
+        except Exception as error:
+            if _ended_early(error, done, total):
+                raise CutShortError(done, total) from None
+            raise
+        if total and done != total:
+            raise CutShortError(done, total) if done < total else WrongHashError
+        if not counted.hexdigest().startswith(promise.checksum):
+            raise WrongHashError
+        with storing():
+            os.fsync(stream.fileno())
+
+
+def _answer(promise: _Promise, seconds: float) -> Any:
+    """The request for the file itself, with the user's token where it goes to the hub."""
+    token = None if promise.commit else False
+    headers = build_hf_headers(token=token, library_name="kernelviz", library_version=__version__)
+    headers["Accept-Encoding"] = "identity"
+    return get_session().stream("GET", promise.url, headers=headers, timeout=seconds)
+
+
+def _write(stream: IO[bytes], chunk: bytes) -> None:
+    rest = memoryview(chunk)
+    with storing():
+        while rest:
+            rest = rest[stream.write(rest) :]
+
+
+def _ended_early(error: Exception, done: int, total: int) -> bool:
+    """Whether the server hung up, which the clients of different versions call by different names."""
+    return done < total and type(error).__name__ in {"RemoteProtocolError", "ReadError"}
+
+
+def _check_room(stream: IO[bytes], size: int) -> None:
+    """Refuse at once what the disk has no room for."""
+    if size > shutil.disk_usage(stream.name).free:
+        raise StoreError(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))

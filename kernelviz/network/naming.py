@@ -1,0 +1,156 @@
+"""What a model's name means: an architecture with a tag, a repository of the hub, or a directory."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kernelviz.errors import BadWeightsError, UnknownModelError
+from kernelviz.network.checkpoints import shown
+from kernelviz.network.nearest import nearest_names
+from kernelviz.network.places import BUNDLED_MODEL, NOWHERE, Place, hub_place
+from kernelviz.network.registry import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kernelviz.network.registry import Registry
+
+_TAGS_TOLD = 12
+_REPOSITORY = re.compile(r"(?!.*(--|\.\.))\w[\w.-]{0,95}/\w[\w.-]{0,95}", re.ASCII)
+_REVISION = re.compile(r"(?!.*\.\.)\w[\w./-]{0,200}", re.ASCII)
+_LOCAL_FILES = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth")
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What to build and where its weights are.
+
+    ``built_as`` is the name that timm builds by; ``label`` and ``stem`` say it with its own published weights. ``file``
+    is set where these lie in a directory of the user's, else ``place`` tells where they are.
+    """
+
+    architecture: str
+    built_as: str
+    label: str
+    stem: str
+    place: Place = NOWHERE
+    file: Path | None = None
+    tag: str | None = None
+    licence: str | None = None
+
+
+def meaning_of(name: str, registry: Registry, find_config: Callable[[Place], Path]) -> Meaning:
+    """What a name means; ``find_config`` gives the ``config.json`` of a repository.
+
+    Raises:
+        UnknownModelError: no architecture or no tag has this name, or a repository cannot have it.
+        BadWeightsError: a directory or a repository does not say what to build.
+    """
+    kind, colon, rest = name.partition(":")
+    if colon and kind.lower() in {"hf-hub", "hf_hub"}:
+        return _of_repository(rest, registry, find_config)
+    if colon and kind.lower() == "local-dir":
+        return _of_directory(Path(rest), registry)
+    return _of_architecture(name, registry)
+
+
+def _of_architecture(name: str, registry: Registry) -> Meaning:
+    architecture, dot, tag = name.partition(".")
+    if renamed := registry.renamed.get(architecture):
+        return _of_architecture(f"{renamed.partition('.')[0]}.{tag}" if dot else renamed, registry)
+    if architecture not in registry.architectures:
+        raise _unknown_model(name, registry)
+    entries = registry.architectures[architecture]
+    entry = next((each for each in entries if each.tag == tag), None) if dot else next(iter(entries), Entry())
+    if entry is None or (dot and not tag):
+        raise _unknown_tag(architecture, tag, registry.tags(architecture))
+    title = f"{architecture}.{entry.tag}" if entry.tag else f"{architecture}.pretrained"
+    label = title if entry.tag else f"{architecture}, weights of {entry.place.name}"
+    built_as = f"{architecture}.{tag}" if tag else architecture
+    return Meaning(architecture, built_as, label, title, entry.place, None, entry.tag or None, entry.licence)
+
+
+def _of_repository(identifier: str, registry: Registry, find_config: Callable[[Place], Path]) -> Meaning:
+    place = hub_place(identifier)
+    if not _REPOSITORY.fullmatch(place.repo) or not _REVISION.fullmatch(place.revision or "main"):
+        raise _bad_repository(identifier)
+    config = find_config(place)
+    meaning = _of_config(config, registry, place.name)
+    filename = _config(config, place.name)[1].get("hf_hub_filename")
+    place = hub_place(identifier, filename if isinstance(filename, str) and "/" not in filename else None)
+    title = place.repo.rpartition("/")[2]
+    revision = f"-{place.revision}" if place.revision else ""
+    stem = title if title.startswith(f"{meaning.architecture}.") else f"{meaning.architecture}.{place.repo}"
+    return replace(
+        meaning,
+        label=f"{meaning.architecture}, weights of {place.name}",
+        stem=f"{stem}{revision}".replace("/", "-"),
+        place=place,
+    )
+
+
+def _of_directory(directory: Path, registry: Registry) -> Meaning:
+    meaning = _of_config(directory / "config.json", registry, str(directory))
+    files = [directory / name for name in _LOCAL_FILES]
+    files += sorted(each for suffix in ("safetensors", "pth", "bin") for each in directory.glob(f"*.{suffix}"))
+    file = next((each for each in files if each.is_file()), None)
+    if file is None:
+        raise BadWeightsError(
+            f"The directory {shown(directory)} holds no weights.", hint="Put model.safetensors there."
+        )
+    name = directory.resolve().name
+    return replace(
+        meaning,
+        label=f"{meaning.architecture}, weights of {shown(name)}/{shown(file.name)}",
+        stem=f"{meaning.architecture}.{name}",
+        file=file,
+    )
+
+
+def _of_config(path: Path, registry: Registry, whose: str) -> Meaning:
+    """What a ``config.json`` says, as timm writes it beside weights; timm itself builds from its directory."""
+    architecture, facts = _config(path, whose)
+    if architecture not in registry.architectures:
+        what = f"The config.json of {shown(whose)} names no architecture of timm, but {shown(architecture) or 'none'}."
+        raise BadWeightsError(what, hint="Give a repository or a directory of a timm model.")
+    tag, licence = (value if isinstance(value := facts.get(key), str) else None for key in ("tag", "license"))
+    return Meaning(architecture, f"local-dir:{path.parent}", architecture, architecture, tag=tag, licence=licence)
+
+
+def _config(path: Path, whose: str) -> tuple[str, dict[str, Any]]:
+    """The architecture, and the facts about its pretrained weights."""
+    try:
+        content = json.loads(path.read_bytes())
+        facts = content.get("pretrained_cfg", content)
+        return str(content.get("architecture", "")), dict(facts)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise BadWeightsError(f"The config.json of {shown(whose)} cannot be read.", why) from None
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        raise BadWeightsError(f"The config.json of {shown(whose)} is no model's configuration.") from None
+
+
+def _bad_repository(identifier: str) -> UnknownModelError:
+    what = f"{shown(identifier) or 'An empty name'} is no name of a repository."
+    return UnknownModelError(what, hint="Type hf-hub:organisation/name, or hf-hub:organisation/name@revision.")
+
+
+def _unknown_model(name: str, registry: Registry) -> UnknownModelError:
+    nearest = nearest_names(registry.architectures, name, name.partition(".")[0])
+    what = f"There is no model called {shown(name)}." if name else "The model's name is empty."
+    why = f"Nearest: {', '.join(nearest)}." if nearest else ""
+    if "/" in name and ":" not in name:
+        return UnknownModelError(what, why, f"Try hf-hub:{shown(name)} or local-dir:{shown(name)}.")
+    return UnknownModelError(what, why, f"Try `kernelviz kernels {nearest[0] if nearest else BUNDLED_MODEL}`.")
+
+
+def _unknown_tag(architecture: str, tag: str, tags: list[str]) -> UnknownModelError:
+    more = f" and {len(tags) - _TAGS_TOLD} more" if len(tags) > _TAGS_TOLD else ""
+    why = f"Its tags: {', '.join(tags[:_TAGS_TOLD])}{more}." if tags else "It has no tags."
+    nearest = nearest_names(tags, tag, count=1)
+    hint = f"Try {'.'.join([architecture, *nearest])}."
+    return UnknownModelError(f"The model {architecture} has no tag {shown(tag) or '(empty)'}.", why, hint)

@@ -1,0 +1,58 @@
+"""Work that hangs is given up in time, work that goes on is not."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from kernelviz.network.patience import GivenUpError, Patience, StandstillError
+
+
+def test_the_result_and_the_error_come_out():
+    """What the work returns or raises is what the caller gets."""
+    patience = Patience(5)
+    assert patience.wait_for(lambda _: 42) == 42
+    with pytest.raises(ZeroDivisionError):
+        patience.wait_for(lambda _: 1 / 0)
+
+
+def test_one_deadline_over_several_pieces():
+    """The second piece of work has only what the first has left."""
+    patience = Patience(0.6)
+    patience.wait_for(lambda _: time.sleep(0.4))
+    start = time.monotonic()
+    with pytest.raises(StandstillError):
+        patience.wait_for(lambda _: time.sleep(2))
+    assert time.monotonic() - start < 1
+
+
+def test_what_arrives_puts_the_deadline_off():
+    """Steps that come in time may take longer in all, and are told in the caller's own thread."""
+    told = []
+
+    def work(beat):
+        for step in range(6):
+            time.sleep(0.1)
+            beat(step, 6)
+
+    Patience(0.4).wait_for(work, lambda done, _: told.append((done, threading.current_thread())))
+    assert told == [(step, threading.main_thread()) for step in range(6)]
+
+
+def test_work_that_is_given_up_ends_at_its_next_step():
+    """A thread that nobody waits for does not go on."""
+    ended, released = threading.Event(), threading.Event()
+
+    def work(beat):
+        released.wait(10)
+        try:
+            beat(1, 2)
+        except GivenUpError:
+            ended.set()
+
+    with pytest.raises(StandstillError):
+        Patience(0.1).wait_for(work)
+    released.set()
+    assert ended.wait(5)
