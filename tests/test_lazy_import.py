@@ -143,7 +143,7 @@ def test_network_and_drawing_do_not_know_each_other():
 
 
 def test_only_files_come_behind_drawing():
-    """Drawing returns and never imports ``files``, nor does the network; of the network ``files`` knows the list of models."""
+    """Drawing and the network never import ``files``; of the network ``files`` knows the list of models only."""
     assert importers("kernelviz.files").isdisjoint(within("kernelviz.drawing") | within("kernelviz.network"))
     assert importers("kernelviz.network") & within("kernelviz.files") <= {"kernelviz.files.index"}
 
