@@ -60,14 +60,15 @@ def timm_version() -> str:
 
 def known_models() -> Registry:
     """All models; the first time takes as long as importing timm does."""
-    from kernelviz.files.index import kept_registry
+    from kernelviz.files.index import kept_index
+    from kernelviz.network.registry import Registry
 
     def find_out() -> Registry:
         from kernelviz.network.models import read_registry
 
         return read_registry()
 
-    return kept_registry(timm_version(), find_out)
+    return kept_index(timm_version(), find_out, as_plain=Registry.as_plain, from_plain=Registry.from_plain)
 
 
 def list_entries(registry: Registry, pattern: str, *, pretrained: bool) -> list[dict[str, Any]]:

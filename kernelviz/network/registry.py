@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kernelviz.network.places import NOWHERE, Place
 
@@ -44,6 +44,33 @@ class Registry:
             if some:
                 found[architecture] = some
         return found
+
+    def as_plain(self) -> dict[str, Any]:
+        """Lists and texts that ``from_plain`` makes a registry of."""
+        names = {name: [_row(entry) for entry in rows] for name, rows in self.architectures.items()}
+        return {"architectures": names, "renamed": dict(self.renamed)}
+
+    @classmethod
+    def from_plain(cls, plain: Any) -> Registry:
+        """The registry again.
+
+        Raises:
+            ValueError, TypeError, KeyError, AttributeError: it is none.
+        """
+        names = {name: tuple(map(_entry, rows)) for name, rows in plain["architectures"].items()}
+        return cls(names, dict(plain["renamed"]))
+
+
+def _row(entry: Entry) -> list[Any]:
+    place = entry.place
+    return [entry.tag, entry.licence, place.repo, place.revision, list(place.files), place.url]
+
+
+def _entry(row: list[Any]) -> Entry:
+    tag, licence, repo, revision, files, url = row
+    if not all(isinstance(each, str) for each in (tag, licence or "", repo, revision, url, *files)):
+        raise ValueError(row)
+    return Entry(tag, licence, Place(repo, revision, tuple(files), url))
 
 
 def _matches(architecture: str, tag: str, pattern: str) -> bool:

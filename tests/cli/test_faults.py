@@ -16,14 +16,19 @@ NAMES = {
     "escape": (["kernels", "\x1b[31m\n"], 2, "unknown-model", ["\\x1b[31m\\n"]),
     "tag": (["kernels", "resnet18d.nosuchtag"], 2, "unknown-model", ["no tag nosuchtag", "Its tags: ra2_in1k", "Try "]),
     "empty tag": (["kernels", "resnet18d."], 2, "unknown-model", ["no tag (empty)"]),
-    "not here": (["kernels", "resnet18d"], 4, "no-weights", ["no weights for resnet18d here", "`--weights random`"]),
+    "not here": (["kernels", "resnet18d"], 4, "no-weights", ["HF_HUB_OFFLINE forbids", "`--weights random`"]),
     "none": (
         ["kernels", "resnet14t", "--weights", "bundled"],
         4,
         "no-weights",
         ["no bundled weights", "--weights FILE"],
     ),
-    "hub": (["kernels", "test_resnet", "--weights", "hub"], 4, "no-weights", ["does not download", "--weights random"]),
+    "hub": (
+        ["kernels", "test_resnet", "--weights", "hub"],
+        4,
+        "no-weights",
+        ["HF_HUB_OFFLINE forbids", "--weights random"],
+    ),
     "no convolution": (
         ["kernels", "naflexvit_base_patch16_gap", "--weights", "random"],
         1,
@@ -309,7 +314,7 @@ runpy.run_module("kernelviz", run_name="__main__")
 
 
 def test_nothing_is_asked_of_the_network(fresh):
-    """Weights that are not here end the process with exit code 4, without a single connection."""
+    """Offline, weights that are not here end the process with exit code 4, without a single connection."""
     result = fresh("-W", "error", "-c", OFFLINE)
     assert result.code == 4, result.err
-    assert result.complaint[0] == "Error: There are no weights for resnet18d here."
+    assert "resnet18d.ra2_in1k is not in the cache, and HF_HUB_OFFLINE forbids" in result.complaint[0]

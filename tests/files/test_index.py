@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from kernelviz.files.index import index_path, kept_registry
+from kernelviz.files.index import index_path, kept_index
 from kernelviz.network.places import Place, hub_place
 from kernelviz.network.registry import Entry, Registry
 
@@ -24,6 +24,11 @@ REGISTRY = Registry(
 def home(tmp_path, monkeypatch):
     """A cache directory of the user's."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
+def kept_registry(version, find_out):
+    """The registry, kept as the command keeps it."""
+    return kept_index(version, find_out, as_plain=Registry.as_plain, from_plain=Registry.from_plain)
 
 
 def never():
@@ -54,9 +59,10 @@ def broken(path):
     yield b"[" * 100_000
     yield b"\xff\xfe"
     yield b"null"
-    yield json.dumps(good | {"architectures": [1]}).encode()
-    yield json.dumps(good | {"architectures": {"net": [["a1"]]}}).encode()
-    yield json.dumps(good | {"architectures": {"net": [["a", None, 7, "", [], ""]]}}).encode()
+    yield json.dumps(good | {"content": {"architectures": [1]}}).encode()
+    yield json.dumps(good | {"content": {"architectures": {"net": [["a1"]]}, "renamed": {}}}).encode()
+    row = ["a", None, 7, "", [], ""]
+    yield json.dumps(good | {"content": {"architectures": {"net": [row]}, "renamed": {}}}).encode()
     yield b" " * 5_000_000
 
 
