@@ -17,6 +17,7 @@ from kernelviz.network.fields import (
     joined,
     nothing,
     together,
+    whole,
 )
 from kernelviz.records import AxisField, Field
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 AXIS_LETTERS = {1: "L", 2: "HW", 3: "DHW"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Carried:
     """The reads along each axis of the image, and the channel numbers (1, *dims); or why they are ``lost``."""
 
@@ -112,6 +113,7 @@ def concatenated(parts: Sequence[Carried | None], sizes: Sequence[int], dim: int
 
 
 def _concatenated(parts: Sequence[Reads | None], sizes: Sequence[int], dim: int, rank: int) -> Reads:
+    parts = [part and whole(part) for part in parts]
     known = [part for part in parts if part is not None]
     placed = [part for part in known if not part.pooled] or known
     planes = [part.planes if part in placed else nothing(rank) for part in parts]
@@ -142,7 +144,7 @@ def _axis_field(reads: Reads) -> AxisField:
     steps = np.unique(np.concatenate([np.diff(free_first), np.diff(free_last)]))
     jump = None
     if len(steps) == 1 and reading.all():
-        jump = int(steps[0])
+        jump = int(steps[0]) or None  # nothing moves where every unit reads the whole image
     elif len(first) == 1 and not reads.pooled and reads.jump.denominator == 1:
         jump = int(reads.jump)
     offset = int(free_first[0]) if jump is not None and reading[0] else None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,39 +20,44 @@ if TYPE_CHECKING:
     from kernelviz.records import Array
 
 FIRST, LAST, FREE_FIRST, FREE_LAST, PLACE = range(5)
-FAR = 2**40  # further than any row of any image
+FAR = 2**29  # further than any row of any image
 NOWHERE = -FAR  # a tap that reads nothing
 
-_LARGEST = 2**22  # numbers of one plane; beyond it a tensor's layout is given up
+_SMALL = 2**14
+_LARGEST = 2**21  # numbers of one plane; beyond it a tensor's layout is given up
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reads:
     """The planes (5, *dims) of one axis; how far the input moves a step of the map; what was mixed in.
 
     ``pooled``: the elements have no place along this axis any more, as after a mean. ``mixed``: something that reads
-    the whole axis took part.
+    the whole axis took part. ``beside`` are planes that are read too, kept apart where the union would be large: the
+    scores of attention read what their row reads and what their column reads.
     """
 
     planes: Array
     jump: Fraction = Fraction(1)
     pooled: bool = False
     mixed: bool = False
+    beside: tuple[Array, ...] = ()
 
     def moved(self, move: Callable[[Array], Array]) -> Reads:
         """The same reads after ``move`` rearranged the planes, whose first dimension it must leave alone."""
-        return replace(self, planes=move(self.planes))
+        return replace(self, planes=move(self.planes), beside=tuple(map(move, self.beside)))
 
     @property
     def spread(self) -> tuple[int, ...]:
         """The dimensions of the tensor along which elements differ."""
-        return tuple(dim for dim, size in enumerate(self.planes.shape[1:]) if size > 1)
+        shape = np.broadcast_shapes(self.planes.shape, *(planes.shape for planes in self.beside))
+        return tuple(dim for dim, size in enumerate(shape[1:]) if size > 1)
 
     @property
     def home(self) -> int | None:
         """The one dimension along which places differ, if there is one."""
         place = self.planes[PLACE]
-        dims = [dim for dim in self.spread if (place.take([0], axis=dim) != place).any()]
+        spread = [dim for dim in self.spread if place.shape[dim] > 1]
+        dims = [dim for dim in spread if (place.take([0], axis=dim) != place).any()]
         return dims[0] if len(dims) == 1 else None
 
 
@@ -64,13 +69,13 @@ def image_axis(size: int, dim: int, rank: int) -> Reads:
     """The reads of the image itself along the axis that lies on dimension ``dim`` of ``rank``."""
     shape = [1] * rank
     shape[dim] = size
-    rows = np.arange(size, dtype=np.int64).reshape(shape)
+    rows = np.arange(size, dtype=np.int32).reshape(shape)
     return Reads(np.stack([rows] * 5))
 
 
 def nothing(rank: int) -> Array:
     """Planes (5, 1, ..., 1) of what reads nothing."""
-    return np.array([FAR, -FAR, FAR, -FAR, -1], dtype=np.int64).reshape(5, *[1] * rank)
+    return np.array([FAR, -FAR, FAR, -FAR, -1], dtype=np.int32).reshape(5, *[1] * rank)
 
 
 def joined(parts: Sequence[Reads]) -> Reads:
@@ -82,16 +87,38 @@ def joined(parts: Sequence[Reads]) -> Reads:
     if len(parts) == 1 or all(part is parts[0] for part in parts):
         return parts[0]
     placed = [part for part in parts if not part.pooled] or list(parts)
-    planes = placed[0].planes
-    for part in placed[1:]:
-        planes = _union(planes, part.planes)
+    terms = [planes for part in placed for planes in (part.planes, *part.beside)]
+    planes, beside = _united(terms)
     jumps = [part.jump for part in placed if part.spread] or [placed[0].jump]
     return Reads(
         planes,
         jump=jumps[0],
         pooled=all(part.pooled for part in parts),
         mixed=any(part.mixed for part in parts) or len(placed) < len(parts),
+        beside=beside,
     )
+
+
+def _united(terms: Sequence[Array]) -> tuple[Array, tuple[Array, ...]]:
+    """One union of all terms, or several of them where it would be much larger than they are."""
+    kept: list[Array] = []
+    for term in terms:
+        for at, other in enumerate(kept):
+            shape = np.broadcast_shapes(term.shape, other.shape)
+            if int(np.prod(shape)) <= max(term.size, other.size, _SMALL):
+                kept[at] = _union(other, term)
+                break
+        else:
+            kept.append(term)
+    return kept[0], tuple(kept[1:])
+
+
+def whole(reads: Reads) -> Reads:
+    """The same with nothing kept apart."""
+    planes = reads.planes
+    for term in reads.beside:
+        planes = _union(planes, term)
+    return replace(reads, planes=planes, beside=())
 
 
 def _union(one: Array, other: Array) -> Array:
@@ -99,7 +126,7 @@ def _union(one: Array, other: Array) -> Array:
         return one
     bigger = np.broadcast_shapes(one.shape, other.shape)
     _check_size(bigger)
-    planes = np.empty(bigger, dtype=np.int64)
+    planes = np.empty(bigger, dtype=np.int32)
     np.minimum(one[::2][:2], other[::2][:2], out=planes[:4:2])
     np.maximum(one[1::2], other[1::2], out=planes[1::2])
     first, second = one[PLACE], other[PLACE]
@@ -117,23 +144,29 @@ def together(reads: Reads, dim: int, *, keep_places: bool = False) -> Reads:
 
     With ``keep_places`` elements keep their place (as in a softmax), else places along ``dim`` are gone.
     """
-    planes = reads.planes
-    if planes.shape[dim + 1] == 1:
+    if dim not in reads.spread:
         return reads
-    united = np.empty([5, *(1 if axis == dim else size for axis, size in enumerate(planes.shape[1:]))], dtype=np.int64)
+    if keep_places:
+        planes = np.broadcast_to(_reduced(reads.planes, dim), reads.planes.shape).copy()
+        planes[PLACE] = reads.planes[PLACE]
+    else:
+        planes = _reduced(reads.planes, dim)
+    planes, beside = _united([planes, *(_reduced(term, dim) for term in reads.beside)])
+    everything = all((planes[plane] == planes[plane].flat[0]).all() for plane in (FIRST, LAST))
+    return replace(reads, planes=planes, beside=beside, mixed=reads.mixed or everything)
+
+
+def _reduced(planes: Array, dim: int) -> Array:
+    """The union along one dimension, which stays with size 1; places that differed along it are gone."""
+    if planes.shape[dim + 1] == 1:
+        return planes
+    united = np.empty([5, *(1 if axis == dim else size for axis, size in enumerate(planes.shape[1:]))], dtype=np.int32)
     united[:4:2] = planes[:4:2].min(axis=dim + 1, keepdims=True)
     united[1::2] = planes[1::2].max(axis=dim + 1, keepdims=True)
-    if keep_places:
-        spread = np.broadcast_to(united, planes.shape).copy()
-        spread[PLACE] = planes[PLACE]
-        same = all((spread[plane] == spread[plane].flat[0]).all() for plane in (FIRST, LAST))
-        return replace(reads, planes=spread, mixed=reads.mixed or same)
-    place = planes[PLACE]
-    lowest, highest = place.min(axis=dim, keepdims=True), place.max(axis=dim, keepdims=True)
-    remaining = lowest if united[PLACE].size > 1 and lowest.min() != lowest.max() else np.where(lowest < highest, -1, lowest)
-    united[PLACE] = remaining
-    whole = united[PLACE].size == 1 or all(united[plane].min() == united[plane].max() for plane in (FIRST, LAST))
-    return replace(reads, planes=united, mixed=reads.mixed or whole)
+    lowest, highest = planes[PLACE].min(axis=dim, keepdims=True), planes[PLACE].max(axis=dim, keepdims=True)
+    differs_elsewhere = lowest.min() != lowest.max()
+    united[PLACE] = lowest if differs_elsewhere else np.where(lowest < highest, -1, lowest)
+    return united
 
 
 def gathered(reads: Reads, dim: int, taps: Array, size: int, *, at_home: bool) -> Reads:
@@ -142,43 +175,30 @@ def gathered(reads: Reads, dim: int, taps: Array, size: int, *, at_home: bool) -
     Positions outside are padding and read nothing, except in the free planes, where the image goes on: there the
     pattern of positions repeats with the jump. ``at_home`` says that this dimension is the axis' own.
     """
+    reads = whole(reads)
     planes = reads.planes
-    if planes.shape[dim + 1] == 1 and not at_home:
+    if planes.shape[dim + 1] == 1 and (reads.pooled or not at_home):
         return reads
-    if planes.shape[dim + 1] == 1 and reads.pooled:
-        return reads
-    _check_size([5, *planes.shape[1:], *taps.shape])
-    inside = (taps >= 0) & (taps < size)
-    read = taps != NOWHERE
-    source, shift = _continued(taps, size, reads.jump if at_home else Fraction(0))
-    stored = planes.shape[dim + 1]
-    source = np.minimum(source, stored - 1)
-    around = [1] * (planes.ndim + 1)
-    around[dim + 1], around[dim + 2] = taps.shape
-
-    def pick(plane: int, mask: Array, empty: int, moved_by: Array | int) -> Array:
-        values = planes[plane : plane + 1].take(source, axis=dim + 1)
-        shifted = values + (moved_by.reshape(around) if isinstance(moved_by, np.ndarray) else moved_by)
-        kept: Array = np.where(mask.reshape(around), shifted, empty)
-        return kept
-
-    axis = dim + 2
-    united = [
-        pick(FIRST, inside, FAR, 0).min(axis=axis),
-        pick(LAST, inside, -FAR, 0).max(axis=axis),
-        pick(FREE_FIRST, read, FAR, shift).min(axis=axis),
-        pick(FREE_LAST, read, -FAR, shift).max(axis=axis),
-    ]
-    outputs = [1] * planes.ndim
-    outputs[dim + 1] = len(taps)
+    around = [1] * planes.ndim
+    around[dim + 1] = len(taps)
+    shape = [len(taps) if axis == dim + 1 else side for axis, side in enumerate(planes.shape)]
+    _check_size(shape)
+    result = np.empty(shape, dtype=np.int32)
+    result[:4:2], result[1:4:2] = FAR, -FAR
+    for tap in taps.T:
+        inside, real = ((tap >= 0) & (tap < size)).reshape(around), (tap != NOWHERE).reshape(around)
+        source, shift = _continued(tap, size, reads.jump if at_home else Fraction(0))
+        read = planes[:4].take(np.minimum(source, planes.shape[dim + 1] - 1), axis=dim + 1)
+        free = read[2:] + shift.astype(np.int32).reshape(around)
+        np.minimum(result[:1], np.where(inside, read[:1], FAR), out=result[:1])
+        np.maximum(result[1:2], np.where(inside, read[1:2], -FAR), out=result[1:2])
+        np.minimum(result[2:3], np.where(real, free[:1], FAR), out=result[2:3])
+        np.maximum(result[3:4], np.where(real, free[1:], -FAR), out=result[3:4])
     if at_home:
-        place = np.arange(len(taps), dtype=np.int64).reshape(outputs)
-    elif len(taps) == size:
-        place = planes[PLACE : PLACE + 1]
+        result[PLACE] = np.arange(len(taps)).reshape(around[1:])
     else:
-        place = np.full(outputs, -1, dtype=np.int64)
-    shape = np.broadcast_shapes(united[0].shape, place.shape)
-    return replace(reads, planes=np.concatenate([np.broadcast_to(plane, shape) for plane in (*united, place)]))
+        result[PLACE] = planes[PLACE] if len(taps) == size else -1
+    return replace(reads, planes=result)
 
 
 def _continued(taps: Array, size: int, jump: Fraction) -> tuple[Array, Array]:
@@ -192,17 +212,20 @@ def _continued(taps: Array, size: int, jump: Fraction) -> tuple[Array, Array]:
 
 def steps_of(places: Array) -> Fraction:
     """How many old places a step along these places is: 2 for 0, 2, 4; one half for 0, 0, 1, 1."""
-    known = np.unique(places[places >= 0])
-    if len(known) < 2 or places.size < 2:
+    steps = np.diff(places)
+    if places.size < 2 or places.min() < 0 or steps.min() < 0:
         return Fraction(1)
-    gap = Fraction(int(known[-1] - known[0]), len(known) - 1)
-    return gap * Fraction(len(known), int(places.size))
+    known = np.unique(places)
+    gaps = np.unique(np.diff(known))
+    if len(gaps) != 1 or places.size % len(known):
+        return Fraction(1)
+    return Fraction(int(gaps[0]) * len(known), int(places.size))
 
 
 def as_taps(windows: Sequence[Sequence[int]]) -> Array:
     """Windows of several lengths as one array (outputs, longest)."""
     longest = max((len(window) for window in windows), default=0)
-    taps = np.full((len(windows), max(longest, 1)), NOWHERE, dtype=np.int64)
+    taps = np.full((len(windows), max(longest, 1)), NOWHERE, dtype=np.int32)
     for row, window in zip(taps, windows, strict=True):
         row[: len(window)] = window
     return taps
@@ -273,17 +296,21 @@ def aligned(planes: Array, rank: int) -> Array:
     return planes.reshape(planes.shape[0], *[1] * missing, *planes.shape[1:]) if missing > 0 else planes
 
 
-def as_line(reads: Reads) -> Any:
-    """For each place of the map what its elements read together: four arrays; one place where there are none."""
+def as_line(reads: Reads) -> list[Array]:
+    """For each place of the map what its elements read together, as four arrays; one place where there are none."""
     place = reads.planes[PLACE]
-    known = np.where(place < 0, 0, place) if place.max() <= 0 else place
-    count = int(known.max()) + 1
-    shape = reads.planes.shape[1:]
-    index = np.broadcast_to(known, shape).ravel()
-    used = index >= 0
+    fixed = [dim for dim in range(place.ndim) if place.shape[dim] == 1 or (place.take([0], axis=dim) == place).all()]
+    for dim in fixed:
+        reads = together(replace(reads, mixed=True), dim)
+    reads = whole(reads)
+    known = reads.planes[PLACE]
+    known = np.where(known < 0, 0, known) if known.max() <= 0 else known
+    used = known >= 0
     lines = []
-    for plane, empty, unite in ((0, FAR, np.minimum), (1, -FAR, np.maximum), (2, FAR, np.minimum), (3, -FAR, np.maximum)):
-        line = np.full(count, empty, dtype=np.int64)
-        unite.at(line, index[used], reads.planes[plane].ravel()[used])
+    for plane, empty, unite in (
+        (FIRST, FAR, np.minimum), (LAST, -FAR, np.maximum), (FREE_FIRST, FAR, np.minimum), (FREE_LAST, -FAR, np.maximum)
+    ):  # fmt: skip
+        line = np.full(int(known.max()) + 1, empty, dtype=np.int64)
+        unite.at(line, known[used], reads.planes[plane][used])
         lines.append(line)
     return lines

@@ -297,7 +297,7 @@ sub sub_ rsub mul mul_ div div_ pow pow_ exp expm1 sqrt rsqrt sqrt_ clamp clamp_
 log1p square reciprocal where minimum maximum _prelu_kernel prelu lerp lerp_ addcmul addcmul_ addcdiv clone contiguous detach alias
 _to_copy to lift_fresh native_dropout dropout masked_fill masked_fill_ sign round floor ceil eq ne lt le gt ge logical_and logical_or
 logical_not bitwise_and bitwise_or bitwise_not nan_to_num isnan remainder fmod sub_ _conj view_as_real real imag fill_ zero_ positive
-detach_ lift_fresh_copy""".split()
+detach_ lift_fresh_copy as_strided_""".split()
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(_ELEMENTWISE, _elementwise),

@@ -12,7 +12,7 @@ import numpy as np
 
 from kernelviz.arithmetic import adaptive_window, interpolated_window, transposed_window, window
 from kernelviz.network.carried import Carried
-from kernelviz.network.fields import PLACE, Reads, as_taps, gathered, steps_of, together
+from kernelviz.network.fields import PLACE, Reads, as_taps, gathered, steps_of, together, whole
 from kernelviz.network.operations import RULES, Call, Found
 
 if TYPE_CHECKING:
@@ -51,17 +51,16 @@ def _over_channels(carried: Carried, groups: int, channels: int, outputs: int) -
     """Every output channel reads all channels of its group."""
 
     def read(reads: Reads) -> Reads:
-        stored = reads.planes.shape[2]
-        if stored == 1:
+        if 1 not in reads.spread:
             return reads
         if groups == 1:
             before = reads.home
             united = together(reads, 1)
             return united if before != 1 else replace(united, mixed=True)
-        planes = reads.planes
+        planes = whole(reads).planes
         split = planes.reshape(planes.shape[0], planes.shape[1], groups, channels // groups, *planes.shape[3:])
         united = together(replace(reads, planes=split), 2).planes.squeeze(3)
-        return replace(reads, planes=united.repeat(outputs // groups, axis=2))
+        return replace(reads, planes=united.repeat(outputs // groups, axis=2), beside=())
 
     return carried.each(read)
 
