@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 INTERRUPTED = 130
-COMMANDS = ("kernels", "env")
+COMMANDS = ("layers", "kernels", "env")
 
 
 class _TerminatedError(BaseException):
@@ -82,6 +82,7 @@ def _app() -> Callable[..., Any]:
 
     from kernelviz.cli.environment import env
     from kernelviz.cli.kernels import kernels
+    from kernelviz.cli.layers import layers
     from kernelviz.cli.options import Version
 
     app = typer.Typer(
@@ -90,6 +91,7 @@ def _app() -> Callable[..., Any]:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+    app.command()(layers)
     app.command()(kernels)
     app.command()(env)
 

@@ -78,10 +78,10 @@ def reduced(carried: Carried, dims: Sequence[int], *, keep: bool) -> Carried:
     """After a reduction over ``dims``: what is left of an axis that was reduced whole is pooled."""
 
     def reduce(reads: Reads) -> Reads:
-        had_place = bool(reads.spread)
+        had_place = reads.placed
         for dim in dims:
             reads = together(reads, dim)
-        pooled = reads.pooled or (had_place and not reads.spread)
+        pooled = reads.pooled or (had_place and not reads.placed)
         return replace(reads, pooled=pooled)
 
     result = carried.each(reduce)

@@ -53,6 +53,11 @@ class Reads:
         return tuple(dim for dim, size in enumerate(shape[1:]) if size > 1)
 
     @property
+    def placed(self) -> bool:
+        """Whether elements differ in their place along this axis."""
+        return bool(self.planes[PLACE].min() != self.planes[PLACE].max())
+
+    @property
     def home(self) -> int | None:
         """The one dimension along which places differ, if there is one."""
         place = self.planes[PLACE]
@@ -152,7 +157,9 @@ def together(reads: Reads, dim: int, *, keep_places: bool = False) -> Reads:
     else:
         planes = _reduced(reads.planes, dim)
     planes, beside = _united([planes, *(_reduced(term, dim) for term in reads.beside)])
-    everything = all((planes[plane] == planes[plane].flat[0]).all() for plane in (FIRST, LAST))
+    place = reads.planes[PLACE]
+    in_space = place.shape[dim] > 1 and bool((place.take([0], axis=dim) != place).any())
+    everything = in_space and all((planes[plane] == planes[plane].flat[0]).all() for plane in (FIRST, LAST))
     return replace(reads, planes=planes, beside=beside, mixed=reads.mixed or everything)
 
 

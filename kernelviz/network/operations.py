@@ -258,9 +258,9 @@ def _contracted(carried: Carried, dim: int, *, other: bool) -> Carried:
     """After everything along ``dim`` was summed; with another image tensor as ``other`` factor places may be gone."""
 
     def contract(reads: Reads) -> Reads:
-        had_place = bool(reads.spread)
+        had_place = reads.placed
         united = together(reads, dim)
-        return replace(united, pooled=reads.pooled or (other and had_place and not united.spread))
+        return replace(united, pooled=reads.pooled or (other and had_place and not united.placed))
 
     channel = carried.channel
     result = carried.each(contract)
