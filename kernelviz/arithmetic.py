@@ -59,7 +59,13 @@ def adaptive_window(position: int, size: int, output_size: int) -> range:
 
 
 def interpolated_window(
-    position: int, size: int, output_size: int, kind: Interpolation, scale: float | None = None, *, corners: bool = False
+    position: int,
+    size: int,
+    output_size: int,
+    kind: Interpolation,
+    scale: float | None = None,
+    *,
+    corners: bool = False,
 ) -> list[int]:
     """The input positions that one output position of an enlargement mixes with a weight that is not zero.
 

@@ -32,14 +32,24 @@ class Kind(StrEnum):
 
 KindChoice = Annotated[
     Kind | None,
-    typer.Option("--kind", help="Only layers that compute this; all includes those that hand on their input.", show_default=False),
+    typer.Option(
+        "--kind", help="Only layers that compute this; all includes those that hand on their input.", show_default=False
+    ),
 ]
 InputSize = Annotated[
     str | None,
-    typer.Option("--input-size", metavar="SIDE|H,W", help="Of the image, in pixels; the model's own unless said.", show_default=False),
+    typer.Option(
+        "--input-size",
+        metavar="SIDE|H,W",
+        help="Of the image, in pixels; the model's own unless said.",
+        show_default=False,
+    ),
 ]
 Plot = Annotated[
-    bool, typer.Option("--plot", help="Draw field, resolution and channels along the network.", rich_help_panel=options.PICTURES)
+    bool,
+    typer.Option(
+        "--plot", help="Draw field, resolution and channels along the network.", rich_help_panel=options.PICTURES
+    ),
 ]
 
 
@@ -48,7 +58,13 @@ def layers(
     *,
     layer: Annotated[
         list[str] | None,
-        typer.Option("--layer", "-l", metavar="PATTERN", help="A name, or a glob over dotted names. Repeatable.", show_default=False),
+        typer.Option(
+            "--layer",
+            "-l",
+            metavar="PATTERN",
+            help="A name, or a glob over dotted names. Repeatable.",
+            show_default=False,
+        ),
     ] = None,
     kind: KindChoice = None,
     input_size: InputSize = None,
@@ -113,7 +129,9 @@ def parse_size(text: str | None, network: Model) -> tuple[int, int, int] | None:
     except ValueError:
         sides = []
     if len(sides) not in (1, 2) or not all(0 < side <= 2**16 for side in sides):
-        raise UsageError(f"An input size is SIDE or H,W in pixels, but got {text!r}.", hint="For example --input-size 224,320")
+        raise UsageError(
+            f"An input size is SIDE or H,W in pixels, but got {text!r}.", hint="For example --input-size 224,320"
+        )
     return network.input_size[0], sides[0], sides[-1]
 
 
@@ -171,7 +189,10 @@ def heading(network: Model, told: Trace) -> list[str]:
         f"preprocessing: mean {expects['mean']}, std {expects['std']}, {expects['interpolation']},"
         f" crop {expects['crop_pct']}",
     ]
-    return [*lines, f"licence of the weights: {network.source.licence or 'not known without them'}"]
+    facts = getattr(network.module, "pretrained_cfg", None) or {}
+    licence = network.source.licence or facts.get("license")
+    told_by = f" ({tag})" if (tag := network.source.tag or facts.get("tag")) else ""
+    return [*lines, f"licence of the weights{told_by}: {licence or 'not known'}"]
 
 
 def show(told: Trace, chosen: Sequence[TracedLayer], *, verbose: bool, quiet: bool) -> None:

@@ -121,7 +121,7 @@ def _concatenated(parts: Sequence[Reads | None], sizes: Sequence[int], dim: int,
     same = all(other.shape == planes[0].shape and np.array_equal(other, planes[0]) for other in planes)
     if same and planes[0].shape[dim + 1] == 1 and dim not in placed[0].spread:
         return replace(placed[0], mixed=mixed)
-    shapes = [np.broadcast_shapes(*(part.shape[:dim + 1] + (1,) + part.shape[dim + 2 :] for part in planes))]
+    shapes = [np.broadcast_shapes(*(part.shape[: dim + 1] + (1,) + part.shape[dim + 2 :] for part in planes))]
     pieces = []
     for part, size in zip(planes, sizes, strict=True):
         shape = list(shapes[0])

@@ -313,11 +313,13 @@ def as_line(reads: Reads) -> list[Array]:
     known = reads.planes[PLACE]
     known = np.where(known < 0, 0, known) if known.max() <= 0 else known
     used = known >= 0
+    places = np.unique(known[used])  # merging patches leaves out places
+    known = np.searchsorted(places, known)
     lines = []
     for plane, empty, unite in (
         (FIRST, FAR, np.minimum), (LAST, -FAR, np.maximum), (FREE_FIRST, FAR, np.minimum), (FREE_LAST, -FAR, np.maximum)
     ):  # fmt: skip
-        line = np.full(int(known.max()) + 1, empty, dtype=np.int64)
+        line = np.full(len(places), empty, dtype=np.int64)
         unite.at(line, known[used], reads.planes[plane][used])
         lines.append(line)
     return lines

@@ -55,7 +55,11 @@ class _WithoutNumbers(TorchFunctionMode):
     """Within it a tensor that is no parameter is copied to ``meta`` too."""
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         if func is torch.Tensor.__deepcopy__:
             tensor, memo = args

@@ -29,7 +29,11 @@ _WITHOUT_ARITHMETIC = frozenset(
 
 
 def network_rows(
-    network: nn.Module, visits: Mapping[str, Visit], size: tuple[int, ...], source: Source | None, stages: tuple[str, ...]
+    network: nn.Module,
+    visits: Mapping[str, Visit],
+    size: tuple[int, ...],
+    source: Source | None,
+    stages: tuple[str, ...],
 ) -> Trace:
     """A row for each module with work or parameters of its own, and for each without parts, in the order of the pass."""
     modules = dict(network.named_modules())
@@ -74,7 +78,9 @@ def _row(name: str, module: nn.Module, visit: Visit | None, params: int, convolu
     facts = _window_facts(module, convolution)
     kind = type(module).__name__
     if visit is None:
-        return TracedLayer(name, kind, "conv" if convolution else "other", params, 0, 0, lost="It did not run.", **facts)
+        return TracedLayer(
+            name, kind, "conv" if convolution else "other", params, 0, 0, lost="It did not run.", **facts
+        )
     found, shape = visit.found, visit.shape
     field = carried.field(found)
     lost = "" if field else (found.lost if found is not None else "it reads no image")

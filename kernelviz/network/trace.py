@@ -70,7 +70,9 @@ def trace(network: Model | nn.Module, input_size: Sequence[int] | None = None) -
 def _checked_size(network: Model | nn.Module, input_size: Sequence[int] | None) -> tuple[int, ...]:
     if input_size is None:
         if not isinstance(network, Model):
-            raise UsageError("The input size is missing.", hint="Give the shape of one image, input_size=(3, 224, 224).")
+            raise UsageError(
+                "The input size is missing.", hint="Give the shape of one image, input_size=(3, 224, 224)."
+            )
         return network.input_size
     size = tuple(input_size)
     if not 2 <= len(size) <= 4 or not all(isinstance(side, int) and 0 < side < 2**20 for side in size):

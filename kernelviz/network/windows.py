@@ -110,7 +110,9 @@ def _pool(call: Call) -> Found | list[Found]:
     padding = call.option(3, "padding", [0])
     dilation = call.option(4, "dilation", [1]) if "max" in call.name else [1]
     taps = [
-        _convolution_taps(outputs[axis], _at(kernel, axis), _at(stride, axis), _at(padding, axis), _at(dilation, axis), False)  # noqa: FBT003
+        _convolution_taps(
+            outputs[axis], _at(kernel, axis), _at(stride, axis), _at(padding, axis), _at(dilation, axis), False
+        )  # noqa: FBT003
         for axis in range(spatial)
     ]
     ratios = [Fraction(_at(stride, axis)) for axis in range(spatial)]
@@ -156,9 +158,7 @@ def _enlarge(call: Call) -> Found:
     taps, ratios = [], []
     for axis, (size, output) in enumerate(zip(sizes, outputs, strict=True)):
         scale = float(scales[axis]) if len(scales) == len(sizes) and scales[axis] else None
-        windows = [
-            interpolated_window(place, size, output, kind, scale, corners=corners) for place in range(output)
-        ]
+        windows = [interpolated_window(place, size, output, kind, scale, corners=corners) for place in range(output)]
         taps.append(as_taps(windows))
         ratios.append(Fraction(size, output))
     return over_windows(call.source, sizes, taps, ratios)

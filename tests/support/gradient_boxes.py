@@ -72,12 +72,15 @@ def positive(network):
 def gradient_boxes(network, size, wanted):
     """For each (layer, dimensions of row and column, row, column) the box of its gradient, or None where it is zero."""
     outputs = {}
-    hooks = [
-        network.get_submodule(name).register_forward_hook(
-            lambda _module, _inputs, output, name=name: outputs.setdefault(name, output)
-        )
-        for name in {name for name, *_ in wanted}
-    ]
+
+    def keeping(name):
+        def keep(_module, _inputs, output):
+            outputs.setdefault(name, output)
+
+        return keep
+
+    names = {name for name, *_ in wanted}
+    hooks = [network.get_submodule(name).register_forward_hook(keeping(name)) for name in names]
     image = (torch.rand(1, *size, dtype=torch.float64) + 0.5).requires_grad_()
     with Linear():
         network(image)
@@ -132,5 +135,3 @@ def compare(network, size, *, layers=12, units=4, seed=0):
         if (found.top, found.bottom, found.left, found.right) != box:
             wrong.append(f"{name} ({row}, {column}): {found}, gradient {box}")
     return checked, wrong
-
-
