@@ -7,6 +7,7 @@ torch differs.
 
 from __future__ import annotations
 
+import struct
 from math import ceil, floor
 from typing import Literal, TypeAlias
 
@@ -77,7 +78,11 @@ def interpolated_window(
         place = position * step
     else:
         step = 1 / scale if scale else size / output_size
-        place = position * step if kind == "nearest" else (position + 0.5) * step - (kind != "nearest-exact") * 0.5
+        place = (position + 0.5) * step - 0.5
+        if kind == "nearest":
+            place = _single(position * _single(step))  # torch counts so, and rounds down what is only nearly whole
+        elif kind == "nearest-exact":
+            place = _single((position + 0.5) * _single(step))
     if kind in ("nearest", "nearest-exact"):
         return [min(floor(place), size - 1)]
     if kind == "linear":
@@ -91,3 +96,8 @@ def interpolated_window(
     else:
         taps = list(range(below - 1, ceil(place) + 2))
     return sorted({min(max(tap, 0), size - 1) for tap in taps})
+
+
+def _single(value: float) -> float:
+    """The nearest number of single precision."""
+    return float(struct.unpack("f", struct.pack("f", value))[0])

@@ -97,7 +97,7 @@ def plain_table(trace: Trace, layers: Sequence[TracedLayer]) -> str:
 
 
 def rich_table(trace: Trace, layers: Sequence[TracedLayer]) -> Table:
-    """The same for a terminal; long names fold, and none is cut."""
+    """The same for a terminal; no cell folds."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -108,8 +108,8 @@ def rich_table(trace: Trace, layers: Sequence[TracedLayer]) -> Table:
     shown = _shown([*rows, total])
     for at in shown:
         right = HEADS[at] in _NUMBERS
-        options: dict[str, Any] = {"justify": "right" if right else "left", "overflow": "fold"}
-        table.add_column(HEADS[at], footer=Text(total[at]), no_wrap=at > 0, **options)
+        options: dict[str, Any] = {"justify": "right" if right else "left", "no_wrap": True}
+        table.add_column(HEADS[at], footer=Text(total[at]), **options)
     for row in rows:
         table.add_row(*(Text(row[at]) for at in shown))
     return table

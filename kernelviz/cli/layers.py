@@ -6,7 +6,7 @@ import sys
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -102,8 +102,12 @@ def layers(
         return ending.failed(report, error, as_json=as_json, debug=debug)
     if as_json:
         totals = {"params": sum(one.params for one in chosen), "macs": sum(one.macs for one in chosen)}
-        more = {"input_size": list(told.input_size), "layers": [layer_entry(one) for one in chosen], "totals": totals}
-        talk.result(json_text(document(report, **more)))
+        more: dict[str, Any] = {
+            "input_size": list(told.input_size),
+            "layers": [layer_entry(one) for one in chosen],
+            "totals": totals,
+        }
+        talk.result(json_text(document(report, None, **more)))
         return ending.DONE
     if not quiet:
         talk.say(*heading(network, told))
@@ -149,7 +153,7 @@ def choose(told: Trace, patterns: Sequence[str] | None, kind: Kind | None) -> li
         names = {name for pattern in patterns for name in matching(told, pattern)}
         chosen = [one for one in chosen if one.name in names]
     if kind not in (None, Kind.ALL):
-        chosen = [one for one in chosen if one.family == kind]
+        chosen = [one for one in chosen if one.family == str(kind)]
     if not chosen:
         raise UsageError(f"No layer of the kind {kind} is left.", hint="Leave out --kind to see all.")
     return chosen
@@ -183,11 +187,11 @@ def heading(network: Model, told: Trace) -> list[str]:
     """What stands above the table."""
     expects = network.source.preprocessing
     channels, height, width = told.input_size
+    sums = f"{told.params:,} parameters, {told.macs:,} multiply-adds at {channels} × {height} × {width}"
+    colours = f"mean {expects['mean']}, std {expects['std']}"
     lines = [
-        f"{network.source.model}: {told.params:,} parameters, {told.macs:,} multiply-adds"
-        f" at {channels} × {height} × {width}",
-        f"preprocessing: mean {expects['mean']}, std {expects['std']}, {expects['interpolation']},"
-        f" crop {expects['crop_pct']}",
+        f"{network.source.model}: {sums}",
+        f"preprocessing: {colours}, {expects['interpolation']}, crop {expects['crop_pct']}",
     ]
     facts = getattr(network.module, "pretrained_cfg", None) or {}
     licence = network.source.licence or facts.get("license")
@@ -202,8 +206,11 @@ def show(told: Trace, chosen: Sequence[TracedLayer], *, verbose: bool, quiet: bo
 
     if sys.stdout is not None and sys.stdout.isatty():
         from rich.console import Console
+        from rich.measure import Measurement
 
-        Console(markup=False, highlight=False).print(rich_table(told, chosen))
+        table, console = rich_table(told, chosen), Console(markup=False, highlight=False)
+        console.width = max(console.width, Measurement.get(console, console.options.update(width=2**15), table).maximum)
+        console.print(table)  # lines too long for the terminal go on in the next one: no name is cut
     else:
         talk.result(plain_table(told, chosen))
     if verbose:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,8 @@ from kernelviz.network.fields import (
 from kernelviz.records import AxisField, Field
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from kernelviz.records import Array
 
 AXIS_LETTERS = {1: "L", 2: "HW", 3: "DHW"}
@@ -102,7 +103,7 @@ def concatenated(parts: Sequence[Carried | None], sizes: Sequence[int], dim: int
     """After ``cat`` along ``dim`` of parts of these sizes; None is a part that reads nothing of the image."""
     known = [part for part in parts if part is not None]
     axes = tuple(
-        _concatenated([part and part.axes[axis] for part in parts], sizes, dim, rank)
+        _concatenated([None if part is None else part.axes[axis] for part in parts], sizes, dim, rank)
         for axis in range(len(known[0].axes))
     )
     numbered = [part.channel for part in known if part.channel is not None and part.channel.size > 1]
@@ -113,7 +114,7 @@ def concatenated(parts: Sequence[Carried | None], sizes: Sequence[int], dim: int
 
 
 def _concatenated(parts: Sequence[Reads | None], sizes: Sequence[int], dim: int, rank: int) -> Reads:
-    parts = [part and whole(part) for part in parts]
+    parts = [None if part is None else whole(part) for part in parts]
     known = [part for part in parts if part is not None]
     placed = [part for part in known if not part.pooled] or known
     planes = [part.planes if part in placed else nothing(rank) for part in parts]
@@ -121,7 +122,7 @@ def _concatenated(parts: Sequence[Reads | None], sizes: Sequence[int], dim: int,
     same = all(other.shape == planes[0].shape and np.array_equal(other, planes[0]) for other in planes)
     if same and planes[0].shape[dim + 1] == 1 and dim not in placed[0].spread:
         return replace(placed[0], mixed=mixed)
-    shapes = [np.broadcast_shapes(*(part.shape[: dim + 1] + (1,) + part.shape[dim + 2 :] for part in planes))]
+    shapes = [np.broadcast_shapes(*((*part.shape[: dim + 1], 1, *part.shape[dim + 2 :]) for part in planes))]
     pieces = []
     for part, size in zip(planes, sizes, strict=True):
         shape = list(shapes[0])

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from kernelviz.errors import KernelvizError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
 
 _HOOKS = (
     "_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks",
@@ -32,7 +34,7 @@ def on_meta(network: nn.Module) -> nn.Module:
         for name in _HOOKS:
             memo[id(vars(module).get(name))] = OrderedDict()
         for parameter in module.parameters(recurse=False):
-            if isinstance(parameter, UninitializedTensorMixin):
+            if is_lazy(parameter):
                 raise KernelvizError("The network has layers without a shape yet.", hint="Run it once, then trace it.")
             memo[id(parameter)] = nn.Parameter(_like(parameter), requires_grad=False)
         for buffer in module.buffers(recurse=False):

@@ -5,9 +5,8 @@ A rule takes a ``Call`` and gives what is known of its first output. An operatio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -160,7 +159,7 @@ def _roll(call: Call) -> Found:
 
 def _flip(call: Call) -> Found:
     axes = [call.dim(dim) + 1 for dim in call.args[1]]
-    return call.source.moved(lambda planes: np.flip(planes, axes))
+    return call.source.moved(lambda planes: np.flip(planes, tuple(axes)))
 
 
 def _repeat(call: Call) -> Found:
@@ -189,7 +188,7 @@ def _stack(call: Call) -> Found:
     return concatenated(parts, [1] * len(parts), dim, call.rank)
 
 
-def _reduce(call: Call) -> Found:
+def _reduce(call: Call) -> list[Found] | Found:
     given = call.option(_DIM_AT.get(call.name, 1), "dim", None)
     if isinstance(given, bool) or given is None or given == []:
         given = list(range(len(call.shape)))
@@ -280,24 +279,27 @@ def _unfold(call: Call) -> Found:
     return call.source.moved(unfold)
 
 
-def _jump_times(carried: Carried, factor: Fraction) -> Carried:
-    return carried.each(lambda reads: replace(reads, jump=reads.jump * factor))
-
-
 _DIM_AT = {"linalg_vector_norm": 2, "norm": 2}
 
-_CONSTANT = frozenset(
-    """empty_like zeros_like ones_like full_like new_zeros new_ones new_empty new_full rand_like randn_like
-    new_empty_strided""".split()
-)
+_CONSTANT = frozenset({
+    "empty_like", "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_empty", "new_full",
+    "rand_like", "randn_like", "new_empty_strided",
+})  # fmt: skip
 
-_ELEMENTWISE = """relu relu_ relu6 gelu gelu_ silu silu_ mish mish_ sigmoid sigmoid_ tanh tanh_ hardtanh hardtanh_ hardswish hardswish_
-hardsigmoid hardsigmoid_ leaky_relu leaky_relu_ elu elu_ celu celu_ selu selu_ softplus threshold threshold_ log_sigmoid_forward add add_
-sub sub_ rsub mul mul_ div div_ pow pow_ exp expm1 sqrt rsqrt sqrt_ clamp clamp_ clamp_min clamp_min_ clamp_max neg abs erf sin cos log
-log1p square reciprocal where minimum maximum _prelu_kernel prelu lerp lerp_ addcmul addcmul_ addcdiv clone contiguous detach alias
-_to_copy to lift_fresh native_dropout dropout masked_fill masked_fill_ sign round floor ceil eq ne lt le gt ge logical_and logical_or
-logical_not bitwise_and bitwise_or bitwise_not nan_to_num isnan remainder fmod sub_ _conj view_as_real real imag fill_ zero_ positive
-detach_ lift_fresh_copy as_strided_""".split()
+_ELEMENTWISE = (
+    "relu", "relu_", "relu6", "gelu", "gelu_", "silu", "silu_", "mish", "mish_", "sigmoid", "sigmoid_", "tanh",
+    "tanh_", "hardtanh", "hardtanh_", "hardswish", "hardswish_", "hardsigmoid", "hardsigmoid_", "leaky_relu",
+    "leaky_relu_", "elu", "elu_", "celu", "celu_", "selu", "selu_", "softplus", "threshold", "threshold_",
+    "log_sigmoid_forward", "add", "add_", "sub", "sub_", "rsub", "mul", "mul_", "div", "div_", "pow", "pow_",
+    "exp", "expm1", "sqrt", "rsqrt", "sqrt_", "clamp", "clamp_", "clamp_min", "clamp_min_", "clamp_max", "neg",
+    "abs", "erf", "sin", "cos", "log", "log1p", "square", "reciprocal", "where", "minimum", "maximum",
+    "_prelu_kernel", "prelu", "lerp", "lerp_", "addcmul", "addcmul_", "addcdiv", "clone", "contiguous",
+    "detach", "alias", "_to_copy", "to", "lift_fresh", "native_dropout", "dropout", "masked_fill",
+    "masked_fill_", "sign", "round", "floor", "ceil", "eq", "ne", "lt", "le", "gt", "ge", "logical_and",
+    "logical_or", "logical_not", "bitwise_and", "bitwise_or", "bitwise_not", "nan_to_num", "isnan",
+    "remainder", "fmod", "_conj", "view_as_real", "real", "imag", "fill_", "zero_", "positive", "detach_",
+    "lift_fresh_copy", "as_strided_",
+)  # fmt: skip
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(_ELEMENTWISE, _elementwise),

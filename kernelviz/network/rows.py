@@ -22,10 +22,11 @@ _FAMILIES: tuple[tuple[Family, tuple[str, ...]], ...] = (
     ("norm", ("_norm", "norm_", "group_norm", "layer_norm")),
     ("pool", ("pool",)),
 )
-_WITHOUT_ARITHMETIC = frozenset(
-    """view _unsafe_view permute transpose t clone slice select expand cat split split_with_sizes unbind roll constant_pad_nd
-    detach alias _to_copy squeeze unsqueeze stack unfold pixel_shuffle pixel_unshuffle empty_like arange""".split()
-)
+_WITHOUT_ARITHMETIC = frozenset({
+    "view", "_unsafe_view", "permute", "transpose", "t", "clone", "slice", "select", "expand", "cat", "split",
+    "split_with_sizes", "unbind", "roll", "constant_pad_nd", "detach", "alias", "_to_copy", "squeeze",
+    "unsqueeze", "stack", "unfold", "pixel_shuffle", "pixel_unshuffle", "empty_like", "arange",
+})  # fmt: skip
 
 
 def network_rows(

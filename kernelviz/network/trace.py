@@ -80,11 +80,11 @@ def _checked_size(network: Model | nn.Module, input_size: Sequence[int] | None) 
     return size
 
 
-class _Watch(TorchDispatchMode):
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Carries what is known of tensors through every operation, and notes in whose forward it happens."""
 
     def __init__(self, network: nn.Module) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.network = network
         self.visits: dict[str, Visit] = {}
         self.carried: Any = WeakTensorKeyDictionary()
@@ -126,12 +126,8 @@ class _Watch(TorchDispatchMode):
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        before = [(tensor, tuple(tensor.shape)) for tensor in tensors_in(args[:1])] if func._schema.is_mutable else []  # noqa: SLF001
         name = func._overloadpacket.__name__  # noqa: SLF001
-        if name == "lift_fresh" or not before:
-            output = func(*args, **kwargs)
-        else:
-            output = func(*args, **kwargs)
+        output = func(*args, **kwargs)
         if self.stack:
             visit = self.stack[-1]
             visit.operations[name] += 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
@@ -16,6 +15,8 @@ from kernelviz.network.fields import PLACE, Reads, as_taps, gathered, steps_of, 
 from kernelviz.network.operations import RULES, Call, Found
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from kernelviz.records import Array
 
 
@@ -30,7 +31,7 @@ def _convolution(call: Call) -> Found:
     taps, ratios = [], []
     for axis, (size, output) in enumerate(zip(sizes, outputs, strict=True)):
         shape = (int(kernel[axis]), _at(stride, axis), _at(padding, axis), _at(dilation, axis))
-        taps.append(_convolution_taps(output, *shape, transposed))
+        taps.append(_convolution_taps(output, shape, transposed=transposed))
         ratios.append(Fraction(1, shape[1]) if transposed else Fraction(shape[1]))
         del size
     return over_windows(result, sizes, taps, ratios).with_channels(call.output.shape[1], 1, rank)
@@ -59,8 +60,8 @@ def _over_channels(carried: Carried, groups: int, channels: int, outputs: int) -
             return united if before != 1 else replace(united, mixed=True)
         planes = whole(reads).planes
         split = planes.reshape(planes.shape[0], planes.shape[1], groups, channels // groups, *planes.shape[3:])
-        united = together(replace(reads, planes=split), 2).planes.squeeze(3)
-        return replace(reads, planes=united.repeat(outputs // groups, axis=2), beside=())
+        grouped = together(replace(reads, planes=split, beside=()), 2).planes.squeeze(3)
+        return replace(reads, planes=grouped.repeat(outputs // groups, axis=2), beside=())
 
     return carried.each(read)
 
@@ -96,9 +97,9 @@ def _at(values: Sequence[int], axis: int) -> int:
 
 
 @lru_cache(maxsize=512)
-def _convolution_taps(output: int, kernel: int, stride: int, padding: int, dilation: int, transposed: bool) -> Array:  # noqa: FBT001
+def _convolution_taps(output: int, shape: tuple[int, int, int, int], *, transposed: bool = False) -> Array:
     read: Callable[..., Sequence[int]] = transposed_window if transposed else window
-    return as_taps([read(position, kernel, stride, padding, dilation) for position in range(output)])
+    return as_taps([read(position, *shape) for position in range(output)])
 
 
 def _pool(call: Call) -> Found | list[Found]:
@@ -109,12 +110,10 @@ def _pool(call: Call) -> Found | list[Found]:
     stride = call.option(2, "stride", None) or kernel
     padding = call.option(3, "padding", [0])
     dilation = call.option(4, "dilation", [1]) if "max" in call.name else [1]
-    taps = [
-        _convolution_taps(
-            outputs[axis], _at(kernel, axis), _at(stride, axis), _at(padding, axis), _at(dilation, axis), False
-        )  # noqa: FBT003
-        for axis in range(spatial)
+    shapes = [
+        (_at(kernel, axis), _at(stride, axis), _at(padding, axis), _at(dilation, axis)) for axis in range(spatial)
     ]
+    taps = [_convolution_taps(output, shape) for output, shape in zip(outputs, shapes, strict=True)]
     ratios = [Fraction(_at(stride, axis)) for axis in range(spatial)]
     return _each_output(call, over_windows(call.source, sizes, taps, ratios, len(call.shape) - spatial))
 
@@ -154,7 +153,12 @@ def _enlarge(call: Call) -> Found:
     )  # fmt: skip
     corners = "nearest" not in call.name and bool(call.option(2, "align_corners", False))
     given = [value for value in (*call.args[2:], *call.kwargs.values()) if not isinstance(value, bool)]
-    scales = [value for item in given for value in (item if isinstance(item, (list, tuple)) else [item])]
+    scales = [
+        value
+        for item in given
+        for value in (item if isinstance(item, (list, tuple)) else [item])
+        if isinstance(value, float)
+    ]
     taps, ratios = [], []
     for axis, (size, output) in enumerate(zip(sizes, outputs, strict=True)):
         scale = float(scales[axis]) if len(scales) == len(sizes) and scales[axis] else None
@@ -240,8 +244,8 @@ RULES.update(
         "pixel_shuffle": _shuffle,
         "pixel_unshuffle": _shuffle,
         **dict.fromkeys(
-            ("max_pool2d_with_indices", "max_pool3d_with_indices", "avg_pool1d", "avg_pool2d", "avg_pool3d", "max_pool2d"),
-            _pool,
+            ("max_pool2d_with_indices", "max_pool3d_with_indices", "max_pool2d", "avg_pool1d", "avg_pool2d",
+             "avg_pool3d"), _pool,
         ),
         **dict.fromkeys(
             ("_adaptive_avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "adaptive_avg_pool1d",
@@ -253,7 +257,8 @@ RULES.update(
              "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa"), _enlarge,
         ),
         **dict.fromkeys(
-            ("reflection_pad1d", "reflection_pad2d", "replication_pad1d", "replication_pad2d", "replication_pad3d"), _mirror,
+            ("reflection_pad1d", "reflection_pad2d", "replication_pad1d", "replication_pad2d", "replication_pad3d"),
+            _mirror,
         ),
     }
 )  # fmt: skip

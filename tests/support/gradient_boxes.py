@@ -109,7 +109,12 @@ def random_units(trace, *, layers, units, seed=0):
     maps = []
     for layer in trace.layers:
         words = layer.layout.split()
-        if layer.field and words.count("H") == words.count("W") == words.count("C") == 1 and len(words) == 4:
+        if (
+            layer.field
+            and words.count("H") == words.count("W") == words.count("C") == 1
+            and len(words) == 4
+            and words[0] == "N"
+        ):
             maps.append((layer, (words.index("H"), words.index("W"))))
     wanted = []
     for layer, dims in rng.sample(maps, min(layers, len(maps))):
