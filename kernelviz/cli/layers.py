@@ -15,6 +15,7 @@ from kernelviz.cli import options
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kernelviz.documents import Report
     from kernelviz.network.models import Model
     from kernelviz.records import Trace, TracedLayer
 
@@ -219,6 +220,14 @@ def show(told: Trace, chosen: Sequence[TracedLayer], *, verbose: bool, quiet: bo
         talk.say(*legend(chosen))
 
 
-def draw(told: Trace, directory: Path, suffix: str, report: object, *, force: bool) -> None:
+def draw(told: Trace, directory: Path, suffix: str, report: Report, *, force: bool) -> None:
     """Draw how the network grows into a file of the directory."""
-    raise NotImplementedError
+    from kernelviz.drawing.growth import plot_growth
+    from kernelviz.files.names import file_stems
+    from kernelviz.files.writing import save_picture
+
+    stem = told.source.model if told.source else "network"
+    (name,) = file_stems([(stem, "layers", "growth")])
+    path = save_picture(plot_growth(told), directory / f"{name}.{suffix}", force=force)
+    entry = dict.fromkeys(("layer", "image", "shape", "shown", "total", "limits", "nonfinite"))
+    report.outputs.append({"path": str(path), **entry, "notes": []})
