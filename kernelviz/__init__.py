@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from kernelviz.network.kernels import read_kernels
     from kernelviz.network.layers import list_layers, select_layers
     from kernelviz.network.models import Model, find_models, load_model
-    from kernelviz.records import ConvLayer, KernelBank
+    from kernelviz.network.trace import trace
+    from kernelviz.records import ConvLayer, KernelBank, Trace
 
 __version__ = "0.1.0.dev0"
 
@@ -39,6 +40,7 @@ _HOMES = {
     "Model": "network.models",
     "Mosaic": "drawing.mosaic",
     "Sheet": "drawing.sheets",
+    "Trace": "records",
     "find_models": "network.models",
     "list_layers": "network.layers",
     "load_model": "network.models",
@@ -50,6 +52,7 @@ _HOMES = {
     "save_arrays": "files.writing",
     "save_picture": "files.writing",
     "select_layers": "network.layers",
+    "trace": "network.trace",
 }
 
 __all__ = [
@@ -59,6 +62,7 @@ __all__ = [
     "Model",
     "Mosaic",
     "Sheet",
+    "Trace",
     "__version__",
     "find_models",
     "list_layers",
@@ -71,6 +75,7 @@ __all__ = [
     "save_arrays",
     "save_picture",
     "select_layers",
+    "trace",
 ]
 
 

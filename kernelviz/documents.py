@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kernelviz.errors import KernelvizError
-    from kernelviz.records import Source
+    from kernelviz.records import Source, TracedLayer
 
 
 @dataclass
@@ -50,6 +50,39 @@ def output_entry(path: Path, sheet: Sheet, layer: str) -> dict[str, Any]:
         "nonfinite": sheet.marks.nonfinite,
         "notes": list(sheet.notes),
     }
+
+
+def layer_entry(layer: TracedLayer) -> dict[str, Any]:
+    """One row of the layer table."""
+    field = layer.field
+    return {
+        "name": layer.name,
+        "kind": layer.kind,
+        "kernel": layer.kernel,
+        "stride": layer.stride,
+        "padding": layer.padding,
+        "dilation": layer.dilation,
+        "groups": layer.groups,
+        "bias": layer.bias,
+        "output_shape": layer.output_shape,
+        "layout": layer.layout or None,
+        "params": layer.params,
+        "macs": layer.macs,
+        "runs": layer.runs,
+        "receptive_field": None
+        if field is None
+        else {
+            "size": [axis.size for axis in field.axes],
+            "jump": _all_or_none([axis.jump for axis in field.axes]),
+            "offset": _all_or_none([axis.offset for axis in field.axes]),
+            "global": field.mixes_image,
+        },
+        "unknown": layer.lost or None,
+    }
+
+
+def _all_or_none(numbers: list[int | None]) -> list[int | None] | None:
+    return None if None in numbers else numbers
 
 
 def document(report: Report, environment: Mapping[str, Any] | None = None, **more: object) -> dict[str, Any]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 INTERRUPTED = 130
-COMMANDS = ("models", "kernels", "env")
+COMMANDS = ("models", "layers", "kernels", "env")
 
 
 class _EndedError(BaseException):
@@ -86,6 +86,7 @@ def _app() -> Callable[..., Any]:
 
     from kernelviz.cli.environment import env
     from kernelviz.cli.kernels import kernels
+    from kernelviz.cli.layers import layers
     from kernelviz.cli.models import models
     from kernelviz.cli.options import Version
 
@@ -96,6 +97,7 @@ def _app() -> Callable[..., Any]:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.command()(models)
+    app.command()(layers)
     app.command()(kernels)
     app.command()(env)
 

@@ -1,0 +1,233 @@
+"""``kernelviz layers``: what a network is made of and what its units see, without its weights."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kernelviz.cli import options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kernelviz.documents import Report
+    from kernelviz.network.models import Model
+    from kernelviz.records import Trace, TracedLayer
+
+
+class Kind(StrEnum):
+    """Which layers are listed."""
+
+    CONV = "conv"
+    NORM = "norm"
+    ACT = "act"
+    POOL = "pool"
+    LINEAR = "linear"
+    ALL = "all"
+
+
+KindChoice = Annotated[
+    Kind | None,
+    typer.Option(
+        "--kind", help="Only layers that compute this; all includes those that hand on their input.", show_default=False
+    ),
+]
+InputSize = Annotated[
+    str | None,
+    typer.Option(
+        "--input-size",
+        metavar="SIDE|H,W",
+        help="Of the image, in pixels; the model's own unless said.",
+        show_default=False,
+    ),
+]
+Plot = Annotated[
+    bool,
+    typer.Option(
+        "--plot", help="Draw field, resolution and channels along the network.", rich_help_panel=options.PICTURES
+    ),
+]
+
+
+def layers(
+    model: options.ModelName,
+    *,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--layer",
+            "-l",
+            metavar="PATTERN",
+            help="A name, or a glob over dotted names. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    kind: KindChoice = None,
+    input_size: InputSize = None,
+    plot: Plot = False,
+    file_format: options.Format = options.FileFormat.PNG,
+    output: options.Output = Path("kernelviz-out"),
+    force: options.Force = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+) -> int:
+    """List the layers of a timm model in the order in which they run, with what their units see; needs no weights.
+
+    For example: kernelviz layers resnet18d --kind conv
+    """
+    from kernelviz.cli import ending, talk
+    from kernelviz.documents import Report, document, json_text, layer_entry
+
+    report = Report("layers")
+    try:
+        with talk.progress(shown=not quiet) as progress:
+            progress("importing torch and timm", 0, 0)
+            from kernelviz.network.models import load_model
+            from kernelviz.network.trace import trace
+
+            progress(f"tracing {model}", 0, 0)
+            network = load_model(model, weights=None)
+            report.source = network.source
+            told = trace(network, parse_size(input_size, network))
+        chosen = choose(told, layer, kind)
+        if plot:
+            draw(told, output, str(file_format), report, force=force)
+    except Exception as error:  # noqa: BLE001  (every command ends in a message)
+        return ending.failed(report, error, as_json=as_json, debug=debug)
+    if as_json:
+        totals = {"params": sum(one.params for one in chosen), "macs": sum(one.macs for one in chosen)}
+        more: dict[str, Any] = {
+            "input_size": list(told.input_size),
+            "layers": [layer_entry(one) for one in chosen],
+            "totals": totals,
+        }
+        talk.result(json_text(document(report, None, **more)))
+        return ending.DONE
+    if not quiet:
+        talk.say(*heading(network, told))
+    if plot:
+        talk.result("\n".join(entry["path"] for entry in report.outputs))
+    else:
+        show(told, chosen, verbose=verbose, quiet=quiet)
+    return ending.DONE
+
+
+def parse_size(text: str | None, network: Model) -> tuple[int, int, int] | None:
+    """(C, H, W) from ``224`` or ``224,320``.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    from kernelviz.errors import UsageError
+
+    if text is None:
+        return None
+    try:
+        sides = [int(side) for side in text.replace("x", ",").split(",")]
+    except ValueError:
+        sides = []
+    if len(sides) not in (1, 2) or not all(0 < side <= 2**16 for side in sides):
+        raise UsageError(
+            f"An input size is SIDE or H,W in pixels, but got {text!r}.", hint="For example --input-size 224,320"
+        )
+    return network.input_size[0], sides[0], sides[-1]
+
+
+def choose(told: Trace, patterns: Sequence[str] | None, kind: Kind | None) -> list[TracedLayer]:
+    """The layers that the patterns and the kind name; without either those that do something.
+
+    Raises:
+        UnknownLayerError: a pattern matches nothing.
+        UsageError: no layer is left.
+    """
+    from kernelviz.errors import UsageError
+
+    chosen = list(told.layers) if kind is Kind.ALL or patterns else [one for one in told.layers if one.changes]
+    if patterns:
+        names = {name for pattern in patterns for name in matching(told, pattern)}
+        chosen = [one for one in chosen if one.name in names]
+    if kind not in (None, Kind.ALL):
+        chosen = [one for one in chosen if one.family == str(kind)]
+    if not chosen:
+        raise UsageError(f"No layer of the kind {kind} is left.", hint="Leave out --kind to see all.")
+    return chosen
+
+
+def matching(told: Trace, pattern: str) -> list[str]:
+    """The names that one pattern means: exactly this one, what lies in this module, or what the glob matches.
+
+    Raises:
+        UnknownLayerError: none.
+    """
+    from kernelviz.errors import UnknownLayerError
+    from kernelviz.network.nearest import nearest_names
+
+    names = [one.name for one in told.layers]
+    if pattern.startswith("stage:") and pattern[6:].lstrip("-").isdigit():
+        number = int(pattern[6:])
+        if -len(told.stages) <= number < len(told.stages):
+            pattern = told.stages[number]
+    found = [name for name in names if name == pattern or name.startswith(f"{pattern}.")]
+    found = found or [name for name in names if fnmatchcase(name, pattern)]
+    if not found:
+        nearest = nearest_names(names, pattern)
+        raise UnknownLayerError(
+            f"No layer is called {pattern}.", f"Nearest: {', '.join(nearest)}.", "`--kind all` lists every layer."
+        )
+    return found
+
+
+def heading(network: Model, told: Trace) -> list[str]:
+    """What stands above the table."""
+    expects = network.source.preprocessing
+    channels, height, width = told.input_size
+    sums = f"{told.params:,} parameters, {told.macs:,} multiply-adds at {channels} × {height} × {width}"
+    colours = f"mean {expects['mean']}, std {expects['std']}"
+    lines = [
+        f"{network.source.model}: {sums}",
+        f"preprocessing: {colours}, {expects['interpolation']}, crop {expects['crop_pct']}",
+    ]
+    facts = getattr(network.module, "pretrained_cfg", None) or {}
+    licence = network.source.licence or facts.get("license")
+    told_by = f" ({tag})" if (tag := network.source.tag or facts.get("tag")) else ""
+    return [*lines, f"licence of the weights{told_by}: {licence or 'not known'}"]
+
+
+def show(told: Trace, chosen: Sequence[TracedLayer], *, verbose: bool, quiet: bool) -> None:
+    """Print the table on stdout, and what its signs mean for people."""
+    from kernelviz.cli import talk
+    from kernelviz.tables import legend, plain_table, rich_table
+
+    if sys.stdout is not None and sys.stdout.isatty():
+        from rich.console import Console
+        from rich.measure import Measurement
+
+        table, console = rich_table(told, chosen), Console(markup=False, highlight=False)
+        console.width = max(console.width, Measurement.get(console, console.options.update(width=2**15), table).maximum)
+        console.print(table)  # lines too long for the terminal go on in the next one: no name is cut
+    else:
+        talk.result(plain_table(told, chosen))
+    if verbose:
+        talk.say(*(f"{one.name}: {one.layout}" for one in chosen))
+    if not quiet:
+        talk.say(*legend(chosen))
+
+
+def draw(told: Trace, directory: Path, suffix: str, report: Report, *, force: bool) -> None:
+    """Draw how the network grows into a file of the directory."""
+    from kernelviz.drawing.growth import plot_growth
+    from kernelviz.files.names import file_stems
+    from kernelviz.files.writing import save_picture
+
+    stem = told.source.model if told.source else "network"
+    (name,) = file_stems([(stem, "layers", "growth")])
+    path = save_picture(plot_growth(told), directory / f"{name}.{suffix}", force=force)
+    entry = dict.fromkeys(("layer", "image", "shape", "shown", "total", "limits", "nonfinite"))
+    report.outputs.append({"path": str(path), **entry, "notes": []})

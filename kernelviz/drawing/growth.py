@@ -1,0 +1,205 @@
+"""How a network grows: field, resolution and channels along its convolutions, three panels on one axis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log2
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kernelviz.drawing.page import GREY, INK, Item, Panel, Raster, Rule, Text, drawable, text_block, text_width, wrap
+from kernelviz.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from kernelviz.drawing.figures import PageFigure
+    from kernelviz.records import Trace, TracedLayer
+
+WIDTH, LEFT, RIGHT, MARGIN = 1600.0, 340.0, 1440.0, 56.0
+TYPE, TITLE = 25.0, 40.0
+LINE, BAND, GRID = "#2166ac", "#f2f3f5", "#d9dce0"
+BARS = {"dense": "#1a1a1a", "pointwise 1 × 1": "#2166ac", "depthwise": "#92c5de"}
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One of the panels: its name, what it counts, its values, and where a value lies in it (0 at the foot, 1 on top)."""
+
+    name: str
+    words: tuple[str, str]
+    values: Sequence[float]
+    ticks: Sequence[float]
+    height: float
+    place: Callable[[float], float]
+
+
+def plot_growth(trace: Trace) -> PageFigure:
+    """A figure of how field, resolution and channels grow along the convolutions of a traced network.
+
+    Raises:
+        UsageError: no convolution of the network has a known field of rows and columns.
+    """
+    from kernelviz.drawing.figures import draw_page
+
+    figure = draw_page(growth_page(trace))
+    figure.recipe = {
+        "command": "layers",
+        "model": trace.source.as_recipe() if trace.source else None,
+        "layer": None,
+        "view": "growth",
+        "image": None,
+        "input_size": list(trace.input_size),
+    }
+    return figure
+
+
+def growth_page(trace: Trace) -> Panel:
+    """The page: title, bands of stages with their names, three panels, a legend and a caption."""
+    layers = [layer for layer in trace.layers if layer.family == "conv" and layer.field and layer.output_shape]
+    layers = [layer for layer in layers if layer.field and len(layer.field.axes) == 2]
+    if not layers:
+        raise UsageError(
+            "There is no convolution whose field is known.",
+            hint="`kernelviz layers MODEL --kind all` lists every layer.",
+        )
+    items, top = _heading(trace, len(layers))
+    charts = _charts(trace, layers)
+    foot = top + sum(chart.height + 60 for chart in charts)
+    items += _bands(trace, layers, top, foot - 30)
+    for number, chart in enumerate(charts):
+        items += _frame(chart, top)
+        items += _bars(layers, chart, top) if number == len(charts) - 1 else _steps(chart, top)
+        top += chart.height + 60
+    items += _legend(foot + 10)
+    lines = wrap(_caption(layers), TYPE, WIDTH - 2 * MARGIN)
+    caption, below = text_block(lines, MARGIN, foot + 60, TYPE)
+    return Panel((*items, *caption), WIDTH, round(below + MARGIN / 2))
+
+
+def _heading(trace: Trace, count: int) -> tuple[list[Item], float]:
+    title, (height, width) = "How the network grows", trace.input_size[-2:]
+    name = drawable(trace.source.model if trace.source else "a network")
+    words = f"{name} at {height} × {width}, {count} convolutions in the order in which they run"
+    lines = wrap(words, TYPE, WIDTH - 2 * MARGIN)
+    items, below = text_block(lines, MARGIN, MARGIN + TITLE * 1.3, TYPE)
+    return [Text(MARGIN, MARGIN + TITLE * 0.8, title, TITLE, INK, bold=True), *items], below + 90
+
+
+def _charts(trace: Trace, layers: Sequence[TracedLayer]) -> list[Chart]:
+    fields = [max(axis.size for axis in layer.field.axes) for layer in layers if layer.field]
+    rows = [len(layer.field.axes[0].first) for layer in layers if layer.field]
+    channels = [layer.output_shape[0] for layer in layers if layer.output_shape]
+    image = trace.input_size[-2]
+    low, high = log2(min(rows)), log2(max(max(rows), 2 * min(rows)))
+    most_field, most_channels = max(fields), max(channels)
+    step = image * max(1, round(most_field / image / 4))
+    halves = [max(rows)]
+    while halves[-1] / 2 >= min(rows) and len(halves) < 6:
+        halves.append(halves[-1] // 2)
+    field = Chart(
+        "receptive field", ("pixels of the input", "that one unit sees"), fields,
+        [at for at in range(0, most_field + 1, step)], 250, lambda value: value / most_field,
+    )  # fmt: skip
+    resolution = Chart(
+        "resolution", ("rows of the maps", ""), rows, halves, 180,
+        lambda value: (log2(max(value, 1)) - low) / (high - low),
+    )  # fmt: skip
+    counts = Chart(
+        "channels", ("maps that each", "convolution makes"), channels, _round_ticks(most_channels), 180,
+        lambda value: value / most_channels,
+    )  # fmt: skip
+    return [field, resolution, counts]
+
+
+def _round_ticks(most: int) -> list[int]:
+    """0 and up to four round numbers below the largest."""
+    rough = max(1, most / 3)
+    power = 10 ** (len(str(int(rough))) - 1)
+    step = max(1, round(rough / power) * power)
+    return list(range(0, most + 1, step))
+
+
+def _slot(count: int) -> float:
+    return (RIGHT - LEFT) / count
+
+
+def _frame(chart: Chart, top: float) -> list[Item]:
+    """The name of a panel, its ticks and the lines at them."""
+    items: list[Item] = [Text(MARGIN, top + TYPE, chart.name, TYPE, INK, bold=True)]
+    items += [Text(MARGIN, top + TYPE * (2.3 + 1.25 * at), word, 23) for at, word in enumerate(chart.words) if word]
+    taken = -100.0
+    for tick in sorted(chart.ticks):
+        y = top + chart.height * (1 - chart.place(tick))
+        items.append(Rule(LEFT, y, RIGHT, y, GRID, 2))
+        if abs(taken - y) >= 1.3 * TYPE:
+            items.append(Text(LEFT - 14, y, f"{tick:,}", TYPE, GREY, align="right", middle=True))
+            taken = y
+    return items
+
+
+def _steps(chart: Chart, top: float) -> list[Item]:
+    """A line of steps; its last value stands behind its end."""
+    width = _slot(len(chart.values))
+    heights = [top + chart.height * (1 - chart.place(value)) for value in chart.values]
+    items: list[Item] = []
+    for at, y in enumerate(heights):
+        items.append(Rule(LEFT + at * width, y, LEFT + (at + 1) * width, y, LINE, 4))
+        if at and heights[at - 1] != y:
+            items.append(Rule(LEFT + at * width, heights[at - 1], LEFT + at * width, y, LINE, 4))
+    return [*items, Text(RIGHT + 14, heights[-1], f"{chart.values[-1]:,}", TYPE, LINE, bold=True, middle=True)]
+
+
+def _bars(layers: Sequence[TracedLayer], chart: Chart, top: float) -> list[Item]:
+    width = _slot(len(layers))
+    items: list[Item] = []
+    for at, (layer, value) in enumerate(zip(layers, chart.values, strict=True)):
+        tall = max(1.0, chart.height * chart.place(value))
+        left, base = LEFT + (at + 0.1) * width, top + chart.height - tall
+        items.append(Raster(_pixel(BARS[_family(layer)]), left, base, width * 0.8, tall))
+    return items
+
+
+def _family(layer: TracedLayer) -> str:
+    if layer.groups and layer.groups > 1 and layer.output_shape and layer.groups == layer.output_shape[0]:
+        return "depthwise"
+    return "pointwise 1 × 1" if layer.kernel and set(layer.kernel) == {1} else "dense"
+
+
+def _bands(trace: Trace, layers: Sequence[TracedLayer], top: float, foot: float) -> list[Item]:
+    """Every other stage as a pale band, with its name on top where there is room."""
+    owners = [
+        next((stage for stage in trace.stages if f"{layer.name}.".startswith(f"{stage}.")), "") for layer in layers
+    ]
+    starts = [at for at in range(len(owners)) if not at or owners[at] != owners[at - 1]]
+    width, taken, items = _slot(len(layers)), LEFT - 20, list[Item]()
+    for number, start in enumerate(starts):
+        end = starts[number + 1] if number + 1 < len(starts) else len(owners)
+        left, right = LEFT + start * width, LEFT + end * width
+        if number % 2 == 0:
+            items.append(Raster(_pixel(BAND), left, top - 30, right - left, foot - top + 60))
+        name = drawable(owners[start])
+        half, middle = text_width(name, TYPE) / 2, (left + right) / 2
+        if name and middle - half >= taken + 12 and middle + half <= WIDTH - MARGIN:
+            items.append(Text(middle, top - 44, name, TYPE, align="center"))
+            taken = middle + half
+    return items
+
+
+def _legend(y: float) -> list[Item]:
+    x, items = LEFT, list[Item]()
+    for name, colour in BARS.items():
+        items += [Raster(_pixel(colour), x, y, 20, 20), Text(x + 32, y + 10, name, TYPE, middle=True)]
+        x += 32 + text_width(name, TYPE) + 44
+    return items
+
+
+def _caption(layers: Sequence[TracedLayer]) -> str:
+    mixed = any(layer.field and layer.field.mixes_image for layer in layers)
+    also = "; gates, means and norms mix in the whole image besides" if mixed else ""
+    return f"receptive field: the longest way, as if the image had no border{also} · resolution on a logarithmic scale"
+
+
+def _pixel(colour: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    return np.array([[[int(colour[at : at + 2], 16) for at in (1, 3, 5)]]], dtype=np.uint8)

@@ -1,0 +1,325 @@
+"""Which rows (or columns) of the input each element of a tensor reads, carried through operations one axis at a time.
+
+A ``Reads`` holds five planes for one axis of the image. Each has the tensor's rank; a dimension along which nothing
+changes is kept as 1. ``FIRST`` and ``LAST`` are the rows read inside the image, ``FREE_FIRST`` and ``FREE_LAST`` those
+read if the image went on beyond its border, and ``PLACE`` is the element's own row in its map, -1 where it has none.
+What reads nothing has a first row beyond its last one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from kernelviz.records import Array
+
+FIRST, LAST, FREE_FIRST, FREE_LAST, PLACE = range(5)
+FAR = 2**29  # further than any row of any image
+NOWHERE = -FAR  # a tap that reads nothing
+
+_SMALL = 2**14
+_LARGEST = 2**21  # numbers of one plane; beyond it a tensor's layout is given up
+
+
+@dataclass(frozen=True, eq=False)
+class Reads:
+    """The planes (5, *dims) of one axis; how far the input moves a step of the map; what was mixed in.
+
+    ``pooled``: the elements have no place along this axis any more, as after a mean. ``mixed``: something that reads
+    the whole axis took part. ``beside`` are planes that are read too, kept apart where the union would be large: the
+    scores of attention read what their row reads and what their column reads.
+    """
+
+    planes: Array
+    jump: Fraction = Fraction(1)
+    pooled: bool = False
+    mixed: bool = False
+    beside: tuple[Array, ...] = ()
+
+    def moved(self, move: Callable[[Array], Array]) -> Reads:
+        """The same reads after ``move`` rearranged the planes, whose first dimension it must leave alone."""
+        return replace(self, planes=move(self.planes), beside=tuple(map(move, self.beside)))
+
+    @property
+    def spread(self) -> tuple[int, ...]:
+        """The dimensions of the tensor along which elements differ."""
+        shape = np.broadcast_shapes(self.planes.shape, *(planes.shape for planes in self.beside))
+        return tuple(dim for dim, size in enumerate(shape[1:]) if size > 1)
+
+    @property
+    def placed(self) -> bool:
+        """Whether elements differ in their place along this axis."""
+        return bool(self.planes[PLACE].min() != self.planes[PLACE].max())
+
+    @property
+    def home(self) -> int | None:
+        """The one dimension along which places differ, if there is one."""
+        place = self.planes[PLACE]
+        spread = [dim for dim in self.spread if place.shape[dim] > 1]
+        dims = [dim for dim in spread if (place.take([0], axis=dim) != place).any()]
+        return dims[0] if len(dims) == 1 else None
+
+
+class TooLargeError(Exception):
+    """The planes of a tensor would not be worth their memory."""
+
+
+def image_axis(size: int, dim: int, rank: int) -> Reads:
+    """The reads of the image itself along the axis that lies on dimension ``dim`` of ``rank``."""
+    shape = [1] * rank
+    shape[dim] = size
+    rows = np.arange(size, dtype=np.int32).reshape(shape)
+    return Reads(np.stack([rows] * 5))
+
+
+def nothing(rank: int) -> Array:
+    """Planes (5, 1, ..., 1) of what reads nothing."""
+    return np.array([FAR, -FAR, FAR, -FAR, -1], dtype=np.int32).reshape(5, *[1] * rank)
+
+
+def joined(parts: Sequence[Reads]) -> Reads:
+    """Several tensors of one rank, combined element by element: the union of what they read.
+
+    What has lost its place (a gate, the mean of an image) joins no rows but counts as ``mixed``, as long as something
+    with a place takes part.
+    """
+    if len(parts) == 1 or all(part is parts[0] for part in parts):
+        return parts[0]
+    placed = [part for part in parts if not part.pooled] or list(parts)
+    terms = [planes for part in placed for planes in (part.planes, *part.beside)]
+    planes, beside = _united(terms)
+    jumps = [part.jump for part in placed if part.spread] or [placed[0].jump]
+    return Reads(
+        planes,
+        jump=jumps[0],
+        pooled=all(part.pooled for part in parts),
+        mixed=any(part.mixed for part in parts) or len(placed) < len(parts),
+        beside=beside,
+    )
+
+
+def _united(terms: Sequence[Array]) -> tuple[Array, tuple[Array, ...]]:
+    """One union of all terms, or several of them where it would be much larger than they are."""
+    kept: list[Array] = []
+    for term in terms:
+        for at, other in enumerate(kept):
+            shape = np.broadcast_shapes(term.shape, other.shape)
+            if int(np.prod(shape)) <= max(term.size, other.size, _SMALL):
+                kept[at] = _union(other, term)
+                break
+        else:
+            kept.append(term)
+    return kept[0], tuple(kept[1:])
+
+
+def whole(reads: Reads) -> Reads:
+    """The same with nothing kept apart."""
+    planes = reads.planes
+    for term in reads.beside:
+        planes = _union(planes, term)
+    return replace(reads, planes=planes, beside=())
+
+
+def _union(one: Array, other: Array) -> Array:
+    if one.shape == other.shape and np.array_equal(one, other):
+        return one
+    bigger = np.broadcast_shapes(one.shape, other.shape)
+    _check_size(bigger)
+    planes = np.empty(bigger, dtype=np.int32)
+    np.minimum(one[::2][:2], other[::2][:2], out=planes[:4:2])
+    np.maximum(one[1::2], other[1::2], out=planes[1::2])
+    first, second = one[PLACE], other[PLACE]
+    planes[PLACE] = first if first.size > 1 and first.min() != first.max() else second if second.size > 1 else first
+    return planes
+
+
+def _check_size(shape: Sequence[int]) -> None:
+    if int(np.prod(shape[1:])) > _LARGEST:
+        raise TooLargeError
+
+
+def together(reads: Reads, dim: int, *, keep_places: bool = False) -> Reads:
+    """Every element reads what all along ``dim`` read together; the dimension stays, with size 1.
+
+    With ``keep_places`` elements keep their place (as in a softmax), else places along ``dim`` are gone.
+    """
+    if dim not in reads.spread:
+        return reads
+    if keep_places:
+        planes = np.broadcast_to(_reduced(reads.planes, dim), reads.planes.shape).copy()
+        planes[PLACE] = reads.planes[PLACE]
+    else:
+        planes = _reduced(reads.planes, dim)
+    planes, beside = _united([planes, *(_reduced(term, dim) for term in reads.beside)])
+    place = reads.planes[PLACE]
+    in_space = place.shape[dim] > 1 and bool((place.take([0], axis=dim) != place).any())
+    everything = in_space and all((planes[plane] == planes[plane].flat[0]).all() for plane in (FIRST, LAST))
+    return replace(reads, planes=planes, beside=beside, mixed=reads.mixed or everything)
+
+
+def _reduced(planes: Array, dim: int) -> Array:
+    """The union along one dimension, which stays with size 1; places that differed along it are gone."""
+    if planes.shape[dim + 1] == 1:
+        return planes
+    united = np.empty([5, *(1 if axis == dim else size for axis, size in enumerate(planes.shape[1:]))], dtype=np.int32)
+    united[:4:2] = planes[:4:2].min(axis=dim + 1, keepdims=True)
+    united[1::2] = planes[1::2].max(axis=dim + 1, keepdims=True)
+    lowest, highest = planes[PLACE].min(axis=dim, keepdims=True), planes[PLACE].max(axis=dim, keepdims=True)
+    differs_elsewhere = lowest.min() != lowest.max()
+    united[PLACE] = lowest if differs_elsewhere else np.where(lowest < highest, -1, lowest)
+    return united
+
+
+def gathered(reads: Reads, dim: int, taps: Array, size: int, *, at_home: bool) -> Reads:
+    """Output o along ``dim`` reads the positions ``taps[o]`` of ``size``; ``taps`` is (outputs, at most so many).
+
+    Positions outside are padding and read nothing, except in the free planes, where the image goes on: there the
+    pattern of positions repeats with the jump. ``at_home`` says that this dimension is the axis' own.
+    """
+    reads = whole(reads)
+    planes = reads.planes
+    if planes.shape[dim + 1] == 1 and (reads.pooled or not at_home):
+        return reads
+    around = [1] * planes.ndim
+    around[dim + 1] = len(taps)
+    shape = [len(taps) if axis == dim + 1 else side for axis, side in enumerate(planes.shape)]
+    _check_size(shape)
+    result = np.empty(shape, dtype=np.int32)
+    result[:4:2], result[1:4:2] = FAR, -FAR
+    for tap in taps.T:
+        inside, real = ((tap >= 0) & (tap < size)).reshape(around), (tap != NOWHERE).reshape(around)
+        source, shift = _continued(tap, size, reads.jump if at_home else Fraction(0))
+        read = planes[:4].take(np.minimum(source, planes.shape[dim + 1] - 1), axis=dim + 1)
+        free = read[2:] + shift.astype(np.int32).reshape(around)
+        np.minimum(result[:1], np.where(inside, read[:1], FAR), out=result[:1])
+        np.maximum(result[1:2], np.where(inside, read[1:2], -FAR), out=result[1:2])
+        np.minimum(result[2:3], np.where(real, free[:1], FAR), out=result[2:3])
+        np.maximum(result[3:4], np.where(real, free[1:], -FAR), out=result[3:4])
+    if at_home:
+        result[PLACE] = np.arange(len(taps)).reshape(around[1:])
+    else:
+        result[PLACE] = planes[PLACE] if len(taps) == size else -1
+    return replace(reads, planes=result)
+
+
+def _continued(taps: Array, size: int, jump: Fraction) -> tuple[Array, Array]:
+    """For positions beyond the ends, the position inside that looks the same, and how far it lies from there."""
+    period, step = jump.denominator, jump.numerator
+    before, after = np.maximum(0, -taps), np.maximum(0, taps - size + 1)
+    periods = -(-before // period) - -(-after // period)
+    source = np.clip(taps + periods * period, 0, size - 1)
+    return source, np.where(taps == NOWHERE, 0, -periods * step)
+
+
+def steps_of(places: Array) -> Fraction:
+    """How many old places a step along these places is: 2 for 0, 2, 4; one half for 0, 0, 1, 1."""
+    steps = np.diff(places)
+    if places.size < 2 or places.min() < 0 or steps.min() < 0:
+        return Fraction(1)
+    known = np.unique(places)
+    gaps = np.unique(np.diff(known))
+    if len(gaps) != 1 or places.size % len(known):
+        return Fraction(1)
+    return Fraction(int(gaps[0]) * len(known), int(places.size))
+
+
+def as_taps(windows: Sequence[Sequence[int]]) -> Array:
+    """Windows of several lengths as one array (outputs, longest)."""
+    longest = max((len(window) for window in windows), default=0)
+    taps = np.full((len(windows), max(longest, 1)), NOWHERE, dtype=np.int32)
+    for row, window in zip(taps, windows, strict=True):
+        row[: len(window)] = window
+    return taps
+
+
+def reshaped(planes: Array, before: Sequence[int], after: Sequence[int]) -> Array:
+    """Planes (n, *dims) of a tensor of shape ``before``, seen as shape ``after``.
+
+    Dimensions are matched in groups of equal products, so that only groups in which something differs take memory.
+    """
+    pieces: list[int] = []
+    sources: list[Sequence[int]] = []
+    for ours, theirs in _groups(before, after):
+        stored = [planes.shape[dim + 1] for dim in ours]
+        if all(size == 1 for size in stored):
+            sources.append([])
+            pieces += [1] * len(theirs)
+        else:
+            sources.append(ours)
+            pieces += [after[dim] for dim in theirs]
+    full = [planes.shape[0]] + [
+        before[dim] if any(dim in group for group in sources) else 1 for dim in range(len(before))
+    ]
+    _check_size(full)
+    return _compact(np.broadcast_to(planes, full).reshape([planes.shape[0], *pieces]))
+
+
+def _groups(before: Sequence[int], after: Sequence[int]) -> list[tuple[list[int], list[int]]]:
+    """Runs of dimensions of two shapes of one size whose products are equal, as short as they come."""
+    groups: list[tuple[list[int], list[int]]] = []
+    i = j = 0
+    while i < len(before) or j < len(after):
+        ours, theirs, left, right = [], [], 1, 1
+        if i < len(before):
+            ours.append(i)
+            left = before[i]
+            i += 1
+        if j < len(after) and not (left == 1 and after[j] != 1):
+            theirs.append(j)
+            right = after[j]
+            j += 1
+        while left != right:
+            if left < right:
+                ours.append(i)
+                left *= before[i]
+                i += 1
+            else:
+                theirs.append(j)
+                right *= after[j]
+                j += 1
+        groups.append((ours, theirs))
+    return groups
+
+
+def _compact(planes: Array) -> Array:
+    """The same with size 1 wherever nothing differs along a dimension."""
+    for dim in range(1, planes.ndim):
+        if planes.shape[dim] > 1:
+            start = planes.take([0], axis=dim)
+            if (planes == start).all():
+                planes = start
+    return planes
+
+
+def aligned(planes: Array, rank: int) -> Array:
+    """Planes of a tensor that is broadcast to a higher rank."""
+    missing = rank - (planes.ndim - 1)
+    return planes.reshape(planes.shape[0], *[1] * missing, *planes.shape[1:]) if missing > 0 else planes
+
+
+def as_line(reads: Reads) -> list[Array]:
+    """For each place of the map what its elements read together, as four arrays; one place where there are none."""
+    place = reads.planes[PLACE]
+    fixed = [dim for dim in range(place.ndim) if place.shape[dim] == 1 or (place.take([0], axis=dim) == place).all()]
+    for dim in fixed:
+        reads = together(replace(reads, mixed=True), dim)
+    reads = whole(reads)
+    known = reads.planes[PLACE]
+    known = np.where(known < 0, 0, known) if known.max() <= 0 else known
+    used = known >= 0
+    places = np.unique(known[used])  # merging patches leaves out places
+    known = np.searchsorted(places, known)
+    lines = []
+    for plane, empty, unite in (
+        (FIRST, FAR, np.minimum), (LAST, -FAR, np.maximum), (FREE_FIRST, FAR, np.minimum), (FREE_LAST, -FAR, np.maximum)
+    ):  # fmt: skip
+        line = np.full(len(places), empty, dtype=np.int64)
+        unite.at(line, known[used], reads.planes[plane][used])
+        lines.append(line)
+    return lines

@@ -1,0 +1,332 @@
+"""The allow-list: what each operation of torch does to the fields and dimensions of tensors.
+
+A rule takes a ``Call`` and gives what is known of its first output. An operation without a rule gives ``lost``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+
+from kernelviz.network.carried import Carried, concatenated, elementwise, mixed_over, reduced
+from kernelviz.network.fields import Reads, reshaped, together
+
+Found: TypeAlias = "Carried | None"
+Rule: TypeAlias = "Callable[[Call], Found | list[Found]]"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One operation: its name, what went in and out, and what is known of a tensor (None: it reads no image)."""
+
+    name: str
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    output: Any
+    known: Callable[[Any], Found]
+
+    @property
+    def source(self) -> Carried:
+        """What is known of the first argument; a constant reads nothing and counts as lost here."""
+        return self.known(self.args[0]) or Carried(lost=f"{self.name} of a constant")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the first argument."""
+        return tuple(self.args[0].shape)
+
+    @property
+    def rank(self) -> int:
+        """The rank of the first output."""
+        first = self.output[0] if isinstance(self.output, (tuple, list)) else self.output
+        return int(first.ndim)
+
+    def dim(self, value: int, rank: int | None = None) -> int:
+        """A dimension counted from the front."""
+        return value % (rank or max(len(self.shape), 1))
+
+    def option(self, place: int, name: str, default: Any) -> Any:
+        """An argument by its place or its name."""
+        if len(self.args) > place:
+            return self.args[place]
+        return self.kwargs.get(name, default)
+
+
+def outcome(call: Call) -> Found | list[Found]:
+    """What is known of the outputs of an operation: one value, or one for each of a list."""
+    tensors = list(tensors_in((call.args, call.kwargs)))
+    carried = [known for tensor in tensors if (known := call.known(tensor)) is not None]
+    if not carried or call.name in _CONSTANT:
+        return None
+    lost = next((known for known in carried if known.lost), None)
+    if lost is not None:
+        return lost
+    rule = RULES.get(call.name)
+    return rule(call) if rule else Carried(lost=f"{call.name} is not an operation that fields are followed through")
+
+
+def tensors_in(value: Any) -> list[torch.Tensor]:
+    """All tensors of nested arguments."""
+    if isinstance(value, torch.Tensor):
+        return [value]
+    if isinstance(value, Mapping):
+        return [tensor for item in value.values() for tensor in tensors_in(item)]
+    if isinstance(value, (tuple, list)):
+        return [tensor for item in value for tensor in tensors_in(item)]
+    return []
+
+
+def _elementwise(call: Call) -> Found:
+    parts = [known for tensor in tensors_in((call.args, call.kwargs)) if (known := call.known(tensor)) is not None]
+    return elementwise(parts, call.rank)
+
+
+def _copy(call: Call) -> Found:
+    source = call.known(call.args[1])
+    return source and elementwise([source], call.rank)
+
+
+def _permute(call: Call) -> Found:
+    rank = len(call.shape)
+    if call.name == "permute":
+        order = [call.dim(dim) for dim in call.args[1]]
+    elif call.name in ("t", "numpy_T"):
+        order = list(reversed(range(rank)))
+    else:
+        order = list(range(rank))
+        one, other = call.dim(call.args[1]), call.dim(call.args[2])
+        order[one], order[other] = other, one
+    return call.source.moved(lambda planes: planes.transpose(0, *(dim + 1 for dim in order)))
+
+
+def _reshape(call: Call) -> Found:
+    shape = tuple(call.output.shape)
+    return call.source.moved(lambda planes: reshaped(planes, call.shape, shape))
+
+
+def _expand(call: Call) -> Found:
+    missing = len(call.output.shape) - len(call.shape)
+    return call.source.moved(lambda planes: planes.reshape(planes.shape[0], *[1] * missing, *planes.shape[1:]))
+
+
+def _slice(call: Call) -> Found:
+    dim, start = call.dim(call.option(1, "dim", 0)), call.option(2, "start", None)
+    step = call.option(4, "step", 1)
+    stop = call.option(3, "end", None)
+    return _part(call.source, dim, slice(start, stop, step))
+
+
+def _part(carried: Carried, dim: int, part: slice) -> Carried:
+    index = (slice(None),) * (dim + 1)
+    return carried.moved(lambda planes: planes if planes.shape[dim + 1] == 1 else planes[(*index, part)])
+
+
+def _select(call: Call) -> Found:
+    dim, place = call.dim(call.args[1]), call.args[2]
+    return _selected(call.source, dim, place)
+
+
+def _selected(carried: Carried, dim: int, place: int) -> Carried:
+    return carried.moved(lambda planes: planes.take(0 if planes.shape[dim + 1] == 1 else place, axis=dim + 1))
+
+
+def _split(call: Call) -> list[Found]:
+    dim = call.dim(call.option(2, "dim", 0))
+    results: list[Found] = []
+    start = 0
+    for output in call.output:
+        results.append(_part(call.source, dim, slice(start, start + output.shape[dim])))
+        start += output.shape[dim]
+    return results
+
+
+def _unbind(call: Call) -> list[Found]:
+    dim = call.dim(call.option(1, "dim", 0))
+    return [_selected(call.source, dim, place) for place in range(len(call.output))]
+
+
+def _roll(call: Call) -> Found:
+    shifts, dims = call.args[1], call.option(2, "dims", [])
+    if not dims:
+        return Carried(lost="roll without dimensions")
+    axes = [call.dim(dim) + 1 for dim in dims]
+    return call.source.moved(lambda planes: np.roll(planes, shifts, axes))
+
+
+def _flip(call: Call) -> Found:
+    axes = [call.dim(dim) + 1 for dim in call.args[1]]
+    return call.source.moved(lambda planes: np.flip(planes, tuple(axes)))
+
+
+def _repeat(call: Call) -> Found:
+    times = call.args[1]
+    missing = len(times) - len(call.shape)
+
+    def repeat(planes: Any) -> Any:
+        planes = planes.reshape(planes.shape[0], *[1] * missing, *planes.shape[1:])
+        counts = [1 if size == 1 else count for size, count in zip(planes.shape[1:], times, strict=True)]
+        return np.tile(planes, (1, *counts))
+
+    return call.source.moved(repeat)
+
+
+def _cat(call: Call) -> Found:
+    tensors = [tensor for tensor in call.args[0] if tensor.shape != (0,)]
+    dim = call.dim(call.option(1, "dim", 0), call.rank)
+    return concatenated(list(map(call.known, tensors)), [tensor.shape[dim] for tensor in tensors], dim, call.rank)
+
+
+def _stack(call: Call) -> Found:
+    dim = call.dim(call.option(1, "dim", 0), call.rank)
+    parts = [
+        known and known.moved(lambda planes: np.expand_dims(planes, dim + 1)) for known in map(call.known, call.args[0])
+    ]
+    return concatenated(parts, [1] * len(parts), dim, call.rank)
+
+
+def _reduce(call: Call) -> list[Found] | Found:
+    given = call.option(_DIM_AT.get(call.name, 1), "dim", None)
+    if isinstance(given, bool) or given is None or given == []:
+        given = list(range(len(call.shape)))
+    dims = [call.dim(dim) for dim in ([given] if isinstance(given, int) else given)]
+    first = call.output[0] if isinstance(call.output, (tuple, list)) else call.output
+    result = reduced(call.source, dims, keep=first.ndim == len(call.shape))
+    return [result] * len(call.output) if isinstance(call.output, (tuple, list)) else result
+
+
+def _along(call: Call) -> Found:
+    """Softmax and the like: everything along one dimension is read, and places stay."""
+    dim = call.dim(call.args[1])
+    return call.source.each(lambda reads: together(reads, dim, keep_places=True))
+
+
+def _norm_last(call: Call) -> list[Found] | Found:
+    rank = len(call.shape)
+    dims = range(rank - len(call.args[1]), rank)
+    result = mixed_over(call.source, dims)
+    return _first_of(call, result)
+
+
+def _norm_groups(call: Call) -> list[Found] | Found:
+    source = call.source
+    if source.channel is None:
+        source = source.with_channels(call.shape[1], 1, len(call.shape))
+    return _first_of(call, mixed_over(source, range(1, len(call.shape))))
+
+
+def _norm_batch(call: Call) -> list[Found] | Found:
+    source = call.source
+    if source.channel is None:
+        source = source.with_channels(call.shape[1], 1, len(call.shape))
+    over_batch = call.name == "native_batch_norm" and bool(call.args[5])
+    over_batch = over_batch or (call.name == "_native_batch_norm_legit")
+    return _first_of(call, mixed_over(source, range(2, len(call.shape))) if over_batch else source)
+
+
+def _first_of(call: Call, result: Found) -> list[Found] | Found:
+    if isinstance(call.output, (tuple, list)):
+        return [result, *[None] * (len(call.output) - 1)]
+    return result
+
+
+def _product(call: Call) -> Found:
+    """Matrix products: rows of the one with columns of the other, everything along the shared dimension read."""
+    one, other = call.args[1:3] if call.name in ("addmm", "baddbmm") else call.args[:2]
+    left, right, rank = call.known(one), call.known(other), call.rank
+    if left is None and right is None:
+        return call.known(call.args[0])
+    left_axis, right_axis = one.ndim - 1, max(other.ndim - 2, 0)
+    parts = []
+    if left is not None:
+        parts.append(_contracted(left, left_axis, other=right is not None))
+    if right is not None:
+        parts.append(_contracted(right, right_axis, other=left is not None))
+    result = elementwise(parts, rank)
+    if right is None:
+        return result.with_channels(call.output.shape[-1], rank - 1, rank)
+    if left is None or right.channel is None or right.channel.shape[-1] == 1:
+        return result
+    return replace(result, channel=parts[-1].channel)
+
+
+def _contracted(carried: Carried, dim: int, *, other: bool) -> Carried:
+    """After everything along ``dim`` was summed; with another image tensor as ``other`` factor places may be gone."""
+
+    def contract(reads: Reads) -> Reads:
+        had_place = reads.placed
+        united = together(reads, dim)
+        return replace(united, pooled=reads.pooled or (other and had_place and not united.placed))
+
+    channel = carried.channel
+    result = carried.each(contract)
+    return replace(result, channel=None if channel is None else channel.take([0], axis=dim + 1))
+
+
+def _unfold(call: Call) -> Found:
+    """``Tensor.unfold``: windows of ``size`` along one dimension, the window's elements last."""
+    dim, size, step = call.dim(call.args[1]), call.args[2], call.args[3]
+    index = np.arange(call.output.shape[dim])[:, None] * step + np.arange(size)
+
+    def unfold(planes: Any) -> Any:
+        if planes.shape[dim + 1] == 1:
+            return planes[..., None]
+        return np.moveaxis(planes.take(index, axis=dim + 1), dim + 2, -1)
+
+    return call.source.moved(unfold)
+
+
+_DIM_AT = {"linalg_vector_norm": 2, "norm": 2}
+
+_CONSTANT = frozenset({
+    "empty_like", "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_empty", "new_full",
+    "rand_like", "randn_like", "new_empty_strided",
+})  # fmt: skip
+
+_ELEMENTWISE = (
+    "relu", "relu_", "relu6", "gelu", "gelu_", "silu", "silu_", "mish", "mish_", "sigmoid", "sigmoid_", "tanh",
+    "tanh_", "hardtanh", "hardtanh_", "hardswish", "hardswish_", "hardsigmoid", "hardsigmoid_", "leaky_relu",
+    "leaky_relu_", "elu", "elu_", "celu", "celu_", "selu", "selu_", "softplus", "threshold", "threshold_",
+    "log_sigmoid_forward", "add", "add_", "sub", "sub_", "rsub", "mul", "mul_", "div", "div_", "pow", "pow_",
+    "exp", "expm1", "sqrt", "rsqrt", "sqrt_", "clamp", "clamp_", "clamp_min", "clamp_min_", "clamp_max", "neg",
+    "abs", "erf", "sin", "cos", "log", "log1p", "square", "reciprocal", "where", "minimum", "maximum",
+    "_prelu_kernel", "prelu", "lerp", "lerp_", "addcmul", "addcmul_", "addcdiv", "clone", "contiguous",
+    "detach", "alias", "_to_copy", "to", "lift_fresh", "native_dropout", "dropout", "masked_fill",
+    "masked_fill_", "sign", "round", "floor", "ceil", "eq", "ne", "lt", "le", "gt", "ge", "logical_and",
+    "logical_or", "logical_not", "bitwise_and", "bitwise_or", "bitwise_not", "nan_to_num", "isnan",
+    "remainder", "fmod", "_conj", "view_as_real", "real", "imag", "fill_", "zero_", "positive", "detach_",
+    "lift_fresh_copy", "as_strided_",
+)  # fmt: skip
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(_ELEMENTWISE, _elementwise),
+    **dict.fromkeys(("permute", "t", "numpy_T", "transpose", "transpose_", "swapaxes"), _permute),
+    **dict.fromkeys(
+        ("view", "reshape", "_unsafe_view", "_reshape_alias", "squeeze", "unsqueeze", "flatten", "unflatten", "squeeze_",
+         "unsqueeze_"), _reshape,
+    ),
+    **dict.fromkeys(("split", "split_with_sizes", "chunk", "unsafe_split", "unsafe_split_with_sizes"), _split),
+    **dict.fromkeys(("mean", "sum", "amax", "amin", "max", "min", "std", "var", "var_mean", "linalg_vector_norm", "norm",
+                     "logsumexp", "prod", "std_mean"), _reduce),
+    **dict.fromkeys(("_softmax", "_log_softmax", "softmax", "_safe_softmax"), _along),
+    **dict.fromkeys(("mm", "bmm", "addmm", "baddbmm", "mv"), _product),
+    **dict.fromkeys(("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training",
+                     "cudnn_batch_norm", "_batch_norm_no_update"), _norm_batch),
+    "native_layer_norm": _norm_last,
+    "_fused_rms_norm": _norm_last,
+    "native_group_norm": _norm_groups,
+    "copy_": _copy,
+    "expand": _expand,
+    "slice": _slice,
+    "select": _select,
+    "unbind": _unbind,
+    "roll": _roll,
+    "flip": _flip,
+    "repeat": _repeat,
+    "cat": _cat,
+    "stack": _stack,
+    "unfold": _unfold,
+}  # fmt: skip

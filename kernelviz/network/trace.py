@@ -1,0 +1,181 @@
+"""One watched pass on torch's ``meta`` device: order, runs, shapes, which dimension is which, fields, multiply-adds."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+from torch.utils.weak import WeakTensorKeyDictionary
+
+import kernelviz.network.windows  # noqa: F401  (adds its rules)
+from kernelviz.errors import KernelvizError, UsageError
+from kernelviz.network import carried as known
+from kernelviz.network.carried import Carried
+from kernelviz.network.fields import TooLargeError
+from kernelviz.network.meta import on_meta
+from kernelviz.network.models import Model, stage_names
+from kernelviz.network.operations import RULES, Call, Found, outcome, tensors_in
+from kernelviz.network.rows import network_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kernelviz.records import Trace
+
+
+@dataclass
+class Visit:
+    """What was seen of one module: its runs, its own work, and the first output."""
+
+    runs: int = 0
+    macs: int = 0
+    operations: Counter[str] = field(default_factory=Counter)
+    shape: tuple[int, ...] | None = None
+    found: Found = None
+    changes: bool = True
+
+
+def trace(network: Model | nn.Module, input_size: Sequence[int] | None = None) -> Trace:
+    """Watch one pass of an image of ``input_size``, (C, H, W), through a network, without its weights or any arithmetic.
+
+    The network stays on its device and as it was. ``input_size`` may be left out for a ``Model``.
+
+    Raises:
+        UsageError: the input size is missing or no size.
+        KernelvizError: the network does not take such an input, or cannot be copied.
+    """
+    size = _checked_size(network, input_size)
+    module = network.module if isinstance(network, Model) else network
+    double = on_meta(module)
+    watch = _Watch(double)
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        watch.run(size)
+    return network_rows(
+        double,
+        watch.visits,
+        size,
+        source=network.source if isinstance(network, Model) else None,
+        stages=network.stages if isinstance(network, Model) else stage_names(module),
+    )
+
+
+def _checked_size(network: Model | nn.Module, input_size: Sequence[int] | None) -> tuple[int, ...]:
+    if input_size is None:
+        if not isinstance(network, Model):
+            raise UsageError(
+                "The input size is missing.", hint="Give the shape of one image, input_size=(3, 224, 224)."
+            )
+        return network.input_size
+    size = tuple(input_size)
+    if not 2 <= len(size) <= 4 or not all(isinstance(side, int) and 0 < side < 2**20 for side in size):
+        raise UsageError(f"The input size must be whole numbers (channels, height, width), but got {size}.")
+    return size
+
+
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Carries what is known of tensors through every operation, and notes in whose forward it happens."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.network = network
+        self.visits: dict[str, Visit] = {}
+        self.carried: Any = WeakTensorKeyDictionary()
+        self.stack: list[Visit] = []
+
+    def run(self, size: Sequence[int]) -> None:
+        """Pass an image of this size through the network."""
+        image = torch.empty(1, *size, dtype=_number_kind(self.network), device="meta")
+        self.carried[image] = known.image(image.shape)
+        with ExitStack() as stack:
+            for name, module in self.network.named_modules():
+                stack.enter_context(module.register_forward_pre_hook(self._entering(name), prepend=True))
+                stack.enter_context(module.register_forward_hook(self._leaving(), always_call=False))
+            try:
+                with self:
+                    self.network(image)
+            except Exception as error:
+                raise _failed(error, size) from error
+
+    def _entering(self, name: str) -> Any:
+        def enter(_module: nn.Module, _inputs: Any) -> None:
+            visit = self.visits.setdefault(name, Visit())
+            visit.runs += 1
+            self.stack.append(visit)
+
+        return enter
+
+    def _leaving(self) -> Any:
+        def leave(_module: nn.Module, inputs: Any, output: Any) -> None:
+            visit = self.stack.pop()
+            tensors = tensors_in(output)
+            if visit.shape is None and tensors:
+                visit.shape, visit.found = tuple(tensors[0].shape), self._known(tensors[0])
+                visit.changes = not any(tensors[0] is tensor for tensor in tensors_in(inputs)) or bool(visit.operations)
+
+        return leave
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        name = func._overloadpacket.__name__  # noqa: SLF001
+        output = func(*args, **kwargs)
+        if self.stack:
+            visit = self.stack[-1]
+            visit.operations[name] += 1
+            count = flop_registry.get(func._overloadpacket)  # noqa: SLF001
+            if count is not None:
+                visit.macs += count(*args, **kwargs, out_val=output) // 2
+        self._carry(Call(name, args, kwargs, output, self._known))
+        return output
+
+    def _known(self, tensor: Any) -> Found:
+        found: Found = self.carried.get(tensor) if isinstance(tensor, torch.Tensor) else None
+        return found
+
+    def _carry(self, call: Call) -> None:
+        try:
+            found = outcome(call)
+        except TooLargeError:
+            found = Carried(lost=f"{call.name} spreads rows and columns over too many elements to follow")
+        outputs = tensors_in([call.output])
+        for tensor, value in zip(outputs, found if isinstance(found, list) else [found] * len(outputs), strict=False):
+            self._keep(call, tensor, value)
+
+    def _keep(self, call: Call, tensor: torch.Tensor, value: Found) -> None:
+        overwritten = any(tensor is argument for argument in call.args[:1])
+        if overwritten and value is not self.carried.get(tensor):
+            base = tensor._base  # noqa: SLF001
+            if base is not None and (value is None or base.shape != tensor.shape):
+                self.carried[base] = Carried(lost=f"{call.name} overwrites part of a tensor")
+        if value is None:
+            self.carried.pop(tensor, None)
+            return
+        if not value.lost and any(reads.planes.ndim != tensor.ndim + 1 for reads in value.axes):
+            value = Carried(lost=f"{call.name} gives another rank than expected")
+        self.carried[tensor] = value
+
+
+def _number_kind(network: nn.Module) -> torch.dtype:
+    kinds = (parameter.dtype for parameter in network.parameters() if parameter.is_floating_point())
+    return next(kinds, torch.float32)
+
+
+def _failed(error: Exception, size: Sequence[int]) -> KernelvizError:
+    reason = " ".join(str(error).split())[:300] or type(error).__name__
+    return KernelvizError(
+        f"The network does not take an input of {' × '.join(map(str, size))}.",
+        f"{reason[0].upper()}{reason[1:]}",
+        "Give the size that it was made for as the input size.",
+    )
+
+
+__all__ = ["RULES", "trace"]

@@ -1,0 +1,264 @@
+"""Operations that read windows of rows and columns: convolutions, pools, enlargements, padding."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kernelviz.arithmetic import adaptive_window, interpolated_window, transposed_window, window
+from kernelviz.network.carried import Carried
+from kernelviz.network.fields import PLACE, Reads, as_taps, gathered, steps_of, together, whole
+from kernelviz.network.operations import RULES, Call, Found
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from kernelviz.records import Array
+
+
+def _convolution(call: Call) -> Found:
+    source, weight = call.known(call.args[0]), call.args[1]
+    if source is None or call.known(weight) is not None:
+        return _mixed_weight(call, source)
+    stride, padding, dilation, transposed, _, groups = call.args[3:9]
+    sizes, outputs, kernel = call.shape[2:], call.output.shape[2:], weight.shape[2:]
+    rank = len(call.shape)
+    result = _over_channels(source, groups, call.shape[1], call.output.shape[1])
+    taps, ratios = [], []
+    for axis, (size, output) in enumerate(zip(sizes, outputs, strict=True)):
+        shape = (int(kernel[axis]), _at(stride, axis), _at(padding, axis), _at(dilation, axis))
+        taps.append(_convolution_taps(output, shape, transposed=transposed))
+        ratios.append(Fraction(1, shape[1]) if transposed else Fraction(shape[1]))
+        del size
+    return over_windows(result, sizes, taps, ratios).with_channels(call.output.shape[1], 1, rank)
+
+
+def _mixed_weight(call: Call, source: Found) -> Found:
+    """A convolution whose weight depends on the image (a mix of experts), or a constant that it convolves."""
+    weight = call.known(call.args[1])
+    if source is None or weight is None or not all(reads.pooled or not reads.spread for reads in weight.axes):
+        return Carried(lost="a convolution whose kernels are made from the rows of the image")
+    known = call.known
+    plain = replace(call, known=lambda tensor: None if tensor is call.args[1] else known(tensor))
+    result = _convolution(plain)
+    return result and result.each(lambda reads: replace(reads, mixed=True))
+
+
+def _over_channels(carried: Carried, groups: int, channels: int, outputs: int) -> Carried:
+    """Every output channel reads all channels of its group."""
+
+    def read(reads: Reads) -> Reads:
+        if 1 not in reads.spread:
+            return reads
+        if groups == 1:
+            before = reads.home
+            united = together(reads, 1)
+            return united if before != 1 else replace(united, mixed=True)
+        planes = whole(reads).planes
+        split = planes.reshape(planes.shape[0], planes.shape[1], groups, channels // groups, *planes.shape[3:])
+        grouped = together(replace(reads, planes=split, beside=()), 2).planes.squeeze(3)
+        return replace(reads, planes=grouped.repeat(outputs // groups, axis=2), beside=())
+
+    return carried.each(read)
+
+
+def over_windows(
+    carried: Carried, sizes: Sequence[int], taps: Sequence[Array], ratios: Sequence[Fraction], first: int = 2
+) -> Carried:
+    """After each of the dimensions from ``first`` on was read in windows; ``ratios`` is how the jump grows."""
+    axes = []
+    for number, original in enumerate(carried.axes):
+        home = _home(original, number, len(carried.axes), len(sizes), first)
+        reads = original
+        if home is not None and home - first < len(sizes) and reads.planes.shape[home + 1] > 1:
+            reads = replace(reads, jump=reads.jump * steps_of(reads.planes[PLACE].take(0, axis=0).ravel()))
+        for dim, (size, positions) in enumerate(zip(sizes, taps, strict=True), start=first):
+            reads = gathered(reads, dim, positions, size, at_home=dim == home)
+        if home is not None and not reads.pooled:
+            reads = replace(reads, jump=reads.jump * ratios[home - first])
+        axes.append(reads)
+    return replace(carried, axes=tuple(axes))
+
+
+def _home(reads: Reads, number: int, axes: int, spatial: int, first: int) -> int | None:
+    """The dimension of the windows along which the places of this axis lie."""
+    if reads.home is not None:
+        return reads.home if reads.home >= first else None
+    lies_there = reads.planes[PLACE].size == 1 and spatial == axes
+    return first + number if lies_there else None
+
+
+def _at(values: Sequence[int], axis: int) -> int:
+    return int(values[axis if len(values) > 1 else 0])
+
+
+@lru_cache(maxsize=512)
+def _convolution_taps(output: int, shape: tuple[int, int, int, int], *, transposed: bool = False) -> Array:
+    read: Callable[..., Sequence[int]] = transposed_window if transposed else window
+    return as_taps([read(position, *shape) for position in range(output)])
+
+
+def _pool(call: Call) -> Found | list[Found]:
+    """Pools with a window: (input, kernel, stride, padding, dilation or ceil_mode, ...)."""
+    spatial = 1 if "1d" in call.name else 3 if "3d" in call.name else 2
+    sizes, outputs = call.shape[-spatial:], _first(call.output).shape[-spatial:]
+    kernel = call.args[1]
+    stride = call.option(2, "stride", None) or kernel
+    padding = call.option(3, "padding", [0])
+    dilation = call.option(4, "dilation", [1]) if "max" in call.name else [1]
+    shapes = [
+        (_at(kernel, axis), _at(stride, axis), _at(padding, axis), _at(dilation, axis)) for axis in range(spatial)
+    ]
+    taps = [_convolution_taps(output, shape) for output, shape in zip(outputs, shapes, strict=True)]
+    ratios = [Fraction(_at(stride, axis)) for axis in range(spatial)]
+    return _each_output(call, over_windows(call.source, sizes, taps, ratios, len(call.shape) - spatial))
+
+
+def _adaptive(call: Call) -> Found | list[Found]:
+    first = call.shape[-1:] if "1d" in call.name else call.shape[-2:] if "2d" in call.name else call.shape[-3:]
+    outputs = _first(call.output).shape[-len(first) :]
+    dims = range(len(call.shape) - len(first), len(call.shape))
+    if all(size == 1 for size in outputs):
+        from kernelviz.network.carried import reduced
+
+        return _each_output(call, reduced(call.source, list(dims), keep=True))
+    taps = [
+        as_taps([adaptive_window(position, size, output) for position in range(output)])
+        for size, output in zip(first, outputs, strict=True)
+    ]
+    ratios = [Fraction(size, output) for size, output in zip(first, outputs, strict=True)]
+    return _each_output(call, over_windows(call.source, first, taps, ratios, dims[0]))
+
+
+def _each_output(call: Call, found: Found) -> Found | list[Found]:
+    return [found, *[None] * (len(call.output) - 1)] if isinstance(call.output, (tuple, list)) else found
+
+
+def _first(output: Any) -> Any:
+    return output[0] if isinstance(output, (tuple, list)) else output
+
+
+def _enlarge(call: Call) -> Found:
+    """``upsample_*``: from (N, C, *sizes) to (N, C, *outputs)."""
+    sizes, outputs = call.shape[2:], call.output.shape[2:]
+    if "_aa" in call.name and any(output < size for size, output in zip(sizes, outputs, strict=True)):
+        return Carried(lost=f"{call.name} to a smaller size")
+    kind: Any = (
+        "nearest-exact" if "nearest_exact" in call.name else "nearest" if "nearest" in call.name
+        else "cubic" if "bicubic" in call.name else "linear"
+    )  # fmt: skip
+    corners = "nearest" not in call.name and bool(call.option(2, "align_corners", False))
+    given = [value for value in (*call.args[2:], *call.kwargs.values()) if not isinstance(value, bool)]
+    scales = [
+        value
+        for item in given
+        for value in (item if isinstance(item, (list, tuple)) else [item])
+        if isinstance(value, float)
+    ]
+    taps, ratios = [], []
+    for axis, (size, output) in enumerate(zip(sizes, outputs, strict=True)):
+        scale = float(scales[axis]) if len(scales) == len(sizes) and scales[axis] else None
+        windows = [interpolated_window(place, size, output, kind, scale, corners=corners) for place in range(output)]
+        taps.append(as_taps(windows))
+        ratios.append(Fraction(size, output))
+    return over_windows(call.source, sizes, taps, ratios)
+
+
+def _pad(call: Call) -> Found:
+    """Constant padding: (before, after) for the last dimension first; padding reads nothing."""
+    carried, amounts = call.source, call.args[1]
+    pairs = [(int(amounts[at]), int(amounts[at + 1])) for at in range(0, len(amounts), 2)][::-1]
+    first = len(call.shape) - len(pairs)
+    if first < 2:
+        leading = pairs[: max(0, 2 - first)]
+        if any(before or after for before, after in leading):
+            return _pad_any(call, carried, pairs, first)
+        pairs, first = pairs[len(leading) :], first + len(leading)
+    sizes = call.shape[first:]
+    taps = [np.arange(-before, size + after)[:, None] for size, (before, after) in zip(sizes, pairs, strict=True)]
+    homes = [reads.home for reads in carried.axes]
+    if first == 2 and all(home is None or home >= 2 for home in homes) and not _in_windows(carried):
+        return over_windows(carried, sizes, taps, [Fraction(1)] * len(pairs)) if pairs else carried
+    return _pad_any(call, carried, pairs, first)
+
+
+def _in_windows(carried: Carried) -> bool:
+    return any(reads.home is None and bool(reads.spread) for reads in carried.axes)
+
+
+def _pad_any(call: Call, carried: Carried, pairs: Sequence[tuple[int, int]], first: int) -> Carried:
+    """Padding of any dimensions; what is added reads nothing, and has no place."""
+    from kernelviz.network.carried import concatenated
+
+    result, shape = carried, list(call.shape)
+    for dim, (before, after) in enumerate(pairs, start=first):
+        if min(before, after) < 0:
+            return Carried(lost="padding that cuts")
+        parts = [(None, before), (result, shape[dim]), (None, after)]
+        kept = [(part, size) for part, size in parts if size]
+        if len(kept) > 1:
+            channel = result.channel
+            result = concatenated([part for part, _ in kept], [size for _, size in kept], dim, len(shape))
+            result = replace(result, channel=channel) if channel is not None and channel.shape[dim + 1] == 1 else result
+        shape[dim] += before + after
+    return result
+
+
+def _mirror(call: Call) -> Found:
+    """Reflection and replication padding of the last dimensions."""
+    amounts = call.args[1]
+    pairs = [(int(amounts[at]), int(amounts[at + 1])) for at in range(0, len(amounts), 2)][::-1]
+    first = len(call.shape) - len(pairs)
+    mode = "reflect" if "reflection" in call.name else "edge"
+    taps = [
+        np.pad(np.arange(size), pair, mode=mode)[:, None]  # type: ignore[call-overload]
+        for size, pair in zip(call.shape[first:], pairs, strict=True)
+    ]
+    return over_windows(call.source, call.shape[first:], taps, [Fraction(1)] * len(pairs), first)
+
+
+def _shuffle(call: Call) -> Found:
+    """Pixel shuffle and unshuffle: every pixel is taken to read what its block reads."""
+    sizes, outputs = call.shape[-2:], call.output.shape[-2:]
+    factor = call.args[1]
+    if call.name == "pixel_shuffle":
+        taps = [np.arange(output)[:, None] // factor for output in outputs]
+        ratio = Fraction(1, factor)
+    else:
+        taps = [np.arange(output)[:, None] * factor + np.arange(factor) for output in outputs]
+        ratio = Fraction(factor)
+    rank = len(call.shape)
+    result = over_windows(call.source, sizes, taps, [ratio] * 2, rank - 2)
+    return result.with_channels(call.output.shape[-3], rank - 3, rank)
+
+
+RULES.update(
+    {
+        "convolution": _convolution,
+        "_convolution": _convolution,
+        "constant_pad_nd": _pad,
+        "pixel_shuffle": _shuffle,
+        "pixel_unshuffle": _shuffle,
+        **dict.fromkeys(
+            ("max_pool2d_with_indices", "max_pool3d_with_indices", "max_pool2d", "avg_pool1d", "avg_pool2d",
+             "avg_pool3d"), _pool,
+        ),
+        **dict.fromkeys(
+            ("_adaptive_avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "adaptive_avg_pool1d",
+             "_adaptive_avg_pool3d", "adaptive_max_pool3d"), _adaptive,
+        ),
+        **dict.fromkeys(
+            ("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "_upsample_nearest_exact2d",
+             "upsample_bilinear2d", "upsample_bicubic2d", "upsample_linear1d", "upsample_trilinear3d",
+             "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa"), _enlarge,
+        ),
+        **dict.fromkeys(
+            ("reflection_pad1d", "reflection_pad2d", "replication_pad1d", "replication_pad2d", "replication_pad3d"),
+            _mirror,
+        ),
+    }
+)  # fmt: skip

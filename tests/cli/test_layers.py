@@ -1,0 +1,79 @@
+"""``kernelviz layers`` lists what a network is made of, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from kernelviz.cli.main import main
+
+
+def run(capfd, *arguments):
+    """Exit code, stdout, stderr."""
+    code = main(["layers", *arguments])
+    out, err = capfd.readouterr()
+    return code, out, err
+
+
+def test_the_table_adds_up(capfd):
+    """Names in the first column, sums in the last line, facts of the network on stderr."""
+    code, out, err = run(capfd, "test_resnet")
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0].split()[:2] == ["layer", "kind"]
+    assert lines[1].startswith("conv1.0")
+    assert "469,688" in lines[-1]
+    assert "469,688 parameters" in err
+    assert "\x1b" not in out
+
+
+def test_json_has_the_promised_names(capfd):
+    """One document with the fields that other programs rely on."""
+    code, out, _ = run(capfd, "test_resnet", "--json", "--layer", "conv1.0")
+    told = json.loads(out)
+    assert code == 0
+    (layer,) = told["layers"]
+    wanted = {"name", "kind", "kernel", "stride", "padding", "dilation", "groups", "bias", "output_shape", "params", "macs",
+              "runs", "receptive_field"}  # fmt: skip
+    assert wanted <= set(layer)
+    assert layer["receptive_field"] == {"size": [3, 3], "jump": [2, 2], "offset": [-1, -1], "global": False}
+    assert told["totals"] == {"params": layer["params"], "macs": layer["macs"]}
+    assert told["command"] == "layers"
+
+
+@pytest.mark.parametrize(
+    ("kind", "class_name"), [("conv", "Conv2d"), ("norm", "BatchNorm2d"), ("act", "ReLU"), ("linear", "Linear")]
+)
+def test_kinds_choose(capfd, kind, class_name):
+    """Only layers of that kind are listed."""
+    _, out, _ = run(capfd, "test_resnet", "--json", "--kind", kind)
+    assert {layer["kind"] for layer in json.loads(out)["layers"]} == {class_name}
+
+
+def test_the_input_size_is_the_users(capfd):
+    """Two numbers are height and width."""
+    _, out, _ = run(capfd, "test_resnet", "--json", "--input-size", "64,96", "-l", "conv1.0")
+    assert json.loads(out)["input_size"] == [3, 64, 96]
+    assert json.loads(out)["layers"][0]["output_shape"][1:] == [32, 48]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [(["nosuch"], 2, "There is no model"), (["test_resnet", "-l", "layer9"], 2, "Nearest"),
+     (["test_resnet", "--input-size", "big"], 2, "--input-size 224,320"),
+     (["vit_tiny_patch16_224", "--input-size", "100"], 1, "does not take")],
+)  # fmt: skip
+def test_what_is_wrong_is_said(capfd, arguments, code, told):
+    """One message and the documented exit code."""
+    found, out, err = run(capfd, *arguments)
+    assert found == code
+    assert told in err
+    assert not out
+
+
+def test_a_network_without_convolutions_has_a_table(capfd):
+    """It is listed like any other."""
+    code, out, _ = run(capfd, "test_vit", "--json", "--kind", "linear")
+    assert code == 0
+    assert json.loads(out)["layers"]

@@ -1,0 +1,60 @@
+"""The picture of how a network grows says what the trace says, and no text of it meets another."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+
+from kernelviz.drawing.growth import growth_page, plot_growth
+from kernelviz.drawing.page import Text as Words
+from kernelviz.errors import UsageError
+from kernelviz.records import AxisField, Field, Trace, TracedLayer
+
+
+def trace(count, *, stages=3, rows=64):
+    """Convolutions whose fields grow and whose maps shrink."""
+    layers = []
+    for at in range(count):
+        size = max(1, rows >> (3 * at // count))
+        axis = AxisField(np.arange(size), np.arange(size) + at, 3 + 2 * at, 1, 0)
+        layers.append(
+            TracedLayer(
+                f"stages.{at * stages // count}.block.{at}.conv", "Conv2d", "conv", 1, 1, 1, output_shape=(8 + at, size, size),
+                kernel=(1, 1) if at % 2 else (3, 3), groups=1, field=Field((axis, axis)),
+            )
+        )  # fmt: skip
+    return Trace((3, rows, rows), tuple(layers), count, count, stages=tuple(f"stages.{at}" for at in range(stages)))
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 49, 400])
+@pytest.mark.parametrize("stages", [1, 4, 30])
+@pytest.mark.parametrize("rows", [1, 64, 1000])
+def test_no_text_meets_another(count, stages, rows):
+    """None overlaps another, leaves the page, or is too small on a narrow screen."""
+    figure = plot_growth(trace(count, stages=stages, rows=rows))
+    FigureCanvasAgg(figure).draw()
+    texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+    boxes = [text.get_window_extent(figure.canvas.get_renderer()) for text in texts]
+    for at, box in enumerate(boxes):
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= figure.bbox.width
+        assert box.y1 <= figure.bbox.height
+        assert box.height * 640 / figure.bbox.width >= 9
+        met = [texts[other].get_text() for other in range(at) if box.overlaps(boxes[other])]
+        assert not met, texts[at].get_text()
+
+
+def test_the_last_field_is_told():
+    """The field at the end of the network stands beside its line."""
+    words = [item.text for item in growth_page(trace(20)).items if isinstance(item, Words)]
+    assert "41" in words
+    assert "stages.1" in words
+
+
+def test_nothing_to_draw_is_said():
+    """A network without a known field is refused in words."""
+    with pytest.raises(UsageError, match="field is known"):
+        growth_page(Trace((3, 8, 8), (), 0, 0))

@@ -1,0 +1,242 @@
+"""One watched pass tells order, shapes, sums and fields, and leaves the network as it was."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import timm
+import torch
+from torch import nn
+
+from kernelviz.errors import KernelvizError, UnknownLayerError, UsageError
+from kernelviz.network.models import load_model
+from kernelviz.network.trace import trace
+
+SAMPLE = [
+    "test_resnet",
+    "test_efficientnet",
+    "test_byobnet",
+    "test_convnext",
+    "test_vit",
+    "test_nfnet",
+    "test_mambaout",
+    "test_coatnet",
+    "vgg11",
+    "resnetv2_18",
+    "swin_tiny_patch4_window7_224",
+    "cait_xxs24_224",
+    "crossvit_tiny_240",
+    "hrnet_w18_small",
+    "legacy_xception",
+    "mobilenetv3_small_050",
+    "levit_128s",
+    "poolformerv2_s12",
+    "pvt_v2_b0",
+    "res2next50",
+    "skresnet18",
+    "starnet_s050",
+    "twins_svt_small",
+    "volo_d1_224",
+    "xcit_nano_12_p8_224",
+]
+
+
+def sizes(told, *names):
+    """The sizes of fields that are square."""
+    fields = [told.layer(name).field for name in names]
+    assert all(rows.size == columns.size for rows, columns in (field.axes for field in fields))
+    return [field.axes[0].size for field in fields]
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "macs"),
+    [("resnet18", 11_689_512, 1.8141), ("resnet50", 25_557_032, 4.0892), ("resnet18d", 11_708_744, 2.0537),
+     ("vgg16", 138_357_544, 15.4703), ("convnext_tiny", 28_589_128, 4.4555),
+     ("swin_tiny_patch4_window7_224", 28_288_354, 4.4906)],
+)  # fmt: skip
+def test_published_sums(name, params, macs):
+    """Parameters, and multiply-adds of convolutions and matrix products, are the published ones, and rows add up."""
+    told = trace(load_model(name, weights=None))
+    assert told.params == params == sum(layer.params for layer in told.layers)
+    assert round(told.macs / 1e9, 4) == macs
+    assert told.macs == sum(layer.macs for layer in told.layers)
+
+
+def test_published_fields_of_vgg():
+    """The receptive fields, the stride and the padding that TF-slim publishes."""
+    told = trace(load_model("vgg16", weights=None))
+    names = [f"features.{number}" for number in (0, 4, 10, 21, 24, 28, 30)]
+    assert sizes(told, *names) == [3, 6, 24, 92, 132, 196, 212]
+    last = told.layer("features.30").field.axes[0]
+    assert (last.jump, last.offset) == (32, -90)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [("resnet18d", {"conv1.0": 3, "conv1": 11, "maxpool": 15, "layer1": 47, "layer2": 103, "layer3": 215, "layer4": 439}),
+     ("resnet18", {"layer4": 435}), ("resnet50", {"layer4": 427})],
+)  # fmt: skip
+def test_published_fields_of_resnets(name, fields):
+    """Of a container it is the field of the last layer in it that keeps its place."""
+    told = trace(load_model(name, weights=None))
+    for container, size in fields.items():
+        inside = [layer.name for layer in told.layers if f"{layer.name}.".startswith(f"{container}.")]
+        assert max(sizes(told, *inside)) == size
+
+
+def test_published_fields_of_mobilenet():
+    """Its first six blocks."""
+    told = trace(load_model("mobilenetv1_100", weights=None))
+    blocks = [layer for layer in told.layers if layer.kind == "Conv2d" and layer.kernel == (3, 3)]
+    assert [layer.field.axes[0].size for layer in blocks[:6]] == [3, 7, 11, 19, 27, 43]
+
+
+def test_a_unit_reads_a_box_inside_the_image():
+    """Boxes end at the border, where sizes go on beyond it."""
+    told = trace(load_model("resnet18d", weights=None))
+    box = told.field_of("conv1.0", 0, 111)
+    assert (box.top, box.bottom, box.left, box.right) == (0, 1, 221, 223)
+    assert told.layer("conv1.0").field.axes[0].offset == -1
+
+
+def test_what_is_asked_of_a_trace_must_be_there():
+    """A wrong layer and a unit outside are refused in words."""
+    told = trace(nn.Sequential(nn.Conv2d(3, 4, 3)), (3, 8, 8))
+    with pytest.raises(UnknownLayerError, match="nosuch"):
+        told.field_of("nosuch", 0, 0)
+    with pytest.raises(UsageError, match="6 rows and 6 columns"):
+        told.field_of("0", 6, 0)
+
+
+@pytest.mark.parametrize("size", [None, (3,), (3, 0, 8), (3, 8.5, 8)])
+def test_the_input_size_must_be_one(size):
+    """A missing or impossible size is refused."""
+    with pytest.raises(UsageError, match="input size"):
+        trace(nn.Conv2d(3, 4, 3), size)
+
+
+def test_an_input_that_does_not_fit():
+    """What the network says becomes one error that names the size."""
+    with pytest.raises(KernelvizError, match="3 × 100 × 100"):
+        trace(load_model("vit_tiny_patch16_224", weights=None), (3, 100, 100))
+
+
+def test_the_network_stays_as_it_was():
+    """Modes, buffers, gradients, hooks, the device and the random state are untouched, and hooks do not run."""
+    network = timm.create_model("test_resnet").train()
+    network.conv1.eval()
+    calls = []
+    network.register_forward_hook(lambda *_: calls.append(1))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    modes, hooks = [part.training for part in network.modules()], len(network._forward_hooks)
+    state = torch.get_rng_state()
+    trace(network, (3, 64, 64))
+    assert torch.equal(state, torch.get_rng_state())
+    assert not calls
+    assert [part.training for part in network.modules()] == modes
+    assert len(network._forward_hooks) == hooks
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert all(parameter.requires_grad and not parameter.is_meta for parameter in network.parameters())
+
+
+def test_plain_tensors_are_not_moved():
+    """A tensor that is neither parameter nor buffer stays the caller's, and the pass works all the same."""
+
+    class Holder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = torch.ones(3, 1, 1)
+            self.conv = nn.Conv2d(3, 2, 3)
+
+        def forward(self, x):
+            return self.conv(x * self.scale)
+
+    network = Holder()
+    assert trace(network, (3, 9, 9)).layer("conv").output_shape == (2, 7, 7)
+    assert network.scale.device.type == "cpu"
+
+
+def test_order_runs_and_what_never_ran():
+    """Rows come in the order of the pass, a module that ran twice says so, and one that never ran comes last."""
+
+    class Order(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.unused = nn.Conv2d(3, 3, 1)
+            self.second = nn.Conv2d(3, 3, 3)
+            self.first = nn.Conv2d(3, 3, 1)
+
+        def forward(self, x):
+            return self.second(self.second(self.first(x)))
+
+    told = trace(Order(), (3, 9, 9))
+    assert [(layer.name, layer.runs) for layer in told.layers] == [("first", 1), ("second", 2), ("unused", 0)]
+    assert told.macs == 9 * 81 + 81 * 49 + 81 * 25
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "layout"),
+    [("test_resnet", "layer1.0.conv1", "N C H W"), ("test_vit", "blocks.0.norm1", "N HW C"),
+     ("swin_tiny_patch4_window7_224", "layers.0.blocks.1.attn.qkv", "HW HW C"),
+     ("swin_tiny_patch4_window7_224", "layers.0.blocks.0.norm1", "N H W C"),
+     ("poolformerv2_s12", "stages.0.blocks.0.norm1", "N C H W")],
+)  # fmt: skip
+def test_layouts_are_followed(name, layer, layout):
+    """Channels last, tokens and windows are known as such, not guessed from sizes."""
+    assert trace(load_model(name, weights=None)).layer(layer).layout == layout
+
+
+@pytest.mark.parametrize("name", SAMPLE)
+def test_sums_add_up_for_every_family(name):
+    """A table for each of twenty-five families, whose columns add up."""
+    check_sums(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", timm.list_modules())
+def test_sums_add_up_for_every_module_of_timm(module):
+    """A table for a network of each of timm's modules."""
+    names = timm.list_models(module=module)
+    if not names:
+        pytest.skip("timm's module has no models")
+    tiny = [name for name in names if any(word in name for word in ("test_", "tiny", "nano", "pico", "_s", "small"))]
+    check_sums((tiny or names)[0])
+
+
+def check_sums(name):
+    """Every convolution has an output, and both columns add up."""
+    told = trace(load_model(name, weights=None))
+    assert sum(layer.params for layer in told.layers) == told.params
+    assert sum(layer.macs for layer in told.layers) == told.macs > 0
+    assert all(layer.output_shape for layer in told.layers if layer.runs and layer.family == "conv")
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vgg11", "densenet121", "mobilenet_v2", "squeezenet1_0", "googlenet", "alexnet",
+                                  "mnasnet0_5", "shufflenet_v2_x0_5"])  # fmt: skip
+def test_torchvisions_networks_need_no_name_of_timm(name):
+    """Any nn.Module can be traced, and all its convolutions have a field."""
+    torchvision = pytest.importorskip("torchvision")
+    choices = {"init_weights": False} if name == "googlenet" else {}
+    with torch.device("meta"):
+        network = torchvision.models.get_model(name, weights=None, **choices)
+    told = trace(network, (3, 224, 224))
+    assert all(layer.field for layer in told.layers if layer.family == "conv" and layer.runs)
+    assert all(
+        np.diff(layer.field.axes[0].first).min(initial=0) >= 0
+        for layer in told.layers
+        if layer.family == "conv" and layer.runs
+    )
+
+
+def test_published_smallest_sizes():
+    """A plain convolutional network of torchvision takes its published min_size and nothing below it."""
+    torchvision = pytest.importorskip("torchvision")
+    for name in ("alexnet", "vgg11", "squeezenet1_0", "inception_v3"):
+        weights = torchvision.models.get_model_weights(name).DEFAULT
+        height, width = weights.meta["min_size"]
+        choices = {"init_weights": False} if name == "inception_v3" else {}
+        with torch.device("meta"):
+            network = torchvision.models.get_model(name, weights=None, **choices)
+        trace(network, (3, height, width))
+        with pytest.raises(KernelvizError, match="does not take"):
+            trace(network, (3, height - 1, width - 1))
