@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kernelviz.drawing.figures import plot_kernels
+    from kernelviz.drawing.growth import plot_growth
     from kernelviz.drawing.mosaic import Mosaic, make_mosaic
     from kernelviz.drawing.sheets import Sheet, make_sheet
     from kernelviz.errors import KernelvizError
@@ -46,6 +47,7 @@ _HOMES = {
     "load_model": "network.models",
     "make_mosaic": "drawing.mosaic",
     "make_sheet": "drawing.sheets",
+    "plot_growth": "drawing.growth",
     "plot_kernels": "drawing.figures",
     "read_kernels": "network.kernels",
     "read_recipe": "files.recipes",
@@ -69,6 +71,7 @@ __all__ = [
     "load_model",
     "make_mosaic",
     "make_sheet",
+    "plot_growth",
     "plot_kernels",
     "read_kernels",
     "read_recipe",

@@ -19,7 +19,7 @@ def convolution_size(size: int, kernel: int, stride: int = 1, padding: int = 0, 
     return max(0, (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1)
 
 
-def transposed_size(
+def transposed_size(  # noqa: PLR0917  (the order of the formula)
     size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1, output_padding: int = 0
 ) -> int:
     """How large a transposed convolution's output is: ``(size - 1)s - 2p + d(k - 1) + output_padding + 1``."""

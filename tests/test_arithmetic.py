@@ -19,24 +19,24 @@ from kernelviz.arithmetic import (
 
 
 @pytest.mark.parametrize(
-    ("size", "kernel", "stride", "padding", "dilation", "output"),
-    [(4, 3, 1, 0, 1, 2), (5, 4, 1, 2, 1, 6), (5, 3, 1, 1, 1, 5), (5, 3, 2, 1, 1, 3), (6, 3, 2, 1, 1, 3), (7, 3, 1, 0, 2, 3),
-     (25, 5, 2, 0, 1, 11), (2, 3, 1, 0, 1, 0)],
+    ("shape", "output"),
+    [((4, 3, 1, 0, 1), 2), ((5, 4, 1, 2, 1), 6), ((5, 3, 1, 1, 1), 5), ((5, 3, 2, 1, 1), 3), ((6, 3, 2, 1, 1), 3),
+     ((7, 3, 1, 0, 2), 3), ((25, 5, 2, 0, 1), 11), ((2, 3, 1, 0, 1), 0)],
 )  # fmt: skip
-def test_sizes_of_the_guide(size, kernel, stride, padding, dilation, output):
+def test_sizes_of_the_guide(shape, output):
     """Dumoulin and Visin's table holds, and nothing comes out where no window fits."""
-    assert convolution_size(size, kernel, stride, padding, dilation) == output
+    assert convolution_size(*shape) == output
 
 
 @pytest.mark.parametrize(
-    ("size", "kernel", "stride", "padding", "floor", "ceiling"),
-    [(6, 3, 2, 0, 2, 3), (5, 2, 2, 0, 2, 3), (4, 3, 2, 1, 2, 3), (4, 2, 3, 1, 2, 2)],
+    ("shape", "floor", "ceiling"),
+    [((6, 3, 2, 0), 2, 3), ((5, 2, 2, 0), 2, 3), ((4, 3, 2, 1), 2, 3), ((4, 2, 3, 1), 2, 2)],
 )
-def test_pools_round_like_torch(size, kernel, stride, padding, floor, ceiling):
+def test_pools_round_like_torch(shape, floor, ceiling):
     """The last window of ceil_mode must start inside the input or the left padding."""
-    assert pooling_size(size, kernel, stride, padding) == floor
-    assert pooling_size(size, kernel, stride, padding, ceil_mode=True) == ceiling
-    pooled = functional.max_pool1d(torch.zeros(1, 1, size), kernel, stride, padding, ceil_mode=True)
+    assert pooling_size(*shape) == floor
+    assert pooling_size(*shape, ceil_mode=True) == ceiling
+    pooled = functional.max_pool1d(torch.zeros(1, 1, shape[0]), *shape[1:], ceil_mode=True)
     assert pooled.shape[-1] == ceiling
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.records import Trace, TracedLayer
 
-WIDTH, LEFT, RIGHT, MARGIN = 1600.0, 340.0, 1440.0, 56.0
+WIDTH, LEFT, RIGHT, MARGIN = 1600.0, 364.0, 1440.0, 56.0
 TYPE, TITLE = 25.0, 40.0
 LINE, BAND, GRID = "#2166ac", "#f2f3f5", "#d9dce0"
 BARS = {"dense": "#1a1a1a", "pointwise 1 × 1": "#2166ac", "depthwise": "#92c5de"}
@@ -92,7 +92,7 @@ def _charts(trace: Trace, layers: Sequence[TracedLayer]) -> list[Chart]:
     rows = [len(layer.field.axes[0].first) for layer in layers if layer.field]
     channels = [layer.output_shape[0] for layer in layers if layer.output_shape]
     image = trace.input_size[-2]
-    low, high = log2(min(rows)), log2(max(max(rows), 2 * min(rows)))
+    low, high = log2(min(rows)), log2(max(*rows, 2 * min(rows)))
     most_field, most_channels = max(fields), max(channels)
     step = image * max(1, round(most_field / image / 4))
     halves = [max(rows)]
@@ -100,7 +100,7 @@ def _charts(trace: Trace, layers: Sequence[TracedLayer]) -> list[Chart]:
         halves.append(halves[-1] // 2)
     field = Chart(
         "receptive field", ("pixels of the input", "that one unit sees"), fields,
-        [at for at in range(0, most_field + 1, step)], 250, lambda value: value / most_field,
+        range(0, most_field + 1, step), 250, lambda value: value / most_field,
     )  # fmt: skip
     resolution = Chart(
         "resolution", ("rows of the maps", ""), rows, halves, 180,
@@ -169,9 +169,7 @@ def _family(layer: TracedLayer) -> str:
 
 def _bands(trace: Trace, layers: Sequence[TracedLayer], top: float, foot: float) -> list[Item]:
     """Every other stage as a pale band, with its name on top where there is room."""
-    owners = [
-        next((stage for stage in trace.stages if f"{layer.name}.".startswith(f"{stage}.")), "") for layer in layers
-    ]
+    owners = [_owner(trace, layer.name) for layer in layers]
     starts = [at for at in range(len(owners)) if not at or owners[at] != owners[at - 1]]
     width, taken, items = _slot(len(layers)), LEFT - 20, list[Item]()
     for number, start in enumerate(starts):
@@ -181,10 +179,22 @@ def _bands(trace: Trace, layers: Sequence[TracedLayer], top: float, foot: float)
             items.append(Raster(_pixel(BAND), left, top - 30, right - left, foot - top + 60))
         name = drawable(owners[start])
         half, middle = text_width(name, TYPE) / 2, (left + right) / 2
-        if name and middle - half >= taken + 12 and middle + half <= WIDTH - MARGIN:
+        fits = 2 * half <= right - left + 24 and middle - half >= taken + 12 and middle + half <= WIDTH - MARGIN
+        if name and fits:
             items.append(Text(middle, top - 44, name, TYPE, align="center"))
             taken = middle + half
     return items
+
+
+def _owner(trace: Trace, name: str) -> str:
+    """The stage that a layer lies in, or the module beside a stage; empty outside."""
+    for stage in trace.stages:
+        parent = stage.rpartition(".")[0]
+        if f"{name}.".startswith(f"{stage}."):
+            return stage
+        if parent and name.startswith(f"{parent}.") and name.count(".") > stage.count("."):
+            return ".".join(name.split(".")[: stage.count(".") + 1])
+    return ""
 
 
 def _legend(y: float) -> list[Item]:

@@ -151,7 +151,7 @@ def _enlarge(call: Call) -> Found:
         "nearest-exact" if "nearest_exact" in call.name else "nearest" if "nearest" in call.name
         else "cubic" if "bicubic" in call.name else "linear"
     )  # fmt: skip
-    corners = "nearest" not in call.name and bool(call.option(2, "align_corners", False))
+    corners = "nearest" not in call.name and bool(call.option(2, "align_corners", None))
     given = [value for value in (*call.args[2:], *call.kwargs.values()) if not isinstance(value, bool)]
     scales = [
         value

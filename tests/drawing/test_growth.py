@@ -21,8 +21,8 @@ def trace(count, *, stages=3, rows=64):
         axis = AxisField(np.arange(size), np.arange(size) + at, 3 + 2 * at, 1, 0)
         layers.append(
             TracedLayer(
-                f"stages.{at * stages // count}.block.{at}.conv", "Conv2d", "conv", 1, 1, 1, output_shape=(8 + at, size, size),
-                kernel=(1, 1) if at % 2 else (3, 3), groups=1, field=Field((axis, axis)),
+                f"stages.{at * stages // count}.block.{at}.conv", "Conv2d", "conv", 1, 1, 1,
+                output_shape=(8 + at, size, size), kernel=(1, 1) if at % 2 else (3, 3), groups=1, field=Field((axis, axis)),
             )
         )  # fmt: skip
     return Trace((3, rows, rows), tuple(layers), count, count, stages=tuple(f"stages.{at}" for at in range(stages)))

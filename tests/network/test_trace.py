@@ -13,32 +13,12 @@ from kernelviz.network.models import load_model
 from kernelviz.network.trace import trace
 
 SAMPLE = [
-    "test_resnet",
-    "test_efficientnet",
-    "test_byobnet",
-    "test_convnext",
-    "test_vit",
-    "test_nfnet",
-    "test_mambaout",
-    "test_coatnet",
-    "vgg11",
-    "resnetv2_18",
-    "swin_tiny_patch4_window7_224",
-    "cait_xxs24_224",
-    "crossvit_tiny_240",
-    "hrnet_w18_small",
-    "legacy_xception",
-    "mobilenetv3_small_050",
-    "levit_128s",
-    "poolformerv2_s12",
-    "pvt_v2_b0",
-    "res2next50",
-    "skresnet18",
-    "starnet_s050",
-    "twins_svt_small",
-    "volo_d1_224",
+    "test_resnet", "test_efficientnet", "test_byobnet", "test_convnext", "test_vit", "test_nfnet",
+    "test_mambaout", "test_coatnet", "vgg11", "resnetv2_18", "swin_tiny_patch4_window7_224", "cait_xxs24_224",
+    "crossvit_tiny_240", "hrnet_w18_small", "legacy_xception", "mobilenetv3_small_050", "levit_128s",
+    "poolformerv2_s12", "pvt_v2_b0", "res2next50", "skresnet18", "starnet_s050", "twins_svt_small", "volo_d1_224",
     "xcit_nano_12_p8_224",
-]
+]  # fmt: skip
 
 
 def sizes(told, *names):
@@ -211,8 +191,11 @@ def check_sums(name):
     assert all(layer.output_shape for layer in told.layers if layer.runs and layer.family == "conv")
 
 
-@pytest.mark.parametrize("name", ["resnet18", "vgg11", "densenet121", "mobilenet_v2", "squeezenet1_0", "googlenet", "alexnet",
-                                  "mnasnet0_5", "shufflenet_v2_x0_5"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    ["resnet18", "vgg11", "densenet121", "mobilenet_v2", "squeezenet1_0", "googlenet", "alexnet", "mnasnet0_5",
+     "shufflenet_v2_x0_5"],
+)  # fmt: skip
 def test_torchvisions_networks_need_no_name_of_timm(name):
     """Any nn.Module can be traced, and all its convolutions have a field."""
     torchvision = pytest.importorskip("torchvision")

@@ -14,8 +14,8 @@ from torch.overrides import TorchFunctionMode
 
 ACTIVATIONS = {
     "relu", "relu_", "relu6", "gelu", "silu", "silu_", "sigmoid", "sigmoid_", "hardsigmoid", "hardswish", "hardtanh",
-    "leaky_relu", "leaky_relu_", "elu", "elu_", "tanh", "mish", "softplus", "clamp", "clamp_", "prelu", "softmax", "hardtanh_",
-    "hardsigmoid_", "hardswish_", "selu",
+    "leaky_relu", "leaky_relu_", "elu", "elu_", "tanh", "mish", "softplus", "clamp", "clamp_", "prelu", "softmax",
+    "hardtanh_", "hardsigmoid_", "hardswish_", "selu",
 }  # fmt: skip
 MAX_POOLS = {functional.max_pool2d, functional._max_pool2d, torch.max_pool2d}
 NORMS = {"batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm"}
@@ -41,10 +41,11 @@ class Linear(TorchFunctionMode):
         return result
 
     @staticmethod
-    def averaged(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+    def averaged(x, kernel_size, stride=None, padding=0, *more, **named):
         """An average pool in a max pool's place."""
-        assert dilation in {1, (1, 1)}
-        assert not return_indices
+        dilation, ceil_mode = (*more, *(1, False)[len(more) :])[:2]
+        assert named.get("dilation", dilation) in {1, (1, 1)}
+        ceil_mode = named.get("ceil_mode", ceil_mode)
         return functional.avg_pool2d(x, kernel_size, stride, padding, ceil_mode=ceil_mode)
 
     @staticmethod
