@@ -87,7 +87,8 @@ def offline(request: Request) -> NoWeightsError:
 def damaged_in_cache(path: Path, request: Request) -> NoWeightsError:
     """A file got into the cache that is not what its name says."""
     what = f"The cached weights of {request.place.name} are damaged: {path} is not what its checksum says."
-    return NoWeightsError(what, whereabouts(request), "Fetch them anew with `--weights hub`.")
+    hint = f"Fetch them anew with `--weights hub`; or {_other_weights(request)}."
+    return NoWeightsError(what, whereabouts(request), hint)
 
 
 def _other_weights(request: Request) -> str:

@@ -28,7 +28,7 @@ class GivenUpError(Exception):
 
 
 class Patience:
-    """One deadline over several pieces of work, put off only by something that arrives.
+    """One deadline over several pieces of work, put off only by something that arrives; between them its clock rests.
 
     Name resolution obeys no timeout, so the work is done in a thread, and one that hangs is left to itself.
     """
@@ -37,11 +37,13 @@ class Patience:
         if not (math.isfinite(seconds) and seconds > 0):
             raise UsageError(f"The timeout must be a positive number of seconds, but got {seconds}.")
         self.seconds = seconds
-        self.renew()
+        self._left = seconds
+        self._end = math.inf
 
     def renew(self) -> None:
         """Begin to wait anew."""
-        self._end = time.monotonic() + self.seconds
+        self._left = self.seconds
+        self._end = time.monotonic() + self._left
 
     def wait_for(self, work: Callable[[Beat], Result], on_beat: Beat | None = None) -> Result:
         """The result of ``work``, which calls its argument with (done, total) whenever something has arrived.
@@ -51,6 +53,7 @@ class Patience:
         Raises:
             StandstillError: the time is over. Whatever ``work`` raises comes out as it is.
         """
+        self._end = time.monotonic() + self._left
         events: SimpleQueue[tuple[str, Any]] = SimpleQueue()
         given_up = threading.Event()
 
@@ -78,6 +81,7 @@ class Patience:
                     on_beat(*value)
         finally:
             given_up.set()
+            self._left = max(0.0, self._end - time.monotonic())
 
     def _next(self, events: SimpleQueue[tuple[str, Any]]) -> tuple[str, Any]:
         while True:

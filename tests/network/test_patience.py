@@ -56,3 +56,12 @@ def test_work_that_is_given_up_ends_at_its_next_step():
         Patience(0.1).wait_for(work)
     released.set()
     assert ended.wait(5)
+
+
+def test_the_clock_rests_between_pieces_of_work():
+    """What the caller does between two waits is not counted against whoever is waited for."""
+    patience = Patience(0.3)
+    time.sleep(0.4)
+    assert patience.wait_for(lambda _beat: "first") == "first"
+    time.sleep(0.4)
+    assert patience.wait_for(lambda _beat: "second") == "second"
