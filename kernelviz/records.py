@@ -128,6 +128,49 @@ class KernelBank:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """The image that a network was given.
+
+    ``pixels`` is what it saw, (H, W, 3) uint8: resized, cropped, before normalisation; None where the caller gave a ready
+    tensor. ``size`` is (H, W) of the input. ``notes`` say what was done to the file's picture.
+    """
+
+    name: str | None
+    size: tuple[int, int]
+    pixels: Array | None = None
+    sha256: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FeatureMaps:
+    """What one layer gave (or took) for one image at one run: ``values`` (C, H, W), map i made by channel i.
+
+    ``layer`` is its name with ``#2`` for the second run and ``:0`` for a part of a tuple. ``kind`` is the module's class,
+    ``shape`` that of its own tensor without the batch, ``tap`` which side of the module it is. All but the values are
+    None for a plain array.
+    """
+
+    values: Array
+    layer: str | None = None
+    kind: str | None = None
+    shape: tuple[int, ...] | None = None
+    tap: Literal["output", "input"] = "output"
+    source: Source | None = None
+    image: Seen | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """One class of a prediction: its index, its name where that is known, its probability (softmax)."""
+
+    index: int
+    label: str | None
+    probability: float
+
+
+@dataclass(frozen=True)
 class Axis:
     """One side of a table or heat map: what it counts, the labels of its rows (or columns), and how many there were."""
 

@@ -38,7 +38,7 @@ def read_kernels(network: Model | nn.Module, layer: str | ConvLayer) -> KernelBa
     return KernelBank(
         weight=_turned(array, record.groups) if record.transposed else array,
         layer=record,
-        source=_source(network),
+        source=source_of(network),
         groups=record.groups,
         notes=_notes(record, module),
     )
