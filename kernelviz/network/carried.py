@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelviz.network.fields import (
+    FIRST,
+    LAST,
     PLACE,
     Reads,
     aligned,
@@ -133,9 +135,20 @@ def _concatenated(parts: Sequence[Reads | None], sizes: Sequence[int], dim: int,
 
 def field(carried: Carried | None) -> Field | None:
     """The box of each unit of a map as a record; None where it is not known."""
-    if carried is None or carried.lost:
+    if carried is None or carried.lost or any(map(_astray, carried.axes)):
         return None
     return Field(tuple(map(_axis_field, carried.axes)), mixes_image=carried.mixed)
+
+
+def _astray(reads: Reads) -> bool:
+    """Whether elements read different things, and which place each has is not known."""
+    return bool(reads.spread) and not reads.pooled and not reads.placed and _differ(reads)
+
+
+def _differ(reads: Reads) -> bool:
+    return any(
+        (term[plane] != term[plane].flat[0]).any() for term in (reads.planes, *reads.beside) for plane in (FIRST, LAST)
+    )
 
 
 def _axis_field(reads: Reads) -> AxisField:

@@ -159,7 +159,8 @@ def _roll(call: Call) -> Found:
 
 def _flip(call: Call) -> Found:
     axes = [call.dim(dim) + 1 for dim in call.args[1]]
-    return call.source.moved(lambda planes: np.flip(planes, tuple(axes)))
+    turned = call.source.moved(lambda planes: np.flip(planes, tuple(axes)))
+    return turned.each(lambda reads: replace(reads, jump=-reads.jump) if (reads.home or -1) + 1 in axes else reads)
 
 
 def _repeat(call: Call) -> Found:

@@ -84,7 +84,7 @@ def _row(name: str, module: nn.Module, visit: Visit | None, params: int, convolu
         )
     found, shape = visit.found, visit.shape
     field = carried.field(found)
-    lost = "" if field else (found.lost if found is not None else "it reads no image")
+    lost = "" if field else _why_unknown(found)
     return TracedLayer(
         name,
         kind,
@@ -99,6 +99,12 @@ def _row(name: str, module: nn.Module, visit: Visit | None, params: int, convolu
         changes=visit.changes or params > 0,
         **facts,
     )
+
+
+def _why_unknown(found: carried.Carried | None) -> str:
+    if found is None:
+        return "it reads no image"
+    return found.lost or "which element of its output belongs to which row and column was lost track of"
 
 
 def _family(module: nn.Module, visit: Visit, params: int) -> Family:

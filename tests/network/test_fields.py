@@ -76,7 +76,7 @@ def test_everything_that_moves_rows():
     """Dilation, groups, transposed, enlarged, shuffled, padded, cut, turned, rolled: all by their gradient."""
     checked, wrong = compare(Shapes(), (3, 27, 35), layers=9, units=12)
     assert not wrong
-    assert checked > 60
+    assert checked == 9 * 15
 
 
 class Windowed(nn.Module):
