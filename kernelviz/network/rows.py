@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from kernelviz.network import carried
+from kernelviz.network import boxes, carried
 from kernelviz.network.layers import list_layers
 from kernelviz.records import ConvLayer, Trace, TracedLayer
 
@@ -83,7 +83,7 @@ def _row(name: str, module: nn.Module, visit: Visit | None, params: int, convolu
             name, kind, "conv" if convolution else "other", params, 0, 0, lost="It did not run.", **facts
         )
     found, shape = visit.found, visit.shape
-    field = carried.field(found)
+    field = boxes.field(found)
     lost = "" if field else _why_unknown(found)
     return TracedLayer(
         name,
@@ -104,7 +104,7 @@ def _row(name: str, module: nn.Module, visit: Visit | None, params: int, convolu
 def _why_unknown(found: carried.Carried | None) -> str:
     if found is None:
         return "it reads no image"
-    return found.lost or "which element of its output belongs to which row and column was lost track of"
+    return found.lost or boxes.unsettled(found)
 
 
 def _family(module: nn.Module, visit: Visit, params: int) -> Family:
