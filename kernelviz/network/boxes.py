@@ -1,4 +1,4 @@
-"""What each unit of a map reads, from what its tensor's elements read: the box of rows and columns, or why none is known."""
+"""What each unit of a map reads, from what its tensor's elements read; or why that is not known."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelviz.network.fields import FAR, FIRST, FREE_FIRST, FREE_LAST, LAST, PLACE, Reads, together, whole
-from kernelviz.records import AxisField, Field
+from kernelviz.traces import AxisField, Field
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -8,13 +8,14 @@ from torch import nn
 
 from kernelviz.network import boxes, carried
 from kernelviz.network.layers import list_layers
-from kernelviz.records import ConvLayer, Trace, TracedLayer
+from kernelviz.traces import Trace, TracedLayer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kernelviz.network.trace import Visit
-    from kernelviz.records import Family, Source
+    from kernelviz.records import ConvLayer, Source
+    from kernelviz.traces import Family
 
 _FAMILIES: tuple[tuple[Family, tuple[str, ...]], ...] = (
     ("conv", ("convolution", "_convolution")),

@@ -28,7 +28,7 @@ from kernelviz.network.rows import network_rows
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from kernelviz.records import Trace
+    from kernelviz.traces import Trace
 
 
 @dataclass

@@ -119,6 +119,7 @@ def random_units(trace, *, layers, units, seed=0):
         words = layer.layout.split()
         if (
             layer.field
+            and layer.runs == 1
             and words.count("H") == words.count("W") == words.count("C") == 1
             and len(words) == 4
             and words[0] == "N"
