@@ -95,7 +95,8 @@ class Step(nn.Module):
     "step",
     [lambda x: x.flip(2), lambda x: x.roll(3, 2), lambda x: x + x.flip(3), lambda x: x.roll(2, 3) + x,
      lambda x: torch.cat([x[:, :, 4:], x[:, :, :4]], 2), lambda x: torch.cat([x, x.flip(2)], 2),
-     lambda x: x.repeat(1, 1, 2, 1), lambda x: x.repeat_interleave(2, 2), lambda x: x[:, :, ::2] + x[:, :, 1::2], lambda x: x.transpose(2, 3)],
+     lambda x: x.repeat(1, 1, 2, 1), lambda x: x.repeat_interleave(2, 2),
+     lambda x: x[:, :, ::2] + x[:, :, 1::2], lambda x: x.transpose(2, 3)],
 )  # fmt: skip
 def test_rows_are_counted_as_they_stand(step):
     """Row 0 of what was turned, moved or joined is its first row, whatever row of the image that was."""
