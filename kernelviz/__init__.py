@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from kernelviz.network.layers import list_layers, select_layers
     from kernelviz.network.models import Model, find_models, load_model
     from kernelviz.network.trace import trace
-    from kernelviz.records import ConvLayer, KernelBank, Trace
+    from kernelviz.records import ConvLayer, KernelBank
+    from kernelviz.traces import Trace
 
 __version__ = "0.1.0.dev0"
 
@@ -41,7 +42,7 @@ _HOMES = {
     "Model": "network.models",
     "Mosaic": "drawing.mosaic",
     "Sheet": "drawing.sheets",
-    "Trace": "records",
+    "Trace": "traces",
     "find_models": "network.models",
     "list_layers": "network.layers",
     "load_model": "network.models",

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kernelviz.errors import KernelvizError
-    from kernelviz.records import Source, TracedLayer
+    from kernelviz.records import Source
+    from kernelviz.traces import TracedLayer
 
 
 @dataclass

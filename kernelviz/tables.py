@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from kernelviz.records import Trace, TracedLayer
+    from kernelviz.traces import Trace, TracedLayer
 
 HEADS = (
     "layer", "kind", "kernel", "stride", "padding", "dilation", "groups", "bias", "output", "params", "macs", "field",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from kernelviz.documents import Report
     from kernelviz.network.models import Model
-    from kernelviz.records import Trace, TracedLayer
+    from kernelviz.traces import Trace, TracedLayer
 
 
 class Kind(StrEnum):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from kernelviz.drawing.figures import PageFigure
-    from kernelviz.records import Trace, TracedLayer
+    from kernelviz.traces import Trace, TracedLayer
 
 WIDTH, LEFT, RIGHT, MARGIN = 1600.0, 364.0, 1440.0, 56.0
 TYPE, TITLE = 25.0, 40.0

@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from kernelviz.network import carried
+from kernelviz.network import boxes, carried
 from kernelviz.network.layers import list_layers
-from kernelviz.records import ConvLayer, Trace, TracedLayer
+from kernelviz.traces import Trace, TracedLayer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kernelviz.network.trace import Visit
-    from kernelviz.records import Family, Source
+    from kernelviz.records import ConvLayer, Source
+    from kernelviz.traces import Family
 
 _FAMILIES: tuple[tuple[Family, tuple[str, ...]], ...] = (
     ("conv", ("convolution", "_convolution")),
@@ -83,8 +84,8 @@ def _row(name: str, module: nn.Module, visit: Visit | None, params: int, convolu
             name, kind, "conv" if convolution else "other", params, 0, 0, lost="It did not run.", **facts
         )
     found, shape = visit.found, visit.shape
-    field = carried.field(found)
-    lost = "" if field else (found.lost if found is not None else "it reads no image")
+    field = boxes.field(found)
+    lost = "" if field else _why_unknown(found)
     return TracedLayer(
         name,
         kind,
@@ -99,6 +100,12 @@ def _row(name: str, module: nn.Module, visit: Visit | None, params: int, convolu
         changes=visit.changes or params > 0,
         **facts,
     )
+
+
+def _why_unknown(found: carried.Carried | None) -> str:
+    if found is None:
+        return "it reads no image"
+    return found.lost or boxes.unsettled(found)
 
 
 def _family(module: nn.Module, visit: Visit, params: int) -> Family:

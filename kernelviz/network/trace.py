@@ -14,7 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 from torch.utils.weak import WeakTensorKeyDictionary
 
-import kernelviz.network.windows  # noqa: F401  (adds its rules)
+import kernelviz.network.moves
+import kernelviz.network.windows  # noqa: F401  (both add their rules)
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network import carried as known
 from kernelviz.network.carried import Carried
@@ -27,7 +28,7 @@ from kernelviz.network.rows import network_rows
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from kernelviz.records import Trace
+    from kernelviz.traces import Trace
 
 
 @dataclass

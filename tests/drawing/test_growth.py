@@ -10,7 +10,7 @@ from matplotlib.text import Text
 from kernelviz.drawing.growth import growth_page, plot_growth
 from kernelviz.drawing.page import Text as Words
 from kernelviz.errors import UsageError
-from kernelviz.records import AxisField, Field, Trace, TracedLayer
+from kernelviz.traces import AxisField, Field, Trace, TracedLayer
 
 
 def trace(count, *, stages=3, rows=64):

@@ -137,7 +137,7 @@ def test_plain_tensors_are_not_moved():
 
 
 def test_order_runs_and_what_never_ran():
-    """Rows come in the order of the pass, a module that ran twice says so, and one that never ran comes last."""
+    """Rows come in the order of the pass; units of what ran twice, or never and so comes last, are refused."""
 
     class Order(nn.Module):
         def __init__(self):
@@ -152,6 +152,9 @@ def test_order_runs_and_what_never_ran():
     told = trace(Order(), (3, 9, 9))
     assert [(layer.name, layer.runs) for layer in told.layers] == [("first", 1), ("second", 2), ("unused", 0)]
     assert told.macs == 9 * 81 + 81 * 49 + 81 * 25
+    for name, why in (("unused", "did not run"), ("second", "ran 2 times")):
+        with pytest.raises(UsageError, match=why):
+            told.field_of(name, 0, 0)
 
 
 @pytest.mark.parametrize(
