@@ -127,27 +127,12 @@ class KernelBank:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """The image that a network was given.
-
-    ``pixels`` is what it saw, (H, W, 3) uint8: resized, cropped, before normalisation; None where the caller gave a ready
-    tensor. ``size`` is (H, W) of the input. ``notes`` say what was done to the file's picture.
-    """
-
-    name: str | None
-    size: tuple[int, int]
-    pixels: Array | None = None
-    sha256: str | None = None
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class FeatureMaps:
     """What one layer gave (or took) for one image at one run: ``values`` (C, H, W), map i made by channel i.
 
     ``layer`` is its name with ``#2`` for the second run and ``:0`` for a part of a tuple. ``kind`` is the module's class,
-    ``shape`` that of its own tensor without the batch, ``tap`` which side of the module it is. All but the values are
-    None for a plain array.
+    ``shape`` that of its own tensor without the batch, ``tap`` which side of the module it is. ``input_size`` is (C, H, W)
+    of what the network took, ``seen`` what it saw of ``image``. All but the values are None for a plain array.
     """
 
     values: Array
@@ -156,7 +141,9 @@ class FeatureMaps:
     shape: tuple[int, ...] | None = None
     tap: Literal["output", "input"] = "output"
     source: Source | None = None
-    image: Seen | None = None
+    image: Image | None = None
+    seen: SeenImage | None = None
+    input_size: tuple[int, ...] | None = None
     notes: tuple[str, ...] = ()
 
 

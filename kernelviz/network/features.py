@@ -19,7 +19,7 @@ from kernelviz.network.operations import tensors_in
 from kernelviz.network.preprocessing import prepare
 from kernelviz.network.taps import Side, Tap, Taps, choose_taps
 from kernelviz.network.trace import as_trace, watched
-from kernelviz.records import ClassScore, FeatureMaps, Image, Seen, as_array, shape_text
+from kernelviz.records import ClassScore, FeatureMaps, Image, SeenImage, as_array, shape_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -40,6 +40,20 @@ class Tapped:
     def module(self) -> nn.Module:
         """The torch module itself."""
         return self.network.module if isinstance(self.network, Model) else self.network
+
+
+@dataclass(frozen=True)
+class Input:
+    """A batch (1, C, H, W) of one image, with the image and what the network saw of it, where there is one."""
+
+    batch: Tensor
+    image: Image | None = None
+    seen: SeenImage | None = None
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """(C, H, W)."""
+        return tuple(self.batch.shape[1:])
 
 
 def capture_features(
@@ -78,10 +92,10 @@ def capture_features(
         UsageError: a layer that was named has no map; or no image, or one that the network cannot take.
         KernelvizError: the pass failed, or a layer that was named did not run.
     """
-    batch, seen = as_input(network, image, input_size=input_size, crop=crop)
-    tapped = make_taps(network, tuple(batch.shape[1:]), layers, kind=kind, tap=tap)
+    given = as_input(network, image, input_size=input_size, crop=crop)
+    tapped = make_taps(network, given.size, layers, kind=kind, tap=tap)
     kept: list[FeatureMaps] = []
-    run(tapped, batch, seen, on_map or kept.append, to_the_end=False)
+    run(tapped, given, on_map or kept.append, to_the_end=False)
     return tuple(kept)
 
 
@@ -91,8 +105,8 @@ def as_input(
     *,
     input_size: tuple[int, int] | None = None,
     crop: bool | None = None,
-) -> tuple[Tensor, Seen]:
-    """The batch (1, C, H, W) that a network takes for an image, and what it saw.
+) -> Input:
+    """What a network takes for an image.
 
     Raises:
         UsageError: neither image nor tensor, another rank, or an image for a network without known preprocessing.
@@ -101,15 +115,15 @@ def as_input(
         if not isinstance(network, Model):
             hint = "Give a ready tensor (C, H, W), or the Model that load_model gives."
             raise UsageError("How this network wants its images is not known.", hint=hint)
-        return prepare(network, image, input_size=input_size, crop=crop)
+        batch, seen = prepare(network, image, input_size=input_size, crop=crop)
+        return Input(batch, image, seen)
     if not isinstance(image, Tensor):
         hint = "kernelviz.read_image(path) reads one."
         raise UsageError(f"An image or a ready tensor is wanted, but got {type(image).__name__}.", hint=hint)
     batch = image if image.ndim == 4 else image[None]
     if batch.ndim not in (3, 4) or batch.shape[0] != 1 or 0 in batch.shape:
         raise UsageError(f"A ready tensor is (C, H, W) or (1, C, H, W), but the shape is {shape_text(image.shape)}.")
-    height, width = (1, *batch.shape[2:])[-2:]
-    return batch, Seen(None, (height, width))
+    return Input(batch)
 
 
 def make_taps(
@@ -132,7 +146,7 @@ def make_taps(
 
 
 def run(
-    tapped: Tapped, batch: Tensor, seen: Seen, on_map: OnMap, *, to_the_end: bool = True
+    tapped: Tapped, given: Input, on_map: OnMap, *, to_the_end: bool = True
 ) -> tuple[ClassScore, ...]:
     """Pass one image through the network; each map goes to ``on_map`` inside the pass.
 
@@ -143,12 +157,13 @@ def run(
     """
     module = tapped.module
     like = next((tensor for tensor in module.parameters() if tensor.is_floating_point()), None)
+    batch = given.batch
     if like is not None:
         batch = batch.to(device=like.device, dtype=like.dtype)
         if like.is_meta:
             what = "The network has no numbers: it was built without weights."
             raise UsageError(what, hint='Load it with weights, `load_model(name, weights="random")` for one.')
-    watch = _Catcher(tapped, seen, on_map, to_the_end=to_the_end)
+    watch = _Catcher(tapped, given, on_map, to_the_end=to_the_end)
     output = None
     with undisturbed(module), watch.hooks(module):
         try:
@@ -172,8 +187,8 @@ class _EnoughError(BaseException):
 class _Catcher:
     """Hooks that hand each tapped tensor on, as maps, while the pass goes by."""
 
-    def __init__(self, tapped: Tapped, seen: Seen, on_map: OnMap, *, to_the_end: bool) -> None:
-        self.tapped, self.seen, self.on_map = tapped, seen, on_map
+    def __init__(self, tapped: Tapped, given: Input, on_map: OnMap, *, to_the_end: bool) -> None:
+        self.tapped, self.given, self.on_map = tapped, given, on_map
         self.to_the_end = to_the_end
         self.wanted: dict[str, dict[int, list[Tap]]] = {}
         for tap in tapped.taps.taps:
@@ -248,7 +263,9 @@ class _Catcher:
             shape=tuple(tap.layout.shape[1:]),
             tap=self.tapped.side,
             source=self.source,
-            image=self.seen,
+            image=self.given.image,
+            seen=self.given.seen,
+            input_size=self.given.size,
             notes=(f"run {tap.run + 1} of {many}",) if many > 1 else (),
         )
 

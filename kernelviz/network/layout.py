@@ -68,9 +68,10 @@ def layout_of(found: Found, shape: Sequence[int]) -> Layout:
     lines = [reads.planes[PLACE] for reads in found.axes]
     if any(line.ndim != len(shape) for line in lines):
         raise NoMapError("which dimension is which was lost")
-    spatial = sorted({dim for line in lines for dim in range(len(shape)) if _varies(line, dim)})
-    channels = [dim for dim in _channel_dims(found.channel, shape) if dim not in spatial]
-    _check_dims(shape, spatial, channels, _channel_dims(found.channel, shape))
+    channels = _channel_dims(found.channel, shape)
+    along = {dim for line in lines for dim in range(len(shape)) if _varies(line, dim)}
+    spatial = sorted(along - set(channels))  # merged patches are channels, at the place of their first
+    _check_dims(shape, spatial, channels, flat=bool(along) and not spatial)
     rest = [dim for dim in range(len(shape)) if dim not in spatial and dim not in channels]
     places, height, width = _places(lines, [shape[dim] for dim in spatial], spatial, len(shape))
     size = (prod(shape[dim] for dim in channels), height, width)
@@ -87,13 +88,14 @@ def _channel_dims(channel: Array | None, shape: tuple[int, ...]) -> list[int]:
     return [dim for dim in range(len(shape)) if channel.shape[dim + 1] > 1]
 
 
-def _check_dims(shape: tuple[int, ...], spatial: list[int], channels: list[int], numbered: list[int]) -> None:
+def _check_dims(shape: tuple[int, ...], spatial: list[int], channels: list[int], *, flat: bool) -> None:
     """Each dimension is one of channels, or of places, or has size 1."""
-    if set(numbered) & set(spatial):
-        raise NoMapError("its rows, columns and channels lie along one and the same dimension")
-    if not spatial and len(shape) < 4:
-        many = prod(shape[dim] for dim in channels)
-        raise NoMapError(f"it is a vector of {many:,} numbers without rows and columns")
+    if not spatial and (flat or len(shape) < 4):
+        several = sum(size > 1 for size in shape) > 1
+        raise NoMapError(
+            "none of its dimensions is rows or columns" if several
+            else f"it is a vector of {prod(shape):,} numbers without rows and columns"
+        )  # fmt: skip
     for dim, size in enumerate(shape):
         if size > 1 and dim not in spatial and dim not in channels:
             raise NoMapError(f"dimension {dim} of {shape_text(shape)} is neither channels nor places of the image")

@@ -15,7 +15,8 @@ from torch.utils.flop_counter import flop_registry
 from torch.utils.weak import WeakTensorKeyDictionary
 
 import kernelviz.network.moves
-import kernelviz.network.windows  # noqa: F401  (both add their rules)
+import kernelviz.network.unfolding
+import kernelviz.network.windows  # noqa: F401  (each adds its rules)
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network import carried as known
 from kernelviz.network.carried import Carried
