@@ -24,19 +24,25 @@ if TYPE_CHECKING:
     from kernelviz.drawing.mosaic import Mosaic, make_mosaic
     from kernelviz.drawing.sheets import Sheet, make_sheet
     from kernelviz.errors import KernelvizError
+    from kernelviz.files.images import read_image
     from kernelviz.files.recipes import read_recipe
     from kernelviz.files.writing import save_arrays, save_picture
     from kernelviz.network.kernels import read_kernels
     from kernelviz.network.layers import list_layers, select_layers
     from kernelviz.network.models import Model, find_models, load_model
     from kernelviz.network.trace import trace
+<<<<<<< HEAD
     from kernelviz.records import ConvLayer, KernelBank
     from kernelviz.traces import Trace
+=======
+    from kernelviz.records import ConvLayer, Image, KernelBank, Trace
+>>>>>>> images
 
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
     "ConvLayer": "records",
+    "Image": "records",
     "KernelBank": "records",
     "KernelvizError": "errors",
     "Model": "network.models",
@@ -50,6 +56,7 @@ _HOMES = {
     "make_sheet": "drawing.sheets",
     "plot_growth": "drawing.growth",
     "plot_kernels": "drawing.figures",
+    "read_image": "files.images",
     "read_kernels": "network.kernels",
     "read_recipe": "files.recipes",
     "save_arrays": "files.writing",
@@ -60,6 +67,7 @@ _HOMES = {
 
 __all__ = [
     "ConvLayer",
+    "Image",
     "KernelBank",
     "KernelvizError",
     "Model",
@@ -74,6 +82,7 @@ __all__ = [
     "make_sheet",
     "plot_growth",
     "plot_kernels",
+    "read_image",
     "read_kernels",
     "read_recipe",
     "save_arrays",
