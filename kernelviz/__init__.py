@@ -19,7 +19,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kernelviz.drawing.figures import plot_kernels
+    from kernelviz.drawing.figures import plot_features, plot_kernels
     from kernelviz.drawing.growth import plot_growth
     from kernelviz.drawing.mosaic import Mosaic, make_mosaic
     from kernelviz.drawing.sheets import Sheet, make_sheet
@@ -27,21 +27,19 @@ if TYPE_CHECKING:
     from kernelviz.files.images import read_image
     from kernelviz.files.recipes import read_recipe
     from kernelviz.files.writing import save_arrays, save_picture
+    from kernelviz.network.features import capture_features
     from kernelviz.network.kernels import read_kernels
     from kernelviz.network.layers import list_layers, select_layers
     from kernelviz.network.models import Model, find_models, load_model
     from kernelviz.network.trace import trace
-<<<<<<< HEAD
-    from kernelviz.records import ConvLayer, KernelBank
+    from kernelviz.records import ConvLayer, FeatureMaps, Image, KernelBank
     from kernelviz.traces import Trace
-=======
-    from kernelviz.records import ConvLayer, Image, KernelBank, Trace
->>>>>>> images
 
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
     "ConvLayer": "records",
+    "FeatureMaps": "records",
     "Image": "records",
     "KernelBank": "records",
     "KernelvizError": "errors",
@@ -49,11 +47,13 @@ _HOMES = {
     "Mosaic": "drawing.mosaic",
     "Sheet": "drawing.sheets",
     "Trace": "traces",
+    "capture_features": "network.features",
     "find_models": "network.models",
     "list_layers": "network.layers",
     "load_model": "network.models",
     "make_mosaic": "drawing.mosaic",
     "make_sheet": "drawing.sheets",
+    "plot_features": "drawing.figures",
     "plot_growth": "drawing.growth",
     "plot_kernels": "drawing.figures",
     "read_image": "files.images",
@@ -67,6 +67,7 @@ _HOMES = {
 
 __all__ = [
     "ConvLayer",
+    "FeatureMaps",
     "Image",
     "KernelBank",
     "KernelvizError",
@@ -75,11 +76,13 @@ __all__ = [
     "Sheet",
     "Trace",
     "__version__",
+    "capture_features",
     "find_models",
     "list_layers",
     "load_model",
     "make_mosaic",
     "make_sheet",
+    "plot_features",
     "plot_growth",
     "plot_kernels",
     "read_image",

@@ -165,6 +165,10 @@ class SeenImage:
     pixels: Array
     offset: tuple[float, float]
     scale: tuple[float, float]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class FeatureMaps:
     """What one layer gave (or took) for one image at one run: ``values`` (C, H, W), map i made by channel i.
 
@@ -227,6 +231,11 @@ class Tiles:
     columns: Axis | None = None
     noun: str = "kernel"
     order: str = "index"
+
+    @property
+    def is_reduced(self) -> bool:
+        """Whether it is one map made of all the numbers, not one for each."""
+        return self.noun == "map" and self.view != "maps"
 
 
 def as_array(values: object) -> Array:

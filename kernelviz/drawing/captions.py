@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kernelviz.drawing.marks import Marks, kernels_of, kernels_touched
 from kernelviz.drawing.wording import PART, number_text, numbers_text
-from kernelviz.records import Axis, ConvLayer, KernelBank, Tiles, shape_text
+from kernelviz.records import Axis, ConvLayer, FeatureMaps, KernelBank, Tiles, shape_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +27,31 @@ def kernel_identity(bank: KernelBank) -> str:
     if bank.layer:
         parts.append(layer_text(bank.layer))
     return PART.join([*parts, f"weight {shape_text(bank.layer.weight_shape if bank.layer else bank.weight.shape)}"])
+
+
+def map_title(maps: FeatureMaps, tiles: Tiles) -> str:
+    """``Feature maps of LAYER``, with the reduction that is drawn of them."""
+    of = "into" if maps.tap == "input" else "of"
+    name = f"Feature maps {of} {maps.layer}" if maps.layer else "Feature maps"
+    return name if tiles.view == "maps" else f"{name}, {_REDUCED[tiles.view]}"
+
+
+_REDUCED = {"mean": "their mean", "max": "their maximum", "norm": "their norm"}
+
+
+def map_identity(maps: FeatureMaps) -> str:
+    """Model and weights, the module with the shape of its tensor, the image as the network saw it."""
+    shape = f"{maps.tap} {shape_text(maps.shape or maps.values.shape)}"
+    parts = [maps.source.label] if maps.source else []
+    parts.append(f"{maps.kind}, {shape}" if maps.kind else shape)
+    if maps.image and maps.input_size:
+        parts.append(f"image {maps.image.name}, seen at {' × '.join(map(str, maps.input_size[1:]))}")
+    return PART.join(parts)
+
+
+def map_notes(maps: FeatureMaps) -> tuple[str, ...]:
+    """What is odd about the maps, the image, and what the network saw of it."""
+    return (*maps.notes, *(maps.image.notes if maps.image else ()), *(maps.seen.notes if maps.seen else ()))
 
 
 def layer_text(layer: ConvLayer) -> str:
@@ -118,6 +143,9 @@ def oddities(tiles: Tiles, marks: Marks) -> list[str]:
             f"{numbers_text(broken)}"
         )
     parts = []
+    if dead := kernels_of(tiles, marks.dead):
+        are = f"map {_are(dead)}" if len(dead) == 1 else f"maps {_are(dead)}"
+        lines.append(f"{len(dead):,} {are} dead, one value everywhere, left grey: {numbers_text(dead)}")
     if zero := kernels_of(tiles, marks.zero):
         struck = "" if tiles.layout == "heatmap" else ", struck through"
         parts.append(f"{len(zero):,} {_subject(tiles, zero)} as good as zero{struck}: {numbers_text(zero)}")

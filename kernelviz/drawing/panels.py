@@ -132,11 +132,15 @@ def _row_labels(sheet: Sheet, size: float) -> list[Text]:
 
 def _column_labels(sheet: Sheet, size: float) -> list[Text]:
     grid, tiles = sheet.grid, sheet.tiles
+    if tiles.is_reduced:
+        return []
     wide = grid.tile[1] * grid.zoom[1]
     lefts = [float(left) for left in grid.lefts]
     if grid.numbered:
         widest = text_width(str(max(tiles.numbers)), size) + 0.3 * size
         step = _step(len(lefts), widest / (lefts[1] - lefts[0])) if len(lefts) > 1 else 1
+        if ranges := _own_ranges(sheet, wide, size):
+            return ranges
         return [
             _above(lefts[column] + wide / 2, float(grid.tops[row]), str(tiles.numbers[tile]), size)
             for (row, column), tile in np.ndenumerate(grid.arrangement)
@@ -153,6 +157,26 @@ def _column_labels(sheet: Sheet, size: float) -> list[Text]:
     for band, row in enumerate(range(0, len(grid.tops), grid.band or len(grid.tops))):
         part = tiles.columns.labels[band * len(grid.lefts) :][: len(grid.lefts)]
         texts += _along(part, lefts, wide, float(grid.tops[row]), size, grouped=len(lefts) > 32)
+    return texts
+
+
+def _own_ranges(sheet: Sheet, wide: float, size: float) -> list[Text]:
+    """The number of each chosen map above it on the left and its own range on the right, where both fit everywhere."""
+    grid, tiles = sheet.grid, sheet.tiles
+    if tiles.noun != "map" or sheet.scale.kind != "tile":
+        return []
+    limits = colour.tile_limits(tiles.values, sheet.scale).ravel()
+    labels = [f"{'±' if tiles.signed else '0…'}{number_text(limit)}" for limit in limits]
+    widest = max(text_width(f"{number}  {label}", size) for number, label in zip(tiles.numbers, labels, strict=True))
+    if widest > wide:
+        return []
+    texts = []
+    for (row, column), tile in np.ndenumerate(grid.arrangement):
+        if 0 <= tile < len(labels):
+            left, y = float(grid.lefts[column]), float(grid.tops[row]) - 0.4 * size
+            texts.append(Text(left, y, str(tiles.numbers[tile]), size, QUIET))
+            if tile not in sheet.marks.dead:
+                texts.append(Text(left + wide, y, labels[tile], size, QUIET, align="right"))
     return texts
 
 

@@ -82,7 +82,8 @@ def _convolves_its_own_way(module: nn.Module) -> bool:
     return any(author.__module__ != nn.Conv2d.__module__ and author.__name__ not in _ONLY_PADS for author in authors)
 
 
-def _source(network: Model | nn.Module) -> Source:
+def source_of(network: Model | nn.Module) -> Source:
+    """What is known of where a network's numbers come from."""
     if isinstance(network, Model):
         return network.source
     name = type(network).__name__
