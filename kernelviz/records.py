@@ -174,7 +174,8 @@ class FeatureMaps:
 
     ``layer`` is its name with ``#2`` for the second run and ``:0`` for a part of a tuple. ``kind`` is the module's class,
     ``shape`` that of its own tensor without the batch, ``tap`` which side of the module it is. ``input_size`` is (C, H, W)
-    of what the network took, ``seen`` what it saw of ``image``. All but the values are None for a plain array.
+    of what the network took, ``seen`` what it saw of ``image``. ``centres`` are the rows and the columns of the input at
+    which the fields of the map's units have their middle. All but the values are None where they are not known.
     """
 
     values: Array
@@ -186,6 +187,7 @@ class FeatureMaps:
     image: Image | None = None
     seen: SeenImage | None = None
     input_size: tuple[int, ...] | None = None
+    centres: tuple[Array, Array] | None = None
     notes: tuple[str, ...] = ()
 
 

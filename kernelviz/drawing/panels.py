@@ -9,6 +9,7 @@ import numpy as np
 
 from kernelviz.drawing import colour
 from kernelviz.drawing.grids import SMALLEST_UNIT
+from kernelviz.drawing.headings import CAPTION, CONTENT, LABEL, MARGIN, caption_block, heading
 from kernelviz.drawing.page import (
     GREY,
     INK,
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
     from kernelviz.drawing.sheets import Sheet
     from kernelviz.records import Axis
 
-CONTENT = 1440.0  # the width of tiles for which the sizes below are meant, in pixels
-TITLE, IDENTITY, CAPTION, LABEL = 40.0, 27.0, 25.0, 25.0
-MARGIN = 56.0
 BAR_WIDTH, BAR_HEIGHT = 330.0, 15.0
 
 
@@ -52,47 +50,20 @@ def mosaic_page(sheet: Sheet, mosaic: Mosaic) -> Panel:
     inner = tiles.width + gap + max(620 * unit, bar.width) if beside else max(tiles.width, CONTENT * unit)
     gutter = tiles.width - width
     column = inner - gutter
-    items, y = _heading(sheet, margin + gutter, margin * 0.75, column, unit)
+    items, y = heading(sheet.title, sheet.identity, (margin + gutter, margin * 0.75), column, unit)
     y = float(round(y + 18 * unit))
     items += moved(tiles, round(margin), y)
     if beside:
         x, top, wide = margin + tiles.width + gap, y + (tiles.height - height), inner - tiles.width - gap
-        words, below = _caption(sheet, x, top, wide, unit)
+        words, below = caption_block(sheet.caption, (x, top), wide, unit)
         items += [*words, *moved(bar, x, below + 28 * unit)]
         bottom = max(y + tiles.height, below + 28 * unit + bar.height)
     else:
         top = y + tiles.height + 26 * unit
-        words, below = _caption(sheet, margin + gutter, top, column - bar.width - gap, unit)
+        words, below = caption_block(sheet.caption, (margin + gutter, top), column - bar.width - gap, unit)
         items += [*words, *moved(bar, margin + inner - bar.width, top + 4 * unit)]
         bottom = max(below, top + bar.height)
     return Panel(tuple(items), math.ceil(inner + 2 * margin), math.ceil(bottom + margin * 0.7))
-
-
-def _heading(sheet: Sheet, x: float, y: float, width: float, unit: float) -> tuple[list[Item], float]:
-    title = drawable(sheet.title, bold=True)
-    size = TITLE * unit * max(0.7, min(1.0, width / max(1.0, text_width(title, TITLE * unit, bold=True))))
-    first, y = text_block(wrap(title, size, width, bold=True), x, y, size, colour=INK, bold=True)
-    lines = _lines(drawable(sheet.identity), IDENTITY * unit, width)
-    second, y = text_block(lines, x, y + 4 * unit, IDENTITY * unit)
-    return first + second, y
-
-
-def _caption(sheet: Sheet, x: float, y: float, width: float, unit: float) -> tuple[list[Item], float]:
-    size = CAPTION * unit
-    lines = [line for part in sheet.caption for line in _lines(drawable(part), size, width)]
-    return text_block(lines, x, y, size)
-
-
-def _lines(text: str, size: float, width: float) -> list[str]:
-    """A line that does not fit is first broken between its parts, each line as full as it goes."""
-    lines: list[str] = []
-    for part in text.split(PART):
-        joined = f"{lines[-1]}{PART}{part}" if lines else part
-        if lines and text_width(joined, size) <= width:
-            lines[-1] = joined
-        else:
-            lines += wrap(part, size, width)
-    return lines
 
 
 def tiles_panel(sheet: Sheet, mosaic: Mosaic, unit: float) -> Panel:

@@ -188,7 +188,7 @@ def map_facts(maps: FeatureMaps) -> dict[str, Any]:
     }
 
 
-def picture_facts(tiles: Tiles, scale: Scale, grid: Grid, cmap: str | None) -> dict[str, Any]:
+def picture_facts(tiles: Tiles, scale: Scale, grid: Grid | None, cmap: str | None) -> dict[str, Any]:
     """The part of a recipe that tells what is drawn and how."""
     return {
         "view": tiles.view,
@@ -201,8 +201,8 @@ def picture_facts(tiles: Tiles, scale: Scale, grid: Grid, cmap: str | None) -> d
         "scale": scale.kind,
         "limits": [scale.low, scale.high],
         "cmap": None if tiles.view == "rgb" else cmap,
-        "zoom": grid.zoom[1],
-        "tiles_a_row": int(grid.arrangement.shape[1]),
+        "zoom": grid.zoom[1] if grid else None,
+        "tiles_a_row": int(grid.arrangement.shape[1]) if grid else None,
     }
 
 

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal, NoReturn
 
+import numpy as np
+
 from kernelviz.errors import KernelvizError, UnknownLayerError, UsageError
+from kernelviz.network.boxes import field
 from kernelviz.network.checkpoints import shown
 from kernelviz.network.layers import list_layers
 from kernelviz.network.layout import Layout, NoMapError, layout_of
@@ -17,7 +20,9 @@ from kernelviz.records import shape_text
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from kernelviz.network.operations import Found
     from kernelviz.network.trace import Passed, Watched
+    from kernelviz.records import Array
     from kernelviz.traces import Trace
 
 Side = Literal["output", "input"]
@@ -35,6 +40,19 @@ class Tap:
     layout: Layout
     name: str
     kind: str
+    known: Found
+
+    def centres(self) -> tuple[Array, Array] | None:
+        """The rows and columns of the input where the units' fields have their middle; None where that is not known."""
+        found = field(self.known)
+        if found is None or len(found.axes) != 2:
+            return None
+        lines = []
+        for axis, units in zip(found.axes, self.layout.size[1:], strict=True):
+            if axis.jump is None or axis.offset is None or len(axis.first) != units:
+                return None
+            lines.append(axis.offset + axis.jump * np.arange(units) + (axis.size - 1) / 2)
+        return lines[0], lines[1]
 
 
 @dataclass(frozen=True)
@@ -132,7 +150,7 @@ class _Choice:
         order = {name: place for place, name in enumerate(dict.fromkeys(self.seen.ended))}
         runs = {name: len(self._passed(name)) for name, _, _ in self.found}
         taps = tuple(
-            Tap(*key, layout, self._name(*key), type(self.modules[key[0]]).__name__)
+            Tap(*key, layout, self._name(*key), type(self.modules[key[0]]).__name__, self._known(*key))
             for key, layout in sorted(self.found.items(), key=lambda item: (order[item[0][0]], item[0]))
         )
         return Taps(taps, self.without, runs)
@@ -144,6 +162,9 @@ class _Choice:
     def _name(self, module: str, run: int, part: int) -> str:
         text = module if run == 0 else f"{module}#{run + 1}"
         return text if self._passed(module)[run].alone else f"{text}:{part}"
+
+    def _known(self, module: str, run: int, part: int) -> Found:
+        return self._passed(module)[run].tensors[part][1]
 
     def _add_module(self, name: str, *, named: bool) -> None:
         """All runs and parts of a module that are maps; one that is ``named`` has to have one."""
