@@ -581,6 +581,7 @@ class Stdin(io.TextIOWrapper):
         self.terminal = terminal
 
     def isatty(self):
+        """Whether it says to be a terminal."""
         return self.terminal
 
 
