@@ -68,9 +68,9 @@ def _from_name(path: str | bytes, name: str | None) -> Image:
 
 def _from_bytes(data: bytes, name: str, *, stem: str | None = None, path: str | None = None) -> Image:
     if len(data) > MOST_BYTES:
-        raise _too_many_bytes(name)
+        raise _too_many_bytes(path or name)
     digest = hashlib.sha256(data).hexdigest()
-    pixels, kind, mode, notes = decode(data, name)
+    pixels, kind, mode, notes = decode(data, path or name)
     return Image(pixels, name, stem or Path(name).stem, path, digest, kind, mode, tuple(notes))
 
 

@@ -1,13 +1,15 @@
 import io
+import os
+import sys
 import zlib
 from struct import pack
 
 import numpy as np
 import pytest
 from matplotlib import cbook
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageFile
 
-from kernelviz.errors import BadImageError
+from kernelviz.errors import BadImageError, UsageError
 from kernelviz.files.images import read_image
 
 RNG = np.random.default_rng(5)
@@ -379,3 +381,268 @@ def test_real_svg_pdf_and_eps_are_named(tmp_path):
         Figure().savefig(path)
         with pytest.raises(BadImageError, match=word):
             read_image(path)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "TIFF", "LZW", "PPM", "WEBP", "JPEG", "progressive"])
+def test_a_picture_cut_short_is_refused(kind):
+    """Wherever a file is cut, it is either refused or still the whole picture: never a half-grey one."""
+    noise = RNG.integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    options = {"progressive": {"progressive": True}, "LZW": {"compression": "tiff_lzw"}}.get(kind, {})
+    data = encoded(noise, {"progressive": "JPEG", "LZW": "TIFF"}.get(kind, kind), **options)
+    whole = read_image(data).pixels
+    refused = 0
+    for size in sorted({*range(16, len(data), len(data) // 40), len(data) - 1}):
+        try:
+            pixels = read_image(data[:size]).pixels
+        except BadImageError:
+            refused += 1
+        else:
+            assert np.array_equal(pixels, whole)
+    assert refused >= 35
+
+
+def test_a_picture_cut_short_is_refused_for_a_caller_who_allows_them(monkeypatch):
+    """Pillow's own switch for truncated files changes nothing here, and is left as it was."""
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    data = encoded(RNG.integers(0, 256, (40, 50, 3), dtype=np.uint8), "JPEG")
+    with pytest.raises(BadImageError, match="cut short"):
+        read_image(data[: len(data) // 2])
+    assert ImageFile.LOAD_TRUNCATED_IMAGES
+
+
+def test_any_damage_ends_in_one_error_or_a_picture():
+    """Bytes changed at random never raise anything else, nor warn."""
+    rng = np.random.default_rng(8)
+    for kind in ("PNG", "BMP", "GIF", "TIFF", "PPM", "WEBP", "JPEG"):
+        data = encoded(RGB, kind, exif=b"Exif\0\0II*\0") if kind in {"PNG", "JPEG"} else encoded(RGB, kind)
+        for _ in range(150):
+            damaged = bytearray(data)
+            for at in rng.integers(0, len(data), 3):
+                damaged[at] = rng.integers(256)
+            try:
+                pixels = read_image(bytes(damaged)).pixels
+            except BadImageError:
+                continue
+            assert pixels.dtype == np.uint8
+            assert pixels.shape[2] == 3
+
+
+def claims(width, height):
+    """The beginnings of files of every format that claim to be this large."""
+    bmp = b"BM" + pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0)
+    tags = [(256, 4, width), (257, 4, height), (258, 3, 8), (259, 3, 1), (262, 3, 1), (273, 4, 200), (277, 3, 1)]
+    tags += [(278, 4, height), (279, 4, 9)]
+    tiff = b"II*\0\x08\0\0\0" + pack("<H", len(tags)) + b"".join(pack("<HHII", t, k, 1, v) for t, k, v in tags)
+    side, tall = min(width, 65500), min(height, 65500)
+    jpeg = b"\xff\xd8\xff\xc0\0\x11\x08" + pack(">HH", tall, side) + b"\3\1\x22\0\2\x11\1\3\x11\1\xff\xda\0\x0c"
+    canvas = pack("<I", min(width, 16383) - 1)[:3] + pack("<I", min(height, 16383) - 1)[:3]
+    return {
+        "PNG": png(width, height, 8, 2, b""),
+        "BMP": bmp,
+        "TIFF": tiff + bytes(200),
+        "JPEG": jpeg + bytes(40),
+        "PPM": b"P6 %d %d 255\n" % (width, height),
+        "GIF": b"GIF89a" + pack("<HH", side, tall) + b"\0\0\0," + pack("<HHHHB", 0, 0, side, tall, 0) + b"\2\0;",
+        "WEBP": b"RIFF" + pack("<I", 100) + b"WEBPVP8X" + pack("<I", 10) + bytes(4) + canvas + bytes(60),
+    }
+
+
+@pytest.mark.parametrize("kind", claims(1, 1))
+def test_what_claims_to_be_huge_is_refused_by_its_header(kind):
+    """A file that claims 60000×60000 pixels is refused before memory is taken for them, with its size and the limit."""
+    import tracemalloc
+
+    data = claims(60000, 60000)[kind]
+    tracemalloc.start()
+    with pytest.raises(BadImageError, match="too large") as caught:
+        read_image(data)
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()
+    assert "×" in caught.value.why
+    assert "the limit is 240 MB" in caught.value.why
+
+
+def test_a_bomb_is_refused_and_little_memory_taken(run):
+    """81 megapixels in 0.1 MB are refused, and what just fits is read, within 300 MB above the baseline."""
+    code = """
+import os
+from pathlib import Path
+from PIL import Image
+from kernelviz.errors import BadImageError
+from kernelviz.files.images import read_image
+
+def peak():
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+
+def apart(work):  # each in a process of its own, for a peak of its own
+    child = os.fork()
+    if not child:
+        work()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+
+def read():
+    before = peak()
+    try:
+        told = read_image("picture").size
+    except BadImageError as error:
+        told = error.what
+    print(told, peak() - before < 300_000, flush=True)
+
+for mode, size, kind in [("L", (9000, 9000), "PNG"), ("RGBA", (6800, 5000), "PNG"), ("RGB", (4300, 3400), "WEBP")]:
+    apart(lambda: Image.new(mode, size).save("picture", kind))
+    apart(read)
+"""
+    assert run(code).splitlines() == ["picture is too large. True", "(5000, 6800) True", "(3400, 4300) True"]
+
+
+def test_a_large_jpeg_is_decoded_smaller():
+    """A photograph beyond the bound comes at half size and says so, near to what a box filter makes of it."""
+    ramp = np.linspace(0, 255, 8000, dtype=np.float32).astype(np.uint8)
+    data = encoded(np.broadcast_to(ramp[None, :, None], (6000, 8000, 3)), "JPEG")
+    image = read_image(data)
+    assert image.size == (3000, 4000)
+    assert image.notes == ("decoded smaller: 8000×6000 pixels as 4000×3000",)
+    assert np.abs(image.pixels[::300, :, 0] - ramp.reshape(-1, 2).mean(1)).max() <= 3
+
+
+def test_long_and_thin_pictures_are_bounded():
+    """A side may be a thousand times the other and no more."""
+    assert read_image(encoded(np.zeros((1, 1000), np.uint8))).size == (1, 1000)
+    with pytest.raises(BadImageError, match="too long and thin"):
+        read_image(png(1, 6000, 1, 0, b"\0\0" * 6000))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 7)])
+def test_tiny_pictures_are_read(size):
+    """One pixel is a picture."""
+    pixels = RNG.integers(0, 256, (*size, 3), dtype=np.uint8)
+    assert np.array_equal(read_image(encoded(pixels)).pixels, pixels)
+
+
+def test_too_many_bytes_are_refused(tmp_path, monkeypatch):
+    """A file, a stream and bytes beyond the limit are refused, and no more than the limit is read."""
+    monkeypatch.setattr("kernelviz.files.images.MOST_BYTES", 1 << 20)
+    path = tmp_path / "large.png"
+    path.write_bytes(bytes(1 << 20) + b"x")
+
+    class Endless(io.RawIOBase):
+        asked = 0
+
+        def read(self, size=-1):
+            """As many zeros as are asked for."""
+            assert size >= 0
+            self.asked += size
+            return bytes(size)
+
+    endless = Endless()
+    for source in (path, path.read_bytes(), endless):
+        with pytest.raises(BadImageError, match="too large"):
+            read_image(source)
+    assert endless.asked == (1 << 20) + 1
+
+
+def test_missing_empty_and_odd_files_are_named(tmp_path):
+    """What is no regular file, or not there, ends at once in its own sentence: no pipe and no device is waited for."""
+    (tmp_path / "empty.png").touch()
+    os.mkfifo(tmp_path / "pipe.png")
+    cases = {
+        tmp_path / "nosuch.png": "no file",
+        tmp_path / "empty.png" / "below.png": "no file",
+        tmp_path: "is a directory",
+        tmp_path / "empty.png": "is empty",
+        tmp_path / "pipe.png": "not a regular file",
+        "/dev/zero": "not a regular file",
+        "": "no file",
+        "a\0b": "cannot be read",
+        "x" * 5000: "cannot be read",
+    }
+    for path, word in cases.items():
+        with pytest.raises(BadImageError, match=word) as caught:
+            read_image(path)
+        assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "name", ["with space.png", "[1].png", "[bold].png", "$\\foo$.png", "a\nb.png", "\x1b[1m.png", "😀文.png"]
+)
+def test_awkward_names_are_read(tmp_path, name):
+    """Whatever a file may be called, it is read and keeps its name."""
+    (tmp_path / name).write_bytes(encoded(RGB))
+    image = read_image(tmp_path / name)
+    assert (image.name, image.stem) == (name, name.removesuffix(".png"))
+
+
+class Stdin(io.TextIOWrapper):
+    """A standard input with these bytes; on a terminal or not."""
+
+    def __init__(self, data, *, terminal=False):
+        super().__init__(io.BytesIO(data))
+        self.terminal = terminal
+
+    def isatty(self):
+        """Whether it says to be a terminal."""
+        return self.terminal
+
+
+def test_standard_input_is_read(monkeypatch):
+    """``-`` reads what is piped in, and never waits for a terminal."""
+    monkeypatch.setattr(sys, "stdin", Stdin(encoded(RGB)))
+    image = read_image("-")
+    assert np.array_equal(image.pixels, RGB)
+    assert (image.name, image.stem, image.path) == ("standard input", "stdin", None)
+    for stdin in (Stdin(b"", terminal=True), None):
+        monkeypatch.setattr(sys, "stdin", stdin)
+        with pytest.raises(BadImageError, match="standard input"):
+            read_image("-")
+    monkeypatch.setattr(sys, "stdin", Stdin(b""))
+    with pytest.raises(BadImageError, match="standard input is empty"):
+        read_image("-")
+
+
+def test_pictures_in_memory_are_read(tmp_path):
+    """Bytes, open files, Pillow images and arrays give the same pixels; the caller's own are not changed."""
+    data = encoded(RGB)
+    (tmp_path / "x.png").write_bytes(data)
+    with (tmp_path / "x.png").open("rb") as file:
+        image = read_image(file)
+    assert (image.name, image.stem) == ("x.png", "x")
+    picture = Image.fromarray(np.dstack([RGB, ALPHA]))
+    before = picture.tobytes()
+    sources = [data, bytearray(data), memoryview(data), io.BytesIO(data), Image.fromarray(RGB), RGB]
+    for source in sources:
+        assert np.array_equal(read_image(source).pixels, RGB)
+    assert close(read_image(picture), over_white(RGB, ALPHA))
+    assert picture.tobytes() == before
+    assert read_image(RGB, name="mine").name == "mine"
+    copy = read_image(RGB).pixels
+    assert not np.shares_memory(copy, RGB)
+
+
+def test_arrays_are_taken_by_their_type():
+    """Numbers become 8 bits by a rule that does not look at their range; what fits no rule is refused with its shape."""
+    assert close(read_image(RGB / np.float32(255)), RGB)
+    assert close(read_image(WIDE), grey3(WIDE / 257))
+    assert close(read_image(GREY > 127), grey3((GREY > 127) * 255))
+    assert close(read_image(GREY[..., None]), grey3(GREY))
+    assert close(read_image(np.dstack([RGB, ALPHA])), over_white(RGB, ALPHA))
+    assert close(read_image(RGB[:, ::-1]), RGB[:, ::-1])
+    for wrong in (
+        RGB.transpose(2, 0, 1),
+        np.zeros(3),
+        np.zeros((0, 3, 3)),
+        RGB.astype(int),
+        RGB.astype(float),
+        np.full((2, 2), np.nan),
+    ):
+        with pytest.raises(UsageError):
+            read_image(wrong)
+    for wrong in (None, 3, [[1, 2]], io.StringIO("x")):
+        with pytest.raises(UsageError):
+            read_image(wrong)
+
+
+def test_equal_pixels_have_equal_hashes():
+    """What has no file is told apart by its pixels and its shape."""
+    assert read_image(RGB).sha256 == read_image(Image.fromarray(RGB)).sha256
+    assert read_image(RGB).sha256 != read_image(RGB.reshape(17, 13, 3)).sha256
