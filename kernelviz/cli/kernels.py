@@ -220,13 +220,13 @@ def find_place(source: Source, layer: ConvLayer, view: str, stem: str, *, goal: 
     """
     from kernelviz.cli.talk import say
     from kernelviz.files.names import short_hash
-    from kernelviz.files.writing import check_target, is_of_other_weights
+    from kernelviz.files.writing import check_target, is_of_another
 
     model = source.as_recipe()
     weights = source.weights
     identity = {"command": "kernels", "model": model, "layer": layer.name, "view": view}
     suffixes = [goal.suffix, ".npz"] if goal.arrays else [goal.suffix]
-    if not goal.force and any(is_of_other_weights(goal.directory / f"{stem}{end}", identity) for end in suffixes):
+    if not goal.force and any(is_of_another(goal.directory / f"{stem}{end}", identity) for end in suffixes):
         stem = f"{stem}-{short_hash(source.label, (weights.sha256 if weights else None) or '')}"
         report.warnings.append(f"{layer.name}: a picture of other weights has the plain name, so {stem} is this one's")
         say(*said(goal, report.warnings[-1]))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 INTERRUPTED = 130
-COMMANDS = ("models", "layers", "kernels", "env")
+COMMANDS = ("models", "layers", "kernels", "features", "env")
 
 
 class _EndedError(BaseException):
@@ -85,6 +85,7 @@ def _app() -> Callable[..., Any]:
     import typer
 
     from kernelviz.cli.environment import env
+    from kernelviz.cli.features import features
     from kernelviz.cli.kernels import kernels
     from kernelviz.cli.layers import layers
     from kernelviz.cli.models import models
@@ -99,6 +100,7 @@ def _app() -> Callable[..., Any]:
     app.command()(models)
     app.command()(layers)
     app.command()(kernels)
+    app.command()(features)
     app.command()(env)
 
     def top(*, version: Version = False) -> None:

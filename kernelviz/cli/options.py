@@ -30,6 +30,15 @@ class FileFormat(StrEnum):
     PDF = "pdf"
 
 
+class DeviceName(StrEnum):
+    """Where a pass runs; auto takes a GPU where there is one."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+    MPS = "mps"
+
+
 class ViewName(StrEnum):
     """How kernels become tiles."""
 

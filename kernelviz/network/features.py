@@ -24,6 +24,9 @@ from kernelviz.records import ClassScore, FeatureMaps, Image, SeenImage, as_arra
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from kernelviz.network.trace import Watched
+    from kernelviz.traces import Trace
+
     OnMap = Callable[[FeatureMaps], object]
 
 
@@ -35,6 +38,8 @@ class Tapped:
     input_size: tuple[int, ...]
     taps: Taps
     side: Side
+    seen: Watched
+    trace: Trace
 
     @property
     def module(self) -> nn.Module:
@@ -64,7 +69,7 @@ def capture_features(
     on_map: OnMap | None = None,
     kind: str = "all",
     tap: Literal["output", "input"] = "output",
-    input_size: tuple[int, int] | None = None,
+    input_size: int | Sequence[int] | None = None,
     crop: bool | None = None,
 ) -> tuple[FeatureMaps, ...]:
     """What the chosen layers really gave for one image, at that point of the pass, before anything overwrote it.
@@ -79,7 +84,7 @@ def capture_features(
             behind the last layer asked for.
         kind: Only layers of this kind: conv, norm, act, pool, linear, or all.
         tap: ``"input"`` catches what goes into the layers.
-        input_size: (H, W) of the input, where it is not the model's own.
+        input_size: Side, or (H, W), of the input where it is not the model's own.
         crop: Whether the image is cropped as the model's preprocessing says; None for its own rule.
 
     Returns:
@@ -103,7 +108,7 @@ def as_input(
     network: Model | nn.Module,
     image: Image | Tensor,
     *,
-    input_size: tuple[int, int] | None = None,
+    input_size: int | Sequence[int] | None = None,
     crop: bool | None = None,
 ) -> Input:
     """What a network takes for an image.
@@ -141,8 +146,17 @@ def make_taps(
     """
     module = network.module if isinstance(network, Model) else network
     seen = watched(module, input_size)
-    taps = choose_taps(seen, as_trace(network, seen, input_size), layers, kind=kind, side=tap)
-    return Tapped(network, input_size, taps, tap)
+    trace = as_trace(network, seen, input_size)
+    return Tapped(network, input_size, choose_taps(seen, trace, layers, kind=kind, side=tap), tap, seen, trace)
+
+
+def tap_also(tapped: Tapped) -> tuple[Tapped, frozenset[str]]:
+    """The same with the first convolution and the stages, and the names of these."""
+    more = choose_taps(tapped.seen, tapped.trace, None, side=tapped.side)
+    every = {tap.name: tap for tap in (*tapped.taps.taps, *more.taps)}
+    return replace(tapped, taps=replace(tapped.taps, taps=tuple(every.values()))), frozenset(
+        tap.name for tap in more.taps
+    )
 
 
 def run(
@@ -255,7 +269,7 @@ class _Catcher:
             why = f"The pass without numbers saw {shape_text(tap.layout.shape)}, this one {shapes}."
             raise KernelvizError(f"The layer {tap.name} gave another shape than expected.", why)
         tensor = tensors[tap.part].detach()
-        many = self.tapped.taps.runs[tap.module]
+        many = len(self.tapped.seen.visits[tap.module].given)
         return FeatureMaps(
             values=as_array(tap.layout.maps(tensor)),
             layer=tap.name,

@@ -57,14 +57,10 @@ class Tap:
 
 @dataclass(frozen=True)
 class Taps:
-    """What is to be caught in a pass, the modules that were asked for but have no map, and why.
-
-    ``runs`` is how often each tapped module runs in a pass.
-    """
+    """What is to be caught in a pass, the modules that were asked for but have no map, and why."""
 
     taps: tuple[Tap, ...]
     without: Mapping[str, str]
-    runs: Mapping[str, int]
 
 
 def choose_taps(
@@ -148,12 +144,11 @@ class _Choice:
     def taps(self) -> Taps:
         """What was chosen, in the order of the pass."""
         order = {name: place for place, name in enumerate(dict.fromkeys(self.seen.ended))}
-        runs = {name: len(self._passed(name)) for name, _, _ in self.found}
         taps = tuple(
             Tap(*key, layout, self._name(*key), type(self.modules[key[0]]).__name__, self._known(*key))
             for key, layout in sorted(self.found.items(), key=lambda item: (order[item[0][0]], item[0]))
         )
-        return Taps(taps, self.without, runs)
+        return Taps(taps, self.without)
 
     def _passed(self, name: str) -> Sequence[Passed]:
         visit = self.seen.visits[name]
