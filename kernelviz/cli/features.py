@@ -86,9 +86,7 @@ Overview = Annotated[
         rich_help_panel=options.PICTURES,
     ),
 ]
-Classes = Annotated[
-    bool, typer.Option("--classes/--no-classes", help="Run to the end for the first five classes.")
-]
+Classes = Annotated[bool, typer.Option("--classes/--no-classes", help="Run to the end for the first five classes.")]
 Crop = Annotated[
     bool | None,
     typer.Option("--crop/--no-crop", help="Cut out the middle, or show it all; the model's own rule unless said."),
@@ -187,7 +185,7 @@ def features(
             plain = style is options.Style.FIGURE and not (layer or reduce or overlay or tap is Side.INPUT)
             wish = Wish(
                 layer, str(kind or "all"), tap, reduce, overlay, plain if overview is None else overview, classes,
-                parse_size(input_size, network)[1:] if input_size else None, crop,
+                size[1:] if (size := parse_size(input_size, network)) else None, crop,
             )  # fmt: skip
             run = Run(network, wish, look, goal, report, stems_of(paths))
             for done, path in enumerate(paths):
@@ -243,7 +241,8 @@ def draw_image(run: Run, path: str, progress: Progress) -> None:
     """Read one image, pass it through the network, and draw what its layers give while it goes by."""
     from kernelviz.cli.talk import say
     from kernelviz.files.images import read_image
-    from kernelviz.network.features import as_input, run as run_pass
+    from kernelviz.network.features import as_input
+    from kernelviz.network.features import run as run_pass
 
     image = read_image(path)
     given = as_input(run.network, image, input_size=run.wish.size, crop=run.wish.crop)

@@ -139,8 +139,9 @@ def plot_kernels(
     Raises:
         UsageError: a shape, view, scale or choice that does not fit.
     """
-    choices = {"view": view, "channels": channels, "top": top, "sort": sort, "scale": scale, "cmap": cmap}
-    return _plot(partial(make_sheet, as_bank(kernels, transposed=transposed), **choices), ax, columns, zoom)
+    bank = as_bank(kernels, transposed=transposed)
+    draw = partial(make_sheet, bank, view=view, channels=channels, top=top, sort=sort, scale=scale, cmap=cmap)
+    return _plot(draw, ax, columns, zoom)
 
 
 class MapChoices(TypedDict, total=False):
@@ -182,8 +183,9 @@ def plot_features(
     Raises:
         UsageError: a shape, scale or choice that does not fit.
     """
-    choices = {"view": reduce or "maps", "channels": channels, "top": top, "sort": sort, "scale": scale, "cmap": cmap}
-    return _plot(partial(make_sheet, as_maps(maps), **choices), ax, columns, zoom)
+    subject, view = as_maps(maps), reduce or "maps"
+    draw = partial(make_sheet, subject, view=view, channels=channels, top=top, sort=sort, scale=scale, cmap=cmap)
+    return _plot(draw, ax, columns, zoom)
 
 
 def _plot(draw: Callable[..., Sheet], ax: Axes | None, columns: int | None, zoom: int | None) -> PageFigure | Axes:

@@ -15,9 +15,7 @@ TITLE, IDENTITY, CAPTION, LABEL = 40.0, 27.0, 25.0, 25.0
 MARGIN = 56.0
 
 
-def heading(
-    title: str, identity: str, at: tuple[float, float], width: float, unit: float
-) -> tuple[list[Item], float]:
+def heading(title: str, identity: str, at: tuple[float, float], width: float, unit: float) -> tuple[list[Item], float]:
     """The bold title and the grey line under it from (x, y) on, and the y below them."""
     x, y = at
     title = drawable(title, bold=True)

@@ -10,7 +10,7 @@ from kernelviz.drawing import colour
 from kernelviz.drawing.captions import map_identity, map_notes, scale_text
 from kernelviz.drawing.headings import LABEL, MARGIN, caption_block, heading
 from kernelviz.drawing.marks import find_marks
-from kernelviz.drawing.page import GREY, QUIET, Item, Panel, Raster, Rule, Text, moved, text_block
+from kernelviz.drawing.page import GREY, QUIET, Panel, Raster, Rule, Text, moved, text_block
 from kernelviz.drawing.sheets import map_facts, picture_facts
 from kernelviz.drawing.wording import number_text
 from kernelviz.errors import UsageError
@@ -102,15 +102,13 @@ def overlay_page(maps: FeatureMaps, tiles: Tiles, scale: Scale, seen: Array, cha
     top = round(top + 6 * unit) + height + 24 * unit
     bar = _bar(scale, unit)
     lines = _caption(maps, tiles, scale, seen)
-    words, below = caption_block(lines, (margin, top), inner - bar.width - gap, unit)
-    items += [*words, *moved(bar, margin + inner - bar.width, top + 4 * unit)]
-    return Panel(
-        tuple(items), round(inner + 2 * margin), round(max(below, top + bar.height) + margin * 0.7)
-    )
+    quiet, below = caption_block(lines, (margin, top), inner - bar.width - gap, unit)
+    items += [*quiet, *moved(bar, margin + inner - bar.width, top + 4 * unit)]
+    return Panel(tuple(items), round(inner + 2 * margin), round(max(below, top + bar.height) + margin * 0.7))
 
 
 def _zoom(seen: Array) -> int:
-    return max(1, round(SIDE / max(seen.shape[1], 0.62 * seen.shape[0])))
+    return max(1, int(SIDE / max(seen.shape[1], 0.62 * seen.shape[0])))
 
 
 def blended(seen: Array, values: Array, scale: Scale, centres: tuple[Array, Array] | None = None) -> Array:

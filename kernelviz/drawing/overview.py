@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,8 @@ from kernelviz.errors import UsageError
 from kernelviz.map_views import as_maps, telling_channels
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.records import Array, ClassScore, FeatureMaps, Image, SeenImage, Source
 

@@ -12,7 +12,6 @@ from kernelviz.drawing.grids import SMALLEST_UNIT
 from kernelviz.drawing.headings import CAPTION, CONTENT, LABEL, MARGIN, caption_block, heading
 from kernelviz.drawing.page import (
     GREY,
-    INK,
     LINE_HEIGHT,
     QUIET,
     Align,
@@ -21,13 +20,11 @@ from kernelviz.drawing.page import (
     Raster,
     Rule,
     Text,
-    drawable,
     moved,
     text_block,
     text_width,
-    wrap,
 )
-from kernelviz.drawing.wording import PART, number_text
+from kernelviz.drawing.wording import number_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

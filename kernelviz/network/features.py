@@ -106,7 +106,7 @@ def capture_features(
 
 def as_input(
     network: Model | nn.Module,
-    image: Image | Tensor,
+    image: object,
     *,
     input_size: int | Sequence[int] | None = None,
     crop: bool | None = None,
@@ -159,9 +159,7 @@ def tap_also(tapped: Tapped) -> tuple[Tapped, frozenset[str]]:
     )
 
 
-def run(
-    tapped: Tapped, given: Input, on_map: OnMap, *, to_the_end: bool = True
-) -> tuple[ClassScore, ...]:
+def run(tapped: Tapped, given: Input, on_map: OnMap, *, to_the_end: bool = True) -> tuple[ClassScore, ...]:
     """Pass one image through the network; each map goes to ``on_map`` inside the pass.
 
     The first five classes come back where the pass goes ``to_the_end`` and the network has classes.

@@ -11,6 +11,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from kernelviz.network.carried import layout as words_of
 from kernelviz.network.fields import PLACE
@@ -44,7 +45,7 @@ class Layout:
         channels, height, width = self.size
         lined = tensor.permute(self.order).reshape(channels, -1)
         if self.places is not None:
-            lined = lined[:, lined.new_tensor(self.places, dtype=int)]
+            lined = lined[:, torch.as_tensor(self.places, device=lined.device)]
         return lined.reshape(channels, height, width)
 
 

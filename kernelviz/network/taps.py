@@ -172,9 +172,7 @@ class _Choice:
                 )
             self.without[name] = "it did not run"
             return
-        keys = [
-            (run, part) for run, passed in enumerate(self._passed(name)) for part in range(len(passed.tensors))
-        ]
+        keys = [(run, part) for run, passed in enumerate(self._passed(name)) for part in range(len(passed.tensors))]
         reasons = [reason for run, part in keys if (reason := self._add_tensor(name, run, part))]
         if len(reasons) == len(keys):
             self.without[name] = why = reasons[0] if reasons else "it gives no tensor"
@@ -230,5 +228,7 @@ class _Choice:
 
     def _refuse_map(self, name: str, why: str) -> NoReturn:
         raise UsageError(
-            f"The layer {shown(name)} has no map.", f"{why[0].upper()}{why[1:]}.", "`--layer '*'` draws all that have one."
+            f"The layer {shown(name)} has no map.",
+            f"{why[0].upper()}{why[1:]}.",
+            "`--layer '*'` draws all that have one.",
         )

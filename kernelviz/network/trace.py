@@ -96,14 +96,9 @@ def watched(module: nn.Module, size: Sequence[int]) -> Watched:
 
 def as_trace(network: Model | nn.Module, seen: Watched, size: tuple[int, ...]) -> Trace:
     """The layers of a watched pass as a record."""
-    known = isinstance(network, Model)
-    return network_rows(
-        seen.double,
-        seen.visits,
-        size,
-        source=network.source if known else None,
-        stages=network.stages if known else stage_names(network),
-    )
+    if isinstance(network, Model):
+        return network_rows(seen.double, seen.visits, size, source=network.source, stages=network.stages)
+    return network_rows(seen.double, seen.visits, size, source=None, stages=stage_names(network))
 
 
 def _checked_size(network: Model | nn.Module, input_size: Sequence[int] | None) -> tuple[int, ...]:

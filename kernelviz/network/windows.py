@@ -43,7 +43,11 @@ def _numbered(carried: Carried, count: int, rank: int) -> Carried:
     result = carried.with_channels(count, 1, rank)
     if before is None or before.ndim != rank + 1 or before.shape[1] == 1 or result.channel is None:
         return result
-    heads = before[:, :, :1].reshape(1, before.shape[1], *[1] * (rank - 1)) if before.size == before.shape[1] * before.shape[2] else None
+    heads = (
+        before[:, :, :1].reshape(1, before.shape[1], *[1] * (rank - 1))
+        if before.size == before.shape[1] * before.shape[2]
+        else None
+    )
     return result if heads is None else replace(result, channel=heads * count + result.channel)
 
 
