@@ -191,3 +191,73 @@ def test_a_bad_profile_is_ignored(kind):
         image = read_image(encoded(RGB, kind, icc_profile=profile, **options))
         assert np.array_equal(image.pixels, plain)
         assert any("profile" in note and "ignored" in note for note in image.notes)
+
+
+def test_inks_of_a_jpeg_are_the_right_way_round():
+    """Adobe stores CMYK in JPEG upside down; white paper comes out white."""
+    inks = Image.new("CMYK", (32, 32), (0, 0, 0, 0))
+    inks.paste((255, 0, 0, 51), (16, 0, 32, 32))
+    pixels = read_image(encoded(inks, "JPEG", quality=100)).pixels.astype(int)
+    assert np.abs(pixels[:, :8] - 255).max() <= 3
+    assert np.abs(pixels[:, 24:] - [0, 204, 204]).max() <= 3
+
+
+def test_lab_comes_back_from_lab():
+    """Colours that littleCMS brought to CIELAB and a TIFF keeps come back, but for the rounding of Lab to 8 bits."""
+    to_lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
+    muted = RGB // 2 + 64
+    stored = ImageCms.applyTransform(Image.fromarray(muted), to_lab)
+    image = read_image(encoded(stored, "TIFF"))
+    assert image.mode == "LAB"
+    assert np.abs(image.pixels.astype(int) - muted).max() <= 6
+
+
+def test_palettes_with_alpha_stand_on_white():
+    """The alpha beside a palette's indices, and that inside a palette, are composed with white."""
+    beside = Image.merge("RGBA", [*Image.fromarray(COLOURS[INDICES].astype(np.uint8)).split(), Image.fromarray(ALPHA)])
+    palette_and_alpha = Image.frombytes("PA", (17, 13), np.dstack([INDICES, ALPHA]).tobytes())
+    palette_and_alpha.putpalette(PALETTE.getpalette())
+    assert close(read_image(palette_and_alpha), over_white(COLOURS[INDICES], ALPHA))
+    assert close(read_image(beside), over_white(COLOURS[INDICES], ALPHA))
+    inside = PALETTE.copy()
+    four = np.column_stack([COLOURS[:16], TRANSPARENT]).astype(np.uint8)
+    inside.putpalette(four.tobytes(), "RGBA")
+    assert close(read_image(inside), over_white(COLOURS[INDICES], TRANSPARENT[INDICES]))
+
+
+def test_the_callers_picture_stays_what_it_is():
+    """What is known of a picture in memory is not changed by reading it."""
+    picture = Image.fromarray(RGB)
+    picture.info = {"transparency": (1000, 2, 3), "icc_profile": b"bad", "other": 1}
+    before = dict(picture.info)
+    read_image(picture)
+    assert picture.info == before
+    assert picture.mode == "RGB"
+
+
+OPAQUE = Image.fromarray(RGB)
+BYTES = {
+    "RGBX": np.dstack([RGB, GREY]).tobytes(),
+    "I;16B": WIDE.astype(">u2").tobytes(),
+    "I;16L": WIDE.astype("<u2").tobytes(),
+    "RGBa": np.dstack([np.minimum(RGB, ALPHA[..., None]), ALPHA]).tobytes(),
+}
+OTHER_MODES = {
+    "YCbCr": (OPAQUE.convert("YCbCr"), np.asarray(OPAQUE.convert("YCbCr").convert("RGB"))),
+    "HSV": (OPAQUE.convert("HSV"), np.asarray(OPAQUE.convert("HSV").convert("RGB"))),
+    "RGBX": (Image.frombytes("RGBX", (17, 13), BYTES["RGBX"]), RGB),
+    "I;16B": (Image.frombytes("I;16B", (17, 13), BYTES["I;16B"]), grey3(WIDE / 257)),
+    "I;16L": (Image.frombytes("I;16L", (17, 13), BYTES["I;16L"]), grey3(WIDE / 257)),
+    "RGBa": (
+        Image.frombytes("RGBa", (17, 13), BYTES["RGBa"]),
+        np.minimum(RGB, ALPHA[..., None]) + 255.0 - ALPHA[..., None],
+    ),
+}
+
+
+@pytest.mark.parametrize("mode", OTHER_MODES)
+def test_pillows_other_modes_are_read(mode):
+    """Modes that Pillow has beside those of files become what their definition says."""
+    picture, reference = OTHER_MODES[mode]
+    assert picture.mode == mode
+    assert close(read_image(picture), reference.astype(float))

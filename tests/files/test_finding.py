@@ -5,6 +5,7 @@ import pytest
 
 from kernelviz.errors import BadImageError, UsageError
 from kernelviz.files.finding import find_images
+from kernelviz.files.images import read_image
 
 
 @pytest.fixture
@@ -47,9 +48,10 @@ def test_a_folder_gives_its_images_sorted(tree):
 
 @pytest.mark.usefixtures("tree")
 def test_a_folder_needs_the_option():
-    """Without -r a folder is wrong usage, and what to type is said."""
-    with pytest.raises(UsageError, match="photos is a folder") as caught:
-        find_images(["photos"])
+    """Without -r a folder is left to the reader, which says what to type."""
+    assert find_images(["photos"]).images == ("photos",)
+    with pytest.raises(BadImageError, match="photos is a directory") as caught:
+        read_image("photos")
     assert "-r" in caught.value.hint
 
 
