@@ -64,13 +64,20 @@ def test_a_folder_without_images_is_an_error(tree):
         find_images(["empty"], recursive=True)
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root reads every folder")
-def test_a_folder_that_cannot_be_read_is_an_error(tree):
+@pytest.mark.usefixtures("tree")
+def test_a_folder_that_cannot_be_read_is_an_error(monkeypatch):
     """A folder that is closed is not taken for empty."""
-    (tree / "photos" / "sub").chmod(0)
-    with pytest.raises(BadImageError, match="cannot be read"):
+    scandir = os.scandir
+
+    def closed(path):
+        if str(path).endswith("sub"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(BadImageError, match="sub cannot be read") as caught:
         find_images(["photos"], recursive=True)
-    (tree / "photos" / "sub").chmod(0o700)
+    assert caught.value.why == "Permission denied."
 
 
 @pytest.mark.usefixtures("tree")
