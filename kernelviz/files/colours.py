@@ -51,7 +51,7 @@ def to_srgb(picture: Pillow.Image) -> tuple[Array, list[str]]:
     mode = "L" if scaled else _COLOURS.get(picture.mode)
     if mode is None:
         raise BadImageError(f"The image has colours of the kind {picture.mode}, which are not read.")
-    if "transparency" in picture.info and not scaled:
+    if picture.mode not in _WIDE and picture.has_transparency_data and not mode.endswith("A"):
         mode = _with_transparency(picture, mode, notes)
     to_rgb = _profile_transform(picture, mode.removesuffix("A"), notes)
     pixels = np.empty((picture.height, picture.width, 3), np.uint8)
@@ -77,9 +77,6 @@ def _strips(picture: Pillow.Image) -> Iterator[tuple[int, Pillow.Image]]:
 
 def _parts(strip: Pillow.Image, mode: str) -> tuple[Pillow.Image, Array | None]:
     """The colours without alpha, and alpha."""
-    if strip.mode == "PA":  # Pillow converts it by way of its palette alone
-        alpha = np.asarray(strip.getchannel("A"))
-        return strip.convert("RGBA").convert("RGB"), alpha
     whole = strip if strip.mode == mode else strip.convert(mode)
     if mode == "LA":
         return whole.getchannel("L"), np.asarray(whole.getchannel("A"))
@@ -97,9 +94,8 @@ def _over_white(rgb: Array, alpha: Array) -> Array:
 
 def _with_transparency(picture: Pillow.Image, mode: str, notes: list[str]) -> str:
     """The mode that takes up a transparent colour; none is taken that has 16 bits where the pixels have kept eight."""
-    key = picture.info["transparency"]
-    if isinstance(key, tuple) and max(key) > 255:
-        picture.info = {name: value for name, value in picture.info.items() if name != "transparency"}
+    key = picture.info.get("transparency", 0)
+    if isinstance(key, int | tuple) and max(key if isinstance(key, tuple) else (key,)) > 255:
         notes.append("its transparent colour, given in 16 bits, was not applied")
         return mode
     return "RGBA"

@@ -120,7 +120,7 @@ def prepare_pixels(picture: Pillow.Image, name: str) -> tuple[Array, list[str]]:
         except (KernelvizError, MemoryError):
             raise
         except Exception as error:  # a damaged file makes its decoder raise anything
-            raise _damaged(name, picture.format or "image", error) from error
+            raise _damaged(name, picture.format or "Pillow", error) from error
     return upright(pixels, turn), [*notes, *more]
 
 
@@ -220,9 +220,8 @@ def _is_16_bit_colour(picture: ImageFile.ImageFile) -> bool:
 
 def _damaged(name: str, kind: str, error: Exception) -> BadImageError:
     reason = " ".join(str(error).split())[:200] or type(error).__name__
-    hint = "Fetch or export it again."
     return BadImageError(
-        f"{name} is a {kind} file that is damaged or cut short.", f"{reason[0].upper()}{reason[1:]}.", hint
+        f"{name} is damaged or cut short.", f"Its decoder ({kind}) says: {reason}.", "Fetch or export it again."
     )
 
 

@@ -29,15 +29,15 @@ def find_images(arguments: Sequence[str | os.PathLike[str]], *, recursive: bool 
 
     ``-`` is standard input and ``sample:grace_hopper`` matplotlib's photograph. What exists under exactly this name is
     that, else ``*``, ``?`` and ``[…]`` are a pattern. In a folder only names with the suffixes of images count,
-    none that begins with a dot; links to folders are not followed. A file that is named, or not there, is told of when it
-    is read, so that one bad image of many is no more than that.
+    none that begins with a dot; links to folders are not followed. What is named and cannot be read, a folder without
+    ``recursive`` too, is left to ``read_image``, so that one bad image of many is no more than that.
 
     Args:
         arguments: what was typed.
         recursive: take folders, with all below them.
 
     Raises:
-        UsageError: nothing was given, or a folder without ``recursive``.
+        UsageError: nothing was given.
         BadImageError: a folder without an image, or one that cannot be read; a pattern that no file matches.
     """
     if not arguments:
@@ -54,9 +54,7 @@ def _meant(argument: str, notes: list[str], *, recursive: bool) -> list[str]:
     if argument == "-":
         return [argument]
     if os.path.isdir(argument):  # noqa: PTH112  (unlike pathlib's it takes every name, one with a zero byte too)
-        if not recursive:
-            raise UsageError(f"{argument} is a folder.", hint="Add -r for all images in it.")
-        return _in_folder(argument, notes)
+        return _in_folder(argument, notes) if recursive else [argument]
     if os.path.lexists(argument) or argument in SAMPLES or not glob.has_magic(argument):
         return [argument]
     return _matching(argument, notes)

@@ -61,7 +61,7 @@ def _from_name(path: str | bytes, name: str | None) -> Image:
     if path in SAMPLES and not os.path.lexists(path):
         from matplotlib import cbook
 
-        data = Path(str(cbook.get_sample_data(SAMPLES[path], asfileobj=False))).read_bytes()
+        data = _read_file(str(cbook.get_sample_data(SAMPLES[path], asfileobj=False)))
         return _from_bytes(data, name or path, stem=Path(SAMPLES[path]).stem)
     return _from_bytes(_read_file(path), name or Path(path).name, path=path)
 
@@ -136,7 +136,7 @@ def _read_file(path: str) -> bytes:
 
 def _read_stdin() -> bytes:
     stream = getattr(sys.stdin, "buffer", None)
-    if stream is None or sys.stdin.isatty():
+    if stream is None or stream.closed or sys.stdin.isatty():
         raise BadImageError("No image comes from standard input.", hint="Pipe one in: `… - < photo.jpg`.")
     return _read_bounded(stream, _STDIN)
 

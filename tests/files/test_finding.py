@@ -5,6 +5,7 @@ import pytest
 
 from kernelviz.errors import BadImageError, UsageError
 from kernelviz.files.finding import find_images
+from kernelviz.files.images import read_image
 
 
 @pytest.fixture
@@ -47,9 +48,10 @@ def test_a_folder_gives_its_images_sorted(tree):
 
 @pytest.mark.usefixtures("tree")
 def test_a_folder_needs_the_option():
-    """Without -r a folder is wrong usage, and what to type is said."""
-    with pytest.raises(UsageError, match="photos is a folder") as caught:
-        find_images(["photos"])
+    """Without -r a folder is left to the reader, which says what to type."""
+    assert find_images(["photos"]).images == ("photos",)
+    with pytest.raises(BadImageError, match="photos is a directory") as caught:
+        read_image("photos")
     assert "-r" in caught.value.hint
 
 
@@ -62,13 +64,20 @@ def test_a_folder_without_images_is_an_error(tree):
         find_images(["empty"], recursive=True)
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root reads every folder")
-def test_a_folder_that_cannot_be_read_is_an_error(tree):
+@pytest.mark.usefixtures("tree")
+def test_a_folder_that_cannot_be_read_is_an_error(monkeypatch):
     """A folder that is closed is not taken for empty."""
-    (tree / "photos" / "sub").chmod(0)
-    with pytest.raises(BadImageError, match="cannot be read"):
+    scandir = os.scandir
+
+    def closed(path):
+        if str(path).endswith("sub"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(BadImageError, match="sub cannot be read") as caught:
         find_images(["photos"], recursive=True)
-    (tree / "photos" / "sub").chmod(0o700)
+    assert caught.value.why == "Permission denied."
 
 
 @pytest.mark.usefixtures("tree")

@@ -3,12 +3,14 @@ import pytest
 import timm
 import torch
 from PIL import Image as Pillow
-from timm.data import create_transform, resolve_model_data_config
+from timm.data import create_transform, resolve_data_config, resolve_model_data_config
+from timm.models import get_arch_pretrained_cfgs
 
 from kernelviz.errors import InputSizeError, UsageError
 from kernelviz.files.images import read_image
-from kernelviz.network.models import load_model
+from kernelviz.network.models import Model, load_model
 from kernelviz.network.preprocessing import prepare
+from kernelviz.records import Source
 
 RNG = np.random.default_rng(2)
 MODELS = {
@@ -66,6 +68,27 @@ def test_the_input_is_timms_own(name, architecture, photographs):
         mean, std = (torch.tensor(facts[key])[:, None, None] for key in ("mean", "std"))
         shown = (torch.from_numpy(seen.pixels.transpose(2, 0, 1) / 255) - mean) / std
         assert torch.allclose(shown.float(), tensor[0], atol=1e-5)
+
+
+def all_configurations():
+    """Each way in which timm resizes and crops for one of its pretrained networks, once."""
+    keys = ("input_size", "interpolation", "crop_pct", "crop_mode")
+    cfgs = (each.to_dict() for name in timm.list_models() for each in get_arch_pretrained_cfgs(name).values())
+    return sorted({tuple(resolve_data_config(pretrained_cfg=cfg)[key] for key in keys) for cfg in cfgs})
+
+
+@pytest.mark.slow
+def test_every_configuration_of_timm_is_followed(photographs):
+    """For all sizes, crops and filters that pretrained networks of timm name, the input is that of timm's transform."""
+    known = all_configurations()
+    assert len(known) > 100
+    for size, interpolation, fraction, mode in known:
+        facts = {"interpolation": interpolation, "crop_pct": fraction, "crop_mode": mode, "mean": (0.4, 0.5, 0.6)}
+        facts |= {"std": (0.2, 0.3, 0.1), "input_size": size}
+        model = Model(torch.nn.Identity(), Source("any", "any", "any", 0, preprocessing=facts), size)
+        for image in (photographs[0], photographs[1], photographs[-1]):
+            theirs = create_transform(**facts, is_training=False)(Pillow.fromarray(image.pixels))[None]
+            assert torch.equal(prepare(model, image)[0], theirs), facts
 
 
 @pytest.mark.parametrize("size", [(64, 64), (96, 160), (1, 3)])
