@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from kernelviz.cli.talk import Progress
     from kernelviz.documents import Report
-    from kernelviz.drawing.overview import Highlights
+    from kernelviz.drawing.highlights import Highlights
     from kernelviz.network.features import Input, Tapped
     from kernelviz.network.models import Model
     from kernelviz.records import ClassScore, FeatureMaps, Image
@@ -257,7 +257,7 @@ def draw_image(run: Run, path: str, progress: Progress) -> None:
         name = maps.layer or ""
         progress(name, names.index(name), len(names))
         if name in run.viewed:
-            from kernelviz.drawing.overview import highlights_of
+            from kernelviz.drawing.highlights import highlights_of
 
             columns.append(highlights_of(maps))
         if name in run.drawn:

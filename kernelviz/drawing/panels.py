@@ -136,7 +136,9 @@ def _own_ranges(sheet: Sheet, wide: float, size: float) -> list[Text]:
     limits = colour.tile_limits(tiles.values, sheet.scale).ravel()
     labels = [f"{'±' if tiles.signed else '0…'}{number_text(limit)}" for limit in limits]
     widest = max(text_width(f"{number}  {label}", size) for number, label in zip(tiles.numbers, labels, strict=True))
-    if widest > wide:
+    pitch = float(np.diff(grid.lefts).min()) if len(grid.lefts) > 1 else math.inf
+    inset = max(0.0, 0.8 * size - (pitch - wide))  # so that it stands apart from the number of the next tile
+    if widest + inset > wide:
         return []
     texts = []
     for (row, column), tile in np.ndenumerate(grid.arrangement):
@@ -144,7 +146,7 @@ def _own_ranges(sheet: Sheet, wide: float, size: float) -> list[Text]:
             left, y = float(grid.lefts[column]), float(grid.tops[row]) - 0.4 * size
             texts.append(Text(left, y, str(tiles.numbers[tile]), size, QUIET))
             if tile not in sheet.marks.dead:
-                texts.append(Text(left + wide, y, labels[tile], size, QUIET, align="right"))
+                texts.append(Text(left + wide - inset, y, labels[tile], size, QUIET, align="right"))
     return texts
 
 
