@@ -14,6 +14,7 @@ from kernelviz.drawing.sheets import SCHEMA, Sheet
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from kernelviz.drawing.overlay import Overlay
     from kernelviz.errors import KernelvizError
     from kernelviz.records import Source
     from kernelviz.traces import TracedLayer
@@ -21,13 +22,17 @@ if TYPE_CHECKING:
 
 @dataclass
 class Report:
-    """What a run has done so far: enough for its JSON document, its messages and its exit code."""
+    """What a run has done so far: enough for its JSON document, its messages and its exit code.
+
+    ``more`` is what the document of this command holds besides.
+    """
 
     command: str | None
     source: Source | None = None
     outputs: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     errors: list[dict[str, Any]] = field(default_factory=list)
+    more: dict[str, Any] = field(default_factory=dict)
 
     def add_error(self, error: KernelvizError, culprit: str | None = None) -> None:
         """Keep an error, with the input that it is about."""
@@ -35,13 +40,13 @@ class Report:
         self.errors.append({"code": error.code, "message": message, "hint": error.hint or None, "input": culprit})
 
 
-def output_entry(path: Path, sheet: Sheet, layer: str) -> dict[str, Any]:
+def output_entry(path: Path, sheet: Sheet | Overlay, layer: str | None, image: str | None = None) -> dict[str, Any]:
     """One file and what stands in it."""
     return {
         "path": str(path),
         "layer": layer,
-        "image": None,
-        "view": sheet.tiles.view,
+        "image": image,
+        "view": sheet.recipe["view"],
         "shape": list(sheet.recipe["shape"]),
         "shown": sheet.shown,
         "total": sheet.tiles.total,
@@ -100,6 +105,7 @@ def document(report: Report, environment: Mapping[str, Any] | None = None, **mor
         "outputs": report.outputs,
         "warnings": report.warnings,
         "errors": report.errors,
+        **report.more,
         **more,
     }
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Highlights:
     """The few maps of one layer that say most: their numbers, their values (n, H, W), and the layer's own facts.
 
-    ``broken`` counts the layer's maps with values that are not finite; they are never chosen.
+    ``broken`` counts the layer's maps with values that are not finite, which are never chosen; ``nonfinite`` those values.
     """
 
     layer: str
@@ -33,6 +33,7 @@ class Highlights:
     source: Source | None = None
     notes: tuple[str, ...] = ()
     broken: int = 0
+    nonfinite: int = 0
 
 
 def highlights_of(maps: FeatureMaps, count: int = 5) -> Highlights:
@@ -53,6 +54,7 @@ def highlights_of(maps: FeatureMaps, count: int = 5) -> Highlights:
         source=subject.source,
         notes=subject.notes,
         broken=int(np.count_nonzero(~good.all(axis=(1, 2)))),
+        nonfinite=int(good.size - np.count_nonzero(good)),
     )
 
 
