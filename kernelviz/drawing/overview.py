@@ -292,6 +292,7 @@ def _recipe(columns: Sequence[Highlights], classes: Sequence[ClassScore]) -> dic
         "view": "overview",
         "image": first.image.as_recipe() if first.image else None,
         "input_size": list(first.input_size) if first.input_size else None,
-        "layers": {column.layer: list(column.numbers) for column in columns},
+        "seen": first.seen.as_recipe() if first.seen else None,
+        "layers": [{"name": column.layer, "channels": list(column.numbers)} for column in columns],
         "classes": [{"index": each.index, "label": each.label, "probability": each.probability} for each in classes],
     }

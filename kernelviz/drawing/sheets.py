@@ -189,6 +189,7 @@ def map_facts(maps: FeatureMaps) -> dict[str, Any]:
         "tap": maps.tap,
         "image": maps.image.as_recipe() if maps.image else None,
         "input_size": list(maps.input_size) if maps.input_size else None,
+        "seen": maps.seen.as_recipe() if maps.seen else None,
         "shape": list(maps.shape or maps.values.shape),
     }
 
