@@ -106,7 +106,7 @@ def bad_images(directory):
     (directory / "cut.jpg").write_bytes((directory / "cut.jpg").read_bytes()[:-700])
     header = b"IHDR" + (60000).to_bytes(4, "big") * 2 + b"\x08\x02\0\0\0"
     check = zlib.crc32(header).to_bytes(4, "big")
-    (directory / "huge.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\r" + header + check + b"\0" * 40)
+    (directory / "huge.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\r" + header + check + b"\0\0\0\x09IDAT" + b"\0" * 40)
 
 
 IMAGES = {
