@@ -15,6 +15,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 from huggingface_hub import constants
 
+from kernelviz.network.endpoint import set_endpoint, shown_endpoint
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -31,6 +33,16 @@ _STALE = 3600  # seconds for which a download of somebody else has not grown: it
 def cache_directory() -> Path:
     """Where the hub's client keeps its files."""
     return Path(constants.HF_HUB_CACHE)
+
+
+def hub_facts() -> dict[str, Any]:
+    """Where the hub is asked and what comes from it is kept, and whether the user has forbidden to ask."""
+    return {
+        "endpoint": shown_endpoint(set_endpoint(constants.ENDPOINT)),
+        "offline": constants.is_offline_mode(),
+        "cache": str(cache_directory()),
+        "links": str(link_directory()),
+    }
 
 
 def repository_directory(repo: str) -> Path:
@@ -159,15 +171,16 @@ def new_file(directory: Path) -> Iterator[tuple[Path, IO[bytes]]]:
 
 @contextlib.contextmanager
 def _made(directory: Path) -> Iterator[None]:
-    """A directory that is there inside; what was made for it and is empty afterwards goes again."""
-    missing = [each for each in (directory, *directory.parents) if not each.exists()]
+    """A directory that is there inside; afterwards what is empty of a repository, or was made for it, goes again."""
+    home = cache_directory()
+    passing = [each for each in (directory, *directory.parents) if home in each.parents or not each.exists()]
     try:
         with storing():
             directory.mkdir(parents=True, exist_ok=True)
         yield
     finally:
         with contextlib.suppress(OSError):
-            for each in missing:
+            for each in passing:
                 each.rmdir()
 
 

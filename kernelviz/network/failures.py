@@ -185,6 +185,8 @@ def _about_the_answer(error: Exception, request: Request) -> tuple[str, str] | N
     if isinstance(error, NoHubError):
         what = "What answers there is no model hub, but perhaps the sign-in page of a network."
         return what, "Open any page in a browser and sign in, or check HF_ENDPOINT"
+    if type(error).__name__ == "TooManyRedirects":
+        return f"{request.host} sends from one address to the next without end.", _CHECK_WAY
     return _about_the_repository(error, request) or _about_the_status(error, request)
 
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("hub")
 @pytest.fixture
 def offline(monkeypatch):
     """A function that sets the user's own switch."""
-    return lambda on=True: monkeypatch.setattr(constants, "HF_HUB_OFFLINE", on)
+    return lambda *, on=True: monkeypatch.setattr(constants, "HF_HUB_OFFLINE", on)
 
 
 def test_offline_asks_nobody(hub, offline):
@@ -26,7 +26,7 @@ def test_offline_asks_nobody(hub, offline):
     error, _ = failure()
     assert "is not in the cache, and HF_HUB_OFFLINE forbids" in error.what
     assert hub.requests == []
-    offline(False)
+    offline(on=False)
     load_model("test_resnet")
     offline()
     assert load_model("test_resnet").source.weights.source == "cache"
