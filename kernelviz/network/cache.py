@@ -27,6 +27,7 @@ _TORCH_HASH = re.compile(r"-([a-f0-9]{8,64})\.")
 _OURS = re.compile(r"[0-9a-f]{16}")
 _CHUNK = 1 << 20
 _NOTES = ".kernelviz"  # beside snapshots; the hub's client looks at nothing there that it does not know
+_ATTEMPTS = 100
 _STALE = 3600  # seconds for which a download of somebody else has not grown: it was killed
 
 
@@ -171,12 +172,10 @@ def new_file(directory: Path) -> Iterator[tuple[Path, IO[bytes]]]:
 
 @contextlib.contextmanager
 def _made(directory: Path) -> Iterator[None]:
-    """A directory that is there inside; afterwards what is empty of a repository, or was made for it, goes again."""
+    """A directory that may be made inside; afterwards what is empty of a repository, or was made for it, goes again."""
     home = cache_directory()
     passing = [each for each in (directory, *directory.parents) if home in each.parents or not each.exists()]
     try:
-        with storing():
-            directory.mkdir(parents=True, exist_ok=True)
         yield
     finally:
         with contextlib.suppress(OSError):
@@ -185,17 +184,18 @@ def _made(directory: Path) -> Iterator[None]:
 
 
 def _opened(path: Path) -> IO[bytes]:
-    """A new file; another command may just have removed the directory that it had made and not filled."""
-    for _ in range(10):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
+    """A new file in a directory that is made where it is missing, even if others remove it, being empty, all the time."""
+    for _ in range(_ATTEMPTS):
+        with contextlib.suppress(FileNotFoundError, FileExistsError):
+            path.parent.mkdir(parents=True, exist_ok=True)
             return path.open("xb", buffering=0)
+    path.parent.mkdir(parents=True, exist_ok=True)
     return path.open("xb", buffering=0)
 
 
 def _remove_stale(directory: Path) -> None:
-    for each in directory.glob("*.incomplete"):
-        with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):
+        for each in list(directory.glob("*.incomplete")):
             if _OURS.fullmatch(each.stem) and time.time() - each.stat().st_mtime > _STALE:
                 each.unlink()
 
@@ -211,7 +211,11 @@ def put_in_repository(written: Path, place: Place, filename: str, *, etag: str, 
     home = repository_directory(place.repo)
     blob, pointer = home / "blobs" / etag, home / "snapshots" / commit / filename
     revision = place.revision or constants.DEFAULT_REVISION
+    if _leads_to(pointer, written) and cached_in_repository(place, filename) == pointer:
+        return pointer  # nothing is to be written, which the cache may forbid
     with _made(pointer.parent), _made(blob.parent), storing():
+        for each in (pointer, blob):
+            each.parent.mkdir(parents=True, exist_ok=True)
         temporary = pointer.with_name(f".{secrets.token_hex(8)}")
         try:
             if _linked(temporary, os.path.relpath(blob, pointer.parent)):
@@ -227,6 +231,11 @@ def put_in_repository(written: Path, place: Place, filename: str, *, etag: str, 
         if revision != commit:
             _write_text(home / "refs" / revision, commit)
     return pointer
+
+
+def _leads_to(pointer: Path, blob: Path) -> bool:
+    """Whether this name in the cache is that of a blob in it already."""
+    return pointer.is_symlink() and pointer.exists() and pointer.samefile(blob)
 
 
 def put_link(written: Path, place: Place) -> Path:

@@ -191,8 +191,15 @@ def test_a_limit_on_the_size_of_files(hub, tmp_path):
     assert not (tmp_path / "hf").exists()
 
 
+def test_what_is_there_is_not_written_again(monkeypatch, published):
+    """Asking the hub for what the cache has in full changes nothing in it."""
+    load_model("test_resnet")
+    monkeypatch.setattr(cache, "_linked", lambda *_: pytest.fail("a link was made"))
+    assert same(load_model("test_resnet", weights="hub"), published[0])
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
-def test_a_cache_that_may_only_be_read(tmp_path, published):
+def test_a_cache_that_may_only_be_read(hub, tmp_path, published):
     """What is in it is taken; what is not cannot be kept, and that is said."""
     load_model("test_resnet")
     for each in [tmp_path / "cache", *(tmp_path / "cache").rglob("*")]:
@@ -200,6 +207,8 @@ def test_a_cache_that_may_only_be_read(tmp_path, published):
             each.chmod(0o555)
     try:
         assert same(load_model("test_resnet"), published[0])
+        assert same(load_model("test_resnet", weights="hub"), published[0])
+        hub.files[REPO, "model.safetensors"] += b" "
         assert "cannot be written" in failure(weights="hub")[0].what
     finally:
         for each in [tmp_path / "cache", *(tmp_path / "cache").rglob("*")]:
