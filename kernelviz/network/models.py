@@ -207,7 +207,7 @@ def _built(
     _check_seed(seed)
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.device(device):
         warnings.simplefilter("ignore")
-        torch.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(index(seed))
         try:
             module: nn.Module = timm.create_model(name, pretrained=pretrained, **choices)
         except Exception as error:  # noqa: BLE001 - each architecture raises what it likes
