@@ -148,10 +148,8 @@ def _about_the_settings(error: Exception, request: Request) -> tuple[str, str] |
     """What the user has set keeps the hub from being asked."""
     if isinstance(error, WrongEndpointError):
         fault = endpoint_fault(set_endpoint(constants.ENDPOINT))
-        return (
-            f"HF_ENDPOINT, {request.endpoint or 'empty'}, is no address of a hub: {fault}.",
-            "Correct HF_ENDPOINT or unset it",
-        )
+        what = f"HF_ENDPOINT, {request.endpoint or 'empty'}, is no address of a hub: {fault}."
+        return what, "Correct HF_ENDPOINT or unset it"
     if isinstance(error, BadTokenError):
         what = "The token kept for the hub cannot be sent: it cannot be read, or holds signs that no token has."
         return what, _other_token()
@@ -187,7 +185,8 @@ def _about_the_answer(error: Exception, request: Request) -> tuple[str, str] | N
         return what, "Open any page in a browser and sign in, or check HF_ENDPOINT"
     if type(error).__name__ == "TooManyRedirects":
         return f"{request.host} sends from one address to the next without end.", _CHECK_WAY
-    return _about_the_repository(error, request) or _about_the_status(error, request)
+    told = None if request.place.url else _about_the_repository(error, request)
+    return told or _about_the_status(error, request)
 
 
 def _about_the_repository(error: Exception, request: Request) -> tuple[str, str] | None:
@@ -198,7 +197,8 @@ def _about_the_repository(error: Exception, request: Request) -> tuple[str, str]
     elif isinstance(error, errors.RevisionNotFoundError):
         told = f"The repository {place.repo} has no revision {place.revision or 'main'}.", _CHECK_NAME
     elif isinstance(error, errors.EntryNotFoundError):
-        told = f"The repository {place.name} holds no file {request.filename}.", _CHECK_NAME
+        files = place.files if request.filename in place.files else (request.filename,)
+        told = f"The repository {place.name} holds no file {' or '.join(files)}.", _CHECK_NAME
     elif _status(error) == 401 and _sent_token(error):
         told = "The hub does not accept the token that is kept here: it is wrong or has expired.", _other_token()
     elif _status(error) == 401:
@@ -223,20 +223,24 @@ def _about_the_status(error: Exception, request: Request) -> tuple[str, str] | N
     if status == 404:
         return f"The server has no {request.filename} of {request.place.name} (404).", _CHECK_NAME
     if status == 403:
-        who, hint = "hub forbids", "Type `hf auth login`"
-        if _sent_token(error):
-            who, hint = (
-                "token that is kept here gives no",
-                f"Let it read this repository; or {_other_token(begin=False)}",
-            )
-        return f"The {who} access to {request.place.name} (403).", hint
+        return _about_no_access(error, request)
     if status == 429:
-        wait = "Wait" if _sent_token(error) else "Wait, or type `hf auth login`"
-        return "The hub has had too many requests from here (429).", wait
+        wait = "Wait" if request.place.url or _sent_token(error) else "Wait, or type `hf auth login`"
+        return "The server has had too many requests from here (429).", wait
     if status and status >= 500:
         return f"The server has an error of its own ({status}).", _TRY
     file = f"{request.filename} of {request.place.name}"
     return (f"The server did not give {file} ({status}).", _CHECK_WAY) if status else None
+
+
+def _about_no_access(error: Exception, request: Request) -> tuple[str, str]:
+    name = request.place.name
+    if request.place.url:
+        return f"The server forbids access to {name} (403).", _TRY
+    if _sent_token(error):
+        hint = f"Let it read this repository; or {_other_token(begin=False)}"
+        return f"The token that is kept here gives no access to {name} (403).", hint
+    return f"The hub forbids access to {name} (403).", "Type `hf auth login`"
 
 
 def _about_the_way(error: Exception, request: Request) -> tuple[str, str] | None:
@@ -267,7 +271,7 @@ def _status(error: Exception) -> int | None:
 def _sent_token(error: Exception) -> bool:
     """Whether the request that was answered so had a token with it."""
     response: Any = getattr(error, "response", None)
-    return response is not None and "authorization" in response.request.headers
+    return response is not None and response.request.headers.get("authorization", "").startswith("Bearer ")
 
 
 def _other_token(*, begin: bool = True) -> str:

@@ -116,7 +116,7 @@ def test_progress_tells_bytes_and_size(published):
 FAILURES = {
     "404 RepoNotFound": "The hub has no repository timm/test_resnet.r160_in1k.",
     "404 RevisionNotFound": "has no revision main",
-    "404 EntryNotFound": "holds no file pytorch_model.bin",
+    "404 EntryNotFound": "holds no file model.safetensors or pytorch_model.bin",
     "404": "(404)",
     "401 RepoNotFound": "without a login",
     "401 GatedRepo": "is gated: it asks for a login",
@@ -415,6 +415,16 @@ def test_a_link_that_fails(linked, hub, mode):
     assert hub.endpoint in error.why
     assert str(linked.parent) in error.why
     assert not linked.parent.is_dir() or files_in(linked.parent) == []
+
+
+@pytest.mark.parametrize(("mode", "said"), [("401", "(401)"), ("403", "(403)"), ("429", "(429)")])
+def test_a_links_server_is_no_hub_to_log_in_to(linked, hub, mode, said):
+    """Behind a link no token is asked for, so nobody is sent to log in."""
+    hub.mode = mode
+    error, _ = failure()
+    assert said in error.what
+    assert "hf auth login" not in str(error)
+    assert not linked.parent.exists()
 
 
 def test_a_damaged_file_of_a_link(linked, published):
