@@ -54,9 +54,14 @@ def trace(network: Model | nn.Module, input_size: Sequence[int] | None = None) -
     """
     size = _checked_size(network, input_size)
     module = network.module if isinstance(network, Model) else network
-    double = on_meta(module)
-    watch = _Watch(double)
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), torch.no_grad():
+    with (
+        torch.inference_mode(mode=False),
+        torch.random.fork_rng(devices=[]),
+        warnings.catch_warnings(),
+        torch.no_grad(),
+    ):
+        double = on_meta(module)
+        watch = _Watch(double)
         warnings.simplefilter("ignore")
         watch.run(size)
     return network_rows(
