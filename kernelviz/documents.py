@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from kernelviz import __version__
 from kernelviz.drawing.sheets import SCHEMA, Sheet
@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 class Report:
     """What a run has done so far: enough for its JSON document, its messages and its exit code.
 
-    ``more`` is what the document of this command holds besides.
+    ``more`` is what the document of this command holds besides. ``latest`` is the report made last, for whoever has to
+    tell of a run that a signal ended.
     """
+
+    latest: ClassVar[Report | None] = None
 
     command: str | None
     source: Source | None = None
@@ -33,6 +36,9 @@ class Report:
     warnings: list[str] = field(default_factory=list)
     errors: list[dict[str, Any]] = field(default_factory=list)
     more: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        Report.latest = self
 
     def add_error(self, error: KernelvizError, culprit: str | None = None) -> None:
         """Keep an error, with the input that it is about."""
@@ -47,6 +53,7 @@ def output_entry(path: Path, sheet: Sheet | Overlay, layer: str | None, image: s
         "layer": layer,
         "image": image,
         "view": sheet.recipe["view"],
+        "weight": sheet.recipe.get("weight"),
         "shape": list(sheet.recipe["shape"]),
         "shown": sheet.shown,
         "total": sheet.tiles.total,

@@ -86,9 +86,14 @@ def watched(module: nn.Module, size: Sequence[int]) -> Watched:
     Raises:
         KernelvizError: the network does not take such an input, or cannot be copied.
     """
-    double = on_meta(module)
-    watch = _Watch(double)
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), torch.no_grad():
+    with (
+        torch.inference_mode(mode=False),
+        torch.random.fork_rng(devices=[]),
+        warnings.catch_warnings(),
+        torch.no_grad(),
+    ):
+        double = on_meta(module)
+        watch = _Watch(double)
         warnings.simplefilter("ignore")
         watch.run(size)
     return Watched(double, watch.visits, watch.ended)

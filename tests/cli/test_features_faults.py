@@ -119,7 +119,7 @@ IMAGES = {
     "x.heic": "HEI",
     "x.eps": "EPS",
     "cut.jpg": "cut short",
-    "huge.png": "60,000",
+    "huge.png": "60000×60000",
     "nosuch*.png": "nosuch*.png",
 }
 
