@@ -19,6 +19,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kernelviz.convolutions import Convolution, TransposedConvolution
     from kernelviz.drawing.figures import plot_kernels
     from kernelviz.drawing.growth import plot_growth
     from kernelviz.drawing.mosaic import Mosaic, make_mosaic
@@ -30,18 +31,23 @@ if TYPE_CHECKING:
     from kernelviz.network.layers import list_layers, select_layers
     from kernelviz.network.models import Model, find_models, load_model
     from kernelviz.network.trace import trace
+    from kernelviz.pooling import Pooling
     from kernelviz.records import ConvLayer, KernelBank, Trace
+    from kernelviz.walkthrough import work_out
 
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
     "ConvLayer": "records",
+    "Convolution": "convolutions",
     "KernelBank": "records",
     "KernelvizError": "errors",
     "Model": "network.models",
     "Mosaic": "drawing.mosaic",
+    "Pooling": "pooling",
     "Sheet": "drawing.sheets",
     "Trace": "records",
+    "TransposedConvolution": "convolutions",
     "find_models": "network.models",
     "list_layers": "network.layers",
     "load_model": "network.models",
@@ -55,16 +61,20 @@ _HOMES = {
     "save_picture": "files.writing",
     "select_layers": "network.layers",
     "trace": "network.trace",
+    "work_out": "walkthrough",
 }
 
 __all__ = [
     "ConvLayer",
+    "Convolution",
     "KernelBank",
     "KernelvizError",
     "Model",
     "Mosaic",
+    "Pooling",
     "Sheet",
     "Trace",
+    "TransposedConvolution",
     "__version__",
     "find_models",
     "list_layers",
@@ -79,6 +89,7 @@ __all__ = [
     "save_picture",
     "select_layers",
     "trace",
+    "work_out",
 ]
 
 

@@ -1,0 +1,305 @@
+"""A convolution or a pool worked out on real numbers, cell by cell; NumPy only, in float64."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from kernelviz.convolutions import Convolution, TransposedConvolution, check_cell
+from kernelviz.errors import UsageError
+from kernelviz.pooling import Pooling
+from kernelviz.records import as_array, shape_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kernelviz.records import Array
+
+Operation: TypeAlias = Convolution | TransposedConvolution | Pooling
+
+MOST_WORK = 50_000_000  # multiply-adds or pooled values that are worked out: seconds
+INPUT_DIGITS, KERNEL_DIGITS = (0, 10), (-2, 3)  # whole numbers that one can add in one's head
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """What the window slides over: the input, with all that is put around and between its values.
+
+    ``values`` is (C, H, W); of ``padding`` and ``stretched`` (H, W) the one tells what lies around the input, the other the
+    zeros between its values. The input's first row and column are at ``origin``, which lies before the canvas where the
+    input is cut. ``rows`` and ``columns`` are what each row and column of the output reads; ``kernel`` is
+    (out_channels, in_channels / groups, h, w) as it slides, turned by 180° for a transposed convolution; None for a pool.
+    """
+
+    values: Array
+    padding: Array
+    stretched: Array
+    origin: tuple[int, int]
+    rows: tuple[range, ...]
+    columns: tuple[range, ...]
+    kernel: Array | None
+
+    @property
+    def unread(self) -> Array:
+        """(H, W): which cells no window reads."""
+        rows = np.isin(np.arange(self.values.shape[1]), [at for side in self.rows for at in side])
+        columns = np.isin(np.arange(self.values.shape[2]), [at for side in self.columns for at in side])
+        return ~(rows[:, None] & columns[None, :])
+
+
+@dataclass(frozen=True)
+class Step:
+    """How one output cell came about.
+
+    ``window`` (C, h, w) are the values that were read, of which ``padding`` (h, w) tells those that are none of the
+    input's, ``stretched`` those that stand between its values; ``channels`` are the input channels they belong to.
+    ``weights`` and ``products`` are of the same shape, and ``sums`` (C,) one number a channel; None for a pool.
+    ``counted`` is by how many values an average was divided.
+    """
+
+    at: tuple[int, int]
+    channel: int
+    channels: tuple[int, ...]
+    window: Array
+    padding: Array
+    stretched: Array
+    weights: Array | None
+    products: Array | None
+    bias: float | None
+    value: float
+    counted: int | None = None
+
+    @property
+    def sums(self) -> Array | None:
+        """(C,): what each input channel adds."""
+        return None if self.products is None else self.products.sum(axis=(1, 2))
+
+
+@dataclass(frozen=True)
+class Walkthrough:
+    """An operation with its numbers: input (C, H, W), kernel as torch stores it, bias (out_channels,), output (C, H, W)."""
+
+    operation: Operation
+    input: Array
+    kernel: Array | None
+    bias: Array | None
+    output: Array
+    canvas: Canvas
+
+    def step(self, row: int, column: int, channel: int = 0) -> Step:
+        """How the output at this row and column of this channel came about.
+
+        Raises:
+            UsageError: there is no such cell.
+        """
+        check_cell(self.operation.output_size, row, column)
+        if not 0 <= channel < len(self.output):
+            raise UsageError(f"There is no output channel {channel}.", f"They go from 0 to {len(self.output) - 1}.")
+        canvas = self.canvas
+        cells = np.ix_(canvas.rows[row], canvas.columns[column])
+        channels = self._channels(channel)
+        window = canvas.values[(slice(channels.start, channels.stop), *cells)]
+        weights = None if canvas.kernel is None else canvas.kernel[channel]
+        step = Step(
+            at=(row, column),
+            channel=channel,
+            channels=tuple(channels),
+            window=window,
+            padding=canvas.padding[cells],
+            stretched=canvas.stretched[cells],
+            weights=weights,
+            products=None if weights is None else window * weights,
+            bias=None if self.bias is None else float(self.bias[channel]),
+            value=float(self.output[channel, row, column]),
+        )
+        return replace(step, counted=self._counted(step))
+
+    def steps(self, channel: int = 0) -> Iterator[Step]:
+        """Every step of one output channel, row by row."""
+        rows, columns = self.operation.output_size
+        return (self.step(row, column, channel) for row in range(rows) for column in range(columns))
+
+    def stamp(self, row: int, column: int, channel: int = 0) -> Array:
+        """What one input place adds to a channel of a transposed convolution's output: (rows, columns), zero elsewhere.
+
+        Raises:
+            UsageError: the operation is not transposed.
+        """
+        operation = self.operation
+        if not isinstance(operation, TransposedConvolution) or self.kernel is None:
+            raise UsageError("Only a transposed convolution stamps its kernel.")
+        outputs = operation.out_channels // operation.groups
+        kernels = self.kernel[list(self._channels(channel)), channel % outputs]
+        stamp = np.tensordot(self.input[list(self._channels(channel)), row, column], kernels, 1)
+        result = np.zeros(operation.output_size)
+        for (i, j), value in np.ndenumerate(stamp):
+            y = row * operation.stride[0] - operation.padding[0] + i * operation.dilation[0]
+            x = column * operation.stride[1] - operation.padding[1] + j * operation.dilation[1]
+            if 0 <= y < result.shape[0] and 0 <= x < result.shape[1]:
+                result[y, x] = value
+        return result
+
+    def _channels(self, channel: int) -> range:
+        """The input channels that an output channel reads."""
+        operation = self.operation
+        if isinstance(operation, Pooling):
+            return range(channel, channel + 1)
+        inputs = operation.in_channels // operation.groups
+        first = channel // (operation.out_channels // operation.groups) * inputs
+        return range(first, first + inputs)
+
+    def _counted(self, step: Step) -> int | None:
+        operation = self.operation
+        if not isinstance(operation, Pooling) or operation.kind == "max":
+            return None
+        return step.padding.size if operation.count_include_pad else int((~step.padding).sum())
+
+
+def work_out(operation: Operation, values: object, kernel: object = None, bias: object = None) -> Walkthrough:
+    """An operation worked out on these numbers.
+
+    Args:
+        operation: what is done, with the sizes it is done to.
+        values: the input, (C, H, W), or (H, W) for one channel.
+        kernel: the weight as torch stores it: (out_channels, in_channels / groups, h, w), of a transposed convolution
+            (in_channels, out_channels / groups, h, w); (h, w) where there is only one plane. None for a pool.
+        bias: (out_channels,), or None.
+
+    Raises:
+        UsageError: a shape is not that of the operation, or it is too much work to show.
+    """
+    data = _shaped("input", values, (operation.in_channels, *operation.input_size))
+    rows, columns = operation.output_size
+    work = operation.macs or operation.in_channels * rows * columns * operation.kernel[0] * operation.kernel[1]
+    if work > MOST_WORK:
+        raise UsageError(
+            f"It takes {work:,} multiply-adds to work this out.",
+            f"At most {MOST_WORK:,} are shown with their numbers.",
+            "Take smaller sizes, or fewer channels.",
+        )
+    if isinstance(operation, Pooling):
+        if kernel is not None or bias is not None:
+            raise UsageError("A pool has no kernel values and no bias.")
+        canvas = _pool_canvas(operation, data)
+        return Walkthrough(operation, data, None, None, _pooled(operation, canvas), canvas)
+    weight = _shaped("kernel", kernel, operation.kernel_shape)
+    if operation.bias != (bias is not None):
+        raise UsageError(f"The operation has {'a' if operation.bias else 'no'} bias, but the numbers say otherwise.")
+    shift = None if bias is None else _shaped("bias", bias, (operation.out_channels,))
+    transposed = isinstance(operation, TransposedConvolution)
+    canvas = _stretched_canvas(operation, data, weight) if transposed else _padded_canvas(operation, data, weight)
+    output = _convolved(canvas, operation.groups) + (0 if shift is None else shift[:, None, None])
+    return Walkthrough(operation, data, weight, shift, output, canvas)
+
+
+def example_numbers(operation: Operation, seed: int = 0) -> tuple[Array, Array | None, Array | None]:
+    """Whole numbers of a seed for the input, the kernel and the bias: small enough to add in one's head.
+
+    The input holds 0 to 9, kernel and bias −2 to 2.
+    """
+    random = np.random.default_rng(seed)
+    data = random.integers(*INPUT_DIGITS, size=(operation.in_channels, *operation.input_size)).astype(np.float64)
+    if isinstance(operation, Pooling):
+        return data, None, None
+    kernel = random.integers(*KERNEL_DIGITS, size=operation.kernel_shape).astype(np.float64)
+    bias = random.integers(*KERNEL_DIGITS, size=operation.out_channels).astype(np.float64)
+    return data, kernel, bias if operation.bias else None
+
+
+def _shaped(name: str, values: object, shape: tuple[int, ...]) -> Array:
+    array = as_array(values).astype(np.float64)
+    while array.ndim < len(shape) and shape[len(shape) - array.ndim - 1] == 1:
+        array = array[None]
+    if array.shape != shape:
+        raise UsageError(f"The {name} must have the shape {shape_text(shape)}, but has {shape_text(array.shape)}.")
+    return array
+
+
+def _padded_canvas(operation: Operation, data: Array, kernel: Array | None) -> Canvas:
+    if not isinstance(operation, Convolution):
+        raise TypeError(operation)
+    top, bottom, left, right = operation.padding
+    return _canvas(operation, data, (top, bottom, left, right), np.zeros(data.shape[1:], bool), kernel)
+
+
+def _pool_canvas(operation: Pooling, data: Array) -> Canvas:
+    above, beside = operation.padding
+    stretched = np.zeros(data.shape[1:], bool)
+    return _canvas(operation, data, (above, above, beside, beside), stretched, None)
+
+
+def _stretched_canvas(operation: Operation, data: Array, kernel: Array) -> Canvas:
+    if not isinstance(operation, TransposedConvolution):
+        raise TypeError(operation)
+    between = np.ones(operation.stretched_size, bool)
+    spread = np.zeros((len(data), *operation.stretched_size))
+    places = np.s_[:: operation.stride[0], :: operation.stride[1]]
+    between[places] = False
+    spread[(slice(None), *places)] = data
+    inputs, outputs = operation.in_channels // operation.groups, operation.out_channels // operation.groups
+    grouped = kernel.reshape(operation.groups, inputs, outputs, *operation.kernel).swapaxes(1, 2)
+    turned = grouped.reshape(operation.out_channels, inputs, *operation.kernel)[..., ::-1, ::-1]
+    return _canvas(operation, spread, operation.implicit_padding, between, turned)
+
+
+def _canvas(
+    operation: Operation, data: Array, padding: tuple[int, int, int, int], stretched: Array, kernel: Array | None
+) -> Canvas:
+    """The data with its padding around it, or cut where the padding is negative."""
+    top, bottom, left, right = padding
+    height, width = data.shape[1] + top + bottom, data.shape[2] + left + right
+    values = np.zeros((len(data), height, width))
+    around, between = np.ones((height, width), bool), np.zeros((height, width), bool)
+    target = np.s_[max(0, top) : height - max(0, bottom), max(0, left) : width - max(0, right)]
+    rows, columns = data.shape[1:]
+    kept = np.s_[max(0, -top) : rows - max(0, -bottom), max(0, -left) : columns - max(0, -right)]
+    values[(slice(None), *target)] = data[(slice(None), *kept)]
+    around[target] = False
+    between[target] = stretched[kept]
+    outputs = operation.output_size
+    return Canvas(
+        values=values,
+        padding=around,
+        stretched=between,
+        origin=(top, left),
+        rows=tuple(_moved(operation.window(row, 0)[0], top) for row in range(outputs[0])),
+        columns=tuple(_moved(operation.window(0, column)[1], left) for column in range(outputs[1])),
+        kernel=kernel,
+    )
+
+
+def _moved(positions: range, by: int) -> range:
+    return range(positions.start + by, positions.stop + by, positions.step)
+
+
+def _convolved(canvas: Canvas, groups: int) -> Array:
+    """(out_channels, rows, columns): every window times the kernel, a tap at a time."""
+    kernel = canvas.kernel
+    if kernel is None:
+        raise TypeError(canvas)
+    outputs, inputs, height, width = kernel.shape
+    values = canvas.values.reshape(groups, inputs, *canvas.values.shape[1:])
+    weights = kernel.reshape(groups, outputs // groups, inputs, height, width)
+    rows, columns = np.array(canvas.rows), np.array(canvas.columns)
+    result = np.zeros((groups, outputs // groups, len(rows), len(columns)))
+    for i in range(height):
+        for j in range(width):
+            read = values[:, :, rows[:, i][:, None], columns[:, j][None, :]]
+            result += np.einsum("goc,gcrs->gors", weights[..., i, j], read, optimize=True)
+    return result.reshape(outputs, len(rows), len(columns))
+
+
+def _pooled(operation: Pooling, canvas: Canvas) -> Array:
+    result = np.empty((len(canvas.values), len(canvas.rows), len(canvas.columns)))
+    lowest = np.where(canvas.padding, -np.inf, canvas.values)
+    for row, column in np.ndindex(*result.shape[1:]):
+        cells = np.ix_(canvas.rows[row], canvas.columns[column])
+        if operation.kind == "max":
+            result[:, row, column] = lowest[(slice(None), *cells)].max(axis=(1, 2))
+        else:
+            inside = ~canvas.padding[cells]
+            counted = inside.size if operation.count_include_pad else max(1, int(inside.sum()))
+            result[:, row, column] = canvas.values[(slice(None), *cells)].sum(axis=(1, 2)) / counted
+    return result
