@@ -19,7 +19,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kernelviz.convolutions import Convolution, TransposedConvolution
+    from kernelviz.convolutions import Convolution
     from kernelviz.drawing.figures import plot_kernels
     from kernelviz.drawing.growth import plot_growth
     from kernelviz.drawing.mosaic import Mosaic, make_mosaic
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from kernelviz.network.trace import trace
     from kernelviz.pooling import Pooling
     from kernelviz.records import ConvLayer, KernelBank, Trace
+    from kernelviz.transposed import TransposedConvolution
     from kernelviz.walkthrough import work_out
 
 __version__ = "0.1.0.dev0"
@@ -47,7 +48,7 @@ _HOMES = {
     "Pooling": "pooling",
     "Sheet": "drawing.sheets",
     "Trace": "records",
-    "TransposedConvolution": "convolutions",
+    "TransposedConvolution": "transposed",
     "find_models": "network.models",
     "list_layers": "network.layers",
     "load_model": "network.models",

@@ -45,7 +45,7 @@ class Formula:
         return f"{self.numbers} = {self.result}"
 
 
-def window_formula(
+def window_formula(  # noqa: PLR0917  (the order of the formula)
     size: int,
     kernel: int,
     stride: int,

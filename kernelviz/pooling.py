@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kernelviz.arithmetic import adaptive_window, pooling_size, window
-from kernelviz.convolutions import check_cell
+from kernelviz.convolutions import check_cell, set_fields
 from kernelviz.errors import UsageError
 from kernelviz.formulas import Formula, adaptive_formula, window_formula
 from kernelviz.sides import Pair, Sides, count, pair, size_text
@@ -69,14 +69,21 @@ class Pooling:
         if adaptive is None and kernel is None:
             raise UsageError("A pool needs a kernel.", "", "Or the output size of an adaptive one.")
         asked = None if adaptive is None else pair("adaptive size", adaptive)
-        if asked and (kernel, stride, padding, dilation, ceil_mode, count_include_pad) != (None, None, 0, 1, False, True):
+        if asked and (kernel, stride, padding, dilation, ceil_mode, count_include_pad) != (
+            None,
+            None,
+            0,
+            1,
+            False,
+            True,
+        ):
             raise UsageError(
                 "An adaptive pool takes no kernel, stride, padding, dilation or ceiling.",
                 "Its windows follow from the sizes of input and output.",
                 "Leave them out, or leave out the adaptive size.",
             )
         sides = _largest_windows(size, asked) if asked else pair("kernel", kernel or 0)
-        values = {
+        values: dict[str, object] = {
             "input_size": size,
             "kernel": sides,
             "kind": kind,
@@ -88,8 +95,7 @@ class Pooling:
             "adaptive": asked,
             "in_channels": count("number of channels", in_channels),
         }
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
+        set_fields(self, **values)
         self._check()
 
     def _check(self) -> None:
@@ -162,9 +168,7 @@ class Pooling:
             rows, columns = (adaptive_formula(*sizes) for sizes in zip(self.input_size, self.adaptive, strict=True))
             return rows, columns
         rows, columns = (
-            window_formula(
-                size, kernel, stride, (padding, padding), dilation, result, ceil_mode=self.ceil_mode
-            )
+            window_formula(size, kernel, stride, (padding, padding), dilation, result, ceil_mode=self.ceil_mode)
             for (size, kernel, stride, padding, dilation), result in zip(self._axes(), self.output_size, strict=True)
         )
         return rows, columns

@@ -51,9 +51,9 @@ def count(name: str, value: int) -> int:
 
 
 def _whole(name: str, value: Sides, least: int) -> tuple[int, ...]:
+    several: Sequence[int] = value if isinstance(value, Sequence) else (value,)
     try:
-        several = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
-        numbers = tuple(operator.index(number) for number in several)  # type: ignore[arg-type]
+        numbers = tuple(operator.index(number) for number in several)
     except TypeError:
         numbers = ()
     if not numbers:

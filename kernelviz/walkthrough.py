@@ -3,50 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelviz.convolutions import Convolution, TransposedConvolution, check_cell
+from kernelviz.canvas import Canvas, Operation, cut, make_canvas
+from kernelviz.convolutions import check_cell
 from kernelviz.errors import UsageError
 from kernelviz.pooling import Pooling
 from kernelviz.records import as_array, shape_text
+from kernelviz.transposed import TransposedConvolution
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kernelviz.records import Array
 
-Operation: TypeAlias = Convolution | TransposedConvolution | Pooling
-
 MOST_WORK = 50_000_000  # multiply-adds or pooled values that are worked out: seconds
 INPUT_DIGITS, KERNEL_DIGITS = (0, 10), (-2, 3)  # whole numbers that one can add in one's head
-
-
-@dataclass(frozen=True)
-class Canvas:
-    """What the window slides over: the input, with all that is put around and between its values.
-
-    ``values`` is (C, H, W); of ``padding`` and ``stretched`` (H, W) the one tells what lies around the input, the other the
-    zeros between its values. The input's first row and column are at ``origin``, which lies before the canvas where the
-    input is cut. ``rows`` and ``columns`` are what each row and column of the output reads; ``kernel`` is
-    (out_channels, in_channels / groups, h, w) as it slides, turned by 180° for a transposed convolution; None for a pool.
-    """
-
-    values: Array
-    padding: Array
-    stretched: Array
-    origin: tuple[int, int]
-    rows: tuple[range, ...]
-    columns: tuple[range, ...]
-    kernel: Array | None
-
-    @property
-    def unread(self) -> Array:
-        """(H, W): which cells no window reads."""
-        rows = np.isin(np.arange(self.values.shape[1]), [at for side in self.rows for at in side])
-        columns = np.isin(np.arange(self.values.shape[2]), [at for side in self.columns for at in side])
-        return ~(rows[:, None] & columns[None, :])
 
 
 @dataclass(frozen=True)
@@ -98,17 +72,17 @@ class Walkthrough:
         if not 0 <= channel < len(self.output):
             raise UsageError(f"There is no output channel {channel}.", f"They go from 0 to {len(self.output) - 1}.")
         canvas = self.canvas
-        cells = np.ix_(canvas.rows[row], canvas.columns[column])
+        cells = canvas.rows[row], canvas.columns[column]
         channels = self._channels(channel)
-        window = canvas.values[(slice(channels.start, channels.stop), *cells)]
+        window = cut(canvas.values[channels.start : channels.stop], *cells)
         weights = None if canvas.kernel is None else canvas.kernel[channel]
         step = Step(
             at=(row, column),
             channel=channel,
             channels=tuple(channels),
             window=window,
-            padding=canvas.padding[cells],
-            stretched=canvas.stretched[cells],
+            padding=cut(canvas.padding, *cells),
+            stretched=cut(canvas.stretched, *cells),
             weights=weights,
             products=None if weights is None else window * weights,
             bias=None if self.bias is None else float(self.bias[channel]),
@@ -182,14 +156,13 @@ def work_out(operation: Operation, values: object, kernel: object = None, bias: 
     if isinstance(operation, Pooling):
         if kernel is not None or bias is not None:
             raise UsageError("A pool has no kernel values and no bias.")
-        canvas = _pool_canvas(operation, data)
+        canvas = make_canvas(operation, data, None)
         return Walkthrough(operation, data, None, None, _pooled(operation, canvas), canvas)
     weight = _shaped("kernel", kernel, operation.kernel_shape)
     if operation.bias != (bias is not None):
         raise UsageError(f"The operation has {'a' if operation.bias else 'no'} bias, but the numbers say otherwise.")
     shift = None if bias is None else _shaped("bias", bias, (operation.out_channels,))
-    transposed = isinstance(operation, TransposedConvolution)
-    canvas = _stretched_canvas(operation, data, weight) if transposed else _padded_canvas(operation, data, weight)
+    canvas = make_canvas(operation, data, weight)
     output = _convolved(canvas, operation.groups) + (0 if shift is None else shift[:, None, None])
     return Walkthrough(operation, data, weight, shift, output, canvas)
 
@@ -217,63 +190,6 @@ def _shaped(name: str, values: object, shape: tuple[int, ...]) -> Array:
     return array
 
 
-def _padded_canvas(operation: Operation, data: Array, kernel: Array | None) -> Canvas:
-    if not isinstance(operation, Convolution):
-        raise TypeError(operation)
-    top, bottom, left, right = operation.padding
-    return _canvas(operation, data, (top, bottom, left, right), np.zeros(data.shape[1:], bool), kernel)
-
-
-def _pool_canvas(operation: Pooling, data: Array) -> Canvas:
-    above, beside = operation.padding
-    stretched = np.zeros(data.shape[1:], bool)
-    return _canvas(operation, data, (above, above, beside, beside), stretched, None)
-
-
-def _stretched_canvas(operation: Operation, data: Array, kernel: Array) -> Canvas:
-    if not isinstance(operation, TransposedConvolution):
-        raise TypeError(operation)
-    between = np.ones(operation.stretched_size, bool)
-    spread = np.zeros((len(data), *operation.stretched_size))
-    places = np.s_[:: operation.stride[0], :: operation.stride[1]]
-    between[places] = False
-    spread[(slice(None), *places)] = data
-    inputs, outputs = operation.in_channels // operation.groups, operation.out_channels // operation.groups
-    grouped = kernel.reshape(operation.groups, inputs, outputs, *operation.kernel).swapaxes(1, 2)
-    turned = grouped.reshape(operation.out_channels, inputs, *operation.kernel)[..., ::-1, ::-1]
-    return _canvas(operation, spread, operation.implicit_padding, between, turned)
-
-
-def _canvas(
-    operation: Operation, data: Array, padding: tuple[int, int, int, int], stretched: Array, kernel: Array | None
-) -> Canvas:
-    """The data with its padding around it, or cut where the padding is negative."""
-    top, bottom, left, right = padding
-    height, width = data.shape[1] + top + bottom, data.shape[2] + left + right
-    values = np.zeros((len(data), height, width))
-    around, between = np.ones((height, width), bool), np.zeros((height, width), bool)
-    target = np.s_[max(0, top) : height - max(0, bottom), max(0, left) : width - max(0, right)]
-    rows, columns = data.shape[1:]
-    kept = np.s_[max(0, -top) : rows - max(0, -bottom), max(0, -left) : columns - max(0, -right)]
-    values[(slice(None), *target)] = data[(slice(None), *kept)]
-    around[target] = False
-    between[target] = stretched[kept]
-    outputs = operation.output_size
-    return Canvas(
-        values=values,
-        padding=around,
-        stretched=between,
-        origin=(top, left),
-        rows=tuple(_moved(operation.window(row, 0)[0], top) for row in range(outputs[0])),
-        columns=tuple(_moved(operation.window(0, column)[1], left) for column in range(outputs[1])),
-        kernel=kernel,
-    )
-
-
-def _moved(positions: range, by: int) -> range:
-    return range(positions.start + by, positions.stop + by, positions.step)
-
-
 def _convolved(canvas: Canvas, groups: int) -> Array:
     """(out_channels, rows, columns): every window times the kernel, a tap at a time."""
     kernel = canvas.kernel
@@ -295,11 +211,11 @@ def _pooled(operation: Pooling, canvas: Canvas) -> Array:
     result = np.empty((len(canvas.values), len(canvas.rows), len(canvas.columns)))
     lowest = np.where(canvas.padding, -np.inf, canvas.values)
     for row, column in np.ndindex(*result.shape[1:]):
-        cells = np.ix_(canvas.rows[row], canvas.columns[column])
+        cells = canvas.rows[row], canvas.columns[column]
         if operation.kind == "max":
-            result[:, row, column] = lowest[(slice(None), *cells)].max(axis=(1, 2))
+            result[:, row, column] = cut(lowest, *cells).max(axis=(1, 2))
         else:
-            inside = ~canvas.padding[cells]
+            inside = ~cut(canvas.padding, *cells)
             counted = inside.size if operation.count_include_pad else max(1, int(inside.sum()))
-            result[:, row, column] = canvas.values[(slice(None), *cells)].sum(axis=(1, 2)) / counted
+            result[:, row, column] = cut(canvas.values, *cells).sum(axis=(1, 2)) / counted
     return result

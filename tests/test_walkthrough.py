@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import random_settings
 
-from kernelviz import Convolution, KernelvizError, Pooling, TransposedConvolution, work_out
-
 KINDS = {"conv": random_settings.convolution, "transpose": random_settings.transposed, "pool": random_settings.pooling}
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from kernelviz import Convolution, KernelvizError, Pooling, TransposedConvolution, work_out
+from kernelviz import Convolution, Pooling, TransposedConvolution, work_out
 from kernelviz.errors import UsageError
 
 
@@ -45,9 +45,7 @@ def of_ours(work):
     """What we work out; None where we refuse, in words."""
     try:
         return work()
-    except KernelvizError as error:
-        assert isinstance(error, UsageError)
-        assert error.what.endswith(".")
+    except UsageError:
         return None
 
 
