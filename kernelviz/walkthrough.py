@@ -131,6 +131,12 @@ class Walkthrough:
         return step.padding.size if operation.count_include_pad else int((~step.padding).sum())
 
 
+def work_needed(operation: Operation) -> int:
+    """How many products, or values of windows, there are to be taken."""
+    rows, columns = operation.output_size
+    return operation.macs or operation.in_channels * rows * columns * operation.kernel[0] * operation.kernel[1]
+
+
 def work_out(operation: Operation, values: object, kernel: object = None, bias: object = None) -> Walkthrough:
     """An operation worked out on these numbers.
 
@@ -145,8 +151,7 @@ def work_out(operation: Operation, values: object, kernel: object = None, bias: 
         UsageError: a shape is not that of the operation, or it is too much work to show.
     """
     data = _shaped("input", values, (operation.in_channels, *operation.input_size))
-    rows, columns = operation.output_size
-    work = operation.macs or operation.in_channels * rows * columns * operation.kernel[0] * operation.kernel[1]
+    work = work_needed(operation)
     if work > MOST_WORK:
         raise UsageError(
             f"It takes {work:,} multiply-adds to work this out.",

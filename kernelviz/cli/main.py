@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from types import FrameType
 
 INTERRUPTED = 130
-COMMANDS = ("models", "layers", "kernels", "env")
+COMMANDS = ("models", "layers", "kernels", "explain", "env")
+
+EXPLAIN = """Work a convolution or a pool out step by step, on your own numbers, and draw it.
+
+For example: kernelviz explain conv --input 5 --kernel 3
+"""
 
 
 class _EndedError(BaseException):
@@ -85,6 +90,7 @@ def _app() -> Callable[..., Any]:
     import typer
 
     from kernelviz.cli.environment import env
+    from kernelviz.cli.explain import conv, pool, transpose
     from kernelviz.cli.kernels import kernels
     from kernelviz.cli.layers import layers
     from kernelviz.cli.models import models
@@ -99,6 +105,10 @@ def _app() -> Callable[..., Any]:
     app.command()(models)
     app.command()(layers)
     app.command()(kernels)
+    explain = typer.Typer(no_args_is_help=True, help=EXPLAIN)
+    for command in (conv, transpose, pool):
+        explain.command()(command)
+    app.add_typer(explain, name="explain")
     app.command()(env)
 
     def top(*, version: Version = False) -> None:
