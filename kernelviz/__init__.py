@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kernelviz.convolutions import Convolution
+    from kernelviz.drawing.animation import animate_convolution
+    from kernelviz.drawing.convolution import plot_convolution
     from kernelviz.drawing.figures import plot_kernels
     from kernelviz.drawing.growth import plot_growth
     from kernelviz.drawing.mosaic import Mosaic, make_mosaic
@@ -49,11 +51,13 @@ _HOMES = {
     "Sheet": "drawing.sheets",
     "Trace": "records",
     "TransposedConvolution": "transposed",
+    "animate_convolution": "drawing.animation",
     "find_models": "network.models",
     "list_layers": "network.layers",
     "load_model": "network.models",
     "make_mosaic": "drawing.mosaic",
     "make_sheet": "drawing.sheets",
+    "plot_convolution": "drawing.convolution",
     "plot_growth": "drawing.growth",
     "plot_kernels": "drawing.figures",
     "read_kernels": "network.kernels",
@@ -77,11 +81,13 @@ __all__ = [
     "Trace",
     "TransposedConvolution",
     "__version__",
+    "animate_convolution",
     "find_models",
     "list_layers",
     "load_model",
     "make_mosaic",
     "make_sheet",
+    "plot_convolution",
     "plot_growth",
     "plot_kernels",
     "read_kernels",

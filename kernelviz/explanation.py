@@ -16,7 +16,6 @@ from kernelviz.drawing.terms import (
     settings_text,
     step_text,
     value_text,
-    weights_text,
 )
 from kernelviz.pooling import Pooling
 from kernelviz.sides import sides_text, size_text
@@ -80,8 +79,10 @@ def _implicit_lines(operation: Operation) -> list[str]:
         return []
     top, _, left, _ = operation.implicit_padding
     lines = [
-        f"as a convolution: {sides_text([side - 1 for side in operation.stride])} zeros between the values (s − 1), "
-        f"then {sides_text((top, left)).replace('-', '−')} around them (torch's implicit padding d·(k − 1) − p)"
+        (
+            f"as a convolution: zeros between the values, s − 1 = {sides_text([s - 1 for s in operation.stride])}, and "
+            f"around them, torch's implicit padding d·(k − 1) − p = {sides_text((top, left)).replace('-', '−')}"
+        )
     ]
     if min(top, left) < 0:
         lines.append("a negative padding cuts rows and columns off instead")
@@ -113,12 +114,13 @@ def number_lines(worked: Walkthrough, steps: Sequence[Step], channel: int) -> li
     lines = ["", "input", *_planes(worked.input)]
     if worked.kernel is not None:
         lines += ["", _kernel_heading(operation), *_planes(worked.kernel.reshape(-1, *worked.kernel.shape[2:]))]
-        lines += [f"  {FLIPPED}"]
+        if not isinstance(operation, TransposedConvolution):
+            lines += [f"  {FLIPPED}"]
     if worked.bias is not None:
         lines += ["", f"bias  {'  '.join(value_text(value) for value in worked.bias)}"]
     total = operation.output_size[0] * operation.output_size[1]
     if isinstance(operation, TransposedConvolution):
-        lines += ["", *_stamp_lines(worked, channel)]
+        lines += ["", *_stamp_lines(worked, channel), *_stretched_lines(worked, channel)]
     heading = "steps" if len(steps) == total else f"step{'s' if len(steps) > 1 else ''} ({len(steps)} of {total})"
     of = f" of output channel {channel}" if operation.out_channels > 1 else ""
     lines += ["", f"{heading}{of}"]
@@ -157,6 +159,19 @@ def _stamp_lines(worked: Walkthrough, channel: int) -> list[str]:
             lines.append(f"  row {row}, column {column}: {what}, {where}")
             shown += 1
     return lines
+
+
+def _stretched_lines(worked: Walkthrough, channel: int) -> list[str]:
+    """The same as a convolution: what the turned kernel slides over."""
+    kernel = worked.canvas.kernel
+    if kernel is None:
+        return []
+    lines = [
+        "",
+        "the same as a convolution with stride 1 over the stretched and padded input",
+        *_planes(worked.canvas.values),
+    ]
+    return [*lines, "", "with the kernel turned by 180°", *_planes(kernel[channel])]
 
 
 def _planes(values: Array) -> list[str]:

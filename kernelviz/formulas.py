@@ -42,7 +42,7 @@ class Formula:
     @property
     def text(self) -> str:
         """The numbers and the result."""
-        return f"{self.numbers} = {self.result}"
+        return self.numbers if self.numbers == str(self.result) else f"{self.numbers} = {self.result}"
 
 
 def window_formula(  # noqa: PLR0917  (the order of the formula)
@@ -100,7 +100,7 @@ def transposed_formula(  # noqa: PLR0917  (the order of the formula)
 def adaptive_formula(size: int, result: int) -> Formula:
     """What the windows of an adaptive pool are, for its size is asked for."""
     return Formula(
-        letters="o, as asked for; window r: ⌊r·i / o⌋ … ⌈(r + 1)·i / o⌉ − 1",
+        letters="as asked for; window n reads from ⌊n·i / o⌋ to ⌈(n + 1)·i / o⌉ − 1",
         numerator=str(result),
         denominator="",
         rounding="",

@@ -11,8 +11,8 @@ from kernelviz.cli import options
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from kernelviz.canvas import Operation
     from kernelviz.cli.explaining import Wish
-    from kernelviz.walkthrough import Operation
 
 
 def conv(
@@ -52,9 +52,9 @@ def conv(
 
     def build(wish: Wish) -> Operation:
         from kernelviz.cli.explaining import sides
-        from kernelviz.convolutions import Convolution
+        from kernelviz.convolutions import Convolution, Padding
 
-        numbers = padding if padding in ("same", "valid") else sides("padding", padding)
+        numbers: Padding = sides("padding", padding) if padding not in ("same", "valid") else padding  # type: ignore[assignment]
         return Convolution(
             wish.size, wish.sides, padding=numbers, stride=sides("stride", stride), dilation=sides("dilation", dilation),
             groups=groups, in_channels=wish.inputs, out_channels=wish.outputs, bias=bias is not None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +10,8 @@ import numpy as np
 from kernelviz.errors import KernelvizError, UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from kernelviz.records import Array
 
 _TYPED = re.compile(r"[\d\s.,;|+\-−eE]*\d[\d\s.,;|+\-−eE]*")
