@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from kernelviz.drawing.cells import DIM
 from kernelviz.drawing.operands import (
     canvas_cells,
     canvas_matrix,

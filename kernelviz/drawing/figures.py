@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 import numpy as np
@@ -256,8 +256,13 @@ def _vertical(item: Text) -> Literal["center", "center_baseline", "baseline"]:
     return "center" if item.upright else "center_baseline"
 
 
+@lru_cache(maxsize=256)
+def _font(size: float, *, bold: bool) -> FontProperties:
+    return FontProperties(fname=str(font_file(bold=bold)), size=size)
+
+
 def _text(item: Text, points: float) -> TextArtist:
-    font = FontProperties(fname=str(font_file(bold=item.bold)), size=item.size * points)
+    font = _font(item.size * points, bold=item.bold)
     return TextArtist(
         item.x,
         item.y,

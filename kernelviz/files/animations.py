@@ -10,13 +10,13 @@ import numpy as np
 from kernelviz.files.recipes import recipe_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from kernelviz.drawing.animation import Animation
     from kernelviz.records import Array
 
 ANIMATED = ("gif", "webp")
-WIDTH = 800  # pixels of a frame across
+WIDTH = 720  # pixels of a frame across
 COLOURS = 256
 
 
@@ -27,73 +27,86 @@ def is_animation(picture: object) -> TypeGuard[Animation]:
 
 def animation_bytes(animation: Animation, file_format: str) -> bytes:
     """An animation as the bytes of a GIF or a WebP file, which repeats for ever."""
-    frames = list(_frames(animation))
-    text = recipe_text(animation.recipe)
-    return _webp(frames, animation, text) if file_format == "webp" else _gif(frames, animation, text)
+    text = recipe_text(animation.recipe).encode("ascii")
+    return _webp(animation, text) if file_format == "webp" else _gif(animation, text)
 
 
-def _frames(animation: Animation) -> Iterator[Array]:
-    """Each page as (H, W, 3) pixels."""
+def _frame(animation: Animation, at: int) -> Array:
+    """One page as (H, W, 3) pixels."""
     from kernelviz.drawing.figures import DPI, draw_page
     from kernelviz.files.encoding import figure_pixels
 
-    for page in animation.pages:
-        figure = draw_page(page)
-        figure.recipe = animation.recipe
-        figure.set_dpi(DPI * min(1.0, WIDTH / page.width))
-        yield figure_pixels(figure)
+    page = animation.pages[at]
+    figure = draw_page(page)
+    figure.recipe = animation.recipe
+    figure.set_dpi(DPI * min(1.0, WIDTH / page.width))
+    return figure_pixels(figure)
 
 
-def _gif(frames: list[Array], animation: Animation, text: str) -> bytes:
+def _gif(animation: Animation, comment: bytes) -> bytes:
+    """The palette comes from some frames of all; each frame is drawn, mapped and let go."""
     from PIL import Image
 
-    palette = _palette(frames)
-    indexed = []
-    for frame in frames:
-        image = Image.fromarray(_nearest(frame, palette), "P")
-        image.putpalette(palette.tobytes())
-        indexed.append(image)
+    count = len(animation.pages)
+    sampled = {at: _frame(animation, at) for at in sorted({round(at * (count - 1) / 7) for at in range(8)})}
+    palette = Palette(sampled.values())
+
+    def images() -> Iterator[Image.Image]:
+        for at in range(count):
+            frame = sampled.pop(at) if at in sampled else _frame(animation, at)
+            image = Image.fromarray(palette.nearest(frame), "P")
+            image.putpalette(palette.colours.tobytes())
+            yield image
+
+    first, *rest = images()
     buffer = io.BytesIO()
-    indexed[0].save(
-        buffer, "GIF", save_all=True, append_images=indexed[1:], duration=list(animation.durations), loop=0,
-        optimize=False, disposal=1, comment=text.encode("ascii"),
+    first.save(
+        buffer, "GIF", save_all=True, append_images=rest, duration=list(animation.durations), loop=0,
+        optimize=False, disposal=1, comment=comment,
     )  # fmt: skip
     return buffer.getvalue()
 
 
-def _webp(frames: list[Array], animation: Animation, text: str) -> bytes:
+def _webp(animation: Animation, xmp: bytes) -> bytes:
     from PIL import Image
 
-    images = [Image.fromarray(frame) for frame in frames]
+    images = (Image.fromarray(_frame(animation, at)) for at in range(len(animation.pages)))
     buffer = io.BytesIO()
-    images[0].save(
-        buffer, "WEBP", save_all=True, append_images=images[1:], duration=list(animation.durations), loop=0,
-        lossless=True, quality=60, method=2, xmp=text.encode("ascii"),
+    next(images).save(
+        buffer, "WEBP", save_all=True, append_images=images, duration=list(animation.durations), loop=0,
+        lossless=True, quality=60, method=2, xmp=xmp,
     )  # fmt: skip
     return buffer.getvalue()
 
 
-def _packed(frame: Array) -> Array:
-    """(H, W) of one number a colour."""
-    wide = frame.astype(np.uint32)
-    return np.asarray(wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2])
+class Palette:
+    """The colours that cover most of some frames, and for each colour the exactly nearest of them.
 
+    Pillow's own way to quantize turns white into what is nearly white.
+    """
 
-def _palette(frames: list[Array]) -> Array:
-    """(n, 3): the colours of all frames, those that cover most where there are too many."""
-    counts: dict[int, int] = {}
-    for frame in frames:
-        colours, seen = np.unique(_packed(frame), return_counts=True)
-        for colour, count in zip(colours.tolist(), seen.tolist(), strict=True):
-            counts[colour] = counts.get(colour, 0) + count
-    kept = sorted(counts, key=lambda colour: (-counts[colour], colour))[:COLOURS]
-    return np.array([(colour >> 16, colour >> 8 & 255, colour & 255) for colour in kept], np.uint8)
+    def __init__(self, frames: Iterable[Array]) -> None:
+        from PIL import Image
 
+        counts: dict[tuple[int, int, int], int] = {}
+        for frame in frames:
+            image = Image.fromarray(frame)
+            for count, colour in image.getcolors(1 << 16) or image.getcolors(1 << 24) or []:
+                key: tuple[int, int, int] = colour  # type: ignore[assignment]  # of an RGB image
+                counts[key] = counts.get(key, 0) + count
+        kept = sorted(counts, key=lambda colour: (-counts[colour], colour))[:COLOURS]
+        self.colours = np.array(kept, np.uint8)
+        self._known = np.zeros(1 << 24, np.uint16)  # index + 1 of every colour that was met; zeros take no memory
 
-def _nearest(frame: Array, palette: Array) -> Array:
-    """(H, W) indices of the exactly nearest colour; Pillow's own way turns white into nearly white."""
-    colours, where = np.unique(_packed(frame), return_inverse=True)
-    parts = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], axis=1).astype(np.int32)
-    table = palette.astype(np.int32)
-    indices = np.array([int(((table - colour) ** 2).sum(axis=1).argmin()) for colour in parts], np.uint8)
-    return indices[where].reshape(frame.shape[:2])
+    def nearest(self, frame: Array) -> Array:
+        """(H, W) uint8 indices into the colours."""
+        wide = frame.astype(np.int32)
+        packed = wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+        found = self._known[packed]
+        if not found.all():
+            new = np.unique(packed[found == 0])
+            parts = np.stack([new >> 16, new >> 8 & 255, new & 255], axis=1)
+            table = self.colours.astype(np.int32)
+            self._known[new] = [int(((table - colour) ** 2).sum(axis=1).argmin()) + 1 for colour in parts]
+            found = self._known[packed]
+        return np.asarray(found - 1, np.uint8)
