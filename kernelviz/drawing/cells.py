@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kernelviz.records import Array
 
 CELL, DIGITS = 89.0, 31.0
-LEGIBLE = 18.5  # the smallest digits that a page of 1,600 pixels still shows nine pixels high on a screen of 640
+LEGIBLE = 21.0  # the smallest digits that the widest page still shows nine pixels high on a screen of 640
 DARK, DIM, FAINT = "#1a1c22", "#5a626e", "#8a929c"
 LINE, BORDER, DASH = "#c6cad0", "#7d8590", "#8d949c"
 SHADE = (241, 243, 245)
@@ -65,7 +65,7 @@ def digit_size(cells: Iterable[Cells], cell: float) -> float:
     """The size at which all numbers fit into cells of this size; 0 where that is not legible."""
     words = {text for each in cells for row in each.texts for text in row}
     widest = max((text_width(word, 1.0, bold=True) for word in words), default=0.0)
-    size = min(DIGITS, 0.45 * cell, 0.86 * cell / max(widest, 0.1))
+    size = min(DIGITS, 0.46 * cell, 0.86 * cell / max(widest, 0.1))
     return size if size >= LEGIBLE else 0.0
 
 

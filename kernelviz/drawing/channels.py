@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kernelviz.drawing.cells import CELL, DIM, Cells, cells_panel, digit_size, frame, strongest
+from kernelviz.drawing.enlarged import with_bar
 from kernelviz.drawing.operands import LARGE, canvas_cells, output_cells, plain_cells
 from kernelviz.drawing.page import INK, Item, Panel, Rule, Shape, Text, moved, text_width
 from kernelviz.drawing.terms import factor_text, name_text, settings_text, value_text
@@ -18,9 +18,7 @@ from kernelviz.drawing.worksheet import (
     SUM,
     WIDEST,
     Placed,
-    colour_bar,
     formula_panel,
-    headed,
     worksheet,
 )
 from kernelviz.sides import size_text
@@ -70,7 +68,12 @@ class Grid:
         self.whole = max(height, width) < LARGE
         rows, columns = step.window.shape[1:]
         across = width + 2 * columns
-        room = WIDEST - 2 * MARGIN - 2 * GAP - 420 - OUTPUT
+        texts = [
+            value_text(float(each))
+            for each in (*(step.products.sum((1, 2)) if step.products is not None else ()), step.value)
+        ]
+        widest = max(text_width(f"+ ({text})", SUM + 5, bold=True) for text in texts)
+        room = WIDEST - 2 * MARGIN - 2 * GAP - max(60, widest) - 310 - OUTPUT
         self.cell = min(BIGGEST, room / across)
         if not self.whole or not all(self.sizes):
             self.whole = False
@@ -81,7 +84,7 @@ class Grid:
         self.lefts = [0.0]
         for wide in (first[1], columns):
             self.lefts.append(self.lefts[-1] + max(wide * self.cell, 150) + GAP)
-        self.sums = self.lefts[2] + max(columns * self.cell, 150) + 60
+        self.sums = self.lefts[2] + max(columns * self.cell, 150) + max(60, widest)
         self.right = self.sums + 130
 
     @property
@@ -202,8 +205,5 @@ class Grid:
         cell = min(CELL * 0.9, OUTPUT / cells.shape[1])
         size = digit_size([cells], cell)
         panel = cells_panel(cells, cell, size)
-        items: list[Item] = [*panel.items, frame(*self.step.at, 1, 1, cell, width=4.5)]
-        if not size:
-            items += moved(colour_bar(cells, max(120.0, panel.width)), 0, panel.height + 14)
-        placed = headed(Panel(tuple(items), panel.width, panel.height), "output", size_text(cells.shape))
-        return placed if size else replace(placed, below=66.0)
+        framed = (*panel.items, frame(*self.step.at, 1, 1, cell, width=4.5))
+        return with_bar(Panel(framed, panel.width, panel.height), cells, bar=not size)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from kernelviz.drawing.cells import DIM
+from kernelviz.drawing.cells import DIM, digit_size
 from kernelviz.drawing.operands import (
     canvas_cells,
     canvas_matrix,
@@ -148,14 +148,16 @@ def step_page(worked: Walkthrough, step: Step, reached: int | None = None) -> Pa
     if isinstance(worked.operation, TransposedConvolution):
         parts.append(plain_cells(worked.input[step.channels[0]]))
         fixed += 98
-    cell = fitting_cell(parts, fixed)
-    if not cell:
-        from kernelviz.drawing.enlarged import enlarged_page
-
-        return enlarged_page(worked, step, reached)
     draw = pool_page if step.weights is None else kernel_page
-    page = draw(worked, step, cell, reached)
-    return page if page.width <= WIDEST else draw(worked, step, cell * (WIDEST - fixed) / (page.width - fixed), reached)
+    cell = fitting_cell(parts, fixed)
+    while cell and all(digit_size([part], cell) for part in parts):
+        page = draw(worked, step, cell, reached)
+        if page.width <= WIDEST:
+            return page
+        cell *= 0.96  # heads may be wider than their matrices
+    from kernelviz.drawing.enlarged import enlarged_page
+
+    return enlarged_page(worked, step, reached)
 
 
 def kernel_page(worked: Walkthrough, step: Step, cell: float, reached: int | None) -> Panel:
@@ -218,15 +220,16 @@ def words_panel(worked: Walkthrough, step: Step, room: float) -> Panel:
     lines = wrap(text, SUM, room - text_width(f"  =  {value}", FORMULA))
     words, below = text_block(lines, 0, SMALL + 14, SUM, colour=INK)
     x, y = text_width(lines[-1], SUM) + 14, below - SUM * 0.36
+    heading = Text(0, SMALL, f"the marked cell, row {row}, column {column}", SMALL, DIM)
     items = [
-        Text(0, SMALL, f"the marked cell, row {row}, column {column}", SMALL, DIM),
+        heading,
         *words,
         Text(x, y, "=", SUM, DIM),
         Text(x + text_width("=  ", SUM) + 4, y, value, FORMULA - 1, INK, bold=True),
     ]
-    width = max(
-        x + text_width("=  ", SUM) + text_width(value, FORMULA, bold=True), *(text_width(t, SUM) for t in lines)
-    )
+    head = text_width(heading.text, SMALL) + 8
+    end = x + text_width("=  ", SUM) + text_width(value, FORMULA, bold=True)
+    width = max(head, end, *(text_width(line, SUM) for line in lines))
     return Panel(tuple(items), width, below + 8)
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.page import Item
     from kernelviz.walkthrough import Step, Walkthrough
 
-BOX, MIDDLE_CELL, OUTPUT_BOX = 400.0, 62.0, 290.0
+BOX, MIDDLE_CELL, OUTPUT_BOX = 350.0, 60.0, 260.0
 WHITE = "#ffffff"
 
 
@@ -44,7 +44,7 @@ def enlarged_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel
     source = colours_of(canvas_cells(worked, step, step.channels[0]))
     seen = input_box(worked, step, source)
     rows, columns = step.window.shape[1:]
-    cell = min(MIDDLE_CELL, 300 / max(rows, columns))
+    cell = min(MIDDLE_CELL, 270 / max(rows, columns))
     window = Cells(
         step.window[0], source.limit, None, None, step.padding, step.stretched, None, source.grey, source.low
     )
@@ -53,9 +53,9 @@ def enlarged_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel
     parts = [seen, Placed(Panel((), 70, 0), 70, 0), headed(framed, "window", size_text((rows, columns)))]
     if step.weights is not None:
         kernel = plain_cells(step.weights[0])
-        turned = " turned 180°" if isinstance(operation, TransposedConvolution) else ""
+        size = "turned 180°" if isinstance(operation, TransposedConvolution) else size_text(operation.kernel)
         panel = cells_panel(kernel, cell, digit_size([kernel], cell))
-        parts += [sign("×", 64), headed(panel, "kernel", size_text(kernel.shape) + turned), sign("Σ", 64)]
+        parts += [sign("×", 64), headed(panel, "kernel", size), sign("Σ", 64)]
     else:
         parts.append(arrow("max" if step.counted is None else "mean", 130))
     parts.append(output_box(worked, step, reached))
@@ -87,7 +87,7 @@ def input_box(worked: Walkthrough, step: Step, cells: Cells) -> Placed:
     bar = colour_bar(cells, min(180.0, panel.width))
     items += moved(bar, 0, panel.height + 14)
     name, size = canvas_name(worked)
-    placed = headed(Panel(tuple(items), panel.width, panel.height), name, size)
+    placed = headed(Panel(tuple(items), max(panel.width, bar.width), panel.height), name, size)
     return replace(placed, below=66.0)
 
 
@@ -102,17 +102,24 @@ def output_box(worked: Walkthrough, step: Step, reached: int | None) -> Placed:
     panel = cells_panel(cells, cell, size)
     halo = frame(*step.at, 1, 1, cell, colour=WHITE, width=9 if cell > 12 else 7)
     items: list[Item] = [*panel.items, halo, frame(*step.at, 1, 1, cell, width=4.5 if cell > 12 else 3.5)]
-    if not size:
-        items += moved(colour_bar(cells, max(panel.width, 120.0)), 0, panel.height + 14)
-    placed = headed(Panel(tuple(items), panel.width, panel.height), "output", size_text(cells.shape))
-    return placed if size else replace(placed, below=66.0)
+    return with_bar(Panel(tuple(items), panel.width, panel.height), cells, bar=not size)
+
+
+def with_bar(panel: Panel, cells: Cells, *, bar: bool) -> Placed:
+    """The output with its name, and a bar of colours below where it has no digits."""
+    size = size_text(cells.shape)
+    if not bar:
+        return headed(panel, "output", size)
+    below = colour_bar(cells, max(panel.width, 120.0))
+    items = (*panel.items, *moved(below, 0, panel.height + 14))
+    return replace(headed(Panel(items, max(panel.width, below.width), panel.height), "output", size), below=66.0)
 
 
 def zoom_lines(worked: Walkthrough, step: Step, parts: list[Placed], cell: float, source: Cells) -> list[Item]:
     """Lines from the window in the input to the enlarged one."""
     small = BOX / max(source.shape)
     above = max(part.panel.height / 2 + part.above for part in parts)
-    left = (parts[0].room - source.shape[1] * small) / 2
+    left = (parts[0].room - max(source.shape[1] * small, colour_bar(source, 0).width)) / 2
     across, down = worked.canvas.columns[step.at[1]], worked.canvas.rows[step.at[0]]
     x = left + (across[-1] + 1) * small
     top = above - source.shape[0] * small / 2

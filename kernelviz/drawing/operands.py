@@ -114,7 +114,9 @@ def canvas_name(worked: Walkthrough) -> tuple[str, str]:
         )
         return padded or "input", size_text(worked.canvas.padding.shape)
     size = size_text(operation.input_size)
-    return "input", f"{size}, {padding_text(operation)}" if any(operation.padding) else size
+    if not any(operation.padding):
+        return "input", size
+    return "input", f"{size}, {padding_text(operation)}" if len(set(operation.padding)) == 1 else f"{size}, padded"
 
 
 def never_read(worked: Walkthrough) -> str:

@@ -89,7 +89,7 @@ def _givens(worked: Walkthrough, step: Step) -> Panel:
     kernel = step.weights[0][::-1, ::-1]
     parts = []
     for name, numbers in (("input", values), ("kernel", kernel)):
-        cells, cell = plain_cells(numbers), min(CELL, 310 / max(numbers.shape))
+        cells, cell = plain_cells(numbers), min(CELL, 280 / max(numbers.shape))
         panel = cells_panel(cells, cell, digit_size([cells], cell))
         count = f"{len(step.channels)} × " if len(step.channels) > 1 else ""
         parts += [headed(panel, name, count + size_text(numbers.shape)), sign("", 84)]
@@ -105,10 +105,10 @@ def _met(worked: Walkthrough, step: Step, room: float) -> Panel:
     """The marked cell as the sum of the stamps that meet there."""
     text, _, value = step_text(worked.operation, step).rpartition(" = ")
     terms, most = text.split(" + "), 12
-    end = text_width(" = ", SUM) + text_width(value, FORMULA, bold=True) + 20
+    end = 52 + text_width(value, FORMULA, bold=True)
     while text_width(text, SUM) + end > room and most > 2:
         most -= 1
-        text = " + ".join(shortened(terms, most))
+        text = " + ".join(shortened(terms, most)) if most > 2 else f"{len(terms)} products"
     x = text_width(text, SUM) + 14
     items: list[Item] = [
         Text(0, SMALL, f"the marked cell, row {step.at[0]}, column {step.at[1]}", SMALL, DIM),
@@ -116,7 +116,7 @@ def _met(worked: Walkthrough, step: Step, room: float) -> Panel:
         Text(x, SMALL + 42, "=", SUM, DIM),
         Text(x + 34, SMALL + 42, value, FORMULA - 1, INK, bold=True),
     ]
-    return Panel(tuple(items), x + end, SMALL + 52)
+    return Panel(tuple(items), x + end - 14, SMALL + 52)
 
 
 def _stamp_rows(
@@ -125,7 +125,7 @@ def _stamp_rows(
     """The stamps with plus signs between them, and the output; whether digits could be shown."""
     rows, columns = worked.operation.output_size
     count = min(len(places), A_ROW) + 1
-    room = WIDEST - 2 * MARGIN - (count - 1) * SIGN
+    room = WIDEST - 2 * MARGIN - count * SIGN
     cell = min(CELL, room / (count * columns), 600 / rows)
     limit = strongest(*stamps)
     cells = [Cells(_only_stamp(worked, place, stamp), limit) for place, stamp in zip(places, stamps, strict=True)]

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from kernelviz.formulas import Formula
     from kernelviz.walkthrough import Step
 
-NARROWEST, WIDEST = 1280.0, 1600.0
+NARROWEST, WIDEST = 1280.0, 1480.0
 MARGIN = 53.0
 TITLE, SETTINGS, HEAD, SIGN, SUM, FORMULA, SMALL = 31.0, 24.0, 24.0, 42.0, 24.0, 30.0, 21.0
 HEADER = 58.0  # what a matrix' name takes above it
@@ -145,7 +145,7 @@ def sum_panel(step: Step, room: float, *, widest: tuple[float, float] = (0.0, 0.
             items.append(Text(x, y, "=", SUM, FAINT))
             items.append(Text(x + text_width("=", SUM) + tail, y, value, FORMULA - 1, INK, bold=True))
         y += 38
-    return Panel(tuple(items), whole, y - 26)
+    return Panel(tuple(items), max(whole, text_width(heading, SMALL) + 8), y - 26)
 
 
 def _one_line(step: Step, heading: str, room: float) -> Panel:
@@ -163,7 +163,7 @@ def _one_line(step: Step, heading: str, room: float) -> Panel:
     x = text_width(text, SUM)
     items: list[Item] = [head, Text(0, SMALL + 44, text, SUM, DARK), Text(x + 14, SMALL + 44, "=", SUM, FAINT)]
     items.append(Text(x + 30 + text_width("=", SUM), SMALL + 44, value, FORMULA - 1, INK, bold=True))
-    return Panel(tuple(items), x + end, SMALL + 54)
+    return Panel(tuple(items), max(x + end, text_width(head.text, SMALL) + 8), SMALL + 54)
 
 
 def formula_panel(formulas: tuple[Formula, Formula], room: float) -> Panel:
@@ -174,11 +174,11 @@ def formula_panel(formulas: tuple[Formula, Formula], room: float) -> Panel:
         return _fraction(rows, items, room)
     y, widest = SMALL + 10.0, 0.0
     texts = [rows.text] if rows == columns else [f"rows: {rows.text}", f"columns: {columns.text}"]
-    size = min(FORMULA - 3, *((FORMULA - 3) * room / text_width(text, FORMULA - 3) for text in texts))
+    size = min(FORMULA - 3, *((room - 20) / text_width(text, 1.0, bold=True) for text in texts))
     for text in texts:
         before, equals, result = text.rpartition(" = ")
         y += 40
-        items.append(Text(0, y, before + equals or text, size, INK))
+        items.append(Text(0, y, (before + equals).rstrip() or text, size, INK))
         if equals:
             x = text_width(before + equals, size)
             items.append(Text(x + 16, y, result, size, INK, bold=True))
@@ -206,9 +206,9 @@ def _fraction(formula: Formula, items: list[Item], room: float) -> Panel:
     items.append(Text(x + width / 2, middle - 12, formula.numerator, FORMULA, INK, align="center"))
     items.append(Rule(x, middle, x + width, middle, INK, 2))
     items.append(Text(x + width / 2, middle + 34, formula.denominator, FORMULA, INK, align="center"))
-    after = f"{formula.tail.strip()}  =  "
+    after = f"{formula.tail.strip()}  ="
     items.append(Text(right + 14, middle + 10, after, FORMULA, INK))
-    x = right + 14 + text_width(after, FORMULA)
+    x = right + 40 + text_width(after, FORMULA)
     items.append(Text(x, middle + 10, str(formula.result), FORMULA, INK, bold=True))
     return _letters(items, [formula.letters, *formula.where], high + 6, x + text_width("000", FORMULA), room)
 
@@ -232,11 +232,12 @@ def feet(left: Panel, right: Panel, preferred: float, room: float) -> list[tuple
 def colour_bar(cells: Cells, width: float) -> Panel:
     """A slim bar with its ends below."""
     low = cells.low if cells.grey else -cells.limit
+    ends = value_text(low), value_text(cells.limit)
+    width = max(width, sum(text_width(end, SMALL) for end in ends) + 30)
     share = np.linspace(0, 1, 201)
     grey = np.repeat(np.rint(255 * share)[:, None], 3, axis=1).astype(np.uint8)
     pixels = (grey if cells.grey else ramp(None, signed=True))[None]
     items: list[Item] = [Raster(pixels, 0, 0, width, 16)]
-    ends = value_text(low), value_text(cells.limit)
     items += [Text(0, 42, ends[0], SMALL, DIM), Text(width, 42, ends[1], SMALL, DIM, align="right")]
     if not cells.grey and width > sum(text_width(end, SMALL) for end in ends) + 60:
         items.append(Text(width / 2, 42, "0", SMALL, DIM, align="center"))
