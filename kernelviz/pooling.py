@@ -11,6 +11,8 @@ from kernelviz.errors import UsageError
 from kernelviz.formulas import Formula, adaptive_formula, window_formula
 from kernelviz.sides import Pair, Sides, count, pair, size_text
 
+PLAIN = ((0, 0), (1, 1), False, True)  # padding, dilation, ceiling, and whether padding counts
+
 
 @dataclass(frozen=True, init=False)
 class Pooling:
@@ -69,14 +71,8 @@ class Pooling:
         if adaptive is None and kernel is None:
             raise UsageError("A pool needs a kernel.", "", "Or the output size of an adaptive one.")
         asked = None if adaptive is None else pair("adaptive size", adaptive)
-        if asked and (kernel, stride, padding, dilation, ceil_mode, count_include_pad) != (
-            None,
-            None,
-            0,
-            1,
-            False,
-            True,
-        ):
+        around, apart = pair("padding", padding, least=0), pair("dilation", dilation)
+        if asked and (kernel, stride, around, apart, ceil_mode, count_include_pad) != (None, None, *PLAIN):
             raise UsageError(
                 "An adaptive pool takes no kernel, stride, padding, dilation or ceiling.",
                 "Its windows follow from the sizes of input and output.",
@@ -88,8 +84,8 @@ class Pooling:
             "kernel": sides,
             "kind": kind,
             "stride": sides if stride is None else pair("stride", stride),
-            "padding": pair("padding", padding, least=0),
-            "dilation": pair("dilation", dilation),
+            "padding": around,
+            "dilation": apart,
             "ceil_mode": bool(ceil_mode),
             "count_include_pad": bool(count_include_pad),
             "adaptive": asked,

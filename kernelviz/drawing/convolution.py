@@ -75,7 +75,7 @@ def plot_convolution(
     from kernelviz.drawing.figures import draw_page
 
     figure = draw_page(explaining_page(worked, at=at, channel=channel, view=view))
-    figure.recipe = explaining_recipe(worked, view=view, at=at, channel=channel)
+    figure.recipe = explaining_recipe(worked, view=view, at=None if view == "steps" else at, channel=channel)
     return figure
 
 
@@ -118,7 +118,7 @@ def explaining_recipe(worked: Walkthrough, *, view: str, at: tuple[int, int] | N
         "command": "explain",
         "model": None,
         "layer": f"{name_text(worked.operation)}, {settings_text(worked.operation)}",
-        "view": view if at is None else f"{view} {at[0]},{at[1]} of channel {channel}",
+        "view": f"{view} of channel {channel}" if at is None else f"{view} {at[0]},{at[1]} of channel {channel}",
         "image": numbers_hash(worked),
         "settings": settings,
         "numbers": {key: None if value is None else value.tolist() for key, value in numbers.items()} if few else None,

@@ -79,8 +79,19 @@ def _webp(animation: Animation, xmp: bytes) -> bytes:
     return buffer.getvalue()
 
 
+def _chosen(colours: Array, counts: Array) -> Array:
+    """(n, 3) uint8: half of the palette are the colours that cover most, half those that would be missed most."""
+    kept = list(range(min(len(colours), COLOURS // 2)))
+    away = np.min([((colours - colours[at]) ** 2).sum(axis=1) for at in kept], axis=0)
+    while len(kept) < min(len(colours), COLOURS):
+        missed = int((away * counts).argmax())
+        kept.append(missed)
+        away = np.minimum(away, ((colours - colours[missed]) ** 2).sum(axis=1))
+    return np.asarray(colours[kept], np.uint8)
+
+
 class Palette:
-    """The colours that cover most of some frames, and for each colour the exactly nearest of them.
+    """The colours that matter most in some frames, and for each colour the exactly nearest of them.
 
     Pillow's own way to quantize turns white into what is nearly white.
     """
@@ -94,8 +105,8 @@ class Palette:
             for count, colour in image.getcolors(1 << 16) or image.getcolors(1 << 24) or []:
                 key: tuple[int, int, int] = colour  # type: ignore[assignment]  # of an RGB image
                 counts[key] = counts.get(key, 0) + count
-        kept = sorted(counts, key=lambda colour: (-counts[colour], colour))[:COLOURS]
-        self.colours = np.array(kept, np.uint8)
+        found = sorted(counts, key=lambda colour: (-counts[colour], colour))
+        self.colours = _chosen(np.array(found), np.array([counts[colour] for colour in found]))
         self._known = np.zeros(1 << 24, np.uint16)  # index + 1 of every colour that was met; zeros take no memory
 
     def nearest(self, frame: Array) -> Array:
