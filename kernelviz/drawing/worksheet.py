@@ -29,7 +29,7 @@ from kernelviz.drawing.terms import plane_terms, shortened, value_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kernelviz.formulas import Formula
+    from kernelviz.size_formulas import Formula
     from kernelviz.walkthrough import Step
 
 NARROWEST, WIDEST = 1280.0, 1480.0
