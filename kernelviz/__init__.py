@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from kernelviz.network.trace import trace
     from kernelviz.pooling import Pooling
     from kernelviz.records import ConvLayer, KernelBank, Trace
+    from kernelviz.traces import Trace
     from kernelviz.transposed import TransposedConvolution
     from kernelviz.walkthrough import work_out
 
@@ -52,6 +53,7 @@ _HOMES = {
     "Trace": "records",
     "TransposedConvolution": "transposed",
     "animate_convolution": "drawing.animation",
+    "Trace": "traces",
     "find_models": "network.models",
     "list_layers": "network.layers",
     "load_model": "network.models",

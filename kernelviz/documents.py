@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kernelviz.errors import KernelvizError
-    from kernelviz.records import Source, TracedLayer
+    from kernelviz.records import Source
+    from kernelviz.traces import TracedLayer
 
 
 @dataclass
@@ -49,6 +50,7 @@ def output_entry(path: Path, sheet: Sheet, layer: str) -> dict[str, Any]:
         "layer": layer,
         "image": None,
         "view": sheet.tiles.view,
+        "weight": sheet.recipe.get("weight"),
         "shape": list(sheet.recipe["shape"]),
         "shown": sheet.shown,
         "total": sheet.tiles.total,
