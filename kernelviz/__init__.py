@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from kernelviz.network.models import Model, find_models, load_model
     from kernelviz.network.trace import trace
     from kernelviz.pooling import Pooling
-    from kernelviz.records import ConvLayer, KernelBank, Trace
+    from kernelviz.records import ConvLayer, KernelBank
     from kernelviz.traces import Trace
     from kernelviz.transposed import TransposedConvolution
     from kernelviz.walkthrough import work_out
@@ -50,10 +50,9 @@ _HOMES = {
     "Mosaic": "drawing.mosaic",
     "Pooling": "pooling",
     "Sheet": "drawing.sheets",
-    "Trace": "records",
+    "Trace": "traces",
     "TransposedConvolution": "transposed",
     "animate_convolution": "drawing.animation",
-    "Trace": "traces",
     "find_models": "network.models",
     "list_layers": "network.layers",
     "load_model": "network.models",
