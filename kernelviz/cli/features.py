@@ -11,7 +11,7 @@ import typer
 
 from kernelviz.cli import options
 from kernelviz.cli.passes import Wish, draw_image, prepare
-from kernelviz.cli.pictures import Goal, Look, check_choices, load, parse_scale
+from kernelviz.cli.pictures import Goal, Look, check_choices, load, parse_scale, unused_seed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -141,8 +141,9 @@ def features(
         with talk.progress(shown=not quiet) as progress:
             network = load(model, weights, seed, timeout, progress, threads=threads, device=str(device))
             report.source = network.source
-            report.warnings += network.source.notes
-            talk.say(*goal.said(network.source.provenance, *network.source.notes))
+            told = (*network.source.notes, *unused_seed(weights, seed))
+            report.warnings += told
+            talk.say(*goal.said(network.source.provenance, *told))
             plain = style is options.Style.FIGURE and not (layer or reduce or overlay or tap is Side.INPUT)
             size = options.parse_size(input_size, network)
             wish = Wish(
