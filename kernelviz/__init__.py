@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kernelviz.errors import KernelvizError
     from kernelviz.files.recipes import read_recipe
     from kernelviz.files.writing import save_arrays, save_picture
+    from kernelviz.filters import Filter, classical_filters, find_filter
     from kernelviz.network.kernels import read_kernels
     from kernelviz.network.layers import list_layers, select_layers
     from kernelviz.network.models import Model, find_models, load_model
@@ -36,12 +37,15 @@ __version__ = "0.1.0.dev0"
 
 _HOMES = {
     "ConvLayer": "records",
+    "Filter": "filters",
     "KernelBank": "records",
     "KernelvizError": "errors",
     "Model": "network.models",
     "Mosaic": "drawing.mosaic",
     "Sheet": "drawing.sheets",
     "Trace": "records",
+    "classical_filters": "filters",
+    "find_filter": "filters",
     "find_models": "network.models",
     "list_layers": "network.layers",
     "load_model": "network.models",
@@ -59,6 +63,7 @@ _HOMES = {
 
 __all__ = [
     "ConvLayer",
+    "Filter",
     "KernelBank",
     "KernelvizError",
     "Model",
@@ -66,6 +71,8 @@ __all__ = [
     "Sheet",
     "Trace",
     "__version__",
+    "classical_filters",
+    "find_filter",
     "find_models",
     "list_layers",
     "load_model",
