@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from kernelviz.errors import KernelvizError
     from kernelviz.files.recipes import read_recipe
     from kernelviz.files.writing import save_arrays, save_picture
+    from kernelviz.filtering import Response, apply_filter
     from kernelviz.filters import Filter, classical_filters, find_filter
+    from kernelviz.matching import KernelMatch, Matches, match_kernels
     from kernelviz.network.kernels import read_kernels
     from kernelviz.network.layers import list_layers, select_layers
     from kernelviz.network.models import Model, find_models, load_model
@@ -39,17 +41,22 @@ _HOMES = {
     "ConvLayer": "records",
     "Filter": "filters",
     "KernelBank": "records",
+    "KernelMatch": "matching",
+    "Matches": "matching",
+    "Response": "filtering",
     "KernelvizError": "errors",
     "Model": "network.models",
     "Mosaic": "drawing.mosaic",
     "Sheet": "drawing.sheets",
     "Trace": "records",
+    "apply_filter": "filtering",
     "classical_filters": "filters",
     "find_filter": "filters",
     "find_models": "network.models",
     "list_layers": "network.layers",
     "load_model": "network.models",
     "make_mosaic": "drawing.mosaic",
+    "match_kernels": "matching",
     "make_sheet": "drawing.sheets",
     "plot_growth": "drawing.growth",
     "plot_kernels": "drawing.figures",
@@ -65,12 +72,16 @@ __all__ = [
     "ConvLayer",
     "Filter",
     "KernelBank",
+    "KernelMatch",
     "KernelvizError",
+    "Matches",
     "Model",
     "Mosaic",
+    "Response",
     "Sheet",
     "Trace",
     "__version__",
+    "apply_filter",
     "classical_filters",
     "find_filter",
     "find_models",
@@ -78,6 +89,7 @@ __all__ = [
     "load_model",
     "make_mosaic",
     "make_sheet",
+    "match_kernels",
     "plot_growth",
     "plot_kernels",
     "read_kernels",

@@ -11,12 +11,14 @@ import difflib
 import re
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kernelviz.errors import UsageError
 from kernelviz.formulas import (
+    difference_of_gaussians,
     edges,
     gabor,
     gaussian,
@@ -108,8 +110,9 @@ class Filter:
 def classical_filters(size: int = 3, *, everywhere: bool = False) -> tuple[Filter, ...]:
     """All classical filters of (size, size) values, in a fixed order.
 
-    ``name@3`` is the filter of 3 × 3 in the middle of a larger one. With ``everywhere`` single pixels and differences of
-    two neighbours also come at every other place, as kernels are compared with them.
+    ``name@3`` is the filter of 3 × 3 in the middle of a larger one. With ``everywhere``, as kernels are compared with
+    them, single pixels and differences of two neighbours also come at every other place, and from 5 × 5 on Gaussians
+    up to one pixel off the middle, in steps of a half: where a layer has stride 2, the middle lies between two pixels.
 
     Raises:
         UsageError: the size is below 2 or above 64.
@@ -117,9 +120,10 @@ def classical_filters(size: int = 3, *, everywhere: bool = False) -> tuple[Filte
     size = check_positive("size", size) or 3
     if not 2 <= size <= LARGEST:
         raise UsageError(f"There are classical filters of 2 × 2 to {LARGEST} × {LARGEST}, but got {size}.")
-    smaller = [k for k in range(3, size) if size % 2 == 1 and k % 2 == 1 and k <= 7]
-    filters = [found for k in (size, *reversed(smaller)) for found in _of_support(k, size)]
-    filters += [found for found in _placed(size) if everywhere or not _PLACE.search(found.name)]
+    supports = [size, *(k for k in (7, 5, 3) if k < size and size % 2 == 1)]
+    filters = [found for k in supports for found in _of_support(k, size)]
+    filters += [found for found in _points_at(size) if everywhere or not _PLACE.search(found.name)]
+    filters += [found for k in supports for found in _off_centre(k, size)] if everywhere and size >= 5 else []
     filters.sort(key=lambda one: _KINDS.index(one.kind))
     families = _families(filters) if everywhere else {one.name: one for one in classical_filters(size, everywhere=True)}
     return tuple(families[one.name] for one in filters)
@@ -146,7 +150,7 @@ def find_filter(name: str, size: int = 3) -> Filter:
     )
 
 
-_PLACE = re.compile(r"-r\d+c\d+$")
+_PLACE = re.compile(r"-r[\d.]+c[\d.]+$")
 _KINDS = ("pixel", "blur", "spot", "edge", "difference", "line", "line end", "corner", "gabor")
 
 
@@ -185,8 +189,7 @@ def _of_support(support: int, size: int) -> Iterator[Filter]:
         yield _make(f"sharpen{end}", "spot", put(cross + (np.arange(9) == 4).reshape(3, 3)))
     narrow = sigma_of(support - 2)
     yield _make(f"log{end}", "spot", put(laplacian_of_gaussian(support, narrow)))
-    dog = gaussian(support, narrow) - gaussian(support, 1.6 * narrow)
-    yield _make(f"dog{end}", "spot", put(dog - dog.mean()))
+    yield _make(f"dog{end}", "spot", put(difference_of_gaussians(support, narrow)))
     for angle in QUARTERS:
         for stem, values in edges(support):
             yield _make(f"{stem}{end}", "edge", put(turned(values, angle)), angle)
@@ -212,7 +215,18 @@ def _gabors(size: int) -> Iterator[Filter]:
                 yield _make(stem, "gabor", values, float(angle), name)
 
 
-def _placed(size: int) -> Iterator[Filter]:
+def _off_centre(support: int, size: int) -> Iterator[Filter]:
+    """Gaussians beside the middle, named by the row and the column of their own."""
+    end, middle = "" if support == size else f"@{support}", (size - 1) / 2
+    for down, across in product((-1.0, -0.5, 0.0, 0.5, 1.0), repeat=2):
+        if down or across:
+            name = f"{end}-r{middle + down:g}c{middle + across:g}"
+            yield _make(
+                f"gaussian{end}", "blur", gaussian(size, sigma_of(support), (down, across)), name=f"gaussian{name}"
+            )
+
+
+def _points_at(size: int) -> Iterator[Filter]:
     """Single pixels and differences of two pixels; the plain name is that of the one in the middle."""
     middle = (size // 2, size // 2)
     for row, column in np.ndindex(size, size):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import comb, gcd
+from math import comb, gcd, log, pi, sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from kernelviz.records import Array
+
+
+SIGMA_BY_WAVELENGTH = 3 / pi * sqrt(log(2) / 2)
+"""The width of a Gabor function's bell of one octave in its wavelengths, 0.562, as scikit-image has it."""
 
 
 def grid(size: int) -> tuple[Array, Array]:
@@ -25,10 +29,10 @@ def sigma_of(size: int) -> float:
     return 0.3 * ((size - 1) / 2 - 1) + 0.8
 
 
-def gaussian(size: int, sigma: float) -> Array:
-    """A Gaussian that adds up to 1: (size, size)."""
+def gaussian(size: int, sigma: float, at: tuple[float, float] = (0.0, 0.0)) -> Array:
+    """A Gaussian that adds up to 1: (size, size), ``at`` so many pixels (down, right) of the middle."""
     x, y = grid(size)
-    values = np.exp(-(x**2 + y**2) / (2 * sigma**2))
+    values = np.exp(-((x - at[1]) ** 2 + (y - at[0]) ** 2) / (2 * sigma**2))
     return np.asarray(values / values.sum())
 
 
@@ -40,11 +44,17 @@ def laplacian_of_gaussian(size: int, sigma: float) -> Array:
     return np.asarray(values - values.mean())
 
 
+def difference_of_gaussians(size: int, sigma: float) -> Array:
+    """A Gaussian minus one 1.6 times as wide, less its mean: (size, size), positive in the middle."""
+    values = gaussian(size, sigma) - gaussian(size, 1.6 * sigma)
+    return np.asarray(values - values.mean())
+
+
 def gabor(size: int, *, angle: float, wavelength: float, phase: float) -> Array:
     """exp(−r² / 2σ²) cos(2πu / λ + phase), u across the stripes, with σ = 0.562 λ (one octave); angles in degrees."""
     x, y = grid(size)
     across = x * np.sin(np.deg2rad(angle)) + y * np.cos(np.deg2rad(angle))
-    sigma = wavelength * np.sqrt(np.log(2) / 2) / np.pi * 3
+    sigma = SIGMA_BY_WAVELENGTH * wavelength
     bell = np.exp(-(x**2 + y**2) / (2 * sigma**2))
     return np.asarray(bell * np.cos(2 * np.pi * across / wavelength + np.deg2rad(phase)))
 
