@@ -111,7 +111,7 @@ def classical_filters(size: int = 3, *, everywhere: bool = False) -> tuple[Filte
     """All classical filters of (size, size) values, in a fixed order.
 
     ``name@3`` is the filter of 3 × 3 in the middle of a larger one. With ``everywhere``, as kernels are compared with
-    them, single pixels and differences of two neighbours also come at every other place, and from 5 × 5 on Gaussians
+    them, single pixels and differences of two neighbours also come at every other place, and from 5 × 5 on blurs and spots
     up to one pixel off the middle, in steps of a half: where a layer has stride 2, the middle lies between two pixels.
 
     Raises:
@@ -216,14 +216,17 @@ def _gabors(size: int) -> Iterator[Filter]:
 
 
 def _off_centre(support: int, size: int) -> Iterator[Filter]:
-    """Gaussians beside the middle, named by the row and the column of their own."""
+    """Blurs and spots beside the middle, named by the row and the column of their own."""
     end, middle = "" if support == size else f"@{support}", (size - 1) / 2
     for down, across in product((-1.0, -0.5, 0.0, 0.5, 1.0), repeat=2):
         if down or across:
             name = f"{end}-r{middle + down:g}c{middle + across:g}"
-            yield _make(
-                f"gaussian{end}", "blur", gaussian(size, sigma_of(support), (down, across)), name=f"gaussian{name}"
-            )
+            at = (down, across)
+            yield _make(f"gaussian{end}", "blur", gaussian(size, sigma_of(support), at), name=f"gaussian{name}")
+            if support >= 5:  # a narrower spot beside the middle is a single pixel
+                wide = sigma_of(support - 2)
+                yield _make(f"log{end}", "spot", laplacian_of_gaussian(size, wide, at), name=f"log{name}")
+                yield _make(f"dog{end}", "spot", difference_of_gaussians(size, wide, at), name=f"dog{name}")
 
 
 def _points_at(size: int) -> Iterator[Filter]:

@@ -36,17 +36,17 @@ def gaussian(size: int, sigma: float, at: tuple[float, float] = (0.0, 0.0)) -> A
     return np.asarray(values / values.sum())
 
 
-def laplacian_of_gaussian(size: int, sigma: float) -> Array:
+def laplacian_of_gaussian(size: int, sigma: float, at: tuple[float, float] = (0.0, 0.0)) -> Array:
     """(1 − r² / 2σ²) exp(−r² / 2σ²) less its mean, so that a flat image gives 0: (size, size), positive in the middle."""
     x, y = grid(size)
-    share = (x**2 + y**2) / (2 * sigma**2)
+    share = ((x - at[1]) ** 2 + (y - at[0]) ** 2) / (2 * sigma**2)
     values = (1 - share) * np.exp(-share)
     return np.asarray(values - values.mean())
 
 
-def difference_of_gaussians(size: int, sigma: float) -> Array:
+def difference_of_gaussians(size: int, sigma: float, at: tuple[float, float] = (0.0, 0.0)) -> Array:
     """A Gaussian minus one 1.6 times as wide, less its mean: (size, size), positive in the middle."""
-    values = gaussian(size, sigma) - gaussian(size, 1.6 * sigma)
+    values = gaussian(size, sigma, at) - gaussian(size, 1.6 * sigma, at)
     return np.asarray(values - values.mean())
 
 

@@ -266,17 +266,21 @@ def _lengths(size: int) -> Array:
 
 @lru_cache(maxsize=32)
 def scores_of_chance(size: int) -> Array:
-    """The best scores of 20,000 random kernels (size, size) of independent normal weights, rising; always the same."""
+    """The best scores of random kernels (size, size) of independent normal weights, rising; always the same.
+
+    There are 20,000 of them, and 2,000 beyond 11 × 11, where there are thousands of filters and scores hardly vary.
+    """
     random = np.random.default_rng(0)
+    each = NULL // 10 if size <= 11 else NULL // 100
     best = [
-        np.abs(unit_rows(random.standard_normal((NULL // 10, size * size))) @ _templates(size).T).max(axis=1)
+        np.abs(unit_rows(random.standard_normal((each, size * size))) @ _templates(size).T).max(axis=1)
         for _ in range(10)
     ]
     return np.asarray(np.sort(np.concatenate(best)))
 
 
 def chance_of(size: int, scores: Array) -> Array:
-    """The share of random kernels of this size that score as high: (k + 1) / (20,000 + 1), where k of them do."""
+    """The share of random kernels of this size that score as high: (k + 1) / (n + 1), where k of n do."""
     by_chance = scores_of_chance(size)
     as_high = len(by_chance) - np.searchsorted(by_chance, scores - 1e-12, side="left")
     return np.asarray((as_high + 1) / (len(by_chance) + 1))
