@@ -19,14 +19,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kernelviz.drawing.bank import plot_filters
     from kernelviz.drawing.figures import plot_kernels
+    from kernelviz.drawing.filtered import plot_filter
     from kernelviz.drawing.growth import plot_growth
+    from kernelviz.drawing.matches import plot_matches
     from kernelviz.drawing.mosaic import Mosaic, make_mosaic
     from kernelviz.drawing.sheets import Sheet, make_sheet
     from kernelviz.errors import KernelvizError
     from kernelviz.files.recipes import read_recipe
     from kernelviz.files.writing import save_arrays, save_picture
-    from kernelviz.filtering import Response, apply_filter
+    from kernelviz.filtering import Response, apply_filter, apply_kernel
     from kernelviz.filters import Filter, classical_filters, find_filter
     from kernelviz.matching import KernelMatch, Matches, match_kernels
     from kernelviz.network.kernels import read_kernels
@@ -50,6 +53,7 @@ _HOMES = {
     "Sheet": "drawing.sheets",
     "Trace": "records",
     "apply_filter": "filtering",
+    "apply_kernel": "filtering",
     "classical_filters": "filters",
     "find_filter": "filters",
     "find_models": "network.models",
@@ -58,8 +62,11 @@ _HOMES = {
     "make_mosaic": "drawing.mosaic",
     "match_kernels": "matching",
     "make_sheet": "drawing.sheets",
+    "plot_filter": "drawing.filtered",
+    "plot_filters": "drawing.bank",
     "plot_growth": "drawing.growth",
     "plot_kernels": "drawing.figures",
+    "plot_matches": "drawing.matches",
     "read_kernels": "network.kernels",
     "read_recipe": "files.recipes",
     "save_arrays": "files.writing",
@@ -82,6 +89,7 @@ __all__ = [
     "Trace",
     "__version__",
     "apply_filter",
+    "apply_kernel",
     "classical_filters",
     "find_filter",
     "find_models",
@@ -90,8 +98,11 @@ __all__ = [
     "make_mosaic",
     "make_sheet",
     "match_kernels",
+    "plot_filter",
+    "plot_filters",
     "plot_growth",
     "plot_kernels",
+    "plot_matches",
     "read_kernels",
     "read_recipe",
     "save_arrays",

@@ -9,11 +9,12 @@ import numpy as np
 
 from kernelviz.errors import UsageError
 from kernelviz.filters import Filter, find_filter
+from kernelviz.matching import match_kernels
 from kernelviz.records import as_array, shape_text
 
 if TYPE_CHECKING:
     from kernelviz.matching import KernelMatch
-    from kernelviz.records import Array, Source
+    from kernelviz.records import Array, KernelBank
 
 Border: TypeAlias = Literal["repeat", "mirror", "zero"]
 
@@ -29,9 +30,8 @@ LIGHT = np.array([0.299, 0.587, 0.114])
 class Response:
     """An image, a filter, and what the filter makes of the image.
 
-    ``image`` is (H, W) or (H, W, C) as it was read by the filter; ``kernel`` (h, w), or (C, h, w) one plane a channel;
-    ``values`` (H, W). ``about`` says what the filter is for. ``match`` is the filter closest to a learned kernel,
-    ``beside`` that filter's response and ``agreement`` the correlation of both over all pixels.
+    ``image`` is (H, W) in light and dark, or (H, W, 3), from 0 to 1; ``kernel`` (h, w), or (3, h, w) one plane a colour;
+    ``values`` (H, W). ``about`` says what the filter is for, ``notes`` what was done to the image before.
     """
 
     name: str
@@ -41,15 +41,12 @@ class Response:
     border: str
     about: str = ""
     notes: tuple[str, ...] = ()
-    match: KernelMatch | None = None
-    beside: Response | None = None
     agreement: float | None = None
-    source: Source | None = None
 
     @property
     def keeps_light(self) -> bool:
         """Whether a flat image stays as it is, so that the response is an image again."""
-        return abs(float(self.kernel.sum()) - 1) < 1e-6 and self.match is None
+        return self.kernel.ndim == 2 and abs(float(self.kernel.sum()) - 1) < 1e-6 and not self.notes
 
 
 def as_pixels(image: object) -> Array:
@@ -102,6 +99,52 @@ def apply_filter(image: object, kernel: object, *, border: Border = "repeat") ->
         pixels = np.repeat(pixels[:, :, None], 3, axis=2)
     read = pixels if values.ndim == 3 else as_light(pixels)
     return Response(name, read, values, correlate(read, values, border), border, about)
+
+
+def apply_kernel(image: object, bank: KernelBank, kernel: int, *, border: Border = "repeat") -> tuple[Response, ...]:
+    """What a learned kernel makes of an image, and beside it what the filter closest to it makes.
+
+    A kernel that reads red, green and blue reads the image as its network would: less the mean, divided by the deviation
+    (the bias is left out). Of any other kernel the main plane of ``match_kernels`` reads the image in light and dark, which
+    its network never does. The second response, of the filter times what makes it nearest to the kernel, is missing where
+    the kernel is zero; its ``agreement`` is the correlation of both over all pixels.
+
+    Raises:
+        UsageError: no such kernel, one that is not finite, or an image or a layer of another shape.
+    """
+    if not 0 <= kernel < len(bank.weight):
+        raise UsageError(f"There are kernels 0 to {len(bank.weight) - 1}, but {kernel} was asked for.")
+    found = match_kernels(bank, gabor=False)
+    row, pixels = found.main_rows[kernel], as_pixels(image)
+    name = f"{bank.layer.name}:{kernel}" if bank.layer else f"kernel {kernel}"
+    template = None if row.closest is None or row.factor is None else row.factor * row.closest.values
+    if found.main == "strongest":
+        shown = pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2)
+        facts = bank.source.preprocessing if bank.source else {}
+        mean, deviation = np.array(facts.get("mean", (0.0,) * 3)), np.array(facts.get("std", (1.0,) * 3))
+        read, values = (shown - mean) / deviation, bank.weight[kernel].astype(np.float64)
+        notes: tuple[str, ...] = ("read as the network reads it: less its mean, divided by its deviation",)
+        if template is not None and row.colour:
+            template = np.array(row.colour.weights)[:, None, None] * template
+    else:
+        shown = read = as_light(pixels)
+        values, inputs = row.pattern, bank.weight.shape[1]
+        which = "" if inputs == 1 else f", summed over its {inputs:,} inputs,"
+        notes = (f"as if the kernel{which} read the image in light and dark",)
+    check_kernel(values)
+    learned = Response(name, shown, values, correlate(read, values, border), border, _likeness(row), notes)
+    if template is None or row.closest is None:
+        return (learned,)
+    beside = correlate(read, template, border)
+    about = f"the filter closest to it{f', in {row.colour.name}' if row.colour else ''}"
+    agreement = agreement_of(learned.values, beside)
+    return learned, Response(row.closest.name, shown, template, beside, border, about, notes, agreement)
+
+
+def _likeness(row: KernelMatch) -> str:
+    if row.score is None:
+        return "a learned kernel, as good as zero"
+    return f"a learned kernel: {row.kind}, score {row.score:.2f}"
 
 
 def check_kernel(values: Array) -> None:

@@ -73,13 +73,13 @@ _ABOUT = {
     "sharpen": "the image with its fine detail added",
     "log": "a spot against its surroundings, of one size",
     "dog": "a spot against its surroundings, as the retina does",
-    "sobel": "edges, smoothed along the edge",
-    "scharr": "edges, the same in every direction",
-    "prewitt": "edges, each pixel along them alike",
+    "sobel": "edges{}, smoothed along them",
+    "scharr": "edges{}, alike in every direction",
+    "prewitt": "edges{}, each pixel along them alike",
     "difference": "a pixel against the next one: the sharpest edges",
     "central": "the pixels on both sides of this one: the slope here",
-    "roberts": "a pixel against its diagonal neighbour: sharp corners and edges",
-    "line": "thin bright or dark lines",
+    "roberts": "a pixel against its diagonal neighbour",
+    "line": "thin lines{}, bright or dark",
     "line-end": "where a thin line ends",
     "corner": "where two edges meet",
     "gabor": "stripes of one direction, width and place",
@@ -126,7 +126,7 @@ def classical_filters(size: int = 3, *, everywhere: bool = False) -> tuple[Filte
     filters += [found for k in supports for found in _off_centre(k, size)] if everywhere and size >= 5 else []
     filters.sort(key=lambda one: _KINDS.index(one.kind))
     families = _families(filters) if everywhere else {one.name: one for one in classical_filters(size, everywhere=True)}
-    return tuple(families[one.name] for one in filters)
+    return tuple(sorted((families[one.name] for one in filters), key=lambda one: _KINDS.index(one.kind)))
 
 
 def find_filter(name: str, size: int = 3) -> Filter:
@@ -159,7 +159,7 @@ def _make(stem: str, kind: str, values: Array, orientation: float | None = None,
     base = stem.partition("@")[0]
     base = "gabor" if base.startswith("gabor") else base
     word, runs = _RUNS.get(-1.0 if orientation is None else orientation, ("", ""))
-    about = _ABOUT[base] + (f", {runs}" if runs and kind in ("edge", "line") else "")
+    about = _ABOUT[base].format(f" {runs}" if runs else "")
     if kind in ("line", "line end", "corner"):
         word = f"{orientation:g}"
     values = np.array(values, dtype=np.float64)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 INTERRUPTED = 130
-COMMANDS = ("models", "layers", "kernels", "env")
+COMMANDS = ("models", "layers", "kernels", "match", "filter", "env")
 
 
 class _EndedError(BaseException):
@@ -85,8 +85,10 @@ def _app() -> Callable[..., Any]:
     import typer
 
     from kernelviz.cli.environment import env
+    from kernelviz.cli.filter import filter_image
     from kernelviz.cli.kernels import kernels
     from kernelviz.cli.layers import layers
+    from kernelviz.cli.match import match
     from kernelviz.cli.models import models
     from kernelviz.cli.options import Version
 
@@ -99,6 +101,8 @@ def _app() -> Callable[..., Any]:
     app.command()(models)
     app.command()(layers)
     app.command()(kernels)
+    app.command()(match)
+    app.command("filter")(filter_image)
     app.command()(env)
 
     def top(*, version: Version = False) -> None:
