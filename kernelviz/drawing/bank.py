@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from kernelviz.drawing.page import INK, Item, Panel, Rule, Text, text_block, text_width, wrap
-from kernelviz.drawing.stamps import EDGE, colour_key, stamp, zoom_for
+from kernelviz.drawing.stamps import EDGE, colour_key, stamp
 from kernelviz.filters import ALIKE, Filter, classical_filters
 
 if TYPE_CHECKING:
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 WIDTH, MARGIN = 1600.0, 52.0
 TITLE, HEAD, TYPE = 40.0, 30.0, 25.0
-ROOM, GAP, NAMES = 58.0, 14.0, 300.0
+ROOM, GAP, NAMES = 60.0, 14.0, 300.0
 _DIRECTION = re.compile(r" that (run|rise|fall)[^,]*")
+TALLEST = 2250.0
 KINDS = {"line end": "line ends", "pixel": "pixels", "gabor": "Gabor functions"}
 
 
@@ -37,7 +38,10 @@ def bank_page(size: int) -> Panel:
     filters = [one for one in classical_filters(size) if "@" not in one.name]
     items, y = text_block([f"Classical filters of {size} × {size}"], MARGIN, 0.7 * MARGIN, TITLE, colour=INK, bold=True)
     kind = told = ""
+    shown = 0
     for stem in dict.fromkeys(one.stem for one in filters):
+        if y > TALLEST:
+            break
         rows = [one for one in filters if one.stem == stem]
         if rows[0].kind != kind:
             kind = rows[0].kind
@@ -45,6 +49,7 @@ def bank_page(size: int) -> Panel:
             items += [Rule(MARGIN, y, WIDTH - MARGIN, y, "#d9dce0", 2),
                       Text(MARGIN, y + 44, KINDS.get(kind, f"{kind}s"), HEAD, INK, bold=True)]  # fmt: skip
             y += 62
+        shown += len(rows)
         more, y = _row(stem, rows, y)
         items += [item for item in more if not (isinstance(item, Text) and item.text == told)]
         told = more[-1].text if isinstance(more[-1], Text) else ""
@@ -55,6 +60,7 @@ def bank_page(size: int) -> Panel:
     lines = [
         "each tile has its own scale; filters are turned as they stand",
         f"filters whose |cosine| is above {ALIKE:g} are one family: no kernel of this size tells them apart",
+        *([f"{shown} of {len(filters)} filters are drawn"] if shown < len(filters) else []),
         *(["and those of smaller odd sizes in the middle, named like sobel-x@3"] if smaller else []),
     ]
     for line in lines:
@@ -68,7 +74,7 @@ def bank_page(size: int) -> Panel:
 def _row(stem: str, filters: list[Filter], y: float) -> tuple[list[Item], float]:
     """The stem on the left, then its filters, as many lines of them as they take, then what it is for."""
     size = len(filters[0].values)
-    zoom = zoom_for(size, ROOM)
+    zoom = max(1, int(ROOM // size))
     tile = size * zoom + 2 * EDGE
     items: list[Item] = [Text(MARGIN, y + tile / 2, stem, TYPE, INK, bold=True, middle=True)]
     left = MARGIN + NAMES

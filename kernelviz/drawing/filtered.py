@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 MARGIN, GAP, TYPE, NAME, TITLE = 52.0, 48.0, 25.0, 29.0, 40.0
 COLUMN = {1: 720.0, 2: 600.0, 3: 466.0}  # of a column, in units of type, by how many there are
 BLOCK = 180.0  # of a kernel
-SMALLEST_TYPE = 21.0
+SMALLEST_TYPE = 23.0
 QUANTILE = 0.99
 MOST_PIXELS = 4_000_000
 
