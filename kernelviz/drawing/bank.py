@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 WIDTH, MARGIN = 1600.0, 52.0
 TITLE, HEAD, TYPE = 40.0, 30.0, 25.0
-ROOM, GAP, NAMES = 60.0, 14.0, 300.0
+ROOM, GAP, NAMES = 58.0, 10.0, 300.0
 _DIRECTION = re.compile(r" that (run|rise|fall)[^,]*")
-TALLEST = 2250.0
+TALLEST = 2330.0
 KINDS = {"line end": "line ends", "pixel": "pixels", "gabor": "Gabor functions"}
 
 
@@ -45,10 +45,10 @@ def bank_page(size: int) -> Panel:
         rows = [one for one in filters if one.stem == stem]
         if rows[0].kind != kind:
             kind = rows[0].kind
-            y += 16
+            y += 10
             items += [Rule(MARGIN, y, WIDTH - MARGIN, y, "#d9dce0", 2),
-                      Text(MARGIN, y + 44, KINDS.get(kind, f"{kind}s"), HEAD, INK, bold=True)]  # fmt: skip
-            y += 62
+                      Text(MARGIN, y + 38, KINDS.get(kind, f"{kind}s"), HEAD, INK, bold=True)]  # fmt: skip
+            y += 52
         shown += len(rows)
         more, y = _row(stem, rows, y)
         items += [item for item in more if not (isinstance(item, Text) and item.text == told)]

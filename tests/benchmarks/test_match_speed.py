@@ -13,7 +13,7 @@ pytestmark = pytest.mark.benchmark
 
 
 def test_a_hundred_thousand_kernels_are_matched_at_once():
-    """100,000 kernels of 3 × 3, with all that is told of each, cost at most 2.5 times a bare loop of one product a kernel."""
+    """100,000 kernels of 3 × 3, with all that is told of each, cost at most 2.5 times a bare loop of products."""
     kernels = np.random.default_rng(0).standard_normal((100_000, 1, 3, 3)).astype(np.float32)
     bank = np.stack([one.values.ravel() / np.linalg.norm(one.values) for one in classical_filters(3, everywhere=True)])
 
