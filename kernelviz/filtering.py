@@ -92,13 +92,19 @@ def apply_filter(image: object, kernel: object, *, border: Border = "repeat") ->
     pixels = as_pixels(image)
     if isinstance(kernel, str):
         kernel = find_filter(kernel)
-    name, about = (kernel.name, kernel.about) if isinstance(kernel, Filter) else ("kernel", "")
+    name, about = (full_name(kernel), kernel.about) if isinstance(kernel, Filter) else ("kernel", "")
     values = as_array(kernel.values if isinstance(kernel, Filter) else kernel).astype(np.float64)
     check_kernel(values)
     if values.ndim == 3 and pixels.ndim == 2:
         pixels = np.repeat(pixels[:, :, None], 3, axis=2)
     read = pixels if values.ndim == 3 else as_light(pixels)
     return Response(name, read, values, correlate(read, values, border), border, about)
+
+
+def full_name(one: Filter) -> str:
+    """``sobel-x``, and ``sobel-x@5`` where it is not of 3 × 3."""
+    size = len(one.values)
+    return one.name if size == 3 or "@" in one.name else f"{one.name}@{size}"
 
 
 def apply_kernel(image: object, bank: KernelBank, kernel: int, *, border: Border = "repeat") -> tuple[Response, ...]:

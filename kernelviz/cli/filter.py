@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -256,7 +257,11 @@ def write(image: str, responses: list[Response], learned: list[str], goal: Goal,
         filter_page(responses, f"Filters on {Path(image).name}", f"{columns:,} × {rows:,} pixels{source}")
     )
     recipe = filter_recipe(responses)
-    recipe |= {"image": {"name": Path(image).name}, "model": report.source.as_recipe() if report.source else None}
+    digest = hashlib.sha256(Path(image).read_bytes()).hexdigest()
+    recipe |= {
+        "image": {"name": Path(image).name, "sha256": digest},
+        "model": report.source.as_recipe() if report.source else None,
+    }
     figure.recipe = recipe
     what = "-".join([*(one.name for one in responses if one.name != "kernel")][:3]) or "kernel"
     if len(responses) > 3 or any(one.name == "kernel" for one in responses):

@@ -24,13 +24,26 @@ def test_responses_are_drawn_and_written(run, photo):
     result = run("filter", photo, "--kernel", "sobel-x,laplacian", "-k", "box@5", "--arrays")
     assert result.code == 0
     picture, arrays = result.paths
-    assert read_recipe(picture)["view"] == ["sobel-x", "laplacian", "box"]
+    assert read_recipe(picture)["view"] == ["sobel-x", "laplacian", "box@5"]
     light = np.asarray(Image.open(photo), float) / 255 @ [0.299, 0.587, 0.114]
     with np.load(arrays, allow_pickle=False) as held:
         assert held["image"] == pytest.approx(light)
         kernel = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
         assert held["sobel-x"] == pytest.approx(ndimage.correlate(light, kernel, mode="nearest"), abs=1e-9)
-        assert held["box"] == pytest.approx(ndimage.uniform_filter(light, 5, mode="nearest"), abs=1e-9)
+        assert held["box_5"] == pytest.approx(ndimage.uniform_filter(light, 5, mode="nearest"), abs=1e-9)
+
+
+def test_another_image_of_the_same_name_is_not_written_over(run, photo, tmp_path):
+    """The recipe holds what was in the file: the same picture again is replaced, another one stays."""
+    assert run("filter", photo, "-k", "sobel-x").code == 0
+    assert run("filter", photo, "-k", "sobel-x").code == 0
+    other = tmp_path / "elsewhere" / "photo.png"
+    other.parent.mkdir()
+    Image.new("RGB", (5, 5)).save(other)
+    result = run("filter", other, "-k", "sobel-x")
+    assert (result.code, result.out) == (1, "")
+    assert "in the way" in result.err
+    assert run("filter", other, "-k", "sobel-x@5").code == 0
 
 
 def test_a_filter_by_its_numbers(run, photo):
