@@ -287,7 +287,9 @@ def caption_lines(matches: Matches, shown: int) -> list[str]:
     per = f"{matches.level * 100:g} of 100 random {size} × {size} kernels"
     against = f"against these {matches.filters:,} filters"
     at = f"{matches.threshold:.2f}"
-    named = f"named from {at} on: {per} reach it {against}"
+    expected = matches.level * len(matches.main_rows)
+    alone = f", so of these {len(matches.main_rows):,} about {expected:.0f} by chance alone" if expected >= 1 else ""
+    named = f"named from {at} on: {per} reach it {against}{alone}"
     if matches.threshold == LEAST:
         named = f"named from {at} on, 64 % of its energy; fewer than {per} reach it {against}"
     lines = [f"{first} ≈ the closest filter; score: |cosine|, over scale and sign; each tile has its own scale", named]
