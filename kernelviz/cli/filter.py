@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -90,8 +92,8 @@ def filter_image(
             with talk.progress(shown=not quiet) as progress:
                 choice = (weights, seed, timeout)
                 facts = {"size": size, "border": border, "weights": choice, "report": report, "progress": progress}
-                responses = respond(image, kernel, kernel_values, from_model, **facts)
-            write(image or "", responses, from_model or [], goal, report)
+                picture, responses = respond(image, kernel, kernel_values, from_model, **facts)
+            write(picture, responses, from_model or [], goal, report)
             more = {"filters": [entry(one) for one in responses]}
     except Exception as error:  # noqa: BLE001  (every command ends in a message)
         return ending.failed(report, error, as_json=as_json, debug=debug)
@@ -135,8 +137,8 @@ def respond(
     weights: tuple[str, int, float],
     report: Report,
     progress: Progress,
-) -> list[Response]:
-    """The responses of all filters asked for: by name, by numbers, learned.
+) -> tuple[Picture, list[Response]]:
+    """The image and the responses of all filters asked for: by name, by numbers, learned.
 
     Raises:
         KernelvizError: no image, no filter, or one that is none.
@@ -157,15 +159,29 @@ def respond(
         raise UsageError(
             "A filter is missing.", "", "Name some, --kernel sobel-x,laplacian; `kernelviz filter --list` shows them."
         )
-    pixels = read_pixels(image)
-    responses = [apply_filter(pixels, one, border=border) for one in kernels]  # type: ignore[arg-type]
+    picture = read_image(image)
+    responses = [apply_filter(picture, one, border=border) for one in kernels]  # type: ignore[arg-type]
     for place in places:
-        responses += of_model(pixels, place, border=border, weights=weights, report=report, progress=progress)
-    return responses
+        responses += of_model(picture, place, border=border, weights=weights, report=report, progress=progress)
+    return picture, responses
 
 
-def read_pixels(path: str) -> Array:
-    """The pixels of an image file, (H, W, 3) uint8.
+@dataclass(frozen=True)
+class Picture:
+    """An image file as it is read here: ``pixels`` (H, W, 3) uint8, and what tells it from others."""
+
+    pixels: Array
+    name: str
+    stem: str
+    sha256: str
+
+    def as_recipe(self) -> dict[str, Any]:
+        """The part of a recipe called ``image``; no directory is told."""
+        return {"name": self.name, "sha256": self.sha256}
+
+
+def read_image(path: str) -> Picture:
+    """An image file, upright, in red, green and blue.
 
     Raises:
         KernelvizError: the file is missing or no image.
@@ -177,11 +193,13 @@ def read_pixels(path: str) -> Array:
     from kernelviz.errors import KernelvizError
 
     try:
-        with Pillow.open(path) as picture:
-            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+        data = Path(path).read_bytes()
+        with Pillow.open(io.BytesIO(data)) as picture:
+            pixels = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
     except (OSError, ValueError, Pillow.DecompressionBombError) as error:
-        why = f"{getattr(error, 'strerror', None) or error}."
+        why = f"{getattr(error, 'strerror', None) or 'It is damaged, or of a format that is not read'}."
         raise KernelvizError(f"{path} cannot be read as an image.", why, "PNG, JPEG and the like are read.") from error
+    return Picture(pixels, Path(path).name, Path(path).stem, hashlib.sha256(data).hexdigest())
 
 
 def parse_values(text: str) -> Array:
@@ -221,7 +239,7 @@ def parse_place(text: str) -> tuple[str, str, int]:
 
 
 def of_model(
-    pixels: Array,
+    picture: Picture,
     place: tuple[str, str, int],
     *,
     border: str,
@@ -239,10 +257,10 @@ def of_model(
     report.warnings += [note for note in network.source.notes if note not in report.warnings]
     from kernelviz.network.kernels import read_kernels
 
-    return apply_kernel(pixels, read_kernels(network, layer), channel, border=border)  # type: ignore[arg-type]
+    return apply_kernel(picture, read_kernels(network, layer), channel, border=border)  # type: ignore[arg-type]
 
 
-def write(image: str, responses: list[Response], learned: list[str], goal: Goal, report: Report) -> None:
+def write(picture: Picture, responses: list[Response], learned: list[str], goal: Goal, report: Report) -> None:
     """The picture, and the numbers where they are asked for."""
     from kernelviz.cli import talk
     from kernelviz.cli.kernels import said
@@ -253,25 +271,19 @@ def write(image: str, responses: list[Response], learned: list[str], goal: Goal,
 
     rows, columns = responses[0].values.shape
     source = f", {report.source.label}" if report.source else ""
-    figure = draw_page(
-        filter_page(responses, f"Filters on {Path(image).name}", f"{columns:,} × {rows:,} pixels{source}")
-    )
+    figure = draw_page(filter_page(responses, f"Filters on {picture.name}", f"{columns:,} × {rows:,} pixels{source}"))
     recipe = filter_recipe(responses)
-    digest = hashlib.sha256(Path(image).read_bytes()).hexdigest()
-    recipe |= {
-        "image": {"name": Path(image).name, "sha256": digest},
-        "model": report.source.as_recipe() if report.source else None,
-    }
+    recipe |= {"image": picture.as_recipe(), "model": report.source.as_recipe() if report.source else None}
     figure.recipe = recipe
     what = "-".join([*(one.name for one in responses if one.name != "kernel")][:3]) or "kernel"
     if len(responses) > 3 or any(one.name == "kernel" for one in responses):
         what += f"-{short_hash(*learned, *(str(one.kernel.tolist()) for one in responses))}"
-    (stem,) = file_stems([(Path(image).stem, "filter", what)])
+    (stem,) = file_stems([(picture.stem, "filter", what)])
     path = save_picture(figure, goal.directory / f"{stem}{goal.suffix}", force=goal.force)
     for one in responses:
         agree = "" if one.agreement is None else f"; the responses agree {one.agreement:.3f}"
         talk.say(*said(goal, f"{one.name}: {one.values.min():.3g} to {one.values.max():.3g}{agree}"))
-    facts = {"image": image, "shape": [rows, columns], "shown": len(responses), "total": len(responses)}
+    facts = {"image": picture.name, "shape": [rows, columns], "shown": len(responses), "total": len(responses)}
     tell(path, goal, report, **facts)
     if goal.arrays:
         held = {"image": responses[0].image}
