@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from kernelviz.network.layers import list_layers, select_layers
     from kernelviz.network.models import Model, find_models, load_model
     from kernelviz.network.trace import trace
-    from kernelviz.records import ConvLayer, KernelBank, Trace
+    from kernelviz.records import ConvLayer, KernelBank
+    from kernelviz.traces import Trace
 
 __version__ = "0.1.0.dev0"
 
@@ -51,7 +52,7 @@ _HOMES = {
     "Model": "network.models",
     "Mosaic": "drawing.mosaic",
     "Sheet": "drawing.sheets",
-    "Trace": "records",
+    "Trace": "traces",
     "apply_filter": "filtering",
     "apply_kernel": "filtering",
     "classical_filters": "filters",

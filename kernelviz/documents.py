@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from kernelviz.errors import KernelvizError
     from kernelviz.filters import Filter
     from kernelviz.matching import KernelMatch
-    from kernelviz.records import Source, TracedLayer
+    from kernelviz.records import Source
+    from kernelviz.traces import TracedLayer
 
 
 @dataclass
@@ -51,6 +52,7 @@ def output_entry(path: Path, sheet: Sheet, layer: str) -> dict[str, Any]:
         "layer": layer,
         "image": None,
         "view": sheet.tiles.view,
+        "weight": sheet.recipe.get("weight"),
         "shape": list(sheet.recipe["shape"]),
         "shown": sheet.shown,
         "total": sheet.tiles.total,

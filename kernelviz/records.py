@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from kernelviz.errors import UnknownLayerError, UsageError
+from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     Array: TypeAlias = NDArray[Any]
 
 WeightsSource: TypeAlias = Literal["cache", "bundled", "hub", "url", "file", "random"]
-View: TypeAlias = Literal["auto", "rgb", "sum", "norm", "channels", "matrix"]
+View: TypeAlias = Literal["auto", "rgb", "sum", "norm", "channels", "matrix", "spectrum"]
 Sort: TypeAlias = Literal["index", "norm", "mean", "max", "std"]
-Family: TypeAlias = Literal["conv", "norm", "act", "pool", "linear", "other"]
 Recipe: TypeAlias = Mapping[str, Any]
 
 VIEWS: tuple[str, ...] = get_args(View)
@@ -90,7 +89,8 @@ class Source:
 class ConvLayer:
     """A convolution of a network, by its dotted ``named_modules`` path; axes in the module's own rank (1, 2 or 3).
 
-    ``padding`` is one number an axis, or ``"same"``. ``weight_shape`` is the stored weight's own shape.
+    ``padding`` is one number an axis, or ``"same"``. ``weight_shape`` is the stored weight's own shape. ``expert`` is the
+    number of one of several banks that are mixed anew for every image; ``params`` are then those of this one.
     """
 
     name: str
@@ -106,6 +106,7 @@ class ConvLayer:
     transposed: bool
     weight_shape: tuple[int, ...]
     params: int
+    expert: int | None = None
 
     @property
     def depthwise(self) -> bool:
@@ -118,6 +119,8 @@ class KernelBank:
     """All kernels of one layer: ``weight`` is (out_channels, in_channels / groups, *kernel_size).
 
     Kernel i makes output channel i. ``layer`` and ``source`` are None for a plain array. ``notes`` tell what is odd.
+    Where a layer convolves with another weight than it stores, ``reading`` says which of them this is: the
+    ``effective`` one; or the ``stored`` one, which was asked for. None where they are the same.
     """
 
     weight: Array
@@ -125,6 +128,7 @@ class KernelBank:
     source: Source | None = None
     groups: int = 1
     notes: tuple[str, ...] = ()
+    reading: Literal["effective", "stored"] | None = None
 
 
 @dataclass(frozen=True)
@@ -160,116 +164,6 @@ class Tiles:
     columns: Axis | None = None
     noun: str = "kernel"
     order: str = "index"
-
-
-@dataclass(frozen=True)
-class AxisField:
-    """What the units of a map read along one axis of the input.
-
-    Unit i reads the rows ``first[i]`` to ``last[i]`` inside the image, none where first > last. ``size`` is the largest
-    extent, as if the image had no border; where every step of the map moves it alike, ``jump`` is by how many rows and
-    ``offset`` where the first unit's begins, which may lie before the image. Both are None elsewhere.
-    """
-
-    first: Array
-    last: Array
-    size: int
-    jump: int | None
-    offset: int | None
-
-
-@dataclass(frozen=True)
-class Field:
-    """What each unit of a map reads, an ``AxisField`` for each axis of the input: rows, then columns.
-
-    Where ``mixes_image``, something that reads the whole image (a gate, a mean, a normalisation over space, attention)
-    took part on the way; the rows and columns are those of the way through convolutions and pools.
-    """
-
-    axes: tuple[AxisField, ...]
-    mixes_image: bool = False
-
-
-@dataclass(frozen=True)
-class Box:
-    """The rows ``top`` to ``bottom`` and the columns ``left`` to ``right`` of the input, all inclusive."""
-
-    top: int
-    bottom: int
-    left: int
-    right: int
-
-
-@dataclass(frozen=True)
-class TracedLayer:
-    """A module that ran (or never did, ``runs`` 0) and what the watched pass tells of it.
-
-    ``kind`` is its class, ``family`` what it computes. What a module does not have (a stride, a bias) is None.
-    ``output_shape`` is without the batch, ``layout`` with it, a word a dimension: ``N C H W``. ``params`` and ``macs``
-    are its own, without those of modules inside it. ``field`` is None where ``lost`` says why it is not known.
-    """
-
-    name: str
-    kind: str
-    family: Family
-    params: int
-    macs: int
-    runs: int
-    output_shape: tuple[int, ...] | None = None
-    layout: str = ""
-    kernel: tuple[int, ...] | None = None
-    stride: tuple[int, ...] | None = None
-    padding: tuple[int, ...] | Literal["same"] | None = None
-    dilation: tuple[int, ...] | None = None
-    groups: int | None = None
-    bias: bool | None = None
-    field: Field | None = None
-    lost: str = ""
-    changes: bool = True
-
-
-@dataclass(frozen=True)
-class Trace:
-    """One watched pass: its layers in the order in which they ran, those that never ran last.
-
-    ``input_size`` is (C, H, W). ``params`` and ``macs`` are those of the whole network, and the sums over ``layers``:
-    multiply-adds of convolutions and matrix products alone.
-    """
-
-    input_size: tuple[int, ...]
-    layers: tuple[TracedLayer, ...]
-    params: int
-    macs: int
-    source: Source | None = None
-    stages: tuple[str, ...] = ()
-
-    def layer(self, name: str) -> TracedLayer:
-        """The layer of this name.
-
-        Raises:
-            UnknownLayerError: the pass met none.
-        """
-        found = next((layer for layer in self.layers if layer.name == name), None)
-        if found is None:
-            raise UnknownLayerError(f"The pass met no layer called {name!r}.", hint="`trace.layers` lists them all.")
-        return found
-
-    def field_of(self, layer: str, row: int, column: int) -> Box:
-        """The rows and columns of the image that one unit of a layer's output reads.
-
-        Raises:
-            UnknownLayerError: the pass met no layer of this name.
-            UsageError: its field is not known, is that of no 2-D map, or there is no such unit.
-        """
-        record = self.layer(layer)
-        if record.field is None or len(record.field.axes) != 2:
-            why = record.lost or "Its output is no map of rows and columns."
-            raise UsageError(f"What the units of {layer} read is not known.", why)
-        rows, columns = record.field.axes
-        if not (0 <= row < len(rows.first) and 0 <= column < len(columns.first)):
-            size = f"{len(rows.first)} rows and {len(columns.first)} columns"
-            raise UsageError(f"The unit must lie in a map of {size}, but got ({row}, {column}).")
-        return Box(int(rows.first[row]), int(rows.last[row]), int(columns.first[column]), int(columns.last[column]))
 
 
 def as_array(values: object) -> Array:

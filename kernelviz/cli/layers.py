@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from kernelviz.documents import Report
     from kernelviz.network.models import Model
-    from kernelviz.records import Trace, TracedLayer
+    from kernelviz.traces import Trace, TracedLayer
 
 
 class Kind(StrEnum):
@@ -46,6 +46,9 @@ InputSize = Annotated[
         show_default=False,
     ),
 ]
+Layout = Annotated[
+    bool, typer.Option("--layout", help="Say which dimension of each output is channel, row, column; -v says it too.")
+]
 Plot = Annotated[
     bool,
     typer.Option(
@@ -69,6 +72,7 @@ def layers(
     ] = None,
     kind: KindChoice = None,
     input_size: InputSize = None,
+    layout: Layout = False,
     plot: Plot = False,
     file_format: options.Format = options.FileFormat.PNG,
     output: options.Output = Path("kernelviz-out"),
@@ -115,7 +119,7 @@ def layers(
     if plot:
         talk.result("\n".join(entry["path"] for entry in report.outputs))
     else:
-        show(told, chosen, verbose=verbose, quiet=quiet)
+        show(told, chosen, layout=layout or verbose, quiet=quiet)
     return ending.DONE
 
 
@@ -200,24 +204,22 @@ def heading(network: Model, told: Trace) -> list[str]:
     return [*lines, f"licence of the weights{told_by}: {licence or 'not known'}"]
 
 
-def show(told: Trace, chosen: Sequence[TracedLayer], *, verbose: bool, quiet: bool) -> None:
+def show(told: Trace, chosen: Sequence[TracedLayer], *, layout: bool, quiet: bool) -> None:
     """Print the table on stdout, and what its signs mean for people."""
     from kernelviz.cli import talk
-    from kernelviz.tables import legend, plain_table, rich_table
+    from kernelviz.tables import layout_legend, legend, plain_table, rich_table
 
     if sys.stdout is not None and sys.stdout.isatty():
         from rich.console import Console
         from rich.measure import Measurement
 
-        table, console = rich_table(told, chosen), Console(markup=False, highlight=False)
+        table, console = rich_table(told, chosen, layout=layout), Console(markup=False, highlight=False)
         console.width = max(console.width, Measurement.get(console, console.options.update(width=2**15), table).maximum)
         console.print(table)  # lines too long for the terminal go on in the next one: no name is cut
     else:
-        talk.result(plain_table(told, chosen))
-    if verbose:
-        talk.say(*(f"{one.name}: {one.layout}" for one in chosen))
+        talk.result(plain_table(told, chosen, layout=layout))
     if not quiet:
-        talk.say(*legend(chosen))
+        talk.say(*(layout_legend() if layout else []), *legend(chosen))
 
 
 def draw(told: Trace, directory: Path, suffix: str, report: Report, *, force: bool) -> None:

@@ -140,6 +140,8 @@ def kernel_recipe(bank: KernelBank, tiles: Tiles, scale: Scale, grid: Grid, cmap
     from kernelviz import __version__
 
     source = bank.source
+    reading = {"weight": bank.reading} if bank.reading else {}
+    asked = {"stored": True} if bank.reading == "stored" else {}
     return {
         "kernelviz": __version__,
         "schema": SCHEMA,
@@ -160,6 +162,8 @@ def kernel_recipe(bank: KernelBank, tiles: Tiles, scale: Scale, grid: Grid, cmap
         "cmap": None if tiles.view == "rgb" else cmap,
         "zoom": grid.zoom[1],
         "tiles_a_row": int(grid.arrangement.shape[1]),
+        **reading,
+        **asked,
     }
 
 

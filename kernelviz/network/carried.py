@@ -7,18 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelviz.network.fields import (
-    PLACE,
-    Reads,
-    aligned,
-    as_line,
-    image_axis,
-    joined,
-    nothing,
-    together,
-    whole,
-)
-from kernelviz.records import AxisField, Field
+from kernelviz.network.fields import PLACE, Reads, image_axis, joined, nothing, together, whole
+from kernelviz.network.shapes import aligned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -129,29 +119,6 @@ def _concatenated(parts: Sequence[Reads | None], sizes: Sequence[int], dim: int,
         shape[dim + 1] = size
         pieces.append(np.broadcast_to(part, shape))
     return replace(placed[0], planes=np.concatenate(pieces, axis=dim + 1), mixed=mixed)
-
-
-def field(carried: Carried | None) -> Field | None:
-    """The box of each unit of a map as a record; None where it is not known."""
-    if carried is None or carried.lost:
-        return None
-    return Field(tuple(map(_axis_field, carried.axes)), mixes_image=carried.mixed)
-
-
-def _axis_field(reads: Reads) -> AxisField:
-    first, last, free_first, free_last = as_line(reads)
-    reading = free_first <= free_last
-    size = int((free_last - free_first + 1)[reading].max()) if reading.any() else 0
-    steps = np.unique(np.concatenate([np.diff(free_first), np.diff(free_last)]))
-    jump = None
-    if len(steps) == 1 and reading.all():
-        jump = int(steps[0]) or None  # nothing moves where every unit reads the whole image
-    elif len(first) == 1 and not reads.pooled and reads.jump.denominator == 1:
-        jump = int(reads.jump)
-    offset = int(free_first[0]) if jump is not None and reading[0] else None
-    nowhere = first > last
-    first[nowhere], last[nowhere] = 0, -1
-    return AxisField(first, last, size, jump, offset)
 
 
 def layout(carried: Carried | None, shape: Sequence[int]) -> str:

@@ -58,11 +58,16 @@ class Reads:
         return bool(self.planes[PLACE].min() != self.planes[PLACE].max())
 
     @property
-    def home(self) -> int | None:
-        """The one dimension along which places differ, if there is one."""
+    def lies_along(self) -> tuple[int, ...]:
+        """The dimensions along which places differ."""
         place = self.planes[PLACE]
         spread = [dim for dim in self.spread if place.shape[dim] > 1]
-        dims = [dim for dim in spread if (place.take([0], axis=dim) != place).any()]
+        return tuple(dim for dim in spread if (place.take([0], axis=dim) != place).any())
+
+    @property
+    def home(self) -> int | None:
+        """The one dimension along which places differ, if there is one."""
+        dims = self.lies_along
         return dims[0] if len(dims) == 1 else None
 
 
@@ -130,7 +135,7 @@ def _union(one: Array, other: Array) -> Array:
     if one.shape == other.shape and np.array_equal(one, other):
         return one
     bigger = np.broadcast_shapes(one.shape, other.shape)
-    _check_size(bigger)
+    check_size(bigger)
     planes = np.empty(bigger, dtype=np.int32)
     np.minimum(one[::2][:2], other[::2][:2], out=planes[:4:2])
     np.maximum(one[1::2], other[1::2], out=planes[1::2])
@@ -139,7 +144,12 @@ def _union(one: Array, other: Array) -> Array:
     return planes
 
 
-def _check_size(shape: Sequence[int]) -> None:
+def check_size(shape: Sequence[int]) -> None:
+    """Refuse planes that would not be worth their memory.
+
+    Raises:
+        TooLargeError: they would not.
+    """
     if int(np.prod(shape[1:])) > _LARGEST:
         raise TooLargeError
 
@@ -189,7 +199,7 @@ def gathered(reads: Reads, dim: int, taps: Array, size: int, *, at_home: bool) -
     around = [1] * planes.ndim
     around[dim + 1] = len(taps)
     shape = [len(taps) if axis == dim + 1 else side for axis, side in enumerate(planes.shape)]
-    _check_size(shape)
+    check_size(shape)
     result = np.empty(shape, dtype=np.int32)
     result[:4:2], result[1:4:2] = FAR, -FAR
     for tap in taps.T:
@@ -236,90 +246,3 @@ def as_taps(windows: Sequence[Sequence[int]]) -> Array:
     for row, window in zip(taps, windows, strict=True):
         row[: len(window)] = window
     return taps
-
-
-def reshaped(planes: Array, before: Sequence[int], after: Sequence[int]) -> Array:
-    """Planes (n, *dims) of a tensor of shape ``before``, seen as shape ``after``.
-
-    Dimensions are matched in groups of equal products, so that only groups in which something differs take memory.
-    """
-    pieces: list[int] = []
-    sources: list[Sequence[int]] = []
-    for ours, theirs in _groups(before, after):
-        stored = [planes.shape[dim + 1] for dim in ours]
-        if all(size == 1 for size in stored):
-            sources.append([])
-            pieces += [1] * len(theirs)
-        else:
-            sources.append(ours)
-            pieces += [after[dim] for dim in theirs]
-    full = [planes.shape[0]] + [
-        before[dim] if any(dim in group for group in sources) else 1 for dim in range(len(before))
-    ]
-    _check_size(full)
-    return _compact(np.broadcast_to(planes, full).reshape([planes.shape[0], *pieces]))
-
-
-def _groups(before: Sequence[int], after: Sequence[int]) -> list[tuple[list[int], list[int]]]:
-    """Runs of dimensions of two shapes of one size whose products are equal, as short as they come."""
-    groups: list[tuple[list[int], list[int]]] = []
-    i = j = 0
-    while i < len(before) or j < len(after):
-        ours, theirs, left, right = [], [], 1, 1
-        if i < len(before):
-            ours.append(i)
-            left = before[i]
-            i += 1
-        if j < len(after) and not (left == 1 and after[j] != 1):
-            theirs.append(j)
-            right = after[j]
-            j += 1
-        while left != right:
-            if left < right:
-                ours.append(i)
-                left *= before[i]
-                i += 1
-            else:
-                theirs.append(j)
-                right *= after[j]
-                j += 1
-        groups.append((ours, theirs))
-    return groups
-
-
-def _compact(planes: Array) -> Array:
-    """The same with size 1 wherever nothing differs along a dimension."""
-    for dim in range(1, planes.ndim):
-        if planes.shape[dim] > 1:
-            start = planes.take([0], axis=dim)
-            if (planes == start).all():
-                planes = start
-    return planes
-
-
-def aligned(planes: Array, rank: int) -> Array:
-    """Planes of a tensor that is broadcast to a higher rank."""
-    missing = rank - (planes.ndim - 1)
-    return planes.reshape(planes.shape[0], *[1] * missing, *planes.shape[1:]) if missing > 0 else planes
-
-
-def as_line(reads: Reads) -> list[Array]:
-    """For each place of the map what its elements read together, as four arrays; one place where there are none."""
-    place = reads.planes[PLACE]
-    fixed = [dim for dim in range(place.ndim) if place.shape[dim] == 1 or (place.take([0], axis=dim) == place).all()]
-    for dim in fixed:
-        reads = together(replace(reads, mixed=True), dim)
-    reads = whole(reads)
-    known = reads.planes[PLACE]
-    known = np.where(known < 0, 0, known) if known.max() <= 0 else known
-    used = known >= 0
-    places = np.unique(known[used])  # merging patches leaves out places
-    known = np.searchsorted(places, known)
-    lines = []
-    for plane, empty, unite in (
-        (FIRST, FAR, np.minimum), (LAST, -FAR, np.maximum), (FREE_FIRST, FAR, np.minimum), (FREE_LAST, -FAR, np.maximum)
-    ):  # fmt: skip
-        line = np.full(len(places), empty, dtype=np.int64)
-        unite.at(line, known[used], reads.planes[plane][used])
-        lines.append(line)
-    return lines

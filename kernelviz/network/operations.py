@@ -9,11 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-import numpy as np
 import torch
 
-from kernelviz.network.carried import Carried, concatenated, elementwise, mixed_over, reduced
-from kernelviz.network.fields import Reads, reshaped, together
+from kernelviz.network.carried import Carried, elementwise, mixed_over, reduced
+from kernelviz.network.fields import Reads, together
 
 Found: TypeAlias = "Carried | None"
 Rule: TypeAlias = "Callable[[Call], Found | list[Found]]"
@@ -88,104 +87,6 @@ def _elementwise(call: Call) -> Found:
 def _copy(call: Call) -> Found:
     source = call.known(call.args[1])
     return source and elementwise([source], call.rank)
-
-
-def _permute(call: Call) -> Found:
-    rank = len(call.shape)
-    if call.name == "permute":
-        order = [call.dim(dim) for dim in call.args[1]]
-    elif call.name in ("t", "numpy_T"):
-        order = list(reversed(range(rank)))
-    else:
-        order = list(range(rank))
-        one, other = call.dim(call.args[1]), call.dim(call.args[2])
-        order[one], order[other] = other, one
-    return call.source.moved(lambda planes: planes.transpose(0, *(dim + 1 for dim in order)))
-
-
-def _reshape(call: Call) -> Found:
-    shape = tuple(call.output.shape)
-    return call.source.moved(lambda planes: reshaped(planes, call.shape, shape))
-
-
-def _expand(call: Call) -> Found:
-    missing = len(call.output.shape) - len(call.shape)
-    return call.source.moved(lambda planes: planes.reshape(planes.shape[0], *[1] * missing, *planes.shape[1:]))
-
-
-def _slice(call: Call) -> Found:
-    dim, start = call.dim(call.option(1, "dim", 0)), call.option(2, "start", None)
-    step = call.option(4, "step", 1)
-    stop = call.option(3, "end", None)
-    return _part(call.source, dim, slice(start, stop, step))
-
-
-def _part(carried: Carried, dim: int, part: slice) -> Carried:
-    index = (slice(None),) * (dim + 1)
-    return carried.moved(lambda planes: planes if planes.shape[dim + 1] == 1 else planes[(*index, part)])
-
-
-def _select(call: Call) -> Found:
-    dim, place = call.dim(call.args[1]), call.args[2]
-    return _selected(call.source, dim, place)
-
-
-def _selected(carried: Carried, dim: int, place: int) -> Carried:
-    return carried.moved(lambda planes: planes.take(0 if planes.shape[dim + 1] == 1 else place, axis=dim + 1))
-
-
-def _split(call: Call) -> list[Found]:
-    dim = call.dim(call.option(2, "dim", 0))
-    results: list[Found] = []
-    start = 0
-    for output in call.output:
-        results.append(_part(call.source, dim, slice(start, start + output.shape[dim])))
-        start += output.shape[dim]
-    return results
-
-
-def _unbind(call: Call) -> list[Found]:
-    dim = call.dim(call.option(1, "dim", 0))
-    return [_selected(call.source, dim, place) for place in range(len(call.output))]
-
-
-def _roll(call: Call) -> Found:
-    shifts, dims = call.args[1], call.option(2, "dims", [])
-    if not dims:
-        return Carried(lost="roll without dimensions")
-    axes = [call.dim(dim) + 1 for dim in dims]
-    return call.source.moved(lambda planes: np.roll(planes, shifts, axes))
-
-
-def _flip(call: Call) -> Found:
-    axes = [call.dim(dim) + 1 for dim in call.args[1]]
-    return call.source.moved(lambda planes: np.flip(planes, tuple(axes)))
-
-
-def _repeat(call: Call) -> Found:
-    times = call.args[1]
-    missing = len(times) - len(call.shape)
-
-    def repeat(planes: Any) -> Any:
-        planes = planes.reshape(planes.shape[0], *[1] * missing, *planes.shape[1:])
-        counts = [1 if size == 1 else count for size, count in zip(planes.shape[1:], times, strict=True)]
-        return np.tile(planes, (1, *counts))
-
-    return call.source.moved(repeat)
-
-
-def _cat(call: Call) -> Found:
-    tensors = [tensor for tensor in call.args[0] if tensor.shape != (0,)]
-    dim = call.dim(call.option(1, "dim", 0), call.rank)
-    return concatenated(list(map(call.known, tensors)), [tensor.shape[dim] for tensor in tensors], dim, call.rank)
-
-
-def _stack(call: Call) -> Found:
-    dim = call.dim(call.option(1, "dim", 0), call.rank)
-    parts = [
-        known and known.moved(lambda planes: np.expand_dims(planes, dim + 1)) for known in map(call.known, call.args[0])
-    ]
-    return concatenated(parts, [1] * len(parts), dim, call.rank)
 
 
 def _reduce(call: Call) -> list[Found] | Found:
@@ -266,19 +167,6 @@ def _contracted(carried: Carried, dim: int, *, other: bool) -> Carried:
     return replace(result, channel=None if channel is None else channel.take([0], axis=dim + 1))
 
 
-def _unfold(call: Call) -> Found:
-    """``Tensor.unfold``: windows of ``size`` along one dimension, the window's elements last."""
-    dim, size, step = call.dim(call.args[1]), call.args[2], call.args[3]
-    index = np.arange(call.output.shape[dim])[:, None] * step + np.arange(size)
-
-    def unfold(planes: Any) -> Any:
-        if planes.shape[dim + 1] == 1:
-            return planes[..., None]
-        return np.moveaxis(planes.take(index, axis=dim + 1), dim + 2, -1)
-
-    return call.source.moved(unfold)
-
-
 _DIM_AT = {"linalg_vector_norm": 2, "norm": 2}
 
 _CONSTANT = frozenset({
@@ -303,12 +191,6 @@ _ELEMENTWISE = (
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(_ELEMENTWISE, _elementwise),
-    **dict.fromkeys(("permute", "t", "numpy_T", "transpose", "transpose_", "swapaxes"), _permute),
-    **dict.fromkeys(
-        ("view", "reshape", "_unsafe_view", "_reshape_alias", "squeeze", "unsqueeze", "flatten", "unflatten", "squeeze_",
-         "unsqueeze_"), _reshape,
-    ),
-    **dict.fromkeys(("split", "split_with_sizes", "chunk", "unsafe_split", "unsafe_split_with_sizes"), _split),
     **dict.fromkeys(("mean", "sum", "amax", "amin", "max", "min", "std", "var", "var_mean", "linalg_vector_norm", "norm",
                      "logsumexp", "prod", "std_mean"), _reduce),
     **dict.fromkeys(("_softmax", "_log_softmax", "softmax", "_safe_softmax"), _along),
@@ -319,14 +201,4 @@ RULES: dict[str, Rule] = {
     "_fused_rms_norm": _norm_last,
     "native_group_norm": _norm_groups,
     "copy_": _copy,
-    "expand": _expand,
-    "slice": _slice,
-    "select": _select,
-    "unbind": _unbind,
-    "roll": _roll,
-    "flip": _flip,
-    "repeat": _repeat,
-    "cat": _cat,
-    "stack": _stack,
-    "unfold": _unfold,
 }  # fmt: skip

@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from kernelviz.network import carried
+from kernelviz.network import boxes, carried
 from kernelviz.network.layers import list_layers
-from kernelviz.records import ConvLayer, Trace, TracedLayer
+from kernelviz.network.refusals import without_expert
+from kernelviz.traces import Trace, TracedLayer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kernelviz.network.trace import Visit
-    from kernelviz.records import Family, Source
+    from kernelviz.records import ConvLayer, Source
+    from kernelviz.traces import Family
 
 _FAMILIES: tuple[tuple[Family, tuple[str, ...]], ...] = (
     ("conv", ("convolution", "_convolution")),
@@ -38,7 +40,9 @@ def network_rows(
 ) -> Trace:
     """A row for each module with work or parameters of its own, and for each without parts, in the order of the pass."""
     modules = dict(network.named_modules())
-    convolutions = {layer.name: layer for layer in list_layers(network)}
+    convolutions = {
+        without_expert(layer.name) if layer.expert is not None else layer.name: layer for layer in list_layers(network)
+    }
     if "" in modules and type(network).__name__ in convolutions:
         convolutions[""] = convolutions[type(network).__name__]
     params = _own_params(modules)
@@ -83,8 +87,8 @@ def _row(name: str, module: nn.Module, visit: Visit | None, params: int, convolu
             name, kind, "conv" if convolution else "other", params, 0, 0, lost="It did not run.", **facts
         )
     found, shape = visit.found, visit.shape
-    field = carried.field(found)
-    lost = "" if field else (found.lost if found is not None else "it reads no image")
+    field = boxes.field(found)
+    lost = "" if field else _why_unknown(found)
     return TracedLayer(
         name,
         kind,
@@ -99,6 +103,12 @@ def _row(name: str, module: nn.Module, visit: Visit | None, params: int, convolu
         changes=visit.changes or params > 0,
         **facts,
     )
+
+
+def _why_unknown(found: carried.Carried | None) -> str:
+    if found is None:
+        return "it reads no image"
+    return found.lost or boxes.unsettled(found)
 
 
 def _family(module: nn.Module, visit: Visit, params: int) -> Family:

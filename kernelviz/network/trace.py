@@ -14,7 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 from torch.utils.weak import WeakTensorKeyDictionary
 
-import kernelviz.network.windows  # noqa: F401  (adds its rules)
+import kernelviz.network.moves
+import kernelviz.network.windows  # noqa: F401  (both add their rules)
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network import carried as known
 from kernelviz.network.carried import Carried
@@ -27,7 +28,7 @@ from kernelviz.network.rows import network_rows
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from kernelviz.records import Trace
+    from kernelviz.traces import Trace
 
 
 @dataclass
@@ -53,9 +54,14 @@ def trace(network: Model | nn.Module, input_size: Sequence[int] | None = None) -
     """
     size = _checked_size(network, input_size)
     module = network.module if isinstance(network, Model) else network
-    double = on_meta(module)
-    watch = _Watch(double)
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), torch.no_grad():
+    with (
+        torch.inference_mode(mode=False),
+        torch.random.fork_rng(devices=[]),
+        warnings.catch_warnings(),
+        torch.no_grad(),
+    ):
+        double = on_meta(module)
+        watch = _Watch(double)
         warnings.simplefilter("ignore")
         watch.run(size)
     return network_rows(

@@ -88,6 +88,9 @@ def _home(reads: Reads, number: int, axes: int, spatial: int, first: int) -> int
     """The dimension of the windows along which the places of this axis lie."""
     if reads.home is not None:
         return reads.home if reads.home >= first else None
+    differing = [dim for dim in reads.spread if first <= dim < first + spatial]
+    if len(differing) == 1 and spatial == axes:
+        return differing[0]  # places differ along channels too: parts were flipped or moved before they were joined
     lies_there = reads.planes[PLACE].size == 1 and spatial == axes
     return first + number if lies_there else None
 
