@@ -21,14 +21,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kernelviz.convolutions import Convolution
     from kernelviz.drawing.animation import animate_convolution
+    from kernelviz.drawing.bank import plot_filters
     from kernelviz.drawing.convolution import plot_convolution
     from kernelviz.drawing.figures import plot_kernels
+    from kernelviz.drawing.filtered import plot_filter
     from kernelviz.drawing.growth import plot_growth
+    from kernelviz.drawing.matches import plot_matches
     from kernelviz.drawing.mosaic import Mosaic, make_mosaic
     from kernelviz.drawing.sheets import Sheet, make_sheet
     from kernelviz.errors import KernelvizError
     from kernelviz.files.recipes import read_recipe
     from kernelviz.files.writing import save_arrays, save_picture
+    from kernelviz.filtering import Response, apply_filter, apply_kernel
+    from kernelviz.filters import Filter, classical_filters, find_filter
+    from kernelviz.matching import KernelMatch, Matches, match_kernels
     from kernelviz.network.kernels import read_kernels
     from kernelviz.network.layers import list_layers, select_layers
     from kernelviz.network.models import Model, find_models, load_model
@@ -44,23 +50,35 @@ __version__ = "0.1.0.dev0"
 _HOMES = {
     "ConvLayer": "records",
     "Convolution": "convolutions",
+    "Filter": "filters",
     "KernelBank": "records",
+    "KernelMatch": "matching",
     "KernelvizError": "errors",
+    "Matches": "matching",
     "Model": "network.models",
     "Mosaic": "drawing.mosaic",
     "Pooling": "pooling",
+    "Response": "filtering",
     "Sheet": "drawing.sheets",
     "Trace": "traces",
     "TransposedConvolution": "transposed",
     "animate_convolution": "drawing.animation",
+    "apply_filter": "filtering",
+    "apply_kernel": "filtering",
+    "classical_filters": "filters",
+    "find_filter": "filters",
     "find_models": "network.models",
     "list_layers": "network.layers",
     "load_model": "network.models",
     "make_mosaic": "drawing.mosaic",
     "make_sheet": "drawing.sheets",
+    "match_kernels": "matching",
     "plot_convolution": "drawing.convolution",
+    "plot_filter": "drawing.filtered",
+    "plot_filters": "drawing.bank",
     "plot_growth": "drawing.growth",
     "plot_kernels": "drawing.figures",
+    "plot_matches": "drawing.matches",
     "read_kernels": "network.kernels",
     "read_recipe": "files.recipes",
     "save_arrays": "files.writing",
@@ -73,24 +91,36 @@ _HOMES = {
 __all__ = [
     "ConvLayer",
     "Convolution",
+    "Filter",
     "KernelBank",
+    "KernelMatch",
     "KernelvizError",
+    "Matches",
     "Model",
     "Mosaic",
     "Pooling",
+    "Response",
     "Sheet",
     "Trace",
     "TransposedConvolution",
     "__version__",
     "animate_convolution",
+    "apply_filter",
+    "apply_kernel",
+    "classical_filters",
+    "find_filter",
     "find_models",
     "list_layers",
     "load_model",
     "make_mosaic",
     "make_sheet",
+    "match_kernels",
     "plot_convolution",
+    "plot_filter",
+    "plot_filters",
     "plot_growth",
     "plot_kernels",
+    "plot_matches",
     "read_kernels",
     "read_recipe",
     "save_arrays",

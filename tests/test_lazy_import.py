@@ -64,7 +64,9 @@ def test_the_package_imports_no_library():
     assert fresh(f"import sys, kernelviz; print(sorted({heavy} & set(sys.modules)))") == "[]"
 
 
-@pytest.mark.parametrize("module", ["views", "records", "drawing.sheets", "drawing.mosaic", "drawing.grids"])
+@pytest.mark.parametrize(
+    "module", ["views", "records", "matching", "filtering", "drawing.sheets", "drawing.mosaic", "drawing.grids"]
+)
 def test_pixels_are_made_without_torch_and_matplotlib(module):
     """What turns weights into tiles and tiles into pixels needs NumPy alone."""
     code = f"import sys, kernelviz.{module}; print(sorted({{'torch', 'matplotlib', 'timm'}} & set(sys.modules)))"

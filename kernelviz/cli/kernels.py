@@ -43,7 +43,6 @@ class Look:
 class Goal:
     """What is read, where the pictures go, and how much is said on the way."""
 
-    stored: bool
     directory: Path
     suffix: str
     arrays: bool
@@ -51,6 +50,7 @@ class Goal:
     quiet: bool
     verbose: bool
     as_json: bool
+    stored: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def kernels(
 
     report = Report("kernels")
     try:
-        goal = Goal(stored, output, f".{file_format}", arrays, force, quiet, verbose, as_json)
+        goal = Goal(output, f".{file_format}", arrays, force, quiet, verbose, as_json, stored)
         look = Look(channels, top, sort, parse_scale(scale), cmap, columns, zoom, style)
         check_choices(goal, look)
         with talk.progress(shown=not quiet) as progress:
@@ -289,6 +289,6 @@ def summary(layer: ConvLayer, sheet: Sheet) -> str:
     return f"{layer.name}: {layer_text(layer)}; {sheet.tiles.view}, {count_text(sheet.tiles)}"
 
 
-def said(goal: Goal, first: str, *more: str) -> tuple[str, ...]:
+def said(goal: Goal, *lines: str) -> tuple[str, ...]:
     """The lines for people: none when quiet."""
-    return () if goal.quiet else (first, *more)
+    return () if goal.quiet else lines

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from types import FrameType
 
 INTERRUPTED = 130
-COMMANDS = ("models", "layers", "kernels", "explain", "env")
 
 EXPLAIN = """Work a convolution or a pool out step by step, on your own numbers, and draw it.
 
 For example: kernelviz explain conv --input 5 --kernel 3
 """
+COMMANDS = ("models", "layers", "kernels", "explain", "match", "filter", "env")
 
 
 class _EndedError(BaseException):
@@ -98,8 +98,10 @@ def _app() -> Callable[..., Any]:
 
     from kernelviz.cli.environment import env
     from kernelviz.cli.explain import conv, pool, transpose
+    from kernelviz.cli.filter import filter_image
     from kernelviz.cli.kernels import kernels
     from kernelviz.cli.layers import layers
+    from kernelviz.cli.match import match
     from kernelviz.cli.models import models
     from kernelviz.cli.options import Version
 
@@ -116,6 +118,8 @@ def _app() -> Callable[..., Any]:
     for command in (conv, transpose, pool):
         explain.command()(command)
     app.add_typer(explain, name="explain")
+    app.command()(match)
+    app.command("filter")(filter_image)
     app.command()(env)
 
     def top(*, version: Version = False) -> None:
