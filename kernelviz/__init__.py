@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.mosaic import Mosaic, make_mosaic
     from kernelviz.drawing.sheets import Sheet, make_sheet
     from kernelviz.errors import KernelvizError
+    from kernelviz.files.images import read_image
     from kernelviz.files.recipes import read_recipe
     from kernelviz.files.writing import save_arrays, save_picture
     from kernelviz.filtering import Response, apply_filter, apply_kernel
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from kernelviz.network.models import Model, find_models, load_model
     from kernelviz.network.trace import trace
     from kernelviz.pooling import Pooling
-    from kernelviz.records import ConvLayer, KernelBank
+    from kernelviz.records import ConvLayer, Image, KernelBank
     from kernelviz.traces import Trace
     from kernelviz.transposed import TransposedConvolution
     from kernelviz.walkthrough import work_out
@@ -51,6 +52,7 @@ _HOMES = {
     "ConvLayer": "records",
     "Convolution": "convolutions",
     "Filter": "filters",
+    "Image": "records",
     "KernelBank": "records",
     "KernelMatch": "matching",
     "KernelvizError": "errors",
@@ -79,6 +81,7 @@ _HOMES = {
     "plot_growth": "drawing.growth",
     "plot_kernels": "drawing.figures",
     "plot_matches": "drawing.matches",
+    "read_image": "files.images",
     "read_kernels": "network.kernels",
     "read_recipe": "files.recipes",
     "save_arrays": "files.writing",
@@ -92,6 +95,7 @@ __all__ = [
     "ConvLayer",
     "Convolution",
     "Filter",
+    "Image",
     "KernelBank",
     "KernelMatch",
     "KernelvizError",
@@ -121,6 +125,7 @@ __all__ = [
     "plot_growth",
     "plot_kernels",
     "plot_matches",
+    "read_image",
     "read_kernels",
     "read_recipe",
     "save_arrays",

@@ -132,6 +132,48 @@ class KernelBank:
 
 
 @dataclass(frozen=True)
+class Image:
+    """A picture ready to be used: ``pixels`` is uint8 (H, W, 3), sRGB, opaque and the right way up.
+
+    ``name`` says it for people, ``stem`` in names of files; ``path`` is None where it came from no file. ``sha256`` is that
+    of the file's bytes, or of the pixels where there was no file. ``format`` and ``mode`` are Pillow's words for what was
+    read. ``notes`` say what was done to it.
+    """
+
+    pixels: Array
+    name: str
+    stem: str
+    path: str | None
+    sha256: str
+    format: str | None
+    mode: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+    def as_recipe(self) -> dict[str, Any]:
+        """The part of a recipe called ``image``: no directory is told."""
+        return {"name": self.name, "sha256": self.sha256}
+
+
+@dataclass(frozen=True)
+class SeenImage:
+    """What a network saw of an image: ``pixels`` is uint8 (H, W, 3), before the mean and deviation were taken out.
+
+    Row r of it, counted from the upper edge of the first, lies at ``offset[0] + scale[0] * r`` rows of the image, columns
+    likewise; what lies outside of the image is a border. ``scale`` is below 1 where the image was enlarged.
+    """
+
+    pixels: Array
+    offset: tuple[float, float]
+    scale: tuple[float, float]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Axis:
     """One side of a table or heat map: what it counts, the labels of its rows (or columns), and how many there were."""
 

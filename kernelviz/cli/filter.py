@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -16,10 +13,15 @@ if TYPE_CHECKING:
     from kernelviz.cli.kernels import Goal
     from kernelviz.cli.talk import Progress
     from kernelviz.documents import Report
-    from kernelviz.filtering import Response
-    from kernelviz.records import Array
+    from kernelviz.filtering import Border, Response
+    from kernelviz.records import Array, Image
 
-Image = Annotated[str | None, typer.Argument(metavar="IMAGE", help="An image file.", show_default=False)]
+ImageName = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="IMAGE", help="An image file, `-` for standard input, or sample:grace_hopper.", show_default=False
+    ),
+]
 Kernels = Annotated[
     list[str] | None,
     typer.Option(
@@ -49,7 +51,7 @@ List = Annotated[bool, typer.Option("--list", help="Show all filters of --size: 
 
 
 def filter_image(
-    image: Image = None,
+    image: ImageName = None,
     *,
     kernel: Kernels = None,
     kernel_values: Values = None,
@@ -137,13 +139,14 @@ def respond(
     weights: tuple[str, int, float],
     report: Report,
     progress: Progress,
-) -> tuple[Picture, list[Response]]:
+) -> tuple[Image, list[Response]]:
     """The image and the responses of all filters asked for: by name, by numbers, learned.
 
     Raises:
         KernelvizError: no image, no filter, or one that is none.
     """
     from kernelviz.errors import UsageError
+    from kernelviz.files.images import read_image
     from kernelviz.filtering import BORDERS, apply_filter
     from kernelviz.filters import find_filter
 
@@ -160,46 +163,11 @@ def respond(
             "A filter is missing.", "", "Name some, --kernel sobel-x,laplacian; `kernelviz filter --list` shows them."
         )
     picture = read_image(image)
-    responses = [apply_filter(picture, one, border=border) for one in kernels]  # type: ignore[arg-type]
+    report.warnings += picture.notes
+    responses = [apply_filter(picture, one, border=cast("Border", border)) for one in kernels]
     for place in places:
         responses += of_model(picture, place, border=border, weights=weights, report=report, progress=progress)
     return picture, responses
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An image file as it is read here: ``pixels`` (H, W, 3) uint8, and what tells it from others."""
-
-    pixels: Array
-    name: str
-    stem: str
-    sha256: str
-
-    def as_recipe(self) -> dict[str, Any]:
-        """The part of a recipe called ``image``; no directory is told."""
-        return {"name": self.name, "sha256": self.sha256}
-
-
-def read_image(path: str) -> Picture:
-    """An image file, upright, in red, green and blue.
-
-    Raises:
-        KernelvizError: the file is missing or no image.
-    """
-    import numpy as np
-    from PIL import Image as Pillow
-    from PIL import ImageOps
-
-    from kernelviz.errors import KernelvizError
-
-    try:
-        data = Path(path).read_bytes()
-        with Pillow.open(io.BytesIO(data)) as picture:
-            pixels = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
-    except (OSError, ValueError, Pillow.DecompressionBombError) as error:
-        why = f"{getattr(error, 'strerror', None) or 'It is damaged, or of a format that is not read'}."
-        raise KernelvizError(f"{path} cannot be read as an image.", why, "PNG, JPEG and the like are read.") from error
-    return Picture(pixels, Path(path).name, Path(path).stem, hashlib.sha256(data).hexdigest())
 
 
 def parse_values(text: str) -> Array:
@@ -239,7 +207,7 @@ def parse_place(text: str) -> tuple[str, str, int]:
 
 
 def of_model(
-    picture: Picture,
+    picture: Image,
     place: tuple[str, str, int],
     *,
     border: str,
@@ -257,10 +225,10 @@ def of_model(
     report.warnings += [note for note in network.source.notes if note not in report.warnings]
     from kernelviz.network.kernels import read_kernels
 
-    return apply_kernel(picture, read_kernels(network, layer), channel, border=border)  # type: ignore[arg-type]
+    return apply_kernel(picture, read_kernels(network, layer), channel, border=cast("Border", border))
 
 
-def write(picture: Picture, responses: list[Response], learned: list[str], goal: Goal, report: Report) -> None:
+def write(picture: Image, responses: list[Response], learned: list[str], goal: Goal, report: Report) -> None:
     """The picture, and the numbers where they are asked for."""
     from kernelviz.cli import talk
     from kernelviz.cli.kernels import said

@@ -268,6 +268,7 @@ def _model(
         "std": _for_channels(config["std"], channels),
         "interpolation": config["interpolation"],
         "crop_pct": config["crop_pct"],
+        "crop_mode": config["crop_mode"],
     }
     source = Source(
         model=meaning.architecture,
