@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from kernelviz.cli.kernels import Goal
     from kernelviz.cli.talk import Progress
     from kernelviz.documents import Report
-    from kernelviz.filtering import Border, Response
+    from kernelviz.filtering import Border as Rule
+    from kernelviz.filtering import Response
     from kernelviz.records import Array, Image
 
 ImageName = Annotated[
@@ -164,7 +165,7 @@ def respond(
         )
     picture = read_image(image)
     report.warnings += picture.notes
-    responses = [apply_filter(picture, one, border=cast("Border", border)) for one in kernels]
+    responses = [apply_filter(picture, one, border=cast("Rule", border)) for one in kernels]
     for place in places:
         responses += of_model(picture, place, border=border, weights=weights, report=report, progress=progress)
     return picture, responses
@@ -225,7 +226,7 @@ def of_model(
     report.warnings += [note for note in network.source.notes if note not in report.warnings]
     from kernelviz.network.kernels import read_kernels
 
-    return apply_kernel(picture, read_kernels(network, layer), channel, border=cast("Border", border))
+    return apply_kernel(picture, read_kernels(network, layer), channel, border=cast("Rule", border))
 
 
 def write(picture: Image, responses: list[Response], learned: list[str], goal: Goal, report: Report) -> None:
