@@ -9,6 +9,13 @@ The data go one way, and each step is one verb::
     mosaic = kernelviz.make_mosaic(sheet)
     kernelviz.save_picture(mosaic, "stem.png")
 
+and from an image to what the layers make of it::
+
+    image = kernelviz.read_image("photo.jpg")
+    maps = kernelviz.capture_features(model, image, "blocks.2")[0]
+    kernelviz.save_picture(kernelviz.plot_features(maps, top=16), "maps.png")
+    kernelviz.save_picture(kernelviz.plot_overlay(maps), "overlay.png")
+
 ``plot_kernels(net.conv1.weight)`` draws any weight, tensor or array, in one go. The names below are imported when they
 are first used, so that ``import kernelviz`` needs neither torch nor matplotlib.
 """
@@ -23,11 +30,13 @@ if TYPE_CHECKING:
     from kernelviz.drawing.animation import animate_convolution
     from kernelviz.drawing.bank import plot_filters
     from kernelviz.drawing.convolution import plot_convolution
-    from kernelviz.drawing.figures import plot_kernels
+    from kernelviz.drawing.figures import plot_features, plot_kernels
     from kernelviz.drawing.filtered import plot_filter
     from kernelviz.drawing.growth import plot_growth
     from kernelviz.drawing.matches import plot_matches
     from kernelviz.drawing.mosaic import Mosaic, make_mosaic
+    from kernelviz.drawing.overlay import plot_overlay
+    from kernelviz.drawing.overview import plot_overview
     from kernelviz.drawing.sheets import Sheet, make_sheet
     from kernelviz.errors import KernelvizError
     from kernelviz.files.images import read_image
@@ -36,12 +45,13 @@ if TYPE_CHECKING:
     from kernelviz.filtering import Response, apply_filter, apply_kernel
     from kernelviz.filters import Filter, classical_filters, find_filter
     from kernelviz.matching import KernelMatch, Matches, match_kernels
+    from kernelviz.network.features import capture_features
     from kernelviz.network.kernels import read_kernels
     from kernelviz.network.layers import list_layers, select_layers
     from kernelviz.network.models import Model, find_models, load_model
     from kernelviz.network.trace import trace
     from kernelviz.pooling import Pooling
-    from kernelviz.records import ConvLayer, Image, KernelBank
+    from kernelviz.records import ConvLayer, FeatureMaps, Image, KernelBank
     from kernelviz.traces import Trace
     from kernelviz.transposed import TransposedConvolution
     from kernelviz.walkthrough import work_out
@@ -51,6 +61,7 @@ __version__ = "0.1.0.dev0"
 _HOMES = {
     "ConvLayer": "records",
     "Convolution": "convolutions",
+    "FeatureMaps": "records",
     "Filter": "filters",
     "Image": "records",
     "KernelBank": "records",
@@ -67,6 +78,7 @@ _HOMES = {
     "animate_convolution": "drawing.animation",
     "apply_filter": "filtering",
     "apply_kernel": "filtering",
+    "capture_features": "network.features",
     "classical_filters": "filters",
     "find_filter": "filters",
     "find_models": "network.models",
@@ -76,11 +88,14 @@ _HOMES = {
     "make_sheet": "drawing.sheets",
     "match_kernels": "matching",
     "plot_convolution": "drawing.convolution",
+    "plot_features": "drawing.figures",
     "plot_filter": "drawing.filtered",
     "plot_filters": "drawing.bank",
     "plot_growth": "drawing.growth",
     "plot_kernels": "drawing.figures",
     "plot_matches": "drawing.matches",
+    "plot_overlay": "drawing.overlay",
+    "plot_overview": "drawing.overview",
     "read_image": "files.images",
     "read_kernels": "network.kernels",
     "read_recipe": "files.recipes",
@@ -94,6 +109,7 @@ _HOMES = {
 __all__ = [
     "ConvLayer",
     "Convolution",
+    "FeatureMaps",
     "Filter",
     "Image",
     "KernelBank",
@@ -111,6 +127,7 @@ __all__ = [
     "animate_convolution",
     "apply_filter",
     "apply_kernel",
+    "capture_features",
     "classical_filters",
     "find_filter",
     "find_models",
@@ -120,11 +137,14 @@ __all__ = [
     "make_sheet",
     "match_kernels",
     "plot_convolution",
+    "plot_features",
     "plot_filter",
     "plot_filters",
     "plot_growth",
     "plot_kernels",
     "plot_matches",
+    "plot_overlay",
+    "plot_overview",
     "read_image",
     "read_kernels",
     "read_recipe",

@@ -14,6 +14,7 @@ from kernelviz.drawing.sheets import SCHEMA, Sheet
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from kernelviz.drawing.overlay import Overlay
     from kernelviz.errors import KernelvizError
     from kernelviz.filters import Filter
     from kernelviz.matching import KernelMatch
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 class Report:
     """What a run has done so far: enough for its JSON document, its messages and its exit code.
 
-    ``latest`` is the one made last, for whoever has to tell of a run that a signal ended.
+    ``more`` is what the document of this command holds besides. ``latest`` is the report made last, for whoever has to
+    tell of a run that a signal ended.
     """
 
     latest: ClassVar[Report | None] = None
@@ -35,6 +37,7 @@ class Report:
     outputs: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     errors: list[dict[str, Any]] = field(default_factory=list)
+    more: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         Report.latest = self
@@ -45,13 +48,13 @@ class Report:
         self.errors.append({"code": error.code, "message": message, "hint": error.hint or None, "input": culprit})
 
 
-def output_entry(path: Path, sheet: Sheet, layer: str) -> dict[str, Any]:
+def output_entry(path: Path, sheet: Sheet | Overlay, layer: str | None, image: str | None = None) -> dict[str, Any]:
     """One file and what stands in it."""
     return {
         "path": str(path),
         "layer": layer,
-        "image": None,
-        "view": sheet.tiles.view,
+        "image": image,
+        "view": sheet.recipe["view"],
         "weight": sheet.recipe.get("weight"),
         "shape": list(sheet.recipe["shape"]),
         "shown": sheet.shown,
@@ -157,6 +160,7 @@ def document(report: Report, environment: Mapping[str, Any] | None = None, **mor
         "outputs": report.outputs,
         "warnings": report.warnings,
         "errors": report.errors,
+        **report.more,
         **more,
     }
 

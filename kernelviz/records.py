@@ -172,6 +172,42 @@ class SeenImage:
     scale: tuple[float, float]
     notes: tuple[str, ...] = ()
 
+    def as_recipe(self) -> dict[str, Any]:
+        """The part of a recipe called ``seen``: which part of the image it was, by ``offset`` and ``scale``."""
+        return {"offset": list(self.offset), "scale": list(self.scale)}
+
+
+@dataclass(frozen=True)
+class FeatureMaps:
+    """What one layer gave (or took) for one image at one run: ``values`` (C, H, W), map i made by channel i.
+
+    ``layer`` is its name with ``#2`` for the second run and ``:0`` for a part of a tuple. ``kind`` is the module's class,
+    ``shape`` that of its own tensor without the batch, ``tap`` which side of the module it is. ``input_size`` is (C, H, W)
+    of what the network took, ``seen`` what it saw of ``image``. ``centres`` are the rows and the columns of the input at
+    which the fields of the map's units have their middle. All but the values are None where they are not known.
+    """
+
+    values: Array
+    layer: str | None = None
+    kind: str | None = None
+    shape: tuple[int, ...] | None = None
+    tap: Literal["output", "input"] = "output"
+    source: Source | None = None
+    image: Image | None = None
+    seen: SeenImage | None = None
+    input_size: tuple[int, ...] | None = None
+    centres: tuple[Array, Array] | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """One class of a prediction: its index, its name where that is known, its probability (softmax)."""
+
+    index: int
+    label: str | None
+    probability: float
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -206,6 +242,11 @@ class Tiles:
     columns: Axis | None = None
     noun: str = "kernel"
     order: str = "index"
+
+    @property
+    def is_reduced(self) -> bool:
+        """Whether it is one map made of all the numbers, not one for each."""
+        return self.noun == "map" and self.view != "maps"
 
 
 def as_array(values: object) -> Array:

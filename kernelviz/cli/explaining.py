@@ -232,7 +232,7 @@ def _check(goal: Goal) -> None:
         raise UsageError("--fps is of an animation.", hint="Add --animate, or leave it out.")
     _ = goal.cell, goal.suffix
     if goal.directory is not None:
-        from kernelviz.cli.kernels import check_directory
+        from kernelviz.cli.pictures import check_directory
 
         check_directory(goal.directory)
 

@@ -10,7 +10,7 @@ import typer
 from kernelviz.cli import options
 
 if TYPE_CHECKING:
-    from kernelviz.cli.kernels import Goal
+    from kernelviz.cli.pictures import Goal
     from kernelviz.cli.talk import Progress
     from kernelviz.documents import Report
     from kernelviz.filtering import Border as Rule
@@ -77,7 +77,7 @@ def filter_image(
     For example: kernelviz filter photo.jpg --kernel sobel-x,laplacian
     """
     from kernelviz.cli import ending, talk
-    from kernelviz.cli.kernels import Goal, check_directory
+    from kernelviz.cli.pictures import Goal, check_directory
     from kernelviz.documents import Report, document, filter_entry, json_text
 
     report = Report("filter")
@@ -108,14 +108,13 @@ def filter_image(
 def show_bank(size: int, goal: Goal, report: Report) -> None:
     """The table on stderr and the picture in a file."""
     from kernelviz.cli import talk
-    from kernelviz.cli.kernels import said
     from kernelviz.drawing.bank import plot_filters
     from kernelviz.files.writing import save_picture
     from kernelviz.filters import classical_filters
     from kernelviz.tables import filter_table
 
     figure = plot_filters(size)
-    talk.say(*said(goal, *filter_table(classical_filters(size)).splitlines()) if not goal.as_json else ())
+    talk.say(*goal.said(*filter_table(classical_filters(size)).splitlines()) if not goal.as_json else ())
     tell(save_picture(figure, goal.directory / f"filters-{size}{goal.suffix}", force=goal.force), goal, report)
 
 
@@ -217,7 +216,7 @@ def of_model(
     progress: Progress,
 ) -> tuple[Response, ...]:
     """What a learned kernel makes of the image, and beside it the closest filter."""
-    from kernelviz.cli.kernels import load
+    from kernelviz.cli.pictures import load
     from kernelviz.filtering import apply_kernel
 
     model, layer, channel = place
@@ -232,7 +231,6 @@ def of_model(
 def write(picture: Image, responses: list[Response], learned: list[str], goal: Goal, report: Report) -> None:
     """The picture, and the numbers where they are asked for."""
     from kernelviz.cli import talk
-    from kernelviz.cli.kernels import said
     from kernelviz.drawing.figures import draw_page
     from kernelviz.drawing.filtered import filter_page, filter_recipe
     from kernelviz.files.names import file_stems, short_hash
@@ -251,7 +249,7 @@ def write(picture: Image, responses: list[Response], learned: list[str], goal: G
     path = save_picture(figure, goal.directory / f"{stem}{goal.suffix}", force=goal.force)
     for one in responses:
         agree = "" if one.agreement is None else f"; the responses agree {one.agreement:.3f}"
-        talk.say(*said(goal, f"{one.name}: {one.values.min():.3g} to {one.values.max():.3g}{agree}"))
+        talk.say(*goal.said(f"{one.name}: {one.values.min():.3g} to {one.values.max():.3g}{agree}"))
     facts = {"image": picture.name, "shape": [rows, columns], "shown": len(responses), "total": len(responses)}
     tell(path, goal, report, **facts)
     if goal.arrays:

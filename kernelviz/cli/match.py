@@ -58,7 +58,7 @@ def match(
     For example: kernelviz match tf_efficientnet_lite0 -l blocks.2.0.conv_dw
     """
     from kernelviz.cli import ending, talk
-    from kernelviz.cli.kernels import Goal, check_directory, load, said
+    from kernelviz.cli.pictures import Goal, check_directory, load
     from kernelviz.documents import Report, document, json_text
 
     report = Report("match")
@@ -71,7 +71,7 @@ def match(
             network = load(model, weights, seed, timeout, progress)
             report.source = network.source
             report.warnings += network.source.notes
-            talk.say(*said(goal, network.source.provenance, *network.source.notes))
+            talk.say(*goal.said(network.source.provenance, *network.source.notes))
             chosen = fitting(network, layer, report, goal)
             choices = {"planes": planes, "level": level, "gabor": gabor}
             for one in chosen:
@@ -103,7 +103,6 @@ def fitting(network: Model, patterns: list[str] | None, report: Report, goal: An
         UsageError: none of them has.
     """
     from kernelviz.cli import talk
-    from kernelviz.cli.kernels import said
     from kernelviz.errors import UsageError
     from kernelviz.filters import LARGEST
     from kernelviz.network.layers import select_layers
@@ -116,7 +115,7 @@ def fitting(network: Model, patterns: list[str] | None, report: Report, goal: An
     for one in layers:
         if one not in chosen:
             report.warnings.append(f"{one.name} has kernels of {' × '.join(map(str, one.kernel_size))}")
-            talk.say(*said(goal, f"Left out: {report.warnings[-1]}"))
+            talk.say(*goal.said(f"Left out: {report.warnings[-1]}"))
     if not chosen:
         raise UsageError(
             "None of these layers has kernels that could be compared with filters.",
@@ -138,7 +137,6 @@ def compare(
 ) -> None:
     """Compare the kernels of one layer, draw them, and say what was found."""
     from kernelviz.cli import talk
-    from kernelviz.cli.kernels import said
     from kernelviz.documents import match_entry
     from kernelviz.drawing.matches import caption_lines, plot_matches
     from kernelviz.files.names import file_stems
@@ -160,10 +158,10 @@ def compare(
             save_arrays(numbers(found), goal.directory / f"{stem}.npz", recipe=figure.recipe, force=goal.force)
         )
     counts = ", ".join(f"{count} {kind}" for kind, count in found.counts.items())
-    talk.say(*said(goal, f"{layer.name}: {counts}; a name from a score of {found.threshold:.2f} on"))
+    talk.say(*goal.said(f"{layer.name}: {counts}; a name from a score of {found.threshold:.2f} on"))
     if goal.verbose:
-        talk.say(*said(goal, *(f"  {line}" for line in caption_lines(found, len(found.main_rows)))))
-    talk.say(*said(goal, *match_table(found.rows).splitlines()) if not goal.as_json else ())
+        talk.say(*goal.said(*(f"  {line}" for line in caption_lines(found, len(found.main_rows)))))
+    talk.say(*goal.said(*match_table(found.rows).splitlines()) if not goal.as_json else ())
     rows += [match_entry(row, layer.name) for row in found.rows]
     for path in paths:
         report.outputs.append(output(path, found, layer.name))

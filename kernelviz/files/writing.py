@@ -105,12 +105,14 @@ def may_replace(path: Path, recipe: Recipe | None) -> bool:
     return any(value != "null" for value in _identity(there)) and _identity(there) == _identity(recipe)
 
 
-def is_of_other_weights(path: Path, recipe: Recipe) -> bool:
-    """Whether here is the same picture of another model, or of the same one with other weights."""
+def is_of_another(path: Path, recipe: Recipe) -> bool:
+    """Whether here is the same picture of other weights, another model, or another image."""
     there = _recipe_at(path)
     if there is None or there.get("model") is None:
         return False
-    return not may_replace(path, recipe) and _identity({**there, "model": recipe.get("model")}) == _identity(recipe)
+    return not may_replace(path, recipe) and _identity(
+        {**there, "model": recipe.get("model"), "image": recipe.get("image")}
+    ) == _identity(recipe)
 
 
 def _recipe_at(path: Path) -> Recipe | None:

@@ -196,6 +196,8 @@ def gathered(reads: Reads, dim: int, taps: Array, size: int, *, at_home: bool) -
     planes = reads.planes
     if planes.shape[dim + 1] == 1 and (reads.pooled or not at_home):
         return reads
+    if taps.shape == (size, 1) and bool((taps[:, 0] == np.arange(size)).all()):
+        return reads  # 1 × 1: every unit stays where it is, whatever its place means
     around = [1] * planes.ndim
     around[dim + 1] = len(taps)
     shape = [len(taps) if axis == dim + 1 else side for axis, side in enumerate(planes.shape)]
@@ -211,7 +213,10 @@ def gathered(reads: Reads, dim: int, taps: Array, size: int, *, at_home: bool) -
         np.maximum(result[1:2], np.where(inside, read[1:2], -FAR), out=result[1:2])
         np.minimum(result[2:3], np.where(real, free[:1], FAR), out=result[2:3])
         np.maximum(result[3:4], np.where(real, free[1:], -FAR), out=result[3:4])
-    if at_home:
+    if at_home and 0 in reads.lies_along:  # within windows: the place in the image of what lies in the middle
+        middle = np.clip(taps[:, taps.shape[1] // 2], 0, size - 1)
+        result[PLACE] = planes[PLACE].take(middle, axis=dim)
+    elif at_home:
         result[PLACE] = np.arange(len(taps)).reshape(around[1:])
     else:
         result[PLACE] = planes[PLACE] if len(taps) == size else -1

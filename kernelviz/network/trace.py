@@ -15,7 +15,8 @@ from torch.utils.flop_counter import flop_registry
 from torch.utils.weak import WeakTensorKeyDictionary
 
 import kernelviz.network.moves
-import kernelviz.network.windows  # noqa: F401  (both add their rules)
+import kernelviz.network.unfolding
+import kernelviz.network.windows  # noqa: F401  (each adds its rules)
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network import carried as known
 from kernelviz.network.carried import Carried
@@ -41,6 +42,28 @@ class Visit:
     shape: tuple[int, ...] | None = None
     found: Found = None
     changes: bool = True
+    taken: list[Passed] = field(default_factory=list)
+    given: list[Passed] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Passed:
+    """What went into a module, or came out of it, in one of its runs: the tensors with what is known of each.
+
+    ``alone`` says that it was one tensor, not a tuple, list or dict of them.
+    """
+
+    tensors: tuple[tuple[tuple[int, ...], Found], ...]
+    alone: bool
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What one watched pass saw: the network's double, each module's visits, and the order in which runs ended."""
+
+    double: nn.Module
+    visits: Mapping[str, Visit]
+    ended: Sequence[str]
 
 
 def trace(network: Model | nn.Module, input_size: Sequence[int] | None = None) -> Trace:
@@ -54,6 +77,15 @@ def trace(network: Model | nn.Module, input_size: Sequence[int] | None = None) -
     """
     size = _checked_size(network, input_size)
     module = network.module if isinstance(network, Model) else network
+    return as_trace(network, watched(module, size), size)
+
+
+def watched(module: nn.Module, size: Sequence[int]) -> Watched:
+    """Watch one pass of an image of ``size`` (C, H, W) through a double of the network.
+
+    Raises:
+        KernelvizError: the network does not take such an input, or cannot be copied.
+    """
     with (
         torch.inference_mode(mode=False),
         torch.random.fork_rng(devices=[]),
@@ -64,13 +96,14 @@ def trace(network: Model | nn.Module, input_size: Sequence[int] | None = None) -
         watch = _Watch(double)
         warnings.simplefilter("ignore")
         watch.run(size)
-    return network_rows(
-        double,
-        watch.visits,
-        size,
-        source=network.source if isinstance(network, Model) else None,
-        stages=network.stages if isinstance(network, Model) else stage_names(module),
-    )
+    return Watched(double, watch.visits, watch.ended)
+
+
+def as_trace(network: Model | nn.Module, seen: Watched, size: tuple[int, ...]) -> Trace:
+    """The layers of a watched pass as a record."""
+    if isinstance(network, Model):
+        return network_rows(seen.double, seen.visits, size, source=network.source, stages=network.stages)
+    return network_rows(seen.double, seen.visits, size, source=None, stages=stage_names(network))
 
 
 def _checked_size(network: Model | nn.Module, input_size: Sequence[int] | None) -> tuple[int, ...]:
@@ -95,6 +128,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.visits: dict[str, Visit] = {}
         self.carried: Any = WeakTensorKeyDictionary()
         self.stack: list[Visit] = []
+        self.ended: list[str] = []
 
     def run(self, size: Sequence[int]) -> None:
         """Pass an image of this size through the network."""
@@ -102,8 +136,8 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.carried[image] = known.image(image.shape)
         with ExitStack() as stack:
             for name, module in self.network.named_modules():
-                stack.enter_context(module.register_forward_pre_hook(self._entering(name), prepend=True))
-                stack.enter_context(module.register_forward_hook(self._leaving(), always_call=False))
+                stack.enter_context(module.register_forward_pre_hook(self._entering(name)))
+                stack.enter_context(module.register_forward_hook(self._leaving(name)))
             try:
                 with self:
                     self.network(image)
@@ -111,22 +145,29 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 raise _failed(error, size) from error
 
     def _entering(self, name: str) -> Any:
-        def enter(_module: nn.Module, _inputs: Any) -> None:
+        def enter(_module: nn.Module, inputs: Any) -> None:
             visit = self.visits.setdefault(name, Visit())
             visit.runs += 1
+            visit.taken.append(self._passed(inputs[0] if len(inputs) == 1 else inputs))
             self.stack.append(visit)
 
         return enter
 
-    def _leaving(self) -> Any:
+    def _leaving(self, name: str) -> Any:
         def leave(_module: nn.Module, inputs: Any, output: Any) -> None:
             visit = self.stack.pop()
+            visit.given.append(self._passed(output))
+            self.ended.append(name)
             tensors = tensors_in(output)
             if visit.shape is None and tensors:
                 visit.shape, visit.found = tuple(tensors[0].shape), self._known(tensors[0])
                 visit.changes = not any(tensors[0] is tensor for tensor in tensors_in(inputs)) or bool(visit.operations)
 
         return leave
+
+    def _passed(self, values: Any) -> Passed:
+        tensors = tuple((tuple(tensor.shape), self._known(tensor)) for tensor in tensors_in(values))
+        return Passed(tensors, alone=isinstance(values, torch.Tensor))
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
