@@ -278,7 +278,7 @@ class _Catcher:
             image=self.given.image,
             seen=self.given.seen,
             input_size=self.given.size,
-            centres=tap.centres(),
+            centres=tap.centres,
             notes=(f"run {tap.run + 1} of {many}",) if many > 1 else (),
         )
 

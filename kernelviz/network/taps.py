@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 import numpy as np
@@ -42,6 +43,7 @@ class Tap:
     kind: str
     known: Found
 
+    @cached_property
     def centres(self) -> tuple[Array, Array] | None:
         """The rows and columns of the input where the units' fields have their middle; None where that is not known."""
         found = field(self.known)
