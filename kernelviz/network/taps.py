@@ -101,6 +101,9 @@ class _Choice:
     def __init__(self, seen: Watched, trace: Trace, side: Side) -> None:
         self.seen, self.trace, self.side = seen, trace, side
         self.modules = {name: module for name, module in seen.double.named_modules() if name}
+        every = seen.double.named_modules(remove_duplicate=False)
+        first = {id(module): name for name, module in self.modules.items()}
+        self.first_names = {name: first[id(module)] for name, module in every if id(module) in first}
         self.found: dict[tuple[str, int, int], Layout] = {}
         self.without: dict[str, str] = {}
 
@@ -109,6 +112,7 @@ class _Choice:
         if pattern.startswith("stage:"):
             self._add_module(self._stage(pattern), named=True)
             return
+        pattern = self.first_names.get(pattern, pattern)  # a module may stand in several places
         exact = _PART.fullmatch(pattern)
         if pattern in self.modules:
             self._add_module(pattern, named=True)

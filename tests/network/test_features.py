@@ -20,7 +20,8 @@ TIMM = {
     "swin_tiny_patch4_window7_224": SIZED, "vit_tiny_patch16_224": SIZED, "maxvit_pico_rw_256": {"img_size": (64, 128)},
     "inception_v3": {}, "hrnet_w18_small": {}, "coat_tiny": SIZED, "mvitv2_tiny": {"img_size": (64, 64)},
     "levit_128s": SIZED, "edgenext_xx_small": {}, "volo_d1_224": SIZED, "test_resnet": {}, "test_efficientnet": {},
-    "test_byobnet": {}, "test_nfnet": {}, "test_mambaout": {}, "test_vit": SIZED, "test_convnext": {}, "coatnet_pico_rw_224": SIZED,
+    "test_byobnet": {}, "test_nfnet": {}, "test_mambaout": {}, "test_vit": SIZED, "test_convnext": {},
+    "coatnet_pico_rw_224": SIZED,
     "poolformerv2_s12": {}, "pvt_v2_b0": {}, "starnet_s050": {}, "regnetx_002": {}, "mobilenetv3_small_050": {},
     "ghostnet_050": {}, "resnetv2_18": {}, "focalnet_tiny_srf": {}, "dla34": {}, "mobilevit_xxs": {"img_size": (64, 128)},
 }  # fmt: skip

@@ -21,13 +21,14 @@ NETWORKS = {
     "test_convnext": {},
 }
 MORE = {
-    "vit_tiny_patch16_224": SMALL, "coat_tiny": SMALL, "mvitv2_tiny": {"img_size": (64, 64)}, "levit_128s": SMALL, "pvt_v2_b0": {},
-    "twins_svt_small": {}, "xcit_nano_12_p8_224": {}, "davit_tiny": {}, "resnet18d": {}, "mobilevit_xxs": {},
+    "vit_tiny_patch16_224": SMALL, "coat_tiny": SMALL, "mvitv2_tiny": {"img_size": (64, 64)}, "levit_128s": SMALL,
+    "pvt_v2_b0": {}, "twins_svt_small": {}, "xcit_nano_12_p8_224": {}, "davit_tiny": {}, "resnet18d": {}, "mobilevit_xxs": {},
     "hrnet_w18_small": {}, "cait_xxs24_224": SMALL, "tiny_vit_5m_224": {"img_size": (224, 224)},
     "swinv2_tiny_window8_256": {"img_size": (128, 192)}, "swinv2_cr_tiny_224": {"img_size": (224, 224)},
     "coatnet_pico_rw_224": SMALL, "gcvit_xxtiny": {"img_size": (224, 224)}, "nest_tiny": {"img_size": (224, 224)},
     "focalnet_tiny_srf": {}, "mambaout_femto": {}, "efficientformer_l1": {"img_size": (224, 224)},
-    "fastvit_t8": {}, "convformer_s18": {}, "visformer_tiny": {"img_size": (224, 224)}, "hiera_tiny_224": {"img_size": (224, 224)},
+    "fastvit_t8": {}, "convformer_s18": {}, "visformer_tiny": {"img_size": (224, 224)},
+    "hiera_tiny_224": {"img_size": (224, 224)},
     "sequencer2d_s": {}, "mixer_s32_224": {"img_size": (224, 224)}, "pit_ti_224": {"img_size": (224, 224)},
     "convit_tiny": {"img_size": (224, 224)}, "crossvit_tiny_240": {"img_size": (240, 240)}, "beit_base_patch16_224": SMALL,
     "eva02_tiny_patch14_224": {"img_size": (56, 84)}, "maxxvit_rmlp_nano_rw_256": {"img_size": (64, 128)},
@@ -79,7 +80,9 @@ def quarters(change):
     total = max(float(change.sum()), 1e-30)
     return {
         (down, across): float(
-            change[slice(-height, None) if down else slice(height), slice(-width, None) if across else slice(width)].sum()
+            change[
+                slice(-height, None) if down else slice(height), slice(-width, None) if across else slice(width)
+            ].sum()
         )
         / total
         for down, across in CORNERS

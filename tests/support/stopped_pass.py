@@ -7,7 +7,7 @@ import contextlib
 import torch
 
 
-class Stopped(BaseException):  # noqa: N818  (no error: it carries a value out)
+class Stopped(BaseException):
     """Ends a pass with what a module gave, or took."""
 
 
