@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from kernelviz.drawing.overlay import Overlay
     from kernelviz.errors import KernelvizError
+    from kernelviz.filters import Filter
+    from kernelviz.matching import KernelMatch
     from kernelviz.records import Source
     from kernelviz.traces import TracedLayer
 
@@ -91,6 +93,52 @@ def layer_entry(layer: TracedLayer) -> dict[str, Any]:
             "global": field.mixes_image,
         },
         "unknown": layer.lost or None,
+    }
+
+
+def match_entry(row: KernelMatch, layer: str) -> dict[str, Any]:
+    """One plane of one kernel beside its closest filter."""
+    closest, colour, gabor = row.closest, row.colour, row.gabor
+    return {
+        "layer": layer,
+        "kernel": row.kernel,
+        "plane": row.plane,
+        "kind": row.kind,
+        "name": closest.name if closest else None,
+        "family": closest.family if closest else None,
+        "score": row.score,
+        "chance": row.chance,
+        "factor": row.factor,
+        "orientation": closest.orientation if closest else None,
+        "colour": None
+        if colour is None
+        else {"name": colour.name, "score": colour.score, "weights": colour.weights, "share": colour.share},
+        "gabor": None
+        if gabor is None
+        else {
+            "orientation": gabor.orientation,
+            "frequency": gabor.frequency,
+            "wavelength": gabor.wavelength,
+            "width": gabor.width,
+            "length": gabor.length,
+            "phase": gabor.phase,
+            "centre": gabor.centre,
+            "unexplained": gabor.unexplained,
+            "chance": gabor.chance,
+        },
+    }
+
+
+def filter_entry(one: Filter) -> dict[str, Any]:
+    """One filter of the bank."""
+    return {
+        "name": one.name,
+        "kind": one.kind,
+        "family": one.family,
+        "orientation": one.orientation,
+        "about": one.about,
+        "source": one.source,
+        "values": one.values.tolist(),
     }
 
 

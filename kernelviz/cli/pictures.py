@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import shlex
+import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from kernelviz.cli import options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from kernelviz.cli.talk import Progress
@@ -49,9 +52,9 @@ class Goal:
     verbose: bool
     as_json: bool
 
-    def said(self, first: str, *more: str) -> tuple[str, ...]:
+    def said(self, *lines: str) -> tuple[str, ...]:
         """The lines for people: none when quiet."""
-        return () if self.quiet else (first, *more)
+        return () if self.quiet else lines
 
 
 def parse_scale(text: str | None) -> ScaleChoice | None:
@@ -107,6 +110,20 @@ def check_directory(directory: Path) -> None:
         raise UsageError(what, hint=f"Type `-o {shlex.quote(str(directory.parent))}{more}`.")
 
 
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Imports make objects that live to the end: looking through them for garbage, now or later, takes half a second."""
+    first = "torch" not in sys.modules and gc.isenabled()
+    if first:
+        gc.disable()
+    try:
+        yield
+    finally:
+        if first:
+            gc.freeze()
+            gc.enable()
+
+
 def load(
     name: str,
     weights: str,
@@ -119,8 +136,9 @@ def load(
 ) -> Model:
     """The model, on its device; importing torch and timm is what takes long."""
     progress("importing torch and timm", 0, 0)
-    from kernelviz.network.environment import use_device
-    from kernelviz.network.models import load_model
+    with without_collection():
+        from kernelviz.network.environment import use_device
+        from kernelviz.network.models import load_model
 
     place = use_device(device, threads)
     progress(f"building {name}", 0, 0)

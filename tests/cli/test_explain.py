@@ -171,7 +171,7 @@ def test_an_animation_has_a_frame_for_each_cell(run):
         (["conv", "--input", "nosuch"], "no file called 'nosuch'"),
         (["conv", "--input", "1 2; 3"], "rows of equal length"),
         (["conv", "--input", "1 2; 3 1e999"], "finite numbers, but got '1e999'"),
-        (["conv", "--kernel-values", "sobel"], "no kernel and no file called 'sobel'"),
+        (["conv", "--kernel-values", "sobel"], "no filter and no file called 'sobel'"),
         (["conv", "--kernel-values", "1 2|3 4", "--in-channels", "3", "--out-channels", "1"], "needs 3 planes"),
         (["conv", "--kernel", "2", "--kernel-values", "1 2 3"], "The kernel values are 1 × 3"),
         (["conv", "--bias", "1 2"], "one for each of 1 output channels"),
