@@ -179,7 +179,7 @@ def load(name: str, weights: str, seed: int, timeout: float, progress: Progress)
     from kernelviz.network.models import load_model
 
     progress(f"building {name}", 0, 0)
-    return load_model(name, weights=weights, seed=seed, timeout=timeout, progress=progress)
+    return load_model(name, weights=weights, seed=seed, timeout=timeout, progress=partial(progress, in_bytes=True))
 
 
 def unused_seed(weights: str, seed: int) -> tuple[str, ...]:
