@@ -57,6 +57,18 @@ class BadWeightsError(KernelvizError):
     code = "bad-weights"
 
 
+class BadImageError(KernelvizError):
+    """An image is missing, damaged, too large, or of a format that is not read."""
+
+    code = "bad-image"
+
+
+class InputSizeError(KernelvizError):
+    """A network does not take an input of this size, or of this many channels."""
+
+    code = "input-size"
+
+
 class FileInTheWayError(KernelvizError):
     """Something else stands where a file would be written."""
 

@@ -132,6 +132,84 @@ class KernelBank:
 
 
 @dataclass(frozen=True)
+class Image:
+    """A picture ready to be used: ``pixels`` is uint8 (H, W, 3), sRGB, opaque and the right way up.
+
+    ``name`` says it for people, ``stem`` in names of files; ``path`` is None where it came from no file. ``sha256`` is that
+    of the file's bytes, or of the pixels where there was no file. ``format`` and ``mode`` are Pillow's words for what was
+    read. ``notes`` say what was done to it.
+    """
+
+    pixels: Array
+    name: str
+    stem: str
+    path: str | None
+    sha256: str
+    format: str | None
+    mode: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+    def as_recipe(self) -> dict[str, Any]:
+        """The part of a recipe called ``image``: no directory is told."""
+        return {"name": self.name, "sha256": self.sha256}
+
+
+@dataclass(frozen=True)
+class SeenImage:
+    """What a network saw of an image: ``pixels`` is uint8 (H, W, 3), before the mean and deviation were taken out.
+
+    Row r of it, counted from the upper edge of the first, lies at ``offset[0] + scale[0] * r`` rows of the image, columns
+    likewise; what lies outside of the image is a border. ``scale`` is below 1 where the image was enlarged.
+    """
+
+    pixels: Array
+    offset: tuple[float, float]
+    scale: tuple[float, float]
+    notes: tuple[str, ...] = ()
+
+    def as_recipe(self) -> dict[str, Any]:
+        """The part of a recipe called ``seen``: which part of the image it was, by ``offset`` and ``scale``."""
+        return {"offset": list(self.offset), "scale": list(self.scale)}
+
+
+@dataclass(frozen=True)
+class FeatureMaps:
+    """What one layer gave (or took) for one image at one run: ``values`` (C, H, W), map i made by channel i.
+
+    ``layer`` is its name with ``#2`` for the second run and ``:0`` for a part of a tuple. ``kind`` is the module's class,
+    ``shape`` that of its own tensor without the batch, ``tap`` which side of the module it is. ``input_size`` is (C, H, W)
+    of what the network took, ``seen`` what it saw of ``image``. ``centres`` are the rows and the columns of the input at
+    which the fields of the map's units have their middle. All but the values are None where they are not known.
+    """
+
+    values: Array
+    layer: str | None = None
+    kind: str | None = None
+    shape: tuple[int, ...] | None = None
+    tap: Literal["output", "input"] = "output"
+    source: Source | None = None
+    image: Image | None = None
+    seen: SeenImage | None = None
+    input_size: tuple[int, ...] | None = None
+    centres: tuple[Array, Array] | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """One class of a prediction: its index, its name where that is known, its probability (softmax)."""
+
+    index: int
+    label: str | None
+    probability: float
+
+
+@dataclass(frozen=True)
 class Axis:
     """One side of a table or heat map: what it counts, the labels of its rows (or columns), and how many there were."""
 
@@ -164,6 +242,11 @@ class Tiles:
     columns: Axis | None = None
     noun: str = "kernel"
     order: str = "index"
+
+    @property
+    def is_reduced(self) -> bool:
+        """Whether it is one map made of all the numbers, not one for each."""
+        return self.noun == "map" and self.view != "maps"
 
 
 def as_array(values: object) -> Array:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from kernelviz.filters import Filter
+    from kernelviz.matching import KernelMatch
     from kernelviz.traces import Trace, TracedLayer
 
 HEADS = (
@@ -137,3 +139,45 @@ def _shown(rows: Sequence[tuple[str, ...]]) -> list[int]:
 
 def _set(cell: str, width: int, head: str) -> str:
     return cell.rjust(width) if head in _NUMBERS else cell.ljust(width)
+
+
+def match_table(rows: Sequence[KernelMatch]) -> str:
+    """Aligned text, a line a plane of a kernel: its kind, the closest filter, how close, and how often chance is."""
+    heads = ("kernel", "plane", "kind", "closest", "score", "chance", "orientation", "colour", "unexplained", "gabor")
+    return _aligned(
+        heads, [_match_cells(row) for row in rows], {"kernel", "score", "chance", "orientation", "unexplained"}
+    )
+
+
+def _match_cells(row: KernelMatch) -> tuple[str, ...]:
+    fit, closest = row.gabor, row.closest
+    angle = None if closest is None else closest.orientation
+    return (
+        str(row.kernel),
+        str(row.plane),
+        row.kind,
+        closest.name if closest else "",
+        "" if row.score is None else f"{row.score:.3f}",
+        "" if row.chance is None else f"{row.chance:.4f}" if row.chance >= 1e-4 else "<0.0001",
+        "" if angle is None else f"{angle:.0f}°",
+        row.colour.name if row.colour else "",
+        "" if fit is None else f"{fit.unexplained:.3f}",
+        ""
+        if fit is None
+        else f"{fit.orientation:.0f}°, wave {fit.wavelength:.1f}, bell {fit.width:.1f} × {fit.length:.1f}",
+    )
+
+
+def filter_table(filters: Sequence[Filter]) -> str:
+    """Aligned text, a line a filter: what it finds, its family at this size, what it is for and where it comes from."""
+    rows = [(one.name, one.kind, one.family, one.about, one.source) for one in filters]
+    return _aligned(("filter", "kind", "family", "for", "source"), rows, set())
+
+
+def _aligned(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]], numbers: set[str]) -> str:
+    """Columns of one width, numbers to the right; columns in which nothing stands are left out."""
+    lines = [heads, *rows]
+    shown = [at for at in range(len(heads)) if any(row[at] for row in rows)]
+    widths = {at: max(len(line[at]) for line in lines) for at in shown}
+    set_in = {at: str.rjust if heads[at] in numbers else str.ljust for at in shown}
+    return "\n".join("  ".join(set_in[at](line[at], widths[at]) for at in shown).rstrip() for line in lines)

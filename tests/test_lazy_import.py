@@ -64,7 +64,20 @@ def test_the_package_imports_no_library():
     assert fresh(f"import sys, kernelviz; print(sorted({heavy} & set(sys.modules)))") == "[]"
 
 
-@pytest.mark.parametrize("module", ["views", "records", "drawing.sheets", "drawing.mosaic", "drawing.grids"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "views",
+        "records",
+        "matching",
+        "filtering",
+        "drawing.sheets",
+        "drawing.mosaic",
+        "drawing.grids",
+        "files.images",
+        "files.finding",
+    ],
+)
 def test_pixels_are_made_without_torch_and_matplotlib(module):
     """What turns weights into tiles and tiles into pixels needs NumPy alone."""
     code = f"import sys, kernelviz.{module}; print(sorted({{'torch', 'matplotlib', 'timm'}} & set(sys.modules)))"
@@ -130,9 +143,9 @@ def test_torch_is_said_in_the_network_room_only():
 
 
 def test_timm_and_the_hub_are_said_in_few_files():
-    """Only models and weights import timm, and only the hub's own modules its client."""
+    """Only models, weights and the names of classes import timm, and only the hub's own modules its client."""
     hub = {f"kernelviz.network{name}" for name in ("", ".hub", ".cache", ".failures", ".sentences", ".request")}
-    assert importers("timm") == {"kernelviz.network.models", "kernelviz.network.weights"}
+    assert importers("timm") == {f"kernelviz.network.{name}" for name in ("classes", "models", "weights")}
     assert importers("huggingface_hub") <= hub
 
 

@@ -18,7 +18,7 @@ ScaleChoice: TypeAlias = Literal["tile", "layer"] | tuple[float, float]
 
 LEVELS = 201
 ZERO_LEVEL = 100
-PAPER, OUTLINE, DARK_MARK, LIGHT_MARK, CHEQUER_DARK, CHEQUER_LIGHT, NOT_FINITE = range(LEVELS, LEVELS + 7)
+PAPER, OUTLINE, DARK_MARK, LIGHT_MARK, CHEQUER_DARK, CHEQUER_LIGHT, NOT_FINITE, DEAD = range(LEVELS, LEVELS + 8)
 INKS = {
     PAPER: (255, 255, 255),
     OUTLINE: (196, 196, 196),
@@ -27,6 +27,7 @@ INKS = {
     CHEQUER_DARK: (64, 64, 64),
     CHEQUER_LIGHT: (212, 212, 212),
     NOT_FINITE: (0, 0, 0),
+    DEAD: (110, 110, 110),
 }
 GOOD_AS_ZERO = 0.5 / ZERO_LEVEL  # half a colour level: no pixel of such a tile leaves the level of zero
 FAINT = 0.05
@@ -44,7 +45,8 @@ class Scale:
     """What a colour means in one picture.
 
     ``kind`` is ``tile``, ``layer`` or ``range``; ``low`` and ``high`` are the ends of the colour bar (of the layer where
-    each tile has its own). ``below`` and ``above`` count the finite values that lie outside and take the end colour.
+    each tile has its own). ``below`` and ``above`` count the finite values that lie outside and take the end colour. A
+    tile whose own largest value is not above ``floor`` is not blown up to full colour.
     """
 
     kind: Literal["tile", "layer", "range"]
@@ -53,6 +55,7 @@ class Scale:
     signed: bool
     below: int = 0
     above: int = 0
+    floor: float = 0.0
 
     @property
     def limit(self) -> float:
@@ -61,19 +64,21 @@ class Scale:
 
 
 def make_scale(tiles: Tiles, choice: ScaleChoice | None = None) -> Scale:
-    """The scale of these tiles; without a choice ``tile`` for rgb and ``layer`` for every other view.
+    """The scale of these tiles; without a choice ``tile`` for rgb and for maps, ``layer`` for every other view.
 
     Raises:
         UsageError: no such scale, or two numbers that are no range.
     """
     if choice is None:
-        choice = "tile" if tiles.view == "rgb" else "layer"
+        choice = "tile" if tiles.view in ("rgb", "maps") else "layer"
     if isinstance(choice, str):
         if choice not in ("tile", "layer"):
             raise UsageError(f"A scale is tile, layer or LOW,HIGH, but got {choice!r}.")
         low, high = tiles.extent
         limit = max(abs(low), abs(high))
-        return Scale(choice, -limit if tiles.signed else min(low, 0.0), limit if tiles.signed else high, tiles.signed)
+        floor = GOOD_AS_ZERO * limit if tiles.noun == "kernel" else 0.0  # noise of a kernel shows nothing, a map's may
+        ends = (-limit, limit) if tiles.signed else (min(low, 0.0), high)
+        return Scale(choice, *ends, tiles.signed, floor=floor)
     try:
         low, high = map(float, choice)
     except (TypeError, ValueError):
@@ -93,8 +98,7 @@ def tile_limits(values: Array, scale: Scale) -> Array:
         return np.full(shape, scale.limit)
     sizes = np.where(np.isfinite(values), np.abs(values, dtype=np.float64), 0)
     own = np.asarray(sizes.reshape(len(values), -1).max(axis=1, initial=0))
-    # Noise that is as good as zero in its layer is not blown up to full colour.
-    return np.where(own <= GOOD_AS_ZERO * scale.limit, scale.limit, own).reshape(shape)
+    return np.where(own <= scale.floor, scale.limit, own).reshape(shape)
 
 
 def fractions(values: Array, scale: Scale) -> Array:
@@ -151,7 +155,7 @@ def ramp(name: str | None, *, signed: bool) -> Array:
 
 
 def palette(name: str | None, *, signed: bool) -> Array:
-    """The (208, 3) uint8 palette of a mosaic: 201 levels, then paper, outline and marks."""
+    """The (209, 3) uint8 palette of a mosaic: 201 levels, then paper, outline and marks."""
     return np.vstack([ramp(name, signed=signed), np.array(list(INKS.values()), np.uint8)])
 
 

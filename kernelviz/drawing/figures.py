@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 import numpy as np
@@ -12,22 +12,26 @@ from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
 from matplotlib.text import Text as TextArtist
 from matplotlib.transforms import Affine2D, Bbox
 
 from kernelviz.drawing.mosaic import make_mosaic
-from kernelviz.drawing.page import Item, Panel, Raster, Rule, Text, font_file, moved
+from kernelviz.drawing.page import Item, Panel, Raster, Rule, Shape, Strokes, Text, font_file, moved
 from kernelviz.drawing.panels import bar_panel, mosaic_page, tiles_panel
 from kernelviz.drawing.sheets import Sheet, make_sheet
+from kernelviz.map_views import as_maps
 from kernelviz.views import as_bank
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.backend_bases import RendererBase
 
     from kernelviz.drawing.colour import ScaleChoice
+    from kernelviz.map_views import MapView
     from kernelviz.records import Array, Recipe
 
 DPI = 100  # one page pixel is one pixel of the file
@@ -137,16 +141,57 @@ def plot_kernels(
     Raises:
         UsageError: a shape, view, scale or choice that does not fit.
     """
-    draw = partial(
-        make_sheet,
-        as_bank(kernels, transposed=transposed),
-        view=view,
-        channels=channels,
-        top=top,
-        sort=sort,
-        scale=scale,
-        cmap=cmap,
-    )
+    bank = as_bank(kernels, transposed=transposed)
+    draw = partial(make_sheet, bank, view=view, channels=channels, top=top, sort=sort, scale=scale, cmap=cmap)
+    return _plot(draw, ax, columns, zoom)
+
+
+class MapChoices(TypedDict, total=False):
+    """How ``plot_features`` draws; see there."""
+
+    reduce: MapView | None
+    channels: str | Sequence[int] | None
+    top: int | None
+    sort: str | None
+    scale: ScaleChoice | None
+    cmap: str | None
+    columns: int | None
+    zoom: int | None
+
+
+@overload
+def plot_features(maps: object, *, ax: None = None, **choices: Unpack[MapChoices]) -> PageFigure: ...
+@overload
+def plot_features(maps: object, *, ax: Axes, **choices: Unpack[MapChoices]) -> Axes: ...
+def plot_features(
+    maps: object,
+    *,
+    ax: Axes | None = None,
+    reduce: MapView | None = None,
+    channels: str | Sequence[int] | None = None,
+    top: int | None = None,
+    sort: str | None = None,
+    scale: ScaleChoice | None = None,
+    cmap: str | None = None,
+    columns: int | None = None,
+    zoom: int | None = None,
+) -> PageFigure | Axes:
+    """Draw the feature maps of one layer: a FeatureMaps, or a plain array or tensor (C, H, W) or (1, C, H, W).
+
+    ``reduce`` draws one map instead of all: at each place the ``mean``, ``max`` or ``norm`` over the chosen channels.
+    Without ``ax`` a new figure comes back, a page with title and caption. With ``ax`` the tiles and the colour bar are
+    drawn into that Axes, nothing else of it is touched, and it comes back.
+
+    Raises:
+        UsageError: a shape, scale or choice that does not fit.
+    """
+    subject, view = as_maps(maps), reduce or "maps"
+    draw = partial(make_sheet, subject, view=view, channels=channels, top=top, sort=sort, scale=scale, cmap=cmap)
+    return _plot(draw, ax, columns, zoom)
+
+
+def _plot(draw: Callable[..., Sheet], ax: Axes | None, columns: int | None, zoom: int | None) -> PageFigure | Axes:
+    """A page of its own, or into an Axes."""
     sheet = draw(columns=columns, zoom=zoom)
     if ax is None:
         return draw_sheet(sheet)
@@ -219,6 +264,33 @@ def _add(axes: Axes, items: Sequence[Item], points: float) -> None:
                 )  # fmt: skip
                 line.set_sketch_params()
                 axes.add_artist(line).set_transform(axes.transData)
+            case Strokes() | Shape():
+                axes.add_artist(_path(item, points)).set_transform(axes.transData)
+
+
+def _path(item: Strokes | Shape, points: float) -> PathPatch:
+    """Lines or a polygon as one artist; matplotlib scales dashes with the width."""
+    if isinstance(item, Strokes):
+        corners = np.array(item.lines, dtype=np.float64).reshape(-1, 2)
+        path = Path(corners, [Path.MOVETO, Path.LINETO] * len(item.lines))
+    else:
+        path = Path(np.array([*item.points, item.points[0]]), closed=True)
+    filled = isinstance(item, Shape) and item.width == 0
+    patch = PathPatch(
+        path,
+        facecolor=item.colour if filled else "none",
+        edgecolor="none" if filled else item.colour,
+        linewidth=item.width * points,
+        linestyle=(0, (3, 2.4)) if isinstance(item, Strokes) and item.dashed else "-",
+        joinstyle="miter",
+        capstyle="butt",
+        antialiased=True,
+        hatch=None,
+        path_effects=[],
+        zorder=2.5 if isinstance(item, Shape) else 2,
+    )
+    patch.set_sketch_params()
+    return patch
 
 
 def _vertical(item: Text) -> Literal["center", "center_baseline", "baseline"]:
@@ -227,8 +299,13 @@ def _vertical(item: Text) -> Literal["center", "center_baseline", "baseline"]:
     return "center" if item.upright else "center_baseline"
 
 
+@lru_cache(maxsize=256)
+def _font(size: float, *, bold: bool) -> FontProperties:
+    return FontProperties(fname=str(font_file(bold=bold)), size=size)
+
+
 def _text(item: Text, points: float) -> TextArtist:
-    font = FontProperties(fname=str(font_file(bold=item.bold)), size=item.size * points)
+    font = _font(item.size * points, bold=item.bold)
     return TextArtist(
         item.x,
         item.y,

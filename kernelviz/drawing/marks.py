@@ -24,10 +24,14 @@ class Marks:
     constant: tuple[int, ...]
     broken: tuple[int, ...]
     nonfinite: int
+    dead: tuple[int, ...] = ()
 
 
 def find_marks(tiles: Tiles, scale: Scale) -> Marks:
-    """Tiles as good as zero (every value within half a colour level), faint, constant, and those with broken values."""
+    """Tiles as good as zero (every value within half a colour level), faint, constant, and those with broken values.
+
+    A map is dead where it has one value everywhere; with a range of its own it is never called faint.
+    """
     per_tile = tiles.values
     if tiles.layout == "heatmap":  # there a kernel is a row or a column of pixels
         per_tile = np.moveaxis(per_tile[0], 0 if tiles.numbers_along == "rows" else 1, 0)
@@ -38,13 +42,18 @@ def find_marks(tiles: Tiles, scale: Scale) -> Marks:
     limit = scale.limit if scale.kind == "range" else max(map(abs, tiles.extent))
     zero = np.asarray(whole & (size <= GOOD_AS_ZERO * limit))
     faint = np.asarray(whole & ~zero & (size < FAINT * limit))
-    constant = np.asarray(whole & ~zero & (flat == flat[:, :1]).all(axis=1) & (flat.shape[1] > 1))
+    flat_tile = np.asarray(whole & (flat == flat[:, :1]).all(axis=1) & (flat.shape[1] > 1))
+    constant, dead = flat_tile & ~zero, np.zeros_like(zero)
+    if tiles.noun == "map":
+        dead, constant, faint = flat_tile, np.zeros_like(zero), np.zeros_like(zero)
+        zero = zero & ~dead & (scale.kind != "tile")
     return Marks(
         zero=_where(zero),
         faint=_where(faint),
         constant=_where(constant & ~faint),
         broken=_where(np.asarray(~whole)),
         nonfinite=int(flat.size - np.count_nonzero(finite)),
+        dead=_where(dead),
     )
 
 

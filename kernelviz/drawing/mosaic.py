@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from kernelviz.records import Array, Recipe
 
 
+_STRUCK = 24  # pixels; on a smaller dead tile a diagonal looks like a pattern, and grey says enough
+
+
 @dataclass(frozen=True)
 class Mosaic:
     """A sheet as pixels.
@@ -40,6 +43,8 @@ def make_mosaic(sheet: Sheet) -> Mosaic:
     finite = np.isfinite(values)
     broken = np.asarray(~(finite.all(axis=-1) if in_colour else finite))
     drawn = colour.rgb_pixels(values, sheet.scale) if in_colour else colour.levels(values, sheet.scale)
+    if sheet.marks.dead:
+        drawn[list(sheet.marks.dead)] = colour.DEAD
     inks = table if in_colour else np.arange(len(table), dtype=np.uint8)
     pixels = _compose(drawn, grid, inks[colour.PAPER], inks[colour.OUTLINE])
     if broken.any():
@@ -100,7 +105,8 @@ def _mark(pixels: Array, sheet: Sheet, table: Array, inks: Array) -> None:
     if sheet.tiles.layout == "heatmap":
         return
     places = {int(tile): divmod(cell, grid.arrangement.shape[1]) for cell, tile in enumerate(grid.arrangement.flat)}
-    for tile in sheet.marks.zero:
+    large = min(grid.tile[0] * grid.zoom[0], grid.tile[1] * grid.zoom[1]) >= _STRUCK
+    for tile in (*sheet.marks.zero, *(sheet.marks.dead if large else ())):
         if tile in places:
             box = _box(grid, *places[tile])
             ground = pixels[box[0], box[1]]

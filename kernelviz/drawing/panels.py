@@ -9,9 +9,9 @@ import numpy as np
 
 from kernelviz.drawing import colour
 from kernelviz.drawing.grids import SMALLEST_UNIT
+from kernelviz.drawing.headings import CAPTION, CONTENT, LABEL, MARGIN, caption_block, heading
 from kernelviz.drawing.page import (
     GREY,
-    INK,
     LINE_HEIGHT,
     QUIET,
     Align,
@@ -20,13 +20,11 @@ from kernelviz.drawing.page import (
     Raster,
     Rule,
     Text,
-    drawable,
     moved,
     text_block,
     text_width,
-    wrap,
 )
-from kernelviz.drawing.wording import PART, number_text
+from kernelviz.drawing.wording import number_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,9 +33,6 @@ if TYPE_CHECKING:
     from kernelviz.drawing.sheets import Sheet
     from kernelviz.records import Axis
 
-CONTENT = 1440.0  # the width of tiles for which the sizes below are meant, in pixels
-TITLE, IDENTITY, CAPTION, LABEL = 40.0, 27.0, 25.0, 25.0
-MARGIN = 56.0
 BAR_WIDTH, BAR_HEIGHT = 330.0, 15.0
 
 
@@ -52,47 +47,20 @@ def mosaic_page(sheet: Sheet, mosaic: Mosaic) -> Panel:
     inner = tiles.width + gap + max(620 * unit, bar.width) if beside else max(tiles.width, CONTENT * unit)
     gutter = tiles.width - width
     column = inner - gutter
-    items, y = _heading(sheet, margin + gutter, margin * 0.75, column, unit)
+    items, y = heading(sheet.title, sheet.identity, (margin + gutter, margin * 0.75), column, unit)
     y = float(round(y + 18 * unit))
     items += moved(tiles, round(margin), y)
     if beside:
         x, top, wide = margin + tiles.width + gap, y + (tiles.height - height), inner - tiles.width - gap
-        words, below = _caption(sheet, x, top, wide, unit)
+        words, below = caption_block(sheet.caption, (x, top), wide, unit)
         items += [*words, *moved(bar, x, below + 28 * unit)]
         bottom = max(y + tiles.height, below + 28 * unit + bar.height)
     else:
         top = y + tiles.height + 26 * unit
-        words, below = _caption(sheet, margin + gutter, top, column - bar.width - gap, unit)
+        words, below = caption_block(sheet.caption, (margin + gutter, top), column - bar.width - gap, unit)
         items += [*words, *moved(bar, margin + inner - bar.width, top + 4 * unit)]
         bottom = max(below, top + bar.height)
     return Panel(tuple(items), math.ceil(inner + 2 * margin), math.ceil(bottom + margin * 0.7))
-
-
-def _heading(sheet: Sheet, x: float, y: float, width: float, unit: float) -> tuple[list[Item], float]:
-    title = drawable(sheet.title, bold=True)
-    size = TITLE * unit * max(0.7, min(1.0, width / max(1.0, text_width(title, TITLE * unit, bold=True))))
-    first, y = text_block(wrap(title, size, width, bold=True), x, y, size, colour=INK, bold=True)
-    lines = _lines(drawable(sheet.identity), IDENTITY * unit, width)
-    second, y = text_block(lines, x, y + 4 * unit, IDENTITY * unit)
-    return first + second, y
-
-
-def _caption(sheet: Sheet, x: float, y: float, width: float, unit: float) -> tuple[list[Item], float]:
-    size = CAPTION * unit
-    lines = [line for part in sheet.caption for line in _lines(drawable(part), size, width)]
-    return text_block(lines, x, y, size)
-
-
-def _lines(text: str, size: float, width: float) -> list[str]:
-    """A line that does not fit is first broken between its parts, each line as full as it goes."""
-    lines: list[str] = []
-    for part in text.split(PART):
-        joined = f"{lines[-1]}{PART}{part}" if lines else part
-        if lines and text_width(joined, size) <= width:
-            lines[-1] = joined
-        else:
-            lines += wrap(part, size, width)
-    return lines
 
 
 def tiles_panel(sheet: Sheet, mosaic: Mosaic, unit: float) -> Panel:
@@ -143,11 +111,15 @@ def _row_labels(sheet: Sheet, size: float) -> list[Text]:
 
 def _column_labels(sheet: Sheet, size: float) -> list[Text]:
     grid, tiles = sheet.grid, sheet.tiles
+    if tiles.is_reduced:
+        return []
     wide = grid.tile[1] * grid.zoom[1]
     lefts = [float(left) for left in grid.lefts]
     if grid.numbered:
         widest = text_width(str(max(tiles.numbers)), size) + 0.3 * size
         step = _step(len(lefts), widest / (lefts[1] - lefts[0])) if len(lefts) > 1 else 1
+        if ranges := _own_ranges(sheet, wide, size):
+            return ranges
         return [
             _above(lefts[column] + wide / 2, float(grid.tops[row]), str(tiles.numbers[tile]), size)
             for (row, column), tile in np.ndenumerate(grid.arrangement)
@@ -164,6 +136,28 @@ def _column_labels(sheet: Sheet, size: float) -> list[Text]:
     for band, row in enumerate(range(0, len(grid.tops), grid.band or len(grid.tops))):
         part = tiles.columns.labels[band * len(grid.lefts) :][: len(grid.lefts)]
         texts += _along(part, lefts, wide, float(grid.tops[row]), size, grouped=len(lefts) > 32)
+    return texts
+
+
+def _own_ranges(sheet: Sheet, wide: float, size: float) -> list[Text]:
+    """The number of each chosen map above it on the left and its own range on the right, where both fit everywhere."""
+    grid, tiles = sheet.grid, sheet.tiles
+    if tiles.noun != "map" or sheet.scale.kind != "tile":
+        return []
+    limits = colour.tile_limits(tiles.values, sheet.scale).ravel()
+    labels = [f"{'±' if tiles.signed else '0…'}{number_text(limit)}" for limit in limits]
+    widest = max(text_width(f"{number}  {label}", size) for number, label in zip(tiles.numbers, labels, strict=True))
+    pitch = float(np.diff(grid.lefts).min()) if len(grid.lefts) > 1 else math.inf
+    inset = max(0.0, 0.8 * size - (pitch - wide))  # so that it stands apart from the number of the next tile
+    if widest + inset > wide:
+        return []
+    texts = []
+    for (row, column), tile in np.ndenumerate(grid.arrangement):
+        if 0 <= tile < len(labels):
+            left, y = float(grid.lefts[column]), float(grid.tops[row]) - 0.4 * size
+            texts.append(Text(left, y, str(tiles.numbers[tile]), size, QUIET))
+            if tile not in sheet.marks.dead:
+                texts.append(Text(left + wide - inset, y, labels[tile], size, QUIET, align="right"))
     return texts
 
 

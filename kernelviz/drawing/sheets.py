@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from kernelviz.drawing.captions import caption, kernel_identity, kernel_title, notes
+from kernelviz.drawing.captions import caption, kernel_identity, kernel_title, map_identity, map_notes, map_title, notes
 from kernelviz.drawing.colour import Scale, ScaleChoice, make_scale, ramp
 from kernelviz.drawing.grids import (
     BARE_PIXELS,
@@ -20,12 +20,14 @@ from kernelviz.drawing.grids import (
 from kernelviz.drawing.marks import Marks, find_marks
 from kernelviz.drawing.wording import runs_text
 from kernelviz.errors import UsageError
+from kernelviz.map_views import map_tiles
+from kernelviz.records import FeatureMaps, KernelBank
 from kernelviz.views import as_bank, kernel_tiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kernelviz.records import Array, Axis, KernelBank, Recipe, Tiles
+    from kernelviz.records import Array, Axis, Recipe, Source, Tiles
 
 SCHEMA = 1
 
@@ -51,8 +53,18 @@ class Sheet:
         return len(self.tiles.numbers)
 
 
+@dataclass(frozen=True)
+class Words:
+    """What a picture says of its subject: title, identity, notes, and the facts of its recipe."""
+
+    title: str
+    identity: str
+    notes: tuple[str, ...]
+    facts: Recipe
+
+
 def make_sheet(
-    kernels: object,
+    subject: object,
     *,
     view: str = "auto",
     channels: str | Sequence[int] | None = None,
@@ -64,7 +76,7 @@ def make_sheet(
     zoom: int | None = None,
     style: Literal["figure", "bare"] = "figure",
 ) -> Sheet:
-    """The sheet of a kernel bank, or of a plain weight (out_channels, in_channels / groups, *kernel_size).
+    """The sheet of a kernel bank, of feature maps, or of a plain weight (out_channels, in_channels / groups, *kernel_size).
 
     Figures hold at most 4 megapixels and bare pictures 64: what does not fit is left out, and the caption says so.
 
@@ -73,8 +85,11 @@ def make_sheet(
     """
     if style not in ("figure", "bare"):
         raise UsageError(f"A style is figure or bare, but got {style!r}.")
-    bank = as_bank(kernels)
-    tiles = kernel_tiles(bank, view=view, channels=channels, top=top, sort=sort)
+    held = subject if isinstance(subject, FeatureMaps) else as_bank(subject)
+    if isinstance(held, FeatureMaps):
+        tiles = map_tiles(held, view="maps" if view == "auto" else view, channels=channels, top=top, sort=sort)
+    else:
+        tiles = kernel_tiles(held, view=view, channels=channels, top=top, sort=sort)
     ramp(cmap, signed=tiles.signed)
     found_scale = make_scale(tiles, scale)
     most = FIGURE_PIXELS if style == "figure" else BARE_PIXELS
@@ -82,28 +97,37 @@ def make_sheet(
     if found_scale.kind == "range":
         found_scale = make_scale(tiles, scale)
     marks = find_marks(tiles, found_scale)
-    words = {"title": kernel_title(bank, tiles), "identity": kernel_identity(bank)}
+    words = _words(held, tiles)
     return Sheet(
         tiles=tiles,
         grid=grid,
         scale=found_scale,
         marks=marks,
         colours=cmap,
-        caption=caption(tiles, found_scale, marks, bank.notes),
-        recipe=kernel_recipe(bank, tiles, found_scale, grid, cmap),
-        notes=notes(tiles, found_scale, marks, bank.notes),
-        **words,
+        title=words.title,
+        identity=words.identity,
+        caption=caption(tiles, found_scale, marks, words.notes),
+        recipe={**words.facts, **picture_facts(tiles, found_scale, grid, cmap)},
+        notes=notes(tiles, found_scale, marks, words.notes),
     )
+
+
+def _words(held: FeatureMaps | KernelBank, tiles: Tiles) -> Words:
+    if isinstance(held, FeatureMaps):
+        return Words(map_title(held, tiles), map_identity(held), map_notes(held), map_facts(held))
+    return Words(kernel_title(held, tiles), kernel_identity(held), held.notes, kernel_facts(held))
 
 
 def lay_out(tiles: Tiles, *, columns: int | None, zoom: int | None, most_pixels: int) -> tuple[Grid, Tiles]:
     """The grid of these tiles, and those of them that fit into it."""
     height, width = tiles.values.shape[1:3]
     regular = tiles.numbers == tuple(range(tiles.numbers[0], tiles.numbers[0] + len(tiles.numbers)))
-    digits = 0 if regular else len(str(max(tiles.numbers)))
+    digits = 0 if regular or tiles.is_reduced else len(str(max(tiles.numbers)))
     if tiles.layout == "grid":
         count = len(tiles.values)
         grid = plan_tiles(count, (height, width), columns=columns, zoom=zoom, digits=digits, most_pixels=most_pixels)
+        if tiles.is_reduced:
+            return grid, tiles  # one tile of all of them
         shown = min(count, grid.arrangement.size)
         return grid, replace(tiles, values=tiles.values[:shown], numbers=tiles.numbers[:shown])
     if tiles.rows is None or tiles.columns is None:
@@ -135,22 +159,47 @@ def _cut(tiles: Tiles, values: Array, rows: int, columns: int) -> Tiles:
     )
 
 
-def kernel_recipe(bank: KernelBank, tiles: Tiles, scale: Scale, grid: Grid, cmap: str | None) -> dict[str, Any]:
-    """How this picture was made, for machines; no path in it."""
+def source_facts(command: str, source: Source | None) -> dict[str, Any]:
+    """The part of a recipe that tells the command, the versions and the model; no path in it."""
     from kernelviz import __version__
 
-    source = bank.source
-    reading = {"weight": bank.reading} if bank.reading else {}
-    asked = {"stored": True} if bank.reading == "stored" else {}
     return {
         "kernelviz": __version__,
         "schema": SCHEMA,
-        "command": "kernels",
+        "command": command,
         "environment": {**source.versions, "device": source.device, "threads": source.threads} if source else None,
         "model": source.as_recipe() if source else None,
+    }
+
+
+def kernel_facts(bank: KernelBank) -> dict[str, Any]:
+    """The part of a recipe that tells whose kernels these are."""
+    return {
+        **source_facts("kernels", bank.source),
         "layer": bank.layer.name if bank.layer else None,
-        "view": tiles.view,
         "shape": list(bank.layer.weight_shape if bank.layer else bank.weight.shape),
+        **({"weight": bank.reading} if bank.reading else {}),
+        **({"stored": True} if bank.reading == "stored" else {}),
+    }
+
+
+def map_facts(maps: FeatureMaps) -> dict[str, Any]:
+    """The part of a recipe that tells whose maps these are, and of which image."""
+    return {
+        **source_facts("features", maps.source),
+        "layer": maps.layer,
+        "tap": maps.tap,
+        "image": maps.image.as_recipe() if maps.image else None,
+        "input_size": list(maps.input_size) if maps.input_size else None,
+        "seen": maps.seen.as_recipe() if maps.seen else None,
+        "shape": list(maps.shape or maps.values.shape),
+    }
+
+
+def picture_facts(tiles: Tiles, scale: Scale, grid: Grid | None, cmap: str | None) -> dict[str, Any]:
+    """The part of a recipe that tells what is drawn and how."""
+    return {
+        "view": tiles.view,
         "channels": runs_text(tiles.numbers),
         "sort": tiles.order,
         "shown": len(tiles.numbers),
@@ -160,10 +209,8 @@ def kernel_recipe(bank: KernelBank, tiles: Tiles, scale: Scale, grid: Grid, cmap
         "scale": scale.kind,
         "limits": [scale.low, scale.high],
         "cmap": None if tiles.view == "rgb" else cmap,
-        "zoom": grid.zoom[1],
-        "tiles_a_row": int(grid.arrangement.shape[1]),
-        **reading,
-        **asked,
+        "zoom": grid.zoom[1] if grid else None,
+        "tiles_a_row": int(grid.arrangement.shape[1]) if grid else None,
     }
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from kernelviz.errors import UsageError
+
 
 def torch_facts() -> dict[str, Any]:
     """The version of torch in full, the device that a pass takes, all devices there are, and the number of threads."""
@@ -15,3 +17,20 @@ def torch_facts() -> dict[str, Any]:
     if torch.backends.mps.is_available():
         devices.append("mps")
     return {"torch": torch.__version__, "device": devices[-1], "devices": devices, "threads": torch.get_num_threads()}
+
+
+def use_device(name: str, threads: int | None = None) -> str:
+    """The device that ``auto`` or a name means; torch computes with ``threads`` from now on, where they are given.
+
+    Raises:
+        UsageError: there is no such device here.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    facts = torch_facts()
+    if name == "auto":
+        return str(facts["device"])
+    if name not in facts["devices"]:
+        there = f"There is {' and '.join(facts['devices'])}."
+        raise UsageError(f"There is no device {name} here.", there, "Give `--device auto`.")
+    return name

@@ -180,7 +180,9 @@ def _reduced(planes: Array, dim: int) -> Array:
     united = np.empty([5, *(1 if axis == dim else size for axis, size in enumerate(planes.shape[1:]))], dtype=np.int32)
     united[:4:2] = planes[:4:2].min(axis=dim + 1, keepdims=True)
     united[1::2] = planes[1::2].max(axis=dim + 1, keepdims=True)
-    lowest, highest = planes[PLACE].min(axis=dim, keepdims=True), planes[PLACE].max(axis=dim, keepdims=True)
+    place = planes[PLACE]
+    highest = place.max(axis=dim, keepdims=True)
+    lowest = np.minimum(np.where(place < 0, FAR, place).min(axis=dim, keepdims=True), highest)  # padding has no place
     differs_elsewhere = lowest.min() != lowest.max()
     united[PLACE] = lowest if differs_elsewhere else np.where(lowest < highest, -1, lowest)
     return united
@@ -196,6 +198,8 @@ def gathered(reads: Reads, dim: int, taps: Array, size: int, *, at_home: bool) -
     planes = reads.planes
     if planes.shape[dim + 1] == 1 and (reads.pooled or not at_home):
         return reads
+    if taps.shape == (size, 1) and bool((taps[:, 0] == np.arange(size)).all()):
+        return reads  # 1 × 1: every unit stays where it is, whatever its place means
     around = [1] * planes.ndim
     around[dim + 1] = len(taps)
     shape = [len(taps) if axis == dim + 1 else side for axis, side in enumerate(planes.shape)]
@@ -211,7 +215,10 @@ def gathered(reads: Reads, dim: int, taps: Array, size: int, *, at_home: bool) -
         np.maximum(result[1:2], np.where(inside, read[1:2], -FAR), out=result[1:2])
         np.minimum(result[2:3], np.where(real, free[:1], FAR), out=result[2:3])
         np.maximum(result[3:4], np.where(real, free[1:], -FAR), out=result[3:4])
-    if at_home:
+    if at_home and 0 in reads.lies_along:  # within windows: the place in the image of what lies in the middle
+        middle = np.clip(taps[:, taps.shape[1] // 2], 0, size - 1)
+        result[PLACE] = planes[PLACE].take(middle, axis=dim)
+    elif at_home:
         result[PLACE] = np.arange(len(taps)).reshape(around[1:])
     else:
         result[PLACE] = planes[PLACE] if len(taps) == size else -1

@@ -44,7 +44,7 @@ def read_kernels(network: Model | nn.Module, layer: str | ConvLayer, *, stored: 
     return KernelBank(
         weight=_turned(array, record.groups) if record.transposed else array,
         layer=record,
-        source=_source(network),
+        source=source_of(network),
         groups=record.groups,
         notes=notes,
         reading="stored" if stored else reading,
@@ -94,7 +94,8 @@ def _turned(weight: Array, groups: int) -> Array:
     return grouped.reshape(groups * outputs, inputs // groups, *kernel)
 
 
-def _source(network: Model | nn.Module) -> Source:
+def source_of(network: Model | nn.Module) -> Source:
+    """What is known of where a network's numbers come from."""
     if isinstance(network, Model):
         return network.source
     name = type(network).__name__

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from operator import index
 from pathlib import Path
@@ -54,6 +54,10 @@ class Model:
     source: Source
     input_size: tuple[int, int, int]
     stages: tuple[str, ...] = ()
+
+    def to(self, device: str) -> Model:
+        """The same model with its network moved to a device."""
+        return replace(self, module=self.module.to(device), source=replace(self.source, device=device))
 
 
 def find_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
@@ -274,6 +278,7 @@ def _model(
         "std": _for_channels(config["std"], channels),
         "interpolation": config["interpolation"],
         "crop_pct": config["crop_pct"],
+        "crop_mode": config["crop_mode"],
     }
     source = Source(
         model=meaning.architecture,

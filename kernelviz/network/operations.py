@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import torch
 
 from kernelviz.network.carried import Carried, elementwise, mixed_over, reduced
-from kernelviz.network.fields import Reads, together
+from kernelviz.network.fields import PLACE, Reads, together
 
 Found: TypeAlias = "Carried | None"
 Rule: TypeAlias = "Callable[[Call], Found | list[Found]]"
@@ -160,7 +160,12 @@ def _contracted(carried: Carried, dim: int, *, other: bool) -> Carried:
     def contract(reads: Reads) -> Reads:
         had_place = reads.placed
         united = together(reads, dim)
-        return replace(united, pooled=reads.pooled or (other and had_place and not united.placed))
+        pooled = reads.pooled or (other and had_place and not united.placed)
+        if other and united.placed and dim in reads.lies_along:
+            planes = united.planes.copy()
+            planes[PLACE] = -1  # the sum over places within windows lies where the other factor says
+            united = replace(united, planes=planes)
+        return replace(united, pooled=pooled)
 
     channel = carried.channel
     result = carried.each(contract)

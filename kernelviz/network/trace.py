@@ -15,18 +15,20 @@ from torch.utils.flop_counter import flop_registry
 from torch.utils.weak import WeakTensorKeyDictionary
 
 import kernelviz.network.moves
-import kernelviz.network.windows  # noqa: F401  (both add their rules)
+import kernelviz.network.unfolding
+import kernelviz.network.windows  # noqa: F401  (each adds its rules)
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network import carried as known
 from kernelviz.network.carried import Carried
 from kernelviz.network.fields import TooLargeError
+from kernelviz.network.layers import undisturbed
 from kernelviz.network.meta import on_meta
 from kernelviz.network.models import Model, stage_names
 from kernelviz.network.operations import RULES, Call, Found, outcome, tensors_in
 from kernelviz.network.rows import network_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from kernelviz.traces import Trace
 
@@ -41,6 +43,28 @@ class Visit:
     shape: tuple[int, ...] | None = None
     found: Found = None
     changes: bool = True
+    taken: list[Passed] = field(default_factory=list)
+    given: list[Passed] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Passed:
+    """What went into a module, or came out of it, in one of its runs: the tensors with what is known of each.
+
+    ``alone`` says that it was one tensor, not a tuple, list or dict of them.
+    """
+
+    tensors: tuple[tuple[tuple[int, ...], Found], ...]
+    alone: bool
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What one watched pass saw: the network's double, each module's visits, and the order in which runs ended."""
+
+    double: nn.Module
+    visits: Mapping[str, Visit]
+    ended: Sequence[str]
 
 
 def trace(network: Model | nn.Module, input_size: Sequence[int] | None = None) -> Trace:
@@ -54,23 +78,42 @@ def trace(network: Model | nn.Module, input_size: Sequence[int] | None = None) -
     """
     size = _checked_size(network, input_size)
     module = network.module if isinstance(network, Model) else network
+    return as_trace(network, watched(module, size), size)
+
+
+def watched(module: nn.Module, size: Sequence[int], batch: torch.Tensor | None = None) -> Watched:
+    """Watch one pass of an image of ``size`` (C, H, W) through a double of the network.
+
+    Where a double cannot be made, or goes another way without numbers, the network itself is watched with ``batch``.
+
+    Raises:
+        KernelvizError: the network does not take such an input, or cannot be copied.
+    """
     with (
         torch.inference_mode(mode=False),
         torch.random.fork_rng(devices=[]),
         warnings.catch_warnings(),
         torch.no_grad(),
     ):
-        double = on_meta(module)
-        watch = _Watch(double)
         warnings.simplefilter("ignore")
-        watch.run(size)
-    return network_rows(
-        double,
-        watch.visits,
-        size,
-        source=network.source if isinstance(network, Model) else None,
-        stages=network.stages if isinstance(network, Model) else stage_names(module),
-    )
+        try:
+            double = on_meta(module)
+            image = torch.empty(1, *size, dtype=_number_kind(double), device="meta")
+            return _Watch(double).watch(image)
+        except KernelvizError:
+            if batch is None:
+                raise
+    with undisturbed(module):
+        return _Watch(module).watch(batch.detach())
+
+
+def as_trace(network: Model | nn.Module, seen: Watched, size: tuple[int, ...], *, fields: bool = True) -> Trace:
+    """The layers of a watched pass as a record; without ``fields`` it is told sooner."""
+    if isinstance(network, Model):
+        source, stages = network.source, network.stages
+    else:
+        source, stages = None, stage_names(network)
+    return network_rows(seen.double, seen.visits, size, source=source, stages=stages, fields=fields)
 
 
 def _checked_size(network: Model | nn.Module, input_size: Sequence[int] | None) -> tuple[int, ...]:
@@ -86,6 +129,21 @@ def _checked_size(network: Model | nn.Module, input_size: Sequence[int] | None) 
     return size
 
 
+def _normalised(image: torch.Tensor, *others: Any) -> Sequence[torch.Tensor]:
+    """What a batch norm with known statistics gives; its shape is the image's."""
+    if others[4]:
+        return torch.ops.aten.native_batch_norm(image, *others)  # type: ignore[no-any-return]
+    return torch.empty_like(image), image.new_empty(0), image.new_empty(0)
+
+
+# On meta these run through decompositions in Python, which take most of a watched pass.
+_SHORT_CUTS: Mapping[str, Callable[..., Any]] = {
+    "native_batch_norm": _normalised,
+    "hardtanh": lambda image, *_: torch.empty_like(image),
+    "hardtanh_": lambda image, *_: image,
+}
+
+
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Carries what is known of tensors through every operation, and notes in whose forward it happens."""
 
@@ -95,32 +153,36 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.visits: dict[str, Visit] = {}
         self.carried: Any = WeakTensorKeyDictionary()
         self.stack: list[Visit] = []
+        self.ended: list[str] = []
 
-    def run(self, size: Sequence[int]) -> None:
-        """Pass an image of this size through the network."""
-        image = torch.empty(1, *size, dtype=_number_kind(self.network), device="meta")
+    def watch(self, image: torch.Tensor) -> Watched:
+        """Pass a batch of one image through the network."""
         self.carried[image] = known.image(image.shape)
         with ExitStack() as stack:
             for name, module in self.network.named_modules():
-                stack.enter_context(module.register_forward_pre_hook(self._entering(name), prepend=True))
-                stack.enter_context(module.register_forward_hook(self._leaving(), always_call=False))
+                stack.enter_context(module.register_forward_pre_hook(self._entering(name)))
+                stack.enter_context(module.register_forward_hook(self._leaving(name)))
             try:
                 with self:
                     self.network(image)
             except Exception as error:
-                raise _failed(error, size) from error
+                raise _failed(error, image.shape[1:]) from error
+        return Watched(self.network, self.visits, self.ended)
 
     def _entering(self, name: str) -> Any:
-        def enter(_module: nn.Module, _inputs: Any) -> None:
+        def enter(_module: nn.Module, inputs: Any) -> None:
             visit = self.visits.setdefault(name, Visit())
             visit.runs += 1
+            visit.taken.append(self._passed(inputs[0] if len(inputs) == 1 else inputs))
             self.stack.append(visit)
 
         return enter
 
-    def _leaving(self) -> Any:
+    def _leaving(self, name: str) -> Any:
         def leave(_module: nn.Module, inputs: Any, output: Any) -> None:
             visit = self.stack.pop()
+            visit.given.append(self._passed(output))
+            self.ended.append(name)
             tensors = tensors_in(output)
             if visit.shape is None and tensors:
                 visit.shape, visit.found = tuple(tensors[0].shape), self._known(tensors[0])
@@ -128,12 +190,17 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
         return leave
 
+    def _passed(self, values: Any) -> Passed:
+        tensors = tuple((tuple(tensor.shape), self._known(tensor)) for tensor in tensors_in(values))
+        return Passed(tensors, alone=isinstance(values, torch.Tensor))
+
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         name = func._overloadpacket.__name__  # noqa: SLF001
-        output = func(*args, **kwargs)
+        short = _SHORT_CUTS.get(name)
+        output = short(*args) if short and not kwargs and args[0].is_meta else func(*args, **kwargs)
         if self.stack:
             visit = self.stack[-1]
             visit.operations[name] += 1

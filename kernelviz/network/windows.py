@@ -34,7 +34,21 @@ def _convolution(call: Call) -> Found:
         taps.append(_convolution_taps(output, shape, transposed=transposed))
         ratios.append(Fraction(1, shape[1]) if transposed else Fraction(shape[1]))
         del size
-    return over_windows(result, sizes, taps, ratios).with_channels(call.output.shape[1], 1, rank)
+    return _numbered(over_windows(result, sizes, taps, ratios), call.output.shape[1], rank)
+
+
+def _numbered(carried: Carried, count: int, rank: int) -> Carried:
+    """New channel numbers; heads that lie in the batch dimension keep theirs apart."""
+    before = carried.channel
+    result = carried.with_channels(count, 1, rank)
+    if before is None or before.ndim != rank + 1 or before.shape[1] == 1 or result.channel is None:
+        return result
+    heads = (
+        before[:, :, :1].reshape(1, before.shape[1], *[1] * (rank - 1))
+        if before.size == before.shape[1] * before.shape[2]
+        else None
+    )
+    return result if heads is None else replace(result, channel=heads * count + result.channel)
 
 
 def _mixed_weight(call: Call, source: Found) -> Found:
@@ -71,8 +85,9 @@ def over_windows(
 ) -> Carried:
     """After each of the dimensions from ``first`` on was read in windows; ``ratios`` is how the jump grows."""
     axes = []
+    homes = [_home(reads, number, len(carried.axes), len(sizes), first) for number, reads in enumerate(carried.axes)]
     for number, original in enumerate(carried.axes):
-        home = _home(original, number, len(carried.axes), len(sizes), first)
+        home = None if homes.count(homes[number]) > 1 else homes[number]  # tokens: both axes along one dimension
         reads = original
         if home is not None and home - first < len(sizes) and reads.planes.shape[home + 1] > 1:
             reads = replace(reads, jump=reads.jump * steps_of(reads.planes[PLACE].take(0, axis=0).ravel()))
@@ -184,7 +199,8 @@ def _pad(call: Call) -> Found:
     sizes = call.shape[first:]
     taps = [np.arange(-before, size + after)[:, None] for size, (before, after) in zip(sizes, pairs, strict=True)]
     homes = [reads.home for reads in carried.axes]
-    if first == 2 and all(home is None or home >= 2 for home in homes) and not _in_windows(carried):
+    tokens = len(homes) > 1 and homes[0] == homes[1] is not None
+    if first == 2 and all(home is None or home >= 2 for home in homes) and not tokens and not _in_windows(carried):
         return over_windows(carried, sizes, taps, [Fraction(1)] * len(pairs)) if pairs else carried
     return _pad_any(call, carried, pairs, first)
 

@@ -93,7 +93,7 @@ def test_the_layout_is_a_column(capfd, option):
 
 
 def test_a_layout_that_was_lost_is_said(capfd):
-    """A network of unfolded patches: its dimensions are not known, and why."""
-    _, out, err = run(capfd, "volo_d1_224", "--layout")
+    """A layer that reads positions instead of the image: its dimensions are not known, and why."""
+    _, out, err = run(capfd, "xcit_nano_12_p16_224", "--layout")
     assert "(lost)" in out
-    assert "im2col is not an operation" in err
+    assert "pos_embed.token_projection on: it reads no image" in err

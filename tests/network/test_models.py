@@ -58,6 +58,7 @@ def test_the_bundled_model_tells_all_about_itself(bundled):
         "std": (0.5, 0.5, 0.5),
         "interpolation": "bicubic",
         "crop_pct": 0.875,
+        "crop_mode": "center",
     }
     assert bundled.input_size == (3, 224, 224)
     assert bundled.stages == ("blocks.0", "blocks.1", "blocks.2", "blocks.4", "blocks.6")

@@ -1,0 +1,210 @@
+"""``kernelviz features``: what a model's layers make of images, as pictures."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from kernelviz.cli import options
+from kernelviz.cli.passes import Wish, draw_image, prepare
+from kernelviz.cli.pictures import Goal, Look, check_choices, load, parse_scale, unused_seed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kernelviz.documents import Report
+    from kernelviz.map_views import MapView
+
+
+class Side(StrEnum):
+    """Which side of a module is caught."""
+
+    OUTPUT = "output"
+    INPUT = "input"
+
+
+class Reduction(StrEnum):
+    """What one map is made of all channels."""
+
+    MEAN = "mean"
+    MAX = "max"
+    NORM = "norm"
+
+
+Images = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="IMAGE...", help="Files, folders with -r, globs, - for standard input, or sample:grace_hopper."
+    ),
+]
+Layers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--layer",
+        "-l",
+        metavar="PATTERN",
+        help="A module by its exact name (name#2 its second run, name:0 a part of a tuple), a glob over dotted names "
+        "('layer*.act2'), or stage:0. Repeatable. Without it: the first convolution and the stages, and an overview.",
+        show_default=False,
+    ),
+]
+Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Take folders, with all below them.")]
+Tap = Annotated[Side, typer.Option("--tap", help="What a module gives, or what goes into it.")]
+Reduce = Annotated[
+    Reduction | None,
+    typer.Option(
+        "--reduce",
+        help="One map a layer: at each place this of all channels.",
+        show_default=False,
+        rich_help_panel=options.PICTURES,
+    ),
+]
+Overlay = Annotated[
+    bool,
+    typer.Option(
+        "--overlay",
+        help="Lay it over what the network saw: each of --channels, else the reduction (norm unless said).",
+        rich_help_panel=options.PICTURES,
+    ),
+]
+Overview = Annotated[
+    bool | None,
+    typer.Option(
+        "--overview/--no-overview",
+        help="One picture an image: its classes, and the maps of the stages that say most. On without --layer.",
+        show_default=False,
+        rich_help_panel=options.PICTURES,
+    ),
+]
+Classes = Annotated[bool, typer.Option("--classes/--no-classes", help="Run to the end for the first five classes.")]
+Crop = Annotated[
+    bool | None,
+    typer.Option("--crop/--no-crop", help="Cut out the middle, or show it all; the model's own rule unless said."),
+]
+
+
+def features(
+    model: options.ModelName,
+    images: Images,
+    *,
+    layer: Layers = None,
+    recursive: Recursive = False,
+    kind: options.KindChoice = None,
+    tap: Tap = Side.OUTPUT,
+    weights: options.WeightsChoice = "auto",
+    seed: options.Seed = 0,
+    timeout: options.Timeout = 10.0,
+    classes: Classes = True,
+    input_size: options.InputSize = None,
+    crop: Crop = None,
+    device: options.Device = options.DeviceName.AUTO,
+    threads: options.Threads = None,
+    reduce: Reduce = None,
+    overlay: Overlay = False,
+    overview: Overview = None,
+    channels: options.Channels = None,
+    top: options.Top = None,
+    sort: options.Sort = None,
+    scale: options.Scale = None,
+    cmap: options.Cmap = None,
+    columns: options.Columns = None,
+    zoom: options.Zoom = None,
+    style: options.StyleChoice = options.Style.FIGURE,
+    file_format: options.Format = options.FileFormat.PNG,
+    output: options.Output = Path("kernelviz-out"),
+    arrays: options.Arrays = False,
+    force: options.Force = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+) -> int:
+    """Run a timm model on images and draw the feature maps of its layers, a picture a layer and image.
+
+    For example: kernelviz features tf_efficientnet_lite0 photo.jpg -l 'blocks.2' --top 16 --sort std
+    """
+    from kernelviz.cli import ending, talk
+    from kernelviz.documents import Report, document, json_text
+
+    report = Report("features", more={"images": []})
+    try:
+        goal = Goal(output, f".{file_format}", arrays, force, quiet, verbose, as_json)
+        look = Look(channels, top, sort, parse_scale(scale), cmap, columns, zoom, style)
+        check_choices(goal, look)
+        check_kinds(goal, look, reduce, overlay=overlay)
+        check_overview(tap, overview=overview)
+        paths = find(images, goal, report, recursive=recursive)
+        with talk.progress(shown=not quiet) as progress:
+            network = load(model, weights, seed, timeout, progress, threads=threads, device=str(device))
+            report.source = network.source
+            told = (*network.source.notes, *unused_seed(weights, seed))
+            report.warnings += told
+            talk.say(*goal.said(network.source.provenance, *told))
+            plain = style is options.Style.FIGURE and not (layer or reduce or overlay or tap is Side.INPUT)
+            size = options.parse_size(input_size, network)
+            wish = Wish(
+                layer, str(kind or "all"), tap.value, cast("MapView | None", reduce and str(reduce)), overlay,
+                plain if overview is None else overview, classes, size and size[1:], crop,
+            )  # fmt: skip
+            progress(f"tracing {model}", 0, 0)
+            run = prepare(network, wish, look, goal, report, paths=paths)
+            for done, path in enumerate(paths):
+                progress(Path(path).name, done, len(paths))
+                ending.attempt(report, path, len(paths), partial(draw_image, run, path, progress))
+    except Exception as error:  # noqa: BLE001  (every command ends in a message)
+        return ending.failed(report, error, as_json=as_json, debug=debug)
+    if as_json:
+        talk.result(json_text(document(report)))
+    return ending.outcome(report)
+
+
+def check_kinds(goal: Goal, look: Look, reduce: Reduction | None, *, overlay: bool) -> None:
+    """Refuse choices that exclude each other, and those that would change nothing.
+
+    Raises:
+        UsageError: columns of one map; an overlay with what it does not take.
+    """
+    from kernelviz.errors import UsageError
+
+    if reduce and look.columns:
+        raise UsageError("One map a layer has no columns.", hint="Leave out --columns, or --reduce.")
+    if not overlay:
+        return
+    if look.top or look.sort:
+        raise UsageError("An overlay takes the maps that --channels names.", hint="Leave out --top and --sort.")
+    if reduce and look.channels:
+        raise UsageError("An overlay shows single maps, or one of all.", hint="Leave out --channels, or --reduce.")
+    if look.style is options.Style.BARE:
+        raise UsageError("An overlay is a page, not bare tiles.", hint="Leave out --style, or --overlay.")
+    without = {"--arrays": goal.arrays, "--cmap": look.cmap, "--columns": look.columns, "--zoom": look.zoom}
+    for option, given in without.items():
+        if given:
+            raise UsageError(f"An overlay takes no {option}.", hint=f"Leave out {option}, or --overlay.")
+
+
+def check_overview(tap: Side, *, overview: bool | None) -> None:
+    """Refuse an overview of what goes into layers.
+
+    Raises:
+        UsageError: that was asked for.
+    """
+    from kernelviz.errors import UsageError
+
+    if overview and tap is Side.INPUT:
+        raise UsageError("An overview shows what layers give.", hint="Leave out --tap, or --overview.")
+
+
+def find(arguments: Sequence[str], goal: Goal, report: Report, *, recursive: bool) -> tuple[str, ...]:
+    """The images that the arguments mean; what was left out is said."""
+    from kernelviz.cli.talk import say
+    from kernelviz.files.finding import find_images
+
+    found = find_images(arguments, recursive=recursive)
+    report.warnings += found.notes
+    for note in found.notes:
+        say(*goal.said(note))
+    return found.images

@@ -1,0 +1,268 @@
+"""A map over what the network saw: the photograph in grey, lifted, under colour that grows with the value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kernelviz.drawing import colour
+from kernelviz.drawing.captions import REDUCED, clipped_text, map_identity, map_notes, scale_text
+from kernelviz.drawing.headings import LABEL, MARGIN, caption_block, heading
+from kernelviz.drawing.marks import find_marks
+from kernelviz.drawing.page import GREY, QUIET, Panel, Raster, Rule, Text, moved, text_block
+from kernelviz.drawing.sheets import map_facts, picture_facts
+from kernelviz.drawing.wording import number_text, sentence
+from kernelviz.errors import UsageError
+from kernelviz.map_views import as_maps, map_tiles
+
+if TYPE_CHECKING:
+    from kernelviz.drawing.colour import Scale, ScaleChoice
+    from kernelviz.drawing.figures import PageFigure
+    from kernelviz.drawing.marks import Marks
+    from kernelviz.map_views import MapView
+    from kernelviz.records import Array, FeatureMaps, Recipe, Tiles
+
+SIDE = 680.0  # pixels that each of the two pictures aims to be wide
+NEGATIVE, POSITIVE = (0x21, 0x66, 0xAC), (0xB2, 0x18, 0x2B)
+STRONGEST = 0.85
+LIFT = 0.25
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """One map with its scale, and what the network saw (H, W, 3) that it lies over; nothing of it is drawn yet."""
+
+    maps: FeatureMaps
+    tiles: Tiles
+    scale: Scale
+    marks: Marks
+    seen: Array
+    channel: int | None
+    notes: tuple[str, ...]
+    recipe: Recipe
+
+    @property
+    def shown(self) -> int:
+        """How many channels stand in the picture, one by itself or several as one."""
+        return len(self.tiles.numbers)
+
+
+def plot_overlay(
+    maps: object,
+    channel: int | None = None,
+    *,
+    image: object = None,
+    reduce: MapView = "norm",
+    scale: ScaleChoice | None = None,
+) -> PageFigure:
+    """Draw one map, or a reduction of all of them, over what the network saw, beside that in colour.
+
+    Args:
+        maps: A ``FeatureMaps``, or a plain array or tensor (C, H, W).
+        channel: Which map; without it the reduction is drawn.
+        image: What the network saw, (H, W, 3) uint8; needed where ``maps`` does not hold it.
+        reduce: ``mean``, ``max`` or ``norm`` over all channels.
+        scale: Two numbers, or ``tile`` (the map's own range) or ``layer``; the map's own unless said.
+
+    Each pixel shows the unit whose field has its middle nearest to it, unsmoothed; where the fields are not known the
+    cells share the image evenly, and the caption says so. A map with negative values is clear at 0, any other at its
+    smallest value.
+
+    Raises:
+        UsageError: no such channel, or nothing to draw it over.
+    """
+    return draw_overlay(lay_over(maps, channel, image=image, reduce=reduce, scale=scale))
+
+
+def draw_overlay(overlay: Overlay) -> PageFigure:
+    """An overlay as a page of its own."""
+    from kernelviz.drawing.figures import draw_page
+
+    figure = draw_page(overlay_page(overlay))
+    figure.recipe = overlay.recipe
+    return figure
+
+
+def lay_over(
+    maps: object,
+    channel: int | None = None,
+    *,
+    image: object = None,
+    reduce: MapView = "norm",
+    scale: ScaleChoice | None = None,
+) -> Overlay:
+    """The overlay that ``plot_overlay`` draws.
+
+    Raises:
+        UsageError: as there.
+    """
+    subject = as_maps(maps)
+    seen = _checked_image(subject, image)
+    tiles = map_tiles(subject, view="maps" if channel is not None else reduce, channels=_only(channel))
+    found = _own_scale(tiles) if scale in (None, "tile") else colour.make_scale(tiles, scale)
+    marks = find_marks(tiles, found)
+    words = tuple(_oddities(tiles, found, marks)) + map_notes(subject)
+    facts = {**map_facts(subject), **picture_facts(tiles, found, None, None), "zoom": _zoom(seen)}
+    facts["view"] = f"overlay-{reduce if channel is None else channel}"
+    return Overlay(subject, tiles, found, marks, seen, channel, words, facts)
+
+
+def _only(channel: int | None) -> list[int] | None:
+    return None if channel is None else [channel]
+
+
+def _own_scale(tiles: Tiles) -> Scale:
+    """From 0 in the middle for a map with negative values, else from its smallest value, to its largest."""
+    finite = tiles.values[np.isfinite(tiles.values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    if low >= 0:
+        return colour.Scale("tile", low, high, signed=False)
+    limit = max(-low, high)
+    return colour.Scale("tile", -limit, limit, signed=True)
+
+
+def _checked_image(maps: FeatureMaps, image: object) -> Array:
+    if image is None:
+        if maps.seen is None:
+            hint = "Give what the network saw as image=, (H, W, 3) uint8."
+            raise UsageError("There is no image to draw the map over.", hint=hint)
+        return maps.seen.pixels
+    pixels = np.asarray(image)
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or 0 in pixels.shape:
+        raise UsageError(f"The image must be (H, W, 3) uint8, but it is {pixels.shape} {pixels.dtype}.")
+    return pixels
+
+
+def overlay_page(overlay: Overlay) -> Panel:
+    """The page: what the network saw, the same with the map over it, caption and bar."""
+    maps, tiles, scale, seen = overlay.maps, overlay.tiles, overlay.scale, overlay.seen
+    zoom = _zoom(seen)
+    height, width = seen.shape[0] * zoom, seen.shape[1] * zoom
+    unit = max(0.62, (2 * width + 40) / 1440)
+    margin, gap = MARGIN * unit, 40 * unit
+    inner = 2 * width + gap
+    what = what_is_over(overlay)
+    title = f"Feature {what}" if overlay.channel is not None else f"{what[0].upper()}{what[1:]}"
+    title += f" {'into' if maps.tap == 'input' else 'of'} {maps.layer}" if maps.layer else ""
+    items, y = heading(title, map_identity(maps), (margin, margin * 0.75), inner, unit)
+    size = LABEL * unit
+    for x, words, picture in (
+        (margin, "what the network saw", seen),
+        (margin + width + gap, f"with {what} over it", blended(seen, tiles.values[0], scale, maps.centres)),
+    ):
+        label, top = text_block([words], round(x), y + 14 * unit, size, colour=QUIET)
+        items += [*label, Raster(picture, round(x), round(top + 6 * unit), width, height)]
+    top = round(top + 6 * unit) + height + 24 * unit
+    bar = _bar(scale, unit)
+    lines = _caption(overlay)
+    quiet, below = caption_block(lines, (margin, top), inner - bar.width - gap, unit)
+    items += [*quiet, *moved(bar, margin + inner - bar.width, top + 4 * unit)]
+    return Panel(tuple(items), round(inner + 2 * margin), round(max(below, top + bar.height) + margin * 0.7))
+
+
+def what_is_over(overlay: Overlay) -> str:
+    """``map 3``, or ``the norm of all 40 maps``."""
+    if overlay.channel is not None:
+        return f"map {overlay.channel}"
+    many = f"all {overlay.tiles.total:,} maps" if overlay.tiles.total > 1 else "the one map"
+    return f"the {REDUCED[overlay.tiles.view]} of {many}"
+
+
+def _zoom(seen: Array) -> int:
+    return max(1, int(SIDE / max(seen.shape[1], 0.62 * seen.shape[0])))
+
+
+def blended(seen: Array, values: Array, scale: Scale, centres: tuple[Array, Array] | None = None) -> Array:
+    """What the network saw (H, W, 3) in grey, lifted, with one map (h, w) over it; uint8.
+
+    ``centres`` are the rows and the columns of ``seen`` at which the units' fields have their middle.
+    """
+    grey = seen @ np.array([0.299, 0.587, 0.114])  # Rec. 601
+    ground = np.repeat((255 * LIFT + (1 - LIFT) * grey)[..., None], 3, axis=2)
+    rows, columns = (
+        nearest(None if centres is None else centres[axis], values.shape[axis], seen.shape[axis]) for axis in (0, 1)
+    )
+    return _mixed(ground, _shares(values, scale)[np.ix_(rows, columns)])
+
+
+def _shares(values: Array, scale: Scale) -> Array:
+    """Shares of full opacity, below 0 for the colour of what is negative; what is not finite is clear."""
+    ends = replace(scale, kind="layer") if scale.kind == "tile" else scale
+    return np.where(np.isfinite(values), colour.fractions(values[None], ends)[0], 0.0)
+
+
+def _mixed(ground: Array, share: Array) -> Array:
+    inks = np.where((share < 0)[..., None], np.array(NEGATIVE, float), np.array(POSITIVE, float))
+    opacity = (STRONGEST * np.abs(np.clip(share, -1, 1)))[..., None]
+    return np.asarray(np.rint(ground * (1 - opacity) + inks * opacity), dtype=np.uint8)
+
+
+def nearest(centres: Array | None, units: int, pixels: int) -> Array:
+    """For each pixel along one side the unit whose centre is nearest; without centres the side is shared evenly."""
+    if centres is None or len(centres) != units:
+        return np.arange(pixels) * units // pixels
+    borders = (centres[1:] + centres[:-1]) / 2
+    return np.asarray(np.searchsorted(borders, np.arange(pixels), side="left"))
+
+
+def _caption(overlay: Overlay) -> list[str]:
+    maps, tiles, scale = overlay.maps, overlay.tiles, overlay.scale
+    lines = [_opacity_line(scale), _scale_line(tiles, scale)]
+    rows, columns = (
+        round(side / units) for side, units in zip(overlay.seen.shape, tiles.values.shape[1:], strict=False)
+    )
+    if maps.centres is None:
+        lines.append(f"Cells of about {rows} × {columns} pixels share the image evenly, unsmoothed; each sees more")
+    else:
+        lines.append(f"A cell of about {rows} × {columns} pixels, unsmoothed, lies where its field has its middle")
+    return [*lines, *(sentence(note) for note in overlay.notes if note not in lines[1])]
+
+
+def _opacity_line(scale: Scale) -> str:
+    if scale.signed:
+        return "Opacity grows with the magnitude, clear where the map is 0"
+    return f"Opacity grows with the value, clear at {number_text(scale.low)}"
+
+
+def _scale_line(tiles: Tiles, scale: Scale) -> str:
+    if scale.kind != "tile":
+        return scale_text(tiles, scale)
+    if scale.signed:
+        return f"Scale tile: ±{number_text(scale.high)}, the map’s own"
+    return f"Scale tile: {number_text(scale.low)} to {number_text(scale.high)}, the map’s own smallest and largest"
+
+
+def _oddities(tiles: Tiles, scale: Scale, marks: Marks) -> list[str]:
+    """What must not be hidden of the map itself."""
+    lines = []
+    if marks.nonfinite:
+        verb = "is not finite and" if marks.nonfinite == 1 else "are not finite and"
+        lines.append(f"{marks.nonfinite:,} of {tiles.values.size:,} values {verb} left clear")
+    if marks.dead:
+        lines.append(f"the map has one value everywhere, {number_text(float(tiles.values.flat[0]))}")
+    if scale.kind == "range" and scale.below + scale.above:
+        lines.append(clipped_text(tiles, scale))
+    return lines
+
+
+def _bar(scale: Scale, unit: float) -> Panel:
+    """The colours on a light and on a dark ground."""
+    size, width, height = LABEL * unit, float(round(330 * unit)), round(12 * unit)
+    items, y = text_block(["activation, on light and on dark"], 0, 0, size)
+    width = max(width, 17.0 * size)
+    y = float(round(y + 8 * unit))
+    low = -1.0 if scale.low < 0 else 0.0
+    share = np.linspace(low, 1.0, int(width))[None]
+    for ground in (240.0, 90.0):
+        items.append(Raster(_mixed(np.full((1, share.size, 3), ground), share), 0, y, int(width), height))
+        y += height
+    ends = [(0.0, scale.low, "left"), (width, scale.high, "right")]
+    if low < 0 < scale.high:
+        ends.insert(1, (width * -scale.low / (scale.high - scale.low), 0.0, "center"))
+    for x, value, align in ends:
+        items.append(Rule(x, y, x, y + 6 * unit, width=unit))
+        text = number_text(value, plus=scale.signed)
+        items.append(Text(x, y + 12 * unit + size * 0.8, text, size, GREY, align=align))  # type: ignore[arg-type]
+    return Panel(tuple(items), width, y + 12 * unit + size * 1.1)

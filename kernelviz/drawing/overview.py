@@ -1,0 +1,298 @@
+"""What a network saw in one image: the image, its first classes, and the maps of a few layers that say most."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kernelviz.drawing import colour
+from kernelviz.drawing.headings import LABEL, MARGIN, caption_block, heading
+from kernelviz.drawing.highlights import Highlights, highlights_of, overview_notes
+from kernelviz.drawing.page import (
+    GREY,
+    INK,
+    LINE_HEIGHT,
+    QUIET,
+    Item,
+    Panel,
+    Raster,
+    Rule,
+    Text,
+    drawable,
+    moved,
+    text_block,
+    wrap,
+)
+from kernelviz.drawing.sheets import source_facts
+from kernelviz.drawing.wording import PART, sentence
+from kernelviz.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kernelviz.drawing.figures import PageFigure
+    from kernelviz.records import Array, ClassScore, FeatureMaps
+
+WIDTH = 1812.0
+UNIT = WIDTH / 1552
+LEFT = 560.0
+GAP = 56.0
+SIZE = 0.9 * LABEL * UNIT
+TILE_GAP = 16.0
+WIDEST_TILE = 200.0
+MOST_LAYERS, FEWEST, MOST_ROWS = 9, 7, 3
+HEAD_LINES = 3
+BAR, TRACK = "#2166ac", "#e4e4e4"
+FLAT = (110, 110, 110)
+
+
+def plot_overview(layers: Sequence[FeatureMaps | Highlights], classes: Sequence[ClassScore] = ()) -> PageFigure:
+    """Draw what one image gave in several layers: what the network saw, its first classes, the maps that say most.
+
+    A column a layer, or a row where they are few, with the five maps of the largest spread; near-duplicates
+    (|correlation| ≥ 0.98) are left out. Of more than nine layers nine are shown, seven where their names are long,
+    from the first to the last.
+
+    Raises:
+        UsageError: there is no layer.
+    """
+    from kernelviz.drawing.figures import draw_page
+
+    if not layers:
+        raise UsageError("There is no layer to draw.")
+    columns = [each if isinstance(each, Highlights) else highlights_of(each) for each in layers]
+    shown = _that_fit(columns)
+    figure = draw_page(overview_page(shown, classes, len(columns)))
+    figure.recipe = _recipe(shown, classes)
+    return figure
+
+
+def _that_fit(columns: Sequence[Highlights]) -> list[Highlights]:
+    """Layers from the first to the last: nine at most, fewer where their names would be broken amid words."""
+    room = WIDTH - 2 * MARGIN * UNIT - (LEFT + GAP if columns[0].seen is not None else 0)
+    for most in range(MOST_LAYERS, FEWEST - 1, -1):
+        kept = _spread(columns, most)
+        if all(_fits(column, _tile_width(room, len(kept))) for column in kept):
+            break
+    return kept
+
+
+def _spread(columns: Sequence[Highlights], most: int) -> list[Highlights]:
+    if len(columns) <= most:
+        return list(columns)
+    return [columns[i] for i in sorted({round(i * (len(columns) - 1) / (most - 1)) for i in range(most)})]
+
+
+def _fits(column: Highlights, wide: float) -> bool:
+    """Whether the layer's name stands above its maps in a few lines, none of them broken amid a word."""
+    lines = _head(column, wide)
+    return len(lines) <= HEAD_LINES and all(line[-1] in "._/" for line in lines[:-1])
+
+
+def _head(column: Highlights, wide: float) -> list[str]:
+    return wrap(drawable(column.layer or "maps", bold=True), SIZE, wide, bold=True)
+
+
+def _tile_width(room: float, columns: int) -> int:
+    return math.floor(min(WIDEST_TILE, (room + TILE_GAP) / columns - TILE_GAP))
+
+
+def overview_page(columns: Sequence[Highlights], classes: Sequence[ClassScore], total: int) -> Panel:
+    """The page: title, the image with its classes on the left, a column of maps for each layer, caption and keys."""
+    first = columns[0]
+    margin, inner = MARGIN * UNIT, WIDTH - 2 * MARGIN * UNIT
+    items, top = heading(_title(first), _identity(first, len(columns), total), (margin, margin * 0.75), inner, UNIT)
+    top += 26 * UNIT
+    maps_left = margin
+    left_bottom = top
+    if first.seen is not None:
+        panel = _left(first, classes)
+        items += moved(panel, round(margin), round(top))
+        left_bottom = top + panel.height
+        maps_left = margin + LEFT + GAP
+    right = (_rows if len(columns) <= MOST_ROWS else _columns)(columns, WIDTH - margin - maps_left)
+    items += moved(right, round(maps_left), round(top))
+    bottom = max(left_bottom, top + right.height) + 34 * UNIT
+    keys = _keys({column.signed for column in columns})
+    lines = _caption(columns)
+    words, below = caption_block(lines, (margin, bottom), inner - keys.width - 44 * UNIT, UNIT)
+    items += [*words, *moved(keys, round(margin + inner - keys.width), round(bottom + 4 * UNIT))]
+    return Panel(tuple(items), WIDTH, math.ceil(max(below, bottom + keys.height) + margin * 0.7))
+
+
+def _title(column: Highlights) -> str:
+    model = column.source.model if column.source else "the network"
+    return f"How {model} sees {column.image.name}" if column.image else f"What {model} made of its input"
+
+
+def _identity(column: Highlights, shown: int, total: int) -> str:
+    many = f"{shown} of {total} layers" if shown < total else f"{shown} layer{'s' if shown > 1 else ''}"
+    parts = [column.source.label] if column.source else []
+    return PART.join([*parts, f"maps of {many}, from first to last" if shown > 1 else f"maps of {many}"])
+
+
+def _left(column: Highlights, classes: Sequence[ClassScore]) -> Panel:
+    """What the network saw, and its first classes with a bar each."""
+    pixels = column.seen.pixels if column.seen is not None else np.zeros((1, 1, 3), np.uint8)
+    size = LABEL * UNIT
+    wide = min(LEFT, 1.4 * LEFT * pixels.shape[1] / pixels.shape[0])
+    tall = round(wide * pixels.shape[0] / pixels.shape[1])
+    rows, across = pixels.shape[:2]
+    words = wrap(f"what the network saw, {rows} × {across}", size, LEFT)
+    items, y = text_block(words, 0, 0, size, colour=QUIET)
+    y = float(round(y + 6 * UNIT))
+    items.append(Raster(pixels, 0, y, round(wide), tall))
+    y += tall + 30 * UNIT
+    if classes:
+        name = "first five classes" if len(classes) == 5 else "first classes"
+        label, y = text_block([name], 0, y, size, colour=QUIET)
+        items += label
+    for number, score in enumerate(classes):
+        row, y = _class_row(score, y + 6 * UNIT, best=number == 0)
+        items += row
+    return Panel(tuple(items), LEFT, y)
+
+
+def _class_row(score: ClassScore, y: float, *, best: bool) -> tuple[list[Item], float]:
+    size, ink = LABEL * UNIT, INK if best else GREY
+    share = f"{100 * score.probability:.1f} %"
+    name = drawable(score.label if score.label is not None else f"class {score.index}")
+    items, below = text_block(wrap(name, size, LEFT - 4.6 * size), 0, y, size, colour=ink)
+    items.append(Text(LEFT, y + size, share, size, ink, align="right"))
+    line = below + 4 * UNIT
+    items.append(Rule(0, line, LEFT, line, TRACK, width=7 * UNIT))
+    items.append(Rule(0, line, max(2.0, LEFT * min(1.0, score.probability)), line, BAR, width=7 * UNIT))
+    return items, line + 6 * UNIT
+
+
+def _columns(columns: Sequence[Highlights], width: float) -> Panel:
+    """A column a layer: its name, its shape, its maps with their numbers; all tiles of one width."""
+    tile = _tile_width(width, len(columns))
+    pitch = (width + TILE_GAP) / len(columns)
+    heads = [_head(column, tile) for column in columns]
+    shapes = [wrap(_shape(column.shape), SIZE, tile) for column in columns]
+    name_lines, shape_lines = max(map(len, heads)), max(map(len, shapes))
+    items: list[Item] = []
+    bottom = 0.0
+    for number, (column, head, shape) in enumerate(zip(columns, heads, shapes, strict=True)):
+        x = round(number * pitch)
+        top = (name_lines - len(head)) * SIZE * LINE_HEIGHT
+        words, _ = _heading(head, shape, x, top)
+        y = (name_lines + shape_lines) * SIZE * LINE_HEIGHT
+        items += [*words, Rule(x, y + 6 * UNIT, x + tile, y + 6 * UNIT, colour="#b4b4b4", width=UNIT)]
+        y += 10 * UNIT
+        for channel, values in zip(column.numbers, column.values, strict=True):
+            tiles, y = _tile(channel, values, x, y, tile, signed=column.signed)
+            items += tiles
+        items += _nothing(column, x, y, tile)
+        bottom = max(bottom, y, y + 3 * SIZE * (not column.numbers))
+    return Panel(tuple(items), width, bottom)
+
+
+def _rows(columns: Sequence[Highlights], width: float) -> Panel:
+    """The same for few layers: a row a layer."""
+    tile = _tile_width(width, max(MOST_ROWS + 1, *(len(column.numbers) for column in columns)))
+    items: list[Item] = []
+    y = 0.0
+    for column in columns:
+        words, y = _heading(_head(column, width), [_shape(column.shape)], 0, y)
+        items += [*words, Rule(0, y + 6 * UNIT, width, y + 6 * UNIT, colour="#b4b4b4", width=UNIT)]
+        top, y = y + 10 * UNIT, y + 10 * UNIT + 3 * SIZE * (not column.numbers)
+        for place, (channel, values) in enumerate(zip(column.numbers, column.values, strict=True)):
+            x = round(place * (tile + TILE_GAP))
+            tiles, bottom = _tile(channel, values, x, top, tile, signed=column.signed)
+            items += tiles
+            y = max(y, bottom)
+        items += _nothing(column, 0, top, width)
+        y += 24 * UNIT
+    return Panel(tuple(items), width, y - 24 * UNIT)
+
+
+def _heading(head: list[str], shape: list[str], x: float, y: float) -> tuple[list[Item], float]:
+    words, y = text_block(head, x, y, SIZE, colour=INK, bold=True)
+    more, y = text_block(shape, x, y, SIZE, colour=QUIET)
+    return [*words, *more], y
+
+
+def _nothing(column: Highlights, x: float, y: float, width: float) -> list[Item]:
+    """What stands in the place of maps where there are none to show."""
+    return [] if column.numbers else text_block(wrap("no map varies", SIZE, width), x, y, SIZE, colour=QUIET)[0]
+
+
+def _shape(shape: Sequence[int]) -> str:
+    channels, height, width = shape
+    return f"{channels:,} × {height}²" if height == width else f"{channels:,} × {height} × {width}"
+
+
+def _tile(channel: int, values: Array, x: float, y: float, wide: int, *, signed: bool) -> tuple[list[Item], float]:
+    """One map under its number, and the y below it."""
+    label, y = text_block([str(channel)], x, y + 5 * UNIT, SIZE, colour=QUIET)
+    tall = max(2, min(2 * wide, round(wide * values.shape[0] / values.shape[1])))
+    top = round(y + 2 * UNIT)
+    pixels = _coloured(_averaged(values, wide), signed=signed)
+    return [*label, Raster(pixels, x, top, wide, tall), *_outline(x, top, wide, tall)], top + tall
+
+
+def _outline(x: float, y: float, wide: float, tall: float) -> list[Item]:
+    edge = "#c4c4c4"
+    return [
+        Rule(x, y, x + wide, y, edge), Rule(x, y + tall, x + wide, y + tall, edge),
+        Rule(x, y, x, y + tall, edge), Rule(x + wide, y, x + wide, y + tall, edge),
+    ]  # fmt: skip
+
+
+def _averaged(values: Array, most: int) -> Array:
+    """A map that has more rows or columns than its tile has pixels, as means of blocks; what is left over is cut."""
+    block = math.ceil(max(values.shape) / (2 * most)) if max(values.shape) > 2 * most else 1
+    if block == 1:
+        return values
+    rows, columns = (max(1, side // block) for side in values.shape)
+    cut = values[: rows * block, : columns * block]
+    return np.asarray(cut.reshape(rows, block, columns, -1).mean(axis=(1, 3), dtype=np.float64))
+
+
+def _coloured(values: Array, *, signed: bool) -> Array:
+    limit = float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
+    scale = colour.Scale("layer", -limit if signed else 0.0, limit, signed)
+    return np.asarray(colour.ramp(None, signed=signed)[colour.levels(values, scale)])
+
+
+def _keys(kinds: set[bool]) -> Panel:
+    """What the colours mean: each tile has its own range; one bar for signed layers, one for others."""
+    size, width, tall = LABEL * UNIT, float(round(330 * UNIT)), float(round(15 * UNIT))
+    items, y = text_block(["own range of each tile"], 0, 0, size)
+    for signed in sorted(kinds, reverse=True):
+        y = float(round(y + 8 * UNIT))
+        share = np.linspace(-1.0 if signed else 0.0, 1.0, int(width))[None]
+        items.append(Raster(_coloured(share, signed=signed), 0, y, width, tall))
+        below = y + tall + 6 * UNIT + size
+        ends = [(0.0, "−max", "left"), (width / 2, "0", "center"), (width, "+max", "right")]
+        for x, word, align in ends if signed else [(0.0, "0", "left"), (width, "max", "right")]:
+            items.append(Text(x, below, word, size, QUIET, align=align))  # type: ignore[arg-type]
+        y = below + 0.3 * size
+    return Panel(tuple(items), width, y)
+
+
+def _caption(columns: Sequence[Highlights]) -> list[str]:
+    most = max(len(column.numbers) for column in columns)
+    lines = [
+        f"The {most} maps of largest spread, near-duplicates left out; channel number above",
+        "Scale tile: each map has its own range, so colours do not compare between tiles",
+    ]
+    return [*lines, *map(sentence, overview_notes(columns))]
+
+
+def _recipe(columns: Sequence[Highlights], classes: Sequence[ClassScore]) -> dict[str, Any]:
+    first = columns[0]
+    return {
+        **source_facts("features", first.source),
+        "layer": None,
+        "view": "overview",
+        "image": first.image.as_recipe() if first.image else None,
+        "input_size": list(first.input_size) if first.input_size else None,
+        "seen": first.seen.as_recipe() if first.seen else None,
+        "layers": [{"name": column.layer, "channels": list(column.numbers)} for column in columns],
+        "classes": [{"index": each.index, "label": each.label, "probability": each.probability} for each in classes],
+    }

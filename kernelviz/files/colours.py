@@ -1,0 +1,203 @@
+"""From any mode that Pillow knows to opaque sRGB: alpha, palettes, wide numbers, inks and colour profiles.
+
+The work is done in strips of rows, so that no step needs a second copy of the whole image.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image as Pillow
+
+from kernelviz.errors import BadImageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from kernelviz.records import Array
+
+_STRIP = 1 << 20  # pixels that are converted at a time
+_WIDE = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+_COLOURS = {  # what each mode is brought to before profiles are looked at
+    "1": "L",
+    "L": "L",
+    "LA": "LA",
+    "La": "LA",
+    "P": "RGB",
+    "PA": "RGBA",
+    "RGB": "RGB",
+    "RGBX": "RGB",
+    "RGBA": "RGBA",
+    "RGBa": "RGBA",
+    "CMYK": "CMYK",
+    "YCbCr": "RGB",
+    "HSV": "RGB",
+    "LAB": "RGB",
+}
+_UNREADABLE_PROFILE = "its colour profile cannot be used and was ignored"
+_SAME = 2  # levels by which a transform may move a colour and still be called none: its own rounding
+
+
+def to_srgb(picture: Pillow.Image) -> tuple[Array, list[str]]:
+    """The pixels, uint8 (H, W, 3), and what was done to them.
+
+    Raises:
+        BadImageError: the colours are of a kind that is not known here.
+    """
+    notes: list[str] = []
+    scaled = _scaling(picture, notes) if picture.mode in _WIDE else None
+    mode = "L" if scaled else _COLOURS.get(picture.mode)
+    if mode is None:
+        raise BadImageError(f"The image has colours of the kind {picture.mode}, which are not read.")
+    if picture.mode not in _WIDE and picture.has_transparency_data and not mode.endswith("A"):
+        mode = _with_transparency(picture, mode, notes)
+    to_rgb = _profile_transform(picture, mode.removesuffix("A"), notes)
+    pixels = np.empty((picture.height, picture.width, 3), np.uint8)
+    transparent = False
+    for top, strip in _strips(picture):
+        colours, alpha = scaled(strip) if scaled else _parts(strip, mode)
+        rgb = np.asarray(to_rgb(colours))
+        if alpha is not None and alpha.min(initial=255) < 255:
+            transparent = True
+            rgb = _over_white(rgb, alpha)
+        pixels[top : top + len(rgb)] = rgb
+    if transparent:
+        notes.append("transparent parts stand on white")
+    return pixels, notes
+
+
+def _strips(picture: Pillow.Image) -> Iterator[tuple[int, Pillow.Image]]:
+    """The picture from top to bottom, and where each strip begins."""
+    rows = max(1, _STRIP // picture.width)
+    for top in range(0, picture.height, rows):
+        yield top, picture.crop((0, top, picture.width, min(top + rows, picture.height)))
+
+
+def _parts(strip: Pillow.Image, mode: str) -> tuple[Pillow.Image, Array | None]:
+    """The colours without alpha, and alpha."""
+    whole = strip if strip.mode == mode else strip.convert(mode)
+    if mode == "LA":
+        return whole.getchannel("L"), np.asarray(whole.getchannel("A"))
+    if mode == "RGBA":
+        return whole.convert("RGB"), np.asarray(whole.getchannel("A"))
+    return whole, None
+
+
+def _over_white(rgb: Array, alpha: Array) -> Array:
+    """``alpha * colour + (1 - alpha) * white``, rounded."""
+    opacity = alpha[..., None].astype(np.uint32)
+    result: Array = ((rgb * opacity + 255 * (255 - opacity) + 127) // 255).astype(np.uint8)
+    return result
+
+
+def _with_transparency(picture: Pillow.Image, mode: str, notes: list[str]) -> str:
+    """The mode that takes up a transparent colour; none is taken that has 16 bits where the pixels have kept eight."""
+    key = picture.info.get("transparency", 0)
+    if isinstance(key, int | tuple) and max(key if isinstance(key, tuple) else (key,)) > 255:
+        notes.append("its transparent colour, given in 16 bits, was not applied")
+        return mode
+    return "RGBA"
+
+
+def _scaling(picture: Pillow.Image, notes: list[str]) -> Callable[[Pillow.Image], tuple[Pillow.Image, Array | None]]:
+    """How numbers of more than 8 bits become grey, and alpha by the one transparent value; the rule is noted."""
+    if picture.mode.startswith("I;16") or (picture.format == "PPM" and picture.mode == "I"):
+        low, high, rule = 0.0, 65535.0, "16-bit values were divided by 257"
+    else:
+        low, high, rule = _range(picture, notes)
+    notes.append(rule)
+    key = picture.info.get("transparency")
+
+    def scaled(strip: Pillow.Image) -> tuple[Pillow.Image, Array | None]:
+        values = np.asarray(strip, np.float64)
+        # Both ends are halved first: their difference may be no float.
+        shares = (values / 2 - low / 2) / (high / 2 - low / 2) if high > low else np.zeros_like(values)
+        levels = np.nan_to_num(shares, nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1) * 255
+        alpha = np.where(values == key, 0, 255).astype(np.uint8) if isinstance(key, int) else None
+        return Pillow.fromarray(np.rint(levels).astype(np.uint8)), alpha
+
+    return scaled
+
+
+def _range(picture: Pillow.Image, notes: list[str]) -> tuple[float, float, str]:
+    """Which values of a wide picture are black and white, and the rule that says so."""
+    low, high, odd = np.inf, -np.inf, 0
+    for _, strip in _strips(picture):
+        values = np.asarray(strip, np.float64)
+        finite = np.isfinite(values)
+        odd += values.size - int(np.count_nonzero(finite))
+        low = min(low, float(values.min(where=finite, initial=np.inf)))
+        high = max(high, float(values.max(where=finite, initial=-np.inf)))
+    if odd:
+        notes.append(f"{odd} of {picture.width * picture.height} values are not finite: drawn black, +∞ white")
+    if low > high:
+        return 0.0, 1.0, "no value is finite"
+    kind = "float" if picture.mode == "F" else "32-bit"
+    for top, rule in _RULES[kind]:
+        if low >= 0 and high <= top:
+            return 0.0, top, f"{kind} values {rule}"
+    return low, high, f"{kind} values from {low:.6g} to {high:.6g} were stretched from black to white"
+
+
+_RULES = {
+    "float": ((1.0, "in [0, 1] were multiplied by 255"), (255.0, "in [0, 255] were rounded")),
+    "32-bit": ((255.0, "in [0, 255] were taken as they are"), (65535.0, "in [0, 65535] were divided by 257")),
+}
+
+
+def _profile_transform(picture: Pillow.Image, mode: str, notes: list[str]) -> Callable[[Pillow.Image], Pillow.Image]:
+    """What brings a strip to sRGB: by the picture's own profile where it has one that can be used."""
+    data = picture.info.get("icc_profile")
+    if data:
+        try:
+            transform, name = _read_profile(data, mode)
+        except Exception:  # noqa: BLE001 - a bad profile raises what it likes, and the picture is still a picture
+            notes.append(_UNREADABLE_PROFILE)
+        else:
+            if transform is None:
+                return _plain
+            notes.append(f"colours were converted to sRGB from the profile {name!r}")
+            return transform
+    if mode == "CMYK":
+        notes.append("CMYK without a profile became RGB by (1 − ink)(1 − black)")
+    return _plain
+
+
+def _plain(strip: Pillow.Image) -> Pillow.Image:
+    return strip if strip.mode == "RGB" else strip.convert("RGB")
+
+
+def _read_profile(data: bytes, mode: str) -> tuple[Callable[[Pillow.Image], Pillow.Image] | None, str]:
+    """The transform of an ICC profile to sRGB, None where it moves no colour, and the profile's name."""
+    from PIL import ImageCms
+
+    profile: Any = ImageCms.ImageCmsProfile(io.BytesIO(data))
+    space = profile.profile.xcolor_space.strip()
+    if mode == "L" and space == "RGB":
+        before = "RGB"
+    elif space == {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}[mode]:
+        before = mode
+    else:
+        raise ValueError(space)
+    transform = ImageCms.buildTransform(
+        profile, ImageCms.createProfile("sRGB"), before, "RGB", ImageCms.Intent.RELATIVE_COLORIMETRIC
+    )
+
+    def apply(strip: Pillow.Image) -> Pillow.Image:
+        result = ImageCms.applyTransform(strip if strip.mode == before else strip.convert(before), transform)
+        assert result is not None  # noqa: S101  (it is None only where it works in place)
+        return result
+
+    name = " ".join("".join(filter(str.isprintable, ImageCms.getProfileDescription(profile))).split())[:60]
+    return (None if before != "CMYK" and _moves_nothing(apply, before) else apply), name
+
+
+def _moves_nothing(apply: Callable[[Pillow.Image], Pillow.Image], mode: str) -> bool:
+    """Whether a transform leaves colours from all over the cube where they are."""
+    steps = np.linspace(0, 255, 17).astype(np.uint8)
+    cube = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(17, -1, 3)
+    sample = Pillow.fromarray(cube if mode == "RGB" else cube[..., 0].copy())
+    moved = np.abs(np.asarray(apply(sample)).astype(int) - np.asarray(sample.convert("RGB")))
+    return int(moved.max()) <= _SAME

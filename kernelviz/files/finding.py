@@ -1,0 +1,110 @@
+"""From what is typed to the images meant: files, folders, patterns, standard input, samples."""
+
+from __future__ import annotations
+
+import glob
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kernelviz.errors import BadImageError, UsageError
+from kernelviz.files.images import SAMPLES
+from kernelviz.files.sniffing import READ_FORMATS, SUFFIXES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+@dataclass(frozen=True)
+class FoundImages:
+    """Images in the order in which they are to be read, each as ``read_image`` takes it, and what was left out."""
+
+    images: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def find_images(arguments: Sequence[str | os.PathLike[str]], *, recursive: bool = False) -> FoundImages:
+    """The images that arguments mean, in their order, those of a folder or a pattern sorted, each once.
+
+    ``-`` is standard input and ``sample:grace_hopper`` matplotlib's photograph. What exists under exactly this name is
+    that, else ``*``, ``?`` and ``[…]`` are a pattern. In a folder only names with the suffixes of images count,
+    none that begins with a dot; links to folders are not followed. What is named and cannot be read, a folder without
+    ``recursive`` too, is left to ``read_image``, so that one bad image of many is no more than that.
+
+    Args:
+        arguments: what was typed.
+        recursive: take folders, with all below them.
+
+    Raises:
+        UsageError: nothing was given.
+        BadImageError: a folder without an image, or one that cannot be read; a pattern that no file matches.
+    """
+    if not arguments:
+        raise UsageError("No image is given.", hint="Give a file, a folder with -r, `-` or sample:grace_hopper.")
+    found: dict[str, str] = {}
+    notes: list[str] = []
+    for argument in arguments:
+        for path in _meant(os.fspath(argument), notes, recursive=recursive):
+            found.setdefault(path if path == "-" or path in SAMPLES else os.path.abspath(path), path)  # noqa: PTH100
+    return FoundImages(tuple(found.values()), tuple(notes))
+
+
+def _meant(argument: str, notes: list[str], *, recursive: bool) -> list[str]:
+    if argument == "-":
+        return [argument]
+    if os.path.isdir(argument):  # noqa: PTH112  (unlike pathlib's it takes every name, one with a zero byte too)
+        return _in_folder(argument, notes) if recursive else [argument]
+    if os.path.lexists(argument) or argument in SAMPLES or not glob.has_magic(argument):
+        return [argument]
+    return _matching(argument, notes)
+
+
+def _matching(pattern: str, notes: list[str]) -> list[str]:
+    matches = sorted(glob.glob(pattern))  # noqa: PTH207  (pathlib's takes no absolute pattern)
+    files = [path for path in matches if not os.path.isdir(path)]  # noqa: PTH112
+    if not files:
+        what = f"No file matches {pattern}."
+        why = f"{_count(len(matches), 'folder')} {_verb(matches, 'does', 'do')}." if matches else ""
+        raise BadImageError(what, why, "Give a file, or a folder with -r.")
+    if len(files) < len(matches):
+        notes.append(f"{pattern}: {_count(len(matches) - len(files), 'folder')} left out")
+    return files
+
+
+def _in_folder(folder: str, notes: list[str]) -> list[str]:
+    images, others = [], 0
+    for path in _files_below(folder):
+        if Path(path).suffix.lower() in SUFFIXES:
+            images.append(path)
+        else:
+            others += 1
+    if not images:
+        why = f"{_count(others, 'other file')} {_verb(range(others), 'is', 'are')} in it." if others else "It is empty."
+        raise BadImageError(f"The folder {folder} holds no image.", why, f"Read are {READ_FORMATS}.")
+    if others:
+        suffix = _verb(range(others), "its suffix", "their suffixes")
+        notes.append(f"{folder}: {_count(others, 'file')} left out, by {suffix} no image")
+    return images
+
+
+def _files_below(folder: str) -> Iterator[str]:
+    """All files that are not hidden, folder by folder, sorted by name."""
+
+    def fail(error: OSError) -> None:
+        why = f"{error.strerror or error}."
+        raise BadImageError(f"The folder {error.filename} cannot be read.", why, "Leave it out.") from None
+
+    for directory, folders, files in os.walk(folder, onerror=fail):
+        folders[:] = sorted(each for each in folders if not each.startswith("."))
+        for name in sorted(files):
+            if not name.startswith("."):
+                yield os.path.join(directory, name)  # noqa: PTH118  (it keeps a name as it was typed)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _verb(items: Sequence[object], one: str, more: str) -> str:
+    return one if len(items) == 1 else more

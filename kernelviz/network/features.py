@@ -1,0 +1,314 @@
+"""One pass of an image through a network, and the maps that its layers really gave."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from kernelviz.errors import KernelvizError, UsageError
+from kernelviz.network.classes import first_classes
+from kernelviz.network.kernels import source_of
+from kernelviz.network.layers import undisturbed
+from kernelviz.network.models import Model
+from kernelviz.network.operations import tensors_in
+from kernelviz.network.preprocessing import prepare
+from kernelviz.network.taps import Side, Tap, Taps, choose_taps
+from kernelviz.network.trace import as_trace, watched
+from kernelviz.records import ClassScore, FeatureMaps, Image, SeenImage, as_array, shape_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from kernelviz.network.trace import Watched
+    from kernelviz.traces import Trace
+
+    OnMap = Callable[[FeatureMaps], object]
+
+
+@dataclass(frozen=True)
+class Tapped:
+    """A network that knows what is to be caught in it, for images of one size: what ``tap`` gives and ``run`` takes."""
+
+    network: Model | nn.Module
+    input_size: tuple[int, ...]
+    taps: Taps
+    side: Side
+    seen: Watched
+    trace: Trace
+
+    @property
+    def module(self) -> nn.Module:
+        """The torch module itself."""
+        return _module(self.network)
+
+
+@dataclass(frozen=True)
+class Input:
+    """A batch (1, C, H, W) of one image, with the image and what the network saw of it, where there is one."""
+
+    batch: Tensor
+    image: Image | None = None
+    seen: SeenImage | None = None
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """(C, H, W)."""
+        return tuple(self.batch.shape[1:])
+
+
+def capture_features(
+    network: Model | nn.Module,
+    image: Image | Tensor,
+    layers: str | Sequence[str] | None = None,
+    *,
+    on_map: OnMap | None = None,
+    kind: str = "all",
+    tap: Literal["output", "input"] = "output",
+    input_size: int | Sequence[int] | None = None,
+    crop: bool | None = None,
+) -> tuple[FeatureMaps, ...]:
+    """What the chosen layers really gave for one image, at that point of the pass, before anything overwrote it.
+
+    Args:
+        network: A ``Model``, or any module that takes one batch of images.
+        image: What ``read_image`` gives (the model's own preprocessing follows), or a ready tensor (C, H, W) or
+            (1, C, H, W).
+        layers: Names (``layer1.0.act1``, ``name#2`` for a second run, ``name:0`` for a part of a tuple), shell patterns,
+            or ``stage:0``; without them the first convolution and the stages.
+        on_map: Called with each ``FeatureMaps`` inside the pass; nothing is kept then, and () comes back. The pass ends
+            behind the last layer asked for.
+        kind: Only layers of this kind: conv, norm, act, pool, linear, or all.
+        tap: ``"input"`` catches what goes into the layers.
+        input_size: Side, or (H, W), of the input where it is not the model's own.
+        crop: Whether the image is cropped as the model's preprocessing says; None for its own rule.
+
+    Returns:
+        The maps, (C, H, W) each, in the order of the pass.
+
+    The network is afterwards as it was: hooks, modes, buffers, grad mode, and the random state.
+
+    Raises:
+        UnknownLayerError: no such layer.
+        UsageError: a layer that was named has no map; or no image, or one that the network cannot take.
+        KernelvizError: the pass failed, or a layer that was named did not run.
+    """
+    given = as_input(network, image, input_size=input_size, crop=crop)
+    tapped = make_taps(network, given.size, layers, kind=kind, tap=tap, batch=given.batch)
+    kept: list[FeatureMaps] = []
+    run(tapped, given, on_map or kept.append, to_the_end=False)
+    return tuple(kept)
+
+
+def as_input(
+    network: Model | nn.Module,
+    image: object,
+    *,
+    input_size: int | Sequence[int] | None = None,
+    crop: bool | None = None,
+) -> Input:
+    """What a network takes for an image.
+
+    Raises:
+        UsageError: neither image nor tensor, another rank, or an image for a network without known preprocessing.
+    """
+    if isinstance(image, Image):
+        if not isinstance(network, Model):
+            hint = "Give a ready tensor (C, H, W), or the Model that load_model gives."
+            raise UsageError("How this network wants its images is not known.", hint=hint)
+        batch, seen = prepare(network, image, input_size=input_size, crop=crop)
+        return Input(batch, image, seen)
+    if not isinstance(image, Tensor):
+        hint = "kernelviz.read_image(path) reads one."
+        raise UsageError(f"An image or a ready tensor is wanted, but got {type(image).__name__}.", hint=hint)
+    batch = image if image.ndim == 4 else image[None]
+    if batch.ndim not in (3, 4) or batch.shape[0] != 1 or 0 in batch.shape:
+        raise UsageError(f"A ready tensor is (C, H, W) or (1, C, H, W), but the shape is {shape_text(image.shape)}.")
+    return Input(batch)
+
+
+def make_taps(
+    network: Model | nn.Module,
+    input_size: tuple[int, ...],
+    layers: str | Sequence[str] | None = None,
+    *,
+    kind: str = "all",
+    tap: Side = "output",
+    batch: Tensor | None = None,
+) -> Tapped:
+    """Watch one pass of an image of ``input_size`` (C, H, W), and find what the patterns mean in it.
+
+    A network that cannot be watched without numbers is watched with those of ``batch``, where it is given.
+
+    Raises:
+        KernelvizError: as ``capture_features``.
+    """
+    module = _module(network)
+    seen = watched(module, input_size, None if batch is None else _fitting(batch, module))
+    trace = as_trace(network, seen, input_size, fields=False)
+    return Tapped(network, input_size, choose_taps(seen, trace, layers, kind=kind, side=tap), tap, seen, trace)
+
+
+def tap_also(tapped: Tapped) -> tuple[Tapped, frozenset[str]]:
+    """The same with the first convolution and the stages, and the names of these."""
+    more = choose_taps(tapped.seen, tapped.trace, None, side=tapped.side)
+    every = {tap.name: tap for tap in (*tapped.taps.taps, *more.taps)}
+    return replace(tapped, taps=replace(tapped.taps, taps=tuple(every.values()))), frozenset(
+        tap.name for tap in more.taps
+    )
+
+
+def run(tapped: Tapped, given: Input, on_map: OnMap, *, to_the_end: bool = True) -> tuple[ClassScore, ...]:
+    """Pass one image through the network; each map goes to ``on_map`` inside the pass.
+
+    The first five classes come back where the pass goes ``to_the_end`` and the network has classes.
+
+    Raises:
+        KernelvizError: the pass failed, or a tapped layer did not run.
+    """
+    module = tapped.module
+    batch = _fitting(given.batch, module)
+    watch = _Catcher(tapped, given, on_map, to_the_end=to_the_end)
+    output = None
+    with undisturbed(module), watch.hooks(module):
+        try:
+            output = module(batch)
+        except _EnoughError:
+            pass
+        except (KernelvizError, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            if watch.failed_outside:
+                raise
+            raise _pass_failed(error, tapped.input_size) from error
+    watch.check_all_ran()
+    return first_classes(tapped.network, output) if isinstance(tapped.network, Model) else ()
+
+
+class _EnoughError(BaseException):
+    """Ends a pass behind the last layer asked for; no module's own ``except Exception`` catches it."""
+
+
+class _Catcher:
+    """Hooks that hand each tapped tensor on, as maps, while the pass goes by."""
+
+    def __init__(self, tapped: Tapped, given: Input, on_map: OnMap, *, to_the_end: bool) -> None:
+        self.tapped, self.given, self.on_map = tapped, given, on_map
+        self.to_the_end = to_the_end
+        self.wanted: dict[str, dict[int, list[Tap]]] = {}
+        for tap in tapped.taps.taps:
+            self.wanted.setdefault(tap.module, {}).setdefault(tap.run, []).append(tap)
+        self.left = len(tapped.taps.taps)
+        self.runs: Counter[str] = Counter()
+        self.source = replace(source_of(tapped.network), device=_device(tapped.module))
+        self.failed_outside = False
+
+    @contextlib.contextmanager
+    def hooks(self, module: nn.Module) -> Iterator[None]:
+        """Hooks on every tapped module, behind the caller's own, for as long as the context lasts."""
+        modules = dict(module.named_modules())
+        with contextlib.ExitStack() as stack:
+            for name in self.wanted:
+                if self.tapped.side == "input":
+                    handle = modules[name].register_forward_pre_hook(self._taken(name))
+                else:
+                    handle = modules[name].register_forward_hook(self._given(name))
+                stack.enter_context(handle)
+            yield
+
+    def check_all_ran(self) -> None:
+        """Refuse a pass that went another way than the watched one.
+
+        Raises:
+            KernelvizError: a tapped run did not happen.
+        """
+        missing = [tap.name for tap in self.tapped.taps.taps if self.runs[tap.module] <= tap.run]
+        if missing:
+            why = "The pass went another way than the one without numbers."
+            raise KernelvizError(f"The layer {missing[0]} did not run.", why)
+
+    def _given(self, name: str) -> Any:
+        def given(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            self._catch(name, output)
+
+        return given
+
+    def _taken(self, name: str) -> Any:
+        def taken(_module: nn.Module, inputs: Any) -> None:
+            self._catch(name, inputs)
+
+        return taken
+
+    def _catch(self, name: str, values: Any) -> None:
+        run = self.runs[name]
+        self.runs[name] += 1
+        tensors = tensors_in(values)
+        for tap in self.wanted[name].get(run, ()):
+            maps = self._maps(tap, tensors)
+            try:
+                self.on_map(maps)
+            except Exception:
+                self.failed_outside = True
+                raise
+            self.left -= 1
+        if not self.left and not self.to_the_end:
+            raise _EnoughError
+
+    def _maps(self, tap: Tap, tensors: Sequence[Tensor]) -> FeatureMaps:
+        shapes = [tuple(tensor.shape) for tensor in tensors]
+        if tap.part >= len(shapes) or shapes[tap.part] != tap.layout.shape:
+            why = f"The pass without numbers saw {shape_text(tap.layout.shape)}, this one {shapes}."
+            raise KernelvizError(f"The layer {tap.name} gave another shape than expected.", why)
+        tensor = tensors[tap.part].detach()
+        many = len(self.tapped.seen.visits[tap.module].given)
+        return FeatureMaps(
+            values=as_array(tap.layout.maps(tensor)),
+            layer=tap.name,
+            kind=tap.kind,
+            shape=tuple(tap.layout.shape[1:]),
+            tap=self.tapped.side,
+            source=self.source,
+            image=self.given.image,
+            seen=self.given.seen,
+            input_size=self.given.size,
+            centres=tap.centres,
+            notes=(f"run {tap.run + 1} of {many}",) if many > 1 else (),
+        )
+
+
+def _module(network: Model | nn.Module) -> nn.Module:
+    """The torch module itself; where it was compiled, the one that was."""
+    module = network.module if isinstance(network, Model) else network
+    original = getattr(module, "_orig_mod", module)
+    return original if isinstance(original, nn.Module) else module
+
+
+def _fitting(batch: Tensor, module: nn.Module) -> Tensor:
+    """The batch on the network's device and in its numbers.
+
+    Raises:
+        UsageError: the network has no numbers.
+    """
+    like = next((tensor for tensor in module.parameters() if tensor.is_floating_point()), None)
+    if like is None:
+        return batch
+    if like.is_meta:
+        what = "The network has no numbers: it was built without weights."
+        raise UsageError(what, hint='Load it with weights, `load_model(name, weights="random")` for one.')
+    return batch.to(device=like.device, dtype=like.dtype)
+
+
+def _device(module: nn.Module) -> str:
+    return str(next((tensor.device for tensor in module.parameters()), torch.device("cpu")))
+
+
+def _pass_failed(error: Exception, size: tuple[int, ...]) -> KernelvizError:
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return KernelvizError("There is not enough memory for this pass.", hint="Give a smaller --input-size.")
+    reason = " ".join(str(error).split())[:300] or type(error).__name__
+    what = f"The pass of an input of {' × '.join(map(str, size))} failed."
+    return KernelvizError(what, f"{reason[0].upper()}{reason[1:]}")

@@ -1,0 +1,190 @@
+"""From an image to what a network takes: resized, cropped and normalised as timm does it, with what the network saw.
+
+The steps are those of ``timm.data.create_transform`` for evaluation, worked out on numbers first, so that the way back from
+the network's input to the image is known, and so that no more of a long and thin image is enlarged than is seen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL import Image as Pillow
+
+from kernelviz.errors import InputSizeError, UsageError
+from kernelviz.records import Image, SeenImage, check_positive
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from kernelviz.network.models import Model
+    from kernelviz.records import Array
+
+LARGEST_SIDE = 8192
+"""The largest side of a network's input."""
+
+_MOST_PIXELS = 1 << 23  # of a resized image; of a larger one the part that is seen alone is resized
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The image is resized to ``resized``, and the input begins at ``origin`` of that; negative where a border does."""
+
+    resized: tuple[int, int]
+    origin: tuple[int, int]
+    target: tuple[int, int]
+    fill: tuple[int, ...]
+
+
+def prepare(
+    model: Model, image: Image, *, input_size: int | Sequence[int] | None = None, crop: bool | None = None
+) -> tuple[Tensor, SeenImage]:
+    """The input of a network made of an image, (1, C, H, W) float32, and what the network sees in it.
+
+    A network of one input channel gets the luma of ITU-R BT.601, 0.299 R + 0.587 G + 0.114 B.
+
+    Args:
+        model: Its ``source.preprocessing`` says how: timm's data configuration.
+        image: As ``read_image`` gives it.
+        input_size: Side, or rows and columns, of the input; None is the size that the model's configuration names.
+        crop: None does what the configuration says. True cuts out the middle, by its ``crop_pct``. False shows the whole
+            image: with a border in the mean colour, or stretched where the configuration says ``squash``.
+
+    Raises:
+        InputSizeError: the network takes no input of this size, or takes neither one nor three channels.
+        UsageError: ``input_size`` is none.
+    """
+    target = input_size_of(model, input_size)
+    facts = model.source.preprocessing
+    channels = len(facts["mean"])
+    if channels not in (1, 3):
+        raise InputSizeError(
+            f"{model.source.model} takes images of {channels} channels.",
+            "A picture has three, or one in grey, and nobody can say what the others should be.",
+            "In Python, give a ready tensor instead.",
+        )
+    fraction, mode = facts["crop_pct"], facts.get("crop_mode") or "center"
+    if crop is not None:
+        fraction = fraction if crop else 1.0
+        mode = "center" if crop else {"squash": "squash"}.get(mode, "border")
+    fill = tuple(round(255 * value) for value in facts["mean"]) if mode == "border" else (0,) * channels
+    plan = _plan(image.size, target, fraction, mode, fill)
+    levels = _resized(image.pixels, plan, facts["interpolation"], grey=channels == 1)
+    offset, scale = _way_back(image.size, plan)
+    notes = _notes(image.size, plan, offset, scale, grey=channels == 1)
+    seen = SeenImage(np.broadcast_to(levels, (*target, 3)).copy(), offset, scale, notes)
+    return _normalised(levels, facts["mean"], facts["std"]), seen
+
+
+def input_size_of(model: Model, wanted: int | Sequence[int] | None) -> tuple[int, int]:
+    """Rows and columns of the input.
+
+    Raises:
+        InputSizeError: the network is built for one size, and this is another; or it is smaller than it takes.
+        UsageError: this is no size.
+    """
+    own = model.input_size[1:]
+    if wanted is None:
+        return own
+    sides = tuple(wanted) if isinstance(wanted, Sequence) else (wanted, wanted)
+    if len(sides) != 2:
+        raise UsageError(f"The input size is one number, or rows and columns, but got {wanted!r}.")
+    rows, columns = (check_positive("input size", side) or 0 for side in sides)
+    if max(rows, columns) > LARGEST_SIDE:
+        raise UsageError(f"The input size must be at most {LARGEST_SIDE}, but got {max(rows, columns)}.")
+    facts: dict[str, Any] = getattr(model.module, "pretrained_cfg", None) or {}
+    name = model.source.model
+    if (rows, columns) != own and facts.get("fixed_input_size") and not _takes_any_size(model.module):
+        what = f"{name} takes images of {own[0]}×{own[1]} pixels only, but got {rows}×{columns}."
+        raise InputSizeError(what, "It has weights for every position of that grid.", "Leave out --input-size.")
+    smallest = facts.get("min_input_size")
+    if smallest and (rows < smallest[-2] or columns < smallest[-1]):
+        what = f"{name} takes images from {smallest[-2]}×{smallest[-1]} pixels on, but got {rows}×{columns}."
+        raise InputSizeError(
+            what, "Its deepest maps would be smaller than what works on them.", "Ask for a larger one."
+        )
+    return rows, columns
+
+
+def _takes_any_size(module: Any) -> bool:
+    """Whether the network was built to, other than timm does by default."""
+    patches = getattr(module, "patch_embed", None)
+    return bool(getattr(module, "dynamic_img_size", False)) or getattr(patches, "strict_img_size", True) is False
+
+
+def _plan(size: tuple[int, int], target: tuple[int, int], fraction: float, mode: str, fill: tuple[int, ...]) -> _Plan:
+    """How large the image becomes, and where the input is cut out of it.
+
+    ``timm.data.transforms_factory.transforms_imagenet_eval``; the sizes are rounded as torchvision's ``Resize`` and timm's
+    ``ResizeKeepRatio`` do it, the origin as ``CenterCrop`` and ``CenterCropOrPad``.
+    """
+    wanted = (math.floor(target[0] / fraction), math.floor(target[1] / fraction))
+    ratios = (size[0] / wanted[0], size[1] / wanted[1])
+    if mode == "squash":
+        resized = wanted
+    elif mode == "border" or wanted[0] != wanted[1]:
+        ratio = max(ratios) if mode == "border" else min(ratios)
+        resized = (max(1, round(size[0] / ratio)), max(1, round(size[1] / ratio)))
+    else:
+        short = min(size)
+        resized = (int(wanted[0] * size[0] / short), int(wanted[0] * size[1] / short))
+    origin = (_origin(resized[0], target[0]), _origin(resized[1], target[1]))
+    return _Plan(resized, origin, target, fill)
+
+
+def _origin(length: int, target: int) -> int:
+    return -((target - length) // 2) if length < target else round((length - target) / 2)
+
+
+def _resized(pixels: Array, plan: _Plan, interpolation: str, *, grey: bool) -> Array:
+    """The network's input as levels, uint8 (H, W, 1 or 3)."""
+    picture = Pillow.fromarray(pixels)
+    if grey:
+        picture = picture.convert("L")
+    filter_ = Pillow.Resampling[interpolation.upper()]
+    (rows, columns), (top, left), (height, width) = plan.resized, plan.origin, plan.target
+    first, last = (max(0, top), max(0, left)), (min(rows, top + height), min(columns, left + width))
+    if rows * columns <= _MOST_PIXELS:
+        part = np.asarray(picture.resize((columns, rows), filter_))[first[0] : last[0], first[1] : last[1]]
+    else:
+        down, across = picture.height / rows, picture.width / columns
+        box = (first[1] * across, first[0] * down, last[1] * across, last[0] * down)
+        part = np.asarray(picture.resize((last[1] - first[1], last[0] - first[0]), filter_, box))
+    levels = np.full((height, width, len(plan.fill)), plan.fill, np.uint8)
+    levels[first[0] - top : last[0] - top, first[1] - left : last[1] - left] = part.reshape(*part.shape[:2], -1)
+    return levels
+
+
+def _normalised(levels: Array, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """``(levels / 255 − mean) / std`` in float32, in the order in which torchvision computes it: bit for bit."""
+    tensor = torch.from_numpy(levels).permute(2, 0, 1).contiguous().to(torch.float32).div(255)
+    return tensor.sub_(torch.tensor(mean)[:, None, None]).div_(torch.tensor(std)[:, None, None])[None]
+
+
+def _way_back(size: tuple[int, int], plan: _Plan) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Where the input begins in the image, and how many of its rows and columns one of the input's covers."""
+    scale = (size[0] / plan.resized[0], size[1] / plan.resized[1])
+    return (plan.origin[0] * scale[0], plan.origin[1] * scale[1]), scale
+
+
+def _notes(
+    size: tuple[int, int], plan: _Plan, offset: tuple[float, float], scale: tuple[float, float], *, grey: bool
+) -> tuple[str, ...]:
+    """What was done to the image that one would not see at a glance."""
+    notes = []
+    if grey:
+        notes.append("turned into grey (BT.601 luma) for a network of one input channel")
+    if min(scale) < 1:
+        notes.append(f"enlarged {1 / min(scale):.3g} times to {plan.resized[1]}×{plan.resized[0]} pixels")
+    if abs(scale[0] / scale[1] - 1) > 0.01:
+        notes.append(f"stretched: {1 / scale[1]:.3g} times its width, {1 / scale[0]:.3g} times its height")
+    seen = [min(size[axis], round(plan.target[axis] * scale[axis])) for axis in (0, 1)]
+    if max(offset) > 0.5:
+        notes.append(f"cropped: the network sees the middle {seen[1]}×{seen[0]} of {size[1]}×{size[0]} pixels")
+    if min(plan.origin) < 0:
+        notes.append("a border fills what the image leaves empty")
+    return tuple(notes)

@@ -1,0 +1,240 @@
+"""Where a pass is tapped: choosing modules by name, glob, stage or kind, and what each of their runs gives."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, NoReturn
+
+import numpy as np
+
+from kernelviz.errors import KernelvizError, UnknownLayerError, UsageError
+from kernelviz.network.boxes import field
+from kernelviz.network.checkpoints import shown
+from kernelviz.network.layers import list_layers
+from kernelviz.network.layout import Layout, NoMapError, layout_of
+from kernelviz.network.nearest import nearest_names
+from kernelviz.records import shape_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kernelviz.network.operations import Found
+    from kernelviz.network.trace import Passed, Watched
+    from kernelviz.records import Array
+    from kernelviz.traces import Trace
+
+Side = Literal["output", "input"]
+KINDS = ("conv", "norm", "act", "pool", "linear", "all")
+_PART = re.compile(r"(?P<module>.*?)(?:#(?P<run>\d{1,6}))?(?::(?P<part>\d{1,6}))?")
+
+
+@dataclass(frozen=True)
+class Tap:
+    """One tensor to be caught: of which module, in which of its runs (from 0), which part of what it gives."""
+
+    module: str
+    run: int
+    part: int
+    layout: Layout
+    name: str
+    kind: str
+    known: Found
+
+    @cached_property
+    def centres(self) -> tuple[Array, Array] | None:
+        """The rows and columns of the input where the units' fields have their middle; None where that is not known."""
+        found = field(self.known)
+        if found is None or len(found.axes) != 2:
+            return None
+        lines = []
+        for axis, units in zip(found.axes, self.layout.size[1:], strict=True):
+            if axis.jump is None or axis.offset is None or len(axis.first) != units:
+                return None
+            lines.append(axis.offset + axis.jump * np.arange(units) + (axis.size - 1) / 2)
+        return lines[0], lines[1]
+
+
+@dataclass(frozen=True)
+class Taps:
+    """What is to be caught in a pass, the modules that were asked for but have no map, and why."""
+
+    taps: tuple[Tap, ...]
+    without: Mapping[str, str]
+
+
+def choose_taps(
+    seen: Watched, trace: Trace, patterns: str | Sequence[str] | None, *, kind: str = "all", side: Side = "output"
+) -> Taps:
+    """The tensors that the patterns name, in the order of the pass.
+
+    A pattern is a module's exact name, with ``#2`` for its second run and ``:0`` for a part of a tuple; a shell pattern
+    over dotted names (``*`` crosses dots); or ``stage:0``. Without patterns: the first convolution and the stages.
+    A module that is named by itself must have a map; what a glob matches and has none is told in ``without``.
+
+    Raises:
+        UnknownLayerError: a pattern matches nothing.
+        UsageError: a module that was named has no map (its shape and why), or no such kind or side.
+        KernelvizError: a module that was named does not run in a pass.
+    """
+    if kind not in KINDS:
+        raise UsageError(f"A kind is one of {', '.join(KINDS)}, but got {kind!r}.")
+    if side not in ("output", "input"):
+        raise UsageError(f"A tap is output or input, but got {side!r}.")
+    patterns = [patterns] if isinstance(patterns, str) else patterns
+    chosen = _Choice(seen, trace, side)
+    if patterns:
+        for pattern in patterns:
+            chosen.add(pattern)
+    else:
+        chosen.add_usual()
+    if kind != "all":
+        chosen.narrow(kind)
+    return chosen.taps()
+
+
+class _Choice:
+    """The runs and parts chosen so far, as (module, run, part)."""
+
+    def __init__(self, seen: Watched, trace: Trace, side: Side) -> None:
+        self.seen, self.trace, self.side = seen, trace, side
+        self.modules = {name: module for name, module in seen.double.named_modules() if name}
+        every = seen.double.named_modules(remove_duplicate=False)
+        first = {id(module): name for name, module in self.modules.items()}
+        self.first_names = {name: first[id(module)] for name, module in every if id(module) in first}
+        self.found: dict[tuple[str, int, int], Layout] = {}
+        self.without: dict[str, str] = {}
+
+    def add(self, pattern: str) -> None:
+        """What one pattern means."""
+        if pattern.startswith("stage:"):
+            self._add_module(self._stage(pattern), named=True)
+            return
+        pattern = self.first_names.get(pattern, pattern)  # a module may stand in several places
+        exact = _PART.fullmatch(pattern)
+        if pattern in self.modules:
+            self._add_module(pattern, named=True)
+        elif exact and exact["module"] in self.modules:
+            self._add_part(exact["module"], exact["run"], exact["part"], pattern)
+        else:
+            names = [name for name in self.modules if fnmatchcase(name, pattern)]
+            if not names:
+                self._refuse(pattern)
+            for name in names:
+                self._add_module(name, named=False)
+            if not any(module in names for module, _, _ in self.found):
+                name = names[0]
+                raise UsageError(f"What matches {shown(pattern)} has no map.", f"{name}: {self.without[name]}.")
+
+    def add_usual(self) -> None:
+        """The first convolution and the stages, as far as they have a map; else all that has one."""
+        ran = set(self.seen.visits)
+        convolutions = {layer.name for layer in list_layers(self.seen.double)}
+        first = next((layer.name for layer in self.trace.layers if layer.name in convolutions and layer.runs), None)
+        for name in dict.fromkeys([*([first] if first else []), *self.trace.stages]):
+            if name in self.modules and name in ran:
+                self._add_module(name, named=False)
+        if not self.found:
+            self.add("*")
+            self.without.clear()
+
+    def narrow(self, kind: str) -> None:
+        """Keep what is of one kind."""
+        family = {layer.name: layer.family for layer in self.trace.layers}
+        self.found = {key: layout for key, layout in self.found.items() if family.get(key[0]) == kind}
+        if not self.found:
+            raise UnknownLayerError(f"No layer of the kind {kind} was asked for.", hint="Leave out --kind, or --layer.")
+
+    def taps(self) -> Taps:
+        """What was chosen, in the order of the pass."""
+        order = {name: place for place, name in enumerate(dict.fromkeys(self.seen.ended))}
+        taps = tuple(
+            Tap(*key, layout, self._name(*key), type(self.modules[key[0]]).__name__, self._known(*key))
+            for key, layout in sorted(self.found.items(), key=lambda item: (order[item[0][0]], item[0]))
+        )
+        return Taps(taps, self.without)
+
+    def _passed(self, name: str) -> Sequence[Passed]:
+        visit = self.seen.visits[name]
+        return visit.given if self.side == "output" else visit.taken
+
+    def _name(self, module: str, run: int, part: int) -> str:
+        text = module if run == 0 else f"{module}#{run + 1}"
+        return text if self._passed(module)[run].alone else f"{text}:{part}"
+
+    def _known(self, module: str, run: int, part: int) -> Found:
+        return self._passed(module)[run].tensors[part][1]
+
+    def _add_module(self, name: str, *, named: bool) -> None:
+        """All runs and parts of a module that are maps; one that is ``named`` has to have one."""
+        if name not in self.seen.visits:
+            if named:
+                raise KernelvizError(
+                    f"The layer {shown(name)} did not run.",
+                    "The network holds it, but no pass goes through it.",
+                    "`kernelviz layers MODEL` lists what runs.",
+                )
+            self.without[name] = "it did not run"
+            return
+        keys = [(run, part) for run, passed in enumerate(self._passed(name)) for part in range(len(passed.tensors))]
+        reasons = [reason for run, part in keys if (reason := self._add_tensor(name, run, part))]
+        if len(reasons) == len(keys):
+            self.without[name] = why = reasons[0] if reasons else "it gives no tensor"
+            if named:
+                self._refuse_map(name, why)
+
+    def _add_tensor(self, module: str, run: int, part: int) -> str:
+        """Choose one tensor; where it is no map, its shape and why."""
+        shape, known = self._passed(module)[run].tensors[part]
+        try:
+            self.found[module, run, part] = layout_of(known, shape)
+        except NoMapError as error:
+            return f"its {self.side} {shape_text(shape)} is no map: {error}"
+        return ""
+
+    def _add_part(self, module: str, run: str | None, part: str | None, pattern: str) -> None:
+        """One run, one part, or both, of a module."""
+        if module not in self.seen.visits:
+            self._add_module(module, named=True)
+        passed = self._passed(module)
+        runs = range(len(passed)) if run is None else [int(run) - 1]
+        if not all(0 <= each < len(passed) for each in runs):
+            raise UnknownLayerError(f"{module} runs {len(passed)} times, so there is no {shown(pattern)}.")
+        reasons = []
+        for each in runs:
+            parts = range(len(passed[each].tensors)) if part is None else [int(part)]
+            if not all(number < len(passed[each].tensors) for number in parts):
+                raise UnknownLayerError(
+                    f"{module} gives {len(passed[each].tensors)} tensors, so there is no {shown(pattern)}."
+                )
+            reasons += [reason for number in parts if (reason := self._add_tensor(module, each, number))]
+            if len(reasons) == len(parts):
+                self._refuse_map(pattern, reasons[0])
+
+    def _stage(self, pattern: str) -> str:
+        stages = self.trace.stages
+        number = pattern.removeprefix("stage:")
+        if not re.fullmatch(r"-?\d{1,4}", number) or not -len(stages) <= int(number) < len(stages):
+            known = f"Its stages are stage:0 to stage:{len(stages) - 1}." if stages else "This network names no stages."
+            raise UnknownLayerError(f"There is no {shown(pattern)}.", known)
+        name = stages[int(number)]
+        if name not in self.modules:
+            why = f"The network calls this stage {name}, but has no such module."
+            raise UnknownLayerError(f"There is no module for {pattern}.", why)
+        return name
+
+    def _refuse(self, pattern: str) -> NoReturn:
+        if not pattern:
+            raise UnknownLayerError("The layer's name is empty.", hint="`--layer '*'` takes all of them.")
+        nearest = nearest_names(list(self.modules), pattern)
+        near = f"Nearest: {', '.join(nearest)}." if nearest else ""
+        raise UnknownLayerError(f"No layer is called {shown(pattern)}.", near, "`kernelviz layers MODEL` lists them.")
+
+    def _refuse_map(self, name: str, why: str) -> NoReturn:
+        raise UsageError(
+            f"The layer {shown(name)} has no map.",
+            f"{why[0].upper()}{why[1:]}.",
+            "`--layer '*'` draws all that have one.",
+        )
