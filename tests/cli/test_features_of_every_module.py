@@ -58,4 +58,4 @@ def test_all_layers_of_every_module(run, number, capsys):
     if name is None:
         pytest.skip("timm's module has no models")
     with capsys.disabled():
-        print(f"\n{modules[number]}: {name}: {check(run, name)}", end=" ")
+        print(f"\n{modules[number]}: {name}: {check(run, name)}", end=" ")  # noqa: T201

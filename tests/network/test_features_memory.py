@@ -27,6 +27,6 @@ def test_all_layers_of_resnet50_at_1024(style, tmp_path):
     finished = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
     grown = int(finished.stdout.rpartition("GROWN")[2]) / 1024
-    print(f"\nresnet50, 1024 x 1024, all layers, {style}: {grown:.0f} MB above importing timm")
+    print(f"\nresnet50, 1024 x 1024, all layers, {style}: {grown:.0f} MB above importing timm")  # noqa: T201
     assert len(list(tmp_path.iterdir())) > 100
     assert grown <= 700
