@@ -57,5 +57,6 @@ def test_all_layers_of_every_module(run, number, capsys):
     name = smallest(modules[number]) if number < len(modules) else None
     if name is None:
         pytest.skip("timm's module has no models")
+    ended = check(run, name)
     with capsys.disabled():
-        print(f"\n{modules[number]}: {name}: {check(run, name)}", end=" ")  # noqa: T201
+        print(f"\n{modules[number]}: {name}: {ended}", end=" ")  # noqa: T201
