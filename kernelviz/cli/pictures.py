@@ -52,9 +52,9 @@ class Goal:
     verbose: bool
     as_json: bool
 
-    def said(self, first: str, *more: str) -> tuple[str, ...]:
+    def said(self, *lines: str) -> tuple[str, ...]:
         """The lines for people: none when quiet."""
-        return () if self.quiet else (first, *more)
+        return () if self.quiet else lines
 
 
 def parse_scale(text: str | None) -> ScaleChoice | None:
@@ -85,11 +85,7 @@ def check_choices(goal: Goal, look: Look) -> None:
     """
     from kernelviz.errors import UsageError
 
-    directory = goal.directory
-    if directory.suffix.lower() in PICTURE_SUFFIXES and not directory.is_dir():
-        what = f"--output takes a directory, but {directory} is a file's name."
-        more = CHOICE_FOR.get(directory.suffix.lower(), "")
-        raise UsageError(what, hint=f"Type `-o {shlex.quote(str(directory.parent))}{more}`.")
+    check_directory(goal.directory)
     if look.style is options.Style.BARE and goal.suffix != ".png":
         raise UsageError(
             f"Bare tiles are written as PNG, not as {goal.suffix[1:].upper()}.", hint="Leave out --format, or --style."
@@ -98,6 +94,20 @@ def check_choices(goal: Goal, look: Look) -> None:
         from kernelviz.drawing.colour import ramp
 
         ramp(look.cmap, signed=True)
+
+
+def check_directory(directory: Path) -> None:
+    """Refuse a file's name where a directory is asked for.
+
+    Raises:
+        UsageError: it ends like a picture.
+    """
+    from kernelviz.errors import UsageError
+
+    if directory.suffix.lower() in PICTURE_SUFFIXES and not directory.is_dir():
+        what = f"--output takes a directory, but {directory} is a file's name."
+        more = CHOICE_FOR.get(directory.suffix.lower(), "")
+        raise UsageError(what, hint=f"Type `-o {shlex.quote(str(directory.parent))}{more}`.")
 
 
 @contextmanager
@@ -134,6 +144,11 @@ def load(
     progress(f"building {name}", 0, 0)
     model = load_model(name, weights=weights, seed=seed, timeout=timeout, progress=progress)
     return model if place == "cpu" else model.to(place)
+
+
+def unused_seed(weights: str, seed: int) -> tuple[str, ...]:
+    """What is to be said of a seed that nothing was made with."""
+    return (f"--seed {seed} changes nothing: it is for --weights random",) if seed and weights != "random" else ()
 
 
 def find_place(stem: str, identity: Mapping[str, Any], secret: tuple[str, ...], goal: Goal, report: Report) -> Path:

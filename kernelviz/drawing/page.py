@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from kernelviz.drawing.wording import visible
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from matplotlib.ft2font import FT2Font
 
     from kernelviz.records import Array
@@ -64,7 +66,26 @@ class Rule:
     width: float = 1.0
 
 
-Item: TypeAlias = Text | Raster | Rule
+@dataclass(frozen=True)
+class Strokes:
+    """Straight lines of one kind, each (x0, y0, x1, y1); dashed ones are so in every format."""
+
+    lines: tuple[tuple[float, float, float, float], ...]
+    colour: str = QUIET
+    width: float = 1.0
+    dashed: bool = False
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A closed polygon: its outline of this width, or its area where the width is 0."""
+
+    points: tuple[tuple[float, float], ...]
+    colour: str = INK
+    width: float = 0.0
+
+
+Item: TypeAlias = Text | Raster | Rule | Strokes | Shape
 
 
 @dataclass(frozen=True)
@@ -87,6 +108,11 @@ def moved(panel: Panel, x: float, y: float) -> tuple[Item, ...]:
                 result.append(replace(item, left=item.left + x, top=item.top + y))
             case Rule():
                 result.append(replace(item, x0=item.x0 + x, y0=item.y0 + y, x1=item.x1 + x, y1=item.y1 + y))
+            case Strokes():
+                lines = tuple((x0 + x, y0 + y, x1 + x, y1 + y) for x0, y0, x1, y1 in item.lines)
+                result.append(replace(item, lines=lines))
+            case Shape():
+                result.append(replace(item, points=tuple((px + x, py + y) for px, py in item.points)))
     return tuple(result)
 
 
@@ -129,21 +155,30 @@ def text_width(text: str, size: float, *, bold: bool = False) -> float:
 
 
 def wrap(text: str, size: float, width: float, *, bold: bool = False) -> list[str]:
-    """Lines of at most this width, broken after spaces, then after dots, then anywhere; nothing is left out."""
+    """Lines of at most this width; nothing is left out.
+
+    They are broken after spaces; a word that is wider than a line also after dots, underscores and slashes, then anywhere.
+    """
+
+    def fits(line: str) -> bool:
+        return text_width(line, size, bold=bold) <= width
+
     lines, line = [], ""
-    for piece in re.findall(r"\s+|[^\s.]*\.+|[^\s.]+", text):
-        if text_width(line + piece, size, bold=bold) <= width or not piece.strip():
+    for piece in _pieces(text, fits):
+        if fits(line + piece) or not piece.strip():
             line += piece
             continue
         if line.strip():
             lines.append(line.strip())
-        line = ""
-        for char in piece:
-            if text_width(line + char, size, bold=bold) > width and line:
-                lines.append(line)
-                line = ""
-            line += char
+        line = piece
     return [*lines, line.strip()] if line.strip() else lines
+
+
+def _pieces(text: str, fits: Callable[[str], bool]) -> Iterator[str]:
+    """What is kept together: spaces, words, the parts of words that are too wide, the letters of parts that are."""
+    for word in re.findall(r"\s+|\S+", text):
+        for part in [word] if fits(word) else re.findall(r"[^._/]*[._/]+|[^._/]+", word):
+            yield from [part] if fits(part) or not part.strip() else part
 
 
 def text_block(

@@ -10,39 +10,40 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kernelviz.errors import FileInTheWayError, RecipeError, UsageError, WriteError
-from kernelviz.files.encoding import FORMATS, encode_picture, npz_bytes
+from kernelviz.files.encoding import encode_picture, formats_of, npz_bytes
 from kernelviz.files.recipes import read_recipe, recipe_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from matplotlib.figure import Figure
 
+    from kernelviz.drawing.animation import Animation
     from kernelviz.files.encoding import Pixels
     from kernelviz.records import Array, Recipe
 
-SAME_PICTURE = ("command", "model", "layer", "view", "image")
+SAME_PICTURE = ("command", "model", "layer", "view", "stored", "image")
 """The keys of a recipe that tell one picture from another."""
 
 _CHUNK = 1 << 26  # some systems refuse to write 2 GB at once
 
 
 def save_picture(
-    picture: Pixels | Figure,
+    picture: Pixels | Figure | Animation,
     path: Path | str,
     *,
     force: bool = False,
     format: str | None = None,  # noqa: A002  (the word of matplotlib and Pillow)
 ) -> Path:
-    """Write a mosaic (PNG) or a figure (PNG, SVG, PDF) with its recipe inside; return the path.
+    """Write a mosaic (PNG), a figure (PNG, SVG, PDF) or an animation (GIF, WebP) with its recipe inside; return the path.
 
     Directories are made as needed. An earlier run of the same picture is replaced, anything else only with ``force``.
 
     Args:
-        picture: a ``Mosaic``, or a matplotlib Figure.
+        picture: a ``Mosaic``, a matplotlib Figure, or an ``Animation``.
         path: where; its suffix tells the format.
         force: replace whatever file is there.
-        format: ``png``, ``svg`` or ``pdf``, whatever the suffix says.
+        format: ``png``, ``svg``, ``pdf``, ``gif`` or ``webp``, whatever the suffix says.
 
     Raises:
         UsageError: the format is unknown, or no format for this picture.
@@ -50,7 +51,7 @@ def save_picture(
         WriteError: the file could not be written; what was there is still there.
     """
     path = Path(path)
-    data = encode_picture(picture, _format_of(path) if format is None else format)
+    data = encode_picture(picture, _format_of(path, formats_of(picture)) if format is None else format)
     _save(path, data, getattr(picture, "recipe", None), force=force)
     return path
 
@@ -160,11 +161,11 @@ def _save(path: Path, data: bytes, recipe: Recipe | None, *, force: bool) -> Non
     write_whole(path, data, replace=force or standing)  # what has come in between is not known, so it stays
 
 
-def _format_of(path: Path) -> str:
+def _format_of(path: Path, formats: Sequence[str]) -> str:
     suffix = path.suffix.lower().removeprefix(".")
-    if suffix not in FORMATS:
+    if suffix not in formats:
         got = f"got {path.suffix!r}" if suffix else "there is none"
-        choices = ", ".join(f".{each}" for each in FORMATS)
+        choices = ", ".join(f".{each}" for each in formats)
         raise UsageError(f"The suffix of {path} must be one of {choices}, but {got}.")
     return suffix
 

@@ -89,7 +89,12 @@ def watched(module: nn.Module, size: Sequence[int], batch: torch.Tensor | None =
     Raises:
         KernelvizError: the network does not take such an input, or cannot be copied.
     """
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), torch.no_grad():
+    with (
+        torch.inference_mode(mode=False),
+        torch.random.fork_rng(devices=[]),
+        warnings.catch_warnings(),
+        torch.no_grad(),
+    ):
         warnings.simplefilter("ignore")
         try:
             double = on_meta(module)

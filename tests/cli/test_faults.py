@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 NAMES = {
-    "unknown": (["kernels", "nosuch"], 2, "unknown-model", ["no model called nosuch", "Nearest: "]),
+    "unknown": (["kernels", "nosuch"], 2, "unknown-model", ["no model called nosuch", "`kernelviz models`"]),
     "capitals": (["kernels", "RESNET18D"], 2, "unknown-model", ["RESNET18D", "Nearest: resnet18d, "]),
     "dash": (["kernels", "resnet-18d"], 2, "unknown-model", ["resnet-18d", "`kernelviz kernels resnet18d`"]),
     "empty": (["kernels", ""], 2, "unknown-model", ["name is empty", "tf_efficientnet_lite0"]),
@@ -113,6 +113,14 @@ def test_a_model_that_cannot_be_had(run, arguments, code, kind, said):
     check_refusal(run, arguments, code, kind, said)
 
 
+def test_what_is_suggested_can_be_had(run):
+    """The command that is named is for a model with weights, be it not the nearest."""
+    words = run("kernels", "densenet264").complaint
+    assert words[1].startswith("Nearest: densenet264d, densenet")
+    assert "`kernelviz kernels densenet" in words[2]
+    assert "densenet264d" not in words[2]
+
+
 def test_an_architecture_that_timm_has_no_weights_for(run):
     """It is said that there are none at all, not only none here."""
     import timm
@@ -131,12 +139,6 @@ def test_a_layer_that_is_not_there(run, pattern, said):
     """Exit code 2 with the nearest names, and what to type for all layers."""
     arguments = ["kernels", "test_resnet", "--weights", "random", "--layer", pattern]
     check_refusal(run, arguments, 2, "unknown-layer", said)
-
-
-def test_a_conditional_convolution_is_refused_by_name(run):
-    """Kernels that are mixed for each image cannot be read, and that is said."""
-    arguments = ["kernels", "tf_efficientnet_cc_b0_4e", "--weights", "random", "--layer", "blocks.4.0.conv_pw"]
-    check_refusal(run, arguments, 2, "unknown-layer", ["CondConv2d, mixed from experts"])
 
 
 @pytest.mark.parametrize(("name", "said"), FILES.items(), ids=FILES)
