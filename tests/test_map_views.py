@@ -126,3 +126,20 @@ def test_vast_and_broken_maps_have_a_scale():
     sheet = make_sheet(FeatureMaps(values))
     assert (sheet.scale.low, sheet.scale.high) == (-1e308, 1e308)
     assert (sheet.marks.nonfinite, sheet.marks.dead, sheet.marks.broken) == (5, (3,), (1, 2))
+
+
+@pytest.fixture
+def maps():
+    """Eight maps."""
+    return FeatureMaps(np.random.default_rng(0).normal(size=(8, 5, 7)).astype(np.float32))
+
+
+def test_chosen_channels_keep_their_numbers_and_the_scale_of_all(maps):
+    """A part of the maps is drawn on the scale of the layer."""
+    tiles = map_tiles(maps, top=3, sort="std")
+    order = np.argsort(-maps.values.reshape(8, -1).std(1), kind="stable")[:3]
+    assert tiles.numbers == tuple(order.tolist())
+    np.testing.assert_array_equal(tiles.values, maps.values[order])
+    assert tiles.extent == (maps.values.min(), maps.values.max())
+    assert tiles.total == 8
+    assert tiles.signed
