@@ -284,3 +284,20 @@ def test_a_full_disk_behind_stdout_is_told(monkeypatch):
     stream.error = BrokenPipeError(32, "Broken pipe")
     with pytest.raises(BrokenPipeError):
         talk.result("a")
+
+
+def test_the_command_counts_what_it_downloads_in_megabytes(monkeypatch, tmp_path, tiny):
+    """From the hub to the terminal the numbers stay bytes."""
+    from loopback_hub import pointed_at, serving
+    from safetensors.torch import save
+
+    from kernelviz.cli.main import main
+
+    content = save(tiny.module.state_dict())
+    with serving() as hub, pointed_at(hub.endpoint, tmp_path / "cache"):
+        hub.add("timm/test_resnet.r160_in1k", "model.safetensors", content)
+        hub.mode = "slow"
+        with terminal(monkeypatch, "stdout", "stderr", width=80) as written:
+            assert main(["kernels", "test_resnet", "--style", "bare"]) == 0
+    numbers = rf"downloading timm/test_resnet\.r160_in1k [━╸╺]+ [\d.]+/{len(content) / 1e6:.1f} MB, \d+ s left$"
+    assert [frame for frame in frames_of(written) if re.search(numbers, frame)]
