@@ -1,0 +1,61 @@
+"""One value of a feature map with the numbers that made it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kernelviz.records import Array, ConvLayer, Image, SeenImage, Source
+    from kernelviz.traces import Box
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One value of a convolution's feature map, worked out.
+
+    ``at`` is (channel, row, column), ``value`` what the network gave there. ``window`` (n, kh, kw) holds what the kernel
+    met in the ``numbers`` of the n input channels that it reads, zeros where ``padding`` or ``stretched`` (kh, kw) say so;
+    ``kernel`` (n, kh, kw) lies on it tap by tap (that of a transposed convolution is flipped). ``rows`` and ``columns``
+    are the first and the last of ``inputs`` (n, H, W) under the kernel; they may lie outside. ``box`` is what the unit
+    sees of the image, None where that is not known. All sums are in float64.
+    """
+
+    layer: ConvLayer
+    at: tuple[int, int, int]
+    value: float
+    numbers: tuple[int, ...]
+    inputs: Array
+    window: Array
+    kernel: Array
+    padding: Array
+    stretched: Array
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+    bias: float | None
+    map: Array
+    box: Box | None = None
+    source: Source | None = None
+    image: Image | None = None
+    seen: SeenImage | None = None
+    input_size: tuple[int, ...] | None = None
+
+    @property
+    def products(self) -> Array:
+        """(n, kh, kw): what each tap contributes."""
+        return self.window * self.kernel
+
+    @property
+    def sums(self) -> Array:
+        """(n,): what each input channel contributes."""
+        return self.products.sum(axis=(1, 2))
+
+    @property
+    def total(self) -> float:
+        """All contributions and the bias, added up: ``value`` before float32 rounded it."""
+        return float(self.sums.sum()) + (self.bias or 0.0)
+
+    def strongest(self, count: int) -> tuple[int, ...]:
+        """The places, in ``numbers``, of the channels that contribute most in size, the largest first."""
+        sizes = abs(self.sums)
+        return tuple(sorted(range(len(sizes)), key=lambda place: (-float(sizes[place]), place))[:count])
