@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from kernelviz import __version__
 from kernelviz.drawing.sheets import SCHEMA, Sheet
@@ -21,13 +21,21 @@ if TYPE_CHECKING:
 
 @dataclass
 class Report:
-    """What a run has done so far: enough for its JSON document, its messages and its exit code."""
+    """What a run has done so far: enough for its JSON document, its messages and its exit code.
+
+    ``latest`` is the one made last, for whoever has to tell of a run that a signal ended.
+    """
+
+    latest: ClassVar[Report | None] = None
 
     command: str | None
     source: Source | None = None
     outputs: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     errors: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        Report.latest = self
 
     def add_error(self, error: KernelvizError, culprit: str | None = None) -> None:
         """Keep an error, with the input that it is about."""

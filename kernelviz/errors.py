@@ -85,3 +85,9 @@ class RecipeError(KernelvizError):
     """A file holds no recipe that can be read."""
 
     code = "no-recipe"
+
+
+class CancelledError(KernelvizError):
+    """The user has ended the command."""
+
+    code = "interrupted"

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from kernelviz.cli import talk
 from kernelviz.documents import Report, document, json_text
-from kernelviz.errors import KernelvizError, NoWeightsError, UsageError, WriteError
+from kernelviz.errors import CancelledError, KernelvizError, NoWeightsError, UsageError, WriteError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-DONE, FAILED, WRONG_USAGE, SOME_FAILED, NO_WEIGHTS, INTERRUPTED = 0, 1, 2, 3, 4, 130
+DONE, FAILED, WRONG_USAGE, SOME_FAILED, NO_WEIGHTS = 0, 1, 2, 3, 4
 
 
 def exit_code(error: KernelvizError) -> int:
@@ -40,6 +40,16 @@ def failed(report: Report, error: Exception, *, as_json: bool, debug: bool) -> i
         with contextlib.suppress(WriteError):  # said already, or will be of no use to say
             talk.result(json_text(document(report)))
     return exit_code(known)
+
+
+def interrupted(*, as_json: bool) -> None:
+    """Say that the user has ended the run, and print what was done until then where asked; imports nothing more."""
+    error = CancelledError("Interrupted; what was written before is whole.")
+    talk.say(error.what)
+    if as_json:
+        report = Report.latest or Report(None)
+        report.add_error(error)
+        talk.result(json_text(document(report)))
 
 
 def attempt(report: Report, culprit: str, of: int, work: Callable[[], object]) -> None:

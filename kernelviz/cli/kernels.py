@@ -101,8 +101,8 @@ def kernels(
         with talk.progress(shown=not quiet) as progress:
             network = load(model, weights, seed, timeout, progress)
             report.source = network.source
-            report.warnings += network.source.notes
-            talk.say(*said(goal, network.source.provenance, *network.source.notes))
+            report.warnings += (*network.source.notes, *unused_seed(weights, seed))
+            talk.say(*said(goal, network.source.provenance, *report.warnings))
             tasks = plan(network, layer, view, goal, report)
             check_channels(look, tasks)
             for done, task in enumerate(tasks):
@@ -178,6 +178,11 @@ def load(name: str, weights: str, seed: int, timeout: float, progress: Progress)
 
     progress(f"building {name}", 0, 0)
     return load_model(name, weights=weights, seed=seed, timeout=timeout, progress=progress)
+
+
+def unused_seed(weights: str, seed: int) -> tuple[str, ...]:
+    """What is to be said of a seed that nothing was made with."""
+    return (f"--seed {seed} changes nothing: it is for --weights random",) if seed and weights != "random" else ()
 
 
 def plan(network: Model, patterns: Sequence[str] | None, view: str, goal: Goal, report: Report) -> list[Task]:

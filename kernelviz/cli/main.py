@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from kernelviz.errors import UsageError
+from kernelviz.errors import UsageError, WriteError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,7 +35,7 @@ def run() -> NoReturn:
         if sys.stdout is not None:
             sys.stdout.flush()
     except KeyboardInterrupt:
-        os._exit(INTERRUPTED)  # all is written and cleaned up, and to take torch down takes longer than a second
+        _tell_and_exit()  # all is written and cleaned up, and to take torch down takes longer than a second
     except OSError:
         # The reader of stdout has left, or there is no room: let the interpreter's last flush go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -50,12 +51,18 @@ def main(arguments: Sequence[str]) -> int:
         return _invoke(list(arguments))
     except BrokenPipeError:
         raise
-    except Exception as error:  # noqa: BLE001  (the one place where everything ends in a message)
+    except Exception as problem:  # noqa: BLE001  (the one place where everything ends in a message)
         from kernelviz.cli.ending import failed
         from kernelviz.documents import Report
 
+        error = _unprinted(problem) if isinstance(problem, OSError) else problem
         report = Report(_command(arguments))
         return failed(report, error, as_json="--json" in arguments, debug="--debug" in arguments)
+
+
+def _unprinted(error: OSError) -> WriteError:
+    """What goes wrong outside a command is that its help cannot be printed."""
+    return WriteError(f"The help could not be printed: {error.strerror or error}.")
 
 
 def _command(arguments: Sequence[str]) -> str | None:
@@ -127,8 +134,20 @@ def _catch_signals() -> None:
 
 def _interrupted(_: int, frame: FrameType | None) -> NoReturn:
     if _importing(frame):
-        os._exit(INTERRUPTED)
+        _tell_and_exit()
     raise KeyboardInterrupt
+
+
+def _tell_and_exit() -> NoReturn:
+    """End at once with a line about it; where even that would need an import, the line is all."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    tell = getattr(sys.modules.get("kernelviz.cli.ending"), "interrupted", None)
+    with contextlib.suppress(Exception):  # nobody may be there any more to be told
+        if tell:
+            tell(as_json="--json" in sys.argv)
+        else:
+            os.write(2, b"Interrupted.\n")
+    os._exit(INTERRUPTED)
 
 
 def _ended(number: int, frame: FrameType | None) -> NoReturn:

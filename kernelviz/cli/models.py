@@ -79,14 +79,14 @@ def list_entries(registry: Registry, pattern: str, *, pretrained: bool) -> list[
     """
     from kernelviz.errors import UnknownModelError
     from kernelviz.network.cache import cached_places
-    from kernelviz.network.nearest import nearest_names
+    from kernelviz.network.nearest import NEAR, nearest_names
 
     found = registry.matching(pattern)
     cached = cached_places(entry.place for entries in found.values() for entry in entries)
     listed = [{"name": name, "tags": _tags(name, entries, cached)} for name, entries in found.items()]
     listed = [each for each in listed if each["tags"] or not pretrained]
     if not listed:
-        nearest = nearest_names(registry.architectures, pattern.strip("*"))
+        nearest = nearest_names(registry.architectures, pattern.strip("*"), least=NEAR)
         why = f"Nearest: {', '.join(nearest)}." if nearest else ""
         raise UnknownModelError(f"No model matches {pattern!r}.", why, "Type `kernelviz models` to see them all.")
     return listed

@@ -7,11 +7,15 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
 import sys
+import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from huggingface_hub import constants
+
+from kernelviz.network.endpoint import set_endpoint, shown_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,12 +24,26 @@ if TYPE_CHECKING:
 
 _HASH = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
 _TORCH_HASH = re.compile(r"-([a-f0-9]{8,64})\.")
+_OURS = re.compile(r"[0-9a-f]{16}")
 _CHUNK = 1 << 20
+_NOTES = ".kernelviz"  # beside snapshots; the hub's client looks at nothing there that it does not know
+_ATTEMPTS = 100
+_STALE = 3600  # seconds for which a download of somebody else has not grown: it was killed
 
 
 def cache_directory() -> Path:
     """Where the hub's client keeps its files."""
     return Path(constants.HF_HUB_CACHE)
+
+
+def hub_facts() -> dict[str, Any]:
+    """Where the hub is asked and what comes from it is kept, and whether the user has forbidden to ask."""
+    return {
+        "endpoint": shown_endpoint(set_endpoint(constants.ENDPOINT)),
+        "offline": constants.is_offline_mode(),
+        "cache": str(cache_directory()),
+        "links": str(link_directory()),
+    }
 
 
 def repository_directory(repo: str) -> Path:
@@ -74,9 +92,18 @@ def cached_in_repository(place: Place, filename: str) -> Path | None:
 
 
 def checksum_of(path: Path) -> str:
-    """The checksum that the name of a cached file promises; empty where it promises none."""
+    """The checksum that a cached file promises by its name, or by a note where no link leads to that; else empty."""
     promised = _HASH.fullmatch(path.resolve().name)
-    return promised[0] if promised else link_checksum(path.name)
+    return promised[0] if promised else _noted_checksum(path) or link_checksum(path.name)
+
+
+def _noted_checksum(path: Path) -> str:
+    try:
+        repository, snapshots, commit, *name = path.relative_to(cache_directory()).parts
+        noted = (cache_directory() / repository / _NOTES / commit / Path(*name)).read_text(encoding="ascii")
+    except (ValueError, OSError):
+        return ""
+    return noted if snapshots == "snapshots" and _HASH.fullmatch(noted) else ""
 
 
 def link_checksum(filename: str) -> str:
@@ -94,9 +121,9 @@ def hasher(checksum: str, size: int | None) -> Any:
     return git
 
 
-def is_whole(path: Path) -> bool:
-    """Whether a cached file is what its name promises; True where it promises nothing."""
-    checksum = checksum_of(path)
+def is_whole(path: Path, checksum: str | None = None) -> bool:
+    """Whether a file is what the checksum says, None for the one that it promises itself; True where that is empty."""
+    checksum = checksum_of(path) if checksum is None else checksum
     counted = hasher(checksum, path.stat().st_size)
     with path.open("rb") as stream:
         while chunk := stream.read(_CHUNK):
@@ -125,24 +152,58 @@ def storing() -> Iterator[None]:
 def new_file(directory: Path) -> Iterator[tuple[Path, IO[bytes]]]:
     """An empty file under a name of its own; it is gone afterwards, unless it got another name.
 
+    So are the directories that were made for it, unless something came into them, and what killed downloads have left.
     Whoever writes closes the stream: a thread that hangs in a request may still hold it when nobody waits any more.
 
     Raises:
         StoreError: it cannot be made.
     """
     path = directory / f"{secrets.token_hex(8)}.incomplete"
+    with _made(directory):
+        _remove_stale(directory)
+        try:
+            with storing():
+                stream = _opened(path)
+            yield path, stream
+        finally:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+@contextlib.contextmanager
+def _made(directory: Path) -> Iterator[None]:
+    """A directory that may be made inside; afterwards what is empty of a repository, or was made for it, goes again."""
+    home = cache_directory()
+    passing = [each for each in (directory, *directory.parents) if home in each.parents or not each.exists()]
     try:
-        with storing():
-            directory.mkdir(parents=True, exist_ok=True)
-            stream = path.open("xb", buffering=0)
-        yield path, stream
+        yield
     finally:
         with contextlib.suppress(OSError):
-            path.unlink()
+            for each in passing:
+                each.rmdir()
+
+
+def _opened(path: Path) -> IO[bytes]:
+    """A new file in a directory that is made where it is missing, even if others remove it, being empty, all the time."""
+    for _ in range(_ATTEMPTS):
+        with contextlib.suppress(FileNotFoundError, FileExistsError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return path.open("xb", buffering=0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("xb", buffering=0)
+
+
+def _remove_stale(directory: Path) -> None:
+    with contextlib.suppress(OSError):
+        for each in list(directory.glob("*.incomplete")):
+            if _OURS.fullmatch(each.stem) and time.time() - each.stat().st_mtime > _STALE:
+                each.unlink()
 
 
 def put_in_repository(written: Path, place: Place, filename: str, *, etag: str, commit: str) -> Path:
-    """Let the cache see a file that was written beside its blobs; each step is whole, and the name comes last.
+    """Let the cache see a whole file; each step is whole, and the name comes last.
+
+    Where there are no links the file lies under its name itself, as the hub's client does it, and its checksum is noted.
 
     Raises:
         StoreError: the cache cannot be written.
@@ -150,13 +211,31 @@ def put_in_repository(written: Path, place: Place, filename: str, *, etag: str, 
     home = repository_directory(place.repo)
     blob, pointer = home / "blobs" / etag, home / "snapshots" / commit / filename
     revision = place.revision or constants.DEFAULT_REVISION
-    with storing():
-        written.replace(blob)
-        pointer.parent.mkdir(parents=True, exist_ok=True)
-        _point(pointer, blob)
+    if _leads_to(pointer, written) and cached_in_repository(place, filename) == pointer:
+        return pointer  # nothing is to be written, which the cache may forbid
+    with _made(pointer.parent), _made(blob.parent), storing():
+        for each in (pointer, blob):
+            each.parent.mkdir(parents=True, exist_ok=True)
+        temporary = pointer.with_name(f".{secrets.token_hex(8)}")
+        try:
+            if _linked(temporary, os.path.relpath(blob, pointer.parent)):
+                written.replace(blob)
+                temporary.replace(pointer)
+            else:
+                _write_text(home / _NOTES / commit / filename, etag)
+                # A blob may have other names that lead to it, so it stays.
+                whole = Path(shutil.copyfile(written, temporary)) if written == blob else written
+                whole.replace(pointer)
+        finally:
+            temporary.unlink(missing_ok=True)
         if revision != commit:
             _write_text(home / "refs" / revision, commit)
     return pointer
+
+
+def _leads_to(pointer: Path, blob: Path) -> bool:
+    """Whether this name in the cache is that of a blob in it already."""
+    return pointer.is_symlink() and pointer.exists() and pointer.samefile(blob)
 
 
 def put_link(written: Path, place: Place) -> Path:
@@ -167,18 +246,6 @@ def put_link(written: Path, place: Place) -> Path:
     """
     with storing():
         return written.replace(link_directory() / place.name)
-
-
-def _point(pointer: Path, blob: Path) -> None:
-    """A link from the snapshot to the blob, or the blob itself where there are no links."""
-    temporary = pointer.with_name(f".{secrets.token_hex(8)}")
-    if not _linked(temporary, os.path.relpath(blob, pointer.parent)):
-        blob.replace(pointer)
-        return
-    try:
-        temporary.replace(pointer)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _linked(link: Path, target: str) -> bool:

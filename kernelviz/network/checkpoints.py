@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from kernelviz.errors import BadWeightsError
+from kernelviz.errors import BadWeightsError, UsageError
 from kernelviz.records import Weights
 
 _LARGEST = 16 * 2**30  # bytes; the largest vision checkpoints hold about 6 billion numbers of two bytes
@@ -35,20 +35,28 @@ _PREFIXES = ("_orig_mod.", "module.", "_orig_mod.")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The tensors of one file by name, which file it was, and under which key of it they lay (None: at the top)."""
+    """The tensors of one file by name, which file it was, and under which key of it they lay (None: at the top).
+
+    ``notes`` tell what else is to be known of it.
+    """
 
     tensors: dict[str, Tensor]
     weights: Weights
     wrapper: str | None = None
+    notes: tuple[str, ...] = ()
 
 
-def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+def read_checkpoint(path: object) -> Checkpoint:
     """Read a safetensors file or one of ``torch.save``, told by its content; no code in it runs.
 
     Raises:
         BadWeightsError: the file is missing, no regular file, empty, too large, cut short, of another format, would run
             code, or holds no tensors by name.
+        UsageError: ``path`` is none.
     """
+    if not isinstance(path, str | os.PathLike):
+        what = f"The weights must be a word, a path or None, but got {shown(repr(path))}."
+        raise UsageError(what, hint="The words are auto, hub, bundled and random.")
     if not os.fspath(path):
         raise BadWeightsError("The name of the weights file is empty.", hint=_KINDS_READ)
     file = Path(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import ssl
 from dataclasses import dataclass
@@ -12,21 +13,37 @@ from urllib.parse import urlsplit
 from huggingface_hub import constants, errors
 
 from kernelviz.errors import NoWeightsError
-from kernelviz.network.cache import StoreError, cache_directory, link_directory
+from kernelviz.network.cache import StoreError, cache_directory, cached_file, link_directory
+from kernelviz.network.endpoint import endpoint_fault, set_endpoint, shown_endpoint
 from kernelviz.network.patience import StandstillError
 from kernelviz.network.places import BUNDLED_MODEL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
     from kernelviz.network.places import Place
 
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
-_LOG_IN = "Type `hf auth login`"
 _TRY = "Try again later"
 _CHECK_NAME = "Check the name"
 _CHECK_WAY = "Check the connection and HF_ENDPOINT"
+
+
+class WrongEndpointError(Exception):
+    """The address of the hub is none."""
+
+
+class BadTokenError(Exception):
+    """The token of the user cannot be read, or no header can hold it; which it is, nobody is told."""
+
+
+class NoCheckpointError(Exception):
+    """What came whole holds no weights."""
+
+
+class UnknownSizeError(Exception):
+    """Neither size nor hash was told, so nothing says whether all has come."""
 
 
 class NoHubError(Exception):
@@ -56,10 +73,18 @@ class Request:
     @property
     def endpoint(self) -> str:
         """The server without user name, password or anything else that is nobody's business."""
-        parts = urlsplit(self.place.url or constants.ENDPOINT)
-        port = f":{parts.port}" if parts.port else ""
-        path = "" if self.place.url else parts.path
-        return f"{parts.scheme}://{parts.hostname or ''}{port}{path}"
+        if self.place.url:
+            parts = urlsplit(self.place.url)
+            return shown_endpoint(f"{parts.scheme}://{parts.netloc}")
+        return shown_endpoint(set_endpoint(constants.ENDPOINT))
+
+    @property
+    def host(self) -> str:
+        """The server's name alone."""
+        try:
+            return urlsplit(self.endpoint).hostname or self.endpoint
+        except ValueError:
+            return self.endpoint
 
     @property
     def cache(self) -> Path:
@@ -78,32 +103,57 @@ def whereabouts(request: Request) -> str:
     return f"Endpoint: {request.endpoint}; cache directory: {request.cache}."
 
 
+def check_endpoint(request: Request) -> None:
+    """Raise WrongEndpointError where the hub is to be asked and its address is none."""
+    if not request.place.url and endpoint_fault(set_endpoint(constants.ENDPOINT)):
+        raise WrongEndpointError
+
+
 def offline(request: Request) -> NoWeightsError:
-    """The user has forbidden requests, and the file is not in the cache."""
-    what = f"{request.filename} of {request.place.name} is not in the cache, and HF_HUB_OFFLINE forbids to ask the hub."
+    """The user has forbidden requests, and the file is not in the cache, or the hub was to be asked all the same."""
+    file = f"{request.filename} of {request.place.name}"
+    if cached_file(request.place):
+        what = f"HF_HUB_OFFLINE forbids to ask the hub for {request.place.name}, which is in the cache."
+    else:
+        what = f"{file} is not in the cache, and HF_HUB_OFFLINE forbids to ask the hub."
     return NoWeightsError(what, whereabouts(request), f"Unset HF_HUB_OFFLINE; or {_other_weights(request)}.")
 
 
 def damaged_in_cache(path: Path, request: Request) -> NoWeightsError:
     """A file got into the cache that is not what its name says."""
     what = f"The cached weights of {request.place.name} are damaged: {path} is not what its checksum says."
-    hint = f"Fetch them anew with `--weights hub`; or {_other_weights(request)}."
+    first = "Unset HF_HUB_OFFLINE and fetch" if constants.is_offline_mode() else "Fetch"
+    hint = f"{first} them anew with `--weights hub`; or {_other_weights(request, cached=False)}."
     return NoWeightsError(what, whereabouts(request), hint)
 
 
-def _other_weights(request: Request) -> str:
+def _other_weights(request: Request, *, cached: bool = True) -> str:
     """What needs no hub."""
+    if cached and cached_file(request.place):
+        return "take those in the cache with `--weights auto`"
     if BUNDLED_MODEL in request.place.name:
         return "give `--weights bundled`, `--weights random` or `--weights FILE`"
     return f"give `--weights random` or `--weights FILE`, or try {BUNDLED_MODEL} with `--weights bundled`"
 
 
 def _sentence(error: Exception, request: Request) -> tuple[str, str]:
-    for tell in (_about_the_file, _about_the_answer, _about_the_way):
+    for tell in (_about_the_settings, _about_the_file, _about_the_answer, _about_the_way):
         told = tell(error, request)
         if told:
             return told
     return f"The hub could not be asked for {request.place.name}: {type(error).__name__}.", _CHECK_WAY
+
+
+def _about_the_settings(error: Exception, request: Request) -> tuple[str, str] | None:
+    """What the user has set keeps the hub from being asked."""
+    if isinstance(error, WrongEndpointError):
+        fault = endpoint_fault(set_endpoint(constants.ENDPOINT))
+        what = f"HF_ENDPOINT, {request.endpoint or 'empty'}, is no address of a hub: {fault}."
+        return what, "Correct HF_ENDPOINT or unset it"
+    if isinstance(error, BadTokenError):
+        what = "The token kept for the hub cannot be sent: it cannot be read, or holds signs that no token has."
+        return what, _other_token()
+    return None
 
 
 def _about_the_file(error: Exception, request: Request) -> tuple[str, str] | None:
@@ -113,13 +163,19 @@ def _about_the_file(error: Exception, request: Request) -> tuple[str, str] | Non
         return f"The download of {file} was cut short: {error.got:,} of {error.wanted:,} bytes came.", _TRY
     if isinstance(error, WrongHashError):
         return f"The download of {file} has a wrong hash: it is not the file that the hub promised.", _TRY
-    if isinstance(error, StoreError) and error.number in _FULL:
-        hint = "Make room, or set HF_HOME to another place"
-        return f"There is not enough room on the disk for {file}.", hint
-    if isinstance(error, StoreError):
-        hint = "Set HF_HOME to a directory that you may write to"
-        return f"The cache cannot be written, so {file} was not kept: {error.reason}.", hint
-    return None
+    if isinstance(error, NoCheckpointError):
+        return f"{file} came, but holds no weights that can be read.", _TRY
+    if isinstance(error, UnknownSizeError):
+        what = f"{file} was not fetched: the server tells neither its size nor a hash, so it could be cut short unseen."
+        return what, _TRY
+    return _about_the_cache(error, file) if isinstance(error, StoreError) else None
+
+
+def _about_the_cache(error: StoreError, file: str) -> tuple[str, str]:
+    if error.number in _FULL:
+        return f"There is not enough room on the disk for {file}.", "Make room, or set HF_HOME to another place"
+    hint = "Set HF_HOME to a directory that you may write to"
+    return f"The cache cannot be written, so {file} was not kept: {error.reason}.", hint
 
 
 def _about_the_answer(error: Exception, request: Request) -> tuple[str, str] | None:
@@ -127,47 +183,69 @@ def _about_the_answer(error: Exception, request: Request) -> tuple[str, str] | N
     if isinstance(error, NoHubError):
         what = "What answers there is no model hub, but perhaps the sign-in page of a network."
         return what, "Open any page in a browser and sign in, or check HF_ENDPOINT"
-    return _about_the_repository(error, request) or _about_the_status(_status(error), request)
+    if type(error).__name__ == "TooManyRedirects":
+        return f"{request.host} sends from one address to the next without end.", _CHECK_WAY
+    told = None if request.place.url else _about_the_repository(error, request)
+    return told or _about_the_status(error, request)
 
 
 def _about_the_repository(error: Exception, request: Request) -> tuple[str, str] | None:
     """The hub knows what is wrong."""
     place, told = request.place, None
     if isinstance(error, errors.GatedRepoError):
-        hint = f"Ask for access on the page of {place.name}, then type `hf auth login`"
-        told = f"The repository {place.name} is gated: its owner has not let you in.", hint
+        told = _about_a_gate(error, place)
     elif isinstance(error, errors.RevisionNotFoundError):
         told = f"The repository {place.repo} has no revision {place.revision or 'main'}.", _CHECK_NAME
     elif isinstance(error, errors.EntryNotFoundError):
-        told = f"The repository {place.name} holds no file {request.filename}.", _CHECK_NAME
-    elif "credentials" in _headers(error).get("X-Error-Message", ""):
-        told = "The hub does not accept the token that is kept here.", _LOG_IN
+        files = place.files if request.filename in place.files else (request.filename,)
+        told = f"The repository {place.name} holds no file {' or '.join(files)}.", _CHECK_NAME
+    elif _status(error) == 401 and _sent_token(error):
+        told = "The hub does not accept the token that is kept here: it is wrong or has expired.", _other_token()
     elif _status(error) == 401:
         what = f"The hub does not show {place.name} without a login: it is private, or there is no such repository."
-        told = what, "Check the name, or type `hf auth login`"
+        told = what, f"{_CHECK_NAME}, or type `hf auth login`"
     elif isinstance(error, errors.RepositoryNotFoundError):
-        told = f"The hub has no repository {place.name}.", _CHECK_NAME
+        unseen = ", or your token may not see it" if _sent_token(error) else ""
+        told = f"The hub has no repository {place.name}{unseen}.", _CHECK_NAME
     return told
 
 
-def _about_the_status(status: int | None, request: Request) -> tuple[str, str] | None:
-    if status is None:
-        return None
+def _about_a_gate(error: Exception, place: Place) -> tuple[str, str]:
+    ask = f"Ask for access on the page of {place.name}"
+    if _sent_token(error):
+        what = f"The repository {place.name} is gated, and the token that is kept here has no access to it."
+        return what, f"{ask} and wait for it, or use another token: {_other_token(begin=False)}"
+    return f"The repository {place.name} is gated: it asks for a login.", f"{ask}, then type `hf auth login`"
+
+
+def _about_the_status(error: Exception, request: Request) -> tuple[str, str] | None:
+    status = _status(error)
     if status == 404:
         return f"The server has no {request.filename} of {request.place.name} (404).", _CHECK_NAME
     if status == 403:
-        what = f"The hub forbids access to {request.place.name} (403)."
-        return what, _LOG_IN
+        return _about_no_access(error, request)
     if status == 429:
-        return "The hub has had too many requests from here (429).", "Wait, or type `hf auth login`"
-    if status >= 500:
+        wait = "Wait" if request.place.url or _sent_token(error) else "Wait, or type `hf auth login`"
+        return "The server has had too many requests from here (429).", wait
+    if status and status >= 500:
         return f"The server has an error of its own ({status}).", _TRY
-    return f"The server did not give {request.filename} of {request.place.name} ({status}).", _CHECK_WAY
+    file = f"{request.filename} of {request.place.name}"
+    return (f"The server did not give {file} ({status}).", _CHECK_WAY) if status else None
+
+
+def _about_no_access(error: Exception, request: Request) -> tuple[str, str]:
+    name = request.place.name
+    if request.place.url:
+        return f"The server forbids access to {name} (403).", _TRY
+    if _sent_token(error):
+        hint = f"Let it read this repository; or {_other_token(begin=False)}"
+        return f"The token that is kept here gives no access to {name} (403).", hint
+    return f"The hub forbids access to {name} (403).", "Type `hf auth login`"
 
 
 def _about_the_way(error: Exception, request: Request) -> tuple[str, str] | None:
     """Nobody answered."""
-    host = urlsplit(request.endpoint).hostname or request.endpoint
+    host = request.host
     chain = list(_chain(error))
     if isinstance(error, errors.OfflineModeIsEnabled):
         return offline(request).what, "Unset HF_HUB_OFFLINE"
@@ -190,9 +268,17 @@ def _status(error: Exception) -> int | None:
     return None if response is None else int(response.status_code)
 
 
-def _headers(error: Exception) -> Mapping[str, str]:
+def _sent_token(error: Exception) -> bool:
+    """Whether the request that was answered so had a token with it."""
     response: Any = getattr(error, "response", None)
-    return {} if response is None else response.headers
+    return response is not None and response.request.headers.get("authorization", "").startswith("Bearer ")
+
+
+def _other_token(*, begin: bool = True) -> str:
+    """How another token comes to be used: one in the environment hides that of ``hf auth login``."""
+    name = next((each for each in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN") if os.environ.get(each)), None)
+    way = f"correct or unset {name}" if name else "type `hf auth login`"
+    return way[0].upper() + way[1:] if begin else way
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -16,6 +16,7 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]  # documented 
 )
 
 from kernelviz import __version__
+from kernelviz.errors import BadWeightsError
 from kernelviz.network.cache import (
     StoreError,
     cached_file,
@@ -29,11 +30,16 @@ from kernelviz.network.cache import (
     repository_directory,
     storing,
 )
+from kernelviz.network.checkpoints import read_checkpoint
 from kernelviz.network.failures import (
+    BadTokenError,
     CutShortError,
+    NoCheckpointError,
     NoHubError,
     Request,
+    UnknownSizeError,
     WrongHashError,
+    check_endpoint,
     no_weights,
     offline,
 )
@@ -91,12 +97,12 @@ def fetch_from_repository(
     _check_online(request)
     progress(f"asking {request.endpoint} for {place.name}", 0, 0)
     try:
+        check_endpoint(request)
         promise = patience.wait_for(lambda _beat: _promised(place, filename, patience.seconds))
-        blobs = repository_directory(place.repo) / "blobs"
         names = {"etag": promise.etag, "commit": promise.commit}
-        if _is_kept(blobs / promise.etag, promise):
-            return put_in_repository(blobs / promise.etag, place, filename, **names)
-        with new_file(blobs) as (written, stream):
+        if kept := _kept(place, filename, promise):
+            return put_in_repository(kept, place, filename, **names)
+        with new_file(repository_directory(place.repo) / "blobs") as (written, stream):
             _download(promise, stream, place, patience, progress)
             return put_in_repository(written, place, filename, **names)
     except errors.EntryNotFoundError as error:
@@ -123,6 +129,8 @@ def fetch_link(place: Place, patience: Patience, progress: Progress) -> Path:
         with new_file(link_directory()) as (written, stream):
             promise = _Promise(place.url, None, link_checksum(place.name))
             _download(promise, stream, place, patience, progress)
+            if not promise.checksum:
+                _check_readable(written)
             return put_link(written, place)
     except Exception as error:  # noqa: BLE001 - as above
         raise no_weights(error, request) from None
@@ -136,7 +144,8 @@ def _check_online(request: Request) -> None:
 def _promised(place: Place, filename: str, seconds: float) -> _Promise:
     """What the hub says of a file; runs beside."""
     url = hf_hub_url(place.repo, filename, revision=place.revision or None)
-    facts = get_hf_file_metadata(url, timeout=seconds, library_name="kernelviz", library_version=__version__)
+    headers = _headers(token=None)
+    facts = get_hf_file_metadata(url, timeout=seconds, headers=headers, token=False)
     etag, commit = facts.etag or "", facts.commit_hash or ""
     if not (_ETAG.fullmatch(etag) and _COMMIT.fullmatch(commit)):
         raise NoHubError
@@ -145,9 +154,13 @@ def _promised(place: Place, filename: str, seconds: float) -> _Promise:
     return _Promise(of_this_commit, facts.size, checksum, etag, commit)
 
 
-def _is_kept(blob: Path, promise: _Promise) -> bool:
-    """Whether the cache has this very file."""
-    return blob.is_file() and promise.size in {None, blob.stat().st_size} and is_whole(blob)
+def _kept(place: Place, filename: str, promise: _Promise) -> Path | None:
+    """This very file where the cache has it: as a blob or, where there are no links, under its own name."""
+    home = repository_directory(place.repo)
+    for path in (home / "blobs" / promise.etag, home / "snapshots" / promise.commit / filename):
+        if path.is_file() and promise.size in {None, path.stat().st_size} and is_whole(path, promise.checksum):
+            return path
+    return None
 
 
 def _download(promise: _Promise, stream: IO[bytes], place: Place, patience: Patience, progress: Progress) -> None:
@@ -174,6 +187,8 @@ def _receive(promise: _Promise, stream: IO[bytes], seconds: float, beat: Beat) -
             raise NoHubError
         announced = response.headers.get("Content-Length", "")
         total = promise.size or (int(announced) if announced.isdecimal() else 0)
+        if not (total or promise.checksum):
+            raise UnknownSizeError
         _check_room(stream, total)
         counted, done = hasher(promise.checksum, promise.size), 0
         try:
@@ -196,10 +211,31 @@ def _receive(promise: _Promise, stream: IO[bytes], seconds: float, beat: Beat) -
 
 def _answer(promise: _Promise, seconds: float) -> Any:
     """The request for the file itself, with the user's token where it goes to the hub."""
-    token = None if promise.commit else False
-    headers = build_hf_headers(token=token, library_name="kernelviz", library_version=__version__)
-    headers["Accept-Encoding"] = "identity"
+    headers = _headers(token=None if promise.commit else False) | {"Accept-Encoding": "identity"}
     return get_session().stream("GET", promise.url, headers=headers, timeout=seconds)
+
+
+def _headers(*, token: bool | None) -> dict[str, str]:
+    """Who asks, with the user's token where it is not False.
+
+    Raises:
+        BadTokenError: the token is such that the client would name it in an error about the header.
+    """
+    try:
+        headers = build_hf_headers(token=token, library_name="kernelviz", library_version=__version__)
+    except (OSError, ValueError):
+        raise BadTokenError from None
+    if not re.fullmatch(r"(Bearer [\x21-\x7e]+)?", headers.get("authorization", "")):
+        raise BadTokenError
+    return headers
+
+
+def _check_readable(written: Path) -> None:
+    """Let nothing into the cache that no hash vouches for and that holds no weights."""
+    try:
+        read_checkpoint(written)
+    except BadWeightsError:
+        raise NoCheckpointError from None
 
 
 def _write(stream: IO[bytes], chunk: bytes) -> None:

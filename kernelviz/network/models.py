@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, replace
 from functools import cache
+from operator import index
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -100,6 +101,7 @@ def load_model(
         UnknownModelError: timm knows no such architecture, or no such tag of it.
         NoWeightsError: there are no weights of the wanted kind, or they are not to be had, and why.
         BadWeightsError: the file cannot be read, or holds the weights of another network.
+        UsageError: ``name`` is no text, ``weights`` no text or path, ``seed`` or ``timeout`` no number that is possible.
         KernelvizError: timm cannot build the architecture here.
     """
     patience, report = Patience(timeout), progress or _say_nothing
@@ -108,9 +110,7 @@ def load_model(
     if weights is None:
         return _model(_built(meaning.built_as, device="meta"), meaning, "architecture alone", "architecture")
     if weights == "random":
-        module = _built(meaning.built_as, seed=seed)
-        stem = f"random{seed or ''}"
-        return _model(module, meaning, f"random weights (seed {seed})", stem, Weights("random", f"seed {seed}"))
+        return _random_model(meaning, seed)
     if weights == "bundled":
         return _bundled_model(meaning)
     if weights in {"auto", "hub"}:
@@ -136,6 +136,16 @@ def _pretrained_model(meaning: Meaning, patience: Patience, progress: Progress, 
     return _native_model(meaning, checkpoint or fetched_checkpoint(meaning.place, patience, progress))
 
 
+def _random_model(meaning: Meaning, seed: int) -> Model:
+    """The network as it is before training; another variant of an architecture gets other numbers, and says so."""
+    module = _built(meaning.built_as, seed=seed)
+    stem, how = f"random{seed or ''}", f"seed {seed}"
+    if meaning.variant:
+        stem = f"{meaning.stem.removeprefix(f'{meaning.architecture}.')}-{stem}"
+        how += f", built as {meaning.variant}"
+    return _model(module, meaning, f"random weights ({how})", stem, Weights("random", how))
+
+
 def _native_model(meaning: Meaning, checkpoint: Checkpoint) -> Model:
     """The network with its own published weights, loaded as timm would."""
     with instead_of_loading() as loading:
@@ -149,11 +159,11 @@ def _model_of_file(meaning: Meaning, path: str | os.PathLike[str]) -> Model:
     checkpoint = read_checkpoint(path)
     choices = _choices_shown(meaning.built_as, checkpoint.tensors)
     module = _built(meaning.built_as, choices)
-    fit(module, checkpoint, meaning.architecture)
+    notes = fit(module, checkpoint, meaning.architecture)
     label, stem = f"weights of {shown(checkpoint.weights.name)}", Path(checkpoint.weights.name).stem
     if checkpoint.wrapper is not None and checkpoint.wrapper.endswith("_ema"):
         label += f" ({checkpoint.wrapper})"
-    return _model(module, meaning, label, stem, checkpoint.weights, channels=choices.get("in_chans"))
+    return _model(module, meaning, label, stem, checkpoint.weights, channels=choices.get("in_chans"), notes=notes)
 
 
 def _is_bundled(meaning: Meaning) -> bool:
@@ -181,6 +191,15 @@ def _bundled_model(meaning: Meaning) -> Model:
     return _model(module, meaning, label, "bundled", checkpoint.weights, licence=BUNDLED_LICENCE)
 
 
+def _check_seed(seed: int) -> None:
+    try:
+        possible = -(2**63) <= index(seed) < 2**64
+    except TypeError:
+        possible = False
+    if not possible:
+        raise UsageError(f"The seed must be a whole number that fits into 64 bits, but got {shown(repr(seed))}.")
+
+
 def _say_nothing(label: str, done: int, total: int) -> None:
     del label, done, total
 
@@ -189,11 +208,10 @@ def _built(
     name: str, choices: Mapping[str, int] = _AS_IT_IS, *, device: str = "cpu", seed: int = 0, pretrained: bool = False
 ) -> nn.Module:
     """The network in eval mode, its random numbers drawn from ``seed`` beside the caller's random state."""
-    if not -(2**63) <= seed < 2**64:
-        raise UsageError(f"The seed must fit into 64 bits, but got {seed}.")
+    _check_seed(seed)
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.device(device):
         warnings.simplefilter("ignore")
-        torch.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(index(seed))
         try:
             module: nn.Module = timm.create_model(name, pretrained=pretrained, **choices)
         except Exception as error:  # noqa: BLE001 - each architecture raises what it likes

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kernelviz.errors import BadWeightsError, UnknownModelError
 from kernelviz.network.checkpoints import shown
-from kernelviz.network.nearest import nearest_names
+from kernelviz.network.nearest import NEAR, nearest_names
 from kernelviz.network.places import BUNDLED_MODEL, NOWHERE, Place, hub_place
 from kernelviz.network.registry import Entry
 
@@ -30,7 +30,8 @@ class Meaning:
     """What to build and where its weights are.
 
     ``built_as`` is the name that timm builds by; ``label`` and ``stem`` say it with its own published weights. ``file``
-    is set where these lie in a directory of the user's, else ``place`` tells where they are.
+    is set where these lie in a directory of the user's, else ``place`` tells where they are. ``variant`` is what is built
+    where that may differ from the architecture as such: its classes, its input.
     """
 
     architecture: str
@@ -41,15 +42,18 @@ class Meaning:
     file: Path | None = None
     tag: str | None = None
     licence: str | None = None
+    variant: str = ""
 
 
-def meaning_of(name: str, registry: Registry, find_config: Callable[[Place], Path]) -> Meaning:
+def meaning_of(name: object, registry: Registry, find_config: Callable[[Place], Path]) -> Meaning:
     """What a name means; ``find_config`` gives the ``config.json`` of a repository.
 
     Raises:
-        UnknownModelError: no architecture or no tag has this name, or a repository cannot have it.
+        UnknownModelError: no architecture or no tag has this name, a repository cannot have it, or it is no text.
         BadWeightsError: a directory or a repository does not say what to build.
     """
+    if not isinstance(name, str):
+        raise UnknownModelError(f"A model's name must be text, but got {shown(repr(name))}.")
     kind, colon, rest = name.partition(":")
     if colon and kind.lower() in {"hf-hub", "hf_hub"}:
         return _of_repository(rest, registry, find_config)
@@ -71,7 +75,8 @@ def _of_architecture(name: str, registry: Registry) -> Meaning:
     title = f"{architecture}.{entry.tag}" if entry.tag else f"{architecture}.pretrained"
     label = title if entry.tag else f"{architecture}, weights of {entry.place.name}"
     built_as = f"{architecture}.{tag}" if tag else architecture
-    return Meaning(architecture, built_as, label, title, entry.place, None, entry.tag or None, entry.licence)
+    variant = built_as if entry is not next(iter(entries), entry) else ""
+    return Meaning(architecture, built_as, label, title, entry.place, None, entry.tag or None, entry.licence, variant)
 
 
 def _of_repository(identifier: str, registry: Registry, find_config: Callable[[Place], Path]) -> Meaning:
@@ -90,6 +95,7 @@ def _of_repository(identifier: str, registry: Registry, find_config: Callable[[P
         label=f"{meaning.architecture}, weights of {place.name}",
         stem=f"{stem}{revision}".replace("/", "-"),
         place=place,
+        variant=place.name,
     )
 
 
@@ -108,6 +114,7 @@ def _of_directory(directory: Path, registry: Registry) -> Meaning:
         label=f"{meaning.architecture}, weights of {shown(name)}/{shown(file.name)}",
         stem=f"{meaning.architecture}.{name}",
         file=file,
+        variant=shown(name),
     )
 
 
@@ -140,12 +147,16 @@ def _bad_repository(identifier: str) -> UnknownModelError:
 
 
 def _unknown_model(name: str, registry: Registry) -> UnknownModelError:
-    nearest = nearest_names(registry.architectures, name, name.partition(".")[0])
+    nearest = nearest_names(registry.architectures, name, name.partition(".")[0], least=NEAR)
     what = f"There is no model called {shown(name)}." if name else "The model's name is empty."
     why = f"Nearest: {', '.join(nearest)}." if nearest else ""
     if "/" in name and ":" not in name:
         return UnknownModelError(what, why, f"Try hf-hub:{shown(name)} or local-dir:{shown(name)}.")
-    return UnknownModelError(what, why, f"Try `kernelviz kernels {nearest[0] if nearest else BUNDLED_MODEL}`.")
+    if not name:
+        return UnknownModelError(what, hint=f"Try `kernelviz kernels {BUNDLED_MODEL}`.")
+    ready = [each for each in nearest if any(entry.place.kind != "none" for entry in registry.architectures[each])]
+    first = f"Try `kernelviz kernels {ready[0]}`, or type" if ready else "Type"
+    return UnknownModelError(what, why, f"{first} `kernelviz models` to see them all.")
 
 
 def _unknown_tag(architecture: str, tag: str, tags: list[str]) -> UnknownModelError:

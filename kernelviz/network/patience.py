@@ -34,8 +34,8 @@ class Patience:
     """
 
     def __init__(self, seconds: float) -> None:
-        if not (math.isfinite(seconds) and seconds > 0):
-            raise UsageError(f"The timeout must be a positive number of seconds, but got {seconds}.")
+        if not isinstance(seconds, int | float) or not (math.isfinite(seconds) and seconds > 0):
+            raise UsageError(f"The timeout must be a positive number of seconds, but got {seconds!r}.")
         self.seconds = seconds
         self._left = seconds
         self._end = math.inf

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from kernelviz.network.places import Place
     from kernelviz.records import WeightsSource
 
+_UNCHECKED = "the weights were not checked against a hash: none is known for their file"
+
 
 def cached_checkpoint(place: Place, patience: Patience) -> Checkpoint | None:
     """The weights that are on this machine, None where they are not; makes no request.
@@ -75,7 +77,8 @@ def _read(path: Path, place: Place, source: WeightsSource) -> Checkpoint:
     digest, checksum = checkpoint.weights.sha256 or "", checksum_of(path)
     if not digest.startswith(checksum) and not is_whole(path):
         raise ValueError(path)
-    return replace(checkpoint, weights=replace(checkpoint.weights, source=source, name=place.name))
+    notes = () if checksum else (_UNCHECKED,)
+    return replace(checkpoint, weights=replace(checkpoint.weights, source=source, name=place.name), notes=notes)
 
 
 def _damaged(path: Path, place: Place, patience: Patience) -> Exception:

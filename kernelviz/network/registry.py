@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fnmatch import fnmatch
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from kernelviz.network.places import NOWHERE, Place
@@ -33,11 +33,14 @@ class Registry:
         return [entry.tag for entry in self.architectures[architecture] if entry.tag]
 
     def matching(self, pattern: str) -> dict[str, tuple[Entry, ...]]:
-        """What a shell pattern finds: an architecture with all its weights, or those whose tag or full name matches."""
+        """What a shell pattern finds: an architecture with all its weights, or those whose tag or full name matches.
+
+        Letter case does not count, on any system.
+        """
         found = {}
         for architecture, entries in self.architectures.items():
             published = tuple(entry for entry in entries if entry.place.kind != "none")
-            if fnmatch(architecture, pattern):
+            if _alike(architecture, pattern):
                 found[architecture] = published
                 continue
             some = tuple(each for each in published if _matches(architecture, each.tag, pattern))
@@ -74,4 +77,8 @@ def _entry(row: list[Any]) -> Entry:
 
 
 def _matches(architecture: str, tag: str, pattern: str) -> bool:
-    return bool(tag) and (fnmatch(tag, pattern) or fnmatch(f"{architecture}.{tag}", pattern))
+    return bool(tag) and (_alike(tag, pattern) or _alike(f"{architecture}.{tag}", pattern))
+
+
+def _alike(name: str, pattern: str) -> bool:
+    return fnmatchcase(name.lower(), pattern.lower())

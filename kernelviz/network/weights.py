@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import torch
 from timm.models import _builder
 
 from kernelviz.errors import BadWeightsError
@@ -70,12 +71,11 @@ def fit_pretrained(network: nn.Module, checkpoint: Checkpoint, architecture: str
         tensors = {name: value for name, value in (tensors | added).items() if name in state}
         missing = [name for name in added if _counts(name)]
         notes = (_told("not in the weights, as initialised", missing),) if missing else ()
-    fit(network, replace(checkpoint, tensors=tensors), architecture)
-    return notes
+    return notes + fit(network, replace(checkpoint, tensors=tensors), architecture)
 
 
-def fit(network: nn.Module, checkpoint: Checkpoint, architecture: str) -> None:
-    """Load the weights into the network, every one of them (``num_batches_tracked`` aside).
+def fit(network: nn.Module, checkpoint: Checkpoint, architecture: str) -> tuple[str, ...]:
+    """Load the weights into the network, every one of them (``num_batches_tracked`` aside); return what is to be said.
 
     Raises:
         BadWeightsError: a name, a shape or the kind of number differs; the network is as before.
@@ -97,6 +97,17 @@ def fit(network: nn.Module, checkpoint: Checkpoint, architecture: str) -> None:
     # Taking the file's own tensors spares a copy of each, where none would have to change its type or layout.
     ready = all(value.dtype == wanted[name].dtype and value.is_contiguous() for name, value in given.items())
     network.load_state_dict(checkpoint.tensors, strict=False, assign=ready)
+    rounded = [name for name, value in given.items() if _is_rounded(value, wanted[name].dtype)]
+    types = ", ".join(sorted({str(given[name].dtype).removeprefix("torch.") for name in rounded}))
+    told = f"{len(rounded)} of {len(given)} tensors were rounded from {types} to the network's float32"
+    return (*checkpoint.notes, told) if rounded else checkpoint.notes
+
+
+def _is_rounded(value: Tensor, dtype: torch.dtype) -> bool:
+    """Whether a tensor's numbers are not all among those of another type."""
+    if value.dtype == dtype or not value.is_floating_point():
+        return False
+    return not torch.equal(value.nan_to_num(), value.to(dtype).to(value.dtype).nan_to_num())
 
 
 def _renamed(

@@ -8,6 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 import pytest
 import torch
+from huggingface_hub import constants
+from loopback_hub import pointed_at
 
 from kernelviz import __version__
 from kernelviz.cli import environment
@@ -29,6 +31,9 @@ def test_each_version_stands_in_a_line_of_its_own(run):
     }
     assert rows["devices"].startswith("cpu")
     assert rows["threads"] == str(torch.get_num_threads())
+    assert rows["hub"] == "https://huggingface.co (not asked: HF_HUB_OFFLINE is set)"
+    assert rows["hub cache"] == constants.HF_HUB_CACHE
+    assert rows["link cache"] == f"{torch.hub.get_dir()}/checkpoints"
 
 
 def test_the_document_of_a_fresh_process(fresh):
@@ -47,6 +52,16 @@ def test_the_document_of_a_fresh_process(fresh):
     assert (document["model"], document["outputs"], document["errors"]) == (None, [], [])
     assert set(document["packages"]) == set(PACKAGES)
     assert document["devices"][0] == "cpu"
+    assert document["hub"]["cache"] == constants.HF_HUB_CACHE
+    assert document["hub"]["offline"] is True
+
+
+def test_the_hub_is_told_without_its_password(run, tmp_path):
+    """What is pasted into a report holds no secret."""
+    with pointed_at("https://me:secret@hub.example/mirror", tmp_path):
+        result = run("env")
+    assert "https://hub.example/mirror" in result.out
+    assert "secret" not in result.out
 
 
 def test_a_package_that_is_not_installed_is_said_to_be_so(run, monkeypatch):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 NAMES = {
-    "unknown": (["kernels", "nosuch"], 2, "unknown-model", ["no model called nosuch", "Nearest: "]),
+    "unknown": (["kernels", "nosuch"], 2, "unknown-model", ["no model called nosuch", "`kernelviz models`"]),
     "capitals": (["kernels", "RESNET18D"], 2, "unknown-model", ["RESNET18D", "Nearest: resnet18d, "]),
     "dash": (["kernels", "resnet-18d"], 2, "unknown-model", ["resnet-18d", "`kernelviz kernels resnet18d`"]),
     "empty": (["kernels", ""], 2, "unknown-model", ["name is empty", "tf_efficientnet_lite0"]),
@@ -111,6 +111,14 @@ def check_refusal(run, arguments, code, kind, said, *, most_lines=3):
 def test_a_model_that_cannot_be_had(run, arguments, code, kind, said):
     """Unknown names are exit code 2 with the nearest ones, missing weights 4 with what to give instead."""
     check_refusal(run, arguments, code, kind, said)
+
+
+def test_what_is_suggested_can_be_had(run):
+    """The command that is named is for a model with weights, be it not the nearest."""
+    words = run("kernels", "densenet264").complaint
+    assert words[1].startswith("Nearest: densenet264d, densenet")
+    assert "`kernelviz kernels densenet" in words[2]
+    assert "densenet264d" not in words[2]
 
 
 def test_an_architecture_that_timm_has_no_weights_for(run):

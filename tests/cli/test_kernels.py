@@ -305,3 +305,13 @@ def test_four_thousand_channels_are_counted_everywhere(run, checkpoint, side, st
         assert f"  {note}" in result.err.splitlines()
     recipe = read_recipe(output["path"])
     assert (recipe["shown"], recipe["total"]) == (output["shown"], total)
+
+
+def test_a_seed_without_use_is_said_to_be(draw, checkpoint):
+    """A file's weights do not change with a seed: that is said, and in the document too."""
+    path = checkpoint("seeded.pth")
+    result = draw("--seed", "3", "--json", weights=path)
+    told = "--seed 3 changes nothing: it is for --weights random"
+    assert (result.code, result.document["warnings"]) == (0, [told])
+    assert told in result.err
+    assert draw("--seed", "3", "--json").document["warnings"] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -182,7 +183,7 @@ def test_signals_unwind_the_stack_but_not_through_imports(tmp_path, monkeypatch)
     ],
 )
 def test_a_signal_during_imports_ends_the_command(start, tmp_path, number, code, module):
-    """The imports take most of the time: a signal ends them at once, without a word, and nothing is made."""
+    """The imports take most of the time: a signal ends them at once, and nothing is made; Ctrl-C is said in a line."""
     process = start("-X", "importtime", "-m", "kernelviz", *RANDOM[4:])
     wait_for(process.stderr, module)
     process.send_signal(number)
@@ -190,6 +191,7 @@ def test_a_signal_during_imports_ends_the_command(start, tmp_path, number, code,
     assert (process.returncode, out) == (code, "")
     assert "Traceback" not in err
     assert "terminate" not in err
+    assert ("Interrupted" in err) == (number == signal.SIGINT)
     assert not (tmp_path / "kernelviz-out").exists()
 
 
@@ -204,7 +206,33 @@ def test_a_signal_between_pictures_leaves_whole_files(start, tmp_path, number, c
     _, err = process.communicate(timeout=60)
     assert process.returncode == code
     assert "Traceback" not in err
+    assert (err.splitlines()[-1] == "Interrupted; what was written before is whole.") == (number == signal.SIGINT)
     assert 1 <= check_files(tmp_path / "kernelviz-out") < 15
+
+
+@pytest.mark.parametrize("word", ["timm.models", "; sum, "])
+def test_ctrl_c_with_json_is_one_document(start, tmp_path, word):
+    """A program is told that it was interrupted and what was made before, also while modules are imported."""
+    more = ("--json", "--layer", "*") if word == "; sum, " else ("--json",)
+    with start("-X", "importtime", "-m", "kernelviz", *RANDOM[4:], *more) as process:
+        wait_for(process.stderr, word)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    document = json.loads(out)
+    assert (document["command"], document["errors"][0]["code"]) == ("kernels", "interrupted")
+    written = check_files(tmp_path / "kernelviz-out")
+    assert len(document["outputs"]) in {written, written - 1}
+    assert (written > 0) == (word == "; sum, ")
+    assert "Interrupted; what was written before is whole." in err
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")  # noqa: PTH110
+def test_help_without_room_is_one_line(fresh):
+    """Where the help cannot be printed, that is all that is said."""
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        result = fresh("-m", "kernelviz", "kernels", "--help", stdout=full)
+    assert (result.code, result.err) == (1, "Error: The help could not be printed: No space left on device.\n")
 
 
 def test_stdout_into_a_closed_pipe_ends_quietly(start, tmp_path):

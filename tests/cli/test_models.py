@@ -56,7 +56,7 @@ def test_all_names_are_timms(capsys):
     assert names == set(timm.list_models(pretrained=True))
 
 
-@pytest.mark.parametrize("pattern", ["resnet18*", "*nfnet_f0", "test_*", "resnet50"])
+@pytest.mark.parametrize("pattern", ["resnet*", "*nfnet_f0", "test_*", "resnet50"])
 def test_a_pattern_over_architectures(capsys, pattern):
     """What timm finds for it."""
     assert [model["name"] for model in listed(capsys, pattern)] == timm.list_models(pattern)
@@ -109,6 +109,17 @@ def test_nothing_matches(capsys):
     out, err = capsys.readouterr()
     assert "Nearest: resnet18d, " in err
     assert json.loads(out)["errors"][0]["code"] == "unknown-model"
+    assert main(["models", "nosuch"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "Error: No model matches 'nosuch'.",
+        "Type `kernelviz models` to see them all.",
+    ]
+
+
+def test_letter_case_does_not_count(capsys):
+    """Neither for an architecture nor for a tag."""
+    assert listed(capsys, "RESNET18") == listed(capsys, "resnet18")
+    assert listed(capsys, "ResNet18*.RA*") == listed(capsys, "resnet18*.ra*")
 
 
 def test_completion():

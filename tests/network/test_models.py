@@ -211,7 +211,7 @@ def test_unknown_models_lead_to_the_nearest(name):
         load_model(name)
     assert caught.value.why.startswith("Nearest: resnet18d, ")
     assert caught.value.why.count(",") == 2
-    assert caught.value.hint == "Try `kernelviz kernels resnet18d`."
+    assert caught.value.hint.startswith("Try `kernelviz kernels resnet18d`")
 
 
 @pytest.mark.parametrize(
@@ -256,6 +256,52 @@ def test_a_tag_chooses_the_variant():
     assert load_model("vit_tiny_patch16_224", weights=None).module.num_classes == 1000
 
 
+def test_random_weights_of_a_variant_are_told_from_the_plain_ones():
+    """Label, recipe and file name say what was built; the tag of weights that are not there stands nowhere."""
+    plain = load_model("vit_tiny_patch16_224", weights="random").source
+    same = load_model("vit_tiny_patch16_224.augreg_in21k_ft_in1k", weights="random").source
+    other = load_model("vit_tiny_patch16_224.augreg_in21k", weights="random").source
+    assert plain == same
+    assert plain.label == "vit_tiny_patch16_224, random weights (seed 0)"
+    assert other.label == ("vit_tiny_patch16_224, random weights (seed 0, built as vit_tiny_patch16_224.augreg_in21k)")
+    assert (plain.stem, other.stem) == ("vit_tiny_patch16_224.random", "vit_tiny_patch16_224.augreg_in21k-random")
+    assert plain.as_recipe() != other.as_recipe()
+    assert (plain.tag, other.tag) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"name": 5}, "name must be text, but got 5"),
+        ({"name": None}, "name must be text, but got None"),
+        ({"name": "test_resnet", "weights": "random", "seed": 1.5}, "seed must be a whole number"),
+        ({"name": "test_resnet", "weights": "random", "seed": "1"}, "seed must be a whole number"),
+        ({"name": "test_resnet", "weights": 5}, "weights must be a word, a path or None, but got 5"),
+        ({"name": "test_resnet", "timeout": "soon"}, "timeout must be a positive number of seconds"),
+        ({"name": "test_resnet", "timeout": None}, "timeout must be a positive number of seconds"),
+    ],
+)
+def test_arguments_of_the_wrong_kind(given, said):
+    """What cannot be meant is wrong usage in a sentence, not a TypeError from within."""
+    with pytest.raises(UsageError, match=said):
+        load_model(**given)
+
+
+def test_a_seed_of_numpy_is_a_number():
+    """Whole numbers of any library make the same weights."""
+    one, other = (load_model("test_resnet", weights="random", seed=seed) for seed in (3, np.int64(3)))
+    assert one.source == other.source
+
+
+def test_doubles_are_told_to_be_rounded(tmp_path):
+    """A file of doubles is drawn as the network computes with it, and the source says so."""
+    state = load_model("test_resnet", weights="random").module.state_dict()
+    state = {name: value.double() / 3 if value.is_floating_point() else value for name, value in state.items()}
+    torch.save(state, tmp_path / "doubles.pth")
+    (note,) = load_model("test_resnet", weights=tmp_path / "doubles.pth").source.notes
+    assert "rounded from float64 to the network's float32" in note
+
+
 def test_old_names_give_the_new_model():
     """A name that timm has given up means the one that it has now, without a warning."""
     assert load_model("tf_efficientnet_b0_ap", weights=None).source.model == "tf_efficientnet_b0"
@@ -287,7 +333,7 @@ def test_what_timm_warns_of_does_not_reach_the_user(monkeypatch):
 
 def test_find_models_is_timms_list():
     """A pattern finds architectures; with pretrained, those with weights by tag."""
-    assert find_models("resnet18*") == timm.list_models("resnet18*")
+    assert find_models("resnet*") == timm.list_models("resnet*")
     assert "resnet18d.ra2_in1k" in find_models("resnet18*", pretrained=True)
     assert find_models() == timm.list_models()
     assert find_models("nosuch*") == []

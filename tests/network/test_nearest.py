@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import timm
 
-from kernelviz.network.nearest import nearest_names
+from kernelviz.network.nearest import NEAR, nearest_names
 
 
 @pytest.mark.parametrize("spelling", ["RESNET18D", "resnet-18d", "ResNet.18D", "resnet18d"])
@@ -52,7 +52,13 @@ MISSPELT = {
 @pytest.mark.parametrize("spelling", MISSPELT)
 def test_twenty_misspellings_of_models(spelling):
     """Of timm's names the one that was meant comes first."""
-    assert nearest_names(timm.list_models(), spelling)[0] == MISSPELT[spelling]
+    assert nearest_names(timm.list_models(), spelling, least=NEAR)[0] == MISSPELT[spelling]
+
+
+@pytest.mark.parametrize("word", ["nosuch", "banana", "bert", "gpt2", "unet", "yolov5", "xyz", "nosuch_model_x"])
+def test_what_is_no_models_name_has_no_neighbours(word):
+    """A far-fetched suggestion is worse than none."""
+    assert nearest_names(timm.list_models(), word, least=NEAR) == []
 
 
 def test_a_name_half_typed():

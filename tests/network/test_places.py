@@ -36,6 +36,7 @@ def test_every_trained_tag_is_there():
     kinds = Counter(entry.place.kind for _, entry in all_entries())
     placed = {name for name, entry in all_entries() if entry.place.kind != "none"}
     assert placed == set(timm.list_models(pretrained=True))
+    assert len(placed) == kinds["hub"] + kinds["url"]
     assert kinds["hub"] > 1500
     assert 0 < kinds["url"] < 100
 

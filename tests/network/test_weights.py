@@ -35,6 +35,18 @@ def test_fit_loads_what_matches():
         assert torch.equal(target.state_dict()[name], value.float())
 
 
+def test_what_is_rounded_is_said():
+    """Doubles that float32 cannot hold are told, with how many; halves and doubles that it can are not."""
+    source, target = network().double(), network()
+    exact = {name: value.float().double() for name, value in source.state_dict().items() if value.is_floating_point()}
+    assert fit(target, checkpoint(exact), "net") == ()
+    changed = exact | {"0.weight": exact["0.weight"] + 1e-12, "2.bias": torch.full((2,), 1e300, dtype=torch.float64)}
+    told = fit(target, checkpoint(changed), "net")
+    assert told == ("2 of 8 tensors were rounded from float64 to the network's float32",)
+    odd = torch.tensor([float("nan"), float("inf")]).double()
+    assert fit(target, checkpoint(exact | {"2.bias": odd}), "net") == ()
+
+
 def test_counters_of_batches_may_be_too_many():
     """A counter that the network lacks does not make a file another network's."""
     tensors = {"weight": torch.ones(1, 1, 1, 1), "bias": torch.zeros(1), "num_batches_tracked": torch.tensor(3)}

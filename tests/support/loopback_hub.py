@@ -25,7 +25,8 @@ class Hub:
     """Files by (repository, name), how the hub behaves, and what it was asked.
 
     ``mode`` is ``well``, a status with the error code that the hub gives with it (``"404 RepoNotFound"``), or one of
-    ``silent``, ``retry``, ``portal``, ``cut``, ``stall``, ``wrong``, ``slow``, ``plain``.
+    ``silent``, ``retry``, ``portal``, ``cut``, ``stall``, ``wrong``, ``slow``, ``loop`` (redirects), ``sizeless`` (the
+    body's length is not told), ``odd`` (an ETag that is no hash).
     """
 
     files: dict = field(default_factory=dict)
@@ -63,6 +64,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif word == "retry":
             self._send(503, {"Retry-After": "86400"})
+        elif word == "loop":
+            self._send(302, {"Location": self.path})
         elif word == "portal":
             self._send(200, {"Content-Type": "text/html"}, PORTAL)
         elif word.isdecimal():
@@ -81,14 +84,17 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{git_hash(content)}"'}
         if not name.endswith(".json"):
             digest = hashlib.sha256(content).hexdigest()
-            headers |= {"X-Linked-Etag": f'"{digest}"', "X-Linked-Size": str(len(content))}
+            etag = "odd-1" if hub.mode == "odd" else digest
+            headers |= {"X-Linked-Etag": f'"{etag}"', "X-Linked-Size": str(len(content))}
         self._send(200, headers, content, mode=hub.mode if name != "config.json" else "well")
 
     def _send(self, status, headers, content=b"", mode="well"):
         self.send_response(status)
-        for key, value in {**headers, "Content-Length": str(len(content))}.items():
+        length = {} if mode == "sizeless" else {"Content-Length": str(len(content))}
+        for key, value in (headers | length).items():
             self.send_header(key, value)
         self.end_headers()
+        self.close_connection |= mode == "sizeless"
         if self.command == "HEAD":
             return
         if content and status == 200:

@@ -1,0 +1,37 @@
+"""The address of the hub that the user has set: whether it is one, and how it may be shown."""
+
+from __future__ import annotations
+
+import os
+import re
+from urllib.parse import urlsplit
+
+VARIABLE = "HF_ENDPOINT"
+STAND_IN = "http://hf-endpoint-is-wrong.invalid"
+"""What the hub's client believes instead of a wrong address, with which it could not even be imported (RFC 2606)."""
+
+
+def endpoint_fault(address: str) -> str:
+    """What is wrong with an address, as the end of a sentence; empty where nothing is."""
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError:  # brackets that do not match, a port that is no number or too large
+        return "its host or port cannot be"
+    if parts.scheme not in {"http", "https"}:
+        return "it does not begin with http:// or https://"
+    if port == 0:
+        return "its host or port cannot be"
+    return "" if re.fullmatch(r"[^\s\\]+", parts.hostname or "") else "it names no host"
+
+
+def shown_endpoint(address: str) -> str:
+    """An address without user name, password and query, which are nobody's business."""
+    scheme, mark, rest = address.rpartition("://")
+    place = re.split(r"[?#]", rest, maxsplit=1)[0].rpartition("@")[2].rstrip("/")
+    return ascii(f"{scheme}{mark}{place}")[1:-1][:200]
+
+
+def set_endpoint(believed: str) -> str:
+    """The address that the user has set, ``believed`` being what the hub's client works with."""
+    return os.environ.get(VARIABLE, believed) if believed == STAND_IN else believed
