@@ -16,6 +16,7 @@ for layer, view in (
     ("conv_stem", "sum"),
     ("blocks.2.0.conv_dw", "auto"),
     ("blocks.2.0.conv_pwl", "auto"),
+    ("conv_stem", "spectrum"),
 ):
     figure = kernelviz.plot_kernels(kernelviz.read_kernels(model, layer), view=view)
     print(kernelviz.save_picture(figure, directory / f"{layer}-{view}.png"))

@@ -50,6 +50,7 @@ def output_entry(path: Path, sheet: Sheet, layer: str) -> dict[str, Any]:
         "layer": layer,
         "image": None,
         "view": sheet.tiles.view,
+        "weight": sheet.recipe.get("weight"),
         "shape": list(sheet.recipe["shape"]),
         "shown": sheet.shown,
         "total": sheet.tiles.total,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Array: TypeAlias = NDArray[Any]
 
 WeightsSource: TypeAlias = Literal["cache", "bundled", "hub", "url", "file", "random"]
-View: TypeAlias = Literal["auto", "rgb", "sum", "norm", "channels", "matrix"]
+View: TypeAlias = Literal["auto", "rgb", "sum", "norm", "channels", "matrix", "spectrum"]
 Sort: TypeAlias = Literal["index", "norm", "mean", "max", "std"]
 Recipe: TypeAlias = Mapping[str, Any]
 
@@ -89,7 +89,8 @@ class Source:
 class ConvLayer:
     """A convolution of a network, by its dotted ``named_modules`` path; axes in the module's own rank (1, 2 or 3).
 
-    ``padding`` is one number an axis, or ``"same"``. ``weight_shape`` is the stored weight's own shape.
+    ``padding`` is one number an axis, or ``"same"``. ``weight_shape`` is the stored weight's own shape. ``expert`` is the
+    number of one of several banks that are mixed anew for every image; ``params`` are then those of this one.
     """
 
     name: str
@@ -105,6 +106,7 @@ class ConvLayer:
     transposed: bool
     weight_shape: tuple[int, ...]
     params: int
+    expert: int | None = None
 
     @property
     def depthwise(self) -> bool:
@@ -117,6 +119,8 @@ class KernelBank:
     """All kernels of one layer: ``weight`` is (out_channels, in_channels / groups, *kernel_size).
 
     Kernel i makes output channel i. ``layer`` and ``source`` are None for a plain array. ``notes`` tell what is odd.
+    Where a layer convolves with another weight than it stores, ``reading`` says which of them this is: the
+    ``effective`` one; or the ``stored`` one, which was asked for. None where they are the same.
     """
 
     weight: Array
@@ -124,6 +128,7 @@ class KernelBank:
     source: Source | None = None
     groups: int = 1
     notes: tuple[str, ...] = ()
+    reading: Literal["effective", "stored"] | None = None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 
 from kernelviz.errors import UsageError
 from kernelviz.records import SORTS, VIEWS, Axis, KernelBank, Tiles, as_array, check_positive, shape_text
+from kernelviz.spectra import frequency_response, response_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -120,7 +121,7 @@ def resolve_view(shape: Sequence[int], groups: int = 1, view: str = "auto") -> s
             f"The view rgb needs three input channels, but the weight is {shape_text(shape)}.",
             hint="--view channels shows each input channel by itself, --view sum adds them up.",
         )
-    if view in ("channels", "matrix") and len(kernel) == 3:
+    if view in ("channels", "matrix", "spectrum") and len(kernel) == 3:
         raise UsageError(
             f"The view {view} draws one- and two-dimensional kernels, but the weight is {shape_text(shape)}.",
             hint="--view sum or --view norm shows the slices of three-dimensional kernels.",
@@ -138,7 +139,8 @@ def kernel_tiles(
 ) -> Tiles:
     """The tiles of a kernel bank: one view of the chosen kernels, in the chosen order.
 
-    ``sum`` and ``norm`` are taken over the input channels in float64: sum of w, and the square root of the sum of w².
+    ``sum`` and ``norm`` are taken over the input channels in float64: sum of w, and the square root of the sum of w²;
+    ``spectrum`` is ``spectra.frequency_response``.
 
     Raises:
         UsageError: a view that the shape does not allow, no such channel, no such order.
@@ -150,6 +152,8 @@ def kernel_tiles(
         return _by_input(bank, weight, view, numbers, order)
     if view == "rgb":
         planes = np.moveaxis(weight, 1, -1)
+    elif view == "spectrum":
+        planes = frequency_response(weight)
     elif weight.shape[1] == 1:
         planes = weight[:, 0] if view == "sum" else np.abs(weight[:, 0])
     else:
@@ -169,7 +173,7 @@ def kernel_tiles(
         extent=extent(planes),
         quantity=_quantity(view, weight.shape[1]),
         explanation=_explanation(bank, view),
-        signed=view != "norm",
+        signed=view not in ("norm", "spectrum"),
         numbers_along="tiles" if rows is None else "columns",
         rows=rows,
         columns=columns,
@@ -191,6 +195,8 @@ def _reduce(view: str, weight: Array) -> Array:
 
 
 def _quantity(view: str, inputs: int) -> str:
+    if view == "spectrum":
+        return "frequency response"
     if inputs == 1:
         return "size of weight" if view == "norm" else "weight"
     return {"sum": "sum of weights", "norm": "norm of weights"}.get(view, "weight")
@@ -200,6 +206,8 @@ def _explanation(bank: KernelBank, view: str) -> str:
     inputs = bank.weight.shape[1]
     tile = {3: "strip", 4: "tile", 5: "column of slices"}[bank.weight.ndim]
     depthwise = inputs == 1 and bank.groups > 1
+    if view == "spectrum":
+        return _spectrum_explanation(bank)
     if view == "rgb":
         return "red, green, blue weights as colour (view channels: one by one)"
     if depthwise:
@@ -210,6 +218,19 @@ def _explanation(bank: KernelBank, view: str) -> str:
         return f"one {tile} per kernel" + (", the size of its weights" if view == "norm" else "")
     what = "its weights added up" if view == "sum" else "the length of its weights"
     return f"one {tile} per kernel, {what} over the {inputs:,} input channels{of_group}"
+
+
+def _spectrum_explanation(bank: KernelBank) -> str:
+    inputs, *kernel = bank.weight.shape[1:]
+    size = response_size(kernel)
+    over = f", root of the sum of squares over the {inputs:,} input channels" if inputs > 1 else ""
+    over += " of its group" if inputs > 1 and bank.groups > 1 else ""
+    axes = "to the right" if len(kernel) == 1 else "down and to the right"
+    padded = " × ".join([str(size)] * len(kernel))
+    return (
+        f"the size |F| of each kernel's Fourier transform, zero-padded to {padded}{over}; "
+        f"frequency 0 in the middle, −0.5 to 0.5 cycles per pixel {axes}"
+    )
 
 
 def _by_input(bank: KernelBank, weight: Array, view: str, numbers: tuple[int, ...], order: str) -> Tiles:

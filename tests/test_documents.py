@@ -95,6 +95,7 @@ def test_an_output_tells_what_stands_in_the_file():
         "layer": "conv1",
         "image": None,
         "view": "channels",
+        "weight": None,
         "shape": [6, 3, 3, 3],
         "shown": 4,
         "total": 6,

@@ -133,7 +133,7 @@ def test_a_view_that_the_shape_does_not_allow_is_refused(shape, groups, view):
 
 def test_an_unknown_view_is_refused_with_the_known_ones():
     """A view that there is not ends in the list of those there are."""
-    with pytest.raises(UsageError, match="auto, rgb, sum, norm, channels, matrix, but got 'mean'"):
+    with pytest.raises(UsageError, match="auto, rgb, sum, norm, channels, matrix, spectrum, but got 'mean'"):
         resolve_view((1, 1, 1, 1), 1, "mean")
 
 

@@ -41,8 +41,9 @@ class Look:
 
 @dataclass(frozen=True)
 class Goal:
-    """Where the pictures go, and how much is said on the way."""
+    """What is read, where the pictures go, and how much is said on the way."""
 
+    stored: bool
     directory: Path
     suffix: str
     arrays: bool
@@ -68,6 +69,7 @@ def kernels(
     weights: options.WeightsChoice = "auto",
     seed: options.Seed = 0,
     timeout: options.Timeout = 10.0,
+    stored: options.Stored = False,
     view: options.View = options.ViewName.AUTO,
     scale: options.Scale = None,
     channels: options.Channels = None,
@@ -95,7 +97,7 @@ def kernels(
 
     report = Report("kernels")
     try:
-        goal = Goal(output, f".{file_format}", arrays, force, quiet, verbose, as_json)
+        goal = Goal(stored, output, f".{file_format}", arrays, force, quiet, verbose, as_json)
         look = Look(channels, top, sort, parse_scale(scale), cmap, columns, zoom, style)
         check_choices(goal, look)
         with talk.progress(shown=not quiet) as progress:
@@ -210,7 +212,8 @@ def plan(network: Model, patterns: Sequence[str] | None, view: str, goal: Goal, 
     for layer in layers:
         attempt(report, layer.name, len(layers), partial(find_view, layer))
     fitting = [layer for layer in layers if layer.name in views]
-    names = [(network.source.stem, layer.name, "kernels", views[layer.name]) for layer in fitting]
+    more = ("stored",) if goal.stored else ()
+    names = [(network.source.stem, layer.name, "kernels", views[layer.name], *more) for layer in fitting]
     return [
         find_place(network.source, layer, views[layer.name], stem, goal=goal, report=report)
         for layer, stem in zip(fitting, file_stems(names), strict=True)
@@ -229,7 +232,7 @@ def find_place(source: Source, layer: ConvLayer, view: str, stem: str, *, goal: 
 
     model = source.as_recipe()
     weights = source.weights
-    identity = {"command": "kernels", "model": model, "layer": layer.name, "view": view}
+    identity = {"command": "kernels", "model": model, "layer": layer.name, "view": view, "stored": goal.stored or None}
     suffixes = [goal.suffix, ".npz"] if goal.arrays else [goal.suffix]
     if not goal.force and any(is_of_another(goal.directory / f"{stem}{end}", identity) for end in suffixes):
         stem = f"{stem}-{short_hash(source.label, (weights.sha256 if weights else None) or '')}"
@@ -254,7 +257,7 @@ def draw(network: Model, task: Task, look: Look, goal: Goal, report: Report) -> 
         if not goal.as_json:
             talk.result(path)
 
-    sheet = make_sheet(read_kernels(network, task.layer), view=task.view, **asdict(look))
+    sheet = make_sheet(read_kernels(network, task.layer, stored=goal.stored), view=task.view, **asdict(look))
     if look.style is options.Style.BARE:
         save_picture(make_mosaic(sheet), task.path, force=goal.force)
     else:

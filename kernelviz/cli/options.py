@@ -48,6 +48,7 @@ class ViewName(StrEnum):
     NORM = "norm"
     CHANNELS = "channels"
     MATRIX = "matrix"
+    SPECTRUM = "spectrum"
 
 
 class SortName(StrEnum):
@@ -132,6 +133,14 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.", rich_he
 StyleChoice = Annotated[Style, typer.Option("--style", help="A page, or the bare tiles.", rich_help_panel=PICTURES)]
 Format = Annotated[
     FileFormat, typer.Option("--format", help="Of figures; bare tiles are PNG.", rich_help_panel=PICTURES)
+]
+Stored = Annotated[
+    bool,
+    typer.Option(
+        "--stored",
+        help="The weights as stored, where a layer convolves with others (standardised, parametrised).",
+        rich_help_panel=WEIGHTS,
+    ),
 ]
 View = Annotated[
     ViewName,

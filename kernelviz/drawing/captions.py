@@ -18,7 +18,9 @@ def kernel_title(bank: KernelBank, tiles: Tiles) -> str:
     """``Kernels of LAYER``, with what a table shows of them behind it."""
     name = f"Kernels of {bank.layer.name}" if bank.layer else "Kernels"
     by = {"channels": ", channel by channel", "matrix": ", input by input"}.get(tiles.view, "")
-    return name + (by if tiles.layout == "table" else "")
+    if tiles.view == "spectrum":
+        by = ", frequency responses"
+    return name + (by if tiles.layout == "table" or tiles.view == "spectrum" else "")
 
 
 def kernel_identity(bank: KernelBank) -> str:
@@ -26,7 +28,8 @@ def kernel_identity(bank: KernelBank) -> str:
     parts = [bank.source.label] if bank.source else []
     if bank.layer:
         parts.append(layer_text(bank.layer))
-    return PART.join([*parts, f"weight {shape_text(bank.layer.weight_shape if bank.layer else bank.weight.shape)}"])
+    weight = f"{bank.reading} weight" if bank.reading else "weight"
+    return PART.join([*parts, f"{weight} {shape_text(bank.layer.weight_shape if bank.layer else bank.weight.shape)}"])
 
 
 def map_title(maps: FeatureMaps, tiles: Tiles) -> str:

@@ -12,7 +12,7 @@ from kernelviz.drawing.page import GREY, INK, Item, Panel, Raster, Rule, Text, d
 from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.traces import Trace, TracedLayer
@@ -33,6 +33,7 @@ class Chart:
     ticks: Sequence[float]
     height: float
     place: Callable[[float], float]
+    unit: str = ""
 
 
 def plot_growth(trace: Trace) -> PageFigure:
@@ -70,10 +71,11 @@ def growth_page(trace: Trace) -> Panel:
     items += _bands(trace, layers, top, foot - 30)
     for number, chart in enumerate(charts):
         items += _frame(chart, top)
+        items += _image_line(trace, chart, top) if number == 0 else []
         items += _bars(layers, chart, top) if number == len(charts) - 1 else _steps(chart, top)
         top += chart.height + 60
-    items += _legend(foot + 10)
-    lines = wrap(_caption(layers), TYPE, WIDTH - 2 * MARGIN)
+    items += _legend(layers, foot + 10)
+    lines = [line for part in _caption(trace, layers) for line in wrap(part, TYPE, WIDTH - 2 * MARGIN)]
     caption, below = text_block(lines, MARGIN, foot + 60, TYPE)
     return Panel((*items, *caption), WIDTH, round(below + MARGIN / 2))
 
@@ -100,10 +102,10 @@ def _charts(trace: Trace, layers: Sequence[TracedLayer]) -> list[Chart]:
         halves.append(halves[-1] // 2)
     field = Chart(
         "receptive field", ("pixels of the input", "that one unit sees"), fields,
-        range(0, most_field + 1, step), 250, lambda value: value / most_field,
+        range(0, most_field + 1, step), 250, lambda value: value / most_field, " px",
     )  # fmt: skip
     resolution = Chart(
-        "resolution", ("rows of the maps", ""), rows, halves, 180,
+        "resolution", ("rows and columns" if _square(layers) else "rows", "of the maps"), rows, halves, 180,
         lambda value: (log2(max(value, 1)) - low) / (high - low),
     )  # fmt: skip
     counts = Chart(
@@ -111,6 +113,11 @@ def _charts(trace: Trace, layers: Sequence[TracedLayer]) -> list[Chart]:
         lambda value: value / most_channels,
     )  # fmt: skip
     return [field, resolution, counts]
+
+
+def _square(layers: Sequence[TracedLayer]) -> bool:
+    fields = [layer.field for layer in layers if layer.field]
+    return all(len(field.axes[0].first) == len(field.axes[1].first) for field in fields)
 
 
 def _round_ticks(most: int) -> list[int]:
@@ -132,11 +139,33 @@ def _frame(chart: Chart, top: float) -> list[Item]:
     taken = -100.0
     for tick in sorted(chart.ticks):
         y = top + chart.height * (1 - chart.place(tick))
-        items.append(Rule(LEFT, y, RIGHT, y, GRID, 2))
+        items.append(Raster(_pixel(GRID), LEFT, y - 1, RIGHT - LEFT, 2))  # below the bars, where a Rule would lie above
         if abs(taken - y) >= 1.3 * TYPE:
             items.append(Text(LEFT - 14, y, f"{tick:,}", TYPE, GREY, align="right", middle=True))
             taken = y
     return items
+
+
+def _image_line(trace: Trace, chart: Chart, top: float) -> list[Item]:
+    """A dashed line where a field is as large as the image, its name on it, and a dot on the first that is."""
+    image, width = max(trace.input_size[-2:]), _slot(len(chart.values))
+    first = _first_of_all(trace, chart.values)
+    if first is None:
+        return []
+    y = top + chart.height * (1 - chart.place(image))
+    items: list[Item] = [Rule(x, y, min(x + 12, RIGHT), y, INK, 2) for x in np.arange(LEFT, RIGHT, 20.0)]
+    label = f"the image, {image:,} px"
+    end = LEFT + first * width  # up to there the line of steps runs below
+    if LEFT + 10 + text_width(label, TYPE) <= end:
+        items.append(Text(LEFT + 10, y - 12, label, TYPE, INK))
+    place = top + chart.height * (1 - chart.place(chart.values[first]))
+    return [*items, Text(end + width / 2, place, "●", TYPE, LINE, align="center", middle=True)]
+
+
+def _first_of_all(trace: Trace, fields: Sequence[float]) -> int | None:
+    """The first convolution whose units see as much as the whole image."""
+    image = max(trace.input_size[-2:])
+    return next((at for at, size in enumerate(fields) if size >= image), None)
 
 
 def _steps(chart: Chart, top: float) -> list[Item]:
@@ -148,7 +177,8 @@ def _steps(chart: Chart, top: float) -> list[Item]:
         items.append(Rule(LEFT + at * width, y, LEFT + (at + 1) * width, y, LINE, 4))
         if at and heights[at - 1] != y:
             items.append(Rule(LEFT + at * width, heights[at - 1], LEFT + at * width, y, LINE, 4))
-    return [*items, Text(RIGHT + 14, heights[-1], f"{chart.values[-1]:,}", TYPE, LINE, bold=True, middle=True)]
+    last = f"{chart.values[-1]:,}{chart.unit}"
+    return [*items, Text(RIGHT + 14, heights[-1], last, TYPE, LINE, bold=True, middle=True)]
 
 
 def _bars(layers: Sequence[TracedLayer], chart: Chart, top: float) -> list[Item]:
@@ -169,21 +199,29 @@ def _family(layer: TracedLayer) -> str:
 
 def _bands(trace: Trace, layers: Sequence[TracedLayer], top: float, foot: float) -> list[Item]:
     """Every other stage as a pale band, with its name on top where there is room."""
-    owners = [_owner(trace, layer.name) for layer in layers]
-    starts = [at for at in range(len(owners)) if not at or owners[at] != owners[at - 1]]
-    width, taken, items = _slot(len(layers)), LEFT - 20, list[Item]()
-    for number, start in enumerate(starts):
-        end = starts[number + 1] if number + 1 < len(starts) else len(owners)
-        left, right = LEFT + start * width, LEFT + end * width
+    items = list[Item]()
+    for number, (left, right, name, fits) in enumerate(_stages(trace, layers)):
         if number % 2 == 0:
             items.append(Raster(_pixel(BAND), left, top - 30, right - left, foot - top + 60))
+        if fits:
+            items.append(Text((left + right) / 2, top - 44, name, TYPE, align="center"))
+    return items
+
+
+def _stages(trace: Trace, layers: Sequence[TracedLayer]) -> list[tuple[float, float, str, bool]]:
+    """Each run of layers of one stage: from where to where, its name, and whether that has room above it."""
+    owners = [_owner(trace, layer.name) for layer in layers]
+    starts = [at for at in range(len(owners)) if not at or owners[at] != owners[at - 1]]
+    width, taken, stages = _slot(len(layers)), LEFT - 20, []
+    for start, end in zip(starts, [*starts[1:], len(owners)], strict=True):
+        left, right = LEFT + start * width, LEFT + end * width
         name = drawable(owners[start])
         half, middle = text_width(name, TYPE) / 2, (left + right) / 2
         fits = 2 * half <= right - left + 24 and middle - half >= taken + 12 and middle + half <= WIDTH - MARGIN
         if name and fits:
-            items.append(Text(middle, top - 44, name, TYPE, align="center"))
             taken = middle + half
-    return items
+        stages.append((left, right, name, bool(name) and fits))
+    return stages
 
 
 def _owner(trace: Trace, name: str) -> str:
@@ -197,18 +235,41 @@ def _owner(trace: Trace, name: str) -> str:
     return ""
 
 
-def _legend(y: float) -> list[Item]:
+def _legend(layers: Sequence[TracedLayer], y: float) -> list[Item]:
     x, items = LEFT, list[Item]()
-    for name, colour in BARS.items():
-        items += [Raster(_pixel(colour), x, y, 20, 20), Text(x + 32, y + 10, name, TYPE, middle=True)]
-        x += 32 + text_width(name, TYPE) + 44
+    for kind, colour in BARS.items():
+        sizes = {layer.kernel for layer in layers if layer.kernel and _family(layer) == kind}
+        if not sizes:
+            continue
+        words = kind if kind.endswith("1 × 1") else f"{kind} {_sizes_text(sizes)}"
+        items += [Raster(_pixel(colour), x, y, 20, 20), Text(x + 32, y + 10, words, TYPE, middle=True)]
+        x += 32 + text_width(words, TYPE) + 44
     return items
 
 
-def _caption(layers: Sequence[TracedLayer]) -> str:
+def _sizes_text(sizes: Collection[tuple[int, ...]]) -> str:
+    """``3 × 3 and 5 × 5``, or from the smallest to the largest."""
+    words = [" × ".join(map(str, size)) for size in sorted(sizes)]
+    return " and ".join(words) if len(words) < 3 else f"{words[0]} to {words[-1]}"
+
+
+def _caption(trace: Trace, layers: Sequence[TracedLayer]) -> list[str]:
+    """How to read it, who first sees the whole image, and the stages that had no room for their names."""
     mixed = any(layer.field and layer.field.mixes_image for layer in layers)
     also = "; gates, means and norms mix in the whole image besides" if mixed else ""
-    return f"receptive field: the longest way, as if the image had no border{also} · resolution on a logarithmic scale"
+    fields = [max(axis.size for axis in layer.field.axes) for layer in layers if layer.field]
+    image, first = max(trace.input_size[-2:]), _first_of_all(trace, fields)
+    seen = f"no convolution sees as much as the image, {image:,} px"
+    if first is not None:
+        name = drawable(layers[first].name)
+        seen = f"● the first to see as much as the image, {image:,} px: {name}, {fields[first]:,} px"
+    narrow = dict.fromkeys(name for _, _, name, fits in _stages(trace, layers) if name and not fits)
+    more = f" and {len(narrow) - 12} more" if len(narrow) > 12 else ""
+    return [
+        f"receptive field: the longest way, as if the image had no border{also} · resolution on a logarithmic scale",
+        seen,
+        *([f"too narrow for their names: {', '.join(list(narrow)[:12])}{more}"] if narrow else []),
+    ]
 
 
 def _pixel(colour: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

@@ -173,6 +173,8 @@ def kernel_facts(bank: KernelBank) -> dict[str, Any]:
         **source_facts("kernels", bank.source),
         "layer": bank.layer.name if bank.layer else None,
         "shape": list(bank.layer.weight_shape if bank.layer else bank.weight.shape),
+        **({"weight": bank.reading} if bank.reading else {}),
+        **({"stored": True} if bank.reading == "stored" else {}),
     }
 
 

@@ -52,6 +52,8 @@ def _crossing(reads: Reads, other: Reads) -> bool:
     reads = _united_but_along(reads, {*reads.lies_along, *other.lies_along})
     first, last, _, _, row, column = np.broadcast_arrays(*reads.planes, other.planes[PLACE])
     used = (row >= 0) & (column >= 0)
+    if not used.any():
+        return False
     places = [np.unique(place[used], return_inverse=True) for place in (row, column)]
     cells = tuple(inverse for _, inverse in places)
     table = np.full([len(known) for known, _ in places], 0)

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from kernelviz.errors import UsageError
+from kernelviz.network.effective import reworker, stored_weight, watched_weight
 from kernelviz.network.layers import find_convolution, undisturbed
 from kernelviz.network.models import Model
+from kernelviz.network.refusals import experts_of
 from kernelviz.records import ConvLayer, KernelBank, Source, as_array
 
 if TYPE_CHECKING:
     from kernelviz.records import Array
 
-_ONLY_PADS = frozenset({"Conv2dSame", "Conv2dSameExport"})  # these convolve with the stored weight
+Reading: TypeAlias = Literal["effective"] | None
 
 
-def read_kernels(network: Model | nn.Module, layer: str | ConvLayer) -> KernelBank:
-    """The kernels of one convolution, (out_channels, in_channels / groups, *kernel_size), as the module stores them.
+def read_kernels(network: Model | nn.Module, layer: str | ConvLayer, *, stored: bool = False) -> KernelBank:
+    """The kernels of one convolution, (out_channels, in_channels / groups, *kernel_size), as it convolves with them.
 
-    Kernel i makes output channel i, in transposed convolutions too. Notes say where the layer may convolve with
-    something else than it stores.
+    Where a layer reworks its weight first (weight standardisation, a parametrisation, a hook), these are the effective
+    kernels, seen by watching its convolution run; with ``stored`` those that the module holds. Kernel i makes output
+    channel i, in transposed convolutions too. Notes say what is odd, and where the effective weight is not known.
 
     Raises:
         UnknownLayerError: the network has no convolution of this name.
@@ -32,16 +34,48 @@ def read_kernels(network: Model | nn.Module, layer: str | ConvLayer) -> KernelBa
     """
     record, module = find_convolution(network, layer if isinstance(layer, str) else layer.name)
     with undisturbed(module):
-        weight: Any = module.weight  # of a parametrised layer this computes it
-        _check_readable(record, weight)
+        if record.expert is not None:
+            weight, reading, notes = _expert(record, module)
+        else:
+            weight, reading, notes = _read(record, module, stored=stored)
         array = as_array(weight)
+    if record.transposed:
+        notes = ("transposed convolution: axes turned to (out, in / groups, ...)", *notes)
     return KernelBank(
         weight=_turned(array, record.groups) if record.transposed else array,
         layer=record,
         source=source_of(network),
         groups=record.groups,
-        notes=_notes(record, module),
+        notes=notes,
+        reading="stored" if stored else reading,
     )
+
+
+def _expert(record: ConvLayer, module: Any) -> tuple[Tensor, Reading, tuple[str, ...]]:
+    """One of the banks that are mixed for each image."""
+    _check_readable(record, module.weight)
+    of = f"expert {record.expert} of {experts_of(module)}: the network mixes their kernels anew for every image"
+    return module.weight[record.expert].reshape(record.weight_shape), None, (of,)
+
+
+def _read(record: ConvLayer, module: nn.Module, *, stored: bool) -> tuple[Tensor, Reading, tuple[str, ...]]:
+    """The weight, which of the two it is, and what is said about it."""
+    weight: Any = module.weight  # of a parametrised layer this computes it
+    _check_readable(record, weight)
+    who = reworker(module)
+    if not who:
+        return weight, None, ()
+    watched, held = watched_weight(module), stored_weight(module)
+    if stored:
+        if held is None:
+            what = f"The layer {record.name} stores no weight of the shape that it convolves with."
+            raise UsageError(what, f"It comes of {who}.", "Leave out --stored, or stored=True, for the effective one.")
+        return held, None, (f"the weight as stored; {who} makes another of it, the effective one",)
+    if watched.weight is None:
+        return weight, None, (f"the weight as stored, the effective one is not known: {watched.why}",)
+    if held is not None and torch.equal(watched.weight, held):
+        return weight, None, ()
+    return watched.weight, "effective", (f"the effective weight: what {who} makes of the stored one",)
 
 
 def _check_readable(record: ConvLayer, weight: object) -> None:
@@ -58,28 +92,6 @@ def _turned(weight: Array, groups: int) -> Array:
     inputs, outputs, *kernel = weight.shape
     grouped = weight.reshape(groups, inputs // groups, outputs, *kernel).swapaxes(1, 2)
     return grouped.reshape(groups * outputs, inputs // groups, *kernel)
-
-
-def _notes(record: ConvLayer, module: nn.Module) -> tuple[str, ...]:
-    """What is odd about the weight of this layer."""
-    notes = []
-    if record.transposed:
-        notes.append("transposed convolution: axes turned to (out, in / groups, ...)")
-    if parametrize.is_parametrized(module, "weight"):
-        notes.append("the weight as its parametrisation computes it")
-    elif "weight" not in dict(module.named_parameters(recurse=False)):
-        notes.append("the weight as last computed; the layer computes it anew before each pass")
-    if _convolves_its_own_way(module):
-        notes.append(f"the weight as stored; {record.kind} may rework it before it convolves")
-    return tuple(notes)
-
-
-def _convolves_its_own_way(module: nn.Module) -> bool:
-    """Whether the code that runs is not that of torch's own classes."""
-    authors = [
-        next(kind for kind in type(module).__mro__ if method in vars(kind)) for method in ("forward", "_conv_forward")
-    ]
-    return any(author.__module__ != nn.Conv2d.__module__ and author.__name__ not in _ONLY_PADS for author in authors)
 
 
 def source_of(network: Model | nn.Module) -> Source:

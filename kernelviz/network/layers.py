@@ -11,34 +11,44 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from kernelviz.errors import NoConvolutionsError, UnknownLayerError
+from kernelviz.errors import UnknownLayerError
 from kernelviz.network.checkpoints import shown
 from kernelviz.network.models import Model, stage_names
-from kernelviz.network.nearest import nearest_names
+from kernelviz.network.refusals import (
+    CONVOLUTIONS,
+    TRANSPOSED,
+    experts_of,
+    inside_of,
+    is_conditional,
+    layers_hint,
+    no_convolutions,
+    obstacle,
+    refuse,
+    root_of,
+    without_expert,
+)
 from kernelviz.records import ConvLayer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *_TRANSPOSED)
-_ALL_LAYERS = "`--layer '*'` takes all of them"
-
 
 def list_layers(network: Model | nn.Module) -> list[ConvLayer]:
     """The convolutions of a network in the order of their definition.
 
-    A network that is itself one convolution calls it by its class, ``Conv2d``. Lazy convolutions that never ran have no
+    A network that is itself one convolution calls it by its class, ``Conv2d``. Each expert of a CondConv2d is one of its
+    own, ``name:0``: the network mixes them anew for every image. Lazy convolutions that never ran have no
     shape yet and are left out.
     """
-    return [_record(name, module) for name, module in _convolutions(network).items()]
+    return [_record(name, *found) for name, found in _convolutions(network).items()]
 
 
 def select_layers(network: Model | nn.Module, patterns: str | Sequence[str] | None = None) -> list[ConvLayer]:
     """The convolutions that the patterns name, each once; without patterns the first one that a pass meets.
 
-    A pattern is a layer's exact name, the name of a module that contains convolutions, a shell pattern over dotted
-    names (``*`` crosses dots), or ``stage:0``, ``stage:-1``. What one pattern matches stays in the order of definition.
+    A pattern is a layer's exact name, the name of a module that contains convolutions or experts, a shell pattern over
+    dotted names (``*`` crosses dots), or ``stage:0``, ``stage:-1``. What one pattern matches stays in the order of
+    definition.
 
     Raises:
         UnknownLayerError: a pattern matches nothing, or only what is no convolution.
@@ -46,23 +56,23 @@ def select_layers(network: Model | nn.Module, patterns: str | Sequence[str] | No
     """
     convolutions = _convolutions(network)
     if not convolutions:
-        raise _no_convolutions(network)
+        raise no_convolutions(network)
     patterns = [patterns] if isinstance(patterns, str) else patterns
     if not patterns:
         size = network.input_size if isinstance(network, Model) else None
         chosen = [first_convolution(network, size) or next(iter(convolutions))]
     else:
         chosen = [name for pattern in patterns for name in _matches(network, list(convolutions), pattern)]
-    return [_record(name, convolutions[name]) for name in dict.fromkeys(chosen)]
+    return [_record(name, *convolutions[name]) for name in dict.fromkeys(chosen)]
 
 
 def left_out(network: Model | nn.Module, patterns: str | Sequence[str] | None = None) -> dict[str, str]:
     """What convolves and matches the patterns, but has no kernels that can be read: the reason by name."""
     patterns = [patterns] if isinstance(patterns, str) else patterns or ()
     obstacles = {
-        name: _obstacle(module)
-        for name, module in _module(network).named_modules()
-        if not isinstance(module, _CONVOLUTIONS) or _is_lazy(module)
+        name: obstacle(module)
+        for name, module in root_of(network).named_modules()
+        if not is_conditional(module) and (not isinstance(module, CONVOLUTIONS) or _is_lazy(module))
     }
     return {
         name: why
@@ -80,10 +90,10 @@ def find_convolution(network: Model | nn.Module, name: str) -> tuple[ConvLayer, 
     """
     convolutions = _convolutions(network)
     if not convolutions:
-        raise _no_convolutions(network)
+        raise no_convolutions(network)
     if name not in convolutions:
-        _refuse(network, list(convolutions), name)
-    return _record(name, convolutions[name]), convolutions[name]
+        refuse(network, list(convolutions), name)
+    return _record(name, *convolutions[name]), convolutions[name][0]
 
 
 def first_convolution(network: Model | nn.Module, input_size: tuple[int, ...] | None) -> str | None:
@@ -92,14 +102,17 @@ def first_convolution(network: Model | nn.Module, input_size: tuple[int, ...] | 
     The pass gets zeros of ``input_size``, (C, H, W), and ends at that convolution. Without ``input_size``, or where the
     pass fails earlier, it is the first in the order of definition.
     """
-    root, convolutions = _module(network), _convolutions(network)
+    root, convolutions = root_of(network), _convolutions(network)
     first = next(iter(convolutions), None)
     state = [*root.parameters(), *root.buffers()]
     if first is None or input_size is None or any(is_lazy(tensor) for tensor in state):
         return first  # a pass would give lazy modules their shapes
     like = next((tensor for tensor in root.parameters() if tensor.is_floating_point()), torch.empty(0))
     zeros = torch.zeros(1, dtype=like.dtype, device=like.device).expand(1, *input_size)  # no memory for any size
-    with _stopping_at(convolutions), undisturbed(root):
+    with (
+        _stopping_at({name: module for name, (module, expert) in convolutions.items() if not expert}),
+        undisturbed(root),
+    ):
         try:
             root(zeros)
         except _MetError as met:
@@ -151,45 +164,51 @@ def _stopping_at(convolutions: dict[str, nn.Module]) -> Iterator[None]:
         yield
 
 
-def _module(network: Model | nn.Module) -> nn.Module:
-    return network.module if isinstance(network, Model) else network
-
-
-def _convolutions(network: Model | nn.Module) -> dict[str, nn.Module]:
-    """The convolutions that have a shape, by name, in the order of definition."""
-    return {
-        name or type(module).__name__: module
-        for name, module in _module(network).named_modules()
-        if isinstance(module, _CONVOLUTIONS) and not _is_lazy(module)
-    }
+def _convolutions(network: Model | nn.Module) -> dict[str, tuple[nn.Module, int | None]]:
+    """The convolutions that have a shape, by name, in the order of definition; with the number of an expert."""
+    found: dict[str, tuple[nn.Module, int | None]] = {}
+    for path, module in root_of(network).named_modules():
+        name = path or type(module).__name__
+        if is_conditional(module):
+            found |= {f"{name}:{expert}": (module, expert) for expert in range(experts_of(module))}
+        elif isinstance(module, CONVOLUTIONS) and not _is_lazy(module):
+            found[name] = module, None
+    return found
 
 
 def _is_lazy(module: nn.Module) -> bool:
     return any(is_lazy(parameter) for parameter in module.parameters(recurse=False))
 
 
-def _record(name: str, module: Any) -> ConvLayer:
-    transposed = isinstance(module, _TRANSPOSED)
+def _record(name: str, module: Any, expert: int | None) -> ConvLayer:
+    transposed = isinstance(module, TRANSPOSED)
     channels = (module.in_channels, module.out_channels) if transposed else (module.out_channels, module.in_channels)
+    params = sum(parameter.numel() for parameter in module.parameters())
     return ConvLayer(
         name=name,
         kind=type(module).__name__,
         in_channels=module.in_channels,
         out_channels=module.out_channels,
         kernel_size=tuple(module.kernel_size),
-        stride=tuple(module.stride),
+        stride=_each(module.stride, len(module.kernel_size)),
         padding=_padding(module),
-        dilation=tuple(module.dilation),
+        dilation=_each(module.dilation, len(module.kernel_size)),
         groups=module.groups,
         bias=module.bias is not None,
         transposed=transposed,
         weight_shape=(channels[0], channels[1] // module.groups, *module.kernel_size),
-        params=sum(parameter.numel() for parameter in module.parameters()),
+        params=params if expert is None else params // experts_of(module),
+        expert=expert,
     )
+
+
+def _each(value: int | tuple[int, ...], rank: int) -> tuple[int, ...]:
+    return (value,) * rank if isinstance(value, int) else tuple(value)
 
 
 def _padding(module: Any) -> tuple[int, ...] | Literal["same"]:
     pads_by_itself = any("Same" in kind.__name__ for kind in type(module).__mro__) and getattr(module, "same_pad", True)
+    pads_by_itself = pads_by_itself or getattr(module, "dynamic_padding", False)
     if module.padding == "same" or pads_by_itself:
         return "same"
     return (0,) * len(module.kernel_size) if module.padding == "valid" else tuple(module.padding)
@@ -197,21 +216,17 @@ def _padding(module: Any) -> tuple[int, ...] | Literal["same"]:
 
 def _matches(network: Model | nn.Module, names: list[str], pattern: str) -> list[str]:
     """The names of convolutions that one pattern means, at least one."""
-    modules = [name for name, _ in _module(network).named_modules() if name]
+    modules = [name for name, _ in root_of(network).named_modules() if name]
     if pattern in modules:
-        found = _inside(names, pattern)
+        found = inside_of(names, pattern)
     elif pattern.startswith("stage:"):
         found = _of_stage(network, names, modules, pattern)
     else:
         containers = [name for name in modules if fnmatchcase(name, pattern)]
-        found = [name for name in names if fnmatchcase(name, pattern)] or [
-            name for name in names if any(_inside([name], container) for container in containers)
-        ]
-    return found or _refuse(network, names, pattern)
-
-
-def _inside(names: list[str], container: str) -> list[str]:
-    return [name for name in names if name == container or name.startswith(f"{container}.")]
+        found = [
+            name for name in names if fnmatchcase(name, pattern) or fnmatchcase(without_expert(name), pattern)
+        ] or [name for name in names if any(inside_of([name], container) for container in containers)]
+    return found or refuse(network, names, pattern)
 
 
 def _of_stage(network: Model | nn.Module, names: list[str], modules: list[str], pattern: str) -> list[str]:
@@ -219,7 +234,7 @@ def _of_stage(network: Model | nn.Module, names: list[str], modules: list[str], 
     stages = network.stages if isinstance(network, Model) else stage_names(network)
     number = pattern.removeprefix("stage:")
     known = f"Its stages are stage:0 to stage:{len(stages) - 1}." if stages else "This network names no stages."
-    hint = _hint(names)
+    hint = layers_hint(names)
     if not re.fullmatch(r"-?\d{1,4}", number) or not -len(stages) <= int(number) < len(stages):
         raise UnknownLayerError(f"There is no {shown(pattern)}.", known, hint)
     index = int(number) % len(stages)
@@ -227,71 +242,12 @@ def _of_stage(network: Model | nn.Module, names: list[str], modules: list[str], 
     if stage not in modules:
         why = f"The network calls this stage {stage}, but has no such module."
         raise UnknownLayerError(f"There is no module for {pattern}.", why, hint)
-    if inside := _inside(names, stage):
+    if inside := inside_of(names, stage):
         return inside
-    before = _inside(modules, stages[index - 1]) if index else []
+    before = inside_of(modules, stages[index - 1]) if index else []
     start = modules.index(before[-1]) + 1 if before else 0
     between = modules[start : modules.index(stage)]
-    found = [name for name in names if name in between]
+    found = [name for name in names if name in between or without_expert(name) in between]
     if not found:
         raise UnknownLayerError(f"There is no convolution in {pattern}, which ends at {stage}.", hint=hint)
     return found
-
-
-def _refuse(network: Model | nn.Module, names: list[str], pattern: str) -> NoReturn:
-    """Say why a pattern means no convolution."""
-    if not pattern:
-        raise UnknownLayerError("The layer's name is empty.", hint=_hint(names))
-    others = {name: module for name, module in _module(network).named_modules() if name and name not in names}
-    if pattern in others:
-        inside = _inside(names, pattern)
-        why = f"The convolutions inside it: {_few(inside)}." if inside else ""
-        what = _obstacle(others[pattern]) or f"is {_with_article(type(others[pattern]).__name__)}, not a convolution"
-        raise UnknownLayerError(f"The layer {shown(pattern)} {what}.", why, _hint(inside or names))
-    if any(fnmatchcase(name, pattern) for name in names):
-        what = f"{shown(pattern)} is a pattern, not the name of one layer."
-        raise UnknownLayerError(what, hint="Choose the layers with select_layers first.")
-    kinds = {type(module).__name__: None for name, module in others.items() if fnmatchcase(name, pattern)}
-    if kinds:
-        what = f"What matches {shown(pattern)} is no convolution, but {_few([_with_article(kind) for kind in kinds])}."
-        raise UnknownLayerError(what, hint=_hint(names))
-    nearest = nearest_names(names, pattern)
-    raise UnknownLayerError(f"No layer is called {shown(pattern)}.", f"Nearest: {', '.join(nearest)}.", _hint(nearest))
-
-
-def _obstacle(module: nn.Module) -> str:
-    """Why the kernels of something that convolves cannot be read; empty for anything else."""
-    kind = type(module).__name__
-    if kind == "CondConv2d":
-        return "is a CondConv2d, mixed from experts for each image; kernels of it cannot be read yet"
-    if isinstance(module, _CONVOLUTIONS):
-        return f"is a {kind}, which has no weights before its first pass"
-    if "conv" in kind.lower() and not any(module.children()):
-        return f"is a {type(module).__module__}.{kind}, which keeps its weights in its own way; they cannot be read"
-    return ""
-
-
-def _no_convolutions(network: Model | nn.Module) -> NoConvolutionsError:
-    """Say it, and what there is instead at the place where convolutions would be expected."""
-    root = _module(network)
-    name = network.source.model if isinstance(network, Model) else type(root).__name__
-    parts = [(path, part) for path, part in root.named_modules() if not any(part.children())]
-    unreadable = (f"Its {path or 'only layer'} {why}." for path, part in parts if (why := _obstacle(part)))
-    linear = (f"Its first layer, {path}, is a Linear." for path, part in parts if isinstance(part, nn.Linear) and path)
-    return NoConvolutionsError(
-        f"{name} has no convolution.",
-        next(unreadable, next(linear, "")),
-        "Choose a network with convolutions, `kernelviz kernels tf_efficientnet_lite0` for one.",
-    )
-
-
-def _hint(names: list[str]) -> str:
-    return f"Try `--layer {names[0]}`; {_ALL_LAYERS}."
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _with_article(kind: str) -> str:
-    return f"{'an' if kind[:1] in set('AEIOU') else 'a'} {kind}"

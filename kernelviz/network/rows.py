@@ -8,6 +8,7 @@ from torch import nn
 
 from kernelviz.network import boxes, carried
 from kernelviz.network.layers import list_layers
+from kernelviz.network.refusals import without_expert
 from kernelviz.traces import Trace, TracedLayer
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ def network_rows(
 ) -> Trace:
     """A row for each module with work or parameters of its own, and for each without parts, in the order of the pass."""
     modules = dict(network.named_modules())
-    convolutions = {layer.name: layer for layer in list_layers(network)}
+    convolutions = {
+        without_expert(layer.name) if layer.expert is not None else layer.name: layer for layer in list_layers(network)
+    }
     if "" in modules and type(network).__name__ in convolutions:
         convolutions[""] = convolutions[type(network).__name__]
     params = _own_params(modules)

@@ -106,7 +106,7 @@ def test_all_layers_have_a_picture_each(draw):
     assert len(set(paths)) == 15
 
 
-@pytest.mark.parametrize("view", ["rgb", "sum", "norm", "channels", "matrix"])
+@pytest.mark.parametrize("view", ["rgb", "sum", "norm", "channels", "matrix", "spectrum"])
 @pytest.mark.parametrize("style", ["bare", "figure"])
 def test_each_view_has_a_picture_of_its_own(run, view, style):
     """No view replaces another's picture; each opens as a PNG."""
@@ -235,7 +235,7 @@ ODD = {
 
 
 @pytest.mark.parametrize("kind", ODD)
-@pytest.mark.parametrize("view", ["rgb", "sum", "norm", "channels", "matrix"])
+@pytest.mark.parametrize("view", ["rgb", "sum", "norm", "channels", "matrix", "spectrum"])
 @pytest.mark.parametrize("style", ["bare", "figure"])
 def test_odd_weights_are_drawn_and_told(run, checkpoint, kind, view, style):
     """NaN, infinities, zeros and constants make a picture that says so, with no word from NumPy."""
@@ -261,7 +261,7 @@ KINDS = {
     "1 × 1": ("test_resnet", "layer2.0.downsample.1", "matrix", [48, 32, 1, 1], "32 of 32 input channels"),
     "depthwise": ("test_efficientnet", "blocks.3.0.conv_dw", "sum", [128, 1, 3, 3], "depthwise Conv2d, 128 channels"),
     "grouped": ("test_nfnet", "stages.1.0.conv2", "sum", None, "groups"),
-    "standardised": ("test_nfnet", "stem.conv1", "rgb", [16, 3, 3, 3], "ScaledStdConv2d may rework it"),
+    "standardised": ("test_nfnet", "stem.conv1", "rgb", [16, 3, 3, 3], "what ScaledStdConv2d makes of the stored one"),
     "same padding": ("tf_efficientnet_cc_b0_4e", "conv_stem", "rgb", [32, 3, 3, 3], "Conv2dSame 3 → 32"),
     "patches": ("test_vit", "patch_embed.proj", "rgb", [64, 3, 16, 16], "64 of 64 kernels"),
     "transposed": ("lowformer_b0", "stages.2.1.attn.main.1.upsampling", "sum", [64, 128, 4, 4], "axes turned"),
@@ -280,6 +280,31 @@ def test_each_kind_of_convolution_has_one_stated_result(run, kind):
     assert (output["layer"], output["view"]) == (layer, view)
     assert shape is None or output["shape"] == shape
     assert said in result.err
+
+
+def test_the_stored_weight_is_another_picture(run):
+    """--stored draws beside the effective kernels, over neither, and all of file, document, recipe and figure say which."""
+    words = ("kernels", "test_nfnet", "--weights", "random", "-l", "stem.conv1", "--json")
+    effective, stored = run(*words).document["outputs"][0], run(*words, "--stored").document["outputs"][0]
+    assert [Path(each["path"]).name for each in (effective, stored)] == [
+        "test_nfnet.random-stem.conv1-kernels-rgb.png",
+        "test_nfnet.random-stem.conv1-kernels-rgb-stored.png",
+    ]
+    assert (effective["weight"], stored["weight"]) == ("effective", "stored")
+    assert [read_recipe(each["path"])["weight"] for each in (effective, stored)] == ["effective", "stored"]
+    assert effective["limits"] != stored["limits"]
+    assert run(*words, "--stored").code == run(*words).code == 0
+    os.replace(stored["path"], effective["path"])  # noqa: PTH105
+    assert run(*words).code == 1
+
+
+def test_experts_have_a_picture_each(run):
+    """The four experts of a conditional convolution, numbered, with a word on how they are mixed."""
+    words = ("kernels", "tf_efficientnet_cc_b0_4e", "--weights", "random", "--style", "bare", "--json")
+    outputs = run(*words, "-l", "blocks.4.0.conv_dw").document["outputs"]
+    assert [output["layer"] for output in outputs] == [f"blocks.4.0.conv_dw:{number}" for number in range(4)]
+    assert all("mixes their kernels anew for every image" in output["notes"][-1] for output in outputs)
+    assert len({output["path"] for output in outputs}) == 4
 
 
 @pytest.mark.parametrize("style", ["bare", "figure"])

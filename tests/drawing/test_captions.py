@@ -14,6 +14,7 @@ def test_title_and_identity_say_what_it_is(new_bank):
     assert sheet.identity == "resnet18, random weights (seed 0)  ·  Conv2d 3 → 32, 3 × 3  ·  weight (32, 3, 3, 3)"
     assert make_sheet(new_bank(), view="channels").title.endswith(", channel by channel")
     assert make_sheet(new_bank(), view="matrix").title.endswith(", input by input")
+    assert make_sheet(new_bank(), view="spectrum").title.endswith(", frequency responses")
 
 
 def test_a_plain_weight_has_a_title_and_its_shape():

@@ -110,8 +110,18 @@ def test_tiles_of_their_own_scale_reach_both_full_colours():
 def test_rgb_has_its_own_scale_a_tile_and_other_views_that_of_the_layer():
     """Without a choice, rgb is scaled tile by tile and every other view by the layer."""
     weight = np.random.default_rng(0).standard_normal((4, 3, 2, 2))
-    kinds = {view: make_scale(tiles_of(weight, view)).kind for view in ("rgb", "sum", "norm", "channels", "matrix")}
-    assert kinds == {"rgb": "tile", "sum": "layer", "norm": "layer", "channels": "layer", "matrix": "layer"}
+    kinds = {
+        view: make_scale(tiles_of(weight, view)).kind
+        for view in ("rgb", "sum", "norm", "spectrum", "channels", "matrix")
+    }
+    assert kinds == {
+        "rgb": "tile",
+        "sum": "layer",
+        "norm": "layer",
+        "spectrum": "layer",
+        "channels": "layer",
+        "matrix": "layer",
+    }
 
 
 def test_a_range_counts_what_it_clips():

@@ -45,7 +45,7 @@ SHAPES = {
     "rows": (16, 8, 1, 7),
     "columns": (16, 8, 7, 1),
 }
-VIEWS = ("sum", "norm", "channels", "matrix", "rgb")
+VIEWS = ("sum", "norm", "spectrum", "channels", "matrix", "rgb")
 
 
 def check_extents(sheet):
@@ -92,7 +92,7 @@ def views_of(shape):
     """The views that a shape allows."""
     if len(shape) == 5:
         return ("sum", "norm", "rgb") if shape[1] == 3 else ("sum", "norm")
-    return VIEWS if shape[1] == 3 and len(shape) == 4 else VIEWS[:4]
+    return VIEWS if shape[1] == 3 and len(shape) == 4 else VIEWS[:5]
 
 
 @pytest.mark.parametrize(("kind", "view"), [(kind, view) for kind in SHAPES for view in views_of(SHAPES[kind])])

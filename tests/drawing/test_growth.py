@@ -48,10 +48,24 @@ def test_no_text_meets_another(count, stages, rows):
 
 
 def test_the_last_field_is_told():
-    """The field at the end of the network stands beside its line."""
-    words = [item.text for item in growth_page(trace(20)).items if isinstance(item, Words)]
-    assert "41" in words
-    assert "stages.1" in words
+    """The field at the end of the network stands beside its line, and who first sees the whole image below it."""
+    words = [item.text for item in growth_page(trace(40)).items if isinstance(item, Words)]
+    assert {"81 px", "stages.1", "●", "the image, 64 px", "dense 3 × 3", "pointwise 1 × 1"} <= set(words)
+    assert "● the first to see as much as the image, 64 px: stages.2.block.31.conv, 65 px" in words
+    small = [item.text for item in growth_page(trace(20)).items if isinstance(item, Words)]
+    assert "no convolution sees as much as the image, 64 px" in small
+    assert "●" not in small
+
+
+def test_stages_without_room_are_told():
+    """Bands that are too narrow for their names are named below, in their order."""
+    words = [item.text for item in growth_page(trace(60, stages=30)).items if isinstance(item, Words)]
+    above = [word for word in words if word.startswith("stages.")]
+    below = " ".join(words)
+    told = [f"stages.{at}" for at in range(30) if f"stages.{at}" not in above]
+    assert told
+    assert f"too narrow for their names: {told[0]}, {told[1]}" in below
+    assert f"and {len(told) - 12} more" in below
 
 
 def test_nothing_to_draw_is_said():

@@ -109,11 +109,14 @@ def test_a_plain_module_has_a_source_too():
 
 @pytest.mark.parametrize("kind", [ScaledStdConv2d, StdConv2d])
 def test_reworked_weights_are_said(kind):
-    """A layer with its own way of convolving says that the stored weight is not the last word."""
+    """A standardised layer gives the weight that it convolves with, the stored one when asked, and says which."""
     network = nn.Sequential(kind(3, 4, 3))
-    bank = read_kernels(network, "0")
-    np.testing.assert_array_equal(bank.weight, network[0].weight.detach().numpy())
-    assert bank.notes == (f"the weight as stored; {kind.__name__} may rework it before it convolves",)
+    bank, stored = read_kernels(network, "0"), read_kernels(network, "0", stored=True)
+    np.testing.assert_allclose(bank.weight.mean(axis=(1, 2, 3)), 0, atol=1e-6)
+    np.testing.assert_array_equal(stored.weight, network[0].weight.detach().numpy())
+    assert (bank.reading, stored.reading) == ("effective", "stored")
+    assert bank.notes == (f"the effective weight: what {kind.__name__} makes of the stored one",)
+    assert stored.notes == (f"the weight as stored; {kind.__name__} makes another of it, the effective one",)
 
 
 def test_parametrised_weights_are_computed_without_a_trace():
@@ -124,16 +127,20 @@ def test_parametrised_weights_are_computed_without_a_trace():
     assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
     assert all(part.training for part in network.modules())
     np.testing.assert_array_equal(bank.weight, network.eval()[0].weight.detach().numpy())
-    assert "the weight as its parametrisation computes it" in bank.notes
+    assert bank.notes == ("the effective weight: what its parametrisation (SpectralNorm) makes of the stored one",)
 
 
 def test_weights_that_a_hook_computes_are_said():
-    """Pruned layers hold the weight of their last pass."""
+    """Of pruned layers it is the pruned weight, and the whole one when asked."""
     network = nn.Sequential(nn.Conv2d(3, 4, 3))
     prune.l1_unstructured(network[0], "weight", amount=0.5)
     bank = read_kernels(network, "0")
     assert (bank.weight == 0).sum() == bank.weight.size // 2
-    assert any("as last computed" in note for note in bank.notes)
+    assert bank.notes == (
+        "the effective weight: what the hook that computes it before each pass makes of the stored one",
+    )
+    stored = read_kernels(network, "0", stored=True)
+    np.testing.assert_array_equal(stored.weight, network[0].weight_orig.detach().numpy())
 
 
 def test_reading_leaves_the_network_alone():

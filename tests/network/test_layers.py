@@ -219,11 +219,28 @@ def test_what_is_no_convolution_is_named(resnet18d, pattern, told):
     assert "--layer conv1.0" in error.hint
 
 
-def test_conditional_convolutions_are_told():
-    """A CondConv2d has no kernels of its own, and that is said."""
-    network = nn.Sequential(nn.Conv2d(3, 4, 3), CondConv2d(4, 4, 3))
-    assert names(list_layers(network)) == ["0"]
-    assert "mixed from experts" in refusal(network, "1").what
+@pytest.mark.parametrize(
+    ("pattern", "chosen"),
+    [("*", ["0", "1:0", "1:1", "1:2"]), ("1", ["1:0", "1:1", "1:2"]), ("1:2", ["1:2"]),
+     ("[01]", ["0", "1:0", "1:1", "1:2"]), ("1:[02]", ["1:0", "1:2"])],
+)  # fmt: skip
+def test_every_expert_is_a_layer(pattern, chosen):
+    """A CondConv2d has a bank of kernels an expert, each with a name; its own name means all of them."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), CondConv2d(4, 6, (3, 5), stride=2, groups=2, num_experts=3))
+    layers = select_layers(network, pattern)
+    assert names(layers) == chosen
+    assert (layers[-1].weight_shape, layers[-1].stride, layers[-1].padding) == ((6, 2, 3, 5), (2, 2), (1, 2))
+    assert layers[-1].params == 6 * 2 * 3 * 5
+    assert first_convolution(nn.Sequential(CondConv2d(3, 4, 3)), None) == "0:0"
+    assert "inside it: 1:0, 1:1, 1:2" in refused(network, "1")
+    assert "No layer is called 1:3" in refused(network, "1:3")
+
+
+def refused(network, name):
+    """What is said where this is no layer's exact name."""
+    with pytest.raises(UnknownLayerError) as caught:
+        find_convolution(network, name)
+    return f"{caught.value.what} {caught.value.why}"
 
 
 def test_networks_without_stages():
