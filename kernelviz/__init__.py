@@ -19,6 +19,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kernelviz.convolutions import Convolution
+    from kernelviz.drawing.animation import animate_convolution
+    from kernelviz.drawing.convolution import plot_convolution
     from kernelviz.drawing.figures import plot_features, plot_kernels
     from kernelviz.drawing.growth import plot_growth
     from kernelviz.drawing.mosaic import Mosaic, make_mosaic
@@ -32,27 +35,35 @@ if TYPE_CHECKING:
     from kernelviz.network.layers import list_layers, select_layers
     from kernelviz.network.models import Model, find_models, load_model
     from kernelviz.network.trace import trace
+    from kernelviz.pooling import Pooling
     from kernelviz.records import ConvLayer, FeatureMaps, Image, KernelBank
     from kernelviz.traces import Trace
+    from kernelviz.transposed import TransposedConvolution
+    from kernelviz.walkthrough import work_out
 
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
     "ConvLayer": "records",
+    "Convolution": "convolutions",
     "FeatureMaps": "records",
     "Image": "records",
     "KernelBank": "records",
     "KernelvizError": "errors",
     "Model": "network.models",
     "Mosaic": "drawing.mosaic",
+    "Pooling": "pooling",
     "Sheet": "drawing.sheets",
     "Trace": "traces",
+    "TransposedConvolution": "transposed",
+    "animate_convolution": "drawing.animation",
     "capture_features": "network.features",
     "find_models": "network.models",
     "list_layers": "network.layers",
     "load_model": "network.models",
     "make_mosaic": "drawing.mosaic",
     "make_sheet": "drawing.sheets",
+    "plot_convolution": "drawing.convolution",
     "plot_features": "drawing.figures",
     "plot_growth": "drawing.growth",
     "plot_kernels": "drawing.figures",
@@ -63,25 +74,31 @@ _HOMES = {
     "save_picture": "files.writing",
     "select_layers": "network.layers",
     "trace": "network.trace",
+    "work_out": "walkthrough",
 }
 
 __all__ = [
     "ConvLayer",
+    "Convolution",
     "FeatureMaps",
     "Image",
     "KernelBank",
     "KernelvizError",
     "Model",
     "Mosaic",
+    "Pooling",
     "Sheet",
     "Trace",
+    "TransposedConvolution",
     "__version__",
+    "animate_convolution",
     "capture_features",
     "find_models",
     "list_layers",
     "load_model",
     "make_mosaic",
     "make_sheet",
+    "plot_convolution",
     "plot_features",
     "plot_growth",
     "plot_kernels",
@@ -92,6 +109,7 @@ __all__ = [
     "save_picture",
     "select_layers",
     "trace",
+    "work_out",
 ]
 
 

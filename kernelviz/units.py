@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from kernelviz.records import Array, ConvLayer, Image, SeenImage, Source
     from kernelviz.traces import Box
@@ -48,7 +50,7 @@ class Unit:
     @property
     def sums(self) -> Array:
         """(n,): what each input channel contributes."""
-        return self.products.sum(axis=(1, 2))
+        return np.asarray(self.products.sum(axis=(1, 2)))
 
     @property
     def total(self) -> float:

@@ -146,11 +146,7 @@ def check_choices(goal: Goal, look: Look) -> None:
     """
     from kernelviz.errors import UsageError
 
-    directory = goal.directory
-    if directory.suffix.lower() in PICTURE_SUFFIXES and not directory.is_dir():
-        what = f"--output takes a directory, but {directory} is a file's name."
-        more = CHOICE_FOR.get(directory.suffix.lower(), "")
-        raise UsageError(what, hint=f"Type `-o {shlex.quote(str(directory.parent))}{more}`.")
+    check_directory(goal.directory)
     if look.style is options.Style.BARE and goal.suffix != ".png":
         raise UsageError(
             f"Bare tiles are written as PNG, not as {goal.suffix[1:].upper()}.", hint="Leave out --format, or --style."
@@ -159,6 +155,20 @@ def check_choices(goal: Goal, look: Look) -> None:
         from kernelviz.drawing.colour import ramp
 
         ramp(look.cmap, signed=True)
+
+
+def check_directory(directory: Path) -> None:
+    """Refuse a file's name where a directory is asked for.
+
+    Raises:
+        UsageError: it ends like a picture.
+    """
+    from kernelviz.errors import UsageError
+
+    if directory.suffix.lower() in PICTURE_SUFFIXES and not directory.is_dir():
+        what = f"--output takes a directory, but {directory} is a file's name."
+        more = CHOICE_FOR.get(directory.suffix.lower(), "")
+        raise UsageError(what, hint=f"Type `-o {shlex.quote(str(directory.parent))}{more}`.")
 
 
 def check_channels(look: Look, tasks: Sequence[Task]) -> None:

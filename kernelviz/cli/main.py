@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from types import FrameType
 
 INTERRUPTED = 130
-COMMANDS = ("models", "layers", "kernels", "features", "env")
+COMMANDS = ("models", "layers", "kernels", "features", "explain", "env")
+
+EXPLAIN = """Work a convolution or a pool out step by step, on your own numbers, and draw it.
+
+For example: kernelviz explain conv --input 5 --kernel 3
+"""
 
 
 class _EndedError(BaseException):
@@ -92,6 +97,7 @@ def _app() -> Callable[..., Any]:
     import typer
 
     from kernelviz.cli.environment import env
+    from kernelviz.cli.explain import conv, pool, transpose
     from kernelviz.cli.features import features
     from kernelviz.cli.kernels import kernels
     from kernelviz.cli.layers import layers
@@ -108,6 +114,10 @@ def _app() -> Callable[..., Any]:
     app.command()(layers)
     app.command()(kernels)
     app.command()(features)
+    explain = typer.Typer(no_args_is_help=True, help=EXPLAIN)
+    for command in (conv, transpose, pool):
+        explain.command()(command)
+    app.add_typer(explain, name="explain")
     app.command()(env)
 
     def top(*, version: Version = False) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 import numpy as np
@@ -12,11 +12,13 @@ from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
 from matplotlib.text import Text as TextArtist
 from matplotlib.transforms import Affine2D, Bbox
 
 from kernelviz.drawing.mosaic import make_mosaic
-from kernelviz.drawing.page import Item, Panel, Raster, Rule, Text, font_file, moved
+from kernelviz.drawing.page import Item, Panel, Raster, Rule, Shape, Strokes, Text, font_file, moved
 from kernelviz.drawing.panels import bar_panel, mosaic_page, tiles_panel
 from kernelviz.drawing.sheets import Sheet, make_sheet
 from kernelviz.map_views import as_maps
@@ -262,6 +264,33 @@ def _add(axes: Axes, items: Sequence[Item], points: float) -> None:
                 )  # fmt: skip
                 line.set_sketch_params()
                 axes.add_artist(line).set_transform(axes.transData)
+            case Strokes() | Shape():
+                axes.add_artist(_path(item, points)).set_transform(axes.transData)
+
+
+def _path(item: Strokes | Shape, points: float) -> PathPatch:
+    """Lines or a polygon as one artist; matplotlib scales dashes with the width."""
+    if isinstance(item, Strokes):
+        corners = np.array(item.lines, dtype=np.float64).reshape(-1, 2)
+        path = Path(corners, [Path.MOVETO, Path.LINETO] * len(item.lines))
+    else:
+        path = Path(np.array([*item.points, item.points[0]]), closed=True)
+    filled = isinstance(item, Shape) and item.width == 0
+    patch = PathPatch(
+        path,
+        facecolor=item.colour if filled else "none",
+        edgecolor="none" if filled else item.colour,
+        linewidth=item.width * points,
+        linestyle=(0, (3, 2.4)) if isinstance(item, Strokes) and item.dashed else "-",
+        joinstyle="miter",
+        capstyle="butt",
+        antialiased=True,
+        hatch=None,
+        path_effects=[],
+        zorder=2.5 if isinstance(item, Shape) else 2,
+    )
+    patch.set_sketch_params()
+    return patch
 
 
 def _vertical(item: Text) -> Literal["center", "center_baseline", "baseline"]:
@@ -270,8 +299,13 @@ def _vertical(item: Text) -> Literal["center", "center_baseline", "baseline"]:
     return "center" if item.upright else "center_baseline"
 
 
+@lru_cache(maxsize=256)
+def _font(size: float, *, bold: bool) -> FontProperties:
+    return FontProperties(fname=str(font_file(bold=bold)), size=size)
+
+
 def _text(item: Text, points: float) -> TextArtist:
-    font = FontProperties(fname=str(font_file(bold=item.bold)), size=item.size * points)
+    font = _font(item.size * points, bold=item.bold)
     return TextArtist(
         item.x,
         item.y,

@@ -64,7 +64,26 @@ class Rule:
     width: float = 1.0
 
 
-Item: TypeAlias = Text | Raster | Rule
+@dataclass(frozen=True)
+class Strokes:
+    """Straight lines of one kind, each (x0, y0, x1, y1); dashed ones are so in every format."""
+
+    lines: tuple[tuple[float, float, float, float], ...]
+    colour: str = QUIET
+    width: float = 1.0
+    dashed: bool = False
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A closed polygon: its outline of this width, or its area where the width is 0."""
+
+    points: tuple[tuple[float, float], ...]
+    colour: str = INK
+    width: float = 0.0
+
+
+Item: TypeAlias = Text | Raster | Rule | Strokes | Shape
 
 
 @dataclass(frozen=True)
@@ -87,6 +106,11 @@ def moved(panel: Panel, x: float, y: float) -> tuple[Item, ...]:
                 result.append(replace(item, left=item.left + x, top=item.top + y))
             case Rule():
                 result.append(replace(item, x0=item.x0 + x, y0=item.y0 + y, x1=item.x1 + x, y1=item.y1 + y))
+            case Strokes():
+                lines = tuple((x0 + x, y0 + y, x1 + x, y1 + y) for x0, y0, x1, y1 in item.lines)
+                result.append(replace(item, lines=lines))
+            case Shape():
+                result.append(replace(item, points=tuple((px + x, py + y) for px, py in item.points)))
     return tuple(result)
 
 

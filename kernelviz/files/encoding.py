@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 import numpy as np
 
 from kernelviz.errors import UsageError
+from kernelviz.files.animations import ANIMATED, animation_bytes, is_animation
 from kernelviz.files.names import file_stems, safe_part
 from kernelviz.files.png import png_bytes
 from kernelviz.files.recipes import PNG_KEY, recipe_text
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from kernelviz.drawing.animation import Animation
     from kernelviz.records import Array, Recipe
 
-FORMATS = ("png", "svg", "pdf")
+FORMATS = ("png", "svg", "pdf", *ANIMATED)
 
 # What matplotlib reads while it writes a file, whoever made the figure.
 _OUTPUT_RC: dict[str, Any] = {
@@ -70,19 +72,26 @@ def is_mosaic(picture: object) -> TypeGuard[Pixels]:
     return hasattr(picture, "pixels") and hasattr(picture, "palette")
 
 
-def encode_picture(picture: Pixels | Figure, file_format: str) -> bytes:
+def encode_picture(picture: Pixels | Figure | Animation, file_format: str) -> bytes:
     """A picture as the bytes of a file, with its recipe inside.
 
     Args:
         picture: pixels, which become PNG only, or a matplotlib Figure, perhaps with an attribute ``recipe``. A figure
             with a recipe is drawn under matplotlib's own defaults, any other one under the caller's rcParams.
-        file_format: ``png``, ``svg`` or ``pdf``.
+        file_format: ``png``, ``svg`` or ``pdf``; of an Animation ``gif`` or ``webp``.
 
     Raises:
         UsageError: the format is none of these, or no format for this picture; or it is no picture.
     """
     if file_format not in FORMATS:
         raise UsageError(f"The format must be one of {', '.join(FORMATS)}, but got {file_format!r}.")
+    if is_animation(picture) != (file_format in ANIMATED):
+        wanted = "an animation is GIF or WebP" if is_animation(picture) else "GIF and WebP are for animations"
+        raise UsageError(
+            f"The format must fit the picture, but got {file_format!r}.", f"{wanted[0].upper()}{wanted[1:]}."
+        )
+    if is_animation(picture):
+        return animation_bytes(picture, file_format)
     if is_mosaic(picture):
         if file_format != "png":
             raise UsageError(
@@ -160,10 +169,10 @@ def _output_settings(figure: Figure) -> Iterator[None]:
             yield
 
 
-def _figure_png(figure: Figure) -> bytes:
+def figure_pixels(figure: Figure) -> Array:
+    """(H, W, 3) uint8: a figure as it is drawn, over white."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
-    from PIL.PngImagePlugin import PngInfo
 
     with _output_settings(figure):
         own_canvas = figure.canvas
@@ -176,12 +185,18 @@ def _figure_png(figure: Figure) -> bytes:
     image = Image.fromarray(pixels)
     if pixels[..., 3].min() < 255:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.asarray(image.convert("RGB"))
+
+
+def _figure_png(figure: Figure) -> bytes:
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    image = Image.fromarray(figure_pixels(figure))
     recipe, texts, buffer = _recipe_of(figure), PngInfo(), io.BytesIO()
     if recipe is not None:
         texts.add_itxt(PNG_KEY, recipe_text(recipe))
-    image.convert("RGB").save(
-        buffer, "PNG", pnginfo=texts, dpi=(figure.dpi, figure.dpi), compress_level=1, compress_type=_RUNS
-    )
+    image.save(buffer, "PNG", pnginfo=texts, dpi=(figure.dpi, figure.dpi), compress_level=1, compress_type=_RUNS)
     return buffer.getvalue()
 
 

@@ -1,8 +1,8 @@
 """The recipe inside a file: how the picture was made, as JSON.
 
-It lies in PNG as iTXt ``kernelviz``, in SVG as ``Description``, in PDF as ``Keywords``, in GIF as comment, and in npz
-as key ``recipe``. The headers of PNG, GIF and npz are walked by hand: image libraries warn about large pictures, and
-NumPy's own reader evaluates the header of an array.
+It lies in PNG as iTXt ``kernelviz``, in SVG as ``Description``, in PDF as ``Keywords``, in GIF as comment, in WebP as
+XMP, and in npz as key ``recipe``. The headers of PNG, GIF, WebP and npz are walked by hand: image libraries warn about
+large pictures, and NumPy's own reader evaluates the header of an array.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def recipe_text(recipe: Recipe) -> str:
 
 
 def read_recipe(path: Path | str) -> dict[str, Any]:
-    """The recipe inside a file that kernelviz wrote: PNG, SVG, PDF, GIF or npz, told by content.
+    """The recipe inside a file that kernelviz wrote: PNG, SVG, PDF, GIF, WebP or npz, told by content.
 
     Raises:
         RecipeError: there is no such file, it is no regular file, it is damaged, or it holds no recipe.
@@ -225,10 +225,23 @@ def _from_svg(file: IO[bytes]) -> str | None:
     return "".join(parts) or None
 
 
+def _from_webp(file: IO[bytes]) -> str | None:
+    """The XMP chunk of a RIFF file: each chunk is a name, a size, and that many bytes, evened out."""
+    if _exactly(file, 12)[8:] != b"WEBP":
+        return None
+    while header := file.read(8):
+        length = int.from_bytes(header[4:], "little")
+        if header[:4] == b"XMP ":
+            return _exactly(file, length).decode("utf-8")
+        file.seek(length + length % 2, os.SEEK_CUR)
+    return None
+
+
 _READERS: dict[bytes, Callable[[IO[bytes]], str | None]] = {
     b"\x89PNG\r\n\x1a\n": _from_png,
     b"GIF87a": _from_gif,
     b"GIF89a": _from_gif,
+    b"RIFF": _from_webp,
     b"%PDF-": _from_pdf,
     b"PK\x03\x04": _from_npz,
 }

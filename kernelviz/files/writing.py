@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
+    from kernelviz.drawing.animation import Animation
     from kernelviz.files.encoding import Pixels
     from kernelviz.records import Array, Recipe
 
@@ -28,21 +29,21 @@ _CHUNK = 1 << 26  # some systems refuse to write 2 GB at once
 
 
 def save_picture(
-    picture: Pixels | Figure,
+    picture: Pixels | Figure | Animation,
     path: Path | str,
     *,
     force: bool = False,
     format: str | None = None,  # noqa: A002  (the word of matplotlib and Pillow)
 ) -> Path:
-    """Write a mosaic (PNG) or a figure (PNG, SVG, PDF) with its recipe inside; return the path.
+    """Write a mosaic (PNG), a figure (PNG, SVG, PDF) or an animation (GIF, WebP) with its recipe inside; return the path.
 
     Directories are made as needed. An earlier run of the same picture is replaced, anything else only with ``force``.
 
     Args:
-        picture: a ``Mosaic``, or a matplotlib Figure.
+        picture: a ``Mosaic``, a matplotlib Figure, or an ``Animation``.
         path: where; its suffix tells the format.
         force: replace whatever file is there.
-        format: ``png``, ``svg`` or ``pdf``, whatever the suffix says.
+        format: ``png``, ``svg``, ``pdf``, ``gif`` or ``webp``, whatever the suffix says.
 
     Raises:
         UsageError: the format is unknown, or no format for this picture.

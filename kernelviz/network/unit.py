@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network.features import EnoughError, Input, as_input, run_through
 from kernelviz.network.kernels import source_of
 from kernelviz.network.layers import find_convolution
-from kernelviz.network.models import Model
 from kernelviz.network.trace import trace
 from kernelviz.records import as_array
 from kernelviz.units import Unit
@@ -22,6 +20,9 @@ from kernelviz.units import Unit
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from torch import Tensor, nn
+
+    from kernelviz.network.models import Model
     from kernelviz.records import Array, ConvLayer, Image
     from kernelviz.traces import Box
 
@@ -46,9 +47,7 @@ def trace_unit(
     network: Model | nn.Module,
     image: Image | Tensor,
     layer: str,
-    channel: int,
-    row: int,
-    column: int,
+    at: tuple[int, int, int],
     *,
     input_size: int | Sequence[int] | None = None,
     crop: bool | None = None,
@@ -62,9 +61,7 @@ def trace_unit(
         network: A ``Model``, or any module that takes one batch of images.
         image: What ``read_image`` gives, or a ready tensor (C, H, W) or (1, C, H, W).
         layer: The exact name of a convolution.
-        channel: Which of its maps.
-        row: Of the unit in that map.
-        column: Of the unit in that map.
+        at: The unit's channel, row and column.
         input_size: Side, or (H, W), of the input where it is not the model's own.
         crop: As in ``capture_features``.
 
@@ -78,8 +75,8 @@ def trace_unit(
     call = _watched(network, module, given, record)
     if len(record.kernel_size) > 2:
         raise UsageError(f"The layer {layer} convolves over three axes.", hint="Units of maps have a row and a column.")
-    _check_unit(call, record, channel, row, column)
-    return _unit(network, record, given, call, (channel, row, column))
+    _check_unit(call, record, at)
+    return _unit(network, record, given, call, at)
 
 
 def _watched(network: Model | nn.Module, module: nn.Module, given: Input, record: ConvLayer) -> _Call:
@@ -109,10 +106,10 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Watch the first run of this module."""
 
         def enter(*_: object) -> None:
-            self.__enter__()
+            self.__enter__()  # type: ignore[no-untyped-call]
 
         def leave(*_: object) -> None:
-            self.__exit__(None, None, None)
+            self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
             self.ran = True
             raise EnoughError
 
@@ -139,7 +136,8 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return output
 
 
-def _check_unit(call: _Call, record: ConvLayer, channel: int, row: int, column: int) -> None:
+def _check_unit(call: _Call, record: ConvLayer, at: tuple[int, int, int]) -> None:
+    channel, row, column = at
     channels, *sizes = call.output.shape[1:]
     height, width = (1, *sizes)[-2:]
     if not (0 <= channel < channels and 0 <= row < height and 0 <= column < width):

@@ -1,0 +1,85 @@
+"""The pictures of ``kernelviz explain``: where they go, and that they are written."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kernelviz.cli.explaining import Goal
+    from kernelviz.documents import Report
+    from kernelviz.walkthrough import Walkthrough
+
+
+def draw(command: str, worked: Walkthrough, goal: Goal, report: Report) -> None:
+    """Draw what was asked for into files of the directory; nothing is drawn where something is in the way.
+
+    Raises:
+        KernelvizError: something is in the way, too much was asked for, or a file could not be written.
+    """
+    from kernelviz.drawing.convolution import explaining_recipe
+    from kernelviz.files.names import file_stems
+    from kernelviz.files.writing import check_target, save_arrays, save_picture
+
+    if goal.directory is None:
+        return
+    pictures = _pictures(worked, goal)
+    stems = file_stems([_name(command, worked, goal, view) for view in pictures])
+    places = [goal.directory / f"{stem}.{goal.suffix}" for stem in stems]
+    cell = goal.cell or (0, 0)
+    recipes = [
+        explaining_recipe(worked, view=view, at=None if view in ("steps", "animation") else cell, channel=goal.channel)
+        for view in pictures
+    ]
+    for place, recipe in zip(places, recipes, strict=True):
+        check_target(place, recipe, force=goal.force)
+    arrays = goal.directory / f"{file_stems([_name(command, worked, goal, 'numbers')])[0]}.npz"
+    if goal.arrays:
+        check_target(arrays, {**recipes[0], "view": "numbers"}, force=goal.force)
+    for place, make in zip(places, pictures.values(), strict=True):
+        report.outputs.append(_entry(save_picture(make(), place, force=goal.force), worked))
+    if goal.arrays:
+        named = {"input": worked.input, "kernel": worked.kernel, "bias": worked.bias, "output": worked.output}
+        there = {name: values for name, values in named.items() if values is not None}
+        recipe = {**recipes[0], "view": "numbers"}
+        report.outputs.append(_entry(save_arrays(there, arrays, recipe=recipe, force=goal.force), worked))
+
+
+def _pictures(worked: Walkthrough, goal: Goal) -> dict[str, Callable[[], Any]]:
+    """What is drawn, by the name of its view: a transposed convolution both ways."""
+    from kernelviz.drawing.animation import MOST_FRAMES, animate_convolution
+    from kernelviz.drawing.convolution import WorkView, plot_convolution
+    from kernelviz.transposed import TransposedConvolution
+
+    if goal.animate:
+        rows, columns = worked.operation.output_size
+        make = partial(animate_convolution, worked, channel=goal.channel, fps=goal.fps)
+        if rows * columns > MOST_FRAMES:
+            make()  # refuses before anything is drawn
+        return {"animation": make}
+    views: list[WorkView] = ["steps"] if goal.steps else ["step"]
+    if isinstance(worked.operation, TransposedConvolution) and not goal.steps:
+        views = ["stamps", "step"]
+    at = goal.cell or (0, 0)
+    return {view: partial(plot_convolution, worked, at=at, channel=goal.channel, view=view) for view in views}
+
+
+def _name(command: str, worked: Walkthrough, goal: Goal, view: str) -> tuple[str, ...]:
+    """The parts of a file's name: the operation, its sizes, the step, and a hash of settings and numbers."""
+    from kernelviz.drawing.convolution import numbers_hash
+
+    operation = worked.operation
+    size = "x".join(map(str, operation.input_size))
+    kernel = "x".join(map(str, operation.kernel))
+    row, column = goal.cell or (0, 0)
+    place = () if view in ("steps", "animation", "numbers") else (f"{row}-{column}",)
+    channel = (f"channel{goal.channel}",) if operation.out_channels > 1 else ()
+    return (command, size, kernel, numbers_hash(worked)[:8], view, *channel, *place)
+
+
+def _entry(path: object, worked: Walkthrough) -> dict[str, Any]:
+    """One file of the JSON document."""
+    entry = dict.fromkeys(("layer", "image", "shape", "shown", "total", "limits"))
+    return {"path": str(path), **entry, "shape": list(worked.output.shape), "nonfinite": 0, "notes": []}

@@ -1,0 +1,284 @@
+"""What the commands of ``kernelviz explain`` have in common: the numbers asked for, and what is told of them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kernelviz.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from kernelviz.canvas import Operation
+    from kernelviz.cli.explain_options import Drawn
+    from kernelviz.documents import Report
+    from kernelviz.records import Array
+    from kernelviz.walkthrough import Walkthrough
+
+_SIZE = re.compile(r"\s*\d+\s*(?:[x×]\s*\d+\s*)?")
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Which step is shown, and where the pictures go."""
+
+    at: str | None
+    channel: int
+    steps: bool
+    animate: bool
+    fps: float | None
+    file_format: Drawn | None
+    directory: Path | None
+    arrays: bool
+    force: bool
+    quiet: bool
+    as_json: bool
+    debug: bool
+
+    @property
+    def cell(self) -> tuple[int, int] | None:
+        """The row and the column that were asked for.
+
+        Raises:
+            UsageError: they are no two whole numbers.
+        """
+        if self.at is None:
+            return None
+        match = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*", self.at)
+        if match is None:
+            raise UsageError(f"A cell is ROW,COLUMN from 0 on, but got {self.at!r}.", hint="For example --at 0,2")
+        return int(match[1]), int(match[2])
+
+    @property
+    def suffix(self) -> str:
+        """The suffix of the pictures.
+
+        Raises:
+            UsageError: the format is none of what is drawn.
+        """
+        found = str(self.file_format or ("gif" if self.animate else "png"))
+        if (found in ("gif", "webp")) != self.animate:
+            what = "An animation is gif or webp" if self.animate else "A picture is png, svg or pdf"
+            hint = "Leave out --format." if self.animate else "Add --animate, or leave out --format."
+            raise UsageError(f"{what}, but got --format {found}.", hint=hint)
+        return found
+
+
+@dataclass(frozen=True)
+class Wish:
+    """The sizes and the numbers that were asked for, as they were typed."""
+
+    command: str
+    input: str
+    kernel: str | None
+    kernel_values: str | None
+    bias: str | None
+    seed: int
+    groups: int
+    in_channels: int | None
+    out_channels: int | None
+    goal: Goal
+
+    @cached_property
+    def data(self) -> Array | None:
+        """The input's own numbers (C, H, W); None where only a size was given."""
+        if _SIZE.fullmatch(self.input):
+            return None
+        data = _numbers(self.input, "input")
+        if data is None:
+            raise UsageError(
+                f"There is no file called {self.input!r}.", "An input is a size, numbers, or a CSV file.",
+                "For example --input 5x7, --input '1 2 3; 4 5 6', --input numbers.csv",
+            )  # fmt: skip
+        if self.in_channels is not None and self.in_channels != len(data):
+            raise UsageError(f"The input has {len(data)} channels, but --in-channels is {self.in_channels}.")
+        return data
+
+    @cached_property
+    def planes(self) -> Array | None:
+        """The kernel's own planes (n, h, w), in the order of output channels and their input channels."""
+        if self.kernel_values is None:
+            return None
+        planes = _numbers(self.kernel_values, "kernel")
+        if planes is None:
+            from kernelviz.named_kernels import named_kernel
+
+            planes = named_kernel(self.kernel_values)[None]
+        if self.kernel is not None and _pair(sides("kernel", self.kernel)) != planes.shape[1:]:
+            size = f"{planes.shape[1]} × {planes.shape[2]}"
+            raise UsageError(
+                f"The kernel values are {size}, but --kernel is {self.kernel}.", hint="Leave out --kernel."
+            )
+        return planes
+
+    @property
+    def size(self) -> Sequence[int]:
+        """Rows and columns of the input."""
+        return sides("input", self.input) if self.data is None else self.data.shape[1:]
+
+    @property
+    def sides(self) -> Sequence[int]:
+        """Rows and columns of the kernel."""
+        return sides("kernel", self.kernel or "3") if self.planes is None else self.planes.shape[1:]
+
+    @property
+    def inputs(self) -> int:
+        """Channels of the input."""
+        return self.in_channels or (1 if self.data is None else len(self.data))
+
+    @property
+    def outputs(self) -> int:
+        """Channels of the output: as asked for, or as many as the planes of the kernel make."""
+        if self.out_channels is not None:
+            return self.out_channels
+        if self.planes is not None and len(self.planes) > 1:
+            if self.command == "transpose":
+                return max(1, len(self.planes) * self.groups // self.inputs)
+            return max(1, len(self.planes) * self.groups // self.inputs)
+        return self.groups
+
+    def numbers(self, operation: Operation) -> tuple[Array, Array | None, Array | None]:
+        """Input, kernel and bias; what was not given comes from the seed.
+
+        Raises:
+            UsageError: planes of the kernel or numbers of the bias are too few or too many.
+        """
+        from kernelviz.walkthrough import example_numbers
+
+        data, kernel, bias = example_numbers(operation, self.seed)
+        if self.data is not None:
+            data = self.data
+        if self.planes is not None and kernel is not None:
+            kernel = _spread(self.planes, kernel.shape)
+        if self.bias is not None and bias is not None:
+            bias = _biases(self.bias, len(bias))
+        return data, kernel, bias
+
+
+def explain(wish: Wish, build: Callable[[], Operation], report: Report) -> None:
+    """Work it out, and print the explanation, or draw it where a directory is given.
+
+    Raises:
+        KernelvizError: the settings or the numbers are refused, or a picture could not be made.
+    """
+    from kernelviz.cli import talk
+    from kernelviz.documents import document, json_text
+    from kernelviz.explanation import chosen_steps, explanation_entry, number_lines, size_lines
+
+    goal = wish.goal
+    _check(goal)
+    operation = build()
+    worked = _worked(wish, operation, report)
+    steps = [] if worked is None else chosen_steps(worked, goal.channel, goal.cell)
+    if goal.directory is not None and worked is not None:
+        from kernelviz.cli.explain_pictures import draw
+
+        draw(wish.command, worked, goal, report)
+    if goal.as_json:
+        talk.result(json_text(document(report, None, **explanation_entry(operation, worked, steps))))
+        return
+    if goal.directory is not None:
+        if not goal.quiet:
+            talk.say(*size_lines(operation), *report.warnings)
+        talk.result("\n".join(entry["path"] for entry in report.outputs))
+        return
+    lines = size_lines(operation)
+    if worked is not None:
+        lines += number_lines(worked, steps, goal.channel)
+    talk.result("\n".join(lines))
+    if report.warnings and not goal.quiet:
+        talk.say(*report.warnings)
+
+
+def _worked(wish: Wish, operation: Operation, report: Report) -> Walkthrough | None:
+    """The numbers worked out; None where only sizes were given and they are too large for that."""
+    from kernelviz.walkthrough import MOST_WORK, work_needed, work_out
+
+    goal = wish.goal
+    given = wish.data is not None or goal.directory is not None or goal.cell is not None
+    if not given and work_needed(operation) > MOST_WORK:
+        report.warnings.append(f"the numbers are left out: that would be {work_needed(operation):,} multiply-adds")
+        return None
+    return work_out(operation, *wish.numbers(operation))
+
+
+def _check(goal: Goal) -> None:
+    """Refuse at once what can be told from the command alone.
+
+    Raises:
+        UsageError: a picture without a place for it, or choices that exclude each other.
+    """
+    drawing = {
+        "--animate": goal.animate, "--steps": goal.steps, "--arrays": goal.arrays, "--force": goal.force,
+        "--format": goal.file_format is not None,
+    }  # fmt: skip
+    asked = [name for name, there in drawing.items() if there]
+    if goal.directory is None and asked:
+        raise UsageError(f"{asked[0]} needs a directory for what is drawn.", hint="Add -o kernelviz-out")
+    if goal.animate and goal.steps:
+        raise UsageError("Either --animate or --steps, not both.", hint="Leave out one of them.")
+    if goal.fps is not None and not goal.animate:
+        raise UsageError("--fps is of an animation.", hint="Add --animate, or leave it out.")
+    _ = goal.cell, goal.suffix
+    if goal.directory is not None:
+        from kernelviz.cli.kernels import check_directory
+
+        check_directory(goal.directory)
+
+
+def sides(name: str, text: str) -> tuple[int, ...]:
+    """The whole numbers of ``3``, ``3x5`` or ``1,0,1,0``.
+
+    Raises:
+        UsageError: they are none.
+    """
+    try:
+        return tuple(int(part) for part in re.split(r"[x×,]", text))
+    except ValueError:
+        raise UsageError(
+            f"The {name} must be whole numbers, but got {text!r}.", hint=f"For example 3 or 3x5 for the {name}."
+        ) from None
+
+
+def _pair(numbers: tuple[int, ...]) -> tuple[int, int]:
+    return numbers[0], numbers[-1]
+
+
+def _numbers(text: str, name: str) -> Array | None:
+    """What was typed, or what stands in a file; None where it is neither."""
+    from kernelviz.files.numbers import csv_numbers, is_typed, typed_numbers
+
+    if is_typed(text):
+        return typed_numbers(text, name)
+    path = Path(text)
+    return csv_numbers(path, name) if path.suffix.lower() == ".csv" or path.is_file() else None
+
+
+def _spread(planes: Array, shape: tuple[int, ...]) -> Array:
+    """The planes in the kernel's shape; a single one is taken for every pair of channels."""
+    wanted = shape[0] * shape[1]
+    if len(planes) not in (1, wanted):
+        raise UsageError(
+            f"The kernel needs {wanted} planes apart by |, but got {len(planes)}.",
+            f"{shape[0]} × {shape[1]} channels meet in it.",
+            "Give one plane for all of them, or as many as that.",
+        )
+    return np.broadcast_to(planes if len(planes) > 1 else planes[[0] * wanted], (wanted, *shape[2:])).reshape(shape)
+
+
+def _biases(text: str, wanted: int) -> Array:
+    from kernelviz.files.numbers import is_typed, typed_numbers
+
+    found = typed_numbers(text, "bias").ravel() if is_typed(text) else np.zeros(0)
+    if len(found) not in (1, wanted):
+        raise UsageError(
+            f"The bias must be one number, or one for each of {wanted} output channels, but got {text!r}.",
+            hint="For example --bias=-1 or --bias '1 2'",
+        )
+    return np.broadcast_to(found, wanted)

@@ -1,0 +1,189 @@
+"""The steps of a walkthrough, its sizes and its settings in words and signs; texts and pictures say the same."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from kernelviz.convolutions import Convolution
+from kernelviz.drawing.wording import number_text
+from kernelviz.pooling import Pooling
+from kernelviz.sides import sides_text, size_text
+from kernelviz.transposed import TransposedConvolution
+
+if TYPE_CHECKING:
+    from kernelviz.canvas import Operation
+    from kernelviz.walkthrough import Step
+
+MOST_TERMS = 2000  # of one sum; what is longer is shortened in its middle
+FLIPPED = "the kernel is not flipped: what torch calls convolution is cross-correlation in mathematics"
+
+
+def value_text(value: float) -> str:
+    """A whole number as it is, a short decimal too; else three significant digits. A true minus."""
+    if not math.isfinite(value):
+        return str(value).replace("inf", "∞").replace("-", "−")
+    if value == round(value) and abs(value) < 1e6:
+        return str(round(value)).replace("-", "−")
+    if float(f"{value:.3g}") == value and 1e-3 <= abs(value) < 1e5:
+        return f"{value:.3g}".replace("-", "−")
+    return number_text(value)
+
+
+def factor_text(value: float) -> str:
+    """A value behind a sign: a negative one in brackets."""
+    text = value_text(value)
+    return f"({text})" if text.startswith("−") else text
+
+
+def product_text(value: float, weight: float) -> str:
+    """``7×(−1)``."""
+    return f"{value_text(value)}×{factor_text(weight)}"
+
+
+def plane_terms(step: Step, plane: int, *, real_only: bool = False) -> list[str]:
+    """The terms of one input channel in the order of the kernel's cells.
+
+    ``real_only`` leaves out those of padding and of the zeros from stretching.
+    """
+    window = step.window[plane]
+    cells = [(i, j) for i in range(window.shape[0]) for j in range(window.shape[1])]
+    if real_only:
+        cells = [cell for cell in cells if not (step.padding[cell] or step.stretched[cell])]
+    if step.weights is None:
+        return [value_text(window[cell]) for cell in cells]
+    return [product_text(window[cell], step.weights[plane][cell]) for cell in cells]
+
+
+def step_text(operation: Operation, step: Step) -> str:
+    """``1×1 + 2×2 + … = 411``: how an output cell came about, every term of it.
+
+    Of a transposed convolution only the stamps that meet there; each input channel in brackets where there are several.
+    """
+    value = value_text(step.value)
+    if isinstance(operation, Pooling):
+        maximum = operation.kind == "max"
+        terms = plane_terms(step, 0, real_only=maximum or not operation.count_include_pad)
+        if maximum:
+            return f"max({', '.join(shortened(terms))}) = {value}"
+        return f"({' + '.join(map(bracketed, shortened(terms)))}) / {step.counted} = {value}"
+    real_only = isinstance(operation, TransposedConvolution)
+    planes = [plane_terms(step, plane, real_only=real_only) for plane in range(len(step.window))]
+    sums = [" + ".join(shortened(terms)) for terms in planes if terms]
+    if len(sums) > 1:
+        sums = [f"({each})" for each in shortened(sums)]
+    bias = [] if step.bias is None else [factor_text(step.bias)]
+    return f"{' + '.join(sums + bias) or 'no stamp'} = {value}"
+
+
+def bracketed(term: str) -> str:
+    """A term of a sum: a negative one in brackets."""
+    return f"({term})" if term.startswith("−") else term
+
+
+def shortened(terms: list[str], most: int = MOST_TERMS) -> list[str]:
+    """The first and last terms of very many."""
+    return terms if len(terms) <= most else [*terms[: most // 2 + 1], "…", *terms[-(most // 2) :]]
+
+
+def name_text(operation: Operation) -> str:
+    """What it is."""
+    if isinstance(operation, Pooling):
+        kind = operation.kind
+        return f"Adaptive {kind} pooling" if operation.adaptive else f"{kind.capitalize()} pooling"
+    return "Transposed convolution" if isinstance(operation, TransposedConvolution) else "Convolution"
+
+
+def settings_text(operation: Operation) -> str:
+    """Stride, padding and what else differs from the plain case."""
+    if isinstance(operation, Pooling):
+        return _pool_settings(operation)
+    parts = [f"stride {sides_text(operation.stride)}", padding_text(operation)]
+    if operation.dilation != (1, 1):
+        parts.append(f"dilation {sides_text(operation.dilation)}")
+    if isinstance(operation, TransposedConvolution) and any(operation.output_padding):
+        parts.append(f"output padding {sides_text(operation.output_padding)}")
+    if operation.groups > 1:
+        parts.append(f"{operation.groups} groups")
+    return ", ".join(parts)
+
+
+def padding_text(operation: Operation) -> str:
+    """``no padding``, ``padding 1``, ``padding same (1)``; four numbers where the ends differ."""
+    if not any(operation.padding):
+        return "padding same (0)" if getattr(operation, "padding_name", "") == "same" else "no padding"
+    text = sides_text(operation.padding)
+    if isinstance(operation, Convolution):
+        top, bottom, left, right = operation.padding
+        if (top, left) == (bottom, right):
+            text = sides_text((top, left))
+        else:
+            text = f"{top} above, {bottom} below, {left} left, {right} right"
+        if operation.padding_name == "same":
+            text = f"same ({text})"
+    return f"padding {text}"
+
+
+def _pool_settings(operation: Pooling) -> str:
+    if operation.adaptive:
+        return f"to {size_text(operation.adaptive)}"
+    parts = [size_text(operation.kernel), f"stride {sides_text(operation.stride)}"]
+    if any(operation.padding):
+        parts.append(padding_text(operation))
+    if operation.dilation != (1, 1):
+        parts.append(f"dilation {sides_text(operation.dilation)}")
+    if operation.ceil_mode:
+        parts.append("ceil mode")
+    if operation.kind == "average" and any(operation.padding):
+        parts.append("padding counts" if operation.count_include_pad else "padding does not count")
+    return ", ".join(parts)
+
+
+def weights_text(operation: Operation, *, dense: bool = True) -> str:
+    """``9 weights, no bias (dense: 225)``."""
+    if isinstance(operation, Pooling):
+        return "no weights"
+    weights = f"{operation.weights:,} {'weight' if operation.weights == 1 else 'weights'}"
+    biases = f"{operation.out_channels:,} {'bias' if operation.out_channels == 1 else 'biases'}"
+    text = f"{weights} and {biases}" if operation.bias else f"{weights}, no bias"
+    return f"{text} (dense: {operation.dense_parameters:,})" if dense else text
+
+
+def macs_text(operation: Operation) -> str:
+    """``81 multiply–adds``."""
+    return f"{operation.macs:,} multiply–adds"
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 row``, ``2 rows``, ``no rows``."""
+    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
+
+
+def left_over_text(operation: Operation) -> str:
+    """What the last stride leaves at the end of the input, and why; empty where nothing."""
+    rows, columns = operation.left_over
+    if not rows and not columns:
+        return ""
+    parts = [counted(number, noun) for number, noun in ((rows, "row"), (columns, "column")) if number]
+    formulas = [formula for formula, number in zip(operation.formulas, (rows, columns), strict=True) if number]
+    why = [f"{f.numerator} = {_steps(f.numerator)} is no multiple of the stride {f.denominator}" for f in formulas]
+    return f"{' and '.join(parts)} at the end, in no window: {', '.join(dict.fromkeys(why))}"
+
+
+def gap_text(operation: Operation) -> str:
+    """What lies between the windows, where the stride is longer than they are; empty where nothing."""
+    if isinstance(operation, (TransposedConvolution, Pooling)) and getattr(operation, "adaptive", True):
+        return ""
+    sides = zip(operation.stride, operation.kernel, operation.dilation, operation.output_size, strict=True)
+    if any(stride > kernel and dilation == 1 and number > 1 for stride, kernel, dilation, number in sides):
+        return "rows or columns between the windows are never read: the stride is longer than the kernel"
+    return ""
+
+
+def _steps(numerator: str) -> int:
+    """The value of ``6 + 2·1 − 3``."""
+    total = 0
+    for part in numerator.replace("− ", "+ -").split(" + "):
+        factors = part.replace("−", "-").split("·")
+        total += math.prod(map(int, factors))
+    return total

@@ -1,0 +1,226 @@
+"""A convolution or a pool worked out on real numbers, cell by cell; NumPy only, in float64."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kernelviz.canvas import Canvas, Operation, cut, make_canvas
+from kernelviz.convolutions import check_cell
+from kernelviz.errors import UsageError
+from kernelviz.pooling import Pooling
+from kernelviz.records import as_array, shape_text
+from kernelviz.transposed import TransposedConvolution
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kernelviz.records import Array
+
+MOST_WORK = 50_000_000  # multiply-adds or pooled values that are worked out: seconds
+INPUT_DIGITS, KERNEL_DIGITS = (0, 10), (-2, 3)  # whole numbers that one can add in one's head
+
+
+@dataclass(frozen=True)
+class Step:
+    """How one output cell came about.
+
+    ``window`` (C, h, w) are the values that were read, of which ``padding`` (h, w) tells those that are none of the
+    input's, ``stretched`` those that stand between its values; ``channels`` are the input channels they belong to.
+    ``weights`` and ``products`` are of the same shape, and ``sums`` (C,) one number a channel; None for a pool.
+    ``counted`` is by how many values an average was divided.
+    """
+
+    at: tuple[int, int]
+    channel: int
+    channels: tuple[int, ...]
+    window: Array
+    padding: Array
+    stretched: Array
+    weights: Array | None
+    products: Array | None
+    bias: float | None
+    value: float
+    counted: int | None = None
+
+    @property
+    def sums(self) -> Array | None:
+        """(C,): what each input channel adds."""
+        return None if self.products is None else self.products.sum(axis=(1, 2))
+
+
+@dataclass(frozen=True)
+class Walkthrough:
+    """An operation with its numbers: input (C, H, W), kernel as torch stores it, bias (out_channels,), output (C, H, W)."""
+
+    operation: Operation
+    input: Array
+    kernel: Array | None
+    bias: Array | None
+    output: Array
+    canvas: Canvas
+
+    def step(self, row: int, column: int, channel: int = 0) -> Step:
+        """How the output at this row and column of this channel came about.
+
+        Raises:
+            UsageError: there is no such cell.
+        """
+        check_cell(self.operation.output_size, row, column)
+        if not 0 <= channel < len(self.output):
+            raise UsageError(f"There is no output channel {channel}.", f"They go from 0 to {len(self.output) - 1}.")
+        canvas = self.canvas
+        cells = canvas.rows[row], canvas.columns[column]
+        channels = self._channels(channel)
+        window = cut(canvas.values[channels.start : channels.stop], *cells)
+        weights = None if canvas.kernel is None else canvas.kernel[channel]
+        step = Step(
+            at=(row, column),
+            channel=channel,
+            channels=tuple(channels),
+            window=window,
+            padding=cut(canvas.padding, *cells),
+            stretched=cut(canvas.stretched, *cells),
+            weights=weights,
+            products=None if weights is None else window * weights,
+            bias=None if self.bias is None else float(self.bias[channel]),
+            value=float(self.output[channel, row, column]),
+        )
+        return replace(step, counted=self._counted(step))
+
+    def steps(self, channel: int = 0) -> Iterator[Step]:
+        """Every step of one output channel, row by row."""
+        rows, columns = self.operation.output_size
+        return (self.step(row, column, channel) for row in range(rows) for column in range(columns))
+
+    def stamp(self, row: int, column: int, channel: int = 0) -> Array:
+        """What one input place adds to a channel of a transposed convolution's output: (rows, columns), zero elsewhere.
+
+        Raises:
+            UsageError: the operation is not transposed.
+        """
+        operation = self.operation
+        if not isinstance(operation, TransposedConvolution) or self.kernel is None:
+            raise UsageError("Only a transposed convolution stamps its kernel.")
+        outputs = operation.out_channels // operation.groups
+        kernels = self.kernel[list(self._channels(channel)), channel % outputs]
+        stamp = np.tensordot(self.input[list(self._channels(channel)), row, column], kernels, 1)
+        result = np.zeros(operation.output_size)
+        for (i, j), value in np.ndenumerate(stamp):
+            y = row * operation.stride[0] - operation.padding[0] + i * operation.dilation[0]
+            x = column * operation.stride[1] - operation.padding[1] + j * operation.dilation[1]
+            if 0 <= y < result.shape[0] and 0 <= x < result.shape[1]:
+                result[y, x] = value
+        return result
+
+    def _channels(self, channel: int) -> range:
+        """The input channels that an output channel reads."""
+        operation = self.operation
+        if isinstance(operation, Pooling):
+            return range(channel, channel + 1)
+        inputs = operation.in_channels // operation.groups
+        first = channel // (operation.out_channels // operation.groups) * inputs
+        return range(first, first + inputs)
+
+    def _counted(self, step: Step) -> int | None:
+        operation = self.operation
+        if not isinstance(operation, Pooling) or operation.kind == "max":
+            return None
+        return step.padding.size if operation.count_include_pad else int((~step.padding).sum())
+
+
+def work_needed(operation: Operation) -> int:
+    """How many products, or values of windows, there are to be taken."""
+    rows, columns = operation.output_size
+    return operation.macs or operation.in_channels * rows * columns * operation.kernel[0] * operation.kernel[1]
+
+
+def work_out(operation: Operation, values: object, kernel: object = None, bias: object = None) -> Walkthrough:
+    """An operation worked out on these numbers.
+
+    Args:
+        operation: what is done, with the sizes it is done to.
+        values: the input, (C, H, W), or (H, W) for one channel.
+        kernel: the weight as torch stores it: (out_channels, in_channels / groups, h, w), of a transposed convolution
+            (in_channels, out_channels / groups, h, w); (h, w) where there is only one plane. None for a pool.
+        bias: (out_channels,), or None.
+
+    Raises:
+        UsageError: a shape is not that of the operation, or it is too much work to show.
+    """
+    data = _shaped("input", values, (operation.in_channels, *operation.input_size))
+    work = work_needed(operation)
+    if work > MOST_WORK:
+        raise UsageError(
+            f"It takes {work:,} multiply-adds to work this out.",
+            f"At most {MOST_WORK:,} are shown with their numbers.",
+            "Take smaller sizes, or fewer channels.",
+        )
+    if isinstance(operation, Pooling):
+        if kernel is not None or bias is not None:
+            raise UsageError("A pool has no kernel values and no bias.")
+        canvas = make_canvas(operation, data, None)
+        return Walkthrough(operation, data, None, None, _pooled(operation, canvas), canvas)
+    weight = _shaped("kernel", kernel, operation.kernel_shape)
+    if operation.bias != (bias is not None):
+        raise UsageError(f"The operation has {'a' if operation.bias else 'no'} bias, but the numbers say otherwise.")
+    shift = None if bias is None else _shaped("bias", bias, (operation.out_channels,))
+    canvas = make_canvas(operation, data, weight)
+    output = _convolved(canvas, operation.groups) + (0 if shift is None else shift[:, None, None])
+    return Walkthrough(operation, data, weight, shift, output, canvas)
+
+
+def example_numbers(operation: Operation, seed: int = 0) -> tuple[Array, Array | None, Array | None]:
+    """Whole numbers of a seed for the input, the kernel and the bias: small enough to add in one's head.
+
+    The input holds 0 to 9, kernel and bias −2 to 2.
+    """
+    random = np.random.default_rng(seed)
+    data = random.integers(*INPUT_DIGITS, size=(operation.in_channels, *operation.input_size)).astype(np.float64)
+    if isinstance(operation, Pooling):
+        return data, None, None
+    kernel = random.integers(*KERNEL_DIGITS, size=operation.kernel_shape).astype(np.float64)
+    bias = random.integers(*KERNEL_DIGITS, size=operation.out_channels).astype(np.float64)
+    return data, kernel, bias if operation.bias else None
+
+
+def _shaped(name: str, values: object, shape: tuple[int, ...]) -> Array:
+    array = as_array(values).astype(np.float64)
+    while array.ndim < len(shape) and shape[len(shape) - array.ndim - 1] == 1:
+        array = array[None]
+    if array.shape != shape:
+        raise UsageError(f"The {name} must have the shape {shape_text(shape)}, but has {shape_text(array.shape)}.")
+    return array
+
+
+def _convolved(canvas: Canvas, groups: int) -> Array:
+    """(out_channels, rows, columns): every window times the kernel, a tap at a time."""
+    kernel = canvas.kernel
+    if kernel is None:
+        raise TypeError(canvas)
+    outputs, inputs, height, width = kernel.shape
+    values = canvas.values.reshape(groups, inputs, *canvas.values.shape[1:])
+    weights = kernel.reshape(groups, outputs // groups, inputs, height, width)
+    rows, columns = np.array(canvas.rows), np.array(canvas.columns)
+    result = np.zeros((groups, outputs // groups, len(rows), len(columns)))
+    for i in range(height):
+        for j in range(width):
+            read = values[:, :, rows[:, i][:, None], columns[:, j][None, :]]
+            result += np.einsum("goc,gcrs->gors", weights[..., i, j], read, optimize=True)
+    return result.reshape(outputs, len(rows), len(columns))
+
+
+def _pooled(operation: Pooling, canvas: Canvas) -> Array:
+    result = np.empty((len(canvas.values), len(canvas.rows), len(canvas.columns)))
+    lowest = np.where(canvas.padding, -np.inf, canvas.values)
+    for row, column in np.ndindex(*result.shape[1:]):
+        cells = canvas.rows[row], canvas.columns[column]
+        if operation.kind == "max":
+            result[:, row, column] = cut(lowest, *cells).max(axis=(1, 2))
+        else:
+            inside = ~cut(canvas.padding, *cells)
+            counted = inside.size if operation.count_include_pad else max(1, int(inside.sum()))
+            result[:, row, column] = cut(canvas.values, *cells).sum(axis=(1, 2)) / counted
+    return result

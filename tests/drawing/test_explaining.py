@@ -1,0 +1,139 @@
+"""Explaining pages show the numbers of the walkthrough, and frames those of their steps."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from kernelviz import Convolution, Pooling, TransposedConvolution, animate_convolution, plot_convolution, work_out
+from kernelviz.drawing.cells import Cells, digit_size, tints
+from kernelviz.drawing.convolution import explaining_page, step_page
+from kernelviz.drawing.page import Text
+from kernelviz.drawing.stamps import overlaps
+from kernelviz.drawing.terms import factor_text, value_text
+from kernelviz.errors import UsageError
+from kernelviz.walkthrough import example_numbers
+
+
+def words(page):
+    """Every text of a page, and how often it stands there."""
+    return Counter(item.text for item in page.items if isinstance(item, Text))
+
+
+def worked(operation, seed=1):
+    """The operation on whole numbers of a seed."""
+    return work_out(operation, *example_numbers(operation, seed))
+
+
+@pytest.mark.parametrize("operation", [Convolution(5, 3, padding=1), Convolution(6, 3, stride=2, bias=True), Pooling(4, 2),
+                                       TransposedConvolution(2, 3, stride=2)], ids=repr)  # fmt: skip
+def test_a_page_shows_every_number_of_its_step(operation):
+    """Canvas, kernel, output and result stand in cells; the bold ones are those of the window and the marked cell."""
+    ours = worked(operation)
+    step = ours.step(1, 1)
+    page = step_page(ours, step)
+    shown = words(page)
+    numbers = [
+        *ours.canvas.values.ravel(),
+        *ours.output.ravel(),
+        *(() if step.weights is None else step.weights.ravel()),
+    ]
+    for text, count in Counter(value_text(float(number)) for number in numbers).items():
+        assert shown[text] >= count, text
+    bold = [item.text for item in page.items if isinstance(item, Text) and item.bold]
+    assert bold.count(value_text(step.value)) >= 2
+
+
+def test_frames_are_the_steps():
+    """As many frames as the output has cells; each marks its cell, shows its result, and no later one; all of one size."""
+    ours = work_out(Convolution(5, 3), np.arange(1, 26).reshape(5, 5), np.arange(1, 10).reshape(3, 3))
+    animation = animate_convolution(ours)
+    assert len(animation.pages) == 9
+    assert len({(page.width, page.height) for page in animation.pages}) == 1
+    results = [value_text(float(each)) for each in ours.output.ravel()]
+    for at, (page, step) in enumerate(zip(animation.pages, ours.steps(), strict=True)):
+        shown = words(page)
+        assert [text for text in results if shown[text]] == results[: at + 1]
+        assert shown[value_text(step.value)] == 2
+        assert shown[f"the marked cell, row {step.at[0]}, column {step.at[1]}"] == 1
+        assert {item.text for item in page.items if isinstance(item, Text) and item.bold} >= {
+            value_text(float(each)) for each in step.window.ravel()
+        }
+
+
+def test_nothing_jumps_from_frame_to_frame():
+    """Headings and formula stand at one place in all frames."""
+    pages = animate_convolution(worked(Convolution(4, 2, stride=2, padding=1, bias=True))).pages
+    for word in ("kernel", "output", "the size of the output", "="):
+        places = {tuple((i.x, i.y) for i in page.items if isinstance(i, Text) and i.text == word)[:1] for page in pages}
+        assert len(places) == 1, word
+
+
+def test_too_many_frames_are_refused():
+    """At most 400, said with what to do."""
+    assert len(animate_convolution(worked(Pooling(40, 2))).pages) == 400
+    with pytest.raises(UsageError, match="441 frames"):
+        animate_convolution(worked(Pooling(42, 2)))
+    with pytest.raises(UsageError, match="between"):
+        animate_convolution(worked(Pooling(4, 2)), fps=90)
+
+
+def test_channels_add_up_on_the_page():
+    """The sum of every channel, the bias and the result stand below each other."""
+    ours = worked(Convolution(4, 3, in_channels=3, bias=True))
+    step = ours.step(1, 0)
+    shown = words(step_page(ours, step))
+    for value in step.sums:
+        assert shown[value_text(float(value))]
+    assert shown[f"+ {factor_text(step.bias)}"] == 1
+    assert shown[value_text(step.value)] >= 2
+
+
+def test_many_channels_are_counted():
+    """What is not shown is added as one number, and said."""
+    ours = worked(Convolution(8, 3, in_channels=20))
+    step = ours.step(0, 0)
+    shown = words(step_page(ours, step))
+    assert shown["and 14 more channels, 6 of 20 shown"] == 1
+    assert shown[f"+ {factor_text(float(step.sums[6:].sum()))}"] == 1
+
+
+def test_dots_count_overlaps():
+    """As many stamps meet on a cell as ones of a kernel of ones add up there."""
+    operation = TransposedConvolution((3, 4), 3, stride=2, padding=1, output_padding=1)
+    ours = work_out(operation, np.ones((3, 4)), np.ones((3, 3)))
+    np.testing.assert_array_equal(overlaps(operation), ours.output[0])
+
+
+def test_only_what_is_transposed_stamps():
+    """A view that does not fit is refused."""
+    with pytest.raises(UsageError, match="no stamps"):
+        explaining_page(worked(Convolution(5, 3)), view="stamps")
+    with pytest.raises(UsageError, match="step, steps or stamps"):
+        plot_convolution(worked(Convolution(5, 3)), view="nosuch")
+
+
+def test_digits_stay_dark_on_every_tint():
+    """The contrast of a digit with any cell that carries one is above 7, that of a quiet one above 4.5."""
+    values = np.linspace(-1, 1, 201)[None]
+    for lit, ink, least in ((None, 0x1A, 7), (np.zeros((1, 201), bool), 0x5F, 4.5)):
+        colours = tints(Cells(values, 1.0, lit), digits=True)[0] / 255
+        linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+        luminance = linear @ np.array([0.2126, 0.7152, 0.0722])
+        dark = ((ink / 255 + 0.055) / 1.055) ** 2.4
+        assert ((luminance + 0.05) / (dark + 0.05)).min() > least
+
+
+def test_digits_that_do_not_fit_are_left_out():
+    """Long numbers shrink until they are no longer legible."""
+    assert digit_size([Cells(np.array([[1.0]]), 1)], 89) > digit_size([Cells(np.array([[1234.0]]), 1)], 89) > 0
+    assert digit_size([Cells(np.array([[12345.0]]), 1)], 40) == 0
+
+
+@pytest.mark.parametrize(("value", "text"), [(411, "411"), (-1, "−1"), (0.5, "0.5"), (1 / 3, "0.333"), (2.25, "2.25"),
+                                             (1e6, "1.00×10⁶"), (-np.inf, "−∞"), (-0.0, "0"), (1234.5, "1,230")])  # fmt: skip
+def test_values_as_people_write_them(value, text):
+    """Whole numbers and short decimals as they are, others in three digits."""
+    assert value_text(value) == text

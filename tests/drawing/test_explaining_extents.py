@@ -1,0 +1,142 @@
+"""Every text of every kind of explaining page is asked where it stands."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+
+from kernelviz import Convolution, Pooling, TransposedConvolution, work_out
+from kernelviz.drawing.convolution import plot_convolution
+from kernelviz.drawing.figures import RasterArtist
+from kernelviz.walkthrough import example_numbers
+
+OPERATIONS = {
+    "plain": Convolution(5, 3),
+    "one cell": Convolution(1, 1),
+    "one weight": Convolution(6, 1, stride=2),
+    "stride and padding": Convolution(5, 3, stride=2, padding=1),
+    "left over": Convolution(6, 3, stride=2, padding=1, bias=True),
+    "gaps": Convolution(9, 2, stride=4),
+    "dilation": Convolution(7, 3, dilation=2),
+    "asymmetric": Convolution((4, 7), (2, 3), padding=(1, 0, 2, 1), bias=True),
+    "same": Convolution(6, 4, padding="same"),
+    "both axes": Convolution((12, 3), (5, 1), stride=(3, 1), dilation=(2, 1), padding=(2, 0)),
+    "a row": Convolution((1, 12), (1, 3)),
+    "a column": Convolution((12, 1), (3, 1), stride=(2, 1)),
+    "kernel of 7": Convolution(9, 7, padding=1),
+    "kernel of 11": Convolution(15, 11, stride=4),
+    "16 rows": Convolution(16, 3, padding=1),
+    "large": Convolution(25, 5, stride=2),
+    "huge": Convolution(224, 7, stride=2, padding=3),
+    "wide": Convolution((3, 300), 3, padding=1),
+    "tall": Convolution((300, 3), (9, 3)),
+    "channels": Convolution(4, 3, in_channels=3, bias=True),
+    "groups": Convolution(6, 3, in_channels=4, out_channels=4, groups=2, padding=1),
+    "depthwise": Convolution(9, 3, in_channels=4, out_channels=4, groups=4, stride=2),
+    "many channels": Convolution(28, 3, in_channels=64, out_channels=8, padding=1, bias=True),
+    "channels and 7": Convolution(30, 7, in_channels=3, out_channels=2, stride=2, padding=3),
+    "channels and 11": Convolution(30, 11, in_channels=3),
+    "pointwise": Convolution(5, 1, in_channels=12, out_channels=3),
+    "max": Pooling(4, 2),
+    "overlapping max": Pooling(9, 3, stride=2, padding=1, dilation=2),
+    "average": Pooling(6, 3, stride=2, padding=1, ceil_mode=True, kind="average"),
+    "average of the input": Pooling(6, 3, stride=2, padding=1, kind="average", count_include_pad=False),
+    "channels of a pool": Pooling(6, 3, in_channels=3),
+    "adaptive": Pooling(7, adaptive=(3, 2), kind="average"),
+    "global": Pooling(7, adaptive=1, kind="average"),
+    "large pool": Pooling(30, 3, stride=2, padding=1),
+    "large window": Pooling(30, 14, kind="average"),
+    "transposed": TransposedConvolution(2, 2, stride=2),
+    "transposed 1": TransposedConvolution(1, 4, stride=3),
+    "transposed and cut": TransposedConvolution(3, 2, stride=2, padding=2, output_padding=1),
+    "transposed and dilated": TransposedConvolution((2, 3), 3, dilation=2, bias=True),
+    "transposed channels": TransposedConvolution(5, 3, stride=2, padding=1, in_channels=4, out_channels=2, groups=2),
+    "many stamps": TransposedConvolution(7, 5),
+    "large transposed": TransposedConvolution(20, 4, stride=2, padding=1),
+}
+
+
+def tiny_and_huge(size):
+    """Numbers of every order, of both signs."""
+    return np.geomspace(1e-9, 1e9, np.prod(size)).reshape(size) * np.where(np.indices(size)[-1] % 2, 1, -1)
+
+
+NUMBERS = {
+    "digits": lambda size: np.random.default_rng(0).integers(-9, 10, size).astype(float),
+    "hundreds": lambda size: np.random.default_rng(0).integers(-999, 1000, size).astype(float),
+    "real": lambda size: np.random.default_rng(0).normal(size=size),
+    "tiny and huge": tiny_and_huge,
+    "zeros": np.zeros,
+}
+
+
+def worked(operation, kind="digits"):
+    """The operation worked out on numbers of this kind."""
+    make = NUMBERS[kind]
+    data, kernel, bias = example_numbers(operation)
+    return work_out(
+        operation,
+        make(data.shape),
+        None if kernel is None else make(kernel.shape),
+        None if bias is None else make(bias.shape),
+    )
+
+
+def check_page(figure):
+    """No text overlaps another, leaves the page, crosses the border of a cell, or is too small at 640 pixels."""
+    FigureCanvasAgg(figure).draw()
+    renderer, page = figure.canvas.get_renderer(), figure.bbox
+    texts = [text for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible()]
+    boxes = np.array([text.get_window_extent(renderer).extents for text in texts])
+    words = [text.get_text() for text in texts]
+    assert 1200 <= page.width <= 1485
+    outside = (boxes[:, :2] < 0).any(axis=1) | (boxes[:, 2:] > (page.width, page.height)).any(axis=1)
+    assert not [word for word, out in zip(words, outside, strict=True) if out]
+    heights = (boxes[:, 3] - boxes[:, 1]) * 640 / page.width
+    assert not [word for word, height in zip(words, heights, strict=True) if height < 9]
+    inked = boxes + np.array([0, 0.18, 0, -0.1])[None] * (boxes[:, 3] - boxes[:, 1])[:, None]  # without descenders
+    low, high = np.maximum(inked[:, None, :2], inked[None, :, :2]), np.minimum(inked[:, None, 2:], inked[None, :, 2:])
+    met = np.triu((low < high).all(axis=-1), 1)
+    assert not [(words[i], words[j]) for i, j in np.argwhere(met)]
+    for raster in figure.findobj(RasterArtist):
+        place, (rows, columns) = raster.get_window_extent(), raster.pixels.shape[:2]
+        wide, tall = place.width / columns, place.height / rows
+        for word, box in zip(words, inked, strict=True):
+            if box[0] < place.x1 and box[2] > place.x0 and box[1] < place.y1 and box[3] > place.y0:
+                across = int((box[0] - place.x0) // wide), int((box[2] - place.x0) // wide)
+                down = int((box[1] - place.y0) // tall), int((box[3] - place.y0) // tall)
+                assert across[0] == across[1] and down[0] == down[1], word  # noqa: PT018
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_the_texts_of_every_step_have_their_own_room(name):
+    """The page of the first and of the last cell leaves its texts legible, apart, in their cells and on the page."""
+    operation = OPERATIONS[name]
+    rows, columns = operation.output_size
+    for at in ((0, 0), (rows - 1, columns - 1)):
+        check_page(plot_convolution(worked(operation), at=at, channel=operation.out_channels - 1))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in NUMBERS if kind != "digits"])
+@pytest.mark.parametrize("name", ["plain", "asymmetric", "large", "channels", "average", "transposed", "adaptive"])
+def test_any_numbers_have_their_own_room(name, kind):
+    """Long numbers and real ones shrink, or give way to colours, and never meet."""
+    check_page(plot_convolution(worked(OPERATIONS[name], kind), at=(0, 0)))
+
+
+@pytest.mark.parametrize("name", ["plain", "one cell", "left over", "dilation", "large", "huge", "channels", "max",
+                                  "adaptive", "transposed", "a row", "tall"])  # fmt: skip
+def test_the_texts_of_every_sheet_of_steps_have_their_own_room(name):
+    """A sheet of steps leaves its texts legible, apart and on the page."""
+    check_page(plot_convolution(worked(OPERATIONS[name]), view="steps"))
+
+
+@pytest.mark.parametrize("kind", ["digits", "real"])
+@pytest.mark.parametrize("name", [name for name in OPERATIONS if isinstance(OPERATIONS[name], TransposedConvolution)])
+def test_the_texts_of_stamps_have_their_own_room(name, kind):
+    """Stamps leave their texts legible, apart, in their cells and on the page."""
+    operation = OPERATIONS[name]
+    rows, columns = operation.output_size
+    check_page(plot_convolution(worked(operation, kind), at=(rows // 2, columns // 2), view="stamps"))

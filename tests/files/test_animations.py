@@ -1,0 +1,77 @@
+"""Animations are written frame for frame, with exact colours, and tell how they were made."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kernelviz import Convolution, animate_convolution, plot_convolution, read_recipe, save_picture, work_out
+from kernelviz.errors import UsageError
+from kernelviz.files.animations import Palette
+from kernelviz.files.encoding import encode_picture
+from kernelviz.walkthrough import example_numbers
+
+
+@pytest.fixture(scope="module")
+def animation():
+    """Four steps at seven a second."""
+    operation = Convolution(3, 2)
+    return animate_convolution(work_out(operation, *example_numbers(operation)), fps=7)
+
+
+@pytest.mark.parametrize("file_format", ["gif", "webp"])
+def test_frames_and_durations_come_back(animation, tmp_path, file_format):
+    """As many frames as cells, 1/7 of a second within 10 ms each, the last one 3 seconds; white is white."""
+    path = save_picture(animation, tmp_path / f"a.{file_format}")
+    durations = []
+    with Image.open(path) as image:
+        assert image.n_frames == 4
+        assert image.info["loop"] == 0
+        for at in range(4):
+            image.seek(at)
+            image.load()
+            durations.append(image.info["duration"])
+            assert image.convert("RGB").getpixel((1, 1)) == (255, 255, 255)
+    assert all(abs(each - 1000 / 7) <= 10 for each in durations[:-1])
+    assert durations[-1] == 3000
+    assert read_recipe(path)["view"].startswith("animation")
+
+
+def test_the_same_animation_is_the_same_bytes(animation):
+    """Nothing in it changes from run to run."""
+    assert encode_picture(animation, "gif") == encode_picture(animation, "gif")
+
+
+def test_lossless_frames_are_what_was_drawn(animation):
+    """Each decoded frame of a WebP differs from the one before, and the GIF is close to it everywhere."""
+    lossless, indexed = (Image.open(io.BytesIO(encode_picture(animation, kind))) for kind in ("webp", "gif"))
+    before = None
+    for at in range(4):
+        lossless.seek(at)
+        indexed.seek(at)
+        true, near = (np.asarray(image.convert("RGB")).astype(int) for image in (lossless, indexed))
+        assert np.abs(true - near).max() <= 40
+        assert np.abs(true - near).mean() < 0.5
+        assert before is None or (before != true).any()
+        before = true
+
+
+def test_formats_fit_their_pictures(animation, tmp_path):
+    """An animation is no PNG, and a figure no GIF."""
+    with pytest.raises(UsageError, match="fit the picture"):
+        save_picture(animation, tmp_path / "a.png")
+    operation = Convolution(3, 2)
+    with pytest.raises(UsageError, match="fit the picture"):
+        save_picture(plot_convolution(work_out(operation, *example_numbers(operation))), tmp_path / "a.gif")
+
+
+def test_the_nearest_colour_is_exactly_the_nearest():
+    """By squared distance, for colours that the palette has and for those it lacks."""
+    frame = np.random.default_rng(0).integers(0, 256, (40, 40, 3)).astype(np.uint8)
+    palette = Palette([frame[:10]])
+    found = palette.colours[palette.nearest(frame)].astype(int)
+    distances = ((palette.colours[None, None].astype(int) - frame[:, :, None].astype(int)) ** 2).sum(-1)
+    np.testing.assert_array_equal(((found - frame) ** 2).sum(-1), distances.min(-1))

@@ -1,0 +1,53 @@
+"""Typed numbers and CSV files become channels of rows, or are refused in words."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kernelviz.errors import KernelvizError, UsageError
+from kernelviz.files.numbers import csv_numbers, is_typed, typed_numbers
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [("1 2; 3 4", [[[1, 2], [3, 4]]]), ("1,2;3,4|5 6;7 8", [[[1, 2], [3, 4]], [[5, 6], [7, 8]]]),
+     ("-1e-1 +2.5", [[[-0.1, 2.5]]]),
+     ("−1 2;", [[[-1, 2]]]), ("1\n2", [[[1], [2]]])],
+)  # fmt: skip
+def test_numbers_as_people_type_them(text, values):
+    """Rows apart by ``;``, channels by ``|``, numbers by spaces or commas; a true minus too."""
+    assert is_typed(text)
+    np.testing.assert_array_equal(typed_numbers(text, "input"), values)
+
+
+@pytest.mark.parametrize("text", ["1 2; 3", "1 2|3", "1||2", "1e999", "1-2", ";"])
+def test_what_is_no_table_is_refused(text):
+    """Ragged rows, channels of two sizes, empty channels, and what is no finite number."""
+    with pytest.raises(UsageError, match="input"):
+        typed_numbers(text, "input")
+
+
+@pytest.mark.parametrize("text", ["sobel-x", "a.csv", "", "e", "laplacian 3"])
+def test_names_are_no_numbers(text):
+    """What has no digit or another letter is a name."""
+    assert not is_typed(text)
+
+
+@pytest.mark.parametrize("text", ["1,2\n3,4\n", "1;2\r\n3;4", "\ufeff1\t2\n\n3\t4\n", "1 2,\n3 4,\n"])
+def test_csv_files_of_several_programs(tmp_path, text):
+    """Commas, semicolons, tabs and spaces; a byte-order mark, empty lines, and a comma at the end."""
+    path = tmp_path / "table.csv"
+    path.write_bytes(text.encode())
+    np.testing.assert_array_equal(csv_numbers(path, "input"), [[[1, 2], [3, 4]]])
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfe\x00", b"a,b\n1,2\n", b"", b"1,nan\n"])
+def test_what_is_no_csv_file_is_refused(tmp_path, data):
+    """Bytes, headings, nothing, and what is not finite."""
+    path = tmp_path / "table.csv"
+    path.write_bytes(data)
+    with pytest.raises(KernelvizError):
+        csv_numbers(path, "input")
+    with pytest.raises(KernelvizError, match="cannot be read"):
+        csv_numbers(tmp_path / "missing.csv", "input")

@@ -1,0 +1,75 @@
+"""The words and the JSON of an explanation say what the operation and its numbers are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kernelviz import Convolution, Pooling, TransposedConvolution, work_out
+from kernelviz.documents import json_text
+from kernelviz.explanation import MOST_CELLS, chosen_steps, explanation_entry, number_lines, size_lines
+from kernelviz.walkthrough import example_numbers
+
+OPERATIONS = [
+    Convolution((5, 7), 3, stride=(1, 2), padding=1, in_channels=2, out_channels=4, groups=2, bias=True),
+    Convolution(9, 2, stride=4, dilation=1),
+    TransposedConvolution(3, 3, stride=2, padding=1, output_padding=1, in_channels=2),
+    TransposedConvolution(3, 2, padding=2, stride=3),
+    Pooling(6, 3, stride=2, padding=1, ceil_mode=True, kind="average", count_include_pad=False),
+    Pooling(5, adaptive=(2, 3)),
+]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=repr)
+def test_every_step_that_is_written_adds_up(operation):
+    """Evaluating the text of a step gives its number."""
+    worked = work_out(operation, *example_numbers(operation, 1))
+    steps = chosen_steps(worked, operation.out_channels - 1, None)
+    lines = number_lines(worked, steps, operation.out_channels - 1)
+    written = [line.split(": ", 1)[1] for line in lines if line.startswith("  row") and " = " in line]
+    assert len(written) == len(steps) == np.prod(operation.output_size)
+    for text, step in zip(written, steps, strict=True):
+        terms, _, value = text.rpartition(" = ")
+        terms = terms.replace("no stamp", "0").replace("×", "*").replace("−", "-")
+        assert eval(terms, {"max": max}) == pytest.approx(step.value), text
+        assert float(value.replace("−", "-")) == pytest.approx(step.value, rel=6e-3)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=repr)
+def test_the_formula_that_is_written_gives_the_size(operation):
+    """Evaluating the numbers of the formula gives the size of the output."""
+    text = "\n".join(size_lines(operation))
+    for formula, size in zip(operation.formulas, operation.output_size, strict=True):
+        assert formula.text in text
+        numbers = formula.numbers
+        for sign, word in {"⌊": "floor(", "⌋": ")", "⌈": "ceil(", "⌉": ")", "·": "*", "−": "-"}.items():
+            numbers = numbers.replace(sign, word)
+        assert eval(numbers, {"floor": np.floor, "ceil": np.ceil}) == formula.result == size
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=repr)
+def test_the_json_is_valid_and_complete(operation):
+    """Every promised field is there, and what does not apply is null."""
+    worked = work_out(operation, *example_numbers(operation))
+    entry = explanation_entry(operation, worked, chosen_steps(worked, 0, None))
+    assert json_text(entry)
+    assert {"output_size", "formula", "parameters", "macs", "unread", "output", "steps"} <= set(entry)
+    assert entry["steps_total"] == len(entry["steps"])
+    for step in entry["steps"]:
+        assert {"at", "window", "products", "sum", "text"} <= set(step)
+    assert (entry["kernel_values"] is None) == isinstance(operation, Pooling)
+
+
+def test_what_is_printed_is_bounded():
+    """Of very many steps the first are printed, and how many of how many."""
+    operation = Convolution(100, 7)
+    worked = work_out(operation, *example_numbers(operation))
+    steps = chosen_steps(worked, 0, None)
+    assert len(steps) * 49 <= MOST_CELLS
+    assert f"steps ({len(steps)} of 8836)" in number_lines(worked, steps, 0)
+
+
+def test_gaps_and_cuts_are_said():
+    """Rows between windows, and a padding so large that it cuts the input."""
+    assert "between the windows are never read" in "\n".join(size_lines(OPERATIONS[1]))
+    assert "cuts rows and columns off" in "\n".join(size_lines(OPERATIONS[3]))
