@@ -17,10 +17,14 @@ class Unit:
     """One value of a convolution's feature map, worked out.
 
     ``at`` is (channel, row, column), ``value`` what the network gave there. ``window`` (n, kh, kw) holds what the kernel
-    met in the ``numbers`` of the n input channels that it reads, zeros where ``padding`` or ``stretched`` (kh, kw) say so;
-    ``kernel`` (n, kh, kw) lies on it tap by tap (that of a transposed convolution is flipped). ``rows`` and ``columns``
-    are the first and the last of ``inputs`` (n, H, W) under the kernel; they may lie outside. ``box`` is what the unit
-    sees of the image, None where that is not known. All sums are in float64.
+    met in the ``numbers`` of the n input channels that it reads. ``padding`` (kh, kw) tells what lies around the input
+    (zeros, unless the layer mirrors or repeats it), ``stretched`` the zeros between the rows of a transposed one's.
+    ``kernel`` (n, kh, kw) lies on it tap by tap (that of a transposed convolution is turned by 180°). ``rows`` and
+    ``columns`` are the first and the last of ``inputs`` (n, H, W) under the kernel; they may lie outside.
+    ``reads_image`` says that these inputs are the network's own. ``map`` (h, w) is the whole feature map.
+
+    ``box`` is what the unit sees of the image through convolutions and pools; where ``mixes_image``, a gate, a mean or
+    attention mixes in the rest. It is None where that is not known, and ``unseen`` says why. All sums are in float64.
     """
 
     layer: ConvLayer
@@ -36,7 +40,10 @@ class Unit:
     columns: tuple[int, int]
     bias: float | None
     map: Array
+    reads_image: bool = False
     box: Box | None = None
+    mixes_image: bool = False
+    unseen: str = ""
     source: Source | None = None
     image: Image | None = None
     seen: SeenImage | None = None

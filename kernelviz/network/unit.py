@@ -2,45 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch.utils._python_dispatch import TorchDispatchMode
+import torch
+from torch import Tensor
 
 from kernelviz.errors import KernelvizError, UsageError
-from kernelviz.network.features import EnoughError, Input, as_input, run_through
+from kernelviz.network.calls import Calls, WindowCall
+from kernelviz.network.features import Input, as_input, run_through
 from kernelviz.network.kernels import source_of
-from kernelviz.network.layers import find_convolution
+from kernelviz.network.named import convolutions_inside, find_module
+from kernelviz.network.operations import tensors_in
 from kernelviz.network.trace import trace
-from kernelviz.records import as_array
+from kernelviz.records import ConvLayer, as_array
+from kernelviz.traces import Box
 from kernelviz.units import Unit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Sequence
 
-    from torch import Tensor, nn
+    from torch import nn
 
     from kernelviz.network.models import Model
-    from kernelviz.records import Array, ConvLayer, Image
-    from kernelviz.traces import Box
-
-
-@dataclass(frozen=True)
-class _Call:
-    """One convolution as it ran: aten's arguments, what came out, and the zeros added before it."""
-
-    source: Tensor
-    weight: Tensor
-    bias: Tensor | None
-    stride: tuple[int, ...]
-    padding: tuple[int, ...]
-    dilation: tuple[int, ...]
-    transposed: bool
-    groups: int
-    output: Tensor
-    added: tuple[int, ...]
+    from kernelviz.records import Array, Image
 
 
 def trace_unit(
@@ -66,77 +52,97 @@ def trace_unit(
         crop: As in ``capture_features``.
 
     Raises:
-        UnknownLayerError: no such convolution.
-        UsageError: no such unit, or a convolution over three axes.
-        KernelvizError: the pass failed, the layer did not run, or it runs no single convolution of its own.
+        UnknownLayerError: no such layer.
+        UsageError: no such unit, a convolution over three axes, or no convolution that makes the layer's values.
+        KernelvizError: the pass failed, or the layer did not run.
     """
-    record, module = find_convolution(network, layer)
+    return trace_units(network, image, layer, [at], input_size=input_size, crop=crop)[0]
+
+
+def trace_units(
+    network: Model | nn.Module,
+    image: Image | Tensor,
+    layer: str,
+    places: Sequence[tuple[int, int, int]],
+    *,
+    input_size: int | Sequence[int] | None = None,
+    crop: bool | None = None,
+) -> tuple[Unit, ...]:
+    """Several units of one layer in one pass; as ``trace_unit``."""
+    name, module = find_module(network, layer)
     given = as_input(network, image, input_size=input_size, crop=crop)
-    call = _watched(network, module, given, record)
+    call = _watched(network, module, given, name)
+    record = _record(name, module, call)
     if len(record.kernel_size) > 2:
-        raise UsageError(f"The layer {layer} convolves over three axes.", hint="Units of maps have a row and a column.")
-    _check_unit(call, record, at)
-    return _unit(network, record, given, call, at)
+        raise UsageError(f"The layer {name} convolves over three axes.", hint="Units of maps have a row and a column.")
+    for at in places:
+        _check_unit(call, record, at)
+    seen = _Seen(network, given, name)
+    return tuple(replace(_unit(network, record, given, call, at), **seen.of(*at[1:])) for at in places)
 
 
-def _watched(network: Model | nn.Module, module: nn.Module, given: Input, record: ConvLayer) -> _Call:
-    """The one convolution that runs within the module, in its first run."""
-    watch = _Watch()
+def _watched(network: Model | nn.Module, module: nn.Module, given: Input, name: str) -> WindowCall:
+    """The one convolution that runs within the module, in its first run, and makes what it gives."""
+    watch = Calls()
     with watch.within(module):
         run_through(network, given)
     if not watch.ran:
-        raise KernelvizError(f"The layer {record.name} did not run.", "No pass goes through it.")
-    if len(watch.calls) != 1:
-        what = f"The layer {record.name} runs {len(watch.calls)} convolutions, so no single window makes its values."
-        raise KernelvizError(what)
-    return watch.calls[0]
+        why = "The network holds it, but no pass goes through it."
+        raise KernelvizError(f"The layer {name} did not run.", why)
+    calls = watch.convolutions
+    if len(calls) != 1:
+        runs = f"runs {len(calls)} convolutions" if calls else f"is a {type(module).__name__} and runs no convolution"
+        what = f"The layer {name} {runs}, so no single window makes its values."
+        raise UsageError(what, hint=convolutions_inside(network, name))
+    given_out = tensors_in(watch.given)
+    if not given_out or not _same(given_out[0], calls[0].output):
+        what = f"The layer {name} does more than to convolve, so no window makes its values."
+        raise UsageError(what, hint=convolutions_inside(network, name))
+    return calls[0]
 
 
-class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Keeps the convolutions that run within one module, and the zeros that are added around their input."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.calls: list[_Call] = []
-        self.ran = False
-        self.added: dict[int, tuple[int, ...]] = {}
-
-    @contextlib.contextmanager
-    def within(self, module: nn.Module) -> Iterator[None]:
-        """Watch the first run of this module."""
-
-        def enter(*_: object) -> None:
-            self.__enter__()  # type: ignore[no-untyped-call]
-
-        def leave(*_: object) -> None:
-            self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
-            self.ran = True
-            raise EnoughError
-
-        with module.register_forward_pre_hook(enter), module.register_forward_hook(leave):
-            yield
-
-    def __torch_dispatch__(
-        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        output = func(*args, **(kwargs or {}))
-        name = func._overloadpacket.__name__  # noqa: SLF001
-        if name == "constant_pad_nd":
-            self.added[id(output)] = tuple(args[1])
-        elif name in ("convolution", "_convolution"):
-            source, weight, bias, stride, padding, dilation, transposed, _, groups = args[:9]
-            added = self.added.get(id(source), ())
-            self.calls.append(
-                _Call(
-                    source.detach().clone(), weight.detach().clone(), None if bias is None else bias.detach().clone(),
-                    tuple(stride), tuple(padding), tuple(dilation), bool(transposed), int(groups),
-                    output.detach().clone(), added,
-                )
-            )  # fmt: skip
-        return output
+def _same(first: Tensor, second: Tensor) -> bool:
+    return first.shape == second.shape and bool(torch.equal(first.nan_to_num(), second.nan_to_num()))
 
 
-def _check_unit(call: _Call, record: ConvLayer, at: tuple[int, int, int]) -> None:
+def _record(name: str, module: nn.Module, call: WindowCall) -> ConvLayer:
+    """The layer as it ran."""
+    weight = call.weight
+    inputs, outputs = call.source.shape[1], call.output.shape[1]
+    return ConvLayer(
+        name=name, kind=type(module).__name__, in_channels=inputs, out_channels=outputs,
+        kernel_size=tuple(weight.shape[2:]), stride=call.sides(2), padding=call.sides(3), dilation=call.sides(4),
+        groups=call.groups, bias=call.bias is not None, transposed=call.transposed, weight_shape=tuple(weight.shape),
+        params=sum(parameter.numel() for parameter in module.parameters()),
+    )  # fmt: skip
+
+
+class _Seen:
+    """What the units of a layer can see of the image, as one watched pass tells."""
+
+    def __init__(self, network: Model | nn.Module, given: Input, layer: str) -> None:
+        self.field, self.why = None, ""
+        try:
+            traced = trace(network, given.size).layer(layer)
+        except KernelvizError as error:
+            self.why = error.what
+            return
+        self.field, self.why = traced.field, traced.lost
+        if self.field is not None and len(self.field.axes) != 2:
+            self.field, self.why = None, "the input has no rows and columns"
+
+    def of(self, row: int, column: int) -> dict[str, Any]:
+        """The fields of a ``Unit`` that tell of it."""
+        if self.field is None:
+            return {"box": None, "unseen": self.why or "it is not known"}
+        rows, columns = self.field.axes
+        if row >= len(rows.first) or column >= len(columns.first):
+            return {"box": None, "unseen": "the layer's rows and columns are not those of the image"}
+        box = Box(int(rows.first[row]), int(rows.last[row]), int(columns.first[column]), int(columns.last[column]))
+        return {"box": box, "mixes_image": self.field.mixes_image}
+
+
+def _check_unit(call: WindowCall, record: ConvLayer, at: tuple[int, int, int]) -> None:
     channel, row, column = at
     channels, *sizes = call.output.shape[1:]
     height, width = (1, *sizes)[-2:]
@@ -148,7 +154,9 @@ def _check_unit(call: _Call, record: ConvLayer, at: tuple[int, int, int]) -> Non
         )
 
 
-def _unit(network: Model | nn.Module, record: ConvLayer, given: Input, call: _Call, at: tuple[int, int, int]) -> Unit:
+def _unit(
+    network: Model | nn.Module, record: ConvLayer, given: Input, call: WindowCall, at: tuple[int, int, int]
+) -> Unit:
     channel, row, column = at
     source, output = (_planar(as_array(tensor[0])) for tensor in (call.source, call.output))
     numbers, kernel = _kernel_of(call, channel)
@@ -168,6 +176,7 @@ def _unit(network: Model | nn.Module, record: ConvLayer, given: Input, call: _Ca
         value=float(output[at]),
         numbers=tuple(map(int, numbers)),
         inputs=source[numbers][:, own[0], own[1]],
+        reads_image=_is_image(call, given, own),
         window=window,
         kernel=kernel,
         padding=down.outside[:, None] | across.outside[None, :],
@@ -176,7 +185,6 @@ def _unit(network: Model | nn.Module, record: ConvLayer, given: Input, call: _Ca
         columns=across.span,
         bias=None if call.bias is None else float(call.bias[channel]),
         map=output[channel],
-        box=_box(network, given, record.name, row, column),
         source=source_of(network),
         image=given.image,
         seen=given.seen,
@@ -184,12 +192,20 @@ def _unit(network: Model | nn.Module, record: ConvLayer, given: Input, call: _Ca
     )
 
 
+def _is_image(call: WindowCall, given: Input, own: Sequence[slice]) -> bool:
+    """Whether all that the layer reads is the network's own input."""
+    if call.source.ndim != 4 or call.groups != 1:
+        return False
+    own_input = call.source[..., own[0], own[1]].cpu()
+    return _same(own_input, given.batch.to(own_input.dtype))
+
+
 def _planar(array: Array) -> Array:
     """(C, H, W) of a map with one or two axes."""
     return array if array.ndim == 3 else array[:, None, :]
 
 
-def _kernel_of(call: _Call, channel: int) -> tuple[Array, Array]:
+def _kernel_of(call: WindowCall, channel: int) -> tuple[Array, Array]:
     """The input channels that an output channel reads, and its kernel (n, kh, kw) in float64, as it lies on the window."""
     weight = as_array(call.weight).astype(np.float64)
     if weight.ndim == 3:
@@ -204,11 +220,11 @@ def _kernel_of(call: _Call, channel: int) -> tuple[Array, Array]:
     return numbers, weight[numbers, channel % outputs, ::-1, ::-1]
 
 
-def _sides(call: _Call, kernel: Array) -> list[tuple[int, int, int, int]]:
+def _sides(call: WindowCall, kernel: Array) -> list[tuple[int, int, int, int]]:
     """(kernel, stride, padding, dilation) of rows and of columns."""
-    facts = [call.stride, call.padding, call.dilation]
-    if len(call.stride) == 1:
-        facts = [(1, call.stride[0]), (0, call.padding[0]), (1, call.dilation[0])]
+    facts = [call.sides(2), call.sides(3), call.sides(4)]
+    if len(facts[0]) == 1:
+        facts = [(least, fact[0]) for least, fact in zip((1, 0, 1), facts, strict=True)]
     return [(kernel.shape[axis + 1], facts[0][axis], facts[1][axis], facts[2][axis]) for axis in (0, 1)]
 
 
@@ -252,11 +268,3 @@ def _taps(place: int, size: int, own: slice, sides: tuple[int, int, int, int], *
     outside = (at < own.start) | (at >= own.stop - between)
     index = np.clip(at, 0, size - 1)
     return _Taps(index, real, np.asarray(outside), between, (ends[0] - own.start, ends[1] - own.start))
-
-
-def _box(network: Model | nn.Module, given: Input, layer: str, row: int, column: int) -> Box | None:
-    """What the unit can see of the image; None where that is not known."""
-    try:
-        return trace(network, given.size).field_of(layer, row, column)
-    except KernelvizError:
-        return None
