@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 COMMANDS = ("models", "layers", "kernels", "features", "explain", "env")
 
-EXPLAIN = """Work a convolution or a pool out step by step, on your own numbers, and draw it.
+EXPLAIN = """Work a convolution or a pool out step by step, on your own numbers or in a model, and draw it.
 
 For example: kernelviz explain conv --input 5 --kernel 3
 """
@@ -98,6 +98,7 @@ def _app() -> Callable[..., Any]:
 
     from kernelviz.cli.environment import env
     from kernelviz.cli.explain import conv, pool, transpose
+    from kernelviz.cli.explain_layer import layer
     from kernelviz.cli.features import features
     from kernelviz.cli.kernels import kernels
     from kernelviz.cli.layers import layers
@@ -115,7 +116,7 @@ def _app() -> Callable[..., Any]:
     app.command()(kernels)
     app.command()(features)
     explain = typer.Typer(no_args_is_help=True, help=EXPLAIN)
-    for command in (conv, transpose, pool):
+    for command in (conv, transpose, pool, layer):
         explain.command()(command)
     app.add_typer(explain, name="explain")
     app.command()(env)

@@ -1,0 +1,235 @@
+"""Pages of a traced unit whose few channels are written out: window × kernel = products, added downwards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kernelviz.drawing.cells import DIM, Cells, cells_panel, frame, strongest
+from kernelviz.drawing.page import INK, Item, Panel, Rule, Shape, Text, moved, text_width
+from kernelviz.drawing.sights import TOP, enlarged, funnel, ink_of, input_view, map_view, near, photograph, with_bar
+from kernelviz.drawing.terms import fixed_text
+from kernelviz.drawing.worksheet import FORMULA, SIGN, SMALL
+from kernelviz.unit_texts import COLOURS, bias_text, decimals_for, reads_colours
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kernelviz.drawing.sights import View
+    from kernelviz.records import Array
+    from kernelviz.units import Unit
+
+SIDE = 350.0  # of a matrix that stands alone
+SMALLER, COLUMN = 192.0, 252.0  # of one of several, and of the pictures beside them
+LEGIBLE = 19.0
+SWATCHES = ("#c0392b", "#2e8b57", "#2e6bb0")
+
+
+def fitted_digits(cells: Sequence[Cells], cell: float) -> float:
+    """The size at which these numbers fill their cells; 0 where that is not legible."""
+    widest = max((text_width(text, 1.0) for each in cells for row in each.texts for text in row), default=0.0)
+    size = min(28.0, 0.44 * cell, 0.93 * cell / max(widest, 0.1))
+    return size if size >= LEGIBLE else 0.0
+
+
+def matrices(unit: Unit, place: int, side: float, *, framed: bool = True) -> tuple[Panel, Panel, Panel]:
+    """Window, kernel and products of one channel; one scale and one number of decimals for all channels of each."""
+    cell = side / max(unit.window.shape[1:])
+    panels = []
+    for values, padded in ((unit.window, True), (unit.kernel, False), (unit.products, True)):
+        limit, decimals = strongest(values), decimals_for(values)
+        around = {"padding": unit.padding, "stretched": unit.stretched} if padded else {}
+        every = [Cells(plane, limit, decimals=decimals, **around) for plane in values]
+        panel = cells_panel(every[place], cell, fitted_digits(every, cell))
+        panels.append(panel)
+    if framed:
+        rows, columns = unit.window.shape[1:]
+        panels[0] = Panel((*panels[0].items, frame(0, 0, rows, columns, cell)), panels[0].width, panels[0].height)
+    return panels[0], panels[1], panels[2]
+
+
+def sums_text(unit: Unit) -> list[str]:
+    """The sums of the channels and the total, with the same decimals."""
+    decimals = decimals_for(unit.sums, _array(unit.total))
+    more = None if decimals is None else decimals + 1
+    return [fixed_text(float(value), more) for value in (*unit.sums, unit.total)]
+
+
+def _array(value: float) -> Array:
+    import numpy as np
+
+    return np.array([value])
+
+
+def single_page(unit: Unit) -> Panel:
+    """One input channel: it, what the unit can see, and the map; below them the window, the kernel and the products."""
+    across = SIDE + 58
+    items: list[Item] = []
+    views = [input_view(unit, 0, SIDE, name=f"input channel {unit.numbers[0]}")]
+    sight = photograph(unit, SIDE, sight=True)
+    made = with_bar(map_view(unit, SIDE), ink_of(unit.map))
+    for place, view in ((0, views[0]), (1, sight), (2, made)):
+        items += () if view is None else moved(view.panel, place * across, 0)
+    top = max(view.panel.height for view in (*views, made, *([sight] if sight else []))) + 64
+    row = matrices(unit, 0, SIDE)
+    for place, (name, panel) in enumerate(zip(("window", "kernel", "products"), row, strict=True)):
+        items.append(Text(place * across + panel.width / 2, top - 16, name, SMALL, INK, bold=True, align="center"))
+        items += moved(panel, place * across, top)
+    middle = top + row[0].height / 2
+    for place, sign in enumerate("×="):
+        x = place * across + row[0].width + (across - row[0].width) / 2
+        items.append(Text(x, middle, sign, SIGN, DIM, align="center", middle=True))
+    items += _input_funnel(unit, views[0], row[0].width, top)
+    right = 2 * across + row[2].width
+    total = sums_text(unit)[-1]
+    end = right + 62 + text_width(total, FORMULA, bold=True)
+    items.append(Text(right + 18, middle, "Σ", FORMULA, DIM, middle=True))
+    items.append(Text(end, middle, total, FORMULA, INK, bold=True, align="right", middle=True))
+    items.append(Text(end, middle + 44, bias_text(unit), SMALL, DIM, align="right"))
+    picture = 2 * across + made.size[1], TOP + made.size[0] * 0.72
+    items += _elbow((end - 40, middle - 34), picture)
+    left = text_width(bias_text(unit), SMALL)
+    return Panel(tuple(items), max(end, right + 18 + left), top + max(row[0].height, 60 + row[0].height / 2))
+
+
+def _input_funnel(unit: Unit, view: View, width: float, top: float) -> list[Item]:
+    """Lines from the window in the input to the window enlarged, past the colour bar."""
+    first, last = max(0, unit.columns[0]), min(unit.columns[1], unit.inputs.shape[2] - 1)
+    bottom = min(max(unit.rows), unit.inputs.shape[1] - 1) + 1
+    below = TOP + view.size[0] + 70  # behind the bar and its numbers
+    left, right, y = first * view.scale[1], (last + 1) * view.scale[1], TOP + bottom * view.scale[0]
+    del left, right, y
+    return funnel((0.0, width, below), (0.0, width, top)) if below > top else []
+
+
+def _elbow(start: tuple[float, float], end: tuple[float, float]) -> list[Item]:
+    """From the value upwards, and to the left into the map."""
+    (x, y), (to, level) = start, end
+    if x - to < 30:
+        return []
+    return [
+        Rule(x, y, x, level, DIM, 2.6),
+        Rule(x + 1.3, level, to + 20, level, DIM, 2.6),
+        Shape(((to + 22, level - 7), (to + 22, level + 7), (to + 6, level)), DIM),
+    ]
+
+
+def stacked_page(unit: Unit) -> Panel:
+    """Two to four input channels: a row each, what they were cut out of on the left, the map on the right."""
+    texts = sums_text(unit)
+    rows = [matrices(unit, place, SMALLER) for place in range(len(unit.numbers))]
+    tall, wide = rows[0][0].height, max(rows[0][0].width, 130.0)
+    pitch = tall + 58
+    x0 = COLUMN + 44
+    lefts = [x0, x0 + wide + 42, x0 + 2 * (wide + 42)]
+    sums = lefts[2] + wide + 46 + max(text_width(text, FORMULA, bold=True) for text in texts)
+    items: list[Item] = [
+        Text(x, 22, name, SMALL, INK, bold=True)
+        for x, name in zip(lefts, ("window", "kernel", "products"), strict=True)
+    ]
+    size = " × ".join(map(str, unit.window.shape))
+    for x, name in zip(lefts, ("window", "kernel"), strict=False):
+        at = x + text_width(name, SMALL, bold=True) + 12
+        if at + text_width(size, SMALL) < x + wide + 40:
+            items.append(Text(at, 22, size, SMALL, DIM))
+    top = 76.0
+    for place, row in enumerate(rows):
+        y = top + place * pitch
+        items += _label(unit, place, lefts[0], y - 12)
+        for x, panel in zip(lefts, row, strict=True):
+            items += moved(panel, x, y)
+        middle = y + tall / 2
+        for x, sign in zip(lefts[1:], "×=", strict=True):
+            items.append(Text(x - 21 - (wide - row[0].width) / 2, middle, sign, SIGN - 6, DIM, align="center", middle=True))
+        items.append(Text(lefts[2] + row[0].width + 14, middle, "Σ", SMALL + 3, DIM, middle=True))
+        items.append(Text(sums, middle, texts[place], SMALL + 5, INK, bold=True, align="right", middle=True))
+        if place:
+            items.append(Text(sums, y - 29, "+", FORMULA, DIM, align="right", middle=True))
+    y = top + len(rows) * pitch - 58 + 44
+    items.append(Text(sums, y, bias_text(unit), SMALL, DIM, align="right"))
+    items.append(Rule(sums - 130, y + 16, sums + 8, y + 16, INK, 2.4))
+    items.append(Text(sums, y + 56, texts[-1], FORMULA, INK, bold=True, align="right"))
+    right = sums + 62
+    below = _map_column(unit, right, items)
+    level = TOP + map_view(unit, COLUMN).size[0] / 2
+    items += [
+        Rule(sums + 14, y + 46, sums + 33, y + 46, DIM, 2.6),
+        Rule(sums + 32, y + 47, sums + 32, level, DIM, 2.6),
+        Rule(sums + 31, level, right - 18, level, DIM, 2.6),
+        Shape(((right - 20, level - 7), (right - 20, level + 7), (right - 5, level)), DIM),
+    ]
+    deep = _input_column(unit, items, [top + place * pitch + tall / 2 for place in range(len(rows))], tall)
+    return Panel(tuple(items), right + max(COLUMN, 254.0), max(y + 62, below, deep))
+
+
+def _label(unit: Unit, place: int, x: float, y: float) -> list[Item]:
+    """What channel a row is: its colour, or its number."""
+    if not reads_colours(unit):
+        return [Text(x, y, f"channel {unit.numbers[place]}", SMALL, DIM)]
+    swatch = ((x, y - 15), (x + 15, y - 15), (x + 15, y), (x, y))
+    return [Shape(swatch, SWATCHES[place]), Text(x + 24, y, COLOURS[unit.numbers[place]], SMALL, DIM)]
+
+
+def _map_column(unit: Unit, x: float, items: list[Item]) -> float:
+    """The map, its surroundings enlarged where its cells are small, and what the unit can see; how deep it goes."""
+    ink = ink_of(unit.map)
+    view = map_view(unit, COLUMN)
+    if min(view.scale) >= 8 or max(unit.map.shape) <= 30:
+        bar = with_bar(view, ink)
+        items += moved(bar.panel, x, 0)
+        y = bar.panel.height + 40
+    else:
+        items += moved(view.panel, x, 0)
+        _, row, column = unit.at
+        part, (rows, columns) = enlarged(ink.pixels(unit.map), ((row, row), (column, column)), COLUMN)
+        y = view.panel.height + 56
+        items += funnel(_corners(view, rows, columns, x), (x, x + part.size[1], y))
+        items += moved(part.panel, x, y)
+        from kernelviz.drawing.sights import ink_bar
+
+        bar_panel = ink_bar(ink, COLUMN - 12)
+        items += moved(bar_panel, x, y + part.panel.height + 12)
+        y += part.panel.height + 12 + bar_panel.height + 40
+    sight = None if unit.reads_image else photograph(unit, COLUMN, sight=True)
+    if sight is not None:
+        items += moved(sight.panel, x, y)
+        y += sight.panel.height
+    return y
+
+
+def _corners(view: View, rows: range, columns: range, x: float) -> tuple[float, float, float]:
+    """Left, right and lower end of a part of a map on the page."""
+    return (
+        x + columns.start * view.scale[1], x + columns.stop * view.scale[1], TOP + rows.stop * view.scale[0],
+    )  # fmt: skip
+
+
+def _input_column(unit: Unit, items: list[Item], middles: Sequence[float], tall: float) -> float:
+    """What the windows were cut out of: the photograph with them enlarged, or a small map for each channel."""
+    whole = photograph(unit, COLUMN, sight=False) if unit.reads_image else None
+    if whole is None or unit.seen is None:
+        for place, middle in enumerate(middles):
+            view = input_view(unit, place, min(COLUMN - 20, tall))
+            items += moved(view.panel, 0, middle - view.size[0] / 2)
+        items.append(Text(0, 22, "input channels", SMALL, INK, bold=True))
+        return 0.0
+    height, width = unit.seen.pixels.shape[:2]
+    part, (rows, columns) = enlarged(unit.seen.pixels, (unit.rows, unit.columns), COLUMN, "of")
+    y = whole.panel.height + 56
+    corners = _corners(whole, rows, columns, 0)
+    items += moved(whole.panel, 0, 0)
+    ends = near(*unit.rows, height), near(*unit.columns, width)
+    items += _span_mark(whole, ends)
+    items += funnel(corners, (0, part.size[1], y))
+    items += moved(part.panel, 0, y)
+    items.append(Text(0, y + part.panel.height + 22, f"{height} × {width} pixels", SMALL, DIM))
+    return y + part.panel.height + 30
+
+
+def _span_mark(view: View, ends: tuple[range, range]) -> list[Item]:
+    from kernelviz.drawing.sights import mark
+
+    rows, columns = ends
+    return mark(
+        columns.start * view.scale[1], TOP + rows.start * view.scale[0],
+        len(columns) * view.scale[1], len(rows) * view.scale[0],
+    )  # fmt: skip
