@@ -31,6 +31,12 @@ def decimals_for(*values: Array) -> int | None:
     return min(4, 2 - max(-2, power)) if -3 <= power < 1 else max(0, 2 - power) if power < 5 else None
 
 
+def short_decimals(*values: Array) -> int | None:
+    """The same for narrow cells: two places where the largest is between 0.1 and 10."""
+    decimals = decimals_for(*values)
+    return 2 if decimals == 3 else 3 if decimals == 4 else decimals
+
+
 def value_of(value: float) -> str:
     """The value that the network gave, in five significant digits."""
     if not math.isfinite(value):

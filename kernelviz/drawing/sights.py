@@ -105,7 +105,7 @@ def titled(name: str, size: str, picture: Panel, lines: Sequence[str] = (), scal
     items: list[Item] = [Text(0, 22, name, SMALL, INK, bold=True)]
     x = text_width(name, SMALL, bold=True) + 14
     widths = [x - 14, picture.width]
-    if size:
+    if size and x + text_width(size, SMALL) <= max(picture.width, 1.0) + 6:
         items.append(Text(x, 22, size, SMALL, DIM))
         widths.append(x + text_width(size, SMALL))
     items += moved(picture, 0, TOP)

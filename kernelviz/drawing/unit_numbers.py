@@ -6,10 +6,22 @@ from typing import TYPE_CHECKING
 
 from kernelviz.drawing.cells import DIM, Cells, cells_panel, frame, strongest
 from kernelviz.drawing.page import INK, Item, Panel, Rule, Shape, Text, moved, text_width
-from kernelviz.drawing.sights import TOP, enlarged, funnel, ink_of, input_view, map_view, near, photograph, with_bar
+from kernelviz.drawing.sights import (
+    TOP,
+    enlarged,
+    funnel,
+    ink_bar,
+    ink_of,
+    input_view,
+    map_view,
+    mark,
+    near,
+    photograph,
+    with_bar,
+)
 from kernelviz.drawing.terms import fixed_text
 from kernelviz.drawing.worksheet import FORMULA, SIGN, SMALL
-from kernelviz.unit_texts import COLOURS, bias_text, decimals_for, reads_colours
+from kernelviz.unit_texts import COLOURS, bias_text, decimals_for, reads_colours, short_decimals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +31,7 @@ if TYPE_CHECKING:
     from kernelviz.units import Unit
 
 SIDE = 350.0  # of a matrix that stands alone
-SMALLER, COLUMN = 192.0, 252.0  # of one of several, and of the pictures beside them
+SMALLER, COLUMN = 198.0, 232.0  # of one of several, and of the pictures beside them
 LEGIBLE = 19.0
 SWATCHES = ("#c0392b", "#2e8b57", "#2e6bb0")
 
@@ -27,20 +39,20 @@ SWATCHES = ("#c0392b", "#2e8b57", "#2e6bb0")
 def fitted_digits(cells: Sequence[Cells], cell: float) -> float:
     """The size at which these numbers fill their cells; 0 where that is not legible."""
     widest = max((text_width(text, 1.0) for each in cells for row in each.texts for text in row), default=0.0)
-    size = min(28.0, 0.44 * cell, 0.93 * cell / max(widest, 0.1))
+    size = min(28.0, 0.44 * cell, 0.9 * cell / max(widest, 0.1))
     return size if size >= LEGIBLE else 0.0
 
 
 def matrices(unit: Unit, place: int, side: float, *, framed: bool = True) -> tuple[Panel, Panel, Panel]:
     """Window, kernel and products of one channel; one scale and one number of decimals for all channels of each."""
     cell = side / max(unit.window.shape[1:])
-    panels = []
+    triples = []
     for values, padded in ((unit.window, True), (unit.kernel, False), (unit.products, True)):
-        limit, decimals = strongest(values), decimals_for(values)
+        limit, decimals = strongest(values), short_decimals(values)
         around = {"padding": unit.padding, "stretched": unit.stretched} if padded else {}
-        every = [Cells(plane, limit, decimals=decimals, **around) for plane in values]
-        panel = cells_panel(every[place], cell, fitted_digits(every, cell))
-        panels.append(panel)
+        triples.append([Cells(plane, limit, decimals=decimals, **around) for plane in values])
+    size = min(fitted_digits(every, cell) for every in triples)
+    panels = [cells_panel(every[place], cell, size) for every in triples]
     if framed:
         rows, columns = unit.window.shape[1:]
         panels[0] = Panel((*panels[0].items, frame(0, 0, rows, columns, cell)), panels[0].width, panels[0].height)
@@ -78,7 +90,6 @@ def single_page(unit: Unit) -> Panel:
     for place, sign in enumerate("×="):
         x = place * across + row[0].width + (across - row[0].width) / 2
         items.append(Text(x, middle, sign, SIGN, DIM, align="center", middle=True))
-    items += _input_funnel(unit, views[0], row[0].width, top)
     right = 2 * across + row[2].width
     total = sums_text(unit)[-1]
     end = right + 62 + text_width(total, FORMULA, bold=True)
@@ -89,16 +100,6 @@ def single_page(unit: Unit) -> Panel:
     items += _elbow((end - 40, middle - 34), picture)
     left = text_width(bias_text(unit), SMALL)
     return Panel(tuple(items), max(end, right + 18 + left), top + max(row[0].height, 60 + row[0].height / 2))
-
-
-def _input_funnel(unit: Unit, view: View, width: float, top: float) -> list[Item]:
-    """Lines from the window in the input to the window enlarged, past the colour bar."""
-    first, last = max(0, unit.columns[0]), min(unit.columns[1], unit.inputs.shape[2] - 1)
-    bottom = min(max(unit.rows), unit.inputs.shape[1] - 1) + 1
-    below = TOP + view.size[0] + 70  # behind the bar and its numbers
-    left, right, y = first * view.scale[1], (last + 1) * view.scale[1], TOP + bottom * view.scale[0]
-    del left, right, y
-    return funnel((0.0, width, below), (0.0, width, top)) if below > top else []
 
 
 def _elbow(start: tuple[float, float], end: tuple[float, float]) -> list[Item]:
@@ -119,9 +120,9 @@ def stacked_page(unit: Unit) -> Panel:
     rows = [matrices(unit, place, SMALLER) for place in range(len(unit.numbers))]
     tall, wide = rows[0][0].height, max(rows[0][0].width, 130.0)
     pitch = tall + 58
-    x0 = COLUMN + 44
-    lefts = [x0, x0 + wide + 42, x0 + 2 * (wide + 42)]
-    sums = lefts[2] + wide + 46 + max(text_width(text, FORMULA, bold=True) for text in texts)
+    x0 = COLUMN + 40
+    lefts = [x0, x0 + wide + 36, x0 + 2 * (wide + 36)]
+    sums = lefts[2] + wide + 40 + max(text_width(text, FORMULA, bold=True) for text in texts)
     items: list[Item] = [
         Text(x, 22, name, SMALL, INK, bold=True)
         for x, name in zip(lefts, ("window", "kernel", "products"), strict=True)
@@ -139,8 +140,8 @@ def stacked_page(unit: Unit) -> Panel:
             items += moved(panel, x, y)
         middle = y + tall / 2
         for x, sign in zip(lefts[1:], "×=", strict=True):
-            items.append(Text(x - 21 - (wide - row[0].width) / 2, middle, sign, SIGN - 6, DIM, align="center", middle=True))
-        items.append(Text(lefts[2] + row[0].width + 14, middle, "Σ", SMALL + 3, DIM, middle=True))
+            items.append(Text(x - 18 - (wide - row[0].width) / 2, middle, sign, SIGN - 6, DIM, align="center", middle=True))
+        items.append(Text(lefts[2] + row[0].width + 12, middle, "Σ", SMALL + 3, DIM, middle=True))
         items.append(Text(sums, middle, texts[place], SMALL + 5, INK, bold=True, align="right", middle=True))
         if place:
             items.append(Text(sums, y - 29, "+", FORMULA, DIM, align="right", middle=True))
@@ -148,7 +149,7 @@ def stacked_page(unit: Unit) -> Panel:
     items.append(Text(sums, y, bias_text(unit), SMALL, DIM, align="right"))
     items.append(Rule(sums - 130, y + 16, sums + 8, y + 16, INK, 2.4))
     items.append(Text(sums, y + 56, texts[-1], FORMULA, INK, bold=True, align="right"))
-    right = sums + 62
+    right = sums + 54
     below = _map_column(unit, right, items)
     level = TOP + map_view(unit, COLUMN).size[0] / 2
     items += [
@@ -158,7 +159,7 @@ def stacked_page(unit: Unit) -> Panel:
         Shape(((right - 20, level - 7), (right - 20, level + 7), (right - 5, level)), DIM),
     ]
     deep = _input_column(unit, items, [top + place * pitch + tall / 2 for place in range(len(rows))], tall)
-    return Panel(tuple(items), right + max(COLUMN, 254.0), max(y + 62, below, deep))
+    return Panel(tuple(items), right + COLUMN, max(y + 62, below, deep))
 
 
 def _label(unit: Unit, place: int, x: float, y: float) -> list[Item]:
@@ -174,21 +175,21 @@ def _map_column(unit: Unit, x: float, items: list[Item]) -> float:
     ink = ink_of(unit.map)
     view = map_view(unit, COLUMN)
     if min(view.scale) >= 8 or max(unit.map.shape) <= 30:
-        bar = with_bar(view, ink)
-        items += moved(bar.panel, x, 0)
-        y = bar.panel.height + 40
+        shown = with_bar(view, ink)
+        items += moved(shown.panel, x, 0)
+        y = shown.panel.height + 40
     else:
         items += moved(view.panel, x, 0)
         _, row, column = unit.at
-        part, (rows, columns) = enlarged(ink.pixels(unit.map), ((row, row), (column, column)), COLUMN)
+        part, (rows, columns) = enlarged(ink.pixels(unit.map), ((row, row), (column, column)), COLUMN, "of")
         y = view.panel.height + 56
         items += funnel(_corners(view, rows, columns, x), (x, x + part.size[1], y))
         items += moved(part.panel, x, y)
-        from kernelviz.drawing.sights import ink_bar
-
-        bar_panel = ink_bar(ink, COLUMN - 12)
-        items += moved(bar_panel, x, y + part.panel.height + 12)
-        y += part.panel.height + 12 + bar_panel.height + 40
+        height, width = unit.map.shape
+        items.append(Text(x, y + part.panel.height + 22, f"{height} × {width} values", SMALL, DIM))
+        bar = ink_bar(ink, part.size[1])
+        items += moved(bar, x, y + part.panel.height + 46)
+        y += part.panel.height + 46 + bar.height + 40
     sight = None if unit.reads_image else photograph(unit, COLUMN, sight=True)
     if sight is not None:
         items += moved(sight.panel, x, y)
@@ -226,8 +227,6 @@ def _input_column(unit: Unit, items: list[Item], middles: Sequence[float], tall:
 
 
 def _span_mark(view: View, ends: tuple[range, range]) -> list[Item]:
-    from kernelviz.drawing.sights import mark
-
     rows, columns = ends
     return mark(
         columns.start * view.scale[1], TOP + rows.start * view.scale[0],

@@ -10,6 +10,7 @@ import numpy as np
 
 from kernelviz.drawing.cells import DARK, DIM, FAINT, Cells
 from kernelviz.drawing.colour import ramp
+from kernelviz.drawing.headings import fitted
 from kernelviz.drawing.page import (
     INK,
     Item,
@@ -273,5 +274,5 @@ def _heading(title: str, settings: str, room: float) -> tuple[list[Item], float]
     x = text_width(title, TITLE, bold=True) + 26
     if x + text_width(settings, SETTINGS) <= room:
         return [*items, Text(MARGIN + x, 60, settings, SETTINGS, DIM)], 106.0
-    words, below = text_block(wrap(settings, SETTINGS, room), MARGIN, 74, SETTINGS, colour=DIM)
+    words, below = text_block(fitted(settings, SETTINGS, room), MARGIN, 74, SETTINGS, colour=DIM)
     return items + words, below + 30
