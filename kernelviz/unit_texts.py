@@ -76,7 +76,9 @@ def sight_text(unit: Unit) -> str:
     if unit.box is None:
         return f"what it can see of the image is not known: {unit.unseen}"
     height, width = (unit.input_size or unit.inputs.shape)[-2:]
-    text = f"{_side(unit.box.top, unit.box.bottom)} × {_side(unit.box.left, unit.box.right)} of {height} × {width} pixels"
+    text = (
+        f"{_side(unit.box.top, unit.box.bottom)} × {_side(unit.box.left, unit.box.right)} of {height} × {width} pixels"
+    )
     return f"{text} +" if unit.mixes_image else text
 
 
@@ -86,7 +88,13 @@ def _side(first: int, last: int) -> int:
 
 def bias_text(unit: Unit) -> str:
     """``no bias``, or the bias."""
-    return "no bias" if unit.bias is None else f"bias {value_of(unit.bias)}"
+    return "no bias" if unit.bias is None else f"bias {fixed_text(unit.bias, sum_decimals(unit))}"
+
+
+def sum_decimals(unit: Unit) -> int | None:
+    """The places behind the point with which sums, bias and total are written, one more than cells have."""
+    decimals = decimals_for(unit.sums, np.array([unit.total, unit.bias or 0.0]))
+    return None if decimals is None else decimals + 1
 
 
 def unit_lines(unit: Unit) -> list[str]:
@@ -95,7 +103,9 @@ def unit_lines(unit: Unit) -> list[str]:
     image = f"{PART}image {unit.image.name}" if unit.image else ""
     lines = [f"One value of {unit.layer.name}: {at_text(unit)}", f"  {source}{settings_text(unit)}{image}"]
     if unit.layer.transposed:
-        lines.append("  a transposed convolution as a convolution: its kernel is turned, · are zeros between the values")
+        lines.append(
+            "  a transposed convolution as a convolution: its kernel is turned, · are zeros between the values"
+        )
     n, height, width = unit.window.shape
     lines.append(f"  it reads {_span('row', unit.rows)}, {_span('column', unit.columns)} of {n:,} input channel{_s(n)}")
     lines.append(f"  {_sight_line(unit)}")
@@ -137,7 +147,9 @@ def _pointwise(unit: Unit, order: Sequence[int], places: Sequence[int | None]) -
     width = max(len(channel_name(unit, place)) for place in order)
     values, weights, products = (each[:, 0, 0] for each in (unit.window, unit.kernel, unit.products))
     for place in order:
-        terms = [fixed_text(float(each[place]), many) for each, many in zip((values, weights, products), places, strict=True)]
+        terms = [
+            fixed_text(float(each[place]), many) for each, many in zip((values, weights, products), places, strict=True)
+        ]
         factor = f"({terms[1]})" if terms[1].startswith("−") else terms[1]
         lines.append(f"  channel {channel_name(unit, place):>{width}}: {terms[0]} × {factor} = {terms[2]}")
     return lines

@@ -11,8 +11,8 @@ import typer
 from kernelviz.cli import explain_options as own
 from kernelviz.cli import options
 from kernelviz.cli.features import Crop, Device, Threads
-from kernelviz.cli.layers import InputSize, parse_size
 from kernelviz.cli.kernels import check_directory
+from kernelviz.cli.layers import InputSize, parse_size
 from kernelviz.cli.pictures import Goal, find_place, load
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from kernelviz.units import Unit
 
 LayerName = Annotated[
-    str, typer.Argument(metavar="LAYER", help="A convolution or a pool by its exact name; `kernelviz layers` lists them.")
+    str,
+    typer.Argument(metavar="LAYER", help="A convolution or a pool by its exact name; `kernelviz layers` lists them."),
 ]
 ImagePath = Annotated[
     str | None,

@@ -59,7 +59,9 @@ class Cells:
     @property
     def texts(self) -> list[list[str]]:
         """What stands in the cells."""
-        return [["" if np.isnan(value) else fixed_text(float(value), self.decimals) for value in row] for row in self.values]
+        return [
+            ["" if np.isnan(value) else fixed_text(float(value), self.decimals) for value in row] for row in self.values
+        ]
 
 
 def digit_size(cells: Iterable[Cells], cell: float) -> float:

@@ -64,7 +64,11 @@ def kernel_and_map_page(unit: Unit) -> Panel:
     planes = shown_planes(unit)
     rest = len(unit.numbers) - len(planes)
     whole = unit.reads_image and unit.seen is not None and not rest
-    columns = [_kernel(unit, planes), _photo(unit) if whole else _inputs(unit, planes), _map(unit, PICTURE if whole or len(planes) == 1 else LARGER)]
+    columns = [
+        _kernel(unit, planes),
+        _photo(unit) if whole else _inputs(unit, planes),
+        _map(unit, PICTURE if whole or len(planes) == 1 else LARGER),
+    ]
     tallest = max(column.box.height for column in columns)
     middle = TOP + tallest / 2
     items: list[Item] = []
@@ -131,7 +135,9 @@ def _kernel(unit: Unit, planes: Sequence[int]) -> Column:
     bar = None
     if not size:
         bar = ink_bar(Ink(strongest(shown), negative=True, clipped=False), max(side, 170.0))
-    return Column(f"kernel {unit.at[0]}{first}" if first else f"kernel {unit.at[0]}", "" if first else size_text, box, bar)
+    return Column(
+        f"kernel {unit.at[0]}{first}" if first else f"kernel {unit.at[0]}", "" if first else size_text, box, bar
+    )
 
 
 def _photo(unit: Unit) -> Column:
@@ -182,7 +188,9 @@ def _captions(unit: Unit, planes: Sequence[int]) -> list[str]:
     what = "image" if unit.reads_image else "input"
     lines = [f"the kernel slides over the {what}; each stop is one sum of {products:,} products, one cell of the map"]
     if n > len(planes):
-        lines.append(f"{len(planes)} of {n:,} planes, those with the largest norm, largest first: the sum is not complete")
+        lines.append(
+            f"{len(planes)} of {n:,} planes, those with the largest norm, largest first: the sum is not complete"
+        )
     if unit.bias is not None:
         from kernelviz.unit_texts import bias_text
 

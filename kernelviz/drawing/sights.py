@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelviz.drawing.cells import BORDER, DARK, DIM, Cells, strongest, tints
-from kernelviz.drawing.page import INK, Item, Panel, Raster, Rule, Shape, Text, moved, text_width
-from kernelviz.drawing.worksheet import SMALL
+from kernelviz.drawing.page import INK, Item, Panel, Raster, Rule, Shape, Text, moved, text_width, wrap
 from kernelviz.drawing.terms import fixed_text
+from kernelviz.drawing.worksheet import SMALL
 from kernelviz.unit_texts import decimals_for, sight_text
 
 if TYPE_CHECKING:
@@ -100,7 +100,9 @@ def mark(left: float, top: float, width: float, height: float, *, least: float =
     return [outline(*box, colour=WHITE, ink=8.5), outline(*box, colour=DARK, ink=4.0)]
 
 
-def titled(name: str, size: str, picture: Panel, lines: Sequence[str] = (), scale: tuple[float, float] = (1, 1)) -> View:
+def titled(
+    name: str, size: str, picture: Panel, lines: Sequence[str] = (), scale: tuple[float, float] = (1, 1)
+) -> View:
     """A picture with its name in bold above it, its size behind that, and lines below."""
     items: list[Item] = [Text(0, 22, name, SMALL, INK, bold=True)]
     x = text_width(name, SMALL, bold=True) + 14
@@ -117,7 +119,7 @@ def titled(name: str, size: str, picture: Panel, lines: Sequence[str] = (), scal
     return View(Panel(tuple(items), max(widths), y + 8), (picture.width, picture.height), scale)
 
 
-def photograph(unit: Unit, side: float, *, sight: bool) -> View | None:
+def photograph(unit: Unit, side: float, *, sight: bool, name: str = "what the network saw") -> View | None:
     """What the network saw; with ``sight`` all but what the unit can see is veiled. None where there is no image."""
     if unit.seen is None:
         return None
@@ -139,10 +141,10 @@ def photograph(unit: Unit, side: float, *, sight: bool) -> View | None:
         if bottom > top and right > left:
             items = mark(left + 3, top + 3, right - left - 6, bottom - top - 6)
     picture = Panel((Raster(shown, 0, 0, size[1], size[0]), outline(0, 0, size[1], size[0]), *items), size[1], size[0])
-    name = "what the unit can see" if sight else "what the network saw"
     lines = []
     if sight:
-        lines = ["not known" if box is None else sight_text(unit)]
+        name = "what the unit can see"
+        lines = ["not known"] if box is None else wrap(sight_text(unit), SMALL, max(side, 220.0))
     return titled(name, "", picture, lines, (factor, factor))
 
 
@@ -172,17 +174,14 @@ def map_picture(values: Array, ink: Ink, side: float) -> tuple[Panel, tuple[floa
     return Panel(items, size[1], size[0]), (row, column)
 
 
-def map_view(unit: Unit, side: float) -> View:
-    """The feature map with the unit marked, and its colour bar."""
-    ink = ink_of(unit.map)
-    picture, scale = map_picture(unit.map, ink, side)
+def map_view(unit: Unit, side: float, *, of: tuple[range, range] | None = None) -> View:
+    """The feature map with the unit marked, or this part of it."""
+    picture, scale = map_picture(unit.map, ink_of(unit.map), side)
     _, row, column = unit.at
-    marked = (*picture.items, *mark(column * scale[1], row * scale[0], scale[1], scale[0]))
-    height, width = unit.map.shape
-    view = titled(
-        f"feature map {unit.at[0]}", f"{height} × {width}", Panel(marked, picture.width, picture.height), (), scale
-    )
-    return view
+    rows, columns = of or (range(row, row + 1), range(column, column + 1))
+    frame = mark(columns.start * scale[1], rows.start * scale[0], len(columns) * scale[1], len(rows) * scale[0])
+    panel = Panel((*picture.items, *frame), picture.width, picture.height)
+    return titled(f"feature map {unit.at[0]}", " × ".join(map(str, unit.map.shape)), panel, (), scale)
 
 
 def with_bar(view: View, ink: Ink) -> View:
@@ -232,7 +231,8 @@ def enlarged(
     cell = float(max(1, int(side / max(len(rows), len(columns)))))
     part = pixels[rows.start : rows.stop, columns.start : columns.stop]
     (top, bottom), (left, right) = (
-        (max(first, span.start), min(last, span.stop - 1)) for (first, last), span in zip(around, (rows, columns), strict=True)
+        (max(first, span.start), min(last, span.stop - 1))
+        for (first, last), span in zip(around, (rows, columns), strict=True)
     )
     width, height = len(columns) * cell, len(rows) * cell
     framed = mark(

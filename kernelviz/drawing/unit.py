@@ -85,7 +85,12 @@ def unit_page(unit: Unit) -> Panel:
         body, more = waterfall_page(unit)
     else:
         body, more = (single_page(unit) if n == 1 else stacked_page(unit)), ""
-    said = [more, "rounded for display, summed before", f"the network gave {value_of(unit.value)}", ink_text(ink_of(unit.map))]
+    said = [
+        more,
+        "rounded for display, summed before",
+        f"the network gave {value_of(unit.value)}",
+        ink_text(ink_of(unit.map)),
+    ]
     return worksheet(TITLE, settings, body, [], [*captions(unit), *said, *notes(unit)])
 
 

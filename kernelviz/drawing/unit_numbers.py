@@ -20,14 +20,13 @@ from kernelviz.drawing.sights import (
     with_bar,
 )
 from kernelviz.drawing.terms import fixed_text
-from kernelviz.drawing.worksheet import FORMULA, SIGN, SMALL
-from kernelviz.unit_texts import COLOURS, bias_text, decimals_for, reads_colours, short_decimals
+from kernelviz.drawing.worksheet import FORMULA, MARGIN, SIGN, SMALL, WIDEST
+from kernelviz.unit_texts import COLOURS, bias_text, reads_colours, short_decimals, sum_decimals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernelviz.drawing.sights import View
-    from kernelviz.records import Array
     from kernelviz.units import Unit
 
 SIDE = 350.0  # of a matrix that stands alone
@@ -49,8 +48,8 @@ def matrices(unit: Unit, place: int, side: float, *, framed: bool = True) -> tup
     triples = []
     for values, padded in ((unit.window, True), (unit.kernel, False), (unit.products, True)):
         limit, decimals = strongest(values), short_decimals(values)
-        around = {"padding": unit.padding, "stretched": unit.stretched} if padded else {}
-        triples.append([Cells(plane, limit, decimals=decimals, **around) for plane in values])
+        around, between = (unit.padding, unit.stretched) if padded else (None, None)
+        triples.append([Cells(plane, limit, padding=around, stretched=between, decimals=decimals) for plane in values])
     size = min(fitted_digits(every, cell) for every in triples)
     panels = [cells_panel(every[place], cell, size) for every in triples]
     if framed:
@@ -61,28 +60,23 @@ def matrices(unit: Unit, place: int, side: float, *, framed: bool = True) -> tup
 
 def sums_text(unit: Unit) -> list[str]:
     """The sums of the channels and the total, with the same decimals."""
-    decimals = decimals_for(unit.sums, _array(unit.total))
-    more = None if decimals is None else decimals + 1
-    return [fixed_text(float(value), more) for value in (*unit.sums, unit.total)]
-
-
-def _array(value: float) -> Array:
-    import numpy as np
-
-    return np.array([value])
+    return [fixed_text(float(value), sum_decimals(unit)) for value in (*unit.sums, unit.total)]
 
 
 def single_page(unit: Unit) -> Panel:
     """One input channel: it, what the unit can see, and the map; below them the window, the kernel and the products."""
-    across = SIDE + 58
+    total = sums_text(unit)[-1]
+    tail = 24 + max(38 + text_width(total, FORMULA, bold=True), text_width(bias_text(unit), SMALL))
+    side = min(SIDE, (WIDEST - 2 * MARGIN - tail - 2 * 58) / 3)
+    across = side + 58
     items: list[Item] = []
-    views = [input_view(unit, 0, SIDE, name=f"input channel {unit.numbers[0]}")]
-    sight = photograph(unit, SIDE, sight=True)
-    made = with_bar(map_view(unit, SIDE), ink_of(unit.map))
+    views = [input_view(unit, 0, side, name=f"input channel {unit.numbers[0]}")]
+    sight = photograph(unit, side, sight=True)
+    made = with_bar(map_view(unit, side), ink_of(unit.map))
     for place, view in ((0, views[0]), (1, sight), (2, made)):
         items += () if view is None else moved(view.panel, place * across, 0)
     top = max(view.panel.height for view in (*views, made, *([sight] if sight else []))) + 64
-    row = matrices(unit, 0, SIDE)
+    row = matrices(unit, 0, side)
     for place, (name, panel) in enumerate(zip(("window", "kernel", "products"), row, strict=True)):
         items.append(Text(place * across + panel.width / 2, top - 16, name, SMALL, INK, bold=True, align="center"))
         items += moved(panel, place * across, top)
@@ -91,15 +85,13 @@ def single_page(unit: Unit) -> Panel:
         x = place * across + row[0].width + (across - row[0].width) / 2
         items.append(Text(x, middle, sign, SIGN, DIM, align="center", middle=True))
     right = 2 * across + row[2].width
-    total = sums_text(unit)[-1]
-    end = right + 62 + text_width(total, FORMULA, bold=True)
+    end = right + tail
     items.append(Text(right + 18, middle, "Σ", FORMULA, DIM, middle=True))
     items.append(Text(end, middle, total, FORMULA, INK, bold=True, align="right", middle=True))
     items.append(Text(end, middle + 44, bias_text(unit), SMALL, DIM, align="right"))
     picture = 2 * across + made.size[1], TOP + made.size[0] * 0.72
     items += _elbow((end - 40, middle - 34), picture)
-    left = text_width(bias_text(unit), SMALL)
-    return Panel(tuple(items), max(end, right + 18 + left), top + max(row[0].height, 60 + row[0].height / 2))
+    return Panel(tuple(items), end, top + max(row[0].height, 60 + row[0].height / 2))
 
 
 def _elbow(start: tuple[float, float], end: tuple[float, float]) -> list[Item]:
@@ -117,12 +109,15 @@ def _elbow(start: tuple[float, float], end: tuple[float, float]) -> list[Item]:
 def stacked_page(unit: Unit) -> Panel:
     """Two to four input channels: a row each, what they were cut out of on the left, the map on the right."""
     texts = sums_text(unit)
-    rows = [matrices(unit, place, SMALLER) for place in range(len(unit.numbers))]
+    sums_wide = max(*(text_width(text, FORMULA, bold=True) for text in texts), text_width(bias_text(unit), SMALL) - 30)
+    fixed = 2 * COLUMN + 40 + 2 * 36 + 40 + sums_wide + 54
+    side = min(SMALLER, (WIDEST - 2 * MARGIN - fixed) / 3)
+    rows = [matrices(unit, place, side) for place in range(len(unit.numbers))]
     tall, wide = rows[0][0].height, max(rows[0][0].width, 130.0)
     pitch = tall + 58
     x0 = COLUMN + 40
     lefts = [x0, x0 + wide + 36, x0 + 2 * (wide + 36)]
-    sums = lefts[2] + wide + 40 + max(text_width(text, FORMULA, bold=True) for text in texts)
+    sums = lefts[2] + wide + 40 + sums_wide
     items: list[Item] = [
         Text(x, 22, name, SMALL, INK, bold=True)
         for x, name in zip(lefts, ("window", "kernel", "products"), strict=True)
@@ -140,7 +135,9 @@ def stacked_page(unit: Unit) -> Panel:
             items += moved(panel, x, y)
         middle = y + tall / 2
         for x, sign in zip(lefts[1:], "×=", strict=True):
-            items.append(Text(x - 18 - (wide - row[0].width) / 2, middle, sign, SIGN - 6, DIM, align="center", middle=True))
+            items.append(
+                Text(x - 18 - (wide - row[0].width) / 2, middle, sign, SIGN - 6, DIM, align="center", middle=True)
+            )
         items.append(Text(lefts[2] + row[0].width + 12, middle, "Σ", SMALL + 3, DIM, middle=True))
         items.append(Text(sums, middle, texts[place], SMALL + 5, INK, bold=True, align="right", middle=True))
         if place:
@@ -179,9 +176,9 @@ def _map_column(unit: Unit, x: float, items: list[Item]) -> float:
         items += moved(shown.panel, x, 0)
         y = shown.panel.height + 40
     else:
-        items += moved(view.panel, x, 0)
         _, row, column = unit.at
         part, (rows, columns) = enlarged(ink.pixels(unit.map), ((row, row), (column, column)), COLUMN, "of")
+        items += moved(map_view(unit, COLUMN, of=(rows, columns)).panel, x, 0)
         y = view.panel.height + 56
         items += funnel(_corners(view, rows, columns, x), (x, x + part.size[1], y))
         items += moved(part.panel, x, y)
@@ -206,7 +203,7 @@ def _corners(view: View, rows: range, columns: range, x: float) -> tuple[float, 
 
 def _input_column(unit: Unit, items: list[Item], middles: Sequence[float], tall: float) -> float:
     """What the windows were cut out of: the photograph with them enlarged, or a small map for each channel."""
-    whole = photograph(unit, COLUMN, sight=False) if unit.reads_image else None
+    whole = photograph(unit, COLUMN, sight=False, name="image as seen") if unit.reads_image else None
     if whole is None or unit.seen is None:
         for place, middle in enumerate(middles):
             view = input_view(unit, place, min(COLUMN - 20, tall))

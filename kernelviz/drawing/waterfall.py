@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelviz.drawing.cells import DIM, Cells, cells_panel, strongest
-from kernelviz.drawing.page import INK, Item, Panel, Rule, Shape, Text, moved, text_width
+from kernelviz.drawing.page import INK, Item, Panel, Raster, Rule, Shape, Text, moved, text_width
 from kernelviz.drawing.sights import ink_of, input_view, map_view, photograph, with_bar
 from kernelviz.drawing.terms import fixed_text
 from kernelviz.drawing.unit_numbers import fitted_digits
 from kernelviz.drawing.worksheet import FORMULA, SMALL
-from kernelviz.unit_texts import SHOWN, decimals_for, short_decimals
+from kernelviz.unit_texts import SHOWN, short_decimals, sum_decimals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +46,7 @@ def waterfall_page(unit: Unit) -> tuple[Panel, str]:
     lefts = [NUMBERS + THUMB + GAP + place * (THUMB + SIGNS) for place in range(3)]
     widest = max(text_width(text, FORMULA, bold=True) for text in texts)
     end = (lefts[2] - SIGNS + 40 if pointwise else lefts[2] + THUMB + 44) + widest
-    items = _heads(unit, lefts, end, pointwise=pointwise)
+    items = _heads(lefts, end, pointwise=pointwise)
     for row, place in enumerate(order):
         items += _row(unit, place, HEADS + row * PITCH, lefts, pointwise=pointwise)
     items += _sums(unit, parts, texts, end)
@@ -80,20 +80,17 @@ def _parts(unit: Unit, order: Sequence[int]) -> tuple[list[str], list[Part], flo
         y += 52
     name = "the value (no bias)" if unit.bias is None else "the value"
     parts.append(Part(name, unit.total, y + 22))
-    values = np.array([part.value for part in parts])
-    decimals = decimals_for(values)
-    more = None if decimals is None else decimals + 1
-    return [fixed_text(float(value), more) for value in values], parts, y + 52
+    values = [part.value for part in parts]
+    return [fixed_text(float(value), sum_decimals(unit)) for value in values], parts, y + 52
 
 
-def _heads(unit: Unit, lefts: Sequence[float], end: float, *, pointwise: bool) -> list[Item]:
+def _heads(lefts: Sequence[float], end: float, *, pointwise: bool) -> list[Item]:
     names = ("value", "weight") if pointwise else ("window", "kernel", "products")
     items: list[Item] = [Text(0, 22, "input channel", SMALL, INK, bold=True)]
     for left, name in zip(lefts, names, strict=False):
         items.append(Text(left + THUMB / 2, 22, name, SMALL, INK, bold=True, align="center"))
     items.append(Text(end, 22, "product" if pointwise else "sum", SMALL, INK, bold=True, align="right"))
     items.append(Text(end + 44, 22, "adding up", SMALL, INK, bold=True))
-    del unit
     return items
 
 
@@ -121,8 +118,8 @@ def _matrix(unit: Unit, values: Array, place: int, *, padded: bool) -> Panel:
     """One matrix as colours of the scale of all of its kind."""
     cell = THUMB / max(values.shape[1:])
     shown = values[list(unit.strongest(SHOWN))]
-    around = {"padding": unit.padding, "stretched": unit.stretched} if padded else {}
-    return cells_panel(Cells(values[place], strongest(shown), **around), cell, 0)
+    around, between = (unit.padding, unit.stretched) if padded else (None, None)
+    return cells_panel(Cells(values[place], strongest(shown), padding=around, stretched=between), cell, 0)
 
 
 def _number(unit: Unit, values: Array, place: int) -> Panel:
@@ -136,8 +133,6 @@ def _number(unit: Unit, values: Array, place: int) -> Panel:
 
 def _flattened(panel: Panel, share: float) -> Panel:
     """A cell less tall than wide; its digits keep their size."""
-    from kernelviz.drawing.page import Raster
-
     items: list[Item] = []
     for item in panel.items:
         if isinstance(item, Raster):
@@ -145,7 +140,9 @@ def _flattened(panel: Panel, share: float) -> Panel:
         elif isinstance(item, Shape):
             items.append(Shape(tuple((x, y * share) for x, y in item.points), item.colour, item.width))
         elif isinstance(item, Text):
-            items.append(Text(item.x, item.y * share, item.text, item.size, item.colour, item.bold, item.align, middle=True))
+            items.append(
+                Text(item.x, item.y * share, item.text, item.size, item.colour, item.bold, item.align, middle=True)
+            )
     return Panel(tuple(items), panel.width, panel.height * share)
 
 

@@ -30,9 +30,7 @@ if TYPE_CHECKING:
     from kernelviz.traces import Trace
 
 
-def layer_operation(
-    network: Model | nn.Module, layer: str, input_size: Sequence[int] | None = None
-) -> LayerOperation:
+def layer_operation(network: Model | nn.Module, layer: str, input_size: Sequence[int] | None = None) -> LayerOperation:
     """The convolution or the pool that runs in a layer for an image of ``input_size`` (C, H, W), without any weights.
 
     Sizes, padding and the rest are those that really ran: padding that a layer adds by itself (``same`` of TensorFlow)
@@ -76,9 +74,8 @@ def _ran(double: nn.Module, name: str, size: Sequence[int]) -> tuple[WindowCall 
     image = torch.empty(1, *size, dtype=like.dtype, device="meta")
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.no_grad():
         warnings.simplefilter("ignore")
-        with watch.within(dict(double.named_modules())[name]):
-            with contextlib.suppress(EnoughError):
-                double(image)
+        with watch.within(dict(double.named_modules())[name]), contextlib.suppress(EnoughError):
+            double(image)
     given = getattr(watch.given, "shape", None)
     windows = [call for call in watch.calls if call.name not in WHOLE or _over_place(call)]
     return windows[0] if len(windows) == 1 else None, None if given is None else _with_place(windows, given)
@@ -165,7 +162,9 @@ def _pool(call: WindowCall) -> tuple[Pooling, list[str]]:
     what = "zeros" if mean else "values below all others"
     notes = []
     if any(added):
-        sides = ", ".join(f"{n} {side}" for n, side in zip(added, ("above", "below", "left", "right"), strict=True) if n)
+        sides = ", ".join(
+            f"{n} {side}" for n, side in zip(added, ("above", "below", "left", "right"), strict=True) if n
+        )
         notes = [f"the layer itself puts {what} around its input first: {sides}; the sizes here count them as input"]
     return Pooling(
         size, kernel, kind=kind, stride=_pair(call.sides(1), 1) if call.sides(1) else None,
