@@ -28,7 +28,9 @@ def decimals_for(*values: Array) -> int | None:
     if largest == 0:
         return 0
     power = math.floor(math.log10(largest))
-    return min(4, 2 - max(-2, power)) if -3 <= power < 1 else max(0, 2 - power) if power < 5 else None
+    if not -3 <= power < 5:
+        return None
+    return max(0, min(4, 2 - power))
 
 
 def short_decimals(*values: Array) -> int | None:

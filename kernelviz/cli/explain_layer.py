@@ -10,10 +10,8 @@ import typer
 
 from kernelviz.cli import explain_options as own
 from kernelviz.cli import options
-from kernelviz.cli.features import Crop, Device, Threads
-from kernelviz.cli.kernels import check_directory
-from kernelviz.cli.layers import InputSize, parse_size
-from kernelviz.cli.pictures import Goal, find_place, load
+from kernelviz.cli.features import Crop
+from kernelviz.cli.pictures import Goal, check_directory, find_place, load
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,10 +91,10 @@ def layer(
     weights: options.WeightsChoice = "auto",
     seed: options.Seed = 0,
     timeout: options.Timeout = 10.0,
-    input_size: InputSize = None,
+    input_size: options.InputSize = None,
     crop: Crop = None,
-    device: Device = options.DeviceName.AUTO,
-    threads: Threads = None,
+    device: options.Device = options.DeviceName.AUTO,
+    threads: options.Threads = None,
     file_format: options.Format = options.FileFormat.PNG,
     output: own.Directory = None,
     arrays: options.Arrays = False,
@@ -177,7 +175,7 @@ def sizes(wish: Wish, report: Report, progress: Progress) -> tuple[list[str], di
     progress(f"tracing {wish.model}", 0, 0)
     network = load_model(wish.model, weights=None)
     report.source = network.source
-    found = layer_operation(network, wish.layer, parse_size(wish.input_size, network))
+    found = layer_operation(network, wish.layer, options.parse_size(wish.input_size, network))
     return layer_lines(found), layer_operation_entry(found)
 
 
@@ -231,7 +229,7 @@ def trace(wish: Wish, network: Model, image: Image, numbers: Sequence[int]) -> t
         raise UsageError("One value is of one channel.", hint="Give one number to --channels, or leave out --at.")
     if len(numbers) > MOST:
         raise UsageError(f"A picture a channel, but {len(numbers):,} are asked for.", hint=f"Give at most {MOST}.")
-    size = parse_size(wish.input_size, network)
+    size = options.parse_size(wish.input_size, network)
     at = wish.place or (0, 0)
     return trace_units(
         network, image, wish.layer, [(number, *at) for number in numbers],

@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 SIDE = 350.0  # of a matrix that stands alone
 SMALLER, COLUMN = 198.0, 232.0  # of one of several, and of the pictures beside them
-LEGIBLE = 19.0
+LEGIBLE = 20.0
 SWATCHES = ("#c0392b", "#2e8b57", "#2e6bb0")
 
 
 def fitted_digits(cells: Sequence[Cells], cell: float) -> float:
     """The size at which these numbers fill their cells; 0 where that is not legible."""
     widest = max((text_width(text, 1.0) for each in cells for row in each.texts for text in row), default=0.0)
-    size = min(28.0, 0.44 * cell, 0.9 * cell / max(widest, 0.1))
+    size = min(28.0, 0.44 * cell, 0.945 * cell / max(widest, 0.1))
     return size if size >= LEGIBLE else 0.0
 
 

@@ -13,7 +13,7 @@ from kernelviz.drawing.page import INK, Item, Panel, Raster, Rule, Shape, Text, 
 from kernelviz.drawing.sights import ink_of, input_view, map_view, photograph, with_bar
 from kernelviz.drawing.terms import fixed_text
 from kernelviz.drawing.unit_numbers import fitted_digits
-from kernelviz.drawing.worksheet import FORMULA, SMALL
+from kernelviz.drawing.worksheet import FORMULA, MARGIN, SMALL, WIDEST
 from kernelviz.unit_texts import SHOWN, short_decimals, sum_decimals
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def waterfall_page(unit: Unit) -> tuple[Panel, str]:
     for row, place in enumerate(order):
         items += _row(unit, place, HEADS + row * PITCH, lefts, pointwise=pointwise)
     items += _sums(unit, parts, texts, end)
-    bars = BARS + (100 if pointwise else 0)
+    bars = min(BARS + (100 if pointwise else 0), WIDEST - 2 * MARGIN - end - 94 - COLUMN)
     items += _bars(parts, end + 44, bottom, bars)
     right = end + 44 + bars + 50
     below, width = _pictures(unit, items, right)

@@ -30,7 +30,7 @@ from kernelviz.drawing.terms import plane_terms, shortened, value_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kernelviz.formulas import Formula
+    from kernelviz.size_formulas import Formula
     from kernelviz.walkthrough import Step
 
 NARROWEST, WIDEST = 1280.0, 1480.0
@@ -159,7 +159,7 @@ def _one_line(step: Step, heading: str, room: float) -> Panel:
     shown, most = terms, len(terms)
     while text_width(" + ".join(shown + bias), SUM) + end > room and most > 2:
         most = min(most, 12) - 1
-        shown = shortened(terms, most)
+        shown = shortened(terms, most) if most > 2 else [terms[0], "…"]
     text = " + ".join(shown + bias)
     x = text_width(text, SUM)
     items: list[Item] = [head, Text(0, SMALL + 44, text, SUM, DARK), Text(x + 14, SMALL + 44, "=", SUM, FAINT)]
@@ -270,9 +270,12 @@ def worksheet(
 
 
 def _heading(title: str, settings: str, room: float) -> tuple[list[Item], float]:
-    items: list[Item] = [Text(MARGIN, 60, title, TITLE, INK, bold=True)]
-    x = text_width(title, TITLE, bold=True) + 26
-    if x + text_width(settings, SETTINGS) <= room:
+    wide = text_width(title, TITLE, bold=True)
+    size = TITLE * max(0.75, min(1.0, room / wide))
+    lines = wrap(title, size, room, bold=True)
+    items, y = text_block(lines, MARGIN, 60 - size, size, colour=INK, bold=True)
+    x = wide + 26
+    if len(lines) == 1 and x + text_width(settings, SETTINGS) <= room:
         return [*items, Text(MARGIN + x, 60, settings, SETTINGS, DIM)], 106.0
-    words, below = text_block(fitted(settings, SETTINGS, room), MARGIN, 74, SETTINGS, colour=DIM)
-    return items + words, below + 30
+    words, below = text_block(fitted(settings, SETTINGS, room), MARGIN, y + 3, SETTINGS, colour=DIM)
+    return [*items, *words], below + 30
