@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 COMMANDS = ("models", "layers", "kernels", "features", "explain", "match", "filter", "env")
 
-EXPLAIN = """Work a convolution or a pool out step by step, on your own numbers, and draw it.
+EXPLAIN = """Work a convolution or a pool out step by step, on your own numbers or in a model, and draw it.
 
 For example: kernelviz explain conv --input 5 --kernel 3
 """
@@ -99,6 +99,7 @@ def _app() -> Callable[..., Any]:
 
     from kernelviz.cli.environment import env
     from kernelviz.cli.explain import conv, pool, transpose
+    from kernelviz.cli.explain_layer import layer
     from kernelviz.cli.features import features
     from kernelviz.cli.filter import filter_image
     from kernelviz.cli.kernels import kernels
@@ -118,7 +119,7 @@ def _app() -> Callable[..., Any]:
     app.command()(kernels)
     app.command()(features)
     explain = typer.Typer(no_args_is_help=True, help=EXPLAIN)
-    for command in (conv, transpose, pool):
+    for command in (conv, transpose, pool, layer):
         explain.command()(command)
     app.add_typer(explain, name="explain")
     app.command()(match)

@@ -170,26 +170,37 @@ def run(tapped: Tapped, given: Input, on_map: OnMap, *, to_the_end: bool = True)
     Raises:
         KernelvizError: the pass failed, or a tapped layer did not run.
     """
-    module = tapped.module
-    batch = _fitting(given.batch, module)
     watch = _Catcher(tapped, given, on_map, to_the_end=to_the_end)
-    output = None
-    with undisturbed(module), watch.hooks(module):
-        try:
-            output = module(batch)
-        except _EnoughError:
-            pass
-        except (KernelvizError, KeyboardInterrupt):
-            raise
-        except Exception as error:
-            if watch.failed_outside:
-                raise
-            raise _pass_failed(error, tapped.input_size) from error
+    with watch.hooks(tapped.module):
+        output = run_through(tapped.network, given, ours=lambda: watch.failed_outside)
     watch.check_all_ran()
     return first_classes(tapped.network, output) if isinstance(tapped.network, Model) else ()
 
 
-class _EnoughError(BaseException):
+def run_through(network: Model | nn.Module, given: Input, *, ours: Callable[[], bool] = lambda: False) -> Any:
+    """What the network gives for an input; None where a hook raised ``EnoughError``. It is left as it was.
+
+    ``ours`` says whether an error came from outside of the network, and goes on as it is.
+
+    Raises:
+        KernelvizError: the pass failed.
+    """
+    module = _module(network)
+    batch = _fitting(given.batch, module)
+    with undisturbed(module):
+        try:
+            return module(batch)
+        except EnoughError:
+            return None
+        except (KernelvizError, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            if ours():
+                raise
+            raise _pass_failed(error, given.size) from error
+
+
+class EnoughError(BaseException):
     """Ends a pass behind the last layer asked for; no module's own ``except Exception`` catches it."""
 
 
@@ -249,14 +260,12 @@ class _Catcher:
         tensors = tensors_in(values)
         for tap in self.wanted[name].get(run, ()):
             maps = self._maps(tap, tensors)
-            try:
-                self.on_map(maps)
-            except Exception:
-                self.failed_outside = True
-                raise
+            self.failed_outside = True
+            self.on_map(maps)
+            self.failed_outside = False
             self.left -= 1
         if not self.left and not self.to_the_end:
-            raise _EnoughError
+            raise EnoughError
 
     def _maps(self, tap: Tap, tensors: Sequence[Tensor]) -> FeatureMaps:
         shapes = [tuple(tensor.shape) for tensor in tensors]

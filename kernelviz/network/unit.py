@@ -1,0 +1,278 @@
+"""One value of a feature map, with what went into it: the window, the kernel as used, products and sums."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kernelviz.errors import KernelvizError, UsageError
+from kernelviz.network.calls import Calls, WindowCall
+from kernelviz.network.features import Input, as_input, run_through
+from kernelviz.network.kernels import source_of
+from kernelviz.network.named import convolutions_inside, find_module
+from kernelviz.network.operations import tensors_in
+from kernelviz.network.trace import trace
+from kernelviz.records import ConvLayer, as_array
+from kernelviz.traces import Box
+from kernelviz.units import Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import nn
+
+    from kernelviz.network.models import Model
+    from kernelviz.records import Array, Image
+
+
+def trace_unit(
+    network: Model | nn.Module,
+    image: Image | Tensor,
+    layer: str,
+    at: tuple[int, int, int],
+    *,
+    input_size: int | Sequence[int] | None = None,
+    crop: bool | None = None,
+) -> Unit:
+    """One value of a convolution's feature map, and the numbers that made it, as they were in a real pass.
+
+    The window holds what really went in; the kernel is the one that the convolution multiplied with (standardised,
+    mixed, parametrised); products and sums are taken in float64. Of a layer that runs several times it is the first run.
+
+    Args:
+        network: A ``Model``, or any module that takes one batch of images.
+        image: What ``read_image`` gives, or a ready tensor (C, H, W) or (1, C, H, W).
+        layer: The exact name of a convolution.
+        at: The unit's channel, row and column.
+        input_size: Side, or (H, W), of the input where it is not the model's own.
+        crop: As in ``capture_features``.
+
+    Raises:
+        UnknownLayerError: no such layer.
+        UsageError: no such unit, a convolution over three axes, or no convolution that makes the layer's values.
+        KernelvizError: the pass failed, or the layer did not run.
+    """
+    return trace_units(network, image, layer, [at], input_size=input_size, crop=crop)[0]
+
+
+def trace_units(
+    network: Model | nn.Module,
+    image: Image | Tensor,
+    layer: str,
+    places: Sequence[tuple[int, int, int]],
+    *,
+    input_size: int | Sequence[int] | None = None,
+    crop: bool | None = None,
+) -> tuple[Unit, ...]:
+    """Several units of one layer in one pass; as ``trace_unit``."""
+    name, module = find_module(network, layer)
+    given = as_input(network, image, input_size=input_size, crop=crop)
+    call = _watched(network, module, given, name)
+    record = _record(name, module, call)
+    if len(record.kernel_size) > 2:
+        raise UsageError(f"The layer {name} convolves over three axes.", hint="Units of maps have a row and a column.")
+    for at in places:
+        _check_unit(call, record, at)
+    seen = _Seen(network, given, name)
+    return tuple(replace(_unit(network, record, given, call, at), **seen.of(*at[1:])) for at in places)
+
+
+def _watched(network: Model | nn.Module, module: nn.Module, given: Input, name: str) -> WindowCall:
+    """The one convolution that runs within the module, in its first run, and makes what it gives."""
+    watch = Calls()
+    with watch.within(module):
+        run_through(network, given)
+    if not watch.ran:
+        why = "The network holds it, but no pass goes through it."
+        raise KernelvizError(f"The layer {name} did not run.", why)
+    calls = watch.convolutions
+    if len(calls) != 1:
+        runs = f"runs {len(calls)} convolutions" if calls else f"is a {type(module).__name__} and runs no convolution"
+        what = f"The layer {name} {runs}, so no single window makes its values."
+        raise UsageError(what, hint=convolutions_inside(network, name))
+    given_out = tensors_in(watch.given)
+    if not given_out or not _same(given_out[0], calls[0].output):
+        what = f"The layer {name} does more than to convolve, so no window makes its values."
+        raise UsageError(what, hint=convolutions_inside(network, name))
+    return calls[0]
+
+
+def _same(first: Tensor, second: Tensor) -> bool:
+    return first.shape == second.shape and bool(torch.equal(first.nan_to_num(), second.nan_to_num()))
+
+
+def _record(name: str, module: nn.Module, call: WindowCall) -> ConvLayer:
+    """The layer as it ran."""
+    weight = call.weight
+    inputs, outputs = call.source.shape[1], call.output.shape[1]
+    return ConvLayer(
+        name=name, kind=type(module).__name__, in_channels=inputs, out_channels=outputs,
+        kernel_size=tuple(weight.shape[2:]), stride=call.sides(2), padding=call.sides(3), dilation=call.sides(4),
+        groups=call.groups, bias=call.bias is not None, transposed=call.transposed, weight_shape=tuple(weight.shape),
+        params=sum(parameter.numel() for parameter in module.parameters()),
+    )  # fmt: skip
+
+
+class _Seen:
+    """What the units of a layer can see of the image, as one watched pass tells."""
+
+    def __init__(self, network: Model | nn.Module, given: Input, layer: str) -> None:
+        self.field, self.why = None, ""
+        try:
+            traced = trace(network, given.size).layer(layer)
+        except KernelvizError as error:
+            self.why = error.what
+            return
+        self.field, self.why = traced.field, traced.lost
+        if self.field is not None and len(self.field.axes) != 2:
+            self.field, self.why = None, "the input has no rows and columns"
+
+    def of(self, row: int, column: int) -> dict[str, Any]:
+        """The fields of a ``Unit`` that tell of it."""
+        if self.field is None:
+            return {"box": None, "unseen": self.why or "it is not known"}
+        rows, columns = self.field.axes
+        if row >= len(rows.first) or column >= len(columns.first):
+            return {"box": None, "unseen": "the layer's rows and columns are not those of the image"}
+        box = Box(int(rows.first[row]), int(rows.last[row]), int(columns.first[column]), int(columns.last[column]))
+        return {"box": box, "mixes_image": self.field.mixes_image}
+
+
+def _check_unit(call: WindowCall, record: ConvLayer, at: tuple[int, int, int]) -> None:
+    channel, row, column = at
+    channels, *sizes = call.output.shape[1:]
+    height, width = (1, *sizes)[-2:]
+    if not (0 <= channel < channels and 0 <= row < height and 0 <= column < width):
+        raise UsageError(
+            f"The layer {record.name} gives {channels:,} maps of {height} × {width} values, "
+            f"but got channel {channel}, row {row}, column {column}.",
+            hint="Channels, rows and columns count from 0.",
+        )
+
+
+def _unit(
+    network: Model | nn.Module, record: ConvLayer, given: Input, call: WindowCall, at: tuple[int, int, int]
+) -> Unit:
+    channel, row, column = at
+    source, output = (_planar(as_array(tensor[0])) for tensor in (call.source, call.output))
+    numbers, kernel = _kernel_of(call, channel)
+    own = _own_part(source.shape[1:], call.added)
+    down, across = (
+        _taps(place, size, part, sides, transposed=call.transposed)
+        for place, size, part, sides in zip((row, column), source.shape[1:], own, _sides(call, kernel), strict=True)
+    )
+    real = down.real[:, None] & across.real[None, :]
+    window = np.where(real, source[np.ix_(numbers, down.index, across.index)].astype(np.float64), 0.0)
+    stretched = (down.stretched[:, None] | across.stretched[None, :]) & ~(
+        down.outside[:, None] | across.outside[None, :]
+    )
+    return Unit(
+        layer=record,
+        at=at,
+        value=float(output[at]),
+        numbers=tuple(map(int, numbers)),
+        inputs=source[numbers][:, own[0], own[1]],
+        around=_around(call, source.shape[1:], own),
+        reads_image=_is_image(call, given, own),
+        window=window,
+        kernel=kernel,
+        padding=down.outside[:, None] | across.outside[None, :],
+        stretched=stretched,
+        rows=down.span,
+        columns=across.span,
+        bias=None if call.bias is None else float(call.bias[channel]),
+        map=output[channel],
+        source=source_of(network),
+        image=given.image,
+        seen=given.seen,
+        input_size=given.size,
+    )
+
+
+def _is_image(call: WindowCall, given: Input, own: Sequence[slice]) -> bool:
+    """Whether all that the layer reads is the network's own input."""
+    if call.source.ndim != 4 or call.groups != 1:
+        return False
+    own_input = call.source[..., own[0], own[1]].cpu()
+    return _same(own_input, given.batch.to(own_input.dtype))
+
+
+def _around(call: WindowCall, sizes: Sequence[int], own: Sequence[slice]) -> tuple[int, int, int, int]:
+    """(top, bottom, left, right): the convolution's own padding, and what was put around its input before."""
+    above, beside = (0, *call.sides(3))[-2:]
+    rows, columns = ((part.start, size - part.stop) for part, size in zip(own, sizes, strict=True))
+    return above + rows[0], above + rows[1], beside + columns[0], beside + columns[1]
+
+
+def _planar(array: Array) -> Array:
+    """(C, H, W) of a map with one or two axes."""
+    return array if array.ndim == 3 else array[:, None, :]
+
+
+def _kernel_of(call: WindowCall, channel: int) -> tuple[Array, Array]:
+    """The input channels that an output channel reads, and its kernel (n, kh, kw) in float64, as it lies on the window."""
+    weight = as_array(call.weight).astype(np.float64)
+    if weight.ndim == 3:
+        weight = weight[:, :, None, :]
+    if not call.transposed:
+        inputs = weight.shape[1]
+        group = channel // (weight.shape[0] // call.groups)
+        return np.arange(group * inputs, (group + 1) * inputs), weight[channel]
+    inputs, outputs = weight.shape[0] // call.groups, weight.shape[1]
+    group = channel // outputs
+    numbers = np.arange(group * inputs, (group + 1) * inputs)
+    return numbers, weight[numbers, channel % outputs, ::-1, ::-1]
+
+
+def _sides(call: WindowCall, kernel: Array) -> list[tuple[int, int, int, int]]:
+    """(kernel, stride, padding, dilation) of rows and of columns."""
+    facts = [call.sides(2), call.sides(3), call.sides(4)]
+    if len(facts[0]) == 1:
+        facts = [(least, fact[0]) for least, fact in zip((1, 0, 1), facts, strict=True)]
+    return [(kernel.shape[axis + 1], facts[0][axis], facts[1][axis], facts[2][axis]) for axis in (0, 1)]
+
+
+def _own_part(sizes: Sequence[int], added: Sequence[int]) -> tuple[slice, slice]:
+    """Which rows and columns of what is convolved are the layer's own input, without the zeros put around it."""
+    amounts = [*added, 0, 0, 0, 0][:4]  # the last dimension's first
+    return (
+        slice(max(0, amounts[2]), sizes[0] - max(0, amounts[3])),
+        slice(max(0, amounts[0]), sizes[1] - max(0, amounts[1])),
+    )
+
+
+@dataclass(frozen=True)
+class _Taps:
+    """What the taps of a kernel meet along one axis.
+
+    ``index`` is the row of what is convolved, ``real`` where there is one; ``outside`` is padding, ``stretched`` a zero
+    between the rows of a transposed convolution's input. ``span`` are the first and the last row of the layer's own input
+    that the kernel lies on, which may be outside of it.
+    """
+
+    index: Array
+    real: Array
+    outside: Array
+    stretched: Array
+    span: tuple[int, int]
+
+
+def _taps(place: int, size: int, own: slice, sides: tuple[int, int, int, int], *, transposed: bool) -> _Taps:
+    kernel, stride, padding, dilation = sides
+    if transposed:  # the same convolution over the input with stride - 1 zeros between its rows
+        stretched_at = place - (dilation * (kernel - 1) - padding) + np.arange(kernel) * dilation
+        between = stretched_at % stride != 0
+        at = np.floor_divide(stretched_at, stride)
+        ends = int(-(-stretched_at[0] // stride)), int(at[-1])
+    else:
+        at = place * stride - padding + np.arange(kernel) * dilation
+        between = np.zeros(kernel, bool)
+        ends = int(at[0]), int(at[-1])
+    real = (at >= 0) & (at < size) & ~between
+    outside = (at < own.start) | (at >= own.stop - between)
+    index = np.clip(at, 0, size - 1)
+    return _Taps(index, real, np.asarray(outside), between, (ends[0] - own.start, ends[1] - own.start))
