@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from kernelviz.units import Unit
 
 ROWS = 3  # planes that are shown of many
-PICTURE, LARGER, PLANE, ALONE = 448.0, 560.0, 204.0, 330.0
-BESIDE, BETWEEN = 70.0, 44.0
+PICTURE, LARGER, PLANE, ALONE = 448.0, 560.0, 206.0, 344.0
+BESIDE, BETWEEN = 66.0, 44.0
 
 
 @dataclass(frozen=True)
