@@ -150,9 +150,9 @@ def stacked_page(unit: Unit) -> Panel:
     below = _map_column(unit, right, items)
     level = TOP + map_view(unit, COLUMN).size[0] / 2
     items += [
-        Rule(sums + 14, y + 46, sums + 33, y + 46, DIM, 2.6),
-        Rule(sums + 32, y + 47, sums + 32, level, DIM, 2.6),
-        Rule(sums + 31, level, right - 18, level, DIM, 2.6),
+        Rule(sums + 12, y + 46, sums + 25, y + 46, DIM, 2.6),
+        Rule(sums + 24, y + 47, sums + 24, level, DIM, 2.6),
+        Rule(sums + 23, level, right - 18, level, DIM, 2.6),
         Shape(((right - 20, level - 7), (right - 20, level + 7), (right - 5, level)), DIM),
     ]
     deep = _input_column(unit, items, [top + place * pitch + tall / 2 for place in range(len(rows))], tall)
