@@ -148,7 +148,9 @@ def photograph(unit: Unit, side: float, *, sight: bool, name: str = "what the ne
     lines = []
     if sight:
         name = "what the unit can see"
-        lines = ["not known"] if box is None else wrap(sight_text(unit), SMALL, max(side, 220.0))
+        lines = (
+            ["not known"] if box is None else wrap(sight_text(unit).replace("pixels", "px"), SMALL, max(side, 220.0))
+        )
     return titled(name, "", picture, lines, (factor, factor))
 
 

@@ -30,7 +30,8 @@ def test_the_sizes_are_those_of_the_layer(run):
 @pytest.mark.parametrize(
     ("model", "name", "size"),
     [("test_resnet", "layer2.0.conv1", 160), ("test_resnet", "maxpool", 97),
-     ("test_efficientnet", "blocks.3.0.conv_dw", 64), ("test_nfnet", "stages.1.0.conv2", 96), ("test_resnet", "global_pool.pool", 160)],
+     ("test_efficientnet", "blocks.3.0.conv_dw", 64), ("test_nfnet", "stages.1.0.conv2", 96),
+     ("test_resnet", "global_pool.pool", 160)],
 )  # fmt: skip
 def test_json_says_what_torch_gives(run, model, name, size):
     """Output size, parameters and work are those of the module in a real pass of an image of that size."""

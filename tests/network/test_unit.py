@@ -108,14 +108,14 @@ NETWORKS = {
     "test_vit": ["patch_embed.proj"],
 }
 SLOW = {
-    "tf_mixnet_s": ["conv_stem", "blocks.1.0.conv_dw.0", "blocks.1.0.conv_dw.1", "blocks.3.0.conv_dw.2"],
-    "cc_efficientnet_b0_4e": ["blocks.5.0.conv_pw", "blocks.5.0.conv_dw"],
+    "tf_mixnet_s": ["conv_stem", "blocks.1.0.conv_pw.1", "blocks.1.0.conv_dw", "blocks.1.1.conv_pwl.0"],
+    "tf_efficientnet_cc_b0_4e": ["blocks.5.0.conv_pw", "blocks.5.0.conv_dw"],
     "resnext50_32x4d": ["conv1", "layer1.0.conv2", "layer4.2.conv2"],
     "resnetv2_50x1_bit": ["stem.conv", "stages.2.blocks.0.conv2"],
     "dilated": [],
     "repvgg_a0": ["stem.conv_kxk.conv"],
     "mobilenetv3_small_050": ["blocks.2.0.se.conv_reduce", "blocks.2.0.conv_dw"],
-    "coat_lite_tiny": ["serial_blocks1.0.cpe.proj"],
+    "coat_lite_tiny": ["patch_embed2.proj", "cpe1.proj", "crpe1.conv_list.1"],
     "hrnet_w18_small": ["stage2.0.fuse_layers.0.1.0"],
 }
 
