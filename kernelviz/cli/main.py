@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from kernelviz.errors import UsageError, WriteError
@@ -139,12 +140,24 @@ def _app() -> Callable[..., Any]:
 
 def _catch_signals() -> None:
     """Let Ctrl-C and requests to end unwind the stack; a signal that the caller has ignored stays ignored."""
+    sys.unraisablehook = _send_again
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupted)
     for name in ("SIGTERM", "SIGHUP"):  # there is no SIGHUP on Windows
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _ended)
+
+
+def _send_again(lost: sys.UnraisableHookArgs) -> None:
+    """Python drops what is raised while it collects garbage: a signal that came just then is sent once more."""
+    if not issubclass(lost.exc_type, KeyboardInterrupt | _EndedError):
+        sys.__unraisablehook__(lost)
+        return
+    number = lost.exc_value.number if isinstance(lost.exc_value, _EndedError) else signal.SIGINT
+    later = threading.Timer(0.01, os.kill, (os.getpid(), number))
+    later.daemon = True
+    later.start()
 
 
 def _interrupted(_: int, frame: FrameType | None) -> NoReturn:
