@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from kernelviz.units import Unit
 
 ROWS = 3  # planes that are shown of many
-PICTURE, LARGER, PLANE, ALONE = 448.0, 560.0, 204.0, 330.0
-BESIDE, BETWEEN = 70.0, 44.0
+PICTURE, LARGER, PLANE, ALONE = 448.0, 560.0, 206.0, 344.0
+BESIDE, BETWEEN = 66.0, 44.0
 
 
 @dataclass(frozen=True)
@@ -129,9 +129,8 @@ def _kernel(unit: Unit, planes: Sequence[int]) -> Column:
     labels = [COLOURS[unit.numbers[place]] if colours else f"plane {unit.numbers[place]}" for place in planes]
     panels = [cells_panel(each, cell, size) for each in every]
     box = _stack(panels, labels, side if len(planes) > 1 else panels[0].height)
-    turned = ", turned 180°" if unit.layer.transposed else ""
     first = f": {labels[0]}" if len(planes) > 1 else ""
-    size_text = f"{' × '.join(map(str, unit.kernel.shape))}{turned}"
+    size_text = "turned 180°" if unit.layer.transposed else " × ".join(map(str, unit.kernel.shape))
     bar = None
     if not size:
         bar = ink_bar(Ink(strongest(shown), negative=True, clipped=False), max(side, 170.0))

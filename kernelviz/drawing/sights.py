@@ -81,8 +81,12 @@ def ink_bar(ink: Ink, width: float) -> Panel:
     if ink.clipped:
         texts = [f"≤ {texts[0]}" if ink.negative else texts[0], f"≥ {texts[1]}"]
     items: list[Item] = [Raster(ink.pixels(share), 0, 0, width, 13), outline(0, 0, width, 13)]
+    room = width - sum(text_width(text, SMALL) for text in texts)
+    if room < 24 and ink.negative:
+        text = f"{'beyond ' if ink.clipped else ''}±{_end(ink)}"
+        return Panel((*items, Text(width / 2, 38, text, SMALL, DIM, align="center")), width, 44)
     items += [Text(0, 38, texts[0], SMALL, DIM), Text(width, 38, texts[1], SMALL, DIM, align="right")]
-    if ink.negative and width > sum(text_width(text, SMALL) for text in texts) + 70:
+    if ink.negative and room > 70:
         items.append(Text(width / 2, 38, "0", SMALL, DIM, align="center"))
     return Panel(tuple(items), width, 44)
 
@@ -144,7 +148,9 @@ def photograph(unit: Unit, side: float, *, sight: bool, name: str = "what the ne
     lines = []
     if sight:
         name = "what the unit can see"
-        lines = ["not known"] if box is None else wrap(sight_text(unit), SMALL, max(side, 220.0))
+        lines = (
+            ["not known"] if box is None else wrap(sight_text(unit).replace("pixels", "px"), SMALL, max(side, 220.0))
+        )
     return titled(name, "", picture, lines, (factor, factor))
 
 

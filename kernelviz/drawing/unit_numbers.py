@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     from kernelviz.units import Unit
 
 SIDE = 350.0  # of a matrix that stands alone
-SMALLER, COLUMN = 198.0, 232.0  # of one of several, and of the pictures beside them
-LEGIBLE = 20.0
+SMALLER, COLUMN = 206.0, 225.0  # of one of several, and of the pictures beside them
+LEGIBLE = 21.0
 SWATCHES = ("#c0392b", "#2e8b57", "#2e6bb0")
 
 
 def fitted_digits(cells: Sequence[Cells], cell: float) -> float:
     """The size at which these numbers fill their cells; 0 where that is not legible."""
     widest = max((text_width(text, 1.0) for each in cells for row in each.texts for text in row), default=0.0)
-    size = min(28.0, 0.44 * cell, 0.945 * cell / max(widest, 0.1))
+    size = min(28.0, 0.44 * cell, 0.95 * cell / max(widest, 0.1))
     return size if size >= LEGIBLE else 0.0
 
 
@@ -110,14 +110,14 @@ def stacked_page(unit: Unit) -> Panel:
     """Two to four input channels: a row each, what they were cut out of on the left, the map on the right."""
     texts = sums_text(unit)
     sums_wide = max(*(text_width(text, FORMULA, bold=True) for text in texts), text_width(bias_text(unit), SMALL) - 30)
-    fixed = 2 * COLUMN + 40 + 2 * 36 + 40 + sums_wide + 54
+    fixed = 2 * COLUMN + 36 + 2 * 32 + 38 + sums_wide + 50
     side = min(SMALLER, (WIDEST - 2 * MARGIN - fixed) / 3)
     rows = [matrices(unit, place, side) for place in range(len(unit.numbers))]
     tall, wide = rows[0][0].height, max(rows[0][0].width, 130.0)
     pitch = tall + 58
-    x0 = COLUMN + 40
-    lefts = [x0, x0 + wide + 36, x0 + 2 * (wide + 36)]
-    sums = lefts[2] + wide + 40 + sums_wide
+    x0 = COLUMN + 36
+    lefts = [x0, x0 + wide + 32, x0 + 2 * (wide + 32)]
+    sums = lefts[2] + wide + 38 + sums_wide
     items: list[Item] = [
         Text(x, 22, name, SMALL, INK, bold=True)
         for x, name in zip(lefts, ("window", "kernel", "products"), strict=True)
@@ -125,7 +125,7 @@ def stacked_page(unit: Unit) -> Panel:
     size = " × ".join(map(str, unit.window.shape))
     for x, name in zip(lefts, ("window", "kernel"), strict=False):
         at = x + text_width(name, SMALL, bold=True) + 12
-        if at + text_width(size, SMALL) < x + wide + 40:
+        if at + text_width(size, SMALL) < x + wide + 18:
             items.append(Text(at, 22, size, SMALL, DIM))
     top = 76.0
     for place, row in enumerate(rows):
@@ -136,7 +136,7 @@ def stacked_page(unit: Unit) -> Panel:
         middle = y + tall / 2
         for x, sign in zip(lefts[1:], "×=", strict=True):
             items.append(
-                Text(x - 18 - (wide - row[0].width) / 2, middle, sign, SIGN - 6, DIM, align="center", middle=True)
+                Text(x - 16 - (wide - row[0].width) / 2, middle, sign, SIGN - 6, DIM, align="center", middle=True)
             )
         items.append(Text(lefts[2] + row[0].width + 12, middle, "Σ", SMALL + 3, DIM, middle=True))
         items.append(Text(sums, middle, texts[place], SMALL + 5, INK, bold=True, align="right", middle=True))
@@ -146,13 +146,13 @@ def stacked_page(unit: Unit) -> Panel:
     items.append(Text(sums, y, bias_text(unit), SMALL, DIM, align="right"))
     items.append(Rule(sums - 130, y + 16, sums + 8, y + 16, INK, 2.4))
     items.append(Text(sums, y + 56, texts[-1], FORMULA, INK, bold=True, align="right"))
-    right = sums + 54
+    right = sums + 50
     below = _map_column(unit, right, items)
     level = TOP + map_view(unit, COLUMN).size[0] / 2
     items += [
-        Rule(sums + 14, y + 46, sums + 33, y + 46, DIM, 2.6),
-        Rule(sums + 32, y + 47, sums + 32, level, DIM, 2.6),
-        Rule(sums + 31, level, right - 18, level, DIM, 2.6),
+        Rule(sums + 12, y + 46, sums + 25, y + 46, DIM, 2.6),
+        Rule(sums + 24, y + 47, sums + 24, level, DIM, 2.6),
+        Rule(sums + 23, level, right - 18, level, DIM, 2.6),
         Shape(((right - 20, level - 7), (right - 20, level + 7), (right - 5, level)), DIM),
     ]
     deep = _input_column(unit, items, [top + place * pitch + tall / 2 for place in range(len(rows))], tall)
