@@ -107,7 +107,8 @@ def _concatenated(parts: Sequence[Reads | None], sizes: Sequence[int], dim: int,
     parts = [None if part is None else whole(part) for part in parts]
     known = [part for part in parts if part is not None]
     placed = [part for part in known if not part.pooled] or known
-    planes = [part.planes if part in placed else nothing(rank) for part in parts]
+    beside = _empty_beside(placed[0], dim, rank)
+    planes = [part.planes if part in placed else beside for part in parts]
     mixed = any(part.mixed for part in known) or len(placed) < len(known)
     same = all(other.shape == planes[0].shape and np.array_equal(other, planes[0]) for other in planes)
     if same and planes[0].shape[dim + 1] == 1 and dim not in placed[0].spread:
@@ -119,6 +120,17 @@ def _concatenated(parts: Sequence[Reads | None], sizes: Sequence[int], dim: int,
         shape[dim + 1] = size
         pieces.append(np.broadcast_to(part, shape))
     return replace(placed[0], planes=np.concatenate(pieces, axis=dim + 1), mixed=mixed)
+
+
+def _empty_beside(part: Reads, dim: int, rank: int) -> Array:
+    """Planes that read nothing, at the places of ``part`` where these are the same all along ``dim``."""
+    place = part.planes[PLACE]
+    first = place.take([0], axis=dim)
+    if (first != place).any() or first.size == 1:
+        return nothing(rank)
+    planes = np.broadcast_to(nothing(rank), (5, *first.shape)).copy()
+    planes[PLACE] = first
+    return planes
 
 
 def layout(carried: Carried | None, shape: Sequence[int]) -> str:

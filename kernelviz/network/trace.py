@@ -26,6 +26,7 @@ from kernelviz.network.meta import on_meta
 from kernelviz.network.models import Model, stage_names
 from kernelviz.network.operations import RULES, Call, Found, outcome, tensors_in
 from kernelviz.network.rows import network_rows
+from kernelviz.network.sharing import Sharing, after_write, makes_views, written_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -152,6 +153,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.network = network
         self.visits: dict[str, Visit] = {}
         self.carried: Any = WeakTensorKeyDictionary()
+        self.sharing = Sharing()
         self.stack: list[Visit] = []
         self.ended: list[str] = []
 
@@ -207,34 +209,44 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             count = flop_registry.get(func._overloadpacket)  # noqa: SLF001
             if count is not None:
                 visit.macs += count(*args, **kwargs, out_val=output) // 2
-        self._carry(Call(name, args, kwargs, output, self._known))
+        outputs = tensors_in([output])
+        self._carry(Call(name, args, kwargs, output, self._known), outputs, written_by(func, args, kwargs))
+        if makes_views(func):
+            self.sharing.meet(args[0], outputs)
         return output
 
     def _known(self, tensor: Any) -> Found:
         found: Found = self.carried.get(tensor) if isinstance(tensor, torch.Tensor) else None
         return found
 
-    def _carry(self, call: Call) -> None:
+    def _carry(self, call: Call, outputs: Sequence[torch.Tensor], written: Sequence[torch.Tensor]) -> None:
         try:
             found = outcome(call)
         except TooLargeError:
             found = Carried(lost=f"{call.name} spreads rows and columns over too many elements to follow")
-        outputs = tensors_in([call.output])
-        for tensor, value in zip(outputs, found if isinstance(found, list) else [found] * len(outputs), strict=False):
+        values = found if isinstance(found, list) else [found] * len(outputs)
+        for tensor, value in zip(outputs, values, strict=False):
+            before = self._known(tensor)
             self._keep(call, tensor, value)
+            if value is not before and any(tensor is target for target in written):
+                self._overwrite(call, tensor)
 
     def _keep(self, call: Call, tensor: torch.Tensor, value: Found) -> None:
-        overwritten = any(tensor is argument for argument in call.args[:1])
-        if overwritten and value is not self.carried.get(tensor):
-            base = tensor._base  # noqa: SLF001
-            if base is not None and (value is None or base.shape != tensor.shape):
-                self.carried[base] = Carried(lost=f"{call.name} overwrites part of a tensor")
+        if value is not None and not value.lost and any(part.planes.ndim != tensor.ndim + 1 for part in value.axes):
+            value = Carried(lost=f"{call.name} gives another rank than expected")
         if value is None:
             self.carried.pop(tensor, None)
-            return
-        if not value.lost and any(reads.planes.ndim != tensor.ndim + 1 for reads in value.axes):
-            value = Carried(lost=f"{call.name} gives another rank than expected")
-        self.carried[tensor] = value
+        else:
+            self.carried[tensor] = value
+
+    def _overwrite(self, call: Call, written: torch.Tensor) -> None:
+        """Tell the other tensors in this one's memory what was written there."""
+        value = self._known(written)
+        for other in self.sharing.others(written):
+            before = self._known(other)
+            after = after_write(call.name, written, value, other, before)
+            if after is not before:
+                self._keep(call, other, after)
 
 
 def _number_kind(network: nn.Module) -> torch.dtype:

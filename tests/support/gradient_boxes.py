@@ -82,7 +82,7 @@ def gradient_boxes(network, size, wanted):
 
     def keeping(name):
         def keep(_module, _inputs, output):
-            outputs.setdefault(name, output)
+            outputs.setdefault(name, output.clone() if isinstance(output, torch.Tensor) else output)
 
         return keep
 
