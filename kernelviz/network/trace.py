@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections import Counter
 from contextlib import ExitStack
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import flop_registry
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -145,6 +147,23 @@ _SHORT_CUTS: Mapping[str, Callable[..., Any]] = {
 }
 
 
+def _run(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """The operation itself; a tensor that the network makes on the CPU is taken to ``meta`` where it meets the image."""
+    try:
+        return func(*args, **kwargs)
+    except RuntimeError:
+        tensors = tensors_in((args, kwargs))
+        if len({tensor.is_meta for tensor in tensors}) < 2 or not all(
+            tensor.is_meta for tensor in written_by(func, args, kwargs)
+        ):
+            raise
+    return func(*tree_map_only(torch.Tensor, _to_meta, args), **tree_map_only(torch.Tensor, _to_meta, dict(kwargs)))
+
+
+def _to_meta(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.to("meta")
+
+
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Carries what is known of tensors through every operation, and notes in whose forward it happens."""
 
@@ -202,7 +221,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         name = func._overloadpacket.__name__  # noqa: SLF001
         short = _SHORT_CUTS.get(name)
-        output = short(*args) if short and not kwargs and args[0].is_meta else func(*args, **kwargs)
+        output = short(*args) if short and not kwargs and args[0].is_meta else _run(func, args, kwargs)
         if self.stack:
             visit = self.stack[-1]
             visit.operations[name] += 1
@@ -256,9 +275,20 @@ def _number_kind(network: nn.Module) -> torch.dtype:
 
 def _failed(error: Exception, size: Sequence[int]) -> KernelvizError:
     reason = " ".join(str(error).split())[:300] or type(error).__name__
+    reason = f"{reason[0].upper()}{reason[1:]}"
+    if re.search(r"\bmeta\b|data-dependent", reason):
+        return KernelvizError(
+            "The network looks at the numbers of its tensors, and this pass has none.",
+            reason,
+            "Trace a part of it that goes the same way whatever it is shown.",
+        )
+    if re.search(r"\bdtype\b|scalar type|same type", reason):
+        return KernelvizError(
+            "The network does not take its own number type.", reason, "Give all of it one type first, as .float() does."
+        )
     return KernelvizError(
         f"The network does not take an input of {' × '.join(map(str, size))}.",
-        f"{reason[0].upper()}{reason[1:]}",
+        reason,
         "Give the size that it was made for as the input size.",
     )
 
