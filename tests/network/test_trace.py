@@ -105,6 +105,46 @@ def test_an_input_that_does_not_fit():
         trace(load_model("vit_tiny_patch16_224", weights=None), (3, 100, 100))
 
 
+class _Doing(nn.Module):
+    def __init__(self, do):
+        super().__init__()
+        self.conv, self.out, self.do = nn.Conv2d(3, 3, 3, padding=1), nn.Identity(), do
+
+    def forward(self, image):
+        return self.out(self.do(self.conv(image)))
+
+
+def test_what_a_network_makes_on_the_cpu_meets_the_image():
+    """A constant made in forward, without a device, joins the pass; numbers read from it are still there."""
+
+    def ramp(image):
+        steps = torch.linspace(0, 1, image.shape[-1])
+        return torch.cat([image + steps, image * steps.tolist()[1]], 1)
+
+    layer = trace(_Doing(ramp), (3, 9, 8)).layer("out")
+    assert layer.output_shape == (6, 9, 8)
+    assert [axis.size for axis in layer.field.axes] == [3, 3]
+
+
+@pytest.mark.parametrize(
+    ("do", "what"),
+    [
+        (lambda image: image if image.sum() > 0 else -image, "looks at the numbers"),
+        (lambda image: torch.zeros(image.shape).copy_(image), "looks at the numbers"),
+        (
+            lambda image: nn.functional.linear(image, torch.ones(2, 8, dtype=torch.float64, device="meta")),
+            "number type",
+        ),
+        (lambda image: image.view(1, 5, -1), "input of 3 × 9 × 8"),
+    ],
+)
+def test_why_a_pass_ended_is_told_apart(do, what):
+    """Only what is a matter of the size is called one."""
+    with pytest.raises(KernelvizError) as error:
+        trace(_Doing(do), (3, 9, 8))
+    assert what in error.value.what
+
+
 def test_the_network_stays_as_it_was():
     """Modes, buffers, gradients, hooks, the device and the random state are untouched, and hooks do not run."""
     network = timm.create_model("test_resnet").train()
