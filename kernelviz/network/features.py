@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network.classes import first_classes
 from kernelviz.network.kernels import source_of
-from kernelviz.network.layers import undisturbed
 from kernelviz.network.models import Model
 from kernelviz.network.operations import tensors_in
 from kernelviz.network.preprocessing import prepare
+from kernelviz.network.state import undisturbed
 from kernelviz.network.taps import Side, Tap, Taps, choose_taps
 from kernelviz.network.trace import as_trace, watched
 from kernelviz.records import ClassScore, FeatureMaps, Image, SeenImage, as_array, shape_text

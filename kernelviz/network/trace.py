@@ -21,11 +21,11 @@ from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network import carried as known
 from kernelviz.network.carried import Carried
 from kernelviz.network.fields import TooLargeError
-from kernelviz.network.layers import undisturbed
 from kernelviz.network.meta import on_meta
 from kernelviz.network.models import Model, stage_names
 from kernelviz.network.operations import RULES, Call, Found, outcome, tensors_in
 from kernelviz.network.rows import network_rows
+from kernelviz.network.state import undisturbed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
