@@ -16,7 +16,7 @@ from kernelviz.network.kernels import source_of
 from kernelviz.network.models import Model
 from kernelviz.network.operations import tensors_in
 from kernelviz.network.preprocessing import prepare
-from kernelviz.network.state import undisturbed
+from kernelviz.network.state import refuse_unready, undisturbed
 from kernelviz.network.taps import Side, Tap, Taps, choose_taps
 from kernelviz.network.trace import as_trace, watched
 from kernelviz.records import ClassScore, FeatureMaps, Image, SeenImage, as_array, shape_text
@@ -186,6 +186,7 @@ def run_through(network: Model | nn.Module, given: Input, *, ours: Callable[[], 
         KernelvizError: the pass failed.
     """
     module = _module(network)
+    refuse_unready(module)
     batch = _fitting(given.batch, module)
     with undisturbed(module):
         try:

@@ -9,8 +9,24 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from kernelviz.errors import KernelvizError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+def refuse_unready(module: nn.Module) -> None:
+    """Refuse a network whose pass cannot be watched without changing it.
+
+    Raises:
+        KernelvizError: it has lazy modules that never ran, or is scripted.
+    """
+    if isinstance(module, torch.jit.ScriptModule):
+        what = "A scripted network takes no hooks, so its layers cannot be watched."
+        raise KernelvizError(what, hint="Give the Python module that it was made of.")
+    if any(is_lazy(tensor) for tensor in (*module.parameters(), *module.buffers())):
+        why = "Its lazy modules get theirs in their first pass, which would change it."
+        raise KernelvizError("The network has layers without a shape yet.", why, "Run it once, then come back.")
 
 
 @contextlib.contextmanager

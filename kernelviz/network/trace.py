@@ -25,7 +25,7 @@ from kernelviz.network.meta import on_meta
 from kernelviz.network.models import Model, stage_names
 from kernelviz.network.operations import RULES, Call, Found, outcome, tensors_in
 from kernelviz.network.rows import network_rows
-from kernelviz.network.state import undisturbed
+from kernelviz.network.state import refuse_unready, undisturbed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -89,6 +89,7 @@ def watched(module: nn.Module, size: Sequence[int], batch: torch.Tensor | None =
     Raises:
         KernelvizError: the network does not take such an input, or cannot be copied.
     """
+    refuse_unready(module)
     with (
         torch.inference_mode(mode=False),
         torch.random.fork_rng(devices=[]),

@@ -9,7 +9,9 @@ import pytest
 import timm
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
+from kernelviz.errors import KernelvizError
 from kernelviz.network.features import capture_features
 from kernelviz.network.state import undisturbed
 
@@ -78,6 +80,14 @@ def test_errors_leave_no_trace():
     with pytest.raises(KeyError):
         fails()
     check_as_new(network)
+
+
+def test_lazy_modules_stay_lazy():
+    """A network that has no shapes yet is refused, and has none afterwards."""
+    network = nn.Sequential(nn.LazyConv2d(4, 3), nn.ReLU())
+    with pytest.raises(KernelvizError, match="without a shape yet"):
+        capture_features(network, torch.rand(3, 8, 8), "1")
+    assert is_lazy(network[0].weight)
 
 
 @pytest.mark.parametrize("name", ["levit_128s", "efficientformerv2_s0"])
