@@ -161,7 +161,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.carried[image] = known.image(image.shape)
         with ExitStack() as stack:
             for name, module in self.network.named_modules():
-                stack.enter_context(module.register_forward_pre_hook(self._entering(name)))
+                stack.enter_context(module.register_forward_pre_hook(self._entering(name), with_kwargs=True))
                 stack.enter_context(module.register_forward_hook(self._leaving(name)))
             try:
                 with self:
@@ -171,10 +171,11 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return Watched(self.network, self.visits, self.ended)
 
     def _entering(self, name: str) -> Any:
-        def enter(_module: nn.Module, inputs: Any) -> None:
+        def enter(_module: nn.Module, inputs: Any, named: Any) -> None:
             visit = self.visits.setdefault(name, Visit())
             visit.runs += 1
-            visit.taken.append(self._passed(inputs[0] if len(inputs) == 1 else inputs))
+            taken = (*inputs, *(value for value in named.values() if tensors_in(value)))
+            visit.taken.append(self._passed(taken[0] if len(taken) == 1 else taken))
             self.stack.append(visit)
 
         return enter

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 
 import numpy as np
 import pytest
@@ -113,3 +114,36 @@ def test_a_network_in_training_keeps_nothing_of_the_pass(name):
     twin.load_state_dict(copy.deepcopy(network.state_dict()))
     assert np.array_equal(second, capture_features(twin.eval(), image, part)[0].values)
     assert not np.array_equal(second, first)
+
+
+def test_the_callers_tensor_is_kept():
+    """A first module that overwrites its input overwrites a copy, in the pass and where the network itself is watched."""
+    image = torch.randn(1, 3, 8, 8)
+    before = image.clone()
+    capture_features(nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(3, 4, 1)), image, "1")
+    assert torch.equal(image, before)
+    network = nn.Sequential(nn.ReLU(inplace=True), Choosy())
+    capture_features(network, image, "1.convolution")
+    assert torch.equal(image, before)
+
+
+class Choosy(nn.Module):
+    """Cannot be watched without numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 4, 1)
+
+    def forward(self, image):
+        """Go by a number."""
+        return self.convolution(image) if image.max() > 0 else image
+
+
+def test_scripted_networks_are_refused():
+    """They take no hooks; the sentence says what does."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls it deprecated
+        network = torch.jit.trace(nn.Sequential(nn.Conv2d(3, 4, 3)), torch.rand(1, 3, 8, 8))
+    with pytest.raises(KernelvizError, match="scripted") as caught:
+        capture_features(network, torch.rand(3, 8, 8))
+    assert "Python module" in caught.value.hint
