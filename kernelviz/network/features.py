@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network.classes import first_classes
 from kernelviz.network.kernels import source_of
-from kernelviz.network.layers import undisturbed
 from kernelviz.network.models import Model
 from kernelviz.network.operations import tensors_in
 from kernelviz.network.preprocessing import prepare
+from kernelviz.network.refusals import CONVOLUTIONS
+from kernelviz.network.state import refuse_unready, undisturbed
 from kernelviz.network.taps import Side, Tap, Taps, choose_taps
 from kernelviz.network.trace import as_trace, watched
 from kernelviz.records import ClassScore, FeatureMaps, Image, SeenImage, as_array, shape_text
@@ -82,7 +83,8 @@ def capture_features(
             or ``stage:0``; without them the first convolution and the stages.
         on_map: Called with each ``FeatureMaps`` inside the pass; nothing is kept then, and () comes back. The pass ends
             behind the last layer asked for.
-        kind: Only layers of this kind: conv, norm, act, pool, linear, or all.
+        kind: Only layers of this kind: conv, norm, act, pool, linear, or all; those inside the modules that were named
+            too, and without ``layers`` all of the network.
         tap: ``"input"`` catches what goes into the layers.
         input_size: Side, or (H, W), of the input where it is not the model's own.
         crop: Whether the image is cropped as the model's preprocessing says; None for its own rule.
@@ -186,6 +188,7 @@ def run_through(network: Model | nn.Module, given: Input, *, ours: Callable[[], 
         KernelvizError: the pass failed.
     """
     module = _module(network)
+    refuse_unready(module)
     batch = _fitting(given.batch, module)
     with undisturbed(module):
         try:
@@ -225,7 +228,7 @@ class _Catcher:
         with contextlib.ExitStack() as stack:
             for name in self.wanted:
                 if self.tapped.side == "input":
-                    handle = modules[name].register_forward_pre_hook(self._taken(name))
+                    handle = modules[name].register_forward_pre_hook(self._taken(name), with_kwargs=True)
                 else:
                     handle = modules[name].register_forward_hook(self._given(name))
                 stack.enter_context(handle)
@@ -249,8 +252,8 @@ class _Catcher:
         return given
 
     def _taken(self, name: str) -> Any:
-        def taken(_module: nn.Module, inputs: Any) -> None:
-            self._catch(name, inputs)
+        def taken(_module: nn.Module, inputs: Any, named: Any) -> None:
+            self._catch(name, (*inputs, *named.values()))
 
         return taken
 
@@ -290,25 +293,28 @@ class _Catcher:
 
 
 def _module(network: Model | nn.Module) -> nn.Module:
-    """The torch module itself; where it was compiled, the one that was."""
+    """The torch module itself; where it was compiled, the one that was. One layer alone is called by its class."""
     module = network.module if isinstance(network, Model) else network
     original = getattr(module, "_orig_mod", module)
-    return original if isinstance(original, nn.Module) else module
+    module = original if isinstance(original, nn.Module) else module
+    if isinstance(module, CONVOLUTIONS) or not any(module.children()):
+        return nn.Sequential(OrderedDict({type(module).__name__: module}))
+    return module
 
 
 def _fitting(batch: Tensor, module: nn.Module) -> Tensor:
-    """The batch on the network's device and in its numbers.
+    """A copy of the batch on the network's device and in its numbers: the first module may overwrite it.
 
     Raises:
         UsageError: the network has no numbers.
     """
     like = next((tensor for tensor in module.parameters() if tensor.is_floating_point()), None)
     if like is None:
-        return batch
+        return batch.detach().clone()
     if like.is_meta:
         what = "The network has no numbers: it was built without weights."
         raise UsageError(what, hint='Load it with weights, `load_model(name, weights="random")` for one.')
-    return batch.to(device=like.device, dtype=like.dtype)
+    return batch.detach().to(device=like.device, dtype=like.dtype, copy=True)
 
 
 def _device(module: nn.Module) -> str:

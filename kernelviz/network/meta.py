@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from kernelviz.errors import KernelvizError
@@ -34,8 +33,6 @@ def on_meta(network: nn.Module) -> nn.Module:
         for name in _HOOKS:
             memo[id(vars(module).get(name))] = OrderedDict()
         for parameter in module.parameters(recurse=False):
-            if is_lazy(parameter):
-                raise KernelvizError("The network has layers without a shape yet.", hint="Run it once, then trace it.")
             memo[id(parameter)] = nn.Parameter(_like(parameter), requires_grad=False)
         for buffer in module.buffers(recurse=False):
             memo[id(buffer)] = _like(buffer)

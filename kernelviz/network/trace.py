@@ -23,12 +23,12 @@ from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network import carried as known
 from kernelviz.network.carried import Carried
 from kernelviz.network.fields import TooLargeError
-from kernelviz.network.layers import undisturbed
 from kernelviz.network.meta import on_meta
 from kernelviz.network.models import Model, stage_names
 from kernelviz.network.operations import RULES, Call, Found, outcome, tensors_in
 from kernelviz.network.rows import network_rows
 from kernelviz.network.sharing import Sharing, after_write, makes_views, written_by
+from kernelviz.network.state import refuse_unready, undisturbed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -92,6 +92,7 @@ def watched(module: nn.Module, size: Sequence[int], batch: torch.Tensor | None =
     Raises:
         KernelvizError: the network does not take such an input, or cannot be copied.
     """
+    refuse_unready(module)
     with (
         torch.inference_mode(mode=False),
         torch.random.fork_rng(devices=[]),
@@ -181,7 +182,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.carried[image] = known.image(image.shape)
         with ExitStack() as stack:
             for name, module in self.network.named_modules():
-                stack.enter_context(module.register_forward_pre_hook(self._entering(name)))
+                stack.enter_context(module.register_forward_pre_hook(self._entering(name), with_kwargs=True))
                 stack.enter_context(module.register_forward_hook(self._leaving(name)))
             try:
                 with self:
@@ -191,10 +192,11 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return Watched(self.network, self.visits, self.ended)
 
     def _entering(self, name: str) -> Any:
-        def enter(_module: nn.Module, inputs: Any) -> None:
+        def enter(_module: nn.Module, inputs: Any, named: Any) -> None:
             visit = self.visits.setdefault(name, Visit())
             visit.runs += 1
-            visit.taken.append(self._passed(inputs[0] if len(inputs) == 1 else inputs))
+            taken = (*inputs, *(value for value in named.values() if tensors_in(value)))
+            visit.taken.append(self._passed(taken[0] if len(taken) == 1 else taken))
             self.stack.append(visit)
 
         return enter
