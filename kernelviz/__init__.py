@@ -9,6 +9,13 @@ The data go one way, and each step is one verb::
     mosaic = kernelviz.make_mosaic(sheet)
     kernelviz.save_picture(mosaic, "stem.png")
 
+and from an image to what the layers make of it::
+
+    image = kernelviz.read_image("photo.jpg")
+    maps = kernelviz.capture_features(model, image, "blocks.2")[0]
+    kernelviz.save_picture(kernelviz.plot_features(maps, top=16), "maps.png")
+    kernelviz.save_picture(kernelviz.plot_overlay(maps), "overlay.png")
+
 ``plot_kernels(net.conv1.weight)`` draws any weight, tensor or array, in one go. The names below are imported when they
 are first used, so that ``import kernelviz`` needs neither torch nor matplotlib.
 """
@@ -21,15 +28,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kernelviz.convolutions import Convolution
     from kernelviz.drawing.animation import animate_convolution
+    from kernelviz.drawing.bank import plot_filters
     from kernelviz.drawing.convolution import plot_convolution
     from kernelviz.drawing.figures import plot_features, plot_kernels
+    from kernelviz.drawing.filtered import plot_filter
     from kernelviz.drawing.growth import plot_growth
+    from kernelviz.drawing.matches import plot_matches
     from kernelviz.drawing.mosaic import Mosaic, make_mosaic
+    from kernelviz.drawing.overlay import plot_overlay
+    from kernelviz.drawing.overview import plot_overview
     from kernelviz.drawing.sheets import Sheet, make_sheet
     from kernelviz.errors import KernelvizError
     from kernelviz.files.images import read_image
     from kernelviz.files.recipes import read_recipe
     from kernelviz.files.writing import save_arrays, save_picture
+    from kernelviz.filtering import Response, apply_filter, apply_kernel
+    from kernelviz.filters import Filter, classical_filters, find_filter
+    from kernelviz.matching import KernelMatch, Matches, match_kernels
     from kernelviz.network.features import capture_features
     from kernelviz.network.kernels import read_kernels
     from kernelviz.network.layers import list_layers, select_layers
@@ -47,26 +62,40 @@ _HOMES = {
     "ConvLayer": "records",
     "Convolution": "convolutions",
     "FeatureMaps": "records",
+    "Filter": "filters",
     "Image": "records",
     "KernelBank": "records",
+    "KernelMatch": "matching",
     "KernelvizError": "errors",
+    "Matches": "matching",
     "Model": "network.models",
     "Mosaic": "drawing.mosaic",
     "Pooling": "pooling",
+    "Response": "filtering",
     "Sheet": "drawing.sheets",
     "Trace": "traces",
     "TransposedConvolution": "transposed",
     "animate_convolution": "drawing.animation",
+    "apply_filter": "filtering",
+    "apply_kernel": "filtering",
     "capture_features": "network.features",
+    "classical_filters": "filters",
+    "find_filter": "filters",
     "find_models": "network.models",
     "list_layers": "network.layers",
     "load_model": "network.models",
     "make_mosaic": "drawing.mosaic",
     "make_sheet": "drawing.sheets",
+    "match_kernels": "matching",
     "plot_convolution": "drawing.convolution",
     "plot_features": "drawing.figures",
+    "plot_filter": "drawing.filtered",
+    "plot_filters": "drawing.bank",
     "plot_growth": "drawing.growth",
     "plot_kernels": "drawing.figures",
+    "plot_matches": "drawing.matches",
+    "plot_overlay": "drawing.overlay",
+    "plot_overview": "drawing.overview",
     "read_image": "files.images",
     "read_kernels": "network.kernels",
     "read_recipe": "files.recipes",
@@ -81,27 +110,41 @@ __all__ = [
     "ConvLayer",
     "Convolution",
     "FeatureMaps",
+    "Filter",
     "Image",
     "KernelBank",
+    "KernelMatch",
     "KernelvizError",
+    "Matches",
     "Model",
     "Mosaic",
     "Pooling",
+    "Response",
     "Sheet",
     "Trace",
     "TransposedConvolution",
     "__version__",
     "animate_convolution",
+    "apply_filter",
+    "apply_kernel",
     "capture_features",
+    "classical_filters",
+    "find_filter",
     "find_models",
     "list_layers",
     "load_model",
     "make_mosaic",
     "make_sheet",
+    "match_kernels",
     "plot_convolution",
     "plot_features",
+    "plot_filter",
+    "plot_filters",
     "plot_growth",
     "plot_kernels",
+    "plot_matches",
+    "plot_overlay",
+    "plot_overview",
     "read_image",
     "read_kernels",
     "read_recipe",

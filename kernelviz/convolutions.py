@@ -7,8 +7,8 @@ from typing import Literal, TypeAlias
 
 from kernelviz.arithmetic import convolution_size, same_padding, window
 from kernelviz.errors import UsageError
-from kernelviz.formulas import Formula, window_formula
 from kernelviz.sides import Edges, Pair, Sides, count, edges, pair, sides_text, size_text
+from kernelviz.size_formulas import Formula, window_formula
 
 Padding: TypeAlias = Sides | Literal["same", "valid"]
 

@@ -14,7 +14,10 @@ from kernelviz.drawing.sheets import SCHEMA, Sheet
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from kernelviz.drawing.overlay import Overlay
     from kernelviz.errors import KernelvizError
+    from kernelviz.filters import Filter
+    from kernelviz.matching import KernelMatch
     from kernelviz.records import Source
     from kernelviz.traces import TracedLayer
 
@@ -23,7 +26,8 @@ if TYPE_CHECKING:
 class Report:
     """What a run has done so far: enough for its JSON document, its messages and its exit code.
 
-    ``latest`` is the one made last, for whoever has to tell of a run that a signal ended.
+    ``more`` is what the document of this command holds besides. ``latest`` is the report made last, for whoever has to
+    tell of a run that a signal ended.
     """
 
     latest: ClassVar[Report | None] = None
@@ -33,6 +37,7 @@ class Report:
     outputs: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     errors: list[dict[str, Any]] = field(default_factory=list)
+    more: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         Report.latest = self
@@ -43,13 +48,13 @@ class Report:
         self.errors.append({"code": error.code, "message": message, "hint": error.hint or None, "input": culprit})
 
 
-def output_entry(path: Path, sheet: Sheet, layer: str) -> dict[str, Any]:
+def output_entry(path: Path, sheet: Sheet | Overlay, layer: str | None, image: str | None = None) -> dict[str, Any]:
     """One file and what stands in it."""
     return {
         "path": str(path),
         "layer": layer,
-        "image": None,
-        "view": sheet.tiles.view,
+        "image": image,
+        "view": sheet.recipe["view"],
         "weight": sheet.recipe.get("weight"),
         "shape": list(sheet.recipe["shape"]),
         "shown": sheet.shown,
@@ -91,6 +96,52 @@ def layer_entry(layer: TracedLayer) -> dict[str, Any]:
     }
 
 
+def match_entry(row: KernelMatch, layer: str) -> dict[str, Any]:
+    """One plane of one kernel beside its closest filter."""
+    closest, colour, gabor = row.closest, row.colour, row.gabor
+    return {
+        "layer": layer,
+        "kernel": row.kernel,
+        "plane": row.plane,
+        "kind": row.kind,
+        "name": closest.name if closest else None,
+        "family": closest.family if closest else None,
+        "score": row.score,
+        "chance": row.chance,
+        "factor": row.factor,
+        "orientation": closest.orientation if closest else None,
+        "colour": None
+        if colour is None
+        else {"name": colour.name, "score": colour.score, "weights": colour.weights, "share": colour.share},
+        "gabor": None
+        if gabor is None
+        else {
+            "orientation": gabor.orientation,
+            "frequency": gabor.frequency,
+            "wavelength": gabor.wavelength,
+            "width": gabor.width,
+            "length": gabor.length,
+            "phase": gabor.phase,
+            "centre": gabor.centre,
+            "unexplained": gabor.unexplained,
+            "chance": gabor.chance,
+        },
+    }
+
+
+def filter_entry(one: Filter) -> dict[str, Any]:
+    """One filter of the bank."""
+    return {
+        "name": one.name,
+        "kind": one.kind,
+        "family": one.family,
+        "orientation": one.orientation,
+        "about": one.about,
+        "source": one.source,
+        "values": one.values.tolist(),
+    }
+
+
 def _all_or_none(numbers: list[int | None]) -> list[int | None] | None:
     return None if None in numbers else numbers
 
@@ -109,6 +160,7 @@ def document(report: Report, environment: Mapping[str, Any] | None = None, **mor
         "outputs": report.outputs,
         "warnings": report.warnings,
         "errors": report.errors,
+        **report.more,
         **more,
     }
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernelviz.canvas import Operation
-    from kernelviz.formulas import Formula
     from kernelviz.records import Array
+    from kernelviz.size_formulas import Formula
     from kernelviz.walkthrough import Step, Walkthrough
 
 MOST_CELLS = 20_000  # products, or values of a table, that are printed; at least one step is

@@ -8,8 +8,8 @@ from typing import Literal
 from kernelviz.arithmetic import adaptive_window, pooling_size, window
 from kernelviz.convolutions import check_cell, set_fields
 from kernelviz.errors import UsageError
-from kernelviz.formulas import Formula, adaptive_formula, window_formula
 from kernelviz.sides import Pair, Sides, count, pair, size_text
+from kernelviz.size_formulas import Formula, adaptive_formula, window_formula
 
 PLAIN = ((0, 0), (1, 1), False, True)  # padding, dilation, ceiling, and whether padding counts
 

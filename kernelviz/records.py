@@ -172,6 +172,10 @@ class SeenImage:
     scale: tuple[float, float]
     notes: tuple[str, ...] = ()
 
+    def as_recipe(self) -> dict[str, Any]:
+        """The part of a recipe called ``seen``: which part of the image it was, by ``offset`` and ``scale``."""
+        return {"offset": list(self.offset), "scale": list(self.scale)}
+
 
 @dataclass(frozen=True)
 class FeatureMaps:

@@ -11,18 +11,20 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from kernelviz.filters import Filter
+    from kernelviz.matching import KernelMatch
     from kernelviz.traces import Trace, TracedLayer
 
 HEADS = (
     "layer", "kind", "kernel", "stride", "padding", "dilation", "groups", "bias", "output", "params", "macs", "field",
-    "jump", "runs",
+    "jump", "runs", "layout",
 )  # fmt: skip
 _NUMBERS = frozenset({"groups", "params", "macs", "runs"})
 _UNKNOWN = "?"
 
 
-def layer_cells(layer: TracedLayer) -> tuple[str, ...]:
-    """One row as text, under ``HEADS``; empty where something does not apply."""
+def layer_cells(layer: TracedLayer, *, layout: bool = False) -> tuple[str, ...]:
+    """One row as text, under ``HEADS``; empty where something does not apply, and the layout where it is not asked for."""
     return (
         visible(layer.name) or "(the network)",
         layer.kind,
@@ -38,7 +40,15 @@ def layer_cells(layer: TracedLayer) -> tuple[str, ...]:
         field_text(layer),
         _jump_text(layer),
         "" if layer.runs == 1 else str(layer.runs),
+        layout_text(layer) if layout else "",
     )
+
+
+def layout_text(layer: TracedLayer) -> str:
+    """What each dimension of the output is: ``N C H W``; ``lost`` where rows and columns were lost track of."""
+    if not layer.runs:
+        return ""
+    return f"{layer.layout} (lost)" if "?" in layer.layout and layer.lost else layer.layout
 
 
 def field_text(layer: TracedLayer) -> str:
@@ -72,6 +82,14 @@ def total_cells(trace: Trace, layers: Sequence[TracedLayer]) -> tuple[str, ...]:
     return tuple(cells.values())
 
 
+def layout_legend() -> list[str]:
+    """What the words of the column ``layout`` mean."""
+    return [
+        "layout: a word for each dimension of the output: N images, C channels, H rows, W columns, HW both (tokens, say)",
+        "?: a dimension of which it is not known; lost: rows and columns were lost track of, for the reason below",
+    ]
+
+
 def legend(layers: Iterable[TracedLayer]) -> list[str]:
     """What the signs in these rows mean, and why fields are unknown."""
     lines = ["macs: multiply-adds of convolutions and matrix products alone, for one image"]
@@ -88,21 +106,21 @@ def legend(layers: Iterable[TracedLayer]) -> list[str]:
     return lines + ([f"runs 0: {never} layers did not run in this pass"] if never else [])
 
 
-def plain_table(trace: Trace, layers: Sequence[TracedLayer]) -> str:
+def plain_table(trace: Trace, layers: Sequence[TracedLayer], *, layout: bool = False) -> str:
     """Aligned text, a line a layer; columns in which nothing stands are left out."""
-    rows = [HEADS, *map(layer_cells, layers), total_cells(trace, layers)]
+    rows = [HEADS, *(layer_cells(layer, layout=layout) for layer in layers), total_cells(trace, layers)]
     shown = _shown(rows[1:])
     widths = {at: max(len(row[at]) for row in rows) for at in shown}
     return "\n".join("  ".join(_set(row[at], widths[at], HEADS[at]) for at in shown).rstrip() for row in rows)
 
 
-def rich_table(trace: Trace, layers: Sequence[TracedLayer]) -> Table:
+def rich_table(trace: Trace, layers: Sequence[TracedLayer], *, layout: bool = False) -> Table:
     """The same for a terminal; no cell folds."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    rows = [layer_cells(layer) for layer in layers]
+    rows = [layer_cells(layer, layout=layout) for layer in layers]
     total = total_cells(trace, layers)
     table = Table(box=box.SIMPLE_HEAD, show_footer=True, pad_edge=False)
     shown = _shown([*rows, total])
@@ -121,3 +139,45 @@ def _shown(rows: Sequence[tuple[str, ...]]) -> list[int]:
 
 def _set(cell: str, width: int, head: str) -> str:
     return cell.rjust(width) if head in _NUMBERS else cell.ljust(width)
+
+
+def match_table(rows: Sequence[KernelMatch]) -> str:
+    """Aligned text, a line a plane of a kernel: its kind, the closest filter, how close, and how often chance is."""
+    heads = ("kernel", "plane", "kind", "closest", "score", "chance", "orientation", "colour", "unexplained", "gabor")
+    return _aligned(
+        heads, [_match_cells(row) for row in rows], {"kernel", "score", "chance", "orientation", "unexplained"}
+    )
+
+
+def _match_cells(row: KernelMatch) -> tuple[str, ...]:
+    fit, closest = row.gabor, row.closest
+    angle = None if closest is None else closest.orientation
+    return (
+        str(row.kernel),
+        str(row.plane),
+        row.kind,
+        closest.name if closest else "",
+        "" if row.score is None else f"{row.score:.3f}",
+        "" if row.chance is None else f"{row.chance:.4f}" if row.chance >= 1e-4 else "<0.0001",
+        "" if angle is None else f"{angle:.0f}°",
+        row.colour.name if row.colour else "",
+        "" if fit is None else f"{fit.unexplained:.3f}",
+        ""
+        if fit is None
+        else f"{fit.orientation:.0f}°, wave {fit.wavelength:.1f}, bell {fit.width:.1f} × {fit.length:.1f}",
+    )
+
+
+def filter_table(filters: Sequence[Filter]) -> str:
+    """Aligned text, a line a filter: what it finds, its family at this size, what it is for and where it comes from."""
+    rows = [(one.name, one.kind, one.family, one.about, one.source) for one in filters]
+    return _aligned(("filter", "kind", "family", "for", "source"), rows, set())
+
+
+def _aligned(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]], numbers: set[str]) -> str:
+    """Columns of one width, numbers to the right; columns in which nothing stands are left out."""
+    lines = [heads, *rows]
+    shown = [at for at in range(len(heads)) if any(row[at] for row in rows)]
+    widths = {at: max(len(line[at]) for line in lines) for at in shown}
+    set_in = {at: str.rjust if heads[at] in numbers else str.ljust for at in shown}
+    return "\n".join("  ".join(set_in[at](line[at], widths[at]) for at in shown).rstrip() for line in lines)

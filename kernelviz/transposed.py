@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from kernelviz.arithmetic import transposed_size, transposed_window, window
 from kernelviz.convolutions import Weighted, check_cell, set_fields
 from kernelviz.errors import UsageError
-from kernelviz.formulas import Formula, transposed_formula
 from kernelviz.sides import Edges, Pair, Sides, count, pair, sides_text, size_text
+from kernelviz.size_formulas import Formula, transposed_formula
 
 
 @dataclass(frozen=True, init=False)

@@ -65,7 +65,18 @@ def test_the_package_imports_no_library():
 
 
 @pytest.mark.parametrize(
-    "module", ["views", "records", "drawing.sheets", "drawing.mosaic", "drawing.grids", "files.images", "files.finding"]
+    "module",
+    [
+        "views",
+        "records",
+        "matching",
+        "filtering",
+        "drawing.sheets",
+        "drawing.mosaic",
+        "drawing.grids",
+        "files.images",
+        "files.finding",
+    ],
 )
 def test_pixels_are_made_without_torch_and_matplotlib(module):
     """What turns weights into tiles and tiles into pixels needs NumPy alone."""

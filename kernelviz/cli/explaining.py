@@ -107,9 +107,14 @@ class Wish:
             return None
         planes = _numbers(self.kernel_values, "kernel")
         if planes is None:
-            from kernelviz.named_kernels import named_kernel
+            from kernelviz.filters import find_filter
 
-            planes = named_kernel(self.kernel_values)[None]
+            try:
+                planes = find_filter(self.kernel_values).values[None]
+            except UsageError as error:
+                what = f"There is no filter and no file called {self.kernel_values!r}."
+                hint = "Or type the numbers: rows apart by ;, channels by |."
+                raise UsageError(what, error.why, hint) from None
         if self.kernel is not None and _pair(sides("kernel", self.kernel)) != planes.shape[1:]:
             size = f"{planes.shape[1]} × {planes.shape[2]}"
             raise UsageError(
@@ -227,7 +232,7 @@ def _check(goal: Goal) -> None:
         raise UsageError("--fps is of an animation.", hint="Add --animate, or leave it out.")
     _ = goal.cell, goal.suffix
     if goal.directory is not None:
-        from kernelviz.cli.kernels import check_directory
+        from kernelviz.cli.pictures import check_directory
 
         check_directory(goal.directory)
 

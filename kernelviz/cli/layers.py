@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,31 +19,8 @@ if TYPE_CHECKING:
     from kernelviz.traces import Trace, TracedLayer
 
 
-class Kind(StrEnum):
-    """Which layers are listed."""
-
-    CONV = "conv"
-    NORM = "norm"
-    ACT = "act"
-    POOL = "pool"
-    LINEAR = "linear"
-    ALL = "all"
-
-
-KindChoice = Annotated[
-    Kind | None,
-    typer.Option(
-        "--kind", help="Only layers that compute this; all includes those that hand on their input.", show_default=False
-    ),
-]
-InputSize = Annotated[
-    str | None,
-    typer.Option(
-        "--input-size",
-        metavar="SIDE|H,W",
-        help="Of the image, in pixels; the model's own unless said.",
-        show_default=False,
-    ),
+Layout = Annotated[
+    bool, typer.Option("--layout", help="Say which dimension of each output is channel, row, column; -v says it too.")
 ]
 Plot = Annotated[
     bool,
@@ -67,8 +43,9 @@ def layers(
             show_default=False,
         ),
     ] = None,
-    kind: KindChoice = None,
-    input_size: InputSize = None,
+    kind: options.KindChoice = None,
+    input_size: options.InputSize = None,
+    layout: Layout = False,
     plot: Plot = False,
     file_format: options.Format = options.FileFormat.PNG,
     output: options.Output = Path("kernelviz-out"),
@@ -95,7 +72,7 @@ def layers(
             progress(f"tracing {model}", 0, 0)
             network = load_model(model, weights=None)
             report.source = network.source
-            told = trace(network, parse_size(input_size, network))
+            told = trace(network, options.parse_size(input_size, network))
         chosen = choose(told, layer, kind)
         if plot:
             draw(told, output, str(file_format), report, force=force)
@@ -115,32 +92,11 @@ def layers(
     if plot:
         talk.result("\n".join(entry["path"] for entry in report.outputs))
     else:
-        show(told, chosen, verbose=verbose, quiet=quiet)
+        show(told, chosen, layout=layout or verbose, quiet=quiet)
     return ending.DONE
 
 
-def parse_size(text: str | None, network: Model) -> tuple[int, int, int] | None:
-    """(C, H, W) from ``224`` or ``224,320``.
-
-    Raises:
-        UsageError: it is neither.
-    """
-    from kernelviz.errors import UsageError
-
-    if text is None:
-        return None
-    try:
-        sides = [int(side) for side in text.replace("x", ",").split(",")]
-    except ValueError:
-        sides = []
-    if len(sides) not in (1, 2) or not all(0 < side <= 2**16 for side in sides):
-        raise UsageError(
-            f"An input size is SIDE or H,W in pixels, but got {text!r}.", hint="For example --input-size 224,320"
-        )
-    return network.input_size[0], sides[0], sides[-1]
-
-
-def choose(told: Trace, patterns: Sequence[str] | None, kind: Kind | None) -> list[TracedLayer]:
+def choose(told: Trace, patterns: Sequence[str] | None, kind: options.Kind | None) -> list[TracedLayer]:
     """The layers that the patterns and the kind name; without either those that do something.
 
     Raises:
@@ -149,11 +105,11 @@ def choose(told: Trace, patterns: Sequence[str] | None, kind: Kind | None) -> li
     """
     from kernelviz.errors import UsageError
 
-    chosen = list(told.layers) if kind is Kind.ALL or patterns else [one for one in told.layers if one.changes]
+    chosen = list(told.layers) if kind is options.Kind.ALL or patterns else [one for one in told.layers if one.changes]
     if patterns:
         names = {name for pattern in patterns for name in matching(told, pattern)}
         chosen = [one for one in chosen if one.name in names]
-    if kind not in (None, Kind.ALL):
+    if kind not in (None, options.Kind.ALL):
         chosen = [one for one in chosen if one.family == str(kind)]
     if not chosen:
         raise UsageError(f"No layer of the kind {kind} is left.", hint="Leave out --kind to see all.")
@@ -200,24 +156,22 @@ def heading(network: Model, told: Trace) -> list[str]:
     return [*lines, f"licence of the weights{told_by}: {licence or 'not known'}"]
 
 
-def show(told: Trace, chosen: Sequence[TracedLayer], *, verbose: bool, quiet: bool) -> None:
+def show(told: Trace, chosen: Sequence[TracedLayer], *, layout: bool, quiet: bool) -> None:
     """Print the table on stdout, and what its signs mean for people."""
     from kernelviz.cli import talk
-    from kernelviz.tables import legend, plain_table, rich_table
+    from kernelviz.tables import layout_legend, legend, plain_table, rich_table
 
     if sys.stdout is not None and sys.stdout.isatty():
         from rich.console import Console
         from rich.measure import Measurement
 
-        table, console = rich_table(told, chosen), Console(markup=False, highlight=False)
+        table, console = rich_table(told, chosen, layout=layout), Console(markup=False, highlight=False)
         console.width = max(console.width, Measurement.get(console, console.options.update(width=2**15), table).maximum)
         console.print(table)  # lines too long for the terminal go on in the next one: no name is cut
     else:
-        talk.result(plain_table(told, chosen))
-    if verbose:
-        talk.say(*(f"{one.name}: {one.layout}" for one in chosen))
+        talk.result(plain_table(told, chosen, layout=layout))
     if not quiet:
-        talk.say(*legend(chosen))
+        talk.say(*(layout_legend() if layout else []), *legend(chosen))
 
 
 def draw(told: Trace, directory: Path, suffix: str, report: Report, *, force: bool) -> None:

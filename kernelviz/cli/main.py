@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 INTERRUPTED = 130
-COMMANDS = ("models", "layers", "kernels", "features", "explain", "env")
+COMMANDS = ("models", "layers", "kernels", "features", "explain", "match", "filter", "env")
 
 EXPLAIN = """Work a convolution or a pool out step by step, on your own numbers, and draw it.
 
@@ -99,8 +99,10 @@ def _app() -> Callable[..., Any]:
     from kernelviz.cli.environment import env
     from kernelviz.cli.explain import conv, pool, transpose
     from kernelviz.cli.features import features
+    from kernelviz.cli.filter import filter_image
     from kernelviz.cli.kernels import kernels
     from kernelviz.cli.layers import layers
+    from kernelviz.cli.match import match
     from kernelviz.cli.models import models
     from kernelviz.cli.options import Version
 
@@ -118,6 +120,8 @@ def _app() -> Callable[..., Any]:
     for command in (conv, transpose, pool):
         explain.command()(command)
     app.add_typer(explain, name="explain")
+    app.command()(match)
+    app.command("filter")(filter_image)
     app.command()(env)
 
     def top(*, version: Version = False) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kernelviz import __version__
+
+if TYPE_CHECKING:
+    from kernelviz.network.models import Model
 
 PICTURES = "Pictures"
 WEIGHTS = "Weights"
@@ -37,6 +40,17 @@ class DeviceName(StrEnum):
     CPU = "cpu"
     CUDA = "cuda"
     MPS = "mps"
+
+
+class Kind(StrEnum):
+    """Which layers are listed."""
+
+    CONV = "conv"
+    NORM = "norm"
+    ACT = "act"
+    POOL = "pool"
+    LINEAR = "linear"
+    ALL = "all"
 
 
 class ViewName(StrEnum):
@@ -192,3 +206,43 @@ Zoom = Annotated[
         "--zoom", min=1, max=10_000, metavar="N", help="Pixels a weight.", show_default=False, rich_help_panel=PICTURES
     ),
 ]
+KindChoice = Annotated[
+    Kind | None,
+    typer.Option(
+        "--kind", help="Only layers that compute this; all includes those that hand on their input.", show_default=False
+    ),
+]
+InputSize = Annotated[
+    str | None,
+    typer.Option(
+        "--input-size",
+        metavar="SIDE|H,W",
+        help="Of the image, in pixels; the model's own unless said.",
+        show_default=False,
+    ),
+]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, metavar="N", help="Of torch, in the pass.", show_default=False)
+]
+Device = Annotated[DeviceName, typer.Option("--device", help="Where the pass runs.")]
+
+
+def parse_size(text: str | None, network: Model) -> tuple[int, int, int] | None:
+    """(C, H, W) from ``224`` or ``224,320``.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    from kernelviz.errors import UsageError
+
+    if text is None:
+        return None
+    try:
+        sides = [int(side) for side in text.replace("x", ",").split(",")]
+    except ValueError:
+        sides = []
+    if len(sides) not in (1, 2) or not all(0 < side <= 2**16 for side in sides):
+        raise UsageError(
+            f"An input size is SIDE or H,W in pixels, but got {text!r}.", hint="For example --input-size 224,320"
+        )
+    return network.input_size[0], sides[0], sides[-1]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import shlex
+import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from kernelviz.cli import options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from kernelviz.cli.talk import Progress
@@ -49,9 +52,9 @@ class Goal:
     verbose: bool
     as_json: bool
 
-    def said(self, first: str, *more: str) -> tuple[str, ...]:
+    def said(self, *lines: str) -> tuple[str, ...]:
         """The lines for people: none when quiet."""
-        return () if self.quiet else (first, *more)
+        return () if self.quiet else lines
 
 
 def parse_scale(text: str | None) -> ScaleChoice | None:
@@ -82,11 +85,7 @@ def check_choices(goal: Goal, look: Look) -> None:
     """
     from kernelviz.errors import UsageError
 
-    directory = goal.directory
-    if directory.suffix.lower() in PICTURE_SUFFIXES and not directory.is_dir():
-        what = f"--output takes a directory, but {directory} is a file's name."
-        more = CHOICE_FOR.get(directory.suffix.lower(), "")
-        raise UsageError(what, hint=f"Type `-o {shlex.quote(str(directory.parent))}{more}`.")
+    check_directory(goal.directory)
     if look.style is options.Style.BARE and goal.suffix != ".png":
         raise UsageError(
             f"Bare tiles are written as PNG, not as {goal.suffix[1:].upper()}.", hint="Leave out --format, or --style."
@@ -95,6 +94,34 @@ def check_choices(goal: Goal, look: Look) -> None:
         from kernelviz.drawing.colour import ramp
 
         ramp(look.cmap, signed=True)
+
+
+def check_directory(directory: Path) -> None:
+    """Refuse a file's name where a directory is asked for.
+
+    Raises:
+        UsageError: it ends like a picture.
+    """
+    from kernelviz.errors import UsageError
+
+    if directory.suffix.lower() in PICTURE_SUFFIXES and not directory.is_dir():
+        what = f"--output takes a directory, but {directory} is a file's name."
+        more = CHOICE_FOR.get(directory.suffix.lower(), "")
+        raise UsageError(what, hint=f"Type `-o {shlex.quote(str(directory.parent))}{more}`.")
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Imports make objects that live to the end: looking through them for garbage, now or later, takes half a second."""
+    first = "torch" not in sys.modules and gc.isenabled()
+    if first:
+        gc.disable()
+    try:
+        yield
+    finally:
+        if first:
+            gc.freeze()
+            gc.enable()
 
 
 def load(
@@ -109,13 +136,19 @@ def load(
 ) -> Model:
     """The model, on its device; importing torch and timm is what takes long."""
     progress("importing torch and timm", 0, 0)
-    from kernelviz.network.environment import use_device
-    from kernelviz.network.models import load_model
+    with without_collection():
+        from kernelviz.network.environment import use_device
+        from kernelviz.network.models import load_model
 
     place = use_device(device, threads)
     progress(f"building {name}", 0, 0)
     model = load_model(name, weights=weights, seed=seed, timeout=timeout, progress=progress)
     return model if place == "cpu" else model.to(place)
+
+
+def unused_seed(weights: str, seed: int) -> tuple[str, ...]:
+    """What is to be said of a seed that nothing was made with."""
+    return (f"--seed {seed} changes nothing: it is for --weights random",) if seed and weights != "random" else ()
 
 
 def find_place(stem: str, identity: Mapping[str, Any], secret: tuple[str, ...], goal: Goal, report: Report) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kernelviz.drawing.marks import Marks, kernels_of, kernels_touched
-from kernelviz.drawing.wording import PART, number_text, numbers_text
+from kernelviz.drawing.wording import PART, number_text, numbers_text, sentence
 from kernelviz.records import Axis, ConvLayer, FeatureMaps, KernelBank, Tiles, shape_text
 
 if TYPE_CHECKING:
@@ -33,13 +33,31 @@ def kernel_identity(bank: KernelBank) -> str:
 
 
 def map_title(maps: FeatureMaps, tiles: Tiles) -> str:
-    """``Feature maps of LAYER``, with the reduction that is drawn of them."""
+    """``Feature maps of LAYER``, with the reduction that is drawn of them, and which were chosen."""
     of = "into" if maps.tap == "input" else "of"
     name = f"Feature maps {of} {maps.layer}" if maps.layer else "Feature maps"
-    return name if tiles.view == "maps" else f"{name}, {_REDUCED[tiles.view]}"
+    which = chosen_text(tiles)
+    if tiles.view == "maps":
+        return f"{name}, {which}" if which else name
+    return f"{name}, the {REDUCED[tiles.view]} of {which}" if which else f"{name}, their {REDUCED[tiles.view]}"
 
 
-_REDUCED = {"mean": "their mean", "max": "their maximum", "norm": "their norm"}
+def chosen_text(tiles: Tiles) -> str:
+    """``channels 0 to 15``, ``the 12 of largest spread``; empty where all are there in their order."""
+    numbers = tiles.numbers
+    if tiles.order != "index":
+        measure = _MEASURES[tiles.order]
+        return f"all by {measure}" if len(numbers) == tiles.total else f"the {len(numbers):,} of largest {measure}"
+    if len(numbers) == tiles.total:
+        return ""
+    if numbers == tuple(range(numbers[0], numbers[0] + len(numbers))):
+        ends = f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else f"{numbers[0]}"
+        return f"channel{'s' if len(numbers) > 1 else ''} {ends}"
+    return f"{len(numbers):,} chosen channels"
+
+
+REDUCED = {"mean": "mean", "max": "maximum", "norm": "norm"}
+_MEASURES = {"norm": "norm", "mean": "mean", "max": "maximum", "std": "spread"}
 
 
 def map_identity(maps: FeatureMaps) -> str:
@@ -78,7 +96,8 @@ def caption(tiles: Tiles, scale: Scale, marks: Marks, extra: Sequence[str]) -> t
     lines = [f"View {tiles.view}: {tiles.explanation}", f"{count_text(tiles)}", scale_text(tiles, scale)]
     if tiles.layout == "grid":
         lines[:2] = [f"{lines[0]}{PART}{lines[1]}"]
-    return tuple(line for line in (*lines, *oddities(tiles, marks), *extra) if line)
+    more = map(sentence, extra) if tiles.noun == "map" else extra
+    return tuple(line for line in (*lines, *oddities(tiles, marks), *more) if line)
 
 
 def notes(tiles: Tiles, scale: Scale, marks: Marks, extra: Sequence[str]) -> tuple[str, ...]:
@@ -120,7 +139,7 @@ def scale_text(tiles: Tiles, scale: Scale) -> str:
     limit = f"±{number_text(scale.limit)}" if scale.signed else f"0 to {number_text(scale.high)}"
     if tiles.view == "rgb":
         return f"Scale layer: mid-grey 0, full colour {limit}, the same in every tile"
-    same = "" if tiles.layout == "heatmap" else ", the same in every tile"
+    same = "" if tiles.layout == "heatmap" or tiles.is_reduced else ", the same in every tile"
     return f"Scale layer: one {'limit' if scale.signed else 'range'}, {limit}{same}"
 
 

@@ -73,7 +73,7 @@ class Grid:
             for each in (*(step.products.sum((1, 2)) if step.products is not None else ()), step.value)
         ]
         widest = max(text_width(f"+ ({text})", SUM + 5, bold=True) for text in texts)
-        room = WIDEST - 2 * MARGIN - 2 * GAP - max(60, widest) - 240 - OUTPUT
+        room = WIDEST - 2 * MARGIN - 2 * GAP - max(60, widest) - 300 - OUTPUT
         self.cell = min(BIGGEST, room / across)
         if not self.whole or not all(self.sizes):
             self.whole = False

@@ -92,7 +92,7 @@ def explaining_page(
 
         return steps_page(worked, channel)
     if view == "stamps":
-        from kernelviz.drawing.stamps import stamps_page
+        from kernelviz.drawing.stamping import stamps_page
 
         return stamps_page(worked, at, channel)
     if view != "step":

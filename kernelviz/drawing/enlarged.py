@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from kernelviz.drawing.page import Item
     from kernelviz.walkthrough import Step, Walkthrough
 
-BOX, MIDDLE_CELL, OUTPUT_BOX = 350.0, 60.0, 260.0
+MIDDLE_CELL = 60.0
+USUAL, WIDE_KERNEL = (350.0, 270.0, 260.0), (240.0, 335.0, 200.0)  # input, window and kernel, output
 WHITE = "#ffffff"
 
 
@@ -42,9 +43,10 @@ def enlarged_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel
 
     operation = worked.operation
     source = colours_of(canvas_cells(worked, step, step.channels[0]))
-    seen = input_box(worked, step, source)
+    box, middle, last = USUAL if max(step.window.shape[1:]) <= 5 else WIDE_KERNEL
+    seen = input_box(worked, step, source, box)
     rows, columns = step.window.shape[1:]
-    cell = min(MIDDLE_CELL, 270 / max(rows, columns))
+    cell = min(MIDDLE_CELL, middle / max(rows, columns))
     window = Cells(
         step.window[0], source.limit, None, None, step.padding, step.stretched, None, source.grey, source.low
     )
@@ -58,12 +60,12 @@ def enlarged_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel
         parts += [sign("×", 64), headed(panel, "kernel", size), sign("Σ", 64)]
     else:
         parts.append(arrow("max" if step.counted is None else "mean", 130))
-    parts.append(output_box(worked, step, reached))
+    parts.append(output_box(worked, step, reached, last))
     body = in_a_row(parts)
     room = max(body.width, NARROWEST - 2 * MARGIN)
     words = words_panel(worked, step, room) if step.weights is None else sum_panel(step, room)
     foot = feet(words, formula_panel(operation.formulas, room), 0.0, room)
-    body = Panel((*body.items, *zoom_lines(worked, step, parts, cell, source)), body.width, body.height)
+    body = Panel((*body.items, *zoom_lines(worked, step, parts, (box, cell), source)), body.width, body.height)
     return worksheet(name_text(operation), settings_text(operation), body, foot, notes(worked, step, cells=False))
 
 
@@ -76,10 +78,10 @@ def colours_of(cells: Cells) -> Cells:
     return replace(plain, grey=True, low=0.0)
 
 
-def input_box(worked: Walkthrough, step: Step, cells: Cells) -> Placed:
+def input_box(worked: Walkthrough, step: Step, cells: Cells, box: float) -> Placed:
     """The canvas as colours, the window in a frame with a white halo, a bar below."""
     rows, columns = cells.shape
-    cell = BOX / max(rows, columns)
+    cell = box / max(rows, columns)
     panel = cells_panel(cells, cell, 0)
     down, across = worked.canvas.rows[step.at[0]], worked.canvas.columns[step.at[1]]
     place = (down[0], across[0], down[-1] - down[0] + 1, across[-1] - across[0] + 1)
@@ -87,17 +89,18 @@ def input_box(worked: Walkthrough, step: Step, cells: Cells) -> Placed:
     bar = colour_bar(cells, min(180.0, panel.width))
     items += moved(bar, 0, panel.height + 14)
     name, size = canvas_name(worked)
+    size = size.partition(",")[0]  # the padding stands in the heading of the page
     placed = headed(Panel(tuple(items), max(panel.width, bar.width), panel.height), name, size)
     return replace(placed, below=66.0)
 
 
-def output_box(worked: Walkthrough, step: Step, reached: int | None) -> Placed:
+def output_box(worked: Walkthrough, step: Step, reached: int | None, box: float) -> Placed:
     """The output as colours, or as numbers where they fit, the marked cell in a frame."""
     cells = output_cells(worked, step, reached)
-    cell = min(MIDDLE_CELL, OUTPUT_BOX / max(cells.shape))
+    cell = min(MIDDLE_CELL, box / max(cells.shape))
     size = digit_size([cells], cell)
     if not size:
-        cell = OUTPUT_BOX / max(cells.shape)
+        cell = box / max(cells.shape)
         cells = colours_of(cells)
     panel = cells_panel(cells, cell, size)
     halo = frame(*step.at, 1, 1, cell, colour=WHITE, width=9 if cell > 12 else 7)
@@ -115,9 +118,12 @@ def with_bar(panel: Panel, cells: Cells, *, bar: bool) -> Placed:
     return replace(headed(Panel(items, max(panel.width, below.width), panel.height), "output", size), below=66.0)
 
 
-def zoom_lines(worked: Walkthrough, step: Step, parts: list[Placed], cell: float, source: Cells) -> list[Item]:
+def zoom_lines(
+    worked: Walkthrough, step: Step, parts: list[Placed], sizes: tuple[float, float], source: Cells
+) -> list[Item]:
     """Lines from the window in the input to the enlarged one."""
-    small = BOX / max(source.shape)
+    box, cell = sizes
+    small = box / max(source.shape)
     above = max(part.panel.height / 2 + part.above for part in parts)
     left = (parts[0].room - max(source.shape[1] * small, colour_bar(source, 0).width)) / 2
     across, down = worked.canvas.columns[step.at[1]], worked.canvas.rows[step.at[0]]

@@ -66,18 +66,21 @@ def plan_tiles(
     """
     across = check_positive("columns", columns) or _even_columns(count, tile, digits)
     across = min(across, count)
-    z = check_positive("zoom", zoom) or _fit_zoom(across, tile)
-    gap = _gap(z * min(tile))
-    pitch = max(tile[1] * z + gap, _number_width(digits))
 
-    def shown(columns: int) -> int:
-        width = columns * pitch + columns // 8 * _extra(gap)
+    def shown(columns: int, z: int) -> int:
+        gap = _gap(z * min(tile))
+        width = columns * max(tile[1] * z + gap, _number_width(digits)) + columns // 8 * _extra(gap)
         label = LABEL_ROOM * max(1.0, width / CONTENT) + 1 if digits else 0
         return min(count, columns * int(_tallest(width, most_pixels) // (tile[0] * z + gap + label)))
 
-    if columns is None or shown(across) < 1:
+    z = check_positive("zoom", zoom) or _fit_zoom(across, tile)
+    if zoom is None and _narrow(across, tile, z) and shown(across, z + 1) == count:
+        z += 1
+    gap = _gap(z * min(tile))
+    pitch = max(tile[1] * z + gap, _number_width(digits))
+    if columns is None or shown(across, z) < 1:
         fewer = {across, *(even for even in COLUMNS if even < across)}
-        across = max(fewer, key=lambda columns: (shown(columns), columns))
+        across = max(fewer, key=lambda columns: (shown(columns, z), columns))
     rows = math.ceil(count / across)
     grouped = across > 16
     lefts, width = _places(across, tile[1] * z, pitch - tile[1] * z, _extra(gap) if grouped else 0)
@@ -176,8 +179,8 @@ def _even_columns(count: int, tile: tuple[int, int], digits: int) -> int:
         return round(ratio + (rows * columns - count) / count, 6)
 
     widest = CONTENT // (15 * digits + 16) if digits else max(COLUMNS)
-    candidates = [columns for columns in sorted({*COLUMNS, *range(3, 9)}) if columns <= min(count, widest)]
-    if count > 8:
+    candidates = [columns for columns in sorted({*COLUMNS, *range(3, 9), 10, 12}) if columns <= min(count, widest)]
+    if count > 8 and not digits:  # numbers are easy to add where rows hold a power of two
         candidates = [columns for columns in candidates if columns in COLUMNS]
     return int(min(reversed(candidates), key=distance))  # of two as good the wider: a page also holds a caption
 
@@ -185,6 +188,11 @@ def _even_columns(count: int, tile: tuple[int, int], digits: int) -> int:
 def _fit_zoom(across: int, tile: tuple[int, int], tallest: int = BIGGEST_TILE) -> int:
     widest = max(1, round(CONTENT / (across * tile[1] * 1.08)))
     return max(1, min(widest, min(BIGGEST_TILE, tallest) // tile[0], BIGGEST_TILE * 2 // tile[1]))
+
+
+def _narrow(across: int, tile: tuple[int, int], zoom: int) -> bool:
+    """Whether a whole-number zoom has left the tiles far from the width of a page, and a larger one is not too much."""
+    return across * tile[1] * zoom * 1.08 < 0.75 * CONTENT and (zoom + 1) * max(tile) <= BIGGEST_TILE
 
 
 def _gap(tile: int) -> int:

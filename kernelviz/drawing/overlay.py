@@ -2,30 +2,51 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kernelviz.drawing import colour
-from kernelviz.drawing.captions import map_identity, map_notes, scale_text
+from kernelviz.drawing.captions import REDUCED, clipped_text, map_identity, map_notes, scale_text
 from kernelviz.drawing.headings import LABEL, MARGIN, caption_block, heading
 from kernelviz.drawing.marks import find_marks
 from kernelviz.drawing.page import GREY, QUIET, Panel, Raster, Rule, Text, moved, text_block
 from kernelviz.drawing.sheets import map_facts, picture_facts
-from kernelviz.drawing.wording import number_text
+from kernelviz.drawing.wording import number_text, sentence
 from kernelviz.errors import UsageError
 from kernelviz.map_views import as_maps, map_tiles
 
 if TYPE_CHECKING:
     from kernelviz.drawing.colour import Scale, ScaleChoice
     from kernelviz.drawing.figures import PageFigure
+    from kernelviz.drawing.marks import Marks
     from kernelviz.map_views import MapView
-    from kernelviz.records import Array, FeatureMaps, Tiles
+    from kernelviz.records import Array, FeatureMaps, Recipe, Tiles
 
 SIDE = 680.0  # pixels that each of the two pictures aims to be wide
 NEGATIVE, POSITIVE = (0x21, 0x66, 0xAC), (0xB2, 0x18, 0x2B)
 STRONGEST = 0.85
 LIFT = 0.25
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """One map with its scale, and what the network saw (H, W, 3) that it lies over; nothing of it is drawn yet."""
+
+    maps: FeatureMaps
+    tiles: Tiles
+    scale: Scale
+    marks: Marks
+    seen: Array
+    channel: int | None
+    notes: tuple[str, ...]
+    recipe: Recipe
+
+    @property
+    def shown(self) -> int:
+        """How many channels stand in the picture, one by itself or several as one."""
+        return len(self.tiles.numbers)
 
 
 def plot_overlay(
@@ -43,29 +64,63 @@ def plot_overlay(
         channel: Which map; without it the reduction is drawn.
         image: What the network saw, (H, W, 3) uint8; needed where ``maps`` does not hold it.
         reduce: ``mean``, ``max`` or ``norm`` over all channels.
-        scale: Two numbers, or ``tile`` (the map's own range) or ``layer``; ``tile`` unless said.
+        scale: Two numbers, or ``tile`` (the map's own range) or ``layer``; the map's own unless said.
 
     Each pixel shows the unit whose field has its middle nearest to it, unsmoothed; where the fields are not known the
-    cells share the image evenly, and the caption says so.
+    cells share the image evenly, and the caption says so. A map with negative values is clear at 0, any other at its
+    smallest value.
 
     Raises:
         UsageError: no such channel, or nothing to draw it over.
     """
+    return draw_overlay(lay_over(maps, channel, image=image, reduce=reduce, scale=scale))
+
+
+def draw_overlay(overlay: Overlay) -> PageFigure:
+    """An overlay as a page of its own."""
     from kernelviz.drawing.figures import draw_page
 
+    figure = draw_page(overlay_page(overlay))
+    figure.recipe = overlay.recipe
+    return figure
+
+
+def lay_over(
+    maps: object,
+    channel: int | None = None,
+    *,
+    image: object = None,
+    reduce: MapView = "norm",
+    scale: ScaleChoice | None = None,
+) -> Overlay:
+    """The overlay that ``plot_overlay`` draws.
+
+    Raises:
+        UsageError: as there.
+    """
     subject = as_maps(maps)
     seen = _checked_image(subject, image)
-    view = "maps" if channel is not None else reduce
-    tiles = map_tiles(subject, view=view, channels=None if channel is None else [channel])
-    found = colour.make_scale(tiles, scale or ("tile" if channel is not None else "layer"))
-    if found.kind == "tile":
-        limit = float(colour.tile_limits(tiles.values, found).max())
-        found = colour.Scale("tile", -limit if found.signed else 0.0, limit, found.signed)
-    figure = draw_page(overlay_page(subject, tiles, found, seen, channel))
-    grid = {"zoom": _zoom(seen), "tiles_a_row": 2}
-    facts = {**map_facts(subject), **picture_facts(tiles, found, None, None), **grid}
-    figure.recipe = {**facts, "view": f"overlay-{channel}" if channel is not None else f"overlay-{view}"}
-    return figure
+    tiles = map_tiles(subject, view="maps" if channel is not None else reduce, channels=_only(channel))
+    found = _own_scale(tiles) if scale in (None, "tile") else colour.make_scale(tiles, scale)
+    marks = find_marks(tiles, found)
+    words = tuple(_oddities(tiles, found, marks)) + map_notes(subject)
+    facts = {**map_facts(subject), **picture_facts(tiles, found, None, None), "zoom": _zoom(seen)}
+    facts["view"] = f"overlay-{reduce if channel is None else channel}"
+    return Overlay(subject, tiles, found, marks, seen, channel, words, facts)
+
+
+def _only(channel: int | None) -> list[int] | None:
+    return None if channel is None else [channel]
+
+
+def _own_scale(tiles: Tiles) -> Scale:
+    """From 0 in the middle for a map with negative values, else from its smallest value, to its largest."""
+    finite = tiles.values[np.isfinite(tiles.values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    if low >= 0:
+        return colour.Scale("tile", low, high, signed=False)
+    limit = max(-low, high)
+    return colour.Scale("tile", -limit, limit, signed=True)
 
 
 def _checked_image(maps: FeatureMaps, image: object) -> Array:
@@ -80,17 +135,17 @@ def _checked_image(maps: FeatureMaps, image: object) -> Array:
     return pixels
 
 
-def overlay_page(maps: FeatureMaps, tiles: Tiles, scale: Scale, seen: Array, channel: int | None) -> Panel:
+def overlay_page(overlay: Overlay) -> Panel:
     """The page: what the network saw, the same with the map over it, caption and bar."""
+    maps, tiles, scale, seen = overlay.maps, overlay.tiles, overlay.scale, overlay.seen
     zoom = _zoom(seen)
     height, width = seen.shape[0] * zoom, seen.shape[1] * zoom
     unit = max(0.62, (2 * width + 40) / 1440)
     margin, gap = MARGIN * unit, 40 * unit
     inner = 2 * width + gap
-    what = f"map {channel}" if channel is not None else f"the {tiles.view} of all {tiles.total:,} maps"
-    title = f"Feature {what} of {maps.layer}" if channel is not None and maps.layer else f"{what[0].upper()}{what[1:]}"
-    if channel is None and maps.layer:
-        title = f"{title} of {maps.layer}"
+    what = what_is_over(overlay)
+    title = f"Feature {what}" if overlay.channel is not None else f"{what[0].upper()}{what[1:]}"
+    title += f" {'into' if maps.tap == 'input' else 'of'} {maps.layer}" if maps.layer else ""
     items, y = heading(title, map_identity(maps), (margin, margin * 0.75), inner, unit)
     size = LABEL * unit
     for x, words, picture in (
@@ -101,10 +156,18 @@ def overlay_page(maps: FeatureMaps, tiles: Tiles, scale: Scale, seen: Array, cha
         items += [*label, Raster(picture, round(x), round(top + 6 * unit), width, height)]
     top = round(top + 6 * unit) + height + 24 * unit
     bar = _bar(scale, unit)
-    lines = _caption(maps, tiles, scale, seen)
+    lines = _caption(overlay)
     quiet, below = caption_block(lines, (margin, top), inner - bar.width - gap, unit)
     items += [*quiet, *moved(bar, margin + inner - bar.width, top + 4 * unit)]
     return Panel(tuple(items), round(inner + 2 * margin), round(max(below, top + bar.height) + margin * 0.7))
+
+
+def what_is_over(overlay: Overlay) -> str:
+    """``map 3``, or ``the norm of all 40 maps``."""
+    if overlay.channel is not None:
+        return f"map {overlay.channel}"
+    many = f"all {overlay.tiles.total:,} maps" if overlay.tiles.total > 1 else "the one map"
+    return f"the {REDUCED[overlay.tiles.view]} of {many}"
 
 
 def _zoom(seen: Array) -> int:
@@ -121,8 +184,13 @@ def blended(seen: Array, values: Array, scale: Scale, centres: tuple[Array, Arra
     rows, columns = (
         nearest(None if centres is None else centres[axis], values.shape[axis], seen.shape[axis]) for axis in (0, 1)
     )
-    share = colour.fractions(values[None], scale)[0][np.ix_(rows, columns)]
-    return _mixed(ground, share)
+    return _mixed(ground, _shares(values, scale)[np.ix_(rows, columns)])
+
+
+def _shares(values: Array, scale: Scale) -> Array:
+    """Shares of full opacity, below 0 for the colour of what is negative; what is not finite is clear."""
+    ends = replace(scale, kind="layer") if scale.kind == "tile" else scale
+    return np.where(np.isfinite(values), colour.fractions(values[None], ends)[0], 0.0)
 
 
 def _mixed(ground: Array, share: Array) -> Array:
@@ -139,22 +207,44 @@ def nearest(centres: Array | None, units: int, pixels: int) -> Array:
     return np.asarray(np.searchsorted(borders, np.arange(pixels), side="left"))
 
 
-def _caption(maps: FeatureMaps, tiles: Tiles, scale: Scale, seen: Array) -> list[str]:
-    lines = ["Opacity grows with the magnitude, clear where the map is 0"]
-    if scale.kind == "tile":
-        ends = f"±{number_text(scale.high)}" if scale.signed else f"0 to {number_text(scale.high)}"
-        lines.append(f"Scale tile: {ends}, the map’s own")
-    else:
-        lines.append(scale_text(tiles, scale))
-    rows, columns = (round(side / units) for side, units in zip(seen.shape, tiles.values.shape[1:], strict=False))
+def _caption(overlay: Overlay) -> list[str]:
+    maps, tiles, scale = overlay.maps, overlay.tiles, overlay.scale
+    lines = [_opacity_line(scale), _scale_line(tiles, scale)]
+    rows, columns = (
+        round(side / units) for side, units in zip(overlay.seen.shape, tiles.values.shape[1:], strict=False)
+    )
     if maps.centres is None:
         lines.append(f"Cells of about {rows} × {columns} pixels share the image evenly, unsmoothed; each sees more")
     else:
         lines.append(f"A cell of about {rows} × {columns} pixels, unsmoothed, lies where its field has its middle")
-    marks = find_marks(tiles, scale)
+    return [*lines, *(sentence(note) for note in overlay.notes if note not in lines[1])]
+
+
+def _opacity_line(scale: Scale) -> str:
+    if scale.signed:
+        return "Opacity grows with the magnitude, clear where the map is 0"
+    return f"Opacity grows with the value, clear at {number_text(scale.low)}"
+
+
+def _scale_line(tiles: Tiles, scale: Scale) -> str:
+    if scale.kind != "tile":
+        return scale_text(tiles, scale)
+    if scale.signed:
+        return f"Scale tile: ±{number_text(scale.high)}, the map’s own"
+    return f"Scale tile: {number_text(scale.low)} to {number_text(scale.high)}, the map’s own smallest and largest"
+
+
+def _oddities(tiles: Tiles, scale: Scale, marks: Marks) -> list[str]:
+    """What must not be hidden of the map itself."""
+    lines = []
     if marks.nonfinite:
-        lines.append(f"{marks.nonfinite:,} of {tiles.values.size:,} values are not finite and drawn as 0")
-    return [*lines, *map_notes(maps)]
+        verb = "is not finite and" if marks.nonfinite == 1 else "are not finite and"
+        lines.append(f"{marks.nonfinite:,} of {tiles.values.size:,} values {verb} left clear")
+    if marks.dead:
+        lines.append(f"the map has one value everywhere, {number_text(float(tiles.values.flat[0]))}")
+    if scale.kind == "range" and scale.below + scale.above:
+        lines.append(clipped_text(tiles, scale))
+    return lines
 
 
 def _bar(scale: Scale, unit: float) -> Panel:

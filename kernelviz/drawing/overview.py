@@ -3,76 +3,57 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kernelviz.drawing import colour
 from kernelviz.drawing.headings import LABEL, MARGIN, caption_block, heading
-from kernelviz.drawing.page import GREY, INK, QUIET, Item, Panel, Raster, Rule, Text, drawable, text_block, wrap
+from kernelviz.drawing.highlights import Highlights, highlights_of, overview_notes
+from kernelviz.drawing.page import (
+    GREY,
+    INK,
+    LINE_HEIGHT,
+    QUIET,
+    Item,
+    Panel,
+    Raster,
+    Rule,
+    Text,
+    drawable,
+    moved,
+    text_block,
+    wrap,
+)
 from kernelviz.drawing.sheets import source_facts
-from kernelviz.drawing.wording import PART
+from kernelviz.drawing.wording import PART, sentence
 from kernelviz.errors import UsageError
-from kernelviz.map_views import as_maps, telling_channels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernelviz.drawing.figures import PageFigure
-    from kernelviz.records import Array, ClassScore, FeatureMaps, Image, SeenImage, Source
+    from kernelviz.records import Array, ClassScore, FeatureMaps
 
 WIDTH = 1812.0
 UNIT = WIDTH / 1552
-LEFT = 500.0
-GAP = 64.0
+LEFT = 560.0
+GAP = 56.0
+SIZE = 0.9 * LABEL * UNIT
 TILE_GAP = 16.0
-WIDEST_TILE = 176.0
-MOST_LAYERS = 9
+WIDEST_TILE = 200.0
+MOST_LAYERS, FEWEST, MOST_ROWS = 9, 7, 3
+HEAD_LINES = 3
 BAR, TRACK = "#2166ac", "#e4e4e4"
 FLAT = (110, 110, 110)
-
-
-@dataclass(frozen=True)
-class Highlights:
-    """The few maps of one layer that say most: their numbers, their values (n, H, W), and the layer's own facts."""
-
-    layer: str
-    shape: tuple[int, ...]
-    numbers: tuple[int, ...]
-    values: Array
-    signed: bool
-    image: Image | None = None
-    seen: SeenImage | None = None
-    input_size: tuple[int, ...] | None = None
-    source: Source | None = None
-    notes: tuple[str, ...] = ()
-
-
-def highlights_of(maps: FeatureMaps, count: int = 5) -> Highlights:
-    """The ``count`` maps of a layer with the largest spread, near-duplicates (|correlation| ≥ 0.98) left out."""
-    subject = as_maps(maps)
-    numbers = telling_channels(subject.values, count)
-    finite = subject.values[np.isfinite(subject.values)]
-    return Highlights(
-        layer=subject.layer or "",
-        shape=subject.values.shape,
-        numbers=numbers,
-        values=subject.values[list(numbers)],
-        signed=bool(finite.size and finite.min() < 0),
-        image=subject.image,
-        seen=subject.seen,
-        input_size=subject.input_size,
-        source=subject.source,
-        notes=subject.notes,
-    )
 
 
 def plot_overview(layers: Sequence[FeatureMaps | Highlights], classes: Sequence[ClassScore] = ()) -> PageFigure:
     """Draw what one image gave in several layers: what the network saw, its first classes, the maps that say most.
 
-    A column a layer, with the five maps of the largest spread; near-duplicates (|correlation| ≥ 0.98) are left out.
-    Of more than nine layers nine are shown, from the first to the last.
+    A column a layer, or a row where they are few, with the five maps of the largest spread; near-duplicates
+    (|correlation| ≥ 0.98) are left out. Of more than nine layers nine are shown, seven where their names are long,
+    from the first to the last.
 
     Raises:
         UsageError: there is no layer.
@@ -82,11 +63,40 @@ def plot_overview(layers: Sequence[FeatureMaps | Highlights], classes: Sequence[
     if not layers:
         raise UsageError("There is no layer to draw.")
     columns = [each if isinstance(each, Highlights) else highlights_of(each) for each in layers]
-    kept = sorted({round(i * (len(columns) - 1) / max(1, MOST_LAYERS - 1)) for i in range(MOST_LAYERS)})
-    shown = columns if len(columns) <= MOST_LAYERS else [columns[i] for i in kept]
+    shown = _that_fit(columns)
     figure = draw_page(overview_page(shown, classes, len(columns)))
     figure.recipe = _recipe(shown, classes)
     return figure
+
+
+def _that_fit(columns: Sequence[Highlights]) -> list[Highlights]:
+    """Layers from the first to the last: nine at most, fewer where their names would be broken amid words."""
+    room = WIDTH - 2 * MARGIN * UNIT - (LEFT + GAP if columns[0].seen is not None else 0)
+    for most in range(MOST_LAYERS, FEWEST - 1, -1):
+        kept = _spread(columns, most)
+        if all(_fits(column, _tile_width(room, len(kept))) for column in kept):
+            break
+    return kept
+
+
+def _spread(columns: Sequence[Highlights], most: int) -> list[Highlights]:
+    if len(columns) <= most:
+        return list(columns)
+    return [columns[i] for i in sorted({round(i * (len(columns) - 1) / (most - 1)) for i in range(most)})]
+
+
+def _fits(column: Highlights, wide: float) -> bool:
+    """Whether the layer's name stands above its maps in a few lines, none of them broken amid a word."""
+    lines = _head(column, wide)
+    return len(lines) <= HEAD_LINES and all(line[-1] in "._/" for line in lines[:-1])
+
+
+def _head(column: Highlights, wide: float) -> list[str]:
+    return wrap(drawable(column.layer or "maps", bold=True), SIZE, wide, bold=True)
+
+
+def _tile_width(room: float, columns: int) -> int:
+    return math.floor(min(WIDEST_TILE, (room + TILE_GAP) / columns - TILE_GAP))
 
 
 def overview_page(columns: Sequence[Highlights], classes: Sequence[ClassScore], total: int) -> Panel:
@@ -99,23 +109,17 @@ def overview_page(columns: Sequence[Highlights], classes: Sequence[ClassScore], 
     left_bottom = top
     if first.seen is not None:
         panel = _left(first, classes)
-        items += _at(panel, margin, top)
+        items += moved(panel, round(margin), round(top))
         left_bottom = top + panel.height
         maps_left = margin + LEFT + GAP
-    right = _columns(columns, WIDTH - margin - maps_left)
-    items += _at(right, maps_left, top)
+    right = (_rows if len(columns) <= MOST_ROWS else _columns)(columns, WIDTH - margin - maps_left)
+    items += moved(right, round(maps_left), round(top))
     bottom = max(left_bottom, top + right.height) + 34 * UNIT
     keys = _keys({column.signed for column in columns})
     lines = _caption(columns)
     words, below = caption_block(lines, (margin, bottom), inner - keys.width - 44 * UNIT, UNIT)
-    items += [*words, *_at(keys, margin + inner - keys.width, bottom + 4 * UNIT)]
+    items += [*words, *moved(keys, round(margin + inner - keys.width), round(bottom + 4 * UNIT))]
     return Panel(tuple(items), WIDTH, math.ceil(max(below, bottom + keys.height) + margin * 0.7))
-
-
-def _at(panel: Panel, x: float, y: float) -> list[Item]:
-    from kernelviz.drawing.page import moved
-
-    return list(moved(panel, round(x), round(y)))
 
 
 def _title(column: Highlights) -> str:
@@ -165,25 +169,56 @@ def _class_row(score: ClassScore, y: float, *, best: bool) -> tuple[list[Item], 
 
 def _columns(columns: Sequence[Highlights], width: float) -> Panel:
     """A column a layer: its name, its shape, its maps with their numbers; all tiles of one width."""
-    size = LABEL * UNIT
-    tile = math.floor(min(WIDEST_TILE * (1.5 if len(columns) < 4 else 1), width / len(columns) - TILE_GAP))
-    pitch = tile + TILE_GAP if len(columns) < 4 else (width + TILE_GAP) / len(columns)
-    heads = [wrap(drawable(column.layer or "maps", bold=True), size, tile, bold=True) for column in columns]
-    shapes = [wrap(_shape(column.shape), size, tile) for column in columns]
+    tile = _tile_width(width, len(columns))
+    pitch = (width + TILE_GAP) / len(columns)
+    heads = [_head(column, tile) for column in columns]
+    shapes = [wrap(_shape(column.shape), SIZE, tile) for column in columns]
     name_lines, shape_lines = max(map(len, heads)), max(map(len, shapes))
     items: list[Item] = []
     bottom = 0.0
     for number, (column, head, shape) in enumerate(zip(columns, heads, shapes, strict=True)):
         x = round(number * pitch)
-        blank = [""] * (name_lines - len(head))
-        words, y = text_block([*blank, *head], x, 0, size, colour=INK, bold=True)
-        more, y = text_block([*shape, *[""] * (shape_lines - len(shape))], x, y, size, colour=QUIET)
-        items += [word for word in (*words, *more) if isinstance(word, Text) and word.text]
-        items.append(Rule(x, y + 6 * UNIT, x + tile, y + 6 * UNIT, colour="#b4b4b4", width=UNIT))
-        tiles, y = _tiles(column, x, y + 12 * UNIT, tile)
-        items += tiles
-        bottom = max(bottom, y)
+        top = (name_lines - len(head)) * SIZE * LINE_HEIGHT
+        words, _ = _heading(head, shape, x, top)
+        y = (name_lines + shape_lines) * SIZE * LINE_HEIGHT
+        items += [*words, Rule(x, y + 6 * UNIT, x + tile, y + 6 * UNIT, colour="#b4b4b4", width=UNIT)]
+        y += 10 * UNIT
+        for channel, values in zip(column.numbers, column.values, strict=True):
+            tiles, y = _tile(channel, values, x, y, tile, signed=column.signed)
+            items += tiles
+        items += _nothing(column, x, y, tile)
+        bottom = max(bottom, y, y + 3 * SIZE * (not column.numbers))
     return Panel(tuple(items), width, bottom)
+
+
+def _rows(columns: Sequence[Highlights], width: float) -> Panel:
+    """The same for few layers: a row a layer."""
+    tile = _tile_width(width, max(MOST_ROWS + 1, *(len(column.numbers) for column in columns)))
+    items: list[Item] = []
+    y = 0.0
+    for column in columns:
+        words, y = _heading(_head(column, width), [_shape(column.shape)], 0, y)
+        items += [*words, Rule(0, y + 6 * UNIT, width, y + 6 * UNIT, colour="#b4b4b4", width=UNIT)]
+        top, y = y + 10 * UNIT, y + 10 * UNIT + 3 * SIZE * (not column.numbers)
+        for place, (channel, values) in enumerate(zip(column.numbers, column.values, strict=True)):
+            x = round(place * (tile + TILE_GAP))
+            tiles, bottom = _tile(channel, values, x, top, tile, signed=column.signed)
+            items += tiles
+            y = max(y, bottom)
+        items += _nothing(column, 0, top, width)
+        y += 24 * UNIT
+    return Panel(tuple(items), width, y - 24 * UNIT)
+
+
+def _heading(head: list[str], shape: list[str], x: float, y: float) -> tuple[list[Item], float]:
+    words, y = text_block(head, x, y, SIZE, colour=INK, bold=True)
+    more, y = text_block(shape, x, y, SIZE, colour=QUIET)
+    return [*words, *more], y
+
+
+def _nothing(column: Highlights, x: float, y: float, width: float) -> list[Item]:
+    """What stands in the place of maps where there are none to show."""
+    return [] if column.numbers else text_block(wrap("no map varies", SIZE, width), x, y, SIZE, colour=QUIET)[0]
 
 
 def _shape(shape: Sequence[int]) -> str:
@@ -191,20 +226,13 @@ def _shape(shape: Sequence[int]) -> str:
     return f"{channels:,} × {height}²" if height == width else f"{channels:,} × {height} × {width}"
 
 
-def _tiles(column: Highlights, x: float, y: float, wide: int) -> tuple[list[Item], float]:
-    size = LABEL * UNIT
-    items: list[Item] = []
-    if not column.numbers:
-        return text_block(wrap("all dead", size, wide), x, y, size, colour=QUIET)
-    for number, values in zip(column.numbers, column.values, strict=True):
-        label, y = text_block([str(number)], x, y + 6 * UNIT, size, colour=QUIET)
-        small = _averaged(values, wide)
-        tall = max(2, min(2 * wide, round(wide * values.shape[0] / values.shape[1])))
-        pixels = _coloured(small, signed=column.signed)
-        top = round(y + 2 * UNIT)
-        items += [*label, Raster(pixels, x, top, wide, tall), *_outline(x, top, wide, tall)]
-        y = top + tall
-    return items, y
+def _tile(channel: int, values: Array, x: float, y: float, wide: int, *, signed: bool) -> tuple[list[Item], float]:
+    """One map under its number, and the y below it."""
+    label, y = text_block([str(channel)], x, y + 5 * UNIT, SIZE, colour=QUIET)
+    tall = max(2, min(2 * wide, round(wide * values.shape[0] / values.shape[1])))
+    top = round(y + 2 * UNIT)
+    pixels = _coloured(_averaged(values, wide), signed=signed)
+    return [*label, Raster(pixels, x, top, wide, tall), *_outline(x, top, wide, tall)], top + tall
 
 
 def _outline(x: float, y: float, wide: float, tall: float) -> list[Item]:
@@ -248,14 +276,12 @@ def _keys(kinds: set[bool]) -> Panel:
 
 
 def _caption(columns: Sequence[Highlights]) -> list[str]:
-    first = columns[0]
     most = max(len(column.numbers) for column in columns)
     lines = [
-        f"The {most} maps of each layer with the largest spread, near-duplicates left out; channel number above",
+        f"The {most} maps of largest spread, near-duplicates left out; channel number above",
         "Scale tile: each map has its own range, so colours do not compare between tiles",
     ]
-    notes = [*(first.image.notes if first.image else ()), *(first.seen.notes if first.seen else ())]
-    return [*lines, *notes]
+    return [*lines, *map(sentence, overview_notes(columns))]
 
 
 def _recipe(columns: Sequence[Highlights], classes: Sequence[ClassScore]) -> dict[str, Any]:
@@ -266,6 +292,7 @@ def _recipe(columns: Sequence[Highlights], classes: Sequence[ClassScore]) -> dic
         "view": "overview",
         "image": first.image.as_recipe() if first.image else None,
         "input_size": list(first.input_size) if first.input_size else None,
-        "layers": {column.layer: list(column.numbers) for column in columns},
+        "seen": first.seen.as_recipe() if first.seen else None,
+        "layers": [{"name": column.layer, "channels": list(column.numbers)} for column in columns],
         "classes": [{"index": each.index, "label": each.label, "probability": each.probability} for each in classes],
     }

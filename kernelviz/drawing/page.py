@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from kernelviz.drawing.wording import visible
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from matplotlib.ft2font import FT2Font
 
     from kernelviz.records import Array
@@ -153,21 +155,30 @@ def text_width(text: str, size: float, *, bold: bool = False) -> float:
 
 
 def wrap(text: str, size: float, width: float, *, bold: bool = False) -> list[str]:
-    """Lines of at most this width, broken after spaces, then after dots, then anywhere; nothing is left out."""
+    """Lines of at most this width; nothing is left out.
+
+    They are broken after spaces; a word that is wider than a line also after dots, underscores and slashes, then anywhere.
+    """
+
+    def fits(line: str) -> bool:
+        return text_width(line, size, bold=bold) <= width
+
     lines, line = [], ""
-    for piece in re.findall(r"\s+|[^\s.]*\.+|[^\s.]+", text):
-        if text_width(line + piece, size, bold=bold) <= width or not piece.strip():
+    for piece in _pieces(text, fits):
+        if fits(line + piece) or not piece.strip():
             line += piece
             continue
         if line.strip():
             lines.append(line.strip())
-        line = ""
-        for char in piece:
-            if text_width(line + char, size, bold=bold) > width and line:
-                lines.append(line)
-                line = ""
-            line += char
+        line = piece
     return [*lines, line.strip()] if line.strip() else lines
+
+
+def _pieces(text: str, fits: Callable[[str], bool]) -> Iterator[str]:
+    """What is kept together: spaces, words, the parts of words that are too wide, the letters of parts that are."""
+    for word in re.findall(r"\s+|\S+", text):
+        for part in [word] if fits(word) else re.findall(r"[^._/]*[._/]+|[^._/]+", word):
+            yield from [part] if fits(part) or not part.strip() else part
 
 
 def text_block(

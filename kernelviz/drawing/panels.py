@@ -70,13 +70,24 @@ def tiles_panel(sheet: Sheet, mosaic: Mosaic, unit: float) -> Panel:
     size = LABEL * unit
     rows = _row_labels(sheet, size)
     columns = _column_labels(sheet, size)
-    left = float(math.ceil(max((text_width(item.text, size) for item in rows), default=0) + 14 * unit if rows else 0))
+    beside = float(math.ceil(max((text_width(item.text, size) for item in rows), default=0) + 14 * unit if rows else 0))
+    name = _row_name(sheet, mosaic.pixels.shape[0], size) if rows else ""
+    left = beside + (math.ceil(size * LINE_HEIGHT) if name else 0)
     lowest = [item.y - (text_width(item.text, size) if item.upright else size) for item in columns]
     top = float(math.ceil(max(0.0, -min(lowest, default=0.0))))
     height, width = mosaic.pixels.shape[:2]
     panel = Panel((Raster(mosaic.rgb, 0, 0, width, height), *columns), width, height)
-    placed = (*moved(Panel(tuple(rows), 0, 0), left - 14 * unit, top), *moved(panel, left, top))
+    named = (
+        [Text(size / 2, top + height / 2, name, size, GREY, align="center", middle=True, upright=True)] if name else []
+    )
+    placed = (*named, *moved(Panel(tuple(rows), 0, 0), left - 14 * unit, top), *moved(panel, left, top))
     return Panel(placed, left + width, top + height)
+
+
+def _row_name(sheet: Sheet, height: int, size: float) -> str:
+    """What the rows of a table are, where that fits along them."""
+    name = sheet.tiles.rows.name if sheet.tiles.rows else ""
+    return name if text_width(name, size) < height else ""
 
 
 def _row_labels(sheet: Sheet, size: float) -> list[Text]:
@@ -136,7 +147,9 @@ def _own_ranges(sheet: Sheet, wide: float, size: float) -> list[Text]:
     limits = colour.tile_limits(tiles.values, sheet.scale).ravel()
     labels = [f"{'±' if tiles.signed else '0…'}{number_text(limit)}" for limit in limits]
     widest = max(text_width(f"{number}  {label}", size) for number, label in zip(tiles.numbers, labels, strict=True))
-    if widest > wide:
+    pitch = float(np.diff(grid.lefts).min()) if len(grid.lefts) > 1 else math.inf
+    inset = max(0.0, 0.8 * size - (pitch - wide))  # so that it stands apart from the number of the next tile
+    if widest + inset > wide:
         return []
     texts = []
     for (row, column), tile in np.ndenumerate(grid.arrangement):
@@ -144,7 +157,7 @@ def _own_ranges(sheet: Sheet, wide: float, size: float) -> list[Text]:
             left, y = float(grid.lefts[column]), float(grid.tops[row]) - 0.4 * size
             texts.append(Text(left, y, str(tiles.numbers[tile]), size, QUIET))
             if tile not in sheet.marks.dead:
-                texts.append(Text(left + wide, y, labels[tile], size, QUIET, align="right"))
+                texts.append(Text(left + wide - inset, y, labels[tile], size, QUIET, align="right"))
     return texts
 
 

@@ -85,13 +85,11 @@ def make_sheet(
     """
     if style not in ("figure", "bare"):
         raise UsageError(f"A style is figure or bare, but got {style!r}.")
-    if isinstance(subject, FeatureMaps):
-        tiles = map_tiles(subject, view="maps" if view == "auto" else view, channels=channels, top=top, sort=sort)
-        words = Words(map_title(subject, tiles), map_identity(subject), map_notes(subject), map_facts(subject))
+    held = subject if isinstance(subject, FeatureMaps) else as_bank(subject)
+    if isinstance(held, FeatureMaps):
+        tiles = map_tiles(held, view="maps" if view == "auto" else view, channels=channels, top=top, sort=sort)
     else:
-        bank = as_bank(subject)
-        tiles = kernel_tiles(bank, view=view, channels=channels, top=top, sort=sort)
-        words = Words(kernel_title(bank, tiles), kernel_identity(bank), bank.notes, kernel_facts(bank))
+        tiles = kernel_tiles(held, view=view, channels=channels, top=top, sort=sort)
     ramp(cmap, signed=tiles.signed)
     found_scale = make_scale(tiles, scale)
     most = FIGURE_PIXELS if style == "figure" else BARE_PIXELS
@@ -99,6 +97,7 @@ def make_sheet(
     if found_scale.kind == "range":
         found_scale = make_scale(tiles, scale)
     marks = find_marks(tiles, found_scale)
+    words = _words(held, tiles)
     return Sheet(
         tiles=tiles,
         grid=grid,
@@ -111,6 +110,12 @@ def make_sheet(
         recipe={**words.facts, **picture_facts(tiles, found_scale, grid, cmap)},
         notes=notes(tiles, found_scale, marks, words.notes),
     )
+
+
+def _words(held: FeatureMaps | KernelBank, tiles: Tiles) -> Words:
+    if isinstance(held, FeatureMaps):
+        return Words(map_title(held, tiles), map_identity(held), map_notes(held), map_facts(held))
+    return Words(kernel_title(held, tiles), kernel_identity(held), held.notes, kernel_facts(held))
 
 
 def lay_out(tiles: Tiles, *, columns: int | None, zoom: int | None, most_pixels: int) -> tuple[Grid, Tiles]:
@@ -186,6 +191,7 @@ def map_facts(maps: FeatureMaps) -> dict[str, Any]:
         "tap": maps.tap,
         "image": maps.image.as_recipe() if maps.image else None,
         "input_size": list(maps.input_size) if maps.input_size else None,
+        "seen": maps.seen.as_recipe() if maps.seen else None,
         "shape": list(maps.shape or maps.values.shape),
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kernelviz.drawing.cells import CELL, DARK, DIM, Cells, cells_panel, digit_size, frame, window_frame
+from kernelviz.drawing.enlarged import WHITE, colours_of
 from kernelviz.drawing.operands import canvas_cells, output_cells, plain_cells
 from kernelviz.drawing.page import Item, Panel, Text, moved, text_width
 from kernelviz.drawing.terms import name_text, settings_text, step_text, value_text
@@ -64,17 +65,19 @@ def steps_page(worked: Walkthrough, channel: int) -> Panel:
 def _tile(worked: Walkthrough, step: Step, cell: float, size: float) -> Panel:
     """The canvas with the window at one place, and the result below."""
     cells = canvas_cells(worked, step, step.channels[0])
+    cells = cells if size else colours_of(cells)
     panel = cells_panel(cells, cell, size)
     rows, columns = worked.canvas.rows[step.at[0]], worked.canvas.columns[step.at[1]]
     if cell >= 14:
         frames = window_frame(rows, columns, cell)
     else:
-        frames = [frame(rows[0], columns[0], rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1, cell, width=3.4)]
-    place = f"{step.at[0]}, {step.at[1]}:"
-    x = text_width(place, SMALL) + 10
+        place = (rows[0], columns[0], rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1)
+        frames = [frame(*place, cell, colour=WHITE, width=7), frame(*place, cell, width=3.4)]
+    label = f"{step.at[0]}, {step.at[1]}:"
+    x = text_width(label, SMALL) + 10
     value = value_text(step.value)
     words = [
-        Text(0, panel.height + 32, place, SMALL, DIM),
+        Text(0, panel.height + 32, label, SMALL, DIM),
         Text(x, panel.height + 32, value, SUM, DARK, bold=True),
     ]
     width = max(panel.width, x + text_width(value, SUM, bold=True))

@@ -44,6 +44,11 @@ def runs_text(numbers: Sequence[int]) -> str:
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
 
 
+def sentence(text: str) -> str:
+    """The text with a capital letter in front."""
+    return text[:1].upper() + text[1:]
+
+
 def visible(text: str) -> str:
     """Text whose control and format characters are written as escapes, so that it stays in its line."""
     return "".join(_escape(char) if unicodedata.category(char) in _UNSEEN else char for char in text)

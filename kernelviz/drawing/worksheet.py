@@ -29,7 +29,7 @@ from kernelviz.drawing.terms import plane_terms, shortened, value_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kernelviz.formulas import Formula
+    from kernelviz.size_formulas import Formula
     from kernelviz.walkthrough import Step
 
 NARROWEST, WIDEST = 1280.0, 1480.0
@@ -158,7 +158,7 @@ def _one_line(step: Step, heading: str, room: float) -> Panel:
     shown, most = terms, len(terms)
     while text_width(" + ".join(shown + bias), SUM) + end > room and most > 2:
         most = min(most, 12) - 1
-        shown = shortened(terms, most)
+        shown = shortened(terms, most) if most > 2 else [terms[0], "…"]
     text = " + ".join(shown + bias)
     x = text_width(text, SUM)
     items: list[Item] = [head, Text(0, SMALL + 44, text, SUM, DARK), Text(x + 14, SMALL + 44, "=", SUM, FAINT)]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.animation import Animation
     from kernelviz.records import Array, Recipe
 
-FORMATS = ("png", "svg", "pdf", *ANIMATED)
+FORMATS = ("png", "svg", "pdf")
 
 # What matplotlib reads while it writes a file, whoever made the figure.
 _OUTPUT_RC: dict[str, Any] = {
@@ -72,6 +72,11 @@ def is_mosaic(picture: object) -> TypeGuard[Pixels]:
     return hasattr(picture, "pixels") and hasattr(picture, "palette")
 
 
+def formats_of(picture: object) -> tuple[str, ...]:
+    """The formats that a picture can have."""
+    return ANIMATED if is_animation(picture) else FORMATS
+
+
 def encode_picture(picture: Pixels | Figure | Animation, file_format: str) -> bytes:
     """A picture as the bytes of a file, with its recipe inside.
 
@@ -83,13 +88,9 @@ def encode_picture(picture: Pixels | Figure | Animation, file_format: str) -> by
     Raises:
         UsageError: the format is none of these, or no format for this picture; or it is no picture.
     """
-    if file_format not in FORMATS:
-        raise UsageError(f"The format must be one of {', '.join(FORMATS)}, but got {file_format!r}.")
-    if is_animation(picture) != (file_format in ANIMATED):
-        wanted = "an animation is GIF or WebP" if is_animation(picture) else "GIF and WebP are for animations"
-        raise UsageError(
-            f"The format must fit the picture, but got {file_format!r}.", f"{wanted[0].upper()}{wanted[1:]}."
-        )
+    formats = formats_of(picture)
+    if file_format not in formats:
+        raise UsageError(f"The format must be one of {', '.join(formats)}, but got {file_format!r}.")
     if is_animation(picture):
         return animation_bytes(picture, file_format)
     if is_mosaic(picture):

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kernelviz.errors import FileInTheWayError, RecipeError, UsageError, WriteError
-from kernelviz.files.encoding import FORMATS, encode_picture, npz_bytes
+from kernelviz.files.encoding import encode_picture, formats_of, npz_bytes
 from kernelviz.files.recipes import read_recipe, recipe_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from matplotlib.figure import Figure
 
@@ -51,7 +51,7 @@ def save_picture(
         WriteError: the file could not be written; what was there is still there.
     """
     path = Path(path)
-    data = encode_picture(picture, _format_of(path) if format is None else format)
+    data = encode_picture(picture, _format_of(path, formats_of(picture)) if format is None else format)
     _save(path, data, getattr(picture, "recipe", None), force=force)
     return path
 
@@ -161,11 +161,11 @@ def _save(path: Path, data: bytes, recipe: Recipe | None, *, force: bool) -> Non
     write_whole(path, data, replace=force or standing)  # what has come in between is not known, so it stays
 
 
-def _format_of(path: Path) -> str:
+def _format_of(path: Path, formats: Sequence[str]) -> str:
     suffix = path.suffix.lower().removeprefix(".")
-    if suffix not in FORMATS:
+    if suffix not in formats:
         got = f"got {path.suffix!r}" if suffix else "there is none"
-        choices = ", ".join(f".{each}" for each in FORMATS)
+        choices = ", ".join(f".{each}" for each in formats)
         raise UsageError(f"The suffix of {path} must be one of {choices}, but {got}.")
     return suffix
 

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 _ONLY_PADS = frozenset({"Conv2dSame", "Conv2dSameExport"})  # these convolve with the stored weight
+_CONVOLVE = frozenset({
+    "convolution", "_convolution",
+    "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",  # in inference mode
+})  # fmt: skip
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called")
 
 
@@ -86,7 +90,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        if func._overloadpacket.__name__ in ("convolution", "_convolution"):  # noqa: SLF001
+        if func._overloadpacket.__name__ in _CONVOLVE:  # noqa: SLF001
             self.weights.append(args[1])
         return func(*args, **(kwargs or {}))
 

@@ -44,7 +44,7 @@ class Tapped:
     @property
     def module(self) -> nn.Module:
         """The torch module itself."""
-        return self.network.module if isinstance(self.network, Model) else self.network
+        return _module(self.network)
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def capture_features(
         KernelvizError: the pass failed, or a layer that was named did not run.
     """
     given = as_input(network, image, input_size=input_size, crop=crop)
-    tapped = make_taps(network, given.size, layers, kind=kind, tap=tap)
+    tapped = make_taps(network, given.size, layers, kind=kind, tap=tap, batch=given.batch)
     kept: list[FeatureMaps] = []
     run(tapped, given, on_map or kept.append, to_the_end=False)
     return tuple(kept)
@@ -138,15 +138,18 @@ def make_taps(
     *,
     kind: str = "all",
     tap: Side = "output",
+    batch: Tensor | None = None,
 ) -> Tapped:
     """Watch one pass of an image of ``input_size`` (C, H, W), and find what the patterns mean in it.
+
+    A network that cannot be watched without numbers is watched with those of ``batch``, where it is given.
 
     Raises:
         KernelvizError: as ``capture_features``.
     """
-    module = network.module if isinstance(network, Model) else network
-    seen = watched(module, input_size)
-    trace = as_trace(network, seen, input_size)
+    module = _module(network)
+    seen = watched(module, input_size, None if batch is None else _fitting(batch, module))
+    trace = as_trace(network, seen, input_size, fields=False)
     return Tapped(network, input_size, choose_taps(seen, trace, layers, kind=kind, side=tap), tap, seen, trace)
 
 
@@ -183,13 +186,7 @@ def run_through(network: Model | nn.Module, given: Input, *, ours: Callable[[], 
         KernelvizError: the pass failed.
     """
     module = network.module if isinstance(network, Model) else network
-    like = next((tensor for tensor in module.parameters() if tensor.is_floating_point()), None)
-    batch = given.batch
-    if like is not None:
-        if like.is_meta:
-            what = "The network has no numbers: it was built without weights."
-            raise UsageError(what, hint='Load it with weights, `load_model(name, weights="random")` for one.')
-        batch = batch.to(device=like.device, dtype=like.dtype)
+    batch = _fitting(given.batch, module)
     with undisturbed(module):
         try:
             return module(batch)
@@ -287,9 +284,31 @@ class _Catcher:
             image=self.given.image,
             seen=self.given.seen,
             input_size=self.given.size,
-            centres=tap.centres(),
+            centres=tap.centres,
             notes=(f"run {tap.run + 1} of {many}",) if many > 1 else (),
         )
+
+
+def _module(network: Model | nn.Module) -> nn.Module:
+    """The torch module itself; where it was compiled, the one that was."""
+    module = network.module if isinstance(network, Model) else network
+    original = getattr(module, "_orig_mod", module)
+    return original if isinstance(original, nn.Module) else module
+
+
+def _fitting(batch: Tensor, module: nn.Module) -> Tensor:
+    """The batch on the network's device and in its numbers.
+
+    Raises:
+        UsageError: the network has no numbers.
+    """
+    like = next((tensor for tensor in module.parameters() if tensor.is_floating_point()), None)
+    if like is None:
+        return batch
+    if like.is_meta:
+        what = "The network has no numbers: it was built without weights."
+        raise UsageError(what, hint='Load it with weights, `load_model(name, weights="random")` for one.')
+    return batch.to(device=like.device, dtype=like.dtype)
 
 
 def _device(module: nn.Module) -> str:

@@ -180,7 +180,9 @@ def _reduced(planes: Array, dim: int) -> Array:
     united = np.empty([5, *(1 if axis == dim else size for axis, size in enumerate(planes.shape[1:]))], dtype=np.int32)
     united[:4:2] = planes[:4:2].min(axis=dim + 1, keepdims=True)
     united[1::2] = planes[1::2].max(axis=dim + 1, keepdims=True)
-    lowest, highest = planes[PLACE].min(axis=dim, keepdims=True), planes[PLACE].max(axis=dim, keepdims=True)
+    place = planes[PLACE]
+    highest = place.max(axis=dim, keepdims=True)
+    lowest = np.minimum(np.where(place < 0, FAR, place).min(axis=dim, keepdims=True), highest)  # padding has no place
     differs_elsewhere = lowest.min() != lowest.max()
     united[PLACE] = lowest if differs_elsewhere else np.where(lowest < highest, -1, lowest)
     return united

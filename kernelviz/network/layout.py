@@ -110,15 +110,16 @@ def _places(
     for line in lines:
         slice_of_one = line[tuple(slice(None) if dim in spatial else 0 for dim in range(rank))]
         flat.append(np.broadcast_to(slice_of_one, sizes).reshape(-1))
-    rows, columns = flat if len(flat) == 2 else (np.zeros_like(flat[0]), flat[0])
-    placed = (rows >= 0) & (columns >= 0)
     if not spatial:
         return None, 1, 1
+    flat = [line if line.min() < line.max() else np.zeros_like(line) for line in flat]  # one row: a mean, a strip
+    rows, columns = flat if len(flat) == 2 else (np.zeros_like(flat[0]), flat[0])
+    placed = (rows >= 0) & (columns >= 0)
     row_numbers, row = np.unique(rows[placed], return_inverse=True)
     column_numbers, column = np.unique(columns[placed], return_inverse=True)
     height, width = len(row_numbers), len(column_numbers)
     cells = row * width + column
-    if len(cells) != height * width or len(np.unique(cells)) != height * width:
+    if not len(cells) or len(cells) != height * width or len(np.unique(cells)) != height * width:
         raise NoMapError("it does not hold exactly one value for each place of a map")
     places = np.empty(height * width, dtype=np.int64)
     places[cells] = np.flatnonzero(placed)

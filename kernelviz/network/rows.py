@@ -37,6 +37,8 @@ def network_rows(
     size: tuple[int, ...],
     source: Source | None,
     stages: tuple[str, ...],
+    *,
+    fields: bool = True,
 ) -> Trace:
     """A row for each module with work or parameters of its own, and for each without parts, in the order of the pass."""
     modules = dict(network.named_modules())
@@ -48,7 +50,7 @@ def network_rows(
     params = _own_params(modules)
     never_ran = [name for name in modules if name not in visits]
     layers = tuple(
-        _row(name, modules[name], visits.get(name), params[name], convolutions.get(name))
+        _row(name, modules[name], visits.get(name), params[name], convolutions.get(name), fields=fields)
         for name in [*visits, *never_ran]
         if _has_a_row(modules[name], visits.get(name), params[name])
     )
@@ -79,7 +81,9 @@ def _has_a_row(module: nn.Module, visit: Visit | None, params: int) -> bool:
     return params > 0 or visit.macs > 0 or not any(module.children())
 
 
-def _row(name: str, module: nn.Module, visit: Visit | None, params: int, convolution: ConvLayer | None) -> TracedLayer:
+def _row(
+    name: str, module: nn.Module, visit: Visit | None, params: int, convolution: ConvLayer | None, *, fields: bool
+) -> TracedLayer:
     facts = _window_facts(module, convolution)
     kind = type(module).__name__
     if visit is None:
@@ -87,8 +91,8 @@ def _row(name: str, module: nn.Module, visit: Visit | None, params: int, convolu
             name, kind, "conv" if convolution else "other", params, 0, 0, lost="It did not run.", **facts
         )
     found, shape = visit.found, visit.shape
-    field = boxes.field(found)
-    lost = "" if field else _why_unknown(found)
+    field = boxes.field(found) if fields else None
+    lost = "" if field else _why_unknown(found) if fields else "Fields were not asked for."
     return TracedLayer(
         name,
         kind,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 import numpy as np
@@ -42,6 +43,7 @@ class Tap:
     kind: str
     known: Found
 
+    @cached_property
     def centres(self) -> tuple[Array, Array] | None:
         """The rows and columns of the input where the units' fields have their middle; None where that is not known."""
         found = field(self.known)
@@ -99,6 +101,9 @@ class _Choice:
     def __init__(self, seen: Watched, trace: Trace, side: Side) -> None:
         self.seen, self.trace, self.side = seen, trace, side
         self.modules = {name: module for name, module in seen.double.named_modules() if name}
+        every = seen.double.named_modules(remove_duplicate=False)
+        first = {id(module): name for name, module in self.modules.items()}
+        self.first_names = {name: first[id(module)] for name, module in every if id(module) in first}
         self.found: dict[tuple[str, int, int], Layout] = {}
         self.without: dict[str, str] = {}
 
@@ -107,6 +112,7 @@ class _Choice:
         if pattern.startswith("stage:"):
             self._add_module(self._stage(pattern), named=True)
             return
+        pattern = self.first_names.get(pattern, pattern)  # a module may stand in several places
         exact = _PART.fullmatch(pattern)
         if pattern in self.modules:
             self._add_module(pattern, named=True)

@@ -21,13 +21,14 @@ from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network import carried as known
 from kernelviz.network.carried import Carried
 from kernelviz.network.fields import TooLargeError
+from kernelviz.network.layers import undisturbed
 from kernelviz.network.meta import on_meta
 from kernelviz.network.models import Model, stage_names
 from kernelviz.network.operations import RULES, Call, Found, outcome, tensors_in
 from kernelviz.network.rows import network_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from kernelviz.traces import Trace
 
@@ -80,25 +81,39 @@ def trace(network: Model | nn.Module, input_size: Sequence[int] | None = None) -
     return as_trace(network, watched(module, size), size)
 
 
-def watched(module: nn.Module, size: Sequence[int]) -> Watched:
+def watched(module: nn.Module, size: Sequence[int], batch: torch.Tensor | None = None) -> Watched:
     """Watch one pass of an image of ``size`` (C, H, W) through a double of the network.
+
+    Where a double cannot be made, or goes another way without numbers, the network itself is watched with ``batch``.
 
     Raises:
         KernelvizError: the network does not take such an input, or cannot be copied.
     """
-    double = on_meta(module)
-    watch = _Watch(double)
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), torch.no_grad():
+    with (
+        torch.inference_mode(mode=False),
+        torch.random.fork_rng(devices=[]),
+        warnings.catch_warnings(),
+        torch.no_grad(),
+    ):
         warnings.simplefilter("ignore")
-        watch.run(size)
-    return Watched(double, watch.visits, watch.ended)
+        try:
+            double = on_meta(module)
+            image = torch.empty(1, *size, dtype=_number_kind(double), device="meta")
+            return _Watch(double).watch(image)
+        except KernelvizError:
+            if batch is None:
+                raise
+    with undisturbed(module):
+        return _Watch(module).watch(batch.detach())
 
 
-def as_trace(network: Model | nn.Module, seen: Watched, size: tuple[int, ...]) -> Trace:
-    """The layers of a watched pass as a record."""
+def as_trace(network: Model | nn.Module, seen: Watched, size: tuple[int, ...], *, fields: bool = True) -> Trace:
+    """The layers of a watched pass as a record; without ``fields`` it is told sooner."""
     if isinstance(network, Model):
-        return network_rows(seen.double, seen.visits, size, source=network.source, stages=network.stages)
-    return network_rows(seen.double, seen.visits, size, source=None, stages=stage_names(network))
+        source, stages = network.source, network.stages
+    else:
+        source, stages = None, stage_names(network)
+    return network_rows(seen.double, seen.visits, size, source=source, stages=stages, fields=fields)
 
 
 def _checked_size(network: Model | nn.Module, input_size: Sequence[int] | None) -> tuple[int, ...]:
@@ -114,6 +129,21 @@ def _checked_size(network: Model | nn.Module, input_size: Sequence[int] | None) 
     return size
 
 
+def _normalised(image: torch.Tensor, *others: Any) -> Sequence[torch.Tensor]:
+    """What a batch norm with known statistics gives; its shape is the image's."""
+    if others[4]:
+        return torch.ops.aten.native_batch_norm(image, *others)  # type: ignore[no-any-return]
+    return torch.empty_like(image), image.new_empty(0), image.new_empty(0)
+
+
+# On meta these run through decompositions in Python, which take most of a watched pass.
+_SHORT_CUTS: Mapping[str, Callable[..., Any]] = {
+    "native_batch_norm": _normalised,
+    "hardtanh": lambda image, *_: torch.empty_like(image),
+    "hardtanh_": lambda image, *_: image,
+}
+
+
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Carries what is known of tensors through every operation, and notes in whose forward it happens."""
 
@@ -125,9 +155,8 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.stack: list[Visit] = []
         self.ended: list[str] = []
 
-    def run(self, size: Sequence[int]) -> None:
-        """Pass an image of this size through the network."""
-        image = torch.empty(1, *size, dtype=_number_kind(self.network), device="meta")
+    def watch(self, image: torch.Tensor) -> Watched:
+        """Pass a batch of one image through the network."""
         self.carried[image] = known.image(image.shape)
         with ExitStack() as stack:
             for name, module in self.network.named_modules():
@@ -137,7 +166,8 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 with self:
                     self.network(image)
             except Exception as error:
-                raise _failed(error, size) from error
+                raise _failed(error, image.shape[1:]) from error
+        return Watched(self.network, self.visits, self.ended)
 
     def _entering(self, name: str) -> Any:
         def enter(_module: nn.Module, inputs: Any) -> None:
@@ -169,7 +199,8 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         kwargs = kwargs or {}
         name = func._overloadpacket.__name__  # noqa: SLF001
-        output = func(*args, **kwargs)
+        short = _SHORT_CUTS.get(name)
+        output = short(*args) if short and not kwargs and args[0].is_meta else func(*args, **kwargs)
         if self.stack:
             visit = self.stack[-1]
             visit.operations[name] += 1

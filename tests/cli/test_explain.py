@@ -154,9 +154,11 @@ def test_other_numbers_are_another_picture(run, tmp_path):
 def test_an_animation_has_a_frame_for_each_cell(run):
     """Pillow opens it with as many frames, at the speed that was asked for."""
     for kind in ("gif", "webp"):
-        (path,) = run("explain", "conv", "--animate", "--fps", "4", "--format", kind, "-o", "out", "-q").paths
+        (path,) = run(
+            "explain", "conv", "--input", "4", "--animate", "--fps", "4", "--format", kind, "-o", "out", "-q"
+        ).paths
         with Image.open(path) as image:
-            assert image.n_frames == 9
+            assert image.n_frames == 4
             assert read_recipe(path)["view"] == "animation of channel 0"
 
 
@@ -169,7 +171,7 @@ def test_an_animation_has_a_frame_for_each_cell(run):
         (["conv", "--input", "nosuch"], "no file called 'nosuch'"),
         (["conv", "--input", "1 2; 3"], "rows of equal length"),
         (["conv", "--input", "1 2; 3 1e999"], "finite numbers, but got '1e999'"),
-        (["conv", "--kernel-values", "sobel"], "no kernel and no file called 'sobel'"),
+        (["conv", "--kernel-values", "sobel"], "no filter and no file called 'sobel'"),
         (["conv", "--kernel-values", "1 2|3 4", "--in-channels", "3", "--out-channels", "1"], "needs 3 planes"),
         (["conv", "--kernel", "2", "--kernel-values", "1 2 3"], "The kernel values are 1 × 3"),
         (["conv", "--bias", "1 2"], "one for each of 1 output channels"),
@@ -218,4 +220,4 @@ def test_the_text_loads_nothing_heavy(fresh):
 def test_a_picture_loads_no_torch(fresh):
     """Drawing needs matplotlib alone."""
     code = UNLOADED.replace('"timm", "matplotlib", "PIL"', '"timm"')
-    assert fresh("-W", "error", "-c", code, "explain", "conv", "-o", "out", "--animate").code == 0
+    assert fresh("-W", "error", "-c", code, "explain", "conv", "--input", "3", "-o", "out", "--animate").code == 0

@@ -141,12 +141,6 @@ def test_a_layer_that_is_not_there(run, pattern, said):
     check_refusal(run, arguments, 2, "unknown-layer", said)
 
 
-def test_a_conditional_convolution_is_refused_by_name(run):
-    """Kernels that are mixed for each image cannot be read, and that is said."""
-    arguments = ["kernels", "tf_efficientnet_cc_b0_4e", "--weights", "random", "--layer", "blocks.4.0.conv_pw"]
-    check_refusal(run, arguments, 2, "unknown-layer", ["CondConv2d, mixed from experts"])
-
-
 @pytest.mark.parametrize(("name", "said"), FILES.items(), ids=FILES)
 def test_a_weights_file_that_cannot_be_read(run, checkpoint, tmp_path, name, said):
     """Exit code 1, the file and what is wrong with it; no code in it runs."""

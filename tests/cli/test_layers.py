@@ -77,3 +77,23 @@ def test_a_network_without_convolutions_has_a_table(capfd):
     code, out, _ = run(capfd, "test_vit", "--json", "--kind", "linear")
     assert code == 0
     assert json.loads(out)["layers"]
+
+
+@pytest.mark.parametrize("option", ["--layout", "-v"])
+def test_the_layout_is_a_column(capfd, option):
+    """Which dimension is which, for maps and tokens; not unless asked for."""
+    code, out, err = run(capfd, "test_vit", option)
+    lines = out.splitlines()
+    assert code == 0
+    assert lines[0].endswith("layout")
+    assert next(line for line in lines if line.startswith("patch_embed.proj")).endswith("N C H W")
+    assert next(line for line in lines if line.startswith("blocks.0.norm1")).endswith("N HW C")
+    assert "HW both" in err
+    assert "layout" not in run(capfd, "test_vit")[1]
+
+
+def test_a_layout_that_was_lost_is_said(capfd):
+    """A layer that reads positions instead of the image: its dimensions are not known, and why."""
+    _, out, err = run(capfd, "xcit_nano_12_p16_224", "--layout")
+    assert "(lost)" in out
+    assert "pos_embed.token_projection on: it reads no image" in err

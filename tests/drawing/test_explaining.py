@@ -11,7 +11,7 @@ from kernelviz import Convolution, Pooling, TransposedConvolution, animate_convo
 from kernelviz.drawing.cells import Cells, digit_size, tints
 from kernelviz.drawing.convolution import explaining_page, step_page
 from kernelviz.drawing.page import Text
-from kernelviz.drawing.stamps import overlaps
+from kernelviz.drawing.stamping import overlaps
 from kernelviz.drawing.terms import factor_text, value_text
 from kernelviz.errors import UsageError
 from kernelviz.walkthrough import example_numbers
@@ -132,8 +132,11 @@ def test_digits_that_do_not_fit_are_left_out():
     assert digit_size([Cells(np.array([[12345.0]]), 1)], 40) == 0
 
 
-@pytest.mark.parametrize(("value", "text"), [(411, "411"), (-1, "−1"), (0.5, "0.5"), (1 / 3, "0.333"), (2.25, "2.25"),
-                                             (1e6, "1.00×10⁶"), (-np.inf, "−∞"), (-0.0, "0"), (1234.5, "1,230")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(411, "411"), (-1, "−1"), (0.5, "0.5"), (1 / 3, "0.333"), (2.25, "2.25"), (1e6, "1.00×10⁶"), (-np.inf, "−∞"),
+     (-0.0, "0"), (1234.5, "1,230")],
+)  # fmt: skip
 def test_values_as_people_write_them(value, text):
     """Whole numbers and short decimals as they are, others in three digits."""
     assert value_text(value) == text

@@ -111,12 +111,22 @@ def check_page(figure):
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_the_texts_of_every_step_have_their_own_room(name):
-    """The page of the first and of the last cell leaves its texts legible, apart, in their cells and on the page."""
+def test_the_texts_of_the_last_step_have_their_own_room(name):
+    """The page of the last cell leaves its texts legible, apart, in their cells and on the page."""
     operation = OPERATIONS[name]
     rows, columns = operation.output_size
-    for at in ((0, 0), (rows - 1, columns - 1)):
-        check_page(plot_convolution(worked(operation), at=at, channel=operation.out_channels - 1))
+    check_page(plot_convolution(worked(operation), at=(rows - 1, columns - 1), channel=operation.out_channels - 1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", NUMBERS)
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_the_texts_of_steps_of_any_numbers_have_their_own_room(name, kind):
+    """The pages of the first cell and of one in the middle, of every operation and all kinds of numbers."""
+    operation = OPERATIONS[name]
+    rows, columns = operation.output_size
+    for at in ((0, 0), (rows // 2, columns // 2)):
+        check_page(plot_convolution(worked(operation, kind), at=at))
 
 
 @pytest.mark.parametrize("kind", [kind for kind in NUMBERS if kind != "digits"])

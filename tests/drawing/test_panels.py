@@ -41,8 +41,14 @@ def test_the_number_above_a_tile_is_its_kernel_s(shape, choice):
     panel, grid = panel_of(sheet), sheet.grid
     left, top = mosaic_of(panel).left, mosaic_of(panel).top
     half = grid.tile[1] * grid.zoom[1] / 2
-    numbers = [text for text in texts_of(panel) if text.align == "center"]
+    centred = [text for text in texts_of(panel) if text.align == "center"]
+    numbers = [text for text in centred if text.text.isdigit()]
     assert numbers
+    names = [text for text in centred if text not in numbers]
+    assert [text.text for text in names] == (
+        [sheet.tiles.rows.name] if sheet.tiles.rows and "zoom" not in choice else []
+    )
+    assert all(text.upright and text.x < left for text in names)
     for text in numbers:
         column = int(np.argmin(np.abs(grid.lefts + half - (text.x - left))))
         row = int(np.argmax(grid.tops > text.y - top))

@@ -61,10 +61,10 @@ def test_lossless_frames_are_what_was_drawn(animation):
 
 def test_formats_fit_their_pictures(animation, tmp_path):
     """An animation is no PNG, and a figure no GIF."""
-    with pytest.raises(UsageError, match="fit the picture"):
+    with pytest.raises(UsageError, match=r"one of \.gif, \.webp"):
         save_picture(animation, tmp_path / "a.png")
     operation = Convolution(3, 2)
-    with pytest.raises(UsageError, match="fit the picture"):
+    with pytest.raises(UsageError, match=r"one of \.png, \.svg, \.pdf"):
         save_picture(plot_convolution(work_out(operation, *example_numbers(operation))), tmp_path / "a.gif")
 
 

@@ -18,6 +18,7 @@ from kernelviz.network import effective
 from kernelviz.network.kernels import read_kernels
 from kernelviz.network.layers import list_layers
 from kernelviz.network.models import load_model
+from kernelviz.network.trace import trace
 
 WATCHED = [
     ("test_nfnet", 25),
@@ -146,6 +147,18 @@ def test_watching_leaves_no_trace(module):
     assert all(part.training for part in network.modules())
     assert torch.equal(torch.get_rng_state(), random_state)
     assert torch.is_grad_enabled()
+
+
+def test_inference_mode_changes_nothing():
+    """What is read and traced inside it is what is read and traced outside."""
+    network = nn.Sequential(ScaledStdConv2d(3, 4, 3))
+    outside, traced = read_kernels(network, "0").weight, trace(network, (3, 9, 9)).layer("0")
+    with torch.inference_mode():
+        inside, again = read_kernels(network, "0"), trace(network, (3, 9, 9)).layer("0")
+    np.testing.assert_array_equal(inside.weight, outside)
+    assert inside.reading == "effective"
+    assert (again.macs, again.family, again.layout) == (traced.macs, "conv", "N C H W")
+    assert again.field is not None
 
 
 class Dynamic(nn.Conv2d):

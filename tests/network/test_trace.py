@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import timm
 import torch
+from timm_modules import one_of_each
 from torch import nn
 
 from kernelviz.errors import KernelvizError, UnknownLayerError, UsageError
@@ -176,14 +180,11 @@ def test_sums_add_up_for_every_family(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", timm.list_modules())
-def test_sums_add_up_for_every_module_of_timm(module):
+@pytest.mark.parametrize(("module", "name"), one_of_each())
+def test_sums_add_up_for_every_module_of_timm(module, name):
     """A table for a network of each of timm's modules."""
-    names = timm.list_models(module=module)
-    if not names:
-        pytest.skip("timm's module has no models")
-    tiny = [name for name in names if any(word in name for word in ("test_", "tiny", "nano", "pico", "_s", "small"))]
-    check_sums((tiny or names)[0])
+    del module
+    check_sums(name)
 
 
 def check_sums(name):
@@ -214,15 +215,63 @@ def test_torchvisions_networks_need_no_name_of_timm(name):
     )
 
 
+ANY_SIZE = (
+    "efficientnet_v2",
+    "maxvit_t",
+    "swin",
+)  # torchvision names the size of their training; they take less as well
+
+
 def test_published_smallest_sizes():
     """A plain convolutional network of torchvision takes its published min_size and nothing below it."""
-    torchvision = pytest.importorskip("torchvision")
     for name in ("alexnet", "vgg11", "squeezenet1_0", "inception_v3"):
-        weights = torchvision.models.get_model_weights(name).DEFAULT
-        height, width = weights.meta["min_size"]
-        choices = {"init_weights": False} if name == "inception_v3" else {}
-        with torch.device("meta"):
-            network = torchvision.models.get_model(name, weights=None, **choices)
-        trace(network, (3, height, width))
+        assert check_smallest_size(name)
+
+
+@pytest.mark.slow
+def test_all_published_smallest_sizes():
+    """Every classification network of torchvision takes its min_size; below it none does whose layers then give nothing."""
+    torchvision = pytest.importorskip("torchvision")
+    names = torchvision.models.list_models(module=torchvision.models)
+    assert len(names) >= 80
+    assert sum(map(check_smallest_size, names)) == 26  # the others take one pixel, or any size
+
+
+def check_smallest_size(name):
+    """Whether the min_size is a limit; it then is taken, and one pixel less in either direction is not."""
+    torchvision = pytest.importorskip("torchvision")
+    weights = torchvision.models.get_model_weights(name).DEFAULT
+    height, width = weights.meta["min_size"]
+    choices = {"init_weights": False} if name in {"inception_v3", "googlenet"} else {}
+    choices |= {"image_size": height} if name.startswith("vit_") else {}
+    if name.startswith("regnet") and not name.endswith("400mf"):
+        return False  # built on no other device than one with numbers, and all alike but for their size
+    with torch.device("cpu" if name.startswith("regnet") else "meta"):
+        network = torchvision.models.get_model(name, weights=None, **choices)
+    trace(network, (3, height, width))
+    limit = height > 1 and not name.startswith(ANY_SIZE)
+    for size in ((3, height - 1, width), (3, height, width - 1)) if limit else ():
         with pytest.raises(KernelvizError, match="does not take"):
-            trace(network, (3, height - 1, width - 1))
+            trace(network, size)
+    return limit
+
+
+MEMORY = """
+import resource
+from kernelviz.network.models import load_model
+from kernelviz.network.trace import trace
+trace(load_model("test_resnet", weights=None))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+told = trace(load_model("vgg16", weights=None))
+print(told.params, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts in other units elsewhere")
+def test_half_a_gigabyte_of_weights_takes_no_memory():
+    """The table of vgg16, whose weights are 553 MB, takes less than 100 MB."""
+    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
+    params, kilobytes = map(int, done.stdout.split())
+    assert params == 138_357_544
+    assert kilobytes < 100_000

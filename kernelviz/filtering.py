@@ -1,0 +1,196 @@
+"""What a filter does to an image: cross-correlation, as convolutional networks compute it. NumPy only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+
+from kernelviz.errors import UsageError
+from kernelviz.filters import Filter, find_filter
+from kernelviz.matching import match_kernels
+from kernelviz.records import as_array, shape_text
+
+if TYPE_CHECKING:
+    from kernelviz.matching import KernelMatch
+    from kernelviz.records import Array, KernelBank
+
+Border: TypeAlias = Literal["repeat", "mirror", "zero"]
+
+BORDERS: dict[str, Literal["edge", "symmetric", "constant"]] = {
+    "repeat": "edge", "mirror": "symmetric", "zero": "constant",
+}  # fmt: skip
+"""Border rules by NumPy's names of padding; scipy.ndimage calls them nearest, reflect and constant."""
+LIGHT = np.array([0.299, 0.587, 0.114])
+"""Red, green and blue in light and dark: ITU-R BT.601's luma, as Pillow converts to L."""
+
+
+@dataclass(frozen=True)
+class Response:
+    """An image, a filter, and what the filter makes of the image.
+
+    ``image`` is (H, W) in light and dark, or (H, W, 3), from 0 to 1; ``kernel`` (h, w), or (3, h, w) one plane a colour;
+    ``values`` (H, W). ``about`` says what the filter is for, ``notes`` what was done to the image before.
+    """
+
+    name: str
+    image: Array
+    kernel: Array
+    values: Array
+    border: str
+    about: str = ""
+    notes: tuple[str, ...] = ()
+    agreement: float | None = None
+
+    @property
+    def keeps_light(self) -> bool:
+        """Whether a flat image stays as it is, so that the response is an image again."""
+        return self.kernel.ndim == 2 and abs(float(self.kernel.sum()) - 1) < 1e-6 and not self.notes
+
+
+def as_pixels(image: object) -> Array:
+    """(H, W) or (H, W, 3) float64 of an image record, a tensor or an array; 0 is black and 1 white.
+
+    Whole numbers of 8 and 16 bits are divided by their largest value; a fourth channel (alpha) is refused.
+
+    Raises:
+        UsageError: another shape, no pixel, or values that are not finite.
+    """
+    held = getattr(image, "pixels", image)
+    kind = getattr(held, "dtype", None)
+    values = as_array(held).astype(np.float64)
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[:, :, 0]
+    if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] != 3) or 0 in values.shape:
+        raise UsageError(f"An image is (H, W) or (H, W, 3), but the shape is {shape_text(values.shape)}.")
+    if not np.isfinite(values).all():
+        raise UsageError("The image holds values that are not finite.")
+    return values / {"uint8": 255, "uint16": 65535}.get(str(kind).removeprefix("torch."), 1)
+
+
+def as_light(pixels: Array) -> Array:
+    """(H, W) light and dark of (H, W) or (H, W, 3): 0.299 red + 0.587 green + 0.114 blue."""
+    return pixels if pixels.ndim == 2 else np.asarray(pixels @ LIGHT)
+
+
+def apply_filter(image: object, kernel: object, *, border: Border = "repeat") -> Response:
+    """Run a filter over an image and return the response, as large as the image.
+
+    response[r, c] = Σ kernel[i, j] · image[r + i − h // 2, c + j − w // 2]: cross-correlation, with the kernel's own
+    numbers as scale. Beyond the border pixels are repeated, mirrored (the border pixel twice), or zero.
+
+    Args:
+        image: (H, W) or (H, W, 3), as ``as_pixels`` takes it. A kernel of one plane reads it in light and dark.
+        kernel: the name of a classical filter (``sobel-x``, ``sobel-x@5``), a Filter, or numbers (h, w); (3, h, w) reads
+            red, green and blue and adds them up.
+        border: ``repeat``, ``mirror`` or ``zero``.
+
+    Raises:
+        UsageError: no such filter or border, or a shape that is none of these.
+    """
+    pixels = as_pixels(image)
+    if isinstance(kernel, str):
+        kernel = find_filter(kernel)
+    name, about = (full_name(kernel), kernel.about) if isinstance(kernel, Filter) else ("kernel", "")
+    values = as_array(kernel.values if isinstance(kernel, Filter) else kernel).astype(np.float64)
+    check_kernel(values)
+    if values.ndim == 3 and pixels.ndim == 2:
+        pixels = np.repeat(pixels[:, :, None], 3, axis=2)
+    read = pixels if values.ndim == 3 else as_light(pixels)
+    return Response(name, read, values, correlate(read, values, border), border, about)
+
+
+def full_name(one: Filter) -> str:
+    """``sobel-x``, and ``sobel-x@5`` where it is not of 3 × 3."""
+    size = len(one.values)
+    return one.name if size == 3 or "@" in one.name else f"{one.name}@{size}"
+
+
+def apply_kernel(image: object, bank: KernelBank, kernel: int, *, border: Border = "repeat") -> tuple[Response, ...]:
+    """What a learned kernel makes of an image, and beside it what the filter closest to it makes.
+
+    A kernel that reads red, green and blue reads the image as its network would: less the mean, divided by the deviation
+    (the bias is left out). Of any other kernel the main plane of ``match_kernels`` reads the image in light and dark, which
+    its network never does. The second response, of the filter times what makes it nearest to the kernel, is missing where
+    the kernel is zero; its ``agreement`` is the correlation of both over all pixels.
+
+    Raises:
+        UsageError: no such kernel, one that is not finite, or an image or a layer of another shape.
+    """
+    if not 0 <= kernel < len(bank.weight):
+        raise UsageError(f"There are kernels 0 to {len(bank.weight) - 1}, but {kernel} was asked for.")
+    found = match_kernels(bank, gabor=False)
+    row, pixels = found.main_rows[kernel], as_pixels(image)
+    name = f"{bank.layer.name}:{kernel}" if bank.layer else f"kernel {kernel}"
+    template = None if row.closest is None or row.factor is None else row.factor * row.closest.values
+    if found.main == "strongest":
+        shown = pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2)
+        facts = bank.source.preprocessing if bank.source else {}
+        mean, deviation = np.array(facts.get("mean", (0.0,) * 3)), np.array(facts.get("std", (1.0,) * 3))
+        read, values = (shown - mean) / deviation, bank.weight[kernel].astype(np.float64)
+        notes: tuple[str, ...] = ("read as the network reads it: less its mean, divided by its deviation",)
+        if template is not None and row.colour:
+            template = np.array(row.colour.weights)[:, None, None] * template
+    else:
+        shown = read = as_light(pixels)
+        values, inputs = row.pattern, bank.weight.shape[1]
+        which = "" if inputs == 1 else f", summed over its {inputs:,} inputs,"
+        notes = (f"as if the kernel{which} read the image in light and dark",)
+    check_kernel(values)
+    learned = Response(name, shown, values, correlate(read, values, border), border, _likeness(row), notes)
+    if template is None or row.closest is None:
+        return (learned,)
+    beside = correlate(read, template, border)
+    about = f"the filter closest to it{f', in {row.colour.name}' if row.colour else ''}"
+    agreement = agreement_of(learned.values, beside)
+    return learned, Response(row.closest.name, shown, template, beside, border, about, notes, agreement)
+
+
+def _likeness(row: KernelMatch) -> str:
+    if row.score is None:
+        return "a learned kernel, as good as zero"
+    return f"a learned kernel: {row.kind}, score {row.score:.2f}"
+
+
+def check_kernel(values: Array) -> None:
+    """Refuse what is no kernel of an image.
+
+    Raises:
+        UsageError: it is neither (h, w) nor (3, h, w), or not finite.
+    """
+    if values.ndim not in (2, 3) or 0 in values.shape or (values.ndim == 3 and len(values) != 3):
+        raise UsageError(f"A kernel of an image is (h, w) or (3, h, w), but the shape is {shape_text(values.shape)}.")
+    if not np.isfinite(values).all():
+        raise UsageError("The kernel holds values that are not finite.")
+
+
+def correlate(image: Array, kernel: Array, border: str = "repeat") -> Array:
+    """(H, W) of an image (H, W) with (h, w), or of an image (H, W, C) with (C, h, w), added up; in float64.
+
+    Raises:
+        UsageError: there is no such border rule.
+    """
+    if border not in BORDERS:
+        raise UsageError(f"A border rule is one of {', '.join(BORDERS)}, but got {border!r}.")
+    if kernel.ndim == 3:
+        planes = (correlate(image[:, :, at], plane, border) for at, plane in enumerate(kernel))
+        return np.asarray(sum(planes, np.zeros(image.shape[:2])))
+    height, width = kernel.shape
+    above, left = height // 2, width // 2
+    rows, columns = image.shape
+    around = ((above, height - 1 - above), (left, width - 1 - left))
+    padded = np.pad(image, around, mode=BORDERS[border])
+    result = np.zeros(image.shape)
+    part = np.empty(image.shape)
+    for i, j in np.argwhere(kernel):  # zeros add nothing
+        np.multiply(padded[i : i + rows, j : j + columns], kernel[i, j], out=part)
+        result += part
+    return result
+
+
+def agreement_of(first: Array, second: Array) -> float | None:
+    """Pearson's correlation of two responses over all pixels; None where one of them is constant."""
+    a, b = first - first.mean(), second - second.mean()
+    size = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return None if size == 0 else float(np.clip((a * b).sum() / size, -1, 1))

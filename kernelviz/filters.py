@@ -1,0 +1,285 @@
+"""The classical filters of image processing, at any square size that a formula gives them.
+
+Arrays are (rows, columns) and are meant for cross-correlation, as convolutional networks use them. An orientation is the
+direction in which an edge, a line or a stripe runs, in degrees anticlockwise from horizontal as one sees it: an edge and
+its negative are the same, so it goes from 0 to 180. Line ends and corners point somewhere, so theirs goes from 0 to 360.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kernelviz.errors import UsageError
+from kernelviz.formulas import (
+    difference_of_gaussians,
+    edges,
+    gabor,
+    gaussian,
+    in_quadrant,
+    laplacian_of_gaussian,
+    on_line,
+    on_ray,
+    sigma_of,
+    turned,
+    zero_mean,
+)
+from kernelviz.records import check_positive
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from kernelviz.records import Array
+
+ALIKE = 0.95
+"""Filters whose |cosine| is above this at a size cannot be told apart there: they are one family."""
+LARGEST = 64
+QUARTERS, EIGHTHS, SIXTEENTHS = (90.0, 0.0, 45.0, 135.0), tuple(range(0, 360, 45)), tuple(np.arange(8) * 22.5)
+PHASES = (0, 45, 90, 135)
+
+_BOOK = "Gonzalez and Woods, Digital Image Processing"
+_SOURCES = {
+    "identity": "by definition",
+    "box": f"the mean; {_BOOK}",
+    "gaussian": "the normal distribution, sigma = 0.3 ((n - 1) / 2 - 1) + 0.8 as in OpenCV's getGaussianKernel",
+    "laplacian": f"second differences over 8 neighbours; {_BOOK}",
+    "laplacian-4": f"second differences over 4 neighbours; {_BOOK}",
+    "sharpen": f"the pixel plus laplacian-4; {_BOOK}",
+    "log": "Marr and Hildreth 1980, Theory of edge detection; its mean is taken off",
+    "dog": "Marr and Hildreth 1980: a Gaussian minus one 1.6 times as wide; its mean is taken off",
+    "sobel": "Sobel and Feldman 1968; beyond 3 x 3 binomial, as in OpenCV's getDerivKernels",
+    "scharr": "Scharr 2000, Optimal operators in digital image processing: 3, 10, 3",
+    "prewitt": "Prewitt 1970, Object enhancement and extraction: the least-squares plane",
+    "difference": "by definition",
+    "central": "by definition",
+    "roberts": "Roberts 1963, Machine perception of three-dimensional solids",
+    "line": f"one on the line, zero mean; {_BOOK}",
+    "line-end": "one on the half line, zero mean; after Hubel and Wiesel 1965 (end-stopped cells)",
+    "corner": "one on the quadrant, zero mean",
+    "gabor": "Daugman 1985, with a round bell of one octave, as in scikit-image's gabor_kernel",
+}
+_ABOUT = {
+    "identity": "passes one pixel on",
+    "box": "the mean: blurs, and takes off noise",
+    "gaussian": "a mean that trusts the middle: blurs without streaks",
+    "laplacian": "a pixel against its eight neighbours: fine detail",
+    "laplacian-4": "a pixel against its four neighbours: fine detail",
+    "sharpen": "the image with its fine detail added",
+    "log": "a spot against its surroundings, of one size",
+    "dog": "a spot against its surroundings, as the retina does",
+    "sobel": "edges{}, smoothed along them",
+    "scharr": "edges{}, alike in every direction",
+    "prewitt": "edges{}, each pixel along them alike",
+    "difference": "a pixel against the next one: the sharpest edges",
+    "central": "the pixels on both sides of this one: the slope here",
+    "roberts": "a pixel against its diagonal neighbour",
+    "line": "thin lines{}, bright or dark",
+    "line-end": "where a thin line ends",
+    "corner": "where two edges meet",
+    "gabor": "stripes of one direction, width and place",
+}
+_RUNS = {90.0: ("x", "that run up and down"), 0.0: ("y", "that run across"), 45.0: ("45", "that rise to the right"),
+         135.0: ("135", "that fall to the right")}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A classical filter: ``values`` (n, n) for cross-correlation, what it is for, and where its numbers come from.
+
+    ``kind`` is what it finds: blur, spot, edge, …. ``stem`` is the name without the orientation, ``orientation`` is in
+    degrees (see the module), None for what has none. Filters of one ``family`` cannot be told apart at this size.
+    """
+
+    name: str
+    kind: str
+    values: Array
+    about: str
+    source: str
+    stem: str
+    orientation: float | None = None
+    family: str = ""
+
+
+@lru_cache(maxsize=32)
+def classical_filters(size: int = 3, *, everywhere: bool = False) -> tuple[Filter, ...]:
+    """All classical filters of (size, size) values, in a fixed order.
+
+    ``name@3`` is the filter of 3 × 3 in the middle of a larger one. With ``everywhere``, as kernels are compared with
+    them, single pixels and differences of two neighbours also come at every other place, and from 5 × 5 on blurs and spots
+    up to one pixel off the middle, in steps of a half: where a layer has stride 2, the middle lies between two pixels.
+
+    Raises:
+        UsageError: the size is below 2 or above 64.
+    """
+    size = check_positive("size", size) or 3
+    if not 2 <= size <= LARGEST:
+        raise UsageError(f"There are classical filters of 2 × 2 to {LARGEST} × {LARGEST}, but got {size}.")
+    supports = [size, *(k for k in (7, 5, 3) if k < size and size % 2 == 1)]
+    filters = [found for k in supports for found in _of_support(k, size)]
+    filters += [found for found in _points_at(size) if everywhere or not _PLACE.search(found.name)]
+    filters += [found for k in supports for found in _off_centre(k, size)] if everywhere and size >= 5 else []
+    filters.sort(key=lambda one: _KINDS.index(one.kind))
+    families = _families(filters) if everywhere else {one.name: one for one in classical_filters(size, everywhere=True)}
+    return tuple(sorted((families[one.name] for one in filters), key=lambda one: _KINDS.index(one.kind)))
+
+
+def find_filter(name: str, size: int = 3) -> Filter:
+    """The filter of this name; ``name@5`` is that of 5 × 5.
+
+    Raises:
+        UsageError: there is none, with the nearest names.
+    """
+    stem, at, own = name.strip().partition("@")
+    if at and not own.isdigit():
+        raise UsageError(f"A filter is written NAME or NAME@SIZE, but got {name!r}.", hint="For example sobel-x@5.")
+    size = int(own) if at else size
+    known = {one.name: one for one in classical_filters(size, everywhere=True)}
+    if stem in known:
+        return known[stem]
+    near = difflib.get_close_matches(stem, [one.name for one in classical_filters(size)], 3, 0.4)
+    raise UsageError(
+        f"There is no filter {stem!r} of {size} × {size}.",
+        f"Nearest: {', '.join(near)}." if near else "",
+        f"`kernelviz filter --list --size {size}` shows them all.",
+    )
+
+
+_PLACE = re.compile(r"-r[\d.]+c[\d.]+$")
+_KINDS = ("pixel", "blur", "spot", "edge", "difference", "line", "line end", "corner", "gabor")
+
+
+def _make(stem: str, kind: str, values: Array, orientation: float | None = None, name: str = "") -> Filter:
+    """A filter with the words of its stem; the values can no longer be changed."""
+    base = stem.partition("@")[0]
+    base = "gabor" if base.startswith("gabor") else base
+    word, runs = _RUNS.get(-1.0 if orientation is None else orientation, ("", ""))
+    about = _ABOUT[base].format(f" {runs}" if runs else "")
+    if kind in ("line", "line end", "corner"):
+        word = f"{orientation:g}"
+    values = np.array(values, dtype=np.float64)
+    values.setflags(write=False)
+    return Filter(name or _joined(stem, word), kind, values, about, _SOURCES[base], stem, orientation)
+
+
+def _joined(stem: str, word: str) -> str:
+    """``sobel-x@3`` of ``sobel@3`` and ``x``."""
+    base, at, support = stem.partition("@")
+    return f"{base}{f'-{word}' if word else ''}{at}{support}"
+
+
+def _of_support(support: int, size: int) -> Iterator[Filter]:
+    """The filters that a formula or a table gives at (support, support), in the middle of (size, size)."""
+    end = "" if support == size else f"@{support}"
+    put = partial(np.pad, pad_width=(size - support) // 2)
+    odd = support % 2 == 1
+    yield _make(f"box{end}", "blur", put(np.full((support, support), 1 / support**2)))
+    if support < 3:
+        return
+    yield _make(f"gaussian{end}", "blur", put(gaussian(support, sigma_of(support))))
+    if support == 3:
+        yield _make(f"laplacian{end}", "spot", put(zero_mean(3, lambda x, y: (x == 0) & (y == 0))))
+        cross = np.array([[0, -1, 0], [-1, 4, -1], [0, -1, 0]])
+        yield _make(f"laplacian-4{end}", "spot", put(cross))
+        yield _make(f"sharpen{end}", "spot", put(cross + (np.arange(9) == 4).reshape(3, 3)))
+    narrow = sigma_of(support - 2)
+    yield _make(f"log{end}", "spot", put(laplacian_of_gaussian(support, narrow)))
+    yield _make(f"dog{end}", "spot", put(difference_of_gaussians(support, narrow)))
+    for angle in QUARTERS:
+        for stem, values in edges(support):
+            yield _make(f"{stem}{end}", "edge", put(turned(values, angle)), angle)
+        if odd:
+            yield _make(f"line{end}", "line", put(zero_mean(support, partial(on_line, angle))), angle)
+    for angle in EIGHTHS if odd else ():
+        yield _make(f"line-end{end}", "line end", put(zero_mean(support, partial(on_ray, angle))), angle)
+        if angle % 90 == 45:
+            yield _make(f"corner{end}", "corner", put(zero_mean(support, partial(in_quadrant, angle))), angle)
+    if support == size:
+        yield from _gabors(size)
+
+
+def _gabors(size: int) -> Iterator[Filter]:
+    """Every half octave of wavelengths of which a whole wave fits, from 2√2 pixels on."""
+    half_octaves = np.arange(3, 2 * np.log2(LARGEST) + 1)
+    for wavelength in (2 ** (half_octaves / 2))[2 ** (half_octaves / 2) <= size]:
+        for phase in PHASES:
+            for angle in sorted(QUARTERS) if size < 5 else SIXTEENTHS:
+                name = f"gabor-{angle:g}-{wavelength:.3g}-{phase}"
+                stem = f"gabor-{wavelength:.3g}-{min(phase, 45) if phase % 90 else phase}"  # 135 is 45 turned round
+                values = gabor(size, angle=angle, wavelength=wavelength, phase=phase)
+                yield _make(stem, "gabor", values, float(angle), name)
+
+
+def _off_centre(support: int, size: int) -> Iterator[Filter]:
+    """Blurs and spots beside the middle, named by the row and the column of their own."""
+    end, middle = "" if support == size else f"@{support}", (size - 1) / 2
+    for down, across in product((-1.0, -0.5, 0.0, 0.5, 1.0), repeat=2):
+        if down or across:
+            name = f"{end}-r{middle + down:g}c{middle + across:g}"
+            at = (down, across)
+            yield _make(f"gaussian{end}", "blur", gaussian(size, sigma_of(support), at), name=f"gaussian{name}")
+            if support >= 5:  # a narrower spot beside the middle is a single pixel
+                wide = sigma_of(support - 2)
+                yield _make(f"log{end}", "spot", laplacian_of_gaussian(size, wide, at), name=f"log{name}")
+                yield _make(f"dog{end}", "spot", difference_of_gaussians(size, wide, at), name=f"dog{name}")
+
+
+def _points_at(size: int) -> Iterator[Filter]:
+    """Single pixels and differences of two pixels; the plain name is that of the one in the middle."""
+    middle = (size // 2, size // 2)
+    for row, column in np.ndindex(size, size):
+        name = "identity" if (row, column) == middle else f"identity-r{row}c{column}"
+        yield _make("identity", "pixel", _points(size, {(row, column): 1}), name=name)
+    steps = {90.0: (0, 1), 0.0: (1, 0), 45.0: (1, 1), 135.0: (-1, 1)}
+    for angle, (down, across) in steps.items():
+        word = _RUNS[angle][0]
+        pairs = [((r, c), (r + down, c + across)) for r, c in np.ndindex(size, size)]
+        pairs = [pair for pair in pairs if 0 <= pair[1][0] < size and pair[1][1] < size]
+        plain = ([pair for pair in pairs if middle in pair] or pairs)[-1]
+        for first, second in pairs:
+            place = "" if (first, second) == plain else f"-r{first[0]}c{first[1]}"
+            values = _points(size, {first: -1, second: 1})
+            yield _make("difference", "difference", values, angle, f"difference-{word}{place}")
+        if size % 2 == 1:
+            ends = {(middle[0] - down, middle[1] - across): -1, (middle[0] + down, middle[1] + across): 1}
+            yield _make("central", "difference", _points(size, ends), angle)
+    low = size // 2 - (size == 2)
+    for angle, ones in ((45.0, ((0, 0), (1, 1))), (135.0, ((0, 1), (1, 0)))):
+        (a, b), (c, d) = ones
+        yield _make("roberts", "difference", _points(size, {(low + a, low + b): 1, (low + c, low + d): -1}), angle)
+
+
+def _points(size: int, points: dict[tuple[int, int], int]) -> Array:
+    values = np.zeros((size, size))
+    for place, value in points.items():
+        values[place] = value
+    return values
+
+
+def unit_rows(values: Array) -> Array:
+    """(n, …) as (n, d) rows of length 1, in float64; rows of zeros stay."""
+    rows = values.reshape(len(values), -1).astype(np.float64)
+    largest = np.abs(rows).max(axis=1, keepdims=True)
+    rows = np.divide(rows, largest, out=np.zeros_like(rows), where=largest > 0)  # squares of 1e200 would overflow
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(np.divide(rows, length, out=rows, where=length > 0))
+
+
+def _families(filters: Sequence[Filter]) -> dict[str, Filter]:
+    """Each filter with its family: stems that are alike, directly or through others, named by the first of them."""
+    rows = unit_rows(np.stack([one.values for one in filters]))
+    stems = list(dict.fromkeys(one.stem for one in filters))
+    leader = {stem: stem for stem in stems}
+    for i, j in np.argwhere(np.triu(np.abs(rows @ rows.T) > ALIKE, 1)):
+        first, second = leader[filters[i].stem], leader[filters[j].stem]
+        if first == second:
+            continue
+        keep, gone = sorted((first, second), key=stems.index)
+        leader = {stem: keep if lead == gone else lead for stem, lead in leader.items()}
+    kinds = {one.stem: one.kind for one in reversed(filters)}
+    return {one.name: replace(one, family=leader[one.stem], kind=kinds[leader[one.stem]]) for one in filters}

@@ -1,0 +1,62 @@
+"""``kernelviz kernels --layer '*'`` ends in a picture a layer, or in one clear line, for every family of networks."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from PIL import Image
+from timm_modules import one_of_each
+from torch import nn
+
+SAMPLE = [
+    "test_resnet", "test_vit", "test_nfnet", "test_mambaout", "test_coatnet", "test_efficientnet", "vgg11", "dla34",
+    "levit_128s", "pit_s_224", "nest_small", "volo_d1_224", "resnetv2_18", "skresnet18", "ese_vovnet19b_slim",
+    "xcit_nano_12_p8_224", "cpubone_nano", "pvt_v2_b0", "coat_lite_small", "gemma4_vit_167m", "hiera_small_224",
+    "mobilenetv3_small_050", "edgenext_small", "selecsls42", "swin_s3_base_224",
+]  # fmt: skip
+
+
+def check_every_picture(run, name):
+    """As many pictures as torch counts convolutions, each whole, one an expert more; or what there is instead."""
+    with torch.device("meta"):
+        network = timm.create_model(name)
+    convolutions = sum(isinstance(part, (nn.modules.conv._ConvNd)) for part in network.modules())
+    convolutions += sum(getattr(part, "num_experts", 0) for part in network.modules() if "weight_shape" in vars(part))
+    result = run("kernels", name, "-l", "*", "--weights", "random", "--style", "bare", "--json")
+    document = result.document
+    assert len(document["outputs"]) == convolutions
+    assert document["warnings"] == []
+    if convolutions:
+        assert (result.code, document["errors"]) == (0, [])
+    else:
+        (error,) = document["errors"]
+        assert result.code == 1
+        assert error["message"].startswith(f"{name} has no convolution. Its patch embedding, ")
+    for output in document["outputs"]:
+        with Image.open(output["path"]) as image:
+            image.verify()
+    shutil.rmtree(Path("kernelviz-out"), ignore_errors=True)
+
+
+@pytest.mark.parametrize("name", SAMPLE)
+def test_a_picture_a_layer(run, name):
+    """For twenty-five families."""
+    check_every_picture(run, name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("module", "name"), one_of_each())
+def test_a_picture_a_layer_for_every_module_of_timm(run, module, name):
+    """For a small network of each of timm's modules, and for one whose experts are mixed."""
+    del module
+    check_every_picture(run, name)
+
+
+@pytest.mark.slow
+def test_a_picture_an_expert(run):
+    """For a network whose kernels are mixed for each image."""
+    check_every_picture(run, "tf_efficientnet_cc_b0_4e")

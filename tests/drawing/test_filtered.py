@@ -1,0 +1,143 @@
+"""Pictures of filtered images and of the bank: pixel for pixel, true colours, texts with room of their own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+
+from kernelviz.drawing.bank import plot_filters
+from kernelviz.drawing.colour import ramp
+from kernelviz.drawing.figures import RasterArtist
+from kernelviz.drawing.filtered import MOST_PIXELS, filter_page, limits_of, plot_filter
+from kernelviz.drawing.page import Raster
+from kernelviz.drawing.stamps import EDGE
+from kernelviz.errors import UsageError
+from kernelviz.filtering import agreement_of, apply_filter, apply_kernel
+from kernelviz.filters import classical_filters
+
+
+def check(figure):
+    """No text overlaps another, leaves the page, or is too small on a narrow screen; digits alone lie on colour."""
+    FigureCanvasAgg(figure).draw()
+    texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+    boxes = [text.get_window_extent(figure.canvas.get_renderer()) for text in texts]
+    tiles = [artist.get_window_extent() for artist in figure.findobj(RasterArtist)]
+    for at, box in enumerate(boxes):
+        word = texts[at].get_text()
+        assert box.x0 >= 0, word
+        assert box.y0 >= 0, word
+        assert box.x1 <= figure.bbox.width, word
+        assert box.y1 <= figure.bbox.height, word
+        assert box.height * 640 / figure.bbox.width >= 9, word
+        assert not [texts[other].get_text() for other in range(at) if box.overlaps(boxes[other])], word
+        digits = word.strip("−.0123456789") == ""
+        assert digits or not any(box.overlaps(tile) for tile in tiles), word
+
+
+def words(figure):
+    """All texts of a figure."""
+    return [text.get_text() for text in figure.findobj(Text)]
+
+
+def picture(height, width, seed=0):
+    """A random image."""
+    return np.random.default_rng(seed).random((height, width))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (9, 9), (60, 300), (400, 90), (700, 700)])
+@pytest.mark.parametrize(
+    "names", [["sobel-x"], ["box", "gabor-0-2.83-45"], ["sharpen", "laplacian", "line-45@5", "dog@7"]]
+)
+def test_no_text_meets_another(size, names):
+    """For images of any shape and one to four filters."""
+    check(plot_filter(picture(*size), *names))
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [np.full((3, 3), 1e-9), np.full((2, 7), -123456.0), np.eye(31), np.zeros((3, 3)), [[1]], np.ones((3, 5, 5))],
+)
+def test_any_kernel_can_be_drawn(kernel):
+    """Tiny and huge numbers, oblong, large, empty, and in colour."""
+    check(plot_filter(picture(40, 50), kernel))
+
+
+def test_a_page_of_a_huge_image_is_bounded():
+    """Its middle is drawn, and the caption says of how much."""
+    figure = plot_filter(picture(1000, 2500), "sobel-x", "laplacian")
+    assert figure.bbox.width * figure.bbox.height <= MOST_PIXELS * 1.01
+    assert any("of 2,500 × 1,000" in word for word in words(figure))
+    check(figure)
+
+
+def test_responses_are_drawn_pixel_for_pixel():
+    """Each pixel has the colour of its value: on 201 levels, symmetric about 0, full from the 99 % quantile on."""
+    response = apply_filter(picture(300, 320), "sobel-x")
+    page = filter_page([response])
+    low, high, signed = limits_of(response)
+    assert (signed, low) == (True, -high)
+    assert high == pytest.approx(np.quantile(np.abs(response.values), 0.99))
+    drawn = [item for item in page.items if isinstance(item, Raster) and item.pixels.shape[:2] == (304, 324)]
+    _, ours = (raster.pixels[EDGE:-EDGE, EDGE:-EDGE] for raster in drawn)
+    level = np.rint(np.clip(response.values / high, -1, 1) * 100 + 100).astype(int)
+    assert np.array_equal(ours, ramp(None, signed=True)[level])
+
+
+def test_what_keeps_light_is_drawn_as_light():
+    """A blurred image is grey from 0 to 1, and so is a sharpened one."""
+    for name in ("box", "sharpen"):
+        assert limits_of(apply_filter(picture(9, 9), name)) == (0.0, 1.0, False)
+    assert any("image again" in word for word in words(plot_filter(picture(9, 9), "box")))
+
+
+def test_a_learned_kernel_stands_beside_its_filter(new_bank):
+    """The network's mean and deviation come first, as torch does it; the agreement is that of both responses."""
+    import torch
+
+    bank = new_bank((4, 3, 3, 3))
+    image = np.random.default_rng(1).random((20, 22, 3))
+    learned, beside = apply_kernel(image, bank, 2)
+    padded = torch.nn.functional.pad(torch.tensor(image).permute(2, 0, 1)[None], (1, 1, 1, 1), mode="replicate")
+    theirs = torch.nn.functional.conv2d(padded, torch.tensor(bank.weight[2:3], dtype=torch.float64))[0, 0]
+    assert learned.values == pytest.approx(theirs.numpy(), abs=1e-9)
+    assert beside.agreement == agreement_of(learned.values, beside.values)
+    left = ((bank.weight[2] - beside.kernel) ** 2).sum()
+    assert left < ((bank.weight[2] - 1.1 * beside.kernel) ** 2).sum()  # nearest in scale too
+    figure = plot_filter((learned, beside))
+    assert any("agree" in word for word in words(figure))
+    check(figure)
+
+
+@pytest.mark.parametrize("inputs", [1, 5])
+def test_a_kernel_that_reads_no_colour_reads_light(new_bank, inputs):
+    """What its network never does is said in the caption."""
+    responses = apply_kernel(picture(16, 16), new_bank((4, inputs, 3, 3)), 1)
+    figure = plot_filter(responses)
+    assert any("as if the kernel" in word for word in words(figure))
+    check(figure)
+
+
+@pytest.mark.parametrize("number", [-1, 4])
+def test_a_kernel_that_is_not_there_is_refused(new_bank, number):
+    """With the numbers there are."""
+    with pytest.raises(UsageError, match="kernels 0 to 3"):
+        apply_kernel(picture(9, 9), new_bank((4, 3, 3, 3)), number)
+
+
+def test_nothing_to_draw_is_said():
+    """An image without a filter."""
+    with pytest.raises(UsageError, match="no filter"):
+        plot_filter(picture(9, 9))
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 5, 7, 16, 30])
+def test_the_bank_is_drawn_with_room(size):
+    """Each stem of the size by name, or it is said how many there are; no text meets another."""
+    figure = plot_filters(size)
+    stems = {one.stem for one in classical_filters(size) if "@" not in one.stem}
+    assert stems <= set(words(figure)) or any("filters are drawn" in word for word in words(figure))
+    assert size > 7 or stems <= set(words(figure))
+    assert figure.bbox.width * figure.bbox.height <= 1.1 * MOST_PIXELS
+    check(figure)

@@ -1,0 +1,101 @@
+"""The picture of matches says what was found, and no text of it meets another."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+
+from kernelviz.drawing.figures import RasterArtist
+from kernelviz.drawing.matches import TALLEST, plot_matches
+from kernelviz.errors import UsageError
+from kernelviz.filters import classical_filters, unit_rows
+from kernelviz.matching import match_kernels
+
+ODD = {"letters": "a" * 300, "CJK": "编码器.卷积層.一", "mathtext": r"$\foo$ $x_1$", "newline": "two\nlines\x1b[31m"}
+
+
+def check(figure):
+    """No text overlaps another, lies on a tile, leaves the page, or is too small on a narrow screen."""
+    FigureCanvasAgg(figure).draw()
+    texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+    boxes = [text.get_window_extent(figure.canvas.get_renderer()) for text in texts]
+    tiles = [artist.get_window_extent() for artist in figure.findobj(RasterArtist) if artist.pixels.size > 3]
+    for at, box in enumerate(boxes):
+        word = texts[at].get_text()
+        assert box.x0 >= 0, word
+        assert box.y0 >= 0, word
+        assert box.x1 <= figure.bbox.width, word
+        assert box.y1 <= figure.bbox.height, word
+        assert box.height * 640 / figure.bbox.width >= 9, word
+        assert not [texts[other].get_text() for other in range(at) if box.overlaps(boxes[other])], word
+        assert not any(box.overlaps(tile) for tile in tiles), word
+
+
+def words(figure):
+    """All texts of a figure."""
+    return [text.get_text() for text in figure.findobj(Text)]
+
+
+@pytest.mark.parametrize("size", [2, 3, 5, 16])
+@pytest.mark.parametrize("inputs", [1, 3, 8])
+@pytest.mark.parametrize("count", [1, 40])
+def test_no_text_meets_another(size, inputs, count):
+    """For any size of kernel, any number of inputs and of kernels."""
+    kernels = np.random.default_rng(0).standard_normal((count, inputs, size, size))
+    bank = classical_filters(size)
+    for at in range(0, count, 2):
+        kernels[at] = bank[at * 7 % len(bank)].values
+    check(plot_matches(kernels, gabor=size < 8))
+
+
+@pytest.mark.parametrize("inputs", [1, 3])
+def test_a_huge_layer_fits_on_a_page(inputs):
+    """Two thousand kernels of every kind: some of each are drawn, and the caption says how many."""
+    bank = classical_filters(5)
+    kernels = (
+        unit_rows(np.stack([bank[at % len(bank)].values for at in range(2000)]))
+        .reshape(-1, 1, 5, 5)
+        .repeat(inputs, axis=1)
+    )
+    kernels[-300:] = np.random.default_rng(0).standard_normal((300, inputs, 5, 5)) / 5
+    figure = plot_matches(kernels, gabor=False)
+    assert figure.bbox.height <= TALLEST * 1.15
+    assert any("of 2,000 kernels are drawn" in word for word in words(figure))
+    check(figure)
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_any_name_stays_on_the_page(new_bank, name):
+    """Whatever a layer and a model are called."""
+    check(plot_matches(new_bank((6, 3, 3, 3), name=ODD[name], label=ODD[name] * 2)))
+
+
+def test_what_is_zero_or_broken_is_listed(new_bank, odd_weight):
+    """By number, and counted."""
+    figure = plot_matches(new_bank(weight=odd_weight))
+    check(figure)
+    assert "as good as zero" in words(figure)
+    assert "kernels 5, 9, 12" in words(figure)
+
+
+def test_numbers_are_those_of_the_matches():
+    """Each kernel's number and its score stand on the page, with the threshold."""
+    kernels = np.random.default_rng(1).standard_normal((9, 3, 3, 3))
+    kernels[4] = classical_filters(3)[1].values
+    found = match_kernels(kernels)
+    told = words(plot_matches(found))
+    for row in found.main_rows:
+        assert str(row.kernel) in told
+        assert f"{row.score:.2f}" in told
+    assert any(f"named from {found.threshold:.2f} on" in word for word in told)
+    assert any(f"these {found.filters} filters" in word for word in told)
+
+
+def test_plain_arrays_and_records_draw_the_same():
+    """A weight is matched on the way; what has no filters is refused."""
+    kernels = np.random.default_rng(2).standard_normal((5, 1, 3, 3))
+    assert words(plot_matches(kernels)) == words(plot_matches(match_kernels(kernels)))
+    with pytest.raises(UsageError, match="no classical filters"):
+        plot_matches(np.ones((3, 4, 1, 1)))

@@ -1,0 +1,106 @@
+"""The right way up: what changes in a corner of the image changes the same corner of the maps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import timm
+import torch
+
+from kernelviz.network.features import Input, make_taps, run
+
+SMALL = {"img_size": (64, 96)}
+NETWORKS = {
+    "swin_tiny_patch4_window7_224": {"img_size": (112, 168), "depths": (1, 2, 1, 1)},
+    "test_vit": SMALL,
+    "maxvit_pico_rw_256": {"img_size": (64, 128), "depths": (1, 1, 1, 1)},
+    "edgenext_xx_small": {},
+    "volo_d1_224": SMALL,
+    "test_convnext": {},
+}
+MORE = {
+    "vit_tiny_patch16_224": SMALL, "coat_tiny": SMALL, "mvitv2_tiny": {"img_size": (64, 64)}, "levit_128s": SMALL,
+    "pvt_v2_b0": {}, "twins_svt_small": {}, "xcit_nano_12_p8_224": {}, "davit_tiny": {}, "resnet18d": {}, "mobilevit_xxs": {},
+    "hrnet_w18_small": {}, "cait_xxs24_224": SMALL, "tiny_vit_5m_224": {"img_size": (224, 224)},
+    "swinv2_tiny_window8_256": {"img_size": (128, 192)}, "swinv2_cr_tiny_224": {"img_size": (224, 224)},
+    "coatnet_pico_rw_224": SMALL, "gcvit_xxtiny": {"img_size": (224, 224)}, "nest_tiny": {"img_size": (224, 224)},
+    "focalnet_tiny_srf": {}, "mambaout_femto": {}, "efficientformer_l1": {"img_size": (224, 224)},
+    "fastvit_t8": {}, "convformer_s18": {}, "visformer_tiny": {"img_size": (224, 224)},
+    "hiera_tiny_224": {"img_size": (224, 224)},
+    "sequencer2d_s": {}, "mixer_s32_224": {"img_size": (224, 224)}, "pit_ti_224": {"img_size": (224, 224)},
+    "convit_tiny": {"img_size": (224, 224)}, "crossvit_tiny_240": {"img_size": (240, 240)}, "beit_base_patch16_224": SMALL,
+    "eva02_tiny_patch14_224": {"img_size": (56, 84)}, "maxxvit_rmlp_nano_rw_256": {"img_size": (64, 128)},
+    "nextvit_small": {}, "repvit_m0_9": {}, "efficientvit_b0": {}, "efficientvit_m0": {"img_size": (224, 224)},
+    "samvit_base_patch16": {"img_size": (64, 64)}, "shvit_s1": {}, "rdnet_tiny": {}, "vitamin_small_224": SMALL,
+    "tnt_s_legacy_patch16_224": {"img_size": (224, 224)},
+}  # fmt: skip
+SIDES = {"mobilevit_xxs": (64, 128), "twins_svt_small": (64, 96)}
+CORNERS = [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
+def check(name, choices, most):
+    """In how many layers the light shows, and in how many not; where it shows it is in the right corner."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = timm.create_model(name, **choices).eval()
+    sides = choices.get("img_size") or SIDES.get(name, (64, 96))
+    image = torch.randn(1, 3, *sides, generator=torch.Generator().manual_seed(1)) / 10
+    tapped = make_taps(network, (3, *sides), "*")
+    large = tuple(tap for tap in tapped.taps.taps if min(tap.layout.size[1:]) >= 2)
+    tapped = replace(tapped, taps=replace(tapped.taps, taps=large[:: -(-len(large) // most)]))
+    before = captured(tapped, image)
+    shows = {layer: [] for layer in before}
+    for corner in CORNERS:
+        height, width = (side // 4 for side in sides)
+        lit = image.clone()
+        rows = slice(-height, None) if corner[0] else slice(height)
+        lit[..., rows, slice(-width, None) if corner[1] else slice(width)] += 2
+        for layer, values in captured(tapped, lit).items():
+            shares = quarters(np.abs(values - before[layer]).sum(axis=0))
+            brightest = max(shares, key=shares.get)
+            if shares[brightest] > 0.4:
+                shows[layer].append(brightest == corner)
+    wrong = [layer for layer, right in shows.items() if not all(right)]
+    clear = sum(len(right) == len(CORNERS) for right in shows.values())
+    return clear, len(shows) - clear, wrong
+
+
+def captured(tapped, image):
+    """The values of every layer."""
+    kept = {}
+    run(tapped, Input(image), lambda maps: kept.update({maps.layer: maps.values}), to_the_end=False)
+    return kept
+
+
+def quarters(change):
+    """The share of the change in each corner; what lies in the middle counts for none."""
+    height, width = (max(side // 2, 1) for side in change.shape)
+    total = max(float(change.sum()), 1e-30)
+    return {
+        (down, across): float(
+            change[
+                slice(-height, None) if down else slice(height), slice(-width, None) if across else slice(width)
+            ].sum()
+        )
+        / total
+        for down, across in CORNERS
+    }
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_bright_corner_lights_the_same_corner(name):
+    """Each of the four corners in turn: maps neither turned, nor flipped, nor put together in another order."""
+    clear, dim, wrong = check(name, NETWORKS[name], 40)
+    assert not wrong
+    assert clear > dim
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*NETWORKS, *MORE])
+def test_corners_of_more_networks(name):
+    """The same for more families."""
+    clear, dim, wrong = check(name, (NETWORKS | MORE)[name], 10_000)
+    assert not wrong
+    assert clear > dim

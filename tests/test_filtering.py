@@ -1,0 +1,134 @@
+"""Responses are those of scipy and scikit-image, whatever the image, the kernel and the border."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+from skimage import filters as peers
+
+from kernelviz.errors import UsageError
+from kernelviz.filtering import agreement_of, apply_filter, as_light, as_pixels
+from kernelviz.filters import classical_filters
+
+SCIPY = {"repeat": "nearest", "mirror": "reflect", "zero": "constant"}
+
+
+@pytest.fixture
+def image():
+    """Random pixels from 0 to 1."""
+    return np.random.default_rng(0).random((17, 23))
+
+
+@pytest.mark.parametrize("border", SCIPY)
+@pytest.mark.parametrize("size", [2, 3, 4, 5, 7])
+def test_responses_are_those_of_scipy(image, border, size):
+    """Every filter of the bank, even sizes too."""
+    for one in classical_filters(size):
+        theirs = ndimage.correlate(image, one.values, mode=SCIPY[border])
+        assert apply_filter(image, one, border=border).values == pytest.approx(theirs, abs=1e-9), one.name
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (4, 3), (3, 2)])
+@pytest.mark.parametrize("border", SCIPY)
+def test_any_kernel_fits_any_image(shape, border):
+    """Oblong kernels, and images smaller than the kernel."""
+    random = np.random.default_rng(1)
+    kernel = random.standard_normal(shape)
+    for size in ((1, 1), (2, 9), (40, 3)):
+        picture = random.random(size)
+        theirs = ndimage.correlate(picture, kernel, mode=SCIPY[border])
+        assert apply_filter(picture, kernel, border=border).values == pytest.approx(theirs, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "peer", "scale"),
+    [
+        ("sobel-x", peers.sobel_v, -4), ("sobel-y", peers.sobel_h, -4),
+        ("laplacian-4", lambda image: peers.laplace(image, ksize=3), 1),
+        ("gaussian", lambda image: peers.gaussian(image, 0.8, truncate=1 / 0.8, mode="reflect"), 1),
+    ],
+)  # fmt: skip
+def test_responses_are_those_of_scikit_image(image, name, peer, scale):
+    """Up to its scale: sobel divides by 4 and takes the other sign; with its border rule, reflect."""
+    ours = apply_filter(image, name, border="mirror").values
+    theirs = scale * peer(image)
+    if scale == -4 and np.sign((ours * theirs).sum()) < 0:
+        theirs = -theirs
+    assert ours == pytest.approx(theirs, abs=1e-5)
+
+
+def test_a_gabor_response_is_that_of_scikit_image(image):
+    """Its real part, with the same window, times 2πσ²."""
+    sigma = 3 / np.pi * np.sqrt(np.log(2) / 2) * 4
+    kernel = peers.gabor_kernel(1 / 4, theta=np.pi / 2, bandwidth=1).real
+    middle = len(kernel) // 2
+    part = kernel[middle - 2 : middle + 3, middle - 2 : middle + 3] * 2 * np.pi * sigma**2
+    theirs = ndimage.correlate(image, part, mode="nearest")
+    found = next(one for one in classical_filters(5) if one.name == "gabor-0-4-0")
+    assert apply_filter(image, found).values == pytest.approx(theirs, abs=1e-5)
+
+
+def test_a_kernel_of_three_planes_is_torchs(image):
+    """Red, green and blue are added up, as a convolution does."""
+    random = np.random.default_rng(2)
+    picture, kernel = random.random((9, 8, 3)), random.standard_normal((3, 3, 3))
+    padded = torch.nn.functional.pad(torch.tensor(picture).permute(2, 0, 1)[None], (1, 1, 1, 1), mode="replicate")
+    theirs = torch.nn.functional.conv2d(padded, torch.tensor(kernel)[None])[0, 0]
+    assert apply_filter(picture, kernel).values == pytest.approx(theirs.numpy(), abs=1e-12)
+    grey = apply_filter(image, kernel).values
+    assert grey == pytest.approx(apply_filter(image, kernel.sum(axis=0)).values)
+
+
+def test_images_of_any_kind_are_taken():
+    """Records with pixels, tensors, 8 and 16 bits, one channel; 0 is black, 1 is white."""
+
+    @dataclass
+    class Record:
+        pixels: np.ndarray
+
+    whole = np.array([[0, 255], [51, 102]], np.uint8)
+    wanted = np.array([[0, 1], [0.2, 0.4]])
+    for image in (whole, Record(whole), torch.tensor(whole), whole[:, :, None], whole.astype(np.uint16) * 257, wanted):
+        assert as_pixels(image) == pytest.approx(wanted)
+
+
+def test_light_and_dark_is_pillows():
+    """Within the rounding of its 8 bits."""
+    from PIL import Image
+
+    pixels = np.random.default_rng(3).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+    theirs = np.asarray(Image.fromarray(pixels).convert("L"))
+    assert as_light(as_pixels(pixels)) * 255 == pytest.approx(theirs.astype(float), abs=0.51)
+
+
+@pytest.mark.parametrize(
+    ("image", "kernel", "border"),
+    [
+        (np.ones(3), "box", "repeat"), (np.ones((2, 2, 4)), "box", "repeat"), (np.ones((0, 2)), "box", "repeat"),
+        (np.full((2, 2), np.nan), "box", "repeat"), (np.ones((2, 2)), "nosuch", "repeat"),
+        (np.ones((2, 2)), np.ones((2, 3, 3)), "repeat"), (np.ones((2, 2)), np.ones(3), "repeat"),
+        (np.ones((2, 2)), [[np.inf]], "repeat"), (np.ones((2, 2)), "box", "wrap"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused(image, kernel, border):
+    """With a sentence, whatever it is."""
+    with pytest.raises(UsageError):
+        apply_filter(image, kernel, border=border)
+
+
+def test_agreement_is_pearsons(image):
+    """NumPy's corrcoef says the same; with a constant there is none."""
+    other = image**2 - 1
+    assert agreement_of(image, other) == pytest.approx(np.corrcoef(image.ravel(), other.ravel())[0, 1])
+    assert agreement_of(image, np.ones_like(image)) is None
+
+
+def test_what_keeps_light_is_known(image):
+    """Blurs and sharpen give an image again, edges do not."""
+    assert apply_filter(image, "box").keeps_light
+    assert apply_filter(image, "sharpen").keeps_light
+    assert not apply_filter(image, "sobel-x").keeps_light
