@@ -117,7 +117,8 @@ WeightsChoice = Annotated[
         "--weights",
         metavar="auto|bundled|hub|random|FILE",
         help="Where the weights come from. auto: the hub's cache on this machine, without a request; else bundled, else "
-        "the hub. hub: asks it again. A FILE is safetensors or a torch checkpoint.",
+        "the hub. hub: asks it again; only a whole file from a link, with its hash in its name, is taken unasked. "
+        "A FILE is safetensors or a torch checkpoint.",
         rich_help_panel=WEIGHTS,
     ),
 ]
@@ -138,7 +139,12 @@ Force = Annotated[
     bool, typer.Option("--force", help="Replace files that are no earlier run of the same.", rich_help_panel=OUTPUT)
 ]
 Arrays = Annotated[
-    bool, typer.Option("--arrays", help="Also write the numbers drawn, as .npz.", rich_help_panel=OUTPUT)
+    bool,
+    typer.Option(
+        "--arrays",
+        help="Also write the numbers drawn, as .npz; sums and norms over channels are float64.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.", rich_help_panel=OUTPUT)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print paths only.", rich_help_panel=OUTPUT)]

@@ -8,6 +8,7 @@ import shlex
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from kernelviz.cli import options
@@ -142,7 +143,7 @@ def load(
 
     place = use_device(device, threads)
     progress(f"building {name}", 0, 0)
-    model = load_model(name, weights=weights, seed=seed, timeout=timeout, progress=progress)
+    model = load_model(name, weights=weights, seed=seed, timeout=timeout, progress=partial(progress, in_bytes=True))
     return model if place == "cpu" else model.to(place)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
 from kernelviz.drawing.wording import visible
 from kernelviz.errors import WriteError
@@ -16,7 +17,15 @@ if TYPE_CHECKING:
 
     from kernelviz.errors import KernelvizError
 
-Progress: TypeAlias = Callable[[str, int, int], None]
+_BAR = 16  # signs: a name of 36, the numbers and the time left stand beside it on a line of 80
+_MINUTES = 99  # seconds from which on minutes are told
+
+
+class Progress(Protocol):
+    """What is told of work that takes long: what it is, and how much of it is done; 0 of 0 where that is not known."""
+
+    def __call__(self, label: str, done: int, total: int, *, in_bytes: bool = False) -> None:
+        """``in_bytes`` says that the numbers are bytes."""
 
 
 def result(line: str | Path) -> None:
@@ -66,20 +75,31 @@ def complain(error: KernelvizError) -> None:
     say(f"Error: {error.what}", *(line for part in (error.why, error.hint) if part for line in part.splitlines()))
 
 
-def _nothing(label: str, done: int, total: int) -> None:
-    del label, done, total
+def _nothing(label: str, done: int, total: int, *, in_bytes: bool = False) -> None:
+    del label, done, total, in_bytes
+
+
+def amount(done: int, total: int, left: float | None = None) -> str:
+    """How many bytes of how many have come, and in how many seconds the rest will have."""
+    if not total:
+        return f"{done / 1e6:,.1f} MB"
+    text = f"{done / 1e6:,.1f}/{total / 1e6:,.1f} MB"
+    if left is None:
+        return text
+    return f"{text}, {math.ceil(left)} s left" if left <= _MINUTES else f"{text}, {math.ceil(left / 60):,} min left"
 
 
 @contextmanager
 def progress(*, shown: bool) -> Iterator[Progress]:
-    """A progress bar on a terminal that may be decorated; elsewhere nothing. It goes away when it is done."""
-    if not (shown and sys.stderr is not None and sys.stderr.isatty()) or os.environ.get("NO_COLOR"):
+    """A progress bar on a terminal, elsewhere nothing. It goes away when it is done; NO_COLOR takes its colours."""
+    if not (shown and sys.stderr is not None and sys.stderr.isatty()):
         yield _nothing
         return
     from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
+    from rich.progress import BarColumn, ProgressColumn, SpinnerColumn, Task
     from rich.progress import Progress as Bar
+    from rich.table import Column
+    from rich.text import Text
 
     class Terminal(Console):
         """A terminal whose cursor is never hidden, so that a killed command leaves nothing to restore."""
@@ -88,10 +108,32 @@ def progress(*, shown: bool) -> Iterator[Progress]:
             del show
             return False
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    class Label(ProgressColumn):
+        """What is being done: what gives way where the line is full."""
+
+        def render(self, task: Task) -> Text:
+            return Text(task.description, no_wrap=True, overflow="ellipsis")
+
+    class Numbers(ProgressColumn):
+        """How much of it is done, as far as that is known."""
+
+        def render(self, task: Task) -> Text:
+            done, total = int(task.completed), int(task.total or 0)
+            if task.fields["in_bytes"]:
+                return Text(amount(done, total, task.time_remaining) if done or total else "")
+            return Text(f"{done:,}/{total:,}" if total else "")
+
+    narrow, whole = Column(no_wrap=False), Column(no_wrap=True)
+    columns = (SpinnerColumn(), Label(narrow), BarColumn(_BAR), Numbers(whole))
     # Without soft wrapping, what is said beside the bar would be broken into lines, names too.
     with Bar(*columns, console=Terminal(stderr=True, soft_wrap=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda label, done, total: bar.update(
-            task, description=escape(visible(label)), completed=done, total=total or None
-        )
+
+        def show(label: str, done: int, total: int, *, in_bytes: bool = False) -> None:
+            text = visible(label)
+            if not bar.tasks or bar.tasks[0].description != text:  # another piece of work has a clock of its own
+                for task in bar.task_ids:
+                    bar.remove_task(task)
+                bar.add_task(text, total=None, in_bytes=in_bytes)
+            bar.update(bar.task_ids[0], completed=done, total=total or None)
+
+        yield show

@@ -11,7 +11,7 @@ from kernelviz.drawing import colour
 from kernelviz.drawing.captions import REDUCED, clipped_text, map_identity, map_notes, scale_text
 from kernelviz.drawing.headings import LABEL, MARGIN, caption_block, heading
 from kernelviz.drawing.marks import find_marks
-from kernelviz.drawing.page import GREY, QUIET, Panel, Raster, Rule, Text, moved, text_block
+from kernelviz.drawing.page import GREY, LINE_HEIGHT, QUIET, Panel, Raster, Rule, Text, moved, text_block, wrap
 from kernelviz.drawing.sheets import map_facts, picture_facts
 from kernelviz.drawing.wording import number_text, sentence
 from kernelviz.errors import UsageError
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 SIDE = 680.0  # pixels that each of the two pictures aims to be wide
 NEGATIVE, POSITIVE = (0x21, 0x66, 0xAC), (0xB2, 0x18, 0x2B)
+NARROWEST = 480.0  # the least room beside each other that labels, caption and bar need, in units of type
 STRONGEST = 0.85
 LIFT = 0.25
 
@@ -142,17 +143,19 @@ def overlay_page(overlay: Overlay) -> Panel:
     height, width = seen.shape[0] * zoom, seen.shape[1] * zoom
     unit = max(0.62, (2 * width + 40) / 1440)
     margin, gap = MARGIN * unit, 40 * unit
-    inner = 2 * width + gap
+    room = max(float(width), NARROWEST * unit)
+    inner = 2 * room + gap
     what = what_is_over(overlay)
     title = f"Feature {what}" if overlay.channel is not None else f"{what[0].upper()}{what[1:]}"
     title += f" {'into' if maps.tap == 'input' else 'of'} {maps.layer}" if maps.layer else ""
     items, y = heading(title, map_identity(maps), (margin, margin * 0.75), inner, unit)
     size = LABEL * unit
-    for x, words, picture in (
-        (margin, "what the network saw", seen),
-        (margin + width + gap, f"with {what} over it", blended(seen, tiles.values[0], scale, maps.centres)),
-    ):
-        label, top = text_block([words], round(x), y + 14 * unit, size, colour=QUIET)
+    over = blended(seen, tiles.values[0], scale, maps.centres)
+    said = [wrap(words, size, room) for words in ("what the network saw", f"with {what} over it")]
+    most = max(map(len, said))
+    for x, words, picture in zip((margin, margin + room + gap), said, (seen, over), strict=True):
+        start = y + 14 * unit + (most - len(words)) * size * LINE_HEIGHT
+        label, top = text_block(words, round(x), start, size, colour=QUIET)
         items += [*label, Raster(picture, round(x), round(top + 6 * unit), width, height)]
     top = round(top + 6 * unit) + height + 24 * unit
     bar = _bar(scale, unit)

@@ -231,7 +231,7 @@ def _tile(channel: int, values: Array, x: float, y: float, wide: int, *, signed:
     label, y = text_block([str(channel)], x, y + 5 * UNIT, SIZE, colour=QUIET)
     tall = max(2, min(2 * wide, round(wide * values.shape[0] / values.shape[1])))
     top = round(y + 2 * UNIT)
-    pixels = _coloured(_averaged(values, wide), signed=signed)
+    pixels = _coloured(_averaged(_averaged(values, tall, 0), wide, 1), signed=signed)
     return [*label, Raster(pixels, x, top, wide, tall), *_outline(x, top, wide, tall)], top + tall
 
 
@@ -243,14 +243,15 @@ def _outline(x: float, y: float, wide: float, tall: float) -> list[Item]:
     ]  # fmt: skip
 
 
-def _averaged(values: Array, most: int) -> Array:
-    """A map that has more rows or columns than its tile has pixels, as means of blocks; what is left over is cut."""
-    block = math.ceil(max(values.shape) / (2 * most)) if max(values.shape) > 2 * most else 1
-    if block == 1:
+def _averaged(values: Array, most: int, axis: int) -> Array:
+    """Along one axis at most so many values, as means of neighbours: a tile of fewer pixels would skip some."""
+    length = values.shape[axis]
+    if length <= most:
         return values
-    rows, columns = (max(1, side // block) for side in values.shape)
-    cut = values[: rows * block, : columns * block]
-    return np.asarray(cut.reshape(rows, block, columns, -1).mean(axis=(1, 3), dtype=np.float64))
+    starts = np.arange(most) * length // most
+    counts = np.diff(starts, append=length)
+    shares = np.expand_dims(1 / np.repeat(counts, counts), 1 - axis)
+    return np.asarray(np.add.reduceat(values.astype(np.float64) * shares, starts, axis=axis))
 
 
 def _coloured(values: Array, *, signed: bool) -> Array:

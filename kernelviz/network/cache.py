@@ -63,30 +63,33 @@ def link_directory() -> Path:
 def cached_file(place: Place) -> Path | None:
     """The file of this place that is on this machine, None where there is none; asks nobody else."""
     if place.url:
-        path = link_directory() / place.name
-        return path if path.is_file() else None
+        with contextlib.suppress(OSError):
+            path = link_directory() / place.name
+            return path if path.is_file() else None
+        return None
     return next((found for name in place.files if (found := cached_in_repository(place, name))), None)
 
 
 def cached_places(places: Iterable[Place]) -> set[Place]:
     """Those of many places whose file is on this machine; looks closely only where there is anything."""
-    home = cache_directory()
-    there = {each.name for each in home.iterdir()} if home.is_dir() else set()
+    there = set()
+    with contextlib.suppress(OSError):
+        there = {each.name for each in cache_directory().iterdir()}
     likely = (place for place in places if place.url or (place.repo and repository_directory(place.repo).name in there))
     return {place for place in likely if cached_file(place)}
 
 
 def cached_in_repository(place: Place, filename: str) -> Path | None:
-    """One file of a repository, None where it is not in the cache."""
-    if not repository_directory(place.repo).is_dir():
-        return None
-    from huggingface_hub import try_to_load_from_cache
-
+    """One file of a repository, None where it is not in the cache, or that is in no order."""
     try:
+        if not repository_directory(place.repo).is_dir():
+            return None
+        from huggingface_hub import try_to_load_from_cache
+
         found = try_to_load_from_cache(
             place.repo, filename, cache_dir=cache_directory(), revision=place.revision or None
         )
-    except OSError:
+    except (OSError, ValueError):  # a name of a revision may hold any bytes
         return None
     return Path(found) if isinstance(found, str) else None
 

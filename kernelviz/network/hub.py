@@ -6,10 +6,11 @@ import errno
 import os
 import re
 import shutil
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
-from huggingface_hub import constants, errors, get_hf_file_metadata, get_session, hf_hub_url
+from huggingface_hub import constants, get_hf_file_metadata, get_session, hf_hub_url
 from huggingface_hub.utils import (  # type: ignore[attr-defined]  # documented there, and imported lazily
     build_hf_headers,
     hf_raise_for_status,
@@ -31,21 +32,22 @@ from kernelviz.network.cache import (
     storing,
 )
 from kernelviz.network.checkpoints import read_checkpoint
-from kernelviz.network.failures import (
+from kernelviz.network.failures import check_endpoint, no_weights, offline
+from kernelviz.network.request import (
     BadTokenError,
     CutShortError,
+    EndlessError,
     NoCheckpointError,
     NoHubError,
     Request,
     UnknownSizeError,
+    UnreadableTokenError,
     WrongHashError,
-    check_endpoint,
-    no_weights,
-    offline,
 )
+from kernelviz.network.sentences import is_missing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from kernelviz.network.patience import Beat, Patience
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
 
     Progress: TypeAlias = Callable[[str, int, int], None]
 
+_REDIRECTS = 20
 _ETAG = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,127}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -68,24 +71,27 @@ class _Promise:
     commit: str = ""
 
 
-def fetch(place: Place, patience: Patience, progress: Progress) -> Path:
-    """The weights of this place, asked for anew and downloaded unless the very same file is in the cache.
+def fetch(place: Place, patience: Patience, progress: Progress, *, architecture: str = "") -> Path:
+    """The file of this place, asked for anew and downloaded unless the very same file is in the cache.
+
+    ``architecture`` is for what is said when it does not come, as ``Request`` has it.
 
     Raises:
         NoWeightsError: they are not to be had, and why; nothing partial is left.
     """
     if place.url:
         return fetch_link(place, patience, progress)
-    for filename in place.files[:-1]:
+    requests = [Request(place, filename, patience.seconds, architecture) for filename in place.files]
+    for request in requests[:-1]:
         try:
-            return fetch_from_repository(place, filename, patience, progress, may_be_missing=True)
+            return _fetch_from_repository(request, patience, progress, may_be_missing=True)
         except FileNotFoundError:
             continue
-    return fetch_from_repository(place, place.files[-1], patience, progress)
+    return _fetch_from_repository(requests[-1], patience, progress)
 
 
-def fetch_from_repository(
-    place: Place, filename: str, patience: Patience, progress: Progress, *, may_be_missing: bool = False
+def _fetch_from_repository(
+    request: Request, patience: Patience, progress: Progress, *, may_be_missing: bool = False
 ) -> Path:
     """One file of a repository: one request about it, then the download, then its name in the cache.
 
@@ -93,7 +99,7 @@ def fetch_from_repository(
         NoWeightsError: the file is not to be had.
         FileNotFoundError: the repository holds no such file, and it ``may_be_missing``.
     """
-    request = Request(place, filename, patience.seconds)
+    place, filename = request.place, request.filename
     _check_online(request)
     progress(f"asking {request.endpoint} for {place.name}", 0, 0)
     try:
@@ -103,13 +109,11 @@ def fetch_from_repository(
         if kept := _kept(place, filename, promise):
             return put_in_repository(kept, place, filename, **names)
         with new_file(repository_directory(place.repo) / "blobs") as (written, stream):
-            _download(promise, stream, place, patience, progress)
+            _download(promise, stream, request, patience, progress)
             return put_in_repository(written, place, filename, **names)
-    except errors.EntryNotFoundError as error:
-        if may_be_missing:
-            raise FileNotFoundError(filename) from None
-        raise no_weights(error, request) from None
     except Exception as error:  # noqa: BLE001 - the client raises the errors of several libraries
+        if may_be_missing and not request.hosts and is_missing(error):
+            raise FileNotFoundError(filename) from None
         raise no_weights(error, request) from None
 
 
@@ -128,7 +132,7 @@ def fetch_link(place: Place, patience: Patience, progress: Progress) -> Path:
     try:
         with new_file(link_directory()) as (written, stream):
             promise = _Promise(place.url, None, link_checksum(place.name))
-            _download(promise, stream, place, patience, progress)
+            _download(promise, stream, request, patience, progress)
             if not promise.checksum:
                 _check_readable(written)
             return put_link(written, place)
@@ -163,7 +167,7 @@ def _kept(place: Place, filename: str, promise: _Promise) -> Path | None:
     return None
 
 
-def _download(promise: _Promise, stream: IO[bytes], place: Place, patience: Patience, progress: Progress) -> None:
+def _download(promise: _Promise, stream: IO[bytes], request: Request, patience: Patience, progress: Progress) -> None:
     """Write the whole file into ``stream``, which is closed afterwards.
 
     Raises:
@@ -173,15 +177,14 @@ def _download(promise: _Promise, stream: IO[bytes], place: Place, patience: Pati
     """
 
     def show(done: int, total: int) -> None:
-        size = f" ({total / 1e6:,.1f} MB)" if total else ""
-        progress(f"downloading {place.name}{size}", done, total)
+        progress(f"downloading {request.place.name}", done, total)
 
-    patience.wait_for(lambda beat: _receive(promise, stream, patience.seconds, beat), show)
+    patience.wait_for(lambda beat: _receive(promise, stream, request, beat), show)
 
 
-def _receive(promise: _Promise, stream: IO[bytes], seconds: float, beat: Beat) -> None:
+def _receive(promise: _Promise, stream: IO[bytes], request: Request, beat: Beat) -> None:
     """The download itself; runs beside, and ends when the next bytes come after nobody waits any more."""
-    with stream, _answer(promise, seconds) as response:
+    with stream, _answer(promise, request) as response:
         hf_raise_for_status(response)
         if "html" in response.headers.get("Content-Type", ""):
             raise NoHubError
@@ -209,10 +212,21 @@ def _receive(promise: _Promise, stream: IO[bytes], seconds: float, beat: Beat) -
             os.fsync(stream.fileno())
 
 
-def _answer(promise: _Promise, seconds: float) -> Any:
-    """The request for the file itself, with the user's token where it goes to the hub."""
+@contextmanager
+def _answer(promise: _Promise, request: Request) -> Iterator[Any]:
+    """The answer with the file itself; each server on the way is noted, and only the hub's own gets the user's token."""
     headers = _headers(token=None if promise.commit else False) | {"Accept-Encoding": "identity"}
-    return get_session().stream("GET", promise.url, headers=headers, timeout=seconds)
+    session = get_session()
+    step: Any = session.build_request("GET", promise.url, headers=headers, timeout=request.seconds)
+    for _ in range(_REDIRECTS):
+        request.hosts.append(step.url.host)
+        response = session.send(step, stream=True, follow_redirects=False)
+        with closing(response):
+            if response.next_request is None:
+                yield response
+                return
+        step = response.next_request  # without the token where it is another server's
+    raise EndlessError
 
 
 def _headers(*, token: bool | None) -> dict[str, str]:
@@ -220,10 +234,15 @@ def _headers(*, token: bool | None) -> dict[str, str]:
 
     Raises:
         BadTokenError: the token is such that the client would name it in an error about the header.
+        UnreadableTokenError: the file that holds it is there, but cannot be read.
     """
     try:
         headers = build_hf_headers(token=token, library_name="kernelviz", library_version=__version__)
-    except (OSError, ValueError):
+    except NotADirectoryError:  # where the user's files of the hub would be there is something else, so no token
+        return _headers(token=False)
+    except OSError as error:
+        raise UnreadableTokenError(error) from None
+    except ValueError:
         raise BadTokenError from None
     if not re.fullmatch(r"(Bearer [\x21-\x7e]+)?", headers.get("authorization", "")):
         raise BadTokenError

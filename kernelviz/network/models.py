@@ -21,8 +21,8 @@ from kernelviz.network.bundled import bundled_checkpoint
 from kernelviz.network.checkpoints import read_checkpoint, shown
 from kernelviz.network.naming import Meaning, meaning_of
 from kernelviz.network.patience import Patience
-from kernelviz.network.places import BUNDLED_LICENCE, BUNDLED_MODEL, bundled_path, place_of
-from kernelviz.network.pretrained import cached_checkpoint, config_file, fetched_checkpoint
+from kernelviz.network.places import BUNDLED_LICENCE, BUNDLED_MODEL, bundled_path, is_bundled, place_of
+from kernelviz.network.pretrained import cached_checkpoint, checkpoint_beside, config_file, fetched_checkpoint
 from kernelviz.network.registry import Entry, Registry
 from kernelviz.network.weights import fit, fit_pretrained, instead_of_loading
 from kernelviz.records import Source, Weights
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from kernelviz.network.checkpoints import Checkpoint
     from kernelviz.network.hub import Progress
+    from kernelviz.network.places import Place
 
 _INSTALL_BUNDLED = 'Type `pip install "kernelviz[offline]"`'
 _OTHER_WEIGHTS = f"Try `kernelviz kernels {BUNDLED_MODEL}`, `--weights random`, or `--weights FILE`."
@@ -106,9 +107,13 @@ def load_model(
     """
     patience, report = Patience(timeout), progress or _say_nothing
     ask = weights == "hub"
-    meaning = meaning_of(name, read_registry(), lambda place: config_file(place, patience, report, ask=ask))
+
+    def find_config(place: Place, architecture: str) -> Path:
+        return config_file(place, patience, report, ask=ask, architecture=architecture)
+
+    meaning = meaning_of(name, read_registry(), find_config)
     if weights is None:
-        return _model(_built(meaning.built_as, device="meta"), meaning, "architecture alone", "architecture")
+        return _model(_built(meaning, device="meta"), meaning, "architecture alone", "architecture")
     if weights == "random":
         return _random_model(meaning, seed)
     if weights == "bundled":
@@ -126,19 +131,19 @@ def stage_names(module: nn.Module) -> tuple[str, ...]:
 
 def _pretrained_model(meaning: Meaning, patience: Patience, progress: Progress, *, ask: bool) -> Model:
     """The network with its published weights: from its directory, the cache, pip or the hub; with ``ask`` the hub."""
-    if meaning.file:
-        return _native_model(meaning, read_checkpoint(meaning.file))
+    if meaning.directory:
+        return _native_model(meaning, checkpoint_beside(meaning.directory, meaning.file))
     checkpoint = None if ask else cached_checkpoint(meaning.place, patience)
-    if checkpoint is None and not ask and _is_bundled(meaning) and bundled_path():
+    if checkpoint is None and not ask and is_bundled(meaning.place) and bundled_path():
         return _bundled_model(meaning)
     if checkpoint is None and meaning.place.kind == "none":
-        raise NoWeightsError(f"timm has no weights for {shown(meaning.built_as)}.", hint=_OTHER_WEIGHTS)
+        raise NoWeightsError(f"timm has no weights for {shown(meaning.name)}.", hint=_OTHER_WEIGHTS)
     return _native_model(meaning, checkpoint or fetched_checkpoint(meaning.place, patience, progress))
 
 
 def _random_model(meaning: Meaning, seed: int) -> Model:
     """The network as it is before training; another variant of an architecture gets other numbers, and says so."""
-    module = _built(meaning.built_as, seed=seed)
+    module = _built(meaning, seed=seed)
     stem, how = f"random{seed or ''}", f"seed {seed}"
     if meaning.variant:
         stem = f"{meaning.stem.removeprefix(f'{meaning.architecture}.')}-{stem}"
@@ -149,7 +154,7 @@ def _random_model(meaning: Meaning, seed: int) -> Model:
 def _native_model(meaning: Meaning, checkpoint: Checkpoint) -> Model:
     """The network with its own published weights, loaded as timm would."""
     with instead_of_loading() as loading:
-        module = _built(meaning.built_as, pretrained=True)
+        module = _built(meaning, pretrained=True)
     notes = fit_pretrained(module, checkpoint, meaning.architecture, loading)
     return _model(module, meaning, "", "", checkpoint.weights, licence=meaning.licence, notes=notes)
 
@@ -157,8 +162,8 @@ def _native_model(meaning: Meaning, checkpoint: Checkpoint) -> Model:
 def _model_of_file(meaning: Meaning, path: str | os.PathLike[str]) -> Model:
     """The network with the weights of the user's own file, built as the file shows."""
     checkpoint = read_checkpoint(path)
-    choices = _choices_shown(meaning.built_as, checkpoint.tensors)
-    module = _built(meaning.built_as, choices)
+    choices = _choices_shown(meaning, checkpoint.tensors)
+    module = _built(meaning, choices)
     notes = fit(module, checkpoint, meaning.architecture)
     label, stem = f"weights of {shown(checkpoint.weights.name)}", Path(checkpoint.weights.name).stem
     if checkpoint.wrapper is not None and checkpoint.wrapper.endswith("_ema"):
@@ -166,19 +171,14 @@ def _model_of_file(meaning: Meaning, path: str | os.PathLike[str]) -> Model:
     return _model(module, meaning, label, stem, checkpoint.weights, channels=choices.get("in_chans"), notes=notes)
 
 
-def _is_bundled(meaning: Meaning) -> bool:
-    """Whether pip has weights for this; a directory or a repository of its own may hold another variant."""
-    return meaning.built_as.partition(".")[0] == BUNDLED_MODEL
-
-
 def _bundled_model(meaning: Meaning) -> Model:
-    if not _is_bundled(meaning):
+    if not is_bundled(meaning.place):
         raise NoWeightsError(
-            f"There are no bundled weights for {shown(meaning.built_as)}.",
+            f"There are no bundled weights for {shown(meaning.name)}.",
             f"They are those of {BUNDLED_MODEL} alone.",
             _OTHER_WEIGHTS,
         )
-    module = _built(meaning.built_as)
+    module = _built(meaning)
     checkpoint = bundled_checkpoint(module)
     if checkpoint is None:
         raise NoWeightsError(
@@ -205,7 +205,12 @@ def _say_nothing(label: str, done: int, total: int) -> None:
 
 
 def _built(
-    name: str, choices: Mapping[str, int] = _AS_IT_IS, *, device: str = "cpu", seed: int = 0, pretrained: bool = False
+    meaning: Meaning,
+    choices: Mapping[str, int] = _AS_IT_IS,
+    *,
+    device: str = "cpu",
+    seed: int = 0,
+    pretrained: bool = False,
 ) -> nn.Module:
     """The network in eval mode, its random numbers drawn from ``seed`` beside the caller's random state."""
     _check_seed(seed)
@@ -213,26 +218,27 @@ def _built(
         warnings.simplefilter("ignore")
         torch.default_generator.manual_seed(index(seed))
         try:
-            module: nn.Module = timm.create_model(name, pretrained=pretrained, **choices)
+            module: nn.Module = timm.create_model(meaning.built_as, pretrained=pretrained, **choices)
         except Exception as error:  # noqa: BLE001 - each architecture raises what it likes
             reason = " ".join(str(error).split())[:300] or type(error).__name__
             changed = "".join(f", {key}={value}" for key, value in choices.items())
             raise KernelvizError(
-                f"timm could not build {shown(name)}{changed}.", reason, "Try another model."
+                f"timm could not build {shown(meaning.name)}{changed}.", reason, "Try another model."
             ) from None
     return module.eval()
 
 
-def _choices_shown(name: str, tensors: dict[str, Tensor]) -> dict[str, int]:
+def _choices_shown(meaning: Meaning, tensors: dict[str, Tensor]) -> dict[str, int]:
     """What the network must be built with so that the tensors of a file fit: class count and input channels."""
-    cfg = timm.get_pretrained_cfg(name, allow_unregistered=True)
-    facts: dict[str, Any] = getattr(_built(name, device="meta"), "pretrained_cfg", {}) if cfg is None else cfg.to_dict()
+    cfg = timm.get_pretrained_cfg(meaning.built_as, allow_unregistered=True)
+    network = None if cfg else _built(meaning, device="meta")
+    facts: dict[str, Any] = cfg.to_dict() if cfg else getattr(network, "pretrained_cfg", {})
     classifier, first = (_first(facts.get(key)) for key in ("classifier", "first_conv"))
     choices = {}
     weight = tensors.get(f"{first}.weight")
     if weight is not None and weight.ndim == 4 and weight.shape[1] != facts["input_size"][0]:
         # Some stems fold pixels into channels, so the file's count is compared with that of the default network.
-        default = _built(name, device="meta").get_parameter(f"{first}.weight").shape[1]
+        default = _built(meaning, device="meta").get_parameter(f"{first}.weight").shape[1]
         choices["in_chans"] = weight.shape[1] * facts["input_size"][0] // default
     head = tensors.get(f"{classifier}.weight", tensors.get(f"{classifier}.bias"))
     if head is not None and head.ndim:

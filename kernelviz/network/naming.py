@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kernelviz.errors import BadWeightsError, UnknownModelError
+from kernelviz.errors import BadWeightsError, NoWeightsError, UnknownModelError
 from kernelviz.network.checkpoints import shown
 from kernelviz.network.nearest import NEAR, nearest_names
-from kernelviz.network.places import BUNDLED_MODEL, NOWHERE, Place, hub_place
+from kernelviz.network.places import BUNDLED_MODEL, CONFIG, NOWHERE, Place, hub_place
 from kernelviz.network.registry import Entry
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 _TAGS_TOLD = 12
 _REPOSITORY = re.compile(r"(?!.*(--|\.\.))\w[\w.-]{0,95}/\w[\w.-]{0,95}", re.ASCII)
 _REVISION = re.compile(r"(?!.*\.\.)\w[\w./-]{0,200}", re.ASCII)
+_GIVE_OTHER = "Give a repository or a directory of a timm model"
+_GIVE_DIRECTORY = "Give a directory with config.json and model.safetensors."
 _LOCAL_FILES = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth")
 
 
@@ -29,9 +32,9 @@ _LOCAL_FILES = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "
 class Meaning:
     """What to build and where its weights are.
 
-    ``built_as`` is the name that timm builds by; ``label`` and ``stem`` say it with its own published weights. ``file``
-    is set where these lie in a directory of the user's, else ``place`` tells where they are. ``variant`` is what is built
-    where that may differ from the architecture as such: its classes, its input.
+    ``name`` is what was typed, ``built_as`` what timm builds by; ``label`` and ``stem`` say it with its own published
+    weights. These lie in ``directory``, where it is set, as ``file``, where there is one; else ``place`` tells where they
+    are. ``variant`` is what is built where that may differ from the architecture as such: its classes, its input.
     """
 
     architecture: str
@@ -39,27 +42,33 @@ class Meaning:
     label: str
     stem: str
     place: Place = NOWHERE
-    file: Path | None = None
     tag: str | None = None
     licence: str | None = None
     variant: str = ""
+    directory: Path | None = None
+    file: Path | None = None
+    name: str = ""
 
 
-def meaning_of(name: object, registry: Registry, find_config: Callable[[Place], Path]) -> Meaning:
-    """What a name means; ``find_config`` gives the ``config.json`` of a repository.
+def meaning_of(name: object, registry: Registry, find_config: Callable[[Place, str], Path]) -> Meaning:
+    """What a name means; ``find_config`` gives the ``config.json`` of a repository whose name tells an architecture.
 
     Raises:
-        UnknownModelError: no architecture or no tag has this name, a repository cannot have it, or it is no text.
+        UnknownModelError: no architecture or no tag has this name, a repository or a directory cannot have it, or it is
+            no text.
+        NoWeightsError: the ``config.json`` of a repository that timm does not know is not to be had.
         BadWeightsError: a directory or a repository does not say what to build.
     """
     if not isinstance(name, str):
         raise UnknownModelError(f"A model's name must be text, but got {shown(repr(name))}.")
     kind, colon, rest = name.partition(":")
     if colon and kind.lower() in {"hf-hub", "hf_hub"}:
-        return _of_repository(rest, registry, find_config)
-    if colon and kind.lower() == "local-dir":
-        return _of_directory(Path(rest), registry)
-    return _of_architecture(name, registry)
+        meaning = _of_repository(rest, registry, find_config)
+    elif colon and kind.lower() == "local-dir":
+        meaning = _of_directory(rest, registry)
+    else:
+        meaning = _of_architecture(name, registry)
+    return replace(meaning, name=name)
 
 
 def _of_architecture(name: str, registry: Registry) -> Meaning:
@@ -76,18 +85,28 @@ def _of_architecture(name: str, registry: Registry) -> Meaning:
     label = title if entry.tag else f"{architecture}, weights of {entry.place.name}"
     built_as = f"{architecture}.{tag}" if tag else architecture
     variant = built_as if entry is not next(iter(entries), entry) else ""
-    return Meaning(architecture, built_as, label, title, entry.place, None, entry.tag or None, entry.licence, variant)
+    return Meaning(architecture, built_as, label, title, entry.place, entry.tag or None, entry.licence, variant)
 
 
-def _of_repository(identifier: str, registry: Registry, find_config: Callable[[Place], Path]) -> Meaning:
+def _of_repository(identifier: str, registry: Registry, find_config: Callable[[Place, str], Path]) -> Meaning:
     place = hub_place(identifier)
     if not _REPOSITORY.fullmatch(place.repo) or not _REVISION.fullmatch(place.revision or "main"):
         raise _bad_repository(identifier)
-    config = find_config(place)
-    meaning = _of_config(config, registry, place.name)
-    filename = _config(config, place.name)[1].get("hf_hub_filename")
-    place = hub_place(identifier, filename if isinstance(filename, str) and "/" not in filename else None)
     title = place.repo.rpartition("/")[2]
+    architecture = title.partition(".")[0]
+    entries = registry.architectures.get(architecture, ())
+    entry = next((each for each in entries if each.place.name == place.name), None)
+    try:
+        config = find_config(place, architecture if entries else "")
+    except NoWeightsError:
+        if entry is None:
+            raise
+        # What timm publishes it knows without asking, and whether the weights are to be had is another question.
+        meaning, place = _of_architecture(f"{architecture}.{entry.tag}", registry), entry.place
+    else:
+        meaning = _of_config(config, registry, place.name, f"{_GIVE_OTHER}, or fetch it anew with `--weights hub`.")
+        filename = _config(config, place.name)[1].get("hf_hub_filename")
+        place = hub_place(identifier, filename if isinstance(filename, str) and "/" not in filename else None)
     revision = f"-{place.revision}" if place.revision else ""
     stem = title if title.startswith(f"{meaning.architecture}.") else f"{meaning.architecture}.{place.repo}"
     return replace(
@@ -99,36 +118,38 @@ def _of_repository(identifier: str, registry: Registry, find_config: Callable[[P
     )
 
 
-def _of_directory(directory: Path, registry: Registry) -> Meaning:
-    meaning = _of_config(directory / "config.json", registry, str(directory))
+def _of_directory(path: str, registry: Registry) -> Meaning:
+    if not path:
+        raise UnknownModelError("The name of the directory is empty.", hint=_GIVE_DIRECTORY)
+    directory = Path(path)
+    with contextlib.suppress(RuntimeError):  # nobody's home is called so
+        directory = directory.expanduser()
+    meaning = _of_config(directory / CONFIG, registry, str(directory), _GIVE_DIRECTORY)
     files = [directory / name for name in _LOCAL_FILES]
     files += sorted(each for suffix in ("safetensors", "pth", "bin") for each in directory.glob(f"*.{suffix}"))
     file = next((each for each in files if each.is_file()), None)
-    if file is None:
-        raise BadWeightsError(
-            f"The directory {shown(directory)} holds no weights.", hint="Put model.safetensors there."
-        )
     name = directory.resolve().name
     return replace(
         meaning,
-        label=f"{meaning.architecture}, weights of {shown(name)}/{shown(file.name)}",
+        label=f"{meaning.architecture}, weights of {shown(name)}/{shown(file.name)}" if file else "",
         stem=f"{meaning.architecture}.{name}",
+        directory=directory,
         file=file,
         variant=shown(name),
     )
 
 
-def _of_config(path: Path, registry: Registry, whose: str) -> Meaning:
+def _of_config(path: Path, registry: Registry, whose: str, hint: str) -> Meaning:
     """What a ``config.json`` says, as timm writes it beside weights; timm itself builds from its directory."""
-    architecture, facts = _config(path, whose)
+    architecture, facts = _config(path, whose, hint)
     if architecture not in registry.architectures:
         what = f"The config.json of {shown(whose)} names no architecture of timm, but {shown(architecture) or 'none'}."
-        raise BadWeightsError(what, hint="Give a repository or a directory of a timm model.")
+        raise BadWeightsError(what, hint=f"{_GIVE_OTHER}.")
     tag, licence = (value if isinstance(value := facts.get(key), str) else None for key in ("tag", "license"))
     return Meaning(architecture, f"local-dir:{path.parent}", architecture, architecture, tag=tag, licence=licence)
 
 
-def _config(path: Path, whose: str) -> tuple[str, dict[str, Any]]:
+def _config(path: Path, whose: str, hint: str = "") -> tuple[str, dict[str, Any]]:
     """The architecture, and the facts about its pretrained weights."""
     try:
         content = json.loads(path.read_bytes())
@@ -136,9 +157,9 @@ def _config(path: Path, whose: str) -> tuple[str, dict[str, Any]]:
         return str(content.get("architecture", "")), dict(facts)
     except OSError as error:
         why = error.strerror or str(error)
-        raise BadWeightsError(f"The config.json of {shown(whose)} cannot be read.", why) from None
+        raise BadWeightsError(f"The config.json of {shown(whose)} cannot be read.", f"{why}.", hint) from None
     except (ValueError, TypeError, AttributeError, RecursionError):
-        raise BadWeightsError(f"The config.json of {shown(whose)} is no model's configuration.") from None
+        raise BadWeightsError(f"The config.json of {shown(whose)} is no model's configuration.", hint=hint) from None
 
 
 def _bad_repository(identifier: str) -> UnknownModelError:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Beat: TypeAlias = "Callable[[int, int], None]"
 Result = TypeVar("Result")
 
+_LONGEST = 2_000_000  # seconds; a socket counts its own in 31 bits of milliseconds
 _LOOK = 0.2  # seconds; some systems do not wake a waiting thread for Ctrl-C
 
 
@@ -34,8 +35,9 @@ class Patience:
     """
 
     def __init__(self, seconds: float) -> None:
-        if not isinstance(seconds, int | float) or not (math.isfinite(seconds) and seconds > 0):
-            raise UsageError(f"The timeout must be a positive number of seconds, but got {seconds!r}.")
+        if not isinstance(seconds, int | float) or not 0 < seconds <= _LONGEST:
+            what = f"The timeout must be a positive number of seconds up to {_LONGEST:,}, but got {seconds!r}."
+            raise UsageError(what)
         self.seconds = seconds
         self._left = seconds
         self._end = math.inf

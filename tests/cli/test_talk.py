@@ -11,6 +11,7 @@ import re
 import struct
 import termios
 import threading
+import time
 
 import pytest
 
@@ -155,15 +156,75 @@ def test_a_narrow_terminal_cuts_no_name(monkeypatch):
     assert f"kernelviz-out/test_resnet.random-{name}-kernels-matrix.png" in lines
 
 
-def test_no_color_means_no_escape_bytes(monkeypatch):
-    """With NO_COLOR a terminal gets plain lines."""
+COLOUR = re.compile(rb"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])(?:;\d+)*m")
+
+
+def test_no_color_takes_the_colours_alone(monkeypatch):
+    """With NO_COLOR a terminal keeps its bar, which has no colour, and the lines are whole."""
     from kernelviz.cli.main import main
 
+    arguments = ["kernels", "test_resnet", "--weights", "random", "--style", "bare", "--force"]
+    with terminal(monkeypatch, "stdout", "stderr", width=80) as written:
+        assert main(arguments) == 0
+    assert COLOUR.search(b"".join(written))
     monkeypatch.setenv("NO_COLOR", "1")
-    with terminal(monkeypatch, "stdout", "stderr") as written:
-        assert main(["kernels", "test_resnet", "--weights", "random", "--style", "bare"]) == 0
-    assert b"\x1b" not in b"".join(written)
+    with terminal(monkeypatch, "stdout", "stderr", width=80) as written:
+        assert main(arguments) == 0
+    assert "━".encode() in b"".join(written)
+    assert not COLOUR.search(b"".join(written))
     assert "conv1.0: Conv2d 3 → 16, 3 × 3, stride 2; rgb, 16 of 16 kernels" in lines_of(written)
+
+
+def frames_of(written):
+    """Every state of the line with the bar."""
+    text = b"".join(written).decode()
+    return [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|[\r\n]", "", frame).strip() for frame in text.split("\x1b[2K")]
+
+
+def test_a_download_shows_size_and_time_left(monkeypatch):
+    """On 80 columns name and numbers are whole; while nothing is known no number stands there."""
+    asked, name = "asking https://huggingface.co for timm/resnet18d.ra2_in1k", "downloading timm/resnet18d.ra2_in1k"
+    with terminal(monkeypatch, "stderr", width=80) as written, talk.progress(shown=True) as progress:
+        progress(asked, 0, 0, in_bytes=True)
+        time.sleep(0.2)
+        for done in range(0, 46_900_000, 5_900_000):
+            progress(name, done, 46_900_000, in_bytes=True)
+            time.sleep(0.1)
+        progress("layer1.0.conv1", 3, 12)
+        time.sleep(0.2)
+    frames = frames_of(written)
+    assert max(map(len, frames)) <= 80
+    bar = r"\S? ?"
+    assert [frame for frame in frames if re.fullmatch(rf"{bar}{re.escape(asked)} ━+", frame)]
+    numbers = r"[\d.]+/46\.9 MB, \d+ s left"
+    assert [frame for frame in frames if re.fullmatch(rf"{bar}{re.escape(name)} [━╸╺]+ {numbers}", frame)]
+    assert [frame for frame in frames if re.fullmatch(rf"{bar}layer1\.0\.conv1 [━╸╺]+ 3/12", frame)]
+    assert not [frame for frame in frames if "?" in frame]
+
+
+def test_what_gives_way_is_the_name(monkeypatch):
+    """Where a line is too short the numbers stay whole."""
+    with terminal(monkeypatch, "stderr", width=60) as written, talk.progress(shown=True) as progress:
+        progress("downloading " + "a" * 60, 5_900_000, 46_900_000, in_bytes=True)
+        time.sleep(0.2)
+    frames = frames_of(written)
+    assert max(map(len, frames)) <= 60
+    assert [frame for frame in frames if re.search(r"downloading a+… ━?[━╸╺]+ 5\.9/46\.9 MB$", frame)]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [
+        ((5_860_732, 46_885_848, None), "5.9/46.9 MB"),
+        ((5_860_732, 46_885_848, 20.2), "5.9/46.9 MB, 21 s left"),
+        ((5_860_732, 2_400_000_000, 601), "5.9/2,400.0 MB, 11 min left"),
+        ((5_860_732, 0, None), "5.9 MB"),
+        ((46_885_848, 46_885_848, 0), "46.9/46.9 MB, 0 s left"),
+    ],
+)
+def test_amounts(numbers, text):
+    """Megabytes of a million bytes, and whole seconds or minutes."""
+    assert talk.amount(*numbers) == text
 
 
 def test_a_terminal_gets_paths_escaped(monkeypatch):

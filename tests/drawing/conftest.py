@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from kernelviz.records import ConvLayer, KernelBank, Source
+from kernelviz.records import ConvLayer, FeatureMaps, Image, KernelBank, SeenImage, Source
 
 
 def make_bank(shape=(32, 3, 3, 3), *, name="conv1", label="resnet18, random weights (seed 0)", groups=1, weight=None):
@@ -45,6 +45,35 @@ def make_odd_weight():
     weight[12, 0, 2, 2] = -np.inf
     weight[14] *= 6
     return weight
+
+
+def make_maps(
+    shape=(8, 14, 14), *, name="layer1", label="resnet18, random weights (seed 0)", values=None, seen=(96, 96), **more
+):
+    """Seeded feature maps, or the given ones, of a layer and an image that have these names."""
+    if values is None:
+        values = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    pixels = np.random.default_rng(1).integers(0, 255, (*seen, 3)).astype(np.uint8)
+    image = Image(
+        pixels, more.pop("image", "photo.jpg"), "photo", None, "0" * 64, "JPEG", "RGB", ("alpha put on white",)
+    )
+    return FeatureMaps(
+        values,
+        layer=name,
+        kind="Conv2d",
+        shape=values.shape,
+        source=Source("resnet18", label, "resnet18.random", 1),
+        image=image,
+        seen=SeenImage(pixels, (0.0, 0.0), (1.0, 1.0), ("cropped: the network sees the middle",)),
+        input_size=(3, *seen),
+        **more,
+    )
+
+
+@pytest.fixture
+def new_maps():
+    """The function that makes feature maps."""
+    return make_maps
 
 
 @pytest.fixture

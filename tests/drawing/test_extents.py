@@ -1,12 +1,17 @@
 """Every text of every kind of figure is asked where it stands."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from kernelviz.drawing.figures import RasterArtist, draw_sheet
+from kernelviz.drawing.overlay import plot_overlay
+from kernelviz.drawing.overview import plot_overview
 from kernelviz.drawing.sheets import make_sheet
+from kernelviz.records import ClassScore
 
 SCREEN = 640
 SMALLEST = 9
@@ -49,8 +54,12 @@ VIEWS = ("sum", "norm", "spectrum", "channels", "matrix", "rgb")
 
 
 def check_extents(sheet):
+    """The figure of a sheet leaves its texts legible, apart, and on the page."""
+    check_figure(draw_sheet(sheet))
+
+
+def check_figure(figure):
     """No text overlaps another or a tile, leaves the page, or is too small on a narrow screen."""
-    figure = draw_sheet(sheet)
     FigureCanvasAgg(figure).draw()
     renderer = figure.canvas.get_renderer()
     texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
@@ -172,3 +181,64 @@ def test_any_zoom_and_any_columns_leave_room_for_texts(new_bank, zoom, columns, 
 def test_chosen_kernels_at_any_zoom_leave_room_for_texts(new_bank, choice, zoom, shape, view):
     """Many kernels at the smallest and at a large zoom keep their numbers apart."""
     check_extents(make_sheet(new_bank(shape), zoom=zoom, view=view, **choice))
+
+
+MAPS = {
+    "stem": (16, 56, 56),
+    "deep": (320, 7, 7),
+    "deepest": (2048, 7, 7),
+    "4,096": (4096, 2, 2),
+    "1x1": (96, 1, 1),
+    "one channel": (1, 30, 30),
+    "two": (2, 9, 4),
+    "large": (4, 224, 224),
+    "row": (8, 1, 300),
+    "column": (8, 300, 1),
+    "portrait": (24, 20, 9),
+    "landscape": (24, 9, 20),
+}
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [{}, {"view": "norm"}, {"scale": "layer"}, {"top": 12, "sort": "std"}, {"channels": "0"}, {"scale": (-0.5, 1.5)}],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", MAPS)
+def test_the_texts_of_feature_maps_have_their_own_room(new_maps, kind, choice):
+    """Maps of any number and shape, chosen, ranked or reduced, leave their texts legible, apart, and on the page."""
+    check_extents(make_sheet(new_maps(MAPS[kind], label=BUNDLED), **choice))
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_any_name_of_a_layer_or_image_stays_on_the_page(new_maps, name):
+    """Names of any length and any characters are written in full, in maps, overlays and overviews."""
+    maps = new_maps((4, 7, 7), name=ODD_NAMES[name], image=ODD_NAMES[name], label=BUNDLED)
+    check_extents(make_sheet(maps))
+    check_figure(plot_overlay(maps))
+    scores = [ClassScore(3, ODD_NAMES[name], 0.5), ClassScore(4, None, 1e-9)]
+    check_figure(plot_overview([maps] * 5, scores))
+
+
+@pytest.mark.parametrize("seen", [(224, 224), (96, 320), (320, 96), (32, 32), (1000, 40)], ids=str)
+@pytest.mark.parametrize("choice", [{}, {"channel": 1}, {"scale": (-1.0, 0.5)}, {"reduce": "mean"}], ids=str)
+def test_the_texts_of_overlays_have_their_own_room(new_maps, seen, choice):
+    """Square, wide, tall and tiny images leave the texts of an overlay legible, apart, and on the page."""
+    check_figure(plot_overlay(new_maps((8, 7, 7), seen=seen, label=BUNDLED), **choice))
+
+
+@pytest.mark.parametrize("count", [*range(1, 14), 60])
+@pytest.mark.parametrize("name", ["blocks.0", "features.norm_with_a_long_name.5.conv"])
+def test_the_texts_of_overviews_have_their_own_room(new_maps, count, name):
+    """One to many layers, with short and long names, leave the texts of an overview legible, apart, and on the page."""
+    layers = [new_maps((64, 7, 7), name=f"{name}{number}", label=BUNDLED) for number in range(count)]
+    scores = [ClassScore(number, "a class with a name that goes on " * 3, 0.2) for number in range(5)]
+    check_figure(plot_overview(layers, scores))
+
+
+@pytest.mark.parametrize("seen", [(96, 320), (320, 96), None], ids=str)
+@pytest.mark.parametrize("shape", [(3, 40, 9), (3, 9, 40), (2, 1, 1), (1, 1, 200)], ids=str)
+def test_overviews_of_any_shape_have_their_own_room(new_maps, seen, shape):
+    """Maps and images that are no square, and layers without any map that varies, have room too."""
+    maps = [new_maps(shape, seen=seen or (9, 9)), new_maps(values=np.full((4, 5, 5), np.nan), seen=seen or (9, 9))] * 2
+    check_figure(plot_overview([replace(each, seen=each.seen if seen else None) for each in maps]))

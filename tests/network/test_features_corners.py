@@ -22,7 +22,8 @@ NETWORKS = {
 }
 MORE = {
     "vit_tiny_patch16_224": SMALL, "coat_tiny": SMALL, "mvitv2_tiny": {"img_size": (64, 64)}, "levit_128s": SMALL,
-    "pvt_v2_b0": {}, "twins_svt_small": {}, "xcit_nano_12_p8_224": {}, "davit_tiny": {}, "resnet18d": {}, "mobilevit_xxs": {},
+    "pvt_v2_b0": {}, "twins_svt_small": {}, "xcit_nano_12_p8_224": {}, "davit_tiny": {}, "resnet18d": {},
+    "mobilevit_xxs": {},
     "hrnet_w18_small": {}, "cait_xxs24_224": SMALL, "tiny_vit_5m_224": {"img_size": (224, 224)},
     "swinv2_tiny_window8_256": {"img_size": (128, 192)}, "swinv2_cr_tiny_224": {"img_size": (224, 224)},
     "coatnet_pico_rw_224": SMALL, "gcvit_xxtiny": {"img_size": (224, 224)}, "nest_tiny": {"img_size": (224, 224)},

@@ -20,7 +20,7 @@ from hub_checks import failure, same
 from huggingface_hub import constants, hf_hub_download, scan_cache_dir
 from loopback_hub import COMMIT, environment, files_in
 
-from kernelviz.network import cache
+from kernelviz.network import cache, models
 from kernelviz.network.models import load_model
 
 REPO = "timm/test_resnet.r160_in1k"
@@ -296,3 +296,36 @@ def test_directories_that_others_remove(tmp_path):
         thread.join()
     assert problems == []
     assert not home.parent.exists()
+
+
+def test_a_name_of_a_revision_of_any_bytes(hub, published, tmp_path):
+    """One odd file of the cache is as good as none: the model is fetched, and the list of models is whole."""
+    (tmp_path / "cache" / FOLDER / "refs").mkdir(parents=True)
+    (tmp_path / "cache" / FOLDER / "refs" / "main").write_bytes(b"\xff\xfe")
+    place = models.read_registry().architectures["test_resnet"][0].place
+    assert cache.cached_places([place]) == set()
+    assert same(load_model("test_resnet"), published[0])
+    assert len(hub.requests) == 2
+    assert cache.cached_places([place]) == {place}
+
+
+def test_a_cache_that_is_no_directory(tmp_path):
+    """Nothing is in it, and looking is no crash."""
+    (tmp_path / "cache").write_text("a file")
+    assert cache.cached_places(entry.place for entry in models.read_registry().architectures["test_resnet"]) == set()
+
+
+def test_a_cached_file_that_nothing_vouches_for(hub, published, snapshot):
+    """Where no checksum tells damage apart it is still the cache's, and mended as such; exit 4, not the user's file."""
+    snapshot.parent.mkdir(parents=True)
+    snapshot.write_bytes(published[1][:1000])
+    refs = snapshot.parents[2] / "refs"
+    refs.mkdir()
+    (refs / "main").write_text(COMMIT)
+    error, _ = failure()
+    assert error.what == f"The cached weights of {REPO} cannot be read."
+    assert f"{snapshot} is cut short or damaged." in error.why
+    assert hub.endpoint in error.why
+    assert error.hint.startswith("Fetch them anew with `--weights hub`; or give `--weights random`")
+    assert same(load_model("test_resnet", weights="hub"), published[0])
+    assert same(load_model("test_resnet"), published[0])

@@ -26,10 +26,12 @@ class Hub:
 
     ``mode`` is ``well``, a status with the error code that the hub gives with it (``"404 RepoNotFound"``), or one of
     ``silent``, ``retry``, ``portal``, ``cut``, ``stall``, ``wrong``, ``slow``, ``loop`` (redirects), ``sizeless`` (the
-    body's length is not told), ``odd`` (an ETag that is no hash).
+    body's length is not told), ``odd`` (an ETag that is no hash), ``garbage`` (no HTTP), ``hangup`` (no answer), or
+    ``away URL`` (what is to be downloaded is there). Files named in ``absent`` get a bare 404, as from a plain mirror.
     """
 
     files: dict = field(default_factory=dict)
+    absent: set = field(default_factory=set)
     mode: str = "well"
     requests: list = field(default_factory=list)
     tokens: list = field(default_factory=list)
@@ -64,6 +66,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif word == "retry":
             self._send(503, {"Retry-After": "86400"})
+        elif word in {"garbage", "hangup"}:
+            self.wfile.write(b"SSH-2.0-OpenSSH\r\n" if word == "garbage" else b"")
+            self.close_connection = True
+        elif word == "away" and self.command == "GET":
+            self._send(302, {"Location": code})
+        elif self.path.rpartition("/")[2] in hub.absent:
+            self._send(404, {})
         elif word == "loop":
             self._send(302, {"Location": self.path})
         elif word == "portal":

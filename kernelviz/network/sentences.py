@@ -1,0 +1,224 @@
+"""What went wrong between here and a model hub, each in a sentence of its own, with what to do about it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import ssl
+from typing import TYPE_CHECKING, Any
+
+from huggingface_hub import constants, errors
+
+from kernelviz.network.cache import StoreError
+from kernelviz.network.endpoint import endpoint_fault, set_endpoint
+from kernelviz.network.patience import StandstillError
+from kernelviz.network.request import (
+    BadTokenError,
+    CutShortError,
+    EndlessError,
+    NoCheckpointError,
+    NoHubError,
+    UnknownSizeError,
+    UnreadableTokenError,
+    WrongEndpointError,
+    WrongHashError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kernelviz.network.places import Place
+    from kernelviz.network.request import Request
+
+_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_HUNG_UP = {"RemoteProtocolError", "ReadError", "WriteError"}  # by name: the client's library has changed its own
+_TRY = "Try again later"
+_CHECK_NAME = "Check the name"
+_CHECK_WAY = "Check the connection and HF_ENDPOINT"
+
+
+def sentence(error: Exception, request: Request) -> tuple[str, str]:
+    """What happened, and the first thing to do about it, without the full stop."""
+    for tell in (_about_the_settings, _about_the_file, _about_the_answer, _about_the_way):
+        told = tell(error, request)
+        if told:
+            return told
+    return f"The hub could not be asked for {request.place.name}: {type(error).__name__}.", _CHECK_WAY
+
+
+def is_missing(error: Exception) -> bool:
+    """Whether the server has no such file, though it may have another: a mirror says so by the bare status."""
+    if isinstance(error, errors.RepositoryNotFoundError | errors.RevisionNotFoundError):
+        return False
+    return isinstance(error, errors.EntryNotFoundError) or _status(error) == 404
+
+
+def _about_the_settings(error: Exception, request: Request) -> tuple[str, str] | None:
+    """What the user has set keeps the hub from being asked."""
+    if isinstance(error, WrongEndpointError):
+        fault = endpoint_fault(set_endpoint(constants.ENDPOINT))
+        what = f"HF_ENDPOINT, {request.endpoint or 'empty'}, is no address of a hub: {fault}."
+        return what, "Correct HF_ENDPOINT or unset it"
+    if isinstance(error, BadTokenError):
+        return "The token kept for the hub cannot be sent: it holds signs that no token has.", _other_token()
+    if isinstance(error, UnreadableTokenError):
+        return (
+            f"The token file cannot be read: {error.reason}.",
+            "Correct HF_HOME or HF_TOKEN_PATH, or the file's rights",
+        )
+    return None
+
+
+def _about_the_file(error: Exception, request: Request) -> tuple[str, str] | None:
+    """What came is not good, or could not be kept."""
+    file = f"{request.filename} of {request.place.name}"
+    if isinstance(error, CutShortError):
+        return f"The download of {file} was cut short: {error.got:,} of {error.wanted:,} bytes came.", _TRY
+    if isinstance(error, WrongHashError):
+        return f"The download of {file} has a wrong hash: it is not the file that the hub promised.", _TRY
+    if isinstance(error, NoCheckpointError):
+        return f"{file} came, but holds no weights that can be read.", _TRY
+    if isinstance(error, UnknownSizeError):
+        what = f"{file} was not fetched: the server tells neither its size nor a hash, so it could be cut short unseen."
+        return what, _TRY
+    return _about_the_cache(error, file) if isinstance(error, StoreError) else None
+
+
+def _about_the_cache(error: StoreError, file: str) -> tuple[str, str]:
+    if error.number in _FULL:
+        return f"There is not enough room on the disk for {file}.", "Make room, or set HF_HOME to another place"
+    hint = "Set HF_HOME to a directory that you may write to"
+    return f"The cache cannot be written, so {file} was not kept: {error.reason}.", hint
+
+
+def _about_the_answer(error: Exception, request: Request) -> tuple[str, str] | None:
+    """The server answered, but not with the file."""
+    if isinstance(error, NoHubError):
+        where = f"at {request.host}" if request.is_elsewhere else "there"
+        what = f"What answers {where} is no model hub, but perhaps the sign-in page of a network."
+        return what, "Open any page in a browser and sign in, or check HF_ENDPOINT"
+    if isinstance(error, EndlessError) or type(error).__name__ == "TooManyRedirects":
+        return f"{request.host} sends from one address to the next without end.", _CHECK_WAY
+    told = None if request.place.url or request.is_elsewhere else _about_the_repository(error, request)
+    return told or _about_the_status(error, request)
+
+
+def _about_the_repository(error: Exception, request: Request) -> tuple[str, str] | None:
+    """The hub knows what is wrong."""
+    place, told = request.place, None
+    if isinstance(error, errors.GatedRepoError):
+        told = _about_a_gate(error, place)
+    elif isinstance(error, errors.RevisionNotFoundError):
+        told = f"The repository {place.repo} has no revision {place.revision or 'main'}.", _CHECK_NAME
+    elif isinstance(error, errors.EntryNotFoundError):
+        told = f"The repository {place.name} holds no file {_files(request)}.", _CHECK_NAME
+    elif _status(error) == 401 and _sent_token(error):
+        told = "The hub does not accept the token that is kept here: it is wrong or has expired.", _other_token()
+    elif _status(error) == 401:
+        what = f"The hub does not show {place.name} without a login: it is private, or there is no such repository."
+        told = what, f"{_CHECK_NAME}, or type `hf auth login`"
+    elif isinstance(error, errors.RepositoryNotFoundError):
+        unseen = ", or your token may not see it" if _sent_token(error) else ""
+        told = f"The hub has no repository {place.name}{unseen}.", _CHECK_NAME
+    return told
+
+
+def _about_a_gate(error: Exception, place: Place) -> tuple[str, str]:
+    ask = f"Ask for access on the page of {place.name}"
+    if _sent_token(error):
+        what = f"The repository {place.name} is gated, and the token that is kept here has no access to it."
+        return what, f"{ask} and wait for it, or use another token: {_other_token(begin=False)}"
+    return f"The repository {place.name} is gated: it asks for a login.", f"{ask}, then type `hf auth login`"
+
+
+def _about_the_status(error: Exception, request: Request) -> tuple[str, str] | None:
+    status, server = _status(error), f"The server {request.host}" if request.is_elsewhere else "The server"
+    if status == 404:
+        return f"{server} has no {_files(request)} of {request.place.name} (404).", _CHECK_NAME
+    if status == 403:
+        return _about_no_access(error, request, server)
+    if status == 429:
+        wait = "Wait" if request.place.url or _sent_token(error) else "Wait, or type `hf auth login`"
+        return f"{server} has had too many requests from here (429).", wait
+    if status and status >= 500:
+        return f"{server} has an error of its own ({status}).", _TRY
+    file = f"{request.filename} of {request.place.name}"
+    return (f"{server} did not give {file} ({status}).", _CHECK_WAY) if status else None
+
+
+def _about_no_access(error: Exception, request: Request, server: str) -> tuple[str, str]:
+    name = request.place.name
+    if request.place.url or request.is_elsewhere:
+        return f"{server} forbids access to {name} (403).", _TRY
+    if _sent_token(error):
+        hint = f"Let it read this repository; or {_other_token(begin=False)}"
+        return f"The token that is kept here gives no access to {name} (403).", hint
+    return f"The hub forbids access to {name} (403).", "Type `hf auth login`"
+
+
+def _about_the_way(error: Exception, request: Request) -> tuple[str, str] | None:
+    """Nobody answered."""
+    host, chain = request.host, list(_chain(error))
+    if any(isinstance(each, StandstillError) or "Timeout" in type(each).__name__ for each in chain):
+        hint = "Wait longer with --timeout, or work without the hub with HF_HUB_OFFLINE=1"
+        return f"Nothing came from {host} for {request.seconds:g} s.", hint
+    told = next((told for each in chain if (told := _about_the_connection(each, request))), None)
+    if told:
+        return told
+    if any(type(each).__name__ in _HUNG_UP for each in chain):
+        return f"{host} hung up, or does not speak HTTP.", _CHECK_WAY
+    known = next((each for each in chain if isinstance(each, OSError) and each.strerror), None)
+    return (f"{host} cannot be reached: {known.strerror}.", _CHECK_WAY) if known else None
+
+
+def _about_the_connection(error: BaseException, request: Request) -> tuple[str, str] | None:
+    """What the operating system or TLS tells."""
+    host = request.host
+    if isinstance(error, socket.gaierror):
+        why = "no network" if request.is_elsewhere else "no network, or a misspelt endpoint"
+        return f"The name {host} is unknown here: {why}.", _CHECK_WAY
+    if isinstance(error, ConnectionRefusedError):
+        return f"{host} refused the connection.", _CHECK_WAY
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"The certificate of {host} is not trusted here.", _CHECK_WAY
+    if isinstance(error, ssl.SSLError):
+        return (
+            f"{host} does not speak TLS.",
+            "Set HF_ENDPOINT to an address with http://, if that is what is spoken there",
+        )
+    return None
+
+
+def _files(request: Request) -> str:
+    """The names that were asked for one after the other; one alone where its content was asked for."""
+    files = request.place.files
+    return " or ".join(files) if request.filename in files and not request.hosts else request.filename
+
+
+def _status(error: Exception) -> int | None:
+    response: Any = getattr(error, "response", None)
+    return None if response is None else int(response.status_code)
+
+
+def _sent_token(error: Exception) -> bool:
+    """Whether the request that was answered so had a token with it."""
+    response: Any = getattr(error, "response", None)
+    return response is not None and response.request.headers.get("authorization", "").startswith("Bearer ")
+
+
+def _other_token(*, begin: bool = True) -> str:
+    """How another token comes to be used: one in the environment hides that of ``hf auth login``."""
+    name = next((each for each in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN") if os.environ.get(each)), None)
+    way = f"correct or unset {name}" if name else "type `hf auth login`"
+    return way[0].upper() + way[1:] if begin else way
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and what led to it."""
+    seen: set[int] = set()
+    each: BaseException | None = error
+    while each is not None and id(each) not in seen:
+        seen.add(id(each))
+        yield each
+        each = each.__cause__ or each.__context__

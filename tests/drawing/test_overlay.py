@@ -1,0 +1,119 @@
+"""A map lies over the image where its units look, in colours that say its values."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from kernelviz import capture_features
+from kernelviz.drawing.colour import Scale
+from kernelviz.drawing.figures import RasterArtist
+from kernelviz.drawing.overlay import blended, lay_over, nearest, plot_overlay
+from kernelviz.errors import UsageError
+
+GREY = np.full((12, 12, 3), 100, np.uint8)
+RED, BLUE = (0xB2, 0x18, 0x2B), (0x21, 0x66, 0xAC)
+
+
+def test_clear_where_the_map_is_zero():
+    """Under no opacity the image is grey by Rec. 601, lifted by a quarter towards white."""
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 3)).astype(np.uint8)
+    drawn = blended(pixels, np.zeros((2, 2)), Scale("layer", -1, 1, signed=True))
+    weights = np.array([0.299, 0.587, 0.114])
+    expected = np.rint(0.25 * 255 + 0.75 * (pixels @ weights))
+    assert np.array_equal(drawn, np.repeat(expected[..., None], 3, axis=2).astype(np.uint8))
+
+
+@pytest.mark.parametrize(("value", "ink"), [(1.0, RED), (-1.0, BLUE), (0.5, RED), (-0.25, BLUE)])
+def test_opacity_grows_with_the_magnitude(value, ink):
+    """A value v of a limit of 1 covers the ground by 0.85 · |v|: red above zero, blue below."""
+    drawn = blended(GREY, np.full((3, 3), value), Scale("layer", -1, 1, signed=True))
+    ground, share = 0.25 * 255 + 0.75 * 100, 0.85 * abs(value)
+    assert np.array_equal(drawn[0, 0], np.rint(ground * (1 - share) + np.array(ink) * share))
+    assert (drawn == drawn[0, 0]).all()
+
+
+def test_a_map_without_negative_values_is_clear_at_its_smallest():
+    """So that a norm, which is never near zero, is no veil over everything."""
+    overlay = lay_over(np.array([[[20.0, 30.0], [40.0, 30.0]]]), 0, image=GREY)
+    assert (overlay.scale.low, overlay.scale.high, overlay.scale.signed) == (20.0, 40.0, False)
+    drawn = blended(GREY, overlay.tiles.values[0], overlay.scale)
+    clear = round(0.25 * 255 + 0.75 * 100)
+    assert drawn[0, 0].tolist() == [clear] * 3
+    assert drawn[-1, 0, 0] > drawn[0, -1, 0] > clear
+    assert overlay.recipe["limits"] == [20.0, 40.0]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("rest", [5.0, -5.0])
+def test_what_is_not_finite_is_clear_and_counted(bad, rest):
+    """Its cells show the image alone, the others are untouched, and the notes say how many there are."""
+    values = np.full((1, 4, 4), rest)
+    values[0, 0, 1], values[0, 3, 3] = bad, 2 * rest
+    overlay = lay_over(values, 0, image=GREY)
+    drawn = blended(GREY, overlay.tiles.values[0], overlay.scale)
+    assert drawn[0, 4].tolist() == [round(0.25 * 255 + 0.75 * 100)] * 3
+    assert overlay.marks.nonfinite == 1
+    assert "1 of 16 values is not finite and left clear" in overlay.notes
+    assert not np.array_equal(drawn[-1, -1], drawn[0, 4])
+
+
+def test_a_pixel_shows_the_unit_whose_middle_is_nearest():
+    """Borders lie half-way between the middles; outside of all the last unit reaches to the edge."""
+    centres = np.array([1.0, 5.0, 6.0])
+    pixels = np.arange(10)
+    expected = [int(np.abs(centres - pixel).argmin()) for pixel in pixels]
+    assert nearest(centres, 3, 10).tolist() == expected
+    assert nearest(None, 5, 10).tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+
+
+@pytest.mark.parametrize(("stride", "padding", "dilation"), [(4, 0, 1), (2, 3, 1), (3, 1, 2), (1, 6, 3)])
+def test_a_unit_lies_where_its_gradient_has_its_middle(stride, padding, dilation):
+    """Where autograd finds a unit's field on the input, there the overlay colours."""
+    network = nn.Sequential(nn.Conv2d(3, 1, 3, stride, padding, dilation, bias=False))
+    with torch.no_grad():
+        network[0].weight.fill_(1.0)
+    batch = torch.rand(1, 3, 24, 24)
+    (maps,) = capture_features(network, batch, "0")
+    units = maps.values.shape[1]
+    unit = units // 2
+    tensor = batch.clone().requires_grad_()
+    network(tensor)[0, 0, unit, unit].backward()
+    rows = np.flatnonzero(tensor.grad[0].abs().sum(dim=(0, 2)).numpy())
+    delta = np.zeros((units, units))
+    delta[unit, unit] = 1.0
+    drawn = blended(np.zeros((24, 24, 3), np.uint8), delta, Scale("layer", 0, 1, signed=False), maps.centres)
+    coloured = np.flatnonzero((drawn[..., 0] != drawn[..., 1]).any(axis=1))
+    assert abs(coloured.mean() - rows.mean()) <= 0.5
+    assert len(coloured) == stride
+
+
+def test_plain_arrays_and_tensors_lie_over_a_given_image():
+    """A tensor draws as its array does; the picture holds the image and the overlay, pixel for pixel enlarged."""
+    values = np.random.default_rng(0).standard_normal((3, 4, 4))
+    figure = plot_overlay(values, 2, image=GREY)
+    saw, over, *_ = [raster.pixels for raster in figure.findobj(RasterArtist)]
+    assert np.array_equal(saw, GREY)
+    assert over.shape == GREY.shape
+    again = plot_overlay(torch.from_numpy(values), 2, image=GREY).findobj(RasterArtist)[1].pixels
+    assert np.array_equal(over, again)
+    assert figure.recipe["view"] == "overlay-2"
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [(None, "no image"), (np.zeros((4, 4)), "uint8"), (np.zeros((0, 4, 3), np.uint8), "uint8")],
+    ids=str,
+)
+def test_what_is_no_image_is_refused(image, said):
+    """There must be an image, (H, W, 3) uint8."""
+    with pytest.raises(UsageError, match=said):
+        plot_overlay(np.zeros((1, 2, 2)), image=image)
+
+
+def test_a_channel_that_is_not_there_is_refused():
+    """Channel 3 of three maps does not exist."""
+    with pytest.raises(UsageError):
+        plot_overlay(np.zeros((3, 2, 2)), 3, image=GREY)

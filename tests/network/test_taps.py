@@ -1,0 +1,127 @@
+"""What patterns mean: exact names, runs, parts, globs, stages and kinds; and what cannot be tapped, with the reason."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from kernelviz.errors import KernelvizError, UnknownLayerError, UsageError
+from kernelviz.network.features import capture_features, make_taps
+from kernelviz.network.models import load_model
+from kernelviz.network.trace import trace
+
+
+class Twice(nn.Module):
+    """A layer that runs twice, one that never does, a head, and a name with a hash in it."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.act, self.never = nn.Conv2d(3, 3, 3, padding=1), nn.ReLU(), nn.Conv2d(3, 3, 1)
+        self.pool, self.norm, self.head = nn.MaxPool2d(2), nn.BatchNorm2d(3), nn.Linear(3, 5)
+        self.add_module("odd#2", nn.Conv2d(3, 3, 1))
+
+    def forward(self, image):
+        """Twice through the convolution."""
+        image = self.conv(self.act(self.conv(image)))
+        image = getattr(self, "odd#2")(self.norm(self.pool(image)))
+        return self.head(image.mean((2, 3)))
+
+
+def names(patterns, network=None, size=(3, 8, 12), **choices):
+    """The names of what is tapped."""
+    return [tap.name for tap in make_taps(network or Twice(), size, patterns, **choices).taps.taps]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "expected"),
+    [
+        ("conv", ["conv", "conv#2"]),
+        ("conv#1", ["conv"]),
+        ("conv#2", ["conv#2"]),
+        ("conv:0", ["conv", "conv#2"]),
+        ("odd#2", ["odd#2"]),
+        (["pool", "conv#2"], ["conv#2", "pool"]),
+        (["conv", "c*", "conv#2"], ["conv", "conv#2"]),
+        ("[np]o*", ["norm", "pool"]),
+        ("*", ["act", "conv", "conv#2", "norm", "odd#2", "pool"]),
+    ],
+)
+def test_patterns(patterns, expected):
+    """Names, runs, parts and globs; each tensor once."""
+    assert sorted(names(patterns)) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("conv", {"conv", "conv#2", "odd#2"}), ("act", {"act"}), ("norm", {"norm"}), ("pool", {"pool"})],
+)
+def test_kinds(kind, expected):
+    """--kind narrows what was matched."""
+    assert set(names("*", kind=kind)) == expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "error", "words"),
+    [
+        ("", UnknownLayerError, "empty"),
+        ("cnv", UnknownLayerError, "No layer is called"),
+        ("x*", UnknownLayerError, "No layer is called"),
+        ("conv#3", UnknownLayerError, "runs 2 times"),
+        ("conv#0", UnknownLayerError, "runs 2 times"),
+        ("conv:1", UnknownLayerError, "gives 1 tensor"),
+        ("never", KernelvizError, "did not run"),
+        ("head", UsageError, "has no map"),
+        ("hea*", UsageError, "has no map"),
+        ("stage:0", UnknownLayerError, "names no stages"),
+    ],
+)
+def test_what_cannot_be_tapped(pattern, error, words):
+    """Each with its own sentence."""
+    with pytest.raises(error, match=words) as caught:
+        names(pattern)
+    if pattern == "cnv":
+        assert "conv" in str(caught.value.why)
+    if pattern.startswith("hea"):
+        assert "(1, 5)" in str(caught.value.why)
+
+
+def test_kinds_and_sides_are_words():
+    """Others are refused."""
+    with pytest.raises(UsageError, match="kind"):
+        names("*", kind="weird")
+    with pytest.raises(UsageError, match="tap"):
+        names("*", tap="both")
+    with pytest.raises(UnknownLayerError, match="linear"):
+        names("conv", kind="linear")
+
+
+def test_without_a_pattern_the_first_convolution_and_the_stages():
+    """Those of timm's own feature_info; a network that names none, its first convolution alone."""
+    model = load_model("resnet18d", weights=None)
+    assert names(None, model, (3, 64, 64)) == ["conv1.0", "act1", "layer1", "layer2", "layer3", "layer4"]
+    assert names("stage:-1", model, (3, 64, 64)) == ["layer4"]
+    with pytest.raises(UnknownLayerError, match="stage:9"):
+        names("stage:9", model, (3, 64, 64))
+    assert names(None) == ["conv", "conv#2"]
+
+
+def test_what_has_no_map_is_told():
+    """What a glob matches but gives no map stands beside, with the reason."""
+    without = make_taps(Twice(), (3, 8, 12), "*").taps.without
+    assert set(without) == {"never", "head"}
+    assert "did not run" in without["never"]
+    assert "(1, 5)" in without["head"]
+
+
+def test_centres_are_those_of_the_fields():
+    """The middle of what a unit of the middle reads, by the trace's own boxes."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.Conv2d(4, 4, 3, padding=1)).eval()
+    size = (3, 33, 49)
+    (maps,) = capture_features(network, torch.randn(size), "1")
+    rows, columns = maps.centres
+    assert (len(rows), len(columns)) == maps.values.shape[1:]
+    box = trace(network, size).field_of("1", 5, 7)
+    assert (rows[5], columns[7]) == ((box.top + box.bottom) / 2, (box.left + box.right) / 2)
+    np.testing.assert_array_equal(np.diff(rows), 2)
