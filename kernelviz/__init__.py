@@ -26,9 +26,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kernelviz.components import Basis, CovarianceTally
     from kernelviz.convolutions import Convolution
     from kernelviz.drawing.animation import animate_convolution
     from kernelviz.drawing.bank import plot_filters
+    from kernelviz.drawing.channel_statistics import plot_statistics
+    from kernelviz.drawing.contact import ContactSheet, plot_contact
     from kernelviz.drawing.convolution import plot_convolution
     from kernelviz.drawing.figures import plot_features, plot_kernels
     from kernelviz.drawing.filtered import plot_filter
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
     from kernelviz.files.writing import save_arrays, save_picture
     from kernelviz.filtering import Response, apply_filter, apply_kernel
     from kernelviz.filters import Filter, classical_filters, find_filter
+    from kernelviz.many import FailedImage, capture_many
     from kernelviz.matching import KernelMatch, Matches, match_kernels
     from kernelviz.network.features import capture_features
     from kernelviz.network.kernels import read_kernels
@@ -52,6 +56,7 @@ if TYPE_CHECKING:
     from kernelviz.network.trace import trace
     from kernelviz.pooling import Pooling
     from kernelviz.records import ConvLayer, FeatureMaps, Image, KernelBank
+    from kernelviz.statistics import ChannelStatistics, ChannelTally
     from kernelviz.traces import Trace
     from kernelviz.transposed import TransposedConvolution
     from kernelviz.walkthrough import work_out
@@ -59,8 +64,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
+    "Basis": "components",
+    "ChannelStatistics": "statistics",
+    "ChannelTally": "statistics",
+    "ContactSheet": "drawing.contact",
     "ConvLayer": "records",
     "Convolution": "convolutions",
+    "CovarianceTally": "components",
+    "FailedImage": "many",
     "FeatureMaps": "records",
     "Filter": "filters",
     "Image": "records",
@@ -79,6 +90,7 @@ _HOMES = {
     "apply_filter": "filtering",
     "apply_kernel": "filtering",
     "capture_features": "network.features",
+    "capture_many": "many",
     "classical_filters": "filters",
     "find_filter": "filters",
     "find_models": "network.models",
@@ -87,6 +99,7 @@ _HOMES = {
     "make_mosaic": "drawing.mosaic",
     "make_sheet": "drawing.sheets",
     "match_kernels": "matching",
+    "plot_contact": "drawing.contact",
     "plot_convolution": "drawing.convolution",
     "plot_features": "drawing.figures",
     "plot_filter": "drawing.filtered",
@@ -96,6 +109,7 @@ _HOMES = {
     "plot_matches": "drawing.matches",
     "plot_overlay": "drawing.overlay",
     "plot_overview": "drawing.overview",
+    "plot_statistics": "drawing.channel_statistics",
     "read_image": "files.images",
     "read_kernels": "network.kernels",
     "read_recipe": "files.recipes",
@@ -107,8 +121,14 @@ _HOMES = {
 }
 
 __all__ = [
+    "Basis",
+    "ChannelStatistics",
+    "ChannelTally",
+    "ContactSheet",
     "ConvLayer",
     "Convolution",
+    "CovarianceTally",
+    "FailedImage",
     "FeatureMaps",
     "Filter",
     "Image",
@@ -128,6 +148,7 @@ __all__ = [
     "apply_filter",
     "apply_kernel",
     "capture_features",
+    "capture_many",
     "classical_filters",
     "find_filter",
     "find_models",
@@ -136,6 +157,7 @@ __all__ = [
     "make_mosaic",
     "make_sheet",
     "match_kernels",
+    "plot_contact",
     "plot_convolution",
     "plot_features",
     "plot_filter",
@@ -145,6 +167,7 @@ __all__ = [
     "plot_matches",
     "plot_overlay",
     "plot_overview",
+    "plot_statistics",
     "read_image",
     "read_kernels",
     "read_recipe",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.overlay import Overlay
     from kernelviz.drawing.sheets import Sheet
     from kernelviz.map_views import MapView
-    from kernelviz.network.features import Tapped
+    from kernelviz.network.catching import Tapped
     from kernelviz.network.models import Model
     from kernelviz.records import ClassScore, FeatureMaps, Image
 
