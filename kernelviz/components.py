@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from kernelviz.errors import UsageError
 from kernelviz.map_views import as_maps
+from kernelviz.records import Tiles
 
 if TYPE_CHECKING:
     from kernelviz.records import Array, FeatureMaps
@@ -35,6 +37,12 @@ class Basis:
     images: int = 0
     positions: int = 0
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of its numbers, which tells it from others."""
+        numbers = (self.mean, self.components, self.deviations)
+        return hashlib.sha256(b"".join(np.ascontiguousarray(each, "<f8").tobytes() for each in numbers)).hexdigest()
+
     def scores(self, maps: FeatureMaps | Array) -> Array:
         """How far each place of the maps (C, H, W) lies along the components, (3, H, W) in float64.
 
@@ -46,7 +54,8 @@ class Basis:
             what = f"The basis is one of {len(self.mean):,} channels, but the layer has {len(values):,}."
             raise UsageError(what, hint="Use a basis that was fitted on this layer of this network.")
         flat = values.reshape(len(values), -1).astype(np.float64) - self.mean[:, None]
-        return np.asarray((self.components @ flat).reshape(len(self.components), *values.shape[1:]))
+        with np.errstate(invalid="ignore", over="ignore"):
+            return np.asarray((self.components @ flat).reshape(len(self.components), *values.shape[1:]))
 
     def colours(self, maps: FeatureMaps | Array) -> Array:
         """The maps as colour, (H, W, 3) in [-1, 1]: scores in units of two and a half deviations, clipped."""
@@ -111,3 +120,26 @@ class CovarianceTally:
                 deviations[place] = np.sqrt(variances[number])
         share = deviations**2 / whole
         return Basis(self._mean, components, deviations, share, self.layer, self.images, self.positions)
+
+
+def component_tiles(maps: FeatureMaps, basis: Basis | None = None) -> Tiles:
+    """One tile (1, H, W, 3): the scores along three components in standard deviations, as red, green and blue."""
+    if basis is None:
+        tally = CovarianceTally()
+        tally.add(maps)
+        basis = tally.basis()
+    channels = len(maps.values)
+    images = f"{basis.images:,} image{'s' if basis.images != 1 else ''}"
+    over = f"fitted to {images}" if basis.images else "of a basis"
+    return Tiles(
+        values=FULL * basis.colours(maps)[None],
+        view="pca",
+        layout="grid",
+        numbers=tuple(range(channels)),
+        total=channels,
+        extent=(-FULL, FULL),
+        quantity="deviations",
+        explanation=f"red, green, blue are the first three principal components of all channels, {over}",
+        noun="map",
+        parts=tuple(f"{at}: {share:.0%}" for at, share in enumerate(basis.share, 1)),
+    )

@@ -43,7 +43,13 @@ def plot_statistics(statistics: ChannelStatistics, source: Source | None = None)
     from kernelviz.drawing.figures import draw_page
 
     figure = draw_page(statistics_page(statistics, source))
-    figure.recipe = {
+    figure.recipe = statistics_recipe(statistics, source)
+    return figure
+
+
+def statistics_recipe(statistics: ChannelStatistics, source: Source | None = None) -> dict[str, Any]:
+    """How the figure, or the arrays of the same numbers, were made."""
+    return {
         **source_facts("features", source),
         "layer": statistics.layer or None,
         "view": "statistics",
@@ -51,7 +57,6 @@ def plot_statistics(statistics: ChannelStatistics, source: Source | None = None)
         "images": len(statistics.images),
         "total": len(statistics.mean),
     }
-    return figure
 
 
 def statistics_page(statistics: ChannelStatistics, source: Source | None = None) -> Panel:

@@ -123,7 +123,7 @@ def _recipe_at(path: Path) -> Recipe | None:
         return None
 
 
-def write_whole(path: Path, data: bytes, *, replace: bool) -> None:
+def write_whole(path: Path, data: bytes, *, replace: bool, durable: bool = True) -> None:
     """Write a file whole or not at all; whatever happens, no half of it is seen and nothing else is left.
 
     The bytes go to a temporary file beside it, which takes its place in one step. Directories are made as needed. A
@@ -133,6 +133,7 @@ def write_whole(path: Path, data: bytes, *, replace: bool) -> None:
         path: where.
         data: the whole content.
         replace: take the place of a file that is there.
+        durable: wait until the disk has it, so that a power cut leaves no empty file under this name.
 
     Raises:
         FileInTheWayError: something is there, and ``replace`` is False.
@@ -142,7 +143,7 @@ def write_whole(path: Path, data: bytes, *, replace: bool) -> None:
     try:
         _make_directory(path.parent)
         try:
-            _write_new(temporary, data)
+            _write_new(temporary, data, durable=durable)
             _put(temporary, path, replace=replace)
         finally:
             with contextlib.suppress(OSError):
@@ -182,7 +183,7 @@ def _make_directory(directory: Path) -> None:
         raise NotADirectoryError(error.errno, "Its place is not a directory") from error
 
 
-def _write_new(path: Path, data: bytes) -> None:
+def _write_new(path: Path, data: bytes, *, durable: bool) -> None:
     """Write a file that must not be there yet, and have it on the disk."""
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags, 0o666)
@@ -190,7 +191,8 @@ def _write_new(path: Path, data: bytes) -> None:
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(descriptor, rest[:_CHUNK]) :]
-        os.fsync(descriptor)
+        if durable:
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
