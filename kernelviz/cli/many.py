@@ -41,6 +41,7 @@ def draw_all(run: Run, paths: Sequence[str], progress: Progress) -> None:
     def after(each: Ready, classes: Sequence[ClassScore]) -> None:
         tell_image(run, each, classes)
         if run.wish.overview and each.columns and (image := each.given.image):
+            run.behind.settle()
             draw_overview(run, image, each.columns, classes, each.places[OVERVIEW][0][1])
 
     pass_all(run, paths, partial(ready_to_draw, run), drawn, after, progress=progress)

@@ -151,7 +151,7 @@ def contact_page(sheet: ContactSheet) -> tuple[Panel, int, tuple[float, float]]:
     key = _key(scale)
     lines = [
         "A row an image, a column a channel of the layer, its number on top",
-        f"One scale for all: {number_text(scale.low, plus=scale.signed)} to {number_text(scale.high, plus=True)}",
+        f"One scale for all: {number_text(scale.low, plus=scale.signed)} to {number_text(scale.high, plus=scale.signed)}",
     ]
     if shown < sheet.total:
         lines.append(f"The first {shown:,} of {sheet.total:,} images: the others have no room")
