@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.overlay import plot_overlay
     from kernelviz.drawing.overview import plot_overview
     from kernelviz.drawing.sheets import Sheet, make_sheet
+    from kernelviz.drawing.unit import plot_kernel_and_map, plot_unit
     from kernelviz.errors import KernelvizError
     from kernelviz.files.images import read_image
     from kernelviz.files.recipes import read_recipe
@@ -54,11 +55,13 @@ if TYPE_CHECKING:
     from kernelviz.network.layers import list_layers, select_layers
     from kernelviz.network.models import Model, find_models, load_model
     from kernelviz.network.trace import trace
+    from kernelviz.network.unit import trace_unit
     from kernelviz.pooling import Pooling
     from kernelviz.records import ConvLayer, FeatureMaps, Image, KernelBank
     from kernelviz.statistics import ChannelStatistics, ChannelTally
     from kernelviz.traces import Trace
     from kernelviz.transposed import TransposedConvolution
+    from kernelviz.units import Unit
     from kernelviz.walkthrough import work_out
 
 __version__ = "0.1.0.dev0"
@@ -86,6 +89,7 @@ _HOMES = {
     "Sheet": "drawing.sheets",
     "Trace": "traces",
     "TransposedConvolution": "transposed",
+    "Unit": "units",
     "animate_convolution": "drawing.animation",
     "apply_filter": "filtering",
     "apply_kernel": "filtering",
@@ -105,11 +109,13 @@ _HOMES = {
     "plot_filter": "drawing.filtered",
     "plot_filters": "drawing.bank",
     "plot_growth": "drawing.growth",
+    "plot_kernel_and_map": "drawing.unit",
     "plot_kernels": "drawing.figures",
     "plot_matches": "drawing.matches",
     "plot_overlay": "drawing.overlay",
     "plot_overview": "drawing.overview",
     "plot_statistics": "drawing.channel_statistics",
+    "plot_unit": "drawing.unit",
     "read_image": "files.images",
     "read_kernels": "network.kernels",
     "read_recipe": "files.recipes",
@@ -117,6 +123,7 @@ _HOMES = {
     "save_picture": "files.writing",
     "select_layers": "network.layers",
     "trace": "network.trace",
+    "trace_unit": "network.unit",
     "work_out": "walkthrough",
 }
 
@@ -143,6 +150,7 @@ __all__ = [
     "Sheet",
     "Trace",
     "TransposedConvolution",
+    "Unit",
     "__version__",
     "animate_convolution",
     "apply_filter",
@@ -163,11 +171,13 @@ __all__ = [
     "plot_filter",
     "plot_filters",
     "plot_growth",
+    "plot_kernel_and_map",
     "plot_kernels",
     "plot_matches",
     "plot_overlay",
     "plot_overview",
     "plot_statistics",
+    "plot_unit",
     "read_image",
     "read_kernels",
     "read_recipe",
@@ -175,6 +185,7 @@ __all__ = [
     "save_picture",
     "select_layers",
     "trace",
+    "trace_unit",
     "work_out",
 ]
 

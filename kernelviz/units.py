@@ -21,6 +21,7 @@ class Unit:
     (zeros, unless the layer mirrors or repeats it), ``stretched`` the zeros between the rows of a transposed one's.
     ``kernel`` (n, kh, kw) lies on it tap by tap (that of a transposed convolution is turned by 180°). ``rows`` and
     ``columns`` are the first and the last of ``inputs`` (n, H, W) under the kernel; they may lie outside.
+    ``around`` is the padding (top, bottom, left, right), of the layer and what it puts around its input by itself.
     ``reads_image`` says that these inputs are the network's own. ``map`` (h, w) is the whole feature map.
 
     ``box`` is what the unit sees of the image through convolutions and pools; where ``mixes_image``, a gate, a mean or
@@ -40,6 +41,7 @@ class Unit:
     columns: tuple[int, int]
     bias: float | None
     map: Array
+    around: tuple[int, int, int, int] = (0, 0, 0, 0)
     reads_image: bool = False
     box: Box | None = None
     mixes_image: bool = False

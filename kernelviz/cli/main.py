@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from kernelviz.errors import UsageError, WriteError
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 COMMANDS = ("models", "layers", "kernels", "features", "explain", "match", "filter", "env")
 
-EXPLAIN = """Work a convolution or a pool out step by step, on your own numbers, and draw it.
+EXPLAIN = """Work a convolution or a pool out step by step, on your own numbers or in a model, and draw it.
 
 For example: kernelviz explain conv --input 5 --kernel 3
 """
@@ -98,6 +99,7 @@ def _app() -> Callable[..., Any]:
 
     from kernelviz.cli.environment import env
     from kernelviz.cli.explain import conv, pool, transpose
+    from kernelviz.cli.explain_layer import layer
     from kernelviz.cli.features import features
     from kernelviz.cli.filter import filter_image
     from kernelviz.cli.kernels import kernels
@@ -117,7 +119,7 @@ def _app() -> Callable[..., Any]:
     app.command()(kernels)
     app.command()(features)
     explain = typer.Typer(no_args_is_help=True, help=EXPLAIN)
-    for command in (conv, transpose, pool):
+    for command in (conv, transpose, pool, layer):
         explain.command()(command)
     app.add_typer(explain, name="explain")
     app.command()(match)
@@ -138,12 +140,24 @@ def _app() -> Callable[..., Any]:
 
 def _catch_signals() -> None:
     """Let Ctrl-C and requests to end unwind the stack; a signal that the caller has ignored stays ignored."""
+    sys.unraisablehook = _send_again
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupted)
     for name in ("SIGTERM", "SIGHUP"):  # there is no SIGHUP on Windows
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _ended)
+
+
+def _send_again(lost: sys.UnraisableHookArgs) -> None:
+    """Python drops what is raised while it collects garbage: a signal that came just then is sent once more."""
+    if not issubclass(lost.exc_type, KeyboardInterrupt | _EndedError):
+        sys.__unraisablehook__(lost)
+        return
+    number = lost.exc_value.number if isinstance(lost.exc_value, _EndedError) else signal.SIGINT
+    later = threading.Timer(0.01, os.kill, (os.getpid(), number))
+    later.daemon = True
+    later.start()
 
 
 def _interrupted(_: int, frame: FrameType | None) -> NoReturn:

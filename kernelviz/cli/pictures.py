@@ -185,4 +185,6 @@ def save_sheet(sheet: Sheet, path: Path, goal: Goal, look: Look) -> None:
     else:
         from kernelviz.drawing.figures import draw_sheet
 
-        save_picture(draw_sheet(sheet), path, force=goal.force)
+        figure = draw_sheet(sheet)
+        save_picture(figure, path, force=goal.force)
+        figure.clear()  # its artists hold the pixels in cycles that the collector finds late

@@ -79,6 +79,19 @@ def _nothing(label: str, done: int, total: int, *, in_bytes: bool = False) -> No
     del label, done, total, in_bytes
 
 
+def _downloads_alone() -> Progress:
+    """Says each download once, with its size."""
+    told: set[str] = set()
+
+    def show(label: str, done: int, total: int, *, in_bytes: bool = False) -> None:
+        del done
+        if in_bytes and total and label not in told:
+            told.add(label)
+            say(f"{label} ({amount(total, 0)})")
+
+    return show
+
+
 def amount(done: int, total: int, left: float | None = None) -> str:
     """How many bytes of how many have come, and in how many seconds the rest will have."""
     if not total:
@@ -91,9 +104,15 @@ def amount(done: int, total: int, left: float | None = None) -> str:
 
 @contextmanager
 def progress(*, shown: bool) -> Iterator[Progress]:
-    """A progress bar on a terminal, elsewhere nothing. It goes away when it is done; NO_COLOR takes its colours."""
+    """A progress bar on a terminal, elsewhere nothing. It goes away when it is done.
+
+    With NO_COLOR no escape byte is written, so there is no bar: a download is told in one line.
+    """
     if not (shown and sys.stderr is not None and sys.stderr.isatty()):
         yield _nothing
+        return
+    if os.environ.get("NO_COLOR"):
+        yield _downloads_alone()
         return
     from rich.console import Console
     from rich.progress import BarColumn, ProgressColumn, SpinnerColumn, Task

@@ -9,7 +9,7 @@ import numpy as np
 
 from kernelviz.drawing.colour import LEVELS, RD_BU, ZERO_LEVEL, ramp
 from kernelviz.drawing.page import Item, Panel, Raster, Shape, Strokes, Text, text_width
-from kernelviz.drawing.terms import value_text
+from kernelviz.drawing.terms import fixed_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,7 +32,7 @@ class Cells:
 
     ``limit`` is the value with the strongest tint. ``lit`` cells are in the step: full tint, bold; the others are veiled;
     without ``lit`` all are plain. ``bold`` marks digits alone. ``grey`` draws values from ``low`` to ``limit`` as
-    brightness.
+    brightness. ``decimals`` are the places behind the point of all numbers; without them each is as short as it can be.
     """
 
     values: Array
@@ -44,6 +44,7 @@ class Cells:
     unread: Array | None = None
     grey: bool = False
     low: float = 0.0
+    decimals: int | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -58,7 +59,9 @@ class Cells:
     @property
     def texts(self) -> list[list[str]]:
         """What stands in the cells."""
-        return [["" if np.isnan(value) else value_text(float(value)) for value in row] for row in self.values]
+        return [
+            ["" if np.isnan(value) else fixed_text(float(value), self.decimals) for value in row] for row in self.values
+        ]
 
 
 def digit_size(cells: Iterable[Cells], cell: float) -> float:

@@ -91,6 +91,10 @@ def make_scale(tiles: Tiles, choice: ScaleChoice | None = None) -> Scale:
     return Scale("range", low, high, tiles.signed, below, above)
 
 
+_AT_ONCE = 2**21
+"""Values that are coloured at once: each takes some 40 bytes meanwhile."""
+
+
 def tile_limits(values: Array, scale: Scale) -> Array:
     """The size of full colour for each tile, (n, 1, …): its own finite maximum, or the scale's limit."""
     shape = (len(values),) + (1,) * (values.ndim - 1)
@@ -120,9 +124,13 @@ def fractions(values: Array, scale: Scale) -> Array:
 
 def levels(values: Array, scale: Scale) -> Array:
     """Colour levels 0 … 200 as uint8; for signed values level 100 is zero exactly and a level is 1 % of the limit."""
-    share = fractions(values, scale)
-    graded = ZERO_LEVEL + ZERO_LEVEL * share if scale.signed else (LEVELS - 1) * share
-    return np.asarray(np.rint(graded), dtype=np.uint8)
+    result = np.empty(values.shape, np.uint8)
+    step = max(1, _AT_ONCE * len(values) // max(1, values.size))
+    for start in range(0, len(values), step):
+        share = fractions(values[start : start + step], scale)
+        graded = ZERO_LEVEL + ZERO_LEVEL * share if scale.signed else (LEVELS - 1) * share
+        result[start : start + step] = np.rint(graded)
+    return result
 
 
 def rgb_pixels(values: Array, scale: Scale) -> Array:

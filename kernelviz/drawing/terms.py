@@ -30,6 +30,14 @@ def value_text(value: float) -> str:
     return number_text(value)
 
 
+def fixed_text(value: float, decimals: int | None) -> str:
+    """A number with so many places behind the point, without a minus before a zero; None as ``value_text``."""
+    if decimals is None or not math.isfinite(value):
+        return value_text(value)
+    text = f"{value:.{decimals}f}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
+
+
 def factor_text(value: float) -> str:
     """A value behind a sign: a negative one in brackets."""
     text = value_text(value)

@@ -10,6 +10,7 @@ import numpy as np
 
 from kernelviz.drawing.cells import DARK, DIM, FAINT, Cells
 from kernelviz.drawing.colour import ramp
+from kernelviz.drawing.headings import fitted
 from kernelviz.drawing.page import (
     INK,
     Item,
@@ -269,9 +270,12 @@ def worksheet(
 
 
 def _heading(title: str, settings: str, room: float) -> tuple[list[Item], float]:
-    items: list[Item] = [Text(MARGIN, 60, title, TITLE, INK, bold=True)]
-    x = text_width(title, TITLE, bold=True) + 26
-    if x + text_width(settings, SETTINGS) <= room:
+    wide = text_width(title, TITLE, bold=True)
+    size = TITLE * max(0.75, min(1.0, room / wide))
+    lines = wrap(title, size, room, bold=True)
+    items, y = text_block(lines, MARGIN, 60 - size, size, colour=INK, bold=True)
+    x = wide + 26
+    if len(lines) == 1 and x + text_width(settings, SETTINGS) <= room:
         return [*items, Text(MARGIN + x, 60, settings, SETTINGS, DIM)], 106.0
-    words, below = text_block(wrap(settings, SETTINGS, room), MARGIN, 74, SETTINGS, colour=DIM)
-    return items + words, below + 30
+    words, below = text_block(fitted(settings, SETTINGS, room), MARGIN, y + 3, SETTINGS, colour=DIM)
+    return [*items, *words], below + 30

@@ -167,14 +167,14 @@ def run_through(network: Model | nn.Module, given: Input, *, ours: Callable[[], 
     Raises:
         KernelvizError: the pass failed.
     """
-    module = network.module if isinstance(network, Model) else network
+    module = module_of(network)
     batch = _fitting(given.batch, module)
     with undisturbed(module):
         try:
             return module(batch)
         except EnoughError:
             return None
-        except KernelvizError:
+        except (KernelvizError, KeyboardInterrupt):
             raise
         except Exception as error:
             if ours():

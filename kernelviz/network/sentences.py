@@ -35,7 +35,6 @@ _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _HUNG_UP = {"RemoteProtocolError", "ReadError", "WriteError"}  # by name: the client's library has changed its own
 _TRY = "Try again later"
 _CHECK_NAME = "Check the name"
-_CHECK_WAY = "Check the connection and HF_ENDPOINT"
 
 
 def sentence(error: Exception, request: Request) -> tuple[str, str]:
@@ -44,7 +43,7 @@ def sentence(error: Exception, request: Request) -> tuple[str, str]:
         told = tell(error, request)
         if told:
             return told
-    return f"The hub could not be asked for {request.place.name}: {type(error).__name__}.", _CHECK_WAY
+    return f"The hub could not be asked for {request.place.name}: {type(error).__name__}.", _check_way(request)
 
 
 def is_missing(error: Exception) -> bool:
@@ -99,7 +98,7 @@ def _about_the_answer(error: Exception, request: Request) -> tuple[str, str] | N
         what = f"What answers {where} is no model hub, but perhaps the sign-in page of a network."
         return what, "Open any page in a browser and sign in, or check HF_ENDPOINT"
     if isinstance(error, EndlessError) or type(error).__name__ == "TooManyRedirects":
-        return f"{request.host} sends from one address to the next without end.", _CHECK_WAY
+        return f"{request.host} sends from one address to the next without end.", _check_way(request)
     told = None if request.place.url or request.is_elsewhere else _about_the_repository(error, request)
     return told or _about_the_status(error, request)
 
@@ -144,7 +143,7 @@ def _about_the_status(error: Exception, request: Request) -> tuple[str, str] | N
     if status and status >= 500:
         return f"{server} has an error of its own ({status}).", _TRY
     file = f"{request.filename} of {request.place.name}"
-    return (f"{server} did not give {file} ({status}).", _CHECK_WAY) if status else None
+    return (f"{server} did not give {file} ({status}).", _check_way(request)) if status else None
 
 
 def _about_no_access(error: Exception, request: Request, server: str) -> tuple[str, str]:
@@ -167,27 +166,32 @@ def _about_the_way(error: Exception, request: Request) -> tuple[str, str] | None
     if told:
         return told
     if any(type(each).__name__ in _HUNG_UP for each in chain):
-        return f"{host} hung up, or does not speak HTTP.", _CHECK_WAY
+        return f"{host} hung up, or does not speak HTTP.", _check_way(request)
     known = next((each for each in chain if isinstance(each, OSError) and each.strerror), None)
-    return (f"{host} cannot be reached: {known.strerror}.", _CHECK_WAY) if known else None
+    return (f"{host} cannot be reached: {known.strerror}.", _check_way(request)) if known else None
 
 
 def _about_the_connection(error: BaseException, request: Request) -> tuple[str, str] | None:
     """What the operating system or TLS tells."""
     host = request.host
     if isinstance(error, socket.gaierror):
-        why = "no network" if request.is_elsewhere else "no network, or a misspelt endpoint"
-        return f"The name {host} is unknown here: {why}.", _CHECK_WAY
+        why = "no network" if request.is_elsewhere or request.place.url else "no network, or a misspelt endpoint"
+        return f"The name {host} is unknown here: {why}.", _check_way(request)
     if isinstance(error, ConnectionRefusedError):
-        return f"{host} refused the connection.", _CHECK_WAY
+        return f"{host} refused the connection.", _check_way(request)
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"The certificate of {host} is not trusted here.", _CHECK_WAY
+        return f"The certificate of {host} is not trusted here.", _check_way(request)
     if isinstance(error, ssl.SSLError):
         return (
             f"{host} does not speak TLS.",
             "Set HF_ENDPOINT to an address with http://, if that is what is spoken there",
         )
     return None
+
+
+def _check_way(request: Request) -> str:
+    """Where to look first; a link leads past the hub's address."""
+    return "Check the connection" if request.place.url else "Check the connection and HF_ENDPOINT"
 
 
 def _files(request: Request) -> str:

@@ -76,7 +76,7 @@ def trace(network: Model | nn.Module, input_size: Sequence[int] | None = None) -
         UsageError: the input size is missing or no size.
         KernelvizError: the network does not take such an input, or cannot be copied.
     """
-    size = _checked_size(network, input_size)
+    size = checked_size(network, input_size)
     module = network.module if isinstance(network, Model) else network
     return as_trace(network, watched(module, size), size)
 
@@ -116,7 +116,7 @@ def as_trace(network: Model | nn.Module, seen: Watched, size: tuple[int, ...], *
     return network_rows(seen.double, seen.visits, size, source=source, stages=stages, fields=fields)
 
 
-def _checked_size(network: Model | nn.Module, input_size: Sequence[int] | None) -> tuple[int, ...]:
+def checked_size(network: Model | nn.Module, input_size: Sequence[int] | None) -> tuple[int, ...]:
     if input_size is None:
         if not isinstance(network, Model):
             raise UsageError(

@@ -177,6 +177,7 @@ def _unit(
         value=float(output[at]),
         numbers=tuple(map(int, numbers)),
         inputs=source[numbers][:, own[0], own[1]],
+        around=_around(call, source.shape[1:], own),
         reads_image=_is_image(call, given, own),
         window=window,
         kernel=kernel,
@@ -199,6 +200,13 @@ def _is_image(call: WindowCall, given: Input, own: Sequence[slice]) -> bool:
         return False
     own_input = call.source[..., own[0], own[1]].cpu()
     return _same(own_input, given.batch.to(own_input.dtype))
+
+
+def _around(call: WindowCall, sizes: Sequence[int], own: Sequence[slice]) -> tuple[int, int, int, int]:
+    """(top, bottom, left, right): the convolution's own padding, and what was put around its input before."""
+    above, beside = (0, *call.sides(3))[-2:]
+    rows, columns = ((part.start, size - part.stop) for part, size in zip(own, sizes, strict=True))
+    return above + rows[0], above + rows[1], beside + columns[0], beside + columns[1]
 
 
 def _planar(array: Array) -> Array:

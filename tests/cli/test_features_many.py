@@ -381,5 +381,4 @@ def test_a_thousand_images(tmp_path, fresh):
     assert (code, count) == (3, 997)
     assert len(list(tmp_path.glob("kernelviz-out/*.png"))) == len(result.paths) == 997
     assert [line.split(":")[0] for line in lines] == [f"images/{number:04d}.png" for number in BAD]
-    print(f"\n{grown / 1024:.1f} MB more after the 997th image than after the fiftieth")
     assert grown < 20 * 1024

@@ -264,3 +264,32 @@ def test_closed_streams_are_no_reason_to_fail(fresh, tmp_path):
     result = fresh("-c", code, *RANDOM)
     assert (result.code, result.out, result.err) == (0, "", "")
     assert check_files(tmp_path / "kernelviz-out") == 1
+
+
+DROPPED = """
+import os, signal, sys, time
+from kernelviz.cli import main as command
+
+class Trap:
+    def __del__(self):
+        os.kill(os.getpid(), int(sys.argv[1]))
+        for _ in range(1000):
+            pass
+
+def work(arguments):
+    trap = Trap()
+    del trap
+    time.sleep(20)
+    return 0
+
+command.main = work
+command.run()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=str)
+def test_a_signal_that_comes_while_garbage_is_collected_is_not_lost(fresh, number):
+    """Python drops exceptions of finalizers, so the signal is sent once more; nothing of it is shown."""
+    result = fresh("-c", DROPPED, int(number))
+    assert result.code == (130 if number == signal.SIGINT else -number)
+    assert "Traceback" not in result.err

@@ -159,8 +159,8 @@ def test_a_narrow_terminal_cuts_no_name(monkeypatch):
 COLOUR = re.compile(rb"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])(?:;\d+)*m")
 
 
-def test_no_color_takes_the_colours_alone(monkeypatch):
-    """With NO_COLOR a terminal keeps its bar, which has no colour, and the lines are whole."""
+def test_no_color_writes_no_escape_bytes(monkeypatch):
+    """With NO_COLOR a terminal gets whole lines and nothing else; elsewhere there is a bar in colour."""
     from kernelviz.cli.main import main
 
     arguments = ["kernels", "test_resnet", "--weights", "random", "--style", "bare", "--force"]
@@ -170,9 +170,18 @@ def test_no_color_takes_the_colours_alone(monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     with terminal(monkeypatch, "stdout", "stderr", width=80) as written:
         assert main(arguments) == 0
-    assert "━".encode() in b"".join(written)
-    assert not COLOUR.search(b"".join(written))
+    assert b"\x1b" not in b"".join(written)
     assert "conv1.0: Conv2d 3 → 16, 3 × 3, stride 2; rgb, 16 of 16 kernels" in lines_of(written)
+
+
+def test_no_color_tells_a_download_in_one_line(monkeypatch):
+    """What takes long is not silent without a bar: its name and size are said once."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    with terminal(monkeypatch, "stderr", width=80) as written, talk.progress(shown=True) as progress:
+        progress("building resnet18d", 0, 0)
+        for done in range(0, 46_900_000, 5_900_000):
+            progress("downloading timm/resnet18d.ra2_in1k", done, 46_900_000, in_bytes=True)
+    assert lines_of(written) == ["downloading timm/resnet18d.ra2_in1k (46.9 MB)", ""]
 
 
 def frames_of(written):
@@ -284,3 +293,20 @@ def test_a_full_disk_behind_stdout_is_told(monkeypatch):
     stream.error = BrokenPipeError(32, "Broken pipe")
     with pytest.raises(BrokenPipeError):
         talk.result("a")
+
+
+def test_the_command_counts_what_it_downloads_in_megabytes(monkeypatch, tmp_path, tiny):
+    """From the hub to the terminal the numbers stay bytes."""
+    from loopback_hub import pointed_at, serving
+    from safetensors.torch import save
+
+    from kernelviz.cli.main import main
+
+    content = save(tiny.module.state_dict())
+    with serving() as hub, pointed_at(hub.endpoint, tmp_path / "cache"):
+        hub.add("timm/test_resnet.r160_in1k", "model.safetensors", content)
+        hub.mode = "slow"
+        with terminal(monkeypatch, "stdout", "stderr", width=80) as written:
+            assert main(["kernels", "test_resnet", "--style", "bare"]) == 0
+    numbers = rf"downloading timm/test_resnet\.r160_in1k [━╸╺]+ [\d.]+/{len(content) / 1e6:.1f} MB, \d+ s left$"
+    assert [frame for frame in frames_of(written) if re.search(numbers, frame)]

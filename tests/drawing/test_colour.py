@@ -89,7 +89,7 @@ def test_a_layer_s_scale_is_symmetric_about_zero():
     """Signed values take one limit, the size of the largest finite one; unsigned ones a range from zero."""
     weight = np.array([[[[-3.0, 1.0, np.nan]]], [[[2.0, np.inf, 0.0]]]])
     assert make_scale(tiles_of(weight)) == Scale("layer", -3.0, 3.0, signed=True, floor=0.015)
-    assert make_scale(tiles_of(weight, "norm")) == Scale("layer", 0.0, 3.0, signed=False)
+    assert make_scale(tiles_of(weight, "norm")) == Scale("layer", 0.0, 3.0, signed=False, floor=0.015)
 
 
 def test_a_chosen_tile_keeps_the_scale_of_its_layer():

@@ -70,12 +70,12 @@ def test_of_many_layers_some_are_shown_from_first_to_last(new_maps, name, most):
 
 
 def test_large_maps_are_averaged_not_skipped(new_maps):
-    """A tile of fewer pixels than the map shows means of blocks: a fine chequer becomes its mean."""
+    """A tile of fewer pixels than the map shows means of blocks: a fine chequer of 0 and 1 has neither."""
     values = np.indices((1000, 1000)).sum(axis=0) % 2 + np.linspace(0, 1e-3, 1000)
     figure = plot_overview([new_maps(values=values[None])] * 4)
     tiles = [raster.pixels for raster in figure.findobj(RasterArtist)][1:]
     assert all(max(tile.shape) <= 400 for tile in tiles)
-    assert np.ptp(tiles[0].astype(int), axis=(0, 1)).max() < 20
+    assert tiles[0].max(axis=2).min() > 200  # 0 is black, half of the largest value is bright
 
 
 def test_no_layer_is_refused():

@@ -75,12 +75,12 @@ def test_many_columns_number_their_groups():
 @pytest.mark.parametrize(
     ("choice", "ends"),
     [
-        ({}, {"−2.00", "0", "+2.00"}),
-        ({"scale": "tile"}, {"−max", "0", "+max"}),
-        ({"view": "norm"}, {"0", "2.00"}),
-        ({"view": "norm", "scale": "tile"}, {"0", "max"}),
-        ({"scale": (-1.0, 1.0)}, {"≤ −1.00", "0", "≥ +1.00"}),
-        ({"scale": (-9.0, 1.0)}, {"−9.00", "≥ +1.00"}),
+        ({}, "−2.00 0 +2.00"),
+        ({"scale": "tile"}, "−max 0 +max"),
+        ({"view": "norm"}, "0 2.00"),
+        ({"view": "norm", "scale": "tile"}, "0 max"),
+        ({"scale": (-1.0, 1.0)}, "≤−1.00 0 ≥+1.00"),
+        ({"scale": (-9.0, 1.0)}, "−9.00 ≥+1.00"),
     ],
     ids=str,
 )
@@ -88,7 +88,7 @@ def test_a_bar_tells_its_ends(choice, ends):
     """The ends of a bar are the scale's, with ≤ and ≥ where something was clipped, and words where tiles differ."""
     sheet = make_sheet(np.array([-1.5, 2.0]).reshape(2, 1, 1, 1), **({"view": "sum"} | choice))
     words = [text.text for text in texts_of(bar_panel(sheet, 1.0))]
-    assert set(words[1:]) == ends
+    assert {word.replace(" ", "") for word in words[1:]} == set(ends.split())
     assert words[0] == ("own range of each tile" if choice.get("scale") == "tile" else sheet.tiles.quantity)
 
 

@@ -166,3 +166,10 @@ def test_a_timeout_that_no_socket_can_keep(seconds):
 def test_the_longest_timeout(published):
     """What is allowed works."""
     assert same(load_model("test_resnet", timeout=2_000_000), published[0])
+
+
+def test_a_links_server_has_no_endpoint():
+    """Where the hub is not asked, nobody is sent to look at its address."""
+    request = Request(Place(url="https://links.invalid/a/weights.pth"), "weights.pth", 1)
+    told = sentence(socket.gaierror(socket.EAI_NONAME, "x"), request)
+    assert told == ("The name links.invalid is unknown here: no network.", "Check the connection")

@@ -1,0 +1,174 @@
+"""The arithmetic of one layer with its own sizes: the convolution or the pool that runs in it, as plain integers."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from kernelviz.convolutions import Convolution
+from kernelviz.errors import KernelvizError, UsageError
+from kernelviz.layer_operations import LayerOperation
+from kernelviz.network.calls import ADAPTIVE_MAXIMA, ADAPTIVE_MEANS, MAXIMA, MEANS, WHOLE, Calls, WindowCall
+from kernelviz.network.catching import EnoughError
+from kernelviz.network.named import find_module
+from kernelviz.network.refusals import root_of
+from kernelviz.network.trace import as_trace, checked_size, watched
+from kernelviz.pooling import Pooling
+from kernelviz.transposed import TransposedConvolution
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor, nn
+
+    from kernelviz.canvas import Operation
+    from kernelviz.network.models import Model
+    from kernelviz.sides import Pair
+    from kernelviz.traces import Trace
+
+
+def layer_operation(network: Model | nn.Module, layer: str, input_size: Sequence[int] | None = None) -> LayerOperation:
+    """The convolution or the pool that runs in a layer for an image of ``input_size`` (C, H, W), without any weights.
+
+    Sizes, padding and the rest are those that really ran: padding that a layer adds by itself (``same`` of TensorFlow)
+    is there, on the side where it was put. Of a layer that runs several times it is the first run.
+
+    Raises:
+        UnknownLayerError: no such layer.
+        UsageError: it is neither a convolution nor a pool, or one over three axes.
+        KernelvizError: the network does not take such an input, or the layer did not run.
+    """
+    name, module = find_module(network, layer)
+    size = checked_size(network, input_size)
+    seen = watched(root_of(network), size)
+    told = as_trace(network, seen, size)
+    record = next((one for one in told.layers if one.name == name), None)
+    if name not in seen.visits:
+        raise KernelvizError(f"The layer {name} did not run.", "The network holds it, but no pass goes through it.")
+    call, output = _ran(seen.double, name, size)
+    if record is None or call is None or output != tuple(call.output.shape):
+        what = f"The layer {name} is a {type(module).__name__}, neither a convolution nor a pool."
+        raise UsageError(what, hint=_inside(told, name))
+    operation, notes = _operation(name, call)
+    if record.runs > 1:
+        notes.append(f"it runs {record.runs} times in a pass; these are the sizes of the first")
+    return LayerOperation(record, operation, size, told.source, tuple(notes))
+
+
+def _inside(told: Trace, name: str) -> str:
+    """A hint at the convolutions and pools inside a module, or at where they are listed."""
+    names = [one.name for one in told.layers if one.family in ("conv", "pool") and one.name.startswith(f"{name}.")]
+    if not names:
+        return "`kernelviz layers MODEL --kind conv` lists the convolutions, `--kind pool` the pools."
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"Inside it: {', '.join(names[:3])}{more}."
+
+
+def _ran(double: nn.Module, name: str, size: Sequence[int]) -> tuple[WindowCall | None, tuple[int, ...] | None]:
+    """The one convolution or pool that runs in a layer of a network on ``meta``, and the shape of what it gives."""
+    watch = Calls()
+    like = next((tensor for tensor in double.parameters() if tensor.is_floating_point()), torch.empty(0))
+    image = torch.empty(1, *size, dtype=like.dtype, device="meta")
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.no_grad():
+        warnings.simplefilter("ignore")
+        with watch.within(dict(double.named_modules())[name]), contextlib.suppress(EnoughError):
+            double(image)
+    given = getattr(watch.given, "shape", None)
+    windows = [call for call in watch.calls if call.name not in WHOLE or _over_place(call)]
+    return windows[0] if len(windows) == 1 else None, None if given is None else _with_place(windows, given)
+
+
+def _over_place(call: WindowCall) -> bool:
+    """Whether a mean or a maximum is that of all rows and columns."""
+    axes = sorted(axis % call.source.ndim for axis in call.sides(0)) if call.source.ndim == 4 else []
+    return axes == [2, 3]
+
+
+def _with_place(windows: Sequence[WindowCall], given: Sequence[int]) -> tuple[int, ...]:
+    """A pool over all rows and columns may give its value without them."""
+    shape = tuple(given)
+    if len(windows) == 1 and len(shape) == 2 and windows[0].output.ndim == 4:
+        return (*shape, 1, 1)
+    if len(windows) == 1 and windows[0].output.ndim == 2:
+        return shape[:2]
+    return shape
+
+
+def _operation(name: str, call: WindowCall) -> tuple[Operation, list[str]]:
+    if call.convolves:
+        return (_transposed(name, call), []) if call.transposed else _convolution(name, call)
+    return _pool(call)
+
+
+def _pair(sides: Sequence[int], one: int) -> tuple[int, int]:
+    """Height and width; what has one axis is one row."""
+    return (one, sides[0]) if len(sides) == 1 else (sides[0], sides[-1])
+
+
+def _sizes(name: str, tensor: Tensor) -> Pair:
+    sides = tuple(tensor.shape[2:])
+    if len(sides) > 2:
+        raise UsageError(
+            f"The layer {name} convolves over three axes.", hint="Rows and columns are what can be explained."
+        )
+    return _pair(sides, 1)
+
+
+def _convolution(name: str, call: WindowCall) -> tuple[Convolution, list[str]]:
+    size = _sizes(name, call.source)
+    above, beside = _pair(call.sides(3), 0)
+    edges = [above, above, beside, beside]
+    added = _added(call)
+    size = size[0] - added[0] - added[1], size[1] - added[2] - added[3]
+    notes = [f"the padding is not zeros but {call.filling} rows and columns"] if call.filling else []
+    operation = Convolution(
+        size, _pair(call.weight.shape[2:], 1), stride=_pair(call.sides(2), 1),
+        padding=tuple(before + more for before, more in zip(edges, added, strict=True)),
+        dilation=_pair(call.sides(4), 1), groups=call.groups, in_channels=call.source.shape[1],
+        out_channels=call.output.shape[1], bias=call.bias is not None,
+    )  # fmt: skip
+    return operation, notes
+
+
+def _added(call: WindowCall) -> tuple[int, int, int, int]:
+    """(top, bottom, left, right): what was put around the input before; nothing where something was cut off."""
+    left, right, top, bottom = [*call.added, 0, 0, 0, 0][:4]
+    return (top, bottom, left, right) if min(top, bottom, left, right) >= 0 else (0, 0, 0, 0)
+
+
+def _transposed(name: str, call: WindowCall) -> TransposedConvolution:
+    return TransposedConvolution(
+        _sizes(name, call.source), _pair(call.weight.shape[2:], 1), stride=_pair(call.sides(2), 1),
+        padding=_pair(call.sides(3), 0), output_padding=_pair(call.sides(6), 0), dilation=_pair(call.sides(4), 1),
+        groups=call.groups, in_channels=call.source.shape[1], out_channels=call.output.shape[1],
+        bias=call.bias is not None,
+    )  # fmt: skip
+
+
+def _pool(call: WindowCall) -> tuple[Pooling, list[str]]:
+    size, channels = _pair(call.source.shape[2:], 1), call.source.shape[1]
+    kind: Literal["max", "average"] = "max" if call.name in MAXIMA | ADAPTIVE_MAXIMA | {"amax"} else "average"
+    if call.name in WHOLE:
+        return Pooling(size, adaptive=1, kind=kind, in_channels=channels), []
+    if call.name in ADAPTIVE_MEANS | ADAPTIVE_MAXIMA:
+        return Pooling(size, adaptive=_pair(call.sides(0), 1), kind=kind, in_channels=channels), []
+    kernel = _pair(call.sides(0), 1)
+    mean = call.name in MEANS
+    ceiling = call.flag(3 if mean else 4, default=False)
+    added = _added(call)
+    what = "zeros" if mean else "values below all others"
+    notes = []
+    if any(added):
+        sides = ", ".join(
+            f"{n} {side}" for n, side in zip(added, ("above", "below", "left", "right"), strict=True) if n
+        )
+        notes = [f"the layer itself puts {what} around its input first: {sides}; the sizes here count them as input"]
+    return Pooling(
+        size, kernel, kind=kind, stride=_pair(call.sides(1), 1) if call.sides(1) else None,
+        padding=_pair(call.sides(2), 0) if call.sides(2) else 0,
+        dilation=_pair(call.sides(3), 1) if not mean and call.sides(3) else 1, ceil_mode=ceiling,
+        count_include_pad=call.flag(4, default=True) if mean else True, in_channels=channels,
+    ), notes  # fmt: skip

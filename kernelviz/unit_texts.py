@@ -1,0 +1,227 @@
+"""A traced unit as text for people and as JSON for programs; pictures say the same words."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kernelviz.drawing.captions import layer_text
+from kernelviz.drawing.terms import fixed_text, value_text
+from kernelviz.drawing.wording import PART
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kernelviz.records import Array
+    from kernelviz.units import Unit
+
+SHOWN = 6  # channels that are written out of many
+COLOURS = ("red", "green", "blue")
+
+
+def decimals_for(*values: Array) -> int | None:
+    """Places behind the point, so that the largest of these numbers has three digits or four; None outside 10⁻³ … 10⁵."""
+    sizes = np.abs(np.concatenate([np.ravel(each) for each in values]) if values else np.zeros(0))
+    largest = float(sizes[np.isfinite(sizes)].max(initial=0))
+    if largest == 0:
+        return 0
+    power = math.floor(math.log10(largest))
+    if not -3 <= power < 5:
+        return None
+    return max(0, min(4, 2 - power))
+
+
+def short_decimals(*values: Array) -> int | None:
+    """The same for narrow cells: two places where the largest is between 0.1 and 10."""
+    decimals = decimals_for(*values)
+    return 2 if decimals == 3 else 3 if decimals == 4 else decimals
+
+
+def value_of(value: float) -> str:
+    """The value that the network gave, in five significant digits."""
+    if not math.isfinite(value):
+        return value_text(value)
+    return f"{value:#.5g}".rstrip(".").replace("-", "−")
+
+
+def at_text(unit: Unit) -> str:
+    """``channel 15, row 69, column 73``."""
+    channel, row, column = unit.at
+    return f"channel {channel}, row {row}, column {column}"
+
+
+def settings_text(unit: Unit) -> str:
+    """The layer's settings, padding too where it is the same on all sides."""
+    top, bottom, left, right = unit.around
+    if (top, left) != (bottom, right):
+        around = f"padding {top} above, {bottom} below, {left} left, {right} right"
+    else:
+        around = f"padding {top if top == left else f'{top} × {left}'}" if top or left else ""
+    return ", ".join(part for part in (layer_text(unit.layer), around) if part)
+
+
+def channel_name(unit: Unit, place: int) -> str:
+    """``0 (red)`` where the layer reads an image of three channels, else the channel's number."""
+    number = unit.numbers[place]
+    return f"{number} ({COLOURS[number]})" if reads_colours(unit) else str(number)
+
+
+def reads_colours(unit: Unit) -> bool:
+    """Whether the input channels are red, green and blue."""
+    return unit.reads_image and unit.seen is not None and len(unit.numbers) == 3
+
+
+def sight_text(unit: Unit) -> str:
+    """How much of the image the unit can see."""
+    if unit.box is None:
+        return f"what it can see of the image is not known: {unit.unseen}"
+    height, width = (unit.input_size or unit.inputs.shape)[-2:]
+    text = (
+        f"{_side(unit.box.top, unit.box.bottom)} × {_side(unit.box.left, unit.box.right)} of {height} × {width} pixels"
+    )
+    return f"{text} +" if unit.mixes_image else text
+
+
+def _side(first: int, last: int) -> int:
+    return max(0, last - first + 1)
+
+
+def bias_text(unit: Unit) -> str:
+    """``no bias``, or the bias."""
+    return "no bias" if unit.bias is None else f"bias {fixed_text(unit.bias, sum_decimals(unit))}"
+
+
+def sum_decimals(unit: Unit) -> int | None:
+    """The places behind the point with which sums, bias and total are written, one more than cells have."""
+    decimals = decimals_for(unit.sums, np.array([unit.total, unit.bias or 0.0]))
+    return None if decimals is None else decimals + 1
+
+
+def unit_lines(unit: Unit) -> list[str]:
+    """Which unit it is, the windows, kernels, products and sums that matter most, and the very value."""
+    source = f"{unit.source.label}{PART}" if unit.source else ""
+    image = f"{PART}image {unit.image.name}" if unit.image else ""
+    lines = [f"One value of {unit.layer.name}: {at_text(unit)}", f"  {source}{settings_text(unit)}{image}"]
+    if unit.layer.transposed:
+        lines.append(
+            "  a transposed convolution as a convolution: its kernel is turned, · are zeros between the values"
+        )
+    n, height, width = unit.window.shape
+    lines.append(f"  it reads {_span('row', unit.rows)}, {_span('column', unit.columns)} of {n:,} input channel{_s(n)}")
+    lines.append(f"  {_sight_line(unit)}")
+    order = unit.strongest(SHOWN) if n > SHOWN else range(n)
+    if n > SHOWN:
+        lines += ["", f"the {SHOWN} channels with the largest |sum| of {n:,}, the largest first"]
+    shown = list(order)
+    places = [decimals_for(each[shown]) for each in (unit.window, unit.kernel, unit.products)]
+    if height * width == 1:
+        lines += ["", *_pointwise(unit, shown, places)]
+    else:
+        for place in shown:
+            lines += ["", *_matrices(unit, place, places)]
+    lines += ["", *_adding_up(unit, shown)]
+    return lines
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
+
+
+def _span(noun: str, ends: tuple[int, int]) -> str:
+    first, last = (str(end).replace("-", "−") for end in ends)
+    return f"{noun} {first}" if first == last else f"{noun}s {first} to {last}"
+
+
+def _sight_line(unit: Unit) -> str:
+    if unit.box is None:
+        return sight_text(unit)
+    box = unit.box
+    more = "; + the whole image, which a gate, a mean or attention mixes in" if unit.mixes_image else ""
+    place = f"rows {box.top} to {box.bottom}, columns {box.left} to {box.right}"
+    return f"it can see {sight_text(unit).removesuffix(' +')}: {place}{more}"
+
+
+def _pointwise(unit: Unit, order: Sequence[int], places: Sequence[int | None]) -> list[str]:
+    """A line a channel: value × weight = product."""
+    lines = []
+    width = max(len(channel_name(unit, place)) for place in order)
+    values, weights, products = (each[:, 0, 0] for each in (unit.window, unit.kernel, unit.products))
+    for place in order:
+        terms = [
+            fixed_text(float(each[place]), many) for each, many in zip((values, weights, products), places, strict=True)
+        ]
+        factor = f"({terms[1]})" if terms[1].startswith("−") else terms[1]
+        lines.append(f"  channel {channel_name(unit, place):>{width}}: {terms[0]} × {factor} = {terms[2]}")
+    return lines
+
+
+def _matrices(unit: Unit, place: int, places: Sequence[int | None]) -> list[str]:
+    """Window × kernel = products of one channel, beside each other."""
+    numbers = unit.window[place], unit.kernel[place], unit.products[place]
+    around = unit.padding | unit.stretched
+    blocks = []
+    for which, (values, decimals) in enumerate(zip(numbers, places, strict=True)):
+        texts = [
+            ["·" if around[i, j] and which != 1 and value == 0 else fixed_text(float(value), decimals)
+             for j, value in enumerate(row)]
+            for i, row in enumerate(values)
+        ]  # fmt: skip
+        wide = max(len(text) for row in texts for text in row)
+        blocks.append([" ".join(text.rjust(wide) for text in row) for row in texts])
+    middle = len(blocks[0]) // 2
+    total = f"   Σ {value_of(float(unit.sums[place]))}"
+    lines = [f"channel {channel_name(unit, place)}: window × kernel = products"]
+    for i, parts in enumerate(zip(*blocks, strict=True)):
+        signs = ("  ×  ", "  =  ") if i == middle else ("     ", "     ")
+        lines.append(f"  {parts[0]}{signs[0]}{parts[1]}{signs[1]}{parts[2]}{total if i == middle else ''}")
+    return lines
+
+
+def _adding_up(unit: Unit, order: Sequence[int]) -> list[str]:
+    rest = [place for place in range(len(unit.numbers)) if place not in set(order)]
+    named = [(f"channel {channel_name(unit, place)}", float(unit.sums[place])) for place in order]
+    if rest:
+        named.append((f"the other {len(rest):,} channel{_s(len(rest))}", float(unit.sums[rest].sum())))
+    named += [("bias", unit.bias or 0.0), ("sum", unit.total), ("the network gave", unit.value)]
+    decimals = decimals_for(np.array([value for _, value in named]))
+    more = None if decimals is None else decimals + 2
+    rows = [(name, fixed_text(value, more)) for name, value in named]
+    if unit.bias is None:
+        rows[-3] = ("bias", "none")
+    names, values = max(len(name) for name, _ in rows), max(len(value) for _, value in rows)
+    return [f"{name:<{names}}  {value:>{values}}" for name, value in rows]
+
+
+def map_line(unit: Unit) -> str:
+    """One map in a line: whose it is, its size, and its range."""
+    height, width = unit.map.shape
+    finite = unit.map[np.isfinite(unit.map)]
+    ends = f", from {value_of(float(finite.min()))} to {value_of(float(finite.max()))}" if finite.size else ""
+    return f"{unit.layer.name}: map {unit.at[0]}, {height} × {width}{ends}"
+
+
+def unit_entry(unit: Unit) -> dict[str, Any]:
+    """The step of the JSON document, with what else is known of the unit."""
+    channel, row, column = unit.at
+    box = unit.box
+    return {
+        "at": [row, column],
+        "channel": channel,
+        "channels": list(unit.numbers),
+        "rows": list(unit.rows),
+        "columns": list(unit.columns),
+        "window": unit.window.tolist(),
+        "kernel": unit.kernel.tolist(),
+        "padding": unit.padding.tolist(),
+        "stretched": unit.stretched.tolist(),
+        "products": unit.products.tolist(),
+        "sums": unit.sums.tolist(),
+        "bias": unit.bias,
+        "sum": unit.total,
+        "value": unit.value,
+        "sees": None if box is None else {"rows": [box.top, box.bottom], "columns": [box.left, box.right]},
+        "sees_whole_image": unit.mixes_image,
+        "text": "\n".join(unit_lines(unit)),
+    }
