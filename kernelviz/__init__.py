@@ -41,10 +41,13 @@ if TYPE_CHECKING:
     from kernelviz.drawing.overlay import plot_overlay
     from kernelviz.drawing.overview import plot_overview
     from kernelviz.drawing.sheets import Sheet, make_sheet
+    from kernelviz.drawing.singles import Singles, make_singles
     from kernelviz.drawing.unit import plot_kernel_and_map, plot_unit
     from kernelviz.errors import KernelvizError
+    from kernelviz.files.bases import read_basis, save_basis
     from kernelviz.files.images import read_image
     from kernelviz.files.recipes import read_recipe
+    from kernelviz.files.singles import save_singles
     from kernelviz.files.writing import save_arrays, save_picture
     from kernelviz.filtering import Response, apply_filter, apply_kernel
     from kernelviz.filters import Filter, classical_filters, find_filter
@@ -87,6 +90,7 @@ _HOMES = {
     "Pooling": "pooling",
     "Response": "filtering",
     "Sheet": "drawing.sheets",
+    "Singles": "drawing.singles",
     "Trace": "traces",
     "TransposedConvolution": "transposed",
     "Unit": "units",
@@ -102,6 +106,7 @@ _HOMES = {
     "load_model": "network.models",
     "make_mosaic": "drawing.mosaic",
     "make_sheet": "drawing.sheets",
+    "make_singles": "drawing.singles",
     "match_kernels": "matching",
     "plot_contact": "drawing.contact",
     "plot_convolution": "drawing.convolution",
@@ -116,11 +121,14 @@ _HOMES = {
     "plot_overview": "drawing.overview",
     "plot_statistics": "drawing.channel_statistics",
     "plot_unit": "drawing.unit",
+    "read_basis": "files.bases",
     "read_image": "files.images",
     "read_kernels": "network.kernels",
     "read_recipe": "files.recipes",
     "save_arrays": "files.writing",
+    "save_basis": "files.bases",
     "save_picture": "files.writing",
+    "save_singles": "files.singles",
     "select_layers": "network.layers",
     "trace": "network.trace",
     "trace_unit": "network.unit",
@@ -148,6 +156,7 @@ __all__ = [
     "Pooling",
     "Response",
     "Sheet",
+    "Singles",
     "Trace",
     "TransposedConvolution",
     "Unit",
@@ -164,6 +173,7 @@ __all__ = [
     "load_model",
     "make_mosaic",
     "make_sheet",
+    "make_singles",
     "match_kernels",
     "plot_contact",
     "plot_convolution",
@@ -178,11 +188,14 @@ __all__ = [
     "plot_overview",
     "plot_statistics",
     "plot_unit",
+    "read_basis",
     "read_image",
     "read_kernels",
     "read_recipe",
     "save_arrays",
+    "save_basis",
     "save_picture",
+    "save_singles",
     "select_layers",
     "trace",
     "trace_unit",

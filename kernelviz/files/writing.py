@@ -123,7 +123,7 @@ def _recipe_at(path: Path) -> Recipe | None:
         return None
 
 
-def write_whole(path: Path, data: bytes, *, replace: bool, durable: bool = True) -> None:
+def write_whole(path: Path, data: bytes, *, replace: bool) -> None:
     """Write a file whole or not at all; whatever happens, no half of it is seen and nothing else is left.
 
     The bytes go to a temporary file beside it, which takes its place in one step. Directories are made as needed. A
@@ -133,7 +133,6 @@ def write_whole(path: Path, data: bytes, *, replace: bool, durable: bool = True)
         path: where.
         data: the whole content.
         replace: take the place of a file that is there.
-        durable: wait until the disk has it, so that a power cut leaves no empty file under this name.
 
     Raises:
         FileInTheWayError: something is there, and ``replace`` is False.
@@ -143,7 +142,7 @@ def write_whole(path: Path, data: bytes, *, replace: bool, durable: bool = True)
     try:
         _make_directory(path.parent)
         try:
-            _write_new(temporary, data, durable=durable)
+            _write_new(temporary, data)
             _put(temporary, path, replace=replace)
         finally:
             with contextlib.suppress(OSError):
@@ -151,9 +150,21 @@ def write_whole(path: Path, data: bytes, *, replace: bool, durable: bool = True)
     except FileExistsError as error:
         raise _in_the_way(path) from error
     except OSError as error:
-        raise _write_error(path, f"{error.strerror or error}.") from error
+        raise write_error(path, f"{error.strerror or error}.") from error
     except ValueError as error:
-        raise _write_error(path, "The path holds a character that no path may hold.") from error
+        raise write_error(path, "The path holds a character that no path may hold.") from error
+
+
+def make_directory(directory: Path) -> None:
+    """Make a directory, and those above it, where they are not there.
+
+    Raises:
+        WriteError: it cannot be made.
+    """
+    try:
+        _make_directory(directory)
+    except (OSError, ValueError) as error:
+        raise write_error(directory, f"{getattr(error, 'strerror', None) or error}.") from error
 
 
 def _save(path: Path, data: bytes, recipe: Recipe | None, *, force: bool) -> None:
@@ -183,7 +194,19 @@ def _make_directory(directory: Path) -> None:
         raise NotADirectoryError(error.errno, "Its place is not a directory") from error
 
 
-def _write_new(path: Path, data: bytes, *, durable: bool) -> None:
+def write_new(path: str, data: bytes) -> None:
+    """Write a file into a folder that is not there for others yet, without waiting for the disk.
+
+    Raises:
+        WriteError: it could not be written.
+    """
+    try:
+        _write_new(path, data, durable=False)
+    except OSError as error:
+        raise write_error(Path(path), f"{error.strerror or error}.") from error
+
+
+def _write_new(path: Path | str, data: bytes, *, durable: bool = True) -> None:
     """Write a file that must not be there yet, and have it on the disk."""
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags, 0o666)
@@ -220,7 +243,8 @@ def _in_the_way(path: Path) -> FileInTheWayError:
     )
 
 
-def _write_error(path: Path, why: str) -> WriteError:
+def write_error(path: Path, why: str) -> WriteError:
+    """That a file could not be written."""
     return WriteError(
         f"{path} could not be written.", why, "Nothing was changed. Choose another place with --output, or make room."
     )
