@@ -146,8 +146,9 @@ def contact_page(sheet: ContactSheet) -> tuple[Panel, int, tuple[float, float]]:
     y += 12
     for row in sheet.rows[:shown]:
         placed, tall = _row(row, scale, tile, left if pictured else NAMES, pictured=pictured)
-        items += moved(Panel(tuple(placed), width, tall), MARGIN, y)
-        y += tall + GAP
+        pitch = _pitch(row, tile)
+        items += moved(Panel(tuple(placed), width, tall), MARGIN, round(y + (pitch - tall) / 2))
+        y += pitch + GAP
     key = _key(scale)
     lines = [
         "A row an image, a column a channel of the layer, its number on top",
@@ -174,10 +175,15 @@ def _height(row: ContactRow, tile: int) -> int:
     return max(2, min(2 * tile, int(round(tile * height / width))))  # noqa: RUF046
 
 
+def _pitch(row: ContactRow, tile: int) -> int:
+    """How high the row is: a line of its image's name needs room beside very flat maps too."""
+    return max(_height(row, tile), math.ceil(1.3 * LABEL))
+
+
 def _fitting(sheet: ContactSheet, tile: int, page_width: float) -> int:
     """How many rows a figure of four megapixels has room for, at least one."""
     room = FIGURE_PIXELS / page_width - 420
-    total = np.cumsum([_height(row, tile) + GAP for row in sheet.rows])
+    total = np.cumsum([_pitch(row, tile) + GAP for row in sheet.rows])
     return max(1, int(np.count_nonzero(total <= room)))
 
 

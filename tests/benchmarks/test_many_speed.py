@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import statistics
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -18,6 +20,11 @@ from kernelviz.records import FeatureMaps
 pytestmark = pytest.mark.benchmark
 
 IMAGES = 48
+
+
+def enough(*_):
+    """End a pass."""
+    raise KeyboardInterrupt
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +56,13 @@ def test_a_folder_goes_nearly_as_fast_as_its_passes(network, folder, tmp_path, m
 
     def peer() -> None:
         module = network.module
-        stop = module.layer1.register_forward_hook(lambda *_: (_ for _ in ()).throw(StopIteration))
+        stop = module.layer1.register_forward_hook(enough)
         with torch.no_grad():
             for path in sorted(folder.iterdir()):
                 batch = transform(Image.open(path).convert("RGB"))[None]
                 try:
                     module(batch)
-                except (StopIteration, RuntimeError):
+                except KeyboardInterrupt:
                     continue
         stop.remove()
 
@@ -71,16 +78,17 @@ def test_single_maps_beat_save_image(tmp_path):
     values = np.random.default_rng(0).normal(size=(2000, 28, 28)).clip(0).astype(np.float32)
     maps = FeatureMaps(values)
 
-    def ours() -> None:
+    def ours(run: int) -> None:
         for number in range(10):
-            save_singles(make_singles(maps), tmp_path / f"{number}", force=True)
+            save_singles(make_singles(maps), tmp_path / f"{run}-{number}")
 
     def peer() -> None:
         tensors = torch.from_numpy(values)
         for number in range(2000):
             save_image(tensors[number], tmp_path / f"peer{number}.png", normalize=True)
 
-    ours()
-    times = 10 * seconds(peer) / seconds(ours)
+    ours(0)
+    peer()
+    times = statistics.median(10 * seconds(peer) / seconds(partial(ours, run)) for run in (1, 2, 3))
     print(f"\n20,000 single maps: {times:.1f} times faster than save_image")
     assert times >= 5
