@@ -26,9 +26,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kernelviz.components import Basis, CovarianceTally
     from kernelviz.convolutions import Convolution
     from kernelviz.drawing.animation import animate_convolution
     from kernelviz.drawing.bank import plot_filters
+    from kernelviz.drawing.channel_statistics import plot_statistics
+    from kernelviz.drawing.contact import ContactSheet, plot_contact
     from kernelviz.drawing.convolution import plot_convolution
     from kernelviz.drawing.figures import plot_features, plot_kernels
     from kernelviz.drawing.filtered import plot_filter
@@ -38,13 +41,17 @@ if TYPE_CHECKING:
     from kernelviz.drawing.overlay import plot_overlay
     from kernelviz.drawing.overview import plot_overview
     from kernelviz.drawing.sheets import Sheet, make_sheet
+    from kernelviz.drawing.singles import Singles, make_singles
     from kernelviz.drawing.unit import plot_kernel_and_map, plot_unit
     from kernelviz.errors import KernelvizError
+    from kernelviz.files.bases import read_basis, save_basis
     from kernelviz.files.images import read_image
     from kernelviz.files.recipes import read_recipe
+    from kernelviz.files.singles import save_singles
     from kernelviz.files.writing import save_arrays, save_picture
     from kernelviz.filtering import Response, apply_filter, apply_kernel
     from kernelviz.filters import Filter, classical_filters, find_filter
+    from kernelviz.many import FailedImage, capture_many
     from kernelviz.matching import KernelMatch, Matches, match_kernels
     from kernelviz.network.features import capture_features
     from kernelviz.network.kernels import read_kernels
@@ -54,6 +61,7 @@ if TYPE_CHECKING:
     from kernelviz.network.unit import trace_unit
     from kernelviz.pooling import Pooling
     from kernelviz.records import ConvLayer, FeatureMaps, Image, KernelBank
+    from kernelviz.statistics import ChannelStatistics, ChannelTally
     from kernelviz.traces import Trace
     from kernelviz.transposed import TransposedConvolution
     from kernelviz.units import Unit
@@ -62,8 +70,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
+    "Basis": "components",
+    "ChannelStatistics": "statistics",
+    "ChannelTally": "statistics",
+    "ContactSheet": "drawing.contact",
     "ConvLayer": "records",
     "Convolution": "convolutions",
+    "CovarianceTally": "components",
+    "FailedImage": "many",
     "FeatureMaps": "records",
     "Filter": "filters",
     "Image": "records",
@@ -76,6 +90,7 @@ _HOMES = {
     "Pooling": "pooling",
     "Response": "filtering",
     "Sheet": "drawing.sheets",
+    "Singles": "drawing.singles",
     "Trace": "traces",
     "TransposedConvolution": "transposed",
     "Unit": "units",
@@ -83,6 +98,7 @@ _HOMES = {
     "apply_filter": "filtering",
     "apply_kernel": "filtering",
     "capture_features": "network.features",
+    "capture_many": "many",
     "classical_filters": "filters",
     "find_filter": "filters",
     "find_models": "network.models",
@@ -90,7 +106,9 @@ _HOMES = {
     "load_model": "network.models",
     "make_mosaic": "drawing.mosaic",
     "make_sheet": "drawing.sheets",
+    "make_singles": "drawing.singles",
     "match_kernels": "matching",
+    "plot_contact": "drawing.contact",
     "plot_convolution": "drawing.convolution",
     "plot_features": "drawing.figures",
     "plot_filter": "drawing.filtered",
@@ -101,12 +119,16 @@ _HOMES = {
     "plot_matches": "drawing.matches",
     "plot_overlay": "drawing.overlay",
     "plot_overview": "drawing.overview",
+    "plot_statistics": "drawing.channel_statistics",
     "plot_unit": "drawing.unit",
+    "read_basis": "files.bases",
     "read_image": "files.images",
     "read_kernels": "network.kernels",
     "read_recipe": "files.recipes",
     "save_arrays": "files.writing",
+    "save_basis": "files.bases",
     "save_picture": "files.writing",
+    "save_singles": "files.singles",
     "select_layers": "network.layers",
     "trace": "network.trace",
     "trace_unit": "network.unit",
@@ -114,8 +136,14 @@ _HOMES = {
 }
 
 __all__ = [
+    "Basis",
+    "ChannelStatistics",
+    "ChannelTally",
+    "ContactSheet",
     "ConvLayer",
     "Convolution",
+    "CovarianceTally",
+    "FailedImage",
     "FeatureMaps",
     "Filter",
     "Image",
@@ -128,6 +156,7 @@ __all__ = [
     "Pooling",
     "Response",
     "Sheet",
+    "Singles",
     "Trace",
     "TransposedConvolution",
     "Unit",
@@ -136,6 +165,7 @@ __all__ = [
     "apply_filter",
     "apply_kernel",
     "capture_features",
+    "capture_many",
     "classical_filters",
     "find_filter",
     "find_models",
@@ -143,7 +173,9 @@ __all__ = [
     "load_model",
     "make_mosaic",
     "make_sheet",
+    "make_singles",
     "match_kernels",
+    "plot_contact",
     "plot_convolution",
     "plot_features",
     "plot_filter",
@@ -154,12 +186,16 @@ __all__ = [
     "plot_matches",
     "plot_overlay",
     "plot_overview",
+    "plot_statistics",
     "plot_unit",
+    "read_basis",
     "read_image",
     "read_kernels",
     "read_recipe",
     "save_arrays",
+    "save_basis",
     "save_picture",
+    "save_singles",
     "select_layers",
     "trace",
     "trace_unit",

@@ -13,9 +13,10 @@ from kernelviz.views import choose_channels, extent
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kernelviz.components import Basis
     from kernelviz.records import Array
 
-MapView: TypeAlias = Literal["maps", "mean", "max", "norm"]
+MapView: TypeAlias = Literal["maps", "mean", "max", "norm", "pca"]
 MAP_VIEWS: tuple[str, ...] = get_args(MapView)
 _ALIKE = 0.98
 """Two maps with a |correlation| of this or more show the same."""
@@ -49,8 +50,12 @@ def map_tiles(
     channels: str | Sequence[int] | None = None,
     top: int | None = None,
     sort: str | None = None,
+    basis: Basis | None = None,
 ) -> Tiles:
     """The tiles of a layer's maps: the chosen channels in the chosen order, or their ``mean``, ``max`` or ``norm``.
+
+    ``pca`` is one tile (1, H, W, 3) of scores along the components of ``basis``, in standard deviations; without one it
+    is fitted to these maps.
 
     A reduction is taken place by place over the chosen channels, in float64; ``norm`` is the root of the sum of squares.
 
@@ -58,7 +63,15 @@ def map_tiles(
         UsageError: no such view, no such channel, no such order.
     """
     if view not in MAP_VIEWS:
-        raise UsageError(f"Maps are drawn one by one (maps) or as mean, max or norm, but got {view!r}.")
+        raise UsageError(f"Maps are drawn one by one (maps) or as mean, max, norm or pca, but got {view!r}.")
+    if view == "pca":
+        if channels is not None or top is not None or sort is not None:
+            raise UsageError(
+                "Principal components are those of all channels.", hint="Leave out the choice of channels."
+            )
+        from kernelviz.components import component_tiles
+
+        return component_tiles(maps, basis)
     numbers, order = choose_channels(maps.values, channels=channels, top=top, sort=sort)
     total = len(maps.values)
     every = numbers == tuple(range(total))

@@ -226,6 +226,7 @@ class Tiles:
     ``table`` tile r * columns + c stands in row r, column c; a ``heatmap`` is one tile whose pixels are rows and columns.
     ``numbers`` are the kernels (or channels) in it, of ``total``. ``extent`` is the smallest and the largest finite value
     of the whole layer in this view, chosen or not; (0, 0) where there is none. ``signed`` values are drawn around zero.
+    ``parts`` say what red, green and blue are.
     """
 
     values: Array
@@ -242,6 +243,7 @@ class Tiles:
     columns: Axis | None = None
     noun: str = "kernel"
     order: str = "index"
+    parts: tuple[str, ...] = ("R", "G", "B")
 
     @property
     def is_reduced(self) -> bool:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kernelviz.cli import options
-from kernelviz.cli.passes import Wish, draw_image, prepare
+from kernelviz.cli import many_options, options
+from kernelviz.cli.behind import Behind
+from kernelviz.cli.gathering import gather, with_bases
+from kernelviz.cli.many import draw_all
+from kernelviz.cli.passes import Wish, prepare
 from kernelviz.cli.pictures import Goal, Look, check_choices, load, parse_scale, unused_seed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernelviz.documents import Report
-    from kernelviz.map_views import MapView
 
 
 class Side(StrEnum):
@@ -33,6 +34,7 @@ class Reduction(StrEnum):
     MEAN = "mean"
     MAX = "max"
     NORM = "norm"
+    PCA = "pca"
 
 
 Images = Annotated[
@@ -58,7 +60,8 @@ Reduce = Annotated[
     Reduction | None,
     typer.Option(
         "--reduce",
-        help="One map a layer: at each place this of all channels.",
+        help="One map a layer: at each place this of all channels. pca: the first three principal components over all "
+        "images, as red, green and blue.",
         show_default=False,
         rich_help_panel=options.PICTURES,
     ),
@@ -115,6 +118,12 @@ def features(
     zoom: options.Zoom = None,
     style: options.StyleChoice = options.Style.FIGURE,
     file_format: options.Format = options.FileFormat.PNG,
+    single: many_options.Single = False,
+    statistics: many_options.Statistics = False,
+    contact: many_options.Contact = False,
+    basis: many_options.BasisFiles = None,
+    batch_size: many_options.BatchSize = 1,
+    skip_existing: many_options.SkipExisting = False,
     output: options.Output = Path("kernelviz-out"),
     arrays: options.Arrays = False,
     force: options.Force = False,
@@ -126,6 +135,8 @@ def features(
     """Run a timm model on images and draw the feature maps of its layers, a picture a layer and image.
 
     For example: kernelviz features tf_efficientnet_lite0 photo.jpg -l 'blocks.2' --top 16 --sort std
+
+    A folder, read ahead, in one go: kernelviz features resnet18d photos -r -l layer1 --style bare --skip-existing
     """
     from kernelviz.cli import ending, talk
     from kernelviz.documents import Report, document, json_text
@@ -137,24 +148,34 @@ def features(
         check_choices(goal, look)
         check_kinds(goal, look, reduce, overlay=overlay)
         check_overview(tap, overview=overview)
-        paths = find(images, goal, report, recursive=recursive)
-        with talk.progress(shown=not quiet) as progress:
+        gathered = statistics or contact
+        many_options.check(
+            many_options.Asked(single, statistics, contact, tuple(basis or ()), skip_existing),
+            goal, look, reduce=reduce and str(reduce), overlay=overlay, overview=overview,
+        )  # fmt: skip
+        paths: Sequence[str] = find(images, goal, report, recursive=recursive)
+        with talk.progress(shown=not quiet) as progress, Behind() as behind:
             network = load(model, weights, seed, timeout, progress, threads=threads, device=str(device))
             report.source = network.source
             told = (*network.source.notes, *unused_seed(weights, seed))
             report.warnings += told
             talk.say(*goal.said(network.source.provenance, *told))
-            plain = style is options.Style.FIGURE and not (layer or reduce or overlay or tap is Side.INPUT)
+            plain = style is options.Style.FIGURE and not (
+                layer or reduce or overlay or tap is Side.INPUT or single or gathered
+            )
             size = options.parse_size(input_size, network)
             wish = Wish(
-                layer, str(kind or "all"), tap.value, cast("MapView | None", reduce and str(reduce)), overlay,
-                plain if overview is None else overview, classes, size and size[1:], crop,
+                layer, str(kind or "all"), tap.value, reduce and str(reduce), overlay,
+                plain if overview is None else overview, classes and not gathered, size and size[1:], crop,
+                batch_size, skip_existing, single, gathered,
             )  # fmt: skip
             progress(f"tracing {model}", 0, 0)
-            run = prepare(network, wish, look, goal, report, paths=paths)
-            for done, path in enumerate(paths):
-                progress(Path(path).name, done, len(paths))
-                ending.attempt(report, path, len(paths), partial(draw_image, run, path, progress))
+            run = prepare(network, wish, look, goal, report, paths=paths, behind=behind)
+            if gathered:
+                gather(run, paths, progress, statistics=statistics, contact=contact)
+            else:
+                run, paths = with_bases(run, paths, basis or (), progress)
+                draw_all(run, paths, progress)
     except Exception as error:  # noqa: BLE001  (every command ends in a message)
         return ending.failed(report, error, as_json=as_json, debug=debug)
     if as_json:

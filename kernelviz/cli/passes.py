@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
+from kernelviz.cli.options import Style
 from kernelviz.cli.pictures import find_place, save_sheet
+from kernelviz.cli.skipping import choices_of, told
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from kernelviz.cli.behind import Behind
     from kernelviz.cli.pictures import Goal, Look
-    from kernelviz.cli.talk import Progress
+    from kernelviz.components import Basis
     from kernelviz.documents import Report
     from kernelviz.drawing.highlights import Highlights
     from kernelviz.drawing.overlay import Overlay
     from kernelviz.drawing.sheets import Sheet
     from kernelviz.map_views import MapView
-    from kernelviz.network.features import Tapped
+    from kernelviz.network.catching import Tapped
     from kernelviz.network.models import Model
     from kernelviz.records import ClassScore, FeatureMaps, Image
 
+    Tried = Callable[[Callable[[], object]], None]
     Places = Mapping[str, Sequence[tuple[int | None, Path]]]
 
 OVERVIEW = ""  # the network itself has no map, so that no layer has this name
@@ -36,19 +40,24 @@ class Wish:
     patterns: Sequence[str] | None
     kind: str
     tap: Literal["output", "input"]
-    reduce: MapView | None
+    reduce: str | None
     overlay: bool
     overview: bool
     classes: bool
     size: tuple[int, int] | None
     crop: bool | None
+    batch_size: int = 1
+    skip_existing: bool = False
+    single: bool = False
+    gathered: bool = False
 
 
 @dataclass(frozen=True)
 class Run:
     """What the passes of all images share: what is caught, ``drawn`` or only ``viewed`` in the overview, and where it goes.
 
-    ``stems`` stand for the images in names of files.
+    ``stems`` stand for the images in names of files; ``many`` is their number. ``behind`` writes what threads can write.
+    ``asked`` is what was chosen other than usual, ``bases`` the components of layers that are drawn as colour.
     """
 
     network: Model
@@ -60,9 +69,15 @@ class Run:
     goal: Goal
     report: Report
     stems: Mapping[str, str]
+    many: int
+    behind: Behind
+    asked: Mapping[str, Any]
+    bases: Mapping[str, Basis] = field(default_factory=dict)
 
 
-def prepare(network: Model, wish: Wish, look: Look, goal: Goal, report: Report, *, paths: Sequence[str]) -> Run:
+def prepare(
+    network: Model, wish: Wish, look: Look, goal: Goal, report: Report, *, paths: Sequence[str], behind: Behind
+) -> Run:
     """Find what is to be caught, before any image is read.
 
     Raises:
@@ -80,7 +95,8 @@ def prepare(network: Model, wish: Wish, look: Look, goal: Goal, report: Report, 
         parse_channels(look.channels, max(tap.layout.size[0] for tap in tapped.taps.taps))
     tell_without(tapped, goal, report)
     tapped, viewed = tap_also(tapped) if wish.overview else (tapped, frozenset())
-    return Run(network, tapped, drawn, viewed, wish, look, goal, report, stems_of(paths))
+    asked = choices_of(look, wish)
+    return Run(network, tapped, drawn, viewed, wish, look, goal, report, stems_of(paths), len(paths), behind, asked)
 
 
 def tell_without(tapped: Tapped, goal: Goal, report: Report) -> None:
@@ -107,45 +123,6 @@ def stems_of(paths: Sequence[str]) -> dict[str, str]:
     }
 
 
-def draw_image(run: Run, path: str, progress: Progress) -> None:
-    """Read one image, pass it through the network, and draw what its layers give while it goes by."""
-    from kernelviz.cli.ending import attempt
-    from kernelviz.drawing.highlights import highlights_of
-    from kernelviz.files.images import read_image
-    from kernelviz.network.features import as_input
-    from kernelviz.network.features import run as run_pass
-
-    image = read_image(path)
-    given = as_input(run.network, image, input_size=run.wish.size, crop=run.wish.crop)
-    places = plan(run, image, run.stems[path])
-    columns: list[Highlights] = []
-    names = [tap.name for tap in run.tapped.taps.taps]
-
-    def on_map(maps: FeatureMaps) -> None:
-        name = maps.layer or ""
-        progress(name, names.index(name), len(names))
-        if name in run.viewed:
-            columns.append(highlights_of(maps))
-        if name in run.drawn:
-            attempt(run.report, name, len(run.drawn), partial(draw_layer, run, maps, places[name]))
-
-    classes = run_pass(run.tapped, given, on_map, to_the_end=run.wish.classes)
-    notes = (*image.notes, *(given.seen.notes if given.seen else ()))
-    tell_image(run, image, path, classes, notes)
-    if run.wish.overview and columns:
-        draw_overview(run, image, columns, classes, places[OVERVIEW][0][1])
-
-
-def tell_image(run: Run, image: Image, path: str, classes: Sequence[ClassScore], notes: Sequence[str]) -> None:
-    """Say what was done to an image and what the network takes it for."""
-    from kernelviz.cli.talk import say
-
-    run.report.warnings += [f"{image.name}: {note}" for note in notes]
-    run.report.more["images"].append({"path": path, "top": [asdict(score) for score in classes]})
-    shares = ", ".join(f"{score.label or f'class {score.index}'} {score.probability:.1%}" for score in classes)
-    say(*run.goal.said(f"{image.name}: {shares}" if shares else image.name, *(f"  {note}" for note in notes)))
-
-
 def plan(run: Run, image: Image, stem: str) -> Places:
     """Where the pictures of each layer go, with their channel in an overlay; nothing is in their way.
 
@@ -153,6 +130,7 @@ def plan(run: Run, image: Image, stem: str) -> Places:
         FileInTheWayError: something else stands there.
     """
     from kernelviz.files.names import file_stems
+    from kernelviz.files.singles import INDEX
 
     source, what = run.network.source, "features" if run.wish.tap == "output" else "inputs"
     wanted: list[tuple[str, int | None, str, tuple[str, ...]]] = []
@@ -163,13 +141,14 @@ def plan(run: Run, image: Image, stem: str) -> Places:
     if run.wish.overview:
         wanted.append((OVERVIEW, None, "overview", (stem, source.stem, "overview")))
     places: dict[str, list[tuple[int | None, Path]]] = {}
+    goal = replace(run.goal, suffix=f"/{INDEX}") if run.wish.single else run.goal
     for (name, channel, view, _), one in zip(wanted, file_stems([each[3] for each in wanted]), strict=True):
         identity = {
             "command": "features", "model": source.as_recipe(), "layer": name or None, "view": view,
             "image": image.as_recipe(),
         }  # fmt: skip
         secret = (source.label, (source.weights.sha256 if source.weights else None) or "", image.sha256)
-        places.setdefault(name, []).append((channel, find_place(one, identity, secret, run.goal, run.report)))
+        places.setdefault(name, []).append((channel, find_place(one, identity, secret, goal, run.report)))
     return places
 
 
@@ -178,6 +157,8 @@ def views(run: Run) -> list[tuple[int | None, str]]:
     from kernelviz.views import parse_channels
 
     wish = run.wish
+    if wish.single:
+        return [(None, "single")]
     if not wish.overlay:
         return [(None, str(wish.reduce or "maps"))]
     if run.look.channels is None:
@@ -186,30 +167,90 @@ def views(run: Run) -> list[tuple[int | None, str]]:
     return [(channel, f"overlay-{channel}") for channel in parse_channels(run.look.channels, most)]
 
 
-def draw_layer(run: Run, maps: FeatureMaps, places: Sequence[tuple[int | None, Path]]) -> None:
-    """Draw the maps of one layer, write the files and say so."""
-    from kernelviz.drawing.captions import count_text
+def draw_layer(run: Run, maps: FeatureMaps, places: Sequence[tuple[int | None, Path]], tried: Tried) -> None:
+    """Draw the maps of one layer, write the files and say so; what threads can do is done behind the pass.
+
+    ``tried`` does work that comes later than this one, and names what fails.
+    """
     from kernelviz.drawing.overlay import draw_overlay, lay_over, what_is_over
     from kernelviz.drawing.sheets import make_sheet
-    from kernelviz.files.writing import save_arrays, save_picture
+    from kernelviz.files.writing import save_picture
 
-    goal, wish = run.goal, run.wish
+    wish, path = run.wish, places[0][1]
     if wish.overlay:
-        for channel, path in places:
-            overlay = lay_over(maps, channel, reduce=wish.reduce or "norm", scale=run.look.scale)
-            save_picture(draw_overlay(overlay), path, force=goal.force)
+        for channel, target in places:
+            reduce = cast("MapView", wish.reduce or "norm")
+            overlay = lay_over(maps, channel, reduce=reduce, scale=run.look.scale)
+            figure = draw_overlay(overlay)
+            figure.recipe = told(run, figure.recipe or {}, maps.layer)
+            save_picture(figure, target, force=run.goal.force)
             say_layer(run, maps, f"{what_is_over(overlay)} over the image", overlay.notes)
-            tell(run, path, maps, overlay)
-        return
-    path = places[0][1]
-    sheet = make_sheet(maps, view=wish.reduce or "maps", **asdict(run.look))
-    save_sheet(sheet, path, goal, run.look)
-    say_layer(run, maps, count_text(sheet.tiles), sheet.caption if goal.verbose else sheet.notes)
+            tell(run, target, maps, overlay)
+    elif wish.single:
+        draw_singles(run, maps, path)
+    else:
+        sheet = make_sheet(maps, view=wish.reduce or "maps", basis=run.bases.get(maps.layer or ""), **asdict(run.look))
+        sheet = replace(sheet, recipe=told(run, sheet.recipe, maps.layer))
+        write, after = (
+            partial(write_layer, run, sheet, maps.layer or "", path),
+            partial(tell_sheet, run, maps, sheet, path),
+        )
+        if run.look.style is Style.BARE:
+            run.behind.hand(write, lambda done: tried(lambda: (done.result(), after())))
+        else:
+            write()
+            after()
+
+
+def write_layer(run: Run, sheet: Sheet, layer: str, path: Path) -> None:
+    """Write the picture of one layer, and its numbers where they are asked for."""
+    from kernelviz.files.writing import save_arrays
+
+    save_sheet(sheet, path, run.goal, run.look)
+    if run.goal.arrays:
+        save_arrays({layer: sheet.tiles.values}, path.with_suffix(".npz"), recipe=sheet.recipe, force=run.goal.force)
+
+
+def tell_sheet(run: Run, maps: FeatureMaps, sheet: Sheet, path: Path) -> None:
+    """Say that the picture of one layer was written."""
+    from kernelviz.drawing.captions import count_text
+
+    say_layer(run, maps, count_text(sheet.tiles), sheet.caption if run.goal.verbose else sheet.notes)
     tell(run, path, maps, sheet)
-    if goal.arrays:
-        target = path.with_suffix(".npz")
-        save_arrays({maps.layer or "": sheet.tiles.values}, target, recipe=sheet.recipe, force=goal.force)
-        tell(run, target, maps, sheet)
+    if run.goal.arrays:
+        tell(run, path.with_suffix(".npz"), maps, sheet)
+
+
+def draw_singles(run: Run, maps: FeatureMaps, index: Path) -> None:
+    """Write a file for each channel of one layer, and say so."""
+    from kernelviz.cli.talk import result
+    from kernelviz.drawing.singles import make_singles
+    from kernelviz.files.singles import save_singles
+
+    look = run.look
+    singles = make_singles(
+        maps,
+        channels=look.channels,
+        top=look.top,
+        sort=look.sort,
+        scale=look.scale,
+        cmap=look.cmap,
+        zoom=look.zoom or 1,
+    )
+    singles = replace(singles, recipe=told(run, singles.recipe, maps.layer))
+    save_singles(singles, index.parent, force=run.goal.force)
+    say_layer(run, maps, f"{len(singles.numbers):,} of {len(maps.values):,} maps, a file each", ())
+    run.report.outputs.append({
+        "path": str(index), "layer": maps.layer, "image": _path_of(maps), "view": "single",
+        "shape": list(maps.shape or maps.values.shape), "shown": len(singles.numbers), "total": len(maps.values),
+        "limits": [singles.scale.low, singles.scale.high], "nonfinite": singles.nonfinite, "notes": [],
+    })  # fmt: skip
+    if not run.goal.as_json:
+        result(index)
+
+
+def _path_of(maps: FeatureMaps) -> str | None:
+    return (maps.image.path or maps.image.name) if maps.image else None
 
 
 def say_layer(run: Run, maps: FeatureMaps, what: str, lines: Sequence[str]) -> None:
@@ -227,8 +268,7 @@ def tell(run: Run, path: Path, maps: FeatureMaps, drawn: Sheet | Overlay) -> Non
     from kernelviz.cli.talk import result
     from kernelviz.documents import output_entry
 
-    image = (maps.image.path or maps.image.name) if maps.image else None
-    run.report.outputs.append(output_entry(path, drawn, maps.layer, image))
+    run.report.outputs.append(output_entry(path, drawn, maps.layer, _path_of(maps)))
     if not run.goal.as_json:
         result(path)
 
@@ -243,6 +283,7 @@ def draw_overview(
     from kernelviz.files.writing import save_picture
 
     figure = plot_overview(columns, classes)
+    figure.recipe = told(run, figure.recipe or {}, None)
     save_picture(figure, path, force=run.goal.force)
     shown = len(figure.recipe["layers"]) if figure.recipe else 0
     run.report.outputs.append({

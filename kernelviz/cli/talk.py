@@ -97,9 +97,19 @@ def amount(done: int, total: int, left: float | None = None) -> str:
     if not total:
         return f"{done / 1e6:,.1f} MB"
     text = f"{done / 1e6:,.1f}/{total / 1e6:,.1f} MB"
+    return text + left_text(left)
+
+
+def counted(done: int, total: int, left: float | None = None) -> str:
+    """How many pieces of how many are done, and in how many seconds the rest will be."""
+    return f"{done:,}/{total:,}" + (left_text(left) if done < total else "")
+
+
+def left_text(left: float | None) -> str:
+    """``, 12 s left``; empty where that is not known."""
     if left is None:
-        return text
-    return f"{text}, {math.ceil(left)} s left" if left <= _MINUTES else f"{text}, {math.ceil(left / 60):,} min left"
+        return ""
+    return f", {math.ceil(left)} s left" if left <= _MINUTES else f", {math.ceil(left / 60):,} min left"
 
 
 @contextmanager
@@ -140,7 +150,7 @@ def progress(*, shown: bool) -> Iterator[Progress]:
             done, total = int(task.completed), int(task.total or 0)
             if task.fields["in_bytes"]:
                 return Text(amount(done, total, task.time_remaining) if done or total else "")
-            return Text(f"{done:,}/{total:,}" if total else "")
+            return Text(counted(done, total, task.time_remaining) if total else "")
 
     narrow, whole = Column(no_wrap=False), Column(no_wrap=True)
     columns = (SpinnerColumn(), Label(narrow), BarColumn(_BAR), Numbers(whole))

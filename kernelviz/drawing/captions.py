@@ -56,7 +56,7 @@ def chosen_text(tiles: Tiles) -> str:
     return f"{len(numbers):,} chosen channels"
 
 
-REDUCED = {"mean": "mean", "max": "maximum", "norm": "norm"}
+REDUCED = {"mean": "mean", "max": "maximum", "norm": "norm", "pca": "principal components"}
 _MEASURES = {"norm": "norm", "mean": "mean", "max": "maximum", "std": "spread"}
 
 
@@ -136,6 +136,10 @@ def scale_text(tiles: Tiles, scale: Scale) -> str:
         return f"Scale tile: {grey}full colour its own largest {_size(tiles)}; tiles do not compare"
     if scale.limit == 0:
         return "Scale layer: every value is 0"
+    if tiles.view == "pca":
+        return (
+            f"Mid-grey is the mean, full colour {number_text(scale.limit)} standard deviations of a component or more"
+        )
     limit = f"±{number_text(scale.limit)}" if scale.signed else f"0 to {number_text(scale.high)}"
     if tiles.view == "rgb":
         return f"Scale layer: mid-grey 0, full colour {limit}, the same in every tile"

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.backend_bases import RendererBase
 
+    from kernelviz.components import Basis
     from kernelviz.drawing.colour import ScaleChoice
     from kernelviz.map_views import MapView
     from kernelviz.records import Array, Recipe
@@ -150,6 +151,7 @@ class MapChoices(TypedDict, total=False):
     """How ``plot_features`` draws; see there."""
 
     reduce: MapView | None
+    basis: Basis | None
     channels: str | Sequence[int] | None
     top: int | None
     sort: str | None
@@ -168,6 +170,7 @@ def plot_features(
     *,
     ax: Axes | None = None,
     reduce: MapView | None = None,
+    basis: Basis | None = None,
     channels: str | Sequence[int] | None = None,
     top: int | None = None,
     sort: str | None = None,
@@ -178,7 +181,8 @@ def plot_features(
 ) -> PageFigure | Axes:
     """Draw the feature maps of one layer: a FeatureMaps, or a plain array or tensor (C, H, W) or (1, C, H, W).
 
-    ``reduce`` draws one map instead of all: at each place the ``mean``, ``max`` or ``norm`` over the chosen channels.
+    ``reduce`` draws one map instead of all: at each place the ``mean``, ``max`` or ``norm`` over the chosen channels,
+    or, as colour, the first three principal components (``pca``) of ``basis``, without one of these maps alone.
     Without ``ax`` a new figure comes back, a page with title and caption. With ``ax`` the tiles and the colour bar are
     drawn into that Axes, nothing else of it is touched, and it comes back.
 
@@ -186,8 +190,8 @@ def plot_features(
         UsageError: a shape, scale or choice that does not fit.
     """
     subject, view = as_maps(maps), reduce or "maps"
-    draw = partial(make_sheet, subject, view=view, channels=channels, top=top, sort=sort, scale=scale, cmap=cmap)
-    return _plot(draw, ax, columns, zoom)
+    choice = partial(make_sheet, subject, view=view, channels=channels, top=top, sort=sort, scale=scale, cmap=cmap)
+    return _plot(partial(choice, basis=basis), ax, columns, zoom)
 
 
 def _plot(draw: Callable[..., Sheet], ax: Axes | None, columns: int | None, zoom: int | None) -> PageFigure | Axes:

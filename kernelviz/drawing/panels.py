@@ -236,7 +236,8 @@ def bar_panel(sheet: Sheet, unit: float) -> Panel:
     tiles, scale = sheet.tiles, sheet.scale
     size = LABEL * unit
     low, high = _bar_ends(sheet)
-    left = float(round(34 * unit)) if tiles.values.ndim == 4 else 0.0
+    widest = max(text_width(part, size) for part in tiles.parts)
+    left = float(round(max(34 * unit, widest + 12 * unit))) if tiles.values.ndim == 4 else 0.0
     room = left + text_width(low, size) + text_width(high, size) + size
     width = float(round(max(BAR_WIDTH * unit, room)))
     heading = tiles.quantity if scale.kind != "tile" else "own range of each tile"
@@ -248,7 +249,7 @@ def bar_panel(sheet: Sheet, unit: float) -> Panel:
     share = np.linspace(own.low, own.high, int(width))
     if tiles.values.ndim == 4:
         rows = colour.rgb_pixels(np.stack([np.eye(3) * value for value in share], axis=1), own)
-        for i, letter in enumerate("RGB"):
+        for i, letter in enumerate(tiles.parts):
             item_top = y + i * round(size * 1.12)
             items.append(Raster(rows[i : i + 1], left, item_top, width - left, BAR_HEIGHT * unit))
             items.append(Text(0, item_top + BAR_HEIGHT * unit / 2, letter, size, QUIET, middle=True))

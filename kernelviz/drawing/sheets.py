@@ -27,6 +27,7 @@ from kernelviz.views import as_bank, kernel_tiles
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kernelviz.components import Basis
     from kernelviz.records import Array, Axis, Recipe, Source, Tiles
 
 SCHEMA = 1
@@ -75,9 +76,11 @@ def make_sheet(
     columns: int | None = None,
     zoom: int | None = None,
     style: Literal["figure", "bare"] = "figure",
+    basis: Basis | None = None,
 ) -> Sheet:
     """The sheet of a kernel bank, of feature maps, or of a plain weight (out_channels, in_channels / groups, *kernel_size).
 
+    ``basis`` are the components of the view ``pca`` of feature maps; without one they are fitted to these maps alone.
     Figures hold at most 4 megapixels and bare pictures 64: what does not fit is left out, and the caption says so.
 
     Raises:
@@ -87,7 +90,8 @@ def make_sheet(
         raise UsageError(f"A style is figure or bare, but got {style!r}.")
     held = subject if isinstance(subject, FeatureMaps) else as_bank(subject)
     if isinstance(held, FeatureMaps):
-        tiles = map_tiles(held, view="maps" if view == "auto" else view, channels=channels, top=top, sort=sort)
+        shown = "maps" if view == "auto" else view
+        tiles = map_tiles(held, view=shown, channels=channels, top=top, sort=sort, basis=basis)
     else:
         tiles = kernel_tiles(held, view=view, channels=channels, top=top, sort=sort)
     ramp(cmap, signed=tiles.signed)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -22,6 +22,11 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _RGB, _INDEXED = 2, 3
 _SUB, _UP = 1, 2
 _BAND = 1 << 20  # bytes filtered at once
+_SMALL, _SMALL_WINDOW, _SMALL_MEMORY = (
+    1 << 13,
+    12,
+    5,
+)  # zlib clears its tables first: large ones cost more than small pictures
 
 
 def png_bytes(pixels: Array, palette: Array | None, texts: dict[str, str]) -> bytes:
@@ -44,6 +49,32 @@ def png_bytes(pixels: Array, palette: Array | None, texts: dict[str, str]) -> by
         chunks.append(_chunk(b"PLTE", palette.tobytes()))
     data = _deflated(np.ascontiguousarray(pixels).reshape(height, -1), 3 if palette is None else 1)
     return b"".join([_SIGNATURE, *chunks, _chunk(b"IDAT", data), _chunk(b"IEND", b"")])
+
+
+def png_series(pixels: Array, palette: Array, texts: Sequence[tuple[str, str]]) -> Iterator[bytes]:
+    """A PNG for each of many small pictures of one size: what they share is made once, and no row is filtered.
+
+    Args:
+        pixels: (n, H, W) indices into ``palette``, 8-bit.
+        palette: (m, 3).
+        texts: a key and a text for each picture, written as iTXt in front of the pixels.
+
+    Raises:
+        ValueError: the arrays have another shape or type, or an index is not in the palette.
+    """
+    count, height, width = pixels.shape
+    _check(pixels.reshape(count * height, width), palette)
+    size = width.to_bytes(4, "big") + height.to_bytes(4, "big")
+    head = _SIGNATURE + _chunk(b"IHDR", size + bytes([8, _INDEXED, 0, 0, 0]))
+    colours, end = _chunk(b"PLTE", palette.tobytes()), _chunk(b"IEND", b"")
+    rows = np.zeros((count, height, width + 1), np.uint8)
+    rows[:, :, 1:] = pixels
+    window, memory = (_SMALL_WINDOW, _SMALL_MEMORY) if rows[0].size <= _SMALL else (zlib.MAX_WBITS, 9)
+    for picture, (key, text) in zip(rows, texts, strict=True):
+        packer = zlib.compressobj(1, zlib.DEFLATED, window, memory)
+        data = packer.compress(picture.data) + packer.flush()
+        note = _chunk(b"iTXt", key.encode("latin-1") + bytes(5) + text.encode())
+        yield b"".join((head, note, colours, _chunk(b"IDAT", data), end))
 
 
 def _check(pixels: Array, palette: Array | None) -> None:

@@ -29,6 +29,7 @@ PNG_KEY = "kernelviz"
 
 _LONGEST = 1 << 22  # bytes of a recipe; ours have some hundreds
 _LARGEST_PDF = 1 << 28  # its parser keeps much of the file in memory
+_LARGEST_INDEX = 1 << 26
 _XML_CHUNK = 1 << 16
 _DESCRIPTION = "http://purl.org/dc/elements/1.1/ description"
 _SVG = "http://www.w3.org/2000/svg svg"
@@ -50,7 +51,7 @@ def recipe_text(recipe: Recipe) -> str:
 
 
 def read_recipe(path: Path | str) -> dict[str, Any]:
-    """The recipe inside a file that kernelviz wrote: PNG, SVG, PDF, GIF, WebP or npz, told by content.
+    """The recipe inside a file that kernelviz wrote: PNG, SVG, PDF, GIF, WebP, npz or an index in JSON.
 
     Raises:
         RecipeError: there is no such file, it is no regular file, it is damaged, or it holds no recipe.
@@ -225,6 +226,13 @@ def _from_svg(file: IO[bytes]) -> str | None:
     return "".join(parts) or None
 
 
+def _from_json(file: IO[bytes]) -> str | None:
+    """The recipe in the index of a folder of single maps."""
+    content = json.loads(file.read(_LARGEST_INDEX), parse_constant=_refuse)
+    recipe = content.get("recipe") if isinstance(content, dict) else None
+    return recipe_text(recipe) if isinstance(recipe, dict) else None
+
+
 def _from_webp(file: IO[bytes]) -> str | None:
     """The XMP chunk of a RIFF file: each chunk is a name, a size, and that many bytes, evened out."""
     if _exactly(file, 12)[8:] != b"WEBP":
@@ -244,4 +252,5 @@ _READERS: dict[bytes, Callable[[IO[bytes]], str | None]] = {
     b"RIFF": _from_webp,
     b"%PDF-": _from_pdf,
     b"PK\x03\x04": _from_npz,
+    b"{": _from_json,
 }

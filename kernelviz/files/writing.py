@@ -150,9 +150,21 @@ def write_whole(path: Path, data: bytes, *, replace: bool) -> None:
     except FileExistsError as error:
         raise _in_the_way(path) from error
     except OSError as error:
-        raise _write_error(path, f"{error.strerror or error}.") from error
+        raise write_error(path, f"{error.strerror or error}.") from error
     except ValueError as error:
-        raise _write_error(path, "The path holds a character that no path may hold.") from error
+        raise write_error(path, "The path holds a character that no path may hold.") from error
+
+
+def make_directory(directory: Path) -> None:
+    """Make a directory, and those above it, where they are not there.
+
+    Raises:
+        WriteError: it cannot be made.
+    """
+    try:
+        _make_directory(directory)
+    except (OSError, ValueError) as error:
+        raise write_error(directory, f"{getattr(error, 'strerror', None) or error}.") from error
 
 
 def _save(path: Path, data: bytes, recipe: Recipe | None, *, force: bool) -> None:
@@ -182,7 +194,19 @@ def _make_directory(directory: Path) -> None:
         raise NotADirectoryError(error.errno, "Its place is not a directory") from error
 
 
-def _write_new(path: Path, data: bytes) -> None:
+def write_new(path: str, data: bytes) -> None:
+    """Write a file into a folder that is not there for others yet, without waiting for the disk.
+
+    Raises:
+        WriteError: it could not be written.
+    """
+    try:
+        _write_new(path, data, durable=False)
+    except OSError as error:
+        raise write_error(Path(path), f"{error.strerror or error}.") from error
+
+
+def _write_new(path: Path | str, data: bytes, *, durable: bool = True) -> None:
     """Write a file that must not be there yet, and have it on the disk."""
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags, 0o666)
@@ -190,7 +214,8 @@ def _write_new(path: Path, data: bytes) -> None:
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(descriptor, rest[:_CHUNK]) :]
-        os.fsync(descriptor)
+        if durable:
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -218,7 +243,8 @@ def _in_the_way(path: Path) -> FileInTheWayError:
     )
 
 
-def _write_error(path: Path, why: str) -> WriteError:
+def write_error(path: Path, why: str) -> WriteError:
+    """That a file could not be written."""
     return WriteError(
         f"{path} could not be written.", why, "Nothing was changed. Choose another place with --output, or make room."
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from kernelviz.network.features import EnoughError
+from kernelviz.network.catching import EnoughError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

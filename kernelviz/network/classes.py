@@ -20,8 +20,8 @@ MOST = 5
 _PUBLISHED = frozenset({"cache", "bundled", "hub", "url"})
 
 
-def first_classes(model: Model, output: Any) -> tuple[ClassScore, ...]:
-    """The five likeliest classes of one image, by softmax; empty with random weights and for networks without classes.
+def first_classes(model: Model, output: Any, number: int = 0) -> tuple[ClassScore, ...]:
+    """The five likeliest classes of an image of the batch, by softmax; empty with random weights, or where there are none.
 
     Names are those of the model's own configuration, or of the ImageNet subset that timm tells by the number of classes;
     with weights of the user's own file the names are not known.
@@ -32,12 +32,12 @@ def first_classes(model: Model, output: Any) -> tuple[ClassScore, ...]:
         return ()
     config = getattr(model.module, "pretrained_cfg", None) or {}
     count = getattr(model.module, "num_classes", 0)
-    if logits.ndim != 2 or logits.shape[0] != 1 or logits.shape[1] != count or not config.get("classifier"):
+    if logits.ndim != 2 or logits.shape[0] <= number or logits.shape[1] != count or not config.get("classifier"):
         return ()
     labels = class_names(model) if weights.source in _PUBLISHED else None
     if labels is None and weights.source != "file":
         return ()  # an embedding has as many numbers as a classifier may have classes
-    shares = torch.softmax(logits[0].double().cpu(), dim=0)
+    shares = torch.softmax(logits[number].double().cpu(), dim=0)
     if not bool(torch.isfinite(shares).all()):
         return ()
     best = torch.topk(shares, min(MOST, count))

@@ -2,64 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections import Counter, OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from kernelviz.errors import KernelvizError, UsageError
+from kernelviz.network.catching import Catcher, EnoughError, Input, Tapped, module_of
 from kernelviz.network.classes import first_classes
-from kernelviz.network.kernels import source_of
 from kernelviz.network.models import Model
-from kernelviz.network.operations import tensors_in
 from kernelviz.network.preprocessing import prepare
-from kernelviz.network.refusals import CONVOLUTIONS
 from kernelviz.network.state import refuse_unready, undisturbed
-from kernelviz.network.taps import Side, Tap, Taps, choose_taps
+from kernelviz.network.taps import choose_taps
 from kernelviz.network.trace import as_trace, watched
-from kernelviz.records import ClassScore, FeatureMaps, Image, SeenImage, as_array, shape_text
+from kernelviz.records import ClassScore, FeatureMaps, Image, shape_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
-    from kernelviz.network.trace import Watched
-    from kernelviz.traces import Trace
+    from kernelviz.network.catching import OnBatchMap
+    from kernelviz.network.taps import Side
 
     OnMap = Callable[[FeatureMaps], object]
-
-
-@dataclass(frozen=True)
-class Tapped:
-    """A network that knows what is to be caught in it, for images of one size: what ``tap`` gives and ``run`` takes."""
-
-    network: Model | nn.Module
-    input_size: tuple[int, ...]
-    taps: Taps
-    side: Side
-    seen: Watched
-    trace: Trace
-
-    @property
-    def module(self) -> nn.Module:
-        """The torch module itself."""
-        return _module(self.network)
-
-
-@dataclass(frozen=True)
-class Input:
-    """A batch (1, C, H, W) of one image, with the image and what the network saw of it, where there is one."""
-
-    batch: Tensor
-    image: Image | None = None
-    seen: SeenImage | None = None
-
-    @property
-    def size(self) -> tuple[int, ...]:
-        """(C, H, W)."""
-        return tuple(self.batch.shape[1:])
 
 
 def capture_features(
@@ -149,7 +114,7 @@ def make_taps(
     Raises:
         KernelvizError: as ``capture_features``.
     """
-    module = _module(network)
+    module = module_of(network)
     seen = watched(module, input_size, None if batch is None else _fitting(batch, module))
     trace = as_trace(network, seen, input_size, fields=False)
     return Tapped(network, input_size, choose_taps(seen, trace, layers, kind=kind, side=tap), tap, seen, trace)
@@ -172,11 +137,27 @@ def run(tapped: Tapped, given: Input, on_map: OnMap, *, to_the_end: bool = True)
     Raises:
         KernelvizError: the pass failed, or a tapped layer did not run.
     """
-    watch = _Catcher(tapped, given, on_map, to_the_end=to_the_end)
+    return run_batch(tapped, [given], lambda _, maps: on_map(maps), to_the_end=to_the_end)[0]
+
+
+def run_batch(
+    tapped: Tapped, given: Sequence[Input], on_map: OnBatchMap, *, to_the_end: bool = True
+) -> tuple[tuple[ClassScore, ...], ...]:
+    """Pass images of one size through the network at once; each map goes to ``on_map`` with its image's place in the batch.
+
+    The first five classes of each come back, as from ``run``. All maps of a layer come before those of the next.
+
+    Raises:
+        KernelvizError: the pass failed, a tapped layer did not run, or its output is not one part for each image.
+    """
+    watch = Catcher(tapped, given, on_map, to_the_end=to_the_end)
+    whole = given[0] if len(given) == 1 else Input(torch.cat([each.batch for each in given]))
     with watch.hooks(tapped.module):
-        output = run_through(tapped.network, given, ours=lambda: watch.failed_outside)
+        output = run_through(tapped.network, whole, ours=lambda: watch.failed_outside)
     watch.check_all_ran()
-    return first_classes(tapped.network, output) if isinstance(tapped.network, Model) else ()
+    if not isinstance(tapped.network, Model):
+        return tuple(() for _ in given)
+    return tuple(first_classes(tapped.network, output, number) for number in range(len(given)))
 
 
 def run_through(network: Model | nn.Module, given: Input, *, ours: Callable[[], bool] = lambda: False) -> Any:
@@ -187,7 +168,7 @@ def run_through(network: Model | nn.Module, given: Input, *, ours: Callable[[], 
     Raises:
         KernelvizError: the pass failed.
     """
-    module = _module(network)
+    module = module_of(network)
     refuse_unready(module)
     batch = _fitting(given.batch, module)
     with undisturbed(module):
@@ -203,105 +184,6 @@ def run_through(network: Model | nn.Module, given: Input, *, ours: Callable[[], 
             raise _pass_failed(error, given.size) from error
 
 
-class EnoughError(BaseException):
-    """Ends a pass behind the last layer asked for; no module's own ``except Exception`` catches it."""
-
-
-class _Catcher:
-    """Hooks that hand each tapped tensor on, as maps, while the pass goes by."""
-
-    def __init__(self, tapped: Tapped, given: Input, on_map: OnMap, *, to_the_end: bool) -> None:
-        self.tapped, self.given, self.on_map = tapped, given, on_map
-        self.to_the_end = to_the_end
-        self.wanted: dict[str, dict[int, list[Tap]]] = {}
-        for tap in tapped.taps.taps:
-            self.wanted.setdefault(tap.module, {}).setdefault(tap.run, []).append(tap)
-        self.left = len(tapped.taps.taps)
-        self.runs: Counter[str] = Counter()
-        self.source = replace(source_of(tapped.network), device=_device(tapped.module))
-        self.failed_outside = False
-
-    @contextlib.contextmanager
-    def hooks(self, module: nn.Module) -> Iterator[None]:
-        """Hooks on every tapped module, behind the caller's own, for as long as the context lasts."""
-        modules = dict(module.named_modules())
-        with contextlib.ExitStack() as stack:
-            for name in self.wanted:
-                if self.tapped.side == "input":
-                    handle = modules[name].register_forward_pre_hook(self._taken(name), with_kwargs=True)
-                else:
-                    handle = modules[name].register_forward_hook(self._given(name))
-                stack.enter_context(handle)
-            yield
-
-    def check_all_ran(self) -> None:
-        """Refuse a pass that went another way than the watched one.
-
-        Raises:
-            KernelvizError: a tapped run did not happen.
-        """
-        missing = [tap.name for tap in self.tapped.taps.taps if self.runs[tap.module] <= tap.run]
-        if missing:
-            why = "The pass went another way than the one without numbers."
-            raise KernelvizError(f"The layer {missing[0]} did not run.", why)
-
-    def _given(self, name: str) -> Any:
-        def given(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            self._catch(name, output)
-
-        return given
-
-    def _taken(self, name: str) -> Any:
-        def taken(_module: nn.Module, inputs: Any, named: Any) -> None:
-            self._catch(name, (*inputs, *named.values()))
-
-        return taken
-
-    def _catch(self, name: str, values: Any) -> None:
-        run = self.runs[name]
-        self.runs[name] += 1
-        tensors = tensors_in(values)
-        for tap in self.wanted[name].get(run, ()):
-            maps = self._maps(tap, tensors)
-            self.failed_outside = True
-            self.on_map(maps)
-            self.failed_outside = False
-            self.left -= 1
-        if not self.left and not self.to_the_end:
-            raise EnoughError
-
-    def _maps(self, tap: Tap, tensors: Sequence[Tensor]) -> FeatureMaps:
-        shapes = [tuple(tensor.shape) for tensor in tensors]
-        if tap.part >= len(shapes) or shapes[tap.part] != tap.layout.shape:
-            why = f"The pass without numbers saw {shape_text(tap.layout.shape)}, this one {shapes}."
-            raise KernelvizError(f"The layer {tap.name} gave another shape than expected.", why)
-        tensor = tensors[tap.part].detach()
-        many = len(self.tapped.seen.visits[tap.module].given)
-        return FeatureMaps(
-            values=as_array(tap.layout.maps(tensor)),
-            layer=tap.name,
-            kind=tap.kind,
-            shape=tuple(tap.layout.shape[1:]),
-            tap=self.tapped.side,
-            source=self.source,
-            image=self.given.image,
-            seen=self.given.seen,
-            input_size=self.given.size,
-            centres=tap.centres,
-            notes=(f"run {tap.run + 1} of {many}",) if many > 1 else (),
-        )
-
-
-def _module(network: Model | nn.Module) -> nn.Module:
-    """The torch module itself; where it was compiled, the one that was. One layer alone is called by its class."""
-    module = network.module if isinstance(network, Model) else network
-    original = getattr(module, "_orig_mod", module)
-    module = original if isinstance(original, nn.Module) else module
-    if isinstance(module, CONVOLUTIONS) or not any(module.children()):
-        return nn.Sequential(OrderedDict({type(module).__name__: module}))
-    return module
-
-
 def _fitting(batch: Tensor, module: nn.Module) -> Tensor:
     """A copy of the batch on the network's device and in its numbers: the first module may overwrite it.
 
@@ -315,10 +197,6 @@ def _fitting(batch: Tensor, module: nn.Module) -> Tensor:
         what = "The network has no numbers: it was built without weights."
         raise UsageError(what, hint='Load it with weights, `load_model(name, weights="random")` for one.')
     return batch.detach().to(device=like.device, dtype=like.dtype, copy=True)
-
-
-def _device(module: nn.Module) -> str:
-    return str(next((tensor.device for tensor in module.parameters()), torch.device("cpu")))
 
 
 def _pass_failed(error: Exception, size: tuple[int, ...]) -> KernelvizError:

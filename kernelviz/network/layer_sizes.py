@@ -12,7 +12,7 @@ from kernelviz.convolutions import Convolution
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.layer_operations import LayerOperation
 from kernelviz.network.calls import ADAPTIVE_MAXIMA, ADAPTIVE_MEANS, MAXIMA, MEANS, WHOLE, Calls, WindowCall
-from kernelviz.network.features import EnoughError
+from kernelviz.network.catching import EnoughError
 from kernelviz.network.named import find_module
 from kernelviz.network.refusals import root_of
 from kernelviz.network.trace import as_trace, checked_size, watched

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network.calls import Calls, WindowCall
-from kernelviz.network.features import Input, as_input, run_through
+from kernelviz.network.features import as_input, run_through
 from kernelviz.network.kernels import source_of
 from kernelviz.network.named import convolutions_inside, find_module
 from kernelviz.network.operations import tensors_in
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from kernelviz.network.catching import Input
     from kernelviz.network.models import Model
     from kernelviz.records import Array, Image
 

@@ -236,6 +236,15 @@ def test_amounts(numbers, text):
     assert talk.amount(*numbers) == text
 
 
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [((3, 1000, None), "3/1,000"), ((3, 1000, 59.2), "3/1,000, 60 s left"), ((1000, 1000, 0.0), "1,000/1,000")],
+)
+def test_counts(numbers, text):
+    """Pieces done of all, with the time that is left as far as it is known."""
+    assert talk.counted(*numbers) == text
+
+
 def test_a_terminal_gets_paths_escaped(monkeypatch):
     """A path that would move the cursor is printed as escapes on a terminal; a document keeps its lines."""
     with terminal(monkeypatch, "stdout") as written:

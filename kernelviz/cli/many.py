@@ -1,0 +1,164 @@
+"""All images of a run: read ahead of the passes, in batches, each that fails named while the others go on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from kernelviz.cli.passes import OVERVIEW, draw_layer, draw_overview, plan
+from kernelviz.cli.skipping import is_done
+from kernelviz.errors import KernelvizError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from concurrent.futures import Future
+
+    from kernelviz.cli.passes import Places, Run
+    from kernelviz.cli.talk import Progress
+    from kernelviz.drawing.highlights import Highlights
+    from kernelviz.network.catching import Input
+    from kernelviz.records import ClassScore, FeatureMaps
+
+
+@dataclass(frozen=True)
+class Ready:
+    """An image that was read, and where its pictures go."""
+
+    number: int
+    path: str
+    given: Input
+    places: Places
+    columns: list[Highlights] = field(default_factory=list)
+
+
+def draw_all(run: Run, paths: Sequence[str], progress: Progress) -> None:
+    """Pass every image through the network, and draw what its layers give while it goes by."""
+
+    def drawn(each: Ready, maps: FeatureMaps) -> None:
+        draw(run, each, maps, progress)
+
+    def after(each: Ready, classes: Sequence[ClassScore]) -> None:
+        tell_image(run, each, classes)
+        if run.wish.overview and each.columns and (image := each.given.image):
+            run.behind.settle()
+            draw_overview(run, image, each.columns, classes, each.places[OVERVIEW][0][1])
+
+    pass_all(run, paths, partial(ready_to_draw, run), drawn, after, progress=progress)
+    run.behind.settle()
+
+
+def pass_all(
+    run: Run,
+    paths: Sequence[str],
+    ready: Callable[[int, str, Input], Ready | None],
+    on_map: Callable[[Ready, FeatureMaps], object],
+    after: Callable[[Ready, Sequence[ClassScore]], object],
+    *,
+    progress: Progress,
+) -> None:
+    """Read, pass, and hand on; ``ready`` says whether an image is to be passed at all."""
+    from kernelviz.cli.ending import attempt
+    from kernelviz.many import AHEAD, grouped, read_ahead
+
+    size = run.wish.batch_size
+    ahead = read_ahead(paths, partial(read, run), AHEAD + size)
+    done = 0
+    for group in grouped(_good(run, ahead, ready), size, lambda each: each.given.size):
+        if run.many > 1:
+            progress("images", done, len(paths))
+        try:
+            _pass(run, group, on_map, after)
+        except KernelvizError as error:
+            for each in group:
+                attempt(run.report, each.path, run.many, partial(again, error))
+        done = group[-1].number + 1
+
+
+def _good(
+    run: Run, ahead: Iterable[tuple[str, Future[Input]]], ready: Callable[[int, str, Input], Ready | None]
+) -> Iterator[Ready]:
+    """The images that could be read and are to be passed."""
+    from kernelviz.cli.ending import attempt
+
+    found: list[Ready | None] = []
+    for number, (path, future) in enumerate(ahead):
+        found.clear()
+        attempt(run.report, path, run.many, lambda: found.append(ready(number, path, future.result())))  # noqa: B023
+        yield from (each for each in found if each is not None)
+
+
+def again(error: KernelvizError) -> None:
+    """Raise the error of a batch for one image of it."""
+    raise error
+
+
+def read(run: Run, path: str) -> Input:
+    """Read one image, and make it what the network takes."""
+    from kernelviz.files.images import read_image
+    from kernelviz.network.features import as_input
+
+    return as_input(run.network, read_image(path), input_size=run.wish.size, crop=run.wish.crop)
+
+
+def _pass(
+    run: Run,
+    group: Sequence[Ready],
+    on_map: Callable[[Ready, FeatureMaps], object],
+    after: Callable[[Ready, Sequence[ClassScore]], object],
+) -> None:
+    from kernelviz.network.features import run_batch
+
+    given = [each.given for each in group]
+    end = run.wish.classes
+    classes = run_batch(run.tapped, given, lambda at, maps: on_map(group[at], maps), to_the_end=end)
+    for each, found in zip(group, classes, strict=True):
+        after(each, found)
+
+
+def ready_to_draw(run: Run, number: int, path: str, given: Input) -> Ready | None:
+    """Where the pictures of an image go; None where they are all there and that is enough."""
+    from kernelviz.cli.talk import say
+
+    if given.image is None:
+        raise TypeError(path)
+    places = plan(run, given.image, run.stems[path])
+    if run.wish.skip_existing and is_done(run, places):
+        run.report.more["images"].append({"path": path, "top": [], "skipped": True})
+        say(*run.goal.said(f"{given.image.name}: skipped, its files are there"))
+        return None
+    return Ready(number, path, given, places)
+
+
+def draw(run: Run, each: Ready, maps: FeatureMaps, progress: Progress) -> None:
+    """Draw the maps of one layer of one image; where that fails, the other layers go on."""
+    from kernelviz.cli.ending import attempt
+    from kernelviz.drawing.highlights import highlights_of
+
+    name = maps.layer or ""
+    if run.many == 1:
+        names = [tap.name for tap in run.tapped.taps.taps]
+        progress(name, names.index(name), len(names))
+    if name in run.viewed:
+        each.columns.append(highlights_of(maps))
+    if name in run.drawn:
+        culprit = name if run.many == 1 else each.path
+        of = len(run.drawn) * run.many
+
+        def tried(work: Callable[[], Any]) -> None:
+            attempt(run.report, culprit, of, work)
+
+        tried(partial(draw_layer, run, maps, each.places[name], tried))
+
+
+def tell_image(run: Run, each: Ready, classes: Sequence[ClassScore]) -> None:
+    """Say what was done to an image and what the network takes it for."""
+    from kernelviz.cli.talk import say
+
+    image, seen = each.given.image, each.given.seen
+    notes = (*(image.notes if image else ()), *(seen.notes if seen else ()))
+    name = image.name if image else each.path
+    run.report.warnings += [f"{name}: {note}" for note in notes]
+    run.report.more["images"].append({"path": each.path, "top": [asdict(score) for score in classes]})
+    shares = ", ".join(f"{score.label or f'class {score.index}'} {score.probability:.1%}" for score in classes)
+    say(*run.goal.said(f"{name}: {shares}" if shares else name, *(f"  {note}" for note in notes)))

@@ -1,0 +1,145 @@
+"""The principal components of a layer's features over many images, and features as colour. NumPy only."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kernelviz.errors import UsageError
+from kernelviz.map_views import as_maps
+from kernelviz.records import Tiles
+
+if TYPE_CHECKING:
+    from kernelviz.records import Array, FeatureMaps
+
+COLOURS = 3
+FULL = 2.5
+"""Standard deviations of a component at which its colour is full."""
+
+
+@dataclass(frozen=True)
+class Basis:
+    """The three components of the largest variance of a layer with C channels, fitted over all positions of all images.
+
+    ``mean`` (C,) is taken out first; ``components`` (3, C) are of length 1, each with its sign fixed so that its largest
+    weight is positive; ``deviations`` (3,) are the standard deviations along them; ``share`` (3,) is what each explains of
+    the whole variance. A layer with fewer channels, or flat ones, has components of zeros for the rest.
+    """
+
+    mean: Array
+    components: Array
+    deviations: Array
+    share: Array
+    layer: str = ""
+    images: int = 0
+    positions: int = 0
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of its numbers, which tells it from others."""
+        numbers = (self.mean, self.components, self.deviations)
+        return hashlib.sha256(b"".join(np.ascontiguousarray(each, "<f8").tobytes() for each in numbers)).hexdigest()
+
+    def scores(self, maps: FeatureMaps | Array) -> Array:
+        """How far each place of the maps (C, H, W) lies along the components, (3, H, W) in float64.
+
+        Raises:
+            UsageError: the maps have another number of channels than the basis.
+        """
+        values = as_maps(maps).values
+        if len(values) != len(self.mean):
+            what = f"The basis is one of {len(self.mean):,} channels, but the layer has {len(values):,}."
+            raise UsageError(what, hint="Use a basis that was fitted on this layer of this network.")
+        flat = values.reshape(len(values), -1).astype(np.float64) - self.mean[:, None]
+        with np.errstate(invalid="ignore", over="ignore"):
+            return np.asarray((self.components @ flat).reshape(len(self.components), *values.shape[1:]))
+
+    def colours(self, maps: FeatureMaps | Array) -> Array:
+        """The maps as colour, (H, W, 3) in [-1, 1]: scores in units of two and a half deviations, clipped."""
+        limits = FULL * np.where(self.deviations > 0, self.deviations, 1.0)
+        return np.asarray(np.clip(np.moveaxis(self.scores(maps) / limits[:, None, None], 0, -1), -1, 1))
+
+
+class CovarianceTally:
+    """Gathers mean and C × C covariance of a layer, image by image, in float64; ``basis`` gives its components."""
+
+    def __init__(self) -> None:
+        self.images = 0
+        self.positions = 0
+        self.layer = ""
+        self._mean: Array = np.zeros(0)
+        self._moments: Array = np.zeros((0, 0))
+
+    def add(self, maps: FeatureMaps | Array) -> None:
+        """Take in the maps (C, H, W) of one image; places that are not finite in every channel are left out.
+
+        Raises:
+            UsageError: another number of channels than before.
+        """
+        subject = as_maps(maps)
+        flat = subject.values.reshape(len(subject.values), -1).astype(np.float64)
+        flat = flat[:, np.isfinite(flat).all(axis=0)]
+        if not self.images:
+            self.layer = subject.layer or ""
+            self._mean, self._moments = np.zeros(len(flat)), np.zeros((len(flat), len(flat)))
+        if len(flat) != len(self._mean):
+            what = f"The layer had {len(self._mean):,} channels before, but now it has {len(flat):,}."
+            raise UsageError(what)
+        self.images += 1
+        count = flat.shape[1]
+        if not count:
+            return
+        total = self.positions + count
+        mean = flat.mean(axis=1)
+        step = mean - self._mean
+        centred = flat - mean[:, None]
+        self._moments += centred @ centred.T + np.outer(step, step) * (self.positions * count / total)
+        self._mean = self._mean + step * (count / total)
+        self.positions = total
+
+    def basis(self) -> Basis:
+        """The three components of the largest variance.
+
+        Raises:
+            UsageError: there are fewer than two places to fit it to.
+        """
+        if self.positions < 2:
+            raise UsageError("There are too few places to fit components to.", hint="Take a layer with larger maps.")
+        covariance = self._moments / (self.positions - 1)
+        variances, vectors = np.linalg.eigh(covariance)
+        order = np.argsort(variances)[::-1][:COLOURS]
+        whole = float(np.trace(covariance)) or 1.0
+        components, deviations = np.zeros((COLOURS, len(self._mean))), np.zeros(COLOURS)
+        for place, number in enumerate(order):
+            vector = vectors[:, number]
+            if variances[number] > 1e-12 * whole:
+                components[place] = vector * np.sign(vector[np.argmax(np.abs(vector))])
+                deviations[place] = np.sqrt(variances[number])
+        share = deviations**2 / whole
+        return Basis(self._mean, components, deviations, share, self.layer, self.images, self.positions)
+
+
+def component_tiles(maps: FeatureMaps, basis: Basis | None = None) -> Tiles:
+    """One tile (1, H, W, 3): the scores along three components in standard deviations, as red, green and blue."""
+    if basis is None:
+        tally = CovarianceTally()
+        tally.add(maps)
+        basis = tally.basis()
+    channels = len(maps.values)
+    images = f"{basis.images:,} image{'s' if basis.images != 1 else ''}"
+    over = f"fitted to {images}" if basis.images else "of a basis"
+    return Tiles(
+        values=FULL * basis.colours(maps)[None],
+        view="pca",
+        layout="grid",
+        numbers=tuple(range(channels)),
+        total=channels,
+        extent=(-FULL, FULL),
+        quantity="component: share",
+        explanation=f"red, green, blue are the first three principal components of all channels, {over}",
+        noun="map",
+        parts=tuple(f"{at}: {share:.0%}" for at, share in enumerate(basis.share, 1)),
+    )

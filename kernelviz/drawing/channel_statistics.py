@@ -1,0 +1,179 @@
+"""What every channel of a layer does over many images, as a figure: three panels on one axis of channels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kernelviz.drawing.headings import CAPTION, LABEL, MARGIN, caption_block, heading
+from kernelviz.drawing.page import GREY, INK, QUIET, Item, Panel, Raster, Rule, Text, text_block, text_width, wrap
+from kernelviz.drawing.sheets import source_facts
+from kernelviz.drawing.wording import PART, number_text, numbers_text
+
+if TYPE_CHECKING:
+    from kernelviz.drawing.figures import PageFigure
+    from kernelviz.records import Array, Source
+    from kernelviz.statistics import ChannelStatistics
+
+WIDTH, LEFT, RIGHT = 1600.0, 392.0, 1520.0
+TALL, APART = 210, 52.0
+LINE, SPAN, DEAD, ZERO = (33, 102, 172), (198, 219, 239), (110, 110, 110), (180, 180, 180)
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One panel: its name, what it counts, its lowest and highest value, and for each channel a span and a mark."""
+
+    name: str
+    words: str
+    low: float
+    high: float
+    spans: tuple[Array, Array]
+    marks: Array | None
+    percent: bool = False
+
+
+def plot_statistics(statistics: ChannelStatistics, source: Source | None = None) -> PageFigure:
+    """Draw a layer's channels over many images: mean and deviation, the range of values, and the share of zeros.
+
+    Channels that had one value everywhere are grey from top to bottom. ``source`` says whose layer it is.
+    """
+    from kernelviz.drawing.figures import draw_page
+
+    figure = draw_page(statistics_page(statistics, source))
+    figure.recipe = statistics_recipe(statistics, source)
+    return figure
+
+
+def statistics_recipe(statistics: ChannelStatistics, source: Source | None = None) -> dict[str, Any]:
+    """How the figure, or the arrays of the same numbers, were made."""
+    return {
+        **source_facts("features", source),
+        "layer": statistics.layer or None,
+        "view": "statistics",
+        "image": None,
+        "images": len(statistics.images),
+        "total": len(statistics.mean),
+    }
+
+
+def statistics_page(statistics: ChannelStatistics, source: Source | None = None) -> Panel:
+    """The page: title, three panels, the axis of channels, caption."""
+    many = len(statistics.images)
+    title = f"What the channels of {statistics.layer} do" if statistics.layer else "What the channels of a layer do"
+    counted = f"over {many:,} image{'s' if many != 1 else ''}, {statistics.values:,} values a channel"
+    identity = PART.join([*([source.label] if source else []), f"{len(statistics.mean):,} channels", counted])
+    items, top = heading(title, identity, (MARGIN, MARGIN * 0.75), WIDTH - 2 * MARGIN, 1.0)
+    top = float(round(top + 36))
+    for strip in strips(statistics):
+        items += _panel(strip, statistics.dead, top)
+        top += TALL + APART
+    items += _axis(len(statistics.mean), top - APART)
+    words, below = caption_block(_caption(statistics), (MARGIN, top + 34), WIDTH - 2 * MARGIN, 1.0)
+    return Panel((*items, *words), WIDTH, round(below + MARGIN * 0.7))
+
+
+def strips(statistics: ChannelStatistics) -> list[Strip]:
+    """The panels' numbers."""
+    mean, deviation = statistics.mean, statistics.deviation
+    return [
+        _strip("mean", "line, with one deviation above and below", (mean - deviation, mean + deviation), mean),
+        _strip("values", "from the smallest to the largest", (statistics.smallest, statistics.largest), None),
+        Strip("zeros", "share of exact zeros", 0.0, 1.0, (np.zeros_like(mean), statistics.zeros), None, percent=True),
+    ]
+
+
+def _strip(name: str, words: str, spans: tuple[Array, Array], marks: Array | None) -> Strip:
+    finite = np.concatenate([each[np.isfinite(each)] for each in spans])
+    low, high = (min(0.0, float(finite.min())), max(0.0, float(finite.max()))) if finite.size else (0.0, 0.0)
+    return Strip(name, words, low, high if high > low else low + 1.0, spans, marks)
+
+
+def _panel(strip: Strip, dead: Array, top: float) -> list[Item]:
+    items: list[Item] = [Text(MARGIN, top + LABEL, strip.name, LABEL, INK, bold=True)]
+    lines, _ = text_block(wrap(strip.words, LABEL, LEFT - MARGIN - 150), MARGIN, top + 1.5 * LABEL, LABEL, colour=QUIET)
+    items += lines
+    items.append(Raster(painted(strip, dead), LEFT, top, RIGHT - LEFT, TALL))
+    ticks = {strip.low, 0.0, strip.high}
+    taken: list[float] = []
+    for value in sorted(ticks, key=lambda tick: tick == 0):
+        y = top + TALL * (strip.high - value) / (strip.high - strip.low)
+        if all(abs(y - other) > 1.3 * LABEL for other in taken):
+            text = f"{100 * value:.0f} %" if strip.percent else number_text(value, plus=strip.low < 0)
+            items.append(Text(LEFT - 16, y, text, LABEL, GREY, align="right", middle=True))
+            items.append(Rule(LEFT - 10, y, LEFT, y))
+            taken.append(y)
+    return items
+
+
+def painted(strip: Strip, dead: Array) -> Array:
+    """The panel's pixels (H, W, 3): the span of each channel pale, its mark dark; dead channels grey.
+
+    Where there are more channels than columns of pixels, a column shows the union of its channels' spans.
+    """
+    height, width = TALL, int(RIGHT - LEFT)
+    pixels = np.full((height, width, 3), 255, np.uint8)
+    channels = len(dead)
+    starts = np.arange(channels) * width // channels
+    ends = np.maximum(starts + 1, (np.arange(channels) + 1) * width // channels - (channels <= width // 4))
+    rows = [_rows(strip, each, height) for each in strip.spans]
+    for number in range(channels):
+        columns = slice(int(starts[number]), int(ends[number]))
+        if dead[number]:
+            pixels[:, columns] = DEAD
+        elif rows[0][number] >= 0:
+            bare = strip.marks is None
+            top, bottom = sorted((rows[0][number], rows[1][number]))
+            pixels[top : bottom + 1, columns] = LINE if bare else SPAN
+    if strip.marks is not None:
+        for number, row in enumerate(_rows(strip, strip.marks, height)):
+            if row >= 0 and not dead[number]:
+                pixels[max(0, row - 1) : row + 2, int(starts[number]) : int(ends[number])] = LINE
+    zero = int(_rows(strip, np.zeros(1), height)[0])
+    blank = (pixels[zero] == 255).all(axis=1)
+    pixels[zero][blank] = ZERO
+    return pixels
+
+
+def _rows(strip: Strip, values: Array, height: int) -> Any:
+    """The row of pixels of each value; -1 where it is not finite."""
+    share = (strip.high - values) / (strip.high - strip.low)
+    rows = np.clip(np.rint(np.nan_to_num(share, posinf=0, neginf=0) * (height - 1)), 0, height - 1).astype(int)
+    return np.where(np.isfinite(values), rows, -1)
+
+
+def _axis(channels: int, y: float) -> list[Item]:
+    slot = (RIGHT - LEFT) / channels
+    room = text_width(str(channels), LABEL) + 30
+    step = next(
+        each for power in range(6) for each in (10**power, 2 * 10**power, 5 * 10**power)
+        if each * slot >= room or each >= channels
+    )  # fmt: skip
+    items: list[Item] = [Text(MARGIN, y + 12 + LABEL, "channel", LABEL, QUIET)]
+    for number in range(0, channels, step):
+        x = LEFT + (number + 0.5) * slot
+        items.append(Rule(x, y, x, y + 8))
+        items.append(Text(x, y + 12 + CAPTION, str(number), LABEL, GREY, align="center"))
+    return items
+
+
+def _caption(statistics: ChannelStatistics) -> list[str]:
+    dead = np.flatnonzero(statistics.dead)
+    lines = []
+    if dead.size:
+        are = "channel is" if dead.size == 1 else "channels are"
+        lines.append(f"{dead.size:,} {are} dead, one value in all images, grey: {numbers_text(dead.tolist())}")
+    else:
+        lines.append("No channel is dead: none had one value in all images")
+    highest = statistics.largest
+    if np.isfinite(highest).any():
+        channel = int(np.nanargmax(highest))
+        image = statistics.images[int(statistics.image[channel])]
+        lines.append(f"The largest value of all, {number_text(float(highest[channel]))}: channel {channel}, {image}")
+    if lost := int(statistics.nonfinite.sum()):
+        lines.append(f"{lost:,} values are not finite and left out")
+    if len(statistics.mean) > RIGHT - LEFT:
+        lines.append("More channels than columns of pixels: a column shows several")
+    return lines

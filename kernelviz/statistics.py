@@ -1,0 +1,143 @@
+"""What the channels of a layer do over many images, gathered image by image in float64. NumPy only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kernelviz.errors import UsageError
+from kernelviz.map_views import as_maps
+
+if TYPE_CHECKING:
+    from kernelviz.records import Array, FeatureMaps
+
+
+@dataclass(frozen=True)
+class ChannelStatistics:
+    """Each channel of a layer over all positions of all images; arrays of (C,).
+
+    ``mean`` and ``deviation`` (of the population, as NumPy's ``std``) are over ``values`` numbers a channel, ``zeros`` is
+    the share of exact zeros, ``largest`` the largest value and ``image`` the place in ``images`` of the first image that
+    has it. What is not finite is left out and counted in ``nonfinite``; where nothing is left, the numbers are NaN and
+    the image is -1.
+    """
+
+    layer: str
+    images: tuple[str, ...]
+    values: int
+    mean: Array
+    deviation: Array
+    zeros: Array
+    smallest: Array
+    largest: Array
+    image: Array
+    nonfinite: Array
+
+    @property
+    def dead(self) -> Array:
+        """Which channels had one value everywhere, (C,) bool."""
+        return np.asarray((self.smallest == self.largest) & (self.nonfinite == 0))
+
+
+class ChannelTally:
+    """Gathers the statistics of one layer; ``add`` takes the maps of one image after the other.
+
+    Means and squared deviations are merged by the formulas of Chan, Golub and LeVeque (1979), "Updating formulae and a
+    pairwise algorithm for computing sample variances", so that the order and the number of images hardly matter.
+    """
+
+    def __init__(self, layer: str = "") -> None:
+        self.layer = layer
+        self.images: list[str] = []
+        self._sums: _Sums | None = None
+
+    def add(self, maps: FeatureMaps | Array, image: str | None = None) -> None:
+        """Take in the maps (C, H, W) of one image, which is called ``image`` unless the maps know its name.
+
+        Raises:
+            UsageError: another number of channels than before.
+        """
+        subject = as_maps(maps)
+        new = _Sums.of(subject.values, len(self.images))
+        known = subject.image.name if subject.image else f"image {len(self.images)}"
+        self._sums = new if self._sums is None else self._sums.merged(new)
+        self.layer = self.layer or subject.layer or ""
+        self.images.append(image or known)
+
+    def result(self) -> ChannelStatistics:
+        """The statistics of what was taken in.
+
+        Raises:
+            UsageError: nothing was.
+        """
+        sums = self._sums
+        if sums is None:
+            raise UsageError("There are no maps to tell statistics of.")
+        some, counts = sums.count > 0, np.maximum(sums.count, 1)
+        return ChannelStatistics(
+            layer=self.layer,
+            images=tuple(self.images),
+            values=sums.values,
+            mean=np.where(some, sums.mean, np.nan),
+            deviation=np.where(some, np.sqrt(sums.squares / counts), np.nan),
+            zeros=np.where(some, sums.zeros / counts, np.nan),
+            smallest=np.where(some, sums.low, np.nan),
+            largest=np.where(some, sums.high, np.nan),
+            image=sums.holder,
+            nonfinite=sums.values - sums.count,
+        )
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """What is kept of each channel: how many finite numbers, their mean, squared deviations, zeros, and extremes."""
+
+    values: int
+    count: Array
+    mean: Array
+    squares: Array
+    zeros: Array
+    low: Array
+    high: Array
+    holder: Array
+
+    @classmethod
+    def of(cls, maps: Array, number: int) -> _Sums:
+        """Of one image's maps (C, H, W)."""
+        flat = maps.reshape(len(maps), -1).astype(np.float64)
+        finite = np.isfinite(flat)
+        count = finite.sum(axis=1)
+        mean = np.where(finite, flat, 0.0).sum(axis=1) / np.maximum(count, 1)
+        squares = (np.where(finite, flat - mean[:, None], 0.0) ** 2).sum(axis=1)
+        high = np.where(finite, flat, -np.inf).max(axis=1)
+        return cls(
+            values=flat.shape[1],
+            count=count,
+            mean=mean,
+            squares=squares,
+            zeros=(flat == 0).sum(axis=1),
+            low=np.where(finite, flat, np.inf).min(axis=1),
+            high=high,
+            holder=np.where(count > 0, number, -1),
+        )
+
+    def merged(self, other: _Sums) -> _Sums:
+        """Both together; of equal maxima the earlier image keeps the channel."""
+        if len(self.count) != len(other.count):
+            what = f"The layer had {len(self.count):,} channels before, but now it has {len(other.count):,}."
+            raise UsageError(what)
+        count = self.count + other.count
+        share = other.count / np.maximum(count, 1)
+        step = other.mean - self.mean
+        return _Sums(
+            values=self.values + other.values,
+            count=count,
+            mean=self.mean + step * share,
+            squares=self.squares + other.squares + step**2 * self.count * share,
+            zeros=self.zeros + other.zeros,
+            low=np.minimum(self.low, other.low),
+            high=np.maximum(self.high, other.high),
+            holder=np.where(other.high > self.high, other.holder, self.holder),
+        )

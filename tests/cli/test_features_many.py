@@ -1,0 +1,384 @@
+"""``kernelviz features`` over many images: batches, what is there already, single maps, components, statistics."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.decomposition import PCA
+
+import kernelviz
+from kernelviz.drawing.colour import LEVELS
+from kernelviz.files.bases import read_basis
+from kernelviz.files.recipes import read_recipe
+
+BAD = {7: b"", 21: b"no picture", 33: None}  # empty, text, cut short
+
+
+def make_images(folder, count, bad=BAD):
+    """Small pictures, each another one; those in ``bad`` cannot be read."""
+    folder.mkdir()
+    numbers = np.random.default_rng(0)
+    for number in range(count):
+        path = folder / f"{number:04d}.png"
+        pixels = numbers.integers(0, 255, (6, 7, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((40, 40)).save(path)
+        if number in bad:
+            data = bad[number]
+            path.write_bytes(path.read_bytes()[:100] if data is None else data)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Forty images, three of them bad."""
+    make_images(tmp_path / "images", 40)
+
+
+@pytest.fixture
+def few(tmp_path):
+    """Five good images."""
+    make_images(tmp_path / "images", 5)
+
+
+@pytest.fixture
+def look(run):
+    """A function that looks at the folder with a tiny network of random weights, small inputs."""
+
+    def finish(*arguments, model="test_resnet"):
+        choices = ("-r", "--weights", "random", "--input-size", "32", *arguments)
+        return run("features", model, "images", *choices)
+
+    return finish
+
+
+def content(directory="kernelviz-out"):
+    """Every file with its bytes."""
+    return {
+        str(path.relative_to(directory)): path.read_bytes() for path in Path(directory).rglob("*.*") if path.is_file()
+    }
+
+
+def maps_of(layer, model="test_resnet"):
+    """What the library gives for each good image, by name."""
+    network = kernelviz.load_model(model, weights="random")
+    found = {}
+    kernelviz.capture_many(
+        network, sorted(Path("images").iterdir()), layer, input_size=32,
+        on_map=lambda maps: found.__setitem__(maps.image.name, maps.values),
+    )  # fmt: skip
+    return found
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("batch", ["1", "8"])
+def test_three_bad_images_are_named_and_the_others_done(look, batch):
+    """Exit 3; each bad one is an error of its own with its path; every other has its picture, in order."""
+    result = look("-l", "layer1", "--style", "bare", "--batch-size", batch, "--json")
+    assert result.code == 3
+    bad = [f"images/{number:04d}.png" for number in BAD]
+    assert [error["input"] for error in result.document["errors"]] == bad
+    good = [f"images/{number:04d}.png" for number in range(40) if number not in BAD]
+    assert [each["path"] for each in result.document["images"]] == good
+    assert [output["image"] for output in result.document["outputs"]] == good
+    assert len(content()) == 37
+    assert all(any(path in line for line in result.err.splitlines()) for path in bad)
+
+
+@pytest.mark.usefixtures("few")
+def test_batches_draw_the_same_pictures_within_rounding(look):
+    """Each image of a batch gets its own maps; the batch size is in the recipe, where it is not 1."""
+    one = look("-l", "layer1", "--arrays", "-o", "one")
+    four = look("-l", "layer1", "--arrays", "--batch-size", "4", "-o", "four")
+    assert (one.code, four.code) == (0, 0)
+    for first, second in zip(one.paths[1::2], four.paths[1::2], strict=True):
+        with np.load(first) as alone, np.load(second) as together:
+            np.testing.assert_allclose(together["layer1"], alone["layer1"], atol=1e-4)
+    assert "batch_size" not in read_recipe(one.paths[0])["asked"]
+    assert read_recipe(four.paths[0])["asked"]["batch_size"] == 4
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("choice", [(), ("--style", "bare", "--arrays"), ("--single",)], ids=str)
+def test_a_broken_run_goes_on_where_it_was(look, choice):
+    """Files that are there with these choices are left, all else is made: in the end as in one go."""
+    choice = ("-l", "layer1", "-l", "conv1.0", *choice)
+    assert look(*choice).code == 0
+    whole = content()
+    paths = sorted(Path("kernelviz-out").rglob("*.*"))
+    kept = {path: path.stat().st_mtime_ns for path in paths if path.is_file() and "0001" in str(path.relative_to("."))}
+    for path in (path for path in paths if path.is_file() and re.search(r"000[23]-.*layer1", str(path))):
+        path.unlink()
+    result = look(*choice, "--skip-existing", "--json")
+    assert [each["path"][-8:-4] for each in result.document["images"] if each.get("skipped")] == [
+        "0000",
+        "0001",
+        "0004",
+    ]
+    assert content() == whole
+    assert [
+        path for path, when in kept.items() if path.stat().st_mtime_ns != when and "single/00" not in str(path)
+    ] == []
+
+
+@pytest.mark.usefixtures("few")
+def test_other_choices_are_drawn_again(look):
+    """A picture of the same name that looks otherwise is not what was asked for."""
+    look("-l", "layer1")
+    result = look("-l", "layer1", "--top", "3", "--skip-existing", "--json")
+    assert not any(each.get("skipped") for each in result.document["images"])
+    assert {output["shown"] for output in result.document["outputs"]} == {3}
+    result = look("-l", "layer1", "--top", "3", "--skip-existing", "--json")
+    assert all(each["skipped"] for each in result.document["images"])
+
+
+@pytest.mark.usefixtures("few")
+def test_single_maps_have_their_own_pixels_and_an_index(look):
+    """A file a channel, a pixel a value, coloured by the limits that the index and its own recipe tell."""
+    result = look("-l", "layer1", "--single")
+    assert [path.name for path in result.paths] == ["index.json"] * 5
+    index = json.loads(result.paths[2].read_text())
+    values = maps_of("layer1")["0002.png"]
+    assert (index["layer"], index["shape"]) == ("layer1", list(values.shape[1:]))
+    assert [each["channel"] for each in index["files"]] == list(range(len(values)))
+    for each, tile in zip(index["files"], values, strict=True):
+        path = result.paths[2].parent / each["file"]
+        with Image.open(path) as picture:
+            levels = np.asarray(picture)
+        low, high = each["limits"]
+        assert high == pytest.approx(np.abs(tile).max())
+        if tile.min() < tile.max():
+            np.testing.assert_array_equal(
+                levels, np.rint((tile.astype(np.float64) - low) / (high - low) * (LEVELS - 1))
+            )
+        recipe = read_recipe(path)
+        assert (recipe["channels"], recipe["limits"]) == (str(each["channel"]), each["limits"])
+    assert read_recipe(result.paths[2])["view"] == "single"
+
+
+@pytest.mark.usefixtures("few")
+def test_single_maps_are_chosen_zoomed_and_scaled(look):
+    """``--channels``, ``--zoom`` and ``--scale`` mean what they mean for pages."""
+    result = look("-l", "layer1", "--single", "--channels", "5,2", "--zoom", "3", "--scale=layer")
+    index = json.loads(result.paths[0].read_text())
+    assert [(each["file"], each["channel"]) for each in index["files"]] == [("0005.png", 5), ("0002.png", 2)]
+    whole = maps_of("layer1")["0000.png"]
+    assert index["files"][0]["limits"] == index["files"][1]["limits"] == [0.0, pytest.approx(whole.max())]
+    with Image.open(result.paths[0].parent / "0005.png") as picture:
+        assert picture.size == tuple(3 * side for side in whole.shape[:0:-1])
+
+
+@pytest.mark.usefixtures("few")
+def test_what_is_no_single_map_of_this_run_is_left(look):
+    """A file of somebody else's in the folder is in the way; the other images go on."""
+    place = Path("kernelviz-out/0001-test_resnet.random-layer1-features-single/0003.png")
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"mine")
+    result = look("-l", "layer1", "--single")
+    assert result.code == 3
+    assert "in the way" in result.err
+    assert place.read_bytes() == b"mine"
+    assert not (place.parent / "index.json").exists()
+    assert look("-l", "layer1", "--single", "--force").code == 0
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize(("model", "layer"), [("test_resnet", "layer2"), ("test_vit", "blocks.2")])
+def test_components_are_scikit_learn_s_over_all_images(run, model, layer):
+    """Colours are the scores of one PCA over every position of every image, up to sign, in deviations."""
+    size = "32" if model == "test_resnet" else "160"
+    result = run(
+        "features", model, "images", "-r", "--weights", "random", "--input-size", size, "-l", layer,
+        "--reduce", "pca", "--arrays",
+    )  # fmt: skip
+    assert result.code == 0
+    network = kernelviz.load_model(model, weights="random")
+    images = []
+    paths = sorted(Path("images").iterdir())
+    kernelviz.capture_many(network, paths, layer, on_map=lambda maps: images.append(maps.values), input_size=int(size))
+    flat = np.concatenate([values.reshape(len(values), -1) for values in images], axis=1).T.astype(np.float64)
+    oracle = PCA(3).fit(flat)
+    expected = np.clip(oracle.transform(flat) / np.sqrt(oracle.explained_variance_), -2.5, 2.5)
+    arrays = [path for path in result.paths if path.name.endswith("-pca.npz")]
+    drawn = np.concatenate([np.load(path)[layer][0].reshape(-1, 3) for path in arrays])
+    signs = np.sign((drawn * expected).sum(axis=0))
+    np.testing.assert_allclose(drawn * signs, expected, atol=1e-4 * 2.5)
+    basis = read_basis(result.paths[0])
+    assert (basis.layer, basis.images, basis.positions) == (layer, 5, len(flat))
+    np.testing.assert_allclose(basis.share, oracle.explained_variance_ratio_, rtol=1e-6)
+
+
+@pytest.mark.usefixtures("few")
+def test_a_basis_is_used_again(look):
+    """With the file of one run another image gets the very colours that it had in it; nothing is fitted anew."""
+    first = look("-l", "layer2", "--reduce", "pca")
+    basis, *pictures = first.paths
+    again = look("-l", "layer2", "--reduce", "pca", "--basis", basis, "-o", "again")
+    assert [path.name for path in again.paths] == [path.name for path in pictures]
+    for one, other in zip(pictures, again.paths, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+    assert look("-l", "layer2", "--reduce", "pca", "--skip-existing", "--json").document["images"][0]["skipped"]
+
+
+@pytest.mark.usefixtures("few")
+def test_a_basis_that_does_not_fit_is_refused(look, tmp_path):
+    """No file, no basis, another layer, another network: one sentence each, and nothing is drawn."""
+    basis = str(look("-l", "layer1", "--reduce", "pca").paths[0])
+    (tmp_path / "text.npz").write_text("text")
+    cases = {
+        ("layer1", "nothing.npz"): "nothing.npz is no basis.",
+        ("layer1", "text.npz"): "text.npz is no basis.",
+        ("layer2", basis): "The basis is one of layer1, which is not drawn.",
+    }
+    for (layer, file), message in cases.items():
+        result = look("-l", layer, "--reduce", "pca", "--basis", file, "-o", "new")
+        assert result.code == 2
+        assert result.complaint[0] == f"Error: {message}"
+    with np.load(basis) as file:
+        arrays = dict(file)
+    for name, value, message in (
+        ("mean", arrays["mean"] * np.nan, "not finite"),
+        ("components", arrays["components"][:2], "do not fit"),
+    ):
+        np.savez("spoilt.npz", **{**arrays, name: value})
+        result = look("-l", "layer1", "--reduce", "pca", "--basis", "spoilt.npz", "-o", "new")
+        assert message in result.complaint[1]
+    halved = {"mean": arrays["mean"][:4], "components": arrays["components"][:, :4]}
+    np.savez("halved.npz", **{**arrays, **halved})
+    assert "has 4 channels" in look("-l", "layer1", "--reduce", "pca", "--basis", "halved.npz").complaint[0]
+    assert not Path("new").exists()
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("batch", ["1", "5"])
+def test_statistics_are_numpy_s_over_all_images(look, batch):
+    """Every number equals NumPy's over the stacked maps, whatever the batch size; bad images are left out."""
+    result = look("-l", "layer1", "--statistics", "--batch-size", batch, "--arrays", "--json")
+    assert result.code == 3
+    (told,) = result.document["statistics"]
+    maps = maps_of("layer1")
+    stacked = np.stack(list(maps.values())).astype(np.float64)
+    axes = (0, 2, 3)
+    assert (told["layer"], told["images"], told["values"]) == ("layer1", list(maps), stacked[:, 0].size)
+    np.testing.assert_allclose(told["mean"], stacked.mean(axes), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(told["deviation"], stacked.std(axes), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(told["largest"], stacked.max(axes), rtol=1e-4)
+    np.testing.assert_allclose(told["zeros"], (stacked == 0).mean(axes), atol=1e-4)
+    assert told["image"] == [list(maps)[at] for at in stacked.max(axis=(2, 3)).argmax(axis=0)]
+    paths = [output["path"] for output in result.document["outputs"]]
+    stem = "test_resnet.random-layer1-features-statistics"
+    assert [Path(path).name for path in paths] == [f"{stem}.png", f"{stem}.npz"]
+    with np.load(paths[1], allow_pickle=False) as file:
+        np.testing.assert_array_equal(file["mean"], told["mean"])
+    assert read_recipe(paths[0])["images"] == 37
+
+
+@pytest.mark.usefixtures("few")
+def test_the_table_names_channels_and_images(look):
+    """People read a line a channel, the extremes of the means unless ``-v``."""
+    result = look("-l", "layer1", "--statistics")
+    lines = [line.split() for line in result.err.splitlines() if re.match(r" *\d+ ", line)]
+    assert len(lines) == 17  # and how many were left out
+    assert all(line[-1].endswith(".png") for line in lines[:16])
+    whole = look("-l", "layer1", "--statistics", "-v")
+    assert [int(line.split()[0]) for line in whole.err.splitlines() if re.match(r" *\d+ ", line)] == list(range(32))
+
+
+@pytest.mark.usefixtures("few")
+def test_a_contact_sheet_has_a_row_an_image(look):
+    """One picture a layer, the channels asked for, every image by name."""
+    result = look("-l", "layer1", "-l", "layer2", "--contact", "--channels", "3,1")
+    names = [f"test_resnet.random-{layer}-features-contact.png" for layer in ("layer1", "layer2")]
+    assert [path.name for path in result.paths] == names
+    recipe = read_recipe(result.paths[0])
+    assert (recipe["channels"], recipe["images"]) == ([3, 1], [f"000{number}.png" for number in range(5)])
+    values = np.stack([maps[[3, 1]] for maps in maps_of("layer1").values()])
+    assert recipe["limits"] == [0, pytest.approx(values.max())]
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize(
+    ("choices", "option"),
+    [
+        (("--single", "--overlay"), "--single and --overlay"),
+        (("--statistics", "--reduce", "mean"), "--statistics and --reduce"),
+        (("--basis", "x.npz"), "principal components"),
+        (("--skip-existing", "--force"), "--skip-existing"),
+        (("--statistics", "--skip-existing"), "--skip-existing"),
+        (("--statistics", "--top", "3"), "--top"),
+        (("--contact", "--zoom", "3"), "--zoom"),
+        (("--reduce", "pca", "--cmap", "magma"), "--cmap"),
+        (("--single", "--columns", "3"), "--columns"),
+        (("--reduce", "pca", "--overlay"), "--overlay"),
+    ],
+    ids=str,
+)
+def test_choices_that_change_nothing_are_refused(look, choices, option):
+    """Two kinds of pictures at once, or what a kind does not take, is wrong usage and says what to leave out."""
+    result = look("-l", "layer1", *choices)
+    assert result.code == 2
+    assert option in result.complaint[0]
+    assert not Path("kernelviz-out").exists()
+
+
+COMMAND = (
+    "-m", "kernelviz", "features", "test_resnet", "images", "-r", "--weights", "random", "--input-size", "32",
+    "-l", "layer1", "--style", "bare",
+)  # fmt: skip
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+def test_interrupted_and_started_again_makes_the_same_files(tmp_path, start, look):
+    """Ctrl-C in the middle leaves whole files; with ``--skip-existing`` the rest is made, as in one go."""
+    make_images(tmp_path / "images", 300, bad={})
+    process = start(*COMMAND, "-q")
+    deadline = time.monotonic() + 60
+    while len(list(tmp_path.glob("kernelviz-out/*.png"))) < 20 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    before = content()
+    assert 20 <= len(before) < 300
+    assert not list(tmp_path.glob("kernelviz-out/.kernelviz-*"))
+    assert look("-l", "layer1", "--style", "bare", "--skip-existing").code == 0
+    after = content()
+    assert look("-l", "layer1", "--style", "bare", "-o", "whole", "-q").code == 0
+    assert after == content("whole")
+    assert {name: after[name] for name in before} == before
+
+
+MEMORY = """
+import resource, sys
+from kernelviz.cli import many
+from kernelviz.cli.main import main
+used, count, real = {}, [0], many.tell_image
+def tell_image(*arguments):
+    count[0] += 1
+    if count[0] in (50, 997):
+        used[count[0]] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return real(*arguments)
+many.tell_image = tell_image
+code = main(sys.argv[1:])
+print(code, count[0], used[997] - used[50], file=sys.stderr)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts kilobytes there")
+def test_a_thousand_images(tmp_path, fresh):
+    """997 done, three named, exit 3; the most memory ever held is within 20 MB of that until the fiftieth."""
+    make_images(tmp_path / "images", 1000)
+    result = fresh("-c", MEMORY, *COMMAND[2:], "-q")
+    *lines, last = result.err.splitlines()
+    code, count, grown = map(int, last.split())
+    assert (code, count) == (3, 997)
+    assert len(list(tmp_path.glob("kernelviz-out/*.png"))) == len(result.paths) == 997
+    assert [line.split(":")[0] for line in lines] == [f"images/{number:04d}.png" for number in BAD]
+    assert grown < 20 * 1024

@@ -1,0 +1,90 @@
+"""Principal components over many images, held against scikit-learn's over all positions at once."""
+
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA
+
+from kernelviz.components import FULL, CovarianceTally
+from kernelviz.errors import UsageError
+
+
+def fitted(parts):
+    """The basis of these maps, image by image."""
+    tally = CovarianceTally()
+    for part in parts:
+        tally.add(part)
+    return tally.basis()
+
+
+def made(seed=0, channels=12, offset=0.0):
+    """Maps of a few images of several sizes."""
+    numbers = np.random.default_rng(seed)
+    mixing = numbers.normal(size=(channels, channels)) * np.geomspace(5, 0.1, channels)
+    parts = [numbers.normal(size=(channels, 5, int(numbers.integers(4, 9)))) for _ in range(6)]
+    return [(np.tensordot(mixing, part, 1) + offset).astype(np.float32) for part in parts]
+
+
+@pytest.mark.parametrize("offset", [0.0, 1000.0])
+def test_scores_equal_scikit_learn_s_up_to_sign(offset):
+    """The scores of all positions are those of one PCA of all of them, up to sign, within 1e-4."""
+    parts = made(offset=offset)
+    basis = fitted(parts)
+    stacked = np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1).T.astype(np.float64)
+    oracle = PCA(3).fit(stacked)
+    expected = oracle.transform(stacked)
+    found = np.concatenate([basis.scores(part).reshape(3, -1) for part in parts], axis=1).T
+    signs = np.sign((expected * found).sum(axis=0))
+    np.testing.assert_allclose(found * signs, expected, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(basis.share, oracle.explained_variance_ratio_, rtol=1e-6)
+    np.testing.assert_allclose(basis.deviations**2, oracle.explained_variance_, rtol=1e-6)
+
+
+def test_signs_are_fixed():
+    """The largest weight of each component is positive, whatever the solver gave."""
+    components = fitted(made(2)).components
+    assert (np.take_along_axis(components, np.abs(components).argmax(axis=1)[:, None], axis=1) > 0).all()
+
+
+def test_one_colour_means_one_thing_on_every_image():
+    """A place with the same features has the same colour in each image, whatever else is in it."""
+    parts = made(4)
+    basis = fitted(parts)
+    parts[1][:, 0, 0] = parts[0][:, 2, 3]
+    np.testing.assert_array_equal(basis.colours(parts[1])[0, 0], basis.colours(parts[0])[2, 3])
+
+
+def test_colours_are_scores_in_deviations():
+    """Full colour is two and a half deviations from the mean, and the mean is grey."""
+    basis = fitted(made(5))
+    away = basis.mean + FULL * basis.deviations[0] * basis.components[0]
+    colours = basis.colours(np.stack([basis.mean, away], axis=1)[:, None, :])
+    np.testing.assert_allclose(colours[0, 0], 0, atol=1e-9)
+    np.testing.assert_allclose(colours[0, 1], [1, 0, 0], atol=1e-6)
+
+
+def test_layers_with_few_channels_leave_components_empty():
+    """Two channels have two components; the third is of zeros, and so is that of a flat layer."""
+    numbers = np.random.default_rng(0).normal(size=(2, 6, 6))
+    basis = fitted([numbers])
+    assert basis.components.shape == (3, 2)
+    assert not basis.components[2].any()
+    assert not fitted([np.ones((4, 3, 3))]).components.any()
+
+
+def test_places_that_are_not_finite_are_left_out():
+    """A NaN in one channel takes its place out of the fit, and nothing else."""
+    part = made(6)[0]
+    spoilt = part.copy()
+    spoilt[3, 0, 0] = np.nan
+    keep = np.ones(part.shape[1:], bool)
+    keep[0, 0] = False
+    np.testing.assert_allclose(fitted([spoilt]).mean, part[:, keep].mean(axis=1), rtol=1e-5)
+
+
+def test_what_does_not_fit_is_refused():
+    """Another number of channels, or no place at all, is said."""
+    basis = fitted(made())
+    with pytest.raises(UsageError, match="12 channels"):
+        basis.scores(np.zeros((3, 2, 2)))
+    with pytest.raises(UsageError, match="too few"):
+        fitted([np.zeros((3, 1, 1))])
