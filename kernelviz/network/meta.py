@@ -30,6 +30,11 @@ def on_meta(network: nn.Module) -> nn.Module:
     network = getattr(network, "_orig_mod", network)  # what torch.compile wraps
     memo: dict[int, Any] = {}
     for module in network.modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise KernelvizError(
+                "The network was compiled by torch.jit, and its steps cannot be watched.",
+                hint="Give the network from which it was made.",
+            )
         for name in _HOOKS:
             memo[id(vars(module).get(name))] = OrderedDict()
         for parameter in module.parameters(recurse=False):

@@ -183,7 +183,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         with ExitStack() as stack:
             for name, module in self.network.named_modules():
                 stack.enter_context(module.register_forward_pre_hook(self._entering(name), with_kwargs=True))
-                stack.enter_context(module.register_forward_hook(self._leaving(name)))
+                stack.enter_context(module.register_forward_hook(self._leaving(name), always_call=True))
             try:
                 with self:
                     self.network(image)
@@ -284,7 +284,7 @@ def _failed(error: Exception, size: Sequence[int]) -> KernelvizError:
             reason,
             "Trace a part of it that goes the same way whatever it is shown.",
         )
-    if re.search(r"\bdtype\b|scalar type|same type", reason):
+    if re.search(r"\bdtype\b|scalar types?|same type", reason):
         return KernelvizError(
             "The network does not take its own number type.", reason, "Give all of it one type first, as .float() does."
         )
