@@ -149,11 +149,23 @@ def _product(call: Call) -> Found:
     if right is not None:
         parts.append(_contracted(right, right_axis, other=left is not None))
     result = elementwise(parts, rank)
-    if right is None:
+    if right is None and left is not None:
+        channels = left.channel is not None and left.channel.shape[left_axis + 1] > 1  # merged patches are channels too
+        if not channels and any(left_axis in reads.lies_along for reads in left.axes):
+            return _without_places(left, parts[0], left_axis)
         return result.with_channels(call.output.shape[-1], rank - 1, rank)
     if left is None or right.channel is None or right.channel.shape[-1] == 1:
         return result
     return replace(result, channel=parts[-1].channel)
+
+
+def _without_places(before: Carried, after: Carried, dim: int) -> Carried:
+    """A weight along rows or columns: what lay along ``dim`` has no place there any more; channels stay channels."""
+    axes = tuple(
+        replace(reads, pooled=True, mixed=True) if dim in old.lies_along else reads
+        for old, reads in zip(before.axes, after.axes, strict=True)
+    )
+    return replace(after, axes=axes)
 
 
 def _contracted(carried: Carried, dim: int, *, other: bool) -> Carried:

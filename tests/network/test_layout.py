@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from kernelviz.network.layout import NoMapError, layout_of
+from kernelviz.network.models import load_model
 from kernelviz.network.trace import watched
 
 SIZE = (3, 4, 6)
@@ -124,3 +125,16 @@ def test_padding_of_a_map():
     """Padding for a convolution is part of the map, as it is of the tensor."""
     found, shape, value = found_after(lambda image: nn.functional.pad(image, (1, 1, 1, 1)))
     assert layout_of(found, shape).maps(value).shape == (3, 6, 8)
+
+
+def test_a_weight_along_tokens_leaves_no_map_and_its_sum_has_one():
+    """What a Linear over tokens gives has no places; added to what has, it leaves a map; merged patches stay one too."""
+    mixer = watched(load_model("mixer_s32_224", weights=None).module, (3, 224, 224))
+    shape, known = mixer.visits["blocks.0.mlp_tokens.fc2"].given[0].tensors[0]
+    with pytest.raises(NoMapError, match="rows or columns"):
+        layout_of(known, shape)
+    shape, known = mixer.visits["blocks.0"].given[0].tensors[0]
+    assert layout_of(known, shape).size == (512, 7, 7)
+    swin = watched(load_model("swin_tiny_patch4_window7_224", weights=None).module, (3, 224, 224))
+    shape, known = swin.visits["layers.1.blocks.0.norm1"].given[0].tensors[0]
+    assert layout_of(known, shape).size == (192, 28, 28)
