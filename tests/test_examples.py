@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import re
 import runpy
 import sys
@@ -48,6 +49,17 @@ def what_was_drawn(path):
     return {key: value for key, value in recipe.items() if key not in {"kernelviz", "environment"}}
 
 
+def alike(one, other):
+    """Whether two recipes are equal, numbers within what another processor or thread count makes of a network."""
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-3, abs_tol=1e-6)
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(alike(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(alike, one, other))
+    return one == other
+
+
 def test_the_committed_pictures_are_those_that_the_examples_make(drawn):
     """Each picture in the repository is made by an example and shows what the code of today draws."""
     names = sorted(path.name for path in drawn.iterdir())
@@ -56,7 +68,7 @@ def test_the_committed_pictures_are_those_that_the_examples_make(drawn):
         ours, kept = pixels(drawn / name), pixels(PICTURES / name)
         assert ours.shape == kept.shape, name
         assert np.abs(ours - kept).mean() < 1, name
-        assert what_was_drawn(drawn / name) == what_was_drawn(PICTURES / name), name
+        assert alike(what_was_drawn(drawn / name), what_was_drawn(PICTURES / name)), name
 
 
 def test_the_readme_shows_pictures_and_files_that_are_there():

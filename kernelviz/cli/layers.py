@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -165,7 +166,9 @@ def show(told: Trace, chosen: Sequence[TracedLayer], *, layout: bool, quiet: boo
         from rich.console import Console
         from rich.measure import Measurement
 
-        table, console = rich_table(told, chosen, layout=layout), Console(markup=False, highlight=False)
+        plain = bool(os.environ.get("NO_COLOR"))  # rich alone would still print bold
+        console = Console(markup=False, highlight=False, color_system=None if plain else "auto")
+        table = rich_table(told, chosen, layout=layout)
         console.width = max(console.width, Measurement.get(console, console.options.update(width=2**15), table).maximum)
         console.print(table)  # lines too long for the terminal go on in the next one: no name is cut
     else:

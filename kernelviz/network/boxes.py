@@ -27,9 +27,10 @@ def field(carried: Carried | None) -> Field | None:
 
 def unsettled(carried: Carried) -> str:
     """Why boxes cannot be told from what is carried; empty where they can."""
-    if any(map(_astray, carried.axes)):
+    axes = [_by_position(carried, axis) for axis in range(len(carried.axes))]
+    if any(map(_astray, axes)):
         return "which element of its output belongs to which row and column was lost track of"
-    if any(_crossing(reads, other) for reads, other in permutations(carried.axes, 2)):
+    if any(_crossing(reads, other) for reads, other in permutations(axes, 2)):
         return "what a unit reads along one axis depends on its place along the other one too"
     return ""
 
@@ -69,8 +70,9 @@ def _crossing(reads: Reads, other: Reads) -> bool:
 def _by_position(carried: Carried, axis: int) -> Reads:
     """The reads of one axis, its places numbered as they stand in a tensor that has a dimension for this axis alone."""
     reads = carried.axes[axis]
-    home = reads.home
-    if home is None or any(home in other.lies_along for other in carried.axes if other is not reads):
+    home = carried.home(axis)
+    others = (other for other in range(len(carried.axes)) if other != axis)
+    if home is None or any(home in carried.axes[other].lies_along for other in others):
         return reads
     around = [1] * (reads.planes.ndim - 1)
     around[home] = reads.planes.shape[home + 1]

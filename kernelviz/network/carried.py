@@ -41,6 +41,13 @@ class Carried:
         shape[dim % rank + 1] = count
         return replace(self, channel=np.arange(count, dtype=np.int64).reshape(shape))
 
+    def home(self, axis: int) -> int | None:
+        """The one dimension along which the places of an axis lie; channels that hold several places do not count."""
+        dims = self.axes[axis].lies_along
+        if len(dims) > 1 and self.channel is not None and self.channel.ndim == self.axes[axis].planes.ndim:
+            dims = tuple(dim for dim in dims if self.channel.shape[dim + 1] == 1)
+        return dims[0] if len(dims) == 1 else None
+
     @property
     def mixed(self) -> bool:
         """Whether something that reads a whole axis took part."""
@@ -107,7 +114,8 @@ def _concatenated(parts: Sequence[Reads | None], sizes: Sequence[int], dim: int,
     parts = [None if part is None else whole(part) for part in parts]
     known = [part for part in parts if part is not None]
     placed = [part for part in known if not part.pooled] or known
-    planes = [part.planes if part in placed else nothing(rank) for part in parts]
+    beside = _empty_beside(placed[0], dim, rank)
+    planes = [part.planes if part in placed else beside for part in parts]
     mixed = any(part.mixed for part in known) or len(placed) < len(known)
     same = all(other.shape == planes[0].shape and np.array_equal(other, planes[0]) for other in planes)
     if same and planes[0].shape[dim + 1] == 1 and dim not in placed[0].spread:
@@ -121,8 +129,22 @@ def _concatenated(parts: Sequence[Reads | None], sizes: Sequence[int], dim: int,
     return replace(placed[0], planes=np.concatenate(pieces, axis=dim + 1), mixed=mixed)
 
 
+def _empty_beside(part: Reads, dim: int, rank: int) -> Array:
+    """Planes that read nothing, at the places of ``part`` where these are the same all along ``dim``."""
+    place = part.planes[PLACE]
+    first = place.take([0], axis=dim)
+    if (first != place).any() or first.size == 1:
+        return nothing(rank)
+    planes = np.broadcast_to(nothing(rank), (5, *first.shape)).copy()
+    planes[PLACE] = first
+    return planes
+
+
 def layout(carried: Carried | None, shape: Sequence[int]) -> str:
-    """A word a dimension: ``N C H W``, ``N HW C`` for tokens, ``HW HW C`` for windows; ``?`` where it is not known."""
+    """A word a dimension: ``N C H W``, ``N HW C`` for tokens, ``HW HW C`` for windows; ``?`` where it is not known.
+
+    Channels that hold several places of a map are called channels.
+    """
     words = ["N", *["?"] * (len(shape) - 1)] if shape else []
     if carried is None or carried.lost:
         return " ".join(words)
@@ -132,9 +154,10 @@ def layout(carried: Carried | None, shape: Sequence[int]) -> str:
     for dim in range(len(shape)):
         if channel is not None and channel.ndim == len(shape) + 1 and channel.shape[dim + 1] > 1:
             along[dim] += "C"
-        for letter, reads in zip(letters, carried.axes, strict=True):
-            place = reads.planes[PLACE]
-            if place.ndim == len(shape) and place.shape[dim] > 1 and (place.take([0], axis=dim) != place).any():
+        for axis, (letter, reads) in enumerate(zip(letters, carried.axes, strict=True)):
+            if reads.planes.ndim != len(shape) + 1 or dim not in reads.lies_along:
+                continue
+            if carried.home(axis) in {None, dim}:
                 along[dim] += letter
     waiting = [letter for letter in ("C" + letters if channel is not None else letters) if letter not in "".join(along)]
     free = [dim for dim in range(1, len(shape)) if not along[dim] and shape[dim] == 1]

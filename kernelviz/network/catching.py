@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from kernelviz.errors import KernelvizError
 from kernelviz.network.kernels import source_of
 from kernelviz.network.models import Model
 from kernelviz.network.operations import tensors_in
+from kernelviz.network.refusals import CONVOLUTIONS
 from kernelviz.records import FeatureMaps, Image, SeenImage, as_array, shape_text
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Catcher:
         with contextlib.ExitStack() as stack:
             for name in self.wanted:
                 if self.tapped.side == "input":
-                    handle = modules[name].register_forward_pre_hook(self._taken(name))
+                    handle = modules[name].register_forward_pre_hook(self._taken(name), with_kwargs=True)
                 else:
                     handle = modules[name].register_forward_hook(self._given(name))
                 stack.enter_context(handle)
@@ -106,8 +107,8 @@ class Catcher:
         return given
 
     def _taken(self, name: str) -> Any:
-        def taken(_module: nn.Module, inputs: Any) -> None:
-            self._catch(name, inputs)
+        def taken(_module: nn.Module, inputs: Any, named: Any) -> None:
+            self._catch(name, (*inputs, *named.values()))
 
         return taken
 
@@ -163,10 +164,13 @@ class Catcher:
 
 
 def module_of(network: Model | nn.Module) -> nn.Module:
-    """The torch module itself; where it was compiled, the one that was."""
+    """The torch module itself; where it was compiled, the one that was. One layer alone is called by its class."""
     module = network.module if isinstance(network, Model) else network
     original = getattr(module, "_orig_mod", module)
-    return original if isinstance(original, nn.Module) else module
+    module = original if isinstance(original, nn.Module) else module
+    if isinstance(module, CONVOLUTIONS) or not any(module.children()):
+        return nn.Sequential(OrderedDict({type(module).__name__: module}))
+    return module
 
 
 def _device(module: nn.Module) -> str:

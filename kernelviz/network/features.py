@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network.catching import Catcher, EnoughError, Input, Tapped, module_of
 from kernelviz.network.classes import first_classes
-from kernelviz.network.layers import undisturbed
 from kernelviz.network.models import Model
 from kernelviz.network.preprocessing import prepare
+from kernelviz.network.state import refuse_unready, undisturbed
 from kernelviz.network.taps import choose_taps
 from kernelviz.network.trace import as_trace, watched
 from kernelviz.records import ClassScore, FeatureMaps, Image, shape_text
@@ -48,7 +48,8 @@ def capture_features(
             or ``stage:0``; without them the first convolution and the stages.
         on_map: Called with each ``FeatureMaps`` inside the pass; nothing is kept then, and () comes back. The pass ends
             behind the last layer asked for.
-        kind: Only layers of this kind: conv, norm, act, pool, linear, or all.
+        kind: Only layers of this kind: conv, norm, act, pool, linear, or all; those inside the modules that were named
+            too, and without ``layers`` all of the network.
         tap: ``"input"`` catches what goes into the layers.
         input_size: Side, or (H, W), of the input where it is not the model's own.
         crop: Whether the image is cropped as the model's preprocessing says; None for its own rule.
@@ -168,6 +169,7 @@ def run_through(network: Model | nn.Module, given: Input, *, ours: Callable[[], 
         KernelvizError: the pass failed.
     """
     module = module_of(network)
+    refuse_unready(module)
     batch = _fitting(given.batch, module)
     with undisturbed(module):
         try:
@@ -183,18 +185,18 @@ def run_through(network: Model | nn.Module, given: Input, *, ours: Callable[[], 
 
 
 def _fitting(batch: Tensor, module: nn.Module) -> Tensor:
-    """The batch on the network's device and in its numbers.
+    """A copy of the batch on the network's device and in its numbers: the first module may overwrite it.
 
     Raises:
         UsageError: the network has no numbers.
     """
     like = next((tensor for tensor in module.parameters() if tensor.is_floating_point()), None)
     if like is None:
-        return batch
+        return batch.detach().clone()
     if like.is_meta:
         what = "The network has no numbers: it was built without weights."
         raise UsageError(what, hint='Load it with weights, `load_model(name, weights="random")` for one.')
-    return batch.to(device=like.device, dtype=like.dtype)
+    return batch.detach().to(device=like.device, dtype=like.dtype, copy=True)
 
 
 def _pass_failed(error: Exception, size: tuple[int, ...]) -> KernelvizError:

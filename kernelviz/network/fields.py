@@ -131,6 +131,16 @@ def whole(reads: Reads) -> Reads:
     return replace(reads, planes=planes, beside=())
 
 
+def narrowed(reads: Reads) -> Reads:
+    """The same, with size 1 along each dimension along which nothing differs."""
+    reads = whole(reads)
+    for dim in reads.spread:
+        first = reads.planes.take([0], axis=dim + 1)
+        if (first == reads.planes).all():
+            reads = replace(reads, planes=first)
+    return reads
+
+
 def _union(one: Array, other: Array) -> Array:
     if one.shape == other.shape and np.array_equal(one, other):
         return one

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from kernelviz.errors import UsageError
 from kernelviz.network.effective import reworker, stored_weight, watched_weight
-from kernelviz.network.layers import find_convolution, undisturbed
+from kernelviz.network.layers import find_convolution
 from kernelviz.network.models import Model
 from kernelviz.network.refusals import experts_of
+from kernelviz.network.state import undisturbed
 from kernelviz.records import ConvLayer, KernelBank, Source, as_array
 
 if TYPE_CHECKING:

@@ -27,6 +27,7 @@ from kernelviz.network.refusals import (
     root_of,
     without_expert,
 )
+from kernelviz.network.state import undisturbed
 from kernelviz.records import ConvLayer
 
 if TYPE_CHECKING:
@@ -120,25 +121,6 @@ def first_convolution(network: Model | nn.Module, input_size: tuple[int, ...] | 
         except Exception:  # noqa: BLE001 - the network is the caller's, and may raise anything
             return first
     return first
-
-
-@contextlib.contextmanager
-def undisturbed(module: nn.Module) -> Iterator[None]:
-    """Eval mode without gradients; modes, buffers and the random state are afterwards as they were."""
-    modes = [(part, part.training) for part in module.modules()]
-    buffers = [(buffer, buffer.clone()) for buffer in module.buffers() if not is_lazy(buffer)]
-    devices = {tensor.device for tensor in module.parameters() if tensor.device.type == "cuda"}
-    with torch.no_grad(), torch.random.fork_rng(devices=list(devices)):
-        try:
-            for part, _ in modes:
-                part.training = False
-            yield
-        finally:
-            for part, mode in modes:
-                part.training = mode
-            for buffer, before in buffers:
-                if buffer.is_meta or not torch.equal(buffer, before):
-                    buffer.copy_(before)
 
 
 class _MetError(Exception):

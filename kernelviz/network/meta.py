@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from kernelviz.errors import KernelvizError
@@ -31,11 +30,14 @@ def on_meta(network: nn.Module) -> nn.Module:
     network = getattr(network, "_orig_mod", network)  # what torch.compile wraps
     memo: dict[int, Any] = {}
     for module in network.modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise KernelvizError(
+                "The network was compiled by torch.jit, and its steps cannot be watched.",
+                hint="Give the network from which it was made.",
+            )
         for name in _HOOKS:
             memo[id(vars(module).get(name))] = OrderedDict()
         for parameter in module.parameters(recurse=False):
-            if is_lazy(parameter):
-                raise KernelvizError("The network has layers without a shape yet.", hint="Run it once, then trace it.")
             memo[id(parameter)] = nn.Parameter(_like(parameter), requires_grad=False)
         for buffer in module.buffers(recurse=False):
             memo[id(buffer)] = _like(buffer)

@@ -35,14 +35,31 @@ def _expand(call: Call) -> Found:
     return call.source.moved(lambda planes: planes.reshape(planes.shape[0], *[1] * missing, *planes.shape[1:]))
 
 
+def _restrided(call: Call) -> Found:
+    """``as_strided_``: torch gives the mean of a map other strides, which moves nothing; anything else is lost."""
+    source, shape = call.source, tuple(call.output.shape)
+    long = [dim for dim, size in enumerate(shape) if size > 1]
+    packed = not long or (len(long) == 1 and call.args[2][long[0]] == 1)
+    arrays = [*(reads.planes for reads in source.axes), *([] if source.channel is None else [source.channel])]
+    fits = all(
+        array.ndim == len(shape) + 1
+        and all(size in {1, side} for size, side in zip(array.shape[1:], shape, strict=True))
+        for array in arrays
+    )
+    if packed and fits and not call.option(3, "storage_offset", 0):
+        return source
+    return Carried(lost="as_strided_ lays the elements of a tensor out anew")
+
+
 def _slice(call: Call) -> Found:
     dim, start = call.dim(call.option(1, "dim", 0)), call.option(2, "start", None)
     step = call.option(4, "step", 1)
     stop = call.option(3, "end", None)
-    return _part(call.source, dim, slice(start, stop, step))
+    return part_of(call.source, dim, slice(start, stop, step))
 
 
-def _part(carried: Carried, dim: int, part: slice) -> Carried:
+def part_of(carried: Carried, dim: int, part: slice) -> Carried:
+    """What is known of a part of a tensor along one dimension."""
     index = (slice(None),) * (dim + 1)
     return carried.moved(lambda planes: planes if planes.shape[dim + 1] == 1 else planes[(*index, part)])
 
@@ -61,7 +78,7 @@ def _split(call: Call) -> list[Found]:
     results: list[Found] = []
     start = 0
     for output in call.output:
-        results.append(_part(call.source, dim, slice(start, start + output.shape[dim])))
+        results.append(part_of(call.source, dim, slice(start, start + output.shape[dim])))
         start += output.shape[dim]
     return results
 
@@ -143,6 +160,7 @@ RULES.update(
             _reshape,
         ),
         **dict.fromkeys(("split", "split_with_sizes", "chunk", "unsafe_split", "unsafe_split_with_sizes"), _split),
+        "as_strided_": _restrided,
         "expand": _expand,
         "slice": _slice,
         "select": _select,

@@ -57,7 +57,8 @@ class Call:
 
 def outcome(call: Call) -> Found | list[Found]:
     """What is known of the outputs of an operation: one value, or one for each of a list."""
-    tensors = list(tensors_in((call.args, call.kwargs)))
+    overwrites = call.name in {"copy_", "fill_"}
+    tensors = tensors_in((call.args[1:] if overwrites else call.args, call.kwargs))
     carried = [known for tensor in tensors if (known := call.known(tensor)) is not None]
     if not carried or call.name in _CONSTANT:
         return None
@@ -85,6 +86,7 @@ def _elementwise(call: Call) -> Found:
 
 
 def _copy(call: Call) -> Found:
+    """``copy_`` and ``fill_``: nothing is left of what the first argument held."""
     source = call.known(call.args[1])
     return source and elementwise([source], call.rank)
 
@@ -176,7 +178,7 @@ _DIM_AT = {"linalg_vector_norm": 2, "norm": 2}
 
 _CONSTANT = frozenset({
     "empty_like", "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_empty", "new_full",
-    "rand_like", "randn_like", "new_empty_strided",
+    "rand_like", "randn_like", "new_empty_strided", "zero_",
 })  # fmt: skip
 
 _ELEMENTWISE = (
@@ -190,8 +192,8 @@ _ELEMENTWISE = (
     "detach", "alias", "_to_copy", "to", "lift_fresh", "native_dropout", "dropout", "masked_fill",
     "masked_fill_", "sign", "round", "floor", "ceil", "eq", "ne", "lt", "le", "gt", "ge", "logical_and",
     "logical_or", "logical_not", "bitwise_and", "bitwise_or", "bitwise_not", "nan_to_num", "isnan",
-    "remainder", "fmod", "_conj", "view_as_real", "real", "imag", "fill_", "zero_", "positive", "detach_",
-    "lift_fresh_copy", "as_strided_",
+    "remainder", "fmod", "_conj", "view_as_real", "real", "imag", "positive", "detach_",
+    "lift_fresh_copy",
 )  # fmt: skip
 
 RULES: dict[str, Rule] = {
@@ -206,4 +208,5 @@ RULES: dict[str, Rule] = {
     "_fused_rms_norm": _norm_last,
     "native_group_norm": _norm_groups,
     "copy_": _copy,
+    "fill_": _copy,
 }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -19,7 +20,7 @@ from kernelviz.network.nearest import nearest_names
 from kernelviz.records import shape_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from kernelviz.network.operations import Found
     from kernelviz.network.trace import Passed, Watched
@@ -84,10 +85,17 @@ def choose_taps(
     if side not in ("output", "input"):
         raise UsageError(f"A tap is output or input, but got {side!r}.")
     patterns = [patterns] if isinstance(patterns, str) else patterns
-    chosen = _Choice(seen, trace, side)
+    if patterns is not None and not (
+        isinstance(patterns, Sequence) and all(isinstance(pattern, str) for pattern in patterns)
+    ):
+        what = f"Layers are names or patterns, a text or several, but got {patterns!r}."
+        raise UsageError(what, hint='Give "layer1", ["layer1", "layer2"], or "*".')
+    chosen = _Choice(seen, trace, side, lenient=kind != "all")
     if patterns:
         for pattern in patterns:
             chosen.add(pattern)
+    elif kind != "all":
+        chosen.add("*")
     else:
         chosen.add_usual()
     if kind != "all":
@@ -98,8 +106,9 @@ def choose_taps(
 class _Choice:
     """The runs and parts chosen so far, as (module, run, part)."""
 
-    def __init__(self, seen: Watched, trace: Trace, side: Side) -> None:
-        self.seen, self.trace, self.side = seen, trace, side
+    def __init__(self, seen: Watched, trace: Trace, side: Side, *, lenient: bool) -> None:
+        self.seen, self.trace, self.side, self.lenient = seen, trace, side, lenient
+        self.asked: dict[str, None] = {}
         self.modules = {name: module for name, module in seen.double.named_modules() if name}
         every = seen.double.named_modules(remove_duplicate=False)
         first = {id(module): name for name, module in self.modules.items()}
@@ -124,7 +133,7 @@ class _Choice:
                 self._refuse(pattern)
             for name in names:
                 self._add_module(name, named=False)
-            if not any(module in names for module, _, _ in self.found):
+            if not self.lenient and not any(module in names for module, _, _ in self.found):
                 name = names[0]
                 raise UsageError(f"What matches {shown(pattern)} has no map.", f"{name}: {self.without[name]}.")
 
@@ -141,11 +150,22 @@ class _Choice:
             self.without.clear()
 
     def narrow(self, kind: str) -> None:
-        """Keep what is of one kind."""
+        """Keep what is of one kind, and take what is of it inside the modules asked for."""
         family = {layer.name: layer.family for layer in self.trace.layers}
+        inside = [name for name in self.modules if any(name.startswith(f"{asked}.") for asked in self.asked)]
+        for name in inside:
+            if family.get(name) == kind and name not in self.asked:
+                self._add_module(name, named=False)
+        known = {str(family[name]) for name in dict.fromkeys([*self.asked, *inside]) if name in family}
         self.found = {key: layout for key, layout in self.found.items() if family.get(key[0]) == kind}
-        if not self.found:
-            raise UnknownLayerError(f"No layer of the kind {kind} was asked for.", hint="Leave out --kind, or --layer.")
+        self.without = {name: why for name, why in self.without.items() if family.get(name) == kind}
+        if self.found:
+            return
+        for name, why in self.without.items():
+            raise UsageError(f"No layer of the kind {kind} that was asked for has a map.", f"{name}: {why}.")
+        others = ", ".join(other for other in KINDS if other in known)
+        why = f"Of the kinds that --kind takes there are {others}." if others else ""
+        raise UnknownLayerError(f"No layer of the kind {kind} was asked for.", why, "`--kind all` takes every kind.")
 
     def taps(self) -> Taps:
         """What was chosen, in the order of the pass."""
@@ -168,7 +188,9 @@ class _Choice:
         return self._passed(module)[run].tensors[part][1]
 
     def _add_module(self, name: str, *, named: bool) -> None:
-        """All runs and parts of a module that are maps; one that is ``named`` has to have one."""
+        """All runs and parts of a module that are maps; one that is ``named`` has to have one, unless kinds are chosen."""
+        self.asked[name] = None
+        named = named and not self.lenient
         if name not in self.seen.visits:
             if named:
                 raise KernelvizError(
@@ -181,7 +203,9 @@ class _Choice:
         keys = [(run, part) for run, passed in enumerate(self._passed(name)) for part in range(len(passed.tensors))]
         reasons = [reason for run, part in keys if (reason := self._add_tensor(name, run, part))]
         if len(reasons) == len(keys):
-            self.without[name] = why = reasons[0] if reasons else "it gives no tensor"
+            self.without[name] = why = (
+                reasons[0] if reasons else f"it {'takes' if self.side == 'input' else 'gives'} no tensor"
+            )
             if named:
                 self._refuse_map(name, why)
 
@@ -196,19 +220,22 @@ class _Choice:
 
     def _add_part(self, module: str, run: str | None, part: str | None, pattern: str) -> None:
         """One run, one part, or both, of a module."""
+        self.asked[module] = None
         if module not in self.seen.visits:
             self._add_module(module, named=True)
         passed = self._passed(module)
         runs = range(len(passed)) if run is None else [int(run) - 1]
         if not all(0 <= each < len(passed) for each in runs):
-            raise UnknownLayerError(f"{module} runs {len(passed)} times, so there is no {shown(pattern)}.")
+            raise UnknownLayerError(f"{module} runs {_counted(len(passed), 'time')}, so there is no {shown(pattern)}.")
         reasons = []
         for each in runs:
             parts = range(len(passed[each].tensors)) if part is None else [int(part)]
             if not all(number < len(passed[each].tensors) for number in parts):
-                raise UnknownLayerError(
-                    f"{module} gives {len(passed[each].tensors)} tensors, so there is no {shown(pattern)}."
+                verb, count = (
+                    "takes" if self.side == "input" else "gives",
+                    _counted(len(passed[each].tensors), "tensor"),
                 )
+                raise UnknownLayerError(f"{module} {verb} {count}, so there is no {shown(pattern)}.")
             reasons += [reason for number in parts if (reason := self._add_tensor(module, each, number))]
             if len(reasons) == len(parts):
                 self._refuse_map(pattern, reasons[0])
@@ -238,3 +265,7 @@ class _Choice:
             f"{why[0].upper()}{why[1:]}.",
             "`--layer '*'` draws all that have one.",
         )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections import Counter
 from contextlib import ExitStack
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import flop_registry
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -21,11 +23,12 @@ from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network import carried as known
 from kernelviz.network.carried import Carried
 from kernelviz.network.fields import TooLargeError
-from kernelviz.network.layers import undisturbed
 from kernelviz.network.meta import on_meta
 from kernelviz.network.models import Model, stage_names
 from kernelviz.network.operations import RULES, Call, Found, outcome, tensors_in
 from kernelviz.network.rows import network_rows
+from kernelviz.network.sharing import Sharing, after_write, makes_views, written_by
+from kernelviz.network.state import refuse_unready, undisturbed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -89,6 +92,7 @@ def watched(module: nn.Module, size: Sequence[int], batch: torch.Tensor | None =
     Raises:
         KernelvizError: the network does not take such an input, or cannot be copied.
     """
+    refuse_unready(module)
     with (
         torch.inference_mode(mode=False),
         torch.random.fork_rng(devices=[]),
@@ -144,6 +148,23 @@ _SHORT_CUTS: Mapping[str, Callable[..., Any]] = {
 }
 
 
+def _run(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """The operation itself; a tensor that the network makes on the CPU is taken to ``meta`` where it meets the image."""
+    try:
+        return func(*args, **kwargs)
+    except RuntimeError:
+        tensors = tensors_in((args, kwargs))
+        if len({tensor.is_meta for tensor in tensors}) < 2 or not all(
+            tensor.is_meta for tensor in written_by(func, args, kwargs)
+        ):
+            raise
+    return func(*tree_map_only(torch.Tensor, _to_meta, args), **tree_map_only(torch.Tensor, _to_meta, dict(kwargs)))
+
+
+def _to_meta(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.to("meta")
+
+
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Carries what is known of tensors through every operation, and notes in whose forward it happens."""
 
@@ -152,6 +173,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.network = network
         self.visits: dict[str, Visit] = {}
         self.carried: Any = WeakTensorKeyDictionary()
+        self.sharing = Sharing()
         self.stack: list[Visit] = []
         self.ended: list[str] = []
 
@@ -160,8 +182,8 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.carried[image] = known.image(image.shape)
         with ExitStack() as stack:
             for name, module in self.network.named_modules():
-                stack.enter_context(module.register_forward_pre_hook(self._entering(name)))
-                stack.enter_context(module.register_forward_hook(self._leaving(name)))
+                stack.enter_context(module.register_forward_pre_hook(self._entering(name), with_kwargs=True))
+                stack.enter_context(module.register_forward_hook(self._leaving(name), always_call=True))
             try:
                 with self:
                     self.network(image)
@@ -170,10 +192,11 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return Watched(self.network, self.visits, self.ended)
 
     def _entering(self, name: str) -> Any:
-        def enter(_module: nn.Module, inputs: Any) -> None:
+        def enter(_module: nn.Module, inputs: Any, named: Any) -> None:
             visit = self.visits.setdefault(name, Visit())
             visit.runs += 1
-            visit.taken.append(self._passed(inputs[0] if len(inputs) == 1 else inputs))
+            taken = (*inputs, *(value for value in named.values() if tensors_in(value)))
+            visit.taken.append(self._passed(taken[0] if len(taken) == 1 else taken))
             self.stack.append(visit)
 
         return enter
@@ -200,41 +223,51 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         name = func._overloadpacket.__name__  # noqa: SLF001
         short = _SHORT_CUTS.get(name)
-        output = short(*args) if short and not kwargs and args[0].is_meta else func(*args, **kwargs)
+        output = short(*args) if short and not kwargs and args[0].is_meta else _run(func, args, kwargs)
         if self.stack:
             visit = self.stack[-1]
             visit.operations[name] += 1
             count = flop_registry.get(func._overloadpacket)  # noqa: SLF001
             if count is not None:
                 visit.macs += count(*args, **kwargs, out_val=output) // 2
-        self._carry(Call(name, args, kwargs, output, self._known))
+        outputs = tensors_in([output])
+        self._carry(Call(name, args, kwargs, output, self._known), outputs, written_by(func, args, kwargs))
+        if makes_views(func):
+            self.sharing.meet(args[0], outputs)
         return output
 
     def _known(self, tensor: Any) -> Found:
         found: Found = self.carried.get(tensor) if isinstance(tensor, torch.Tensor) else None
         return found
 
-    def _carry(self, call: Call) -> None:
+    def _carry(self, call: Call, outputs: Sequence[torch.Tensor], written: Sequence[torch.Tensor]) -> None:
         try:
             found = outcome(call)
         except TooLargeError:
             found = Carried(lost=f"{call.name} spreads rows and columns over too many elements to follow")
-        outputs = tensors_in([call.output])
-        for tensor, value in zip(outputs, found if isinstance(found, list) else [found] * len(outputs), strict=False):
+        values = found if isinstance(found, list) else [found] * len(outputs)
+        for tensor, value in zip(outputs, values, strict=False):
+            before = self._known(tensor)
             self._keep(call, tensor, value)
+            if value is not before and any(tensor is target for target in written):
+                self._overwrite(call, tensor)
 
     def _keep(self, call: Call, tensor: torch.Tensor, value: Found) -> None:
-        overwritten = any(tensor is argument for argument in call.args[:1])
-        if overwritten and value is not self.carried.get(tensor):
-            base = tensor._base  # noqa: SLF001
-            if base is not None and (value is None or base.shape != tensor.shape):
-                self.carried[base] = Carried(lost=f"{call.name} overwrites part of a tensor")
+        if value is not None and not value.lost and any(part.planes.ndim != tensor.ndim + 1 for part in value.axes):
+            value = Carried(lost=f"{call.name} gives another rank than expected")
         if value is None:
             self.carried.pop(tensor, None)
-            return
-        if not value.lost and any(reads.planes.ndim != tensor.ndim + 1 for reads in value.axes):
-            value = Carried(lost=f"{call.name} gives another rank than expected")
-        self.carried[tensor] = value
+        else:
+            self.carried[tensor] = value
+
+    def _overwrite(self, call: Call, written: torch.Tensor) -> None:
+        """Tell the other tensors in this one's memory what was written there."""
+        value = self._known(written)
+        for other in self.sharing.others(written):
+            before = self._known(other)
+            after = after_write(call.name, written, value, other, before)
+            if after is not before:
+                self._keep(call, other, after)
 
 
 def _number_kind(network: nn.Module) -> torch.dtype:
@@ -244,9 +277,20 @@ def _number_kind(network: nn.Module) -> torch.dtype:
 
 def _failed(error: Exception, size: Sequence[int]) -> KernelvizError:
     reason = " ".join(str(error).split())[:300] or type(error).__name__
+    reason = f"{reason[0].upper()}{reason[1:]}"
+    if re.search(r"\bmeta\b|data-dependent", reason):
+        return KernelvizError(
+            "The network looks at the numbers of its tensors, and this pass has none.",
+            reason,
+            "Trace a part of it that goes the same way whatever it is shown.",
+        )
+    if re.search(r"\bdtype\b|scalar types?|same type", reason):
+        return KernelvizError(
+            "The network does not take its own number type.", reason, "Give all of it one type first, as .float() does."
+        )
     return KernelvizError(
         f"The network does not take an input of {' × '.join(map(str, size))}.",
-        f"{reason[0].upper()}{reason[1:]}",
+        reason,
         "Give the size that it was made for as the input size.",
     )
 

@@ -97,3 +97,31 @@ def test_a_layout_that_was_lost_is_said(capfd):
     _, out, err = run(capfd, "xcit_nano_12_p16_224", "--layout")
     assert "(lost)" in out
     assert "pos_embed.token_projection on: it reads no image" in err
+
+
+def test_no_colour_means_no_escapes(monkeypatch):
+    """On a terminal NO_COLOR leaves nothing but text, bold included."""
+    import io
+    import sys
+    from types import SimpleNamespace
+
+    from torch import nn
+
+    from kernelviz.cli.layers import show
+    from kernelviz.network.trace import trace
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    told = trace(nn.Conv2d(3, 4, 3), (3, 8, 8))
+    shown = SimpleNamespace()
+    for value in ("", "1"):
+        monkeypatch.setenv("NO_COLOR", value)
+        monkeypatch.setenv("TERM", "xterm-256color")
+        terminal = Terminal()
+        monkeypatch.setattr(sys, "stdout", terminal)
+        show(told, told.layers, layout=False, quiet=True)
+        setattr(shown, f"with{value}", terminal.getvalue())
+    assert "\x1b[" in getattr(shown, "with")
+    assert "\x1b[" not in shown.with1

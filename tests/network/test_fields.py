@@ -183,3 +183,29 @@ def test_unknown_joined_with_anything_is_unknown():
     assert told.layer("conv").field is not None
     assert told.layer("after").field is None
     assert "sort" in told.layer("after").lost
+
+
+class _SeveralPlaces(nn.Module):
+    """Maps whose channels hold several places: shifted slices, and blocks of pixels turned into channels."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.shifted, self.norm = nn.Conv2d(4, 4, 3, padding=1), nn.Identity(), nn.BatchNorm2d(8)
+        self.blocks, self.behind = nn.Identity(), nn.Conv2d(32, 4, 3, padding=1)
+
+    def forward(self, image):
+        image = self.first(image)
+        image = self.norm(self.shifted(torch.cat([image[..., :-2, :], image[..., 2:, :]], 1)))
+        _, channels, rows, columns = image.shape
+        image = image.view(1, channels, rows // 2, 2, columns // 2, 2).permute(0, 3, 5, 1, 2, 4)
+        return self.behind(self.blocks(image.reshape(1, 4 * channels, rows // 2, columns // 2)))
+
+
+def test_channels_may_hold_several_places():
+    """A unit reads what its channels read together, and the map has as many units as its tensor."""
+    blocks = trace(_SeveralPlaces(), (4, 22, 16)).layer("blocks")
+    assert blocks.layout == "N C H W"
+    assert [(len(axis.first), axis.size, axis.jump) for axis in blocks.field.axes] == [(10, 6, 2), (8, 4, 2)]
+    checked, wrong = compare(_SeveralPlaces(), (4, 22, 16), units=8)
+    assert checked >= 44
+    assert not wrong

@@ -16,7 +16,6 @@ from kernelviz.network.layers import (
     left_out,
     list_layers,
     select_layers,
-    undisturbed,
 )
 from kernelviz.network.models import load_model
 
@@ -333,22 +332,6 @@ def test_the_network_is_left_as_it_was():
     assert not any(part._forward_pre_hooks or part._forward_hooks for part in network.modules())
     assert torch.equal(torch.get_rng_state(), random_state)
     assert torch.is_grad_enabled()
-
-
-def test_undisturbed_restores_after_errors():
-    """An error inside changes nothing about it."""
-    network = Backwards().train()
-
-    def fails():
-        with undisturbed(network):
-            assert not network.norm.training
-            network.passes += 1
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        fails()
-    assert network.norm.training
-    assert network.passes.item() == 0
 
 
 def test_what_convolves_but_is_not_drawn_is_told():

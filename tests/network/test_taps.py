@@ -125,3 +125,75 @@ def test_centres_are_those_of_the_fields():
     box = trace(network, size).field_of("1", 5, 7)
     assert (rows[5], columns[7]) == ((box.top + box.bottom) / 2, (box.left + box.right) / 2)
     np.testing.assert_array_equal(np.diff(rows), 2)
+
+
+@pytest.mark.parametrize("layers", [None, "*", "Conv2d"])
+def test_a_network_that_is_one_layer(layers):
+    """It is called by its class."""
+    network, image = nn.Conv2d(3, 4, 3).train(), torch.rand(1, 3, 8, 12)
+    (maps,) = capture_features(network, image, layers)
+    assert (maps.layer, maps.kind) == ("Conv2d", "Conv2d")
+    np.testing.assert_array_equal(maps.values, network(image)[0].detach().numpy())
+    assert network.training
+
+
+@pytest.mark.parametrize("layers", [5, [None], {"conv": 1}])
+def test_layers_are_texts(layers):
+    """Anything else is refused in words."""
+    with pytest.raises(UsageError, match="names or patterns"):
+        names(layers)
+
+
+class Named(nn.Module):
+    """Hands on what it takes by keyword."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = Inner()
+
+    def forward(self, image):
+        """One tensor and one number."""
+        return self.inner(image=image * 2, scale=3)
+
+
+class Inner(nn.Module):
+    """A convolution within, and one number made of nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.gate = nn.Conv2d(3, 5, 3), Gate()
+
+    def forward(self, image, scale):
+        """Times the scale."""
+        return self.conv(image) * scale * self.gate()
+
+
+class Gate(nn.Module):
+    """Takes nothing."""
+
+    def forward(self):
+        """A number."""
+        return torch.ones(())
+
+
+def test_inputs_by_keyword():
+    """They are caught like any; a module that takes nothing says that it takes nothing."""
+    image = torch.rand(1, 3, 8, 12)
+    (maps,) = capture_features(Named(), image, "inner", tap="input")
+    np.testing.assert_array_equal(maps.values, (image * 2)[0].numpy())
+    with pytest.raises(UsageError) as caught:
+        capture_features(Named(), image, "inner.gate", tap="input")
+    assert "takes no tensor" in caught.value.why
+
+
+def test_a_kind_inside_of_modules():
+    """--kind takes what is inside of what was named, and without a name all of the network."""
+    network = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten()), nn.Linear(240, 5))
+    assert names("0", network, kind="norm") == ["0.1"]
+    assert names(None, network, kind="norm") == ["0.1"]
+    assert names(["0", "0.0"], network, kind="conv") == ["0.0"]
+    with pytest.raises(UsageError, match="has a map"):
+        names("1", network, kind="linear")
+    with pytest.raises(UnknownLayerError, match="pool") as caught:
+        names("0", network, kind="pool")
+    assert "conv, norm" in caught.value.why

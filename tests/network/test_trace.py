@@ -14,7 +14,7 @@ from torch import nn
 
 from kernelviz.errors import KernelvizError, UnknownLayerError, UsageError
 from kernelviz.network.models import load_model
-from kernelviz.network.trace import trace
+from kernelviz.network.trace import trace, watched
 
 SAMPLE = [
     "test_resnet", "test_efficientnet", "test_byobnet", "test_convnext", "test_vit", "test_nfnet",
@@ -103,6 +103,69 @@ def test_an_input_that_does_not_fit():
     """What the network says becomes one error that names the size."""
     with pytest.raises(KernelvizError, match="3 × 100 × 100"):
         trace(load_model("vit_tiny_patch16_224", weights=None), (3, 100, 100))
+
+
+class _Doing(nn.Module):
+    def __init__(self, do):
+        super().__init__()
+        self.conv, self.out, self.do = nn.Conv2d(3, 3, 3, padding=1), nn.Identity(), do
+
+    def forward(self, image):
+        return self.out(self.do(self.conv(image)))
+
+
+def test_what_a_network_makes_on_the_cpu_meets_the_image():
+    """A constant made in forward, without a device, joins the pass; numbers read from it are still there."""
+
+    def ramp(image):
+        steps = torch.linspace(0, 1, image.shape[-1])
+        return torch.cat([image + steps, image * steps.tolist()[1]], 1)
+
+    layer = trace(_Doing(ramp), (3, 9, 8)).layer("out")
+    assert layer.output_shape == (6, 9, 8)
+    assert [axis.size for axis in layer.field.axes] == [3, 3]
+
+
+@pytest.mark.parametrize(
+    ("do", "what"),
+    [
+        (lambda image: image if image.sum() > 0 else -image, "looks at the numbers"),
+        (lambda image: torch.zeros(image.shape).copy_(image), "looks at the numbers"),
+        (lambda image: image.view(1, 5, -1), "input of 3 × 9 × 8"),
+    ],
+)
+def test_why_a_pass_ended_is_told_apart(do, what):
+    """Only what is a matter of the size is called one."""
+    with pytest.raises(KernelvizError) as error:
+        trace(_Doing(do), (3, 9, 8))
+    assert what in error.value.what
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_a_scripted_network_is_refused_in_words():
+    """What torch.jit compiled cannot be watched, and the error says what to give instead."""
+    scripted = torch.jit.trace(nn.Conv2d(3, 3, 3), torch.zeros(1, 3, 8, 8))
+    with pytest.raises(KernelvizError, match=r"torch\.jit"):
+        trace(nn.Sequential(scripted), (3, 9, 8))
+
+
+def test_an_error_that_the_network_catches_moves_no_work():
+    """Behind a part that raised, work counts for the module that does it."""
+
+    class Catching(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.broken, self.conv = nn.Linear(5, 5), nn.Conv2d(3, 2, 3)
+
+        def forward(self, image):
+            try:
+                return self.broken(image)
+            except RuntimeError:
+                return self.conv(image) + 1
+
+    seen = watched(Catching(), (3, 9, 8))
+    assert seen.visits[""].operations["add"] == 1
+    assert "add" not in seen.visits["broken"].operations
 
 
 def test_the_network_stays_as_it_was():
@@ -275,3 +338,13 @@ def test_half_a_gigabyte_of_weights_takes_no_memory():
     params, kilobytes = map(int, done.stdout.split())
     assert params == 138_357_544
     assert kilobytes < 100_000
+
+
+def test_a_number_type_is_not_called_a_size():
+    """Two number types that do not go together are told apart from a size that does not fit."""
+
+    def clash(_image):
+        raise RuntimeError("expected m1 and m2 to have the same dtype, but got: float != double")  # torch's words
+
+    with pytest.raises(KernelvizError, match="number type"):
+        trace(_Doing(clash), (3, 9, 8))

@@ -82,7 +82,7 @@ def gradient_boxes(network, size, wanted):
 
     def keeping(name):
         def keep(_module, _inputs, output):
-            outputs.setdefault(name, output)
+            outputs.setdefault(name, output.clone() if isinstance(output, torch.Tensor) else output)
 
         return keep
 
@@ -124,7 +124,10 @@ def random_units(trace, *, layers, units, seed=0):
             and len(words) == 4
             and words[0] == "N"
         ):
-            maps.append((layer, (words.index("H"), words.index("W"))))
+            dims = words.index("H"), words.index("W")
+            told = tuple(len(axis.first) for axis in layer.field.axes)
+            assert told == tuple(layer.output_shape[dim - 1] for dim in dims), f"{layer.name}: units {told}"
+            maps.append((layer, dims))
     wanted = []
     for layer, dims in rng.sample(maps, min(layers, len(maps))):
         rows, columns = (len(axis.first) for axis in layer.field.axes)
