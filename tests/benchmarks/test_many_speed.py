@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import statistics
+import tempfile
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from kernelviz.records import FeatureMaps
 
 pytestmark = pytest.mark.benchmark
 
-IMAGES = 48
+IMAGES = 40
 
 
 def enough(*_):
@@ -66,26 +68,37 @@ def test_a_folder_goes_nearly_as_fast_as_its_passes(network, folder, tmp_path, m
                     continue
         stop.remove()
 
-    share = ratio(ours, peer, pairs=3)
+    share = ratio(ours, peer)
     capsys.readouterr()
     with capsys.disabled():
         print(f"\nlayer1 of a folder: {share:.2f} of the images a second of a plain loop")
     assert share >= 0.8
 
 
-def test_single_maps_beat_save_image(tmp_path):
+@pytest.fixture
+def memory(tmp_path):
+    """A directory in memory where there is one: to make a file on a disk takes both sides as long."""
+    place = Path("/dev/shm")
+    if not place.is_dir():
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=place) as directory:
+        yield Path(directory)
+
+
+def test_single_maps_beat_save_image(memory):
     """20,000 files, indexed and coloured: at least 5 times faster than one save_image each."""
     values = np.random.default_rng(0).normal(size=(2000, 28, 28)).clip(0).astype(np.float32)
     maps = FeatureMaps(values)
 
     def ours(run: int) -> None:
         for number in range(10):
-            save_singles(make_singles(maps), tmp_path / f"{run}-{number}")
+            save_singles(make_singles(maps), memory / f"{run}-{number}")
 
     def peer() -> None:
         tensors = torch.from_numpy(values)
         for number in range(2000):
-            save_image(tensors[number], tmp_path / f"peer{number}.png", normalize=True)
+            save_image(tensors[number], memory / f"peer{number}.png", normalize=True)
 
     ours(0)
     peer()
