@@ -149,14 +149,19 @@ def _product(call: Call) -> Found:
     if right is not None:
         parts.append(_contracted(right, right_axis, other=left is not None))
     result = elementwise(parts, rank)
-    if right is None and left is not None:
-        channels = left.channel is not None and left.channel.shape[left_axis + 1] > 1  # merged patches are channels too
-        if not channels and any(left_axis in reads.lies_along for reads in left.axes):
+    if right is None:
+        if left is not None and _mixes_places(left, left_axis):
             return _without_places(left, parts[0], left_axis)
         return result.with_channels(call.output.shape[-1], rank - 1, rank)
     if left is None or right.channel is None or right.channel.shape[-1] == 1:
         return result
     return replace(result, channel=parts[-1].channel)
+
+
+def _mixes_places(carried: Carried, dim: int) -> bool:
+    """Whether rows or columns lie along this dimension; those of merged patches are channels too, and do not count."""
+    channels = carried.channel is not None and carried.channel.shape[dim + 1] > 1
+    return not channels and any(dim in reads.lies_along for reads in carried.axes)
 
 
 def _without_places(before: Carried, after: Carried, dim: int) -> Carried:
