@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.figures import plot_features, plot_kernels
     from kernelviz.drawing.filtered import plot_filter
     from kernelviz.drawing.growth import plot_growth
+    from kernelviz.drawing.highlights import Highlights, highlights_of
     from kernelviz.drawing.matches import plot_matches
     from kernelviz.drawing.mosaic import Mosaic, make_mosaic
     from kernelviz.drawing.overlay import plot_overlay
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from kernelviz.filtering import Response, apply_filter, apply_kernel
     from kernelviz.filters import Filter, classical_filters, find_filter
     from kernelviz.matching import KernelMatch, Matches, match_kernels
+    from kernelviz.network.classifying import classify
     from kernelviz.network.features import capture_features
     from kernelviz.network.kernels import read_kernels
     from kernelviz.network.layers import list_layers, select_layers
@@ -53,7 +55,7 @@ if TYPE_CHECKING:
     from kernelviz.network.trace import trace
     from kernelviz.network.unit import trace_unit
     from kernelviz.pooling import Pooling
-    from kernelviz.records import ConvLayer, FeatureMaps, Image, KernelBank
+    from kernelviz.records import ClassScore, ConvLayer, FeatureMaps, Image, KernelBank
     from kernelviz.traces import Trace
     from kernelviz.transposed import TransposedConvolution
     from kernelviz.units import Unit
@@ -62,10 +64,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
+    "ClassScore": "records",
     "ConvLayer": "records",
     "Convolution": "convolutions",
     "FeatureMaps": "records",
     "Filter": "filters",
+    "Highlights": "drawing.highlights",
     "Image": "records",
     "KernelBank": "records",
     "KernelMatch": "matching",
@@ -84,8 +88,10 @@ _HOMES = {
     "apply_kernel": "filtering",
     "capture_features": "network.features",
     "classical_filters": "filters",
+    "classify": "network.classifying",
     "find_filter": "filters",
     "find_models": "network.models",
+    "highlights_of": "drawing.highlights",
     "list_layers": "network.layers",
     "load_model": "network.models",
     "make_mosaic": "drawing.mosaic",
@@ -114,10 +120,12 @@ _HOMES = {
 }
 
 __all__ = [
+    "ClassScore",
     "ConvLayer",
     "Convolution",
     "FeatureMaps",
     "Filter",
+    "Highlights",
     "Image",
     "KernelBank",
     "KernelMatch",
@@ -137,8 +145,10 @@ __all__ = [
     "apply_kernel",
     "capture_features",
     "classical_filters",
+    "classify",
     "find_filter",
     "find_models",
+    "highlights_of",
     "list_layers",
     "load_model",
     "make_mosaic",
