@@ -204,7 +204,8 @@ def draw_layer(run: Run, maps: FeatureMaps, places: Sequence[tuple[int | None, P
     path = places[0][1]
     sheet = make_sheet(maps, view=wish.reduce or "maps", **asdict(run.look))
     save_sheet(sheet, path, goal, run.look)
-    say_layer(run, maps, count_text(sheet.tiles), sheet.caption if goal.verbose else sheet.notes)
+    what = f"one map, the {wish.reduce} of {len(maps.values):,}" if wish.reduce else count_text(sheet.tiles)
+    say_layer(run, maps, what, sheet.caption if goal.verbose else sheet.notes)
     tell(run, path, maps, sheet)
     if goal.arrays:
         target = path.with_suffix(".npz")

@@ -12,13 +12,13 @@ from kernelviz.network.models import Model
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from kernelviz.records import ClassScore, Image
 
 
 def classify(
-    model: Model,
+    model: Model | nn.Module,
     image: Image | Tensor,
     *,
     input_size: int | Sequence[int] | None = None,
