@@ -69,12 +69,12 @@ def prepare(network: Model, wish: Wish, look: Look, goal: Goal, report: Report, 
         KernelvizError: no such layer, one without a map, an input size that the network refuses, or channels that no
             layer has.
     """
-    from kernelviz.network.features import make_taps, tap_also
+    from kernelviz.network.features import blank, make_taps, tap_also
     from kernelviz.network.preprocessing import input_size_of
     from kernelviz.views import parse_channels
 
     size = (network.input_size[0], *input_size_of(network, wish.size))
-    tapped = make_taps(network, size, wish.patterns, kind=wish.kind, tap=wish.tap)
+    tapped = make_taps(network, size, wish.patterns, kind=wish.kind, tap=wish.tap, batch=blank(size))
     drawn = tuple(tap.name for tap in tapped.taps.taps)
     if look.channels is not None:
         parse_channels(look.channels, max(tap.layout.size[0] for tap in tapped.taps.taps))
