@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.figures import plot_features, plot_kernels
     from kernelviz.drawing.filtered import plot_filter
     from kernelviz.drawing.growth import plot_growth
+    from kernelviz.drawing.highlights import Highlights, highlights_of
     from kernelviz.drawing.matches import plot_matches
     from kernelviz.drawing.mosaic import Mosaic, make_mosaic
     from kernelviz.drawing.overlay import plot_overlay
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from kernelviz.filters import Filter, classical_filters, find_filter
     from kernelviz.many import FailedImage, capture_many
     from kernelviz.matching import KernelMatch, Matches, match_kernels
+    from kernelviz.network.classifying import classify
     from kernelviz.network.features import capture_features
     from kernelviz.network.kernels import read_kernels
     from kernelviz.network.layers import list_layers, select_layers
@@ -60,7 +62,7 @@ if TYPE_CHECKING:
     from kernelviz.network.trace import trace
     from kernelviz.network.unit import trace_unit
     from kernelviz.pooling import Pooling
-    from kernelviz.records import ConvLayer, FeatureMaps, Image, KernelBank
+    from kernelviz.records import ClassScore, ConvLayer, FeatureMaps, Image, KernelBank
     from kernelviz.statistics import ChannelStatistics, ChannelTally
     from kernelviz.traces import Trace
     from kernelviz.transposed import TransposedConvolution
@@ -73,6 +75,7 @@ _HOMES = {
     "Basis": "components",
     "ChannelStatistics": "statistics",
     "ChannelTally": "statistics",
+    "ClassScore": "records",
     "ContactSheet": "drawing.contact",
     "ConvLayer": "records",
     "Convolution": "convolutions",
@@ -80,6 +83,7 @@ _HOMES = {
     "FailedImage": "many",
     "FeatureMaps": "records",
     "Filter": "filters",
+    "Highlights": "drawing.highlights",
     "Image": "records",
     "KernelBank": "records",
     "KernelMatch": "matching",
@@ -100,8 +104,10 @@ _HOMES = {
     "capture_features": "network.features",
     "capture_many": "many",
     "classical_filters": "filters",
+    "classify": "network.classifying",
     "find_filter": "filters",
     "find_models": "network.models",
+    "highlights_of": "drawing.highlights",
     "list_layers": "network.layers",
     "load_model": "network.models",
     "make_mosaic": "drawing.mosaic",
@@ -139,6 +145,7 @@ __all__ = [
     "Basis",
     "ChannelStatistics",
     "ChannelTally",
+    "ClassScore",
     "ContactSheet",
     "ConvLayer",
     "Convolution",
@@ -146,6 +153,7 @@ __all__ = [
     "FailedImage",
     "FeatureMaps",
     "Filter",
+    "Highlights",
     "Image",
     "KernelBank",
     "KernelMatch",
@@ -167,8 +175,10 @@ __all__ = [
     "capture_features",
     "capture_many",
     "classical_filters",
+    "classify",
     "find_filter",
     "find_models",
+    "highlights_of",
     "list_layers",
     "load_model",
     "make_mosaic",

@@ -89,6 +89,31 @@ Crop = Annotated[
     typer.Option("--crop/--no-crop", help="Cut out the middle, or show it all; the model's own rule unless said."),
 ]
 
+Channels = Annotated[
+    str | None,
+    typer.Option(
+        "--channels", metavar="0-15,40", help="Only these maps.", show_default=False, rich_help_panel=options.PICTURES
+    ),
+]
+Zoom = Annotated[
+    int | None,
+    typer.Option(
+        "--zoom", min=1, max=10_000, metavar="N", help="Pixels a value of a map.", show_default=False,
+        rich_help_panel=options.PICTURES,
+    ),
+]  # fmt: skip
+Scale = Annotated[
+    str | None,
+    typer.Option(
+        "--scale",
+        metavar="tile|layer|LO,HI",
+        help="What full colour means: each map's own largest value, the layer's, or this range. It is tile unless said, "
+        "with --reduce layer.",
+        show_default=False,
+        rich_help_panel=options.PICTURES,
+    ),
+]
+
 
 def features(
     model: options.ModelName,
@@ -109,13 +134,13 @@ def features(
     reduce: Reduce = None,
     overlay: Overlay = False,
     overview: Overview = None,
-    channels: options.Channels = None,
+    channels: Channels = None,
     top: options.Top = None,
     sort: options.Sort = None,
-    scale: options.Scale = None,
+    scale: Scale = None,
     cmap: options.Cmap = None,
     columns: options.Columns = None,
-    zoom: options.Zoom = None,
+    zoom: Zoom = None,
     style: options.StyleChoice = options.Style.FIGURE,
     file_format: options.Format = options.FileFormat.PNG,
     single: many_options.Single = False,

@@ -84,12 +84,12 @@ def prepare(
         KernelvizError: no such layer, one without a map, an input size that the network refuses, or channels that no
             layer has.
     """
-    from kernelviz.network.features import make_taps, tap_also
+    from kernelviz.network.features import blank, make_taps, tap_also
     from kernelviz.network.preprocessing import input_size_of
     from kernelviz.views import parse_channels
 
     size = (network.input_size[0], *input_size_of(network, wish.size))
-    tapped = make_taps(network, size, wish.patterns, kind=wish.kind, tap=wish.tap)
+    tapped = make_taps(network, size, wish.patterns, kind=wish.kind, tap=wish.tap, batch=blank(size))
     drawn = tuple(tap.name for tap in tapped.taps.taps)
     if look.channels is not None:
         parse_channels(look.channels, max(tap.layout.size[0] for tap in tapped.taps.taps))
@@ -215,7 +215,11 @@ def tell_sheet(run: Run, maps: FeatureMaps, sheet: Sheet, path: Path) -> None:
     """Say that the picture of one layer was written."""
     from kernelviz.drawing.captions import count_text
 
-    say_layer(run, maps, count_text(sheet.tiles), sheet.caption if run.goal.verbose else sheet.notes)
+    reduced, many = run.wish.reduce, len(maps.values)
+    one = f"one picture, the components of {many:,} maps" if reduced == "pca" else f"one map, the {reduced} of {many:,}"
+    say_layer(
+        run, maps, one if reduced else count_text(sheet.tiles), sheet.caption if run.goal.verbose else sheet.notes
+    )
     tell(run, path, maps, sheet)
     if run.goal.arrays:
         tell(run, path.with_suffix(".npz"), maps, sheet)

@@ -88,7 +88,7 @@ def plan_tiles(
     tops, _ = _places(rows, tile[0] * z, gap + label, _extra(gap) if grouped and not digits else 0)
     tops += label
     rows = int(np.count_nonzero(tops + tile[0] * z + gap <= _tallest(width + gap, most_pixels)))
-    _check_room(rows, tile, z)
+    _check_room(rows, tile, z, most_pixels)
     cells = np.arange(rows * across)
     arrangement = np.where(cells < count, cells, -1).reshape(rows, across)
     return _grid(arrangement, (z, z), tile, gap, tops=tops[:rows], lefts=lefts, numbered=digits > 0)
@@ -125,7 +125,7 @@ def plan_table(
     tops, _ = _places(down, tile[0] * z, gap, _extra(gap) if down > 16 else 0)
     per_band = int(tops[-1]) + tile[0] * z + label
     across = int(np.count_nonzero(tile[0] * z + gap <= _tallest(lefts + tile[1] * z + gap, most_pixels)))
-    _check_room(across, tile, z)
+    _check_room(across, tile, z, most_pixels)
     lefts = lefts[:across]
     width = int(lefts[-1]) + tile[1] * z + gap
     tallest = int(_tallest(width, most_pixels))
@@ -149,7 +149,7 @@ def plan_heat_map(
     room = _tallest(widths * z + 2, most_pixels) - 2
     wanted = np.maximum(np.minimum(rows, widths // 2) * z, max(z, FLAT))  # rows are cut to half the columns at most
     columns = int(np.count_nonzero(room >= wanted))
-    _check_room(columns, (rows, 1), z)
+    _check_room(columns, (rows, 1), z, most_pixels)
     rows = min(rows, int(room[columns - 1]) // z)
     tall = z if zoom else max(z, min(8 * z, FLAT // rows))
     grid = _grid(np.zeros((1, 1), int), (tall, z), (rows, columns), 1, tops=np.zeros(1, int), lefts=np.zeros(1, int))
@@ -164,12 +164,17 @@ def _tallest(width: Any, most_pixels: int) -> Any:
     return most_pixels / ((CONTENT + PAGE_WIDTH) * unit) - PAGE_HEIGHT * unit
 
 
-def _check_room(fitting: int, tile: tuple[int, int], zoom: int) -> None:
-    if fitting < 1:
-        raise UsageError(
-            f"A tile of {tile[0]:,} × {tile[1]:,} values at zoom {zoom} is too large for the picture.",
-            hint="Choose a smaller --zoom; --style bare takes sixteen times the pixels of a figure.",
-        )
+def _check_room(fitting: int, tile: tuple[int, int], zoom: int, most_pixels: int) -> None:
+    if fitting >= 1:
+        return
+    hint = "Choose a smaller --zoom; --style bare takes sixteen times the pixels of a figure."
+    if zoom == 1 and most_pixels <= FIGURE_PIXELS:
+        hint = 'Draw it without a page: --style bare, or in the library make_sheet(..., style="bare").'
+    elif zoom == 1:
+        hint = "Give a smaller --input-size, or a part of it."
+    raise UsageError(
+        f"A tile of {tile[0]:,} × {tile[1]:,} values at zoom {zoom} is too large for the picture.", hint=hint
+    )
 
 
 def _even_columns(count: int, tile: tuple[int, int], digits: int) -> int:

@@ -111,7 +111,9 @@ def lay_over(
 
 
 def _only(channel: int | None) -> list[int] | None:
-    return None if channel is None else [channel]
+    if channel is not None and (isinstance(channel, bool) or not isinstance(channel, int | np.integer)):
+        raise UsageError(f"A channel is a whole number, but got {channel!r}.")
+    return None if channel is None else [int(channel)]
 
 
 def _own_scale(tiles: Tiles) -> Scale:

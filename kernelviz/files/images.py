@@ -30,7 +30,9 @@ def read_image(source: object, *, name: str | None = None) -> Image:
 
     Read are PNG, JPEG, WebP, BMP, GIF, TIFF and PPM, told by content, the first frame of several. EXIF's orientation is
     applied, transparent parts stand on white, 16-bit numbers are divided by 257, float numbers in [0, 1] multiplied by
-    255, others stretched; a colour profile is converted, or ignored where it is bad. A large JPEG is decoded smaller.
+    255, others stretched. Of 16-bit colours, and of 16-bit grey with alpha, the decoder gives the upper eight bits, which
+    may differ by one from the rounded quotient. A colour profile is converted, or ignored where it is bad. A large JPEG is
+    decoded smaller.
 
     Args:
         source: A path, ``"-"`` (standard input), ``"sample:grace_hopper"`` (matplotlib's photograph), the bytes of a file,
@@ -85,7 +87,7 @@ def _from_array(values: object, name: str) -> Image:
         raise UsageError(
             f"An image is a path, bytes, a file, a Pillow image or an array, but got {type(values).__name__}."
         )
-    array: Any = values if isinstance(values, np.ndarray) else as_array(values)
+    array = _as_it_is(values)
     if array.ndim not in (2, 3) or array.size == 0 or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         what = f"An image array is (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), but got {shape_text(array.shape)}."
         raise UsageError(what, hint="An array (C, H, W) is turned by `array.transpose(1, 2, 0)`.")
@@ -93,6 +95,14 @@ def _from_array(values: object, name: str) -> Image:
     picture = Pillow.fromarray(levels[..., 0] if levels.ndim == 3 and levels.shape[2] == 1 else levels)
     pixels, notes = prepare_pixels(picture, name)
     return Image(pixels, name, Path(name).stem, None, _digest(pixels), None, picture.mode, (*note, *notes))
+
+
+def _as_it_is(values: Any) -> Any:
+    """The values with their own type, which says what they mean; as 32 bits where NumPy has no such type."""
+    try:
+        return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+    except (RuntimeError, TypeError, ValueError):
+        return as_array(values)
 
 
 def _as_levels(array: Array) -> tuple[Array, tuple[str, ...]]:

@@ -120,6 +120,11 @@ def make_taps(
     return Tapped(network, input_size, choose_taps(seen, trace, layers, kind=kind, side=tap), tap, seen, trace)
 
 
+def blank(size: Sequence[int]) -> Tensor:
+    """A batch of one image without content, (C, H, W): for networks that cannot be watched without numbers."""
+    return torch.zeros(1, *size)
+
+
 def tap_also(tapped: Tapped) -> tuple[Tapped, frozenset[str]]:
     """The same with the first convolution and the stages, and the names of these."""
     more = choose_taps(tapped.seen, tapped.trace, None, side=tapped.side)

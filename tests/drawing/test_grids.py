@@ -5,8 +5,10 @@ import pytest
 
 from kernelviz.drawing.figures import draw_sheet
 from kernelviz.drawing.grids import plan_heat_map, plan_table, plan_tiles
+from kernelviz.drawing.mosaic import make_mosaic
 from kernelviz.drawing.sheets import make_sheet
 from kernelviz.errors import UsageError
+from kernelviz.records import FeatureMaps
 
 MEGAPIXEL = 1_000_000
 
@@ -151,7 +153,7 @@ def test_a_tile_larger_than_the_picture_is_refused(kernel, zoom, view):
     """A single tile that no picture can hold ends in a sentence, before any pixel is made."""
     with pytest.raises(UsageError, match="too large for the picture") as caught:
         make_sheet(np.ones((2, 2, *kernel)), view=view, zoom=zoom)
-    assert "--zoom" in caught.value.hint
+    assert ("--zoom" if zoom else "--style bare") in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -187,3 +189,14 @@ def test_a_cut_table_says_both_numbers():
     said = "24 of 512 kernels, 48 of 512 input channels"
     assert said in sheet.caption
     assert said in sheet.notes
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 4000), (1, 4000, 1)])
+def test_the_advice_for_long_thin_maps_can_be_followed(shape):
+    """A map that no figure holds is drawn by what the refusal says: bare, each value in its place."""
+    maps = FeatureMaps(np.linspace(-1, 1, 4000).reshape(shape))
+    with pytest.raises(UsageError, match="too large") as caught:
+        make_sheet(maps)
+    assert "--style bare" in caught.value.hint
+    mosaic = make_mosaic(make_sheet(maps, style="bare"))
+    assert max(mosaic.pixels.shape) >= 4000

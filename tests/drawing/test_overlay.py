@@ -117,3 +117,10 @@ def test_a_channel_that_is_not_there_is_refused():
     """Channel 3 of three maps does not exist."""
     with pytest.raises(UsageError):
         plot_overlay(np.zeros((3, 2, 2)), 3, image=GREY)
+
+
+@pytest.mark.parametrize("channel", [1.5, True, "1"])
+def test_a_channel_is_a_whole_number(channel):
+    """Anything else is refused, not rounded."""
+    with pytest.raises(UsageError, match="whole number"):
+        plot_overlay(np.ones((3, 4, 5)), channel, image=np.zeros((8, 10, 3), np.uint8))

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from matplotlib import cbook
 from PIL import Image
 from sample_images import ALPHA, GREY, RGB, RNG, WIDE, close, encoded, grey3, over_white
@@ -167,3 +168,14 @@ def test_equal_pixels_have_equal_hashes():
     """What has no file is told apart by its pixels and its shape."""
     assert read_image(RGB).sha256 == read_image(Image.fromarray(RGB)).sha256
     assert read_image(RGB).sha256 != read_image(RGB.reshape(17, 13, 3)).sha256
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.bool, torch.float32, torch.bfloat16, torch.uint16])
+def test_tensors_are_taken_by_their_type(kind):
+    """A tensor is read like the array of its type."""
+    values = np.arange(24).reshape(4, 6) / 23
+    top = {torch.uint8: 255, torch.uint16: 65535}.get(kind, 1)
+    tensor = torch.tensor(np.rint(values * top) if kind in (torch.uint8, torch.uint16, torch.bool) else values).to(kind)
+    array = tensor.float().numpy() if kind is torch.bfloat16 else tensor.numpy()
+    assert np.array_equal(read_image(tensor).pixels, read_image(array).pixels)
+    assert read_image(tensor).pixels.max() == 255

@@ -149,7 +149,7 @@ def test_what_was_done_is_said(architecture):
     assert notes((400, 600), input_size=100) == (told,)
     squash = architecture("coat_lite_medium_384")
     _, seen = prepare(squash, read_image(np.zeros((800, 1600, 3), np.uint8)))
-    assert seen.notes == ("stretched: 0.24 times its width, 0.48 times its height",)
+    assert seen.notes == ("shrunk by two measures: 0.24 times its width, 0.48 times its height",)
 
 
 @pytest.mark.parametrize("shape", [(1, 500), (500, 1), (3, 1900)])
