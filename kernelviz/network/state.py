@@ -77,7 +77,8 @@ def _put_back(attributes: dict[str, Any], before: dict[str, tuple[Any, Any]]) ->
 
 
 def _own_tensors(part: nn.Module) -> Iterator[torch.Tensor]:
-    """The buffers, and the tensors that are plain attributes."""
+    """The buffers, and the tensors that are plain attributes; sparse ones no pass writes into."""
     for value in (*part.buffers(recurse=False), *vars(part).values()):
-        if isinstance(value, torch.Tensor) and not isinstance(value, nn.Parameter) and not is_lazy(value):
+        plain = isinstance(value, torch.Tensor) and not isinstance(value, nn.Parameter) and not is_lazy(value)
+        if plain and value.layout == torch.strided:
             yield value

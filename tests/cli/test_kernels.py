@@ -240,7 +240,7 @@ ODD = {
 def test_odd_weights_are_drawn_and_told(run, checkpoint, kind, view, style):
     """NaN, infinities, zeros and constants make a picture that says so, with no word from NumPy."""
     change, said, nonfinite = ODD[kind]
-    path = checkpoint(f"{kind}.pth", change=change)
+    path = checkpoint(f"odd-{kind}.pth", change=change)
     result = run("kernels", "test_resnet", "--weights", path, "--view", view, "--style", style, "--arrays", "--json")
     assert result.code == 0
     picture = result.document["outputs"][0]
