@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -72,7 +73,8 @@ def layers(
 
             progress(f"tracing {model}", 0, 0)
             network = load_model(model, weights=None)
-            report.source = network.source
+            tag, licence = published(network)
+            report.source = replace(network.source, tag=tag, licence=licence)
             told = trace(network, options.parse_size(input_size, network))
         chosen = choose(told, layer, kind)
         if plot:
@@ -83,6 +85,7 @@ def layers(
         totals = {"params": sum(one.params for one in chosen), "macs": sum(one.macs for one in chosen)}
         more: dict[str, Any] = {
             "input_size": list(told.input_size),
+            "preprocessing": dict(network.source.preprocessing),
             "layers": [layer_entry(one) for one in chosen],
             "totals": totals,
         }
@@ -124,19 +127,26 @@ def matching(told: Trace, pattern: str) -> list[str]:
         UnknownLayerError: none.
     """
     from kernelviz.errors import UnknownLayerError
+    from kernelviz.network.checkpoints import shown
     from kernelviz.network.nearest import nearest_names
 
+    if not pattern:
+        raise UnknownLayerError("The layer's name is empty.", hint="`--kind all` lists every layer.")
     names = [one.name for one in told.layers]
-    if pattern.startswith("stage:") and pattern[6:].lstrip("-").isdigit():
-        number = int(pattern[6:])
-        if -len(told.stages) <= number < len(told.stages):
-            pattern = told.stages[number]
+    if pattern.startswith("stage:"):
+        number, count = pattern.removeprefix("stage:"), len(told.stages)
+        if not number.removeprefix("-").isdecimal() or not -count <= int(number) < count:
+            known = f"Its stages are stage:0 to stage:{count - 1}." if count else "This network names no stages."
+            raise UnknownLayerError(f"There is no {shown(pattern)}.", known)
+        pattern = told.stages[int(number)]
     found = [name for name in names if name == pattern or name.startswith(f"{pattern}.")]
     found = found or [name for name in names if fnmatchcase(name, pattern)]
     if not found:
         nearest = nearest_names(names, pattern)
         raise UnknownLayerError(
-            f"No layer is called {pattern}.", f"Nearest: {', '.join(nearest)}.", "`--kind all` lists every layer."
+            f"No layer is called {shown(pattern)}.",
+            f"Nearest: {', '.join(nearest)}." if nearest else "",
+            "`--kind all` lists every layer.",
         )
     return found
 
@@ -151,10 +161,14 @@ def heading(network: Model, told: Trace) -> list[str]:
         f"{network.source.model}: {sums}",
         f"preprocessing: {colours}, {expects['interpolation']}, crop {expects['crop_pct']}",
     ]
+    tag, licence = published(network)
+    return [*lines, f"licence of the weights{f' ({tag})' if tag else ''}: {licence or 'not known'}"]
+
+
+def published(network: Model) -> tuple[str | None, str | None]:
+    """The tag and the licence of the weights that are published for this network; None where they are not known."""
     facts = getattr(network.module, "pretrained_cfg", None) or {}
-    licence = network.source.licence or facts.get("license")
-    told_by = f" ({tag})" if (tag := network.source.tag or facts.get("tag")) else ""
-    return [*lines, f"licence of the weights{told_by}: {licence or 'not known'}"]
+    return network.source.tag or facts.get("tag"), network.source.licence or facts.get("license")
 
 
 def show(told: Trace, chosen: Sequence[TracedLayer], *, layout: bool, quiet: bool) -> None:

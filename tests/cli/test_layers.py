@@ -125,3 +125,21 @@ def test_no_colour_means_no_escapes(monkeypatch):
         setattr(shown, f"with{value}", terminal.getvalue())
     assert "\x1b[" in getattr(shown, "with")
     assert "\x1b[" not in shown.with1
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [("", "The layer's name is empty."), ("stage:9", "There is no stage:9."), ("x\x1b", "called x\\x1b.")],
+)
+def test_patterns_that_mean_nothing_are_told_as_they_are(run, pattern, said):
+    """An empty name, a stage that is not there and a name with an escape byte are usage errors with a sentence each."""
+    result = run("layers", "test_resnet", "--layer", pattern)
+    assert result.code == 2
+    assert said in result.err
+
+
+def test_the_document_tells_what_stands_above_the_table(run):
+    """Tag, licence and preprocessing are in the document too."""
+    document = run("layers", "resnet18d", "--kind", "pool", "--json").document
+    assert (document["model"]["tag"], document["model"]["licence"]) == ("ra2_in1k", "apache-2.0")
+    assert document["preprocessing"]["mean"] == [0.485, 0.456, 0.406]
