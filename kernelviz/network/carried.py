@@ -132,6 +132,8 @@ def _concatenated(parts: Sequence[Reads | None], sizes: Sequence[int], dim: int,
 def _empty_beside(part: Reads, dim: int, rank: int) -> Array:
     """Planes that read nothing, at the places of ``part`` where these are the same all along ``dim``."""
     place = part.planes[PLACE]
+    if not place.size:
+        return nothing(rank)
     first = place.take([0], axis=dim)
     if (first != place).any() or first.size == 1:
         return nothing(rank)

@@ -138,3 +138,15 @@ def test_a_weight_along_tokens_leaves_no_map_and_its_sum_has_one():
     swin = watched(load_model("swin_tiny_patch4_window7_224", weights=None).module, (3, 224, 224))
     shape, known = swin.visits["layers.1.blocks.0.norm1"].given[0].tensors[0]
     assert layout_of(known, shape).size == (192, 28, 28)
+
+
+@pytest.mark.parametrize("prefix", [0, 1])
+def test_a_part_may_be_empty(prefix):
+    """Tokens of which none, or one, is set aside before they are joined again are as they were."""
+
+    def rejoin(image):
+        tokens = image.flatten(2).transpose(1, 2)
+        return torch.cat([tokens[:, :prefix], tokens[:, prefix:] * 2], dim=1)
+
+    shape, known = watched(Through(rejoin), SIZE).visits[""].given[0].tensors[0]
+    assert layout_of(known, shape).size == SIZE
