@@ -16,7 +16,8 @@ from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from PIL import Image
 
-from kernelviz.drawing.figures import DPI, PageFigure, RasterArtist, draw_sheet, plot_kernels
+from kernelviz.drawing.artists import RasterArtist
+from kernelviz.drawing.figures import DPI, PageFigure, draw_sheet, plot_kernels
 from kernelviz.drawing.mosaic import make_mosaic
 from kernelviz.drawing.sheets import make_sheet
 from kernelviz.errors import UsageError

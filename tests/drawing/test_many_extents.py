@@ -6,10 +6,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from kernelviz.components import FULL, CovarianceTally
+from kernelviz.drawing.artists import RasterArtist
 from kernelviz.drawing.channel_statistics import plot_statistics
 from kernelviz.drawing.colour import LEVELS, NOT_FINITE
 from kernelviz.drawing.contact import ContactSheet, plot_contact
-from kernelviz.drawing.figures import RasterArtist, plot_features
+from kernelviz.drawing.figures import plot_features
 from kernelviz.drawing.mosaic import make_mosaic
 from kernelviz.drawing.sheets import make_sheet
 from kernelviz.drawing.singles import make_singles

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from kernelviz.drawing.figures import RasterArtist
+from kernelviz.drawing.artists import RasterArtist
 
 
 def check_page(figure):
