@@ -63,6 +63,16 @@ def parse_channels(text: str, total: int) -> tuple[int, ...]:
     return tuple(numbers)
 
 
+def named_channels(channels: str | Sequence[int], total: int) -> tuple[int, ...]:
+    """The numbers of ``0-15,40`` or of a list of whole numbers, in their order, each once.
+
+    Raises:
+        UsageError: another form, nothing, or a number outside 0 … total − 1.
+    """
+    text = channels if isinstance(channels, str) else ",".join(str(int(number)) for number in channels)
+    return parse_channels(text, total)
+
+
 def choose_channels(
     values: Array, *, channels: str | Sequence[int] | None = None, top: int | None = None, sort: str | None = None
 ) -> tuple[tuple[int, ...], str]:
@@ -75,11 +85,7 @@ def choose_channels(
         UsageError: no such channel, no such order, or ``top`` below 1.
     """
     total = len(values)
-    if channels is None:
-        numbers = tuple(range(total))
-    else:
-        text = channels if isinstance(channels, str) else ",".join(str(int(number)) for number in channels)
-        numbers = parse_channels(text, total)
+    numbers = tuple(range(total)) if channels is None else named_channels(channels, total)
     order = sort or ("index" if top is None else "norm")
     if order not in SORTS:
         raise UsageError(f"Channels are sorted by one of {', '.join(SORTS)}, but got {order!r}.")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kernelviz.components import Basis
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.network.catching import Input
-    from kernelviz.records import FeatureMaps
+    from kernelviz.records import FeatureMaps, Recipe
     from kernelviz.statistics import ChannelStatistics
 
 
@@ -26,15 +26,12 @@ def gather(run: Run, paths: Sequence[str], progress: Progress, *, statistics: bo
     from kernelviz.drawing.channel_statistics import plot_statistics
     from kernelviz.drawing.contact import ContactSheet, plot_contact
     from kernelviz.statistics import ChannelTally
-    from kernelviz.views import parse_channels
 
     look = run.look
     tallies = {name: ChannelTally(name) for name in run.drawn} if statistics else {}
-    most = {tap.name: tap.layout.size[0] for tap in run.tapped.taps.taps}
-    sheets = {
-        name: ContactSheet(parse_channels(look.channels, most[name]) if look.channels else None, look.top or 8)
-        for name in (run.drawn if contact else ())
-    }
+    if contact:
+        _check_channels(run)
+    sheets = {name: ContactSheet(look.channels, look.top or 8) for name in (run.drawn if contact else ())}
 
     def add(_each: Ready, maps: FeatureMaps) -> None:
         name = maps.layer or ""
@@ -48,21 +45,41 @@ def gather(run: Run, paths: Sequence[str], progress: Progress, *, statistics: bo
         if name in tallies and tallies[name].images:
             found = tallies[name].result()
             _tell_statistics(run, found)
-            path = _write(run, name, "statistics", partial(plot_statistics, found, run.network.source))
-            _entry(run, path, name, len(found.mean), found.nonfinite.sum())
+            path, _ = _write(run, name, "statistics", partial(plot_statistics, found, run.network.source))
+            _entry(run, path, name, len(found.mean), nonfinite=found.nonfinite.sum())
             if run.goal.arrays:
                 _write_arrays(run, path.with_suffix(".npz"), found)
         if name in sheets and sheets[name].rows:
-            path = _write(run, name, "contact", partial(plot_contact, sheets[name]))
-            _entry(run, path, name, len(sheets[name].channels or ()))
+            path, recipe = _write(run, name, "contact", partial(plot_contact, sheets[name]))
+            _tell_contact(run, path, name, recipe)
 
 
 def _always(number: int, path: str, given: Input) -> Ready:
     return Ready(number, path, given, {})
 
 
-def _write(run: Run, layer: str, view: str, plot: Callable[[], PageFigure]) -> Path:
-    """Write the figure of one layer over all images, and print its path."""
+def _check_channels(run: Run) -> None:
+    """Refuse channels that one of the layers has not, or too many of them, before any image is read.
+
+    Raises:
+        UsageError: one of these, with the layer.
+    """
+    from kernelviz.drawing.contact import contact_channels
+    from kernelviz.errors import UsageError
+
+    if run.look.channels is None:
+        return
+    most = {tap.name: tap.layout.size[0] for tap in run.tapped.taps.taps}
+    for name in run.drawn:
+        try:
+            contact_channels(run.look.channels, most[name])
+        except UsageError as error:
+            what = f"{name}: {error.what}"
+            raise UsageError(what, error.why, error.hint or "Choose other --channels, or draw it by itself.") from error
+
+
+def _write(run: Run, layer: str, view: str, plot: Callable[[], PageFigure]) -> tuple[Path, Recipe]:
+    """Write the figure of one layer over all images, and print its path; its recipe comes back too."""
     from kernelviz.cli.talk import result
     from kernelviz.files.writing import save_picture
 
@@ -72,7 +89,7 @@ def _write(run: Run, layer: str, view: str, plot: Callable[[], PageFigure]) -> P
     save_picture(figure, path, force=run.goal.force)
     if not run.goal.as_json:
         result(path)
-    return path
+    return path, figure.recipe
 
 
 def place(run: Run, layer: str, view: str) -> Path:
@@ -91,13 +108,27 @@ def place(run: Run, layer: str, view: str) -> Path:
     return find_place(stem, identity, secret, run.goal, run.report)
 
 
-def _entry(run: Run, path: Path, layer: str, shown: int, nonfinite: int = 0) -> None:
+def _entry(
+    run: Run, path: Path, layer: str, shown: int, *, nonfinite: int = 0,
+    limits: Sequence[float] | None = None, notes: Sequence[str] = (),
+) -> None:  # fmt: skip
     total = {tap.name: tap.layout for tap in run.tapped.taps.taps}[layer]
     view = path.stem.rpartition("-")[2]
     run.report.outputs.append({
         "path": str(path), "layer": layer, "image": None, "view": view, "shape": list(total.shape[1:]), "shown": shown,
-        "total": total.size[0], "limits": None, "nonfinite": int(nonfinite), "notes": [],
+        "total": total.size[0], "limits": limits and list(limits), "nonfinite": int(nonfinite), "notes": list(notes),
     })  # fmt: skip
+
+
+def _tell_contact(run: Run, path: Path, layer: str, recipe: Recipe) -> None:
+    """What stands in a contact sheet, and what must not be hidden of it."""
+    from kernelviz.cli.talk import say
+
+    shown, total, channels = recipe["shown"], recipe["total"], recipe["channels"]
+    many = f"{layer}: {shown:,} of {total:,} images, {len(channels)} maps of each"
+    say(*run.goal.said(many, *(f"  {note}" for note in recipe["notes"])))
+    odd = {"nonfinite": recipe["nonfinite"], "limits": recipe["limits"], "notes": recipe["notes"]}
+    _entry(run, path, layer, len(channels), **odd)
 
 
 def _tell_statistics(run: Run, found: ChannelStatistics) -> None:
@@ -120,7 +151,7 @@ def _write_arrays(run: Run, path: Path, found: ChannelStatistics) -> None:
     names = ("mean", "deviation", "zeros", "smallest", "largest", "image", "nonfinite", "dead")
     recipe = {**statistics_recipe(found, run.network.source), **({"asked": run.asked} if run.asked else {})}
     save_arrays({name: getattr(found, name) for name in names}, path, recipe=recipe, force=run.goal.force)
-    _entry(run, path, found.layer, len(found.mean), found.nonfinite.sum())
+    _entry(run, path, found.layer, len(found.mean), nonfinite=found.nonfinite.sum())
     if not run.goal.as_json:
         result(path)
 

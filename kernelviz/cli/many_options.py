@@ -87,7 +87,8 @@ def check(asked: Asked, goal: Goal, look: Look, *, reduce: str | None, overlay: 
     """Refuse choices that exclude each other, and those that would change nothing.
 
     Raises:
-        UsageError: two kinds of pictures at once, or a choice that this kind does not take.
+        UsageError: two kinds of pictures at once, a choice that this kind does not take, or more channels than a contact
+            sheet has room for.
     """
     from kernelviz.errors import UsageError
 
@@ -99,6 +100,10 @@ def check(asked: Asked, goal: Goal, look: Look, *, reduce: str | None, overlay: 
     gathered = {"--statistics", "--contact"}
     if len(given) > 1 and not set(given) <= gathered and set(given) != {"--reduce", "--overlay"}:
         raise UsageError(f"{given[0]} and {given[1]} are two kinds of pictures.", hint=f"Leave out {given[1]}.")
+    if asked.contact and look.top:
+        from kernelviz.drawing.contact import check_count
+
+        check_count(look.top)
     if asked.bases and reduce != "pca":
         raise UsageError("A basis is for principal components.", hint="Add --reduce pca, or leave out --basis.")
     if asked.skip_existing and goal.force:

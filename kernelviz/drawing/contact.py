@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelviz.drawing import colour
-from kernelviz.drawing.grids import FIGURE_PIXELS
-from kernelviz.drawing.headings import LABEL, MARGIN, caption_block, heading
-from kernelviz.drawing.page import GREY, QUIET, Item, Panel, Raster, Rule, Text, drawable, moved, text_width, wrap
 from kernelviz.drawing.sheets import source_facts
-from kernelviz.drawing.wording import PART, number_text
 from kernelviz.errors import UsageError
 from kernelviz.map_views import as_maps, telling_channels
+from kernelviz.records import check_positive
+from kernelviz.views import named_channels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,12 +19,9 @@ if TYPE_CHECKING:
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.records import Array, FeatureMaps, Source
 
-CONTENT = 1440.0
-WIDEST = 168
-NARROWER = (120, 84, 64)  # for many images
-NAMES = 300.0
-GAP = 10.0
 MOST_CHANNELS = 16
+MOST_ROWS = 80  # no figure has room for more
+THUMBNAIL = 168
 
 
 @dataclass(frozen=True)
@@ -41,12 +34,23 @@ class ContactRow:
 
 
 class ContactSheet:
-    """Gathers the rows, image by image; the channels are chosen at the first one, and rows kept as far as they fit."""
+    """Gathers the rows, image by image; the channels are chosen at the first one, and rows kept as far as they fit.
 
-    def __init__(self, channels: Sequence[int] | None = None, count: int = 8) -> None:
-        self.channels = tuple(channels) if channels is not None else None
+    ``channels`` are numbers, or a text like ``0-3,7``; without them the ``count`` maps that differ most over the first
+    image are taken. ``total`` counts the images, ``nonfinite`` the values of the chosen maps that are not finite, those
+    of images without room too.
+
+    Raises:
+        UsageError: more than sixteen channels, or none.
+    """
+
+    def __init__(self, channels: str | Sequence[int] | None = None, count: int = 8) -> None:
+        check_count(check_positive("number of channels", count) or 1)
+        self.wanted = channels
+        self.channels: tuple[int, ...] | None = None
         self.count = count
         self.total = 0
+        self.nonfinite = 0
         self.rows: list[ContactRow] = []
         self.layer = ""
         self.source: Source | None = None
@@ -56,47 +60,72 @@ class ContactSheet:
         """Take in the maps (C, H, W) of one image.
 
         Raises:
-            UsageError: a channel that there is not, or more than sixteen of them.
+            UsageError: a channel that there is not, more than sixteen, or another number of channels than before.
         """
         subject = as_maps(maps)
+        total = len(subject.values)
         if self.channels is None:
-            chosen = telling_channels(subject.values, self.count)
-            self.channels = chosen or tuple(range(min(self.count, len(subject.values))))
-        if len(self.channels) > MOST_CHANNELS:
-            raise UsageError(f"A contact sheet has room for {MOST_CHANNELS} channels, but got {len(self.channels)}.")
-        if max(self.channels) >= len(subject.values):
-            what = f"There are channels 0 to {len(subject.values) - 1}, but {max(self.channels)} was asked for."
-            raise UsageError(what)
-        self.layer, self.source = subject.layer or "", subject.source
-        self.of_channels = len(subject.values)
+            self.channels = self._chosen(subject.values)
+            self.layer, self.source, self.of_channels = subject.layer or "", subject.source, total
+        if total != self.of_channels:
+            raise UsageError(f"The layer had {self.of_channels:,} channels before, but now it has {total:,}.")
+        values = subject.values[list(self.channels)]
         self.total += 1
-        if len(self.rows) < _most_rows():
+        self.nonfinite += int(values.size - np.count_nonzero(np.isfinite(values)))
+        if len(self.rows) < MOST_ROWS:
             name = subject.image.name if subject.image else f"image {self.total - 1}"
             small = _thumbnail(subject.seen.pixels) if subject.seen else None
-            self.rows.append(ContactRow(name, small, subject.values[list(self.channels)].copy()))
+            self.rows.append(ContactRow(name, small, values))
+
+    def _chosen(self, values: Array) -> tuple[int, ...]:
+        if self.wanted is not None:
+            return contact_channels(self.wanted, len(values))
+        return telling_channels(values, self.count) or tuple(range(min(self.count, len(values))))
 
 
-def _most_rows() -> int:
-    """More rows than that fit into no figure."""
-    return int(FIGURE_PIXELS / CONTENT / 40)
+def contact_channels(channels: str | Sequence[int], total: int) -> tuple[int, ...]:
+    """The channels that were asked for, of a layer with ``total`` of them.
+
+    Raises:
+        UsageError: no such channel, or more than sixteen.
+    """
+    chosen = named_channels(channels, total)
+    check_count(len(chosen))
+    return chosen
+
+
+def check_count(count: int) -> None:
+    """Refuse more channels than a row has room for.
+
+    Raises:
+        UsageError: they are more than sixteen.
+    """
+    if count > MOST_CHANNELS:
+        hint = "Choose fewer with --channels, or with --top."
+        raise UsageError(f"A contact sheet has room for {MOST_CHANNELS} channels, but got {count:,}.", hint=hint)
 
 
 def _thumbnail(pixels: Array) -> Array:
-    step = max(1, max(pixels.shape[:2]) // WIDEST)
-    rows, columns = (side // step for side in pixels.shape[:2])
-    cut = pixels[: rows * step, : columns * step].reshape(rows, step, columns, step, 3)
+    step = max(1, max(pixels.shape[:2]) // THUMBNAIL)
+    rows, columns = (max(1, side // step) for side in pixels.shape[:2])
+    across, down = min(step, pixels.shape[1]), min(step, pixels.shape[0])
+    cut = pixels[: rows * down, : columns * across].reshape(rows, down, columns, across, 3)
     return np.asarray(np.rint(cut.mean(axis=(1, 3))), np.uint8)
 
 
-def plot_contact(sheet: ContactSheet | Sequence[FeatureMaps], channels: Sequence[int] | None = None) -> PageFigure:
+def plot_contact(
+    sheet: ContactSheet | Sequence[FeatureMaps], channels: str | Sequence[int] | None = None
+) -> PageFigure:
     """Draw the same channels of one layer for several images, a row an image with the image in front, on one scale.
 
-    ``sheet`` is a ``ContactSheet``, or the maps of one layer for each image; ``channels`` then says which of them, else
-    the eight that differ most over the first image. Rows that do not fit into four megapixels are left out, and said.
+    ``sheet`` is a ``ContactSheet``, or the maps of one layer for each image; ``channels`` then says which of them (numbers,
+    or a text like ``0-3,7``), else the eight that differ most over the first image. Rows that do not fit on a page are
+    left out, and said.
 
     Raises:
-        UsageError: there is no row, or no such channel.
+        UsageError: there is no row, no such channel, more than sixteen of them, or none.
     """
+    from kernelviz.drawing.contact_page import contact_page
     from kernelviz.drawing.figures import draw_page
 
     if not isinstance(sheet, ContactSheet):
@@ -106,128 +135,19 @@ def plot_contact(sheet: ContactSheet | Sequence[FeatureMaps], channels: Sequence
         sheet = gathered
     if not sheet.rows or sheet.channels is None:
         raise UsageError("There is no image to put on the contact sheet.")
-    page, shown, limits = contact_page(sheet)
-    figure = draw_page(page)
+    page = contact_page(sheet)
+    figure = draw_page(page.panel)
     figure.recipe = {
         **source_facts("features", sheet.source),
         "layer": sheet.layer or None,
         "view": "contact",
         "image": None,
         "channels": list(sheet.channels),
-        "images": [row.name for row in sheet.rows[:shown]],
-        "shown": shown,
+        "images": [row.name for row in sheet.rows[: page.shown]],
+        "shown": page.shown,
         "total": sheet.total,
-        "limits": list(limits),
+        "limits": [page.scale.low, page.scale.high],
+        "nonfinite": sheet.nonfinite,
+        "notes": list(page.notes),
     }
     return figure
-
-
-def contact_page(sheet: ContactSheet) -> tuple[Panel, int, tuple[float, float]]:
-    """The page, how many images stand in it, and the ends of its scale."""
-    channels = sheet.channels or ()
-    widest = min(WIDEST, int((CONTENT - NAMES) / (len(channels) + 1) - GAP))
-    scale = _scale(sheet.rows)
-    pictured = any(row.thumbnail is not None for row in sheet.rows)
-    for tile in sorted({min(widest, side) for side in (*NARROWER, widest)}, reverse=True):
-        left = NAMES + (tile + 2 * GAP if pictured else 0)
-        width = left + len(channels) * (tile + GAP)
-        page_width = math.ceil(max(width, 900.0) + 2 * MARGIN)
-        shown = _fitting(sheet, tile, page_width)
-        if shown == sheet.total:
-            break
-    title = f"Contact sheet of {sheet.layer}" if sheet.layer else "Contact sheet"
-    many = f"{shown:,} of {sheet.total:,} images, {len(channels)} of {sheet.of_channels:,} maps"
-    identity = PART.join([*([sheet.source.label] if sheet.source else []), many])
-    items, y = heading(title, identity, (MARGIN, MARGIN * 0.75), page_width - 2 * MARGIN, 1.0)
-    y = float(round(y + 24 + LABEL))
-    for at, channel in enumerate(channels):
-        x = MARGIN + left + at * (tile + GAP) + tile / 2
-        items.append(Text(x, y, str(channel), LABEL, QUIET, align="center"))
-    y += 12
-    for row in sheet.rows[:shown]:
-        placed, tall = _row(row, scale, tile, left if pictured else NAMES, pictured=pictured)
-        pitch = _pitch(row, tile)
-        items += moved(Panel(tuple(placed), width, tall), MARGIN, round(y + (pitch - tall) / 2))
-        y += pitch + GAP
-    key = _key(scale)
-    lines = [
-        "A row an image, a column a channel of the layer, its number on top",
-        f"One scale for all: {number_text(scale.low, plus=scale.signed)} to {number_text(scale.high, plus=scale.signed)}",
-    ]
-    if shown < sheet.total:
-        lines.append(f"The first {shown:,} of {sheet.total:,} images: the others have no room")
-    words, below = caption_block(lines, (MARGIN, y + 14), page_width - 2 * MARGIN - key.width - 44, 1.0)
-    items += [*words, *moved(key, page_width - MARGIN - key.width, y + 18)]
-    bottom = max(below, y + 18 + key.height) + MARGIN * 0.7
-    return Panel(tuple(items), page_width, math.ceil(bottom)), shown, (scale.low, scale.high)
-
-
-def _scale(rows: Sequence[ContactRow]) -> colour.Scale:
-    finite = [row.values[np.isfinite(row.values)] for row in rows]
-    low = min((float(each.min()) for each in finite if each.size), default=0.0)
-    high = max((float(each.max()) for each in finite if each.size), default=0.0)
-    limit = max(-low, high)
-    return colour.Scale("layer", -limit, limit, True) if low < 0 else colour.Scale("layer", 0.0, high, False)  # noqa: FBT003
-
-
-def _height(row: ContactRow, tile: int) -> int:
-    height, width = row.values.shape[1:3]
-    return max(2, min(2 * tile, int(round(tile * height / width))))  # noqa: RUF046
-
-
-def _pitch(row: ContactRow, tile: int) -> int:
-    """How high the row is: a line of its image's name needs room beside very flat maps too."""
-    return max(_height(row, tile), math.ceil(1.3 * LABEL))
-
-
-def _fitting(sheet: ContactSheet, tile: int, page_width: float) -> int:
-    """How many rows a figure of four megapixels has room for, at least one."""
-    room = FIGURE_PIXELS / page_width - 420
-    total = np.cumsum([_pitch(row, tile) + GAP for row in sheet.rows])
-    return max(1, int(np.count_nonzero(total <= room)))
-
-
-def _row(row: ContactRow, scale: colour.Scale, tile: int, left: float, *, pictured: bool) -> tuple[list[Item], int]:
-    tall = _height(row, tile)
-    lines = _name_lines(row.name, tall)
-    first = tall / 2 - (len(lines) - 1) * LABEL * 0.65
-    items: list[Item] = [
-        Text(0, first + at * 1.3 * LABEL, line, LABEL, GREY, middle=True) for at, line in enumerate(lines)
-    ]
-    if pictured and row.thumbnail is not None:
-        high, wide = row.thumbnail.shape[:2]
-        share = min(tile / wide, tall / high)
-        items.append(Raster(row.thumbnail, NAMES, 0, round(wide * share), round(high * share)))
-    ramp = colour.ramp(None, signed=scale.signed)
-    for at, values in enumerate(row.values):
-        x = round(left + at * (tile + GAP))
-        items.append(Raster(np.asarray(ramp[colour.levels(values[None], scale)[0]]), x, 0, tile, tall))
-        items += [Rule(x, 0, x + tile, 0, "#c4c4c4"), Rule(x, tall, x + tile, tall, "#c4c4c4")]
-        items += [Rule(x, 0, x, tall, "#c4c4c4"), Rule(x + tile, 0, x + tile, tall, "#c4c4c4")]
-    return items, tall
-
-
-def _name_lines(name: str, tall: int) -> list[str]:
-    """An image's name in as many lines as the row has room for; its middle gives way to ``…`` where it is longer."""
-    text, room = drawable(name), max(1, int(tall // (1.3 * LABEL)))
-    lines = wrap(text, LABEL, NAMES - 20)
-    while len(lines) > room:
-        keep = int(len(text) * 0.9) - 1
-        text = text[: keep // 2].rstrip("…") + "…" + text[len(text) - keep // 2 :].lstrip("…")
-        lines = wrap(text, LABEL, NAMES - 20)
-    return lines
-
-
-def _key(scale: colour.Scale) -> Panel:
-    width, tall = 330, 15
-    share = np.linspace(scale.low / (scale.limit or 1), scale.high / (scale.limit or 1), width)[None]
-    own = colour.Scale("layer", float(share[0, 0]), float(share[0, -1]) or 1.0, scale.signed)
-    ramp = colour.ramp(None, signed=scale.signed)
-    items: list[Item] = [Text(0, LABEL, "activation", LABEL, GREY)]
-    items.append(Raster(np.asarray(ramp[colour.levels(share[None], own)[0]]), 0, LABEL + 14, width, tall))
-    low, high = number_text(scale.low, plus=scale.signed), number_text(scale.high, plus=scale.signed)
-    y = LABEL + 14 + tall + 10 + LABEL
-    items += [Text(0, y, low, LABEL, QUIET), Text(width, y, high, LABEL, QUIET, align="right")]
-    if scale.signed and text_width(low + high, LABEL) < width - 60:
-        items.append(Text(width / 2, y, "0", LABEL, QUIET, align="center"))
-    return Panel(tuple(items), width, y + 0.3 * LABEL)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kernelviz.records import Array, Recipe
 
 
-_STRUCK = 24  # pixels; on a smaller dead tile a diagonal looks like a pattern, and grey says enough
+STRUCK = 24  # pixels; on a smaller dead tile a diagonal looks like a pattern, and grey says enough
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def make_mosaic(sheet: Sheet) -> Mosaic:
     pixels = _compose(drawn, grid, inks[colour.PAPER], inks[colour.OUTLINE])
     if broken.any():
         where = _compose(broken.astype(np.uint8), grid, np.zeros((), np.uint8), np.zeros((), np.uint8)).astype(bool)
-        _chequer(pixels, where, inks, max(1, min(4, grid.zoom[1] // 4)))
+        chequer(pixels, where, inks, max(1, min(4, grid.zoom[1] // 4)))
     _blank_empty(pixels, grid, inks[colour.PAPER])
     _mark(pixels, sheet, table, inks)
     return Mosaic(pixels, None if in_colour else table, sheet.recipe)
@@ -92,7 +92,8 @@ def _box(grid: Grid, row: int, column: int) -> tuple[int, int, int, int]:
     return top, left, top + grid.tile[0] * grid.zoom[0], left + grid.tile[1] * grid.zoom[1]
 
 
-def _chequer(pixels: Array, where: Array, inks: Array, cell: int) -> None:
+def chequer(pixels: Array, where: Array, inks: Array, cell: int) -> None:
+    """Paint dark and light cells over the pixels (H, W[, 3]) that ``where`` (H, W) names; ``inks`` are indexed as INKS."""
     rows, columns = np.nonzero(where)
     dark = (rows // cell + columns // cell) % 2 == 0
     pixels[rows[dark], columns[dark]] = inks[colour.CHEQUER_DARK]
@@ -105,18 +106,19 @@ def _mark(pixels: Array, sheet: Sheet, table: Array, inks: Array) -> None:
     if sheet.tiles.layout == "heatmap":
         return
     places = {int(tile): divmod(cell, grid.arrangement.shape[1]) for cell, tile in enumerate(grid.arrangement.flat)}
-    large = min(grid.tile[0] * grid.zoom[0], grid.tile[1] * grid.zoom[1]) >= _STRUCK
+    large = min(grid.tile[0] * grid.zoom[0], grid.tile[1] * grid.zoom[1]) >= STRUCK
     for tile in (*sheet.marks.zero, *(sheet.marks.dead if large else ())):
         if tile in places:
             box = _box(grid, *places[tile])
             ground = pixels[box[0], box[1]]
-            _strike(pixels, box, inks[colour.mark_on(ground if pixels.ndim == 3 else table[ground])])
+            strike(pixels, box, inks[colour.mark_on(ground if pixels.ndim == 3 else table[ground])])
     for tile in sheet.marks.broken:
         if tile in places:
             _frame(pixels, _box(grid, *places[tile]), grid.pad, inks[colour.NOT_FINITE])
 
 
-def _strike(pixels: Array, box: tuple[int, int, int, int], ink: Array) -> None:
+def strike(pixels: Array, box: tuple[int, int, int, int], ink: Array) -> None:
+    """Draw a diagonal, upwards to the right, through a box (top, left, bottom, right) of pixels."""
     top, left, bottom, right = box
     length = max(bottom - top, right - left)
     steps = (np.arange(length) + 0.5) / length

@@ -302,6 +302,60 @@ def test_a_contact_sheet_has_a_row_an_image(look):
     assert recipe["limits"] == [0, pytest.approx(values.max())]
 
 
+@pytest.fixture
+def spoilt(monkeypatch):
+    """``layer1`` gives a row of NaN in map 1 of every second image, and something huge in map 3 of the last one."""
+    from kernelviz.network.catching import Catcher
+
+    count, real = [0], Catcher._maps
+
+    def maps_of_catcher(*arguments):
+        maps = real(*arguments)
+        if maps.layer == "layer1":
+            count[0] += 1
+            maps.values[1, 0] = np.nan if count[0] % 2 else maps.values[1, 0]
+            maps.values[3, 0, 0] = 1e6 if maps.image.name == "0049.png" else 0.0
+        return maps
+
+    monkeypatch.setattr(Catcher, "_maps", maps_of_catcher)
+
+
+@pytest.mark.usefixtures("spoilt")
+def test_a_contact_sheet_says_what_is_odd(look, tmp_path):
+    """Broken values and images without room are on stderr, in the document and in the recipe; limits are those drawn."""
+    make_images(tmp_path / "images", 50, bad={})
+    result = look("-l", "layer1", "--contact", "--channels", "1,3", "--json")
+    (output,) = result.document["outputs"]
+    recipe = read_recipe(output["path"])
+    shown, wide = recipe["shown"], maps_of("layer1")["0000.png"].shape[2]
+    assert (shown < 49, recipe["total"]) == (True, 50)
+    assert output["nonfinite"] == recipe["nonfinite"] == 25 * wide
+    assert output["limits"] == recipe["limits"]
+    assert recipe["limits"][1] < 1e5
+    assert output["notes"] == recipe["notes"]
+    assert f"layer1: {shown} of 50 images, 2 maps of each" in result.err
+    assert any(f"{(shown + 1) // 2 * wide} values are not finite, chequered" in line for line in output["notes"])
+    assert all(f"  {note}" in result.err.splitlines() for note in output["notes"])
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        (("--top", "20"), "Error: A contact sheet has room for 16 channels, but got 20."),
+        (("--channels", "0-17"), "Error: layer3: A contact sheet has room for 16 channels, but got 18."),
+        (("--channels", "0,60"), "Error: layer1: There are channels 0 to 31, but '60' was asked for."),
+    ],
+    ids=str,
+)
+def test_channels_of_a_contact_sheet_are_checked_at_once(look, choices, message):
+    """Too many, or one that a layer has not, is wrong usage before any image is read; the layer is named."""
+    result = look("-l", "layer3", *(["-l", "layer1"] if "0,60" in choices else []), "--contact", *choices)
+    assert (result.code, result.complaint[0]) == (2, message)
+    assert "0000.png" not in result.err
+    assert not Path("kernelviz-out").exists()
+
+
 @pytest.mark.usefixtures("few")
 @pytest.mark.parametrize(
     ("choices", "option"),

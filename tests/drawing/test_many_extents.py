@@ -126,16 +126,15 @@ def test_contact_sheets_of_any_name_have_room(new_maps, name):
     check_page(plot_contact([new_maps(name=name, image=name) for _ in range(3)]))
 
 
-def test_a_contact_sheet_takes_its_channels_and_says_no_to_others(new_maps):
-    """The same channels of every image on one scale; channels that there are not are refused."""
-    values = [np.random.default_rng(number).normal(size=(6, 3, 3)).astype(np.float32) for number in range(3)]
-    figure = plot_contact([new_maps(values=each) for each in values], [4, 1])
-    largest = max(float(np.abs(each[[4, 1]]).max()) for each in values)
-    assert figure.recipe["limits"] == [-largest, largest]
-    with pytest.raises(UsageError, match="0 to 5"):
-        plot_contact([new_maps(values=values[0])], [6])
-    with pytest.raises(UsageError, match="no image"):
-        plot_contact([])
+def test_a_contact_sheet_with_every_oddity_has_room(new_maps):
+    """Broken, dead and faint maps, and images without room: the caption grows, and all of it stays on the page."""
+    values = np.random.default_rng(0).normal(size=(8, 9, 9)).astype(np.float32)
+    values[0, 2], values[3], values[1] = np.nan, np.inf, 0.5
+    values[5] *= 1e-4
+    maps = [new_maps(values=values, image=f"photo {number}.jpg", label=BUNDLED) for number in range(100)]
+    figure = plot_contact(maps, range(8))
+    check_page(figure)
+    assert len(figure.recipe["notes"]) == 5
 
 
 @pytest.mark.parametrize("shape", [(8, 14, 14), (3, 1, 1), (2, 3, 200), (64, 112, 112), (5, 200, 3)], ids=str)
