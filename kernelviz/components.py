@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelviz.errors import UsageError
+from kernelviz.gathered import Gathered
 from kernelviz.map_views import as_maps
 from kernelviz.records import Tiles
 
 if TYPE_CHECKING:
-    from kernelviz.records import Array, FeatureMaps
+    from kernelviz.records import Array, FeatureMaps, Recipe, Source
 
 COLOURS = 3
 FULL = 2.5
@@ -26,7 +27,8 @@ class Basis:
 
     ``mean`` (C,) is taken out first; ``components`` (3, C) are of length 1, each with its sign fixed so that its largest
     weight is positive; ``deviations`` (3,) are the standard deviations along them; ``share`` (3,) is what each explains of
-    the whole variance. A layer with fewer channels, or flat ones, has components of zeros for the rest.
+    the whole variance. A layer with fewer channels, or flat ones, has components of zeros for the rest. ``model`` and
+    ``identity`` tell the network and the images that it was fitted to from others, as recipes hold them.
     """
 
     mean: Array
@@ -36,6 +38,8 @@ class Basis:
     layer: str = ""
     images: int = 0
     positions: int = 0
+    model: Recipe | None = None
+    identity: Recipe | None = None
 
     @property
     def digest(self) -> str:
@@ -67,7 +71,8 @@ class CovarianceTally:
     """Gathers mean and C × C covariance of a layer, image by image, in float64; ``basis`` gives its components."""
 
     def __init__(self) -> None:
-        self.images = 0
+        self.images = Gathered()
+        self.source: Source | None = None
         self.positions = 0
         self.layer = ""
         self._mean: Array = np.zeros(0)
@@ -83,12 +88,12 @@ class CovarianceTally:
         flat = subject.values.reshape(len(subject.values), -1).astype(np.float64)
         flat = flat[:, np.isfinite(flat).all(axis=0)]
         if not self.images:
-            self.layer = subject.layer or ""
+            self.layer, self.source = subject.layer or "", subject.source
             self._mean, self._moments = np.zeros(len(flat)), np.zeros((len(flat), len(flat)))
         if len(flat) != len(self._mean):
             what = f"The layer had {len(self._mean):,} channels before, but now it has {len(flat):,}."
             raise UsageError(what)
-        self.images += 1
+        self.images.add(subject)
         count = flat.shape[1]
         if not count:
             return
@@ -119,7 +124,11 @@ class CovarianceTally:
                 components[place] = vector * np.sign(vector[np.argmax(np.abs(vector))])
                 deviations[place] = np.sqrt(variances[number])
         share = deviations**2 / whole
-        return Basis(self._mean, components, deviations, share, self.layer, self.images, self.positions)
+        model = self.source.as_recipe() if self.source else None
+        return Basis(
+            self._mean, components, deviations, share, self.layer, len(self.images), self.positions, model,
+            self.images.as_recipe(),
+        )  # fmt: skip
 
 
 def component_tiles(maps: FeatureMaps, basis: Basis | None = None) -> Tiles:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelviz.errors import UsageError
+from kernelviz.gathered import Gathered
 from kernelviz.map_views import as_maps
 
 if TYPE_CHECKING:
-    from kernelviz.records import Array, FeatureMaps
+    from kernelviz.records import Array, FeatureMaps, Recipe
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,9 @@ class ChannelStatistics:
 
     ``mean`` and ``deviation`` (of the population, as NumPy's ``std``) are over ``values`` numbers a channel, ``zeros`` is
     the share of exact zeros, ``largest`` the largest value and ``image`` the place in ``images`` of the first image that
-    has it. What is not finite is left out and counted in ``nonfinite``; where nothing is left, the numbers are NaN and
-    the image is -1.
+    has it. ``images`` are their names; those of one name in several folders have the folders in front. ``identity`` tells
+    them from other images in a recipe, where it is known. What is not finite is left out and counted in ``nonfinite``;
+    where nothing is left, the numbers are NaN and the image is -1.
     """
 
     layer: str
@@ -34,6 +36,7 @@ class ChannelStatistics:
     largest: Array
     image: Array
     nonfinite: Array
+    identity: Recipe | None = None
 
     @property
     def dead(self) -> Array:
@@ -50,7 +53,7 @@ class ChannelTally:
 
     def __init__(self, layer: str = "") -> None:
         self.layer = layer
-        self.images: list[str] = []
+        self.images = Gathered()
         self._sums: _Sums | None = None
 
     def add(self, maps: FeatureMaps | Array, image: str | None = None) -> None:
@@ -61,10 +64,9 @@ class ChannelTally:
         """
         subject = as_maps(maps)
         new = _Sums.of(subject.values, len(self.images))
-        known = subject.image.name if subject.image else f"image {len(self.images)}"
         self._sums = new if self._sums is None else self._sums.merged(new)
         self.layer = self.layer or subject.layer or ""
-        self.images.append(image or known)
+        self.images.add(subject, image)
 
     def result(self) -> ChannelStatistics:
         """The statistics of what was taken in.
@@ -78,7 +80,7 @@ class ChannelTally:
         some, counts = sums.count > 0, np.maximum(sums.count, 1)
         return ChannelStatistics(
             layer=self.layer,
-            images=tuple(self.images),
+            images=self.images.names,
             values=sums.values,
             mean=np.where(some, sums.mean, np.nan),
             deviation=np.where(some, np.sqrt(sums.squares / counts), np.nan),
@@ -87,6 +89,7 @@ class ChannelTally:
             largest=np.where(some, sums.high, np.nan),
             image=sums.holder,
             nonfinite=sums.values - sums.count,
+            identity=self.images.as_recipe(),
         )
 
 

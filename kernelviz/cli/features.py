@@ -10,7 +10,8 @@ import typer
 
 from kernelviz.cli import many_options, options
 from kernelviz.cli.behind import Behind
-from kernelviz.cli.gathering import gather, with_bases
+from kernelviz.cli.fitting import with_bases
+from kernelviz.cli.gathering import gather
 from kernelviz.cli.many import draw_all
 from kernelviz.cli.passes import Wish, prepare
 from kernelviz.cli.pictures import Goal, Look, check_choices, load, parse_scale, unused_seed

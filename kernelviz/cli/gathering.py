@@ -1,60 +1,71 @@
-"""What is told of all images together: statistics, contact sheets, and the components that colours stand for."""
+"""What is told of all images together: statistics of each channel, and contact sheets."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kernelviz.cli.gathered_places import check_way, keep_entry, place
 from kernelviz.cli.many import Ready, pass_all, tell_image
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
+    from pathlib import Path
 
     from kernelviz.cli.passes import Run
     from kernelviz.cli.talk import Progress
-    from kernelviz.components import Basis
+    from kernelviz.drawing.contact import ContactSheet
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.network.catching import Input
-    from kernelviz.records import FeatureMaps, Recipe
-    from kernelviz.statistics import ChannelStatistics
+    from kernelviz.records import FeatureMaps
+    from kernelviz.statistics import ChannelStatistics, ChannelTally
 
 
 def gather(run: Run, paths: Sequence[str], progress: Progress, *, statistics: bool, contact: bool) -> None:
-    """Pass every image, and draw what was asked for of each layer over all of them."""
-    from kernelviz.drawing.channel_statistics import plot_statistics
-    from kernelviz.drawing.contact import ContactSheet, plot_contact
-    from kernelviz.statistics import ChannelTally
+    """Pass every image, and draw what was asked for of each layer over all of them; where one fails, the others go on."""
+    from kernelviz.cli.ending import attempt
 
-    look = run.look
-    tallies = {name: ChannelTally(name) for name in run.drawn} if statistics else {}
     if contact:
         _check_channels(run)
-    sheets = {name: ContactSheet(look.channels, look.top or 8) for name in (run.drawn if contact else ())}
+    views = [view for view, asked in (("statistics", statistics), ("contact", contact)) if asked]
+    wanted = [(name, view) for name in run.drawn for view in views]
+    tallies: dict[tuple[str, str], ChannelTally | ContactSheet] = {}
+    for name, view in wanted:
+        attempt(run.report, name, len(wanted), partial(_begin, run, name, view, tallies))
 
     def add(_each: Ready, maps: FeatureMaps) -> None:
-        name = maps.layer or ""
-        if name in tallies:
-            tallies[name].add(maps)
-        if name in sheets:
-            sheets[name].add(maps)
+        for view in views:
+            if (tally := tallies.get((maps.layer or "", view))) is not None:
+                tally.add(maps)
 
-    pass_all(run, paths, _always, add, partial(tell_image, run), progress=progress)
-    for name in run.drawn:
-        if name in tallies and tallies[name].images:
-            found = tallies[name].result()
-            _tell_statistics(run, found)
-            path, _ = _write(run, name, "statistics", partial(plot_statistics, found, run.network.source))
-            _entry(run, path, name, len(found.mean), nonfinite=found.nonfinite.sum())
-            if run.goal.arrays:
-                _write_arrays(run, path.with_suffix(".npz"), found)
-        if name in sheets and sheets[name].rows:
-            path, recipe = _write(run, name, "contact", partial(plot_contact, sheets[name]))
-            _tell_contact(run, path, name, recipe)
+    if tallies:
+        pass_all(run, paths, always, add, partial(tell_image, run), progress=progress)
+    for (name, _), tally in tallies.items():
+        if tally.images:
+            attempt(run.report, name, len(wanted), partial(_end, run, tally))
 
 
-def _always(number: int, path: str, given: Input) -> Ready:
+def _begin(run: Run, name: str, view: str, tallies: dict[tuple[str, str], ChannelTally | ContactSheet]) -> None:
+    """Begin to gather where the way is free: nobody is to wait for a thousand passes to hear that it is not."""
+    from kernelviz.drawing.contact import ContactSheet
+    from kernelviz.statistics import ChannelTally
+
+    gathers = view == "statistics"
+    check_way(run, name, view, [run.goal.suffix, ".npz"] if run.goal.arrays and gathers else [run.goal.suffix])
+    tallies[name, view] = ChannelTally(name) if gathers else ContactSheet(run.look.channels, run.look.top or 8)
+
+
+def _end(run: Run, tally: ChannelTally | ContactSheet) -> None:
+    from kernelviz.drawing.contact import ContactSheet
+
+    if isinstance(tally, ContactSheet):
+        _draw_contact(run, tally)
+    else:
+        _tell_statistics(run, tally)
+
+
+def always(number: int, path: str, given: Input) -> Ready:
+    """Every image is passed, and has no picture of its own."""
     return Ready(number, path, given, {})
 
 
@@ -78,147 +89,64 @@ def _check_channels(run: Run) -> None:
             raise UsageError(what, error.why, error.hint or "Choose other --channels, or draw it by itself.") from error
 
 
-def _write(run: Run, layer: str, view: str, plot: Callable[[], PageFigure]) -> tuple[Path, Recipe]:
-    """Write the figure of one layer over all images, and print its path; its recipe comes back too."""
-    from kernelviz.cli.talk import result
+def _write(run: Run, figure: PageFigure, path: Path) -> None:
     from kernelviz.files.writing import save_picture
 
-    path = place(run, layer, view)
-    figure = plot()
     figure.recipe = {**(figure.recipe or {}), **({"asked": run.asked} if run.asked else {})}
     save_picture(figure, path, force=run.goal.force)
-    if not run.goal.as_json:
-        result(path)
-    return path, figure.recipe
 
 
-def place(run: Run, layer: str, view: str) -> Path:
-    """Where what is told of a layer over all images goes.
-
-    Raises:
-        FileInTheWayError: something else stands there.
-    """
-    from kernelviz.cli.pictures import find_place
-    from kernelviz.files.names import file_stems
-
-    source, what = run.network.source, "features" if run.wish.tap == "output" else "inputs"
-    stem = file_stems([(source.stem, layer, what, view)])[0]
-    identity = {"command": "features", "model": source.as_recipe(), "layer": layer, "view": view, "image": None}
-    secret = (source.label, (source.weights.sha256 if source.weights else None) or "")
-    return find_place(stem, identity, secret, run.goal, run.report)
-
-
-def _entry(
-    run: Run, path: Path, layer: str, shown: int, *, nonfinite: int = 0,
-    limits: Sequence[float] | None = None, notes: Sequence[str] = (),
-) -> None:  # fmt: skip
-    total = {tap.name: tap.layout for tap in run.tapped.taps.taps}[layer]
-    view = path.stem.rpartition("-")[2]
-    run.report.outputs.append({
-        "path": str(path), "layer": layer, "image": None, "view": view, "shape": list(total.shape[1:]), "shown": shown,
-        "total": total.size[0], "limits": limits and list(limits), "nonfinite": int(nonfinite), "notes": list(notes),
-    })  # fmt: skip
-
-
-def _tell_contact(run: Run, path: Path, layer: str, recipe: Recipe) -> None:
-    """What stands in a contact sheet, and what must not be hidden of it."""
+def _draw_contact(run: Run, sheet: ContactSheet) -> None:
+    """Write a contact sheet; what stands in it, and what must not be hidden of it, is said."""
     from kernelviz.cli.talk import say
+    from kernelviz.drawing.contact import plot_contact
 
-    shown, total, channels = recipe["shown"], recipe["total"], recipe["channels"]
-    many = f"{layer}: {shown:,} of {total:,} images, {len(channels)} maps of each"
+    path = place(run, sheet.layer, "contact", sheet.images.as_recipe(), run.goal.suffix)
+    figure = plot_contact(sheet)
+    recipe = figure.recipe or {}
+    _write(run, figure, path)
+    shown = len(recipe["channels"])
+    many = f"{sheet.layer}: {recipe['shown']:,} of {sheet.total:,} images, {shown} maps of each"
     say(*run.goal.said(many, *(f"  {note}" for note in recipe["notes"])))
-    odd = {"nonfinite": recipe["nonfinite"], "limits": recipe["limits"], "notes": recipe["notes"]}
-    _entry(run, path, layer, len(channels), **odd)
+    odd = {key: recipe[key] for key in ("nonfinite", "limits", "notes")}
+    keep_entry(run, path, sheet.layer, "contact", shown=shown, **odd)
 
 
-def _tell_statistics(run: Run, found: ChannelStatistics) -> None:
-    """The table for people, and the numbers for programs."""
+def _tell_statistics(run: Run, tally: ChannelTally) -> None:
+    """The table for people, the numbers for programs, the figure, and the arrays where they are asked for."""
     from kernelviz.cli.talk import say
     from kernelviz.documents import statistics_entry
+    from kernelviz.drawing.channel_statistics import plot_statistics
     from kernelviz.tables import statistics_table
 
+    found = tally.result()
     run.report.more.setdefault("statistics", []).append(statistics_entry(found))
     say(*run.goal.said(f"{found.layer}: {len(found.mean):,} channels over {len(found.images):,} images"))
     say(*run.goal.said(*statistics_table(found, whole=run.goal.verbose)))
+    path = place(run, found.layer, "statistics", found.identity, run.goal.suffix)
+    _write(run, plot_statistics(found, run.network.source), path)
+    kept = partial(
+        keep_entry,
+        run,
+        layer=found.layer,
+        view="statistics",
+        shown=len(found.mean),
+        nonfinite=int(found.nonfinite.sum()),
+    )
+    kept(path=path)
+    if run.goal.arrays:
+        _write_arrays(run, path.with_suffix(".npz"), found)
+        kept(path=path.with_suffix(".npz"))
 
 
 def _write_arrays(run: Run, path: Path, found: ChannelStatistics) -> None:
-    """The numbers of the statistics as arrays of (C,)."""
-    from kernelviz.cli.talk import result
+    """The numbers of the statistics as arrays of (C,), and the names of the images that ``image`` counts."""
+    import numpy as np
+
     from kernelviz.drawing.channel_statistics import statistics_recipe
     from kernelviz.files.writing import save_arrays
 
     names = ("mean", "deviation", "zeros", "smallest", "largest", "image", "nonfinite", "dead")
+    arrays = {**{name: getattr(found, name) for name in names}, "images": np.array(found.images, dtype=np.str_)}
     recipe = {**statistics_recipe(found, run.network.source), **({"asked": run.asked} if run.asked else {})}
-    save_arrays({name: getattr(found, name) for name in names}, path, recipe=recipe, force=run.goal.force)
-    _entry(run, path, found.layer, len(found.mean), nonfinite=found.nonfinite.sum())
-    if not run.goal.as_json:
-        result(path)
-
-
-def with_bases(run: Run, paths: Sequence[str], files: Sequence[Path], progress: Progress) -> tuple[Run, Sequence[str]]:
-    """The run with the components of each layer, where it draws them: read from files, else fitted over all images.
-
-    Images that failed while they were fitted are left out of what comes back.
-    """
-    if run.wish.reduce != "pca":
-        return run, paths
-    from kernelviz.files.bases import read_basis
-
-    known = {basis.layer: basis for basis in map(read_basis, files)}
-    _check_bases(run, known)
-    missing = [name for name in run.drawn if name not in known]
-    if not missing:
-        return replace(run, bases=known), paths
-    fitted, good = _fit(run, paths, missing, progress)
-    return replace(run, bases={**known, **fitted}), good
-
-
-def _fit(
-    run: Run, paths: Sequence[str], layers: Sequence[str], progress: Progress
-) -> tuple[dict[str, Basis], Sequence[str]]:
-    from kernelviz.cli.talk import result, say
-    from kernelviz.components import CovarianceTally
-    from kernelviz.files.bases import save_basis
-
-    tallies = {name: CovarianceTally() for name in layers}
-    good: list[str] = []
-    say(*run.goal.said("fitting principal components to all images, then drawing them"))
-
-    def add(_each: Ready, maps: FeatureMaps) -> None:
-        if maps.layer in tallies:
-            tallies[maps.layer].add(maps)
-
-    first = replace(run, wish=replace(run.wish, classes=False))
-    pass_all(first, paths, _always, add, lambda each, _: good.append(each.path), progress=progress)
-    bases = {}
-    for name, tally in tallies.items():
-        if not tally.images:
-            continue
-        bases[name] = tally.basis()
-        path = place(replace(run, goal=replace(run.goal, suffix=".npz")), name, "basis")
-        save_basis(bases[name], path, run.network.source, force=run.goal.force)
-        shares = ", ".join(f"{share:.1%}" for share in bases[name].share)
-        say(*run.goal.said(f"{name}: {shares} of the variance over {tally.positions:,} places"))
-        _entry(run, path, name, len(bases[name].components))
-        if not run.goal.as_json:
-            result(path)
-    return bases, good
-
-
-def _check_bases(run: Run, known: dict[str, Basis]) -> None:
-    """Refuse components of layers that are not drawn, and of other numbers of channels.
-
-    Raises:
-        UsageError: one of these.
-    """
-    from kernelviz.errors import UsageError
-
-    sizes = {tap.name: tap.layout.size[0] for tap in run.tapped.taps.taps if tap.name in run.drawn}
-    for name, basis in known.items():
-        if name not in sizes:
-            what = f"The basis is one of {name or 'a layer without a name'}, which is not drawn."
-            raise UsageError(what, hint=f"Drawn are {', '.join(sizes)}: add -l {name}, or leave out --basis.")
-        if len(basis.mean) != sizes[name]:
-            what = f"The basis of {name} has {len(basis.mean):,} channels, but the layer has {sizes[name]:,}."
-            raise UsageError(what, hint="Use a basis that was fitted on this layer of this network.")
+    save_arrays(arrays, path, recipe=recipe, force=run.goal.force)

@@ -167,6 +167,8 @@ def find_place(stem: str, identity: Mapping[str, Any], secret: tuple[str, ...], 
     suffixes = [goal.suffix, ".npz"] if goal.arrays else [goal.suffix]
     if not goal.force and any(is_of_another(goal.directory / f"{stem}{end}", identity) for end in suffixes):
         other = "another image" if identity.get("image") else "other weights"
+        if identity.get("view") in ("statistics", "contact", "basis"):
+            other = "other images or weights"
         old, stem = stem, f"{stem}-{short_hash(*secret)}"
         report.warnings.append(f"{old}: a picture of {other} has this name, so {stem} is this one's")
         say(*goal.said(report.warnings[-1]))

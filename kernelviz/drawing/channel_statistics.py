@@ -53,7 +53,7 @@ def statistics_recipe(statistics: ChannelStatistics, source: Source | None = Non
         **source_facts("features", source),
         "layer": statistics.layer or None,
         "view": "statistics",
-        "image": None,
+        "image": statistics.identity,
         "images": len(statistics.images),
         "total": len(statistics.mean),
     }

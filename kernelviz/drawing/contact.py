@@ -9,6 +9,7 @@ import numpy as np
 
 from kernelviz.drawing.sheets import source_facts
 from kernelviz.errors import UsageError
+from kernelviz.gathered import Gathered
 from kernelviz.map_views import as_maps, telling_channels
 from kernelviz.records import check_positive
 from kernelviz.views import named_channels
@@ -26,9 +27,8 @@ THUMBNAIL = 168
 
 @dataclass(frozen=True)
 class ContactRow:
-    """One image: its name, what the network saw of it in small (h, w, 3), and the chosen maps (n, H, W)."""
+    """One image: what the network saw of it in small (h, w, 3), and the chosen maps (n, H, W)."""
 
-    name: str
     thumbnail: Array | None
     values: Array
 
@@ -49,12 +49,17 @@ class ContactSheet:
         self.wanted = channels
         self.channels: tuple[int, ...] | None = None
         self.count = count
-        self.total = 0
+        self.images = Gathered()
         self.nonfinite = 0
         self.rows: list[ContactRow] = []
         self.layer = ""
         self.source: Source | None = None
         self.of_channels = 0
+
+    @property
+    def total(self) -> int:
+        """How many images there are."""
+        return len(self.images)
 
     def add(self, maps: FeatureMaps | Array) -> None:
         """Take in the maps (C, H, W) of one image.
@@ -70,12 +75,11 @@ class ContactSheet:
         if total != self.of_channels:
             raise UsageError(f"The layer had {self.of_channels:,} channels before, but now it has {total:,}.")
         values = subject.values[list(self.channels)]
-        self.total += 1
+        self.images.add(subject)
         self.nonfinite += int(values.size - np.count_nonzero(np.isfinite(values)))
         if len(self.rows) < MOST_ROWS:
-            name = subject.image.name if subject.image else f"image {self.total - 1}"
             small = _thumbnail(subject.seen.pixels) if subject.seen else None
-            self.rows.append(ContactRow(name, small, values))
+            self.rows.append(ContactRow(small, values))
 
     def _chosen(self, values: Array) -> tuple[int, ...]:
         if self.wanted is not None:
@@ -141,9 +145,9 @@ def plot_contact(
         **source_facts("features", sheet.source),
         "layer": sheet.layer or None,
         "view": "contact",
-        "image": None,
+        "image": sheet.images.as_recipe(),
         "channels": list(sheet.channels),
-        "images": [row.name for row in sheet.rows[: page.shown]],
+        "images": list(sheet.images.names[: page.shown]),
         "shown": page.shown,
         "total": sheet.total,
         "limits": [page.scale.low, page.scale.high],

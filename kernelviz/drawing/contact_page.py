@@ -71,8 +71,8 @@ def contact_page(sheet: ContactSheet) -> ContactPage:
         x = MARGIN + places.left + at * (places.tile + GAP) + places.tile / 2
         items.append(Text(x, y, str(channel), LABEL, QUIET, align="center"))
     y += 12
-    for row, odd in zip(rows, marks, strict=True):
-        placed, tall = _row(row, scale, odd, places)
+    for name, row, odd in zip(sheet.images.names, rows, marks, strict=False):
+        placed, tall = _row(name, row, scale, odd, places)
         pitch = _pitch(row, places.tile)
         items += moved(Panel(tuple(placed), places.width, tall), MARGIN, round(y + (pitch - tall) / 2))
         y += pitch + GAP
@@ -159,10 +159,10 @@ def _pitch(row: ContactRow, tile: int) -> int:
     return max(_height(row, tile), math.ceil(1.3 * LABEL))
 
 
-def _row(row: ContactRow, scale: Scale, marks: Marks, places: _Places) -> tuple[list[Item], int]:
+def _row(name: str, row: ContactRow, scale: Scale, marks: Marks, places: _Places) -> tuple[list[Item], int]:
     tile = places.tile
     tall = _height(row, tile)
-    lines = _name_lines(row.name, tall)
+    lines = _name_lines(name, tall)
     first = tall / 2 - (len(lines) - 1) * LABEL * 0.65
     items: list[Item] = [
         Text(0, first + at * 1.3 * LABEL, line, LABEL, GREY, middle=True) for at, line in enumerate(lines)

@@ -34,10 +34,10 @@ def save_basis(basis: Basis, path: Path | str, source: Source | None = None, *, 
         "kernelviz": __version__,
         "schema": 1,
         "command": "features",
-        "model": source.as_recipe() if source else None,
+        "model": source.as_recipe() if source else basis.model,
         "layer": basis.layer or None,
         "view": "basis",
-        "image": None,
+        "image": basis.identity,
         "images": basis.images,
         "positions": basis.positions,
     }
@@ -60,8 +60,12 @@ def read_basis(path: Path | str) -> Basis:
         raise UsageError(f"{path} is no basis.", str(error).partition("\n")[0], _HINT) from error
     _check(path, arrays)
     layer, images, positions = recipe.get("layer"), recipe.get("images"), recipe.get("positions")
+    model, identity = (each if isinstance(each, dict) else None for each in (recipe.get("model"), recipe.get("image")))
     counts = [number if isinstance(number, int) else 0 for number in (images, positions)]
-    return Basis(**arrays, layer=layer if isinstance(layer, str) else "", images=counts[0], positions=counts[1])
+    return Basis(
+        **arrays, layer=layer if isinstance(layer, str) else "", images=counts[0], positions=counts[1],
+        model=model, identity=identity,
+    )  # fmt: skip
 
 
 def _check(path: Path | str, arrays: dict[str, Array]) -> None:

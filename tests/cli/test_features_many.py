@@ -302,6 +302,82 @@ def test_a_contact_sheet_has_a_row_an_image(look):
     assert recipe["limits"] == [0, pytest.approx(values.max())]
 
 
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("choice", [("--statistics", "--arrays"), ("--contact",), ("--reduce", "pca")], ids=str)
+def test_other_images_do_not_take_the_place_of_the_first(run, look, choice):
+    """What is told of another folder stands beside that of the first; the same images again replace their own."""
+    look("-l", "layer1", *choice)
+    first = content()
+    make_images(Path("others"), 4, bad={})
+    Path("others/0001.png").unlink()
+    for _ in range(2):
+        result = run(
+            "features", "test_resnet", "others", "-r", "--weights", "random", "--input-size", "32", "-l", "layer1",
+            *choice,
+        )  # fmt: skip
+        assert result.code == 0
+        after = content()
+        assert {name: after[name] for name in first if "features-pca" not in name} == {
+            name: data for name, data in first.items() if "features-pca" not in name
+        }
+        new = [name for name in after if name not in first and "features-pca" not in name]
+        assert len(new) == len([name for name in first if "features-pca" not in name])
+        assert "a picture of other images or weights has this name" in result.err
+        assert all(read_recipe(Path("kernelviz-out", name))["image"]["name"] == "3 images" for name in new)
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize(
+    ("choice", "end"),
+    [
+        (("--statistics",), "statistics.png"),
+        (("--statistics", "--arrays"), "statistics.npz"),
+        (("--contact",), "contact.png"),
+        (("--reduce", "pca"), "basis.npz"),
+    ],
+    ids=str,
+)
+def test_the_way_is_looked_at_before_any_image_passes(look, choice, end):
+    """Somebody else's file is in the way at once: no image is passed for nothing; with ``--force`` it is replaced."""
+    place = Path(f"kernelviz-out/test_resnet.random-layer1-features-{end}")
+    place.parent.mkdir()
+    place.write_bytes(b"mine")
+    result = look("-l", "layer1", *choice, "--json")
+    assert result.code == 1
+    assert f"{place} is in the way." in result.complaint[0]
+    assert result.document["images"] == []
+    assert content() == {place.name: b"mine"}
+    assert look("-l", "layer1", *choice, "--force").code == 0
+    assert place.read_bytes() != b"mine"
+
+
+@pytest.mark.usefixtures("few")
+def test_where_one_layer_s_way_is_not_free_the_others_go_on(look):
+    """Exit 3, the layer that has no place is named, and the other has its statistics."""
+    place = Path("kernelviz-out/test_resnet.random-layer1-features-statistics.png")
+    place.parent.mkdir()
+    place.write_bytes(b"mine")
+    result = look("-l", "layer1", "-l", "layer2", "--statistics", "--json")
+    assert result.code == 3
+    assert [error["input"] for error in result.document["errors"]] == ["layer1"]
+    assert [output["layer"] for output in result.document["outputs"]] == ["layer2"]
+    assert place.read_bytes() == b"mine"
+
+
+@pytest.mark.usefixtures("few")
+def test_the_image_of_the_maximum_is_known_from_the_arrays_alone(look):
+    """``images`` lists the names that ``image`` counts, those of one name with their folders in front."""
+    Path("images/sub").mkdir()
+    Path("images/0001.png").rename("images/sub/0000.png")
+    result = look("-l", "layer1", "--statistics", "--arrays", "--json")
+    (told,) = result.document["statistics"]
+    with np.load(result.document["outputs"][1]["path"], allow_pickle=False) as file:
+        names, image = file["images"].tolist(), file["image"]
+    assert sorted(names) == ["0000.png", "0002.png", "0003.png", "0004.png", "sub/0000.png"]
+    assert told["images"] == names
+    assert [names[at] for at in image] == told["image"]
+
+
 @pytest.fixture
 def spoilt(monkeypatch):
     """``layer1`` gives a row of NaN in map 1 of every second image, and something huge in map 3 of the last one."""
