@@ -61,10 +61,29 @@ class Basis:
         with np.errstate(invalid="ignore", over="ignore"):
             return np.asarray((self.components @ flat).reshape(len(self.components), *values.shape[1:]))
 
+    def in_deviations(self, maps: FeatureMaps | Array) -> Array:
+        """The scores in units of each component's standard deviation, (H, W, 3)."""
+        units = np.where(self.deviations > 0, self.deviations, 1.0)
+        return np.asarray(np.moveaxis(self.scores(maps) / units[:, None, None], 0, -1))
+
     def colours(self, maps: FeatureMaps | Array) -> Array:
         """The maps as colour, (H, W, 3) in [-1, 1]: scores in units of two and a half deviations, clipped."""
-        limits = FULL * np.where(self.deviations > 0, self.deviations, 1.0)
-        return np.asarray(np.clip(np.moveaxis(self.scores(maps) / limits[:, None, None], 0, -1), -1, 1))
+        return np.asarray(np.clip(self.in_deviations(maps) / FULL, -1, 1))
+
+
+def fit_note(basis: Basis | None, source: Source | None) -> tuple[str, ...]:
+    """What is to be said of a basis that was fitted to another network than this one, or to other weights of it."""
+    if basis is None or source is None:
+        return ()
+    if basis.model is None:
+        return ("it is not known which network and weights the components were fitted to",)
+    here = source.as_recipe()
+    ours, theirs = here["weights"] or {}, basis.model.get("weights") or {}
+    same = ours == theirs or (ours.get("sha256") is not None and ours.get("sha256") == theirs.get("sha256"))
+    if same and here["name"] == basis.model.get("name"):
+        return ()
+    weights = f"{theirs.get('source')} weights ({theirs.get('name')})" if theirs else "weights that are not known"
+    return (f"the components were fitted to another network: {basis.model.get('name')}, {weights}",)
 
 
 class CovarianceTally:
@@ -132,7 +151,10 @@ class CovarianceTally:
 
 
 def component_tiles(maps: FeatureMaps, basis: Basis | None = None) -> Tiles:
-    """One tile (1, H, W, 3): the scores along three components in standard deviations, as red, green and blue."""
+    """One tile (1, H, W, 3): the scores along three components in standard deviations, as red, green and blue.
+
+    Nothing is clipped; full colour is at two and a half deviations. A component of zeros has scores of zero.
+    """
     if basis is None:
         tally = CovarianceTally()
         tally.add(maps)
@@ -141,7 +163,7 @@ def component_tiles(maps: FeatureMaps, basis: Basis | None = None) -> Tiles:
     images = f"{basis.images:,} image{'s' if basis.images != 1 else ''}"
     over = f"fitted to {images}" if basis.images else "of a basis"
     return Tiles(
-        values=FULL * basis.colours(maps)[None],
+        values=basis.in_deviations(maps)[None],
         view="pca",
         layout="grid",
         numbers=tuple(range(channels)),

@@ -1,11 +1,16 @@
 """Principal components over many images, held against scikit-learn's over all positions at once."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from kernelviz.components import FULL, CovarianceTally
+from kernelviz.components import FULL, CovarianceTally, fit_note
+from kernelviz.drawing.colour import rgb_pixels
+from kernelviz.drawing.sheets import make_sheet
 from kernelviz.errors import UsageError
+from kernelviz.records import FeatureMaps, Source, Weights
 
 
 def fitted(parts):
@@ -60,6 +65,43 @@ def test_colours_are_scores_in_deviations():
     colours = basis.colours(np.stack([basis.mean, away], axis=1)[:, None, :])
     np.testing.assert_allclose(colours[0, 0], 0, atol=1e-9)
     np.testing.assert_allclose(colours[0, 1], [1, 0, 0], atol=1e-6)
+
+
+def test_nothing_of_the_numbers_is_clipped_and_what_the_colours_cut_is_counted():
+    """Tiles hold the scores themselves; the scale ends at two and a half deviations and counts what lies outside."""
+    parts = made(7)
+    parts[0][:, 0, 0] *= 40
+    basis = fitted(parts)
+    expected = np.moveaxis(basis.scores(parts[0]) / basis.deviations[:, None, None], 0, -1)
+    sheet = make_sheet(FeatureMaps(parts[0]), view="pca", basis=basis)
+    np.testing.assert_array_equal(sheet.tiles.values[0], expected)
+    assert np.abs(expected).max() > 5
+    outside = int((np.abs(expected) > FULL).sum())
+    assert (sheet.scale.low, sheet.scale.high, sheet.scale.below + sheet.scale.above) == (-FULL, FULL, outside)
+    said = f"{outside} of {expected.size} values lie outside and take the end colour"
+    assert any(said in line for line in sheet.caption)
+    assert said in sheet.notes
+    pixels = rgb_pixels(sheet.tiles.values, sheet.scale)[0]
+    np.testing.assert_array_equal(pixels, np.rint(127.5 + 127.5 * basis.colours(parts[0])))
+    layer = make_sheet(FeatureMaps(parts[0]), view="pca", basis=basis, scale="layer")
+    assert layer.scale == sheet.scale
+
+
+def test_a_basis_of_another_network_says_so():
+    """Other weights, another network, or none that is known; the same file from another place is the same."""
+    file = Source("net", "net", "net", 1, Weights("file", "a.pt", "1" * 64))
+    hub = Source("net", "net", "net", 1, Weights("hub", "a.safetensors", "1" * 64))
+    seeds = [Source("net", "net", "net", 1, Weights("random", f"seed {seed}")) for seed in (0, 5)]
+    tally = CovarianceTally()
+    tally.add(FeatureMaps(made()[0], source=file))
+    basis = tally.basis()
+    assert fit_note(basis, file) == fit_note(basis, hub) == fit_note(basis, None) == fit_note(None, file) == ()
+    assert fit_note(basis, seeds[0]) == ("the components were fitted to another network: net, file weights (a.pt)",)
+    random = dataclasses.replace(basis, model=seeds[0].as_recipe())
+    assert fit_note(random, seeds[0]) == ()
+    assert fit_note(random, seeds[1])
+    assert "not known" in fit_note(dataclasses.replace(basis, model=None), file)[0]
+    assert fit_note(basis, dataclasses.replace(file, model="other"))
 
 
 def test_layers_with_few_channels_leave_components_empty():

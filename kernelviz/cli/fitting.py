@@ -87,6 +87,8 @@ def _read(run: Run, files: Sequence[Path]) -> dict[str, Basis]:
         UsageError: one is no basis, is one of a layer that is not drawn or has another number of channels, or two are of
             one layer.
     """
+    from kernelviz.cli.talk import say
+    from kernelviz.components import fit_note
     from kernelviz.errors import UsageError
     from kernelviz.files.bases import read_basis
 
@@ -104,4 +106,7 @@ def _read(run: Run, files: Sequence[Path]) -> dict[str, Basis]:
             what = f"The basis of {name} has {len(basis.mean):,} channels, but the layer has {sizes[name]:,}."
             raise UsageError(what, hint="Use a basis that was fitted on this layer of this network.")
         known[name] = basis
+        told = [f"{file}: {note}" for note in fit_note(basis, run.network.source)]
+        run.report.warnings += told
+        say(*run.goal.said(*told))
     return known

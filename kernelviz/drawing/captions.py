@@ -129,17 +129,16 @@ def _plural(axis: Axis) -> str:
 def scale_text(tiles: Tiles, scale: Scale) -> str:
     """The line of the caption that says what a colour means."""
     grey = "mid-grey 0, " if tiles.view == "rgb" else ""
+    clipped = f"{PART}{clipped_text(tiles, scale)}" if scale.below + scale.above else ""
+    if tiles.view == "pca" and scale.kind == "range" and (scale.low, scale.high) == tiles.extent:
+        full = number_text(scale.limit)
+        return f"Mid-grey is the mean, full colour {full} standard deviations of a component or more{clipped}"
     if scale.kind == "range":
-        clipped = f"{PART}{clipped_text(tiles, scale)}" if scale.below + scale.above else ""
         return f"Scale {number_text(scale.low, plus=True)} to {number_text(scale.high, plus=True)}, as asked{clipped}"
     if scale.kind == "tile":
         return f"Scale tile: {grey}full colour its own largest {_size(tiles)}; tiles do not compare"
     if scale.limit == 0:
         return "Scale layer: every value is 0"
-    if tiles.view == "pca":
-        return (
-            f"Mid-grey is the mean, full colour {number_text(scale.limit)} standard deviations of a component or more"
-        )
     limit = f"±{number_text(scale.limit)}" if scale.signed else f"0 to {number_text(scale.high)}"
     if tiles.view == "rgb":
         return f"Scale layer: mid-grey 0, full colour {limit}, the same in every tile"

@@ -66,11 +66,15 @@ class Scale:
 def make_scale(tiles: Tiles, choice: ScaleChoice | None = None) -> Scale:
     """The scale of these tiles; without a choice ``tile`` for rgb and for maps, ``layer`` for every other view.
 
+    Principal components have one range unless each tile shall have its own: what lies outside of it is counted.
+
     Raises:
         UsageError: no such scale, or two numbers that are no range.
     """
     if choice is None:
         choice = "tile" if tiles.view in ("rgb", "maps") else "layer"
+    if tiles.view == "pca" and choice == "layer":
+        choice = tiles.extent
     if isinstance(choice, str):
         if choice not in ("tile", "layer"):
             raise UsageError(f"A scale is tile, layer or LOW,HIGH, but got {choice!r}.")

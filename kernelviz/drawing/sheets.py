@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from kernelviz.components import fit_note
 from kernelviz.drawing.captions import caption, kernel_identity, kernel_title, map_identity, map_notes, map_title, notes
 from kernelviz.drawing.colour import Scale, ScaleChoice, make_scale, ramp
 from kernelviz.drawing.grids import (
@@ -101,7 +102,7 @@ def make_sheet(
     if found_scale.kind == "range":
         found_scale = make_scale(tiles, scale)
     marks = find_marks(tiles, found_scale)
-    words = _words(held, tiles)
+    words = _words(held, tiles, basis)
     return Sheet(
         tiles=tiles,
         grid=grid,
@@ -116,9 +117,10 @@ def make_sheet(
     )
 
 
-def _words(held: FeatureMaps | KernelBank, tiles: Tiles) -> Words:
+def _words(held: FeatureMaps | KernelBank, tiles: Tiles, basis: Basis | None) -> Words:
     if isinstance(held, FeatureMaps):
-        return Words(map_title(held, tiles), map_identity(held), map_notes(held), map_facts(held))
+        more = fit_note(basis, held.source) if tiles.view == "pca" else ()
+        return Words(map_title(held, tiles), map_identity(held), (*more, *map_notes(held)), map_facts(held))
     return Words(kernel_title(held, tiles), kernel_identity(held), held.notes, kernel_facts(held))
 
 

@@ -195,21 +195,27 @@ def test_components_are_scikit_learn_s_over_all_images(run, model, layer):
     size = "32" if model == "test_resnet" else "160"
     result = run(
         "features", model, "images", "-r", "--weights", "random", "--input-size", size, "-l", layer,
-        "--reduce", "pca", "--arrays",
+        "--reduce", "pca", "--arrays", "--json",
     )  # fmt: skip
     assert result.code == 0
+    paths = [Path(output["path"]) for output in result.document["outputs"]]
     network = kernelviz.load_model(model, weights="random")
     images = []
-    paths = sorted(Path("images").iterdir())
-    kernelviz.capture_many(network, paths, layer, on_map=lambda maps: images.append(maps.values), input_size=int(size))
+    files = sorted(Path("images").iterdir())
+    kernelviz.capture_many(network, files, layer, on_map=lambda maps: images.append(maps.values), input_size=int(size))
     flat = np.concatenate([values.reshape(len(values), -1) for values in images], axis=1).T.astype(np.float64)
     oracle = PCA(3).fit(flat)
-    expected = np.clip(oracle.transform(flat) / np.sqrt(oracle.explained_variance_), -2.5, 2.5)
-    arrays = [path for path in result.paths if path.name.endswith("-pca.npz")]
+    expected = oracle.transform(flat) / np.sqrt(oracle.explained_variance_)
+    arrays = [path for path in paths if path.name.endswith("-pca.npz")]
     drawn = np.concatenate([np.load(path)[layer][0].reshape(-1, 3) for path in arrays])
     signs = np.sign((drawn * expected).sum(axis=0))
-    np.testing.assert_allclose(drawn * signs, expected, atol=1e-4 * 2.5)
-    basis = read_basis(result.paths[0])
+    np.testing.assert_allclose(drawn * signs, expected, atol=1e-4 * np.abs(expected).max())
+    clipped = int((np.abs(expected) > 2.5).sum())
+    pictures = [output for output in result.document["outputs"] if output["path"].endswith("png")]
+    told = [note for output in pictures for note in output["notes"] if note.endswith("outside and take the end colour")]
+    told = [int(note.partition(" ")[0].replace(",", "")) for note in told]
+    assert sum(told) == clipped > 0
+    basis = read_basis(paths[0])
     assert (basis.layer, basis.images, basis.positions) == (layer, 5, len(flat))
     np.testing.assert_allclose(basis.share, oracle.explained_variance_ratio_, rtol=1e-6)
 
@@ -224,6 +230,23 @@ def test_a_basis_is_used_again(look):
     for one, other in zip(pictures, again.paths, strict=True):
         assert one.read_bytes() == other.read_bytes()
     assert look("-l", "layer2", "--reduce", "pca", "--skip-existing", "--json").document["images"][0]["skipped"]
+
+
+@pytest.mark.usefixtures("few")
+def test_a_basis_of_other_weights_is_told(run, look):
+    """On stderr, in the document, and in every picture's own notes; of the same weights nothing is said."""
+    basis = str(look("-l", "layer2", "--reduce", "pca").paths[0])
+    choices = ("features", "test_resnet", "images", "-r", "--weights", "random", "--input-size", "32", "-l", "layer2")
+    same = run(*choices, "--reduce", "pca", "--basis", basis, "--json", "-o", "same")
+    other = run(*choices, "--seed", "5", "--reduce", "pca", "--basis", basis, "--json", "-o", "other")
+    assert (same.code, other.code) == (0, 0)
+    note = "the components were fitted to another network: test_resnet, random weights (seed 0)"
+    assert note not in same.out + same.err
+    assert f"{basis}: {note}" in other.document["warnings"]
+    assert f"{basis}: {note}" in other.err.splitlines()
+    assert all(note in output["notes"] for output in other.document["outputs"])
+    twice = look("-l", "layer2", "--reduce", "pca", "--basis", basis, "--basis", basis)
+    assert (twice.code, twice.complaint[0]) == (2, "Error: Two bases are of layer2.")
 
 
 @pytest.mark.usefixtures("few")
