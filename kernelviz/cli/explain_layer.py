@@ -10,7 +10,6 @@ import typer
 
 from kernelviz.cli import explain_options as own
 from kernelviz.cli import options
-from kernelviz.cli.features import Crop
 from kernelviz.cli.pictures import Goal, check_directory, find_place, load
 
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ def layer(
     seed: options.Seed = 0,
     timeout: options.Timeout = 10.0,
     input_size: options.InputSize = None,
-    crop: Crop = None,
+    crop: options.Crop = None,
     device: options.Device = options.DeviceName.AUTO,
     threads: options.Threads = None,
     file_format: options.Format = options.FileFormat.PNG,

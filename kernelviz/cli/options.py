@@ -227,6 +227,10 @@ InputSize = Annotated[
         show_default=False,
     ),
 ]
+Crop = Annotated[
+    bool | None,
+    typer.Option("--crop/--no-crop", help="Cut out the middle, or show it all; the model's own rule unless said."),
+]
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, metavar="N", help="Of torch, in the pass.", show_default=False)
 ]
