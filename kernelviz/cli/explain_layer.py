@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -70,14 +69,7 @@ class Wish:
         Raises:
             UsageError: they are no two whole numbers.
         """
-        from kernelviz.errors import UsageError
-
-        if self.at is None:
-            return None
-        match = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*", self.at)
-        if match is None:
-            raise UsageError(f"A unit is ROW,COLUMN from 0 on, but got {self.at!r}.", hint="For example --at 10,5")
-        return int(match[1]), int(match[2])
+        return options.parse_place(self.at, "unit")
 
 
 def layer(
