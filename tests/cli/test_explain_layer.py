@@ -134,5 +134,7 @@ def test_a_layer_that_no_pass_reaches_is_said_to(run, photo, more):
         "Error: The layer blocks.0.0.drop_path did not run.",
         "The network holds it, but no pass goes through it.",
     ]
-    assert result.document["errors"][0]["message"] == " ".join(line.removeprefix("Error: ") for line in result.complaint)
+    assert result.document["errors"][0]["message"] == " ".join(
+        line.removeprefix("Error: ") for line in result.complaint
+    )
     assert photo.exists()
