@@ -196,7 +196,7 @@ def draw_layer(run: Run, maps: FeatureMaps, places: Sequence[tuple[int | None, P
             partial(tell_sheet, run, maps, sheet, path),
         )
         if run.look.style is Style.BARE:
-            run.behind.hand(write, lambda done: tried(lambda: (done.result(), after())))
+            run.behind.hand(write, lambda done: tried(lambda: (done.result(), after())), size=maps.values.nbytes)
         else:
             write()
             after()
