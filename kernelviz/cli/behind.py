@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 THREADS = 2
 WAITING = 4
 """Pieces of work that may wait."""
-ROOM = 16 * 2**20
-"""Bytes of maps that may wait: a piece that holds more is waited for at once, so that large maps are held one at a time."""
+ROOM = 4 * 2**20
+"""Bytes of maps that may wait. A piece that holds more is done at once, where it is made: what threads allocate in such
+sizes their allocator keeps."""
 
 
 class Behind:
@@ -41,12 +42,22 @@ class Behind:
 
     def hand(self, work: Callable[[], object], then: Callable[[Future[Any]], object], *, size: int = 0) -> None:
         """Begin a piece of work that holds ``size`` bytes; ``then`` gets its future when it is done."""
-        self._waiting.append((self._pool.submit(work), then, size))
+        self.settle(WAITING - 1, ROOM - size)
+        self._waiting.append((self._pool.submit(work) if size <= ROOM else _done(work), then, size))
         self.settle(WAITING, ROOM)
 
     def settle(self, left: int = 0, room: int = 0) -> None:
         """Wait until at most so many pieces, of so many bytes in all, are waiting."""
-        while len(self._waiting) > left or sum(size for _, _, size in self._waiting) > room:
+        while self._waiting and (len(self._waiting) > left or sum(size for _, _, size in self._waiting) > room):
             future, then, _ = self._waiting.popleft()
             future.exception()  # waits
             then(future)
+
+
+def _done(work: Callable[[], object]) -> Future[Any]:
+    future: Future[Any] = Future()
+    try:
+        future.set_result(work())
+    except Exception as error:  # noqa: BLE001 (as a thread does: it is raised to whom asks for the result)
+        future.set_exception(error)
+    return future

@@ -72,6 +72,8 @@ def layout_of(found: Found, shape: Sequence[int]) -> Layout:
     channels = _channel_dims(found.channel, shape)
     along = {dim for line in lines for dim in range(len(shape)) if _varies(line, dim)}
     spatial = sorted(along - set(channels))  # merged patches are channels, at the place of their first
+    if any(((line.take([0], axis=dim) < 0) & (line >= 0)).any() for line in lines for dim in channels):
+        raise NoMapError("its channels do not lie at the same places")
     _check_dims(shape, spatial, channels, flat=bool(along) and not spatial)
     rest = [dim for dim in range(len(shape)) if dim not in spatial and dim not in channels]
     places, height, width = _places(lines, [shape[dim] for dim in spatial], spatial, len(shape))

@@ -35,15 +35,16 @@ def test_what_waits_is_bounded(size, most):
     assert not open_pieces
 
 
-def test_a_failed_piece_is_told_to_what_follows():
-    """Its error is in its future; the others are done."""
+@pytest.mark.parametrize("size", [0, behind.ROOM + 1])
+def test_a_failed_piece_is_told_to_what_follows(size):
+    """Its error is in its future, be it done in a thread or at once; the others are done."""
     told = []
 
     def fail():
         raise OSError(28, "No space left on device")
 
     with Behind() as pieces:
-        pieces.hand(fail, lambda it: told.append(type(it.exception())))
+        pieces.hand(fail, lambda it: told.append(type(it.exception())), size=size)
         pieces.hand(lambda: None, lambda it: told.append(it.exception()))
     assert told == [OSError, None]
 
