@@ -66,7 +66,7 @@ def check(name, choices, most, *, several=False):
         for layer, values in captured(tapped, lit).items():
             shares = quarters(np.abs(values - before[layer]).sum(axis=0))
             brightest = max(shares, key=shares.get)
-            if shares[brightest] > 0.5:
+            if shares[brightest] > max(0.4, 1.5 * sorted(shares.values())[-2]):  # one corner, not a side
                 shows[layer].append((corner, brightest))
     wrong = [layer for layer, pairs in shows.items() if any(lit != corner for corner, lit in pairs)]
     turned = [layer for layer in wrong if len({lit for _, lit in shows[layer]}) == len(CORNERS)]
