@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.highlights import Highlights
     from kernelviz.drawing.overlay import Overlay
     from kernelviz.drawing.sheets import Sheet
+    from kernelviz.drawing.singles import Singles
     from kernelviz.map_views import MapView
     from kernelviz.network.catching import Tapped
     from kernelviz.network.models import Model
@@ -187,7 +188,8 @@ def draw_layer(run: Run, maps: FeatureMaps, places: Sequence[tuple[int | None, P
             say_layer(run, maps, f"{what_is_over(overlay)} over the image", overlay.notes)
             tell(run, target, maps, overlay)
     elif wish.single:
-        draw_singles(run, maps, path)
+        work = partial(write_singles, run, maps, path)
+        run.behind.hand(work, lambda done: tried(lambda: tell_singles(run, maps, done.result(), path)))
     else:
         sheet = make_sheet(maps, view=wish.reduce or "maps", basis=run.bases.get(maps.layer or ""), **asdict(run.look))
         sheet = replace(sheet, recipe=told(run, sheet.recipe, maps.layer))
@@ -225,9 +227,8 @@ def tell_sheet(run: Run, maps: FeatureMaps, sheet: Sheet, path: Path) -> None:
         tell(run, path.with_suffix(".npz"), maps, sheet)
 
 
-def draw_singles(run: Run, maps: FeatureMaps, index: Path) -> None:
-    """Write a file for each channel of one layer, and say so."""
-    from kernelviz.cli.talk import result
+def write_singles(run: Run, maps: FeatureMaps, index: Path) -> Singles:
+    """Write a file for each channel of one layer."""
     from kernelviz.drawing.singles import make_singles
     from kernelviz.files.singles import save_singles
 
@@ -243,6 +244,13 @@ def draw_singles(run: Run, maps: FeatureMaps, index: Path) -> None:
     )
     singles = replace(singles, recipe=told(run, singles.recipe, maps.layer))
     save_singles(singles, index.parent, force=run.goal.force)
+    return singles
+
+
+def tell_singles(run: Run, maps: FeatureMaps, singles: Singles, index: Path) -> None:
+    """Say that the files of one layer were written."""
+    from kernelviz.cli.talk import result
+
     say_layer(run, maps, f"{len(singles.numbers):,} of {len(maps.values):,} maps, a file each", ())
     run.report.outputs.append({
         "path": str(index), "layer": maps.layer, "image": _path_of(maps), "view": "single",
