@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,13 +14,14 @@ from kernelviz.network.catching import Catcher, EnoughError, Input, Tapped, modu
 from kernelviz.network.classes import first_classes
 from kernelviz.network.models import Model
 from kernelviz.network.preprocessing import prepare
-from kernelviz.network.state import refuse_unready, undisturbed
+from kernelviz.network.state import Lent, refuse_unready
 from kernelviz.network.taps import choose_taps
 from kernelviz.network.trace import as_trace, watched
 from kernelviz.records import ClassScore, FeatureMaps, Image, shape_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
     from kernelviz.network.catching import OnBatchMap
     from kernelviz.network.taps import Side
@@ -117,7 +119,8 @@ def make_taps(
     module = module_of(network)
     seen = watched(module, input_size, None if batch is None else _fitting(batch, module))
     trace = as_trace(network, seen, input_size, fields=False)
-    return Tapped(network, input_size, choose_taps(seen, trace, layers, kind=kind, side=tap), tap, seen, trace)
+    taps = choose_taps(seen, trace, layers, kind=kind, side=tap)
+    return Tapped(network, input_size, taps, tap, seen, trace, Lent(module))
 
 
 def blank(size: Sequence[int]) -> Tensor:
@@ -157,26 +160,33 @@ def run_batch(
     """
     watch = Catcher(tapped, given, on_map, to_the_end=to_the_end)
     whole = given[0] if len(given) == 1 else Input(torch.cat([each.batch for each in given]))
-    with watch.hooks(tapped.module):
-        output = run_through(tapped.network, whole, ours=lambda: watch.failed_outside)
+    output = run_through(tapped.lent, whole, watch.hooks(tapped.module), ours=lambda: watch.failed_outside)
     watch.check_all_ran()
     if not isinstance(tapped.network, Model):
         return tuple(() for _ in given)
     return tuple(first_classes(tapped.network, output, number) for number in range(len(given)))
 
 
-def run_through(network: Model | nn.Module, given: Input, *, ours: Callable[[], bool] = lambda: False) -> Any:
-    """What the network gives for an input; None where a hook raised ``EnoughError``. It is left as it was.
+def run_through(
+    network: Model | nn.Module | Lent,
+    given: Input,
+    hooks: AbstractContextManager[object] | None = None,
+    *,
+    ours: Callable[[], bool] = lambda: False,
+) -> Any:
+    """What the network gives for an input; None where one of the ``hooks`` raised ``EnoughError``. It is left as it was.
 
     ``ours`` says whether an error came from outside of the network, and goes on as it is.
 
     Raises:
         KernelvizError: the pass failed.
     """
-    module = module_of(network)
-    refuse_unready(module)
+    lent = network if isinstance(network, Lent) else Lent(module_of(network))
+    module = lent.module
+    if lent is not network:  # what was lent was watched before, which refuses it
+        refuse_unready(module)
     batch = _fitting(given.batch, module)
-    with undisturbed(module):
+    with lent.undisturbed(), hooks or nullcontext():
         try:
             return module(batch)
         except EnoughError:
