@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.overlay import Overlay
     from kernelviz.drawing.sheets import Sheet
     from kernelviz.drawing.singles import Singles
+    from kernelviz.files.images import ImageFile
     from kernelviz.map_views import MapView
     from kernelviz.network.catching import Tapped
     from kernelviz.network.models import Model
@@ -124,7 +125,7 @@ def stems_of(paths: Sequence[str]) -> dict[str, str]:
     }
 
 
-def plan(run: Run, image: Image, stem: str) -> Places:
+def plan(run: Run, image: Image | ImageFile, stem: str) -> Places:
     """Where the pictures of each layer go, with their channel in an overlay; nothing is in their way.
 
     Raises:
@@ -174,7 +175,6 @@ def draw_layer(run: Run, maps: FeatureMaps, places: Sequence[tuple[int | None, P
     ``tried`` does work that comes later than this one, and names what fails.
     """
     from kernelviz.drawing.overlay import draw_overlay, lay_over, what_is_over
-    from kernelviz.drawing.sheets import make_sheet
     from kernelviz.files.writing import save_picture
 
     wish, path = run.wish, places[0][1]
@@ -188,29 +188,30 @@ def draw_layer(run: Run, maps: FeatureMaps, places: Sequence[tuple[int | None, P
             say_layer(run, maps, f"{what_is_over(overlay)} over the image", overlay.notes)
             tell(run, target, maps, overlay)
     elif wish.single:
-        work = partial(write_singles, run, maps, path)
-        run.behind.hand(work, lambda done: tried(lambda: tell_singles(run, maps, done.result(), path)))
-    else:
-        sheet = make_sheet(maps, view=wish.reduce or "maps", basis=run.bases.get(maps.layer or ""), **asdict(run.look))
-        sheet = replace(sheet, recipe=told(run, sheet.recipe, maps.layer))
-        write, after = (
-            partial(write_layer, run, sheet, maps.layer or "", path),
-            partial(tell_sheet, run, maps, sheet, path),
+        run.behind.hand(
+            partial(write_singles, run, maps, path),
+            lambda done: tried(lambda: tell_singles(run, maps, done.result(), path)),
         )
+    else:
+        work = partial(write_layer, run, maps, path)
         if run.look.style is Style.BARE:
-            run.behind.hand(write, lambda done: tried(lambda: (done.result(), after())))
+            run.behind.hand(work, lambda done: tried(lambda: tell_sheet(run, maps, done.result(), path)))
         else:
-            write()
-            after()
+            tell_sheet(run, maps, work(), path)
 
 
-def write_layer(run: Run, sheet: Sheet, layer: str, path: Path) -> None:
+def write_layer(run: Run, maps: FeatureMaps, path: Path) -> Sheet:
     """Write the picture of one layer, and its numbers where they are asked for."""
+    from kernelviz.drawing.sheets import make_sheet
     from kernelviz.files.writing import save_arrays
 
+    layer = maps.layer or ""
+    sheet = make_sheet(maps, view=run.wish.reduce or "maps", basis=run.bases.get(layer), **asdict(run.look))
+    sheet = replace(sheet, recipe=told(run, sheet.recipe, layer))
     save_sheet(sheet, path, run.goal, run.look)
     if run.goal.arrays:
         save_arrays({layer: sheet.tiles.values}, path.with_suffix(".npz"), recipe=sheet.recipe, force=run.goal.force)
+    return sheet
 
 
 def tell_sheet(run: Run, maps: FeatureMaps, sheet: Sheet, path: Path) -> None:

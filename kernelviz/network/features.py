@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -165,6 +166,39 @@ def run_batch(
     if not isinstance(tapped.network, Model):
         return tuple(() for _ in given)
     return tuple(first_classes(tapped.network, output, number) for number in range(len(given)))
+
+
+def run_each(
+    tapped: Tapped, given: Sequence[Input], on_map: OnBatchMap, *, to_the_end: bool = True
+) -> list[tuple[ClassScore, ...] | KernelvizError]:
+    """As ``run_batch``; where that fails, the images pass one by one, and the error of each that fails stands in its place.
+
+    No map is handed on twice: a second time only where ``on_map`` itself failed.
+    """
+    handed: set[tuple[int, str | None]] = set()
+
+    def once(number: int, maps: FeatureMaps) -> None:
+        if (number, maps.layer) not in handed:
+            on_map(number, maps)
+            handed.add((number, maps.layer))
+
+    try:
+        return list(run_batch(tapped, given, once, to_the_end=to_the_end))
+    except KernelvizError as error:
+        if len(given) == 1:
+            return [error]
+    results: list[tuple[ClassScore, ...] | KernelvizError] = []
+    for number, one in enumerate(given):
+        try:
+            results += run_batch(tapped, [one], partial(_of, once, number), to_the_end=to_the_end)
+        except KernelvizError as error:
+            results.append(error)
+    return results
+
+
+def _of(on_map: OnBatchMap, number: int, _: int, maps: FeatureMaps) -> None:
+    """Hand on the maps of an image that passes alone."""
+    on_map(number, maps)
 
 
 def run_through(
