@@ -191,11 +191,14 @@ def draw_layer(run: Run, maps: FeatureMaps, places: Sequence[tuple[int | None, P
         run.behind.hand(
             partial(write_singles, run, maps, path),
             lambda done: tried(lambda: tell_singles(run, maps, done.result(), path)),
+            size=maps.values.nbytes,
         )
     else:
         work = partial(write_layer, run, maps, path)
         if run.look.style is Style.BARE:
-            run.behind.hand(work, lambda done: tried(lambda: tell_sheet(run, maps, done.result(), path)))
+            run.behind.hand(
+                work, lambda done: tried(lambda: tell_sheet(run, maps, done.result(), path)), size=maps.values.nbytes
+            )
         else:
             tell_sheet(run, maps, work(), path)
 
@@ -268,12 +271,11 @@ def _path_of(maps: FeatureMaps) -> str | None:
 
 def say_layer(run: Run, maps: FeatureMaps, what: str, lines: Sequence[str]) -> None:
     """One line about one picture, and what is odd about it; what is true of the image is said with that."""
-    from kernelviz.cli.talk import say
+    from kernelviz.cli.talk import say, with_notes
 
-    common = {*(maps.image.notes if maps.image else ()), *(maps.seen.notes if maps.seen else ())}
+    known = (*(maps.image.notes if maps.image else ()), *(maps.seen.notes if maps.seen else ()))
     shape = " × ".join(map(str, maps.values.shape))
-    more = [line for line in lines if line not in common]
-    say(*run.goal.said(f"{maps.layer}: {maps.kind}, {shape}; {what}", *(f"  {line}" for line in more)))
+    say(*run.goal.said(*with_notes(f"{maps.layer}: {maps.kind}, {shape}; {what}", lines, known=known)))
 
 
 def tell(run: Run, path: Path, maps: FeatureMaps, drawn: Sheet | Overlay) -> None:
