@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kernelviz.cli.gathered_places import check_way, keep_entry, place
 from kernelviz.cli.gathering import always
-from kernelviz.cli.many import Ready, pass_all
+from kernelviz.cli.many import Item, Ready, pass_all
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +54,7 @@ def _fit(
             tallies[maps.layer].add(maps)
 
     first = replace(run, wish=replace(run.wish, classes=False))
-    pass_all(first, paths, always, add, lambda each, _: good.append(each.path), progress=progress)
+    pass_all(first, map(Item, paths), always, add, lambda each, _: good.append(each.path), progress=progress)
     bases: dict[str, Basis] = {}
 
     def keep(name: str, tally: CovarianceTally) -> None:

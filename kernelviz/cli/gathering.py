@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from kernelviz.cli.gathered_places import check_way, keep_entry, place
-from kernelviz.cli.many import Ready, pass_all, tell_image
+from kernelviz.cli.many import Item, Ready, pass_all, tell_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +39,7 @@ def gather(run: Run, paths: Sequence[str], progress: Progress, *, statistics: bo
                 tally.add(maps)
 
     if tallies:
-        pass_all(run, paths, always, add, partial(tell_image, run), progress=progress)
+        pass_all(run, map(Item, paths), always, add, partial(tell_image, run), progress=progress)
     for (name, _), tally in tallies.items():
         if tally.images:
             attempt(run.report, name, len(wanted), partial(_end, run, tally))
@@ -64,9 +64,9 @@ def _end(run: Run, tally: ChannelTally | ContactSheet) -> None:
         _tell_statistics(run, tally)
 
 
-def always(number: int, path: str, given: Input) -> Ready:
+def always(number: int, item: Item, given: Input | None) -> Ready | None:
     """Every image is passed, and has no picture of its own."""
-    return Ready(number, path, given, {})
+    return Ready(number, item.path, given, {}) if given else None
 
 
 def _check_channels(run: Run) -> None:
