@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from kernelviz.records import Array, FeatureMaps, Recipe
 
 
+_SMALLEST_POWER = -1000  # two to the opposite is still a number
+
+
 @dataclass(frozen=True)
 class ChannelStatistics:
     """Each channel of a layer over all positions of all images; arrays of (C,).
@@ -40,8 +43,8 @@ class ChannelStatistics:
 
     @property
     def dead(self) -> Array:
-        """Which channels had one value everywhere, (C,) bool."""
-        return np.asarray((self.smallest == self.largest) & (self.nonfinite == 0))
+        """Which channels had one value everywhere, (C,) bool; a single value proves nothing."""
+        return np.asarray((self.smallest == self.largest) & (self.nonfinite == 0) & (self.values > 1))
 
 
 class ChannelTally:
@@ -82,8 +85,8 @@ class ChannelTally:
             layer=self.layer,
             images=self.images.names,
             values=sums.values,
-            mean=np.where(some, sums.mean, np.nan),
-            deviation=np.where(some, np.sqrt(sums.squares / counts), np.nan),
+            mean=np.where(some, np.ldexp(sums.mean, sums.power), np.nan),
+            deviation=np.where(some, np.ldexp(np.sqrt(sums.squares / counts), sums.power), np.nan),
             zeros=np.where(some, sums.zeros / counts, np.nan),
             smallest=np.where(some, sums.low, np.nan),
             largest=np.where(some, sums.high, np.nan),
@@ -95,10 +98,15 @@ class ChannelTally:
 
 @dataclass(frozen=True)
 class _Sums:
-    """What is kept of each channel: how many finite numbers, their mean, squared deviations, zeros, and extremes."""
+    """What is kept of each channel: how many finite numbers, their mean, squared deviations, zeros, and extremes.
+
+    Mean and squares are those of the numbers divided by two to the ``power``, so that no square is too large or too small
+    for float64; that costs no digit.
+    """
 
     values: int
     count: Array
+    power: Array
     mean: Array
     squares: Array
     zeros: Array
@@ -112,19 +120,28 @@ class _Sums:
         flat = maps.reshape(len(maps), -1).astype(np.float64)
         finite = np.isfinite(flat)
         count = finite.sum(axis=1)
-        mean = np.where(finite, flat, 0.0).sum(axis=1) / np.maximum(count, 1)
-        squares = (np.where(finite, flat - mean[:, None], 0.0) ** 2).sum(axis=1)
         high = np.where(finite, flat, -np.inf).max(axis=1)
+        low = np.where(finite, flat, np.inf).min(axis=1)
+        largest = np.where(count > 0, np.maximum(np.abs(low), np.abs(high)), 0.0)
+        power = np.where(largest > 0, np.maximum(np.frexp(largest)[1], _SMALLEST_POWER), _SMALLEST_POWER)
+        scaled = np.where(finite, flat, 0.0) * np.ldexp(1.0, -power)[:, None]
+        mean = scaled.sum(axis=1) / np.maximum(count, 1)
+        squares = (np.where(finite, scaled - mean[:, None], 0.0) ** 2).sum(axis=1)
         return cls(
             values=flat.shape[1],
             count=count,
+            power=power,
             mean=mean,
             squares=squares,
             zeros=(flat == 0).sum(axis=1),
-            low=np.where(finite, flat, np.inf).min(axis=1),
+            low=low,
             high=high,
             holder=np.where(count > 0, number, -1),
         )
+
+    def _in_units_of(self, power: Array) -> tuple[Array, Array]:
+        """Mean and squared deviations of the numbers divided by two to a larger ``power``."""
+        return np.ldexp(self.mean, self.power - power), np.ldexp(self.squares, 2 * (self.power - power))
 
     def merged(self, other: _Sums) -> _Sums:
         """Both together; of equal maxima the earlier image keeps the channel."""
@@ -133,12 +150,15 @@ class _Sums:
             raise UsageError(what)
         count = self.count + other.count
         share = other.count / np.maximum(count, 1)
-        step = other.mean - self.mean
+        power = np.maximum(self.power, other.power)
+        (mean, squares), (other_mean, other_squares) = self._in_units_of(power), other._in_units_of(power)
+        step = other_mean - mean
         return _Sums(
             values=self.values + other.values,
             count=count,
-            mean=self.mean + step * share,
-            squares=self.squares + other.squares + step**2 * self.count * share,
+            power=power,
+            mean=mean + step * share,
+            squares=squares + other_squares + step**2 * self.count * share,
             zeros=self.zeros + other.zeros,
             low=np.minimum(self.low, other.low),
             high=np.maximum(self.high, other.high),

@@ -70,6 +70,36 @@ def test_what_is_not_finite_is_left_out_and_counted():
     assert found.dead.tolist() == [False, False, False]
 
 
+@pytest.mark.parametrize("power", [-1060, -1000, -540, 0, 520, 1000])
+def test_huge_and_tiny_numbers_have_a_mean_and_a_deviation(power):
+    """Numbers whose squares float64 does not hold: as NumPy's, of the numbers in a unit in which it does."""
+    parts = [np.random.default_rng(seed).normal(size=(3, 4, 5)) for seed in range(4)]
+    parts[2][1] *= 2.0**-40
+    found = tally_of([np.ldexp(part, power) for part in parts])
+    stacked = np.concatenate([np.ldexp(np.ldexp(part, power), -power).reshape(3, -1) for part in parts], axis=1)
+    rounding = 1e-3 if power < -1022 else 1e-12  # numbers as small as that have few digits left
+    np.testing.assert_allclose(np.ldexp(found.mean, -power), stacked.mean(axis=1), rtol=rounding)
+    np.testing.assert_allclose(np.ldexp(found.deviation, -power), stacked.std(axis=1), rtol=rounding)
+
+
+def test_the_largest_numbers_that_there_are_are_counted_too():
+    """±1e308: the mean is 0, the deviation 1e308, and nothing is called not finite; one image or two."""
+    one = np.array([[[1e308, -1e308]], [[1.7e308, 1.7e308]]])
+    for parts in ([one], [one[:, :, :1], one[:, :, 1:]]):
+        found = tally_of(parts)
+        np.testing.assert_allclose(found.mean, [0, 1.7e308], atol=1e293)
+        np.testing.assert_allclose(found.deviation, [1e308, 0], atol=1e293)
+        assert found.nonfinite.tolist() == [0, 0]
+        assert (found.largest.tolist(), found.smallest.tolist()) == ([1e308, 1.7e308], [-1e308, 1.7e308])
+
+
+def test_one_value_of_a_channel_proves_nothing():
+    """After one image with maps of 1 × 1 no channel is called dead; after two with the same value it is."""
+    part = np.array([[[0.0]], [[3.0]]])
+    assert tally_of([part]).dead.tolist() == [False, False]
+    assert tally_of([part, part + np.array([[[0.0]], [[1.0]]])]).dead.tolist() == [True, False]
+
+
 def test_another_number_of_channels_is_refused():
     """Maps of another layer are not mixed in; nothing at all is no statistics."""
     tally = ChannelTally()

@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernelviz.drawing.headings import CAPTION, LABEL, MARGIN, caption_block, heading
-from kernelviz.drawing.page import GREY, INK, QUIET, Item, Panel, Raster, Rule, Text, text_block, text_width, wrap
+from kernelviz.drawing.page import (
+    GREY,
+    INK,
+    QUIET,
+    Item,
+    Panel,
+    Raster,
+    Rule,
+    Shape,
+    Text,
+    text_block,
+    text_width,
+    wrap,
+)
 from kernelviz.drawing.sheets import source_facts
 from kernelviz.drawing.wording import PART, number_text, numbers_text
 
@@ -19,6 +32,8 @@ if TYPE_CHECKING:
 
 WIDTH, LEFT, RIGHT = 1600.0, 392.0, 1520.0
 TALL, APART = 210, 52.0
+FRAME = "#c4c4c4"
+_LARGEST = float(np.finfo(np.float64).max)
 LINE, SPAN, DEAD, ZERO = (33, 102, 172), (198, 219, 239), (110, 110, 110), (180, 180, 180)
 
 
@@ -78,17 +93,21 @@ def statistics_page(statistics: ChannelStatistics, source: Source | None = None)
 def strips(statistics: ChannelStatistics) -> list[Strip]:
     """The panels' numbers."""
     mean, deviation = statistics.mean, statistics.deviation
+    with np.errstate(over="ignore"):
+        ends = (mean - deviation, mean + deviation)
+    words = "share of exact zeros" if (statistics.zeros > 0).any() else "share of exact zeros: none"
+    spans = tuple(np.clip(end, -_LARGEST, _LARGEST) for end in ends)
     return [
-        _strip("mean", "line, with one deviation above and below", (mean - deviation, mean + deviation), mean),
+        _strip("mean", "line, with one deviation above and below", (spans[0], spans[1]), mean),
         _strip("values", "from the smallest to the largest", (statistics.smallest, statistics.largest), None),
-        Strip("zeros", "share of exact zeros", 0.0, 1.0, (np.zeros_like(mean), statistics.zeros), None, percent=True),
+        Strip("zeros", words, 0.0, 1.0, (np.zeros_like(mean), statistics.zeros), None, percent=True),
     ]
 
 
 def _strip(name: str, words: str, spans: tuple[Array, Array], marks: Array | None) -> Strip:
     finite = np.concatenate([each[np.isfinite(each)] for each in spans])
     low, high = (min(0.0, float(finite.min())), max(0.0, float(finite.max()))) if finite.size else (0.0, 0.0)
-    return Strip(name, words, low, high if high > low else low + 1.0, spans, marks)
+    return Strip(name, words, low, high if high / 2 > low / 2 else low + 1.0, spans, marks)
 
 
 def _panel(strip: Strip, dead: Array, top: float) -> list[Item]:
@@ -96,10 +115,11 @@ def _panel(strip: Strip, dead: Array, top: float) -> list[Item]:
     lines, _ = text_block(wrap(strip.words, LABEL, LEFT - MARGIN - 150), MARGIN, top + 1.5 * LABEL, LABEL, colour=QUIET)
     items += lines
     items.append(Raster(painted(strip, dead), LEFT, top, RIGHT - LEFT, TALL))
+    items.append(Shape(((LEFT, top), (RIGHT, top), (RIGHT, top + TALL), (LEFT, top + TALL)), FRAME, 1.0))
     ticks = {strip.low, 0.0, strip.high}
     taken: list[float] = []
     for value in sorted(ticks, key=lambda tick: tick == 0):
-        y = top + TALL * (strip.high - value) / (strip.high - strip.low)
+        y = top + TALL * float(_share(strip, value))
         if all(abs(y - other) > 1.3 * LABEL for other in taken):
             text = f"{100 * value:.0f} %" if strip.percent else number_text(value, plus=strip.low < 0)
             items.append(Text(LEFT - 16, y, text, LABEL, GREY, align="right", middle=True))
@@ -111,7 +131,8 @@ def _panel(strip: Strip, dead: Array, top: float) -> list[Item]:
 def painted(strip: Strip, dead: Array) -> Array:
     """The panel's pixels (H, W, 3): the span of each channel pale, its mark dark; dead channels grey.
 
-    Where there are more channels than columns of pixels, a column shows the union of its channels' spans.
+    Where there are more channels than columns of pixels, a column shows the union of its channels' spans, over grey where
+    one of them is dead.
     """
     height, width = TALL, int(RIGHT - LEFT)
     pixels = np.full((height, width, 3), 255, np.uint8)
@@ -119,27 +140,30 @@ def painted(strip: Strip, dead: Array) -> Array:
     starts = np.arange(channels) * width // channels
     ends = np.maximum(starts + 1, (np.arange(channels) + 1) * width // channels - (channels <= width // 4))
     rows = [_rows(strip, each, height) for each in strip.spans]
-    for number in range(channels):
-        columns = slice(int(starts[number]), int(ends[number]))
-        if dead[number]:
-            pixels[:, columns] = DEAD
-        elif rows[0][number] >= 0:
-            bare = strip.marks is None
-            top, bottom = sorted((rows[0][number], rows[1][number]))
-            pixels[top : bottom + 1, columns] = LINE if bare else SPAN
+    columns = [slice(int(start), int(end)) for start, end in zip(starts, ends, strict=True)]
+    for number in np.flatnonzero(dead).tolist():
+        pixels[:, columns[number]] = DEAD
+    for number in np.flatnonzero(~dead & (rows[0] >= 0)).tolist():
+        top, bottom = sorted((rows[0][number], rows[1][number]))
+        pixels[top : bottom + 1, columns[number]] = LINE if strip.marks is None else SPAN
     if strip.marks is not None:
         for number, row in enumerate(_rows(strip, strip.marks, height)):
             if row >= 0 and not dead[number]:
-                pixels[max(0, row - 1) : row + 2, int(starts[number]) : int(ends[number])] = LINE
+                pixels[max(0, row - 1) : row + 2, columns[number]] = LINE
     zero = int(_rows(strip, np.zeros(1), height)[0])
     blank = (pixels[zero] == 255).all(axis=1)
     pixels[zero][blank] = ZERO
     return pixels
 
 
+def _share(strip: Strip, values: Any) -> Any:
+    """How far below the panel's upper end values lie, as shares of its height; in halves: ±1e308 are too far apart."""
+    return (strip.high / 2 - values / 2) / (strip.high / 2 - strip.low / 2)
+
+
 def _rows(strip: Strip, values: Array, height: int) -> Any:
     """The row of pixels of each value; -1 where it is not finite."""
-    share = (strip.high - values) / (strip.high - strip.low)
+    share = _share(strip, values)
     rows = np.clip(np.rint(np.nan_to_num(share, posinf=0, neginf=0) * (height - 1)), 0, height - 1).astype(int)
     return np.where(np.isfinite(values), rows, -1)
 

@@ -1,0 +1,76 @@
+"""The figure of a layer's channels: what is painted is what was counted."""
+
+import numpy as np
+import pytest
+from matplotlib.text import Text
+
+from kernelviz.drawing.artists import RasterArtist
+from kernelviz.drawing.channel_statistics import DEAD, LINE, SPAN, painted, plot_statistics, strips
+from kernelviz.statistics import ChannelTally
+
+
+def found(values, count=2):
+    """The statistics of a layer that gives these maps (C, H, W) for every image."""
+    tally = ChannelTally("layer1")
+    for number in range(count):
+        tally.add(values, f"{number}.png")
+    return tally.result()
+
+
+def words_of(figure):
+    """All that is written on a page."""
+    return " ".join(text.get_text() for text in figure.findobj(Text))
+
+
+@pytest.mark.parametrize("channels", [3000, 4096])
+def test_a_dead_channel_hides_no_live_neighbour(channels):
+    """Where several channels share a column of pixels, the live ones are drawn over the grey of the dead."""
+    values = np.random.default_rng(0).normal(size=(channels, 3, 3))
+    values[::2] = 0.5
+    statistics = found(values)
+    mean, spread, _ = (painted(strip, statistics.dead) for strip in strips(statistics))
+    width = mean.shape[1]
+    for channel in range(1, channels, 2):
+        column = channel * width // channels
+        assert (mean[:, column] == LINE).all(axis=1).any()
+        assert (spread[:, column] == LINE).all(axis=1).any()
+    assert (mean[:, 0] == DEAD).all(axis=1).any()
+
+
+def test_the_span_of_each_channel_is_painted_where_it_belongs():
+    """From the smallest to the largest value, at their shares of the axis; the mean's line lies in its pale span."""
+    values = np.stack([np.linspace(low, high, 6).reshape(2, 3) for low, high in ((-4, 1), (0, 2), (3, 4))])
+    mean, spread, zeros = (painted(strip, found(values).dead) for strip in strips(found(values)))
+    height, width = spread.shape[:2]
+    for channel, (low, high) in enumerate(((-4, 1), (0, 2), (3, 4))):
+        column = channel * width // 3 + width // 6
+        rows = np.flatnonzero((spread[:, column] == LINE).all(axis=1))
+        expected = [(4 - value) / 8 * (height - 1) for value in (high, low)]
+        np.testing.assert_allclose(rows[[0, -1]], expected, atol=1)
+        line = np.flatnonzero((mean[:, column] == LINE).all(axis=1))
+        pale = np.flatnonzero((mean[:, column] == SPAN).all(axis=1))
+        assert pale.min() < line.min() <= line.max() < pale.max()
+    share = np.flatnonzero((zeros[:, width // 2] == LINE).all(axis=1))
+    assert len(share) == pytest.approx(height / 6, abs=1.5)
+
+
+def test_where_nothing_is_zero_that_is_said():
+    """The panel of zeros is empty then, but framed like the others."""
+    values = np.arange(1.0, 19).reshape(2, 3, 3)
+    figure = plot_statistics(found(values))
+    assert "zeros: none" in " ".join(words_of(figure).split())
+    assert len(figure.findobj(RasterArtist)) == 3
+    values[0, 0, 0] = 0
+    assert "zeros: none" not in words_of(plot_statistics(found(values)))
+
+
+@pytest.mark.parametrize("largest", [1e308, 1.7e308, 1e-310, 0.0])
+def test_the_largest_and_the_smallest_numbers_have_a_picture(largest):
+    """No arithmetic of the page overflows; a symmetric channel's mean lies in the middle."""
+    values = np.array([[[largest, -largest]], [[largest, 0.0]]])
+    statistics = found(values)
+    plot_statistics(statistics)
+    if largest > 1:
+        mean = painted(strips(statistics)[0], statistics.dead)
+        rows = np.flatnonzero((mean[:, mean.shape[1] // 4] == LINE).all(axis=1))
+        assert rows.mean() == pytest.approx((mean.shape[0] - 1) / 2, abs=1)
