@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Sized
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
-from kernelviz.errors import KernelvizError
+from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.files.images import read_image
+from kernelviz.passing import Passes, ReadImage
 from kernelviz.records import Image, check_positive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from kernelviz.network.catching import Input, Tapped
     from kernelviz.network.models import Model
@@ -22,12 +21,6 @@ if TYPE_CHECKING:
 
     OnMap = Callable[[FeatureMaps], object]
     OnError = Callable[["FailedImage"], object]
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-AHEAD = 4
-"""Images read before they are needed, besides those of the next batch."""
 
 
 @dataclass(frozen=True)
@@ -72,76 +65,86 @@ def capture_many(
         crop: Whether images are cropped as the model's preprocessing says; None for its own rule.
 
     Returns:
-        The images that could not be taken.
+        The images that could not be taken, those too for which ``on_map`` failed: they get no more of their maps.
 
     Raises:
         UnknownLayerError: no such layer.
-        UsageError: a layer that was named has no map; a batch size below 1.
+        UsageError: a layer that was named has no map; a batch size below 1; one path, image or tensor instead of several.
     """
     from kernelviz.network.features import as_input
 
     check_positive("batch size", batch_size)
-    total = len(images) if isinstance(images, Sized) else 0
-    passes = _Passes(network, on_map, on_error, {"layers": layers, "kind": kind, "tap": tap})
-    tell = progress or (lambda *_: None)
-    done = 0
+    _check_several(images)
+    failures: list[FailedImage] = []
+    chosen = _Chosen(network, input_size, {"layers": layers, "kind": kind, "tap": tap})
 
     def read(item: object) -> Input:
         image = item if isinstance(item, Image) or hasattr(item, "detach") else read_image(item)
         return as_input(network, image, input_size=input_size, crop=crop)
 
-    ahead = read_ahead(images, read, AHEAD + batch_size)
-    for group in grouped(passes.good(ahead), batch_size, lambda each: each.given.size):
-        tell("images", done, total)
-        passes.run(group)
-        done = group[-1].number + 1
-    tell("images", total or done, total)
-    return tuple(passes.failures)
+    def fail(number: int, item: object, error: KernelvizError) -> None:
+        failures.append(FailedImage(number, name_of(item, number), error))
+        if on_error is not None:
+            on_error(failures[-1])
+
+    passes: Passes[object, Input, ReadImage[object]] = Passes(
+        read=read, ready=ReadImage, tapped=chosen.tapped, on_map=lambda _, maps: on_map(maps), after=lambda *_: None,
+        failed=fail, batch_size=batch_size, to_the_end=False, progress=progress or (lambda *_: None),
+    )  # fmt: skip
+    passes.run(images, len(images) if isinstance(images, Sized) else 0)
+    chosen.check()
+    return tuple(failures)
 
 
-@dataclass(frozen=True)
-class _Read:
-    """An image that was read, with its place among those given."""
+def _check_several(images: object) -> None:
+    """Refuse one image where several are wanted: a path would be read letter by letter, a tensor row by row.
 
-    number: int
-    item: object
-    given: Input
+    Raises:
+        UsageError: it is one.
+    """
+    one = isinstance(images, str | bytes | os.PathLike | Image) or getattr(images, "ndim", 0) in (2, 3)
+    if one:
+        what = f"Several images are wanted, but got one {type(images).__name__}."
+        raise UsageError(what, hint="Give a list of images, or take `capture_features` for one.")
 
 
-class _Passes:
-    """The passes of all images, and what failed of them."""
+class _Chosen:
+    """What is to be caught in a network, for each size of images that comes."""
 
-    def __init__(self, network: Any, on_map: OnMap, on_error: OnError | None, choices: dict[str, Any]) -> None:
-        self.network, self.on_map, self.on_error, self.choices = network, on_map, on_error, choices
-        self.failures: list[FailedImage] = []
-        self.tapped: dict[tuple[int, ...], Tapped] = {}
+    def __init__(self, network: Any, input_size: int | Sequence[int] | None, choices: dict[str, Any]) -> None:
+        self.network, self.input_size, self.choices = network, input_size, choices
+        self.known: dict[tuple[int, ...], Tapped | KernelvizError] = {}
 
-    def good(self, ahead: Iterable[tuple[object, Future[Input]]]) -> Iterator[_Read]:
-        """The images that could be read."""
-        for number, (item, future) in enumerate(ahead):
+    def tapped(self, given: Input) -> Tapped | KernelvizError:
+        """What is to be caught in images of the size of this one, or why the network does not take them.
+
+        Raises:
+            UsageError: what was chosen is wrong for every image.
+        """
+        from kernelviz.network.features import make_taps
+
+        if given.size not in self.known:
             try:
-                yield _Read(number, item, future.result())
+                self.known[given.size] = make_taps(self.network, given.size, batch=given.batch, **self.choices)
+            except UsageError:
+                raise
             except KernelvizError as error:
-                self.fail(number, item, error)
+                self.known[given.size] = error
+        return self.known[given.size]
 
-    def run(self, group: Sequence[_Read]) -> None:
-        """Pass images of one size through the network."""
-        from kernelviz.network.features import make_taps, run_each
+    def check(self) -> None:
+        """Where no image came as far as that, find out all the same whether there are such layers, if that can be known.
 
-        first = group[0].given
-        if first.size not in self.tapped:
-            self.tapped[first.size] = make_taps(self.network, first.size, batch=first.batch, **self.choices)
-        given = [each.given for each in group]
-        found = run_each(self.tapped[first.size], given, lambda _, maps: self.on_map(maps), to_the_end=False)
-        for each, result in zip(group, found, strict=True):
-            if isinstance(result, KernelvizError):
-                self.fail(each.number, each.item, result)
+        Raises:
+            UsageError: there are not.
+        """
+        from kernelviz.network.features import blank, make_taps
+        from kernelviz.network.models import Model
+        from kernelviz.network.preprocessing import input_size_of
 
-    def fail(self, number: int, item: object, error: KernelvizError) -> None:
-        """Keep and tell an image that could not be taken."""
-        self.failures.append(FailedImage(number, name_of(item, number), error))
-        if self.on_error is not None:
-            self.on_error(self.failures[-1])
+        if not self.known and isinstance(self.network, Model):
+            size = (self.network.input_size[0], *input_size_of(self.network, self.input_size))
+            make_taps(self.network, size, batch=blank(size), **self.choices)
 
 
 def name_of(item: object, number: int) -> str:
@@ -149,42 +152,3 @@ def name_of(item: object, number: int) -> str:
     if isinstance(item, str | os.PathLike):
         return os.fsdecode(item)
     return item.name if isinstance(item, Image) else f"image {number}"
-
-
-def read_ahead(
-    items: Iterable[Item], work: Callable[[Item], Result], depth: int
-) -> Iterator[tuple[Item, Future[Result]]]:
-    """Each item with the finished work on it, in their order; a thread does the work of up to ``depth`` items ahead."""
-    pool = ThreadPoolExecutor(1, thread_name_prefix="kernelviz-read")
-    waiting: deque[tuple[Item, Future[Result]]] = deque()
-    source = iter(items)
-    try:
-        while True:
-            while len(waiting) <= depth:
-                try:
-                    item = next(source)
-                except StopIteration:
-                    break
-                waiting.append((item, pool.submit(work, item)))
-            if not waiting:
-                return
-            first = waiting.popleft()
-            first[1].exception()  # waits
-            yield first
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def grouped(items: Iterable[Item], size: int, key: Callable[[Item], object]) -> Iterator[list[Item]]:
-    """Items that follow one another and have the same key, up to ``size`` of them at once."""
-    group: list[Item] = []
-    for item in items:
-        if group and (len(group) == size or key(group[0]) != key(item)):
-            yield group
-            group = []
-        group.append(item)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
-        yield group

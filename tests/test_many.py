@@ -1,7 +1,7 @@
 """Many images through a network, held against one after the other."""
 
-import threading
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +10,7 @@ from PIL import Image as Pillow
 from torch import nn
 
 from kernelviz import capture_features, capture_many, load_model, read_image
-from kernelviz.errors import KernelvizError, UsageError
-from kernelviz.many import grouped, read_ahead
+from kernelviz.errors import KernelvizError, UnknownLayerError, UsageError
 
 
 @pytest.fixture(scope="module")
@@ -146,30 +145,58 @@ def test_a_batch_has_at_least_one_image(tiny):
         capture_many(tiny, [], "conv1.0", on_map=print, batch_size=0)
 
 
-def test_reading_goes_ahead_but_not_far():
-    """The work is done in another thread, in order, and no more of it than was asked for."""
-    begun = []
-
-    def work(item):
-        begun.append((item, threading.current_thread() is threading.main_thread()))
-        if item == 5:
-            raise KernelvizError("five")
-        return item * 2
-
-    ahead = read_ahead(iter(range(100)), work, 3)
-    results = [next(ahead) for _ in range(7)]
-    assert [item for item, _ in results] == list(range(7))
-    assert [future.result() for item, future in results if item != 5] == [0, 2, 4, 6, 8, 12]
-    with pytest.raises(KernelvizError, match="five"):
-        results[5][1].result()
-    ahead.close()
-    assert len(begun) <= 10
-    assert not any(in_main for _, in_main in begun)
+def test_images_that_do_not_fit_are_failures_and_the_others_pass():
+    """Other channels, no batch axis, too small for the kernel: each is named with its place, whatever comes first."""
+    network = nn.Sequential(nn.Conv2d(3, 2, 5))
+    shapes = [(3, 4, 4), (3, 16, 16), (1, 16, 16), (3, 4, 4), (16, 16), (3, 16, 16)]
+    for batch in (1, 3):
+        found, failed = gather(network, [torch.ones(shape) for shape in shapes], "0", batch_size=batch)
+        assert [each.number for each in failed] == [0, 2, 3, 4]
+        assert [maps.values.shape for maps in found["0"]] == [(2, 12, 12)] * 2
+    assert all(each.error.what for each in failed)
 
 
-def test_groups_hold_one_kind():
-    """Runs of one key, cut at the size."""
-    assert list(grouped("aaabba", 2, str)) == [["a", "a"], ["a"], ["b", "b"], ["a"]]
+@pytest.mark.parametrize("images", ["photo.jpg", b"photo", Path("photo.jpg"), torch.ones(3, 8, 8)], ids=type)
+def test_one_image_is_not_taken_for_several(tiny, images):
+    """A path would be read letter by letter, a tensor row by row: that is wrong usage, with what to do instead."""
+    with pytest.raises(UsageError, match="Several images are wanted") as caught:
+        capture_many(tiny, images, "conv1.0", on_map=print)
+    assert "list" in caught.value.hint
+
+
+def test_a_wrong_layer_is_told_though_no_image_passes(tiny, tmp_path):
+    """Of no image at all, and of images that cannot be read; a batch of tensors is several images."""
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    for images in ([], [tmp_path / "bad.png"]):
+        with pytest.raises(UnknownLayerError, match="No layer is called nosuch"):
+            capture_many(tiny, images, "nosuch", on_map=print)
+    assert capture_many(tiny, [], "conv1.0", on_map=print) == ()
+    assert [each.number for each in capture_many(tiny, [tmp_path / "bad.png"], "conv1.0", on_map=print)] == [0]
+    found, failed = gather(nn.Sequential(nn.Conv2d(3, 2, 3)), torch.ones(4, 3, 8, 8), "0")
+    assert (len(found["0"]), failed) == (4, ())
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_an_image_that_is_refused_fails_alone(batch):
+    """Where ``on_map`` refuses a map, that image gets no more of them; each of the others gets all of its own once."""
+    network = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU())
+    images = [torch.full((3, 6, 6), float(number)) for number in range(4)]
+    seen = []
+
+    def look(maps):
+        number = len([layer for layer in seen if layer == maps.layer])
+        seen.append(maps.layer)
+        if maps.layer == "0" and number == 1:
+            raise KernelvizError("not this one")
+
+    failed = capture_many(network, images, ["0", "1"], on_map=look, batch_size=batch)
+    assert [(each.number, each.error.what) for each in failed] == [(1, "not this one")]
+    assert (seen.count("0"), seen.count("1")) == (4, 3)
+
+    def refuse(_maps):
+        raise KernelvizError("none of them")
+
+    assert [each.number for each in capture_many(network, images, "0", on_map=refuse, batch_size=batch)] == [0, 1, 2, 3]
 
 
 def test_memory_does_not_grow_with_the_number_of_images(tiny):

@@ -66,7 +66,7 @@ def _end(run: Run, tally: ChannelTally | ContactSheet) -> None:
 
 def always(number: int, item: Item, given: Input | None) -> Ready | None:
     """Every image is passed, and has no picture of its own."""
-    return Ready(number, item.path, given, {}) if given else None
+    return Ready(number, item, given, {}) if given else None
 
 
 def _check_channels(run: Run) -> None:

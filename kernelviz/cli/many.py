@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from kernelviz.cli.passes import OVERVIEW, draw_layer, draw_overview, plan
 from kernelviz.cli.skipping import is_done
 from kernelviz.errors import KernelvizError
+from kernelviz.passing import Passes, ReadImage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from concurrent.futures import Future
+    from collections.abc import Callable, Iterable, Sequence
 
     from kernelviz.cli.passes import Places, Run
     from kernelviz.cli.talk import Progress
@@ -34,14 +34,16 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Ready:
+class Ready(ReadImage[Item]):
     """An image that was read, and where its pictures go."""
 
-    number: int
-    path: str
-    given: Input
     places: Places
     columns: list[Highlights] = field(default_factory=list)
+
+    @property
+    def path(self) -> str:
+        """What the image was called by whoever asked for it."""
+        return self.item.path
 
 
 def draw_all(run: Run, paths: Sequence[str], progress: Progress) -> None:
@@ -85,32 +87,17 @@ def pass_all(
     *,
     progress: Progress,
 ) -> None:
-    """Read, pass, and hand on; ``ready`` says whether an image is to be passed at all."""
-    from kernelviz.many import AHEAD, grouped, read_ahead
-
-    size = run.wish.batch_size
-    ahead = read_ahead(items, partial(read, run), AHEAD + size)
-    done = 0
-    for group in grouped(_good(run, ahead, ready), size, lambda each: each.given.size):
-        if run.many > 1:
-            progress("images", done, run.many)
-        _pass(run, group, on_map, after)
-        done = group[-1].number + 1
-
-
-def _good(
-    run: Run,
-    ahead: Iterable[tuple[Item, Future[Input | None]]],
-    ready: Callable[[int, Item, Input | None], Ready | None],
-) -> Iterator[Ready]:
-    """The images that could be read and are to be passed."""
+    """Read, pass, and hand on; ``ready`` says whether an image is to be passed at all. Each that fails is named."""
     from kernelviz.cli.ending import attempt
 
-    found: list[Ready | None] = []
-    for number, (item, future) in enumerate(ahead):
-        found.clear()
-        attempt(run.report, item.path, run.many, lambda: found.append(ready(number, item, future.result())))  # noqa: B023
-        yield from (each for each in found if each is not None)
+    def failed(_number: int, item: Item, error: KernelvizError) -> None:
+        attempt(run.report, item.path, run.many, partial(again, error))
+
+    Passes(
+        read=partial(read, run), ready=ready, tapped=lambda _: run.tapped, on_map=on_map, after=after, failed=failed,
+        batch_size=run.wish.batch_size, to_the_end=run.wish.classes,
+        progress=progress if run.many > 1 else lambda *_: None,
+    ).run(items, run.many)  # fmt: skip
 
 
 def again(error: KernelvizError) -> None:
@@ -129,23 +116,6 @@ def read(run: Run, item: Item) -> Input | None:
     return as_input(run.network, image, input_size=run.wish.size, crop=run.wish.crop)
 
 
-def _pass(
-    run: Run,
-    group: Sequence[Ready],
-    on_map: Callable[[Ready, FeatureMaps], object],
-    after: Callable[[Ready, Sequence[ClassScore]], object],
-) -> None:
-    from kernelviz.cli.ending import attempt
-    from kernelviz.network.features import run_each
-
-    given = [each.given for each in group]
-    end = run.wish.classes
-    found = run_each(run.tapped, given, lambda at, maps: on_map(group[at], maps), to_the_end=end)
-    for each, result in zip(group, found, strict=True):
-        work = partial(again, result) if isinstance(result, KernelvizError) else partial(after, each, result)
-        attempt(run.report, each.path, run.many, work)
-
-
 def ready_to_draw(run: Run, number: int, item: Item, given: Input | None) -> Ready | None:
     """Where the pictures of an image go; None where they are all there and that is enough."""
     from kernelviz.cli.talk import say
@@ -157,7 +127,7 @@ def ready_to_draw(run: Run, number: int, item: Item, given: Input | None) -> Rea
     if given.image is None:
         raise TypeError(item)
     places = plan(run, given.image, run.stems[item.path]) if item.places is None else item.places
-    return Ready(number, item.path, given, places)
+    return Ready(number, item, given, places)
 
 
 def draw(run: Run, each: Ready, maps: FeatureMaps, progress: Progress) -> None:

@@ -171,34 +171,37 @@ def run_batch(
 def run_each(
     tapped: Tapped, given: Sequence[Input], on_map: OnBatchMap, *, to_the_end: bool = True
 ) -> list[tuple[ClassScore, ...] | KernelvizError]:
-    """As ``run_batch``; where that fails, the images pass one by one, and the error of each that fails stands in its place.
+    """As ``run_batch``; where the pass fails, the images pass one by one, and the error of each stands in its place.
 
-    No map is handed on twice: a second time only where ``on_map`` itself failed.
+    Where ``on_map`` fails, that is the image's alone: it gets no more of its maps, and the others go on. No map is handed
+    on twice.
     """
     handed: set[tuple[int, str | None]] = set()
+    failed: dict[int, KernelvizError] = {}
 
     def once(number: int, maps: FeatureMaps) -> None:
-        if (number, maps.layer) not in handed:
+        if number in failed or (number, maps.layer) in handed:
+            return
+        handed.add((number, maps.layer))
+        try:
             on_map(number, maps)
-            handed.add((number, maps.layer))
+        except KernelvizError as error:
+            failed[number] = error
+            if len(failed) == len(given):
+                raise  # nobody is left for whom the pass would go on
+
+    def alone(number: int) -> tuple[ClassScore, ...] | KernelvizError:
+        try:
+            return run(tapped, given[number], partial(once, number), to_the_end=to_the_end)
+        except KernelvizError as error:
+            return error
 
     try:
-        return list(run_batch(tapped, given, once, to_the_end=to_the_end))
+        found: list[Any] = list(run_batch(tapped, given, once, to_the_end=to_the_end))
     except KernelvizError as error:
-        if len(given) == 1:
-            return [error]
-    results: list[tuple[ClassScore, ...] | KernelvizError] = []
-    for number, one in enumerate(given):
-        try:
-            results += run_batch(tapped, [one], partial(_of, once, number), to_the_end=to_the_end)
-        except KernelvizError as error:
-            results.append(error)
-    return results
-
-
-def _of(on_map: OnBatchMap, number: int, _: int, maps: FeatureMaps) -> None:
-    """Hand on the maps of an image that passes alone."""
-    on_map(number, maps)
+        single = len(given) == 1
+        found = [error if single else failed.get(number) or alone(number) for number in range(len(given))]
+    return [failed.get(number, result) for number, result in enumerate(found)]
 
 
 def run_through(

@@ -1,0 +1,132 @@
+"""Many images on their way through a network: read ahead in a thread, passed in batches; this starts without NumPy."""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from kernelviz.errors import KernelvizError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from kernelviz.network.catching import Input, Tapped
+    from kernelviz.records import ClassScore, FeatureMaps
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Each = TypeVar("Each", bound="ReadImage[Any]")
+
+AHEAD = 4
+"""Images read before they are needed, besides those of the next batch."""
+
+
+@dataclass(frozen=True)
+class ReadImage(Generic[Item]):
+    """An image that was read: its place among those given, what was given, and what the network takes for it."""
+
+    number: int
+    item: Item
+    given: Input
+
+
+@dataclass(frozen=True)
+class Passes(Generic[Item, Result, Each]):
+    """How many images go through a network: read ahead in a thread, then in batches of one size, each that fails told.
+
+    ``read`` is done ahead; ``ready`` makes of an image's number, item and what was read what the other functions get, or
+    None where it is not to be passed; ``tapped`` is what is to be caught, or why the network does not take such images.
+    Each map goes to ``on_map`` inside the pass, the first classes to ``after`` behind it. A ``KernelvizError`` of any of
+    these but ``tapped`` is the image's own, and goes to ``failed``.
+    """
+
+    read: Callable[[Item], Result]
+    ready: Callable[[int, Item, Result], Each | None]
+    tapped: Callable[[Input], Tapped | KernelvizError]
+    on_map: Callable[[Each, FeatureMaps], object]
+    after: Callable[[Each, tuple[ClassScore, ...]], object]
+    failed: Callable[[int, Item, KernelvizError], object]
+    batch_size: int
+    to_the_end: bool
+    progress: Callable[[str, int, int], object]
+
+    def run(self, items: Iterable[Item], total: int) -> None:
+        """Pass them all; ``total`` is how many they are, 0 where that is not known."""
+        done = 0
+        ahead = read_ahead(items, self.read, AHEAD + self.batch_size)
+        for group in grouped(self._good(ahead), self.batch_size, lambda each: each.given.size):
+            self.progress("images", done, total)
+            self._pass(group)
+            done = group[-1].number + 1
+        self.progress("images", total or done, total)
+
+    def _good(self, ahead: Iterable[tuple[Item, Future[Result]]]) -> Iterator[Each]:
+        """The images that could be read and are to be passed."""
+        for number, (item, future) in enumerate(ahead):
+            try:
+                each = self.ready(number, item, future.result())
+            except KernelvizError as error:
+                self.failed(number, item, error)
+            else:
+                if each is not None:
+                    yield each
+
+    def _pass(self, group: Sequence[Each]) -> None:
+        """Pass images of one size through the network."""
+        from kernelviz.network.features import run_each
+
+        given = [each.given for each in group]
+        tapped = self.tapped(given[0])
+        found = (
+            [tapped] * len(group)
+            if isinstance(tapped, KernelvizError)
+            else run_each(tapped, given, lambda at, maps: self.on_map(group[at], maps), to_the_end=self.to_the_end)
+        )
+        for each, result in zip(group, found, strict=True):
+            try:
+                if isinstance(result, KernelvizError):
+                    raise result
+                self.after(each, result)
+            except KernelvizError as error:
+                self.failed(each.number, each.item, error)
+
+
+def read_ahead(
+    items: Iterable[Item], work: Callable[[Item], Result], depth: int
+) -> Iterator[tuple[Item, Future[Result]]]:
+    """Each item with the finished work on it, in their order; a thread does the work of up to ``depth`` items ahead."""
+    pool = ThreadPoolExecutor(1, thread_name_prefix="kernelviz-read")
+    waiting: deque[tuple[Item, Future[Result]]] = deque()
+    source = iter(items)
+    try:
+        while True:
+            while len(waiting) <= depth:
+                try:
+                    item = next(source)
+                except StopIteration:
+                    break
+                waiting.append((item, pool.submit(work, item)))
+            if not waiting:
+                return
+            first = waiting.popleft()
+            first[1].exception()  # waits
+            yield first
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def grouped(items: Iterable[Item], size: int, key: Callable[[Item], object]) -> Iterator[list[Item]]:
+    """Items that follow one another and have the same key, up to ``size`` of them at once."""
+    group: list[Item] = []
+    for item in items:
+        if group and (len(group) == size or key(group[0]) != key(item)):
+            yield group
+            group = []
+        group.append(item)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group
