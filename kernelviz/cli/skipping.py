@@ -41,12 +41,16 @@ def asked_of(run: Run, layer: str | None) -> dict[str, Any]:
 def is_done(run: Run, places: Places) -> bool:
     """Whether every file of an image is there, each by its recipe this very picture with these very choices.
 
-    That they are of this model, layer and image was found when they got their places.
+    That they are of this model, layer and image was found when they got their places. Of single maps each file that the
+    index lists has to be there.
     """
+    from kernelviz.files.singles import is_complete
+
     wanted = [(layer, path) for layer, each in places.items() for _, path in each]
     if run.goal.arrays:
         wanted += [(layer, path.with_suffix(".npz")) for layer, path in wanted if layer]
-    return all(_is_there(path, asked_of(run, layer)) for layer, path in wanted)
+    there = all(_is_there(path, asked_of(run, layer)) for layer, path in wanted)
+    return there and (not run.wish.single or all(is_complete(path) for _, path in wanted))
 
 
 def _is_there(path: Path, asked: dict[str, Any]) -> bool:

@@ -12,10 +12,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelviz.errors import FileInTheWayError
+from kernelviz.errors import FileInTheWayError, WriteError
 from kernelviz.files.png import png_series
 from kernelviz.files.recipes import PNG_KEY, recipe_text
-from kernelviz.files.writing import check_target, holds, make_directory, write_error, write_new, write_whole
+from kernelviz.files.writing import (
+    check_target,
+    holds,
+    make_directory,
+    may_replace,
+    write_error,
+    write_new,
+    write_whole,
+)
 
 if TYPE_CHECKING:
     from kernelviz.drawing.singles import Singles
@@ -29,31 +37,49 @@ def save_singles(singles: Singles, folder: Path | str, *, force: bool = False, t
     """Write a PNG for each channel into a folder, named by its number, and ``index.json`` at last; return the index.
 
     The index tells each file's channel and the values at the ends of its colours, with the shape and the recipe of all.
-    A new folder is there whole or not at all; in one that is there already each file is.
+    A new folder is there whole or not at all. In one that is there already nothing is changed until all files are made;
+    then they take their places, with no index beside them until the last one has. Files of an earlier run that are of
+    other channels go; whatever else is in the folder stays.
 
     Raises:
-        FileInTheWayError: something else is there.
-        WriteError: a file could not be written; the index is not there then.
+        FileInTheWayError: something else is there; nothing was changed.
+        WriteError: a file could not be written.
     """
     folder = Path(folder)
-    if os.path.lexists(folder):
+    there = folder if os.path.lexists(folder) else None
+    if there:
         check_target(folder / INDEX, singles.recipe, force=force)
-        make_directory(folder)
-        _fill(_Writer(singles, folder, force=force), threads)
-        return folder / INDEX
+        if not folder.is_dir():
+            raise FileInTheWayError(f"{folder} is in the way.", "It is no directory.", "Choose another --output.")
     make_directory(folder.parent)
     temporary = folder.parent / f".kernelviz-{secrets.token_hex(8)}"
     try:
         make_directory(temporary)
-        _fill(_Writer(singles, temporary, force=None), threads)
-        _give_name(temporary, folder)
+        writer = _Writer(singles, temporary, there, force=force)
+        _fill(writer, threads)
+        if there:
+            _take_places(writer, there)
+        else:
+            write_whole(temporary / INDEX, writer.index(), replace=False)
+            _give_name(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)  # still there only if something went wrong
     return folder / INDEX
 
 
+def is_complete(index: Path) -> bool:
+    """Whether every file that an index lists is there."""
+    try:
+        files = json.loads(index.read_bytes())["files"]
+        with os.scandir(index.parent) as entries:
+            there = {entry.name for entry in entries if entry.is_file(follow_symlinks=False)}
+        return there.issuperset(entry["file"] for entry in files)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def _fill(writer: _Writer, threads: int | None) -> None:
-    """Write all files of a folder, the index when the others are there."""
+    """Make all files but the index."""
     count = min(4, os.cpu_count() or 1) if threads is None else threads
     with ThreadPoolExecutor(count, thread_name_prefix="kernelviz-single") as pool:
         try:
@@ -62,8 +88,31 @@ def _fill(writer: _Writer, threads: int | None) -> None:
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-    index = writer.folder / INDEX
-    write_whole(index, writer.index(), replace=bool(writer.force) or os.path.lexists(index))
+
+
+def _take_places(writer: _Writer, folder: Path) -> None:
+    """Put files that are made into a folder that is there, and take away those that the new index does not know.
+
+    Raises:
+        WriteError: it cannot be done; the folder may have no index then.
+    """
+    made, index = [path.name for path in writer.folder.iterdir()], writer.index()
+    names = {*writer.names, INDEX}
+    old = [path for path in folder.glob("*.png") if path.stem.isdecimal() and path.name not in names]
+    stale = [path for path in old if may_replace(path, writer.singles.recipe)]
+    if not made and not stale and holds(folder / INDEX, index):
+        return
+    try:
+        (folder / INDEX).unlink(missing_ok=True)
+        for name in made:
+            (writer.folder / name).replace(folder / name)
+        for path in stale:
+            path.unlink()
+    except OSError as error:
+        raise WriteError(
+            f"{folder} could not be written.", f"{error.strerror or error}.", "It has no index now: run it again."
+        ) from error
+    write_whole(folder / INDEX, index, replace=False)
 
 
 def _give_name(temporary: Path, folder: Path) -> None:
@@ -86,13 +135,13 @@ def _parts(count: int) -> list[range]:
 
 
 class _Writer:
-    """Writes the files of one folder; they need not be on the disk before the index is.
+    """Makes the files of one folder; they need not be on the disk before the index is.
 
-    ``force`` is None where the folder is new and nobody else's.
+    Those that are in ``there`` already, byte for byte, are left as they are.
     """
 
-    def __init__(self, singles: Singles, folder: Path, *, force: bool | None) -> None:
-        self.singles, self.folder, self.force = singles, folder, force
+    def __init__(self, singles: Singles, folder: Path, there: Path | None, *, force: bool) -> None:
+        self.singles, self.folder, self.there, self.force = singles, folder, there, force
         digits = max(4, len(str(max(singles.numbers))))
         self.names = [f"{number:0{digits}d}.png" for number in singles.numbers]
         self.limits = singles.limits.tolist()
@@ -112,13 +161,12 @@ class _Writer:
             self._write(self.names[at], data)
 
     def _write(self, name: str, data: bytes) -> None:
-        path = f"{self.folder}{os.sep}{name}"
-        if self.force is None:
-            write_new(path, data)
-        elif not holds(path, data):
-            standing = os.path.lexists(path)
+        if self.there is not None:
+            path = f"{self.there}{os.sep}{name}"
+            if holds(path, data):
+                return
             check_target(Path(path), self.singles.recipe, force=self.force)
-            write_whole(Path(path), data, replace=self.force or standing)
+        write_new(f"{self.folder}{os.sep}{name}", data)
 
     def _recipe(self, at: int) -> str:
         """The recipe of one file, put together from what all have: encoding it takes as long as the picture."""

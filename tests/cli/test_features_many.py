@@ -177,6 +177,20 @@ def test_single_maps_are_chosen_zoomed_and_scaled(look):
 
 
 @pytest.mark.usefixtures("few")
+def test_a_missing_single_map_is_made_again(look):
+    """An index alone does not make an image done: one file that is gone, and it is made; of fewer channels none is left."""
+    look("-l", "layer1", "--single")
+    whole = content()
+    lost = Path("kernelviz-out/0002-test_resnet.random-layer1-features-single/0003.png")
+    lost.unlink()
+    result = look("-l", "layer1", "--single", "--skip-existing", "--json")
+    assert [bool(each.get("skipped")) for each in result.document["images"]] == [True, True, False, True, True]
+    assert content() == whole
+    look("-l", "layer1", "--single", "--channels", "0-3")
+    assert {Path(name).name for name in content()} == {"0000.png", "0001.png", "0002.png", "0003.png", "index.json"}
+
+
+@pytest.mark.usefixtures("few")
 def test_what_is_no_single_map_of_this_run_is_left(look):
     """A file of somebody else's in the folder is in the way; the other images go on."""
     place = Path("kernelviz-out/0001-test_resnet.random-layer1-features-single/0003.png")
