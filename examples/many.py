@@ -1,11 +1,13 @@
-"""Many pictures through EfficientNet-Lite0: what channels do over all of them, one contact sheet, features as colour.
+"""Many pictures through EfficientNet-Lite0: what channels do over all, a contact sheet, features as colour, single maps.
 
 The pictures are nine cut-outs of one photograph. Needs ``pip install "kernelviz[offline]"``. Run ``python
 examples/many.py [DIRECTORY]``.
 """
 
+import shutil
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import kernelviz
 
@@ -43,3 +45,7 @@ figures = {
 }
 for name, figure in figures.items():
     print(kernelviz.save_picture(figure, directory / f"many-{name}.png", force=True))
+
+with TemporaryDirectory() as folder:  # a file a channel and an index; one of the forty is shown
+    index = kernelviz.save_singles(kernelviz.make_singles(middle, zoom=12), Path(folder) / "blocks.2")
+    print(shutil.copy(index.parent / "0015.png", directory / "many-single.png"))

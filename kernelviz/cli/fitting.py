@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from kernelviz.cli.gathered_places import check_way, keep_entry, place
-from kernelviz.cli.gathering import always
+from kernelviz.cli.gathering import always, tell_half_taken
 from kernelviz.cli.many import Item, Ready, pass_all
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kernelviz.cli.passes import Run
     from kernelviz.cli.talk import Progress
     from kernelviz.components import Basis, CovarianceTally
-    from kernelviz.records import FeatureMaps
+    from kernelviz.records import ClassScore, FeatureMaps
 
 
 def with_bases(run: Run, paths: Sequence[str], files: Sequence[Path], progress: Progress) -> tuple[Run, Sequence[str]]:
@@ -49,12 +49,20 @@ def _fit(
     good: list[str] = []
     say(*run.goal.said("fitting principal components to all images, then drawing them"))
 
-    def add(_each: Ready, maps: FeatureMaps) -> None:
+    taken: dict[str, list[str]] = {}
+
+    def add(each: Ready, maps: FeatureMaps) -> None:
         if maps.layer in tallies:
             tallies[maps.layer].add(maps)
+            taken.setdefault(each.path, []).append(maps.layer)
+
+    def after(each: Ready, _classes: Sequence[ClassScore]) -> None:
+        taken.pop(each.path, None)
+        good.append(each.path)
 
     first = replace(run, wish=replace(run.wish, classes=False))
-    pass_all(first, map(Item, paths), always, add, lambda each, _: good.append(each.path), progress=progress)
+    pass_all(first, map(Item, paths), always, add, after, progress=progress)
+    tell_half_taken(run, taken)
     bases: dict[str, Basis] = {}
 
     def keep(name: str, tally: CovarianceTally) -> None:

@@ -9,7 +9,7 @@ from kernelviz.cli.gathered_places import check_way, keep_entry, place
 from kernelviz.cli.many import Item, Ready, pass_all, tell_image
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from kernelviz.cli.passes import Run
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.contact import ContactSheet
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.network.catching import Input
-    from kernelviz.records import FeatureMaps
+    from kernelviz.records import ClassScore, FeatureMaps
     from kernelviz.statistics import ChannelStatistics, ChannelTally
 
 
@@ -33,13 +33,22 @@ def gather(run: Run, paths: Sequence[str], progress: Progress, *, statistics: bo
     for name, view in wanted:
         attempt(run.report, name, len(wanted), partial(_begin, run, name, view, tallies))
 
-    def add(_each: Ready, maps: FeatureMaps) -> None:
+    taken: dict[str, list[str]] = {}
+
+    def add(each: Ready, maps: FeatureMaps) -> None:
+        name = maps.layer or ""
         for view in views:
-            if (tally := tallies.get((maps.layer or "", view))) is not None:
+            if (tally := tallies.get((name, view))) is not None:
                 tally.add(maps)
+                taken.setdefault(each.path, []).append(name)
+
+    def after(each: Ready, classes: Sequence[ClassScore]) -> None:
+        taken.pop(each.path, None)
+        tell_image(run, each, classes)
 
     if tallies:
-        pass_all(run, map(Item, paths), always, add, partial(tell_image, run), progress=progress)
+        pass_all(run, map(Item, paths), always, add, after, progress=progress)
+    tell_half_taken(run, taken)
     for (name, _), tally in tallies.items():
         if tally.images:
             attempt(run.report, name, len(wanted), partial(_end, run, tally))
@@ -62,6 +71,15 @@ def _end(run: Run, tally: ChannelTally | ContactSheet) -> None:
         _draw_contact(run, tally)
     else:
         _tell_statistics(run, tally)
+
+
+def tell_half_taken(run: Run, taken: Mapping[str, Sequence[str]]) -> None:
+    """Say which images failed behind the layers that had taken them in already."""
+    from kernelviz.cli.talk import say
+
+    told = [f"{path}: it failed later, but counts in {', '.join(dict.fromkeys(taken[path]))}" for path in taken]
+    run.report.warnings += told
+    say(*run.goal.said(*told))
 
 
 def always(number: int, item: Item, given: Input | None) -> Ready | None:

@@ -417,6 +417,34 @@ def test_the_image_of_the_maximum_is_known_from_the_arrays_alone(look):
     assert [names[at] for at in image] == told["image"]
 
 
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("batch", ["1", "5"])
+@pytest.mark.parametrize("choice", [("--statistics",), ("--reduce", "pca")], ids=str)
+def test_an_image_that_fails_half_way_is_told(look, monkeypatch, choice, batch):
+    """Layers that had taken it in before it failed say so; each of the others is counted once in every layer."""
+    from kernelviz.errors import KernelvizError
+    from kernelviz.network.catching import Catcher
+
+    real = Catcher._maps
+
+    def maps_of_catcher(*arguments):
+        maps = real(*arguments)
+        if (maps.layer, maps.image.name) == ("layer2", "0001.png"):
+            raise KernelvizError("The pass failed.")
+        return maps
+
+    monkeypatch.setattr(Catcher, "_maps", maps_of_catcher)
+    result = look("-l", "layer1", "-l", "layer2", *choice, "--batch-size", batch, "--json")
+    assert result.code == 3
+    assert [error["input"] for error in result.document["errors"]] == ["images/0001.png"]
+    assert "images/0001.png: it failed later, but counts in layer1" in result.document["warnings"]
+    assert "images/0001.png: it failed later, but counts in layer1" in result.err.splitlines()
+    for told in result.document.get("statistics", []):
+        assert sorted(told["images"]) == [f"000{at}.png" for at in range(5) if at != 1 or told["layer"] == "layer1"]
+    bases = [read_recipe(each["path"]) for each in result.document["outputs"] if each["view"] == "basis"]
+    assert [basis["images"] for basis in bases] == ([5, 4] if "pca" in choice else [])
+
+
 @pytest.fixture
 def spoilt(monkeypatch):
     """``layer1`` gives a row of NaN in map 1 of every second image, and something huge in map 3 of the last one."""
