@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kernelviz.records import Array, FeatureMaps, Source
 
 MOST_CHANNELS = 16
-MOST_ROWS = 80  # no figure has room for more
+MOST_ROWS = 120  # no figure has room for more
 THUMBNAIL = 168
 
 

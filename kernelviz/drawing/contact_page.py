@@ -28,6 +28,9 @@ CONTENT = 1440.0
 TILES = (168, 120, 84, 64)
 NAMES = 300.0
 GAP = 10.0
+BETWEEN = 44.0
+MOST_BLOCKS = 4
+BLOCKS_WIDE = 1500.0
 FRAME = 4.0
 TALLEST = 1.6  # of a page's width
 WORDS = 480  # what title and caption take of a page's height
@@ -45,37 +48,42 @@ class ContactPage:
 
 @dataclass(frozen=True)
 class _Places:
-    """How wide a tile is, where the first one begins in a row, how wide a row and the page are, how many rows there are."""
+    """Where everything stands: rows in ``blocks`` side by side, each a range of rows.
+
+    A row has ``names`` for its image's name, its first tile at ``left``, and is ``width`` wide with tiles of ``tile``.
+    """
 
     tile: int
+    names: float
     left: float
     width: float
     page_width: int
-    shown: int
+    blocks: tuple[range, ...]
+
+    @property
+    def shown(self) -> int:
+        """How many rows there are."""
+        return self.blocks[-1].stop
 
 
 def contact_page(sheet: ContactSheet) -> ContactPage:
     """Lay the sheet out: tiles as wide as they go if all rows have room, else so that most have."""
     channels = sheet.channels or ()
-    widest = min(TILES[0], int((CONTENT - NAMES) / (len(channels) + 1) - GAP))
-    places = max((_places(sheet, min(widest, tile)) for tile in TILES), key=lambda places: (places.shown, places.tile))
+    places = _best_places(sheet)
     rows = sheet.rows[: places.shown]
     scale = _scale(rows)
     marks = [_marks(sheet, row, scale) for row in rows]
     title = f"Contact sheet of {sheet.layer}" if sheet.layer else "Contact sheet"
     many = f"{places.shown:,} of {sheet.total:,} images, {len(channels)} of {sheet.of_channels:,} maps"
     identity = PART.join([*([sheet.source.label] if sheet.source else []), many])
-    items, y = heading(title, identity, (MARGIN, MARGIN * 0.75), places.page_width - 2 * MARGIN, 1.0)
-    y = float(round(y + 24 + LABEL))
-    for at, channel in enumerate(channels):
-        x = MARGIN + places.left + at * (places.tile + GAP) + places.tile / 2
-        items.append(Text(x, y, str(channel), LABEL, QUIET, align="center"))
-    y += 12
-    for name, row, odd in zip(sheet.images.names, rows, marks, strict=False):
-        placed, tall = _row(name, row, scale, odd, places)
-        pitch = _pitch(row, places.tile)
-        items += moved(Panel(tuple(placed), places.width, tall), MARGIN, round(y + (pitch - tall) / 2))
-        y += pitch + GAP
+    items, top = heading(title, identity, (MARGIN, MARGIN * 0.75), places.page_width - 2 * MARGIN, 1.0)
+    top = float(round(top + 24 + LABEL))
+    bottoms = []
+    for number, block in enumerate(places.blocks):
+        panel = _block(sheet, block, [marks[row] for row in block], scale, places)
+        items += moved(panel, round(MARGIN + number * (places.width + BETWEEN)), top)
+        bottoms.append(top + panel.height)
+    y = max(bottoms)
     notes = _notes(sheet, places.shown, marks)
     key = _key(scale)
     lines = ["A row an image, a column a channel of the layer, its number on top", _scale_text(scale), *notes]
@@ -85,15 +93,69 @@ def contact_page(sheet: ContactSheet) -> ContactPage:
     return ContactPage(Panel(tuple(items), places.page_width, math.ceil(bottom)), places.shown, scale, notes)
 
 
-def _places(sheet: ContactSheet, tile: int) -> _Places:
-    """Where everything stands with tiles of this width; at least one row does."""
+def _block(sheet: ContactSheet, block: range, marks: Sequence[Marks], scale: Scale, places: _Places) -> Panel:
+    """Rows below one another, with the numbers of the channels above them; its upper edge is their baseline."""
+    items: list[Item] = []
+    for at, channel in enumerate(sheet.channels or ()):
+        x = places.left + at * (places.tile + GAP) + places.tile / 2
+        items.append(Text(x, 0, str(channel), LABEL, QUIET, align="center"))
+    y, names = 12.0, sheet.images.names
+    for number, odd in zip(block, marks, strict=True):
+        row = sheet.rows[number]
+        placed, tall = _row(names[number], row, scale, odd, places)
+        pitch = _pitch(row, places.tile)
+        items += moved(Panel(tuple(placed), places.width, tall), 0, round(y + (pitch - tall) / 2))
+        y += pitch + GAP
+    return Panel(tuple(items), places.width, y)
+
+
+def _best_places(sheet: ContactSheet) -> _Places:
+    """The widest tiles and the fewest blocks with which all rows have room, else those with which most have."""
+    names = sheet.images.names[: len(sheet.rows)]
+    room = min(NAMES, max(text_width(drawable(name), LABEL) for name in names) + 2 * GAP)
+    widest = min(TILES[0], int((CONTENT - room) / (len(sheet.channels or ()) + 1) - GAP))
+    choices = [
+        places
+        for tile in sorted({min(widest, tile) for tile in TILES})
+        for count in range(1, MOST_BLOCKS + 1)
+        if (places := _places(sheet, tile, math.ceil(room), count)) is not None
+    ]
+    return max(choices, key=lambda places: (places.shown, places.tile, -len(places.blocks)))
+
+
+def _places(sheet: ContactSheet, tile: int, names: float, count: int) -> _Places | None:
+    """Where everything stands with tiles of this width in so many blocks of rows; None where that is too wide."""
     pictured = any(row.thumbnail is not None for row in sheet.rows)
-    left = NAMES + (tile + 2 * GAP if pictured else 0)
-    width = left + len(sheet.channels or ()) * (tile + GAP)
-    page_width = math.ceil(max(width, 900.0) + 2 * MARGIN)
+    left = names + (tile + 2 * GAP if pictured else 0)
+    width = left + len(sheet.channels or ()) * (tile + GAP) - GAP
+    inner = count * width + (count - 1) * BETWEEN
+    if count > 1 and inner > BLOCKS_WIDE:
+        return None
+    page_width = math.ceil(max(inner, 900.0) + 2 * MARGIN)
     room = min(FIGURE_PIXELS / page_width, TALLEST * page_width) - WORDS
-    ends = np.cumsum([_pitch(row, tile) + GAP for row in sheet.rows])
-    return _Places(tile, left, width, page_width, max(1, int(np.count_nonzero(ends <= room))))
+    heights = [_pitch(row, tile) + GAP for row in sheet.rows]
+    shown = sum(map(len, _blocks(heights, count, room)))
+    lowest = sum(heights[:shown]) / count  # as even as they go
+    blocks = next(
+        blocks
+        for more in range(len(heights) + 1)
+        if sum(map(len, blocks := _blocks(heights, count, lowest + more * max(heights)))) >= shown
+    )
+    return _Places(tile, names, left, width, page_width, tuple(blocks))
+
+
+def _blocks(heights: Sequence[float], count: int, room: float) -> list[range]:
+    """Rows of these heights in at most so many blocks that are no higher than ``room``; the first row has room anyway."""
+    blocks: list[range] = []
+    start = 0
+    while start < len(heights) and len(blocks) < count:
+        ends = np.cumsum(heights[start:])
+        fitting = int(np.count_nonzero(ends <= room)) or (not blocks)
+        if not fitting:
+            break
+        blocks.append(range(start, start + fitting))
+        start += fitting
+    return blocks
 
 
 def _scale(rows: Sequence[ContactRow]) -> Scale:
@@ -162,7 +224,7 @@ def _pitch(row: ContactRow, tile: int) -> int:
 def _row(name: str, row: ContactRow, scale: Scale, marks: Marks, places: _Places) -> tuple[list[Item], int]:
     tile = places.tile
     tall = _height(row, tile)
-    lines = _name_lines(name, tall)
+    lines = _name_lines(name, tall, places.names - 10)
     first = tall / 2 - (len(lines) - 1) * LABEL * 0.65
     items: list[Item] = [
         Text(0, first + at * 1.3 * LABEL, line, LABEL, GREY, middle=True) for at, line in enumerate(lines)
@@ -170,7 +232,7 @@ def _row(name: str, row: ContactRow, scale: Scale, marks: Marks, places: _Places
     if row.thumbnail is not None:
         high, wide = row.thumbnail.shape[:2]
         share = min(tile / wide, tall / high)
-        items.append(Raster(row.thumbnail, NAMES, 0, max(1, round(wide * share)), max(1, round(high * share))))
+        items.append(Raster(row.thumbnail, places.names, 0, max(1, round(wide * share)), max(1, round(high * share))))
     for at, values in enumerate(row.values):
         x = round(places.left + at * (tile + GAP))
         pixels = painted(values, scale, (tall, tile), dead=at in marks.dead, zero=at in marks.zero)
@@ -210,14 +272,14 @@ def _shown_at(flags: Array, size: tuple[int, int]) -> Array:
     return flags
 
 
-def _name_lines(name: str, tall: int) -> list[str]:
+def _name_lines(name: str, tall: int, wide: float) -> list[str]:
     """An image's name in as many lines as the row has room for; its middle gives way to ``…`` where it is longer."""
     text, room = drawable(name), max(1, int(tall // (1.3 * LABEL)))
-    lines = wrap(text, LABEL, NAMES - 20)
+    lines = wrap(text, LABEL, wide)
     while len(lines) > room:
         keep = int(len(text) * 0.9) - 1
         text = text[: keep // 2].rstrip("…") + "…" + text[len(text) - keep // 2 :].lstrip("…")
-        lines = wrap(text, LABEL, NAMES - 20)
+        lines = wrap(text, LABEL, wide)
     return lines
 
 

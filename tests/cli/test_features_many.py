@@ -467,7 +467,7 @@ def spoilt(monkeypatch):
 def test_a_contact_sheet_says_what_is_odd(look, tmp_path):
     """Broken values and images without room are on stderr, in the document and in the recipe; limits are those drawn."""
     make_images(tmp_path / "images", 50, bad={})
-    result = look("-l", "layer1", "--contact", "--channels", "1,3", "--json")
+    result = look("-l", "layer1", "--contact", "--channels", "0-15", "--json")
     (output,) = result.document["outputs"]
     recipe = read_recipe(output["path"])
     shown, wide = recipe["shown"], maps_of("layer1")["0000.png"].shape[2]
@@ -476,7 +476,7 @@ def test_a_contact_sheet_says_what_is_odd(look, tmp_path):
     assert output["limits"] == recipe["limits"]
     assert recipe["limits"][1] < 1e5
     assert output["notes"] == recipe["notes"]
-    assert f"layer1: {shown} of 50 images, 2 maps of each" in result.err
+    assert f"layer1: {shown} of 50 images, 16 maps of each" in result.err
     assert any(f"{(shown + 1) // 2 * wide} values are not finite, chequered" in line for line in output["notes"])
     assert all(f"  {note}" in result.err.splitlines() for note in output["notes"])
 

@@ -145,6 +145,28 @@ def test_a_page_of_many_images_is_no_strip(new_maps, channels):
     assert figure.recipe["shown"] >= 10
 
 
+@pytest.mark.parametrize(("count", "channels"), [(1, 1), (5, 1), (11, 2), (60, 3), (200, 2), (7, 8)])
+def test_rows_of_few_channels_stand_side_by_side(new_maps, count, channels):
+    """The order of the rows is down the first block, then the next; blocks differ by a row, and none is lost."""
+    maps = rows(new_maps, count, (8, 4, 4))
+    for number, each in enumerate(maps):
+        each.values[:] = number + 1
+        each.values[:, 0, 0] = 0
+    figure = plot_contact(maps, range(channels))
+    shown = figure.recipe["shown"]
+    rasters = figure.findobj(RasterArtist)[: shown * (channels + 1)][1 :: channels + 1]
+    boxes = [raster.get_window_extent() for raster in rasters]
+    places = [(box.x0, -box.y1) for box in boxes]
+    assert places == sorted(places)
+    blocks = [sum(box.x0 == x for box in boxes) for x in sorted({box.x0 for box in boxes})]
+    assert sum(blocks) == shown == (count if count < 60 else shown)
+    assert max(blocks) - blocks[-1] <= len(blocks)
+    assert shown > 30 or count < 60
+    assert (len(blocks) > 1) == (count > 6 and channels < 8)
+    light = [int(raster.pixels[-1, -1].astype(int).sum()) for raster in rasters]
+    assert light == sorted(light)  # magma grows lighter with the number of the image
+
+
 def test_channels_are_checked(new_maps):
     """Numbers and texts like ``0-3`` name them; none, negative, unknown or too many are wrong usage."""
     maps = rows(new_maps, 2, (20, 3, 3))
