@@ -80,10 +80,12 @@ def fit_note(basis: Basis | None, source: Source | None) -> tuple[str, ...]:
     here = source.as_recipe()
     ours, theirs = here["weights"] or {}, basis.model.get("weights") or {}
     same = ours == theirs or (ours.get("sha256") is not None and ours.get("sha256") == theirs.get("sha256"))
-    if same and here["name"] == basis.model.get("name"):
+    alike = here["name"] == basis.model.get("name")
+    if same and alike:
         return ()
     weights = f"{theirs.get('source')} weights ({theirs.get('name')})" if theirs else "weights that are not known"
-    return (f"the components were fitted to another network: {basis.model.get('name')}, {weights}",)
+    other = "other weights" if alike else "another network"
+    return (f"the components were fitted to {other}: {basis.model.get('name')}, {weights}",)
 
 
 class CovarianceTally:

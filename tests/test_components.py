@@ -96,12 +96,12 @@ def test_a_basis_of_another_network_says_so():
     tally.add(FeatureMaps(made()[0], source=file))
     basis = tally.basis()
     assert fit_note(basis, file) == fit_note(basis, hub) == fit_note(basis, None) == fit_note(None, file) == ()
-    assert fit_note(basis, seeds[0]) == ("the components were fitted to another network: net, file weights (a.pt)",)
+    assert fit_note(basis, seeds[0]) == ("the components were fitted to other weights: net, file weights (a.pt)",)
     random = dataclasses.replace(basis, model=seeds[0].as_recipe())
     assert fit_note(random, seeds[0]) == ()
     assert fit_note(random, seeds[1])
     assert "not known" in fit_note(dataclasses.replace(basis, model=None), file)[0]
-    assert fit_note(basis, dataclasses.replace(file, model="other"))
+    assert "another network: net" in fit_note(basis, dataclasses.replace(file, model="other"))[0]
 
 
 def test_layers_with_few_channels_leave_components_empty():

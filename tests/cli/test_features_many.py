@@ -256,7 +256,7 @@ def test_a_basis_of_other_weights_is_told(run, look):
     same = run(*choices, "--reduce", "pca", "--basis", basis, "--json", "-o", "same")
     other = run(*choices, "--seed", "5", "--reduce", "pca", "--basis", basis, "--json", "-o", "other")
     assert (same.code, other.code) == (0, 0)
-    note = "the components were fitted to another network: test_resnet, random weights (seed 0)"
+    note = "the components were fitted to other weights: test_resnet, random weights (seed 0)"
     assert note not in same.out + same.err
     assert f"{basis}: {note}" in other.document["warnings"]
     assert f"{basis}: {note}" in other.err.splitlines()
