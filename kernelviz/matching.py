@@ -28,7 +28,8 @@ LEAST = 0.8
 """And where the filter makes at least 0.8² = 64 % of the kernel's energy: at 16 × 16 far less is no chance either."""
 ZERO = 0.005  # of the layer's largest weight; what pictures strike through
 NULL = 20_000
-_CHUNK = 8192
+_CHUNK = 8192  # kernels at once, and
+_COSINES = 2**22  # no more numbers than these
 
 COLOURS: dict[str, tuple[float, float, float]] = {
     "light–dark": (1, 1, 1),
@@ -127,7 +128,7 @@ def match_kernels(
     may get a name.
 
     Raises:
-        UsageError: kernels that are no squares of 2 × 2 to 64 × 64, or a level outside 0 … 1.
+        UsageError: kernels that are no squares of 2 × 2 to 32 × 32, or a level outside 0 … 1.
     """
     bank = _square_bank(kernels, transposed=transposed)
     if not 0 < level < 1:
@@ -205,10 +206,11 @@ def _compare(
     """One row for each pattern (n, h, w)."""
     size = patterns.shape[-1]
     bank, templates = classical_filters(size, everywhere=True), _templates(size)
-    for start in range(0, len(patterns), _CHUNK):
+    step = min(_CHUNK, max(1, _COSINES // len(bank)))
+    for start in range(0, len(patterns), step):
         if progress is not None:
             progress("comparing", start, len(patterns))
-        chunk = patterns[start : start + _CHUNK]
+        chunk = patterns[start : start + step]
         finite = np.asarray(np.isfinite(chunk).all(axis=(1, 2)))
         clean = np.where(finite[:, None, None], chunk, 0)
         empty = np.asarray(np.abs(clean).max(axis=(1, 2)) <= ZERO * limit)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from kernelviz.errors import UsageError
-from kernelviz.filters import classical_filters, find_filter
+from kernelviz.filters import LARGEST, classical_filters, find_filter, unit_rows
 from kernelviz.matching import COLOURS, LEAST, LEVEL, chance_of, match_kernels, name_from
 from kernelviz.records import KernelBank
 
@@ -171,7 +173,7 @@ def test_huge_and_tiny_weights_are_compared():
             assert row.score == pytest.approx(1)
 
 
-@pytest.mark.parametrize("shape", [(4, 3, 1, 1), (4, 3, 1, 7), (4, 3, 5), (2, 2, 3, 3, 3), (1, 1, 65, 65)])
+@pytest.mark.parametrize("shape", [(4, 3, 1, 1), (4, 3, 1, 7), (4, 3, 5), (2, 2, 3, 3, 3), (1, 1, 33, 33)])
 def test_kernels_that_are_no_squares_are_refused(shape):
     """There is nothing to compare them with."""
     with pytest.raises(UsageError):
@@ -185,3 +187,20 @@ def test_a_level_is_a_share():
     kernels = np.random.default_rng(3).standard_normal((500, 1, 3, 3))
     loose = match_kernels(kernels, level=0.3)
     assert loose.counts["none"] < match_kernels(kernels, level=LEVEL).counts["none"]
+
+
+def test_the_largest_kernels_are_compared_within_bounds():
+    """At the largest size memory stays below 300 MB and a filter at any place is found; one more row is refused."""
+    kernels = np.random.default_rng(0).standard_normal((3, 1, LARGEST, LARGEST))
+    kernels[1, 0] = 0
+    kernels[1, 0, 3, 7:9] = -1, 1
+    kernels[2] = unit_rows(find_filter("sobel-45", LARGEST).values[None]).reshape(1, LARGEST, LARGEST)
+    tracemalloc.start()
+    rows = match_kernels(kernels, gabor=False).rows
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [row.kind for row in rows] == ["none", "difference", "edge"]
+    assert rows[1].closest.name == "difference-x-r3c7"
+    assert peak < 300e6
+    with pytest.raises(UsageError, match=f"to {LARGEST} × {LARGEST}"):
+        match_kernels(np.ones((LARGEST + 1, LARGEST + 1)))

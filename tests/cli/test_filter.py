@@ -88,7 +88,8 @@ def test_the_bank_is_listed(run):
         (["photo.png", "--from", "test_resnet:conv1.0:999", "--weights", "random"], 2, "kernels 0 to"),
         (["photo.png", "-k", "box", "--border", "wrap"], 2, "border rule"),
         (["nosuch.png", "-k", "box"], 1, "nosuch.png"),
-        (["--list", "--size", "99"], 2, "64"),
+        (["--list", "--size", "99"], 2, "32 × 32"),
+        (["--list", "--size", "33"], 2, "by their numbers"),
     ],
 )
 def test_what_is_wrong_is_said(run, photo, arguments, code, told):
