@@ -9,7 +9,7 @@ import numpy as np
 
 from kernelviz.errors import UsageError
 from kernelviz.filters import Filter, find_filter
-from kernelviz.matching import match_kernels
+from kernelviz.matching import match_kernel
 from kernelviz.records import as_array, shape_text
 
 if TYPE_CHECKING:
@@ -120,11 +120,10 @@ def apply_kernel(image: object, bank: KernelBank, kernel: int, *, border: Border
     """
     if not 0 <= kernel < len(bank.weight):
         raise UsageError(f"There are kernels 0 to {len(bank.weight) - 1}, but {kernel} was asked for.")
-    found = match_kernels(bank, gabor=False)
-    row, pixels = found.main_rows[kernel], as_pixels(image)
+    row, pixels = match_kernel(bank, kernel), as_pixels(image)
     name = f"{bank.layer.name}:{kernel}" if bank.layer else f"kernel {kernel}"
     template = None if row.closest is None or row.factor is None else row.factor * row.closest.values
-    if found.main == "strongest":
+    if row.plane == "strongest":
         shown = pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2)
         facts = bank.source.preprocessing if bank.source else {}
         mean, deviation = np.array(facts.get("mean", (0.0,) * 3)), np.array(facts.get("std", (1.0,) * 3))

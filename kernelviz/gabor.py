@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SMALLEST = 5
 """Kernels of fewer rows have too few values for eight numbers."""
-_NULL = 400  # random kernels whose fits say what chance explains
+_NULL, _LARGE_NULL = 1000, 400  # random kernels whose fits say what chance explains, up to 6 × 6 and beyond
 _ROUNDS, _STARTS, _CHUNK = 40, 3, 2048
 _STEP, _GAIN, _STIFF = 1e-5, 1e-5, 1e6
 _WAVES = 5  # a bell of one octave spans 1 / 0.562 = 1.8 of its standard deviations a wave; from 5 on one lobe is seen
@@ -84,8 +84,12 @@ def fit_gabors(kernels: Array) -> list[GaborFit]:
 
 @lru_cache(maxsize=16)
 def chance_of_fit(size: int) -> Array:
-    """The shares that Gabor functions leave of 400 random kernels of this size, in rising order (always the same ones)."""
-    noise = np.random.default_rng(7).standard_normal((_NULL, size * size))
+    """The shares that Gabor functions leave of random kernels of this size, in rising order (always the same ones).
+
+    There are 1,000 of them up to 6 × 6, and 400 beyond, where no random kernel is explained well enough for a name.
+    """
+    count = _NULL if size <= 6 else _LARGE_NULL
+    noise = np.random.default_rng(7).standard_normal((count, size * size))
     return np.asarray(np.sort(_search(noise, size)[3]))
 
 

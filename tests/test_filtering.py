@@ -11,8 +11,11 @@ from scipy import ndimage
 from skimage import filters as peers
 
 from kernelviz.errors import UsageError
-from kernelviz.filtering import agreement_of, apply_filter, as_light, as_pixels
+from kernelviz.filtering import agreement_of, apply_filter, apply_kernel, as_light, as_pixels
 from kernelviz.filters import classical_filters
+from kernelviz.formulas import gabor
+from kernelviz.matching import match_kernels
+from kernelviz.records import KernelBank
 
 SCIPY = {"repeat": "nearest", "mirror": "reflect", "zero": "constant"}
 
@@ -132,3 +135,21 @@ def test_what_keeps_light_is_known(image):
     assert apply_filter(image, "box").keeps_light
     assert apply_filter(image, "sharpen").keeps_light
     assert not apply_filter(image, "sobel-x").keeps_light
+
+
+def test_what_is_said_of_a_learned_kernel_is_what_match_says():
+    """Kind, score and filter beside a response are those among all kernels of the layer, fits and zeros included."""
+    kernels = np.random.default_rng(0).standard_normal((24, 1, 5, 5)).astype(np.float32)
+    kernels[:16, 0] *= gabor(5, angle=70, wavelength=3.6, phase=20)
+    kernels[5] *= 1e-4
+    bank = KernelBank(kernels)
+    rows = match_kernels(bank).main_rows
+    assert any(row.closest is not None and row.closest.name == "gabor-fit" for row in rows)
+    for row in rows:
+        learned, *beside = apply_kernel(np.random.default_rng(1).random((8, 9)), bank, row.kernel)
+        if row.score is None:
+            assert (learned.about, beside) == ("a learned kernel, as good as zero", [])
+        else:
+            assert learned.about == f"a learned kernel: {row.kind}, score {row.score:.2f}"
+            assert beside[0].name == row.closest.name
+            assert beside[0].kernel == pytest.approx(row.factor * row.closest.values, abs=1e-5)

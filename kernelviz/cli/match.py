@@ -138,7 +138,7 @@ def compare(
     """Compare the kernels of one layer, draw them, and say what was found."""
     from kernelviz.cli import talk
     from kernelviz.documents import match_entry
-    from kernelviz.drawing.matches import caption_lines, plot_matches
+    from kernelviz.drawing.matches import caption_lines, naming_text, plot_matches
     from kernelviz.files.names import file_stems
     from kernelviz.files.writing import save_arrays, save_picture
     from kernelviz.matching import match_kernels
@@ -158,7 +158,7 @@ def compare(
             save_arrays(numbers(found), goal.directory / f"{stem}.npz", recipe=figure.recipe, force=goal.force)
         )
     counts = ", ".join(f"{count} {kind}" for kind, count in found.counts.items())
-    talk.say(*goal.said(f"{layer.name}: {counts}; a name from a score of {found.threshold:.2f} on"))
+    talk.say(*goal.said(f"{layer.name}: {counts}; {naming_text(found)}"))
     if goal.verbose:
         talk.say(*goal.said(*(f"  {line}" for line in caption_lines(found, len(found.main_rows)))))
     talk.say(*goal.said(*match_table(found.rows).splitlines()) if not goal.as_json else ())
@@ -183,6 +183,7 @@ def output(path: Path, found: Matches, layer: str) -> dict[str, Any]:
         "nonfinite": found.counts.get("not finite", 0),
         "counts": found.counts,
         "threshold": found.threshold,
+        "fit_threshold": found.fit_threshold,
         "level": found.level,
         "filters": found.filters,
         "notes": list(found.bank.notes),

@@ -45,6 +45,7 @@ def test_planted_kernels_are_told(run, planted):
     assert rows[2, "strongest"]["score"] is None
     (output,) = told["outputs"]
     assert sum(output["counts"].values()) == output["total"]
+    assert output["fit_threshold"] is None
 
 
 def test_the_table_and_the_picture(run, planted):
