@@ -173,6 +173,10 @@ def _of_support(support: int, size: int) -> Iterator[Filter]:
     narrow = sigma_of(support - 2)
     yield _make(f"log{end}", "spot", put(laplacian_of_gaussian(support, narrow)))
     yield _make(f"dog{end}", "spot", put(difference_of_gaussians(support, narrow)))
+    if support >= 5:
+        wide = sigma_of(support)
+        yield _make(f"log-wide{end}", "spot", put(laplacian_of_gaussian(support, wide)))
+        yield _make(f"dog-wide{end}", "spot", put(difference_of_gaussians(support, wide)))
     for angle in QUARTERS:
         for stem, values in edges(support):
             yield _make(f"{stem}{end}", "edge", put(turned(values, angle)), angle)
@@ -207,9 +211,10 @@ def _off_centre(support: int, size: int) -> Iterator[Filter]:
             at = (down, across)
             yield _make(f"gaussian{end}", "blur", gaussian(size, sigma_of(support), at), name=f"gaussian{name}")
             if support >= 5:  # a narrower spot beside the middle is a single pixel
-                wide = sigma_of(support - 2)
-                yield _make(f"log{end}", "spot", laplacian_of_gaussian(size, wide, at), name=f"log{name}")
-                yield _make(f"dog{end}", "spot", difference_of_gaussians(size, wide, at), name=f"dog{name}")
+                for word, width in (("", sigma_of(support - 2)), ("-wide", sigma_of(support))):
+                    log, dog = laplacian_of_gaussian(size, width, at), difference_of_gaussians(size, width, at)
+                    yield _make(f"log{word}{end}", "spot", log, name=f"log{word}{name}")
+                    yield _make(f"dog{word}{end}", "spot", dog, name=f"dog{word}{name}")
 
 
 def _points_at(size: int, *, everywhere: bool = False) -> Iterator[Filter]:

@@ -277,3 +277,13 @@ def test_the_largest_kernels_are_compared_within_bounds():
     assert peak < 300e6
     with pytest.raises(UsageError, match=f"to {LARGEST} × {LARGEST}"):
         match_kernels(np.ones((LARGEST + 1, LARGEST + 1)))
+
+
+def test_a_blob_beside_the_middle_is_no_corner():
+    """Kernel 86 of EfficientNet-Lite0's blocks.2.0.conv_dw: stride 2 leaves the surround of a spot on two sides alone."""
+    blob = [[-0.29, -0.61, -0.34, 0.2, 0.24], [-0.51, -1, -0.53, 0.23, 0.36], [-0.28, -0.57, -0.28, 0.13, 0.18],
+            [0.14, 0.14, 0.08, 0.09, -0.02], [0.32, 0.32, 0.17, 0.08, 0.04]]  # fmt: skip
+    for turns in range(4):
+        (row,) = match_kernels(np.rot90(blob, turns), gabor=False).rows
+        assert (row.kind, row.score > 0.93) == ("spot", True)
+    assert match_kernels(find_filter("corner-135", 5).values).rows[0].kind == "corner"
