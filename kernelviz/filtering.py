@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -22,6 +23,8 @@ BORDERS: dict[str, Literal["edge", "symmetric", "constant"]] = {
     "repeat": "edge", "mirror": "symmetric", "zero": "constant",
 }  # fmt: skip
 """Border rules by NumPy's names of padding; scipy.ndimage calls them nearest, reflect and constant."""
+MOST = 1e300
+"""Larger responses are not told from infinite ones: room is left for their difference and their mean."""
 LIGHT = np.array([0.299, 0.587, 0.114])
 """Red, green and blue in light and dark: ITU-R BT.601's luma, as Pillow converts to L."""
 
@@ -118,8 +121,8 @@ def apply_kernel(image: object, bank: KernelBank, kernel: int, *, border: Border
     Raises:
         UsageError: no such kernel, one that is not finite, or an image or a layer of another shape.
     """
-    if not 0 <= kernel < len(bank.weight):
-        raise UsageError(f"There are kernels 0 to {len(bank.weight) - 1}, but {kernel} was asked for.")
+    if not (hasattr(kernel, "__index__") and 0 <= operator.index(kernel) < len(bank.weight)):
+        raise UsageError(f"There are kernels 0 to {len(bank.weight) - 1}, but {kernel!r} was asked for.")
     row, pixels = match_kernel(bank, kernel), as_pixels(image)
     name = f"{bank.layer.name}:{kernel}" if bank.layer else f"kernel {kernel}"
     template = None if row.closest is None or row.factor is None else row.factor * row.closest.values
@@ -168,13 +171,21 @@ def correlate(image: Array, kernel: Array, border: str = "repeat") -> Array:
     """(H, W) of an image (H, W) with (h, w), or of an image (H, W, C) with (C, h, w), added up; in float64.
 
     Raises:
-        UsageError: there is no such border rule.
+        UsageError: there is no such border rule, or the response is beyond what float64 holds.
     """
     if border not in BORDERS:
         raise UsageError(f"A border rule is one of {', '.join(BORDERS)}, but got {border!r}.")
-    if kernel.ndim == 3:
-        planes = (correlate(image[:, :, at], plane, border) for at, plane in enumerate(kernel))
-        return np.asarray(sum(planes, np.zeros(image.shape[:2])))
+    planes = [(image, kernel)] if kernel.ndim == 2 else [(image[:, :, at], one) for at, one in enumerate(kernel)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        result = np.asarray(sum((_correlate(pixels, one, border) for pixels, one in planes), np.zeros(image.shape[:2])))
+    if not np.abs(result).max(initial=0) <= MOST:
+        raise UsageError(
+            "The response overflows.", f"The kernel has values of {np.abs(kernel).max():.0e}.", "Scale the kernel down."
+        )
+    return result
+
+
+def _correlate(image: Array, kernel: Array, border: str) -> Array:
     height, width = kernel.shape
     above, left = height // 2, width // 2
     rows, columns = image.shape
@@ -190,6 +201,11 @@ def correlate(image: Array, kernel: Array, border: str = "repeat") -> Array:
 
 def agreement_of(first: Array, second: Array) -> float | None:
     """Pearson's correlation of two responses over all pixels; None where one of them is constant."""
-    a, b = first - first.mean(), second - second.mean()
+    a, b = (each - each.mean() for each in (_scaled(first), _scaled(second)))
     size = float(np.linalg.norm(a) * np.linalg.norm(b))
     return None if size == 0 else float(np.clip((a * b).sum() / size, -1, 1))
+
+
+def _scaled(values: Array) -> Array:
+    """Values within ±1: the squares of 1e200 would overflow."""
+    return values / (float(np.abs(values).max(initial=0)) or 1.0)

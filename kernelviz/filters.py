@@ -64,7 +64,6 @@ class Filter:
     family: str = ""
 
 
-@lru_cache(maxsize=32)
 def classical_filters(size: int = 3, *, everywhere: bool = False) -> tuple[Filter, ...]:
     """All classical filters of (size, size) values, in a fixed order.
 
@@ -75,12 +74,7 @@ def classical_filters(size: int = 3, *, everywhere: bool = False) -> tuple[Filte
     Raises:
         UsageError: the size is below 2 or above 32.
     """
-    size = check_size(size)
-    filters = [*_in_the_middle(size), *(_beside_the_middle(size) if everywhere else ())]
-    filters += _points_at(size, everywhere=True) if everywhere else _points_at(size)
-    families = _families(size)
-    known = [replace(one, family=families[one.stem][0], kind=families[one.stem][1]) for one in filters]
-    return tuple(sorted(known, key=lambda one: _KINDS.index(one.kind)))
+    return _bank(check_size(size), everywhere=everywhere)
 
 
 def check_size(size: int) -> int:
@@ -98,6 +92,15 @@ def check_size(size: int) -> int:
     return whole
 
 
+@lru_cache(maxsize=32)
+def _bank(size: int, *, everywhere: bool) -> tuple[Filter, ...]:
+    filters = [*_in_the_middle(size), *(_beside_the_middle(size) if everywhere else ())]
+    filters += _points_at(size, everywhere=True) if everywhere else _points_at(size)
+    families = _families(size)
+    known = [replace(one, family=families[one.stem][0], kind=families[one.stem][1]) for one in filters]
+    return tuple(sorted(known, key=lambda one: _KINDS.index(one.kind)))
+
+
 def find_filter(name: str, size: int = 3) -> Filter:
     """The filter of this name; ``name@5`` is that of 5 × 5.
 
@@ -105,7 +108,7 @@ def find_filter(name: str, size: int = 3) -> Filter:
         UsageError: there is none, with the nearest names.
     """
     stem, at, own = name.strip().partition("@")
-    if at and not own.isdigit():
+    if at and not own.isdecimal():
         raise UsageError(f"A filter is written NAME or NAME@SIZE, but got {name!r}.", hint="For example sobel-x@5.")
     size = int(own) if at else size
     known = {one.name: one for one in classical_filters(size, everywhere=bool(_PLACE.search(stem)))}

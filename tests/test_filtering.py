@@ -114,7 +114,8 @@ def test_light_and_dark_is_pillows():
         (np.ones(3), "box", "repeat"), (np.ones((2, 2, 4)), "box", "repeat"), (np.ones((0, 2)), "box", "repeat"),
         (np.full((2, 2), np.nan), "box", "repeat"), (np.ones((2, 2)), "nosuch", "repeat"),
         (np.ones((2, 2)), np.ones((2, 3, 3)), "repeat"), (np.ones((2, 2)), np.ones(3), "repeat"),
-        (np.ones((2, 2)), [[np.inf]], "repeat"), (np.ones((2, 2)), "box", "wrap"),
+        (np.ones((2, 2)), [[np.inf]], "repeat"), (np.ones((2, 2)), [[1e308, 1e308]], "zero"),
+        (np.ones((2, 2, 3)), np.full((3, 1, 1), 1e308), "repeat"), (np.ones((2, 2)), "box", "wrap"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused(image, kernel, border):
@@ -128,6 +129,20 @@ def test_agreement_is_pearsons(image):
     other = image**2 - 1
     assert agreement_of(image, other) == pytest.approx(np.corrcoef(image.ravel(), other.ravel())[0, 1])
     assert agreement_of(image, np.ones_like(image)) is None
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-30, 1e150, 1e299])
+def test_responses_of_any_size_agree(image, scale):
+    """Nothing overflows and nothing is lost, whatever the unit of the kernel."""
+    response = apply_filter(image, [[0, scale]])
+    assert agreement_of(response.values, image) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("kernel", [2.5, "3", None, [1], 24, -1])
+def test_a_kernel_by_a_number_that_is_none_is_refused(kernel):
+    """Whatever it is, with the numbers there are."""
+    with pytest.raises(UsageError, match="kernels 0 to 3"):
+        apply_kernel(np.ones((4, 4)), KernelBank(np.ones((4, 1, 3, 3))), kernel)
 
 
 def test_what_keeps_light_is_known(image):

@@ -200,7 +200,7 @@ def parse_place(text: str) -> tuple[str, str, int]:
 
     model, _, rest = text.rpartition(":")
     model, _, layer = model.rpartition(":")
-    if not (model and layer and rest.isdigit()):
+    if not (model and layer and rest.isdecimal()):
         hint = "For example --from tf_efficientnet_lite0:conv_stem:15"
         raise UsageError(f"A learned kernel is written MODEL:LAYER:CHANNEL, but got {text!r}.", hint=hint)
     return model, layer, int(rest)

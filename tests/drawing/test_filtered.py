@@ -57,7 +57,16 @@ def test_no_text_meets_another(size, names):
 
 @pytest.mark.parametrize(
     "kernel",
-    [np.full((3, 3), 1e-9), np.full((2, 7), -123456.0), np.eye(31), np.zeros((3, 3)), [[1]], np.ones((3, 5, 5))],
+    [
+        np.full((3, 3), 1e-9),
+        np.full((2, 2), 1e299),
+        [[1e-310]],
+        np.full((2, 7), -123456.0),
+        np.eye(31),
+        np.zeros((3, 3)),
+        [[1]],
+        np.ones((3, 5, 5)),
+    ],
 )
 def test_any_kernel_can_be_drawn(kernel):
     """Tiny and huge numbers, oblong, large, empty, and in colour."""
