@@ -14,6 +14,8 @@ from kernelviz.matching import match_kernel
 from kernelviz.records import as_array, shape_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kernelviz.matching import KernelMatch
     from kernelviz.records import Array, KernelBank
 
@@ -147,6 +149,22 @@ def apply_kernel(image: object, bank: KernelBank, kernel: int, *, border: Border
     about = f"the filter closest to it{f', in {row.colour.name}' if row.colour else ''}"
     agreement = agreement_of(learned.values, beside)
     return learned, Response(row.closest.name, shown, template, beside, border, about, notes, agreement)
+
+
+def seen_by(responses: Sequence[Response]) -> Array:
+    """The image that all these responses are of, in colour where one of them is of colours.
+
+    Raises:
+        UsageError: they are of different images, or have different border rules.
+    """
+    seen = max((each.image for each in responses), key=lambda image: image.ndim)
+    for each in responses:
+        same = as_light(seen) if each.image.ndim == 2 else seen
+        if same.shape != each.image.shape or not np.allclose(same, each.image, atol=1e-9):
+            raise UsageError("The responses are of different images.", hint="Draw a picture for each image.")
+        if each.border != responses[0].border:
+            raise UsageError("The responses have different border rules.", hint="Draw a picture for each of them.")
+    return seen
 
 
 def _likeness(row: KernelMatch) -> str:

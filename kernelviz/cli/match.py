@@ -136,11 +136,13 @@ def compare(
     progress: Progress,
 ) -> None:
     """Compare the kernels of one layer, draw them, and say what was found."""
+    from kernelviz.chances import LEVEL
     from kernelviz.cli import talk
     from kernelviz.documents import match_entry
     from kernelviz.drawing.matches import caption_lines, naming_text, plot_matches
     from kernelviz.files.names import file_stems
     from kernelviz.files.writing import save_arrays, save_picture
+    from kernelviz.gabor import SMALLEST
     from kernelviz.matching import match_kernels
     from kernelviz.network.kernels import read_kernels
     from kernelviz.tables import match_table
@@ -151,7 +153,9 @@ def compare(
         choices = {**choices, "planes": True}
     found = match_kernels(bank, progress=progress, **choices)
     figure = plot_matches(found)
-    (stem,) = file_stems([(network.source.stem, layer.name, "match")])
+    unusual = [f"level{found.level:g}"] if found.level != LEVEL else []
+    unusual += ["no-gabor"] if not choices["gabor"] and bank.weight.shape[2] >= SMALLEST else []
+    (stem,) = file_stems([(network.source.stem, layer.name, "match", *unusual)])
     paths = [save_picture(figure, goal.directory / f"{stem}{goal.suffix}", force=goal.force)]
     if goal.arrays:
         paths.append(

@@ -25,7 +25,7 @@ from kernelviz.drawing.page import (
 from kernelviz.drawing.stamps import EDGE, framed, stamp, zoom_for
 from kernelviz.drawing.wording import PART, number_text
 from kernelviz.errors import UsageError
-from kernelviz.filtering import Response, apply_filter
+from kernelviz.filtering import Response, apply_filter, seen_by
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,7 +105,7 @@ def _page(responses: Sequence[Response], part: tuple[slice, slice], title: str, 
     across = min(3, len(responses) + 1)
     width = max(columns * zoom + 2 * EDGE, 280)
     unit = width / COLUMN[across]
-    panels = [_image_panel(responses[0], part, zoom, unit)]
+    panels = [_image_panel(seen_by(responses), part, zoom, unit)]
     panels += [_response_panel(each, part, zoom, unit, width) for each in responses]
     margin, gap = MARGIN * unit, GAP * unit
     inner = across * width + (across - 1) * gap
@@ -131,8 +131,8 @@ def _page(responses: Sequence[Response], part: tuple[slice, slice], title: str, 
     return Panel((*items, *more), float(round(inner + 2 * margin)), float(round(y + 0.6 * margin)))
 
 
-def _image_panel(response: Response, part: tuple[slice, slice], zoom: int, unit: float) -> tuple[Panel, Panel]:
-    shown = np.clip(response.image[part], 0, 1)
+def _image_panel(image: Array, part: tuple[slice, slice], zoom: int, unit: float) -> tuple[Panel, Panel]:
+    shown = np.clip(image[part], 0, 1)
     pixels = np.rint(255 * (shown if shown.ndim == 3 else shown[:, :, None].repeat(3, axis=2))).astype(np.uint8)
     picture = framed(_enlarged(pixels, zoom), 0, 0)
     foot = picture.height + 10 * unit
@@ -236,7 +236,19 @@ def _caption(responses: Sequence[Response], part: tuple[slice, slice], zoom: int
         lines.append("colours symmetric about 0, full from the 99 % quantile of each response on")
     if any(each.keeps_light for each in responses):
         lines.append("what keeps a flat image is drawn as an image again, 0 to 1")
-    return [*lines, *dict.fromkeys(note for each in responses for note in each.notes)]
+    return lines + _notes(responses)
+
+
+def _notes(responses: Sequence[Response]) -> list[str]:
+    """What was done to the image before, with the names of those that read it so, where not all do."""
+    told = [(note, each.name) for each in responses for note in each.notes]
+    if seen_by(responses).ndim == 3:
+        told += [("read in light and dark", each.name) for each in responses if each.image.ndim == 2 and not each.notes]
+    lines = []
+    for note in dict.fromkeys(note for note, _ in told):
+        names = [name for said, name in told if said == note]
+        lines.append(note if len(names) == len(responses) else f"{', '.join(names)}: {note}")
+    return lines
 
 
 def _prose(text: str, size: float, width: float) -> list[str]:

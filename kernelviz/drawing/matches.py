@@ -78,6 +78,7 @@ def matches_recipe(matches: Matches) -> dict[str, object]:
         "image": None,
         "shape": list(bank.weight.shape),
         "level": matches.level,
+        "gabor": matches.fit_threshold is not None,
         "threshold": matches.threshold,
         "fit_threshold": matches.fit_threshold,
         "filters": matches.filters,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from kernelviz.files.encoding import Pixels
     from kernelviz.records import Array, Recipe
 
-SAME_PICTURE = ("command", "model", "layer", "view", "stored", "image")
+SAME_PICTURE = ("command", "model", "layer", "view", "stored", "image", "border", "level", "gabor")
 """The keys of a recipe that tell one picture from another."""
 
 _CHUNK = 1 << 26  # some systems refuse to write 2 GB at once

@@ -72,6 +72,17 @@ def test_arrays_hold_what_is_drawn(run, planted):
         assert list(held["kinds"][:3]) == ["edge", "blur", "zero"]
 
 
+def test_another_level_another_picture(run):
+    """A level of one's own and no Gabor fits are in the name, so that no picture is written over by a different one."""
+    arguments = ("match", "test_convnext", "--weights", "random", "-l", "stages.0.blocks.0.conv_dw", "-q")
+    names = [run(*arguments, *more).paths[0].name for more in ([], ["--level", "0.05"], ["--no-gabor"])]
+    assert len(set(names)) == 3
+    assert "level0.05" in names[1]
+    assert "no-gabor" in names[2]
+    short = ("match", "test_resnet", "--weights", "random", "-q")
+    assert run(*short).paths == run(*short, "--no-gabor").paths
+
+
 def test_planes_are_told_when_asked_for(run):
     """A deep layer has its sums, and each input plane with --planes."""
     arguments = ("match", "test_resnet", "--weights", "random", "-l", "layer1.0.conv1", "--json", "--force")

@@ -119,6 +119,34 @@ def test_a_learned_kernel_stands_beside_its_filter(new_bank):
     check(figure)
 
 
+def test_a_note_says_of_whom_it_is_true(new_bank):
+    """Where one reads light and dark and another colours as its network does, each is named; the image is in colour."""
+    image = np.random.default_rng(1).random((20, 22, 3))
+    responses = [apply_filter(image, "sobel-x"), *apply_kernel(image, new_bank((4, 3, 3, 3)), 2)]
+    told = words(plot_filter(responses))
+    page = " ".join(told)
+    assert "sobel-x: read in light and dark" in page
+    assert f"conv1:2, {responses[2].name}: read as the network reads it" in page
+    drawn = [item.pixels for item in filter_page(responses).items if isinstance(item, Raster)]
+    zoom = 440 // 22
+    wanted = np.rint(255 * image).astype(np.uint8).repeat(zoom, axis=0).repeat(zoom, axis=1)
+    inner = [each[EDGE:-EDGE, EDGE:-EDGE] for each in drawn if each.shape[0] == 20 * zoom + 2 * EDGE]
+    assert any(np.array_equal(each, wanted) for each in inner)
+
+
+def test_responses_of_different_images_are_no_picture():
+    """Of one size or not, nor those of different borders."""
+    one = apply_filter(picture(9, 9), "sobel-x")
+    for other in (
+        apply_filter(picture(9, 9, seed=1), "sobel-x"),
+        apply_filter(picture(9, 10), "sobel-x"),
+        apply_filter(picture(9, 9), "sobel-x", border="zero"),
+    ):
+        with pytest.raises(UsageError, match="different"):
+            plot_filter([one, other])
+    check(plot_filter([one, apply_filter(picture(9, 9), "sobel-y")]))
+
+
 @pytest.mark.parametrize("inputs", [1, 5])
 def test_a_kernel_that_reads_no_colour_reads_light(new_bank, inputs):
     """What its network never does is said in the caption."""
