@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from kernelviz.chances import LEVEL, Bar, bar_of, chance_of, lengths, templates
-from kernelviz.colour_directions import Colour, strongest
+from kernelviz.colours import Colour, strongest
 from kernelviz.errors import UsageError
 from kernelviz.filters import ALIKE, LARGEST, Filter, classical_filters, unit_rows
 from kernelviz.gabor import GaborFit, fit_gabors

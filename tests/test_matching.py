@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from kernelviz.chances import LEAST, LEVEL, bar_of, chance_of, name_from, scores_of_chance
-from kernelviz.colour_directions import COLOURS
+from kernelviz.colours import COLOURS
 from kernelviz.errors import UsageError
 from kernelviz.filters import LARGEST, classical_filters, find_filter, unit_rows
 from kernelviz.formulas import gabor

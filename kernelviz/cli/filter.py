@@ -82,7 +82,7 @@ def filter_image(
     """
     from kernelviz.cli import ending, talk
     from kernelviz.cli.pictures import Goal, check_directory
-    from kernelviz.documents import Report, document, filter_entry, json_text
+    from kernelviz.documents import Report, document, json_text
 
     report = Report("filter")
     more: dict[str, Any] = {}
@@ -92,11 +92,9 @@ def filter_image(
         check_directory(output)
         if list_all:
             from kernelviz.cli.filter_inputs import check_alone
-            from kernelviz.filters import classical_filters
 
             check_alone(image, kernel, kernel_values, from_model)
-            show_bank(size, goal, report)
-            more = {"filters": [filter_entry(one) for one in classical_filters(size)]}
+            more = show_bank(size, goal, report)
         else:
             with talk.progress(shown=not quiet) as progress:
                 load = partial(load_and_tell, choice=(weights, seed, timeout), goal=goal, progress=progress)
@@ -111,17 +109,22 @@ def filter_image(
     return ending.outcome(report)
 
 
-def show_bank(size: int, goal: Goal, report: Report) -> None:
-    """The table on stderr and the picture in a file."""
+def show_bank(size: int, goal: Goal, report: Report) -> dict[str, Any]:
+    """The tables on stderr and the picture in a file; what the document holds of them."""
     from kernelviz.cli import talk
+    from kernelviz.colours import colour_directions
+    from kernelviz.documents import colour_entry, filter_entry
     from kernelviz.drawing.bank import plot_filters
     from kernelviz.files.writing import save_picture
     from kernelviz.filters import classical_filters
-    from kernelviz.tables import filter_table
+    from kernelviz.tables import colour_table, filter_table
 
     figure = plot_filters(size)
-    talk.say(*goal.said(*filter_table(classical_filters(size)).splitlines()) if not goal.as_json else ())
+    filters, colours = classical_filters(size), colour_directions()
+    lines = [*filter_table(filters).splitlines(), "", *colour_table(colours).splitlines()]
+    talk.say(*goal.said(*lines) if not goal.as_json else ())
     tell(save_picture(figure, goal.directory / f"filters-{size}{goal.suffix}", force=goal.force), goal, report)
+    return {"filters": [filter_entry(one) for one in filters], "colours": [colour_entry(one) for one in colours]}
 
 
 def tell(path: Path, goal: Goal, report: Report, **facts: Any) -> None:

@@ -107,6 +107,11 @@ def test_the_bank_is_listed(run):
     by_name = {one["name"]: one for one in told["filters"]}
     assert by_name["line-45"]["orientation"] == 45
     assert len(by_name["box"]["values"]) == 5
+    opponent = {one["name"]: one for one in told["colours"]}["yellow–blue"]
+    assert opponent["weights"] == [1, 1, -2]
+    assert opponent["about"]
+    assert opponent["source"]
+    assert any(line.startswith("yellow–blue ") for line in result.err.splitlines())
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
+from kernelviz.colours import colour_directions
 from kernelviz.drawing.artists import RasterArtist
 from kernelviz.drawing.bank import plot_filters
 from kernelviz.drawing.colour import ramp
@@ -169,12 +170,27 @@ def test_nothing_to_draw_is_said():
         plot_filter(picture(9, 9))
 
 
-@pytest.mark.parametrize("size", [2, 3, 4, 5, 7, 16, 30])
+@pytest.mark.parametrize("size", [2, 3, 4, 5, 7, 11, 16, 30])
 def test_the_bank_is_drawn_with_room(size):
-    """Each stem of the size by name, or it is said how many there are; no text meets another."""
+    """A row for each stem, and the colours, or it is said how many are drawn; no text meets another."""
     figure = plot_filters(size)
-    stems = {one.stem for one in classical_filters(size) if "@" not in one.stem}
-    assert stems <= set(words(figure)) or any("filters are drawn" in word for word in words(figure))
-    assert size > 7 or stems <= set(words(figure))
+    told = words(figure)
+    bank = [one for one in classical_filters(size) if "@" not in one.name]
+    firsts = {next(one.name for one in bank if one.stem == stem) for stem in {one.stem for one in bank}}
+    assert firsts <= set(told) or any("filters are drawn" in word for word in told)
+    assert size > 7 or firsts <= set(told)
+    assert {one.name for one in colour_directions()} <= set(told)
     assert figure.bbox.width * figure.bbox.height <= 1.1 * MOST_PIXELS
     check(figure)
+
+
+@pytest.mark.parametrize("size", [3, 5])
+def test_what_the_bank_calls_a_filter_can_be_typed(size):
+    """Every first and last name of a row is one, and the short ones are with the stem before them."""
+    told = words(plot_filters(size))
+    names = {one.name for one in classical_filters(size)}
+    assert not {"sobel", "line", "line-end", "gabor-2.83-0"} & set(told)
+    assert {word.removeprefix("… ") for word in told if word.startswith("… ")} <= names
+    at = told.index("sobel-x")
+    assert {f"sobel{end}" for end in told[at + 1].split(", ")} < names
+    assert sum(word == "stripes of one direction, width and place" for word in told) == 1

@@ -12,22 +12,44 @@ from kernelviz.filters import unit_rows
 if TYPE_CHECKING:
     from kernelviz.records import Array
 
-COLOURS: dict[str, tuple[float, float, float]] = {
-    "light–dark": (1, 1, 1),
-    "red–green": (1, -1, 0),
-    "red–blue": (1, 0, -1),
-    "green–blue": (0, 1, -1),
-    "yellow–blue": (1, 1, -2),
-    "magenta–green": (1, -2, 1),
-    "red–cyan": (2, -1, -1),
-    "red": (1, 0, 0),
-    "green": (0, 1, 0),
-    "blue": (0, 0, 1),
-    "yellow": (1, 1, 0),
-    "magenta": (1, 0, 1),
-    "cyan": (0, 1, 1),
-}
+
+@dataclass(frozen=True)
+class ColourDirection:
+    """A direction in colour by its ``weights`` (red, green, blue), what it is for, and where its numbers come from."""
+
+    name: str
+    weights: tuple[float, float, float]
+    about: str
+    source: str
+
+
+_CONES = "Ruderman, Cronin and Chiao 1998, Statistics of cone responses to natural images"
+_ALONE, _PAIR, _REST = "by definition", "one channel less another", "one channel less the mean of the others"
+_DIRECTIONS = tuple(
+    ColourDirection(name, weights, about, source)
+    for name, weights, about, source in (
+        ("light–dark", (1, 1, 1), "brightness, whatever the colour", _CONES),
+        ("red–green", (1, -1, 0), "reds against greens", _CONES),
+        ("red–blue", (1, 0, -1), "warm colours against cold ones", _PAIR),
+        ("green–blue", (0, 1, -1), "greens against blues", _PAIR),
+        ("yellow–blue", (1, 1, -2), "yellows against blues: sky from land", _CONES),
+        ("magenta–green", (1, -2, 1), "greens against all that lacks green", _REST),
+        ("red–cyan", (2, -1, -1), "reds against all that lacks red", _REST),
+        ("red", (1, 0, 0), "how much red, bright or not", _ALONE),
+        ("green", (0, 1, 0), "how much green, bright or not", _ALONE),
+        ("blue", (0, 0, 1), "how much blue, bright or not", _ALONE),
+        ("yellow", (1, 1, 0), "brightness without blue", _ALONE),
+        ("magenta", (1, 0, 1), "brightness without green", _ALONE),
+        ("cyan", (0, 1, 1), "brightness without red", _ALONE),
+    )
+)
+COLOURS: dict[str, tuple[float, float, float]] = {one.name: one.weights for one in _DIRECTIONS}
 """Directions in colour, (red, green, blue): light against dark, opponents, single channels and pairs of them."""
+
+
+def colour_directions() -> tuple[ColourDirection, ...]:
+    """The directions in colour that kernels of three channels are compared with, in a fixed order."""
+    return _DIRECTIONS
 
 
 @dataclass(frozen=True)
