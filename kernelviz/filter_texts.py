@@ -35,7 +35,7 @@ ABOUT = {
     "log": "a spot against its surroundings, of one size",
     "dog": "a spot against its surroundings, as the retina does",
     "log-wide": "a larger spot against its surroundings",
-    "dog-wide": "a larger spot against its surroundings",
+    "dog-wide": "a larger spot, as the retina does",
     "sobel": "edges{}, smoothed along them",
     "scharr": "edges{}, alike in every direction",
     "prewitt": "edges{}, each pixel along them alike",

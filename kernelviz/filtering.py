@@ -27,6 +27,7 @@ BORDERS: dict[str, Literal["edge", "symmetric", "constant"]] = {
 """Border rules by NumPy's names of padding; scipy.ndimage calls them nearest, reflect and constant."""
 MOST = 1e300
 """Larger responses are not told from infinite ones: room is left for their difference and their mean."""
+_WHOLE = {"uint8": 255, "uint16": 65535}
 LIGHT = np.array([0.299, 0.587, 0.114])
 """Red, green and blue in light and dark: ITU-R BT.601's luma, as Pillow converts to L."""
 
@@ -57,21 +58,46 @@ class Response:
 def as_pixels(image: object) -> Array:
     """(H, W) or (H, W, 3) float64 of an image record, a tensor or an array; 0 is black and 1 white.
 
-    Whole numbers of 8 and 16 bits are divided by their largest value; a fourth channel (alpha) is refused.
+    (C, H, W) and (1, C, H, W) of one or three channels are taken too, and are what tensors are as a rule. Whole numbers
+    of 8 and 16 bits without a sign are divided by their largest value; a fourth channel (alpha) is refused.
 
     Raises:
-        UsageError: another shape, no pixel, or values that are not finite.
+        UsageError: another shape or one that may be either, no pixel, other whole numbers, or values that are not finite.
     """
     held = getattr(image, "pixels", image)
-    kind = getattr(held, "dtype", None)
-    values = as_array(held).astype(np.float64)
+    array = as_array(held)
+    kind = str(getattr(held, "dtype", None) or np.asarray(held).dtype).removeprefix("torch.")
+    values = _channels_last(array.astype(np.float64), tensor=hasattr(held, "detach"))
+    if "int" in kind and kind not in _WHOLE:
+        raise UsageError(
+            f"An image of whole numbers is uint8 or uint16, but this one is {kind}.",
+            hint="Convert it, image.astype(numpy.uint8), or divide it so that 0 is black and 1 white.",
+        )
+    if not np.isfinite(values).all():
+        raise UsageError("The image holds values that are not finite.")
+    return values / _WHOLE.get(kind, 1)
+
+
+def _channels_last(values: Array, *, tensor: bool) -> Array:
+    """(H, W) or (H, W, 3) of an array whose channels come first or last."""
+    shape = values.shape
+    if values.ndim == 4 and shape[0] == 1:
+        values, tensor = values[0], tensor and shape[1] not in (1, 3)
+        first = shape[1] in (1, 3)
+    else:
+        first = values.ndim == 3 and shape[0] in (1, 3) and shape[2] not in (1, 3)
+    if values.ndim == 3 and tensor and {shape[-3], shape[-1]} <= {1, 3}:
+        raise UsageError(
+            f"An image tensor of {shape_text(shape)} may have its channels first or last.",
+            hint="Give it as (1, C, H, W), or as a NumPy array (H, W, C).",
+        )
+    if values.ndim == 3 and first:
+        values = np.moveaxis(values, 0, -1)
     if values.ndim == 3 and values.shape[2] == 1:
         values = values[:, :, 0]
     if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] != 3) or 0 in values.shape:
-        raise UsageError(f"An image is (H, W) or (H, W, 3), but the shape is {shape_text(values.shape)}.")
-    if not np.isfinite(values).all():
-        raise UsageError("The image holds values that are not finite.")
-    return values / {"uint8": 255, "uint16": 65535}.get(str(kind).removeprefix("torch."), 1)
+        raise UsageError(f"An image is (H, W), (H, W, 3) or (3, H, W), but the shape is {shape_text(shape)}.")
+    return values
 
 
 def as_light(pixels: Array) -> Array:
@@ -88,7 +114,7 @@ def apply_filter(image: object, kernel: object, *, border: Border = "repeat") ->
     Args:
         image: (H, W) or (H, W, 3), as ``as_pixels`` takes it. A kernel of one plane reads it in light and dark.
         kernel: the name of a classical filter (``sobel-x``, ``sobel-x@5``), a Filter, or numbers (h, w); (3, h, w) reads
-            red, green and blue and adds them up.
+            red, green and blue and adds them up. Axes of length 1 before these are left out.
         border: ``repeat``, ``mirror`` or ``zero``.
 
     Raises:
@@ -99,6 +125,8 @@ def apply_filter(image: object, kernel: object, *, border: Border = "repeat") ->
         kernel = find_filter(kernel)
     name, about = (full_name(kernel), kernel.about) if isinstance(kernel, Filter) else ("kernel", "")
     values = as_array(kernel.values if isinstance(kernel, Filter) else kernel).astype(np.float64)
+    while values.ndim > 2 and len(values) == 1:
+        values = values[0]
     check_kernel(values)
     if values.ndim == 3 and pixels.ndim == 2:
         pixels = np.repeat(pixels[:, :, None], 3, axis=2)

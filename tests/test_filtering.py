@@ -99,6 +99,42 @@ def test_images_of_any_kind_are_taken():
         assert as_pixels(image) == pytest.approx(wanted)
 
 
+@pytest.mark.parametrize("kind", [torch.tensor, np.array])
+def test_channels_come_first_or_last(kind):
+    """As torch has them, with a batch of one, or as images have them; what may be either is refused, not guessed."""
+    wanted = np.random.default_rng(0).random((20, 30, 3))
+    first = wanted.transpose(2, 0, 1)
+    for image in (first, first[None], wanted, wanted[None]):
+        assert as_pixels(kind(image)) == pytest.approx(wanted)
+    for image in (first[:1], first[None, :1], wanted[:, :, :1]):
+        assert as_pixels(kind(image)) == pytest.approx(wanted[:, :, 0])
+    assert as_pixels(np.ones((3, 5, 3))).shape == (3, 5, 3)
+    assert as_pixels(torch.ones((1, 3, 5, 3))).shape == (5, 3, 3)
+    for shape in ((3, 5, 3), (1, 5, 3), (3, 5, 1)):
+        with pytest.raises(UsageError, match="first or last"):
+            as_pixels(torch.ones(shape))
+
+
+def test_kernels_of_a_layer_are_taken_as_they_lie(image):
+    """(1, h, w) of a depthwise layer, (1, 1, h, w) and (1, 3, h, w) too."""
+    weight = torch.nn.Conv2d(4, 4, 3, groups=4, bias=False).weight.detach()
+    wanted = apply_filter(image, weight[0, 0].numpy()).values
+    for kernel in (weight[0], weight[:1]):
+        assert apply_filter(image, kernel).values == pytest.approx(wanted)
+    colour = np.random.default_rng(0).random((1, 3, 3, 3))
+    assert apply_filter(image, colour).kernel.shape == (3, 3, 3)
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.int64, np.int8, np.uint32, list, torch.int64])
+def test_whole_numbers_of_other_kinds_are_refused(kind):
+    """Nobody knows what white is in them."""
+    values = [[0, 100], [120, 1]]
+    image = torch.tensor(values) if kind is torch.int64 else values if kind is list else np.array(values, kind)
+    with pytest.raises(UsageError, match="uint8 or uint16") as caught:
+        apply_filter(image, "sobel-x")
+    assert "astype" in str(caught.value.hint)
+
+
 def test_light_and_dark_is_pillows():
     """Within the rounding of its 8 bits."""
     from PIL import Image

@@ -105,7 +105,7 @@ def _page(responses: Sequence[Response], part: tuple[slice, slice], title: str, 
     across = min(3, len(responses) + 1)
     width = max(columns * zoom + 2 * EDGE, 280)
     unit = width / COLUMN[across]
-    panels = [_image_panel(seen_by(responses), part, zoom, unit)]
+    panels = [_image_panel(seen_by(responses), part, zoom, unit, width)]
     panels += [_response_panel(each, part, zoom, unit, width) for each in responses]
     margin, gap = MARGIN * unit, GAP * unit
     inner = across * width + (across - 1) * gap
@@ -131,12 +131,18 @@ def _page(responses: Sequence[Response], part: tuple[slice, slice], title: str, 
     return Panel((*items, *more), float(round(inner + 2 * margin)), float(round(y + 0.6 * margin)))
 
 
-def _image_panel(image: Array, part: tuple[slice, slice], zoom: int, unit: float) -> tuple[Panel, Panel]:
+def _image_panel(image: Array, part: tuple[slice, slice], zoom: int, unit: float, width: float) -> tuple[Panel, Panel]:
     shown = np.clip(image[part], 0, 1)
     pixels = np.rint(255 * (shown if shown.ndim == 3 else shown[:, :, None].repeat(3, axis=2))).astype(np.uint8)
     picture = framed(_enlarged(pixels, zoom), 0, 0)
     foot = picture.height + 10 * unit
-    items, y = text_block(["the image, 0 to 1"], 0, foot, TYPE * unit)
+    words = ["the image, 0 to 1"]
+    beyond = int(np.count_nonzero((image < 0) | (image > 1)))
+    if beyond:
+        low, high = number_text(float(image.min())), number_text(float(image.max()))
+        words.append(f"{beyond:,} of {image.size:,} values beyond, {low} to {high}")
+    lines = [line for text in words for line in _prose(text, TYPE * unit, width)]
+    items, y = text_block(lines, 0, foot, TYPE * unit)
     return Panel((), 0, 0), Panel((picture, *items), picture.width, y)
 
 

@@ -135,6 +135,26 @@ def test_a_note_says_of_whom_it_is_true(new_bank):
     assert any(np.array_equal(each, wanted) for each in inner)
 
 
+def test_values_beyond_black_and_white_are_counted():
+    """Where an image goes beyond 0 to 1, its picture is cut there and says so."""
+    image = picture(9, 10) * 255
+    figure = plot_filter(image, "sobel-x")
+    page = " ".join(words(figure))
+    assert f"{(image > 1).sum()} of 90 values beyond" in page
+    assert "beyond" not in " ".join(words(plot_filter(image / 255, "sobel-x")))
+    check(figure)
+
+
+def test_a_long_name_is_broken_at_a_hyphen(new_bank):
+    """Not between its letters."""
+    weight = np.zeros((2, 3, 3, 3), np.float32)
+    weight[0, :, 0, 1:] = -1, 1
+    weight[1] = 1
+    figure = plot_filter(apply_kernel(picture(30, 30), new_bank(weight=weight), 0))
+    assert {"difference-x-r0c1"} <= set(words(figure)) or {"difference-x-", "r0c1"} <= set(words(figure))
+    check(figure)
+
+
 def test_responses_of_different_images_are_no_picture():
     """Of one size or not, nor those of different borders."""
     one = apply_filter(picture(9, 9), "sobel-x")
