@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernelviz.matching import KernelMatch
-    from kernelviz.records import Array, KernelBank
+    from kernelviz.records import Array, KernelBank, Source
 
 Border: TypeAlias = Literal["repeat", "mirror", "zero"]
 
@@ -37,7 +37,8 @@ class Response:
     """An image, a filter, and what the filter makes of the image.
 
     ``image`` is (H, W) in light and dark, or (H, W, 3), from 0 to 1; ``kernel`` (h, w), or (3, h, w) one plane a colour;
-    ``values`` (H, W). ``about`` says what the filter is for, ``notes`` what was done to the image before.
+    ``values`` (H, W). ``about`` says what the filter is for, ``notes`` what was done to the image before, ``source`` whose
+    the kernel is where it was learned.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Response:
     about: str = ""
     notes: tuple[str, ...] = ()
     agreement: float | None = None
+    source: Source | None = None
 
     @property
     def keeps_light(self) -> bool:
@@ -170,13 +172,15 @@ def apply_kernel(image: object, bank: KernelBank, kernel: int, *, border: Border
         which = "" if inputs == 1 else f", summed over its {inputs:,} inputs,"
         notes = (f"as if the kernel{which} read the image in light and dark",)
     check_kernel(values)
-    learned = Response(name, shown, values, correlate(read, values, border), border, _likeness(row), notes)
+    learned = Response(
+        name, shown, values, correlate(read, values, border), border, _likeness(row), notes, None, bank.source
+    )
     if template is None or row.closest is None:
         return (learned,)
     beside = correlate(read, template, border)
     about = f"the filter closest to it{f', in {row.colour.name}' if row.colour else ''}"
     agreement = agreement_of(learned.values, beside)
-    return learned, Response(row.closest.name, shown, template, beside, border, about, notes, agreement)
+    return learned, Response(row.closest.name, shown, template, beside, border, about, notes, agreement, bank.source)
 
 
 def seen_by(responses: Sequence[Response]) -> Array:

@@ -142,7 +142,8 @@ def test_one_kernel_is_matched_as_in_its_layer():
     kernels[7] *= 1e-3
     bank = KernelBank(kernels)
     found = match_kernels(bank)
-    assert {"zero", "gabor"} < set(found.counts)
+    assert "zero" in found.counts
+    assert any(row.closest is not None and row.closest.name == FIT for row in found.rows)
     for row in found.main_rows:
         alone = match_kernel(bank, row.kernel)
         assert (alone.kernel, alone.kind, alone.plane) == (row.kernel, row.kind, row.plane)

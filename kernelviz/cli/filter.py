@@ -213,10 +213,8 @@ def write(picture: Image, responses: list[Response], learned: list[str], goal: G
     from kernelviz.filtering import seen_by
 
     rows, columns = responses[0].values.shape
-    source = f", {report.source.label}" if report.source else ""
-    figure = draw_page(filter_page(responses, f"Filters on {picture.name}", f"{columns:,} × {rows:,} pixels{source}"))
-    recipe = filter_recipe(responses)
-    recipe |= {"image": picture.as_recipe(), "model": report.source.as_recipe() if report.source else None}
+    figure = draw_page(filter_page(responses, f"Filters on {picture.name}"))
+    recipe = filter_recipe(responses) | {"image": picture.as_recipe()}
     figure.recipe = recipe
     what = "-".join([*(one.name for one in responses if one.name != "kernel")][:3]) or "kernel"
     if len(responses) > 3 or any(one.name == "kernel" for one in responses):

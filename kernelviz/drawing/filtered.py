@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.filtering import Border
-    from kernelviz.records import Array
+    from kernelviz.records import Array, Source
 
 MARGIN, GAP, TYPE, NAME, TITLE = 52.0, 48.0, 25.0, 29.0, 40.0
 COLUMN = {1: 720.0, 2: 600.0, 3: 466.0}  # of a column, in units of type, by how many there are
@@ -70,9 +70,11 @@ def filter_recipe(responses: Sequence[Response]) -> dict[str, object]:
     """How this picture was made, for machines; no path in it."""
     from kernelviz import __version__
 
+    models = [source.as_recipe() for source in _sources(responses)]
     return {
         "kernelviz": __version__,
         "command": "filter",
+        "model": models[0] if len(models) == 1 else models or None,
         "image": None,
         "view": [each.name for each in responses],
         "border": responses[0].border,
@@ -80,13 +82,18 @@ def filter_recipe(responses: Sequence[Response]) -> dict[str, object]:
     }
 
 
-def filter_page(responses: Sequence[Response], title: str = "", identity: str = "") -> Panel:
-    """The page; ``title`` and ``identity`` are written above, else what is known of the image."""
+def _sources(responses: Sequence[Response]) -> list[Source]:
+    """Whose learned kernels these are, each once."""
+    return list({each.source.label: each.source for each in responses if each.source}.values())
+
+
+def filter_page(responses: Sequence[Response], title: str = "") -> Panel:
+    """The page; above it ``title``, the size of the image, and whose learned kernels are there."""
     rows, columns = responses[0].values.shape
     share = 1.0
     while True:
         part = (slice_of(rows, share), slice_of(columns, share))
-        page = _page(responses, part, title, identity)
+        page = _page(responses, part, title)
         area = page.width * page.height
         if area <= MOST_PIXELS or (part[0].stop - part[0].start) * (part[1].stop - part[1].start) <= 64**2:
             return page
@@ -99,7 +106,7 @@ def slice_of(length: int, share: float) -> slice:
     return slice((length - kept) // 2, (length - kept) // 2 + kept)
 
 
-def _page(responses: Sequence[Response], part: tuple[slice, slice], title: str, identity: str) -> Panel:
+def _page(responses: Sequence[Response], part: tuple[slice, slice], title: str) -> Panel:
     rows, columns = (each.stop - each.start for each in part)
     zoom = max(1, 440 // max(rows, columns))
     across = min(3, len(responses) + 1)
@@ -110,7 +117,7 @@ def _page(responses: Sequence[Response], part: tuple[slice, slice], title: str, 
     margin, gap = MARGIN * unit, GAP * unit
     inner = across * width + (across - 1) * gap
     whole = responses[0].values.shape
-    heading = identity or f"{whole[1]:,} × {whole[0]:,} pixels"
+    heading = ", ".join([f"{whole[1]:,} × {whole[0]:,} pixels", *(one.label for one in _sources(responses))])
     name = drawable(title or "Filters", bold=True)
     items, y = text_block(
         wrap(name, TITLE * unit, inner, bold=True), margin, 0.7 * margin, TITLE * unit, colour=INK, bold=True

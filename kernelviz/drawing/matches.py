@@ -208,9 +208,7 @@ def caption_lines(matches: Matches, shown: int) -> list[str]:
     lines = [f"{first} ≈ the closest filter; score: |cosine|, over scale and sign; each tile has its own scale"]
     lines.append(naming_text(matches))
     if any(row.closest and row.closest.name == FIT for row in matches.main_rows):
-        lines.append(
-            "fit: a fitted Gabor function, where no filter is close enough or it leaves not even a third as much"
-        )
+        lines.append("fit: a fitted Gabor function, where no filter is close enough or the fit far closer")
     drawn = sum(count for kind, count in matches.counts.items() if kind not in UNDRAWN)
     return lines if shown == drawn else [*lines, f"{shown:,} of {drawn:,} kernels are drawn, of each kind the closest"]
 
