@@ -23,9 +23,7 @@ SMALLEST = 5
 _NULL, _LARGE_NULL = 1000, 400  # random kernels whose fits say what chance explains, up to 6 × 6 and beyond
 _ROUNDS, _STARTS, _CHUNK = 40, 3, 2048
 _STEP, _GAIN, _STIFF = 1e-5, 1e-5, 1e6
-_ONE_LOBE = (
-    0.1  # of the energy has the other sign: of learned kernels 0.00 to 0.06 look like blobs, from 0.20 on like waves
-)
+_ONE_LOBE = 0.1  # of the energy has the other sign: learned blobs have up to 0.06 of it, learned waves from 0.20 on
 _WAVES = 5  # a bell of one octave spans 1 / 0.562 = 1.8 of its standard deviations a wave; from 5 on one lobe is seen
 
 
