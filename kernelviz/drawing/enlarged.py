@@ -39,7 +39,7 @@ WHITE = "#ffffff"
 
 def enlarged_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel:
     """Input as colours → window × kernel, added up = output."""
-    from kernelviz.drawing.convolution import notes, words_panel
+    from kernelviz.drawing.convolution import counted, notes, words_panel
 
     operation = worked.operation
     source = colours_of(canvas_cells(worked, step, step.channels[0]))
@@ -66,7 +66,14 @@ def enlarged_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel
     words = words_panel(worked, step, room) if step.weights is None else sum_panel(step, room)
     foot = feet(words, formula_panel(operation.formulas, room), 0.0, room)
     body = Panel((*body.items, *zoom_lines(worked, step, parts, (box, cell), source)), body.width, body.height)
-    return worksheet(name_text(operation), settings_text(operation), body, foot, notes(worked, step, cells=False))
+    return worksheet(
+        name_text(operation),
+        settings_text(operation),
+        body,
+        foot,
+        notes(worked, step, cells=False),
+        counted=counted(worked, step),
+    )
 
 
 def colours_of(cells: Cells) -> Cells:

@@ -147,13 +147,13 @@ def _stamp_rows(
 def _only_stamp(worked: Walkthrough, place: tuple[int, int], stamp: Array) -> Array:
     """The stamp with every cell empty that its kernel does not reach."""
     result = np.full(stamp.shape, np.nan)
-    rows, columns = _reached(worked, place)
+    rows, columns = reached(worked, place)
     cells = np.ix_(rows, columns)
     result[cells] = stamp[cells]
     return result
 
 
-def _reached(worked: Walkthrough, place: tuple[int, int]) -> tuple[list[int], list[int]]:
+def reached(worked: Walkthrough, place: tuple[int, int]) -> tuple[list[int], list[int]]:
     """The rows and columns of the output on which the stamp of an input place falls."""
     operation = worked.operation
     if not isinstance(operation, TransposedConvolution):
@@ -170,7 +170,7 @@ def _reached(worked: Walkthrough, place: tuple[int, int]) -> tuple[list[int], li
 
 def _frames(worked: Walkthrough, step: Step, place: tuple[int, int], cell: float) -> list[Item]:
     """A frame around the stamp, and a strong one around the marked cell where it lies on it."""
-    rows, columns = _reached(worked, place)
+    rows, columns = reached(worked, place)
     if not rows or not columns:
         return []
     around = frame(rows[0], columns[0], rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1, cell, width=3)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from page_checks import check_page
 
-from kernelviz import Convolution, Pooling, TransposedConvolution, work_out
+from kernelviz import Convolution, Pooling, TransposedConvolution, animate_convolution, work_out
 from kernelviz.drawing.convolution import plot_convolution
+from kernelviz.drawing.figures import draw_page
 from kernelviz.walkthrough import example_numbers
 
 OPERATIONS = {
@@ -122,3 +123,13 @@ def test_the_texts_of_stamps_have_their_own_room(name, kind):
     operation = OPERATIONS[name]
     rows, columns = operation.output_size
     check_page(plot_convolution(worked(operation, kind), at=(rows // 2, columns // 2), view="stamps"))
+
+
+@pytest.mark.parametrize("most", [1, 9, 60, 0.25])
+def test_frames_of_stamps_have_their_own_room(most):
+    """Where they add up and at the end, for short numbers and for long ones, which stand below each other."""
+    operation = TransposedConvolution((2, 3), 2, bias=True)
+    data, kernel, bias = example_numbers(operation, 3)
+    pages = animate_convolution(work_out(operation, most * data, kernel, bias), view="stamps").pages
+    for page in (pages[1], pages[-3], pages[-1]):
+        check_page(draw_page(page))
