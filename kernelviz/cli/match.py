@@ -28,7 +28,7 @@ Planes = Annotated[
 Level = Annotated[
     float,
     typer.Option(
-        "--level", metavar="SHARE", help="A kernel gets a name where at most this share of random kernels does as well."
+        "--level", metavar="SHARE", help="Names are given such that at most this share of random kernels would get one."
     ),
 ]
 Gabor = Annotated[bool, typer.Option("--gabor/--no-gabor", help="Fit a Gabor function to each kernel from 5 × 5 on.")]
