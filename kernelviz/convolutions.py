@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from kernelviz.arithmetic import convolution_size, same_padding, window
+from kernelviz.arithmetic import convolution_size, same_padding, unread, window
 from kernelviz.errors import UsageError
 from kernelviz.sides import Edges, Pair, Sides, count, edges, pair, sides_text, size_text
 from kernelviz.size_formulas import Formula, window_formula
@@ -215,11 +215,21 @@ class Convolution(Weighted):
         return rows, columns
 
     @property
+    def unread(self) -> Pair:
+        """How many rows and columns of the padded input no window reads, wherever they lie."""
+        rows, columns = self._unread()
+        return rows[0], columns[0]
+
+    @property
     def left_over(self) -> Pair:
-        """How many rows and columns at the end of the padded input no window reaches, for the stride is too long."""
+        """How many of them lie at the end, for the stride is too long."""
+        rows, columns = self._unread()
+        return rows[1], columns[1]
+
+    def _unread(self) -> tuple[Pair, Pair]:
         rows, columns = (
-            (size + sum(padding) - dilation * (kernel - 1) - 1) % stride
-            for size, padding, kernel, stride, dilation in self._axes()
+            unread(size + sum(padding), kernel, stride, dilation, outputs)
+            for (size, padding, kernel, stride, dilation), outputs in zip(self._axes(), self.output_size, strict=True)
         )
         return rows, columns
 

@@ -205,7 +205,7 @@ def explanation_entry(operation: Operation, worked: Walkthrough | None, steps: S
         "parameters": operation.parameters,
         "dense_parameters": operation.dense_parameters if weighted else None,
         "macs": operation.macs,
-        "unread": list(operation.left_over),
+        "unread": list(operation.unread),
         "input": None if worked is None else worked.input.tolist(),
         "kernel_values": None if worked is None or worked.kernel is None else worked.kernel.tolist(),
         "bias": None if worked is None or worked.bias is None else worked.bias.tolist(),

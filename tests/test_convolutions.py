@@ -26,6 +26,7 @@ def test_the_sizes_of_the_guide(shape, size):
 def test_one_row_and_one_column_are_left_over():
     """The guide's example with an input of 6 leaves one row and one column, with 5 none."""
     assert Convolution(6, 3, stride=2, padding=1).left_over == (1, 1)
+    assert Convolution(6, 3, stride=2, padding=1).unread == (1, 1)
     assert Convolution(5, 3, stride=2, padding=1).left_over == (0, 0)
 
 

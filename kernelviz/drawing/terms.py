@@ -12,6 +12,8 @@ from kernelviz.sides import sides_text, size_text
 from kernelviz.transposed import TransposedConvolution
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kernelviz.canvas import Operation
     from kernelviz.walkthrough import Step
 
@@ -169,23 +171,36 @@ def counted(number: int, noun: str) -> str:
 
 def left_over_text(operation: Operation) -> str:
     """What the last stride leaves at the end of the input, and why; empty where nothing."""
-    rows, columns = operation.left_over
-    if not rows and not columns:
+    if isinstance(operation, TransposedConvolution) or not any(operation.left_over):
         return ""
-    parts = [counted(number, noun) for number, noun in ((rows, "row"), (columns, "column")) if number]
-    formulas = [formula for formula, number in zip(operation.formulas, (rows, columns), strict=True) if number]
+    formulas = [formula for formula, number in zip(operation.formulas, operation.left_over, strict=True) if number]
     why = [f"{f.numerator} = {_steps(f.numerator)} is no multiple of the stride {f.denominator}" for f in formulas]
-    return f"{' and '.join(parts)} at the end, in no window: {', '.join(dict.fromkeys(why))}"
+    return f"{rows_text(operation.left_over)} at the end, in no window: {', '.join(dict.fromkeys(why))}"
 
 
 def gap_text(operation: Operation) -> str:
-    """What lies between the windows, where the stride is longer than they are; empty where nothing."""
-    if isinstance(operation, (TransposedConvolution, Pooling)) and getattr(operation, "adaptive", True):
+    """What else is never read, between the windows or their taps, or reaches no output; empty where nothing."""
+    if isinstance(operation, TransposedConvolution):
+        if not any(operation.unread):
+            return ""
+        rows, columns = (size - lost for size, lost in zip(operation.input_size, operation.unread, strict=True))
+        total = operation.input_size[0] * operation.input_size[1]
+        lost = (
+            f"{rows_text(operation.unread)} of the input reach no output cell ({total - rows * columns:,} of {total:,}"
+        )
+        return f"{lost} values): the padding cuts off all that they stamp"
+    between = [every - end for every, end in zip(operation.unread, operation.left_over, strict=True)]
+    if not any(between):
         return ""
-    sides = zip(operation.stride, operation.kernel, operation.dilation, operation.output_size, strict=True)
-    if any(stride > kernel and dilation == 1 and number > 1 for stride, kernel, dilation, number in sides):
-        return "rows or columns between the windows are never read: the stride is longer than the kernel"
-    return ""
+    if all(dilation == 1 for dilation, number in zip(operation.dilation, between, strict=True) if number):
+        return f"{rows_text(between)} between the windows are never read: the stride is longer than the kernel"
+    skipped = f"stride {sides_text(operation.stride)} and dilation {sides_text(operation.dilation)} skip them"
+    return f"{rows_text(between)} between the cells of the windows are never read: {skipped}"
+
+
+def rows_text(numbers: Sequence[int]) -> str:
+    """``1 row and 2 columns``; what is 0 is left out."""
+    return " and ".join(counted(n, noun) for n, noun in zip(numbers, ("row", "column"), strict=True) if n)
 
 
 def _steps(numerator: str) -> int:
