@@ -18,7 +18,7 @@ class Unit:
 
     ``at`` is (channel, row, column), ``value`` what the network gave there. ``window`` (n, kh, kw) holds what the kernel
     met in the ``numbers`` of the n input channels that it reads. ``padding`` (kh, kw) tells what lies around the input
-    (zeros, unless the layer mirrors or repeats it), ``stretched`` the zeros between the rows of a transposed one's.
+    (zeros, unless the layer mirrors, repeats or wraps it), ``stretched`` the zeros between the rows of a transposed one's.
     ``kernel`` (n, kh, kw) lies on it tap by tap (that of a transposed convolution is turned by 180°). ``rows`` and
     ``columns`` are the first and the last of ``inputs`` (n, H, W) under the kernel; they may lie outside.
     ``around`` is the padding (top, bottom, left, right), of the layer and what it puts around its input by itself.
