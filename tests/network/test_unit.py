@@ -180,7 +180,7 @@ def test_what_lies_around_is_told():
 
 
 def test_wrapped_padding_is_told():
-    """torch wraps by copies: the layer's own input is told none the less, and what of the window lies around it."""
+    """Torch wraps by copies: the layer's own input is told none the less, and what of the window lies around it."""
     image = torch.randn(3, 8, 8)
     unit = trace_unit(nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode="circular")), image, "0", (1, 7, 7))
     assert (unit.rows, unit.columns, unit.around) == ((6, 8), (6, 8), (1, 1, 1, 1))
