@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kernelviz.drawing.cells import CELL, DIM, Cells, cells_panel, digit_size, frame, strongest
-from kernelviz.drawing.enlarged import with_bar
+from kernelviz.drawing.enlarged import cut_notes, output_part, with_bar
 from kernelviz.drawing.operands import LARGE, canvas_cells, output_cells, plain_cells
 from kernelviz.drawing.page import INK, Item, Panel, Rule, Shape, Text, moved, text_width
+from kernelviz.drawing.slim import cut_cells
 from kernelviz.drawing.terms import factor_text, name_text, settings_text, value_text
 from kernelviz.drawing.worksheet import (
     FORMULA,
@@ -55,7 +56,7 @@ def channels_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel
     title = name_text(operation)
     if isinstance(operation, TransposedConvolution):
         title += " as a convolution"
-    return worksheet(title, many, body, [], notes(worked, step, cells=grid.whole))
+    return worksheet(title, many, body, [], [*notes(worked, step, cells=grid.whole), *cut_notes(worked, step)])
 
 
 class Grid:
@@ -202,8 +203,11 @@ class Grid:
     def output(self, reached: int | None) -> Placed:
         """The output, the marked cell framed."""
         cells = output_cells(self.worked, self.step, reached)
+        whole, part = cells.shape, output_part(cells.shape, self.step.at)
+        cells = cut_cells(cells, *part)
+        at = self.step.at[0] - part[0].start, self.step.at[1] - part[1].start
         cell = min(CELL * 0.9, OUTPUT / cells.shape[1])
         size = digit_size([cells], cell)
         panel = cells_panel(cells, cell, size)
-        framed = (*panel.items, frame(*self.step.at, 1, 1, cell, width=4.5))
-        return with_bar(Panel(framed, panel.width, panel.height), cells, bar=not size)
+        framed = (*panel.items, frame(*at, 1, 1, cell, width=4.5))
+        return with_bar(Panel(framed, panel.width, panel.height), cells, whole, bar=not size)

@@ -42,7 +42,7 @@ class Ink:
 
 @dataclass(frozen=True)
 class View:
-    """A picture with its head above and its lines below; the picture itself lies at ``top``, ``size`` large.
+    """A picture with its head above and its lines below; the picture itself lies at ``top``, its height and width ``size``.
 
     ``scale`` is how many page pixels a row and a column of it take.
     """
@@ -120,7 +120,7 @@ def titled(
         y += 30
         items.append(Text(0, y, line, SMALL, DIM))
         widths.append(text_width(line, SMALL))
-    return View(Panel(tuple(items), max(widths), y + 8), (picture.width, picture.height), scale)
+    return View(Panel(tuple(items), max(widths), y + 8), (picture.height, picture.width), scale)
 
 
 def photograph(unit: Unit, side: float, *, sight: bool, name: str = "what the network saw") -> View | None:
@@ -207,7 +207,7 @@ def input_view(unit: Unit, place: int, side: float, *, name: str = "") -> View:
     items = (*picture.items, *window_mark(unit, scale))
     panel = Panel(items, picture.width, picture.height)
     if not name:
-        return View(panel, (panel.width, panel.height), scale, 0.0)
+        return View(panel, (panel.height, panel.width), scale, 0.0)
     return with_bar(titled(name, f"{values.shape[0]} × {values.shape[1]}", panel, (), scale), ink)
 
 
@@ -249,7 +249,7 @@ def enlarged(
     lines = [f"rows {rows[0]}–{rows[-1]},", f"columns {columns[0]}–{columns[-1]} {noun}".rstrip()]
     items += [Text(0, height + 30 * (i + 1), line, SMALL, DIM) for i, line in enumerate(lines)]
     panel = Panel(tuple(items), max(width, *(text_width(line, SMALL) for line in lines)), height + 68)
-    return View(panel, (width, height), (cell, cell), 0.0), (rows, columns)
+    return View(panel, (height, width), (cell, cell), 0.0), (rows, columns)
 
 
 def funnel(frame: tuple[float, float, float], below: tuple[float, float, float]) -> list[Item]:
