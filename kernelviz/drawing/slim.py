@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,7 @@ def cut_cells(cells: Cells, rows: range, columns: range) -> Cells:
     """These rows and columns, with the same colours."""
     part = slice(rows.start, rows.stop), slice(columns.start, columns.stop)
     names = ("values", "lit", "bold", "padding", "stretched", "unread")
-    found = {name: getattr(cells, name) for name in names}
+    found: dict[str, Any] = {name: getattr(cells, name) for name in names}
     return replace(cells, **{name: None if each is None else each[part] for name, each in found.items()})
 
 
