@@ -174,6 +174,7 @@ def explain(wish: Wish, build: Callable[[], Operation], report: Report) -> None:
     """
     from kernelviz.cli import talk
     from kernelviz.documents import document, json_text
+    from kernelviz.drawing.terms import broken_notes
     from kernelviz.explanation import chosen_steps, explanation_entry, number_lines, size_lines
 
     goal = wish.goal
@@ -181,6 +182,11 @@ def explain(wish: Wish, build: Callable[[], Operation], report: Report) -> None:
     operation = build()
     worked = _worked(wish, operation, report)
     steps = [] if worked is None else chosen_steps(worked, goal.channel, goal.cell)
+    if worked is not None:
+        report.warnings += broken_notes(worked)
+        total = operation.output_size[0] * operation.output_size[1]
+        if goal.as_json and goal.cell is None and len(steps) < total:
+            report.warnings.append(f"{len(steps):,} of {total:,} steps are told")
     if goal.directory is not None and worked is not None:
         from kernelviz.cli.explain_pictures import draw
 

@@ -46,13 +46,14 @@ def canvas_cells(worked: Walkthrough, step: Step, plane: int) -> Cells:
 
 def output_cells(worked: Walkthrough, step: Step, reached: int | None = None) -> Cells:
     """One channel of the output, the marked cell lit; the cells that come later are empty in an animation."""
-    values = worked.output[step.channel].copy()
+    values = worked.output[step.channel]
     limit = strongest(values)
+    empty = np.zeros(values.shape, bool)
     if reached is not None:
-        values.ravel()[reached + 1 :] = np.nan
+        empty.ravel()[reached + 1 :] = True
     lit = np.zeros(values.shape, bool)
     lit[step.at] = True
-    return Cells(values, limit, lit)
+    return Cells(values, limit, lit, empty=empty)
 
 
 def plain_cells(values: Array, limit: float | None = None) -> Cells:

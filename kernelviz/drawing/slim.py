@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,9 +36,12 @@ def _along(side: int, place: range, most: int) -> range:
 def cut_cells(cells: Cells, rows: range, columns: range) -> Cells:
     """These rows and columns, with the same colours."""
     part = slice(rows.start, rows.stop), slice(columns.start, columns.stop)
-    names = ("values", "lit", "bold", "padding", "stretched", "unread")
-    found: dict[str, Any] = {name: getattr(cells, name) for name in names}
-    return replace(cells, **{name: None if each is None else each[part] for name, each in found.items()})
+    masks = (cells.lit, cells.bold, cells.padding, cells.stretched, cells.unread, cells.empty)
+    lit, bold, padding, stretched, unread, empty = (None if mask is None else mask[part] for mask in masks)
+    return replace(
+        cells, values=cells.values[part], lit=lit, bold=bold, padding=padding, stretched=stretched, unread=unread,
+        empty=empty,
+    )  # fmt: skip
 
 
 def part_text(name: str, shape: tuple[int, int], part: tuple[range, range], first: tuple[int, int] = (0, 0)) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from kernelviz.convolutions import Convolution
 from kernelviz.drawing.wording import number_text
 from kernelviz.pooling import Pooling
@@ -15,16 +17,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernelviz.canvas import Operation
-    from kernelviz.walkthrough import Step
+    from kernelviz.walkthrough import Step, Walkthrough
 
 MOST_TERMS = 2000  # of one sum; what is longer is shortened in its middle
 FLIPPED = "the kernel is not flipped: what torch calls convolution is cross-correlation in mathematics"
 
 
 def value_text(value: float) -> str:
-    """A whole number as it is, a short decimal too; else three significant digits. A true minus."""
+    """A whole number as it is, a short decimal too; else three significant digits. A true minus; ∞ and NaN."""
     if not math.isfinite(value):
-        return str(value).replace("inf", "∞").replace("-", "−")
+        return str(value).replace("inf", "∞").replace("nan", "NaN").replace("-", "−")
     if value == round(value) and abs(value) < 1e6:
         return str(round(value)).replace("-", "−")
     if float(f"{value:.3g}") == value and 1e-3 <= abs(value) < 1e5:
@@ -162,6 +164,23 @@ def weights_text(operation: Operation, *, dense: bool = True) -> str:
 def macs_text(operation: Operation) -> str:
     """``81 multiply–adds``."""
     return f"{operation.macs:,} multiply–adds"
+
+
+def broken_count(worked: Walkthrough) -> int:
+    """How many numbers of input, kernel, bias and output are not finite."""
+    return sum(number for _, number, _ in _broken(worked))
+
+
+def broken_notes(worked: Walkthrough) -> list[str]:
+    """``2 of 9 values of the output are not finite``; of input, kernel and bias too."""
+    return [f"{number:,} of {size:,} values of the {name} are not finite" for name, number, size in _broken(worked)]
+
+
+def _broken(worked: Walkthrough) -> list[tuple[str, int, int]]:
+    named = {"input": worked.input, "kernel": worked.kernel, "bias": worked.bias, "output": worked.output}
+    sizes = [(name, values.size, values) for name, values in named.items() if values is not None]
+    found = [(name, size - int(np.isfinite(values).sum()), size) for name, size, values in sizes]
+    return [each for each in found if each[1]]
 
 
 def counted(number: int, noun: str) -> str:

@@ -144,6 +144,26 @@ def test_pictures_are_drawn_where_they_are_asked_for(run, tmp_path, arguments, n
     assert [path.read_bytes() for path in there] == before
 
 
+def test_what_is_not_shown_is_said(run):
+    """Of a sheet of steps, of the steps of a document, and of numbers that are not finite."""
+    told = run("explain", "conv", "--input", "11", "--steps", "--arrays", "-o", "out", "--json").document
+    sheet, numbers = told["outputs"]
+    assert (sheet["shown"], sheet["total"], numbers["shown"], numbers["total"]) == (36, 81, 81, 81)
+    assert sheet["limits"] == [-np.max(np.abs(told["output"])), np.max(np.abs(told["output"]))]
+    told = run("explain", "transpose", "--input", "4", "-o", "out", "--json").document
+    assert [(entry["shown"], entry["total"]) for entry in told["outputs"]] == [(1, 16), (1, 36)]
+    told = run("explain", "conv", "--input", "50", "--json").document
+    assert len(told["steps"]) == 2222
+    assert told["warnings"] == ["2,222 of 2,304 steps are told"]
+    large = ["explain", "conv", "--input", "1e308 1e308;1e308 1e308", "--kernel-values", "9 -9;9 1", "-o", "out"]
+    result = run(*large, "--json")
+    assert result.err == ""
+    assert result.document["warnings"] == ["1 of 1 values of the output are not finite"]
+    (entry,) = result.document["outputs"]
+    assert (entry["nonfinite"], entry["notes"]) == (1, result.document["warnings"])
+    assert "1 of 1 values of the output are not finite" in run(*large, "--force").err
+
+
 def test_other_numbers_are_another_picture(run, tmp_path):
     """Nothing is replaced by a picture of other numbers."""
     for seed in (1, 2):
