@@ -40,3 +40,4 @@ print(
     )
 )
 print(kernelviz.save_picture(kernelviz.animate_convolution(counted), directory / "explain-window.gif"))
+print(kernelviz.save_picture(kernelviz.animate_convolution(stamped, view="stamps"), directory / "explain-stamping.gif"))

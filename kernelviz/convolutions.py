@@ -60,6 +60,23 @@ class Weighted:
         rows, columns = self.input_size if self.transposed else self.output_size
         return rows * columns * self.weights
 
+    def take(
+        self, *, input_size: Sides, kernel: Sides, stride: Sides, dilation: Sides,
+        groups: int, in_channels: int, out_channels: int, bias: bool,
+    ) -> None:  # fmt: skip
+        """Set what every convolution has; UsageError where a number is none that torch takes."""
+        set_fields(
+            self,
+            input_size=pair("input size", input_size),
+            kernel=pair("kernel", kernel),
+            stride=pair("stride", stride),
+            dilation=pair("dilation", dilation),
+            groups=count("number of groups", groups),
+            in_channels=count("number of input channels", in_channels),
+            out_channels=count("number of output channels", out_channels),
+            bias=bool(bias),
+        )
+
     def check_groups(self) -> None:
         """Raise UsageError where the groups do not divide the channels."""
         for name, channels in (("input", self.in_channels), ("output", self.out_channels)):
@@ -120,18 +137,11 @@ class Convolution(Weighted):
             UsageError: torch would refuse it: a number that is not positive, a negative padding, ``same`` with a stride,
                 channels that the groups do not divide, or a kernel larger than the padded input.
         """
-        set_fields(
-            self,
-            input_size=pair("input size", input_size),
-            kernel=pair("kernel", kernel),
-            stride=pair("stride", stride),
-            dilation=pair("dilation", dilation),
-            groups=count("number of groups", groups),
-            in_channels=count("number of input channels", in_channels),
-            out_channels=count("number of output channels", out_channels),
-            bias=bool(bias),
-            padding_name=padding if isinstance(padding, str) else "",
-        )
+        self.take(
+            input_size=input_size, kernel=kernel, stride=stride, dilation=dilation,
+            groups=groups, in_channels=in_channels, out_channels=out_channels, bias=bias,
+        )  # fmt: skip
+        set_fields(self, padding_name=padding if isinstance(padding, str) else "")
         set_fields(self, padding=self._edges(padding))
         self.check_groups()
         self._check_fit()

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kernelviz import __version__
-from kernelviz.drawing.sheets import SCHEMA, Sheet
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from kernelviz.drawing.overlay import Overlay
+    from kernelviz.drawing.sheets import Sheet
     from kernelviz.errors import KernelvizError
     from kernelviz.filters import Filter
     from kernelviz.matching import KernelMatch
@@ -170,6 +170,8 @@ def _all_or_none(numbers: list[int | None]) -> list[int | None] | None:
 
 def document(report: Report, environment: Mapping[str, Any] | None = None, **more: object) -> dict[str, Any]:
     """The one document of a command; what is not known is None."""
+    from kernelviz.drawing.sheets import SCHEMA
+
     source = report.source
     known = {**source.versions, "device": source.device, "threads": source.threads} if source else {}
     known.update(environment or {})

@@ -126,17 +126,16 @@ class _Passes:
 
     def run(self, group: Sequence[_Read]) -> None:
         """Pass images of one size through the network."""
-        from kernelviz.network.features import make_taps, run_batch
+        from kernelviz.network.features import make_taps, run_each
 
         first = group[0].given
         if first.size not in self.tapped:
             self.tapped[first.size] = make_taps(self.network, first.size, batch=first.batch, **self.choices)
         given = [each.given for each in group]
-        try:
-            run_batch(self.tapped[first.size], given, lambda _, maps: self.on_map(maps), to_the_end=False)
-        except KernelvizError as error:
-            for each in group:
-                self.fail(each.number, each.item, error)
+        found = run_each(self.tapped[first.size], given, lambda _, maps: self.on_map(maps), to_the_end=False)
+        for each, result in zip(group, found, strict=True):
+            if isinstance(result, KernelvizError):
+                self.fail(each.number, each.item, result)
 
     def fail(self, number: int, item: object, error: KernelvizError) -> None:
         """Keep and tell an image that could not be taken."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from kernelviz.arithmetic import transposed_size, transposed_window, unreached, window
 from kernelviz.convolutions import Weighted, check_cell, set_fields
 from kernelviz.errors import UsageError
-from kernelviz.sides import Edges, Pair, Sides, count, pair, sides_text, size_text
+from kernelviz.sides import Edges, Pair, Sides, pair, sides_text, size_text
 from kernelviz.size_formulas import Formula, transposed_formula
 
 
@@ -63,19 +63,12 @@ class TransposedConvolution(Weighted):
             UsageError: torch would refuse it: a number that is not positive, a negative padding, an output padding that
                 neither stride nor dilation exceeds, channels that the groups do not divide, or nothing that comes out.
         """
-        set_fields(
-            self,
-            input_size=pair("input size", input_size),
-            kernel=pair("kernel", kernel),
-            stride=pair("stride", stride),
-            padding=pair("padding", padding, least=0),
-            output_padding=pair("output padding", output_padding, least=0),
-            dilation=pair("dilation", dilation),
-            groups=count("number of groups", groups),
-            in_channels=count("number of input channels", in_channels),
-            out_channels=count("number of output channels", out_channels),
-            bias=bool(bias),
-        )
+        self.take(
+            input_size=input_size, kernel=kernel, stride=stride, dilation=dilation,
+            groups=groups, in_channels=in_channels, out_channels=out_channels, bias=bias,
+        )  # fmt: skip
+        paddings = {"padding": padding, "output_padding": output_padding}
+        set_fields(self, **{name: pair(name.replace("_", " "), sides, least=0) for name, sides in paddings.items()})
         self.check_groups()
         for more, stride_, dilation_ in zip(self.output_padding, self.stride, self.dilation, strict=True):
             if more >= max(stride_, dilation_):

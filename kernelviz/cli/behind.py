@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Told = tuple[Future[Any], Callable[[Future[Any]], object]]
+    Told = tuple[Future[Any], Callable[[Future[Any]], object], int]
 
 THREADS = 2
 WAITING = 4
-"""Pieces of work that may wait; more would hold more maps in memory."""
+"""Pieces of work that may wait."""
+ROOM = 4 * 2**20
+"""Bytes of maps that may wait. A piece that holds more is done at once, where it is made: what threads allocate in such
+sizes their allocator keeps."""
 
 
 class Behind:
@@ -37,14 +40,24 @@ class Behind:
         finally:
             self._pool.shutdown(cancel_futures=True)
 
-    def hand(self, work: Callable[[], object], then: Callable[[Future[Any]], object]) -> None:
-        """Begin a piece of work; ``then`` gets its future when it is done."""
-        self._waiting.append((self._pool.submit(work), then))
-        self.settle(WAITING)
+    def hand(self, work: Callable[[], object], then: Callable[[Future[Any]], object], *, size: int = 0) -> None:
+        """Begin a piece of work that holds ``size`` bytes; ``then`` gets its future when it is done."""
+        self.settle(WAITING - 1, ROOM - size)
+        self._waiting.append((self._pool.submit(work) if size <= ROOM else _done(work), then, size))
+        self.settle(WAITING, ROOM)
 
-    def settle(self, left: int = 0) -> None:
-        """Wait until at most so many pieces are waiting."""
-        while len(self._waiting) > left:
-            future, then = self._waiting.popleft()
+    def settle(self, left: int = 0, room: int = 0) -> None:
+        """Wait until at most so many pieces, of so many bytes in all, are waiting."""
+        while self._waiting and (len(self._waiting) > left or sum(size for _, _, size in self._waiting) > room):
+            future, then, _ = self._waiting.popleft()
             future.exception()  # waits
             then(future)
+
+
+def _done(work: Callable[[], object]) -> Future[Any]:
+    future: Future[Any] = Future()
+    try:
+        future.set_result(work())
+    except Exception as error:  # noqa: BLE001 (as a thread does: it is raised to whom asks for the result)
+        future.set_exception(error)
+    return future

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +9,6 @@ import typer
 
 from kernelviz.cli import explain_options as own
 from kernelviz.cli import options
-from kernelviz.cli.features import Crop
 from kernelviz.cli.pictures import Goal, check_directory, find_place, load
 
 if TYPE_CHECKING:
@@ -71,14 +69,7 @@ class Wish:
         Raises:
             UsageError: they are no two whole numbers.
         """
-        from kernelviz.errors import UsageError
-
-        if self.at is None:
-            return None
-        match = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*", self.at)
-        if match is None:
-            raise UsageError(f"A unit is ROW,COLUMN from 0 on, but got {self.at!r}.", hint="For example --at 10,5")
-        return int(match[1]), int(match[2])
+        return options.parse_place(self.at, "unit")
 
 
 def layer(
@@ -92,7 +83,7 @@ def layer(
     seed: options.Seed = 0,
     timeout: options.Timeout = 10.0,
     input_size: options.InputSize = None,
-    crop: Crop = None,
+    crop: options.Crop = None,
     device: options.Device = options.DeviceName.AUTO,
     threads: options.Threads = None,
     file_format: options.Format = options.FileFormat.PNG,

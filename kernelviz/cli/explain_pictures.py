@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from kernelviz.documents import Report
     from kernelviz.walkthrough import Walkthrough
 
+WHOLE = ("steps", "animation", "stamps-animation", "numbers")  # views of no one cell
+
 
 def draw(command: str, worked: Walkthrough, goal: Goal, report: Report) -> None:
     """Draw what was asked for into files of the directory; nothing is drawn where something is in the way.
@@ -25,12 +27,12 @@ def draw(command: str, worked: Walkthrough, goal: Goal, report: Report) -> None:
 
     if goal.directory is None:
         return
-    pictures = _pictures(worked, goal)
+    pictures = _pictures(worked, goal, report)
     stems = file_stems([_name(command, worked, goal, view) for view in pictures])
     places = [goal.directory / f"{stem}.{goal.suffix}" for stem in stems]
     cell = goal.cell or (0, 0)
     recipes = [
-        explaining_recipe(worked, view=view, at=None if view in ("steps", "animation") else cell, channel=goal.channel)
+        explaining_recipe(worked, view=view, at=None if view in WHOLE else cell, channel=goal.channel)
         for view in pictures
     ]
     for place, recipe in zip(places, recipes, strict=True):
@@ -47,23 +49,34 @@ def draw(command: str, worked: Walkthrough, goal: Goal, report: Report) -> None:
         report.outputs.append(_entry(save_arrays(there, arrays, recipe=recipe, force=goal.force), worked, recipe))
 
 
-def _pictures(worked: Walkthrough, goal: Goal) -> dict[str, Callable[[], Any]]:
+def _pictures(worked: Walkthrough, goal: Goal, report: Report) -> dict[str, Callable[[], Any]]:
     """What is drawn, by the name of its view: a transposed convolution both ways."""
-    from kernelviz.drawing.animation import MOST_FRAMES, animate_convolution
     from kernelviz.drawing.convolution import WorkView, plot_convolution
     from kernelviz.transposed import TransposedConvolution
 
     if goal.animate:
-        rows, columns = worked.operation.output_size
-        make = partial(animate_convolution, worked, channel=goal.channel, fps=goal.fps)
-        if rows * columns > MOST_FRAMES:
-            make()  # refuses before anything is drawn
-        return {"animation": make}
+        return _animations(worked, goal, report)
     views: list[WorkView] = ["steps"] if goal.steps else ["step"]
     if isinstance(worked.operation, TransposedConvolution) and not goal.steps:
         views = ["stamps", "step"]
     at = goal.cell or (0, 0)
     return {view: partial(plot_convolution, worked, at=at, channel=goal.channel, view=view) for view in views}
+
+
+def _animations(worked: Walkthrough, goal: Goal, report: Report) -> dict[str, Callable[[], Any]]:
+    """The window, and the stamps of a transposed convolution where they can be shown; why not, else."""
+    from kernelviz.drawing.animation import animate_convolution
+    from kernelviz.errors import UsageError
+    from kernelviz.transposed import TransposedConvolution
+
+    animate = partial(animate_convolution, worked, channel=goal.channel, fps=goal.fps)
+    found = {"animation": animate()}  # refuses before anything is drawn
+    if isinstance(worked.operation, TransposedConvolution):
+        try:
+            found["stamps-animation"] = animate(view="stamps")
+        except UsageError as error:
+            report.warnings.append(f"the window alone is animated: {error.what}")
+    return {view: partial(lambda animation: animation, animation) for view, animation in found.items()}
 
 
 def _name(command: str, worked: Walkthrough, goal: Goal, view: str) -> tuple[str, ...]:
@@ -74,7 +87,7 @@ def _name(command: str, worked: Walkthrough, goal: Goal, view: str) -> tuple[str
     size = "x".join(map(str, operation.input_size))
     kernel = "x".join(map(str, operation.kernel))
     row, column = goal.cell or (0, 0)
-    place = () if view in ("steps", "animation", "numbers") else (f"{row}-{column}",)
+    place = () if view in WHOLE else (f"{row}-{column}",)
     channel = (f"channel{goal.channel}",) if operation.out_channels > 1 else ()
     return (command, size, kernel, numbers_hash(worked)[:8], view, *channel, *place)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kernelviz.cli.options import parse_place
 from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:
@@ -48,12 +49,7 @@ class Goal:
         Raises:
             UsageError: they are no two whole numbers.
         """
-        if self.at is None:
-            return None
-        match = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*", self.at)
-        if match is None:
-            raise UsageError(f"A cell is ROW,COLUMN from 0 on, but got {self.at!r}.", hint="For example --at 0,2")
-        return int(match[1]), int(match[2])
+        return parse_place(self.at, "cell")
 
     @property
     def suffix(self) -> str:
@@ -143,8 +139,6 @@ class Wish:
         if self.out_channels is not None:
             return self.out_channels
         if self.planes is not None and len(self.planes) > 1:
-            if self.command == "transpose":
-                return max(1, len(self.planes) * self.groups // self.inputs)
             return max(1, len(self.planes) * self.groups // self.inputs)
         return self.groups
 

@@ -84,11 +84,6 @@ Overview = Annotated[
     ),
 ]
 Classes = Annotated[bool, typer.Option("--classes/--no-classes", help="Run to the end for the first five classes.")]
-Crop = Annotated[
-    bool | None,
-    typer.Option("--crop/--no-crop", help="Cut out the middle, or show it all; the model's own rule unless said."),
-]
-
 Channels = Annotated[
     str | None,
     typer.Option(
@@ -128,7 +123,7 @@ def features(
     timeout: options.Timeout = 10.0,
     classes: Classes = True,
     input_size: options.InputSize = None,
-    crop: Crop = None,
+    crop: options.Crop = None,
     device: options.Device = options.DeviceName.AUTO,
     threads: options.Threads = None,
     reduce: Reduce = None,

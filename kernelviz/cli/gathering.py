@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kernelviz.cli.many import Ready, pass_all, tell_image
+from kernelviz.cli.many import Item, Ready, pass_all, tell_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,7 +43,7 @@ def gather(run: Run, paths: Sequence[str], progress: Progress, *, statistics: bo
         if name in sheets:
             sheets[name].add(maps)
 
-    pass_all(run, paths, _always, add, partial(tell_image, run), progress=progress)
+    pass_all(run, map(Item, paths), _always, add, partial(tell_image, run), progress=progress)
     for name in run.drawn:
         if name in tallies and tallies[name].images:
             found = tallies[name].result()
@@ -57,8 +57,8 @@ def gather(run: Run, paths: Sequence[str], progress: Progress, *, statistics: bo
             _entry(run, path, name, len(sheets[name].channels or ()))
 
 
-def _always(number: int, path: str, given: Input) -> Ready:
-    return Ready(number, path, given, {})
+def _always(number: int, item: Item, given: Input | None) -> Ready | None:
+    return Ready(number, item.path, given, {}) if given else None
 
 
 def _write(run: Run, layer: str, view: str, plot: Callable[[], PageFigure]) -> Path:
@@ -159,7 +159,7 @@ def _fit(
             tallies[maps.layer].add(maps)
 
     first = replace(run, wish=replace(run.wish, classes=False))
-    pass_all(first, paths, _always, add, lambda each, _: good.append(each.path), progress=progress)
+    pass_all(first, map(Item, paths), _always, add, lambda each, _: good.append(each.path), progress=progress)
     bases = {}
     for name, tally in tallies.items():
         if not tally.images:

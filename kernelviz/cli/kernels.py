@@ -179,7 +179,7 @@ def draw(network: Model, task: Task, look: Look, goal: Goal, report: Report) -> 
     )
     save_sheet(sheet, task.path, goal, look)
     more = sheet.caption if goal.verbose else sheet.notes
-    talk.say(*goal.said(summary(task.layer, sheet), *(f"  {line}" for line in more)))
+    talk.say(*goal.said(*talk.with_notes(summary(task.layer, sheet), more)))
     tell(task.path)
     if goal.arrays:
         arrays = {task.layer.name: sheet.tiles.values}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import sys
 import threading
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from kernelviz.errors import UsageError, WriteError
@@ -16,7 +18,21 @@ if TYPE_CHECKING:
     from types import FrameType
 
 INTERRUPTED = 130
-COMMANDS = ("models", "layers", "kernels", "features", "explain", "match", "filter", "env")
+RARELY = (
+    20_000,
+    20,
+    20,
+)  # imports make objects that stay: to look for garbage after every 700 takes a tenth of the time
+COMMANDS = {  # in the order of the help; each with the functions of ``cli`` that it is made of
+    "models": ("models.models",),
+    "layers": ("layers.layers",),
+    "kernels": ("kernels.kernels",),
+    "features": ("features.features",),
+    "explain": ("explain.conv", "explain.transpose", "explain.pool", "explain_layer.layer"),
+    "match": ("match.match",),
+    "filter": ("filter.filter_image",),
+    "env": ("environment.env",),
+}
 
 EXPLAIN = """Work a convolution or a pool out step by step, on your own numbers or in a model, and draw it.
 
@@ -35,6 +51,7 @@ class _EndedError(BaseException):
 def run() -> NoReturn:
     """Run the command with this process' arguments and end the process."""
     code = 1
+    gc.set_threshold(*RARELY)
     try:
         _catch_signals()
         code = main(sys.argv[1:])
@@ -79,7 +96,7 @@ def _invoke(arguments: list[str]) -> int:
     import typer
 
     try:
-        code = _app()(arguments, standalone_mode=False, prog_name="kernelviz")
+        code = _app(next(iter(arguments), None))(arguments, standalone_mode=False, prog_name="kernelviz")
     except typer.Abort:
         raise KeyboardInterrupt from None
     except typer.TyperException as error:
@@ -94,18 +111,13 @@ def _invoke(arguments: list[str]) -> int:
     return int(code or 0)
 
 
-def _app() -> Callable[..., Any]:
+def _app(asked: str | None = None) -> Callable[..., Any]:
+    """The application; of the command that was ``asked`` for alone, where there is one of this name.
+
+    To put all of them together takes longer than many a command itself.
+    """
     import typer
 
-    from kernelviz.cli.environment import env
-    from kernelviz.cli.explain import conv, pool, transpose
-    from kernelviz.cli.explain_layer import layer
-    from kernelviz.cli.features import features
-    from kernelviz.cli.filter import filter_image
-    from kernelviz.cli.kernels import kernels
-    from kernelviz.cli.layers import layers
-    from kernelviz.cli.match import match
-    from kernelviz.cli.models import models
     from kernelviz.cli.options import Version
 
     app = typer.Typer(
@@ -114,17 +126,15 @@ def _app() -> Callable[..., Any]:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.command()(models)
-    app.command()(layers)
-    app.command()(kernels)
-    app.command()(features)
-    explain = typer.Typer(no_args_is_help=True, help=EXPLAIN)
-    for command in (conv, transpose, pool, layer):
-        explain.command()(command)
-    app.add_typer(explain, name="explain")
-    app.command()(match)
-    app.command("filter")(filter_image)
-    app.command()(env)
+    for name, functions in COMMANDS.items():
+        if asked not in COMMANDS or asked == name:
+            if len(functions) == 1:
+                app.command(name)(_function(functions[0]))
+            else:
+                group = typer.Typer(no_args_is_help=True, help=EXPLAIN)
+                for function in functions:
+                    group.command()(_function(function))
+                app.add_typer(group, name=name)
 
     def top(*, version: Version = False) -> None:
         """See what the convolutions of a network learned.
@@ -136,6 +146,13 @@ def _app() -> Callable[..., Any]:
     top.__annotations__["version"] = Version
     app.callback()(top)
     return app
+
+
+def _function(place: str) -> Callable[..., int]:
+    """``explain.conv``: the function ``conv`` of the module ``kernelviz.cli.explain``."""
+    module, _, name = place.partition(".")
+    found: Callable[..., int] = getattr(import_module(f"kernelviz.cli.{module}"), name)
+    return found
 
 
 def _catch_signals() -> None:

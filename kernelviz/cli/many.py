@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,19 @@ if TYPE_CHECKING:
     from kernelviz.cli.passes import Places, Run
     from kernelviz.cli.talk import Progress
     from kernelviz.drawing.highlights import Highlights
+    from kernelviz.files.images import ImageFile
     from kernelviz.network.catching import Input
     from kernelviz.records import ClassScore, FeatureMaps
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image of the run, perhaps with its bytes and the places of its pictures; ``done`` where these are there."""
+
+    path: str
+    file: ImageFile | None = None
+    places: Places | None = None
+    done: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,61 +56,77 @@ def draw_all(run: Run, paths: Sequence[str], progress: Progress) -> None:
             run.behind.settle()
             draw_overview(run, image, each.columns, classes, each.places[OVERVIEW][0][1])
 
-    pass_all(run, paths, partial(ready_to_draw, run), drawn, after, progress=progress)
+    look = partial(looked_up, run) if run.wish.skip_existing else Item
+    pass_all(run, map(look, paths), partial(ready_to_draw, run), drawn, after, progress=progress)
     run.behind.settle()
+
+
+def looked_up(run: Run, path: str) -> Item:
+    """An image with its bytes alone, which tell its pictures from those of another: it need not be decoded for that.
+
+    What fails is left to fail when it is its turn.
+    """
+    from kernelviz.files.images import load_image
+
+    with contextlib.suppress(KernelvizError):
+        file = load_image(path)
+        places = plan(run, file, run.stems[path])
+        done = is_done(run, places)
+        return Item(path, None if done else file, places, done)
+    return Item(path)
 
 
 def pass_all(
     run: Run,
-    paths: Sequence[str],
-    ready: Callable[[int, str, Input], Ready | None],
+    items: Iterable[Item],
+    ready: Callable[[int, Item, Input | None], Ready | None],
     on_map: Callable[[Ready, FeatureMaps], object],
     after: Callable[[Ready, Sequence[ClassScore]], object],
     *,
     progress: Progress,
 ) -> None:
     """Read, pass, and hand on; ``ready`` says whether an image is to be passed at all."""
-    from kernelviz.cli.ending import attempt
     from kernelviz.many import AHEAD, grouped, read_ahead
 
     size = run.wish.batch_size
-    ahead = read_ahead(paths, partial(read, run), AHEAD + size)
+    ahead = read_ahead(items, partial(read, run), AHEAD + size)
     done = 0
     for group in grouped(_good(run, ahead, ready), size, lambda each: each.given.size):
         if run.many > 1:
-            progress("images", done, len(paths))
-        try:
-            _pass(run, group, on_map, after)
-        except KernelvizError as error:
-            for each in group:
-                attempt(run.report, each.path, run.many, partial(again, error))
+            progress("images", done, run.many)
+        _pass(run, group, on_map, after)
         done = group[-1].number + 1
 
 
 def _good(
-    run: Run, ahead: Iterable[tuple[str, Future[Input]]], ready: Callable[[int, str, Input], Ready | None]
+    run: Run,
+    ahead: Iterable[tuple[Item, Future[Input | None]]],
+    ready: Callable[[int, Item, Input | None], Ready | None],
 ) -> Iterator[Ready]:
     """The images that could be read and are to be passed."""
     from kernelviz.cli.ending import attempt
 
     found: list[Ready | None] = []
-    for number, (path, future) in enumerate(ahead):
+    for number, (item, future) in enumerate(ahead):
         found.clear()
-        attempt(run.report, path, run.many, lambda: found.append(ready(number, path, future.result())))  # noqa: B023
+        attempt(run.report, item.path, run.many, lambda: found.append(ready(number, item, future.result())))  # noqa: B023
         yield from (each for each in found if each is not None)
 
 
 def again(error: KernelvizError) -> None:
-    """Raise the error of a batch for one image of it."""
+    """Raise the error of an image."""
     raise error
 
 
-def read(run: Run, path: str) -> Input:
-    """Read one image, and make it what the network takes."""
-    from kernelviz.files.images import read_image
+def read(run: Run, item: Item) -> Input | None:
+    """Read one image, and make it what the network takes; None where its pictures are there."""
+    from kernelviz.files.images import load_image
     from kernelviz.network.features import as_input
 
-    return as_input(run.network, read_image(path), input_size=run.wish.size, crop=run.wish.crop)
+    if item.done:
+        return None
+    image = (item.file or load_image(item.path)).decode()
+    return as_input(run.network, image, input_size=run.wish.size, crop=run.wish.crop)
 
 
 def _pass(
@@ -107,27 +135,29 @@ def _pass(
     on_map: Callable[[Ready, FeatureMaps], object],
     after: Callable[[Ready, Sequence[ClassScore]], object],
 ) -> None:
-    from kernelviz.network.features import run_batch
+    from kernelviz.cli.ending import attempt
+    from kernelviz.network.features import run_each
 
     given = [each.given for each in group]
     end = run.wish.classes
-    classes = run_batch(run.tapped, given, lambda at, maps: on_map(group[at], maps), to_the_end=end)
-    for each, found in zip(group, classes, strict=True):
-        after(each, found)
+    found = run_each(run.tapped, given, lambda at, maps: on_map(group[at], maps), to_the_end=end)
+    for each, result in zip(group, found, strict=True):
+        work = partial(again, result) if isinstance(result, KernelvizError) else partial(after, each, result)
+        attempt(run.report, each.path, run.many, work)
 
 
-def ready_to_draw(run: Run, number: int, path: str, given: Input) -> Ready | None:
+def ready_to_draw(run: Run, number: int, item: Item, given: Input | None) -> Ready | None:
     """Where the pictures of an image go; None where they are all there and that is enough."""
     from kernelviz.cli.talk import say
 
-    if given.image is None:
-        raise TypeError(path)
-    places = plan(run, given.image, run.stems[path])
-    if run.wish.skip_existing and is_done(run, places):
-        run.report.more["images"].append({"path": path, "top": [], "skipped": True})
-        say(*run.goal.said(f"{given.image.name}: skipped, its files are there"))
+    if given is None:
+        run.report.more["images"].append({"path": item.path, "top": [], "skipped": True})
+        say(*run.goal.said(f"{item.path}: skipped, its files are there"))
         return None
-    return Ready(number, path, given, places)
+    if given.image is None:
+        raise TypeError(item)
+    places = plan(run, given.image, run.stems[item.path]) if item.places is None else item.places
+    return Ready(number, item.path, given, places)
 
 
 def draw(run: Run, each: Ready, maps: FeatureMaps, progress: Progress) -> None:

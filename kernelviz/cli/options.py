@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -227,10 +228,30 @@ InputSize = Annotated[
         show_default=False,
     ),
 ]
+Crop = Annotated[
+    bool | None,
+    typer.Option("--crop/--no-crop", help="Cut out the middle, or show it all; the model's own rule unless said."),
+]
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, metavar="N", help="Of torch, in the pass.", show_default=False)
 ]
 Device = Annotated[DeviceName, typer.Option("--device", help="Where the pass runs.")]
+
+
+def parse_place(text: str | None, name: str) -> tuple[int, int] | None:
+    """Row and column from ``10,5``; ``name`` says of what.
+
+    Raises:
+        UsageError: they are no two whole numbers.
+    """
+    from kernelviz.errors import UsageError
+
+    if text is None:
+        return None
+    match = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*", text)
+    if match is None:
+        raise UsageError(f"A {name} is ROW,COLUMN from 0 on, but got {text!r}.", hint="For example --at 0,2")
+    return int(match[1]), int(match[2])
 
 
 def parse_size(text: str | None, network: Model) -> tuple[int, int, int] | None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from kernelviz.drawing.highlights import Highlights
     from kernelviz.drawing.overlay import Overlay
     from kernelviz.drawing.sheets import Sheet
+    from kernelviz.drawing.singles import Singles
+    from kernelviz.files.images import ImageFile
     from kernelviz.map_views import MapView
     from kernelviz.network.catching import Tapped
     from kernelviz.network.models import Model
@@ -123,7 +125,7 @@ def stems_of(paths: Sequence[str]) -> dict[str, str]:
     }
 
 
-def plan(run: Run, image: Image, stem: str) -> Places:
+def plan(run: Run, image: Image | ImageFile, stem: str) -> Places:
     """Where the pictures of each layer go, with their channel in an overlay; nothing is in their way.
 
     Raises:
@@ -173,7 +175,6 @@ def draw_layer(run: Run, maps: FeatureMaps, places: Sequence[tuple[int | None, P
     ``tried`` does work that comes later than this one, and names what fails.
     """
     from kernelviz.drawing.overlay import draw_overlay, lay_over, what_is_over
-    from kernelviz.drawing.sheets import make_sheet
     from kernelviz.files.writing import save_picture
 
     wish, path = run.wish, places[0][1]
@@ -187,28 +188,33 @@ def draw_layer(run: Run, maps: FeatureMaps, places: Sequence[tuple[int | None, P
             say_layer(run, maps, f"{what_is_over(overlay)} over the image", overlay.notes)
             tell(run, target, maps, overlay)
     elif wish.single:
-        draw_singles(run, maps, path)
-    else:
-        sheet = make_sheet(maps, view=wish.reduce or "maps", basis=run.bases.get(maps.layer or ""), **asdict(run.look))
-        sheet = replace(sheet, recipe=told(run, sheet.recipe, maps.layer))
-        write, after = (
-            partial(write_layer, run, sheet, maps.layer or "", path),
-            partial(tell_sheet, run, maps, sheet, path),
+        run.behind.hand(
+            partial(write_singles, run, maps, path),
+            lambda done: tried(lambda: tell_singles(run, maps, done.result(), path)),
+            size=maps.values.nbytes,
         )
+    else:
+        work = partial(write_layer, run, maps, path)
         if run.look.style is Style.BARE:
-            run.behind.hand(write, lambda done: tried(lambda: (done.result(), after())))
+            run.behind.hand(
+                work, lambda done: tried(lambda: tell_sheet(run, maps, done.result(), path)), size=maps.values.nbytes
+            )
         else:
-            write()
-            after()
+            tell_sheet(run, maps, work(), path)
 
 
-def write_layer(run: Run, sheet: Sheet, layer: str, path: Path) -> None:
+def write_layer(run: Run, maps: FeatureMaps, path: Path) -> Sheet:
     """Write the picture of one layer, and its numbers where they are asked for."""
+    from kernelviz.drawing.sheets import make_sheet
     from kernelviz.files.writing import save_arrays
 
+    layer = maps.layer or ""
+    sheet = make_sheet(maps, view=run.wish.reduce or "maps", basis=run.bases.get(layer), **asdict(run.look))
+    sheet = replace(sheet, recipe=told(run, sheet.recipe, layer))
     save_sheet(sheet, path, run.goal, run.look)
     if run.goal.arrays:
         save_arrays({layer: sheet.tiles.values}, path.with_suffix(".npz"), recipe=sheet.recipe, force=run.goal.force)
+    return sheet
 
 
 def tell_sheet(run: Run, maps: FeatureMaps, sheet: Sheet, path: Path) -> None:
@@ -225,9 +231,8 @@ def tell_sheet(run: Run, maps: FeatureMaps, sheet: Sheet, path: Path) -> None:
         tell(run, path.with_suffix(".npz"), maps, sheet)
 
 
-def draw_singles(run: Run, maps: FeatureMaps, index: Path) -> None:
-    """Write a file for each channel of one layer, and say so."""
-    from kernelviz.cli.talk import result
+def write_singles(run: Run, maps: FeatureMaps, index: Path) -> Singles:
+    """Write a file for each channel of one layer."""
     from kernelviz.drawing.singles import make_singles
     from kernelviz.files.singles import save_singles
 
@@ -243,6 +248,13 @@ def draw_singles(run: Run, maps: FeatureMaps, index: Path) -> None:
     )
     singles = replace(singles, recipe=told(run, singles.recipe, maps.layer))
     save_singles(singles, index.parent, force=run.goal.force)
+    return singles
+
+
+def tell_singles(run: Run, maps: FeatureMaps, singles: Singles, index: Path) -> None:
+    """Say that the files of one layer were written."""
+    from kernelviz.cli.talk import result
+
     say_layer(run, maps, f"{len(singles.numbers):,} of {len(maps.values):,} maps, a file each", ())
     run.report.outputs.append({
         "path": str(index), "layer": maps.layer, "image": _path_of(maps), "view": "single",
@@ -259,12 +271,11 @@ def _path_of(maps: FeatureMaps) -> str | None:
 
 def say_layer(run: Run, maps: FeatureMaps, what: str, lines: Sequence[str]) -> None:
     """One line about one picture, and what is odd about it; what is true of the image is said with that."""
-    from kernelviz.cli.talk import say
+    from kernelviz.cli.talk import say, with_notes
 
-    common = {*(maps.image.notes if maps.image else ()), *(maps.seen.notes if maps.seen else ())}
+    known = (*(maps.image.notes if maps.image else ()), *(maps.seen.notes if maps.seen else ()))
     shape = " × ".join(map(str, maps.values.shape))
-    more = [line for line in lines if line not in common]
-    say(*run.goal.said(f"{maps.layer}: {maps.kind}, {shape}; {what}", *(f"  {line}" for line in more)))
+    say(*run.goal.said(*with_notes(f"{maps.layer}: {maps.kind}, {shape}; {what}", lines, known=known)))
 
 
 def tell(run: Run, path: Path, maps: FeatureMaps, drawn: Sheet | Overlay) -> None:

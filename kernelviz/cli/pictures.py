@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+import os
 import shlex
 import sys
 from contextlib import contextmanager
@@ -137,6 +138,9 @@ def load(
 ) -> Model:
     """The model, on its device; importing torch and timm is what takes long."""
     progress("importing torch and timm", 0, 0)
+    # torch's threads wait for each other by spinning, which takes the processor from those that read and write, and from
+    # other programs; libgomp reads this once, when torch is imported. The numbers stay the same.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with without_collection():
         from kernelviz.network.environment import use_device
         from kernelviz.network.models import load_model

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -68,6 +68,12 @@ def say(*lines: str) -> None:
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"  # none while a progress bar stands before stderr
     for line in lines:
         print(visible(line).encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr, flush=True)
+
+
+def with_notes(headline: str, notes: Iterable[str], *, known: Iterable[str] = ()) -> tuple[str, ...]:
+    """A line and its notes under it, without those that it says itself or that are ``known`` already."""
+    said = {note.casefold() for note in known}
+    return (headline, *(f"  {note}" for note in notes if note not in headline and note.casefold() not in said))
 
 
 def complain(error: KernelvizError) -> None:

@@ -37,6 +37,7 @@ class Cells:
     ``limit`` is the value with the strongest tint. ``lit`` cells are in the step: full tint, bold; the others are veiled;
     without ``lit`` all are plain. ``bold`` marks digits alone. ``grey`` draws values from ``low`` to ``limit`` as
     brightness. ``decimals`` are the places behind the point of all numbers; without them each is as short as it can be.
+    ``hidden`` digits are left out.
     """
 
     values: Array
@@ -50,6 +51,7 @@ class Cells:
     low: float = 0.0
     decimals: int | None = None
     empty: Array | None = None
+    hidden: Array | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -127,10 +129,11 @@ def cells_panel(cells: Cells, cell: float, size: float) -> Panel:
 def _digits(cells: Cells, cell: float, size: float) -> list[Item]:
     lit, faint = cells.lit, cells.mask("padding") | cells.mask("stretched")
     bold = cells.mask("bold") if cells.bold is not None else cells.mask("lit") & ~faint
+    hidden = cells.mask("hidden")
     items: list[Item] = []
     for i, row in enumerate(cells.texts):
         for j, text in enumerate(row):
-            if text:
+            if text and not hidden[i, j]:
                 inside = lit is None or bool(lit[i, j])
                 colour = (DIM if inside else FAINT) if faint[i, j] else (DARK if inside or bold[i, j] else DIM)
                 middle = (j + 0.5) * cell, (i + 0.5) * cell

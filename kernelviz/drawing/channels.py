@@ -34,7 +34,7 @@ OUTPUT = 190.0
 
 def channels_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel:
     """Window × kernel = products, a sum for each channel, all sums and the bias added up to the output's cell."""
-    from kernelviz.drawing.convolution import notes
+    from kernelviz.drawing.convolution import counted, notes
 
     operation = worked.operation
     grid = Grid(worked, step)
@@ -56,7 +56,8 @@ def channels_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel
     title = name_text(operation)
     if isinstance(operation, TransposedConvolution):
         title += " as a convolution"
-    return worksheet(title, many, body, [], [*notes(worked, step, cells=grid.whole), *cut_notes(worked, step)])
+    said = [*notes(worked, step, cells=grid.whole), *cut_notes(worked, step)]
+    return worksheet(title, many, body, [], said, counted=counted(worked, step))
 
 
 class Grid:

@@ -216,7 +216,7 @@ def kernel_page(worked: Walkthrough, step: Step, cell: float, reached: int | Non
     left = sum_panel(step, room, widest=widest_texts(worked, step))
     kernel_at = sum(part.room for part in parts[: len(parts) - 3])
     foot = feet(left, formula_panel(operation.formulas, room), kernel_at, room)
-    return worksheet(title, settings_text(operation), body, foot, notes(worked, step))
+    return worksheet(title, settings_text(operation), body, foot, notes(worked, step), counted=counted(worked, step))
 
 
 def pool_page(worked: Walkthrough, step: Step, cell: float, reached: int | None) -> Panel:
@@ -230,18 +230,19 @@ def pool_page(worked: Walkthrough, step: Step, cell: float, reached: int | None)
             output_matrix(worked, step, cell, reached),
         ]
     )
+    count = counted(worked, step)
     said = [*notes(worked, step), "bold: the value that the window passes on" if kind == "max" else ""]
     room = WIDEST - 2 * MARGIN - body.width - 90
     beside = room >= 460
     width = room if beside else max(body.width, NARROWEST - 2 * MARGIN)
     words = stacked([words_panel(worked, step, width), formula_panel(operation.formulas, width)], 40)
     if not beside:
-        return worksheet(name_text(operation), settings_text(operation), body, [(0.0, words)], said)
+        return worksheet(name_text(operation), settings_text(operation), body, [(0.0, words)], said, counted=count)
     y = max(0.0, (body.height - words.height) / 2)
     height = max(body.height, words.height)
     items = (*moved(body, 0, (height - body.height) / 2), *moved(words, body.width + 90, y))
     both = Panel(items, body.width + 90 + words.width, height)
-    return worksheet(name_text(operation), settings_text(operation), both, [], said)
+    return worksheet(name_text(operation), settings_text(operation), both, [], said, counted=count)
 
 
 def words_panel(worked: Walkthrough, step: Step, room: float) -> Panel:
@@ -276,13 +277,18 @@ def widest_texts(worked: Walkthrough, step: Step) -> tuple[float, float]:
     return term, max(text_width(result, FORMULA, bold=True) for result in results)
 
 
+def counted(worked: Walkthrough, step: Step) -> tuple[int, int]:
+    """Which step it is, from 1 on, and of how many."""
+    rows, columns = worked.operation.output_size
+    return step.at[0] * columns + step.at[1] + 1, rows * columns
+
+
 def notes(worked: Walkthrough, step: Step, *, cells: bool = True) -> list[str]:
-    """The caption: which step, what the signs mean (where all ``cells`` are drawn), what it costs."""
+    """The caption: what the signs mean (where all ``cells`` are drawn), what it costs."""
     operation, canvas = worked.operation, worked.canvas
-    rows, columns = operation.output_size
-    lines = [f"step {step.at[0] * columns + step.at[1] + 1:,} of {rows * columns:,}"]
+    lines = []
     if operation.out_channels > 1:
-        lines[0] += f", output channel {step.channel} of {operation.out_channels:,}"
+        lines.append(f"output channel {step.channel} of {operation.out_channels:,}")
     transposed = isinstance(operation, TransposedConvolution)
     if cells and canvas.stretched.any():
         lines.append("shaded cells: zeros put between the values (s − 1)")

@@ -40,7 +40,7 @@ WHITE = "#ffffff"
 
 def enlarged_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel:
     """Input as colours → window × kernel, added up = output."""
-    from kernelviz.drawing.convolution import notes, words_panel
+    from kernelviz.drawing.convolution import counted, notes, words_panel
 
     operation = worked.operation
     source = colours_of(canvas_cells(worked, step, step.channels[0]))
@@ -75,7 +75,8 @@ def enlarged_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel
         (*body.items, *zoom_lines(parts, sizes, source, step.window.shape[1:], place)), body.width, body.height
     )
     said = [*notes(worked, step, cells=False), *cut_notes(worked, step, part)]
-    return worksheet(name_text(operation), settings_text(operation), body, foot, said)
+    count = counted(worked, step)
+    return worksheet(name_text(operation), settings_text(operation), body, foot, said, counted=count)
 
 
 def window_place(worked: Walkthrough, step: Step) -> tuple[range, range]:

@@ -188,6 +188,14 @@ def draw_page(page: Panel) -> PageFigure:
     return figure
 
 
+def draw_again(figure: PageFigure, page: Panel) -> None:
+    """Put other items onto the figure of a page of the same size: half of the work of a new one."""
+    axes = figure.axes[0]
+    for artist in (*axes.artists, *axes.lines, *axes.patches, *axes.texts):
+        artist.remove()
+    add_items(axes, page.items, 72 / DPI)
+
+
 def _draw_into(ax: Axes, sheet: Sheet) -> Axes:
     """Tiles and bar in the Axes' own coordinates, type at about 8 points whatever the size of the Axes."""
     mosaic = make_mosaic(sheet)

@@ -170,11 +170,11 @@ def _stamp_rows(
 def _untouched(worked: Walkthrough, place: tuple[int, int]) -> Array:
     """(rows, columns): which cells of the output the stamp of an input place does not reach."""
     result = np.ones(worked.operation.output_size, bool)
-    result[np.ix_(*_reached(worked, place))] = False
+    result[np.ix_(*reached(worked, place))] = False
     return result
 
 
-def _reached(worked: Walkthrough, place: tuple[int, int]) -> tuple[list[int], list[int]]:
+def reached(worked: Walkthrough, place: tuple[int, int]) -> tuple[list[int], list[int]]:
     """The rows and columns of the output on which the stamp of an input place falls."""
     operation = worked.operation
     if not isinstance(operation, TransposedConvolution):
@@ -191,7 +191,7 @@ def _reached(worked: Walkthrough, place: tuple[int, int]) -> tuple[list[int], li
 
 def _frames(worked: Walkthrough, step: Step, place: tuple[int, int], cell: float) -> list[Item]:
     """A frame around the stamp, and a strong one around the marked cell where it lies on it."""
-    rows, columns = _reached(worked, place)
+    rows, columns = reached(worked, place)
     if not rows or not columns:
         return []
     around = frame(rows[0], columns[0], rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1, cell, width=3)

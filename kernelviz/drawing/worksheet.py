@@ -13,6 +13,7 @@ from kernelviz.drawing.colour import ramp
 from kernelviz.drawing.headings import fitted
 from kernelviz.drawing.page import (
     INK,
+    LINE_HEIGHT,
     Item,
     Panel,
     Raster,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 NARROWEST, WIDEST = 1280.0, 1480.0
 MARGIN = 53.0
 TITLE, SETTINGS, HEAD, SIGN, SUM, FORMULA, SMALL = 31.0, 24.0, 24.0, 42.0, 24.0, 30.0, 21.0
+TAB = 46.0  # between the number of the step and the caption
 HEADER = 58.0  # what a matrix' name takes above it
 
 
@@ -251,9 +253,18 @@ def colour_bar(cells: Cells, width: float) -> Panel:
 
 
 def worksheet(
-    title: str, settings: str, body: Panel, foot: Sequence[tuple[float, Panel]], notes: Sequence[str]
+    title: str,
+    settings: str,
+    body: Panel,
+    foot: Sequence[tuple[float, Panel]],
+    notes: Sequence[str],
+    *,
+    counted: tuple[int, int] | None = None,
 ) -> Panel:
-    """The whole page: heading, body, what stands under it at these places across, and the caption."""
+    """The whole page: heading, body, what stands under it at these places across, and the caption.
+
+    ``counted``, the step and how many there are, begins the caption in a room of its own: nothing behind it moves.
+    """
     inner = max(NARROWEST - 2 * MARGIN, body.width, *(x + panel.width for x, panel in foot or [(0, body)]))
     items, y = _heading(drawable(title, bold=True), drawable(settings), inner)
     items += moved(body, MARGIN, y)
@@ -263,15 +274,27 @@ def worksheet(
         for x, panel in foot:
             items += moved(panel, MARGIN + x, y)
         y += max(panel.height for _, panel in foot)
-    lines, parts = [""], [note for note in notes if note]
-    for part in parts:
+    words, below = _caption([note for note in notes if note], counted, y + 40, inner)
+    return Panel((*items, *words), math.ceil(inner + 2 * MARGIN), math.ceil(below + 26))
+
+
+def _caption(notes: Sequence[str], counted: tuple[int, int] | None, y: float, room: float) -> tuple[list[Item], float]:
+    """The notes behind one another, in as many lines as they need, and the y below them."""
+    step, steps = (f"step {each:,} of {counted[1]:,}" for each in counted) if counted else ("", "")
+    start = text_width(steps, SMALL) + TAB if counted else 0.0
+    lines = [""]
+    for part in notes:
+        behind = start and len(lines) == 1
         joined = f"{lines[-1]} · {part}" if lines[-1] else part
-        if text_width(joined, SMALL) <= inner:
+        if text_width(joined, SMALL) + (start if behind else 0) <= room:
             lines[-1] = joined
         else:
-            lines += [*wrap(part, SMALL, inner)]
-    words, below = text_block([line for line in lines if line], MARGIN, y + 40, SMALL, colour=DIM)
-    return Panel((*items, *words), math.ceil(inner + 2 * MARGIN), math.ceil(below + 26))
+            lines += wrap(part, SMALL, room)
+    if not counted:
+        return text_block([line for line in lines if line], MARGIN, y, SMALL, colour=DIM)
+    words, below = text_block(lines[1:], MARGIN, y + SMALL * LINE_HEIGHT, SMALL, colour=DIM)
+    first = [Text(MARGIN, y + SMALL, step, SMALL, DIM), Text(MARGIN + start, y + SMALL, lines[0], SMALL, DIM)]
+    return [*(item for item in first if item.text), *words], below
 
 
 def _heading(title: str, settings: str, room: float) -> tuple[list[Item], float]:

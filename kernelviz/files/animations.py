@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from kernelviz.drawing.animation import Animation
+    from kernelviz.drawing.figures import PageFigure
+    from kernelviz.drawing.page import Panel
     from kernelviz.records import Array
 
 ANIMATED = ("gif", "webp")
 WIDTH = 720  # pixels of a frame across
 COLOURS = 256
+MAPPED = 2048  # colours at a time that are compared with the palette
 
 
 def is_animation(picture: object) -> TypeGuard[Animation]:
@@ -31,29 +34,63 @@ def animation_bytes(animation: Animation, file_format: str) -> bytes:
     return _webp(animation, text) if file_format == "webp" else _gif(animation, text)
 
 
-def _frame(animation: Animation, at: int) -> Array:
-    """One page as (H, W, 3) pixels."""
-    from kernelviz.drawing.figures import DPI, draw_page
-    from kernelviz.files.encoding import figure_pixels
+class Film:
+    """The frames of an animation as (H, W, 3) pixels, in any order; of each only that is drawn which is new in it."""
 
-    page = animation.pages[at]
-    figure = draw_page(page)
-    figure.recipe = animation.recipe
-    figure.set_dpi(DPI * min(1.0, WIDTH / page.width))
-    return figure_pixels(figure)
+    def __init__(self, animation: Animation) -> None:
+        self._animation = animation
+        self._figure: PageFigure | None = None
+        self._last: tuple[Panel, Array] | None = None
+
+    def frame(self, at: int) -> Array:
+        """One page, pixel for pixel as it is drawn alone."""
+        page = self._animation.pages[at]
+        pixels = self._drawn(page) if self._last is None else self._redrawn(page, *self._last)
+        self._last = page, pixels
+        return pixels
+
+    def _redrawn(self, page: Panel, before: Panel, shown: Array) -> Array:
+        from kernelviz.drawing.changes import changed_boxes, pixels_of, touching
+
+        boxes = changed_boxes(before, page)
+        if boxes is None:
+            return self._drawn(page)
+        region = np.zeros(shown.shape[:2], bool)
+        for box in boxes:
+            region[pixels_of(box, _scale(page), region.shape)] = True
+        result = shown.copy()
+        result[region] = self._drawn(touching(page, region, _scale(page)))[region]
+        return result
+
+    def _drawn(self, page: Panel) -> Array:
+        from kernelviz.drawing.figures import DPI, draw_again, draw_page
+        from kernelviz.files.encoding import figure_pixels
+
+        if self._figure is None:
+            self._figure = draw_page(page)
+            self._figure.recipe = self._animation.recipe
+            self._figure.set_dpi(DPI * _scale(page))
+        else:
+            draw_again(self._figure, page)
+        return figure_pixels(self._figure)
+
+
+def _scale(page: Panel) -> float:
+    """Pixels of a frame in a page pixel."""
+    return min(1.0, WIDTH / page.width)
 
 
 def _gif(animation: Animation, comment: bytes) -> bytes:
     """The palette comes from some frames of all; each frame is drawn, mapped and let go."""
     from PIL import Image
 
-    count = len(animation.pages)
-    sampled = {at: _frame(animation, at) for at in sorted({round(at * (count - 1) / 7) for at in range(8)})}
+    count, film = len(animation.pages), Film(animation)
+    sampled = {at: film.frame(at) for at in sorted({round(at * (count - 1) / 7) for at in range(8)})}
     palette = Palette(sampled.values())
 
     def images() -> Iterator[Image.Image]:
         for at in range(count):
-            frame = sampled.pop(at) if at in sampled else _frame(animation, at)
+            frame = sampled.pop(at) if at in sampled else film.frame(at)
             image = Image.fromarray(palette.nearest(frame), "P")
             image.putpalette(palette.colours.tobytes())
             yield image
@@ -70,7 +107,8 @@ def _gif(animation: Animation, comment: bytes) -> bytes:
 def _webp(animation: Animation, xmp: bytes) -> bytes:
     from PIL import Image
 
-    images = (Image.fromarray(_frame(animation, at)) for at in range(len(animation.pages)))
+    film = Film(animation)
+    images = (Image.fromarray(film.frame(at)) for at in range(len(animation.pages)))
     buffer = io.BytesIO()
     next(images).save(
         buffer, "WEBP", save_all=True, append_images=images, duration=list(animation.durations), loop=0,
@@ -118,6 +156,8 @@ class Palette:
             new = np.unique(packed[found == 0])
             parts = np.stack([new >> 16, new >> 8 & 255, new & 255], axis=1)
             table = self.colours.astype(np.int32)
-            self._known[new] = [int(((table - colour) ** 2).sum(axis=1).argmin()) + 1 for colour in parts]
+            for at in range(0, len(new), MAPPED):
+                away = ((parts[at : at + MAPPED, None] - table) ** 2).sum(axis=2)
+                self._known[new[at : at + MAPPED]] = away.argmin(axis=1) + 1
             found = self._known[packed]
         return np.asarray(found - 1, np.uint8)

@@ -71,6 +71,9 @@ def to_srgb(picture: Pillow.Image) -> tuple[Array, list[str]]:
 def _strips(picture: Pillow.Image) -> Iterator[tuple[int, Pillow.Image]]:
     """The picture from top to bottom, and where each strip begins."""
     rows = max(1, _STRIP // picture.width)
+    if rows >= picture.height:
+        yield 0, picture
+        return
     for top in range(0, picture.height, rows):
         yield top, picture.crop((0, top, picture.width, min(top + rows, picture.height)))
 

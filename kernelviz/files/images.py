@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -45,35 +46,62 @@ def read_image(source: object, *, name: str | None = None) -> Image:
         UsageError: ``source`` is nothing of the above.
     """
     if isinstance(source, str | os.PathLike):
-        return _from_name(os.fspath(source), name)
+        return load_image(source, name=name).decode()
     if isinstance(source, bytes | bytearray | memoryview):
-        return _from_bytes(bytes(source), name or "image")
+        return _of_bytes(bytes(source), name or "image").decode()
     if isinstance(source, Pillow.Image):
         return _from_pillow(source, name or _file_name(source) or "image")
     if hasattr(source, "read"):
         name = name or _file_name(source) or "image"
-        return _from_bytes(_read_bounded(source, name), name)
+        return _of_bytes(_read_bounded(source, name), name).decode()
     return _from_array(source, name or "image")
 
 
-def _from_name(path: str | bytes, name: str | None) -> Image:
-    path = os.fsdecode(path)
+@dataclass(frozen=True)
+class ImageFile:
+    """The bytes of a picture that nothing was read of yet; they tell which picture it is."""
+
+    data: bytes
+    name: str
+    stem: str
+    path: str | None
+    sha256: str
+
+    def as_recipe(self) -> dict[str, Any]:
+        """As ``Image.as_recipe``."""
+        return {"name": self.name, "sha256": self.sha256}
+
+    def decode(self) -> Image:
+        """The picture.
+
+        Raises:
+            BadImageError: it is no image that is read here, damaged, cut short, or too large.
+        """
+        pixels, kind, mode, notes = decode(self.data, self.path or self.name)
+        return Image(pixels, self.name, self.stem, self.path, self.sha256, kind, mode, tuple(notes))
+
+
+def load_image(source: str | os.PathLike[str], *, name: str | None = None) -> ImageFile:
+    """The bytes of a file, of standard input or of a sample, as ``read_image`` takes their names.
+
+    Raises:
+        BadImageError: there is no such file, it cannot be read, or it is too large.
+    """
+    path = os.fsdecode(source)
     if path == "-":
-        return _from_bytes(_read_stdin(), name or _STDIN, stem="stdin")
+        return _of_bytes(_read_stdin(), name or _STDIN, stem="stdin")
     if path in SAMPLES and not os.path.lexists(path):
         from matplotlib import cbook
 
         data = _read_file(str(cbook.get_sample_data(SAMPLES[path], asfileobj=False)))
-        return _from_bytes(data, name or path, stem=Path(SAMPLES[path]).stem)
-    return _from_bytes(_read_file(path), name or Path(path).name, path=path)
+        return _of_bytes(data, name or path, stem=Path(SAMPLES[path]).stem)
+    return _of_bytes(_read_file(path), name or Path(path).name, path=path)
 
 
-def _from_bytes(data: bytes, name: str, *, stem: str | None = None, path: str | None = None) -> Image:
+def _of_bytes(data: bytes, name: str, *, stem: str | None = None, path: str | None = None) -> ImageFile:
     if len(data) > MOST_BYTES:
         raise _too_many_bytes(path or name)
-    digest = hashlib.sha256(data).hexdigest()
-    pixels, kind, mode, notes = decode(data, path or name)
-    return Image(pixels, name, stem or Path(name).stem, path, digest, kind, mode, tuple(notes))
+    return ImageFile(data, name, stem or Path(name).stem, path, hashlib.sha256(data).hexdigest())
 
 
 def _from_pillow(picture: Pillow.Image, name: str) -> Image:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -20,13 +20,9 @@ if TYPE_CHECKING:
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _RGB, _INDEXED = 2, 3
-_SUB, _UP = 1, 2
+_NONE, _SUB, _UP = 0, 1, 2
 _BAND = 1 << 20  # bytes filtered at once
-_SMALL, _SMALL_WINDOW, _SMALL_MEMORY = (
-    1 << 13,
-    12,
-    5,
-)  # zlib clears its tables first: large ones cost more than small pictures
+_STORED = 1 << 11  # bytes: maps of so few pixels pack by a tenth at best, and a file takes a block of 4 KB anyway
 
 
 def png_bytes(pixels: Array, palette: Array | None, texts: dict[str, str]) -> bytes:
@@ -47,17 +43,18 @@ def png_bytes(pixels: Array, palette: Array | None, texts: dict[str, str]) -> by
     chunks += [_chunk(b"iTXt", key.encode("latin-1") + bytes(5) + text.encode()) for key, text in texts.items()]
     if palette is not None:
         chunks.append(_chunk(b"PLTE", palette.tobytes()))
-    data = _deflated(np.ascontiguousarray(pixels).reshape(height, -1), 3 if palette is None else 1)
+    data = _packed(_filtered(np.ascontiguousarray(pixels).reshape(height, -1), 3 if palette is None else 1))
     return b"".join([_SIGNATURE, *chunks, _chunk(b"IDAT", data), _chunk(b"IEND", b"")])
 
 
-def png_series(pixels: Array, palette: Array, texts: Sequence[tuple[str, str]]) -> Iterator[bytes]:
-    """A PNG for each of many small pictures of one size: what they share is made once, and no row is filtered.
+def png_series(pixels: Array, palette: Array, key: str, texts: Iterable[str]) -> Iterator[bytes]:
+    """A PNG for each of many small pictures of one size: what they share is made once, and small ones are not packed.
 
     Args:
         pixels: (n, H, W) indices into ``palette``, 8-bit.
         palette: (m, 3).
-        texts: a key and a text for each picture, written as iTXt in front of the pixels.
+        key: of the iTXt in front of the pixels.
+        texts: that of each picture.
 
     Raises:
         ValueError: the arrays have another shape or type, or an index is not in the palette.
@@ -67,14 +64,14 @@ def png_series(pixels: Array, palette: Array, texts: Sequence[tuple[str, str]]) 
     size = width.to_bytes(4, "big") + height.to_bytes(4, "big")
     head = _SIGNATURE + _chunk(b"IHDR", size + bytes([8, _INDEXED, 0, 0, 0]))
     colours, end = _chunk(b"PLTE", palette.tobytes()), _chunk(b"IEND", b"")
-    rows = np.zeros((count, height, width + 1), np.uint8)
-    rows[:, :, 1:] = pixels
-    window, memory = (_SMALL_WINDOW, _SMALL_MEMORY) if rows[0].size <= _SMALL else (zlib.MAX_WBITS, 9)
-    for picture, (key, text) in zip(rows, texts, strict=True):
-        packer = zlib.compressobj(1, zlib.DEFLATED, window, memory)
-        data = packer.compress(picture.data) + packer.flush()
-        note = _chunk(b"iTXt", key.encode("latin-1") + bytes(5) + text.encode())
-        yield b"".join((head, note, colours, _chunk(b"IDAT", data), end))
+    before = key.encode("latin-1") + bytes(5)
+    small = height * (width + 1) <= _STORED
+    rows = np.empty((count, height, width + 1), np.uint8)
+    rows[:, :, 0], rows[:, 0, 1:] = _NONE if small else _UP, pixels[:, 0]
+    rows[:, 1:, 1:] = pixels[:, 1:] if small else pixels[:, 1:] - pixels[:, :-1]
+    for picture, text in zip(rows, texts, strict=True):
+        data = zlib.compress(picture.data, 0) if small else _packed([picture])
+        yield b"".join((head, _chunk(b"iTXt", before + text.encode()), colours, _chunk(b"IDAT", data), end))
 
 
 def _check(pixels: Array, palette: Array | None) -> None:
@@ -92,10 +89,10 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return b"".join([len(data).to_bytes(4, "big"), kind, data, zlib.crc32(data, zlib.crc32(kind)).to_bytes(4, "big")])
 
 
-def _deflated(rows: NDArray[np.uint8], step: int) -> bytes:
+def _packed(bands: Iterable[NDArray[np.uint8]]) -> bytes:
     # Filtered mosaics are runs of zeros: looking for runs only is the fastest, and the smallest too.
     packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_RLE)
-    return b"".join([*(packer.compress(band.data) for band in _filtered(rows, step)), packer.flush()])
+    return b"".join([*(packer.compress(band.data) for band in bands), packer.flush()])
 
 
 def _filtered(rows: NDArray[np.uint8], step: int) -> Iterator[NDArray[np.uint8]]:

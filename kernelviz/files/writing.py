@@ -102,7 +102,19 @@ def may_replace(path: Path, recipe: Recipe | None) -> bool:
     there = None if recipe is None else _recipe_at(path)
     if there is None or recipe is None:
         return False
-    return any(value != "null" for value in _identity(there)) and _identity(there) == _identity(recipe)
+    return any(there.get(key) is not None for key in SAME_PICTURE) and _identity(there) == _identity(recipe)
+
+
+def holds(path: Path | str, data: bytes) -> bool:
+    """Whether a regular file is here, and no link, of exactly these bytes."""
+    try:
+        status = os.lstat(path)
+        if not stat.S_ISREG(status.st_mode) or status.st_size != len(data):
+            return False
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+            return file.readall() == data
+    except OSError:
+        return False
 
 
 def is_of_another(path: Path, recipe: Recipe) -> bool:
@@ -182,9 +194,9 @@ def _format_of(path: Path, formats: Sequence[str]) -> str:
     return suffix
 
 
-def _identity(recipe: Recipe) -> tuple[str, ...]:
+def _identity(recipe: Recipe) -> str:
     """The values that tell this picture, as JSON: a recipe in memory may hold tuples where the file's holds lists."""
-    return tuple(recipe_text({"": recipe.get(key)}).removeprefix('{"":').removesuffix("}") for key in SAME_PICTURE)
+    return recipe_text({key: recipe.get(key) for key in SAME_PICTURE})
 
 
 def _make_directory(directory: Path) -> None:

@@ -20,6 +20,7 @@ from kernelviz.records import FeatureMaps, Image, SeenImage, as_array, shape_tex
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from kernelviz.network.state import Lent
     from kernelviz.network.taps import Side, Tap, Taps
     from kernelviz.network.trace import Watched
     from kernelviz.traces import Trace
@@ -37,11 +38,12 @@ class Tapped:
     side: Side
     seen: Watched
     trace: Trace
+    lent: Lent
 
     @property
     def module(self) -> nn.Module:
         """The torch module itself."""
-        return module_of(self.network)
+        return self.lent.module
 
 
 @dataclass(frozen=True)
@@ -79,13 +81,13 @@ class Catcher:
     @contextlib.contextmanager
     def hooks(self, module: nn.Module) -> Iterator[None]:
         """Hooks on every tapped module, behind the caller's own, for as long as the context lasts."""
-        modules = dict(module.named_modules())
         with contextlib.ExitStack() as stack:
             for name in self.wanted:
+                part = _inside(module, name)
                 if self.tapped.side == "input":
-                    handle = modules[name].register_forward_pre_hook(self._taken(name), with_kwargs=True)
+                    handle = part.register_forward_pre_hook(self._taken(name), with_kwargs=True)
                 else:
-                    handle = modules[name].register_forward_hook(self._given(name))
+                    handle = part.register_forward_hook(self._given(name))
                 stack.enter_context(handle)
             yield
 
@@ -161,6 +163,16 @@ class Catcher:
             centres=tap.centres,
             notes=(f"run {tap.run + 1} of {many}",) if many > 1 else (),
         )
+
+
+def _inside(module: nn.Module, name: str) -> nn.Module:
+    """The module of this name, as ``named_modules`` tells it: an attribute of a class may hide one."""
+    for part in name.split("."):
+        found = module._modules[part]  # noqa: SLF001
+        if found is None:
+            raise KeyError(name)
+        module = found
+    return module
 
 
 def module_of(network: Model | nn.Module) -> nn.Module:

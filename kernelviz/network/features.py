@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -13,13 +15,14 @@ from kernelviz.network.catching import Catcher, EnoughError, Input, Tapped, modu
 from kernelviz.network.classes import first_classes
 from kernelviz.network.models import Model
 from kernelviz.network.preprocessing import prepare
-from kernelviz.network.state import refuse_unready, undisturbed
+from kernelviz.network.state import Lent, refuse_unready
 from kernelviz.network.taps import choose_taps
 from kernelviz.network.trace import as_trace, watched
 from kernelviz.records import ClassScore, FeatureMaps, Image, shape_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
     from kernelviz.network.catching import OnBatchMap
     from kernelviz.network.taps import Side
@@ -117,7 +120,8 @@ def make_taps(
     module = module_of(network)
     seen = watched(module, input_size, None if batch is None else _fitting(batch, module))
     trace = as_trace(network, seen, input_size, fields=False)
-    return Tapped(network, input_size, choose_taps(seen, trace, layers, kind=kind, side=tap), tap, seen, trace)
+    taps = choose_taps(seen, trace, layers, kind=kind, side=tap)
+    return Tapped(network, input_size, taps, tap, seen, trace, Lent(module))
 
 
 def blank(size: Sequence[int]) -> Tensor:
@@ -157,26 +161,66 @@ def run_batch(
     """
     watch = Catcher(tapped, given, on_map, to_the_end=to_the_end)
     whole = given[0] if len(given) == 1 else Input(torch.cat([each.batch for each in given]))
-    with watch.hooks(tapped.module):
-        output = run_through(tapped.network, whole, ours=lambda: watch.failed_outside)
+    output = run_through(tapped.lent, whole, watch.hooks(tapped.module), ours=lambda: watch.failed_outside)
     watch.check_all_ran()
     if not isinstance(tapped.network, Model):
         return tuple(() for _ in given)
     return tuple(first_classes(tapped.network, output, number) for number in range(len(given)))
 
 
-def run_through(network: Model | nn.Module, given: Input, *, ours: Callable[[], bool] = lambda: False) -> Any:
-    """What the network gives for an input; None where a hook raised ``EnoughError``. It is left as it was.
+def run_each(
+    tapped: Tapped, given: Sequence[Input], on_map: OnBatchMap, *, to_the_end: bool = True
+) -> list[tuple[ClassScore, ...] | KernelvizError]:
+    """As ``run_batch``; where that fails, the images pass one by one, and the error of each that fails stands in its place.
+
+    No map is handed on twice: a second time only where ``on_map`` itself failed.
+    """
+    handed: set[tuple[int, str | None]] = set()
+
+    def once(number: int, maps: FeatureMaps) -> None:
+        if (number, maps.layer) not in handed:
+            on_map(number, maps)
+            handed.add((number, maps.layer))
+
+    try:
+        return list(run_batch(tapped, given, once, to_the_end=to_the_end))
+    except KernelvizError as error:
+        if len(given) == 1:
+            return [error]
+    results: list[tuple[ClassScore, ...] | KernelvizError] = []
+    for number, one in enumerate(given):
+        try:
+            results += run_batch(tapped, [one], partial(_of, once, number), to_the_end=to_the_end)
+        except KernelvizError as error:
+            results.append(error)
+    return results
+
+
+def _of(on_map: OnBatchMap, number: int, _: int, maps: FeatureMaps) -> None:
+    """Hand on the maps of an image that passes alone."""
+    on_map(number, maps)
+
+
+def run_through(
+    network: Model | nn.Module | Lent,
+    given: Input,
+    hooks: AbstractContextManager[object] | None = None,
+    *,
+    ours: Callable[[], bool] = lambda: False,
+) -> Any:
+    """What the network gives for an input; None where one of the ``hooks`` raised ``EnoughError``. It is left as it was.
 
     ``ours`` says whether an error came from outside of the network, and goes on as it is.
 
     Raises:
         KernelvizError: the pass failed.
     """
-    module = module_of(network)
-    refuse_unready(module)
+    lent = network if isinstance(network, Lent) else Lent(module_of(network))
+    module = lent.module
+    if lent is not network:  # what was lent was watched before, which refuses it
+        refuse_unready(module)
     batch = _fitting(given.batch, module)
-    with undisturbed(module):
+    with lent.undisturbed(), hooks or nullcontext():
         try:
             return module(batch)
         except EnoughError:

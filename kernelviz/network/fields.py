@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from kernelviz.records import Array
 
 FIRST, LAST, FREE_FIRST, FREE_LAST, PLACE = range(5)
+UNPLACED = -1
+TORN = -2
+"""The place of what was made of elements at several single places."""
 FAR = 2**29  # further than any row of any image
 NOWHERE = -FAR  # a tap that reads nothing
 
@@ -149,9 +152,21 @@ def _union(one: Array, other: Array) -> Array:
     planes = np.empty(bigger, dtype=np.int32)
     np.minimum(one[::2][:2], other[::2][:2], out=planes[:4:2])
     np.maximum(one[1::2], other[1::2], out=planes[1::2])
-    first, second = one[PLACE], other[PLACE]
-    planes[PLACE] = first if first.size > 1 and first.min() != first.max() else second if second.size > 1 else first
+    planes[PLACE] = _place_of_both(one[PLACE], other[PLACE])
     return planes
+
+
+def _place_of_both(first: Array, second: Array) -> Array:
+    """Where an element made of two lies: at the first's place, if that differs between elements, else at the second's.
+
+    Two that lie at one place each, not the same, lie at none together: so do the states of a recurrent layer.
+    """
+    if first.size > 1 and first.min() != first.max():
+        return first
+    if second.size > 1 and second.min() != second.max():
+        return second
+    together_at_one = first.flat[0] == second.flat[0] or UNPLACED in {int(first.flat[0]), int(second.flat[0])}
+    return first if together_at_one else np.full((1,) * first.ndim, TORN)
 
 
 def check_size(shape: Sequence[int]) -> None:

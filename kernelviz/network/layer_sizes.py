@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -42,20 +43,21 @@ def layer_operation(network: Model | nn.Module, layer: str, input_size: Sequence
         KernelvizError: the network does not take such an input, or the layer did not run.
     """
     name, module = find_module(network, layer)
+    title = name or type(module).__name__
     size = checked_size(network, input_size)
     seen = watched(root_of(network), size)
     told = as_trace(network, seen, size)
     record = next((one for one in told.layers if one.name == name), None)
     if name not in seen.visits:
-        raise KernelvizError(f"The layer {name} did not run.", "The network holds it, but no pass goes through it.")
+        raise KernelvizError(f"The layer {title} did not run.", "The network holds it, but no pass goes through it.")
     call, output = _ran(seen.double, name, size)
     if record is None or call is None or output != tuple(call.output.shape):
-        what = f"The layer {name} is a {type(module).__name__}, neither a convolution nor a pool."
+        what = f"The layer {title} is a {type(module).__name__}, neither a convolution nor a pool."
         raise UsageError(what, hint=_inside(told, name))
-    operation, notes = _operation(name, call)
+    operation, notes = _operation(title, call)
     if record.runs > 1:
         notes.append(f"it runs {record.runs} times in a pass; these are the sizes of the first")
-    return LayerOperation(record, operation, size, told.source, tuple(notes))
+    return LayerOperation(replace(record, name=title), operation, size, told.source, tuple(notes))
 
 
 def _inside(told: Trace, name: str) -> str:

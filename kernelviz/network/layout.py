@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from kernelviz.network.carried import layout as words_of
-from kernelviz.network.fields import PLACE
+from kernelviz.network.fields import PLACE, TORN
 from kernelviz.records import shape_text
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ def layout_of(found: Found, shape: Sequence[int]) -> Layout:
     channels = _channel_dims(found.channel, shape)
     along = {dim for line in lines for dim in range(len(shape)) if _varies(line, dim)}
     spatial = sorted(along - set(channels))  # merged patches are channels, at the place of their first
+    if any((line == TORN).any() for line in lines):
+        raise NoMapError("it was put together from several places, as the states of a recurrent layer are")
     _check_dims(shape, spatial, channels, flat=bool(along) and not spatial)
     rest = [dim for dim in range(len(shape)) if dim not in spatial and dim not in channels]
     places, height, width = _places(lines, [shape[dim] for dim in spatial], spatial, len(shape))

@@ -141,8 +141,28 @@ def _unfold(call: Call) -> Found:
     return call.source.moved(unfold)
 
 
+def _index(call: Call) -> Found:
+    """``tensor[:, positions]``: where nothing differs along that dimension, or the positions have values."""
+    if call.name == "index":
+        chosen = [(dim, index) for dim, index in enumerate(call.args[1]) if index is not None]
+    else:
+        chosen = [(call.dim(call.args[1]), call.args[2])]
+    (dim, positions), *more = chosen
+    if more or positions.ndim != 1 or positions.dtype.is_floating_point or positions.dtype.itemsize == 1:
+        return Carried(lost=f"{call.name} by more than one list of positions")
+    source = call.source
+    arrays = [*(reads.planes for reads in source.axes), *([] if source.channel is None else [source.channel])]
+    if all(array.shape[dim + 1] == 1 for array in arrays):
+        return source
+    if positions.device.type == "meta":
+        return Carried(lost=f"{call.name} takes positions that are not known without numbers")
+    places = positions.numpy()
+    return source.moved(lambda planes: planes if planes.shape[dim + 1] == 1 else planes.take(places, axis=dim + 1))
+
+
 RULES.update(
     {
+        **dict.fromkeys(("index", "index_select"), _index),
         **dict.fromkeys(("permute", "t", "numpy_T", "transpose", "transpose_", "swapaxes"), _permute),
         **dict.fromkeys(
             (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -35,45 +36,99 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
 
     Modules that train clear what they keep from passes in eval mode, as entering training does.
     """
-    parts = list(module.modules())
-    before = [(part, _copied(part)) for part in parts]
-    tensors = [(tensor, tensor.clone()) for part in parts for tensor in _own_tensors(part)]
-    devices = {tensor.device for tensor in module.parameters() if tensor.device.type == "cuda"}
-    with torch.no_grad(), torch.random.fork_rng(devices=list(devices)):
-        try:
-            for part in parts:
-                if part.training and type(part).train is not nn.Module.train:
-                    part.train()
-            for part in parts:
-                part.training = False
-            yield
-        finally:
-            for part, attributes in before:
-                _put_back(vars(part), attributes)
-            for tensor, values in tensors:
-                if tensor.is_meta or not torch.equal(tensor, values):
-                    tensor.copy_(values)
+    with Lent(module).undisturbed():
+        yield
 
 
-def _copied(part: nn.Module) -> dict[str, tuple[Any, Any]]:
-    """Each attribute, with a copy of what it holds where it is a collection."""
-    return {name: (value, _contents(value)) for name, value in vars(part).items()}
+class Lent:
+    """A network lent for one pass after another: what it holds is kept once, and again only where its owner changed it."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self._held: _Held | None = None
+
+    @contextlib.contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """As the function of this name."""
+        if self._held is None or self._held.is_outdated():
+            self._held = _Held(self.module)
+        held = self._held
+        training = [part for part in held.parts if part.training]
+        with torch.no_grad(), torch.random.fork_rng(devices=held.devices):
+            try:
+                for part in training:
+                    if type(part).train is not nn.Module.train:
+                        part.train()
+                for part in training:
+                    part.training = False
+                yield
+            finally:
+                held.put_back()
 
 
-def _contents(value: Any) -> Any:
-    return value.copy() if isinstance(value, dict | list | set) else None
+class _Held:
+    """What a network and its modules hold: attributes, what is in those that are collections, and buffers."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.parts = list(module.modules())
+        self.attributes = [_Entries(vars(part)) for part in self.parts]
+        values = [value for entries in self.attributes for value in entries.values]
+        collections = [value for value in values if isinstance(value, dict | list | set)]
+        self.empty = [value for value in collections if not value]  # nearly all of them: hooks
+        self.dicts = [_Entries(value) for value in collections if value and isinstance(value, dict)]
+        others = [value for value in collections if value and not isinstance(value, dict)]
+        self.others = [(value, value.copy()) for value in others]
+        tensors = [tensor for part in self.parts for tensor in _own_tensors(part)]
+        self.devices = list({tensor.device for tensor in module.parameters() if tensor.device.type == "cuda"})
+        self.tensors = [(tensor, tensor.clone(), tensor._version) for tensor in tensors]  # noqa: SLF001
+
+    def is_outdated(self) -> bool:
+        """Whether something is not as it was; a buffer that was written into is told by its version."""
+        return (
+            any(self.empty)
+            or any(entries.differ() for entries in (*self.attributes, *self.dicts))
+            or any(_differ(value, contents) for value, contents in self.others)
+            or any(tensor._version != version for tensor, _, version in self.tensors)  # noqa: SLF001
+        )
+
+    def put_back(self) -> None:
+        """The same objects again, with the same contents."""
+        for entries in (*self.attributes, *self.dicts):
+            if entries.differ():
+                entries.put_back()
+        if any(self.empty):
+            for value in self.empty:
+                value.clear()
+        for held, contents in self.others:
+            if _differ(held, contents):
+                held.clear()
+                held.update(contents) if isinstance(held, set) else held.extend(contents)
+        for tensor, values, _ in self.tensors:
+            if tensor.is_meta or not torch.equal(tensor, values):
+                tensor.copy_(values)
 
 
-def _put_back(attributes: dict[str, Any], before: dict[str, tuple[Any, Any]]) -> None:
-    """The same objects again, and in collections the same contents."""
-    attributes.clear()
-    for name, (value, contents) in before.items():
-        attributes[name] = value
-        if isinstance(value, dict | set):
-            value.clear()
-            value.update(contents)
-        elif isinstance(value, list):
-            value[:] = contents
+class _Entries:
+    """A dict and what is in it; compared by identity, since tensors do not tell whether they are equal."""
+
+    def __init__(self, holder: dict[str, Any]) -> None:
+        self.holder, self.keys, self.values = holder, tuple(holder), tuple(holder.values())
+
+    def differ(self) -> bool:
+        """Whether something else is in it."""
+        return tuple(self.holder) != self.keys or not all(map(operator.is_, self.holder.values(), self.values))
+
+    def put_back(self) -> None:
+        """The same in it again, in the same order."""
+        self.holder.clear()
+        self.holder.update(dict(zip(self.keys, self.values, strict=True)))  # a Counter would count pairs
+
+
+def _differ(value: Any, contents: Any) -> bool:
+    """Whether a list, or a set, has other contents."""
+    if isinstance(value, set):
+        return bool(value != contents)
+    return len(value) != len(contents) or not all(map(operator.is_, value, contents))
 
 
 def _own_tensors(part: nn.Module) -> Iterator[torch.Tensor]:

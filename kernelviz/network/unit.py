@@ -72,10 +72,11 @@ def trace_units(
     """Several units of one layer in one pass; as ``trace_unit``."""
     name, module = find_module(network, layer)
     given = as_input(network, image, input_size=input_size, crop=crop)
-    call = _watched(network, module, given, name)
-    record = _record(name, module, call)
+    title = name or type(module).__name__
+    call = _watched(network, module, given, title)
+    record = _record(title, module, call)
     if len(record.kernel_size) > 2:
-        raise UsageError(f"The layer {name} convolves over three axes.", hint="Units of maps have a row and a column.")
+        raise UsageError(f"The layer {title} convolves over three axes.", hint="Units of maps have a row and a column.")
     for at in places:
         _check_unit(call, record, at)
     seen = _Seen(network, given, name)

@@ -93,6 +93,8 @@ def over_windows(
             reads = replace(reads, jump=reads.jump * steps_of(reads.planes[PLACE].take(0, axis=0).ravel()))
         for dim, (size, positions) in enumerate(zip(sizes, taps, strict=True), start=first):
             reads = gathered(reads, dim, positions, size, at_home=dim == home)
+        if np.array_equal(reads.planes[PLACE], original.planes[PLACE]):
+            reads = replace(reads, jump=original.jump)  # 1 × 1: places are counted as before
         if home is not None and not reads.pooled:
             reads = replace(reads, jump=reads.jump * ratios[home - first])
         axes.append(reads)

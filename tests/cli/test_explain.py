@@ -126,6 +126,8 @@ def test_a_layer_of_a_real_network_is_told_without_numbers(run):
         (["conv", "--steps", "--arrays"], ["conv-5x5-3x3-*-numbers.npz", "conv-5x5-3x3-*-steps.png"]),
         (["transpose"], ["transpose-2x2-3x3-*-stamps-0-0.png", "transpose-2x2-3x3-*-step-0-0.png"]),
         (["pool", "--animate"], ["pool-4x4-2x2-*-animation.gif"]),
+        (["transpose", "--kernel", "2", "--animate"],
+         ["transpose-2x2-2x2-*-animation.gif", "transpose-2x2-2x2-*-stamps-animation.gif"]),
     ],
     ids=" ".join,
 )  # fmt: skip

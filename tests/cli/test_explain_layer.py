@@ -121,3 +121,20 @@ def test_what_cannot_be_explained_is_refused(run, photo, arguments, code, words)
     assert (result.code, result.out) == (code, "")
     assert words in "\n".join(result.complaint)
     assert not (photo.parent / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "more", [[], ["--weights", "random", "--image", "photo.png", "--at", "1,1"]], ids=["sizes", "value"]
+)
+def test_a_layer_that_no_pass_reaches_is_said_to(run, photo, more):
+    """Exit code 1 and a clear message, for its sizes and for a value; with --json in one document."""
+    result = run("explain", "layer", "test_efficientnet", "blocks.0.0.drop_path", *more, "--json")
+    assert result.code == 1
+    assert result.complaint[:2] == [
+        "Error: The layer blocks.0.0.drop_path did not run.",
+        "The network holds it, but no pass goes through it.",
+    ]
+    assert result.document["errors"][0]["message"] == " ".join(
+        line.removeprefix("Error: ") for line in result.complaint
+    )
+    assert photo.exists()

@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image
 
 import kernelviz
 from kernelviz import __version__
+from kernelviz.cli import features as command
 from kernelviz.files.recipes import read_recipe
 
 FIELDS = {"kernelviz", "schema", "command", "environment", "model", "outputs", "warnings", "errors", "images"}
@@ -125,6 +127,30 @@ def test_a_reduction_is_one_map_a_layer(look, reduce, oracle):
     (maps,) = captured("cat.png", "layer2")
     drawn = arrays_of(result.paths[1])["layer2"]
     assert np.allclose(drawn, oracle(torch.from_numpy(maps.values).double(), dim=0)[None], rtol=1e-12)
+    assert f"layer2: Sequential, 48 × 20 × 20; one map, the {reduce} of 48" in result.err.splitlines()
+
+
+class LooksAtNumbers(torch.nn.Module):
+    """A network that chooses its way by its values, so that no pass without numbers can be watched."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, image):
+        """Take a look."""
+        return self.module(image if float(image.mean()) < 10 else -image)
+
+
+def test_a_network_that_looks_at_its_numbers_is_drawn(look, monkeypatch):
+    """Where the pass on meta cannot go by, one of an image without content is watched; the maps are the same."""
+    network = kernelviz.load_model("test_resnet", weights="random")
+    looking = replace(network, module=LooksAtNumbers(network.module).eval())
+    monkeypatch.setattr(command, "load", lambda *_, **__: looking)
+    result = look("-l", "module.layer2", "--arrays")
+    assert result.code == 0
+    (maps,) = captured("cat.png", "layer2")
+    assert np.array_equal(arrays_of(result.paths[1])["module.layer2"], maps.values)
 
 
 def test_what_goes_into_a_layer(look):

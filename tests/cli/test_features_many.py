@@ -15,7 +15,9 @@ from PIL import Image
 from sklearn.decomposition import PCA
 
 import kernelviz
+from kernelviz.cli import features as command
 from kernelviz.drawing.colour import LEVELS
+from kernelviz.files import images
 from kernelviz.files.bases import read_basis
 from kernelviz.files.recipes import read_recipe
 
@@ -382,3 +384,49 @@ def test_a_thousand_images(tmp_path, fresh):
     assert len(list(tmp_path.glob("kernelviz-out/*.png"))) == len(result.paths) == 997
     assert [line.split(":")[0] for line in lines] == [f"images/{number:04d}.png" for number in BAD]
     assert grown < 20 * 1024
+
+
+@pytest.mark.usefixtures("few")
+def test_what_is_there_is_not_decoded(look, monkeypatch):
+    """``--skip-existing`` reads the bytes of an image, and no more where all its files are there."""
+    look("-l", "layer1", "--style", "bare")
+    Path("kernelviz-out/0003-test_resnet.random-layer1-features.png").unlink()
+    decoded, real = [], images.decode
+    monkeypatch.setattr(images, "decode", lambda data, name: decoded.append(name) or real(data, name))
+    result = look("-l", "layer1", "--style", "bare", "--skip-existing", "--json")
+    assert decoded == ["images/0003.png"]
+    assert [bool(each.get("skipped")) for each in result.document["images"]] == [True, True, True, False, True]
+    shuffled = [path.read_bytes() for path in sorted(Path("images").iterdir())]
+    Path("images/0000.png").write_bytes(shuffled[4])
+    result = look("-l", "layer1", "--style", "bare", "--skip-existing", "--json")
+    assert decoded[1:] == ["images/0000.png"]
+    assert len(result.document["outputs"]) == 1
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("batch", ["1", "3", "8"])
+def test_of_a_batch_that_fails_the_guilty_alone_is_named(look, monkeypatch, batch):
+    """The others of its batch pass one by one; what was handed on before the batch failed is not handed on again."""
+    Image.fromarray(np.full((40, 40, 3), 255, np.uint8)).save("images/0002.png")
+    network = kernelviz.load_model("test_resnet", weights="random")
+    white = []
+
+    def notice(_module, inputs):
+        white[:] = [bool((inputs[0].flatten(2).std(2).amax(1) < 1e-5).any())]
+
+    def refuse(_module, _inputs):
+        if white[0]:
+            raise RuntimeError("no white")
+
+    network.module.register_forward_pre_hook(notice)
+    network.module.layer2.register_forward_pre_hook(refuse)
+    monkeypatch.setattr(command, "load", lambda *_, **__: network)
+    result = look("-l", "layer1", "-l", "layer2", "--style", "bare", "--batch-size", batch, "--json")
+    assert result.code == 3
+    assert [error["input"] for error in result.document["errors"]] == ["images/0002.png"]
+    drawn = [(output["image"][-8:-4], output["layer"]) for output in result.document["outputs"]]
+    every = {(f"000{number}", layer) for number in range(5) for layer in ("layer1", "layer2")}
+    assert len(drawn) == 9
+    assert set(drawn) == every - {("0002", "layer2")}
+    (told,) = look("-l", "layer1", "--statistics", "--batch-size", batch, "--json").document["statistics"]
+    assert len(told["images"]) == 5

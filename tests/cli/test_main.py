@@ -96,7 +96,7 @@ def test_what_nobody_expected_is_a_message(run, monkeypatch):
 def test_what_goes_wrong_before_a_command_begins_is_a_message(run, monkeypatch):
     """A fault while the command itself is put together ends as any other."""
 
-    def broken():
+    def broken(*_):
         raise ImportError("no typer")
 
     monkeypatch.setattr(entry, "_app", broken)

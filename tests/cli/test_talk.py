@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import io
 import os
-import pty
 import re
-import struct
-import termios
-import threading
 import time
 
 import pytest
+from terminals import lines_of, terminal
 
 from kernelviz.cli import talk
 from kernelviz.errors import KernelvizError, WriteError
@@ -30,38 +25,6 @@ HOSTILE = {
     "direction": "a\u202eb",
     "bytes": os.fsdecode(b"caf\xe9"),
 }
-
-
-@contextlib.contextmanager
-def terminal(monkeypatch, *streams, width=20):
-    """A terminal for the named streams; what was written to it is in the list that comes back."""
-    leader, follower = pty.openpty()
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
-    monkeypatch.setenv("COLUMNS", str(width))
-    monkeypatch.setenv("TERM", "xterm")
-    written = []
-
-    def read():
-        with contextlib.suppress(OSError):
-            while data := os.read(leader, 65536):
-                written.append(data)
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    with open(follower, "w", encoding="utf-8", errors="surrogateescape") as stream, monkeypatch.context() as patch:  # noqa: PTH123
-        for name in streams:
-            patch.setattr(f"sys.{name}", stream)
-        yield written
-        stream.flush()
-    reader.join(10)
-    os.close(leader)
-
-
-def lines_of(written):
-    """The lines that stay on a terminal: the bar clears its own line before something else is written there."""
-    text = b"".join(written).decode(errors="replace").replace("\r\n", "\n")
-    lines = [line.rpartition("\x1b[2K")[2] for line in text.split("\n")]
-    return [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", line) for line in lines]
 
 
 @pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE)
@@ -127,8 +90,13 @@ def test_people_are_told_weights_layer_and_counts(draw):
     assert result.err.splitlines() == [
         "test_resnet, random weights (seed 0)",
         "conv1.0: Conv2d 3 → 16, 3 × 3, stride 2; rgb, 4 of 16 kernels",
-        "  4 of 16 kernels",
     ]
+
+
+def test_notes_repeat_nothing():
+    """Under a line stand only the notes that it does not say itself and that are not known already, in any case."""
+    lines = talk.with_notes("conv1: 4 of 16 maps", ["4 of 16 maps", "Cropped", "2 are dead"], known=["cropped"])
+    assert lines == ("conv1: 4 of 16 maps", "  2 are dead")
 
 
 def test_no_escape_byte_reaches_a_pipe(draw, monkeypatch):
@@ -141,29 +109,48 @@ def test_no_escape_byte_reaches_a_pipe(draw, monkeypatch):
     assert "conv1.0: Conv2d 3 → 16, 3 × 3, stride 2; rgb, 16 of 16 kernels" in result.err.splitlines()
 
 
-def test_a_narrow_terminal_cuts_no_name(monkeypatch):
+@pytest.mark.parametrize(
+    ("command", "what", "said"),
+    [
+        (["kernels", "test_resnet"], "test_resnet.random-layer4.0.downsample.1-kernels-matrix",
+         "layer4.0.downsample.1: Conv2d 192 → 96, 1 × 1; matrix, 96 of 96 kernels, 192 of 192 input channels"),
+        (["features", "test_resnet", "sample:grace_hopper", "--no-classes", "--no-crop"],
+         "grace_hopper-test_resnet.random-layer4.0.downsample.1-features",
+         "layer4.0.downsample.1: Conv2d, 96 × 5 × 5; 96 of 96 maps"),
+    ],
+    ids=["kernels", "features"],
+)  # fmt: skip
+def test_a_narrow_terminal_cuts_no_name(monkeypatch, command, what, said):
     """On a terminal of 20 columns the bar gives way to whole lines, on stderr and on stdout."""
     from kernelviz.cli.main import main
 
     with terminal(monkeypatch, "stdout", "stderr") as written:
-        assert main(["kernels", "test_resnet", "--weights", "random", "--style", "bare", "-l", "layer4*"]) == 0
+        assert main([*command, "--weights", "random", "--style", "bare", "-l", "layer4*"]) == 0
     text = b"".join(written)
     assert b"\x1b[2K" in text  # the bar was there
     assert b"\x1b[?25l" not in text  # a killed command leaves the cursor visible
     lines = lines_of(written)
-    name = "layer4.0.downsample.1"
-    assert f"{name}: Conv2d 192 → 96, 1 × 1; matrix, 96 of 96 kernels, 192 of 192 input channels" in lines
-    assert f"kernelviz-out/test_resnet.random-{name}-kernels-matrix.png" in lines
+    assert said in lines
+    assert f"kernelviz-out/{what}.png" in lines
 
 
 COLOUR = re.compile(rb"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])(?:;\d+)*m")
 
 
-def test_no_color_writes_no_escape_bytes(monkeypatch):
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["kernels", "test_resnet"], "conv1.0: Conv2d 3 → 16, 3 × 3, stride 2; rgb, 16 of 16 kernels"),
+        (["features", "test_resnet", "sample:grace_hopper", "-l", "conv1.0"],
+         "conv1.0: Conv2d, 16 × 80 × 80; 16 of 16 maps"),
+    ],
+    ids=["kernels", "features"],
+)  # fmt: skip
+def test_no_color_writes_no_escape_bytes(monkeypatch, command, said):
     """With NO_COLOR a terminal gets whole lines and nothing else; elsewhere there is a bar in colour."""
     from kernelviz.cli.main import main
 
-    arguments = ["kernels", "test_resnet", "--weights", "random", "--style", "bare", "--force"]
+    arguments = [*command, "--weights", "random", "--style", "bare", "--force"]
     with terminal(monkeypatch, "stdout", "stderr", width=80) as written:
         assert main(arguments) == 0
     assert COLOUR.search(b"".join(written))
@@ -171,7 +158,7 @@ def test_no_color_writes_no_escape_bytes(monkeypatch):
     with terminal(monkeypatch, "stdout", "stderr", width=80) as written:
         assert main(arguments) == 0
     assert b"\x1b" not in b"".join(written)
-    assert "conv1.0: Conv2d 3 → 16, 3 × 3, stride 2; rgb, 16 of 16 kernels" in lines_of(written)
+    assert said in lines_of(written)
 
 
 def test_no_color_tells_a_download_in_one_line(monkeypatch):

@@ -6,7 +6,9 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 from page_checks import check_page
+from torch.nn import functional
 
 from kernelviz import (
     Convolution,
@@ -73,12 +75,73 @@ def test_frames_are_the_steps():
         }
 
 
+def output_of(page, ours):
+    """The numbers in the output's cells, by row and column; None in an empty one."""
+    rows, columns = ours.operation.output_size
+    raster = [item for item in page.items if isinstance(item, Raster)][-1]
+    cell = raster.width / columns
+    found = {}
+    for item in page.items:
+        if isinstance(item, Text) and item.middle and item.align == "center":
+            row, column = (item.y - raster.top) / cell, (item.x - raster.left) / cell
+            if 0 <= row < rows and 0 <= column < columns:
+                found.setdefault((int(row), int(column)), []).append(item.text)
+    return found
+
+
+@pytest.mark.parametrize("operation", [TransposedConvolution(2, 2), TransposedConvolution((2, 3), 3, stride=2, padding=1),
+                                       TransposedConvolution(2, 2, stride=3, output_padding=1, bias=True),
+                                       TransposedConvolution(3, 2, dilation=2)], ids=repr)  # fmt: skip
+def test_stamps_add_up_frame_by_frame(operation):
+    """Each stamp is torch's output for its value alone; frames show their running sum, and what is added to what."""
+    ours = worked(operation)
+    animation = animate_convolution(ours, view="stamps")
+    kernel = torch.from_numpy(ours.kernel)
+    settings = {"stride": operation.stride, "padding": operation.padding, "output_padding": operation.output_padding,
+                "dilation": operation.dilation}  # fmt: skip
+    pages, total, there = list(animation.pages), np.zeros(operation.output_size), np.zeros(operation.output_size, bool)
+    for place, value in np.ndenumerate(ours.input[0]):
+        alone, ones = torch.zeros(2, 1, 1, *operation.input_size, dtype=torch.float64)
+        alone[0, 0][place], ones[0, 0][place] = value, 1
+        stamp = functional.conv_transpose2d(alone, kernel, **settings)[0, 0].numpy()
+        covered = functional.conv_transpose2d(ones, torch.ones_like(kernel), **settings)[0, 0].numpy() > 0
+        if (covered & there).any():
+            shown = output_of(pages.pop(0), ours)
+            for at in np.argwhere(covered & there):
+                more = value_text(float(stamp[tuple(at)]))
+                sign = "" if more.startswith("−") else "+"
+                assert "".join(shown[tuple(at)]) == f"{value_text(float(total[tuple(at)]))}{sign}{more}"
+        total, there = total + stamp, there | covered
+        shown = output_of(pages.pop(0), ours)
+        assert {at: [value_text(float(total[at]))] for at in map(tuple, np.argwhere(there))} == shown
+    (last,) = pages
+    assert {at: [value_text(float(each))] for at, each in np.ndenumerate(ours.output[0])} == output_of(last, ours)
+    assert animation.durations[-1] == 3000
+
+
+def test_stamps_that_cannot_be_shown_are_refused():
+    """What stamps nothing, several channels at once, too many numbers, and a view that there is none of."""
+    for operation, words in (
+        (Convolution(5, 3), "has no stamps"),
+        (TransposedConvolution(2, 2, in_channels=2), "each output reads 2"),
+        (TransposedConvolution(9, 3, stride=2), "too many to be animated legibly"),
+        (TransposedConvolution(15, 3), "450 frames, two for each value"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            animate_convolution(worked(operation), view="stamps")
+    with pytest.raises(UsageError, match="window or stamps"):
+        animate_convolution(worked(TransposedConvolution(2, 2)), view="steps")
+
+
 def test_nothing_jumps_from_frame_to_frame():
     """Headings and formula stand at one place in all frames."""
     pages = animate_convolution(worked(Convolution(4, 2, stride=2, padding=1, bias=True))).pages
     for word in ("kernel", "output", "the size of the output", "="):
         places = {tuple((i.x, i.y) for i in page.items if isinstance(i, Text) and i.text == word)[:1] for page in pages}
         assert len(places) == 1, word
+    stamps = animate_convolution(worked(TransposedConvolution(2, 3, stride=2)), view="stamps").pages
+    for word in ("input", "kernel", "output", "the size of the output"):
+        assert len({(i.x, i.y) for page in stamps for i in page.items if isinstance(i, Text) and i.text == word}) == 1
 
 
 def test_too_many_frames_are_refused():
@@ -183,6 +246,9 @@ def test_what_is_not_finite_is_drawn_and_counted(operation, kind, tmp_path):
             assert chequered or names & set(words(shown)) or max(operation.output_size) > 10 or not names
     if operation.output_size[0] < 5:
         save_picture(animate_convolution(ours), tmp_path / "steps.gif")
+    if transposed and count:
+        with pytest.raises(UsageError, match="not finite"):
+            animate_convolution(ours, view="stamps")
 
 
 def test_a_single_value_that_is_not_finite_is_chequered():

@@ -9,9 +9,10 @@ import pytest
 from matplotlib.text import Text
 from page_checks import check_page
 
-from kernelviz import Convolution, Pooling, TransposedConvolution, work_out
+from kernelviz import Convolution, Pooling, TransposedConvolution, animate_convolution, work_out
 from kernelviz.drawing.artists import RasterArtist
 from kernelviz.drawing.convolution import plot_convolution
+from kernelviz.drawing.figures import draw_page
 from kernelviz.walkthrough import example_numbers
 
 OPERATIONS = {
@@ -156,3 +157,13 @@ def test_slim_inputs_are_drawn_in_part(name):
         found = re.search(rf"only {noun} (−?\d+) to (\d+) of the", said)
         first, last = (int(number.replace("−", "-")) + origin[axis] for number in found.groups())
         assert first <= window[axis][0] <= window[axis][-1] <= last
+
+
+@pytest.mark.parametrize("most", [1, 9, 60, 0.25])
+def test_frames_of_stamps_have_their_own_room(most):
+    """Where they add up and at the end, for short numbers and for long ones, which stand below each other."""
+    operation = TransposedConvolution((2, 3), 2, bias=True)
+    data, kernel, bias = example_numbers(operation, 3)
+    pages = animate_convolution(work_out(operation, most * data, kernel, bias), view="stamps").pages
+    for page in (pages[1], pages[-3], pages[-1]):
+        check_page(draw_page(page))

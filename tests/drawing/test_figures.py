@@ -17,10 +17,11 @@ from matplotlib.text import Text
 from PIL import Image
 
 from kernelviz.drawing.artists import RasterArtist
-from kernelviz.drawing.figures import DPI, PageFigure, draw_sheet, plot_kernels
+from kernelviz.drawing.figures import DPI, PageFigure, draw_sheet, plot_features, plot_kernels
 from kernelviz.drawing.mosaic import make_mosaic
 from kernelviz.drawing.sheets import make_sheet
 from kernelviz.errors import UsageError
+from kernelviz.map_views import as_maps
 
 HOSTILE = {
     "text.usetex": True,
@@ -114,7 +115,11 @@ def test_a_wrong_choice_leaves_the_axes_alone():
     assert ax.get_children() == children
 
 
-def test_an_axes_of_the_caller_gets_tiles_and_bar_only():
+DRAWN = {"kernels": (plot_kernels, (12, 3, 3, 3)), "maps": (plot_features, (12, 9, 13))}
+
+
+@pytest.mark.parametrize(("plot", "shape"), DRAWN.values(), ids=DRAWN)
+def test_an_axes_of_the_caller_gets_tiles_and_bar_only(plot, shape):
     """With ``ax`` that Axes comes back with the tiles in it; its title, its artists and other Axes stay as they were."""
     figure = Figure(figsize=(8, 4))
     ax, other = figure.subplots(1, 2)
@@ -122,7 +127,7 @@ def test_an_axes_of_the_caller_gets_tiles_and_bar_only():
     ax.set_title("mine")
     line = ax.axvline(3)
     position, limits, children = ax.get_position().frozen(), other.axis(), other.get_children()
-    assert plot_kernels(weight(), ax=ax) is ax
+    assert plot(weight(shape), ax=ax) is ax
     FigureCanvasAgg(figure).draw()
     assert figure.axes == [ax, other]
     assert (ax.get_title(), line.axes) == ("mine", ax)
@@ -130,7 +135,8 @@ def test_an_axes_of_the_caller_gets_tiles_and_bar_only():
     assert (other.axis(), other.get_children()) == (limits, children)
     assert ax.get_position(original=True).bounds == position.bounds
     raster = max(ax.findobj(RasterArtist), key=lambda artist: artist.pixels.size)
-    mosaics = [make_mosaic(make_sheet(weight(), zoom=zoom)).rgb for zoom in range(1, 60)]
+    values = as_maps(weight(shape)) if plot is plot_features else weight(shape)
+    mosaics = [make_mosaic(make_sheet(values, zoom=zoom)).rgb for zoom in range(1, 60)]
     assert any(np.array_equal(raster.pixels, mosaic) for mosaic in mosaics)
     box, room = raster.get_window_extent(), ax.get_window_extent()
     assert room.padded(1).containsx(box.x0)
@@ -138,12 +144,14 @@ def test_an_axes_of_the_caller_gets_tiles_and_bar_only():
     assert box.width / box.height == pytest.approx(raster.pixels.shape[1] / raster.pixels.shape[0])
 
 
-@pytest.mark.parametrize("shape", [(12, 3, 3, 3), (40, 12, 1, 1), (20, 1, 3, 3)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(12, 3, 3, 3), (40, 12, 1, 1), (20, 1, 3, 3), (12, 9, 13), (64, 56, 56), (300, 7, 7), (1, 1, 1)], ids=str
+)
 def test_the_texts_of_an_axes_stay_inside_it_and_apart(shape):
     """Numbers and bar drawn into an Axes lie within its box and do not meet."""
     figure = Figure(figsize=(7, 5))
     ax = figure.add_axes((0.1, 0.1, 0.8, 0.8))
-    plot_kernels(weight(shape), ax=ax)
+    (plot_kernels if len(shape) == 4 else plot_features)(weight(shape), ax=ax)
     renderer = FigureCanvasAgg(figure).get_renderer()
     texts = [text for text in ax.findobj(Text) if text.get_text() and text.get_visible()]
     boxes = [text.get_window_extent(renderer) for text in texts]

@@ -14,12 +14,14 @@ from nbclient import NotebookClient
 from PIL import Image
 
 import kernelviz
-from kernelviz import plot_kernels
+from kernelviz import plot_features, plot_kernels
 
 WEIGHT = (
-    "import numpy as np\nfrom kernelviz import plot_kernels\nweight = np.random.default_rng(0).random((8, 3, 3, 3))"
+    "import kernelviz, numpy as np\nfrom kernelviz import plot_kernels\n"
+    "weight = np.random.default_rng(0).random((8, 3, 3, 3))"
 )
 SHOWN = "plot_kernels(weight)"
+MAPS = "kernelviz.plot_features(weight[:, 0], reduce='norm')"
 TWICE = "figure = plot_kernels(weight)\nfigure.set_dpi(200)\nfigure"
 INTO = "import matplotlib.pyplot as plt\nfigure, ax = plt.subplots()\nax.set_title('mine')\nplot_kernels(weight, ax=ax)"
 
@@ -62,15 +64,16 @@ def pixels(output):
 
 @pytest.fixture(scope="module")
 def page():
-    """The page as the library draws it, at 100 and at 200 dpi."""
+    """The page as the library draws it, at 100 and at 200 dpi, and that of maps."""
+    weight = np.random.default_rng(0).random((8, 3, 3, 3))
 
-    def draw(dpi):
-        figure = plot_kernels(np.random.default_rng(0).random((8, 3, 3, 3)))
+    def draw(dpi, figure=None):
+        figure = figure or plot_kernels(weight)
         figure.set_dpi(dpi)
         with Image.open(io.BytesIO(figure._repr_png_())) as image:
             return np.asarray(image.convert("RGB"))
 
-    return {dpi: draw(dpi) for dpi in (100, 200)}
+    return {100: draw(100), 200: draw(200), "maps": draw(100, plot_features(weight[:, 0], reduce="norm"))}
 
 
 def check_shown_once(outputs, page):
@@ -83,8 +86,9 @@ def check_shown_once(outputs, page):
 
 def test_the_last_line_of_a_cell_shows_the_whole_page_once(run, page):
     """Without any magic the figure shows itself once, at 100 and at 200 dpi; into an Axes it shows once too."""
-    _, shown, twice, into = run(WEIGHT, SHOWN, TWICE, INTO)
+    _, shown, maps, twice, into = run(WEIGHT, SHOWN, MAPS, TWICE, INTO)
     check_shown_once(shown, page[100])
+    check_shown_once(maps, page["maps"])
     check_shown_once(twice, page[200])
     assert len(into) == 1
 

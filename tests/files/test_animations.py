@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from kernelviz import Convolution, animate_convolution, plot_convolution, read_recipe, save_picture, work_out
+from kernelviz import (
+    Convolution,
+    Pooling,
+    TransposedConvolution,
+    animate_convolution,
+    plot_convolution,
+    read_recipe,
+    save_picture,
+    work_out,
+)
+from kernelviz.drawing.changes import changed_boxes, pixels_of, touching
+from kernelviz.drawing.page import Panel, Shape, Text
 from kernelviz.errors import UsageError
-from kernelviz.files.animations import Palette
+from kernelviz.files.animations import Film, Palette
 from kernelviz.files.encoding import encode_picture
 from kernelviz.walkthrough import example_numbers
 
@@ -75,3 +87,39 @@ def test_the_nearest_colour_is_exactly_the_nearest():
     found = palette.colours[palette.nearest(frame)].astype(int)
     distances = ((palette.colours[None, None].astype(int) - frame[:, :, None].astype(int)) ** 2).sum(-1)
     np.testing.assert_array_equal(((found - frame) ** 2).sum(-1), distances.min(-1))
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        Convolution(4, 3, padding=1, bias=True),
+        Convolution(7, 2, stride=3, dilation=2),
+        Convolution(3, 2, in_channels=3, bias=True),
+        Convolution(18, 4, stride=7),
+        TransposedConvolution(2, 2, stride=2),
+        Pooling(4, 2, padding=1, kind="average"),
+    ],
+    ids=repr,
+)
+def test_a_frame_is_the_page_as_it_is_drawn_alone(operation):
+    """Whatever frame comes before, no pixel of the one drawn over it differs from a fresh drawing of its page."""
+    animation = animate_convolution(work_out(operation, *example_numbers(operation)))
+    film, count = Film(animation), len(animation.pages)
+    for at in [0, 1, count - 1, count // 2, count // 2 - 1]:
+        np.testing.assert_array_equal(film.frame(at), Film(animation).frame(at))
+
+
+def test_what_changed_is_drawn_and_nothing_else():
+    """Two pages that differ in one word differ within its box; only items that reach into it are drawn again."""
+    words = [Text(20, 20 + 40 * at, f"line {at}", 20) for at in range(4)]
+    before = Panel((*words, Shape(((5, 5), (195, 5), (195, 195), (5, 195)), width=2)), 200, 200)
+    after = replace(before, items=(*words[:2], replace(words[2], text="another"), *before.items[3:]))
+    boxes = changed_boxes(before, after)
+    assert boxes is not None
+    region = np.zeros((200, 200), bool)
+    for box in boxes:
+        region[pixels_of(box, 1.0, region.shape)] = True
+    assert region[85:105, 25:60].all()
+    assert not region[:60].any()
+    assert [item.text for item in touching(after, region, 1.0).items] == ["another"]
+    assert changed_boxes(before, replace(before, items=before.items[::-1])) is None

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kernelviz.files.png import png_bytes
+from kernelviz.files.png import png_bytes, png_series
 
 RNG = np.random.default_rng(1)
 SHAPES = [(1, 1), (1, 9), (9, 1), (7, 5), (300, 4000)]
@@ -34,6 +34,27 @@ def test_rgb_decodes_exactly(shape):
     pixels[1::3] = pixels[: len(pixels) - 1 : 3]
     assert np.array_equal(decoded(png_bytes(pixels, None, {})), pixels)
     assert np.array_equal(decoded(png_bytes(pixels[::-1, ::-1], None, {})), pixels[::-1, ::-1])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_series_decodes_exactly(shape):
+    """Each picture of many, packed or too small for that, shows palette[pixels] and its own text."""
+    palette = RNG.integers(0, 256, (256, 3), dtype=np.uint8)
+    pixels = RNG.integers(0, 256, (3, *shape), dtype=np.uint8)
+    pixels[:, 1::2] = pixels[:, : shape[0] - 1 : 2]
+    texts = ['{"a":1}', "", "é"]
+    for data, picture, text in zip(png_series(pixels, palette, "k", texts), pixels, texts, strict=True):
+        assert np.array_equal(decoded(data), palette[picture])
+        with Image.open(io.BytesIO(data)) as image:
+            assert image.info == {"k": text}
+
+
+def test_rows_that_repeat_take_no_room():
+    """A map zoomed four times takes little more than at its own size."""
+    pixels = RNG.integers(0, 256, (1, 64, 64), dtype=np.uint8)
+    palette = RNG.integers(0, 256, (256, 3), dtype=np.uint8)
+    sizes = [len(next(png_series(pixels.repeat(zoom, 1).repeat(zoom, 2), palette, "k", [""]))) for zoom in (1, 4)]
+    assert sizes[1] < 2 * sizes[0]
 
 
 def test_texts_are_read_by_others():

@@ -28,7 +28,7 @@ TIMM = {
 MORE_OF_TIMM = {
     "repvgg_a0": {}, "hardcorenas_a": {}, "poolformer_s12": {}, "cait_xxs24_224": SIZED, "xcit_nano_12_p8_224": {},
     "crossvit_tiny_240": {"img_size": (240, 240)}, "res2net50_14w_8s": {}, "fastvit_t8": {}, "twins_svt_small": {},
-    "davit_tiny": {}, "mixer_s32_224": {"img_size": (224, 224)}, "tiny_vit_5m_224": {"img_size": (224, 224)},
+    "davit_tiny": {}, "mixer_s32_224": {"img_size": (224, 224)}, "tiny_vit_5m_224": {},
     "pit_ti_224": {"img_size": (224, 224)}, "visformer_tiny": {"img_size": (224, 224)}, "convmixer_768_32": {},
     "efficientformer_l1": {"img_size": (224, 224)}, "sequencer2d_s": {},
 }  # fmt: skip
@@ -36,7 +36,7 @@ TORCHVISION = ["resnet18", "squeezenet1_1", "mobilenet_v2", "shufflenet_v2_x0_5"
 MORE_OF_TORCHVISION = ["mnasnet0_5", "regnet_y_400mf", "vit_b_16", "googlenet"]
 FIXED = {
     "inception_v3": (107, 139), "mobilevit_xxs": (64, 128), "twins_svt_small": (64, 64), "vit_b_16": (224, 224),
-    "mixer_s32_224": (224, 224),
+    "mixer_s32_224": (224, 224), "tiny_vit_5m_224": (224, 224),
 }  # fmt: skip
 CHANNELS_FIRST = {
     "resnet18d", "densenet121", "vgg11", "efficientnet_b0", "inception_v3", "hrnet_w18_small", "test_resnet", "resnet18",
@@ -44,10 +44,6 @@ CHANNELS_FIRST = {
     "mobilenetv3_small_050", "ghostnet_050", "resnetv2_18", "dla34", "squeezenet1_1", "mobilenet_v2", "repvgg_a0",
     "shufflenet_v2_x0_5", "hardcorenas_a", "poolformer_s12", "res2net50_14w_8s", "fastvit_t8", "mnasnet0_5",
     "regnet_y_400mf", "googlenet", "convmixer_768_32", "convnext_atto",
-}  # fmt: skip
-DEAR = {  # in CI fewer modules of these
-    "coat_tiny", "densenet121", "swin_tiny_patch4_window7_224", "volo_d1_224", "maxvit_pico_rw_256", "mvitv2_tiny",
-    "inception_v3", "vgg11", "focalnet_tiny_srf", "swin_t",
 }  # fmt: skip
 PREFIX = {"vit_tiny_patch16_224": 1, "test_vit": 1}
 
@@ -85,7 +81,7 @@ def check(network, name, sides, most):
             at = np.minimum(np.searchsorted(theirs, ours), len(theirs) - 1)
             assert (theirs[at] == ours).all(), (name, maps.layer)
             assert (many <= at_most[at]).all(), (name, maps.layer)
-            assert maps.values.size > 0.2 * value.numel(), (name, maps.layer)  # prefixes and padding are left out
+            assert maps.values.size > 0.05 * value.numel(), (name, maps.layer)  # prefixes and padding are left out
         checked["layout" if known is not None else "values"] += 1
     return checked
 
@@ -95,10 +91,10 @@ def true_maps(network, name, module, value, shape):
     if name in CHANNELS_FIRST:
         return known_maps(value, shape) if value.ndim == 4 else None
     if name in PREFIX:
-        return known_maps(value, shape, prefix=PREFIX[name])
+        return known_maps(value, shape, prefix=PREFIX[name], last=module in {"patch_embed", "patch_embed.norm"})
     if name == "test_convnext":
-        inside = module.rpartition("blocks.")[2]
-        return known_maps(value, shape, last=".mlp" in inside or ".norm" in inside)
+        _, block, inside = module.rpartition("blocks.")
+        return known_maps(value, shape, last=bool(block) and (".mlp" in inside or ".norm" in inside))
     if name.startswith("swin_tiny"):
         return swins(network, module, value, shape)
     if name.startswith("maxvit"):
@@ -143,7 +139,7 @@ def sides_of(name, choices):
 def test_maps_are_what_a_stopped_pass_gives(name):
     """Up to 40 modules of networks of many families, bit for bit."""
     choices = TIMM[name]
-    checked = check(build(name, **choices), name, sides_of(name, choices), 16 if name in DEAR else 40)
+    checked = check(build(name, **choices), name, sides_of(name, choices), 40)
     assert checked.total() >= 10
     if name in CHANNELS_FIRST:
         assert checked["layout"] >= 0.9 * checked.total()
@@ -152,7 +148,7 @@ def test_maps_are_what_a_stopped_pass_gives(name):
 @pytest.mark.parametrize("name", TORCHVISION)
 def test_maps_of_torchvisions_networks(name):
     """The same for networks that timm knows nothing of."""
-    checked = check(build_torchvisions(name), name, sides_of(name, {}), 16 if name in DEAR else 40)
+    checked = check(build_torchvisions(name), name, sides_of(name, {}), 40)
     assert checked.total() >= 10
 
 

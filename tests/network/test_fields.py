@@ -209,3 +209,34 @@ def test_channels_may_hold_several_places():
     checked, wrong = compare(_SeveralPlaces(), (4, 22, 16), units=8)
     assert checked >= 44
     assert not wrong
+
+
+class Patches(nn.Module):
+    """Blocks of four by four pixels as channels, their order changed, then convolutions: the first with one tap."""
+
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.Identity()
+        self.one = nn.Conv2d(48, 6, 1)
+        self.three = nn.Conv2d(6, 5, 3, padding=1)
+        self.five = nn.Conv2d(5, 4, 5, stride=2, padding=2)
+        self.order = list(reversed(range(16)))
+
+    def forward(self, x):
+        """As networks do that read an image as frequencies of blocks."""
+        n, c, h, w = x.shape
+        x = x.reshape(n, c, h // 4, 4, w // 4, 4).permute(0, 2, 4, 1, 3, 5)
+        x = (x @ x.new_ones(4, 4)).transpose(-1, -2) @ x.new_ones(4, 4)
+        x = x.reshape(-1, c, 16)[:, :, self.order].reshape(n, h // 4, w // 4, -1)
+        return self.five(self.three(self.one(self.blocks(x.permute(0, 3, 1, 2)))))
+
+
+def test_blocks_of_pixels_as_channels():
+    """A step from block to block is four rows, in the field of a unit without borders too."""
+    network = Patches()
+    checked, wrong = compare(network, (3, 32, 48), layers=4, units=6)
+    assert not wrong
+    assert checked >= 18
+    fields = {layer.name: layer.field.axes for layer in trace(network, (3, 32, 48)).layers}
+    told = {name: [(axis.size, axis.jump) for axis in axes] for name, axes in fields.items()}
+    assert (told["one"], told["three"], told["five"]) == ([(4, 4)] * 2, [(12, 4)] * 2, [(28, 8)] * 2)

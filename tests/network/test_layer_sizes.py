@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from kernelviz.errors import KernelvizError, UsageError
+from kernelviz.layer_operations import layer_lines
 from kernelviz.network.layer_sizes import layer_operation
 
 LAYERS = {
@@ -81,3 +82,14 @@ def test_what_never_runs_is_refused():
 
     with pytest.raises(KernelvizError, match="did not run"):
         layer_operation(Idle(), "idle", (3, 8, 8))
+
+
+@pytest.mark.parametrize("module", [nn.Conv2d(3, 4, 3, padding=1), nn.ConvTranspose2d(3, 4, 3), nn.MaxPool2d(2)])
+def test_a_network_may_be_one_layer(module):
+    """Of a network that is itself the layer, called by its class as everywhere, and of one that holds only that layer."""
+    given = module(torch.zeros(1, 3, 8, 9))
+    for network, name in ((module, type(module).__name__), (nn.Sequential(module), "0")):
+        found = layer_operation(network, name, (3, 8, 9))
+        assert (found.operation.out_channels, *found.operation.output_size) == tuple(given.shape[1:])
+        assert found.layer.name == name
+        assert layer_lines(found)[0] == f"{name}: {type(module).__name__} of image 3 × 8 × 9"

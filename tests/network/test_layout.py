@@ -150,3 +150,26 @@ def test_a_part_may_be_empty(prefix):
 
     shape, known = watched(Through(rejoin), SIZE).visits[""].given[0].tensors[0]
     assert layout_of(known, shape).size == SIZE
+
+
+class Recurrent(nn.Module):
+    """A recurrent layer along the rows of each column, as Sequencer has them; its states or its outputs."""
+
+    def __init__(self, given, *, both):
+        super().__init__()
+        self.given = given
+        self.layer = nn.LSTM(3, 5, bidirectional=both, batch_first=True)
+
+    def forward(self, image):
+        """(columns, rows, 5) or the last states (directions, columns, 5)."""
+        outputs, states = self.layer(image[0].permute(2, 1, 0))
+        return {"outputs": outputs, "states": states[0]}[self.given]
+
+
+@pytest.mark.parametrize("given", ["outputs", "states"])
+@pytest.mark.parametrize("both", [True, False])
+def test_states_of_a_recurrent_layer_have_no_rows(given, both):
+    """What read one row after the other lies at none of them; the two directions are no rows either."""
+    ((shape, found),) = watched(Recurrent(given, both=both), SIZE).visits[""].given[0].tensors
+    with pytest.raises(NoMapError, match="put together from several places"):
+        layout_of(found, shape)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from kernelviz import capture_features, load_model, read_image, trace_unit
+from kernelviz import capture_features, list_layers, load_model, read_image, trace_unit
 from kernelviz.errors import KernelvizError, UnknownLayerError, UsageError
 from kernelviz.network.unit import trace_units
 
@@ -256,3 +256,14 @@ def test_a_network_without_numbers_is_refused():
     """A network on ``meta`` has none."""
     with pytest.raises(UsageError, match="no numbers"):
         trace_unit(load_model("test_resnet", weights=None), torch.randn(3, 160, 160), "conv1.0", (0, 0, 0))
+
+
+def test_a_network_may_be_one_convolution():
+    """Its value, and the class as the layer's name, as ``list_layers`` tells it."""
+    network, image = nn.Conv2d(3, 4, 3, padding=1), torch.randn(3, 8, 9, generator=torch.Generator().manual_seed(0))
+    unit = trace_unit(network, image, "Conv2d", (2, 0, 5))
+    with torch.no_grad():
+        assert unit.value == network(image[None])[0, 2, 0, 5].item()
+    assert unit.layer.name == list_layers(network)[0].name == "Conv2d"
+    with pytest.raises(UsageError, match="The layer ReLU is a ReLU"):
+        trace_unit(nn.ReLU(), image, "ReLU", (0, 0, 0))

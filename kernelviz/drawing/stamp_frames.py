@@ -1,0 +1,247 @@
+"""A transposed convolution in motion: stamp after stamp is laid down, and where it falls on others they add up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kernelviz.drawing.cells import CELL, LEGIBLE, Cells, cells_panel, digit_size, frame, strongest
+from kernelviz.drawing.operands import LARGE
+from kernelviz.drawing.page import INK, Panel, Text, text_width, wrap
+from kernelviz.drawing.stamping import reached
+from kernelviz.drawing.terms import macs_text, name_text, settings_text, value_text, weights_text
+from kernelviz.drawing.worksheet import (
+    MARGIN,
+    NARROWEST,
+    SUM,
+    WIDEST,
+    Placed,
+    arrow,
+    feet,
+    formula_panel,
+    headed,
+    in_a_row,
+    sign,
+    worksheet,
+)
+from kernelviz.errors import UsageError
+from kernelviz.sides import size_text
+from kernelviz.transposed import TransposedConvolution
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kernelviz.drawing.page import Item
+    from kernelviz.records import Array
+    from kernelviz.walkthrough import Walkthrough
+
+WINDOW = "Its window can be animated."
+
+
+@dataclass(frozen=True)
+class Laid:
+    """One stamp (kh, kw) of an input ``place``, and the output (rows, columns) ``before`` and ``after`` it.
+
+    NaN is where no stamp has been; ``covered`` is where this one falls.
+    """
+
+    place: tuple[int, int]
+    stamp: Array
+    before: Array
+    after: Array
+    covered: Array
+
+    @property
+    def meets(self) -> Array:
+        """(rows, columns): where it falls on others."""
+        return np.asarray(self.covered & ~np.isnan(self.before))
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What all frames have in common."""
+
+    worked: Walkthrough
+    channel: int
+    values: Array
+    kernel: Array
+    stamps: tuple[Laid, ...]
+    limit: float
+    cell: float
+    digits: float
+
+
+def stamp_pages(worked: Walkthrough, channel: int) -> list[tuple[Panel, bool]]:
+    """The pages in their order, and of each whether something is to be added up on it, which takes longer to read.
+
+    A stamp that falls on others has two: what is added, and what it becomes. The last page is the output.
+
+    Raises:
+        UsageError: it is no transposed convolution of one channel, or its numbers are too many to be legible.
+    """
+    scene = _scene(worked, channel)
+    pages = []
+    for number, laid in enumerate(scene.stamps):
+        if laid.meets.any():
+            pages.append((_page(scene, number, adding=True), True))
+        pages.append((_page(scene, number), False))
+    return [*pages, (_page(scene, None), False)]
+
+
+def _scene(worked: Walkthrough, channel: int) -> Scene:
+    operation = worked.operation
+    if not isinstance(operation, TransposedConvolution):
+        raise UsageError(f"A {name_text(operation).lower()} has no stamps.", hint=WINDOW)
+    step = worked.step(0, 0, channel)
+    if step.weights is None or len(step.channels) > 1:
+        what = f"Stamps are animated of one input channel, but each output reads {len(step.channels)}."
+        raise UsageError(what, hint=WINDOW)
+    values, kernel = worked.input[step.channels[0]], step.weights[0][::-1, ::-1]
+    if not np.isfinite(worked.output).all():
+        raise UsageError("What is not finite cannot be added up stamp after stamp.", hint=WINDOW)
+    stamps = tuple(_laid(worked, values, kernel, channel))
+    numbers = [values, kernel, worked.output[channel], *(each for laid in stamps for each in (laid.stamp, laid.after))]
+    cell = min(
+        CELL, (WIDEST - 2 * MARGIN - 3 * 98) / (values.shape[1] + 2 * kernel.shape[1] + operation.output_size[1])
+    )
+    digits = digit_size([Cells(each, 1.0, empty=np.isnan(each)) for each in numbers], cell)
+    if not digits or max(*values.shape, *kernel.shape, *operation.output_size) >= LARGE:
+        raise UsageError("The numbers of the stamps are too many to be animated legibly.", hint=WINDOW)
+    limit = strongest(*numbers[2:])
+    return Scene(worked, channel, values, kernel, stamps, limit, cell, digits)
+
+
+def _laid(worked: Walkthrough, values: Array, kernel: Array, channel: int) -> Iterator[Laid]:
+    before = np.full(worked.operation.output_size, np.nan)
+    for place, value in np.ndenumerate(values):
+        at = place[0], place[1]
+        covered = np.zeros(before.shape, bool)
+        covered[np.ix_(*reached(worked, at))] = True
+        after = np.where(covered, np.nan_to_num(before) + worked.stamp(*at, channel), before)
+        yield Laid(at, value * kernel, before, after, covered)
+        before = after
+
+
+def _page(scene: Scene, number: int | None, *, adding: bool = False) -> Panel:
+    """The page of a stamp, or of all of them."""
+    operation = scene.worked.operation
+    laid = None if number is None else scene.stamps[number]
+    room = NARROWEST - 2 * MARGIN
+    parts = [
+        _input(scene, laid),
+        sign("×"),
+        _plain(scene, scene.kernel, "kernel"),
+        sign("="),
+        _stamp(scene, laid),
+        arrow(),
+    ]
+    if laid is None:
+        parts = [part if at in (0, 2) else _empty(part) for at, part in enumerate(parts)]
+    body = in_a_row([*parts, _output(scene, laid, adding=adding)])
+    room = max(room, body.width)
+    formulas = formula_panel(operation.formulas, room)
+    words = _words(scene, number, room)
+    notes = [weights_text(operation, dense=False), macs_text(operation), *_apart(operation)]
+    settings = f"{settings_text(operation)}: every value stamps the kernel"
+    return worksheet(name_text(operation), settings, body, feet(words, formulas, 0, room), notes)
+
+
+def _apart(operation: object) -> Iterator[str]:
+    if isinstance(operation, TransposedConvolution) and any(operation.padding):
+        yield "the padding cuts off what falls outside the output"
+    if isinstance(operation, TransposedConvolution) and any(operation.output_padding):
+        yield "the output padding adds rows and columns behind"
+
+
+def _words(scene: Scene, number: int | None, room: float) -> Panel:
+    """What happens, in as much room on every page."""
+    texts = [_sentence(scene, at) for at in (None, *range(len(scene.stamps)))]
+    wide = max(text_width(line, SUM, bold=True) for text in texts for line in wrap(text, SUM, 0.5 * room))
+    lines = wrap(_sentence(scene, number), SUM, 0.5 * room)
+    items = [Text(0, SUM + 34 * at, line, SUM, INK) for at, line in enumerate(lines)]
+    return Panel(tuple(items), wide, SUM + 34 * 2)
+
+
+def _sentence(scene: Scene, number: int | None) -> str:
+    count = len(scene.stamps)
+    if number is None:
+        bias = scene.worked.bias
+        more = "" if bias is None else f", and the bias {value_text(float(bias[scene.channel]))}"
+        return f"the output: all {count} stamps added up{more}"
+    laid = scene.stamps[number]
+    value = value_text(float(scene.values[laid.place]))
+    where = f"of row {laid.place[0]}, column {laid.place[1]}"
+    adds = "; what overlaps adds up" if laid.meets.any() else ""
+    return f"stamp {number + 1} of {count}: {value} × kernel, {where}{adds}"
+
+
+def _plain(scene: Scene, values: Array, name: str) -> Placed:
+    panel = cells_panel(Cells(values, strongest(values)), scene.cell, scene.digits)
+    return headed(panel, name, size_text(values.shape))
+
+
+def _input(scene: Scene, laid: Laid | None) -> Placed:
+    """The input, the value that stamps in a frame."""
+    lit = None
+    items: list[Item] = []
+    if laid is not None:
+        lit = np.zeros(scene.values.shape, bool)
+        lit[laid.place] = True
+        items = [frame(*laid.place, 1, 1, scene.cell)]
+    panel = cells_panel(Cells(scene.values, strongest(scene.values), lit), scene.cell, scene.digits)
+    return headed(Panel((*panel.items, *items), panel.width, panel.height), "input", size_text(scene.values.shape))
+
+
+def _stamp(scene: Scene, laid: Laid | None) -> Placed:
+    """The kernel times that value, in the frame that it wears on the output."""
+    values = scene.kernel if laid is None else laid.stamp
+    panel = cells_panel(Cells(values, scene.limit), scene.cell, scene.digits)
+    around = frame(0, 0, values.shape[0], values.shape[1], scene.cell)
+    return headed(Panel((*panel.items, around), panel.width, panel.height), "stamp", "")
+
+
+def _output(scene: Scene, laid: Laid | None, *, adding: bool) -> Placed:
+    """The output as far as it has come; where stamps meet and it is still to be added, what is added to what."""
+    cell = scene.cell
+    if laid is None:
+        whole = scene.worked.output[scene.channel]
+        return headed(cells_panel(Cells(whole, scene.limit), cell, scene.digits), "output", size_text(whole.shape))
+    values, items = laid.after, []
+    if adding:
+        for row, column in np.argwhere(laid.meets):
+            old = laid.before[row, column]
+            items += _addition(old, values[row, column] - old, (column + 0.5) * cell, (row + 0.5) * cell, scene)
+    hidden = laid.meets if adding else None
+    cells = Cells(values, scene.limit, laid.covered, hidden=hidden, empty=np.isnan(values))
+    panel = cells_panel(cells, cell, scene.digits)
+    rows, columns = (np.flatnonzero(laid.covered.any(axis=axis)) for axis in (1, 0))
+    if len(rows) and len(columns):
+        tall, wide = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
+        items.append(frame(int(rows[0]), int(columns[0]), int(tall), int(wide), cell))
+    return headed(Panel((*panel.items, *items), panel.width, panel.height), "output", size_text(values.shape))
+
+
+def _addition(old: float, more: float, x: float, y: float, scene: Scene) -> list[Item]:
+    """``3+2`` in one line, or the second number below the first; where neither is legible what is added alone."""
+    first, second = value_text(old), value_text(more)
+    second = second if second.startswith("−") else f"+{second}"
+
+    def size(highest: float, *texts: str) -> float:
+        return min(scene.digits, highest, *(0.86 * scene.cell / text_width(text, 1.0, bold=True) for text in texts))
+
+    lines, fitting = [(0, first + second)], size(scene.digits, first + second)
+    if fitting < LEGIBLE:
+        lines, fitting = [(-1, first), (1, second)], size(0.36 * scene.cell, first, second)
+    if fitting < LEGIBLE:
+        lines, fitting = [(0, second)], size(scene.digits, second)
+    return [
+        Text(x, y + at * fitting * 0.56, text, fitting, INK, bold=True, align="center", middle=True)
+        for at, text in lines
+    ]
+
+
+def _empty(part: Placed) -> Placed:
+    """The room of a part without what stands there."""
+    return Placed(Panel((), part.panel.width, part.panel.height), part.room, part.above, part.below)

@@ -1,0 +1,69 @@
+"""Work behind the pass: told in order, bounded in number and in bytes."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from kernelviz.cli import behind
+from kernelviz.cli.behind import Behind
+
+
+def test_what_follows_comes_in_order():
+    """Though the first piece takes longest, it is told first, and with what it gave."""
+    told = []
+    with Behind() as pieces:
+        for number in range(6):
+            pieces.hand(
+                lambda number=number: time.sleep(0.05 - number / 100) or number, lambda it: told.append(it.result())
+            )
+    assert told == list(range(6))
+
+
+@pytest.mark.parametrize(("size", "most"), [(0, behind.WAITING), (behind.ROOM // 2, 2), (behind.ROOM + 1, 0)])
+def test_what_waits_is_bounded(size, most):
+    """No more pieces wait than may, and no more bytes: a large one is done before the next is made."""
+    open_pieces, seen = set(), []
+    with Behind() as pieces:
+        for number in range(10):
+            open_pieces.add(number)
+            pieces.hand(lambda: time.sleep(0.01), lambda _, number=number: open_pieces.discard(number), size=size)
+            seen.append(len(open_pieces))
+    assert max(seen) == most
+    assert not open_pieces
+
+
+@pytest.mark.parametrize("size", [0, behind.ROOM + 1])
+def test_a_failed_piece_is_told_to_what_follows(size):
+    """Its error is in its future, be it done in a thread or at once; the others are done."""
+    told = []
+
+    def fail():
+        raise OSError(28, "No space left on device")
+
+    with Behind() as pieces:
+        pieces.hand(fail, lambda it: told.append(type(it.exception())), size=size)
+        pieces.hand(lambda: None, lambda it: told.append(it.exception()))
+    assert told == [OSError, None]
+
+
+def test_after_an_error_nothing_more_is_begun():
+    """What waits for a thread when the caller fails is left out; what runs is finished."""
+    begun, go = [], threading.Event()
+
+    def work():
+        begun.append(1)
+        go.wait(10)
+
+    def run():
+        with Behind() as pieces:
+            for _ in range(behind.THREADS + 2):
+                pieces.hand(work, lambda _: None)
+            threading.Timer(0.05, go.set).start()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert len(begun) == behind.THREADS

@@ -1,0 +1,89 @@
+"""The numbers on the page of a traced unit are those of the trace."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from traced_units import UNITS, make_unit
+
+from kernelviz.drawing.page import Text
+from kernelviz.drawing.unit import unit_page
+from kernelviz.unit_texts import SHOWN
+
+
+def texts(page):
+    """Every text of a page, and how often it stands there."""
+    return Counter(item.text for item in page.items if isinstance(item, Text))
+
+
+def number(text):
+    """The number that a text is; None where it is none."""
+    try:
+        return float(text.replace("−", "-").replace(",", ""))
+    except ValueError:
+        return None
+
+
+def places(text):
+    """How many places a number has behind its point."""
+    return len(text.partition(".")[2])
+
+
+def check_numbers(page, values, least=1):
+    """Each value stands on the page, rounded to as many places as its text has."""
+    shown = texts(page)
+    numbers = [(text, number(text), count) for text, count in shown.items() if number(text) is not None]
+    for value in np.ravel(values):
+        near = [count for text, found, count in numbers if abs(found - value) <= 0.5000001 * 10.0 ** -places(text)]
+        assert sum(near) >= least, value
+
+
+def bold(page):
+    """The bold numbers in the order of the page, with their places."""
+    found = [item for item in page.items if isinstance(item, Text) and item.bold and number(item.text) is not None]
+    return [(item.y, number(item.text), places(item.text)) for item in sorted(found, key=lambda item: item.y)]
+
+
+@pytest.mark.parametrize("name", ["image", "image, corner", "grouped", "two channels", "depthwise", "depthwise, 3 × 3"])
+def test_written_out_numbers_are_the_units(name):
+    """Window, kernel, products, sums and the total of few channels stand on the page; and the value that was given."""
+    unit = UNITS[name]()
+    page = unit_page(unit)
+    for values in (unit.window, unit.kernel, unit.products, unit.total):
+        check_numbers(page, values)
+    if len(unit.numbers) > 1:
+        check_numbers(page, unit.sums)
+    if unit.bias is not None:
+        (text,) = [text for text in texts(page) if text.startswith("bias ")]
+        assert number(text.removeprefix("bias ")) == pytest.approx(unit.bias, abs=0.5 * 10.0 ** -places(text))
+    caption = " ".join(texts(page))
+    told = caption.partition("the network gave ")[2].split()[0]
+    assert number(told) == pytest.approx(unit.value, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["dense", "dense, seven", "dense, few", "pointwise", "very many channels"])
+def test_the_waterfall_adds_up(name):
+    """The sums of the channels shown, of the others together and the bias are the trace's, and add up to its total."""
+    unit = UNITS[name]()
+    page = unit_page(unit)
+    order = unit.strongest(SHOWN)
+    assert all(f"{unit.numbers[place]:,}" in texts(page) for place in order)
+    shown = [value for _, value, _ in bold(page)]
+    rest = sum(float(unit.sums[place]) for place in range(len(unit.numbers)) if place not in set(order))
+    parts = [float(unit.sums[place]) for place in order]
+    parts += [rest] if len(order) < len(unit.numbers) else []
+    parts += [unit.bias] if unit.bias is not None else []
+    step = 0.5000001 * 10.0 ** -max(decimals for _, _, decimals in bold(page))
+    found = shown[-len(parts) - 1 :]
+    np.testing.assert_allclose(found, [*parts, unit.total], atol=step, rtol=0)
+    assert sum(found[:-1]) == pytest.approx(found[-1], abs=(len(found) + 1) * step)
+
+
+def test_a_product_is_a_value_times_a_weight():
+    """Of a pointwise convolution each row tells the value, the weight and their product."""
+    unit = make_unit(9, (1, 1), size=(14, 14))
+    page = unit_page(unit)
+    for place in unit.strongest(4):
+        check_numbers(page, [unit.window[place], unit.kernel[place], unit.products[place]])

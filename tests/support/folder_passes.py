@@ -1,0 +1,72 @@
+"""How long a folder of images takes: ``python folder_passes.py ours|peer FOLDER OUTPUT`` prints seconds, after a warm-up.
+
+Each side is a process of its own, since torch's threads wait as they were told to when torch was imported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import statistics
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench import seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+RUNS = 3
+
+
+def ours(folder: Path, output: Path) -> Callable[[], object]:
+    """layer1 of every image as bare picture, by the command; the network is built once."""
+    from kernelviz.cli import features as command
+    from kernelviz.cli.main import main
+
+    network = command.load("resnet18d", "random", 0, 10.0, lambda *_, **__: None)
+    command.load = lambda *_, **__: replace(network)
+    arguments = ["features", "resnet18d", str(folder), "-r", "-l", "layer1", "--style", "bare", "--no-classes", "-q"]
+
+    def run() -> None:
+        with contextlib.redirect_stdout(io.StringIO()):
+            assert main([*arguments, "--force", "-o", str(output)]) == 0
+
+    return run
+
+
+class EnoughError(BaseException):
+    """Ends a pass."""
+
+
+def peer(folder: Path, _output: Path) -> Callable[[], object]:
+    """A plain loop that only loads, preprocesses and passes up to layer1."""
+    import timm
+    import torch
+    from PIL import Image
+
+    module = timm.create_model("resnet18d").eval()
+    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(module))
+
+    def enough(*_: object) -> None:
+        raise EnoughError
+
+    module.layer1.register_forward_hook(enough)
+
+    def run() -> None:
+        with torch.no_grad():
+            for path in sorted(folder.iterdir()):
+                batch = transform(Image.open(path).convert("RGB"))[None]
+                with contextlib.suppress(EnoughError):
+                    module(batch)
+
+    return run
+
+
+if __name__ == "__main__":
+    side, *places = sys.argv[1:]
+    work = {"ours": ours, "peer": peer}[side](*map(Path, places))
+    work()
+    sys.stdout.write(f"{statistics.median(seconds(work) for _ in range(RUNS))}\n")
