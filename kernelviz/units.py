@@ -54,17 +54,20 @@ class Unit:
     @property
     def products(self) -> Array:
         """(n, kh, kw): what each tap contributes."""
-        return self.window * self.kernel
+        with np.errstate(all="ignore"):
+            return self.window * self.kernel
 
     @property
     def sums(self) -> Array:
         """(n,): what each input channel contributes."""
-        return np.asarray(self.products.sum(axis=(1, 2)))
+        with np.errstate(all="ignore"):
+            return np.asarray(self.products.sum(axis=(1, 2)))
 
     @property
     def total(self) -> float:
         """All contributions and the bias, added up: ``value`` before float32 rounded it."""
-        return float(self.sums.sum()) + (self.bias or 0.0)
+        with np.errstate(all="ignore"):
+            return float(self.sums.sum()) + (self.bias or 0.0)
 
     def strongest(self, count: int) -> tuple[int, ...]:
         """The places, in ``numbers``, of the channels that contribute most in size, the largest first."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 TOP = 40.0  # what the head above a picture takes
 NEAR = 15  # rows and columns of a part that is enlarged
 VEIL = 0.55
+SIGHT = "what it can see"
 MANY = 1024  # values from which on a few may saturate
 QUANTILE = 0.99
 WHITE = "#ffffff"
@@ -29,11 +30,15 @@ WHITE = "#ffffff"
 
 @dataclass(frozen=True)
 class Ink:
-    """What the colours of one map mean: full colour at ``limit``; ``clipped`` where some values lie beyond."""
+    """What the colours of one map mean: full colour at ``limit``; ``clipped`` where some values lie beyond.
+
+    It is not ``known`` where no value is finite and other than 0: there is no end then that a bar could show.
+    """
 
     limit: float
     negative: bool
     clipped: bool
+    known: bool = True
 
     def pixels(self, values: Array) -> Array:
         """(h, w, 3) uint8."""
@@ -58,7 +63,7 @@ def ink_of(values: Array) -> Ink:
     limit, finite = strongest(values), values[np.isfinite(values)]
     usual = float(np.quantile(np.abs(finite), QUANTILE)) if finite.size >= MANY else limit
     clipped = 0 < usual < 0.75 * limit
-    return Ink(usual if clipped else limit, bool((finite < 0).any()), clipped)
+    return Ink(usual if clipped else limit, bool((finite < 0).any()), clipped, bool(finite.any()))
 
 
 def ink_text(ink: Ink) -> str:
@@ -147,7 +152,7 @@ def photograph(unit: Unit, side: float, *, sight: bool, name: str = "what the ne
     picture = Panel((Raster(shown, 0, 0, size[1], size[0]), outline(0, 0, size[1], size[0]), *items), size[1], size[0])
     lines = []
     if sight:
-        name = "what the unit can see"
+        name = SIGHT
         lines = (
             ["not known"] if box is None else wrap(sight_text(unit).replace("pixels", "px"), SMALL, max(side, 220.0))
         )
@@ -191,7 +196,9 @@ def map_view(unit: Unit, side: float, *, of: tuple[range, range] | None = None) 
 
 
 def with_bar(view: View, ink: Ink) -> View:
-    """The same with a colour bar below."""
+    """The same with a colour bar below, where there is a colour to be read."""
+    if not ink.known:
+        return view
     bar = ink_bar(ink, max(view.size[1], 170.0))
     items = (*view.panel.items, *moved(bar, 0, view.panel.height + 10))
     return View(
@@ -230,7 +237,7 @@ def near(first: int, last: int, size: int, count: int = NEAR) -> range:
 
 
 def enlarged(
-    pixels: Array, around: tuple[tuple[int, int], tuple[int, int]], side: float, noun: str = ""
+    pixels: Array, around: tuple[tuple[int, int], tuple[int, int]], side: float
 ) -> tuple[View, tuple[range, range]]:
     """A part of a picture (h, w, 3) around these rows and columns, with these in a frame; and which part it is."""
     rows, columns = (near(*ends, size) for ends, size in zip(around, pixels.shape[:2], strict=True))
@@ -246,7 +253,7 @@ def enlarged(
         (right - left + 1) * cell - 6, (bottom - top + 1) * cell - 6,
     )  # fmt: skip
     items: list[Item] = [Raster(part, 0, 0, width, height), outline(0, 0, width, height), *framed]
-    lines = [f"rows {rows[0]}–{rows[-1]},", f"columns {columns[0]}–{columns[-1]} {noun}".rstrip()]
+    lines = [f"rows {rows[0]}–{rows[-1]},", f"columns {columns[0]}–{columns[-1]}"]
     items += [Text(0, height + 30 * (i + 1), line, SMALL, DIM) for i, line in enumerate(lines)]
     panel = Panel(tuple(items), max(width, *(text_width(line, SMALL) for line in lines)), height + 68)
     return View(panel, (height, width), (cell, cell), 0.0), (rows, columns)
