@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 TOP = 40.0  # what the head above a picture takes
 NEAR = 15  # rows and columns of a part that is enlarged
 VEIL = 0.55
+BAND, BAR = 16.0, 170.0  # no map is drawn thinner than the one, no bar shorter than the other
 SIGHT = "what it can see"
 MANY = 1024  # values from which on a few may saturate
 QUANTILE = 0.99
@@ -180,6 +181,7 @@ def map_picture(values: Array, ink: Ink, side: float) -> tuple[Panel, tuple[floa
         row, column = (min(row, 4 * column), column) if row > column else (row, min(column, 4 * row))
     else:
         row = column = min(row, column)
+    row, column = max(row, BAND / height), max(column, BAND / width)
     size = height * row, width * column
     items = (Raster(ink.pixels(values), 0, 0, size[1], size[0]), outline(0, 0, size[1], size[0]))
     return Panel(items, size[1], size[0]), (row, column)
@@ -199,7 +201,7 @@ def with_bar(view: View, ink: Ink) -> View:
     """The same with a colour bar below, where there is a colour to be read."""
     if not ink.known:
         return view
-    bar = ink_bar(ink, max(view.size[1], 170.0))
+    bar = ink_bar(ink, max(view.size[1], BAR))
     items = (*view.panel.items, *moved(bar, 0, view.panel.height + 10))
     return View(
         Panel(items, max(view.panel.width, bar.width), view.panel.height + 10 + bar.height), view.size, view.scale
@@ -247,16 +249,21 @@ def enlarged(
         (max(first, span.start), min(last, span.stop - 1))
         for (first, last), span in zip(around, (rows, columns), strict=True)
     )
-    width, height = len(columns) * cell, len(rows) * cell
+    down, across = max(cell, BAND / len(rows)), max(cell, BAND / len(columns))
+    width, height = len(columns) * across, len(rows) * down
     framed = mark(
-        (left - columns.start) * cell + 3, (top - rows.start) * cell + 3,
-        (right - left + 1) * cell - 6, (bottom - top + 1) * cell - 6,
+        (left - columns.start) * across + 3, (top - rows.start) * down + 3,
+        (right - left + 1) * across - 6, (bottom - top + 1) * down - 6,
     )  # fmt: skip
     items: list[Item] = [Raster(part, 0, 0, width, height), outline(0, 0, width, height), *framed]
-    lines = [f"rows {rows[0]}–{rows[-1]},", f"columns {columns[0]}–{columns[-1]}"]
+    lines = [f"{_span('row', rows)},", _span("column", columns)]
     items += [Text(0, height + 30 * (i + 1), line, SMALL, DIM) for i, line in enumerate(lines)]
     panel = Panel(tuple(items), max(width, *(text_width(line, SMALL) for line in lines)), height + 68)
-    return View(panel, (height, width), (cell, cell), 0.0), (rows, columns)
+    return View(panel, (height, width), (down, across), 0.0), (rows, columns)
+
+
+def _span(noun: str, places: range) -> str:
+    return f"{noun} {places[0]}" if len(places) == 1 else f"{noun}s {places[0]}–{places[-1]}"
 
 
 def funnel(frame: tuple[float, float, float], below: tuple[float, float, float]) -> list[Item]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from kernelviz.drawing.cells import DIM, Cells, cells_panel, frame, strongest
 from kernelviz.drawing.page import INK, Item, Panel, Rule, Shape, Text, moved, text_width
 from kernelviz.drawing.sights import (
+    BAR,
     SIGHT,
     TOP,
     enlarged,
@@ -193,7 +194,7 @@ def _map_column(unit: Unit, x: float, items: list[Item]) -> float:
         items.append(Text(x, y + part.panel.height + 22, f"of {height} × {width} values", SMALL, DIM))
         y += part.panel.height + 46
         if ink.known:
-            bar = ink_bar(ink, part.size[1])
+            bar = ink_bar(ink, max(part.size[1], BAR))
             items += moved(bar, x, y)
             y += bar.height + 40
     sight = None if unit.reads_image else photograph(unit, COLUMN, sight=True)
@@ -214,8 +215,10 @@ def _input_column(unit: Unit, items: list[Item], middles: Sequence[float], tall:
     """What the windows were cut out of: the photograph with them enlarged, or a small map for each channel."""
     whole = photograph(unit, LEFT, sight=False, name="image as seen") if unit.reads_image else None
     if whole is None or unit.seen is None:
+        height, width = unit.inputs.shape[1:]
+        side = LEFT - 20 if height * (LEFT - 20) <= width * tall else min(LEFT - 20, tall)
         for place, middle in enumerate(middles):
-            view = input_view(unit, place, min(LEFT - 20, tall))
+            view = input_view(unit, place, side)
             items += moved(view.panel, 0, middle - view.size[0] / 2)
         items.append(Text(0, 22, "input channels", SMALL, INK, bold=True))
         return 0.0

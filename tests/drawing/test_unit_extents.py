@@ -13,6 +13,7 @@ from matplotlib.text import Text
 from page_checks import check_page
 from traced_units import UNITS, broken_unit, make_unit
 
+from kernelviz.drawing.artists import RasterArtist
 from kernelviz.drawing.unit import plot_kernel_and_map, plot_unit
 
 
@@ -75,3 +76,17 @@ def test_digits_and_signs_leave_the_frames_alone():
             if box.y0 < each.y1 and box.y1 > each.y0:
                 assert not (box.x0 - near < each.x0 < box.x1 + near)
                 assert not (box.x0 - near < each.x1 < box.x1 + near)
+
+
+@pytest.mark.parametrize("name", ["rows", "a row", "a row of one", "short rows", "columns", "a long row"])
+def test_maps_of_one_row_are_bands(name):
+    """Every picture is at least 12 pixels thick, every bar 100 long, and one row is called a row."""
+    figure = plot_unit(UNITS[name]())
+    check_page(figure)
+    boxes = [each.get_window_extent() for each in figure.findobj(RasterArtist)]
+    assert min(min(box.width, box.height) for box in boxes) >= 12
+    bars = [raster.get_window_extent() for raster in figure.findobj(RasterArtist) if raster.pixels.shape[1] == 201]
+    assert bars
+    assert min(box.width for box in bars) >= 100
+    said = [text.get_text() for text in figure.findobj(Text)]
+    assert not any(re.search(r"rows 0–0|columns 0–0", text) for text in said)
