@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import operator
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from kernelviz.arithmetic import convolution_size, same_padding, unread, window
@@ -84,6 +85,7 @@ class Weighted:
                 raise UsageError(
                     f"The {name} channels must be divisible by the groups, but got {channels} and {self.groups}.",
                     "Each group reads an equal share of the channels and makes an equal share.",
+                    f"Take groups that divide {self.in_channels} and {self.out_channels}, or other channels.",
                 )
 
 
@@ -104,7 +106,7 @@ class Convolution(Weighted):
     in_channels: int
     out_channels: int
     bias: bool
-    padding_name: str
+    padding_name: str = field(init=False)
 
     def __init__(
         self,
@@ -150,7 +152,11 @@ class Convolution(Weighted):
         if not isinstance(padding, str):
             return edges("padding", padding)
         if padding not in ("same", "valid"):
-            raise UsageError(f"The padding must be numbers, same or valid, but got {padding!r}.")
+            raise UsageError(
+                f"The padding must be numbers, same or valid, but got {padding!r}.",
+                "same keeps the size, valid pads nothing.",
+                "Give 1, 1x2, 1,0,1,0 (top, bottom, left, right), same or valid.",
+            )
         if padding == "valid":
             return 0, 0, 0, 0
         sides = [
@@ -262,8 +268,13 @@ def check_cell(size: Pair, row: int, column: int) -> None:
     """Refuse a cell that the output does not have.
 
     Raises:
-        UsageError: it is outside.
+        UsageError: it is outside, or no whole numbers.
     """
+    try:
+        row, column = operator.index(row), operator.index(column)
+    except TypeError:
+        what = f"A cell is a row and a column, but got {row!r} and {column!r}."
+        raise UsageError(what, "They count from 0 and are whole.", "For example (0, 2).") from None
     if not (0 <= row < size[0] and 0 <= column < size[1]):
         raise UsageError(
             f"There is no output cell at row {row}, column {column}.",

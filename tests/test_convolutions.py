@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from torch import nn
 
-from kernelviz import Convolution
+from kernelviz import Convolution, TransposedConvolution, plot_convolution, work_out
 from kernelviz.errors import UsageError
 
 
@@ -66,6 +69,25 @@ def test_windows_and_what_they_read():
     assert operation.reads(0, 1) == ([0, 2], [0, 2, 4])
     with pytest.raises(UsageError, match="row 9"):
         operation.window(9, 0)
+
+
+def test_fields_can_be_replaced():
+    """As of any dataclass; numbers that were made of ``same`` stay as numbers."""
+    changed = replace(Convolution(5, 3, padding="same", bias=True), stride=2)
+    assert (changed.stride, changed.padding, changed.bias, changed.padding_name) == ((2, 2), (1, 1, 1, 1), True, "")
+    assert replace(Convolution(5, 3), kernel=2) == Convolution(5, 2)
+    assert replace(TransposedConvolution(5, 3), output_padding=0, stride=2) == TransposedConvolution(5, 3, stride=2)
+
+
+@pytest.mark.parametrize("at", [(0.0, 1), ("0", 1), (None, 0)])
+def test_a_cell_is_two_whole_numbers(at):
+    """Anything else is refused in words, not by NumPy."""
+    with pytest.raises(UsageError, match="A cell is a row and a column"):
+        Convolution(5, 3).window(*at)
+    worked = work_out(Convolution(5, 3), np.ones((5, 5)), np.ones((3, 3)))
+    with pytest.raises(UsageError, match="A cell is a row and a column"):
+        plot_convolution(worked, at=at)
+    assert Convolution(5, 3).window(np.int64(1), 0)[0] == range(1, 4)
 
 
 def test_it_is_a_frozen_value():
