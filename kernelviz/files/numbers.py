@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from kernelviz.records import Array
 
-_TYPED = re.compile(r"[\d\s.,;|+\-−eE]*\d[\d\s.,;|+\-−eE]*")
+_TYPED = re.compile(r"(?=.*(?:\d|nan|inf))(?:[\d\s.,;|+\-−e]|nan|inf(?:inity)?)*", re.IGNORECASE | re.DOTALL)
 _LARGEST = 1 << 24  # bytes of a file: some million numbers
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _EXAMPLE = "Rows are apart by ; and channels by |, for example '1 2; 3 4 | 5 6; 7 8'."
