@@ -99,7 +99,7 @@ def _cost_lines(operation: Operation) -> list[str]:
     if isinstance(operation, Pooling):
         return ["parameters  none: nothing is learned"]
     per = f"{operation.in_channels // operation.groups} × {size_text(operation.kernel)}"
-    made = f"{operation.out_channels} × {per} = {operation.weights:,} weights"
+    made = f"{operation.out_channels} × {per} = {counted(operation.weights, 'weight')}"
     biases = counted(operation.out_channels, "bias").replace("biass", "biases")
     bias = f" and {biases}: {operation.parameters:,}" if operation.bias else ", no bias"
     return [

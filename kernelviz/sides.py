@@ -73,10 +73,10 @@ def _several(value: object) -> tuple[object, ...]:
 def _whole(name: str, value: Sides, least: int) -> tuple[int, ...]:
     several = _several(value)
     try:
-        if any(isinstance(number, bool) for number in several):
-            raise TypeError(value)
         numbers = tuple(operator.index(number) for number in several)  # type: ignore[arg-type]
     except TypeError:
+        numbers = ()
+    if any(isinstance(number, bool) for number in several):
         numbers = ()
     if not numbers:
         what = f"The {name} must be a whole number or several, but got {value!r}."

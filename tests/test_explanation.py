@@ -137,3 +137,8 @@ def test_gaps_and_cuts_are_said():
         size_lines(Convolution(9, 3, stride=2, dilation=2))
     )
     assert "cuts rows and columns off" in "\n".join(size_lines(OPERATIONS[3]))
+
+
+def test_one_is_no_plural():
+    """A single weight is one."""
+    assert "= 1 weight, no bias" in "\n".join(size_lines(Convolution(5, 1)))

@@ -185,7 +185,7 @@ def _broken(worked: Walkthrough) -> list[tuple[str, int, int]]:
 
 def counted(number: int, noun: str) -> str:
     """``1 row``, ``2 rows``, ``no rows``."""
-    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
+    return f"{f'{number:,}' if number else 'no'} {noun}{'' if number == 1 else 's'}"
 
 
 def left_over_text(operation: Operation) -> str:

@@ -169,8 +169,14 @@ def test_many_channels_are_counted():
     ours = worked(Convolution(8, 3, in_channels=20))
     step = ours.step(0, 0)
     shown = words(step_page(ours, step))
-    assert shown["and 14 more channels, 6 of 20 shown"] == 1
-    assert shown[f"+ {factor_text(float(step.sums[6:].sum()))}"] == 1
+    strongest = sorted(range(20), key=lambda place: (-abs(step.sums[place]), place))[:6]
+    assert shown["the other 14"] == 1
+    assert shown[f"+ {factor_text(float(np.delete(step.sums, strongest).sum()))}"] == 1
+    assert all(shown[f"channel {step.channels[place]}"] == 1 for place in strongest)
+    assert any("the 6 channels with the largest |sum| of 20" in text for text in shown)
+    moving = [words(page) for page in animate_convolution(ours).pages[:3]]
+    rows = [{text for text in page if text.startswith("channel ")} for page in moving]
+    assert rows[0] == rows[1] == rows[2]
 
 
 def test_dots_count_overlaps():
