@@ -21,6 +21,7 @@ def draw(command: str, worked: Walkthrough, goal: Goal, report: Report) -> None:
     Raises:
         KernelvizError: something is in the way, too much was asked for, or a file could not be written.
     """
+    from kernelviz.cli import talk
     from kernelviz.drawing.convolution import explaining_recipe
     from kernelviz.files.names import file_stems
     from kernelviz.files.writing import check_target, save_arrays, save_picture
@@ -40,8 +41,10 @@ def draw(command: str, worked: Walkthrough, goal: Goal, report: Report) -> None:
     arrays = goal.directory / f"{file_stems([_name(command, worked, goal, 'numbers')])[0]}.npz"
     if goal.arrays:
         check_target(arrays, {**recipes[0], "view": "numbers"}, force=goal.force)
-    for place, make, recipe in zip(places, pictures.values(), recipes, strict=True):
-        report.outputs.append(_entry(save_picture(make(), place, force=goal.force), worked, recipe))
+    with talk.progress(shown=goal.animate and not goal.quiet) as progress:
+        for place, make, recipe in zip(places, pictures.values(), recipes, strict=True):
+            path = save_picture(make(), place, force=goal.force, progress=progress)
+            report.outputs.append(_entry(path, worked, recipe))
     if goal.arrays:
         named = {"input": worked.input, "kernel": worked.kernel, "bias": worked.bias, "output": worked.output}
         there = {name: values for name, values in named.items() if values is not None}
