@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     from kernelviz.units import Unit
     from kernelviz.walkthrough import work_out
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 
 _HOMES = {
     "Basis": "components",
