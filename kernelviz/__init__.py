@@ -26,6 +26,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kernelviz.colours import ColourDirection, colour_directions
     from kernelviz.components import Basis, CovarianceTally
     from kernelviz.convolutions import Convolution
     from kernelviz.drawing.animation import animate_convolution
@@ -69,13 +70,14 @@ if TYPE_CHECKING:
     from kernelviz.units import Unit
     from kernelviz.walkthrough import work_out
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 
 _HOMES = {
     "Basis": "components",
     "ChannelStatistics": "statistics",
     "ChannelTally": "statistics",
     "ClassScore": "records",
+    "ColourDirection": "colours",
     "ContactSheet": "drawing.contact",
     "ConvLayer": "records",
     "Convolution": "convolutions",
@@ -105,6 +107,7 @@ _HOMES = {
     "capture_many": "many",
     "classical_filters": "filters",
     "classify": "network.classifying",
+    "colour_directions": "colours",
     "find_filter": "filters",
     "find_models": "network.models",
     "highlights_of": "drawing.highlights",
@@ -146,6 +149,7 @@ __all__ = [
     "ChannelStatistics",
     "ChannelTally",
     "ClassScore",
+    "ColourDirection",
     "ContactSheet",
     "ConvLayer",
     "Convolution",
@@ -176,6 +180,7 @@ __all__ = [
     "capture_many",
     "classical_filters",
     "classify",
+    "colour_directions",
     "find_filter",
     "find_models",
     "highlights_of",

@@ -8,7 +8,8 @@ torch differs.
 from __future__ import annotations
 
 import struct
-from math import ceil, floor
+from functools import lru_cache
+from math import ceil, floor, gcd
 from typing import Literal, TypeAlias
 
 Interpolation: TypeAlias = Literal["nearest", "nearest-exact", "linear", "cubic"]
@@ -52,6 +53,44 @@ def transposed_window(position: int, kernel: int, stride: int = 1, padding: int 
     """The input positions whose stamps meet at one output position of a transposed convolution."""
     places = (position + padding - dilation * tap for tap in range(kernel))
     return sorted(place // stride for place in places if place % stride == 0)
+
+
+@lru_cache(maxsize=64)
+def unread(size: int, kernel: int, stride: int, dilation: int, windows: int) -> tuple[int, int]:
+    """How many rows no window reads: all of them, and those behind the last row that is read.
+
+    ``size`` counts the padding, too; what ``windows`` windows read beyond it is cut off. The rows read are
+    ``stride·o + dilation·t``. Taps that differ by ``stride / gcd(stride, dilation)`` read the same rows modulo the stride,
+    so that they are one progression, or parts of it that do not meet.
+    """
+    missing = bytearray(b"\1") * size
+    for start, step, number in min(
+        _progressions(kernel, dilation, windows, stride), _progressions(windows, stride, kernel, dilation), key=len
+    ):
+        rows = range(start, min(size, start + step * number), step)
+        missing[rows.start : rows.stop : step] = bytes(len(rows))
+    return missing.count(1), size - 1 - missing.rfind(0)
+
+
+def _progressions(taps: int, apart: int, windows: int, stride: int) -> list[tuple[int, int, int]]:
+    """Start, step and length of progressions that hold ``apart·t + stride·o`` for all t < ``taps``, o < ``windows``."""
+    common = gcd(apart, stride)
+    cycle, shift = stride // common, apart // common
+    if windows < shift:
+        return [(apart * tap, stride, windows) for tap in range(taps)]
+    alike = [(tap, len(range(tap, taps, cycle))) for tap in range(min(taps, cycle))]
+    return [(apart * tap, stride, (number - 1) * shift + windows) for tap, number in alike]
+
+
+def unreached(  # noqa: PLR0917  (the order of the formula)
+    size: int, kernel: int, stride: int, padding: int, dilation: int, output_size: int
+) -> int:
+    """How many rows of the input of a transposed convolution stamp only onto what its padding cuts off."""
+    lost = max(0, size - -(-(padding + output_size) // stride))  # those whose first tap lies behind the output
+    for row in range(min(size, -(-padding // stride))):
+        tap = -(-(padding - row * stride) // dilation)  # the first that is not cut off before it
+        lost += tap >= kernel or row * stride + tap * dilation >= padding + output_size
+    return lost
 
 
 def adaptive_window(position: int, size: int, output_size: int) -> range:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import operator
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from kernelviz.arithmetic import convolution_size, same_padding, window
+from kernelviz.arithmetic import convolution_size, same_padding, unread, window
 from kernelviz.errors import UsageError
 from kernelviz.sides import Edges, Pair, Sides, count, edges, pair, sides_text, size_text
 from kernelviz.size_formulas import Formula, window_formula
@@ -84,6 +85,7 @@ class Weighted:
                 raise UsageError(
                     f"The {name} channels must be divisible by the groups, but got {channels} and {self.groups}.",
                     "Each group reads an equal share of the channels and makes an equal share.",
+                    f"Take groups that divide {self.in_channels} and {self.out_channels}, or other channels.",
                 )
 
 
@@ -104,7 +106,7 @@ class Convolution(Weighted):
     in_channels: int
     out_channels: int
     bias: bool
-    padding_name: str
+    padding_name: str = field(init=False)
 
     def __init__(
         self,
@@ -150,7 +152,11 @@ class Convolution(Weighted):
         if not isinstance(padding, str):
             return edges("padding", padding)
         if padding not in ("same", "valid"):
-            raise UsageError(f"The padding must be numbers, same or valid, but got {padding!r}.")
+            raise UsageError(
+                f"The padding must be numbers, same or valid, but got {padding!r}.",
+                "same keeps the size, valid pads nothing.",
+                "Give 1, 1x2, 1,0,1,0 (top, bottom, left, right), same or valid.",
+            )
         if padding == "valid":
             return 0, 0, 0, 0
         sides = [
@@ -225,11 +231,21 @@ class Convolution(Weighted):
         return rows, columns
 
     @property
+    def unread(self) -> Pair:
+        """How many rows and columns of the padded input no window reads, wherever they lie."""
+        rows, columns = self._unread()
+        return rows[0], columns[0]
+
+    @property
     def left_over(self) -> Pair:
-        """How many rows and columns at the end of the padded input no window reaches, for the stride is too long."""
+        """How many of them lie at the end, for the stride is too long."""
+        rows, columns = self._unread()
+        return rows[1], columns[1]
+
+    def _unread(self) -> tuple[Pair, Pair]:
         rows, columns = (
-            (size + sum(padding) - dilation * (kernel - 1) - 1) % stride
-            for size, padding, kernel, stride, dilation in self._axes()
+            unread(size + sum(padding), kernel, stride, dilation, outputs)
+            for (size, padding, kernel, stride, dilation), outputs in zip(self._axes(), self.output_size, strict=True)
         )
         return rows, columns
 
@@ -252,8 +268,13 @@ def check_cell(size: Pair, row: int, column: int) -> None:
     """Refuse a cell that the output does not have.
 
     Raises:
-        UsageError: it is outside.
+        UsageError: it is outside, or no whole numbers.
     """
+    try:
+        row, column = operator.index(row), operator.index(column)
+    except TypeError:
+        what = f"A cell is a row and a column, but got {row!r} and {column!r}."
+        raise UsageError(what, "They count from 0 and are whole.", "For example (0, 2).") from None
     if not (0 <= row < size[0] and 0 <= column < size[1]):
         raise UsageError(
             f"There is no output cell at row {row}, column {column}.",

@@ -13,6 +13,7 @@ from kernelviz import __version__
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from kernelviz.colours import ColourDirection
     from kernelviz.drawing.overlay import Overlay
     from kernelviz.drawing.sheets import Sheet
     from kernelviz.errors import KernelvizError
@@ -162,6 +163,11 @@ def filter_entry(one: Filter) -> dict[str, Any]:
         "source": one.source,
         "values": one.values.tolist(),
     }
+
+
+def colour_entry(one: ColourDirection) -> dict[str, Any]:
+    """One direction in colour."""
+    return {"name": one.name, "weights": list(one.weights), "about": one.about, "source": one.source}
 
 
 def _all_or_none(numbers: list[int | None]) -> list[int | None] | None:

@@ -99,7 +99,7 @@ def _cost_lines(operation: Operation) -> list[str]:
     if isinstance(operation, Pooling):
         return ["parameters  none: nothing is learned"]
     per = f"{operation.in_channels // operation.groups} × {size_text(operation.kernel)}"
-    made = f"{operation.out_channels} × {per} = {operation.weights:,} weights"
+    made = f"{operation.out_channels} × {per} = {counted(operation.weights, 'weight')}"
     biases = counted(operation.out_channels, "bias").replace("biass", "biases")
     bias = f" and {biases}: {operation.parameters:,}" if operation.bias else ", no bias"
     return [
@@ -205,7 +205,7 @@ def explanation_entry(operation: Operation, worked: Walkthrough | None, steps: S
         "parameters": operation.parameters,
         "dense_parameters": operation.dense_parameters if weighted else None,
         "macs": operation.macs,
-        "unread": list(operation.left_over),
+        "unread": list(operation.unread),
         "input": None if worked is None else worked.input.tolist(),
         "kernel_values": None if worked is None or worked.kernel is None else worked.kernel.tolist(),
         "bias": None if worked is None or worked.bias is None else worked.bias.tolist(),

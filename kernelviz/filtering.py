@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -9,12 +10,14 @@ import numpy as np
 
 from kernelviz.errors import UsageError
 from kernelviz.filters import Filter, find_filter
-from kernelviz.matching import match_kernels
+from kernelviz.matching import match_kernel
 from kernelviz.records import as_array, shape_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kernelviz.matching import KernelMatch
-    from kernelviz.records import Array, KernelBank
+    from kernelviz.records import Array, KernelBank, Source
 
 Border: TypeAlias = Literal["repeat", "mirror", "zero"]
 
@@ -22,6 +25,9 @@ BORDERS: dict[str, Literal["edge", "symmetric", "constant"]] = {
     "repeat": "edge", "mirror": "symmetric", "zero": "constant",
 }  # fmt: skip
 """Border rules by NumPy's names of padding; scipy.ndimage calls them nearest, reflect and constant."""
+MOST = 1e300
+"""Larger responses are not told from infinite ones: room is left for their difference and their mean."""
+_WHOLE = {"uint8": 255, "uint16": 65535}
 LIGHT = np.array([0.299, 0.587, 0.114])
 """Red, green and blue in light and dark: ITU-R BT.601's luma, as Pillow converts to L."""
 
@@ -31,7 +37,8 @@ class Response:
     """An image, a filter, and what the filter makes of the image.
 
     ``image`` is (H, W) in light and dark, or (H, W, 3), from 0 to 1; ``kernel`` (h, w), or (3, h, w) one plane a colour;
-    ``values`` (H, W). ``about`` says what the filter is for, ``notes`` what was done to the image before.
+    ``values`` (H, W). ``about`` says what the filter is for, ``notes`` what was done to the image before, ``source`` whose
+    the kernel is where it was learned.
     """
 
     name: str
@@ -42,6 +49,7 @@ class Response:
     about: str = ""
     notes: tuple[str, ...] = ()
     agreement: float | None = None
+    source: Source | None = None
 
     @property
     def keeps_light(self) -> bool:
@@ -52,21 +60,46 @@ class Response:
 def as_pixels(image: object) -> Array:
     """(H, W) or (H, W, 3) float64 of an image record, a tensor or an array; 0 is black and 1 white.
 
-    Whole numbers of 8 and 16 bits are divided by their largest value; a fourth channel (alpha) is refused.
+    (C, H, W) and (1, C, H, W) of one or three channels are taken too, and are what tensors are as a rule. Whole numbers
+    of 8 and 16 bits without a sign are divided by their largest value; a fourth channel (alpha) is refused.
 
     Raises:
-        UsageError: another shape, no pixel, or values that are not finite.
+        UsageError: another shape or one that may be either, no pixel, other whole numbers, or values that are not finite.
     """
     held = getattr(image, "pixels", image)
-    kind = getattr(held, "dtype", None)
-    values = as_array(held).astype(np.float64)
+    array = as_array(held)
+    kind = str(getattr(held, "dtype", None) or np.asarray(held).dtype).removeprefix("torch.")
+    values = _channels_last(array.astype(np.float64), tensor=hasattr(held, "detach"))
+    if "int" in kind and kind not in _WHOLE:
+        raise UsageError(
+            f"An image of whole numbers is uint8 or uint16, but this one is {kind}.",
+            hint="Convert it, image.astype(numpy.uint8), or divide it so that 0 is black and 1 white.",
+        )
+    if not np.isfinite(values).all():
+        raise UsageError("The image holds values that are not finite.")
+    return values / _WHOLE.get(kind, 1)
+
+
+def _channels_last(values: Array, *, tensor: bool) -> Array:
+    """(H, W) or (H, W, 3) of an array whose channels come first or last."""
+    shape = values.shape
+    if values.ndim == 4 and shape[0] == 1:
+        values, tensor = values[0], tensor and shape[1] not in (1, 3)
+        first = shape[1] in (1, 3)
+    else:
+        first = values.ndim == 3 and shape[0] in (1, 3) and shape[2] not in (1, 3)
+    if values.ndim == 3 and tensor and {shape[-3], shape[-1]} <= {1, 3}:
+        raise UsageError(
+            f"An image tensor of {shape_text(shape)} may have its channels first or last.",
+            hint="Give it as (1, C, H, W), or as a NumPy array (H, W, C).",
+        )
+    if values.ndim == 3 and first:
+        values = np.moveaxis(values, 0, -1)
     if values.ndim == 3 and values.shape[2] == 1:
         values = values[:, :, 0]
     if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] != 3) or 0 in values.shape:
-        raise UsageError(f"An image is (H, W) or (H, W, 3), but the shape is {shape_text(values.shape)}.")
-    if not np.isfinite(values).all():
-        raise UsageError("The image holds values that are not finite.")
-    return values / {"uint8": 255, "uint16": 65535}.get(str(kind).removeprefix("torch."), 1)
+        raise UsageError(f"An image is (H, W), (H, W, 3) or (3, H, W), but the shape is {shape_text(shape)}.")
+    return values
 
 
 def as_light(pixels: Array) -> Array:
@@ -83,7 +116,7 @@ def apply_filter(image: object, kernel: object, *, border: Border = "repeat") ->
     Args:
         image: (H, W) or (H, W, 3), as ``as_pixels`` takes it. A kernel of one plane reads it in light and dark.
         kernel: the name of a classical filter (``sobel-x``, ``sobel-x@5``), a Filter, or numbers (h, w); (3, h, w) reads
-            red, green and blue and adds them up.
+            red, green and blue and adds them up. Axes of length 1 before these are left out.
         border: ``repeat``, ``mirror`` or ``zero``.
 
     Raises:
@@ -94,6 +127,8 @@ def apply_filter(image: object, kernel: object, *, border: Border = "repeat") ->
         kernel = find_filter(kernel)
     name, about = (full_name(kernel), kernel.about) if isinstance(kernel, Filter) else ("kernel", "")
     values = as_array(kernel.values if isinstance(kernel, Filter) else kernel).astype(np.float64)
+    while values.ndim > 2 and len(values) == 1:
+        values = values[0]
     check_kernel(values)
     if values.ndim == 3 and pixels.ndim == 2:
         pixels = np.repeat(pixels[:, :, None], 3, axis=2)
@@ -118,13 +153,12 @@ def apply_kernel(image: object, bank: KernelBank, kernel: int, *, border: Border
     Raises:
         UsageError: no such kernel, one that is not finite, or an image or a layer of another shape.
     """
-    if not 0 <= kernel < len(bank.weight):
-        raise UsageError(f"There are kernels 0 to {len(bank.weight) - 1}, but {kernel} was asked for.")
-    found = match_kernels(bank, gabor=False)
-    row, pixels = found.main_rows[kernel], as_pixels(image)
+    if not (hasattr(kernel, "__index__") and 0 <= operator.index(kernel) < len(bank.weight)):
+        raise UsageError(f"There are kernels 0 to {len(bank.weight) - 1}, but {kernel!r} was asked for.")
+    row, pixels = match_kernel(bank, kernel), as_pixels(image)
     name = f"{bank.layer.name}:{kernel}" if bank.layer else f"kernel {kernel}"
     template = None if row.closest is None or row.factor is None else row.factor * row.closest.values
-    if found.main == "strongest":
+    if row.plane == "strongest":
         shown = pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2)
         facts = bank.source.preprocessing if bank.source else {}
         mean, deviation = np.array(facts.get("mean", (0.0,) * 3)), np.array(facts.get("std", (1.0,) * 3))
@@ -138,13 +172,31 @@ def apply_kernel(image: object, bank: KernelBank, kernel: int, *, border: Border
         which = "" if inputs == 1 else f", summed over its {inputs:,} inputs,"
         notes = (f"as if the kernel{which} read the image in light and dark",)
     check_kernel(values)
-    learned = Response(name, shown, values, correlate(read, values, border), border, _likeness(row), notes)
+    learned = Response(
+        name, shown, values, correlate(read, values, border), border, _likeness(row), notes, None, bank.source
+    )
     if template is None or row.closest is None:
         return (learned,)
     beside = correlate(read, template, border)
     about = f"the filter closest to it{f', in {row.colour.name}' if row.colour else ''}"
     agreement = agreement_of(learned.values, beside)
-    return learned, Response(row.closest.name, shown, template, beside, border, about, notes, agreement)
+    return learned, Response(row.closest.name, shown, template, beside, border, about, notes, agreement, bank.source)
+
+
+def seen_by(responses: Sequence[Response]) -> Array:
+    """The image that all these responses are of, in colour where one of them is of colours.
+
+    Raises:
+        UsageError: they are of different images, or have different border rules.
+    """
+    seen = max((each.image for each in responses), key=lambda image: image.ndim)
+    for each in responses:
+        same = as_light(seen) if each.image.ndim == 2 else seen
+        if same.shape != each.image.shape or not np.allclose(same, each.image, atol=1e-9):
+            raise UsageError("The responses are of different images.", hint="Draw a picture for each image.")
+        if each.border != responses[0].border:
+            raise UsageError("The responses have different border rules.", hint="Draw a picture for each of them.")
+    return seen
 
 
 def _likeness(row: KernelMatch) -> str:
@@ -169,13 +221,21 @@ def correlate(image: Array, kernel: Array, border: str = "repeat") -> Array:
     """(H, W) of an image (H, W) with (h, w), or of an image (H, W, C) with (C, h, w), added up; in float64.
 
     Raises:
-        UsageError: there is no such border rule.
+        UsageError: there is no such border rule, or the response is beyond what float64 holds.
     """
     if border not in BORDERS:
         raise UsageError(f"A border rule is one of {', '.join(BORDERS)}, but got {border!r}.")
-    if kernel.ndim == 3:
-        planes = (correlate(image[:, :, at], plane, border) for at, plane in enumerate(kernel))
-        return np.asarray(sum(planes, np.zeros(image.shape[:2])))
+    planes = [(image, kernel)] if kernel.ndim == 2 else [(image[:, :, at], one) for at, one in enumerate(kernel)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        result = np.asarray(sum((_correlate(pixels, one, border) for pixels, one in planes), np.zeros(image.shape[:2])))
+    if not np.abs(result).max(initial=0) <= MOST:
+        raise UsageError(
+            "The response overflows.", f"The kernel has values of {np.abs(kernel).max():.0e}.", "Scale the kernel down."
+        )
+    return result
+
+
+def _correlate(image: Array, kernel: Array, border: str) -> Array:
     height, width = kernel.shape
     above, left = height // 2, width // 2
     rows, columns = image.shape
@@ -191,6 +251,11 @@ def correlate(image: Array, kernel: Array, border: str = "repeat") -> Array:
 
 def agreement_of(first: Array, second: Array) -> float | None:
     """Pearson's correlation of two responses over all pixels; None where one of them is constant."""
-    a, b = first - first.mean(), second - second.mean()
+    a, b = (each - each.mean() for each in (_scaled(first), _scaled(second)))
     size = float(np.linalg.norm(a) * np.linalg.norm(b))
     return None if size == 0 else float(np.clip((a * b).sum() / size, -1, 1))
+
+
+def _scaled(values: Array) -> Array:
+    """Values within ±1: the squares of 1e200 would overflow."""
+    return values / (float(np.abs(values).max(initial=0)) or 1.0)

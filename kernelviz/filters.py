@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelviz.errors import UsageError
+from kernelviz.filter_texts import ABOUT, RUNS, SOURCES
 from kernelviz.formulas import (
     difference_of_gaussians,
     edges,
@@ -33,59 +34,16 @@ from kernelviz.formulas import (
 from kernelviz.records import check_positive
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from kernelviz.records import Array
 
 ALIKE = 0.95
 """Filters whose |cosine| is above this at a size cannot be told apart there: they are one family."""
-LARGEST = 64
+LARGEST = 32
+"""Beyond, single pixels and differences at every place alone would take gigabytes."""
 QUARTERS, EIGHTHS, SIXTEENTHS = (90.0, 0.0, 45.0, 135.0), tuple(range(0, 360, 45)), tuple(np.arange(8) * 22.5)
 PHASES = (0, 45, 90, 135)
-
-_BOOK = "Gonzalez and Woods, Digital Image Processing"
-_SOURCES = {
-    "identity": "by definition",
-    "box": f"the mean; {_BOOK}",
-    "gaussian": "the normal distribution, sigma = 0.3 ((n - 1) / 2 - 1) + 0.8 as in OpenCV's getGaussianKernel",
-    "laplacian": f"second differences over 8 neighbours; {_BOOK}",
-    "laplacian-4": f"second differences over 4 neighbours; {_BOOK}",
-    "sharpen": f"the pixel plus laplacian-4; {_BOOK}",
-    "log": "Marr and Hildreth 1980, Theory of edge detection; its mean is taken off",
-    "dog": "Marr and Hildreth 1980: a Gaussian minus one 1.6 times as wide; its mean is taken off",
-    "sobel": "Sobel and Feldman 1968; beyond 3 x 3 binomial, as in OpenCV's getDerivKernels",
-    "scharr": "Scharr 2000, Optimal operators in digital image processing: 3, 10, 3",
-    "prewitt": "Prewitt 1970, Object enhancement and extraction: the least-squares plane",
-    "difference": "by definition",
-    "central": "by definition",
-    "roberts": "Roberts 1963, Machine perception of three-dimensional solids",
-    "line": f"one on the line, zero mean; {_BOOK}",
-    "line-end": "one on the half line, zero mean; after Hubel and Wiesel 1965 (end-stopped cells)",
-    "corner": "one on the quadrant, zero mean",
-    "gabor": "Daugman 1985, with a round bell of one octave, as in scikit-image's gabor_kernel",
-}
-_ABOUT = {
-    "identity": "passes one pixel on",
-    "box": "the mean: blurs, and takes off noise",
-    "gaussian": "a mean that trusts the middle: blurs without streaks",
-    "laplacian": "a pixel against its eight neighbours: fine detail",
-    "laplacian-4": "a pixel against its four neighbours: fine detail",
-    "sharpen": "the image with its fine detail added",
-    "log": "a spot against its surroundings, of one size",
-    "dog": "a spot against its surroundings, as the retina does",
-    "sobel": "edges{}, smoothed along them",
-    "scharr": "edges{}, alike in every direction",
-    "prewitt": "edges{}, each pixel along them alike",
-    "difference": "a pixel against the next one: the sharpest edges",
-    "central": "the pixels on both sides of this one: the slope here",
-    "roberts": "a pixel against its diagonal neighbour",
-    "line": "thin lines{}, bright or dark",
-    "line-end": "where a thin line ends",
-    "corner": "where two edges meet",
-    "gabor": "stripes of one direction, width and place",
-}
-_RUNS = {90.0: ("x", "that run up and down"), 0.0: ("y", "that run across"), 45.0: ("45", "that rise to the right"),
-         135.0: ("135", "that fall to the right")}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -106,7 +64,6 @@ class Filter:
     family: str = ""
 
 
-@lru_cache(maxsize=32)
 def classical_filters(size: int = 3, *, everywhere: bool = False) -> tuple[Filter, ...]:
     """All classical filters of (size, size) values, in a fixed order.
 
@@ -115,18 +72,33 @@ def classical_filters(size: int = 3, *, everywhere: bool = False) -> tuple[Filte
     up to one pixel off the middle, in steps of a half: where a layer has stride 2, the middle lies between two pixels.
 
     Raises:
-        UsageError: the size is below 2 or above 64.
+        UsageError: the size is below 2 or above 32.
     """
-    size = check_positive("size", size) or 3
-    if not 2 <= size <= LARGEST:
-        raise UsageError(f"There are classical filters of 2 × 2 to {LARGEST} × {LARGEST}, but got {size}.")
-    supports = [size, *(k for k in (7, 5, 3) if k < size and size % 2 == 1)]
-    filters = [found for k in supports for found in _of_support(k, size)]
-    filters += [found for found in _points_at(size) if everywhere or not _PLACE.search(found.name)]
-    filters += [found for k in supports for found in _off_centre(k, size)] if everywhere and size >= 5 else []
-    filters.sort(key=lambda one: _KINDS.index(one.kind))
-    families = _families(filters) if everywhere else {one.name: one for one in classical_filters(size, everywhere=True)}
-    return tuple(sorted((families[one.name] for one in filters), key=lambda one: _KINDS.index(one.kind)))
+    return _bank(check_size(size), everywhere=everywhere)
+
+
+def check_size(size: int) -> int:
+    """The number of rows of a filter, if there are filters of this size.
+
+    Raises:
+        UsageError: there are none.
+    """
+    whole = check_positive("size", size) or 0
+    if not 2 <= whole <= LARGEST:
+        raise UsageError(
+            f"There are classical filters of 2 × 2 to {LARGEST} × {LARGEST}, but got {whole}.",
+            hint="Larger ones can be given by their numbers.",
+        )
+    return whole
+
+
+@lru_cache(maxsize=32)
+def _bank(size: int, *, everywhere: bool) -> tuple[Filter, ...]:
+    filters = [*_in_the_middle(size), *(_beside_the_middle(size) if everywhere else ())]
+    filters += _points_at(size, everywhere=True) if everywhere else _points_at(size)
+    families = _families(size)
+    known = [replace(one, family=families[one.stem][0], kind=families[one.stem][1]) for one in filters]
+    return tuple(sorted(known, key=lambda one: _KINDS.index(one.kind)))
 
 
 def find_filter(name: str, size: int = 3) -> Filter:
@@ -136,10 +108,10 @@ def find_filter(name: str, size: int = 3) -> Filter:
         UsageError: there is none, with the nearest names.
     """
     stem, at, own = name.strip().partition("@")
-    if at and not own.isdigit():
+    if at and not own.isdecimal():
         raise UsageError(f"A filter is written NAME or NAME@SIZE, but got {name!r}.", hint="For example sobel-x@5.")
     size = int(own) if at else size
-    known = {one.name: one for one in classical_filters(size, everywhere=True)}
+    known = {one.name: one for one in classical_filters(size, everywhere=bool(_PLACE.search(stem)))}
     if stem in known:
         return known[stem]
     near = difflib.get_close_matches(stem, [one.name for one in classical_filters(size)], 3, 0.4)
@@ -158,19 +130,33 @@ def _make(stem: str, kind: str, values: Array, orientation: float | None = None,
     """A filter with the words of its stem; the values can no longer be changed."""
     base = stem.partition("@")[0]
     base = "gabor" if base.startswith("gabor") else base
-    word, runs = _RUNS.get(-1.0 if orientation is None else orientation, ("", ""))
-    about = _ABOUT[base].format(f" {runs}" if runs else "")
+    word, runs = RUNS.get(-1.0 if orientation is None else orientation, ("", ""))
+    about = ABOUT[base].format(f" {runs}" if runs else "")
     if kind in ("line", "line end", "corner"):
         word = f"{orientation:g}"
     values = np.array(values, dtype=np.float64)
     values.setflags(write=False)
-    return Filter(name or _joined(stem, word), kind, values, about, _SOURCES[base], stem, orientation)
+    return Filter(name or _joined(stem, word), kind, values, about, SOURCES[base], stem, orientation)
 
 
 def _joined(stem: str, word: str) -> str:
     """``sobel-x@3`` of ``sobel@3`` and ``x``."""
     base, at, support = stem.partition("@")
     return f"{base}{f'-{word}' if word else ''}{at}{support}"
+
+
+def _supports(size: int) -> list[int]:
+    return [size, *(k for k in (7, 5, 3) if k < size and size % 2 == 1)]
+
+
+def _in_the_middle(size: int) -> Iterator[Filter]:
+    for support in _supports(size):
+        yield from _of_support(support, size)
+
+
+def _beside_the_middle(size: int) -> Iterator[Filter]:
+    for support in _supports(size) if size >= 5 else ():
+        yield from _off_centre(support, size)
 
 
 def _of_support(support: int, size: int) -> Iterator[Filter]:
@@ -190,6 +176,10 @@ def _of_support(support: int, size: int) -> Iterator[Filter]:
     narrow = sigma_of(support - 2)
     yield _make(f"log{end}", "spot", put(laplacian_of_gaussian(support, narrow)))
     yield _make(f"dog{end}", "spot", put(difference_of_gaussians(support, narrow)))
+    if support >= 5:
+        wide = sigma_of(support)
+        yield _make(f"log-wide{end}", "spot", put(laplacian_of_gaussian(support, wide)))
+        yield _make(f"dog-wide{end}", "spot", put(difference_of_gaussians(support, wide)))
     for angle in QUARTERS:
         for stem, values in edges(support):
             yield _make(f"{stem}{end}", "edge", put(turned(values, angle)), angle)
@@ -224,24 +214,25 @@ def _off_centre(support: int, size: int) -> Iterator[Filter]:
             at = (down, across)
             yield _make(f"gaussian{end}", "blur", gaussian(size, sigma_of(support), at), name=f"gaussian{name}")
             if support >= 5:  # a narrower spot beside the middle is a single pixel
-                wide = sigma_of(support - 2)
-                yield _make(f"log{end}", "spot", laplacian_of_gaussian(size, wide, at), name=f"log{name}")
-                yield _make(f"dog{end}", "spot", difference_of_gaussians(size, wide, at), name=f"dog{name}")
+                for word, width in (("", sigma_of(support - 2)), ("-wide", sigma_of(support))):
+                    log, dog = laplacian_of_gaussian(size, width, at), difference_of_gaussians(size, width, at)
+                    yield _make(f"log{word}{end}", "spot", log, name=f"log{word}{name}")
+                    yield _make(f"dog{word}{end}", "spot", dog, name=f"dog{word}{name}")
 
 
-def _points_at(size: int) -> Iterator[Filter]:
+def _points_at(size: int, *, everywhere: bool = False) -> Iterator[Filter]:
     """Single pixels and differences of two pixels; the plain name is that of the one in the middle."""
     middle = (size // 2, size // 2)
-    for row, column in np.ndindex(size, size):
+    for row, column in np.ndindex(size, size) if everywhere else (middle,):
         name = "identity" if (row, column) == middle else f"identity-r{row}c{column}"
         yield _make("identity", "pixel", _points(size, {(row, column): 1}), name=name)
     steps = {90.0: (0, 1), 0.0: (1, 0), 45.0: (1, 1), 135.0: (-1, 1)}
     for angle, (down, across) in steps.items():
-        word = _RUNS[angle][0]
+        word = RUNS[angle][0]
         pairs = [((r, c), (r + down, c + across)) for r, c in np.ndindex(size, size)]
         pairs = [pair for pair in pairs if 0 <= pair[1][0] < size and pair[1][1] < size]
         plain = ([pair for pair in pairs if middle in pair] or pairs)[-1]
-        for first, second in pairs:
+        for first, second in pairs if everywhere else (plain,):
             place = "" if (first, second) == plain else f"-r{first[0]}c{first[1]}"
             values = _points(size, {first: -1, second: 1})
             yield _make("difference", "difference", values, angle, f"difference-{word}{place}")
@@ -270,8 +261,14 @@ def unit_rows(values: Array) -> Array:
     return np.asarray(np.divide(rows, length, out=rows, where=length > 0))
 
 
-def _families(filters: Sequence[Filter]) -> dict[str, Filter]:
-    """Each filter with its family: stems that are alike, directly or through others, named by the first of them."""
+@lru_cache(maxsize=32)
+def _families(size: int) -> dict[str, tuple[str, str]]:
+    """Of each stem its family and its kind: stems that are alike, directly or through others, named by the first of them.
+
+    Single pixels and differences beside the middle are like none but those in it, so they are left out.
+    """
+    filters = [*_in_the_middle(size), *_points_at(size), *_beside_the_middle(size)]
+    filters.sort(key=lambda one: _KINDS.index(one.kind))
     rows = unit_rows(np.stack([one.values for one in filters]))
     stems = list(dict.fromkeys(one.stem for one in filters))
     leader = {stem: stem for stem in stems}
@@ -282,4 +279,4 @@ def _families(filters: Sequence[Filter]) -> dict[str, Filter]:
         keep, gone = sorted((first, second), key=stems.index)
         leader = {stem: keep if lead == gone else lead for stem, lead in leader.items()}
     kinds = {one.stem: one.kind for one in reversed(filters)}
-    return {one.name: replace(one, family=leader[one.stem], kind=kinds[leader[one.stem]]) for one in filters}
+    return {stem: (lead, kinds[lead]) for stem, lead in leader.items()}

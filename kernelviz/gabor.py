@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 SMALLEST = 5
 """Kernels of fewer rows have too few values for eight numbers."""
-_NULL = 400  # random kernels whose fits say what chance explains
+_NULL, _LARGE_NULL = 1000, 400  # random kernels whose fits say what chance explains, up to 6 × 6 and beyond
 _ROUNDS, _STARTS, _CHUNK = 40, 3, 2048
 _STEP, _GAIN, _STIFF = 1e-5, 1e-5, 1e6
+_ONE_LOBE = 0.1  # of the energy has the other sign: learned blobs have up to 0.06 of it, learned waves from 0.20 on
 _WAVES = 5  # a bell of one octave spans 1 / 0.562 = 1.8 of its standard deviations a wave; from 5 on one lobe is seen
 
 
@@ -59,11 +60,11 @@ class GaborFit:
 
     @property
     def kind(self) -> str:
-        """``gabor``; where the bell is so narrow that hardly a wave is left of it, ``edge`` (odd) or ``blur`` (even)."""
-        if self.wavelength <= _WAVES * self.width:
-            return "gabor"
-        odd = abs(np.sin(np.deg2rad(self.phase)) * np.sin(2 * np.pi * self.width / self.wavelength))
-        return "edge" if odd > abs(np.cos(np.deg2rad(self.phase))) else "blur"
+        """``blur`` where one lobe alone is seen; else ``gabor``, or ``edge`` where hardly a wave is left in the bell."""
+        energy = [float((np.maximum(sign * self.values, 0) ** 2).sum()) for sign in (1, -1)]
+        if min(energy) < _ONE_LOBE * sum(energy):
+            return "blur"
+        return "gabor" if self.wavelength <= _WAVES * self.width else "edge"
 
 
 def fit_gabors(kernels: Array) -> list[GaborFit]:
@@ -84,8 +85,12 @@ def fit_gabors(kernels: Array) -> list[GaborFit]:
 
 @lru_cache(maxsize=16)
 def chance_of_fit(size: int) -> Array:
-    """The shares that Gabor functions leave of 400 random kernels of this size, in rising order (always the same ones)."""
-    noise = np.random.default_rng(7).standard_normal((_NULL, size * size))
+    """The shares that Gabor functions leave of random kernels of this size, in rising order (always the same ones).
+
+    There are 1,000 of them up to 6 × 6, and 400 beyond, where no random kernel is explained well enough for a name.
+    """
+    count = _NULL if size <= 6 else _LARGE_NULL
+    noise = np.random.default_rng(7).standard_normal((count, size * size))
     return np.asarray(np.sort(_search(noise, size)[3]))
 
 

@@ -4,58 +4,34 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
+from kernelviz.chances import LEVEL, Bar, bar_of, chance_of, lengths, templates
+from kernelviz.colours import Colour, strongest
 from kernelviz.errors import UsageError
-from kernelviz.filters import LARGEST, Filter, classical_filters, unit_rows
-from kernelviz.gabor import SMALLEST, GaborFit, fit_gabors
+from kernelviz.filters import ALIKE, LARGEST, Filter, classical_filters, unit_rows
+from kernelviz.gabor import GaborFit, fit_gabors
 from kernelviz.records import KernelBank, as_array, shape_text
 from kernelviz.views import as_bank
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from kernelviz.records import Array
 
 Plane: TypeAlias = int | Literal["sum", "strongest"]
 
-LEVEL = 0.02
-"""A score gets a name where at most this share of random kernels scores as high."""
-LEAST = 0.8
-"""And where the filter makes at least 0.8² = 64 % of the kernel's energy: at 16 × 16 far less is no chance either."""
-ZERO = 0.005  # of the layer's largest weight; what pictures strike through
-NULL = 20_000
-_CHUNK = 8192
-
-COLOURS: dict[str, tuple[float, float, float]] = {
-    "light–dark": (1, 1, 1),
-    "red–green": (1, -1, 0),
-    "red–blue": (1, 0, -1),
-    "green–blue": (0, 1, -1),
-    "yellow–blue": (1, 1, -2),
-    "magenta–green": (1, -2, 1),
-    "red–cyan": (2, -1, -1),
-    "red": (1, 0, 0),
-    "green": (0, 1, 0),
-    "blue": (0, 0, 1),
-    "yellow": (1, 1, 0),
-    "magenta": (1, 0, 1),
-    "cyan": (0, 1, 1),
-}
-"""Directions in colour, (red, green, blue): light against dark, opponents, single channels and pairs of them."""
-
-
-@dataclass(frozen=True)
-class Colour:
-    """The strongest direction in colour: the nearest name, its |cosine|, the three ``weights``, its share of the energy."""
-
-    name: str
-    score: float
-    weights: tuple[float, float, float]
-    share: float
+ZERO = 0.005  # of the largest number that is compared; what pictures strike through
+ROUNDING = float(np.finfo(np.float32).eps)
+"""Of the layer's largest weight: sums of weights that are smaller are what rounding left of 0."""
+FAR_BETTER = 1 / 3
+"""A fit stands in for a filter below ``ALIKE`` where it leaves less than this share of what the filter leaves."""
+FIT = "gabor-fit"
+UNNAMED = ("weak", "none", "zero", "not finite")
+_CHUNK = 8192  # kernels at once, and
+_COSINES = 2**22  # no more numbers than these
 
 
 @dataclass(frozen=True)
@@ -63,7 +39,8 @@ class KernelMatch:
     """One plane of one kernel beside the filter closest to it.
 
     ``plane`` is an input channel, ``"sum"`` over them, or for image layers ``"strongest"``: the pattern of the strongest
-    colour direction. ``kind`` is the filter's, or ``none`` (chance does as well), ``zero``, ``not finite``. ``score`` is
+    colour direction. ``kind`` is the filter's, or ``weak`` (closer than chance, but not close enough for a name), ``none``
+    (chance does as well), ``zero`` (as good as zero beside the largest of its plane), ``not finite``. ``score`` is
     |cosine|, ``chance`` the share of random kernels that score as high, ``factor`` what the filter is multiplied with.
     ``pattern`` is what was compared. In rows that are zero or not finite the last four, and ``closest``, are None.
     """
@@ -85,7 +62,8 @@ class Matches:
     """All kernels of a layer beside their closest filters.
 
     ``rows`` holds one row a kernel first, the ``main`` plane's, then the others if they were asked for. A name is given
-    from ``threshold`` on, against ``filters`` filters, at ``level``.
+    from ``threshold`` on, against ``filters`` filters, and for a fitted Gabor function from ``fit_threshold`` on (None
+    where none was fitted), so that at most the share ``level`` of random kernels gets one by either way.
     """
 
     rows: tuple[KernelMatch, ...]
@@ -94,6 +72,7 @@ class Matches:
     level: float
     threshold: float
     filters: int
+    fit_threshold: float | None = None
 
     @property
     def main_rows(self) -> tuple[KernelMatch, ...]:
@@ -102,11 +81,20 @@ class Matches:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many kernels are of each kind, the commonest first; ``none``, ``zero`` and ``not finite`` last."""
+        """How many kernels are of each kind, the commonest first; what has no name last."""
         found = Counter(row.kind for row in self.main_rows)
-        last = ("none", "zero", "not finite")
-        order = sorted(found, key=lambda kind: (kind in last, -found[kind] if kind not in last else last.index(kind)))
+        order = sorted(found, key=lambda one: (UNNAMED.index(one) + 1, 0) if one in UNNAMED else (0, -found[one]))
         return {kind: found[kind] for kind in order}
+
+
+@dataclass(frozen=True)
+class _Set:
+    """What is compared alike: patterns (n, h, w) of the kernels of these numbers; zero is told beside ``limit``."""
+
+    plane: Plane
+    patterns: Array
+    limit: float
+    numbers: Sequence[int]
 
 
 def match_kernels(
@@ -127,27 +115,66 @@ def match_kernels(
     may get a name.
 
     Raises:
-        UsageError: kernels that are no squares of 2 × 2 to 64 × 64, or a level outside 0 … 1.
+        UsageError: kernels that are no squares of 2 × 2 to 32 × 32, or a level outside 0 … 1.
     """
     bank = _square_bank(kernels, transposed=transposed)
+    inputs, size = bank.weight.shape[1:3]
+    bar, weight = _bar(size, level, gabor=gabor), bank.weight.astype(np.float64)
+    rows = _main_rows(bank, bar, range(len(weight)), progress)
+    for plane in _other_planes(rows[0].plane, inputs) if planes and rows else ():
+        values = _sum(weight) if plane == "sum" else weight[:, int(plane)]
+        limit = _limit(values if plane == "sum" else weight, weight)
+        rows += _compare(_Set(plane, values, limit, range(len(weight))), bar, progress)
+    main, filters = str(_main_plane(bank)), len(classical_filters(size, everywhere=True))
+    return Matches(tuple(rows), bank, main, level, bar.threshold, filters, bar.fit_threshold)
+
+
+def match_kernel(bank: KernelBank, kernel: int, *, gabor: bool = True, level: float = LEVEL) -> KernelMatch:
+    """One kernel's main row as ``match_kernels`` has it, without comparing the others.
+
+    Raises:
+        UsageError: what ``match_kernels`` refuses.
+    """
+    bank = _square_bank(bank, transposed=False)
+    (row,) = _main_rows(bank, _bar(bank.weight.shape[2], level, gabor=gabor), [kernel], None)
+    return row
+
+
+def _bar(size: int, level: float, *, gabor: bool) -> Bar:
     if not 0 < level < 1:
         raise UsageError(f"A level lies between 0 and 1, but got {level:g}.")
-    inputs, size = bank.weight.shape[1:3]
-    weight = bank.weight.astype(np.float64)
-    limit = float(np.abs(weight, where=np.isfinite(weight), out=np.zeros_like(weight)).max(initial=0))
-    in_colour = inputs == 3 and bank.groups == 1
-    patterns, colours = _strongest(weight) if in_colour else (weight[:, 0] if inputs == 1 else _sum(weight), [])
-    main: Plane = "strongest" if in_colour else 0 if inputs == 1 else "sum"
-    threshold = name_from(size, level)
-    rows = list(_compare(patterns, main, limit, threshold, progress))
+    return bar_of(size, level, gabor=gabor)
+
+
+def _main_plane(bank: KernelBank) -> Plane:
+    inputs = bank.weight.shape[1]
+    return "strongest" if inputs == 3 and bank.groups == 1 else 0 if inputs == 1 else "sum"
+
+
+def _main_rows(
+    bank: KernelBank, bar: Bar, numbers: Sequence[int], progress: Callable[[str, int, int], None] | None
+) -> list[KernelMatch]:
+    """The main rows of the kernels of these numbers."""
+    weight, plane = bank.weight.astype(np.float64), _main_plane(bank)
+    colours: list[Colour] = []
+    if plane == "strongest":
+        patterns, colours = strongest(weight)
+    else:
+        patterns = weight[:, 0] if plane == 0 else _sum(weight)
+    chosen = _Set(plane, patterns[list(numbers)], _limit(patterns, weight), numbers)
+    rows = list(_compare(chosen, bar, progress))
     if colours:
         rows = [replace(row, colour=colours[row.kernel]) if row.closest else row for row in rows]
-    if gabor and size >= SMALLEST:
-        rows = _with_gabors(rows, level)
-    for plane in _other_planes(main, inputs) if planes else ():
-        values = _sum(weight) if plane == "sum" else weight[:, int(plane)]
-        rows += _compare(values, plane, limit, threshold, progress)
-    return Matches(tuple(rows), bank, str(main), level, threshold, len(classical_filters(size, everywhere=True)))
+    return rows if bar.fit_threshold is None else _with_gabors(rows, bar)
+
+
+def _limit(values: Array, weight: Array) -> float:
+    """The size beside which numbers are as good as zero: the largest finite one of those that are compared alike."""
+    return max(_largest(values), ROUNDING / ZERO * _largest(weight))
+
+
+def _largest(values: Array) -> float:
+    return float(np.abs(values, where=np.isfinite(values), out=np.zeros_like(values)).max(initial=0))
 
 
 def _other_planes(main: Plane, inputs: int) -> list[Plane]:
@@ -174,121 +201,57 @@ def _sum(weight: Array) -> Array:
         return np.asarray(weight.sum(axis=1))
 
 
-def _strongest(weight: Array) -> tuple[Array, list[Colour]]:
-    """The pattern (n, h, w) and the direction in colour that make the most of each kernel's energy."""
-    whole = np.asarray(np.isfinite(weight).all(axis=(1, 2, 3)))
-    flat = np.where(whole[:, None, None], weight.reshape(len(weight), 3, -1), 0)
-    size = np.abs(flat).max(axis=(1, 2), keepdims=True)
-    size = np.where(size > 0, size, 1)
-    directions, strengths, patterns = np.linalg.svd(flat / size, full_matrices=False)
-    names, table = list(COLOURS), unit_rows(np.array(list(COLOURS.values())))
-    cosines = directions[:, :, 0] @ table.T
-    nearest = np.abs(cosines).argmax(axis=1)
-    at = np.arange(len(weight))
-    signs = np.sign(cosines[at, nearest])
-    shares = strengths[:, 0] ** 2 / np.maximum((strengths**2).sum(axis=1), 1e-300)
-    result = patterns[:, 0] * (signs * strengths[:, 0])[:, None] * size[:, 0]
-    colours = []
-    for i, name in enumerate(nearest):
-        red, green, blue = map(float, directions[i, :, 0] * signs[i])
-        colours.append(Colour(names[name], float(abs(cosines[i, name])), (red, green, blue), float(shares[i])))
-    return np.where(whole[:, None], result, np.nan).reshape(len(weight), *weight.shape[2:]), colours
-
-
-def _compare(
-    patterns: Array,
-    plane: Plane,
-    limit: float,
-    threshold: float,
-    progress: Callable[[str, int, int], None] | None,
-) -> Iterator[KernelMatch]:
-    """One row for each pattern (n, h, w)."""
-    size = patterns.shape[-1]
-    bank, templates = classical_filters(size, everywhere=True), _templates(size)
-    for start in range(0, len(patterns), _CHUNK):
+def _compare(held: _Set, bar: Bar, progress: Callable[[str, int, int], None] | None) -> Iterator[KernelMatch]:
+    """One row for each pattern."""
+    patterns, plane, size = held.patterns, held.plane, held.patterns.shape[-1]
+    bank, rows = classical_filters(size, everywhere=True), templates(size)
+    step = min(_CHUNK, max(1, _COSINES // len(bank)))
+    for start in range(0, len(patterns), step):
         if progress is not None:
             progress("comparing", start, len(patterns))
-        chunk = patterns[start : start + _CHUNK]
+        chunk = patterns[start : start + step]
         finite = np.asarray(np.isfinite(chunk).all(axis=(1, 2)))
         clean = np.where(finite[:, None, None], chunk, 0)
-        empty = np.asarray(np.abs(clean).max(axis=(1, 2)) <= ZERO * limit)
+        empty = np.asarray(np.abs(clean).max(axis=(1, 2)) <= ZERO * held.limit)
         units = unit_rows(clean)
-        cosines = units @ templates.T
+        cosines = units @ rows.T
         best = np.abs(cosines).argmax(axis=1)
         signed = cosines[np.arange(len(chunk)), best]
         chances = chance_of(size, np.abs(signed))
         factors = _factors(chunk, units, signed, best, size)
         for at, pattern in enumerate(chunk):
-            number = start + at
+            number = held.numbers[start + at]
             if not finite[at] or empty[at]:
                 yield KernelMatch(number, plane, "zero" if finite[at] else "not finite", pattern)
                 continue
-            found, score = bank[best[at]], min(1.0, abs(float(signed[at])))
-            kind = found.kind if score >= threshold else "none"
-            yield KernelMatch(number, plane, kind, pattern, found, score, float(chances[at]), float(factors[at]))
+            found, score, chance = bank[best[at]], min(1.0, abs(float(signed[at]))), float(chances[at])
+            kind = found.kind if score >= bar.threshold else "weak" if chance <= bar.level else "none"
+            yield KernelMatch(number, plane, kind, pattern, found, score, chance, float(factors[at]))
 
 
 def _factors(chunk: Array, units: Array, signed: Array, best: Array, size: int) -> Array:
     """What each closest filter is to be multiplied with to come as near as it can."""
     flat = chunk.reshape(len(chunk), -1)
     with np.errstate(invalid="ignore", over="ignore"):
-        lengths = np.nansum(flat * units, axis=1)
-        return np.asarray(signed * lengths / _lengths(size)[best])
+        return np.asarray(signed * np.nansum(flat * units, axis=1) / lengths(size)[best])
 
 
-def _with_gabors(rows: list[KernelMatch], level: float) -> list[KernelMatch]:
+def _with_gabors(rows: list[KernelMatch], bar: Bar) -> list[KernelMatch]:
     fitted = [row for row in rows if row.closest is not None]
     if not fitted:
         return rows
     fits = dict(zip((row.kernel for row in fitted), fit_gabors(np.stack([row.pattern for row in fitted])), strict=True))
-    return [_with_gabor(row, fits.get(row.kernel), level) for row in rows]
+    return [_with_gabor(row, fits[row.kernel], bar) if row.kernel in fits else row for row in rows]
 
 
-def _with_gabor(row: KernelMatch, fit: GaborFit | None, level: float) -> KernelMatch:
-    """A row with its fit; where no filter of the bank is better than chance but the fit is, it is what the kernel is."""
+def _with_gabor(row: KernelMatch, fit: GaborFit, bar: Bar) -> KernelMatch:
+    """A row with its fit, which is what the kernel is where no filter is close enough, or none nearly as close."""
     row = replace(row, gabor=fit)
-    if fit is None or row.kind != "none" or fit.chance > level or fit.score < LEAST:
-        return row
+    named = row.kind not in UNNAMED
+    left = 1 - (row.score or 0) ** 2
+    close = fit.chance <= bar.fit_level and fit.score >= (bar.fit_threshold or 1)
+    if not close or (named and (left <= 1 - ALIKE**2 or fit.unexplained >= FAR_BETTER * left)):
+        return replace(row, kind="weak") if row.kind == "none" and fit.chance <= bar.level else row
     about, source = "stripes of one direction, width and place", "fitted by least squares"
-    found = Filter("gabor-fit", fit.kind, fit.values, about, source, "gabor-fit", fit.orientation, "gabor-fit")
+    found = Filter(FIT, fit.kind, fit.values, about, source, FIT, fit.orientation, FIT)
     return replace(row, kind=fit.kind, closest=found, score=fit.score, chance=fit.chance, factor=1.0)
-
-
-@lru_cache(maxsize=32)
-def _templates(size: int) -> Array:
-    return unit_rows(np.stack([one.values for one in classical_filters(size, everywhere=True)]))
-
-
-@lru_cache(maxsize=32)
-def _lengths(size: int) -> Array:
-    return np.array([np.linalg.norm(one.values) for one in classical_filters(size, everywhere=True)])
-
-
-@lru_cache(maxsize=32)
-def scores_of_chance(size: int) -> Array:
-    """The best scores of random kernels (size, size) of independent normal weights, rising; always the same.
-
-    There are 20,000 of them, and 2,000 beyond 11 × 11, where there are thousands of filters and scores hardly vary.
-    """
-    random = np.random.default_rng(0)
-    each = NULL // 10 if size <= 11 else NULL // 100
-    best = [
-        np.abs(unit_rows(random.standard_normal((each, size * size))) @ _templates(size).T).max(axis=1)
-        for _ in range(10)
-    ]
-    return np.asarray(np.sort(np.concatenate(best)))
-
-
-def chance_of(size: int, scores: Array) -> Array:
-    """The share of random kernels of this size that score as high: (k + 1) / (n + 1), where k of n do."""
-    by_chance = scores_of_chance(size)
-    as_high = len(by_chance) - np.searchsorted(by_chance, scores - 1e-12, side="left")
-    return np.asarray((as_high + 1) / (len(by_chance) + 1))
-
-
-def name_from(size: int, level: float = LEVEL) -> float:
-    """The lowest score that gets a name: no more than ``level`` of the random kernels reach it, and never below 0.8."""
-    by_chance = scores_of_chance(size)
-    allowed = int(level * (len(by_chance) + 1)) - 1  # so many may reach it: chance is (k + 1) / (n + 1)
-    reached = by_chance[-allowed] if allowed > 0 else 1.0
-    return max(LEAST, float(reached))

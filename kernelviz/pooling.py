@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from kernelviz.arithmetic import adaptive_window, pooling_size, window
+from kernelviz.arithmetic import adaptive_window, pooling_size, unread, window
 from kernelviz.convolutions import check_cell, set_fields
 from kernelviz.errors import UsageError
 from kernelviz.sides import Pair, Sides, count, pair, size_text
@@ -170,14 +170,23 @@ class Pooling:
         return rows, columns
 
     @property
+    def unread(self) -> Pair:
+        """How many rows and columns of the padded input no window reads, wherever they lie."""
+        rows, columns = self._unread()
+        return rows[0], columns[0]
+
+    @property
     def left_over(self) -> Pair:
-        """How many rows and columns at the end of the padded input no window reaches."""
-        if self.adaptive:
-            return 0, 0
-        last_row, last_column = self.window(self.output_size[0] - 1, self.output_size[1] - 1)
+        """How many of them lie at the end."""
+        rows, columns = self._unread()
+        return rows[1], columns[1]
+
+    def _unread(self) -> tuple[Pair, Pair]:
+        if self.adaptive:  # windows that follow from the sizes leave nothing out
+            return (0, 0), (0, 0)
         rows, columns = (
-            max(0, size + padding - 1 - last[-1])
-            for size, padding, last in zip(self.input_size, self.padding, (last_row, last_column), strict=True)
+            unread(size + 2 * padding, kernel, stride, dilation, outputs)
+            for (size, kernel, stride, padding, dilation), outputs in zip(self._axes(), self.output_size, strict=True)
         )
         return rows, columns
 

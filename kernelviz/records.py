@@ -12,9 +12,12 @@ import numpy as np
 from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     Array: TypeAlias = NDArray[Any]
+    Progress: TypeAlias = Callable[[str, int, int], None]  # a label, how much is done, and of how much
 
 WeightsSource: TypeAlias = Literal["cache", "bundled", "hub", "url", "file", "random"]
 View: TypeAlias = Literal["auto", "rgb", "sum", "norm", "channels", "matrix", "spectrum"]

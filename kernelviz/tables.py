@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from kernelviz.colours import ColourDirection
     from kernelviz.filters import Filter
     from kernelviz.matching import KernelMatch
     from kernelviz.statistics import ChannelStatistics
@@ -197,6 +198,13 @@ def filter_table(filters: Sequence[Filter]) -> str:
     """Aligned text, a line a filter: what it finds, its family at this size, what it is for and where it comes from."""
     rows = [(one.name, one.kind, one.family, one.about, one.source) for one in filters]
     return _aligned(("filter", "kind", "family", "for", "source"), rows, set())
+
+
+def colour_table(directions: Sequence[ColourDirection]) -> str:
+    """Aligned text, a line a direction in colour: its weights, what it is for and where they come from."""
+    rows = [(one.name, *(f"{weight:g}" for weight in one.weights), one.about, one.source) for one in directions]
+    heads = ("colour", "red", "green", "blue", "for", "source")
+    return _aligned(heads, rows, {"red", "green", "blue"})
 
 
 def _aligned(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]], numbers: set[str]) -> str:

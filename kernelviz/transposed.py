@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kernelviz.arithmetic import transposed_size, transposed_window, window
+from kernelviz.arithmetic import transposed_size, transposed_window, unreached, window
 from kernelviz.convolutions import Weighted, check_cell, set_fields
 from kernelviz.errors import UsageError
 from kernelviz.sides import Edges, Pair, Sides, pair, sides_text, size_text
@@ -143,9 +143,12 @@ class TransposedConvolution(Weighted):
         return rows, columns
 
     @property
-    def left_over(self) -> Pair:
-        """None: every input value stamps."""
-        return 0, 0
+    def unread(self) -> Pair:
+        """How many rows and columns of the input reach no output cell: the padding cuts off all that they stamp."""
+        rows, columns = (
+            unreached(*axis[:5], outputs) for axis, outputs in zip(self._axes(), self.output_size, strict=True)
+        )
+        return rows, columns
 
     def _axes(self) -> tuple[tuple[int, int, int, int, int, int], tuple[int, int, int, int, int, int]]:
         """Size, kernel, stride, padding, dilation and output padding of the rows, and of the columns."""

@@ -41,7 +41,7 @@ def short_decimals(*values: Array) -> int | None:
 
 def value_of(value: float) -> str:
     """The value that the network gave, in five significant digits."""
-    if not math.isfinite(value):
+    if value == 0 or not math.isfinite(value):
         return value_text(value)
     return f"{value:#.5g}".rstrip(".").replace("-", "−")
 
@@ -97,6 +97,11 @@ def sum_decimals(unit: Unit) -> int | None:
     """The places behind the point with which sums, bias and total are written, one more than cells have."""
     decimals = decimals_for(unit.sums, np.array([unit.total, unit.bias or 0.0]))
     return None if decimals is None else decimals + 1
+
+
+def sum_text(unit: Unit, value: float) -> str:
+    """A sum with the places behind the point of them all; of none at all it is plainly 0."""
+    return "0" if value == 0 else fixed_text(value, sum_decimals(unit))
 
 
 def unit_lines(unit: Unit) -> list[str]:

@@ -18,7 +18,7 @@ class Unit:
 
     ``at`` is (channel, row, column), ``value`` what the network gave there. ``window`` (n, kh, kw) holds what the kernel
     met in the ``numbers`` of the n input channels that it reads. ``padding`` (kh, kw) tells what lies around the input
-    (zeros, unless the layer mirrors or repeats it), ``stretched`` the zeros between the rows of a transposed one's.
+    (zeros, unless the layer mirrors, repeats or wraps it), ``stretched`` the zeros between the rows of a transposed one's.
     ``kernel`` (n, kh, kw) lies on it tap by tap (that of a transposed convolution is turned by 180°). ``rows`` and
     ``columns`` are the first and the last of ``inputs`` (n, H, W) under the kernel; they may lie outside.
     ``around`` is the padding (top, bottom, left, right), of the layer and what it puts around its input by itself.
@@ -54,17 +54,20 @@ class Unit:
     @property
     def products(self) -> Array:
         """(n, kh, kw): what each tap contributes."""
-        return self.window * self.kernel
+        with np.errstate(all="ignore"):
+            return self.window * self.kernel
 
     @property
     def sums(self) -> Array:
         """(n,): what each input channel contributes."""
-        return np.asarray(self.products.sum(axis=(1, 2)))
+        with np.errstate(all="ignore"):
+            return np.asarray(self.products.sum(axis=(1, 2)))
 
     @property
     def total(self) -> float:
         """All contributions and the bias, added up: ``value`` before float32 rounded it."""
-        return float(self.sums.sum()) + (self.bias or 0.0)
+        with np.errstate(all="ignore"):
+            return float(self.sums.sum()) + (self.bias or 0.0)
 
     def strongest(self, count: int) -> tuple[int, ...]:
         """The places, in ``numbers``, of the channels that contribute most in size, the largest first."""

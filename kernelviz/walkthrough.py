@@ -48,7 +48,8 @@ class Step:
     @property
     def sums(self) -> Array | None:
         """(C,): what each input channel adds."""
-        return None if self.products is None else self.products.sum(axis=(1, 2))
+        with np.errstate(all="ignore"):
+            return None if self.products is None else self.products.sum(axis=(1, 2))
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Walkthrough:
     output: Array
     canvas: Canvas
 
+    @np.errstate(all="ignore")
     def step(self, row: int, column: int, channel: int = 0) -> Step:
         """How the output at this row and column of this channel came about.
 
@@ -95,6 +97,7 @@ class Walkthrough:
         rows, columns = self.operation.output_size
         return (self.step(row, column, channel) for row in range(rows) for column in range(columns))
 
+    @np.errstate(all="ignore")
     def stamp(self, row: int, column: int, channel: int = 0) -> Array:
         """What one input place adds to a channel of a transposed convolution's output: (rows, columns), zero elsewhere.
 
@@ -137,8 +140,9 @@ def work_needed(operation: Operation) -> int:
     return operation.macs or operation.in_channels * rows * columns * operation.kernel[0] * operation.kernel[1]
 
 
+@np.errstate(all="ignore")
 def work_out(operation: Operation, values: object, kernel: object = None, bias: object = None) -> Walkthrough:
-    """An operation worked out on these numbers.
+    """An operation worked out on these numbers; what is beyond float64 comes out as torch has it, as inf or nan.
 
     Args:
         operation: what is done, with the sizes it is done to.

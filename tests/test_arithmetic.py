@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
@@ -14,6 +15,7 @@ from kernelviz.arithmetic import (
     same_padding,
     transposed_size,
     transposed_window,
+    unread,
     window,
 )
 
@@ -96,3 +98,13 @@ def test_windows_reach_into_the_padding():
 def test_same_padding_puts_the_odd_one_after(size, kernel, stride, pads):
     """As TensorFlow does it."""
     assert same_padding(size, kernel, stride) == pads
+
+
+def test_what_no_window_reads_is_counted_at_once():
+    """Of random settings, and of the largest there are, without walking through their windows."""
+    random = np.random.default_rng(0)
+    for size, kernel, stride, dilation, windows in random.integers(1, (40, 7, 9, 9, 9), (3000, 5)).tolist():
+        read = {stride * at + dilation * tap for at in range(windows) for tap in range(kernel)} & set(range(size))
+        assert unread(size, kernel, stride, dilation, windows) == (size - len(read), size - 1 - max(read))
+    assert unread(1 << 24, 1 << 23, 1, 1, 1 << 23) == (1, 1)
+    assert unread(1 << 24, 1 << 12, 1 << 12, 1 << 11, 4000) == ((1 << 24) - (1 << 13), (1 << 11) - 1)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from torch import nn
 
-from kernelviz import Convolution
+from kernelviz import Convolution, TransposedConvolution, plot_convolution, work_out
 from kernelviz.errors import UsageError
 
 
@@ -26,6 +29,7 @@ def test_the_sizes_of_the_guide(shape, size):
 def test_one_row_and_one_column_are_left_over():
     """The guide's example with an input of 6 leaves one row and one column, with 5 none."""
     assert Convolution(6, 3, stride=2, padding=1).left_over == (1, 1)
+    assert Convolution(6, 3, stride=2, padding=1).unread == (1, 1)
     assert Convolution(5, 3, stride=2, padding=1).left_over == (0, 0)
 
 
@@ -65,6 +69,25 @@ def test_windows_and_what_they_read():
     assert operation.reads(0, 1) == ([0, 2], [0, 2, 4])
     with pytest.raises(UsageError, match="row 9"):
         operation.window(9, 0)
+
+
+def test_fields_can_be_replaced():
+    """As of any dataclass; numbers that were made of ``same`` stay as numbers."""
+    changed = replace(Convolution(5, 3, padding="same", bias=True), stride=2)
+    assert (changed.stride, changed.padding, changed.bias, changed.padding_name) == ((2, 2), (1, 1, 1, 1), True, "")
+    assert replace(Convolution(5, 3), kernel=2) == Convolution(5, 2)
+    assert replace(TransposedConvolution(5, 3), output_padding=0, stride=2) == TransposedConvolution(5, 3, stride=2)
+
+
+@pytest.mark.parametrize("at", [(0.0, 1), ("0", 1), (None, 0)])
+def test_a_cell_is_two_whole_numbers(at):
+    """Anything else is refused in words, not by NumPy."""
+    with pytest.raises(UsageError, match="A cell is a row and a column"):
+        Convolution(5, 3).window(*at)
+    worked = work_out(Convolution(5, 3), np.ones((5, 5)), np.ones((3, 3)))
+    with pytest.raises(UsageError, match="A cell is a row and a column"):
+        plot_convolution(worked, at=at)
+    assert Convolution(5, 3).window(np.int64(1), 0)[0] == range(1, 4)
 
 
 def test_it_is_a_frozen_value():

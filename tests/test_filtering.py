@@ -11,8 +11,11 @@ from scipy import ndimage
 from skimage import filters as peers
 
 from kernelviz.errors import UsageError
-from kernelviz.filtering import agreement_of, apply_filter, as_light, as_pixels
+from kernelviz.filtering import agreement_of, apply_filter, apply_kernel, as_light, as_pixels
 from kernelviz.filters import classical_filters
+from kernelviz.formulas import gabor
+from kernelviz.matching import match_kernels
+from kernelviz.records import KernelBank
 
 SCIPY = {"repeat": "nearest", "mirror": "reflect", "zero": "constant"}
 
@@ -96,6 +99,42 @@ def test_images_of_any_kind_are_taken():
         assert as_pixels(image) == pytest.approx(wanted)
 
 
+@pytest.mark.parametrize("kind", [torch.tensor, np.array])
+def test_channels_come_first_or_last(kind):
+    """As torch has them, with a batch of one, or as images have them; what may be either is refused, not guessed."""
+    wanted = np.random.default_rng(0).random((20, 30, 3))
+    first = wanted.transpose(2, 0, 1)
+    for image in (first, first[None], wanted, wanted[None]):
+        assert as_pixels(kind(image)) == pytest.approx(wanted)
+    for image in (first[:1], first[None, :1], wanted[:, :, :1]):
+        assert as_pixels(kind(image)) == pytest.approx(wanted[:, :, 0])
+    assert as_pixels(np.ones((3, 5, 3))).shape == (3, 5, 3)
+    assert as_pixels(torch.ones((1, 3, 5, 3))).shape == (5, 3, 3)
+    for shape in ((3, 5, 3), (1, 5, 3), (3, 5, 1)):
+        with pytest.raises(UsageError, match="first or last"):
+            as_pixels(torch.ones(shape))
+
+
+def test_kernels_of_a_layer_are_taken_as_they_lie(image):
+    """(1, h, w) of a depthwise layer, (1, 1, h, w) and (1, 3, h, w) too."""
+    weight = torch.nn.Conv2d(4, 4, 3, groups=4, bias=False).weight.detach()
+    wanted = apply_filter(image, weight[0, 0].numpy()).values
+    for kernel in (weight[0], weight[:1]):
+        assert apply_filter(image, kernel).values == pytest.approx(wanted)
+    colour = np.random.default_rng(0).random((1, 3, 3, 3))
+    assert apply_filter(image, colour).kernel.shape == (3, 3, 3)
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.int64, np.int8, np.uint32, list, torch.int64])
+def test_whole_numbers_of_other_kinds_are_refused(kind):
+    """Nobody knows what white is in them."""
+    values = [[0, 100], [120, 1]]
+    image = torch.tensor(values) if kind is torch.int64 else values if kind is list else np.array(values, kind)
+    with pytest.raises(UsageError, match="uint8 or uint16") as caught:
+        apply_filter(image, "sobel-x")
+    assert "astype" in str(caught.value.hint)
+
+
 def test_light_and_dark_is_pillows():
     """Within the rounding of its 8 bits."""
     from PIL import Image
@@ -111,7 +150,8 @@ def test_light_and_dark_is_pillows():
         (np.ones(3), "box", "repeat"), (np.ones((2, 2, 4)), "box", "repeat"), (np.ones((0, 2)), "box", "repeat"),
         (np.full((2, 2), np.nan), "box", "repeat"), (np.ones((2, 2)), "nosuch", "repeat"),
         (np.ones((2, 2)), np.ones((2, 3, 3)), "repeat"), (np.ones((2, 2)), np.ones(3), "repeat"),
-        (np.ones((2, 2)), [[np.inf]], "repeat"), (np.ones((2, 2)), "box", "wrap"),
+        (np.ones((2, 2)), [[np.inf]], "repeat"), (np.ones((2, 2)), [[1e308, 1e308]], "zero"),
+        (np.ones((2, 2, 3)), np.full((3, 1, 1), 1e308), "repeat"), (np.ones((2, 2)), "box", "wrap"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused(image, kernel, border):
@@ -127,8 +167,40 @@ def test_agreement_is_pearsons(image):
     assert agreement_of(image, np.ones_like(image)) is None
 
 
+@pytest.mark.parametrize("scale", [1e-300, 1e-30, 1e150, 1e299])
+def test_responses_of_any_size_agree(image, scale):
+    """Nothing overflows and nothing is lost, whatever the unit of the kernel."""
+    response = apply_filter(image, [[0, scale]])
+    assert agreement_of(response.values, image) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("kernel", [2.5, "3", None, [1], 24, -1])
+def test_a_kernel_by_a_number_that_is_none_is_refused(kernel):
+    """Whatever it is, with the numbers there are."""
+    with pytest.raises(UsageError, match="kernels 0 to 3"):
+        apply_kernel(np.ones((4, 4)), KernelBank(np.ones((4, 1, 3, 3))), kernel)
+
+
 def test_what_keeps_light_is_known(image):
     """Blurs and sharpen give an image again, edges do not."""
     assert apply_filter(image, "box").keeps_light
     assert apply_filter(image, "sharpen").keeps_light
     assert not apply_filter(image, "sobel-x").keeps_light
+
+
+def test_what_is_said_of_a_learned_kernel_is_what_match_says():
+    """Kind, score and filter beside a response are those among all kernels of the layer, fits and zeros included."""
+    kernels = np.random.default_rng(0).standard_normal((24, 1, 5, 5)).astype(np.float32)
+    kernels[:16, 0] *= gabor(5, angle=70, wavelength=3.6, phase=20)
+    kernels[5] *= 1e-4
+    bank = KernelBank(kernels)
+    rows = match_kernels(bank).main_rows
+    assert any(row.closest is not None and row.closest.name == "gabor-fit" for row in rows)
+    for row in rows:
+        learned, *beside = apply_kernel(np.random.default_rng(1).random((8, 9)), bank, row.kernel)
+        if row.score is None:
+            assert (learned.about, beside) == ("a learned kernel, as good as zero", [])
+        else:
+            assert learned.about == f"a learned kernel: {row.kind}, score {row.score:.2f}"
+            assert beside[0].name == row.closest.name
+            assert beside[0].kernel == pytest.approx(row.factor * row.closest.values, abs=1e-5)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import ndimage
 from skimage import filters as peers
 
 from kernelviz.errors import UsageError
-from kernelviz.filters import ALIKE, classical_filters, find_filter, unit_rows
+from kernelviz.filters import ALIKE, LARGEST, _bank, _families, classical_filters, find_filter, unit_rows
 from kernelviz.formulas import sigma_of
 
 SIZES = (2, 3, 4, 5, 7, 11)
@@ -162,11 +164,38 @@ def test_the_short_list_is_part_of_the_long_one():
     assert not [one.name for one in short if "-r" in one.name.removeprefix("line-")]
 
 
+def test_naming_a_filter_of_the_largest_size_is_cheap():
+    """The list, and a filter by its name, need no copies at every place: within 40 MB."""
+    _bank.cache_clear()
+    _families.cache_clear()
+    tracemalloc.start()
+    bank = classical_filters(LARGEST)
+    assert find_filter(f"box@{LARGEST}").name in {one.name for one in bank}
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 40e6
+    assert find_filter("difference-x-r0c1", LARGEST).values[0, 2] == 1
+
+
 @pytest.mark.parametrize(
-    ("name", "told"), [("sobell", "sobel-x"), ("nosuch@5", "--size 5"), ("sobel-x@five", "NAME@SIZE"), ("box@99", "64")]
+    ("name", "told"),
+    [
+        ("sobell", "sobel-x"),
+        ("nosuch@5", "--size 5"),
+        ("sobel-x@five", "NAME@SIZE"),
+        ("box@²", "NAME@SIZE"),
+        ("box@99", "32"),
+    ],
 )
 def test_a_wrong_name_is_told_with_the_nearest(name, told):
     """What is not there is refused in words that lead on."""
     with pytest.raises(UsageError) as caught:
         find_filter(name)
     assert told in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [[3], "3", 2.5, 1, 0, -3, LARGEST + 1])
+def test_a_size_that_is_none_is_refused(size):
+    """Whatever it is."""
+    with pytest.raises(UsageError):
+        classical_filters(size)

@@ -84,3 +84,15 @@ def test_matches_carry_their_fit():
     (row,) = match_kernels(narrow).rows
     assert (row.kind, row.closest.name) == ("gabor", "gabor-fit")
     assert row.score == pytest.approx(np.sqrt(1 - row.gabor.unexplained))
+
+
+def test_a_fit_is_called_by_what_is_seen_of_it():
+    """Kernels 135 and 20 of EfficientNet-Lite0's blocks.2.0.conv_dw: a blob beside the middle, and an edge."""
+    blob = [[0.17, 0.4, 0.24, -0.08, -0.12], [0.56, 1, 0.68, 0.01, -0.15], [0.48, 0.77, 0.49, 0.06, -0.12],
+            [-0.05, -0.11, -0.11, -0.03, -0.01], [-0.17, -0.27, -0.19, -0.04, 0.05]]  # fmt: skip
+    edge = [[-0.08, -0.45, 0.11, 0.28, 0.06], [-0.48, -1, 0.41, 0.83, 0.16], [-0.41, -0.75, 0.39, 0.72, 0.14],
+            [-0.01, -0.25, 0.12, 0.2, 0.06], [0, -0.16, -0.01, -0.01, 0.14]]  # fmt: skip
+    wave = gabor(5, angle=30, wavelength=3, phase=10)
+    fits = fit_gabors(np.array([blob, edge, wave, -np.array(blob)]))
+    assert [fit.kind for fit in fits] == ["blur", "edge", "gabor", "blur"]
+    assert fits[0].score > 0.98

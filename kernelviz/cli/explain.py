@@ -54,7 +54,7 @@ def conv(
         from kernelviz.cli.explaining import sides
         from kernelviz.convolutions import Convolution, Padding
 
-        numbers: Padding = sides("padding", padding) if padding not in ("same", "valid") else padding  # type: ignore[assignment]
+        numbers: Padding = sides("padding", padding, ", same or valid") if padding not in ("same", "valid") else padding  # type: ignore[assignment]
         return Convolution(
             wish.size, wish.sides, padding=numbers, stride=sides("stride", stride), dilation=sides("dilation", dilation),
             groups=groups, in_channels=wish.inputs, out_channels=wish.outputs, bias=bias is not None,
@@ -150,8 +150,14 @@ def pool(
 
     def build(wish: Wish) -> Operation:
         from kernelviz.cli.explaining import sides
+        from kernelviz.errors import UsageError
         from kernelviz.pooling import Pooling
 
+        if kind is own.PoolKind.MAX and not count_include_pad:
+            raise UsageError(
+                "--no-count-include-pad is of an average.", "A maximum takes no padding.",
+                "Add --kind average, or leave it out.",
+            )  # fmt: skip
         return Pooling(
             wish.size,
             sides("kernel", window) if window else None,

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from kernelviz.cli.explaining import Goal
     from kernelviz.documents import Report
@@ -21,6 +21,7 @@ def draw(command: str, worked: Walkthrough, goal: Goal, report: Report) -> None:
     Raises:
         KernelvizError: something is in the way, too much was asked for, or a file could not be written.
     """
+    from kernelviz.cli import talk
     from kernelviz.drawing.convolution import explaining_recipe
     from kernelviz.files.names import file_stems
     from kernelviz.files.writing import check_target, save_arrays, save_picture
@@ -40,13 +41,15 @@ def draw(command: str, worked: Walkthrough, goal: Goal, report: Report) -> None:
     arrays = goal.directory / f"{file_stems([_name(command, worked, goal, 'numbers')])[0]}.npz"
     if goal.arrays:
         check_target(arrays, {**recipes[0], "view": "numbers"}, force=goal.force)
-    for place, make in zip(places, pictures.values(), strict=True):
-        report.outputs.append(_entry(save_picture(make(), place, force=goal.force), worked))
+    with talk.progress(shown=goal.animate and not goal.quiet) as progress:
+        for place, make, recipe in zip(places, pictures.values(), recipes, strict=True):
+            path = save_picture(make(), place, force=goal.force, progress=progress)
+            report.outputs.append(_entry(path, worked, recipe))
     if goal.arrays:
         named = {"input": worked.input, "kernel": worked.kernel, "bias": worked.bias, "output": worked.output}
         there = {name: values for name, values in named.items() if values is not None}
-        recipe = {**recipes[0], "view": "numbers"}
-        report.outputs.append(_entry(save_arrays(there, arrays, recipe=recipe, force=goal.force), worked))
+        recipe = {**recipes[0], "view": "numbers", "shown": worked.output.size, "total": worked.output.size}
+        report.outputs.append(_entry(save_arrays(there, arrays, recipe=recipe, force=goal.force), worked, recipe))
 
 
 def _pictures(worked: Walkthrough, goal: Goal, report: Report) -> dict[str, Callable[[], Any]]:
@@ -92,7 +95,7 @@ def _name(command: str, worked: Walkthrough, goal: Goal, view: str) -> tuple[str
     return (command, size, kernel, numbers_hash(worked)[:8], view, *channel, *place)
 
 
-def _entry(path: object, worked: Walkthrough) -> dict[str, Any]:
+def _entry(path: object, worked: Walkthrough, recipe: Mapping[str, Any]) -> dict[str, Any]:
     """One file of the JSON document."""
-    entry = dict.fromkeys(("layer", "image", "shape", "shown", "total", "limits"))
-    return {"path": str(path), **entry, "shape": list(worked.output.shape), "nonfinite": 0, "notes": []}
+    facts = {key: recipe[key] for key in ("view", "shown", "total", "limits", "nonfinite", "notes")}
+    return {"path": str(path), "layer": None, "image": None, "shape": list(worked.output.shape), **facts}

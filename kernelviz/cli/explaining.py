@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from kernelviz.walkthrough import Walkthrough
 
 _SIZE = re.compile(r"\s*\d+\s*(?:[x×]\s*\d+\s*)?")
+_ALONE = re.compile(r"\s*[+\-−]?(?:\d[\d.]*|\.\d+)(?:e[+\-]?\d+)?\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,11 @@ class Wish:
         """The input's own numbers (C, H, W); None where only a size was given."""
         if _SIZE.fullmatch(self.input):
             return None
+        if _ALONE.fullmatch(self.input):
+            raise UsageError(
+                f"The input {self.input.strip()!r} is no size.", "One number alone is how many rows and columns there are.",
+                f"Give a whole number from 1 on, or --input '{self.input.strip()};' for an input of this one value.",
+            )  # fmt: skip
         data = _numbers(self.input, "input")
         if data is None:
             raise UsageError(
@@ -168,6 +174,7 @@ def explain(wish: Wish, build: Callable[[], Operation], report: Report) -> None:
     """
     from kernelviz.cli import talk
     from kernelviz.documents import document, json_text
+    from kernelviz.drawing.terms import broken_notes
     from kernelviz.explanation import chosen_steps, explanation_entry, number_lines, size_lines
 
     goal = wish.goal
@@ -175,6 +182,11 @@ def explain(wish: Wish, build: Callable[[], Operation], report: Report) -> None:
     operation = build()
     worked = _worked(wish, operation, report)
     steps = [] if worked is None else chosen_steps(worked, goal.channel, goal.cell)
+    if worked is not None:
+        report.warnings += broken_notes(worked)
+        total = operation.output_size[0] * operation.output_size[1]
+        if goal.as_json and goal.cell is None and len(steps) < total:
+            report.warnings.append(f"{len(steps):,} of {total:,} steps are told")
     if goal.directory is not None and worked is not None:
         from kernelviz.cli.explain_pictures import draw
 
@@ -222,6 +234,11 @@ def _check(goal: Goal) -> None:
         raise UsageError(f"{asked[0]} needs a directory for what is drawn.", hint="Add -o kernelviz-out")
     if goal.animate and goal.steps:
         raise UsageError("Either --animate or --steps, not both.", hint="Leave out one of them.")
+    if goal.at is not None and (goal.animate or goal.steps):
+        raise UsageError(
+            f"--at is of one step, but {'--animate' if goal.animate else '--steps'} draws all of them.",
+            hint="Leave out one of them.",
+        )
     if goal.fps is not None and not goal.animate:
         raise UsageError("--fps is of an animation.", hint="Add --animate, or leave it out.")
     _ = goal.cell, goal.suffix
@@ -231,8 +248,8 @@ def _check(goal: Goal) -> None:
         check_directory(goal.directory)
 
 
-def sides(name: str, text: str) -> tuple[int, ...]:
-    """The whole numbers of ``3``, ``3x5`` or ``1,0,1,0``.
+def sides(name: str, text: str, words: str = "") -> tuple[int, ...]:
+    """The whole numbers of ``3``, ``3x5`` or ``1,0,1,0``; ``words`` are what else may be typed.
 
     Raises:
         UsageError: they are none.
@@ -241,7 +258,9 @@ def sides(name: str, text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in re.split(r"[x×,]", text))
     except ValueError:
         raise UsageError(
-            f"The {name} must be whole numbers, but got {text!r}.", hint=f"For example 3 or 3x5 for the {name}."
+            f"The {name} must be whole numbers{words}, but got {text!r}.",
+            "Rows and columns are counted.",
+            f"For example 3 or 3x5 for the {name}{words}.",
         ) from None
 
 

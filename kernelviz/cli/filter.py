@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -10,12 +11,15 @@ import typer
 from kernelviz.cli import options
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kernelviz.cli.pictures import Goal
     from kernelviz.cli.talk import Progress
     from kernelviz.documents import Report
     from kernelviz.filtering import Border as Rule
     from kernelviz.filtering import Response
-    from kernelviz.records import Array, Image
+    from kernelviz.network.models import Model
+    from kernelviz.records import Image
 
 ImageName = Annotated[
     str | None,
@@ -78,7 +82,7 @@ def filter_image(
     """
     from kernelviz.cli import ending, talk
     from kernelviz.cli.pictures import Goal, check_directory
-    from kernelviz.documents import Report, document, filter_entry, json_text
+    from kernelviz.documents import Report, document, json_text
 
     report = Report("filter")
     more: dict[str, Any] = {}
@@ -87,14 +91,14 @@ def filter_image(
         goal = Goal(output, f".{file_format}", arrays, force, quiet, verbose, as_json)
         check_directory(output)
         if list_all:
-            from kernelviz.filters import classical_filters
+            from kernelviz.cli.filter_inputs import check_alone
 
-            show_bank(size, goal, report)
-            more = {"filters": [filter_entry(one) for one in classical_filters(size)]}
+            check_alone(image, kernel, kernel_values, from_model)
+            more = show_bank(size, goal, report)
         else:
             with talk.progress(shown=not quiet) as progress:
-                choice = (weights, seed, timeout)
-                facts = {"size": size, "border": border, "weights": choice, "report": report, "progress": progress}
+                load = partial(load_and_tell, choice=(weights, seed, timeout), goal=goal, progress=progress)
+                facts = {"size": size, "border": border, "report": report, "load": load}
                 picture, responses = respond(image, kernel, kernel_values, from_model, **facts)
             write(picture, responses, from_model or [], goal, report)
             more = {"filters": [entry(one) for one in responses]}
@@ -105,17 +109,22 @@ def filter_image(
     return ending.outcome(report)
 
 
-def show_bank(size: int, goal: Goal, report: Report) -> None:
-    """The table on stderr and the picture in a file."""
+def show_bank(size: int, goal: Goal, report: Report) -> dict[str, Any]:
+    """The tables on stderr and the picture in a file; what the document holds of them."""
     from kernelviz.cli import talk
+    from kernelviz.colours import colour_directions
+    from kernelviz.documents import colour_entry, filter_entry
     from kernelviz.drawing.bank import plot_filters
     from kernelviz.files.writing import save_picture
     from kernelviz.filters import classical_filters
-    from kernelviz.tables import filter_table
+    from kernelviz.tables import colour_table, filter_table
 
     figure = plot_filters(size)
-    talk.say(*goal.said(*filter_table(classical_filters(size)).splitlines()) if not goal.as_json else ())
+    filters, colours = classical_filters(size), colour_directions()
+    lines = [*filter_table(filters).splitlines(), "", *colour_table(colours).splitlines()]
+    talk.say(*goal.said(*lines) if not goal.as_json else ())
     tell(save_picture(figure, goal.directory / f"filters-{size}{goal.suffix}", force=goal.force), goal, report)
+    return {"filters": [filter_entry(one) for one in filters], "colours": [colour_entry(one) for one in colours]}
 
 
 def tell(path: Path, goal: Goal, report: Report, **facts: Any) -> None:
@@ -136,15 +145,15 @@ def respond(
     *,
     size: int,
     border: str,
-    weights: tuple[str, int, float],
     report: Report,
-    progress: Progress,
+    load: Callable[[str, Report], Model],
 ) -> tuple[Image, list[Response]]:
     """The image and the responses of all filters asked for: by name, by numbers, learned.
 
     Raises:
         KernelvizError: no image, no filter, or one that is none.
     """
+    from kernelviz.cli.filter_inputs import parse_places, parse_values
     from kernelviz.errors import UsageError
     from kernelviz.files.images import read_image
     from kernelviz.filtering import BORDERS, apply_filter
@@ -157,7 +166,7 @@ def respond(
     words = [word for part in names or [] for word in part.split(",") if word.strip()]
     kernels: list[Any] = [find_filter(word, size) for word in words]
     kernels += [parse_values(text) for text in numbers or []]
-    places = [parse_place(text) for text in learned or []]
+    places = parse_places(learned or [])
     if not kernels and not places:
         raise UsageError(
             "A filter is missing.", "", "Name some, --kernel sobel-x,laplacian; `kernelviz filter --list` shows them."
@@ -165,64 +174,30 @@ def respond(
     picture = read_image(image)
     report.warnings += picture.notes
     responses = [apply_filter(picture, one, border=cast("Rule", border)) for one in kernels]
-    for place in places:
-        responses += of_model(picture, place, border=border, weights=weights, report=report, progress=progress)
+    if places:
+        network = load(places[0][0], report)
+        for _, layer, channel in places:
+            responses += of_model(network, picture, layer, channel, border=border)
     return picture, responses
 
 
-def parse_values(text: str) -> Array:
-    """(h, w) of rows between semicolons, numbers between blanks or commas.
-
-    Raises:
-        UsageError: something is no number, or the rows are not equally long.
-    """
-    import numpy as np
-
-    from kernelviz.errors import UsageError
-
-    try:
-        rows = [[float(word) for word in row.replace(",", " ").split()] for row in text.strip(" ;[]").split(";")]
-    except ValueError:
-        rows = [[]]
-    if not rows[0] or len({len(row) for row in rows}) != 1:
-        hint = "For example --kernel-values '0 -1 0; -1 4 -1; 0 -1 0'"
-        raise UsageError(f"A kernel is rows of as many numbers each, but got {text!r}.", hint=hint)
-    return np.array(rows)
-
-
-def parse_place(text: str) -> tuple[str, str, int]:
-    """Model, layer and channel of ``MODEL:LAYER:CHANNEL``; a model's name may hold colons itself.
-
-    Raises:
-        UsageError: it is not written so.
-    """
-    from kernelviz.errors import UsageError
-
-    model, _, rest = text.rpartition(":")
-    model, _, layer = model.rpartition(":")
-    if not (model and layer and rest.isdigit()):
-        hint = "For example --from tf_efficientnet_lite0:conv_stem:15"
-        raise UsageError(f"A learned kernel is written MODEL:LAYER:CHANNEL, but got {text!r}.", hint=hint)
-    return model, layer, int(rest)
-
-
-def of_model(
-    picture: Image,
-    place: tuple[str, str, int],
-    *,
-    border: str,
-    weights: tuple[str, int, float],
-    report: Report,
-    progress: Progress,
-) -> tuple[Response, ...]:
-    """What a learned kernel makes of the image, and beside it the closest filter."""
+def load_and_tell(
+    name: str, report: Report, *, choice: tuple[str, int, float], goal: Goal, progress: Progress
+) -> Model:
+    """The model, having said whose weights these are."""
+    from kernelviz.cli import talk
     from kernelviz.cli.pictures import load
-    from kernelviz.filtering import apply_kernel
 
-    model, layer, channel = place
-    network = load(model, *weights, progress)
+    network = load(name, *choice, progress)
     report.source = network.source
-    report.warnings += [note for note in network.source.notes if note not in report.warnings]
+    report.warnings += network.source.notes
+    talk.say(*goal.said(network.source.provenance, *network.source.notes))
+    return network
+
+
+def of_model(network: Model, picture: Image, layer: str, channel: int, *, border: str) -> tuple[Response, ...]:
+    """What a learned kernel makes of the image, and beside it the closest filter."""
+    from kernelviz.filtering import apply_kernel
     from kernelviz.network.kernels import read_kernels
 
     return apply_kernel(picture, read_kernels(network, layer), channel, border=cast("Rule", border))
@@ -235,17 +210,18 @@ def write(picture: Image, responses: list[Response], learned: list[str], goal: G
     from kernelviz.drawing.filtered import filter_page, filter_recipe
     from kernelviz.files.names import file_stems, short_hash
     from kernelviz.files.writing import save_arrays, save_picture
+    from kernelviz.filtering import seen_by
 
     rows, columns = responses[0].values.shape
-    source = f", {report.source.label}" if report.source else ""
-    figure = draw_page(filter_page(responses, f"Filters on {picture.name}", f"{columns:,} × {rows:,} pixels{source}"))
-    recipe = filter_recipe(responses)
-    recipe |= {"image": picture.as_recipe(), "model": report.source.as_recipe() if report.source else None}
+    figure = draw_page(filter_page(responses, f"Filters on {picture.name}"))
+    recipe = filter_recipe(responses) | {"image": picture.as_recipe()}
     figure.recipe = recipe
     what = "-".join([*(one.name for one in responses if one.name != "kernel")][:3]) or "kernel"
     if len(responses) > 3 or any(one.name == "kernel" for one in responses):
         what += f"-{short_hash(*learned, *(str(one.kernel.tolist()) for one in responses))}"
-    (stem,) = file_stems([(picture.stem, "filter", what)])
+    before = [report.source.stem] if report.source else []
+    border = responses[0].border
+    (stem,) = file_stems([(picture.stem, *before, "filter", what, *([border] if border != "repeat" else []))])
     path = save_picture(figure, goal.directory / f"{stem}{goal.suffix}", force=goal.force)
     for one in responses:
         agree = "" if one.agreement is None else f"; the responses agree {one.agreement:.3f}"
@@ -253,9 +229,10 @@ def write(picture: Image, responses: list[Response], learned: list[str], goal: G
     facts = {"image": picture.name, "shape": [rows, columns], "shown": len(responses), "total": len(responses)}
     tell(path, goal, report, **facts)
     if goal.arrays:
-        held = {"image": responses[0].image}
+        held = {"image": seen_by(responses)}
         for at, one in enumerate(responses):
-            held[one.name if one.name not in held else f"{one.name} {at}"] = one.values
+            name = one.name if one.name not in held else f"{one.name} {at}"
+            held |= {name: one.values, f"kernel of {name}": one.kernel}
         tell(save_arrays(held, path.with_suffix(".npz"), recipe=recipe, force=goal.force), goal, report, **facts)
 
 

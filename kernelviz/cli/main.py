@@ -102,8 +102,9 @@ def _invoke(arguments: list[str]) -> int:
     except typer.TyperException as error:
         if not arguments:
             return 2  # the help was printed
-        words = ("kernelviz", _command(arguments), "--help")
-        hint = f"Type `{' '.join(word for word in words if word)}`."
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else f"kernelviz {_command(arguments) or ''}".strip()
+        hint = f"Type `{path} --help`."
         message = error.format_message().replace("\n", " ").replace("Value error, ", "")
         raise UsageError(message or "A command is missing.", hint=hint) from None
     if code == INTERRUPTED:

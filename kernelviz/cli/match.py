@@ -28,7 +28,7 @@ Planes = Annotated[
 Level = Annotated[
     float,
     typer.Option(
-        "--level", metavar="SHARE", help="A kernel gets a name where at most this share of random kernels does as well."
+        "--level", metavar="SHARE", help="Names are given such that at most this share of random kernels would get one."
     ),
 ]
 Gabor = Annotated[bool, typer.Option("--gabor/--no-gabor", help="Fit a Gabor function to each kernel from 5 × 5 on.")]
@@ -136,11 +136,13 @@ def compare(
     progress: Progress,
 ) -> None:
     """Compare the kernels of one layer, draw them, and say what was found."""
+    from kernelviz.chances import LEVEL
     from kernelviz.cli import talk
     from kernelviz.documents import match_entry
-    from kernelviz.drawing.matches import caption_lines, plot_matches
+    from kernelviz.drawing.matches import caption_lines, naming_text, plot_matches
     from kernelviz.files.names import file_stems
     from kernelviz.files.writing import save_arrays, save_picture
+    from kernelviz.gabor import SMALLEST
     from kernelviz.matching import match_kernels
     from kernelviz.network.kernels import read_kernels
     from kernelviz.tables import match_table
@@ -151,14 +153,16 @@ def compare(
         choices = {**choices, "planes": True}
     found = match_kernels(bank, progress=progress, **choices)
     figure = plot_matches(found)
-    (stem,) = file_stems([(network.source.stem, layer.name, "match")])
+    unusual = [f"level{found.level:g}"] if found.level != LEVEL else []
+    unusual += ["no-gabor"] if not choices["gabor"] and bank.weight.shape[2] >= SMALLEST else []
+    (stem,) = file_stems([(network.source.stem, layer.name, "match", *unusual)])
     paths = [save_picture(figure, goal.directory / f"{stem}{goal.suffix}", force=goal.force)]
     if goal.arrays:
         paths.append(
             save_arrays(numbers(found), goal.directory / f"{stem}.npz", recipe=figure.recipe, force=goal.force)
         )
     counts = ", ".join(f"{count} {kind}" for kind, count in found.counts.items())
-    talk.say(*goal.said(f"{layer.name}: {counts}; a name from a score of {found.threshold:.2f} on"))
+    talk.say(*goal.said(f"{layer.name}: {counts}; {naming_text(found)}"))
     if goal.verbose:
         talk.say(*goal.said(*(f"  {line}" for line in caption_lines(found, len(found.main_rows)))))
     talk.say(*goal.said(*match_table(found.rows).splitlines()) if not goal.as_json else ())
@@ -183,6 +187,7 @@ def output(path: Path, found: Matches, layer: str) -> dict[str, Any]:
         "nonfinite": found.counts.get("not finite", 0),
         "counts": found.counts,
         "threshold": found.threshold,
+        "fit_threshold": found.fit_threshold,
         "level": found.level,
         "filters": found.filters,
         "notes": list(found.bank.notes),

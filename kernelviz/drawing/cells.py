@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelviz.drawing.colour import LEVELS, RD_BU, ZERO_LEVEL, ramp
+from kernelviz.drawing.colour import CHEQUER_DARK, CHEQUER_LIGHT, INKS, LEVELS, RD_BU, ZERO_LEVEL, ramp
 from kernelviz.drawing.page import Item, Panel, Raster, Shape, Strokes, Text, text_width
 from kernelviz.drawing.terms import fixed_text
 
@@ -21,6 +21,8 @@ LEGIBLE = 21.0  # the smallest digits that the widest page still shows nine pixe
 DARK, DIM, FAINT = "#1a1c22", "#5a626e", "#8a929c"
 LINE, BORDER, DASH = "#c6cad0", "#7d8590", "#8d949c"
 SHADE = (241, 243, 245)
+BROKEN, CHEQUER = (222, 222, 222), (INKS[CHEQUER_DARK][0], INKS[CHEQUER_LIGHT][0])
+PATTERN = np.repeat(np.array(CHEQUER, np.uint8)[np.indices((4, 4)).sum(axis=0) % 2][..., None], 3, axis=-1)
 # The middle of the blue and red colours, through the white of the page: digits stay dark on every one of them.
 PALE = (RD_BU[3], RD_BU[4], (255, 255, 255), RD_BU[6], RD_BU[7])
 VEIL = 0.5  # how far cells outside the step fade to white
@@ -28,7 +30,9 @@ VEIL = 0.5  # how far cells outside the step fade to white
 
 @dataclass(frozen=True)
 class Cells:
-    """Values (h, w) with what is to be seen of each cell; NaN is an empty one.
+    """Values (h, w) with what is to be seen of each cell; where ``empty``, nothing.
+
+    What is not finite is grey, or chequered where there are no digits.
 
     ``limit`` is the value with the strongest tint. ``lit`` cells are in the step: full tint, bold; the others are veiled;
     without ``lit`` all are plain. ``bold`` marks digits alone. ``grey`` draws values from ``low`` to ``limit`` as
@@ -46,6 +50,7 @@ class Cells:
     grey: bool = False
     low: float = 0.0
     decimals: int | None = None
+    empty: Array | None = None
     hidden: Array | None = None
 
     @property
@@ -62,8 +67,14 @@ class Cells:
     def texts(self) -> list[list[str]]:
         """What stands in the cells."""
         return [
-            ["" if np.isnan(value) else fixed_text(float(value), self.decimals) for value in row] for row in self.values
+            ["" if bare else fixed_text(float(value), self.decimals) for value, bare in zip(*row, strict=True)]
+            for row in zip(self.values, self.mask("empty"), strict=True)
         ]
+
+    @property
+    def broken(self) -> Array:
+        """(h, w): which values are not finite."""
+        return ~np.isfinite(self.values) & ~self.mask("empty")
 
 
 def digit_size(cells: Iterable[Cells], cell: float) -> float:
@@ -76,7 +87,7 @@ def digit_size(cells: Iterable[Cells], cell: float) -> float:
 
 def tints(cells: Cells, *, digits: bool) -> Array:
     """(h, w, 3) uint8: the middle half of the colours, so that digits stay dark on every cell; all of them without."""
-    values = np.nan_to_num(cells.values, posinf=cells.limit, neginf=-cells.limit)
+    values = np.where(np.isfinite(cells.values), cells.values, 0.0)
     if cells.grey:
         share = np.clip((values - cells.low) / ((cells.limit - cells.low) or 1.0), 0, 1)
         level = 150 + 105 * share if digits else 255 * share
@@ -93,7 +104,11 @@ def tints(cells: Cells, *, digits: bool) -> Array:
         veiled = ~cells.lit & ~cells.mask("padding")
         colours[veiled] += (255 - colours[veiled]) * VEIL
     colours[cells.mask("stretched")] = SHADE
-    colours[cells.mask("padding") | np.isnan(cells.values)] = 255
+    colours[cells.broken] = BROKEN
+    if not digits:
+        rows, columns = np.nonzero(cells.broken)
+        colours[rows, columns] = np.array(CHEQUER)[(rows + columns) % 2, None]
+    colours[cells.mask("padding") | cells.mask("empty")] = 255
     return np.asarray(np.rint(colours), np.uint8)
 
 
@@ -102,6 +117,8 @@ def cells_panel(cells: Cells, cell: float, size: float) -> Panel:
     rows, columns = cells.shape
     width, height = columns * cell, rows * cell
     items: list[Item] = [Raster(tints(cells, digits=size > 0), 0, 0, width, height)]
+    if not size and cell >= 8:
+        items += [Raster(PATTERN, j * cell, i * cell, cell, cell) for i, j in np.argwhere(cells.broken)]
     items += _lines(cells, cell, fine=size > 0 or cell >= 16)
     if size:
         items += _hatching(cells, cell)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from kernelviz.drawing.cells import CELL, DIM, Cells, cells_panel, digit_size, frame, strongest
-from kernelviz.drawing.enlarged import with_bar
+from kernelviz.drawing.enlarged import cut_notes, output_part, with_bar
 from kernelviz.drawing.operands import LARGE, canvas_cells, output_cells, plain_cells
 from kernelviz.drawing.page import INK, Item, Panel, Rule, Shape, Text, moved, text_width
+from kernelviz.drawing.slim import cut_cells
 from kernelviz.drawing.terms import factor_text, name_text, settings_text, value_text
 from kernelviz.drawing.worksheet import (
     FORMULA,
@@ -36,10 +39,10 @@ def channels_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel
     from kernelviz.drawing.convolution import counted, notes
 
     operation = worked.operation
-    grid = Grid(worked, step)
+    grid = Grid(worked, step, moving=reached is not None)
     items: list[Item] = grid.heads()
     y = 40.0
-    for plane in range(grid.shown):
+    for plane in grid.order:
         items += grid.row(plane, y)
         y += grid.pitch
     y -= grid.pitch - grid.tall - (44 if grid.shown == len(step.channels) else 64)
@@ -55,16 +58,33 @@ def channels_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel
     title = name_text(operation)
     if isinstance(operation, TransposedConvolution):
         title += " as a convolution"
-    return worksheet(title, many, body, [], notes(worked, step, cells=grid.whole), counted=counted(worked, step))
+    said = [grid.choice, *notes(worked, step, cells=grid.whole), *cut_notes(worked, step)]
+    return worksheet(title, many, body, [], said, counted=counted(worked, step))
+
+
+def chosen_planes(step: Step, *, moving: bool) -> tuple[tuple[int, ...], str]:
+    """The channels that are drawn, and what is said of the choice.
+
+    Of many those that add most, the largest first; where the step ``moves`` those with the largest weights, which stay.
+    """
+    n = len(step.channels)
+    if n <= ROWS or step.sums is None or step.weights is None:
+        return tuple(range(n)), ""
+    sizes = np.square(step.weights).sum(axis=(1, 2)) if moving else np.abs(step.sums)
+    sizes = np.where(np.isnan(sizes), np.inf, sizes)
+    order = tuple(sorted(range(n), key=lambda plane: (-float(sizes[plane]), plane))[:ROWS])
+    what = "largest weights" if moving else "largest |sum|"
+    return order, f"the {ROWS} channels with the {what} of {n:,}, largest first"
 
 
 class Grid:
     """Where the matrices of all channels stand."""
 
-    def __init__(self, worked: Walkthrough, step: Step) -> None:
+    def __init__(self, worked: Walkthrough, step: Step, *, moving: bool) -> None:
         self.worked, self.step = worked, step
+        self.order, self.choice = chosen_planes(step, moving=moving)
         height, width = worked.canvas.padding.shape
-        self.shown = min(ROWS, len(step.channels))
+        self.shown = len(self.order)
         self.whole = max(height, width) < LARGE
         rows, columns = step.window.shape[1:]
         across = width + 2 * columns
@@ -90,7 +110,7 @@ class Grid:
     @property
     def sizes(self) -> list[float]:
         """The sizes of digits: one for the inputs, one for the kernels, one for the products."""
-        columns = zip(*(self._cells(plane) for plane in range(self.shown)), strict=True)
+        columns = zip(*(self._cells(plane) for plane in self.order), strict=True)
         return [digit_size(column, self.cell) for column in columns]
 
     def _cells(self, plane: int) -> list[Cells]:
@@ -161,7 +181,7 @@ class Grid:
         items.append(
             Text(self.sums + 60, middle, value_text(sums[plane]), SUM + 5, INK, bold=True, align="right", middle=True)
         )
-        if plane:
+        if plane != self.order[0]:
             items.append(Text(self.sums + 60, y - 26, "+", SUM + 6, DIM, align="right", middle=True))
         return items
 
@@ -170,26 +190,12 @@ class Grid:
         step, x = self.step, self.sums + 60
         items: list[Item] = []
         rest = len(step.channels) - self.shown
-        sums = step.sums
-        if rest and sums is not None:
-            items += [
-                Text(
-                    x,
-                    y + 8,
-                    f"+ {factor_text(float(sums[self.shown :].sum()))}",
-                    SUM + 2,
-                    INK,
-                    bold=True,
-                    align="right",
-                ),
-                Text(0, y + 8, f"and {rest:,} more channels, {self.shown} of {len(step.channels):,} shown", SUM, DIM),
-            ]
+        if rest and step.sums is not None:
+            others = float(np.delete(step.sums, self.order).sum())
+            items += self._added(f"the other {rest:,}", others, y)
             y += 44
         if step.bias is not None:
-            items += [
-                Text(x, y + 8, f"+ {factor_text(step.bias)}", SUM + 2, INK, bold=True, align="right"),
-                Text(self.sums - 50 - text_width(factor_text(step.bias), SUM), y + 8, "bias", SUM, DIM, align="right"),
-            ]
+            items += self._added("bias", step.bias, y)
             y += 30
         items.append(Rule(self.sums - 40, y, self.sums + 70, y, INK, 2.4))
         items.append(Text(x, y + 42, value_text(step.value), FORMULA, INK, bold=True, align="right"))
@@ -199,11 +205,23 @@ class Grid:
         ]
         return items, y + 46
 
+    def _added(self, name: str, value: float, y: float) -> list[Item]:
+        """One more number to be added, with its name before it."""
+        text = f"+ {factor_text(value)}"
+        left = self.sums + 60 - text_width(text, SUM + 2, bold=True)
+        return [
+            Text(self.sums + 60, y + 8, text, SUM + 2, INK, bold=True, align="right"),
+            Text(left - 20, y + 8, name, SUM, DIM, align="right"),
+        ]
+
     def output(self, reached: int | None) -> Placed:
         """The output, the marked cell framed."""
         cells = output_cells(self.worked, self.step, reached)
+        whole, part = cells.shape, output_part(cells.shape, self.step.at)
+        cells = cut_cells(cells, *part)
+        at = self.step.at[0] - part[0].start, self.step.at[1] - part[1].start
         cell = min(CELL * 0.9, OUTPUT / cells.shape[1])
         size = digit_size([cells], cell)
         panel = cells_panel(cells, cell, size)
-        framed = (*panel.items, frame(*self.step.at, 1, 1, cell, width=4.5))
-        return with_bar(Panel(framed, panel.width, panel.height), cells, bar=not size)
+        framed = (*panel.items, frame(*at, 1, 1, cell, width=4.5))
+        return with_bar(Panel(framed, panel.width, panel.height), cells, whole, bar=not size)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from kernelviz.drawing.cells import DIM, digit_size
+from kernelviz.drawing.cells import DIM, digit_size, strongest
 from kernelviz.drawing.operands import (
     canvas_cells,
     canvas_matrix,
@@ -18,6 +18,8 @@ from kernelviz.drawing.operands import (
 )
 from kernelviz.drawing.page import INK, Panel, Text, moved, text_block, text_width, wrap
 from kernelviz.drawing.terms import (
+    broken_count,
+    broken_notes,
     gap_text,
     left_over_text,
     macs_text,
@@ -79,6 +81,7 @@ def plot_convolution(
     return figure
 
 
+@np.errstate(all="ignore")  # sums of what is not finite
 def explaining_page(
     worked: Walkthrough, *, at: tuple[int, int] = (0, 0), channel: int = 0, view: WorkView = "step"
 ) -> Panel:
@@ -101,7 +104,11 @@ def explaining_page(
 
 
 def explaining_recipe(worked: Walkthrough, *, view: str, at: tuple[int, int] | None, channel: int) -> dict[str, Any]:
-    """How this picture was made, its numbers too where they are few."""
+    """How this picture was made, and what is to be seen of what is there; its numbers too where they are few.
+
+    ``shown`` of ``total`` are steps, or stamps of the input; ``limits`` are those of the output. Numbers that are not
+    finite have no place in JSON: their hash alone tells them.
+    """
     from dataclasses import asdict
 
     from kernelviz import __version__
@@ -110,8 +117,11 @@ def explaining_recipe(worked: Walkthrough, *, view: str, at: tuple[int, int] | N
     settings = {
         key: list(value) if isinstance(value, tuple) else value for key, value in asdict(worked.operation).items()
     }
-    few = worked.input.size + (0 if worked.kernel is None else worked.kernel.size) <= 4096
     numbers = {"input": worked.input, "kernel": worked.kernel, "bias": worked.bias}
+    there = [values for values in numbers.values() if values is not None]
+    few = sum(values.size for values in there) <= 4096 and all(np.isfinite(values).all() for values in there)
+    output = worked.output[channel]
+    limit = strongest(output)
     return {
         "kernelviz": __version__,
         "schema": SCHEMA,
@@ -122,7 +132,27 @@ def explaining_recipe(worked: Walkthrough, *, view: str, at: tuple[int, int] | N
         "image": numbers_hash(worked),
         "settings": settings,
         "numbers": {key: None if value is None else value.tolist() for key, value in numbers.items()} if few else None,
+        **_shown(worked, view, at, channel),
+        "limits": [-limit if (output < 0).any() else 0.0, limit],
+        "nonfinite": broken_count(worked),
+        "notes": broken_notes(worked),
     }
+
+
+def _shown(worked: Walkthrough, view: str, at: tuple[int, int] | None, channel: int) -> dict[str, int]:
+    """How many steps or stamps of all a picture shows."""
+    total = worked.operation.output_size[0] * worked.operation.output_size[1]
+    if view == "stamps" and at is not None:
+        from kernelviz.drawing.stamping import shown_places
+
+        total = worked.operation.input_size[0] * worked.operation.input_size[1]
+        return {"shown": len(shown_places(worked, worked.step(*at, channel))), "total": total}
+    if view == "steps":
+        from kernelviz.drawing.stepsheet import shown_steps
+
+        rows, columns = shown_steps(worked)
+        return {"shown": rows * columns, "total": total}
+    return {"shown": 1 if at is not None else total, "total": total}
 
 
 def numbers_hash(worked: Walkthrough) -> str:
@@ -135,6 +165,7 @@ def numbers_hash(worked: Walkthrough) -> str:
     return digest.hexdigest()[:16]
 
 
+@np.errstate(all="ignore")
 def step_page(worked: Walkthrough, step: Step, reached: int | None = None) -> Panel:
     """The page of one step; ``reached`` empties the output behind this cell, for an animation."""
     if len(step.channels) > 1:
@@ -271,7 +302,7 @@ def notes(worked: Walkthrough, step: Step, *, cells: bool = True) -> list[str]:
     if getattr(operation, "dilation", (1, 1)) != (1, 1):
         span = [d * (k - 1) + 1 for d, k in zip(operation.dilation, operation.kernel, strict=True)]
         lines.append(f"the kernel spans {size_text(span)} and reads the framed cells")
-    lines += [text for text in (left_over_text(operation), gap_text(operation)) if text]
+    lines += [text for text in (left_over_text(operation), gap_text(operation)) if text] + broken_notes(worked)
     if isinstance(operation, Pooling):
         return [*lines, "no weights"]
     lines += [weights_text(operation), macs_text(operation)]

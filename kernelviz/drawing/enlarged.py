@@ -10,6 +10,7 @@ import numpy as np
 from kernelviz.drawing.cells import DARK, Cells, cells_panel, digit_size, frame
 from kernelviz.drawing.operands import canvas_cells, canvas_name, output_cells, plain_cells
 from kernelviz.drawing.page import Panel, Rule, moved
+from kernelviz.drawing.slim import INPUT, OUTPUT, cut_cells, part_around, part_text
 from kernelviz.drawing.terms import name_text, settings_text
 from kernelviz.drawing.worksheet import (
     MARGIN,
@@ -43,8 +44,11 @@ def enlarged_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel
 
     operation = worked.operation
     source = colours_of(canvas_cells(worked, step, step.channels[0]))
+    part = part_around(source.shape, window_place(worked, step), INPUT)
+    source = cut_cells(source, *part)
     box, middle, last = USUAL if max(step.window.shape[1:]) <= 5 else WIDE_KERNEL
-    seen = input_box(worked, step, source, box)
+    place = frame_place(worked, step, part)
+    seen = input_box(worked, source, box, place)
     rows, columns = step.window.shape[1:]
     cell = min(MIDDLE_CELL, middle / max(rows, columns))
     window = Cells(
@@ -52,7 +56,8 @@ def enlarged_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel
     )
     drawn = cells_panel(window, cell, digit_size([window], cell))
     framed = Panel((*drawn.items, frame(0, 0, rows, columns, cell)), drawn.width, drawn.height)
-    parts = [seen, Placed(Panel((), 70, 0), 70, 0), headed(framed, "window", size_text((rows, columns)))]
+    named = headed(framed, "window", size_text((rows, columns)), aside=True)
+    parts = [seen, Placed(Panel((), 70, 0), 70, 0), named]
     if step.weights is not None:
         kernel = plain_cells(step.weights[0])
         size = "turned 180°" if isinstance(operation, TransposedConvolution) else size_text(operation.kernel)
@@ -65,15 +70,43 @@ def enlarged_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel
     room = max(body.width, NARROWEST - 2 * MARGIN)
     words = words_panel(worked, step, room) if step.weights is None else sum_panel(step, room)
     foot = feet(words, formula_panel(operation.formulas, room), 0.0, room)
-    body = Panel((*body.items, *zoom_lines(worked, step, parts, (box, cell), source)), body.width, body.height)
-    return worksheet(
-        name_text(operation),
-        settings_text(operation),
-        body,
-        foot,
-        notes(worked, step, cells=False),
-        counted=counted(worked, step),
+    sizes = box / max(source.shape), cell
+    body = Panel(
+        (*body.items, *zoom_lines(parts, sizes, source, step.window.shape[1:], place)), body.width, body.height
     )
+    said = [*notes(worked, step, cells=False), *cut_notes(worked, step, part)]
+    count = counted(worked, step)
+    return worksheet(name_text(operation), settings_text(operation), body, foot, said, counted=count)
+
+
+def window_place(worked: Walkthrough, step: Step) -> tuple[range, range]:
+    """The rows and columns of the canvas from the first of the window to its last."""
+    rows, columns = worked.canvas.rows[step.at[0]], worked.canvas.columns[step.at[1]]
+    return range(rows[0], rows[-1] + 1), range(columns[0], columns[-1] + 1)
+
+
+def frame_place(worked: Walkthrough, step: Step, part: tuple[range, range]) -> tuple[int, int, int, int]:
+    """Row, column, rows and columns of the window within the part of the canvas that is drawn."""
+    down, across = window_place(worked, step)
+    return down.start - part[0].start, across.start - part[1].start, len(down), len(across)
+
+
+def cut_notes(worked: Walkthrough, step: Step, part: tuple[range, range] | None = None) -> list[str]:
+    """Which part of a slim input and of a slim output is drawn, where it is not all."""
+    whole = worked.operation.output_size
+    said = [part_text("output", whole, output_part(whole, step.at))]
+    if part:
+        rows, columns = worked.canvas.padding.shape
+        transposed = isinstance(worked.operation, TransposedConvolution)
+        name = f"{canvas_name(worked)[0]} input" if transposed else "input"
+        said.insert(0, part_text(name, (rows, columns), part, (0, 0) if transposed else worked.canvas.origin))
+    said = [text for text in said if text]
+    return [f"drawn are only {' and '.join(said)}"] if said else []
+
+
+def output_part(shape: tuple[int, int], at: tuple[int, int]) -> tuple[range, range]:
+    """The rows and columns of the output that are drawn."""
+    return part_around(shape, (range(at[0], at[0] + 1), range(at[1], at[1] + 1)), OUTPUT)
 
 
 def colours_of(cells: Cells) -> Cells:
@@ -85,13 +118,10 @@ def colours_of(cells: Cells) -> Cells:
     return replace(plain, grey=True, low=0.0)
 
 
-def input_box(worked: Walkthrough, step: Step, cells: Cells, box: float) -> Placed:
+def input_box(worked: Walkthrough, cells: Cells, box: float, place: tuple[int, int, int, int]) -> Placed:
     """The canvas as colours, the window in a frame with a white halo, a bar below."""
-    rows, columns = cells.shape
-    cell = box / max(rows, columns)
+    cell = box / max(cells.shape)
     panel = cells_panel(cells, cell, 0)
-    down, across = worked.canvas.rows[step.at[0]], worked.canvas.columns[step.at[1]]
-    place = (down[0], across[0], down[-1] - down[0] + 1, across[-1] - across[0] + 1)
     items: list[Item] = [*panel.items, frame(*place, cell, colour=WHITE, width=9), frame(*place, cell, width=4.5)]
     bar = colour_bar(cells, min(180.0, panel.width))
     items += moved(bar, 0, panel.height + 14)
@@ -104,20 +134,23 @@ def input_box(worked: Walkthrough, step: Step, cells: Cells, box: float) -> Plac
 def output_box(worked: Walkthrough, step: Step, reached: int | None, box: float) -> Placed:
     """The output as colours, or as numbers where they fit, the marked cell in a frame."""
     cells = output_cells(worked, step, reached)
+    whole, part = cells.shape, output_part(cells.shape, step.at)
+    at = step.at[0] - part[0].start, step.at[1] - part[1].start
+    cells = cut_cells(cells, *part)
     cell = min(MIDDLE_CELL, box / max(cells.shape))
     size = digit_size([cells], cell)
     if not size:
         cell = box / max(cells.shape)
         cells = colours_of(cells)
     panel = cells_panel(cells, cell, size)
-    halo = frame(*step.at, 1, 1, cell, colour=WHITE, width=9 if cell > 12 else 7)
-    items: list[Item] = [*panel.items, halo, frame(*step.at, 1, 1, cell, width=4.5 if cell > 12 else 3.5)]
-    return with_bar(Panel(tuple(items), panel.width, panel.height), cells, bar=not size)
+    halo = frame(*at, 1, 1, cell, colour=WHITE, width=9 if cell > 12 else 7)
+    items: list[Item] = [*panel.items, halo, frame(*at, 1, 1, cell, width=4.5 if cell > 12 else 3.5)]
+    return with_bar(Panel(tuple(items), panel.width, panel.height), cells, whole, bar=not size)
 
 
-def with_bar(panel: Panel, cells: Cells, *, bar: bool) -> Placed:
-    """The output with its name, and a bar of colours below where it has no digits."""
-    size = size_text(cells.shape)
+def with_bar(panel: Panel, cells: Cells, whole: tuple[int, int], *, bar: bool) -> Placed:
+    """The output with its name and the size of the ``whole``, and a bar of colours below where it has no digits."""
+    size = size_text(whole)
     if not bar:
         return headed(panel, "output", size)
     below = colour_bar(cells, max(panel.width, 120.0))
@@ -126,19 +159,24 @@ def with_bar(panel: Panel, cells: Cells, *, bar: bool) -> Placed:
 
 
 def zoom_lines(
-    worked: Walkthrough, step: Step, parts: list[Placed], sizes: tuple[float, float], source: Cells
+    parts: list[Placed],
+    sizes: tuple[float, float],
+    source: Cells,
+    window: tuple[int, ...],
+    place: tuple[int, int, int, int],
 ) -> list[Item]:
-    """Lines from the window in the input to the enlarged one."""
-    box, cell = sizes
-    small = box / max(source.shape)
+    """Lines from the window in the input to the enlarged one; around what stands above and below the input."""
+    small, cell = sizes
     above = max(part.panel.height / 2 + part.above for part in parts)
     left = (parts[0].room - max(source.shape[1] * small, colour_bar(source, 0).width)) / 2
-    across, down = worked.canvas.columns[step.at[1]], worked.canvas.rows[step.at[0]]
-    x = left + (across[-1] + 1) * small
-    top = above - source.shape[0] * small / 2
-    target = parts[0].room + parts[1].room + (parts[2].room - step.window.shape[2] * cell) / 2
-    height = step.window.shape[1] * cell / 2
-    return [
-        Rule(x, top + down[0] * small, target, above - height, DARK, 1.6),
-        Rule(x, top + (down[-1] + 1) * small, target, above + height, DARK, 1.6),
-    ]
+    x, end = left + (place[1] + place[3]) * small, parts[0].room + 10
+    top, bottom = above - source.shape[0] * small / 2, above + source.shape[0] * small / 2
+    starts = top + place[0] * small, top + (place[0] + place[2]) * small
+    target = parts[0].room + parts[1].room
+    goals = above - window[0] * cell / 2, above + window[0] * cell / 2
+    met = [start + (goal - start) * (end - x) / (target - x) for start, goal in zip(starts, goals, strict=True)]
+    if all(top <= y <= bottom for y in met):
+        return [Rule(x, start, target, goal, DARK, 1.6) for start, goal in zip(starts, goals, strict=True)]
+    bent = [[Rule(x, start, end, start, DARK, 1.6), Rule(end, start, target, goal, DARK, 1.6)]
+            for start, goal in zip(starts, goals, strict=True)]  # fmt: skip
+    return [rule for line in bent for rule in line]

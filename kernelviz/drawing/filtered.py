@@ -25,14 +25,14 @@ from kernelviz.drawing.page import (
 from kernelviz.drawing.stamps import EDGE, framed, stamp, zoom_for
 from kernelviz.drawing.wording import PART, number_text
 from kernelviz.errors import UsageError
-from kernelviz.filtering import Response, apply_filter
+from kernelviz.filtering import Response, apply_filter, seen_by
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.filtering import Border
-    from kernelviz.records import Array
+    from kernelviz.records import Array, Source
 
 MARGIN, GAP, TYPE, NAME, TITLE = 52.0, 48.0, 25.0, 29.0, 40.0
 COLUMN = {1: 720.0, 2: 600.0, 3: 466.0}  # of a column, in units of type, by how many there are
@@ -70,9 +70,11 @@ def filter_recipe(responses: Sequence[Response]) -> dict[str, object]:
     """How this picture was made, for machines; no path in it."""
     from kernelviz import __version__
 
+    models = [source.as_recipe() for source in _sources(responses)]
     return {
         "kernelviz": __version__,
         "command": "filter",
+        "model": models[0] if len(models) == 1 else models or None,
         "image": None,
         "view": [each.name for each in responses],
         "border": responses[0].border,
@@ -80,13 +82,18 @@ def filter_recipe(responses: Sequence[Response]) -> dict[str, object]:
     }
 
 
-def filter_page(responses: Sequence[Response], title: str = "", identity: str = "") -> Panel:
-    """The page; ``title`` and ``identity`` are written above, else what is known of the image."""
+def _sources(responses: Sequence[Response]) -> list[Source]:
+    """Whose learned kernels these are, each once."""
+    return list({each.source.label: each.source for each in responses if each.source}.values())
+
+
+def filter_page(responses: Sequence[Response], title: str = "") -> Panel:
+    """The page; above it ``title``, the size of the image, and whose learned kernels are there."""
     rows, columns = responses[0].values.shape
     share = 1.0
     while True:
         part = (slice_of(rows, share), slice_of(columns, share))
-        page = _page(responses, part, title, identity)
+        page = _page(responses, part, title)
         area = page.width * page.height
         if area <= MOST_PIXELS or (part[0].stop - part[0].start) * (part[1].stop - part[1].start) <= 64**2:
             return page
@@ -99,18 +106,18 @@ def slice_of(length: int, share: float) -> slice:
     return slice((length - kept) // 2, (length - kept) // 2 + kept)
 
 
-def _page(responses: Sequence[Response], part: tuple[slice, slice], title: str, identity: str) -> Panel:
+def _page(responses: Sequence[Response], part: tuple[slice, slice], title: str) -> Panel:
     rows, columns = (each.stop - each.start for each in part)
     zoom = max(1, 440 // max(rows, columns))
     across = min(3, len(responses) + 1)
     width = max(columns * zoom + 2 * EDGE, 280)
     unit = width / COLUMN[across]
-    panels = [_image_panel(responses[0], part, zoom, unit)]
+    panels = [_image_panel(seen_by(responses), part, zoom, unit, width)]
     panels += [_response_panel(each, part, zoom, unit, width) for each in responses]
     margin, gap = MARGIN * unit, GAP * unit
     inner = across * width + (across - 1) * gap
     whole = responses[0].values.shape
-    heading = identity or f"{whole[1]:,} × {whole[0]:,} pixels"
+    heading = ", ".join([f"{whole[1]:,} × {whole[0]:,} pixels", *(one.label for one in _sources(responses))])
     name = drawable(title or "Filters", bold=True)
     items, y = text_block(
         wrap(name, TITLE * unit, inner, bold=True), margin, 0.7 * margin, TITLE * unit, colour=INK, bold=True
@@ -131,12 +138,18 @@ def _page(responses: Sequence[Response], part: tuple[slice, slice], title: str, 
     return Panel((*items, *more), float(round(inner + 2 * margin)), float(round(y + 0.6 * margin)))
 
 
-def _image_panel(response: Response, part: tuple[slice, slice], zoom: int, unit: float) -> tuple[Panel, Panel]:
-    shown = np.clip(response.image[part], 0, 1)
+def _image_panel(image: Array, part: tuple[slice, slice], zoom: int, unit: float, width: float) -> tuple[Panel, Panel]:
+    shown = np.clip(image[part], 0, 1)
     pixels = np.rint(255 * (shown if shown.ndim == 3 else shown[:, :, None].repeat(3, axis=2))).astype(np.uint8)
     picture = framed(_enlarged(pixels, zoom), 0, 0)
     foot = picture.height + 10 * unit
-    items, y = text_block(["the image, 0 to 1"], 0, foot, TYPE * unit)
+    words = ["the image, 0 to 1"]
+    beyond = int(np.count_nonzero((image < 0) | (image > 1)))
+    if beyond:
+        low, high = number_text(float(image.min())), number_text(float(image.max()))
+        words.append(f"{beyond:,} of {image.size:,} values beyond, {low} to {high}")
+    lines = [line for text in words for line in _prose(text, TYPE * unit, width)]
+    items, y = text_block(lines, 0, foot, TYPE * unit)
     return Panel((), 0, 0), Panel((picture, *items), picture.width, y)
 
 
@@ -236,7 +249,19 @@ def _caption(responses: Sequence[Response], part: tuple[slice, slice], zoom: int
         lines.append("colours symmetric about 0, full from the 99 % quantile of each response on")
     if any(each.keeps_light for each in responses):
         lines.append("what keeps a flat image is drawn as an image again, 0 to 1")
-    return [*lines, *dict.fromkeys(note for each in responses for note in each.notes)]
+    return lines + _notes(responses)
+
+
+def _notes(responses: Sequence[Response]) -> list[str]:
+    """What was done to the image before, with the names of those that read it so, where not all do."""
+    told = [(note, each.name) for each in responses for note in each.notes]
+    if seen_by(responses).ndim == 3:
+        told += [("read in light and dark", each.name) for each in responses if each.image.ndim == 2 and not each.notes]
+    lines = []
+    for note in dict.fromkeys(note for note, _ in told):
+        names = [name for said, name in told if said == note]
+        lines.append(note if len(names) == len(responses) else f"{', '.join(names)}: {note}")
+    return lines
 
 
 def _prose(text: str, size: float, width: float) -> list[str]:

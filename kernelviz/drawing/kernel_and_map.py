@@ -132,7 +132,7 @@ def _kernel(unit: Unit, planes: Sequence[int]) -> Column:
     first = f": {labels[0]}" if len(planes) > 1 else ""
     size_text = "turned 180°" if unit.layer.transposed else " × ".join(map(str, unit.kernel.shape))
     bar = None
-    if not size:
+    if not size and np.isfinite(shown).any() and np.nan_to_num(shown).any():
         bar = ink_bar(Ink(strongest(shown), negative=True, clipped=False), max(side, 170.0))
     return Column(
         f"kernel {unit.at[0]}{first}" if first else f"kernel {unit.at[0]}", "" if first else size_text, box, bar
@@ -161,14 +161,16 @@ def _inputs(unit: Unit, planes: Sequence[int]) -> Column:
     size = " × ".join(map(str, unit.inputs.shape[1:]))
     rest = len(unit.numbers) - len(planes)
     below = f"+ {rest:,} more" if rest else ""
-    return Column(labels[0], size, box, ink_bar(ink, max(box.width, 170.0)), below)
+    bar = ink_bar(ink, max(box.width, 170.0)) if ink.known else None
+    return Column(labels[0], size, box, bar, below)
 
 
 def _map(unit: Unit, side: float) -> Column:
     ink = ink_of(unit.map)
     panel, _ = map_picture(unit.map, ink, side)
     height, width = unit.map.shape
-    return Column(f"feature map {unit.at[0]}", f"{height} × {width}", panel, ink_bar(ink, max(panel.width, 170.0)))
+    bar = ink_bar(ink, max(panel.width, 170.0)) if ink.known else None
+    return Column(f"feature map {unit.at[0]}", f"{height} × {width}", panel, bar)
 
 
 def _identity(unit: Unit) -> str:

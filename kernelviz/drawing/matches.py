@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kernelviz.chances import LEAST, LEVEL
 from kernelviz.drawing.captions import layer_text
+from kernelviz.drawing.match_groups import (
+    CONTENT,
+    HEAD,
+    MARGIN,
+    TYPE,
+    WIDTH,
+    Shelf,
+    entry_width,
+    group_items,
+    in_colour,
+    slots,
+)
 from kernelviz.drawing.page import (
     GREY,
     INK,
-    QUIET,
     Item,
     Panel,
     Raster,
@@ -22,9 +33,9 @@ from kernelviz.drawing.page import (
     text_width,
     wrap,
 )
-from kernelviz.drawing.stamps import EDGE, colour_key, stamp, zoom_for
+from kernelviz.drawing.stamps import colour_key
 from kernelviz.drawing.wording import numbers_text
-from kernelviz.matching import LEAST, LEVEL, Matches, match_kernels
+from kernelviz.matching import FIT, UNNAMED, Matches, match_kernels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,38 +43,10 @@ if TYPE_CHECKING:
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.matching import KernelMatch
 
-WIDTH, MARGIN = 1600.0, 52.0
-CONTENT = WIDTH - 2 * MARGIN
-TITLE, HEAD, TYPE = 40.0, 30.0, 25.0
-ROOM = 62.0  # of a tile
-SIGN = 46.0  # of ≈
+TITLE = 40.0
 TALLEST = 2500.0
 DARK, PALE = "#575f6b", "#b9bec6"
-ABOUT = {
-    "pixel": "pass one pixel on",
-    "blur": "average",
-    "spot": "a pixel against those around it",
-    "edge": "where brightness changes",
-    "difference": "one pixel against another",
-    "line": "bright or dark lines",
-    "line end": "where a line ends",
-    "corner": "where edges meet",
-    "gabor": "stripes",
-    "none": "the closest filter is no closer than chance",
-}
-UNDRAWN = {"zero": "as good as zero", "not finite": "not finite"}
-
-
-@dataclass(frozen=True)
-class _Shelf:
-    """How entries stand in a row: how wide one is, how far apart, how many."""
-
-    entry: float
-    across: int
-
-    @property
-    def pitch(self) -> float:
-        return (CONTENT - self.entry) / (self.across - 1)
+UNDRAWN = ("zero", "not finite")
 
 
 def plot_matches(matches: object, *, gabor: bool = True, level: float = LEVEL, transposed: bool = False) -> PageFigure:
@@ -95,7 +78,9 @@ def matches_recipe(matches: Matches) -> dict[str, object]:
         "image": None,
         "shape": list(bank.weight.shape),
         "level": matches.level,
+        "gabor": matches.fit_threshold is not None,
         "threshold": matches.threshold,
+        "fit_threshold": matches.fit_threshold,
         "filters": matches.filters,
     }
 
@@ -103,6 +88,8 @@ def matches_recipe(matches: Matches) -> dict[str, object]:
 def matches_page(matches: Matches) -> Panel:
     """The page, with as many shelves a group as keep it within four megapixels."""
     page = _page(matches, 1)
+    if page.height > TALLEST:
+        return _page(matches, 0.5)  # kinds side by side
     for shelves in range(2, 9):
         larger = _page(matches, shelves)
         if larger.height > TALLEST:
@@ -111,34 +98,40 @@ def matches_page(matches: Matches) -> Panel:
     return page
 
 
-def _page(matches: Matches, shelves: int) -> Panel:
+def _page(matches: Matches, shelves: float) -> Panel:
     items, y = _heading(matches)
-    items += _bar(matches.counts, y)
+    items += _bar(matches, y)
     y += 44 + 34
     groups = {kind: _sorted(matches, kind) for kind in matches.counts if kind not in UNDRAWN}
-    shelf = _Shelf(_width(matches, named=True), 5 if _in_colour(matches) else 7)
+    shelf = Shelf(entry_width(matches, named=True), 5 if in_colour(matches) else 7)
     free, shown = 0, 0
     for kind, rows in groups.items():
-        if kind == "none":
-            shelf = _Shelf(_width(matches, named=False), 7 if _in_colour(matches) else 12)
-            free = 0
-        rows_shown = rows[: shelves * shelf.across]
+        narrow = Shelf(entry_width(matches, named=False), 7 if in_colour(matches) else 12)
+        if kind in UNNAMED and shelf != narrow:
+            shelf, free = narrow, 0
+        rows_shown = rows[: int(shelves * shelf.across)]
         shown += len(rows_shown)
-        needed = _slots(kind, len(rows), len(rows_shown), shelf)
+        needed = slots(kind, len(rows), len(rows_shown), shelf)
         if needed > free:
             items.append(Rule(MARGIN, y, WIDTH - MARGIN, y, "#d9dce0", 2))
             start, top, free = 0, y, shelf.across
         else:
             start = shelf.across - free
-        group, foot = _group(matches, kind, rows_shown, shelf, total=len(rows), start=start, top=top)
+        group, foot = group_items(matches, kind, rows_shown, shelf, total=len(rows), start=start, top=top)
         items += group
         y, free = max(y, foot), free - needed
-    for kind, words in UNDRAWN.items():
+    for kind in UNDRAWN:
         if kind in matches.counts:
-            more, y = _listed(words, _sorted(matches, kind), y)
+            more, y = _listed(word_of(kind, matches), _sorted(matches, kind), y)
             items += more
     more, y = _caption(matches, shown, y)
     return Panel((*items, *more), WIDTH, float(round(y + 0.5 * MARGIN)))
+
+
+def word_of(kind: str, matches: Matches) -> str:
+    """What stands over kernels of a kind."""
+    zero = "sums as good as zero" if matches.main == "sum" else "as good as zero"
+    return zero if kind == "zero" else kind
 
 
 def _heading(matches: Matches) -> tuple[list[Item], float]:
@@ -156,18 +149,19 @@ def _heading(matches: Matches) -> tuple[list[Item], float]:
     return items, y + 26
 
 
-def _bar(counts: dict[str, int], y: float) -> list[Item]:
+def _bar(matches: Matches, y: float) -> list[Item]:
     """Counts as lengths: named kinds dark, ``none`` white, what is zero or not finite grey."""
+    counts = matches.counts
     total, x, items = sum(counts.values()), MARGIN, list[Item]()
     for kind, count in counts.items():
         width = CONTENT * count / total
-        dark = kind not in ("none", *UNDRAWN)
+        dark = kind not in UNNAMED
         colour = DARK if dark else PALE if kind in UNDRAWN else "#ffffff"
         outline = DARK if dark else "#8a919c"
         items.append(Raster(_pixel(outline), x, y, max(1.0, width - (3 if dark else 0)), 44))
         if not dark and width > 4:
             items.append(Raster(_pixel(colour), x + 2, y + 2, width - 4, 40))
-        word = UNDRAWN.get(kind, kind)
+        word = word_of(kind, matches)
         for text in (f"{word}  {count:,}", f"{count:,}"):
             if text_width(text, TYPE, bold=dark) < width - 14:
                 ink = "#ffffff" if dark else INK
@@ -175,79 +169,6 @@ def _bar(counts: dict[str, int], y: float) -> list[Item]:
                 break
         x += width
     return items
-
-
-def _group(
-    matches: Matches, kind: str, rows: Sequence[KernelMatch], shelf: _Shelf, *, total: int, start: int, top: float
-) -> tuple[list[Item], float]:
-    """The heading of one kind and its entries, from a slot of a shelf on; and the y below."""
-    x, y = MARGIN + start * shelf.pitch, top + 46
-    items: list[Item] = [Text(x, y, kind, HEAD, INK, bold=True)]
-    x += text_width(kind, HEAD, bold=True) + 16
-    count = _count_text(total, len(rows))
-    items.append(Text(x, y, count, HEAD * 0.93, GREY))
-    x += text_width(count, HEAD * 0.93) + 20
-    slots = min(len(rows), shelf.across)
-    end = MARGIN + (start + slots - 1) * shelf.pitch + shelf.entry if slots < shelf.across else WIDTH - MARGIN
-    if x + text_width(ABOUT[kind], TYPE) <= end:
-        items.append(Text(x, y, ABOUT[kind], TYPE))
-    y += 22
-    height = _entry_height(matches, kind)
-    for at, row in enumerate(rows):
-        down, across = divmod(at, shelf.across)
-        left = MARGIN + (start + across) * shelf.pitch
-        items += _entry(row, matches, kind, shelf.entry, x=left, y=y + down * height)
-    return items, y + ((len(rows) - 1) // shelf.across + 1) * height + 8
-
-
-def _count_text(total: int, shown: int) -> str:
-    return f"{total:,}" if shown == total else f"{total:,}, the closest {shown:,}"
-
-
-def _slots(kind: str, total: int, shown: int, shelf: _Shelf) -> int:
-    """How many slots a group takes, its heading too; all of them where it has several shelves."""
-    heading = text_width(kind, HEAD, bold=True) + 16 + text_width(_count_text(total, shown), HEAD * 0.93) + 30
-    return max(min(shown, shelf.across), int(np.ceil(heading / shelf.pitch)))
-
-
-def _entry(row: KernelMatch, matches: Matches, kind: str, width: float, *, x: float, y: float) -> list[Item]:
-    """Kernel as colour, its pattern, ≈, the filter; number, score and colour below."""
-    zoom, tile = _zoom(matches), _tile(matches)
-    items: list[Item] = []
-    at = round(x)
-    if _in_colour(matches):
-        items.append(stamp(matches.bank.weight[row.kernel], at, round(y), zoom))
-        at += round(tile + 12)
-    items.append(stamp(row.pattern, at, round(y), zoom))
-    foot = y + tile + 8 + 0.8 * TYPE
-    number = f"{row.kernel}"
-    items.append(Text(x, foot, number, TYPE, INK, bold=True))
-    score = "" if row.score is None else f"{row.score:.2f}"
-    if kind == "none" or row.closest is None:
-        beside = text_width(number, TYPE, bold=True) + text_width(score, TYPE) + 10 <= width
-        low = foot if beside else foot + 1.2 * TYPE
-        items.append(Text(x + width if beside else x, low, score, TYPE, QUIET, align="right" if beside else "left"))
-        return items
-    at += round(tile)
-    items.append(Text(at + SIGN / 2, y + tile / 2, "≈", 34, QUIET, align="center", middle=True))
-    sign = -1 if row.factor is not None and row.factor < 0 else 1
-    items.append(stamp(row.closest.values * sign, at + round(SIGN), round(y), zoom))
-    items.append(Text(x + width, foot, score, TYPE, INK, bold=True, align="right"))
-    if row.colour:
-        items.append(Text(x, foot + 1.2 * TYPE, row.colour.name, TYPE))
-    return items
-
-
-def _entry_height(matches: Matches, kind: str) -> float:
-    one_line = (kind == "none") == _in_colour(matches)
-    return _tile(matches) + 8 + (1.0 if one_line else 2.2) * TYPE + 24
-
-
-def _width(matches: Matches, *, named: bool) -> float:
-    """How wide an entry is: one to three tiles and the sign between them."""
-    tile = _tile(matches)
-    first = 2 * tile + 12 if _in_colour(matches) else tile
-    return first + (SIGN + tile if named else 0)
 
 
 def _listed(words: str, rows: Sequence[KernelMatch], y: float) -> tuple[list[Item], float]:
@@ -279,40 +200,35 @@ def _caption(matches: Matches, shown: int, y: float) -> tuple[list[Item], float]
 
 def caption_lines(matches: Matches, shown: int) -> list[str]:
     """What is drawn, what the score is, and from where on there is a name."""
-    size, inputs = matches.bank.weight.shape[2], matches.bank.weight.shape[1]
+    inputs = matches.bank.weight.shape[1]
     first = {
         "strongest": "kernel as colour (mid-grey is 0), its pattern in its strongest colour direction",
         "sum": f"kernel, summed over its {inputs:,} input channels",
     }.get(matches.main, "kernel")
-    per = f"{matches.level * 100:g} of 100 random {size} × {size} kernels"
-    against = f"against these {matches.filters:,} filters"
-    at = f"{matches.threshold:.2f}"
-    expected = matches.level * len(matches.main_rows)
-    alone = f", so of these {len(matches.main_rows):,} about {expected:.0f} by chance alone" if expected >= 1 else ""
-    named = f"named from {at} on: {per} reach it {against}{alone}"
-    if matches.threshold == LEAST:
-        named = f"named from {at} on, 64 % of its energy; fewer than {per} reach it {against}"
-    lines = [f"{first} ≈ the closest filter; score: |cosine|, over scale and sign; each tile has its own scale", named]
-    if any(row.closest and row.closest.name == "gabor-fit" for row in matches.main_rows):
-        lines.append("where no filter is close enough, but a fitted Gabor function is, it stands beside the kernel")
+    lines = [f"{first} ≈ the closest filter; score: |cosine|, over scale and sign; each tile has its own scale"]
+    lines.append(naming_text(matches))
+    if any(row.closest and row.closest.name == FIT for row in matches.main_rows):
+        lines.append("fit: a fitted Gabor function, where no filter is close enough or the fit far closer")
     drawn = sum(count for kind, count in matches.counts.items() if kind not in UNDRAWN)
     return lines if shown == drawn else [*lines, f"{shown:,} of {drawn:,} kernels are drawn, of each kind the closest"]
 
 
+def naming_text(matches: Matches) -> str:
+    """From which scores on there are names, and how many of random kernels get one."""
+    size, at, fit = matches.bank.weight.shape[2], matches.threshold, matches.fit_threshold
+    per = f"{matches.level * 100:g} of 100 random {size} × {size} kernels"
+    starts = f"named from {at:.2f} on against {matches.filters:,} filters"
+    if fit is not None:
+        starts += f", from {fit:.2f} on by a fitted Gabor function"
+    if max(at, fit or 0) == LEAST:
+        return f"{starts}: {LEAST**2:.0%} of its energy, which fewer than {per} reach".replace("%", " %")
+    expected = matches.level * len(matches.main_rows)
+    alone = f", of these {len(matches.main_rows):,} about {expected:.0f} by chance alone" if expected >= 1 else ""
+    return f"{starts}: at most {per} get a name{alone}"
+
+
 def _sorted(matches: Matches, kind: str) -> list[KernelMatch]:
     return sorted((row for row in matches.main_rows if row.kind == kind), key=lambda row: -(row.score or 0))
-
-
-def _in_colour(matches: Matches) -> bool:
-    return matches.main == "strongest"
-
-
-def _zoom(matches: Matches) -> int:
-    return zoom_for(matches.bank.weight.shape[2], ROOM)
-
-
-def _tile(matches: Matches) -> float:
-    return float(matches.bank.weight.shape[2] * _zoom(matches) + 2 * EDGE)
 
 
 def _pixel(colour: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

@@ -18,7 +18,7 @@ from kernelviz.drawing.cells import (
     window_frame,
 )
 from kernelviz.drawing.page import Item, Panel, Rule, Shape, Text, text_width
-from kernelviz.drawing.terms import padding_text
+from kernelviz.drawing.terms import padding_text, rows_text
 from kernelviz.drawing.worksheet import MARGIN, SMALL, WIDEST, Placed, arrow_items, headed
 from kernelviz.pooling import Pooling
 from kernelviz.sides import size_text
@@ -46,13 +46,14 @@ def canvas_cells(worked: Walkthrough, step: Step, plane: int) -> Cells:
 
 def output_cells(worked: Walkthrough, step: Step, reached: int | None = None) -> Cells:
     """One channel of the output, the marked cell lit; the cells that come later are empty in an animation."""
-    values = worked.output[step.channel].copy()
+    values = worked.output[step.channel]
     limit = strongest(values)
+    empty = np.zeros(values.shape, bool)
     if reached is not None:
-        values.ravel()[reached + 1 :] = np.nan
+        empty.ravel()[reached + 1 :] = True
     lit = np.zeros(values.shape, bool)
     lit[step.at] = True
-    return Cells(values, limit, lit)
+    return Cells(values, limit, lit, empty=empty)
 
 
 def plain_cells(values: Array, limit: float | None = None) -> Cells:
@@ -123,11 +124,11 @@ def never_read(worked: Walkthrough) -> str:
     """Why some cells are hatched; empty where none is."""
     if not worked.canvas.unread.any():
         return ""
-    left = worked.operation.left_over
-    if not any(left):
+    operation = worked.operation
+    if isinstance(operation, TransposedConvolution):
         return "hatched: never read"
-    parts = [f"{n} {noun}{'s' if n > 1 else ''}" for n, noun in zip(left, ("row", "column"), strict=True) if n]
-    return f"never read: {' and '.join(parts)} left over"
+    over = " left over" if operation.unread == operation.left_over else ""
+    return f"never read: {rows_text(operation.unread)}{over}"
 
 
 def stride_marks(worked: Walkthrough, step: Step, cell: float) -> list[Item]:

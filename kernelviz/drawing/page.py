@@ -157,7 +157,8 @@ def text_width(text: str, size: float, *, bold: bool = False) -> float:
 def wrap(text: str, size: float, width: float, *, bold: bool = False) -> list[str]:
     """Lines of at most this width; nothing is left out.
 
-    They are broken after spaces; a word that is wider than a line also after dots, underscores and slashes, then anywhere.
+    They are broken after spaces; a word that is wider than a line also after dots, underscores, slashes and hyphens, then
+    anywhere.
     """
 
     def fits(line: str) -> bool:
@@ -177,7 +178,7 @@ def wrap(text: str, size: float, width: float, *, bold: bool = False) -> list[st
 def _pieces(text: str, fits: Callable[[str], bool]) -> Iterator[str]:
     """What is kept together: spaces, words, the parts of words that are too wide, the letters of parts that are."""
     for word in re.findall(r"\s+|\S+", text):
-        for part in [word] if fits(word) else re.findall(r"[^._/]*[._/]+|[^._/]+", word):
+        for part in [word] if fits(word) else re.findall(r"[^._/-]*[._/-]+|[^._/-]+", word):
             yield from [part] if fits(part) or not part.strip() else part
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 TOP = 40.0  # what the head above a picture takes
 NEAR = 15  # rows and columns of a part that is enlarged
 VEIL = 0.55
+BAND, BAR = 16.0, 170.0  # no map is drawn thinner than the one, no bar shorter than the other
+SIGHT = "what it can see"
 MANY = 1024  # values from which on a few may saturate
 QUANTILE = 0.99
 WHITE = "#ffffff"
@@ -29,11 +31,15 @@ WHITE = "#ffffff"
 
 @dataclass(frozen=True)
 class Ink:
-    """What the colours of one map mean: full colour at ``limit``; ``clipped`` where some values lie beyond."""
+    """What the colours of one map mean: full colour at ``limit``; ``clipped`` where some values lie beyond.
+
+    It is not ``known`` where no value is finite and other than 0: there is no end then that a bar could show.
+    """
 
     limit: float
     negative: bool
     clipped: bool
+    known: bool = True
 
     def pixels(self, values: Array) -> Array:
         """(h, w, 3) uint8."""
@@ -42,7 +48,7 @@ class Ink:
 
 @dataclass(frozen=True)
 class View:
-    """A picture with its head above and its lines below; the picture itself lies at ``top``, ``size`` large.
+    """A picture with its head above and its lines below; the picture itself lies at ``top``, its height and width ``size``.
 
     ``scale`` is how many page pixels a row and a column of it take.
     """
@@ -58,7 +64,7 @@ def ink_of(values: Array) -> Ink:
     limit, finite = strongest(values), values[np.isfinite(values)]
     usual = float(np.quantile(np.abs(finite), QUANTILE)) if finite.size >= MANY else limit
     clipped = 0 < usual < 0.75 * limit
-    return Ink(usual if clipped else limit, bool((finite < 0).any()), clipped)
+    return Ink(usual if clipped else limit, bool((finite < 0).any()), clipped, bool(finite.any()))
 
 
 def ink_text(ink: Ink) -> str:
@@ -120,7 +126,7 @@ def titled(
         y += 30
         items.append(Text(0, y, line, SMALL, DIM))
         widths.append(text_width(line, SMALL))
-    return View(Panel(tuple(items), max(widths), y + 8), (picture.width, picture.height), scale)
+    return View(Panel(tuple(items), max(widths), y + 8), (picture.height, picture.width), scale)
 
 
 def photograph(unit: Unit, side: float, *, sight: bool, name: str = "what the network saw") -> View | None:
@@ -147,7 +153,7 @@ def photograph(unit: Unit, side: float, *, sight: bool, name: str = "what the ne
     picture = Panel((Raster(shown, 0, 0, size[1], size[0]), outline(0, 0, size[1], size[0]), *items), size[1], size[0])
     lines = []
     if sight:
-        name = "what the unit can see"
+        name = SIGHT
         lines = (
             ["not known"] if box is None else wrap(sight_text(unit).replace("pixels", "px"), SMALL, max(side, 220.0))
         )
@@ -175,6 +181,7 @@ def map_picture(values: Array, ink: Ink, side: float) -> tuple[Panel, tuple[floa
         row, column = (min(row, 4 * column), column) if row > column else (row, min(column, 4 * row))
     else:
         row = column = min(row, column)
+    row, column = max(row, BAND / height), max(column, BAND / width)
     size = height * row, width * column
     items = (Raster(ink.pixels(values), 0, 0, size[1], size[0]), outline(0, 0, size[1], size[0]))
     return Panel(items, size[1], size[0]), (row, column)
@@ -191,8 +198,10 @@ def map_view(unit: Unit, side: float, *, of: tuple[range, range] | None = None) 
 
 
 def with_bar(view: View, ink: Ink) -> View:
-    """The same with a colour bar below."""
-    bar = ink_bar(ink, max(view.size[1], 170.0))
+    """The same with a colour bar below, where there is a colour to be read."""
+    if not ink.known:
+        return view
+    bar = ink_bar(ink, max(view.size[1], BAR))
     items = (*view.panel.items, *moved(bar, 0, view.panel.height + 10))
     return View(
         Panel(items, max(view.panel.width, bar.width), view.panel.height + 10 + bar.height), view.size, view.scale
@@ -207,7 +216,7 @@ def input_view(unit: Unit, place: int, side: float, *, name: str = "") -> View:
     items = (*picture.items, *window_mark(unit, scale))
     panel = Panel(items, picture.width, picture.height)
     if not name:
-        return View(panel, (panel.width, panel.height), scale, 0.0)
+        return View(panel, (panel.height, panel.width), scale, 0.0)
     return with_bar(titled(name, f"{values.shape[0]} × {values.shape[1]}", panel, (), scale), ink)
 
 
@@ -230,7 +239,7 @@ def near(first: int, last: int, size: int, count: int = NEAR) -> range:
 
 
 def enlarged(
-    pixels: Array, around: tuple[tuple[int, int], tuple[int, int]], side: float, noun: str = ""
+    pixels: Array, around: tuple[tuple[int, int], tuple[int, int]], side: float
 ) -> tuple[View, tuple[range, range]]:
     """A part of a picture (h, w, 3) around these rows and columns, with these in a frame; and which part it is."""
     rows, columns = (near(*ends, size) for ends, size in zip(around, pixels.shape[:2], strict=True))
@@ -240,16 +249,21 @@ def enlarged(
         (max(first, span.start), min(last, span.stop - 1))
         for (first, last), span in zip(around, (rows, columns), strict=True)
     )
-    width, height = len(columns) * cell, len(rows) * cell
+    down, across = max(cell, BAND / len(rows)), max(cell, BAND / len(columns))
+    width, height = len(columns) * across, len(rows) * down
     framed = mark(
-        (left - columns.start) * cell + 3, (top - rows.start) * cell + 3,
-        (right - left + 1) * cell - 6, (bottom - top + 1) * cell - 6,
+        (left - columns.start) * across + 3, (top - rows.start) * down + 3,
+        (right - left + 1) * across - 6, (bottom - top + 1) * down - 6,
     )  # fmt: skip
     items: list[Item] = [Raster(part, 0, 0, width, height), outline(0, 0, width, height), *framed]
-    lines = [f"rows {rows[0]}–{rows[-1]},", f"columns {columns[0]}–{columns[-1]} {noun}".rstrip()]
+    lines = [f"{_span('row', rows)},", _span("column", columns)]
     items += [Text(0, height + 30 * (i + 1), line, SMALL, DIM) for i, line in enumerate(lines)]
     panel = Panel(tuple(items), max(width, *(text_width(line, SMALL) for line in lines)), height + 68)
-    return View(panel, (width, height), (cell, cell), 0.0), (rows, columns)
+    return View(panel, (height, width), (down, across), 0.0), (rows, columns)
+
+
+def _span(noun: str, places: range) -> str:
+    return f"{noun} {places[0]}" if len(places) == 1 else f"{noun}s {places[0]}–{places[-1]}"
 
 
 def funnel(frame: tuple[float, float, float], below: tuple[float, float, float]) -> list[Item]:

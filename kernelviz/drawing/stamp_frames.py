@@ -99,12 +99,14 @@ def _scene(worked: Walkthrough, channel: int) -> Scene:
         what = f"Stamps are animated of one input channel, but each output reads {len(step.channels)}."
         raise UsageError(what, hint=WINDOW)
     values, kernel = worked.input[step.channels[0]], step.weights[0][::-1, ::-1]
+    if not np.isfinite(worked.output).all():
+        raise UsageError("What is not finite cannot be added up stamp after stamp.", hint=WINDOW)
     stamps = tuple(_laid(worked, values, kernel, channel))
     numbers = [values, kernel, worked.output[channel], *(each for laid in stamps for each in (laid.stamp, laid.after))]
     cell = min(
         CELL, (WIDEST - 2 * MARGIN - 3 * 98) / (values.shape[1] + 2 * kernel.shape[1] + operation.output_size[1])
     )
-    digits = digit_size([Cells(each, 1.0) for each in numbers], cell)
+    digits = digit_size([Cells(each, 1.0, empty=np.isnan(each)) for each in numbers], cell)
     if not digits or max(*values.shape, *kernel.shape, *operation.output_size) >= LARGE:
         raise UsageError("The numbers of the stamps are too many to be animated legibly.", hint=WINDOW)
     limit = strongest(*numbers[2:])
@@ -211,7 +213,8 @@ def _output(scene: Scene, laid: Laid | None, *, adding: bool) -> Placed:
         for row, column in np.argwhere(laid.meets):
             old = laid.before[row, column]
             items += _addition(old, values[row, column] - old, (column + 0.5) * cell, (row + 0.5) * cell, scene)
-    cells = Cells(values, scene.limit, laid.covered, hidden=laid.meets if adding else None)
+    hidden = laid.meets if adding else None
+    cells = Cells(values, scene.limit, laid.covered, hidden=hidden, empty=np.isnan(values))
     panel = cells_panel(cells, cell, scene.digits)
     rows, columns = (np.flatnonzero(laid.covered.any(axis=axis)) for axis in (1, 0))
     if len(rows) and len(columns):

@@ -9,9 +9,20 @@ import numpy as np
 from kernelviz.drawing.cells import CELL, DIM, LEGIBLE, Cells, cells_panel, digit_size, frame, strongest
 from kernelviz.drawing.operands import output_cells, plain_cells
 from kernelviz.drawing.page import INK, Item, Panel, Text, moved, text_width
-from kernelviz.drawing.terms import macs_text, name_text, settings_text, shortened, step_text, value_text, weights_text
+from kernelviz.drawing.terms import (
+    broken_notes,
+    gap_text,
+    macs_text,
+    name_text,
+    settings_text,
+    shortened,
+    step_text,
+    value_text,
+    weights_text,
+)
 from kernelviz.drawing.worksheet import (
     FORMULA,
+    HEAD,
     MARGIN,
     SMALL,
     SUM,
@@ -56,7 +67,8 @@ def stamps_page(worked: Walkthrough, at: tuple[int, int], channel: int) -> Panel
         apart += f"; the padding cuts {sides_text(operation.padding)} off each end"
     if any(operation.output_padding):
         apart += f"; the output padding adds {sides_text(operation.output_padding)} behind"
-    foot = [said, apart, dots, weights_text(operation, dense=False), macs_text(operation)]
+    lost = [gap_text(operation), *broken_notes(worked)]
+    foot = [said, apart, dots, *lost, weights_text(operation, dense=False), macs_text(operation)]
     settings = f"{settings_text(operation)}: every value stamps the kernel"
     return worksheet(name_text(operation), settings, stacked([top, bottom], 34), [], foot)
 
@@ -67,6 +79,17 @@ def overlaps(operation: TransposedConvolution) -> Array:
     rows = [len(operation.reads(row, 0)[0]) for row in range(sizes[0])]
     columns = [len(operation.reads(0, column)[1]) for column in range(sizes[1])]
     return np.outer(rows, columns)
+
+
+def shown_places(worked: Walkthrough, step: Step) -> list[tuple[int, int]]:
+    """The input places whose stamps are shown.
+
+    Raises:
+        UsageError: the operation is not transposed.
+    """
+    if not isinstance(worked.operation, TransposedConvolution):
+        raise UsageError(f"A {name_text(worked.operation).lower()} has no stamps.", hint="Take the view step.")
+    return _places(worked.operation, step)[0]
 
 
 def _places(operation: TransposedConvolution, step: Step) -> tuple[list[tuple[int, int]], str]:
@@ -128,7 +151,7 @@ def _stamp_rows(
     room = WIDEST - 2 * MARGIN - count * SIGN
     cell = min(CELL, room / (count * columns), 600 / rows)
     limit = strongest(*stamps)
-    cells = [Cells(_only_stamp(worked, place, stamp), limit) for place, stamp in zip(places, stamps, strict=True)]
+    cells = [Cells(stamp, limit, empty=_untouched(worked, place)) for place, stamp in zip(places, stamps, strict=True)]
     out = output_cells(worked, step)
     size = digit_size([*cells, out], cell)
     parts: list[Placed] = []
@@ -144,12 +167,10 @@ def _stamp_rows(
     return stacked([in_a_row(line) for line in lines], 10), bool(size)
 
 
-def _only_stamp(worked: Walkthrough, place: tuple[int, int], stamp: Array) -> Array:
-    """The stamp with every cell empty that its kernel does not reach."""
-    result = np.full(stamp.shape, np.nan)
-    rows, columns = reached(worked, place)
-    cells = np.ix_(rows, columns)
-    result[cells] = stamp[cells]
+def _untouched(worked: Walkthrough, place: tuple[int, int]) -> Array:
+    """(rows, columns): which cells of the output the stamp of an input place does not reach."""
+    result = np.ones(worked.operation.output_size, bool)
+    result[np.ix_(*reached(worked, place))] = False
     return result
 
 
@@ -179,10 +200,12 @@ def _frames(worked: Walkthrough, step: Step, place: tuple[int, int], cell: float
 
 
 def _named(worked: Walkthrough, step: Step, place: tuple[int, int], panel: Panel) -> Placed:
-    """``3 × kernel``; of several channels the place."""
+    """``3 × kernel``, where there is room; of several channels the place."""
     if len(step.channels) > 1:
         return headed(panel, f"{place[0]}, {place[1]}", "")
-    return headed(panel, value_text(float(worked.input[step.channels[0], *place])), "× kernel")
+    value, kernel = value_text(float(worked.input[step.channels[0], *place])), "× kernel"
+    wide = text_width(value, HEAD, bold=True) + text_width(kernel, HEAD) + 16
+    return headed(panel, value, kernel if wide <= max(panel.width, 160) else "")
 
 
 def _dots(worked: Walkthrough, cell: float) -> list[Item]:

@@ -8,7 +8,7 @@ from kernelviz.drawing.cells import CELL, DARK, DIM, Cells, cells_panel, digit_s
 from kernelviz.drawing.enlarged import WHITE, colours_of
 from kernelviz.drawing.operands import canvas_cells, output_cells, plain_cells
 from kernelviz.drawing.page import Item, Panel, Text, moved, text_width
-from kernelviz.drawing.terms import name_text, settings_text, step_text, value_text
+from kernelviz.drawing.terms import broken_notes, name_text, settings_text, step_text, value_text
 from kernelviz.drawing.worksheet import (
     MARGIN,
     NARROWEST,
@@ -36,7 +36,7 @@ BIGGEST = 60.0
 def steps_page(worked: Walkthrough, channel: int) -> Panel:
     """Kernel and output on top, then a picture a step in the rows and columns of the output."""
     rows, columns = worked.operation.output_size
-    shown = min(rows, ROWS), min(columns, COLUMNS)
+    shown = shown_steps(worked)
     steps = [[worked.step(row, column, channel) for column in range(shown[1])] for row in range(shown[0])]
     room = WIDEST - 2 * MARGIN
     width = (room - (shown[1] - 1) * GAP) / shown[1]
@@ -46,20 +46,28 @@ def steps_page(worked: Walkthrough, channel: int) -> Panel:
     size = digit_size([cells], cell)
     tiles = [[_tile(worked, step, cell, size) for step in row] for row in steps]
     wide = max(width if shown[1] > 2 else 0.0, *(tile.width for row in tiles for tile in row))
+    gap = min(GAP, (room - shown[1] * wide) / max(1, shown[1] - 1))  # results may be wider than what they are of
     items: list[Item] = []
     for i, row in enumerate(tiles):
         for j, tile in enumerate(row):
-            items += moved(tile, j * (wide + GAP), i * (tile.height + GAP))
+            items += moved(tile, j * (wide + gap), i * (tile.height + GAP))
     pitch = tiles[0][0].height + GAP
-    sheet = Panel(tuple(items), shown[1] * (wide + GAP) - GAP, shown[0] * pitch - GAP)
+    sheet = Panel(tuple(items), shown[1] * (wide + gap) - gap, shown[0] * pitch - GAP)
     body = stacked([_top(worked, steps[0][0], max(sheet.width, NARROWEST - 2 * MARGIN)), sheet], 40)
     count = shown[0] * shown[1]
     total = rows * columns
     notes = [
         f"{count:,} of {total:,} steps" if count < total else f"all {total:,} steps",
         *_meanings(worked, steps[0][0]),
+        *broken_notes(worked),
     ]
     return worksheet(f"{name_text(worked.operation)}, step by step", settings_text(worked.operation), body, [], notes)
+
+
+def shown_steps(worked: Walkthrough) -> tuple[int, int]:
+    """The rows and the columns of steps that a sheet shows, from the first on."""
+    rows, columns = worked.operation.output_size
+    return min(rows, ROWS), min(columns, COLUMNS)
 
 
 def _tile(worked: Walkthrough, step: Step, cell: float, size: float) -> Panel:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from kernelviz.convolutions import Convolution
 from kernelviz.drawing.wording import number_text
 from kernelviz.pooling import Pooling
@@ -12,17 +14,19 @@ from kernelviz.sides import sides_text, size_text
 from kernelviz.transposed import TransposedConvolution
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kernelviz.canvas import Operation
-    from kernelviz.walkthrough import Step
+    from kernelviz.walkthrough import Step, Walkthrough
 
 MOST_TERMS = 2000  # of one sum; what is longer is shortened in its middle
 FLIPPED = "the kernel is not flipped: what torch calls convolution is cross-correlation in mathematics"
 
 
 def value_text(value: float) -> str:
-    """A whole number as it is, a short decimal too; else three significant digits. A true minus."""
+    """A whole number as it is, a short decimal too; else three significant digits. A true minus; ∞ and NaN."""
     if not math.isfinite(value):
-        return str(value).replace("inf", "∞").replace("-", "−")
+        return str(value).replace("inf", "∞").replace("nan", "NaN").replace("-", "−")
     if value == round(value) and abs(value) < 1e6:
         return str(round(value)).replace("-", "−")
     if float(f"{value:.3g}") == value and 1e-3 <= abs(value) < 1e5:
@@ -162,30 +166,60 @@ def macs_text(operation: Operation) -> str:
     return f"{operation.macs:,} multiply–adds"
 
 
+def broken_count(worked: Walkthrough) -> int:
+    """How many numbers of input, kernel, bias and output are not finite."""
+    return sum(number for _, number, _ in _broken(worked))
+
+
+def broken_notes(worked: Walkthrough) -> list[str]:
+    """``2 of 9 values of the output are not finite``; of input, kernel and bias too."""
+    return [f"{number:,} of {size:,} values of the {name} are not finite" for name, number, size in _broken(worked)]
+
+
+def _broken(worked: Walkthrough) -> list[tuple[str, int, int]]:
+    named = {"input": worked.input, "kernel": worked.kernel, "bias": worked.bias, "output": worked.output}
+    sizes = [(name, values.size, values) for name, values in named.items() if values is not None]
+    found = [(name, size - int(np.isfinite(values).sum()), size) for name, size, values in sizes]
+    return [each for each in found if each[1]]
+
+
 def counted(number: int, noun: str) -> str:
     """``1 row``, ``2 rows``, ``no rows``."""
-    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
+    return f"{f'{number:,}' if number else 'no'} {noun}{'' if number == 1 else 's'}"
 
 
 def left_over_text(operation: Operation) -> str:
     """What the last stride leaves at the end of the input, and why; empty where nothing."""
-    rows, columns = operation.left_over
-    if not rows and not columns:
+    if isinstance(operation, TransposedConvolution) or not any(operation.left_over):
         return ""
-    parts = [counted(number, noun) for number, noun in ((rows, "row"), (columns, "column")) if number]
-    formulas = [formula for formula, number in zip(operation.formulas, (rows, columns), strict=True) if number]
+    formulas = [formula for formula, number in zip(operation.formulas, operation.left_over, strict=True) if number]
     why = [f"{f.numerator} = {_steps(f.numerator)} is no multiple of the stride {f.denominator}" for f in formulas]
-    return f"{' and '.join(parts)} at the end, in no window: {', '.join(dict.fromkeys(why))}"
+    return f"{rows_text(operation.left_over)} at the end, in no window: {', '.join(dict.fromkeys(why))}"
 
 
 def gap_text(operation: Operation) -> str:
-    """What lies between the windows, where the stride is longer than they are; empty where nothing."""
-    if isinstance(operation, (TransposedConvolution, Pooling)) and getattr(operation, "adaptive", True):
+    """What else is never read, between the windows or their taps, or reaches no output; empty where nothing."""
+    if isinstance(operation, TransposedConvolution):
+        if not any(operation.unread):
+            return ""
+        rows, columns = (size - lost for size, lost in zip(operation.input_size, operation.unread, strict=True))
+        total = operation.input_size[0] * operation.input_size[1]
+        lost = (
+            f"{rows_text(operation.unread)} of the input reach no output cell ({total - rows * columns:,} of {total:,}"
+        )
+        return f"{lost} values): the padding cuts off all that they stamp"
+    between = [every - end for every, end in zip(operation.unread, operation.left_over, strict=True)]
+    if not any(between):
         return ""
-    sides = zip(operation.stride, operation.kernel, operation.dilation, operation.output_size, strict=True)
-    if any(stride > kernel and dilation == 1 and number > 1 for stride, kernel, dilation, number in sides):
-        return "rows or columns between the windows are never read: the stride is longer than the kernel"
-    return ""
+    if all(dilation == 1 for dilation, number in zip(operation.dilation, between, strict=True) if number):
+        return f"{rows_text(between)} between the windows are never read: the stride is longer than the kernel"
+    skipped = f"stride {sides_text(operation.stride)} and dilation {sides_text(operation.dilation)} skip them"
+    return f"{rows_text(between)} between the cells of the windows are never read: {skipped}"
+
+
+def rows_text(numbers: Sequence[int]) -> str:
+    """``1 row and 2 columns``; what is 0 is left out."""
+    return " and ".join(counted(n, noun) for n, noun in zip(numbers, ("row", "column"), strict=True) if n)
 
 
 def _steps(numerator: str) -> int:

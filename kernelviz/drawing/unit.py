@@ -68,7 +68,7 @@ def unit_recipe(unit: Unit, *, whole: bool) -> dict[str, Any]:
         "command": "explain",
         "view": f"map {unit.at[0]}" if whole else f"unit {place}",
         "shown": shown,
-        "limits": [-limit.limit if limit.negative else 0.0, limit.limit],
+        "limits": [-limit.limit if limit.negative else 0.0, limit.limit] if limit.known else None,
         "nonfinite": int(np.count_nonzero(~np.isfinite(unit.map))),
         "notes": notes(unit),
     }
@@ -103,7 +103,7 @@ def captions(unit: Unit) -> list[str]:
         lines.append("transposed: as a convolution with the kernel turned by 180°, zeros between the values")
     if unit.reads_image and unit.source and unit.source.preprocessing:
         lines.append(_input_text(unit.source.preprocessing))
-    if unit.source:
+    if unit.source and unit.source.label != unit.source.model:  # of a plain module both are its class
         lines.append(f"weights: {unit.source.label}")
     if unit.padding.any():
         lines.append("dashed: padding around the input")
@@ -128,7 +128,10 @@ def _one(values: Any) -> str:
 def notes(unit: Unit) -> list[str]:
     """What is odd: of the image, of what the network saw, and values that are not finite."""
     lines = [*(unit.image.notes if unit.image else ()), *(unit.seen.notes if unit.seen else ())]
-    broken = int(np.count_nonzero(~np.isfinite(unit.map)))
-    if broken:
-        lines.append(f"{broken:,} of {unit.map.size:,} values of the map are not finite and drawn white")
+    for name, values in (("map", unit.map), ("window", unit.window), ("kernel", unit.kernel)):
+        broken = int(np.count_nonzero(~np.isfinite(values)))
+        if broken:
+            lines.append(f"{broken:,} of {values.size:,} values of the {name} are not finite: grey or chequered")
+    if unit.map.size > 1 and (unit.map == unit.map.flat[0]).all():
+        lines.append(f"the map is constant: every value is {value_of(float(unit.map.flat[0]))}")
     return lines

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from kernelviz.drawing.cells import DIM, Cells, cells_panel, frame, strongest
 from kernelviz.drawing.page import INK, Item, Panel, Rule, Shape, Text, moved, text_width
 from kernelviz.drawing.sights import (
+    BAR,
+    SIGHT,
     TOP,
     enlarged,
     funnel,
@@ -19,9 +21,8 @@ from kernelviz.drawing.sights import (
     photograph,
     with_bar,
 )
-from kernelviz.drawing.terms import fixed_text
 from kernelviz.drawing.worksheet import FORMULA, MARGIN, SIGN, SMALL, WIDEST
-from kernelviz.unit_texts import COLOURS, bias_text, reads_colours, short_decimals, sum_decimals
+from kernelviz.unit_texts import COLOURS, bias_text, reads_colours, short_decimals, sum_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from kernelviz.units import Unit
 
 SIDE = 350.0  # of a matrix that stands alone
-SMALLER, COLUMN = 206.0, 225.0  # of one of several, and of the pictures beside them
+SMALLER, SIGNS = 225.0, 38.0  # of one of several, and room of a sign between them
+LEFT, COLUMN, BESIDE = 190.0, 225.0, 30.0  # the pictures on the left and on the right, and the room between
 LEGIBLE = 21.0
 SWATCHES = ("#c0392b", "#2e8b57", "#2e6bb0")
 
@@ -38,7 +40,8 @@ SWATCHES = ("#c0392b", "#2e8b57", "#2e6bb0")
 def fitted_digits(cells: Sequence[Cells], cell: float) -> float:
     """The size at which these numbers fill their cells; 0 where that is not legible."""
     widest = max((text_width(text, 1.0) for each in cells for row in each.texts for text in row), default=0.0)
-    size = min(28.0, 0.44 * cell, 0.95 * cell / max(widest, 0.1))
+    room = cell / max(widest, 0.1)
+    size = min(28.0, 0.44 * cell, max(0.87 * room, min(LEGIBLE, 0.93 * room)))  # frames take a part of their cells
     return size if size >= LEGIBLE else 0.0
 
 
@@ -60,7 +63,7 @@ def matrices(unit: Unit, place: int, side: float, *, framed: bool = True) -> tup
 
 def sums_text(unit: Unit) -> list[str]:
     """The sums of the channels and the total, with the same decimals."""
-    return [fixed_text(float(value), sum_decimals(unit)) for value in (*unit.sums, unit.total)]
+    return [sum_text(unit, float(value)) for value in (*unit.sums, unit.total)]
 
 
 def single_page(unit: Unit) -> Panel:
@@ -110,14 +113,17 @@ def stacked_page(unit: Unit) -> Panel:
     """Two to four input channels: a row each, what they were cut out of on the left, the map on the right."""
     texts = sums_text(unit)
     sums_wide = max(*(text_width(text, FORMULA, bold=True) for text in texts), text_width(bias_text(unit), SMALL) - 30)
-    fixed = 2 * COLUMN + 36 + 2 * 32 + 38 + sums_wide + 50
+    sees = not unit.reads_image and unit.seen is not None
+    beside = max(COLUMN, text_width(SIGHT, SMALL, bold=True)) if sees else COLUMN
+    before = (176.0 if sees else LEFT) + BESIDE
+    fixed = before + beside + 2 * SIGNS + 34 + sums_wide + 44
     side = min(SMALLER, (WIDEST - 2 * MARGIN - fixed) / 3)
     rows = [matrices(unit, place, side) for place in range(len(unit.numbers))]
     tall, wide = rows[0][0].height, max(rows[0][0].width, 130.0)
     pitch = tall + 58
-    x0 = COLUMN + 36
-    lefts = [x0, x0 + wide + 32, x0 + 2 * (wide + 32)]
-    sums = lefts[2] + wide + 38 + sums_wide
+    x0 = before
+    lefts = [x0, x0 + wide + SIGNS, x0 + 2 * (wide + SIGNS)]
+    sums = lefts[2] + wide + 34 + sums_wide
     items: list[Item] = [
         Text(x, 22, name, SMALL, INK, bold=True)
         for x, name in zip(lefts, ("window", "kernel", "products"), strict=True)
@@ -136,7 +142,9 @@ def stacked_page(unit: Unit) -> Panel:
         middle = y + tall / 2
         for x, sign in zip(lefts[1:], "×=", strict=True):
             items.append(
-                Text(x - 16 - (wide - row[0].width) / 2, middle, sign, SIGN - 6, DIM, align="center", middle=True)
+                Text(
+                    x - SIGNS / 2 - (wide - row[0].width) / 2, middle, sign, SIGN - 6, DIM, align="center", middle=True
+                )
             )
         items.append(Text(lefts[2] + row[0].width + 12, middle, "Σ", SMALL + 3, DIM, middle=True))
         items.append(Text(sums, middle, texts[place], SMALL + 5, INK, bold=True, align="right", middle=True))
@@ -146,7 +154,7 @@ def stacked_page(unit: Unit) -> Panel:
     items.append(Text(sums, y, bias_text(unit), SMALL, DIM, align="right"))
     items.append(Rule(sums - 130, y + 16, sums + 8, y + 16, INK, 2.4))
     items.append(Text(sums, y + 56, texts[-1], FORMULA, INK, bold=True, align="right"))
-    right = sums + 50
+    right = sums + 44
     below = _map_column(unit, right, items)
     level = TOP + map_view(unit, COLUMN).size[0] / 2
     items += [
@@ -156,7 +164,7 @@ def stacked_page(unit: Unit) -> Panel:
         Shape(((right - 20, level - 7), (right - 20, level + 7), (right - 5, level)), DIM),
     ]
     deep = _input_column(unit, items, [top + place * pitch + tall / 2 for place in range(len(rows))], tall)
-    return Panel(tuple(items), right + COLUMN, max(y + 62, below, deep))
+    return Panel(tuple(items), right + beside, max(y + 62, below, deep))
 
 
 def _label(unit: Unit, place: int, x: float, y: float) -> list[Item]:
@@ -177,16 +185,18 @@ def _map_column(unit: Unit, x: float, items: list[Item]) -> float:
         y = shown.panel.height + 40
     else:
         _, row, column = unit.at
-        part, (rows, columns) = enlarged(ink.pixels(unit.map), ((row, row), (column, column)), COLUMN, "of")
+        part, (rows, columns) = enlarged(ink.pixels(unit.map), ((row, row), (column, column)), COLUMN)
         items += moved(map_view(unit, COLUMN, of=(rows, columns)).panel, x, 0)
         y = view.panel.height + 56
         items += funnel(_corners(view, rows, columns, x), (x, x + part.size[1], y))
         items += moved(part.panel, x, y)
         height, width = unit.map.shape
-        items.append(Text(x, y + part.panel.height + 22, f"{height} × {width} values", SMALL, DIM))
-        bar = ink_bar(ink, part.size[1])
-        items += moved(bar, x, y + part.panel.height + 46)
-        y += part.panel.height + 46 + bar.height + 40
+        items.append(Text(x, y + part.panel.height + 22, f"of {height} × {width} values", SMALL, DIM))
+        y += part.panel.height + 46
+        if ink.known:
+            bar = ink_bar(ink, max(part.size[1], BAR))
+            items += moved(bar, x, y)
+            y += bar.height + 40
     sight = None if unit.reads_image else photograph(unit, COLUMN, sight=True)
     if sight is not None:
         items += moved(sight.panel, x, y)
@@ -203,15 +213,17 @@ def _corners(view: View, rows: range, columns: range, x: float) -> tuple[float, 
 
 def _input_column(unit: Unit, items: list[Item], middles: Sequence[float], tall: float) -> float:
     """What the windows were cut out of: the photograph with them enlarged, or a small map for each channel."""
-    whole = photograph(unit, COLUMN, sight=False, name="image as seen") if unit.reads_image else None
+    whole = photograph(unit, LEFT, sight=False, name="image as seen") if unit.reads_image else None
     if whole is None or unit.seen is None:
+        height, width = unit.inputs.shape[1:]
+        side = LEFT - 20 if height * (LEFT - 20) <= width * tall else min(LEFT - 20, tall)
         for place, middle in enumerate(middles):
-            view = input_view(unit, place, min(COLUMN - 20, tall))
+            view = input_view(unit, place, side)
             items += moved(view.panel, 0, middle - view.size[0] / 2)
         items.append(Text(0, 22, "input channels", SMALL, INK, bold=True))
         return 0.0
     height, width = unit.seen.pixels.shape[:2]
-    part, (rows, columns) = enlarged(unit.seen.pixels, (unit.rows, unit.columns), COLUMN, "of")
+    part, (rows, columns) = enlarged(unit.seen.pixels, (unit.rows, unit.columns), LEFT)
     y = whole.panel.height + 56
     corners = _corners(whole, rows, columns, 0)
     items += moved(whole.panel, 0, 0)
@@ -219,7 +231,7 @@ def _input_column(unit: Unit, items: list[Item], middles: Sequence[float], tall:
     items += _span_mark(whole, ends)
     items += funnel(corners, (0, part.size[1], y))
     items += moved(part.panel, 0, y)
-    items.append(Text(0, y + part.panel.height + 22, f"{height} × {width} pixels", SMALL, DIM))
+    items.append(Text(0, y + part.panel.height + 22, f"of {height} × {width} px", SMALL, DIM))
     return y + part.panel.height + 30
 
 

@@ -11,10 +11,9 @@ import numpy as np
 from kernelviz.drawing.cells import DIM, Cells, cells_panel, strongest
 from kernelviz.drawing.page import INK, Item, Panel, Raster, Rule, Shape, Text, moved, text_width
 from kernelviz.drawing.sights import ink_of, input_view, map_view, photograph, with_bar
-from kernelviz.drawing.terms import fixed_text
 from kernelviz.drawing.unit_numbers import fitted_digits
 from kernelviz.drawing.worksheet import FORMULA, MARGIN, SMALL, WIDEST
-from kernelviz.unit_texts import SHOWN, short_decimals, sum_decimals
+from kernelviz.unit_texts import SHOWN, short_decimals, sum_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +80,7 @@ def _parts(unit: Unit, order: Sequence[int]) -> tuple[list[str], list[Part], flo
     name = "the value (no bias)" if unit.bias is None else "the value"
     parts.append(Part(name, unit.total, y + 22))
     values = [part.value for part in parts]
-    return [fixed_text(float(value), sum_decimals(unit)) for value in values], parts, y + 52
+    return [sum_text(unit, float(value)) for value in values], parts, y + 52
 
 
 def _heads(lefts: Sequence[float], end: float, *, pointwise: bool) -> list[Item]:

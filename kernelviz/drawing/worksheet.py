@@ -51,8 +51,13 @@ class Placed:
     below: float = 0.0
 
 
-def headed(panel: Panel, name: str, size: str = "", *, lift: float = 0.0, below: str = "") -> Placed:
-    """A matrix with its name in bold and its size above it, in the middle; ``lift`` leaves room between."""
+def headed(
+    panel: Panel, name: str, size: str = "", *, lift: float = 0.0, below: str = "", aside: bool = False
+) -> Placed:
+    """A matrix with its name in bold and its size above it, in the middle; ``lift`` leaves room between.
+
+    A head that is wider than its matrix begins with it where ``aside``, so that it leaves free what comes from the left.
+    """
     gap = 16.0 if size else 0.0
     widths = text_width(name, HEAD, bold=True), text_width(size, HEAD)
     total = widths[0] + gap + widths[1]
@@ -64,7 +69,7 @@ def headed(panel: Panel, name: str, size: str = "", *, lift: float = 0.0, below:
         items.append(Text(left + widths[0] + gap, y, size, HEAD, DIM))
     if below:
         items.append(Text((room - panel.width) / 2, panel.height + 34, below, SMALL, DIM))
-    items += moved(panel, (room - panel.width) / 2, 0)
+    items += moved(panel, 0 if aside else (room - panel.width) / 2, 0)
     return Placed(Panel(tuple(items), room, panel.height), room, HEADER + lift, 38 if below else 0)
 
 

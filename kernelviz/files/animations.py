@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.animation import Animation
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.drawing.page import Panel
-    from kernelviz.records import Array
+    from kernelviz.records import Array, Progress
 
 ANIMATED = ("gif", "webp")
 WIDTH = 720  # pixels of a frame across
@@ -28,17 +28,19 @@ def is_animation(picture: object) -> TypeGuard[Animation]:
     return hasattr(picture, "pages") and hasattr(picture, "durations")
 
 
-def animation_bytes(animation: Animation, file_format: str) -> bytes:
-    """An animation as the bytes of a GIF or a WebP file, which repeats for ever."""
+def animation_bytes(animation: Animation, file_format: str, progress: Progress | None = None) -> bytes:
+    """An animation as the bytes of a GIF or a WebP file, which repeats for ever; ``progress`` hears of every frame."""
     text = recipe_text(animation.recipe).encode("ascii")
-    return _webp(animation, text) if file_format == "webp" else _gif(animation, text)
+    return (_webp if file_format == "webp" else _gif)(Film(animation, progress), text)
 
 
 class Film:
     """The frames of an animation as (H, W, 3) pixels, in any order; of each only that is drawn which is new in it."""
 
-    def __init__(self, animation: Animation) -> None:
+    def __init__(self, animation: Animation, progress: Progress | None = None) -> None:
         self._animation = animation
+        self._progress = progress
+        self._drawn_frames = 0
         self._figure: PageFigure | None = None
         self._last: tuple[Panel, Array] | None = None
 
@@ -47,7 +49,15 @@ class Film:
         page = self._animation.pages[at]
         pixels = self._drawn(page) if self._last is None else self._redrawn(page, *self._last)
         self._last = page, pixels
+        self._drawn_frames += 1
+        if self._progress is not None:
+            self._progress("drawing frames", self._drawn_frames, len(self._animation.pages))
         return pixels
+
+    @property
+    def animation(self) -> Animation:
+        """What it is of."""
+        return self._animation
 
     def _redrawn(self, page: Panel, before: Panel, shown: Array) -> Array:
         from kernelviz.drawing.changes import changed_boxes, pixels_of, touching
@@ -80,11 +90,12 @@ def _scale(page: Panel) -> float:
     return min(1.0, WIDTH / page.width)
 
 
-def _gif(animation: Animation, comment: bytes) -> bytes:
+def _gif(film: Film, comment: bytes) -> bytes:
     """The palette comes from some frames of all; each frame is drawn, mapped and let go."""
     from PIL import Image
 
-    count, film = len(animation.pages), Film(animation)
+    animation = film.animation
+    count = len(animation.pages)
     sampled = {at: film.frame(at) for at in sorted({round(at * (count - 1) / 7) for at in range(8)})}
     palette = Palette(sampled.values())
 
@@ -104,10 +115,10 @@ def _gif(animation: Animation, comment: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def _webp(animation: Animation, xmp: bytes) -> bytes:
+def _webp(film: Film, xmp: bytes) -> bytes:
     from PIL import Image
 
-    film = Film(animation)
+    animation = film.animation
     images = (Image.fromarray(film.frame(at)) for at in range(len(animation.pages)))
     buffer = io.BytesIO()
     next(images).save(

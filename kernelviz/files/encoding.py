@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kernelviz.drawing.animation import Animation
-    from kernelviz.records import Array, Recipe
+    from kernelviz.records import Array, Progress, Recipe
 
 FORMATS = ("png", "svg", "pdf")
 
@@ -77,13 +77,14 @@ def formats_of(picture: object) -> tuple[str, ...]:
     return ANIMATED if is_animation(picture) else FORMATS
 
 
-def encode_picture(picture: Pixels | Figure | Animation, file_format: str) -> bytes:
+def encode_picture(picture: Pixels | Figure | Animation, file_format: str, progress: Progress | None = None) -> bytes:
     """A picture as the bytes of a file, with its recipe inside.
 
     Args:
         picture: pixels, which become PNG only, or a matplotlib Figure, perhaps with an attribute ``recipe``. A figure
             with a recipe is drawn under matplotlib's own defaults, any other one under the caller's rcParams.
         file_format: ``png``, ``svg`` or ``pdf``; of an Animation ``gif`` or ``webp``.
+        progress: hears of the frames of an Animation as they are drawn: a label, how many are done, and of how many.
 
     Raises:
         UsageError: the format is none of these, or no format for this picture; or it is no picture.
@@ -92,7 +93,7 @@ def encode_picture(picture: Pixels | Figure | Animation, file_format: str) -> by
     if file_format not in formats:
         raise UsageError(f"The format must be one of {', '.join(formats)}, but got {file_format!r}.")
     if is_animation(picture):
-        return animation_bytes(picture, file_format)
+        return animation_bytes(picture, file_format, progress)
     if is_mosaic(picture):
         if file_format != "png":
             raise UsageError(

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from kernelviz.drawing.animation import Animation
     from kernelviz.files.encoding import Pixels
-    from kernelviz.records import Array, Recipe
+    from kernelviz.records import Array, Progress, Recipe
 
-SAME_PICTURE = ("command", "model", "layer", "view", "stored", "image")
+SAME_PICTURE = ("command", "model", "layer", "view", "stored", "image", "border", "level", "gabor")
 """The keys of a recipe that tell one picture from another."""
 
 _CHUNK = 1 << 26  # some systems refuse to write 2 GB at once
@@ -34,6 +34,7 @@ def save_picture(
     *,
     force: bool = False,
     format: str | None = None,  # noqa: A002  (the word of matplotlib and Pillow)
+    progress: Progress | None = None,
 ) -> Path:
     """Write a mosaic (PNG), a figure (PNG, SVG, PDF) or an animation (GIF, WebP) with its recipe inside; return the path.
 
@@ -44,6 +45,7 @@ def save_picture(
         path: where; its suffix tells the format.
         force: replace whatever file is there.
         format: ``png``, ``svg``, ``pdf``, ``gif`` or ``webp``, whatever the suffix says.
+        progress: called with a label, how many frames of an animation are drawn, and of how many.
 
     Raises:
         UsageError: the format is unknown, or no format for this picture.
@@ -51,7 +53,7 @@ def save_picture(
         WriteError: the file could not be written; what was there is still there.
     """
     path = Path(path)
-    data = encode_picture(picture, _format_of(path, formats_of(picture)) if format is None else format)
+    data = encode_picture(picture, _format_of(path, formats_of(picture)) if format is None else format, progress)
     _save(path, data, getattr(picture, "recipe", None), force=force)
     return path
 

@@ -32,7 +32,7 @@ class WindowCall:
     """One operation as it ran: aten's name and arguments, what it read, and what came out.
 
     ``added`` is what an operation before it put around the input, in torch's order (the last dimension first), and
-    ``filling`` with what: "" for one value, else ``mirrored`` or ``repeated`` rows and columns.
+    ``filling`` with what: "" for one value, else ``mirrored``, ``repeated`` or ``wrapped`` rows and columns.
     """
 
     name: str
@@ -87,6 +87,7 @@ class Calls(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.ran = False
         self.given: Any = None
         self._padded: dict[int, tuple[Tensor, tuple[int, ...], str]] = {}
+        self._wrapped: tuple[tuple[int, ...], tuple[int, ...]] | None = None
 
     @contextlib.contextmanager
     def within(self, module: nn.Module) -> Iterator[None]:
@@ -101,8 +102,28 @@ class Calls(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.ran = True
             raise EnoughError
 
-        with module.register_forward_pre_hook(enter), module.register_forward_hook(leave):
+        with contextlib.ExitStack() as hooks:
+            for each in module.modules():
+                if getattr(each, "padding_mode", "") == "circular":
+                    hooks.enter_context(each.register_forward_pre_hook(self._wrap))
+            hooks.enter_context(module.register_forward_pre_hook(enter))
+            hooks.enter_context(module.register_forward_hook(leave))
             yield
+
+    def _wrap(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        """Note what a convolution will wrap around its input: torch does it by copies, which no operation names."""
+        added = tuple(getattr(module, "_reversed_padding_repeated_twice", ()))
+        if inputs and any(added):
+            sides = tuple(inputs[0].shape)[-(len(added) // 2) :]
+            ends = zip(added[-2::-2], added[::-2], strict=True)
+            self._wrapped = added, tuple(side + sum(more) for side, more in zip(sides, ends, strict=True))
+
+    def _added_to(self, name: str, source: Tensor) -> tuple[tuple[int, ...], str]:
+        """What was put around the input of an operation before, and with what it was filled."""
+        wrapped, self._wrapped = (self._wrapped, None) if name in CONVOLVING else (None, self._wrapped)
+        if wrapped and tuple(source.shape)[-len(wrapped[1]) :] == wrapped[1]:
+            return wrapped[0], "wrapped"
+        return self._padded.get(id(source), (None, (), ""))[1:]
 
     @property
     def convolutions(self) -> list[WindowCall]:
@@ -118,10 +139,8 @@ class Calls(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._padded[id(output)] = output, tuple(args[1]), _PADDING[name]
         elif name in _WATCHED:
             first = output[0] if isinstance(output, tuple) else output
-            _, added, filling = self._padded.get(id(args[0]), (None, (), ""))
-            self.calls.append(
-                WindowCall(name, _kept(args[0]), tuple(map(_kept, args[1:])), _kept(first), added, filling)
-            )
+            around = self._added_to(name, args[0])
+            self.calls.append(WindowCall(name, _kept(args[0]), tuple(map(_kept, args[1:])), _kept(first), *around))
         return output
 
 

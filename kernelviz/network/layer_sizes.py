@@ -52,8 +52,9 @@ def layer_operation(network: Model | nn.Module, layer: str, input_size: Sequence
         raise KernelvizError(f"The layer {title} did not run.", "The network holds it, but no pass goes through it.")
     call, output = _ran(seen.double, name, size)
     if record is None or call is None or output != tuple(call.output.shape):
-        what = f"The layer {title} is a {type(module).__name__}, neither a convolution nor a pool."
-        raise UsageError(what, hint=_inside(told, name))
+        inside = any(one.family in ("conv", "pool") and one.name.startswith(f"{name}.") for one in told.layers)
+        more = "which does more than to convolve or to pool" if inside else "neither a convolution nor a pool"
+        raise UsageError(f"The layer {title} is a {type(module).__name__}, {more}.", hint=_inside(told, name))
     operation, notes = _operation(title, call)
     if record.runs > 1:
         notes.append(f"it runs {record.runs} times in a pass; these are the sizes of the first")

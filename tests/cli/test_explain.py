@@ -146,6 +146,26 @@ def test_pictures_are_drawn_where_they_are_asked_for(run, tmp_path, arguments, n
     assert [path.read_bytes() for path in there] == before
 
 
+def test_what_is_not_shown_is_said(run):
+    """Of a sheet of steps, of the steps of a document, and of numbers that are not finite."""
+    told = run("explain", "conv", "--input", "11", "--steps", "--arrays", "-o", "out", "--json").document
+    sheet, numbers = told["outputs"]
+    assert (sheet["shown"], sheet["total"], numbers["shown"], numbers["total"]) == (36, 81, 81, 81)
+    assert sheet["limits"] == [-np.max(np.abs(told["output"])), np.max(np.abs(told["output"]))]
+    told = run("explain", "transpose", "--input", "4", "-o", "out", "--json").document
+    assert [(entry["shown"], entry["total"]) for entry in told["outputs"]] == [(1, 16), (1, 36)]
+    told = run("explain", "conv", "--input", "50", "--json").document
+    assert len(told["steps"]) == 2222
+    assert told["warnings"] == ["2,222 of 2,304 steps are told"]
+    large = ["explain", "conv", "--input", "1e308 1e308;1e308 1e308", "--kernel-values", "9 -9;9 1", "-o", "out"]
+    result = run(*large, "--json")
+    assert result.err == ""
+    assert result.document["warnings"] == ["1 of 1 values of the output are not finite"]
+    (entry,) = result.document["outputs"]
+    assert (entry["nonfinite"], entry["notes"]) == (1, result.document["warnings"])
+    assert "1 of 1 values of the output are not finite" in run(*large, "--force").err
+
+
 def test_other_numbers_are_another_picture(run, tmp_path):
     """Nothing is replaced by a picture of other numbers."""
     for seed in (1, 2):
@@ -190,6 +210,21 @@ def test_an_animation_has_a_frame_for_each_cell(run):
         (["transpose", "--output-padding", "1"], "smaller than the stride or the dilation"),
         (["pool", "--kind", "average", "--dilation", "2"], "no dilation"),
         (["pool", "--padding", "2"], "at most half of the kernel"),
+        (["pool", "--no-count-include-pad"], "is of an average"),
+        (["conv", "--input", "nan 1; 2 3"], "must hold finite numbers, but got 'nan'"),
+        (["conv", "--bias", "nan"], "must hold finite numbers, but got 'nan'"),
+        (["conv", "--bias", "-inf"], "must hold finite numbers, but got '-inf'"),
+        (["conv", "--input", "-5"], "The input '-5' is no size"),
+        (["conv", "--input", "2.5"], "The input '2.5' is no size"),
+        (["conv", "--input", "1,,3"], "no number at column 2 in row 1"),
+        (["conv", "--padding", "sam"], "whole numbers, same or valid, but got 'sam'"),
+        (["conv", "--padding", "1,2,3"], "one, two or four numbers"),
+        (["conv", "--padding", "-1"], "must not be negative, but got −1"),
+        (["conv", "--groups", "2"], "divisible by the groups"),
+        (["conv", "--input", "0"], "input size must be at least 1"),
+        (["conv", "--kernel", "0"], "kernel must be at least 1"),
+        (["conv", "--steps", "--at", "1,1", "-o", "out"], "--at is of one step, but --steps"),
+        (["conv", "--animate", "--at", "2,2", "-o", "out"], "--at is of one step, but --animate"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )  # fmt: skip
@@ -198,10 +233,23 @@ def test_what_is_wrong_is_said(run, tmp_path, arguments, said):
     result = run("explain", *arguments)
     assert (result.code, result.out) == (2, "")
     assert said in result.complaint[0]
-    assert len(result.complaint) <= 3
+    assert 2 <= len(result.complaint) <= 3
     told = run("explain", *arguments, "--json")
     assert (told.code, told.document["errors"][0]["code"]) == (2, "usage")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["conv", "transpose", "pool", "layer"])
+def test_a_wrong_option_points_at_the_help_of_its_own_command(run, name):
+    """Not at that of all of ``explain``."""
+    result = run("explain", name, "--nosuch", *(["m", "l"] if name == "layer" else []))
+    assert result.code == 2
+    assert result.complaint[-1] == f"Type `kernelviz explain {name} --help`."
+
+
+def test_one_value_is_an_input_where_it_is_said_so(run):
+    """A single number alone is a size; behind a semicolon it is the number."""
+    assert run("explain", "conv", "--input", "-5;", "--kernel-values", "2", "--json").document["output"] == [[[-10.0]]]
 
 
 @pytest.mark.parametrize("name", ["conv", "transpose", "pool"])

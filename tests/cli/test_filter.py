@@ -64,6 +64,39 @@ def test_a_learned_kernel_stands_beside_its_filter(run, photo):
     assert result.document["model"]["name"] == "tf_efficientnet_lite0"
 
 
+def test_another_border_another_picture(run, photo):
+    """Each rule has a file of its own, and one rule's picture is not written over by another's in its place."""
+    first, second, third = (
+        run("filter", photo, "-k", "gaussian@7", "--border", border).paths[0] for border in ("repeat", "zero", "mirror")
+    )
+    assert len({first, second, third}) == 3
+    second.replace(first)
+    assert run("filter", photo, "-k", "gaussian@7").code == 1
+
+
+def test_learned_kernels_carry_their_model(run, photo):
+    """Its weights are said on stderr and in the file's name; kernels of two models are refused, two of one are not."""
+    random = ("--weights", "random")
+    both = run("filter", photo, "--from", "test_resnet:conv1.0:3", "--from", "test_convnext:stem.0:1", *random)
+    assert (both.code, both.out) == (2, "")
+    assert "test_resnet and test_convnext" in both.err
+    one = run("filter", photo, "--from", "test_resnet:conv1.0:3", "--from", "test_resnet:conv1.0:4", *random)
+    assert one.code == 0
+    assert "random weights (seed 0)" in one.err
+    assert "test_resnet.random" in one.paths[0].name
+    other = run("filter", photo, "--from", "test_resnet:conv1.0:3", "--seed", "1", *random, "--json").document
+    assert "random1" in other["outputs"][0]["path"]
+
+
+def test_the_image_is_the_one_that_was_read(run, photo):
+    """In colour where a kernel reads colour; who reads light and dark is told. The arrays hold the kernels too."""
+    result = run("filter", photo, "-k", "sobel-x", "--from", "test_resnet:conv1.0:3", "--weights", "random", "--arrays")
+    with np.load(result.paths[1], allow_pickle=False) as held:
+        assert held["image"] == pytest.approx(np.asarray(Image.open(photo), float) / 255)
+        assert held["kernel_of_sobel-x"].tolist() == [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]
+        assert held["kernel_of_conv1.0_3"].shape == (3, 3, 3)
+
+
 def test_the_bank_is_listed(run):
     """A table on stderr, a picture, and all numbers in the document."""
     result = run("filter", "--list")
@@ -74,6 +107,11 @@ def test_the_bank_is_listed(run):
     by_name = {one["name"]: one for one in told["filters"]}
     assert by_name["line-45"]["orientation"] == 45
     assert len(by_name["box"]["values"]) == 5
+    opponent = {one["name"]: one for one in told["colours"]}["yellow–blue"]
+    assert opponent["weights"] == [1, 1, -2]
+    assert opponent["about"]
+    assert opponent["source"]
+    assert any(line.startswith("yellow–blue ") for line in result.err.splitlines())
 
 
 @pytest.mark.parametrize(
@@ -85,10 +123,17 @@ def test_the_bank_is_listed(run):
         (["photo.png", "--kernel-values", "1 2; 3"], 2, "rows"),
         (["photo.png", "--kernel-values", "a"], 2, "rows"),
         (["photo.png", "--from", "conv_stem:1"], 2, "MODEL:LAYER:CHANNEL"),
+        (["photo.png", "-k", "box@²"], 2, "NAME@SIZE"),
+        (["photo.png", "--from", "test_resnet:conv1:²"], 2, "MODEL:LAYER:CHANNEL"),
+        (["photo.png", "--kernel-values", "1e308 1e308; 1e308 1e308"], 2, "overflows"),
+        (["photo.png", "--kernel-values", "1e308 -1e308; nan 1"], 2, "not finite"),
         (["photo.png", "--from", "test_resnet:conv1.0:999", "--weights", "random"], 2, "kernels 0 to"),
         (["photo.png", "-k", "box", "--border", "wrap"], 2, "border rule"),
         (["nosuch.png", "-k", "box"], 1, "nosuch.png"),
-        (["--list", "--size", "99"], 2, "64"),
+        (["photo.png", "--list"], 2, "--list shows the filters alone"),
+        (["--list", "-k", "sobel-x"], 2, "--list shows the filters alone"),
+        (["--list", "--size", "99"], 2, "32 × 32"),
+        (["--list", "--size", "33"], 2, "by their numbers"),
     ],
 )
 def test_what_is_wrong_is_said(run, photo, arguments, code, told):

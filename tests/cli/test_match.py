@@ -45,6 +45,7 @@ def test_planted_kernels_are_told(run, planted):
     assert rows[2, "strongest"]["score"] is None
     (output,) = told["outputs"]
     assert sum(output["counts"].values()) == output["total"]
+    assert output["fit_threshold"] is None
 
 
 def test_the_table_and_the_picture(run, planted):
@@ -69,6 +70,17 @@ def test_arrays_hold_what_is_drawn(run, planted):
         assert held["filters"][0] == pytest.approx(held["patterns"][0], abs=1e-5)
         assert held["scores"][0] == pytest.approx(1)
         assert list(held["kinds"][:3]) == ["edge", "blur", "zero"]
+
+
+def test_another_level_another_picture(run):
+    """A level of one's own and no Gabor fits are in the name, so that no picture is written over by a different one."""
+    arguments = ("match", "test_convnext", "--weights", "random", "-l", "stages.0.blocks.0.conv_dw", "-q")
+    names = [run(*arguments, *more).paths[0].name for more in ([], ["--level", "0.05"], ["--no-gabor"])]
+    assert len(set(names)) == 3
+    assert "level0.05" in names[1]
+    assert "no-gabor" in names[2]
+    short = ("match", "test_resnet", "--weights", "random", "-q")
+    assert run(*short).paths == run(*short, "--no-gabor").paths
 
 
 def test_planes_are_told_when_asked_for(run):
@@ -102,7 +114,7 @@ def test_layers_without_filters_are_left_out(run):
     """A layer of 1 × 1 has none: alone it is refused, among others it is named."""
     alone = run("match", "test_efficientnet", "--weights", "random", "-l", "*conv_pw")
     assert alone.code == 2
-    assert "2 × 2 to 64 × 64" in alone.err
+    assert "2 × 2 to 32 × 32" in alone.err
     among = run("match", "test_efficientnet", "--weights", "random", "-l", "blocks.1.0*", "--json")
     assert among.code == 0
     assert any("1 × 1" in warning for warning in among.document["warnings"])

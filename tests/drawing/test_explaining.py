@@ -7,10 +7,20 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from page_checks import check_page
 from torch.nn import functional
 
-from kernelviz import Convolution, Pooling, TransposedConvolution, animate_convolution, plot_convolution, work_out
-from kernelviz.drawing.cells import Cells, digit_size, tints
+from kernelviz import (
+    Convolution,
+    Pooling,
+    TransposedConvolution,
+    animate_convolution,
+    plot_convolution,
+    read_recipe,
+    save_picture,
+    work_out,
+)
+from kernelviz.drawing.cells import Cells, cells_panel, digit_size, tints
 from kernelviz.drawing.convolution import explaining_page, step_page
 from kernelviz.drawing.page import Raster, Text
 from kernelviz.drawing.stamping import overlaps
@@ -159,8 +169,14 @@ def test_many_channels_are_counted():
     ours = worked(Convolution(8, 3, in_channels=20))
     step = ours.step(0, 0)
     shown = words(step_page(ours, step))
-    assert shown["and 14 more channels, 6 of 20 shown"] == 1
-    assert shown[f"+ {factor_text(float(step.sums[6:].sum()))}"] == 1
+    strongest = sorted(range(20), key=lambda place: (-abs(step.sums[place]), place))[:6]
+    assert shown["the other 14"] == 1
+    assert shown[f"+ {factor_text(float(np.delete(step.sums, strongest).sum()))}"] == 1
+    assert all(shown[f"channel {step.channels[place]}"] == 1 for place in strongest)
+    assert any("the 6 channels with the largest |sum| of 20" in text for text in shown)
+    moving = [words(page) for page in animate_convolution(ours).pages[:3]]
+    rows = [{text for text in page if text.startswith("channel ")} for page in moving]
+    assert rows[0] == rows[1] == rows[2]
 
 
 def test_dots_count_overlaps():
@@ -203,3 +219,51 @@ def test_digits_that_do_not_fit_are_left_out():
 def test_values_as_people_write_them(value, text):
     """Whole numbers and short decimals as they are, others in three digits."""
     assert value_text(value) == text
+
+
+BROKEN = {"nan": [np.nan], "infinities": [np.inf, -np.inf], "too large": [1e308, 1e308, -1e308]}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+@pytest.mark.parametrize(
+    "operation",
+    [Convolution(3, 2), Convolution(20, 3), Convolution(20, 3, in_channels=9), TransposedConvolution(2, 2),
+     Pooling(4, 2, kind="average"), Pooling(20, 2)],
+    ids=repr,
+)  # fmt: skip
+def test_what_is_not_finite_is_drawn_and_counted(operation, kind, tmp_path):
+    """Every view is saved without a warning of NumPy's, chequered or with its name; caption and recipe count it."""
+    data, kernel, _ = example_numbers(operation)
+    data.ravel()[: len(BROKEN[kind])] = BROKEN[kind]
+    ours = work_out(operation, data, None if kernel is None else np.full_like(kernel, 9))
+    count = sum(int((~np.isfinite(values)).sum()) for values in (data, ours.output))
+    transposed = isinstance(operation, TransposedConvolution)
+    for view in ("step", "steps", *(["stamps"] if transposed else [])):
+        figure = plot_convolution(ours, view=view)
+        check_page(figure)
+        recipe = read_recipe(save_picture(figure, tmp_path / f"{view}.png"))
+        assert recipe["nonfinite"] == count
+        shown = explaining_page(ours, view=view)
+        assert all(any(note in text for text in words(shown)) for note in recipe["notes"])
+        assert bool(recipe["notes"]) == bool(count)
+        if count:
+            names = {value_text(float(value)) for value in ours.output.ravel() if not np.isfinite(value)}
+            chequered = any(isinstance(item, Raster) and np.ptp(item.pixels) == 148 for item in shown.items)
+            assert chequered or names & set(words(shown)) or max(operation.output_size) > 10 or not names
+    if operation.output_size[0] < 5:
+        save_picture(animate_convolution(ours), tmp_path / "steps.gif")
+    if transposed and count:
+        with pytest.raises(UsageError, match="not finite"):
+            animate_convolution(ours, view="stamps")
+
+
+def test_a_single_value_that_is_not_finite_is_chequered():
+    """Where cells are too small for digits, and where a pixel is a cell."""
+    values = np.array([[1.0, np.nan], [np.inf, -2.0]])
+    panel = cells_panel(Cells(values, 2.0), 20, 0)
+    chequers = {(item.left, item.top): item for item in panel.items if isinstance(item, Raster)}
+    assert set(chequers) == {(0, 0), (20, 0), (0, 20)}
+    assert {tuple(map(int, np.unique(chequers[place].pixels))) for place in ((20, 0), (0, 20))} == {(64, 212)}
+    colours = tints(Cells(np.full((2, 2), np.nan), 1.0), digits=False)
+    assert colours[..., 0].tolist() == [[64, 212], [212, 64]]
+    assert tints(Cells(values, 2.0, empty=~np.isfinite(values)), digits=False)[0, 1].tolist() == [255, 255, 255]

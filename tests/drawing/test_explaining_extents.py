@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from page_checks import check_page
 
 from kernelviz import Convolution, Pooling, TransposedConvolution, animate_convolution, work_out
+from kernelviz.drawing.artists import RasterArtist
 from kernelviz.drawing.convolution import plot_convolution
 from kernelviz.drawing.figures import draw_page
 from kernelviz.walkthrough import example_numbers
@@ -31,6 +35,12 @@ OPERATIONS = {
     "huge": Convolution(224, 7, stride=2, padding=3),
     "wide": Convolution((3, 300), 3, padding=1),
     "tall": Convolution((300, 3), (9, 3)),
+    "slim": Convolution((3, 60), 3, stride=2),
+    "slim and tall": Convolution((60, 3), 3),
+    "slim row": Convolution((1, 200), (1, 3), in_channels=1, padding=(0, 1)),
+    "slim channels": Convolution((2, 60), (1, 3), in_channels=3),
+    "slim transposed": TransposedConvolution((1, 40), (2, 4), stride=2),
+    "slim pool": Pooling((60, 2), (3, 2)),
     "channels": Convolution(4, 3, in_channels=3, bias=True),
     "groups": Convolution(6, 3, in_channels=4, out_channels=4, groups=2, padding=1),
     "depthwise": Convolution(9, 3, in_channels=4, out_channels=4, groups=4, stride=2),
@@ -68,6 +78,7 @@ NUMBERS = {
     "real": lambda size: np.random.default_rng(0).normal(size=size),
     "tiny and huge": tiny_and_huge,
     "zeros": np.zeros,
+    "endless": lambda size: np.resize([0.123456, 1e9, -3e-7, 5], size),
 }
 
 
@@ -103,7 +114,9 @@ def test_the_texts_of_steps_of_any_numbers_have_their_own_room(name, kind):
 
 
 @pytest.mark.parametrize("kind", [kind for kind in NUMBERS if kind != "digits"])
-@pytest.mark.parametrize("name", ["plain", "asymmetric", "large", "channels", "average", "transposed", "adaptive"])
+@pytest.mark.parametrize(
+    "name", ["plain", "one weight", "asymmetric", "large", "channels", "average", "transposed", "adaptive"]
+)
 def test_any_numbers_have_their_own_room(name, kind):
     """Long numbers and real ones shrink, or give way to colours, and never meet."""
     check_page(plot_convolution(worked(OPERATIONS[name], kind), at=(0, 0)))
@@ -123,6 +136,27 @@ def test_the_texts_of_stamps_have_their_own_room(name, kind):
     operation = OPERATIONS[name]
     rows, columns = operation.output_size
     check_page(plot_convolution(worked(operation, kind), at=(rows // 2, columns // 2), view="stamps"))
+
+
+@pytest.mark.parametrize("name", [name for name in OPERATIONS if name.startswith("slim") and "channels" not in name])
+def test_slim_inputs_are_drawn_in_part(name):
+    """Wherever the window is, it lies within the part; cells are large enough to be seen, and the caption tells it."""
+    operation = OPERATIONS[name]
+    shown = worked(operation)
+    rows, columns = operation.output_size
+    for part in (0, 0.1, 1 / 3, 0.5, 0.9):
+        at = int(part * (rows - 1)), int(part * (columns - 1))
+        figure = plot_convolution(shown, at=at)
+        check_page(figure)
+        rasters = [each for each in figure.findobj(RasterArtist) if each.get_window_extent().height > 17]  # no bars
+        assert min(each.get_window_extent().width / each.pixels.shape[1] for each in rasters) >= 12
+        said = " ".join(text.get_text() for text in figure.findobj(Text))
+        origin = (0, 0) if "transposed" in name else shown.canvas.origin
+        window = [side[place] for side, place in zip((shown.canvas.rows, shown.canvas.columns), at, strict=True)]
+        noun, axis = ("rows", 0) if rows > columns else ("columns", 1)
+        found = re.search(rf"only {noun} (−?\d+) to (\d+) of the", said)
+        first, last = (int(number.replace("−", "-")) + origin[axis] for number in found.groups())
+        assert first <= window[axis][0] <= window[axis][-1] <= last
 
 
 @pytest.mark.parametrize("most", [1, 9, 60, 0.25])

@@ -7,6 +7,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
+from kernelviz.colours import colour_directions
 from kernelviz.drawing.artists import RasterArtist
 from kernelviz.drawing.bank import plot_filters
 from kernelviz.drawing.colour import ramp
@@ -57,7 +58,16 @@ def test_no_text_meets_another(size, names):
 
 @pytest.mark.parametrize(
     "kernel",
-    [np.full((3, 3), 1e-9), np.full((2, 7), -123456.0), np.eye(31), np.zeros((3, 3)), [[1]], np.ones((3, 5, 5))],
+    [
+        np.full((3, 3), 1e-9),
+        np.full((2, 2), 1e299),
+        [[1e-310]],
+        np.full((2, 7), -123456.0),
+        np.eye(31),
+        np.zeros((3, 3)),
+        [[1]],
+        np.ones((3, 5, 5)),
+    ],
 )
 def test_any_kernel_can_be_drawn(kernel):
     """Tiny and huge numbers, oblong, large, empty, and in colour."""
@@ -107,7 +117,57 @@ def test_a_learned_kernel_stands_beside_its_filter(new_bank):
     assert left < ((bank.weight[2] - 1.1 * beside.kernel) ** 2).sum()  # nearest in scale too
     figure = plot_filter((learned, beside))
     assert any("agree" in word for word in words(figure))
+    assert f"22 × 20 pixels, {bank.source.label}" in words(figure)
+    assert figure.recipe["model"] == bank.source.as_recipe()
     check(figure)
+
+
+def test_a_note_says_of_whom_it_is_true(new_bank):
+    """Where one reads light and dark and another colours as its network does, each is named; the image is in colour."""
+    image = np.random.default_rng(1).random((20, 22, 3))
+    responses = [apply_filter(image, "sobel-x"), *apply_kernel(image, new_bank((4, 3, 3, 3)), 2)]
+    told = words(plot_filter(responses))
+    page = " ".join(told)
+    assert "sobel-x: read in light and dark" in page
+    assert f"conv1:2, {responses[2].name}: read as the network reads it" in page
+    drawn = [item.pixels for item in filter_page(responses).items if isinstance(item, Raster)]
+    zoom = 440 // 22
+    wanted = np.rint(255 * image).astype(np.uint8).repeat(zoom, axis=0).repeat(zoom, axis=1)
+    inner = [each[EDGE:-EDGE, EDGE:-EDGE] for each in drawn if each.shape[0] == 20 * zoom + 2 * EDGE]
+    assert any(np.array_equal(each, wanted) for each in inner)
+
+
+def test_values_beyond_black_and_white_are_counted():
+    """Where an image goes beyond 0 to 1, its picture is cut there and says so."""
+    image = picture(9, 10) * 255
+    figure = plot_filter(image, "sobel-x")
+    page = " ".join(words(figure))
+    assert f"{(image > 1).sum()} of 90 values beyond" in page
+    assert "beyond" not in " ".join(words(plot_filter(image / 255, "sobel-x")))
+    check(figure)
+
+
+def test_a_long_name_is_broken_at_a_hyphen(new_bank):
+    """Not between its letters."""
+    weight = np.zeros((2, 3, 3, 3), np.float32)
+    weight[0, :, 0, 1:] = -1, 1
+    weight[1] = 1
+    figure = plot_filter(apply_kernel(picture(30, 30), new_bank(weight=weight), 0))
+    assert {"difference-x-r0c1"} <= set(words(figure)) or {"difference-x-", "r0c1"} <= set(words(figure))
+    check(figure)
+
+
+def test_responses_of_different_images_are_no_picture():
+    """Of one size or not, nor those of different borders."""
+    one = apply_filter(picture(9, 9), "sobel-x")
+    for other in (
+        apply_filter(picture(9, 9, seed=1), "sobel-x"),
+        apply_filter(picture(9, 10), "sobel-x"),
+        apply_filter(picture(9, 9), "sobel-x", border="zero"),
+    ):
+        with pytest.raises(UsageError, match="different"):
+            plot_filter([one, other])
+    check(plot_filter([one, apply_filter(picture(9, 9), "sobel-y")]))
 
 
 @pytest.mark.parametrize("inputs", [1, 5])
@@ -132,12 +192,27 @@ def test_nothing_to_draw_is_said():
         plot_filter(picture(9, 9))
 
 
-@pytest.mark.parametrize("size", [2, 3, 4, 5, 7, 16, 30])
+@pytest.mark.parametrize("size", [2, 3, 4, 5, 7, 11, 16, 30])
 def test_the_bank_is_drawn_with_room(size):
-    """Each stem of the size by name, or it is said how many there are; no text meets another."""
+    """A row for each stem, and the colours, or it is said how many are drawn; no text meets another."""
     figure = plot_filters(size)
-    stems = {one.stem for one in classical_filters(size) if "@" not in one.stem}
-    assert stems <= set(words(figure)) or any("filters are drawn" in word for word in words(figure))
-    assert size > 7 or stems <= set(words(figure))
+    told = words(figure)
+    bank = [one for one in classical_filters(size) if "@" not in one.name]
+    firsts = {next(one.name for one in bank if one.stem == stem) for stem in {one.stem for one in bank}}
+    assert firsts <= set(told) or any("filters are drawn" in word for word in told)
+    assert size > 7 or firsts <= set(told)
+    assert {one.name for one in colour_directions()} <= set(told)
     assert figure.bbox.width * figure.bbox.height <= 1.1 * MOST_PIXELS
     check(figure)
+
+
+@pytest.mark.parametrize("size", [3, 5])
+def test_what_the_bank_calls_a_filter_can_be_typed(size):
+    """Every first and last name of a row is one, and the short ones are with the stem before them."""
+    told = words(plot_filters(size))
+    names = {one.name for one in classical_filters(size)}
+    assert not {"sobel", "line", "line-end", "gabor-2.83-0"} & set(told)
+    assert {word.removeprefix("… ") for word in told if word.startswith("… ")} <= names
+    at = told.index("sobel-x")
+    assert {f"sobel{end}" for end in told[at + 1].split(", ")} < names
+    assert sum(word == "stripes of one direction, width and place" for word in told) == 1

@@ -89,8 +89,35 @@ def test_numbers_are_those_of_the_matches():
     for row in found.main_rows:
         assert str(row.kernel) in told
         assert f"{row.score:.2f}" in told
-    assert any(f"named from {found.threshold:.2f} on" in word for word in told)
-    assert any(f"these {found.filters} filters" in word for word in told)
+    assert any(f"named from {found.threshold:.2f} on against {found.filters} filters" in word for word in told)
+
+
+def test_what_chance_does_is_told_apart_from_what_is_merely_weak():
+    """Each stands under words that are true of it, and both thresholds stand in the caption; fits are marked."""
+    random = np.random.default_rng(4)
+    kernels = random.standard_normal((150, 1, 5, 5))
+    kernels[:120, 0] = unit_rows(np.stack([one.values for one in classical_filters(5)[:120]])).reshape(-1, 5, 5) * 5
+    kernels[:120] += 0.8 * random.standard_normal((120, 1, 5, 5))
+    found = match_kernels(kernels)
+    assert {"none", "weak"} < set(found.counts)
+    figure = plot_matches(found)
+    told = words(figure)
+    page = " ".join(told)
+    assert "closer than chance, but not close enough" in page
+    assert "no closer than chance" in page
+    assert f"from {found.fit_threshold:.2f} on by a fitted Gabor function" in page
+    shown = sum(row.closest is not None and row.closest.name == "gabor-fit" for row in found.rows)
+    assert 0 < told.count("fit") <= shown
+    check(figure)
+
+
+def test_sums_that_are_zero_are_called_sums():
+    """A kernel whose planes cancel is not itself as good as zero."""
+    weight = np.random.default_rng(0).standard_normal((3, 4, 3, 3))
+    weight[1, 2:] = -weight[1, :2]
+    told = words(plot_matches(weight))
+    assert "sums as good as zero" in told
+    assert "kernel 1" in told
 
 
 def test_plain_arrays_and_records_draw_the_same():

@@ -123,3 +123,13 @@ def test_what_changed_is_drawn_and_nothing_else():
     assert not region[:60].any()
     assert [item.text for item in touching(after, region, 1.0).items] == ["another"]
     assert changed_boxes(before, replace(before, items=before.items[::-1])) is None
+
+
+@pytest.mark.parametrize("kind", ["gif", "webp"])
+def test_progress_hears_of_every_frame(tmp_path, kind):
+    """Once for each, in order, up to all of them."""
+    operation = Convolution(4, 3)
+    animation = animate_convolution(work_out(operation, *example_numbers(operation)))
+    heard = []
+    save_picture(animation, tmp_path / f"steps.{kind}", progress=lambda *told: heard.append(told))
+    assert heard == [("drawing frames", at, 4) for at in range(1, 5)]

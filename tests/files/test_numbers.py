@@ -21,7 +21,7 @@ def test_numbers_as_people_type_them(text, values):
     np.testing.assert_array_equal(typed_numbers(text, "input"), values)
 
 
-@pytest.mark.parametrize("text", ["1 2; 3", "1 2|3", "1||2", "1e999", "1-2", ";"])
+@pytest.mark.parametrize("text", ["1 2; 3", "1 2|3", "1||2", "1e999", "1-2", ";", "1 2, 3 4"])
 def test_what_is_no_table_is_refused(text):
     """Ragged rows, channels of two sizes, empty channels, and what is no finite number."""
     with pytest.raises(UsageError, match="input"):
@@ -34,9 +34,41 @@ def test_names_are_no_numbers(text):
     assert not is_typed(text)
 
 
-@pytest.mark.parametrize("text", ["1,2\n3,4\n", "1;2\r\n3;4", "\ufeff1\t2\n\n3\t4\n", "1 2,\n3 4,\n"])
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [("1,,3", "column 2 in row 1"), ("1 2 3; 4,5,", "column 3 in row 2"), (", 1", "column 1 in row 1"),
+     ("1;;3", "column 1 in row 2"), ("1 | 2 ;; 3", "column 1 in row 3"), ("1\t\t3", "column 2 in row 1")],
+)  # fmt: skip
+def test_an_empty_place_among_typed_numbers_is_refused(text, place):
+    """Nothing is dropped in silence: what follows would stand elsewhere."""
+    with pytest.raises(UsageError, match=f"no number at {place}"):
+        typed_numbers(text, "input")
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [("1,2,,4\n5,6,7\n", "column 3 in line 1"), ("1,2\n3,\n", "column 2 in line 2"),
+     ("1;2\n\n;4\n", "column 1 in line 3"), ("1\t2\n\t\n", "column 1 in line 2"), ("1,2|3,,4", "column 2 in line 1")],
+)  # fmt: skip
+def test_an_empty_cell_of_a_file_is_refused(tmp_path, text, place):
+    """Its line and its column are told."""
+    path = tmp_path / "holes.csv"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=f"no number at {place}"):
+        csv_numbers(path, "input")
+
+
+def test_decimal_commas_are_not_taken_for_two_numbers(tmp_path):
+    """A line with commas and semicolons may mean either."""
+    path = tmp_path / "decimal.csv"
+    path.write_text("1,5;2,5\n")
+    with pytest.raises(UsageError, match="commas and semicolons in line 1"):
+        csv_numbers(path, "input")
+
+
+@pytest.mark.parametrize("text", ["1,2\n3,4\n", "1;2\r\n3;4", "\ufeff1\t2\n\n3\t4\n", "1   2\n 3, 4\n"])
 def test_csv_files_of_several_programs(tmp_path, text):
-    """Commas, semicolons, tabs and spaces; a byte-order mark, empty lines, and a comma at the end."""
+    """Commas, semicolons, tabs and spaces; a byte-order mark and empty lines."""
     path = tmp_path / "table.csv"
     path.write_bytes(text.encode())
     np.testing.assert_array_equal(csv_numbers(path, "input"), [[[1, 2], [3, 4]]])

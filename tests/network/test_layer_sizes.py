@@ -14,6 +14,9 @@ LAYERS = {
     "plain": lambda: nn.Conv2d(3, 6, (3, 5), stride=(2, 1), padding=(1, 2), dilation=(1, 2)),
     "same, even": lambda: nn.Conv2d(3, 6, (4, 2), padding="same", bias=False),
     "mirrored": lambda: nn.Conv2d(3, 6, 5, padding=2, padding_mode="reflect"),
+    "wrapped": lambda: nn.Conv2d(3, 6, (3, 4), padding=(1, 2), padding_mode="circular"),
+    "wrapped, same": lambda: nn.Conv2d(3, 6, (3, 2), padding="same", padding_mode="circular"),
+    "wrapped by nothing": lambda: nn.Conv2d(3, 6, 3, padding_mode="circular"),
     "grouped": lambda: nn.Conv2d(3, 9, 3, groups=3),
     "transposed": lambda: nn.ConvTranspose2d(3, 6, 4, stride=(2, 3), padding=1, output_padding=(1, 2), groups=3),
     "max": lambda: nn.MaxPool2d(3, 2, 1, ceil_mode=True),
@@ -36,7 +39,8 @@ def test_sizes_and_parameters_are_those_of_torch(name):
     assert (found.operation.out_channels, *found.operation.output_size) == tuple(given.shape[1:])
     assert found.operation.parameters == sum(parameter.numel() for parameter in layer.parameters())
     assert found.operation.macs == found.layer.macs
-    assert bool(found.notes) == (name == "mirrored")
+    noted = name.split(",")[0] if name in {"mirrored", "wrapped", "wrapped, same"} else ""
+    assert found.notes == ((f"the padding is not zeros but {noted} rows and columns",) if noted else ())
 
 
 @pytest.mark.parametrize(

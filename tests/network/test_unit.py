@@ -80,6 +80,9 @@ LAYERS = {
     "same, even": lambda: nn.Conv2d(8, 4, (4, 2), padding="same"),
     "mirrored": lambda: nn.Conv2d(8, 4, 5, padding=2, padding_mode="reflect"),
     "repeated": lambda: nn.Conv2d(8, 4, 3, padding=1, padding_mode="replicate"),
+    "wrapped": lambda: nn.Conv2d(8, 4, 3, padding=(1, 2), stride=2, padding_mode="circular"),
+    "wrapped, same": lambda: nn.Conv2d(8, 4, (3, 2), padding="same", padding_mode="circular"),
+    "wrapped row": lambda: nn.Conv1d(8, 5, 3, padding=2, padding_mode="circular"),
     "transposed": lambda: nn.ConvTranspose2d(8, 6, 3),
     "transposed, stride": lambda: nn.ConvTranspose2d(
         8, 6, (4, 3), stride=(2, 3), padding=(1, 0), output_padding=(1, 2)
@@ -174,6 +177,19 @@ def test_what_lies_around_is_told():
     assert last.padding.tolist() == [[False, False, True], [False, False, True], [True, True, True]]
     assert (last.rows, last.columns) == ((62, 64), (62, 64))
     assert (last.window[:, last.padding] == 0).all()
+
+
+def test_wrapped_padding_is_told():
+    """Torch wraps by copies: the layer's own input is told none the less, and what of the window lies around it."""
+    image = torch.randn(3, 8, 8)
+    unit = trace_unit(nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode="circular")), image, "0", (1, 7, 7))
+    assert (unit.rows, unit.columns, unit.around) == ((6, 8), (6, 8), (1, 1, 1, 1))
+    assert unit.reads_image
+    np.testing.assert_array_equal(unit.inputs, image.numpy())
+    assert unit.padding.tolist() == [[False, False, True], [False, False, True], [True, True, True]]
+    np.testing.assert_array_equal(unit.window[:, 2, 2], image[:, 0, 0].numpy())
+    plain = trace_unit(nn.Sequential(nn.Conv2d(3, 4, 3, padding_mode="circular")), image, "0", (1, 5, 5))
+    assert (plain.rows, plain.around) == ((5, 7), (0, 0, 0, 0))
 
 
 def test_nothing_outside_of_its_box_changes_a_unit(tiny):

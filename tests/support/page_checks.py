@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.lines import Line2D
+from matplotlib.patches import PathPatch
 from matplotlib.text import Text
 
 from kernelviz.drawing.artists import RasterArtist
 
 
 def check_page(figure):
-    """No text overlaps another, leaves the page, crosses the border of a cell, or is too small at 640 pixels."""
+    """No text overlaps another, leaves the page, meets a line or the border of a cell, or is too small at 640 pixels."""
     FigureCanvasAgg(figure).draw()
     renderer, page = figure.canvas.get_renderer(), figure.bbox
     texts = [text for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible()]
@@ -25,6 +27,8 @@ def check_page(figure):
     low, high = np.maximum(inked[:, None, :2], inked[None, :, :2]), np.minimum(inked[:, None, 2:], inked[None, :, 2:])
     met = np.triu((low < high).all(axis=-1), 1)
     assert not [(words[i], words[j]) for i, j in np.argwhere(met)]
+    lines = _lines(figure)
+    assert not [words[i] for i, box in enumerate(inked) if lines.size and _meets(lines, box).any()]
     for raster in figure.findobj(RasterArtist):
         place, (rows, columns) = raster.get_window_extent(), raster.pixels.shape[:2]
         wide, tall = place.width / columns, place.height / rows
@@ -33,3 +37,27 @@ def check_page(figure):
                 across = int((box[0] - place.x0) // wide), int((box[2] - place.x0) // wide)
                 down = int((box[1] - place.y0) // tall), int((box[3] - place.y0) // tall)
                 assert across[0] == across[1] and down[0] == down[1], word  # noqa: PT018
+
+
+def _lines(figure):
+    """(n, 4) x0, y0, x1, y1: every straight line that stands by itself, and the sides of every frame, in pixels."""
+    found = []
+    for line in figure.findobj(Line2D):
+        points = line.get_transform().transform(line.get_xydata())
+        found += [points.ravel()] if points.shape == (2, 2) else []  # those of an Axes' ticks are empty
+    for patch in figure.findobj(PathPatch):
+        if patch.get_zorder() > 2 and patch.get_linewidth():  # hatching and the lines between cells lie behind digits
+            corners = patch.get_transform().transform(patch.get_path().vertices)
+            found += list(np.hstack([corners[:-1], corners[1:]]))
+    return np.array(found).reshape(-1, 4)
+
+
+def _meets(lines, box):
+    """Which lines go through a box, by Liang and Barsky's clipping."""
+    start, way = lines[:, :2], lines[:, 2:] - lines[:, :2]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ends = (box[None, :2] - start) / way, (box[None, 2:] - start) / way
+    inside = (box[None, :2] < start) & (start < box[None, 2:])
+    low = np.where(way == 0, np.where(inside, -np.inf, np.inf), np.minimum(*ends)).max(axis=1)
+    high = np.where(way == 0, np.where(inside, np.inf, -np.inf), np.maximum(*ends)).min(axis=1)
+    return np.maximum(low, 0) < np.minimum(high, 1)
