@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from kernelviz.errors import KernelvizError
+from kernelviz.yielding import give_way
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -97,7 +98,7 @@ def read_ahead(
     items: Iterable[Item], work: Callable[[Item], Result], depth: int
 ) -> Iterator[tuple[Item, Future[Result]]]:
     """Each item with the finished work on it, in their order; a thread does the work of up to ``depth`` items ahead."""
-    pool = ThreadPoolExecutor(1, thread_name_prefix="kernelviz-read")
+    pool = ThreadPoolExecutor(1, thread_name_prefix="kernelviz-read", initializer=give_way)
     waiting: deque[tuple[Item, Future[Result]]] = deque()
     source = iter(items)
     try:

@@ -6,17 +6,20 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Self
 
+from kernelviz.yielding import give_way
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     Told = tuple[Future[Any], Callable[[Future[Any]], object], int]
 
 THREADS = 2
-WAITING = 4
+WAITING = 12
 """Pieces of work that may wait."""
-ROOM = 4 * 2**20
-"""Bytes of maps that may wait. A piece that holds more is done at once, where it is made: what threads allocate in such
-sizes their allocator keeps."""
+ROOM = 16 * 2**20
+"""Bytes of maps that may wait."""
+LARGE = 4 * 2**20
+"""A piece that holds more bytes is done at once, where it is made: what threads allocate in such sizes they keep."""
 
 
 class Behind:
@@ -26,7 +29,7 @@ class Behind:
     """
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="kernelviz-write")
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="kernelviz-write", initializer=give_way)
         self._waiting: deque[Told] = deque()
 
     def __enter__(self) -> Self:
@@ -43,7 +46,7 @@ class Behind:
     def hand(self, work: Callable[[], object], then: Callable[[Future[Any]], object], *, size: int = 0) -> None:
         """Begin a piece of work that holds ``size`` bytes; ``then`` gets its future when it is done."""
         self.settle(WAITING - 1, ROOM - size)
-        self._waiting.append((self._pool.submit(work) if size <= ROOM else _done(work), then, size))
+        self._waiting.append((self._pool.submit(work) if size <= LARGE else _done(work), then, size))
         self.settle(WAITING, ROOM)
 
     def settle(self, left: int = 0, room: int = 0) -> None:

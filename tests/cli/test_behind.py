@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 
@@ -22,17 +24,37 @@ def test_what_follows_comes_in_order():
     assert told == list(range(6))
 
 
-@pytest.mark.parametrize(("size", "most"), [(0, behind.WAITING), (behind.ROOM // 2, 2), (behind.ROOM + 1, 0)])
+@pytest.mark.parametrize(
+    ("size", "most"),
+    [(0, behind.WAITING), (behind.LARGE, behind.ROOM // behind.LARGE), (behind.ROOM, 1), (behind.ROOM + 1, 0)],
+)
 def test_what_waits_is_bounded(size, most):
     """No more pieces wait than may, and no more bytes: a large one is done before the next is made."""
     open_pieces, seen = set(), []
     with Behind() as pieces:
-        for number in range(10):
+        for number in range(behind.WAITING + 6):
             open_pieces.add(number)
             pieces.hand(lambda: time.sleep(0.01), lambda _, number=number: open_pieces.discard(number), size=size)
             seen.append(len(open_pieces))
     assert max(seen) == most
     assert not open_pieces
+
+
+def test_a_large_piece_is_done_where_it_is_made():
+    """In the caller's thread; a small one in another, which gives way where threads have priorities."""
+    where = {}
+
+    def work(name):
+        thread = threading.get_native_id()
+        where[name] = thread, os.getpriority(os.PRIO_PROCESS, thread) if sys.platform == "linux" else None
+
+    work("own")
+    with Behind() as pieces:
+        pieces.hand(lambda: work("large"), lambda it: it.result(), size=behind.LARGE + 1)
+        pieces.hand(lambda: work("small"), lambda it: it.result(), size=1)
+    assert where["large"] == where["own"]
+    assert where["small"][0] != where["own"][0]
+    assert where["small"][1] in {19, None}
 
 
 @pytest.mark.parametrize("size", [0, behind.ROOM + 1])
