@@ -1,4 +1,6 @@
-"""How long a folder of images takes: ``python folder_passes.py ours|peer FOLDER OUTPUT`` prints seconds, after a warm-up.
+"""How long a folder takes: ``folder_passes.py ours|peer whole|stopped FOLDER OUTPUT`` prints seconds, after a warm-up.
+
+``stopped`` passes end behind layer1 on both sides (``--no-classes``), ``whole`` ones give the classes too.
 
 Each side is a process of its own, since torch's threads wait as they were told to when torch was imported.
 """
@@ -18,17 +20,18 @@ from bench import seconds
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-RUNS = 3
+RUNS = 2
 
 
-def ours(folder: Path, output: Path) -> Callable[[], object]:
+def ours(folder: Path, output: Path, *, whole: bool) -> Callable[[], object]:
     """layer1 of every image as bare picture, by the command; the network is built once."""
     from kernelviz.cli import features as command
     from kernelviz.cli.main import main
 
     network = command.load("resnet18d", "random", 0, 10.0, lambda *_, **__: None)
     command.load = lambda *_, **__: replace(network)
-    arguments = ["features", "resnet18d", str(folder), "-r", "-l", "layer1", "--style", "bare", "--no-classes", "-q"]
+    arguments = ["features", "resnet18d", str(folder), "-r", "-l", "layer1", "--style", "bare", "-q"]
+    arguments += [] if whole else ["--no-classes"]
 
     def run() -> None:
         with contextlib.redirect_stdout(io.StringIO()):
@@ -41,8 +44,8 @@ class EnoughError(BaseException):
     """Ends a pass."""
 
 
-def peer(folder: Path, _output: Path) -> Callable[[], object]:
-    """A plain loop that only loads, preprocesses and passes up to layer1."""
+def peer(folder: Path, _output: Path, *, whole: bool) -> Callable[[], object]:
+    """A plain loop that only loads, preprocesses and runs the pass."""
     import timm
     import torch
     from PIL import Image
@@ -53,7 +56,8 @@ def peer(folder: Path, _output: Path) -> Callable[[], object]:
     def enough(*_: object) -> None:
         raise EnoughError
 
-    module.layer1.register_forward_hook(enough)
+    if not whole:
+        module.layer1.register_forward_hook(enough)
 
     def run() -> None:
         with torch.no_grad():
@@ -66,7 +70,7 @@ def peer(folder: Path, _output: Path) -> Callable[[], object]:
 
 
 if __name__ == "__main__":
-    side, *places = sys.argv[1:]
-    work = {"ours": ours, "peer": peer}[side](*map(Path, places))
+    side, length, *places = sys.argv[1:]
+    work = {"ours": ours, "peer": peer}[side](*map(Path, places), whole=length == "whole")
     work()
     sys.stdout.write(f"{statistics.median(seconds(work) for _ in range(RUNS))}\n")
