@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kernelviz.canvas import Operation
-    from kernelviz.cli.explaining import Wish
+    from kernelviz.cli.explain_wish import Wish
 
 
 def conv(
@@ -45,13 +45,13 @@ def conv(
 
     For example: kernelviz explain conv --input 6 --stride 2 --padding 1
     """
-    from kernelviz.cli.explaining import Goal, Wish
+    from kernelviz.cli.explain_wish import Goal, Wish
 
     goal = Goal(at, channel, steps, animate, fps, file_format, output, arrays, force, quiet, as_json, debug)
     wish = Wish("conv", input_, kernel, kernel_values, bias, seed, groups, in_channels, out_channels, goal)
 
     def build(wish: Wish) -> Operation:
-        from kernelviz.cli.explaining import sides
+        from kernelviz.cli.explain_wish import sides
         from kernelviz.convolutions import Convolution, Padding
 
         numbers: Padding = sides("padding", padding, ", same or valid") if padding not in ("same", "valid") else padding  # type: ignore[assignment]
@@ -94,13 +94,13 @@ def transpose(
 
     For example: kernelviz explain transpose --input 3 --stride 2 --padding 1
     """
-    from kernelviz.cli.explaining import Goal, Wish
+    from kernelviz.cli.explain_wish import Goal, Wish
 
     goal = Goal(at, channel, steps, animate, fps, file_format, output, arrays, force, quiet, as_json, debug)
     wish = Wish("transpose", input_, kernel, kernel_values, bias, seed, groups, in_channels, out_channels, goal)
 
     def build(wish: Wish) -> Operation:
-        from kernelviz.cli.explaining import sides
+        from kernelviz.cli.explain_wish import sides
         from kernelviz.transposed import TransposedConvolution
 
         return TransposedConvolution(
@@ -142,14 +142,14 @@ def pool(
 
     For example: kernelviz explain pool --input 5 --kernel 2 --ceil-mode
     """
-    from kernelviz.cli.explaining import Goal, Wish
+    from kernelviz.cli.explain_wish import Goal, Wish
 
     goal = Goal(at, channel, steps, animate, fps, file_format, output, arrays, force, quiet, as_json, debug)
     window = kernel if kernel or adaptive else "2"
     wish = Wish("pool", input_, window, None, None, seed, 1, in_channels, None, goal)
 
     def build(wish: Wish) -> Operation:
-        from kernelviz.cli.explaining import sides
+        from kernelviz.cli.explain_wish import sides
         from kernelviz.errors import UsageError
         from kernelviz.pooling import Pooling
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from kernelviz.cli.explaining import Goal
+    from kernelviz.cli.explain_wish import Goal
     from kernelviz.documents import Report
     from kernelviz.walkthrough import Walkthrough
 

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from kernelviz.cli.passes import OVERVIEW, draw_layer, draw_overview, plan
+from kernelviz.cli.layer_pictures import draw_layer, draw_overview
+from kernelviz.cli.passes import OVERVIEW, plan
 from kernelviz.cli.skipping import is_done
 from kernelviz.errors import KernelvizError
 from kernelviz.passing import Passes, ReadImage

@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from kernelviz.drawing.convolution import explaining_recipe, step_page
+from kernelviz.drawing.convolution import explaining_recipe
 from kernelviz.drawing.stamp_frames import stamp_pages
+from kernelviz.drawing.step_pages import step_page
 from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:

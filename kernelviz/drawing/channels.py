@@ -11,19 +11,9 @@ from kernelviz.drawing.enlarged import cut_notes, output_part, with_bar
 from kernelviz.drawing.operands import LARGE, canvas_cells, output_cells, plain_cells
 from kernelviz.drawing.page import INK, Item, Panel, Rule, Shape, Text, moved, text_width
 from kernelviz.drawing.slim import cut_cells
+from kernelviz.drawing.sums import formula_panel
 from kernelviz.drawing.terms import factor_text, name_text, settings_text, value_text
-from kernelviz.drawing.worksheet import (
-    FORMULA,
-    HEAD,
-    MARGIN,
-    SIGN,
-    SMALL,
-    SUM,
-    WIDEST,
-    Placed,
-    formula_panel,
-    worksheet,
-)
+from kernelviz.drawing.worksheet import FORMULA, HEAD, MARGIN, SIGN, SMALL, SUM, WIDEST, Placed, worksheet
 from kernelviz.sides import size_text
 from kernelviz.transposed import TransposedConvolution
 
@@ -36,7 +26,7 @@ OUTPUT = 190.0
 
 def channels_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel:
     """Window × kernel = products, a sum for each channel, all sums and the bias added up to the output's cell."""
-    from kernelviz.drawing.convolution import counted, notes
+    from kernelviz.drawing.step_pages import counted, notes
 
     operation = worked.operation
     grid = Grid(worked, step, moving=reached is not None)

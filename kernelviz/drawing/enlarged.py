@@ -11,6 +11,7 @@ from kernelviz.drawing.cells import DARK, Cells, cells_panel, digit_size, frame
 from kernelviz.drawing.operands import canvas_cells, canvas_name, output_cells, plain_cells
 from kernelviz.drawing.page import Panel, Rule, moved
 from kernelviz.drawing.slim import INPUT, OUTPUT, cut_cells, part_around, part_text
+from kernelviz.drawing.sums import formula_panel, sum_panel
 from kernelviz.drawing.terms import name_text, settings_text
 from kernelviz.drawing.worksheet import (
     MARGIN,
@@ -19,11 +20,9 @@ from kernelviz.drawing.worksheet import (
     arrow,
     colour_bar,
     feet,
-    formula_panel,
     headed,
     in_a_row,
     sign,
-    sum_panel,
     worksheet,
 )
 from kernelviz.sides import size_text
@@ -40,7 +39,7 @@ WHITE = "#ffffff"
 
 def enlarged_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel:
     """Input as colours → window × kernel, added up = output."""
-    from kernelviz.drawing.convolution import counted, notes, words_panel
+    from kernelviz.drawing.step_pages import counted, notes, words_panel
 
     operation = worked.operation
     source = colours_of(canvas_cells(worked, step, step.channels[0]))

@@ -11,6 +11,7 @@ from kernelviz.drawing.cells import CELL, LEGIBLE, Cells, cells_panel, digit_siz
 from kernelviz.drawing.operands import LARGE
 from kernelviz.drawing.page import INK, Panel, Text, text_width, wrap
 from kernelviz.drawing.stamping import reached
+from kernelviz.drawing.sums import formula_panel
 from kernelviz.drawing.terms import macs_text, name_text, settings_text, value_text, weights_text
 from kernelviz.drawing.worksheet import (
     MARGIN,
@@ -20,7 +21,6 @@ from kernelviz.drawing.worksheet import (
     Placed,
     arrow,
     feet,
-    formula_panel,
     headed,
     in_a_row,
     sign,

@@ -9,6 +9,7 @@ import numpy as np
 from kernelviz.drawing.cells import CELL, DIM, LEGIBLE, Cells, cells_panel, digit_size, frame, strongest
 from kernelviz.drawing.operands import output_cells, plain_cells
 from kernelviz.drawing.page import INK, Item, Panel, Text, moved, text_width
+from kernelviz.drawing.sums import formula_panel
 from kernelviz.drawing.terms import (
     broken_notes,
     gap_text,
@@ -28,7 +29,6 @@ from kernelviz.drawing.worksheet import (
     SUM,
     WIDEST,
     Placed,
-    formula_panel,
     headed,
     in_a_row,
     sign,

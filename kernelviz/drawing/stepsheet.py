@@ -8,6 +8,7 @@ from kernelviz.drawing.cells import CELL, DARK, DIM, Cells, cells_panel, digit_s
 from kernelviz.drawing.enlarged import WHITE, colours_of
 from kernelviz.drawing.operands import canvas_cells, output_cells, plain_cells
 from kernelviz.drawing.page import Item, Panel, Text, moved, text_width
+from kernelviz.drawing.sums import formula_panel
 from kernelviz.drawing.terms import broken_notes, name_text, settings_text, step_text, value_text
 from kernelviz.drawing.worksheet import (
     MARGIN,
@@ -15,7 +16,6 @@ from kernelviz.drawing.worksheet import (
     SMALL,
     SUM,
     WIDEST,
-    formula_panel,
     headed,
     in_a_row,
     sign,

@@ -21,9 +21,10 @@ from kernelviz import (
     work_out,
 )
 from kernelviz.drawing.cells import Cells, cells_panel, digit_size, tints
-from kernelviz.drawing.convolution import explaining_page, step_page
+from kernelviz.drawing.convolution import explaining_page
 from kernelviz.drawing.page import Raster, Text
 from kernelviz.drawing.stamping import overlaps
+from kernelviz.drawing.step_pages import step_page
 from kernelviz.drawing.terms import factor_text, value_text
 from kernelviz.errors import UsageError
 from kernelviz.walkthrough import example_numbers
