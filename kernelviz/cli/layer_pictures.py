@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from kernelviz.cli.options import Style
 from kernelviz.cli.passes import Run
@@ -110,16 +110,12 @@ def write_singles(run: Run, maps: FeatureMaps, index: Path) -> Singles:
 
 def tell_singles(run: Run, maps: FeatureMaps, singles: Singles, index: Path) -> None:
     """Say that the files of one layer were written."""
-    from kernelviz.cli.talk import result
-
     say_layer(run, maps, f"{len(singles.numbers):,} of {len(maps.values):,} maps, a file each", ())
-    run.report.outputs.append({
+    _keep(run, index, {
         "path": str(index), "layer": maps.layer, "image": _path_of(maps), "view": "single",
         "shape": list(maps.shape or maps.values.shape), "shown": len(singles.numbers), "total": len(maps.values),
         "limits": [singles.scale.low, singles.scale.high], "nonfinite": singles.nonfinite, "notes": [],
     })  # fmt: skip
-    if not run.goal.as_json:
-        result(index)
 
 
 def _path_of(maps: FeatureMaps) -> str | None:
@@ -137,10 +133,15 @@ def say_layer(run: Run, maps: FeatureMaps, what: str, lines: Sequence[str]) -> N
 
 def tell(run: Run, path: Path, maps: FeatureMaps, drawn: Sheet | Overlay) -> None:
     """Keep one written file in the report and print its path."""
-    from kernelviz.cli.talk import result
     from kernelviz.documents import output_entry
 
-    run.report.outputs.append(output_entry(path, drawn, maps.layer, _path_of(maps)))
+    _keep(run, path, output_entry(path, drawn, maps.layer, _path_of(maps)))
+
+
+def _keep(run: Run, path: Path, entry: dict[str, Any]) -> None:
+    from kernelviz.cli.talk import result
+
+    run.report.outputs.append(entry)
     if not run.goal.as_json:
         result(path)
 
@@ -149,7 +150,6 @@ def draw_overview(
     run: Run, image: Image, columns: Sequence[Highlights], classes: Sequence[ClassScore], path: Path
 ) -> None:
     """Draw the overview of one image, write the file and say so."""
-    from kernelviz.cli.talk import result
     from kernelviz.drawing.highlights import overview_notes
     from kernelviz.drawing.overview import plot_overview
     from kernelviz.files.writing import save_picture
@@ -158,10 +158,8 @@ def draw_overview(
     figure.recipe = told(run, figure.recipe or {}, None)
     save_picture(figure, path, force=run.goal.force)
     shown = len(figure.recipe["layers"]) if figure.recipe else 0
-    run.report.outputs.append({
+    _keep(run, path, {
         "path": str(path), "layer": None, "image": image.path or image.name, "view": "overview", "shape": None,
         "shown": shown, "total": len(columns), "limits": None, "nonfinite": sum(each.nonfinite for each in columns),
         "notes": list(overview_notes(columns)),
     })  # fmt: skip
-    if not run.goal.as_json:
-        result(path)

@@ -18,11 +18,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
 INTERRUPTED = 130
-RARELY = (
-    20_000,
-    20,
-    20,
-)  # imports make objects that stay: to look for garbage after every 700 takes a tenth of the time
+RARELY = (20_000, 20, 20)
+"""Imports make objects that stay: to look for garbage after every 700 of them takes a tenth of the time."""
 COMMANDS = {  # in the order of the help; each with the functions of ``cli`` that it is made of
     "models": ("models.models",),
     "layers": ("layers.layers",),

@@ -17,8 +17,8 @@ from kernelviz.drawing.terms import (
 from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:
-    from kernelviz.drawing.page import Panel
     from kernelviz.drawing.figures import PageFigure
+    from kernelviz.drawing.page import Panel
     from kernelviz.walkthrough import Walkthrough
 
 WorkView = Literal["step", "steps", "stamps"]
