@@ -2,9 +2,8 @@
 
 A ``Reads`` holds five planes for one axis of the image. Each has the tensor's rank; a dimension along which nothing
 changes is kept as 1. ``FIRST`` and ``LAST`` are the rows read inside the image, ``FREE_FIRST`` and ``FREE_LAST`` those
-read if the image went on beyond its border, and ``PLACE`` is the element's own row in its map, ``UNPLACED`` where it has none,
-``TORN`` where it was made of several.
-What reads nothing has a first row beyond its last one.
+read if the image went on beyond its border, and ``PLACE`` is the element's own row in its map, ``UNPLACED`` where it has
+none, ``TORN`` where it was made of several. What reads nothing has a first row beyond its last one.
 """
 
 from __future__ import annotations
