@@ -11,10 +11,10 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
-from matplotlib.text import Text as TextArtist
 from matplotlib.transforms import Affine2D, Bbox
 
 from kernelviz.drawing.page import Item, Raster, Rule, Shape, Strokes, Text, font_file
+from kernelviz.drawing.typesetting import LineArtist
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,19 +43,16 @@ class RasterArtist(Artist):
         if not self.get_visible():
             return
         x0, y0, x1, y1 = self.get_window_extent().extents
-        upwards = self.pixels[::-1]
+        upwards = _opaque(self.pixels[::-1])
         context = renderer.new_gc()
         self._set_gc_clip(context)  # type: ignore[attr-defined]
         if renderer.option_scale_image():
             to_page = Affine2D().scale(x1 - x0, y1 - y0)
-            renderer.draw_image(context, x0, y0, _opaque(upwards), to_page)
+            renderer.draw_image(context, x0, y0, upwards, to_page)
         else:
             left, bottom = round(x0), round(y0)
-            rows, columns = max(1, round(y1) - bottom), max(1, round(x1) - left)
-            down = np.arange(rows) * upwards.shape[0] // rows
-            across = np.arange(columns) * upwards.shape[1] // columns
-            shown = np.take(np.take(upwards, across, axis=1), down, axis=0)
-            renderer.draw_image(context, left, bottom, _opaque(shown))
+            size = max(1, round(y1) - bottom), max(1, round(x1) - left)
+            renderer.draw_image(context, left, bottom, _resized(upwards, *size))
         context.restore()
 
 
@@ -64,6 +61,17 @@ def _opaque(pixels: Array) -> Array:
     result = np.full((*pixels.shape[:2], 4), 255, np.uint8)
     result[..., :3] = pixels
     return result
+
+
+def _resized(pixels: Array, rows: int, columns: int) -> Array:
+    """RGBA at another size, each pixel whole; as words of 32 bits they are moved several times as fast."""
+    if pixels.shape[:2] == (rows, columns):
+        return pixels
+    words: Array = pixels.view(np.uint32)[..., 0]
+    down = np.arange(rows) * words.shape[0] // rows
+    across = np.arange(columns) * words.shape[1] // columns
+    shown: Array = np.take(np.take(words, across, axis=1), down, axis=0)
+    return shown.view(np.uint8).reshape(rows, columns, 4)
 
 
 def add_items(axes: Axes, items: Sequence[Item], points: float) -> None:
@@ -122,9 +130,9 @@ def _font(size: float, *, bold: bool) -> FontProperties:
     return FontProperties(fname=str(font_file(bold=bold)), size=size)
 
 
-def _text(item: Text, points: float) -> TextArtist:
+def _text(item: Text, points: float) -> LineArtist:
     font = _font(item.size * points, bold=item.bold)
-    return TextArtist(
+    return LineArtist(
         item.x,
         item.y,
         item.text,

@@ -47,7 +47,6 @@ _OUTPUT_RC: dict[str, Any] = {
 # Settings of the session: they draw nothing, and some stick where they are first read.
 _SESSION_RC = {"backend", "backend_fallback", "date.epoch", "interactive", "savefig.directory", "timezone", "toolbar"}
 _FIRST_DATE = (1980, 1, 1, 0, 0, 0)  # the first that a zip can tell
-_RUNS = 3  # zlib's Z_RLE: packs a page that is mostly blank as small as level 6, as fast as level 1
 _drawing = threading.RLock()  # rcParams belong to the whole process
 
 
@@ -140,8 +139,11 @@ def _array_keys(names: list[str]) -> list[str]:
 
 
 def _mosaic_png(picture: Pixels) -> bytes:
-    texts = {} if picture.recipe is None else {PNG_KEY: recipe_text(picture.recipe)}
-    return png_bytes(picture.pixels, picture.palette, texts)
+    return png_bytes(picture.pixels, picture.palette, _png_texts(picture.recipe))
+
+
+def _png_texts(recipe: Recipe | None) -> dict[str, str]:
+    return {} if recipe is None else {PNG_KEY: recipe_text(recipe)}
 
 
 def _checked_figure(picture: object) -> Figure:
@@ -174,7 +176,6 @@ def _output_settings(figure: Figure) -> Iterator[None]:
 def figure_pixels(figure: Figure) -> Array:
     """(H, W, 3) uint8: a figure as it is drawn, over white."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from PIL import Image
 
     with _output_settings(figure):
         own_canvas = figure.canvas
@@ -184,6 +185,13 @@ def figure_pixels(figure: Figure) -> Array:
             pixels = np.asarray(canvas.buffer_rgba())
         finally:
             figure.set_canvas(own_canvas)
+    return _over_white(pixels)
+
+
+def _over_white(pixels: Array) -> Array:
+    """(H, W, 3) uint8 of (H, W, 4)."""
+    from PIL import Image
+
     image = Image.fromarray(pixels)
     if pixels[..., 3].min() < 255:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -191,15 +199,7 @@ def figure_pixels(figure: Figure) -> Array:
 
 
 def _figure_png(figure: Figure) -> bytes:
-    from PIL import Image
-    from PIL.PngImagePlugin import PngInfo
-
-    image = Image.fromarray(figure_pixels(figure))
-    recipe, texts, buffer = _recipe_of(figure), PngInfo(), io.BytesIO()
-    if recipe is not None:
-        texts.add_itxt(PNG_KEY, recipe_text(recipe))
-    image.save(buffer, "PNG", pnginfo=texts, dpi=(figure.dpi, figure.dpi), compress_level=1, compress_type=_RUNS)
-    return buffer.getvalue()
+    return png_bytes(figure_pixels(figure), None, _png_texts(_recipe_of(figure)), dpi=figure.dpi)
 
 
 def _figure_vector(figure: Figure, file_format: str) -> bytes:

@@ -1,6 +1,6 @@
-"""PNG of pixels, made for mosaics: rows that repeat, in few colours.
+"""PNG of pixels, made for mosaics and the pages around them: rows that repeat, in few colours.
 
-Half the time of Pillow for RGB, and smaller files for palettes, since each row gets the one filter that suits a mosaic.
+Half the time of Pillow, and smaller files, since each row gets the one filter that suits a mosaic.
 The format is that of W3C's Portable Network Graphics specification, third edition.
 """
 
@@ -22,16 +22,18 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _RGB, _INDEXED = 2, 3
 _NONE, _SUB, _UP = 0, 1, 2
 _BAND = 1 << 20  # bytes filtered at once
+_METRE = 1000 / 25.4  # inches
 _STORED = 1 << 11  # bytes: maps of so few pixels pack by a tenth at best, and a file takes a block of 4 KB anyway
 
 
-def png_bytes(pixels: Array, palette: Array | None, texts: dict[str, str]) -> bytes:
+def png_bytes(pixels: Array, palette: Array | None, texts: dict[str, str], *, dpi: float | None = None) -> bytes:
     """A PNG of 8-bit pixels.
 
     Args:
         pixels: (H, W) indices into ``palette``, or (H, W, 3) RGB.
         palette: (n, 3), or None for RGB.
         texts: written as iTXt, in front of the pixels.
+        dpi: pixels per inch, kept as whole pixels per metre (pHYs).
 
     Raises:
         ValueError: the arrays have another shape or type, or an index is not in the palette.
@@ -43,7 +45,11 @@ def png_bytes(pixels: Array, palette: Array | None, texts: dict[str, str]) -> by
     chunks += [_chunk(b"iTXt", key.encode("latin-1") + bytes(5) + text.encode()) for key, text in texts.items()]
     if palette is not None:
         chunks.append(_chunk(b"PLTE", palette.tobytes()))
-    data = _packed(_filtered(np.ascontiguousarray(pixels).reshape(height, -1), 3 if palette is None else 1))
+    if dpi is not None:
+        chunks.append(_chunk(b"pHYs", round(dpi * _METRE).to_bytes(4, "big") * 2 + b"\x01"))
+    # A page of RGB repeats more than zeros: its type and its tiles' colours.
+    step, strategy = (3, zlib.Z_DEFAULT_STRATEGY) if palette is None else (1, zlib.Z_RLE)
+    data = _packed(_filtered(np.ascontiguousarray(pixels).reshape(height, -1), step), strategy)
     return b"".join([_SIGNATURE, *chunks, _chunk(b"IDAT", data), _chunk(b"IEND", b"")])
 
 
@@ -89,9 +95,9 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return b"".join([len(data).to_bytes(4, "big"), kind, data, zlib.crc32(data, zlib.crc32(kind)).to_bytes(4, "big")])
 
 
-def _packed(bands: Iterable[NDArray[np.uint8]]) -> bytes:
+def _packed(bands: Iterable[NDArray[np.uint8]], strategy: int = zlib.Z_RLE) -> bytes:
     # Filtered mosaics are runs of zeros: looking for runs only is the fastest, and the smallest too.
-    packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_RLE)
+    packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, 9, strategy)
     return b"".join([*(packer.compress(band.data) for band in bands), packer.flush()])
 
 

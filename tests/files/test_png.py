@@ -80,3 +80,13 @@ def test_what_is_no_mosaic_is_refused(pixels, palette):
     """Arrays of another shape or type, and indices outside the palette, are a fault of the program."""
     with pytest.raises(ValueError, match="must be 8-bit"):
         png_bytes(pixels, palette, {})
+
+
+@pytest.mark.parametrize("dpi", [72, 100, 300])
+def test_the_resolution_is_read_by_others(dpi):
+    """Pillow reads the resolution that was given (the format has whole pixels per metre), and none where none was."""
+    pixels = np.zeros((2, 2, 3), np.uint8)
+    with Image.open(io.BytesIO(png_bytes(pixels, None, {}, dpi=dpi))) as image:
+        assert image.info["dpi"] == pytest.approx((dpi, dpi), rel=1e-3)
+    with Image.open(io.BytesIO(png_bytes(pixels, None, {}))) as image:
+        assert "dpi" not in image.info
