@@ -71,6 +71,8 @@ def capture_many(
         UnknownLayerError: no such layer.
         UsageError: a layer that was named has no map; a batch size below 1; one path, image or tensor instead of several.
     """
+    from kernelviz.network.catching import module_of
+    from kernelviz.network.environment import takes_turns
     from kernelviz.network.features import as_input
 
     check_positive("batch size", batch_size)
@@ -89,7 +91,8 @@ def capture_many(
 
     passes: Passes[object, Input, ReadImage[object]] = Passes(
         read=read, ready=ReadImage, tapped=chosen.tapped, on_map=lambda _, maps: on_map(maps), after=lambda *_: None,
-        failed=fail, batch_size=batch_size, to_the_end=False, progress=progress or (lambda *_: None),
+        failed=fail, batch_size=batch_size, to_the_end=False, takes_turns=takes_turns(module_of(network)),
+        progress=progress or (lambda *_: None),
     )  # fmt: skip
     passes.run(images, len(images) if isinstance(images, Sized) else 0)
     chosen.check()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from kernelviz.errors import KernelvizError
-from kernelviz.yielding import give_way
+from kernelviz.turns import THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -40,7 +41,8 @@ class Passes(Generic[Item, Result, Each]):
     ``read`` is done ahead; ``ready`` makes of an image's number, item and what was read what the other functions get, or
     None where it is not to be passed; ``tapped`` is what is to be caught, or why the network does not take such images.
     Each map goes to ``on_map`` inside the pass, the first classes to ``after`` behind it. A ``KernelvizError`` of any of
-    these but ``tapped`` is the image's own, and goes to ``failed``.
+    these but ``tapped`` is the image's own, and goes to ``failed``. Where reading ``takes_turns`` with passing, some images
+    are read at once, then passed.
     """
 
     read: Callable[[Item], Result]
@@ -51,12 +53,13 @@ class Passes(Generic[Item, Result, Each]):
     failed: Callable[[int, Item, KernelvizError], object]
     batch_size: int
     to_the_end: bool
+    takes_turns: bool
     progress: Callable[[str, int, int], object]
 
     def run(self, items: Iterable[Item], total: int) -> None:
         """Pass them all; ``total`` is how many they are, 0 where that is not known."""
         done = 0
-        ahead = read_ahead(items, self.read, AHEAD + self.batch_size)
+        ahead = read_ahead(items, self.read, AHEAD + self.batch_size, takes_turns=self.takes_turns)
         for group in grouped(self._good(ahead), self.batch_size, lambda each: each.given.size):
             self.progress("images", done, total)
             self._pass(group)
@@ -95,22 +98,23 @@ class Passes(Generic[Item, Result, Each]):
 
 
 def read_ahead(
-    items: Iterable[Item], work: Callable[[Item], Result], depth: int
+    items: Iterable[Item], work: Callable[[Item], Result], depth: int, *, takes_turns: bool = False
 ) -> Iterator[tuple[Item, Future[Result]]]:
-    """Each item with the finished work on it, in their order; a thread does the work of up to ``depth`` items ahead."""
-    pool = ThreadPoolExecutor(1, thread_name_prefix="kernelviz-read", initializer=give_way)
+    """Each item with the finished work on it, in their order; a thread does the work of up to ``depth`` items ahead.
+
+    Where it ``takes_turns``, several threads do that of ``depth`` items, and rest until these are used.
+    """
+    pool = ThreadPoolExecutor(THREADS if takes_turns else 1, thread_name_prefix="kernelviz-read")
     waiting: deque[tuple[Item, Future[Result]]] = deque()
     source = iter(items)
     try:
         while True:
-            while len(waiting) <= depth:
-                try:
-                    item = next(source)
-                except StopIteration:
-                    break
-                waiting.append((item, pool.submit(work, item)))
+            if not (takes_turns and waiting):
+                waiting += [(item, pool.submit(work, item)) for item in islice(source, depth + 1 - len(waiting))]
             if not waiting:
                 return
+            if takes_turns:
+                wait(future for _, future in waiting)
             first = waiting.popleft()
             first[1].exception()  # waits
             yield first

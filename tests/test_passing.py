@@ -30,6 +30,24 @@ def test_reading_goes_ahead_but_not_far():
     assert not any(in_main for _, in_main in begun)
 
 
+def test_reading_in_turns_rests_while_images_pass():
+    """Some are read at once by several threads; not one more is begun until all of these are used."""
+    begun, meeting = [], threading.Barrier(2, timeout=10)
+
+    def work(item):
+        begun.append(item)
+        if item < 2:
+            meeting.wait()
+        return -item
+
+    ahead = read_ahead(iter(range(10)), work, 3, takes_turns=True)
+    for used in range(10):
+        item, future = next(ahead)
+        assert (item, future.result()) == (used, -used)
+        assert sorted(begun) == list(range(min(10, 4 * (used // 4 + 1))))
+    assert not list(ahead)
+
+
 def test_groups_hold_one_kind():
     """Runs of one key, cut at the size."""
     assert list(grouped("aaabba", 2, str)) == [["a", "a"], ["a"], ["b", "b"], ["a"]]
@@ -42,7 +60,8 @@ class Given:
     size: int
 
 
-def test_what_fails_is_told_with_its_place_and_its_item(monkeypatch):
+@pytest.mark.parametrize("takes_turns", [False, True])
+def test_what_fails_is_told_with_its_place_and_its_item(takes_turns, monkeypatch):
     """In reading, in getting ready, for its size, in the pass and behind it; all others reach the end, in order."""
     told, ended, passed = [], [], []
 
@@ -70,7 +89,8 @@ def test_what_fails_is_told_with_its_place_and_its_item(monkeypatch):
     Passes(
         read=read, ready=ready, tapped=lambda given: KernelvizError("size") if given.size == 5 else "taps",
         on_map=lambda *_: None, after=after, failed=lambda number, item, error: told.append((number, item, error.what)),
-        batch_size=2, to_the_end=True, progress=lambda *numbers: progress.append(numbers),
+        batch_size=2, to_the_end=True, takes_turns=takes_turns,
+        progress=lambda *numbers: progress.append(numbers),
     ).run(["a", "unread", "skipped", "b", "unready", "odd", "late", "c"], 8)  # fmt: skip
     assert sorted(told) == [(1, "unread", "read"), (4, "unready", "ready"), (5, "odd", "size"), (6, "late", "after")]
     assert ended == ["a", "b", "c"]

@@ -1,19 +1,17 @@
-"""Writing behind the pass: bare pictures are made and written by threads, and told in their order."""
+"""Writing behind the passes: bare pictures are made and written by threads, and told in their order."""
 
 from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from kernelviz.yielding import give_way
+from kernelviz.turns import THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Told = tuple[Future[Any], Callable[[Future[Any]], object], int]
-
-THREADS = 2
 WAITING = 12
 """Pieces of work that may wait."""
 ROOM = 16 * 2**20
@@ -22,15 +20,25 @@ LARGE = 4 * 2**20
 """A piece that holds more bytes is done at once, where it is made: what threads allocate in such sizes they keep."""
 
 
+@dataclass
+class _Piece:
+    work: Callable[[], object]
+    then: Callable[[Future[Any]], object]
+    size: int
+    future: Future[Any] | None = None
+
+
 class Behind:
     """Does work in threads, and what follows on it in the caller's thread, in the order in which it was handed over.
 
+    Where ``takes_turns``, the threads begin when nothing more may wait, and the caller waits for all of them.
     matplotlib is not safe in threads: only what needs none of it may be handed over.
     """
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="kernelviz-write", initializer=give_way)
-        self._waiting: deque[Told] = deque()
+        self.takes_turns = False
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="kernelviz-write")
+        self._waiting: deque[_Piece] = deque()
 
     def __enter__(self) -> Self:
         return self
@@ -46,15 +54,28 @@ class Behind:
     def hand(self, work: Callable[[], object], then: Callable[[Future[Any]], object], *, size: int = 0) -> None:
         """Begin a piece of work that holds ``size`` bytes; ``then`` gets its future when it is done."""
         self.settle(WAITING - 1, ROOM - size)
-        self._waiting.append((self._pool.submit(work) if size <= LARGE else _done(work), then, size))
+        piece = _Piece(work, then, size)
+        self._waiting.append(piece)
+        if size > LARGE:
+            piece.future = _done(work)
+        elif not self.takes_turns:
+            piece.future = self._pool.submit(work)
         self.settle(WAITING, ROOM)
 
     def settle(self, left: int = 0, room: int = 0) -> None:
         """Wait until at most so many pieces, of so many bytes in all, are waiting."""
-        while self._waiting and (len(self._waiting) > left or sum(size for _, _, size in self._waiting) > room):
-            future, then, _ = self._waiting.popleft()
-            future.exception()  # waits
-            then(future)
+        if self._fits(left, room):
+            return
+        for piece in self._waiting:
+            piece.future = piece.future or self._pool.submit(piece.work)
+        while self._waiting and (self.takes_turns or not self._fits(left, room)):
+            piece = self._waiting.popleft()
+            if piece.future is not None:
+                piece.future.exception()  # waits
+                piece.then(piece.future)
+
+    def _fits(self, left: int, room: int) -> bool:
+        return len(self._waiting) <= left and sum(piece.size for piece in self._waiting) <= room
 
 
 def _done(work: Callable[[], object]) -> Future[Any]:

@@ -96,7 +96,7 @@ def pass_all(
 
     Passes(
         read=partial(read, run), ready=ready, tapped=lambda _: run.tapped, on_map=on_map, after=after, failed=failed,
-        batch_size=run.wish.batch_size, to_the_end=run.wish.classes,
+        batch_size=run.wish.batch_size, to_the_end=run.wish.classes, takes_turns=run.behind.takes_turns,
         progress=progress if run.many > 1 else lambda *_: None,
     ).run(items, run.many)  # fmt: skip
 

@@ -138,9 +138,11 @@ def load(
 ) -> Model:
     """The model, on its device; importing torch and timm is what takes long."""
     progress("importing torch and timm", 0, 0)
-    # torch's threads wait for each other by spinning, which takes the processor from those that read and write, and from
-    # other programs; libgomp reads this once, when torch is imported. The numbers stay the same.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # torch's threads wait for each other by spinning, some 10 ms long where nobody says otherwise: that takes processors
+    # from the threads that read and write, and from other programs. Not at all would have each operation of a pass wake
+    # them up. libgomp reads this once, when torch is imported. The numbers stay the same.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "30000")
     with without_collection():
         from kernelviz.network.environment import use_device
         from kernelviz.network.models import load_model

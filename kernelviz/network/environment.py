@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import nn
 
 from kernelviz.errors import UsageError
+from kernelviz.turns import processors
 
 
 def torch_facts() -> dict[str, Any]:
@@ -34,3 +36,14 @@ def use_device(name: str, threads: int | None = None) -> str:
         there = f"There is {' and '.join(facts['devices'])}."
         raise UsageError(f"There is no device {name} here.", there, "Give `--device auto`.")
     return name
+
+
+def takes_turns(module: nn.Module) -> bool:
+    """Whether a pass takes all processors there are.
+
+    Each operation of a pass ends when the slowest of its threads does: one that shares its processor with another thread
+    holds up all others, so that reading and writing beside such a pass takes longer than before and behind it. To give
+    these threads a low priority would starve them, and with them the pass, on a machine that is busy with other things.
+    """
+    device = next((tensor.device for tensor in module.parameters()), torch.device("cpu"))
+    return device.type == "cpu" and torch.get_num_threads() >= processors()

@@ -19,7 +19,7 @@ from kernelviz.records import FeatureMaps
 
 pytestmark = pytest.mark.benchmark
 
-IMAGES = 80
+IMAGES = 200
 PAIRS = 5
 PASSES = str(Path(__file__).parents[1] / "support" / "folder_passes.py")
 
@@ -37,10 +37,7 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize("length", ["whole", "stopped"])
 def test_a_folder_goes_nearly_as_fast_as_its_passes(folder, tmp_path, length):
-    """layer1 of every image as bare picture, beside a loop that only loads and passes: 0.8 is aimed at, 0.6 is held.
-
-    On two cores there is none to spare: a picture of 64 maps costs a third of a pass that ends behind layer1.
-    """
+    """layer1 of every image as bare picture: at least 0.8 of the images a second of a loop that only loads and passes."""
 
     def taken(side: str) -> float:
         arguments = [sys.executable, PASSES, side, length, str(folder), str(tmp_path)]
@@ -48,7 +45,7 @@ def test_a_folder_goes_nearly_as_fast_as_its_passes(folder, tmp_path, length):
 
     share = statistics.median(taken("peer") / taken("ours") for _ in range(PAIRS))
     print(f"\nlayer1 of a folder, {length} passes: {share:.2f} of the images a second of a plain loop")
-    assert share >= 0.6
+    assert share >= 0.8
 
 
 @pytest.fixture

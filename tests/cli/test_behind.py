@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 import time
 
@@ -13,10 +11,12 @@ from kernelviz.cli import behind
 from kernelviz.cli.behind import Behind
 
 
-def test_what_follows_comes_in_order():
+@pytest.mark.parametrize("takes_turns", [False, True])
+def test_what_follows_comes_in_order(takes_turns):
     """Though the first piece takes longest, it is told first, and with what it gave."""
     told = []
     with Behind() as pieces:
+        pieces.takes_turns = takes_turns
         for number in range(6):
             pieces.hand(
                 lambda number=number: time.sleep(0.05 - number / 100) or number, lambda it: told.append(it.result())
@@ -28,10 +28,12 @@ def test_what_follows_comes_in_order():
     ("size", "most"),
     [(0, behind.WAITING), (behind.LARGE, behind.ROOM // behind.LARGE), (behind.ROOM, 1), (behind.ROOM + 1, 0)],
 )
-def test_what_waits_is_bounded(size, most):
+@pytest.mark.parametrize("takes_turns", [False, True])
+def test_what_waits_is_bounded(size, most, takes_turns):
     """No more pieces wait than may, and no more bytes: a large one is done before the next is made."""
     open_pieces, seen = set(), []
     with Behind() as pieces:
+        pieces.takes_turns = takes_turns
         for number in range(behind.WAITING + 6):
             open_pieces.add(number)
             pieces.hand(lambda: time.sleep(0.01), lambda _, number=number: open_pieces.discard(number), size=size)
@@ -41,24 +43,35 @@ def test_what_waits_is_bounded(size, most):
 
 
 def test_a_large_piece_is_done_where_it_is_made():
-    """In the caller's thread; a small one in another, which gives way where threads have priorities."""
+    """In the caller's thread; a small one in another."""
     where = {}
 
     def work(name):
-        thread = threading.get_native_id()
-        where[name] = thread, os.getpriority(os.PRIO_PROCESS, thread) if sys.platform == "linux" else None
+        where[name] = threading.get_native_id()
 
     work("own")
     with Behind() as pieces:
         pieces.hand(lambda: work("large"), lambda it: it.result(), size=behind.LARGE + 1)
         pieces.hand(lambda: work("small"), lambda it: it.result(), size=1)
-    assert where["large"] == where["own"]
-    assert where["small"][0] != where["own"][0]
-    assert where["small"][1] in {19, None}
+    assert where["large"] == where["own"] != where["small"]
+
+
+def test_in_turns_all_is_done_at_once():
+    """Nothing is begun until no more may wait; then all is, and nothing is left."""
+    begun, told = [], []
+    with Behind() as pieces:
+        pieces.takes_turns = True
+        for number in range(behind.WAITING):
+            pieces.hand(lambda number=number: begun.append(number), lambda _, number=number: told.append(number))
+        assert not begun
+        pieces.hand(lambda: begun.append(-1), lambda _: told.append(-1))
+        assert sorted(begun) == told == list(range(behind.WAITING))
+    assert told[-1] == begun[-1] == -1
 
 
 @pytest.mark.parametrize("size", [0, behind.ROOM + 1])
-def test_a_failed_piece_is_told_to_what_follows(size):
+@pytest.mark.parametrize("takes_turns", [False, True])
+def test_a_failed_piece_is_told_to_what_follows(size, takes_turns):
     """Its error is in its future, be it done in a thread or at once; the others are done."""
     told = []
 
@@ -66,6 +79,7 @@ def test_a_failed_piece_is_told_to_what_follows(size):
         raise OSError(28, "No space left on device")
 
     with Behind() as pieces:
+        pieces.takes_turns = takes_turns
         pieces.hand(fail, lambda it: told.append(type(it.exception())), size=size)
         pieces.hand(lambda: None, lambda it: told.append(it.exception()))
     assert told == [OSError, None]

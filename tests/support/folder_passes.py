@@ -1,4 +1,6 @@
-"""How long a folder takes: ``folder_passes.py ours|peer whole|stopped FOLDER OUTPUT`` prints seconds, after a warm-up.
+"""How long a folder takes: ``folder_passes.py ours|peer whole|stopped FOLDER OUTPUT`` prints seconds.
+
+Before it, some images of the folder warm up what is imported and built once.
 
 ``stopped`` passes end behind layer1 on both sides (``--no-classes``), ``whole`` ones give the classes too.
 
@@ -9,9 +11,11 @@ from __future__ import annotations
 
 import contextlib
 import io
-import statistics
+import shutil
 import sys
+import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,22 +24,22 @@ from bench import seconds
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-RUNS = 2
+WARMING = 10
 
 
-def ours(folder: Path, output: Path, *, whole: bool) -> Callable[[], object]:
+def ours(output: Path, *, whole: bool) -> Callable[[Path], object]:
     """layer1 of every image as bare picture, by the command; the network is built once."""
     from kernelviz.cli import features as command
     from kernelviz.cli.main import main
 
     network = command.load("resnet18d", "random", 0, 10.0, lambda *_, **__: None)
     command.load = lambda *_, **__: replace(network)
-    arguments = ["features", "resnet18d", str(folder), "-r", "-l", "layer1", "--style", "bare", "-q"]
+    arguments = ["features", "resnet18d", "-r", "-l", "layer1", "--style", "bare", "-q"]
     arguments += [] if whole else ["--no-classes"]
 
-    def run() -> None:
+    def run(folder: Path) -> None:
         with contextlib.redirect_stdout(io.StringIO()):
-            assert main([*arguments, "--force", "-o", str(output)]) == 0
+            assert main([*arguments, str(folder), "--force", "-o", str(output)]) == 0
 
     return run
 
@@ -44,7 +48,7 @@ class EnoughError(BaseException):
     """Ends a pass."""
 
 
-def peer(folder: Path, _output: Path, *, whole: bool) -> Callable[[], object]:
+def peer(_output: Path, *, whole: bool) -> Callable[[Path], object]:
     """A plain loop that only loads, preprocesses and runs the pass."""
     import timm
     import torch
@@ -59,7 +63,7 @@ def peer(folder: Path, _output: Path, *, whole: bool) -> Callable[[], object]:
     if not whole:
         module.layer1.register_forward_hook(enough)
 
-    def run() -> None:
+    def run(folder: Path) -> None:
         with torch.no_grad():
             for path in sorted(folder.iterdir()):
                 batch = transform(Image.open(path).convert("RGB"))[None]
@@ -70,7 +74,10 @@ def peer(folder: Path, _output: Path, *, whole: bool) -> Callable[[], object]:
 
 
 if __name__ == "__main__":
-    side, length, *places = sys.argv[1:]
-    work = {"ours": ours, "peer": peer}[side](*map(Path, places), whole=length == "whole")
-    work()
-    sys.stdout.write(f"{statistics.median(seconds(work) for _ in range(RUNS))}\n")
+    side, length, folder, output = sys.argv[1:]
+    work = {"ours": ours, "peer": peer}[side](Path(output), whole=length == "whole")
+    with tempfile.TemporaryDirectory() as some:
+        for path in sorted(Path(folder).iterdir())[:WARMING]:
+            shutil.copy(path, some)
+        work(Path(some))
+    sys.stdout.write(f"{seconds(partial(work, Path(folder)))}\n")
