@@ -64,7 +64,7 @@ def test_any_place_is_near_enough():
         {"clip_box": mpl.transforms.Bbox([[160, 50], [180, 62]]), "clip_on": True},
         {"text": "m" * 120},
     ],
-    ids=lambda edit: "-".join(edit),
+    ids="-".join,
 )
 def test_a_line_is_edited_as_any_text(edit):
     """Whatever a caller changes, a line looks as matplotlib's text does then."""
