@@ -25,52 +25,78 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from kernelviz.colours import ColourDirection, colour_directions
-    from kernelviz.components import Basis, CovarianceTally
-    from kernelviz.convolutions import Convolution
-    from kernelviz.drawing.animation import animate_convolution
-    from kernelviz.drawing.bank import plot_filters
-    from kernelviz.drawing.channel_statistics import plot_statistics
-    from kernelviz.drawing.contact import ContactSheet, plot_contact
-    from kernelviz.drawing.convolution import plot_convolution
-    from kernelviz.drawing.figures import plot_features, plot_kernels
-    from kernelviz.drawing.filtered import plot_filter
-    from kernelviz.drawing.growth import plot_growth
-    from kernelviz.drawing.highlights import Highlights, highlights_of
-    from kernelviz.drawing.matches import plot_matches
-    from kernelviz.drawing.mosaic import Mosaic, make_mosaic
-    from kernelviz.drawing.overlay import plot_overlay
-    from kernelviz.drawing.overview import plot_overview
-    from kernelviz.drawing.sheets import Sheet, make_sheet
-    from kernelviz.drawing.singles import Singles, make_singles
-    from kernelviz.drawing.unit import plot_kernel_and_map, plot_unit
-    from kernelviz.errors import KernelvizError
-    from kernelviz.files.bases import read_basis, save_basis
-    from kernelviz.files.images import read_image
-    from kernelviz.files.recipes import read_recipe
-    from kernelviz.files.singles import save_singles
-    from kernelviz.files.writing import save_arrays, save_picture
-    from kernelviz.filtering import Response, apply_filter, apply_kernel
-    from kernelviz.filters import Filter, classical_filters, find_filter
-    from kernelviz.many import FailedImage, capture_many
-    from kernelviz.matching import KernelMatch, Matches, match_kernels
-    from kernelviz.network.classifying import classify
-    from kernelviz.network.features import capture_features
-    from kernelviz.network.kernels import read_kernels
-    from kernelviz.network.layers import list_layers, select_layers
-    from kernelviz.network.models import Model, find_models, load_model
-    from kernelviz.network.trace import trace
-    from kernelviz.network.unit import trace_unit
-    from kernelviz.pooling import Pooling
-    from kernelviz.records import ClassScore, ConvLayer, FeatureMaps, Image, KernelBank
-    from kernelviz.statistics import ChannelStatistics, ChannelTally
-    from kernelviz.traces import Trace
-    from kernelviz.transposed import TransposedConvolution
-    from kernelviz.units import Unit
-    from kernelviz.walkthrough import work_out
+from kernelviz.version import __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from kernelviz.colours import ColourDirection as ColourDirection
+    from kernelviz.colours import colour_directions as colour_directions
+    from kernelviz.components import Basis as Basis
+    from kernelviz.components import CovarianceTally as CovarianceTally
+    from kernelviz.convolutions import Convolution as Convolution
+    from kernelviz.drawing.animation import animate_convolution as animate_convolution
+    from kernelviz.drawing.bank import plot_filters as plot_filters
+    from kernelviz.drawing.channel_statistics import plot_statistics as plot_statistics
+    from kernelviz.drawing.contact import ContactSheet as ContactSheet
+    from kernelviz.drawing.contact import plot_contact as plot_contact
+    from kernelviz.drawing.convolution import plot_convolution as plot_convolution
+    from kernelviz.drawing.figures import plot_features as plot_features
+    from kernelviz.drawing.figures import plot_kernels as plot_kernels
+    from kernelviz.drawing.filtered import plot_filter as plot_filter
+    from kernelviz.drawing.growth import plot_growth as plot_growth
+    from kernelviz.drawing.highlights import Highlights as Highlights
+    from kernelviz.drawing.highlights import highlights_of as highlights_of
+    from kernelviz.drawing.matches import plot_matches as plot_matches
+    from kernelviz.drawing.mosaic import Mosaic as Mosaic
+    from kernelviz.drawing.mosaic import make_mosaic as make_mosaic
+    from kernelviz.drawing.overlay import plot_overlay as plot_overlay
+    from kernelviz.drawing.overview import plot_overview as plot_overview
+    from kernelviz.drawing.sheets import Sheet as Sheet
+    from kernelviz.drawing.sheets import make_sheet as make_sheet
+    from kernelviz.drawing.singles import Singles as Singles
+    from kernelviz.drawing.singles import make_singles as make_singles
+    from kernelviz.drawing.unit import plot_kernel_and_map as plot_kernel_and_map
+    from kernelviz.drawing.unit import plot_unit as plot_unit
+    from kernelviz.errors import KernelvizError as KernelvizError
+    from kernelviz.files.bases import read_basis as read_basis
+    from kernelviz.files.bases import save_basis as save_basis
+    from kernelviz.files.images import read_image as read_image
+    from kernelviz.files.recipes import read_recipe as read_recipe
+    from kernelviz.files.singles import save_singles as save_singles
+    from kernelviz.files.writing import save_arrays as save_arrays
+    from kernelviz.files.writing import save_picture as save_picture
+    from kernelviz.filtering import Response as Response
+    from kernelviz.filtering import apply_filter as apply_filter
+    from kernelviz.filtering import apply_kernel as apply_kernel
+    from kernelviz.filters import Filter as Filter
+    from kernelviz.filters import classical_filters as classical_filters
+    from kernelviz.filters import find_filter as find_filter
+    from kernelviz.many import FailedImage as FailedImage
+    from kernelviz.many import capture_many as capture_many
+    from kernelviz.matching import KernelMatch as KernelMatch
+    from kernelviz.matching import Matches as Matches
+    from kernelviz.matching import match_kernels as match_kernels
+    from kernelviz.network.classifying import classify as classify
+    from kernelviz.network.features import capture_features as capture_features
+    from kernelviz.network.kernels import read_kernels as read_kernels
+    from kernelviz.network.layers import list_layers as list_layers
+    from kernelviz.network.layers import select_layers as select_layers
+    from kernelviz.network.models import Model as Model
+    from kernelviz.network.models import find_models as find_models
+    from kernelviz.network.models import load_model as load_model
+    from kernelviz.network.trace import trace as trace
+    from kernelviz.network.unit import trace_unit as trace_unit
+    from kernelviz.pooling import Pooling as Pooling
+    from kernelviz.records import ClassScore as ClassScore
+    from kernelviz.records import ConvLayer as ConvLayer
+    from kernelviz.records import FeatureMaps as FeatureMaps
+    from kernelviz.records import Image as Image
+    from kernelviz.records import KernelBank as KernelBank
+    from kernelviz.statistics import ChannelStatistics as ChannelStatistics
+    from kernelviz.statistics import ChannelTally as ChannelTally
+    from kernelviz.traces import Trace as Trace
+    from kernelviz.traces import Unit as Unit
+    from kernelviz.transposed import TransposedConvolution as TransposedConvolution
+    from kernelviz.walkthrough import work_out as work_out
 
 _HOMES = {
     "Basis": "components",
@@ -99,7 +125,7 @@ _HOMES = {
     "Singles": "drawing.singles",
     "Trace": "traces",
     "TransposedConvolution": "transposed",
-    "Unit": "units",
+    "Unit": "traces",
     "animate_convolution": "drawing.animation",
     "apply_filter": "filtering",
     "apply_kernel": "filtering",

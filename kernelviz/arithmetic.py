@@ -1,9 +1,4 @@
-"""Sizes, positions and windows of convolutions and pools, on plain integers.
-
-One axis at a time: ``size`` is how many rows (or columns) come in, positions outside ``range(size)`` are padding. The
-formulas are those of Dumoulin and Visin, *A guide to convolution arithmetic for deep learning*, and of torch where
-torch differs.
-"""
+"""Convolutions and pools as plain integers: sizes, windows and what torch refuses."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from kernelviz.transposed import TransposedConvolution
 if TYPE_CHECKING:
     from kernelviz.records import Array
 
+
 Operation: TypeAlias = Convolution | TransposedConvolution | Pooling
 
 

@@ -14,6 +14,7 @@ from kernelviz.gabor import SMALLEST, chance_of_fit
 if TYPE_CHECKING:
     from kernelviz.records import Array
 
+
 LEVEL = 0.02
 """Kernels get names such that at most this share of random ones would."""
 LEAST = 0.8

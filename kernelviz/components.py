@@ -10,11 +10,11 @@ import numpy as np
 
 from kernelviz.errors import UsageError
 from kernelviz.gathered import Gathered
-from kernelviz.map_views import as_maps
-from kernelviz.records import Tiles
+from kernelviz.records import Tiles, as_maps
 
 if TYPE_CHECKING:
     from kernelviz.records import Array, FeatureMaps, Recipe, Source
+
 
 COLOURS = 3
 FULL = 2.5

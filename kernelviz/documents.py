@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from kernelviz import __version__
+from kernelviz.version import __version__
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from kernelviz.matching import KernelMatch
     from kernelviz.records import Source
     from kernelviz.statistics import ChannelStatistics
-    from kernelviz.traces import TracedLayer
 
 
 @dataclass
@@ -66,35 +65,6 @@ def output_entry(path: Path, sheet: Sheet | Overlay, layer: str | None, image: s
         "limits": [sheet.scale.low, sheet.scale.high],
         "nonfinite": sheet.marks.nonfinite,
         "notes": list(sheet.notes),
-    }
-
-
-def layer_entry(layer: TracedLayer) -> dict[str, Any]:
-    """One row of the layer table."""
-    field = layer.field
-    return {
-        "name": layer.name,
-        "kind": layer.kind,
-        "kernel": layer.kernel,
-        "stride": layer.stride,
-        "padding": layer.padding,
-        "dilation": layer.dilation,
-        "groups": layer.groups,
-        "bias": layer.bias,
-        "output_shape": layer.output_shape,
-        "layout": layer.layout or None,
-        "params": layer.params,
-        "macs": layer.macs,
-        "runs": layer.runs,
-        "receptive_field": None
-        if field is None
-        else {
-            "size": [axis.size for axis in field.axes],
-            "jump": _all_or_none([axis.jump for axis in field.axes]),
-            "offset": _all_or_none([axis.offset for axis in field.axes]),
-            "global": field.mixes_image,
-        },
-        "unknown": layer.lost or None,
     }
 
 
@@ -168,10 +138,6 @@ def filter_entry(one: Filter) -> dict[str, Any]:
 def colour_entry(one: ColourDirection) -> dict[str, Any]:
     """One direction in colour."""
     return {"name": one.name, "weights": list(one.weights), "about": one.about, "source": one.source}
-
-
-def _all_or_none(numbers: list[int | None]) -> list[int | None] | None:
-    return None if None in numbers else numbers
 
 
 def document(report: Report, environment: Mapping[str, Any] | None = None, **more: object) -> dict[str, Any]:

@@ -5,21 +5,11 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from kernelviz.drawing.terms import (
-    FLIPPED,
-    counted,
-    factor_text,
-    gap_text,
-    left_over_text,
-    macs_text,
-    name_text,
-    settings_text,
-    step_text,
-    value_text,
-)
+from kernelviz.drawing.terms import FLIPPED, gap_text, left_over_text, macs_text, name_text, settings_text, step_text
 from kernelviz.pooling import Pooling
 from kernelviz.sides import sides_text, size_text
 from kernelviz.transposed import TransposedConvolution
+from kernelviz.wording import counted, factor_text, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +18,7 @@ if TYPE_CHECKING:
     from kernelviz.records import Array
     from kernelviz.size_formulas import Formula
     from kernelviz.walkthrough import Step, Walkthrough
+
 
 MOST_CELLS = 20_000  # products, or values of a table, that are printed; at least one step is
 

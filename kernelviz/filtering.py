@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kernelviz.matching import KernelMatch
     from kernelviz.records import Array, KernelBank, Source
 
+
 Border: TypeAlias = Literal["repeat", "mirror", "zero"]
 
 BORDERS: dict[str, Literal["edge", "symmetric", "constant"]] = {

@@ -1,9 +1,4 @@
-"""The classical filters of image processing, at any square size that a formula gives them.
-
-Arrays are (rows, columns) and are meant for cross-correlation, as convolutional networks use them. An orientation is the
-direction in which an edge, a line or a stripe runs, in degrees anticlockwise from horizontal as one sees it: an edge and
-its negative are the same, so it goes from 0 to 180. Line ends and corners point somewhere, so theirs goes from 0 to 360.
-"""
+"""Classical filters, and how learned kernels compare with them."""
 
 from __future__ import annotations
 
@@ -37,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kernelviz.records import Array
+
 
 ALIKE = 0.95
 """Filters whose |cosine| is above this at a size cannot be told apart there: they are one family."""

@@ -18,6 +18,7 @@ from kernelviz.formulas import SIGMA_BY_WAVELENGTH, grid
 if TYPE_CHECKING:
     from kernelviz.records import Array
 
+
 SMALLEST = 5
 """Kernels of fewer rows have too few values for eight numbers."""
 _NULL, _LARGE_NULL = 1000, 400  # random kernels whose fits say what chance explains, up to 6 × 6 and beyond

@@ -2,27 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kernelviz.canvas import Operation
-    from kernelviz.records import Source
-    from kernelviz.traces import TracedLayer
-
-
-@dataclass(frozen=True)
-class LayerOperation:
-    """The convolution or pool that ran in a layer for an image of ``input_size`` (C, H, W).
-
-    ``layer`` is what the watched pass tells of it, ``operation`` its sizes. ``notes`` say what is odd.
-    """
-
-    layer: TracedLayer
-    operation: Operation
-    input_size: tuple[int, ...]
-    source: Source | None = None
-    notes: tuple[str, ...] = ()
+    from kernelviz.traces import LayerOperation, TracedLayer
 
 
 def layer_lines(found: LayerOperation) -> list[str]:
@@ -52,8 +35,8 @@ def field_text(layer: TracedLayer) -> str:
 
 def layer_operation_entry(found: LayerOperation) -> dict[str, Any]:
     """The fields of the JSON document: those of ``explain``, and the layer's row of ``layers``."""
-    from kernelviz.documents import layer_entry
     from kernelviz.explanation import explanation_entry
+    from kernelviz.traces import layer_entry
 
     return {
         "layer": layer_entry(found.layer),

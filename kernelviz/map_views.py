@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 import numpy as np
 
 from kernelviz.errors import UsageError
-from kernelviz.records import FeatureMaps, Tiles, as_array, shape_text
+from kernelviz.records import FeatureMaps, Tiles
 from kernelviz.views import choose_channels, extent
 
 if TYPE_CHECKING:
@@ -16,31 +16,11 @@ if TYPE_CHECKING:
     from kernelviz.components import Basis
     from kernelviz.records import Array
 
+
 MapView: TypeAlias = Literal["maps", "mean", "max", "norm", "pca"]
 MAP_VIEWS: tuple[str, ...] = get_args(MapView)
 _ALIKE = 0.98
 """Two maps with a |correlation| of this or more show the same."""
-
-
-def as_maps(maps: object) -> FeatureMaps:
-    """Feature maps of a record, a tensor or an array (C, H, W); (1, C, H, W) is taken as (C, H, W).
-
-    Raises:
-        UsageError: another rank, an empty axis, or no real numbers.
-    """
-    if isinstance(maps, FeatureMaps):
-        return maps
-    values = as_array(maps)
-    if values.ndim == 4 and values.shape[0] == 1:
-        values = values[0]
-    if values.ndim != 3:
-        raise UsageError(
-            f"Feature maps must be (channels, height, width), but the shape is {shape_text(values.shape)}.",
-            hint="One map (H, W) is drawn as values[None], image i of a batch as values[i].",
-        )
-    if 0 in values.shape:
-        raise UsageError(f"There is nothing to draw in the shape {shape_text(values.shape)}.")
-    return FeatureMaps(values)
 
 
 def map_tiles(

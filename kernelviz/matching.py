@@ -13,13 +13,13 @@ from kernelviz.colours import Colour, strongest
 from kernelviz.errors import UsageError
 from kernelviz.filters import ALIKE, LARGEST, Filter, classical_filters, unit_rows
 from kernelviz.gabor import GaborFit, fit_gabors
-from kernelviz.records import KernelBank, as_array, shape_text
-from kernelviz.views import as_bank
+from kernelviz.records import KernelBank, as_array, as_bank, shape_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from kernelviz.records import Array
+
 
 Plane: TypeAlias = int | Literal["sum", "strongest"]
 

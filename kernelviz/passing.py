@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from kernelviz.errors import KernelvizError
-from kernelviz.turns import THREADS
+from kernelviz.threads import AHEAD, Item, Result, grouped, read_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from concurrent.futures import Future
 
     from kernelviz.network.catching import Input, Tapped
     from kernelviz.records import ClassScore, FeatureMaps
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-Each = TypeVar("Each", bound="ReadImage[Any]")
 
-AHEAD = 4
-"""Images read before they are needed, besides those of the next batch."""
+Each = TypeVar("Each", bound="ReadImage[Any]")
 
 
 @dataclass(frozen=True)
@@ -95,43 +89,3 @@ class Passes(Generic[Item, Result, Each]):
                 self.after(each, result)
             except KernelvizError as error:
                 self.failed(each.number, each.item, error)
-
-
-def read_ahead(
-    items: Iterable[Item], work: Callable[[Item], Result], depth: int, *, takes_turns: bool = False
-) -> Iterator[tuple[Item, Future[Result]]]:
-    """Each item with the finished work on it, in their order; a thread does the work of up to ``depth`` items ahead.
-
-    Where it ``takes_turns``, several threads do that of ``depth`` items, and rest until these are used.
-    """
-    pool = ThreadPoolExecutor(THREADS if takes_turns else 1, thread_name_prefix="kernelviz-read")
-    waiting: deque[tuple[Item, Future[Result]]] = deque()
-    source = iter(items)
-    try:
-        while True:
-            if not (takes_turns and waiting):
-                waiting += [(item, pool.submit(work, item)) for item in islice(source, depth + 1 - len(waiting))]
-            if not waiting:
-                return
-            if takes_turns:
-                wait(future for _, future in waiting)
-            first = waiting.popleft()
-            first[1].exception()  # waits
-            yield first
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def grouped(items: Iterable[Item], size: int, key: Callable[[Item], object]) -> Iterator[list[Item]]:
-    """Items that follow one another and have the same key, up to ``size`` of them at once."""
-    group: list[Item] = []
-    for item in items:
-        if group and (len(group) == size or key(group[0]) != key(item)):
-            yield group
-            group = []
-        group.append(item)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
-        yield group

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array: TypeAlias = NDArray[Any]
-    Progress: TypeAlias = Callable[[str, int, int], None]  # a label, how much is done, and of how much
+    Progress: TypeAlias = Callable[[str, int, int], None]
+
 
 WeightsSource: TypeAlias = Literal["cache", "bundled", "hub", "url", "file", "random"]
 View: TypeAlias = Literal["auto", "rgb", "sum", "norm", "channels", "matrix", "spectrum"]
@@ -298,3 +299,47 @@ def check_positive(name: str, value: int | None) -> int | None:
     if whole < 1:
         raise UsageError(f"The {name} must be at least 1, but got {whole}.")
     return whole
+
+
+def as_bank(kernels: object, *, transposed: bool = False) -> KernelBank:
+    """A kernel bank of a record, a tensor or an array.
+
+    A plain weight is (out_channels, in_channels / groups, *kernel_size), with one, two or three kernel axes; with
+    ``transposed`` the first two are turned, as in a transposed convolution without groups. A single kernel
+    (in_channels, height, width) has to be given as (1, in_channels, height, width).
+
+    Raises:
+        UsageError: another rank, an empty axis, or no real numbers.
+    """
+    if isinstance(kernels, KernelBank):
+        return kernels
+    weight = as_array(kernels)
+    if weight.ndim not in (3, 4, 5):
+        raise UsageError(
+            f"Kernels must be (out_channels, in_channels, *kernel_size), but the shape is {shape_text(weight.shape)}.",
+            hint="A single kernel (C, H, W) is drawn as weight[None].",
+        )
+    if 0 in weight.shape:
+        raise UsageError(f"There is nothing to draw in the shape {shape_text(weight.shape)}.")
+    return KernelBank(weight.swapaxes(0, 1) if transposed else weight)
+
+
+def as_maps(maps: object) -> FeatureMaps:
+    """Feature maps of a record, a tensor or an array (C, H, W); (1, C, H, W) is taken as (C, H, W).
+
+    Raises:
+        UsageError: another rank, an empty axis, or no real numbers.
+    """
+    if isinstance(maps, FeatureMaps):
+        return maps
+    values = as_array(maps)
+    if values.ndim == 4 and values.shape[0] == 1:
+        values = values[0]
+    if values.ndim != 3:
+        raise UsageError(
+            f"Feature maps must be (channels, height, width), but the shape is {shape_text(values.shape)}.",
+            hint="One map (H, W) is drawn as values[None], image i of a batch as values[i].",
+        )
+    if 0 in values.shape:
+        raise UsageError(f"There is nothing to draw in the shape {shape_text(values.shape)}.")
+    return FeatureMaps(values)

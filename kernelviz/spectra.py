@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from kernelviz.records import Array
 
+
 SMALLEST = 33  # odd, so that frequency 0 has a middle to lie in and both halves are alike
 
 

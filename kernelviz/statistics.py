@@ -9,7 +9,7 @@ import numpy as np
 
 from kernelviz.errors import UsageError
 from kernelviz.gathered import Gathered
-from kernelviz.map_views import as_maps
+from kernelviz.records import as_maps
 
 if TYPE_CHECKING:
     from kernelviz.records import Array, FeatureMaps, Recipe

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kernelviz.drawing.wording import visible
+from kernelviz.wording import UNKNOWN, aligned, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from kernelviz.statistics import ChannelStatistics
     from kernelviz.traces import Trace, TracedLayer
 
+
 HEADS = (
     "layer", "kind", "kernel", "stride", "padding", "dilation", "groups", "bias", "output", "params", "macs", "field",
     "jump", "runs", "layout",
 )  # fmt: skip
 _NUMBERS = frozenset({"groups", "params", "macs", "runs"})
-_UNKNOWN = "?"
+
+
 _MOST_CHANNELS = 16
 
 
@@ -57,7 +59,7 @@ def layout_text(layer: TracedLayer) -> str:
 def field_text(layer: TracedLayer) -> str:
     """``43`` or ``43 × 27``, with ``+`` where the whole image is mixed in; ``?`` where it is not known."""
     if layer.field is None:
-        return _UNKNOWN if layer.runs else ""
+        return UNKNOWN if layer.runs else ""
     return _sides([axis.size for axis in layer.field.axes]) + ("+" if layer.field.mixes_image else "")
 
 
@@ -147,7 +149,7 @@ def _set(cell: str, width: int, head: str) -> str:
 def match_table(rows: Sequence[KernelMatch]) -> str:
     """Aligned text, a line a plane of a kernel: its kind, the closest filter, how close, and how often chance is."""
     heads = ("kernel", "plane", "kind", "closest", "score", "chance", "orientation", "colour", "unexplained", "gabor")
-    return _aligned(
+    return aligned(
         heads, [_match_cells(row) for row in rows], {"kernel", "score", "chance", "orientation", "unexplained"}
     )
 
@@ -181,11 +183,11 @@ def statistics_table(found: ChannelStatistics, *, whole: bool = False) -> list[s
         (
             f"{at}", f"{found.mean[at]:.4g}", f"{found.deviation[at]:.4g}", f"{found.zeros[at]:.1%}",
             f"{found.smallest[at]:.4g}", f"{found.largest[at]:.4g}",
-            found.images[found.image[at]] if found.image[at] >= 0 else _UNKNOWN,
+            found.images[found.image[at]] if found.image[at] >= 0 else UNKNOWN,
         )
         for at in shown
     ]  # fmt: skip
-    lines = _aligned(heads, rows, set(heads[:-1])).splitlines()
+    lines = aligned(heads, rows, set(heads[:-1])).splitlines()
     dead = int(found.dead.sum())
     said = [f"{dead:,} of {len(order):,} dead: one value in all images"] if dead else []
     left = len(order) - len(shown)
@@ -197,20 +199,11 @@ def statistics_table(found: ChannelStatistics, *, whole: bool = False) -> list[s
 def filter_table(filters: Sequence[Filter]) -> str:
     """Aligned text, a line a filter: what it finds, its family at this size, what it is for and where it comes from."""
     rows = [(one.name, one.kind, one.family, one.about, one.source) for one in filters]
-    return _aligned(("filter", "kind", "family", "for", "source"), rows, set())
+    return aligned(("filter", "kind", "family", "for", "source"), rows, set())
 
 
 def colour_table(directions: Sequence[ColourDirection]) -> str:
     """Aligned text, a line a direction in colour: its weights, what it is for and where they come from."""
     rows = [(one.name, *(f"{weight:g}" for weight in one.weights), one.about, one.source) for one in directions]
     heads = ("colour", "red", "green", "blue", "for", "source")
-    return _aligned(heads, rows, {"red", "green", "blue"})
-
-
-def _aligned(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]], numbers: set[str]) -> str:
-    """Columns of one width, numbers to the right; columns in which nothing stands are left out."""
-    lines = [heads, *rows]
-    shown = [at for at in range(len(heads)) if any(row[at] for row in rows)]
-    widths = {at: max(len(line[at]) for line in lines) for at in shown}
-    set_in = {at: str.rjust if heads[at] in numbers else str.ljust for at in shown}
-    return "\n".join("  ".join(set_in[at](line[at], widths[at]) for at in shown).rstrip() for line in lines)
+    return aligned(heads, rows, {"red", "green", "blue"})

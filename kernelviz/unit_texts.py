@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernelviz.drawing.captions import layer_text
-from kernelviz.drawing.terms import fixed_text, value_text
-from kernelviz.drawing.wording import PART
+from kernelviz.wording import PART, fixed_text, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernelviz.records import Array
-    from kernelviz.units import Unit
+    from kernelviz.traces import Unit
+
 
 SHOWN = 6  # channels that are written out of many
 COLOURS = ("red", "green", "blue")

@@ -1,4 +1,4 @@
-"""How a kernel bank becomes tiles: views, reductions over the input channels, choosing and ranking. NumPy only."""
+"""Arrays of a layer become tiles and statistics; NumPy only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelviz.errors import UsageError
-from kernelviz.records import SORTS, VIEWS, Axis, KernelBank, Tiles, as_array, check_positive, shape_text
+from kernelviz.records import SORTS, VIEWS, Axis, KernelBank, Tiles, check_positive, shape_text
 from kernelviz.spectra import frequency_response, response_size
 
 if TYPE_CHECKING:
@@ -16,31 +16,9 @@ if TYPE_CHECKING:
 
     from kernelviz.records import Array
 
+
 RGB = ("red", "green", "blue")
 _RUN = re.compile(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?")
-
-
-def as_bank(kernels: object, *, transposed: bool = False) -> KernelBank:
-    """A kernel bank of a record, a tensor or an array.
-
-    A plain weight is (out_channels, in_channels / groups, *kernel_size), with one, two or three kernel axes; with
-    ``transposed`` the first two are turned, as in a transposed convolution without groups. A single kernel
-    (in_channels, height, width) has to be given as (1, in_channels, height, width).
-
-    Raises:
-        UsageError: another rank, an empty axis, or no real numbers.
-    """
-    if isinstance(kernels, KernelBank):
-        return kernels
-    weight = as_array(kernels)
-    if weight.ndim not in (3, 4, 5):
-        raise UsageError(
-            f"Kernels must be (out_channels, in_channels, *kernel_size), but the shape is {shape_text(weight.shape)}.",
-            hint="A single kernel (C, H, W) is drawn as weight[None].",
-        )
-    if 0 in weight.shape:
-        raise UsageError(f"There is nothing to draw in the shape {shape_text(weight.shape)}.")
-    return KernelBank(weight.swapaxes(0, 1) if transposed else weight)
 
 
 def parse_channels(text: str, total: int) -> tuple[int, ...]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from kernelviz.records import Array
 
+
 MOST_WORK = 50_000_000  # multiply-adds or pooled values that are worked out: seconds
 INPUT_DIGITS, KERNEL_DIGITS = (0, 10), (-2, 3)  # whole numbers that one can add in one's head
 

@@ -8,8 +8,8 @@ import torch
 
 from kernelviz.drawing.sheets import make_sheet
 from kernelviz.errors import UsageError
-from kernelviz.map_views import as_maps, map_tiles, reduced, telling_channels
-from kernelviz.records import FeatureMaps
+from kernelviz.map_views import map_tiles, reduced, telling_channels
+from kernelviz.records import FeatureMaps, as_maps
 
 
 def test_maps_come_of_records_arrays_and_tensors():

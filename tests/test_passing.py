@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import pytest
 
 from kernelviz.errors import KernelvizError
-from kernelviz.passing import Passes, ReadImage, grouped, read_ahead
+from kernelviz.passing import Passes, ReadImage
+from kernelviz.threads import grouped, read_ahead
 
 
 def test_reading_goes_ahead_but_not_far():

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from kernelviz.network.environment import takes_turns
-from kernelviz.turns import processors
+from kernelviz.threads import processors
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from kernelviz.errors import CancelledError, KernelvizError, NoWeightsError, Usa
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+
 DONE, FAILED, WRONG_USAGE, SOME_FAILED, NO_WEIGHTS = 0, 1, 2, 3, 4
 
 

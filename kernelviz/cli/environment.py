@@ -6,8 +6,8 @@ import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
-from kernelviz import __version__
 from kernelviz.cli.options import Debug, Json
+from kernelviz.version import __version__
 
 PACKAGES = (
     "torch", "timm", "huggingface-hub", "safetensors", "numpy", "matplotlib", "pillow", "pypdf", "typer", "rich",

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from kernelviz.documents import Report
     from kernelviz.network.models import Model
     from kernelviz.records import Image
-    from kernelviz.units import Unit
+    from kernelviz.traces import Unit
+
 
 LayerName = Annotated[
     str,

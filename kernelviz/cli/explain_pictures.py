@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from kernelviz.documents import Report
     from kernelviz.walkthrough import Walkthrough
 
+
 WHOLE = ("steps", "animation", "stamps-animation", "numbers")  # views of no one cell
 
 

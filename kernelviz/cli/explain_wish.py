@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from kernelviz.cli.explain_options import Drawn
     from kernelviz.records import Array
 
+
 _SIZE = re.compile(r"\s*\d+\s*(?:[x×]\s*\d+\s*)?")
 _ALONE = re.compile(r"\s*[+\-−]?(?:\d[\d.]*|\.\d+)(?:e[+\-]?\d+)?\s*", re.IGNORECASE)
 

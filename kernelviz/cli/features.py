@@ -1,4 +1,4 @@
-"""``kernelviz features``: what a model's layers make of images, as pictures."""
+"""``kernelviz features``: what a model's layers make of images."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kernelviz.cli import many_options, options
-from kernelviz.cli.behind import Behind
 from kernelviz.cli.fitting import with_bases
 from kernelviz.cli.gathering import gather
 from kernelviz.cli.many import draw_all
 from kernelviz.cli.passes import Wish, prepare
 from kernelviz.cli.pictures import Goal, Look, check_choices, load, parse_scale, unused_seed
+from kernelviz.threads import Behind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

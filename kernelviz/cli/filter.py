@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kernelviz.network.models import Model
     from kernelviz.records import Image
 
+
 ImageName = Annotated[
     str | None,
     typer.Argument(

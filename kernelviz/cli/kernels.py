@@ -8,16 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kernelviz.cli import options
-from kernelviz.cli.pictures import (
-    Goal,
-    Look,
-    check_choices,
-    find_place,
-    load,
-    parse_scale,
-    save_sheet,
-    unused_seed,
-)
+from kernelviz.cli.pictures import Goal, Look, check_choices, find_place, load, parse_scale, save_sheet, unused_seed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

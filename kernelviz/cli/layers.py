@@ -62,7 +62,8 @@ def layers(
     For example: kernelviz layers resnet18d --kind conv
     """
     from kernelviz.cli import ending, talk
-    from kernelviz.documents import Report, document, json_text, layer_entry
+    from kernelviz.documents import Report, document, json_text
+    from kernelviz.traces import layer_entry
 
     report = Report("layers")
     try:
@@ -127,8 +128,7 @@ def matching(told: Trace, pattern: str) -> list[str]:
         UnknownLayerError: none.
     """
     from kernelviz.errors import UnknownLayerError
-    from kernelviz.network.checkpoints import shown
-    from kernelviz.network.nearest import nearest_names
+    from kernelviz.wording import nearest_names, shown
 
     if not pattern:
         raise UnknownLayerError("The layer's name is empty.", hint="`--kind all` lists every layer.")

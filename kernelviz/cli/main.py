@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import FrameType
 
+
 INTERRUPTED = 130
 RARELY = (20_000, 20, 20)
 """Imports make objects that stay: to look for garbage after every 700 of them takes a tenth of the time."""
@@ -28,7 +29,7 @@ COMMANDS = {  # in the order of the help; each with the functions of ``cli`` tha
     "explain": ("explain.conv", "explain.transpose", "explain.pool", "explain_layer.layer"),
     "match": ("match.match",),
     "filter": ("filter.filter_image",),
-    "env": ("environment.env",),
+    "env": ("env.env",),
 }
 
 EXPLAIN = """Work a convolution or a pool out step by step, on your own numbers or in a model, and draw it.

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from kernelviz.cli.pictures import Goal, Look
 
+
 MANY = "Many images"
 
 BatchSize = Annotated[

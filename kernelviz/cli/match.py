@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kernelviz.network.models import Model
     from kernelviz.records import ConvLayer
 
+
 Planes = Annotated[
     bool,
     typer.Option(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from kernelviz.network.places import Place
     from kernelviz.network.registry import Entry, Registry
 
+
 Pattern = Annotated[
     str,
     typer.Argument(
@@ -79,7 +80,7 @@ def list_entries(registry: Registry, pattern: str, *, pretrained: bool) -> list[
     """
     from kernelviz.errors import UnknownModelError
     from kernelviz.network.cache import cached_places
-    from kernelviz.network.nearest import NEAR, nearest_names
+    from kernelviz.wording import NEAR, nearest_names
 
     found = registry.matching(pattern)
     cached = cached_places(entry.place for entries in found.values() for entry in entries)

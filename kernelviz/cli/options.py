@@ -1,4 +1,4 @@
-"""Every option of every command, declared once."""
+"""The options that several commands share."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kernelviz import __version__
+from kernelviz.version import __version__
 
 if TYPE_CHECKING:
     from kernelviz.network.models import Model
+
 
 PICTURES = "Pictures"
 WEIGHTS = "Weights"

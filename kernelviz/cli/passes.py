@@ -13,7 +13,6 @@ from kernelviz.cli.skipping import choices_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from kernelviz.cli.behind import Behind
     from kernelviz.cli.pictures import Goal, Look
     from kernelviz.components import Basis
     from kernelviz.documents import Report
@@ -21,9 +20,11 @@ if TYPE_CHECKING:
     from kernelviz.network.catching import Tapped
     from kernelviz.network.models import Model
     from kernelviz.records import Image
+    from kernelviz.threads import Behind
 
     Tried = Callable[[Callable[[], object]], None]
     Places = Mapping[str, Sequence[tuple[int | None, Path]]]
+
 
 OVERVIEW = ""  # the network itself has no map, so that no layer has this name
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.sheets import Sheet
     from kernelviz.network.models import Model
 
+
 PICTURE_SUFFIXES = {".png", ".svg", ".pdf", ".gif", ".jpg", ".jpeg", ".webp", ".npz"}
 CHOICE_FOR = {".svg": " --format svg", ".pdf": " --format pdf", ".npz": " --arrays"}
 

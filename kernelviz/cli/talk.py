@@ -9,13 +9,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from kernelviz.drawing.wording import visible
 from kernelviz.errors import WriteError
+from kernelviz.wording import visible
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from kernelviz.errors import KernelvizError
+
 
 _BAR = 16  # signs: a name of 36, the numbers and the time left stand beside it on a line of 80
 _MINUTES = 99  # seconds from which on minutes are told

@@ -1,1 +1,1 @@
-"""Arrays in, pictures out: no torch, no pyplot, no files."""
+"""Arrays become pages and figures; knows no command, no network, no disk."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kernelviz.records import Recipe
     from kernelviz.walkthrough import Walkthrough
 
+
 MOST_FRAMES = 400
 STEP, LAYING, ADDING, LAST = 900, 1100, 1500, 3000  # milliseconds
 

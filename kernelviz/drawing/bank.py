@@ -15,6 +15,7 @@ from kernelviz.filters import ALIKE, QUARTERS, Filter, classical_filters
 if TYPE_CHECKING:
     from kernelviz.drawing.figures import PageFigure
 
+
 WIDTH, MARGIN = 1600.0, 52.0
 TITLE, HEAD, TYPE = 40.0, 30.0, 25.0
 ROOM, GAP, NAMES = 58.0, 10.0, 330.0

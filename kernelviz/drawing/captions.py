@@ -1,12 +1,12 @@
-"""The words around a picture: title, identity, and the caption in its fixed order."""
+"""The words around a picture: title, identity, caption, and what is odd about its tiles."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from kernelviz.drawing.marks import Marks, kernels_of, kernels_touched
-from kernelviz.drawing.wording import PART, number_text, numbers_text, sentence
 from kernelviz.records import Axis, ConvLayer, FeatureMaps, KernelBank, Tiles, shape_text
+from kernelviz.wording import PART, number_text, numbers_text, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,12 +9,13 @@ import numpy as np
 
 from kernelviz.drawing.colour import CHEQUER_DARK, CHEQUER_LIGHT, INKS, LEVELS, RD_BU, ZERO_LEVEL, ramp
 from kernelviz.drawing.page import Item, Panel, Raster, Shape, Strokes, Text, text_width
-from kernelviz.drawing.terms import fixed_text
+from kernelviz.wording import fixed_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from kernelviz.records import Array
+
 
 CELL, DIGITS = 89.0, 31.0
 LEGIBLE = 21.0  # the smallest digits that the widest page still shows nine pixels high on a screen of 640

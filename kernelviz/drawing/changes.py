@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.page import Item
     from kernelviz.records import Array
 
+
 Box: TypeAlias = tuple[float, float, float, float]  # left, top, right, bottom
 EDGE = 2.0  # pixels by which smoothed edges and rounded places may reach further
 FEW = 64  # so many changed cells have a box each

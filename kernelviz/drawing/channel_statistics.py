@@ -23,12 +23,13 @@ from kernelviz.drawing.page import (
     wrap,
 )
 from kernelviz.drawing.sheets import source_facts
-from kernelviz.drawing.wording import PART, number_text, numbers_text
+from kernelviz.wording import PART, number_text, numbers_text
 
 if TYPE_CHECKING:
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.records import Array, Source
     from kernelviz.statistics import ChannelStatistics
+
 
 WIDTH, LEFT, RIGHT = 1600.0, 392.0, 1520.0
 TALL, APART = 210, 52.0

@@ -12,13 +12,15 @@ from kernelviz.drawing.operands import LARGE, canvas_cells, output_cells, plain_
 from kernelviz.drawing.page import INK, Item, Panel, Rule, Shape, Text, moved, text_width
 from kernelviz.drawing.slim import cut_cells
 from kernelviz.drawing.sums import formula_panel
-from kernelviz.drawing.terms import factor_text, name_text, settings_text, value_text
+from kernelviz.drawing.terms import name_text, settings_text
 from kernelviz.drawing.worksheet import FORMULA, HEAD, MARGIN, SIGN, SMALL, SUM, WIDEST, Placed, worksheet
 from kernelviz.sides import size_text
 from kernelviz.transposed import TransposedConvolution
+from kernelviz.wording import factor_text, value_text
 
 if TYPE_CHECKING:
     from kernelviz.walkthrough import Step, Walkthrough
+
 
 BIGGEST, GAP, ROWS = 66.0, 76.0, 6
 OUTPUT = 190.0

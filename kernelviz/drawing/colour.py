@@ -14,6 +14,7 @@ from kernelviz.errors import UsageError
 if TYPE_CHECKING:
     from kernelviz.records import Array, Tiles
 
+
 ScaleChoice: TypeAlias = Literal["tile", "layer"] | tuple[float, float]
 
 LEVELS = 201

@@ -1,4 +1,4 @@
-"""A contact sheet: the same channels of one layer for every image, a row an image, on one scale."""
+"""A contact sheet: the same channels of one layer for every image, one row per image, on one scale."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from kernelviz.drawing.sheets import source_facts
 from kernelviz.errors import UsageError
 from kernelviz.gathered import Gathered
-from kernelviz.map_views import as_maps, telling_channels
-from kernelviz.records import check_positive
+from kernelviz.map_views import telling_channels
+from kernelviz.records import as_maps, check_positive
 from kernelviz.views import named_channels
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.records import Array, FeatureMaps, Source
+
 
 MOST_CHANNELS = 16
 MOST_ROWS = 120  # no figure has room for more

@@ -15,14 +15,15 @@ from kernelviz.drawing.headings import LABEL, MARGIN, caption_block, heading
 from kernelviz.drawing.marks import Marks, find_marks
 from kernelviz.drawing.mosaic import STRUCK, chequer, strike
 from kernelviz.drawing.page import GREY, QUIET, Item, Panel, Raster, Shape, Text, drawable, moved, text_width, wrap
-from kernelviz.drawing.wording import PART, number_text
 from kernelviz.records import Tiles
+from kernelviz.wording import PART, number_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernelviz.drawing.contact import ContactRow, ContactSheet
     from kernelviz.records import Array
+
 
 CONTENT = 1440.0
 TILES = (168, 120, 84, 64)

@@ -8,18 +8,14 @@ import numpy as np
 
 from kernelviz.drawing.cells import strongest
 from kernelviz.drawing.step_pages import step_page
-from kernelviz.drawing.terms import (
-    broken_count,
-    broken_notes,
-    name_text,
-    settings_text,
-)
+from kernelviz.drawing.terms import broken_count, broken_notes, name_text, settings_text
 from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.drawing.page import Panel
     from kernelviz.walkthrough import Walkthrough
+
 
 WorkView = Literal["step", "steps", "stamps"]
 
@@ -76,8 +72,8 @@ def explaining_recipe(worked: Walkthrough, *, view: str, at: tuple[int, int] | N
     """
     from dataclasses import asdict
 
-    from kernelviz import __version__
     from kernelviz.drawing.sheets import SCHEMA
+    from kernelviz.version import __version__
 
     settings = {
         key: list(value) if isinstance(value, tuple) else value for key, value in asdict(worked.operation).items()

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.page import Item
     from kernelviz.walkthrough import Step, Walkthrough
 
+
 MIDDLE_CELL = 60.0
 USUAL, WIDE_KERNEL = (350.0, 270.0, 260.0), (240.0, 335.0, 200.0)  # input, window and kernel, output
 WHITE = "#ffffff"

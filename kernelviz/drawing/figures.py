@@ -1,4 +1,8 @@
-"""Pages become matplotlib figures, without pyplot and without a look at rcParams."""
+"""Pages become matplotlib figures and pixels, without pyplot and independent of ``rcParams``.
+
+Shaping and rasterising a line of type takes a hundred times as long as putting its pixels down again, so the pixels of
+lines are kept: pages repeat their numbers and captions, and frames everything they say.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +20,7 @@ from kernelviz.drawing.mosaic import make_mosaic
 from kernelviz.drawing.page import Panel, moved
 from kernelviz.drawing.panels import bar_panel, mosaic_page, tiles_panel
 from kernelviz.drawing.sheets import Sheet, make_sheet
-from kernelviz.map_views import as_maps
-from kernelviz.views import as_bank
+from kernelviz.records import as_bank, as_maps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.colour import ScaleChoice
     from kernelviz.map_views import MapView
     from kernelviz.records import Recipe
+
 
 DPI = 100  # one page pixel is one pixel of the file
 

@@ -21,11 +21,11 @@ from kernelviz.drawing.page import (
     text_block,
     text_width,
     wrap,
-)  # fmt: skip
+)
 from kernelviz.drawing.stamps import EDGE, framed, stamp, zoom_for
-from kernelviz.drawing.wording import PART, number_text
 from kernelviz.errors import UsageError
 from kernelviz.filtering import Response, apply_filter, seen_by
+from kernelviz.wording import PART, number_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.filtering import Border
     from kernelviz.records import Array, Source
+
 
 MARGIN, GAP, TYPE, NAME, TITLE = 52.0, 48.0, 25.0, 29.0, 40.0
 COLUMN = {1: 720.0, 2: 600.0, 3: 466.0}  # of a column, in units of type, by how many there are
@@ -68,7 +69,7 @@ def plot_filter(image: object, *kernels: object, border: Border = "repeat") -> P
 
 def filter_recipe(responses: Sequence[Response]) -> dict[str, object]:
     """How this picture was made, for machines; no path in it."""
-    from kernelviz import __version__
+    from kernelviz.version import __version__
 
     models = [source.as_recipe() for source in _sources(responses)]
     return {

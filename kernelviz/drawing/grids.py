@@ -14,6 +14,7 @@ from kernelviz.records import check_positive
 if TYPE_CHECKING:
     from kernelviz.records import Array
 
+
 CONTENT = 1440  # pixels that a mosaic aims to be wide; the page's type is laid out for it
 FLAT = 96  # the height of a heat map of few rows
 LABEL_ROOM = 34  # room for a line of numbers between rows, at that width

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.traces import Trace, TracedLayer
 
+
 WIDTH, LEFT, RIGHT, MARGIN = 1600.0, 364.0, 1440.0, 56.0
 TYPE, TITLE = 25.0, 40.0
 LINE, BAND, GRID = "#2166ac", "#f2f3f5", "#d9dce0"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kernelviz.drawing.page import INK, Item, drawable, text_block, text_width, wrap
-from kernelviz.drawing.wording import PART
+from kernelviz.wording import PART
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
 
 CONTENT = 1440.0  # the width of tiles for which the sizes below are meant, in pixels
 TITLE, IDENTITY, CAPTION, LABEL = 40.0, 27.0, 25.0, 25.0

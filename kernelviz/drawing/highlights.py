@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelviz.map_views import as_maps, telling_channels
+from kernelviz.map_views import telling_channels
+from kernelviz.records import as_maps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

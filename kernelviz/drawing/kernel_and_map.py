@@ -11,14 +11,15 @@ from kernelviz.drawing.cells import DIM, Cells, cells_panel, strongest
 from kernelviz.drawing.page import INK, Item, Panel, Text, moved, text_width
 from kernelviz.drawing.sights import TOP, Ink, ink_bar, ink_of, ink_text, map_picture, photograph
 from kernelviz.drawing.unit_numbers import fitted_digits
-from kernelviz.drawing.wording import PART
 from kernelviz.drawing.worksheet import SIGN, SMALL, arrow_items, worksheet
 from kernelviz.unit_texts import COLOURS, reads_colours, settings_text, short_decimals
+from kernelviz.wording import PART
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kernelviz.units import Unit
+    from kernelviz.traces import Unit
+
 
 ROWS = 3  # planes that are shown of many
 PICTURE, LARGER, PLANE, ALONE = 448.0, 560.0, 206.0, 344.0

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from kernelviz.matching import KernelMatch, Matches
 
+
 WIDTH, MARGIN = 1600.0, 52.0
 CONTENT = WIDTH - 2 * MARGIN
 HEAD, TYPE = 30.0, 25.0

@@ -20,28 +20,17 @@ from kernelviz.drawing.match_groups import (
     in_colour,
     slots,
 )
-from kernelviz.drawing.page import (
-    GREY,
-    INK,
-    Item,
-    Panel,
-    Raster,
-    Rule,
-    Text,
-    drawable,
-    text_block,
-    text_width,
-    wrap,
-)
+from kernelviz.drawing.page import GREY, INK, Item, Panel, Raster, Rule, Text, drawable, text_block, text_width, wrap
 from kernelviz.drawing.stamps import colour_key
-from kernelviz.drawing.wording import numbers_text
 from kernelviz.matching import FIT, UNNAMED, Matches, match_kernels
+from kernelviz.wording import numbers_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.matching import KernelMatch
+
 
 TITLE = 40.0
 TALLEST = 2500.0
@@ -66,7 +55,7 @@ def plot_matches(matches: object, *, gabor: bool = True, level: float = LEVEL, t
 
 def matches_recipe(matches: Matches) -> dict[str, object]:
     """How this picture was made, for machines; no path in it."""
-    from kernelviz import __version__
+    from kernelviz.version import __version__
 
     bank = matches.bank
     return {

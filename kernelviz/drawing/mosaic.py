@@ -1,4 +1,4 @@
-"""A sheet becomes pixels: palette indices, or RGB where the view is rgb."""
+"""A sheet or a set of channels becomes pixels: palette indices, or RGB where the view is ``rgb``."""
 
 from __future__ import annotations
 

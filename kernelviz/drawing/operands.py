@@ -6,17 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelviz.drawing.cells import (
-    CELL,
-    DARK,
-    DIM,
-    Cells,
-    cells_panel,
-    digit_size,
-    frame,
-    strongest,
-    window_frame,
-)
+from kernelviz.drawing.cells import CELL, DARK, DIM, Cells, cells_panel, digit_size, frame, strongest, window_frame
 from kernelviz.drawing.page import Item, Panel, Rule, Shape, Text, text_width
 from kernelviz.drawing.terms import padding_text, rows_text
 from kernelviz.drawing.worksheet import MARGIN, SMALL, WIDEST, Placed, arrow_items, headed
@@ -29,6 +19,7 @@ if TYPE_CHECKING:
 
     from kernelviz.records import Array
     from kernelviz.walkthrough import Step, Walkthrough
+
 
 MARKS = 44.0  # what the marks of the stride take above the canvas
 LARGE = 16  # from so many rows or columns on the window is enlarged beside the input

@@ -13,9 +13,10 @@ from kernelviz.drawing.headings import LABEL, MARGIN, caption_block, heading
 from kernelviz.drawing.marks import find_marks
 from kernelviz.drawing.page import GREY, LINE_HEIGHT, QUIET, Panel, Raster, Rule, Text, moved, text_block, wrap
 from kernelviz.drawing.sheets import map_facts, picture_facts
-from kernelviz.drawing.wording import number_text, sentence
 from kernelviz.errors import UsageError
-from kernelviz.map_views import as_maps, map_tiles
+from kernelviz.map_views import map_tiles
+from kernelviz.records import as_maps
+from kernelviz.wording import number_text, sentence
 
 if TYPE_CHECKING:
     from kernelviz.drawing.colour import Scale, ScaleChoice
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.marks import Marks
     from kernelviz.map_views import MapView
     from kernelviz.records import Array, FeatureMaps, Recipe, Tiles
+
 
 SIDE = 680.0  # pixels that each of the two pictures aims to be wide
 NEGATIVE, POSITIVE = (0x21, 0x66, 0xAC), (0xB2, 0x18, 0x2B)

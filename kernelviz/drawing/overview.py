@@ -26,14 +26,15 @@ from kernelviz.drawing.page import (
     wrap,
 )
 from kernelviz.drawing.sheets import source_facts
-from kernelviz.drawing.wording import PART, sentence
 from kernelviz.errors import UsageError
+from kernelviz.wording import PART, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.records import Array, ClassScore, FeatureMaps
+
 
 WIDTH = 1812.0
 UNIT = WIDTH / 1552

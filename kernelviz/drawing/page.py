@@ -1,4 +1,4 @@
-"""A page as plain values: texts, rasters and rules at places in pixels; and how wide a text is.
+"""A page as plain values: texts, rasters and rules at positions in pixels, and the words above and below a picture.
 
 Layout is arithmetic on these values; ``figures`` alone turns them into matplotlib's artists.
 """
@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from kernelviz.drawing.wording import visible
+from kernelviz.wording import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.ft2font import FT2Font
 
     from kernelviz.records import Array
+
 
 INK = "#1a1a1a"
 GREY = "#4d4d4d"

@@ -24,7 +24,7 @@ from kernelviz.drawing.page import (
     text_block,
     text_width,
 )
-from kernelviz.drawing.wording import number_text
+from kernelviz.wording import number_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.mosaic import Mosaic
     from kernelviz.drawing.sheets import Sheet
     from kernelviz.records import Axis
+
 
 BAR_WIDTH, BAR_HEIGHT = 330.0, 15.0
 

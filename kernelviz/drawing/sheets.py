@@ -1,4 +1,4 @@
-"""Tiles become a sheet: which of them fit, where they stand, what their colours mean, and the words around them."""
+"""Tiles become a sheet: which of them fit, where they stand in whole pixels, and what their colours mean."""
 
 from __future__ import annotations
 
@@ -10,26 +10,20 @@ import numpy as np
 from kernelviz.components import fit_note
 from kernelviz.drawing.captions import caption, kernel_identity, kernel_title, map_identity, map_notes, map_title, notes
 from kernelviz.drawing.colour import Scale, ScaleChoice, make_scale, ramp
-from kernelviz.drawing.grids import (
-    BARE_PIXELS,
-    FIGURE_PIXELS,
-    Grid,
-    plan_heat_map,
-    plan_table,
-    plan_tiles,
-)
+from kernelviz.drawing.grids import BARE_PIXELS, FIGURE_PIXELS, Grid, plan_heat_map, plan_table, plan_tiles
 from kernelviz.drawing.marks import Marks, find_marks
-from kernelviz.drawing.wording import runs_text
 from kernelviz.errors import UsageError
 from kernelviz.map_views import map_tiles
-from kernelviz.records import FeatureMaps, KernelBank
-from kernelviz.views import as_bank, kernel_tiles
+from kernelviz.records import FeatureMaps, KernelBank, as_bank
+from kernelviz.views import kernel_tiles
+from kernelviz.wording import runs_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernelviz.components import Basis
     from kernelviz.records import Array, Axis, Recipe, Source, Tiles
+
 
 SCHEMA = 1
 
@@ -167,7 +161,7 @@ def _cut(tiles: Tiles, values: Array, rows: int, columns: int) -> Tiles:
 
 def source_facts(command: str, source: Source | None) -> dict[str, Any]:
     """The part of a recipe that tells the command, the versions and the model; no path in it."""
-    from kernelviz import __version__
+    from kernelviz.version import __version__
 
     return {
         "kernelviz": __version__,

@@ -9,15 +9,16 @@ import numpy as np
 
 from kernelviz.drawing.cells import BORDER, DARK, DIM, Cells, strongest, tints
 from kernelviz.drawing.page import INK, Item, Panel, Raster, Rule, Shape, Text, moved, text_width, wrap
-from kernelviz.drawing.terms import fixed_text
 from kernelviz.drawing.worksheet import SMALL
 from kernelviz.unit_texts import decimals_for, sight_text
+from kernelviz.wording import fixed_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernelviz.records import Array
-    from kernelviz.units import Unit
+    from kernelviz.traces import Unit
+
 
 TOP = 40.0  # what the head above a picture takes
 NEAR = 15  # rows and columns of a part that is enlarged

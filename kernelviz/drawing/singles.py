@@ -10,14 +10,15 @@ import numpy as np
 from kernelviz.drawing import colour
 from kernelviz.drawing.sheets import map_facts, picture_facts
 from kernelviz.errors import UsageError
-from kernelviz.map_views import as_maps, map_tiles
-from kernelviz.records import check_positive
+from kernelviz.map_views import map_tiles
+from kernelviz.records import as_maps, check_positive
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernelviz.drawing.colour import Scale, ScaleChoice
     from kernelviz.records import Array, Recipe
+
 
 LARGEST_SIDE = 1 << 14
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from kernelviz.drawing.cells import Cells
 
+
 INPUT, OUTPUT = 8, 4  # how many times as long as wide the part is at most
 
 

@@ -12,7 +12,7 @@ from kernelviz.drawing.operands import LARGE
 from kernelviz.drawing.page import INK, Panel, Text, text_width, wrap
 from kernelviz.drawing.stamping import reached
 from kernelviz.drawing.sums import formula_panel
-from kernelviz.drawing.terms import macs_text, name_text, settings_text, value_text, weights_text
+from kernelviz.drawing.terms import macs_text, name_text, settings_text, weights_text
 from kernelviz.drawing.worksheet import (
     MARGIN,
     NARROWEST,
@@ -29,6 +29,7 @@ from kernelviz.drawing.worksheet import (
 from kernelviz.errors import UsageError
 from kernelviz.sides import size_text
 from kernelviz.transposed import TransposedConvolution
+from kernelviz.wording import value_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.page import Item
     from kernelviz.records import Array
     from kernelviz.walkthrough import Walkthrough
+
 
 WINDOW = "Its window can be animated."
 

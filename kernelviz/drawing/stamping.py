@@ -18,7 +18,6 @@ from kernelviz.drawing.terms import (
     settings_text,
     shortened,
     step_text,
-    value_text,
     weights_text,
 )
 from kernelviz.drawing.worksheet import (
@@ -38,10 +37,12 @@ from kernelviz.drawing.worksheet import (
 from kernelviz.errors import UsageError
 from kernelviz.sides import sides_text, size_text
 from kernelviz.transposed import TransposedConvolution
+from kernelviz.wording import value_text
 
 if TYPE_CHECKING:
     from kernelviz.records import Array
     from kernelviz.walkthrough import Step, Walkthrough
+
 
 ALL, MOST, A_ROW = 4, 16, 4  # so many stamps are all shown; at most so many that meet on the marked cell; in a row
 SIGN = 50.0

@@ -12,6 +12,7 @@ from kernelviz.drawing.page import QUIET, Item, Raster, Rule, Text, text_width
 if TYPE_CHECKING:
     from kernelviz.records import Array
 
+
 EDGE = 2  # pixels of outline around a tile
 
 

@@ -27,7 +27,6 @@ from kernelviz.drawing.terms import (
     product_text,
     settings_text,
     step_text,
-    value_text,
     weights_text,
 )
 from kernelviz.drawing.worksheet import (
@@ -48,6 +47,7 @@ from kernelviz.drawing.worksheet import (
 from kernelviz.pooling import Pooling
 from kernelviz.sides import size_text
 from kernelviz.transposed import TransposedConvolution
+from kernelviz.wording import value_text
 
 if TYPE_CHECKING:
     from kernelviz.walkthrough import Step, Walkthrough

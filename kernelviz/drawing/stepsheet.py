@@ -9,7 +9,7 @@ from kernelviz.drawing.enlarged import WHITE, colours_of
 from kernelviz.drawing.operands import canvas_cells, output_cells, plain_cells
 from kernelviz.drawing.page import Item, Panel, Text, moved, text_width
 from kernelviz.drawing.sums import formula_panel
-from kernelviz.drawing.terms import broken_notes, name_text, settings_text, step_text, value_text
+from kernelviz.drawing.terms import broken_notes, name_text, settings_text, step_text
 from kernelviz.drawing.worksheet import (
     MARGIN,
     NARROWEST,
@@ -24,9 +24,11 @@ from kernelviz.drawing.worksheet import (
 )
 from kernelviz.pooling import Pooling
 from kernelviz.sides import size_text
+from kernelviz.wording import value_text
 
 if TYPE_CHECKING:
     from kernelviz.walkthrough import Step, Walkthrough
+
 
 ROWS, COLUMNS = 6, 6  # of steps on one sheet; the caption says how many of how many
 GAP, LABEL = 40.0, 44.0

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelviz.convolutions import Convolution
-from kernelviz.drawing.wording import number_text
 from kernelviz.pooling import Pooling
 from kernelviz.sides import sides_text, size_text
 from kernelviz.transposed import TransposedConvolution
+from kernelviz.wording import counted, factor_text, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,33 +19,9 @@ if TYPE_CHECKING:
     from kernelviz.canvas import Operation
     from kernelviz.walkthrough import Step, Walkthrough
 
+
 MOST_TERMS = 2000  # of one sum; what is longer is shortened in its middle
 FLIPPED = "the kernel is not flipped: what torch calls convolution is cross-correlation in mathematics"
-
-
-def value_text(value: float) -> str:
-    """A whole number as it is, a short decimal too; else three significant digits. A true minus; ∞ and NaN."""
-    if not math.isfinite(value):
-        return str(value).replace("inf", "∞").replace("nan", "NaN").replace("-", "−")
-    if value == round(value) and abs(value) < 1e6:
-        return str(round(value)).replace("-", "−")
-    if float(f"{value:.3g}") == value and 1e-3 <= abs(value) < 1e5:
-        return f"{value:.3g}".replace("-", "−")
-    return number_text(value)
-
-
-def fixed_text(value: float, decimals: int | None) -> str:
-    """A number with so many places behind the point, without a minus before a zero; None as ``value_text``."""
-    if decimals is None or not math.isfinite(value):
-        return value_text(value)
-    text = f"{value:.{decimals}f}"
-    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
-
-
-def factor_text(value: float) -> str:
-    """A value behind a sign: a negative one in brackets."""
-    text = value_text(value)
-    return f"({text})" if text.startswith("−") else text
 
 
 def product_text(value: float, weight: float) -> str:
@@ -181,11 +157,6 @@ def _broken(worked: Walkthrough) -> list[tuple[str, int, int]]:
     sizes = [(name, values.size, values) for name, values in named.items() if values is not None]
     found = [(name, size - int(np.isfinite(values).sum()), size) for name, size, values in sizes]
     return [each for each in found if each[1]]
-
-
-def counted(number: int, noun: str) -> str:
-    """``1 row``, ``2 rows``, ``no rows``."""
-    return f"{f'{number:,}' if number else 'no'} {noun}{'' if number == 1 else 's'}"
 
 
 def left_over_text(operation: Operation) -> str:

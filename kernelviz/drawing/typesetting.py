@@ -16,7 +16,7 @@ from matplotlib.artist import allow_rasterization
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.figure import Figure
-from matplotlib.text import Text
+from matplotlib.text import Text as MatplotlibText
 from matplotlib.transforms import IdentityTransform
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.typing import ColorType
 
     from kernelviz.records import Array
+
 
 _KEPT = 512  # lines: at most some 10 MB
 _PARTS = 8  # of a pixel: where in one a line may begin, finer than the eye can tell
@@ -56,7 +57,7 @@ class Ink(NamedTuple):
     bottom: int
 
 
-class LineArtist(Text):
+class LineArtist(MatplotlibText):
     """One line of type. Edited as any text of matplotlib's, and drawn as one where it is more than a plain line."""
 
     @allow_rasterization  # type: ignore[untyped-decorator]
@@ -112,7 +113,7 @@ def _coloured(cover: Array, colour: ColorType) -> Array:
 @lru_cache(maxsize=_KEPT)
 def _ink(look: _Look) -> Ink:
     """A line drawn by matplotlib alone, in black on nothing."""
-    line = Text(
+    line = MatplotlibText(
         text=look.text,
         color="black",
         fontproperties=look.font,

@@ -16,7 +16,8 @@ from kernelviz.unit_texts import SHOWN, at_text, settings_text, value_of
 if TYPE_CHECKING:
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.drawing.page import Panel
-    from kernelviz.units import Unit
+    from kernelviz.traces import Unit
+
 
 FEW = 4  # channels whose matrices are written out
 TITLE = "One value of a feature map"

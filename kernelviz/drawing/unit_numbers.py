@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernelviz.drawing.sights import View
-    from kernelviz.units import Unit
+    from kernelviz.traces import Unit
+
 
 SIDE = 350.0  # of a matrix that stands alone
 SMALLER, SIGNS = 225.0, 38.0  # of one of several, and room of a sign between them

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernelviz.records import Array
-    from kernelviz.units import Unit
+    from kernelviz.traces import Unit
+
 
 THUMB, PITCH, HEADS = 96.0, 112.0, 44.0
 NUMBERS, GAP, SIGNS = 86.0, 40.0, 40.0  # the channel's number, and what stands between the matrices

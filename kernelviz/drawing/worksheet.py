@@ -26,7 +26,7 @@ from kernelviz.drawing.page import (
     text_width,
     wrap,
 )
-from kernelviz.drawing.terms import value_text
+from kernelviz.wording import value_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,1 +1,1 @@
-"""Every file of the user: safe names, pictures as bytes, the recipe inside them, and writing whole or not at all."""
+"""The disk: images and numbers come in, pictures and arrays go out, whole or not at all."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.page import Panel
     from kernelviz.records import Array, Progress
 
+
 ANIMATED = ("gif", "webp")
 WIDTH = 720  # pixels of a frame across
 COLOURS = 256

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from kernelviz.records import Array, Source
 
+
 _ARRAYS = ("mean", "components", "deviations", "share")
 _HINT = "Give a file …-basis.npz that --reduce pca wrote."
 
@@ -28,7 +29,7 @@ def save_basis(basis: Basis, path: Path | str, source: Source | None = None, *, 
         FileInTheWayError: something else is there.
         WriteError: the file could not be written.
     """
-    from kernelviz import __version__
+    from kernelviz.version import __version__
 
     recipe: dict[str, Any] = {
         "kernelviz": __version__,

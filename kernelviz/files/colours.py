@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from kernelviz.records import Array
 
+
 _STRIP = 1 << 20  # pixels that are converted at a time
 _WIDE = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 _COLOURS = {  # what each mode is brought to before profiles are looked at

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from kernelviz.files.sniffing import Format
     from kernelviz.records import Array
 
+
 MOST_BYTES = 96 << 20
 """The largest file that is read."""
 

@@ -1,4 +1,8 @@
-"""The one door by which pictures come in: from a file, from standard input, from memory, or from what is there already."""
+"""Images for a network, from a file, standard input or memory: decoded whole or not at all, upright, within bounds.
+
+What a picture needs is worked out from its header before anything is decoded. The decoders are called by name and not by
+``PIL.Image.open``, which would try others too, some of which start programs, and has limits of its own.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,7 @@ from kernelviz.records import Image, as_array, shape_text
 
 if TYPE_CHECKING:
     from kernelviz.records import Array
+
 
 SAMPLES = {"sample:grace_hopper": "grace_hopper.jpg"}
 """Photographs that matplotlib brings, by the names under which they are asked for."""

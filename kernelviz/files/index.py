@@ -15,6 +15,7 @@ from kernelviz.files.writing import write_whole
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+
 Index = TypeVar("Index")
 
 _FORMAT = 1

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
+
 LONGEST = 150
 """The most characters of a stem: room is left for a suffix, and for what other programs put in front."""
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from kernelviz.records import Array
 
+
 _TYPED = re.compile(r"(?=.*(?:\d|nan|inf))(?:[\d\s.,;|+\-−e]|nan|inf(?:inity)?)*", re.IGNORECASE | re.DOTALL)
 _LARGEST = 1 << 24  # bytes of a file: some million numbers
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from kernelviz.records import Array
 
+
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _RGB, _INDEXED = 2, 3
 _NONE, _SUB, _UP = 0, 1, 2

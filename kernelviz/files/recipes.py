@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from kernelviz.records import Recipe
 
+
 PNG_KEY = "kernelviz"
 
 _LONGEST = 1 << 22  # bytes of a recipe; ours have some hundreds

@@ -28,6 +28,7 @@ from kernelviz.files.writing import (
 if TYPE_CHECKING:
     from kernelviz.drawing.singles import Singles
 
+
 INDEX = "index.json"
 _PART = 64
 _CHANNEL, _LIMITS = "<kernelviz channel>", "<kernelviz limits>"

@@ -1,4 +1,4 @@
-"""Writing files whole or not at all, and never over something else."""
+"""Write files whole or not at all, and never over something else."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.animation import Animation
     from kernelviz.files.encoding import Pixels
     from kernelviz.records import Array, Progress, Recipe
+
 
 SAME_PICTURE = ("command", "model", "layer", "view", "stored", "image", "border", "level", "gabor")
 """The keys of a recipe that tell one picture from another."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+
 _OUTSIDE_BLOCKS = {
     "_conv_stem": "conv_stem",
     "_bn0": "bn1",

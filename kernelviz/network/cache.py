@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from kernelviz.network.places import Place
 
+
 _HASH = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
 _TORCH_HASH = re.compile(r"-([a-f0-9]{8,64})\.")
 _OURS = re.compile(r"[0-9a-f]{16}")

@@ -14,6 +14,7 @@ from kernelviz.network.catching import EnoughError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+
 CONVOLVING = frozenset({"convolution", "_convolution"})
 MAXIMA = frozenset({"max_pool2d_with_indices", "max_pool2d"})
 MEANS = frozenset({"avg_pool2d", "avg_pool1d"})

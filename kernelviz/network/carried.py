@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from kernelviz.records import Array
 
+
 AXIS_LETTERS = {1: "L", 2: "HW", 3: "DHW"}
 
 

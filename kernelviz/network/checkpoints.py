@@ -20,6 +20,7 @@ from torch import Tensor
 
 from kernelviz.errors import BadWeightsError, UsageError
 from kernelviz.records import Weights
+from kernelviz.wording import shown
 
 _LARGEST = 16 * 2**30  # bytes; the largest vision checkpoints hold about 6 billion numbers of two bytes
 _LONGEST_HEADER = 100_000_000  # bytes; the safetensors format's own bound
@@ -73,12 +74,6 @@ def read_checkpoint(path: object) -> Checkpoint:
     if wrapper is not None and isinstance(content, Mapping):
         content = content[wrapper]
     return Checkpoint(_named_tensors(file, content), Weights("file", file.name, digest), wrapper)
-
-
-def shown(name: object) -> str:
-    """A name from outside on one line of bounded length."""
-    text = str(name)
-    return (text if text.isprintable() else ascii(text)[1:-1])[:200]
 
 
 def _checked_size(file: Path) -> int:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from kernelviz.network.models import Model
 
+
 MOST = 5
 _PUBLISHED = frozenset({"cache", "bundled", "hub", "url"})
 

@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+
 _ONLY_PADS = frozenset({"Conv2dSame", "Conv2dSameExport"})  # these convolve with the stored weight
 _CONVOLVE = frozenset({
     "convolution", "_convolution",

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from kernelviz.errors import UsageError
-from kernelviz.turns import processors
+from kernelviz.threads import processors
 
 
 def torch_facts() -> dict[str, Any]:

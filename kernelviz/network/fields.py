@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from kernelviz.records import Array
 
+
 FIRST, LAST, FREE_FIRST, FREE_LAST, PLACE = range(5)
 UNPLACED = -1
 TORN = -2

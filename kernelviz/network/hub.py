@@ -16,7 +16,6 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]  # documented 
     hf_raise_for_status,
 )
 
-from kernelviz import __version__
 from kernelviz.errors import BadWeightsError
 from kernelviz.network.cache import (
     StoreError,
@@ -45,6 +44,7 @@ from kernelviz.network.request import (
     WrongHashError,
 )
 from kernelviz.network.sentences import is_missing
+from kernelviz.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from kernelviz.network.places import Place
 
     Progress: TypeAlias = Callable[[str, int, int], None]
+
 
 _REDIRECTS = 20
 _ETAG = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,127}")

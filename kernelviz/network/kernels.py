@@ -1,4 +1,4 @@
-"""From a layer of a network to its kernels, as arrays."""
+"""From a layer of a network to its kernels as arrays, as the convolution really multiplies with them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from kernelviz.records import ConvLayer, KernelBank, Source, as_array
 
 if TYPE_CHECKING:
     from kernelviz.records import Array
+
 
 Reading: TypeAlias = Literal["effective"] | None
 

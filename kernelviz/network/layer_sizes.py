@@ -11,13 +11,13 @@ import torch
 
 from kernelviz.convolutions import Convolution
 from kernelviz.errors import KernelvizError, UsageError
-from kernelviz.layer_operations import LayerOperation
 from kernelviz.network.calls import ADAPTIVE_MAXIMA, ADAPTIVE_MEANS, MAXIMA, MEANS, WHOLE, Calls, WindowCall
 from kernelviz.network.catching import EnoughError
 from kernelviz.network.named import find_module
 from kernelviz.network.refusals import root_of
 from kernelviz.network.trace import as_trace, checked_size, watched
 from kernelviz.pooling import Pooling
+from kernelviz.traces import LayerOperation
 from kernelviz.transposed import TransposedConvolution
 
 if TYPE_CHECKING:

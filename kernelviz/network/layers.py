@@ -12,7 +12,6 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from kernelviz.errors import UnknownLayerError
-from kernelviz.network.checkpoints import shown
 from kernelviz.network.models import Model, stage_names
 from kernelviz.network.refusals import (
     CONVOLUTIONS,
@@ -29,6 +28,7 @@ from kernelviz.network.refusals import (
 )
 from kernelviz.network.state import undisturbed
 from kernelviz.records import ConvLayer
+from kernelviz.wording import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

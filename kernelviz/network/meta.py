@@ -15,6 +15,7 @@ from kernelviz.errors import KernelvizError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+
 _HOOKS = (
     "_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks",
     "_forward_pre_hooks_with_kwargs", "_backward_hooks", "_backward_pre_hooks",

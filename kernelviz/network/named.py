@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kernelviz.errors import UnknownLayerError
-from kernelviz.network.checkpoints import shown
-from kernelviz.network.nearest import nearest_names
 from kernelviz.network.refusals import root_of, without_expert
+from kernelviz.wording import nearest_names, shown
 
 if TYPE_CHECKING:
     from torch import nn

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kernelviz.errors import BadWeightsError, NoWeightsError, UnknownModelError
-from kernelviz.network.checkpoints import shown
-from kernelviz.network.nearest import NEAR, nearest_names
 from kernelviz.network.places import BUNDLED_MODEL, CONFIG, NOWHERE, Place, hub_place
 from kernelviz.network.registry import Entry
+from kernelviz.wording import NEAR, nearest_names, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kernelviz.network.registry import Registry
+
 
 _TAGS_TOLD = 12
 _REPOSITORY = re.compile(r"(?!.*(--|\.\.))\w[\w.-]{0,95}/\w[\w.-]{0,95}", re.ASCII)

@@ -13,6 +13,7 @@ from kernelviz.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+
 Beat: TypeAlias = "Callable[[int, int], None]"
 Result = TypeVar("Result")
 

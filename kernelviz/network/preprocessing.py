@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kernelviz.network.models import Model
     from kernelviz.records import Array
 
+
 LARGEST_SIDE = 8192
 """The largest side of a network's input."""
 

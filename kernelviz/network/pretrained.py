@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from kernelviz.errors import BadWeightsError
 from kernelviz.network.cache import cached_file, checksum_of, is_whole
-from kernelviz.network.checkpoints import Checkpoint, read_checkpoint, shown
+from kernelviz.network.checkpoints import Checkpoint, read_checkpoint
 from kernelviz.network.failures import damaged_in_cache, unreadable_in_cache
 from kernelviz.network.places import CONFIG
 from kernelviz.network.request import Request
+from kernelviz.wording import shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from kernelviz.network.patience import Patience
     from kernelviz.network.places import Place
     from kernelviz.records import WeightsSource
+
 
 _UNCHECKED = "the weights were not checked against a hash: none is known for their file"
 

@@ -8,9 +8,8 @@ from typing import Any, NoReturn
 from torch import nn
 
 from kernelviz.errors import NoConvolutionsError, UnknownLayerError
-from kernelviz.network.checkpoints import shown
 from kernelviz.network.models import Model
-from kernelviz.network.nearest import nearest_names
+from kernelviz.wording import nearest_names, shown
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kernelviz.records import ConvLayer, Source
     from kernelviz.traces import Family
 
+
 _FAMILIES: tuple[tuple[Family, tuple[str, ...]], ...] = (
     ("conv", ("convolution", "_convolution")),
     ("linear", ("mm", "addmm", "bmm", "baddbmm")),

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from kernelviz.network.places import Place
     from kernelviz.network.request import Request
 
+
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _HUNG_UP = {"RemoteProtocolError", "ReadError", "WriteError"}  # by name: the client's library has changed its own
 _TRY = "Try again later"

@@ -149,6 +149,3 @@ def _pasted(base: Found, value: Found, box: Sequence[tuple[int, int]], shape: Se
     if all(part is None for part in parts):
         return None
     return concatenated(parts, [to - at for at, to in pieces], dim, len(shape))
-
-
-__all__ = ["Sharing", "after_write", "makes_views", "written_by"]

@@ -1,4 +1,8 @@
-"""Where a pass is tapped: choosing modules by name, glob, stage or kind, and what each of their runs gives."""
+"""Which modules of a forward pass are captured, and how their outputs become maps (C, H, W), the right way up.
+
+The observed pass carries for each element its own row, column and channel; a ``Layout`` is what these say of one tensor:
+a permutation and, where windows or rolls have moved rows about, the order that puts them back.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +17,10 @@ import numpy as np
 
 from kernelviz.errors import KernelvizError, UnknownLayerError, UsageError
 from kernelviz.network.boxes import field
-from kernelviz.network.checkpoints import shown
 from kernelviz.network.layers import list_layers
 from kernelviz.network.layout import Layout, NoMapError, layout_of
-from kernelviz.network.nearest import nearest_names
 from kernelviz.records import shape_text
+from kernelviz.wording import nearest_names, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from kernelviz.network.trace import Passed, Watched
     from kernelviz.records import Array
     from kernelviz.traces import Trace
+
 
 Side = Literal["output", "input"]
 KINDS = ("conv", "norm", "act", "pool", "linear", "all")

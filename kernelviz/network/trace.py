@@ -18,14 +18,14 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 import kernelviz.network.moves
 import kernelviz.network.unfolding
-import kernelviz.network.windows  # noqa: F401  (each adds its rules)
+import kernelviz.network.windows  # noqa: F401  (it registers its rules)
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network import carried as known
 from kernelviz.network.carried import Carried
 from kernelviz.network.fields import TooLargeError
 from kernelviz.network.meta import on_meta
 from kernelviz.network.models import Model, stage_names
-from kernelviz.network.operations import RULES, Call, Found, outcome, tensors_in
+from kernelviz.network.operations import Call, Found, outcome, tensors_in
 from kernelviz.network.rows import network_rows
 from kernelviz.network.sharing import Sharing, after_write, makes_views, written_by
 from kernelviz.network.state import refuse_unready, undisturbed
@@ -121,6 +121,11 @@ def as_trace(network: Model | nn.Module, seen: Watched, size: tuple[int, ...], *
 
 
 def checked_size(network: Model | nn.Module, input_size: Sequence[int] | None) -> tuple[int, ...]:
+    """The shape of one image, (C, H, W): as given, or the model's own.
+
+    Raises:
+        UsageError: it is missing, or no shape.
+    """
     if input_size is None:
         if not isinstance(network, Model):
             raise UsageError(
@@ -293,6 +298,3 @@ def _failed(error: Exception, size: Sequence[int]) -> KernelvizError:
         reason,
         "Give the size that it was made for as the input size.",
     )
-
-
-__all__ = ["RULES", "trace"]

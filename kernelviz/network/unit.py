@@ -17,8 +17,7 @@ from kernelviz.network.named import convolutions_inside, find_module
 from kernelviz.network.operations import tensors_in
 from kernelviz.network.trace import trace
 from kernelviz.records import ConvLayer, as_array
-from kernelviz.traces import Box
-from kernelviz.units import Unit
+from kernelviz.traces import Box, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Whether weights fit: every tensor by name and shape, or not at all; and what timm would do to them before."""
+"""Where weights come from: names, checkpoints, the cache and the model hub."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ import torch
 from timm.models import _builder
 
 from kernelviz.errors import BadWeightsError
-from kernelviz.network.checkpoints import Checkpoint, shown
 from kernelviz.records import shape_text
+from kernelviz.wording import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from torch import Tensor, nn
+
+    from kernelviz.network.checkpoints import Checkpoint
+
 
 _NAMES_TOLD = 3  # of each kind of mismatch: the whole message stays below ten lines
 _LOCK = threading.Lock()

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from kernelviz.cli import behind
-from kernelviz.cli.behind import Behind
+from kernelviz import threads
+from kernelviz.threads import Behind
 
 
 @pytest.mark.parametrize("takes_turns", [False, True])
@@ -26,7 +26,7 @@ def test_what_follows_comes_in_order(takes_turns):
 
 @pytest.mark.parametrize(
     ("size", "most"),
-    [(0, behind.WAITING), (behind.LARGE, behind.ROOM // behind.LARGE), (behind.ROOM, 1), (behind.ROOM + 1, 0)],
+    [(0, threads.WAITING), (threads.LARGE, threads.ROOM // threads.LARGE), (threads.ROOM, 1), (threads.ROOM + 1, 0)],
 )
 @pytest.mark.parametrize("takes_turns", [False, True])
 def test_what_waits_is_bounded(size, most, takes_turns):
@@ -34,7 +34,7 @@ def test_what_waits_is_bounded(size, most, takes_turns):
     open_pieces, seen = set(), []
     with Behind() as pieces:
         pieces.takes_turns = takes_turns
-        for number in range(behind.WAITING + 6):
+        for number in range(threads.WAITING + 6):
             open_pieces.add(number)
             pieces.hand(lambda: time.sleep(0.01), lambda _, number=number: open_pieces.discard(number), size=size)
             seen.append(len(open_pieces))
@@ -51,7 +51,7 @@ def test_a_large_piece_is_done_where_it_is_made():
 
     work("own")
     with Behind() as pieces:
-        pieces.hand(lambda: work("large"), lambda it: it.result(), size=behind.LARGE + 1)
+        pieces.hand(lambda: work("large"), lambda it: it.result(), size=threads.LARGE + 1)
         pieces.hand(lambda: work("small"), lambda it: it.result(), size=1)
     assert where["large"] == where["own"] != where["small"]
 
@@ -61,15 +61,15 @@ def test_in_turns_all_is_done_at_once():
     begun, told = [], []
     with Behind() as pieces:
         pieces.takes_turns = True
-        for number in range(behind.WAITING):
+        for number in range(threads.WAITING):
             pieces.hand(lambda number=number: begun.append(number), lambda _, number=number: told.append(number))
         assert not begun
         pieces.hand(lambda: begun.append(-1), lambda _: told.append(-1))
-        assert sorted(begun) == told == list(range(behind.WAITING))
+        assert sorted(begun) == told == list(range(threads.WAITING))
     assert told[-1] == begun[-1] == -1
 
 
-@pytest.mark.parametrize("size", [0, behind.ROOM + 1])
+@pytest.mark.parametrize("size", [0, threads.ROOM + 1])
 @pytest.mark.parametrize("takes_turns", [False, True])
 def test_a_failed_piece_is_told_to_what_follows(size, takes_turns):
     """Its error is in its future, be it done in a thread or at once; the others are done."""
@@ -95,11 +95,11 @@ def test_after_an_error_nothing_more_is_begun():
 
     def run():
         with Behind() as pieces:
-            for _ in range(behind.THREADS + 2):
+            for _ in range(threads.THREADS + 2):
                 pieces.hand(work, lambda _: None)
             threading.Timer(0.05, go.set).start()
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run()
-    assert len(begun) == behind.THREADS
+    assert len(begun) == threads.THREADS

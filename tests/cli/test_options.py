@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kernelviz.cli.kernels import parse_scale
 from kernelviz.cli.options import SortName, ViewName
+from kernelviz.cli.pictures import parse_scale
 from kernelviz.errors import UsageError
 from kernelviz.files.recipes import read_recipe
 from kernelviz.records import SORTS, VIEWS

@@ -7,7 +7,8 @@ from kernelviz.drawing.colour import Scale, levels, make_scale, palette, ramp, r
 from kernelviz.drawing.mosaic import make_mosaic
 from kernelviz.drawing.sheets import make_sheet
 from kernelviz.errors import UsageError
-from kernelviz.views import as_bank, kernel_tiles
+from kernelviz.records import as_bank
+from kernelviz.views import kernel_tiles
 
 SIGNED = Scale("layer", -4.0, 4.0, signed=True)
 

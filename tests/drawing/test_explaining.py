@@ -25,9 +25,9 @@ from kernelviz.drawing.convolution import explaining_page
 from kernelviz.drawing.page import Raster, Text
 from kernelviz.drawing.stamping import overlaps
 from kernelviz.drawing.step_pages import step_page
-from kernelviz.drawing.terms import factor_text, value_text
 from kernelviz.errors import UsageError
 from kernelviz.walkthrough import example_numbers
+from kernelviz.wording import factor_text, value_text
 
 
 def words(page):

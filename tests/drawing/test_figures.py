@@ -21,7 +21,7 @@ from kernelviz.drawing.figures import DPI, PageFigure, draw_sheet, plot_features
 from kernelviz.drawing.mosaic import make_mosaic
 from kernelviz.drawing.sheets import make_sheet
 from kernelviz.errors import UsageError
-from kernelviz.map_views import as_maps
+from kernelviz.records import as_maps
 
 HOSTILE = {
     "text.usetex": True,

@@ -4,18 +4,7 @@ import pytest
 from matplotlib.font_manager import FontProperties, get_font
 from matplotlib.textpath import TextPath
 
-from kernelviz.drawing.page import (
-    Panel,
-    Raster,
-    Rule,
-    Text,
-    drawable,
-    font_file,
-    moved,
-    text_block,
-    text_width,
-    wrap,
-)
+from kernelviz.drawing.page import Panel, Raster, Rule, Text, drawable, font_file, moved, text_block, text_width, wrap
 
 NAMES = ["conv1", "layer1.0.conv1 " * 9, "x" * 200, "a.b.c" * 40, "two  spaces", "one two three. four"]
 

@@ -1,7 +1,7 @@
 import pytest
 
-from kernelviz.drawing.wording import number_text, numbers_text, runs_text, visible
 from kernelviz.views import parse_channels
+from kernelviz.wording import number_text, numbers_text, runs_text, visible
 
 
 @pytest.mark.parametrize(

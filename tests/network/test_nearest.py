@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import timm
 
-from kernelviz.network.nearest import NEAR, nearest_names
+from kernelviz.wording import NEAR, nearest_names
 
 
 @pytest.mark.parametrize("spelling", ["RESNET18D", "resnet-18d", "ResNet.18D", "resnet18d"])

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from kernelviz.records import ConvLayer, Image, SeenImage, Source
-from kernelviz.traces import Box
-from kernelviz.units import Unit
+from kernelviz.traces import Box, Unit
 
 
 def make_unit(

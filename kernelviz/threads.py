@@ -1,16 +1,26 @@
-"""Writing behind the passes: bare pictures are made and written by threads, and told in their order."""
+"""Threads that read and write while a network runs: how many, reading ahead, and writing in the background."""
 
 from __future__ import annotations
 
+import os
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
-
-from kernelviz.turns import THREADS
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+THREADS = max(2, min(4, processors()))
+"""Threads that read, or write, at once: more would hold more images in memory."""
+
 
 WAITING = 12
 """Pieces of work that may wait."""
@@ -85,3 +95,51 @@ def _done(work: Callable[[], object]) -> Future[Any]:
     except Exception as error:  # noqa: BLE001 (as a thread does: it is raised to whom asks for the result)
         future.set_exception(error)
     return future
+
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+AHEAD = 4
+"""Images read before they are needed, besides those of the next batch."""
+
+
+def read_ahead(
+    items: Iterable[Item], work: Callable[[Item], Result], depth: int, *, takes_turns: bool = False
+) -> Iterator[tuple[Item, Future[Result]]]:
+    """Each item with the finished work on it, in their order; a thread does the work of up to ``depth`` items ahead.
+
+    Where it ``takes_turns``, several threads do that of ``depth`` items, and rest until these are used.
+    """
+    pool = ThreadPoolExecutor(THREADS if takes_turns else 1, thread_name_prefix="kernelviz-read")
+    waiting: deque[tuple[Item, Future[Result]]] = deque()
+    source = iter(items)
+    try:
+        while True:
+            if not (takes_turns and waiting):
+                waiting += [(item, pool.submit(work, item)) for item in islice(source, depth + 1 - len(waiting))]
+            if not waiting:
+                return
+            if takes_turns:
+                wait(future for _, future in waiting)
+            first = waiting.popleft()
+            first[1].exception()  # waits
+            yield first
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def grouped(items: Iterable[Item], size: int, key: Callable[[Item], object]) -> Iterator[list[Item]]:
+    """Items that follow one another and have the same key, up to ``size`` of them at once."""
+    group: list[Item] = []
+    for item in items:
+        if group and (len(group) == size or key(group[0]) != key(item)):
+            yield group
+            group = []
+        group.append(item)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group

@@ -1,0 +1,142 @@
+"""How numbers, names and columns are written, in pictures, on the terminal and in error messages."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from difflib import SequenceMatcher
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+MOST_NUMBERS = 12
+PART = "  ·  "  # stands between the parts of a line
+
+
+def number_text(value: float, *, plus: bool = False) -> str:
+    """Three significant digits, zeros kept, a true minus; ×10ⁿ outside 10⁻³ … 10⁵; ``plus`` signs what is positive."""
+    if value == 0 or not math.isfinite(value):
+        return "0" if value == 0 else str(value).replace("-", "−")
+    sign = "−" if value < 0 else "+" if plus else ""
+    mantissa, exponent = f"{abs(value):.2e}".split("e")
+    power = int(exponent)
+    if -3 <= power < 5:
+        digits = f"{float(f'{mantissa}e{power}'):,.{max(0, 2 - power)}f}"
+        return sign + digits
+    return f"{sign}{mantissa}×10{str(power).translate(_SUPERSCRIPT)}"
+
+
+def numbers_text(numbers: Sequence[int]) -> str:
+    """``11, 16, 28, 31``: at most twelve of them, then ``and k more``."""
+    shown = ", ".join(map(str, numbers[:MOST_NUMBERS]))
+    return shown if len(numbers) <= MOST_NUMBERS else f"{shown} and {len(numbers) - MOST_NUMBERS} more"
+
+
+def runs_text(numbers: Sequence[int]) -> str:
+    """``0-15,40``: numbers in their order, ascending runs drawn together; ``parse_channels`` reads it back."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+
+
+def sentence(text: str) -> str:
+    """The text with a capital letter in front."""
+    return text[:1].upper() + text[1:]
+
+
+def visible(text: str) -> str:
+    """Text whose control and format characters are written as escapes, so that it stays in its line."""
+    return "".join(_escape(char) if unicodedata.category(char) in _UNSEEN else char for char in text)
+
+
+_UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+
+def _escape(char: str) -> str:
+    return char.encode("unicode_escape").decode() if ord(char) < 0xD800 or ord(char) > 0xDFFF else f"\\u{ord(char):04x}"
+
+
+_BEGUN = 0.95  # one letter of ten that differs costs as much
+NEAR = 0.65  # what people mistype keeps more of a model's name than that; what they make up, less
+_LONGEST = 100  # the comparison takes quadratic time, and no name is longer
+
+
+def nearest_names(names: Iterable[str], *spellings: str, count: int = 3, least: float = 0.0) -> list[str]:
+    """The ``count`` names that look most like one of the ``spellings``, best first, none less alike than ``least``.
+
+    Likeness, 0 to 1, is twice the number of letters in common by that of all letters. Letter case does not count, nor
+    whether parts are joined with ``-``, ``.`` or ``_``. A name that goes on where the spelling ends is nearer than one
+    that differs in a letter.
+    """
+    wanted = [_normalised(spelling)[:_LONGEST] for spelling in spellings if spelling]
+    matchers = [SequenceMatcher(None, "", spelling, autojunk=False) for spelling in wanted]
+
+    def likeness(name: str) -> float:
+        normal = _normalised(name)
+        for matcher in matchers:
+            matcher.set_seq1(normal)
+        ratio = max(matcher.ratio() for matcher in matchers)
+        return max(ratio, _BEGUN + ratio / 100) if normal.startswith(tuple(wanted)) else ratio
+
+    rated = [(likeness(name), name) for name in names] if matchers else []
+    near = [(rating, name) for rating, name in rated if rating >= least]
+    return [name for _, name in sorted(near, key=lambda each: each[0], reverse=True)[:count]]
+
+
+def _normalised(name: str) -> str:
+    return name.lower().replace("-", "_").replace(".", "_")
+
+
+def shown(name: object) -> str:
+    """A name from outside on one line of bounded length."""
+    text = str(name)
+    return (text if text.isprintable() else ascii(text)[1:-1])[:200]
+
+
+def value_text(value: float) -> str:
+    """A whole number as it is, a short decimal too; else three significant digits. A true minus; ∞ and NaN."""
+    if not math.isfinite(value):
+        return str(value).replace("inf", "∞").replace("nan", "NaN").replace("-", "−")
+    if value == round(value) and abs(value) < 1e6:
+        return str(round(value)).replace("-", "−")
+    if float(f"{value:.3g}") == value and 1e-3 <= abs(value) < 1e5:
+        return f"{value:.3g}".replace("-", "−")
+    return number_text(value)
+
+
+def fixed_text(value: float, decimals: int | None) -> str:
+    """A number with so many places behind the point, without a minus before a zero; None as ``value_text``."""
+    if decimals is None or not math.isfinite(value):
+        return value_text(value)
+    text = f"{value:.{decimals}f}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
+
+
+def factor_text(value: float) -> str:
+    """A value behind a sign: a negative one in brackets."""
+    text = value_text(value)
+    return f"({text})" if text.startswith("−") else text
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 row``, ``2 rows``, ``no rows``."""
+    return f"{f'{number:,}' if number else 'no'} {noun}{'' if number == 1 else 's'}"
+
+
+UNKNOWN = "?"
+
+
+def aligned(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]], numbers: set[str]) -> str:
+    """Columns of one width, numbers to the right; columns in which nothing stands are left out."""
+    lines = [heads, *rows]
+    shown = [at for at in range(len(heads)) if any(row[at] for row in rows)]
+    widths = {at: max(len(line[at]) for line in lines) for at in shown}
+    set_in = {at: str.rjust if heads[at] in numbers else str.ljust for at in shown}
+    return "\n".join("  ".join(set_in[at](line[at], widths[at]) for at in shown).rstrip() for line in lines)
