@@ -28,11 +28,11 @@ from typing import TYPE_CHECKING, Any
 from kernelviz.version import __version__
 
 if TYPE_CHECKING:
+    from kernelviz.arithmetic.operations import Convolution as Convolution
+    from kernelviz.arithmetic.operations import Pooling as Pooling
+    from kernelviz.arithmetic.operations import TransposedConvolution as TransposedConvolution
     from kernelviz.colours import ColourDirection as ColourDirection
     from kernelviz.colours import colour_directions as colour_directions
-    from kernelviz.components import Basis as Basis
-    from kernelviz.components import CovarianceTally as CovarianceTally
-    from kernelviz.convolutions import Convolution as Convolution
     from kernelviz.drawing.animation import animate_convolution as animate_convolution
     from kernelviz.drawing.bank import plot_filters as plot_filters
     from kernelviz.drawing.channel_statistics import plot_statistics as plot_statistics
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from kernelviz.drawing.figures import plot_kernels as plot_kernels
     from kernelviz.drawing.filtered import plot_filter as plot_filter
     from kernelviz.drawing.growth import plot_growth as plot_growth
-    from kernelviz.drawing.highlights import Highlights as Highlights
-    from kernelviz.drawing.highlights import highlights_of as highlights_of
     from kernelviz.drawing.matches import plot_matches as plot_matches
     from kernelviz.drawing.mosaic import Mosaic as Mosaic
     from kernelviz.drawing.mosaic import make_mosaic as make_mosaic
@@ -85,33 +83,35 @@ if TYPE_CHECKING:
     from kernelviz.network.models import load_model as load_model
     from kernelviz.network.trace import trace as trace
     from kernelviz.network.unit import trace_unit as trace_unit
-    from kernelviz.pooling import Pooling as Pooling
     from kernelviz.records import ClassScore as ClassScore
     from kernelviz.records import ConvLayer as ConvLayer
     from kernelviz.records import FeatureMaps as FeatureMaps
     from kernelviz.records import Image as Image
     from kernelviz.records import KernelBank as KernelBank
-    from kernelviz.statistics import ChannelStatistics as ChannelStatistics
-    from kernelviz.statistics import ChannelTally as ChannelTally
     from kernelviz.traces import Trace as Trace
     from kernelviz.traces import Unit as Unit
-    from kernelviz.transposed import TransposedConvolution as TransposedConvolution
+    from kernelviz.views.components import Basis as Basis
+    from kernelviz.views.components import CovarianceTally as CovarianceTally
+    from kernelviz.views.map_views import Highlights as Highlights
+    from kernelviz.views.map_views import highlights_of as highlights_of
+    from kernelviz.views.statistics import ChannelStatistics as ChannelStatistics
+    from kernelviz.views.statistics import ChannelTally as ChannelTally
     from kernelviz.walkthrough import work_out as work_out
 
 _HOMES = {
-    "Basis": "components",
-    "ChannelStatistics": "statistics",
-    "ChannelTally": "statistics",
+    "Basis": "views.components",
+    "ChannelStatistics": "views.statistics",
+    "ChannelTally": "views.statistics",
     "ClassScore": "records",
     "ColourDirection": "colours",
     "ContactSheet": "drawing.contact",
     "ConvLayer": "records",
-    "Convolution": "convolutions",
-    "CovarianceTally": "components",
+    "Convolution": "arithmetic.operations",
+    "CovarianceTally": "views.components",
     "FailedImage": "many",
     "FeatureMaps": "records",
     "Filter": "filters",
-    "Highlights": "drawing.highlights",
+    "Highlights": "views.map_views",
     "Image": "records",
     "KernelBank": "records",
     "KernelMatch": "matching",
@@ -119,12 +119,12 @@ _HOMES = {
     "Matches": "matching",
     "Model": "network.models",
     "Mosaic": "drawing.mosaic",
-    "Pooling": "pooling",
+    "Pooling": "arithmetic.operations",
     "Response": "filtering",
     "Sheet": "drawing.sheets",
     "Singles": "drawing.singles",
     "Trace": "traces",
-    "TransposedConvolution": "transposed",
+    "TransposedConvolution": "arithmetic.operations",
     "Unit": "traces",
     "animate_convolution": "drawing.animation",
     "apply_filter": "filtering",
@@ -136,7 +136,7 @@ _HOMES = {
     "colour_directions": "colours",
     "find_filter": "filters",
     "find_models": "network.models",
-    "highlights_of": "drawing.highlights",
+    "highlights_of": "views.map_views",
     "list_layers": "network.layers",
     "load_model": "network.models",
     "make_mosaic": "drawing.mosaic",

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelviz.convolutions import Convolution
-from kernelviz.pooling import Pooling
-from kernelviz.transposed import TransposedConvolution
+from kernelviz.arithmetic.operations import Convolution, Operation, TransposedConvolution
 
 if TYPE_CHECKING:
     from kernelviz.records import Array
-
-
-Operation: TypeAlias = Convolution | TransposedConvolution | Pooling
 
 
 @dataclass(frozen=True)

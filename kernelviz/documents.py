@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from kernelviz.filters import Filter
     from kernelviz.matching import KernelMatch
     from kernelviz.records import Source
-    from kernelviz.statistics import ChannelStatistics
 
 
 @dataclass
@@ -65,27 +64,6 @@ def output_entry(path: Path, sheet: Sheet | Overlay, layer: str | None, image: s
         "limits": [sheet.scale.low, sheet.scale.high],
         "nonfinite": sheet.marks.nonfinite,
         "notes": list(sheet.notes),
-    }
-
-
-def statistics_entry(found: ChannelStatistics) -> dict[str, Any]:
-    """What the channels of one layer do over all images: a list of one number a channel each; null is not known."""
-
-    def numbers(values: Any) -> list[float | None]:
-        return [float(value) if math.isfinite(value) else None for value in values]
-
-    return {
-        "layer": found.layer,
-        "images": list(found.images),
-        "values": found.values,
-        "mean": numbers(found.mean),
-        "deviation": numbers(found.deviation),
-        "zeros": numbers(found.zeros),
-        "smallest": numbers(found.smallest),
-        "largest": numbers(found.largest),
-        "image": [found.images[at] if at >= 0 else None for at in found.image.tolist()],
-        "nonfinite": [int(count) for count in found.nonfinite],
-        "dead": [int(channel) for channel in found.dead.nonzero()[0]],
     }
 
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from kernelviz.arithmetic.operations import Pooling, TransposedConvolution
+from kernelviz.arithmetic.windows import sides_text, size_text
 from kernelviz.drawing.terms import FLIPPED, gap_text, left_over_text, macs_text, name_text, settings_text, step_text
-from kernelviz.pooling import Pooling
-from kernelviz.sides import sides_text, size_text
-from kernelviz.transposed import TransposedConvolution
 from kernelviz.wording import counted, factor_text, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kernelviz.canvas import Operation
+    from kernelviz.arithmetic.operations import Operation
+    from kernelviz.arithmetic.windows import Formula
     from kernelviz.records import Array
-    from kernelviz.size_formulas import Formula
     from kernelviz.walkthrough import Step, Walkthrough
 
 

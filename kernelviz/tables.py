@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from kernelviz.colours import ColourDirection
     from kernelviz.filters import Filter
     from kernelviz.matching import KernelMatch
-    from kernelviz.statistics import ChannelStatistics
     from kernelviz.traces import Trace, TracedLayer
 
 
@@ -23,9 +22,6 @@ HEADS = (
     "jump", "runs", "layout",
 )  # fmt: skip
 _NUMBERS = frozenset({"groups", "params", "macs", "runs"})
-
-
-_MOST_CHANNELS = 16
 
 
 def layer_cells(layer: TracedLayer, *, layout: bool = False) -> tuple[str, ...]:
@@ -171,29 +167,6 @@ def _match_cells(row: KernelMatch) -> tuple[str, ...]:
         if fit is None
         else f"{fit.orientation:.0f}°, wave {fit.wavelength:.1f}, bell {fit.width:.1f} × {fit.length:.1f}",
     )
-
-
-def statistics_table(found: ChannelStatistics, *, whole: bool = False) -> list[str]:
-    """Aligned lines, one a channel: all of up to sixteen or all of them if ``whole``, else those of extreme means."""
-    order = [int(at) for at in (-found.mean).argsort(kind="stable")]
-    cut = len(order) > _MOST_CHANNELS and not whole
-    shown = [*order[: _MOST_CHANNELS // 2], *order[-_MOST_CHANNELS // 2 :]] if cut else list(range(len(order)))
-    heads = ("channel", "mean", "deviation", "zero", "smallest", "largest", "in")
-    rows = [
-        (
-            f"{at}", f"{found.mean[at]:.4g}", f"{found.deviation[at]:.4g}", f"{found.zeros[at]:.1%}",
-            f"{found.smallest[at]:.4g}", f"{found.largest[at]:.4g}",
-            found.images[found.image[at]] if found.image[at] >= 0 else UNKNOWN,
-        )
-        for at in shown
-    ]  # fmt: skip
-    lines = aligned(heads, rows, set(heads[:-1])).splitlines()
-    dead = int(found.dead.sum())
-    said = [f"{dead:,} of {len(order):,} dead: one value in all images"] if dead else []
-    left = len(order) - len(shown)
-    if left:
-        said.insert(0, f"{left:,} between the largest and the smallest means left out, -v shows all")
-    return [*lines, *said]
 
 
 def filter_table(filters: Sequence[Filter]) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from kernelviz.errors import UnknownLayerError, UsageError
 
 if TYPE_CHECKING:
-    from kernelviz.canvas import Operation
+    from kernelviz.arithmetic.operations import Operation
     from kernelviz.records import Array, ConvLayer, Image, SeenImage, Source
 
 

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelviz.canvas import Canvas, Operation, cut, make_canvas
-from kernelviz.convolutions import check_cell
+from kernelviz.arithmetic.operations import Operation, Pooling, TransposedConvolution, check_cell
+from kernelviz.canvas import Canvas, cut, make_canvas
 from kernelviz.errors import UsageError
-from kernelviz.pooling import Pooling
 from kernelviz.records import as_array, shape_text
-from kernelviz.transposed import TransposedConvolution
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

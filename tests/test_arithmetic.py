@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from kernelviz.arithmetic import (
+from kernelviz.arithmetic.windows import (
     adaptive_window,
     convolution_size,
     interpolated_window,

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from kernelviz.components import FULL, CovarianceTally, fit_note
 from kernelviz.drawing.colour import rgb_pixels
 from kernelviz.drawing.sheets import make_sheet
 from kernelviz.errors import UsageError
 from kernelviz.records import FeatureMaps, Source, Weights
+from kernelviz.views.components import FULL, CovarianceTally, fit_note
 
 
 def fitted(parts):

@@ -5,8 +5,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from kernelviz.gathered import Gathered
 from kernelviz.records import FeatureMaps, Image
+from kernelviz.views.statistics import Gathered
 
 
 def gathered(*paths):

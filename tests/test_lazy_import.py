@@ -67,7 +67,7 @@ def test_the_package_imports_no_library():
 @pytest.mark.parametrize(
     "module",
     [
-        "views",
+        "views.kernel_views",
         "records",
         "matching",
         "filtering",
@@ -131,7 +131,7 @@ def test_errors_import_nothing_of_the_package():
 def test_records_and_views_stand_on_errors_and_numpy():
     """The values that cross rooms, and the views, import no room."""
     assert importers("kernelviz.network", "kernelviz.drawing", "kernelviz.files").isdisjoint(
-        {"kernelviz.records", "kernelviz.views", "kernelviz.errors"}
+        {"kernelviz.records", "kernelviz.views.kernel_views", "kernelviz.errors"}
     )
 
 

@@ -8,8 +8,8 @@ import torch
 
 from kernelviz.drawing.sheets import make_sheet
 from kernelviz.errors import UsageError
-from kernelviz.map_views import map_tiles, reduced, telling_channels
 from kernelviz.records import FeatureMaps, as_maps
+from kernelviz.views.map_views import map_tiles, reduced, telling_channels
 
 
 def test_maps_come_of_records_arrays_and_tensors():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from kernelviz.arithmetic.windows import count, edges, pair, sides_text, size_text
 from kernelviz.errors import UsageError
-from kernelviz.sides import count, edges, pair, sides_text, size_text
 
 
 def test_numbers_become_pairs_and_edges():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kernelviz.size_formulas import adaptive_formula, transposed_formula, window_formula
+from kernelviz.arithmetic.windows import adaptive_formula, transposed_formula, window_formula
 
 
 def test_a_window_formula_in_letters_and_numbers():

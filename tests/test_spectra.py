@@ -7,8 +7,7 @@ import pytest
 
 from kernelviz.errors import UsageError
 from kernelviz.records import KernelBank
-from kernelviz.spectra import frequency_response, response_size
-from kernelviz.views import kernel_tiles, resolve_view
+from kernelviz.views.kernel_views import frequency_response, kernel_tiles, resolve_view, response_size
 
 SHAPES = [(4, 3, 3, 3), (2, 1, 5, 5), (3, 40, 3, 3), (2, 600, 1, 1), (2, 3, 16, 16), (1, 2, 34, 7)]
 THIN = [(2, 4, 1, 5), (2, 5, 5, 1)]

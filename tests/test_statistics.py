@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kernelviz.errors import UsageError
-from kernelviz.statistics import ChannelTally
+from kernelviz.views.statistics import ChannelTally
 
 
 def tally_of(parts):

@@ -6,7 +6,7 @@ import torch
 
 from kernelviz.errors import UsageError
 from kernelviz.records import SORTS, KernelBank, as_bank
-from kernelviz.views import choose_channels, extent, kernel_tiles, parse_channels, resolve_view
+from kernelviz.views.kernel_views import choose_channels, extent, kernel_tiles, parse_channels, resolve_view
 
 CONVOLUTIONS = {
     "dense": torch.nn.Conv2d(4, 6, (3, 5)),

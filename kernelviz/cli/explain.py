@@ -11,7 +11,7 @@ from kernelviz.cli import options
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kernelviz.canvas import Operation
+    from kernelviz.arithmetic.operations import Operation
     from kernelviz.cli.explain_wish import Wish
 
 
@@ -51,8 +51,8 @@ def conv(
     wish = Wish("conv", input_, kernel, kernel_values, bias, seed, groups, in_channels, out_channels, goal)
 
     def build(wish: Wish) -> Operation:
+        from kernelviz.arithmetic.operations import Convolution, Padding
         from kernelviz.cli.explain_wish import sides
-        from kernelviz.convolutions import Convolution, Padding
 
         numbers: Padding = sides("padding", padding, ", same or valid") if padding not in ("same", "valid") else padding  # type: ignore[assignment]
         return Convolution(
@@ -100,8 +100,8 @@ def transpose(
     wish = Wish("transpose", input_, kernel, kernel_values, bias, seed, groups, in_channels, out_channels, goal)
 
     def build(wish: Wish) -> Operation:
+        from kernelviz.arithmetic.operations import TransposedConvolution
         from kernelviz.cli.explain_wish import sides
-        from kernelviz.transposed import TransposedConvolution
 
         return TransposedConvolution(
             wish.size, wish.sides, stride=sides("stride", stride), padding=sides("padding", padding),
@@ -149,9 +149,9 @@ def pool(
     wish = Wish("pool", input_, window, None, None, seed, 1, in_channels, None, goal)
 
     def build(wish: Wish) -> Operation:
+        from kernelviz.arithmetic.operations import Pooling
         from kernelviz.cli.explain_wish import sides
         from kernelviz.errors import UsageError
-        from kernelviz.pooling import Pooling
 
         if kind is own.PoolKind.MAX and not count_include_pad:
             raise UsageError(

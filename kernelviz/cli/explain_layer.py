@@ -178,7 +178,7 @@ def values(
     from kernelviz.cli.talk import say
     from kernelviz.files.images import read_image
     from kernelviz.unit_texts import map_line, unit_entry, unit_lines
-    from kernelviz.views import parse_channels
+    from kernelviz.views.kernel_views import parse_channels
 
     image = read_image(wish.image or "")
     network = load(

@@ -55,8 +55,8 @@ def draw(command: str, worked: Walkthrough, goal: Goal, report: Report) -> None:
 
 def _pictures(worked: Walkthrough, goal: Goal, report: Report) -> dict[str, Callable[[], Any]]:
     """What is drawn, by the name of its view: a transposed convolution both ways."""
+    from kernelviz.arithmetic.operations import TransposedConvolution
     from kernelviz.drawing.convolution import WorkView, plot_convolution
-    from kernelviz.transposed import TransposedConvolution
 
     if goal.animate:
         return _animations(worked, goal, report)
@@ -69,9 +69,9 @@ def _pictures(worked: Walkthrough, goal: Goal, report: Report) -> dict[str, Call
 
 def _animations(worked: Walkthrough, goal: Goal, report: Report) -> dict[str, Callable[[], Any]]:
     """The window, and the stamps of a transposed convolution where they can be shown; why not, else."""
+    from kernelviz.arithmetic.operations import TransposedConvolution
     from kernelviz.drawing.animation import animate_convolution
     from kernelviz.errors import UsageError
-    from kernelviz.transposed import TransposedConvolution
 
     animate = partial(animate_convolution, worked, channel=goal.channel, fps=goal.fps)
     found = {"animation": animate()}  # refuses before anything is drawn

@@ -16,7 +16,7 @@ from kernelviz.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kernelviz.canvas import Operation
+    from kernelviz.arithmetic.operations import Operation
     from kernelviz.cli.explain_options import Drawn
     from kernelviz.records import Array
 

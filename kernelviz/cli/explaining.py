@@ -10,7 +10,7 @@ from kernelviz.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kernelviz.canvas import Operation
+    from kernelviz.arithmetic.operations import Operation
     from kernelviz.documents import Report
     from kernelviz.walkthrough import Walkthrough
 

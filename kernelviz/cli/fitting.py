@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from kernelviz.cli.passes import Run
     from kernelviz.cli.talk import Progress
-    from kernelviz.components import Basis, CovarianceTally
     from kernelviz.records import ClassScore, FeatureMaps
+    from kernelviz.views.components import Basis, CovarianceTally
 
 
 def with_bases(run: Run, paths: Sequence[str], files: Sequence[Path], progress: Progress) -> tuple[Run, Sequence[str]]:
@@ -41,7 +41,7 @@ def _fit(
 ) -> tuple[dict[str, Basis], Sequence[str]]:
     from kernelviz.cli.ending import attempt
     from kernelviz.cli.talk import say
-    from kernelviz.components import CovarianceTally
+    from kernelviz.views.components import CovarianceTally
 
     for name in layers:
         check_way(run, name, "basis", [".npz"])
@@ -96,9 +96,9 @@ def _read(run: Run, files: Sequence[Path]) -> dict[str, Basis]:
             one layer.
     """
     from kernelviz.cli.talk import say
-    from kernelviz.components import fit_note
     from kernelviz.errors import UsageError
     from kernelviz.files.bases import read_basis
+    from kernelviz.views.components import fit_note
 
     sizes = {tap.name: tap.layout.size[0] for tap in run.tapped.taps.taps if tap.name in run.drawn}
     known: dict[str, Basis] = {}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.network.catching import Input
     from kernelviz.records import ClassScore, FeatureMaps
-    from kernelviz.statistics import ChannelStatistics, ChannelTally
+    from kernelviz.views.statistics import ChannelStatistics, ChannelTally
 
 
 def gather(run: Run, paths: Sequence[str], progress: Progress, *, statistics: bool, contact: bool) -> None:
@@ -57,7 +57,7 @@ def gather(run: Run, paths: Sequence[str], progress: Progress, *, statistics: bo
 def _begin(run: Run, name: str, view: str, tallies: dict[tuple[str, str], ChannelTally | ContactSheet]) -> None:
     """Begin to gather where the way is free: nobody is to wait for a thousand passes to hear that it is not."""
     from kernelviz.drawing.contact import ContactSheet
-    from kernelviz.statistics import ChannelTally
+    from kernelviz.views.statistics import ChannelTally
 
     gathers = view == "statistics"
     check_way(run, name, view, [run.goal.suffix, ".npz"] if run.goal.arrays and gathers else [run.goal.suffix])
@@ -133,9 +133,8 @@ def _draw_contact(run: Run, sheet: ContactSheet) -> None:
 def _tell_statistics(run: Run, tally: ChannelTally) -> None:
     """The table for people, the numbers for programs, the figure, and the arrays where they are asked for."""
     from kernelviz.cli.talk import say
-    from kernelviz.documents import statistics_entry
     from kernelviz.drawing.channel_statistics import plot_statistics
-    from kernelviz.tables import statistics_table
+    from kernelviz.views.statistics import statistics_entry, statistics_table
 
     found = tally.result()
     run.report.more.setdefault("statistics", []).append(statistics_entry(found))

@@ -98,7 +98,7 @@ def check_channels(look: Look, tasks: Sequence[Task]) -> None:
     Raises:
         UsageError: they are not written as channels are, or even the largest layer lacks one of them.
     """
-    from kernelviz.views import parse_channels
+    from kernelviz.views.kernel_views import parse_channels
 
     if look.channels is not None and tasks:
         parse_channels(look.channels, max(task.layer.out_channels for task in tasks))
@@ -114,7 +114,7 @@ def plan(network: Model, patterns: Sequence[str] | None, reading: Reading, goal:
     from kernelviz.cli.talk import say
     from kernelviz.files.names import file_stems
     from kernelviz.network.layers import left_out, select_layers
-    from kernelviz.views import resolve_view
+    from kernelviz.views.kernel_views import resolve_view
 
     layers = select_layers(network, patterns)
     for name, why in left_out(network, patterns).items():

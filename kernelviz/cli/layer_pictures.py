@@ -15,12 +15,11 @@ from kernelviz.cli.skipping import told
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from kernelviz.drawing.highlights import Highlights
     from kernelviz.drawing.overlay import Overlay
     from kernelviz.drawing.sheets import Sheet
     from kernelviz.drawing.singles import Singles
-    from kernelviz.map_views import MapView
     from kernelviz.records import ClassScore, FeatureMaps, Image
+    from kernelviz.views.map_views import Highlights, MapView
 
     Tried = Callable[[Callable[[], object]], None]
     Places = Mapping[str, Sequence[tuple[int | None, Path]]]
@@ -150,9 +149,9 @@ def draw_overview(
     run: Run, image: Image, columns: Sequence[Highlights], classes: Sequence[ClassScore], path: Path
 ) -> None:
     """Draw the overview of one image, write the file and say so."""
-    from kernelviz.drawing.highlights import overview_notes
     from kernelviz.drawing.overview import plot_overview
     from kernelviz.files.writing import save_picture
+    from kernelviz.views.map_views import overview_notes
 
     figure = plot_overview(columns, classes)
     figure.recipe = told(run, figure.recipe or {}, None)

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from kernelviz.cli.passes import Places, Run
     from kernelviz.cli.talk import Progress
-    from kernelviz.drawing.highlights import Highlights
     from kernelviz.files.images import ImageFile
     from kernelviz.network.catching import Input
     from kernelviz.records import ClassScore, FeatureMaps
+    from kernelviz.views.map_views import Highlights
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def ready_to_draw(run: Run, number: int, item: Item, given: Input | None) -> Rea
 def draw(run: Run, each: Ready, maps: FeatureMaps, progress: Progress) -> None:
     """Draw the maps of one layer of one image; where that fails, the other layers go on."""
     from kernelviz.cli.ending import attempt
-    from kernelviz.drawing.highlights import highlights_of
+    from kernelviz.views.map_views import highlights_of
 
     name = maps.layer or ""
     if run.many == 1:

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from kernelviz.cli.pictures import Goal, Look
-    from kernelviz.components import Basis
     from kernelviz.documents import Report
     from kernelviz.files.images import ImageFile
     from kernelviz.network.catching import Tapped
     from kernelviz.network.models import Model
     from kernelviz.records import Image
     from kernelviz.threads import Behind
+    from kernelviz.views.components import Basis
 
     Tried = Callable[[Callable[[], object]], None]
     Places = Mapping[str, Sequence[tuple[int | None, Path]]]
@@ -82,7 +82,7 @@ def prepare(
     """
     from kernelviz.network.features import blank, make_taps, tap_also
     from kernelviz.network.preprocessing import input_size_of
-    from kernelviz.views import parse_channels
+    from kernelviz.views.kernel_views import parse_channels
 
     size = (network.input_size[0], *input_size_of(network, wish.size))
     tapped = make_taps(network, size, wish.patterns, kind=wish.kind, tap=wish.tap, batch=blank(size))
@@ -150,7 +150,7 @@ def plan(run: Run, image: Image | ImageFile, stem: str) -> Places:
 
 def views(run: Run) -> list[tuple[int | None, str]]:
     """The pictures of one layer, each by its view and, in an overlay, its channel."""
-    from kernelviz.views import parse_channels
+    from kernelviz.views.kernel_views import parse_channels
 
     wish = run.wish
     if wish.single:

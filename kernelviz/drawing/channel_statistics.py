@@ -28,7 +28,7 @@ from kernelviz.wording import PART, number_text, numbers_text
 if TYPE_CHECKING:
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.records import Array, Source
-    from kernelviz.statistics import ChannelStatistics
+    from kernelviz.views.statistics import ChannelStatistics
 
 
 WIDTH, LEFT, RIGHT = 1600.0, 392.0, 1520.0

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kernelviz.arithmetic.operations import TransposedConvolution
+from kernelviz.arithmetic.windows import size_text
 from kernelviz.drawing.cells import CELL, DIM, Cells, cells_panel, digit_size, frame, strongest
 from kernelviz.drawing.enlarged import cut_notes, output_part, with_bar
 from kernelviz.drawing.operands import LARGE, canvas_cells, output_cells, plain_cells
@@ -14,8 +16,6 @@ from kernelviz.drawing.slim import cut_cells
 from kernelviz.drawing.sums import formula_panel
 from kernelviz.drawing.terms import name_text, settings_text
 from kernelviz.drawing.worksheet import FORMULA, HEAD, MARGIN, SIGN, SMALL, SUM, WIDEST, Placed, worksheet
-from kernelviz.sides import size_text
-from kernelviz.transposed import TransposedConvolution
 from kernelviz.wording import factor_text, value_text
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ import numpy as np
 
 from kernelviz.drawing.sheets import source_facts
 from kernelviz.errors import UsageError
-from kernelviz.gathered import Gathered
-from kernelviz.map_views import telling_channels
 from kernelviz.records import as_maps, check_positive
-from kernelviz.views import named_channels
+from kernelviz.views.kernel_views import named_channels
+from kernelviz.views.map_views import telling_channels
+from kernelviz.views.statistics import Gathered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kernelviz.arithmetic.operations import TransposedConvolution
+from kernelviz.arithmetic.windows import size_text
 from kernelviz.drawing.cells import DARK, Cells, cells_panel, digit_size, frame
 from kernelviz.drawing.operands import canvas_cells, canvas_name, output_cells, plain_cells
 from kernelviz.drawing.page import Panel, Rule, moved
@@ -25,8 +27,6 @@ from kernelviz.drawing.worksheet import (
     sign,
     worksheet,
 )
-from kernelviz.sides import size_text
-from kernelviz.transposed import TransposedConvolution
 
 if TYPE_CHECKING:
     from kernelviz.drawing.page import Item

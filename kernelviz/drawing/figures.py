@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.backend_bases import RendererBase
 
-    from kernelviz.components import Basis
     from kernelviz.drawing.colour import ScaleChoice
-    from kernelviz.map_views import MapView
     from kernelviz.records import Recipe
+    from kernelviz.views.components import Basis
+    from kernelviz.views.map_views import MapView
 
 
 DPI = 100  # one page pixel is one pixel of the file

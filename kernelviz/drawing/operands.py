@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kernelviz.arithmetic.operations import Pooling, TransposedConvolution
+from kernelviz.arithmetic.windows import size_text
 from kernelviz.drawing.cells import CELL, DARK, DIM, Cells, cells_panel, digit_size, frame, strongest, window_frame
 from kernelviz.drawing.page import Item, Panel, Rule, Shape, Text, text_width
 from kernelviz.drawing.terms import padding_text, rows_text
 from kernelviz.drawing.worksheet import MARGIN, SMALL, WIDEST, Placed, arrow_items, headed
-from kernelviz.pooling import Pooling
-from kernelviz.sides import size_text
-from kernelviz.transposed import TransposedConvolution
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

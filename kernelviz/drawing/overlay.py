@@ -14,16 +14,16 @@ from kernelviz.drawing.marks import find_marks
 from kernelviz.drawing.page import GREY, LINE_HEIGHT, QUIET, Panel, Raster, Rule, Text, moved, text_block, wrap
 from kernelviz.drawing.sheets import map_facts, picture_facts
 from kernelviz.errors import UsageError
-from kernelviz.map_views import map_tiles
 from kernelviz.records import as_maps
+from kernelviz.views.map_views import map_tiles
 from kernelviz.wording import number_text, sentence
 
 if TYPE_CHECKING:
     from kernelviz.drawing.colour import Scale, ScaleChoice
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.drawing.marks import Marks
-    from kernelviz.map_views import MapView
     from kernelviz.records import Array, FeatureMaps, Recipe, Tiles
+    from kernelviz.views.map_views import MapView
 
 
 SIDE = 680.0  # pixels that each of the two pictures aims to be wide

@@ -9,7 +9,6 @@ import numpy as np
 
 from kernelviz.drawing import colour
 from kernelviz.drawing.headings import LABEL, MARGIN, caption_block, heading
-from kernelviz.drawing.highlights import Highlights, highlights_of, overview_notes
 from kernelviz.drawing.page import (
     GREY,
     INK,
@@ -27,6 +26,7 @@ from kernelviz.drawing.page import (
 )
 from kernelviz.drawing.sheets import source_facts
 from kernelviz.errors import UsageError
+from kernelviz.views.map_views import Highlights, highlights_of, overview_notes
 from kernelviz.wording import PART, sentence
 
 if TYPE_CHECKING:

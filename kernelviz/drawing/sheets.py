@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from kernelviz.components import fit_note
 from kernelviz.drawing.captions import caption, kernel_identity, kernel_title, map_identity, map_notes, map_title, notes
 from kernelviz.drawing.colour import Scale, ScaleChoice, make_scale, ramp
 from kernelviz.drawing.grids import BARE_PIXELS, FIGURE_PIXELS, Grid, plan_heat_map, plan_table, plan_tiles
 from kernelviz.drawing.marks import Marks, find_marks
 from kernelviz.errors import UsageError
-from kernelviz.map_views import map_tiles
 from kernelviz.records import FeatureMaps, KernelBank, as_bank
-from kernelviz.views import kernel_tiles
+from kernelviz.views.components import fit_note
+from kernelviz.views.kernel_views import kernel_tiles
+from kernelviz.views.map_views import map_tiles
 from kernelviz.wording import runs_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kernelviz.components import Basis
     from kernelviz.records import Array, Axis, Recipe, Source, Tiles
+    from kernelviz.views.components import Basis
 
 
 SCHEMA = 1

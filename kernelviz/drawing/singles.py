@@ -10,8 +10,8 @@ import numpy as np
 from kernelviz.drawing import colour
 from kernelviz.drawing.sheets import map_facts, picture_facts
 from kernelviz.errors import UsageError
-from kernelviz.map_views import map_tiles
 from kernelviz.records import as_maps, check_positive
+from kernelviz.views.map_views import map_tiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kernelviz.arithmetic.operations import TransposedConvolution
+from kernelviz.arithmetic.windows import size_text
 from kernelviz.drawing.cells import CELL, LEGIBLE, Cells, cells_panel, digit_size, frame, strongest
 from kernelviz.drawing.operands import LARGE
 from kernelviz.drawing.page import INK, Panel, Text, text_width, wrap
@@ -27,8 +29,6 @@ from kernelviz.drawing.worksheet import (
     worksheet,
 )
 from kernelviz.errors import UsageError
-from kernelviz.sides import size_text
-from kernelviz.transposed import TransposedConvolution
 from kernelviz.wording import value_text
 
 if TYPE_CHECKING:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kernelviz.arithmetic.operations import TransposedConvolution
+from kernelviz.arithmetic.windows import sides_text, size_text
 from kernelviz.drawing.cells import CELL, DIM, LEGIBLE, Cells, cells_panel, digit_size, frame, strongest
 from kernelviz.drawing.operands import output_cells, plain_cells
 from kernelviz.drawing.page import INK, Item, Panel, Text, moved, text_width
@@ -35,8 +37,6 @@ from kernelviz.drawing.worksheet import (
     worksheet,
 )
 from kernelviz.errors import UsageError
-from kernelviz.sides import sides_text, size_text
-from kernelviz.transposed import TransposedConvolution
 from kernelviz.wording import value_text
 
 if TYPE_CHECKING:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kernelviz.arithmetic.operations import Pooling, TransposedConvolution
+from kernelviz.arithmetic.windows import size_text
 from kernelviz.drawing.cells import DIM, digit_size
 from kernelviz.drawing.operands import (
     canvas_cells,
@@ -44,9 +46,6 @@ from kernelviz.drawing.worksheet import (
     stacked,
     worksheet,
 )
-from kernelviz.pooling import Pooling
-from kernelviz.sides import size_text
-from kernelviz.transposed import TransposedConvolution
 from kernelviz.wording import value_text
 
 if TYPE_CHECKING:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kernelviz.arithmetic.operations import Pooling
+from kernelviz.arithmetic.windows import size_text
 from kernelviz.drawing.cells import CELL, DARK, DIM, Cells, cells_panel, digit_size, frame, window_frame
 from kernelviz.drawing.enlarged import WHITE, colours_of
 from kernelviz.drawing.operands import canvas_cells, output_cells, plain_cells
@@ -22,8 +24,6 @@ from kernelviz.drawing.worksheet import (
     stacked,
     worksheet,
 )
-from kernelviz.pooling import Pooling
-from kernelviz.sides import size_text
 from kernelviz.wording import value_text
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from kernelviz.wording import value_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kernelviz.size_formulas import Formula
+    from kernelviz.arithmetic.windows import Formula
     from kernelviz.walkthrough import Step
 
 

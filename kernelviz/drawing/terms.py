@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelviz.convolutions import Convolution
-from kernelviz.pooling import Pooling
-from kernelviz.sides import sides_text, size_text
-from kernelviz.transposed import TransposedConvolution
+from kernelviz.arithmetic.operations import Convolution, Pooling, TransposedConvolution
+from kernelviz.arithmetic.windows import sides_text, size_text
 from kernelviz.wording import counted, factor_text, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kernelviz.canvas import Operation
+    from kernelviz.arithmetic.operations import Operation
     from kernelviz.walkthrough import Step, Walkthrough
 
 

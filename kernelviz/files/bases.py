@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kernelviz.components import COLOURS, Basis
 from kernelviz.errors import RecipeError, UsageError
 from kernelviz.files.recipes import read_recipe
 from kernelviz.files.writing import save_arrays
+from kernelviz.views.components import COLOURS, Basis
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,25 +9,23 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from kernelviz.convolutions import Convolution
+from kernelviz.arithmetic.operations import Convolution, Pooling, TransposedConvolution
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network.calls import ADAPTIVE_MAXIMA, ADAPTIVE_MEANS, MAXIMA, MEANS, WHOLE, Calls, WindowCall
 from kernelviz.network.catching import EnoughError
 from kernelviz.network.named import find_module
 from kernelviz.network.refusals import root_of
 from kernelviz.network.trace import as_trace, checked_size, watched
-from kernelviz.pooling import Pooling
 from kernelviz.traces import LayerOperation
-from kernelviz.transposed import TransposedConvolution
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor, nn
 
-    from kernelviz.canvas import Operation
+    from kernelviz.arithmetic.operations import Operation
+    from kernelviz.arithmetic.windows import Pair
     from kernelviz.network.models import Model
-    from kernelviz.sides import Pair
     from kernelviz.traces import Trace
 
 

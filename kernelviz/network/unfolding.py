@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelviz.arithmetic import window
+from kernelviz.arithmetic.windows import window
 from kernelviz.network.carried import Carried
 from kernelviz.network.fields import FAR, PLACE, Reads, as_taps, check_size, gathered, whole
 from kernelviz.network.operations import RULES, Call, Found

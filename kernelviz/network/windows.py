@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kernelviz.arithmetic import adaptive_window, interpolated_window, transposed_window, window
+from kernelviz.arithmetic.windows import adaptive_window, interpolated_window, transposed_window, window
 from kernelviz.network.carried import Carried
 from kernelviz.network.fields import PLACE, Reads, as_taps, gathered, steps_of, together, whole
 from kernelviz.network.operations import RULES, Call, Found

@@ -6,7 +6,7 @@ from matplotlib.text import Text
 
 from kernelviz.drawing.artists import RasterArtist
 from kernelviz.drawing.channel_statistics import DEAD, LINE, SPAN, painted, plot_statistics, strips
-from kernelviz.statistics import ChannelTally
+from kernelviz.views.statistics import ChannelTally
 
 
 def found(values, count=2):

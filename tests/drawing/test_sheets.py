@@ -5,7 +5,7 @@ import pytest
 
 from kernelviz.drawing.sheets import make_sheet
 from kernelviz.errors import UsageError
-from kernelviz.views import parse_channels
+from kernelviz.views.kernel_views import parse_channels
 
 
 def test_a_recipe_makes_the_same_sheet_again(new_bank):

@@ -1,6 +1,6 @@
 import pytest
 
-from kernelviz.views import parse_channels
+from kernelviz.views.kernel_views import parse_channels
 from kernelviz.wording import number_text, numbers_text, runs_text, visible
 
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from kernelviz.components import CovarianceTally
 from kernelviz.errors import FileInTheWayError, UsageError
 from kernelviz.files.bases import read_basis, save_basis
 from kernelviz.files.recipes import read_recipe
 from kernelviz.records import FeatureMaps, Image, Source, Weights
+from kernelviz.views.components import CovarianceTally
 
 SOURCE = Source("net", "net, random weights (seed 0)", "net.random", 1, Weights("random", "seed 0"))
 

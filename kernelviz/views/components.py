@@ -1,4 +1,4 @@
-"""The principal components of a layer's features over many images, and features as colour. NumPy only."""
+"""The principal components of a layer's features over many images; NumPy only."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelviz.errors import UsageError
-from kernelviz.gathered import Gathered
-from kernelviz.records import Tiles, as_maps
+from kernelviz.records import as_maps
+from kernelviz.views.statistics import Gathered
 
 if TYPE_CHECKING:
     from kernelviz.records import Array, FeatureMaps, Recipe, Source
@@ -150,29 +150,3 @@ class CovarianceTally:
             self._mean, components, deviations, share, self.layer, len(self.images), self.positions, model,
             self.images.as_recipe(),
         )  # fmt: skip
-
-
-def component_tiles(maps: FeatureMaps, basis: Basis | None = None) -> Tiles:
-    """One tile (1, H, W, 3): the scores along three components in standard deviations, as red, green and blue.
-
-    Nothing is clipped; full colour is at two and a half deviations. A component of zeros has scores of zero.
-    """
-    if basis is None:
-        tally = CovarianceTally()
-        tally.add(maps)
-        basis = tally.basis()
-    channels = len(maps.values)
-    images = f"{basis.images:,} image{'s' if basis.images != 1 else ''}"
-    over = f"fitted to {images}" if basis.images else "of a basis"
-    return Tiles(
-        values=basis.in_deviations(maps)[None],
-        view="pca",
-        layout="grid",
-        numbers=tuple(range(channels)),
-        total=channels,
-        extent=(-FULL, FULL),
-        quantity="component: share",
-        explanation=f"red, green, blue are the first three principal components of all channels, {over}",
-        noun="map",
-        parts=tuple(f"{at}: {share:.0%}" for at, share in enumerate(basis.share, 1)),
-    )

@@ -1,18 +1,72 @@
-"""What the channels of a layer do over many images, gathered image by image in float64. NumPy only."""
+"""Statistics of every channel of a layer over many images, added image by image in float64; NumPy only."""
 
 from __future__ import annotations
 
+import hashlib
+import math
+import os
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kernelviz.errors import UsageError
-from kernelviz.gathered import Gathered
 from kernelviz.records import as_maps
+from kernelviz.wording import UNKNOWN, aligned
 
 if TYPE_CHECKING:
     from kernelviz.records import Array, FeatureMaps, Recipe
+
+
+class Gathered:
+    """Images, taken in one after the other."""
+
+    def __init__(self) -> None:
+        self._names: list[str] = []
+        self._paths: list[str | None] = []
+        self._digests: list[str | None] = []
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def add(self, maps: FeatureMaps, name: str | None = None) -> None:
+        """Take in the image of these maps, which is called ``name`` unless it has a name of its own."""
+        image = maps.image
+        self._names.append(name or (image.name if image else f"image {len(self)}"))
+        self._paths.append(image.path if image and not name else None)
+        self._digests.append(image.sha256 if image else None)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each is called; those of one name in different folders have the folders that tell them apart in front."""
+        many = Counter(self._names)
+        shared = {path for name, path in zip(self._names, self._paths, strict=True) if path and many[name] > 1}
+        return tuple(
+            _below(path, shared) if path and many[name] > 1 else name
+            for name, path in zip(self._names, self._paths, strict=True)
+        )
+
+    def as_recipe(self) -> dict[str, Any] | None:
+        """The part of a recipe called ``image``: how many they are and the SHA-256 of theirs, in their order.
+
+        None where what one of them was made of is not known.
+        """
+        digests = [digest for digest in self._digests if digest is not None]
+        if not digests or len(digests) < len(self):
+            return None
+        name = f"{len(self):,} image{'s' if len(self) > 1 else ''}"
+        return {"name": name, "sha256": hashlib.sha256("".join(digests).encode("ascii")).hexdigest()}
+
+
+def _below(path: str, paths: set[str]) -> str:
+    """A path without the folders that all of them share."""
+    try:
+        folders = {os.path.dirname(each) for each in paths}  # noqa: PTH120
+        return PurePath(os.path.relpath(path, os.path.commonpath(folders) or ".")).as_posix()
+    except ValueError:  # on several drives, or absolute and relative
+        return PurePath(path).as_posix()
 
 
 _SMALLEST_POWER = -1000  # two to the opposite is still a number
@@ -164,3 +218,50 @@ class _Sums:
             high=np.maximum(self.high, other.high),
             holder=np.where(other.high > self.high, other.holder, self.holder),
         )
+
+
+def statistics_entry(found: ChannelStatistics) -> dict[str, Any]:
+    """What the channels of one layer do over all images: a list of one number a channel each; null is not known."""
+
+    def numbers(values: Any) -> list[float | None]:
+        return [float(value) if math.isfinite(value) else None for value in values]
+
+    return {
+        "layer": found.layer,
+        "images": list(found.images),
+        "values": found.values,
+        "mean": numbers(found.mean),
+        "deviation": numbers(found.deviation),
+        "zeros": numbers(found.zeros),
+        "smallest": numbers(found.smallest),
+        "largest": numbers(found.largest),
+        "image": [found.images[at] if at >= 0 else None for at in found.image.tolist()],
+        "nonfinite": [int(count) for count in found.nonfinite],
+        "dead": [int(channel) for channel in found.dead.nonzero()[0]],
+    }
+
+
+_MOST_CHANNELS = 16
+
+
+def statistics_table(found: ChannelStatistics, *, whole: bool = False) -> list[str]:
+    """Aligned lines, one a channel: all of up to sixteen or all of them if ``whole``, else those of extreme means."""
+    order = [int(at) for at in (-found.mean).argsort(kind="stable")]
+    cut = len(order) > _MOST_CHANNELS and not whole
+    shown = [*order[: _MOST_CHANNELS // 2], *order[-_MOST_CHANNELS // 2 :]] if cut else list(range(len(order)))
+    heads = ("channel", "mean", "deviation", "zero", "smallest", "largest", "in")
+    rows = [
+        (
+            f"{at}", f"{found.mean[at]:.4g}", f"{found.deviation[at]:.4g}", f"{found.zeros[at]:.1%}",
+            f"{found.smallest[at]:.4g}", f"{found.largest[at]:.4g}",
+            found.images[found.image[at]] if found.image[at] >= 0 else UNKNOWN,
+        )
+        for at in shown
+    ]  # fmt: skip
+    lines = aligned(heads, rows, set(heads[:-1])).splitlines()
+    dead = int(found.dead.sum())
+    said = [f"{dead:,} of {len(order):,} dead: one value in all images"] if dead else []
+    left = len(order) - len(shown)
+    if left:
+        said.insert(0, f"{left:,} between the largest and the smallest means left out, -v shows all")
+    return [*lines, *said]

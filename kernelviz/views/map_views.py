@@ -1,20 +1,21 @@
-"""How the feature maps of a layer become tiles: one a channel, or one for all of them together. NumPy only."""
+"""How the feature maps of a layer become tiles, and which of them say most; NumPy only."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
 
 from kernelviz.errors import UsageError
-from kernelviz.records import FeatureMaps, Tiles
-from kernelviz.views import choose_channels, extent
+from kernelviz.records import FeatureMaps, Tiles, as_maps
+from kernelviz.views.components import FULL, Basis, CovarianceTally
+from kernelviz.views.kernel_views import choose_channels, extent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kernelviz.components import Basis
-    from kernelviz.records import Array
+    from kernelviz.records import Array, Image, SeenImage, Source
 
 
 MapView: TypeAlias = Literal["maps", "mean", "max", "norm", "pca"]
@@ -49,7 +50,6 @@ def map_tiles(
             raise UsageError(
                 "Principal components are those of all channels.", hint="Leave out the choice of channels."
             )
-        from kernelviz.components import component_tiles
 
         return component_tiles(maps, basis)
     numbers, order = choose_channels(maps.values, channels=channels, top=top, sort=sort)
@@ -116,3 +116,84 @@ def telling_channels(values: Array, count: int) -> tuple[int, ...]:
             chosen.append(number)
             shapes.append(shape)
     return tuple(chosen)
+
+
+@dataclass(frozen=True)
+class Highlights:
+    """The few maps of one layer that say most: their numbers, their values (n, H, W), and the layer's own facts.
+
+    ``broken`` counts the layer's maps with values that are not finite, which are never chosen; ``nonfinite`` those values.
+    """
+
+    layer: str
+    shape: tuple[int, ...]
+    numbers: tuple[int, ...]
+    values: Array
+    signed: bool
+    image: Image | None = None
+    seen: SeenImage | None = None
+    input_size: tuple[int, ...] | None = None
+    source: Source | None = None
+    notes: tuple[str, ...] = ()
+    broken: int = 0
+    nonfinite: int = 0
+
+
+def highlights_of(maps: FeatureMaps, count: int = 5) -> Highlights:
+    """The ``count`` maps of a layer with the largest spread, near-duplicates (|correlation| ≥ 0.98) left out."""
+    subject = as_maps(maps)
+    numbers = telling_channels(subject.values, count)
+    good = np.isfinite(subject.values)
+    finite = subject.values[good]
+    return Highlights(
+        layer=subject.layer or "",
+        shape=subject.values.shape,
+        numbers=numbers,
+        values=subject.values[list(numbers)],
+        signed=bool(finite.size and finite.min() < 0),
+        image=subject.image,
+        seen=subject.seen,
+        input_size=subject.input_size,
+        source=subject.source,
+        notes=subject.notes,
+        broken=int(np.count_nonzero(~good.all(axis=(1, 2)))),
+        nonfinite=int(good.size - np.count_nonzero(good)),
+    )
+
+
+def overview_notes(columns: Sequence[Highlights]) -> tuple[str, ...]:
+    """What must not be hidden: maps that are not finite, several runs, and what was done to the image."""
+    broken = [
+        f"{column.broken:,} of {column.shape[0]:,} maps of {column.layer} hold values that are not finite: left out"
+        for column in columns
+        if column.broken
+    ]
+    first = columns[0]
+    seen = [*(first.image.notes if first.image else ()), *(first.seen.notes if first.seen else ())]
+    return (*(f"{note} ({column.layer})" for column in columns for note in column.notes), *broken, *seen)
+
+
+def component_tiles(maps: FeatureMaps, basis: Basis | None = None) -> Tiles:
+    """One tile (1, H, W, 3): the scores along three components in standard deviations, as red, green and blue.
+
+    Nothing is clipped; full colour is at two and a half deviations. A component of zeros has scores of zero.
+    """
+    if basis is None:
+        tally = CovarianceTally()
+        tally.add(maps)
+        basis = tally.basis()
+    channels = len(maps.values)
+    images = f"{basis.images:,} image{'s' if basis.images != 1 else ''}"
+    over = f"fitted to {images}" if basis.images else "of a basis"
+    return Tiles(
+        values=basis.in_deviations(maps)[None],
+        view="pca",
+        layout="grid",
+        numbers=tuple(range(channels)),
+        total=channels,
+        extent=(-FULL, FULL),
+        quantity="component: share",
+        explanation=f"red, green, blue are the first three principal components of all channels, {over}",
+        noun="map",
+        parts=tuple(f"{at}: {share:.0%}" for at, share in enumerate(basis.share, 1)),
+    )

@@ -1,0 +1,1 @@
+"""Convolutions and pools as plain integers: sizes, windows and what torch refuses."""

@@ -1,0 +1,1 @@
+"""Arrays of a layer become tiles and statistics; NumPy only."""
