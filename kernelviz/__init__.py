@@ -73,16 +73,16 @@ if TYPE_CHECKING:
     from kernelviz.matching import KernelMatch as KernelMatch
     from kernelviz.matching import Matches as Matches
     from kernelviz.matching import match_kernels as match_kernels
-    from kernelviz.network.classifying import classify as classify
-    from kernelviz.network.features import capture_features as capture_features
+    from kernelviz.network.capture import capture_features as capture_features
+    from kernelviz.network.capture import classify as classify
+    from kernelviz.network.convolutions import list_layers as list_layers
+    from kernelviz.network.convolutions import select_layers as select_layers
     from kernelviz.network.kernels import read_kernels as read_kernels
-    from kernelviz.network.layers import list_layers as list_layers
-    from kernelviz.network.layers import select_layers as select_layers
-    from kernelviz.network.models import Model as Model
-    from kernelviz.network.models import find_models as find_models
-    from kernelviz.network.models import load_model as load_model
-    from kernelviz.network.trace import trace as trace
-    from kernelviz.network.unit import trace_unit as trace_unit
+    from kernelviz.network.model import Model as Model
+    from kernelviz.network.model import find_models as find_models
+    from kernelviz.network.model import load_model as load_model
+    from kernelviz.network.tracing.trace import trace as trace
+    from kernelviz.network.units import trace_unit as trace_unit
     from kernelviz.records import ClassScore as ClassScore
     from kernelviz.records import ConvLayer as ConvLayer
     from kernelviz.records import FeatureMaps as FeatureMaps
@@ -117,7 +117,7 @@ _HOMES = {
     "KernelMatch": "matching",
     "KernelvizError": "errors",
     "Matches": "matching",
-    "Model": "network.models",
+    "Model": "network.model",
     "Mosaic": "drawing.mosaic",
     "Pooling": "arithmetic.operations",
     "Response": "filtering",
@@ -129,16 +129,16 @@ _HOMES = {
     "animate_convolution": "drawing.animation",
     "apply_filter": "filtering",
     "apply_kernel": "filtering",
-    "capture_features": "network.features",
+    "capture_features": "network.capture",
     "capture_many": "many",
     "classical_filters": "filters",
-    "classify": "network.classifying",
+    "classify": "network.capture",
     "colour_directions": "colours",
     "find_filter": "filters",
-    "find_models": "network.models",
+    "find_models": "network.model",
     "highlights_of": "views.map_views",
-    "list_layers": "network.layers",
-    "load_model": "network.models",
+    "list_layers": "network.convolutions",
+    "load_model": "network.model",
     "make_mosaic": "drawing.mosaic",
     "make_sheet": "drawing.sheets",
     "make_singles": "drawing.singles",
@@ -164,9 +164,9 @@ _HOMES = {
     "save_basis": "files.bases",
     "save_picture": "files.writing",
     "save_singles": "files.singles",
-    "select_layers": "network.layers",
-    "trace": "network.trace",
-    "trace_unit": "network.unit",
+    "select_layers": "network.convolutions",
+    "trace": "network.tracing.trace",
+    "trace_unit": "network.units",
     "work_out": "walkthrough",
 }
 

@@ -15,8 +15,8 @@ from kernelviz.records import Image, check_positive
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from kernelviz.network.catching import Input, Tapped
-    from kernelviz.network.models import Model
+    from kernelviz.network.capture import Input, Tapped
+    from kernelviz.network.model import Model
     from kernelviz.records import FeatureMaps
 
     OnMap = Callable[[FeatureMaps], object]
@@ -71,9 +71,8 @@ def capture_many(
         UnknownLayerError: no such layer.
         UsageError: a layer that was named has no map; a batch size below 1; one path, image or tensor instead of several.
     """
-    from kernelviz.network.catching import module_of
-    from kernelviz.network.environment import takes_turns
-    from kernelviz.network.features import as_input
+    from kernelviz.network.capture import as_input, module_of
+    from kernelviz.network.model import takes_turns
 
     check_positive("batch size", batch_size)
     _check_several(images)
@@ -124,7 +123,7 @@ class _Chosen:
         Raises:
             UsageError: what was chosen is wrong for every image.
         """
-        from kernelviz.network.features import make_taps
+        from kernelviz.network.capture import make_taps
 
         if given.size not in self.known:
             try:
@@ -141,8 +140,8 @@ class _Chosen:
         Raises:
             UsageError: there are not.
         """
-        from kernelviz.network.features import blank, make_taps
-        from kernelviz.network.models import Model
+        from kernelviz.network.capture import blank, make_taps
+        from kernelviz.network.model import Model
         from kernelviz.network.preprocessing import input_size_of
 
         if not self.known and isinstance(self.network, Model):

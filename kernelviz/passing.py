@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
-    from kernelviz.network.catching import Input, Tapped
+    from kernelviz.network.capture import Input, Tapped
     from kernelviz.records import ClassScore, FeatureMaps
 
 
@@ -73,7 +73,7 @@ class Passes(Generic[Item, Result, Each]):
 
     def _pass(self, group: Sequence[Each]) -> None:
         """Pass images of one size through the network."""
-        from kernelviz.network.features import run_each
+        from kernelviz.network.capture import run_each
 
         given = [each.given for each in group]
         tapped = self.tapped(given[0])

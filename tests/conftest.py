@@ -15,7 +15,7 @@ os.environ["HF_HOME"] = os.environ["TORCH_HOME"] = tempfile.mkdtemp(prefix="kern
 @pytest.fixture(scope="session")
 def bundled():
     """EfficientNet-Lite0 with the weights of its pip package; tests only read it."""
-    from kernelviz.network.models import load_model
+    from kernelviz.network.model import load_model
 
     return load_model("tf_efficientnet_lite0")
 
@@ -23,6 +23,6 @@ def bundled():
 @pytest.fixture(scope="session")
 def tiny():
     """A small residual network with random weights; tests only read it."""
-    from kernelviz.network.models import load_model
+    from kernelviz.network.model import load_model
 
     return load_model("test_resnet", weights="random")

@@ -85,7 +85,7 @@ def test_what_fails_is_told_with_its_place_and_its_item(takes_turns, monkeypatch
             raise KernelvizError("after")
         ended.append(each.item)
 
-    monkeypatch.setattr("kernelviz.network.features.run_each", run_each)
+    monkeypatch.setattr("kernelviz.network.capture.run_each", run_each)
     progress = []
     Passes(
         read=read, ready=ready, tapped=lambda given: KernelvizError("size") if given.size == 5 else "taps",

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from kernelviz.network.environment import takes_turns
+from kernelviz.network.model import takes_turns
 from kernelviz.threads import processors
 
 
@@ -47,7 +47,7 @@ def test_how_torch_waits_is_the_users_to_say(given, expected):
     """The command shortens how long torch's threads spin, before torch is there, unless it was told."""
     script = """
 import os, sys
-sys.modules["kernelviz.network.models"] = None
+sys.modules["kernelviz.network.model"] = None
 from kernelviz.cli.pictures import load
 try:
     load("resnet18", "random", 0, 1.0, lambda *_, **__: None)

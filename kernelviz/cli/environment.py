@@ -24,8 +24,8 @@ def env(*, as_json: Json = False, debug: Debug = False) -> int:
     from kernelviz.cli import talk
     from kernelviz.cli.ending import failed
     from kernelviz.documents import Report, document, json_text
-    from kernelviz.network.cache import hub_facts
-    from kernelviz.network.environment import torch_facts
+    from kernelviz.network.model import torch_facts
+    from kernelviz.network.weights.hub_cache import hub_facts
 
     report = Report("env")
     try:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from kernelviz.cli.talk import Progress
     from kernelviz.documents import Report
-    from kernelviz.network.models import Model
+    from kernelviz.network.model import Model
     from kernelviz.records import Image
     from kernelviz.traces import Unit
 
@@ -161,8 +161,8 @@ def sizes(wish: Wish, report: Report, progress: Progress) -> tuple[list[str], di
     from kernelviz.layer_operations import layer_lines, layer_operation_entry
 
     progress("importing torch and timm", 0, 0)
-    from kernelviz.network.layer_sizes import layer_operation
-    from kernelviz.network.models import load_model
+    from kernelviz.network.layer_operation import layer_operation
+    from kernelviz.network.model import load_model
 
     progress(f"tracing {wish.model}", 0, 0)
     network = load_model(wish.model, weights=None)
@@ -199,7 +199,7 @@ def values(
     more: dict[str, Any] = {}
     if as_json:
         from kernelviz.layer_operations import layer_operation_entry
-        from kernelviz.network.layer_sizes import layer_operation
+        from kernelviz.network.layer_operation import layer_operation
 
         size = found[0].input_size
         more = layer_operation_entry(layer_operation(network, wish.layer, size))
@@ -215,7 +215,7 @@ def trace(wish: Wish, network: Model, image: Image, numbers: Sequence[int]) -> t
         UsageError: several channels of one unit, or more than can be wanted.
     """
     from kernelviz.errors import UsageError
-    from kernelviz.network.unit import trace_units
+    from kernelviz.network.units import trace_units
 
     if wish.place is not None and len(numbers) != 1:
         raise UsageError("One value is of one channel.", hint="Give one number to --channels, or leave out --at.")

@@ -177,7 +177,7 @@ def features(
         paths: Sequence[str] = find(images, goal, report, recursive=recursive)
         with talk.progress(shown=not quiet) as progress, Behind() as behind:
             network = load(model, weights, seed, timeout, progress, threads=threads, device=str(device))
-            from kernelviz.network.environment import takes_turns
+            from kernelviz.network.model import takes_turns
 
             behind.takes_turns = takes_turns(network.module)
             report.source = network.source

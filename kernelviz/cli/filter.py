@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kernelviz.documents import Report
     from kernelviz.filtering import Border as Rule
     from kernelviz.filtering import Response
-    from kernelviz.network.models import Model
+    from kernelviz.network.model import Model
     from kernelviz.records import Image
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kernelviz.cli.talk import Progress
     from kernelviz.drawing.contact import ContactSheet
     from kernelviz.drawing.figures import PageFigure
-    from kernelviz.network.catching import Input
+    from kernelviz.network.capture import Input
     from kernelviz.records import ClassScore, FeatureMaps
     from kernelviz.views.statistics import ChannelStatistics, ChannelTally
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from kernelviz.documents import Report
     from kernelviz.drawing.sheets import Sheet
-    from kernelviz.network.models import Model
+    from kernelviz.network.model import Model
     from kernelviz.records import ConvLayer, Source
 
 
@@ -113,7 +113,7 @@ def plan(network: Model, patterns: Sequence[str] | None, reading: Reading, goal:
     from kernelviz.cli.ending import attempt
     from kernelviz.cli.talk import say
     from kernelviz.files.names import file_stems
-    from kernelviz.network.layers import left_out, select_layers
+    from kernelviz.network.convolutions import left_out, select_layers
     from kernelviz.views.kernel_views import resolve_view
 
     layers = select_layers(network, patterns)

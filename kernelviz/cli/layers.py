@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernelviz.documents import Report
-    from kernelviz.network.models import Model
+    from kernelviz.network.model import Model
     from kernelviz.traces import Trace, TracedLayer
 
 
@@ -69,8 +69,8 @@ def layers(
     try:
         with talk.progress(shown=not quiet) as progress:
             progress("importing torch and timm", 0, 0)
-            from kernelviz.network.models import load_model
-            from kernelviz.network.trace import trace
+            from kernelviz.network.model import load_model
+            from kernelviz.network.tracing.trace import trace
 
             progress(f"tracing {model}", 0, 0)
             network = load_model(model, weights=None)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from kernelviz.cli.passes import Places, Run
     from kernelviz.cli.talk import Progress
     from kernelviz.files.images import ImageFile
-    from kernelviz.network.catching import Input
+    from kernelviz.network.capture import Input
     from kernelviz.records import ClassScore, FeatureMaps
     from kernelviz.views.map_views import Highlights
 
@@ -109,7 +109,7 @@ def again(error: KernelvizError) -> None:
 def read(run: Run, item: Item) -> Input | None:
     """Read one image, and make it what the network takes; None where its pictures are there."""
     from kernelviz.files.images import load_image
-    from kernelviz.network.features import as_input
+    from kernelviz.network.capture import as_input
 
     if item.done:
         return None

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kernelviz.cli.talk import Progress
     from kernelviz.documents import Report
     from kernelviz.matching import Matches
-    from kernelviz.network.models import Model
+    from kernelviz.network.model import Model
     from kernelviz.records import ConvLayer
 
 
@@ -106,7 +106,7 @@ def fitting(network: Model, patterns: list[str] | None, report: Report, goal: An
     from kernelviz.cli import talk
     from kernelviz.errors import UsageError
     from kernelviz.filters import LARGEST
-    from kernelviz.network.layers import select_layers
+    from kernelviz.network.convolutions import select_layers
 
     layers = select_layers(network, patterns)
     chosen = [

@@ -11,8 +11,7 @@ from kernelviz.cli.options import Debug, Json
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from kernelviz.network.places import Place
-    from kernelviz.network.registry import Entry, Registry
+    from kernelviz.network.weights.names import Entry, Place, Registry
 
 
 Pattern = Annotated[
@@ -62,10 +61,10 @@ def timm_version() -> str:
 def known_models() -> Registry:
     """All models; the first time takes as long as importing timm does."""
     from kernelviz.files.index import kept_index
-    from kernelviz.network.registry import Registry
+    from kernelviz.network.weights.names import Registry
 
     def find_out() -> Registry:
-        from kernelviz.network.models import read_registry
+        from kernelviz.network.model import read_registry
 
         return read_registry()
 
@@ -79,7 +78,7 @@ def list_entries(registry: Registry, pattern: str, *, pretrained: bool) -> list[
         UnknownModelError: nothing matches.
     """
     from kernelviz.errors import UnknownModelError
-    from kernelviz.network.cache import cached_places
+    from kernelviz.network.weights.hub_cache import cached_places
     from kernelviz.wording import NEAR, nearest_names
 
     found = registry.matching(pattern)
@@ -122,7 +121,7 @@ def complete_model(incomplete: str) -> list[str]:
 
 def _tags(name: str, entries: Iterable[Entry], cached: set[Place]) -> list[dict[str, Any]]:
     """What is known of each set of weights; pip's have no tag, for nobody has compared them with timm's."""
-    from kernelviz.network.places import BUNDLED_LICENCE, BUNDLED_MODEL, bundled_path
+    from kernelviz.network.weights.names import BUNDLED_LICENCE, BUNDLED_MODEL, bundled_path
 
     tags = [
         {"tag": entry.tag or None, "licence": entry.licence, "cached": entry.place in cached, "bundled": False}

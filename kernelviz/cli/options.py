@@ -12,7 +12,7 @@ import typer
 from kernelviz.version import __version__
 
 if TYPE_CHECKING:
-    from kernelviz.network.models import Model
+    from kernelviz.network.model import Model
 
 
 PICTURES = "Pictures"

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from kernelviz.cli.pictures import Goal, Look
     from kernelviz.documents import Report
     from kernelviz.files.images import ImageFile
-    from kernelviz.network.catching import Tapped
-    from kernelviz.network.models import Model
+    from kernelviz.network.capture import Tapped
+    from kernelviz.network.model import Model
     from kernelviz.records import Image
     from kernelviz.threads import Behind
     from kernelviz.views.components import Basis
@@ -80,7 +80,7 @@ def prepare(
         KernelvizError: no such layer, one without a map, an input size that the network refuses, or channels that no
             layer has.
     """
-    from kernelviz.network.features import blank, make_taps, tap_also
+    from kernelviz.network.capture import blank, make_taps, tap_also
     from kernelviz.network.preprocessing import input_size_of
     from kernelviz.views.kernel_views import parse_channels
 

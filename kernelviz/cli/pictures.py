@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from kernelviz.documents import Report
     from kernelviz.drawing.colour import ScaleChoice
     from kernelviz.drawing.sheets import Sheet
-    from kernelviz.network.models import Model
+    from kernelviz.network.model import Model
 
 
 PICTURE_SUFFIXES = {".png", ".svg", ".pdf", ".gif", ".jpg", ".jpeg", ".webp", ".npz"}
@@ -145,8 +145,7 @@ def load(
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "30000")
     with without_collection():
-        from kernelviz.network.environment import use_device
-        from kernelviz.network.models import load_model
+        from kernelviz.network.model import load_model, use_device
 
     place = use_device(device, threads)
     progress(f"building {name}", 0, 0)

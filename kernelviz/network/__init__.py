@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from kernelviz.network.endpoint import STAND_IN, VARIABLE, endpoint_fault
+from kernelviz.network.weights.endpoint import STAND_IN, VARIABLE, endpoint_fault
 
 _SWITCH = "HF_HUB_DISABLE_TELEMETRY"
 

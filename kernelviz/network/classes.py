@@ -14,7 +14,7 @@ from kernelviz.records import ClassScore
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kernelviz.network.models import Model
+    from kernelviz.network.model import Model
 
 
 MOST = 5

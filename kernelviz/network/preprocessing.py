@@ -21,7 +21,7 @@ from kernelviz.records import Image, SeenImage, check_positive
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from kernelviz.network.models import Model
+    from kernelviz.network.model import Model
     from kernelviz.records import Array
 
 

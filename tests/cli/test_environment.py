@@ -14,7 +14,7 @@ from loopback_hub import pointed_at
 from kernelviz import __version__
 from kernelviz.cli import environment
 from kernelviz.cli.environment import PACKAGES
-from kernelviz.network.environment import torch_facts
+from kernelviz.network.model import torch_facts
 
 
 def test_each_version_stands_in_a_line_of_its_own(run):

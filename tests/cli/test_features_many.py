@@ -423,7 +423,7 @@ def test_the_image_of_the_maximum_is_known_from_the_arrays_alone(look):
 def test_an_image_that_fails_half_way_is_told(look, monkeypatch, choice, batch):
     """Layers that had taken it in before it failed say so; each of the others is counted once in every layer."""
     from kernelviz.errors import KernelvizError
-    from kernelviz.network.catching import Catcher
+    from kernelviz.network.capture import Catcher
 
     real = Catcher._maps
 
@@ -448,7 +448,7 @@ def test_an_image_that_fails_half_way_is_told(look, monkeypatch, choice, batch):
 @pytest.fixture
 def spoilt(monkeypatch):
     """``layer1`` gives a row of NaN in map 1 of every second image, and something huge in map 3 of the last one."""
-    from kernelviz.network.catching import Catcher
+    from kernelviz.network.capture import Catcher
 
     count, real = [0], Catcher._maps
 

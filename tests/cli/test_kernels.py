@@ -166,7 +166,7 @@ def test_names_that_would_meet_get_a_hash(draw, monkeypatch):
     """Layers whose safe names are one name have two files all the same."""
     from torch import nn
 
-    from kernelviz.network import models
+    from kernelviz.network import model
 
     class Meeting(nn.Module):
         """Two convolutions whose names differ in letter case alone."""
@@ -180,7 +180,7 @@ def test_names_that_would_meet_get_a_hash(draw, monkeypatch):
             self.add_module("x" * 300, nn.Conv2d(3, 4, 3))
             self.pretrained_cfg = {}
 
-    monkeypatch.setattr(models.timm, "create_model", lambda *_, **__: Meeting())
+    monkeypatch.setattr(model.timm, "create_model", lambda *_, **__: Meeting())
     result = draw("-l", "*", "--json")
     assert result.code == 0
     paths = [Path(output["path"]) for output in result.document["outputs"]]

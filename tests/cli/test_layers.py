@@ -108,7 +108,7 @@ def test_no_colour_means_no_escapes(monkeypatch):
     from torch import nn
 
     from kernelviz.cli.layers import show
-    from kernelviz.network.trace import trace
+    from kernelviz.network.tracing.trace import trace
 
     class Terminal(io.StringIO):
         def isatty(self):

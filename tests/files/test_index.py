@@ -7,8 +7,7 @@ import json
 import pytest
 
 from kernelviz.files.index import index_path, kept_index
-from kernelviz.network.places import Place, hub_place
-from kernelviz.network.registry import Entry, Registry
+from kernelviz.network.weights.names import Entry, Place, Registry, hub_place
 
 REGISTRY = Registry(
     {

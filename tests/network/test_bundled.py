@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from kernelviz.errors import BadWeightsError
-from kernelviz.network.bundled import bundled_checkpoint
-from kernelviz.network.places import BUNDLED_PACKAGE, bundled_path
+from kernelviz.network.weights.checkpoints import bundled_checkpoint
+from kernelviz.network.weights.names import BUNDLED_PACKAGE, bundled_path
 
 
 def test_every_bundled_tensor_has_its_place(bundled):
@@ -59,7 +59,7 @@ def test_no_package_no_bundled_weights(monkeypatch):
 
 def test_a_damaged_package_is_said(monkeypatch, tmp_path):
     """A package without its file, or with other names in it, is an error in words."""
-    monkeypatch.setattr("kernelviz.network.bundled.bundled_path", lambda: tmp_path / "gone.pth")
+    monkeypatch.setattr("kernelviz.network.weights.checkpoints.bundled_path", lambda: tmp_path / "gone.pth")
     blocks = nn.Module()
     blocks.blocks = nn.Sequential(nn.Sequential(nn.Identity()))
     with pytest.raises(BadWeightsError, match=r"gone\.pth"):

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from kernelviz.errors import BadWeightsError
-from kernelviz.network.checkpoints import read_checkpoint
+from kernelviz.network.weights.checkpoints import read_checkpoint
 
 
 @pytest.fixture

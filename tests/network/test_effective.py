@@ -14,11 +14,11 @@ from torch.nn import functional
 from torch.nn.utils import parametrizations, parametrize, prune, spectral_norm, weight_norm
 
 from kernelviz.errors import UsageError
-from kernelviz.network import effective
+from kernelviz.network import kernels
+from kernelviz.network.convolutions import list_layers
 from kernelviz.network.kernels import read_kernels
-from kernelviz.network.layers import list_layers
-from kernelviz.network.models import load_model
-from kernelviz.network.trace import trace
+from kernelviz.network.model import load_model
+from kernelviz.network.tracing.trace import trace
 
 WATCHED = [
     ("test_nfnet", 25),
@@ -212,7 +212,7 @@ def test_a_class_of_ones_own_that_convolves_plainly():
 
 def test_plain_convolutions_are_not_run(monkeypatch):
     """Reading a network of plain convolutions costs no pass."""
-    monkeypatch.setattr(effective, "_Watch", None)
+    monkeypatch.setattr(kernels, "_Watch", None)
     model = load_model("test_resnet", weights="random")
     assert all(read_kernels(model, layer).reading is None for layer in list_layers(model))
 

@@ -12,7 +12,7 @@ import pytest
 from hub_checks import failure
 from loopback_hub import pointed_at
 
-from kernelviz.network.endpoint import STAND_IN, endpoint_fault, set_endpoint, shown_endpoint
+from kernelviz.network.weights.endpoint import STAND_IN, endpoint_fault, set_endpoint, shown_endpoint
 
 WRONG = {
     "http://127.0.0.1:99999": "its host or port cannot be",

@@ -12,7 +12,7 @@ from stopped_pass import known_maps, parsed, tensors_of, value_at
 from timm.models.maxxvit import grid_reverse
 from timm.models.swin_transformer import window_reverse
 
-from kernelviz.network.features import capture_features
+from kernelviz.network.capture import capture_features
 
 SIZED = {"img_size": (64, 96)}
 TIMM = {

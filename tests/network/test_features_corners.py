@@ -9,8 +9,7 @@ import pytest
 import timm
 import torch
 
-from kernelviz.network.catching import Input
-from kernelviz.network.features import make_taps, run
+from kernelviz.network.capture import Input, make_taps, run
 
 SMALL = {"img_size": (64, 96)}
 NETWORKS = {

@@ -9,7 +9,7 @@ from stopped_pass import parsed, tensors_of, value_at
 from torch import nn
 
 from kernelviz.errors import KernelvizError, UnknownLayerError, UsageError
-from kernelviz.network.features import capture_features
+from kernelviz.network.capture import capture_features
 
 
 class Residual(nn.Module):

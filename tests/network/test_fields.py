@@ -9,7 +9,7 @@ from gradient_boxes import compare
 from torch import nn
 from torch.nn import functional
 
-from kernelviz.network.trace import trace
+from kernelviz.network.tracing.trace import trace
 
 FAMILIES = [
     ("resnet18d", (64, 96)), ("test_resnet", (97, 81)), ("vgg11", (64, 64)), ("test_efficientnet", (97, 81)),

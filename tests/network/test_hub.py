@@ -19,10 +19,10 @@ from hub_checks import failure, same
 from loopback_hub import COMMIT, files_in, pointed_at
 
 from kernelviz.errors import NoWeightsError, UsageError
-from kernelviz.network import cache
-from kernelviz.network import hub as hub_module
-from kernelviz.network.models import load_model
-from kernelviz.network.places import Place
+from kernelviz.network.model import load_model
+from kernelviz.network.weights import hub as hub_module
+from kernelviz.network.weights import hub_cache
+from kernelviz.network.weights.names import Place
 
 REPO = "timm/test_resnet.r160_in1k"
 FOLDER = "models--timm--test_resnet.r160_in1k"
@@ -261,7 +261,7 @@ def test_a_disk_that_fills_up(monkeypatch, tmp_path):
     """An error while writing is the disk's, not the hub's."""
 
     def full(_stream, _chunk):
-        raise cache.StoreError(OSError(28, "No space left on device"))
+        raise hub_cache.StoreError(OSError(28, "No space left on device"))
 
     monkeypatch.setattr(hub_module, "_write", full)
     error, _ = failure()
@@ -380,7 +380,7 @@ def linked(monkeypatch, tmp_path, hub, published):
     """test_resnet as if its weights lay behind a link only."""
     import dataclasses
 
-    from kernelviz.network import models
+    from kernelviz.network import model
 
     path = tmp_path / "state.pth"
     torch.save(published[0].state_dict(), path)
@@ -388,10 +388,10 @@ def linked(monkeypatch, tmp_path, hub, published):
     name = f"test_resnet-{hashlib.sha256(content).hexdigest()[:8]}.pth"
     hub.files["links", name] = content
     place = Place(url=f"{hub.endpoint}/links/resolve/x/{name}")
-    registry = models.read_registry()
+    registry = model.read_registry()
     entry = dataclasses.replace(registry.architectures["test_resnet"][0], place=place)
     changed = dataclasses.replace(registry, architectures={"test_resnet": (entry,)})
-    monkeypatch.setattr(models, "read_registry", lambda: changed)
+    monkeypatch.setattr(model, "read_registry", lambda: changed)
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "torch"))
     return tmp_path / "torch" / "checkpoints" / name
 

@@ -20,8 +20,9 @@ from hub_checks import failure, same
 from huggingface_hub import constants, hf_hub_download, scan_cache_dir
 from loopback_hub import COMMIT, environment, files_in
 
-from kernelviz.network import cache, models
-from kernelviz.network.models import load_model
+from kernelviz.network import model
+from kernelviz.network.model import load_model
+from kernelviz.network.weights import hub_cache
 
 REPO = "timm/test_resnet.r160_in1k"
 FOLDER = "models--timm--test_resnet.r160_in1k"
@@ -141,7 +142,7 @@ def test_what_a_killed_download_left_is_removed(tmp_path, published):
     assert sorted(each.name for each in blobs.iterdir()) == sorted([digest, *names[1:]])
 
 
-CHILD = "from kernelviz.network.models import load_model; load_model('test_resnet', timeout=3)"
+CHILD = "from kernelviz.network.model import load_model; load_model('test_resnet', timeout=3)"
 
 
 def child(hub, tmp_path, limit=None):
@@ -194,7 +195,7 @@ def test_a_limit_on_the_size_of_files(hub, tmp_path):
 def test_what_is_there_is_not_written_again(monkeypatch, published):
     """Asking the hub for what the cache has in full changes nothing in it."""
     load_model("test_resnet")
-    monkeypatch.setattr(cache, "_linked", lambda *_: pytest.fail("a link was made"))
+    monkeypatch.setattr(hub_cache, "_linked", lambda *_: pytest.fail("a link was made"))
     assert same(load_model("test_resnet", weights="hub"), published[0])
 
 
@@ -240,17 +241,17 @@ def linked(monkeypatch, tmp_path, hub, published):
     """test_resnet as if its weights lay behind a link only, whose name promises no hash."""
     import dataclasses
 
-    from kernelviz.network import models
-    from kernelviz.network.places import Place
+    from kernelviz.network import model
+    from kernelviz.network.weights.names import Place
 
     path = tmp_path / "state.pth"
     torch.save(published[0].state_dict(), path)
     hub.files["links", "weights.pth"] = path.read_bytes()
     place = Place(url=f"{hub.endpoint}/links/resolve/x/weights.pth")
-    registry = models.read_registry()
+    registry = model.read_registry()
     entry = dataclasses.replace(registry.architectures["test_resnet"][0], place=place)
     changed = dataclasses.replace(registry, architectures={"test_resnet": (entry,)})
-    monkeypatch.setattr(models, "read_registry", lambda: changed)
+    monkeypatch.setattr(model, "read_registry", lambda: changed)
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "torch"))
     return tmp_path / "torch" / "checkpoints" / "weights.pth"
 
@@ -283,7 +284,7 @@ def test_directories_that_others_remove(tmp_path):
     def work():
         try:
             for _ in range(100):
-                with cache.new_file(home) as (path, stream):
+                with hub_cache.new_file(home) as (path, stream):
                     stream.close()
                     assert path.is_file()
         except Exception as error:  # noqa: BLE001  (threads keep theirs to themselves)
@@ -302,17 +303,17 @@ def test_a_name_of_a_revision_of_any_bytes(hub, published, tmp_path):
     """One odd file of the cache is as good as none: the model is fetched, and the list of models is whole."""
     (tmp_path / "cache" / FOLDER / "refs").mkdir(parents=True)
     (tmp_path / "cache" / FOLDER / "refs" / "main").write_bytes(b"\xff\xfe")
-    place = models.read_registry().architectures["test_resnet"][0].place
-    assert cache.cached_places([place]) == set()
+    place = model.read_registry().architectures["test_resnet"][0].place
+    assert hub_cache.cached_places([place]) == set()
     assert same(load_model("test_resnet"), published[0])
     assert len(hub.requests) == 2
-    assert cache.cached_places([place]) == {place}
+    assert hub_cache.cached_places([place]) == {place}
 
 
 def test_a_cache_that_is_no_directory(tmp_path):
     """Nothing is in it, and looking is no crash."""
     (tmp_path / "cache").write_text("a file")
-    assert cache.cached_places(entry.place for entry in models.read_registry().architectures["test_resnet"]) == set()
+    assert hub_cache.cached_places(entry.place for entry in model.read_registry().architectures["test_resnet"]) == set()
 
 
 def test_a_cached_file_that_nothing_vouches_for(hub, published, snapshot):

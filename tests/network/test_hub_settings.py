@@ -7,7 +7,7 @@ from hub_checks import failure, same
 from huggingface_hub import constants
 from loopback_hub import files_in
 
-from kernelviz.network.models import load_model
+from kernelviz.network.model import load_model
 
 TOKEN = "hf_thisIsNobodysBusiness"
 

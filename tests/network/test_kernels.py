@@ -13,9 +13,9 @@ from torch.nn import functional
 from torch.nn.utils import parametrizations, prune
 
 from kernelviz.errors import NoConvolutionsError, UnknownLayerError, UsageError
+from kernelviz.network.convolutions import list_layers
 from kernelviz.network.kernels import read_kernels
-from kernelviz.network.layers import list_layers
-from kernelviz.network.models import load_model
+from kernelviz.network.model import load_model
 
 KINDS = {
     "plain": lambda: nn.Conv2d(3, 8, 3),

@@ -8,7 +8,7 @@ from torch import nn
 
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.layer_operations import layer_lines
-from kernelviz.network.layer_sizes import layer_operation
+from kernelviz.network.layer_operation import layer_operation
 
 LAYERS = {
     "plain": lambda: nn.Conv2d(3, 6, (3, 5), stride=(2, 1), padding=(1, 2), dilation=(1, 2)),

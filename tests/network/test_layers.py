@@ -10,8 +10,8 @@ from timm.layers import CondConv2d, Conv2dSame, ScaledStdConv2dSame
 from torch import nn
 
 from kernelviz.errors import NoConvolutionsError, UnknownLayerError
-from kernelviz.network.layers import find_convolution, first_convolution, left_out, list_layers, select_layers
-from kernelviz.network.models import load_model
+from kernelviz.network.convolutions import find_convolution, first_convolution, left_out, list_layers, select_layers
+from kernelviz.network.model import load_model
 
 
 @pytest.fixture(scope="module")

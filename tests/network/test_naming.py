@@ -10,7 +10,7 @@ from hub_checks import same
 from loopback_hub import COMMIT
 
 from kernelviz.errors import BadWeightsError, KernelvizError, NoWeightsError, UnknownModelError
-from kernelviz.network.models import load_model
+from kernelviz.network.model import load_model
 
 PUBLISHED = "hf-hub:timm/test_resnet.r160_in1k"
 LITE = "hf-hub:timm/tf_efficientnet_lite0.in1k"

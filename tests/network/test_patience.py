@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from kernelviz.network.patience import GivenUpError, Patience, StandstillError
+from kernelviz.network.weights.request import GivenUpError, Patience, StandstillError
 
 
 def test_the_result_and_the_error_come_out():

@@ -10,8 +10,8 @@ from timm.models import get_pretrained_cfg
 from timm.models._builder import _resolve_pretrained_source
 from timm.models._hub import _get_safe_alternatives
 
-from kernelviz.network.models import read_registry
-from kernelviz.network.places import Place, hub_place
+from kernelviz.network.model import read_registry
+from kernelviz.network.weights.names import Place, hub_place
 
 TIMMS_WORDS = {"hf-hub": "hub", "url": "url", "": "none"}
 

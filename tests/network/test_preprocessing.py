@@ -8,7 +8,7 @@ from timm.models import get_arch_pretrained_cfgs
 
 from kernelviz.errors import InputSizeError, UsageError
 from kernelviz.files.images import read_image
-from kernelviz.network.models import Model, load_model
+from kernelviz.network.model import Model, load_model
 from kernelviz.network.preprocessing import prepare
 from kernelviz.records import Source
 

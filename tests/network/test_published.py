@@ -12,9 +12,8 @@ from timm.models import _builder, get_pretrained_cfg
 from torch import nn
 
 from kernelviz.errors import BadWeightsError
-from kernelviz.network.checkpoints import Checkpoint
-from kernelviz.network.models import load_model, read_registry
-from kernelviz.network.weights import Loading, fit_pretrained, instead_of_loading
+from kernelviz.network.model import load_model, read_registry
+from kernelviz.network.weights.checkpoints import Checkpoint, Loading, fit_pretrained, instead_of_loading
 from kernelviz.records import Weights
 
 TINY = [name for name in timm.list_models("test_*") if get_pretrained_cfg(name).hf_hub_id]

@@ -12,11 +12,10 @@ from huggingface_hub import constants
 from loopback_hub import files_in, pointed_at, serving
 
 from kernelviz.errors import UsageError
-from kernelviz.network.models import load_model
-from kernelviz.network.patience import Patience
-from kernelviz.network.places import Place
-from kernelviz.network.request import Request
-from kernelviz.network.sentences import sentence
+from kernelviz.network.model import load_model
+from kernelviz.network.weights.hub_errors import sentence
+from kernelviz.network.weights.names import Place
+from kernelviz.network.weights.request import Patience, Request
 
 REPO = "timm/test_resnet.r160_in1k"
 TOKEN = "hf_thisIsNobodysBusiness"

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from kernelviz.network.trace import trace
+from kernelviz.network.tracing.trace import trace
 from tests.support.gradient_boxes import compare
 
 

@@ -13,8 +13,8 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from kernelviz.errors import KernelvizError
-from kernelviz.network.features import capture_features
-from kernelviz.network.state import undisturbed
+from kernelviz.network.capture import capture_features
+from kernelviz.network.snapshot import undisturbed
 
 
 class Counting(nn.Module):

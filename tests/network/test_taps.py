@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from kernelviz.errors import KernelvizError, UnknownLayerError, UsageError
-from kernelviz.network.features import capture_features, make_taps
-from kernelviz.network.models import load_model
-from kernelviz.network.trace import trace
+from kernelviz.network.capture import capture_features, make_taps
+from kernelviz.network.model import load_model
+from kernelviz.network.tracing.trace import trace
 
 
 class Twice(nn.Module):

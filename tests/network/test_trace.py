@@ -13,8 +13,9 @@ from timm_modules import one_of_each
 from torch import nn
 
 from kernelviz.errors import KernelvizError, UnknownLayerError, UsageError
-from kernelviz.network.models import load_model
-from kernelviz.network.trace import trace, watched
+from kernelviz.network.model import load_model
+from kernelviz.network.tracing.trace import trace
+from kernelviz.network.tracing.watch import watched
 
 SAMPLE = [
     "test_resnet", "test_efficientnet", "test_byobnet", "test_convnext", "test_vit", "test_nfnet",
@@ -321,8 +322,8 @@ def check_smallest_size(name):
 
 MEMORY = """
 import resource
-from kernelviz.network.models import load_model
-from kernelviz.network.trace import trace
+from kernelviz.network.model import load_model
+from kernelviz.network.tracing.trace import trace
 trace(load_model("test_resnet", weights=None))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 told = trace(load_model("vgg16", weights=None))

@@ -8,8 +8,8 @@ import torch
 from gradient_boxes import gradient_boxes, positive
 from torch import nn
 
-from kernelviz.network.features import capture_features
-from kernelviz.network.trace import trace
+from kernelviz.network.capture import capture_features
+from kernelviz.network.tracing.trace import trace
 
 
 class Unfolded(nn.Module):

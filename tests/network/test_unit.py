@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from kernelviz import capture_features, list_layers, load_model, read_image, trace_unit
 from kernelviz.errors import KernelvizError, UnknownLayerError, UsageError
-from kernelviz.network.unit import trace_units
+from kernelviz.network.units import trace_units
 
 ROUNDING = 3e-6  # float32 keeps 7 digits; a sum of thousands of products loses some
 

@@ -7,8 +7,7 @@ import torch
 from torch import nn
 
 from kernelviz.errors import BadWeightsError
-from kernelviz.network.checkpoints import Checkpoint
-from kernelviz.network.weights import fit
+from kernelviz.network.weights.checkpoints import Checkpoint, fit
 from kernelviz.records import Weights
 
 

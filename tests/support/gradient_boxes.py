@@ -139,7 +139,7 @@ def random_units(trace, *, layers, units, seed=0):
 
 def compare(network, size, *, layers=12, units=4, seed=0):
     """How many units were compared, and those whose box is not the gradient's, as text."""
-    from kernelviz.network.trace import trace
+    from kernelviz.network.tracing.trace import trace
 
     told = trace(network, size)
     wanted = random_units(told, layers=layers, units=units, seed=seed)

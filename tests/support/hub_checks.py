@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from kernelviz.errors import NoWeightsError
-from kernelviz.network.models import load_model
+from kernelviz.network.model import load_model
 
 
 def same(model, network):

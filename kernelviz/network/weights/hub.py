@@ -1,4 +1,4 @@
-"""Fetching one file from the hub or from a link, under one deadline, into the cache or not at all."""
+"""Fetch one file from the hub or from a link under one deadline, into the cache or not at all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]  # documented 
 )
 
 from kernelviz.errors import BadWeightsError
-from kernelviz.network.cache import (
+from kernelviz.network.weights.checkpoints import read_checkpoint
+from kernelviz.network.weights.hub_cache import (
     StoreError,
     cached_file,
     hasher,
@@ -30,9 +31,8 @@ from kernelviz.network.cache import (
     repository_directory,
     storing,
 )
-from kernelviz.network.checkpoints import read_checkpoint
-from kernelviz.network.failures import check_endpoint, no_weights, offline
-from kernelviz.network.request import (
+from kernelviz.network.weights.hub_errors import check_endpoint, is_missing, no_weights, offline
+from kernelviz.network.weights.request import (
     BadTokenError,
     CutShortError,
     EndlessError,
@@ -43,15 +43,14 @@ from kernelviz.network.request import (
     UnreadableTokenError,
     WrongHashError,
 )
-from kernelviz.network.sentences import is_missing
 from kernelviz.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from kernelviz.network.patience import Beat, Patience
-    from kernelviz.network.places import Place
+    from kernelviz.network.weights.names import Place
+    from kernelviz.network.weights.request import Beat, Patience
 
     Progress: TypeAlias = Callable[[str, int, int], None]
 

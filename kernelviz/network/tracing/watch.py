@@ -1,39 +1,223 @@
-"""One watched pass on torch's ``meta`` device: order, runs, shapes, which dimension is which, fields, multiply-adds."""
+"""Observe one forward pass on torch's ``meta`` device, operation by operation."""
 
 from __future__ import annotations
 
+import copy
 import re
 import warnings
-from collections import Counter
+from collections import Counter, OrderedDict
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import flop_registry
-from torch.utils.weak import WeakTensorKeyDictionary
+from torch.utils.weak import TensorWeakRef, WeakTensorKeyDictionary
 
-import kernelviz.network.moves
-import kernelviz.network.unfolding
-import kernelviz.network.windows  # noqa: F401  (it registers its rules)
-from kernelviz.errors import KernelvizError, UsageError
-from kernelviz.network import carried as known
-from kernelviz.network.carried import Carried
-from kernelviz.network.fields import TooLargeError
-from kernelviz.network.meta import on_meta
-from kernelviz.network.models import Model, stage_names
-from kernelviz.network.operations import Call, Found, outcome, tensors_in
-from kernelviz.network.rows import network_rows
-from kernelviz.network.sharing import Sharing, after_write, makes_views, written_by
-from kernelviz.network.state import refuse_unready, undisturbed
+import kernelviz.network.tracing.window_rules  # noqa: F401  (it registers its rules)
+from kernelviz.errors import KernelvizError
+from kernelviz.network.snapshot import refuse_unready, undisturbed
+from kernelviz.network.tracing import reads as known
+from kernelviz.network.tracing.reads import Carried, TooLargeError, concatenated, narrowed
+from kernelviz.network.tracing.rules import Call, Found, outcome, part_of, tensors_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from kernelviz.traces import Trace
+
+class Sharing:
+    """The living tensors of each memory that more than one of them was seen to lie in."""
+
+    def __init__(self) -> None:
+        self._met: dict[int, list[TensorWeakRef]] = {}
+
+    def meet(self, source: torch.Tensor, outputs: Sequence[torch.Tensor]) -> None:
+        """Note that ``outputs`` are views of the memory of ``source``."""
+        where = _memory(source)
+        if where is None:
+            return
+        met = [known for known in self._met.get(where, ()) if known() is not None]
+        met += [TensorWeakRef(tensor) for tensor in (source, *outputs) if not any(known() is tensor for known in met)]
+        self._met[where] = met
+
+    def others(self, tensor: torch.Tensor) -> list[torch.Tensor]:
+        """The other living tensors in this one's memory."""
+        where = _memory(tensor)
+        if where is None:
+            return []
+        living = [known() for known in self._met.get(where, ())]
+        return [other for other in living if other is not None and other is not tensor and _memory(other) == where]
+
+
+def written_by(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Sequence[torch.Tensor]:
+    """The tensors whose elements an operation overwrites, by its schema."""
+    places, names = _writes(func)
+    if not places:
+        return ()
+    return tensors_in([*(args[place] for place in places if place < len(args)), *map(kwargs.get, names)])
+
+
+@lru_cache(maxsize=4096)
+def _writes(func: Any) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    if torch.Tag.inplace_view in func.tags:
+        return (), ()  # another view of the same elements
+    written = [
+        (place, argument.name)
+        for place, argument in enumerate(func._schema.arguments)  # noqa: SLF001
+        if argument.alias_info is not None and argument.alias_info.is_write
+    ]
+    return tuple(place for place, _ in written), tuple(name for _, name in written)
+
+
+@lru_cache(maxsize=4096)
+def makes_views(func: Any) -> bool:
+    """Whether what an operation gives lies in the memory of its first argument."""
+    aliases = (result.alias_info for result in func._schema.returns)  # noqa: SLF001
+    return func._overloadpacket.__name__ == "_unsafe_view" or any(  # noqa: SLF001
+        alias is not None and not alias.is_write for alias in aliases
+    )
+
+
+def after_write(name: str, written: torch.Tensor, value: Found, other: torch.Tensor, before: Found) -> Found:
+    """What is known of ``other``, until now ``before``, after the operation ``name`` gave ``written`` its ``value``."""
+    if (before is None and value is None) or not _overlap(written, other):
+        return before
+    inside, around = _box(written, other), _box(other, written)
+    if around is not None:
+        return value if inside is not None or value is None or value.lost else _cut(value, around)
+    if before is not None and before.lost:
+        return before
+    if value is not None and value.lost:
+        return value
+    if inside is not None:
+        pasted = _pasted(before, value, inside, other.shape)
+        return pasted and pasted.each(narrowed)
+    return Carried(lost=f"{name} overwrites part of a tensor")
+
+
+def _memory(tensor: torch.Tensor) -> int | None:
+    return int(tensor.untyped_storage()._cdata) if tensor.layout == torch.strided else None  # noqa: SLF001
+
+
+def _overlap(one: torch.Tensor, other: torch.Tensor) -> bool:
+    if not one.numel() or not other.numel():
+        return False
+    (first, last), (other_first, other_last) = _extent(one), _extent(other)
+    return one.dtype != other.dtype or (first <= other_last and other_first <= last)
+
+
+def _extent(tensor: torch.Tensor) -> tuple[int, int]:
+    """The first and last position of a tensor in its memory."""
+    first = int(tensor.storage_offset())
+    steps = sum((size - 1) * int(stride) for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return first, first + steps
+
+
+def _box(inner: torch.Tensor, outer: torch.Tensor) -> list[tuple[int, int]] | None:
+    """Where ``inner`` lies in ``outer``: start and stop along each dimension; None where it is no such block."""
+    if inner.ndim != outer.ndim or inner.dtype != outer.dtype:
+        return None
+    box = [(0, 1)] * outer.ndim
+    dims = sorted((dim for dim in range(outer.ndim) if outer.shape[dim] > 1), key=outer.stride, reverse=True)
+    if any(inner.shape[dim] > 1 for dim in range(outer.ndim) if dim not in dims):
+        return None
+    away = int(inner.storage_offset() - outer.storage_offset())
+    for at, dim in enumerate(dims):
+        stride, size = outer.stride(dim), inner.shape[dim]
+        reach = sum((outer.shape[finer] - 1) * outer.stride(finer) for finer in dims[at + 1 :])
+        if stride <= reach or (size > 1 and inner.stride(dim) != stride):
+            return None
+        start, away = divmod(away, stride)
+        box[dim] = start, start + size
+        if start < 0 or start + size > outer.shape[dim]:
+            return None
+    return None if away else box
+
+
+def _cut(carried: Carried, box: Sequence[tuple[int, int]]) -> Carried:
+    for dim, (start, stop) in enumerate(box):
+        carried = part_of(carried, dim, slice(start, stop))
+    return carried
+
+
+def _pasted(base: Found, value: Found, box: Sequence[tuple[int, int]], shape: Sequence[int]) -> Found:
+    """``base`` of this shape with ``value`` in a block of it; at least one of them reads the image."""
+    dim = next((dim for dim, (start, stop) in enumerate(box) if stop - start < shape[dim]), None)
+    if dim is None or (base is None and value is None):
+        return value
+    start, stop = box[dim]
+    pieces = [(at, to) for at, to in ((0, start), (start, stop), (stop, shape[dim])) if at < to]
+    parts: list[Found] = [base and part_of(base, dim, slice(*piece)) for piece in pieces]
+    middle = pieces.index((start, stop))
+    inner_box = [(0, stop - start) if at == dim else side for at, side in enumerate(box)]
+    inner_shape = [stop - start if at == dim else size for at, size in enumerate(shape)]
+    parts[middle] = _pasted(parts[middle], value, inner_box, inner_shape)
+    if all(part is None for part in parts):
+        return None
+    return concatenated(parts, [to - at for at, to in pieces], dim, len(shape))
+
+
+_HOOKS = (
+    "_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs", "_backward_hooks", "_backward_pre_hooks",
+)  # fmt: skip
+
+
+def on_meta(network: nn.Module) -> nn.Module:
+    """A copy in eval mode whose tensors are all on ``meta``, without the network's hooks; no number is copied.
+
+    Raises:
+        KernelvizError: the network cannot be copied.
+    """
+    network = getattr(network, "_orig_mod", network)  # what torch.compile wraps
+    memo: dict[int, Any] = {}
+    for module in network.modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise KernelvizError(
+                "The network was compiled by torch.jit, and its steps cannot be watched.",
+                hint="Give the network from which it was made.",
+            )
+        for name in _HOOKS:
+            memo[id(vars(module).get(name))] = OrderedDict()
+        for parameter in module.parameters(recurse=False):
+            memo[id(parameter)] = nn.Parameter(_like(parameter), requires_grad=False)
+        for buffer in module.buffers(recurse=False):
+            memo[id(buffer)] = _like(buffer)
+    memo.pop(id(None), None)
+    try:
+        with _WithoutNumbers():
+            double = copy.deepcopy(network, memo)
+    except Exception as error:  # noqa: BLE001 - a module may hold anything
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise KernelvizError("The network could not be copied to trace it.", reason) from None
+    return double.eval()
+
+
+def _like(tensor: torch.Tensor) -> torch.Tensor:
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+
+
+class _WithoutNumbers(TorchFunctionMode):
+    """Within it a tensor that is no parameter is copied to ``meta`` too."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func is torch.Tensor.__deepcopy__:
+            tensor, memo = args
+            if id(tensor) not in memo:
+                memo[id(tensor)] = _like(tensor) if tensor.layout == torch.strided else tensor.to("meta")
+            return memo[id(tensor)]
+        return func(*args, **(kwargs or {}))
 
 
 @dataclass
@@ -70,20 +254,6 @@ class Watched:
     ended: Sequence[str]
 
 
-def trace(network: Model | nn.Module, input_size: Sequence[int] | None = None) -> Trace:
-    """Watch one pass of an image of ``input_size``, (C, H, W), through a network, without its weights or any arithmetic.
-
-    The network stays on its device and as it was. ``input_size`` may be left out for a ``Model``.
-
-    Raises:
-        UsageError: the input size is missing or no size.
-        KernelvizError: the network does not take such an input, or cannot be copied.
-    """
-    size = checked_size(network, input_size)
-    module = network.module if isinstance(network, Model) else network
-    return as_trace(network, watched(module, size), size)
-
-
 def watched(module: nn.Module, size: Sequence[int], batch: torch.Tensor | None = None) -> Watched:
     """Watch one pass of an image of ``size`` (C, H, W) through a double of the network.
 
@@ -109,33 +279,6 @@ def watched(module: nn.Module, size: Sequence[int], batch: torch.Tensor | None =
                 raise
     with undisturbed(module):
         return _Watch(module).watch(batch.detach())
-
-
-def as_trace(network: Model | nn.Module, seen: Watched, size: tuple[int, ...], *, fields: bool = True) -> Trace:
-    """The layers of a watched pass as a record; without ``fields`` it is told sooner."""
-    if isinstance(network, Model):
-        source, stages = network.source, network.stages
-    else:
-        source, stages = None, stage_names(network)
-    return network_rows(seen.double, seen.visits, size, source=source, stages=stages, fields=fields)
-
-
-def checked_size(network: Model | nn.Module, input_size: Sequence[int] | None) -> tuple[int, ...]:
-    """The shape of one image, (C, H, W): as given, or the model's own.
-
-    Raises:
-        UsageError: it is missing, or no shape.
-    """
-    if input_size is None:
-        if not isinstance(network, Model):
-            raise UsageError(
-                "The input size is missing.", hint="Give the shape of one image, input_size=(3, 224, 224)."
-            )
-        return network.input_size
-    size = tuple(input_size)
-    if not 2 <= len(size) <= 4 or not all(isinstance(side, int) and 0 < side < 2**20 for side in size):
-        raise UsageError(f"The input size must be whole numbers (channels, height, width), but got {size}.")
-    return size
 
 
 def _normalised(image: torch.Tensor, *others: Any) -> Sequence[torch.Tensor]:

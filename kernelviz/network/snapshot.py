@@ -1,4 +1,4 @@
-"""A network that is the caller's own: lent for a pass, and given back as it was."""
+"""The state of a caller's network, saved before a forward pass and restored after it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The address of the hub that the user has set: whether it is one, and how it may be shown."""
+"""The hub address that the user has set: whether it is valid, and how it may be shown."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""One observed forward pass: order, runs, shapes, axes and receptive fields of every layer."""

@@ -1,0 +1,324 @@
+"""From an observed forward pass to a ``Trace``: the layers in order, and what each unit of their maps reads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import permutations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import nn
+
+from kernelviz.errors import UsageError
+from kernelviz.network.convolutions import list_layers, without_expert
+from kernelviz.network.model import Model, stage_names
+from kernelviz.network.tracing import reads
+from kernelviz.network.tracing.reads import (
+    FAR,
+    FIRST,
+    FREE_FIRST,
+    FREE_LAST,
+    LAST,
+    PLACE,
+    Carried,
+    Reads,
+    together,
+    whole,
+)
+from kernelviz.network.tracing.watch import Watched, watched
+from kernelviz.traces import AxisField, Field, Trace, TracedLayer
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from kernelviz.network.tracing.watch import Visit
+    from kernelviz.records import Array, ConvLayer, Source
+    from kernelviz.traces import Family
+
+
+def trace(network: Model | nn.Module, input_size: Sequence[int] | None = None) -> Trace:
+    """Watch one pass of an image of ``input_size``, (C, H, W), through a network, without its weights or any arithmetic.
+
+    The network stays on its device and as it was. ``input_size`` may be left out for a ``Model``.
+
+    Raises:
+        UsageError: the input size is missing or no size.
+        KernelvizError: the network does not take such an input, or cannot be copied.
+    """
+    size = checked_size(network, input_size)
+    module = network.module if isinstance(network, Model) else network
+    return as_trace(network, watched(module, size), size)
+
+
+def as_trace(network: Model | nn.Module, seen: Watched, size: tuple[int, ...], *, fields: bool = True) -> Trace:
+    """The layers of a watched pass as a record; without ``fields`` it is told sooner."""
+    if isinstance(network, Model):
+        source, stages = network.source, network.stages
+    else:
+        source, stages = None, stage_names(network)
+    return network_rows(seen.double, seen.visits, size, source=source, stages=stages, fields=fields)
+
+
+def checked_size(network: Model | nn.Module, input_size: Sequence[int] | None) -> tuple[int, ...]:
+    """The shape of one image, (C, H, W): as given, or the model's own.
+
+    Raises:
+        UsageError: it is missing, or no shape.
+    """
+    if input_size is None:
+        if not isinstance(network, Model):
+            raise UsageError(
+                "The input size is missing.", hint="Give the shape of one image, input_size=(3, 224, 224)."
+            )
+        return network.input_size
+    size = tuple(input_size)
+    if not 2 <= len(size) <= 4 or not all(isinstance(side, int) and 0 < side < 2**20 for side in size):
+        raise UsageError(f"The input size must be whole numbers (channels, height, width), but got {size}.")
+    return size
+
+
+def receptive_field(carried: Carried | None) -> Field | None:
+    """The box of each unit of a map as a record; None where it is not known."""
+    if carried is None or carried.lost or unsettled(carried):
+        return None
+    return Field(tuple(_axis_field(_by_position(carried, axis)) for axis in range(len(carried.axes))), carried.mixed)
+
+
+def unsettled(carried: Carried) -> str:
+    """Why boxes cannot be told from what is carried; empty where they can."""
+    axes = [_by_position(carried, axis) for axis in range(len(carried.axes))]
+    if any(map(_astray, axes)):
+        return "which element of its output belongs to which row and column was lost track of"
+    if any(_crossing(reads, other) for reads, other in permutations(axes, 2)):
+        return "what a unit reads along one axis depends on its place along the other one too"
+    return ""
+
+
+def _astray(reads: Reads) -> bool:
+    """Whether elements read different things, and which place each has is not known."""
+    return bool(reads.spread) and not reads.pooled and not reads.placed and _differ(reads)
+
+
+def _differ(reads: Reads) -> bool:
+    return any(
+        (term[plane] != term[plane].flat[0]).any() for term in (reads.planes, *reads.beside) for plane in (FIRST, LAST)
+    )
+
+
+def _crossing(reads: Reads, other: Reads) -> bool:
+    """Whether elements in one row read other rows for another column, as where a map meets its own transpose."""
+    if reads.pooled or other.pooled or not set(reads.spread) & set(other.lies_along):
+        return False
+    reads = _united_but_along(reads, {*reads.lies_along, *other.lies_along})
+    first, last, _, _, row, column = np.broadcast_arrays(*reads.planes, other.planes[PLACE])
+    used = (row >= 0) & (column >= 0)
+    if not used.any():
+        return False
+    places = [np.unique(place[used], return_inverse=True) for place in (row, column)]
+    cells = tuple(inverse for _, inverse in places)
+    table = np.full([len(known) for known, _ in places], 0)
+    for plane, empty, unite in ((first, FAR, np.minimum), (last, -FAR, np.maximum)):
+        table[:] = empty
+        unite.at(table, cells, plane[used])
+        met = np.ma.masked_equal(table, empty)
+        if bool((met.max(axis=1) != met.min(axis=1)).any()):
+            return True
+    return False
+
+
+def _by_position(carried: Carried, axis: int) -> Reads:
+    """The reads of one axis, its places numbered as they stand in a tensor that has a dimension for this axis alone."""
+    reads = carried.axes[axis]
+    home = carried.home(axis)
+    others = (other for other in range(len(carried.axes)) if other != axis)
+    if home is None or any(home in carried.axes[other].lies_along for other in others):
+        return reads
+    around = [1] * (reads.planes.ndim - 1)
+    around[home] = reads.planes.shape[home + 1]
+    planes = reads.planes.copy()
+    planes[PLACE] = np.arange(around[home]).reshape(around)
+    return replace(reads, planes=planes)
+
+
+def _axis_field(reads: Reads) -> AxisField:
+    first, last, free_first, free_last = _as_line(reads)
+    reading = free_first <= free_last
+    size = int((free_last - free_first + 1)[reading].max()) if reading.any() else 0
+    steps = np.unique(np.concatenate([np.diff(free_first), np.diff(free_last)]))
+    jump = None
+    if len(steps) == 1 and reading.all():
+        jump = int(steps[0]) or None  # nothing moves where every unit reads the whole image
+    elif len(first) == 1 and not reads.pooled and reads.jump.denominator == 1:
+        jump = int(reads.jump)
+    offset = int(free_first[0]) if jump is not None and reading[0] else None
+    nowhere = first > last
+    first[nowhere], last[nowhere] = 0, -1
+    return AxisField(first, last, size, jump, offset)
+
+
+def _as_line(reads: Reads) -> list[Array]:
+    """For each place of the map what its elements read together, as four arrays; one place where there are none."""
+    reads = _united_but_along(reads, set(reads.lies_along))
+    known = reads.planes[PLACE]
+    known = np.where(known < 0, 0, known) if known.max() <= 0 else known
+    used = known >= 0
+    places = np.unique(known[used])  # merging patches leaves out places
+    known = np.searchsorted(places, known)
+    lines = []
+    for plane, empty, unite in (
+        (FIRST, FAR, np.minimum), (LAST, -FAR, np.maximum), (FREE_FIRST, FAR, np.minimum), (FREE_LAST, -FAR, np.maximum)
+    ):  # fmt: skip
+        line = np.full(len(places), empty, dtype=np.int64)
+        unite.at(line, known[used], reads.planes[plane][used])
+        lines.append(line)
+    return lines
+
+
+def _united_but_along(reads: Reads, dims: Collection[int]) -> Reads:
+    """Every element reads what all along the other dimensions read together."""
+    for dim in range(reads.planes.ndim - 1):
+        if dim not in dims:
+            reads = together(replace(reads, mixed=True), dim)
+    return whole(reads)
+
+
+_FAMILIES: tuple[tuple[Family, tuple[str, ...]], ...] = (
+    ("conv", ("convolution", "_convolution")),
+    ("linear", ("mm", "addmm", "bmm", "baddbmm")),
+    ("norm", ("_norm", "norm_", "group_norm", "layer_norm")),
+    ("pool", ("pool",)),
+)
+_WITHOUT_ARITHMETIC = frozenset({
+    "view", "_unsafe_view", "permute", "transpose", "t", "clone", "slice", "select", "expand", "cat", "split",
+    "split_with_sizes", "unbind", "roll", "constant_pad_nd", "detach", "alias", "_to_copy", "squeeze",
+    "unsqueeze", "stack", "unfold", "pixel_shuffle", "pixel_unshuffle", "empty_like", "arange",
+})  # fmt: skip
+
+
+def network_rows(
+    network: nn.Module,
+    visits: Mapping[str, Visit],
+    size: tuple[int, ...],
+    source: Source | None,
+    stages: tuple[str, ...],
+    *,
+    fields: bool = True,
+) -> Trace:
+    """A row for each module with work or parameters of its own, and for each without parts, in the order of the pass."""
+    modules = dict(network.named_modules())
+    convolutions = {
+        without_expert(layer.name) if layer.expert is not None else layer.name: layer for layer in list_layers(network)
+    }
+    if "" in modules and type(network).__name__ in convolutions:
+        convolutions[""] = convolutions[type(network).__name__]
+    params = _own_params(modules)
+    never_ran = [name for name in modules if name not in visits]
+    layers = tuple(
+        _row(name, modules[name], visits.get(name), params[name], convolutions.get(name), fields=fields)
+        for name in [*visits, *never_ran]
+        if _has_a_row(modules[name], visits.get(name), params[name])
+    )
+    return Trace(
+        input_size=size,
+        layers=layers,
+        params=sum(params.values()),
+        macs=sum(visit.macs for visit in visits.values()),
+        source=source,
+        stages=stages,
+    )
+
+
+def _own_params(modules: Mapping[str, nn.Module]) -> dict[str, int]:
+    """The parameters that each module holds itself; shared ones count where they come first."""
+    met: set[int] = set()
+    counts = {}
+    for name, module in modules.items():
+        own = [parameter for parameter in module.parameters(recurse=False) if id(parameter) not in met]
+        counts[name] = sum(parameter.numel() for parameter in own)
+        met.update(map(id, own))
+    return counts
+
+
+def _has_a_row(module: nn.Module, visit: Visit | None, params: int) -> bool:
+    if visit is None:
+        return params > 0
+    return params > 0 or visit.macs > 0 or not any(module.children())
+
+
+def _row(
+    name: str, module: nn.Module, visit: Visit | None, params: int, convolution: ConvLayer | None, *, fields: bool
+) -> TracedLayer:
+    facts = _window_facts(module, convolution)
+    kind = type(module).__name__
+    if visit is None:
+        return TracedLayer(
+            name, kind, "conv" if convolution else "other", params, 0, 0, lost="It did not run.", **facts
+        )
+    found, shape = visit.found, visit.shape
+    field = receptive_field(found) if fields else None
+    lost = "" if field else _why_unknown(found) if fields else "Fields were not asked for."
+    return TracedLayer(
+        name,
+        kind,
+        _family(module, visit, params),
+        params,
+        visit.macs,
+        visit.runs,
+        output_shape=shape[1:] if shape is not None else None,
+        layout=reads.layout(found, shape or ()),
+        field=field,
+        lost=lost,
+        changes=visit.changes or params > 0,
+        **facts,
+    )
+
+
+def _why_unknown(found: reads.Carried | None) -> str:
+    if found is None:
+        return "it reads no image"
+    return found.lost or unsettled(found)
+
+
+def _family(module: nn.Module, visit: Visit, params: int) -> Family:
+    """What a module computes, by the operations of its own forward."""
+    names = visit.operations
+    if any(module.children()) and visit.macs == 0 and not params:
+        return "other"
+    if "Norm" in type(module).__name__:
+        return "norm"
+    for family, words in _FAMILIES:
+        exact = family in ("conv", "linear")
+        if any(word == name if exact else word in name for name in names for word in words):
+            return family
+    if "Pool" in type(module).__name__:
+        return "pool"
+    computes = [name for name in names if name not in _WITHOUT_ARITHMETIC]
+    return "act" if computes and not any(name in ("mean", "sum") for name in computes) and params < 10_000 else "other"
+
+
+def _window_facts(module: Any, convolution: ConvLayer | None) -> dict[str, Any]:
+    """Kernel, stride, padding and the like of convolutions and pools; bias of what has one."""
+    if convolution is not None:
+        return {
+            "kernel": convolution.kernel_size,
+            "stride": convolution.stride,
+            "padding": convolution.padding,
+            "dilation": convolution.dilation,
+            "groups": convolution.groups,
+            "bias": convolution.bias,
+        }
+    facts: dict[str, Any] = {}
+    if hasattr(module, "kernel_size") and "Pool" in type(module).__name__:
+        rank = 1 if "1d" in type(module).__name__ else 3 if "3d" in type(module).__name__ else 2
+        kernel = _each(module.kernel_size, rank)
+        padding = "same" if "Same" in type(module).__name__ else _each(getattr(module, "padding", 0), rank)
+        facts = {"kernel": kernel, "stride": _each(module.stride or kernel, rank), "padding": padding}
+        if hasattr(module, "dilation"):
+            facts["dilation"] = _each(module.dilation, rank)
+    elif isinstance(module, nn.Linear):
+        facts = {"bias": module.bias is not None}
+    return facts
+
+
+def _each(value: Any, rank: int) -> tuple[int, ...]:
+    return (int(value),) * rank if isinstance(value, int) else tuple(map(int, value))

@@ -1,0 +1,1 @@
+"""Where weights come from: names, checkpoints, the cache and the model hub."""
