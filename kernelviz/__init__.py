@@ -35,23 +35,23 @@ if TYPE_CHECKING:
     from kernelviz.colours import colour_directions as colour_directions
     from kernelviz.drawing.animation import animate_convolution as animate_convolution
     from kernelviz.drawing.bank import plot_filters as plot_filters
-    from kernelviz.drawing.channel_statistics import plot_statistics as plot_statistics
     from kernelviz.drawing.contact import ContactSheet as ContactSheet
     from kernelviz.drawing.contact import plot_contact as plot_contact
     from kernelviz.drawing.convolution import plot_convolution as plot_convolution
-    from kernelviz.drawing.figures import plot_features as plot_features
-    from kernelviz.drawing.figures import plot_kernels as plot_kernels
     from kernelviz.drawing.filtered import plot_filter as plot_filter
     from kernelviz.drawing.growth import plot_growth as plot_growth
     from kernelviz.drawing.matches import plot_matches as plot_matches
     from kernelviz.drawing.mosaic import Mosaic as Mosaic
+    from kernelviz.drawing.mosaic import Singles as Singles
     from kernelviz.drawing.mosaic import make_mosaic as make_mosaic
+    from kernelviz.drawing.mosaic import make_singles as make_singles
     from kernelviz.drawing.overlay import plot_overlay as plot_overlay
     from kernelviz.drawing.overview import plot_overview as plot_overview
+    from kernelviz.drawing.sheet_page import plot_features as plot_features
+    from kernelviz.drawing.sheet_page import plot_kernels as plot_kernels
     from kernelviz.drawing.sheets import Sheet as Sheet
     from kernelviz.drawing.sheets import make_sheet as make_sheet
-    from kernelviz.drawing.singles import Singles as Singles
-    from kernelviz.drawing.singles import make_singles as make_singles
+    from kernelviz.drawing.statistics_page import plot_statistics as plot_statistics
     from kernelviz.drawing.unit import plot_kernel_and_map as plot_kernel_and_map
     from kernelviz.drawing.unit import plot_unit as plot_unit
     from kernelviz.errors import KernelvizError as KernelvizError
@@ -122,7 +122,7 @@ _HOMES = {
     "Pooling": "arithmetic.operations",
     "Response": "filtering",
     "Sheet": "drawing.sheets",
-    "Singles": "drawing.singles",
+    "Singles": "drawing.mosaic",
     "Trace": "traces",
     "TransposedConvolution": "arithmetic.operations",
     "Unit": "traces",
@@ -141,20 +141,20 @@ _HOMES = {
     "load_model": "network.model",
     "make_mosaic": "drawing.mosaic",
     "make_sheet": "drawing.sheets",
-    "make_singles": "drawing.singles",
+    "make_singles": "drawing.mosaic",
     "match_kernels": "matching",
     "plot_contact": "drawing.contact",
     "plot_convolution": "drawing.convolution",
-    "plot_features": "drawing.figures",
+    "plot_features": "drawing.sheet_page",
     "plot_filter": "drawing.filtered",
     "plot_filters": "drawing.bank",
     "plot_growth": "drawing.growth",
     "plot_kernel_and_map": "drawing.unit",
-    "plot_kernels": "drawing.figures",
+    "plot_kernels": "drawing.sheet_page",
     "plot_matches": "drawing.matches",
     "plot_overlay": "drawing.overlay",
     "plot_overview": "drawing.overview",
-    "plot_statistics": "drawing.channel_statistics",
+    "plot_statistics": "drawing.statistics_page",
     "plot_unit": "drawing.unit",
     "read_basis": "files.bases",
     "read_image": "files.images",

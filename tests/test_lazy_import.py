@@ -73,7 +73,6 @@ def test_the_package_imports_no_library():
         "filtering",
         "drawing.sheets",
         "drawing.mosaic",
-        "drawing.grids",
         "files.images",
         "files.finding",
     ],

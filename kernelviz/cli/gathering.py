@@ -133,7 +133,7 @@ def _draw_contact(run: Run, sheet: ContactSheet) -> None:
 def _tell_statistics(run: Run, tally: ChannelTally) -> None:
     """The table for people, the numbers for programs, the figure, and the arrays where they are asked for."""
     from kernelviz.cli.talk import say
-    from kernelviz.drawing.channel_statistics import plot_statistics
+    from kernelviz.drawing.statistics_page import plot_statistics
     from kernelviz.views.statistics import statistics_entry, statistics_table
 
     found = tally.result()
@@ -160,7 +160,7 @@ def _write_arrays(run: Run, path: Path, found: ChannelStatistics) -> None:
     """The numbers of the statistics as arrays of (C,), and the names of the images that ``image`` counts."""
     import numpy as np
 
-    from kernelviz.drawing.channel_statistics import statistics_recipe
+    from kernelviz.drawing.statistics_page import statistics_recipe
     from kernelviz.files.writing import save_arrays
 
     names = ("mean", "deviation", "zeros", "smallest", "largest", "image", "nonfinite", "dead")

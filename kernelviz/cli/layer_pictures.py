@@ -15,9 +15,9 @@ from kernelviz.cli.skipping import told
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from kernelviz.drawing.mosaic import Singles
     from kernelviz.drawing.overlay import Overlay
     from kernelviz.drawing.sheets import Sheet
-    from kernelviz.drawing.singles import Singles
     from kernelviz.records import ClassScore, FeatureMaps, Image
     from kernelviz.views.map_views import Highlights, MapView
 
@@ -89,7 +89,7 @@ def tell_sheet(run: Run, maps: FeatureMaps, sheet: Sheet, path: Path) -> None:
 
 def write_singles(run: Run, maps: FeatureMaps, index: Path) -> Singles:
     """Write a file for each channel of one layer."""
-    from kernelviz.drawing.singles import make_singles
+    from kernelviz.drawing.mosaic import make_singles
     from kernelviz.files.singles import save_singles
 
     look = run.look

@@ -191,7 +191,7 @@ def save_sheet(sheet: Sheet, path: Path, goal: Goal, look: Look) -> None:
     if look.style is options.Style.BARE:
         save_picture(make_mosaic(sheet), path, force=goal.force)
     else:
-        from kernelviz.drawing.figures import draw_sheet
+        from kernelviz.drawing.sheet_page import draw_sheet
 
         figure = draw_sheet(sheet)
         save_picture(figure, path, force=goal.force)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from kernelviz.drawing.convolution import explaining_recipe
+from kernelviz.drawing.figures import Animation
 from kernelviz.drawing.stamp_frames import stamp_pages
 from kernelviz.drawing.step_pages import step_page
 from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:
     from kernelviz.drawing.page import Panel
-    from kernelviz.records import Recipe
     from kernelviz.walkthrough import Walkthrough
 
 
@@ -21,19 +21,6 @@ MOST_FRAMES = 400
 STEP, LAYING, ADDING, LAST = 900, 1100, 1500, 3000  # milliseconds
 
 MotionView = Literal["window", "stamps"]
-
-
-@dataclass(frozen=True)
-class Animation:
-    """Pages of one size, how long each is seen (milliseconds, whole hundredths of a second), and how they were made."""
-
-    pages: tuple[Panel, ...]
-    durations: tuple[int, ...]
-    recipe: Recipe
-
-    def __post_init__(self) -> None:
-        if len(self.pages) != len(self.durations):
-            raise ValueError("Each page has its duration.")
 
 
 def animate_convolution(

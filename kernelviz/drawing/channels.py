@@ -8,14 +8,30 @@ import numpy as np
 
 from kernelviz.arithmetic.operations import TransposedConvolution
 from kernelviz.arithmetic.windows import size_text
-from kernelviz.drawing.cells import CELL, DIM, Cells, cells_panel, digit_size, frame, strongest
 from kernelviz.drawing.enlarged import cut_notes, output_part, with_bar
 from kernelviz.drawing.operands import LARGE, canvas_cells, output_cells, plain_cells
 from kernelviz.drawing.page import INK, Item, Panel, Rule, Shape, Text, moved, text_width
 from kernelviz.drawing.slim import cut_cells
 from kernelviz.drawing.sums import formula_panel
 from kernelviz.drawing.terms import name_text, settings_text
-from kernelviz.drawing.worksheet import FORMULA, HEAD, MARGIN, SIGN, SMALL, SUM, WIDEST, Placed, worksheet
+from kernelviz.drawing.worksheets import (
+    CELL,
+    DIM,
+    FORMULA,
+    HEAD,
+    MARGIN,
+    SIGN,
+    SMALL,
+    SUM,
+    WIDEST,
+    Cells,
+    Placed,
+    cells_panel,
+    digit_size,
+    frame,
+    strongest,
+    worksheet,
+)
 from kernelviz.wording import factor_text, value_text
 
 if TYPE_CHECKING:
@@ -150,7 +166,7 @@ class Grid:
         top = middle - cells[0].shape[0] * self.cell / 2
         rows, columns = self.worked.canvas.rows[step.at[0]], self.worked.canvas.columns[step.at[1]]
         if self.whole:
-            from kernelviz.drawing.cells import window_frame
+            from kernelviz.drawing.worksheets import window_frame
 
             items += moved(Panel(tuple(window_frame(rows, columns, self.cell)), 0, 0), 0, top)
         items.append(Text(0, y + self.tall + 28, f"channel {step.channels[plane]}", SMALL, DIM))

@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelviz.drawing.sheets import source_facts
+from kernelviz.drawing import colour
+from kernelviz.drawing.captions import Marks, find_marks
+from kernelviz.drawing.colour import Scale
+from kernelviz.drawing.mosaic import STRUCK, chequer, strike
+from kernelviz.drawing.page import (
+    GREY,
+    LABEL,
+    MARGIN,
+    QUIET,
+    Item,
+    Panel,
+    Raster,
+    Shape,
+    Text,
+    caption_block,
+    drawable,
+    heading,
+    moved,
+    text_width,
+    wrap,
+)
+from kernelviz.drawing.sheets import FIGURE_PIXELS, source_facts
 from kernelviz.errors import UsageError
-from kernelviz.records import as_maps, check_positive
+from kernelviz.records import Tiles, as_maps, check_positive
 from kernelviz.views.kernel_views import named_channels
 from kernelviz.views.map_views import telling_channels
 from kernelviz.views.statistics import Gathered
+from kernelviz.wording import PART, number_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,7 +153,6 @@ def plot_contact(
     Raises:
         UsageError: there is no row, no such channel, more than sixteen of them, or none.
     """
-    from kernelviz.drawing.contact_page import contact_page
     from kernelviz.drawing.figures import draw_page
 
     if not isinstance(sheet, ContactSheet):
@@ -156,3 +178,277 @@ def plot_contact(
         "notes": list(page.notes),
     }
     return figure
+
+
+CONTENT = 1440.0
+TILES = (168, 120, 84, 64)
+NAMES = 300.0
+GAP = 10.0
+BETWEEN = 44.0
+MOST_BLOCKS = 4
+BLOCKS_WIDE = 1500.0
+FRAME = 4.0
+TALLEST = 1.6  # of a page's width
+WORDS = 480  # what title and caption take of a page's height
+
+
+@dataclass(frozen=True)
+class ContactPage:
+    """The page, how many images stand in it, what its colours mean, and what must not be hidden of it."""
+
+    panel: Panel
+    shown: int
+    scale: Scale
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where everything stands: rows in ``blocks`` side by side, each a range of rows.
+
+    A row has ``names`` for its image's name, its first tile at ``left``, and is ``width`` wide with tiles of ``tile``.
+    """
+
+    tile: int
+    names: float
+    left: float
+    width: float
+    page_width: int
+    blocks: tuple[range, ...]
+
+    @property
+    def shown(self) -> int:
+        """How many rows there are."""
+        return self.blocks[-1].stop
+
+
+def contact_page(sheet: ContactSheet) -> ContactPage:
+    """Lay the sheet out: tiles as wide as they go if all rows have room, else so that most have."""
+    channels = sheet.channels or ()
+    places = _best_places(sheet)
+    rows = sheet.rows[: places.shown]
+    scale = _scale(rows)
+    marks = [_marks(sheet, row, scale) for row in rows]
+    title = f"Contact sheet of {sheet.layer}" if sheet.layer else "Contact sheet"
+    many = f"{places.shown:,} of {sheet.total:,} images, {len(channels)} of {sheet.of_channels:,} maps"
+    identity = PART.join([*([sheet.source.label] if sheet.source else []), many])
+    items, top = heading(title, identity, (MARGIN, MARGIN * 0.75), places.page_width - 2 * MARGIN, 1.0)
+    top = float(round(top + 24 + LABEL))
+    bottoms = []
+    for number, block in enumerate(places.blocks):
+        panel = _block(sheet, block, [marks[row] for row in block], scale, places)
+        items += moved(panel, round(MARGIN + number * (places.width + BETWEEN)), top)
+        bottoms.append(top + panel.height)
+    y = max(bottoms)
+    notes = _notes(sheet, places.shown, marks)
+    key = _key(scale)
+    lines = ["A row an image, a column a channel of the layer, its number on top", _scale_text(scale), *notes]
+    words, below = caption_block(lines, (MARGIN, y + 14), places.page_width - 2 * MARGIN - key.width - 44, 1.0)
+    items += [*words, *moved(key, places.page_width - MARGIN - key.width, y + 18)]
+    bottom = max(below, y + 18 + key.height) + MARGIN * 0.7
+    return ContactPage(Panel(tuple(items), places.page_width, math.ceil(bottom)), places.shown, scale, notes)
+
+
+def _block(sheet: ContactSheet, block: range, marks: Sequence[Marks], scale: Scale, places: _Places) -> Panel:
+    """Rows below one another, with the numbers of the channels above them; its upper edge is their baseline."""
+    items: list[Item] = []
+    for at, channel in enumerate(sheet.channels or ()):
+        x = places.left + at * (places.tile + GAP) + places.tile / 2
+        items.append(Text(x, 0, str(channel), LABEL, QUIET, align="center"))
+    y, names = 12.0, sheet.images.names
+    for number, odd in zip(block, marks, strict=True):
+        row = sheet.rows[number]
+        placed, tall = _row(names[number], row, scale, odd, places)
+        pitch = _pitch(row, places.tile)
+        items += moved(Panel(tuple(placed), places.width, tall), 0, round(y + (pitch - tall) / 2))
+        y += pitch + GAP
+    return Panel(tuple(items), places.width, y)
+
+
+def _best_places(sheet: ContactSheet) -> _Places:
+    """The widest tiles and the fewest blocks with which all rows have room, else those with which most have."""
+    names = sheet.images.names[: len(sheet.rows)]
+    room = min(NAMES, max(text_width(drawable(name), LABEL) for name in names) + 2 * GAP)
+    widest = min(TILES[0], int((CONTENT - room) / (len(sheet.channels or ()) + 1) - GAP))
+    choices = [
+        places
+        for tile in sorted({min(widest, tile) for tile in TILES})
+        for count in range(1, MOST_BLOCKS + 1)
+        if (places := _places(sheet, tile, math.ceil(room), count)) is not None
+    ]
+    return max(choices, key=lambda places: (places.shown, places.tile, -len(places.blocks)))
+
+
+def _places(sheet: ContactSheet, tile: int, names: float, count: int) -> _Places | None:
+    """Where everything stands with tiles of this width in so many blocks of rows; None where that is too wide."""
+    pictured = any(row.thumbnail is not None for row in sheet.rows)
+    left = names + (tile + 2 * GAP if pictured else 0)
+    width = left + len(sheet.channels or ()) * (tile + GAP) - GAP
+    inner = count * width + (count - 1) * BETWEEN
+    if count > 1 and inner > BLOCKS_WIDE:
+        return None
+    page_width = math.ceil(max(inner, 900.0) + 2 * MARGIN)
+    room = min(FIGURE_PIXELS / page_width, TALLEST * page_width) - WORDS
+    heights = [_pitch(row, tile) + GAP for row in sheet.rows]
+    shown = sum(map(len, _blocks(heights, count, room)))
+    lowest = sum(heights[:shown]) / count  # as even as they go
+    blocks = next(
+        blocks
+        for more in range(len(heights) + 1)
+        if sum(map(len, blocks := _blocks(heights, count, lowest + more * max(heights)))) >= shown
+    )
+    return _Places(tile, names, left, width, page_width, tuple(blocks))
+
+
+def _blocks(heights: Sequence[float], count: int, room: float) -> list[range]:
+    """Rows of these heights in at most so many blocks that are no higher than ``room``; the first row has room anyway."""
+    blocks: list[range] = []
+    start = 0
+    while start < len(heights) and len(blocks) < count:
+        ends = np.cumsum(heights[start:])
+        fitting = int(np.count_nonzero(ends <= room)) or (not blocks)
+        if not fitting:
+            break
+        blocks.append(range(start, start + fitting))
+        start += fitting
+    return blocks
+
+
+def _scale(rows: Sequence[ContactRow]) -> Scale:
+    """One scale for the rows that are drawn."""
+    finite = [row.values[np.isfinite(row.values)] for row in rows]
+    low = min((float(each.min()) for each in finite if each.size), default=0.0)
+    high = max((float(each.max()) for each in finite if each.size), default=0.0)
+    limit = max(-low, high)
+    return Scale("layer", -limit, limit, signed=True) if low < 0 else Scale("layer", 0.0, high, signed=False)
+
+
+def _scale_text(scale: Scale) -> str:
+    if scale.limit == 0:
+        return "One scale for all: every value is 0"
+    low, high = number_text(scale.low, plus=scale.signed), number_text(scale.high, plus=scale.signed)
+    return f"One scale for all: {low} to {high}"
+
+
+def _marks(sheet: ContactSheet, row: ContactRow, scale: Scale) -> Marks:
+    """What is odd about the maps of one row."""
+    tiles = Tiles(
+        values=row.values,
+        view="maps",
+        layout="grid",
+        numbers=sheet.channels or (),
+        total=sheet.of_channels,
+        extent=(scale.low, scale.high),
+        quantity="activation",
+        explanation="",
+        noun="map",
+    )
+    return find_marks(tiles, scale)
+
+
+def _notes(sheet: ContactSheet, shown: int, marks: Sequence[Marks]) -> tuple[str, ...]:
+    """What must not be hidden: images without room, maps that are not finite, dead, or as good as zero."""
+    maps = shown * len(sheet.channels or ())
+    notes = []
+    if shown < sheet.total:
+        notes.append(f"The first {shown:,} of {sheet.total:,} images: the others have no room")
+    broken, lost = sum(len(each.broken) for each in marks), sum(each.nonfinite for each in marks)
+    if broken:
+        verb = "value is" if lost == 1 else "values are"
+        where = f"{broken:,} map{'s' if broken > 1 else ''} with a black frame"
+        notes.append(f"{lost:,} {verb} not finite, chequered, in {where}")
+    if more := sheet.nonfinite - lost:
+        verb = "value that is" if more == 1 else "values that are"
+        notes.append(f"{more:,} {verb} not finite in images that have no room")
+    if dead := sum(len(each.dead) for each in marks):
+        notes.append(f"{dead:,} of {maps:,} maps {'is' if dead == 1 else 'are'} dead, one value everywhere, grey")
+    if zero := sum(len(each.zero) for each in marks):
+        notes.append(f"{zero:,} of {maps:,} maps {'is' if zero == 1 else 'are'} as good as zero, struck through")
+    return tuple(notes)
+
+
+def _height(row: ContactRow, tile: int) -> int:
+    height, width = row.values.shape[1:3]
+    return max(2, min(2 * tile, int(round(tile * height / width))))  # noqa: RUF046
+
+
+def _pitch(row: ContactRow, tile: int) -> int:
+    """How high the row is: a line of its image's name needs room beside very flat maps too."""
+    return max(_height(row, tile), math.ceil(1.3 * LABEL))
+
+
+def _row(name: str, row: ContactRow, scale: Scale, marks: Marks, places: _Places) -> tuple[list[Item], int]:
+    tile = places.tile
+    tall = _height(row, tile)
+    lines = _name_lines(name, tall, places.names - 10)
+    first = tall / 2 - (len(lines) - 1) * LABEL * 0.65
+    items: list[Item] = [
+        Text(0, first + at * 1.3 * LABEL, line, LABEL, GREY, middle=True) for at, line in enumerate(lines)
+    ]
+    if row.thumbnail is not None:
+        high, wide = row.thumbnail.shape[:2]
+        share = min(tile / wide, tall / high)
+        items.append(Raster(row.thumbnail, places.names, 0, max(1, round(wide * share)), max(1, round(high * share))))
+    for at, values in enumerate(row.values):
+        x = round(places.left + at * (tile + GAP))
+        pixels = painted(values, scale, (tall, tile), dead=at in marks.dead, zero=at in marks.zero)
+        items.append(Raster(pixels, x, 0, tile, tall))
+        broken = at in marks.broken
+        out = FRAME / 2 if broken else 0.0
+        corners = ((x - out, -out), (x + tile + out, -out), (x + tile + out, tall + out), (x - out, tall + out))
+        items.append(Shape(corners, "#000000", FRAME) if broken else _outline(corners))
+    return items, tall
+
+
+def _outline(corners: tuple[tuple[float, float], ...]) -> Item:
+    return Shape(corners, "#c4c4c4", 1.0)
+
+
+def painted(values: Array, scale: Scale, size: tuple[int, int], *, dead: bool, zero: bool) -> Array:
+    """One map (H, W) as the pixels (h, w, 3) of its tile, coloured and marked as in a mosaic."""
+    inks = colour.palette(None, signed=scale.signed)
+    down, across = (np.arange(pixels) * length // pixels for pixels, length in zip(size, values.shape, strict=True))
+    level = colour.levels(values[None], scale)[0] if not dead else np.full(values.shape, colour.DEAD, np.uint8)
+    pixels = np.asarray(inks[level[np.ix_(down, across)]])
+    broken = ~np.isfinite(values)
+    if broken.any():
+        chequer(pixels, _shown_at(broken, size), inks, max(1, min(4, size[1] // (4 * values.shape[1]))))
+    if zero or (dead and min(size) >= STRUCK):
+        strike(pixels, (0, 0, *size), inks[colour.mark_on(pixels[0, 0])])
+    return pixels
+
+
+def _shown_at(flags: Array, size: tuple[int, int]) -> Array:
+    """Flags (H, W) at the pixels of a tile: where it has fewer pixels than the map has values, none is lost."""
+    for axis, length in enumerate(size):
+        many = flags.shape[axis]
+        places = np.arange(length) * many // length
+        shrunk = many > length
+        flags = np.logical_or.reduceat(flags, places, axis) if shrunk else np.take(flags, places, axis)
+    return flags
+
+
+def _name_lines(name: str, tall: int, wide: float) -> list[str]:
+    """An image's name in as many lines as the row has room for; its middle gives way to ``…`` where it is longer."""
+    text, room = drawable(name), max(1, int(tall // (1.3 * LABEL)))
+    lines = wrap(text, LABEL, wide)
+    while len(lines) > room:
+        keep = int(len(text) * 0.9) - 1
+        text = text[: keep // 2].rstrip("…") + "…" + text[len(text) - keep // 2 :].lstrip("…")
+        lines = wrap(text, LABEL, wide)
+    return lines
+
+
+def _key(scale: Scale) -> Panel:
+    width, tall = 330, 15
+    share = np.linspace(scale.low / (scale.limit or 1), scale.high / (scale.limit or 1), width)[None]
+    own = Scale("layer", float(share[0, 0]), float(share[0, -1]) or 1.0, scale.signed)
+    ramp = colour.ramp(None, signed=scale.signed)
+    items: list[Item] = [Text(0, LABEL, "activation", LABEL, GREY)]
+    items.append(Raster(np.asarray(ramp[colour.levels(share[None], own)[0]]), 0, LABEL + 14, width, tall))
+    low, high = number_text(scale.low, plus=scale.signed), number_text(scale.high, plus=scale.signed)
+    y = LABEL + 14 + tall + 10 + LABEL
+    items += [Text(0, y, low, LABEL, QUIET), Text(width, y, high, LABEL, QUIET, align="right")]
+    if scale.signed and text_width(low + high, LABEL) < width - 60:
+        items.append(Text(width / 2, y, "0", LABEL, QUIET, align="center"))
+    return Panel(tuple(items), width, y + 0.3 * LABEL)

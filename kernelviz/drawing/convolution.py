@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from kernelviz.drawing.cells import strongest
 from kernelviz.drawing.step_pages import step_page
 from kernelviz.drawing.terms import broken_count, broken_notes, name_text, settings_text
+from kernelviz.drawing.worksheets import strongest
 from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:

@@ -9,19 +9,23 @@ import numpy as np
 
 from kernelviz.arithmetic.operations import TransposedConvolution
 from kernelviz.arithmetic.windows import size_text
-from kernelviz.drawing.cells import DARK, Cells, cells_panel, digit_size, frame
 from kernelviz.drawing.operands import canvas_cells, canvas_name, output_cells, plain_cells
 from kernelviz.drawing.page import Panel, Rule, moved
 from kernelviz.drawing.slim import INPUT, OUTPUT, cut_cells, part_around, part_text
 from kernelviz.drawing.sums import formula_panel, sum_panel
 from kernelviz.drawing.terms import name_text, settings_text
-from kernelviz.drawing.worksheet import (
+from kernelviz.drawing.worksheets import (
+    DARK,
     MARGIN,
     NARROWEST,
+    Cells,
     Placed,
     arrow,
+    cells_panel,
     colour_bar,
+    digit_size,
     feet,
+    frame,
     headed,
     in_a_row,
     sign,

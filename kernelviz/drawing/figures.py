@@ -8,30 +8,296 @@ from __future__ import annotations
 
 import io
 import math
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.transforms import Bbox
+from matplotlib.artist import Artist, allow_rasterization
+from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.colors import to_rgb, to_rgba
+from matplotlib.figure import Figure as Figure  # noqa: PLC0414  (handed on to the rooms that save figures)
+from matplotlib.font_manager import FontProperties
+from matplotlib.lines import Line2D
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+from matplotlib.text import Text as MatplotlibText
+from matplotlib.transforms import Affine2D, Bbox, IdentityTransform
 
-from kernelviz.drawing.artists import add_items
-from kernelviz.drawing.mosaic import make_mosaic
-from kernelviz.drawing.page import Panel, moved
-from kernelviz.drawing.panels import bar_panel, mosaic_page, tiles_panel
-from kernelviz.drawing.sheets import Sheet, make_sheet
-from kernelviz.records import as_bank, as_maps
+from kernelviz.drawing.page import Item, Panel, Raster, Rule, Shape, Strokes, Text, font_file
+from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterator, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.backend_bases import RendererBase
+    from matplotlib.typing import ColorType
 
-    from kernelviz.drawing.colour import ScaleChoice
-    from kernelviz.records import Recipe
-    from kernelviz.views.components import Basis
-    from kernelviz.views.map_views import MapView
+    from kernelviz.records import Array, Recipe
+
+
+_KEPT = 512  # lines: at most some 10 MB
+_PARTS = 8  # of a pixel: where in one a line may begin, finer than the eye can tell
+_BENCH = 2048, 64  # pixels: nearly every line fits
+_bench_lock = threading.Lock()  # the bench is one for all
+
+
+class _Look(NamedTuple):
+    """All that the pixels of a line depend on; ``x`` and ``y`` are eighths of a pixel."""
+
+    text: str
+    font: FontProperties
+    horizontal: Literal["left", "center", "right"]
+    vertical: Literal["bottom", "baseline", "center", "center_baseline", "top"]
+    rotation: float
+    mode: Any  # the stubs let Text() take fewer than its getter gives
+    antialiased: bool
+    hinting: object
+    dpi: float
+    x: int
+    y: int
+
+
+class Ink(NamedTuple):
+    """How much of each pixel a line covers, (H, W) uint8 from the lowest row up, and where: pixels from its place."""
+
+    cover: Array
+    left: int
+    bottom: int
+
+
+class LineArtist(MatplotlibText):
+    """One line of type. Edited as any text of matplotlib's, and drawn as one where it is more than a plain line."""
+
+    @allow_rasterization  # type: ignore[untyped-decorator]
+    def draw(self, renderer: RendererBase) -> None:
+        """Put its kept pixels down on a raster; any other renderer draws a text."""
+        if not isinstance(renderer, RendererAgg) or not self._is_plain():
+            super().draw(renderer)
+            return
+        x, y = self.get_transform().transform(self.get_unitless_position())
+        if not self.get_visible() or not math.isfinite(x + y):
+            return
+        (column, part_x), (row, part_y) = (divmod(round(place * _PARTS), _PARTS) for place in (x, y))
+        ink = _ink(self._look(renderer.dpi, part_x, part_y))
+        if ink.cover.size:
+            context = renderer.new_gc()
+            self._set_gc_clip(context)  # type: ignore[attr-defined]
+            renderer.draw_image(context, column + ink.left, row + ink.bottom, _coloured(ink.cover, self.get_color()))
+            context.restore()
+        self.stale = False
+
+    def _is_plain(self) -> bool:
+        return (
+            not ("\n" in self.get_text() or self.get_usetex() or self.get_parse_math() or self.get_wrap())
+            and not (self.get_path_effects() or self.get_bbox_patch())
+            and self.get_alpha() is None
+            and to_rgba(self.get_color())[3] == 1
+        )
+
+    def _look(self, dpi: float, part_x: int, part_y: int) -> _Look:
+        return _Look(
+            text=self.get_text(),
+            font=self.get_fontproperties().copy(),
+            horizontal=self.get_horizontalalignment(),
+            vertical=self.get_verticalalignment(),
+            rotation=self.get_rotation(),
+            mode=self.get_rotation_mode(),
+            antialiased=self.get_antialiased(),
+            hinting=mpl.rcParams["text.hinting"],
+            dpi=dpi,
+            x=part_x,
+            y=part_y,
+        )
+
+
+def _coloured(cover: Array, colour: ColorType) -> Array:
+    """(H, W, 4) uint8: one colour, as opaque as the cover."""
+    pixels = np.empty((*cover.shape, 4), np.uint8)
+    pixels[..., :3] = [round(255 * part) for part in to_rgb(colour)]
+    pixels[..., 3] = cover
+    return pixels
+
+
+@lru_cache(maxsize=_KEPT)
+def _ink(look: _Look) -> Ink:
+    """A line drawn by matplotlib alone, in black on nothing."""
+    line = MatplotlibText(
+        text=look.text,
+        color="black",
+        fontproperties=look.font,
+        horizontalalignment=look.horizontal,
+        verticalalignment=look.vertical,
+        rotation=look.rotation,
+        rotation_mode=look.mode,
+        antialiased=look.antialiased,
+        parse_math=False,
+        usetex=False,
+        path_effects=[],
+        transform=IdentityTransform(),
+    )
+    line.set_figure(Figure((1, 1), dpi=look.dpi, layout="none"))  # type: ignore[arg-type]  # None would ask rcParams
+    margin = math.ceil(look.font.get_size_in_points() * look.dpi / 72)  # strokes may leave their box
+    with _bench_lock:
+        renderer: Any = _bench(look.dpi)
+        box = line.get_window_extent(renderer)
+        left, bottom = math.floor(box.x0) - margin, math.floor(box.y0) - margin
+        width, height = math.ceil(box.x1) + margin - left + 1, math.ceil(box.y1) + margin - bottom + 1
+        if width > _BENCH[0] or height > _BENCH[1]:
+            renderer = RendererAgg(width, height, look.dpi)  # type: ignore[no-untyped-call]
+        line.set_position((look.x / _PARTS - left, look.y / _PARTS - bottom))
+        line.draw(renderer)
+        ink = _trimmed(np.asarray(renderer.buffer_rgba())[::-1, :, 3][:height, :width], left, bottom)
+        renderer.clear()
+    return ink
+
+
+def forget_lines() -> None:
+    """Draw every line anew."""
+    _ink.cache_clear()
+
+
+@lru_cache(maxsize=2)
+def _bench(dpi: float) -> RendererAgg:
+    """A raster on which lines are drawn one after the other; it remembers how wide they are."""
+    return RendererAgg(*_BENCH, dpi)  # type: ignore[no-untyped-call]
+
+
+def _trimmed(cover: Array, left: int, bottom: int) -> Ink:
+    rows, columns = (np.flatnonzero(cover.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return Ink(np.empty((0, 0), np.uint8), left, bottom)
+    part = cover[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].copy()
+    return Ink(part, left + int(columns[0]), bottom + int(rows[0]))
+
+
+class RasterArtist(Artist):
+    """Pixels handed to the renderer as they are: whole-number nearest neighbour at any resolution."""
+
+    def __init__(self, pixels: Array, box: Bbox) -> None:
+        super().__init__()
+        self.pixels = pixels
+        self._box = box
+
+    def get_window_extent(self, renderer: RendererBase | None = None) -> Bbox:
+        """The box in display pixels."""
+        del renderer
+        return Bbox.union([self.get_transform().transform_bbox(self._box)])  # the right way up, whatever the axis
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Repeat the pixels to the renderer's own, or hand them over with a transform to one that scales."""
+        if not self.get_visible():
+            return
+        x0, y0, x1, y1 = self.get_window_extent().extents
+        upwards = _opaque(self.pixels[::-1])
+        context = renderer.new_gc()
+        self._set_gc_clip(context)  # type: ignore[attr-defined]
+        if renderer.option_scale_image():
+            to_page = Affine2D().scale(x1 - x0, y1 - y0)
+            renderer.draw_image(context, x0, y0, upwards, to_page)
+        else:
+            left, bottom = round(x0), round(y0)
+            size = max(1, round(y1) - bottom), max(1, round(x1) - left)
+            renderer.draw_image(context, left, bottom, _resized(upwards, *size))
+        context.restore()
+
+
+def _opaque(pixels: Array) -> Array:
+    """RGB as RGBA."""
+    result = np.full((*pixels.shape[:2], 4), 255, np.uint8)
+    result[..., :3] = pixels
+    return result
+
+
+def _resized(pixels: Array, rows: int, columns: int) -> Array:
+    """RGBA at another size, each pixel whole; as words of 32 bits they are moved several times as fast."""
+    if pixels.shape[:2] == (rows, columns):
+        return pixels
+    words: Array = pixels.view(np.uint32)[..., 0]
+    down = np.arange(rows) * words.shape[0] // rows
+    across = np.arange(columns) * words.shape[1] // columns
+    shown: Array = np.take(np.take(words, across, axis=1), down, axis=0)
+    return shown.view(np.uint8).reshape(rows, columns, 4)
+
+
+def add_items(axes: Axes, items: Sequence[Item], points: float) -> None:
+    """Put page items into an Axes whose data are page pixels; ``points`` is how many points a page pixel takes."""
+    for item in items:
+        match item:
+            case Text():
+                axes.add_artist(_text(item, points)).set_transform(axes.transData)
+            case Raster():
+                box = Bbox.from_bounds(item.left, item.top, item.width, item.height)
+                axes.add_artist(RasterArtist(item.pixels, box)).set_transform(axes.transData)
+            case Rule():
+                line = Line2D(
+                    (item.x0, item.x1), (item.y0, item.y1), color=item.colour, linewidth=item.width * points,
+                    linestyle="-", marker="", antialiased=True, solid_capstyle="butt", path_effects=[],
+                )  # fmt: skip
+                line.set_sketch_params()
+                axes.add_artist(line).set_transform(axes.transData)
+            case Strokes() | Shape():
+                axes.add_artist(_path(item, points)).set_transform(axes.transData)
+
+
+def _path(item: Strokes | Shape, points: float) -> PathPatch:
+    """Lines or a polygon as one artist; matplotlib scales dashes with the width."""
+    if isinstance(item, Strokes):
+        corners = np.array(item.lines, dtype=np.float64).reshape(-1, 2)
+        path = Path(corners, [Path.MOVETO, Path.LINETO] * len(item.lines))
+    else:
+        path = Path(np.array([*item.points, item.points[0]]), closed=True)
+    filled = isinstance(item, Shape) and item.width == 0
+    patch = PathPatch(
+        path,
+        facecolor=item.colour if filled else "none",
+        edgecolor="none" if filled else item.colour,
+        linewidth=item.width * points,
+        linestyle=(0, (3, 2.4)) if isinstance(item, Strokes) and item.dashed else "-",
+        joinstyle="miter",
+        capstyle="butt",
+        antialiased=True,
+        hatch=None,
+        path_effects=[],
+        zorder=2.5 if isinstance(item, Shape) else 2,
+    )
+    patch.set_sketch_params()
+    return patch
+
+
+def _vertical(item: Text) -> Literal["center", "center_baseline", "baseline"]:
+    if not item.middle:
+        return "baseline"
+    return "center" if item.upright else "center_baseline"
+
+
+@lru_cache(maxsize=256)
+def _font(size: float, *, bold: bool) -> FontProperties:
+    return FontProperties(fname=str(font_file(bold=bold)), size=size)
+
+
+def _text(item: Text, points: float) -> LineArtist:
+    font = _font(item.size * points, bold=item.bold)
+    return LineArtist(
+        item.x,
+        item.y,
+        item.text,
+        color=item.colour,
+        fontproperties=font,
+        horizontalalignment=item.align,
+        verticalalignment=_vertical(item),
+        rotation=90 if item.upright else 0,
+        rotation_mode="default",
+        parse_math=False,
+        usetex=False,
+        antialiased=True,
+        path_effects=[],
+        zorder=3,
+    )
 
 
 DPI = 100  # one page pixel is one pixel of the file
@@ -56,123 +322,6 @@ class PageFigure(Figure):
         finally:
             self.set_canvas(canvas)
         return buffer.getvalue()
-
-
-class Choices(TypedDict, total=False):
-    """How ``plot_kernels`` draws; see there."""
-
-    transposed: bool
-    view: str
-    channels: str | Sequence[int] | None
-    top: int | None
-    sort: str | None
-    scale: ScaleChoice | None
-    cmap: str | None
-    columns: int | None
-    zoom: int | None
-
-
-@overload
-def plot_kernels(kernels: object, *, ax: None = None, **choices: Unpack[Choices]) -> PageFigure: ...
-@overload
-def plot_kernels(kernels: object, *, ax: Axes, **choices: Unpack[Choices]) -> Axes: ...
-def plot_kernels(
-    kernels: object,
-    *,
-    ax: Axes | None = None,
-    transposed: bool = False,
-    view: str = "auto",
-    channels: str | Sequence[int] | None = None,
-    top: int | None = None,
-    sort: str | None = None,
-    scale: ScaleChoice | None = None,
-    cmap: str | None = None,
-    columns: int | None = None,
-    zoom: int | None = None,
-) -> PageFigure | Axes:
-    """Draw the kernels of one layer: a KernelBank, or a plain weight (out_channels, in_channels / groups, height, width).
-
-    Without ``ax`` a new figure comes back, a page with title and caption. With ``ax`` the tiles and the colour bar are
-    drawn into that Axes, nothing else of it is touched, and it comes back. ``transposed`` says that a plain weight is that
-    of a transposed convolution, (in_channels, out_channels, height, width). One- and three-dimensional kernels are drawn
-    as strips and as columns of slices.
-
-    Raises:
-        UsageError: a shape, view, scale or choice that does not fit.
-    """
-    bank = as_bank(kernels, transposed=transposed)
-    draw = partial(make_sheet, bank, view=view, channels=channels, top=top, sort=sort, scale=scale, cmap=cmap)
-    return _plot(draw, ax, columns, zoom)
-
-
-class MapChoices(TypedDict, total=False):
-    """How ``plot_features`` draws; see there."""
-
-    reduce: MapView | None
-    basis: Basis | None
-    channels: str | Sequence[int] | None
-    top: int | None
-    sort: str | None
-    scale: ScaleChoice | None
-    cmap: str | None
-    columns: int | None
-    zoom: int | None
-
-
-@overload
-def plot_features(maps: object, *, ax: None = None, **choices: Unpack[MapChoices]) -> PageFigure: ...
-@overload
-def plot_features(maps: object, *, ax: Axes, **choices: Unpack[MapChoices]) -> Axes: ...
-def plot_features(
-    maps: object,
-    *,
-    ax: Axes | None = None,
-    reduce: MapView | None = None,
-    basis: Basis | None = None,
-    channels: str | Sequence[int] | None = None,
-    top: int | None = None,
-    sort: str | None = None,
-    scale: ScaleChoice | None = None,
-    cmap: str | None = None,
-    columns: int | None = None,
-    zoom: int | None = None,
-) -> PageFigure | Axes:
-    """Draw the feature maps of one layer: a FeatureMaps, or a plain array or tensor (C, H, W) or (1, C, H, W).
-
-    ``reduce`` draws one map instead of all: at each place the ``mean``, ``max`` or ``norm`` over the chosen channels,
-    or, as colour, the first three principal components (``pca``) of ``basis``, without one of these maps alone.
-    Without ``ax`` a new figure comes back, a page with title and caption. With ``ax`` the tiles and the colour bar are
-    drawn into that Axes, nothing else of it is touched, and it comes back.
-
-    Raises:
-        UsageError: a shape, scale or choice that does not fit.
-    """
-    subject, view = as_maps(maps), reduce or "maps"
-    choice = partial(make_sheet, subject, view=view, channels=channels, top=top, sort=sort, scale=scale, cmap=cmap)
-    return _plot(partial(choice, basis=basis), ax, columns, zoom)
-
-
-def _plot(draw: Callable[..., Sheet], ax: Axes | None, columns: int | None, zoom: int | None) -> PageFigure | Axes:
-    """A page of its own, or into an Axes."""
-    sheet = draw(columns=columns, zoom=zoom)
-    if ax is None:
-        return draw_sheet(sheet)
-    if zoom is None and sheet.tiles.layout == "grid":
-        sheet = draw(columns=sheet.grid.arrangement.shape[1], zoom=_zoom_for(ax, sheet))
-    return _draw_into(ax, sheet)
-
-
-def _zoom_for(ax: Axes, sheet: Sheet) -> int:
-    """The zoom at which the tiles are a little smaller than the Axes: enlarging them loses no line of pixels."""
-    box, grid = ax.get_window_extent(), sheet.grid
-    return max(1, math.floor(grid.zoom[1] * min(0.88 * box.width / grid.width, 0.78 * box.height / grid.height)))
-
-
-def draw_sheet(sheet: Sheet) -> PageFigure:
-    """A sheet as a page of its own."""
-    figure = draw_page(mosaic_page(sheet, make_mosaic(sheet)))
-    figure.recipe = sheet.recipe
-    return figure
 
 
 def draw_page(page: Panel) -> PageFigure:
@@ -200,19 +349,102 @@ def draw_again(figure: PageFigure, page: Panel) -> None:
     add_items(axes, page.items, 72 / DPI)
 
 
-def _draw_into(ax: Axes, sheet: Sheet) -> Axes:
-    """Tiles and bar in the Axes' own coordinates, type at about 8 points whatever the size of the Axes."""
-    mosaic = make_mosaic(sheet)
-    box = ax.get_window_extent()
-    pixels_per_point = ax.get_figure(root=True).dpi / 72  # type: ignore[union-attr]
-    width = mosaic.pixels.shape[1]
-    unit = max(0.2, 8 / 25 * pixels_per_point * 1.1 * width / max(1.0, box.width))
-    tiles, bar = tiles_panel(sheet, mosaic, unit), bar_panel(sheet, unit)
-    total = max(tiles.width, bar.width)
-    height = tiles.height + 20 * unit + bar.height
-    items = (*moved(tiles, 0, 0), *moved(bar, total - bar.width, tiles.height + 20 * unit))
-    ax.set(xlim=(0, total), ylim=(height, 0), aspect="equal", xticks=[], yticks=[])
-    ax.set_axis_off()
-    share = min(box.width / total, box.height / height)
-    add_items(ax, items, share / pixels_per_point)
-    return ax
+@dataclass(frozen=True)
+class Animation:
+    """Pages of one size, how long each is seen (milliseconds, whole hundredths of a second), and how they were made."""
+
+    pages: tuple[Panel, ...]
+    durations: tuple[int, ...]
+    recipe: Recipe
+
+    def __post_init__(self) -> None:
+        if len(self.pages) != len(self.durations):
+            raise ValueError("Each page has its duration.")
+
+
+# What matplotlib reads while it writes a file, whoever made the figure.
+_OUTPUT_RC: dict[str, Any] = {
+    "image.composite_image": True,
+    "pdf.compression": 6,
+    "pdf.fonttype": 42,
+    "pdf.inheritcolor": False,
+    "pdf.use14corefonts": False,
+    "savefig.bbox": "standard",
+    "savefig.dpi": "figure",
+    "savefig.edgecolor": "auto",
+    "savefig.facecolor": "auto",
+    "savefig.transparent": False,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "kernelviz",
+    "svg.id": None,
+    "svg.image_inline": True,
+}
+# Settings of the session: they draw nothing, and some stick where they are first read.
+_SESSION_RC = {"backend", "backend_fallback", "date.epoch", "interactive", "savefig.directory", "timezone", "toolbar"}
+
+
+_rc_lock = threading.RLock()  # rcParams belong to the whole process
+
+
+def figure_recipe(figure: Figure) -> Recipe | None:
+    """How a figure was made, if it says so."""
+    recipe: Recipe | None = getattr(figure, "recipe", None)
+    return recipe
+
+
+@contextmanager
+def _output_settings(figure: Figure) -> Iterator[None]:
+    """Settings that do not depend on the caller's, one figure at a time."""
+    import matplotlib as mpl
+
+    with _rc_lock:
+        settings: Any = {}
+        if figure_recipe(figure) is not None:
+            defaults = {key: mpl.rcParamsDefault[key] for key in mpl.rcParamsDefault if key not in _SESSION_RC}
+            settings = {key: value for key, value in defaults.items() if mpl.rcParams[key] != value}
+        with mpl.rc_context(settings | _OUTPUT_RC):
+            yield
+
+
+def figure_pixels(figure: Figure) -> Array:
+    """(H, W, 3) uint8: a figure as it is drawn, over white."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    with _output_settings(figure):
+        own_canvas = figure.canvas
+        try:
+            canvas: Any = FigureCanvasAgg(figure)
+            canvas.draw()
+            pixels = np.asarray(canvas.buffer_rgba())
+        finally:
+            figure.set_canvas(own_canvas)
+    return _over_white(pixels)
+
+
+def figure_vector(figure: Figure, file_format: str, metadata: dict[str, Any]) -> bytes:
+    """A figure as SVG or PDF with this metadata."""
+    buffer = io.BytesIO()
+    with _output_settings(figure):
+        figure.savefig(buffer, format=file_format, metadata=metadata)
+    return buffer.getvalue()
+
+
+def checked_figure(picture: object) -> Figure:
+    """The picture, if it is a matplotlib figure.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if not isinstance(picture, Figure):
+        raise UsageError(f"The picture must be a Mosaic or a matplotlib Figure, but got {type(picture).__name__}.")
+    return picture
+
+
+def _over_white(pixels: Array) -> Array:
+    """(H, W, 3) uint8 of (H, W, 4)."""
+    from PIL import Image
+
+    image = Image.fromarray(pixels)
+    if pixels[..., 3].min() < 255:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.asarray(image.convert("RGB"))

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelviz.drawing.cells import DIM, Cells, cells_panel, strongest
 from kernelviz.drawing.page import INK, Item, Panel, Text, moved, text_width
 from kernelviz.drawing.sights import TOP, Ink, ink_bar, ink_of, ink_text, map_picture, photograph
 from kernelviz.drawing.unit_numbers import fitted_digits
-from kernelviz.drawing.worksheet import SIGN, SMALL, arrow_items, worksheet
+from kernelviz.drawing.worksheets import DIM, SIGN, SMALL, Cells, arrow_items, cells_panel, strongest, worksheet
 from kernelviz.unit_texts import COLOURS, reads_colours, settings_text, short_decimals
 from kernelviz.wording import PART
 

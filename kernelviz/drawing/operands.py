@@ -8,10 +8,25 @@ import numpy as np
 
 from kernelviz.arithmetic.operations import Pooling, TransposedConvolution
 from kernelviz.arithmetic.windows import size_text
-from kernelviz.drawing.cells import CELL, DARK, DIM, Cells, cells_panel, digit_size, frame, strongest, window_frame
 from kernelviz.drawing.page import Item, Panel, Rule, Shape, Text, text_width
 from kernelviz.drawing.terms import padding_text, rows_text
-from kernelviz.drawing.worksheet import MARGIN, SMALL, WIDEST, Placed, arrow_items, headed
+from kernelviz.drawing.worksheets import (
+    CELL,
+    DARK,
+    DIM,
+    MARGIN,
+    SMALL,
+    WIDEST,
+    Cells,
+    Placed,
+    arrow_items,
+    cells_panel,
+    digit_size,
+    frame,
+    headed,
+    strongest,
+    window_frame,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

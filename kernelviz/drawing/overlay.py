@@ -8,10 +8,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelviz.drawing import colour
-from kernelviz.drawing.captions import REDUCED, clipped_text, map_identity, map_notes, scale_text
-from kernelviz.drawing.headings import LABEL, MARGIN, caption_block, heading
-from kernelviz.drawing.marks import find_marks
-from kernelviz.drawing.page import GREY, LINE_HEIGHT, QUIET, Panel, Raster, Rule, Text, moved, text_block, wrap
+from kernelviz.drawing.captions import REDUCED, clipped_text, find_marks, map_identity, map_notes, scale_text
+from kernelviz.drawing.page import (
+    GREY,
+    LABEL,
+    LINE_HEIGHT,
+    MARGIN,
+    QUIET,
+    Panel,
+    Raster,
+    Rule,
+    Text,
+    caption_block,
+    heading,
+    moved,
+    text_block,
+    wrap,
+)
 from kernelviz.drawing.sheets import map_facts, picture_facts
 from kernelviz.errors import UsageError
 from kernelviz.records import as_maps
@@ -19,9 +32,9 @@ from kernelviz.views.map_views import map_tiles
 from kernelviz.wording import number_text, sentence
 
 if TYPE_CHECKING:
+    from kernelviz.drawing.captions import Marks
     from kernelviz.drawing.colour import Scale, ScaleChoice
     from kernelviz.drawing.figures import PageFigure
-    from kernelviz.drawing.marks import Marks
     from kernelviz.records import Array, FeatureMaps, Recipe, Tiles
     from kernelviz.views.map_views import MapView
 

@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernelviz.drawing import colour
-from kernelviz.drawing.headings import LABEL, MARGIN, caption_block, heading
 from kernelviz.drawing.page import (
     GREY,
     INK,
+    LABEL,
     LINE_HEIGHT,
+    MARGIN,
     QUIET,
     Item,
     Panel,
     Raster,
     Rule,
     Text,
+    caption_block,
     drawable,
+    heading,
     moved,
     text_block,
     wrap,

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelviz.drawing.cells import BORDER, DARK, DIM, Cells, strongest, tints
 from kernelviz.drawing.page import INK, Item, Panel, Raster, Rule, Shape, Text, moved, text_width, wrap
-from kernelviz.drawing.worksheet import SMALL
+from kernelviz.drawing.worksheets import BORDER, DARK, DIM, SMALL, Cells, strongest, tints
 from kernelviz.unit_texts import decimals_for, sight_text
 from kernelviz.wording import fixed_text
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kernelviz.drawing.cells import Cells
+    from kernelviz.drawing.worksheets import Cells
 
 
 INPUT, OUTPUT = 8, 4  # how many times as long as wide the part is at most

@@ -9,23 +9,29 @@ import numpy as np
 
 from kernelviz.arithmetic.operations import TransposedConvolution
 from kernelviz.arithmetic.windows import size_text
-from kernelviz.drawing.cells import CELL, LEGIBLE, Cells, cells_panel, digit_size, frame, strongest
 from kernelviz.drawing.operands import LARGE
 from kernelviz.drawing.page import INK, Panel, Text, text_width, wrap
 from kernelviz.drawing.stamping import reached
 from kernelviz.drawing.sums import formula_panel
 from kernelviz.drawing.terms import macs_text, name_text, settings_text, weights_text
-from kernelviz.drawing.worksheet import (
+from kernelviz.drawing.worksheets import (
+    CELL,
+    LEGIBLE,
     MARGIN,
     NARROWEST,
     SUM,
     WIDEST,
+    Cells,
     Placed,
     arrow,
+    cells_panel,
+    digit_size,
     feet,
+    frame,
     headed,
     in_a_row,
     sign,
+    strongest,
     worksheet,
 )
 from kernelviz.errors import UsageError

@@ -8,7 +8,6 @@ import numpy as np
 
 from kernelviz.arithmetic.operations import TransposedConvolution
 from kernelviz.arithmetic.windows import sides_text, size_text
-from kernelviz.drawing.cells import CELL, DIM, LEGIBLE, Cells, cells_panel, digit_size, frame, strongest
 from kernelviz.drawing.operands import output_cells, plain_cells
 from kernelviz.drawing.page import INK, Item, Panel, Text, moved, text_width
 from kernelviz.drawing.sums import formula_panel
@@ -22,18 +21,26 @@ from kernelviz.drawing.terms import (
     step_text,
     weights_text,
 )
-from kernelviz.drawing.worksheet import (
+from kernelviz.drawing.worksheets import (
+    CELL,
+    DIM,
     FORMULA,
     HEAD,
+    LEGIBLE,
     MARGIN,
     SMALL,
     SUM,
     WIDEST,
+    Cells,
     Placed,
+    cells_panel,
+    digit_size,
+    frame,
     headed,
     in_a_row,
     sign,
     stacked,
+    strongest,
     worksheet,
 )
 from kernelviz.errors import UsageError

@@ -8,7 +8,6 @@ import numpy as np
 
 from kernelviz.arithmetic.operations import Pooling, TransposedConvolution
 from kernelviz.arithmetic.windows import size_text
-from kernelviz.drawing.cells import DIM, digit_size
 from kernelviz.drawing.operands import (
     canvas_cells,
     canvas_matrix,
@@ -31,7 +30,8 @@ from kernelviz.drawing.terms import (
     step_text,
     weights_text,
 )
-from kernelviz.drawing.worksheet import (
+from kernelviz.drawing.worksheets import (
+    DIM,
     FORMULA,
     MARGIN,
     NARROWEST,
@@ -39,6 +39,7 @@ from kernelviz.drawing.worksheet import (
     SUM,
     WIDEST,
     arrow,
+    digit_size,
     feet,
     headed,
     in_a_row,

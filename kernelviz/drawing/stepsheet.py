@@ -6,22 +6,29 @@ from typing import TYPE_CHECKING
 
 from kernelviz.arithmetic.operations import Pooling
 from kernelviz.arithmetic.windows import size_text
-from kernelviz.drawing.cells import CELL, DARK, DIM, Cells, cells_panel, digit_size, frame, window_frame
 from kernelviz.drawing.enlarged import WHITE, colours_of
 from kernelviz.drawing.operands import canvas_cells, output_cells, plain_cells
 from kernelviz.drawing.page import Item, Panel, Text, moved, text_width
 from kernelviz.drawing.sums import formula_panel
 from kernelviz.drawing.terms import broken_notes, name_text, settings_text, step_text
-from kernelviz.drawing.worksheet import (
+from kernelviz.drawing.worksheets import (
+    CELL,
+    DARK,
+    DIM,
     MARGIN,
     NARROWEST,
     SMALL,
     SUM,
     WIDEST,
+    Cells,
+    cells_panel,
+    digit_size,
+    frame,
     headed,
     in_a_row,
     sign,
     stacked,
+    window_frame,
     worksheet,
 )
 from kernelviz.wording import value_text

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kernelviz.drawing.cells import DARK, DIM, FAINT
 from kernelviz.drawing.page import INK, Item, Panel, Rule, Text, text_block, text_width, wrap
 from kernelviz.drawing.terms import plane_terms, shortened
-from kernelviz.drawing.worksheet import FORMULA, SMALL, SUM
+from kernelviz.drawing.worksheets import DARK, DIM, FAINT, FORMULA, SMALL, SUM
 from kernelviz.wording import value_text
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy as np
 from kernelviz.drawing.sheets import map_facts
 from kernelviz.drawing.sights import ink_of, ink_text
 from kernelviz.drawing.unit_numbers import single_page, stacked_page
-from kernelviz.drawing.worksheet import worksheet
+from kernelviz.drawing.worksheets import worksheet
 from kernelviz.records import FeatureMaps
 from kernelviz.unit_texts import SHOWN, at_text, settings_text, value_of
 

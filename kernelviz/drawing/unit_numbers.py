@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kernelviz.drawing.cells import DIM, Cells, cells_panel, frame, strongest
 from kernelviz.drawing.page import INK, Item, Panel, Rule, Shape, Text, moved, text_width
 from kernelviz.drawing.sights import (
     BAR,
@@ -21,7 +20,7 @@ from kernelviz.drawing.sights import (
     photograph,
     with_bar,
 )
-from kernelviz.drawing.worksheet import FORMULA, MARGIN, SIGN, SMALL, WIDEST
+from kernelviz.drawing.worksheets import DIM, FORMULA, MARGIN, SIGN, SMALL, WIDEST, Cells, cells_panel, frame, strongest
 from kernelviz.unit_texts import COLOURS, bias_text, reads_colours, short_decimals, sum_text
 
 if TYPE_CHECKING:

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelviz.drawing.cells import DIM, Cells, cells_panel, strongest
 from kernelviz.drawing.page import INK, Item, Panel, Raster, Rule, Shape, Text, moved, text_width
 from kernelviz.drawing.sights import ink_of, input_view, map_view, photograph, with_bar
 from kernelviz.drawing.unit_numbers import fitted_digits
-from kernelviz.drawing.worksheet import FORMULA, MARGIN, SMALL, WIDEST
+from kernelviz.drawing.worksheets import DIM, FORMULA, MARGIN, SMALL, WIDEST, Cells, cells_panel, strongest
 from kernelviz.unit_texts import SHOWN, short_decimals, sum_text
 
 if TYPE_CHECKING:

@@ -12,8 +12,7 @@ from kernelviz.files.recipes import recipe_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from kernelviz.drawing.animation import Animation
-    from kernelviz.drawing.figures import PageFigure
+    from kernelviz.drawing.figures import Animation, PageFigure
     from kernelviz.drawing.page import Panel
     from kernelviz.records import Array, Progress
 
@@ -74,8 +73,7 @@ class Film:
         return result
 
     def _drawn(self, page: Panel) -> Array:
-        from kernelviz.drawing.figures import DPI, draw_again, draw_page
-        from kernelviz.files.encoding import figure_pixels
+        from kernelviz.drawing.figures import DPI, draw_again, draw_page, figure_pixels
 
         if self._figure is None:
             self._figure = draw_page(page)

@@ -8,9 +8,7 @@ specification, third edition.
 from __future__ import annotations
 
 import io
-import threading
 import zipfile
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 import numpy as np
@@ -22,38 +20,18 @@ from kernelviz.files.png import png_bytes
 from kernelviz.files.recipes import PNG_KEY, recipe_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
-    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from kernelviz.drawing.animation import Animation
+    from kernelviz.drawing.figures import Animation, Figure
     from kernelviz.records import Array, Progress, Recipe
 
 
 FORMATS = ("png", "svg", "pdf")
 
-# What matplotlib reads while it writes a file, whoever made the figure.
-_OUTPUT_RC: dict[str, Any] = {
-    "image.composite_image": True,
-    "pdf.compression": 6,
-    "pdf.fonttype": 42,
-    "pdf.inheritcolor": False,
-    "pdf.use14corefonts": False,
-    "savefig.bbox": "standard",
-    "savefig.dpi": "figure",
-    "savefig.edgecolor": "auto",
-    "savefig.facecolor": "auto",
-    "savefig.transparent": False,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "kernelviz",
-    "svg.id": None,
-    "svg.image_inline": True,
-}
-# Settings of the session: they draw nothing, and some stick where they are first read.
-_SESSION_RC = {"backend", "backend_fallback", "date.epoch", "interactive", "savefig.directory", "timezone", "toolbar"}
+
 _FIRST_DATE = (1980, 1, 1, 0, 0, 0)  # the first that a zip can tell
-_drawing = threading.RLock()  # rcParams belong to the whole process
 
 
 class Pixels(Protocol):
@@ -105,7 +83,9 @@ def encode_picture(picture: Pixels | Figure | Animation, file_format: str, progr
                 f"A bare picture must be PNG, but got {file_format!r}.", "It is pixels only.", "Plot it as a figure."
             )
         return _mosaic_png(picture)
-    figure = _checked_figure(picture)
+    from kernelviz.drawing.figures import checked_figure
+
+    figure = checked_figure(picture)
     return _figure_png(figure) if file_format == "png" else _figure_vector(figure, file_format)
 
 
@@ -152,70 +132,19 @@ def _png_texts(recipe: Recipe | None) -> dict[str, str]:
     return {} if recipe is None else {PNG_KEY: recipe_text(recipe)}
 
 
-def _checked_figure(picture: object) -> Figure:
-    from matplotlib.figure import Figure
-
-    if not isinstance(picture, Figure):
-        raise UsageError(f"The picture must be a Mosaic or a matplotlib Figure, but got {type(picture).__name__}.")
-    return picture
-
-
-def _recipe_of(figure: Figure) -> Recipe | None:
-    recipe: Recipe | None = getattr(figure, "recipe", None)
-    return recipe
-
-
-@contextmanager
-def _output_settings(figure: Figure) -> Iterator[None]:
-    """Settings that do not depend on the caller's, one figure at a time."""
-    import matplotlib as mpl
-
-    with _drawing:
-        settings: Any = {}
-        if _recipe_of(figure) is not None:
-            defaults = {key: mpl.rcParamsDefault[key] for key in mpl.rcParamsDefault if key not in _SESSION_RC}
-            settings = {key: value for key, value in defaults.items() if mpl.rcParams[key] != value}
-        with mpl.rc_context(settings | _OUTPUT_RC):
-            yield
-
-
-def figure_pixels(figure: Figure) -> Array:
-    """(H, W, 3) uint8: a figure as it is drawn, over white."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    with _output_settings(figure):
-        own_canvas = figure.canvas
-        try:
-            canvas: Any = FigureCanvasAgg(figure)
-            canvas.draw()
-            pixels = np.asarray(canvas.buffer_rgba())
-        finally:
-            figure.set_canvas(own_canvas)
-    return _over_white(pixels)
-
-
-def _over_white(pixels: Array) -> Array:
-    """(H, W, 3) uint8 of (H, W, 4)."""
-    from PIL import Image
-
-    image = Image.fromarray(pixels)
-    if pixels[..., 3].min() < 255:
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.asarray(image.convert("RGB"))
-
-
 def _figure_png(figure: Figure) -> bytes:
-    return png_bytes(figure_pixels(figure), None, _png_texts(_recipe_of(figure)), dpi=figure.dpi)
+    from kernelviz.drawing.figures import figure_pixels, figure_recipe
+
+    return png_bytes(figure_pixels(figure), None, _png_texts(figure_recipe(figure)), dpi=figure.dpi)
 
 
 def _figure_vector(figure: Figure, file_format: str) -> bytes:
     """SVG or PDF, with nothing in it that changes from day to day."""
-    recipe = _recipe_of(figure)
+    from kernelviz.drawing.figures import figure_recipe, figure_vector
+
+    recipe = figure_recipe(figure)
     place, undated = {"svg": ("Description", "Date"), "pdf": ("Keywords", "CreationDate")}[file_format]
     metadata: dict[str, Any] = {"Creator": "kernelviz", undated: None}
     if recipe is not None:
         metadata[place] = recipe_text(recipe)
-    buffer = io.BytesIO()
-    with _output_settings(figure):
-        figure.savefig(buffer, format=file_format, metadata=metadata)
-    return buffer.getvalue()
+    return figure_vector(figure, file_format, metadata)

@@ -26,7 +26,7 @@ from kernelviz.files.writing import (
 )
 
 if TYPE_CHECKING:
-    from kernelviz.drawing.singles import Singles
+    from kernelviz.drawing.mosaic import Singles
 
 
 INDEX = "index.json"

@@ -16,9 +16,7 @@ from kernelviz.files.recipes import read_recipe, recipe_text
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from matplotlib.figure import Figure
-
-    from kernelviz.drawing.animation import Animation
+    from kernelviz.drawing.figures import Animation, Figure
     from kernelviz.files.encoding import Pixels
     from kernelviz.records import Array, Progress, Recipe
 

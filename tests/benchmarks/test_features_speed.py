@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torchvision.utils import make_grid, save_image
 
 from kernelviz import capture_features, load_model, make_mosaic, make_sheet, plot_features, read_image, save_picture
-from kernelviz.drawing.typesetting import forget_lines
+from kernelviz.drawing.figures import forget_lines
 
 pytestmark = pytest.mark.benchmark
 

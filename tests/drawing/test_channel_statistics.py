@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from kernelviz.drawing.artists import RasterArtist
-from kernelviz.drawing.channel_statistics import DEAD, LINE, SPAN, painted, plot_statistics, strips
+from kernelviz.drawing.figures import RasterArtist
+from kernelviz.drawing.statistics_page import DEAD, LINE, SPAN, painted, plot_statistics, strips
 from kernelviz.views.statistics import ChannelTally
 
 

@@ -5,10 +5,9 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from kernelviz.drawing.artists import RasterArtist
 from kernelviz.drawing.colour import INKS, NOT_FINITE, Scale
-from kernelviz.drawing.contact import ContactSheet, plot_contact
-from kernelviz.drawing.contact_page import painted
+from kernelviz.drawing.contact import ContactSheet, painted, plot_contact
+from kernelviz.drawing.figures import RasterArtist
 from kernelviz.drawing.mosaic import make_mosaic
 from kernelviz.drawing.sheets import make_sheet
 from kernelviz.errors import UsageError

@@ -20,11 +20,11 @@ from kernelviz import (
     save_picture,
     work_out,
 )
-from kernelviz.drawing.cells import Cells, cells_panel, digit_size, tints
 from kernelviz.drawing.convolution import explaining_page
 from kernelviz.drawing.page import Raster, Text
 from kernelviz.drawing.stamping import overlaps
 from kernelviz.drawing.step_pages import step_page
+from kernelviz.drawing.worksheets import Cells, cells_panel, digit_size, tints
 from kernelviz.errors import UsageError
 from kernelviz.walkthrough import example_numbers
 from kernelviz.wording import factor_text, value_text

@@ -10,9 +10,8 @@ from matplotlib.text import Text
 from page_checks import check_page
 
 from kernelviz import Convolution, Pooling, TransposedConvolution, animate_convolution, work_out
-from kernelviz.drawing.artists import RasterArtist
 from kernelviz.drawing.convolution import plot_convolution
-from kernelviz.drawing.figures import draw_page
+from kernelviz.drawing.figures import RasterArtist, draw_page
 from kernelviz.walkthrough import example_numbers
 
 OPERATIONS = {

@@ -7,10 +7,10 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from kernelviz.drawing.artists import RasterArtist
-from kernelviz.drawing.figures import draw_sheet
+from kernelviz.drawing.figures import RasterArtist
 from kernelviz.drawing.overlay import plot_overlay
 from kernelviz.drawing.overview import plot_overview
+from kernelviz.drawing.sheet_page import draw_sheet
 from kernelviz.drawing.sheets import make_sheet
 from kernelviz.records import ClassScore
 

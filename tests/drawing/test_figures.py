@@ -16,9 +16,9 @@ from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from PIL import Image
 
-from kernelviz.drawing.artists import RasterArtist
-from kernelviz.drawing.figures import DPI, PageFigure, draw_sheet, plot_features, plot_kernels
+from kernelviz.drawing.figures import DPI, PageFigure, RasterArtist
 from kernelviz.drawing.mosaic import make_mosaic
+from kernelviz.drawing.sheet_page import draw_sheet, plot_features, plot_kernels
 from kernelviz.drawing.sheets import make_sheet
 from kernelviz.errors import UsageError
 from kernelviz.records import as_maps

@@ -8,9 +8,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from kernelviz.colours import colour_directions
-from kernelviz.drawing.artists import RasterArtist
 from kernelviz.drawing.bank import plot_filters
 from kernelviz.drawing.colour import ramp
+from kernelviz.drawing.figures import RasterArtist
 from kernelviz.drawing.filtered import MOST_PIXELS, filter_page, limits_of, plot_filter
 from kernelviz.drawing.page import Raster
 from kernelviz.drawing.stamps import EDGE

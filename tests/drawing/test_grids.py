@@ -3,10 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from kernelviz.drawing.figures import draw_sheet
-from kernelviz.drawing.grids import plan_heat_map, plan_table, plan_tiles
 from kernelviz.drawing.mosaic import make_mosaic
-from kernelviz.drawing.sheets import make_sheet
+from kernelviz.drawing.sheet_page import draw_sheet
+from kernelviz.drawing.sheets import make_sheet, plan_heat_map, plan_table, plan_tiles
 from kernelviz.errors import UsageError
 from kernelviz.records import FeatureMaps
 

@@ -5,14 +5,13 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from kernelviz.drawing.artists import RasterArtist
-from kernelviz.drawing.channel_statistics import plot_statistics
 from kernelviz.drawing.colour import LEVELS, NOT_FINITE
 from kernelviz.drawing.contact import ContactSheet, plot_contact
-from kernelviz.drawing.figures import plot_features
-from kernelviz.drawing.mosaic import make_mosaic
+from kernelviz.drawing.figures import RasterArtist
+from kernelviz.drawing.mosaic import make_mosaic, make_singles
+from kernelviz.drawing.sheet_page import plot_features
 from kernelviz.drawing.sheets import make_sheet
-from kernelviz.drawing.singles import make_singles
+from kernelviz.drawing.statistics_page import plot_statistics
 from kernelviz.errors import UsageError
 from kernelviz.records import Source
 from kernelviz.views.components import FULL, CovarianceTally

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from kernelviz.drawing.captions import Marks, find_marks, kernels_of, kernels_touched
 from kernelviz.drawing.colour import make_scale
-from kernelviz.drawing.marks import Marks, find_marks, kernels_of, kernels_touched
 from kernelviz.drawing.sheets import make_sheet
 from kernelviz.records import as_bank
 from kernelviz.views.kernel_views import kernel_tiles

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from kernelviz.drawing.artists import RasterArtist
+from kernelviz.drawing.figures import RasterArtist
 from kernelviz.drawing.matches import TALLEST, plot_matches
 from kernelviz.errors import UsageError
 from kernelviz.filters import classical_filters, unit_rows

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from kernelviz import capture_features
-from kernelviz.drawing.artists import RasterArtist
 from kernelviz.drawing.colour import Scale
+from kernelviz.drawing.figures import RasterArtist
 from kernelviz.drawing.overlay import blended, lay_over, nearest, plot_overlay
 from kernelviz.errors import UsageError
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from kernelviz.drawing.artists import RasterArtist
+from kernelviz.drawing.figures import RasterArtist
 from kernelviz.drawing.overview import plot_overview
 from kernelviz.errors import UsageError
 from kernelviz.records import ClassScore

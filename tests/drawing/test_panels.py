@@ -4,7 +4,7 @@ import pytest
 from kernelviz.drawing import colour
 from kernelviz.drawing.mosaic import make_mosaic
 from kernelviz.drawing.page import Raster, Text
-from kernelviz.drawing.panels import bar_panel, mosaic_page, tiles_panel
+from kernelviz.drawing.sheet_page import bar_panel, mosaic_page, tiles_panel
 from kernelviz.drawing.sheets import make_sheet
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 
-from kernelviz.drawing.typesetting import LineArtist, _ink
+from kernelviz.drawing.figures import LineArtist, _ink
 
 PLACES = [
     {"horizontalalignment": horizontal, "verticalalignment": vertical, "rotation": rotation}

@@ -13,7 +13,7 @@ from matplotlib.text import Text
 from page_checks import check_page
 from traced_units import UNITS, broken_unit, make_unit
 
-from kernelviz.drawing.artists import RasterArtist
+from kernelviz.drawing.figures import RasterArtist
 from kernelviz.drawing.unit import plot_kernel_and_map, plot_unit
 
 

@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import PathPatch
 from matplotlib.text import Text
 
-from kernelviz.drawing.artists import RasterArtist
+from kernelviz.drawing.figures import RasterArtist
 
 
 def check_page(figure):

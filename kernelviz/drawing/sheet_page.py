@@ -1,18 +1,23 @@
-"""The parts of a mosaic's page: the tiles with their numbers, the colour bar, and how they make a page."""
+"""The page of a sheet: tiles with their numbers, the colour bar, the caption; ``plot_kernels`` and ``plot_features``."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypedDict, Unpack, overload
 
 import numpy as np
 
 from kernelviz.drawing import colour
-from kernelviz.drawing.grids import SMALLEST_UNIT
-from kernelviz.drawing.headings import CAPTION, CONTENT, LABEL, MARGIN, caption_block, heading
+from kernelviz.drawing.figures import PageFigure, add_items, draw_page
+from kernelviz.drawing.mosaic import make_mosaic
 from kernelviz.drawing.page import (
+    CAPTION,
+    CONTENT,
     GREY,
+    LABEL,
     LINE_HEIGHT,
+    MARGIN,
     QUIET,
     Align,
     Item,
@@ -20,18 +25,26 @@ from kernelviz.drawing.page import (
     Raster,
     Rule,
     Text,
+    caption_block,
+    heading,
     moved,
     text_block,
     text_width,
 )
+from kernelviz.drawing.sheets import SMALLEST_UNIT, Sheet, make_sheet
+from kernelviz.records import as_bank, as_maps
 from kernelviz.wording import number_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from matplotlib.axes import Axes
+
+    from kernelviz.drawing.colour import ScaleChoice
     from kernelviz.drawing.mosaic import Mosaic
-    from kernelviz.drawing.sheets import Sheet
     from kernelviz.records import Axis
+    from kernelviz.views.components import Basis
+    from kernelviz.views.map_views import MapView
 
 
 BAR_WIDTH, BAR_HEIGHT = 330.0, 15.0
@@ -284,3 +297,138 @@ def _bar_labels(
     zero = left + (width - left) * -scale.low / (scale.high - scale.low)
     inner = left + text_width(low, size) + size < zero < width - text_width(high, size) - size
     return [ends[0], (zero, "0", "center"), ends[1]] if inner else ends
+
+
+class Choices(TypedDict, total=False):
+    """How ``plot_kernels`` draws; see there."""
+
+    transposed: bool
+    view: str
+    channels: str | Sequence[int] | None
+    top: int | None
+    sort: str | None
+    scale: ScaleChoice | None
+    cmap: str | None
+    columns: int | None
+    zoom: int | None
+
+
+@overload
+def plot_kernels(kernels: object, *, ax: None = None, **choices: Unpack[Choices]) -> PageFigure: ...
+@overload
+def plot_kernels(kernels: object, *, ax: Axes, **choices: Unpack[Choices]) -> Axes: ...
+def plot_kernels(
+    kernels: object,
+    *,
+    ax: Axes | None = None,
+    transposed: bool = False,
+    view: str = "auto",
+    channels: str | Sequence[int] | None = None,
+    top: int | None = None,
+    sort: str | None = None,
+    scale: ScaleChoice | None = None,
+    cmap: str | None = None,
+    columns: int | None = None,
+    zoom: int | None = None,
+) -> PageFigure | Axes:
+    """Draw the kernels of one layer: a KernelBank, or a plain weight (out_channels, in_channels / groups, height, width).
+
+    Without ``ax`` a new figure comes back, a page with title and caption. With ``ax`` the tiles and the colour bar are
+    drawn into that Axes, nothing else of it is touched, and it comes back. ``transposed`` says that a plain weight is that
+    of a transposed convolution, (in_channels, out_channels, height, width). One- and three-dimensional kernels are drawn
+    as strips and as columns of slices.
+
+    Raises:
+        UsageError: a shape, view, scale or choice that does not fit.
+    """
+    bank = as_bank(kernels, transposed=transposed)
+    draw = partial(make_sheet, bank, view=view, channels=channels, top=top, sort=sort, scale=scale, cmap=cmap)
+    return _plot(draw, ax, columns, zoom)
+
+
+class MapChoices(TypedDict, total=False):
+    """How ``plot_features`` draws; see there."""
+
+    reduce: MapView | None
+    basis: Basis | None
+    channels: str | Sequence[int] | None
+    top: int | None
+    sort: str | None
+    scale: ScaleChoice | None
+    cmap: str | None
+    columns: int | None
+    zoom: int | None
+
+
+@overload
+def plot_features(maps: object, *, ax: None = None, **choices: Unpack[MapChoices]) -> PageFigure: ...
+@overload
+def plot_features(maps: object, *, ax: Axes, **choices: Unpack[MapChoices]) -> Axes: ...
+def plot_features(
+    maps: object,
+    *,
+    ax: Axes | None = None,
+    reduce: MapView | None = None,
+    basis: Basis | None = None,
+    channels: str | Sequence[int] | None = None,
+    top: int | None = None,
+    sort: str | None = None,
+    scale: ScaleChoice | None = None,
+    cmap: str | None = None,
+    columns: int | None = None,
+    zoom: int | None = None,
+) -> PageFigure | Axes:
+    """Draw the feature maps of one layer: a FeatureMaps, or a plain array or tensor (C, H, W) or (1, C, H, W).
+
+    ``reduce`` draws one map instead of all: at each place the ``mean``, ``max`` or ``norm`` over the chosen channels,
+    or, as colour, the first three principal components (``pca``) of ``basis``, without one of these maps alone.
+    Without ``ax`` a new figure comes back, a page with title and caption. With ``ax`` the tiles and the colour bar are
+    drawn into that Axes, nothing else of it is touched, and it comes back.
+
+    Raises:
+        UsageError: a shape, scale or choice that does not fit.
+    """
+    subject, view = as_maps(maps), reduce or "maps"
+    choice = partial(make_sheet, subject, view=view, channels=channels, top=top, sort=sort, scale=scale, cmap=cmap)
+    return _plot(partial(choice, basis=basis), ax, columns, zoom)
+
+
+def _plot(draw: Callable[..., Sheet], ax: Axes | None, columns: int | None, zoom: int | None) -> PageFigure | Axes:
+    """A page of its own, or into an Axes."""
+    sheet = draw(columns=columns, zoom=zoom)
+    if ax is None:
+        return draw_sheet(sheet)
+    if zoom is None and sheet.tiles.layout == "grid":
+        sheet = draw(columns=sheet.grid.arrangement.shape[1], zoom=_zoom_for(ax, sheet))
+    return _draw_into(ax, sheet)
+
+
+def _zoom_for(ax: Axes, sheet: Sheet) -> int:
+    """The zoom at which the tiles are a little smaller than the Axes: enlarging them loses no line of pixels."""
+    box, grid = ax.get_window_extent(), sheet.grid
+    return max(1, math.floor(grid.zoom[1] * min(0.88 * box.width / grid.width, 0.78 * box.height / grid.height)))
+
+
+def draw_sheet(sheet: Sheet) -> PageFigure:
+    """A sheet as a page of its own."""
+    figure = draw_page(mosaic_page(sheet, make_mosaic(sheet)))
+    figure.recipe = sheet.recipe
+    return figure
+
+
+def _draw_into(ax: Axes, sheet: Sheet) -> Axes:
+    """Tiles and bar in the Axes' own coordinates, type at about 8 points whatever the size of the Axes."""
+    mosaic = make_mosaic(sheet)
+    box = ax.get_window_extent()
+    pixels_per_point = ax.get_figure(root=True).dpi / 72  # type: ignore[union-attr]
+    width = mosaic.pixels.shape[1]
+    unit = max(0.2, 8 / 25 * pixels_per_point * 1.1 * width / max(1.0, box.width))
+    tiles, bar = tiles_panel(sheet, mosaic, unit), bar_panel(sheet, unit)
+    total = max(tiles.width, bar.width)
+    height = tiles.height + 20 * unit + bar.height
+    items = (*moved(tiles, 0, 0), *moved(bar, total - bar.width, tiles.height + 20 * unit))
+    ax.set(xlim=(0, total), ylim=(height, 0), aspect="equal", xticks=[], yticks=[])
+    ax.set_axis_off()
+    share = min(box.width / total, box.height / height)
+    add_items(ax, items, share / pixels_per_point)
+    return ax

@@ -1,4 +1,4 @@
-"""What every channel of a layer does over many images, as a figure: three panels on one axis of channels."""
+"""Statistics of every channel of a layer over many images, as three panels on one axis of channels."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kernelviz.drawing.headings import CAPTION, LABEL, MARGIN, caption_block, heading
 from kernelviz.drawing.page import (
+    CAPTION,
     GREY,
     INK,
+    LABEL,
+    MARGIN,
     QUIET,
     Item,
     Panel,
@@ -18,6 +20,8 @@ from kernelviz.drawing.page import (
     Rule,
     Shape,
     Text,
+    caption_block,
+    heading,
     text_block,
     text_width,
     wrap,
