@@ -33,11 +33,9 @@ if TYPE_CHECKING:
     from kernelviz.arithmetic.operations import TransposedConvolution as TransposedConvolution
     from kernelviz.colours import ColourDirection as ColourDirection
     from kernelviz.colours import colour_directions as colour_directions
-    from kernelviz.drawing.animation import animate_convolution as animate_convolution
     from kernelviz.drawing.bank import plot_filters as plot_filters
     from kernelviz.drawing.contact import ContactSheet as ContactSheet
     from kernelviz.drawing.contact import plot_contact as plot_contact
-    from kernelviz.drawing.convolution import plot_convolution as plot_convolution
     from kernelviz.drawing.filtered import plot_filter as plot_filter
     from kernelviz.drawing.growth import plot_growth as plot_growth
     from kernelviz.drawing.matches import plot_matches as plot_matches
@@ -52,9 +50,12 @@ if TYPE_CHECKING:
     from kernelviz.drawing.sheets import Sheet as Sheet
     from kernelviz.drawing.sheets import make_sheet as make_sheet
     from kernelviz.drawing.statistics_page import plot_statistics as plot_statistics
-    from kernelviz.drawing.unit import plot_kernel_and_map as plot_kernel_and_map
-    from kernelviz.drawing.unit import plot_unit as plot_unit
     from kernelviz.errors import KernelvizError as KernelvizError
+    from kernelviz.explain.animation import animate_convolution as animate_convolution
+    from kernelviz.explain.plots import plot_convolution as plot_convolution
+    from kernelviz.explain.unit_pages import plot_kernel_and_map as plot_kernel_and_map
+    from kernelviz.explain.unit_pages import plot_unit as plot_unit
+    from kernelviz.explain.walkthrough import work_out as work_out
     from kernelviz.files.bases import read_basis as read_basis
     from kernelviz.files.bases import save_basis as save_basis
     from kernelviz.files.images import read_image as read_image
@@ -96,7 +97,6 @@ if TYPE_CHECKING:
     from kernelviz.views.map_views import highlights_of as highlights_of
     from kernelviz.views.statistics import ChannelStatistics as ChannelStatistics
     from kernelviz.views.statistics import ChannelTally as ChannelTally
-    from kernelviz.walkthrough import work_out as work_out
 
 _HOMES = {
     "Basis": "views.components",
@@ -126,7 +126,7 @@ _HOMES = {
     "Trace": "traces",
     "TransposedConvolution": "arithmetic.operations",
     "Unit": "traces",
-    "animate_convolution": "drawing.animation",
+    "animate_convolution": "explain.animation",
     "apply_filter": "filtering",
     "apply_kernel": "filtering",
     "capture_features": "network.capture",
@@ -144,18 +144,18 @@ _HOMES = {
     "make_singles": "drawing.mosaic",
     "match_kernels": "matching",
     "plot_contact": "drawing.contact",
-    "plot_convolution": "drawing.convolution",
+    "plot_convolution": "explain.plots",
     "plot_features": "drawing.sheet_page",
     "plot_filter": "drawing.filtered",
     "plot_filters": "drawing.bank",
     "plot_growth": "drawing.growth",
-    "plot_kernel_and_map": "drawing.unit",
+    "plot_kernel_and_map": "explain.unit_pages",
     "plot_kernels": "drawing.sheet_page",
     "plot_matches": "drawing.matches",
     "plot_overlay": "drawing.overlay",
     "plot_overview": "drawing.overview",
     "plot_statistics": "drawing.statistics_page",
-    "plot_unit": "drawing.unit",
+    "plot_unit": "explain.unit_pages",
     "read_basis": "files.bases",
     "read_image": "files.images",
     "read_kernels": "network.kernels",
@@ -167,7 +167,7 @@ _HOMES = {
     "select_layers": "network.convolutions",
     "trace": "network.tracing.trace",
     "trace_unit": "network.units",
-    "work_out": "walkthrough",
+    "work_out": "explain.walkthrough",
 }
 
 __all__ = [

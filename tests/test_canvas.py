@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from kernelviz import Convolution, Pooling, TransposedConvolution
-from kernelviz.canvas import make_canvas
+from kernelviz.explain.walkthrough import make_canvas
 
 
 def test_padding_is_torchs():

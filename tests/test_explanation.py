@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from kernelviz import Convolution, Pooling, TransposedConvolution, work_out
-from kernelviz.canvas import make_canvas
 from kernelviz.documents import json_text
 from kernelviz.errors import UsageError
-from kernelviz.explanation import MOST_CELLS, chosen_steps, explanation_entry, number_lines, size_lines
-from kernelviz.walkthrough import example_numbers
+from kernelviz.explain.texts import MOST_CELLS, chosen_steps, explanation_entry, number_lines, size_lines
+from kernelviz.explain.walkthrough import example_numbers, make_canvas
 
 OPERATIONS = [
     Convolution((5, 7), 3, stride=(1, 2), padding=1, in_channels=2, out_channels=4, groups=2, bias=True),

@@ -8,7 +8,7 @@ import random_settings
 
 from kernelviz import Convolution, Pooling, TransposedConvolution, work_out
 from kernelviz.errors import UsageError
-from kernelviz.walkthrough import example_numbers
+from kernelviz.explain.walkthrough import example_numbers
 
 KINDS = {"conv": random_settings.convolution, "transpose": random_settings.transposed, "pool": random_settings.pooling}
 

@@ -158,7 +158,7 @@ def check(wish: Wish, *, draws: bool) -> None:
 
 def sizes(wish: Wish, report: Report, progress: Progress) -> tuple[list[str], dict[str, Any]]:
     """The arithmetic of the layer, without weights."""
-    from kernelviz.layer_operations import layer_lines, layer_operation_entry
+    from kernelviz.explain.texts import layer_lines, layer_operation_entry
 
     progress("importing torch and timm", 0, 0)
     from kernelviz.network.layer_operation import layer_operation
@@ -176,8 +176,8 @@ def values(
 ) -> tuple[list[str], dict[str, Any]]:
     """What the layer makes of an image: the pictures are written, and what is told of them comes back."""
     from kernelviz.cli.talk import say
+    from kernelviz.explain.unit_texts import map_line, unit_entry, unit_lines
     from kernelviz.files.images import read_image
-    from kernelviz.unit_texts import map_line, unit_entry, unit_lines
     from kernelviz.views.kernel_views import parse_channels
 
     image = read_image(wish.image or "")
@@ -198,7 +198,7 @@ def values(
     lines = [map_line(unit) for unit in found] if wish.place is None else unit_lines(found[0])
     more: dict[str, Any] = {}
     if as_json:
-        from kernelviz.layer_operations import layer_operation_entry
+        from kernelviz.explain.texts import layer_operation_entry
         from kernelviz.network.layer_operation import layer_operation
 
         size = found[0].input_size
@@ -236,7 +236,7 @@ def draw(found: Sequence[Unit], goal: Goal, report: Report, *, whole: bool) -> N
         FileInTheWayError: something else stands there.
         WriteError: a file could not be written.
     """
-    from kernelviz.drawing.unit import plot_kernel_and_map, plot_unit, unit_recipe
+    from kernelviz.explain.unit_pages import plot_kernel_and_map, plot_unit, unit_recipe
     from kernelviz.files.names import file_stems
     from kernelviz.files.writing import save_arrays, save_picture
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from kernelviz.cli.explain_wish import Goal
     from kernelviz.documents import Report
-    from kernelviz.walkthrough import Walkthrough
+    from kernelviz.explain.walkthrough import Walkthrough
 
 
 WHOLE = ("steps", "animation", "stamps-animation", "numbers")  # views of no one cell
@@ -23,7 +23,7 @@ def draw(command: str, worked: Walkthrough, goal: Goal, report: Report) -> None:
         KernelvizError: something is in the way, too much was asked for, or a file could not be written.
     """
     from kernelviz.cli import talk
-    from kernelviz.drawing.convolution import explaining_recipe
+    from kernelviz.explain.plots import explaining_recipe
     from kernelviz.files.names import file_stems
     from kernelviz.files.writing import check_target, save_arrays, save_picture
 
@@ -56,7 +56,7 @@ def draw(command: str, worked: Walkthrough, goal: Goal, report: Report) -> None:
 def _pictures(worked: Walkthrough, goal: Goal, report: Report) -> dict[str, Callable[[], Any]]:
     """What is drawn, by the name of its view: a transposed convolution both ways."""
     from kernelviz.arithmetic.operations import TransposedConvolution
-    from kernelviz.drawing.convolution import WorkView, plot_convolution
+    from kernelviz.explain.plots import WorkView, plot_convolution
 
     if goal.animate:
         return _animations(worked, goal, report)
@@ -70,8 +70,8 @@ def _pictures(worked: Walkthrough, goal: Goal, report: Report) -> dict[str, Call
 def _animations(worked: Walkthrough, goal: Goal, report: Report) -> dict[str, Callable[[], Any]]:
     """The window, and the stamps of a transposed convolution where they can be shown; why not, else."""
     from kernelviz.arithmetic.operations import TransposedConvolution
-    from kernelviz.drawing.animation import animate_convolution
     from kernelviz.errors import UsageError
+    from kernelviz.explain.animation import animate_convolution
 
     animate = partial(animate_convolution, worked, channel=goal.channel, fps=goal.fps)
     found = {"animation": animate()}  # refuses before anything is drawn
@@ -85,7 +85,7 @@ def _animations(worked: Walkthrough, goal: Goal, report: Report) -> dict[str, Ca
 
 def _name(command: str, worked: Walkthrough, goal: Goal, view: str) -> tuple[str, ...]:
     """The parts of a file's name: the operation, its sizes, the step, and a hash of settings and numbers."""
-    from kernelviz.drawing.convolution import numbers_hash
+    from kernelviz.explain.plots import numbers_hash
 
     operation = worked.operation
     size = "x".join(map(str, operation.input_size))

@@ -153,7 +153,7 @@ class Wish:
         Raises:
             UsageError: planes of the kernel or numbers of the bias are too few or too many.
         """
-        from kernelviz.walkthrough import example_numbers
+        from kernelviz.explain.walkthrough import example_numbers
 
         data, kernel, bias = example_numbers(operation, self.seed)
         if self.data is not None:

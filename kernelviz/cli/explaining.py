@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from kernelviz.arithmetic.operations import Operation
     from kernelviz.documents import Report
-    from kernelviz.walkthrough import Walkthrough
+    from kernelviz.explain.walkthrough import Walkthrough
 
 
 def explain(wish: Wish, build: Callable[[], Operation], report: Report) -> None:
@@ -23,8 +23,7 @@ def explain(wish: Wish, build: Callable[[], Operation], report: Report) -> None:
     """
     from kernelviz.cli import talk
     from kernelviz.documents import document, json_text
-    from kernelviz.drawing.terms import broken_notes
-    from kernelviz.explanation import chosen_steps, explanation_entry, number_lines, size_lines
+    from kernelviz.explain.texts import broken_notes, chosen_steps, explanation_entry, number_lines, size_lines
 
     goal = wish.goal
     _check(goal)
@@ -58,7 +57,7 @@ def explain(wish: Wish, build: Callable[[], Operation], report: Report) -> None:
 
 def _worked(wish: Wish, operation: Operation, report: Report) -> Walkthrough | None:
     """The numbers worked out; None where only sizes were given and they are too large for that."""
-    from kernelviz.walkthrough import MOST_WORK, work_needed, work_out
+    from kernelviz.explain.walkthrough import MOST_WORK, work_needed, work_out
 
     goal = wish.goal
     given = wish.data is not None or goal.directory is not None or goal.cell is not None

@@ -20,13 +20,12 @@ from kernelviz import (
     save_picture,
     work_out,
 )
-from kernelviz.drawing.convolution import explaining_page
 from kernelviz.drawing.page import Raster, Text
-from kernelviz.drawing.stamping import overlaps
-from kernelviz.drawing.step_pages import step_page
 from kernelviz.drawing.worksheets import Cells, cells_panel, digit_size, tints
 from kernelviz.errors import UsageError
-from kernelviz.walkthrough import example_numbers
+from kernelviz.explain.plots import explaining_page, overlaps
+from kernelviz.explain.step_pages import step_page
+from kernelviz.explain.walkthrough import example_numbers
 from kernelviz.wording import factor_text, value_text
 
 

@@ -10,9 +10,9 @@ from matplotlib.text import Text
 from page_checks import check_page
 
 from kernelviz import Convolution, Pooling, TransposedConvolution, animate_convolution, work_out
-from kernelviz.drawing.convolution import plot_convolution
 from kernelviz.drawing.figures import RasterArtist, draw_page
-from kernelviz.walkthrough import example_numbers
+from kernelviz.explain.plots import plot_convolution
+from kernelviz.explain.walkthrough import example_numbers
 
 OPERATIONS = {
     "plain": Convolution(5, 3),

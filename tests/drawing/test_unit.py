@@ -9,8 +9,8 @@ import pytest
 from traced_units import UNITS, make_unit
 
 from kernelviz.drawing.page import Text
-from kernelviz.drawing.unit import unit_page
-from kernelviz.unit_texts import SHOWN
+from kernelviz.explain.unit_pages import unit_page
+from kernelviz.explain.unit_texts import SHOWN
 
 
 def texts(page):

@@ -14,7 +14,7 @@ from page_checks import check_page
 from traced_units import UNITS, broken_unit, make_unit
 
 from kernelviz.drawing.figures import RasterArtist
-from kernelviz.drawing.unit import plot_kernel_and_map, plot_unit
+from kernelviz.explain.unit_pages import plot_kernel_and_map, plot_unit
 
 
 @pytest.mark.parametrize("name", UNITS)

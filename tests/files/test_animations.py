@@ -22,9 +22,9 @@ from kernelviz import (
 from kernelviz.drawing.changes import changed_boxes, pixels_of, touching
 from kernelviz.drawing.page import Panel, Shape, Text
 from kernelviz.errors import UsageError
+from kernelviz.explain.walkthrough import example_numbers
 from kernelviz.files.animations import Film, Palette
 from kernelviz.files.encoding import encode_picture
-from kernelviz.walkthrough import example_numbers
 
 
 @pytest.fixture(scope="module")

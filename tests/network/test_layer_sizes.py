@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from kernelviz.errors import KernelvizError, UsageError
-from kernelviz.layer_operations import layer_lines
+from kernelviz.explain.texts import layer_lines
 from kernelviz.network.layer_operation import layer_operation
 
 LAYERS = {

@@ -1,0 +1,1 @@
+"""A convolution, a pool or one value of a map, worked out: numbers, texts and pages."""

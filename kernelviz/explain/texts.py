@@ -1,0 +1,448 @@
+"""A walkthrough in words and signs, for people and as JSON; texts and pictures say the same."""
+
+from __future__ import annotations
+
+import math
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kernelviz.arithmetic.operations import Convolution, Pooling, TransposedConvolution
+from kernelviz.arithmetic.windows import sides_text, size_text
+from kernelviz.wording import counted, factor_text, value_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kernelviz.arithmetic.operations import Operation
+    from kernelviz.arithmetic.windows import Formula
+    from kernelviz.explain.walkthrough import Step, Walkthrough
+    from kernelviz.records import Array
+    from kernelviz.traces import LayerOperation, TracedLayer
+
+
+MOST_TERMS = 2000  # of one sum; what is longer is shortened in its middle
+FLIPPED = "the kernel is not flipped: what torch calls convolution is cross-correlation in mathematics"
+
+
+def product_text(value: float, weight: float) -> str:
+    """``7×(−1)``."""
+    return f"{value_text(value)}×{factor_text(weight)}"
+
+
+def plane_terms(step: Step, plane: int, *, real_only: bool = False) -> list[str]:
+    """The terms of one input channel in the order of the kernel's cells.
+
+    ``real_only`` leaves out those of padding and of the zeros from stretching.
+    """
+    window = step.window[plane]
+    cells = [(i, j) for i in range(window.shape[0]) for j in range(window.shape[1])]
+    if real_only:
+        cells = [cell for cell in cells if not (step.padding[cell] or step.stretched[cell])]
+    if step.weights is None:
+        return [value_text(window[cell]) for cell in cells]
+    return [product_text(window[cell], step.weights[plane][cell]) for cell in cells]
+
+
+def step_text(operation: Operation, step: Step) -> str:
+    """``1×1 + 2×2 + … = 411``: how an output cell came about, every term of it.
+
+    Of a transposed convolution only the stamps that meet there; each input channel in brackets where there are several.
+    """
+    value = value_text(step.value)
+    if isinstance(operation, Pooling):
+        maximum = operation.kind == "max"
+        terms = plane_terms(step, 0, real_only=maximum or not operation.count_include_pad)
+        if maximum:
+            return f"max({', '.join(shortened(terms))}) = {value}"
+        return f"({' + '.join(map(bracketed, shortened(terms)))}) / {step.counted} = {value}"
+    real_only = isinstance(operation, TransposedConvolution)
+    planes = [plane_terms(step, plane, real_only=real_only) for plane in range(len(step.window))]
+    sums = [" + ".join(shortened(terms)) for terms in planes if terms]
+    if len(sums) > 1:
+        sums = [f"({each})" for each in shortened(sums)]
+    bias = [] if step.bias is None else [factor_text(step.bias)]
+    return f"{' + '.join(sums + bias) or 'no stamp'} = {value}"
+
+
+def bracketed(term: str) -> str:
+    """A term of a sum: a negative one in brackets."""
+    return f"({term})" if term.startswith("−") else term
+
+
+def shortened(terms: list[str], most: int = MOST_TERMS) -> list[str]:
+    """The first and last terms of very many."""
+    return terms if len(terms) <= most else [*terms[: most // 2 + 1], "…", *terms[-(most // 2) :]]
+
+
+def name_text(operation: Operation) -> str:
+    """What it is."""
+    if isinstance(operation, Pooling):
+        kind = operation.kind
+        return f"Adaptive {kind} pooling" if operation.adaptive else f"{kind.capitalize()} pooling"
+    return "Transposed convolution" if isinstance(operation, TransposedConvolution) else "Convolution"
+
+
+def settings_text(operation: Operation) -> str:
+    """Stride, padding and what else differs from the plain case."""
+    if isinstance(operation, Pooling):
+        return _pool_settings(operation)
+    parts = [f"stride {sides_text(operation.stride)}", padding_text(operation)]
+    if operation.dilation != (1, 1):
+        parts.append(f"dilation {sides_text(operation.dilation)}")
+    if isinstance(operation, TransposedConvolution) and any(operation.output_padding):
+        parts.append(f"output padding {sides_text(operation.output_padding)}")
+    if operation.groups > 1:
+        parts.append(f"{operation.groups} groups")
+    return ", ".join(parts)
+
+
+def padding_text(operation: Operation) -> str:
+    """``no padding``, ``padding 1``, ``padding same (1)``; four numbers where the ends differ."""
+    if not any(operation.padding):
+        return "padding same (0)" if getattr(operation, "padding_name", "") == "same" else "no padding"
+    text = sides_text(operation.padding)
+    if isinstance(operation, Convolution):
+        top, bottom, left, right = operation.padding
+        if (top, left) == (bottom, right):
+            text = sides_text((top, left))
+        else:
+            text = f"{top} above, {bottom} below, {left} left, {right} right"
+        if operation.padding_name == "same":
+            text = f"same ({text})"
+    return f"padding {text}"
+
+
+def _pool_settings(operation: Pooling) -> str:
+    if operation.adaptive:
+        return f"to {size_text(operation.adaptive)}"
+    parts = [size_text(operation.kernel), f"stride {sides_text(operation.stride)}"]
+    if any(operation.padding):
+        parts.append(padding_text(operation))
+    if operation.dilation != (1, 1):
+        parts.append(f"dilation {sides_text(operation.dilation)}")
+    if operation.ceil_mode:
+        parts.append("ceil mode")
+    if operation.kind == "average" and any(operation.padding):
+        parts.append("padding counts" if operation.count_include_pad else "padding does not count")
+    return ", ".join(parts)
+
+
+def weights_text(operation: Operation, *, dense: bool = True) -> str:
+    """``9 weights, no bias (dense: 225)``."""
+    if isinstance(operation, Pooling):
+        return "no weights"
+    weights = f"{operation.weights:,} {'weight' if operation.weights == 1 else 'weights'}"
+    biases = f"{operation.out_channels:,} {'bias' if operation.out_channels == 1 else 'biases'}"
+    text = f"{weights} and {biases}" if operation.bias else f"{weights}, no bias"
+    return f"{text} (dense: {operation.dense_parameters:,})" if dense else text
+
+
+def macs_text(operation: Operation) -> str:
+    """``81 multiply–adds``."""
+    return f"{operation.macs:,} multiply–adds"
+
+
+def broken_count(worked: Walkthrough) -> int:
+    """How many numbers of input, kernel, bias and output are not finite."""
+    return sum(number for _, number, _ in _broken(worked))
+
+
+def broken_notes(worked: Walkthrough) -> list[str]:
+    """``2 of 9 values of the output are not finite``; of input, kernel and bias too."""
+    return [f"{number:,} of {size:,} values of the {name} are not finite" for name, number, size in _broken(worked)]
+
+
+def _broken(worked: Walkthrough) -> list[tuple[str, int, int]]:
+    named = {"input": worked.input, "kernel": worked.kernel, "bias": worked.bias, "output": worked.output}
+    sizes = [(name, values.size, values) for name, values in named.items() if values is not None]
+    found = [(name, size - int(np.isfinite(values).sum()), size) for name, size, values in sizes]
+    return [each for each in found if each[1]]
+
+
+def left_over_text(operation: Operation) -> str:
+    """What the last stride leaves at the end of the input, and why; empty where nothing."""
+    if isinstance(operation, TransposedConvolution) or not any(operation.left_over):
+        return ""
+    formulas = [formula for formula, number in zip(operation.formulas, operation.left_over, strict=True) if number]
+    why = [f"{f.numerator} = {_steps(f.numerator)} is no multiple of the stride {f.denominator}" for f in formulas]
+    return f"{rows_text(operation.left_over)} at the end, in no window: {', '.join(dict.fromkeys(why))}"
+
+
+def gap_text(operation: Operation) -> str:
+    """What else is never read, between the windows or their taps, or reaches no output; empty where nothing."""
+    if isinstance(operation, TransposedConvolution):
+        if not any(operation.unread):
+            return ""
+        rows, columns = (size - lost for size, lost in zip(operation.input_size, operation.unread, strict=True))
+        total = operation.input_size[0] * operation.input_size[1]
+        lost = (
+            f"{rows_text(operation.unread)} of the input reach no output cell ({total - rows * columns:,} of {total:,}"
+        )
+        return f"{lost} values): the padding cuts off all that they stamp"
+    between = [every - end for every, end in zip(operation.unread, operation.left_over, strict=True)]
+    if not any(between):
+        return ""
+    if all(dilation == 1 for dilation, number in zip(operation.dilation, between, strict=True) if number):
+        return f"{rows_text(between)} between the windows are never read: the stride is longer than the kernel"
+    skipped = f"stride {sides_text(operation.stride)} and dilation {sides_text(operation.dilation)} skip them"
+    return f"{rows_text(between)} between the cells of the windows are never read: {skipped}"
+
+
+def rows_text(numbers: Sequence[int]) -> str:
+    """``1 row and 2 columns``; what is 0 is left out."""
+    return " and ".join(counted(n, noun) for n, noun in zip(numbers, ("row", "column"), strict=True) if n)
+
+
+def _steps(numerator: str) -> int:
+    """The value of ``6 + 2·1 − 3``."""
+    total = 0
+    for part in numerator.replace("− ", "+ -").split(" + "):
+        factors = part.replace("−", "-").split("·")
+        total += math.prod(map(int, factors))
+    return total
+
+
+MOST_CELLS = 20_000  # products, or values of a table, that are printed; at least one step is
+
+
+def chosen_steps(worked: Walkthrough, channel: int, at: tuple[int, int] | None) -> list[Step]:
+    """The one step that was asked for, or all of a channel as far as they can be printed."""
+    if at is not None:
+        return [worked.step(*at, channel)]
+    first = worked.step(0, 0, channel)
+    return list(islice(worked.steps(channel), max(1, MOST_CELLS // first.window.size)))
+
+
+def size_lines(operation: Operation) -> list[str]:
+    """What it is, how the size of its output follows, what is left over, and what it costs."""
+    shape = (operation.in_channels, *operation.input_size)
+    lines = [f"{name_text(operation)}: {size_text(shape if shape[0] > 1 else shape[1:])} input, {_middle(operation)}"]
+    lines += ["", *_formula_lines(operation)]
+    lines += [f"  {line}" for line in _implicit_lines(operation)]
+    result = (operation.out_channels, *operation.output_size)
+    lines += [f"output      {size_text(result if result[0] > 1 else result[1:])}"]
+    left = [line for line in (left_over_text(operation), gap_text(operation)) if line]
+    lines += [f"left over   {left[0] if left else 'nothing'}", *(f"            {line}" for line in left[1:])]
+    return lines + _cost_lines(operation)
+
+
+def _middle(operation: Operation) -> str:
+    if isinstance(operation, Pooling):
+        return settings_text(operation)
+    outputs = f" for {operation.out_channels} output channels" if operation.out_channels > 1 else ""
+    return f"{size_text(operation.kernel)} kernel{outputs}, {settings_text(operation)}"
+
+
+def _formula_lines(operation: Operation) -> list[str]:
+    rows, columns = operation.formulas
+    lines = [f"size        {rows.letters}"]
+    if rows == columns:
+        return [*lines, f"            {rows.text}", *(f"            {line}" for line in rows.where)]
+    if columns.letters != rows.letters:
+        lines.append(f"            {columns.letters}")
+    for name, formula in (("rows", rows), ("columns", columns)):
+        where = f"   ({'; '.join(formula.where)})" if formula.where else ""
+        lines.append(f"  {name:<10}{formula.text}{where}")
+    return lines
+
+
+def _implicit_lines(operation: Operation) -> list[str]:
+    """How a transposed convolution is a convolution, too."""
+    if not isinstance(operation, TransposedConvolution):
+        return []
+    top, _, left, _ = operation.implicit_padding
+    lines = [
+        (
+            f"as a convolution: zeros between the values, s − 1 = {sides_text([s - 1 for s in operation.stride])}, and "
+            f"around them, torch's implicit padding d·(k − 1) − p = {sides_text((top, left)).replace('-', '−')}"
+        )
+    ]
+    if min(top, left) < 0:
+        lines.append("a negative padding cuts rows and columns off instead")
+    if any(operation.output_padding):
+        more = sides_text(operation.output_padding)
+        lines.append(
+            f"output padding: {more} more behind, computed like the rest; a convolution with stride "
+            f"{sides_text(operation.stride)} makes inputs of several sizes equal, and this says which one comes back"
+        )
+    return lines
+
+
+def _cost_lines(operation: Operation) -> list[str]:
+    if isinstance(operation, Pooling):
+        return ["parameters  none: nothing is learned"]
+    per = f"{operation.in_channels // operation.groups} × {size_text(operation.kernel)}"
+    made = f"{operation.out_channels} × {per} = {counted(operation.weights, 'weight')}"
+    biases = counted(operation.out_channels, "bias").replace("biass", "biases")
+    bias = f" and {biases}: {operation.parameters:,}" if operation.bias else ", no bias"
+    return [
+        f"parameters  {made}{bias}; a dense layer for these sizes takes {operation.dense_parameters:,}",
+        f"work        {macs_text(operation)}",
+    ]
+
+
+def number_lines(worked: Walkthrough, steps: Sequence[Step], channel: int) -> list[str]:
+    """The numbers: input, kernel, every step, and the output."""
+    operation = worked.operation
+    lines = ["", "input", *_planes(worked.input)]
+    if worked.kernel is not None:
+        lines += ["", _kernel_heading(operation), *_planes(worked.kernel.reshape(-1, *worked.kernel.shape[2:]))]
+        if not isinstance(operation, TransposedConvolution):
+            lines += [f"  {FLIPPED}"]
+    if worked.bias is not None:
+        lines += ["", f"bias  {'  '.join(value_text(value) for value in worked.bias)}"]
+    total = operation.output_size[0] * operation.output_size[1]
+    if isinstance(operation, TransposedConvolution):
+        lines += ["", *_stamp_lines(worked, channel), *_stretched_lines(worked, channel)]
+    heading = "steps" if len(steps) == total else f"step{'s' if len(steps) > 1 else ''} ({len(steps)} of {total})"
+    of = f" of output channel {channel}" if operation.out_channels > 1 else ""
+    lines += ["", f"{heading}{of}"]
+    lines += [f"  row {step.at[0]}, column {step.at[1]}: {step_text(operation, step)}" for step in steps]
+    return [*lines, "", "output", *_planes(worked.output)]
+
+
+def _kernel_heading(operation: Operation) -> str:
+    if isinstance(operation, TransposedConvolution):
+        return "kernel, which every input value stamps onto the output"
+    return "kernel"
+
+
+def _stamp_lines(worked: Walkthrough, channel: int) -> list[str]:
+    """What each input value stamps, and where."""
+    operation = worked.operation
+    if not isinstance(operation, TransposedConvolution):
+        return []
+    lines, shown = ["stamps (what overlaps adds up)"], 0
+    one = operation.in_channels // operation.groups == 1
+    for row in range(operation.input_size[0]):
+        for column in range(operation.input_size[1]):
+            if shown * operation.kernel[0] * operation.kernel[1] > MOST_CELLS // 4:
+                return [*lines, f"  … and {operation.input_size[0] * operation.input_size[1] - shown:,} more"]
+            y, x = (
+                at * stride - padding
+                for at, stride, padding in zip((row, column), operation.stride, operation.padding, strict=True)
+            )
+            first = (
+                channel // (operation.out_channels // operation.groups) * (operation.in_channels // operation.groups)
+            )
+            what = (
+                f"{factor_text(worked.input[first, row, column])} × kernel" if one else "all channels × their kernels"
+            )
+            where = f"from row {y}, column {x} of the output on".replace("-", "−")
+            lines.append(f"  row {row}, column {column}: {what}, {where}")
+            shown += 1
+    return lines
+
+
+def _stretched_lines(worked: Walkthrough, channel: int) -> list[str]:
+    """The same as a convolution: what the turned kernel slides over."""
+    kernel = worked.canvas.kernel
+    if kernel is None:
+        return []
+    lines = [
+        "",
+        "the same as a convolution with stride 1 over the stretched and padded input",
+        *_planes(worked.canvas.values),
+    ]
+    return [*lines, "", "with the kernel turned by 180°", *_planes(kernel[channel])]
+
+
+def _planes(values: Array) -> list[str]:
+    """Tables below each other, numbered where there are several; right-aligned."""
+    if values.size > MOST_CELLS:
+        return [f"  {size_text(values.shape)} numbers, from {value_text(values.min())} to {value_text(values.max())}"]
+    texts = [[[value_text(value) for value in row] for row in plane] for plane in values]
+    width = max(len(text) for plane in texts for row in plane for text in row)
+    lines: list[str] = []
+    for number, plane in enumerate(texts):
+        if len(texts) > 1:
+            lines.append(f"  [{number}]")
+        lines += ["  " + " ".join(text.rjust(width) for text in row) for row in plane]
+    return lines
+
+
+def explanation_entry(operation: Operation, worked: Walkthrough | None, steps: Sequence[Step]) -> dict[str, Any]:
+    """The fields of the JSON document."""
+    rows, columns = operation.formulas
+    weighted = not isinstance(operation, Pooling)
+    return {
+        "operation": name_text(operation),
+        "settings": settings_text(operation),
+        "input_size": list(operation.input_size),
+        "kernel": list(operation.kernel),
+        "in_channels": operation.in_channels,
+        "out_channels": operation.out_channels,
+        "output_size": list(operation.output_size),
+        "formula": rows.text if rows == columns else f"rows: {rows.text}; columns: {columns.text}",
+        "formulas": [_formula_entry(formula) for formula in operation.formulas],
+        "parameters": operation.parameters,
+        "dense_parameters": operation.dense_parameters if weighted else None,
+        "macs": operation.macs,
+        "unread": list(operation.unread),
+        "input": None if worked is None else worked.input.tolist(),
+        "kernel_values": None if worked is None or worked.kernel is None else worked.kernel.tolist(),
+        "bias": None if worked is None or worked.bias is None else worked.bias.tolist(),
+        "output": None if worked is None else worked.output.tolist(),
+        "steps_total": operation.output_size[0] * operation.output_size[1],
+        "steps": [_step_entry(operation, step) for step in steps],
+    }
+
+
+def _formula_entry(formula: Formula) -> dict[str, Any]:
+    return {
+        "letters": formula.letters,
+        "numbers": formula.numbers,
+        "result": formula.result,
+        "where": list(formula.where),
+    }
+
+
+def _step_entry(operation: Operation, step: Step) -> dict[str, Any]:
+    return {
+        "at": list(step.at),
+        "channel": step.channel,
+        "channels": list(step.channels),
+        "window": step.window.tolist(),
+        "padding": step.padding.tolist(),
+        "products": None if step.products is None else step.products.tolist(),
+        "bias": step.bias,
+        "sum": step.value,
+        "text": step_text(operation, step),
+    }
+
+
+def layer_lines(found: LayerOperation) -> list[str]:
+    """What the layer is, and how the size of its output follows; then what its units read of the image."""
+    layer = found.layer
+    model = f"{found.source.model}, " if found.source else ""
+    lines = [f"{layer.name}: {layer.kind} of {model}image {' × '.join(map(str, found.input_size))}", ""]
+    lines += size_lines(found.operation)
+    lines.append(f"field       {field_text(layer)}")
+    return lines + [f"note        {note}" for note in found.notes]
+
+
+def field_text(layer: TracedLayer) -> str:
+    """What one unit reads of the image."""
+    if layer.field is None:
+        return f"not known: {layer.lost}" if layer.lost else "not known"
+    size = " × ".join(str(axis.size) for axis in layer.field.axes)
+    jumps = [axis.jump for axis in layer.field.axes]
+    text = f"a unit reads {size} pixels of the image"
+    if None not in jumps:
+        apart = " × ".join(map(str, jumps)) if len(set(jumps)) > 1 else str(jumps[0])
+        text += f", its neighbour {apart} farther on"
+    return f"{text}, and the whole image is mixed in" if layer.field.mixes_image else text
+
+
+def layer_operation_entry(found: LayerOperation) -> dict[str, Any]:
+    """The fields of the JSON document: those of ``explain``, and the layer's row of ``layers``."""
+    from kernelviz.traces import layer_entry
+
+    return {
+        "layer": layer_entry(found.layer),
+        "image_size": list(found.input_size),
+        "notes": list(found.notes),
+        **explanation_entry(found.operation, None, []),
+    }

@@ -1,0 +1,534 @@
+"""Pictures of a traced unit: one value with what made it, and a kernel beside its map."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kernelviz.drawing.page import INK, Item, Panel, Raster, Rule, Shape, Text, moved, text_width
+from kernelviz.drawing.sheets import map_facts
+from kernelviz.drawing.worksheets import (
+    DIM,
+    FORMULA,
+    MARGIN,
+    SIGN,
+    SMALL,
+    WIDEST,
+    Cells,
+    arrow_items,
+    cells_panel,
+    strongest,
+    worksheet,
+)
+from kernelviz.explain.unit_parts import (
+    TOP,
+    Ink,
+    fitted_digits,
+    ink_bar,
+    ink_of,
+    ink_text,
+    input_view,
+    map_picture,
+    map_view,
+    photograph,
+    single_page,
+    stacked_page,
+    with_bar,
+)
+from kernelviz.explain.unit_texts import (
+    COLOURS,
+    SHOWN,
+    at_text,
+    reads_colours,
+    settings_text,
+    short_decimals,
+    sum_text,
+    value_of,
+)
+from kernelviz.records import FeatureMaps
+from kernelviz.wording import PART
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kernelviz.drawing.figures import PageFigure
+    from kernelviz.records import Array
+    from kernelviz.traces import Unit
+
+
+THUMB, PITCH, HEADS = 96.0, 112.0, 44.0
+NUMBERS, GAP, SIGNS = 86.0, 40.0, 40.0  # the channel's number, and what stands between the matrices
+BARS, COLUMN = 206.0, 308.0
+RED, BLUE = "#cb4c42", "#3b86c0"
+THICK = 32.0
+
+
+@dataclass(frozen=True)
+class Part:
+    """One bar: what it is called, its value, the middle of its row, and whether the name stands below the rows."""
+
+    name: str
+    value: float
+    middle: float
+
+
+def waterfall_page(unit: Unit) -> tuple[Panel, str]:
+    """The body of the page, and what is said of the choice of channels."""
+    order = unit.strongest(SHOWN)
+    pointwise = unit.window[0].size == 1
+    texts, parts, bottom = _parts(unit, order)
+    lefts = [NUMBERS + THUMB + GAP + place * (THUMB + SIGNS) for place in range(3)]
+    widest = max(text_width(text, FORMULA, bold=True) for text in texts)
+    end = (lefts[2] - SIGNS + 40 if pointwise else lefts[2] + THUMB + 44) + widest
+    items = _heads(lefts, end, pointwise=pointwise)
+    for row, place in enumerate(order):
+        items += _row(unit, place, HEADS + row * PITCH, lefts, pointwise=pointwise)
+    items += _sums(unit, parts, texts, end)
+    bars = min(BARS + (100 if pointwise else 0), WIDEST - 2 * MARGIN - end - 94 - COLUMN)
+    items += _bars(parts, end + 44, bottom, bars)
+    right = end + 44 + bars + 50
+    below, width = _pictures(unit, items, right)
+    measure = "product" if pointwise else "sum"
+    n = len(unit.numbers)
+    said = f"the {len(order)} channels with the largest |{measure}| of {n:,}, largest first" if n > len(order) else ""
+    said = " · ".join(part for part in (said, "each input map in colours of its own") if part)
+    return Panel(tuple(items), right + width, max(bottom, below)), said
+
+
+def _parts(unit: Unit, order: Sequence[int]) -> tuple[list[str], list[Part], float]:
+    """All that is added up, as texts and as bars, the whole last; and where the rows end."""
+    sums = unit.sums
+    parts = [
+        Part(str(unit.numbers[place]), float(sums[place]), HEADS + row * PITCH + THUMB / 2)
+        for row, place in enumerate(order)
+    ]
+    y = HEADS + len(order) * PITCH + 10.0
+    rest = len(unit.numbers) - len(order)
+    if rest:
+        others = np.delete(sums, list(order)).sum()
+        name = f"the other {rest:,} channels together" if rest > 1 else "the other channel"
+        parts.append(Part(name, float(others), y + 6))
+        y += 52
+    if unit.bias is not None:
+        parts.append(Part("bias", unit.bias, y + 6))
+        y += 52
+    name = "the value (no bias)" if unit.bias is None else "the value"
+    parts.append(Part(name, unit.total, y + 22))
+    values = [part.value for part in parts]
+    return [sum_text(unit, float(value)) for value in values], parts, y + 52
+
+
+def _heads(lefts: Sequence[float], end: float, *, pointwise: bool) -> list[Item]:
+    names = ("value", "weight") if pointwise else ("window", "kernel", "products")
+    items: list[Item] = [Text(0, 22, "input channel", SMALL, INK, bold=True)]
+    for left, name in zip(lefts, names, strict=False):
+        items.append(Text(left + THUMB / 2, 22, name, SMALL, INK, bold=True, align="center"))
+    items.append(Text(end, 22, "product" if pointwise else "sum", SMALL, INK, bold=True, align="right"))
+    items.append(Text(end + 44, 22, "adding up", SMALL, INK, bold=True))
+    return items
+
+
+def _row(unit: Unit, place: int, y: float, lefts: Sequence[float], *, pointwise: bool) -> list[Item]:
+    """The channel's number, its map with the window, and window × kernel = products as colours."""
+    middle = y + THUMB / 2
+    items: list[Item] = [Text(0, middle, f"{unit.numbers[place]:,}", SMALL + 1, INK, middle=True)]
+    view = input_view(unit, place, THUMB)
+    items += moved(view.panel, NUMBERS, middle - view.size[0] / 2)
+    columns = [(unit.window, True), (unit.kernel, False)] if pointwise else [
+        (unit.window, True), (unit.kernel, False), (unit.products, True)
+    ]  # fmt: skip
+    for left, (values, padded) in zip(lefts, columns, strict=False):
+        panel = _number(unit, values, place) if pointwise else _matrix(unit, values, place, padded=padded)
+        items += moved(panel, left + (THUMB - panel.width) / 2, middle - panel.height / 2)
+    for left, sign in zip(lefts[1:], "×=", strict=True):
+        x = left - SIGNS / 2
+        items.append(Text(x, middle, sign, 34, DIM, align="center", middle=True))
+    if not pointwise:
+        items.append(Text(lefts[2] + THUMB + 16, middle, "Σ", SMALL + 2, DIM, middle=True))
+    return items
+
+
+def _matrix(unit: Unit, values: Array, place: int, *, padded: bool) -> Panel:
+    """One matrix as colours of the scale of all of its kind."""
+    cell = THUMB / max(values.shape[1:])
+    shown = values[list(unit.strongest(SHOWN))]
+    around, between = (unit.padding, unit.stretched) if padded else (None, None)
+    return cells_panel(Cells(values[place], strongest(shown), padding=around, stretched=between), cell, 0)
+
+
+def _number(unit: Unit, values: Array, place: int) -> Panel:
+    """A single number as a cell as wide as a matrix."""
+    shown = values[list(unit.strongest(SHOWN))]
+    every = [Cells(plane, strongest(shown), decimals=short_decimals(shown)) for plane in shown]
+    cells = Cells(values[place], strongest(shown), decimals=short_decimals(shown))
+    panel = cells_panel(cells, THUMB, min(24.0, fitted_digits(every, THUMB)))
+    return _flattened(panel, 62.0 / THUMB)
+
+
+def _flattened(panel: Panel, share: float) -> Panel:
+    """A cell less tall than wide; its digits keep their size."""
+    items: list[Item] = []
+    for item in panel.items:
+        if isinstance(item, Raster):
+            items.append(Raster(item.pixels, item.left, item.top, item.width, item.height * share))
+        elif isinstance(item, Shape):
+            items.append(Shape(tuple((x, y * share) for x, y in item.points), item.colour, item.width))
+        elif isinstance(item, Text):
+            items.append(
+                Text(item.x, item.y * share, item.text, item.size, item.colour, item.bold, item.align, middle=True)
+            )
+    return Panel(tuple(items), panel.width, panel.height * share)
+
+
+def _sums(unit: Unit, parts: Sequence[Part], texts: Sequence[str], end: float) -> list[Item]:
+    """The sums on the right, what is taken together, and the value under a line."""
+    items: list[Item] = []
+    rows = min(SHOWN, len(unit.numbers))
+    for at, (part, text) in enumerate(zip(parts, texts, strict=True)):
+        last = at == len(parts) - 1
+        if last:
+            items.append(Rule(end - 120, part.middle - 26, end + 8, part.middle - 26, INK, 2.4))
+            items.append(Text(0, part.middle, part.name, SMALL + 1, INK, bold=True, middle=True))
+        elif at >= rows:
+            items.append(Text(0, part.middle, part.name, SMALL + 1, DIM, middle=True))
+        size = FORMULA if last else SMALL + 3
+        items.append(Text(end, part.middle, text, size, INK, bold=True, align="right", middle=True))
+    return items
+
+
+def _bars(parts: Sequence[Part], left: float, bottom: float, wide: float) -> list[Item]:
+    """Each part begins where the one before it ends; the last is the whole, from 0."""
+    values = [part.value for part in parts]
+    if not all(map(math.isfinite, values)):
+        return [Text(left, parts[0].middle, "not finite", SMALL, DIM, middle=True)]
+    ends = np.concatenate([[0.0], np.cumsum(values[:-1])])
+    low, high = float(min(ends.min(), values[-1])), float(max(ends.max(), values[-1]))
+    scale = wide / ((high - low) or 1.0)
+    zero = left - low * scale
+    items: list[Item] = []
+    for at, part in enumerate(parts):
+        last = at == len(parts) - 1
+        start, stop = (0.0, part.value) if last else (float(ends[at]), float(ends[at + 1]))
+        a, b = sorted((zero + start * scale, zero + stop * scale))
+        top, below = part.middle - THICK / 2, part.middle + THICK / 2
+        b = max(b, a + 1.5)
+        colour = INK if last else RED if part.value >= 0 else BLUE
+        items.append(Shape(((a, top), (b, top), (b, below), (a, below)), colour))
+        if not last:
+            x = zero + stop * scale
+            items.append(Rule(x, below, x, parts[at + 1].middle - THICK / 2, DIM, 1.4))
+    items.append(Rule(zero, HEADS - 8, zero, bottom - 4, INK, 2.2))
+    return items
+
+
+def _pictures(unit: Unit, items: list[Item], x: float) -> tuple[float, float]:
+    """The map with the unit, and what the unit can see; how deep they go, and how wide they are."""
+    view = with_bar(map_view(unit, COLUMN), ink_of(unit.map))
+    items += moved(view.panel, x, 0)
+    y, width = view.panel.height + 36, max(COLUMN, view.panel.width)
+    sight = photograph(unit, COLUMN, sight=True)
+    if sight is not None:
+        items += moved(sight.panel, x, y)
+        y += sight.panel.height
+        width = max(width, sight.panel.width)
+    return y, width
+
+
+ROWS = 3  # planes that are shown of many
+PICTURE, LARGER, PLANE, ALONE = 448.0, 560.0, 206.0, 344.0
+BESIDE, BETWEEN = 66.0, 44.0
+
+
+@dataclass(frozen=True)
+class Column:
+    """Pictures below each other: ``box`` is as large as they are, without the head above and the bar below."""
+
+    name: str
+    size: str
+    box: Panel
+    bar: Panel | None
+    below: str = ""
+
+    @property
+    def width(self) -> float:
+        """With the head and the bar."""
+        head = text_width(self.name, SMALL, bold=True) + 14 + text_width(self.size, SMALL)
+        return max(self.box.width, self.bar.width if self.bar else 0.0, head, text_width(self.below, SMALL))
+
+    def placed(self, x: float, middle: float) -> tuple[list[Item], float]:
+        """Its items with the middle of the box at this height, and where they end."""
+        y = middle - self.box.height / 2
+        items: list[Item] = [Text(x, y - 18, self.name, SMALL, INK, bold=True)]
+        if self.size:
+            items.append(Text(x + text_width(self.name, SMALL, bold=True) + 14, y - 18, self.size, SMALL, DIM))
+        items += moved(self.box, x, y)
+        y += self.box.height
+        if self.below:
+            y += 34
+            items.append(Text(x, y, self.below, SMALL, DIM))
+        if self.bar:
+            y += 22
+            items += moved(self.bar, x, y)
+            y += self.bar.height
+        return items, y
+
+
+def kernel_and_map_page(unit: Unit) -> Panel:
+    """The page of ``plot_kernel_and_map``."""
+    planes = shown_planes(unit)
+    rest = len(unit.numbers) - len(planes)
+    whole = unit.reads_image and unit.seen is not None and not rest
+    columns = [
+        _kernel(unit, planes),
+        _photo(unit) if whole else _inputs(unit, planes),
+        _map(unit, PICTURE if whole or len(planes) == 1 else LARGER),
+    ]
+    tallest = max(column.box.height for column in columns)
+    middle = TOP + tallest / 2
+    items: list[Item] = []
+    x, bottom = 0.0, 0.0
+    for at, column in enumerate(columns):
+        drawn, below = column.placed(x, middle)
+        items += drawn
+        bottom = max(bottom, below)
+        x += column.width
+        if at == 0:
+            rows = [middle] if whole or len(planes) == 1 else _rows(columns[1], middle, len(planes))
+            items += [Text(x + BESIDE / 2, y, "∗", SIGN, DIM, align="center", middle=True) for y in rows]
+        elif at == 1 and rest:
+            items += arrow_items(x + 12, middle, x + BESIDE - 12)
+        elif at == 1:
+            items.append(Text(x + BESIDE / 2, middle, "=", SIGN, DIM, align="center", middle=True))
+        x += BESIDE
+    body = Panel(tuple(items), x - BESIDE, bottom)
+    title = f"How kernel {unit.at[0]} of {unit.layer.name} makes feature map {unit.at[0]}"
+    return worksheet(title, _identity(unit), body, [], _captions(unit, planes))
+
+
+def shown_planes(unit: Unit) -> tuple[int, ...]:
+    """All planes of a kernel of few, in their order; of more those with the largest weights together, largest first."""
+    if len(unit.numbers) <= ROWS:
+        return tuple(range(len(unit.numbers)))
+    norms = np.sqrt((np.nan_to_num(unit.kernel) ** 2).sum(axis=(1, 2)))
+    return tuple(sorted(range(len(norms)), key=lambda place: (-float(norms[place]), place))[:ROWS])
+
+
+def _rows(column: Column, middle: float, count: int) -> list[float]:
+    """The middles of pictures below each other."""
+    tall = (column.box.height - (count - 1) * BETWEEN) / count
+    top = middle - column.box.height / 2
+    return [top + tall / 2 + at * (tall + BETWEEN) for at in range(count)]
+
+
+def _stack(panels: Sequence[Panel], labels: Sequence[str], side: float) -> Panel:
+    """Pictures of one size below each other, a ``+`` between them, each with its label above."""
+    items: list[Item] = []
+    y = 0.0
+    for panel, label in zip(panels, labels, strict=True):
+        items += moved(panel, 0, y + (side - panel.height) / 2)
+        if y and label:
+            items.append(Text(0, y + (side - panel.height) / 2 - 11, label, SMALL, DIM))
+        y += side + BETWEEN
+    return Panel(tuple(items), max(panel.width for panel in panels), y - BETWEEN)
+
+
+def _kernel(unit: Unit, planes: Sequence[int]) -> Column:
+    """The planes with their weights, or as colours where these do not fit."""
+    side = ALONE if len(planes) == 1 else PLANE
+    shown = unit.kernel[list(planes)]
+    cell = side / max(shown.shape[1:])
+    every = [Cells(plane, strongest(shown), decimals=short_decimals(shown)) for plane in shown]
+    size = fitted_digits(every, cell)
+    colours = reads_colours(unit)
+    labels = [COLOURS[unit.numbers[place]] if colours else f"plane {unit.numbers[place]}" for place in planes]
+    panels = [cells_panel(each, cell, size) for each in every]
+    box = _stack(panels, labels, side if len(planes) > 1 else panels[0].height)
+    first = f": {labels[0]}" if len(planes) > 1 else ""
+    size_text = "turned 180°" if unit.layer.transposed else " × ".join(map(str, unit.kernel.shape))
+    bar = None
+    if not size and np.isfinite(shown).any() and np.nan_to_num(shown).any():
+        bar = ink_bar(Ink(strongest(shown), negative=True, clipped=False), max(side, 170.0))
+    return Column(
+        f"kernel {unit.at[0]}{first}" if first else f"kernel {unit.at[0]}", "" if first else size_text, box, bar
+    )
+
+
+def _photo(unit: Unit) -> Column:
+    """What the network saw."""
+    view = photograph(unit, PICTURE, sight=False)
+    if view is None:
+        raise TypeError(unit.seen)
+    height, width = view.size
+    picture = tuple(item for item in moved(view.panel, 0, -TOP) if not isinstance(item, Text))
+    size = " × ".join(map(str, unit.inputs.shape))
+    return Column("what the network saw", size, Panel(picture, width, height), None)
+
+
+def _inputs(unit: Unit, planes: Sequence[int]) -> Column:
+    """The maps that these planes slide over, in one scale."""
+    side = PICTURE if len(planes) == 1 else PLANE
+    shown = unit.inputs[list(planes)]
+    ink = ink_of(shown)
+    panels = [map_picture(values, ink, side)[0] for values in shown]
+    labels = [f"input {unit.numbers[place]}" for place in planes]
+    box = _stack(panels, labels, side if len(planes) > 1 else panels[0].height)
+    size = " × ".join(map(str, unit.inputs.shape[1:]))
+    rest = len(unit.numbers) - len(planes)
+    below = f"+ {rest:,} more" if rest else ""
+    bar = ink_bar(ink, max(box.width, 170.0)) if ink.known else None
+    return Column(labels[0], size, box, bar, below)
+
+
+def _map(unit: Unit, side: float) -> Column:
+    ink = ink_of(unit.map)
+    panel, _ = map_picture(unit.map, ink, side)
+    height, width = unit.map.shape
+    bar = ink_bar(ink, max(panel.width, 170.0)) if ink.known else None
+    return Column(f"feature map {unit.at[0]}", f"{height} × {width}", panel, bar)
+
+
+def _identity(unit: Unit) -> str:
+    parts = [unit.source.model if unit.source else "", settings_text(unit)]
+    if unit.image and unit.input_size:
+        parts.append(f"image {unit.image.name}, seen at {' × '.join(map(str, unit.input_size[1:]))}")
+    return PART.join(part for part in parts if part)
+
+
+def _captions(unit: Unit, planes: Sequence[int]) -> list[str]:
+    """How to read it, and what is left out."""
+    n, rows, columns = unit.kernel.shape
+    products = n * rows * columns
+    what = "image" if unit.reads_image else "input"
+    lines = [f"the kernel slides over the {what}; each stop is one sum of {products:,} products, one cell of the map"]
+    if n > len(planes):
+        lines.append(
+            f"{len(planes)} of {n:,} planes, those with the largest norm, largest first: the sum is not complete"
+        )
+    if unit.bias is not None:
+        from kernelviz.explain.unit_texts import bias_text
+
+        lines.append(f"{bias_text(unit)} is added everywhere")
+    if not unit.reads_image and len(planes) > 1:
+        lines.append("the inputs shown have one scale")
+    if unit.source:
+        lines.append(f"weights: {unit.source.label}")
+    return [*lines, ink_text(ink_of(unit.map)), *notes(unit)]
+
+
+FEW = 4  # channels whose matrices are written out
+TITLE = "One value of a feature map"
+
+
+def plot_unit(unit: Unit) -> PageFigure:
+    """Draw how one value of a feature map came about.
+
+    Up to four input channels are written out, window × kernel = products; of more of them those that contribute most, as
+    bars that add up to the value. Beside it the map with the unit in it, and what of the image the unit can see.
+
+    Args:
+        unit: what ``trace_unit`` gave.
+    """
+    from kernelviz.drawing.figures import draw_page
+
+    figure = draw_page(unit_page(unit))
+    figure.recipe = unit_recipe(unit, whole=False)
+    return figure
+
+
+def plot_kernel_and_map(unit: Unit) -> PageFigure:
+    """Draw a kernel, what it slides over, and the map that it makes, side by side.
+
+    Of many input channels those that the kernel weighs most are shown. The unit's row and column do not matter.
+
+    Args:
+        unit: what ``trace_unit`` gave for any unit of that map.
+    """
+    from kernelviz.drawing.figures import draw_page
+
+    figure = draw_page(kernel_and_map_page(unit))
+    figure.recipe = unit_recipe(unit, whole=True)
+    return figure
+
+
+def unit_recipe(unit: Unit, *, whole: bool) -> dict[str, Any]:
+    """How the picture is made; of the ``whole`` map, or of the one unit."""
+    place = ",".join(map(str, unit.at))
+    limit = ink_of(unit.map)
+    maps = FeatureMaps(
+        unit.map[None], unit.layer.name, unit.layer.kind, source=unit.source, image=unit.image, seen=unit.seen,
+        input_size=unit.input_size,
+    )  # fmt: skip
+    shown = min(len(unit.numbers), SHOWN if len(unit.numbers) > FEW else FEW)
+    return {
+        **map_facts(maps),
+        "command": "explain",
+        "view": f"map {unit.at[0]}" if whole else f"unit {place}",
+        "shown": shown,
+        "limits": [-limit.limit if limit.negative else 0.0, limit.limit] if limit.known else None,
+        "nonfinite": int(np.count_nonzero(~np.isfinite(unit.map))),
+        "notes": notes(unit),
+    }
+
+
+def unit_page(unit: Unit) -> Panel:
+    """The page of ``plot_unit``."""
+    identity = [unit.source.model if unit.source else "", unit.layer.name, at_text(unit)]
+    settings = " · ".join(part for part in identity if part)
+    n, rows, columns = unit.window.shape
+    if rows * columns == 1 or n > FEW:
+        body, more = waterfall_page(unit)
+    else:
+        body, more = (single_page(unit) if n == 1 else stacked_page(unit)), ""
+    said = [
+        more,
+        "rounded for display, summed before",
+        f"the network gave {value_of(unit.value)}",
+        ink_text(ink_of(unit.map)),
+    ]
+    return worksheet(TITLE, settings, body, [], [*captions(unit), *said, *notes(unit)])
+
+
+def captions(unit: Unit) -> list[str]:
+    """The layer, its weights, and what the network expects of an image."""
+    lines = [settings_text(unit)]
+    if unit.layer.depthwise:
+        lines[0] += ": one kernel reads one channel"
+    if unit.layer.transposed:
+        lines.append("transposed: as a convolution with the kernel turned by 180°, zeros between the values")
+    if unit.reads_image and unit.source and unit.source.preprocessing:
+        lines.append(_input_text(unit.source.preprocessing))
+    if unit.source and unit.source.label != unit.source.model:  # of a plain module both are its class
+        lines.append(f"weights: {unit.source.label}")
+    if unit.padding.any():
+        lines.append("dashed: padding around the input")
+    if unit.mixes_image:
+        lines.append("+: a gate, a mean or attention mixes in the whole image")
+    if unit.box is None:
+        lines.append(f"what the unit can see is not known: {unit.unseen}")
+    return lines
+
+
+def _input_text(facts: Any) -> str:
+    mean, deviation = (_one(facts[key]) for key in ("mean", "std"))
+    return f"input (x − {mean}) / {deviation}"
+
+
+def _one(values: Any) -> str:
+    """One number where all channels have the same."""
+    numbers = [f"{float(value):.4g}" for value in values]
+    return numbers[0] if len(set(numbers)) == 1 else f"({', '.join(numbers)})"
+
+
+def notes(unit: Unit) -> list[str]:
+    """What is odd: of the image, of what the network saw, and values that are not finite."""
+    lines = [*(unit.image.notes if unit.image else ()), *(unit.seen.notes if unit.seen else ())]
+    for name, values in (("map", unit.map), ("window", unit.window), ("kernel", unit.kernel)):
+        broken = int(np.count_nonzero(~np.isfinite(values)))
+        if broken:
+            lines.append(f"{broken:,} of {values.size:,} values of the {name} are not finite: grey or chequered")
+    if unit.map.size > 1 and (unit.map == unit.map.flat[0]).all():
+        lines.append(f"the map is constant: every value is {value_of(float(unit.map.flat[0]))}")
+    return lines
