@@ -31,14 +31,9 @@ if TYPE_CHECKING:
     from kernelviz.arithmetic.operations import Convolution as Convolution
     from kernelviz.arithmetic.operations import Pooling as Pooling
     from kernelviz.arithmetic.operations import TransposedConvolution as TransposedConvolution
-    from kernelviz.colours import ColourDirection as ColourDirection
-    from kernelviz.colours import colour_directions as colour_directions
-    from kernelviz.drawing.bank import plot_filters as plot_filters
     from kernelviz.drawing.contact import ContactSheet as ContactSheet
     from kernelviz.drawing.contact import plot_contact as plot_contact
-    from kernelviz.drawing.filtered import plot_filter as plot_filter
     from kernelviz.drawing.growth import plot_growth as plot_growth
-    from kernelviz.drawing.matches import plot_matches as plot_matches
     from kernelviz.drawing.mosaic import Mosaic as Mosaic
     from kernelviz.drawing.mosaic import Singles as Singles
     from kernelviz.drawing.mosaic import make_mosaic as make_mosaic
@@ -63,17 +58,22 @@ if TYPE_CHECKING:
     from kernelviz.files.singles import save_singles as save_singles
     from kernelviz.files.writing import save_arrays as save_arrays
     from kernelviz.files.writing import save_picture as save_picture
-    from kernelviz.filtering import Response as Response
-    from kernelviz.filtering import apply_filter as apply_filter
-    from kernelviz.filtering import apply_kernel as apply_kernel
-    from kernelviz.filters import Filter as Filter
-    from kernelviz.filters import classical_filters as classical_filters
-    from kernelviz.filters import find_filter as find_filter
+    from kernelviz.filters.bank import Filter as Filter
+    from kernelviz.filters.bank import classical_filters as classical_filters
+    from kernelviz.filters.bank import find_filter as find_filter
+    from kernelviz.filters.filter_pages import plot_filter as plot_filter
+    from kernelviz.filters.filter_pages import plot_filters as plot_filters
+    from kernelviz.filters.filtering import Response as Response
+    from kernelviz.filters.filtering import apply_filter as apply_filter
+    from kernelviz.filters.filtering import apply_kernel as apply_kernel
+    from kernelviz.filters.match_pages import plot_matches as plot_matches
+    from kernelviz.filters.matching import ColourDirection as ColourDirection
+    from kernelviz.filters.matching import KernelMatch as KernelMatch
+    from kernelviz.filters.matching import Matches as Matches
+    from kernelviz.filters.matching import colour_directions as colour_directions
+    from kernelviz.filters.matching import match_kernels as match_kernels
     from kernelviz.many import FailedImage as FailedImage
     from kernelviz.many import capture_many as capture_many
-    from kernelviz.matching import KernelMatch as KernelMatch
-    from kernelviz.matching import Matches as Matches
-    from kernelviz.matching import match_kernels as match_kernels
     from kernelviz.network.capture import capture_features as capture_features
     from kernelviz.network.capture import classify as classify
     from kernelviz.network.convolutions import list_layers as list_layers
@@ -103,38 +103,38 @@ _HOMES = {
     "ChannelStatistics": "views.statistics",
     "ChannelTally": "views.statistics",
     "ClassScore": "records",
-    "ColourDirection": "colours",
+    "ColourDirection": "filters.matching",
     "ContactSheet": "drawing.contact",
     "ConvLayer": "records",
     "Convolution": "arithmetic.operations",
     "CovarianceTally": "views.components",
     "FailedImage": "many",
     "FeatureMaps": "records",
-    "Filter": "filters",
+    "Filter": "filters.bank",
     "Highlights": "views.map_views",
     "Image": "records",
     "KernelBank": "records",
-    "KernelMatch": "matching",
+    "KernelMatch": "filters.matching",
     "KernelvizError": "errors",
-    "Matches": "matching",
+    "Matches": "filters.matching",
     "Model": "network.model",
     "Mosaic": "drawing.mosaic",
     "Pooling": "arithmetic.operations",
-    "Response": "filtering",
+    "Response": "filters.filtering",
     "Sheet": "drawing.sheets",
     "Singles": "drawing.mosaic",
     "Trace": "traces",
     "TransposedConvolution": "arithmetic.operations",
     "Unit": "traces",
     "animate_convolution": "explain.animation",
-    "apply_filter": "filtering",
-    "apply_kernel": "filtering",
+    "apply_filter": "filters.filtering",
+    "apply_kernel": "filters.filtering",
     "capture_features": "network.capture",
     "capture_many": "many",
-    "classical_filters": "filters",
+    "classical_filters": "filters.bank",
     "classify": "network.capture",
-    "colour_directions": "colours",
-    "find_filter": "filters",
+    "colour_directions": "filters.matching",
+    "find_filter": "filters.bank",
     "find_models": "network.model",
     "highlights_of": "views.map_views",
     "list_layers": "network.convolutions",
@@ -142,16 +142,16 @@ _HOMES = {
     "make_mosaic": "drawing.mosaic",
     "make_sheet": "drawing.sheets",
     "make_singles": "drawing.mosaic",
-    "match_kernels": "matching",
+    "match_kernels": "filters.matching",
     "plot_contact": "drawing.contact",
     "plot_convolution": "explain.plots",
     "plot_features": "drawing.sheet_page",
-    "plot_filter": "drawing.filtered",
-    "plot_filters": "drawing.bank",
+    "plot_filter": "filters.filter_pages",
+    "plot_filters": "filters.filter_pages",
     "plot_growth": "drawing.growth",
     "plot_kernel_and_map": "explain.unit_pages",
     "plot_kernels": "drawing.sheet_page",
-    "plot_matches": "drawing.matches",
+    "plot_matches": "filters.match_pages",
     "plot_overlay": "drawing.overlay",
     "plot_overview": "drawing.overview",
     "plot_statistics": "drawing.statistics_page",

@@ -13,12 +13,9 @@ from kernelviz.version import __version__
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kernelviz.colours import ColourDirection
     from kernelviz.drawing.overlay import Overlay
     from kernelviz.drawing.sheets import Sheet
     from kernelviz.errors import KernelvizError
-    from kernelviz.filters import Filter
-    from kernelviz.matching import KernelMatch
     from kernelviz.records import Source
 
 
@@ -65,57 +62,6 @@ def output_entry(path: Path, sheet: Sheet | Overlay, layer: str | None, image: s
         "nonfinite": sheet.marks.nonfinite,
         "notes": list(sheet.notes),
     }
-
-
-def match_entry(row: KernelMatch, layer: str) -> dict[str, Any]:
-    """One plane of one kernel beside its closest filter."""
-    closest, colour, gabor = row.closest, row.colour, row.gabor
-    return {
-        "layer": layer,
-        "kernel": row.kernel,
-        "plane": row.plane,
-        "kind": row.kind,
-        "name": closest.name if closest else None,
-        "family": closest.family if closest else None,
-        "score": row.score,
-        "chance": row.chance,
-        "factor": row.factor,
-        "orientation": closest.orientation if closest else None,
-        "colour": None
-        if colour is None
-        else {"name": colour.name, "score": colour.score, "weights": colour.weights, "share": colour.share},
-        "gabor": None
-        if gabor is None
-        else {
-            "orientation": gabor.orientation,
-            "frequency": gabor.frequency,
-            "wavelength": gabor.wavelength,
-            "width": gabor.width,
-            "length": gabor.length,
-            "phase": gabor.phase,
-            "centre": gabor.centre,
-            "unexplained": gabor.unexplained,
-            "chance": gabor.chance,
-        },
-    }
-
-
-def filter_entry(one: Filter) -> dict[str, Any]:
-    """One filter of the bank."""
-    return {
-        "name": one.name,
-        "kind": one.kind,
-        "family": one.family,
-        "orientation": one.orientation,
-        "about": one.about,
-        "source": one.source,
-        "values": one.values.tolist(),
-    }
-
-
-def colour_entry(one: ColourDirection) -> dict[str, Any]:
-    """One direction in colour."""
-    return {"name": one.name, "weights": list(one.weights), "about": one.about, "source": one.source}
 
 
 def document(report: Report, environment: Mapping[str, Any] | None = None, **more: object) -> dict[str, Any]:

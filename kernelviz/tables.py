@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kernelviz.wording import UNKNOWN, aligned, visible
+from kernelviz.wording import UNKNOWN, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from rich.table import Table
 
-    from kernelviz.colours import ColourDirection
-    from kernelviz.filters import Filter
-    from kernelviz.matching import KernelMatch
     from kernelviz.traces import Trace, TracedLayer
 
 
@@ -140,43 +137,3 @@ def _shown(rows: Sequence[tuple[str, ...]]) -> list[int]:
 
 def _set(cell: str, width: int, head: str) -> str:
     return cell.rjust(width) if head in _NUMBERS else cell.ljust(width)
-
-
-def match_table(rows: Sequence[KernelMatch]) -> str:
-    """Aligned text, a line a plane of a kernel: its kind, the closest filter, how close, and how often chance is."""
-    heads = ("kernel", "plane", "kind", "closest", "score", "chance", "orientation", "colour", "unexplained", "gabor")
-    return aligned(
-        heads, [_match_cells(row) for row in rows], {"kernel", "score", "chance", "orientation", "unexplained"}
-    )
-
-
-def _match_cells(row: KernelMatch) -> tuple[str, ...]:
-    fit, closest = row.gabor, row.closest
-    angle = None if closest is None else closest.orientation
-    return (
-        str(row.kernel),
-        str(row.plane),
-        row.kind,
-        closest.name if closest else "",
-        "" if row.score is None else f"{row.score:.3f}",
-        "" if row.chance is None else f"{row.chance:.4f}" if row.chance >= 1e-4 else "<0.0001",
-        "" if angle is None else f"{angle:.0f}°",
-        row.colour.name if row.colour else "",
-        "" if fit is None else f"{fit.unexplained:.3f}",
-        ""
-        if fit is None
-        else f"{fit.orientation:.0f}°, wave {fit.wavelength:.1f}, bell {fit.width:.1f} × {fit.length:.1f}",
-    )
-
-
-def filter_table(filters: Sequence[Filter]) -> str:
-    """Aligned text, a line a filter: what it finds, its family at this size, what it is for and where it comes from."""
-    rows = [(one.name, one.kind, one.family, one.about, one.source) for one in filters]
-    return aligned(("filter", "kind", "family", "for", "source"), rows, set())
-
-
-def colour_table(directions: Sequence[ColourDirection]) -> str:
-    """Aligned text, a line a direction in colour: its weights, what it is for and where they come from."""
-    rows = [(one.name, *(f"{weight:g}" for weight in one.weights), one.about, one.source) for one in directions]
-    heads = ("colour", "red", "green", "blue", "for", "source")
-    return aligned(heads, rows, {"red", "green", "blue"})

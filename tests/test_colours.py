@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 import kernelviz
-from kernelviz.colours import colour_directions, strongest
-from kernelviz.filters import unit_rows
+from kernelviz.filters.bank import unit_rows
+from kernelviz.filters.matching import colour_directions, strongest
 
 
 def test_each_direction_says_what_it_is_for():

@@ -11,10 +11,10 @@ from scipy import ndimage
 from skimage import filters as peers
 
 from kernelviz.errors import UsageError
-from kernelviz.filtering import agreement_of, apply_filter, apply_kernel, as_light, as_pixels
-from kernelviz.filters import classical_filters
-from kernelviz.formulas import gabor
-from kernelviz.matching import match_kernels
+from kernelviz.filters.bank import classical_filters
+from kernelviz.filters.filtering import agreement_of, apply_filter, apply_kernel, as_light, as_pixels
+from kernelviz.filters.formulas import gabor
+from kernelviz.filters.matching import match_kernels
 from kernelviz.records import KernelBank
 
 SCIPY = {"repeat": "nearest", "mirror": "reflect", "zero": "constant"}

@@ -10,8 +10,8 @@ from scipy import ndimage
 from skimage import filters as peers
 
 from kernelviz.errors import UsageError
-from kernelviz.filters import ALIKE, LARGEST, _bank, _families, classical_filters, find_filter, unit_rows
-from kernelviz.formulas import sigma_of
+from kernelviz.filters.bank import ALIKE, LARGEST, _bank, _families, classical_filters, find_filter, unit_rows
+from kernelviz.filters.formulas import sigma_of
 
 SIZES = (2, 3, 4, 5, 7, 11)
 

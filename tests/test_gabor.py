@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares
 
-from kernelviz.formulas import gabor
-from kernelviz.gabor import chance_of_fit, fit_gabors
-from kernelviz.matching import match_kernels
+from kernelviz.filters.formulas import chance_of_fit, fit_gabors, gabor
+from kernelviz.filters.matching import match_kernels
 
 
 @pytest.mark.parametrize("size", [5, 7, 11])

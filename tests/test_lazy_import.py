@@ -69,8 +69,8 @@ def test_the_package_imports_no_library():
     [
         "views.kernel_views",
         "records",
-        "matching",
-        "filtering",
+        "filters.matching",
+        "filters.filtering",
         "drawing.sheets",
         "drawing.mosaic",
         "files.images",

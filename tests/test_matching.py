@@ -8,12 +8,22 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kernelviz.chances import LEAST, LEVEL, bar_of, chance_of, name_from, scores_of_chance
-from kernelviz.colours import COLOURS
 from kernelviz.errors import UsageError
-from kernelviz.filters import LARGEST, classical_filters, find_filter, unit_rows
-from kernelviz.formulas import gabor
-from kernelviz.matching import FIT, UNNAMED, match_kernel, match_kernels
+from kernelviz.filters.bank import LARGEST, classical_filters, find_filter, unit_rows
+from kernelviz.filters.formulas import gabor
+from kernelviz.filters.matching import (
+    COLOURS,
+    FIT,
+    LEAST,
+    LEVEL,
+    UNNAMED,
+    bar_of,
+    chance_of,
+    match_kernel,
+    match_kernels,
+    name_from,
+    scores_of_chance,
+)
 from kernelviz.records import KernelBank
 
 

@@ -108,7 +108,7 @@ class Wish:
             return None
         planes = _numbers(self.kernel_values, "kernel")
         if planes is None:
-            from kernelviz.filters import find_filter
+            from kernelviz.filters.bank import find_filter
 
             try:
                 planes = find_filter(self.kernel_values).values[None]

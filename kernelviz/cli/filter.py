@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from kernelviz.cli.pictures import Goal
     from kernelviz.cli.talk import Progress
     from kernelviz.documents import Report
-    from kernelviz.filtering import Border as Rule
-    from kernelviz.filtering import Response
+    from kernelviz.filters.filtering import Border as Rule
+    from kernelviz.filters.filtering import Response
     from kernelviz.network.model import Model
     from kernelviz.records import Image
 
@@ -113,12 +113,10 @@ def filter_image(
 def show_bank(size: int, goal: Goal, report: Report) -> dict[str, Any]:
     """The tables on stderr and the picture in a file; what the document holds of them."""
     from kernelviz.cli import talk
-    from kernelviz.colours import colour_directions
-    from kernelviz.documents import colour_entry, filter_entry
-    from kernelviz.drawing.bank import plot_filters
     from kernelviz.files.writing import save_picture
-    from kernelviz.filters import classical_filters
-    from kernelviz.tables import colour_table, filter_table
+    from kernelviz.filters.bank import classical_filters, filter_entry, filter_table
+    from kernelviz.filters.filter_pages import plot_filters
+    from kernelviz.filters.matching import colour_directions, colour_entry, colour_table
 
     figure = plot_filters(size)
     filters, colours = classical_filters(size), colour_directions()
@@ -157,8 +155,8 @@ def respond(
     from kernelviz.cli.filter_inputs import parse_places, parse_values
     from kernelviz.errors import UsageError
     from kernelviz.files.images import read_image
-    from kernelviz.filtering import BORDERS, apply_filter
-    from kernelviz.filters import find_filter
+    from kernelviz.filters.bank import find_filter
+    from kernelviz.filters.filtering import BORDERS, apply_filter
 
     if image is None:
         raise UsageError("An image is missing.", hint="For example kernelviz filter photo.jpg --kernel sobel-x")
@@ -198,7 +196,7 @@ def load_and_tell(
 
 def of_model(network: Model, picture: Image, layer: str, channel: int, *, border: str) -> tuple[Response, ...]:
     """What a learned kernel makes of the image, and beside it the closest filter."""
-    from kernelviz.filtering import apply_kernel
+    from kernelviz.filters.filtering import apply_kernel
     from kernelviz.network.kernels import read_kernels
 
     return apply_kernel(picture, read_kernels(network, layer), channel, border=cast("Rule", border))
@@ -208,10 +206,10 @@ def write(picture: Image, responses: list[Response], learned: list[str], goal: G
     """The picture, and the numbers where they are asked for."""
     from kernelviz.cli import talk
     from kernelviz.drawing.figures import draw_page
-    from kernelviz.drawing.filtered import filter_page, filter_recipe
     from kernelviz.files.names import file_stems, short_hash
     from kernelviz.files.writing import save_arrays, save_picture
-    from kernelviz.filtering import seen_by
+    from kernelviz.filters.filter_pages import filter_page, filter_recipe
+    from kernelviz.filters.filtering import seen_by
 
     rows, columns = responses[0].values.shape
     figure = draw_page(filter_page(responses, f"Filters on {picture.name}"))

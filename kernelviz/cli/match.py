@@ -13,7 +13,7 @@ from kernelviz.cli import options
 if TYPE_CHECKING:
     from kernelviz.cli.talk import Progress
     from kernelviz.documents import Report
-    from kernelviz.matching import Matches
+    from kernelviz.filters.matching import Matches
     from kernelviz.network.model import Model
     from kernelviz.records import ConvLayer
 
@@ -105,7 +105,7 @@ def fitting(network: Model, patterns: list[str] | None, report: Report, goal: An
     """
     from kernelviz.cli import talk
     from kernelviz.errors import UsageError
-    from kernelviz.filters import LARGEST
+    from kernelviz.filters.bank import LARGEST
     from kernelviz.network.convolutions import select_layers
 
     layers = select_layers(network, patterns)
@@ -137,16 +137,13 @@ def compare(
     progress: Progress,
 ) -> None:
     """Compare the kernels of one layer, draw them, and say what was found."""
-    from kernelviz.chances import LEVEL
     from kernelviz.cli import talk
-    from kernelviz.documents import match_entry
-    from kernelviz.drawing.matches import caption_lines, naming_text, plot_matches
     from kernelviz.files.names import file_stems
     from kernelviz.files.writing import save_arrays, save_picture
-    from kernelviz.gabor import SMALLEST
-    from kernelviz.matching import match_kernels
+    from kernelviz.filters.formulas import SMALLEST
+    from kernelviz.filters.match_pages import caption_lines, naming_text, plot_matches
+    from kernelviz.filters.matching import LEVEL, match_entry, match_kernels, match_table
     from kernelviz.network.kernels import read_kernels
-    from kernelviz.tables import match_table
 
     progress(layer.name, 0, 0)
     bank = read_kernels(network, layer)

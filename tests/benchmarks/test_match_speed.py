@@ -7,7 +7,7 @@ import pytest
 from bench import ratio, seconds
 
 from kernelviz import match_kernels
-from kernelviz.filters import classical_filters
+from kernelviz.filters.bank import classical_filters
 
 pytestmark = pytest.mark.benchmark
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kernelviz.files.recipes import read_recipe
-from kernelviz.filters import find_filter
+from kernelviz.filters.bank import find_filter
 
 FIELDS = {"layer", "kernel", "plane", "kind", "name", "score", "chance", "orientation"}
 

@@ -7,16 +7,14 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from kernelviz.colours import colour_directions
-from kernelviz.drawing.bank import plot_filters
 from kernelviz.drawing.colour import ramp
 from kernelviz.drawing.figures import RasterArtist
-from kernelviz.drawing.filtered import MOST_PIXELS, filter_page, limits_of, plot_filter
 from kernelviz.drawing.page import Raster
-from kernelviz.drawing.stamps import EDGE
 from kernelviz.errors import UsageError
-from kernelviz.filtering import agreement_of, apply_filter, apply_kernel
-from kernelviz.filters import classical_filters
+from kernelviz.filters.bank import classical_filters
+from kernelviz.filters.filter_pages import EDGE, MOST_PIXELS, filter_page, limits_of, plot_filter, plot_filters
+from kernelviz.filters.filtering import agreement_of, apply_filter, apply_kernel
+from kernelviz.filters.matching import colour_directions
 
 
 def check(figure):

@@ -8,10 +8,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from kernelviz.drawing.figures import RasterArtist
-from kernelviz.drawing.matches import TALLEST, plot_matches
 from kernelviz.errors import UsageError
-from kernelviz.filters import classical_filters, unit_rows
-from kernelviz.matching import match_kernels
+from kernelviz.filters.bank import classical_filters, unit_rows
+from kernelviz.filters.match_pages import TALLEST, plot_matches
+from kernelviz.filters.matching import match_kernels
 
 ODD = {"letters": "a" * 300, "CJK": "编码器.卷积層.一", "mathtext": r"$\foo$ $x_1$", "newline": "two\nlines\x1b[31m"}
 

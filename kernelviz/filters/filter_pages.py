@@ -1,12 +1,13 @@
-"""Images beside what filters make of them: pixel for pixel, each filter with its numbers above its response."""
+"""The filter bank as one picture, and images beside what filters make of them."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelviz.drawing.colour import Scale, levels, ramp
+from kernelviz.drawing.colour import INKS, OUTLINE, Scale, levels, ramp, rgb_pixels
 from kernelviz.drawing.page import (
     INK,
     LINE_HEIGHT,
@@ -22,17 +23,184 @@ from kernelviz.drawing.page import (
     text_width,
     wrap,
 )
-from kernelviz.drawing.stamps import EDGE, framed, stamp, zoom_for
 from kernelviz.errors import UsageError
-from kernelviz.filtering import Response, apply_filter, seen_by
+from kernelviz.filters.bank import ALIKE, QUARTERS, Filter, classical_filters
+from kernelviz.filters.filtering import Response, apply_filter, seen_by
+from kernelviz.filters.matching import colour_directions
 from kernelviz.wording import PART, number_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernelviz.drawing.figures import PageFigure
-    from kernelviz.filtering import Border
+    from kernelviz.filters.filtering import Border
     from kernelviz.records import Array, Source
+
+
+EDGE = 2  # pixels of outline around a tile
+
+
+def zoom_for(side: int, room: float) -> int:
+    """How many pixels a value takes so that ``side`` of them fill about this room."""
+    return max(1, round(room / side))
+
+
+def stamp(values: Array, x: float, y: float, zoom: int) -> Raster:
+    """A tile of (h, w) values in its own symmetric range, or of (3, h, w) as colour, with an outline, at (x, y)."""
+    finite = np.where(np.isfinite(values), values, 0)
+    limit = float(np.abs(finite).max(initial=0)) or 1.0
+    scale = Scale("layer", -1.0, 1.0, signed=True)
+    shares = finite / limit
+    if values.ndim == 3:
+        pixels = rgb_pixels(np.moveaxis(shares, 0, -1)[None], scale)[0]
+    else:
+        pixels = ramp(None, signed=True)[levels(shares[None], scale)[0]]
+    return framed(np.repeat(np.repeat(pixels, zoom, axis=0), zoom, axis=1), x, y)
+
+
+def framed(pixels: Array, x: float, y: float) -> Raster:
+    """Pixels (H, W, 3), one page pixel each, with an outline."""
+    height, width = pixels.shape[:2]
+    result = np.empty((height + 2 * EDGE, width + 2 * EDGE, 3), np.uint8)
+    result[:] = INKS[OUTLINE]
+    result[EDGE:-EDGE, EDGE:-EDGE] = pixels
+    return Raster(result, x, y, width + 2 * EDGE, height + 2 * EDGE)
+
+
+def colour_key(
+    right: float, y: float, size: float, words: tuple[str, str, str] = ("−max", "0", "+max"), width: float = 0
+) -> list[Item]:
+    """A colour bar that ends at ``right`` with a word at each end and one in the middle, below it."""
+    width = width or 12 * size
+    shares = np.linspace(-1, 1, int(width))[None]
+    pixels = ramp(None, signed=True)[levels(shares[None], Scale("layer", -1.0, 1.0, signed=True))[0]]
+    left, foot = right - width, y + 0.6 * size
+    items: list[Item] = [Raster(pixels, left, y, width, 0.6 * size)]
+    half = width / 2 - text_width(words[1], size) / 2 - 0.4 * size
+    inner = max(text_width(words[0], size), text_width(words[2], size)) < half
+    for share, word, align in ((0.0, words[0], "left"), (0.5, words[1], "center"), (1.0, words[2], "right")):
+        at = left + share * width
+        items.append(Rule(at, foot, at, foot + 6, QUIET))
+        if inner or share != 0.5:
+            items.append(Text(at, foot + 12 + 0.8 * size, word, size, QUIET, align=align))  # type: ignore[arg-type]
+    return items
+
+
+WIDTH, HEAD, ROOM, TILE_GAP, NAMES = 1600.0, 30.0, 58.0, 10.0, 330.0
+SWATCH, ACROSS = 32, 5
+_DIRECTION = re.compile(r" that (run|rise|fall)[^,]*")
+TALLEST, ALL_OF = 2330.0, 7  # up to this size every filter is drawn
+KINDS = {"line end": "line ends", "pixel": "pixels", "gabor": "Gabor functions"}
+
+
+def plot_filters(size: int = 3) -> PageFigure:
+    """A figure of all classical filters of one size.
+
+    Raises:
+        UsageError: there are none of this size.
+    """
+    from kernelviz.drawing.figures import draw_page
+
+    figure = draw_page(bank_page(size))
+    figure.recipe = {"command": "filter", "layer": None, "view": f"bank-{size}", "image": None}
+    return figure
+
+
+def bank_page(size: int) -> Panel:
+    """The page: kinds as headings, a row a stem, and below them the colours."""
+    filters = [one for one in classical_filters(size) if "@" not in one.name]
+    items, y = text_block([f"Classical filters of {size} × {size}"], MARGIN, 0.7 * MARGIN, TITLE, colour=INK, bold=True)
+    kind = told = ""
+    shown = 0
+    for stem in dict.fromkeys(one.stem for one in filters):
+        if y > (TALLEST if size <= ALL_OF else TALLEST - 250):
+            break
+        rows = [one for one in filters if one.stem == stem]
+        if rows[0].kind != kind:
+            kind = rows[0].kind
+            more, y = _heading(KINDS.get(kind, f"{kind}s"), y)
+            items += more
+        shown += len(rows)
+        more, y = _row(rows, y)
+        items += [item for item in more if not (isinstance(item, Text) and item.text == told)]
+        told = more[-1].text if isinstance(more[-1], Text) else told
+    more, y = _colours(y)
+    items += more
+    y += 20
+    items.append(Rule(MARGIN, y, WIDTH - MARGIN, y, "#d9dce0", 2))
+    items += colour_key(WIDTH - MARGIN, y + 34, TYPE)
+    smaller = size > 3 and size % 2 == 1
+    lines = [
+        "each tile has its own scale; filters are turned as they stand",
+        "colours: + and − of each direction in which a kernel of three channels can read",
+        f"filters whose |cosine| is above {ALIKE:g} are one family: no kernel of this size tells them apart",
+        *([f"{shown} of {len(filters)} filters are drawn"] if shown < len(filters) else []),
+        *(["and those of smaller odd sizes in the middle, named like sobel-x@3"] if smaller else []),
+    ]
+    for line in lines:
+        more, y = text_block(
+            wrap(line, TYPE, WIDTH - 2 * MARGIN - 14 * TYPE), MARGIN, y + (18 if line == lines[0] else 0), TYPE
+        )
+        items += more
+    return Panel(tuple(items), WIDTH, float(round(y + 0.6 * MARGIN)))
+
+
+def _heading(words: str, y: float) -> tuple[list[Item], float]:
+    rule = Rule(MARGIN, y + 10, WIDTH - MARGIN, y + 10, "#d9dce0", 2)
+    return [rule, Text(MARGIN, y + 48, words, HEAD, INK, bold=True)], y + 62
+
+
+def _colours(y: float) -> tuple[list[Item], float]:
+    """Each direction in colour: what it reads as positive, what as negative, and its name."""
+    items, y = _heading("colours", y)
+    directions = colour_directions()
+    pitch = (WIDTH - 2 * MARGIN) / ACROSS
+    side = SWATCH + 2 * EDGE
+    for at, one in enumerate(directions):
+        down, right = divmod(at, ACROSS)
+        x, top = round(MARGIN + right * pitch), round(y + down * (side + TILE_GAP))
+        weights = np.array(one.weights)[:, None, None]
+        items += [stamp(weights, x, top, SWATCH), stamp(-weights, x + side + 4, top, SWATCH)]
+        items.append(Text(x + 2 * side + 16, top + side / 2, one.name, TYPE, INK, middle=True))
+    return items, y + ((len(directions) - 1) // ACROSS + 1) * (side + TILE_GAP)
+
+
+def _labels(filters: list[Filter]) -> tuple[str, str]:
+    """The first name of a row, and how the others are written: so that each can be typed."""
+    names = [one.name for one in filters]
+    if len(names) == 1:
+        return names[0], ""
+    if len(names) > len(QUARTERS) or filters[0].stem.startswith("gabor"):
+        return names[0], f"… {names[-1]}"
+    stem = filters[0].stem
+    return names[0], ", ".join(name.removeprefix(stem) for name in names[1:])
+
+
+def _row(filters: list[Filter], y: float) -> tuple[list[Item], float]:
+    """The names on the left, then the filters, as many lines of them as they take, then what it is for."""
+    size = len(filters[0].values)
+    zoom = max(1, int(ROOM // size))
+    tile = size * zoom + 2 * EDGE
+    first, others = _labels(filters)
+    middle = y + tile / 2 - (0.55 * TYPE if others else 0)
+    items: list[Item] = [Text(MARGIN, middle, first, TYPE, INK, bold=True, middle=True)]
+    if others:
+        items.append(Text(MARGIN, middle + 1.15 * TYPE, others, TYPE, middle=True))
+    left = MARGIN + NAMES
+    across = max(1, int((WIDTH - MARGIN - left + TILE_GAP) // (tile + TILE_GAP)))
+    for at, one in enumerate(filters):
+        down, right = divmod(at, across)
+        items.append(
+            stamp(one.values, round(left + right * (tile + TILE_GAP)), round(y + down * (tile + TILE_GAP)), zoom)
+        )
+    below = y + max(((len(filters) - 1) // across + 1) * (tile + TILE_GAP), 2.7 * TYPE if others else 0)
+    about = _DIRECTION.sub("", filters[0].about)
+    x = left + min(len(filters), across) * (tile + TILE_GAP) + 12
+    if filters[0].family != filters[0].stem:
+        about += f" (family {filters[0].family})"
+    if x + text_width(about, TYPE) <= WIDTH - MARGIN:
+        items.append(Text(x, y + tile / 2, about, TYPE, middle=True))
+    return items, below
 
 
 MARGIN, GAP, TYPE, NAME, TITLE = 52.0, 48.0, 25.0, 29.0, 40.0

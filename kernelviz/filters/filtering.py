@@ -1,4 +1,4 @@
-"""What a filter does to an image: cross-correlation, as convolutional networks compute it. NumPy only."""
+"""What a filter does to an image: cross-correlation, as convolutional networks compute it; NumPy only."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from kernelviz.errors import UsageError
-from kernelviz.filters import Filter, find_filter
-from kernelviz.matching import match_kernel
+from kernelviz.filters.bank import Filter, find_filter
+from kernelviz.filters.matching import match_kernel
 from kernelviz.records import as_array, shape_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kernelviz.matching import KernelMatch
+    from kernelviz.filters.matching import KernelMatch
     from kernelviz.records import Array, KernelBank, Source
 
 

@@ -1,24 +1,173 @@
-"""Which classical filter a learned kernel resembles, and how often chance does as well. NumPy only."""
+"""Which classical filter a learned kernel resembles, and how often chance does as well; NumPy only."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from kernelviz.chances import LEVEL, Bar, bar_of, chance_of, lengths, templates
-from kernelviz.colours import Colour, strongest
 from kernelviz.errors import UsageError
-from kernelviz.filters import ALIKE, LARGEST, Filter, classical_filters, unit_rows
-from kernelviz.gabor import GaborFit, fit_gabors
+from kernelviz.filters.bank import ALIKE, LARGEST, Filter, classical_filters, unit_rows
+from kernelviz.filters.formulas import SMALLEST, GaborFit, chance_of_fit, fit_gabors
 from kernelviz.records import KernelBank, as_array, as_bank, shape_text
+from kernelviz.wording import aligned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from kernelviz.records import Array
+
+
+@dataclass(frozen=True)
+class ColourDirection:
+    """A direction in colour by its ``weights`` (red, green, blue), what it is for, and where its numbers come from."""
+
+    name: str
+    weights: tuple[float, float, float]
+    about: str
+    source: str
+
+
+_CONES = "Ruderman, Cronin and Chiao 1998, Statistics of cone responses to natural images"
+_ALONE, _PAIR, _REST = "by definition", "one channel less another", "one channel less the mean of the others"
+_DIRECTIONS = tuple(
+    ColourDirection(name, weights, about, source)
+    for name, weights, about, source in (
+        ("light–dark", (1, 1, 1), "brightness, whatever the colour", _CONES),
+        ("red–green", (1, -1, 0), "reds against greens", _CONES),
+        ("red–blue", (1, 0, -1), "warm colours against cold ones", _PAIR),
+        ("green–blue", (0, 1, -1), "greens against blues", _PAIR),
+        ("yellow–blue", (1, 1, -2), "yellows against blues: sky from land", _CONES),
+        ("magenta–green", (1, -2, 1), "greens against all that lacks green", _REST),
+        ("red–cyan", (2, -1, -1), "reds against all that lacks red", _REST),
+        ("red", (1, 0, 0), "how much red, bright or not", _ALONE),
+        ("green", (0, 1, 0), "how much green, bright or not", _ALONE),
+        ("blue", (0, 0, 1), "how much blue, bright or not", _ALONE),
+        ("yellow", (1, 1, 0), "brightness without blue", _ALONE),
+        ("magenta", (1, 0, 1), "brightness without green", _ALONE),
+        ("cyan", (0, 1, 1), "brightness without red", _ALONE),
+    )
+)
+COLOURS: dict[str, tuple[float, float, float]] = {one.name: one.weights for one in _DIRECTIONS}
+"""Directions in colour, (red, green, blue): light against dark, opponents, single channels and pairs of them."""
+
+
+def colour_directions() -> tuple[ColourDirection, ...]:
+    """The directions in colour that kernels of three channels are compared with, in a fixed order."""
+    return _DIRECTIONS
+
+
+@dataclass(frozen=True)
+class Colour:
+    """The strongest direction in colour: the nearest name, its |cosine|, the three ``weights``, its share of the energy."""
+
+    name: str
+    score: float
+    weights: tuple[float, float, float]
+    share: float
+
+
+def strongest(weight: Array) -> tuple[Array, list[Colour]]:
+    """The pattern (n, h, w) and the direction in colour that make the most of each kernel's energy."""
+    whole = np.asarray(np.isfinite(weight).all(axis=(1, 2, 3)))
+    flat = np.where(whole[:, None, None], weight.reshape(len(weight), 3, -1), 0)
+    size = np.abs(flat).max(axis=(1, 2), keepdims=True)
+    size = np.where(size > 0, size, 1)
+    directions, strengths, patterns = np.linalg.svd(flat / size, full_matrices=False)
+    names, table = list(COLOURS), unit_rows(np.array(list(COLOURS.values())))
+    cosines = directions[:, :, 0] @ table.T
+    nearest = np.abs(cosines).argmax(axis=1)
+    at = np.arange(len(weight))
+    signs = np.sign(cosines[at, nearest])
+    shares = strengths[:, 0] ** 2 / np.maximum((strengths**2).sum(axis=1), 1e-300)
+    result = patterns[:, 0] * (signs * strengths[:, 0])[:, None] * size[:, 0]
+    colours = []
+    for i, name in enumerate(nearest):
+        red, green, blue = map(float, directions[i, :, 0] * signs[i])
+        colours.append(Colour(names[name], float(abs(cosines[i, name])), (red, green, blue), float(shares[i])))
+    return np.where(whole[:, None], result, np.nan).reshape(len(weight), *weight.shape[2:]), colours
+
+
+LEVEL = 0.02
+"""Kernels get names such that at most this share of random ones would."""
+LEAST = 0.8
+"""And where the filter makes at least 0.8² = 64 % of the kernel's energy: at 16 × 16 far less is no chance either."""
+NULL = 20_000
+
+
+@dataclass(frozen=True)
+class Bar:
+    """From which scores on a kernel is named, so that at most ``level`` of random ones are, by either way.
+
+    ``threshold`` is for the filters of the bank and ``fit_threshold`` for a fitted Gabor function, None where none is
+    fitted. ``fit_level`` is what of the level the bank leaves to the fits: it takes no more than half where both are tried.
+    """
+
+    level: float
+    threshold: float
+    fit_threshold: float | None = None
+    fit_level: float = 0.0
+
+
+def bar_of(size: int, level: float, *, gabor: bool) -> Bar:
+    """The scores from which kernels of this size are named."""
+    if not gabor or size < SMALLEST:
+        return Bar(level, name_from(size, level))
+    threshold = name_from(size, level / 2)
+    rest = level - float(np.mean(scores_of_chance(size) >= threshold))
+    return Bar(level, threshold, fit_from(size, rest), rest)
+
+
+def fit_from(size: int, level: float) -> float:
+    """The lowest score of a fit whose chance is at most ``level``, and never below 0.8; 1 where there is none."""
+    left = chance_of_fit(size)
+    allowed = int(level * (len(left) + 1)) - 1  # so many may leave as little: chance is (k + 1) / (n + 1)
+    return max(LEAST, float(np.sqrt(1 - left[allowed]))) if allowed >= 0 else 1.0
+
+
+@lru_cache(maxsize=32)
+def templates(size: int) -> Array:
+    """All filters of a size, those at every place too, as rows of length 1."""
+    return unit_rows(np.stack([one.values for one in classical_filters(size, everywhere=True)]))
+
+
+@lru_cache(maxsize=32)
+def lengths(size: int) -> Array:
+    """How long each of these filters was."""
+    return np.array([np.linalg.norm(one.values) for one in classical_filters(size, everywhere=True)])
+
+
+@lru_cache(maxsize=32)
+def scores_of_chance(size: int) -> Array:
+    """The best scores of random kernels (size, size) of independent normal weights, rising; always the same.
+
+    There are 20,000 of them, and 2,000 beyond 11 × 11, where there are thousands of filters and scores hardly vary.
+    """
+    random = np.random.default_rng(0)
+    each = NULL // 10 if size <= 11 else NULL // 100
+    best = [
+        np.abs(unit_rows(random.standard_normal((each, size * size))) @ templates(size).T).max(axis=1)
+        for _ in range(10)
+    ]
+    return np.asarray(np.sort(np.concatenate(best)))
+
+
+def chance_of(size: int, scores: Array) -> Array:
+    """The share of random kernels of this size that score as high: (k + 1) / (n + 1), where k of n do."""
+    by_chance = scores_of_chance(size)
+    as_high = len(by_chance) - np.searchsorted(by_chance, scores - 1e-12, side="left")
+    return np.asarray((as_high + 1) / (len(by_chance) + 1))
+
+
+def name_from(size: int, level: float = LEVEL) -> float:
+    """The lowest score that gets a name: at most ``level`` of the random kernels reach it, and never below 0.8."""
+    by_chance = scores_of_chance(size)
+    allowed = int(level * (len(by_chance) + 1)) - 1  # so many may reach it: chance is (k + 1) / (n + 1)
+    reached = by_chance[-allowed] if allowed > 0 else 1.0
+    return max(LEAST, float(reached))
 
 
 Plane: TypeAlias = int | Literal["sum", "strongest"]
@@ -255,3 +404,75 @@ def _with_gabor(row: KernelMatch, fit: GaborFit, bar: Bar) -> KernelMatch:
     about, source = "stripes of one direction, width and place", "fitted by least squares"
     found = Filter(FIT, fit.kind, fit.values, about, source, FIT, fit.orientation, FIT)
     return replace(row, kind=fit.kind, closest=found, score=fit.score, chance=fit.chance, factor=1.0)
+
+
+def match_entry(row: KernelMatch, layer: str) -> dict[str, Any]:
+    """One plane of one kernel beside its closest filter."""
+    closest, colour, gabor = row.closest, row.colour, row.gabor
+    return {
+        "layer": layer,
+        "kernel": row.kernel,
+        "plane": row.plane,
+        "kind": row.kind,
+        "name": closest.name if closest else None,
+        "family": closest.family if closest else None,
+        "score": row.score,
+        "chance": row.chance,
+        "factor": row.factor,
+        "orientation": closest.orientation if closest else None,
+        "colour": None
+        if colour is None
+        else {"name": colour.name, "score": colour.score, "weights": colour.weights, "share": colour.share},
+        "gabor": None
+        if gabor is None
+        else {
+            "orientation": gabor.orientation,
+            "frequency": gabor.frequency,
+            "wavelength": gabor.wavelength,
+            "width": gabor.width,
+            "length": gabor.length,
+            "phase": gabor.phase,
+            "centre": gabor.centre,
+            "unexplained": gabor.unexplained,
+            "chance": gabor.chance,
+        },
+    }
+
+
+def colour_entry(one: ColourDirection) -> dict[str, Any]:
+    """One direction in colour."""
+    return {"name": one.name, "weights": list(one.weights), "about": one.about, "source": one.source}
+
+
+def match_table(rows: Sequence[KernelMatch]) -> str:
+    """Aligned text, a line a plane of a kernel: its kind, the closest filter, how close, and how often chance is."""
+    heads = ("kernel", "plane", "kind", "closest", "score", "chance", "orientation", "colour", "unexplained", "gabor")
+    return aligned(
+        heads, [_match_cells(row) for row in rows], {"kernel", "score", "chance", "orientation", "unexplained"}
+    )
+
+
+def _match_cells(row: KernelMatch) -> tuple[str, ...]:
+    fit, closest = row.gabor, row.closest
+    angle = None if closest is None else closest.orientation
+    return (
+        str(row.kernel),
+        str(row.plane),
+        row.kind,
+        closest.name if closest else "",
+        "" if row.score is None else f"{row.score:.3f}",
+        "" if row.chance is None else f"{row.chance:.4f}" if row.chance >= 1e-4 else "<0.0001",
+        "" if angle is None else f"{angle:.0f}°",
+        row.colour.name if row.colour else "",
+        "" if fit is None else f"{fit.unexplained:.3f}",
+        ""
+        if fit is None
+        else f"{fit.orientation:.0f}°, wave {fit.wavelength:.1f}, bell {fit.width:.1f} × {fit.length:.1f}",
+    )
+
+
+def colour_table(directions: Sequence[ColourDirection]) -> str:
+    """Aligned text, a line a direction in colour: its weights, what it is for and where they come from."""
+    rows = [(one.name, *(f"{weight:g}" for weight in one.weights), one.about, one.source) for one in directions]
+    heads = ("colour", "red", "green", "blue", "for", "source")
+    return aligned(heads, rows, {"red", "green", "blue"})

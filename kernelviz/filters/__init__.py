@@ -1,0 +1,1 @@
+"""Classical filters, and how learned kernels compare with them."""
