@@ -51,12 +51,12 @@ if TYPE_CHECKING:
     from kernelviz.explain.unit_pages import plot_kernel_and_map as plot_kernel_and_map
     from kernelviz.explain.unit_pages import plot_unit as plot_unit
     from kernelviz.explain.walkthrough import work_out as work_out
-    from kernelviz.files.bases import read_basis as read_basis
-    from kernelviz.files.bases import save_basis as save_basis
     from kernelviz.files.images import read_image as read_image
     from kernelviz.files.recipes import read_recipe as read_recipe
-    from kernelviz.files.singles import save_singles as save_singles
+    from kernelviz.files.single_maps import save_singles as save_singles
+    from kernelviz.files.writing import read_basis as read_basis
     from kernelviz.files.writing import save_arrays as save_arrays
+    from kernelviz.files.writing import save_basis as save_basis
     from kernelviz.files.writing import save_picture as save_picture
     from kernelviz.filters.bank import Filter as Filter
     from kernelviz.filters.bank import classical_filters as classical_filters
@@ -72,8 +72,6 @@ if TYPE_CHECKING:
     from kernelviz.filters.matching import Matches as Matches
     from kernelviz.filters.matching import colour_directions as colour_directions
     from kernelviz.filters.matching import match_kernels as match_kernels
-    from kernelviz.many import FailedImage as FailedImage
-    from kernelviz.many import capture_many as capture_many
     from kernelviz.network.capture import capture_features as capture_features
     from kernelviz.network.capture import classify as classify
     from kernelviz.network.convolutions import list_layers as list_layers
@@ -89,6 +87,8 @@ if TYPE_CHECKING:
     from kernelviz.records import FeatureMaps as FeatureMaps
     from kernelviz.records import Image as Image
     from kernelviz.records import KernelBank as KernelBank
+    from kernelviz.streaming import FailedImage as FailedImage
+    from kernelviz.streaming import capture_many as capture_many
     from kernelviz.traces import Trace as Trace
     from kernelviz.traces import Unit as Unit
     from kernelviz.views.components import Basis as Basis
@@ -108,7 +108,7 @@ _HOMES = {
     "ConvLayer": "records",
     "Convolution": "arithmetic.operations",
     "CovarianceTally": "views.components",
-    "FailedImage": "many",
+    "FailedImage": "streaming",
     "FeatureMaps": "records",
     "Filter": "filters.bank",
     "Highlights": "views.map_views",
@@ -130,7 +130,7 @@ _HOMES = {
     "apply_filter": "filters.filtering",
     "apply_kernel": "filters.filtering",
     "capture_features": "network.capture",
-    "capture_many": "many",
+    "capture_many": "streaming",
     "classical_filters": "filters.bank",
     "classify": "network.capture",
     "colour_directions": "filters.matching",
@@ -156,14 +156,14 @@ _HOMES = {
     "plot_overview": "drawing.overview",
     "plot_statistics": "drawing.statistics_page",
     "plot_unit": "explain.unit_pages",
-    "read_basis": "files.bases",
+    "read_basis": "files.writing",
     "read_image": "files.images",
     "read_kernels": "network.kernels",
     "read_recipe": "files.recipes",
     "save_arrays": "files.writing",
-    "save_basis": "files.bases",
+    "save_basis": "files.writing",
     "save_picture": "files.writing",
-    "save_singles": "files.singles",
+    "save_singles": "files.single_maps",
     "select_layers": "network.convolutions",
     "trace": "network.tracing.trace",
     "trace_unit": "network.units",

@@ -2,14 +2,96 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 
+import numpy as np
 import pytest
+
+from kernelviz.records import ConvLayer, FeatureMaps, Image, KernelBank, SeenImage, Source
 
 # Read when the hub's client is imported: no test finds what this machine has in its cache, or asks a real hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HOME"] = os.environ["TORCH_HOME"] = tempfile.mkdtemp(prefix="kernelviz-tests-")
+
+
+def make_bank(shape=(32, 3, 3, 3), *, name="conv1", label="resnet18, random weights (seed 0)", groups=1, weight=None):
+    """A bank of seeded weights, or of the given ones, with a layer and a source that have these names."""
+    if weight is None:
+        weight = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    outputs, inputs, *kernel = weight.shape
+    rank = len(kernel)
+    layer = ConvLayer(
+        name=name,
+        kind=f"Conv{rank}d",
+        in_channels=inputs * groups,
+        out_channels=outputs,
+        kernel_size=tuple(kernel),
+        stride=(1,) * rank,
+        padding=(0,) * rank,
+        dilation=(1,) * rank,
+        groups=groups,
+        bias=False,
+        transposed=False,
+        weight_shape=weight.shape,
+        params=math.prod(weight.shape),
+    )
+    return KernelBank(weight, layer, Source("resnet18", label, "resnet18.random", 1), groups)
+
+
+def make_odd_weight():
+    """Sixteen kernels of 5 × 5 within ±1: 3 as good as zero, 5, 9 and 12 broken, 6 constant, 11 faint, 14 too large."""
+    weight = np.random.default_rng(3).uniform(-0.8, 0.8, (16, 1, 5, 5))
+    weight[3] = 0.004
+    weight[5, 0, 1, 3] = np.nan
+    weight[6] = 0.35
+    weight[9] = np.nan
+    weight[11] *= 0.04
+    weight[12, 0, 2, 2] = -np.inf
+    weight[14] *= 6
+    return weight
+
+
+def make_maps(
+    shape=(8, 14, 14), *, name="layer1", label="resnet18, random weights (seed 0)", values=None, seen=(96, 96), **more
+):
+    """Seeded feature maps, or the given ones, of a layer and an image that have these names."""
+    if values is None:
+        values = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    pixels = np.random.default_rng(1).integers(0, 255, (*seen, 3)).astype(np.uint8)
+    image = Image(
+        pixels, more.pop("image", "photo.jpg"), "photo", None, "0" * 64, "JPEG", "RGB", ("alpha put on white",)
+    )
+    return FeatureMaps(
+        values,
+        layer=name,
+        kind="Conv2d",
+        shape=values.shape,
+        source=Source("resnet18", label, "resnet18.random", 1),
+        image=image,
+        seen=SeenImage(pixels, (0.0, 0.0), (1.0, 1.0), ("cropped: the network sees the middle",)),
+        input_size=(3, *seen),
+        **more,
+    )
+
+
+@pytest.fixture
+def new_maps():
+    """The function that makes feature maps."""
+    return make_maps
+
+
+@pytest.fixture
+def new_bank():
+    """The function that makes banks."""
+    return make_bank
+
+
+@pytest.fixture
+def odd_weight():
+    """A weight with every oddity that pictures mark."""
+    return make_odd_weight()
 
 
 @pytest.fixture(scope="session")

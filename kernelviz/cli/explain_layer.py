@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kernelviz.cli import explain_options as own
+from kernelviz.cli import explain as own
 from kernelviz.cli import options
-from kernelviz.cli.pictures import Goal, check_directory, find_place, load
+from kernelviz.cli.session import Goal, check_directory, find_place, load
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from kernelviz.cli.talk import Progress
-    from kernelviz.documents import Report
+    from kernelviz.cli.session import Report
+    from kernelviz.cli.terminal import Progress
     from kernelviz.network.model import Model
     from kernelviz.records import Image
     from kernelviz.traces import Unit
@@ -99,8 +99,8 @@ def layer(
 
     For example: kernelviz explain layer tf_efficientnet_lite0 conv_stem --image photo.jpg --channels 15 --at 69,73
     """
-    from kernelviz.cli import ending, talk
-    from kernelviz.documents import Report, document, json_text
+    from kernelviz.cli import session, terminal
+    from kernelviz.cli.session import Report, document, json_text
 
     report = Report("explain")
     wish = Wish(
@@ -111,22 +111,22 @@ def layer(
         goal = None
         if output is not None:
             goal = Goal(output, f".{file_format}", arrays, force, quiet, verbose=False, as_json=as_json)
-        with talk.progress(shown=not quiet) as progress:
+        with terminal.progress(shown=not quiet) as progress:
             if image is None:
                 lines, more = sizes(wish, report, progress)
             else:
                 lines, more = values(wish, goal, report, progress, as_json=as_json)
         if goal is not None and not quiet:
-            talk.say(*lines)
+            terminal.say(*lines)
     except Exception as error:  # noqa: BLE001  (every command ends in a message)
-        return ending.failed(report, error, as_json=as_json, debug=debug)
+        return session.failed(report, error, as_json=as_json, debug=debug)
     if as_json:
-        talk.result(json_text(document(report, None, **more)))
+        terminal.result(json_text(document(report, None, **more)))
     elif goal is None:
-        talk.result("\n".join(lines))
+        terminal.result("\n".join(lines))
     else:
-        talk.result("\n".join(entry["path"] for entry in report.outputs))
-    return ending.outcome(report)
+        terminal.result("\n".join(entry["path"] for entry in report.outputs))
+    return session.outcome(report)
 
 
 def check(wish: Wish, *, draws: bool) -> None:
@@ -175,7 +175,7 @@ def values(
     wish: Wish, goal: Goal | None, report: Report, progress: Progress, *, as_json: bool
 ) -> tuple[list[str], dict[str, Any]]:
     """What the layer makes of an image: the pictures are written, and what is told of them comes back."""
-    from kernelviz.cli.talk import say
+    from kernelviz.cli.terminal import say
     from kernelviz.explain.unit_texts import map_line, unit_entry, unit_lines
     from kernelviz.files.images import read_image
     from kernelviz.views.kernel_views import parse_channels

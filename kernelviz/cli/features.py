@@ -2,24 +2,142 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kernelviz.cli import many_options, options
-from kernelviz.cli.fitting import with_bases
-from kernelviz.cli.gathering import gather
-from kernelviz.cli.many import draw_all
-from kernelviz.cli.passes import Wish, prepare
-from kernelviz.cli.pictures import Goal, Look, check_choices, load, parse_scale, unused_seed
+from kernelviz.cli import options
+from kernelviz.cli.feature_pictures import Wish, draw_all, prepare
+from kernelviz.cli.feature_summaries import gather, with_bases
+from kernelviz.cli.session import Goal, Look, check_choices, load, parse_scale, unused_seed
 from kernelviz.threads import Behind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from kernelviz.documents import Report
+    from kernelviz.cli.session import Report
+
+
+MANY = "Many images"
+
+BatchSize = Annotated[
+    int,
+    typer.Option(
+        "--batch-size",
+        min=1,
+        metavar="N",
+        help="How many images pass at once. More than one changes the last bits of some maps.",
+        rich_help_panel=MANY,
+    ),
+]
+SkipExisting = Annotated[
+    bool,
+    typer.Option(
+        "--skip-existing",
+        help="Leave out an image whose every file is there already, with these very choices.",
+        rich_help_panel=MANY,
+    ),
+]
+Single = Annotated[
+    bool,
+    typer.Option(
+        "--single",
+        help="A bare PNG for each channel, one pixel a value unless --zoom, in a folder a layer with an index in JSON.",
+        rich_help_panel=MANY,
+    ),
+]
+Statistics = Annotated[
+    bool,
+    typer.Option(
+        "--statistics",
+        help="No picture of each image, but of each layer: what its channels do over all images, as table and figure.",
+        rich_help_panel=MANY,
+    ),
+]
+Contact = Annotated[
+    bool,
+    typer.Option(
+        "--contact",
+        help="No picture of each image, but of each layer: a row an image, the same channels of all, on one scale.",
+        rich_help_panel=MANY,
+    ),
+]
+BasisFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--basis",
+        metavar="FILE",
+        help="With --reduce pca: the components of an earlier run (…-basis.npz), so that colours mean the same. "
+        "Repeatable.",
+        show_default=False,
+        rich_help_panel=MANY,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked for of many images."""
+
+    single: bool
+    statistics: bool
+    contact: bool
+    bases: tuple[Path, ...]
+    skip_existing: bool
+
+
+def check(asked: Asked, goal: Goal, look: Look, *, reduce: str | None, overlay: bool, overview: bool | None) -> None:
+    """Refuse choices that exclude each other, and those that would change nothing.
+
+    Raises:
+        UsageError: two kinds of pictures at once, a choice that this kind does not take, or more channels than a contact
+            sheet has room for.
+    """
+    from kernelviz.errors import UsageError
+
+    kinds = {
+        "--single": asked.single, "--statistics": asked.statistics, "--contact": asked.contact,
+        "--reduce": reduce, "--overlay": overlay,
+    }  # fmt: skip
+    given = [name for name, value in kinds.items() if value]
+    gathered = {"--statistics", "--contact"}
+    if len(given) > 1 and not set(given) <= gathered and set(given) != {"--reduce", "--overlay"}:
+        raise UsageError(f"{given[0]} and {given[1]} are two kinds of pictures.", hint=f"Leave out {given[1]}.")
+    if asked.contact and look.top:
+        from kernelviz.drawing.contact import check_count
+
+        check_count(look.top)
+    if asked.bases and reduce != "pca":
+        raise UsageError("A basis is for principal components.", hint="Add --reduce pca, or leave out --basis.")
+    if asked.skip_existing and goal.force:
+        raise UsageError("--force writes again what --skip-existing leaves.", hint="Leave out one of them.")
+    kind = "--reduce pca" if reduce == "pca" else given[0] if given else ""
+    for option, value in _not_taken(kind, asked, goal, look, overview=overview, overlay=overlay).items():
+        if value:
+            raise UsageError(f"{kind} takes no {option}.", hint=f"Leave out {option}, or {kind}.")
+
+
+def _not_taken(
+    kind: str, asked: Asked, goal: Goal, look: Look, *, overview: bool | None, overlay: bool
+) -> Mapping[str, object]:
+    """The options that a kind of picture does not take, with what was given."""
+    bare = look.style is options.Style.BARE
+    if kind == "--reduce pca":
+        return {"--overlay": overlay, "--channels": look.channels, "--top": look.top, "--sort": look.sort,
+                "--scale": look.scale, "--cmap": look.cmap}  # fmt: skip
+    if kind == "--single":
+        return {"--columns": look.columns, "--arrays": goal.arrays, "--overview": overview,
+                "--format": goal.suffix != ".png"}  # fmt: skip
+    if kind in ("--statistics", "--contact"):
+        none = {"--skip-existing": asked.skip_existing, "--overview": overview, "--style": bare, "--sort": look.sort,
+                "--scale": look.scale, "--cmap": look.cmap, "--columns": look.columns, "--zoom": look.zoom}  # fmt: skip
+        if not asked.contact:
+            none |= {"--channels": look.channels, "--top": look.top}
+        return none if asked.statistics else none | {"--arrays": goal.arrays}
+    return {}
 
 
 class Side(StrEnum):
@@ -139,12 +257,12 @@ def features(
     zoom: Zoom = None,
     style: options.StyleChoice = options.Style.FIGURE,
     file_format: options.Format = options.FileFormat.PNG,
-    single: many_options.Single = False,
-    statistics: many_options.Statistics = False,
-    contact: many_options.Contact = False,
-    basis: many_options.BasisFiles = None,
-    batch_size: many_options.BatchSize = 1,
-    skip_existing: many_options.SkipExisting = False,
+    single: Single = False,
+    statistics: Statistics = False,
+    contact: Contact = False,
+    basis: BasisFiles = None,
+    batch_size: BatchSize = 1,
+    skip_existing: SkipExisting = False,
     output: options.Output = Path("kernelviz-out"),
     arrays: options.Arrays = False,
     force: options.Force = False,
@@ -159,8 +277,8 @@ def features(
 
     A folder, read ahead, in one go: kernelviz features resnet18d photos -r -l layer1 --style bare --skip-existing
     """
-    from kernelviz.cli import ending, talk
-    from kernelviz.documents import Report, document, json_text
+    from kernelviz.cli import session, terminal
+    from kernelviz.cli.session import Report, document, json_text
 
     report = Report("features", more={"images": []})
     try:
@@ -170,12 +288,12 @@ def features(
         check_kinds(goal, look, reduce, overlay=overlay)
         check_overview(tap, overview=overview)
         gathered = statistics or contact
-        many_options.check(
-            many_options.Asked(single, statistics, contact, tuple(basis or ()), skip_existing),
+        check(
+            Asked(single, statistics, contact, tuple(basis or ()), skip_existing),
             goal, look, reduce=reduce and str(reduce), overlay=overlay, overview=overview,
         )  # fmt: skip
         paths: Sequence[str] = find(images, goal, report, recursive=recursive)
-        with talk.progress(shown=not quiet) as progress, Behind() as behind:
+        with terminal.progress(shown=not quiet) as progress, Behind() as behind:
             network = load(model, weights, seed, timeout, progress, threads=threads, device=str(device))
             from kernelviz.network.model import takes_turns
 
@@ -183,7 +301,7 @@ def features(
             report.source = network.source
             told = (*network.source.notes, *unused_seed(weights, seed))
             report.warnings += told
-            talk.say(*goal.said(network.source.provenance, *told))
+            terminal.say(*goal.said(network.source.provenance, *told))
             plain = style is options.Style.FIGURE and not (
                 layer or reduce or overlay or tap is Side.INPUT or single or gathered
             )
@@ -201,10 +319,10 @@ def features(
                 run, paths = with_bases(run, paths, basis or (), progress)
                 draw_all(run, paths, progress)
     except Exception as error:  # noqa: BLE001  (every command ends in a message)
-        return ending.failed(report, error, as_json=as_json, debug=debug)
+        return session.failed(report, error, as_json=as_json, debug=debug)
     if as_json:
-        talk.result(json_text(document(report)))
-    return ending.outcome(report)
+        terminal.result(json_text(document(report)))
+    return session.outcome(report)
 
 
 def check_kinds(goal: Goal, look: Look, reduce: Reduction | None, *, overlay: bool) -> None:
@@ -245,7 +363,7 @@ def check_overview(tap: Side, *, overview: bool | None) -> None:
 
 def find(arguments: Sequence[str], goal: Goal, report: Report, *, recursive: bool) -> tuple[str, ...]:
     """The images that the arguments mean; what was left out is said."""
-    from kernelviz.cli.talk import say
+    from kernelviz.cli.terminal import say
     from kernelviz.files.finding import find_images
 
     found = find_images(arguments, recursive=recursive)

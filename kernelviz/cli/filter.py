@@ -6,20 +6,81 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
+import numpy as np
 import typer
 
 from kernelviz.cli import options
+from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kernelviz.cli.pictures import Goal
-    from kernelviz.cli.talk import Progress
-    from kernelviz.documents import Report
+    from kernelviz.cli.session import Goal, Report
+    from kernelviz.cli.terminal import Progress
     from kernelviz.filters.filtering import Border as Rule
     from kernelviz.filters.filtering import Response
     from kernelviz.network.model import Model
-    from kernelviz.records import Image
+    from kernelviz.records import Array, Image
+
+
+def check_alone(*others: object) -> None:
+    """Refuse what ``--list`` would leave undone.
+
+    Raises:
+        UsageError: an image or a filter is given too.
+    """
+    if any(others):
+        raise UsageError(
+            "--list shows the filters alone, without an image, --kernel, --kernel-values or --from.",
+            hint="Leave out --list to filter the image.",
+        )
+
+
+def parse_values(text: str) -> Array:
+    """(h, w) of rows between semicolons, numbers between blanks or commas.
+
+    Raises:
+        UsageError: something is no number, or the rows are not equally long.
+    """
+    try:
+        rows = [[float(word) for word in row.replace(",", " ").split()] for row in text.strip(" ;[]").split(";")]
+    except ValueError:
+        rows = [[]]
+    if not rows[0] or len({len(row) for row in rows}) != 1:
+        hint = "For example --kernel-values '0 -1 0; -1 4 -1; 0 -1 0'"
+        raise UsageError(f"A kernel is rows of as many numbers each, but got {text!r}.", hint=hint)
+    return np.array(rows)
+
+
+def parse_place(text: str) -> tuple[str, str, int]:
+    """Model, layer and channel of ``MODEL:LAYER:CHANNEL``; a model's name may hold colons itself.
+
+    Raises:
+        UsageError: it is not written so.
+    """
+    model, _, rest = text.rpartition(":")
+    model, _, layer = model.rpartition(":")
+    if not (model and layer and rest.isdecimal()):
+        hint = "For example --from tf_efficientnet_lite0:conv_stem:15"
+        raise UsageError(f"A learned kernel is written MODEL:LAYER:CHANNEL, but got {text!r}.", hint=hint)
+    return model, layer, int(rest)
+
+
+def parse_places(texts: list[str]) -> list[tuple[str, str, int]]:
+    """All learned kernels that are asked for.
+
+    Raises:
+        UsageError: one is not written so, or they are of several models.
+    """
+    places = [parse_place(text) for text in texts]
+    models = list(dict.fromkeys(model for model, _, _ in places))
+    if len(models) > 1:
+        raise UsageError(
+            "The learned kernels of one picture are of one model.",
+            f"But --from names {' and '.join(models)}.",
+            "Make a picture for each.",
+        )
+    return places
 
 
 ImageName = Annotated[
@@ -81,9 +142,8 @@ def filter_image(
 
     For example: kernelviz filter photo.jpg --kernel sobel-x,laplacian
     """
-    from kernelviz.cli import ending, talk
-    from kernelviz.cli.pictures import Goal, check_directory
-    from kernelviz.documents import Report, document, json_text
+    from kernelviz.cli import session, terminal
+    from kernelviz.cli.session import Goal, Report, check_directory, document, json_text
 
     report = Report("filter")
     more: dict[str, Any] = {}
@@ -92,27 +152,25 @@ def filter_image(
         goal = Goal(output, f".{file_format}", arrays, force, quiet, verbose, as_json)
         check_directory(output)
         if list_all:
-            from kernelviz.cli.filter_inputs import check_alone
-
             check_alone(image, kernel, kernel_values, from_model)
             more = show_bank(size, goal, report)
         else:
-            with talk.progress(shown=not quiet) as progress:
+            with terminal.progress(shown=not quiet) as progress:
                 load = partial(load_and_tell, choice=(weights, seed, timeout), goal=goal, progress=progress)
                 facts = {"size": size, "border": border, "report": report, "load": load}
                 picture, responses = respond(image, kernel, kernel_values, from_model, **facts)
             write(picture, responses, from_model or [], goal, report)
             more = {"filters": [entry(one) for one in responses]}
     except Exception as error:  # noqa: BLE001  (every command ends in a message)
-        return ending.failed(report, error, as_json=as_json, debug=debug)
+        return session.failed(report, error, as_json=as_json, debug=debug)
     if as_json:
-        talk.result(json_text(document(report, **more)))
-    return ending.outcome(report)
+        terminal.result(json_text(document(report, **more)))
+    return session.outcome(report)
 
 
 def show_bank(size: int, goal: Goal, report: Report) -> dict[str, Any]:
     """The tables on stderr and the picture in a file; what the document holds of them."""
-    from kernelviz.cli import talk
+    from kernelviz.cli import terminal
     from kernelviz.files.writing import save_picture
     from kernelviz.filters.bank import classical_filters, filter_entry, filter_table
     from kernelviz.filters.filter_pages import plot_filters
@@ -121,19 +179,19 @@ def show_bank(size: int, goal: Goal, report: Report) -> dict[str, Any]:
     figure = plot_filters(size)
     filters, colours = classical_filters(size), colour_directions()
     lines = [*filter_table(filters).splitlines(), "", *colour_table(colours).splitlines()]
-    talk.say(*goal.said(*lines) if not goal.as_json else ())
+    terminal.say(*goal.said(*lines) if not goal.as_json else ())
     tell(save_picture(figure, goal.directory / f"filters-{size}{goal.suffix}", force=goal.force), goal, report)
     return {"filters": [filter_entry(one) for one in filters], "colours": [colour_entry(one) for one in colours]}
 
 
 def tell(path: Path, goal: Goal, report: Report, **facts: Any) -> None:
     """Keep a file that was written, and print its path."""
-    from kernelviz.cli import talk
+    from kernelviz.cli import terminal
 
     known = dict.fromkeys(("layer", "image", "shape", "shown", "total", "limits", "nonfinite"))
     report.outputs.append({"path": str(path), **known, "notes": [], **facts})
     if not goal.as_json:
-        talk.result(path)
+        terminal.result(path)
 
 
 def respond(
@@ -152,7 +210,6 @@ def respond(
     Raises:
         KernelvizError: no image, no filter, or one that is none.
     """
-    from kernelviz.cli.filter_inputs import parse_places, parse_values
     from kernelviz.errors import UsageError
     from kernelviz.files.images import read_image
     from kernelviz.filters.bank import find_filter
@@ -184,13 +241,13 @@ def load_and_tell(
     name: str, report: Report, *, choice: tuple[str, int, float], goal: Goal, progress: Progress
 ) -> Model:
     """The model, having said whose weights these are."""
-    from kernelviz.cli import talk
-    from kernelviz.cli.pictures import load
+    from kernelviz.cli import terminal
+    from kernelviz.cli.session import load
 
     network = load(name, *choice, progress)
     report.source = network.source
     report.warnings += network.source.notes
-    talk.say(*goal.said(network.source.provenance, *network.source.notes))
+    terminal.say(*goal.said(network.source.provenance, *network.source.notes))
     return network
 
 
@@ -204,7 +261,7 @@ def of_model(network: Model, picture: Image, layer: str, channel: int, *, border
 
 def write(picture: Image, responses: list[Response], learned: list[str], goal: Goal, report: Report) -> None:
     """The picture, and the numbers where they are asked for."""
-    from kernelviz.cli import talk
+    from kernelviz.cli import terminal
     from kernelviz.drawing.figures import draw_page
     from kernelviz.files.names import file_stems, short_hash
     from kernelviz.files.writing import save_arrays, save_picture
@@ -224,7 +281,7 @@ def write(picture: Image, responses: list[Response], learned: list[str], goal: G
     path = save_picture(figure, goal.directory / f"{stem}{goal.suffix}", force=goal.force)
     for one in responses:
         agree = "" if one.agreement is None else f"; the responses agree {one.agreement:.3f}"
-        talk.say(*goal.said(f"{one.name}: {one.values.min():.3g} to {one.values.max():.3g}{agree}"))
+        terminal.say(*goal.said(f"{one.name}: {one.values.min():.3g} to {one.values.max():.3g}{agree}"))
     facts = {"image": picture.name, "shape": [rows, columns], "shown": len(responses), "total": len(responses)}
     tell(path, goal, report, **facts)
     if goal.arrays:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kernelviz.cli import options
-from kernelviz.cli.pictures import Goal, Look, check_choices, find_place, load, parse_scale, save_sheet, unused_seed
+from kernelviz.cli.session import Goal, Look, check_choices, find_place, load, parse_scale, save_sheet, unused_seed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kernelviz.documents import Report
+    from kernelviz.cli.session import Report
     from kernelviz.drawing.sheets import Sheet
     from kernelviz.network.model import Model
     from kernelviz.records import ConvLayer, Source
@@ -66,30 +66,30 @@ def kernels(
 
     For example: kernelviz kernels tf_efficientnet_lite0 -l 'blocks.2.*conv_dw'
     """
-    from kernelviz.cli import ending, talk
-    from kernelviz.documents import Report, document, json_text
+    from kernelviz.cli import session, terminal
+    from kernelviz.cli.session import Report, document, json_text
 
     report = Report("kernels")
     try:
         goal = Goal(output, f".{file_format}", arrays, force, quiet, verbose, as_json)
         look = Look(channels, top, sort, parse_scale(scale), cmap, columns, zoom, style)
         check_choices(goal, look)
-        with talk.progress(shown=not quiet) as progress:
+        with terminal.progress(shown=not quiet) as progress:
             network = load(model, weights, seed, timeout, progress)
             report.source = network.source
             report.warnings += (*network.source.notes, *unused_seed(weights, seed))
-            talk.say(*goal.said(network.source.provenance, *report.warnings))
+            terminal.say(*goal.said(network.source.provenance, *report.warnings))
             tasks = plan(network, layer, Reading(str(view), stored=stored), goal, report)
             check_channels(look, tasks)
             for done, task in enumerate(tasks):
                 progress(task.layer.name, done, len(tasks))
                 work = partial(draw, network, task, look, goal, report)
-                ending.attempt(report, task.layer.name, len(tasks), work)
+                session.attempt(report, task.layer.name, len(tasks), work)
     except Exception as error:  # noqa: BLE001  (every command ends in a message)
-        return ending.failed(report, error, as_json=as_json, debug=debug)
+        return session.failed(report, error, as_json=as_json, debug=debug)
     if as_json:
-        talk.result(json_text(document(report)))
-    return ending.outcome(report)
+        terminal.result(json_text(document(report)))
+    return session.outcome(report)
 
 
 def check_channels(look: Look, tasks: Sequence[Task]) -> None:
@@ -110,8 +110,8 @@ def plan(network: Model, patterns: Sequence[str] | None, reading: Reading, goal:
     Raises:
         KernelvizError: no layer, no view that fits, or something in the way.
     """
-    from kernelviz.cli.ending import attempt
-    from kernelviz.cli.talk import say
+    from kernelviz.cli.session import attempt
+    from kernelviz.cli.terminal import say
     from kernelviz.files.names import file_stems
     from kernelviz.network.convolutions import left_out, select_layers
     from kernelviz.views.kernel_views import resolve_view
@@ -154,8 +154,8 @@ def place_of(source: Source, layer: ConvLayer, reading: Reading, stem: str, *, g
 
 def draw(network: Model, task: Task, look: Look, goal: Goal, report: Report) -> None:
     """Read the kernels of one layer, draw them, write the files and say so."""
-    from kernelviz.cli import talk
-    from kernelviz.documents import output_entry
+    from kernelviz.cli import terminal
+    from kernelviz.cli.session import output_entry
     from kernelviz.drawing.sheets import make_sheet
     from kernelviz.files.writing import save_arrays
     from kernelviz.network.kernels import read_kernels
@@ -163,14 +163,14 @@ def draw(network: Model, task: Task, look: Look, goal: Goal, report: Report) -> 
     def tell(path: Path) -> None:
         report.outputs.append(output_entry(path, sheet, task.layer.name))
         if not goal.as_json:
-            talk.result(path)
+            terminal.result(path)
 
     sheet = make_sheet(
         read_kernels(network, task.layer, stored=task.reading.stored), view=task.reading.view, **asdict(look)
     )
     save_sheet(sheet, task.path, goal, look)
     more = sheet.caption if goal.verbose else sheet.notes
-    talk.say(*goal.said(*talk.with_notes(summary(task.layer, sheet), more)))
+    terminal.say(*goal.said(*terminal.with_notes(summary(task.layer, sheet), more)))
     tell(task.path)
     if goal.arrays:
         arrays = {task.layer.name: sheet.tiles.values}

@@ -12,13 +12,141 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kernelviz.cli import options
+from kernelviz.wording import UNKNOWN, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from kernelviz.documents import Report
+    from rich.table import Table
+
+    from kernelviz.cli.session import Report
     from kernelviz.network.model import Model
     from kernelviz.traces import Trace, TracedLayer
+
+
+HEADS = (
+    "layer", "kind", "kernel", "stride", "padding", "dilation", "groups", "bias", "output", "params", "macs", "field",
+    "jump", "runs", "layout",
+)  # fmt: skip
+_NUMBERS = frozenset({"groups", "params", "macs", "runs"})
+
+
+def layer_cells(layer: TracedLayer, *, layout: bool = False) -> tuple[str, ...]:
+    """One row as text, under ``HEADS``; empty where something does not apply, and the layout where it is not asked for."""
+    return (
+        visible(layer.name) or "(the network)",
+        layer.kind,
+        _sides(layer.kernel),
+        _sides(layer.stride),
+        layer.padding if isinstance(layer.padding, str) else _sides(layer.padding),
+        _sides(layer.dilation),
+        "" if layer.groups is None else str(layer.groups),
+        {True: "yes", False: "no", None: ""}[layer.bias],
+        "" if layer.output_shape is None else " × ".join(map(str, layer.output_shape)),
+        f"{layer.params:,}",
+        f"{layer.macs:,}",
+        field_text(layer),
+        _jump_text(layer),
+        "" if layer.runs == 1 else str(layer.runs),
+        layout_text(layer) if layout else "",
+    )
+
+
+def layout_text(layer: TracedLayer) -> str:
+    """What each dimension of the output is: ``N C H W``; ``lost`` where rows and columns were lost track of."""
+    if not layer.runs:
+        return ""
+    return f"{layer.layout} (lost)" if "?" in layer.layout and layer.lost else layer.layout
+
+
+def field_text(layer: TracedLayer) -> str:
+    """``43`` or ``43 × 27``, with ``+`` where the whole image is mixed in; ``?`` where it is not known."""
+    if layer.field is None:
+        return UNKNOWN if layer.runs else ""
+    return _sides([axis.size for axis in layer.field.axes]) + ("+" if layer.field.mixes_image else "")
+
+
+def _jump_text(layer: TracedLayer) -> str:
+    if layer.field is None:
+        return ""
+    jumps = [axis.jump for axis in layer.field.axes]
+    return "" if None in jumps else _sides([jump for jump in jumps if jump is not None])
+
+
+def _sides(sides: Sequence[int] | None) -> str:
+    """``3`` for a square, ``3 × 5`` for what is none."""
+    if not sides:
+        return ""
+    return str(sides[0]) if len(set(sides)) == 1 else " × ".join(map(str, sides))
+
+
+def total_cells(trace: Trace, layers: Sequence[TracedLayer]) -> tuple[str, ...]:
+    """The last row: the sums of the columns above it."""
+    cells = dict.fromkeys(HEADS, "")
+    many = f"{len(layers)} of {len(trace.layers)}" if len(layers) < len(trace.layers) else str(len(layers))
+    cells["layer"] = f"total of {many} layers"
+    cells["params"] = f"{sum(layer.params for layer in layers):,}"
+    cells["macs"] = f"{sum(layer.macs for layer in layers):,}"
+    return tuple(cells.values())
+
+
+def layout_legend() -> list[str]:
+    """What the words of the column ``layout`` mean."""
+    return [
+        "layout: a word for each dimension of the output: N images, C channels, H rows, W columns, HW both (tokens, say)",
+        "?: a dimension of which it is not known; lost: rows and columns were lost track of, for the reason below",
+    ]
+
+
+def legend(layers: Iterable[TracedLayer]) -> list[str]:
+    """What the signs in these rows mean, and why fields are unknown."""
+    lines = ["macs: multiply-adds of convolutions and matrix products alone, for one image"]
+    lines.append("field: rows and columns of the input that one unit reads, as if the image had no border")
+    layers = list(layers)
+    if any(layer.field is not None and layer.field.mixes_image for layer in layers):
+        lines.append("+: the whole image is mixed in as well, by a mean, a gate, attention or a norm over space")
+    reasons: dict[str, str] = {}
+    for layer in layers:
+        if layer.field is None and layer.runs:
+            reasons.setdefault(layer.lost, layer.name)
+    lines += [f"?: unknown from {visible(name)} on: {visible(reason)}" for reason, name in list(reasons.items())[:3]]
+    never = sum(layer.runs == 0 for layer in layers)
+    return lines + ([f"runs 0: {never} layers did not run in this pass"] if never else [])
+
+
+def plain_table(trace: Trace, layers: Sequence[TracedLayer], *, layout: bool = False) -> str:
+    """Aligned text, a line a layer; columns in which nothing stands are left out."""
+    rows = [HEADS, *(layer_cells(layer, layout=layout) for layer in layers), total_cells(trace, layers)]
+    shown = _shown(rows[1:])
+    widths = {at: max(len(row[at]) for row in rows) for at in shown}
+    return "\n".join("  ".join(_set(row[at], widths[at], HEADS[at]) for at in shown).rstrip() for row in rows)
+
+
+def rich_table(trace: Trace, layers: Sequence[TracedLayer], *, layout: bool = False) -> Table:
+    """The same for a terminal; no cell folds."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = [layer_cells(layer, layout=layout) for layer in layers]
+    total = total_cells(trace, layers)
+    table = Table(box=box.SIMPLE_HEAD, show_footer=True, pad_edge=False)
+    shown = _shown([*rows, total])
+    for at in shown:
+        right = HEADS[at] in _NUMBERS
+        options: dict[str, Any] = {"justify": "right" if right else "left", "no_wrap": True}
+        table.add_column(HEADS[at], footer=Text(total[at]), **options)
+    for row in rows:
+        table.add_row(*(Text(row[at]) for at in shown))
+    return table
+
+
+def _shown(rows: Sequence[tuple[str, ...]]) -> list[int]:
+    return [at for at in range(len(HEADS)) if any(row[at] for row in rows)]
+
+
+def _set(cell: str, width: int, head: str) -> str:
+    return cell.rjust(width) if head in _NUMBERS else cell.ljust(width)
 
 
 Layout = Annotated[
@@ -61,13 +189,13 @@ def layers(
 
     For example: kernelviz layers resnet18d --kind conv
     """
-    from kernelviz.cli import ending, talk
-    from kernelviz.documents import Report, document, json_text
+    from kernelviz.cli import session, terminal
+    from kernelviz.cli.session import Report, document, json_text
     from kernelviz.traces import layer_entry
 
     report = Report("layers")
     try:
-        with talk.progress(shown=not quiet) as progress:
+        with terminal.progress(shown=not quiet) as progress:
             progress("importing torch and timm", 0, 0)
             from kernelviz.network.model import load_model
             from kernelviz.network.tracing.trace import trace
@@ -81,7 +209,7 @@ def layers(
         if plot:
             draw(told, output, str(file_format), report, force=force)
     except Exception as error:  # noqa: BLE001  (every command ends in a message)
-        return ending.failed(report, error, as_json=as_json, debug=debug)
+        return session.failed(report, error, as_json=as_json, debug=debug)
     if as_json:
         totals = {"params": sum(one.params for one in chosen), "macs": sum(one.macs for one in chosen)}
         more: dict[str, Any] = {
@@ -90,15 +218,15 @@ def layers(
             "layers": [layer_entry(one) for one in chosen],
             "totals": totals,
         }
-        talk.result(json_text(document(report, None, **more)))
-        return ending.DONE
+        terminal.result(json_text(document(report, None, **more)))
+        return session.DONE
     if not quiet:
-        talk.say(*heading(network, told))
+        terminal.say(*heading(network, told))
     if plot:
-        talk.result("\n".join(entry["path"] for entry in report.outputs))
+        terminal.result("\n".join(entry["path"] for entry in report.outputs))
     else:
         show(told, chosen, layout=layout or verbose, quiet=quiet)
-    return ending.DONE
+    return session.DONE
 
 
 def choose(told: Trace, patterns: Sequence[str] | None, kind: options.Kind | None) -> list[TracedLayer]:
@@ -173,8 +301,7 @@ def published(network: Model) -> tuple[str | None, str | None]:
 
 def show(told: Trace, chosen: Sequence[TracedLayer], *, layout: bool, quiet: bool) -> None:
     """Print the table on stdout, and what its signs mean for people."""
-    from kernelviz.cli import talk
-    from kernelviz.tables import layout_legend, legend, plain_table, rich_table
+    from kernelviz.cli import terminal
 
     if sys.stdout is not None and sys.stdout.isatty():
         from rich.console import Console
@@ -186,9 +313,9 @@ def show(told: Trace, chosen: Sequence[TracedLayer], *, layout: bool, quiet: boo
         console.width = max(console.width, Measurement.get(console, console.options.update(width=2**15), table).maximum)
         console.print(table)  # lines too long for the terminal go on in the next one: no name is cut
     else:
-        talk.result(plain_table(told, chosen, layout=layout))
+        terminal.result(plain_table(told, chosen, layout=layout))
     if not quiet:
-        talk.say(*(layout_legend() if layout else []), *legend(chosen))
+        terminal.say(*(layout_legend() if layout else []), *legend(chosen))
 
 
 def draw(told: Trace, directory: Path, suffix: str, report: Report, *, force: bool) -> None:

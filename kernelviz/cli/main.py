@@ -73,8 +73,7 @@ def main(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         raise
     except Exception as problem:  # noqa: BLE001  (the one place where everything ends in a message)
-        from kernelviz.cli.ending import failed
-        from kernelviz.documents import Report
+        from kernelviz.cli.session import Report, failed
 
         error = _unprinted(problem) if isinstance(problem, OSError) else problem
         report = Report(_command(arguments))
@@ -185,7 +184,7 @@ def _interrupted(_: int, frame: FrameType | None) -> NoReturn:
 def _tell_and_exit() -> NoReturn:
     """End at once with a line about it; where even that would need an import, the line is all."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    tell = getattr(sys.modules.get("kernelviz.cli.ending"), "interrupted", None)
+    tell = getattr(sys.modules.get("kernelviz.cli.session"), "interrupted", None)
     with contextlib.suppress(Exception):  # nobody may be there any more to be told
         if tell:
             tell(as_json="--json" in sys.argv)

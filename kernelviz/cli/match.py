@@ -11,8 +11,8 @@ import typer
 from kernelviz.cli import options
 
 if TYPE_CHECKING:
-    from kernelviz.cli.talk import Progress
-    from kernelviz.documents import Report
+    from kernelviz.cli.session import Report
+    from kernelviz.cli.terminal import Progress
     from kernelviz.filters.matching import Matches
     from kernelviz.network.model import Model
     from kernelviz.records import ConvLayer
@@ -58,9 +58,8 @@ def match(
 
     For example: kernelviz match tf_efficientnet_lite0 -l blocks.2.0.conv_dw
     """
-    from kernelviz.cli import ending, talk
-    from kernelviz.cli.pictures import Goal, check_directory, load
-    from kernelviz.documents import Report, document, json_text
+    from kernelviz.cli import session, terminal
+    from kernelviz.cli.session import Goal, Report, check_directory, document, json_text, load
 
     report = Report("match")
     rows: list[dict[str, Any]] = []
@@ -68,21 +67,21 @@ def match(
         goal = Goal(output, f".{file_format}", arrays, force, quiet, verbose, as_json)
         check_directory(goal.directory)
         check_level(level)
-        with talk.progress(shown=not quiet) as progress:
+        with terminal.progress(shown=not quiet) as progress:
             network = load(model, weights, seed, timeout, progress)
             report.source = network.source
             report.warnings += network.source.notes
-            talk.say(*goal.said(network.source.provenance, *network.source.notes))
+            terminal.say(*goal.said(network.source.provenance, *network.source.notes))
             chosen = fitting(network, layer, report, goal)
             choices = {"planes": planes, "level": level, "gabor": gabor}
             for one in chosen:
                 work = partial(compare, network, one, goal, report, rows, choices=choices, progress=progress)
-                ending.attempt(report, one.name, len(chosen), work)
+                session.attempt(report, one.name, len(chosen), work)
     except Exception as error:  # noqa: BLE001  (every command ends in a message)
-        return ending.failed(report, error, as_json=as_json, debug=debug)
+        return session.failed(report, error, as_json=as_json, debug=debug)
     if as_json:
-        talk.result(json_text(document(report, kernels=rows)))
-    return ending.outcome(report)
+        terminal.result(json_text(document(report, kernels=rows)))
+    return session.outcome(report)
 
 
 def check_level(level: float) -> None:
@@ -103,7 +102,7 @@ def fitting(network: Model, patterns: list[str] | None, report: Report, goal: An
     Raises:
         UsageError: none of them has.
     """
-    from kernelviz.cli import talk
+    from kernelviz.cli import terminal
     from kernelviz.errors import UsageError
     from kernelviz.filters.bank import LARGEST
     from kernelviz.network.convolutions import select_layers
@@ -116,7 +115,7 @@ def fitting(network: Model, patterns: list[str] | None, report: Report, goal: An
     for one in layers:
         if one not in chosen:
             report.warnings.append(f"{one.name} has kernels of {' × '.join(map(str, one.kernel_size))}")
-            talk.say(*goal.said(f"Left out: {report.warnings[-1]}"))
+            terminal.say(*goal.said(f"Left out: {report.warnings[-1]}"))
     if not chosen:
         raise UsageError(
             "None of these layers has kernels that could be compared with filters.",
@@ -137,7 +136,7 @@ def compare(
     progress: Progress,
 ) -> None:
     """Compare the kernels of one layer, draw them, and say what was found."""
-    from kernelviz.cli import talk
+    from kernelviz.cli import terminal
     from kernelviz.files.names import file_stems
     from kernelviz.files.writing import save_arrays, save_picture
     from kernelviz.filters.formulas import SMALLEST
@@ -160,15 +159,15 @@ def compare(
             save_arrays(numbers(found), goal.directory / f"{stem}.npz", recipe=figure.recipe, force=goal.force)
         )
     counts = ", ".join(f"{count} {kind}" for kind, count in found.counts.items())
-    talk.say(*goal.said(f"{layer.name}: {counts}; {naming_text(found)}"))
+    terminal.say(*goal.said(f"{layer.name}: {counts}; {naming_text(found)}"))
     if goal.verbose:
-        talk.say(*goal.said(*(f"  {line}" for line in caption_lines(found, len(found.main_rows)))))
-    talk.say(*goal.said(*match_table(found.rows).splitlines()) if not goal.as_json else ())
+        terminal.say(*goal.said(*(f"  {line}" for line in caption_lines(found, len(found.main_rows)))))
+    terminal.say(*goal.said(*match_table(found.rows).splitlines()) if not goal.as_json else ())
     rows += [match_entry(row, layer.name) for row in found.rows]
     for path in paths:
         report.outputs.append(output(path, found, layer.name))
         if not goal.as_json:
-            talk.result(path)
+            terminal.result(path)
 
 
 def output(path: Path, found: Matches, layer: str) -> dict[str, Any]:

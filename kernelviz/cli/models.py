@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kernelviz.cli.completion import known_models, timm_version
 from kernelviz.cli.options import Debug, Json
 
 if TYPE_CHECKING:
@@ -32,43 +33,23 @@ def models(
 
     For example: kernelviz models 'resnet18*' --pretrained
     """
-    from kernelviz.cli import ending, talk
-    from kernelviz.documents import Report, document, json_text
+    from kernelviz.cli import session, terminal
+    from kernelviz.cli.session import Report, document, json_text
 
     report = Report("models")
     try:
         registry = known_models()
         listed = list_entries(registry, pattern, pretrained=pretrained)
     except Exception as error:  # noqa: BLE001  (every command ends in a message)
-        return ending.failed(report, error, as_json=as_json, debug=debug)
+        return session.failed(report, error, as_json=as_json, debug=debug)
     if as_json:
-        talk.result(json_text(document(report, {"timm": timm_version()}, models=listed)))
-        return ending.DONE
+        terminal.result(json_text(document(report, {"timm": timm_version()}, models=listed)))
+        return session.DONE
     head, *lines = table(listed)
-    talk.say(head)
+    terminal.say(head)
     for line in lines:
-        talk.result(line)
-    return ending.DONE
-
-
-def timm_version() -> str:
-    """The version of the library that has the models, without importing it."""
-    from importlib.metadata import version
-
-    return version("timm")
-
-
-def known_models() -> Registry:
-    """All models; the first time takes as long as importing timm does."""
-    from kernelviz.files.index import kept_index
-    from kernelviz.network.weights.names import Registry
-
-    def find_out() -> Registry:
-        from kernelviz.network.model import read_registry
-
-        return read_registry()
-
-    return kept_index(timm_version(), find_out, as_plain=Registry.as_plain, from_plain=Registry.from_plain)
+        terminal.result(line)
+    return session.DONE
 
 
 def list_entries(registry: Registry, pattern: str, *, pretrained: bool) -> list[dict[str, Any]]:
@@ -102,21 +83,6 @@ def table(listed: Iterable[dict[str, Any]]) -> list[str]:
     lines = [HEAD, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in lines]
-
-
-def complete_model(incomplete: str) -> list[str]:
-    """The names that begin so: architectures, and with a dot those with their tags."""
-    try:
-        registry = known_models()
-    except Exception:  # noqa: BLE001  (a shell that completes must not print errors)
-        return []
-    if "." not in incomplete:
-        return [name for name in registry.architectures if name.startswith(incomplete)]
-    architecture = incomplete.partition(".")[0]
-    if architecture not in registry.architectures:
-        return []
-    names = (f"{architecture}.{tag}" for tag in registry.tags(architecture))
-    return [name for name in names if name.startswith(incomplete)]
 
 
 def _tags(name: str, entries: Iterable[Entry], cached: set[Place]) -> list[dict[str, Any]]:

@@ -79,9 +79,9 @@ class SortName(StrEnum):
 
 def _print_version(value: bool) -> None:  # noqa: FBT001  (how Typer calls it)
     if value:
-        from kernelviz.cli import talk
+        from kernelviz.cli import terminal
 
-        talk.result(f"kernelviz {__version__}")
+        terminal.result(f"kernelviz {__version__}")
         raise typer.Exit
 
 
@@ -89,7 +89,7 @@ Version = Annotated[bool, typer.Option("--version", help="Print the version.", c
 
 
 def _complete_model(incomplete: str) -> list[str]:
-    from kernelviz.cli.models import complete_model
+    from kernelviz.cli.completion import complete_model
 
     return complete_model(incomplete)
 
@@ -274,3 +274,13 @@ def parse_size(text: str | None, network: Model) -> tuple[int, int, int] | None:
             f"An input size is SIDE or H,W in pixels, but got {text!r}.", hint="For example --input-size 224,320"
         )
     return network.input_size[0], sides[0], sides[-1]
+
+
+class Drawn(StrEnum):
+    """The formats of pictures and of animations."""
+
+    PNG = "png"
+    SVG = "svg"
+    PDF = "pdf"
+    GIF = "gif"
+    WEBP = "webp"

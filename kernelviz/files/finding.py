@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kernelviz.errors import BadImageError, UsageError
-from kernelviz.files.images import SAMPLES
-from kernelviz.files.sniffing import READ_FORMATS, SUFFIXES
+from kernelviz.files.images import READ_FORMATS, SAMPLES, SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -7,22 +7,305 @@ What a picture needs is worked out from its header before anything is decoded. T
 from __future__ import annotations
 
 import hashlib
+import io
 import os
+import re
 import stat
 import sys
+import threading
+import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 from PIL import Image as Pillow
 
-from kernelviz.errors import BadImageError, UsageError
-from kernelviz.files.decoding import MOST_BYTES, decode, prepare_pixels
+from kernelviz.errors import BadImageError, KernelvizError, UsageError
+from kernelviz.files.srgb import to_srgb
 from kernelviz.records import Image, as_array, shape_text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from kernelviz.records import Array
+
+
+Format: TypeAlias = Literal["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM"]
+
+READ_FORMATS = "PNG, JPEG, WebP, BMP, GIF, TIFF and PPM"
+SUFFIXES = frozenset(
+    {".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"}
+    | {".ppm", ".pgm", ".pbm", ".pnm", ".pfm"}
+)
+"""The suffixes that those formats have."""
+
+_READ: dict[Format, re.Pattern[bytes]] = {
+    "PNG": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "JPEG": re.compile(rb"\xff\xd8\xff"),
+    "WEBP": re.compile(rb"RIFF....WEBP", re.DOTALL),
+    "BMP": re.compile(rb"BM"),
+    "GIF": re.compile(rb"GIF8[79]a"),
+    "TIFF": re.compile(rb"(?!.{8}CR)(?:II[*+]\0|MM\0[*+])", re.DOTALL),
+    "PPM": re.compile(rb"P[1-6f][\s#]"),
+}
+_OTHERS = {
+    "a PDF document": rb"\s*%PDF",
+    "PostScript (EPS)": rb"%!PS|\xc5\xd0\xd3\xc6",
+    "an SVG drawing": rb"(?:\xef\xbb\xbf)?\s*<(?:\?xml|!--|!DOCTYPE)?.*<svg|(?:\xef\xbb\xbf)?\s*<svg",
+    "a HEIC picture": rb"....ftyp(?:hei|hev|mif1|msf1)",
+    "an AVIF picture": rb"....ftypavi",
+    "a video": rb"....ftyp|\x1a\x45\xdf\xa3|RIFF....AVI ",
+    "a JPEG 2000 picture": rb"\0\0\0\x0cjP|\xff\x4f\xff\x51",
+    "a JPEG XL picture": rb"\xff\x0a|\0\0\0\x0cJXL",
+    "a camera's raw file": rb"(?:II\*\0|MM\0\*).{4}CR|FUJIFILM|IIRO|IIU\0",
+    "a Photoshop document": rb"8BPS",
+    "an icon": rb"\0\0[\x01\x02]\0",
+    "an OpenEXR picture": rb"\x76\x2f\x31\x01",
+    "a Radiance picture": rb"#\?R",
+    "a QOI picture": rb"qoif",
+    "a GIMP document": rb"gimp xcf",
+    "a DirectDraw surface": rb"DDS ",
+    "a NumPy array": rb"\x93NUMPY",
+    "a zip archive (or what is kept in one)": rb"PK\x03\x04",
+    "a gzip archive": rb"\x1f\x8b",
+    "an HTML page": rb"\s*<(?:!DOCTYPE )?html",
+}
+_HEAD = 4096
+
+
+def readable_format(data: bytes) -> Format | None:
+    """Which of the formats that are read these bytes are; None where they are none."""
+    return next((name for name, pattern in _READ.items() if pattern.match(data)), None)
+
+
+def other_format(data: bytes) -> str:
+    """What bytes are that are no image that is read: ``a PDF document``, ``text``, ``an unknown format``."""
+    head = data[:_HEAD]
+    for name, pattern in _OTHERS.items():
+        if re.match(pattern, head, re.DOTALL | re.IGNORECASE):
+            return name
+    return "text" if _is_text(head) else "an unknown format"
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        text = head[:-3].decode() if len(head) == _HEAD else head.decode()  # a character may be cut
+    except UnicodeDecodeError:
+        return False
+    return not re.search(r"[\0-\x08\x0e-\x1a\x1c-\x1f]", text)
+
+
+MOST_BYTES = 96 << 20
+"""The largest file that is read."""
+
+MOST_MEMORY = 240_000_000
+"""Bytes that reading one picture may take at a time, by what its header says."""
+
+LARGEST_ASPECT = 1000
+"""The most that one side may be of the other."""
+
+_PLUGINS: dict[Format, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
+    "PNG": PngImagePlugin.PngImageFile,
+    "JPEG": JpegImagePlugin.JpegImageFile,
+    "WEBP": WebPImagePlugin.WebPImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+    "PPM": PpmImagePlugin.PpmImageFile,
+}
+_ORIENTATION = 0x0112
+_TURNS: dict[int, Callable[[Array], Array]] = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
+    8: np.rot90,
+}
+_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}  # that Pillow takes for a pixel; others take 4
+_SMALLER = "Make it smaller with an image editor, or cut out the part that matters."
+_pillow_lock = threading.RLock()
+
+
+def decode(data: bytes, name: str) -> tuple[Array, str, str, list[str]]:
+    """The pixels of a picture's bytes, uint8 (H, W, 3), with its format, its mode, and what was done to it.
+
+    Raises:
+        BadImageError: it is none of the formats that are read, damaged, cut short, or too large.
+    """
+    if not data:
+        raise BadImageError(f"{name} is empty.", hint="Give an image.")
+    kind = readable_format(data)
+    if kind is None:
+        what = f"{name} is no image that is read here: it is {other_format(data)}."
+        raise BadImageError(what, f"Read are {READ_FORMATS}.", "Convert it to PNG.")
+    with _quiet_pillow():
+        try:
+            if kind == "WEBP":  # its decoder takes memory for all pixels as soon as it exists
+                _check_size(name, _webp_size(data), len(data), 16)
+            picture = _PLUGINS[kind](io.BytesIO(data))
+            notes = _bring_within_bounds(picture, kind, len(data), name)
+            if _has_more_frames(picture, kind, data):
+                notes.append(f"the first of several {'pages' if kind == 'TIFF' else 'frames'} alone")
+            if _is_16_bit_colour(picture):
+                notes.append("16-bit channels were reduced to 8 bits")
+            if kind == "TIFF":
+                orientation(picture, notes)  # Pillow turns it as it loads
+            picture.load()
+            mode, turn = picture.mode, orientation(picture, notes)
+            pixels, more = to_srgb(picture)
+            picture.close()
+        except (KernelvizError, MemoryError):
+            raise
+        except Exception as error:  # a damaged file makes its decoder raise anything
+            raise _damaged(name, kind, error) from error
+    return upright(pixels, turn), kind, mode, notes + more
+
+
+def prepare_pixels(picture: Pillow.Image, name: str) -> tuple[Array, list[str]]:
+    """The upright pixels of a picture that Pillow holds already, or has opened, and what was done to it.
+
+    Raises:
+        BadImageError: it is too large, damaged, or of colours that are not known.
+    """
+    with _quiet_pillow():
+        _check_size(name, picture.size, 0, 7)
+        notes: list[str] = []
+        try:
+            picture.load()
+            turn = orientation(picture, notes)
+            pixels, more = to_srgb(picture)
+        except (KernelvizError, MemoryError):
+            raise
+        except Exception as error:  # a damaged file makes its decoder raise anything
+            raise _damaged(name, picture.format or "Pillow", error) from error
+    return upright(pixels, turn), [*notes, *more]
+
+
+def orientation(picture: Pillow.Image, notes: list[str]) -> int:
+    """How a picture must be turned, EXIF's 1 to 8; what was found is noted.
+
+    Asked before a PNG is loaded, Pillow loads it for its EXIF, and an error of that would pass for one of EXIF.
+    """
+    try:
+        value = picture.getexif().get(_ORIENTATION, 1)
+    except Exception:  # noqa: BLE001 - there is much that can be wrong with EXIF, and the pixels may be fine
+        notes.append("its EXIF data cannot be read and was ignored")
+        return 1
+    if value in _TURNS:
+        notes.append(_turned(value))
+        return int(value)
+    if value not in (0, 1):
+        notes.append("its EXIF orientation is none of 1 to 8 and was ignored")
+    return 1
+
+
+def upright(pixels: Array, turn: int) -> Array:
+    """The pixels turned as EXIF's orientation says, contiguous."""
+    return np.ascontiguousarray(_TURNS[turn](pixels)) if turn in _TURNS else pixels
+
+
+def _turned(value: int) -> str:
+    return f"turned upright (EXIF orientation {value})"
+
+
+def _has_more_frames(picture: ImageFile.ImageFile, kind: Format, data: bytes) -> bool:
+    """Whether there is a second frame or page; looking for one moves the readers of GIF and TIFF, so it has its own."""
+    try:
+        reader = _PLUGINS[kind](io.BytesIO(data)) if kind in {"GIF", "TIFF"} else picture
+        return bool(getattr(reader, "is_animated", False))
+    except Exception:  # noqa: BLE001 - a second frame that is damaged is none
+        return False
+
+
+def _bring_within_bounds(picture: ImageFile.ImageFile, kind: Format, size: int, name: str) -> list[str]:
+    """Refuse a picture that takes too much memory; a JPEG is decoded at half size, a quarter or an eighth instead."""
+    full = picture.size
+    each = _BYTES.get(picture.mode, 4)
+    decoder = 0
+    if kind == "TIFF":
+        decoder = each * (2 if picture.getexif().get(_ORIENTATION, 1) in _TURNS else 1)
+    elif kind == "WEBP":
+        decoder = 12
+    elif kind == "JPEG" and picture.info.get("progressive"):
+        size += full[0] * full[1] * 2 * len(picture.getbands())  # its coefficients are kept at full size
+    bytes_a_pixel = max(decoder + each, each + 3, 6)
+    if kind == "JPEG":
+        for share in (2, 4, 8):
+            if picture.size[0] * picture.size[1] * bytes_a_pixel + size <= MOST_MEMORY:
+                break
+            picture.draft(None, (-(-full[0] // share), -(-full[1] // share)))
+    _check_size(name, picture.size, size, bytes_a_pixel)
+    if picture.size == full:
+        return []
+    return [f"decoded smaller: {full[0]}×{full[1]} pixels as {picture.size[0]}×{picture.size[1]}"]
+
+
+def _check_size(name: str, size: tuple[int, int], others: int, bytes_a_pixel: int) -> None:
+    width, height = size
+    memory = width * height * bytes_a_pixel + others
+    if memory > MOST_MEMORY:
+        why = f"Reading its {width}×{height} pixels takes {memory / 1e6:,.0f} MB; the limit is {MOST_MEMORY / 1e6:.0f} MB."
+        raise BadImageError(f"{name} is too large.", why, _SMALLER)
+    if max(size) > LARGEST_ASPECT * min(size):
+        why = f"It has {width}×{height} pixels; one side may be {LARGEST_ASPECT} times the other."
+        raise BadImageError(f"{name} is too long and thin.", why, "Cut out the part that matters.")
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """Width and height by the first chunk; (1, 1) where it has none, which the decoder will refuse.
+
+    WebP container specification and RFC 6386, 9.1.
+    """
+    chunk = data[12:16]
+    if chunk == b"VP8X" and len(data) >= 30:
+        return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+    if chunk == b"VP8L" and len(data) >= 25:
+        bits = int.from_bytes(data[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if chunk == b"VP8 " and len(data) >= 30:
+        width, height = (int.from_bytes(data[at : at + 2], "little") & 0x3FFF for at in (26, 28))
+        return max(1, width), max(1, height)
+    return 1, 1
+
+
+def _is_16_bit_colour(picture: ImageFile.ImageFile) -> bool:
+    """Whether the file has 16 bits a channel of which Pillow keeps eight."""
+    args: Any = picture.tile[0].args if picture.tile else ()
+    words = (args,) if isinstance(args, str) else args or ()
+    return not picture.mode.startswith("I") and any(isinstance(word, str) and ";16" in word for word in words)
+
+
+def _damaged(name: str, kind: str, error: Exception) -> BadImageError:
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return BadImageError(
+        f"{name} is damaged or cut short.", f"Its decoder ({kind}) says: {reason}.", "Fetch or export it again."
+    )
+
+
+@contextmanager
+def _quiet_pillow() -> Iterator[None]:
+    """Pillow without warnings, and refusing files that are cut short whatever the caller has told it."""
+    with _pillow_lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        kept, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+        try:
+            yield
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES = kept
 
 
 SAMPLES = {"sample:grace_hopper": "grace_hopper.jpg"}
@@ -63,7 +346,7 @@ def read_image(source: object, *, name: str | None = None) -> Image:
 
 
 @dataclass(frozen=True)
-class ImageFile:
+class EncodedImage:
     """The bytes of a picture that nothing was read of yet; they tell which picture it is."""
 
     data: bytes
@@ -86,7 +369,7 @@ class ImageFile:
         return Image(pixels, self.name, self.stem, self.path, self.sha256, kind, mode, tuple(notes))
 
 
-def load_image(source: str | os.PathLike[str], *, name: str | None = None) -> ImageFile:
+def load_image(source: str | os.PathLike[str], *, name: str | None = None) -> EncodedImage:
     """The bytes of a file, of standard input or of a sample, as ``read_image`` takes their names.
 
     Raises:
@@ -103,10 +386,10 @@ def load_image(source: str | os.PathLike[str], *, name: str | None = None) -> Im
     return _of_bytes(_read_file(path), name or Path(path).name, path=path)
 
 
-def _of_bytes(data: bytes, name: str, *, stem: str | None = None, path: str | None = None) -> ImageFile:
+def _of_bytes(data: bytes, name: str, *, stem: str | None = None, path: str | None = None) -> EncodedImage:
     if len(data) > MOST_BYTES:
         raise _too_many_bytes(path or name)
-    return ImageFile(data, name, stem or Path(name).stem, path, hashlib.sha256(data).hexdigest())
+    return EncodedImage(data, name, stem or Path(name).stem, path, hashlib.sha256(data).hexdigest())
 
 
 def _from_pillow(picture: Pillow.Image, name: str) -> Image:

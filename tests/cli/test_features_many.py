@@ -18,8 +18,8 @@ import kernelviz
 from kernelviz.cli import features as command
 from kernelviz.drawing.colour import LEVELS
 from kernelviz.files import images
-from kernelviz.files.bases import read_basis
 from kernelviz.files.recipes import read_recipe
+from kernelviz.files.writing import read_basis
 
 BAD = {7: b"", 21: b"no picture", 33: None}  # empty, text, cut short
 

@@ -13,9 +13,8 @@ import pytest
 import timm
 from loopback_hub import COMMIT, pointed_at
 
+from kernelviz.cli.completion import complete_model, index_path
 from kernelviz.cli.main import main
-from kernelviz.cli.models import complete_model
-from kernelviz.files.index import index_path
 
 KEYS = ["tag", "licence", "cached", "bundled"]
 

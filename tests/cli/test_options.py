@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kernelviz.cli.options import SortName, ViewName
-from kernelviz.cli.pictures import parse_scale
+from kernelviz.cli.session import parse_scale
 from kernelviz.errors import UsageError
 from kernelviz.files.recipes import read_recipe
 from kernelviz.records import SORTS, VIEWS

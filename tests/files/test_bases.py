@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from kernelviz.errors import FileInTheWayError, UsageError
-from kernelviz.files.bases import read_basis, save_basis
 from kernelviz.files.recipes import read_recipe
+from kernelviz.files.writing import read_basis, save_basis
 from kernelviz.records import FeatureMaps, Image, Source, Weights
 from kernelviz.views.components import CovarianceTally
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kernelviz.files.png import png_bytes, png_series
+from kernelviz.files.encoding import png_bytes, png_series
 
 RNG = np.random.default_rng(1)
 SHAPES = [(1, 1), (1, 9), (9, 1), (7, 5), (300, 4000)]

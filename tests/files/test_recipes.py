@@ -13,8 +13,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from kernelviz.errors import RecipeError
-from kernelviz.files.encoding import encode_picture, npz_bytes
-from kernelviz.files.png import png_bytes
+from kernelviz.files.encoding import encode_picture, npz_bytes, png_bytes
 from kernelviz.files.recipes import read_recipe, recipe_text
 
 KINDS = ("mosaic", "png", "svg", "pdf", "npz", "gif")

@@ -1,0 +1,97 @@
+"""The list of all model names, kept between runs, and shell completion from it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from kernelviz.errors import KernelvizError
+from kernelviz.files.writing import write_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kernelviz.network.weights.names import Registry
+
+
+Index = TypeVar("Index")
+
+_FORMAT = 1
+_LARGEST = 4_000_000  # bytes; today's list takes 0.3 MB
+
+
+def kept_index(
+    version: str, find_out: Callable[[], Index], *, as_plain: Callable[[Index], Any], from_plain: Callable[[Any], Index]
+) -> Index:
+    """The list for this version of the library that has the models; found out and kept where it is not there.
+
+    A list of another version, a broken one (``from_plain`` fails) or one that cannot be kept is as good as none.
+    """
+    path = index_path()
+    try:
+        return from_plain(_read(path, version))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        index = find_out()
+    content = {"format": _FORMAT, "version": version, "content": as_plain(index)}
+    with contextlib.suppress(KernelvizError):
+        write_whole(path, json.dumps(content, separators=(",", ":")).encode(), replace=True)
+    return index
+
+
+def index_path() -> Path:
+    """Where the list is kept: one file in the user's cache directory."""
+    home = Path.home()
+    default = home / ".cache"
+    if sys.platform == "win32":
+        default = Path(os.getenv("LOCALAPPDATA") or home / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        default = home / "Library" / "Caches"
+    return Path(os.getenv("XDG_CACHE_HOME") or default) / "kernelviz" / "models.json"
+
+
+def _read(path: Path, version: str) -> Any:
+    """What is kept; ValueError where it is of another kind."""
+    if path.stat().st_size > _LARGEST:
+        raise ValueError(path)
+    kept = json.loads(path.read_bytes())
+    if (kept["format"], kept["version"]) != (_FORMAT, version):
+        raise ValueError(version)
+    return kept["content"]
+
+
+def timm_version() -> str:
+    """The version of the library that has the models, without importing it."""
+    from importlib.metadata import version
+
+    return version("timm")
+
+
+def known_models() -> Registry:
+    """All models; the first time takes as long as importing timm does."""
+    from kernelviz.network.weights.names import Registry
+
+    def find_out() -> Registry:
+        from kernelviz.network.model import read_registry
+
+        return read_registry()
+
+    return kept_index(timm_version(), find_out, as_plain=Registry.as_plain, from_plain=Registry.from_plain)
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """The names that begin so: architectures, and with a dot those with their tags."""
+    try:
+        registry = known_models()
+    except Exception:  # noqa: BLE001  (a shell that completes must not print errors)
+        return []
+    if "." not in incomplete:
+        return [name for name in registry.architectures if name.startswith(incomplete)]
+    architecture = incomplete.partition(".")[0]
+    if architecture not in registry.architectures:
+        return []
+    names = (f"{architecture}.{tag}" for tag in registry.tags(architecture))
+    return [name for name in names if name.startswith(incomplete)]

@@ -1,0 +1,219 @@
+"""The sizes and numbers typed at ``kernelviz explain``, and what they mean."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kernelviz.cli.options import parse_place
+from kernelviz.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kernelviz.arithmetic.operations import Operation
+    from kernelviz.cli.options import Drawn
+    from kernelviz.records import Array
+
+
+_SIZE = re.compile(r"\s*\d+\s*(?:[x×]\s*\d+\s*)?")
+_ALONE = re.compile(r"\s*[+\-−]?(?:\d[\d.]*|\.\d+)(?:e[+\-]?\d+)?\s*", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Which step is shown, and where the pictures go."""
+
+    at: str | None
+    channel: int
+    steps: bool
+    animate: bool
+    fps: float | None
+    file_format: Drawn | None
+    directory: Path | None
+    arrays: bool
+    force: bool
+    quiet: bool
+    as_json: bool
+    debug: bool
+
+    @property
+    def cell(self) -> tuple[int, int] | None:
+        """The row and the column that were asked for.
+
+        Raises:
+            UsageError: they are no two whole numbers.
+        """
+        return parse_place(self.at, "cell")
+
+    @property
+    def suffix(self) -> str:
+        """The suffix of the pictures.
+
+        Raises:
+            UsageError: the format is none of what is drawn.
+        """
+        found = str(self.file_format or ("gif" if self.animate else "png"))
+        if (found in ("gif", "webp")) != self.animate:
+            what = "An animation is gif or webp" if self.animate else "A picture is png, svg or pdf"
+            hint = "Leave out --format." if self.animate else "Add --animate, or leave out --format."
+            raise UsageError(f"{what}, but got --format {found}.", hint=hint)
+        return found
+
+
+@dataclass(frozen=True)
+class Wish:
+    """The sizes and the numbers that were asked for, as they were typed."""
+
+    command: str
+    input: str
+    kernel: str | None
+    kernel_values: str | None
+    bias: str | None
+    seed: int
+    groups: int
+    in_channels: int | None
+    out_channels: int | None
+    goal: Goal
+
+    @cached_property
+    def data(self) -> Array | None:
+        """The input's own numbers (C, H, W); None where only a size was given."""
+        if _SIZE.fullmatch(self.input):
+            return None
+        if _ALONE.fullmatch(self.input):
+            raise UsageError(
+                f"The input {self.input.strip()!r} is no size.", "One number alone is how many rows and columns there are.",
+                f"Give a whole number from 1 on, or --input '{self.input.strip()};' for an input of this one value.",
+            )  # fmt: skip
+        data = _numbers(self.input, "input")
+        if data is None:
+            raise UsageError(
+                f"There is no file called {self.input!r}.", "An input is a size, numbers, or a CSV file.",
+                "For example --input 5x7, --input '1 2 3; 4 5 6', --input numbers.csv",
+            )  # fmt: skip
+        if self.in_channels is not None and self.in_channels != len(data):
+            raise UsageError(f"The input has {len(data)} channels, but --in-channels is {self.in_channels}.")
+        return data
+
+    @cached_property
+    def planes(self) -> Array | None:
+        """The kernel's own planes (n, h, w), in the order of output channels and their input channels."""
+        if self.kernel_values is None:
+            return None
+        planes = _numbers(self.kernel_values, "kernel")
+        if planes is None:
+            from kernelviz.filters.bank import find_filter
+
+            try:
+                planes = find_filter(self.kernel_values).values[None]
+            except UsageError as error:
+                what = f"There is no filter and no file called {self.kernel_values!r}."
+                hint = "Or type the numbers: rows apart by ;, channels by |."
+                raise UsageError(what, error.why, hint) from None
+        if self.kernel is not None and _pair(sides("kernel", self.kernel)) != planes.shape[1:]:
+            size = f"{planes.shape[1]} × {planes.shape[2]}"
+            raise UsageError(
+                f"The kernel values are {size}, but --kernel is {self.kernel}.", hint="Leave out --kernel."
+            )
+        return planes
+
+    @property
+    def size(self) -> Sequence[int]:
+        """Rows and columns of the input."""
+        return sides("input", self.input) if self.data is None else self.data.shape[1:]
+
+    @property
+    def sides(self) -> Sequence[int]:
+        """Rows and columns of the kernel."""
+        return sides("kernel", self.kernel or "3") if self.planes is None else self.planes.shape[1:]
+
+    @property
+    def inputs(self) -> int:
+        """Channels of the input."""
+        return self.in_channels or (1 if self.data is None else len(self.data))
+
+    @property
+    def outputs(self) -> int:
+        """Channels of the output: as asked for, or as many as the planes of the kernel make."""
+        if self.out_channels is not None:
+            return self.out_channels
+        if self.planes is not None and len(self.planes) > 1:
+            return max(1, len(self.planes) * self.groups // self.inputs)
+        return self.groups
+
+    def numbers(self, operation: Operation) -> tuple[Array, Array | None, Array | None]:
+        """Input, kernel and bias; what was not given comes from the seed.
+
+        Raises:
+            UsageError: planes of the kernel or numbers of the bias are too few or too many.
+        """
+        from kernelviz.explain.walkthrough import example_numbers
+
+        data, kernel, bias = example_numbers(operation, self.seed)
+        if self.data is not None:
+            data = self.data
+        if self.planes is not None and kernel is not None:
+            kernel = _spread(self.planes, kernel.shape)
+        if self.bias is not None and bias is not None:
+            bias = _biases(self.bias, len(bias))
+        return data, kernel, bias
+
+
+def sides(name: str, text: str, words: str = "") -> tuple[int, ...]:
+    """The whole numbers of ``3``, ``3x5`` or ``1,0,1,0``; ``words`` are what else may be typed.
+
+    Raises:
+        UsageError: they are none.
+    """
+    try:
+        return tuple(int(part) for part in re.split(r"[x×,]", text))
+    except ValueError:
+        raise UsageError(
+            f"The {name} must be whole numbers{words}, but got {text!r}.",
+            "Rows and columns are counted.",
+            f"For example 3 or 3x5 for the {name}{words}.",
+        ) from None
+
+
+def _pair(numbers: tuple[int, ...]) -> tuple[int, int]:
+    return numbers[0], numbers[-1]
+
+
+def _numbers(text: str, name: str) -> Array | None:
+    """What was typed, or what stands in a file; None where it is neither."""
+    from kernelviz.files.numbers import csv_numbers, is_typed, typed_numbers
+
+    if is_typed(text):
+        return typed_numbers(text, name)
+    path = Path(text)
+    return csv_numbers(path, name) if path.suffix.lower() == ".csv" or path.is_file() else None
+
+
+def _spread(planes: Array, shape: tuple[int, ...]) -> Array:
+    """The planes in the kernel's shape; a single one is taken for every pair of channels."""
+    wanted = shape[0] * shape[1]
+    if len(planes) not in (1, wanted):
+        raise UsageError(
+            f"The kernel needs {wanted} planes apart by |, but got {len(planes)}.",
+            f"{shape[0]} × {shape[1]} channels meet in it.",
+            "Give one plane for all of them, or as many as that.",
+        )
+    return np.broadcast_to(planes if len(planes) > 1 else planes[[0] * wanted], (wanted, *shape[2:])).reshape(shape)
+
+
+def _biases(text: str, wanted: int) -> Array:
+    from kernelviz.files.numbers import is_typed, typed_numbers
+
+    found = typed_numbers(text, "bias").ravel() if is_typed(text) else np.zeros(0)
+    if len(found) not in (1, wanted):
+        raise UsageError(
+            f"The bias must be one number, or one for each of {wanted} output channels, but got {text!r}.",
+            hint="For example --bias=-1 or --bias '1 2'",
+        )
+    return np.broadcast_to(found, wanted)

@@ -1,0 +1,232 @@
+"""Many images through one network: read ahead, in batches, each map handed on; memory does not grow."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sized
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+
+from kernelviz.errors import KernelvizError, UsageError
+from kernelviz.files.images import read_image
+from kernelviz.records import Image, check_positive
+from kernelviz.threads import AHEAD, Item, Result, grouped, read_ahead
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from concurrent.futures import Future
+
+    from kernelviz.network.capture import Input, Tapped
+    from kernelviz.network.model import Model
+    from kernelviz.records import ClassScore, FeatureMaps
+
+    OnMap = Callable[[FeatureMaps], object]
+    OnError = Callable[["FailedImage"], object]
+
+
+Each = TypeVar("Each", bound="ReadImage[Any]")
+
+
+@dataclass(frozen=True)
+class ReadImage(Generic[Item]):
+    """An image that was read: its place among those given, what was given, and what the network takes for it."""
+
+    number: int
+    item: Item
+    given: Input
+
+
+@dataclass(frozen=True)
+class Passes(Generic[Item, Result, Each]):
+    """How many images go through a network: read ahead in a thread, then in batches of one size, each that fails told.
+
+    ``read`` is done ahead; ``ready`` makes of an image's number, item and what was read what the other functions get, or
+    None where it is not to be passed; ``tapped`` is what is to be caught, or why the network does not take such images.
+    Each map goes to ``on_map`` inside the pass, the first classes to ``after`` behind it. A ``KernelvizError`` of any of
+    these but ``tapped`` is the image's own, and goes to ``failed``. Where reading ``takes_turns`` with passing, some images
+    are read at once, then passed.
+    """
+
+    read: Callable[[Item], Result]
+    ready: Callable[[int, Item, Result], Each | None]
+    tapped: Callable[[Input], Tapped | KernelvizError]
+    on_map: Callable[[Each, FeatureMaps], object]
+    after: Callable[[Each, tuple[ClassScore, ...]], object]
+    failed: Callable[[int, Item, KernelvizError], object]
+    batch_size: int
+    to_the_end: bool
+    takes_turns: bool
+    progress: Callable[[str, int, int], object]
+
+    def run(self, items: Iterable[Item], total: int) -> None:
+        """Pass them all; ``total`` is how many they are, 0 where that is not known."""
+        done = 0
+        ahead = read_ahead(items, self.read, AHEAD + self.batch_size, takes_turns=self.takes_turns)
+        for group in grouped(self._good(ahead), self.batch_size, lambda each: each.given.size):
+            self.progress("images", done, total)
+            self._pass(group)
+            done = group[-1].number + 1
+        self.progress("images", total or done, total)
+
+    def _good(self, ahead: Iterable[tuple[Item, Future[Result]]]) -> Iterator[Each]:
+        """The images that could be read and are to be passed."""
+        for number, (item, future) in enumerate(ahead):
+            try:
+                each = self.ready(number, item, future.result())
+            except KernelvizError as error:
+                self.failed(number, item, error)
+            else:
+                if each is not None:
+                    yield each
+
+    def _pass(self, group: Sequence[Each]) -> None:
+        """Pass images of one size through the network."""
+        from kernelviz.network.capture import run_each
+
+        given = [each.given for each in group]
+        tapped = self.tapped(given[0])
+        found = (
+            [tapped] * len(group)
+            if isinstance(tapped, KernelvizError)
+            else run_each(tapped, given, lambda at, maps: self.on_map(group[at], maps), to_the_end=self.to_the_end)
+        )
+        for each, result in zip(group, found, strict=True):
+            try:
+                if isinstance(result, KernelvizError):
+                    raise result
+                self.after(each, result)
+            except KernelvizError as error:
+                self.failed(each.number, each.item, error)
+
+
+@dataclass(frozen=True)
+class FailedImage:
+    """An image that could not be taken: its place in the order given (from 0), what it is called, and why."""
+
+    number: int
+    name: str
+    error: KernelvizError
+
+
+def capture_many(
+    network: Model | Any,
+    images: Iterable[object],
+    layers: str | Sequence[str] | None = None,
+    *,
+    on_map: OnMap,
+    on_error: OnError | None = None,
+    progress: Callable[[str, int, int], object] | None = None,
+    batch_size: int = 1,
+    kind: str = "all",
+    tap: Literal["output", "input"] = "output",
+    input_size: int | Sequence[int] | None = None,
+    crop: bool | None = None,
+) -> tuple[FailedImage, ...]:
+    """What the chosen layers give for each of many images; the images are read ahead in a thread, while others pass.
+
+    Args:
+        network: A ``Model``, or any module that takes one batch of images.
+        images: Paths or whatever ``read_image`` takes, ``Image`` values, or ready tensors (C, H, W); of any number, taken
+            one after the other.
+        layers: As ``capture_features`` takes them.
+        on_map: Called with each ``FeatureMaps`` inside the pass, in this thread; nothing is kept. A
+            ``KernelvizError`` of it counts as the image's.
+        on_error: Called with each image that could not be taken; the others go on.
+        progress: Called with a label, how many images are done, and how many there are (0 where that is not known).
+        batch_size: How many images of one size pass at once. One by one, the maps are bit for bit those of
+            ``capture_features``; in larger batches within rounding.
+        kind: As ``capture_features`` takes it.
+        tap: As ``capture_features`` takes it.
+        input_size: Side, or (H, W), of the input where it is not the model's own.
+        crop: Whether images are cropped as the model's preprocessing says; None for its own rule.
+
+    Returns:
+        The images that could not be taken, those too for which ``on_map`` failed: they get no more of their maps.
+
+    Raises:
+        UnknownLayerError: no such layer.
+        UsageError: a layer that was named has no map; a batch size below 1; one path, image or tensor instead of several.
+    """
+    from kernelviz.network.capture import as_input, module_of
+    from kernelviz.network.model import takes_turns
+
+    check_positive("batch size", batch_size)
+    _check_several(images)
+    failures: list[FailedImage] = []
+    chosen = _Chosen(network, input_size, {"layers": layers, "kind": kind, "tap": tap})
+
+    def read(item: object) -> Input:
+        image = item if isinstance(item, Image) or hasattr(item, "detach") else read_image(item)
+        return as_input(network, image, input_size=input_size, crop=crop)
+
+    def fail(number: int, item: object, error: KernelvizError) -> None:
+        failures.append(FailedImage(number, name_of(item, number), error))
+        if on_error is not None:
+            on_error(failures[-1])
+
+    passes: Passes[object, Input, ReadImage[object]] = Passes(
+        read=read, ready=ReadImage, tapped=chosen.tapped, on_map=lambda _, maps: on_map(maps), after=lambda *_: None,
+        failed=fail, batch_size=batch_size, to_the_end=False, takes_turns=takes_turns(module_of(network)),
+        progress=progress or (lambda *_: None),
+    )  # fmt: skip
+    passes.run(images, len(images) if isinstance(images, Sized) else 0)
+    chosen.check()
+    return tuple(failures)
+
+
+def _check_several(images: object) -> None:
+    """Refuse one image where several are wanted: a path would be read letter by letter, a tensor row by row.
+
+    Raises:
+        UsageError: it is one.
+    """
+    one = isinstance(images, str | bytes | os.PathLike | Image) or getattr(images, "ndim", 0) in (2, 3)
+    if one:
+        what = f"Several images are wanted, but got one {type(images).__name__}."
+        raise UsageError(what, hint="Give a list of images, or take `capture_features` for one.")
+
+
+class _Chosen:
+    """What is to be caught in a network, for each size of images that comes."""
+
+    def __init__(self, network: Any, input_size: int | Sequence[int] | None, choices: dict[str, Any]) -> None:
+        self.network, self.input_size, self.choices = network, input_size, choices
+        self.known: dict[tuple[int, ...], Tapped | KernelvizError] = {}
+
+    def tapped(self, given: Input) -> Tapped | KernelvizError:
+        """What is to be caught in images of the size of this one, or why the network does not take them.
+
+        Raises:
+            UsageError: what was chosen is wrong for every image.
+        """
+        from kernelviz.network.capture import make_taps
+
+        if given.size not in self.known:
+            try:
+                self.known[given.size] = make_taps(self.network, given.size, batch=given.batch, **self.choices)
+            except UsageError:
+                raise
+            except KernelvizError as error:
+                self.known[given.size] = error
+        return self.known[given.size]
+
+    def check(self) -> None:
+        """Where no image came as far as that, find out all the same whether there are such layers, if that can be known.
+
+        Raises:
+            UsageError: there are not.
+        """
+        from kernelviz.network.capture import blank, make_taps
+        from kernelviz.network.model import Model
+        from kernelviz.network.preprocessing import input_size_of
+
+        if not self.known and isinstance(self.network, Model):
+            size = (self.network.input_size[0], *input_size_of(self.network, self.input_size))
+            make_taps(self.network, size, batch=blank(size), **self.choices)
+
+
+def name_of(item: object, number: int) -> str:
+    """What an image is called in messages: its path, its name, or its number."""
+    if isinstance(item, str | os.PathLike):
+        return os.fsdecode(item)
+    return item.name if isinstance(item, Image) else f"image {number}"
