@@ -155,10 +155,11 @@ def test_the_terminal_is_the_commands_alone():
     assert not importers("click")
 
 
-WRITING = set(
-    "fdopen link mkdir mkdtemp mkstemp makedirs NamedTemporaryFile rmtree savez savez_compressed symlink symlink_to "
-    "TemporaryDirectory TemporaryFile touch unlink write_bytes write_text".split()
-)
+WRITING = {
+    *("link", "mkdir", "mkdtemp", "mkstemp", "makedirs", "rmtree", "symlink", "symlink_to", "touch", "unlink"),
+    *("fdopen", "NamedTemporaryFile", "savez", "savez_compressed", "TemporaryDirectory", "TemporaryFile"),
+    *("write_bytes", "write_text"),
+}
 """Calls that change what is on the disk, whoever's they are."""
 
 
