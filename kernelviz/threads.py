@@ -22,12 +22,12 @@ THREADS = max(2, min(4, processors()))
 """Threads that read, or write, at once: more would hold more images in memory."""
 
 
-WAITING = 12
+MOST_WAITING = 12
 """Pieces of work that may wait."""
-ROOM = 16 * 2**20
+MOST_BYTES = 16 * 2**20
 """Bytes of maps that may wait."""
 LARGE = 4 * 2**20
-"""A piece that holds more bytes is done at once, where it is made: what threads allocate in such sizes they keep."""
+"""A piece of work that holds more bytes is done immediately: threads keep what they allocate in such sizes."""
 
 
 @dataclass
@@ -35,18 +35,20 @@ class _Piece:
     work: Callable[[], object]
     then: Callable[[Future[Any]], object]
     size: int
+    in_thread: bool
     future: Future[Any] | None = None
 
 
-class Behind:
-    """Does work in threads, and what follows on it in the caller's thread, in the order in which it was handed over.
+class BackgroundWriter:
+    """Draws and writes outside of the forward pass that the numbers come from, and reports in the order of submission.
 
-    Where ``takes_turns``, the threads begin when nothing more may wait, and the caller waits for all of them.
-    matplotlib is not safe in threads: only what needs none of it may be handed over.
+    Work that is safe in threads is done by threads; matplotlib is not safe there, so what needs it waits for ``flush``.
+    With ``exclusive`` the threads do not run while a forward pass does, since that uses all processors: they start when
+    nothing more may wait, and the caller waits for all of them.
     """
 
     def __init__(self) -> None:
-        self.takes_turns = False
+        self.exclusive = False
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="kernelviz-write")
         self._waiting: deque[_Piece] = deque()
 
@@ -54,47 +56,52 @@ class Behind:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        """Finish what was begun; after an error nothing more is begun."""
+        """Finish what was submitted; after an error, only what has started."""
         try:
             if kind is None:
-                self.settle()
+                self.flush()
         finally:
             self._pool.shutdown(cancel_futures=True)
 
-    def hand(self, work: Callable[[], object], then: Callable[[Future[Any]], object], *, size: int = 0) -> None:
-        """Begin a piece of work that holds ``size`` bytes; ``then`` gets its future when it is done."""
-        self.settle(WAITING - 1, ROOM - size)
-        piece = _Piece(work, then, size)
+    def submit(
+        self,
+        work: Callable[[], object],
+        then: Callable[[Future[Any]], object],
+        *,
+        size: int = 0,
+        in_thread: bool = True,
+    ) -> None:
+        """Submit work that holds ``size`` bytes; ``then`` is called with its finished future, in the caller's thread."""
+        self.flush(MOST_WAITING - 1, MOST_BYTES - size)
+        piece = _Piece(work, then, size, in_thread)
         self._waiting.append(piece)
         if size > LARGE:
-            piece.future = _done(work)
-        elif not self.takes_turns:
+            piece.in_thread = False
+            self.flush()
+        elif in_thread and not self.exclusive:
             piece.future = self._pool.submit(work)
-        self.settle(WAITING, ROOM)
+        self.flush(MOST_WAITING, MOST_BYTES)
 
-    def settle(self, left: int = 0, room: int = 0) -> None:
-        """Wait until at most so many pieces, of so many bytes in all, are waiting."""
+    def flush(self, left: int = 0, room: int = 0) -> None:
+        """Wait until at most ``left`` pieces of work, of ``room`` bytes in all, are waiting."""
         if self._fits(left, room):
             return
         for piece in self._waiting:
-            piece.future = piece.future or self._pool.submit(piece.work)
-        while self._waiting and (self.takes_turns or not self._fits(left, room)):
+            if piece.in_thread:
+                piece.future = piece.future or self._pool.submit(piece.work)
+        while self._waiting and (self.exclusive or not self._fits(left, room)):
             piece = self._waiting.popleft()
-            if piece.future is not None:
-                piece.future.exception()  # waits
-                piece.then(piece.future)
+            if piece.future is None:
+                piece.future = Future()
+                try:
+                    piece.future.set_result(piece.work())
+                except Exception as error:  # noqa: BLE001  (as in a thread: raised when the result is read)
+                    piece.future.set_exception(error)
+            piece.future.exception()  # waits
+            piece.then(piece.future)
 
     def _fits(self, left: int, room: int) -> bool:
         return len(self._waiting) <= left and sum(piece.size for piece in self._waiting) <= room
-
-
-def _done(work: Callable[[], object]) -> Future[Any]:
-    future: Future[Any] = Future()
-    try:
-        future.set_result(work())
-    except Exception as error:  # noqa: BLE001 (as a thread does: it is raised to whom asks for the result)
-        future.set_exception(error)
-    return future
 
 
 Item = TypeVar("Item")

@@ -48,9 +48,9 @@ def test_how_torch_waits_is_the_users_to_say(given, expected):
     script = """
 import os, sys
 sys.modules["kernelviz.network.model"] = None
-from kernelviz.cli.session import load
+from kernelviz.cli.session import ModelChoices, Report, load
 try:
-    load("resnet18", "random", 0, 1.0, lambda *_, **__: None)
+    load(ModelChoices("resnet18", "random", 0, 1.0), Report("kernels"), lambda *_, **__: None)
 except ImportError:
     print(os.environ.get("OMP_WAIT_POLICY"), os.environ.get("GOMP_SPINCOUNT"))
 """

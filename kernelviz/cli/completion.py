@@ -1,4 +1,4 @@
-"""The list of all model names, kept between runs, and shell completion from it."""
+"""The list of all model names, cached between runs, and shell completion from it."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ _LARGEST = 4_000_000  # bytes; today's list takes 0.3 MB
 def kept_index(
     version: str, find_out: Callable[[], Index], *, as_plain: Callable[[Index], Any], from_plain: Callable[[Any], Index]
 ) -> Index:
-    """The list for this version of the library that has the models; found out and kept where it is not there.
+    """The list of models of this version of timm: read from the cache, else built by ``find_out`` and cached.
 
-    A list of another version, a broken one (``from_plain`` fails) or one that cannot be kept is as good as none.
+    A cached list of another version, or one that ``from_plain`` cannot read, is replaced; one that cannot be written is
+    not cached.
     """
     path = index_path()
     try:
@@ -43,7 +44,7 @@ def kept_index(
 
 
 def index_path() -> Path:
-    """Where the list is kept: one file in the user's cache directory."""
+    """The file in the user's cache directory that holds the list."""
     home = Path.home()
     default = home / ".cache"
     if sys.platform == "win32":
@@ -54,7 +55,7 @@ def index_path() -> Path:
 
 
 def _read(path: Path, version: str) -> Any:
-    """What is kept; ValueError where it is of another kind."""
+    """The cached content; ValueError if it is of another version or too large."""
     if path.stat().st_size > _LARGEST:
         raise ValueError(path)
     kept = json.loads(path.read_bytes())
@@ -64,14 +65,14 @@ def _read(path: Path, version: str) -> Any:
 
 
 def timm_version() -> str:
-    """The version of the library that has the models, without importing it."""
+    """The version of timm, without importing it."""
     from importlib.metadata import version
 
     return version("timm")
 
 
 def known_models() -> Registry:
-    """All models; the first time takes as long as importing timm does."""
+    """All models; the first call takes as long as importing timm."""
     from kernelviz.network.weights.names import Registry
 
     def find_out() -> Registry:
@@ -83,10 +84,10 @@ def known_models() -> Registry:
 
 
 def complete_model(incomplete: str) -> list[str]:
-    """The names that begin so: architectures, and with a dot those with their tags."""
+    """The names that start with this text: architectures or, if it has a dot, those with their tags."""
     try:
         registry = known_models()
-    except Exception:  # noqa: BLE001  (a shell that completes must not print errors)
+    except Exception:  # noqa: BLE001  (completion must not print errors)
         return []
     if "." not in incomplete:
         return [name for name in registry.architectures if name.startswith(incomplete)]

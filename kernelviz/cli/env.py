@@ -5,9 +5,13 @@ from __future__ import annotations
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
 
 from kernelviz.cli.options import Debug, Json
 from kernelviz.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PACKAGES = (
     "torch", "timm", "huggingface-hub", "safetensors", "numpy", "matplotlib", "pillow", "pypdf", "typer", "rich",
@@ -17,26 +21,33 @@ PACKAGES = (
 
 
 def env(*, as_json: Json = False, debug: Debug = False) -> int:
-    """Print the versions of kernelviz and of what it stands on, the devices, threads, hub and caches.
+    """Print the versions of kernelviz and its dependencies, the devices, threads, hub and caches.
 
     For example: kernelviz env --json
     """
-    from kernelviz.cli import terminal
-    from kernelviz.cli.session import Report, document, failed, json_text
-    from kernelviz.network.model import torch_facts
-    from kernelviz.network.weights.hub_cache import hub_facts
+    from kernelviz.cli.session import Report, run_command
 
-    report = Report("env")
-    try:
+    def work(report: Report) -> None:
+        from kernelviz.network.model import torch_facts
+        from kernelviz.network.weights.hub_cache import hub_facts
+
         facts, hub = torch_facts(), hub_facts()
         packages = {name: _version(name) for name in PACKAGES} | {"torch": facts["torch"]}
-        if as_json:
-            environment = {"timm": packages["timm"], **facts}
-            more = {"python": platform.python_version(), "platform": platform.platform(), "packages": packages}
-            terminal.result(json_text(document(report, environment, **more, devices=facts["devices"], hub=hub)))
-            return 0
-    except Exception as error:  # noqa: BLE001  (every command ends in a message)
-        return failed(report, error, as_json=as_json, debug=debug)
+        report.environment = {"timm": packages["timm"], **facts}
+        report.more = {
+            "python": platform.python_version(), "platform": platform.platform(), "packages": packages,
+            "devices": facts["devices"], "hub": hub,
+        }  # fmt: skip
+        if not as_json:
+            print_table(facts, hub, packages)
+
+    return run_command("env", work, as_json=as_json, debug=debug)
+
+
+def print_table(facts: Mapping[str, Any], hub: Mapping[str, Any], packages: Mapping[str, str | None]) -> None:
+    """Print what is installed, one fact per line."""
+    from kernelviz.cli import terminal
+
     rows = {
         "kernelviz": __version__,
         "python": f"{platform.python_version()} ({sys.executable})",
@@ -44,14 +55,13 @@ def env(*, as_json: Json = False, debug: Debug = False) -> int:
         **{name: found or "not installed" for name, found in packages.items()},
         "devices": ", ".join(facts["devices"]),
         "threads": str(facts["threads"]),
-        "hub": hub["endpoint"] + (" (not asked: HF_HUB_OFFLINE is set)" if hub["offline"] else ""),
+        "hub": hub["endpoint"] + (" (offline: HF_HUB_OFFLINE is set)" if hub["offline"] else ""),
         "hub cache": hub["cache"],
         "link cache": hub["links"],
     }
     wide = max(map(len, rows))
     for name, text in rows.items():
-        terminal.result(f"{name:<{wide}}  {text}")
-    return 0
+        terminal.print_result(f"{name:<{wide}}  {text}")
 
 
 def _version(package: str) -> str | None:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelviz.cli.options import parse_place
+from kernelviz.cli.options import parse_position
 from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernelviz.arithmetic.operations import Operation
-    from kernelviz.cli.options import Drawn
+    from kernelviz.cli.options import AnyFormat
     from kernelviz.records import Array
 
 
@@ -26,51 +26,47 @@ _ALONE = re.compile(r"\s*[+\-−]?(?:\d[\d.]*|\.\d+)(?:e[+\-]?\d+)?\s*", re.IGNO
 
 
 @dataclass(frozen=True)
-class Goal:
-    """Which step is shown, and where the pictures go."""
+class StepChoices:
+    """Which steps are shown and drawn, and where the files go; without a directory the explanation is printed."""
 
     at: str | None
     channel: int
     steps: bool
     animate: bool
     fps: float | None
-    file_format: Drawn | None
+    file_format: AnyFormat | None
     directory: Path | None
     arrays: bool
     force: bool
-    quiet: bool
-    as_json: bool
-    debug: bool
 
     @property
     def cell(self) -> tuple[int, int] | None:
-        """The row and the column that were asked for.
+        """The row and the column of the step to show.
 
         Raises:
-            UsageError: they are no two whole numbers.
+            UsageError: the text is not two whole numbers.
         """
-        return parse_place(self.at, "cell")
+        return parse_position(self.at, "cell")
 
     @property
     def suffix(self) -> str:
         """The suffix of the pictures.
 
         Raises:
-            UsageError: the format is none of what is drawn.
+            UsageError: the format is not one of pictures, or of animations.
         """
         found = str(self.file_format or ("gif" if self.animate else "png"))
         if (found in ("gif", "webp")) != self.animate:
-            what = "An animation is gif or webp" if self.animate else "A picture is png, svg or pdf"
-            hint = "Leave out --format." if self.animate else "Add --animate, or leave out --format."
+            what = "An animation must be gif or webp" if self.animate else "A picture must be png, svg or pdf"
+            hint = "Omit --format." if self.animate else "Add --animate, or omit --format."
             raise UsageError(f"{what}, but got --format {found}.", hint=hint)
         return found
 
 
 @dataclass(frozen=True)
-class Wish:
-    """The sizes and the numbers that were asked for, as they were typed."""
+class ExplainInputs:
+    """The sizes and the numbers of an operation, as typed."""
 
-    command: str
     input: str
     kernel: str | None
     kernel_values: str | None
@@ -79,7 +75,6 @@ class Wish:
     groups: int
     in_channels: int | None
     out_channels: int | None
-    goal: Goal
 
     @cached_property
     def data(self) -> Array | None:

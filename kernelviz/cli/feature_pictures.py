@@ -1,4 +1,4 @@
-"""The pictures of ``kernelviz features``: read, captured, drawn and written image by image."""
+"""The pictures of ``kernelviz features``: images are read, maps captured, drawn and written, image by image."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from kernelviz.cli.options import Style
-from kernelviz.cli.session import find_place, save_sheet
+from kernelviz.cli import session, terminal
+from kernelviz.cli.session import output_row, sheet_row
 from kernelviz.errors import KernelvizError
 from kernelviz.streaming import Passes, ReadImage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from concurrent.futures import Future
 
-    from kernelviz.cli.session import Goal, Look, Report
+    from kernelviz.cli.session import OutputChoices, PictureChoices, Report
     from kernelviz.cli.terminal import Progress
     from kernelviz.drawing.mosaic import Singles
     from kernelviz.drawing.overlay import Overlay
@@ -27,191 +28,231 @@ if TYPE_CHECKING:
     from kernelviz.network.capture import Input, Tapped
     from kernelviz.network.model import Model
     from kernelviz.records import ClassScore, FeatureMaps, Image, Recipe
-    from kernelviz.threads import Behind
+    from kernelviz.threads import BackgroundWriter
     from kernelviz.views.components import Basis
     from kernelviz.views.map_views import Highlights, MapView
 
-    Tried = Callable[[Callable[[], object]], None]
-    Places = Mapping[str, Sequence[tuple[int | None, Path]]]
+    Targets = Mapping[str, Sequence[tuple[int | None, Path]]]
+    """The paths of the pictures of each layer, with their channel if they are overlays of one."""
 
 
-OVERVIEW = ""  # the network itself has no map, so that no layer has this name
+OVERVIEW = ""  # stands for the overview among the layers: the network itself has no map, so no layer has this name
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What is to be drawn of each image."""
+class FeatureChoices:
+    """What is captured and drawn of each image, as chosen on the command line."""
 
     patterns: Sequence[str] | None
     kind: str
     tap: Literal["output", "input"]
     reduce: str | None
     overlay: bool
-    overview: bool
+    overview: bool | None
     classes: bool
     size: tuple[int, int] | None
     crop: bool | None
-    batch_size: int = 1
-    skip_existing: bool = False
-    single: bool = False
-    gathered: bool = False
+    batch_size: int
+    skip_existing: bool
+    single: bool
+    statistics: bool
+    contact: bool
+    bases: tuple[Path, ...]
+    picture: PictureChoices
+
+    @property
+    def summarised(self) -> bool:
+        """Whether all images together are drawn, instead of each by itself."""
+        return self.statistics or self.contact
+
+    @property
+    def with_overview(self) -> bool:
+        """Whether an overview is drawn: as chosen, by default if no other picture was chosen."""
+        if self.overview is not None:
+            return self.overview
+        others = (self.patterns, self.reduce, self.overlay, self.tap == "input", self.single, self.summarised)
+        return not self.picture.bare and not any(others)
+
+    @property
+    def with_classes(self) -> bool:
+        """Whether the network runs to its end, for the class scores."""
+        return self.classes and not self.summarised
 
 
 @dataclass(frozen=True)
-class Run:
-    """What the passes of all images share: what is caught, ``drawn`` or only ``viewed`` in the overview, and where it goes.
+class FeaturePlan:
+    """What is captured: the taps of a network, the layers that are drawn, those that are in the overview.
 
-    ``stems`` stand for the images in names of files; ``many`` is their number. ``behind`` writes what threads can write.
-    ``asked`` is what was chosen other than usual, ``bases`` the components of layers that are drawn as colour.
+    ``bases`` holds the principal components of layers that are drawn as colour.
     """
 
     network: Model
-    tapped: Tapped
+    capture: Tapped
     drawn: tuple[str, ...]
     viewed: frozenset[str]
-    wish: Wish
-    look: Look
-    goal: Goal
-    report: Report
-    stems: Mapping[str, str]
-    many: int
-    behind: Behind
-    asked: Mapping[str, Any]
     bases: Mapping[str, Basis] = field(default_factory=dict)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The number of channels of each layer."""
+        return {tap.name: tap.layout.size[0] for tap in self.capture.taps.taps}
+
+
+@dataclass(frozen=True)
+class FeatureRun:
+    """A run of the command: what is captured, how it is drawn, and where it goes.
+
+    ``stems`` names the images in file names, ``count`` is their number, ``unusual`` holds the options that differ from
+    their defaults: they are stored in recipes.
+    """
+
+    plan: FeaturePlan
+    choices: FeatureChoices
+    output: OutputChoices
+    report: Report
+    writer: BackgroundWriter
+    stems: Mapping[str, str]
+    count: int
+    unusual: Mapping[str, Any]
+
+    def recipe(self, recipe: Recipe | None, layer: str | None) -> Recipe:
+        """A recipe with the options that differ from their defaults."""
+        unusual = self.options_of(layer)
+        return {**(recipe or {}), **({"asked": unusual} if unusual else {})}
+
+    def options_of(self, layer: str | None) -> dict[str, Any]:
+        """The options that differ from their defaults, for one layer; for the overview ``layer`` is None."""
+        basis = self.plan.bases.get(layer or "")
+        return dict(self.unusual) if basis is None else {**self.unusual, "basis": basis.digest}
 
 
 def prepare(
-    network: Model, wish: Wish, look: Look, goal: Goal, report: Report, *, paths: Sequence[str], behind: Behind
-) -> Run:
-    """Find what is to be caught, before any image is read.
+    network: Model,
+    choices: FeatureChoices,
+    output: OutputChoices,
+    report: Report,
+    *,
+    paths: Sequence[str],
+    writer: BackgroundWriter,
+) -> FeatureRun:
+    """Find what is to be captured, before any image is read.
 
     Raises:
-        KernelvizError: no such layer, one without a map, an input size that the network refuses, or channels that no
+        KernelvizError: no such layer, one without a map, an input size that the network rejects, or channels that no
             layer has.
     """
     from kernelviz.network.capture import blank, make_taps, tap_also
+    from kernelviz.network.model import takes_turns
     from kernelviz.network.preprocessing import input_size_of
     from kernelviz.views.kernel_views import parse_channels
 
-    size = (network.input_size[0], *input_size_of(network, wish.size))
-    tapped = make_taps(network, size, wish.patterns, kind=wish.kind, tap=wish.tap, batch=blank(size))
-    drawn = tuple(tap.name for tap in tapped.taps.taps)
-    if look.channels is not None:
-        parse_channels(look.channels, max(tap.layout.size[0] for tap in tapped.taps.taps))
-    tell_without(tapped, goal, report)
-    tapped, viewed = tap_also(tapped) if wish.overview else (tapped, frozenset())
-    asked = choices_of(look, wish)
-    return Run(network, tapped, drawn, viewed, wish, look, goal, report, stems_of(paths), len(paths), behind, asked)
+    writer.exclusive = takes_turns(network.module)
+    size = (network.input_size[0], *input_size_of(network, choices.size))
+    capture = make_taps(network, size, choices.patterns, kind=choices.kind, tap=choices.tap, batch=blank(size))
+    drawn = tuple(tap.name for tap in capture.taps.taps)
+    if choices.picture.channels is not None:
+        parse_channels(choices.picture.channels, max(tap.layout.size[0] for tap in capture.taps.taps))
+    report_without_map(capture.taps.without, report)
+    capture, viewed = tap_also(capture) if choices.with_overview else (capture, frozenset())
+    plan = FeaturePlan(network, capture, drawn, viewed)
+    return FeatureRun(plan, choices, output, report, writer, stems_of(paths), len(paths), unusual_options(choices))
 
 
-def tell_without(tapped: Tapped, goal: Goal, report: Report) -> None:
-    """Count the layers that have no map, and keep why."""
-    from kernelviz.cli.terminal import say
-
-    without = [f"{name}: {why}" for name, why in tapped.taps.without.items()]
-    report.warnings += without
-    if without:
-        verb = "layer has" if len(without) == 1 else "layers have"
-        say(*goal.said(f"{len(without)} {verb} no map{'' if goal.verbose else ' (-v lists them)'}"))
-        say(*(f"  {line}" for line in without if goal.verbose and not goal.quiet))
+def report_without_map(reasons: Mapping[str, str], report: Report) -> None:
+    """Report how many layers have no map and, with ``verbose``, why."""
+    lines = [f"{name}: {why}" for name, why in reasons.items()]
+    report.warnings += lines
+    if lines:
+        verb = "layer has" if len(lines) == 1 else "layers have"
+        report.inform(f"{len(lines)} {verb} no map{'' if report.verbose else ' (-v lists them)'}")
+        report.inform(*(f"  {line}" for line in lines if report.verbose))
 
 
 def stems_of(paths: Sequence[str]) -> dict[str, str]:
-    """What stands for each image in names of files; those that would meet get digits of a hash of their path."""
+    """The names of the images in file names; equal ones get digits of a hash of their path."""
     from kernelviz.files.names import safe_part, short_hash
 
     stems = {path: Path(path.removeprefix("sample:")).stem if path != "-" else "stdin" for path in paths}
-    many = Counter(safe_part(stem).casefold() for stem in stems.values())
+    counts = Counter(safe_part(stem).casefold() for stem in stems.values())
     return {
-        path: f"{stem}-{short_hash(path)}" if many[safe_part(stem).casefold()] > 1 else stem
+        path: f"{stem}-{short_hash(path)}" if counts[safe_part(stem).casefold()] > 1 else stem
         for path, stem in stems.items()
     }
 
 
-def plan(run: Run, image: Image | EncodedImage, stem: str) -> Places:
-    """Where the pictures of each layer go, with their channel in an overlay; nothing is in their way.
+def unusual_options(choices: FeatureChoices) -> dict[str, Any]:
+    """The options that differ from their defaults, as JSON: they distinguish pictures of the same name."""
+    picture = choices.picture
+    found = {key: value for key, value in asdict(picture).items() if value is not None}
+    found["style"] = "bare" if picture.bare else None
+    found["scale"] = list(picture.scale) if isinstance(picture.scale, tuple) else picture.scale
+    found["crop"] = choices.crop
+    found["size"] = list(choices.size) if choices.size else None
+    found["batch_size"] = choices.batch_size if choices.batch_size > 1 else None
+    found["classes"] = None if choices.with_classes else False
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def targets_of(run: FeatureRun, image: Image | EncodedImage, stem: str) -> Targets:
+    """The paths of all pictures of an image; none is taken by something else.
 
     Raises:
-        FileInTheWayError: something else stands there.
+        FileInTheWayError: one is.
     """
     from kernelviz.files.names import file_stems
     from kernelviz.files.single_maps import INDEX
 
-    source, what = run.network.source, "features" if run.wish.tap == "output" else "inputs"
+    source, what = run.plan.network.source, "features" if run.choices.tap == "output" else "inputs"
     wanted: list[tuple[str, int | None, str, tuple[str, ...]]] = []
-    for name in run.drawn:
+    for name in run.plan.drawn:
         for channel, view in views(run):
             ending = () if view == "maps" else (view,)
             wanted.append((name, channel, view, (stem, source.stem, name, what, *ending)))
-    if run.wish.overview:
+    if run.choices.with_overview:
         wanted.append((OVERVIEW, None, "overview", (stem, source.stem, "overview")))
-    places: dict[str, list[tuple[int | None, Path]]] = {}
-    goal = replace(run.goal, suffix=f"/{INDEX}") if run.wish.single else run.goal
+    targets: dict[str, list[tuple[int | None, Path]]] = {}
+    output = replace(run.output, suffix=f"/{INDEX}") if run.choices.single else run.output
     for (name, channel, view, _), one in zip(wanted, file_stems([each[3] for each in wanted]), strict=True):
         identity = {
             "command": "features", "model": source.as_recipe(), "layer": name or None, "view": view,
             "image": image.as_recipe(),
         }  # fmt: skip
-        secret = (source.label, (source.weights.sha256 if source.weights else None) or "", image.sha256)
-        places.setdefault(name, []).append((channel, find_place(one, identity, secret, goal, run.report)))
-    return places
+        path = session.picture_path(one, identity, output, run.report, source=source, digest=image.sha256)
+        targets.setdefault(name, []).append((channel, path))
+    return targets
 
 
-def views(run: Run) -> list[tuple[int | None, str]]:
+def views(run: FeatureRun) -> list[tuple[int | None, str]]:
     """The pictures of one layer, each by its view and, in an overlay, its channel."""
     from kernelviz.views.kernel_views import parse_channels
 
-    wish = run.wish
-    if wish.single:
+    choices = run.choices
+    if choices.single:
         return [(None, "single")]
-    if not wish.overlay:
-        return [(None, str(wish.reduce or "maps"))]
-    if run.look.channels is None:
-        return [(None, f"overlay-{wish.reduce or 'norm'}")]
-    most = max(tap.layout.size[0] for tap in run.tapped.taps.taps)
-    return [(channel, f"overlay-{channel}") for channel in parse_channels(run.look.channels, most)]
+    if not choices.overlay:
+        return [(None, choices.reduce or "maps")]
+    if choices.picture.channels is None:
+        return [(None, f"overlay-{choices.reduce or 'norm'}")]
+    most = max(run.plan.sizes.values())
+    return [(channel, f"overlay-{channel}") for channel in parse_channels(choices.picture.channels, most)]
 
 
-def choices_of(look: Look, wish: Wish) -> dict[str, Any]:
-    """What was chosen other than usual, as JSON holds it: it tells pictures of one name apart."""
-    chosen = {key: value for key, value in asdict(look).items() if value is not None}
-    chosen["style"] = None if str(look.style) == "figure" else str(look.style)
-    chosen["scale"] = list(look.scale) if isinstance(look.scale, tuple) else look.scale
-    chosen["crop"] = wish.crop
-    chosen["size"] = list(wish.size) if wish.size else None
-    chosen["batch_size"] = wish.batch_size if wish.batch_size > 1 else None
-    chosen["classes"] = None if wish.classes else False
-    return {key: value for key, value in chosen.items() if value is not None}
+def is_done(run: FeatureRun, targets: Targets) -> bool:
+    """Whether all files of an image exist, made with the same options according to their recipes.
 
-
-def told(run: Run, recipe: Recipe, layer: str | None) -> Recipe:
-    """A recipe with what was chosen."""
-    asked = asked_of(run, layer)
-    return {**recipe, "asked": asked} if asked else recipe
-
-
-def asked_of(run: Run, layer: str | None) -> dict[str, Any]:
-    """What was chosen for one layer; for the overview, which is of all of them, ``layer`` is None."""
-    basis = run.bases.get(layer or "")
-    return dict(run.asked) if basis is None else {**run.asked, "basis": basis.digest}
-
-
-def is_done(run: Run, places: Places) -> bool:
-    """Whether every file of an image is there, each by its recipe this very picture with these very choices.
-
-    That they are of this model, layer and image was found when they got their places. Of single maps each file that the
-    index lists has to be there.
+    That they are of this model, layer and image was checked when their paths were found. Of single maps, all files that
+    the index lists must exist.
     """
     from kernelviz.files.single_maps import is_complete
 
-    wanted = [(layer, path) for layer, each in places.items() for _, path in each]
-    if run.goal.arrays:
+    wanted = [(layer, path) for layer, each in targets.items() for _, path in each]
+    if run.output.arrays:
         wanted += [(layer, path.with_suffix(".npz")) for layer, path in wanted if layer]
-    there = all(_is_there(path, asked_of(run, layer)) for layer, path in wanted)
-    return there and (not run.wish.single or all(is_complete(path) for _, path in wanted))
+    same = all(_has_options(path, run.options_of(layer)) for layer, path in wanted)
+    return same and (not run.choices.single or all(is_complete(path) for _, path in wanted))
 
 
-def _is_there(path: Path, asked: dict[str, Any]) -> bool:
+def _has_options(path: Path, expected: dict[str, Any]) -> bool:
     from kernelviz.errors import RecipeError
     from kernelviz.files.recipes import read_recipe
 
@@ -221,284 +262,249 @@ def _is_there(path: Path, asked: dict[str, Any]) -> bool:
         recipe = read_recipe(path)
     except RecipeError:
         return False
-    return bool(recipe.get("asked", {}) == asked)
+    return bool(recipe.get("asked", {}) == expected)
 
 
-def draw_layer(run: Run, maps: FeatureMaps, places: Sequence[tuple[int | None, Path]], tried: Tried) -> None:
-    """Draw the maps of one layer, write the files and say so; what threads can do is done behind the pass.
+def draw_layer(run: FeatureRun, maps: FeatureMaps, targets: Sequence[tuple[int | None, Path]], culprit: str) -> None:
+    """Draw the maps of one layer, write the files and report them, once the forward pass leaves time for it.
 
-    ``tried`` does work that comes later than this one, and names what fails.
+    ``culprit`` is named if that fails.
     """
-    from kernelviz.drawing.overlay import draw_overlay, lay_over, what_is_over
+    for channel, path in targets:
+        if run.choices.overlay:
+            write: Callable[[], Any] = partial(write_overlay, run, maps, channel, path)
+            finish: Callable[[Any], None] = partial(report_overlay, run, maps, path)
+        elif run.choices.single:
+            write, finish = partial(write_singles, run, maps, path), partial(report_singles, run, maps, path)
+        else:
+            write, finish = partial(write_sheet, run, maps, path), partial(report_sheet, run, maps, path)
+
+        def then(done: Future[Any], finish: Callable[[Any], None] = finish) -> None:
+            session.attempt(run.report, culprit, len(run.plan.drawn) * run.count, lambda: finish(done.result()))
+
+        in_thread = run.choices.single or (run.choices.picture.bare and not run.choices.overlay)
+        run.writer.submit(write, then, size=maps.values.nbytes, in_thread=in_thread)
+
+
+def write_overlay(run: FeatureRun, maps: FeatureMaps, channel: int | None, path: Path) -> Overlay:
+    """Write one map over the image."""
+    from kernelviz.drawing.overlay import draw_overlay, lay_over
     from kernelviz.files.writing import save_picture
 
-    wish, path = run.wish, places[0][1]
-    if wish.overlay:
-        for channel, target in places:
-            reduce = cast("MapView", wish.reduce or "norm")
-            overlay = lay_over(maps, channel, reduce=reduce, scale=run.look.scale)
-            figure = draw_overlay(overlay)
-            figure.recipe = told(run, figure.recipe or {}, maps.layer)
-            save_picture(figure, target, force=run.goal.force)
-            say_layer(run, maps, f"{what_is_over(overlay)} over the image", overlay.notes)
-            tell(run, target, maps, overlay)
-    elif wish.single:
-        run.behind.hand(
-            partial(write_singles, run, maps, path),
-            lambda done: tried(lambda: tell_singles(run, maps, done.result(), path)),
-            size=maps.values.nbytes,
-        )
-    else:
-        work = partial(write_layer, run, maps, path)
-        if run.look.style is Style.BARE:
-            run.behind.hand(
-                work, lambda done: tried(lambda: tell_sheet(run, maps, done.result(), path)), size=maps.values.nbytes
-            )
-        else:
-            tell_sheet(run, maps, work(), path)
+    reduce = cast("MapView", run.choices.reduce or "norm")
+    overlay = lay_over(maps, channel, reduce=reduce, scale=run.choices.picture.scale)
+    figure = draw_overlay(overlay)
+    figure.recipe = run.recipe(figure.recipe, maps.layer)
+    save_picture(figure, path, force=run.output.force)
+    return overlay
 
 
-def write_layer(run: Run, maps: FeatureMaps, path: Path) -> Sheet:
-    """Write the picture of one layer, and its numbers where they are asked for."""
+def report_overlay(run: FeatureRun, maps: FeatureMaps, path: Path, overlay: Overlay) -> None:
+    """Report that an overlay was written."""
+    from kernelviz.drawing.overlay import what_is_over
+
+    report_layer(run, maps, f"{what_is_over(overlay)} over the image", overlay.notes)
+    run.report.add_output(sheet_row(path, cast("Sheet", overlay), layer=maps.layer, image=_image_of(maps)))
+
+
+def write_sheet(run: FeatureRun, maps: FeatureMaps, path: Path) -> Sheet:
+    """Write the picture of one layer and, with ``--arrays``, its numbers."""
     from kernelviz.drawing.sheets import make_sheet
     from kernelviz.files.writing import save_arrays
 
-    layer = maps.layer or ""
-    sheet = make_sheet(maps, view=run.wish.reduce or "maps", basis=run.bases.get(layer), **asdict(run.look))
-    sheet = replace(sheet, recipe=told(run, sheet.recipe, layer))
-    save_sheet(sheet, path, run.goal, run.look)
-    if run.goal.arrays:
-        save_arrays({layer: sheet.tiles.values}, path.with_suffix(".npz"), recipe=sheet.recipe, force=run.goal.force)
+    layer, picture, force = maps.layer or "", run.choices.picture, run.output.force
+    sheet = make_sheet(maps, view=run.choices.reduce or "maps", basis=run.plan.bases.get(layer), **asdict(picture))
+    sheet = replace(sheet, recipe=run.recipe(sheet.recipe, layer))
+    session.save_sheet(sheet, path, bare=picture.bare, force=force)
+    if run.output.arrays:
+        save_arrays({layer: sheet.tiles.values}, path.with_suffix(".npz"), recipe=sheet.recipe, force=force)
     return sheet
 
 
-def tell_sheet(run: Run, maps: FeatureMaps, sheet: Sheet, path: Path) -> None:
-    """Say that the picture of one layer was written."""
+def report_sheet(run: FeatureRun, maps: FeatureMaps, path: Path, sheet: Sheet) -> None:
+    """Report that the picture of one layer was written."""
     from kernelviz.drawing.captions import count_text
 
-    reduced, many = run.wish.reduce, len(maps.values)
+    reduced, many = run.choices.reduce, len(maps.values)
     one = f"one picture, the components of {many:,} maps" if reduced == "pca" else f"one map, the {reduced} of {many:,}"
-    say_layer(
-        run, maps, one if reduced else count_text(sheet.tiles), sheet.caption if run.goal.verbose else sheet.notes
-    )
-    tell(run, path, maps, sheet)
-    if run.goal.arrays:
-        tell(run, path.with_suffix(".npz"), maps, sheet)
+    notes = sheet.caption if run.report.verbose else sheet.notes
+    report_layer(run, maps, one if reduced else count_text(sheet.tiles), notes)
+    for each in (path, path.with_suffix(".npz")) if run.output.arrays else (path,):
+        run.report.add_output(sheet_row(each, sheet, layer=maps.layer, image=_image_of(maps)))
 
 
-def write_singles(run: Run, maps: FeatureMaps, index: Path) -> Singles:
-    """Write a file for each channel of one layer."""
+def write_singles(run: FeatureRun, maps: FeatureMaps, index: Path) -> Singles:
+    """Write one file for each channel of one layer."""
     from kernelviz.drawing.mosaic import make_singles
     from kernelviz.files.single_maps import save_singles
 
-    look = run.look
+    picture = run.choices.picture
     singles = make_singles(
-        maps,
-        channels=look.channels,
-        top=look.top,
-        sort=look.sort,
-        scale=look.scale,
-        cmap=look.cmap,
-        zoom=look.zoom or 1,
-    )
-    singles = replace(singles, recipe=told(run, singles.recipe, maps.layer))
-    save_singles(singles, index.parent, force=run.goal.force)
+        maps, channels=picture.channels, top=picture.top, sort=picture.sort, scale=picture.scale, cmap=picture.cmap,
+        zoom=picture.zoom or 1,
+    )  # fmt: skip
+    singles = replace(singles, recipe=run.recipe(singles.recipe, maps.layer))
+    save_singles(singles, index.parent, force=run.output.force)
     return singles
 
 
-def tell_singles(run: Run, maps: FeatureMaps, singles: Singles, index: Path) -> None:
-    """Say that the files of one layer were written."""
-    say_layer(run, maps, f"{len(singles.numbers):,} of {len(maps.values):,} maps, a file each", ())
-    _keep(run, index, {
-        "path": str(index), "layer": maps.layer, "image": _path_of(maps), "view": "single",
-        "shape": list(maps.shape or maps.values.shape), "shown": len(singles.numbers), "total": len(maps.values),
-        "limits": [singles.scale.low, singles.scale.high], "nonfinite": singles.nonfinite, "notes": [],
-    })  # fmt: skip
+def report_singles(run: FeatureRun, maps: FeatureMaps, index: Path, singles: Singles) -> None:
+    """Report that the files of one layer were written."""
+    report_layer(run, maps, f"{len(singles.numbers):,} of {len(maps.values):,} maps, one file each", ())
+    run.report.add_output(output_row(
+        index, layer=maps.layer, image=_image_of(maps), view="single", shape=tuple(maps.shape or maps.values.shape),
+        shown=len(singles.numbers), total=len(maps.values), limits=(singles.scale.low, singles.scale.high),
+        nonfinite=singles.nonfinite,
+    ))  # fmt: skip
 
 
-def _path_of(maps: FeatureMaps) -> str | None:
+def _image_of(maps: FeatureMaps) -> str | None:
     return (maps.image.path or maps.image.name) if maps.image else None
 
 
-def say_layer(run: Run, maps: FeatureMaps, what: str, lines: Sequence[str]) -> None:
-    """One line about one picture, and what is odd about it; what is true of the image is said with that."""
-    from kernelviz.cli.terminal import say, with_notes
-
+def report_layer(run: FeatureRun, maps: FeatureMaps, what: str, lines: Sequence[str]) -> None:
+    """Print one line about one picture and its notes, without those that were printed about the image."""
     known = (*(maps.image.notes if maps.image else ()), *(maps.seen.notes if maps.seen else ()))
     shape = " × ".join(map(str, maps.values.shape))
-    say(*run.goal.said(*with_notes(f"{maps.layer}: {maps.kind}, {shape}; {what}", lines, known=known)))
-
-
-def tell(run: Run, path: Path, maps: FeatureMaps, drawn: Sheet | Overlay) -> None:
-    """Keep one written file in the report and print its path."""
-    from kernelviz.cli.session import output_entry
-
-    _keep(run, path, output_entry(path, drawn, maps.layer, _path_of(maps)))
-
-
-def _keep(run: Run, path: Path, entry: dict[str, Any]) -> None:
-    from kernelviz.cli.terminal import result
-
-    run.report.outputs.append(entry)
-    if not run.goal.as_json:
-        result(path)
+    run.report.inform(*terminal.with_notes(f"{maps.layer}: {maps.kind}, {shape}; {what}", lines, known=known))
 
 
 def draw_overview(
-    run: Run, image: Image, columns: Sequence[Highlights], classes: Sequence[ClassScore], path: Path
+    run: FeatureRun, image: Image, columns: Sequence[Highlights], classes: Sequence[ClassScore], path: Path
 ) -> None:
-    """Draw the overview of one image, write the file and say so."""
+    """Draw the overview of one image, write the file and report it."""
     from kernelviz.drawing.overview import plot_overview
     from kernelviz.files.writing import save_picture
     from kernelviz.views.map_views import overview_notes
 
     figure = plot_overview(columns, classes)
-    figure.recipe = told(run, figure.recipe or {}, None)
-    save_picture(figure, path, force=run.goal.force)
-    shown = len(figure.recipe["layers"]) if figure.recipe else 0
-    _keep(run, path, {
-        "path": str(path), "layer": None, "image": image.path or image.name, "view": "overview", "shape": None,
-        "shown": shown, "total": len(columns), "limits": None, "nonfinite": sum(each.nonfinite for each in columns),
-        "notes": list(overview_notes(columns)),
-    })  # fmt: skip
+    recipe = run.recipe(figure.recipe, None)
+    figure.recipe = recipe
+    save_picture(figure, path, force=run.output.force)
+    run.report.add_output(output_row(
+        path, image=image.path or image.name, view="overview", shown=len(recipe["layers"]), total=len(columns),
+        nonfinite=sum(each.nonfinite for each in columns), notes=overview_notes(columns),
+    ))  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Item:
-    """One image of the run, perhaps with its bytes and the places of its pictures; ``done`` where these are there."""
+class ImageJob:
+    """One image of the run, perhaps with its bytes and the paths of its pictures; ``done`` if these exist."""
 
     path: str
     file: EncodedImage | None = None
-    places: Places | None = None
+    targets: Targets | None = None
     done: bool = False
 
 
 @dataclass(frozen=True)
-class Ready(ReadImage[Item]):
-    """An image that was read, and where its pictures go."""
+class PreparedImage(ReadImage[ImageJob]):
+    """An image that was read, with the paths of its pictures and the highlights of its layers so far."""
 
-    places: Places
+    targets: Targets
     columns: list[Highlights] = field(default_factory=list)
 
     @property
     def path(self) -> str:
-        """What the image was called by whoever asked for it."""
+        """The image as the user named it."""
         return self.item.path
 
 
-def draw_all(run: Run, paths: Sequence[str], progress: Progress) -> None:
-    """Pass every image through the network, and draw what its layers give while it goes by."""
+def draw_all(run: FeatureRun, paths: Sequence[str], progress: Progress) -> None:
+    """Run every image through the network, and draw the maps of its layers."""
 
-    def drawn(each: Ready, maps: FeatureMaps) -> None:
-        draw(run, each, maps, progress)
+    def on_map(each: PreparedImage, maps: FeatureMaps) -> None:
+        name = maps.layer or ""
+        if run.count == 1:
+            names = [tap.name for tap in run.plan.capture.taps.taps]
+            progress(name, names.index(name), len(names))
+        if name in run.plan.viewed:
+            from kernelviz.views.map_views import highlights_of
 
-    def after(each: Ready, classes: Sequence[ClassScore]) -> None:
-        tell_image(run, each, classes)
-        if run.wish.overview and each.columns and (image := each.given.image):
-            run.behind.settle()
-            draw_overview(run, image, each.columns, classes, each.places[OVERVIEW][0][1])
+            each.columns.append(highlights_of(maps))
+        if name in run.plan.drawn:
+            draw_layer(run, maps, each.targets[name], name if run.count == 1 else each.path)
 
-    look = partial(looked_up, run) if run.wish.skip_existing else Item
-    pass_all(run, map(look, paths), partial(ready_to_draw, run), drawn, after, progress=progress)
-    run.behind.settle()
+    def after(each: PreparedImage, classes: Sequence[ClassScore]) -> None:
+        report_image(run, each, classes)
+        if run.choices.with_overview and each.columns and (image := each.given.image):
+            run.writer.flush()
+            draw_overview(run, image, each.columns, classes, each.targets[OVERVIEW][0][1])
+
+    job = partial(look_up, run) if run.choices.skip_existing else ImageJob
+    run_images(run, map(job, paths), partial(prepare_image, run), on_map, after, progress=progress)
+    run.writer.flush()
 
 
-def looked_up(run: Run, path: str) -> Item:
-    """An image with its bytes alone, which tell its pictures from those of another: it need not be decoded for that.
+def look_up(run: FeatureRun, path: str) -> ImageJob:
+    """An image with its bytes only: they identify its pictures, so it need not be decoded if these exist.
 
-    What fails is left to fail when it is its turn.
+    Errors are left to be raised when the image is read.
     """
     from kernelviz.files.images import load_image
 
     with contextlib.suppress(KernelvizError):
         file = load_image(path)
-        places = plan(run, file, run.stems[path])
-        done = is_done(run, places)
-        return Item(path, None if done else file, places, done)
-    return Item(path)
+        targets = targets_of(run, file, run.stems[path])
+        done = is_done(run, targets)
+        return ImageJob(path, None if done else file, targets, done)
+    return ImageJob(path)
 
 
-def pass_all(
-    run: Run,
-    items: Iterable[Item],
-    ready: Callable[[int, Item, Input | None], Ready | None],
-    on_map: Callable[[Ready, FeatureMaps], object],
-    after: Callable[[Ready, Sequence[ClassScore]], object],
+def run_images(
+    run: FeatureRun,
+    jobs: Iterable[ImageJob],
+    ready: Callable[[int, ImageJob, Input | None], PreparedImage | None],
+    on_map: Callable[[PreparedImage, FeatureMaps], object],
+    after: Callable[[PreparedImage, Sequence[ClassScore]], object],
     *,
     progress: Progress,
 ) -> None:
-    """Read, pass, and hand on; ``ready`` says whether an image is to be passed at all. Each that fails is named."""
-    from kernelviz.cli.session import attempt
+    """Run images through the network; ``ready`` returns None for one that is left out. Each that fails is named."""
 
-    def failed(_number: int, item: Item, error: KernelvizError) -> None:
-        attempt(run.report, item.path, run.many, partial(again, error))
+    def failed(_number: int, job: ImageJob, error: KernelvizError) -> None:
+        session.attempt(run.report, job.path, run.count, partial(_raise, error))
 
     Passes(
-        read=partial(read, run), ready=ready, tapped=lambda _: run.tapped, on_map=on_map, after=after, failed=failed,
-        batch_size=run.wish.batch_size, to_the_end=run.wish.classes, takes_turns=run.behind.takes_turns,
-        progress=progress if run.many > 1 else lambda *_: None,
-    ).run(items, run.many)  # fmt: skip
+        read=partial(read, run), ready=ready, tapped=lambda _: run.plan.capture, on_map=on_map, after=after,
+        failed=failed, batch_size=run.choices.batch_size, to_the_end=run.choices.with_classes,
+        takes_turns=run.writer.exclusive, progress=progress if run.count > 1 else lambda *_: None,
+    ).run(jobs, run.count)  # fmt: skip
 
 
-def again(error: KernelvizError) -> None:
-    """Raise the error of an image."""
+def _raise(error: KernelvizError) -> None:
     raise error
 
 
-def read(run: Run, item: Item) -> Input | None:
-    """Read one image, and make it what the network takes; None where its pictures are there."""
+def read(run: FeatureRun, job: ImageJob) -> Input | None:
+    """Read one image as the network's input; None if its pictures exist."""
     from kernelviz.files.images import load_image
     from kernelviz.network.capture import as_input
 
-    if item.done:
+    if job.done:
         return None
-    image = (item.file or load_image(item.path)).decode()
-    return as_input(run.network, image, input_size=run.wish.size, crop=run.wish.crop)
+    image = (job.file or load_image(job.path)).decode()
+    return as_input(run.plan.network, image, input_size=run.choices.size, crop=run.choices.crop)
 
 
-def ready_to_draw(run: Run, number: int, item: Item, given: Input | None) -> Ready | None:
-    """Where the pictures of an image go; None where they are all there and that is enough."""
-    from kernelviz.cli.terminal import say
-
+def prepare_image(run: FeatureRun, number: int, job: ImageJob, given: Input | None) -> PreparedImage | None:
+    """Find the paths of an image's pictures; None if all of them exist and are to be kept."""
     if given is None:
-        run.report.more["images"].append({"path": item.path, "top": [], "skipped": True})
-        say(*run.goal.said(f"{item.path}: skipped, its files are there"))
+        run.report.more["images"].append({"path": job.path, "top": [], "skipped": True})
+        run.report.inform(f"{job.path}: skipped, its files exist")
         return None
     if given.image is None:
-        raise TypeError(item)
-    places = plan(run, given.image, run.stems[item.path]) if item.places is None else item.places
-    return Ready(number, item, given, places)
+        raise TypeError(job)
+    targets = targets_of(run, given.image, run.stems[job.path]) if job.targets is None else job.targets
+    return PreparedImage(number, job, given, targets)
 
 
-def draw(run: Run, each: Ready, maps: FeatureMaps, progress: Progress) -> None:
-    """Draw the maps of one layer of one image; where that fails, the other layers go on."""
-    from kernelviz.cli.session import attempt
-    from kernelviz.views.map_views import highlights_of
-
-    name = maps.layer or ""
-    if run.many == 1:
-        names = [tap.name for tap in run.tapped.taps.taps]
-        progress(name, names.index(name), len(names))
-    if name in run.viewed:
-        each.columns.append(highlights_of(maps))
-    if name in run.drawn:
-        culprit = name if run.many == 1 else each.path
-        of = len(run.drawn) * run.many
-
-        def tried(work: Callable[[], Any]) -> None:
-            attempt(run.report, culprit, of, work)
-
-        tried(partial(draw_layer, run, maps, each.places[name], tried))
-
-
-def tell_image(run: Run, each: Ready, classes: Sequence[ClassScore]) -> None:
-    """Say what was done to an image and what the network takes it for."""
-    from kernelviz.cli.terminal import say
-
+def report_image(run: FeatureRun, each: PreparedImage, classes: Sequence[ClassScore]) -> None:
+    """Report how an image was prepared and its class scores."""
     image, seen = each.given.image, each.given.seen
     notes = (*(image.notes if image else ()), *(seen.notes if seen else ()))
     name = image.name if image else each.path
     run.report.warnings += [f"{name}: {note}" for note in notes]
     run.report.more["images"].append({"path": each.path, "top": [asdict(score) for score in classes]})
     shares = ", ".join(f"{score.label or f'class {score.index}'} {score.probability:.1%}" for score in classes)
-    say(*run.goal.said(f"{name}: {shares}" if shares else name, *(f"  {note}" for note in notes)))
+    run.report.inform(f"{name}: {shares}" if shares else name, *(f"  {note}" for note in notes))

@@ -1,4 +1,4 @@
-"""What ``kernelviz features`` says of all images together: statistics, contact sheets and principal components."""
+"""All images of ``kernelviz features`` together: statistics, contact sheets and principal components."""
 
 from __future__ import annotations
 
@@ -6,251 +6,235 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from kernelviz.cli.feature_pictures import Item, Ready, pass_all, tell_image
+from kernelviz.cli import session
+from kernelviz.cli.feature_pictures import ImageJob, PreparedImage, report_image, run_images
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from kernelviz.cli.feature_pictures import Run
+    from kernelviz.cli.feature_pictures import FeatureRun
     from kernelviz.cli.terminal import Progress
     from kernelviz.drawing.contact import ContactSheet
-    from kernelviz.drawing.figures import PageFigure
     from kernelviz.network.capture import Input
     from kernelviz.records import ClassScore, FeatureMaps, Recipe
     from kernelviz.views.components import Basis, CovarianceTally
     from kernelviz.views.statistics import ChannelStatistics, ChannelTally
 
 
-def check_way(run: Run, layer: str, view: str, suffixes: Sequence[str]) -> None:
-    """Look before the passes whether files of these names may be written; which images they are of is not known yet.
+def check_paths(run: FeatureRun, layer: str, view: str, suffixes: Sequence[str]) -> None:
+    """Check before any forward pass that files of these names may be written; their images are not known yet.
 
     Raises:
-        FileInTheWayError: something stands there that is no such file, of these images or of others.
+        FileInTheWayError: something has one of these paths that is no such file, of these images or of others.
     """
     from kernelviz.files.writing import check_target, is_of_another
 
     stem, identity = _stem(run, layer, view), _identity(run, layer, view, None)
     for suffix in suffixes:
-        path = run.goal.directory / f"{stem}{suffix}"
-        if run.goal.force or not is_of_another(path, identity):
-            check_target(path, identity, force=run.goal.force)
+        path = run.output.directory / f"{stem}{suffix}"
+        if run.output.force or not is_of_another(path, identity):
+            check_target(path, identity, force=run.output.force)
 
 
-def place(run: Run, layer: str, view: str, images: Recipe | None, suffix: str) -> Path:
-    """Where a file goes that is told of ``images``; where those of others, or of other weights, are, digits are added.
+def path_of(run: FeatureRun, layer: str, view: str, images: Recipe | None, suffix: str) -> Path:
+    """The path of a file about ``images``; if it is taken by that of others, or of other weights, digits are added.
 
     Raises:
-        FileInTheWayError: something else stands there.
+        FileInTheWayError: something else has this path.
     """
-    from kernelviz.cli.session import find_place
-
-    source = run.network.source
-    weights = (source.weights.sha256 if source.weights else None) or ""
-    goal = replace(run.goal, suffix=suffix, arrays=run.goal.arrays and view == "statistics")
+    output = replace(run.output, suffix=suffix, arrays=run.output.arrays and view == "statistics")
     identity = _identity(run, layer, view, images)
-    secret = (source.label, weights, images["sha256"] if images else "")
-    return find_place(_stem(run, layer, view), identity, secret, goal, run.report)
+    digest = images["sha256"] if images else ""
+    source = run.plan.network.source
+    return session.picture_path(_stem(run, layer, view), identity, output, run.report, source=source, digest=digest)
 
 
-def _stem(run: Run, layer: str, view: str) -> str:
+def _stem(run: FeatureRun, layer: str, view: str) -> str:
     from kernelviz.files.names import file_stems
 
-    what = "features" if run.wish.tap == "output" else "inputs"
-    stems = file_stems([(run.network.source.stem, name, what, view) for name in run.drawn])
-    return stems[run.drawn.index(layer)]
+    what = "features" if run.choices.tap == "output" else "inputs"
+    stems = file_stems([(run.plan.network.source.stem, name, what, view) for name in run.plan.drawn])
+    return stems[run.plan.drawn.index(layer)]
 
 
-def _identity(run: Run, layer: str, view: str, images: Recipe | None) -> dict[str, Any]:
-    model = run.network.source.as_recipe()
+def _identity(run: FeatureRun, layer: str, view: str, images: Recipe | None) -> dict[str, Any]:
+    model = run.plan.network.source.as_recipe()
     return {"command": "features", "model": model, "layer": layer, "view": view, "image": images}
 
 
-def keep_entry(
-    run: Run, path: Path, layer: str, view: str, *, shown: int, nonfinite: int = 0,
-    limits: Sequence[float] | None = None, notes: Sequence[str] = (),
-) -> None:  # fmt: skip
-    """Keep one written file in the report, and print its path."""
-    from kernelviz.cli.terminal import result
-
-    layout = {tap.name: tap.layout for tap in run.tapped.taps.taps}[layer]
-    run.report.outputs.append({
-        "path": str(path), "layer": layer, "image": None, "view": view, "shape": list(layout.shape[1:]), "shown": shown,
-        "total": layout.size[0], "limits": list(limits) if limits else None, "nonfinite": nonfinite,
-        "notes": list(notes),
-    })  # fmt: skip
-    if not run.goal.as_json:
-        result(path)
+def add_output(run: FeatureRun, path: Path, layer: str, view: str, **facts: Any) -> None:
+    """Keep a file that was written in the report."""
+    layout = {tap.name: tap.layout for tap in run.plan.capture.taps.taps}[layer]
+    row = session.output_row(path, layer=layer, view=view, shape=layout.shape[1:], total=layout.size[0], **facts)
+    run.report.add_output(row)
 
 
-def with_bases(run: Run, paths: Sequence[str], files: Sequence[Path], progress: Progress) -> tuple[Run, Sequence[str]]:
-    """The run with the components of each layer, where it draws them: read from files, else fitted over all images.
+def with_bases(run: FeatureRun, paths: Sequence[str], progress: Progress) -> tuple[FeatureRun, Sequence[str]]:
+    """The run with the principal components of each layer, if it draws them: from files, else fitted over all images.
 
-    Images that failed while they were fitted are left out of what comes back, and so are layers without components.
+    Images that failed during the fit are left out of the returned paths, and layers without components of the plan.
     """
-    if run.wish.reduce != "pca":
+    if run.choices.reduce != "pca":
         return run, paths
-    known = _read(run, files)
-    missing = [name for name in run.drawn if name not in known]
+    known = _read_bases(run)
+    missing = [name for name in run.plan.drawn if name not in known]
     if not missing:
-        return replace(run, bases=known), paths
+        return replace(run, plan=replace(run.plan, bases=known)), paths
     fitted, good = _fit(run, paths, missing, progress)
     bases = {**known, **fitted}
-    return replace(run, bases=bases, drawn=tuple(name for name in run.drawn if name in bases)), good
+    drawn = tuple(name for name in run.plan.drawn if name in bases)
+    return replace(run, plan=replace(run.plan, bases=bases, drawn=drawn)), good
 
 
 def _fit(
-    run: Run, paths: Sequence[str], layers: Sequence[str], progress: Progress
+    run: FeatureRun, paths: Sequence[str], layers: Sequence[str], progress: Progress
 ) -> tuple[dict[str, Basis], Sequence[str]]:
-    from kernelviz.cli.session import attempt
-    from kernelviz.cli.terminal import say
     from kernelviz.views.components import CovarianceTally
 
     for name in layers:
-        check_way(run, name, "basis", [".npz"])
+        check_paths(run, name, "basis", [".npz"])
     tallies = {name: CovarianceTally() for name in layers}
     good: list[str] = []
-    say(*run.goal.said("fitting principal components to all images, then drawing them"))
+    run.report.inform("fitting principal components to all images, then drawing them")
 
-    taken: dict[str, list[str]] = {}
+    counted: dict[str, list[str]] = {}
 
-    def add(each: Ready, maps: FeatureMaps) -> None:
+    def add(each: PreparedImage, maps: FeatureMaps) -> None:
         if maps.layer in tallies:
             tallies[maps.layer].add(maps)
-            taken.setdefault(each.path, []).append(maps.layer)
+            counted.setdefault(each.path, []).append(maps.layer)
 
-    def after(each: Ready, _classes: Sequence[ClassScore]) -> None:
-        taken.pop(each.path, None)
+    def after(each: PreparedImage, _classes: Sequence[ClassScore]) -> None:
+        counted.pop(each.path, None)
         good.append(each.path)
 
-    first = replace(run, wish=replace(run.wish, classes=False))
-    pass_all(first, map(Item, paths), always, add, after, progress=progress)
-    tell_half_taken(run, taken)
+    fit = replace(run, choices=replace(run.choices, classes=False))
+    run_images(fit, map(ImageJob, paths), prepare_input, add, after, progress=progress)
+    warn_of_failures(run, counted)
     bases: dict[str, Basis] = {}
 
     def keep(name: str, tally: CovarianceTally) -> None:
-        bases[name] = _save(run, name, tally)
+        bases[name] = _save_basis(run, name, tally)
 
     for name, tally in tallies.items():
         if tally.images:
-            attempt(run.report, name, len(run.drawn), partial(keep, name, tally))
+            session.attempt(run.report, name, len(run.plan.drawn), partial(keep, name, tally))
     return bases, good
 
 
-def _save(run: Run, name: str, tally: CovarianceTally) -> Basis:
-    """The components of one layer, kept in a file."""
-    from kernelviz.cli.terminal import say
+def _save_basis(run: FeatureRun, name: str, tally: CovarianceTally) -> Basis:
+    """The principal components of one layer, saved to a file."""
     from kernelviz.files.writing import save_basis
 
     basis = tally.basis()
-    path = place(run, name, "basis", basis.identity, ".npz")
-    save_basis(basis, path, run.network.source, force=run.goal.force)
+    path = path_of(run, name, "basis", basis.identity, ".npz")
+    save_basis(basis, path, run.plan.network.source, force=run.output.force)
     shares = ", ".join(f"{share:.1%}" for share in basis.share)
-    say(*run.goal.said(f"{name}: {shares} of the variance over {tally.positions:,} places"))
-    keep_entry(run, path, name, "basis", shown=len(basis.components))
+    run.report.inform(f"{name}: {shares} of the variance over {tally.positions:,} positions")
+    add_output(run, path, name, "basis", shown=len(basis.components), nonfinite=0)
     return basis
 
 
-def _read(run: Run, files: Sequence[Path]) -> dict[str, Basis]:
-    """The components in these files, by layer.
+def _read_bases(run: FeatureRun) -> dict[str, Basis]:
+    """The principal components in the files of ``--basis``, by layer.
 
     Raises:
-        UsageError: one is no basis, is one of a layer that is not drawn or has another number of channels, or two are of
-            one layer.
+        UsageError: one is no basis, is of a layer that is not drawn or has another number of channels, or two are of one
+            layer.
     """
-    from kernelviz.cli.terminal import say
     from kernelviz.errors import UsageError
     from kernelviz.files.writing import read_basis
     from kernelviz.views.components import fit_note
 
-    sizes = {tap.name: tap.layout.size[0] for tap in run.tapped.taps.taps if tap.name in run.drawn}
+    sizes = {name: size for name, size in run.plan.sizes.items() if name in run.plan.drawn}
     known: dict[str, Basis] = {}
-    for file in files:
+    for file in run.choices.bases:
         basis = read_basis(file)
         name = basis.layer
         if name in known:
-            raise UsageError(f"Two bases are of {name}.", hint=f"Leave out {file}, or the one before it.")
+            raise UsageError(f"Two bases are of {name}.", hint=f"Omit {file}, or the one before it.")
         if name not in sizes:
-            what = f"The basis is one of {name or 'a layer without a name'}, which is not drawn."
-            raise UsageError(what, hint=f"Drawn are {', '.join(sizes)}: add -l {name}, or leave out --basis.")
+            what = f"The basis is of {name or 'a layer without a name'}, which is not drawn."
+            raise UsageError(what, hint=f"Drawn are {', '.join(sizes)}: add -l {name}, or omit --basis.")
         if len(basis.mean) != sizes[name]:
             what = f"The basis of {name} has {len(basis.mean):,} channels, but the layer has {sizes[name]:,}."
             raise UsageError(what, hint="Use a basis that was fitted on this layer of this network.")
         known[name] = basis
-        told = [f"{file}: {note}" for note in fit_note(basis, run.network.source)]
-        run.report.warnings += told
-        say(*run.goal.said(*told))
+        run.report.warn(*(f"{file}: {note}" for note in fit_note(basis, run.plan.network.source)))
     return known
 
 
-def gather(run: Run, paths: Sequence[str], progress: Progress, *, statistics: bool, contact: bool) -> None:
-    """Pass every image, and draw what was asked for of each layer over all of them; where one fails, the others go on."""
-    from kernelviz.cli.session import attempt
-
-    if contact:
+def draw_summaries(run: FeatureRun, paths: Sequence[str], progress: Progress) -> None:
+    """Run every image through the network, and draw the requested summaries of each layer; if one fails, others go on."""
+    choices = run.choices
+    if choices.contact:
         _check_channels(run)
-    views = [view for view, asked in (("statistics", statistics), ("contact", contact)) if asked]
-    wanted = [(name, view) for name in run.drawn for view in views]
+    views = [view for view, chosen in (("statistics", choices.statistics), ("contact", choices.contact)) if chosen]
+    wanted = [(name, view) for name in run.plan.drawn for view in views]
     tallies: dict[tuple[str, str], ChannelTally | ContactSheet] = {}
     for name, view in wanted:
-        attempt(run.report, name, len(wanted), partial(_begin, run, name, view, tallies))
+        session.attempt(run.report, name, len(wanted), partial(_begin, run, name, view, tallies))
 
-    taken: dict[str, list[str]] = {}
+    counted: dict[str, list[str]] = {}
 
-    def add(each: Ready, maps: FeatureMaps) -> None:
+    def add(each: PreparedImage, maps: FeatureMaps) -> None:
         name = maps.layer or ""
         for view in views:
             if (tally := tallies.get((name, view))) is not None:
                 tally.add(maps)
-                taken.setdefault(each.path, []).append(name)
+                counted.setdefault(each.path, []).append(name)
 
-    def after(each: Ready, classes: Sequence[ClassScore]) -> None:
-        taken.pop(each.path, None)
-        tell_image(run, each, classes)
+    def after(each: PreparedImage, classes: Sequence[ClassScore]) -> None:
+        counted.pop(each.path, None)
+        report_image(run, each, classes)
 
     if tallies:
-        pass_all(run, map(Item, paths), always, add, after, progress=progress)
-    tell_half_taken(run, taken)
+        run_images(run, map(ImageJob, paths), prepare_input, add, after, progress=progress)
+    warn_of_failures(run, counted)
     for (name, _), tally in tallies.items():
         if tally.images:
-            attempt(run.report, name, len(wanted), partial(_end, run, tally))
+            session.attempt(run.report, name, len(wanted), partial(_end, run, tally))
 
 
-def _begin(run: Run, name: str, view: str, tallies: dict[tuple[str, str], ChannelTally | ContactSheet]) -> None:
-    """Begin to gather where the way is free: nobody is to wait for a thousand passes to hear that it is not."""
+def _begin(run: FeatureRun, name: str, view: str, tallies: dict[tuple[str, str], ChannelTally | ContactSheet]) -> None:
+    """Begin a tally if its paths are free: better to fail now than after a thousand images."""
     from kernelviz.drawing.contact import ContactSheet
     from kernelviz.views.statistics import ChannelTally
 
-    gathers = view == "statistics"
-    check_way(run, name, view, [run.goal.suffix, ".npz"] if run.goal.arrays and gathers else [run.goal.suffix])
-    tallies[name, view] = ChannelTally(name) if gathers else ContactSheet(run.look.channels, run.look.top or 8)
+    statistics = view == "statistics"
+    suffixes = [run.output.suffix, ".npz"] if run.output.arrays and statistics else [run.output.suffix]
+    check_paths(run, name, view, suffixes)
+    picture = run.choices.picture
+    tallies[name, view] = ChannelTally(name) if statistics else ContactSheet(picture.channels, picture.top or 8)
 
 
-def _end(run: Run, tally: ChannelTally | ContactSheet) -> None:
+def _end(run: FeatureRun, tally: ChannelTally | ContactSheet) -> None:
     from kernelviz.drawing.contact import ContactSheet
 
     if isinstance(tally, ContactSheet):
         _draw_contact(run, tally)
     else:
-        _tell_statistics(run, tally)
+        _draw_statistics(run, tally)
 
 
-def tell_half_taken(run: Run, taken: Mapping[str, Sequence[str]]) -> None:
-    """Say which images failed behind the layers that had taken them in already."""
-    from kernelviz.cli.terminal import say
-
-    told = [f"{path}: it failed later, but counts in {', '.join(dict.fromkeys(taken[path]))}" for path in taken]
-    run.report.warnings += told
-    say(*run.goal.said(*told))
-
-
-def always(number: int, item: Item, given: Input | None) -> Ready | None:
-    """Every image is passed, and has no picture of its own."""
-    return Ready(number, item, given, {}) if given else None
+def warn_of_failures(run: FeatureRun, counted: Mapping[str, Sequence[str]]) -> None:
+    """Warn of images that failed after some layers had counted them."""
+    run.report.warn(
+        *(
+            f"{path}: it failed later, but counts in {', '.join(dict.fromkeys(names))}"
+            for path, names in counted.items()
+        )
+    )
 
 
-def _check_channels(run: Run) -> None:
-    """Refuse channels that one of the layers has not, or too many of them, before any image is read.
+def prepare_input(number: int, job: ImageJob, given: Input | None) -> PreparedImage | None:
+    """Prepare an image that has no picture of its own."""
+    return PreparedImage(number, job, given, {}) if given else None
+
+
+def _check_channels(run: FeatureRun) -> None:
+    """Reject channels that one of the layers does not have, or too many of them, before any image is read.
 
     Raises:
         UsageError: one of these, with the layer.
@@ -258,68 +242,56 @@ def _check_channels(run: Run) -> None:
     from kernelviz.drawing.contact import contact_channels
     from kernelviz.errors import UsageError
 
-    if run.look.channels is None:
+    channels = run.choices.picture.channels
+    if channels is None:
         return
-    most = {tap.name: tap.layout.size[0] for tap in run.tapped.taps.taps}
-    for name in run.drawn:
+    for name in run.plan.drawn:
         try:
-            contact_channels(run.look.channels, most[name])
+            contact_channels(channels, run.plan.sizes[name])
         except UsageError as error:
             what = f"{name}: {error.what}"
             raise UsageError(what, error.why, error.hint or "Choose other --channels, or draw it by itself.") from error
 
 
-def _write(run: Run, figure: PageFigure, path: Path) -> None:
+def _draw_contact(run: FeatureRun, sheet: ContactSheet) -> None:
+    """Write a contact sheet, and report what it shows."""
+    from kernelviz.drawing.contact import plot_contact
     from kernelviz.files.writing import save_picture
 
-    figure.recipe = {**(figure.recipe or {}), **({"asked": run.asked} if run.asked else {})}
-    save_picture(figure, path, force=run.goal.force)
-
-
-def _draw_contact(run: Run, sheet: ContactSheet) -> None:
-    """Write a contact sheet; what stands in it, and what must not be hidden of it, is said."""
-    from kernelviz.cli.terminal import say
-    from kernelviz.drawing.contact import plot_contact
-
-    path = place(run, sheet.layer, "contact", sheet.images.as_recipe(), run.goal.suffix)
+    path = path_of(run, sheet.layer, "contact", sheet.images.as_recipe(), run.output.suffix)
     figure = plot_contact(sheet)
-    recipe = figure.recipe or {}
-    _write(run, figure, path)
+    recipe = run.recipe(figure.recipe, None)
+    figure.recipe = recipe
+    save_picture(figure, path, force=run.output.force)
     shown = len(recipe["channels"])
-    many = f"{sheet.layer}: {recipe['shown']:,} of {sheet.total:,} images, {shown} maps of each"
-    say(*run.goal.said(many, *(f"  {note}" for note in recipe["notes"])))
-    odd = {key: recipe[key] for key in ("nonfinite", "limits", "notes")}
-    keep_entry(run, path, sheet.layer, "contact", shown=shown, **odd)
+    line = f"{sheet.layer}: {recipe['shown']:,} of {sheet.total:,} images, {shown} maps of each"
+    run.report.inform(line, *(f"  {note}" for note in recipe["notes"]))
+    facts = {key: recipe[key] for key in ("nonfinite", "limits", "notes")}
+    add_output(run, path, sheet.layer, "contact", shown=shown, **facts)
 
 
-def _tell_statistics(run: Run, tally: ChannelTally) -> None:
-    """The table for people, the numbers for programs, the figure, and the arrays where they are asked for."""
-    from kernelviz.cli.terminal import say
+def _draw_statistics(run: FeatureRun, tally: ChannelTally) -> None:
+    """Print the table, write the figure and, with ``--arrays``, the numbers, and keep these in the document."""
     from kernelviz.drawing.statistics_page import plot_statistics
+    from kernelviz.files.writing import save_picture
     from kernelviz.views.statistics import statistics_entry, statistics_table
 
-    found = tally.result()
+    found, source = tally.result(), run.plan.network.source
     run.report.more.setdefault("statistics", []).append(statistics_entry(found))
-    say(*run.goal.said(f"{found.layer}: {len(found.mean):,} channels over {len(found.images):,} images"))
-    say(*run.goal.said(*statistics_table(found, whole=run.goal.verbose)))
-    path = place(run, found.layer, "statistics", found.identity, run.goal.suffix)
-    _write(run, plot_statistics(found, run.network.source), path)
-    kept = partial(
-        keep_entry,
-        run,
-        layer=found.layer,
-        view="statistics",
-        shown=len(found.mean),
-        nonfinite=int(found.nonfinite.sum()),
-    )
-    kept(path=path)
-    if run.goal.arrays:
-        _write_arrays(run, path.with_suffix(".npz"), found)
-        kept(path=path.with_suffix(".npz"))
+    run.report.inform(f"{found.layer}: {len(found.mean):,} channels over {len(found.images):,} images")
+    run.report.inform(*statistics_table(found, whole=run.report.verbose))
+    path = path_of(run, found.layer, "statistics", found.identity, run.output.suffix)
+    figure = plot_statistics(found, source)
+    figure.recipe = run.recipe(figure.recipe, None)
+    save_picture(figure, path, force=run.output.force)
+    facts = {"shown": len(found.mean), "nonfinite": int(found.nonfinite.sum())}
+    add_output(run, path, found.layer, "statistics", **facts)
+    if run.output.arrays:
+        add_output(run, _write_arrays(run, path.with_suffix(".npz"), found), found.layer, "statistics", **facts)
 
 
-def _write_arrays(run: Run, path: Path, found: ChannelStatistics) -> None:
-    """The numbers of the statistics as arrays of (C,), and the names of the images that ``image`` counts."""
+def _write_arrays(run: FeatureRun, path: Path, found: ChannelStatistics) -> Path:
+    """Write the statistics as arrays (C,), with the names of the images that ``image`` counts."""
     import numpy as np
 
     from kernelviz.drawing.statistics_page import statistics_recipe
@@ -327,5 +299,5 @@ def _write_arrays(run: Run, path: Path, found: ChannelStatistics) -> None:
 
     names = ("mean", "deviation", "zeros", "smallest", "largest", "image", "nonfinite", "dead")
     arrays = {**{name: getattr(found, name) for name in names}, "images": np.array(found.images, dtype=np.str_)}
-    recipe = {**statistics_recipe(found, run.network.source), **({"asked": run.asked} if run.asked else {})}
-    save_arrays(arrays, path, recipe=recipe, force=run.goal.force)
+    recipe = run.recipe(statistics_recipe(found, run.plan.network.source), None)
+    return save_arrays(arrays, path, recipe=recipe, force=run.output.force)

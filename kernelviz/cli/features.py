@@ -1,22 +1,23 @@
-"""``kernelviz features``: what a model's layers make of images."""
+"""``kernelviz features``: the feature maps of images."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kernelviz.cli import options
-from kernelviz.cli.feature_pictures import Wish, draw_all, prepare
-from kernelviz.cli.feature_summaries import gather, with_bases
-from kernelviz.cli.session import Goal, Look, check_choices, load, parse_scale, unused_seed
-from kernelviz.threads import Behind
+from kernelviz.cli import options, session, terminal
+from kernelviz.cli.feature_pictures import FeatureChoices, draw_all, prepare
+from kernelviz.cli.feature_summaries import draw_summaries, with_bases
+from kernelviz.cli.session import ModelChoices, OutputChoices, PictureChoices, run_command
+from kernelviz.errors import UsageError
+from kernelviz.files.finding import find_images
+from kernelviz.threads import BackgroundWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from kernelviz.cli.session import Report
 
@@ -29,7 +30,7 @@ BatchSize = Annotated[
         "--batch-size",
         min=1,
         metavar="N",
-        help="How many images pass at once. More than one changes the last bits of some maps.",
+        help="Images per forward pass. More than one changes the last bits of some maps.",
         rich_help_panel=MANY,
     ),
 ]
@@ -37,7 +38,7 @@ SkipExisting = Annotated[
     bool,
     typer.Option(
         "--skip-existing",
-        help="Leave out an image whose every file is there already, with these very choices.",
+        help="Skip an image if all of its files exist, made with the same options.",
         rich_help_panel=MANY,
     ),
 ]
@@ -45,7 +46,7 @@ Single = Annotated[
     bool,
     typer.Option(
         "--single",
-        help="A bare PNG for each channel, one pixel a value unless --zoom, in a folder a layer with an index in JSON.",
+        help="Write one bare PNG per channel, into a folder per layer with an index.json.",
         rich_help_panel=MANY,
     ),
 ]
@@ -53,7 +54,7 @@ Statistics = Annotated[
     bool,
     typer.Option(
         "--statistics",
-        help="No picture of each image, but of each layer: what its channels do over all images, as table and figure.",
+        help="Per layer, draw statistics of its channels over all images, instead of each image.",
         rich_help_panel=MANY,
     ),
 ]
@@ -61,7 +62,7 @@ Contact = Annotated[
     bool,
     typer.Option(
         "--contact",
-        help="No picture of each image, but of each layer: a row an image, the same channels of all, on one scale.",
+        help="Per layer, draw the same channels of all images on one scale, instead of each image.",
         rich_help_panel=MANY,
     ),
 ]
@@ -70,7 +71,7 @@ BasisFiles = Annotated[
     typer.Option(
         "--basis",
         metavar="FILE",
-        help="With --reduce pca: the components of an earlier run (…-basis.npz), so that colours mean the same. "
+        help="With --reduce pca: the components of an earlier run (…-basis.npz), so that colours are comparable. "
         "Repeatable.",
         show_default=False,
         rich_help_panel=MANY,
@@ -78,77 +79,15 @@ BasisFiles = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What was asked for of many images."""
-
-    single: bool
-    statistics: bool
-    contact: bool
-    bases: tuple[Path, ...]
-    skip_existing: bool
-
-
-def check(asked: Asked, goal: Goal, look: Look, *, reduce: str | None, overlay: bool, overview: bool | None) -> None:
-    """Refuse choices that exclude each other, and those that would change nothing.
-
-    Raises:
-        UsageError: two kinds of pictures at once, a choice that this kind does not take, or more channels than a contact
-            sheet has room for.
-    """
-    from kernelviz.errors import UsageError
-
-    kinds = {
-        "--single": asked.single, "--statistics": asked.statistics, "--contact": asked.contact,
-        "--reduce": reduce, "--overlay": overlay,
-    }  # fmt: skip
-    given = [name for name, value in kinds.items() if value]
-    gathered = {"--statistics", "--contact"}
-    if len(given) > 1 and not set(given) <= gathered and set(given) != {"--reduce", "--overlay"}:
-        raise UsageError(f"{given[0]} and {given[1]} are two kinds of pictures.", hint=f"Leave out {given[1]}.")
-    if asked.contact and look.top:
-        from kernelviz.drawing.contact import check_count
-
-        check_count(look.top)
-    if asked.bases and reduce != "pca":
-        raise UsageError("A basis is for principal components.", hint="Add --reduce pca, or leave out --basis.")
-    if asked.skip_existing and goal.force:
-        raise UsageError("--force writes again what --skip-existing leaves.", hint="Leave out one of them.")
-    kind = "--reduce pca" if reduce == "pca" else given[0] if given else ""
-    for option, value in _not_taken(kind, asked, goal, look, overview=overview, overlay=overlay).items():
-        if value:
-            raise UsageError(f"{kind} takes no {option}.", hint=f"Leave out {option}, or {kind}.")
-
-
-def _not_taken(
-    kind: str, asked: Asked, goal: Goal, look: Look, *, overview: bool | None, overlay: bool
-) -> Mapping[str, object]:
-    """The options that a kind of picture does not take, with what was given."""
-    bare = look.style is options.Style.BARE
-    if kind == "--reduce pca":
-        return {"--overlay": overlay, "--channels": look.channels, "--top": look.top, "--sort": look.sort,
-                "--scale": look.scale, "--cmap": look.cmap}  # fmt: skip
-    if kind == "--single":
-        return {"--columns": look.columns, "--arrays": goal.arrays, "--overview": overview,
-                "--format": goal.suffix != ".png"}  # fmt: skip
-    if kind in ("--statistics", "--contact"):
-        none = {"--skip-existing": asked.skip_existing, "--overview": overview, "--style": bare, "--sort": look.sort,
-                "--scale": look.scale, "--cmap": look.cmap, "--columns": look.columns, "--zoom": look.zoom}  # fmt: skip
-        if not asked.contact:
-            none |= {"--channels": look.channels, "--top": look.top}
-        return none if asked.statistics else none | {"--arrays": goal.arrays}
-    return {}
-
-
 class Side(StrEnum):
-    """Which side of a module is caught."""
+    """Which side of a module is captured."""
 
     OUTPUT = "output"
     INPUT = "input"
 
 
 class Reduction(StrEnum):
-    """What one map is made of all channels."""
+    """How all channels become one map."""
 
     MEAN = "mean"
     MAX = "max"
@@ -168,18 +107,18 @@ Layers = Annotated[
         "--layer",
         "-l",
         metavar="PATTERN",
-        help="A module by its exact name (name#2 its second run, name:0 a part of a tuple), a glob over dotted names "
-        "('layer*.act2'), or stage:0. Repeatable. Without it: the first convolution and the stages, and an overview.",
+        help="A module: its exact name (name#2: its second run, name:0: a part of a tuple), a glob over dotted names "
+        "('layer*.act2'), or stage:0. Repeatable. Default: the first convolution, the stages, and an overview.",
         show_default=False,
     ),
 ]
-Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Take folders, with all below them.")]
-Tap = Annotated[Side, typer.Option("--tap", help="What a module gives, or what goes into it.")]
+Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Read folders, including their subfolders.")]
+Tap = Annotated[Side, typer.Option("--tap", help="Capture the output or the input of a module.")]
 Reduce = Annotated[
     Reduction | None,
     typer.Option(
         "--reduce",
-        help="One map a layer: at each place this of all channels. pca: the first three principal components over all "
+        help="Draw one map per layer, reduced over its channels. pca: the first three principal components over all "
         "images, as red, green and blue.",
         show_default=False,
         rich_help_panel=options.PICTURES,
@@ -189,7 +128,7 @@ Overlay = Annotated[
     bool,
     typer.Option(
         "--overlay",
-        help="Lay it over what the network saw: each of --channels, else the reduction (norm unless said).",
+        help="Draw maps over the image: each of --channels, else the reduction (default: norm).",
         rich_help_panel=options.PICTURES,
     ),
 ]
@@ -197,22 +136,29 @@ Overview = Annotated[
     bool | None,
     typer.Option(
         "--overview/--no-overview",
-        help="One picture an image: its classes, and the maps of the stages that say most. On without --layer.",
+        help="Also draw one page per image: its classes and the most varied maps of each stage. Default without "
+        "--layer.",
         show_default=False,
         rich_help_panel=options.PICTURES,
     ),
 ]
-Classes = Annotated[bool, typer.Option("--classes/--no-classes", help="Run to the end for the first five classes.")]
+Classes = Annotated[
+    bool, typer.Option("--classes/--no-classes", help="Run the network to the end, and report the top five classes.")
+]
 Channels = Annotated[
     str | None,
     typer.Option(
-        "--channels", metavar="0-15,40", help="Only these maps.", show_default=False, rich_help_panel=options.PICTURES
+        "--channels",
+        metavar="0-15,40",
+        help="Draw only these maps.",
+        show_default=False,
+        rich_help_panel=options.PICTURES,
     ),
 ]
 Zoom = Annotated[
     int | None,
     typer.Option(
-        "--zoom", min=1, max=10_000, metavar="N", help="Pixels a value of a map.", show_default=False,
+        "--zoom", min=1, max=10_000, metavar="N", help="Pixels per value of a map.", show_default=False,
         rich_help_panel=options.PICTURES,
     ),
 ]  # fmt: skip
@@ -221,8 +167,8 @@ Scale = Annotated[
     typer.Option(
         "--scale",
         metavar="tile|layer|LO,HI",
-        help="What full colour means: each map's own largest value, the layer's, or this range. It is tile unless said, "
-        "with --reduce layer.",
+        help="Range of the colours: one per map, one for the whole layer, or the given one. "
+        "Default: tile; with --reduce: layer.",
         show_default=False,
         rich_help_panel=options.PICTURES,
     ),
@@ -271,103 +217,112 @@ def features(
     verbose: options.Verbose = False,
     debug: options.Debug = False,
 ) -> int:
-    """Run a timm model on images and draw the feature maps of its layers, a picture a layer and image.
+    """Run a timm model on images and draw the feature maps of its layers, one picture per layer and image.
 
     For example: kernelviz features tf_efficientnet_lite0 photo.jpg -l 'blocks.2' --top 16 --sort std
 
-    A folder, read ahead, in one go: kernelviz features resnet18d photos -r -l layer1 --style bare --skip-existing
+    A folder of images: kernelviz features resnet18d photos -r -l layer1 --style bare --skip-existing
     """
-    from kernelviz.cli import session, terminal
-    from kernelviz.cli.session import Report, document, json_text
 
-    report = Report("features", more={"images": []})
-    try:
-        goal = Goal(output, f".{file_format}", arrays, force, quiet, verbose, as_json)
-        look = Look(channels, top, sort, parse_scale(scale), cmap, columns, zoom, style)
-        check_choices(goal, look)
-        check_kinds(goal, look, reduce, overlay=overlay)
-        check_overview(tap, overview=overview)
-        gathered = statistics or contact
-        check(
-            Asked(single, statistics, contact, tuple(basis or ()), skip_existing),
-            goal, look, reduce=reduce and str(reduce), overlay=overlay, overview=overview,
+    def work(report: Report) -> None:
+        report.more["images"] = []
+        destination = OutputChoices(output, f".{file_format}", arrays, force)
+        picture = PictureChoices(channels, top, sort, session.parse_scale(scale), cmap, columns, zoom, style)
+        session.check_choices(destination, picture)
+        choices = FeatureChoices(
+            layer, str(kind or "all"), tap.value, reduce and str(reduce), overlay, overview, classes,
+            options.parse_sides(input_size), crop, batch_size, skip_existing, single, statistics, contact,
+            tuple(basis or ()), picture,
         )  # fmt: skip
-        paths: Sequence[str] = find(images, goal, report, recursive=recursive)
-        with terminal.progress(shown=not quiet) as progress, Behind() as behind:
-            network = load(model, weights, seed, timeout, progress, threads=threads, device=str(device))
-            from kernelviz.network.model import takes_turns
-
-            behind.takes_turns = takes_turns(network.module)
-            report.source = network.source
-            told = (*network.source.notes, *unused_seed(weights, seed))
-            report.warnings += told
-            terminal.say(*goal.said(network.source.provenance, *told))
-            plain = style is options.Style.FIGURE and not (
-                layer or reduce or overlay or tap is Side.INPUT or single or gathered
-            )
-            size = options.parse_size(input_size, network)
-            wish = Wish(
-                layer, str(kind or "all"), tap.value, reduce and str(reduce), overlay,
-                plain if overview is None else overview, classes and not gathered, size and size[1:], crop,
-                batch_size, skip_existing, single, gathered,
-            )  # fmt: skip
+        check(choices, destination)
+        found = find_images(images, recursive=recursive)
+        report.warn(*found.notes)
+        with terminal.progress(shown=not quiet) as progress, BackgroundWriter() as writer:
+            chosen = ModelChoices(model, weights, seed, timeout, str(device), threads)
+            network = session.load(chosen, report, progress)
             progress(f"tracing {model}", 0, 0)
-            run = prepare(network, wish, look, goal, report, paths=paths, behind=behind)
-            if gathered:
-                gather(run, paths, progress, statistics=statistics, contact=contact)
+            run = prepare(network, choices, destination, report, paths=found.images, writer=writer)
+            if choices.summarised:
+                draw_summaries(run, found.images, progress)
             else:
-                run, paths = with_bases(run, paths, basis or (), progress)
+                run, paths = with_bases(run, found.images, progress)
                 draw_all(run, paths, progress)
-    except Exception as error:  # noqa: BLE001  (every command ends in a message)
-        return session.failed(report, error, as_json=as_json, debug=debug)
-    if as_json:
-        terminal.result(json_text(document(report)))
-    return session.outcome(report)
+
+    return run_command("features", work, as_json=as_json, quiet=quiet, verbose=verbose, debug=debug)
 
 
-def check_kinds(goal: Goal, look: Look, reduce: Reduction | None, *, overlay: bool) -> None:
-    """Refuse choices that exclude each other, and those that would change nothing.
+def check(choices: FeatureChoices, output: OutputChoices) -> None:
+    """Reject options that exclude each other, and those that would have no effect.
 
     Raises:
-        UsageError: columns of one map; an overlay with what it does not take.
+        UsageError: two kinds of pictures at once, an option that this kind does not take, or more channels than a contact
+            sheet has room for.
     """
-    from kernelviz.errors import UsageError
+    picture, reduce = choices.picture, choices.reduce
+    if reduce and picture.columns:
+        raise UsageError("One map per layer has no columns.", hint="Omit --columns or --reduce.")
+    if choices.overlay:
+        _check_overlay(choices, output)
+    if choices.overview and choices.tap == "input":
+        raise UsageError("An overview shows the outputs of layers.", hint="Omit --tap or --overview.")
+    kind = _kind(choices)
+    if choices.contact and picture.top:
+        from kernelviz.drawing.contact import check_count
 
-    if reduce and look.columns:
-        raise UsageError("One map a layer has no columns.", hint="Leave out --columns, or --reduce.")
-    if not overlay:
-        return
-    if look.top or look.sort:
-        raise UsageError("An overlay takes the maps that --channels names.", hint="Leave out --top and --sort.")
-    if reduce and look.channels:
-        raise UsageError("An overlay shows single maps, or one of all.", hint="Leave out --channels, or --reduce.")
-    if look.style is options.Style.BARE:
-        raise UsageError("An overlay is a page, not bare tiles.", hint="Leave out --style, or --overlay.")
-    without = {"--arrays": goal.arrays, "--cmap": look.cmap, "--columns": look.columns, "--zoom": look.zoom}
-    for option, given in without.items():
-        if given:
-            raise UsageError(f"An overlay takes no {option}.", hint=f"Leave out {option}, or --overlay.")
+        check_count(picture.top)
+    if choices.bases and reduce != "pca":
+        raise UsageError("--basis is for principal components.", hint="Add --reduce pca, or omit --basis.")
+    if choices.skip_existing and output.force:
+        raise UsageError("--force overwrites what --skip-existing keeps.", hint="Omit one of them.")
+    for option, value in _without_effect(kind, choices, output).items():
+        if value:
+            raise UsageError(f"{kind} takes no {option}.", hint=f"Omit {option} or {kind}.")
 
 
-def check_overview(tap: Side, *, overview: bool | None) -> None:
-    """Refuse an overview of what goes into layers.
+def _check_overlay(choices: FeatureChoices, output: OutputChoices) -> None:
+    picture = choices.picture
+    if picture.top or picture.sort:
+        raise UsageError("An overlay takes maps by --channels.", hint="Omit --top and --sort.")
+    if choices.reduce and picture.channels:
+        raise UsageError("An overlay shows single maps or one reduction.", hint="Omit --channels or --reduce.")
+    if picture.bare:
+        raise UsageError("An overlay is a page, not bare tiles.", hint="Omit --style or --overlay.")
+    unused = {"--arrays": output.arrays, "--cmap": picture.cmap, "--columns": picture.columns, "--zoom": picture.zoom}
+    for option, value in unused.items():
+        if value:
+            raise UsageError(f"An overlay takes no {option}.", hint=f"Omit {option} or --overlay.")
+
+
+def _kind(choices: FeatureChoices) -> str:
+    """The option that chooses the kind of pictures; empty for plain maps.
 
     Raises:
-        UsageError: that was asked for.
+        UsageError: two kinds that exclude each other.
     """
-    from kernelviz.errors import UsageError
+    kinds = {
+        "--single": choices.single, "--statistics": choices.statistics, "--contact": choices.contact,
+        "--reduce": choices.reduce, "--overlay": choices.overlay,
+    }  # fmt: skip
+    given = [name for name, value in kinds.items() if value]
+    if len(given) > 1 and not set(given) <= {"--statistics", "--contact"} and set(given) != {"--reduce", "--overlay"}:
+        raise UsageError(f"{given[0]} and {given[1]} are two kinds of pictures.", hint=f"Omit {given[1]}.")
+    return "--reduce pca" if choices.reduce == "pca" else given[0] if given else ""
 
-    if overview and tap is Side.INPUT:
-        raise UsageError("An overview shows what layers give.", hint="Leave out --tap, or --overview.")
 
-
-def find(arguments: Sequence[str], goal: Goal, report: Report, *, recursive: bool) -> tuple[str, ...]:
-    """The images that the arguments mean; what was left out is said."""
-    from kernelviz.cli.terminal import say
-    from kernelviz.files.finding import find_images
-
-    found = find_images(arguments, recursive=recursive)
-    report.warnings += found.notes
-    for note in found.notes:
-        say(*goal.said(note))
-    return found.images
+def _without_effect(kind: str, choices: FeatureChoices, output: OutputChoices) -> Mapping[str, object]:
+    """The options that a kind of picture does not take, with their values."""
+    picture = choices.picture
+    if kind == "--reduce pca":
+        return {"--overlay": choices.overlay, "--channels": picture.channels, "--top": picture.top,
+                "--sort": picture.sort, "--scale": picture.scale, "--cmap": picture.cmap}  # fmt: skip
+    if kind == "--single":
+        return {"--columns": picture.columns, "--arrays": output.arrays, "--overview": choices.overview,
+                "--format": output.suffix != ".png"}  # fmt: skip
+    if kind in ("--statistics", "--contact"):
+        unused = {"--skip-existing": choices.skip_existing, "--overview": choices.overview, "--style": picture.bare,
+                  "--sort": picture.sort, "--scale": picture.scale, "--cmap": picture.cmap,
+                  "--columns": picture.columns, "--zoom": picture.zoom}  # fmt: skip
+        if not choices.contact:
+            unused |= {"--channels": picture.channels, "--top": picture.top}
+        return unused if choices.statistics else unused | {"--arrays": output.arrays}
+    return {}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kernelviz.cli import options
-from kernelviz.cli.session import Goal, Look, check_choices, find_place, load, parse_scale, save_sheet, unused_seed
+from kernelviz.cli import options, session, terminal
+from kernelviz.cli.session import ModelChoices, OutputChoices, PictureChoices, run_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,23 +16,15 @@ if TYPE_CHECKING:
     from kernelviz.cli.session import Report
     from kernelviz.drawing.sheets import Sheet
     from kernelviz.network.model import Model
-    from kernelviz.records import ConvLayer, Source
+    from kernelviz.records import ConvLayer
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What is drawn of a layer: in which view, and whether the weight as stored or as the layer convolves with it."""
-
-    view: str
-    stored: bool
-
-
-@dataclass(frozen=True)
-class Task:
-    """One picture to be made: of which layer, how, and where it goes."""
+class KernelPicture:
+    """One picture to draw: of which layer, in which view, and its path."""
 
     layer: ConvLayer
-    reading: Reading
+    view: str
     path: Path
 
 
@@ -62,56 +54,47 @@ def kernels(
     verbose: options.Verbose = False,
     debug: options.Debug = False,
 ) -> int:
-    """Draw the convolution kernels of a timm model, a picture a layer.
+    """Draw the convolution kernels of a timm model, one picture per layer.
 
     For example: kernelviz kernels tf_efficientnet_lite0 -l 'blocks.2.*conv_dw'
     """
-    from kernelviz.cli import session, terminal
-    from kernelviz.cli.session import Report, document, json_text
 
-    report = Report("kernels")
-    try:
-        goal = Goal(output, f".{file_format}", arrays, force, quiet, verbose, as_json)
-        look = Look(channels, top, sort, parse_scale(scale), cmap, columns, zoom, style)
-        check_choices(goal, look)
+    def work(report: Report) -> None:
+        destination = OutputChoices(output, f".{file_format}", arrays, force)
+        picture = PictureChoices(channels, top, sort, session.parse_scale(scale), cmap, columns, zoom, style)
+        session.check_choices(destination, picture)
         with terminal.progress(shown=not quiet) as progress:
-            network = load(model, weights, seed, timeout, progress)
-            report.source = network.source
-            report.warnings += (*network.source.notes, *unused_seed(weights, seed))
-            terminal.say(*goal.said(network.source.provenance, *report.warnings))
-            tasks = plan(network, layer, Reading(str(view), stored=stored), goal, report)
-            check_channels(look, tasks)
-            for done, task in enumerate(tasks):
-                progress(task.layer.name, done, len(tasks))
-                work = partial(draw, network, task, look, goal, report)
-                session.attempt(report, task.layer.name, len(tasks), work)
-    except Exception as error:  # noqa: BLE001  (every command ends in a message)
-        return session.failed(report, error, as_json=as_json, debug=debug)
-    if as_json:
-        terminal.result(json_text(document(report)))
-    return session.outcome(report)
+            network = session.load(ModelChoices(model, weights, seed, timeout), report, progress)
+            pictures = plan(network, layer, str(view), destination, report, stored=stored)
+            check_channels(picture.channels, [each.layer for each in pictures])
+            for done, each in enumerate(pictures):
+                progress(each.layer.name, done, len(pictures))
+                draw_one = partial(draw, network, each, picture, destination, report, stored=stored)
+                session.attempt(report, each.layer.name, len(pictures), draw_one)
+
+    return run_command("kernels", work, as_json=as_json, quiet=quiet, verbose=verbose, debug=debug)
 
 
-def check_channels(look: Look, tasks: Sequence[Task]) -> None:
-    """Refuse at once channels that no layer has.
+def check_channels(channels: str | None, layers: Sequence[ConvLayer]) -> None:
+    """Reject channels that no layer has, before anything is drawn.
 
     Raises:
-        UsageError: they are not written as channels are, or even the largest layer lacks one of them.
+        UsageError: they are malformed, or even the largest layer lacks one of them.
     """
     from kernelviz.views.kernel_views import parse_channels
 
-    if look.channels is not None and tasks:
-        parse_channels(look.channels, max(task.layer.out_channels for task in tasks))
+    if channels is not None and layers:
+        parse_channels(channels, max(layer.out_channels for layer in layers))
 
 
-def plan(network: Model, patterns: Sequence[str] | None, reading: Reading, goal: Goal, report: Report) -> list[Task]:
-    """One task for each chosen layer that the view fits; nothing is in the way of any of them.
+def plan(
+    network: Model, patterns: Sequence[str] | None, view: str, output: OutputChoices, report: Report, *, stored: bool
+) -> list[KernelPicture]:
+    """One picture for each selected layer that has this view; their paths are free.
 
     Raises:
-        KernelvizError: no layer, no view that fits, or something in the way.
+        KernelvizError: no such layer, no layer with this view, or a path is taken.
     """
-    from kernelviz.cli.session import attempt
-    from kernelviz.cli.terminal import say
     from kernelviz.files.names import file_stems
     from kernelviz.network.convolutions import left_out, select_layers
     from kernelviz.views.kernel_views import resolve_view
@@ -119,62 +102,53 @@ def plan(network: Model, patterns: Sequence[str] | None, reading: Reading, goal:
     layers = select_layers(network, patterns)
     for name, why in left_out(network, patterns).items():
         report.warnings.append(f"{name} {why}")
-        say(*goal.said(f"Left out: {name} {why}"))
+        report.inform(f"Left out: {name} {why}")
     views: dict[str, str] = {}
 
     def find_view(layer: ConvLayer) -> None:
         shape = (layer.out_channels, layer.in_channels // layer.groups, *layer.kernel_size)
-        views[layer.name] = resolve_view(shape, layer.groups, reading.view)
+        views[layer.name] = resolve_view(shape, layer.groups, view)
 
     for layer in layers:
-        attempt(report, layer.name, len(layers), partial(find_view, layer))
-    fitting = [layer for layer in layers if layer.name in views]
-    more = ("stored",) if reading.stored else ()
-    stems = file_stems([(network.source.stem, layer.name, "kernels", views[layer.name], *more) for layer in fitting])
-    tasks = []
-    for layer, stem in zip(fitting, stems, strict=True):
-        here = replace(reading, view=views[layer.name])
-        tasks.append(Task(layer, here, place_of(network.source, layer, here, stem, goal=goal, report=report)))
-    return tasks
+        session.attempt(report, layer.name, len(layers), partial(find_view, layer))
+    source = network.source
+    names = [(source.stem, name, "kernels", found, *(["stored"] if stored else [])) for name, found in views.items()]
+    pictures = []
+    for layer, stem in zip([each for each in layers if each.name in views], file_stems(names), strict=True):
+        identity = {
+            "command": "kernels", "model": source.as_recipe(), "layer": layer.name, "view": views[layer.name],
+            "stored": stored or None,
+        }  # fmt: skip
+        path = session.picture_path(stem, identity, output, report, source=source)
+        pictures.append(KernelPicture(layer, views[layer.name], path))
+    return pictures
 
 
-def place_of(source: Source, layer: ConvLayer, reading: Reading, stem: str, *, goal: Goal, report: Report) -> Path:
-    """Where the picture of one layer goes.
-
-    Raises:
-        FileInTheWayError: something else stands there.
-    """
-    identity = {
-        "command": "kernels", "model": source.as_recipe(), "layer": layer.name, "view": reading.view,
-        "stored": reading.stored or None,
-    }  # fmt: skip
-    secret = (source.label, (source.weights.sha256 if source.weights else None) or "")
-    return find_place(stem, identity, secret, goal, report)
-
-
-def draw(network: Model, task: Task, look: Look, goal: Goal, report: Report) -> None:
-    """Read the kernels of one layer, draw them, write the files and say so."""
-    from kernelviz.cli import terminal
-    from kernelviz.cli.session import output_entry
+def draw(
+    network: Model,
+    target: KernelPicture,
+    picture: PictureChoices,
+    output: OutputChoices,
+    report: Report,
+    *,
+    stored: bool,
+) -> None:
+    """Read the kernels of one layer, draw them, write the files and report them."""
     from kernelviz.drawing.sheets import make_sheet
     from kernelviz.files.writing import save_arrays
     from kernelviz.network.kernels import read_kernels
 
-    def tell(path: Path) -> None:
-        report.outputs.append(output_entry(path, sheet, task.layer.name))
-        if not goal.as_json:
-            terminal.result(path)
-
-    sheet = make_sheet(
-        read_kernels(network, task.layer, stored=task.reading.stored), view=task.reading.view, **asdict(look)
-    )
-    save_sheet(sheet, task.path, goal, look)
-    more = sheet.caption if goal.verbose else sheet.notes
-    terminal.say(*goal.said(*terminal.with_notes(summary(task.layer, sheet), more)))
-    tell(task.path)
-    if goal.arrays:
-        arrays = {task.layer.name: sheet.tiles.values}
-        tell(save_arrays(arrays, task.path.with_suffix(".npz"), recipe=sheet.recipe, force=goal.force))
+    name = target.layer.name
+    sheet = make_sheet(read_kernels(network, target.layer, stored=stored), view=target.view, **asdict(picture))
+    session.save_sheet(sheet, target.path, bare=picture.bare, force=output.force)
+    more = sheet.caption if report.verbose else sheet.notes
+    report.inform(*terminal.with_notes(summary(target.layer, sheet), more))
+    report.add_output(session.sheet_row(target.path, sheet, layer=name))
+    if output.arrays:
+        arrays = save_arrays(
+            {name: sheet.tiles.values}, target.path.with_suffix(".npz"), recipe=sheet.recipe, force=output.force
+        )
+        report.add_output(session.sheet_row(arrays, sheet, layer=name))
 
 
 def summary(layer: ConvLayer, sheet: Sheet) -> str:

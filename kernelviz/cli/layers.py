@@ -1,4 +1,4 @@
-"""``kernelviz layers``: what a network is made of and what its units see, without its weights."""
+"""``kernelviz layers``: the layers of a network, their sizes and receptive fields, without its weights."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _NUMBERS = frozenset({"groups", "params", "macs", "runs"})
 
 
 def layer_cells(layer: TracedLayer, *, layout: bool = False) -> tuple[str, ...]:
-    """One row as text, under ``HEADS``; empty where something does not apply, and the layout where it is not asked for."""
+    """One row as text, under ``HEADS``; empty where something does not apply, and the layout unless requested."""
     return (
         visible(layer.name) or "(the network)",
         layer.kind,
@@ -53,14 +53,14 @@ def layer_cells(layer: TracedLayer, *, layout: bool = False) -> tuple[str, ...]:
 
 
 def layout_text(layer: TracedLayer) -> str:
-    """What each dimension of the output is: ``N C H W``; ``lost`` where rows and columns were lost track of."""
+    """What each dimension of the output is, as ``N C H W``; with ``lost`` if rows and columns could not be traced."""
     if not layer.runs:
         return ""
     return f"{layer.layout} (lost)" if "?" in layer.layout and layer.lost else layer.layout
 
 
 def field_text(layer: TracedLayer) -> str:
-    """``43`` or ``43 × 27``, with ``+`` where the whole image is mixed in; ``?`` where it is not known."""
+    """``43`` or ``43 × 27``, with ``+`` if the whole image is mixed in; ``?`` if it is not known."""
     if layer.field is None:
         return UNKNOWN if layer.runs else ""
     return _sides([axis.size for axis in layer.field.axes]) + ("+" if layer.field.mixes_image else "")
@@ -74,7 +74,7 @@ def _jump_text(layer: TracedLayer) -> str:
 
 
 def _sides(sides: Sequence[int] | None) -> str:
-    """``3`` for a square, ``3 × 5`` for what is none."""
+    """``3`` for a square, else ``3 × 5``."""
     if not sides:
         return ""
     return str(sides[0]) if len(set(sides)) == 1 else " × ".join(map(str, sides))
@@ -91,31 +91,31 @@ def total_cells(trace: Trace, layers: Sequence[TracedLayer]) -> tuple[str, ...]:
 
 
 def layout_legend() -> list[str]:
-    """What the words of the column ``layout`` mean."""
+    """The explanation of the column ``layout``."""
     return [
-        "layout: a word for each dimension of the output: N images, C channels, H rows, W columns, HW both (tokens, say)",
-        "?: a dimension of which it is not known; lost: rows and columns were lost track of, for the reason below",
+        "layout: the dimensions of the output: N images, C channels, H rows, W columns, HW both (such as tokens)",
+        "?: unknown dimension; lost: rows and columns could not be traced, for the reason below",
     ]
 
 
 def legend(layers: Iterable[TracedLayer]) -> list[str]:
-    """What the signs in these rows mean, and why fields are unknown."""
-    lines = ["macs: multiply-adds of convolutions and matrix products alone, for one image"]
-    lines.append("field: rows and columns of the input that one unit reads, as if the image had no border")
+    """The explanation of the columns and signs in these rows, and why receptive fields are unknown."""
+    lines = ["macs: multiply-adds of convolutions and matrix products only, for one image"]
+    lines.append("field: receptive field, the input rows and columns that one unit reads if the image had no border")
     layers = list(layers)
     if any(layer.field is not None and layer.field.mixes_image for layer in layers):
-        lines.append("+: the whole image is mixed in as well, by a mean, a gate, attention or a norm over space")
+        lines.append("+: the whole image contributes too, through a mean, a gate, attention or a norm over space")
     reasons: dict[str, str] = {}
     for layer in layers:
         if layer.field is None and layer.runs:
             reasons.setdefault(layer.lost, layer.name)
     lines += [f"?: unknown from {visible(name)} on: {visible(reason)}" for reason, name in list(reasons.items())[:3]]
     never = sum(layer.runs == 0 for layer in layers)
-    return lines + ([f"runs 0: {never} layers did not run in this pass"] if never else [])
+    return lines + ([f"runs 0: {never} layers did not run in this forward pass"] if never else [])
 
 
 def plain_table(trace: Trace, layers: Sequence[TracedLayer], *, layout: bool = False) -> str:
-    """Aligned text, a line a layer; columns in which nothing stands are left out."""
+    """Aligned text, one line per layer; empty columns are omitted."""
     rows = [HEADS, *(layer_cells(layer, layout=layout) for layer in layers), total_cells(trace, layers)]
     shown = _shown(rows[1:])
     widths = {at: max(len(row[at]) for row in rows) for at in shown}
@@ -123,7 +123,7 @@ def plain_table(trace: Trace, layers: Sequence[TracedLayer], *, layout: bool = F
 
 
 def rich_table(trace: Trace, layers: Sequence[TracedLayer], *, layout: bool = False) -> Table:
-    """The same for a terminal; no cell folds."""
+    """The same as a rich table for a terminal; no cell is folded."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -150,12 +150,14 @@ def _set(cell: str, width: int, head: str) -> str:
 
 
 Layout = Annotated[
-    bool, typer.Option("--layout", help="Say which dimension of each output is channel, row, column; -v says it too.")
+    bool, typer.Option("--layout", help="Print which dimension of each output is channel, row or column; also with -v.")
 ]
 Plot = Annotated[
     bool,
     typer.Option(
-        "--plot", help="Draw field, resolution and channels along the network.", rich_help_panel=options.PICTURES
+        "--plot",
+        help="Draw receptive field, resolution and channels along the network.",
+        rich_help_panel=options.PICTURES,
     ),
 ]
 
@@ -169,7 +171,8 @@ def layers(
             "--layer",
             "-l",
             metavar="PATTERN",
-            help="A name, or a glob over dotted names. Repeatable.",
+            help="A module: its exact name, a glob over dotted names ('layer1.*': all inside layer1), or stage:0. "
+            "Repeatable.",
             show_default=False,
         ),
     ] = None,
@@ -185,16 +188,15 @@ def layers(
     verbose: options.Verbose = False,
     debug: options.Debug = False,
 ) -> int:
-    """List the layers of a timm model in the order in which they run, with what their units see; needs no weights.
+    """List the layers of a timm model in the order in which they run, with their receptive fields; needs no weights.
 
     For example: kernelviz layers resnet18d --kind conv
     """
-    from kernelviz.cli import session, terminal
-    from kernelviz.cli.session import Report, document, json_text
+    from kernelviz.cli import terminal
+    from kernelviz.cli.session import run_command
     from kernelviz.traces import layer_entry
 
-    report = Report("layers")
-    try:
+    def work(report: Report) -> None:
         with terminal.progress(shown=not quiet) as progress:
             progress("importing torch and timm", 0, 0)
             from kernelviz.network.model import load_model
@@ -204,33 +206,27 @@ def layers(
             network = load_model(model, weights=None)
             tag, licence = published(network)
             report.source = replace(network.source, tag=tag, licence=licence)
-            told = trace(network, options.parse_size(input_size, network))
-        chosen = choose(told, layer, kind)
+            found = trace(network, options.parse_size(input_size, network))
+        chosen = choose(found, layer, kind)
+        if as_json:
+            report.more = {
+                "input_size": list(found.input_size),
+                "preprocessing": dict(network.source.preprocessing),
+                "layers": [layer_entry(one) for one in chosen],
+                "totals": {key: sum(getattr(one, key) for one in chosen) for key in ("params", "macs")},
+            }
+        else:
+            report.inform(*heading(network, found))
         if plot:
-            draw(told, output, str(file_format), report, force=force)
-    except Exception as error:  # noqa: BLE001  (every command ends in a message)
-        return session.failed(report, error, as_json=as_json, debug=debug)
-    if as_json:
-        totals = {"params": sum(one.params for one in chosen), "macs": sum(one.macs for one in chosen)}
-        more: dict[str, Any] = {
-            "input_size": list(told.input_size),
-            "preprocessing": dict(network.source.preprocessing),
-            "layers": [layer_entry(one) for one in chosen],
-            "totals": totals,
-        }
-        terminal.result(json_text(document(report, None, **more)))
-        return session.DONE
-    if not quiet:
-        terminal.say(*heading(network, told))
-    if plot:
-        terminal.result("\n".join(entry["path"] for entry in report.outputs))
-    else:
-        show(told, chosen, layout=layout or verbose, quiet=quiet)
-    return session.DONE
+            draw(found, output, str(file_format), report, force=force)
+        elif not as_json:
+            show(found, chosen, layout=layout or verbose, quiet=quiet)
+
+    return run_command("layers", work, as_json=as_json, quiet=quiet, verbose=verbose, debug=debug)
 
 
-def choose(told: Trace, patterns: Sequence[str] | None, kind: options.Kind | None) -> list[TracedLayer]:
-    """The layers that the patterns and the kind name; without either those that do something.
+def choose(found: Trace, patterns: Sequence[str] | None, kind: options.Kind | None) -> list[TracedLayer]:
+    """The layers selected by patterns and kind; by default all that change their input.
 
     Raises:
         UnknownLayerError: a pattern matches nothing.
@@ -238,18 +234,20 @@ def choose(told: Trace, patterns: Sequence[str] | None, kind: options.Kind | Non
     """
     from kernelviz.errors import UsageError
 
-    chosen = list(told.layers) if kind is options.Kind.ALL or patterns else [one for one in told.layers if one.changes]
+    chosen = (
+        list(found.layers) if kind is options.Kind.ALL or patterns else [one for one in found.layers if one.changes]
+    )
     if patterns:
-        names = {name for pattern in patterns for name in matching(told, pattern)}
+        names = {name for pattern in patterns for name in matching(found, pattern)}
         chosen = [one for one in chosen if one.name in names]
     if kind not in (None, options.Kind.ALL):
         chosen = [one for one in chosen if one.family == str(kind)]
     if not chosen:
-        raise UsageError(f"No layer of the kind {kind} is left.", hint="Leave out --kind to see all.")
+        raise UsageError(f"No layer is of the kind {kind}.", hint="Omit --kind to see all.")
     return chosen
 
 
-def matching(told: Trace, pattern: str) -> list[str]:
+def matching(traced: Trace, pattern: str) -> list[str]:
     """The names that one pattern means: exactly this one, what lies in this module, or what the glob matches.
 
     Raises:
@@ -260,13 +258,13 @@ def matching(told: Trace, pattern: str) -> list[str]:
 
     if not pattern:
         raise UnknownLayerError("The layer's name is empty.", hint="`--kind all` lists every layer.")
-    names = [one.name for one in told.layers]
+    names = [one.name for one in traced.layers]
     if pattern.startswith("stage:"):
-        number, count = pattern.removeprefix("stage:"), len(told.stages)
+        number, count = pattern.removeprefix("stage:"), len(traced.stages)
         if not number.removeprefix("-").isdecimal() or not -count <= int(number) < count:
             known = f"Its stages are stage:0 to stage:{count - 1}." if count else "This network names no stages."
             raise UnknownLayerError(f"There is no {shown(pattern)}.", known)
-        pattern = told.stages[int(number)]
+        pattern = traced.stages[int(number)]
     found = [name for name in names if name == pattern or name.startswith(f"{pattern}.")]
     found = found or [name for name in names if fnmatchcase(name, pattern)]
     if not found:
@@ -279,28 +277,28 @@ def matching(told: Trace, pattern: str) -> list[str]:
     return found
 
 
-def heading(network: Model, told: Trace) -> list[str]:
-    """What stands above the table."""
+def heading(network: Model, found: Trace) -> list[str]:
+    """The lines above the table."""
     expects = network.source.preprocessing
-    channels, height, width = told.input_size
-    sums = f"{told.params:,} parameters, {told.macs:,} multiply-adds at {channels} × {height} × {width}"
+    channels, height, width = found.input_size
+    sums = f"{found.params:,} parameters, {found.macs:,} multiply-adds at {channels} × {height} × {width}"
     colours = f"mean {expects['mean']}, std {expects['std']}"
     lines = [
         f"{network.source.model}: {sums}",
         f"preprocessing: {colours}, {expects['interpolation']}, crop {expects['crop_pct']}",
     ]
     tag, licence = published(network)
-    return [*lines, f"licence of the weights{f' ({tag})' if tag else ''}: {licence or 'not known'}"]
+    return [*lines, f"licence of the weights{f' ({tag})' if tag else ''}: {licence or 'unknown'}"]
 
 
 def published(network: Model) -> tuple[str | None, str | None]:
-    """The tag and the licence of the weights that are published for this network; None where they are not known."""
+    """The tag and the licence of the weights that are published for this network; None if unknown."""
     facts = getattr(network.module, "pretrained_cfg", None) or {}
     return network.source.tag or facts.get("tag"), network.source.licence or facts.get("license")
 
 
-def show(told: Trace, chosen: Sequence[TracedLayer], *, layout: bool, quiet: bool) -> None:
-    """Print the table on stdout, and what its signs mean for people."""
+def show(found: Trace, chosen: Sequence[TracedLayer], *, layout: bool, quiet: bool) -> None:
+    """Print the table on stdout and its explanation on stderr."""
     from kernelviz.cli import terminal
 
     if sys.stdout is not None and sys.stdout.isatty():
@@ -309,23 +307,23 @@ def show(told: Trace, chosen: Sequence[TracedLayer], *, layout: bool, quiet: boo
 
         plain = bool(os.environ.get("NO_COLOR"))  # rich alone would still print bold
         console = Console(markup=False, highlight=False, color_system=None if plain else "auto")
-        table = rich_table(told, chosen, layout=layout)
+        table = rich_table(found, chosen, layout=layout)
         console.width = max(console.width, Measurement.get(console, console.options.update(width=2**15), table).maximum)
-        console.print(table)  # lines too long for the terminal go on in the next one: no name is cut
+        console.print(table)  # long lines wrap instead of losing parts of names
     else:
-        terminal.result(plain_table(told, chosen, layout=layout))
+        terminal.print_result(plain_table(found, chosen, layout=layout))
     if not quiet:
-        terminal.say(*(layout_legend() if layout else []), *legend(chosen))
+        terminal.print_message(*(layout_legend() if layout else []), *legend(chosen))
 
 
-def draw(told: Trace, directory: Path, suffix: str, report: Report, *, force: bool) -> None:
-    """Draw how the network grows into a file of the directory."""
+def draw(found: Trace, directory: Path, suffix: str, report: Report, *, force: bool) -> None:
+    """Draw how the network grows, into a file in the directory."""
+    from kernelviz.cli.session import output_row
     from kernelviz.drawing.growth import plot_growth
     from kernelviz.files.names import file_stems
     from kernelviz.files.writing import save_picture
 
-    stem = told.source.model if told.source else "network"
+    stem = found.source.model if found.source else "network"
     (name,) = file_stems([(stem, "layers", "growth")])
-    path = save_picture(plot_growth(told), directory / f"{name}.{suffix}", force=force)
-    entry = dict.fromkeys(("layer", "image", "shape", "shown", "total", "limits", "nonfinite"))
-    report.outputs.append({"path": str(path), **entry, "notes": []})
+    path = save_picture(plot_growth(found), directory / f"{name}.{suffix}", force=force)
+    report.add_output(output_row(path))

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 RARELY = (20_000, 20, 20)
-"""Imports make objects that stay: to look for garbage after every 700 of them takes a tenth of the time."""
-COMMANDS = {  # in the order of the help; each with the functions of ``cli`` that it is made of
+"""Thresholds of the garbage collector: imports create objects that stay, and its default takes a tenth of the time."""
+COMMANDS = {  # in the order of the help, each with its functions in ``cli``
     "models": ("models.models",),
     "layers": ("layers.layers",),
     "kernels": ("kernels.kernels",),
@@ -32,14 +32,14 @@ COMMANDS = {  # in the order of the help; each with the functions of ``cli`` tha
     "env": ("env.env",),
 }
 
-EXPLAIN = """Work a convolution or a pool out step by step, on your own numbers or in a model, and draw it.
+EXPLAIN = """Work out a convolution or a pooling step by step, on your own numbers or in a model.
 
 For example: kernelviz explain conv --input 5 --kernel 3
 """
 
 
 class _EndedError(BaseException):
-    """A signal to end came; whoever is writing cleans up on the way out."""
+    """The process received a signal to terminate; code that is writing a file cleans up while the stack unwinds."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -56,13 +56,13 @@ def run() -> NoReturn:
         if sys.stdout is not None:
             sys.stdout.flush()
     except KeyboardInterrupt:
-        _tell_and_exit()  # all is written and cleaned up, and to take torch down takes longer than a second
+        _print_and_exit()  # files are cleaned up already, and torch's own shutdown takes over a second
     except OSError:
-        # The reader of stdout has left, or there is no room: let the interpreter's last flush go nowhere.
+        # The reader of stdout has left, or the disk is full: discard the interpreter's last flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except _EndedError as ended:
         _die(ended.number)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is left is the interpreter's own tidying up
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the interpreter's own shutdown is left
     sys.exit(code)
 
 
@@ -72,16 +72,15 @@ def main(arguments: Sequence[str]) -> int:
         return _invoke(list(arguments))
     except BrokenPipeError:
         raise
-    except Exception as problem:  # noqa: BLE001  (the one place where everything ends in a message)
-        from kernelviz.cli.session import Report, failed
+    except Exception as problem:  # noqa: BLE001  (every error ends in a message)
+        from kernelviz.cli.session import Report, fail
 
-        error = _unprinted(problem) if isinstance(problem, OSError) else problem
-        report = Report(_command(arguments))
-        return failed(report, error, as_json="--json" in arguments, debug="--debug" in arguments)
+        error = _help_error(problem) if isinstance(problem, OSError) else problem
+        return fail(Report(_command(arguments), "--json" in arguments), error, debug="--debug" in arguments)
 
 
-def _unprinted(error: OSError) -> WriteError:
-    """What goes wrong outside a command is that its help cannot be printed."""
+def _help_error(error: OSError) -> WriteError:
+    """Outside of a command only its help is printed, so an OSError means that stdout failed."""
     return WriteError(f"The help could not be printed: {error.strerror or error}.")
 
 
@@ -109,10 +108,10 @@ def _invoke(arguments: list[str]) -> int:
     return int(code or 0)
 
 
-def _app(asked: str | None = None) -> Callable[..., Any]:
-    """The application; of the command that was ``asked`` for alone, where there is one of this name.
+def _app(requested: str | None = None) -> Callable[..., Any]:
+    """The Typer application; with ``requested`` it contains that command alone, if there is one of this name.
 
-    To put all of them together takes longer than many a command itself.
+    Building all of them takes longer than many a command itself.
     """
     import typer
 
@@ -125,7 +124,7 @@ def _app(asked: str | None = None) -> Callable[..., Any]:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     for name, functions in COMMANDS.items():
-        if asked not in COMMANDS or asked == name:
+        if requested not in COMMANDS or requested == name:
             if len(functions) == 1:
                 app.command(name)(_function(functions[0]))
             else:
@@ -135,7 +134,7 @@ def _app(asked: str | None = None) -> Callable[..., Any]:
                 app.add_typer(group, name=name)
 
     def top(*, version: Version = False) -> None:
-        """See what the convolutions of a network learned.
+        """See what a convolutional network learned: its kernels, its feature maps, its arithmetic.
 
         For example: kernelviz kernels tf_efficientnet_lite0
         """
@@ -146,15 +145,15 @@ def _app(asked: str | None = None) -> Callable[..., Any]:
     return app
 
 
-def _function(place: str) -> Callable[..., int]:
+def _function(path: str) -> Callable[..., int]:
     """``explain.conv``: the function ``conv`` of the module ``kernelviz.cli.explain``."""
-    module, _, name = place.partition(".")
+    module, _, name = path.partition(".")
     found: Callable[..., int] = getattr(import_module(f"kernelviz.cli.{module}"), name)
     return found
 
 
 def _catch_signals() -> None:
-    """Let Ctrl-C and requests to end unwind the stack; a signal that the caller has ignored stays ignored."""
+    """Let Ctrl-C and termination requests unwind the stack; a signal that the parent ignores stays ignored."""
     sys.unraisablehook = _send_again
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupted)
@@ -165,7 +164,7 @@ def _catch_signals() -> None:
 
 
 def _send_again(lost: sys.UnraisableHookArgs) -> None:
-    """Python drops what is raised while it collects garbage: a signal that came just then is sent once more."""
+    """Python drops exceptions raised during garbage collection: a signal that arrived just then is sent again."""
     if not issubclass(lost.exc_type, KeyboardInterrupt | _EndedError):
         sys.__unraisablehook__(lost)
         return
@@ -177,17 +176,17 @@ def _send_again(lost: sys.UnraisableHookArgs) -> None:
 
 def _interrupted(_: int, frame: FrameType | None) -> NoReturn:
     if _importing(frame):
-        _tell_and_exit()
+        _print_and_exit()
     raise KeyboardInterrupt
 
 
-def _tell_and_exit() -> NoReturn:
-    """End at once with a line about it; where even that would need an import, the line is all."""
+def _print_and_exit() -> NoReturn:
+    """Print a line and exit immediately; if even that would need an import, write the line directly."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    tell = getattr(sys.modules.get("kernelviz.cli.session"), "interrupted", None)
-    with contextlib.suppress(Exception):  # nobody may be there any more to be told
-        if tell:
-            tell(as_json="--json" in sys.argv)
+    report = getattr(sys.modules.get("kernelviz.cli.session"), "print_interruption", None)
+    with contextlib.suppress(Exception):  # stdout and stderr may be closed
+        if report:
+            report(as_json="--json" in sys.argv)
         else:
             os.write(2, b"Interrupted.\n")
     os._exit(INTERRUPTED)
@@ -200,7 +199,7 @@ def _ended(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _importing(frame: FrameType | None) -> bool:
-    """Whether a module is being imported: nothing is to be cleaned up then, and exceptions abort extension modules."""
+    """Whether a module is being imported: there is nothing to clean up then, and exceptions abort extension modules."""
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             return True
@@ -209,7 +208,7 @@ def _importing(frame: FrameType | None) -> bool:
 
 
 def _die(number: int) -> NoReturn:
-    """End of this signal, as if nobody had caught it."""
+    """Die of this signal, as if it had not been caught."""
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
-    sys.exit(1)  # not reached where the signal ends a process
+    sys.exit(1)  # not reached if the signal terminates the process

@@ -1,4 +1,4 @@
-"""``kernelviz match``: which classical filters a model's kernels resemble, and how sure that is."""
+"""``kernelviz match``: which classical filters a model's kernels resemble, and how certain that is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kernelviz.cli import options
+from kernelviz.cli import options, session, terminal
+from kernelviz.cli.session import ModelChoices, OutputChoices, run_command
 
 if TYPE_CHECKING:
     from kernelviz.cli.session import Report
@@ -22,17 +23,17 @@ Planes = Annotated[
     bool,
     typer.Option(
         "--planes",
-        help="Also tell of each input plane and of their sum, not of the main one alone; --json does so anyway "
-        "where a kernel reads at most three.",
+        help="Also compare each input plane and their sum, not only the main plane; --json does so anyway if a kernel "
+        "has at most three input planes.",
     ),
 ]
 Level = Annotated[
     float,
-    typer.Option(
-        "--level", metavar="SHARE", help="Names are given such that at most this share of random kernels would get one."
-    ),
+    typer.Option("--level", metavar="SHARE", help="Share of random kernels that may get a name by chance."),
 ]
-Gabor = Annotated[bool, typer.Option("--gabor/--no-gabor", help="Fit a Gabor function to each kernel from 5 × 5 on.")]
+Gabor = Annotated[
+    bool, typer.Option("--gabor/--no-gabor", help="Fit a Gabor function to each kernel of 5 × 5 or more.")
+]
 
 
 def match(
@@ -54,38 +55,29 @@ def match(
     verbose: options.Verbose = False,
     debug: options.Debug = False,
 ) -> int:
-    """Say which classical filters the kernels of a model resemble: a table and a picture a layer.
+    """Compare the kernels of a model with classical filters: one table and one picture per layer.
 
     For example: kernelviz match tf_efficientnet_lite0 -l blocks.2.0.conv_dw
     """
-    from kernelviz.cli import session, terminal
-    from kernelviz.cli.session import Goal, Report, check_directory, document, json_text, load
 
-    report = Report("match")
-    rows: list[dict[str, Any]] = []
-    try:
-        goal = Goal(output, f".{file_format}", arrays, force, quiet, verbose, as_json)
-        check_directory(goal.directory)
+    def work(report: Report) -> None:
+        destination = OutputChoices(output, f".{file_format}", arrays, force)
+        session.check_directory(output)
         check_level(level)
+        report.more["kernels"] = []
         with terminal.progress(shown=not quiet) as progress:
-            network = load(model, weights, seed, timeout, progress)
-            report.source = network.source
-            report.warnings += network.source.notes
-            terminal.say(*goal.said(network.source.provenance, *network.source.notes))
-            chosen = fitting(network, layer, report, goal)
+            network = session.load(ModelChoices(model, weights, seed, timeout), report, progress)
+            chosen = comparable_layers(network, layer, report)
             choices = {"planes": planes, "level": level, "gabor": gabor}
             for one in chosen:
-                work = partial(compare, network, one, goal, report, rows, choices=choices, progress=progress)
-                session.attempt(report, one.name, len(chosen), work)
-    except Exception as error:  # noqa: BLE001  (every command ends in a message)
-        return session.failed(report, error, as_json=as_json, debug=debug)
-    if as_json:
-        terminal.result(json_text(document(report, kernels=rows)))
-    return session.outcome(report)
+                compare_one = partial(compare, network, one, destination, report, choices=choices, progress=progress)
+                session.attempt(report, one.name, len(chosen), compare_one)
+
+    return run_command("match", work, as_json=as_json, quiet=quiet, verbose=verbose, debug=debug)
 
 
 def check_level(level: float) -> None:
-    """Refuse at once what is no share.
+    """Reject what is no share.
 
     Raises:
         UsageError: the level is not between 0 and 1.
@@ -93,16 +85,15 @@ def check_level(level: float) -> None:
     from kernelviz.errors import UsageError
 
     if not 0 < level < 1:
-        raise UsageError(f"A level lies between 0 and 1, but got {level:g}.", hint="For example --level 0.05")
+        raise UsageError(f"--level must be between 0 and 1, but got {level:g}.", hint="For example --level 0.05")
 
 
-def fitting(network: Model, patterns: list[str] | None, report: Report, goal: Any) -> list[ConvLayer]:
-    """The chosen layers whose kernels have classical filters; those left out are told.
+def comparable_layers(network: Model, patterns: list[str] | None, report: Report) -> list[ConvLayer]:
+    """The selected layers whose kernels can be compared with classical filters; the others are reported.
 
     Raises:
-        UsageError: none of them has.
+        UsageError: there are none.
     """
-    from kernelviz.cli import terminal
     from kernelviz.errors import UsageError
     from kernelviz.filters.bank import LARGEST
     from kernelviz.network.convolutions import select_layers
@@ -115,10 +106,10 @@ def fitting(network: Model, patterns: list[str] | None, report: Report, goal: An
     for one in layers:
         if one not in chosen:
             report.warnings.append(f"{one.name} has kernels of {' × '.join(map(str, one.kernel_size))}")
-            terminal.say(*goal.said(f"Left out: {report.warnings[-1]}"))
+            report.inform(f"Left out: {report.warnings[-1]}")
     if not chosen:
         raise UsageError(
-            "None of these layers has kernels that could be compared with filters.",
+            "None of these layers has kernels that can be compared with filters.",
             f"There are filters for squares of 2 × 2 to {LARGEST} × {LARGEST}.",
             "`kernelviz layers MODEL --kind conv` lists the kernels of each layer.",
         )
@@ -128,15 +119,13 @@ def fitting(network: Model, patterns: list[str] | None, report: Report, goal: An
 def compare(
     network: Model,
     layer: ConvLayer,
-    goal: Any,
+    output: OutputChoices,
     report: Report,
-    rows: list[dict[str, Any]],
     *,
     choices: dict[str, Any],
     progress: Progress,
 ) -> None:
-    """Compare the kernels of one layer, draw them, and say what was found."""
-    from kernelviz.cli import terminal
+    """Compare the kernels of one layer, draw them, and report the result."""
     from kernelviz.files.names import file_stems
     from kernelviz.files.writing import save_arrays, save_picture
     from kernelviz.filters.formulas import SMALLEST
@@ -146,53 +135,35 @@ def compare(
 
     progress(layer.name, 0, 0)
     bank = read_kernels(network, layer)
-    if goal.as_json and bank.weight.shape[1] <= 3:
+    if report.as_json and bank.weight.shape[1] <= 3:
         choices = {**choices, "planes": True}
     found = match_kernels(bank, progress=progress, **choices)
     figure = plot_matches(found)
     unusual = [f"level{found.level:g}"] if found.level != LEVEL else []
     unusual += ["no-gabor"] if not choices["gabor"] and bank.weight.shape[2] >= SMALLEST else []
     (stem,) = file_stems([(network.source.stem, layer.name, "match", *unusual)])
-    paths = [save_picture(figure, goal.directory / f"{stem}{goal.suffix}", force=goal.force)]
-    if goal.arrays:
-        paths.append(
-            save_arrays(numbers(found), goal.directory / f"{stem}.npz", recipe=figure.recipe, force=goal.force)
-        )
+    paths = [save_picture(figure, output.directory / f"{stem}{output.suffix}", force=output.force)]
+    if output.arrays:
+        arrays = output.directory / f"{stem}.npz"
+        paths.append(save_arrays(numbers(found), arrays, recipe=figure.recipe, force=output.force))
     counts = ", ".join(f"{count} {kind}" for kind, count in found.counts.items())
-    terminal.say(*goal.said(f"{layer.name}: {counts}; {naming_text(found)}"))
-    if goal.verbose:
-        terminal.say(*goal.said(*(f"  {line}" for line in caption_lines(found, len(found.main_rows)))))
-    terminal.say(*goal.said(*match_table(found.rows).splitlines()) if not goal.as_json else ())
-    rows += [match_entry(row, layer.name) for row in found.rows]
+    report.inform(f"{layer.name}: {counts}; {naming_text(found)}")
+    if report.verbose:
+        report.inform(*(f"  {line}" for line in caption_lines(found, len(found.main_rows))))
+    if not report.as_json:
+        report.inform(*match_table(found.rows).splitlines())
+    report.more["kernels"] += [match_entry(row, layer.name) for row in found.rows]
     for path in paths:
-        report.outputs.append(output(path, found, layer.name))
-        if not goal.as_json:
-            terminal.result(path)
-
-
-def output(path: Path, found: Matches, layer: str) -> dict[str, Any]:
-    """One file and what stands in it."""
-    return {
-        "path": str(path),
-        "layer": layer,
-        "image": None,
-        "view": found.main,
-        "shape": list(found.bank.weight.shape),
-        "shown": len(found.main_rows),
-        "total": len(found.main_rows),
-        "limits": None,
-        "nonfinite": found.counts.get("not finite", 0),
-        "counts": found.counts,
-        "threshold": found.threshold,
-        "fit_threshold": found.fit_threshold,
-        "level": found.level,
-        "filters": found.filters,
-        "notes": list(found.bank.notes),
-    }
+        report.add_output(session.output_row(
+            path, layer=layer.name, view=found.main, shape=found.bank.weight.shape, shown=len(found.main_rows),
+            total=len(found.main_rows), nonfinite=found.counts.get("not finite", 0), counts=found.counts,
+            threshold=found.threshold, fit_threshold=found.fit_threshold, level=found.level, filters=found.filters,
+            notes=found.bank.notes,
+        ))  # fmt: skip
 
 
 def numbers(found: Matches) -> dict[str, Any]:
-    """What was compared with what: patterns (n, h, w) of the main planes, filters as drawn, scores."""
+    """What was compared: patterns (n, h, w) of the main planes, their filters as drawn, scores and kinds (n,)."""
     import numpy as np
 
     rows = found.main_rows

@@ -21,7 +21,7 @@ Pattern = Annotated[
         metavar="[PATTERN]", help="A glob over architectures ('resnet*') or tags ('*in22k*').", show_default=False
     ),
 ]
-Pretrained = Annotated[bool, typer.Option("--pretrained", help="Only those that somebody has trained.")]
+Pretrained = Annotated[bool, typer.Option("--pretrained", help="Only models with pretrained weights.")]
 
 HEAD = ("architecture", "tag", "licence", "cached", "bundled")
 
@@ -29,31 +29,28 @@ HEAD = ("architecture", "tag", "licence", "cached", "bundled")
 def models(
     pattern: Pattern = "*", *, pretrained: Pretrained = False, as_json: Json = False, debug: Debug = False
 ) -> int:
-    """List the models of timm with the tags of their weights, their licence, and whether they are here already.
+    """List the models of timm with the tags and licences of their weights, and which of these are on this machine.
 
     For example: kernelviz models 'resnet18*' --pretrained
     """
-    from kernelviz.cli import session, terminal
-    from kernelviz.cli.session import Report, document, json_text
+    from kernelviz.cli import terminal
+    from kernelviz.cli.session import Report, run_command
 
-    report = Report("models")
-    try:
-        registry = known_models()
-        listed = list_entries(registry, pattern, pretrained=pretrained)
-    except Exception as error:  # noqa: BLE001  (every command ends in a message)
-        return session.failed(report, error, as_json=as_json, debug=debug)
-    if as_json:
-        terminal.result(json_text(document(report, {"timm": timm_version()}, models=listed)))
-        return session.DONE
-    head, *lines = table(listed)
-    terminal.say(head)
-    for line in lines:
-        terminal.result(line)
-    return session.DONE
+    def work(report: Report) -> None:
+        listed = list_entries(known_models(), pattern, pretrained=pretrained)
+        report.environment = {"timm": timm_version()}
+        report.more = {"models": listed}
+        if not as_json:
+            head, *lines = table(listed)
+            terminal.print_message(head)
+            for line in lines:
+                terminal.print_result(line)
+
+    return run_command("models", work, as_json=as_json, debug=debug)
 
 
 def list_entries(registry: Registry, pattern: str, *, pretrained: bool) -> list[dict[str, Any]]:
-    """One entry an architecture, as ``--json`` prints it.
+    """One entry per architecture, as ``--json`` prints it.
 
     Raises:
         UnknownModelError: nothing matches.
@@ -69,12 +66,12 @@ def list_entries(registry: Registry, pattern: str, *, pretrained: bool) -> list[
     if not listed:
         nearest = nearest_names(registry.architectures, pattern.strip("*"), least=NEAR)
         why = f"Nearest: {', '.join(nearest)}." if nearest else ""
-        raise UnknownModelError(f"No model matches {pattern!r}.", why, "Type `kernelviz models` to see them all.")
+        raise UnknownModelError(f"No model matches {pattern!r}.", why, "`kernelviz models` lists all of them.")
     return listed
 
 
 def table(listed: Iterable[dict[str, Any]]) -> list[str]:
-    """A head, then a line for each set of weights, one for an architecture without; ``-`` where nothing is to be said."""
+    """A header, then one line per set of weights, or per architecture without any; ``-`` where nothing applies."""
     rows = [
         (each["name"], tag["tag"] or "-", tag["licence"] or "-", *(_mark(tag, key) for key in ("cached", "bundled")))
         for each in listed
@@ -86,7 +83,7 @@ def table(listed: Iterable[dict[str, Any]]) -> list[str]:
 
 
 def _tags(name: str, entries: Iterable[Entry], cached: set[Place]) -> list[dict[str, Any]]:
-    """What is known of each set of weights; pip's have no tag, for nobody has compared them with timm's."""
+    """What is known of each set of weights; the bundled ones have no tag, since they were not compared with timm's."""
     from kernelviz.network.weights.names import BUNDLED_LICENCE, BUNDLED_MODEL, bundled_path
 
     tags = [

@@ -36,7 +36,7 @@ class FileFormat(StrEnum):
 
 
 class DeviceName(StrEnum):
-    """Where a pass runs; auto takes a GPU where there is one."""
+    """Where the forward pass runs; auto selects a GPU if there is one."""
 
     AUTO = "auto"
     CPU = "cpu"
@@ -45,7 +45,7 @@ class DeviceName(StrEnum):
 
 
 class Kind(StrEnum):
-    """Which layers are listed."""
+    """Kinds of layers."""
 
     CONV = "conv"
     NORM = "norm"
@@ -68,7 +68,7 @@ class ViewName(StrEnum):
 
 
 class SortName(StrEnum):
-    """By what kernels and maps are ordered."""
+    """By what kernels and maps are sorted."""
 
     INDEX = "index"
     NORM = "norm"
@@ -81,7 +81,7 @@ def _print_version(value: bool) -> None:  # noqa: FBT001  (how Typer calls it)
     if value:
         from kernelviz.cli import terminal
 
-        terminal.result(f"kernelviz {__version__}")
+        terminal.print_result(f"kernelviz {__version__}")
         raise typer.Exit
 
 
@@ -98,7 +98,7 @@ ModelName = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A timm architecture, such as resnet18d or resnet18d.ra2_in1k; hf-hub:org/name[@revision]; local-dir:PATH.",
+        help="A timm model (resnet18d, resnet18d.ra2_in1k), hf-hub:org/name[@revision] or local-dir:PATH.",
         autocompletion=_complete_model,
     ),
 ]
@@ -108,8 +108,9 @@ Layers = Annotated[
         "--layer",
         "-l",
         metavar="PATTERN",
-        help="A layer by its exact name, a glob over dotted names ('layer*.conv1'), or stage:0. Repeatable. "
-        "Without it: the first convolution of the pass; '*' is all of them.",
+        help="A layer: its exact name, a glob over dotted names ('layer*.conv1'; '*' matches all), or stage:0. "
+        "A module that is not a convolution selects the convolutions inside it. Repeatable. "
+        "Default: the first convolution.",
         show_default=False,
     ),
 ]
@@ -118,71 +119,91 @@ WeightsChoice = Annotated[
     typer.Option(
         "--weights",
         metavar="auto|bundled|hub|random|FILE",
-        help="Where the weights come from. auto: the hub's cache on this machine, without a request; else bundled, else "
-        "the hub. hub: asks it again; only a whole file from a link, with its hash in its name, is taken unasked. "
-        "A FILE is safetensors or a torch checkpoint.",
+        help="Where the weights come from. auto: the local hub cache, else the bundled file, else the hub. "
+        "hub: the hub, even if the file is cached. FILE: safetensors or a torch checkpoint.",
         rich_help_panel=WEIGHTS,
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Of random weights.", rich_help_panel=WEIGHTS)]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of random weights.", rich_help_panel=WEIGHTS)]
 Timeout = Annotated[
     float,
     typer.Option(
         "--timeout",
         metavar="SECONDS",
-        help="How long nothing may come from the hub; a download that goes on takes its time.",
+        help="Seconds without data before a download is given up.",
         rich_help_panel=WEIGHTS,
     ),
 ]
 Output = Annotated[
-    Path, typer.Option("--output", "-o", metavar="DIR", help="A directory; it is made.", rich_help_panel=OUTPUT)
+    Path,
+    typer.Option("--output", "-o", metavar="DIR", help="Output directory; created if missing.", rich_help_panel=OUTPUT),
 ]
 Force = Annotated[
-    bool, typer.Option("--force", help="Replace files that are no earlier run of the same.", rich_help_panel=OUTPUT)
+    bool,
+    typer.Option(
+        "--force",
+        help="Overwrite files, even those that are not an earlier run of the same command.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 Arrays = Annotated[
     bool,
     typer.Option(
         "--arrays",
-        help="Also write the numbers drawn, as .npz; sums and norms over channels are float64.",
+        help="Also write the numbers that are drawn, as .npz.",
         rich_help_panel=OUTPUT,
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.", rich_help_panel=OUTPUT)]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print paths only, and no remarks.", rich_help_panel=OUTPUT)]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say what each caption says.", rich_help_panel=OUTPUT)]
-Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.", rich_help_panel=OUTPUT)]
-StyleChoice = Annotated[Style, typer.Option("--style", help="A page, or the bare tiles.", rich_help_panel=PICTURES)]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.", rich_help_panel=OUTPUT)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print paths only.", rich_help_panel=OUTPUT)]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Print more, such as the captions.", rich_help_panel=OUTPUT)
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Print the traceback of an error.", rich_help_panel=OUTPUT)]
+StyleChoice = Annotated[
+    Style,
+    typer.Option(
+        "--style", help="figure: a page with caption and colour bar; bare: the tiles alone.", rich_help_panel=PICTURES
+    ),
+]
 Format = Annotated[
-    FileFormat, typer.Option("--format", help="Of figures; bare tiles are PNG.", rich_help_panel=PICTURES)
+    FileFormat,
+    typer.Option("--format", help="File format of figures; bare tiles are always PNG.", rich_help_panel=PICTURES),
 ]
 Stored = Annotated[
     bool,
     typer.Option(
         "--stored",
-        help="The weights as stored, where a layer convolves with others (standardised, parametrised).",
+        help="Draw the weights as stored, even if the layer transforms them before it convolves.",
         rich_help_panel=WEIGHTS,
     ),
 ]
 View = Annotated[
     ViewName,
-    typer.Option("--view", help="How kernels become tiles; auto goes by their shape.", rich_help_panel=PICTURES),
+    typer.Option("--view", help="How kernels become tiles; auto depends on their shape.", rich_help_panel=PICTURES),
 ]
 Channels = Annotated[
     str | None,
     typer.Option(
-        "--channels", metavar="0-15,40", help="Only these kernels.", show_default=False, rich_help_panel=PICTURES
+        "--channels", metavar="0-15,40", help="Draw only these kernels.", show_default=False, rich_help_panel=PICTURES
     ),
 ]
 Top = Annotated[
     int | None,
-    typer.Option("--top", min=1, metavar="N", help="Only the first N.", show_default=False, rich_help_panel=PICTURES),
+    typer.Option(
+        "--top",
+        min=1,
+        metavar="N",
+        help="Draw only the first N, in the order of --sort.",
+        show_default=False,
+        rich_help_panel=PICTURES,
+    ),
 ]
 Sort = Annotated[
     SortName | None,
     typer.Option(
         "--sort",
-        help="In which order, the largest first; with --top it is norm unless said.",
+        help="Sort order, largest first. Default: index; with --top: norm.",
         show_default=False,
         rich_help_panel=PICTURES,
     ),
@@ -192,8 +213,8 @@ Scale = Annotated[
     typer.Option(
         "--scale",
         metavar="tile|layer|LO,HI",
-        help="What full colour means: each tile's own largest value, the layer's, or this range. "
-        "For rgb it is tile unless said, else layer.",
+        help="Range of the colours: one per tile, one for the whole layer, or the given one. "
+        "Default: tile for rgb, else layer.",
         show_default=False,
         rich_help_panel=PICTURES,
     ),
@@ -201,23 +222,31 @@ Scale = Annotated[
 Cmap = Annotated[
     str | None,
     typer.Option(
-        "--cmap", metavar="NAME", help="A colour map of matplotlib.", show_default=False, rich_help_panel=PICTURES
+        "--cmap", metavar="NAME", help="A matplotlib colour map.", show_default=False, rich_help_panel=PICTURES
     ),
 ]
 Columns = Annotated[
     int | None,
-    typer.Option("--columns", min=1, metavar="N", help="Tiles in a row.", show_default=False, rich_help_panel=PICTURES),
+    typer.Option("--columns", min=1, metavar="N", help="Tiles per row.", show_default=False, rich_help_panel=PICTURES),
 ]
 Zoom = Annotated[
     int | None,
     typer.Option(
-        "--zoom", min=1, max=10_000, metavar="N", help="Pixels a weight.", show_default=False, rich_help_panel=PICTURES
+        "--zoom",
+        min=1,
+        max=10_000,
+        metavar="N",
+        help="Pixels per weight.",
+        show_default=False,
+        rich_help_panel=PICTURES,
     ),
 ]
 KindChoice = Annotated[
     Kind | None,
     typer.Option(
-        "--kind", help="Only layers that compute this; all includes those that hand on their input.", show_default=False
+        "--kind",
+        help="Only layers of this kind; all includes those that change nothing, such as Identity.",
+        show_default=False,
     ),
 ]
 InputSize = Annotated[
@@ -225,25 +254,33 @@ InputSize = Annotated[
     typer.Option(
         "--input-size",
         metavar="SIDE|H,W",
-        help="Of the image, in pixels; the model's own unless said.",
+        help="Input size in pixels. Default: the model's own.",
         show_default=False,
     ),
 ]
 Crop = Annotated[
     bool | None,
-    typer.Option("--crop/--no-crop", help="Cut out the middle, or show it all; the model's own rule unless said."),
+    typer.Option(
+        "--crop/--no-crop",
+        help="Crop the centre of the image, or resize the whole. Default: as the model was evaluated.",
+    ),
 ]
 Threads = Annotated[
-    int | None, typer.Option("--threads", min=1, metavar="N", help="Of torch, in the pass.", show_default=False)
+    int | None,
+    typer.Option(
+        "--threads", min=1, metavar="N", help="CPU threads that torch uses in the forward pass.", show_default=False
+    ),
 ]
-Device = Annotated[DeviceName, typer.Option("--device", help="Where the pass runs.")]
+Device = Annotated[
+    DeviceName, typer.Option("--device", help="Device of the forward pass; auto: a GPU if there is one.")
+]
 
 
-def parse_place(text: str | None, name: str) -> tuple[int, int] | None:
-    """Row and column from ``10,5``; ``name`` says of what.
+def parse_position(text: str | None, name: str) -> tuple[int, int] | None:
+    """Row and column from ``10,5``; ``name`` is what has this position.
 
     Raises:
-        UsageError: they are no two whole numbers.
+        UsageError: the text is not two whole numbers.
     """
     from kernelviz.errors import UsageError
 
@@ -251,12 +288,12 @@ def parse_place(text: str | None, name: str) -> tuple[int, int] | None:
         return None
     match = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*", text)
     if match is None:
-        raise UsageError(f"A {name} is ROW,COLUMN from 0 on, but got {text!r}.", hint="For example --at 0,2")
+        raise UsageError(f"A {name} must be ROW,COLUMN, counted from 0, but got {text!r}.", hint="For example --at 0,2")
     return int(match[1]), int(match[2])
 
 
-def parse_size(text: str | None, network: Model) -> tuple[int, int, int] | None:
-    """(C, H, W) from ``224`` or ``224,320``.
+def parse_sides(text: str | None) -> tuple[int, int] | None:
+    """(H, W) from ``224`` or ``224,320``.
 
     Raises:
         UsageError: it is neither.
@@ -271,13 +308,23 @@ def parse_size(text: str | None, network: Model) -> tuple[int, int, int] | None:
         sides = []
     if len(sides) not in (1, 2) or not all(0 < side <= 2**16 for side in sides):
         raise UsageError(
-            f"An input size is SIDE or H,W in pixels, but got {text!r}.", hint="For example --input-size 224,320"
+            f"--input-size must be SIDE or H,W in pixels, but got {text!r}.", hint="For example --input-size 224,320"
         )
-    return network.input_size[0], sides[0], sides[-1]
+    return sides[0], sides[-1]
 
 
-class Drawn(StrEnum):
-    """The formats of pictures and of animations."""
+def parse_size(text: str | None, network: Model) -> tuple[int, int, int] | None:
+    """(C, H, W) from ``224`` or ``224,320``, with the model's number of input channels.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    sides = parse_sides(text)
+    return None if sides is None else (network.input_size[0], *sides)
+
+
+class AnyFormat(StrEnum):
+    """The formats of pictures and animations."""
 
     PNG = "png"
     SVG = "svg"

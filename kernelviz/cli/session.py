@@ -1,4 +1,4 @@
-"""What commands share: loading a model, the report that becomes JSON, and how a command ends."""
+"""What commands share: how one is run and ends, its report and JSON document, loading a model, paths of pictures."""
 
 from __future__ import annotations
 
@@ -26,64 +26,158 @@ if TYPE_CHECKING:
 
     from kernelviz.cli.terminal import Progress
     from kernelviz.drawing.colour import ScaleChoice
-    from kernelviz.drawing.overlay import Overlay
     from kernelviz.drawing.sheets import Sheet
     from kernelviz.network.model import Model
     from kernelviz.records import Source
 
+DONE, FAILED, WRONG_USAGE, SOME_FAILED, NO_WEIGHTS = 0, 1, 2, 3, 4
+
 
 @dataclass
 class Report:
-    """What a run has done so far: enough for its JSON document, its messages and its exit code.
+    """What a run has done so far: enough for its messages, its JSON document and its exit code.
 
-    ``more`` is what the document of this command holds besides. ``latest`` is the report made last, for whoever has to
-    tell of a run that a signal ended.
+    ``more`` holds the fields of the document that only this command has, ``environment`` what is known of the machine
+    without a model. ``latest`` is the report created last, for a run that a signal ends.
     """
 
     latest: ClassVar[Report | None] = None
 
     command: str | None
+    as_json: bool = False
+    quiet: bool = False
+    verbose: bool = False
     source: Source | None = None
     outputs: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     errors: list[dict[str, Any]] = field(default_factory=list)
     more: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         Report.latest = self
+
+    def inform(self, *lines: str) -> None:
+        """Print lines for people, unless ``quiet``."""
+        if not self.quiet:
+            terminal.print_message(*lines)
+
+    def warn(self, *lines: str) -> None:
+        """Keep lines as warnings, and print them unless ``quiet``."""
+        self.warnings += lines
+        self.inform(*lines)
 
     def add_error(self, error: KernelvizError, culprit: str | None = None) -> None:
         """Keep an error, with the input that it is about."""
         message = " ".join(part for part in (error.what, error.why) if part)
         self.errors.append({"code": error.code, "message": message, "hint": error.hint or None, "input": culprit})
 
-
-def output_entry(path: Path, sheet: Sheet | Overlay, layer: str | None, image: str | None = None) -> dict[str, Any]:
-    """One file and what stands in it."""
-    return {
-        "path": str(path),
-        "layer": layer,
-        "image": image,
-        "view": sheet.recipe["view"],
-        "weight": sheet.recipe.get("weight"),
-        "shape": list(sheet.recipe["shape"]),
-        "shown": sheet.shown,
-        "total": sheet.tiles.total,
-        "rows": sheet.recipe["rows"],
-        "columns": sheet.recipe["columns"],
-        "limits": [sheet.scale.low, sheet.scale.high],
-        "nonfinite": sheet.marks.nonfinite,
-        "notes": list(sheet.notes),
-    }
+    def add_output(self, row: dict[str, Any]) -> None:
+        """Keep the row of a file that was written, and print its path unless a document will be printed."""
+        self.outputs.append(row)
+        if not self.as_json:
+            terminal.print_result(row["path"])
 
 
-def document(report: Report, environment: Mapping[str, Any] | None = None, **more: object) -> dict[str, Any]:
-    """The one document of a command; what is not known is None."""
+def run_command(
+    name: str,
+    work: Callable[[Report], object],
+    *,
+    as_json: bool = False,
+    quiet: bool = False,
+    verbose: bool = False,
+    debug: bool = False,
+) -> int:
+    """Run the work of a command, and end it: an error becomes a message, ``--json`` a document, all of it an exit code.
+
+    Args:
+        name: of the command, as the document states it.
+        work: is called with the report of the run, prints the results unless ``as_json``, and raises what fails.
+        as_json: print one JSON document on stdout.
+        quiet: print no lines for people but errors.
+        verbose: print more lines for people.
+        debug: print the traceback of an error.
+    """
+    report = Report(name, as_json, quiet, verbose)
+    try:
+        work(report)
+    except Exception as error:  # noqa: BLE001  (every command ends in a message)
+        return fail(report, error, debug=debug)
+    if as_json:
+        terminal.print_result(json_text(document(report)))
+    if not report.errors:
+        return DONE
+    return SOME_FAILED if report.outputs else FAILED
+
+
+def fail(report: Report, error: Exception, *, debug: bool) -> int:
+    """Print what went wrong and, with ``--json``, the document, and return the exit code.
+
+    Raises:
+        BrokenPipeError: the error is one, the reader of stdout has left: there is nobody to print for.
+    """
+    if isinstance(error, BrokenPipeError):
+        raise error
+    known = error if isinstance(error, KernelvizError) else _unexpected(error)
+    if debug:
+        terminal.print_message(*"".join(traceback.format_exception(error)).splitlines())
+    terminal.print_error(known)
+    report.add_error(known)
+    if report.as_json:
+        with contextlib.suppress(WriteError):  # it is the error, or cannot be reported
+            terminal.print_result(json_text(document(report)))
+    return exit_code(known)
+
+
+def exit_code(error: KernelvizError) -> int:
+    """The exit code that an error stands for."""
+    if isinstance(error, UsageError):
+        return WRONG_USAGE
+    return NO_WEIGHTS if isinstance(error, NoWeightsError) else FAILED
+
+
+def _unexpected(error: Exception) -> KernelvizError:
+    if isinstance(error, MemoryError):
+        return KernelvizError("There is not enough memory for this.", hint="Choose fewer layers, or a smaller --zoom.")
+    return KernelvizError(
+        f"Something unexpected went wrong: {type(error).__name__}.",
+        str(error).split("\n", maxsplit=1)[0],
+        "Run it again with --debug to see where, and please report it.",
+    )
+
+
+def print_interruption(*, as_json: bool) -> None:
+    """Print that the user interrupted the run and, with ``--json``, its document so far; imports nothing more."""
+    error = CancelledError("Interrupted; files that were written are complete.")
+    terminal.print_message(error.what)
+    if as_json:
+        report = Report.latest or Report(None)
+        report.add_error(error)
+        terminal.print_result(json_text(document(report)))
+
+
+def attempt(report: Report, culprit: str, of: int, work: Callable[[], object]) -> None:
+    """Do one of several pieces of work: one that fails is named and kept in the report, and the others go on.
+
+    Raises:
+        KernelvizError: it was the only one.
+    """
+    try:
+        work()
+    except KernelvizError as error:
+        if of == 1:
+            raise
+        terminal.print_message(f"{culprit}: {error.what}")
+        report.add_error(error, culprit)
+
+
+def document(report: Report) -> dict[str, Any]:
+    """The JSON document of a run; what is not known is None."""
     from kernelviz.drawing.sheets import SCHEMA
 
     source = report.source
     known = {**source.versions, "device": source.device, "threads": source.threads} if source else {}
-    known.update(environment or {})
+    known |= report.environment
     return {
         "kernelviz": __version__,
         "schema": SCHEMA,
@@ -94,7 +188,6 @@ def document(report: Report, environment: Mapping[str, Any] | None = None, **mor
         "warnings": report.warnings,
         "errors": report.errors,
         **report.more,
-        **more,
     }
 
 
@@ -113,84 +206,44 @@ def _finite(value: object) -> object:
     return value
 
 
-DONE, FAILED, WRONG_USAGE, SOME_FAILED, NO_WEIGHTS = 0, 1, 2, 3, 4
+ROW = (
+    "path", "layer", "image", "view", "weight", "shape", "shown", "total", "rows", "columns", "limits", "nonfinite",
+    "counts", "threshold", "fit_threshold", "level", "filters", "notes",
+)  # fmt: skip
+"""The fields of each element of ``outputs``, in every command."""
 
 
-def exit_code(error: KernelvizError) -> int:
-    """The exit code that an error stands for."""
-    if isinstance(error, UsageError):
-        return WRONG_USAGE
-    return NO_WEIGHTS if isinstance(error, NoWeightsError) else FAILED
+def output_row(path: Path, **facts: Any) -> dict[str, Any]:
+    """One element of ``outputs``: a file that was written, with the fields of ``ROW``; null where one does not apply.
 
-
-def failed(report: Report, error: Exception, *, as_json: bool, debug: bool) -> int:
-    """Say what went wrong, keep it in the report, print the report where asked, and give the exit code.
-
-    Raises:
-        BrokenPipeError: that is what went wrong, the reader of stdout has left: there is nobody to tell.
-    """
-    if isinstance(error, BrokenPipeError):
-        raise error
-    known = error if isinstance(error, KernelvizError) else _unexpected(error)
-    if debug:
-        terminal.say(*"".join(traceback.format_exception(error)).splitlines())
-    terminal.complain(known)
-    report.add_error(known)
-    if as_json:
-        with contextlib.suppress(WriteError):  # said already, or will be of no use to say
-            terminal.result(json_text(document(report)))
-    return exit_code(known)
-
-
-def interrupted(*, as_json: bool) -> None:
-    """Say that the user has ended the run, and print what was done until then where asked; imports nothing more."""
-    error = CancelledError("Interrupted; what was written before is whole.")
-    terminal.say(error.what)
-    if as_json:
-        report = Report.latest or Report(None)
-        report.add_error(error)
-        terminal.result(json_text(document(report)))
-
-
-def attempt(report: Report, culprit: str, of: int, work: Callable[[], object]) -> None:
-    """Do one of several pieces of work: where it fails it is named and kept, and the others go on.
+    Args:
+        path: of the file.
+        **facts: the fields that apply. ``layer`` and ``image`` name what is drawn, ``view`` how, ``weight`` which of a
+            layer's weights; ``shape`` is that of the array, ``shown`` and ``total`` count its channels, ``rows`` and
+            ``columns`` name and count those of a table of tiles, ``limits`` the range of the colours, ``nonfinite`` counts values.
+            ``counts``, ``threshold``, ``fit_threshold``, ``level`` and ``filters`` are of ``match``.
 
     Raises:
-        KernelvizError: it was the only one.
+        TypeError: a field is not in ``ROW``.
     """
-    try:
-        work()
-    except KernelvizError as error:
-        if of == 1:
-            raise
-        terminal.say(f"{culprit}: {error.what}")
-        report.add_error(error, culprit)
+    if unknown := facts.keys() - set(ROW):
+        raise TypeError(f"rows of outputs have no {', '.join(sorted(unknown))}")
+    row = {**dict.fromkeys(ROW), "notes": [], **facts, "path": str(path)}
+    return {key: list(value) if isinstance(value := row[key], tuple) else value for key in ROW}
 
 
-def outcome(report: Report) -> int:
-    """The exit code of a run that came to its end."""
-    if not report.errors:
-        return DONE
-    return SOME_FAILED if report.outputs else FAILED
-
-
-def _unexpected(error: Exception) -> KernelvizError:
-    if isinstance(error, MemoryError):
-        return KernelvizError("There is not enough memory for this.", hint="Ask for fewer layers, or a smaller --zoom.")
-    return KernelvizError(
-        f"Something unexpected went wrong: {type(error).__name__}.",
-        str(error).split("\n", maxsplit=1)[0],
-        "Run it again with --debug to see where, and please report it.",
-    )
-
-
-PICTURE_SUFFIXES = {".png", ".svg", ".pdf", ".gif", ".jpg", ".jpeg", ".webp", ".npz"}
-CHOICE_FOR = {".svg": " --format svg", ".pdf": " --format pdf", ".npz": " --arrays"}
+def sheet_row(path: Path, sheet: Sheet, **facts: Any) -> dict[str, Any]:
+    """The row of a file that holds a sheet (or an overlay, which has the same attributes)."""
+    return output_row(
+        path, view=sheet.recipe["view"], weight=sheet.recipe.get("weight"), shape=tuple(sheet.recipe["shape"]),
+        shown=sheet.shown, total=sheet.tiles.total, rows=sheet.recipe["rows"], columns=sheet.recipe["columns"],
+        limits=(sheet.scale.low, sheet.scale.high), nonfinite=sheet.marks.nonfinite, notes=sheet.notes, **facts,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Look:
-    """The choices of how a picture looks, as ``make_sheet`` takes them."""
+class PictureChoices:
+    """How pictures look, as ``make_sheet`` takes it."""
 
     channels: str | None
     top: int | None
@@ -201,22 +254,36 @@ class Look:
     zoom: int | None
     style: options.Style
 
+    @property
+    def bare(self) -> bool:
+        """Whether the tiles alone are drawn, without a page around them."""
+        return self.style is options.Style.BARE
+
 
 @dataclass(frozen=True)
-class Goal:
-    """Where the pictures go, and how much is said on the way."""
+class OutputChoices:
+    """Where files go: the directory, the suffix of pictures, whether arrays are written, whether files are replaced."""
 
     directory: Path
     suffix: str
     arrays: bool
     force: bool
-    quiet: bool
-    verbose: bool
-    as_json: bool
 
-    def said(self, *lines: str) -> tuple[str, ...]:
-        """The lines for people: none when quiet."""
-        return () if self.quiet else lines
+
+@dataclass(frozen=True)
+class ModelChoices:
+    """Which model, with which weights, on which device."""
+
+    name: str
+    weights: str
+    seed: int
+    timeout: float
+    device: str = "cpu"
+    threads: int | None = None
+
+
+PICTURE_SUFFIXES = {".png", ".svg", ".pdf", ".gif", ".jpg", ".jpeg", ".webp", ".npz"}
+CHOICE_FOR = {".svg": " --format svg", ".pdf": " --format pdf", ".npz": " --arrays"}
 
 
 def parse_scale(text: str | None) -> ScaleChoice | None:
@@ -225,8 +292,6 @@ def parse_scale(text: str | None) -> ScaleChoice | None:
     Raises:
         UsageError: it is none of them, or the two numbers are no range.
     """
-    from kernelviz.errors import UsageError
-
     if text is None or text in ("tile", "layer"):
         return cast("ScaleChoice | None", text)
     try:
@@ -234,47 +299,43 @@ def parse_scale(text: str | None) -> ScaleChoice | None:
     except ValueError:
         low, high = math.nan, math.nan
     if not -math.inf < low < high < math.inf:
-        what = f"A scale is tile, layer or LO,HI with LO below HI, but got {text!r}."
+        what = f"--scale must be tile, layer or LO,HI with LO below HI, but got {text!r}."
         raise UsageError(what, hint="For example --scale=-1,1")
     return low, high
 
 
-def check_choices(goal: Goal, look: Look) -> None:
-    """Refuse at once what can be told from the command alone.
+def check_choices(output: OutputChoices, picture: PictureChoices) -> None:
+    """Reject what is wrong in the options alone, before anything is loaded.
 
     Raises:
-        UsageError: a file as output directory, bare tiles in a format other than PNG, or no such colour map.
+        UsageError: a file as output directory, bare tiles in a format other than PNG, or an unknown colour map.
     """
-    from kernelviz.errors import UsageError
-
-    check_directory(goal.directory)
-    if look.style is options.Style.BARE and goal.suffix != ".png":
+    check_directory(output.directory)
+    if picture.bare and output.suffix != ".png":
         raise UsageError(
-            f"Bare tiles are written as PNG, not as {goal.suffix[1:].upper()}.", hint="Leave out --format, or --style."
+            f"Bare tiles are written as PNG, not as {output.suffix[1:].upper()}.", hint="Omit --format or --style."
         )
-    if look.cmap is not None:
+    if picture.cmap is not None:
         from kernelviz.drawing.colour import ramp
 
-        ramp(look.cmap, signed=True)
+        ramp(picture.cmap, signed=True)
 
 
 def check_directory(directory: Path) -> None:
-    """Refuse a file's name where a directory is asked for.
+    """Reject the name of a file where a directory is expected.
 
     Raises:
         UsageError: it ends like a picture.
     """
-    from kernelviz.errors import UsageError
-
     if directory.suffix.lower() in PICTURE_SUFFIXES and not directory.is_dir():
-        what = f"--output takes a directory, but {directory} is a file's name."
+        what = f"--output takes a directory, but {directory} is the name of a file."
         more = CHOICE_FOR.get(directory.suffix.lower(), "")
         raise UsageError(what, hint=f"Type `-o {shlex.quote(str(directory.parent))}{more}`.")
 
 
 @contextmanager
 def without_collection() -> Iterator[None]:
-    """Imports make objects that live to the end: looking through them for garbage, now or later, takes half a second."""
+    """Suspend garbage collection: imports create objects that live to the end, and searching them takes half a second."""
     first = "torch" not in sys.modules and gc.isenabled()
     if first:
         gc.disable()
@@ -286,72 +347,85 @@ def without_collection() -> Iterator[None]:
             gc.enable()
 
 
-def load(
-    name: str,
-    weights: str,
-    seed: int,
-    timeout: float,
-    progress: Progress,
-    *,
-    threads: int | None = None,
-    device: str = "cpu",
-) -> Model:
-    """The model, on its device; importing torch and timm is what takes long."""
+def load(choices: ModelChoices, report: Report, progress: Progress) -> Model:
+    """Load the model onto its device, and report which weights it has."""
     progress("importing torch and timm", 0, 0)
-    # torch's threads wait for each other by spinning, some 10 ms long where nobody says otherwise: that takes processors
-    # from the threads that read and write, and from other programs. Not at all would have each operation of a pass wake
-    # them up. libgomp reads this once, when torch is imported. The numbers stay the same.
+    # torch's threads wait for each other by spinning, some 10 ms unless the environment says otherwise: that takes
+    # processors from the threads that read and write, and from other programs. Without spinning, each operation of a
+    # forward pass has to wake them. libgomp reads this once, when torch is imported. The numbers stay the same.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "30000")
     with without_collection():
         from kernelviz.network.model import load_model, use_device
 
-    place = use_device(device, threads)
-    progress(f"building {name}", 0, 0)
-    model = load_model(name, weights=weights, seed=seed, timeout=timeout, progress=partial(progress, in_bytes=True))
-    return model if place == "cpu" else model.to(place)
+    device = use_device(choices.device, choices.threads)
+    progress(f"building {choices.name}", 0, 0)
+    model = load_model(
+        choices.name, weights=choices.weights, seed=choices.seed, timeout=choices.timeout,
+        progress=partial(progress, in_bytes=True),
+    )  # fmt: skip
+    model = model if device == "cpu" else model.to(device)
+    report.source = model.source
+    report.inform(model.source.provenance)
+    report.warn(*model.source.notes)
+    if choices.seed and choices.weights != "random":
+        report.warn(f"--seed {choices.seed} has no effect: it is for --weights random")
+    return model
 
 
-def unused_seed(weights: str, seed: int) -> tuple[str, ...]:
-    """What is to be said of a seed that nothing was made with."""
-    return (f"--seed {seed} changes nothing: it is for --weights random",) if seed and weights != "random" else ()
+def picture_path(
+    stem: str,
+    identity: Mapping[str, Any],
+    output: OutputChoices,
+    report: Report,
+    *,
+    source: Source | None,
+    digest: str | None = None,
+) -> Path:
+    """The path of a picture; where its name is taken by that of other weights or another image, digits are added.
 
-
-def find_place(stem: str, identity: Mapping[str, Any], secret: tuple[str, ...], goal: Goal, report: Report) -> Path:
-    """Where a picture goes; where its name is taken by that of other weights or another image, digits are added.
-
-    ``identity`` are the keys of its recipe that tell it from others; ``secret`` is what the digits are a hash of.
+    Args:
+        stem: of the file.
+        identity: the keys of its recipe that distinguish it from others.
+        output: the directory and the suffixes.
+        report: is warned of added digits.
+        source: of the weights; the digits are a hash of it and of ``digest``.
+        digest: of the image or images.
 
     Raises:
-        FileInTheWayError: something else stands there.
+        FileInTheWayError: something else has this path.
     """
-    from kernelviz.cli.terminal import say
     from kernelviz.files.names import short_hash
     from kernelviz.files.writing import check_target, is_of_another
 
-    suffixes = [goal.suffix, ".npz"] if goal.arrays else [goal.suffix]
-    if not goal.force and any(is_of_another(goal.directory / f"{stem}{end}", identity) for end in suffixes):
+    suffixes = [output.suffix, ".npz"] if output.arrays else [output.suffix]
+    if not output.force and any(is_of_another(output.directory / f"{stem}{end}", identity) for end in suffixes):
         other = "another image" if identity.get("image") else "other weights"
         if identity.get("view") in ("statistics", "contact", "basis"):
             other = "other images or weights"
-        old, stem = stem, f"{stem}-{short_hash(*secret)}"
-        report.warnings.append(f"{old}: a picture of {other} has this name, so {stem} is this one's")
-        say(*goal.said(report.warnings[-1]))
+        weights = source.weights if source else None
+        secret = (
+            source.label if source else "",
+            (weights.sha256 if weights else None) or "",
+            *([] if digest is None else [digest]),
+        )
+        taken, stem = stem, f"{stem}-{short_hash(*secret)}"
+        report.warn(f"{taken} is taken by a picture of {other}: this one is named {stem}")
     for end in suffixes:
-        check_target(goal.directory / f"{stem}{end}", identity, force=goal.force)
-    return goal.directory / f"{stem}{goal.suffix}"
+        check_target(output.directory / f"{stem}{end}", identity, force=output.force)
+    return output.directory / f"{stem}{output.suffix}"
 
 
-def save_sheet(sheet: Sheet, path: Path, goal: Goal, look: Look) -> None:
+def save_sheet(sheet: Sheet, path: Path, *, bare: bool, force: bool) -> None:
     """Write a sheet as a page, or as bare tiles."""
     from kernelviz.drawing.mosaic import make_mosaic
     from kernelviz.files.writing import save_picture
 
-    if look.style is options.Style.BARE:
-        save_picture(make_mosaic(sheet), path, force=goal.force)
+    if bare:
+        save_picture(make_mosaic(sheet), path, force=force)
     else:
         from kernelviz.drawing.sheet_page import draw_sheet
 
         figure = draw_sheet(sheet)
-        save_picture(figure, path, force=goal.force)
+        save_picture(figure, path, force=force)
         figure.clear()  # its artists hold the pixels in cycles that the collector finds late

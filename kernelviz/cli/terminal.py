@@ -18,23 +18,23 @@ if TYPE_CHECKING:
     from kernelviz.errors import KernelvizError
 
 
-_BAR = 16  # signs: a name of 36, the numbers and the time left stand beside it on a line of 80
-_MINUTES = 99  # seconds from which on minutes are told
+_BAR = 16  # characters: leaves room for a name of 36, the numbers and the time left on a line of 80
+_MINUTES = 99  # seconds from which on the time left is given in minutes
 
 
 class Progress(Protocol):
-    """What is told of work that takes long: what it is, and how much of it is done; 0 of 0 where that is not known."""
+    """Called with the progress of long work: its label, how much is done, and of how much (0 if unknown)."""
 
     def __call__(self, label: str, done: int, total: int, *, in_bytes: bool = False) -> None:
-        """``in_bytes`` says that the numbers are bytes."""
+        """With ``in_bytes`` the numbers are bytes, else pieces of work."""
 
 
-def result(line: str | Path) -> None:
+def print_result(line: str | Path) -> None:
     """Print one result on stdout: raw in a pipe, escaped on a terminal.
 
     Raises:
-        BrokenPipeError: the reader has left.
-        WriteError: stdout takes no more for another reason.
+        BrokenPipeError: the reader has closed the pipe.
+        WriteError: stdout cannot be written for another reason.
     """
     if sys.stdout is None:
         return
@@ -44,7 +44,9 @@ def result(line: str | Path) -> None:
         raise
     except OSError as error:
         what = "The results could not be printed."
-        raise WriteError(what, f"{error.strerror or error}.", "Give stdout another place; files are kept.") from None
+        raise WriteError(
+            what, f"{error.strerror or error}.", "Redirect stdout elsewhere; files that were written are kept."
+        ) from None
 
 
 def _print(line: str | Path) -> None:
@@ -62,24 +64,26 @@ def _print(line: str | Path) -> None:
     sys.stdout.flush()
 
 
-def say(*lines: str) -> None:
+def print_message(*lines: str) -> None:
     """Print lines for people on stderr; what is not printable is escaped."""
     if sys.stderr is None:
         return
-    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"  # none while a progress bar stands before stderr
+    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"  # there is none while a progress bar wraps stderr
     for line in lines:
         print(visible(line).encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr, flush=True)
 
 
 def with_notes(headline: str, notes: Iterable[str], *, known: Iterable[str] = ()) -> tuple[str, ...]:
-    """A line and its notes under it, without those that it says itself or that are ``known`` already."""
-    said = {note.casefold() for note in known}
-    return (headline, *(f"  {note}" for note in notes if note not in headline and note.casefold() not in said))
+    """A line with its notes below it, without those that it contains or that are ``known`` already."""
+    printed = {note.casefold() for note in known}
+    return (headline, *(f"  {note}" for note in notes if note not in headline and note.casefold() not in printed))
 
 
-def complain(error: KernelvizError) -> None:
-    """Print what happened, why, and what to do, a line each."""
-    say(f"Error: {error.what}", *(line for part in (error.why, error.hint) if part for line in part.splitlines()))
+def print_error(error: KernelvizError) -> None:
+    """Print what happened, why, and what to do, one per line."""
+    print_message(
+        f"Error: {error.what}", *(line for part in (error.why, error.hint) if part for line in part.splitlines())
+    )
 
 
 def _nothing(label: str, done: int, total: int, *, in_bytes: bool = False) -> None:
@@ -87,20 +91,20 @@ def _nothing(label: str, done: int, total: int, *, in_bytes: bool = False) -> No
 
 
 def _downloads_alone() -> Progress:
-    """Says each download once, with its size."""
-    told: set[str] = set()
+    """Print each download once, with its size."""
+    printed: set[str] = set()
 
     def show(label: str, done: int, total: int, *, in_bytes: bool = False) -> None:
         del done
-        if in_bytes and total and label not in told:
-            told.add(label)
-            say(f"{label} ({amount(total, 0)})")
+        if in_bytes and total and label not in printed:
+            printed.add(label)
+            print_message(f"{label} ({amount(total, 0)})")
 
     return show
 
 
 def amount(done: int, total: int, left: float | None = None) -> str:
-    """How many bytes of how many have come, and in how many seconds the rest will have."""
+    """Megabytes done, of how many, and the time left."""
     if not total:
         return f"{done / 1e6:,.1f} MB"
     text = f"{done / 1e6:,.1f}/{total / 1e6:,.1f} MB"
@@ -108,12 +112,12 @@ def amount(done: int, total: int, left: float | None = None) -> str:
 
 
 def counted(done: int, total: int, left: float | None = None) -> str:
-    """How many pieces of how many are done, and in how many seconds the rest will be."""
+    """Pieces done, of how many, and the time left."""
     return f"{done:,}/{total:,}" + (left_text(left) if done < total else "")
 
 
 def left_text(left: float | None) -> str:
-    """``, 12 s left``; empty where that is not known."""
+    """``, 12 s left``; empty if unknown."""
     if left is None:
         return ""
     return f", {math.ceil(left)} s left" if left <= _MINUTES else f", {math.ceil(left / 60):,} min left"
@@ -121,9 +125,9 @@ def left_text(left: float | None) -> str:
 
 @contextmanager
 def progress(*, shown: bool) -> Iterator[Progress]:
-    """A progress bar on a terminal, elsewhere nothing. It goes away when it is done.
+    """A progress bar on a terminal, which disappears at the end; elsewhere nothing.
 
-    With NO_COLOR no escape byte is written, so there is no bar: a download is told in one line.
+    With NO_COLOR no escape byte is written, so there is no bar: a download is printed as one line.
     """
     if not (shown and sys.stderr is not None and sys.stderr.isatty()):
         yield _nothing
@@ -145,13 +149,13 @@ def progress(*, shown: bool) -> Iterator[Progress]:
             return False
 
     class Label(ProgressColumn):
-        """What is being done: what gives way where the line is full."""
+        """What is being done; shortened if the line is full."""
 
         def render(self, task: Task) -> Text:
             return Text(task.description, no_wrap=True, overflow="ellipsis")
 
     class Numbers(ProgressColumn):
-        """How much of it is done, as far as that is known."""
+        """How much of it is done, if known."""
 
         def render(self, task: Task) -> Text:
             done, total = int(task.completed), int(task.total or 0)
@@ -161,12 +165,12 @@ def progress(*, shown: bool) -> Iterator[Progress]:
 
     narrow, whole = Column(no_wrap=False), Column(no_wrap=True)
     columns = (SpinnerColumn(), Label(narrow), BarColumn(_BAR), Numbers(whole))
-    # Without soft wrapping, what is said beside the bar would be broken into lines, names too.
+    # Without soft wrapping, messages printed beside the bar would be broken into lines, even within names.
     with Bar(*columns, console=Terminal(stderr=True, soft_wrap=True), transient=True) as bar:
 
         def show(label: str, done: int, total: int, *, in_bytes: bool = False) -> None:
             text = visible(label)
-            if not bar.tasks or bar.tasks[0].description != text:  # another piece of work has a clock of its own
+            if not bar.tasks or bar.tasks[0].description != text:  # other work restarts the clock
                 for task in bar.task_ids:
                     bar.remove_task(task)
                 bar.add_task(text, total=None, in_bytes=in_bytes)

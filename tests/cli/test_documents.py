@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from kernelviz import __version__
-from kernelviz.cli.session import Report, document, json_text, output_entry
+from kernelviz.cli.session import ROW, Report, document, json_text, sheet_row
 from kernelviz.drawing.sheets import make_sheet
 from kernelviz.errors import KernelvizError, NoWeightsError
 from kernelviz.records import Source, Weights
@@ -48,7 +49,7 @@ def test_a_document_has_every_field_from_the_beginning():
 
 def test_a_document_tells_model_and_environment(source):
     """Name, tag, licence, size and weights of the model, and what computed."""
-    made = document(Report("kernels", source))
+    made = document(Report("kernels", source=source))
     assert made["model"] == {
         "name": "net",
         "tag": "v1",
@@ -61,7 +62,8 @@ def test_a_document_tells_model_and_environment(source):
 
 def test_what_a_command_knows_better_stands_in_its_document(source):
     """Facts of the machine complete those of the model, and a command adds fields of its own."""
-    made = document(Report("env", source), {"threads": 3, "device": "cuda", "devices": ["cpu"]}, python="3.11")
+    environment = {"threads": 3, "device": "cuda", "devices": ["cpu"]}
+    made = document(Report("env", source=source, environment=environment, more={"python": "3.11"}))
     assert made["environment"] == {"torch": "2", "timm": "1", "device": "cuda", "threads": 3}
     assert made["python"] == "3.11"
 
@@ -89,8 +91,8 @@ def test_an_output_tells_what_stands_in_the_file():
     weight = np.ones((6, 3, 3, 3), np.float32)
     weight[1, 0, 0, 0] = np.nan
     weight[2] = -2
-    entry = output_entry(Path("a") / "b.png", make_sheet(weight, view="channels", channels="0-3"), "conv1")
-    assert entry == {
+    entry = sheet_row(Path("a") / "b.png", make_sheet(weight, view="channels", channels="0-3"), layer="conv1")
+    assert entry == dict.fromkeys(ROW) | {
         "path": str(Path("a") / "b.png"),
         "layer": "conv1",
         "image": None,
@@ -128,3 +130,34 @@ def test_any_text_is_ascii_and_comes_back():
 def test_keys_are_text():
     """A mapping with other keys is written as JSON can hold it."""
     assert json.loads(json_text({1: "a"})) == {"1": "a"}
+
+
+COMMANDS = {
+    "layers": "layers test_resnet --plot",
+    "kernels": "kernels test_resnet --weights random --arrays",
+    "features": "features test_resnet photo.png --weights random --arrays -l layer1",
+    "overview": "features test_resnet photo.png --weights random",
+    "overlay": "features test_resnet photo.png --weights random -l layer1 --overlay",
+    "single": "features test_resnet photo.png --weights random -l layer1 --single",
+    "statistics": "features test_resnet photo.png --weights random -l layer1 --statistics --arrays --contact",
+    "pca": "features test_resnet photo.png --weights random -l layer1 --reduce pca",
+    "explain conv": "explain conv --input 4 -o out --arrays",
+    "explain transpose": "explain transpose --input 2 -o out",
+    "explain pool": "explain pool --input 4 -o out --animate",
+    "explain layer": "explain layer test_resnet conv1.0 --weights random --image photo.png --at 1,1 -o out --arrays",
+    "match": "match test_resnet --weights random --arrays",
+    "filter": "filter photo.png --kernel sobel-x --arrays",
+    "filter --list": "filter --list",
+}
+
+
+@pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
+def test_every_row_of_outputs_has_the_same_keys(run, words):
+    """Whatever command wrote a file, its row in ``outputs`` has the fields of ``ROW`` in their order."""
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 50, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save("photo.png")
+    result = run(*words.split(), "--json")
+    rows = result.document["outputs"]
+    assert (result.code, bool(rows)) == (0, True)
+    assert {tuple(row) for row in rows} == {ROW}
+    assert all(Path(row["path"]).is_file() for row in rows)

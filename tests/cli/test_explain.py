@@ -115,7 +115,7 @@ def test_a_layer_of_a_real_network_is_told_without_numbers(run):
     assert result.code == 0
     assert "1,849,688,064 multiply–adds" in result.out
     assert "steps" not in result.out
-    assert "left out" in result.err
+    assert "are omitted" in result.err
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_what_is_not_shown_is_said(run):
     assert [(entry["shown"], entry["total"]) for entry in told["outputs"]] == [(1, 16), (1, 36)]
     told = run("explain", "conv", "--input", "50", "--json").document
     assert len(told["steps"]) == 2222
-    assert told["warnings"] == ["2,222 of 2,304 steps are told"]
+    assert told["warnings"] == ["steps is limited to 2,222 of 2,304"]
     large = ["explain", "conv", "--input", "1e308 1e308;1e308 1e308", "--kernel-values", "9 -9;9 1", "-o", "out"]
     result = run(*large, "--json")
     assert result.err == ""
@@ -198,19 +198,19 @@ def test_an_animation_has_a_frame_for_each_cell(run):
         (["conv", "--kernel", "2", "--kernel-values", "1 2 3"], "The kernel values are 1 × 3"),
         (["conv", "--bias", "1 2"], "one for each of 1 output channels"),
         (["conv", "--at", "9,9"], "no output cell at row 9"),
-        (["conv", "--at", "9"], "A cell is ROW,COLUMN"),
+        (["conv", "--at", "9"], "A cell must be ROW,COLUMN"),
         (["conv", "--channel", "1"], "no output channel 1"),
-        (["conv", "--animate"], "--animate needs a directory"),
-        (["conv", "--animate", "--steps", "-o", "out"], "Either --animate or --steps"),
-        (["conv", "--fps", "3", "-o", "out"], "--fps is of an animation"),
-        (["conv", "--animate", "--format", "png", "-o", "out"], "An animation is gif or webp"),
-        (["conv", "--format", "gif", "-o", "out"], "A picture is png, svg or pdf"),
+        (["conv", "--animate"], "--animate needs an output directory"),
+        (["conv", "--animate", "--steps", "-o", "out"], "--animate and --steps exclude each other"),
+        (["conv", "--fps", "3", "-o", "out"], "--fps is for animations"),
+        (["conv", "--animate", "--format", "png", "-o", "out"], "An animation must be gif or webp"),
+        (["conv", "--format", "gif", "-o", "out"], "A picture must be png, svg or pdf"),
         (["conv", "--input", "30", "--animate", "-o", "out"], "The animation would have 784 frames"),
         (["conv", "-o", "x.png"], "--output takes a directory"),
         (["transpose", "--output-padding", "1"], "smaller than the stride or the dilation"),
         (["pool", "--kind", "average", "--dilation", "2"], "no dilation"),
         (["pool", "--padding", "2"], "at most half of the kernel"),
-        (["pool", "--no-count-include-pad"], "is of an average"),
+        (["pool", "--no-count-include-pad"], "is for averages"),
         (["conv", "--input", "nan 1; 2 3"], "must hold finite numbers, but got 'nan'"),
         (["conv", "--bias", "nan"], "must hold finite numbers, but got 'nan'"),
         (["conv", "--bias", "-inf"], "must hold finite numbers, but got '-inf'"),
@@ -223,8 +223,8 @@ def test_an_animation_has_a_frame_for_each_cell(run):
         (["conv", "--groups", "2"], "divisible by the groups"),
         (["conv", "--input", "0"], "input size must be at least 1"),
         (["conv", "--kernel", "0"], "kernel must be at least 1"),
-        (["conv", "--steps", "--at", "1,1", "-o", "out"], "--at is of one step, but --steps"),
-        (["conv", "--animate", "--at", "2,2", "-o", "out"], "--at is of one step, but --animate"),
+        (["conv", "--steps", "--at", "1,1", "-o", "out"], "--at selects one step, but --steps"),
+        (["conv", "--animate", "--at", "2,2", "-o", "out"], "--at selects one step, but --animate"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )  # fmt: skip

@@ -71,7 +71,7 @@ def test_one_value_is_traced(run, photo):
 
 
 def test_pictures_are_written_with_recipes(run, photo):
-    """A picture a channel and one of a unit, each by its own name, with the numbers; the same again is replaced."""
+    """At most 64 channels and one of a unit, each by its own name, with the numbers; the same again is replaced."""
     asked = ["explain", "layer", "test_resnet", "conv1.0", "--weights", "random", "--image", photo, "-o", "out"]
     result = run(*asked, "--channels", "1,7")
     assert (result.code, len(result.paths)) == (0, 2)
@@ -96,14 +96,14 @@ def test_pictures_are_written_with_recipes(run, photo):
         (["conv1.0", "--at", "1,1"], 2, "--at needs an image"),
         (["conv1.0", "--channels", "1"], 2, "--channels needs an image"),
         (["conv1.0", "-o", "out"], 2, "-o needs an image"),
-        (["conv1.0", "--image", "photo.png"], 2, "what is to be shown?"),
-        (["conv1.0", "--force"], 2, "are of what is drawn"),
+        (["conv1.0", "--image", "photo.png"], 2, "--at or -o is needed"),
+        (["conv1.0", "--force"], 2, "are for files"),
         (["conv1.0", "--image", "photo.png", "--at", "one"], 2, "ROW,COLUMN"),
-        (["conv1.0", "--image", "photo.png", "--at", "1,1", "--channels", "1,2"], 2, "of one channel"),
+        (["conv1.0", "--image", "photo.png", "--at", "1,1", "--channels", "1,2"], 2, "takes one channel"),
         (["conv1.0", "--image", "photo.png", "--at", "1,1", "--channels", "99"], 2, "but got channel 99"),
         (["conv1.0", "--image", "photo.png", "--at", "999,1"], 2, "row 999"),
         (["conv1.0", "--image", "photo.png", "-o", "out.png"], 2, "takes a directory"),
-        (["conv1.0", "--image", "photo.png", "-o", "out", "--channels", "0-99"], 2, "A picture a channel"),
+        (["conv1.0", "--image", "photo.png", "-o", "out", "--channels", "0-99"], 2, "at most 64 channels"),
         (["conv1.0", "--image", "nosuch.png", "--at", "1,1"], 1, "nosuch.png"),
         (["bn1"], 2, "is a BatchNorm2d, neither a convolution nor a pool"),
         (["layer2.0"], 2, "is a BasicBlock, which does more than to convolve or to pool"),

@@ -17,7 +17,6 @@ from PIL import Image
 
 import kernelviz
 from kernelviz import __version__
-from kernelviz.cli import features as command
 from kernelviz.files.recipes import read_recipe
 
 FIELDS = {"kernelviz", "schema", "command", "environment", "model", "outputs", "warnings", "errors", "images"}
@@ -146,7 +145,7 @@ def test_a_network_that_looks_at_its_numbers_is_drawn(look, monkeypatch):
     """Where the pass on meta cannot go by, one of an image without content is watched; the maps are the same."""
     network = kernelviz.load_model("test_resnet", weights="random")
     looking = replace(network, module=LooksAtNumbers(network.module).eval())
-    monkeypatch.setattr(command, "load", lambda *_, **__: looking)
+    monkeypatch.setattr("kernelviz.network.model.load_model", lambda *_, **__: looking)
     result = look("-l", "module.layer2", "--arrays")
     assert result.code == 0
     (maps,) = captured("cat.png", "layer2")
@@ -311,7 +310,7 @@ def test_two_images_of_one_name_have_two_pictures(look, cat, tmp_path):
     assert len(set(together)) == 2
     apart = [look(*words, images=(f"{folder}/x.png",)) for folder in ("one", "two")]
     assert [each.code for each in apart] == [0, 0]
-    assert "a picture of another image has this name" in apart[1].err
+    assert "is taken by a picture of another image" in apart[1].err
     again = look(*words, images=("two/x.png",)).paths
     assert again == apart[1].paths
     first, second = (read_recipe(each.paths[0])["image"]["sha256"] for each in apart)

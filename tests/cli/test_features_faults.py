@@ -77,10 +77,10 @@ LAYERS = {
         ["--overlay", "--reduce", "max", "--channels", "1"],
         2,
         "usage",
-        ["single maps, or one of all"],
+        ["single maps or one reduction"],
     ),
     "columns of one": (["--reduce", "max", "--columns", "4"], 2, "usage", ["no columns"]),
-    "overview of inputs": (["--overview", "--tap", "input"], 2, "usage", ["what layers give"]),
+    "overview of inputs": (["--overview", "--tap", "input"], 2, "usage", ["the outputs of layers"]),
 }
 
 
@@ -318,12 +318,12 @@ def test_a_signal_in_the_middle_leaves_whole_files(start, cat, tmp_path, number)
 
 def test_ctrl_c_inside_the_pass_ends_it(look, monkeypatch):
     """An interruption while a map is drawn, inside a hook, goes through; nothing partial is left."""
-    from kernelviz.cli import feature_pictures
+    from kernelviz.cli import session
 
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(feature_pictures, "save_sheet", interrupted)
+    monkeypatch.setattr(session, "save_sheet", interrupted)
     with pytest.raises(KeyboardInterrupt):
         look("-l", "layer1")
     assert not Path("kernelviz-out").exists()
@@ -331,12 +331,12 @@ def test_ctrl_c_inside_the_pass_ends_it(look, monkeypatch):
 
 def test_what_breaks_inside_a_pass_is_no_fault_of_the_layer(look, monkeypatch):
     """An unexpected error while drawing is exit code 1 with one message, and names its kind."""
-    from kernelviz.cli import feature_pictures
+    from kernelviz.cli import session
 
     def broken(*_, **__):
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr(feature_pictures, "save_sheet", broken)
+    monkeypatch.setattr(session, "save_sheet", broken)
     result = look("-l", "layer1", "--json")
     assert result.code == 1
     assert "ZeroDivisionError" in result.complaint[0]

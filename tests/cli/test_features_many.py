@@ -15,7 +15,6 @@ from PIL import Image
 from sklearn.decomposition import PCA
 
 import kernelviz
-from kernelviz.cli import features as command
 from kernelviz.drawing.colour import LEVELS
 from kernelviz.files import images
 from kernelviz.files.recipes import read_recipe
@@ -273,7 +272,7 @@ def test_a_basis_that_does_not_fit_is_refused(look, tmp_path):
     cases = {
         ("layer1", "nothing.npz"): "nothing.npz is no basis.",
         ("layer1", "text.npz"): "text.npz is no basis.",
-        ("layer2", basis): "The basis is one of layer1, which is not drawn.",
+        ("layer2", basis): "The basis is of layer1, which is not drawn.",
     }
     for (layer, file), message in cases.items():
         result = look("-l", layer, "--reduce", "pca", "--basis", file, "-o", "new")
@@ -361,7 +360,7 @@ def test_other_images_do_not_take_the_place_of_the_first(run, look, choice):
         }
         new = [name for name in after if name not in first and "features-pca" not in name]
         assert len(new) == len([name for name in first if "features-pca" not in name])
-        assert "a picture of other images or weights has this name" in result.err
+        assert "is taken by a picture of other images or weights" in result.err
         assert all(read_recipe(Path("kernelviz-out", name))["image"]["name"] == "3 images" for name in new)
 
 
@@ -615,7 +614,7 @@ def test_of_a_batch_that_fails_the_guilty_alone_is_named(look, monkeypatch, batc
 
     network.module.register_forward_pre_hook(notice)
     network.module.layer2.register_forward_pre_hook(refuse)
-    monkeypatch.setattr(command, "load", lambda *_, **__: network)
+    monkeypatch.setattr("kernelviz.network.model.load_model", lambda *_, **__: network)
     result = look("-l", "layer1", "-l", "layer2", "--style", "bare", "--batch-size", batch, "--json")
     assert result.code == 3
     assert [error["input"] for error in result.document["errors"]] == ["images/0002.png"]

@@ -128,7 +128,7 @@ def test_the_bank_is_listed(run):
         (["photo.png", "--kernel-values", "1e308 1e308; 1e308 1e308"], 2, "overflows"),
         (["photo.png", "--kernel-values", "1e308 -1e308; nan 1"], 2, "not finite"),
         (["photo.png", "--from", "test_resnet:conv1.0:999", "--weights", "random"], 2, "kernels 0 to"),
-        (["photo.png", "-k", "box", "--border", "wrap"], 2, "border rule"),
+        (["photo.png", "-k", "box", "--border", "wrap"], 2, "--border must be"),
         (["nosuch.png", "-k", "box"], 1, "nosuch.png"),
         (["photo.png", "--list"], 2, "--list shows the filters alone"),
         (["--list", "-k", "sobel-x"], 2, "--list shows the filters alone"),

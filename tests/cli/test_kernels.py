@@ -336,7 +336,7 @@ def test_a_seed_without_use_is_said_to_be(draw, checkpoint):
     """A file's weights do not change with a seed: that is said, and in the document too."""
     path = checkpoint("seeded.pth")
     result = draw("--seed", "3", "--json", weights=path)
-    told = "--seed 3 changes nothing: it is for --weights random"
+    told = "--seed 3 has no effect: it is for --weights random"
     assert (result.code, result.document["warnings"]) == (0, [told])
     assert told in result.err
     assert draw("--seed", "3", "--json").document["warnings"] == []

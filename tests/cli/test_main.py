@@ -10,8 +10,8 @@ import sys
 import pytest
 from PIL import Image
 
-from kernelviz.cli import kernels as command
 from kernelviz.cli import main as entry
+from kernelviz.cli import session as command
 from kernelviz.cli.main import main
 from kernelviz.files.recipes import read_recipe
 
@@ -206,7 +206,7 @@ def test_a_signal_between_pictures_leaves_whole_files(start, tmp_path, number, c
     _, err = process.communicate(timeout=60)
     assert process.returncode == code
     assert "Traceback" not in err
-    assert (err.splitlines()[-1] == "Interrupted; what was written before is whole.") == (number == signal.SIGINT)
+    assert (err.splitlines()[-1] == "Interrupted; files that were written are complete.") == (number == signal.SIGINT)
     assert 1 <= check_files(tmp_path / "kernelviz-out") < 15
 
 
@@ -224,7 +224,7 @@ def test_ctrl_c_with_json_is_one_document(start, tmp_path, word):
     written = check_files(tmp_path / "kernelviz-out")
     assert len(document["outputs"]) in {written, written - 1}
     assert (written > 0) == (word == "; sum, ")
-    assert "Interrupted; what was written before is whole." in err
+    assert "Interrupted; files that were written are complete." in err
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")  # noqa: PTH110

@@ -111,7 +111,7 @@ def test_nothing_matches(capsys):
     assert main(["models", "nosuch"]) == 2
     assert capsys.readouterr().err.splitlines() == [
         "Error: No model matches 'nosuch'.",
-        "Type `kernelviz models` to see them all.",
+        "`kernelviz models` lists all of them.",
     ]
 
 

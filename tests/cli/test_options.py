@@ -59,7 +59,7 @@ BAD = {
     "sort": (["--sort", "name"], "'index', 'norm'", "kernelviz kernels --help"),
     "format": (["--format", "gif"], "'png', 'svg', 'pdf'", "kernelviz kernels --help"),
     "style": (["--style", "plain"], "'figure', 'bare'", "kernelviz kernels --help"),
-    "bare svg": (["--style", "bare", "--format", "svg"], "as PNG, not as SVG", "Leave out --format, or --style."),
+    "bare svg": (["--style", "bare", "--format", "svg"], "as PNG, not as SVG", "Omit --format or --style."),
     "picture": (["-o", "x.png"], "takes a directory, but x.png", "Type `-o .`."),
     "picture elsewhere": (["-o", "a b/x.SVG"], "takes a directory", "Type `-o 'a b' --format svg`."),
     "other picture": (["-o", "a/x.jpg"], "takes a directory", "Type `-o a`."),

@@ -235,8 +235,8 @@ def test_counts(numbers, text):
 def test_a_terminal_gets_paths_escaped(monkeypatch):
     """A path that would move the cursor is printed as escapes on a terminal; a document keeps its lines."""
     with terminal(monkeypatch, "stdout") as written:
-        talk.result("a\x1b[2Jb")
-        talk.result('{\n  "a": 1\n}')
+        talk.print_result("a\x1b[2Jb")
+        talk.print_result('{\n  "a": 1\n}')
     assert b"".join(written) == b'a\\x1b[2Jb\r\n{\r\n  "a": 1\r\n}\r\n'
 
 
@@ -244,7 +244,7 @@ def test_words_for_people_fit_any_encoding(monkeypatch):
     """What a stream cannot encode is escaped, and control characters always are."""
     buffer = io.BytesIO()
     monkeypatch.setattr("sys.stderr", io.TextIOWrapper(buffer, encoding="ascii"))
-    talk.say("3 → 16\x07")
+    talk.print_message("3 → 16\x07")
     assert buffer.getvalue() == b"3 \\u2192 16\\x07\n"
 
 
@@ -252,8 +252,8 @@ def test_streams_that_are_not_there_are_passed_over(monkeypatch):
     """A window program has neither stdout nor stderr; talking does nothing then."""
     monkeypatch.setattr("sys.stdout", None)
     monkeypatch.setattr("sys.stderr", None)
-    talk.result("a")
-    talk.complain(KernelvizError("a"))
+    talk.print_result("a")
+    talk.print_error(KernelvizError("a"))
     with talk.progress(shown=True) as progress:
         assert progress("a", 0, 0) is None
 
@@ -262,14 +262,14 @@ def test_results_reach_a_stream_without_bytes(monkeypatch):
     """A replaced stdout that takes only text gets text."""
     text = io.StringIO()
     monkeypatch.setattr("sys.stdout", text)
-    talk.result("模型")
+    talk.print_result("模型")
     assert text.getvalue() == "模型\n"
 
 
 def test_an_error_is_three_lines(capsys):
     """What, why, what to do; a part that is empty takes no line."""
-    talk.complain(KernelvizError("What.", "Why.", "Hint."))
-    talk.complain(KernelvizError("What.", hint="Hint."))
+    talk.print_error(KernelvizError("What.", "Why.", "Hint."))
+    talk.print_error(KernelvizError("What.", hint="Hint."))
     assert capsys.readouterr().err == "Error: What.\nWhy.\nHint.\nError: What.\nHint.\n"
 
 
@@ -284,11 +284,11 @@ def test_a_full_disk_behind_stdout_is_told(monkeypatch):
     monkeypatch.setattr("sys.stdout", stream)
     stream.error = OSError(28, "No space left on device")
     with pytest.raises(WriteError) as caught:
-        talk.result("a")
+        talk.print_result("a")
     assert caught.value.why == "No space left on device."
     stream.error = BrokenPipeError(32, "Broken pipe")
     with pytest.raises(BrokenPipeError):
-        talk.result("a")
+        talk.print_result("a")
 
 
 def test_the_command_counts_what_it_downloads_in_megabytes(monkeypatch, tmp_path, tiny):
