@@ -220,7 +220,8 @@ def output_row(path: Path, **facts: Any) -> dict[str, Any]:
         path: of the file.
         **facts: the fields that apply. ``layer`` and ``image`` name what is drawn, ``view`` how, ``weight`` which of a
             layer's weights; ``shape`` is that of the array, ``shown`` and ``total`` count its channels, ``rows`` and
-            ``columns`` name and count those of a table of tiles, ``limits`` the range of the colours, ``nonfinite`` counts values.
+            ``columns`` name and count those of a table of tiles, ``limits`` the range of the colours,
+            ``nonfinite`` counts values.
             ``counts``, ``threshold``, ``fit_threshold``, ``level`` and ``filters`` are of ``match``.
 
     Raises:
