@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
-import numpy as np
 import typer
 
 from kernelviz.cli import options
@@ -37,19 +36,21 @@ def check_alone(*others: object) -> None:
 
 
 def parse_values(text: str) -> Array:
-    """(h, w) of rows between semicolons, numbers between blanks or commas.
+    """(C, h, w) of typed numbers or of a CSV file; three channels read red, green and blue.
 
     Raises:
-        UsageError: something is no number, or the rows are not equally long.
+        KernelvizError: it is neither, or malformed.
     """
-    try:
-        rows = [[float(word) for word in row.replace(",", " ").split()] for row in text.strip(" ;[]").split(";")]
-    except ValueError:
-        rows = [[]]
-    if not rows[0] or len({len(row) for row in rows}) != 1:
-        hint = "For example --kernel-values '0 -1 0; -1 4 -1; 0 -1 0'"
-        raise UsageError(f"A kernel is rows of as many numbers each, but got {text!r}.", hint=hint)
-    return np.array(rows)
+    from kernelviz.files.numbers import EXAMPLE, read_numbers
+    from kernelviz.wording import shown
+
+    values = read_numbers(text, "kernel")
+    if values is None:
+        raise UsageError(
+            f"There is no file called '{shown(text)}'.", "Kernel values are numbers or a CSV file.",
+            f"{EXAMPLE} For a filter by its name use --kernel.",
+        )  # fmt: skip
+    return values
 
 
 def parse_place(text: str) -> tuple[str, str, int]:
@@ -60,7 +61,7 @@ def parse_place(text: str) -> tuple[str, str, int]:
     """
     model, _, rest = text.rpartition(":")
     model, _, layer = model.rpartition(":")
-    if not (model and layer and rest.isdecimal()):
+    if not (model and layer and rest.isdecimal() and len(rest) < 10):
         hint = "For example --from tf_efficientnet_lite0:conv_stem:15"
         raise UsageError(f"A learned kernel is written MODEL:LAYER:CHANNEL, but got {text!r}.", hint=hint)
     return model, layer, int(rest)
@@ -99,8 +100,8 @@ Kernels = Annotated[
 Values = Annotated[
     list[str] | None,
     typer.Option(
-        "--kernel-values", metavar="'0 -1 0; -1 4 -1; 0 -1 0'", help="A filter by its numbers, rows between semicolons.",
-        show_default=False,
+        "--kernel-values", metavar="NUMBERS|CSV", show_default=False,
+        help="A filter by its numbers ('0 -1 0; -1 4 -1; 0 -1 0', three channels separated by |), or a CSV file of them.",
     ),
 ]  # fmt: skip
 From = Annotated[

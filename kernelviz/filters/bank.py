@@ -31,7 +31,7 @@ from kernelviz.filters.formulas import (
     zero_mean,
 )
 from kernelviz.records import check_positive
-from kernelviz.wording import aligned
+from kernelviz.wording import aligned, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -159,15 +159,15 @@ def find_filter(name: str, size: int = 3) -> Filter:
         UsageError: there is none, with the nearest names.
     """
     stem, at, own = name.strip().partition("@")
-    if at and not own.isdecimal():
-        raise UsageError(f"A filter is written NAME or NAME@SIZE, but got {name!r}.", hint="For example sobel-x@5.")
+    if at and not (own.isdecimal() and len(own) < 10):
+        raise UsageError(f"A filter is NAME or NAME@SIZE, but got '{shown(name)}'.", hint="For example sobel-x@5.")
     size = int(own) if at else size
     known = {one.name: one for one in classical_filters(size, everywhere=bool(_PLACE.search(stem)))}
     if stem in known:
         return known[stem]
     near = difflib.get_close_matches(stem, [one.name for one in classical_filters(size)], 3, 0.4)
     raise UsageError(
-        f"There is no filter {stem!r} of {size} × {size}.",
+        f"There is no filter '{shown(stem)}' of {size} × {size}.",
         f"Nearest: {', '.join(near)}." if near else "",
         f"`kernelviz filter --list --size {size}` shows them all.",
     )

@@ -126,7 +126,7 @@ def test_the_bank_is_listed(run):
         (["photo.png", "-k", "box@²"], 2, "NAME@SIZE"),
         (["photo.png", "--from", "test_resnet:conv1:²"], 2, "MODEL:LAYER:CHANNEL"),
         (["photo.png", "--kernel-values", "1e308 1e308; 1e308 1e308"], 2, "overflows"),
-        (["photo.png", "--kernel-values", "1e308 -1e308; nan 1"], 2, "not finite"),
+        (["photo.png", "--kernel-values", "1e308 -1e308; nan 1"], 2, "finite numbers, but got 'nan'"),
         (["photo.png", "--from", "test_resnet:conv1.0:999", "--weights", "random"], 2, "kernels 0 to"),
         (["photo.png", "-k", "box", "--border", "wrap"], 2, "border rule"),
         (["nosuch.png", "-k", "box"], 1, "nosuch.png"),
