@@ -72,7 +72,7 @@ def test_records_are_frozen():
         weights.name = "b.pt"
 
 
-def test_a_source_tells_its_recipe():
+def test_a_source_has_its_recipe():
     """The recipe of a source has the names that machines rely on."""
     weights = Weights("file", "net.pt", "ab" * 32)
     assert Source("resnet18", "resnet18, net.pt", "resnet18.net", 7, weights, licence="mit").as_recipe() == {

@@ -33,7 +33,7 @@ def test_numbers_have_three_significant_digits(value, text):
     assert number_text(value) == text
 
 
-def test_a_plus_is_written_where_it_is_asked_for():
+def test_a_plus_is_written_on_request():
     """The upper end of a bar carries its sign; zero and negative numbers are as before."""
     assert [number_text(value, plus=True) for value in (1, -1, 0, 1e9)] == ["+1.00", "−1.00", "0", "+1.00×10⁹"]
 

@@ -33,10 +33,10 @@ def changed_boxes(before: Panel, after: Panel) -> list[Box] | None:
         return None
     lost = [item for item, key in zip(before.items, old, strict=True) if key in gone]
     found = [item for item, key in zip(after.items, new, strict=True) if key in come]
-    rasters = {_place(item): item for item in lost if isinstance(item, Raster)}
+    rasters = {_extent(item): item for item in lost if isinstance(item, Raster)}
     boxes: list[Box] = []
     for item in found:
-        other = rasters.get(_place(item)) if isinstance(item, Raster) else None
+        other = rasters.get(_extent(item)) if isinstance(item, Raster) else None
         if other is not None and isinstance(item, Raster):
             boxes += _changed_cells(other, item)
             lost = [each for each in lost if each is not other]
@@ -96,11 +96,11 @@ def _around(points: Sequence[tuple[float, float]], width: float) -> Box:
 
 def _key(item: Item) -> Hashable:
     if isinstance(item, Raster):
-        return (*_place(item), item.pixels.tobytes())
+        return (*_extent(item), item.pixels.tobytes())
     return item
 
 
-def _place(item: Raster) -> tuple[object, ...]:
+def _extent(item: Raster) -> tuple[object, ...]:
     return item.left, item.top, item.width, item.height, item.pixels.shape
 
 

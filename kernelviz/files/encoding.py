@@ -244,8 +244,8 @@ def _figure_vector(figure: Figure, file_format: str) -> bytes:
     from kernelviz.drawing.figures import figure_recipe, figure_vector
 
     recipe = figure_recipe(figure)
-    place, undated = {"svg": ("Description", "Date"), "pdf": ("Keywords", "CreationDate")}[file_format]
+    field, undated = {"svg": ("Description", "Date"), "pdf": ("Keywords", "CreationDate")}[file_format]
     metadata: dict[str, Any] = {"Creator": "kernelviz", undated: None}
     if recipe is not None:
-        metadata[place] = recipe_text(recipe)
+        metadata[field] = recipe_text(recipe)
     return figure_vector(figure, file_format, metadata)

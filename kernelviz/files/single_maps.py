@@ -59,7 +59,7 @@ def save_singles(singles: Singles, folder: Path | str, *, force: bool = False, t
         writer = _Writer(singles, temporary, there, force=force)
         _fill(writer, threads)
         if there:
-            _take_places(writer, there)
+            _move_into(writer, there)
         else:
             write_whole(temporary / INDEX, writer.index(), replace=False)
             _give_name(temporary, folder)
@@ -91,7 +91,7 @@ def _fill(writer: _Writer, threads: int | None) -> None:
             raise
 
 
-def _take_places(writer: _Writer, folder: Path) -> None:
+def _move_into(writer: _Writer, folder: Path) -> None:
     """Put files that are made into a folder that is there, and take away those that the new index does not know.
 
     Raises:

@@ -162,7 +162,7 @@ def find_filter(name: str, size: int = 3) -> Filter:
     if at and not (own.isdecimal() and len(own) < 10):
         raise UsageError(f"A filter is NAME or NAME@SIZE, but got '{shown(name)}'.", hint="For example sobel-x@5.")
     size = int(own) if at else size
-    known = {one.name: one for one in classical_filters(size, everywhere=bool(_PLACE.search(stem)))}
+    known = {one.name: one for one in classical_filters(size, everywhere=bool(_POSITION.search(stem)))}
     if stem in known:
         return known[stem]
     near = difflib.get_close_matches(stem, [one.name for one in classical_filters(size)], 3, 0.4)
@@ -173,7 +173,7 @@ def find_filter(name: str, size: int = 3) -> Filter:
     )
 
 
-_PLACE = re.compile(r"-r[\d.]+c[\d.]+$")
+_POSITION = re.compile(r"-r[\d.]+c[\d.]+$")
 _KINDS = ("pixel", "blur", "spot", "edge", "difference", "line", "line end", "corner", "gabor")
 
 
@@ -284,9 +284,9 @@ def _points_at(size: int, *, everywhere: bool = False) -> Iterator[Filter]:
         pairs = [pair for pair in pairs if 0 <= pair[1][0] < size and pair[1][1] < size]
         plain = ([pair for pair in pairs if middle in pair] or pairs)[-1]
         for first, second in pairs if everywhere else (plain,):
-            place = "" if (first, second) == plain else f"-r{first[0]}c{first[1]}"
+            position = "" if (first, second) == plain else f"-r{first[0]}c{first[1]}"
             values = _points(size, {first: -1, second: 1})
-            yield _make("difference", "difference", values, angle, f"difference-{word}{place}")
+            yield _make("difference", "difference", values, angle, f"difference-{word}{position}")
         if size % 2 == 1:
             ends = {(middle[0] - down, middle[1] - across): -1, (middle[0] + down, middle[1] + across): 1}
             yield _make("central", "difference", _points(size, ends), angle)
@@ -298,8 +298,8 @@ def _points_at(size: int, *, everywhere: bool = False) -> Iterator[Filter]:
 
 def _points(size: int, points: dict[tuple[int, int], int]) -> Array:
     values = np.zeros((size, size))
-    for place, value in points.items():
-        values[place] = value
+    for position, value in points.items():
+        values[position] = value
     return values
 
 

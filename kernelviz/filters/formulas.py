@@ -85,8 +85,8 @@ def turned(values: Array, angle: float) -> Array:
         return np.asarray(mixed if angle % 90 else np.rint(mixed))
     ring = [(0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0)]
     result = np.array(values)
-    for at, place in enumerate(ring):
-        result[ring[(at + round((90 - angle) / 45)) % 8]] = values[place]
+    for at, position in enumerate(ring):
+        result[ring[(at + round((90 - angle) / 45)) % 8]] = values[position]
     return result
 
 
@@ -220,11 +220,11 @@ def _search(rows: Array, size: int) -> tuple[Array, Array, Array, Array]:
 def _starts(rows: Array, size: int) -> Array:
     """The best of a coarse grid of Gabor functions for each row, (n, starts, 6): each of another wavelength."""
     waves = 2 ** np.arange(1.5, np.log2(4 * size), 0.5)
-    places = np.array([-0.25, 0, 0.25]) * size
+    centres = np.array([-0.25, 0, 0.25]) * size
     angles = np.arange(8) * np.pi / 8
     per_wave, params = [], []
     for wave in waves:
-        x, y, angle = (axis.ravel() for axis in np.meshgrid(places, places, angles))
+        x, y, angle = (axis.ravel() for axis in np.meshgrid(centres, centres, angles))
         bell = np.full_like(x, np.log(min(SIGMA_BY_WAVELENGTH * wave, size / 3)))
         at = np.stack([x, y, angle, np.full_like(x, np.log(wave)), bell, bell], axis=1)
         even, odd = np.moveaxis(_basis(at, size), 1, 0)

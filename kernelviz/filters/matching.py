@@ -99,7 +99,7 @@ NULL = 20_000
 
 
 @dataclass(frozen=True)
-class Bar:
+class NamingThreshold:
     """From which scores on a kernel is named, so that at most ``level`` of random ones are, by either way.
 
     ``threshold`` is for the filters of the bank and ``fit_threshold`` for a fitted Gabor function, None where none is
@@ -112,13 +112,19 @@ class Bar:
     fit_level: float = 0.0
 
 
-def bar_of(size: int, level: float, *, gabor: bool) -> Bar:
-    """The scores from which kernels of this size are named."""
+def naming_threshold(size: int, level: float, *, gabor: bool) -> NamingThreshold:
+    """The scores from which kernels of this size are named.
+
+    Raises:
+        UsageError: the level is not between 0 and 1.
+    """
+    if not 0 < level < 1:
+        raise UsageError(f"The level must be between 0 and 1, but got {level:g}.")
     if not gabor or size < SMALLEST:
-        return Bar(level, name_from(size, level))
+        return NamingThreshold(level, name_from(size, level))
     threshold = name_from(size, level / 2)
     rest = level - float(np.mean(scores_of_chance(size) >= threshold))
-    return Bar(level, threshold, fit_from(size, rest), rest)
+    return NamingThreshold(level, threshold, fit_from(size, rest), rest)
 
 
 def fit_from(size: int, level: float) -> float:
@@ -268,14 +274,14 @@ def match_kernels(
     """
     bank = _square_bank(kernels, transposed=transposed)
     inputs, size = bank.weight.shape[1:3]
-    bar, weight = _bar(size, level, gabor=gabor), bank.weight.astype(np.float64)
-    rows = _main_rows(bank, bar, range(len(weight)), progress)
+    naming, weight = naming_threshold(size, level, gabor=gabor), bank.weight.astype(np.float64)
+    rows = _main_rows(bank, naming, range(len(weight)), progress)
     for plane in _other_planes(rows[0].plane, inputs) if planes and rows else ():
         values = _sum(weight) if plane == "sum" else weight[:, int(plane)]
         limit = _limit(values if plane == "sum" else weight, weight)
-        rows += _compare(_Set(plane, values, limit, range(len(weight))), bar, progress)
+        rows += _compare(_Set(plane, values, limit, range(len(weight))), naming, progress)
     main, filters = str(_main_plane(bank)), len(classical_filters(size, everywhere=True))
-    return Matches(tuple(rows), bank, main, level, bar.threshold, filters, bar.fit_threshold)
+    return Matches(tuple(rows), bank, main, level, naming.threshold, filters, naming.fit_threshold)
 
 
 def match_kernel(bank: KernelBank, kernel: int, *, gabor: bool = True, level: float = LEVEL) -> KernelMatch:
@@ -285,14 +291,8 @@ def match_kernel(bank: KernelBank, kernel: int, *, gabor: bool = True, level: fl
         UsageError: what ``match_kernels`` refuses.
     """
     bank = _square_bank(bank, transposed=False)
-    (row,) = _main_rows(bank, _bar(bank.weight.shape[2], level, gabor=gabor), [kernel], None)
+    (row,) = _main_rows(bank, naming_threshold(bank.weight.shape[2], level, gabor=gabor), [kernel], None)
     return row
-
-
-def _bar(size: int, level: float, *, gabor: bool) -> Bar:
-    if not 0 < level < 1:
-        raise UsageError(f"A level lies between 0 and 1, but got {level:g}.")
-    return bar_of(size, level, gabor=gabor)
 
 
 def _main_plane(bank: KernelBank) -> Plane:
@@ -301,7 +301,7 @@ def _main_plane(bank: KernelBank) -> Plane:
 
 
 def _main_rows(
-    bank: KernelBank, bar: Bar, numbers: Sequence[int], progress: Callable[[str, int, int], None] | None
+    bank: KernelBank, naming: NamingThreshold, numbers: Sequence[int], progress: Callable[[str, int, int], None] | None
 ) -> list[KernelMatch]:
     """The main rows of the kernels of these numbers."""
     weight, plane = bank.weight.astype(np.float64), _main_plane(bank)
@@ -311,10 +311,10 @@ def _main_rows(
     else:
         patterns = weight[:, 0] if plane == 0 else _sum(weight)
     chosen = _Set(plane, patterns[list(numbers)], _limit(patterns, weight), numbers)
-    rows = list(_compare(chosen, bar, progress))
+    rows = list(_compare(chosen, naming, progress))
     if colours:
         rows = [replace(row, colour=colours[row.kernel]) if row.closest else row for row in rows]
-    return rows if bar.fit_threshold is None else _with_gabors(rows, bar)
+    return rows if naming.fit_threshold is None else _with_gabors(rows, naming)
 
 
 def _limit(values: Array, weight: Array) -> float:
@@ -350,7 +350,9 @@ def _sum(weight: Array) -> Array:
         return np.asarray(weight.sum(axis=1))
 
 
-def _compare(held: _Set, bar: Bar, progress: Callable[[str, int, int], None] | None) -> Iterator[KernelMatch]:
+def _compare(
+    held: _Set, naming: NamingThreshold, progress: Callable[[str, int, int], None] | None
+) -> Iterator[KernelMatch]:
     """One row for each pattern."""
     patterns, plane, size = held.patterns, held.plane, held.patterns.shape[-1]
     bank, rows = classical_filters(size, everywhere=True), templates(size)
@@ -374,7 +376,7 @@ def _compare(held: _Set, bar: Bar, progress: Callable[[str, int, int], None] | N
                 yield KernelMatch(number, plane, "zero" if finite[at] else "not finite", pattern)
                 continue
             found, score, chance = bank[best[at]], min(1.0, abs(float(signed[at]))), float(chances[at])
-            kind = found.kind if score >= bar.threshold else "weak" if chance <= bar.level else "none"
+            kind = found.kind if score >= naming.threshold else "weak" if chance <= naming.level else "none"
             yield KernelMatch(number, plane, kind, pattern, found, score, chance, float(factors[at]))
 
 
@@ -385,22 +387,22 @@ def _factors(chunk: Array, units: Array, signed: Array, best: Array, size: int) 
         return np.asarray(signed * np.nansum(flat * units, axis=1) / lengths(size)[best])
 
 
-def _with_gabors(rows: list[KernelMatch], bar: Bar) -> list[KernelMatch]:
+def _with_gabors(rows: list[KernelMatch], naming: NamingThreshold) -> list[KernelMatch]:
     fitted = [row for row in rows if row.closest is not None]
     if not fitted:
         return rows
     fits = dict(zip((row.kernel for row in fitted), fit_gabors(np.stack([row.pattern for row in fitted])), strict=True))
-    return [_with_gabor(row, fits[row.kernel], bar) if row.kernel in fits else row for row in rows]
+    return [_with_gabor(row, fits[row.kernel], naming) if row.kernel in fits else row for row in rows]
 
 
-def _with_gabor(row: KernelMatch, fit: GaborFit, bar: Bar) -> KernelMatch:
+def _with_gabor(row: KernelMatch, fit: GaborFit, naming: NamingThreshold) -> KernelMatch:
     """A row with its fit, which is what the kernel is where no filter is close enough, or none nearly as close."""
     row = replace(row, gabor=fit)
     named = row.kind not in UNNAMED
     left = 1 - (row.score or 0) ** 2
-    close = fit.chance <= bar.fit_level and fit.score >= (bar.fit_threshold or 1)
+    close = fit.chance <= naming.fit_level and fit.score >= (naming.fit_threshold or 1)
     if not close or (named and (left <= 1 - ALIKE**2 or fit.unexplained >= FAR_BETTER * left)):
-        return replace(row, kind="weak") if row.kind == "none" and fit.chance <= bar.level else row
+        return replace(row, kind="weak") if row.kind == "none" and fit.chance <= naming.level else row
     about, source = "stripes of one direction, width and place", "fitted by least squares"
     found = Filter(FIT, fit.kind, fit.values, about, source, FIT, fit.orientation, FIT)
     return replace(row, kind=fit.kind, closest=found, score=fit.score, chance=fit.chance, factor=1.0)

@@ -139,11 +139,11 @@ class CovarianceTally:
         order = np.argsort(variances)[::-1][:COLOURS]
         whole = float(np.trace(covariance)) or 1.0
         components, deviations = np.zeros((COLOURS, len(self._mean))), np.zeros(COLOURS)
-        for place, number in enumerate(order):
+        for at, number in enumerate(order):
             vector = vectors[:, number]
             if variances[number] > 1e-12 * whole:
-                components[place] = vector * np.sign(vector[np.argmax(np.abs(vector))])
-                deviations[place] = np.sqrt(variances[number])
+                components[at] = vector * np.sign(vector[np.argmax(np.abs(vector))])
+                deviations[at] = np.sqrt(variances[number])
         share = deviations**2 / whole
         model = self.source.as_recipe() if self.source else None
         return Basis(

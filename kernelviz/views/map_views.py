@@ -86,16 +86,15 @@ def reduced(values: Array, view: str) -> Array:
 
 
 def _explanation(view: str) -> str:
-    said = {
+    return {
         "maps": "one tile per channel of the layer’s output",
         "mean": "at each place the mean over the channels",
         "max": "at each place the largest value of all channels",
         "norm": "at each place the root of the sum of squares over the channels",
-    }
-    return said[view]
+    }[view]
 
 
-def telling_channels(values: Array, count: int) -> tuple[int, ...]:
+def distinct_channels(values: Array, count: int) -> tuple[int, ...]:
     """The channels of (C, H, W) with the largest spread, without near-duplicates: |correlation| below 0.98.
 
     Ties go by number; dead and not finite channels are left out, so that there may be fewer than ``count``.
@@ -142,7 +141,7 @@ class Highlights:
 def highlights_of(maps: FeatureMaps, count: int = 5) -> Highlights:
     """The ``count`` maps of a layer with the largest spread, near-duplicates (|correlation| ≥ 0.98) left out."""
     subject = as_maps(maps)
-    numbers = telling_channels(subject.values, count)
+    numbers = distinct_channels(subject.values, count)
     good = np.isfinite(subject.values)
     finite = subject.values[good]
     return Highlights(

@@ -260,8 +260,8 @@ def statistics_table(found: ChannelStatistics, *, whole: bool = False) -> list[s
     ]  # fmt: skip
     lines = aligned(heads, rows, set(heads[:-1])).splitlines()
     dead = int(found.dead.sum())
-    said = [f"{dead:,} of {len(order):,} dead: one value in all images"] if dead else []
+    notes = [f"{dead:,} of {len(order):,} dead: one value in all images"] if dead else []
     left = len(order) - len(shown)
     if left:
-        said.insert(0, f"{left:,} between the largest and the smallest means left out, -v shows all")
-    return [*lines, *said]
+        notes.insert(0, f"{left:,} between the largest and the smallest means left out, -v shows all")
+    return [*lines, *notes]

@@ -82,10 +82,10 @@ def test_fields_can_be_replaced():
 @pytest.mark.parametrize("at", [(0.0, 1), ("0", 1), (None, 0)])
 def test_a_cell_is_two_whole_numbers(at):
     """Anything else is refused in words, not by NumPy."""
-    with pytest.raises(UsageError, match="A cell is a row and a column"):
+    with pytest.raises(UsageError, match="A cell must be a row and a column"):
         Convolution(5, 3).window(*at)
     worked = work_out(Convolution(5, 3), np.ones((5, 5)), np.ones((3, 3)))
-    with pytest.raises(UsageError, match="A cell is a row and a column"):
+    with pytest.raises(UsageError, match="A cell must be a row and a column"):
         plot_convolution(worked, at=at)
     assert Convolution(5, 3).window(np.int64(1), 0)[0] == range(1, 4)
 
@@ -99,7 +99,7 @@ def test_it_is_a_frozen_value():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "choices", "said"),
+    ("arguments", "choices", "message"),
     [((5, 7), {}, "7 × 7 kernel is larger"), ((5, 3), {"dilation": 3}, "spans 7 × 7 with its dilation"),
      ((5, 3), {"stride": 0}, "stride must be at least 1"), ((5, 3), {"padding": -1}, "padding must not be negative"),
      ((5, 3), {"padding": "same", "stride": 2}, "cannot be same with stride 2"),
@@ -109,13 +109,13 @@ def test_it_is_a_frozen_value():
      ((5, (1, 2, 3)), {}, "height and width"), ((5, 3), {"padding": (1, 2, 3)}, "one, two or four"),
      (("", 3), {}, "whole")],
 )  # fmt: skip
-def test_what_is_refused_is_said(arguments, choices, said):
+def test_what_torch_refuses_is_refused(arguments, choices, message):
     """Each refusal has its own words."""
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         Convolution(*arguments, **choices)
 
 
-def test_same_with_a_stride_tells_what_to_type():
+def test_same_with_a_stride_names_the_equivalent_padding():
     """The padding that TensorFlow would take is in the hint, and works."""
     with pytest.raises(UsageError) as caught:
         Convolution(6, 3, stride=2, padding="same")
@@ -123,7 +123,7 @@ def test_same_with_a_stride_tells_what_to_type():
     assert Convolution(6, 3, stride=2, padding=(0, 1, 0, 1)).output_size == (3, 3)
 
 
-def test_formulas_explain_what_is_odd():
+def test_formulas_explain_irregularities():
     """A dilation, and padding that differs at the ends, have their own letters."""
     assert Convolution(7, 3, dilation=2).formulas[0].where == ("k′ = d(k − 1) + 1 = 2·2 + 1 = 5",)
     formula = Convolution(5, 2, padding=(0, 1, 0, 1)).formulas[0]

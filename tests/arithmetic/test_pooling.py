@@ -29,7 +29,7 @@ def test_a_window_in_ceil_mode_ends_with_the_padded_input():
     assert Pooling(5, 2, ceil_mode=True).left_over == (0, 0)
 
 
-def test_the_stride_is_the_kernel_unless_said():
+def test_the_stride_defaults_to_the_kernel():
     """As torch has it."""
     assert Pooling(9, (3, 2)).stride == (3, 2)
 
@@ -41,12 +41,12 @@ def test_nothing_is_learned():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "choices", "said"),
-    [((4, 3), {"padding": 2}, "at most half"), ((4, 5), {}, "Nothing comes out"), ((4,), {}, "needs a kernel"),
-     ((4, 2), {"kind": "average", "dilation": 2}, "no dilation"), ((4, 2), {"adaptive": 2}, "takes no kernel"),
+    ("arguments", "choices", "message"),
+    [((4, 3), {"padding": 2}, "at most half"), ((4, 5), {}, "would be empty"), ((4,), {}, "needs a kernel"),
+     ((4, 2), {"kind": "average", "dilation": 2}, "no dilation"), ((4, 2), {"adaptive": 2}, "has no kernel"),
      ((4, 2), {"kind": "median"}, "max or average"), ((4, 0), {}, "at least 1"), ((4,), {"adaptive": 0}, "at least 1")],
 )  # fmt: skip
-def test_what_is_refused_is_said(arguments, choices, said):
+def test_what_torch_refuses_is_refused(arguments, choices, message):
     """Each refusal has its own words."""
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         Pooling(*arguments, **choices)

@@ -37,11 +37,11 @@ def test_it_is_a_convolution_over_the_stretched_input(stride, padding, more, dil
 
 
 @pytest.mark.parametrize(
-    ("choices", "said"),
-    [({"output_padding": 2, "stride": 2}, "smaller than the stride or the dilation"), ({"padding": 9}, "Nothing comes out"),
+    ("choices", "message"),
+    [({"output_padding": 2, "stride": 2}, "smaller than the stride or the dilation"), ({"padding": 9}, "would be empty"),
      ({"output_padding": -1}, "must not be negative"), ({"groups": 2}, "divisible"), ({"dilation": 0}, "at least 1")],
 )  # fmt: skip
-def test_what_is_refused_is_said(choices, said):
+def test_what_torch_refuses_is_refused(choices, message):
     """Each refusal has its own words."""
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         TransposedConvolution(3, 3, **choices)

@@ -130,5 +130,5 @@ def test_progress_hears_of_every_frame(tmp_path, kind):
     operation = Convolution(4, 3)
     animation = animate_convolution(work_out(operation, *example_numbers(operation)))
     heard = []
-    save_picture(animation, tmp_path / f"steps.{kind}", progress=lambda *told: heard.append(told))
+    save_picture(animation, tmp_path / f"steps.{kind}", progress=lambda *step: heard.append(step))
     assert heard == [("drawing frames", at, 4) for at in range(1, 5)]

@@ -49,22 +49,22 @@ def test_too_many_bytes_are_refused(tmp_path, monkeypatch):
     path.write_bytes(bytes(1 << 20) + b"x")
 
     class Endless(io.RawIOBase):
-        asked = 0
+        requested = 0
 
         def read(self, size=-1):
-            """As many zeros as are asked for."""
+            """As many zeros as are requested for."""
             assert size >= 0
-            self.asked += size
+            self.requested += size
             return bytes(size)
 
     endless = Endless()
     for source in (path, path.read_bytes(), endless):
         with pytest.raises(BadImageError, match="too large"):
             read_image(source)
-    assert endless.asked == (1 << 20) + 1
+    assert endless.requested == (1 << 20) + 1
 
 
-def test_missing_empty_and_odd_files_are_named(tmp_path):
+def test_missing_empty_and_irregular_files_are_named(tmp_path):
     """What is no regular file, or not there, ends at once in its own sentence: no pipe and no device is waited for."""
     (tmp_path / "empty.png").touch()
     os.mkfifo(tmp_path / "pipe.png")

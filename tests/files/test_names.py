@@ -100,7 +100,7 @@ def test_every_stem_that_meets_another_gets_a_hash_whatever_the_order():
         assert dict(zip(order, file_stems(order), strict=True)) == expected
 
 
-def test_parts_are_told_from_their_joint():
+def test_parts_are_distinguished_from_their_joint():
     """Full names that differ only in where the parts end have different stems."""
     stems = file_stems([("a-b",), ("a", "b"), ("a", "-b")])
     assert len(set(stems)) == 3
@@ -116,7 +116,7 @@ def test_hostile_names_share_no_file():
         assert safe_part(stem) == stem
 
 
-def test_a_name_that_looks_like_a_hashed_one_is_told_apart():
+def test_a_name_that_looks_like_a_hashed_one_is_distinguished():
     """A name may hold another one's hash; the stems still differ."""
     first = file_stems([("a/b",), ("a:b",)])
     stems = file_stems([("a/b",), ("a:b",), (first[0],), (first[1],)])

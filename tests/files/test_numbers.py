@@ -35,26 +35,26 @@ def test_names_are_no_numbers(text):
 
 
 @pytest.mark.parametrize(
-    ("text", "place"),
+    ("text", "position"),
     [("1,,3", "column 2 in row 1"), ("1 2 3; 4,5,", "column 3 in row 2"), (", 1", "column 1 in row 1"),
      ("1;;3", "column 1 in row 2"), ("1 | 2 ;; 3", "column 1 in row 3"), ("1\t\t3", "column 2 in row 1")],
 )  # fmt: skip
-def test_an_empty_place_among_typed_numbers_is_refused(text, place):
+def test_an_empty_cell_among_typed_numbers_is_refused(text, position):
     """Nothing is dropped in silence: what follows would stand elsewhere."""
-    with pytest.raises(UsageError, match=f"no number at {place}"):
+    with pytest.raises(UsageError, match=f"no number at {position}"):
         typed_numbers(text, "input")
 
 
 @pytest.mark.parametrize(
-    ("text", "place"),
+    ("text", "position"),
     [("1,2,,4\n5,6,7\n", "column 3 in line 1"), ("1,2\n3,\n", "column 2 in line 2"),
      ("1;2\n\n;4\n", "column 1 in line 3"), ("1\t2\n\t\n", "column 1 in line 2"), ("1,2|3,,4", "column 2 in line 1")],
 )  # fmt: skip
-def test_an_empty_cell_of_a_file_is_refused(tmp_path, text, place):
+def test_an_empty_cell_of_a_file_is_refused(tmp_path, text, position):
     """Its line and its column are told."""
     path = tmp_path / "holes.csv"
     path.write_text(text)
-    with pytest.raises(UsageError, match=f"no number at {place}"):
+    with pytest.raises(UsageError, match=f"no number at {position}"):
         csv_numbers(path, "input")
 
 

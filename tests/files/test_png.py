@@ -49,7 +49,7 @@ def test_a_series_decodes_exactly(shape):
             assert image.info == {"k": text}
 
 
-def test_rows_that_repeat_take_no_room():
+def test_repeated_rows_take_little_space():
     """A map zoomed four times takes little more than at its own size."""
     pixels = RNG.integers(0, 256, (1, 64, 64), dtype=np.uint8)
     palette = RNG.integers(0, 256, (256, 3), dtype=np.uint8)

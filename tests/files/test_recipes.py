@@ -94,8 +94,8 @@ def test_no_damage_raises_anything_else(samples, read, kind, capfd, caplog):
     damaged = [data[:end] for end in {*range(40), *rng.integers(0, len(data), 60).tolist()}]
     for _ in range(250):
         changed = bytearray(data)
-        for place in rng.integers(0, len(data), rng.integers(1, 6)):
-            changed[place] = rng.integers(0, 256)
+        for position in rng.integers(0, len(data), rng.integers(1, 6)):
+            changed[position] = rng.integers(0, 256)
         damaged.append(bytes(changed))
     where = data.find(b"command")
     for offset in range(-200, 60):  # the bytes round the recipe itself

@@ -147,7 +147,7 @@ def test_a_killed_process_leaves_the_old_file_or_the_new_one(tmp_path, python):
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="permissions do not bind this user")
-def test_a_read_only_directory_is_told(target):
+def test_a_read_only_directory_is_reported(target):
     """Where nothing may be written, the reason is told and all is as before."""
     target.parent.chmod(0o500)
     try:
@@ -158,7 +158,7 @@ def test_a_read_only_directory_is_told(target):
         target.parent.chmod(0o700)
 
 
-def test_a_read_only_file_system_is_told(target, monkeypatch):
+def test_a_read_only_file_system_is_reported(target, monkeypatch):
     """The system's own words are the reason."""
     with monkeypatch.context() as patch:
         patch.setattr(writing.os, "open", raiser(OSError(errno.EROFS, os.strerror(errno.EROFS))))
@@ -169,7 +169,7 @@ def test_a_read_only_file_system_is_told(target, monkeypatch):
 
 @pytest.mark.parametrize("replace", [False, True])
 @pytest.mark.parametrize("name", ["picture.png/x.png", "picture.png/a/x.png", "n" * 300 + ".png", "nul\0byte"])
-def test_impossible_paths_are_told(target, name, replace):
+def test_impossible_paths_are_reported(target, name, replace):
     """A parent that is a file, a name that is too long or no name: a WriteError with the path."""
     with pytest.raises(WriteError) as caught:
         write_whole(target.parent / name, b"after", replace=replace)
@@ -295,7 +295,7 @@ def test_strangers_are_not_replaced(tmp_path, mosaic, new_mosaic):
 
 
 @pytest.mark.parametrize("name", ["x.png", "x.PNG", "x.svg", "x.pdf"])
-def test_the_suffix_tells_the_format(tmp_path, new_figure, recipe, name):
+def test_the_suffix_determines_the_format(tmp_path, new_figure, recipe, name):
     """Pictures are saved as their suffix says, the path comes back, and a second run replaces the first."""
     for _ in range(2):
         path = save_picture(new_figure(), str(tmp_path / name))

@@ -9,7 +9,7 @@ from kernelviz.filters.bank import unit_rows
 from kernelviz.filters.matching import colour_directions, strongest
 
 
-def test_each_direction_says_what_it_is_for():
+def test_each_direction_has_a_purpose_and_a_source():
     """By name, in one line, with its source; no two are one and the same."""
     directions = colour_directions()
     rows = unit_rows(np.array([one.weights for one in directions]))

@@ -188,7 +188,7 @@ def test_what_keeps_light_is_known(image):
     assert not apply_filter(image, "sobel-x").keeps_light
 
 
-def test_what_is_said_of_a_learned_kernel_is_what_match_says():
+def test_a_learned_kernel_is_described_as_match_describes_it():
     """Kind, score and filter beside a response are those among all kernels of the layer, fits and zeros included."""
     kernels = np.random.default_rng(0).standard_normal((24, 1, 5, 5)).astype(np.float32)
     kernels[:16, 0] *= gabor(5, angle=70, wavelength=3.6, phase=20)

@@ -139,7 +139,7 @@ def test_sums_are_those_of_their_purpose(size):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_families_hold_what_cannot_be_told_apart(size):
+def test_families_hold_what_cannot_be_distinguished(size):
     """Any two filters that are alike are of one family and kind; names are unique, numbers read-only."""
     bank = classical_filters(size, everywhere=True)
     rows = unit_rows(np.stack([one.values for one in bank]))
@@ -178,7 +178,7 @@ def test_naming_a_filter_of_the_largest_size_is_cheap():
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("sobell", "sobel-x"),
         ("nosuch@5", "--size 5"),
@@ -187,11 +187,11 @@ def test_naming_a_filter_of_the_largest_size_is_cheap():
         ("box@99", "32"),
     ],
 )
-def test_a_wrong_name_is_told_with_the_nearest(name, told):
+def test_a_wrong_name_is_refused_with_the_nearest(name, message):
     """What is not there is refused in words that lead on."""
     with pytest.raises(UsageError) as caught:
         find_filter(name)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("size", [[3], "3", 2.5, 1, 0, -3, LARGEST + 1])

@@ -63,7 +63,7 @@ def test_scipy_finds_no_better_fit_nearby():
     assert np.mean(ours) < 1.1 * np.mean(theirs)
 
 
-def test_chance_tells_what_random_kernels_leave():
+def test_chance_is_what_random_kernels_leave():
     """Eight numbers explain much of any 5 × 5 kernel: what counts is to leave less than chance does."""
     left = chance_of_fit(5)
     assert np.all(np.diff(left) >= 0)

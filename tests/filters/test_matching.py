@@ -17,11 +17,11 @@ from kernelviz.filters.matching import (
     LEAST,
     LEVEL,
     UNNAMED,
-    bar_of,
     chance_of,
     match_kernel,
     match_kernels,
     name_from,
+    naming_threshold,
     scores_of_chance,
 )
 from kernelviz.records import KernelBank
@@ -95,10 +95,10 @@ def test_filters_and_fits_share_one_level():
     found = match_kernels(kernels, level=0.05)
     named = sum(row.kind not in UNNAMED for row in found.rows)
     assert 0.035 < named / len(kernels) < 0.06
-    bar = bar_of(5, 0.05, gabor=True)
-    by_chance = np.mean(scores_of_chance(5) >= bar.threshold)
-    assert by_chance + bar.fit_level <= 0.05 + 1e-12
-    assert (found.threshold, found.fit_threshold) == (bar.threshold, bar.fit_threshold)
+    naming = naming_threshold(5, 0.05, gabor=True)
+    by_chance = np.mean(scores_of_chance(5) >= naming.threshold)
+    assert by_chance + naming.fit_level <= 0.05 + 1e-12
+    assert (found.threshold, found.fit_threshold) == (naming.threshold, naming.fit_threshold)
     fits = [row for row in found.rows if row.closest.name == FIT]
     assert fits
     assert min(row.score for row in fits) >= found.fit_threshold
@@ -219,7 +219,7 @@ def test_a_colour_direction_is_found_with_its_pattern(colour, sign):
     assert row.factor * sign > 0
 
 
-def test_every_plane_is_compared_when_asked_for():
+def test_every_plane_is_compared_on_request():
     """Main rows first, one a kernel; then the sum and each input plane."""
     weight = np.random.default_rng(1).standard_normal((4, 3, 3, 3))
     found = match_kernels(weight, planes=True)
@@ -234,7 +234,7 @@ def test_every_plane_is_compared_when_asked_for():
     assert {row.plane for row in match_kernels(grouped).rows} == {"sum"}
 
 
-def test_what_is_odd_is_said():
+def test_irregularities_are_reported():
     """Zeros and values that are not finite are listed as such, and the others are compared all the same."""
     weight = np.zeros((4, 1, 3, 3))
     weight[0, 0] = find_filter("box").values

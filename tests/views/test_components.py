@@ -78,16 +78,16 @@ def test_nothing_of_the_numbers_is_clipped_and_what_the_colours_cut_is_counted()
     assert np.abs(expected).max() > 5
     outside = int((np.abs(expected) > FULL).sum())
     assert (sheet.scale.low, sheet.scale.high, sheet.scale.below + sheet.scale.above) == (-FULL, FULL, outside)
-    said = f"{outside} of {expected.size} values lie outside and take the end colour"
-    assert any(said in line for line in sheet.caption)
-    assert said in sheet.notes
+    note = f"{outside} of {expected.size} values lie outside and take the end colour"
+    assert any(note in line for line in sheet.caption)
+    assert note in sheet.notes
     pixels = rgb_pixels(sheet.tiles.values, sheet.scale)[0]
     np.testing.assert_array_equal(pixels, np.rint(127.5 + 127.5 * basis.colours(parts[0])))
     layer = make_sheet(FeatureMaps(parts[0]), view="pca", basis=basis, scale="layer")
     assert layer.scale == sheet.scale
 
 
-def test_a_basis_of_another_network_says_so():
+def test_a_basis_of_another_network_is_noted():
     """Other weights, another network, or none that is known; the same file from another place is the same."""
     file = Source("net", "net", "net", 1, Weights("file", "a.pt", "1" * 64))
     hub = Source("net", "net", "net", 1, Weights("hub", "a.safetensors", "1" * 64))
@@ -113,7 +113,7 @@ def test_layers_with_few_channels_leave_components_empty():
     assert not fitted([np.ones((4, 3, 3))]).components.any()
 
 
-def test_places_that_are_not_finite_are_left_out():
+def test_positions_that_are_not_finite_are_left_out():
     """A NaN in one channel takes its place out of the fit, and nothing else."""
     part = made(6)[0]
     spoilt = part.copy()
@@ -124,7 +124,7 @@ def test_places_that_are_not_finite_are_left_out():
 
 
 def test_what_does_not_fit_is_refused():
-    """Another number of channels, or no place at all, is said."""
+    """Another number of channels, or no place at all, is note."""
     basis = fitted(made())
     with pytest.raises(UsageError, match="12 channels"):
         basis.scores(np.zeros((3, 2, 2)))

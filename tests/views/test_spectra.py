@@ -67,7 +67,7 @@ def test_known_filters():
 
 
 @pytest.mark.parametrize(("value", "finite"), [(np.nan, False), (np.inf, False), (0.0, True)])
-def test_odd_numbers_come_through(value, finite):
+def test_broken_values_stay_in_their_kernel(value, finite):
     """A kernel with a value that is not finite has no finite response; the others are untouched; nothing warns."""
     weight = random((3, 20, 3, 3))
     before = frequency_response(weight)
@@ -78,7 +78,7 @@ def test_odd_numbers_come_through(value, finite):
     assert not np.isfinite(response[1]).any() or finite
 
 
-def test_the_view_says_what_it_shows():
+def test_the_view_explains_what_it_shows():
     """Padding, axes, unit and the rule over channels stand in the caption; the map starts at 0."""
     tiles = kernel_tiles(KernelBank(random((4, 6, 3, 5)), groups=2), view="spectrum", channels="2,0")
     np.testing.assert_array_equal(tiles.values, frequency_response(random((4, 6, 3, 5)))[[2, 0]])

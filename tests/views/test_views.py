@@ -161,7 +161,7 @@ def test_channels_of_another_form_are_refused(text):
 
 
 @pytest.mark.parametrize("text", ["3-1", "1,9" + "9" * 5000, "0-" + "9" * 20])
-def test_channels_that_are_no_numbers_here_are_refused_in_words(text):
+def test_malformed_channels_are_refused(text):
     """A run that goes down and numbers without end are wrong usage, not a fault."""
     with pytest.raises(UsageError, match=r"goes upwards|written like"):
         parse_channels(text, 10)
