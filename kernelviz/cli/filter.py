@@ -214,12 +214,11 @@ def respond(
     from kernelviz.errors import UsageError
     from kernelviz.files.images import read_image
     from kernelviz.filters.bank import find_filter
-    from kernelviz.filters.filtering import BORDERS, apply_filter
+    from kernelviz.filters.filtering import apply_filter, check_border
 
     if image is None:
         raise UsageError("An image is missing.", hint="For example kernelviz filter photo.jpg --kernel sobel-x")
-    if border not in BORDERS:
-        raise UsageError(f"A border rule is one of {', '.join(BORDERS)}, but got {border!r}.")
+    check_border(border)
     words = [word for part in names or [] for word in part.split(",") if word.strip()]
     kernels: list[Any] = [find_filter(word, size) for word in words]
     kernels += [parse_values(text) for text in numbers or []]

@@ -60,6 +60,7 @@ def match(
     """
     from kernelviz.cli import session, terminal
     from kernelviz.cli.session import Goal, Report, check_directory, document, json_text, load
+    from kernelviz.filters.matching import check_level
 
     report = Report("match")
     rows: list[dict[str, Any]] = []
@@ -82,18 +83,6 @@ def match(
     if as_json:
         terminal.result(json_text(document(report, kernels=rows)))
     return session.outcome(report)
-
-
-def check_level(level: float) -> None:
-    """Refuse at once what is no share.
-
-    Raises:
-        UsageError: the level is not between 0 and 1.
-    """
-    from kernelviz.errors import UsageError
-
-    if not 0 < level < 1:
-        raise UsageError(f"A level lies between 0 and 1, but got {level:g}.", hint="For example --level 0.05")
 
 
 def fitting(network: Model, patterns: list[str] | None, report: Report, goal: Any) -> list[ConvLayer]:

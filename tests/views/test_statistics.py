@@ -103,7 +103,7 @@ def test_one_value_of_a_channel_proves_nothing():
 def test_another_number_of_channels_is_refused():
     """Maps of another layer are not mixed in; nothing at all is no statistics."""
     tally = ChannelTally()
-    with pytest.raises(UsageError, match="no maps"):
+    with pytest.raises(UsageError, match="No maps"):
         tally.result()
     tally.add(np.zeros((2, 3, 3)))
     with pytest.raises(UsageError, match="had 2 channels"):
