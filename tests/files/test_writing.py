@@ -237,7 +237,7 @@ def test_a_link_is_replaced_itself(tmp_path, mosaic):
 def test_a_device_is_never_replaced(tmp_path):
     """What is no file, a pipe or a device, stays with force too."""
     os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(FileInTheWayError, match="no file"):
+    with pytest.raises(FileInTheWayError, match="no regular file"):
         check_target(tmp_path / "pipe.png", {"command": "kernels"}, force=True)
 
 
