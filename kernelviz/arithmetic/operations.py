@@ -246,11 +246,7 @@ class Convolution(Weighted):
         Raises:
             UsageError: there is no such cell.
         """
-        rows, columns = (
-            [at for at in side if 0 <= at < size]
-            for side, size in zip(self.window(row, column), self.input_size, strict=True)
-        )
-        return rows, columns
+        return _inside(self.window(row, column), self.input_size)
 
     @property
     def formulas(self) -> tuple[Formula, Formula]:
@@ -293,6 +289,11 @@ class Convolution(Weighted):
             for at in (0, 1)
         )
         return rows, columns  # type: ignore[return-value]
+
+
+def _inside(window: tuple[range, range], size: Pair) -> tuple[list[int], list[int]]:
+    rows, columns = ([at for at in side if 0 <= at < end] for side, end in zip(window, size, strict=True))
+    return rows, columns
 
 
 def check_cell(size: Pair, row: int, column: int) -> None:
@@ -606,11 +607,7 @@ class Pooling:
         Raises:
             UsageError: there is no such cell.
         """
-        rows, columns = (
-            [at for at in side if 0 <= at < size]
-            for side, size in zip(self.window(row, column), self.input_size, strict=True)
-        )
-        return rows, columns
+        return _inside(self.window(row, column), self.input_size)
 
     @property
     def formulas(self) -> tuple[Formula, Formula]:

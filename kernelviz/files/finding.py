@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from kernelviz.errors import BadImageError, UsageError
 from kernelviz.files.images import READ_FORMATS, SAMPLES, SUFFIXES
+from kernelviz.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -64,10 +65,10 @@ def _matching(pattern: str, notes: list[str]) -> list[str]:
     files = [path for path in matches if not os.path.isdir(path)]  # noqa: PTH112
     if not files:
         what = f"No file matches {pattern}."
-        why = f"{_count(len(matches), 'folder')} {_verb(matches, 'does', 'do')}." if matches else ""
+        why = f"{counted(len(matches), 'folder')} {_verb(matches, 'does', 'do')}." if matches else ""
         raise BadImageError(what, why, "Give a file, or a folder with -r.")
     if len(files) < len(matches):
-        notes.append(f"{pattern}: {_count(len(matches) - len(files), 'folder')} left out")
+        notes.append(f"{pattern}: {counted(len(matches) - len(files), 'folder')} left out")
     return files
 
 
@@ -79,11 +80,13 @@ def _in_folder(folder: str, notes: list[str]) -> list[str]:
         else:
             others += 1
     if not images:
-        why = f"{_count(others, 'other file')} {_verb(range(others), 'is', 'are')} in it." if others else "It is empty."
+        why = (
+            f"{counted(others, 'other file')} {_verb(range(others), 'is', 'are')} in it." if others else "It is empty."
+        )
         raise BadImageError(f"The folder {folder} contains no image.", why, f"Supported formats: {READ_FORMATS}.")
     if others:
         suffix = _verb(range(others), "its suffix", "their suffixes")
-        notes.append(f"{folder}: {_count(others, 'file')} left out, by {suffix} no image")
+        notes.append(f"{folder}: {counted(others, 'file')} left out, by {suffix} no image")
     return images
 
 
@@ -99,10 +102,6 @@ def _files_below(folder: str) -> Iterator[str]:
         for name in sorted(files):
             if not name.startswith("."):
                 yield os.path.join(directory, name)  # noqa: PTH118  (it keeps a name as it was typed)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _verb(items: Sequence[object], one: str, more: str) -> str:

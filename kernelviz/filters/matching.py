@@ -136,10 +136,15 @@ def naming_threshold(size: int, level: float, *, gabor: bool) -> NamingThreshold
     return NamingThreshold(level, threshold, fit_from(size, rest), rest)
 
 
+def _allowed(level: float, total: int) -> int:
+    """The largest k whose chance (k + 1) / (n + 1) is at most ``level``, if n is ``total``; negative if there is none."""
+    return int(level * (total + 1)) - 1
+
+
 def fit_from(size: int, level: float) -> float:
     """The lowest score of a fit whose chance is at most ``level``, but at least 0.8; 1 if there is none."""
     left = chance_of_fit(size)
-    allowed = int(level * (len(left) + 1)) - 1  # the largest k with (k + 1) / (n + 1) <= level
+    allowed = _allowed(level, len(left))
     return max(LEAST, float(np.sqrt(1 - left[allowed]))) if allowed >= 0 else 1.0
 
 
@@ -180,7 +185,7 @@ def chance_of(size: int, scores: Array) -> Array:
 def name_from(size: int, level: float = LEVEL) -> float:
     """The lowest score that at most the share ``level`` of random kernels reaches, but at least 0.8."""
     by_chance = scores_of_chance(size)
-    allowed = int(level * (len(by_chance) + 1)) - 1  # the largest k with (k + 1) / (n + 1) <= level
+    allowed = _allowed(level, len(by_chance))
     reached = by_chance[-allowed] if allowed > 0 else 1.0
     return max(LEAST, float(reached))
 

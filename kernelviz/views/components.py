@@ -10,7 +10,7 @@ import numpy as np
 
 from kernelviz.errors import UsageError
 from kernelviz.records import as_maps
-from kernelviz.views.statistics import Gathered
+from kernelviz.views.statistics import Gathered, check_channels
 
 if TYPE_CHECKING:
     from kernelviz.records import Array, FeatureMaps, Recipe, Source
@@ -111,9 +111,7 @@ class CovarianceTally:
         if not self.images:
             self.layer, self.source = subject.layer or "", subject.source
             self._mean, self._moments = np.zeros(len(flat)), np.zeros((len(flat), len(flat)))
-        if len(flat) != len(self._mean):
-            what = f"The layer had {len(self._mean):,} channels before, but now it has {len(flat):,}."
-            raise UsageError(what)
+        check_channels(len(self._mean), len(flat))
         self.images.add(subject)
         count = flat.shape[1]
         if not count:

@@ -11,6 +11,7 @@ from kernelviz.errors import UsageError
 from kernelviz.records import FeatureMaps, Tiles, as_maps
 from kernelviz.views.components import FULL, Basis, CovarianceTally
 from kernelviz.views.kernel_views import choose_channels, extent
+from kernelviz.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -180,8 +181,7 @@ def component_tiles(maps: FeatureMaps, basis: Basis | None = None) -> Tiles:
         tally.add(maps)
         basis = tally.basis()
     channels = len(maps.values)
-    images = f"{basis.images:,} image{'s' if basis.images != 1 else ''}"
-    over = f"fitted to {images}" if basis.images else "of a basis"
+    over = f"fitted to {counted(basis.images, 'image')}" if basis.images else "of a basis"
     return Tiles(
         values=basis.in_deviations(maps)[None],
         view="pca",

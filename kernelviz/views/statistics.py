@@ -14,7 +14,7 @@ import numpy as np
 
 from kernelviz.errors import UsageError
 from kernelviz.records import as_maps
-from kernelviz.wording import UNKNOWN, aligned
+from kernelviz.wording import UNKNOWN, aligned, counted
 
 if TYPE_CHECKING:
     from kernelviz.records import Array, FeatureMaps, Recipe
@@ -56,8 +56,20 @@ class Gathered:
         digests = [digest for digest in self._digests if digest is not None]
         if not digests or len(digests) < len(self):
             return None
-        name = f"{len(self):,} image{'s' if len(self) > 1 else ''}"
-        return {"name": name, "sha256": hashlib.sha256("".join(digests).encode("ascii")).hexdigest()}
+        return {
+            "name": counted(len(self), "image"),
+            "sha256": hashlib.sha256("".join(digests).encode("ascii")).hexdigest(),
+        }
+
+
+def check_channels(before: int, now: int) -> None:
+    """Check that all maps of a layer have the same number of channels.
+
+    Raises:
+        UsageError: they have not.
+    """
+    if before != now:
+        raise UsageError(f"The layer had {before:,} channels before, but now it has {now:,}.")
 
 
 def _below(path: str, paths: set[str]) -> str:
@@ -199,9 +211,7 @@ class _Sums:
 
     def merged(self, other: _Sums) -> _Sums:
         """The sums of both; of equal maxima the earlier image is kept."""
-        if len(self.count) != len(other.count):
-            what = f"The layer had {len(self.count):,} channels before, but now it has {len(other.count):,}."
-            raise UsageError(what)
+        check_channels(len(self.count), len(other.count))
         count = self.count + other.count
         share = other.count / np.maximum(count, 1)
         power = np.maximum(self.power, other.power)
