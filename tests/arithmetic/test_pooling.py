@@ -13,7 +13,7 @@ from kernelviz.errors import UsageError
     [((6, 3, 2, 0), 2, 3), ((5, 2, 2, 0), 2, 3), ((4, 3, 2, 1), 2, 3), ((4, 2, 3, 1), 2, 2)],
 )
 def test_pools_round_as_torch_does(shape, floor, ceiling):
-    """Floor and ceiling of published examples, and the formula says the same."""
+    """Floor and ceiling of published examples, with the same result in the formula."""
     side, kernel, stride, padding = shape
     for ceil_mode, size in ((False, floor), (True, ceiling)):
         operation = Pooling(side, kernel, stride=stride, padding=padding, ceil_mode=ceil_mode)
@@ -35,7 +35,7 @@ def test_the_stride_defaults_to_the_kernel():
 
 
 def test_nothing_is_learned():
-    """A pool has no weights, and as many channels as come in."""
+    """A pool has no weights, and as many output channels as input channels."""
     operation = Pooling(4, 2, in_channels=3)
     assert (operation.parameters, operation.macs, operation.out_channels) == (0, 0, 3)
 
@@ -47,6 +47,6 @@ def test_nothing_is_learned():
      ((4, 2), {"kind": "median"}, "max or average"), ((4, 0), {}, "at least 1"), ((4,), {"adaptive": 0}, "at least 1")],
 )  # fmt: skip
 def test_what_torch_refuses_is_refused(arguments, choices, message):
-    """Each refusal has its own words."""
+    """Each rejected setting has its own message."""
     with pytest.raises(UsageError, match=message):
         Pooling(*arguments, **choices)

@@ -10,7 +10,7 @@ from kernelviz.errors import UsageError
 
 @pytest.mark.parametrize(("i", "k", "s", "p"), [(4, 3, 1, 0), (5, 4, 1, 2), (5, 3, 1, 1), (5, 3, 2, 1), (6, 3, 2, 1)])
 def test_it_gives_back_the_size_of_the_guide(i, k, s, p):
-    """Transposed, each convolution of the guide's table comes back to its input: o' = s(i' − 1) + a + k − 2p."""
+    """Transposed, each convolution of the guide's table has its input size again: o' = s(i' − 1) + a + k − 2p."""
     smaller = Convolution(i, k, stride=s, padding=p).output_size
     left = (i + 2 * p - k) % s
     assert TransposedConvolution(smaller, k, stride=s, padding=p, output_padding=left).output_size == (i, i)
@@ -42,6 +42,6 @@ def test_it_is_a_convolution_over_the_stretched_input(stride, padding, more, dil
      ({"output_padding": -1}, "must not be negative"), ({"groups": 2}, "divisible"), ({"dilation": 0}, "at least 1")],
 )  # fmt: skip
 def test_what_torch_refuses_is_refused(choices, message):
-    """Each refusal has its own words."""
+    """Each rejected setting has its own message."""
     with pytest.raises(UsageError, match=message):
         TransposedConvolution(3, 3, **choices)

@@ -20,7 +20,7 @@ def test_each_direction_has_a_purpose_and_a_source():
 
 
 def test_opponents_see_no_grey():
-    """What sets one colour against another gives 0 on every grey, as its name with a dash says."""
+    """Directions that contrast colours, with a dash in their name, are 0 for every grey."""
     for one in colour_directions():
         assert (sum(one.weights) == 0) == ("–" in one.name and one.name != "light–dark"), one.name
 

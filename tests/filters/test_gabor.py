@@ -12,7 +12,7 @@ from kernelviz.filters.matching import match_kernels
 
 @pytest.mark.parametrize("size", [5, 7, 11])
 def test_gabor_functions_are_found_again(size):
-    """Orientation, wavelength, width and place of a Gabor function without noise, whatever its sign and scale."""
+    """Orientation, wavelength, width and centre of a Gabor function without noise, for any sign and scale."""
     random = np.random.default_rng(0)
     for _ in range(12):
         angle, wave = random.uniform(0, 180), random.uniform(3, 0.8 * size)
