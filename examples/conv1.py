@@ -1,6 +1,6 @@
 """Two pictures of resnet18d's first convolution: its 32 kernels summed over the image's channels, and channel by channel.
 
-The weights are random (seed 0), so that it runs anywhere. Run ``python examples/conv1.py [DIRECTORY]``.
+The weights are random (seed 0), so the script runs anywhere. Run ``python examples/conv1.py [DIRECTORY]``.
 """
 
 import sys

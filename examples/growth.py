@@ -1,6 +1,6 @@
-"""How EfficientNet-Lite0 grows: what its units see, how fine its maps are and how many there are. Needs no weights.
+"""How EfficientNet-Lite0 grows: the receptive fields of its units, the resolution and the number of its maps.
 
-Run ``python examples/growth.py [DIRECTORY]``.
+Needs no weights. Run ``python examples/growth.py [DIRECTORY]``.
 """
 
 import sys
@@ -10,6 +10,6 @@ import kernelviz
 
 directory = Path(sys.argv[1] if len(sys.argv) > 1 else "kernelviz-out")
 
-told = kernelviz.trace(kernelviz.load_model("tf_efficientnet_lite0", weights=None))
-print(told.field_of("blocks.2.0.conv_dw", 14, 14))
-print(kernelviz.save_picture(kernelviz.plot_growth(told), directory / "growth.png", force=True))
+traced = kernelviz.trace(kernelviz.load_model("tf_efficientnet_lite0", weights=None))
+print(traced.field_of("blocks.2.0.conv_dw", 14, 14))
+print(kernelviz.save_picture(kernelviz.plot_growth(traced), directory / "growth.png", force=True))

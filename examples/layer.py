@@ -1,4 +1,4 @@
-"""The README's pictures of one layer: a kernel beside its map, and where single values of maps come from.
+"""The README's pictures of one layer: a kernel beside its map, and how single values of maps are computed.
 
 Run ``python examples/layer.py [DIRECTORY]``. Needs ``pip install "kernelviz[offline]"``.
 """

@@ -1,6 +1,6 @@
-"""Many pictures through EfficientNet-Lite0: what channels do over all, a contact sheet, features as colour, single maps.
+"""Many images through EfficientNet-Lite0: statistics of channels, a contact sheet, features as colour, single maps.
 
-The pictures are nine cut-outs of one photograph. Needs ``pip install "kernelviz[offline]"``. Run ``python
+The images are nine crops of one photograph. Needs ``pip install "kernelviz[offline]"``. Run ``python
 examples/many.py [DIRECTORY]``.
 """
 
@@ -27,7 +27,7 @@ rows = kernelviz.ContactSheet(count=8)
 
 
 def gather(maps: kernelviz.FeatureMaps) -> None:
-    """Take in one image's maps; only a few numbers of them are kept."""
+    """Add the maps of one image; only a few numbers of them are kept."""
     if maps.layer == "blocks.2":
         covariance.add(maps)
         rows.add(maps)
@@ -36,7 +36,7 @@ def gather(maps: kernelviz.FeatureMaps) -> None:
 
 
 kernelviz.capture_many(model, images, ["blocks.2", "blocks.2.1.bn2.act"], on_map=gather)
-basis = covariance.basis()  # fitted over all of them: the same colour means the same on every picture
+basis = covariance.basis()  # fitted to all images, so that a colour means the same in every picture
 middle = kernelviz.capture_features(model, images[4], "blocks.2")[0]
 figures = {
     "statistics": kernelviz.plot_statistics(statistics.result(), model.source),
@@ -46,6 +46,6 @@ figures = {
 for name, figure in figures.items():
     print(kernelviz.save_picture(figure, directory / f"many-{name}.png", force=True))
 
-with TemporaryDirectory() as folder:  # a file a channel and an index; one of the forty is shown
+with TemporaryDirectory() as folder:  # one file per channel and an index; one of the forty is shown
     index = kernelviz.save_singles(kernelviz.make_singles(middle, zoom=12), Path(folder) / "blocks.2")
     print(shutil.copy(index.parent / "0015.png", directory / "many-single.png"))

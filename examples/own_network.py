@@ -1,4 +1,4 @@
-"""Any weight of any network, in an Axes of your own figure: no model, no file, no command.
+"""Any weight of any network in an Axes of your own figure, without a model, a file or a command.
 
 Run ``python examples/own_network.py [DIRECTORY]``.
 """

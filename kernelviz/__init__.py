@@ -1,6 +1,6 @@
 """kernelviz shows what the convolutions of a network learned and what they do to an image.
 
-The data go one way, and each step is one verb::
+From a model to a picture of its kernels::
 
     model = kernelviz.load_model("tf_efficientnet_lite0")
     layer = kernelviz.select_layers(model, "conv_stem")[0]
@@ -9,15 +9,15 @@ The data go one way, and each step is one verb::
     mosaic = kernelviz.make_mosaic(sheet)
     kernelviz.save_picture(mosaic, "stem.png")
 
-and from an image to what the layers make of it::
+and from an image to the feature maps of a layer::
 
     image = kernelviz.read_image("photo.jpg")
     maps = kernelviz.capture_features(model, image, "blocks.2")[0]
     kernelviz.save_picture(kernelviz.plot_features(maps, top=16), "maps.png")
     kernelviz.save_picture(kernelviz.plot_overlay(maps), "overlay.png")
 
-``plot_kernels(net.conv1.weight)`` draws any weight, tensor or array, in one go. The names below are imported when they
-are first used, so that ``import kernelviz`` needs neither torch nor matplotlib.
+``plot_kernels(net.conv1.weight)`` draws any weight, tensor or array, in one call. The public names are imported at their
+first use, so that ``import kernelviz`` loads neither torch nor matplotlib.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from kernelviz.version import __version__
+from kernelviz.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from kernelviz.arithmetic.operations import Convolution as Convolution
@@ -170,82 +170,12 @@ _HOMES = {
     "work_out": "explain.walkthrough",
 }
 
-__all__ = [
-    "Basis",
-    "ChannelStatistics",
-    "ChannelTally",
-    "ClassScore",
-    "ColourDirection",
-    "ContactSheet",
-    "ConvLayer",
-    "Convolution",
-    "CovarianceTally",
-    "FailedImage",
-    "FeatureMaps",
-    "Filter",
-    "Highlights",
-    "Image",
-    "KernelBank",
-    "KernelMatch",
-    "KernelvizError",
-    "Matches",
-    "Model",
-    "Mosaic",
-    "Pooling",
-    "Response",
-    "Sheet",
-    "Singles",
-    "Trace",
-    "TransposedConvolution",
-    "Unit",
-    "__version__",
-    "animate_convolution",
-    "apply_filter",
-    "apply_kernel",
-    "capture_features",
-    "capture_many",
-    "classical_filters",
-    "classify",
-    "colour_directions",
-    "find_filter",
-    "find_models",
-    "highlights_of",
-    "list_layers",
-    "load_model",
-    "make_mosaic",
-    "make_sheet",
-    "make_singles",
-    "match_kernels",
-    "plot_contact",
-    "plot_convolution",
-    "plot_features",
-    "plot_filter",
-    "plot_filters",
-    "plot_growth",
-    "plot_kernel_and_map",
-    "plot_kernels",
-    "plot_matches",
-    "plot_overlay",
-    "plot_overview",
-    "plot_statistics",
-    "plot_unit",
-    "read_basis",
-    "read_image",
-    "read_kernels",
-    "read_recipe",
-    "save_arrays",
-    "save_basis",
-    "save_picture",
-    "save_singles",
-    "select_layers",
-    "trace",
-    "trace_unit",
-    "work_out",
-]
+if not TYPE_CHECKING:  # a type checker reads the imports above; a computed list would hide them from ``import *``
+    __all__ = ["__version__", *_HOMES]  # noqa: PLE0604  (they are strings)
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for (PEP 562)."""
+    """Import a public name at its first use (PEP 562)."""
     if name not in _HOMES:
         raise AttributeError(f"module 'kernelviz' has no attribute {name!r}")
     value = getattr(import_module(f"kernelviz.{_HOMES[name]}"), name)

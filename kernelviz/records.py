@@ -1,4 +1,4 @@
-"""The frozen values that pass from room to room: NumPy arrays and plain facts, nothing of torch or matplotlib."""
+"""The immutable values that packages exchange: NumPy arrays and plain facts, nothing of torch or matplotlib."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ SORTS: tuple[str, ...] = get_args(Sort)
 
 @dataclass(frozen=True)
 class Weights:
-    """Where the numbers of a network came from.
+    """Where the weights of a network came from.
 
-    ``name`` says it for people (a file's name, a package and its version, the seed); ``sha256`` is that of the file's
-    bytes, None where there is no file.
+    ``name`` is for people (a file's name, a package and its version, the seed); ``sha256`` is that of the file's bytes,
+    None if there is no file.
     """
 
     source: WeightsSource
@@ -44,10 +44,10 @@ class Weights:
 
 @dataclass(frozen=True)
 class Source:
-    """The model behind a value: which network, which weights, on what it ran.
+    """The model behind a value: its network, its weights and the device.
 
-    ``stem`` is the part of a file's name that tells this model and its weights from others; ``preprocessing`` is what the
-    network expects of an image; ``versions`` are those of the libraries that computed.
+    ``stem`` is the part of a file's name that identifies this model and its weights; ``preprocessing`` is what the network
+    expects of an image; ``versions`` are those of the libraries that computed the value.
     """
 
     model: str
@@ -64,7 +64,7 @@ class Source:
     notes: tuple[str, ...] = ()
 
     def as_recipe(self) -> dict[str, Any]:
-        """The part of a recipe called ``model``; the cache's copy of a hub's file makes the very same picture."""
+        """The part of a recipe called ``model``; a file from the hub and its copy in the cache have the same."""
         weights = self.weights
         source = "hub" if weights and weights.source == "cache" else weights and weights.source
         return {
@@ -76,7 +76,7 @@ class Source:
         }
 
     def as_document(self) -> dict[str, Any]:
-        """The part of a JSON document called ``model``: that of the recipe, with where the weights were found."""
+        """The part of a JSON document called ``model``: as in the recipe, with the actual source of the weights."""
         recipe = self.as_recipe()
         if self.weights:
             recipe["weights"]["source"] = self.weights.source
@@ -84,17 +84,17 @@ class Source:
 
     @property
     def provenance(self) -> str:
-        """The label, and where the weights were found where the label does not say it."""
+        """The label, with the source of the weights if the label lacks it."""
         found = {"cache": ", from the cache", "hub": ", from the hub", "url": ", from its link"}
         return self.label + (found.get(self.weights.source, "") if self.weights else "")
 
 
 @dataclass(frozen=True)
 class ConvLayer:
-    """A convolution of a network, by its dotted ``named_modules`` path; axes in the module's own rank (1, 2 or 3).
+    """A convolution of a network, by its dotted ``named_modules`` path, with one, two or three axes.
 
-    ``padding`` is one number an axis, or ``"same"``. ``weight_shape`` is the stored weight's own shape. ``expert`` is the
-    number of one of several banks that are mixed anew for every image; ``params`` are then those of this one.
+    ``padding`` is one number per axis, or ``"same"``. ``weight_shape`` is the shape of the stored weight. ``expert`` is the
+    index of one of several banks that the layer mixes for every image; ``params`` then counts this bank only.
     """
 
     name: str
@@ -122,9 +122,9 @@ class ConvLayer:
 class KernelBank:
     """All kernels of one layer: ``weight`` is (out_channels, in_channels / groups, *kernel_size).
 
-    Kernel i makes output channel i. ``layer`` and ``source`` are None for a plain array. ``notes`` tell what is odd.
-    Where a layer convolves with another weight than it stores, ``reading`` says which of them this is: the
-    ``effective`` one; or the ``stored`` one, which was asked for. None where they are the same.
+    Kernel i produces output channel i. ``layer`` and ``source`` are None for a plain array. ``notes`` lists irregularities.
+    If a layer convolves with another weight than it stores, ``reading`` is ``effective`` or, if it was requested,
+    ``stored``; None if they are the same.
     """
 
     weight: Array
@@ -137,11 +137,11 @@ class KernelBank:
 
 @dataclass(frozen=True)
 class Image:
-    """A picture ready to be used: ``pixels`` is uint8 (H, W, 3), sRGB, opaque and the right way up.
+    """A decoded image: ``pixels`` is uint8 (H, W, 3), sRGB, opaque and upright.
 
-    ``name`` says it for people, ``stem`` in names of files; ``path`` is None where it came from no file. ``sha256`` is that
-    of the file's bytes, or of the pixels where there was no file. ``format`` and ``mode`` are Pillow's words for what was
-    read. ``notes`` say what was done to it.
+    ``name`` is for people, ``stem`` for names of files; ``path`` is None if there is no file. ``sha256`` is that of the
+    file's bytes, or of the pixels if there is no file. ``format`` and ``mode`` are Pillow's names for what was read.
+    ``notes`` lists the conversions.
     """
 
     pixels: Array
@@ -155,20 +155,20 @@ class Image:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Rows and columns."""
+        """(rows, columns)."""
         return self.pixels.shape[0], self.pixels.shape[1]
 
     def as_recipe(self) -> dict[str, Any]:
-        """The part of a recipe called ``image``: no directory is told."""
+        """The part of a recipe called ``image``, without any directory."""
         return {"name": self.name, "sha256": self.sha256}
 
 
 @dataclass(frozen=True)
 class SeenImage:
-    """What a network saw of an image: ``pixels`` is uint8 (H, W, 3), before the mean and deviation were taken out.
+    """The network's input made of an image: ``pixels`` is uint8 (H, W, 3), before normalisation.
 
-    Row r of it, counted from the upper edge of the first, lies at ``offset[0] + scale[0] * r`` rows of the image, columns
-    likewise; what lies outside of the image is a border. ``scale`` is below 1 where the image was enlarged.
+    Row coordinate r, counted from the upper edge, corresponds to row ``offset[0] + scale[0] * r`` of the image, columns
+    likewise; what is outside the image is a border. ``scale`` is below 1 if the image was enlarged.
     """
 
     pixels: Array
@@ -177,18 +177,18 @@ class SeenImage:
     notes: tuple[str, ...] = ()
 
     def as_recipe(self) -> dict[str, Any]:
-        """The part of a recipe called ``seen``: which part of the image it was, by ``offset`` and ``scale``."""
+        """The part of a recipe called ``seen``: the part of the image, by ``offset`` and ``scale``."""
         return {"offset": list(self.offset), "scale": list(self.scale)}
 
 
 @dataclass(frozen=True)
 class FeatureMaps:
-    """What one layer gave (or took) for one image at one run: ``values`` (C, H, W), map i made by channel i.
+    """The output (or input) of one layer for one image: ``values`` (C, H, W), one map per channel.
 
-    ``layer`` is its name with ``#2`` for the second run and ``:0`` for a part of a tuple. ``kind`` is the module's class,
-    ``shape`` that of its own tensor without the batch, ``tap`` which side of the module it is. ``input_size`` is (C, H, W)
-    of what the network took, ``seen`` what it saw of ``image``. ``centres`` are the rows and the columns of the input at
-    which the fields of the map's units have their middle. All but the values are None where they are not known.
+    ``layer`` is its name, with ``#2`` for the second run and ``:0`` for a part of a tuple. ``kind`` is the module's class,
+    ``shape`` the shape of the tensor without the batch, ``tap`` the side of the module. ``input_size`` is (C, H, W) of the
+    network's input, ``seen`` the part of ``image`` in it. ``centres`` are the rows and the columns of the input on which
+    the receptive fields of the map's units are centred. All fields but the values are None if unknown.
     """
 
     values: Array
@@ -206,7 +206,7 @@ class FeatureMaps:
 
 @dataclass(frozen=True)
 class ClassScore:
-    """One class of a prediction: its index, its name where that is known, its probability (softmax)."""
+    """One class of a prediction: its index, its name (None if unknown) and its probability (softmax)."""
 
     index: int
     label: str | None
@@ -215,7 +215,7 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class Axis:
-    """One side of a table or heat map: what it counts, the labels of its rows (or columns), and how many there were."""
+    """One axis of a table or heat map: what it counts, the labels shown, and the total number."""
 
     name: str
     labels: tuple[str, ...]
@@ -227,10 +227,10 @@ class Tiles:
     """The small pictures of one view before colour.
 
     ``values`` is (n, h, w), or (n, h, w, 3) for ``rgb``. In a ``grid`` tile i belongs to kernel ``numbers[i]``; in a
-    ``table`` tile r * columns + c stands in row r, column c; a ``heatmap`` is one tile whose pixels are rows and columns.
+    ``table`` tile r * columns + c is in row r, column c; a ``heatmap`` is one tile whose pixels are rows and columns.
     ``numbers`` are the kernels (or channels) in it, of ``total``. ``extent`` is the smallest and the largest finite value
-    of the whole layer in this view, chosen or not; (0, 0) where there is none. ``signed`` values are drawn around zero.
-    ``parts`` say what red, green and blue are.
+    of the whole layer in this view, chosen or not; (0, 0) if there is none. ``signed`` values are drawn around zero.
+    ``parts`` names the contents of red, green and blue.
     """
 
     values: Array
@@ -251,27 +251,27 @@ class Tiles:
 
     @property
     def is_reduced(self) -> bool:
-        """Whether it is one map made of all the numbers, not one for each."""
+        """Whether it is a single map reduced from all channels."""
         return self.noun == "map" and self.view != "maps"
 
 
 def as_array(values: object) -> Array:
-    """A NumPy array of any array-like or tensor (by duck typing: ``detach``, ``cpu``, ``numpy``), never a view that moves.
+    """Convert an array-like or a tensor (by duck typing: ``detach``, ``cpu``, ``numpy``) to a new NumPy array.
 
-    bfloat16 and half precision come back as float32, whole numbers and booleans as float64.
+    bfloat16 and half precision become float32, integers and booleans float64.
 
     Raises:
-        UsageError: ``values`` holds no real numbers.
+        UsageError: ``values`` are no real numbers.
     """
     tensor: Any = values
     try:
         if hasattr(tensor, "detach"):
             tensor = tensor.detach().cpu()
             if tensor.is_floating_point() and tensor.element_size() < 4:
-                tensor = tensor.float()  # NumPy has no bfloat16, and float32 holds every half-precision number exactly
+                tensor = tensor.float()  # NumPy has no bfloat16; float32 holds all such numbers exactly
             tensor = tensor.numpy()
         array = np.asarray(tensor)
-    except (RuntimeError, TypeError, ValueError) as error:  # on meta, sparse; a ragged list
+    except (RuntimeError, TypeError, ValueError) as error:  # a meta or sparse tensor, a ragged list
         raise UsageError("The values must be an array of real numbers.", str(error).partition("\n")[0]) from error
     if array.dtype.kind not in "fiub":
         raise UsageError(f"The values must be real numbers, but they are {array.dtype}.")
@@ -280,12 +280,12 @@ def as_array(values: object) -> Array:
 
 
 def shape_text(shape: Sequence[int]) -> str:
-    """``(32, 3, 3, 3)``: a shape as people write it."""
+    """``(32, 3, 3, 3)``: a shape as text."""
     return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
 
 
 def check_positive(name: str, value: int | None) -> int | None:
-    """The value, which has to be a whole number from 1 on where it is given.
+    """Check that a value, unless None, is a positive whole number; return it as an int.
 
     Raises:
         UsageError: it is not.
@@ -302,11 +302,11 @@ def check_positive(name: str, value: int | None) -> int | None:
 
 
 def as_bank(kernels: object, *, transposed: bool = False) -> KernelBank:
-    """A kernel bank of a record, a tensor or an array.
+    """Convert a record, a tensor or an array to a kernel bank.
 
     A plain weight is (out_channels, in_channels / groups, *kernel_size), with one, two or three kernel axes; with
-    ``transposed`` the first two are turned, as in a transposed convolution without groups. A single kernel
-    (in_channels, height, width) has to be given as (1, in_channels, height, width).
+    ``transposed`` the first two are swapped, as in a transposed convolution without groups. A single kernel
+    (in_channels, height, width) must be given as (1, in_channels, height, width).
 
     Raises:
         UsageError: another rank, an empty axis, or no real numbers.
@@ -317,15 +317,15 @@ def as_bank(kernels: object, *, transposed: bool = False) -> KernelBank:
     if weight.ndim not in (3, 4, 5):
         raise UsageError(
             f"Kernels must be (out_channels, in_channels, *kernel_size), but the shape is {shape_text(weight.shape)}.",
-            hint="A single kernel (C, H, W) is drawn as weight[None].",
+            hint="Give a single kernel (C, H, W) as weight[None].",
         )
     if 0 in weight.shape:
-        raise UsageError(f"There is nothing to draw in the shape {shape_text(weight.shape)}.")
+        raise UsageError(f"The kernels are empty: their shape is {shape_text(weight.shape)}.")
     return KernelBank(weight.swapaxes(0, 1) if transposed else weight)
 
 
 def as_maps(maps: object) -> FeatureMaps:
-    """Feature maps of a record, a tensor or an array (C, H, W); (1, C, H, W) is taken as (C, H, W).
+    """Convert a record, a tensor or an array (C, H, W) to feature maps; (1, C, H, W) is taken as (C, H, W).
 
     Raises:
         UsageError: another rank, an empty axis, or no real numbers.
@@ -338,8 +338,8 @@ def as_maps(maps: object) -> FeatureMaps:
     if values.ndim != 3:
         raise UsageError(
             f"Feature maps must be (channels, height, width), but the shape is {shape_text(values.shape)}.",
-            hint="One map (H, W) is drawn as values[None], image i of a batch as values[i].",
+            hint="Give a single map (H, W) as values[None], image i of a batch as values[i].",
         )
     if 0 in values.shape:
-        raise UsageError(f"There is nothing to draw in the shape {shape_text(values.shape)}.")
+        raise UsageError(f"The feature maps are empty: their shape is {shape_text(values.shape)}.")
     return FeatureMaps(values)

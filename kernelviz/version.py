@@ -1,4 +1,4 @@
-"""The version of kernelviz, in one place: the build reads it here, and ``kernelviz.__version__`` hands it on."""
+"""The version of kernelviz, which the build reads here and ``kernelviz.__version__`` exposes."""
 
 from __future__ import annotations
 

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 MOST_NUMBERS = 12
-PART = "  ·  "  # stands between the parts of a line
+PART = "  ·  "  # separates the parts of a line
 
 
 def number_text(value: float, *, plus: bool = False) -> str:
-    """Three significant digits, zeros kept, a true minus; ×10ⁿ outside 10⁻³ … 10⁵; ``plus`` signs what is positive."""
+    """Three significant digits, a true minus, ×10ⁿ outside 10⁻³ … 10⁵; ``plus`` adds a sign to positive numbers."""
     if value == 0 or not math.isfinite(value):
         return "0" if value == 0 else str(value).replace("-", "−")
     sign = "−" if value < 0 else "+" if plus else ""
@@ -36,7 +36,7 @@ def numbers_text(numbers: Sequence[int]) -> str:
 
 
 def runs_text(numbers: Sequence[int]) -> str:
-    """``0-15,40``: numbers in their order, ascending runs drawn together; ``parse_channels`` reads it back."""
+    """``0-15,40``: numbers in their order, with ascending runs joined; ``parse_channels`` parses it."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][1] + 1:
@@ -52,7 +52,7 @@ def sentence(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Text whose control and format characters are written as escapes, so that it stays in its line."""
+    """The text on one line: control and format characters are written as escapes."""
     return "".join(_escape(char) if unicodedata.category(char) in _UNSEEN else char for char in text)
 
 
@@ -63,17 +63,17 @@ def _escape(char: str) -> str:
     return char.encode("unicode_escape").decode() if ord(char) < 0xD800 or ord(char) > 0xDFFF else f"\\u{ord(char):04x}"
 
 
-_BEGUN = 0.95  # one letter of ten that differs costs as much
-NEAR = 0.65  # what people mistype keeps more of a model's name than that; what they make up, less
-_LONGEST = 100  # the comparison takes quadratic time, and no name is longer
+_BEGUN = 0.95  # as much as one different letter of ten costs
+NEAR = 0.65  # separates mistyped names of models from invented ones
+_LONGEST = 100  # characters: the comparison takes quadratic time, and no name is longer
 
 
 def nearest_names(names: Iterable[str], *spellings: str, count: int = 3, least: float = 0.0) -> list[str]:
-    """The ``count`` names that look most like one of the ``spellings``, best first, none less alike than ``least``.
+    """The ``count`` names most similar to one of the ``spellings``, best first, with a similarity of at least ``least``.
 
-    Likeness, 0 to 1, is twice the number of letters in common by that of all letters. Letter case does not count, nor
-    whether parts are joined with ``-``, ``.`` or ``_``. A name that goes on where the spelling ends is nearer than one
-    that differs in a letter.
+    Similarity, from 0 to 1, is twice the number of common letters divided by the number of all letters. Letter case is
+    ignored, and so is whether parts are joined by ``-``, ``.`` or ``_``. A name that starts with a spelling is more
+    similar than one that differs in a letter.
     """
     wanted = [_normalised(spelling)[:_LONGEST] for spelling in spellings if spelling]
     matchers = [SequenceMatcher(None, "", spelling, autojunk=False) for spelling in wanted]
@@ -95,13 +95,13 @@ def _normalised(name: str) -> str:
 
 
 def shown(name: object) -> str:
-    """A name from outside on one line of bounded length."""
+    """An external name on one line of at most 200 characters."""
     text = str(name)
     return (text if text.isprintable() else ascii(text)[1:-1])[:200]
 
 
 def value_text(value: float) -> str:
-    """A whole number as it is, a short decimal too; else three significant digits. A true minus; ∞ and NaN."""
+    """Whole numbers and short decimals as they are, else three significant digits; a true minus, ∞ and NaN."""
     if not math.isfinite(value):
         return str(value).replace("inf", "∞").replace("nan", "NaN").replace("-", "−")
     if value == round(value) and abs(value) < 1e6:
@@ -112,7 +112,7 @@ def value_text(value: float) -> str:
 
 
 def fixed_text(value: float, decimals: int | None) -> str:
-    """A number with so many places behind the point, without a minus before a zero; None as ``value_text``."""
+    """A number with that many decimals, without a minus before zero; ``value_text`` if ``decimals`` is None."""
     if decimals is None or not math.isfinite(value):
         return value_text(value)
     text = f"{value:.{decimals}f}"
@@ -120,7 +120,7 @@ def fixed_text(value: float, decimals: int | None) -> str:
 
 
 def factor_text(value: float) -> str:
-    """A value behind a sign: a negative one in brackets."""
+    """A value after an operator: in brackets if negative."""
     text = value_text(value)
     return f"({text})" if text.startswith("−") else text
 
@@ -134,7 +134,7 @@ UNKNOWN = "?"
 
 
 def aligned(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]], numbers: set[str]) -> str:
-    """Columns of one width, numbers to the right; columns in which nothing stands are left out."""
+    """Columns of equal width, numbers aligned to the right; empty columns are left out."""
     lines = [heads, *rows]
     shown = [at for at in range(len(heads)) if any(row[at] for row in rows)]
     widths = {at: max(len(line[at]) for line in lines) for at in shown}

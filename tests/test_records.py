@@ -36,7 +36,7 @@ def test_an_array_is_a_copy():
 
 
 def test_parameters_and_views_are_read_as_they_stand():
-    """A tensor that needs gradients or lies scattered in memory gives its values and stays as it was."""
+    """A tensor that requires gradients or is not contiguous has the same values and is unchanged."""
     parameter = torch.nn.Parameter(torch.arange(12.0).reshape(3, 4))
     turned = parameter.t()[::2]
     assert np.array_equal(as_array(turned), turned.detach().numpy())
@@ -72,7 +72,7 @@ def test_records_are_frozen():
         weights.name = "b.pt"
 
 
-def test_a_source_tells_its_recipe():
+def test_a_source_has_its_recipe():
     """The recipe of a source has the names that machines rely on."""
     weights = Weights("file", "net.pt", "ab" * 32)
     assert Source("resnet18", "resnet18, net.pt", "resnet18.net", 7, weights, licence="mit").as_recipe() == {

@@ -29,11 +29,11 @@ from kernelviz.wording import number_text, numbers_text, runs_text, visible
     ],
 )
 def test_numbers_have_three_significant_digits(value, text):
-    """Three digits with their zeros, a true minus, and a power of ten where the number is far from one."""
+    """Three digits with zeros, a true minus, and a power of ten for numbers far from one."""
     assert number_text(value) == text
 
 
-def test_a_plus_is_written_where_it_is_asked_for():
+def test_a_plus_is_written_on_request():
     """The upper end of a bar carries its sign; zero and negative numbers are as before."""
     assert [number_text(value, plus=True) for value in (1, -1, 0, 1e9)] == ["+1.00", "−1.00", "0", "+1.00×10⁹"]
 
@@ -46,7 +46,7 @@ def test_a_number_reads_back_to_three_digits(value):
 
 
 def test_at_most_twelve_numbers_are_listed():
-    """Twelve numbers stand in full, of more the rest is counted."""
+    """Up to twelve numbers are listed, and the rest is counted."""
     assert numbers_text(range(12)) == ", ".join(map(str, range(12)))
     assert numbers_text(range(14)) == ", ".join(map(str, range(12))) + " and 2 more"
 
@@ -58,7 +58,7 @@ def test_runs_read_back(numbers):
 
 
 def test_runs_are_drawn_together():
-    """Ascending neighbours become one run, whatever stands around them."""
+    """Ascending neighbours become one range, independently of their neighbours."""
     assert runs_text((0, 1, 2, 9, 8, 4, 5)) == "0-2,9,8,4-5"
 
 

@@ -1,1 +1,1 @@
-"""Convolutions and pools as plain integers: sizes, windows and what torch refuses."""
+"""Convolutions and pools as plain integers: sizes, windows and the settings that torch rejects."""

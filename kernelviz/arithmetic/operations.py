@@ -1,6 +1,6 @@
 """The three operations as plain integers: convolution, transposed convolution and pooling.
 
-Each knows its sizes, its windows and its weights, and refuses what torch refuses.
+Each computes its sizes, windows and weights, and rejects the settings that torch rejects.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Padding: TypeAlias = Sides | Literal["same", "valid"]
 
 
 class Weighted:
-    """What every convolution has: channels in groups, weights, and what a dense layer would take instead."""
+    """The common part of convolutions: channels in groups, weights, and the cost of a dense layer instead."""
 
     input_size: Pair
     kernel: Pair
@@ -55,7 +55,7 @@ class Weighted:
 
     @property
     def kernel_shape(self) -> tuple[int, int, int, int]:
-        """The shape of the weight as torch stores it; a transposed one's begins with the input channels."""
+        """The shape of the weight as torch stores it; a transposed convolution has the input channels first."""
         first, second = self.out_channels, self.in_channels
         if self.transposed:
             first, second = second, first
@@ -63,24 +63,24 @@ class Weighted:
 
     @property
     def weights(self) -> int:
-        """How many weights there are, without the bias."""
+        """The number of weights, without the bias."""
         return self.out_channels * (self.in_channels // self.groups) * self.kernel[0] * self.kernel[1]
 
     @property
     def parameters(self) -> int:
-        """Weights, and a bias for each output channel where there is one."""
+        """The number of weights and biases."""
         return self.weights + (self.out_channels if self.bias else 0)
 
     @property
     def dense_parameters(self) -> int:
-        """What a dense layer from all the input to all the output would take."""
+        """The number of parameters of a dense layer from all inputs to all outputs."""
         inputs = self.in_channels * self.input_size[0] * self.input_size[1]
         outputs = self.out_channels * self.output_size[0] * self.output_size[1]
         return inputs * outputs + (outputs if self.bias else 0)
 
     @property
     def macs(self) -> int:
-        """Multiply-adds for one input, those with padding counted too; the bias is none."""
+        """Multiply-adds for one input, including those with padding, excluding the bias."""
         rows, columns = self.input_size if self.transposed else self.output_size
         return rows * columns * self.weights
 
@@ -88,7 +88,11 @@ class Weighted:
         self, *, input_size: Sides, kernel: Sides, stride: Sides, dilation: Sides,
         groups: int, in_channels: int, out_channels: int, bias: bool,
     ) -> None:  # fmt: skip
-        """Set what every convolution has; UsageError where a number is none that torch takes."""
+        """Set the common fields.
+
+        Raises:
+            UsageError: torch would reject a number.
+        """
         set_fields(
             self,
             input_size=pair("input size", input_size),
@@ -102,22 +106,26 @@ class Weighted:
         )
 
     def check_groups(self) -> None:
-        """Raise UsageError where the groups do not divide the channels."""
+        """Check that the groups divide the channels.
+
+        Raises:
+            UsageError: they do not.
+        """
         for name, channels in (("input", self.in_channels), ("output", self.out_channels)):
             if channels % self.groups:
                 raise UsageError(
                     f"The {name} channels must be divisible by the groups, but got {channels} and {self.groups}.",
-                    "Each group reads an equal share of the channels and makes an equal share.",
-                    f"Take groups that divide {self.in_channels} and {self.out_channels}, or other channels.",
+                    "Each group has an equal share of the input and output channels.",
+                    f"Choose groups that divide {self.in_channels} and {self.out_channels}, or other channels.",
                 )
 
 
 @dataclass(frozen=True, init=False)
 class Convolution(Weighted):
-    """A 2-D convolution of an input of a known size, with torch's meaning of every number.
+    """A 2-D convolution of an input of known size; the arguments mean the same as in torch.
 
-    Sides are (height, width), ``padding`` is (top, bottom, left, right). ``padding_name`` is ``same`` or ``valid`` where it
-    was asked for so.
+    Sizes are (height, width), ``padding`` is (top, bottom, left, right). ``padding_name`` is ``same`` or ``valid`` if the
+    padding was given by that name, else empty.
     """
 
     input_size: Pair
@@ -144,22 +152,22 @@ class Convolution(Weighted):
         out_channels: int = 1,
         bias: bool = False,
     ) -> None:
-        """Take each side as one number, or as height and width.
+        """Accept every size as one number, or as height and width.
 
         Args:
             input_size: rows and columns of the input.
             kernel: rows and columns of the kernel.
-            stride: by how much the window moves.
+            stride: the step of the window.
             padding: zeros around the input: a number, height and width, (top, bottom, left, right), ``valid`` for none,
-                or ``same`` for what keeps the size (the odd one behind, as torch does it).
-            dilation: how far the taps of the kernel are apart.
-            groups: into how many groups the channels fall.
-            in_channels: channels of the input.
-            out_channels: channels of the output.
-            bias: whether a number is added to each output channel.
+                or ``same`` to keep the size (an odd row or column is added at the end, as in torch).
+            dilation: the distance between the taps of the kernel.
+            groups: the number of groups of channels.
+            in_channels: the number of input channels.
+            out_channels: the number of output channels.
+            bias: whether each output channel has a bias.
 
         Raises:
-            UsageError: torch would refuse it: a number that is not positive, a negative padding, ``same`` with a stride,
+            UsageError: torch would reject it: a number that is not positive, a negative padding, ``same`` with a stride,
                 channels that the groups do not divide, or a kernel larger than the padded input.
         """
         self.take(
@@ -177,7 +185,7 @@ class Convolution(Weighted):
         if padding not in ("same", "valid"):
             raise UsageError(
                 f"The padding must be numbers, same or valid, but got {padding!r}.",
-                "same keeps the size, valid pads nothing.",
+                "same keeps the size, valid adds no padding.",
                 "Give 1, 1x2, 1,0,1,0 (top, bottom, left, right), same or valid.",
             )
         if padding == "valid":
@@ -189,8 +197,8 @@ class Convolution(Weighted):
         if self.stride != (1, 1):
             raise UsageError(
                 f"The padding cannot be same with stride {sides_text(self.stride)}.",
-                "torch refuses it: with a stride the output is smaller than the input.",
-                f"Padding {top},{bottom},{left},{right} (top, bottom, left, right) does what TensorFlow calls same.",
+                "torch rejects it: with a stride the output is smaller than the input.",
+                f"Padding {top},{bottom},{left},{right} (top, bottom, left, right) is what TensorFlow calls same.",
             )
         return top, bottom, left, right
 
@@ -201,8 +209,8 @@ class Convolution(Weighted):
             dilated = "" if self.span == self.kernel else f" spans {size_text(self.span)} with its dilation, which"
             raise UsageError(
                 f"The {size_text(self.kernel)} kernel{dilated} is larger than the input.",
-                f"With its padding the input has {size_text(padded)}.",
-                "Take a smaller kernel or dilation, or more padding.",
+                f"The padded input is {size_text(padded)}.",
+                "Choose a smaller kernel or dilation, or more padding.",
             )
 
     @property
@@ -220,7 +228,7 @@ class Convolution(Weighted):
         return sizes[0], sizes[1]
 
     def window(self, row: int, column: int) -> tuple[range, range]:
-        """The rows and columns that one output cell multiplies; negative ones and those behind are padding.
+        """The rows and columns that one output cell multiplies; those outside the input are padding.
 
         Raises:
             UsageError: there is no such cell.
@@ -238,15 +246,11 @@ class Convolution(Weighted):
         Raises:
             UsageError: there is no such cell.
         """
-        rows, columns = (
-            [at for at in side if 0 <= at < size]
-            for side, size in zip(self.window(row, column), self.input_size, strict=True)
-        )
-        return rows, columns
+        return _inside(self.window(row, column), self.input_size)
 
     @property
     def formulas(self) -> tuple[Formula, Formula]:
-        """The size of the output in letters and numbers: rows, then columns."""
+        """The formulas of the output size: rows, then columns."""
         rows, columns = (
             window_formula(size, kernel, stride, padding, dilation, result)
             for (size, padding, kernel, stride, dilation), result in zip(self._axes(), self.output_size, strict=True)
@@ -255,13 +259,13 @@ class Convolution(Weighted):
 
     @property
     def unread(self) -> Pair:
-        """How many rows and columns of the padded input no window reads, wherever they lie."""
+        """The number of rows and columns of the padded input that no window reads, at any position."""
         rows, columns = self._unread()
         return rows[0], columns[0]
 
     @property
     def left_over(self) -> Pair:
-        """How many of them lie at the end, for the stride is too long."""
+        """The number of those at the end, which the last stride would exceed."""
         rows, columns = self._unread()
         return rows[1], columns[1]
 
@@ -287,17 +291,22 @@ class Convolution(Weighted):
         return rows, columns  # type: ignore[return-value]
 
 
+def _inside(window: tuple[range, range], size: Pair) -> tuple[list[int], list[int]]:
+    rows, columns = ([at for at in side if 0 <= at < end] for side, end in zip(window, size, strict=True))
+    return rows, columns
+
+
 def check_cell(size: Pair, row: int, column: int) -> None:
-    """Refuse a cell that the output does not have.
+    """Check that the output has a cell.
 
     Raises:
-        UsageError: it is outside, or no whole numbers.
+        UsageError: it is outside, or not given as whole numbers.
     """
     try:
         row, column = operator.index(row), operator.index(column)
     except TypeError:
-        what = f"A cell is a row and a column, but got {row!r} and {column!r}."
-        raise UsageError(what, "They count from 0 and are whole.", "For example (0, 2).") from None
+        what = f"A cell must be a row and a column, but got {row!r} and {column!r}."
+        raise UsageError(what, "They are whole numbers from 0 on.", "For example (0, 2).") from None
     if not (0 <= row < size[0] and 0 <= column < size[1]):
         raise UsageError(
             f"There is no output cell at row {row}, column {column}.",
@@ -307,17 +316,17 @@ def check_cell(size: Pair, row: int, column: int) -> None:
 
 
 def set_fields(record: object, **values: object) -> None:
-    """Set the fields of a frozen record that makes itself."""
+    """Set fields of a frozen dataclass in its own ``__init__``."""
     for name, value in values.items():
         object.__setattr__(record, name, value)
 
 
 @dataclass(frozen=True, init=False)
 class TransposedConvolution(Weighted):
-    """A 2-D transposed convolution of an input of a known size, with torch's meaning of every number.
+    """A 2-D transposed convolution of an input of known size; the arguments mean the same as in torch.
 
-    Sides are (height, width). Each input value stamps the kernel onto the output, ``stride`` apart; ``padding`` is cut off
-    the output at both ends, ``output_padding`` is added behind.
+    Sizes are (height, width). Each input value adds a scaled copy ("stamp") of the kernel to the output, ``stride`` apart;
+    ``padding`` is cut off at both ends of the output, ``output_padding`` is added at the end.
     """
 
     input_size: Pair
@@ -346,23 +355,23 @@ class TransposedConvolution(Weighted):
         out_channels: int = 1,
         bias: bool = False,
     ) -> None:
-        """Take each side as one number, or as height and width.
+        """Accept every size as one number, or as height and width.
 
         Args:
             input_size: rows and columns of the input.
             kernel: rows and columns of the kernel.
-            stride: how far the stamps are apart.
-            padding: how many rows and columns are cut off the output at each end.
-            output_padding: how many are added to it behind; below the stride or the dilation.
-            dilation: how far the taps of the kernel are apart.
-            groups: into how many groups the channels fall.
-            in_channels: channels of the input.
-            out_channels: channels of the output.
-            bias: whether a number is added to each output channel.
+            stride: the distance between the stamps.
+            padding: the number of rows and columns that are cut off at each end of the output.
+            output_padding: the number that is added at the end; below the stride or the dilation.
+            dilation: the distance between the taps of the kernel.
+            groups: the number of groups of channels.
+            in_channels: the number of input channels.
+            out_channels: the number of output channels.
+            bias: whether each output channel has a bias.
 
         Raises:
-            UsageError: torch would refuse it: a number that is not positive, a negative padding, an output padding that
-                neither stride nor dilation exceeds, channels that the groups do not divide, or nothing that comes out.
+            UsageError: torch would reject it: a number that is not positive, a negative padding, an output padding that
+                neither stride nor dilation exceeds, channels that the groups do not divide, or an empty output.
         """
         self.take(
             input_size=input_size, kernel=kernel, stride=stride, dilation=dilation,
@@ -375,14 +384,14 @@ class TransposedConvolution(Weighted):
             if more >= max(stride_, dilation_):
                 raise UsageError(
                     f"The output padding must be smaller than the stride or the dilation, but got {more}.",
-                    f"The stride is {stride_}, the dilation {dilation_}: it tells apart sizes that one stride merges.",
-                    "Take a smaller output padding.",
+                    f"The stride is {stride_}, the dilation {dilation_}: it selects one of the sizes that a stride merges.",
+                    "Choose a smaller output padding.",
                 )
         if min(self._sizes()) < 1:
             raise UsageError(
-                f"Nothing comes out: the output would have {size_text([max(0, side) for side in self._sizes()])}.",
-                f"The padding cuts {sides_text(self.padding)} off each end.",
-                "Take a smaller padding.",
+                f"The output would be empty: {size_text([max(0, side) for side in self._sizes()])}.",
+                f"The padding cuts off {sides_text(self.padding)} at each end.",
+                "Choose a smaller padding.",
             )
 
     @property
@@ -396,13 +405,13 @@ class TransposedConvolution(Weighted):
 
     @property
     def stretched_size(self) -> Pair:
-        """The input with ``stride - 1`` zeros between its values: ``(i - 1)s + 1``."""
+        """The size of the input with ``stride - 1`` zeros between its values: ``(i - 1)s + 1``."""
         rows, columns = ((size - 1) * stride + 1 for size, stride in zip(self.input_size, self.stride, strict=True))
         return rows, columns
 
     @property
     def implicit_padding(self) -> Edges:
-        """The zeros around the stretched input over which it is a convolution: ``d(k - 1) - p``, cut off where negative.
+        """The padding of the equivalent convolution over the stretched input: ``d(k - 1) - p``, cropped if negative.
 
         (top, bottom, left, right); the output padding adds to the bottom and the right.
         """
@@ -410,7 +419,7 @@ class TransposedConvolution(Weighted):
         return before[0], before[0] + self.output_padding[0], before[1], before[1] + self.output_padding[1]
 
     def window(self, row: int, column: int) -> tuple[range, range]:
-        """The rows and columns of the stretched input that the turned kernel multiplies for one output cell.
+        """The rows and columns of the stretched input that the rotated kernel multiplies for one output cell.
 
         Raises:
             UsageError: there is no such cell.
@@ -423,21 +432,21 @@ class TransposedConvolution(Weighted):
         )
 
     def reads(self, row: int, column: int) -> tuple[list[int], list[int]]:
-        """The rows and columns of the input whose stamps meet on one output cell.
+        """The rows and columns of the input whose stamps overlap in one output cell.
 
         Raises:
             UsageError: there is no such cell.
         """
         check_cell(self.output_size, row, column)
         rows, columns = (
-            [place for place in transposed_window(at, kernel, stride, padding, dilation) if 0 <= place < size]
+            [source for source in transposed_window(at, kernel, stride, padding, dilation) if 0 <= source < size]
             for at, (size, kernel, stride, padding, dilation, _) in zip((row, column), self._axes(), strict=True)
         )
         return rows, columns
 
     @property
     def formulas(self) -> tuple[Formula, Formula]:
-        """The size of the output in letters and numbers: rows, then columns."""
+        """The formulas of the output size: rows, then columns."""
         rows, columns = (
             transposed_formula(*axis, result) for axis, result in zip(self._axes(), self.output_size, strict=True)
         )
@@ -445,7 +454,7 @@ class TransposedConvolution(Weighted):
 
     @property
     def unread(self) -> Pair:
-        """How many rows and columns of the input reach no output cell: the padding cuts off all that they stamp."""
+        """The number of rows and columns of the input without effect, because the padding cuts off their stamps."""
         rows, columns = (
             unreached(*axis[:5], outputs) for axis, outputs in zip(self._axes(), self.output_size, strict=True)
         )
@@ -458,15 +467,15 @@ class TransposedConvolution(Weighted):
         return rows, columns
 
 
-PLAIN = ((0, 0), (1, 1), False, True)  # padding, dilation, ceiling, and whether padding counts
+PLAIN = ((0, 0), (1, 1), False, True)  # padding, dilation, ceil_mode, count_include_pad
 
 
 @dataclass(frozen=True, init=False)
 class Pooling:
-    """A 2-D max or average pool of an input of a known size, with torch's meaning of every number.
+    """A 2-D max or average pool of an input of known size; the arguments mean the same as in torch.
 
-    Sides are (height, width). ``adaptive`` is the output size of an adaptive pool, whose windows follow from it; its
-    ``kernel`` is its largest window. ``count_include_pad`` counts zeros of the padding into an average.
+    Sizes are (height, width). ``adaptive`` is the output size of an adaptive pool, which determines its windows; its
+    ``kernel`` is the largest of them. With ``count_include_pad`` an average includes the zeros of the padding.
     """
 
     input_size: Pair
@@ -494,38 +503,38 @@ class Pooling:
         adaptive: Sides | None = None,
         in_channels: int = 1,
     ) -> None:
-        """Take each side as one number, or as height and width.
+        """Accept every size as one number, or as height and width.
 
         Args:
             input_size: rows and columns of the input.
             kernel: rows and columns of a window; None for an adaptive pool.
             kind: ``max`` or ``average``.
-            stride: by how much the window moves; None for the kernel's own sides.
-            padding: what is around the input: zeros for an average, less than every number for a maximum.
-            dilation: how far the cells of a window are apart; for ``max`` alone.
-            ceil_mode: whether a last window that reaches out of the padded input counts, too.
-            count_include_pad: whether padding counts in an average.
-            adaptive: the size of the output of an adaptive pool, instead of everything else.
-            in_channels: channels; each is pooled by itself.
+            stride: the step of the window; by default the size of the kernel.
+            padding: rows and columns around the input: zeros for an average, minus infinity for a maximum.
+            dilation: the distance between the cells of a window; for ``max`` only.
+            ceil_mode: whether a last window that exceeds the padded input is included.
+            count_include_pad: whether an average includes the padding.
+            adaptive: the output size of an adaptive pool; excludes all other settings.
+            in_channels: the number of channels; each is pooled separately.
 
         Raises:
-            UsageError: torch would refuse it: a number that is not positive, a padding above half the kernel, a dilated
-                average, nothing that comes out; or choices that an adaptive pool does not have.
+            UsageError: torch would reject it: a number that is not positive, a padding above half the kernel, a dilated
+                average, an empty output; or settings that an adaptive pool does not have.
         """
         if kind not in ("max", "average"):
-            raise UsageError(f"A pool is max or average, but got {kind!r}.")
+            raise UsageError(f"The kind of a pool must be max or average, but got {kind!r}.")
         size = pair("input size", input_size)
         if adaptive is None and kernel is None:
-            raise UsageError("A pool needs a kernel.", "", "Or the output size of an adaptive one.")
-        asked = None if adaptive is None else pair("adaptive size", adaptive)
+            raise UsageError("A pool needs a kernel.", "", "Give a kernel, or the output size of an adaptive pool.")
+        output_size = None if adaptive is None else pair("adaptive size", adaptive)
         around, apart = pair("padding", padding, least=0), pair("dilation", dilation)
-        if asked and (kernel, stride, around, apart, ceil_mode, count_include_pad) != (None, None, *PLAIN):
+        if output_size and (kernel, stride, around, apart, ceil_mode, count_include_pad) != (None, None, *PLAIN):
             raise UsageError(
-                "An adaptive pool takes no kernel, stride, padding, dilation or ceiling.",
-                "Its windows follow from the sizes of input and output.",
+                "An adaptive pool has no kernel, stride, padding, dilation or ceil mode.",
+                "The sizes of input and output determine its windows.",
                 "Leave them out, or leave out the adaptive size.",
             )
-        sides = _largest_windows(size, asked) if asked else pair("kernel", kernel or 0)
+        sides = _largest_windows(size, output_size) if output_size else pair("kernel", kernel or 0)
         values: dict[str, object] = {
             "input_size": size,
             "kernel": sides,
@@ -535,7 +544,7 @@ class Pooling:
             "dilation": apart,
             "ceil_mode": bool(ceil_mode),
             "count_include_pad": bool(count_include_pad),
-            "adaptive": asked,
+            "adaptive": output_size,
             "in_channels": count("number of channels", in_channels),
         }
         set_fields(self, **values)
@@ -543,24 +552,24 @@ class Pooling:
 
     def _check(self) -> None:
         if self.kind == "average" and self.dilation != (1, 1):
-            raise UsageError("An average pool has no dilation.", "torch dilates max pools alone.", "Leave it out.")
+            raise UsageError("An average pool has no dilation.", "torch dilates max pools only.", "Leave it out.")
         for padding, kernel in zip(self.padding, self.kernel, strict=True):
             if padding > kernel // 2:
                 raise UsageError(
                     f"The padding must be at most half of the kernel, but got {padding} of {kernel}.",
-                    "A window would lie in the padding alone.",
-                    f"Take a padding of at most {kernel // 2}, or a larger kernel.",
+                    "A window could contain nothing but padding.",
+                    f"Choose a padding of at most {kernel // 2}, or a larger kernel.",
                 )
         if min(self.output_size) < 1:
             raise UsageError(
-                f"Nothing comes out: no window of {size_text(self.kernel)} fits into {size_text(self.input_size)}.",
+                f"The output would be empty: no window of {size_text(self.kernel)} fits into {size_text(self.input_size)}.",
                 "" if self.dilation == (1, 1) else f"The dilation is {size_text(self.dilation)}.",
-                "Take a smaller kernel, or ceil mode.",
+                "Choose a smaller kernel, or ceil mode.",
             )
 
     @property
     def out_channels(self) -> int:
-        """As many as come in."""
+        """The number of output channels, equal to that of the input."""
         return self.in_channels
 
     @property
@@ -598,15 +607,11 @@ class Pooling:
         Raises:
             UsageError: there is no such cell.
         """
-        rows, columns = (
-            [at for at in side if 0 <= at < size]
-            for side, size in zip(self.window(row, column), self.input_size, strict=True)
-        )
-        return rows, columns
+        return _inside(self.window(row, column), self.input_size)
 
     @property
     def formulas(self) -> tuple[Formula, Formula]:
-        """The size of the output in letters and numbers: rows, then columns."""
+        """The formulas of the output size: rows, then columns."""
         if self.adaptive:
             rows, columns = (adaptive_formula(*sizes) for sizes in zip(self.input_size, self.adaptive, strict=True))
             return rows, columns
@@ -618,18 +623,18 @@ class Pooling:
 
     @property
     def unread(self) -> Pair:
-        """How many rows and columns of the padded input no window reads, wherever they lie."""
+        """The number of rows and columns of the padded input that no window reads, at any position."""
         rows, columns = self._unread()
         return rows[0], columns[0]
 
     @property
     def left_over(self) -> Pair:
-        """How many of them lie at the end."""
+        """The number of those at the end."""
         rows, columns = self._unread()
         return rows[1], columns[1]
 
     def _unread(self) -> tuple[Pair, Pair]:
-        if self.adaptive:  # windows that follow from the sizes leave nothing out
+        if self.adaptive:  # adaptive windows cover the whole input
             return (0, 0), (0, 0)
         rows, columns = (
             unread(size + 2 * padding, kernel, stride, dilation, outputs)

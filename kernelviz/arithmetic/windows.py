@@ -21,19 +21,19 @@ Sides: TypeAlias = int | Iterable[int]
 Pair: TypeAlias = tuple[int, int]
 Edges: TypeAlias = tuple[int, int, int, int]
 
-LARGEST = 1 << 24  # no side, stride or channel count is larger: sums of products stay far from losing a unit
+LARGEST = 1 << 24  # of a size, stride or channel count: sums of products stay exact
 
 
 def pair(name: str, value: Sides, *, least: int = 1) -> Pair:
-    """(height, width) of a number, or of two.
+    """(height, width) of one number, or of two.
 
     Raises:
-        UsageError: it is something else, or a number is below ``least``.
+        UsageError: the value is something else, or a number is below ``least``.
     """
     numbers = _whole(name, value, least)
     if len(numbers) > 2:
         what = f"The {name} must be one number, or height and width, but got {value!r}."
-        raise UsageError(what, "An image has rows and columns.", "Give 3 for both, or 3x5, in Python (3, 5).")
+        raise UsageError(what, "An image has rows and columns.", "Give 3 for both, or 3x5; in Python (3, 5).")
     return numbers[0], numbers[-1]
 
 
@@ -41,7 +41,7 @@ def edges(name: str, value: Sides) -> Edges:
     """(top, bottom, left, right) of a number, of height and width, or of all four.
 
     Raises:
-        UsageError: it is something else, or a number is negative.
+        UsageError: the value is something else, or a number is negative.
     """
     numbers = _whole(name, value, 0)
     if len(numbers) == 4:
@@ -49,21 +49,21 @@ def edges(name: str, value: Sides) -> Edges:
     if len(numbers) > 2:
         raise UsageError(
             f"The {name} must be one, two or four numbers (top, bottom, left, right), but got {value!r}.",
-            "One is for all four sides, two are for height and width.",
+            "One number is for all sides, two are for height and width.",
             "Give 1, or 1x2, or 1,0,1,0; in Python (1, 2) or (1, 0, 1, 0).",
         )
     return numbers[0], numbers[0], numbers[-1], numbers[-1]
 
 
 def count(name: str, value: int) -> int:
-    """A whole number from 1 on.
+    """A positive whole number.
 
     Raises:
-        UsageError: it is none, or several.
+        UsageError: the value is something else.
     """
     if len(_several(value)) != 1 or _is_iterable(value):
         what = f"The {name} must be one whole number, but got {value!r}."
-        raise UsageError(what, "It is a count, and has no height and width.", "Give one number from 1 on.")
+        raise UsageError(what, "It is a count, without height and width.", "Give one number from 1 on.")
     return pair(name, value)[0]
 
 
@@ -104,12 +104,12 @@ def _whole(name: str, value: Sides, least: int) -> tuple[int, ...]:
 
 
 def sides_text(sides: Sequence[int]) -> str:
-    """``3`` where all are the same, else ``3 × 5``."""
+    """``3`` if all are equal, else ``3 × 5``."""
     return str(sides[0]) if len(set(sides)) == 1 else size_text(sides)
 
 
 def size_text(size: Sequence[int]) -> str:
-    """``3 × 5``; a square too has both sides."""
+    """``3 × 5``, also for a square."""
     return " × ".join(f"{side:,}" if side >= 10_000 else str(side) for side in size)
 
 
@@ -117,21 +117,21 @@ Interpolation: TypeAlias = Literal["nearest", "nearest-exact", "linear", "cubic"
 
 
 def convolution_size(size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> int:
-    """How many positions a convolution has: ``floor((size + 2p - d(k - 1) - 1) / s) + 1``; 0 where none fits."""
+    """The number of positions of a convolution: ``floor((size + 2p - d(k - 1) - 1) / s) + 1``; 0 if none fits."""
     return max(0, (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1)
 
 
 def transposed_size(  # noqa: PLR0917  (the order of the formula)
     size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1, output_padding: int = 0
 ) -> int:
-    """How large a transposed convolution's output is: ``(size - 1)s - 2p + d(k - 1) + output_padding + 1``."""
+    """The output size of a transposed convolution: ``(size - 1)s - 2p + d(k - 1) + output_padding + 1``."""
     return max(0, (size - 1) * stride - 2 * padding + dilation * (kernel - 1) + output_padding + 1)
 
 
 def pooling_size(
     size: int, kernel: int, stride: int, padding: int = 0, dilation: int = 1, *, ceil_mode: bool = False
 ) -> int:
-    """How many windows a pool has; with ``ceil_mode`` the last one must start inside the input or the left padding."""
+    """The number of windows of a pool; with ``ceil_mode`` the last one must start inside the input or the left padding."""
     if not ceil_mode:
         return convolution_size(size, kernel, stride, padding, dilation)
     count = -(-(size + 2 * padding - dilation * (kernel - 1) - 1) // stride) + 1
@@ -139,30 +139,30 @@ def pooling_size(
 
 
 def same_padding(size: int, kernel: int, stride: int = 1, dilation: int = 1) -> tuple[int, int]:
-    """The padding before and after with which ``ceil(size / stride)`` positions come out; the odd one is after."""
+    """The padding before and after for ``ceil(size / stride)`` positions; an odd row or column is added after."""
     total = max(0, (-(-size // stride) - 1) * stride + dilation * (kernel - 1) + 1 - size)
     return total // 2, total - total // 2
 
 
 def window(position: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> range:
-    """What one position of a convolution or a pool reads; it may reach into the padding."""
+    """The input positions that one output position of a convolution or a pool reads, including padding."""
     start = position * stride - padding
     return range(start, start + dilation * (kernel - 1) + 1, dilation)
 
 
 def transposed_window(position: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> list[int]:
-    """The input positions whose stamps meet at one output position of a transposed convolution."""
-    places = (position + padding - dilation * tap for tap in range(kernel))
-    return sorted(place // stride for place in places if place % stride == 0)
+    """The input positions whose stamps overlap at one output position of a transposed convolution."""
+    offsets = (position + padding - dilation * tap for tap in range(kernel))
+    return sorted(offset // stride for offset in offsets if offset % stride == 0)
 
 
 @lru_cache(maxsize=64)
 def unread(size: int, kernel: int, stride: int, dilation: int, windows: int) -> tuple[int, int]:
-    """How many rows no window reads: all of them, and those behind the last row that is read.
+    """The number of rows that no window reads: in total, and after the last row that is read.
 
-    ``size`` counts the padding, too; what ``windows`` windows read beyond it is cut off. The rows read are
+    ``size`` includes the padding; what ``windows`` windows read beyond it is ignored. The rows read are
     ``stride·o + dilation·t``. Taps that differ by ``stride / gcd(stride, dilation)`` read the same rows modulo the stride,
-    so that they are one progression, or parts of it that do not meet.
+    so that they form one arithmetic progression, or disjoint parts of it.
     """
     missing = bytearray(b"\1") * size
     for start, step, number in min(
@@ -174,7 +174,7 @@ def unread(size: int, kernel: int, stride: int, dilation: int, windows: int) -> 
 
 
 def _progressions(taps: int, apart: int, windows: int, stride: int) -> list[tuple[int, int, int]]:
-    """Start, step and length of progressions that hold ``apart·t + stride·o`` for all t < ``taps``, o < ``windows``."""
+    """Start, step and length of progressions that contain ``apart·t + stride·o`` for all t < ``taps``, o < ``windows``."""
     common = gcd(apart, stride)
     cycle, shift = stride // common, apart // common
     if windows < shift:
@@ -186,16 +186,16 @@ def _progressions(taps: int, apart: int, windows: int, stride: int) -> list[tupl
 def unreached(  # noqa: PLR0917  (the order of the formula)
     size: int, kernel: int, stride: int, padding: int, dilation: int, output_size: int
 ) -> int:
-    """How many rows of the input of a transposed convolution stamp only onto what its padding cuts off."""
-    lost = max(0, size - -(-(padding + output_size) // stride))  # those whose first tap lies behind the output
+    """The number of input rows of a transposed convolution whose stamps are entirely cut off by its padding."""
+    lost = max(0, size - -(-(padding + output_size) // stride))  # those whose first tap is after the output
     for row in range(min(size, -(-padding // stride))):
-        tap = -(-(padding - row * stride) // dilation)  # the first that is not cut off before it
+        tap = -(-(padding - row * stride) // dilation)  # the first that is not cut off at the start
         lost += tap >= kernel or row * stride + tap * dilation >= padding + output_size
     return lost
 
 
 def adaptive_window(position: int, size: int, output_size: int) -> range:
-    """What one position of an adaptive pool reads."""
+    """The input positions that one output position of an adaptive pool reads."""
     return range(position * size // output_size, -(-(position + 1) * size // output_size))
 
 
@@ -208,47 +208,47 @@ def interpolated_window(
     *,
     corners: bool = False,
 ) -> list[int]:
-    """The input positions that one output position of an enlargement mixes with a weight that is not zero.
+    """The input positions that one output position of an interpolation reads with a nonzero weight.
 
-    ``scale`` is the factor that torch was given; without it, it is the ratio of the sizes. ``corners`` is torch's
-    ``align_corners``. Edges repeat.
+    ``scale`` is torch's ``scale_factor``, by default the ratio of the sizes; ``corners`` is torch's ``align_corners``.
+    Positions outside the input are clamped to its edges.
     """
     if corners:
         step = (size - 1) / (output_size - 1) if output_size > 1 else 0.0
-        place = position * step
+        source = position * step
     else:
         step = 1 / scale if scale else size / output_size
-        place = (position + 0.5) * step - 0.5
+        source = (position + 0.5) * step - 0.5
         if kind == "nearest":
-            place = _single(position * _single(step))  # torch counts so, and rounds down what is only nearly whole
+            source = _single(position * _single(step))  # as torch does, so that nearly whole positions are rounded down
         elif kind == "nearest-exact":
-            place = _single((position + 0.5) * _single(step))
+            source = _single((position + 0.5) * _single(step))
     if kind in ("nearest", "nearest-exact"):
-        return [min(floor(place), size - 1)]
+        return [min(floor(source), size - 1)]
     if kind == "linear":
-        place = max(place, 0.0)
-    below = floor(place)
-    on_grid = abs(place - round(place)) < 1e-9
+        source = max(source, 0.0)
+    below = floor(source)
+    on_grid = abs(source - round(source)) < 1e-9
     if on_grid:
-        taps = [round(place)]
+        taps = [round(source)]
     elif kind == "linear":
         taps = [below, below + 1]
     else:
-        taps = list(range(below - 1, ceil(place) + 2))
+        taps = list(range(below - 1, ceil(source) + 2))
     return sorted({min(max(tap, 0), size - 1) for tap in taps})
 
 
 def _single(value: float) -> float:
-    """The nearest number of single precision."""
+    """The nearest single-precision number."""
     return float(struct.unpack("f", struct.pack("f", value))[0])
 
 
 @dataclass(frozen=True)
 class Formula:
-    """How the output's size along one axis follows: ``numerator`` / ``denominator``, rounded, and 1 more.
+    """The formula of the output size along one axis: ``numerator`` / ``denominator``, rounded, plus 1.
 
-    Without a denominator the numerator is the whole of it. ``where`` explains further letters and what is odd. The signs
-    are those of print: ``−`` and ``·``.
+    Without a denominator it is the numerator. ``where`` explains further letters and irregularities. The signs are
+    typographic: ``−`` and ``·``.
     """
 
     letters: str
@@ -261,12 +261,12 @@ class Formula:
 
     @property
     def brackets(self) -> tuple[str, str]:
-        """What stands around the fraction."""
+        """The brackets around the fraction."""
         return {"floor": ("⌊", "⌋"), "ceil": ("⌈", "⌉"), "": ("", "")}[self.rounding]
 
     @property
     def numbers(self) -> str:
-        """``⌊(5 + 2·0 − 3) / 1⌋ + 1``: the formula with the numbers in."""
+        """``⌊(5 + 2·0 − 3) / 1⌋ + 1``: the formula with its numbers."""
         if not self.denominator:
             return self.numerator
         low, high = self.brackets
@@ -274,7 +274,7 @@ class Formula:
 
     @property
     def text(self) -> str:
-        """The numbers and the result."""
+        """The formula with its numbers and the result."""
         return self.numbers if self.numbers == str(self.result) else f"{self.numbers} = {self.result}"
 
 
@@ -288,7 +288,7 @@ def window_formula(  # noqa: PLR0917  (the order of the formula)
     *,
     ceil_mode: bool = False,
 ) -> Formula:
-    """How many windows of a convolution or a pool there are."""
+    """The number of windows of a convolution or a pool."""
     before, after = padding
     even = before == after
     pads = ("2p", f"2·{before}") if even else ("p₀ + p₁", f"{before} + {after}")
@@ -319,7 +319,7 @@ def window_formula(  # noqa: PLR0917  (the order of the formula)
 def transposed_formula(  # noqa: PLR0917  (the order of the formula)
     size: int, kernel: int, stride: int, padding: int, dilation: int, output_padding: int, result: int
 ) -> Formula:
-    """How large the output of a transposed convolution is."""
+    """The output size of a transposed convolution."""
     return Formula(
         letters="(i − 1)·s − 2p + d·(k − 1) + output padding + 1",
         numerator=f"({size} − 1)·{stride} − 2·{padding} + {dilation}·({kernel} − 1) + {output_padding} + 1",
@@ -331,7 +331,7 @@ def transposed_formula(  # noqa: PLR0917  (the order of the formula)
 
 
 def adaptive_formula(size: int, result: int) -> Formula:
-    """What the windows of an adaptive pool are, for its size is asked for."""
+    """The windows of an adaptive pool, whose output size is given."""
     return Formula(
         letters="as asked for; window n reads from ⌊n·i / o⌋ to ⌈(n + 1)·i / o⌉ − 1",
         numerator=str(result),

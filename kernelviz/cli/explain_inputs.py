@@ -12,6 +12,8 @@ import numpy as np
 
 from kernelviz.cli.options import parse_position
 from kernelviz.errors import UsageError
+from kernelviz.files.numbers import EXAMPLE, is_typed, read_numbers, typed_numbers
+from kernelviz.wording import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,13 +85,13 @@ class ExplainInputs:
             return None
         if _ALONE.fullmatch(self.input):
             raise UsageError(
-                f"The input {self.input.strip()!r} is no size.", "One number alone is how many rows and columns there are.",
-                f"Give a whole number from 1 on, or --input '{self.input.strip()};' for an input of this one value.",
+                f"The input '{shown(self.input.strip())}' is no size.", "One number alone is the rows and columns.",
+                f"Give a whole number from 1 on, or --input '{shown(self.input.strip())};' for an input of this one value.",
             )  # fmt: skip
-        data = _numbers(self.input, "input")
+        data = read_numbers(self.input, "input")
         if data is None:
             raise UsageError(
-                f"There is no file called {self.input!r}.", "An input is a size, numbers, or a CSV file.",
+                f"There is no file called '{shown(self.input)}'.", "An input is a size, numbers or a CSV file.",
                 "For example --input 5x7, --input '1 2 3; 4 5 6', --input numbers.csv",
             )  # fmt: skip
         if self.in_channels is not None and self.in_channels != len(data):
@@ -101,16 +103,15 @@ class ExplainInputs:
         """The kernel's own planes (n, h, w), in the order of output channels and their input channels."""
         if self.kernel_values is None:
             return None
-        planes = _numbers(self.kernel_values, "kernel")
+        planes = read_numbers(self.kernel_values, "kernel")
         if planes is None:
             from kernelviz.filters.bank import find_filter
 
             try:
                 planes = find_filter(self.kernel_values).values[None]
             except UsageError as error:
-                what = f"There is no filter and no file called {self.kernel_values!r}."
-                hint = "Or type the numbers: rows apart by ;, channels by |."
-                raise UsageError(what, error.why, hint) from None
+                what = f"There is no filter and no file called '{shown(self.kernel_values)}'."
+                raise UsageError(what, error.why, f"Kernel values can be numbers, too. {EXAMPLE}") from None
         if self.kernel is not None and _pair(sides("kernel", self.kernel)) != planes.shape[1:]:
             size = f"{planes.shape[1]} × {planes.shape[2]}"
             raise UsageError(
@@ -170,7 +171,7 @@ def sides(name: str, text: str, words: str = "") -> tuple[int, ...]:
         return tuple(int(part) for part in re.split(r"[x×,]", text))
     except ValueError:
         raise UsageError(
-            f"The {name} must be whole numbers{words}, but got {text!r}.",
+            f"The {name} must be whole numbers{words}, but got '{shown(text)}'.",
             "Rows and columns are counted.",
             f"For example 3 or 3x5 for the {name}{words}.",
         ) from None
@@ -180,35 +181,23 @@ def _pair(numbers: tuple[int, ...]) -> tuple[int, int]:
     return numbers[0], numbers[-1]
 
 
-def _numbers(text: str, name: str) -> Array | None:
-    """What was typed, or what stands in a file; None where it is neither."""
-    from kernelviz.files.numbers import csv_numbers, is_typed, typed_numbers
-
-    if is_typed(text):
-        return typed_numbers(text, name)
-    path = Path(text)
-    return csv_numbers(path, name) if path.suffix.lower() == ".csv" or path.is_file() else None
-
-
 def _spread(planes: Array, shape: tuple[int, ...]) -> Array:
     """The planes in the kernel's shape; a single one is taken for every pair of channels."""
     wanted = shape[0] * shape[1]
     if len(planes) not in (1, wanted):
         raise UsageError(
-            f"The kernel needs {wanted} planes apart by |, but got {len(planes)}.",
-            f"{shape[0]} × {shape[1]} channels meet in it.",
-            "Give one plane for all of them, or as many as that.",
+            f"The kernel needs {wanted} planes, separated by |, but got {len(planes)}.",
+            f"It has {shape[0]} × {shape[1]} channels.",
+            f"Give {wanted} planes, or one for all channels.",
         )
     return np.broadcast_to(planes if len(planes) > 1 else planes[[0] * wanted], (wanted, *shape[2:])).reshape(shape)
 
 
 def _biases(text: str, wanted: int) -> Array:
-    from kernelviz.files.numbers import is_typed, typed_numbers
-
     found = typed_numbers(text, "bias").ravel() if is_typed(text) else np.zeros(0)
     if len(found) not in (1, wanted):
         raise UsageError(
-            f"The bias must be one number, or one for each of {wanted} output channels, but got {text!r}.",
+            f"The bias must be one number, or one for each of {wanted} output channels, but got '{shown(text)}'.",
             hint="For example --bias=-1 or --bias '1 2'",
         )
     return np.broadcast_to(found, wanted)

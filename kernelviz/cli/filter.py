@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
-import numpy as np
 import typer
 
 from kernelviz.cli import options, session, terminal
@@ -37,19 +36,21 @@ def check_list(*others: object) -> None:
 
 
 def parse_values(text: str) -> Array:
-    """(h, w) of rows between semicolons, numbers between blanks or commas.
+    """(C, h, w) of typed numbers or of a CSV file; three channels read red, green and blue.
 
     Raises:
-        UsageError: something is no number, or the rows are not equally long.
+        KernelvizError: it is neither, or malformed.
     """
-    try:
-        rows = [[float(word) for word in row.replace(",", " ").split()] for row in text.strip(" ;[]").split(";")]
-    except ValueError:
-        rows = [[]]
-    if not rows[0] or len({len(row) for row in rows}) != 1:
-        hint = "For example --kernel-values '0 -1 0; -1 4 -1; 0 -1 0'"
-        raise UsageError(f"A kernel is rows of as many numbers each, but got {text!r}.", hint=hint)
-    return np.array(rows)
+    from kernelviz.files.numbers import EXAMPLE, read_numbers
+    from kernelviz.wording import shown
+
+    values = read_numbers(text, "kernel")
+    if values is None:
+        raise UsageError(
+            f"There is no file called '{shown(text)}'.", "Kernel values are numbers or a CSV file.",
+            f"{EXAMPLE} For a filter by its name use --kernel.",
+        )  # fmt: skip
+    return values
 
 
 def parse_learned(texts: list[str]) -> list[tuple[str, str, int]]:
@@ -62,7 +63,7 @@ def parse_learned(texts: list[str]) -> list[tuple[str, str, int]]:
     for text in texts:
         name, _, channel = text.rpartition(":")
         model, _, layer = name.rpartition(":")
-        if not (model and layer and channel.isdecimal()):
+        if not (model and layer and channel.isdecimal() and len(channel) < 10):
             hint = "For example --from tf_efficientnet_lite0:conv_stem:15"
             raise UsageError(f"--from must be MODEL:LAYER:CHANNEL, but got {text!r}.", hint=hint)
         kernels.append((model, layer, int(channel)))
@@ -96,8 +97,8 @@ Values = Annotated[
     list[str] | None,
     typer.Option(
         "--kernel-values",
-        metavar="'0 -1 0; -1 4 -1; 0 -1 0'",
-        help="A filter as numbers, rows separated by semicolons, or a CSV file. Repeatable.",
+        metavar="NUMBERS|CSV",
+        help="A filter as numbers ('0 -1 0; -1 4 -1; 0 -1 0', three channels separated by |), or a CSV file. Repeatable.",
         show_default=False,
     ),
 ]
@@ -197,12 +198,11 @@ def respond(
     """
     from kernelviz.files.images import read_image
     from kernelviz.filters.bank import find_filter
-    from kernelviz.filters.filtering import BORDERS, apply_filter, apply_kernel
+    from kernelviz.filters.filtering import apply_filter, apply_kernel, check_border
 
     if image is None:
         raise UsageError("An image is missing.", hint="For example kernelviz filter photo.jpg --kernel sobel-x")
-    if border not in BORDERS:
-        raise UsageError(f"--border must be one of {', '.join(BORDERS)}, but got {border!r}.")
+    check_border(border)
     rule = cast("Rule", border)
     words = [word for part in names or [] for word in part.split(",") if word.strip()]
     kernels: list[Any] = [find_filter(word, size) for word in words]

@@ -61,6 +61,8 @@ def match(
     """
 
     def work(report: Report) -> None:
+        from kernelviz.filters.matching import check_level
+
         destination = OutputChoices(output, f".{file_format}", arrays, force)
         session.check_directory(output)
         check_level(level)
@@ -74,18 +76,6 @@ def match(
                 session.attempt(report, one.name, len(chosen), compare_one)
 
     return run_command("match", work, as_json=as_json, quiet=quiet, verbose=verbose, debug=debug)
-
-
-def check_level(level: float) -> None:
-    """Reject what is no share.
-
-    Raises:
-        UsageError: the level is not between 0 and 1.
-    """
-    from kernelviz.errors import UsageError
-
-    if not 0 < level < 1:
-        raise UsageError(f"--level must be between 0 and 1, but got {level:g}.", hint="For example --level 0.05")
 
 
 def comparable_layers(network: Model, patterns: list[str] | None, report: Report) -> list[ConvLayer]:

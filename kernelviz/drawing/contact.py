@@ -33,7 +33,7 @@ from kernelviz.drawing.sheets import FIGURE_PIXELS, source_facts
 from kernelviz.errors import UsageError
 from kernelviz.records import Tiles, as_maps, check_positive
 from kernelviz.views.kernel_views import named_channels
-from kernelviz.views.map_views import telling_channels
+from kernelviz.views.map_views import distinct_channels
 from kernelviz.views.statistics import Gathered
 from kernelviz.wording import PART, number_text
 
@@ -108,7 +108,7 @@ class ContactSheet:
     def _chosen(self, values: Array) -> tuple[int, ...]:
         if self.wanted is not None:
             return contact_channels(self.wanted, len(values))
-        return telling_channels(values, self.count) or tuple(range(min(self.count, len(values))))
+        return distinct_channels(values, self.count) or tuple(range(min(self.count, len(values))))
 
 
 def contact_channels(channels: str | Sequence[int], total: int) -> tuple[int, ...]:

@@ -1,1 +1,1 @@
-"""The disk: images and numbers come in, pictures and arrays go out, whole or not at all."""
+"""Read images and numbers; write pictures and arrays, atomically."""

@@ -1,4 +1,4 @@
-"""Animations as bytes: GIF with one palette for all frames, or lossless WebP; the recipe inside."""
+"""Encode animations with their recipe: GIF with one palette for all frames, or lossless WebP."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 Box: TypeAlias = tuple[float, float, float, float]  # left, top, right, bottom
-EDGE = 2.0  # pixels by which smoothed edges and rounded places may reach further
-FEW = 64  # so many changed cells have a box each
+EDGE = 2.0  # pixels of tolerance for antialiasing and rounding
+FEW = 64  # the most changed cells with a box each
 
 
 def changed_boxes(before: Panel, after: Panel) -> list[Box] | None:
-    """Boxes outside which two pages look the same; None where they may differ anywhere."""
+    """Boxes outside which two pages look the same; None if they may differ anywhere."""
     old, new = [_key(item) for item in before.items], [_key(item) for item in after.items]
     gone, come = Counter(old) - Counter(new), Counter(new) - Counter(old)
     kept = [key for key in old if key not in gone]
@@ -33,10 +33,10 @@ def changed_boxes(before: Panel, after: Panel) -> list[Box] | None:
         return None
     lost = [item for item, key in zip(before.items, old, strict=True) if key in gone]
     found = [item for item, key in zip(after.items, new, strict=True) if key in come]
-    rasters = {_place(item): item for item in lost if isinstance(item, Raster)}
+    rasters = {_extent(item): item for item in lost if isinstance(item, Raster)}
     boxes: list[Box] = []
     for item in found:
-        other = rasters.get(_place(item)) if isinstance(item, Raster) else None
+        other = rasters.get(_extent(item)) if isinstance(item, Raster) else None
         if other is not None and isinstance(item, Raster):
             boxes += _changed_cells(other, item)
             lost = [each for each in lost if each is not other]
@@ -46,7 +46,7 @@ def changed_boxes(before: Panel, after: Panel) -> list[Box] | None:
 
 
 def touching(page: Panel, region: Array, scale: float) -> Panel:
-    """The page with those items alone that reach into the region (rows, columns) of its picture, in their order."""
+    """The page with only those items that overlap the region (rows, columns) of its picture, in their order."""
 
     def reaches(item: Item) -> bool:
         return any(region[pixels_of(box, scale, region.shape)].any() for box in boxes_of(item))
@@ -62,7 +62,7 @@ def pixels_of(box: Box, scale: float, shape: tuple[int, ...]) -> tuple[slice, sl
 
 
 def boxes_of(item: Item) -> list[Box]:
-    """Boxes that together hold all of an item; more than needed of a text, whose hints may widen it."""
+    """Boxes that cover an item; those of a text have a margin, because hinting may widen it."""
     match item:
         case Raster():
             return [(item.left, item.top, item.left + item.width, item.top + item.height)]
@@ -96,16 +96,16 @@ def _around(points: Sequence[tuple[float, float]], width: float) -> Box:
 
 def _key(item: Item) -> Hashable:
     if isinstance(item, Raster):
-        return (*_place(item), item.pixels.tobytes())
+        return (*_extent(item), item.pixels.tobytes())
     return item
 
 
-def _place(item: Raster) -> tuple[object, ...]:
+def _extent(item: Raster) -> tuple[object, ...]:
     return item.left, item.top, item.width, item.height, item.pixels.shape
 
 
 def _changed_cells(before: Raster, after: Raster) -> Iterator[Box]:
-    """The cells of two rasters of one place that have another colour."""
+    """The cells in which two rasters of the same extent differ in colour."""
     rows, columns = np.nonzero((before.pixels != after.pixels).any(axis=-1))
     tall, wide = after.height / after.pixels.shape[0], after.width / after.pixels.shape[1]
     ends = list(zip(rows, columns, rows, columns, strict=True))
@@ -121,9 +121,9 @@ def _changed_cells(before: Raster, after: Raster) -> Iterator[Box]:
 
 
 ANIMATED = ("gif", "webp")
-WIDTH = 720  # pixels of a frame across
+WIDTH = 720  # pixels, width of a frame
 COLOURS = 256
-MAPPED = 2048  # colours at a time that are compared with the palette
+MAPPED = 2048  # colours compared with the palette at a time
 
 
 def is_animation(picture: object) -> TypeGuard[Animation]:
@@ -132,13 +132,13 @@ def is_animation(picture: object) -> TypeGuard[Animation]:
 
 
 def animation_bytes(animation: Animation, file_format: str, progress: Progress | None = None) -> bytes:
-    """An animation as the bytes of a GIF or a WebP file, which repeats for ever; ``progress`` hears of every frame."""
+    """Encode an animation as a GIF or a WebP file that repeats forever; ``progress`` is called for every frame."""
     text = recipe_text(animation.recipe).encode("ascii")
     return (_webp if file_format == "webp" else _gif)(Film(animation, progress), text)
 
 
 class Film:
-    """The frames of an animation as (H, W, 3) pixels, in any order; of each only that is drawn which is new in it."""
+    """The frames of an animation as (H, W, 3) pixels, in any order; only what changes is drawn again."""
 
     def __init__(self, animation: Animation, progress: Progress | None = None) -> None:
         self._animation = animation
@@ -148,7 +148,7 @@ class Film:
         self._last: tuple[Panel, Array] | None = None
 
     def frame(self, at: int) -> Array:
-        """One page, pixel for pixel as it is drawn alone."""
+        """One page, with the same pixels as if drawn alone."""
         page = self._animation.pages[at]
         pixels = self._drawn(page) if self._last is None else self._redrawn(page, *self._last)
         self._last = page, pixels
@@ -159,7 +159,7 @@ class Film:
 
     @property
     def animation(self) -> Animation:
-        """What it is of."""
+        """The pages and settings of the animation."""
         return self._animation
 
     def _redrawn(self, page: Panel, before: Panel, shown: Array) -> Array:
@@ -187,12 +187,12 @@ class Film:
 
 
 def _scale(page: Panel) -> float:
-    """Pixels of a frame in a page pixel."""
+    """Pixels of a frame per unit of the page."""
     return min(1.0, WIDTH / page.width)
 
 
 def _gif(film: Film, comment: bytes) -> bytes:
-    """The palette comes from some frames of all; each frame is drawn, mapped and let go."""
+    """Encode with a palette of sample frames; frames are drawn and mapped one by one, to bound memory."""
     from PIL import Image
 
     animation = film.animation
@@ -230,7 +230,7 @@ def _webp(film: Film, xmp: bytes) -> bytes:
 
 
 def _chosen(colours: Array, counts: Array) -> Array:
-    """(n, 3) uint8: half of the palette are the colours that cover most, half those that would be missed most."""
+    """(n, 3) uint8: one half are the most frequent colours, the other half those with the largest error otherwise."""
     kept = list(range(min(len(colours), COLOURS // 2)))
     away = np.min([((colours - colours[at]) ** 2).sum(axis=1) for at in kept], axis=0)
     while len(kept) < min(len(colours), COLOURS):
@@ -241,9 +241,9 @@ def _chosen(colours: Array, counts: Array) -> Array:
 
 
 class Palette:
-    """The colours that matter most in some frames, and for each colour the exactly nearest of them.
+    """The most important colours of some frames, and for each colour exactly the nearest of them.
 
-    Pillow's own way to quantize turns white into what is nearly white.
+    Pillow's quantization would turn white into nearly white.
     """
 
     def __init__(self, frames: Iterable[Array]) -> None:
@@ -257,10 +257,10 @@ class Palette:
                 counts[key] = counts.get(key, 0) + count
         found = sorted(counts, key=lambda colour: (-counts[colour], colour))
         self.colours = _chosen(np.array(found), np.array([counts[colour] for colour in found]))
-        self._known = np.zeros(1 << 24, np.uint16)  # index + 1 of every colour that was met; zeros take no memory
+        self._known = np.zeros(1 << 24, np.uint16)  # index + 1 of every colour seen so far; zero pages take no memory
 
     def nearest(self, frame: Array) -> Array:
-        """(H, W) uint8 indices into the colours."""
+        """Map pixels to (H, W) uint8 indices of the colours."""
         wide = frame.astype(np.int32)
         packed = wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
         found = self._known[packed]

@@ -1,7 +1,7 @@
-"""Pictures and arrays as bytes: the same values give the same bytes, in every process and under any ``rcParams``.
+"""Encode pictures and arrays: equal values result in equal bytes, in every process and under any ``rcParams``.
 
-PNG are packed by our own writer, made for rows that repeat in few colours: half the time of Pillow, and smaller files,
-since each row gets the one filter that suits a mosaic. The format is that of W3C's Portable Network Graphics
+The PNG encoder is made for mosaics, whose rows repeat in few colours: it takes half the time of Pillow, and files are
+smaller, since every row has the filter that suits mosaics. The format is that of W3C's Portable Network Graphics
 specification, third edition.
 """
 
@@ -33,17 +33,17 @@ _RGB, _INDEXED = 2, 3
 _NONE, _SUB, _UP = 0, 1, 2
 _BAND = 1 << 20  # bytes filtered at once
 _METRE = 1000 / 25.4  # inches
-_STORED = 1 << 11  # bytes: maps of so few pixels pack by a tenth at best, and a file takes a block of 4 KB anyway
+_STORED = 1 << 11  # bytes: deflating smaller maps saves a tenth at best, and a file occupies a block of 4 KB anyway
 
 
 def png_bytes(pixels: Array, palette: Array | None, texts: dict[str, str], *, dpi: float | None = None) -> bytes:
-    """A PNG of 8-bit pixels.
+    """Encode 8-bit pixels as PNG.
 
     Args:
         pixels: (H, W) indices into ``palette``, or (H, W, 3) RGB.
         palette: (n, 3), or None for RGB.
-        texts: written as iTXt, in front of the pixels.
-        dpi: pixels per inch, kept as whole pixels per metre (pHYs).
+        texts: written as iTXt, before the pixels.
+        dpi: pixels per inch, stored as whole pixels per metre (pHYs).
 
     Raises:
         ValueError: the arrays have another shape or type, or an index is not in the palette.
@@ -57,20 +57,20 @@ def png_bytes(pixels: Array, palette: Array | None, texts: dict[str, str], *, dp
         chunks.append(_chunk(b"PLTE", palette.tobytes()))
     if dpi is not None:
         chunks.append(_chunk(b"pHYs", round(dpi * _METRE).to_bytes(4, "big") * 2 + b"\x01"))
-    # A page of RGB repeats more than zeros: its type and its tiles' colours.
+    # In a page of RGB more than zeros repeats: text and the colours of tiles.
     step, strategy = (3, zlib_ng.Z_DEFAULT_STRATEGY) if palette is None else (1, zlib_ng.Z_RLE)
     data = _packed(_filtered(np.ascontiguousarray(pixels).reshape(height, -1), step), strategy)
     return b"".join([_SIGNATURE, *chunks, _chunk(b"IDAT", data), _chunk(b"IEND", b"")])
 
 
 def png_series(pixels: Array, palette: Array, key: str, texts: Iterable[str]) -> Iterator[bytes]:
-    """A PNG for each of many small pictures of one size: what they share is made once, and small ones are not packed.
+    """Encode many small pictures of one size as PNG: common parts are made once, and small pictures are not deflated.
 
     Args:
         pixels: (n, H, W) indices into ``palette``, 8-bit.
         palette: (m, 3).
-        key: of the iTXt in front of the pixels.
-        texts: that of each picture.
+        key: the keyword of the iTXt before the pixels.
+        texts: the text of each picture.
 
     Raises:
         ValueError: the arrays have another shape or type, or an index is not in the palette.
@@ -91,7 +91,7 @@ def png_series(pixels: Array, palette: Array, key: str, texts: Iterable[str]) ->
 
 
 def _check(pixels: Array, palette: Array | None) -> None:
-    """A mosaic that is none is a fault of the program, so a plain ValueError."""
+    """Check the arrays of a mosaic; wrong ones are a fault of the program, hence a plain ValueError."""
     colour_axis = (3,) if palette is None else ()
     if pixels.dtype != np.uint8 or pixels.size == 0 or pixels.ndim < 2 or pixels.shape[2:] != colour_axis:
         raise ValueError(f"The pixels must be 8-bit (H, W) or (H, W, 3), but they are {pixels.dtype} {pixels.shape}.")
@@ -108,17 +108,17 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _packed(bands: Iterable[NDArray[np.uint8]], strategy: int = zlib_ng.Z_RLE) -> bytes:
-    # Filtered mosaics are runs of zeros: looking for runs only is the fastest, and the smallest too, at any level.
+    # Filtered mosaics are runs of zeros: run-length matching only is the fastest and the smallest, at any level.
     packer = zlib_ng.compressobj(2, zlib_ng.DEFLATED, zlib_ng.MAX_WBITS, 9, strategy)
     return b"".join([*(packer.compress(band.data) for band in bands), packer.flush()])
 
 
 def _filtered(rows: NDArray[np.uint8], step: int) -> Iterator[NDArray[np.uint8]]:
-    """Rows behind the number of their filter: zeros for a row like the one above, else the steps between pixels."""
+    """Rows after the number of their filter: zeros for a row equal to the one above, else differences of pixels."""
     height, width = rows.shape
     for top in range(0, height, max(1, _BAND // width)):
         band = rows[top : top + max(1, _BAND // width)]
-        first = 0 if top else 1  # the topmost row has none above
+        first = 0 if top else 1  # the first row has none above
         new = np.ones(len(band), dtype=np.bool_)
         new[first:] = (band[first:] != rows[top + first - 1 : top + len(band) - 1]).any(axis=1)
         fresh = band[new]
@@ -132,11 +132,11 @@ def _filtered(rows: NDArray[np.uint8], step: int) -> Iterator[NDArray[np.uint8]]
 FORMATS = ("png", "svg", "pdf")
 
 
-_FIRST_DATE = (1980, 1, 1, 0, 0, 0)  # the first that a zip can tell
+_FIRST_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest date of a zip file
 
 
 class Pixels(Protocol):
-    """A picture as pixels: (H, W) indices into a palette (n, 3), or (H, W, 3) RGB with no palette; all 8-bit."""
+    """A picture as 8-bit pixels: (H, W) indices into a palette (n, 3), or (H, W, 3) RGB without palette."""
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
@@ -148,30 +148,30 @@ class Pixels(Protocol):
 
     @property
     def recipe(self) -> Recipe | None:
-        """How the picture was made."""
+        """The recipe of the picture."""
 
 
 def is_mosaic(picture: object) -> TypeGuard[Pixels]:
-    """Whether a picture is pixels, and no figure."""
+    """Whether a picture is pixels, not a figure."""
     return hasattr(picture, "pixels") and hasattr(picture, "palette")
 
 
 def formats_of(picture: object) -> tuple[str, ...]:
-    """The formats that a picture can have."""
+    """The formats in which a picture can be written."""
     return ANIMATED if is_animation(picture) else FORMATS
 
 
 def encode_picture(picture: Pixels | Figure | Animation, file_format: str, progress: Progress | None = None) -> bytes:
-    """A picture as the bytes of a file, with its recipe inside.
+    """Encode a picture as a file with its recipe.
 
     Args:
-        picture: pixels, which become PNG only, or a matplotlib Figure, perhaps with an attribute ``recipe``. A figure
-            with a recipe is drawn under matplotlib's own defaults, any other one under the caller's rcParams.
-        file_format: ``png``, ``svg`` or ``pdf``; of an Animation ``gif`` or ``webp``.
-        progress: hears of the frames of an Animation as they are drawn: a label, how many are done, and of how many.
+        picture: pixels (PNG only), or a matplotlib Figure, optionally with an attribute ``recipe``. A figure with a
+            recipe is drawn under matplotlib's defaults, any other one under the caller's rcParams.
+        file_format: ``png``, ``svg`` or ``pdf``; ``gif`` or ``webp`` for an Animation.
+        progress: called for the frames of an Animation with a label, the number drawn, and the total.
 
     Raises:
-        UsageError: the format is none of these, or no format for this picture; or it is no picture.
+        UsageError: the format is unknown or does not suit the picture, or it is no picture.
     """
     formats = formats_of(picture)
     if file_format not in formats:
@@ -181,7 +181,9 @@ def encode_picture(picture: Pixels | Figure | Animation, file_format: str, progr
     if is_mosaic(picture):
         if file_format != "png":
             raise UsageError(
-                f"A bare picture must be PNG, but got {file_format!r}.", "It is pixels only.", "Plot it as a figure."
+                f"A bare picture must be PNG, but got {file_format!r}.",
+                "It consists of pixels.",
+                "Plot it as a figure.",
             )
         return _mosaic_png(picture)
     from kernelviz.drawing.figures import checked_figure
@@ -191,14 +193,14 @@ def encode_picture(picture: Pixels | Figure | Animation, file_format: str, progr
 
 
 def npz_bytes(arrays: Mapping[str, Array], recipe: Recipe | None) -> bytes:
-    """Arrays as ``numpy.savez`` would write them, without dates: ``numpy.load(allow_pickle=False)`` reads them.
+    """Encode arrays as ``numpy.savez`` does, without dates; ``numpy.load(allow_pickle=False)`` reads them.
 
-    Each key is the array's name made safe like a file's name. The array ``names`` holds the true names in the order of
-    the keys, and ``recipe`` the recipe's JSON. Nothing is compressed: weights are noise, and deflating them takes sixty
-    times as long to save seven percent.
+    Keys are the names made safe as for files. The array ``names`` contains the original names in the order of the keys,
+    ``recipe`` the recipe as JSON. Nothing is compressed: deflating weights takes sixty times as long and saves seven
+    percent.
 
     Raises:
-        UsageError: an array holds objects.
+        UsageError: an array contains objects.
     """
     keys = _array_keys(list(arrays))
     entries = dict(zip(keys, arrays.values(), strict=True))
@@ -210,16 +212,16 @@ def npz_bytes(arrays: Mapping[str, Array], recipe: Recipe | None) -> bytes:
         for key, array in entries.items():
             values = np.asarray(array, order="C")
             if values.dtype.hasobject:
-                raise UsageError(f"Arrays must hold numbers, but those of {key!r} hold objects.")
+                raise UsageError(f"Arrays must be of numbers, but {key!r} is of objects.")
             info = zipfile.ZipInfo(f"{key}.npy", _FIRST_DATE)
-            info.create_system = 3  # else it tells Windows from the rest
+            info.create_system = 3  # else it depends on the operating system
             with archive.open(info, "w", force_zip64=True) as entry:
                 np.lib.format.write_array(entry, values, allow_pickle=False)
     return buffer.getvalue()
 
 
 def _array_keys(names: list[str]) -> list[str]:
-    """Keys that differ from one another, from our own two, and from any with the ``.npy`` that NumPy takes off."""
+    """Distinct keys, also distinct from our own two, and without the ``.npy`` that NumPy would remove."""
     ours = ("names", "recipe")
     taken = {*ours, *(f"{key}.npy" for key in (*ours, *map(safe_part, names)))}
     return file_stems([(name,) for name in names], taken=taken)
@@ -240,12 +242,12 @@ def _figure_png(figure: Figure) -> bytes:
 
 
 def _figure_vector(figure: Figure, file_format: str) -> bytes:
-    """SVG or PDF, with nothing in it that changes from day to day."""
+    """Encode as SVG or PDF, without dates."""
     from kernelviz.drawing.figures import figure_recipe, figure_vector
 
     recipe = figure_recipe(figure)
-    place, undated = {"svg": ("Description", "Date"), "pdf": ("Keywords", "CreationDate")}[file_format]
+    field, undated = {"svg": ("Description", "Date"), "pdf": ("Keywords", "CreationDate")}[file_format]
     metadata: dict[str, Any] = {"Creator": "kernelviz", undated: None}
     if recipe is not None:
-        metadata[place] = recipe_text(recipe)
+        metadata[field] = recipe_text(recipe)
     return figure_vector(figure, file_format, metadata)

@@ -1,4 +1,4 @@
-"""From what is typed to the images meant: files, folders, patterns, standard input, samples."""
+"""Find the images that command-line arguments name: files, folders, patterns, standard input, samples."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from kernelviz.errors import BadImageError, UsageError
 from kernelviz.files.images import READ_FORMATS, SAMPLES, SUFFIXES
+from kernelviz.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -17,27 +18,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FoundImages:
-    """Images in the order in which they are to be read, each as ``read_image`` takes it, and what was left out."""
+    """Sources for ``read_image`` in reading order, and notes of what was left out."""
 
     images: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
 
 def find_images(arguments: Sequence[str | os.PathLike[str]], *, recursive: bool = False) -> FoundImages:
-    """The images that arguments mean, in their order, those of a folder or a pattern sorted, each once.
+    """Find the images that arguments name, in their order, without repetitions; folders and patterns are sorted.
 
-    ``-`` is standard input and ``sample:grace_hopper`` matplotlib's photograph. What exists under exactly this name is
-    that, else ``*``, ``?`` and ``[…]`` are a pattern. In a folder only names with the suffixes of images count,
-    none that begins with a dot; links to folders are not followed. What is named and cannot be read, a folder without
-    ``recursive`` too, is left to ``read_image``, so that one bad image of many is no more than that.
+    ``-`` is standard input and ``sample:grace_hopper`` matplotlib's photograph. An argument with ``*``, ``?`` or ``[…]`` is
+    a pattern unless a file has exactly this name. In folders only files with the suffixes of images are found, hidden ones
+    are not; links to folders are not followed. Named files that cannot be read, and folders without ``recursive``, are left
+    to ``read_image``, so that one bad image does not end a run over many.
 
     Args:
-        arguments: what was typed.
-        recursive: take folders, with all below them.
+        arguments: the arguments as typed.
+        recursive: search folders and all folders below them.
 
     Raises:
-        UsageError: nothing was given.
-        BadImageError: a folder without an image, or one that cannot be read; a pattern that no file matches.
+        UsageError: there are no arguments.
+        BadImageError: a folder has no image or cannot be read, or no file matches a pattern.
     """
     if not arguments:
         raise UsageError("No image is given.", hint="Give a file, a folder with -r, `-` or sample:grace_hopper.")
@@ -52,7 +53,7 @@ def find_images(arguments: Sequence[str | os.PathLike[str]], *, recursive: bool 
 def _meant(argument: str, notes: list[str], *, recursive: bool) -> list[str]:
     if argument == "-":
         return [argument]
-    if os.path.isdir(argument):  # noqa: PTH112  (unlike pathlib's it takes every name, one with a zero byte too)
+    if os.path.isdir(argument):  # noqa: PTH112  (unlike pathlib's it accepts every name, even with a zero byte)
         return _in_folder(argument, notes) if recursive else [argument]
     if os.path.lexists(argument) or argument in SAMPLES or not glob.has_magic(argument):
         return [argument]
@@ -60,14 +61,14 @@ def _meant(argument: str, notes: list[str], *, recursive: bool) -> list[str]:
 
 
 def _matching(pattern: str, notes: list[str]) -> list[str]:
-    matches = sorted(glob.glob(pattern))  # noqa: PTH207  (pathlib's takes no absolute pattern)
+    matches = sorted(glob.glob(pattern))  # noqa: PTH207  (pathlib's accepts no absolute pattern)
     files = [path for path in matches if not os.path.isdir(path)]  # noqa: PTH112
     if not files:
         what = f"No file matches {pattern}."
-        why = f"{_count(len(matches), 'folder')} {_verb(matches, 'does', 'do')}." if matches else ""
+        why = f"{counted(len(matches), 'folder')} {_verb(matches, 'does', 'do')}." if matches else ""
         raise BadImageError(what, why, "Give a file, or a folder with -r.")
     if len(files) < len(matches):
-        notes.append(f"{pattern}: {_count(len(matches) - len(files), 'folder')} left out")
+        notes.append(f"{pattern}: {counted(len(matches) - len(files), 'folder')} left out")
     return files
 
 
@@ -79,11 +80,13 @@ def _in_folder(folder: str, notes: list[str]) -> list[str]:
         else:
             others += 1
     if not images:
-        why = f"{_count(others, 'other file')} {_verb(range(others), 'is', 'are')} in it." if others else "It is empty."
-        raise BadImageError(f"The folder {folder} holds no image.", why, f"Read are {READ_FORMATS}.")
+        why = (
+            f"{counted(others, 'other file')} {_verb(range(others), 'is', 'are')} in it." if others else "It is empty."
+        )
+        raise BadImageError(f"The folder {folder} contains no image.", why, f"Supported formats: {READ_FORMATS}.")
     if others:
         suffix = _verb(range(others), "its suffix", "their suffixes")
-        notes.append(f"{folder}: {_count(others, 'file')} left out, by {suffix} no image")
+        notes.append(f"{folder}: {counted(others, 'file')} left out, by {suffix} no image")
     return images
 
 
@@ -99,10 +102,6 @@ def _files_below(folder: str) -> Iterator[str]:
         for name in sorted(files):
             if not name.startswith("."):
                 yield os.path.join(directory, name)  # noqa: PTH118  (it keeps a name as it was typed)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _verb(items: Sequence[object], one: str, more: str) -> str:

@@ -1,7 +1,7 @@
-"""Images for a network, from a file, standard input or memory: decoded whole or not at all, upright, within bounds.
+"""Read images from a file, standard input or memory: complete, upright, and with bounded memory.
 
-What a picture needs is worked out from its header before anything is decoded. The decoders are called by name and not by
-``PIL.Image.open``, which would try others too, some of which start programs, and has limits of its own.
+The memory for an image is computed from its header before anything is decoded. Decoders are called by name, because
+``PIL.Image.open`` would try others, some of which start programs, and has limits of its own.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ SUFFIXES = frozenset(
     {".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"}
     | {".ppm", ".pgm", ".pbm", ".pnm", ".pfm"}
 )
-"""The suffixes that those formats have."""
+"""The suffixes of these formats."""
 
 _READ: dict[Format, re.Pattern[bytes]] = {
     "PNG": re.compile(rb"\x89PNG\r\n\x1a\n"),
@@ -86,12 +86,12 @@ _HEAD = 4096
 
 
 def readable_format(data: bytes) -> Format | None:
-    """Which of the formats that are read these bytes are; None where they are none."""
+    """The supported format of these bytes; None if there is none."""
     return next((name for name, pattern in _READ.items() if pattern.match(data)), None)
 
 
 def other_format(data: bytes) -> str:
-    """What bytes are that are no image that is read: ``a PDF document``, ``text``, ``an unknown format``."""
+    """Describe bytes in no supported format: ``a PDF document``, ``text``, ``an unknown format``."""
     head = data[:_HEAD]
     for name, pattern in _OTHERS.items():
         if re.match(pattern, head, re.DOTALL | re.IGNORECASE):
@@ -101,20 +101,20 @@ def other_format(data: bytes) -> str:
 
 def _is_text(head: bytes) -> bool:
     try:
-        text = head[:-3].decode() if len(head) == _HEAD else head.decode()  # a character may be cut
+        text = head[:-3].decode() if len(head) == _HEAD else head.decode()  # the last character may be incomplete
     except UnicodeDecodeError:
         return False
     return not re.search(r"[\0-\x08\x0e-\x1a\x1c-\x1f]", text)
 
 
 MOST_BYTES = 96 << 20
-"""The largest file that is read."""
+"""The size of the largest file."""
 
 MOST_MEMORY = 240_000_000
-"""Bytes that reading one picture may take at a time, by what its header says."""
+"""The most memory for reading one picture, in bytes, computed from its header."""
 
 LARGEST_ASPECT = 1000
-"""The most that one side may be of the other."""
+"""The largest ratio of the sides."""
 
 _PLUGINS: dict[Format, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
     "PNG": PngImagePlugin.PngImageFile,
@@ -135,26 +135,26 @@ _TURNS: dict[int, Callable[[Array], Array]] = {
     7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
     8: np.rot90,
 }
-_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}  # that Pillow takes for a pixel; others take 4
-_SMALLER = "Make it smaller with an image editor, or cut out the part that matters."
+_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}  # per pixel in Pillow; other modes take 4
+_SMALLER = "Scale it down, or crop it."
 _pillow_lock = threading.RLock()
 
 
 def decode(data: bytes, name: str) -> tuple[Array, str, str, list[str]]:
-    """The pixels of a picture's bytes, uint8 (H, W, 3), with its format, its mode, and what was done to it.
+    """Decode a picture to pixels, uint8 (H, W, 3), with its format, its mode, and notes of the conversions.
 
     Raises:
-        BadImageError: it is none of the formats that are read, damaged, cut short, or too large.
+        BadImageError: it is of no supported format, damaged, truncated, or too large.
     """
     if not data:
         raise BadImageError(f"{name} is empty.", hint="Give an image.")
     kind = readable_format(data)
     if kind is None:
-        what = f"{name} is no image that is read here: it is {other_format(data)}."
-        raise BadImageError(what, f"Read are {READ_FORMATS}.", "Convert it to PNG.")
+        what = f"{name} is no supported image, but {other_format(data)}."
+        raise BadImageError(what, f"Supported formats: {READ_FORMATS}.", "Convert it to PNG.")
     with _quiet_pillow():
         try:
-            if kind == "WEBP":  # its decoder takes memory for all pixels as soon as it exists
+            if kind == "WEBP":  # its decoder allocates all pixels when it is created
                 _check_size(name, _webp_size(data), len(data), 16)
             picture = _PLUGINS[kind](io.BytesIO(data))
             notes = _bring_within_bounds(picture, kind, len(data), name)
@@ -163,23 +163,23 @@ def decode(data: bytes, name: str) -> tuple[Array, str, str, list[str]]:
             if _is_16_bit_colour(picture):
                 notes.append("16-bit channels were reduced to 8 bits")
             if kind == "TIFF":
-                orientation(picture, notes)  # Pillow turns it as it loads
+                orientation(picture, notes)  # Pillow rotates it when loading
             picture.load()
             mode, turn = picture.mode, orientation(picture, notes)
             pixels, more = to_srgb(picture)
             picture.close()
         except (KernelvizError, MemoryError):
             raise
-        except Exception as error:  # a damaged file makes its decoder raise anything
+        except Exception as error:  # a decoder may raise any exception for a damaged file
             raise _damaged(name, kind, error) from error
     return upright(pixels, turn), kind, mode, notes + more
 
 
 def prepare_pixels(picture: Pillow.Image, name: str) -> tuple[Array, list[str]]:
-    """The upright pixels of a picture that Pillow holds already, or has opened, and what was done to it.
+    """The upright pixels of a Pillow image, and notes of the conversions.
 
     Raises:
-        BadImageError: it is too large, damaged, or of colours that are not known.
+        BadImageError: it is too large, damaged, or of an unknown colour mode.
     """
     with _quiet_pillow():
         _check_size(name, picture.size, 0, 7)
@@ -190,15 +190,15 @@ def prepare_pixels(picture: Pillow.Image, name: str) -> tuple[Array, list[str]]:
             pixels, more = to_srgb(picture)
         except (KernelvizError, MemoryError):
             raise
-        except Exception as error:  # a damaged file makes its decoder raise anything
+        except Exception as error:  # a decoder may raise any exception for a damaged file
             raise _damaged(name, picture.format or "Pillow", error) from error
     return upright(pixels, turn), [*notes, *more]
 
 
 def orientation(picture: Pillow.Image, notes: list[str]) -> int:
-    """How a picture must be turned, EXIF's 1 to 8; what was found is noted.
+    """The EXIF orientation, 1 to 8; problems are noted.
 
-    Asked before a PNG is loaded, Pillow loads it for its EXIF, and an error of that would pass for one of EXIF.
+    Call it after loading: Pillow would load a PNG for its EXIF, and errors of that would seem to be errors of the EXIF.
     """
     try:
         value = picture.getexif().get(_ORIENTATION, 1)
@@ -214,7 +214,7 @@ def orientation(picture: Pillow.Image, notes: list[str]) -> int:
 
 
 def upright(pixels: Array, turn: int) -> Array:
-    """The pixels turned as EXIF's orientation says, contiguous."""
+    """The pixels turned upright by the EXIF orientation, contiguous."""
     return np.ascontiguousarray(_TURNS[turn](pixels)) if turn in _TURNS else pixels
 
 
@@ -223,7 +223,7 @@ def _turned(value: int) -> str:
 
 
 def _has_more_frames(picture: ImageFile.ImageFile, kind: Format, data: bytes) -> bool:
-    """Whether there is a second frame or page; looking for one moves the readers of GIF and TIFF, so it has its own."""
+    """Whether there is a second frame or page; opens the data again, because GIF and TIFF readers are moved by it."""
     try:
         reader = _PLUGINS[kind](io.BytesIO(data)) if kind in {"GIF", "TIFF"} else picture
         return bool(getattr(reader, "is_animated", False))
@@ -232,7 +232,7 @@ def _has_more_frames(picture: ImageFile.ImageFile, kind: Format, data: bytes) ->
 
 
 def _bring_within_bounds(picture: ImageFile.ImageFile, kind: Format, size: int, name: str) -> list[str]:
-    """Refuse a picture that takes too much memory; a JPEG is decoded at half size, a quarter or an eighth instead."""
+    """Check the memory that a picture takes; a large JPEG is decoded at half its size, a quarter or an eighth."""
     full = picture.size
     each = _BYTES.get(picture.mode, 4)
     decoder = 0
@@ -241,7 +241,7 @@ def _bring_within_bounds(picture: ImageFile.ImageFile, kind: Format, size: int, 
     elif kind == "WEBP":
         decoder = 12
     elif kind == "JPEG" and picture.info.get("progressive"):
-        size += full[0] * full[1] * 2 * len(picture.getbands())  # its coefficients are kept at full size
+        size += full[0] * full[1] * 2 * len(picture.getbands())  # its coefficients are stored at full size
     bytes_a_pixel = max(decoder + each, each + 3, 6)
     if kind == "JPEG":
         for share in (2, 4, 8):
@@ -261,12 +261,12 @@ def _check_size(name: str, size: tuple[int, int], others: int, bytes_a_pixel: in
         why = f"Reading its {width}×{height} pixels takes {memory / 1e6:,.0f} MB; the limit is {MOST_MEMORY / 1e6:.0f} MB."
         raise BadImageError(f"{name} is too large.", why, _SMALLER)
     if max(size) > LARGEST_ASPECT * min(size):
-        why = f"It has {width}×{height} pixels; one side may be {LARGEST_ASPECT} times the other."
-        raise BadImageError(f"{name} is too long and thin.", why, "Cut out the part that matters.")
+        why = f"It has {width}×{height} pixels; the limit of the aspect ratio is {LARGEST_ASPECT}."
+        raise BadImageError(f"{name} is too long and thin.", why, "Crop it.")
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
-    """Width and height by the first chunk; (1, 1) where it has none, which the decoder will refuse.
+    """Width and height by the first chunk; (1, 1) without a size, which the decoder will reject.
 
     WebP container specification and RFC 6386, 9.1.
     """
@@ -283,7 +283,7 @@ def _webp_size(data: bytes) -> tuple[int, int]:
 
 
 def _is_16_bit_colour(picture: ImageFile.ImageFile) -> bool:
-    """Whether the file has 16 bits a channel of which Pillow keeps eight."""
+    """Whether the file has 16 bits per channel of which Pillow keeps eight."""
     args: Any = picture.tile[0].args if picture.tile else ()
     words = (args,) if isinstance(args, str) else args or ()
     return not picture.mode.startswith("I") and any(isinstance(word, str) and ";16" in word for word in words)
@@ -292,13 +292,13 @@ def _is_16_bit_colour(picture: ImageFile.ImageFile) -> bool:
 def _damaged(name: str, kind: str, error: Exception) -> BadImageError:
     reason = " ".join(str(error).split())[:200] or type(error).__name__
     return BadImageError(
-        f"{name} is damaged or cut short.", f"Its decoder ({kind}) says: {reason}.", "Fetch or export it again."
+        f"{name} is damaged or truncated.", f"The {kind} decoder reports: {reason}.", "Download or export it again."
     )
 
 
 @contextmanager
 def _quiet_pillow() -> Iterator[None]:
-    """Pillow without warnings, and refusing files that are cut short whatever the caller has told it."""
+    """Silence the warnings of Pillow and have it reject truncated files, regardless of the caller's settings."""
     with _pillow_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         kept, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
@@ -309,29 +309,29 @@ def _quiet_pillow() -> Iterator[None]:
 
 
 SAMPLES = {"sample:grace_hopper": "grace_hopper.jpg"}
-"""Photographs that matplotlib brings, by the names under which they are asked for."""
+"""Sample photographs of matplotlib, by their names here."""
 
 _STDIN = "standard input"
 
 
 def read_image(source: object, *, name: str | None = None) -> Image:
-    """Read a picture: upright, opaque, sRGB, 8 bits; what was done to it stands in its notes.
+    """Read an image: upright, opaque, sRGB, 8 bits; its notes list the conversions.
 
-    Read are PNG, JPEG, WebP, BMP, GIF, TIFF and PPM, told by content, the first frame of several. EXIF's orientation is
-    applied, transparent parts stand on white, 16-bit numbers are divided by 257, float numbers in [0, 1] multiplied by
-    255, others stretched. Of 16-bit colours, and of 16-bit grey with alpha, the decoder gives the upper eight bits, which
-    may differ by one from the rounded quotient. A colour profile is converted, or ignored where it is bad. A large JPEG is
-    decoded smaller.
+    PNG, JPEG, WebP, BMP, GIF, TIFF and PPM are recognised by content; of several frames the first is read. The EXIF
+    orientation is applied, transparency is blended with white, 16-bit values are divided by 257, float values in [0, 1]
+    multiplied by 255, others stretched. For 16-bit colours, and 16-bit grey with alpha, the decoder returns the upper eight
+    bits, which may differ by one from the rounded quotient. A colour profile is converted to sRGB, an invalid one is
+    ignored. A large JPEG is decoded at a smaller size.
 
     Args:
         source: A path, ``"-"`` (standard input), ``"sample:grace_hopper"`` (matplotlib's photograph), the bytes of a file,
             a binary file object, a Pillow image, or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8, uint16,
             bool, or float in [0, 1].
-        name: What it is called in pictures and messages; by default the file's name.
+        name: Its name in pictures and messages; by default that of the file.
 
     Raises:
-        BadImageError: there is no such file, it is no image that is read here, damaged, cut short, or too large.
-        UsageError: ``source`` is nothing of the above.
+        BadImageError: the file does not exist, is no supported image, damaged, truncated, or too large.
+        UsageError: ``source`` is none of these.
     """
     if isinstance(source, str | os.PathLike):
         return load_image(source, name=name).decode()
@@ -347,7 +347,7 @@ def read_image(source: object, *, name: str | None = None) -> Image:
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """The bytes of a picture that nothing was read of yet; they tell which picture it is."""
+    """The undecoded bytes of an image, which identify it."""
 
     data: bytes
     name: str
@@ -363,17 +363,17 @@ class EncodedImage:
         """The picture.
 
         Raises:
-            BadImageError: it is no image that is read here, damaged, cut short, or too large.
+            BadImageError: it is no supported image, damaged, truncated, or too large.
         """
         pixels, kind, mode, notes = decode(self.data, self.path or self.name)
         return Image(pixels, self.name, self.stem, self.path, self.sha256, kind, mode, tuple(notes))
 
 
 def load_image(source: str | os.PathLike[str], *, name: str | None = None) -> EncodedImage:
-    """The bytes of a file, of standard input or of a sample, as ``read_image`` takes their names.
+    """Read the bytes of a file, of standard input or of a sample, by the name as for ``read_image``.
 
     Raises:
-        BadImageError: there is no such file, it cannot be read, or it is too large.
+        BadImageError: the file does not exist, cannot be read, or is too large.
     """
     path = os.fsdecode(source)
     if path == "-":
@@ -398,15 +398,15 @@ def _from_pillow(picture: Pillow.Image, name: str) -> Image:
 
 
 def _from_array(values: object, name: str) -> Image:
-    """An array as a picture; its numbers are brought to 8 bits by its type and never by its range."""
+    """Convert an array to an image; its type, never its range, determines the conversion to 8 bits."""
     if not hasattr(values, "__array__"):
         raise UsageError(
-            f"An image is a path, bytes, a file, a Pillow image or an array, but got {type(values).__name__}."
+            f"An image must be a path, bytes, a file, a Pillow image or an array, but got {type(values).__name__}."
         )
     array = _as_it_is(values)
     if array.ndim not in (2, 3) or array.size == 0 or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
-        what = f"An image array is (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), but got {shape_text(array.shape)}."
-        raise UsageError(what, hint="An array (C, H, W) is turned by `array.transpose(1, 2, 0)`.")
+        what = f"An image array must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), but got {shape_text(array.shape)}."
+        raise UsageError(what, hint="Convert (C, H, W) by `array.transpose(1, 2, 0)`.")
     levels, note = _as_levels(array)
     picture = Pillow.fromarray(levels[..., 0] if levels.ndim == 3 and levels.shape[2] == 1 else levels)
     pixels, notes = prepare_pixels(picture, name)
@@ -414,7 +414,7 @@ def _from_array(values: object, name: str) -> Image:
 
 
 def _as_it_is(values: Any) -> Any:
-    """The values with their own type, which says what they mean; as 32 bits where NumPy has no such type."""
+    """The values in their own type, which determines their meaning; as float32 if NumPy lacks the type."""
     try:
         return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
     except (RuntimeError, TypeError, ValueError):
@@ -422,7 +422,7 @@ def _as_it_is(values: Any) -> Any:
 
 
 def _as_levels(array: Array) -> tuple[Array, tuple[str, ...]]:
-    """The array as uint8, and what was done to its numbers."""
+    """Convert an array to uint8; also return notes of the conversion."""
     kind = array.dtype
     if kind == np.uint8:
         return np.ascontiguousarray(array), ()
@@ -435,17 +435,17 @@ def _as_levels(array: Array) -> tuple[Array, tuple[str, ...]]:
             "float values in [0, 1] were multiplied by 255",
         )
     raise UsageError(
-        f"The numbers of an image array are uint8, uint16, bool or float in [0, 1], but got {kind} "
+        f"The values of an image array must be uint8, uint16, bool or float in [0, 1], but got {kind} "
         f"from {array.min()} to {array.max()}.",
-        hint="Scale them, and turn them into uint8.",
+        hint="Scale them, and convert them to uint8.",
     )
 
 
 def _read_file(path: str) -> bytes:
-    """The bytes of a regular file: pipes and devices are never waited for."""
+    """Read a regular file; pipes and devices are rejected, because reading them could block."""
     shown = path or "(an empty name)"
     try:
-        status = os.stat(path)  # noqa: PTH116  (a name may be no path that pathlib takes)
+        status = os.stat(path)  # noqa: PTH116  (pathlib does not accept every name)
         if stat.S_ISDIR(status.st_mode):
             raise BadImageError(f"{shown} is a directory.", hint="Add -r for all images in it.")
         if not stat.S_ISREG(status.st_mode):
@@ -455,7 +455,7 @@ def _read_file(path: str) -> bytes:
     except (FileNotFoundError, NotADirectoryError):
         hint = "Give an image, a folder with -r, or sample:grace_hopper."
         raise BadImageError(f"There is no file {shown}.", hint=hint) from None
-    except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
         why = getattr(error, "strerror", None) or str(error)
         raise BadImageError(f"{shown} cannot be read.", f"{why}.", "Give another image.") from None
 
@@ -463,18 +463,18 @@ def _read_file(path: str) -> bytes:
 def _read_stdin() -> bytes:
     stream = getattr(sys.stdin, "buffer", None)
     if stream is None or stream.closed or sys.stdin.isatty():
-        raise BadImageError("No image comes from standard input.", hint="Pipe one in: `… - < photo.jpg`.")
+        raise BadImageError("There is no image on standard input.", hint="Pipe one in: `… - < photo.jpg`.")
     return _read_bounded(stream, _STDIN)
 
 
 def _read_bounded(file: IO[bytes] | Any, name: str) -> bytes:
-    """All that a file has, which must be neither text nor too much."""
+    """Read a file object to its end; it must return bytes, not too many."""
     try:
         data = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise BadImageError(f"{name} cannot be read.", f"{error.strerror or error}.", "Give another image.") from error
     if not isinstance(data, bytes):
-        raise UsageError("An image's file must be opened for reading bytes.", hint='Open it with mode "rb".')
+        raise UsageError("An image file must be opened in binary mode.", hint='Open it with mode "rb".')
     if len(data) > MOST_BYTES:
         raise _too_many_bytes(name)
     return data
@@ -482,15 +482,15 @@ def _read_bounded(file: IO[bytes] | Any, name: str) -> bytes:
 
 def _too_many_bytes(name: str) -> BadImageError:
     why = f"It has more than {MOST_BYTES >> 20} MiB."
-    return BadImageError(f"{name} is too large.", why, "Make it smaller with an image editor.")
+    return BadImageError(f"{name} is too large.", why, "Scale it down with an image editor.")
 
 
 def _file_name(source: object) -> str:
-    """The name of the file behind a file object or a Pillow image; empty where there is none."""
+    """The file name of a file object or a Pillow image; empty if there is none."""
     name = getattr(source, "filename", None) or getattr(source, "name", None)
     return Path(os.fsdecode(name)).name if isinstance(name, str | bytes | os.PathLike) else ""
 
 
 def _digest(pixels: Array) -> str:
-    """SHA-256 of shape and pixels, for pictures that have no file."""
+    """SHA-256 of shape and pixels, for images without a file."""
     return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()

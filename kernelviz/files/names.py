@@ -1,4 +1,4 @@
-"""Names of files that are safe on every file system, and that no two pictures of one run share."""
+"""File names that are safe on every file system and unique within one run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 LONGEST = 150
-"""The most characters of a stem: room is left for a suffix, and for what other programs put in front."""
+"""The most characters of a stem, with a reserve for suffixes and for prefixes of other programs."""
 
 _DIGITS = 8
 _MOST_DIGITS = 64
@@ -23,28 +23,28 @@ _RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)", re.IGNORECASE
 
 
 def safe_part(text: str) -> str:
-    """One part of a file's name, safe on every file system.
+    """Make one part of a file name safe on every file system.
 
-    ASCII letters, digits, ``.``, ``_``, ``-`` and ``+`` stay; every run of other characters becomes one ``_``. The part
-    is never empty, does not start with ``.`` or ``-``, does not end with ``.``, is no name that Windows keeps for a
-    device, and has at most ``LONGEST`` characters.
+    ASCII letters, digits, ``.``, ``_``, ``-`` and ``+`` are kept; every run of other characters becomes one ``_``. The part
+    is never empty, does not start with ``.`` or ``-``, does not end with ``.``, is no device name of Windows, and has at
+    most ``LONGEST`` characters.
     """
     return _cut(_clean(text), LONGEST)
 
 
 def file_stems(full_names: Sequence[Sequence[str]], *, taken: Collection[str] = ()) -> list[str]:
-    """One stem for each full name, in the same order; no two are equal, in whatever case.
+    """Return one file stem per full name, in the same order; all differ, even ignoring case.
 
-    The parts of a name are made safe and joined by ``-``. A name that would meet another one, or one of ``taken``, or
-    that is too long, gets ``-`` and eight hex digits of a hash of the full name. Each of those that meet gets them, so
-    that the order does not matter; more digits where eight are not enough.
+    The parts of a name are made safe and joined by ``-``. If stems collide with each other or with ``taken``, or are too
+    long, ``-`` and eight hex digits of a hash of the full name are appended. All colliding stems are changed, so that
+    the order does not matter; if eight digits do not suffice, there are more.
 
     Args:
         full_names: the parts of each name, such as ``("resnet18d.random", "layer1.0.conv1", "kernels", "sum")``.
-        taken: stems that none may get.
+        taken: stems that must not be used.
 
     Raises:
-        ValueError: the same full name is given twice.
+        ValueError: a full name is given twice.
     """
     if len({tuple(parts) for parts in full_names}) < len(full_names):
         raise ValueError("Each full name must be given once.")
@@ -61,18 +61,18 @@ def file_stems(full_names: Sequence[Sequence[str]], *, taken: Collection[str] = 
 
 
 def short_hash(*parts: str) -> str:
-    """Eight hex digits that tell a full name from others."""
+    """Eight hex digits of the hash of a full name."""
     return _digest(parts)[:_DIGITS]
 
 
 def _clean(text: str) -> str:
-    """``safe_part`` without the bound."""
+    """``safe_part`` without the limit of length."""
     part = _BAD_ENDS.sub("_", _UNSAFE.sub("_", text)) or "_"
     return f"_{part}" if _RESERVED.match(part) else part
 
 
 def _cut(part: str, longest: int) -> str:
-    """The beginning of a clean part, still clean."""
+    """The beginning of a safe part, still safe."""
     return part if len(part) <= longest else _BAD_ENDS.sub("_", part[:longest])
 
 
@@ -83,12 +83,12 @@ def _stem(base: str, digest: str, digits: int) -> str:
 
 
 def _digest(parts: Sequence[str]) -> str:
-    """A hash of the full name; JSON keeps ``("a-b",)`` and ``("a", "b")`` apart."""
+    """A hash of the full name; in JSON ``("a-b",)`` and ``("a", "b")`` differ."""
     return hashlib.sha256(json.dumps(list(parts)).encode("ascii")).hexdigest()
 
 
 def _meeting(stems: Sequence[str], taken: Collection[str]) -> Iterator[int]:
-    """The places of the stems that are not alone, in whatever case."""
+    """The indices of the stems that are not unique, ignoring case."""
     counts = Counter(stem.casefold() for stem in stems)
     counts.update(stem.casefold() for stem in taken)
     for index, stem in enumerate(stems):

@@ -1,60 +1,91 @@
-"""Numbers that a user types or keeps in a CSV file become arrays of channels."""
+"""Arrays of numbers that are typed on the command line or stored in a CSV file."""
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kernelviz.errors import KernelvizError, UsageError
+from kernelviz.wording import shown
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from kernelviz.records import Array
 
 
 _TYPED = re.compile(r"(?=.*(?:\d|nan|inf))(?:[\d\s.,;|+\-−e]|nan|inf(?:inity)?)*", re.IGNORECASE | re.DOTALL)
 _LARGEST = 1 << 24  # bytes of a file: some million numbers
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
-_EXAMPLE = "Rows are apart by ; and channels by |, for example '1 2; 3 4 | 5 6; 7 8'."
+EXAMPLE = "Separate rows by ; and channels by |, for example '1 2; 3 4 | 5 6; 7 8'."
+
+
+def read_numbers(text: str, name: str) -> Array | None:
+    """Read numbers (C, H, W) as typed on the command line, or from a CSV file; None if the text is neither.
+
+    Typed numbers are ``1 2; 3 4 | 5 6; 7 8``: rows are separated by ``;`` or line breaks, channels by ``|``, numbers by
+    spaces, commas or tabs. Square brackets around them are ignored. A text of numbers is never a file name.
+
+    Args:
+        text: the text as typed.
+        name: what the numbers are, for error messages.
+
+    Raises:
+        KernelvizError: the CSV file is missing, unreadable or too large.
+        UsageError: the numbers are malformed.
+    """
+    if is_typed(text):
+        return typed_numbers(text, name)
+    if text.lower().endswith(".csv") or os.path.isfile(text):  # noqa: PTH113  (unlike pathlib's it takes every name)
+        return csv_numbers(Path(text), name)
+    return typed_numbers(text, name) if set(text) & set(";|") else None
 
 
 def is_typed(text: str) -> bool:
-    """Whether a text is numbers, and no name of anything."""
-    return _TYPED.fullmatch(text) is not None
+    """Whether a text consists of numbers and their separators."""
+    return _TYPED.fullmatch(_bare(text)) is not None
 
 
 def typed_numbers(text: str, name: str) -> Array:
-    """(C, H, W) of ``1 2; 3 4 | 5 6; 7 8``: rows apart by ``;``, channels by ``|``, numbers by spaces, commas or tabs.
+    """(C, H, W) of typed numbers, in the form that ``read_numbers`` describes.
 
     Raises:
-        UsageError: a place between two commas or semicolons is empty, something is no finite number, rows or channels
-            differ in size, or there is nothing.
+        UsageError: a cell is empty or no finite number, rows or channels differ in size, or there are no numbers.
     """
+    lines = (line.strip().removesuffix(";") for line in _bare(text).split("\n"))
     planes, row = [], 0
-    for plane in re.sub(r"\s*;?\s*\n\s*", ";", text).split("|"):
-        lines = plane.strip().removeprefix(";").removesuffix(";").split(";") if plane.strip(" ;\t") else []
-        planes.append([_cells(line, name, f"row {row + at}") for at, line in enumerate(lines, 1)])
-        row += len(lines)
-    return _stacked(planes, name, name)
+    for plane in ";".join(line for line in lines if line).split("|"):
+        bare = plane.strip(" ;\t")
+        rows = bare.split(";") if bare else []
+        planes.append([_cells(cells, name, f"row {row + at}") for at, cells in enumerate(rows, 1)])
+        row += len(rows)
+    return _stacked(planes, name)
+
+
+def _bare(text: str) -> str:
+    """The text without the brackets, blanks and semicolons around it."""
+    return text.strip(" ;[]\r\n")
 
 
 def csv_numbers(path: Path, name: str) -> Array:
-    """(C, H, W) of a CSV file: a row a line, numbers apart by commas, semicolons, tabs or spaces, channels by ``|``.
+    """(C, H, W) of a CSV file: one row per line, cells separated by commas, semicolons, tabs or spaces, channels by ``|``.
 
     Raises:
         KernelvizError: the file cannot be read, or is too large.
-        UsageError: what stands in it is no such table, or a cell of it is empty.
+        UsageError: the content is no such table, a cell is empty, or no file can have this name.
     """
     try:
         with path.open("rb") as file:
             data = file.read(_LARGEST + 1)
-    except OSError as error:
-        raise KernelvizError(f"{path} cannot be read.", f"{error.strerror or error}.") from error
+    except (OSError, ValueError) as error:
+        impossible = not isinstance(error, OSError) or error.errno == errno.ENAMETOOLONG
+        why = str(getattr(error, "strerror", None) or error)
+        raise (UsageError if impossible else KernelvizError)(f"{shown(path)} cannot be read.", f"{why}.") from error
     if len(data) > _LARGEST:
-        raise KernelvizError(f"{path} is too large.", f"At most {_LARGEST >> 20} MB of numbers are read.")
+        raise KernelvizError(f"{path} is too large.", f"The limit is {_LARGEST >> 20} MB.")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -69,46 +100,52 @@ def csv_numbers(path: Path, name: str) -> Array:
     return _stacked(planes, name, str(path))
 
 
-def _cells(line: str, name: str, place: str) -> list[str]:
-    """The numbers of a row as they are written: blanks merge, any other separator does not.
+def _cells(line: str, name: str, position: str) -> list[str]:
+    """The numbers of a row as written: consecutive spaces count as one separator, any other separator counts by itself.
 
     Raises:
-        UsageError: two kinds of separators stand in it, a place is empty, or a cell is no finite number.
+        UsageError: the row has two kinds of separators, or a cell is empty or no finite number.
     """
     found = [separator for separator in _SEPARATORS if separator in line]
     if len(found) > 1:
-        what = f"The {name} has {' and '.join(_SEPARATORS[each] for each in found)} in {place}."
-        raise UsageError(what, "Which of them parts the numbers is not clear.", "Write decimals with a point, as 1.5.")
+        what = f"The {name} has {' and '.join(_SEPARATORS[each] for each in found)} in {position}."
+        raise UsageError(
+            what, "It is ambiguous which of them separate numbers.", "Write decimals with a point, as 1.5."
+        )
     cells = [cell.strip() for cell in line.split(found[0])] if found else line.split()
     for column, cell in enumerate(cells or [""], 1):
         if not cell:
-            what = f"The {name} has no number at column {column} in {place}."
-            raise UsageError(
-                what, "An empty place would move what follows it.", "Write a number there, or take the separator away."
-            )
-        _check_number(cell, name, f"column {column} in {place}")
+            what = f"The {name} has no number at column {column} in {position}."
+            raise UsageError(what, "Empty cells are not skipped.", "Write a number there, or remove the separator.")
+        _check_number(cell, name, f"column {column} in {position}")
     return cells
 
 
-def _check_number(cell: str, name: str, place: str) -> None:
+def _check_number(cell: str, name: str, position: str) -> None:
     try:
         finite = np.isfinite(float(cell.replace("−", "-")))
     except ValueError:
         finite = False
     if not finite:
-        what = f"The {name} must hold finite numbers, but got {cell!r}."
-        raise UsageError(what, f"It stands at {place}.", "Numbers are written as 2, -0.5 or 1e-3.")
+        what = f"The {name} must hold finite numbers, but got '{shown(cell)}'."
+        raise UsageError(what, f"It is at {position}.", "Write numbers as 2, -0.5 or 1e-3.")
 
 
-def _stacked(planes: list[list[list[str]]], name: str, place: str) -> Array:
+def _stacked(planes: list[list[list[str]]], name: str, path: str = "") -> Array:
+    """The planes as one array (C, H, W).
+
+    Raises:
+        UsageError: there are no numbers, or rows or planes differ in size.
+    """
     arrays = []
     for rows in planes:
         lengths = sorted({len(row) for row in rows})
         if len(lengths) != 1:
-            found = f"rows of {lengths[0]} and of {lengths[-1]} numbers" if lengths else "a channel without numbers"
-            raise UsageError(f"The {name} must be rows of equal length, but {place} has {found}.", hint=_EXAMPLE)
+            found = f"rows of {lengths[0]} and {lengths[-1]} numbers" if lengths else "a channel without numbers"
+            where = f"{path} has" if path else "got"
+            raise UsageError(f"The {name} must be rows of equal length, but {where} {found}.", hint=EXAMPLE)
         arrays.append(np.array([[float(cell.replace("−", "-")) for cell in row] for row in rows], np.float64))
     if len({array.shape for array in arrays}) != 1:
         sizes = ", ".join(f"{array.shape[0]} × {array.shape[1]}" for array in arrays)
-        raise UsageError(f"The channels of the {name} must have one size, but they have {sizes}.", hint=_EXAMPLE)
+        raise UsageError(f"All channels of the {name} must have the same size, but got {sizes}.", hint=EXAMPLE)
     return np.stack(arrays)

@@ -1,8 +1,8 @@
-"""The recipe inside a file: how the picture was made, as JSON.
+"""Read and write the recipe inside a file: how the picture was made, as JSON.
 
-It lies in PNG as iTXt ``kernelviz``, in SVG as ``Description``, in PDF as ``Keywords``, in GIF as comment, in WebP as
-XMP, and in npz as key ``recipe``. The headers of PNG, GIF, WebP and npz are walked by hand: image libraries warn about
-large pictures, and NumPy's own reader evaluates the header of an array.
+It is in PNG as iTXt ``kernelviz``, in SVG as ``Description``, in PDF as ``Keywords``, in GIF as comment, in WebP as XMP,
+and in npz as key ``recipe``. The headers of PNG, GIF, WebP and npz are parsed here, because image libraries warn about
+large pictures, and NumPy's reader evaluates the header of an array.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 PNG_KEY = "kernelviz"
 
-_LONGEST = 1 << 22  # bytes of a recipe; ours have some hundreds
-_LARGEST_PDF = 1 << 28  # its parser keeps much of the file in memory
+_LONGEST = 1 << 22  # bytes of a recipe; a typical one has some hundreds
+_LARGEST_PDF = 1 << 28  # bytes: its parser keeps much of the file in memory
 _LARGEST_INDEX = 1 << 26
 _XML_CHUNK = 1 << 16
 _DESCRIPTION = "http://purl.org/dc/elements/1.1/ description"
@@ -37,25 +37,25 @@ _SVG = "http://www.w3.org/2000/svg svg"
 _NPY = re.compile(
     rb"\x93NUMPY\x01\x00..\{'descr': '([<>])U\d+', 'fortran_order': False, 'shape': \(\), \} *\n", re.DOTALL
 )
-_HINT = "Only files that kernelviz wrote hold a recipe."
+_HINT = "Only files written by kernelviz contain a recipe."
 _pdf_lock = threading.Lock()
 
 
 def recipe_text(recipe: Recipe) -> str:
-    """A recipe as compact ASCII JSON with sorted keys: equal recipes give equal text.
+    """Encode a recipe as compact ASCII JSON with sorted keys, so that equal recipes are equal texts.
 
     Raises:
-        TypeError: a value is nothing that JSON knows.
+        TypeError: a value is not representable in JSON.
         ValueError: a number is not finite.
     """
     return json.dumps(dict(recipe), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def read_recipe(path: Path | str) -> dict[str, Any]:
-    """The recipe inside a file that kernelviz wrote: PNG, SVG, PDF, GIF, WebP, npz or an index in JSON.
+    """Read the recipe of a file written by kernelviz: PNG, SVG, PDF, GIF, WebP, npz or a JSON index.
 
     Raises:
-        RecipeError: there is no such file, it is no regular file, it is damaged, or it holds no recipe.
+        RecipeError: the file does not exist, is no regular file, is damaged, or contains no recipe.
     """
     try:
         text = _find_text(path)
@@ -64,16 +64,16 @@ def read_recipe(path: Path | str) -> dict[str, Any]:
         raise
     except OSError as error:
         raise RecipeError(f"{path} cannot be read.", f"{error.strerror or error}.") from error
-    except Exception as error:  # a damaged file makes its parser raise anything, and it is all the same news
-        raise RecipeError(f"{path} holds no recipe that can be read.", "The file is damaged.", _HINT) from error
+    except Exception as error:  # a parser may raise any exception for a damaged file
+        raise RecipeError(f"{path} contains no readable recipe.", "The file is damaged.", _HINT) from error
     if recipe is None:
-        raise RecipeError(f"{path} holds no recipe.", "", _HINT)
+        raise RecipeError(f"{path} contains no recipe.", "", _HINT)
     return recipe
 
 
 def _find_text(path: Path | str) -> str | None:
-    """The recipe's JSON; None where the file has no place for it, or nothing in that place."""
-    if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116  (a str is welcome)
+    """The JSON of the recipe; None if the format has no field for it, or the field is empty."""
+    if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116  (a str is accepted)
         raise RecipeError(f"{path} cannot be read.", "It is not a regular file.")
     with open(path, "rb") as file:  # noqa: PTH123
         head = file.read(1024)
@@ -95,14 +95,14 @@ def _parse(text: str) -> dict[str, Any] | None:
 
 
 def _refuse(*_: object) -> NoReturn:
-    raise ValueError("this is nothing that kernelviz writes")
+    raise ValueError("kernelviz does not write this")
 
 
 def _exactly(file: IO[bytes], size: int) -> bytes:
-    """The next ``size`` bytes; a ValueError where the file ends before."""
+    """Read ``size`` bytes; a ValueError if the file ends before."""
     data = file.read(size) if size <= _LONGEST else b""
     if len(data) < size:
-        raise ValueError("the file is cut short")
+        raise ValueError("the file is truncated")
     return data
 
 
@@ -113,7 +113,7 @@ def _from_png(file: IO[bytes]) -> str | None:
         if kind == b"iTXt":
             data, check = _exactly(file, length), _exactly(file, 4)
             if zlib.crc32(kind + data) != int.from_bytes(check, "big"):
-                raise ValueError("the text does not agree with its checksum")
+                raise ValueError("the checksum of the text is wrong")
             keyword, _, rest = data.partition(b"\0")
             if keyword == PNG_KEY.encode("ascii"):
                 return _international_text(rest)
@@ -147,7 +147,7 @@ def _from_gif(file: IO[bytes]) -> str | None:
 
 
 def _colour_table(flags: int) -> int:
-    """The bytes of the colour table that these flags announce."""
+    """The size in bytes of the colour table, by its flags."""
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 
@@ -180,7 +180,7 @@ def _from_pdf(file: IO[bytes]) -> str | None:
     log = logging.getLogger("pypdf")
     with _pdf_lock:
         level = log.level
-        log.setLevel(logging.CRITICAL + 1)  # it logs what is odd about a file; that is told by our error, once
+        log.setLevel(logging.CRITICAL + 1)  # it logs irregularities of a file, which our error reports
         try:
             metadata = PdfReader(file, strict=True).metadata
             keywords = metadata.get("/Keywords") if metadata is not None else None
@@ -190,7 +190,7 @@ def _from_pdf(file: IO[bytes]) -> str | None:
 
 
 def _from_svg(file: IO[bytes]) -> str | None:
-    """The first description; nothing behind it is read, and no document that declares an entity."""
+    """The first description; reading ends there, and documents that declare entities are rejected."""
     from xml.parsers import expat
 
     parser = expat.ParserCreate(namespace_separator=" ")
@@ -235,7 +235,7 @@ def _from_json(file: IO[bytes]) -> str | None:
 
 
 def _from_webp(file: IO[bytes]) -> str | None:
-    """The XMP chunk of a RIFF file: each chunk is a name, a size, and that many bytes, evened out."""
+    """The XMP chunk of a RIFF file: each chunk is a name, a size, and that many bytes, padded to an even number."""
     if _exactly(file, 12)[8:] != b"WEBP":
         return None
     while header := file.read(8):

@@ -1,4 +1,4 @@
-"""A folder of small PNGs, one per channel, encoded and written by threads, with an index in JSON."""
+"""Write a folder of small PNGs, one per channel, by threads, with an index in JSON."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ _CHANNEL, _LIMITS = "<kernelviz channel>", "<kernelviz limits>"
 
 
 def save_singles(singles: Singles, folder: Path | str, *, force: bool = False, threads: int | None = None) -> Path:
-    """Write a PNG for each channel into a folder, named by its number, and ``index.json`` at last; return the index.
+    """Write a PNG per channel into a folder, named by its number, and then ``index.json``; return the path of the index.
 
-    The index tells each file's channel and the values at the ends of its colours, with the shape and the recipe of all.
-    A new folder is there whole or not at all. In one that is there already nothing is changed until all files are made;
-    then they take their places, with no index beside them until the last one has. Files of an earlier run that are of
-    other channels go; whatever else is in the folder stays.
+    The index has each file's channel and the values at the ends of its colours, and the common shape and recipe. A new
+    folder is created atomically. An existing one is unchanged until all files are made; then its index is removed, the
+    files are moved in, and a new index is written. Files of an earlier run for other channels are deleted; all other files
+    are kept.
 
     Raises:
-        FileInTheWayError: something else is there; nothing was changed.
+        FileInTheWayError: something else has this path; nothing was changed.
         WriteError: a file could not be written.
     """
     folder = Path(folder)
@@ -59,17 +59,17 @@ def save_singles(singles: Singles, folder: Path | str, *, force: bool = False, t
         writer = _Writer(singles, temporary, there, force=force)
         _fill(writer, threads)
         if there:
-            _take_places(writer, there)
+            _move_into(writer, there)
         else:
             write_whole(temporary / INDEX, writer.index(), replace=False)
             _give_name(temporary, folder)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)  # still there only if something went wrong
+        shutil.rmtree(temporary, ignore_errors=True)  # exists only after a failure
     return folder / INDEX
 
 
 def is_complete(index: Path) -> bool:
-    """Whether every file that an index lists is there."""
+    """Whether every file in an index exists."""
     try:
         files = json.loads(index.read_bytes())["files"]
         with os.scandir(index.parent) as entries:
@@ -80,7 +80,7 @@ def is_complete(index: Path) -> bool:
 
 
 def _fill(writer: _Writer, threads: int | None) -> None:
-    """Make all files but the index."""
+    """Make all files except the index."""
     count = min(4, os.cpu_count() or 1) if threads is None else threads
     with ThreadPoolExecutor(count, thread_name_prefix="kernelviz-single") as pool:
         try:
@@ -91,11 +91,11 @@ def _fill(writer: _Writer, threads: int | None) -> None:
             raise
 
 
-def _take_places(writer: _Writer, folder: Path) -> None:
-    """Put files that are made into a folder that is there, and take away those that the new index does not know.
+def _move_into(writer: _Writer, folder: Path) -> None:
+    """Move the files into an existing folder, and delete those that are not in the new index.
 
     Raises:
-        WriteError: it cannot be done; the folder may have no index then.
+        WriteError: it failed; the folder may then have no index.
     """
     made, index = [path.name for path in writer.folder.iterdir()], writer.index()
     names = {*writer.names, INDEX}
@@ -111,23 +111,27 @@ def _take_places(writer: _Writer, folder: Path) -> None:
             path.unlink()
     except OSError as error:
         raise WriteError(
-            f"{folder} could not be written.", f"{error.strerror or error}.", "It has no index now: run it again."
+            f"{folder} could not be written.",
+            f"{error.strerror or error}.",
+            "It now has no index: run the command again.",
         ) from error
     write_whole(folder / INDEX, index, replace=False)
 
 
 def _give_name(temporary: Path, folder: Path) -> None:
-    """Give a folder its name, in one step.
+    """Rename the temporary folder, atomically.
 
     Raises:
-        FileInTheWayError: something has come there.
-        WriteError: it cannot be done.
+        FileInTheWayError: the path has been created in the meantime.
+        WriteError: it failed.
     """
     try:
         temporary.rename(folder)
     except OSError as error:
         if os.path.lexists(folder):
-            raise FileInTheWayError(f"{folder} is in the way.", "It has just come there.", "Try again.") from error
+            raise FileInTheWayError(
+                f"{folder} is in the way.", "It was created in the meantime.", "Try again."
+            ) from error
         raise write_error(folder, f"{error.strerror or error}.") from error
 
 
@@ -136,9 +140,9 @@ def _parts(count: int) -> list[range]:
 
 
 class _Writer:
-    """Makes the files of one folder; they need not be on the disk before the index is.
+    """Writes the files of one folder, without waiting for the disk: only the index has to.
 
-    Those that are in ``there`` already, byte for byte, are left as they are.
+    Files that exist in ``there`` with the same bytes are not written again.
     """
 
     def __init__(self, singles: Singles, folder: Path, there: Path | None, *, force: bool) -> None:
@@ -170,13 +174,13 @@ class _Writer:
         write_new(f"{self.folder}{os.sep}{name}", data)
 
     def _recipe(self, at: int) -> str:
-        """The recipe of one file, put together from what all have: encoding it takes as long as the picture."""
+        """The recipe of one file, assembled from a common text, because encoding takes as long as the picture."""
         low, high = self.limits[at]
         front, middle, end = self.parts
         return f'{front}"{self.singles.numbers[at]}"{middle}[{low!r},{high!r}]{end}'
 
     def index(self) -> bytes:
-        """The index, as JSON with a line a file: JSON's own indentation takes as long as a third of the pictures."""
+        """The index as JSON with one line per file; the indentation of ``json`` would be slow."""
         singles = self.singles
         content = {
             "layer": singles.recipe.get("layer"),

@@ -1,6 +1,6 @@
-"""From any mode that Pillow knows to opaque sRGB: alpha, palettes, wide numbers, inks and colour profiles.
+"""Convert images of any Pillow mode to opaque sRGB: alpha, palettes, wide numbers, inks and colour profiles.
 
-The work is done in strips of rows, so that no step needs a second copy of the whole image.
+Strips of rows are converted one by one, so that no step needs a second copy of the image.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from kernelviz.records import Array
 
 
-_STRIP = 1 << 20  # pixels that are converted at a time
+_STRIP = 1 << 20  # pixels converted at a time
 _WIDE = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
-_COLOURS = {  # what each mode is brought to before profiles are looked at
+_COLOURS = {  # the mode to which each mode is converted first
     "1": "L",
     "L": "L",
     "LA": "LA",
@@ -38,20 +38,20 @@ _COLOURS = {  # what each mode is brought to before profiles are looked at
     "LAB": "RGB",
 }
 _UNREADABLE_PROFILE = "its colour profile cannot be used and was ignored"
-_SAME = 2  # levels by which a transform may move a colour and still be called none: its own rounding
+_SAME = 2  # levels by which an identity transform may move a colour, by rounding
 
 
 def to_srgb(picture: Pillow.Image) -> tuple[Array, list[str]]:
-    """The pixels, uint8 (H, W, 3), and what was done to them.
+    """Convert an image to pixels, uint8 (H, W, 3), with notes of the conversions.
 
     Raises:
-        BadImageError: the colours are of a kind that is not known here.
+        BadImageError: the colour mode is not supported.
     """
     notes: list[str] = []
     scaled = _scaling(picture, notes) if picture.mode in _WIDE else None
     mode = "L" if scaled else _COLOURS.get(picture.mode)
     if mode is None:
-        raise BadImageError(f"The image has colours of the kind {picture.mode}, which are not read.")
+        raise BadImageError(f"The colour mode {picture.mode} of the image is not supported.")
     if picture.mode not in _WIDE and picture.has_transparency_data and not mode.endswith("A"):
         mode = _with_transparency(picture, mode, notes)
     to_rgb = _profile_transform(picture, mode.removesuffix("A"), notes)
@@ -70,7 +70,7 @@ def to_srgb(picture: Pillow.Image) -> tuple[Array, list[str]]:
 
 
 def _strips(picture: Pillow.Image) -> Iterator[tuple[int, Pillow.Image]]:
-    """The picture from top to bottom, and where each strip begins."""
+    """The strips of the picture from top to bottom, with their first rows."""
     rows = max(1, _STRIP // picture.width)
     if rows >= picture.height:
         yield 0, picture
@@ -80,7 +80,7 @@ def _strips(picture: Pillow.Image) -> Iterator[tuple[int, Pillow.Image]]:
 
 
 def _parts(strip: Pillow.Image, mode: str) -> tuple[Pillow.Image, Array | None]:
-    """The colours without alpha, and alpha."""
+    """Separate colours and alpha."""
     whole = strip if strip.mode == mode else strip.convert(mode)
     if mode == "LA":
         return whole.getchannel("L"), np.asarray(whole.getchannel("A"))
@@ -97,7 +97,7 @@ def _over_white(rgb: Array, alpha: Array) -> Array:
 
 
 def _with_transparency(picture: Pillow.Image, mode: str, notes: list[str]) -> str:
-    """The mode that takes up a transparent colour; none is taken that has 16 bits where the pixels have kept eight."""
+    """The mode in which a transparent colour becomes alpha; a 16-bit colour is ignored if the pixels have eight bits."""
     key = picture.info.get("transparency", 0)
     if isinstance(key, int | tuple) and max(key if isinstance(key, tuple) else (key,)) > 255:
         notes.append("its transparent colour, given in 16 bits, was not applied")
@@ -106,7 +106,7 @@ def _with_transparency(picture: Pillow.Image, mode: str, notes: list[str]) -> st
 
 
 def _scaling(picture: Pillow.Image, notes: list[str]) -> Callable[[Pillow.Image], tuple[Pillow.Image, Array | None]]:
-    """How numbers of more than 8 bits become grey, and alpha by the one transparent value; the rule is noted."""
+    """Convert numbers of more than 8 bits to grey, and the transparent value to alpha; the rule is noted."""
     if picture.mode.startswith("I;16") or (picture.format == "PPM" and picture.mode == "I"):
         low, high, rule = 0.0, 65535.0, "16-bit values were divided by 257"
     else:
@@ -116,7 +116,7 @@ def _scaling(picture: Pillow.Image, notes: list[str]) -> Callable[[Pillow.Image]
 
     def scaled(strip: Pillow.Image) -> tuple[Pillow.Image, Array | None]:
         values = np.asarray(strip, np.float64)
-        # Both ends are halved first: their difference may be no float.
+        # Both ends are halved first, because their difference may overflow.
         shares = (values / 2 - low / 2) / (high / 2 - low / 2) if high > low else np.zeros_like(values)
         levels = np.nan_to_num(shares, nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1) * 255
         alpha = np.where(values == key, 0, 255).astype(np.uint8) if isinstance(key, int) else None
@@ -126,7 +126,7 @@ def _scaling(picture: Pillow.Image, notes: list[str]) -> Callable[[Pillow.Image]
 
 
 def _range(picture: Pillow.Image, notes: list[str]) -> tuple[float, float, str]:
-    """Which values of a wide picture are black and white, and the rule that says so."""
+    """The values of black and white of a wide picture, and the rule."""
     low, high, odd = np.inf, -np.inf, 0
     for _, strip in _strips(picture):
         values = np.asarray(strip, np.float64)
@@ -152,7 +152,7 @@ _RULES = {
 
 
 def _profile_transform(picture: Pillow.Image, mode: str, notes: list[str]) -> Callable[[Pillow.Image], Pillow.Image]:
-    """What brings a strip to sRGB: by the picture's own profile where it has one that can be used."""
+    """The conversion of a strip to sRGB, by the profile of the picture if it has a valid one."""
     data = picture.info.get("icc_profile")
     if data:
         try:
@@ -174,7 +174,7 @@ def _plain(strip: Pillow.Image) -> Pillow.Image:
 
 
 def _read_profile(data: bytes, mode: str) -> tuple[Callable[[Pillow.Image], Pillow.Image] | None, str]:
-    """The transform of an ICC profile to sRGB, None where it moves no colour, and the profile's name."""
+    """The transform of an ICC profile to sRGB, None for the identity, and the name of the profile."""
     from PIL import ImageCms
 
     profile: Any = ImageCms.ImageCmsProfile(io.BytesIO(data))
@@ -191,7 +191,7 @@ def _read_profile(data: bytes, mode: str) -> tuple[Callable[[Pillow.Image], Pill
 
     def apply(strip: Pillow.Image) -> Pillow.Image:
         result = ImageCms.applyTransform(strip if strip.mode == before else strip.convert(before), transform)
-        assert result is not None  # noqa: S101  (it is None only where it works in place)
+        assert result is not None  # noqa: S101  (it is None only if it works in place)
         return result
 
     name = " ".join("".join(filter(str.isprintable, ImageCms.getProfileDescription(profile))).split())[:60]
@@ -199,7 +199,7 @@ def _read_profile(data: bytes, mode: str) -> tuple[Callable[[Pillow.Image], Pill
 
 
 def _moves_nothing(apply: Callable[[Pillow.Image], Pillow.Image], mode: str) -> bool:
-    """Whether a transform leaves colours from all over the cube where they are."""
+    """Whether a transform keeps a grid of colours of the whole cube."""
     steps = np.linspace(0, 255, 17).astype(np.uint8)
     cube = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(17, -1, 3)
     sample = Pillow.fromarray(cube if mode == "RGB" else cube[..., 0].copy())

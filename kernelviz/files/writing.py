@@ -1,4 +1,4 @@
-"""Write files whole or not at all, and never over something else."""
+"""Write files atomically, and never over something else."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 
 SAME_PICTURE = ("command", "model", "layer", "view", "stored", "image", "border", "level", "gabor")
-"""The keys of a recipe that tell one picture from another."""
+"""The keys of a recipe that identify a picture."""
 
-_CHUNK = 1 << 26  # some systems refuse to write 2 GB at once
+_CHUNK = 1 << 26  # bytes: some systems cannot write 2 GB at once
 
 
 def save_picture(
@@ -36,24 +36,24 @@ def save_picture(
     path: Path | str,
     *,
     force: bool = False,
-    format: str | None = None,  # noqa: A002  (the word of matplotlib and Pillow)
+    format: str | None = None,  # noqa: A002  (as in matplotlib and Pillow)
     progress: Progress | None = None,
 ) -> Path:
     """Write a mosaic (PNG), a figure (PNG, SVG, PDF) or an animation (GIF, WebP) with its recipe inside; return the path.
 
-    Directories are made as needed. An earlier run of the same picture is replaced, anything else only with ``force``.
+    Missing directories are created. The same picture of an earlier run is replaced, anything else only with ``force``.
 
     Args:
         picture: a ``Mosaic``, a matplotlib Figure, or an ``Animation``.
-        path: where; its suffix tells the format.
-        force: replace whatever file is there.
-        format: ``png``, ``svg``, ``pdf``, ``gif`` or ``webp``, whatever the suffix says.
-        progress: called with a label, how many frames of an animation are drawn, and of how many.
+        path: the target path; its suffix determines the format.
+        force: replace any existing file.
+        format: ``png``, ``svg``, ``pdf``, ``gif`` or ``webp``; overrides the suffix.
+        progress: called for the frames of an animation with a label, the number drawn, and the total.
 
     Raises:
-        UsageError: the format is unknown, or no format for this picture.
-        FileInTheWayError: something else is there.
-        WriteError: the file could not be written; what was there is still there.
+        UsageError: the format is unknown, or does not suit the picture.
+        FileInTheWayError: the path is occupied by something else.
+        WriteError: writing failed; nothing was changed.
     """
     path = Path(path)
     data = encode_picture(picture, _format_of(path, formats_of(picture)) if format is None else format, progress)
@@ -64,13 +64,13 @@ def save_picture(
 def save_arrays(arrays: Mapping[str, Array], path: Path | str, *, recipe: Recipe | None, force: bool = False) -> Path:
     """Write arrays as ``.npz``, which ``numpy.load(path, allow_pickle=False)`` reads; return the path.
 
-    Keys are the names made safe like file names; the true names are in the key ``names``, in the order of the others,
-    and the recipe in the key ``recipe``.
+    Keys are the names made safe as for files; the original names are in the key ``names``, in the same order, and the
+    recipe is in the key ``recipe``.
 
     Raises:
-        UsageError: an array holds objects.
-        FileInTheWayError: something else is there.
-        WriteError: the file could not be written; what was there is still there.
+        UsageError: an array contains objects.
+        FileInTheWayError: the path is occupied by something else.
+        WriteError: writing failed; nothing was changed.
     """
     path = Path(path)
     _save(path, npz_bytes(arrays, recipe), recipe, force=force)
@@ -80,27 +80,27 @@ def save_arrays(arrays: Mapping[str, Array], path: Path | str, *, recipe: Recipe
 def check_target(path: Path, recipe: Recipe | None, *, force: bool) -> None:
     """Check that a file may be written here.
 
-    With ``force`` files and links may be replaced, but nothing else: no directory and no device.
+    With ``force`` any file or link may be replaced, but no directory and no device.
 
     Raises:
-        FileInTheWayError: something is there that is no earlier run of this very picture.
+        FileInTheWayError: the path is occupied by something other than the same picture.
     """
     if not os.path.lexists(path):
         return
     mode = path.lstat().st_mode
     if stat.S_ISDIR(mode):
-        raise FileInTheWayError(f"{path} is in the way.", "It is a directory.", "Choose another place with --output.")
+        raise FileInTheWayError(f"{path} is in the way.", "It is a directory.", "Choose another --output.")
     if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
-        raise FileInTheWayError(f"{path} is in the way.", "It is no file.", "Choose another place with --output.")
+        raise FileInTheWayError(f"{path} is in the way.", "It is no regular file.", "Choose another --output.")
     if not force and not may_replace(path, recipe):
         raise _in_the_way(path)
 
 
 def may_replace(path: Path, recipe: Recipe | None) -> bool:
-    """Whether nothing is here, or an earlier run of the very picture that this recipe makes.
+    """Whether nothing has this path, or the picture that this recipe describes.
 
-    That is a regular file, and no link, whose own recipe agrees in ``SAME_PICTURE``; an absent value is None. A recipe
-    with none of these agrees with nothing.
+    That is a regular file, no link, whose recipe has the same values of ``SAME_PICTURE``; missing values are None. A recipe
+    without any of them matches nothing.
     """
     if not os.path.lexists(path):
         return True
@@ -111,7 +111,7 @@ def may_replace(path: Path, recipe: Recipe | None) -> bool:
 
 
 def holds(path: Path | str, data: bytes) -> bool:
-    """Whether a regular file is here, and no link, of exactly these bytes."""
+    """Whether the path is a regular file, no link, of exactly these bytes."""
     try:
         status = os.lstat(path)
         if not stat.S_ISREG(status.st_mode) or status.st_size != len(data):
@@ -123,7 +123,7 @@ def holds(path: Path | str, data: bytes) -> bool:
 
 
 def is_of_another(path: Path, recipe: Recipe) -> bool:
-    """Whether here is the same picture of other weights, another model, or another image."""
+    """Whether the path is the same picture of other weights, another model, or another image."""
     there = _recipe_at(path)
     if there is None or there.get("model") is None:
         return False
@@ -133,7 +133,7 @@ def is_of_another(path: Path, recipe: Recipe) -> bool:
 
 
 def _recipe_at(path: Path) -> Recipe | None:
-    """The recipe of a regular file, and no link; None where there is none."""
+    """The recipe of a regular file, no link; None if there is none."""
     try:
         return None if path.is_symlink() else read_recipe(path)
     except RecipeError:
@@ -141,19 +141,19 @@ def _recipe_at(path: Path) -> Recipe | None:
 
 
 def write_whole(path: Path, data: bytes, *, replace: bool) -> None:
-    """Write a file whole or not at all; whatever happens, no half of it is seen and nothing else is left.
+    """Write a file atomically: no partial or temporary file remains.
 
-    The bytes go to a temporary file beside it, which takes its place in one step. Directories are made as needed. A
-    link is replaced itself, not what it leads to.
+    The bytes are written to a temporary file in the same directory, which is then renamed. Missing directories are created.
+    A link is replaced itself, not its target.
 
     Args:
-        path: where.
+        path: the target path.
         data: the whole content.
-        replace: take the place of a file that is there.
+        replace: replace an existing file.
 
     Raises:
-        FileInTheWayError: something is there, and ``replace`` is False.
-        WriteError: the file could not be written; what was there is still there.
+        FileInTheWayError: the path exists, and ``replace`` is False.
+        WriteError: writing failed; nothing was changed.
     """
     temporary = path.parent / f".kernelviz-{secrets.token_hex(8)}"
     try:
@@ -163,20 +163,20 @@ def write_whole(path: Path, data: bytes, *, replace: bool) -> None:
             _put(temporary, path, replace=replace)
         finally:
             with contextlib.suppress(OSError):
-                temporary.unlink()  # still there only if something went wrong
+                temporary.unlink()  # exists only after a failure
     except FileExistsError as error:
         raise _in_the_way(path) from error
     except OSError as error:
         raise write_error(path, f"{error.strerror or error}.") from error
     except ValueError as error:
-        raise write_error(path, "The path holds a character that no path may hold.") from error
+        raise write_error(path, "The path contains an invalid character.") from error
 
 
 def make_directory(directory: Path) -> None:
-    """Make a directory, and those above it, where they are not there.
+    """Create a directory and its parents if they do not exist.
 
     Raises:
-        WriteError: it cannot be made.
+        WriteError: it cannot be created.
     """
     try:
         _make_directory(directory)
@@ -187,7 +187,7 @@ def make_directory(directory: Path) -> None:
 def _save(path: Path, data: bytes, recipe: Recipe | None, *, force: bool) -> None:
     standing = os.path.lexists(path)
     check_target(path, recipe, force=force)
-    write_whole(path, data, replace=force or standing)  # what has come in between is not known, so it stays
+    write_whole(path, data, replace=force or standing)  # what was created in the meantime is unknown, so it is kept
 
 
 def _format_of(path: Path, formats: Sequence[str]) -> str:
@@ -200,7 +200,7 @@ def _format_of(path: Path, formats: Sequence[str]) -> str:
 
 
 def _identity(recipe: Recipe) -> str:
-    """The values that tell this picture, as JSON: a recipe in memory may hold tuples where the file's holds lists."""
+    """The values that identify this picture, as JSON, in which tuples of a recipe in memory equal lists of a file."""
     return recipe_text({key: recipe.get(key) for key in SAME_PICTURE})
 
 
@@ -208,14 +208,14 @@ def _make_directory(directory: Path) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
-        raise NotADirectoryError(error.errno, "Its place is not a directory") from error
+        raise NotADirectoryError(error.errno, "Its parent is not a directory") from error
 
 
 def write_new(path: str, data: bytes) -> None:
-    """Write a file into a folder that is not there for others yet, without waiting for the disk.
+    """Write a file into a temporary folder, without waiting for the disk.
 
     Raises:
-        WriteError: it could not be written.
+        WriteError: writing failed.
     """
     try:
         _write_new(path, data, durable=False)
@@ -224,7 +224,7 @@ def write_new(path: str, data: bytes) -> None:
 
 
 def _write_new(path: Path | str, data: bytes, *, durable: bool = True) -> None:
-    """Write a file that must not be there yet, and have it on the disk."""
+    """Write a file that must not exist yet, and flush it to the disk."""
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags, 0o666)
     try:
@@ -238,7 +238,7 @@ def _write_new(path: Path | str, data: bytes, *, durable: bool = True) -> None:
 
 
 def _put(temporary: Path, path: Path, *, replace: bool) -> None:
-    """Give the file its name, in one step; FileExistsError where it is taken and ``replace`` is False."""
+    """Rename the file, atomically; FileExistsError if the path exists and ``replace`` is False."""
     if not replace:
         try:
             os.link(temporary, path)
@@ -255,28 +255,28 @@ def _put(temporary: Path, path: Path, *, replace: bool) -> None:
 def _in_the_way(path: Path) -> FileInTheWayError:
     return FileInTheWayError(
         f"{path} is in the way.",
-        "It is no earlier run of this very picture.",
+        "It is not the same picture.",
         "Replace it with --force, or choose another --output.",
     )
 
 
 def write_error(path: Path, why: str) -> WriteError:
-    """That a file could not be written."""
+    """The error of a file that could not be written."""
     return WriteError(
-        f"{path} could not be written.", why, "Nothing was changed. Choose another place with --output, or make room."
+        f"{path} could not be written.", why, "Nothing was changed. Choose another --output, or free disk space."
     )
 
 
 _ARRAYS = ("mean", "components", "deviations", "share")
-_HINT = "Give a file …-basis.npz that --reduce pca wrote."
+_HINT = "Give a file …-basis.npz written by --reduce pca."
 
 
 def save_basis(basis: Basis, path: Path | str, source: Source | None = None, *, force: bool = False) -> Path:
     """Write a basis as ``.npz``: ``mean`` (C,), ``components`` (3, C), ``deviations`` (3,), ``share`` (3,), and a recipe.
 
     Raises:
-        FileInTheWayError: something else is there.
-        WriteError: the file could not be written.
+        FileInTheWayError: the path is occupied by something else.
+        WriteError: writing failed.
     """
     from kernelviz.version import __version__
 
@@ -295,10 +295,10 @@ def save_basis(basis: Basis, path: Path | str, source: Source | None = None, *, 
 
 
 def read_basis(path: Path | str) -> Basis:
-    """The basis that ``save_basis`` wrote.
+    """Read a basis that ``save_basis`` wrote.
 
     Raises:
-        UsageError: there is no such file, it is damaged, or it holds no basis, or numbers that are not finite.
+        UsageError: the file does not exist, is damaged, contains no basis, or numbers that are not finite.
     """
     try:
         recipe = read_recipe(path)
@@ -325,4 +325,4 @@ def _check(path: Path | str, arrays: dict[str, Array]) -> None:
         shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
         raise UsageError(f"{path} is no basis.", f"Its arrays do not fit together: {shapes}.", _HINT)
     if not all(np.isfinite(array).all() for array in arrays.values()):
-        raise UsageError(f"{path} is no basis.", "It holds numbers that are not finite.", _HINT)
+        raise UsageError(f"{path} is no basis.", "It contains numbers that are not finite.", _HINT)

@@ -1,8 +1,8 @@
-"""The classical filters of image processing, at any square size that a formula gives them.
+"""The classical filters of image processing, at every square size for which they are defined.
 
-Arrays are (rows, columns) and are meant for cross-correlation, as convolutional networks use them. An orientation is the
-direction in which an edge, a line or a stripe runs, in degrees anticlockwise from horizontal as one sees it: an edge and
-its negative are the same, so it goes from 0 to 180. Line ends and corners point somewhere, so theirs goes from 0 to 360.
+Arrays are (rows, columns), for cross-correlation as in convolutional networks. The orientation is the direction in which
+an edge, a line or a stripe runs, in degrees anticlockwise from horizontal, from 0 to 180, because an edge and its negative
+are the same. Line ends and corners have a direction, from 0 to 360.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from kernelviz.filters.formulas import (
     zero_mean,
 )
 from kernelviz.records import check_positive
-from kernelviz.wording import aligned
+from kernelviz.wording import aligned, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -86,23 +86,23 @@ ABOUT = {
 }
 RUNS = {90.0: ("x", "that run up and down"), 0.0: ("y", "that run across"), 45.0: ("45", "that rise to the right"),
          135.0: ("135", "that fall to the right")}  # fmt: skip
-"""The words of each orientation: in the name, and for people."""
+"""The suffix of the name for each orientation, and its description."""
 
 
 ALIKE = 0.95
-"""Filters whose |cosine| is above this at a size cannot be told apart there: they are one family."""
+"""Filters of a size whose |cosine| exceeds this are one family."""
 LARGEST = 32
-"""Beyond, single pixels and differences at every place alone would take gigabytes."""
+"""The largest size: beyond it, single pixels and differences at every position would take gigabytes."""
 QUARTERS, EIGHTHS, SIXTEENTHS = (90.0, 0.0, 45.0, 135.0), tuple(range(0, 360, 45)), tuple(np.arange(8) * 22.5)
 PHASES = (0, 45, 90, 135)
 
 
 @dataclass(frozen=True)
 class Filter:
-    """A classical filter: ``values`` (n, n) for cross-correlation, what it is for, and where its numbers come from.
+    """A classical filter: ``values`` (n, n) for cross-correlation, its purpose (``about``) and ``source``.
 
-    ``kind`` is what it finds: blur, spot, edge, …. ``stem`` is the name without the orientation, ``orientation`` is in
-    degrees (see the module), None for what has none. Filters of one ``family`` cannot be told apart at this size.
+    ``kind`` is what it detects: blur, spot, edge, …. ``stem`` is the name without the orientation, ``orientation`` is in
+    degrees (see the module) or None. Filters of one ``family`` are indistinguishable at this size.
     """
 
     name: str
@@ -118,9 +118,9 @@ class Filter:
 def classical_filters(size: int = 3, *, everywhere: bool = False) -> tuple[Filter, ...]:
     """All classical filters of (size, size) values, in a fixed order.
 
-    ``name@3`` is the filter of 3 × 3 in the middle of a larger one. With ``everywhere``, as kernels are compared with
-    them, single pixels and differences of two neighbours also come at every other place, and from 5 × 5 on blurs and spots
-    up to one pixel off the middle, in steps of a half: where a layer has stride 2, the middle lies between two pixels.
+    ``name@3`` is the filter of 3 × 3 in the middle of a larger one. ``everywhere``, which matching uses, adds single pixels
+    and differences of two neighbours at all positions, and from 5 × 5 on blurs and spots up to one pixel off the middle, in
+    steps of a half: kernels of a layer with stride 2 are centred between two pixels.
 
     Raises:
         UsageError: the size is below 2 or above 32.
@@ -129,7 +129,7 @@ def classical_filters(size: int = 3, *, everywhere: bool = False) -> tuple[Filte
 
 
 def check_size(size: int) -> int:
-    """The number of rows of a filter, if there are filters of this size.
+    """Check that there are filters of a size; return it as an int.
 
     Raises:
         UsageError: there are none.
@@ -137,8 +137,8 @@ def check_size(size: int) -> int:
     whole = check_positive("size", size) or 0
     if not 2 <= whole <= LARGEST:
         raise UsageError(
-            f"There are classical filters of 2 × 2 to {LARGEST} × {LARGEST}, but got {whole}.",
-            hint="Larger ones can be given by their numbers.",
+            f"Classical filters are 2 × 2 to {LARGEST} × {LARGEST}, but got size {whole}.",
+            hint="Give larger filters by their numbers.",
         )
     return whole
 
@@ -153,32 +153,32 @@ def _bank(size: int, *, everywhere: bool) -> tuple[Filter, ...]:
 
 
 def find_filter(name: str, size: int = 3) -> Filter:
-    """The filter of this name; ``name@5`` is that of 5 × 5.
+    """Find a filter by its name; ``name@5`` is that of 5 × 5.
 
     Raises:
-        UsageError: there is none, with the nearest names.
+        UsageError: there is none; the message has the nearest names.
     """
     stem, at, own = name.strip().partition("@")
-    if at and not own.isdecimal():
-        raise UsageError(f"A filter is written NAME or NAME@SIZE, but got {name!r}.", hint="For example sobel-x@5.")
+    if at and not (own.isdecimal() and len(own) < 10):
+        raise UsageError(f"A filter is NAME or NAME@SIZE, but got '{shown(name)}'.", hint="For example sobel-x@5.")
     size = int(own) if at else size
-    known = {one.name: one for one in classical_filters(size, everywhere=bool(_PLACE.search(stem)))}
+    known = {one.name: one for one in classical_filters(size, everywhere=bool(_POSITION.search(stem)))}
     if stem in known:
         return known[stem]
     near = difflib.get_close_matches(stem, [one.name for one in classical_filters(size)], 3, 0.4)
     raise UsageError(
-        f"There is no filter {stem!r} of {size} × {size}.",
+        f"There is no filter '{shown(stem)}' of {size} × {size}.",
         f"Nearest: {', '.join(near)}." if near else "",
         f"`kernelviz filter --list --size {size}` shows them all.",
     )
 
 
-_PLACE = re.compile(r"-r[\d.]+c[\d.]+$")
+_POSITION = re.compile(r"-r[\d.]+c[\d.]+$")
 _KINDS = ("pixel", "blur", "spot", "edge", "difference", "line", "line end", "corner", "gabor")
 
 
 def _make(stem: str, kind: str, values: Array, orientation: float | None = None, name: str = "") -> Filter:
-    """A filter with the words of its stem; the values can no longer be changed."""
+    """A filter with the texts of its stem and read-only values."""
     base = stem.partition("@")[0]
     base = "gabor" if base.startswith("gabor") else base
     word, runs = RUNS.get(-1.0 if orientation is None else orientation, ("", ""))
@@ -211,7 +211,7 @@ def _beside_the_middle(size: int) -> Iterator[Filter]:
 
 
 def _of_support(support: int, size: int) -> Iterator[Filter]:
-    """The filters that a formula or a table gives at (support, support), in the middle of (size, size)."""
+    """The filters of (support, support) by formula or table, in the middle of (size, size)."""
     end = "" if support == size else f"@{support}"
     put = partial(np.pad, pad_width=(size - support) // 2)
     odd = support % 2 == 1
@@ -245,26 +245,26 @@ def _of_support(support: int, size: int) -> Iterator[Filter]:
 
 
 def _gabors(size: int) -> Iterator[Filter]:
-    """Every half octave of wavelengths of which a whole wave fits, from 2√2 pixels on."""
+    """Gabor functions of wavelengths from 2√2 pixels to the size, in half octaves."""
     half_octaves = np.arange(3, 2 * np.log2(LARGEST) + 1)
     for wavelength in (2 ** (half_octaves / 2))[2 ** (half_octaves / 2) <= size]:
         for phase in PHASES:
             for angle in sorted(QUARTERS) if size < 5 else SIXTEENTHS:
                 name = f"gabor-{angle:g}-{wavelength:.3g}-{phase}"
-                stem = f"gabor-{wavelength:.3g}-{min(phase, 45) if phase % 90 else phase}"  # 135 is 45 turned round
+                stem = f"gabor-{wavelength:.3g}-{min(phase, 45) if phase % 90 else phase}"  # 135: 45 rotated by 180 degrees
                 values = gabor(size, angle=angle, wavelength=wavelength, phase=phase)
                 yield _make(stem, "gabor", values, float(angle), name)
 
 
 def _off_centre(support: int, size: int) -> Iterator[Filter]:
-    """Blurs and spots beside the middle, named by the row and the column of their own."""
+    """Blurs and spots off the middle, named by the row and the column of their centre."""
     end, middle = "" if support == size else f"@{support}", (size - 1) / 2
     for down, across in product((-1.0, -0.5, 0.0, 0.5, 1.0), repeat=2):
         if down or across:
             name = f"{end}-r{middle + down:g}c{middle + across:g}"
             at = (down, across)
             yield _make(f"gaussian{end}", "blur", gaussian(size, sigma_of(support), at), name=f"gaussian{name}")
-            if support >= 5:  # a narrower spot beside the middle is a single pixel
+            if support >= 5:  # a narrower spot off the middle is a single pixel
                 for word, width in (("", sigma_of(support - 2)), ("-wide", sigma_of(support))):
                     log, dog = laplacian_of_gaussian(size, width, at), difference_of_gaussians(size, width, at)
                     yield _make(f"log{word}{end}", "spot", log, name=f"log{word}{name}")
@@ -272,7 +272,7 @@ def _off_centre(support: int, size: int) -> Iterator[Filter]:
 
 
 def _points_at(size: int, *, everywhere: bool = False) -> Iterator[Filter]:
-    """Single pixels and differences of two pixels; the plain name is that of the one in the middle."""
+    """Single pixels and differences of two pixels; the one in the middle has the plain name."""
     middle = (size // 2, size // 2)
     for row, column in np.ndindex(size, size) if everywhere else (middle,):
         name = "identity" if (row, column) == middle else f"identity-r{row}c{column}"
@@ -284,9 +284,9 @@ def _points_at(size: int, *, everywhere: bool = False) -> Iterator[Filter]:
         pairs = [pair for pair in pairs if 0 <= pair[1][0] < size and pair[1][1] < size]
         plain = ([pair for pair in pairs if middle in pair] or pairs)[-1]
         for first, second in pairs if everywhere else (plain,):
-            place = "" if (first, second) == plain else f"-r{first[0]}c{first[1]}"
+            position = "" if (first, second) == plain else f"-r{first[0]}c{first[1]}"
             values = _points(size, {first: -1, second: 1})
-            yield _make("difference", "difference", values, angle, f"difference-{word}{place}")
+            yield _make("difference", "difference", values, angle, f"difference-{word}{position}")
         if size % 2 == 1:
             ends = {(middle[0] - down, middle[1] - across): -1, (middle[0] + down, middle[1] + across): 1}
             yield _make("central", "difference", _points(size, ends), angle)
@@ -298,8 +298,8 @@ def _points_at(size: int, *, everywhere: bool = False) -> Iterator[Filter]:
 
 def _points(size: int, points: dict[tuple[int, int], int]) -> Array:
     values = np.zeros((size, size))
-    for place, value in points.items():
-        values[place] = value
+    for position, value in points.items():
+        values[position] = value
     return values
 
 
@@ -314,9 +314,9 @@ def unit_rows(values: Array) -> Array:
 
 @lru_cache(maxsize=32)
 def _families(size: int) -> dict[str, tuple[str, str]]:
-    """Of each stem its family and its kind: stems that are alike, directly or through others, named by the first of them.
+    """The family and the kind of each stem. A family is a set of stems connected by similarity, named by the first.
 
-    Single pixels and differences beside the middle are like none but those in it, so they are left out.
+    Single pixels and differences off the middle are similar to no other filter, so they are left out.
     """
     filters = [*_in_the_middle(size), *_points_at(size), *_beside_the_middle(size)]
     filters.sort(key=lambda one: _KINDS.index(one.kind))
@@ -334,7 +334,7 @@ def _families(size: int) -> dict[str, tuple[str, str]]:
 
 
 def filter_entry(one: Filter) -> dict[str, Any]:
-    """One filter of the bank."""
+    """One filter as JSON."""
     return {
         "name": one.name,
         "kind": one.kind,
@@ -347,6 +347,6 @@ def filter_entry(one: Filter) -> dict[str, Any]:
 
 
 def filter_table(filters: Sequence[Filter]) -> str:
-    """Aligned text, a line a filter: what it finds, its family at this size, what it is for and where it comes from."""
+    """Aligned text, one line per filter: its kind, its family at this size, its purpose and its source."""
     rows = [(one.name, one.kind, one.family, one.about, one.source) for one in filters]
     return aligned(("filter", "kind", "family", "for", "source"), rows, set())

@@ -1,4 +1,4 @@
-"""What a filter does to an image: cross-correlation, as convolutional networks compute it; NumPy only."""
+"""Apply filters to an image by cross-correlation, as convolutional networks do; NumPy only."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ Border: TypeAlias = Literal["repeat", "mirror", "zero"]
 BORDERS: dict[str, Literal["edge", "symmetric", "constant"]] = {
     "repeat": "edge", "mirror": "symmetric", "zero": "constant",
 }  # fmt: skip
-"""Border rules by NumPy's names of padding; scipy.ndimage calls them nearest, reflect and constant."""
+"""NumPy's padding mode of each border rule; scipy.ndimage calls them nearest, reflect and constant."""
 MOST = 1e300
-"""Larger responses are not told from infinite ones: room is left for their difference and their mean."""
+"""Larger responses count as infinite, so that differences and means of responses cannot overflow."""
 _WHOLE = {"uint8": 255, "uint16": 65535}
 LIGHT = np.array([0.299, 0.587, 0.114])
-"""Red, green and blue in light and dark: ITU-R BT.601's luma, as Pillow converts to L."""
+"""The weights of red, green and blue in luma: ITU-R BT.601, as in Pillow's conversion to L."""
 
 
 @dataclass(frozen=True)
 class Response:
-    """An image, a filter, and what the filter makes of the image.
+    """The response ``values`` (H, W) of an image to a filter.
 
-    ``image`` is (H, W) in light and dark, or (H, W, 3), from 0 to 1; ``kernel`` (h, w), or (3, h, w) one plane a colour;
-    ``values`` (H, W). ``about`` says what the filter is for, ``notes`` what was done to the image before, ``source`` whose
-    the kernel is where it was learned.
+    ``image`` is (H, W) luma, or (H, W, 3), from 0 to 1; ``kernel`` is (h, w), or (3, h, w) with one plane per colour.
+    ``about`` is the purpose of the filter, ``notes`` lists the conversions of the image, ``source`` is the model of a
+    learned kernel.
     """
 
     name: str
@@ -54,18 +54,18 @@ class Response:
 
     @property
     def keeps_light(self) -> bool:
-        """Whether a flat image stays as it is, so that the response is an image again."""
+        """Whether a flat image is unchanged, so that the response is an image again."""
         return self.kernel.ndim == 2 and abs(float(self.kernel.sum()) - 1) < 1e-6 and not self.notes
 
 
 def as_pixels(image: object) -> Array:
-    """(H, W) or (H, W, 3) float64 of an image record, a tensor or an array; 0 is black and 1 white.
+    """Convert an image record, a tensor or an array to float64 (H, W) or (H, W, 3); 0 is black and 1 white.
 
-    (C, H, W) and (1, C, H, W) of one or three channels are taken too, and are what tensors are as a rule. Whole numbers
-    of 8 and 16 bits without a sign are divided by their largest value; a fourth channel (alpha) is refused.
+    (C, H, W) and (1, C, H, W) with one or three channels, the usual layouts of tensors, are accepted too. uint8 and uint16
+    are divided by their largest value; a fourth channel (alpha) is rejected.
 
     Raises:
-        UsageError: another shape or one that may be either, no pixel, other whole numbers, or values that are not finite.
+        UsageError: the shape is another one or ambiguous, there is no pixel, or values are other integers or not finite.
     """
     held = getattr(image, "pixels", image)
     array = as_array(held)
@@ -73,8 +73,8 @@ def as_pixels(image: object) -> Array:
     values = _channels_last(array.astype(np.float64), tensor=hasattr(held, "detach"))
     if "int" in kind and kind not in _WHOLE:
         raise UsageError(
-            f"An image of whole numbers is uint8 or uint16, but this one is {kind}.",
-            hint="Convert it, image.astype(numpy.uint8), or divide it so that 0 is black and 1 white.",
+            f"An image of integers must be uint8 or uint16, but got {kind}.",
+            hint="Convert it by image.astype(numpy.uint8), or divide it so that 0 is black and 1 white.",
         )
     if not np.isfinite(values).all():
         raise UsageError("The image holds values that are not finite.")
@@ -82,7 +82,7 @@ def as_pixels(image: object) -> Array:
 
 
 def _channels_last(values: Array, *, tensor: bool) -> Array:
-    """(H, W) or (H, W, 3) of an array whose channels come first or last."""
+    """Convert an array with channels first or last to (H, W) or (H, W, 3)."""
     shape = values.shape
     if values.ndim == 4 and shape[0] == 1:
         values, tensor = values[0], tensor and shape[1] not in (1, 3)
@@ -91,7 +91,7 @@ def _channels_last(values: Array, *, tensor: bool) -> Array:
         first = values.ndim == 3 and shape[0] in (1, 3) and shape[2] not in (1, 3)
     if values.ndim == 3 and tensor and {shape[-3], shape[-1]} <= {1, 3}:
         raise UsageError(
-            f"An image tensor of {shape_text(shape)} may have its channels first or last.",
+            f"The image tensor {shape_text(shape)} is ambiguous: its channels may be first or last.",
             hint="Give it as (1, C, H, W), or as a NumPy array (H, W, C).",
         )
     if values.ndim == 3 and first:
@@ -99,29 +99,29 @@ def _channels_last(values: Array, *, tensor: bool) -> Array:
     if values.ndim == 3 and values.shape[2] == 1:
         values = values[:, :, 0]
     if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] != 3) or 0 in values.shape:
-        raise UsageError(f"An image is (H, W), (H, W, 3) or (3, H, W), but the shape is {shape_text(shape)}.")
+        raise UsageError(f"An image must be (H, W), (H, W, 3) or (3, H, W), but the shape is {shape_text(shape)}.")
     return values
 
 
 def as_light(pixels: Array) -> Array:
-    """(H, W) light and dark of (H, W) or (H, W, 3): 0.299 red + 0.587 green + 0.114 blue."""
+    """The luma (H, W) of (H, W) or (H, W, 3): 0.299 red + 0.587 green + 0.114 blue."""
     return pixels if pixels.ndim == 2 else np.asarray(pixels @ LIGHT)
 
 
 def apply_filter(image: object, kernel: object, *, border: Border = "repeat") -> Response:
-    """Run a filter over an image and return the response, as large as the image.
+    """Apply a filter to an image; the response has the size of the image.
 
-    response[r, c] = Σ kernel[i, j] · image[r + i − h // 2, c + j − w // 2]: cross-correlation, with the kernel's own
-    numbers as scale. Beyond the border pixels are repeated, mirrored (the border pixel twice), or zero.
+    response[r, c] = Σ kernel[i, j] · image[r + i − h // 2, c + j − w // 2]: cross-correlation, without normalising the
+    kernel. Beyond the border pixels are repeated, mirrored (the border pixel twice), or zero.
 
     Args:
-        image: (H, W) or (H, W, 3), as ``as_pixels`` takes it. A kernel of one plane reads it in light and dark.
-        kernel: the name of a classical filter (``sobel-x``, ``sobel-x@5``), a Filter, or numbers (h, w); (3, h, w) reads
-            red, green and blue and adds them up. Axes of length 1 before these are left out.
+        image: (H, W) or (H, W, 3), see ``as_pixels``. A kernel of one plane is applied to its luma.
+        kernel: the name of a classical filter (``sobel-x``, ``sobel-x@5``), a Filter, or numbers (h, w); (3, h, w) is
+            applied to red, green and blue and summed. Leading axes of length 1 are removed.
         border: ``repeat``, ``mirror`` or ``zero``.
 
     Raises:
-        UsageError: no such filter or border, or a shape that is none of these.
+        UsageError: there is no such filter or border rule, or a shape is another one.
     """
     pixels = as_pixels(image)
     if isinstance(kernel, str):
@@ -138,24 +138,24 @@ def apply_filter(image: object, kernel: object, *, border: Border = "repeat") ->
 
 
 def full_name(one: Filter) -> str:
-    """``sobel-x``, and ``sobel-x@5`` where it is not of 3 × 3."""
+    """``sobel-x``, or ``sobel-x@5`` if it is not of 3 × 3."""
     size = len(one.values)
     return one.name if size == 3 or "@" in one.name else f"{one.name}@{size}"
 
 
 def apply_kernel(image: object, bank: KernelBank, kernel: int, *, border: Border = "repeat") -> tuple[Response, ...]:
-    """What a learned kernel makes of an image, and beside it what the filter closest to it makes.
+    """Apply a learned kernel to an image, and the filter closest to it for comparison.
 
-    A kernel that reads red, green and blue reads the image as its network would: less the mean, divided by the deviation
-    (the bias is left out). Of any other kernel the main plane of ``match_kernels`` reads the image in light and dark, which
-    its network never does. The second response, of the filter times what makes it nearest to the kernel, is missing where
-    the kernel is zero; its ``agreement`` is the correlation of both over all pixels.
+    A kernel of three input channels is applied to the normalised image, as in its network (without the bias). For any other
+    kernel the main plane of ``match_kernels`` is applied to the luma, which the network never does. The second response is
+    that of the closest filter, scaled to the kernel; it is missing if the kernel is zero. Its ``agreement`` is the
+    correlation of both over all pixels.
 
     Raises:
-        UsageError: no such kernel, one that is not finite, or an image or a layer of another shape.
+        UsageError: there is no such kernel, it is not finite, or the image or the layer has another shape.
     """
     if not (hasattr(kernel, "__index__") and 0 <= operator.index(kernel) < len(bank.weight)):
-        raise UsageError(f"There are kernels 0 to {len(bank.weight) - 1}, but {kernel!r} was asked for.")
+        raise UsageError(f"There are kernels 0 to {len(bank.weight) - 1}, but got {kernel!r}.")
     row, pixels = match_kernel(bank, kernel), as_pixels(image)
     name = f"{bank.layer.name}:{kernel}" if bank.layer else f"kernel {kernel}"
     template = None if row.closest is None or row.factor is None else row.factor * row.closest.values
@@ -185,10 +185,10 @@ def apply_kernel(image: object, bank: KernelBank, kernel: int, *, border: Border
 
 
 def seen_by(responses: Sequence[Response]) -> Array:
-    """The image that all these responses are of, in colour where one of them is of colours.
+    """The common image of some responses, in colour if one of them reads colours.
 
     Raises:
-        UsageError: they are of different images, or have different border rules.
+        UsageError: the images or the border rules differ.
     """
     seen = max((each.image for each in responses), key=lambda image: image.ndim)
     for each in responses:
@@ -207,31 +207,44 @@ def _likeness(row: KernelMatch) -> str:
 
 
 def check_kernel(values: Array) -> None:
-    """Refuse what is no kernel of an image.
+    """Check the kernel of an image filter.
 
     Raises:
         UsageError: it is neither (h, w) nor (3, h, w), or not finite.
     """
     if values.ndim not in (2, 3) or 0 in values.shape or (values.ndim == 3 and len(values) != 3):
-        raise UsageError(f"A kernel of an image is (h, w) or (3, h, w), but the shape is {shape_text(values.shape)}.")
+        raise UsageError(
+            f"The kernel of an image must be (h, w) or (3, h, w), but the shape is {shape_text(values.shape)}."
+        )
     if not np.isfinite(values).all():
         raise UsageError("The kernel holds values that are not finite.")
 
 
-def correlate(image: Array, kernel: Array, border: str = "repeat") -> Array:
-    """(H, W) of an image (H, W) with (h, w), or of an image (H, W, C) with (C, h, w), added up; in float64.
+def check_border(border: str) -> None:
+    """Check the name of a border rule.
 
     Raises:
-        UsageError: there is no such border rule, or the response is beyond what float64 holds.
+        UsageError: there is no such rule.
     """
     if border not in BORDERS:
-        raise UsageError(f"A border rule is one of {', '.join(BORDERS)}, but got {border!r}.")
+        raise UsageError(f"The border rule must be one of {', '.join(BORDERS)}, but got {border!r}.")
+
+
+def correlate(image: Array, kernel: Array, border: str = "repeat") -> Array:
+    """Correlate an image (H, W) with (h, w), or (H, W, C) with (C, h, w) and sum; (H, W) in float64.
+
+    Raises:
+        UsageError: there is no such border rule, or the response overflows.
+    """
+    check_border(border)
     planes = [(image, kernel)] if kernel.ndim == 2 else [(image[:, :, at], one) for at, one in enumerate(kernel)]
     with np.errstate(over="ignore", invalid="ignore"):
         result = np.asarray(sum((_correlate(pixels, one, border) for pixels, one in planes), np.zeros(image.shape[:2])))
     if not np.abs(result).max(initial=0) <= MOST:
         raise UsageError(
-            "The response overflows.", f"The kernel has values of {np.abs(kernel).max():.0e}.", "Scale the kernel down."
+            "The response overflows.",
+            f"The kernel has values up to {np.abs(kernel).max():.0e}.",
+            "Scale the kernel down.",
         )
     return result
 
@@ -244,19 +257,19 @@ def _correlate(image: Array, kernel: Array, border: str) -> Array:
     padded = np.pad(image, around, mode=BORDERS[border])
     result = np.zeros(image.shape)
     part = np.empty(image.shape)
-    for i, j in np.argwhere(kernel):  # zeros add nothing
+    for i, j in np.argwhere(kernel):  # zeros contribute nothing
         np.multiply(padded[i : i + rows, j : j + columns], kernel[i, j], out=part)
         result += part
     return result
 
 
 def agreement_of(first: Array, second: Array) -> float | None:
-    """Pearson's correlation of two responses over all pixels; None where one of them is constant."""
+    """Pearson's correlation of two responses over all pixels; None if one of them is constant."""
     a, b = (each - each.mean() for each in (_scaled(first), _scaled(second)))
     size = float(np.linalg.norm(a) * np.linalg.norm(b))
     return None if size == 0 else float(np.clip((a * b).sum() / size, -1, 1))
 
 
 def _scaled(values: Array) -> Array:
-    """Values within ±1: the squares of 1e200 would overflow."""
+    """Values scaled to ±1, because squares of 1e200 would overflow."""
     return values / (float(np.abs(values).max(initial=0)) or 1.0)

@@ -1,9 +1,10 @@
 """The formulas behind the classical filters, and Gabor functions fitted to kernels; NumPy only.
 
-A formula gives (size, size) numbers for cross-correlation. A Gabor function here is
-exp(−u² / 2σ² − v² / 2τ²) (a cos(2πu / λ) + b sin(2πu / λ)), u across its stripes and v along them, from a centre of its
-own (Daugman 1985; Jones and Palmer 1987). For any six others the best a and b are known, so the search goes over six
-numbers (variable projection, Golub and Pereyra 1973) by the Levenberg-Marquardt method, for all kernels of a layer at once.
+Arrays are (size, size), for cross-correlation. A Gabor function is
+exp(−u² / 2σ² − v² / 2τ²) (a cos(2πu / λ) + b sin(2πu / λ)), with u across its stripes and v along them, relative to its
+centre (Daugman 1985; Jones and Palmer 1987). The other six parameters determine the best a and b, so the fit is over six
+parameters (variable projection, Golub and Pereyra 1973) by the Levenberg-Marquardt method, for all kernels of a layer at
+once.
 """
 
 from __future__ import annotations
@@ -22,30 +23,30 @@ if TYPE_CHECKING:
 
 
 SIGMA_BY_WAVELENGTH = 3 / pi * sqrt(log(2) / 2)
-"""The width of a Gabor function's bell of one octave in its wavelengths, 0.562, as scikit-image has it."""
+"""The standard deviation of a Gabor function with a bandwidth of one octave, in wavelengths: 0.562, as in scikit-image."""
 
 
 def grid(size: int) -> tuple[Array, Array]:
-    """The places: x to the right and y downwards, each (size, size), from the middle."""
+    """The coordinates relative to the middle: x to the right and y downwards, each (size, size)."""
     along = np.arange(size) - (size - 1) / 2
     x, y = np.meshgrid(along, along)
     return x, y
 
 
 def sigma_of(size: int) -> float:
-    """The width of a Gaussian that fits into so many pixels, by OpenCV's rule."""
+    """The standard deviation of a Gaussian for a support of this many pixels, by OpenCV's rule."""
     return 0.3 * ((size - 1) / 2 - 1) + 0.8
 
 
 def gaussian(size: int, sigma: float, at: tuple[float, float] = (0.0, 0.0)) -> Array:
-    """A Gaussian that adds up to 1: (size, size), ``at`` so many pixels (down, right) of the middle."""
+    """A Gaussian with sum 1: (size, size), centred ``at`` (down, right) pixels from the middle."""
     x, y = grid(size)
     values = np.exp(-((x - at[1]) ** 2 + (y - at[0]) ** 2) / (2 * sigma**2))
     return np.asarray(values / values.sum())
 
 
 def laplacian_of_gaussian(size: int, sigma: float, at: tuple[float, float] = (0.0, 0.0)) -> Array:
-    """(1 − r² / 2σ²) exp(−r² / 2σ²) less its mean, so that a flat image gives 0: (size, size), positive in the middle."""
+    """(1 − r² / 2σ²) exp(−r² / 2σ²) minus its mean: (size, size), positive in the middle."""
     x, y = grid(size)
     share = ((x - at[1]) ** 2 + (y - at[0]) ** 2) / (2 * sigma**2)
     values = (1 - share) * np.exp(-share)
@@ -53,7 +54,7 @@ def laplacian_of_gaussian(size: int, sigma: float, at: tuple[float, float] = (0.
 
 
 def difference_of_gaussians(size: int, sigma: float, at: tuple[float, float] = (0.0, 0.0)) -> Array:
-    """A Gaussian minus one 1.6 times as wide, less its mean: (size, size), positive in the middle."""
+    """A Gaussian minus one 1.6 times as wide, minus the mean: (size, size), positive in the middle."""
     values = gaussian(size, sigma, at) - gaussian(size, 1.6 * sigma, at)
     return np.asarray(values - values.mean())
 
@@ -68,7 +69,7 @@ def gabor(size: int, *, angle: float, wavelength: float, phase: float) -> Array:
 
 
 def edges(size: int) -> Iterator[tuple[str, Array]]:
-    """Each edge filter for brightness that grows to the right."""
+    """The edge filters, for brightness that increases to the right."""
     smooth = np.array([comb(size - 1, i) for i in range(size)])
     slope = np.convolve([comb(size - 3, i) for i in range(size - 2)], [-1, 0, 1])
     yield "sobel", np.outer(smooth, slope)
@@ -79,59 +80,59 @@ def edges(size: int) -> Iterator[tuple[str, Array]]:
 
 
 def turned(values: Array, angle: float) -> Array:
-    """A filter of vertical edges for edges of this angle: 3 × 3 around its ring, larger ones as a mix of both axes."""
+    """A filter of vertical edges turned to this angle: 3 × 3 by shifting its ring, larger ones as a mix of both axes."""
     if len(values) != 3:
         mixed = values * np.sin(np.deg2rad(angle)) + values.T * np.cos(np.deg2rad(angle))
         return np.asarray(mixed if angle % 90 else np.rint(mixed))
     ring = [(0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0)]
     result = np.array(values)
-    for at, place in enumerate(ring):
-        result[ring[(at + round((90 - angle) / 45)) % 8]] = values[place]
+    for at, position in enumerate(ring):
+        result[ring[(at + round((90 - angle) / 45)) % 8]] = values[position]
     return result
 
 
 def zero_mean(size: int, inside: Callable[[Array, Array], Array]) -> Array:
-    """Positive inside and negative outside, in the smallest whole numbers that add up to 0."""
+    """Positive inside and negative outside, in the smallest whole numbers with sum 0."""
     mask = inside(*grid(size))
     within, without = int(mask.sum()), int((~mask).sum())
     return np.asarray(np.where(mask, without, -within) / gcd(within, without))
 
 
 def on_line(angle: float, x: Array, y: Array) -> Array:
-    """Whether a place lies on the line through the middle that runs in this direction."""
+    """Whether a position is on the line through the middle in this direction."""
     return np.asarray(np.abs(x * np.sin(np.deg2rad(angle)) + y * np.cos(np.deg2rad(angle))) < 0.1)
 
 
 def on_ray(angle: float, x: Array, y: Array) -> Array:
-    """Whether a place lies on the half line from the middle in this direction."""
+    """Whether a position is on the half line from the middle in this direction."""
     ahead = x * np.cos(np.deg2rad(angle)) - y * np.sin(np.deg2rad(angle)) > -0.1
     return np.asarray(on_line(angle, x, y) & ahead)
 
 
 def in_quadrant(angle: float, x: Array, y: Array) -> Array:
-    """Whether a place lies in the quadrant, with its border, around this direction."""
+    """Whether a position is in the closed quadrant around this direction."""
     right, down = np.sign(np.cos(np.deg2rad(angle))), -np.sign(np.sin(np.deg2rad(angle)))
     return np.asarray((x * right >= 0) & (y * down >= 0))
 
 
 SMALLEST = 5
-"""Kernels of fewer rows have too few values for eight numbers."""
-_NULL, _LARGE_NULL = 1000, 400  # random kernels whose fits say what chance explains, up to 6 × 6 and beyond
+"""The smallest size for fits: smaller kernels have too few values for eight parameters."""
+_NULL, _LARGE_NULL = 1000, 400  # random kernels fitted to measure chance, up to 6 × 6 and beyond
 _ROUNDS, _STARTS, _CHUNK = 40, 3, 2048
 _STEP, _GAIN, _STIFF = 1e-5, 1e-5, 1e6
-_ONE_LOBE = 0.1  # of the energy has the other sign: learned blobs have up to 0.06 of it, learned waves from 0.20 on
-_WAVES = 5  # a bell of one octave spans 1 / 0.562 = 1.8 of its standard deviations a wave; from 5 on one lobe is seen
+_ONE_LOBE = 0.1  # share of the energy with the other sign: up to 0.06 in learned blobs, from 0.20 on in learned waves
+_WAVES = 5  # standard deviations per wave: 1 / 0.562 = 1.8 for one octave; from 5 on only one lobe is visible
 
 
 @dataclass(frozen=True)
 class GaborFit:
-    """The Gabor function nearest to a kernel.
+    """The Gabor function fitted to a kernel.
 
-    ``orientation`` is that of its stripes (degrees, as filters have it), ``wavelength`` in pixels (``frequency`` is one
-    over it), ``width`` and ``length`` the bell's standard deviations across and along the stripes, ``centre`` (x, y) in
-    pixels from the kernel's middle, x to the right and y downwards, ``phase`` in degrees there. ``unexplained`` is the
-    share of the kernel's energy that it leaves, ``chance`` how often it leaves a random kernel of this size as little.
-    ``values`` are the fitted kernel itself.
+    ``orientation`` is that of its stripes (degrees, as for filters), ``wavelength`` in pixels (``frequency`` is its
+    inverse), ``width`` and ``length`` the standard deviations across and along the stripes, ``centre`` (x, y) in pixels
+    from the middle of the kernel, x to the right and y downwards, ``phase`` in degrees at the centre. ``unexplained`` is
+    the remaining share of the kernel's energy, ``chance`` the share of random kernels of this size with as little of it.
+    ``values`` is the fitted kernel.
     """
 
     orientation: float
@@ -146,17 +147,17 @@ class GaborFit:
 
     @property
     def frequency(self) -> float:
-        """Waves a pixel."""
+        """Cycles per pixel."""
         return 1 / self.wavelength
 
     @property
     def score(self) -> float:
-        """Its |cosine| with the kernel: the square root of what it explains."""
+        """Its |cosine| with the kernel: the square root of the explained share."""
         return float(np.sqrt(1 - self.unexplained))
 
     @property
     def kind(self) -> str:
-        """``blur`` where one lobe alone is seen; else ``gabor``, or ``edge`` where hardly a wave is left in the bell."""
+        """``blur`` if only one lobe is visible, ``edge`` if the bell spans hardly a wave, else ``gabor``."""
         energy = [float((np.maximum(sign * self.values, 0) ** 2).sum()) for sign in (1, -1)]
         if min(energy) < _ONE_LOBE * sum(energy):
             return "blur"
@@ -164,7 +165,7 @@ class GaborFit:
 
 
 def fit_gabors(kernels: Array) -> list[GaborFit]:
-    """The Gabor function nearest to each of the kernels (n, size, size), in the least squares sense."""
+    """The least-squares fit of a Gabor function to each of the kernels (n, size, size)."""
     size = kernels.shape[-1]
     left_by_chance = chance_of_fit(size)
     found = []
@@ -181,9 +182,9 @@ def fit_gabors(kernels: Array) -> list[GaborFit]:
 
 @lru_cache(maxsize=16)
 def chance_of_fit(size: int) -> Array:
-    """The shares that Gabor functions leave of random kernels of this size, in rising order (always the same ones).
+    """The unexplained shares of random kernels of this size, in ascending order; deterministic.
 
-    There are 1,000 of them up to 6 × 6, and 400 beyond, where no random kernel is explained well enough for a name.
+    There are 1,000 kernels up to 6 × 6, and 400 beyond, where no fit to a random kernel is good enough for a name.
     """
     count = _NULL if size <= 6 else _LARGE_NULL
     noise = np.random.default_rng(7).standard_normal((count, size * size))
@@ -206,7 +207,7 @@ def _as_fit(params: Array, weights: Array, left: float, chance: float, values: A
 
 
 def _search(rows: Array, size: int) -> tuple[Array, Array, Array, Array]:
-    """Parameters (n, 6), weights (n, 2), fits (n, d) and the shares left (n,) of rows (n, d)."""
+    """Parameters (n, 6), weights (n, 2), fits (n, d) and unexplained shares (n,) of rows (n, d)."""
     energy = (rows**2).sum(axis=1)
     starts = _starts(rows, size)
     many = np.repeat(rows, _STARTS, axis=0)
@@ -218,13 +219,13 @@ def _search(rows: Array, size: int) -> tuple[Array, Array, Array, Array]:
 
 
 def _starts(rows: Array, size: int) -> Array:
-    """The best of a coarse grid of Gabor functions for each row, (n, starts, 6): each of another wavelength."""
+    """The best of a coarse grid of Gabor functions for each row, (n, starts, 6): with distinct wavelengths."""
     waves = 2 ** np.arange(1.5, np.log2(4 * size), 0.5)
-    places = np.array([-0.25, 0, 0.25]) * size
+    centres = np.array([-0.25, 0, 0.25]) * size
     angles = np.arange(8) * np.pi / 8
     per_wave, params = [], []
     for wave in waves:
-        x, y, angle = (axis.ravel() for axis in np.meshgrid(places, places, angles))
+        x, y, angle = (axis.ravel() for axis in np.meshgrid(centres, centres, angles))
         bell = np.full_like(x, np.log(min(SIGMA_BY_WAVELENGTH * wave, size / 3)))
         at = np.stack([x, y, angle, np.full_like(x, np.log(wave)), bell, bell], axis=1)
         even, odd = np.moveaxis(_basis(at, size), 1, 0)
@@ -240,7 +241,7 @@ def _starts(rows: Array, size: int) -> Array:
 
 
 def _descend(params: Array, rows: Array, size: int) -> Array:
-    """Levenberg–Marquardt on every row at once, each until it gains no more; a step that does not help is not taken."""
+    """Levenberg–Marquardt on all rows at once, each until it converges; steps without improvement are rejected."""
     low, high = _bounds(size)
     params = params.copy()
     residual = rows - _project(params, rows, size)[1]
@@ -277,7 +278,7 @@ def _step(params: Array, rows: Array, residual: Array, damping: Array, size: int
 
 
 def _bounds(size: int) -> tuple[Array, Array]:
-    """Centres inside the kernel, waves from two pixels (Nyquist) to four kernels, bells from 0.4 pixels to two kernels."""
+    """Clip the parameters: centre in the kernel, wavelength from 2 pixels (Nyquist) to 4 sizes, bell from 0.4 pixels."""
     half = size / 2
     low = np.array([-half, -half, -np.inf, np.log(2), np.log(0.4), np.log(0.4)])
     high = np.array([half, half, np.inf, np.log(4 * size), np.log(2 * size), np.log(2 * size)])
@@ -296,7 +297,7 @@ def _basis(params: Array, size: int) -> Array:
 
 
 def _project(params: Array, rows: Array, size: int) -> tuple[Array, Array]:
-    """The best weights (n, 2) of cosine and sine for each row, and what they make, (n, d)."""
+    """The best weights (n, 2) of cosine and sine for each row, and the fits (n, d)."""
     even, odd = np.moveaxis(_basis(params, size), 1, 0)
     ee, oo, eo = (even**2).sum(axis=1) + 1e-12, (odd**2).sum(axis=1) + 1e-12, (even * odd).sum(axis=1)
     e, o = (even * rows).sum(axis=1), (odd * rows).sum(axis=1)

@@ -1,4 +1,4 @@
-"""Which classical filter a learned kernel resembles, and how often chance does as well; NumPy only."""
+"""The classical filters that learned kernels resemble, and how often random kernels are as similar; NumPy only."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ColourDirection:
-    """A direction in colour by its ``weights`` (red, green, blue), what it is for, and where its numbers come from."""
+    """A direction in colour by its ``weights`` (red, green, blue), its purpose ``about`` and the source of its numbers."""
 
     name: str
     weights: tuple[float, float, float]
@@ -62,7 +62,7 @@ def colour_directions() -> tuple[ColourDirection, ...]:
 
 @dataclass(frozen=True)
 class Colour:
-    """The strongest direction in colour: the nearest name, its |cosine|, the three ``weights``, its share of the energy."""
+    """The strongest colour direction of a kernel: the nearest name, the |cosine| with it, and its share of the energy."""
 
     name: str
     score: float
@@ -71,7 +71,7 @@ class Colour:
 
 
 def strongest(weight: Array) -> tuple[Array, list[Colour]]:
-    """The pattern (n, h, w) and the direction in colour that make the most of each kernel's energy."""
+    """The best approximation of each kernel by one pattern times one colour direction: patterns (n, h, w) and colours."""
     whole = np.asarray(np.isfinite(weight).all(axis=(1, 2, 3)))
     flat = np.where(whole[:, None, None], weight.reshape(len(weight), 3, -1), 0)
     size = np.abs(flat).max(axis=(1, 2), keepdims=True)
@@ -92,18 +92,18 @@ def strongest(weight: Array) -> tuple[Array, list[Colour]]:
 
 
 LEVEL = 0.02
-"""Kernels get names such that at most this share of random ones would."""
+"""The default level: the largest share of random kernels that may be named."""
 LEAST = 0.8
-"""And where the filter makes at least 0.8² = 64 % of the kernel's energy: at 16 × 16 far less is no chance either."""
+"""The lowest threshold: at least 0.8² = 64 % of the energy. For large kernels chance would allow far less."""
 NULL = 20_000
 
 
 @dataclass(frozen=True)
-class Bar:
-    """From which scores on a kernel is named, so that at most ``level`` of random ones are, by either way.
+class NamingThreshold:
+    """The scores from which kernels are named, such that at most the share ``level`` of random kernels is.
 
-    ``threshold`` is for the filters of the bank and ``fit_threshold`` for a fitted Gabor function, None where none is
-    fitted. ``fit_level`` is what of the level the bank leaves to the fits: it takes no more than half where both are tried.
+    ``threshold`` is for the filters of the bank, ``fit_threshold`` for fitted Gabor functions, None without fits. With fits
+    the bank uses at most half of the level; ``fit_level`` is the rest.
     """
 
     level: float
@@ -112,39 +112,59 @@ class Bar:
     fit_level: float = 0.0
 
 
-def bar_of(size: int, level: float, *, gabor: bool) -> Bar:
-    """The scores from which kernels of this size are named."""
+def check_level(level: float) -> None:
+    """Check the share of random kernels that may be named.
+
+    Raises:
+        UsageError: the level is not between 0 and 1.
+    """
+    if not 0 < level < 1:
+        raise UsageError(f"The level must be between 0 and 1, but got {level:g}.", hint="For example 0.05.")
+
+
+def naming_threshold(size: int, level: float, *, gabor: bool) -> NamingThreshold:
+    """The thresholds for kernels of this size.
+
+    Raises:
+        UsageError: the level is not between 0 and 1.
+    """
+    check_level(level)
     if not gabor or size < SMALLEST:
-        return Bar(level, name_from(size, level))
+        return NamingThreshold(level, name_from(size, level))
     threshold = name_from(size, level / 2)
     rest = level - float(np.mean(scores_of_chance(size) >= threshold))
-    return Bar(level, threshold, fit_from(size, rest), rest)
+    return NamingThreshold(level, threshold, fit_from(size, rest), rest)
+
+
+def _allowed(level: float, total: int) -> int:
+    """The largest k whose chance (k + 1) / (n + 1) is at most ``level``, if n is ``total``; negative if there is none."""
+    return int(level * (total + 1)) - 1
 
 
 def fit_from(size: int, level: float) -> float:
-    """The lowest score of a fit whose chance is at most ``level``, and never below 0.8; 1 where there is none."""
+    """The lowest score of a fit whose chance is at most ``level``, but at least 0.8; 1 if there is none."""
     left = chance_of_fit(size)
-    allowed = int(level * (len(left) + 1)) - 1  # so many may leave as little: chance is (k + 1) / (n + 1)
+    allowed = _allowed(level, len(left))
     return max(LEAST, float(np.sqrt(1 - left[allowed]))) if allowed >= 0 else 1.0
 
 
 @lru_cache(maxsize=32)
 def templates(size: int) -> Array:
-    """All filters of a size, those at every place too, as rows of length 1."""
+    """All filters of a size at all positions, as rows of length 1."""
     return unit_rows(np.stack([one.values for one in classical_filters(size, everywhere=True)]))
 
 
 @lru_cache(maxsize=32)
 def lengths(size: int) -> Array:
-    """How long each of these filters was."""
+    """The norms of these filters."""
     return np.array([np.linalg.norm(one.values) for one in classical_filters(size, everywhere=True)])
 
 
 @lru_cache(maxsize=32)
 def scores_of_chance(size: int) -> Array:
-    """The best scores of random kernels (size, size) of independent normal weights, rising; always the same.
+    """The best scores of random kernels (size, size) of independent normal weights, ascending; deterministic.
 
-    There are 20,000 of them, and 2,000 beyond 11 × 11, where there are thousands of filters and scores hardly vary.
+    There are 20,000 kernels, and 2,000 beyond 11 × 11, where there are thousands of filters and scores hardly vary.
     """
     random = np.random.default_rng(0)
     each = NULL // 10 if size <= 11 else NULL // 100
@@ -156,31 +176,31 @@ def scores_of_chance(size: int) -> Array:
 
 
 def chance_of(size: int, scores: Array) -> Array:
-    """The share of random kernels of this size that score as high: (k + 1) / (n + 1), where k of n do."""
+    """The share of random kernels with at least this score: (k + 1) / (n + 1), if k of n have it."""
     by_chance = scores_of_chance(size)
     as_high = len(by_chance) - np.searchsorted(by_chance, scores - 1e-12, side="left")
     return np.asarray((as_high + 1) / (len(by_chance) + 1))
 
 
 def name_from(size: int, level: float = LEVEL) -> float:
-    """The lowest score that gets a name: at most ``level`` of the random kernels reach it, and never below 0.8."""
+    """The lowest score that at most the share ``level`` of random kernels reaches, but at least 0.8."""
     by_chance = scores_of_chance(size)
-    allowed = int(level * (len(by_chance) + 1)) - 1  # so many may reach it: chance is (k + 1) / (n + 1)
+    allowed = _allowed(level, len(by_chance))
     reached = by_chance[-allowed] if allowed > 0 else 1.0
     return max(LEAST, float(reached))
 
 
 Plane: TypeAlias = int | Literal["sum", "strongest"]
 
-ZERO = 0.005  # of the largest number that is compared; what pictures strike through
+ZERO = 0.005  # share of the largest number that is compared; smaller kernels are struck through in pictures
 ROUNDING = float(np.finfo(np.float32).eps)
-"""Of the layer's largest weight: sums of weights that are smaller are what rounding left of 0."""
+"""Share of the largest weight of a layer: smaller sums of weights are rounding errors of 0."""
 FAR_BETTER = 1 / 3
-"""A fit stands in for a filter below ``ALIKE`` where it leaves less than this share of what the filter leaves."""
+"""A fit replaces a filter below ``ALIKE`` if it leaves less than this share of the energy that the filter leaves."""
 FIT = "gabor-fit"
 UNNAMED = ("weak", "none", "zero", "not finite")
-_CHUNK = 8192  # kernels at once, and
-_COSINES = 2**22  # no more numbers than these
+_CHUNK = 8192  # the most kernels at once,
+_COSINES = 2**22  # and the most cosines
 
 
 @dataclass(frozen=True)
@@ -188,10 +208,10 @@ class KernelMatch:
     """One plane of one kernel beside the filter closest to it.
 
     ``plane`` is an input channel, ``"sum"`` over them, or for image layers ``"strongest"``: the pattern of the strongest
-    colour direction. ``kind`` is the filter's, or ``weak`` (closer than chance, but not close enough for a name), ``none``
-    (chance does as well), ``zero`` (as good as zero beside the largest of its plane), ``not finite``. ``score`` is
-    |cosine|, ``chance`` the share of random kernels that score as high, ``factor`` what the filter is multiplied with.
-    ``pattern`` is what was compared. In rows that are zero or not finite the last four, and ``closest``, are None.
+    colour direction. ``kind`` is the filter's, or ``weak`` (closer than chance, but below the threshold), ``none``
+    (no closer than chance), ``zero`` (as good as zero beside the largest of its plane) or ``not finite``. ``score`` is the
+    |cosine|, ``chance`` the share of random kernels with this score, ``factor`` the scale of the filter, ``pattern`` the
+    compared values. Rows that are zero or not finite have None for ``closest`` and the fields after it.
     """
 
     kernel: int
@@ -210,9 +230,9 @@ class KernelMatch:
 class Matches:
     """All kernels of a layer beside their closest filters.
 
-    ``rows`` holds one row a kernel first, the ``main`` plane's, then the others if they were asked for. A name is given
-    from ``threshold`` on, against ``filters`` filters, and for a fitted Gabor function from ``fit_threshold`` on (None
-    where none was fitted), so that at most the share ``level`` of random kernels gets one by either way.
+    ``rows`` has first one row per kernel for the ``main`` plane, then the other planes if requested. Kernels are named from
+    the score ``threshold`` on, among ``filters`` filters, or from ``fit_threshold`` on for a fitted Gabor function (None
+    without fits), such that at most the share ``level`` of random kernels is named.
     """
 
     rows: tuple[KernelMatch, ...]
@@ -225,12 +245,12 @@ class Matches:
 
     @property
     def main_rows(self) -> tuple[KernelMatch, ...]:
-        """One row a kernel, in their order."""
+        """One row per kernel, in their order."""
         return self.rows[: len(self.bank.weight)]
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many kernels are of each kind, the commonest first; what has no name last."""
+        """The number of kernels of each kind, the most common first, unnamed kinds last."""
         found = Counter(row.kind for row in self.main_rows)
         order = sorted(found, key=lambda one: (UNNAMED.index(one) + 1, 0) if one in UNNAMED else (0, -found[one]))
         return {kind: found[kind] for kind in order}
@@ -238,7 +258,7 @@ class Matches:
 
 @dataclass(frozen=True)
 class _Set:
-    """What is compared alike: patterns (n, h, w) of the kernels of these numbers; zero is told beside ``limit``."""
+    """The patterns (n, h, w) of one plane of the kernels ``numbers``; patterns are zero relative to ``limit``."""
 
     plane: Plane
     patterns: Array
@@ -257,42 +277,36 @@ def match_kernels(
 ) -> Matches:
     """Compare every kernel of a layer with every classical filter of its size, over scale, sign and orientation.
 
-    Takes a KernelBank, a weight (out_channels, in_channels / groups, n, n), or one kernel (n, n). Each kernel has one
-    main plane: the strongest colour direction where three channels are read, the only plane where one is, else the sum
-    over the input channels. ``planes`` adds the sum and each input plane. From 5 × 5 on a Gabor function is fitted to the
-    main planes, unless ``gabor`` is False. ``level`` is the share of random kernels, of independent normal weights, that
-    may get a name.
+    ``kernels`` is a KernelBank, a weight (out_channels, in_channels / groups, n, n), or one kernel (n, n). Each kernel has
+    one main plane: the strongest colour direction for three input channels, the only plane for one, else the sum over the
+    input channels. ``planes`` adds the sum and each input plane. From 5 × 5 on a Gabor function is fitted to the main
+    planes, unless ``gabor`` is False. ``level`` is the share of random kernels, of independent normal weights, that may be
+    named.
 
     Raises:
-        UsageError: kernels that are no squares of 2 × 2 to 32 × 32, or a level outside 0 … 1.
+        UsageError: the kernels are not 2 × 2 to 32 × 32 and square, or the level is not between 0 and 1.
     """
     bank = _square_bank(kernels, transposed=transposed)
     inputs, size = bank.weight.shape[1:3]
-    bar, weight = _bar(size, level, gabor=gabor), bank.weight.astype(np.float64)
-    rows = _main_rows(bank, bar, range(len(weight)), progress)
+    naming, weight = naming_threshold(size, level, gabor=gabor), bank.weight.astype(np.float64)
+    rows = _main_rows(bank, naming, range(len(weight)), progress)
     for plane in _other_planes(rows[0].plane, inputs) if planes and rows else ():
         values = _sum(weight) if plane == "sum" else weight[:, int(plane)]
         limit = _limit(values if plane == "sum" else weight, weight)
-        rows += _compare(_Set(plane, values, limit, range(len(weight))), bar, progress)
+        rows += _compare(_Set(plane, values, limit, range(len(weight))), naming, progress)
     main, filters = str(_main_plane(bank)), len(classical_filters(size, everywhere=True))
-    return Matches(tuple(rows), bank, main, level, bar.threshold, filters, bar.fit_threshold)
+    return Matches(tuple(rows), bank, main, level, naming.threshold, filters, naming.fit_threshold)
 
 
 def match_kernel(bank: KernelBank, kernel: int, *, gabor: bool = True, level: float = LEVEL) -> KernelMatch:
-    """One kernel's main row as ``match_kernels`` has it, without comparing the others.
+    """The main row of one kernel, as in ``match_kernels``, without comparing the others.
 
     Raises:
-        UsageError: what ``match_kernels`` refuses.
+        UsageError: as in ``match_kernels``.
     """
     bank = _square_bank(bank, transposed=False)
-    (row,) = _main_rows(bank, _bar(bank.weight.shape[2], level, gabor=gabor), [kernel], None)
+    (row,) = _main_rows(bank, naming_threshold(bank.weight.shape[2], level, gabor=gabor), [kernel], None)
     return row
-
-
-def _bar(size: int, level: float, *, gabor: bool) -> Bar:
-    if not 0 < level < 1:
-        raise UsageError(f"A level lies between 0 and 1, but got {level:g}.")
-    return bar_of(size, level, gabor=gabor)
 
 
 def _main_plane(bank: KernelBank) -> Plane:
@@ -301,7 +315,7 @@ def _main_plane(bank: KernelBank) -> Plane:
 
 
 def _main_rows(
-    bank: KernelBank, bar: Bar, numbers: Sequence[int], progress: Callable[[str, int, int], None] | None
+    bank: KernelBank, naming: NamingThreshold, numbers: Sequence[int], progress: Callable[[str, int, int], None] | None
 ) -> list[KernelMatch]:
     """The main rows of the kernels of these numbers."""
     weight, plane = bank.weight.astype(np.float64), _main_plane(bank)
@@ -311,14 +325,14 @@ def _main_rows(
     else:
         patterns = weight[:, 0] if plane == 0 else _sum(weight)
     chosen = _Set(plane, patterns[list(numbers)], _limit(patterns, weight), numbers)
-    rows = list(_compare(chosen, bar, progress))
+    rows = list(_compare(chosen, naming, progress))
     if colours:
         rows = [replace(row, colour=colours[row.kernel]) if row.closest else row for row in rows]
-    return rows if bar.fit_threshold is None else _with_gabors(rows, bar)
+    return rows if naming.fit_threshold is None else _with_gabors(rows, naming)
 
 
 def _limit(values: Array, weight: Array) -> float:
-    """The size beside which numbers are as good as zero: the largest finite one of those that are compared alike."""
+    """The magnitude relative to which numbers are as good as zero: the largest finite one among those compared together."""
     return max(_largest(values), ROUNDING / ZERO * _largest(weight))
 
 
@@ -339,8 +353,8 @@ def _square_bank(kernels: object, *, transposed: bool) -> KernelBank:
     sides = bank.weight.shape[2:]
     if len(sides) != 2 or sides[0] != sides[1] or not 2 <= sides[0] <= LARGEST:
         raise UsageError(
-            f"Kernels of {' × '.join(map(str, sides))} have no classical filters.",
-            f"There are some for squares of 2 × 2 to {LARGEST} × {LARGEST}; the weight is {shape_text(bank.weight.shape)}.",
+            f"There are no classical filters of {' × '.join(map(str, sides))}.",
+            f"Kernels must be square, 2 × 2 to {LARGEST} × {LARGEST}; the weight is {shape_text(bank.weight.shape)}.",
         )
     return bank
 
@@ -350,7 +364,9 @@ def _sum(weight: Array) -> Array:
         return np.asarray(weight.sum(axis=1))
 
 
-def _compare(held: _Set, bar: Bar, progress: Callable[[str, int, int], None] | None) -> Iterator[KernelMatch]:
+def _compare(
+    held: _Set, naming: NamingThreshold, progress: Callable[[str, int, int], None] | None
+) -> Iterator[KernelMatch]:
     """One row for each pattern."""
     patterns, plane, size = held.patterns, held.plane, held.patterns.shape[-1]
     bank, rows = classical_filters(size, everywhere=True), templates(size)
@@ -374,40 +390,40 @@ def _compare(held: _Set, bar: Bar, progress: Callable[[str, int, int], None] | N
                 yield KernelMatch(number, plane, "zero" if finite[at] else "not finite", pattern)
                 continue
             found, score, chance = bank[best[at]], min(1.0, abs(float(signed[at]))), float(chances[at])
-            kind = found.kind if score >= bar.threshold else "weak" if chance <= bar.level else "none"
+            kind = found.kind if score >= naming.threshold else "weak" if chance <= naming.level else "none"
             yield KernelMatch(number, plane, kind, pattern, found, score, chance, float(factors[at]))
 
 
 def _factors(chunk: Array, units: Array, signed: Array, best: Array, size: int) -> Array:
-    """What each closest filter is to be multiplied with to come as near as it can."""
+    """The factors by which the closest filters approximate the patterns best."""
     flat = chunk.reshape(len(chunk), -1)
     with np.errstate(invalid="ignore", over="ignore"):
         return np.asarray(signed * np.nansum(flat * units, axis=1) / lengths(size)[best])
 
 
-def _with_gabors(rows: list[KernelMatch], bar: Bar) -> list[KernelMatch]:
+def _with_gabors(rows: list[KernelMatch], naming: NamingThreshold) -> list[KernelMatch]:
     fitted = [row for row in rows if row.closest is not None]
     if not fitted:
         return rows
     fits = dict(zip((row.kernel for row in fitted), fit_gabors(np.stack([row.pattern for row in fitted])), strict=True))
-    return [_with_gabor(row, fits[row.kernel], bar) if row.kernel in fits else row for row in rows]
+    return [_with_gabor(row, fits[row.kernel], naming) if row.kernel in fits else row for row in rows]
 
 
-def _with_gabor(row: KernelMatch, fit: GaborFit, bar: Bar) -> KernelMatch:
-    """A row with its fit, which is what the kernel is where no filter is close enough, or none nearly as close."""
+def _with_gabor(row: KernelMatch, fit: GaborFit, naming: NamingThreshold) -> KernelMatch:
+    """A row with its fit, which replaces the filter if none is close enough, or none nearly as close."""
     row = replace(row, gabor=fit)
     named = row.kind not in UNNAMED
     left = 1 - (row.score or 0) ** 2
-    close = fit.chance <= bar.fit_level and fit.score >= (bar.fit_threshold or 1)
+    close = fit.chance <= naming.fit_level and fit.score >= (naming.fit_threshold or 1)
     if not close or (named and (left <= 1 - ALIKE**2 or fit.unexplained >= FAR_BETTER * left)):
-        return replace(row, kind="weak") if row.kind == "none" and fit.chance <= bar.level else row
+        return replace(row, kind="weak") if row.kind == "none" and fit.chance <= naming.level else row
     about, source = "stripes of one direction, width and place", "fitted by least squares"
     found = Filter(FIT, fit.kind, fit.values, about, source, FIT, fit.orientation, FIT)
     return replace(row, kind=fit.kind, closest=found, score=fit.score, chance=fit.chance, factor=1.0)
 
 
 def match_entry(row: KernelMatch, layer: str) -> dict[str, Any]:
-    """One plane of one kernel beside its closest filter."""
+    """One row of the matches as JSON."""
     closest, colour, gabor = row.closest, row.colour, row.gabor
     return {
         "layer": layer,
@@ -440,12 +456,12 @@ def match_entry(row: KernelMatch, layer: str) -> dict[str, Any]:
 
 
 def colour_entry(one: ColourDirection) -> dict[str, Any]:
-    """One direction in colour."""
+    """One direction in colour as JSON."""
     return {"name": one.name, "weights": list(one.weights), "about": one.about, "source": one.source}
 
 
 def match_table(rows: Sequence[KernelMatch]) -> str:
-    """Aligned text, a line a plane of a kernel: its kind, the closest filter, how close, and how often chance is."""
+    """Aligned text, one line per plane of a kernel: its kind, the closest filter, its score and its chance."""
     heads = ("kernel", "plane", "kind", "closest", "score", "chance", "orientation", "colour", "unexplained", "gabor")
     return aligned(
         heads, [_match_cells(row) for row in rows], {"kernel", "score", "chance", "orientation", "unexplained"}
@@ -472,7 +488,7 @@ def _match_cells(row: KernelMatch) -> tuple[str, ...]:
 
 
 def colour_table(directions: Sequence[ColourDirection]) -> str:
-    """Aligned text, a line a direction in colour: its weights, what it is for and where they come from."""
+    """Aligned text, one line per direction in colour: its weights, its purpose and its source."""
     rows = [(one.name, *(f"{weight:g}" for weight in one.weights), one.about, one.source) for one in directions]
     heads = ("colour", "red", "green", "blue", "for", "source")
     return aligned(heads, rows, {"red", "green", "blue"})

@@ -1,1 +1,1 @@
-"""Arrays of a layer become tiles and statistics; NumPy only."""
+"""Tiles and statistics of the arrays of a layer; NumPy only."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from kernelviz.errors import UsageError
 from kernelviz.records import as_maps
-from kernelviz.views.statistics import Gathered
+from kernelviz.views.statistics import Gathered, check_channels
 
 if TYPE_CHECKING:
     from kernelviz.records import Array, FeatureMaps, Recipe, Source
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 COLOURS = 3
 FULL = 2.5
-"""Standard deviations of a component at which its colour is full."""
+"""The number of standard deviations at which a colour is full."""
 
 
 @dataclass(frozen=True)
 class Basis:
     """The three components of the largest variance of a layer with C channels, fitted over all positions of all images.
 
-    ``mean`` (C,) is taken out first; ``components`` (3, C) are of length 1, each with its sign fixed so that its largest
-    weight is positive; ``deviations`` (3,) are the standard deviations along them; ``share`` (3,) is what each explains of
-    the whole variance. A layer with fewer channels, or flat ones, has components of zeros for the rest. ``model`` and
-    ``identity`` tell the network and the images that it was fitted to from others, as recipes hold them.
+    ``mean`` (C,) is subtracted first; ``components`` (3, C) have length 1, with a sign such that the largest weight is
+    positive; ``deviations`` (3,) are the standard deviations along them; ``share`` (3,) is the share of the variance that
+    each explains. If a layer has fewer channels, or constant ones, the remaining components are zeros. ``model`` and
+    ``identity`` identify the network and the images that it was fitted to, as in recipes.
     """
 
     mean: Array
@@ -43,26 +43,26 @@ class Basis:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of its numbers, which tells it from others."""
+        """SHA-256 of its numbers."""
         numbers = (self.mean, self.components, self.deviations)
         return hashlib.sha256(b"".join(np.ascontiguousarray(each, "<f8").tobytes() for each in numbers)).hexdigest()
 
     def scores(self, maps: FeatureMaps | Array) -> Array:
-        """How far each place of the maps (C, H, W) lies along the components, (3, H, W) in float64.
+        """The scores of every position of the maps (C, H, W) along the components, (3, H, W) in float64.
 
         Raises:
             UsageError: the maps have another number of channels than the basis.
         """
         values = as_maps(maps).values
         if len(values) != len(self.mean):
-            what = f"The basis is one of {len(self.mean):,} channels, but the layer has {len(values):,}."
+            what = f"The basis has {len(self.mean):,} channels, but the layer has {len(values):,}."
             raise UsageError(what, hint="Use a basis that was fitted on this layer of this network.")
         flat = values.reshape(len(values), -1).astype(np.float64) - self.mean[:, None]
         with np.errstate(invalid="ignore", over="ignore"):
             return np.asarray((self.components @ flat).reshape(len(self.components), *values.shape[1:]))
 
     def in_deviations(self, maps: FeatureMaps | Array) -> Array:
-        """The scores in units of each component's standard deviation, (H, W, 3)."""
+        """The scores divided by the standard deviations of the components, (H, W, 3)."""
         units = np.where(self.deviations > 0, self.deviations, 1.0)
         return np.asarray(np.moveaxis(self.scores(maps) / units[:, None, None], 0, -1))
 
@@ -72,7 +72,7 @@ class Basis:
 
 
 def fit_note(basis: Basis | None, source: Source | None) -> tuple[str, ...]:
-    """What is to be said of a basis that was fitted to another network than this one, or to other weights of it."""
+    """A note if the basis was fitted to another network, or to other weights."""
     if basis is None or source is None:
         return ()
     if basis.model is None:
@@ -89,7 +89,7 @@ def fit_note(basis: Basis | None, source: Source | None) -> tuple[str, ...]:
 
 
 class CovarianceTally:
-    """Gathers mean and C × C covariance of a layer, image by image, in float64; ``basis`` gives its components."""
+    """Accumulates mean and C × C covariance of a layer, image by image, in float64; ``basis`` returns its components."""
 
     def __init__(self) -> None:
         self.images = Gathered()
@@ -100,7 +100,7 @@ class CovarianceTally:
         self._moments: Array = np.zeros((0, 0))
 
     def add(self, maps: FeatureMaps | Array) -> None:
-        """Take in the maps (C, H, W) of one image; places that are not finite in every channel are left out.
+        """Add the maps (C, H, W) of one image; positions that are not finite in every channel are left out.
 
         Raises:
             UsageError: another number of channels than before.
@@ -111,9 +111,7 @@ class CovarianceTally:
         if not self.images:
             self.layer, self.source = subject.layer or "", subject.source
             self._mean, self._moments = np.zeros(len(flat)), np.zeros((len(flat), len(flat)))
-        if len(flat) != len(self._mean):
-            what = f"The layer had {len(self._mean):,} channels before, but now it has {len(flat):,}."
-            raise UsageError(what)
+        check_channels(len(self._mean), len(flat))
         self.images.add(subject)
         count = flat.shape[1]
         if not count:
@@ -130,20 +128,22 @@ class CovarianceTally:
         """The three components of the largest variance.
 
         Raises:
-            UsageError: there are fewer than two places to fit it to.
+            UsageError: there are fewer than two positions.
         """
         if self.positions < 2:
-            raise UsageError("There are too few places to fit components to.", hint="Take a layer with larger maps.")
+            raise UsageError(
+                "There are too few positions to fit components to.", hint="Choose a layer with larger maps."
+            )
         covariance = self._moments / (self.positions - 1)
         variances, vectors = np.linalg.eigh(covariance)
         order = np.argsort(variances)[::-1][:COLOURS]
         whole = float(np.trace(covariance)) or 1.0
         components, deviations = np.zeros((COLOURS, len(self._mean))), np.zeros(COLOURS)
-        for place, number in enumerate(order):
+        for at, number in enumerate(order):
             vector = vectors[:, number]
             if variances[number] > 1e-12 * whole:
-                components[place] = vector * np.sign(vector[np.argmax(np.abs(vector))])
-                deviations[place] = np.sqrt(variances[number])
+                components[at] = vector * np.sign(vector[np.argmax(np.abs(vector))])
+                deviations[at] = np.sqrt(variances[number])
         share = deviations**2 / whole
         model = self.source.as_recipe() if self.source else None
         return Basis(

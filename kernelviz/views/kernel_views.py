@@ -1,4 +1,4 @@
-"""How a kernel bank becomes tiles: views, reductions over the input channels, selection and ranking; NumPy only."""
+"""Tiles of a kernel bank: views, reductions over the input channels, selection and ranking; NumPy only."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _RUN = re.compile(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?")
 
 
 def parse_channels(text: str, total: int) -> tuple[int, ...]:
-    """The numbers that ``0-15,40`` names, in that order, each once.
+    """The numbers of ``0-15,40``, in that order, without repetitions.
 
     Raises:
         UsageError: another form, or a number outside 0 … total − 1.
@@ -30,21 +30,21 @@ def parse_channels(text: str, total: int) -> tuple[int, ...]:
     for part in text.split(","):
         run = _RUN.fullmatch(part)
         if run is None:
-            raise UsageError(f"Channels are written like 0-15,40, but got {text!r}.")
+            raise UsageError(f"Channels must be numbers like 0-15,40, but got {text!r}.")
         first, last = int(run[1]), int(run[2] or run[1])
         if last < first:
-            raise UsageError(f"A run of channels goes upwards, but got {part.strip()!r}.")
+            raise UsageError(f"A range of channels must be ascending, but got {part.strip()!r}.")
         if last >= total:
-            raise UsageError(f"There are channels 0 to {total - 1}, but {part.strip()!r} was asked for.")
+            raise UsageError(f"There are channels 0 to {total - 1}, but got {part.strip()!r}.")
         numbers.update(dict.fromkeys(range(first, last + 1)))
     return tuple(numbers)
 
 
 def named_channels(channels: str | Sequence[int], total: int) -> tuple[int, ...]:
-    """The numbers of ``0-15,40`` or of a list of whole numbers, in their order, each once.
+    """The numbers of ``0-15,40`` or of a list of whole numbers, in that order, without repetitions.
 
     Raises:
-        UsageError: another form, nothing, or a number outside 0 … total − 1.
+        UsageError: another form, no number, or a number outside 0 … total − 1.
     """
     text = channels if isinstance(channels, str) else ",".join(str(int(number)) for number in channels)
     return parse_channels(text, total)
@@ -53,10 +53,10 @@ def named_channels(channels: str | Sequence[int], total: int) -> tuple[int, ...]
 def choose_channels(
     values: Array, *, channels: str | Sequence[int] | None = None, top: int | None = None, sort: str | None = None
 ) -> tuple[tuple[int, ...], str]:
-    """Which channels of ``values`` (C, …), in which order, and the name of that order.
+    """The chosen channels of ``values`` (C, …) in their order, and the name of that order.
 
-    ``channels`` narrows, ``sort`` orders by a statistic of each channel (largest first, ties by number, not finite last),
-    ``top`` keeps the first of them. With ``top`` and no ``sort`` the order is by norm.
+    ``channels`` selects, ``sort`` orders by a statistic of each channel (largest first, ties by number, not finite last),
+    ``top`` keeps the first ones. With ``top`` and no ``sort`` the order is by norm.
 
     Raises:
         UsageError: no such channel, no such order, or ``top`` below 1.
@@ -65,7 +65,7 @@ def choose_channels(
     numbers = tuple(range(total)) if channels is None else named_channels(channels, total)
     order = sort or ("index" if top is None else "norm")
     if order not in SORTS:
-        raise UsageError(f"Channels are sorted by one of {', '.join(SORTS)}, but got {order!r}.")
+        raise UsageError(f"The order of channels must be one of {', '.join(SORTS)}, but got {order!r}.")
     top = check_positive("number of channels to keep", top)
     if order != "index":
         rank = _statistic(order, values)
@@ -87,14 +87,14 @@ def _statistic(name: str, values: Array) -> Array:
 
 
 def resolve_view(shape: Sequence[int], groups: int = 1, view: str = "auto") -> str:
-    """The view that ``auto`` stands for, by a bank's shape; any other view is checked against the shape.
+    """The view that ``auto`` means for a shape of weights; any other view is checked against the shape.
 
     Raises:
         UsageError: no such view, or one that this shape does not allow.
     """
     _, inputs, *kernel = shape
     if view not in VIEWS:
-        raise UsageError(f"A view is one of {', '.join(VIEWS)}, but got {view!r}.")
+        raise UsageError(f"The view must be one of {', '.join(VIEWS)}, but got {view!r}.")
     if view == "auto":
         if len(kernel) == 2 and inputs == 3 and groups == 1:
             return "rgb"
@@ -102,7 +102,7 @@ def resolve_view(shape: Sequence[int], groups: int = 1, view: str = "auto") -> s
     if view == "rgb" and (inputs != 3 or groups != 1 or len(kernel) == 1):
         raise UsageError(
             f"The view rgb needs three input channels, but the weight is {shape_text(shape)}.",
-            hint="--view channels shows each input channel by itself, --view sum adds them up.",
+            hint="--view channels shows each input channel separately, --view sum adds them up.",
         )
     if view in ("channels", "matrix", "spectrum") and len(kernel) == 3:
         raise UsageError(
@@ -143,7 +143,7 @@ def kernel_tiles(
         planes = _reduce(view, weight)
     chosen = planes[list(numbers)]
     rows = columns = None
-    if weight.ndim == 5:  # (n, depth, h, w[, 3]): a row a slice, a column a kernel
+    if weight.ndim == 5:  # (n, depth, h, w[, 3]): one row per slice, one column per kernel
         chosen = chosen.swapaxes(0, 1).reshape(-1, *chosen.shape[2:])
         rows = Axis("slice", tuple(map(str, range(weight.shape[2]))), weight.shape[2])
         columns = Axis("kernel", tuple(map(str, numbers)), len(weight))
@@ -165,7 +165,7 @@ def kernel_tiles(
 
 
 def extent(values: Array) -> tuple[float, float]:
-    """The smallest and the largest finite value; (0, 0) where there is none."""
+    """The smallest and the largest finite value; (0, 0) if there is none."""
     finite = values if np.isfinite(values).all() else values[np.isfinite(values)]
     return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
 
@@ -217,7 +217,7 @@ def _spectrum_explanation(bank: KernelBank) -> str:
 
 
 def _by_input(bank: KernelBank, weight: Array, view: str, numbers: tuple[int, ...], order: str) -> Tiles:
-    """Every kernel plane by itself: a table of tiles, or one heat map where each is a single weight."""
+    """Every plane of every kernel: a table of tiles, or one heat map if each plane is a single weight."""
     total, inputs, height, width = weight.shape
     chosen = weight[list(numbers)]
     heat = view == "matrix" and height * width == 1
@@ -259,27 +259,27 @@ def _labels(numbers: Sequence[int]) -> tuple[str, ...]:
     return tuple(map(str, numbers))
 
 
-SMALLEST = 33  # odd, so that frequency 0 has a middle to lie in and both halves are alike
+SMALLEST = 33  # odd, so that frequency 0 is in the middle
 
 
 def response_size(kernel: Sequence[int]) -> int:
-    """To how many values a side kernels of this size are padded: an odd number, and none of theirs is cut off."""
+    """The odd number of values per axis to which kernels of this size are padded."""
     return max(SMALLEST, *(side + 1 - side % 2 for side in kernel))
 
 
 def frequency_response(weight: Array) -> Array:
     """The frequency response of each kernel of ``weight`` (n, in_channels, height, width), as (n, S, S) in float64.
 
-    It is |F|, the size of the kernel's discrete Fourier transform, zero-padded to S = ``response_size`` a side, and over
-    the input channels the root of the sum of |F|²: the strongest answer to a wave of that frequency that the channels
-    bring with amplitudes of length 1. Index i stands for (i − S // 2) / S cycles per pixel, down and to the right, so
-    that frequency 0 lies in the middle. Kernels of height 1 (a convolution along one axis) give (n, 1, S).
+    This is |F|, the magnitude of the discrete Fourier transform of the kernel, zero-padded to S = ``response_size`` values
+    per axis, and over the input channels the root of the sum of |F|²: the strongest response to a wave of that frequency
+    whose amplitudes in the channels have length 1. Index i is (i − S // 2) / S cycles per pixel, down and to the right, so
+    that frequency 0 is in the middle. Kernels of height 1 (a convolution along one axis) result in (n, 1, S).
     """
     count, inputs, height, width = weight.shape
     size = response_size((height, width))
     down = 1 if height == 1 < width else size
     result = np.zeros((count, down, size))
-    with np.errstate(invalid="ignore", over="ignore"):  # NaN and Inf come through, and are marked
+    with np.errstate(invalid="ignore", over="ignore"):  # NaN and Inf are kept, and marked when drawn
         planes = weight.astype(np.float64)
         if inputs > height * width:
             factors: Any = np.linalg.qr(planes.reshape(count, inputs, -1), mode="r")  # with the same sum of |F|²

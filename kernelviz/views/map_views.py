@@ -1,4 +1,4 @@
-"""How the feature maps of a layer become tiles, and which of them say most; NumPy only."""
+"""Tiles of the feature maps of a layer, and the choice of the most distinct maps; NumPy only."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from kernelviz.errors import UsageError
 from kernelviz.records import FeatureMaps, Tiles, as_maps
 from kernelviz.views.components import FULL, Basis, CovarianceTally
 from kernelviz.views.kernel_views import choose_channels, extent
+from kernelviz.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 MapView: TypeAlias = Literal["maps", "mean", "max", "norm", "pca"]
 MAP_VIEWS: tuple[str, ...] = get_args(MapView)
 _ALIKE = 0.98
-"""Two maps with a |correlation| of this or more show the same."""
+"""Maps with a |correlation| of at least this are near-duplicates."""
 
 
 def map_tiles(
@@ -38,18 +39,16 @@ def map_tiles(
     ``pca`` is one tile (1, H, W, 3) of scores along the components of ``basis``, in standard deviations; without one it
     is fitted to these maps.
 
-    A reduction is taken place by place over the chosen channels, in float64; ``norm`` is the root of the sum of squares.
+    A reduction is over the chosen channels, at every position, in float64; ``norm`` is the root of the sum of squares.
 
     Raises:
         UsageError: no such view, no such channel, no such order.
     """
     if view not in MAP_VIEWS:
-        raise UsageError(f"Maps are drawn one by one (maps) or as mean, max, norm or pca, but got {view!r}.")
+        raise UsageError(f"The view of maps must be maps, mean, max, norm or pca, but got {view!r}.")
     if view == "pca":
         if channels is not None or top is not None or sort is not None:
-            raise UsageError(
-                "Principal components are those of all channels.", hint="Leave out the choice of channels."
-            )
+            raise UsageError("Principal components are of all channels.", hint="Leave out the choice of channels.")
 
         return component_tiles(maps, basis)
     numbers, order = choose_channels(maps.values, channels=channels, top=top, sort=sort)
@@ -76,7 +75,7 @@ def map_tiles(
 
 
 def reduced(values: Array, view: str) -> Array:
-    """One map (H, W) of several (C, H, W), place by place: their mean, maximum, or the root of the sum of squares."""
+    """Reduce maps (C, H, W) to one (H, W): their mean, maximum, or the root of the sum of squares."""
     with np.errstate(invalid="ignore", over="ignore"):
         if view == "mean":
             return np.asarray(values.mean(axis=0, dtype=np.float64))
@@ -86,19 +85,18 @@ def reduced(values: Array, view: str) -> Array:
 
 
 def _explanation(view: str) -> str:
-    said = {
+    return {
         "maps": "one tile per channel of the layer’s output",
         "mean": "at each place the mean over the channels",
         "max": "at each place the largest value of all channels",
         "norm": "at each place the root of the sum of squares over the channels",
-    }
-    return said[view]
+    }[view]
 
 
-def telling_channels(values: Array, count: int) -> tuple[int, ...]:
+def distinct_channels(values: Array, count: int) -> tuple[int, ...]:
     """The channels of (C, H, W) with the largest spread, without near-duplicates: |correlation| below 0.98.
 
-    Ties go by number; dead and not finite channels are left out, so that there may be fewer than ``count``.
+    Ties are in the order of numbers; dead and not finite channels are left out, so there may be fewer than ``count``.
     """
     flat = values.reshape(len(values), -1).astype(np.float64)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -120,9 +118,9 @@ def telling_channels(values: Array, count: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Highlights:
-    """The few maps of one layer that say most: their numbers, their values (n, H, W), and the layer's own facts.
+    """The most distinct maps of one layer: their numbers, their values (n, H, W), and the facts of the layer.
 
-    ``broken`` counts the layer's maps with values that are not finite, which are never chosen; ``nonfinite`` those values.
+    ``broken`` is the number of maps with values that are not finite, which are not chosen; ``nonfinite`` counts the values.
     """
 
     layer: str
@@ -142,7 +140,7 @@ class Highlights:
 def highlights_of(maps: FeatureMaps, count: int = 5) -> Highlights:
     """The ``count`` maps of a layer with the largest spread, near-duplicates (|correlation| ≥ 0.98) left out."""
     subject = as_maps(maps)
-    numbers = telling_channels(subject.values, count)
+    numbers = distinct_channels(subject.values, count)
     good = np.isfinite(subject.values)
     finite = subject.values[good]
     return Highlights(
@@ -162,7 +160,7 @@ def highlights_of(maps: FeatureMaps, count: int = 5) -> Highlights:
 
 
 def overview_notes(columns: Sequence[Highlights]) -> tuple[str, ...]:
-    """What must not be hidden: maps that are not finite, several runs, and what was done to the image."""
+    """Notes of maps that are not finite, of several runs, and of the conversions of the image."""
     broken = [
         f"{column.broken:,} of {column.shape[0]:,} maps of {column.layer} hold values that are not finite: left out"
         for column in columns
@@ -176,15 +174,14 @@ def overview_notes(columns: Sequence[Highlights]) -> tuple[str, ...]:
 def component_tiles(maps: FeatureMaps, basis: Basis | None = None) -> Tiles:
     """One tile (1, H, W, 3): the scores along three components in standard deviations, as red, green and blue.
 
-    Nothing is clipped; full colour is at two and a half deviations. A component of zeros has scores of zero.
+    Nothing is clipped; full colour is at two and a half deviations. The scores of a component of zeros are zero.
     """
     if basis is None:
         tally = CovarianceTally()
         tally.add(maps)
         basis = tally.basis()
     channels = len(maps.values)
-    images = f"{basis.images:,} image{'s' if basis.images != 1 else ''}"
-    over = f"fitted to {images}" if basis.images else "of a basis"
+    over = f"fitted to {counted(basis.images, 'image')}" if basis.images else "of a basis"
     return Tiles(
         values=basis.in_deviations(maps)[None],
         view="pca",

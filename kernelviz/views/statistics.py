@@ -1,4 +1,4 @@
-"""Statistics of every channel of a layer over many images, added image by image in float64; NumPy only."""
+"""Statistics of every channel of a layer over many images, accumulated image by image in float64; NumPy only."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import numpy as np
 
 from kernelviz.errors import UsageError
 from kernelviz.records import as_maps
-from kernelviz.wording import UNKNOWN, aligned
+from kernelviz.wording import UNKNOWN, aligned, counted
 
 if TYPE_CHECKING:
     from kernelviz.records import Array, FeatureMaps, Recipe
 
 
 class Gathered:
-    """Images, taken in one after the other."""
+    """The names and hashes of the images that were added one by one."""
 
     def __init__(self) -> None:
         self._names: list[str] = []
@@ -32,7 +32,7 @@ class Gathered:
         return len(self._names)
 
     def add(self, maps: FeatureMaps, name: str | None = None) -> None:
-        """Take in the image of these maps, which is called ``name`` unless it has a name of its own."""
+        """Add the image of these maps; ``name`` is used if given, else the name of the image."""
         image = maps.image
         self._names.append(name or (image.name if image else f"image {len(self)}"))
         self._paths.append(image.path if image and not name else None)
@@ -40,7 +40,7 @@ class Gathered:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What each is called; those of one name in different folders have the folders that tell them apart in front."""
+        """The names; equal names from different folders are preceded by the folders in which they differ."""
         many = Counter(self._names)
         shared = {path for name, path in zip(self._names, self._paths, strict=True) if path and many[name] > 1}
         return tuple(
@@ -49,19 +49,31 @@ class Gathered:
         )
 
     def as_recipe(self) -> dict[str, Any] | None:
-        """The part of a recipe called ``image``: how many they are and the SHA-256 of theirs, in their order.
+        """The part of a recipe called ``image``: the number of images and the SHA-256 of their hashes, in their order.
 
-        None where what one of them was made of is not known.
+        None if the hash of one of them is unknown.
         """
         digests = [digest for digest in self._digests if digest is not None]
         if not digests or len(digests) < len(self):
             return None
-        name = f"{len(self):,} image{'s' if len(self) > 1 else ''}"
-        return {"name": name, "sha256": hashlib.sha256("".join(digests).encode("ascii")).hexdigest()}
+        return {
+            "name": counted(len(self), "image"),
+            "sha256": hashlib.sha256("".join(digests).encode("ascii")).hexdigest(),
+        }
+
+
+def check_channels(before: int, now: int) -> None:
+    """Check that all maps of a layer have the same number of channels.
+
+    Raises:
+        UsageError: they have not.
+    """
+    if before != now:
+        raise UsageError(f"The layer had {before:,} channels before, but now it has {now:,}.")
 
 
 def _below(path: str, paths: set[str]) -> str:
-    """A path without the folders that all of them share."""
+    """A path without the folders that all paths share."""
     try:
         folders = {os.path.dirname(each) for each in paths}  # noqa: PTH120
         return PurePath(os.path.relpath(path, os.path.commonpath(folders) or ".")).as_posix()
@@ -69,18 +81,18 @@ def _below(path: str, paths: set[str]) -> str:
         return PurePath(path).as_posix()
 
 
-_SMALLEST_POWER = -1000  # two to the opposite is still a number
+_SMALLEST_POWER = -1000  # so that 2 ** 1000 is still finite
 
 
 @dataclass(frozen=True)
 class ChannelStatistics:
     """Each channel of a layer over all positions of all images; arrays of (C,).
 
-    ``mean`` and ``deviation`` (of the population, as NumPy's ``std``) are over ``values`` numbers a channel, ``zeros`` is
-    the share of exact zeros, ``largest`` the largest value and ``image`` the place in ``images`` of the first image that
-    has it. ``images`` are their names; those of one name in several folders have the folders in front. ``identity`` tells
-    them from other images in a recipe, where it is known. What is not finite is left out and counted in ``nonfinite``;
-    where nothing is left, the numbers are NaN and the image is -1.
+    ``mean`` and ``deviation`` (of the population, as NumPy's ``std``) are over ``values`` numbers per channel, ``zeros`` is
+    the share of exact zeros, ``largest`` the largest value and ``image`` the index in ``images`` of the first image that
+    has it. ``images`` are names; equal names from several folders are preceded by the folders. ``identity`` identifies the
+    images in a recipe, None if unknown. Values that are not finite are left out and counted in ``nonfinite``; if none is
+    left, the numbers are NaN and the image is -1.
     """
 
     layer: str
@@ -97,12 +109,12 @@ class ChannelStatistics:
 
     @property
     def dead(self) -> Array:
-        """Which channels had one value everywhere, (C,) bool; a single value proves nothing."""
+        """The channels that had one value everywhere, (C,) bool; a channel of a single number is not dead."""
         return np.asarray((self.smallest == self.largest) & (self.nonfinite == 0) & (self.values > 1))
 
 
 class ChannelTally:
-    """Gathers the statistics of one layer; ``add`` takes the maps of one image after the other.
+    """Accumulates the statistics of one layer; ``add`` is called with the maps of one image after the other.
 
     Means and squared deviations are merged by the formulas of Chan, Golub and LeVeque (1979), "Updating formulae and a
     pairwise algorithm for computing sample variances", so that the order and the number of images hardly matter.
@@ -114,7 +126,7 @@ class ChannelTally:
         self._sums: _Sums | None = None
 
     def add(self, maps: FeatureMaps | Array, image: str | None = None) -> None:
-        """Take in the maps (C, H, W) of one image, which is called ``image`` unless the maps know its name.
+        """Add the maps (C, H, W) of one image; ``image`` is its name, by default that of the maps.
 
         Raises:
             UsageError: another number of channels than before.
@@ -126,14 +138,14 @@ class ChannelTally:
         self.images.add(subject, image)
 
     def result(self) -> ChannelStatistics:
-        """The statistics of what was taken in.
+        """The statistics of all maps that were added.
 
         Raises:
-            UsageError: nothing was.
+            UsageError: there were none.
         """
         sums = self._sums
         if sums is None:
-            raise UsageError("There are no maps to tell statistics of.")
+            raise UsageError("No maps were added.")
         some, counts = sums.count > 0, np.maximum(sums.count, 1)
         return ChannelStatistics(
             layer=self.layer,
@@ -152,10 +164,10 @@ class ChannelTally:
 
 @dataclass(frozen=True)
 class _Sums:
-    """What is kept of each channel: how many finite numbers, their mean, squared deviations, zeros, and extremes.
+    """The running sums of each channel: the count of finite numbers, their mean, squared deviations, zeros and extremes.
 
-    Mean and squares are those of the numbers divided by two to the ``power``, so that no square is too large or too small
-    for float64; that costs no digit.
+    Mean and squares are of the numbers divided by ``2 ** power``, so that squares neither overflow nor underflow; this is
+    exact.
     """
 
     values: int
@@ -170,7 +182,7 @@ class _Sums:
 
     @classmethod
     def of(cls, maps: Array, number: int) -> _Sums:
-        """Of one image's maps (C, H, W)."""
+        """The sums of the maps (C, H, W) of one image."""
         flat = maps.reshape(len(maps), -1).astype(np.float64)
         finite = np.isfinite(flat)
         count = finite.sum(axis=1)
@@ -194,14 +206,12 @@ class _Sums:
         )
 
     def _in_units_of(self, power: Array) -> tuple[Array, Array]:
-        """Mean and squared deviations of the numbers divided by two to a larger ``power``."""
+        """Mean and squared deviations of the numbers divided by ``2 ** power``, for a larger power."""
         return np.ldexp(self.mean, self.power - power), np.ldexp(self.squares, 2 * (self.power - power))
 
     def merged(self, other: _Sums) -> _Sums:
-        """Both together; of equal maxima the earlier image keeps the channel."""
-        if len(self.count) != len(other.count):
-            what = f"The layer had {len(self.count):,} channels before, but now it has {len(other.count):,}."
-            raise UsageError(what)
+        """The sums of both; of equal maxima the earlier image is kept."""
+        check_channels(len(self.count), len(other.count))
         count = self.count + other.count
         share = other.count / np.maximum(count, 1)
         power = np.maximum(self.power, other.power)
@@ -221,7 +231,7 @@ class _Sums:
 
 
 def statistics_entry(found: ChannelStatistics) -> dict[str, Any]:
-    """What the channels of one layer do over all images: a list of one number a channel each; null is not known."""
+    """The statistics of one layer as JSON: lists of one number per channel; null is not finite."""
 
     def numbers(values: Any) -> list[float | None]:
         return [float(value) if math.isfinite(value) else None for value in values]
@@ -245,7 +255,7 @@ _MOST_CHANNELS = 16
 
 
 def statistics_table(found: ChannelStatistics, *, whole: bool = False) -> list[str]:
-    """Aligned lines, one a channel: all of up to sixteen or all of them if ``whole``, else those of extreme means."""
+    """Aligned lines, one per channel: all of up to sixteen channels or if ``whole``, else those of extreme means."""
     order = [int(at) for at in (-found.mean).argsort(kind="stable")]
     cut = len(order) > _MOST_CHANNELS and not whole
     shown = [*order[: _MOST_CHANNELS // 2], *order[-_MOST_CHANNELS // 2 :]] if cut else list(range(len(order)))
@@ -260,8 +270,8 @@ def statistics_table(found: ChannelStatistics, *, whole: bool = False) -> list[s
     ]  # fmt: skip
     lines = aligned(heads, rows, set(heads[:-1])).splitlines()
     dead = int(found.dead.sum())
-    said = [f"{dead:,} of {len(order):,} dead: one value in all images"] if dead else []
+    notes = [f"{dead:,} of {len(order):,} dead: one value in all images"] if dead else []
     left = len(order) - len(shown)
     if left:
-        said.insert(0, f"{left:,} between the largest and the smallest means left out, -v shows all")
-    return [*lines, *said]
+        notes.insert(0, f"{left:,} between the largest and the smallest means left out, -v shows all")
+    return [*lines, *notes]

@@ -26,7 +26,7 @@ from kernelviz.arithmetic.windows import (
      ((7, 3, 1, 0, 2), 3), ((25, 5, 2, 0, 1), 11), ((2, 3, 1, 0, 1), 0)],
 )  # fmt: skip
 def test_sizes_of_the_guide(shape, output):
-    """Dumoulin and Visin's table holds, and nothing comes out where no window fits."""
+    """Dumoulin and Visin's table holds, and the size is 0 if no window fits."""
     assert convolution_size(*shape) == output
 
 

@@ -1,4 +1,4 @@
-"""Convolutions as plain integers: the published sizes, costs, windows, and refusals in words."""
+"""Convolutions as plain integers: published sizes, costs, windows, and rejected settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kernelviz.errors import UsageError
      ((7, 3, 1, 0, 2), 3), ((25, 5, 2, 0, 1), 11), ((5, 3, 1, 0, 1), 3)],
 )  # fmt: skip
 def test_the_sizes_of_the_guide(shape, size):
-    """Dumoulin and Visin's table holds, and the formula says the same number."""
+    """Dumoulin and Visin's table holds, and the formula has the same result."""
     side, kernel, stride, padding, dilation = shape
     operation = Convolution(side, kernel, stride=stride, padding=padding, dilation=dilation)
     assert operation.output_size == (size, size)
@@ -34,7 +34,7 @@ def test_one_row_and_one_column_are_left_over():
 
 
 def test_the_costs_of_the_articles():
-    """100 kernels of 5 × 5 × 3 take 7,600 parameters; 10 × 10 × 3 to 300 units dense takes 90,300."""
+    """100 kernels of 5 × 5 × 3 have 7,600 parameters; 10 × 10 × 3 to 300 units dense 90,300."""
     assert Convolution(10, 5, in_channels=3, out_channels=100, bias=True).parameters == 7600
     assert Convolution(10, 10, in_channels=3, out_channels=300, bias=True).dense_parameters == 90_300
     assert Convolution(3, 3, in_channels=3).weights == 27
@@ -81,11 +81,11 @@ def test_fields_can_be_replaced():
 
 @pytest.mark.parametrize("at", [(0.0, 1), ("0", 1), (None, 0)])
 def test_a_cell_is_two_whole_numbers(at):
-    """Anything else is refused in words, not by NumPy."""
-    with pytest.raises(UsageError, match="A cell is a row and a column"):
+    """Anything else is rejected by our message, not by NumPy."""
+    with pytest.raises(UsageError, match="A cell must be a row and a column"):
         Convolution(5, 3).window(*at)
     worked = work_out(Convolution(5, 3), np.ones((5, 5)), np.ones((3, 3)))
-    with pytest.raises(UsageError, match="A cell is a row and a column"):
+    with pytest.raises(UsageError, match="A cell must be a row and a column"):
         plot_convolution(worked, at=at)
     assert Convolution(5, 3).window(np.int64(1), 0)[0] == range(1, 4)
 
@@ -99,7 +99,7 @@ def test_it_is_a_frozen_value():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "choices", "said"),
+    ("arguments", "choices", "message"),
     [((5, 7), {}, "7 × 7 kernel is larger"), ((5, 3), {"dilation": 3}, "spans 7 × 7 with its dilation"),
      ((5, 3), {"stride": 0}, "stride must be at least 1"), ((5, 3), {"padding": -1}, "padding must not be negative"),
      ((5, 3), {"padding": "same", "stride": 2}, "cannot be same with stride 2"),
@@ -109,21 +109,21 @@ def test_it_is_a_frozen_value():
      ((5, (1, 2, 3)), {}, "height and width"), ((5, 3), {"padding": (1, 2, 3)}, "one, two or four"),
      (("", 3), {}, "whole")],
 )  # fmt: skip
-def test_what_is_refused_is_said(arguments, choices, said):
-    """Each refusal has its own words."""
-    with pytest.raises(UsageError, match=said):
+def test_what_torch_refuses_is_refused(arguments, choices, message):
+    """Each rejected setting has its own message."""
+    with pytest.raises(UsageError, match=message):
         Convolution(*arguments, **choices)
 
 
-def test_same_with_a_stride_tells_what_to_type():
-    """The padding that TensorFlow would take is in the hint, and works."""
+def test_same_with_a_stride_names_the_equivalent_padding():
+    """The padding of TensorFlow is in the hint, and works."""
     with pytest.raises(UsageError) as caught:
         Convolution(6, 3, stride=2, padding="same")
     assert "0,1,0,1" in caught.value.hint
     assert Convolution(6, 3, stride=2, padding=(0, 1, 0, 1)).output_size == (3, 3)
 
 
-def test_formulas_explain_what_is_odd():
+def test_formulas_explain_irregularities():
     """A dilation, and padding that differs at the ends, have their own letters."""
     assert Convolution(7, 3, dilation=2).formulas[0].where == ("k′ = d(k − 1) + 1 = 2·2 + 1 = 5",)
     formula = Convolution(5, 2, padding=(0, 1, 0, 1)).formulas[0]

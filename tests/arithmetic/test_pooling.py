@@ -13,7 +13,7 @@ from kernelviz.errors import UsageError
     [((6, 3, 2, 0), 2, 3), ((5, 2, 2, 0), 2, 3), ((4, 3, 2, 1), 2, 3), ((4, 2, 3, 1), 2, 2)],
 )
 def test_pools_round_as_torch_does(shape, floor, ceiling):
-    """Floor and ceiling of published examples, and the formula says the same."""
+    """Floor and ceiling of published examples, with the same result in the formula."""
     side, kernel, stride, padding = shape
     for ceil_mode, size in ((False, floor), (True, ceiling)):
         operation = Pooling(side, kernel, stride=stride, padding=padding, ceil_mode=ceil_mode)
@@ -29,24 +29,24 @@ def test_a_window_in_ceil_mode_ends_with_the_padded_input():
     assert Pooling(5, 2, ceil_mode=True).left_over == (0, 0)
 
 
-def test_the_stride_is_the_kernel_unless_said():
+def test_the_stride_defaults_to_the_kernel():
     """As torch has it."""
     assert Pooling(9, (3, 2)).stride == (3, 2)
 
 
 def test_nothing_is_learned():
-    """A pool has no weights, and as many channels as come in."""
+    """A pool has no weights, and as many output channels as input channels."""
     operation = Pooling(4, 2, in_channels=3)
     assert (operation.parameters, operation.macs, operation.out_channels) == (0, 0, 3)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "choices", "said"),
-    [((4, 3), {"padding": 2}, "at most half"), ((4, 5), {}, "Nothing comes out"), ((4,), {}, "needs a kernel"),
-     ((4, 2), {"kind": "average", "dilation": 2}, "no dilation"), ((4, 2), {"adaptive": 2}, "takes no kernel"),
+    ("arguments", "choices", "message"),
+    [((4, 3), {"padding": 2}, "at most half"), ((4, 5), {}, "would be empty"), ((4,), {}, "needs a kernel"),
+     ((4, 2), {"kind": "average", "dilation": 2}, "no dilation"), ((4, 2), {"adaptive": 2}, "has no kernel"),
      ((4, 2), {"kind": "median"}, "max or average"), ((4, 0), {}, "at least 1"), ((4,), {"adaptive": 0}, "at least 1")],
 )  # fmt: skip
-def test_what_is_refused_is_said(arguments, choices, said):
-    """Each refusal has its own words."""
-    with pytest.raises(UsageError, match=said):
+def test_what_torch_refuses_is_refused(arguments, choices, message):
+    """Each rejected setting has its own message."""
+    with pytest.raises(UsageError, match=message):
         Pooling(*arguments, **choices)

@@ -1,4 +1,4 @@
-"""One number is two sides, and what is no side is refused."""
+"""One number is both sides; anything else is rejected."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def test_every_refusal_has_its_why_and_its_hint(refused):
 
 @pytest.mark.parametrize("value", [0, (1, 2, 3), 1.5, "3", None, (), 1 << 30, True, (True, 2), np.array([1.0, 2.0])])
 def test_what_is_no_pair_is_refused(value):
-    """In words that name it."""
+    """The message has the name."""
     with pytest.raises(UsageError, match="The kernel"):
         pair("kernel", value)
 
 
 def test_sides_as_people_write_them():
-    """A square is one number where it is short, and both where it is a size."""
+    """A square is one number in a short text, and both sides in a size."""
     assert (sides_text((3, 3)), sides_text((3, 5)), size_text((3, 3))) == ("3", "3 × 5", "3 × 3")

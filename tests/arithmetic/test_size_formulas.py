@@ -18,5 +18,5 @@ def test_a_transposed_formula_is_torchs():
 
 
 def test_an_adaptive_size_is_no_sum():
-    """The size is what was asked for."""
+    """The size is the requested one."""
     assert adaptive_formula(7, 3).text == "3"

@@ -10,7 +10,7 @@ from kernelviz.errors import UsageError
 
 @pytest.mark.parametrize(("i", "k", "s", "p"), [(4, 3, 1, 0), (5, 4, 1, 2), (5, 3, 1, 1), (5, 3, 2, 1), (6, 3, 2, 1)])
 def test_it_gives_back_the_size_of_the_guide(i, k, s, p):
-    """Transposed, each convolution of the guide's table comes back to its input: o' = s(i' − 1) + a + k − 2p."""
+    """Transposed, each convolution of the guide's table has its input size again: o' = s(i' − 1) + a + k − 2p."""
     smaller = Convolution(i, k, stride=s, padding=p).output_size
     left = (i + 2 * p - k) % s
     assert TransposedConvolution(smaller, k, stride=s, padding=p, output_padding=left).output_size == (i, i)
@@ -37,11 +37,11 @@ def test_it_is_a_convolution_over_the_stretched_input(stride, padding, more, dil
 
 
 @pytest.mark.parametrize(
-    ("choices", "said"),
-    [({"output_padding": 2, "stride": 2}, "smaller than the stride or the dilation"), ({"padding": 9}, "Nothing comes out"),
+    ("choices", "message"),
+    [({"output_padding": 2, "stride": 2}, "smaller than the stride or the dilation"), ({"padding": 9}, "would be empty"),
      ({"output_padding": -1}, "must not be negative"), ({"groups": 2}, "divisible"), ({"dilation": 0}, "at least 1")],
 )  # fmt: skip
-def test_what_is_refused_is_said(choices, said):
-    """Each refusal has its own words."""
-    with pytest.raises(UsageError, match=said):
+def test_what_torch_refuses_is_refused(choices, message):
+    """Each rejected setting has its own message."""
+    with pytest.raises(UsageError, match=message):
         TransposedConvolution(3, 3, **choices)

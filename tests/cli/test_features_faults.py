@@ -118,7 +118,7 @@ IMAGES = {
     "x.pdf": "PDF",
     "x.heic": "HEI",
     "x.eps": "EPS",
-    "cut.jpg": "cut short",
+    "cut.jpg": "truncated",
     "huge.png": "60000×60000",
     "nosuch*.png": "nosuch*.png",
 }

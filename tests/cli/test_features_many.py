@@ -486,7 +486,7 @@ def test_a_contact_sheet_says_what_is_odd(look, tmp_path):
     [
         (("--top", "20"), "Error: A contact sheet has room for 16 channels, but got 20."),
         (("--channels", "0-17"), "Error: layer3: A contact sheet has room for 16 channels, but got 18."),
-        (("--channels", "0,60"), "Error: layer1: There are channels 0 to 31, but '60' was asked for."),
+        (("--channels", "0,60"), "Error: layer1: There are channels 0 to 31, but got '60'."),
     ],
     ids=str,
 )

@@ -171,7 +171,7 @@ def test_channels_are_checked(new_maps):
     maps = rows(new_maps, 2, (20, 3, 3))
     assert plot_contact(maps, "0-3,7").recipe["channels"] == [0, 1, 2, 3, 7]
     assert plot_contact(maps, [4, 1]).recipe["channels"] == [4, 1]
-    for channels, message in (([], "written like"), ([-1], "written like"), ("x", "written like"), ([20], "0 to 19"),
+    for channels, message in (([], "numbers like"), ([-1], "numbers like"), ("x", "numbers like"), ([20], "0 to 19"),
                               (range(17), "room for 16")):  # fmt: skip
         with pytest.raises(UsageError, match=message):
             plot_contact(maps, channels)

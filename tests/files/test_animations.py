@@ -1,4 +1,4 @@
-"""Animations are written frame for frame, with exact colours, and tell how they were made."""
+"""Animations have the right frames, durations and exact colours, and contain their recipe."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_the_nearest_colour_is_exactly_the_nearest():
     ids=repr,
 )
 def test_a_frame_is_the_page_as_it_is_drawn_alone(operation):
-    """Whatever frame comes before, no pixel of the one drawn over it differs from a fresh drawing of its page."""
+    """After any other frame, no pixel of a frame drawn over it differs from a fresh drawing of its page."""
     animation = animate_convolution(work_out(operation, *example_numbers(operation)))
     film, count = Film(animation), len(animation.pages)
     for at in [0, 1, count - 1, count // 2, count // 2 - 1]:
@@ -109,7 +109,7 @@ def test_a_frame_is_the_page_as_it_is_drawn_alone(operation):
 
 
 def test_what_changed_is_drawn_and_nothing_else():
-    """Two pages that differ in one word differ within its box; only items that reach into it are drawn again."""
+    """Two pages that differ in a word differ within its box; only items that overlap it are drawn again."""
     words = [Text(20, 20 + 40 * at, f"line {at}", 20) for at in range(4)]
     before = Panel((*words, Shape(((5, 5), (195, 5), (195, 195), (5, 195)), width=2)), 200, 200)
     after = replace(before, items=(*words[:2], replace(words[2], text="another"), *before.items[3:]))
@@ -130,5 +130,5 @@ def test_progress_hears_of_every_frame(tmp_path, kind):
     operation = Convolution(4, 3)
     animation = animate_convolution(work_out(operation, *example_numbers(operation)))
     heard = []
-    save_picture(animation, tmp_path / f"steps.{kind}", progress=lambda *told: heard.append(told))
+    save_picture(animation, tmp_path / f"steps.{kind}", progress=lambda *step: heard.append(step))
     assert heard == [("drawing frames", at, 4) for at in range(1, 5)]

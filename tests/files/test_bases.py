@@ -1,4 +1,4 @@
-"""Bases in files: what is written comes back, and what is none is refused."""
+"""A basis is read back as written; anything else is rejected."""
 
 import numpy as np
 import pytest

@@ -59,7 +59,7 @@ def pixels_of(data):
 
 @pytest.mark.parametrize("rgb", [False, True])
 def test_a_mosaic_decodes_to_its_colours(new_mosaic, rgb):
-    """The PNG of a mosaic shows palette[pixels], or the pixels where they are RGB."""
+    """The PNG of a mosaic shows palette[pixels], or the pixels if they are RGB."""
     mosaic = new_mosaic(rgb=rgb)
     expected = mosaic.pixels if rgb else mosaic.palette[mosaic.pixels]
     assert np.array_equal(pixels_of(encode_picture(mosaic, "png")), expected)
@@ -94,7 +94,7 @@ def test_unknown_formats_and_pictures_are_refused(mosaic, new_figure):
 
 
 def test_a_figure_is_drawn_at_its_own_size(new_figure):
-    """The PNG of a figure has its inches times its dpi, and says the dpi."""
+    """The PNG of a figure has its size in inches times its dpi, and records the dpi."""
     with Image.open(io.BytesIO(encode_picture(new_figure(), "png"))) as image:
         assert image.size == (200, 150)
         assert image.mode == "RGB"
@@ -102,7 +102,7 @@ def test_a_figure_is_drawn_at_its_own_size(new_figure):
 
 
 def test_a_transparent_page_is_white():
-    """A PNG has no alpha; what lets light through lies on white."""
+    """A PNG has no alpha; transparent parts are blended with white."""
     figure = Figure(figsize=(1, 1), facecolor=(1, 0, 0, 0.2))
     assert pixels_of(encode_picture(figure, "png"))[0, 0].tolist() == pytest.approx([255, 204, 204], abs=1)
 
@@ -169,7 +169,7 @@ def test_settings_are_as_before_when_drawing_fails(new_figure, file_format):
 
 @pytest.mark.parametrize("file_format", FORMATS)
 def test_threads_do_not_mix(new_figure, file_format):
-    """Several threads at once give the same bytes as one alone, and leave rcParams as they were."""
+    """Several threads at once produce the same bytes as one, and preserve rcParams."""
     expected, before = encode_picture(new_figure(), file_format), dict(mpl.rcParams)
     figures = [new_figure() for _ in range(12)]
     interval = sys.getswitchinterval()
@@ -214,7 +214,7 @@ def test_keys_of_arrays_never_meet():
 
 
 def test_arrays_have_no_date_and_no_order_in_memory():
-    """The same numbers give the same bytes, whatever the day and the layout in memory."""
+    """Equal numbers result in equal bytes, independently of the date and the layout in memory."""
     array = np.arange(6.0).reshape(2, 3)
     data = npz_bytes({"a": array}, None)
     assert data == npz_bytes({"a": np.asfortranarray(array)}, None)

@@ -48,7 +48,7 @@ def test_a_folder_gives_its_images_sorted(tree):
 
 @pytest.mark.usefixtures("tree")
 def test_a_folder_needs_the_option():
-    """Without -r a folder is left to the reader, which says what to type."""
+    """Without -r a folder is left to the reader, whose error has the option."""
     assert find_images(["photos"]).images == ("photos",)
     with pytest.raises(BadImageError, match="photos is a directory") as caught:
         read_image("photos")
@@ -56,7 +56,7 @@ def test_a_folder_needs_the_option():
 
 
 def test_a_folder_without_images_is_an_error(tree):
-    """Nothing there, or nothing that is an image, is said with what is."""
+    """An empty folder, or one without images, is an error that describes its content."""
     with pytest.raises(BadImageError, match="It is empty"):
         find_images(["empty"], recursive=True)
     (tree / "empty" / "a.txt").touch()
@@ -66,7 +66,7 @@ def test_a_folder_without_images_is_an_error(tree):
 
 @pytest.mark.usefixtures("tree")
 def test_a_folder_that_cannot_be_read_is_an_error(monkeypatch):
-    """A folder that is closed is not taken for empty."""
+    """An unreadable folder is not treated as empty."""
     scandir = os.scandir
 
     def closed(path):
@@ -82,7 +82,7 @@ def test_a_folder_that_cannot_be_read_is_an_error(monkeypatch):
 
 @pytest.mark.usefixtures("tree")
 def test_patterns_are_expanded_and_exact_names_come_first():
-    """A glob gives what matches, sorted; a file that has the pattern for its name is that file."""
+    """A glob finds the sorted matches; a file whose name is the pattern is that file."""
     assert slashed(find_images(["photos/*.png"])) == ["photos/b.png"]
     assert slashed(find_images(["photos/*/*.[tw]*"])) == ["photos/sub/d.webp"]
     assert slashed(find_images(["photos/sub/f[1].png"])) == ["photos/sub/f[1].png"]
@@ -93,7 +93,7 @@ def test_patterns_are_expanded_and_exact_names_come_first():
 
 @pytest.mark.usefixtures("tree")
 def test_a_pattern_that_matches_nothing_is_an_error():
-    """It is told at once; folders alone are no match."""
+    """A pattern without matches is an error; folders alone are no match."""
     with pytest.raises(BadImageError, match=r"No file matches photos/\*\.gif"):
         find_images(["photos/*.gif"])
     with pytest.raises(BadImageError, match="1 folder does"):
@@ -102,7 +102,7 @@ def test_a_pattern_that_matches_nothing_is_an_error():
 
 @pytest.mark.usefixtures("tree")
 def test_what_is_named_is_left_to_the_reader():
-    """A file of another suffix, a missing one, an odd name and an empty one are told of when they are read."""
+    """Files of another suffix, missing files, unusual and empty names are reported when they are read."""
     names = ["photos/c.txt", "nosuch.png", "a\0b.png", "", "-", "sample:grace_hopper"]
     assert find_images(names).images == tuple(names)
 
@@ -129,7 +129,7 @@ def test_nothing_is_wrong_usage():
 
 
 def test_a_file_called_like_a_word_is_that_file(tree):
-    """An exact name comes before the sample of that name; ``./-`` is a file called minus."""
+    """An exact file name precedes the sample of that name; ``./-`` is a file called minus."""
     (tree / "sample:grace_hopper").touch()
     (tree / "-").touch()
     assert find_images(["sample:grace_hopper", "./-"]).images == ("sample:grace_hopper", "./-")

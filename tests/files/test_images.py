@@ -15,7 +15,7 @@ from kernelviz.files.images import read_image
 
 
 def test_a_photograph_comes_as_it_is(tmp_path):
-    """A plain file gives Pillow's own pixels, its name, its stem and the hash of its bytes; nothing is noted."""
+    """A plain file has Pillow's pixels, its name, its stem and the hash of its bytes, and no notes."""
     path = tmp_path / "a photo.v2.png"
     path.write_bytes(encoded(RGB))
     image = read_image(path)
@@ -43,29 +43,29 @@ def test_tiny_pictures_are_read(size):
 
 
 def test_too_many_bytes_are_refused(tmp_path, monkeypatch):
-    """A file, a stream and bytes beyond the limit are refused, and no more than the limit is read."""
+    """A file, a stream and bytes beyond the limit are rejected, and no more than the limit is read."""
     monkeypatch.setattr("kernelviz.files.images.MOST_BYTES", 1 << 20)
     path = tmp_path / "large.png"
     path.write_bytes(bytes(1 << 20) + b"x")
 
     class Endless(io.RawIOBase):
-        asked = 0
+        requested = 0
 
         def read(self, size=-1):
-            """As many zeros as are asked for."""
+            """As many zeros as requested."""
             assert size >= 0
-            self.asked += size
+            self.requested += size
             return bytes(size)
 
     endless = Endless()
     for source in (path, path.read_bytes(), endless):
         with pytest.raises(BadImageError, match="too large"):
             read_image(source)
-    assert endless.asked == (1 << 20) + 1
+    assert endless.requested == (1 << 20) + 1
 
 
-def test_missing_empty_and_odd_files_are_named(tmp_path):
-    """What is no regular file, or not there, ends at once in its own sentence: no pipe and no device is waited for."""
+def test_missing_empty_and_irregular_files_are_named(tmp_path):
+    """Irregular and missing files have their own messages; pipes and devices never block."""
     (tmp_path / "empty.png").touch()
     os.mkfifo(tmp_path / "pipe.png")
     cases = {
@@ -89,7 +89,7 @@ def test_missing_empty_and_odd_files_are_named(tmp_path):
     "name", ["with space.png", "[1].png", "[bold].png", "$\\foo$.png", "a\nb.png", "\x1b[1m.png", "😀文.png"]
 )
 def test_awkward_names_are_read(tmp_path, name):
-    """Whatever a file may be called, it is read and keeps its name."""
+    """Files of any name are read and keep their name."""
     (tmp_path / name).write_bytes(encoded(RGB))
     image = read_image(tmp_path / name)
     assert (image.name, image.stem) == (name, name.removesuffix(".png"))
@@ -103,7 +103,7 @@ class Stdin(io.TextIOWrapper):
         self.terminal = terminal
 
     def isatty(self):
-        """Whether it says to be a terminal."""
+        """Whether it claims to be a terminal."""
         return self.terminal
 
 
@@ -123,7 +123,7 @@ def test_standard_input_is_read(monkeypatch):
 
 
 def test_pictures_in_memory_are_read(tmp_path):
-    """Bytes, open files, Pillow images and arrays give the same pixels; the caller's own are not changed."""
+    """Bytes, open files, Pillow images and arrays result in the same pixels; the caller's objects are unchanged."""
     data = encoded(RGB)
     (tmp_path / "x.png").write_bytes(data)
     with (tmp_path / "x.png").open("rb") as file:
@@ -142,7 +142,7 @@ def test_pictures_in_memory_are_read(tmp_path):
 
 
 def test_arrays_are_taken_by_their_type():
-    """Numbers become 8 bits by a rule that does not look at their range; what fits no rule is refused with its shape."""
+    """The type of an array, not its range, determines the conversion to 8 bits; others are rejected with their shape."""
     assert close(read_image(RGB / np.float32(255)), RGB)
     assert close(read_image(WIDE), grey3(WIDE / 257))
     assert close(read_image(GREY > 127), grey3((GREY > 127) * 255))
@@ -165,7 +165,7 @@ def test_arrays_are_taken_by_their_type():
 
 
 def test_equal_pixels_have_equal_hashes():
-    """What has no file is told apart by its pixels and its shape."""
+    """Images without a file are identified by their pixels and their shape."""
     assert read_image(RGB).sha256 == read_image(Image.fromarray(RGB)).sha256
     assert read_image(RGB).sha256 != read_image(RGB.reshape(17, 13, 3)).sha256
 

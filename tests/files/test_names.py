@@ -89,7 +89,7 @@ def test_stems_join_their_parts():
 
 
 def test_every_stem_that_meets_another_gets_a_hash_whatever_the_order():
-    """All names that meet are told apart, each by a hash of its own, in every order."""
+    """All colliding names are distinguished by a hash each, in every order."""
     names = [("a/b",), ("a:b",), ("A_b",), ("c",)]
     expected = dict(zip(names, file_stems(names), strict=True))
     assert expected["c",] == "c"
@@ -100,14 +100,14 @@ def test_every_stem_that_meets_another_gets_a_hash_whatever_the_order():
         assert dict(zip(order, file_stems(order), strict=True)) == expected
 
 
-def test_parts_are_told_from_their_joint():
+def test_parts_are_distinguished_from_their_joint():
     """Full names that differ only in where the parts end have different stems."""
     stems = file_stems([("a-b",), ("a", "b"), ("a", "-b")])
     assert len(set(stems)) == 3
 
 
 def test_hostile_names_share_no_file():
-    """Stems differ in whatever case, are bounded, and name a file directly inside their directory."""
+    """Stems differ even ignoring case, are bounded, and name a file directly in their directory."""
     names = [(text,) for text in HOSTILE] + [("m", text) for text in HOSTILE] + [(text, "m") for text in HOSTILE]
     stems = file_stems(names)
     assert len({stem.casefold() for stem in stems}) == len(names)
@@ -116,7 +116,7 @@ def test_hostile_names_share_no_file():
         assert safe_part(stem) == stem
 
 
-def test_a_name_that_looks_like_a_hashed_one_is_told_apart():
+def test_a_name_that_looks_like_a_hashed_one_is_distinguished():
     """A name may hold another one's hash; the stems still differ."""
     first = file_stems([("a/b",), ("a:b",)])
     stems = file_stems([("a/b",), ("a:b",), (first[0],), (first[1],)])
@@ -131,7 +131,7 @@ def test_a_long_name_carries_a_hash_even_when_alone():
 
 
 def test_taken_stems_are_avoided():
-    """A stem that is taken gets a hash."""
+    """A stem in ``taken`` is given a hash."""
     assert file_stems([("Names",)], taken={"names"})[0].startswith("Names-")
 
 

@@ -1,4 +1,4 @@
-"""Typed numbers and CSV files become channels of rows, or are refused in words."""
+"""Typed numbers and CSV files become channels of rows, or are rejected with a message."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_numbers_as_people_type_them(text, values):
 
 @pytest.mark.parametrize("text", ["1 2; 3", "1 2|3", "1||2", "1e999", "1-2", ";", "1 2, 3 4"])
 def test_what_is_no_table_is_refused(text):
-    """Ragged rows, channels of two sizes, empty channels, and what is no finite number."""
+    """Ragged rows, channels of two sizes, empty channels, and numbers that are not finite are rejected."""
     with pytest.raises(UsageError, match="input"):
         typed_numbers(text, "input")
 
@@ -35,26 +35,26 @@ def test_names_are_no_numbers(text):
 
 
 @pytest.mark.parametrize(
-    ("text", "place"),
+    ("text", "position"),
     [("1,,3", "column 2 in row 1"), ("1 2 3; 4,5,", "column 3 in row 2"), (", 1", "column 1 in row 1"),
      ("1;;3", "column 1 in row 2"), ("1 | 2 ;; 3", "column 1 in row 3"), ("1\t\t3", "column 2 in row 1")],
 )  # fmt: skip
-def test_an_empty_place_among_typed_numbers_is_refused(text, place):
-    """Nothing is dropped in silence: what follows would stand elsewhere."""
-    with pytest.raises(UsageError, match=f"no number at {place}"):
+def test_an_empty_cell_among_typed_numbers_is_refused(text, position):
+    """Empty cells are not skipped, because that would move the numbers after them."""
+    with pytest.raises(UsageError, match=f"no number at {position}"):
         typed_numbers(text, "input")
 
 
 @pytest.mark.parametrize(
-    ("text", "place"),
+    ("text", "position"),
     [("1,2,,4\n5,6,7\n", "column 3 in line 1"), ("1,2\n3,\n", "column 2 in line 2"),
      ("1;2\n\n;4\n", "column 1 in line 3"), ("1\t2\n\t\n", "column 1 in line 2"), ("1,2|3,,4", "column 2 in line 1")],
 )  # fmt: skip
-def test_an_empty_cell_of_a_file_is_refused(tmp_path, text, place):
-    """Its line and its column are told."""
+def test_an_empty_cell_of_a_file_is_refused(tmp_path, text, position):
+    """The message has the line and the column."""
     path = tmp_path / "holes.csv"
     path.write_text(text)
-    with pytest.raises(UsageError, match=f"no number at {place}"):
+    with pytest.raises(UsageError, match=f"no number at {position}"):
         csv_numbers(path, "input")
 
 
@@ -76,7 +76,7 @@ def test_csv_files_of_several_programs(tmp_path, text):
 
 @pytest.mark.parametrize("data", [b"\xff\xfe\x00", b"a,b\n1,2\n", b"", b"1,nan\n"])
 def test_what_is_no_csv_file_is_refused(tmp_path, data):
-    """Bytes, headings, nothing, and what is not finite."""
+    """Binary data, headings, empty files, and values that are not finite are rejected."""
     path = tmp_path / "table.csv"
     path.write_bytes(data)
     with pytest.raises(KernelvizError):

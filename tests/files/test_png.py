@@ -20,7 +20,7 @@ def decoded(data):
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("colours", [1, 2, 5, 200, 256])
 def test_palettes_decode_exactly(shape, colours):
-    """A PNG shows palette[pixels], whatever the shape and the number of colours."""
+    """A PNG shows palette[pixels], for every shape and number of colours."""
     palette = RNG.integers(0, 256, (colours, 3), dtype=np.uint8)
     pixels = RNG.integers(0, colours, shape, dtype=np.uint8)
     pixels[1::2] = pixels[: len(pixels) - 1 : 2]
@@ -49,8 +49,8 @@ def test_a_series_decodes_exactly(shape):
             assert image.info == {"k": text}
 
 
-def test_rows_that_repeat_take_no_room():
-    """A map zoomed four times takes little more than at its own size."""
+def test_repeated_rows_take_little_space():
+    """A map zoomed four times needs little more than at its own size."""
     pixels = RNG.integers(0, 256, (1, 64, 64), dtype=np.uint8)
     palette = RNG.integers(0, 256, (256, 3), dtype=np.uint8)
     sizes = [len(next(png_series(pixels.repeat(zoom, 1).repeat(zoom, 2), palette, "k", [""]))) for zoom in (1, 4)]
@@ -84,7 +84,7 @@ def test_what_is_no_mosaic_is_refused(pixels, palette):
 
 @pytest.mark.parametrize("dpi", [72, 100, 300])
 def test_the_resolution_is_read_by_others(dpi):
-    """Pillow reads the resolution that was given (the format has whole pixels per metre), and none where none was."""
+    """Pillow reads the given resolution (the format has whole pixels per metre), or none."""
     pixels = np.zeros((2, 2, 3), np.uint8)
     with Image.open(io.BytesIO(png_bytes(pixels, None, {}, dpi=dpi))) as image:
         assert image.info["dpi"] == pytest.approx((dpi, dpi), rel=1e-3)

@@ -34,7 +34,7 @@ def samples():
 
 @pytest.fixture
 def read(tmp_path):
-    """A function that reads the recipe of bytes, from a file whose suffix lies."""
+    """A function that reads the recipe of bytes, from a file with a wrong suffix."""
     path = tmp_path / "picture.txt"
 
     def read_bytes(data):
@@ -57,17 +57,17 @@ def test_recipes_come_back_from_every_format(samples, read, recipe, kind):
 
 @pytest.mark.parametrize("kind", ["svg", "pdf", "png"])
 def test_a_figure_without_a_recipe_has_none(new_figure, read, kind):
-    """No recipe is made up for a figure that is not ours."""
-    with pytest.raises(RecipeError, match="holds no recipe"):
+    """A figure without a recipe has none in its file."""
+    with pytest.raises(RecipeError, match="contains no recipe"):
         read(encode_picture(new_figure(recipe=None), kind))
 
 
 def test_arrays_of_others_have_no_recipe(read):
-    """An npz of somebody else is told from ours, even with a key of that name."""
+    """An npz of another program has no recipe, even with a key of that name."""
     for arrays in ({"a": np.ones(3)}, {"recipe": np.ones(3)}, {"recipe": np.array(["{}"])}):
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)
-        with pytest.raises(RecipeError, match="holds no recipe"):
+        with pytest.raises(RecipeError, match="contains no recipe"):
             read(buffer.getvalue())
 
 
@@ -88,14 +88,14 @@ def test_a_recipe_that_others_moved_or_packed_is_found(read, recipe):
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_damage_raises_anything_else(samples, read, kind, capfd, caplog):
-    """Cut or changed anywhere, a file gives a recipe or a RecipeError, and nothing is printed, logged or warned of."""
+    """A truncated or changed file has a recipe or raises a RecipeError; nothing is printed, logged or warned."""
     rng = np.random.default_rng(0)
     data = samples[kind]
     damaged = [data[:end] for end in {*range(40), *rng.integers(0, len(data), 60).tolist()}]
     for _ in range(250):
         changed = bytearray(data)
-        for place in rng.integers(0, len(data), rng.integers(1, 6)):
-            changed[place] = rng.integers(0, 256)
+        for position in rng.integers(0, len(data), rng.integers(1, 6)):
+            changed[position] = rng.integers(0, 256)
         damaged.append(bytes(changed))
     where = data.find(b"command")
     for offset in range(-200, 60):  # the bytes round the recipe itself
@@ -124,13 +124,13 @@ def test_a_text_that_is_no_object_is_no_recipe(read, text):
     "data", [b"", b"text", b"\x89PNG", b"GIF89a", b"%PDF-1.4", b"PK\x03\x04", b"<", b"<html/>", b"\xff" * 2000]
 )
 def test_other_files_hold_no_recipe(read, data):
-    """A file of any other kind is told in words."""
+    """Files of any other kind are rejected with a message."""
     with pytest.raises(RecipeError, match=r"picture\.txt"):
         read(data)
 
 
 def test_only_regular_files_are_opened(tmp_path):
-    """A directory, a pipe, a dead link, a missing file or no path at all is told at once."""
+    """A directory, a pipe, a dead link, a missing file or an invalid path is rejected without blocking."""
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "dead").symlink_to(tmp_path / "nothing")
     for name in (".", "pipe", "dead", "missing", "x" * 300, "pipe/x"):
@@ -154,7 +154,7 @@ def test_entities_are_refused(read, samples):
     bomb = '<!DOCTYPE svg [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;&a;">]>\n'
     outside = '<!DOCTYPE svg [<!ENTITY a SYSTEM "file:///etc/passwd">]>\n'
     for doctype in (bomb, outside):
-        with pytest.raises(RecipeError, match="can be read"):
+        with pytest.raises(RecipeError, match="no readable recipe"):
             read((svg[:start] + doctype + svg[end:]).encode())
     assert read((svg[:start] + svg[end:]).encode())
 
@@ -180,7 +180,7 @@ def test_large_headers_cost_nothing(read, recipe):
 
 
 def test_pickles_do_not_run(read, tmp_path):
-    """An npz whose recipe is a pickle is refused, and nothing of it runs."""
+    """An npz whose recipe is a pickle is rejected, and the pickle is not executed."""
 
     class Trap:
         def __reduce__(self):
@@ -194,7 +194,7 @@ def test_pickles_do_not_run(read, tmp_path):
 
 
 def test_threads_may_read(samples, tmp_path, recipe):
-    """Several threads read PDFs at once, and the log's level is as before."""
+    """Several threads can read PDFs at once, and the level of the log is restored."""
     import logging
 
     (tmp_path / "a.pdf").write_bytes(samples["pdf"])
@@ -209,7 +209,7 @@ def test_threads_may_read(samples, tmp_path, recipe):
 
 
 def test_the_text_is_what_other_programs_find(samples, recipe):
-    """Pillow and NumPy find the recipe where the documentation says it is."""
+    """Pillow and NumPy find the recipe in the documented fields."""
     with Image.open(io.BytesIO(samples["png"])) as image:
         assert json.loads(image.info["kernelviz"]) == recipe
     with Image.open(io.BytesIO(samples["gif"])) as image:

@@ -19,7 +19,7 @@ VALUES = np.random.default_rng(0).normal(size=(150, 5, 7)).astype(np.float32)
 
 
 def made(values=VALUES, **choices):
-    """Pictures of one layer, with a recipe that tells which."""
+    """Pictures of one layer with a recipe."""
     singles = make_singles(FeatureMaps(values, layer="one"), **choices)
     return replace(singles, recipe={**singles.recipe, "command": "features"})
 
@@ -31,7 +31,7 @@ def times(folder):
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_every_channel_has_its_file(tmp_path, threads):
-    """Pillow reads the levels, the index tells file, channel and limits, each recipe those of its own."""
+    """Pillow reads the levels, the index has file, channel and limits, and every file has its own recipe."""
     singles = made(channels="3-149")
     index = json.loads(save_singles(singles, tmp_path / "new", threads=threads).read_text())
     assert (index["layer"], index["shape"], len(index["files"])) == ("one", [5, 7], 147)
@@ -59,7 +59,7 @@ def test_what_is_there_already_is_not_written_again(tmp_path):
 
 @pytest.mark.parametrize("spoil", ["text", "link", "folder"])
 def test_what_is_in_the_way_stays(tmp_path, spoil):
-    """A file of somebody else, a link to a file of ours, or a folder is refused, whatever its bytes."""
+    """A foreign file, a link to our file, or a folder is not replaced, even with the same bytes."""
     folder = tmp_path / "folder"
     save_singles(made(), folder)
     path = folder / "0005.png"
@@ -90,7 +90,7 @@ def test_a_new_folder_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("at", ["0000.png", "0099.png", "0149.png"])
 def test_a_folder_that_is_there_stays_as_it_is_where_a_run_fails(tmp_path, monkeypatch, at):
-    """Whichever file cannot be written: all of the earlier run is still there with its index, and nothing temporary."""
+    """If any file cannot be written, the earlier run is complete with its index, and no temporary file remains."""
     folder = tmp_path / "folder"
     save_singles(made(scale="tile", zoom=1), folder)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -110,7 +110,7 @@ def test_a_folder_that_is_there_stays_as_it_is_where_a_run_fails(tmp_path, monke
 
 @pytest.mark.parametrize("kill", [0, 1, 80, 149])
 def test_no_index_lies_over_files_of_two_runs(tmp_path, monkeypatch, kill):
-    """Killed while files take their places: without an index, and the next run makes all of it right."""
+    """A process that is killed while moving files leaves no index, and the next run repairs the folder."""
     folder = tmp_path / "folder"
     save_singles(made(), folder)
     new = made(scale="layer", zoom=3)
@@ -145,7 +145,7 @@ def test_files_of_other_channels_go_and_those_of_others_stay(tmp_path):
 
 
 def test_a_folder_is_complete_with_every_file_that_its_index_lists(tmp_path):
-    """One that is missing, or a link in its place, an index that is none: not complete."""
+    """A missing file, a link instead of a file, or an invalid index is not complete."""
     index = save_singles(made(channels="0-5"), tmp_path / "folder")
     assert is_complete(index)
     path = index.parent / "0003.png"

@@ -11,7 +11,7 @@ from kernelviz.files.images import read_image
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "TIFF", "PPM", "WEBP", "JPEG"])
 def test_every_format_is_read(kind):
-    """Each format gives what Pillow gives, whatever the file is called."""
+    """Each format is read as by Pillow, independently of the file name."""
     data = encoded(RGB, kind, **({"lossless": True} if kind == "WEBP" else {}))
     with Image.open(io.BytesIO(data)) as picture:
         reference = np.asarray(picture.convert("RGB"))
@@ -42,7 +42,7 @@ OTHERS = {
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_formats_are_named(name, tmp_path, monkeypatch):
-    """What is no image that is read is refused by what it is, whatever it is called, and no program is started."""
+    """Unsupported formats are named in the message, independently of the file name, and no program is started."""
 
     def never(*_, **__):
         raise AssertionError("a program was started")
@@ -58,7 +58,7 @@ def test_other_formats_are_named(name, tmp_path, monkeypatch):
 
 
 def test_real_svg_pdf_and_eps_are_named(tmp_path):
-    """What matplotlib writes in the formats of documents is refused by name."""
+    """Documents written by matplotlib are rejected by the name of their format."""
     from matplotlib.figure import Figure
 
     for suffix, word in (("svg", "SVG"), ("pdf", "PDF"), ("eps", "EPS")):

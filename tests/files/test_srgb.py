@@ -89,7 +89,7 @@ MODES = {
 
 @pytest.mark.parametrize("name", MODES)
 def test_every_mode_equals_its_reference(name):
-    """Each mode becomes the RGB that arithmetic says, within one level of 255, and what was done is noted."""
+    """Each mode becomes the computed RGB within one level of 255, and the conversion is noted."""
     picture, kind, options, reference, word = MODES[name]
     image = read_image(encoded(picture, kind, **options))
     if reference is None:
@@ -114,7 +114,7 @@ def test_sixteen_bits_of_colour_are_reduced():
 
 
 def test_one_transparent_value_of_sixteen_bits():
-    """The transparent value of a 16-bit grey PNG becomes white; that of 16-bit colours is said to be left out."""
+    """The transparent value of a 16-bit grey PNG becomes white; that of 16-bit colours is ignored with a note."""
     grey = np.array([[0, 1000, 65535]], np.uint16)
     image = read_image(png(3, 1, 16, 0, b"\0" + grey.astype(">u2").tobytes(), (b"tRNS", pack(">H", 1000))))
     assert image.pixels[0, :, 0].tolist() == [0, 255, 255]
@@ -141,7 +141,7 @@ def test_the_largest_floats_are_stretched():
 
 
 def test_a_profile_is_converted():
-    """Colours of another RGB space, of grey with a gamma, and of Lab's own space come to sRGB by littleCMS."""
+    """Colours of another RGB space, of grey with a gamma, and of Lab are converted to sRGB by littleCMS."""
     swapped = swapped_profile()
     data = encoded(RGB, "PNG", icc_profile=swapped)
     image = read_image(data)
@@ -173,7 +173,7 @@ def test_a_profile_with_alpha_is_converted_before_white():
 
 
 def test_an_srgb_profile_changes_nothing():
-    """A picture that says it is sRGB stays what it is, bit for bit, without a word."""
+    """A picture with an sRGB profile is unchanged, bit for bit, without a note."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     for picture in (RGB, GREY, np.dstack([RGB, np.full_like(GREY, 255)])):
         image = read_image(encoded(picture, "PNG", icc_profile=profile))
@@ -183,7 +183,7 @@ def test_an_srgb_profile_changes_nothing():
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
 def test_a_bad_profile_is_ignored(kind):
-    """A profile that is none, or one of another colour space, is left out, and that is said."""
+    """An invalid profile, or one of another colour space, is ignored with a note."""
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
     options = {"lossless": True} if kind == "WEBP" else {}
     plain = read_image(encoded(RGB, kind, **options)).pixels
@@ -194,7 +194,7 @@ def test_a_bad_profile_is_ignored(kind):
 
 
 def test_inks_of_a_jpeg_are_the_right_way_round():
-    """Adobe stores CMYK in JPEG upside down; white paper comes out white."""
+    """Adobe stores inverted CMYK in JPEG; white paper is read as white."""
     inks = Image.new("CMYK", (32, 32), (0, 0, 0, 0))
     inks.paste((255, 0, 0, 51), (16, 0, 32, 32))
     pixels = read_image(encoded(inks, "JPEG", quality=100)).pixels.astype(int)
@@ -203,7 +203,7 @@ def test_inks_of_a_jpeg_are_the_right_way_round():
 
 
 def test_lab_comes_back_from_lab():
-    """Colours that littleCMS brought to CIELAB and a TIFF keeps come back, but for the rounding of Lab to 8 bits."""
+    """Colours that littleCMS converted to CIELAB in a TIFF are restored, except for the rounding of Lab to 8 bits."""
     to_lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
     muted = RGB // 2 + 64
     stored = ImageCms.applyTransform(Image.fromarray(muted), to_lab)
@@ -257,7 +257,7 @@ OTHER_MODES = {
 
 @pytest.mark.parametrize("mode", OTHER_MODES)
 def test_pillows_other_modes_are_read(mode):
-    """Modes that Pillow has beside those of files become what their definition says."""
+    """Modes that Pillow has only in memory are converted by their definition."""
     picture, reference = OTHER_MODES[mode]
     assert picture.mode == mode
     assert close(read_image(picture), reference.astype(float))

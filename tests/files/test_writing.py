@@ -60,12 +60,12 @@ def target(tmp_path):
 
 
 def as_before(target):
-    """Whether the file is as it was, and nothing lies beside it."""
+    """Whether the file is unchanged and alone in its directory."""
     return target.read_bytes() == b"before" and list(target.parent.iterdir()) == [target]
 
 
 def raiser(error):
-    """A function that raises, whatever it is given."""
+    """A function that raises for all arguments."""
 
     def fail(*_args, **_kwargs):
         raise error
@@ -94,7 +94,7 @@ def test_permissions_follow_the_umask(tmp_path):
 
 
 def test_short_writes_are_continued(tmp_path, monkeypatch):
-    """A system that takes a few bytes at a time gets them all."""
+    """A system that writes a few bytes at a time receives all of them."""
     write = os.write
     monkeypatch.setattr(writing.os, "write", lambda descriptor, data: write(descriptor, data[:3]))
     write_whole(tmp_path / "x", b"0123456789", replace=False)
@@ -105,7 +105,7 @@ def test_short_writes_are_continued(tmp_path, monkeypatch):
 @pytest.mark.parametrize("call", ["open", "write", "fsync", "close", "replace"])
 @pytest.mark.parametrize("error", FAILURES, ids=lambda error: type(error).__name__)
 def test_a_failure_anywhere_leaves_all_as_before(target, monkeypatch, call, error):
-    """Whichever call fails, and however, the old file stays and nothing lies beside it."""
+    """If any call fails, in any way, the old file is kept and no other file remains."""
     real = getattr(os, call)
 
     def fail(*args, **kwargs):
@@ -125,7 +125,7 @@ def test_a_failure_anywhere_leaves_all_as_before(target, monkeypatch, call, erro
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
 def test_a_disk_that_fills_at_any_byte_leaves_all_as_before(target, run):
-    """However few bytes fit, the old file stays and nothing lies beside it."""
+    """If the disk is full at any byte, the old file is kept and no other file remains."""
     lines = run(LIMITED, target).splitlines()
     assert len(lines) == 12
     assert {line.partition(" ")[2] for line in lines} == {"File too large."}
@@ -147,8 +147,8 @@ def test_a_killed_process_leaves_the_old_file_or_the_new_one(tmp_path, python):
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="permissions do not bind this user")
-def test_a_read_only_directory_is_told(target):
-    """Where nothing may be written, the reason is told and all is as before."""
+def test_a_read_only_directory_is_reported(target):
+    """In a read-only directory the error has the reason, and nothing is changed."""
     target.parent.chmod(0o500)
     try:
         with pytest.raises(WriteError, match="Permission denied"):
@@ -158,8 +158,8 @@ def test_a_read_only_directory_is_told(target):
         target.parent.chmod(0o700)
 
 
-def test_a_read_only_file_system_is_told(target, monkeypatch):
-    """The system's own words are the reason."""
+def test_a_read_only_file_system_is_reported(target, monkeypatch):
+    """The reason is the message of the system."""
     with monkeypatch.context() as patch:
         patch.setattr(writing.os, "open", raiser(OSError(errno.EROFS, os.strerror(errno.EROFS))))
         with pytest.raises(WriteError, match="Read-only file system"):
@@ -169,7 +169,7 @@ def test_a_read_only_file_system_is_told(target, monkeypatch):
 
 @pytest.mark.parametrize("replace", [False, True])
 @pytest.mark.parametrize("name", ["picture.png/x.png", "picture.png/a/x.png", "n" * 300 + ".png", "nul\0byte"])
-def test_impossible_paths_are_told(target, name, replace):
+def test_impossible_paths_are_reported(target, name, replace):
     """A parent that is a file, a name that is too long or no name: a WriteError with the path."""
     with pytest.raises(WriteError) as caught:
         write_whole(target.parent / name, b"after", replace=replace)
@@ -235,9 +235,9 @@ def test_a_link_is_replaced_itself(tmp_path, mosaic):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
 def test_a_device_is_never_replaced(tmp_path):
-    """What is no file, a pipe or a device, stays with force too."""
+    """A pipe or a device is not replaced, even with force."""
     os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(FileInTheWayError, match="no file"):
+    with pytest.raises(FileInTheWayError, match="no regular file"):
         check_target(tmp_path / "pipe.png", {"command": "kernels"}, force=True)
 
 
@@ -256,7 +256,7 @@ def test_a_device_is_never_replaced(tmp_path):
     ],
 )
 def test_only_the_same_picture_is_replaced(tmp_path, new_mosaic, change, same):
-    """A file is replaced where command, model, weights, layer, view and image agree; absent and None agree."""
+    """A file is replaced if command, model, weights, layer, view and image agree; absent and None are equal."""
     first = {"command": "kernels", "layer": "a", "view": "sum", "model": {"name": "m", "weights": {"sha256": "a"}}}
     first["model"]["tag"] = None
     path = save_picture(new_mosaic(recipe=first), tmp_path / "x.png")
@@ -282,7 +282,7 @@ def test_tuples_and_lists_agree(tmp_path, new_mosaic):
 
 
 def test_strangers_are_not_replaced(tmp_path, mosaic, new_mosaic):
-    """A file without a recipe is in the way, and so is any file of a picture that has none or says nothing."""
+    """A file without a recipe is not replaced, nor is any file by a picture with no or an empty recipe."""
     (tmp_path / "text.png").write_text("text")
     Image.new("L", (2, 2)).save(tmp_path / "plain.png")
     for name in ("text.png", "plain.png"):
@@ -295,8 +295,8 @@ def test_strangers_are_not_replaced(tmp_path, mosaic, new_mosaic):
 
 
 @pytest.mark.parametrize("name", ["x.png", "x.PNG", "x.svg", "x.pdf"])
-def test_the_suffix_tells_the_format(tmp_path, new_figure, recipe, name):
-    """Pictures are saved as their suffix says, the path comes back, and a second run replaces the first."""
+def test_the_suffix_determines_the_format(tmp_path, new_figure, recipe, name):
+    """The suffix determines the format, the path is returned, and a second run replaces the first."""
     for _ in range(2):
         path = save_picture(new_figure(), str(tmp_path / name))
         assert path == tmp_path / name
@@ -313,7 +313,7 @@ def test_an_unknown_suffix_is_refused(tmp_path, mosaic, name):
 
 
 def test_the_format_may_be_given(tmp_path, new_figure, mosaic):
-    """A format that is given wins over the suffix; one that there is not is refused."""
+    """A given format overrides the suffix; an unknown one is rejected."""
     assert save_picture(new_figure(), tmp_path / "x.png", format="svg").read_bytes().startswith(b"<?xml")
     assert save_picture(mosaic, tmp_path / "x", format="png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(UsageError, match="jpg"):
@@ -340,7 +340,7 @@ def test_arrays_are_saved_like_pictures(tmp_path, recipe):
 
 
 def test_hostile_names_stay_inside_and_share_no_file(tmp_path, new_mosaic):
-    """Every name gets a file of its own, directly in its directory."""
+    """Every name is a separate file, directly in its directory."""
     stems = file_stems([(name,) for name in HOSTILE])
     for name, stem in zip(HOSTILE, stems, strict=True):
         save_picture(new_mosaic(recipe={"command": "kernels", "layer": name}), tmp_path / "out" / f"{stem}.png")

@@ -9,7 +9,7 @@ from kernelviz.filters.bank import unit_rows
 from kernelviz.filters.matching import colour_directions, strongest
 
 
-def test_each_direction_says_what_it_is_for():
+def test_each_direction_has_a_purpose_and_a_source():
     """By name, in one line, with its source; no two are one and the same."""
     directions = colour_directions()
     rows = unit_rows(np.array([one.weights for one in directions]))
@@ -20,7 +20,7 @@ def test_each_direction_says_what_it_is_for():
 
 
 def test_opponents_see_no_grey():
-    """What sets one colour against another gives 0 on every grey, as its name with a dash says."""
+    """Directions that contrast colours, with a dash in their name, are 0 for every grey."""
     for one in colour_directions():
         assert (sum(one.weights) == 0) == ("–" in one.name and one.name != "light–dark"), one.name
 

@@ -1,4 +1,4 @@
-"""Responses are those of scipy and scikit-image, whatever the image, the kernel and the border."""
+"""Responses equal those of scipy and scikit-image, for all images, kernels and borders."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_any_kernel_fits_any_image(shape, border):
     ],
 )  # fmt: skip
 def test_responses_are_those_of_scikit_image(image, name, peer, scale):
-    """Up to its scale: sobel divides by 4 and takes the other sign; with its border rule, reflect."""
+    """Up to its scale: sobel divides by 4 and has the other sign; with its border rule, reflect."""
     ours = apply_filter(image, name, border="mirror").values
     theirs = scale * peer(image)
     if scale == -4 and np.sign((ours * theirs).sum()) < 0:
@@ -101,7 +101,7 @@ def test_images_of_any_kind_are_taken():
 
 @pytest.mark.parametrize("kind", [torch.tensor, np.array])
 def test_channels_come_first_or_last(kind):
-    """As torch has them, with a batch of one, or as images have them; what may be either is refused, not guessed."""
+    """Layouts of torch, with a batch of one, and of images are accepted; ambiguous ones are rejected, not guessed."""
     wanted = np.random.default_rng(0).random((20, 30, 3))
     first = wanted.transpose(2, 0, 1)
     for image in (first, first[None], wanted, wanted[None]):
@@ -127,7 +127,7 @@ def test_kernels_of_a_layer_are_taken_as_they_lie(image):
 
 @pytest.mark.parametrize("kind", [np.int32, np.int64, np.int8, np.uint32, list, torch.int64])
 def test_whole_numbers_of_other_kinds_are_refused(kind):
-    """Nobody knows what white is in them."""
+    """Their white is unknown."""
     values = [[0, 100], [120, 1]]
     image = torch.tensor(values) if kind is torch.int64 else values if kind is list else np.array(values, kind)
     with pytest.raises(UsageError, match="uint8 or uint16") as caught:
@@ -155,13 +155,13 @@ def test_light_and_dark_is_pillows():
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused(image, kernel, border):
-    """With a sentence, whatever it is."""
+    """With a message for each."""
     with pytest.raises(UsageError):
         apply_filter(image, kernel, border=border)
 
 
 def test_agreement_is_pearsons(image):
-    """NumPy's corrcoef says the same; with a constant there is none."""
+    """The agreement equals NumPy's corrcoef; with a constant there is none."""
     other = image**2 - 1
     assert agreement_of(image, other) == pytest.approx(np.corrcoef(image.ravel(), other.ravel())[0, 1])
     assert agreement_of(image, np.ones_like(image)) is None
@@ -169,26 +169,26 @@ def test_agreement_is_pearsons(image):
 
 @pytest.mark.parametrize("scale", [1e-300, 1e-30, 1e150, 1e299])
 def test_responses_of_any_size_agree(image, scale):
-    """Nothing overflows and nothing is lost, whatever the unit of the kernel."""
+    """No overflow and no loss of precision, for any scale of the kernel."""
     response = apply_filter(image, [[0, scale]])
     assert agreement_of(response.values, image) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("kernel", [2.5, "3", None, [1], 24, -1])
 def test_a_kernel_by_a_number_that_is_none_is_refused(kernel):
-    """Whatever it is, with the numbers there are."""
+    """The message has the valid numbers."""
     with pytest.raises(UsageError, match="kernels 0 to 3"):
         apply_kernel(np.ones((4, 4)), KernelBank(np.ones((4, 1, 3, 3))), kernel)
 
 
 def test_what_keeps_light_is_known(image):
-    """Blurs and sharpen give an image again, edges do not."""
+    """The responses of blurs and sharpen are images again, those of edges are not."""
     assert apply_filter(image, "box").keeps_light
     assert apply_filter(image, "sharpen").keeps_light
     assert not apply_filter(image, "sobel-x").keeps_light
 
 
-def test_what_is_said_of_a_learned_kernel_is_what_match_says():
+def test_a_learned_kernel_is_described_as_match_describes_it():
     """Kind, score and filter beside a response are those among all kernels of the layer, fits and zeros included."""
     kernels = np.random.default_rng(0).standard_normal((24, 1, 5, 5)).astype(np.float32)
     kernels[:16, 0] *= gabor(5, angle=70, wavelength=3.6, phase=20)

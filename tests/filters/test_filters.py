@@ -110,7 +110,7 @@ def test_published_masks_are_as_published():
 
 
 def test_larger_edges_are_those_of_opencv():
-    """Its 5 × 5 Sobel, as its documentation of getDerivKernels gives the factors 1, 4, 6, 4, 1 and −1, −2, 0, 2, 1."""
+    """OpenCV's 5 × 5 Sobel, from the factors 1, 4, 6, 4, 1 and −1, −2, 0, 2, 1 in the documentation of getDerivKernels."""
     assert values("sobel-x@5").tolist() == np.outer([1, 4, 6, 4, 1], [-1, -2, 0, 2, 1]).tolist()
 
 
@@ -130,7 +130,7 @@ def test_the_bank_is_closed_under_quarter_turns(size):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_sums_are_those_of_their_purpose(size):
-    """What blurs or passes on keeps a flat image, what finds changes gives 0 on it."""
+    """Filters that blur or keep pixels preserve a flat image; filters that detect changes return 0 for it."""
     for one in classical_filters(size, everywhere=True):
         if one.stem.startswith("gabor"):
             continue
@@ -139,7 +139,7 @@ def test_sums_are_those_of_their_purpose(size):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_families_hold_what_cannot_be_told_apart(size):
+def test_families_hold_what_cannot_be_distinguished(size):
     """Any two filters that are alike are of one family and kind; names are unique, numbers read-only."""
     bank = classical_filters(size, everywhere=True)
     rows = unit_rows(np.stack([one.values for one in bank]))
@@ -151,7 +151,7 @@ def test_families_hold_what_cannot_be_told_apart(size):
 
 
 def test_sharpen_and_laplacian_are_one_family_and_so_are_sobel_and_scharr():
-    """At 3 × 3 no kernel could tell them apart."""
+    """At 3 × 3 they are indistinguishable."""
     assert find_filter("sharpen").family == find_filter("laplacian").family
     assert find_filter("sobel-x").family == find_filter("scharr-y").family
     assert find_filter("sobel-x").family != find_filter("line-90").family
@@ -165,7 +165,7 @@ def test_the_short_list_is_part_of_the_long_one():
 
 
 def test_naming_a_filter_of_the_largest_size_is_cheap():
-    """The list, and a filter by its name, need no copies at every place: within 40 MB."""
+    """The list, and a filter by its name, need no copies at every position: within 40 MB."""
     _bank.cache_clear()
     _families.cache_clear()
     tracemalloc.start()
@@ -178,7 +178,7 @@ def test_naming_a_filter_of_the_largest_size_is_cheap():
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("sobell", "sobel-x"),
         ("nosuch@5", "--size 5"),
@@ -187,15 +187,15 @@ def test_naming_a_filter_of_the_largest_size_is_cheap():
         ("box@99", "32"),
     ],
 )
-def test_a_wrong_name_is_told_with_the_nearest(name, told):
-    """What is not there is refused in words that lead on."""
+def test_a_wrong_name_is_refused_with_the_nearest(name, message):
+    """Unknown names are rejected with a hint."""
     with pytest.raises(UsageError) as caught:
         find_filter(name)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("size", [[3], "3", 2.5, 1, 0, -3, LARGEST + 1])
 def test_a_size_that_is_none_is_refused(size):
-    """Whatever it is."""
+    """Any invalid size is rejected."""
     with pytest.raises(UsageError):
         classical_filters(size)

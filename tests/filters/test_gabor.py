@@ -12,7 +12,7 @@ from kernelviz.filters.matching import match_kernels
 
 @pytest.mark.parametrize("size", [5, 7, 11])
 def test_gabor_functions_are_found_again(size):
-    """Orientation, wavelength, width and place of a Gabor function without noise, whatever its sign and scale."""
+    """Orientation, wavelength, width and centre of a Gabor function without noise, for any sign and scale."""
     random = np.random.default_rng(0)
     for _ in range(12):
         angle, wave = random.uniform(0, 180), random.uniform(3, 0.8 * size)
@@ -63,7 +63,7 @@ def test_scipy_finds_no_better_fit_nearby():
     assert np.mean(ours) < 1.1 * np.mean(theirs)
 
 
-def test_chance_tells_what_random_kernels_leave():
+def test_chance_is_what_random_kernels_leave():
     """Eight numbers explain much of any 5 × 5 kernel: what counts is to leave less than chance does."""
     left = chance_of_fit(5)
     assert np.all(np.diff(left) >= 0)

@@ -1,4 +1,4 @@
-"""Filters hidden in weights are found again, chance gets no name, and each number is what it says it is."""
+"""Filters hidden in weights are found, random kernels are not named, and all numbers are correct."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from kernelviz.filters.matching import (
     LEAST,
     LEVEL,
     UNNAMED,
-    bar_of,
     chance_of,
     match_kernel,
     match_kernels,
     name_from,
+    naming_threshold,
     scores_of_chance,
 )
 from kernelviz.records import KernelBank
@@ -41,7 +41,7 @@ def planted(size, count, seed=0):
 
 @pytest.mark.parametrize(("size", "least"), [(3, 95), (4, 98), (5, 98), (7, 98), (8, 98), (11, 98)])
 def test_planted_filters_are_found_again(size, least):
-    """Of 100 filters at least 98 (at 3 × 3 95) come back with family, kind, orientation and sign."""
+    """Of 100 filters at least 98 (at 3 × 3 95) are found with family, kind, orientation and sign."""
     hits, count = 0, 1000
     chosen, kernels, factors = planted(size, count)
     for one, row, factor in zip(
@@ -90,15 +90,15 @@ def test_random_kernels_get_no_name(size, fitted):
 
 
 def test_filters_and_fits_share_one_level():
-    """At 5 × 5, where random kernels are fitted well, both ways together name no more than the level says."""
+    """At 5 × 5, where random kernels are fitted well, bank and fit together name at most the level."""
     kernels = np.random.default_rng(8).standard_normal((2500, 1, 5, 5))
     found = match_kernels(kernels, level=0.05)
     named = sum(row.kind not in UNNAMED for row in found.rows)
     assert 0.035 < named / len(kernels) < 0.06
-    bar = bar_of(5, 0.05, gabor=True)
-    by_chance = np.mean(scores_of_chance(5) >= bar.threshold)
-    assert by_chance + bar.fit_level <= 0.05 + 1e-12
-    assert (found.threshold, found.fit_threshold) == (bar.threshold, bar.fit_threshold)
+    naming = naming_threshold(5, 0.05, gabor=True)
+    by_chance = np.mean(scores_of_chance(5) >= naming.threshold)
+    assert by_chance + naming.fit_level <= 0.05 + 1e-12
+    assert (found.threshold, found.fit_threshold) == (naming.threshold, naming.fit_threshold)
     fits = [row for row in found.rows if row.closest.name == FIT]
     assert fits
     assert min(row.score for row in fits) >= found.fit_threshold
@@ -121,7 +121,7 @@ def test_none_is_chance_and_weak_is_more(size, fitted):
 
 
 def test_a_fit_replaces_a_filter_that_is_far_worse():
-    """Where the closest filter is below 0.95 and leaves over three times as much; a better one keeps its name."""
+    """A fit replaces a filter below 0.95 that leaves over three times as much; better filters keep their name."""
     long = gabor(5, angle=12, wavelength=3.4, phase=60)
     (alone,), (row,) = match_kernels(long, gabor=False).rows, match_kernels(long).rows
     assert alone.kind not in UNNAMED
@@ -209,7 +209,7 @@ def test_score_and_factor_are_those_of_least_squares():
 @pytest.mark.parametrize("colour", COLOURS)
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_a_colour_direction_is_found_with_its_pattern(colour, sign):
-    """A filter in one colour direction comes back as both, with the sign between them right."""
+    """A filter in one colour direction is found as both, with the right sign between them."""
     template, direction = find_filter("sobel-y").values, np.array(COLOURS[colour])
     weight = sign * direction[:, None, None] * template
     (row,) = match_kernels(weight[None]).rows
@@ -219,7 +219,7 @@ def test_a_colour_direction_is_found_with_its_pattern(colour, sign):
     assert row.factor * sign > 0
 
 
-def test_every_plane_is_compared_when_asked_for():
+def test_every_plane_is_compared_on_request():
     """Main rows first, one a kernel; then the sum and each input plane."""
     weight = np.random.default_rng(1).standard_normal((4, 3, 3, 3))
     found = match_kernels(weight, planes=True)
@@ -234,7 +234,7 @@ def test_every_plane_is_compared_when_asked_for():
     assert {row.plane for row in match_kernels(grouped).rows} == {"sum"}
 
 
-def test_what_is_odd_is_said():
+def test_irregularities_are_reported():
     """Zeros and values that are not finite are listed as such, and the others are compared all the same."""
     weight = np.zeros((4, 1, 3, 3))
     weight[0, 0] = find_filter("box").values
@@ -250,7 +250,7 @@ def test_what_is_odd_is_said():
 
 
 def test_huge_and_tiny_weights_are_compared():
-    """Nothing overflows and nothing is lost, whatever the unit of the weights."""
+    """No overflow and no loss of precision, for any scale of the weights."""
     for scale in (1e-300, 1e-30, 1e30, 1e150):
         for weight in (find_filter("sobel-x").values[None, None], np.ones((1, 3, 3, 3))):
             (row,) = match_kernels(weight * scale).rows
@@ -274,7 +274,7 @@ def test_a_level_is_a_share():
 
 
 def test_the_largest_kernels_are_compared_within_bounds():
-    """At the largest size memory stays below 300 MB and a filter at any place is found; one more row is refused."""
+    """At the largest size memory is below 300 MB and a filter at any position is found; one more row is rejected."""
     kernels = np.random.default_rng(3).standard_normal((3, 1, LARGEST, LARGEST))
     kernels[1, 0] = 0
     kernels[1, 0, 3, 7:9] = -1, 1

@@ -1,4 +1,4 @@
-"""Principal components over many images, held against scikit-learn's over all positions at once."""
+"""Principal components over many images equal those of scikit-learn over all positions at once."""
 
 import dataclasses
 
@@ -31,7 +31,7 @@ def made(seed=0, channels=12, offset=0.0):
 
 @pytest.mark.parametrize("offset", [0.0, 1000.0])
 def test_scores_equal_scikit_learn_s_up_to_sign(offset):
-    """The scores of all positions are those of one PCA of all of them, up to sign, within 1e-4."""
+    """The scores of all positions equal those of one PCA over all of them, up to sign, within 1e-4."""
     parts = made(offset=offset)
     basis = fitted(parts)
     stacked = np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1).T.astype(np.float64)
@@ -45,13 +45,13 @@ def test_scores_equal_scikit_learn_s_up_to_sign(offset):
 
 
 def test_signs_are_fixed():
-    """The largest weight of each component is positive, whatever the solver gave."""
+    """The largest weight of each component is positive, independently of the solver."""
     components = fitted(made(2)).components
     assert (np.take_along_axis(components, np.abs(components).argmax(axis=1)[:, None], axis=1) > 0).all()
 
 
 def test_one_colour_means_one_thing_on_every_image():
-    """A place with the same features has the same colour in each image, whatever else is in it."""
+    """Positions with equal features have equal colours in all images."""
     parts = made(4)
     basis = fitted(parts)
     parts[1][:, 0, 0] = parts[0][:, 2, 3]
@@ -68,7 +68,7 @@ def test_colours_are_scores_in_deviations():
 
 
 def test_nothing_of_the_numbers_is_clipped_and_what_the_colours_cut_is_counted():
-    """Tiles hold the scores themselves; the scale ends at two and a half deviations and counts what lies outside."""
+    """Tiles are the scores themselves; the scale ends at two and a half deviations, and values outside are counted."""
     parts = made(7)
     parts[0][:, 0, 0] *= 40
     basis = fitted(parts)
@@ -78,17 +78,17 @@ def test_nothing_of_the_numbers_is_clipped_and_what_the_colours_cut_is_counted()
     assert np.abs(expected).max() > 5
     outside = int((np.abs(expected) > FULL).sum())
     assert (sheet.scale.low, sheet.scale.high, sheet.scale.below + sheet.scale.above) == (-FULL, FULL, outside)
-    said = f"{outside} of {expected.size} values lie outside and take the end colour"
-    assert any(said in line for line in sheet.caption)
-    assert said in sheet.notes
+    note = f"{outside} of {expected.size} values lie outside and take the end colour"
+    assert any(note in line for line in sheet.caption)
+    assert note in sheet.notes
     pixels = rgb_pixels(sheet.tiles.values, sheet.scale)[0]
     np.testing.assert_array_equal(pixels, np.rint(127.5 + 127.5 * basis.colours(parts[0])))
     layer = make_sheet(FeatureMaps(parts[0]), view="pca", basis=basis, scale="layer")
     assert layer.scale == sheet.scale
 
 
-def test_a_basis_of_another_network_says_so():
-    """Other weights, another network, or none that is known; the same file from another place is the same."""
+def test_a_basis_of_another_network_is_noted():
+    """Other weights, another or an unknown network are noted; the same file from another source is the same."""
     file = Source("net", "net", "net", 1, Weights("file", "a.pt", "1" * 64))
     hub = Source("net", "net", "net", 1, Weights("hub", "a.safetensors", "1" * 64))
     seeds = [Source("net", "net", "net", 1, Weights("random", f"seed {seed}")) for seed in (0, 5)]
@@ -113,8 +113,8 @@ def test_layers_with_few_channels_leave_components_empty():
     assert not fitted([np.ones((4, 3, 3))]).components.any()
 
 
-def test_places_that_are_not_finite_are_left_out():
-    """A NaN in one channel takes its place out of the fit, and nothing else."""
+def test_positions_that_are_not_finite_are_left_out():
+    """A NaN in one channel excludes its position from the fit, and nothing else."""
     part = made(6)[0]
     spoilt = part.copy()
     spoilt[3, 0, 0] = np.nan
@@ -124,7 +124,7 @@ def test_places_that_are_not_finite_are_left_out():
 
 
 def test_what_does_not_fit_is_refused():
-    """Another number of channels, or no place at all, is said."""
+    """Another number of channels, or no position at all, is rejected."""
     basis = fitted(made())
     with pytest.raises(UsageError, match="12 channels"):
         basis.scores(np.zeros((3, 2, 2)))

@@ -1,4 +1,4 @@
-"""Which images were gathered: what they are called, and what tells them from others."""
+"""The names and the identity of images that were added."""
 
 import hashlib
 
@@ -34,12 +34,12 @@ def gathered(*paths):
     ids=str,
 )
 def test_images_of_one_name_have_their_folders_in_front(paths, names):
-    """As much of the path as tells them apart, and none of it where the name is enough."""
+    """Names have as much of the path as distinguishes them, and none if the name is unique."""
     assert gathered(*paths).names == names
 
 
 def test_the_digest_is_of_the_images_in_their_order():
-    """Other images, fewer of them, or another order give another digest; one that is not known gives none."""
+    """Other images, fewer of them, or another order have another digest; an unknown image has none."""
     sets = [("a", "b"), ("a",), ("b", "a"), ("a", "c")]
     recipes = [gathered(*paths).as_recipe() for paths in sets]
     assert len({recipe["sha256"] for recipe in recipes}) == 4

@@ -1,4 +1,4 @@
-"""Maps become tiles: chosen, ranked, reduced, and those that say most."""
+"""Tiles of maps: chosen, ranked, reduced, and the most distinct ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from kernelviz.drawing.sheets import make_sheet
 from kernelviz.errors import UsageError
 from kernelviz.records import FeatureMaps, as_maps
-from kernelviz.views.map_views import map_tiles, reduced, telling_channels
+from kernelviz.views.map_views import distinct_channels, map_tiles, reduced
 
 
 def test_maps_come_of_records_arrays_and_tensors():
@@ -23,7 +23,7 @@ def test_maps_come_of_records_arrays_and_tensors():
 
 @pytest.mark.parametrize("shape", [(3, 4), (2, 3, 4, 5), (3,), (0, 4, 4), (2, 0, 3), (1, 1, 2, 3, 4)], ids=str)
 def test_other_shapes_are_refused_by_name(shape):
-    """The shape stands in the message."""
+    """The message has the shape."""
     with pytest.raises(UsageError) as error:
         as_maps(np.zeros(shape))
     assert ", ".join(map(str, shape)) in error.value.what
@@ -38,7 +38,7 @@ def test_other_shapes_are_refused_by_name(shape):
     ],
 )
 def test_reductions_are_those_of_torch(view, oracle):
-    """Place by place, over the chosen channels alone, in float64."""
+    """Reductions are over the chosen channels only, at every position, in float64."""
     values = torch.randn(9, 5, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     assert np.allclose(reduced(values.numpy(), view), oracle(values), rtol=1e-13)
     tiles = map_tiles(as_maps(values), view=view, channels="2,5-6")
@@ -51,13 +51,13 @@ def test_a_norm_of_huge_values_does_not_overflow():
     assert reduced(np.full((2, 1, 1), 1e308), "norm")[0, 0] == pytest.approx(np.sqrt(2) * 1e308)
 
 
-def test_the_maps_that_say_most_are_no_near_duplicates():
-    """By numpy.corrcoef no two of them have a |correlation| of 0.98, and each that was passed over has one with them."""
+def test_distinct_channels_are_no_near_duplicates():
+    """By numpy.corrcoef no chosen pair has a |correlation| of 0.98, and each skipped map has one with a chosen map."""
     random = np.random.default_rng(0)
     values = random.standard_normal((10, 8, 8)) * np.arange(1, 11)[:, None, None]
     values[8] = -3 * values[9] + 0.01 * random.standard_normal((8, 8))
     values[5] = values[7] * 0.9 + 4
-    chosen = telling_channels(values, 5)
+    chosen = distinct_channels(values, 5)
     flat = values.reshape(10, -1)
     correlation = np.abs(np.corrcoef(flat))
     assert (np.triu(correlation[np.ix_(chosen, chosen)], 1) < 0.98).all()
@@ -68,11 +68,11 @@ def test_the_maps_that_say_most_are_no_near_duplicates():
     assert len(chosen) == 5
 
 
-def test_dead_and_broken_maps_say_nothing():
-    """They are never chosen, even where fewer than asked for are left; ties go by number."""
+def test_dead_and_broken_maps_are_never_chosen():
+    """They are never chosen, even if fewer than requested are left; ties are in the order of numbers."""
     values = np.random.default_rng(0).standard_normal((5, 4, 4))
     values[0], values[1, 0, 0], values[2, 0, 0], values[4] = 3.0, np.nan, np.inf, values[3]
-    assert telling_channels(values, 5) == (3,)
+    assert distinct_channels(values, 5) == (3,)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_dead_and_broken_maps_say_nothing():
     ],
     ids=str,
 )
-def test_the_title_says_what_was_chosen(choice, title):
+def test_the_title_names_the_choice(choice, title):
     """Which channels, in which order, and what was made of them."""
     maps = FeatureMaps(np.random.default_rng(0).standard_normal((40, 4, 4)), layer="blocks.2")
     assert make_sheet(maps, **choice).title == title
@@ -102,8 +102,8 @@ def test_a_single_map_is_not_compared_with_other_tiles():
     assert not any("tiles" in line or "every tile" in line for line in make_sheet(maps, view="norm").caption)
 
 
-def test_4096_maps_say_how_many_are_shown():
-    """A page holds fewer of large maps than there are: title, caption and recipe say so."""
+def test_4096_maps_note_how_many_are_shown():
+    """If a page holds only some of the maps, title, caption and recipe have both numbers."""
     sheet = make_sheet(FeatureMaps(np.zeros((4096, 28, 28), np.float32), layer="x"))
     assert sheet.shown < 4096
     assert any(f"{sheet.shown:,} of 4,096 maps" in line for line in sheet.caption)

@@ -36,7 +36,7 @@ def test_it_is_the_padded_transform(shape):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_indices_are_cycles_per_pixel(shape):
-    """At index (i, j) stands what a wave of ((i, j) − S // 2) / S cycles per pixel is answered with."""
+    """At index (i, j) is the response to a wave of ((i, j) − S // 2) / S cycles per pixel."""
     weight = random(shape).astype(np.float64)
     response = frequency_response(weight)
     size = response.shape[-1]
@@ -67,7 +67,7 @@ def test_known_filters():
 
 
 @pytest.mark.parametrize(("value", "finite"), [(np.nan, False), (np.inf, False), (0.0, True)])
-def test_odd_numbers_come_through(value, finite):
+def test_broken_values_stay_in_their_kernel(value, finite):
     """A kernel with a value that is not finite has no finite response; the others are untouched; nothing warns."""
     weight = random((3, 20, 3, 3))
     before = frequency_response(weight)
@@ -78,8 +78,8 @@ def test_odd_numbers_come_through(value, finite):
     assert not np.isfinite(response[1]).any() or finite
 
 
-def test_the_view_says_what_it_shows():
-    """Padding, axes, unit and the rule over channels stand in the caption; the map starts at 0."""
+def test_the_view_explains_what_it_shows():
+    """Padding, axes, unit and the rule over channels are in the caption; the map starts at 0."""
     tiles = kernel_tiles(KernelBank(random((4, 6, 3, 5)), groups=2), view="spectrum", channels="2,0")
     np.testing.assert_array_equal(tiles.values, frequency_response(random((4, 6, 3, 5)))[[2, 0]])
     assert not tiles.signed
@@ -93,7 +93,7 @@ def test_the_view_says_what_it_shows():
 
 
 def test_lines_and_volumes():
-    """A one-dimensional kernel gives a strip; three dimensions are refused."""
+    """A one-dimensional kernel has a strip; three dimensions are rejected."""
     weight = random((3, 2, 7))
     tiles = kernel_tiles(KernelBank(weight), view="spectrum")
     expected = np.sqrt((np.abs(np.fft.fft(weight.astype(np.float64), 33, axis=2)) ** 2).sum(axis=1))

@@ -1,4 +1,4 @@
-"""Statistics over many images, held against NumPy's over all of them at once."""
+"""Statistics over many images equal those of NumPy over all of them at once."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def made(seed=0, images=7, channels=5, offset=0.0):
 
 @pytest.mark.parametrize("offset", [0.0, 1e6])
 def test_they_equal_numpy_s_over_all_positions(offset):
-    """Mean and deviation are those of all positions stacked, far from zero too."""
+    """Mean and deviation equal those of all stacked positions, also far from zero."""
     parts = [np.maximum(part, 0) if offset == 0 else part for part in made(offset=offset)]
     stacked = np.concatenate([part.reshape(5, -1) for part in parts], axis=1).astype(np.float64)
     found = tally_of(parts)
@@ -46,7 +46,7 @@ def test_the_image_of_the_maximum_is_the_first_that_has_it():
 
 
 def test_the_order_of_images_does_not_matter():
-    """The same images in another order give the same numbers within rounding."""
+    """The same images in another order have the same statistics within rounding."""
     parts = made(3)
     one, other = tally_of(parts), tally_of(parts[::-1])
     np.testing.assert_allclose(one.mean, other.mean, rtol=1e-12)
@@ -103,7 +103,7 @@ def test_one_value_of_a_channel_proves_nothing():
 def test_another_number_of_channels_is_refused():
     """Maps of another layer are not mixed in; nothing at all is no statistics."""
     tally = ChannelTally()
-    with pytest.raises(UsageError, match="no maps"):
+    with pytest.raises(UsageError, match="No maps"):
         tally.result()
     tally.add(np.zeros((2, 3, 3)))
     with pytest.raises(UsageError, match="had 2 channels"):

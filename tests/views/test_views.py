@@ -68,7 +68,7 @@ def test_rgb_puts_the_input_channels_last(name):
 @pytest.mark.parametrize("name", ["dense", "stem", "grouped", "depthwise", "1x1", "1-D"])
 @pytest.mark.parametrize("view", ["channels", "matrix"])
 def test_tables_show_every_plane_at_its_row_and_column(name, view):
-    """In a table or heat map the plane of kernel k and input i stands where its axes say."""
+    """In a table or heat map the axes locate the plane of kernel k and input i."""
     weight, bank = seeded(name)
     tiles = kernel_tiles(bank, view=view)
     inputs = ("red", "green", "blue") if name == "stem" else tuple(map(str, range(weight.shape[1])))
@@ -86,7 +86,7 @@ def test_tables_show_every_plane_at_its_row_and_column(name, view):
 @pytest.mark.parametrize(("outputs", "inputs", "along"), [(7, 5, "columns"), (5, 7, "rows"), (5, 5, "rows")])
 @pytest.mark.parametrize("size", [1, 3])
 def test_a_tall_matrix_is_turned(outputs, inputs, along, size):
-    """A matrix of more kernels than inputs is turned on its side, and says so."""
+    """A matrix of more kernels than inputs is transposed, with a note."""
     tiles = kernel_tiles(as_bank(np.ones((outputs, inputs, size, size))), view="matrix")
     assert tiles.numbers_along == along
     assert ("turned" in tiles.explanation) == (along == "columns")
@@ -125,14 +125,14 @@ def test_auto_follows_the_shape(shape, groups, view):
     ],
 )
 def test_a_view_that_the_shape_does_not_allow_is_refused(shape, groups, view):
-    """A view that cannot be drawn is refused with the shape and another view."""
+    """A view that cannot be drawn is rejected with the shape and another view."""
     with pytest.raises(UsageError, match=re.escape(str(shape))) as caught:
         resolve_view(shape, groups, view)
     assert "--view sum" in caught.value.hint
 
 
 def test_an_unknown_view_is_refused_with_the_known_ones():
-    """A view that there is not ends in the list of those there are."""
+    """An unknown view is rejected with a list of the known ones."""
     with pytest.raises(UsageError, match="auto, rgb, sum, norm, channels, matrix, spectrum, but got 'mean'"):
         resolve_view((1, 1, 1, 1), 1, "mean")
 
@@ -149,28 +149,28 @@ def test_an_unknown_view_is_refused_with_the_known_ones():
     ],
 )
 def test_channels_are_read_in_their_order_each_once(text, numbers):
-    """Runs and single numbers are taken in the order written, each number once."""
+    """Ranges and single numbers keep their order, without repetitions."""
     assert parse_channels(text, 10) == numbers
 
 
 @pytest.mark.parametrize("text", ["", ",", "1,", "a", "-1", "1-", "1--2", "1.5", "0x3", "1 2", "1;2"])
 def test_channels_of_another_form_are_refused(text):
-    """What is no list of runs is refused with the form and what was given."""
+    """Malformed ranges are rejected with the expected form and the given text."""
     with pytest.raises(UsageError, match=re.escape(f"like 0-15,40, but got {text!r}")):
         parse_channels(text, 10)
 
 
 @pytest.mark.parametrize("text", ["3-1", "1,9" + "9" * 5000, "0-" + "9" * 20])
-def test_channels_that_are_no_numbers_here_are_refused_in_words(text):
-    """A run that goes down and numbers without end are wrong usage, not a fault."""
-    with pytest.raises(UsageError, match=r"goes upwards|written like"):
+def test_malformed_channels_are_refused(text):
+    """A descending range and a very long number are wrong usage, not a fault."""
+    with pytest.raises(UsageError, match=r"must be ascending|must be numbers like"):
         parse_channels(text, 10)
 
 
 @pytest.mark.parametrize(("text", "part"), [("10", "10"), ("0-10", "0-10"), ("1,999999999", "9")])
 def test_channels_out_of_range_are_refused(text, part):
-    """A number that there is not is refused with those there are."""
-    with pytest.raises(UsageError, match=f"channels 0 to 9, but '{part}"):
+    """A number out of range is rejected with the valid range."""
+    with pytest.raises(UsageError, match=f"channels 0 to 9, but got '{part}"):
         parse_channels(text, 10)
 
 
@@ -181,7 +181,7 @@ def test_channels_may_be_given_as_numbers(channels):
 
 
 def test_all_channels_stand_in_their_order_without_a_choice():
-    """Nothing asked for, nothing left out or moved."""
+    """Without a choice no channel is left out or moved."""
     assert choose_channels(np.random.default_rng(0).random((6, 2))) == (tuple(range(6)), "index")
 
 
@@ -211,7 +211,7 @@ def test_ties_go_by_number_and_what_is_not_finite_comes_last(sort):
 
 
 def test_top_alone_is_by_norm():
-    """The largest few are the largest by norm, and the order says so."""
+    """The largest few are the largest by norm, as the order states."""
     assert choose_channels(np.array([[1.0], [-5], [3]]), top=2) == ((1, 2), "norm")
     assert choose_channels(np.array([[1.0], [-5], [3]]), top=99)[0] == (1, 2, 0)
     assert choose_channels(np.array([[1.0], [-5], [3]]), top=2, sort="index") == ((0, 1), "index")
@@ -223,7 +223,7 @@ def test_sorting_stays_within_the_chosen():
 
 
 def test_a_wrong_order_or_number_is_refused():
-    """No such order, or fewer than one channel, is refused with what was given."""
+    """An unknown order, or fewer than one channel, is rejected with the given value."""
     with pytest.raises(UsageError, match="index, norm, mean, max, std, but got 'size'"):
         choose_channels(np.zeros((2, 1)), sort="size")
     with pytest.raises(UsageError, match="at least 1, but got 0"):
@@ -232,7 +232,7 @@ def test_a_wrong_order_or_number_is_refused():
 
 @pytest.mark.parametrize("view", ["sum", "norm", "rgb", "channels", "matrix"])
 def test_chosen_tiles_are_those_of_the_whole_layer(view):
-    """Choosing kernels takes tiles out of the whole view: values stay, and so does the layer's extent."""
+    """Choosing kernels selects tiles of the whole view: values and the extent of the layer are the same."""
     bank = as_bank(np.random.default_rng(0).standard_normal((9, 3, 2, 2)))
     every, some = kernel_tiles(bank, view=view), kernel_tiles(bank, view=view, channels="7,2")
     assert (some.numbers, some.total, some.extent) == ((7, 2), 9, every.extent)
@@ -245,7 +245,7 @@ def test_chosen_tiles_are_those_of_the_whole_layer(view):
 
 
 def test_a_chosen_kernel_of_slices_is_a_column():
-    """Kernels of three dimensions stand as columns, in the chosen order, a row a slice."""
+    """Kernels of three dimensions are columns, in the chosen order, with one row per slice."""
     weight = np.random.default_rng(0).standard_normal((5, 1, 3, 2, 4))
     tiles = kernel_tiles(as_bank(weight), channels="4,1")
     assert (tiles.rows.labels, tiles.columns.labels) == (("0", "1", "2"), ("4", "1"))
@@ -289,7 +289,7 @@ def test_a_bank_is_taken_as_it_is():
 
 @pytest.mark.parametrize("shape", [(), (3,), (3, 3), (2, 2, 2, 2, 2, 2)])
 def test_other_ranks_are_refused_with_the_shape(shape):
-    """What is no bank is refused with its shape and how a single kernel is given."""
+    """Anything else is rejected with its shape and the form of a single kernel."""
     with pytest.raises(UsageError, match=re.escape(f"shape is {shape}")) as caught:
         as_bank(np.ones(shape))
     assert "weight[None]" in caught.value.hint
@@ -303,7 +303,7 @@ def test_empty_weights_are_refused_with_the_shape(shape):
 
 
 def test_a_caller_s_array_is_left_alone():
-    """Neither the values nor the flags of the caller's array change, whatever the view."""
+    """No view changes the values or the flags of the caller's array."""
     weight = np.random.default_rng(0).standard_normal((4, 3, 2, 2))
     before = weight.copy()
     weight.flags.writeable = False
