@@ -149,6 +149,14 @@ def rgb_pixels(values: Array, scale: Scale) -> Array:
     return np.asarray(np.rint(127.5 + 127.5 * fractions(values, scale)), dtype=np.uint8)
 
 
+def bar_pixels(low: float, high: float, count: int, *, signed: bool, cmap: str | None = None) -> Array:
+    """(1, count, 3) uint8: the colours from one value to another."""
+    limit = max(abs(low), abs(high)) or 1.0  # in shares of it: the span of ±1e308 is no number
+    scale = Scale("layer", low / limit, high / limit, signed)
+    share = np.linspace(scale.low, scale.high, count)[None]
+    return np.asarray(ramp(cmap, signed=signed)[levels(share, scale)[0]][None])
+
+
 @lru_cache(maxsize=16)
 def ramp(name: str | None, *, signed: bool) -> Array:
     """The (201, 3) uint8 colours of the levels: blue–white–red or magma, or any colour map that matplotlib knows.

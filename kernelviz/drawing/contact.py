@@ -13,19 +13,24 @@ from kernelviz.drawing.captions import Marks, find_marks
 from kernelviz.drawing.colour import Scale
 from kernelviz.drawing.mosaic import STRUCK, chequer, strike
 from kernelviz.drawing.page import (
+    BAR_HEIGHT,
+    BAR_WIDTH,
+    CONTENT,
     GREY,
     LABEL,
     MARGIN,
     QUIET,
+    BarStyle,
     Item,
     Panel,
     Raster,
-    Shape,
     Text,
     caption_block,
+    colour_bar,
     drawable,
     heading,
     moved,
+    outline,
     text_width,
     wrap,
 )
@@ -180,7 +185,6 @@ def plot_contact(
     return figure
 
 
-CONTENT = 1440.0
 TILES = (168, 120, 84, 64)
 NAMES = 300.0
 GAP = 10.0
@@ -393,15 +397,12 @@ def _row(name: str, row: ContactRow, scale: Scale, marks: Marks, places: _Places
         x = round(places.left + at * (tile + GAP))
         pixels = painted(values, scale, (tall, tile), dead=at in marks.dead, zero=at in marks.zero)
         items.append(Raster(pixels, x, 0, tile, tall))
-        broken = at in marks.broken
-        out = FRAME / 2 if broken else 0.0
-        corners = ((x - out, -out), (x + tile + out, -out), (x + tile + out, tall + out), (x - out, tall + out))
-        items.append(Shape(corners, "#000000", FRAME) if broken else _outline(corners))
+        if at in marks.broken:
+            out = FRAME / 2
+            items.append(outline(x - out, -out, tile + 2 * out, tall + 2 * out, colour="#000000", line=FRAME))
+        else:
+            items.append(outline(x, 0, tile, tall))
     return items, tall
-
-
-def _outline(corners: tuple[tuple[float, float], ...]) -> Item:
-    return Shape(corners, "#c4c4c4", 1.0)
 
 
 def painted(values: Array, scale: Scale, size: tuple[int, int], *, dead: bool, zero: bool) -> Array:
@@ -440,15 +441,9 @@ def _name_lines(name: str, tall: int, wide: float) -> list[str]:
 
 
 def _key(scale: Scale) -> Panel:
-    width, tall = 330, 15
-    share = np.linspace(scale.low / (scale.limit or 1), scale.high / (scale.limit or 1), width)[None]
-    own = Scale("layer", float(share[0, 0]), float(share[0, -1]) or 1.0, scale.signed)
-    ramp = colour.ramp(None, signed=scale.signed)
-    items: list[Item] = [Text(0, LABEL, "activation", LABEL, GREY)]
-    items.append(Raster(np.asarray(ramp[colour.levels(share[None], own)[0]]), 0, LABEL + 14, width, tall))
-    low, high = number_text(scale.low, plus=scale.signed), number_text(scale.high, plus=scale.signed)
-    y = LABEL + 14 + tall + 10 + LABEL
-    items += [Text(0, y, low, LABEL, QUIET), Text(width, y, high, LABEL, QUIET, align="right")]
-    if scale.signed and text_width(low + high, LABEL) < width - 60:
-        items.append(Text(width / 2, y, "0", LABEL, QUIET, align="center"))
-    return Panel(tuple(items), width, y + 0.3 * LABEL)
+    strip = colour.bar_pixels(scale.low, scale.high, int(BAR_WIDTH), signed=scale.signed)
+    ends = number_text(scale.low, plus=scale.signed), number_text(scale.high, plus=scale.signed)
+    style = BarStyle(BAR_HEIGHT, LABEL, 10 + LABEL, clear=30)
+    zero = BAR_WIDTH / 2 if scale.signed else None
+    bar, y = colour_bar([strip], ends, style, top=LABEL + 14, right=BAR_WIDTH, middle=zero)
+    return Panel((Text(0, LABEL, "activation", LABEL, GREY), *bar), BAR_WIDTH, y + 0.3 * LABEL)

@@ -8,7 +8,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelviz.drawing.page import GREY, INK, Item, Panel, Raster, Rule, Text, drawable, text_block, text_width, wrap
+from kernelviz.drawing.page import (
+    GREY,
+    INK,
+    MARGIN,
+    PAGE_WIDTH,
+    TITLE,
+    Item,
+    Panel,
+    Raster,
+    Rule,
+    Text,
+    drawable,
+    text_block,
+    text_width,
+    wrap,
+)
 from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,8 +33,8 @@ if TYPE_CHECKING:
     from kernelviz.traces import Trace, TracedLayer
 
 
-WIDTH, LEFT, RIGHT, MARGIN = 1600.0, 364.0, 1440.0, 56.0
-TYPE, TITLE = 25.0, 40.0
+LEFT, RIGHT = 364.0, 1440.0
+TYPE = 25.0
 LINE, BAND, GRID = "#2166ac", "#f2f3f5", "#d9dce0"
 BARS = {"dense": "#1a1a1a", "pointwise 1 × 1": "#2166ac", "depthwise": "#92c5de"}
 
@@ -76,16 +91,16 @@ def growth_page(trace: Trace) -> Panel:
         items += _bars(layers, chart, top) if number == len(charts) - 1 else _steps(chart, top)
         top += chart.height + 60
     items += _legend(layers, foot + 10)
-    lines = [line for part in _caption(trace, layers) for line in wrap(part, TYPE, WIDTH - 2 * MARGIN)]
+    lines = [line for part in _caption(trace, layers) for line in wrap(part, TYPE, PAGE_WIDTH - 2 * MARGIN)]
     caption, below = text_block(lines, MARGIN, foot + 60, TYPE)
-    return Panel((*items, *caption), WIDTH, round(below + MARGIN / 2))
+    return Panel((*items, *caption), PAGE_WIDTH, round(below + MARGIN / 2))
 
 
 def _heading(trace: Trace, count: int) -> tuple[list[Item], float]:
     title, (height, width) = "How the network grows", trace.input_size[-2:]
     name = drawable(trace.source.model if trace.source else "a network")
     words = f"{name} at {height} × {width}, {count} convolutions in the order in which they run"
-    lines = wrap(words, TYPE, WIDTH - 2 * MARGIN)
+    lines = wrap(words, TYPE, PAGE_WIDTH - 2 * MARGIN)
     items, below = text_block(lines, MARGIN, MARGIN + TITLE * 1.3, TYPE)
     return [Text(MARGIN, MARGIN + TITLE * 0.8, title, TITLE, INK, bold=True), *items], below + 90
 
@@ -218,7 +233,7 @@ def _stages(trace: Trace, layers: Sequence[TracedLayer]) -> list[tuple[float, fl
         left, right = LEFT + start * width, LEFT + end * width
         name = drawable(owners[start])
         half, middle = text_width(name, TYPE) / 2, (left + right) / 2
-        fits = 2 * half <= right - left + 24 and middle - half >= taken + 12 and middle + half <= WIDTH - MARGIN
+        fits = 2 * half <= right - left + 24 and middle - half >= taken + 12 and middle + half <= PAGE_WIDTH - MARGIN
         if name and fits:
             taken = middle + half
         stages.append((left, right, name, bool(name) and fits))

@@ -10,16 +10,17 @@ import numpy as np
 from kernelviz.drawing import colour
 from kernelviz.drawing.captions import REDUCED, clipped_text, find_marks, map_identity, map_notes, scale_text
 from kernelviz.drawing.page import (
+    BAR_WIDTH,
     GREY,
     LABEL,
     LINE_HEIGHT,
     MARGIN,
     QUIET,
+    BarStyle,
     Panel,
     Raster,
-    Rule,
-    Text,
     caption_block,
+    colour_bar,
     heading,
     moved,
     text_block,
@@ -269,20 +270,14 @@ def _oddities(tiles: Tiles, scale: Scale, marks: Marks) -> list[str]:
 
 def _bar(scale: Scale, unit: float) -> Panel:
     """The colours on a light and on a dark ground."""
-    size, width, height = LABEL * unit, float(round(330 * unit)), round(12 * unit)
+    size = LABEL * unit
+    width = max(float(round(BAR_WIDTH * unit)), 17.0 * size)
     items, y = text_block(["activation, on light and on dark"], 0, 0, size)
-    width = max(width, 17.0 * size)
-    y = float(round(y + 8 * unit))
-    low = -1.0 if scale.low < 0 else 0.0
-    share = np.linspace(low, 1.0, int(width))[None]
-    for ground in (240.0, 90.0):
-        items.append(Raster(_mixed(np.full((1, share.size, 3), ground), share), 0, y, int(width), height))
-        y += height
-    ends = [(0.0, scale.low, "left"), (width, scale.high, "right")]
-    if low < 0 < scale.high:
-        ends.insert(1, (width * -scale.low / (scale.high - scale.low), 0.0, "center"))
-    for x, value, align in ends:
-        items.append(Rule(x, y, x, y + 6 * unit, width=unit))
-        text = number_text(value, plus=scale.signed)
-        items.append(Text(x, y + 12 * unit + size * 0.8, text, size, GREY, align=align))  # type: ignore[arg-type]
-    return Panel(tuple(items), width, y + 12 * unit + size * 1.1)
+    share = np.linspace(-1.0 if scale.low < 0 else 0.0, 1.0, int(width))[None]
+    strips = [_mixed(np.full((1, share.size, 3), ground), share) for ground in (240.0, 90.0)]
+    drop = 12 * unit + size * 0.8
+    style = BarStyle(round(12 * unit), size, drop, clear=-width, tick=6 * unit, line=unit, whole=True, colour=GREY)
+    ends = number_text(scale.low, plus=scale.signed), number_text(scale.high, plus=scale.signed)
+    zero = width * -scale.low / (scale.high - scale.low) if scale.low < 0 < scale.high else None
+    bar, foot = colour_bar(strips, ends, style, top=float(round(y + 8 * unit)), right=width, middle=zero)
+    return Panel((*items, *bar), width, foot - drop + 12 * unit + size * 1.1)

@@ -9,18 +9,23 @@ import numpy as np
 
 from kernelviz.drawing import colour
 from kernelviz.drawing.page import (
+    BAR_HEIGHT,
+    BAR_WIDTH,
     GREY,
     INK,
     LABEL,
     LINE_HEIGHT,
     MARGIN,
+    OUTLINE,
     QUIET,
+    BarStyle,
     Item,
     Panel,
     Raster,
     Rule,
     Text,
     caption_block,
+    colour_bar,
     drawable,
     heading,
     moved,
@@ -240,11 +245,9 @@ def _tile(channel: int, values: Array, x: float, y: float, wide: int, *, signed:
 
 
 def _outline(x: float, y: float, wide: float, tall: float) -> list[Item]:
-    edge = "#c4c4c4"
-    return [
-        Rule(x, y, x + wide, y, edge), Rule(x, y + tall, x + wide, y + tall, edge),
-        Rule(x, y, x, y + tall, edge), Rule(x + wide, y, x + wide, y + tall, edge),
-    ]  # fmt: skip
+    right, bottom = x + wide, y + tall
+    sides = ((x, y, right, y), (x, bottom, right, bottom), (x, y, x, bottom), (right, y, right, bottom))
+    return [Rule(*side, OUTLINE) for side in sides]
 
 
 def _averaged(values: Array, most: int, axis: int) -> Array:
@@ -266,17 +269,15 @@ def _coloured(values: Array, *, signed: bool) -> Array:
 
 def _keys(kinds: set[bool]) -> Panel:
     """What the colours mean: each tile has its own range; one bar for signed layers, one for others."""
-    size, width, tall = LABEL * UNIT, float(round(330 * UNIT)), float(round(15 * UNIT))
+    size, width, tall = LABEL * UNIT, float(round(BAR_WIDTH * UNIT)), float(round(BAR_HEIGHT * UNIT))
+    style = BarStyle(tall, size, 6 * UNIT + size, clear=size)
     items, y = text_block(["own range of each tile"], 0, 0, size)
     for signed in sorted(kinds, reverse=True):
-        y = float(round(y + 8 * UNIT))
-        share = np.linspace(-1.0 if signed else 0.0, 1.0, int(width))[None]
-        items.append(Raster(_coloured(share, signed=signed), 0, y, width, tall))
-        below = y + tall + 6 * UNIT + size
-        ends = [(0.0, "−max", "left"), (width / 2, "0", "center"), (width, "+max", "right")]
-        for x, word, align in ends if signed else [(0.0, "0", "left"), (width, "max", "right")]:
-            items.append(Text(x, below, word, size, QUIET, align=align))  # type: ignore[arg-type]
-        y = below + 0.3 * size
+        strip = colour.bar_pixels(-1.0 if signed else 0.0, 1.0, int(width), signed=signed)
+        ends, zero = (("−max", "+max"), width / 2) if signed else (("0", "max"), None)
+        bar, foot = colour_bar([strip], ends, style, top=float(round(y + 8 * UNIT)), right=width, middle=zero)
+        items += bar
+        y = foot + 0.3 * size
     return Panel(tuple(items), width, y)
 
 

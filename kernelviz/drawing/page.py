@@ -192,9 +192,13 @@ def text_block(
     return items, y + step * len(lines)
 
 
+PAGE_WIDTH = 1600.0  # of a page that is not as wide as its tiles
 CONTENT = 1440.0  # the width of tiles for which the sizes below are meant, in pixels
 TITLE, IDENTITY, CAPTION, LABEL = 40.0, 27.0, 25.0, 25.0
 MARGIN = 56.0
+BAR_WIDTH, BAR_HEIGHT = 330.0, 15.0  # of a colour bar
+OUTLINE = "#c4c4c4"  # around a picture
+SEPARATOR = "#d9dce0"  # the line between parts of a page
 
 
 def heading(title: str, identity: str, at: tuple[float, float], width: float, unit: float) -> tuple[list[Item], float]:
@@ -215,6 +219,74 @@ def caption_block(
     size = CAPTION * unit
     lines = [line for part in caption for line in fitted(drawable(part), size, width)]
     return text_block(lines, *at, size)
+
+
+@dataclass(frozen=True)
+class BarStyle:
+    """How a colour bar and its labels look, in pixels.
+
+    ``height`` is that of one strip, ``size`` that of the labels, whose baseline is ``drop`` below the lowest strip. The
+    middle label is drawn if more than ``clear`` is free on both sides of its position. ``tick`` is the length of the
+    ticks; without ``end_ticks`` the two ends have none. ``whole`` strips end at a whole pixel.
+    """
+
+    height: float
+    size: float
+    drop: float
+    clear: float
+    tick: float = 0.0
+    line: float = 1.0
+    end_ticks: bool = True
+    whole: bool = False
+    colour: str = QUIET
+
+
+def colour_bar(
+    strips: Sequence[Array],
+    ends: tuple[str, str],
+    style: BarStyle,
+    *,
+    left: float = 0.0,
+    top: float = 0.0,
+    right: float,
+    middle: float | None = None,
+    middle_label: str = "0",
+    pitch: float | None = None,
+) -> tuple[list[Item], float]:
+    """A colour bar, and the y of its labels' baseline.
+
+    Args:
+        strips: Pixels (1, W, 3) of each strip; they are below each other, ``pitch`` apart, touching without it.
+        ends: The labels of the left and the right end; an empty one is left out, with its tick.
+        style: Sizes and distances.
+        left: Where the strips begin.
+        top: Where the first strip begins.
+        right: Where the strips end.
+        middle: The x of the middle label; None for no such label.
+        middle_label: Its text.
+        pitch: From the top of one strip to the top of the next.
+    """
+    tops = [top + number * (style.height if pitch is None else pitch) for number in range(len(strips))]
+    width = int(right - left) if style.whole else right - left
+    items: list[Item] = [Raster(pixels, left, y, width, style.height) for pixels, y in zip(strips, tops, strict=True)]
+    bottom = tops[-1] + style.height
+    low, high = (text_width(end, style.size) for end in ends)
+    labels: list[tuple[float, str, Align, bool]] = [(left, ends[0], "left", style.end_ticks)]
+    if middle is not None and min(middle - left - low, right - middle - high) > style.clear:
+        labels.append((middle, middle_label, "center", True))
+    labels.append((right, ends[1], "right", style.end_ticks))
+    for x, text, align, ticked in labels:
+        if text and ticked and style.tick:
+            items.append(Rule(x, bottom, x, bottom + style.tick, width=style.line))
+        if text:
+            items.append(Text(x, bottom + style.drop, text, style.size, style.colour, align=align))
+    return items, bottom + style.drop
+
+
+def outline(left: float, top: float, width: float, height: float, *, colour: str = OUTLINE, line: float = 1.0) -> Shape:
+    """The outline of a box; its area if ``line`` is 0."""
+    right, bottom = left + width, top + height
+    return Shape(((left, top), (right, top), (right, bottom), (left, bottom)), colour, line)
 
 
 def fitted(text: str, size: float, width: float) -> list[str]:

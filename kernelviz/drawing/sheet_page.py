@@ -12,6 +12,8 @@ from kernelviz.drawing import colour
 from kernelviz.drawing.figures import PageFigure, add_items, draw_page
 from kernelviz.drawing.mosaic import make_mosaic
 from kernelviz.drawing.page import (
+    BAR_HEIGHT,
+    BAR_WIDTH,
     CAPTION,
     CONTENT,
     GREY,
@@ -19,13 +21,14 @@ from kernelviz.drawing.page import (
     LINE_HEIGHT,
     MARGIN,
     QUIET,
-    Align,
+    BarStyle,
     Item,
     Panel,
     Raster,
     Rule,
     Text,
     caption_block,
+    colour_bar,
     heading,
     moved,
     text_block,
@@ -42,12 +45,9 @@ if TYPE_CHECKING:
 
     from kernelviz.drawing.colour import ScaleChoice
     from kernelviz.drawing.mosaic import Mosaic
-    from kernelviz.records import Axis
+    from kernelviz.records import Array, Axis
     from kernelviz.views.components import Basis
     from kernelviz.views.map_views import MapView
-
-
-BAR_WIDTH, BAR_HEIGHT = 330.0, 15.0
 
 
 def mosaic_page(sheet: Sheet, mosaic: Mosaic) -> Panel:
@@ -258,25 +258,31 @@ def bar_panel(sheet: Sheet, unit: float) -> Panel:
     items, y = text_block([heading], 0, 0, size)
     y = float(round(y + 8 * unit))
     ends = (scale.low, scale.high) if scale.kind != "tile" else (-1.0 if scale.signed else 0.0, 1.0)
-    limit = max(map(abs, ends)) or 1.0  # the bar is drawn in shares of it: the span of ±1e308 is no number
-    own = colour.Scale("layer", ends[0] / limit, ends[1] / limit, scale.signed)
-    share = np.linspace(own.low, own.high, int(width))
     if tiles.values.ndim == 4:
-        rows = colour.rgb_pixels(np.stack([np.eye(3) * value for value in share], axis=1), own)
+        strips, pitch = _rgb_strips(*ends, int(width), signed=scale.signed), round(size * 1.12)
         for i, letter in enumerate(tiles.parts):
-            item_top = y + i * round(size * 1.12)
-            items.append(Raster(rows[i : i + 1], left, item_top, width - left, BAR_HEIGHT * unit))
-            items.append(Text(0, item_top + BAR_HEIGHT * unit / 2, letter, size, QUIET, middle=True))
-        y += 2 * round(size * 1.12)
+            items.append(Text(0, y + i * pitch + BAR_HEIGHT * unit / 2, letter, size, QUIET, middle=True))
     else:
-        ramp = colour.ramp(sheet.colours, signed=scale.signed)
-        pixels = ramp[colour.levels(share[None], own)[0]][None]
-        items.append(Raster(pixels, 0, y, width, BAR_HEIGHT * unit))
-    bottom = y + BAR_HEIGHT * unit
-    for x, label, align in _bar_labels(sheet, (low, high), left, width, size):
-        items.append(Rule(x, bottom, x, bottom + 6 * unit, width=unit))
-        items.append(Text(x, bottom + 12 * unit + size * 0.8, label, size, QUIET, align=align))
-    return Panel(tuple(items), width, bottom + 12 * unit + size * 1.1)
+        strips, pitch = [colour.bar_pixels(*ends, int(width), signed=scale.signed, cmap=sheet.colours)], 0
+    drop = 12 * unit + size * 0.8
+    style = BarStyle(BAR_HEIGHT * unit, size, drop, clear=size, tick=6 * unit, line=unit)
+    if scale.low == scale.high:
+        texts, zero, label = ("", ""), (left + width) / 2, number_text(scale.low)
+    else:
+        texts, zero, label = (low, high), left + (width - left) * -scale.low / (scale.high - scale.low), "0"
+    bar, foot = colour_bar(
+        strips, texts, style, left=left, top=y, right=width, middle=zero, middle_label=label, pitch=pitch
+    )
+    return Panel((*items, *bar), width, foot - drop + 12 * unit + size * 1.1)
+
+
+def _rgb_strips(low: float, high: float, count: int, *, signed: bool) -> list[Array]:
+    """A strip each for red, green and blue."""
+    limit = max(abs(low), abs(high)) or 1.0
+    scale = colour.Scale("layer", low / limit, high / limit, signed)
+    share = np.linspace(scale.low, scale.high, count)
+    rows = colour.rgb_pixels(np.stack([np.eye(3) * value for value in share], axis=1), scale)
+    return [rows[i : i + 1] for i in range(3)]
 
 
 def _bar_ends(sheet: Sheet) -> tuple[str, str]:
@@ -285,18 +291,6 @@ def _bar_ends(sheet: Sheet) -> tuple[str, str]:
         return ("−max", "+max") if scale.signed else ("0", "max")
     low = ("≤ " if scale.below else "") + number_text(scale.low, plus=True)
     return low, ("≥ " if scale.above else "") + number_text(scale.high, plus=scale.signed or scale.kind == "range")
-
-
-def _bar_labels(
-    sheet: Sheet, texts: tuple[str, str], left: float, width: float, size: float
-) -> list[tuple[float, str, Align]]:
-    scale, (low, high) = sheet.scale, texts
-    if scale.low == scale.high:
-        return [((left + width) / 2, number_text(scale.low), "center")]
-    ends: list[tuple[float, str, Align]] = [(left, low, "left"), (width, high, "right")]
-    zero = left + (width - left) * -scale.low / (scale.high - scale.low)
-    inner = left + text_width(low, size) + size < zero < width - text_width(high, size) - size
-    return [ends[0], (zero, "0", "center"), ends[1]] if inner else ends
 
 
 class Choices(TypedDict, total=False):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,7 @@ from kernelviz.drawing.colour import CHEQUER_DARK, CHEQUER_LIGHT, INKS, LEVELS, 
 from kernelviz.drawing.page import (
     INK,
     LINE_HEIGHT,
+    BarStyle,
     Item,
     Panel,
     Raster,
@@ -19,9 +20,11 @@ from kernelviz.drawing.page import (
     Shape,
     Strokes,
     Text,
+    colour_bar,
     drawable,
     fitted,
     moved,
+    outline,
     text_block,
     text_width,
     wrap,
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     from kernelviz.records import Array
 
 
-CELL, DIGITS = 89.0, 31.0
+CELL = 89.0
 LEGIBLE = 21.0  # the smallest digits that the widest page still shows nine pixels high on a screen of 640
 DARK, DIM, FAINT = "#1a1c22", "#5a626e", "#8a929c"
 LINE, BORDER, DASH = "#c6cad0", "#7d8590", "#8d949c"
@@ -95,11 +98,29 @@ class Cells:
         return ~np.isfinite(self.values) & ~self.mask("empty")
 
 
-def digit_size(cells: Iterable[Cells], cell: float) -> float:
-    """The size at which all numbers fit into cells of this size; 0 where that is not legible."""
+@dataclass(frozen=True)
+class DigitRule:
+    """How large the numbers in cells may be: at most ``largest``, and these shares of a cell's height and width.
+
+    Numbers that are not legible at the share ``wide`` take ``widest`` instead.
+    """
+
+    largest: float
+    tall: float
+    wide: float
+    widest: float
+    bold: bool
+
+
+WORKSHEET_DIGITS = DigitRule(largest=31.0, tall=0.46, wide=0.86, widest=0.86, bold=True)
+
+
+def digit_size(cells: Iterable[Cells], cell: float, rule: DigitRule = WORKSHEET_DIGITS) -> float:
+    """The size at which all numbers fit into cells of this size; 0 if that is not legible."""
     words = {text for each in cells for row in each.texts for text in row}
-    widest = max((text_width(word, 1.0, bold=True) for word in words), default=0.0)
-    size = min(DIGITS, 0.46 * cell, 0.86 * cell / max(widest, 0.1))
+    ems = max(0.1, max((text_width(word, 1.0, bold=rule.bold) for word in words), default=0.0))
+    fitting = max(rule.wide * cell / ems, min(LEGIBLE, rule.widest * cell / ems))
+    size = min(rule.largest, rule.tall * cell, fitting)
     return size if size >= LEGIBLE else 0.0
 
 
@@ -209,8 +230,7 @@ def frame(
     row: float, column: float, rows: float, columns: float, cell: float, *, colour: str = DARK, width: float = 5.5
 ) -> Shape:
     """A frame around some cells."""
-    left, top, right, bottom = column * cell, row * cell, (column + columns) * cell, (row + rows) * cell
-    return Shape(((left, top), (right, top), (right, bottom), (left, bottom)), colour, width)
+    return outline(column * cell, row * cell, columns * cell, rows * cell, colour=colour, line=width)
 
 
 def window_frame(rows: range, columns: range, cell: float) -> list[Item]:
@@ -240,25 +260,44 @@ NARROWEST, WIDEST = 1280.0, 1480.0
 MARGIN = 53.0
 TITLE, SETTINGS, HEAD, SIGN, SUM, FORMULA, SMALL = 31.0, 24.0, 24.0, 42.0, 24.0, 30.0, 21.0
 TAB = 46.0  # between the number of the step and the caption
-HEADER = 58.0  # what a matrix' name takes above it
+HEADER, TITLED = 58.0, 40.0  # what the name of a matrix, and a small title, take above it
 
 
 @dataclass(frozen=True)
-class Placed:
-    """A panel that stands in a row; its head is ``above`` its box and as wide as ``room``, notes are ``below``."""
+class LabelledPicture:
+    """A picture with its labels; y is 0 at the picture's upper edge.
 
-    panel: Panel
-    room: float
-    above: float
+    ``size`` is the picture's height and width; ``width`` is that of all. The labels take ``above`` and ``below``.
+    ``scale`` is how many page pixels a row and a column of the picture take.
+    """
+
+    items: tuple[Item, ...]
+    size: tuple[float, float]
+    width: float
+    above: float = 0.0
     below: float = 0.0
+    scale: tuple[float, float] = (1.0, 1.0)
+
+    @property
+    def height(self) -> float:
+        """With the labels."""
+        return self.above + self.size[0] + self.below
+
+    def at(self, x: float, y: float) -> tuple[Item, ...]:
+        """The items, with the upper left corner of all at (x, y)."""
+        return moved(Panel(self.items, self.width, self.height), x, y + self.above)
+
+    def centred_at(self, x: float, middle: float) -> tuple[Item, ...]:
+        """The items, with the left at x and the middle of the picture at this height."""
+        return moved(Panel(self.items, self.width, self.height), x, middle - self.size[0] / 2)
 
 
 def headed(
     panel: Panel, name: str, size: str = "", *, lift: float = 0.0, below: str = "", aside: bool = False
-) -> Placed:
-    """A matrix with its name in bold and its size above it, in the middle; ``lift`` leaves room between.
+) -> LabelledPicture:
+    """A matrix with its name in bold and its size above it, centred; ``lift`` leaves space between.
 
-    A head that is wider than its matrix begins with it where ``aside``, so that it leaves free what comes from the left.
+    With ``aside`` a head that is wider than its matrix starts with it, which keeps the left of the matrix free.
     """
     gap = 16.0 if size else 0.0
     widths = text_width(name, HEAD, bold=True), text_width(size, HEAD)
@@ -272,20 +311,62 @@ def headed(
     if below:
         items.append(Text((room - panel.width) / 2, panel.height + 34, below, SMALL, DIM))
     items += moved(panel, 0 if aside else (room - panel.width) / 2, 0)
-    return Placed(Panel(tuple(items), room, panel.height), room, HEADER + lift, 38 if below else 0)
+    return LabelledPicture(tuple(items), (panel.height, panel.width), room, HEADER + lift, 38 if below else 0)
 
 
-def sign(text: str, room: float = 98.0) -> Placed:
+def titled(
+    name: str,
+    size: str,
+    picture: Panel,
+    lines: Sequence[str] = (),
+    *,
+    scale: tuple[float, float] = (1.0, 1.0),
+    pitch: float = 30.0,
+    foot: float = 8.0,
+    whole_head: bool = False,
+) -> LabelledPicture:
+    """A picture with its name in small bold type above it, its size beside the name, and lines below.
+
+    The size is left out if it reaches beyond the picture, unless ``whole_head``.
+    """
+    items: list[Item] = [Text(0, -18, name, SMALL, INK, bold=True)]
+    x = text_width(name, SMALL, bold=True) + 14
+    end = x + text_width(size, SMALL)
+    fits = end <= max(picture.width, 1.0) + 6
+    if size and (fits or whole_head):
+        items.append(Text(x, -18, size, SMALL, DIM))
+    widths = [end if whole_head or (size and fits) else x - 14, picture.width]
+    items += picture.items
+    for number, line in enumerate(lines):
+        items.append(Text(0, picture.height + pitch * (number + 1), line, SMALL, DIM))
+        widths.append(text_width(line, SMALL))
+    below = pitch * len(lines) + foot
+    return LabelledPicture(tuple(items), (picture.height, picture.width), max(widths), TITLED, below, scale)
+
+
+def with_bar(picture: LabelledPicture, bar: Panel, gap: float) -> LabelledPicture:
+    """The picture with a colour bar under its labels."""
+    items = (*picture.items, *moved(bar, 0, picture.size[0] + picture.below + gap))
+    below = picture.below + gap + bar.height
+    return replace(picture, items=items, width=max(picture.width, bar.width), below=below)
+
+
+def space(width: float) -> LabelledPicture:
+    """Free space in a row."""
+    return LabelledPicture((), (0.0, width), width)
+
+
+def sign(text: str, width: float = 98.0) -> LabelledPicture:
     """A sign between two matrices."""
-    return Placed(Panel((Text(room / 2, 0, text, SIGN, DIM, align="center", middle=True),), room, 0), room, 0)
+    return replace(space(width), items=(Text(width / 2, 0, text, SIGN, DIM, align="center", middle=True),))
 
 
-def arrow(word: str = "", room: float = 98.0) -> Placed:
+def arrow(word: str = "", width: float = 98.0) -> LabelledPicture:
     """An arrow between two matrices, with a word above it."""
-    items: list[Item] = [*arrow_items(20, 0, room - 22)]
+    items: list[Item] = [*arrow_items(20, 0, width - 22)]
     if word:
-        items.append(Text(room / 2, -16, word, HEAD, DIM, align="center"))
-    return Placed(Panel(tuple(items), room, 0), room, 0)
+        items.append(Text(width / 2, -16, word, HEAD, DIM, align="center"))
+    return replace(space(width), items=tuple(items))
 
 
 def arrow_items(x0: float, y: float, x1: float, width: float = 3.0) -> tuple[Item, ...]:
@@ -295,15 +376,15 @@ def arrow_items(x0: float, y: float, x1: float, width: float = 3.0) -> tuple[Ite
     return Rule(x0, y, x1 - head, y, DIM, width), Shape(points, DIM)
 
 
-def in_a_row(parts: Sequence[Placed], gap: float = 0.0) -> Panel:
-    """Parts beside each other, their boxes centred on one line; heads reach up."""
-    above = max(part.panel.height / 2 + part.above for part in parts)
-    below = max(part.panel.height / 2 + part.below for part in parts)
+def in_a_row(parts: Sequence[LabelledPicture], gap: float = 0.0) -> Panel:
+    """Pictures beside each other, their middles on one line."""
+    above = max(part.size[0] / 2 + part.above for part in parts)
+    below = max(part.size[0] / 2 + part.below for part in parts)
     items: list[Item] = []
     x = 0.0
     for part in parts:
-        items += moved(part.panel, x, above - part.panel.height / 2)
-        x += part.room + gap
+        items += part.centred_at(x, above)
+        x += part.width + gap
     return Panel(tuple(items), x - gap, above + below)
 
 
@@ -326,19 +407,17 @@ def feet(left: Panel, right: Panel, preferred: float, room: float) -> list[tuple
     return [(0.0, stacked([left, right], 26))]
 
 
-def colour_bar(cells: Cells, width: float) -> Panel:
-    """A slim bar with its ends below."""
+def cells_bar(cells: Cells, width: float) -> Panel:
+    """The colour bar of a matrix, at least as wide as its labels."""
     low = cells.low if cells.grey else -cells.limit
     ends = value_text(low), value_text(cells.limit)
     width = max(width, sum(text_width(end, SMALL) for end in ends) + 30)
-    share = np.linspace(0, 1, 201)
-    grey = np.repeat(np.rint(255 * share)[:, None], 3, axis=1).astype(np.uint8)
+    grey = np.repeat(np.rint(255 * np.linspace(0, 1, 201))[:, None], 3, axis=1).astype(np.uint8)
     pixels = (grey if cells.grey else ramp(None, signed=True))[None]
-    items: list[Item] = [Raster(pixels, 0, 0, width, 16)]
-    items += [Text(0, 42, ends[0], SMALL, DIM), Text(width, 42, ends[1], SMALL, DIM, align="right")]
-    if not cells.grey and width > sum(text_width(end, SMALL) for end in ends) + 60:
-        items.append(Text(width / 2, 42, "0", SMALL, DIM, align="center"))
-    return Panel(tuple(items), width, 46)
+    clear = 30 - text_width("−", SMALL) / 2
+    style = BarStyle(16, SMALL, 26, clear=clear, colour=DIM)
+    items, y = colour_bar([pixels], ends, style, right=width, middle=None if cells.grey else width / 2)
+    return Panel(tuple(items), width, y + 4)
 
 
 def worksheet(

@@ -20,7 +20,7 @@ from kernelviz.drawing.worksheets import (
     SUM,
     WIDEST,
     Cells,
-    Placed,
+    LabelledPicture,
     arrow,
     cells_panel,
     digit_size,
@@ -148,7 +148,7 @@ def _page(scene: Scene, number: int | None, *, adding: bool = False) -> Panel:
         arrow(),
     ]
     if laid is None:
-        parts = [part if at in (0, 2) else _empty(part) for at, part in enumerate(parts)]
+        parts = [part if at in (0, 2) else replace(part, items=()) for at, part in enumerate(parts)]
     body = in_a_row([*parts, _output(scene, laid, adding=adding)])
     room = max(room, body.width)
     formulas = formula_panel(operation.formulas, room)
@@ -187,12 +187,12 @@ def _sentence(scene: Scene, number: int | None) -> str:
     return f"stamp {number + 1} of {count}: {value} × kernel, {where}{adds}"
 
 
-def _plain(scene: Scene, values: Array, name: str) -> Placed:
+def _plain(scene: Scene, values: Array, name: str) -> LabelledPicture:
     panel = cells_panel(Cells(values, strongest(values)), scene.cell, scene.digits)
     return headed(panel, name, size_text(values.shape))
 
 
-def _input(scene: Scene, laid: Laid | None) -> Placed:
+def _input(scene: Scene, laid: Laid | None) -> LabelledPicture:
     """The input, the value that stamps in a frame."""
     lit = None
     items: list[Item] = []
@@ -204,7 +204,7 @@ def _input(scene: Scene, laid: Laid | None) -> Placed:
     return headed(Panel((*panel.items, *items), panel.width, panel.height), "input", size_text(scene.values.shape))
 
 
-def _stamp(scene: Scene, laid: Laid | None) -> Placed:
+def _stamp(scene: Scene, laid: Laid | None) -> LabelledPicture:
     """The kernel times that value, in the frame that it wears on the output."""
     values = scene.kernel if laid is None else laid.stamp
     panel = cells_panel(Cells(values, scene.limit), scene.cell, scene.digits)
@@ -212,7 +212,7 @@ def _stamp(scene: Scene, laid: Laid | None) -> Placed:
     return headed(Panel((*panel.items, around), panel.width, panel.height), "stamp", "")
 
 
-def _output(scene: Scene, laid: Laid | None, *, adding: bool) -> Placed:
+def _output(scene: Scene, laid: Laid | None, *, adding: bool) -> LabelledPicture:
     """The output as far as it has come; where stamps meet and it is still to be added, what is added to what."""
     cell = scene.cell
     if laid is None:
@@ -250,11 +250,6 @@ def _addition(old: float, more: float, x: float, y: float, scene: Scene) -> list
         Text(x, y + at * fitting * 0.56, text, fitting, INK, bold=True, align="center", middle=True)
         for at, text in lines
     ]
-
-
-def _empty(part: Placed) -> Placed:
-    """The room of a part without what stands there."""
-    return Placed(Panel((), part.panel.width, part.panel.height), part.room, part.above, part.below)
 
 
 MOST_FRAMES = 400

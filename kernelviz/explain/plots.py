@@ -22,7 +22,7 @@ from kernelviz.drawing.worksheets import (
     SUM,
     WIDEST,
     Cells,
-    Placed,
+    LabelledPicture,
     cells_panel,
     digit_size,
     frame,
@@ -266,7 +266,7 @@ def _stamp_rows(
     cells = [Cells(stamp, limit, empty=_untouched(worked, place)) for place, stamp in zip(places, stamps, strict=True)]
     out = output_cells(worked, step)
     size = digit_size([*cells, out], cell)
-    parts: list[Placed] = []
+    parts: list[LabelledPicture] = []
     for place, each in zip(places, cells, strict=True):
         panel = cells_panel(each, cell, size)
         framed = Panel((*panel.items, *_frames(worked, step, place, cell)), panel.width, panel.height)
@@ -311,7 +311,7 @@ def _frames(worked: Walkthrough, step: Step, place: tuple[int, int], cell: float
     return [around, frame(*step.at, 1, 1, cell)] if inside else [around]
 
 
-def _named(worked: Walkthrough, step: Step, place: tuple[int, int], panel: Panel) -> Placed:
+def _named(worked: Walkthrough, step: Step, place: tuple[int, int], panel: Panel) -> LabelledPicture:
     """``3 × kernel``, where there is room; of several channels the place."""
     if len(step.channels) > 1:
         return headed(panel, f"{place[0]}, {place[1]}", "")

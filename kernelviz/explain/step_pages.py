@@ -23,16 +23,17 @@ from kernelviz.drawing.worksheets import (
     SUM,
     WIDEST,
     Cells,
-    Placed,
+    LabelledPicture,
     arrow,
+    cells_bar,
     cells_panel,
-    colour_bar,
     digit_size,
     feet,
     frame,
     headed,
     in_a_row,
     sign,
+    space,
     stacked,
     strongest,
     worksheet,
@@ -89,11 +90,11 @@ def channels_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel
     tail, below = grid.total(y)
     items += tail
     output = grid.output(reached)
-    top = below - output.panel.height / 2 - 14
-    x = grid.right + 90
-    items += moved(output.panel, x, max(top, 60.0))
+    x, tall = grid.right + 90, output.size[0]
+    middle = max(below - 14, 60 + tall / 2)
+    items += output.centred_at(x, middle)
     items += moved(formula_panel(operation.formulas, grid.sums - 260), 0, y + 16)
-    body = Panel(tuple(items), x + output.room, max(below + 100, top + output.panel.height + output.below))
+    body = Panel(tuple(items), x + output.width, max(below + 100, below - 14 + tall / 2 + output.below))
     many = f"{len(step.channels)} input channels, a kernel for each, one sum; {settings_text(operation)}"
     title = name_text(operation)
     if isinstance(operation, TransposedConvolution):
@@ -254,7 +255,7 @@ class Grid:
             Text(left - 20, y + 8, name, SUM, DIM, align="right"),
         ]
 
-    def output(self, reached: int | None) -> Placed:
+    def output(self, reached: int | None) -> LabelledPicture:
         """The output, the marked cell framed."""
         cells = output_cells(self.worked, self.step, reached)
         whole, part = cells.shape, output_part(cells.shape, self.step.at)
@@ -264,7 +265,7 @@ class Grid:
         size = digit_size([cells], cell)
         panel = cells_panel(cells, cell, size)
         framed = (*panel.items, frame(*at, 1, 1, cell, width=4.5))
-        return with_bar(Panel(framed, panel.width, panel.height), cells, whole, bar=not size)
+        return output_picture(Panel(framed, panel.width, panel.height), cells, whole, bar=not size)
 
 
 MIDDLE_CELL = 60.0
@@ -289,7 +290,7 @@ def enlarged_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel
     drawn = cells_panel(window, cell, digit_size([window], cell))
     framed = Panel((*drawn.items, frame(0, 0, rows, columns, cell)), drawn.width, drawn.height)
     named = headed(framed, "window", size_text((rows, columns)), aside=True)
-    parts = [seen, Placed(Panel((), 70, 0), 70, 0), named]
+    parts = [seen, space(70), named]
     if step.weights is not None:
         kernel = plain_cells(step.weights[0])
         size = "turned 180°" if isinstance(operation, TransposedConvolution) else size_text(operation.kernel)
@@ -350,12 +351,12 @@ def colours_of(cells: Cells) -> Cells:
     return replace(plain, grey=True, low=0.0)
 
 
-def input_box(worked: Walkthrough, cells: Cells, box: float, place: tuple[int, int, int, int]) -> Placed:
+def input_box(worked: Walkthrough, cells: Cells, box: float, place: tuple[int, int, int, int]) -> LabelledPicture:
     """The canvas as colours, the window in a frame with a white halo, a bar below."""
     cell = box / max(cells.shape)
     panel = cells_panel(cells, cell, 0)
     items: list[Item] = [*panel.items, frame(*place, cell, colour=WHITE, width=9), frame(*place, cell, width=4.5)]
-    bar = colour_bar(cells, min(180.0, panel.width))
+    bar = cells_bar(cells, min(180.0, panel.width))
     items += moved(bar, 0, panel.height + 14)
     name, size = canvas_name(worked)
     size = size.partition(",")[0]  # the padding stands in the heading of the page
@@ -363,7 +364,7 @@ def input_box(worked: Walkthrough, cells: Cells, box: float, place: tuple[int, i
     return replace(placed, below=66.0)
 
 
-def output_box(worked: Walkthrough, step: Step, reached: int | None, box: float) -> Placed:
+def output_box(worked: Walkthrough, step: Step, reached: int | None, box: float) -> LabelledPicture:
     """The output as colours, or as numbers where they fit, the marked cell in a frame."""
     cells = output_cells(worked, step, reached)
     whole, part = cells.shape, output_part(cells.shape, step.at)
@@ -377,21 +378,21 @@ def output_box(worked: Walkthrough, step: Step, reached: int | None, box: float)
     panel = cells_panel(cells, cell, size)
     halo = frame(*at, 1, 1, cell, colour=WHITE, width=9 if cell > 12 else 7)
     items: list[Item] = [*panel.items, halo, frame(*at, 1, 1, cell, width=4.5 if cell > 12 else 3.5)]
-    return with_bar(Panel(tuple(items), panel.width, panel.height), cells, whole, bar=not size)
+    return output_picture(Panel(tuple(items), panel.width, panel.height), cells, whole, bar=not size)
 
 
-def with_bar(panel: Panel, cells: Cells, whole: tuple[int, int], *, bar: bool) -> Placed:
+def output_picture(panel: Panel, cells: Cells, whole: tuple[int, int], *, bar: bool) -> LabelledPicture:
     """The output with its name and the size of the ``whole``, and a bar of colours below where it has no digits."""
     size = size_text(whole)
     if not bar:
         return headed(panel, "output", size)
-    below = colour_bar(cells, max(panel.width, 120.0))
+    below = cells_bar(cells, max(panel.width, 120.0))
     items = (*panel.items, *moved(below, 0, panel.height + 14))
     return replace(headed(Panel(items, max(panel.width, below.width), panel.height), "output", size), below=66.0)
 
 
 def zoom_lines(
-    parts: list[Placed],
+    parts: list[LabelledPicture],
     sizes: tuple[float, float],
     source: Cells,
     window: tuple[int, ...],
@@ -399,12 +400,12 @@ def zoom_lines(
 ) -> list[Item]:
     """Lines from the window in the input to the enlarged one; around what stands above and below the input."""
     small, cell = sizes
-    above = max(part.panel.height / 2 + part.above for part in parts)
-    left = (parts[0].room - max(source.shape[1] * small, colour_bar(source, 0).width)) / 2
-    x, end = left + (place[1] + place[3]) * small, parts[0].room + 10
+    above = max(part.size[0] / 2 + part.above for part in parts)
+    left = (parts[0].width - max(source.shape[1] * small, cells_bar(source, 0).width)) / 2
+    x, end = left + (place[1] + place[3]) * small, parts[0].width + 10
     top, bottom = above - source.shape[0] * small / 2, above + source.shape[0] * small / 2
     starts = top + place[0] * small, top + (place[0] + place[2]) * small
-    target = parts[0].room + parts[1].room
+    target = parts[0].width + parts[1].width
     goals = above - window[0] * cell / 2, above + window[0] * cell / 2
     met = [start + (goal - start) * (end - x) / (target - x) for start, goal in zip(starts, goals, strict=True)]
     if all(top <= y <= bottom for y in met):
@@ -460,7 +461,7 @@ def kernel_page(worked: Walkthrough, step: Step, cell: float, reached: int | Non
     body = in_a_row(parts)
     room = max(NARROWEST - 2 * MARGIN, body.width)
     left = sum_panel(step, room, widest=widest_texts(worked, step))
-    kernel_at = sum(part.room for part in parts[: len(parts) - 3])
+    kernel_at = sum(part.width for part in parts[: len(parts) - 3])
     foot = feet(left, formula_panel(operation.formulas, room), kernel_at, room)
     return worksheet(title, settings_text(operation), body, foot, notes(worked, step), counted=counted(worked, step))
 

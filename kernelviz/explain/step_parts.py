@@ -21,7 +21,7 @@ from kernelviz.drawing.worksheets import (
     SUM,
     WIDEST,
     Cells,
-    Placed,
+    LabelledPicture,
     arrow_items,
     cells_panel,
     digit_size,
@@ -85,7 +85,7 @@ def matrix(cells: Cells, cell: float) -> Panel:
     return cells_panel(cells, cell, digit_size([cells], cell))
 
 
-def output_matrix(worked: Walkthrough, step: Step, cell: float, reached: int | None) -> Placed:
+def output_matrix(worked: Walkthrough, step: Step, cell: float, reached: int | None) -> LabelledPicture:
     """The output with the marked cell in a frame."""
     cells = output_cells(worked, step, reached)
     panel = matrix(cells, cell)
@@ -93,7 +93,7 @@ def output_matrix(worked: Walkthrough, step: Step, cell: float, reached: int | N
     return headed(framed, "output", size_text(cells.shape))
 
 
-def canvas_matrix(worked: Walkthrough, step: Step, cell: float) -> Placed:
+def canvas_matrix(worked: Walkthrough, step: Step, cell: float) -> LabelledPicture:
     """The canvas with the window in a frame, the stride above it, and what is never read below it."""
     operation, canvas = worked.operation, worked.canvas
     cells = canvas_cells(worked, step, step.channels[0])

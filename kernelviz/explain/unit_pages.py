@@ -16,27 +16,32 @@ from kernelviz.drawing.worksheets import (
     MARGIN,
     SIGN,
     SMALL,
+    TITLED,
     WIDEST,
     Cells,
+    LabelledPicture,
     arrow_items,
     cells_panel,
+    digit_size,
     strongest,
+    titled,
+    with_bar,
     worksheet,
 )
 from kernelviz.explain.unit_parts import (
-    TOP,
-    Ink,
-    fitted_digits,
-    ink_bar,
-    ink_of,
-    ink_text,
+    BAR,
+    UNIT_DIGITS,
+    MapColours,
+    clipping_text,
     input_view,
+    map_bar,
+    map_colours,
     map_picture,
     map_view,
     photograph,
     single_page,
     stacked_page,
-    with_bar,
+    with_map_bar,
 )
 from kernelviz.explain.unit_texts import (
     COLOURS,
@@ -136,7 +141,7 @@ def _row(unit: Unit, place: int, y: float, lefts: Sequence[float], *, pointwise:
     middle = y + THUMB / 2
     items: list[Item] = [Text(0, middle, f"{unit.numbers[place]:,}", SMALL + 1, INK, middle=True)]
     view = input_view(unit, place, THUMB)
-    items += moved(view.panel, NUMBERS, middle - view.size[0] / 2)
+    items += view.centred_at(NUMBERS, middle)
     columns = [(unit.window, True), (unit.kernel, False)] if pointwise else [
         (unit.window, True), (unit.kernel, False), (unit.products, True)
     ]  # fmt: skip
@@ -164,7 +169,7 @@ def _number(unit: Unit, values: Array, place: int) -> Panel:
     shown = values[list(unit.strongest(SHOWN))]
     every = [Cells(plane, strongest(shown), decimals=short_decimals(shown)) for plane in shown]
     cells = Cells(values[place], strongest(shown), decimals=short_decimals(shown))
-    panel = cells_panel(cells, THUMB, min(24.0, fitted_digits(every, THUMB)))
+    panel = cells_panel(cells, THUMB, min(24.0, digit_size(every, THUMB, UNIT_DIGITS)))
     return _flattened(panel, 62.0 / THUMB)
 
 
@@ -226,54 +231,20 @@ def _bars(parts: Sequence[Part], left: float, bottom: float, wide: float) -> lis
 
 def _pictures(unit: Unit, items: list[Item], x: float) -> tuple[float, float]:
     """The map with the unit, and what the unit can see; how deep they go, and how wide they are."""
-    view = with_bar(map_view(unit, COLUMN), ink_of(unit.map))
-    items += moved(view.panel, x, 0)
-    y, width = view.panel.height + 36, max(COLUMN, view.panel.width)
+    view = with_map_bar(map_view(unit, COLUMN), map_colours(unit.map))
+    items += view.at(x, 0)
+    y, width = view.height + 36, max(COLUMN, view.width)
     sight = photograph(unit, COLUMN, sight=True)
     if sight is not None:
-        items += moved(sight.panel, x, y)
-        y += sight.panel.height
-        width = max(width, sight.panel.width)
+        items += sight.at(x, y)
+        y += sight.height
+        width = max(width, sight.width)
     return y, width
 
 
 ROWS = 3  # planes that are shown of many
 PICTURE, LARGER, PLANE, ALONE = 448.0, 560.0, 206.0, 344.0
 BESIDE, BETWEEN = 66.0, 44.0
-
-
-@dataclass(frozen=True)
-class Column:
-    """Pictures below each other: ``box`` is as large as they are, without the head above and the bar below."""
-
-    name: str
-    size: str
-    box: Panel
-    bar: Panel | None
-    below: str = ""
-
-    @property
-    def width(self) -> float:
-        """With the head and the bar."""
-        head = text_width(self.name, SMALL, bold=True) + 14 + text_width(self.size, SMALL)
-        return max(self.box.width, self.bar.width if self.bar else 0.0, head, text_width(self.below, SMALL))
-
-    def placed(self, x: float, middle: float) -> tuple[list[Item], float]:
-        """Its items with the middle of the box at this height, and where they end."""
-        y = middle - self.box.height / 2
-        items: list[Item] = [Text(x, y - 18, self.name, SMALL, INK, bold=True)]
-        if self.size:
-            items.append(Text(x + text_width(self.name, SMALL, bold=True) + 14, y - 18, self.size, SMALL, DIM))
-        items += moved(self.box, x, y)
-        y += self.box.height
-        if self.below:
-            y += 34
-            items.append(Text(x, y, self.below, SMALL, DIM))
-        if self.bar:
-            y += 22
-            items += moved(self.bar, x, y)
-            y += self.bar.height
-        return items, y
 
 
 def kernel_and_map_page(unit: Unit) -> Panel:
@@ -286,14 +257,12 @@ def kernel_and_map_page(unit: Unit) -> Panel:
         _photo(unit) if whole else _inputs(unit, planes),
         _map(unit, PICTURE if whole or len(planes) == 1 else LARGER),
     ]
-    tallest = max(column.box.height for column in columns)
-    middle = TOP + tallest / 2
+    middle = TITLED + max(column.size[0] for column in columns) / 2
     items: list[Item] = []
     x, bottom = 0.0, 0.0
     for at, column in enumerate(columns):
-        drawn, below = column.placed(x, middle)
-        items += drawn
-        bottom = max(bottom, below)
+        items += column.centred_at(x, middle)
+        bottom = max(bottom, middle + column.size[0] / 2 + column.below)
         x += column.width
         if at == 0:
             rows = [middle] if whole or len(planes) == 1 else _rows(columns[1], middle, len(planes))
@@ -316,10 +285,10 @@ def shown_planes(unit: Unit) -> tuple[int, ...]:
     return tuple(sorted(range(len(norms)), key=lambda place: (-float(norms[place]), place))[:ROWS])
 
 
-def _rows(column: Column, middle: float, count: int) -> list[float]:
+def _rows(column: LabelledPicture, middle: float, count: int) -> list[float]:
     """The middles of pictures below each other."""
-    tall = (column.box.height - (count - 1) * BETWEEN) / count
-    top = middle - column.box.height / 2
+    tall = (column.size[0] - (count - 1) * BETWEEN) / count
+    top = middle - column.size[0] / 2
     return [top + tall / 2 + at * (tall + BETWEEN) for at in range(count)]
 
 
@@ -335,59 +304,62 @@ def _stack(panels: Sequence[Panel], labels: Sequence[str], side: float) -> Panel
     return Panel(tuple(items), max(panel.width for panel in panels), y - BETWEEN)
 
 
-def _kernel(unit: Unit, planes: Sequence[int]) -> Column:
+def _kernel(unit: Unit, planes: Sequence[int]) -> LabelledPicture:
     """The planes with their weights, or as colours where these do not fit."""
     side = ALONE if len(planes) == 1 else PLANE
     shown = unit.kernel[list(planes)]
     cell = side / max(shown.shape[1:])
     every = [Cells(plane, strongest(shown), decimals=short_decimals(shown)) for plane in shown]
-    size = fitted_digits(every, cell)
+    size = digit_size(every, cell, UNIT_DIGITS)
     colours = reads_colours(unit)
     labels = [COLOURS[unit.numbers[place]] if colours else f"plane {unit.numbers[place]}" for place in planes]
     panels = [cells_panel(each, cell, size) for each in every]
     box = _stack(panels, labels, side if len(planes) > 1 else panels[0].height)
-    first = f": {labels[0]}" if len(planes) > 1 else ""
     size_text = "turned 180°" if unit.layer.transposed else " × ".join(map(str, unit.kernel.shape))
-    bar = None
-    if not size and np.isfinite(shown).any() and np.nan_to_num(shown).any():
-        bar = ink_bar(Ink(strongest(shown), negative=True, clipped=False), max(side, 170.0))
-    return Column(
-        f"kernel {unit.at[0]}{first}" if first else f"kernel {unit.at[0]}", "" if first else size_text, box, bar
-    )
+    name = f"kernel {unit.at[0]}: {labels[0]}" if len(planes) > 1 else f"kernel {unit.at[0]}"
+    column = _column(name, "" if len(planes) > 1 else size_text, box)
+    if size or not np.isfinite(shown).any() or not np.nan_to_num(shown).any():
+        return column
+    return with_bar(column, map_bar(MapColours(strongest(shown), negative=True, clipped=False), max(side, BAR)), 22)
 
 
-def _photo(unit: Unit) -> Column:
+def _column(name: str, size: str, box: Panel, below: str = "") -> LabelledPicture:
+    return titled(name, size, box, [below] if below else [], pitch=34, foot=0, whole_head=True)
+
+
+def _with_map_bar(column: LabelledPicture, colours: MapColours) -> LabelledPicture:
+    return with_bar(column, map_bar(colours, max(column.size[1], BAR)), 22) if colours.known else column
+
+
+def _photo(unit: Unit) -> LabelledPicture:
     """What the network saw."""
     view = photograph(unit, PICTURE, sight=False)
     if view is None:
         raise TypeError(unit.seen)
-    height, width = view.size
-    picture = tuple(item for item in moved(view.panel, 0, -TOP) if not isinstance(item, Text))
+    picture = tuple(item for item in view.items if not isinstance(item, Text))
     size = " × ".join(map(str, unit.inputs.shape))
-    return Column("what the network saw", size, Panel(picture, width, height), None)
+    return _column("what the network saw", size, Panel(picture, *view.size[::-1]))
 
 
-def _inputs(unit: Unit, planes: Sequence[int]) -> Column:
+def _inputs(unit: Unit, planes: Sequence[int]) -> LabelledPicture:
     """The maps that these planes slide over, in one scale."""
     side = PICTURE if len(planes) == 1 else PLANE
     shown = unit.inputs[list(planes)]
-    ink = ink_of(shown)
-    panels = [map_picture(values, ink, side)[0] for values in shown]
+    colours = map_colours(shown)
+    panels = [map_picture(values, colours, side)[0] for values in shown]
     labels = [f"input {unit.numbers[place]}" for place in planes]
     box = _stack(panels, labels, side if len(planes) > 1 else panels[0].height)
     size = " × ".join(map(str, unit.inputs.shape[1:]))
     rest = len(unit.numbers) - len(planes)
     below = f"+ {rest:,} more" if rest else ""
-    bar = ink_bar(ink, max(box.width, 170.0)) if ink.known else None
-    return Column(labels[0], size, box, bar, below)
+    return _with_map_bar(_column(labels[0], size, box, below), colours)
 
 
-def _map(unit: Unit, side: float) -> Column:
-    ink = ink_of(unit.map)
-    panel, _ = map_picture(unit.map, ink, side)
+def _map(unit: Unit, side: float) -> LabelledPicture:
+    colours = map_colours(unit.map)
+    panel, _ = map_picture(unit.map, colours, side)
     height, width = unit.map.shape
-    bar = ink_bar(ink, max(panel.width, 170.0)) if ink.known else None
-    return Column(f"feature map {unit.at[0]}", f"{height} × {width}", panel, bar)
+    return _with_map_bar(_column(f"feature map {unit.at[0]}", f"{height} × {width}", panel), colours)
 
 
 def _identity(unit: Unit) -> str:
@@ -415,7 +387,7 @@ def _captions(unit: Unit, planes: Sequence[int]) -> list[str]:
         lines.append("the inputs shown have one scale")
     if unit.source:
         lines.append(f"weights: {unit.source.label}")
-    return [*lines, ink_text(ink_of(unit.map)), *notes(unit)]
+    return [*lines, clipping_text(map_colours(unit.map)), *notes(unit)]
 
 
 FEW = 4  # channels whose matrices are written out
@@ -456,7 +428,7 @@ def plot_kernel_and_map(unit: Unit) -> PageFigure:
 def unit_recipe(unit: Unit, *, whole: bool) -> dict[str, Any]:
     """How the picture is made; of the ``whole`` map, or of the one unit."""
     place = ",".join(map(str, unit.at))
-    limit = ink_of(unit.map)
+    limit = map_colours(unit.map)
     maps = FeatureMaps(
         unit.map[None], unit.layer.name, unit.layer.kind, source=unit.source, image=unit.image, seen=unit.seen,
         input_size=unit.input_size,
@@ -486,7 +458,7 @@ def unit_page(unit: Unit) -> Panel:
         more,
         "rounded for display, summed before",
         f"the network gave {value_of(unit.value)}",
-        ink_text(ink_of(unit.map)),
+        clipping_text(map_colours(unit.map)),
     ]
     return worksheet(TITLE, settings, body, [], [*captions(unit), *said, *notes(unit)])
 

@@ -7,16 +7,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelviz.drawing.colour import INKS, OUTLINE, Scale, levels, ramp, rgb_pixels
+from kernelviz.drawing.colour import INKS, OUTLINE, Scale, bar_pixels, levels, ramp, rgb_pixels
 from kernelviz.drawing.page import (
     INK,
     LINE_HEIGHT,
-    QUIET,
+    PAGE_WIDTH,
+    SEPARATOR,
+    TITLE,
+    BarStyle,
     Item,
     Panel,
     Raster,
     Rule,
     Text,
+    colour_bar,
     drawable,
     moved,
     text_block,
@@ -67,26 +71,17 @@ def framed(pixels: Array, x: float, y: float) -> Raster:
     return Raster(result, x, y, width + 2 * EDGE, height + 2 * EDGE)
 
 
-def colour_key(
-    right: float, y: float, size: float, words: tuple[str, str, str] = ("−max", "0", "+max"), width: float = 0
-) -> list[Item]:
-    """A colour bar that ends at ``right`` with a word at each end and one in the middle, below it."""
-    width = width or 12 * size
-    shares = np.linspace(-1, 1, int(width))[None]
-    pixels = ramp(None, signed=True)[levels(shares[None], Scale("layer", -1.0, 1.0, signed=True))[0]]
-    left, foot = right - width, y + 0.6 * size
-    items: list[Item] = [Raster(pixels, left, y, width, 0.6 * size)]
-    half = width / 2 - text_width(words[1], size) / 2 - 0.4 * size
-    inner = max(text_width(words[0], size), text_width(words[2], size)) < half
-    for share, word, align in ((0.0, words[0], "left"), (0.5, words[1], "center"), (1.0, words[2], "right")):
-        at = left + share * width
-        items.append(Rule(at, foot, at, foot + 6, QUIET))
-        if inner or share != 0.5:
-            items.append(Text(at, foot + 12 + 0.8 * size, word, size, QUIET, align=align))  # type: ignore[arg-type]
-    return items
+def own_scale_bar(right: float, y: float) -> list[Item]:
+    """The colour bar of tiles that each have their own scale, ending at ``right``."""
+    width = 12 * TYPE
+    strip = bar_pixels(-1, 1, int(width), signed=True)
+    clear = 0.4 * TYPE + text_width("0", TYPE) / 2
+    style = BarStyle(0.6 * TYPE, TYPE, 12 + 0.8 * TYPE, clear=clear, tick=6)
+    left = right - width
+    return colour_bar([strip], ("−max", "+max"), style, left=left, top=y, right=right, middle=left + width / 2)[0]
 
 
-WIDTH, HEAD, ROOM, TILE_GAP, NAMES = 1600.0, 30.0, 58.0, 10.0, 330.0
+HEAD, ROOM, TILE_GAP, NAMES = 30.0, 58.0, 10.0, 330.0
 SWATCH, ACROSS = 32, 5
 _DIRECTION = re.compile(r" that (run|rise|fall)[^,]*")
 TALLEST, ALL_OF = 2330.0, 7  # up to this size every filter is drawn
@@ -127,8 +122,8 @@ def bank_page(size: int) -> Panel:
     more, y = _colours(y)
     items += more
     y += 20
-    items.append(Rule(MARGIN, y, WIDTH - MARGIN, y, "#d9dce0", 2))
-    items += colour_key(WIDTH - MARGIN, y + 34, TYPE)
+    items.append(Rule(MARGIN, y, PAGE_WIDTH - MARGIN, y, SEPARATOR, 2))
+    items += own_scale_bar(PAGE_WIDTH - MARGIN, y + 34)
     smaller = size > 3 and size % 2 == 1
     lines = [
         "each tile has its own scale; filters are turned as they stand",
@@ -139,14 +134,14 @@ def bank_page(size: int) -> Panel:
     ]
     for line in lines:
         more, y = text_block(
-            wrap(line, TYPE, WIDTH - 2 * MARGIN - 14 * TYPE), MARGIN, y + (18 if line == lines[0] else 0), TYPE
+            wrap(line, TYPE, PAGE_WIDTH - 2 * MARGIN - 14 * TYPE), MARGIN, y + (18 if line == lines[0] else 0), TYPE
         )
         items += more
-    return Panel(tuple(items), WIDTH, float(round(y + 0.6 * MARGIN)))
+    return Panel(tuple(items), PAGE_WIDTH, float(round(y + 0.6 * MARGIN)))
 
 
 def _heading(words: str, y: float) -> tuple[list[Item], float]:
-    rule = Rule(MARGIN, y + 10, WIDTH - MARGIN, y + 10, "#d9dce0", 2)
+    rule = Rule(MARGIN, y + 10, PAGE_WIDTH - MARGIN, y + 10, SEPARATOR, 2)
     return [rule, Text(MARGIN, y + 48, words, HEAD, INK, bold=True)], y + 62
 
 
@@ -154,7 +149,7 @@ def _colours(y: float) -> tuple[list[Item], float]:
     """Each direction in colour: what it reads as positive, what as negative, and its name."""
     items, y = _heading("colours", y)
     directions = colour_directions()
-    pitch = (WIDTH - 2 * MARGIN) / ACROSS
+    pitch = (PAGE_WIDTH - 2 * MARGIN) / ACROSS
     side = SWATCH + 2 * EDGE
     for at, one in enumerate(directions):
         down, right = divmod(at, ACROSS)
@@ -187,7 +182,7 @@ def _row(filters: list[Filter], y: float) -> tuple[list[Item], float]:
     if others:
         items.append(Text(MARGIN, middle + 1.15 * TYPE, others, TYPE, middle=True))
     left = MARGIN + NAMES
-    across = max(1, int((WIDTH - MARGIN - left + TILE_GAP) // (tile + TILE_GAP)))
+    across = max(1, int((PAGE_WIDTH - MARGIN - left + TILE_GAP) // (tile + TILE_GAP)))
     for at, one in enumerate(filters):
         down, right = divmod(at, across)
         items.append(
@@ -198,12 +193,12 @@ def _row(filters: list[Filter], y: float) -> tuple[list[Item], float]:
     x = left + min(len(filters), across) * (tile + TILE_GAP) + 12
     if filters[0].family != filters[0].stem:
         about += f" (family {filters[0].family})"
-    if x + text_width(about, TYPE) <= WIDTH - MARGIN:
+    if x + text_width(about, TYPE) <= PAGE_WIDTH - MARGIN:
         items.append(Text(x, y + tile / 2, about, TYPE, middle=True))
     return items, below
 
 
-MARGIN, GAP, TYPE, NAME, TITLE = 52.0, 48.0, 25.0, 29.0, 40.0
+MARGIN, GAP, TYPE, NAME = 52.0, 48.0, 25.0, 29.0
 COLUMN = {1: 720.0, 2: 600.0, 3: 466.0}  # of a column, in units of type, by how many there are
 BLOCK = 180.0  # of a kernel
 SMALLEST_TYPE = 23.0
@@ -365,17 +360,14 @@ def _bar(response: Response, y: float, width: float, unit: float) -> tuple[list[
     """The colour bar, with a sign at the ends beyond which values lie."""
     low, high, signed = limits_of(response)
     table = _table(signed=signed)
-    height, size = 14 * unit, TYPE * unit
+    size = TYPE * unit
     shades = table[np.rint(np.linspace(0, len(table) - 1, max(2, int(width)))).astype(int)][None]
-    items: list[Item] = [Raster(shades, 0, y, width, height)]
     below = "≤ " if (response.values < low).any() else ""
     above = "≥ " if (response.values > high).any() else ""
-    foot = y + height + 10 * unit + 0.8 * size
     ends = (f"{below}{number_text(low)}", f"{above}{number_text(high, plus=signed)}")
-    items += [Text(0, foot, ends[0], size, QUIET), Text(width, foot, ends[1], size, QUIET, align="right")]
-    if signed and max(text_width(end, size) for end in ends) < width / 2 - size:
-        items.append(Text(width / 2, foot, "0", size, QUIET, align="center"))
-        items.append(Rule(width / 2, y + height, width / 2, y + height + 6 * unit, QUIET, unit))
+    drop = 10 * unit + 0.8 * size
+    style = BarStyle(14 * unit, size, drop, clear=size, tick=6 * unit, line=unit, end_ticks=False)
+    items, foot = colour_bar([shades], ends, style, top=y, right=width, middle=width / 2 if signed else None)
     return items, foot + 0.4 * size
 
 

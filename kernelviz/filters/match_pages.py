@@ -11,7 +11,10 @@ from kernelviz.drawing.captions import layer_text
 from kernelviz.drawing.page import (
     GREY,
     INK,
+    PAGE_WIDTH,
     QUIET,
+    SEPARATOR,
+    TITLE,
     Item,
     Panel,
     Raster,
@@ -22,7 +25,7 @@ from kernelviz.drawing.page import (
     text_width,
     wrap,
 )
-from kernelviz.filters.filter_pages import EDGE, colour_key, stamp, zoom_for
+from kernelviz.filters.filter_pages import EDGE, HEAD, MARGIN, TYPE, own_scale_bar, stamp, zoom_for
 from kernelviz.filters.matching import FIT, LEAST, LEVEL, UNNAMED, Matches, match_kernels
 from kernelviz.wording import numbers_text
 
@@ -33,9 +36,7 @@ if TYPE_CHECKING:
     from kernelviz.filters.matching import KernelMatch
 
 
-WIDTH, MARGIN = 1600.0, 52.0
-CONTENT = WIDTH - 2 * MARGIN
-HEAD, TYPE = 30.0, 25.0
+CONTENT = PAGE_WIDTH - 2 * MARGIN
 ROOM = 62.0  # of a tile
 SIGN = 46.0  # of ≈
 ABOUT = {
@@ -77,7 +78,7 @@ def group_items(
     items.append(Text(x, y, count, HEAD * 0.93, GREY))
     x += text_width(count, HEAD * 0.93) + 20
     taken = min(len(rows), shelf.across)
-    end = MARGIN + (start + taken - 1) * shelf.pitch + shelf.entry if taken < shelf.across else WIDTH - MARGIN
+    end = MARGIN + (start + taken - 1) * shelf.pitch + shelf.entry if taken < shelf.across else PAGE_WIDTH - MARGIN
     if x + text_width(ABOUT[kind], TYPE) <= end:
         items.append(Text(x, y, ABOUT[kind], TYPE))
     y += 22
@@ -154,7 +155,6 @@ def _tile(matches: Matches) -> float:
     return float(matches.bank.weight.shape[2] * _zoom(matches) + 2 * EDGE)
 
 
-TITLE = 40.0
 TALLEST = 2500.0
 DARK, PALE = "#575f6b", "#b9bec6"
 UNDRAWN = ("zero", "not finite")
@@ -224,7 +224,7 @@ def _page(matches: Matches, shelves: float) -> Panel:
         shown += len(rows_shown)
         needed = slots(kind, len(rows), len(rows_shown), shelf)
         if needed > free:
-            items.append(Rule(MARGIN, y, WIDTH - MARGIN, y, "#d9dce0", 2))
+            items.append(Rule(MARGIN, y, PAGE_WIDTH - MARGIN, y, SEPARATOR, 2))
             start, top, free = 0, y, shelf.across
         else:
             start = shelf.across - free
@@ -236,7 +236,7 @@ def _page(matches: Matches, shelves: float) -> Panel:
             more, y = _listed(word_of(kind, matches), _sorted(matches, kind), y)
             items += more
     more, y = _caption(matches, shown, y)
-    return Panel((*items, *more), WIDTH, float(round(y + 0.5 * MARGIN)))
+    return Panel((*items, *more), PAGE_WIDTH, float(round(y + 0.5 * MARGIN)))
 
 
 def word_of(kind: str, matches: Matches) -> str:
@@ -285,7 +285,7 @@ def _bar(matches: Matches, y: float) -> list[Item]:
 def _listed(words: str, rows: Sequence[KernelMatch], y: float) -> tuple[list[Item], float]:
     """Kernels that are only named, by number."""
     items: list[Item] = [
-        Rule(MARGIN, y, WIDTH - MARGIN, y, "#d9dce0", 2),
+        Rule(MARGIN, y, PAGE_WIDTH - MARGIN, y, SEPARATOR, 2),
         Text(MARGIN, y + 46, words, HEAD, INK, bold=True),
     ]
     x = MARGIN + text_width(words, HEAD, bold=True) + 16
@@ -299,9 +299,9 @@ def _listed(words: str, rows: Sequence[KernelMatch], y: float) -> tuple[list[Ite
 
 def _caption(matches: Matches, shown: int, y: float) -> tuple[list[Item], float]:
     """How to read it, what a name means, and the key to the colours on the right."""
-    items: list[Item] = [Rule(MARGIN, y, WIDTH - MARGIN, y, "#d9dce0", 2)]
+    items: list[Item] = [Rule(MARGIN, y, PAGE_WIDTH - MARGIN, y, SEPARATOR, 2)]
     key = 12 * TYPE
-    items += colour_key(WIDTH - MARGIN, y + 34, TYPE)
+    items += own_scale_bar(PAGE_WIDTH - MARGIN, y + 34)
     y += 18
     for line in caption_lines(matches, shown):
         more, y = text_block(wrap(line, TYPE, CONTENT - key - 50), MARGIN, y, TYPE)
