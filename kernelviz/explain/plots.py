@@ -51,8 +51,9 @@ from kernelviz.explain.texts import (
 from kernelviz.wording import value_text
 
 if TYPE_CHECKING:
+    from kernelviz.arithmetic.steps import Step
     from kernelviz.drawing.figures import PageFigure
-    from kernelviz.explain.walkthrough import Step, Walkthrough
+    from kernelviz.explain.walkthrough import Walkthrough
     from kernelviz.records import Array
 
 

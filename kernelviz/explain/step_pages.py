@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelviz.arithmetic.operations import Pooling, TransposedConvolution
+from kernelviz.arithmetic.steps import largest
 from kernelviz.arithmetic.windows import size_text
 from kernelviz.drawing.page import INK, Item, Panel, Rule, Shape, Text, moved, text_block, text_width, wrap
 from kernelviz.drawing.worksheets import (
@@ -70,7 +71,8 @@ from kernelviz.explain.texts import (
 from kernelviz.wording import factor_text, value_text
 
 if TYPE_CHECKING:
-    from kernelviz.explain.walkthrough import Step, Walkthrough
+    from kernelviz.arithmetic.steps import Step
+    from kernelviz.explain.walkthrough import Walkthrough
 
 
 BIGGEST, GAP, ROWS = 66.0, 76.0, 6
@@ -111,9 +113,7 @@ def chosen_planes(step: Step, *, moving: bool) -> tuple[tuple[int, ...], str]:
     n = len(step.channels)
     if n <= ROWS or step.sums is None or step.weights is None:
         return tuple(range(n)), ""
-    sizes = np.square(step.weights).sum(axis=(1, 2)) if moving else np.abs(step.sums)
-    sizes = np.where(np.isnan(sizes), np.inf, sizes)
-    order = tuple(sorted(range(n), key=lambda plane: (-float(sizes[plane]), plane))[:ROWS])
+    order = largest(np.square(step.weights).sum(axis=(1, 2)), ROWS) if moving else step.strongest(ROWS)
     what = "largest weights" if moving else "largest |sum|"
     return order, f"the {ROWS} channels with the {what} of {n:,}, largest first"
 
@@ -129,10 +129,7 @@ class Grid:
         self.whole = max(height, width) < LARGE
         rows, columns = step.window.shape[1:]
         across = width + 2 * columns
-        texts = [
-            value_text(float(each))
-            for each in (*(step.products.sum((1, 2)) if step.products is not None else ()), step.value)
-        ]
+        texts = [value_text(float(each)) for each in (*(() if step.sums is None else step.sums), step.value)]
         widest = max(text_width(f"+ ({text})", SUM + 5, bold=True) for text in texts)
         room = WIDEST - 2 * MARGIN - 2 * GAP - max(60, widest) - 300 - OUTPUT
         self.cell = min(BIGGEST, room / across)

@@ -36,8 +36,9 @@ from kernelviz.wording import value_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kernelviz.arithmetic.steps import Step
     from kernelviz.arithmetic.windows import Formula
-    from kernelviz.explain.walkthrough import Step, Walkthrough
+    from kernelviz.explain.walkthrough import Walkthrough
     from kernelviz.records import Array
 
 

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernelviz.arithmetic.operations import Operation
+    from kernelviz.arithmetic.steps import Step
     from kernelviz.arithmetic.windows import Formula
-    from kernelviz.explain.walkthrough import Step, Walkthrough
+    from kernelviz.explain.walkthrough import Walkthrough
     from kernelviz.records import Array
     from kernelviz.traces import LayerOperation, TracedLayer
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kernelviz.arithmetic.steps import largest
 from kernelviz.drawing.page import INK, Item, Panel, Raster, Rule, Shape, Text, moved, text_width
 from kernelviz.drawing.sheets import map_facts
 from kernelviz.drawing.worksheets import (
@@ -281,8 +282,7 @@ def shown_planes(unit: Unit) -> tuple[int, ...]:
     """All planes of a kernel of few, in their order; of more those with the largest weights together, largest first."""
     if len(unit.numbers) <= ROWS:
         return tuple(range(len(unit.numbers)))
-    norms = np.sqrt((np.nan_to_num(unit.kernel) ** 2).sum(axis=(1, 2)))
-    return tuple(sorted(range(len(norms)), key=lambda place: (-float(norms[place]), place))[:ROWS])
+    return largest(np.sqrt((np.nan_to_num(unit.kernel) ** 2).sum(axis=(1, 2))), ROWS)
 
 
 def _rows(column: LabelledPicture, middle: float, count: int) -> list[float]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelviz.arithmetic.operations import Convolution, Operation, Pooling, TransposedConvolution, check_cell
+from kernelviz.arithmetic.steps import Step, axis_cells, read_cells
 from kernelviz.errors import UsageError
 from kernelviz.records import as_array, shape_text
 
@@ -45,56 +46,43 @@ class Canvas:
 
 def make_canvas(operation: Operation, data: Array, kernel: Array | None) -> Canvas:
     """The canvas of an operation for this input (C, H, W) and this kernel as torch stores it."""
-    if isinstance(operation, TransposedConvolution) and kernel is not None:
-        return _stretched(operation, data, kernel)
-    between = np.zeros(data.shape[1:], bool)
-    if isinstance(operation, Convolution):
-        return _around(operation, data, operation.padding, between, kernel)
-    above, beside = operation.padding
-    return _around(operation, data, (above, above, beside, beside), between, None)
-
-
-def cut(values: Array, rows: range, columns: range) -> Array:
-    """The part of (…, H, W) at these rows and columns."""
-    return values[..., rows.start : rows.stop : rows.step, columns.start : columns.stop : columns.step]
-
-
-def _stretched(operation: TransposedConvolution, data: Array, kernel: Array) -> Canvas:
-    between = np.ones(operation.stretched_size, bool)
-    spread = np.zeros((len(data), *operation.stretched_size))
-    down, across = operation.stride
-    between[::down, ::across] = False
-    spread[:, ::down, ::across] = data
-    inputs, outputs = operation.in_channels // operation.groups, operation.out_channels // operation.groups
-    grouped = kernel.reshape(operation.groups, inputs, outputs, *operation.kernel).swapaxes(1, 2)
-    turned = grouped.reshape(operation.out_channels, inputs, *operation.kernel)[..., ::-1, ::-1]
-    return _around(operation, spread, operation.implicit_padding, between, turned)
-
-
-def _around(
-    operation: Operation, data: Array, padding: tuple[int, int, int, int], stretched: Array, kernel: Array | None
-) -> Canvas:
-    """The data with its padding around it, or cut where the padding is negative."""
-    top, bottom, left, right = padding
-    height, width = data.shape[1] + top + bottom, data.shape[2] + left + right
-    values = np.zeros((len(data), height, width))
-    around, between = np.ones((height, width), bool), np.zeros((height, width), bool)
-    rows, columns = data.shape[1:]
-    target = range(max(0, top), height - max(0, bottom)), range(max(0, left), width - max(0, right))
-    kept = range(max(0, -top), rows - max(0, -bottom)), range(max(0, -left), columns - max(0, -right))
-    cut(values, *target)[:] = cut(data, *kept)
-    cut(around, *target)[:] = False
-    cut(between, *target)[:] = cut(stretched, *kept)
+    stride = (1, 1)
+    if isinstance(operation, TransposedConvolution):
+        edges, stride = operation.implicit_padding, operation.stride
+        kernel = None if kernel is None else _turned(operation, kernel)
+    elif isinstance(operation, Convolution):
+        edges = operation.padding
+    else:
+        above, beside = operation.padding
+        edges = above, above, beside, beside
+    rows, columns = (
+        axis_cells(np.arange(-before, (size - 1) * step + 1 + after), size, stride=step)
+        for size, step, before, after in zip(data.shape[1:], stride, edges[::2], edges[1::2], strict=True)
+    )
+    values, padding, stretched = read_cells(data, rows, columns)
+    top, _, left, _ = edges
     outputs = operation.output_size
     return Canvas(
         values=values,
-        padding=around,
-        stretched=between,
+        padding=padding,
+        stretched=stretched,
         origin=(top, left),
         rows=tuple(_moved(operation.window(row, 0)[0], top) for row in range(outputs[0])),
         columns=tuple(_moved(operation.window(0, column)[1], left) for column in range(outputs[1])),
         kernel=kernel,
     )
+
+
+def _turned(operation: TransposedConvolution, kernel: Array) -> Array:
+    """The kernel as it slides: (out_channels, in_channels / groups, h, w), turned by 180°."""
+    inputs, outputs = operation.in_channels // operation.groups, operation.out_channels // operation.groups
+    grouped = kernel.reshape(operation.groups, inputs, outputs, *operation.kernel).swapaxes(1, 2)
+    return grouped.reshape(operation.out_channels, inputs, *operation.kernel)[..., ::-1, ::-1]
+
+
+def cut(values: Array, rows: range, columns: range) -> Array:
+    """The part of (…, H, W) at these rows and columns."""
+    return values[..., rows.start : rows.stop : rows.step, columns.start : columns.stop : columns.step]
 
 
 def _moved(positions: range, by: int) -> range:
@@ -103,35 +91,6 @@ def _moved(positions: range, by: int) -> range:
 
 MOST_WORK = 50_000_000  # multiply-adds or pooled values that are worked out: seconds
 INPUT_DIGITS, KERNEL_DIGITS = (0, 10), (-2, 3)  # whole numbers that one can add in one's head
-
-
-@dataclass(frozen=True)
-class Step:
-    """How one output cell came about.
-
-    ``window`` (C, h, w) are the values that were read, of which ``padding`` (h, w) tells those that are none of the
-    input's, ``stretched`` those that stand between its values; ``channels`` are the input channels they belong to.
-    ``weights`` and ``products`` are of the same shape, and ``sums`` (C,) one number a channel; None for a pool.
-    ``counted`` is by how many values an average was divided.
-    """
-
-    at: tuple[int, int]
-    channel: int
-    channels: tuple[int, ...]
-    window: Array
-    padding: Array
-    stretched: Array
-    weights: Array | None
-    products: Array | None
-    bias: float | None
-    value: float
-    counted: int | None = None
-
-    @property
-    def sums(self) -> Array | None:
-        """(C,): what each input channel adds."""
-        with np.errstate(all="ignore"):
-            return None if self.products is None else self.products.sum(axis=(1, 2))
 
 
 @dataclass(frozen=True)
@@ -158,17 +117,14 @@ class Walkthrough:
         canvas = self.canvas
         cells = canvas.rows[row], canvas.columns[column]
         channels = self._channels(channel)
-        window = cut(canvas.values[channels.start : channels.stop], *cells)
-        weights = None if canvas.kernel is None else canvas.kernel[channel]
         step = Step(
             at=(row, column),
             channel=channel,
             channels=tuple(channels),
-            window=window,
+            window=cut(canvas.values[channels.start : channels.stop], *cells),
             padding=cut(canvas.padding, *cells),
             stretched=cut(canvas.stretched, *cells),
-            weights=weights,
-            products=None if weights is None else window * weights,
+            weights=None if canvas.kernel is None else canvas.kernel[channel],
             bias=None if self.bias is None else float(self.bias[channel]),
             value=float(self.output[channel, row, column]),
         )
