@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 _KEPT = 512  # lines: at most some 10 MB
 _PARTS = 8  # of a pixel: where in one a line may begin, finer than the eye can tell
-_BENCH = 2048, 64  # pixels: nearly every line fits
+_BENCH = 2048, 128  # pixels: nearly every line fits, with an em around it
 _bench_lock = threading.Lock()  # the bench is one for all
 
 
@@ -140,10 +140,10 @@ def _ink(look: _Look) -> Ink:
         path_effects=[],
         transform=IdentityTransform(),
     )
-    line.set_figure(Figure((1, 1), dpi=look.dpi, layout="none"))  # type: ignore[arg-type]  # None would ask rcParams
+    figure, renderer = _bench(look.dpi)
+    line.set_figure(figure)
     margin = math.ceil(look.font.get_size_in_points() * look.dpi / 72)  # strokes may leave their box
     with _bench_lock:
-        renderer: Any = _bench(look.dpi)
         box = line.get_window_extent(renderer)
         left, bottom = math.floor(box.x0) - margin, math.floor(box.y0) - margin
         width, height = math.ceil(box.x1) + margin - left + 1, math.ceil(box.y1) + margin - bottom + 1
@@ -162,9 +162,10 @@ def forget_lines() -> None:
 
 
 @lru_cache(maxsize=2)
-def _bench(dpi: float) -> RendererAgg:
-    """A raster on which lines are drawn one after the other; it remembers how wide they are."""
-    return RendererAgg(*_BENCH, dpi)  # type: ignore[no-untyped-call]
+def _bench(dpi: float) -> tuple[Figure, Any]:
+    """A figure and a raster on which lines are drawn one after the other; the raster remembers how wide they are."""
+    figure = Figure((1, 1), dpi=dpi, layout="none")  # type: ignore[arg-type]  # None would ask rcParams
+    return figure, RendererAgg(*_BENCH, dpi)  # type: ignore[no-untyped-call]
 
 
 def _trimmed(cover: Array, left: int, bottom: int) -> Ink:
