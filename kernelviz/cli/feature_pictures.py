@@ -229,18 +229,18 @@ def draw_layer(run: Run, maps: FeatureMaps, places: Sequence[tuple[int | None, P
 
     ``tried`` does work that comes later than this one, and names what fails.
     """
-    from kernelviz.drawing.overlay import draw_overlay, lay_over, what_is_over
+    from kernelviz.drawing.overlay import draw_overlay, make_overlay, overlay_text
     from kernelviz.files.writing import save_picture
 
     wish, path = run.wish, places[0][1]
     if wish.overlay:
         for channel, target in places:
             reduce = cast("MapView", wish.reduce or "norm")
-            overlay = lay_over(maps, channel, reduce=reduce, scale=run.look.scale)
+            overlay = make_overlay(maps, channel, reduce=reduce, scale=run.look.scale)
             figure = draw_overlay(overlay)
             figure.recipe = told(run, figure.recipe or {}, maps.layer)
             save_picture(figure, target, force=run.goal.force)
-            say_layer(run, maps, f"{what_is_over(overlay)} over the image", overlay.notes)
+            say_layer(run, maps, f"{overlay_text(overlay)} over the image", overlay.notes)
             tell(run, target, maps, overlay)
     elif wish.single:
         run.behind.hand(

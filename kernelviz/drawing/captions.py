@@ -165,13 +165,18 @@ def caption(tiles: Tiles, scale: Scale, marks: Marks, extra: Sequence[str]) -> t
     if tiles.layout == "grid":
         lines[:2] = [f"{lines[0]}{PART}{lines[1]}"]
     more = map(sentence, extra) if tiles.noun == "map" else extra
-    return tuple(line for line in (*lines, *oddities(tiles, marks), *more) if line)
+    return tuple(line for line in (*lines, *irregularities(tiles, marks), *more) if line)
 
 
 def notes(tiles: Tiles, scale: Scale, marks: Marks, extra: Sequence[str]) -> tuple[str, ...]:
     """What must not be hidden, each a sentence: cut, clipped, not finite, as good as zero, and the bank's own notes."""
     cut = [count_text(tiles)] if len(tiles.numbers) < tiles.total or _axis_cut(tiles) else []
-    return (*cut, *([clipped_text(tiles, scale)] if scale.below + scale.above else []), *oddities(tiles, marks), *extra)
+    return (
+        *cut,
+        *([clipped_text(tiles, scale)] if scale.below + scale.above else []),
+        *irregularities(tiles, marks),
+        *extra,
+    )
 
 
 def _axis_cut(tiles: Tiles) -> bool:
@@ -223,7 +228,7 @@ def clipped_text(tiles: Tiles, scale: Scale) -> str:
     return f"{scale.below + scale.above:,} of {tiles.values.size:,} values lie outside and take the end colour"
 
 
-def oddities(tiles: Tiles, marks: Marks) -> list[str]:
+def irregularities(tiles: Tiles, marks: Marks) -> list[str]:
     """Counts and numbers of what is marked: broken, as good as zero, faint, constant."""
     lines = []
     if marks.nonfinite:

@@ -207,7 +207,7 @@ class ContactPage:
 
 
 @dataclass(frozen=True)
-class _Places:
+class _Layout:
     """Where everything stands: rows in ``blocks`` side by side, each a range of rows.
 
     A row has ``names`` for its image's name, its first tile at ``left``, and is ``width`` wide with tiles of ``tile``.
@@ -229,61 +229,61 @@ class _Places:
 def contact_page(sheet: ContactSheet) -> ContactPage:
     """Lay the sheet out: tiles as wide as they go if all rows have room, else so that most have."""
     channels = sheet.channels or ()
-    places = _best_places(sheet)
-    rows = sheet.rows[: places.shown]
+    layout = _best_layout(sheet)
+    rows = sheet.rows[: layout.shown]
     scale = _scale(rows)
     marks = [_marks(sheet, row, scale) for row in rows]
     title = f"Contact sheet of {sheet.layer}" if sheet.layer else "Contact sheet"
-    many = f"{places.shown:,} of {sheet.total:,} images, {len(channels)} of {sheet.of_channels:,} maps"
+    many = f"{layout.shown:,} of {sheet.total:,} images, {len(channels)} of {sheet.of_channels:,} maps"
     identity = PART.join([*([sheet.source.label] if sheet.source else []), many])
-    items, top = heading(title, identity, (MARGIN, MARGIN * 0.75), places.page_width - 2 * MARGIN, 1.0)
+    items, top = heading(title, identity, (MARGIN, MARGIN * 0.75), layout.page_width - 2 * MARGIN, 1.0)
     top = float(round(top + 24 + LABEL))
     bottoms = []
-    for number, block in enumerate(places.blocks):
-        panel = _block(sheet, block, [marks[row] for row in block], scale, places)
-        items += moved(panel, round(MARGIN + number * (places.width + BETWEEN)), top)
+    for number, block in enumerate(layout.blocks):
+        panel = _block(sheet, block, [marks[row] for row in block], scale, layout)
+        items += moved(panel, round(MARGIN + number * (layout.width + BETWEEN)), top)
         bottoms.append(top + panel.height)
     y = max(bottoms)
-    notes = _notes(sheet, places.shown, marks)
+    notes = _notes(sheet, layout.shown, marks)
     key = _key(scale)
     lines = ["A row an image, a column a channel of the layer, its number on top", _scale_text(scale), *notes]
-    words, below = caption_block(lines, (MARGIN, y + 14), places.page_width - 2 * MARGIN - key.width - 44, 1.0)
-    items += [*words, *moved(key, places.page_width - MARGIN - key.width, y + 18)]
+    words, below = caption_block(lines, (MARGIN, y + 14), layout.page_width - 2 * MARGIN - key.width - 44, 1.0)
+    items += [*words, *moved(key, layout.page_width - MARGIN - key.width, y + 18)]
     bottom = max(below, y + 18 + key.height) + MARGIN * 0.7
-    return ContactPage(Panel(tuple(items), places.page_width, math.ceil(bottom)), places.shown, scale, notes)
+    return ContactPage(Panel(tuple(items), layout.page_width, math.ceil(bottom)), layout.shown, scale, notes)
 
 
-def _block(sheet: ContactSheet, block: range, marks: Sequence[Marks], scale: Scale, places: _Places) -> Panel:
+def _block(sheet: ContactSheet, block: range, marks: Sequence[Marks], scale: Scale, layout: _Layout) -> Panel:
     """Rows below one another, with the numbers of the channels above them; its upper edge is their baseline."""
     items: list[Item] = []
     for at, channel in enumerate(sheet.channels or ()):
-        x = places.left + at * (places.tile + GAP) + places.tile / 2
+        x = layout.left + at * (layout.tile + GAP) + layout.tile / 2
         items.append(Text(x, 0, str(channel), LABEL, QUIET, align="center"))
     y, names = 12.0, sheet.images.names
-    for number, odd in zip(block, marks, strict=True):
+    for number, mark in zip(block, marks, strict=True):
         row = sheet.rows[number]
-        placed, tall = _row(names[number], row, scale, odd, places)
-        pitch = _pitch(row, places.tile)
-        items += moved(Panel(tuple(placed), places.width, tall), 0, round(y + (pitch - tall) / 2))
+        placed, tall = _row(names[number], row, scale, mark, layout)
+        pitch = _pitch(row, layout.tile)
+        items += moved(Panel(tuple(placed), layout.width, tall), 0, round(y + (pitch - tall) / 2))
         y += pitch + GAP
-    return Panel(tuple(items), places.width, y)
+    return Panel(tuple(items), layout.width, y)
 
 
-def _best_places(sheet: ContactSheet) -> _Places:
+def _best_layout(sheet: ContactSheet) -> _Layout:
     """The widest tiles and the fewest blocks with which all rows have room, else those with which most have."""
     names = sheet.images.names[: len(sheet.rows)]
     room = min(NAMES, max(text_width(drawable(name), LABEL) for name in names) + 2 * GAP)
     widest = min(TILES[0], int((CONTENT - room) / (len(sheet.channels or ()) + 1) - GAP))
     choices = [
-        places
+        layout
         for tile in sorted({min(widest, tile) for tile in TILES})
         for count in range(1, MOST_BLOCKS + 1)
-        if (places := _places(sheet, tile, math.ceil(room), count)) is not None
+        if (layout := _layout(sheet, tile, math.ceil(room), count)) is not None
     ]
-    return max(choices, key=lambda places: (places.shown, places.tile, -len(places.blocks)))
+    return max(choices, key=lambda layout: (layout.shown, layout.tile, -len(layout.blocks)))
 
 
-def _places(sheet: ContactSheet, tile: int, names: float, count: int) -> _Places | None:
+def _layout(sheet: ContactSheet, tile: int, names: float, count: int) -> _Layout | None:
     """Where everything stands with tiles of this width in so many blocks of rows; None where that is too wide."""
     pictured = any(row.thumbnail is not None for row in sheet.rows)
     left = names + (tile + 2 * GAP if pictured else 0)
@@ -301,7 +301,7 @@ def _places(sheet: ContactSheet, tile: int, names: float, count: int) -> _Places
         for more in range(len(heights) + 1)
         if sum(map(len, blocks := _blocks(heights, count, lowest + more * max(heights)))) >= shown
     )
-    return _Places(tile, names, left, width, page_width, tuple(blocks))
+    return _Layout(tile, names, left, width, page_width, tuple(blocks))
 
 
 def _blocks(heights: Sequence[float], count: int, room: float) -> list[range]:
@@ -381,10 +381,10 @@ def _pitch(row: ContactRow, tile: int) -> int:
     return max(_height(row, tile), math.ceil(1.3 * LABEL))
 
 
-def _row(name: str, row: ContactRow, scale: Scale, marks: Marks, places: _Places) -> tuple[list[Item], int]:
-    tile = places.tile
+def _row(name: str, row: ContactRow, scale: Scale, marks: Marks, layout: _Layout) -> tuple[list[Item], int]:
+    tile = layout.tile
     tall = _height(row, tile)
-    lines = _name_lines(name, tall, places.names - 10)
+    lines = _name_lines(name, tall, layout.names - 10)
     first = tall / 2 - (len(lines) - 1) * LABEL * 0.65
     items: list[Item] = [
         Text(0, first + at * 1.3 * LABEL, line, LABEL, GREY, middle=True) for at, line in enumerate(lines)
@@ -392,9 +392,9 @@ def _row(name: str, row: ContactRow, scale: Scale, marks: Marks, places: _Places
     if row.thumbnail is not None:
         high, wide = row.thumbnail.shape[:2]
         share = min(tile / wide, tall / high)
-        items.append(Raster(row.thumbnail, places.names, 0, max(1, round(wide * share)), max(1, round(high * share))))
+        items.append(Raster(row.thumbnail, layout.names, 0, max(1, round(wide * share)), max(1, round(high * share))))
     for at, values in enumerate(row.values):
-        x = round(places.left + at * (tile + GAP))
+        x = round(layout.left + at * (tile + GAP))
         pixels = painted(values, scale, (tall, tile), dead=at in marks.dead, zero=at in marks.zero)
         items.append(Raster(pixels, x, 0, tile, tall))
         if at in marks.broken:
@@ -407,15 +407,15 @@ def _row(name: str, row: ContactRow, scale: Scale, marks: Marks, places: _Places
 
 def painted(values: Array, scale: Scale, size: tuple[int, int], *, dead: bool, zero: bool) -> Array:
     """One map (H, W) as the pixels (h, w, 3) of its tile, coloured and marked as in a mosaic."""
-    inks = colour.palette(None, signed=scale.signed)
+    colours = colour.palette(None, signed=scale.signed)
     down, across = (np.arange(pixels) * length // pixels for pixels, length in zip(size, values.shape, strict=True))
     level = colour.levels(values[None], scale)[0] if not dead else np.full(values.shape, colour.DEAD, np.uint8)
-    pixels = np.asarray(inks[level[np.ix_(down, across)]])
+    pixels = np.asarray(colours[level[np.ix_(down, across)]])
     broken = ~np.isfinite(values)
     if broken.any():
-        chequer(pixels, _shown_at(broken, size), inks, max(1, min(4, size[1] // (4 * values.shape[1]))))
+        chequer(pixels, _shown_at(broken, size), colours, max(1, min(4, size[1] // (4 * values.shape[1]))))
     if zero or (dead and min(size) >= STRUCK):
-        strike(pixels, (0, 0, *size), inks[colour.mark_on(pixels[0, 0])])
+        strike(pixels, (0, 0, *size), colours[colour.mark_on(pixels[0, 0])])
     return pixels
 
 
@@ -423,9 +423,9 @@ def _shown_at(flags: Array, size: tuple[int, int]) -> Array:
     """Flags (H, W) at the pixels of a tile: where it has fewer pixels than the map has values, none is lost."""
     for axis, length in enumerate(size):
         many = flags.shape[axis]
-        places = np.arange(length) * many // length
+        starts = np.arange(length) * many // length
         shrunk = many > length
-        flags = np.logical_or.reduceat(flags, places, axis) if shrunk else np.take(flags, places, axis)
+        flags = np.logical_or.reduceat(flags, starts, axis) if shrunk else np.take(flags, starts, axis)
     return flags
 
 

@@ -46,7 +46,7 @@ _BENCH = 2048, 128  # pixels: nearly every line fits, with an em around it
 _bench_lock = threading.Lock()  # the bench is one for all
 
 
-class _Look(NamedTuple):
+class _LineKey(NamedTuple):
     """All that the pixels of a line depend on; ``x`` and ``y`` are eighths of a pixel."""
 
     text: str
@@ -62,7 +62,7 @@ class _Look(NamedTuple):
     y: int
 
 
-class Ink(NamedTuple):
+class TextMask(NamedTuple):
     """How much of each pixel a line covers, (H, W) uint8 from the lowest row up, and where: pixels from its place."""
 
     cover: Array
@@ -82,12 +82,12 @@ class LineArtist(MatplotlibText):
         x, y = self.get_transform().transform(self.get_unitless_position())
         if not self.get_visible() or not math.isfinite(x + y):
             return
-        (column, part_x), (row, part_y) = (divmod(round(place * _PARTS), _PARTS) for place in (x, y))
-        ink = _ink(self._look(renderer.dpi, part_x, part_y))
-        if ink.cover.size:
+        (column, part_x), (row, part_y) = (divmod(round(value * _PARTS), _PARTS) for value in (x, y))
+        mask = _text_mask(self._key(renderer.dpi, part_x, part_y))
+        if mask.cover.size:
             context = renderer.new_gc()
             self._set_gc_clip(context)  # type: ignore[attr-defined]
-            renderer.draw_image(context, column + ink.left, row + ink.bottom, _coloured(ink.cover, self.get_color()))
+            renderer.draw_image(context, column + mask.left, row + mask.bottom, _coloured(mask.cover, self.get_color()))
             context.restore()
         self.stale = False
 
@@ -99,8 +99,8 @@ class LineArtist(MatplotlibText):
             and to_rgba(self.get_color())[3] == 1
         )
 
-    def _look(self, dpi: float, part_x: int, part_y: int) -> _Look:
-        return _Look(
+    def _key(self, dpi: float, part_x: int, part_y: int) -> _LineKey:
+        return _LineKey(
             text=self.get_text(),
             font=self.get_fontproperties().copy(),
             horizontal=self.get_horizontalalignment(),
@@ -124,41 +124,41 @@ def _coloured(cover: Array, colour: ColorType) -> Array:
 
 
 @lru_cache(maxsize=_KEPT)
-def _ink(look: _Look) -> Ink:
+def _text_mask(key: _LineKey) -> TextMask:
     """A line drawn by matplotlib alone, in black on nothing."""
     line = MatplotlibText(
-        text=look.text,
+        text=key.text,
         color="black",
-        fontproperties=look.font,
-        horizontalalignment=look.horizontal,
-        verticalalignment=look.vertical,
-        rotation=look.rotation,
-        rotation_mode=look.mode,
-        antialiased=look.antialiased,
+        fontproperties=key.font,
+        horizontalalignment=key.horizontal,
+        verticalalignment=key.vertical,
+        rotation=key.rotation,
+        rotation_mode=key.mode,
+        antialiased=key.antialiased,
         parse_math=False,
         usetex=False,
         path_effects=[],
         transform=IdentityTransform(),
     )
-    figure, renderer = _bench(look.dpi)
+    figure, renderer = _bench(key.dpi)
     line.set_figure(figure)
-    margin = math.ceil(look.font.get_size_in_points() * look.dpi / 72)  # strokes may leave their box
+    margin = math.ceil(key.font.get_size_in_points() * key.dpi / 72)  # strokes may leave their box
     with _bench_lock:
         box = line.get_window_extent(renderer)
         left, bottom = math.floor(box.x0) - margin, math.floor(box.y0) - margin
         width, height = math.ceil(box.x1) + margin - left + 1, math.ceil(box.y1) + margin - bottom + 1
         if width > _BENCH[0] or height > _BENCH[1]:
-            renderer = RendererAgg(width, height, look.dpi)  # type: ignore[no-untyped-call]
-        line.set_position((look.x / _PARTS - left, look.y / _PARTS - bottom))
+            renderer = RendererAgg(width, height, key.dpi)  # type: ignore[no-untyped-call]
+        line.set_position((key.x / _PARTS - left, key.y / _PARTS - bottom))
         line.draw(renderer)
-        ink = _trimmed(np.asarray(renderer.buffer_rgba())[::-1, :, 3][:height, :width], left, bottom)
+        mask = _trimmed(np.asarray(renderer.buffer_rgba())[::-1, :, 3][:height, :width], left, bottom)
         renderer.clear()
-    return ink
+    return mask
 
 
-def forget_lines() -> None:
+def clear_line_cache() -> None:
     """Draw every line anew."""
-    _ink.cache_clear()
+    _text_mask.cache_clear()
 
 
 @lru_cache(maxsize=2)
@@ -168,12 +168,12 @@ def _bench(dpi: float) -> tuple[Figure, Any]:
     return figure, RendererAgg(*_BENCH, dpi)  # type: ignore[no-untyped-call]
 
 
-def _trimmed(cover: Array, left: int, bottom: int) -> Ink:
+def _trimmed(cover: Array, left: int, bottom: int) -> TextMask:
     rows, columns = (np.flatnonzero(cover.any(axis=axis)) for axis in (1, 0))
     if not len(rows):
-        return Ink(np.empty((0, 0), np.uint8), left, bottom)
+        return TextMask(np.empty((0, 0), np.uint8), left, bottom)
     part = cover[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].copy()
-    return Ink(part, left + int(columns[0]), bottom + int(rows[0]))
+    return TextMask(part, left + int(columns[0]), bottom + int(rows[0]))
 
 
 class RasterArtist(Artist):

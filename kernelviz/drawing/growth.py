@@ -48,7 +48,7 @@ class Chart:
     values: Sequence[float]
     ticks: Sequence[float]
     height: float
-    place: Callable[[float], float]
+    share: Callable[[float], float]
     unit: str = ""
 
 
@@ -154,7 +154,7 @@ def _frame(chart: Chart, top: float) -> list[Item]:
     items += [Text(MARGIN, top + TYPE * (2.3 + 1.25 * at), word, 23) for at, word in enumerate(chart.words) if word]
     taken = -100.0
     for tick in sorted(chart.ticks):
-        y = top + chart.height * (1 - chart.place(tick))
+        y = top + chart.height * (1 - chart.share(tick))
         items.append(Raster(_pixel(GRID), LEFT, y - 1, RIGHT - LEFT, 2))  # below the bars, where a Rule would lie above
         if abs(taken - y) >= 1.3 * TYPE:
             items.append(Text(LEFT - 14, y, f"{tick:,}", TYPE, GREY, align="right", middle=True))
@@ -168,14 +168,14 @@ def _image_line(trace: Trace, chart: Chart, top: float) -> list[Item]:
     first = _first_of_all(trace, chart.values)
     if first is None:
         return []
-    y = top + chart.height * (1 - chart.place(image))
+    y = top + chart.height * (1 - chart.share(image))
     items: list[Item] = [Rule(x, y, min(x + 12, RIGHT), y, INK, 2) for x in np.arange(LEFT, RIGHT, 20.0)]
     label = f"the image, {image:,} px"
     end = LEFT + first * width  # up to there the line of steps runs below
     if LEFT + 10 + text_width(label, TYPE) <= end:
         items.append(Text(LEFT + 10, y - 12, label, TYPE, INK))
-    place = top + chart.height * (1 - chart.place(chart.values[first]))
-    return [*items, Text(end + width / 2, place, "●", TYPE, LINE, align="center", middle=True)]
+    y = top + chart.height * (1 - chart.share(chart.values[first]))
+    return [*items, Text(end + width / 2, y, "●", TYPE, LINE, align="center", middle=True)]
 
 
 def _first_of_all(trace: Trace, fields: Sequence[float]) -> int | None:
@@ -187,7 +187,7 @@ def _first_of_all(trace: Trace, fields: Sequence[float]) -> int | None:
 def _steps(chart: Chart, top: float) -> list[Item]:
     """A line of steps; its last value stands behind its end."""
     width = _slot(len(chart.values))
-    heights = [top + chart.height * (1 - chart.place(value)) for value in chart.values]
+    heights = [top + chart.height * (1 - chart.share(value)) for value in chart.values]
     items: list[Item] = []
     for at, y in enumerate(heights):
         items.append(Rule(LEFT + at * width, y, LEFT + (at + 1) * width, y, LINE, 4))
@@ -201,7 +201,7 @@ def _bars(layers: Sequence[TracedLayer], chart: Chart, top: float) -> list[Item]
     width = _slot(len(layers))
     items: list[Item] = []
     for at, (layer, value) in enumerate(zip(layers, chart.values, strict=True)):
-        tall = max(1.0, chart.height * chart.place(value))
+        tall = max(1.0, chart.height * chart.share(value))
         left, base = LEFT + (at + 0.1) * width, top + chart.height - tall
         items.append(Raster(_pixel(BARS[_family(layer)]), left, base, width * 0.8, tall))
     return items

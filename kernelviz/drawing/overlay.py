@@ -90,7 +90,7 @@ def plot_overlay(
     Raises:
         UsageError: no such channel, or nothing to draw it over.
     """
-    return draw_overlay(lay_over(maps, channel, image=image, reduce=reduce, scale=scale))
+    return draw_overlay(make_overlay(maps, channel, image=image, reduce=reduce, scale=scale))
 
 
 def draw_overlay(overlay: Overlay) -> PageFigure:
@@ -102,7 +102,7 @@ def draw_overlay(overlay: Overlay) -> PageFigure:
     return figure
 
 
-def lay_over(
+def make_overlay(
     maps: object,
     channel: int | None = None,
     *,
@@ -120,7 +120,7 @@ def lay_over(
     tiles = map_tiles(subject, view="maps" if channel is not None else reduce, channels=_only(channel))
     found = _own_scale(tiles) if scale in (None, "tile") else colour.make_scale(tiles, scale)
     marks = find_marks(tiles, found)
-    words = tuple(_oddities(tiles, found, marks)) + map_notes(subject)
+    words = tuple(_irregularities(tiles, found, marks)) + map_notes(subject)
     facts = {**map_facts(subject), **picture_facts(tiles, found, None, None), "zoom": _zoom(seen)}
     facts["view"] = f"overlay-{reduce if channel is None else channel}"
     return Overlay(subject, tiles, found, marks, seen, channel, words, facts)
@@ -163,15 +163,15 @@ def overlay_page(overlay: Overlay) -> Panel:
     margin, gap = MARGIN * unit, 40 * unit
     room = max(float(width), NARROWEST * unit)
     inner = 2 * room + gap
-    what = what_is_over(overlay)
+    what = overlay_text(overlay)
     title = f"Feature {what}" if overlay.channel is not None else f"{what[0].upper()}{what[1:]}"
     title += f" {'into' if maps.tap == 'input' else 'of'} {maps.layer}" if maps.layer else ""
     items, y = heading(title, map_identity(maps), (margin, margin * 0.75), inner, unit)
     size = LABEL * unit
     over = blended(seen, tiles.values[0], scale, maps.centres)
-    said = [wrap(words, size, room) for words in ("what the network saw", f"with {what} over it")]
-    most = max(map(len, said))
-    for x, words, picture in zip((margin, margin + room + gap), said, (seen, over), strict=True):
+    headings = [wrap(words, size, room) for words in ("what the network saw", f"with {what} over it")]
+    most = max(map(len, headings))
+    for x, words, picture in zip((margin, margin + room + gap), headings, (seen, over), strict=True):
         start = y + 14 * unit + (most - len(words)) * size * LINE_HEIGHT
         label, top = text_block(words, round(x), start, size, colour=QUIET)
         items += [*label, Raster(picture, round(x), round(top + 6 * unit), width, height)]
@@ -183,7 +183,7 @@ def overlay_page(overlay: Overlay) -> Panel:
     return Panel(tuple(items), round(inner + 2 * margin), round(max(below, top + bar.height) + margin * 0.7))
 
 
-def what_is_over(overlay: Overlay) -> str:
+def overlay_text(overlay: Overlay) -> str:
     """``map 3``, or ``the norm of all 40 maps``."""
     if overlay.channel is not None:
         return f"map {overlay.channel}"
@@ -215,9 +215,9 @@ def _shares(values: Array, scale: Scale) -> Array:
 
 
 def _mixed(ground: Array, share: Array) -> Array:
-    inks = np.where((share < 0)[..., None], np.array(NEGATIVE, float), np.array(POSITIVE, float))
+    colours = np.where((share < 0)[..., None], np.array(NEGATIVE, float), np.array(POSITIVE, float))
     opacity = (STRONGEST * np.abs(np.clip(share, -1, 1)))[..., None]
-    return np.asarray(np.rint(ground * (1 - opacity) + inks * opacity), dtype=np.uint8)
+    return np.asarray(np.rint(ground * (1 - opacity) + colours * opacity), dtype=np.uint8)
 
 
 def nearest(centres: Array | None, units: int, pixels: int) -> Array:
@@ -255,7 +255,7 @@ def _scale_line(tiles: Tiles, scale: Scale) -> str:
     return f"Scale tile: {number_text(scale.low)} to {number_text(scale.high)}, the map’s own smallest and largest"
 
 
-def _oddities(tiles: Tiles, scale: Scale, marks: Marks) -> list[str]:
+def _irregularities(tiles: Tiles, scale: Scale, marks: Marks) -> list[str]:
     """What must not be hidden of the map itself."""
     lines = []
     if marks.nonfinite:

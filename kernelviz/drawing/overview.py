@@ -165,11 +165,11 @@ def _left(column: Highlights, classes: Sequence[ClassScore]) -> Panel:
 
 
 def _class_row(score: ClassScore, y: float, *, best: bool) -> tuple[list[Item], float]:
-    size, ink = LABEL * UNIT, INK if best else GREY
+    size, shade = LABEL * UNIT, INK if best else GREY
     share = f"{100 * score.probability:.1f} %"
     name = drawable(score.label if score.label is not None else f"class {score.index}")
-    items, below = text_block(wrap(name, size, LEFT - 4.6 * size), 0, y, size, colour=ink)
-    items.append(Text(LEFT, y + size, share, size, ink, align="right"))
+    items, below = text_block(wrap(name, size, LEFT - 4.6 * size), 0, y, size, colour=shade)
+    items.append(Text(LEFT, y + size, share, size, shade, align="right"))
     line = below + 4 * UNIT
     items.append(Rule(0, line, LEFT, line, TRACK, width=7 * UNIT))
     items.append(Rule(0, line, max(2.0, LEFT * min(1.0, score.probability)), line, BAR, width=7 * UNIT))
@@ -209,8 +209,8 @@ def _rows(columns: Sequence[Highlights], width: float) -> Panel:
         words, y = _heading(_head(column, width), [_shape(column.shape)], 0, y)
         items += [*words, Rule(0, y + 6 * UNIT, width, y + 6 * UNIT, colour="#b4b4b4", width=UNIT)]
         top, y = y + 10 * UNIT, y + 10 * UNIT + 3 * SIZE * (not column.numbers)
-        for place, (channel, values) in enumerate(zip(column.numbers, column.values, strict=True)):
-            x = round(place * (tile + TILE_GAP))
+        for number, (channel, values) in enumerate(zip(column.numbers, column.values, strict=True)):
+            x = round(number * (tile + TILE_GAP))
             tiles, bottom = _tile(channel, values, x, top, tile, signed=column.signed)
             items += tiles
             y = max(y, bottom)

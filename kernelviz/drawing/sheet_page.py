@@ -225,8 +225,8 @@ def _heat_map(sheet: Sheet, mosaic: Mosaic, unit: float) -> Panel:
         x = left + grid.pad + (i + 0.5) * grid.zoom[1]
         half = text_width(columns.labels[i], size) / 2
         items.append(Rule(x, top - tick, x, top, width=unit))
-        place = min(max(x, left + half - tick), left + width - half)  # apart from the first row's, and on the page
-        items.append(Text(place, top - tick - 8 * unit, columns.labels[i], size, QUIET, align="center"))
+        middle = min(max(x, left + half - tick), left + width - half)  # apart from the first row's, and on the page
+        items.append(Text(middle, top - tick - 8 * unit, columns.labels[i], size, QUIET, align="center"))
     for i in down:
         y = top + grid.pad + (i + 0.5) * grid.zoom[0]
         items.append(Rule(left - tick, y, left, y, width=unit))

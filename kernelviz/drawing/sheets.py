@@ -103,9 +103,9 @@ def plan_tiles(
         across = max(fewer, key=lambda columns: (shown(columns, z), columns))
     rows = math.ceil(count / across)
     grouped = across > 16
-    lefts, width = _places(across, tile[1] * z, pitch - tile[1] * z, _extra(gap) if grouped else 0)
+    lefts, width = _starts(across, tile[1] * z, pitch - tile[1] * z, _extra(gap) if grouped else 0)
     label = math.ceil(LABEL_ROOM * max(1.0, width / CONTENT)) if digits else 0
-    tops, _ = _places(rows, tile[0] * z, gap + label, _extra(gap) if grouped and not digits else 0)
+    tops, _ = _starts(rows, tile[0] * z, gap + label, _extra(gap) if grouped and not digits else 0)
     tops += label
     rows = int(np.count_nonzero(tops + tile[0] * z + gap <= _tallest(width + gap, most_pixels)))
     _check_room(rows, tile, z, most_pixels)
@@ -140,9 +140,9 @@ def plan_table(
     biggest = min(BIGGEST_TILE // 3, 1000 // (down * bands)) if readable else BIGGEST_TILE // 3
     z = check_positive("zoom", zoom) or _fit_zoom(across, tile, biggest)
     gap = _gap(z * min(tile))
-    lefts, width = _places(across, tile[1] * z, gap, _extra(gap) if across > 32 else 0)
+    lefts, width = _starts(across, tile[1] * z, gap, _extra(gap) if across > 32 else 0)
     label = math.ceil(max(LABEL_ROOM * 1.5, DIGIT * digits + LABEL_ROOM) * max(1.0, width / CONTENT))
-    tops, _ = _places(down, tile[0] * z, gap, _extra(gap) if down > 16 else 0)
+    tops, _ = _starts(down, tile[0] * z, gap, _extra(gap) if down > 16 else 0)
     per_band = int(tops[-1]) + tile[0] * z + label
     across = int(np.count_nonzero(tile[0] * z + gap <= _tallest(lefts + tile[1] * z + gap, most_pixels)))
     _check_room(across, tile, z, most_pixels)
@@ -233,7 +233,7 @@ def _extra(gap: int) -> int:
     return 2 * gap + 2
 
 
-def _places(count: int, size: int, gap: int, extra: int) -> tuple[Array, int]:
+def _starts(count: int, size: int, gap: int, extra: int) -> tuple[Array, int]:
     cells = np.arange(count)
     starts = cells * (size + gap) + cells // 8 * extra
     return starts, int(starts[-1]) + size

@@ -398,7 +398,7 @@ def stacked(panels: Sequence[Panel], gap: float) -> Panel:
     return Panel(tuple(items), max(panel.width for panel in panels), y - gap)
 
 
-def feet(left: Panel, right: Panel, preferred: float, room: float) -> list[tuple[float, Panel]]:
+def foot_panels(left: Panel, right: Panel, preferred: float, room: float) -> list[tuple[float, Panel]]:
     """Two panels at the foot of a page: beside each other where there is room, else one below the other."""
     if left.width + 40 <= preferred and preferred + right.width <= room:
         return [(0.0, left), (preferred, right)]

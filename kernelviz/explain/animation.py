@@ -24,7 +24,7 @@ from kernelviz.drawing.worksheets import (
     arrow,
     cells_panel,
     digit_size,
-    feet,
+    foot_panels,
     frame,
     headed,
     in_a_row,
@@ -51,13 +51,13 @@ WINDOW = "Its window can be animated."
 
 
 @dataclass(frozen=True)
-class Laid:
-    """One stamp (kh, kw) of an input ``place``, and the output (rows, columns) ``before`` and ``after`` it.
+class Stamping:
+    """One stamp (kh, kw) of an input ``position``, and the output (rows, columns) ``before`` and ``after`` it.
 
     NaN is where no stamp has been; ``covered`` is where this one falls.
     """
 
-    place: tuple[int, int]
+    position: tuple[int, int]
     stamp: Array
     before: Array
     after: Array
@@ -77,7 +77,7 @@ class Scene:
     channel: int
     values: Array
     kernel: Array
-    stamps: tuple[Laid, ...]
+    stamps: tuple[Stamping, ...]
     limit: float
     cell: float
     digits: float
@@ -93,8 +93,8 @@ def stamp_pages(worked: Walkthrough, channel: int) -> list[tuple[Panel, bool]]:
     """
     scene = _scene(worked, channel)
     pages = []
-    for number, laid in enumerate(scene.stamps):
-        if laid.meets.any():
+    for number, stamping in enumerate(scene.stamps):
+        if stamping.meets.any():
             pages.append((_page(scene, number, adding=True), True))
         pages.append((_page(scene, number), False))
     return [*pages, (_page(scene, None), False)]
@@ -111,8 +111,13 @@ def _scene(worked: Walkthrough, channel: int) -> Scene:
     values, kernel = worked.input[step.channels[0]], step.weights[0][::-1, ::-1]
     if not np.isfinite(worked.output).all():
         raise UsageError("What is not finite cannot be added up stamp after stamp.", hint=WINDOW)
-    stamps = tuple(_laid(worked, values, kernel, channel))
-    numbers = [values, kernel, worked.output[channel], *(each for laid in stamps for each in (laid.stamp, laid.after))]
+    stamps = tuple(_stampings(worked, values, kernel, channel))
+    numbers = [
+        values,
+        kernel,
+        worked.output[channel],
+        *(each for stamping in stamps for each in (stamping.stamp, stamping.after)),
+    ]
     cell = min(
         CELL, (WIDEST - 2 * MARGIN - 3 * 98) / (values.shape[1] + 2 * kernel.shape[1] + operation.output_size[1])
     )
@@ -123,39 +128,39 @@ def _scene(worked: Walkthrough, channel: int) -> Scene:
     return Scene(worked, channel, values, kernel, stamps, limit, cell, digits)
 
 
-def _laid(worked: Walkthrough, values: Array, kernel: Array, channel: int) -> Iterator[Laid]:
+def _stampings(worked: Walkthrough, values: Array, kernel: Array, channel: int) -> Iterator[Stamping]:
     before = np.full(worked.operation.output_size, np.nan)
-    for place, value in np.ndenumerate(values):
-        at = place[0], place[1]
+    for position, value in np.ndenumerate(values):
+        at = position[0], position[1]
         covered = np.zeros(before.shape, bool)
         covered[np.ix_(*reached(worked, at))] = True
         after = np.where(covered, np.nan_to_num(before) + worked.stamp(*at, channel), before)
-        yield Laid(at, value * kernel, before, after, covered)
+        yield Stamping(at, value * kernel, before, after, covered)
         before = after
 
 
 def _page(scene: Scene, number: int | None, *, adding: bool = False) -> Panel:
     """The page of a stamp, or of all of them."""
     operation = scene.worked.operation
-    laid = None if number is None else scene.stamps[number]
+    stamping = None if number is None else scene.stamps[number]
     room = NARROWEST - 2 * MARGIN
     parts = [
-        _input(scene, laid),
+        _input(scene, stamping),
         sign("×"),
         _plain(scene, scene.kernel, "kernel"),
         sign("="),
-        _stamp(scene, laid),
+        _stamp(scene, stamping),
         arrow(),
     ]
-    if laid is None:
+    if stamping is None:
         parts = [part if at in (0, 2) else replace(part, items=()) for at, part in enumerate(parts)]
-    body = in_a_row([*parts, _output(scene, laid, adding=adding)])
+    body = in_a_row([*parts, _output(scene, stamping, adding=adding)])
     room = max(room, body.width)
     formulas = formula_panel(operation.formulas, room)
     words = _words(scene, number, room)
     notes = [weights_text(operation, dense=False), macs_text(operation), *_apart(operation)]
     settings = f"{settings_text(operation)}: every value stamps the kernel"
-    return worksheet(name_text(operation), settings, body, feet(words, formulas, 0, room), notes)
+    return worksheet(name_text(operation), settings, body, foot_panels(words, formulas, 0, room), notes)
 
 
 def _apart(operation: object) -> Iterator[str]:
@@ -180,10 +185,10 @@ def _sentence(scene: Scene, number: int | None) -> str:
         bias = scene.worked.bias
         more = "" if bias is None else f", and the bias {value_text(float(bias[scene.channel]))}"
         return f"the output: all {count} stamps added up{more}"
-    laid = scene.stamps[number]
-    value = value_text(float(scene.values[laid.place]))
-    where = f"of row {laid.place[0]}, column {laid.place[1]}"
-    adds = "; what overlaps adds up" if laid.meets.any() else ""
+    stamping = scene.stamps[number]
+    value = value_text(float(scene.values[stamping.position]))
+    where = f"of row {stamping.position[0]}, column {stamping.position[1]}"
+    adds = "; what overlaps adds up" if stamping.meets.any() else ""
     return f"stamp {number + 1} of {count}: {value} × kernel, {where}{adds}"
 
 
@@ -192,41 +197,41 @@ def _plain(scene: Scene, values: Array, name: str) -> LabelledPicture:
     return headed(panel, name, size_text(values.shape))
 
 
-def _input(scene: Scene, laid: Laid | None) -> LabelledPicture:
+def _input(scene: Scene, stamping: Stamping | None) -> LabelledPicture:
     """The input, the value that stamps in a frame."""
     lit = None
     items: list[Item] = []
-    if laid is not None:
+    if stamping is not None:
         lit = np.zeros(scene.values.shape, bool)
-        lit[laid.place] = True
-        items = [frame(*laid.place, 1, 1, scene.cell)]
+        lit[stamping.position] = True
+        items = [frame(*stamping.position, 1, 1, scene.cell)]
     panel = cells_panel(Cells(scene.values, strongest(scene.values), lit), scene.cell, scene.digits)
     return headed(Panel((*panel.items, *items), panel.width, panel.height), "input", size_text(scene.values.shape))
 
 
-def _stamp(scene: Scene, laid: Laid | None) -> LabelledPicture:
+def _stamp(scene: Scene, stamping: Stamping | None) -> LabelledPicture:
     """The kernel times that value, in the frame that it wears on the output."""
-    values = scene.kernel if laid is None else laid.stamp
+    values = scene.kernel if stamping is None else stamping.stamp
     panel = cells_panel(Cells(values, scene.limit), scene.cell, scene.digits)
     around = frame(0, 0, values.shape[0], values.shape[1], scene.cell)
     return headed(Panel((*panel.items, around), panel.width, panel.height), "stamp", "")
 
 
-def _output(scene: Scene, laid: Laid | None, *, adding: bool) -> LabelledPicture:
+def _output(scene: Scene, stamping: Stamping | None, *, adding: bool) -> LabelledPicture:
     """The output as far as it has come; where stamps meet and it is still to be added, what is added to what."""
     cell = scene.cell
-    if laid is None:
+    if stamping is None:
         whole = scene.worked.output[scene.channel]
         return headed(cells_panel(Cells(whole, scene.limit), cell, scene.digits), "output", size_text(whole.shape))
-    values, items = laid.after, []
+    values, items = stamping.after, []
     if adding:
-        for row, column in np.argwhere(laid.meets):
-            old = laid.before[row, column]
+        for row, column in np.argwhere(stamping.meets):
+            old = stamping.before[row, column]
             items += _addition(old, values[row, column] - old, (column + 0.5) * cell, (row + 0.5) * cell, scene)
-    hidden = laid.meets if adding else None
-    cells = Cells(values, scene.limit, laid.covered, hidden=hidden, empty=np.isnan(values))
+    hidden = stamping.meets if adding else None
+    cells = Cells(values, scene.limit, stamping.covered, hidden=hidden, empty=np.isnan(values))
     panel = cells_panel(cells, cell, scene.digits)
-    rows, columns = (np.flatnonzero(laid.covered.any(axis=axis)) for axis in (1, 0))
+    rows, columns = (np.flatnonzero(stamping.covered.any(axis=axis)) for axis in (1, 0))
     if len(rows) and len(columns):
         tall, wide = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
         items.append(frame(int(rows[0]), int(columns[0]), int(tall), int(wide), cell))

@@ -108,8 +108,8 @@ def _tile(worked: Walkthrough, step: Step, cell: float, size: float) -> Panel:
     if cell >= 14:
         frames = window_frame(rows, columns, cell)
     else:
-        place = (rows[0], columns[0], rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1)
-        frames = [frame(*place, cell, colour=WHITE, width=7), frame(*place, cell, width=3.4)]
+        position = (rows[0], columns[0], rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1)
+        frames = [frame(*position, cell, colour=WHITE, width=7), frame(*position, cell, width=3.4)]
     label = f"{step.at[0]}, {step.at[1]}:"
     x = text_width(label, SMALL) + 10
     value = value_text(step.value)
@@ -170,10 +170,10 @@ def stamps_page(worked: Walkthrough, at: tuple[int, int], channel: int) -> Panel
     if not isinstance(operation, TransposedConvolution):
         raise UsageError(f"A {name_text(operation).lower()} has no stamps.", hint="The view step shows how it works.")
     step = worked.step(*at, channel)
-    places, said = _places(operation, step)
-    stamps = [worked.stamp(*place, channel) for place in places]
-    bottom, digits = _stamp_rows(worked, step, places, stamps)
-    top = _givens(worked, step)
+    positions, choice = _stamp_positions(operation, step)
+    stamps = [worked.stamp(*position, channel) for position in positions]
+    bottom, digits = _stamp_rows(worked, step, positions, stamps)
+    top = _inputs_panel(worked, step)
     dots = "dots count the stamps that meet on a cell" if digits and overlaps(operation).max() > 1 else ""
     apart = f"stamps are {sides_text(operation.stride)} apart"
     if any(operation.padding):
@@ -181,7 +181,7 @@ def stamps_page(worked: Walkthrough, at: tuple[int, int], channel: int) -> Panel
     if any(operation.output_padding):
         apart += f"; the output padding adds {sides_text(operation.output_padding)} behind"
     lost = [gap_text(operation), *broken_notes(worked)]
-    foot = [said, apart, dots, *lost, weights_text(operation, dense=False), macs_text(operation)]
+    foot = [choice, apart, dots, *lost, weights_text(operation, dense=False), macs_text(operation)]
     settings = f"{settings_text(operation)}: every value stamps the kernel"
     return worksheet(name_text(operation), settings, stacked([top, bottom], 34), [], foot)
 
@@ -194,7 +194,7 @@ def overlaps(operation: TransposedConvolution) -> Array:
     return np.outer(rows, columns)
 
 
-def shown_places(worked: Walkthrough, step: Step) -> list[tuple[int, int]]:
+def shown_positions(worked: Walkthrough, step: Step) -> list[tuple[int, int]]:
     """The input places whose stamps are shown.
 
     Raises:
@@ -202,21 +202,21 @@ def shown_places(worked: Walkthrough, step: Step) -> list[tuple[int, int]]:
     """
     if not isinstance(worked.operation, TransposedConvolution):
         raise UsageError(f"A {name_text(worked.operation).lower()} has no stamps.", hint="Take the view step.")
-    return _places(worked.operation, step)[0]
+    return _stamp_positions(worked.operation, step)[0]
 
 
-def _places(operation: TransposedConvolution, step: Step) -> tuple[list[tuple[int, int]], str]:
+def _stamp_positions(operation: TransposedConvolution, step: Step) -> tuple[list[tuple[int, int]], str]:
     """The input places whose stamps are shown, and which of all they are."""
     total = operation.input_size[0] * operation.input_size[1]
     if total <= ALL:
         return [divmod(at, operation.input_size[1]) for at in range(total)], ""
     rows, columns = operation.reads(*step.at)
-    places = [(row, column) for row in rows for column in columns]
-    shown = f"{min(len(places), MOST)} of {total:,} stamps: those that meet on the marked cell"
-    return places[:MOST], shown if len(places) <= MOST else f"{shown}, {MOST} of {len(places)}"
+    positions = [(row, column) for row in rows for column in columns]
+    shown = f"{min(len(positions), MOST)} of {total:,} stamps: those that meet on the marked cell"
+    return positions[:MOST], shown if len(positions) <= MOST else f"{shown}, {MOST} of {len(positions)}"
 
 
-def _givens(worked: Walkthrough, step: Step) -> Panel:
+def _inputs_panel(worked: Walkthrough, step: Step) -> Panel:
     """Input, kernel, and beside them the size and the marked cell."""
     operation = worked.operation
     if step.weights is None:
@@ -231,13 +231,13 @@ def _givens(worked: Walkthrough, step: Step) -> Panel:
         parts += [headed(panel, name, count + size_text(numbers.shape)), sign("", 84)]
     body = in_a_row(parts)
     room = WIDEST - 2 * MARGIN - body.width
-    words = stacked([formula_panel(operation.formulas, room), _met(worked, step, room)], 22)
+    words = stacked([formula_panel(operation.formulas, room), _sum_panel(worked, step, room)], 22)
     height = max(body.height, words.height)
     items = (*moved(body, 0, height - body.height), *moved(words, body.width, (height - words.height) / 2))
     return Panel(items, body.width + words.width, height)
 
 
-def _met(worked: Walkthrough, step: Step, room: float) -> Panel:
+def _sum_panel(worked: Walkthrough, step: Step, room: float) -> Panel:
     """The marked cell as the sum of the stamps that meet there."""
     text, _, value = step_text(worked.operation, step).rpartition(" = ")
     terms, most = text.split(" + "), 12
@@ -256,22 +256,25 @@ def _met(worked: Walkthrough, step: Step, room: float) -> Panel:
 
 
 def _stamp_rows(
-    worked: Walkthrough, step: Step, places: list[tuple[int, int]], stamps: list[Array]
+    worked: Walkthrough, step: Step, positions: list[tuple[int, int]], stamps: list[Array]
 ) -> tuple[Panel, bool]:
     """The stamps with plus signs between them, and the output; whether digits could be shown."""
     rows, columns = worked.operation.output_size
-    count = min(len(places), A_ROW) + 1
+    count = min(len(positions), A_ROW) + 1
     room = WIDEST - 2 * MARGIN - count * SIGN
     cell = min(CELL, room / (count * columns), 600 / rows)
     limit = strongest(*stamps)
-    cells = [Cells(stamp, limit, empty=_untouched(worked, place)) for place, stamp in zip(places, stamps, strict=True)]
+    cells = [
+        Cells(stamp, limit, empty=_untouched(worked, position))
+        for position, stamp in zip(positions, stamps, strict=True)
+    ]
     out = output_cells(worked, step)
     size = digit_size([*cells, out], cell)
     parts: list[LabelledPicture] = []
-    for place, each in zip(places, cells, strict=True):
+    for position, each in zip(positions, cells, strict=True):
         panel = cells_panel(each, cell, size)
-        framed = Panel((*panel.items, *_frames(worked, step, place, cell)), panel.width, panel.height)
-        parts += [_named(worked, step, place, framed), sign("+", SIGN)]
+        framed = Panel((*panel.items, *_frames(worked, step, position, cell)), panel.width, panel.height)
+        parts += [_named(worked, step, position, framed), sign("+", SIGN)]
     output = cells_panel(out, cell, size)
     items = [*output.items, *(_dots(worked, cell) if size else ()), frame(*step.at, 1, 1, cell)]
     last = headed(Panel(tuple(items), output.width, output.height), "output", size_text(out.shape))
@@ -280,31 +283,31 @@ def _stamp_rows(
     return stacked([in_a_row(line) for line in lines], 10), bool(size)
 
 
-def _untouched(worked: Walkthrough, place: tuple[int, int]) -> Array:
+def _untouched(worked: Walkthrough, position: tuple[int, int]) -> Array:
     """(rows, columns): which cells of the output the stamp of an input place does not reach."""
     result = np.ones(worked.operation.output_size, bool)
-    result[np.ix_(*reached(worked, place))] = False
+    result[np.ix_(*reached(worked, position))] = False
     return result
 
 
-def reached(worked: Walkthrough, place: tuple[int, int]) -> tuple[list[int], list[int]]:
+def reached(worked: Walkthrough, position: tuple[int, int]) -> tuple[list[int], list[int]]:
     """The rows and columns of the output on which the stamp of an input place falls."""
     operation = worked.operation
     if not isinstance(operation, TransposedConvolution):
         raise TypeError(operation)
     rows, columns = (
-        [at for tap in range(taps) if 0 <= (at := place_ * stride - padding + tap * dilation) < size]
-        for place_, stride, padding, taps, dilation, size in zip(
-            place, operation.stride, operation.padding, operation.kernel, operation.dilation, operation.output_size,
+        [at for tap in range(taps) if 0 <= (at := first * stride - padding + tap * dilation) < size]
+        for first, stride, padding, taps, dilation, size in zip(
+            position, operation.stride, operation.padding, operation.kernel, operation.dilation, operation.output_size,
             strict=True,
         )
     )  # fmt: skip
     return rows, columns
 
 
-def _frames(worked: Walkthrough, step: Step, place: tuple[int, int], cell: float) -> list[Item]:
+def _frames(worked: Walkthrough, step: Step, position: tuple[int, int], cell: float) -> list[Item]:
     """A frame around the stamp, and a strong one around the marked cell where it lies on it."""
-    rows, columns = reached(worked, place)
+    rows, columns = reached(worked, position)
     if not rows or not columns:
         return []
     around = frame(rows[0], columns[0], rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1, cell, width=3)
@@ -312,11 +315,11 @@ def _frames(worked: Walkthrough, step: Step, place: tuple[int, int], cell: float
     return [around, frame(*step.at, 1, 1, cell)] if inside else [around]
 
 
-def _named(worked: Walkthrough, step: Step, place: tuple[int, int], panel: Panel) -> LabelledPicture:
+def _named(worked: Walkthrough, step: Step, position: tuple[int, int], panel: Panel) -> LabelledPicture:
     """``3 × kernel``, where there is room; of several channels the place."""
     if len(step.channels) > 1:
-        return headed(panel, f"{place[0]}, {place[1]}", "")
-    value, kernel = value_text(float(worked.input[step.channels[0], *place])), "× kernel"
+        return headed(panel, f"{position[0]}, {position[1]}", "")
+    value, kernel = value_text(float(worked.input[step.channels[0], *position])), "× kernel"
     wide = text_width(value, HEAD, bold=True) + text_width(kernel, HEAD) + 16
     return headed(panel, value, kernel if wide <= max(panel.width, 160) else "")
 
@@ -418,7 +421,7 @@ def _shown(worked: Walkthrough, view: str, at: tuple[int, int] | None, channel: 
     total = worked.operation.output_size[0] * worked.operation.output_size[1]
     if view == "stamps" and at is not None:
         total = worked.operation.input_size[0] * worked.operation.input_size[1]
-        return {"shown": len(shown_places(worked, worked.step(*at, channel))), "total": total}
+        return {"shown": len(shown_positions(worked, worked.step(*at, channel))), "total": total}
     if view == "steps":
         rows, columns = shown_steps(worked)
         return {"shown": rows * columns, "total": total}

@@ -29,7 +29,7 @@ from kernelviz.drawing.worksheets import (
     cells_bar,
     cells_panel,
     digit_size,
-    feet,
+    foot_panels,
     frame,
     headed,
     in_a_row,
@@ -101,8 +101,8 @@ def channels_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel
     title = name_text(operation)
     if isinstance(operation, TransposedConvolution):
         title += " as a convolution"
-    said = [grid.choice, *notes(worked, step, cells=grid.whole), *cut_notes(worked, step)]
-    return worksheet(title, many, body, [], said, counted=counted(worked, step))
+    texts = [grid.choice, *notes(worked, step, cells=grid.whole), *cut_notes(worked, step)]
+    return worksheet(title, many, body, [], texts, counted=counted(worked, step))
 
 
 def chosen_planes(step: Step, *, moving: bool) -> tuple[tuple[int, ...], str]:
@@ -201,9 +201,9 @@ class Grid:
             items += moved(Panel(tuple(window_frame(rows, columns, self.cell)), 0, 0), 0, top)
         items.append(Text(0, y + self.tall + 28, f"channel {step.channels[plane]}", SMALL, DIM))
         for at, word in enumerate("×="):
-            place = self.lefts[at] + cells[at].shape[1] * self.cell
+            right = self.lefts[at] + cells[at].shape[1] * self.cell
             items.append(
-                Text((place + self.lefts[at + 1]) / 2, middle, word, SIGN - 6, DIM, align="center", middle=True)
+                Text((right + self.lefts[at + 1]) / 2, middle, word, SIGN - 6, DIM, align="center", middle=True)
             )
         items.append(
             Text(
@@ -274,11 +274,11 @@ def enlarged_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel
     """Input as colours → window × kernel, added up = output."""
     operation = worked.operation
     source = colours_of(canvas_cells(worked, step, step.channels[0]))
-    part = part_around(source.shape, window_place(worked, step), INPUT_RATIO)
+    part = part_around(source.shape, window_span(worked, step), INPUT_RATIO)
     source = cut_cells(source, *part)
     box, middle, last = USUAL if max(step.window.shape[1:]) <= 5 else WIDE_KERNEL
-    place = frame_place(worked, step, part)
-    seen = input_box(worked, source, box, place)
+    marked = window_box(worked, step, part)
+    seen = input_box(worked, source, box, marked)
     rows, columns = step.window.shape[1:]
     cell = min(MIDDLE_CELL, middle / max(rows, columns))
     window = Cells(
@@ -299,39 +299,39 @@ def enlarged_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel
     body = in_a_row(parts)
     room = max(body.width, NARROWEST - 2 * MARGIN)
     words = words_panel(worked, step, room) if step.weights is None else sum_panel(step, room)
-    foot = feet(words, formula_panel(operation.formulas, room), 0.0, room)
+    foot = foot_panels(words, formula_panel(operation.formulas, room), 0.0, room)
     sizes = box / max(source.shape), cell
     body = Panel(
-        (*body.items, *zoom_lines(parts, sizes, source, step.window.shape[1:], place)), body.width, body.height
+        (*body.items, *zoom_lines(parts, sizes, source, step.window.shape[1:], marked)), body.width, body.height
     )
-    said = [*notes(worked, step, cells=False), *cut_notes(worked, step, part)]
+    texts = [*notes(worked, step, cells=False), *cut_notes(worked, step, part)]
     count = counted(worked, step)
-    return worksheet(name_text(operation), settings_text(operation), body, foot, said, counted=count)
+    return worksheet(name_text(operation), settings_text(operation), body, foot, texts, counted=count)
 
 
-def window_place(worked: Walkthrough, step: Step) -> tuple[range, range]:
+def window_span(worked: Walkthrough, step: Step) -> tuple[range, range]:
     """The rows and columns of the canvas from the first of the window to its last."""
     rows, columns = worked.canvas.rows[step.at[0]], worked.canvas.columns[step.at[1]]
     return range(rows[0], rows[-1] + 1), range(columns[0], columns[-1] + 1)
 
 
-def frame_place(worked: Walkthrough, step: Step, part: tuple[range, range]) -> tuple[int, int, int, int]:
+def window_box(worked: Walkthrough, step: Step, part: tuple[range, range]) -> tuple[int, int, int, int]:
     """Row, column, rows and columns of the window within the part of the canvas that is drawn."""
-    down, across = window_place(worked, step)
+    down, across = window_span(worked, step)
     return down.start - part[0].start, across.start - part[1].start, len(down), len(across)
 
 
 def cut_notes(worked: Walkthrough, step: Step, part: tuple[range, range] | None = None) -> list[str]:
     """Which part of a slim input and of a slim output is drawn, where it is not all."""
     whole = worked.operation.output_size
-    said = [part_text("output", whole, output_part(whole, step.at))]
+    parts = [part_text("output", whole, output_part(whole, step.at))]
     if part:
         rows, columns = worked.canvas.padding.shape
         transposed = isinstance(worked.operation, TransposedConvolution)
         name = f"{canvas_name(worked)[0]} input" if transposed else "input"
-        said.insert(0, part_text(name, (rows, columns), part, (0, 0) if transposed else worked.canvas.origin))
-    said = [text for text in said if text]
-    return [f"drawn are only {' and '.join(said)}"] if said else []
+        parts.insert(0, part_text(name, (rows, columns), part, (0, 0) if transposed else worked.canvas.origin))
+    parts = [text for text in parts if text]
+    return [f"drawn are only {' and '.join(parts)}"] if parts else []
 
 
 def output_part(shape: tuple[int, int], at: tuple[int, int]) -> tuple[range, range]:
@@ -348,11 +348,11 @@ def colours_of(cells: Cells) -> Cells:
     return replace(plain, grey=True, low=0.0)
 
 
-def input_box(worked: Walkthrough, cells: Cells, box: float, place: tuple[int, int, int, int]) -> LabelledPicture:
+def input_box(worked: Walkthrough, cells: Cells, box: float, marked: tuple[int, int, int, int]) -> LabelledPicture:
     """The canvas as colours, the window in a frame with a white halo, a bar below."""
     cell = box / max(cells.shape)
     panel = cells_panel(cells, cell, 0)
-    items: list[Item] = [*panel.items, frame(*place, cell, colour=WHITE, width=9), frame(*place, cell, width=4.5)]
+    items: list[Item] = [*panel.items, frame(*marked, cell, colour=WHITE, width=9), frame(*marked, cell, width=4.5)]
     bar = cells_bar(cells, min(180.0, panel.width))
     items += moved(bar, 0, panel.height + 14)
     name, size = canvas_name(worked)
@@ -393,22 +393,22 @@ def zoom_lines(
     sizes: tuple[float, float],
     source: Cells,
     window: tuple[int, ...],
-    place: tuple[int, int, int, int],
+    marked: tuple[int, int, int, int],
 ) -> list[Item]:
     """Lines from the window in the input to the enlarged one; around what stands above and below the input."""
     small, cell = sizes
     above = max(part.size[0] / 2 + part.above for part in parts)
     left = (parts[0].width - max(source.shape[1] * small, cells_bar(source, 0).width)) / 2
-    x, end = left + (place[1] + place[3]) * small, parts[0].width + 10
+    x, end = left + (marked[1] + marked[3]) * small, parts[0].width + 10
     top, bottom = above - source.shape[0] * small / 2, above + source.shape[0] * small / 2
-    starts = top + place[0] * small, top + (place[0] + place[2]) * small
+    starts = top + marked[0] * small, top + (marked[0] + marked[2]) * small
     target = parts[0].width + parts[1].width
-    goals = above - window[0] * cell / 2, above + window[0] * cell / 2
-    met = [start + (goal - start) * (end - x) / (target - x) for start, goal in zip(starts, goals, strict=True)]
-    if all(top <= y <= bottom for y in met):
-        return [Rule(x, start, target, goal, DARK, 1.6) for start, goal in zip(starts, goals, strict=True)]
-    bent = [[Rule(x, start, end, start, DARK, 1.6), Rule(end, start, target, goal, DARK, 1.6)]
-            for start, goal in zip(starts, goals, strict=True)]  # fmt: skip
+    stops = above - window[0] * cell / 2, above + window[0] * cell / 2
+    crossings = [start + (stop - start) * (end - x) / (target - x) for start, stop in zip(starts, stops, strict=True)]
+    if all(top <= y <= bottom for y in crossings):
+        return [Rule(x, start, target, stop, DARK, 1.6) for start, stop in zip(starts, stops, strict=True)]
+    bent = [[Rule(x, start, end, start, DARK, 1.6), Rule(end, start, target, stop, DARK, 1.6)]
+            for start, stop in zip(starts, stops, strict=True)]  # fmt: skip
     return [rule for line in bent for rule in line]
 
 
@@ -459,7 +459,7 @@ def kernel_page(worked: Walkthrough, step: Step, cell: float, reached: int | Non
     room = max(NARROWEST - 2 * MARGIN, body.width)
     left = sum_panel(step, room, widest=widest_texts(worked, step))
     kernel_at = sum(part.width for part in parts[: len(parts) - 3])
-    foot = feet(left, formula_panel(operation.formulas, room), kernel_at, room)
+    foot = foot_panels(left, formula_panel(operation.formulas, room), kernel_at, room)
     return worksheet(title, settings_text(operation), body, foot, notes(worked, step), counted=counted(worked, step))
 
 
@@ -475,18 +475,18 @@ def pool_page(worked: Walkthrough, step: Step, cell: float, reached: int | None)
         ]
     )
     count = counted(worked, step)
-    said = [*notes(worked, step), "bold: the value that the window passes on" if kind == "max" else ""]
+    texts = [*notes(worked, step), "bold: the value that the window passes on" if kind == "max" else ""]
     room = WIDEST - 2 * MARGIN - body.width - 90
     beside = room >= 460
     width = room if beside else max(body.width, NARROWEST - 2 * MARGIN)
     words = stacked([words_panel(worked, step, width), formula_panel(operation.formulas, width)], 40)
     if not beside:
-        return worksheet(name_text(operation), settings_text(operation), body, [(0.0, words)], said, counted=count)
+        return worksheet(name_text(operation), settings_text(operation), body, [(0.0, words)], texts, counted=count)
     y = max(0.0, (body.height - words.height) / 2)
     height = max(body.height, words.height)
     items = (*moved(body, 0, (height - body.height) / 2), *moved(words, body.width + 90, y))
     both = Panel(items, body.width + 90 + words.width, height)
-    return worksheet(name_text(operation), settings_text(operation), both, [], said, counted=count)
+    return worksheet(name_text(operation), settings_text(operation), both, [], texts, counted=count)
 
 
 def words_panel(worked: Walkthrough, step: Step, room: float) -> Panel:

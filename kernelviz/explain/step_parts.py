@@ -281,21 +281,21 @@ def _letters(items: list[Item], lines: Sequence[str], y: float, width: float, ro
 INPUT_RATIO, OUTPUT_RATIO = 8, 4  # how many times as long as wide the part is at most
 
 
-def part_around(shape: tuple[int, int], places: Sequence[range], times: int) -> tuple[range, range]:
+def part_around(shape: tuple[int, int], spans: Sequence[range], times: int) -> tuple[range, range]:
     """The rows and the columns that are drawn: around these places, of the long side ``times`` the short one at most.
 
     It moves on by leaps, so that an animation stands still in between.
     """
     rows, columns = (
-        _along(side, place, max(times * min(shape), 2 * len(place))) for side, place in zip(shape, places, strict=True)
+        _along(side, span, max(times * min(shape), 2 * len(span))) for side, span in zip(shape, spans, strict=True)
     )
     return rows, columns
 
 
-def _along(side: int, place: range, most: int) -> range:
+def _along(side: int, span: range, most: int) -> range:
     length = min(side, most)
-    leap = max(1, (length - len(place)) // 2)
-    middle = (place[0] + place[-1]) // 2
+    leap = max(1, (length - len(span)) // 2)
+    middle = (span[0] + span[-1]) // 2
     start = middle // leap * leap - (length - leap) // 2
     start = max(0, min(start, side - length))
     return range(start, start + length)
@@ -314,9 +314,9 @@ def cut_cells(cells: Cells, rows: range, columns: range) -> Cells:
 
 def part_text(name: str, shape: tuple[int, int], part: tuple[range, range], first: tuple[int, int] = (0, 0)) -> str:
     """``columns 9 to 32 of the input``, numbered from the input's own ``first``; empty where all is drawn."""
-    said = [
+    texts = [
         f"{noun} {each.start - zero} to {each[-1] - zero} of the {name}".replace("-", "−")
         for noun, each, side, zero in zip(("rows", "columns"), part, shape, first, strict=True)
         if len(each) < side
     ]
-    return " and ".join(said)
+    return " and ".join(texts)

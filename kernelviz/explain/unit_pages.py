@@ -86,12 +86,12 @@ def waterfall_page(unit: Unit) -> tuple[Panel, str]:
     order = unit.strongest(SHOWN)
     pointwise = unit.window[0].size == 1
     texts, parts, bottom = _parts(unit, order)
-    lefts = [NUMBERS + THUMB + GAP + place * (THUMB + SIGNS) for place in range(3)]
+    lefts = [NUMBERS + THUMB + GAP + position * (THUMB + SIGNS) for position in range(3)]
     widest = max(text_width(text, FORMULA, bold=True) for text in texts)
     end = (lefts[2] - SIGNS + 40 if pointwise else lefts[2] + THUMB + 44) + widest
     items = _heads(lefts, end, pointwise=pointwise)
-    for row, place in enumerate(order):
-        items += _row(unit, place, HEADS + row * PITCH, lefts, pointwise=pointwise)
+    for row, position in enumerate(order):
+        items += _row(unit, position, HEADS + row * PITCH, lefts, pointwise=pointwise)
     items += _sums(unit, parts, texts, end)
     bars = min(BARS + (100 if pointwise else 0), WIDEST - 2 * MARGIN - end - 94 - COLUMN)
     items += _bars(parts, end + 44, bottom, bars)
@@ -99,17 +99,17 @@ def waterfall_page(unit: Unit) -> tuple[Panel, str]:
     below, width = _pictures(unit, items, right)
     measure = "product" if pointwise else "sum"
     n = len(unit.numbers)
-    said = f"the {len(order)} channels with the largest |{measure}| of {n:,}, largest first" if n > len(order) else ""
-    said = " · ".join(part for part in (said, "each input map in colours of its own") if part)
-    return Panel(tuple(items), right + width, max(bottom, below)), said
+    choice = f"the {len(order)} channels with the largest |{measure}| of {n:,}, largest first" if n > len(order) else ""
+    choice = " · ".join(part for part in (choice, "each input map in colours of its own") if part)
+    return Panel(tuple(items), right + width, max(bottom, below)), choice
 
 
 def _parts(unit: Unit, order: Sequence[int]) -> tuple[list[str], list[Part], float]:
     """All that is added up, as texts and as bars, the whole last; and where the rows end."""
     sums = unit.sums
     parts = [
-        Part(str(unit.numbers[place]), float(sums[place]), HEADS + row * PITCH + THUMB / 2)
-        for row, place in enumerate(order)
+        Part(str(unit.numbers[position]), float(sums[position]), HEADS + row * PITCH + THUMB / 2)
+        for row, position in enumerate(order)
     ]
     y = HEADS + len(order) * PITCH + 10.0
     rest = len(unit.numbers) - len(order)
@@ -137,17 +137,17 @@ def _heads(lefts: Sequence[float], end: float, *, pointwise: bool) -> list[Item]
     return items
 
 
-def _row(unit: Unit, place: int, y: float, lefts: Sequence[float], *, pointwise: bool) -> list[Item]:
+def _row(unit: Unit, position: int, y: float, lefts: Sequence[float], *, pointwise: bool) -> list[Item]:
     """The channel's number, its map with the window, and window × kernel = products as colours."""
     middle = y + THUMB / 2
-    items: list[Item] = [Text(0, middle, f"{unit.numbers[place]:,}", SMALL + 1, INK, middle=True)]
-    view = input_view(unit, place, THUMB)
+    items: list[Item] = [Text(0, middle, f"{unit.numbers[position]:,}", SMALL + 1, INK, middle=True)]
+    view = input_view(unit, position, THUMB)
     items += view.centred_at(NUMBERS, middle)
     columns = [(unit.window, True), (unit.kernel, False)] if pointwise else [
         (unit.window, True), (unit.kernel, False), (unit.products, True)
     ]  # fmt: skip
     for left, (values, padded) in zip(lefts, columns, strict=False):
-        panel = _number(unit, values, place) if pointwise else _matrix(unit, values, place, padded=padded)
+        panel = _number(unit, values, position) if pointwise else _matrix(unit, values, position, padded=padded)
         items += moved(panel, left + (THUMB - panel.width) / 2, middle - panel.height / 2)
     for left, sign in zip(lefts[1:], "×=", strict=True):
         x = left - SIGNS / 2
@@ -157,19 +157,19 @@ def _row(unit: Unit, place: int, y: float, lefts: Sequence[float], *, pointwise:
     return items
 
 
-def _matrix(unit: Unit, values: Array, place: int, *, padded: bool) -> Panel:
+def _matrix(unit: Unit, values: Array, position: int, *, padded: bool) -> Panel:
     """One matrix as colours of the scale of all of its kind."""
     cell = THUMB / max(values.shape[1:])
     shown = values[list(unit.strongest(SHOWN))]
     around, between = (unit.padding, unit.stretched) if padded else (None, None)
-    return cells_panel(Cells(values[place], strongest(shown), padding=around, stretched=between), cell, 0)
+    return cells_panel(Cells(values[position], strongest(shown), padding=around, stretched=between), cell, 0)
 
 
-def _number(unit: Unit, values: Array, place: int) -> Panel:
+def _number(unit: Unit, values: Array, position: int) -> Panel:
     """A single number as a cell as wide as a matrix."""
     shown = values[list(unit.strongest(SHOWN))]
     every = [Cells(plane, strongest(shown), decimals=short_decimals(shown)) for plane in shown]
-    cells = Cells(values[place], strongest(shown), decimals=short_decimals(shown))
+    cells = Cells(values[position], strongest(shown), decimals=short_decimals(shown))
     panel = cells_panel(cells, THUMB, min(24.0, digit_size(every, THUMB, UNIT_DIGITS)))
     return _flattened(panel, 62.0 / THUMB)
 
@@ -235,11 +235,11 @@ def _pictures(unit: Unit, items: list[Item], x: float) -> tuple[float, float]:
     view = with_map_bar(map_view(unit, COLUMN), map_colours(unit.map))
     items += view.at(x, 0)
     y, width = view.height + 36, max(COLUMN, view.width)
-    sight = photograph(unit, COLUMN, sight=True)
-    if sight is not None:
-        items += sight.at(x, y)
-        y += sight.height
-        width = max(width, sight.width)
+    field = photograph(unit, COLUMN, field=True)
+    if field is not None:
+        items += field.at(x, y)
+        y += field.height
+        width = max(width, field.width)
     return y, width
 
 
@@ -312,7 +312,7 @@ def _kernel(unit: Unit, planes: Sequence[int]) -> LabelledPicture:
     every = [Cells(plane, strongest(shown), decimals=short_decimals(shown)) for plane in shown]
     size = digit_size(every, cell, UNIT_DIGITS)
     colours = reads_colours(unit)
-    labels = [COLOURS[unit.numbers[place]] if colours else f"plane {unit.numbers[place]}" for place in planes]
+    labels = [COLOURS[unit.numbers[position]] if colours else f"plane {unit.numbers[position]}" for position in planes]
     panels = [cells_panel(each, cell, size) for each in every]
     box = _stack(panels, labels, side if len(planes) > 1 else panels[0].height)
     size_text = "turned 180°" if unit.layer.transposed else " × ".join(map(str, unit.kernel.shape))
@@ -333,7 +333,7 @@ def _with_map_bar(column: LabelledPicture, colours: MapColours) -> LabelledPictu
 
 def _photo(unit: Unit) -> LabelledPicture:
     """What the network saw."""
-    view = photograph(unit, PICTURE, sight=False)
+    view = photograph(unit, PICTURE, field=False)
     if view is None:
         raise TypeError(unit.seen)
     picture = tuple(item for item in view.items if not isinstance(item, Text))
@@ -347,7 +347,7 @@ def _inputs(unit: Unit, planes: Sequence[int]) -> LabelledPicture:
     shown = unit.inputs[list(planes)]
     colours = map_colours(shown)
     panels = [map_picture(values, colours, side)[0] for values in shown]
-    labels = [f"input {unit.numbers[place]}" for place in planes]
+    labels = [f"input {unit.numbers[position]}" for position in planes]
     box = _stack(panels, labels, side if len(planes) > 1 else panels[0].height)
     size = " × ".join(map(str, unit.inputs.shape[1:]))
     rest = len(unit.numbers) - len(planes)
@@ -427,7 +427,7 @@ def plot_kernel_and_map(unit: Unit) -> PageFigure:
 
 def unit_recipe(unit: Unit, *, whole: bool) -> dict[str, Any]:
     """How the picture is made; of the ``whole`` map, or of the one unit."""
-    place = ",".join(map(str, unit.at))
+    position = ",".join(map(str, unit.at))
     limit = map_colours(unit.map)
     maps = FeatureMaps(
         unit.map[None], unit.layer.name, unit.layer.kind, source=unit.source, image=unit.image, seen=unit.seen,
@@ -437,7 +437,7 @@ def unit_recipe(unit: Unit, *, whole: bool) -> dict[str, Any]:
     return {
         **map_facts(maps),
         "command": "explain",
-        "view": f"map {unit.at[0]}" if whole else f"unit {place}",
+        "view": f"map {unit.at[0]}" if whole else f"unit {position}",
         "shown": shown,
         "limits": [-limit.limit if limit.negative else 0.0, limit.limit] if limit.known else None,
         "nonfinite": int(np.count_nonzero(~np.isfinite(unit.map))),
@@ -454,13 +454,13 @@ def unit_page(unit: Unit) -> Panel:
         body, more = waterfall_page(unit)
     else:
         body, more = (single_page(unit) if n == 1 else stacked_page(unit)), ""
-    said = [
+    lines = [
         more,
         "rounded for display, summed before",
         f"the network gave {value_of(unit.value)}",
         clipping_text(map_colours(unit.map)),
     ]
-    return worksheet(TITLE, settings, body, [], [*captions(unit), *said, *notes(unit)])
+    return worksheet(TITLE, settings, body, [], [*captions(unit), *lines, *notes(unit)])
 
 
 def captions(unit: Unit) -> list[str]:

@@ -47,9 +47,9 @@ from kernelviz.explain.unit_texts import (
     COLOURS,
     bias_text,
     decimals_for,
+    field_text,
     reads_colours,
     short_decimals,
-    sight_text,
     sum_text,
 )
 from kernelviz.wording import fixed_text
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
 NEAR = 15  # rows and columns of a part that is enlarged
 VEIL = 0.55
 BAND, BAR = 16.0, 170.0  # no map is drawn thinner than the one, no bar shorter than the other
-SIGHT = "what it can see"
+FIELD = "what it can see"
 MANY = 1024  # values from which on a few may saturate
 QUANTILE = 0.99
 WHITE = "#ffffff"
@@ -135,8 +135,8 @@ def mark(left: float, top: float, width: float, height: float, *, least: float =
     return [outline(*box, colour=WHITE, line=8.5), outline(*box, colour=DARK, line=4.0)]
 
 
-def photograph(unit: Unit, side: float, *, sight: bool, name: str = "what the network saw") -> LabelledPicture | None:
-    """What the network saw; with ``sight`` all but what the unit can see is veiled. None where there is no image."""
+def photograph(unit: Unit, side: float, *, field: bool, name: str = "what the network saw") -> LabelledPicture | None:
+    """What the network saw; with ``field`` all but what the unit can see is veiled. None where there is no image."""
     if unit.seen is None:
         return None
     pixels = unit.seen.pixels
@@ -145,7 +145,7 @@ def photograph(unit: Unit, side: float, *, sight: bool, name: str = "what the ne
     size = max(1, round(height * factor)), max(1, round(width * factor))
     shown = resampled(pixels, size)
     items: list[Item] = []
-    box = unit.box if sight else None
+    box = unit.box if field else None
     if box is not None:
         top, bottom = round(box.top * factor), round((box.bottom + 1) * factor)
         left, right = round(box.left * factor), round((box.right + 1) * factor)
@@ -158,10 +158,10 @@ def photograph(unit: Unit, side: float, *, sight: bool, name: str = "what the ne
             items = mark(left + 3, top + 3, right - left - 6, bottom - top - 6)
     picture = Panel((Raster(shown, 0, 0, size[1], size[0]), bordered(0, 0, size[1], size[0]), *items), size[1], size[0])
     lines = []
-    if sight:
-        name = SIGHT
+    if field:
+        name = FIELD
         lines = (
-            ["not known"] if box is None else wrap(sight_text(unit).replace("pixels", "px"), SMALL, max(side, 220.0))
+            ["not known"] if box is None else wrap(field_text(unit).replace("pixels", "px"), SMALL, max(side, 220.0))
         )
     return titled(name, "", picture, lines, scale=(factor, factor))
 
@@ -208,9 +208,9 @@ def with_map_bar(view: LabelledPicture, colours: MapColours) -> LabelledPicture:
     return with_bar(view, map_bar(colours, max(view.size[1], BAR)), 10) if colours.known else view
 
 
-def input_view(unit: Unit, place: int, side: float, *, name: str = "") -> LabelledPicture:
+def input_view(unit: Unit, position: int, side: float, *, name: str = "") -> LabelledPicture:
     """One input channel with the window marked."""
-    values = unit.inputs[place]
+    values = unit.inputs[position]
     colours = map_colours(values)
     picture, scale = map_picture(values, colours, side)
     items = (*picture.items, *window_mark(unit, scale))
@@ -263,8 +263,8 @@ def enlarged(
     return picture, (rows, columns)
 
 
-def _span(noun: str, places: range) -> str:
-    return f"{noun} {places[0]}" if len(places) == 1 else f"{noun}s {places[0]}–{places[-1]}"
+def _span(noun: str, positions: range) -> str:
+    return f"{noun} {positions[0]}" if len(positions) == 1 else f"{noun}s {positions[0]}–{positions[-1]}"
 
 
 def funnel(frame: tuple[float, float, float], below: tuple[float, float, float]) -> list[Item]:
@@ -280,7 +280,7 @@ UNIT_DIGITS = DigitRule(largest=28.0, tall=0.44, wide=0.87, widest=0.93, bold=Fa
 SWATCHES = ("#c0392b", "#2e8b57", "#2e6bb0")
 
 
-def matrices(unit: Unit, place: int, side: float, *, framed: bool = True) -> tuple[Panel, Panel, Panel]:
+def matrices(unit: Unit, position: int, side: float, *, framed: bool = True) -> tuple[Panel, Panel, Panel]:
     """Window, kernel and products of one channel; one scale and one number of decimals for all channels of each."""
     cell = side / max(unit.window.shape[1:])
     triples = []
@@ -289,7 +289,7 @@ def matrices(unit: Unit, place: int, side: float, *, framed: bool = True) -> tup
         around, between = (unit.padding, unit.stretched) if padded else (None, None)
         triples.append([Cells(plane, limit, padding=around, stretched=between, decimals=decimals) for plane in values])
     size = min(digit_size(every, cell, UNIT_DIGITS) for every in triples)
-    panels = [cells_panel(every[place], cell, size) for every in triples]
+    panels = [cells_panel(every[position], cell, size) for every in triples]
     if framed:
         rows, columns = unit.window.shape[1:]
         panels[0] = Panel((*panels[0].items, frame(0, 0, rows, columns, cell)), panels[0].width, panels[0].height)
@@ -309,18 +309,18 @@ def single_page(unit: Unit) -> Panel:
     across = side + 58
     items: list[Item] = []
     views = [input_view(unit, 0, side, name=f"input channel {unit.numbers[0]}")]
-    sight = photograph(unit, side, sight=True)
+    field = photograph(unit, side, field=True)
     made = with_map_bar(map_view(unit, side), map_colours(unit.map))
-    for place, view in ((0, views[0]), (1, sight), (2, made)):
-        items += () if view is None else view.at(place * across, 0)
-    top = max(view.height for view in (*views, made, *([sight] if sight else []))) + 64
+    for position, view in ((0, views[0]), (1, field), (2, made)):
+        items += () if view is None else view.at(position * across, 0)
+    top = max(view.height for view in (*views, made, *([field] if field else []))) + 64
     row = matrices(unit, 0, side)
-    for place, (name, panel) in enumerate(zip(("window", "kernel", "products"), row, strict=True)):
-        items.append(Text(place * across + panel.width / 2, top - 16, name, SMALL, INK, bold=True, align="center"))
-        items += moved(panel, place * across, top)
+    for position, (name, panel) in enumerate(zip(("window", "kernel", "products"), row, strict=True)):
+        items.append(Text(position * across + panel.width / 2, top - 16, name, SMALL, INK, bold=True, align="center"))
+        items += moved(panel, position * across, top)
     middle = top + row[0].height / 2
-    for place, sign in enumerate("×="):
-        x = place * across + row[0].width + (across - row[0].width) / 2
+    for position, sign in enumerate("×="):
+        x = position * across + row[0].width + (across - row[0].width) / 2
         items.append(Text(x, middle, sign, SIGN, DIM, align="center", middle=True))
     right = 2 * across + row[2].width
     end = right + tail
@@ -349,11 +349,11 @@ def stacked_page(unit: Unit) -> Panel:
     texts = sums_text(unit)
     sums_wide = max(*(text_width(text, FORMULA, bold=True) for text in texts), text_width(bias_text(unit), SMALL) - 30)
     sees = not unit.reads_image and unit.seen is not None
-    beside = max(COLUMN, text_width(SIGHT, SMALL, bold=True)) if sees else COLUMN
+    beside = max(COLUMN, text_width(FIELD, SMALL, bold=True)) if sees else COLUMN
     before = (176.0 if sees else LEFT) + BESIDE
     fixed = before + beside + 2 * SIGNS + 34 + sums_wide + 44
     side = min(SMALLER, (WIDEST - 2 * MARGIN - fixed) / 3)
-    rows = [matrices(unit, place, side) for place in range(len(unit.numbers))]
+    rows = [matrices(unit, position, side) for position in range(len(unit.numbers))]
     tall, wide = rows[0][0].height, max(rows[0][0].width, 130.0)
     pitch = tall + 58
     x0 = before
@@ -369,9 +369,9 @@ def stacked_page(unit: Unit) -> Panel:
         if at + text_width(size, SMALL) < x + wide + 18:
             items.append(Text(at, 22, size, SMALL, DIM))
     top = 76.0
-    for place, row in enumerate(rows):
-        y = top + place * pitch
-        items += _label(unit, place, lefts[0], y - 12)
+    for position, row in enumerate(rows):
+        y = top + position * pitch
+        items += _label(unit, position, lefts[0], y - 12)
         for x, panel in zip(lefts, row, strict=True):
             items += moved(panel, x, y)
         middle = y + tall / 2
@@ -382,8 +382,8 @@ def stacked_page(unit: Unit) -> Panel:
                 )
             )
         items.append(Text(lefts[2] + row[0].width + 12, middle, "Σ", SMALL + 3, DIM, middle=True))
-        items.append(Text(sums, middle, texts[place], SMALL + 5, INK, bold=True, align="right", middle=True))
-        if place:
+        items.append(Text(sums, middle, texts[position], SMALL + 5, INK, bold=True, align="right", middle=True))
+        if position:
             items.append(Text(sums, y - 29, "+", FORMULA, DIM, align="right", middle=True))
     y = top + len(rows) * pitch - 58 + 44
     items.append(Text(sums, y, bias_text(unit), SMALL, DIM, align="right"))
@@ -398,16 +398,16 @@ def stacked_page(unit: Unit) -> Panel:
         Rule(sums + 23, level, right - 18, level, DIM, 2.6),
         Shape(((right - 20, level - 7), (right - 20, level + 7), (right - 5, level)), DIM),
     ]
-    deep = _input_column(unit, items, [top + place * pitch + tall / 2 for place in range(len(rows))], tall)
+    deep = _input_column(unit, items, [top + position * pitch + tall / 2 for position in range(len(rows))], tall)
     return Panel(tuple(items), right + beside, max(y + 62, below, deep))
 
 
-def _label(unit: Unit, place: int, x: float, y: float) -> list[Item]:
+def _label(unit: Unit, position: int, x: float, y: float) -> list[Item]:
     """What channel a row is: its colour, or its number."""
     if not reads_colours(unit):
-        return [Text(x, y, f"channel {unit.numbers[place]}", SMALL, DIM)]
+        return [Text(x, y, f"channel {unit.numbers[position]}", SMALL, DIM)]
     swatch = ((x, y - 15), (x + 15, y - 15), (x + 15, y), (x, y))
-    return [Shape(swatch, SWATCHES[place]), Text(x + 24, y, COLOURS[unit.numbers[place]], SMALL, DIM)]
+    return [Shape(swatch, SWATCHES[position]), Text(x + 24, y, COLOURS[unit.numbers[position]], SMALL, DIM)]
 
 
 def _map_column(unit: Unit, x: float, items: list[Item]) -> float:
@@ -432,10 +432,10 @@ def _map_column(unit: Unit, x: float, items: list[Item]) -> float:
             bar = map_bar(colours, max(part.size[1], BAR))
             items += moved(bar, x, y)
             y += bar.height + 40
-    sight = None if unit.reads_image else photograph(unit, COLUMN, sight=True)
-    if sight is not None:
-        items += sight.at(x, y)
-        y += sight.height
+    field = None if unit.reads_image else photograph(unit, COLUMN, field=True)
+    if field is not None:
+        items += field.at(x, y)
+        y += field.height
     return y
 
 
@@ -448,12 +448,12 @@ def _corners(view: LabelledPicture, rows: range, columns: range, x: float) -> tu
 
 def _input_column(unit: Unit, items: list[Item], middles: Sequence[float], tall: float) -> float:
     """What the windows were cut out of: the photograph with them enlarged, or a small map for each channel."""
-    whole = photograph(unit, LEFT, sight=False, name="image as seen") if unit.reads_image else None
+    whole = photograph(unit, LEFT, field=False, name="image as seen") if unit.reads_image else None
     if whole is None or unit.seen is None:
         height, width = unit.inputs.shape[1:]
         side = LEFT - 20 if height * (LEFT - 20) <= width * tall else min(LEFT - 20, tall)
-        for place, middle in enumerate(middles):
-            view = input_view(unit, place, side)
+        for position, middle in enumerate(middles):
+            view = input_view(unit, position, side)
             items += view.centred_at(0, middle)
         items.append(Text(0, 22, "input channels", SMALL, INK, bold=True))
         return 0.0

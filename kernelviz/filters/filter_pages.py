@@ -105,7 +105,7 @@ def bank_page(size: int) -> Panel:
     """The page: kinds as headings, a row a stem, and below them the colours."""
     filters = [one for one in classical_filters(size) if "@" not in one.name]
     items, y = text_block([f"Classical filters of {size} × {size}"], MARGIN, 0.7 * MARGIN, TITLE, colour=INK, bold=True)
-    kind = told = ""
+    kind = previous = ""
     shown = 0
     for stem in dict.fromkeys(one.stem for one in filters):
         if y > (TALLEST if size <= ALL_OF else TALLEST - 250):
@@ -117,8 +117,8 @@ def bank_page(size: int) -> Panel:
             items += more
         shown += len(rows)
         more, y = _row(rows, y)
-        items += [item for item in more if not (isinstance(item, Text) and item.text == told)]
-        told = more[-1].text if isinstance(more[-1], Text) else told
+        items += [item for item in more if not (isinstance(item, Text) and item.text == previous)]
+        previous = more[-1].text if isinstance(more[-1], Text) else previous
     more, y = _colours(y)
     items += more
     y += 20
@@ -415,12 +415,14 @@ def _caption(responses: Sequence[Response], part: tuple[slice, slice], zoom: int
 
 def _notes(responses: Sequence[Response]) -> list[str]:
     """What was done to the image before, with the names of those that read it so, where not all do."""
-    told = [(note, each.name) for each in responses for note in each.notes]
+    pairs = [(note, each.name) for each in responses for note in each.notes]
     if seen_by(responses).ndim == 3:
-        told += [("read in light and dark", each.name) for each in responses if each.image.ndim == 2 and not each.notes]
+        pairs += [
+            ("read in light and dark", each.name) for each in responses if each.image.ndim == 2 and not each.notes
+        ]
     lines = []
-    for note in dict.fromkeys(note for note, _ in told):
-        names = [name for said, name in told if said == note]
+    for note in dict.fromkeys(note for note, _ in pairs):
+        names = [name for each_note, name in pairs if each_note == note]
         lines.append(note if len(names) == len(responses) else f"{', '.join(names)}: {note}")
     return lines
 

@@ -94,7 +94,7 @@ def _count_text(total: int, shown: int) -> str:
     return f"{total:,}" if shown == total else f"{total:,}, the closest {shown:,}"
 
 
-def slots(kind: str, total: int, shown: int, shelf: Shelf) -> int:
+def slots_needed(kind: str, total: int, shown: int, shelf: Shelf) -> int:
     """How many slots a group takes, its heading too; all of them where it has several shelves."""
     heading = text_width(kind, HEAD, bold=True) + 16 + text_width(_count_text(total, shown), HEAD * 0.93) + 30
     return max(min(shown, shelf.across), int(np.ceil(heading / shelf.pitch)))
@@ -222,7 +222,7 @@ def _page(matches: Matches, shelves: float) -> Panel:
             shelf, free = narrow, 0
         rows_shown = rows[: int(shelves * shelf.across)]
         shown += len(rows_shown)
-        needed = slots(kind, len(rows), len(rows_shown), shelf)
+        needed = slots_needed(kind, len(rows), len(rows_shown), shelf)
         if needed > free:
             items.append(Rule(MARGIN, y, PAGE_WIDTH - MARGIN, y, SEPARATOR, 2))
             start, top, free = 0, y, shelf.across
@@ -233,13 +233,13 @@ def _page(matches: Matches, shelves: float) -> Panel:
         y, free = max(y, foot), free - needed
     for kind in UNDRAWN:
         if kind in matches.counts:
-            more, y = _listed(word_of(kind, matches), _sorted(matches, kind), y)
+            more, y = _listed(kind_text(kind, matches), _sorted(matches, kind), y)
             items += more
     more, y = _caption(matches, shown, y)
     return Panel((*items, *more), PAGE_WIDTH, float(round(y + 0.5 * MARGIN)))
 
 
-def word_of(kind: str, matches: Matches) -> str:
+def kind_text(kind: str, matches: Matches) -> str:
     """What stands over kernels of a kind."""
     zero = "sums as good as zero" if matches.main == "sum" else "as good as zero"
     return zero if kind == "zero" else kind
@@ -272,11 +272,11 @@ def _bar(matches: Matches, y: float) -> list[Item]:
         items.append(Raster(_pixel(outline), x, y, max(1.0, width - (3 if dark else 0)), 44))
         if not dark and width > 4:
             items.append(Raster(_pixel(colour), x + 2, y + 2, width - 4, 40))
-        word = word_of(kind, matches)
+        word = kind_text(kind, matches)
         for text in (f"{word}  {count:,}", f"{count:,}"):
             if text_width(text, TYPE, bold=dark) < width - 14:
-                ink = "#ffffff" if dark else INK
-                items.append(Text(x + width / 2, y + 22, text, TYPE, ink, bold=dark, align="center", middle=True))
+                shade = "#ffffff" if dark else INK
+                items.append(Text(x + width / 2, y + 22, text, TYPE, shade, bold=dark, align="center", middle=True))
                 break
         x += width
     return items

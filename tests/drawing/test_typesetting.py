@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 
-from kernelviz.drawing.figures import LineArtist, _ink
+from kernelviz.drawing.figures import LineArtist, _text_mask
 
 PLACES = [
     {"horizontalalignment": horizontal, "verticalalignment": vertical, "rotation": rotation}
@@ -90,9 +90,9 @@ def test_hinting_is_kept_apart():
 def test_a_line_that_was_drawn_is_put_down_again():
     """The same line at another whole pixel, in another colour, is not shaped again."""
     pixels(LineArtist)
-    before = _ink.cache_info()
+    before = _text_mask.cache_info()
     pixels(LineArtist, at=(170.375, 30.5), color="red")
-    after = _ink.cache_info()
+    after = _text_mask.cache_info()
     assert (after.misses, after.hits) == (before.misses, before.hits + 1)
 
 
