@@ -45,9 +45,9 @@ RD_BU = (
 class Scale:
     """What a colour means in one picture.
 
-    ``kind`` is ``tile``, ``layer`` or ``range``; ``low`` and ``high`` are the ends of the colour bar (of the layer where
-    each tile has its own). ``below`` and ``above`` count the finite values that lie outside and take the end colour. A
-    tile whose own largest value is not above ``floor`` is not blown up to full colour.
+    ``kind`` is ``tile``, ``layer`` or ``range``; ``low`` and ``high`` are the ends of the colour bar (those of the layer
+    if each tile has its own). ``below`` and ``above`` count the finite values outside, which take the end colour. A tile
+    whose largest value is at most ``floor`` is not scaled up to full colour.
     """
 
     kind: Literal["tile", "layer", "range"]
@@ -65,12 +65,12 @@ class Scale:
 
 
 def make_scale(tiles: Tiles, choice: ScaleChoice | None = None) -> Scale:
-    """The scale of these tiles; without a choice ``tile`` for rgb and for maps, ``layer`` for every other view.
+    """The scale of these tiles; the default is ``tile`` for rgb and for maps, ``layer`` for every other view.
 
-    Principal components have one range unless each tile shall have its own: what lies outside of it is counted.
+    Principal components share one range unless ``tile`` is requested; values outside of it are counted.
 
     Raises:
-        UsageError: no such scale, or two numbers that are no range.
+        UsageError: The scale is unknown, or the two numbers are no range.
     """
     if choice is None:
         choice = "tile" if tiles.view in ("rgb", "maps") else "layer"
@@ -115,7 +115,7 @@ def tile_limits(values: Array, scale: Scale) -> Array:
 def fractions(values: Array, scale: Scale) -> Array:
     """Values as fractions of full colour, in float64: [−1, 1] for signed ones, [0, 1] from ``low`` to ``high`` for others.
 
-    What is not finite becomes 0 (it is marked by itself).
+    Values that are not finite become 0; they are marked separately.
     """
     limits = tile_limits(values, scale)
     finite = np.isfinite(values)
@@ -159,10 +159,10 @@ def bar_pixels(low: float, high: float, count: int, *, signed: bool, cmap: str |
 
 @lru_cache(maxsize=16)
 def ramp(name: str | None, *, signed: bool) -> Array:
-    """The (201, 3) uint8 colours of the levels: blue–white–red or magma, or any colour map that matplotlib knows.
+    """The (201, 3) uint8 colours of the levels: blue–white–red or magma, or any colour map of matplotlib.
 
     Raises:
-        UsageError: matplotlib knows no such colour map.
+        UsageError: matplotlib has no such colour map.
     """
     if name is None and signed:
         anchors = np.linspace(0, LEVELS - 1, len(RD_BU))
@@ -187,5 +187,5 @@ def palette(name: str | None, *, signed: bool) -> Array:
 
 
 def mark_on(colour: Array) -> int:
-    """The ink of a line that is seen on this colour."""
+    """The colour index of a line that is visible on this colour."""
     return DARK_MARK if float(colour @ np.array([0.299, 0.587, 0.114])) > 140 else LIGHT_MARK

@@ -56,21 +56,21 @@ THUMBNAIL = 168
 
 @dataclass(frozen=True)
 class ContactRow:
-    """One image: what the network saw of it in small (h, w, 3), and the chosen maps (n, H, W)."""
+    """One image: a thumbnail (h, w, 3) of the network's input, and the chosen maps (n, H, W)."""
 
     thumbnail: Array | None
     values: Array
 
 
 class ContactSheet:
-    """Gathers the rows, image by image; the channels are chosen at the first one, and rows kept as far as they fit.
+    """Collects one row per image; the channels are chosen at the first image, and at most as many rows kept as fit.
 
-    ``channels`` are numbers, or a text like ``0-3,7``; without them the ``count`` maps that differ most over the first
-    image are taken. ``total`` counts the images, ``nonfinite`` the values of the chosen maps that are not finite, those
-    of images without room too.
+    ``channels`` are numbers, or a string like ``0-3,7``; the default is the ``count`` maps that vary most over the first
+    image. ``total`` counts the images, ``nonfinite`` the values of the chosen maps that are not finite, including those
+    of images that are left out.
 
     Raises:
-        UsageError: more than sixteen channels, or none.
+        UsageError: More than sixteen channels are requested, or none.
     """
 
     def __init__(self, channels: str | Sequence[int] | None = None, count: int = 8) -> None:
@@ -117,10 +117,10 @@ class ContactSheet:
 
 
 def contact_channels(channels: str | Sequence[int], total: int) -> tuple[int, ...]:
-    """The channels that were asked for, of a layer with ``total`` of them.
+    """The requested channels of a layer with ``total`` channels.
 
     Raises:
-        UsageError: no such channel, or more than sixteen.
+        UsageError: A channel does not exist, or there are more than sixteen.
     """
     chosen = named_channels(channels, total)
     check_count(len(chosen))
@@ -128,10 +128,10 @@ def contact_channels(channels: str | Sequence[int], total: int) -> tuple[int, ..
 
 
 def check_count(count: int) -> None:
-    """Refuse more channels than a row has room for.
+    """Reject more channels than fit in a row.
 
     Raises:
-        UsageError: they are more than sixteen.
+        UsageError: There are more than sixteen.
     """
     if count > MOST_CHANNELS:
         hint = "Choose fewer with --channels, or with --top."
@@ -149,14 +149,14 @@ def _thumbnail(pixels: Array) -> Array:
 def plot_contact(
     sheet: ContactSheet | Sequence[FeatureMaps], channels: str | Sequence[int] | None = None
 ) -> PageFigure:
-    """Draw the same channels of one layer for several images, a row an image with the image in front, on one scale.
+    """Draw the same channels of one layer for several images, one row per image after its thumbnail, on one scale.
 
-    ``sheet`` is a ``ContactSheet``, or the maps of one layer for each image; ``channels`` then says which of them (numbers,
-    or a text like ``0-3,7``), else the eight that differ most over the first image. Rows that do not fit on a page are
-    left out, and said.
+    ``sheet`` is a ``ContactSheet``, or the maps of one layer for each image. In the latter case ``channels`` selects maps
+    (numbers, or a string like ``0-3,7``); the default is the eight that vary most over the first image. Rows that do not
+    fit on the page are left out, and the caption states how many.
 
     Raises:
-        UsageError: there is no row, no such channel, more than sixteen of them, or none.
+        UsageError: There is no row, a channel does not exist, or there are more than sixteen channels, or none.
     """
     from kernelviz.drawing.figures import draw_page
 
@@ -198,7 +198,7 @@ WORDS = 480  # what title and caption take of a page's height
 
 @dataclass(frozen=True)
 class ContactPage:
-    """The page, how many images stand in it, what its colours mean, and what must not be hidden of it."""
+    """The page, the number of images shown, the scale of the colours, and the warnings of the caption."""
 
     panel: Panel
     shown: int
@@ -208,7 +208,7 @@ class ContactPage:
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where everything stands: rows in ``blocks`` side by side, each a range of rows.
+    """The layout: rows in ``blocks`` side by side, each a range of rows.
 
     A row has ``names`` for its image's name, its first tile at ``left``, and is ``width`` wide with tiles of ``tile``.
     """
@@ -227,7 +227,7 @@ class _Layout:
 
 
 def contact_page(sheet: ContactSheet) -> ContactPage:
-    """Lay the sheet out: tiles as wide as they go if all rows have room, else so that most have."""
+    """Lay the sheet out with the widest tiles at which all rows fit, else with those at which most rows fit."""
     channels = sheet.channels or ()
     layout = _best_layout(sheet)
     rows = sheet.rows[: layout.shown]
@@ -270,7 +270,7 @@ def _block(sheet: ContactSheet, block: range, marks: Sequence[Marks], scale: Sca
 
 
 def _best_layout(sheet: ContactSheet) -> _Layout:
-    """The widest tiles and the fewest blocks with which all rows have room, else those with which most have."""
+    """The widest tiles and the fewest blocks at which all rows fit, else those at which most fit."""
     names = sheet.images.names[: len(sheet.rows)]
     room = min(NAMES, max(text_width(drawable(name), LABEL) for name in names) + 2 * GAP)
     widest = min(TILES[0], int((CONTENT - room) / (len(sheet.channels or ()) + 1) - GAP))
@@ -284,7 +284,7 @@ def _best_layout(sheet: ContactSheet) -> _Layout:
 
 
 def _layout(sheet: ContactSheet, tile: int, names: float, count: int) -> _Layout | None:
-    """Where everything stands with tiles of this width in so many blocks of rows; None where that is too wide."""
+    """The layout with tiles of this width in ``count`` blocks of rows; None if that is too wide."""
     pictured = any(row.thumbnail is not None for row in sheet.rows)
     left = names + (tile + 2 * GAP if pictured else 0)
     width = left + len(sheet.channels or ()) * (tile + GAP) - GAP
@@ -305,7 +305,7 @@ def _layout(sheet: ContactSheet, tile: int, names: float, count: int) -> _Layout
 
 
 def _blocks(heights: Sequence[float], count: int, room: float) -> list[range]:
-    """Rows of these heights in at most so many blocks that are no higher than ``room``; the first row has room anyway."""
+    """Rows of these heights in at most ``count`` blocks no higher than ``room``; the first row is always included."""
     blocks: list[range] = []
     start = 0
     while start < len(heights) and len(blocks) < count:
@@ -335,7 +335,7 @@ def _scale_text(scale: Scale) -> str:
 
 
 def _marks(sheet: ContactSheet, row: ContactRow, scale: Scale) -> Marks:
-    """What is odd about the maps of one row."""
+    """Irregularities of the maps of one row."""
     tiles = Tiles(
         values=row.values,
         view="maps",
@@ -351,7 +351,7 @@ def _marks(sheet: ContactSheet, row: ContactRow, scale: Scale) -> Marks:
 
 
 def _notes(sheet: ContactSheet, shown: int, marks: Sequence[Marks]) -> tuple[str, ...]:
-    """What must not be hidden: images without room, maps that are not finite, dead, or as good as zero."""
+    """The warnings: images left out, and maps that are not finite, dead, or as good as zero."""
     maps = shown * len(sheet.channels or ())
     notes = []
     if shown < sheet.total:
@@ -377,7 +377,7 @@ def _height(row: ContactRow, tile: int) -> int:
 
 
 def _pitch(row: ContactRow, tile: int) -> int:
-    """How high the row is: a line of its image's name needs room beside very flat maps too."""
+    """The height of the row, at least that of one line of the image's name."""
     return max(_height(row, tile), math.ceil(1.3 * LABEL))
 
 
@@ -420,7 +420,7 @@ def painted(values: Array, scale: Scale, size: tuple[int, int], *, dead: bool, z
 
 
 def _shown_at(flags: Array, size: tuple[int, int]) -> Array:
-    """Flags (H, W) at the pixels of a tile: where it has fewer pixels than the map has values, none is lost."""
+    """Flags (H, W) at the pixels of a tile; no flag is lost if the tile has fewer pixels than the map has values."""
     for axis, length in enumerate(size):
         many = flags.shape[axis]
         starts = np.arange(length) * many // length
@@ -430,7 +430,7 @@ def _shown_at(flags: Array, size: tuple[int, int]) -> Array:
 
 
 def _name_lines(name: str, tall: int, wide: float) -> list[str]:
-    """An image's name in as many lines as the row has room for; its middle gives way to ``…`` where it is longer."""
+    """An image's name in as many lines as fit in the row; the middle of a longer name becomes ``…``."""
     text, room = drawable(name), max(1, int(tall // (1.3 * LABEL)))
     lines = wrap(text, LABEL, wide)
     while len(lines) > room:

@@ -1,4 +1,4 @@
-"""How a network grows: field, resolution and channels along its convolutions, three panels on one axis."""
+"""How a network grows: receptive field, resolution and channels along its convolutions, three panels on one axis."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ BARS = {"dense": "#1a1a1a", "pointwise 1 × 1": "#2166ac", "depthwise": "#92c5de
 
 @dataclass(frozen=True)
 class Chart:
-    """One of the panels: its name, what it counts, its values, and where a value lies in it (0 at the foot, 1 on top)."""
+    """One panel: its name, what it counts, its values, and the height of a value in it (0 at the bottom, 1 at the top)."""
 
     name: str
     words: tuple[str, str]
@@ -53,10 +53,10 @@ class Chart:
 
 
 def plot_growth(trace: Trace) -> PageFigure:
-    """A figure of how field, resolution and channels grow along the convolutions of a traced network.
+    """Draw how receptive field, resolution and channels grow along the convolutions of a traced network.
 
     Raises:
-        UsageError: no convolution of the network has a known field of rows and columns.
+        UsageError: No convolution of the network has a known receptive field of rows and columns.
     """
     from kernelviz.drawing.figures import draw_page
 
@@ -163,7 +163,7 @@ def _frame(chart: Chart, top: float) -> list[Item]:
 
 
 def _image_line(trace: Trace, chart: Chart, top: float) -> list[Item]:
-    """A dashed line where a field is as large as the image, its name on it, and a dot on the first that is."""
+    """A dashed line at the size of the image, its label, and a dot at the first receptive field of that size."""
     image, width = max(trace.input_size[-2:]), _slot(len(chart.values))
     first = _first_of_all(trace, chart.values)
     if first is None:
@@ -179,13 +179,13 @@ def _image_line(trace: Trace, chart: Chart, top: float) -> list[Item]:
 
 
 def _first_of_all(trace: Trace, fields: Sequence[float]) -> int | None:
-    """The first convolution whose units see as much as the whole image."""
+    """The first convolution whose receptive field is as large as the image."""
     image = max(trace.input_size[-2:])
     return next((at for at, size in enumerate(fields) if size >= image), None)
 
 
 def _steps(chart: Chart, top: float) -> list[Item]:
-    """A line of steps; its last value stands behind its end."""
+    """A step line with its last value after its end."""
     width = _slot(len(chart.values))
     heights = [top + chart.height * (1 - chart.share(value)) for value in chart.values]
     items: list[Item] = []
@@ -214,7 +214,7 @@ def _family(layer: TracedLayer) -> str:
 
 
 def _bands(trace: Trace, layers: Sequence[TracedLayer], top: float, foot: float) -> list[Item]:
-    """Every other stage as a pale band, with its name on top where there is room."""
+    """Every second stage as a pale band, with its name on top if it fits."""
     items = list[Item]()
     for number, (left, right, name, fits) in enumerate(_stages(trace, layers)):
         if number % 2 == 0:
@@ -225,7 +225,7 @@ def _bands(trace: Trace, layers: Sequence[TracedLayer], top: float, foot: float)
 
 
 def _stages(trace: Trace, layers: Sequence[TracedLayer]) -> list[tuple[float, float, str, bool]]:
-    """Each run of layers of one stage: from where to where, its name, and whether that has room above it."""
+    """Each run of layers of one stage: start, end, name, and whether the name fits above it."""
     owners = [_owner(trace, layer.name) for layer in layers]
     starts = [at for at in range(len(owners)) if not at or owners[at] != owners[at - 1]]
     width, taken, stages = _slot(len(layers)), LEFT - 20, []
@@ -241,7 +241,7 @@ def _stages(trace: Trace, layers: Sequence[TracedLayer]) -> list[tuple[float, fl
 
 
 def _owner(trace: Trace, name: str) -> str:
-    """The stage that a layer lies in, or the module beside a stage; empty outside."""
+    """The stage that contains a layer, or the module beside a stage; empty outside."""
     for stage in trace.stages:
         parent = stage.rpartition(".")[0]
         if f"{name}.".startswith(f"{stage}."):
@@ -270,7 +270,7 @@ def _sizes_text(sizes: Collection[tuple[int, ...]]) -> str:
 
 
 def _caption(trace: Trace, layers: Sequence[TracedLayer]) -> list[str]:
-    """How to read it, who first sees the whole image, and the stages that had no room for their names."""
+    """How to read it, which layer first sees the whole image, and the stages whose names did not fit."""
     mixed = any(layer.field and layer.field.mixes_image for layer in layers)
     also = "; gates, means and norms mix in the whole image besides" if mixed else ""
     fields = [max(axis.size for axis in layer.field.axes) for layer in layers if layer.field]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kernelviz.records import Array, Recipe
 
 
-STRUCK = 24  # pixels; on a smaller dead tile a diagonal looks like a pattern, and grey says enough
+STRUCK = 24  # pixels; on a smaller dead tile a diagonal looks like a pattern, and grey is clear enough
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Mosaic:
 
 
 def make_mosaic(sheet: Sheet) -> Mosaic:
-    """The pixels of a sheet: each value a whole number of pixels, outlines in the gaps, marks on odd tiles."""
+    """The pixels of a sheet: each value a whole number of pixels, outlines in the gaps, marks on irregular tiles."""
     values, grid = sheet.tiles.values, sheet.grid
     in_colour = values.ndim == 4
     table = colour.palette(None if in_colour else sheet.colours, signed=sheet.tiles.signed)
@@ -62,7 +62,7 @@ def make_mosaic(sheet: Sheet) -> Mosaic:
 
 
 def _compose(drawn: Array, grid: Grid, paper: Array, outline: Array) -> Array:
-    """Tiles (n, h, w[, 3]) on their places, by two look-ups: one along the columns, one along the rows."""
+    """Place tiles (n, h, w[, 3]) by two look-ups: one along the columns, one along the rows."""
     rows, columns = grid.arrangement.shape
     height, width = drawn.shape[1:3]
     table = drawn[np.maximum(grid.arrangement, 0)]
@@ -148,8 +148,8 @@ class Singles:
     """Channels of one layer as pictures.
 
     ``levels`` is uint8 (n, H, W), indices into ``palette``; picture i is of channel ``numbers[i]``, and its colours go from
-    ``limits[i, 0]`` to ``limits[i, 1]``. Each value becomes ``zoom`` by ``zoom`` pixels. What is not finite is black, a map
-    with one value everywhere grey where each map has its own range.
+    ``limits[i, 0]`` to ``limits[i, 1]``. Each value becomes ``zoom`` by ``zoom`` pixels. Values that are not finite are
+    black; a map with one value everywhere is grey if each map has its own range.
     """
 
     levels: Array
@@ -175,7 +175,7 @@ def make_singles(
     """A picture for each chosen channel of feature maps (C, H, W), at their own resolution times ``zoom``.
 
     Raises:
-        UsageError: a choice that the maps do not allow, or a picture too large.
+        UsageError: A choice does not fit the maps, or a picture is too large.
     """
     subject = as_maps(maps)
     tiles = map_tiles(subject, channels=channels, top=top, sort=sort)

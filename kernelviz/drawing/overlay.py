@@ -1,4 +1,4 @@
-"""A map over what the network saw: the photograph in grey, lifted, under colour that grows with the value."""
+"""A map over the network's input: the image in light grey, under colour whose opacity grows with the value."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ if TYPE_CHECKING:
 
 SIDE = 680.0  # pixels that each of the two pictures aims to be wide
 NEGATIVE, POSITIVE = (0x21, 0x66, 0xAC), (0xB2, 0x18, 0x2B)
-NARROWEST = 480.0  # the least room beside each other that labels, caption and bar need, in units of type
+NARROWEST = 480.0  # the least width of a picture at which labels, caption and bar fit, in units of type
 STRONGEST = 0.85
 LIFT = 0.25
 
 
 @dataclass(frozen=True)
 class Overlay:
-    """One map with its scale, and what the network saw (H, W, 3) that it lies over; nothing of it is drawn yet."""
+    """One map with its scale, and the network's input (H, W, 3) under it; not drawn yet."""
 
     maps: FeatureMaps
     tiles: Tiles
@@ -62,7 +62,7 @@ class Overlay:
 
     @property
     def shown(self) -> int:
-        """How many channels stand in the picture, one by itself or several as one."""
+        """The number of channels shown, alone or reduced to one map."""
         return len(self.tiles.numbers)
 
 
@@ -74,21 +74,21 @@ def plot_overlay(
     reduce: MapView = "norm",
     scale: ScaleChoice | None = None,
 ) -> PageFigure:
-    """Draw one map, or a reduction of all of them, over what the network saw, beside that in colour.
+    """Draw one map, or a reduction of all maps, over the network's input, beside the input in colour.
 
     Args:
         maps: A ``FeatureMaps``, or a plain array or tensor (C, H, W).
-        channel: Which map; without it the reduction is drawn.
-        image: What the network saw, (H, W, 3) uint8; needed where ``maps`` does not hold it.
+        channel: The map to draw; None draws the reduction.
+        image: The network's input, (H, W, 3) uint8; required if ``maps`` does not contain it.
         reduce: ``mean``, ``max`` or ``norm`` over all channels.
-        scale: Two numbers, or ``tile`` (the map's own range) or ``layer``; the map's own unless said.
+        scale: Two numbers, or ``tile`` (the map's own range) or ``layer``; the default is ``tile``.
 
-    Each pixel shows the unit whose field has its middle nearest to it, unsmoothed; where the fields are not known the
-    cells share the image evenly, and the caption says so. A map with negative values is clear at 0, any other at its
-    smallest value.
+    Each pixel shows the unit whose receptive field has the nearest centre, unsmoothed. If the receptive fields are not
+    known, the cells share the image evenly, and the caption states it. A map with negative values is transparent at 0,
+    any other at its smallest value.
 
     Raises:
-        UsageError: no such channel, or nothing to draw it over.
+        UsageError: The channel does not exist, or there is no image to draw it over.
     """
     return draw_overlay(make_overlay(maps, channel, image=image, reduce=reduce, scale=scale))
 
@@ -113,7 +113,7 @@ def make_overlay(
     """The overlay that ``plot_overlay`` draws.
 
     Raises:
-        UsageError: as there.
+        UsageError: As for ``plot_overlay``.
     """
     subject = as_maps(maps)
     seen = _checked_image(subject, image)
@@ -133,7 +133,7 @@ def _only(channel: int | None) -> list[int] | None:
 
 
 def _own_scale(tiles: Tiles) -> Scale:
-    """From 0 in the middle for a map with negative values, else from its smallest value, to its largest."""
+    """Symmetric about 0 for a map with negative values, else from its smallest to its largest value."""
     finite = tiles.values[np.isfinite(tiles.values)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     if low >= 0:
@@ -155,7 +155,7 @@ def _checked_image(maps: FeatureMaps, image: object) -> Array:
 
 
 def overlay_page(overlay: Overlay) -> Panel:
-    """The page: what the network saw, the same with the map over it, caption and bar."""
+    """The page: the network's input, the same with the map over it, caption and colour bar."""
     maps, tiles, scale, seen = overlay.maps, overlay.tiles, overlay.scale, overlay.seen
     zoom = _zoom(seen)
     height, width = seen.shape[0] * zoom, seen.shape[1] * zoom
@@ -196,9 +196,9 @@ def _zoom(seen: Array) -> int:
 
 
 def blended(seen: Array, values: Array, scale: Scale, centres: tuple[Array, Array] | None = None) -> Array:
-    """What the network saw (H, W, 3) in grey, lifted, with one map (h, w) over it; uint8.
+    """The network's input (H, W, 3) in light grey, with one map (h, w) over it; uint8.
 
-    ``centres`` are the rows and the columns of ``seen`` at which the units' fields have their middle.
+    ``centres`` are the rows and the columns of ``seen`` at the centres of the receptive fields.
     """
     grey = seen @ np.array([0.299, 0.587, 0.114])  # Rec. 601
     ground = np.repeat((255 * LIFT + (1 - LIFT) * grey)[..., None], 3, axis=2)
@@ -209,7 +209,7 @@ def blended(seen: Array, values: Array, scale: Scale, centres: tuple[Array, Arra
 
 
 def _shares(values: Array, scale: Scale) -> Array:
-    """Shares of full opacity, below 0 for the colour of what is negative; what is not finite is clear."""
+    """Shares of full opacity, negative for negative values; values that are not finite are transparent."""
     ends = replace(scale, kind="layer") if scale.kind == "tile" else scale
     return np.where(np.isfinite(values), colour.fractions(values[None], ends)[0], 0.0)
 
@@ -221,7 +221,7 @@ def _mixed(ground: Array, share: Array) -> Array:
 
 
 def nearest(centres: Array | None, units: int, pixels: int) -> Array:
-    """For each pixel along one side the unit whose centre is nearest; without centres the side is shared evenly."""
+    """For each pixel along one side the unit with the nearest centre; without centres the side is shared evenly."""
     if centres is None or len(centres) != units:
         return np.arange(pixels) * units // pixels
     borders = (centres[1:] + centres[:-1]) / 2
@@ -256,7 +256,7 @@ def _scale_line(tiles: Tiles, scale: Scale) -> str:
 
 
 def _irregularities(tiles: Tiles, scale: Scale, marks: Marks) -> list[str]:
-    """What must not be hidden of the map itself."""
+    """The warnings about the map itself."""
     lines = []
     if marks.nonfinite:
         verb = "is not finite and" if marks.nonfinite == 1 else "are not finite and"

@@ -1,4 +1,4 @@
-"""What a network saw in one image: the image, its first classes, and the maps of a few layers that say most."""
+"""How a network sees one image: the image, its first classes, and the most varied maps of a few layers."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ FLAT = (110, 110, 110)
 
 
 def plot_overview(layers: Sequence[FeatureMaps | Highlights], classes: Sequence[ClassScore] = ()) -> PageFigure:
-    """Draw what one image gave in several layers: what the network saw, its first classes, the maps that say most.
+    """Draw one image in several layers: the network's input, its first classes, and the most varied maps.
 
-    A column a layer, or a row where they are few, with the five maps of the largest spread; near-duplicates
-    (|correlation| ≥ 0.98) are left out. Of more than nine layers nine are shown, seven where their names are long,
-    from the first to the last.
+    One column per layer (one row if there are few) with the five maps of largest spread; near-duplicates
+    (|correlation| ≥ 0.98) are left out. At most nine layers are shown, seven if their names are long, evenly spread from
+    the first to the last.
 
     Raises:
-        UsageError: there is no layer.
+        UsageError: There is no layer.
     """
     from kernelviz.drawing.figures import draw_page
 
@@ -79,7 +79,7 @@ def plot_overview(layers: Sequence[FeatureMaps | Highlights], classes: Sequence[
 
 
 def _that_fit(columns: Sequence[Highlights]) -> list[Highlights]:
-    """Layers from the first to the last: nine at most, fewer where their names would be broken amid words."""
+    """Layers from the first to the last: at most nine, fewer if their names would be broken within words."""
     room = WIDTH - 2 * MARGIN * UNIT - (LEFT + GAP if columns[0].seen is not None else 0)
     for most in range(MOST_LAYERS, FEWEST - 1, -1):
         kept = _spread(columns, most)
@@ -95,7 +95,7 @@ def _spread(columns: Sequence[Highlights], most: int) -> list[Highlights]:
 
 
 def _fits(column: Highlights, wide: float) -> bool:
-    """Whether the layer's name stands above its maps in a few lines, none of them broken amid a word."""
+    """Whether the layer's name fits above its maps in a few lines that are not broken within a word."""
     lines = _head(column, wide)
     return len(lines) <= HEAD_LINES and all(line[-1] in "._/" for line in lines[:-1])
 
@@ -143,7 +143,7 @@ def _identity(column: Highlights, shown: int, total: int) -> str:
 
 
 def _left(column: Highlights, classes: Sequence[ClassScore]) -> Panel:
-    """What the network saw, and its first classes with a bar each."""
+    """The network's input, and its first classes with a bar each."""
     pixels = column.seen.pixels if column.seen is not None else np.zeros((1, 1, 3), np.uint8)
     size = LABEL * UNIT
     wide = min(LEFT, 1.4 * LEFT * pixels.shape[1] / pixels.shape[0])
@@ -177,7 +177,7 @@ def _class_row(score: ClassScore, y: float, *, best: bool) -> tuple[list[Item], 
 
 
 def _columns(columns: Sequence[Highlights], width: float) -> Panel:
-    """A column a layer: its name, its shape, its maps with their numbers; all tiles of one width."""
+    """One column per layer: name, shape, and maps with their numbers; all tiles have one width."""
     tile = _tile_width(width, len(columns))
     pitch = (width + TILE_GAP) / len(columns)
     heads = [_head(column, tile) for column in columns]
@@ -201,7 +201,7 @@ def _columns(columns: Sequence[Highlights], width: float) -> Panel:
 
 
 def _rows(columns: Sequence[Highlights], width: float) -> Panel:
-    """The same for few layers: a row a layer."""
+    """The same for few layers: one row per layer."""
     tile = _tile_width(width, max(MOST_ROWS + 1, *(len(column.numbers) for column in columns)))
     items: list[Item] = []
     y = 0.0
@@ -226,7 +226,7 @@ def _heading(head: list[str], shape: list[str], x: float, y: float) -> tuple[lis
 
 
 def _nothing(column: Highlights, x: float, y: float, width: float) -> list[Item]:
-    """What stands in the place of maps where there are none to show."""
+    """The text shown instead of maps if no map varies."""
     return [] if column.numbers else text_block(wrap("no map varies", SIZE, width), x, y, SIZE, colour=QUIET)[0]
 
 
@@ -251,7 +251,7 @@ def _outline(x: float, y: float, wide: float, tall: float) -> list[Item]:
 
 
 def _averaged(values: Array, most: int, axis: int) -> Array:
-    """Along one axis at most so many values, as means of neighbours: a tile of fewer pixels would skip some."""
+    """At most ``most`` values along one axis, as means of neighbours, since a tile of fewer pixels would skip some."""
     length = values.shape[axis]
     if length <= most:
         return values

@@ -1,6 +1,6 @@
-"""A page as plain values: texts, rasters and rules at positions in pixels, and the words above and below a picture.
+"""A page as plain values: texts, rasters and rules at positions in pixels, and the texts above and below a picture.
 
-Layout is arithmetic on these values; ``figures`` alone turns them into matplotlib's artists.
+Layout is arithmetic on these values; only ``figures`` turns them into artists of matplotlib.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Align: TypeAlias = Literal["left", "center", "right"]
 
 @dataclass(frozen=True)
 class Text:
-    """One line of text; ``x`` is where ``align`` says, ``y`` its baseline, or its middle where ``middle``."""
+    """One line of text; ``x`` is its left, centre or right, as ``align`` states, ``y`` its baseline, or its middle."""
 
     x: float
     y: float
@@ -46,7 +46,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Raster:
-    """Pixels (H, W, 3) uint8 in a box; each covers the same whole number of page pixels where the box allows it."""
+    """Pixels (H, W, 3) uint8 in a box; each covers the same whole number of page pixels if the box allows it."""
 
     pixels: Array
     left: float
@@ -69,7 +69,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Strokes:
-    """Straight lines of one kind, each (x0, y0, x1, y1); dashed ones are so in every format."""
+    """Straight lines of one kind, each (x0, y0, x1, y1); optionally dashed."""
 
     lines: tuple[tuple[float, float, float, float], ...]
     colour: str = QUIET
@@ -79,7 +79,7 @@ class Strokes:
 
 @dataclass(frozen=True)
 class Shape:
-    """A closed polygon: its outline of this width, or its area where the width is 0."""
+    """A closed polygon: its outline of this width, or its area if the width is 0."""
 
     points: tuple[tuple[float, float], ...]
     colour: str = INK
@@ -91,7 +91,7 @@ Item: TypeAlias = Text | Raster | Rule | Strokes | Shape
 
 @dataclass(frozen=True)
 class Panel:
-    """Items in a box of their own, from (0, 0) at its upper left; y grows downwards."""
+    """Items in a box with its upper left corner at (0, 0); y grows downwards."""
 
     items: tuple[Item, ...]
     width: float
@@ -99,7 +99,7 @@ class Panel:
 
 
 def moved(panel: Panel, x: float, y: float) -> tuple[Item, ...]:
-    """The items of a panel, put down with its upper left corner at (x, y)."""
+    """The items of a panel with its upper left corner moved to (x, y)."""
     result: list[Item] = []
     for item in panel.items:
         match item:
@@ -119,7 +119,7 @@ def moved(panel: Panel, x: float, y: float) -> tuple[Item, ...]:
 
 @lru_cache(maxsize=2)
 def font_file(*, bold: bool) -> Path:
-    """The file of DejaVu Sans that matplotlib carries."""
+    """The file of DejaVu Sans in matplotlib."""
     import matplotlib as mpl
 
     return Path(mpl.get_data_path(), "fonts", "ttf", "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")
@@ -145,20 +145,20 @@ def _known(*, bold: bool) -> frozenset[int]:
 
 
 def drawable(text: str, *, bold: bool = False) -> str:
-    """Text that the font can draw in one line: what it lacks, and what has no shape, is written as an escape."""
+    """Text that the font can draw in one line; other characters are written as escapes."""
     known = _known(bold=bold)
     return "".join(char if ord(char) in known else char.encode("unicode_escape").decode() for char in visible(text))
 
 
 def text_width(text: str, size: float, *, bold: bool = False) -> float:
-    """How wide a text is at a size in pixels, by the font's own advances."""
+    """The width of a text at a size in pixels, from the advances of the font."""
     return size * sum(_advance(char, bold=bold) for char in text)
 
 
 def wrap(text: str, size: float, width: float, *, bold: bool = False) -> list[str]:
-    """Lines of at most this width; nothing is left out.
+    """Break a text into lines of at most this width; nothing is left out.
 
-    They are broken after spaces; a word that is wider than a line also after dots, underscores, slashes and hyphens, then
+    Lines are broken after spaces; a word wider than a line also after dots, underscores, slashes and hyphens, then
     anywhere.
     """
 
@@ -177,7 +177,7 @@ def wrap(text: str, size: float, width: float, *, bold: bool = False) -> list[st
 
 
 def _pieces(text: str, fits: Callable[[str], bool]) -> Iterator[str]:
-    """What is kept together: spaces, words, the parts of words that are too wide, the letters of parts that are."""
+    """The unbreakable pieces: spaces, words, the parts of words that are too wide, the letters of parts that are."""
     for word in re.findall(r"\s+|\S+", text):
         for part in [word] if fits(word) else re.findall(r"[^._/-]*[._/-]+|[^._/-]+", word):
             yield from [part] if fits(part) or not part.strip() else part
@@ -290,7 +290,7 @@ def outline(left: float, top: float, width: float, height: float, *, colour: str
 
 
 def fitted(text: str, size: float, width: float) -> list[str]:
-    """A line that does not fit is first broken between its parts, each line as full as it goes."""
+    """Break a line that does not fit, first between its parts."""
     lines: list[str] = []
     for part in text.split(PART):
         joined = f"{lines[-1]}{PART}{part}" if lines else part

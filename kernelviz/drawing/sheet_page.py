@@ -99,7 +99,7 @@ def tiles_panel(sheet: Sheet, mosaic: Mosaic, unit: float) -> Panel:
 
 
 def _row_name(sheet: Sheet, height: int, size: float) -> str:
-    """What the rows of a table are, where that fits along them."""
+    """The name of a table's rows, if it fits along them."""
     name = sheet.tiles.rows.name if sheet.tiles.rows else ""
     return name if text_width(name, size) < height else ""
 
@@ -154,7 +154,7 @@ def _column_labels(sheet: Sheet, size: float) -> list[Text]:
 
 
 def _own_ranges(sheet: Sheet, wide: float, size: float) -> list[Text]:
-    """The number of each chosen map above it on the left and its own range on the right, where both fit everywhere."""
+    """The number of each chosen map above it on the left and its range on the right, if both fit on all tiles."""
     grid, tiles = sheet.grid, sheet.tiles
     if tiles.noun != "map" or sheet.scale.kind != "tile":
         return []
@@ -178,7 +178,7 @@ def _own_ranges(sheet: Sheet, wide: float, size: float) -> list[Text]:
 def _along(
     labels: Sequence[str], lefts: Sequence[float], wide: float, top: float, size: float, *, grouped: bool = False
 ) -> list[Text]:
-    """Labels above their columns: all, or every second, fourth, eighth; numbers out of order stand upright instead."""
+    """Labels above their columns: all, or every second, fourth, eighth; numbers out of order are turned upright instead."""
     widest = max(text_width(label, size) for label in labels) + 0.5 * size
     pitch = float(lefts[1] - lefts[0]) if len(lefts) > 1 else math.inf
     if widest > pitch and not _regular([label.removeprefix("+") for label in labels]):
@@ -239,14 +239,14 @@ def _heat_map(sheet: Sheet, mosaic: Mosaic, unit: float) -> Panel:
 
 
 def _ticks(axis: Axis, zoom: int, room: float) -> range:
-    """Every 1st, 2nd, 5th, 10th … row or column, as many as have room."""
+    """Every 1st, 2nd, 5th, 10th … row or column, as many as fit."""
     steps = (base * 10**power for power in range(6) for base in (1, 2, 5))
     step = next(step for step in steps if step * zoom >= room or step >= len(axis.labels))
     return range(0, len(axis.labels), step)
 
 
 def bar_panel(sheet: Sheet, unit: float) -> Panel:
-    """The colour bar with its quantity above and its ends below; words where each tile has its own range."""
+    """The colour bar with its quantity above and its ends below; no numbers if each tile has its own range."""
     tiles, scale = sheet.tiles, sheet.scale
     size = LABEL * unit
     low, high = _bar_ends(sheet)
@@ -294,7 +294,7 @@ def _bar_ends(sheet: Sheet) -> tuple[str, str]:
 
 
 class Choices(TypedDict, total=False):
-    """How ``plot_kernels`` draws; see there."""
+    """The keyword arguments of ``plot_kernels``."""
 
     transposed: bool
     view: str
@@ -327,13 +327,13 @@ def plot_kernels(
 ) -> PageFigure | Axes:
     """Draw the kernels of one layer: a KernelBank, or a plain weight (out_channels, in_channels / groups, height, width).
 
-    Without ``ax`` a new figure comes back, a page with title and caption. With ``ax`` the tiles and the colour bar are
-    drawn into that Axes, nothing else of it is touched, and it comes back. ``transposed`` says that a plain weight is that
-    of a transposed convolution, (in_channels, out_channels, height, width). One- and three-dimensional kernels are drawn
-    as strips and as columns of slices.
+    Without ``ax`` a new figure is returned, a page with title and caption. With ``ax`` the tiles and the colour bar are
+    drawn into that Axes, which is returned and otherwise unchanged. ``transposed`` marks a plain weight as that of a
+    transposed convolution, (in_channels, out_channels, height, width). One- and three-dimensional kernels are drawn as
+    strips and as columns of slices.
 
     Raises:
-        UsageError: a shape, view, scale or choice that does not fit.
+        UsageError: A shape, view, scale or choice does not fit.
     """
     bank = as_bank(kernels, transposed=transposed)
     draw = partial(make_sheet, bank, view=view, channels=channels, top=top, sort=sort, scale=scale, cmap=cmap)
@@ -341,7 +341,7 @@ def plot_kernels(
 
 
 class MapChoices(TypedDict, total=False):
-    """How ``plot_features`` draws; see there."""
+    """The keyword arguments of ``plot_features``."""
 
     reduce: MapView | None
     basis: Basis | None
@@ -374,13 +374,13 @@ def plot_features(
 ) -> PageFigure | Axes:
     """Draw the feature maps of one layer: a FeatureMaps, or a plain array or tensor (C, H, W) or (1, C, H, W).
 
-    ``reduce`` draws one map instead of all: at each place the ``mean``, ``max`` or ``norm`` over the chosen channels,
-    or, as colour, the first three principal components (``pca``) of ``basis``, without one of these maps alone.
-    Without ``ax`` a new figure comes back, a page with title and caption. With ``ax`` the tiles and the colour bar are
-    drawn into that Axes, nothing else of it is touched, and it comes back.
+    ``reduce`` draws one map instead of all: at each position the ``mean``, ``max`` or ``norm`` over the chosen channels,
+    or, as colour, the first three principal components (``pca``) of ``basis``; without a basis they are fitted to these
+    maps alone. Without ``ax`` a new figure is returned, a page with title and caption. With ``ax`` the tiles and the
+    colour bar are drawn into that Axes, which is returned and otherwise unchanged.
 
     Raises:
-        UsageError: a shape, scale or choice that does not fit.
+        UsageError: A shape, scale or choice does not fit.
     """
     subject, view = as_maps(maps), reduce or "maps"
     choice = partial(make_sheet, subject, view=view, channels=channels, top=top, sort=sort, scale=scale, cmap=cmap)
@@ -398,7 +398,7 @@ def _plot(draw: Callable[..., Sheet], ax: Axes | None, columns: int | None, zoom
 
 
 def _zoom_for(ax: Axes, sheet: Sheet) -> int:
-    """The zoom at which the tiles are a little smaller than the Axes: enlarging them loses no line of pixels."""
+    """The zoom at which the tiles are slightly smaller than the Axes, since enlarging loses no line of pixels."""
     box, grid = ax.get_window_extent(), sheet.grid
     return max(1, math.floor(grid.zoom[1] * min(0.88 * box.width / grid.width, 0.78 * box.height / grid.height)))
 
@@ -411,7 +411,7 @@ def draw_sheet(sheet: Sheet) -> PageFigure:
 
 
 def _draw_into(ax: Axes, sheet: Sheet) -> Axes:
-    """Tiles and bar in the Axes' own coordinates, type at about 8 points whatever the size of the Axes."""
+    """Draw tiles and bar in the coordinates of the Axes, with type of about 8 points."""
     mosaic = make_mosaic(sheet)
     box = ax.get_window_extent()
     pixels_per_point = ax.get_figure(root=True).dpi / 72  # type: ignore[union-attr]

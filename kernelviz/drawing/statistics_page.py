@@ -58,7 +58,7 @@ class Strip:
 def plot_statistics(statistics: ChannelStatistics, source: Source | None = None) -> PageFigure:
     """Draw a layer's channels over many images: mean and deviation, the range of values, and the share of zeros.
 
-    Channels that had one value everywhere are grey from top to bottom. ``source`` says whose layer it is.
+    Channels with one value everywhere are grey from top to bottom. ``source`` is the source of the layer.
     """
     from kernelviz.drawing.figures import draw_page
 
@@ -68,7 +68,7 @@ def plot_statistics(statistics: ChannelStatistics, source: Source | None = None)
 
 
 def statistics_recipe(statistics: ChannelStatistics, source: Source | None = None) -> dict[str, Any]:
-    """How the figure, or the arrays of the same numbers, were made."""
+    """The recipe of the figure, or of the arrays of the same numbers."""
     return {
         **source_facts("features", source),
         "layer": statistics.layer or None,
@@ -136,8 +136,8 @@ def _panel(strip: Strip, dead: Array, top: float) -> list[Item]:
 def painted(strip: Strip, dead: Array) -> Array:
     """The panel's pixels (H, W, 3): the span of each channel pale, its mark dark; dead channels grey.
 
-    Where there are more channels than columns of pixels, a column shows the union of its channels' spans, over grey where
-    one of them is dead.
+    If there are more channels than columns of pixels, a column shows the union of its channels' spans, over grey if one
+    of them is dead.
     """
     height, width = TALL, int(RIGHT - LEFT)
     pixels = np.full((height, width, 3), 255, np.uint8)
@@ -162,12 +162,12 @@ def painted(strip: Strip, dead: Array) -> Array:
 
 
 def _share(strip: Strip, values: Any) -> Any:
-    """How far below the panel's upper end values lie, as shares of its height; in halves: ±1e308 are too far apart."""
+    """The distance of values from the panel's top as shares of its height; in halves, since ±1e308 are too far apart."""
     return (strip.high / 2 - values / 2) / (strip.high / 2 - strip.low / 2)
 
 
 def _rows(strip: Strip, values: Array, height: int) -> Any:
-    """The row of pixels of each value; -1 where it is not finite."""
+    """The row of pixels of each value; -1 if it is not finite."""
     share = _share(strip, values)
     rows = np.clip(np.rint(np.nan_to_num(share, posinf=0, neginf=0) * (height - 1)), 0, height - 1).astype(int)
     return np.where(np.isfinite(values), rows, -1)

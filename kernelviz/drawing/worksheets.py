@@ -38,26 +38,26 @@ if TYPE_CHECKING:
 
 
 CELL = 89.0
-LEGIBLE = 21.0  # the smallest digits that the widest page still shows nine pixels high on a screen of 640
+LEGIBLE = 21.0  # the smallest digits that are still nine pixels high if the widest page is shown 640 pixels wide
 DARK, DIM, FAINT = "#1a1c22", "#5a626e", "#8a929c"
 LINE, BORDER, DASH = "#c6cad0", "#7d8590", "#8d949c"
 SHADE = (241, 243, 245)
 BROKEN, CHEQUER = (222, 222, 222), (INKS[CHEQUER_DARK][0], INKS[CHEQUER_LIGHT][0])
 PATTERN = np.repeat(np.array(CHEQUER, np.uint8)[np.indices((4, 4)).sum(axis=0) % 2][..., None], 3, axis=-1)
-# The middle of the blue and red colours, through the white of the page: digits stay dark on every one of them.
+# The middle of the blue and red colours, through the white of the page: dark digits are legible on all of them.
 PALE = (RD_BU[3], RD_BU[4], (255, 255, 255), RD_BU[6], RD_BU[7])
 VEIL = 0.5  # how far cells outside the step fade to white
 
 
 @dataclass(frozen=True)
 class Cells:
-    """Values (h, w) with what is to be seen of each cell; where ``empty``, nothing.
+    """Values (h, w) and how each cell is drawn; ``empty`` cells show nothing.
 
-    What is not finite is grey, or chequered where there are no digits.
+    Values that are not finite are grey, or chequered if there are no digits.
 
-    ``limit`` is the value with the strongest tint. ``lit`` cells are in the step: full tint, bold; the others are veiled;
-    without ``lit`` all are plain. ``bold`` marks digits alone. ``grey`` draws values from ``low`` to ``limit`` as
-    brightness. ``decimals`` are the places behind the point of all numbers; without them each is as short as it can be.
+    ``limit`` is the value with the strongest tint. ``lit`` cells belong to the step: full tint, bold digits; the others are
+    faded; without ``lit`` all are plain. ``bold`` affects digits only. ``grey`` draws values from ``low`` to ``limit`` as
+    brightness. ``decimals`` is the number of decimals of all numbers; without it each is as short as possible.
     ``hidden`` digits are left out.
     """
 
@@ -80,13 +80,13 @@ class Cells:
         return self.values.shape[0], self.values.shape[1]
 
     def mask(self, name: str) -> Array:
-        """One of the masks, all False where there is none."""
+        """One of the masks, all False if it is None."""
         found: Array | None = getattr(self, name)
         return np.zeros(self.shape, bool) if found is None else found
 
     @property
     def texts(self) -> list[list[str]]:
-        """What stands in the cells."""
+        """The texts in the cells."""
         return [
             ["" if bare else fixed_text(float(value), self.decimals) for value, bare in zip(*row, strict=True)]
             for row in zip(self.values, self.mask("empty"), strict=True)
@@ -125,7 +125,7 @@ def digit_size(cells: Iterable[Cells], cell: float, rule: DigitRule = WORKSHEET_
 
 
 def tints(cells: Cells, *, digits: bool) -> Array:
-    """(h, w, 3) uint8: the middle half of the colours, so that digits stay dark on every cell; all of them without."""
+    """(h, w, 3) uint8: the middle half of the colours, on which dark digits are legible; all colours without digits."""
     values = np.where(np.isfinite(cells.values), cells.values, 0.0)
     if cells.grey:
         share = np.clip((values - cells.low) / ((cells.limit - cells.low) or 1.0), 0, 1)
@@ -181,7 +181,7 @@ def _digits(cells: Cells, cell: float, size: float) -> list[Item]:
 
 
 def _lines(cells: Cells, cell: float, *, fine: bool) -> list[Item]:
-    """Lines between cells, dashed where both are padding; a border around what is none."""
+    """Lines between cells, dashed between cells of padding; a border around the other cells."""
     rows, columns = cells.shape
     padding = cells.mask("padding")
     inner = ~padding
@@ -234,7 +234,7 @@ def frame(
 
 
 def window_frame(rows: range, columns: range, cell: float) -> list[Item]:
-    """The frame of a window; each cell of a dilated one, and a dashed line around them all."""
+    """The frame of a window; for a dilated one a frame around each cell, and a dashed line around all."""
     if rows.step == 1 and columns.step == 1:
         return [frame(rows.start, columns.start, len(rows), len(columns), cell)]
     left, top, right, bottom = columns[0] * cell, rows[0] * cell, (columns[-1] + 1) * cell, (rows[-1] + 1) * cell
@@ -251,7 +251,7 @@ def window_frame(rows: range, columns: range, cell: float) -> list[Item]:
 
 
 def strongest(*values: Array) -> float:
-    """The largest size of these numbers, for one scale of them all; 1 where there is none."""
+    """The largest absolute finite value, for one scale of them all; 1 if there is none."""
     sizes = [np.abs(each[np.isfinite(each)]).max(initial=0) for each in values]
     return float(max(sizes, default=0)) or 1.0
 
@@ -399,7 +399,7 @@ def stacked(panels: Sequence[Panel], gap: float) -> Panel:
 
 
 def foot_panels(left: Panel, right: Panel, preferred: float, room: float) -> list[tuple[float, Panel]]:
-    """Two panels at the foot of a page: beside each other where there is room, else one below the other."""
+    """Two panels at the foot of a page: beside each other if they fit, else one below the other."""
     if left.width + 40 <= preferred and preferred + right.width <= room:
         return [(0.0, left), (preferred, right)]
     if left.width + 70 + right.width <= room:
@@ -429,9 +429,9 @@ def worksheet(
     *,
     counted: tuple[int, int] | None = None,
 ) -> Panel:
-    """The whole page: heading, body, what stands under it at these places across, and the caption.
+    """The whole page: heading, body, the panels of ``foot`` at their x, and the caption.
 
-    ``counted``, the step and how many there are, begins the caption in a room of its own: nothing behind it moves.
+    ``counted``, the step and the number of steps, starts the caption in a fixed width: the rest does not move.
     """
     inner = max(NARROWEST - 2 * MARGIN, body.width, *(x + panel.width for x, panel in foot or [(0, body)]))
     items, y = _heading(drawable(title, bold=True), drawable(settings), inner)
@@ -447,7 +447,7 @@ def worksheet(
 
 
 def _caption(notes: Sequence[str], counted: tuple[int, int] | None, y: float, room: float) -> tuple[list[Item], float]:
-    """The notes behind one another, in as many lines as they need, and the y below them."""
+    """The notes one after the other, in as many lines as needed, and the y below them."""
     step, steps = (f"step {each:,} of {counted[1]:,}" for each in counted) if counted else ("", "")
     start = text_width(steps, SMALL) + TAB if counted else 0.0
     lines = [""]

@@ -52,9 +52,9 @@ WINDOW = "Its window can be animated."
 
 @dataclass(frozen=True)
 class Stamping:
-    """One stamp (kh, kw) of an input ``position``, and the output (rows, columns) ``before`` and ``after`` it.
+    """One stamp (kh, kw) of an input ``position``, and the output (rows, columns) ``before`` and ``after`` it is added.
 
-    NaN is where no stamp has been; ``covered`` is where this one falls.
+    Cells without a stamp yet are NaN; ``covered`` marks the cells of this one.
     """
 
     position: tuple[int, int]
@@ -65,13 +65,13 @@ class Stamping:
 
     @property
     def meets(self) -> Array:
-        """(rows, columns): where it falls on others."""
+        """(rows, columns): the cells where it overlaps others."""
         return np.asarray(self.covered & ~np.isnan(self.before))
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What all frames have in common."""
+    """The values shared by all frames."""
 
     worked: Walkthrough
     channel: int
@@ -84,12 +84,12 @@ class Scene:
 
 
 def stamp_pages(worked: Walkthrough, channel: int) -> list[tuple[Panel, bool]]:
-    """The pages in their order, and of each whether something is to be added up on it, which takes longer to read.
+    """The pages in order, each with a flag whether it shows an addition, which takes longer to read.
 
-    A stamp that falls on others has two: what is added, and what it becomes. The last page is the output.
+    A stamp that overlaps others has two pages: the addition, and its result. The last page is the output.
 
     Raises:
-        UsageError: it is no transposed convolution of one channel, or its numbers are too many to be legible.
+        UsageError: It is no transposed convolution of one channel, or it has too many numbers to be legible.
     """
     scene = _scene(worked, channel)
     pages = []
@@ -171,7 +171,7 @@ def _apart(operation: object) -> Iterator[str]:
 
 
 def _words(scene: Scene, number: int | None, room: float) -> Panel:
-    """What happens, in as much room on every page."""
+    """The sentence that explains the page; it takes the same room on every page."""
     texts = [_sentence(scene, at) for at in (None, *range(len(scene.stamps)))]
     wide = max(text_width(line, SUM, bold=True) for text in texts for line in wrap(text, SUM, 0.5 * room))
     lines = wrap(_sentence(scene, number), SUM, 0.5 * room)
@@ -198,7 +198,7 @@ def _plain(scene: Scene, values: Array, name: str) -> LabelledPicture:
 
 
 def _input(scene: Scene, stamping: Stamping | None) -> LabelledPicture:
-    """The input, the value that stamps in a frame."""
+    """The input, with a frame around the value that is stamped."""
     lit = None
     items: list[Item] = []
     if stamping is not None:
@@ -210,7 +210,7 @@ def _input(scene: Scene, stamping: Stamping | None) -> LabelledPicture:
 
 
 def _stamp(scene: Scene, stamping: Stamping | None) -> LabelledPicture:
-    """The kernel times that value, in the frame that it wears on the output."""
+    """The kernel times that value, framed as on the output."""
     values = scene.kernel if stamping is None else stamping.stamp
     panel = cells_panel(Cells(values, scene.limit), scene.cell, scene.digits)
     around = frame(0, 0, values.shape[0], values.shape[1], scene.cell)
@@ -218,7 +218,7 @@ def _stamp(scene: Scene, stamping: Stamping | None) -> LabelledPicture:
 
 
 def _output(scene: Scene, stamping: Stamping | None, *, adding: bool) -> LabelledPicture:
-    """The output as far as it has come; where stamps meet and it is still to be added, what is added to what."""
+    """The output so far; with ``adding`` the overlapping cells show the addition."""
     cell = scene.cell
     if stamping is None:
         whole = scene.worked.output[scene.channel]
@@ -239,7 +239,7 @@ def _output(scene: Scene, stamping: Stamping | None, *, adding: bool) -> Labelle
 
 
 def _addition(old: float, more: float, x: float, y: float, scene: Scene) -> list[Item]:
-    """``3+2`` in one line, or the second number below the first; where neither is legible what is added alone."""
+    """``3+2`` in one line, or the second number below the first; only the second if neither is legible."""
     first, second = value_text(old), value_text(more)
     second = second if second.startswith("−") else f"+{second}"
 
@@ -266,19 +266,19 @@ MotionView = Literal["window", "stamps"]
 def animate_convolution(
     worked: Walkthrough, *, channel: int = 0, fps: float | None = None, view: MotionView = "window"
 ) -> Animation:
-    """The window sliding over the input, a frame for each cell of the output; ``save_picture`` writes it as GIF or WebP.
+    """Animate the window over the input, one frame per output cell; ``save_picture`` writes it as GIF or WebP.
 
     Args:
-        worked: what ``work_out`` gave.
-        channel: which output channel fills up.
-        fps: steps a second, at most 50; None for 0.9 seconds a step, or for stamps 1.1, and 1.5 where numbers are added.
-            The last frame stays for at least 3 seconds.
-        view: ``window``, under which a transposed convolution is one over the stretched and padded input; or ``stamps``,
-            which are laid down one after the other and add up where they meet: for a transposed convolution of one channel.
+        worked: The result of ``work_out``.
+        channel: The output channel.
+        fps: Steps per second, at most 50. None takes 0.9 seconds per step; for stamps 1.1, and 1.5 for additions. The last
+            frame is shown for at least 3 seconds.
+        view: ``window`` (a transposed convolution is drawn as a convolution over the stretched and padded input), or
+            ``stamps``, added one after the other, for a transposed convolution of one channel.
 
     Raises:
-        UsageError: there are more than 400 frames, no such channel or view, or the speed is none; or for stamps it is
-            no transposed convolution, has several input channels, or its numbers would not be legible.
+        UsageError: There are more than 400 frames, or the channel, view or speed is not valid; or for stamps it is no
+            transposed convolution, has several input channels, or its numbers would not be legible.
     """
     if fps is not None and not 0.01 <= fps <= 50:
         raise UsageError(f"The steps a second must be between 0.01 and 50, but got {fps:g}.")

@@ -57,13 +57,13 @@ if TYPE_CHECKING:
     from kernelviz.records import Array
 
 
-ROWS, COLUMNS = 6, 6  # of steps on one sheet; the caption says how many of how many
+ROWS, COLUMNS = 6, 6  # of steps on one sheet; the caption states how many of how many
 GAP, LABEL = 40.0, 44.0
 BIGGEST = 60.0
 
 
 def steps_page(worked: Walkthrough, channel: int) -> Panel:
-    """Kernel and output on top, then a picture a step in the rows and columns of the output."""
+    """Kernel and output on top, then one picture per step in the rows and columns of the output."""
     rows, columns = worked.operation.output_size
     shown = shown_steps(worked)
     steps = [[worked.step(row, column, channel) for column in range(shown[1])] for row in range(shown[0])]
@@ -75,7 +75,7 @@ def steps_page(worked: Walkthrough, channel: int) -> Panel:
     size = digit_size([cells], cell)
     tiles = [[_tile(worked, step, cell, size) for step in row] for row in steps]
     wide = max(width if shown[1] > 2 else 0.0, *(tile.width for row in tiles for tile in row))
-    gap = min(GAP, (room - shown[1] * wide) / max(1, shown[1] - 1))  # results may be wider than what they are of
+    gap = min(GAP, (room - shown[1] * wide) / max(1, shown[1] - 1))  # results may be wider than their steps
     items: list[Item] = []
     for i, row in enumerate(tiles):
         for j, tile in enumerate(row):
@@ -94,13 +94,13 @@ def steps_page(worked: Walkthrough, channel: int) -> Panel:
 
 
 def shown_steps(worked: Walkthrough) -> tuple[int, int]:
-    """The rows and the columns of steps that a sheet shows, from the first on."""
+    """The number of rows and of columns of steps that a sheet shows."""
     rows, columns = worked.operation.output_size
     return min(rows, ROWS), min(columns, COLUMNS)
 
 
 def _tile(worked: Walkthrough, step: Step, cell: float, size: float) -> Panel:
-    """The canvas with the window at one place, and the result below."""
+    """The canvas with the window at one position, and the result below."""
     cells = canvas_cells(worked, step, step.channels[0])
     cells = cells if size else colours_of(cells)
     panel = cells_panel(cells, cell, size)
@@ -156,15 +156,16 @@ def _meanings(worked: Walkthrough, step: Step) -> list[str]:
     return meanings if isinstance(operation, Pooling) else [*meanings, "the same kernel at every place"]
 
 
-ALL, MOST, A_ROW = 4, 16, 4  # so many stamps are all shown; at most so many that meet on the marked cell; in a row
+# All stamps are shown up to the first number; of more, at most the second number of those on the marked cell.
+ALL, MOST, A_ROW = 4, 16, 4
 SIGN = 50.0
 
 
 def stamps_page(worked: Walkthrough, at: tuple[int, int], channel: int) -> Panel:
-    """Input and kernel, the stamps, and the output that they add up to.
+    """Input and kernel, the stamps, and the output as their sum.
 
     Raises:
-        UsageError: the operation is not transposed, or there is no such cell.
+        UsageError: The operation is not transposed, or there is no such cell.
     """
     operation = worked.operation
     if not isinstance(operation, TransposedConvolution):
@@ -187,7 +188,7 @@ def stamps_page(worked: Walkthrough, at: tuple[int, int], channel: int) -> Panel
 
 
 def overlaps(operation: TransposedConvolution) -> Array:
-    """(rows, columns): how many stamps meet on each cell of the output."""
+    """(rows, columns): the number of stamps that overlap on each cell of the output."""
     sizes = operation.output_size
     rows = [len(operation.reads(row, 0)[0]) for row in range(sizes[0])]
     columns = [len(operation.reads(0, column)[1]) for column in range(sizes[1])]
@@ -195,10 +196,10 @@ def overlaps(operation: TransposedConvolution) -> Array:
 
 
 def shown_positions(worked: Walkthrough, step: Step) -> list[tuple[int, int]]:
-    """The input places whose stamps are shown.
+    """The input positions whose stamps are shown.
 
     Raises:
-        UsageError: the operation is not transposed.
+        UsageError: The operation is not transposed.
     """
     if not isinstance(worked.operation, TransposedConvolution):
         raise UsageError(f"A {name_text(worked.operation).lower()} has no stamps.", hint="Take the view step.")
@@ -206,7 +207,7 @@ def shown_positions(worked: Walkthrough, step: Step) -> list[tuple[int, int]]:
 
 
 def _stamp_positions(operation: TransposedConvolution, step: Step) -> tuple[list[tuple[int, int]], str]:
-    """The input places whose stamps are shown, and which of all they are."""
+    """The input positions whose stamps are shown, and a text about the choice."""
     total = operation.input_size[0] * operation.input_size[1]
     if total <= ALL:
         return [divmod(at, operation.input_size[1]) for at in range(total)], ""
@@ -238,7 +239,7 @@ def _inputs_panel(worked: Walkthrough, step: Step) -> Panel:
 
 
 def _sum_panel(worked: Walkthrough, step: Step, room: float) -> Panel:
-    """The marked cell as the sum of the stamps that meet there."""
+    """The marked cell as the sum of the stamps on it."""
     text, _, value = step_text(worked.operation, step).rpartition(" = ")
     terms, most = text.split(" + "), 12
     end = 52 + text_width(value, FORMULA, bold=True)
@@ -284,14 +285,14 @@ def _stamp_rows(
 
 
 def _untouched(worked: Walkthrough, position: tuple[int, int]) -> Array:
-    """(rows, columns): which cells of the output the stamp of an input place does not reach."""
+    """(rows, columns): the cells of the output outside the stamp of an input position."""
     result = np.ones(worked.operation.output_size, bool)
     result[np.ix_(*reached(worked, position))] = False
     return result
 
 
 def reached(worked: Walkthrough, position: tuple[int, int]) -> tuple[list[int], list[int]]:
-    """The rows and columns of the output on which the stamp of an input place falls."""
+    """The rows and columns of the output under the stamp of an input position."""
     operation = worked.operation
     if not isinstance(operation, TransposedConvolution):
         raise TypeError(operation)
@@ -306,7 +307,7 @@ def reached(worked: Walkthrough, position: tuple[int, int]) -> tuple[list[int], 
 
 
 def _frames(worked: Walkthrough, step: Step, position: tuple[int, int], cell: float) -> list[Item]:
-    """A frame around the stamp, and a strong one around the marked cell where it lies on it."""
+    """A frame around the stamp, and a strong one around the marked cell if the stamp covers it."""
     rows, columns = reached(worked, position)
     if not rows or not columns:
         return []
@@ -316,7 +317,7 @@ def _frames(worked: Walkthrough, step: Step, position: tuple[int, int], cell: fl
 
 
 def _named(worked: Walkthrough, step: Step, position: tuple[int, int], panel: Panel) -> LabelledPicture:
-    """``3 × kernel``, where there is room; of several channels the place."""
+    """``3 × kernel`` if it fits; the position if there are several channels."""
     if len(step.channels) > 1:
         return headed(panel, f"{position[0]}, {position[1]}", "")
     value, kernel = value_text(float(worked.input[step.channels[0], *position])), "× kernel"
@@ -325,7 +326,7 @@ def _named(worked: Walkthrough, step: Step, position: tuple[int, int], panel: Pa
 
 
 def _dots(worked: Walkthrough, cell: float) -> list[Item]:
-    """As many dots in a corner of a cell as stamps meet there; none for one."""
+    """One dot per stamp in the corner of a cell with several stamps."""
     operation = worked.operation
     if not isinstance(operation, TransposedConvolution) or cell < 2 * LEGIBLE:
         return []
@@ -343,17 +344,17 @@ WorkView = Literal["step", "steps", "stamps"]
 def plot_convolution(
     worked: Walkthrough, *, at: tuple[int, int] = (0, 0), channel: int = 0, view: WorkView = "step"
 ) -> PageFigure:
-    """A figure of a convolution, a transposed one or a pool that was worked out.
+    """Draw a convolution, a transposed convolution or a pool that was worked out.
 
     Args:
-        worked: what ``work_out`` gave.
-        at: the row and the column of the output cell that is shown.
-        channel: of which output channel.
-        view: ``step`` draws how that cell came about (a transposed convolution as a convolution over the stretched
+        worked: The result of ``work_out``.
+        at: The row and the column of the output cell to show.
+        channel: The output channel.
+        view: ``step`` draws how that cell is computed (a transposed convolution as a convolution over the stretched
             input), ``steps`` a sheet of all cells, ``stamps`` how a transposed convolution stamps its kernel.
 
     Raises:
-        UsageError: there is no such cell, channel or view, or what is no transposed convolution should stamp.
+        UsageError: There is no such cell, channel or view, or stamps are requested of an operation that is not transposed.
     """
     from kernelviz.drawing.figures import draw_page
 
@@ -369,7 +370,7 @@ def explaining_page(
     """The page of ``plot_convolution``.
 
     Raises:
-        UsageError: as there.
+        UsageError: As for ``plot_overlay``.
     """
     if view == "steps":
         return steps_page(worked, channel)
@@ -381,10 +382,10 @@ def explaining_page(
 
 
 def explaining_recipe(worked: Walkthrough, *, view: str, at: tuple[int, int] | None, channel: int) -> dict[str, Any]:
-    """How this picture was made, and what is to be seen of what is there; its numbers too where they are few.
+    """The recipe of the picture: settings, what is shown, and the numbers if they are few.
 
-    ``shown`` of ``total`` are steps, or stamps of the input; ``limits`` are those of the output. Numbers that are not
-    finite have no place in JSON: their hash alone tells them.
+    ``shown`` of ``total`` are steps, or stamps of the input; ``limits`` are those of the output. JSON has no numbers that
+    are not finite: these are only part of the hash.
     """
     from dataclasses import asdict
 
@@ -417,7 +418,7 @@ def explaining_recipe(worked: Walkthrough, *, view: str, at: tuple[int, int] | N
 
 
 def _shown(worked: Walkthrough, view: str, at: tuple[int, int] | None, channel: int) -> dict[str, int]:
-    """How many steps or stamps of all a picture shows."""
+    """The number of steps or stamps shown, and of all."""
     total = worked.operation.output_size[0] * worked.operation.output_size[1]
     if view == "stamps" and at is not None:
         total = worked.operation.input_size[0] * worked.operation.input_size[1]
@@ -429,7 +430,7 @@ def _shown(worked: Walkthrough, view: str, at: tuple[int, int] | None, channel: 
 
 
 def numbers_hash(worked: Walkthrough) -> str:
-    """Sixteen hex digits that tell these numbers and settings from others."""
+    """Sixteen hex digits that identify these numbers and settings."""
     from hashlib import sha256
 
     digest = sha256(repr(worked.operation).encode())

@@ -80,7 +80,7 @@ OUTPUT = 190.0
 
 
 def channels_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel:
-    """Window × kernel = products, a sum for each channel, all sums and the bias added up to the output's cell."""
+    """Window × kernel = products, one sum per channel, and the sums and the bias added up to the output cell."""
     operation = worked.operation
     grid = Grid(worked, step, moving=reached is not None)
     items: list[Item] = grid.heads()
@@ -106,9 +106,10 @@ def channels_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel
 
 
 def chosen_planes(step: Step, *, moving: bool) -> tuple[tuple[int, ...], str]:
-    """The channels that are drawn, and what is said of the choice.
+    """The channels that are drawn, and a text about the choice.
 
-    Of many those that add most, the largest first; where the step ``moves`` those with the largest weights, which stay.
+    Of many, those that contribute most, the largest first; with ``moving`` those with the largest weights, which are the
+    same in all steps.
     """
     n = len(step.channels)
     if n <= ROWS or step.sums is None or step.weights is None:
@@ -119,7 +120,7 @@ def chosen_planes(step: Step, *, moving: bool) -> tuple[tuple[int, ...], str]:
 
 
 class Grid:
-    """Where the matrices of all channels stand."""
+    """The layout of the matrices of all channels."""
 
     def __init__(self, worked: Walkthrough, step: Step, *, moving: bool) -> None:
         self.worked, self.step = worked, step
@@ -224,7 +225,7 @@ class Grid:
         return items
 
     def total(self, y: float) -> tuple[list[Item], float]:
-        """The channels that are not shown, the bias, a line and the result."""
+        """The sum of the channels not shown, the bias, a line and the result."""
         step, x = self.step, self.sums + 60
         items: list[Item] = []
         rest = len(step.channels) - self.shown
@@ -322,7 +323,7 @@ def window_box(worked: Walkthrough, step: Step, part: tuple[range, range]) -> tu
 
 
 def cut_notes(worked: Walkthrough, step: Step, part: tuple[range, range] | None = None) -> list[str]:
-    """Which part of a slim input and of a slim output is drawn, where it is not all."""
+    """Which part of a narrow input and of a narrow output is drawn, if not all."""
     whole = worked.operation.output_size
     parts = [part_text("output", whole, output_part(whole, step.at))]
     if part:
@@ -340,7 +341,7 @@ def output_part(shape: tuple[int, int], at: tuple[int, int]) -> tuple[range, ran
 
 
 def colours_of(cells: Cells) -> Cells:
-    """Brightness for what is never negative, else red and blue; unlit, for nothing is veiled."""
+    """The cells as brightness if no value is negative, else in red and blue; none is faded."""
     plain = replace(cells, lit=None)
     inner = cells.values[~cells.mask("padding")]
     if np.nanmin(inner, initial=0) < 0:
@@ -356,13 +357,13 @@ def input_box(worked: Walkthrough, cells: Cells, box: float, marked: tuple[int, 
     bar = cells_bar(cells, min(180.0, panel.width))
     items += moved(bar, 0, panel.height + 14)
     name, size = canvas_name(worked)
-    size = size.partition(",")[0]  # the padding stands in the heading of the page
+    size = size.partition(",")[0]  # the heading of the page states the padding
     placed = headed(Panel(tuple(items), max(panel.width, bar.width), panel.height), name, size)
     return replace(placed, below=66.0)
 
 
 def output_box(worked: Walkthrough, step: Step, reached: int | None, box: float) -> LabelledPicture:
-    """The output as colours, or as numbers where they fit, the marked cell in a frame."""
+    """The output as numbers if they fit, else as colours, the marked cell in a frame."""
     cells = output_cells(worked, step, reached)
     whole, part = cells.shape, output_part(cells.shape, step.at)
     at = step.at[0] - part[0].start, step.at[1] - part[1].start
@@ -379,7 +380,7 @@ def output_box(worked: Walkthrough, step: Step, reached: int | None, box: float)
 
 
 def output_picture(panel: Panel, cells: Cells, whole: tuple[int, int], *, bar: bool) -> LabelledPicture:
-    """The output with its name and the size of the ``whole``, and a bar of colours below where it has no digits."""
+    """The output with its name and the size of the ``whole``, and a colour bar below if it has no digits."""
     size = size_text(whole)
     if not bar:
         return headed(panel, "output", size)
@@ -395,7 +396,7 @@ def zoom_lines(
     window: tuple[int, ...],
     marked: tuple[int, int, int, int],
 ) -> list[Item]:
-    """Lines from the window in the input to the enlarged one; around what stands above and below the input."""
+    """Lines from the window in the input to the enlarged one; they avoid the labels above and below the input."""
     small, cell = sizes
     above = max(part.size[0] / 2 + part.above for part in parts)
     left = (parts[0].width - max(source.shape[1] * small, cells_bar(source, 0).width)) / 2
@@ -414,7 +415,7 @@ def zoom_lines(
 
 @np.errstate(all="ignore")
 def step_page(worked: Walkthrough, step: Step, reached: int | None = None) -> Panel:
-    """The page of one step; ``reached`` empties the output behind this cell, for an animation."""
+    """The page of one step; in an animation, cells of the output after ``reached`` are empty."""
     if len(step.channels) > 1:
         return channels_page(worked, step, reached)
     parts = [canvas_cells(worked, step, step.channels[0]), output_cells(worked, step)]
@@ -464,7 +465,7 @@ def kernel_page(worked: Walkthrough, step: Step, cell: float, reached: int | Non
 
 
 def pool_page(worked: Walkthrough, step: Step, cell: float, reached: int | None) -> Panel:
-    """Input → output, with the step and the size beside them, or below where there is no room."""
+    """Input → output, with the step and the size beside them, or below if they do not fit."""
     operation = worked.operation
     kind = operation.kind if isinstance(operation, Pooling) else ""
     body = in_a_row(
@@ -510,7 +511,7 @@ def words_panel(worked: Walkthrough, step: Step, room: float) -> Panel:
 
 
 def widest_texts(worked: Walkthrough, step: Step) -> tuple[float, float]:
-    """The widths that no term and no result of any step exceed, so that nothing moves from one to the next."""
+    """The largest widths of a term and of a result in all steps, so that nothing moves from one step to the next."""
     if step.weights is None:
         return 0.0, 0.0
     values = worked.canvas.values[step.channels[0]]
@@ -522,13 +523,13 @@ def widest_texts(worked: Walkthrough, step: Step) -> tuple[float, float]:
 
 
 def counted(worked: Walkthrough, step: Step) -> tuple[int, int]:
-    """Which step it is, from 1 on, and of how many."""
+    """The number of the step, from 1, and the number of steps."""
     rows, columns = worked.operation.output_size
     return step.at[0] * columns + step.at[1] + 1, rows * columns
 
 
 def notes(worked: Walkthrough, step: Step, *, cells: bool = True) -> list[str]:
-    """The caption: what the signs mean (where all ``cells`` are drawn), what it costs."""
+    """The caption: what the signs mean (if all ``cells`` are drawn), and the cost."""
     operation, canvas = worked.operation, worked.canvas
     lines = []
     if operation.out_channels > 1:

@@ -1,4 +1,4 @@
-"""Pictures of a traced unit: one value with what made it, and a kernel beside its map."""
+"""Pictures of a traced unit: one value with its computation, and a kernel beside its map."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ if TYPE_CHECKING:
 
 
 THUMB, PITCH, HEADS = 96.0, 112.0, 44.0
-NUMBERS, GAP, SIGNS = 86.0, 40.0, 40.0  # the channel's number, and what stands between the matrices
+NUMBERS, GAP, SIGNS = 86.0, 40.0, 40.0  # the room for the channel's number, and between the matrices
 BARS, COLUMN = 206.0, 308.0
 RED, BLUE = "#cb4c42", "#3b86c0"
 THICK = 32.0
@@ -74,7 +74,7 @@ THICK = 32.0
 
 @dataclass(frozen=True)
 class Part:
-    """One bar: what it is called, its value, the middle of its row, and whether the name stands below the rows."""
+    """One bar: its name, its value, and the middle of its row."""
 
     name: str
     value: float
@@ -82,7 +82,7 @@ class Part:
 
 
 def waterfall_page(unit: Unit) -> tuple[Panel, str]:
-    """The body of the page, and what is said of the choice of channels."""
+    """The body of the page, and a text about the choice of channels."""
     order = unit.strongest(SHOWN)
     pointwise = unit.window[0].size == 1
     texts, parts, bottom = _parts(unit, order)
@@ -105,7 +105,7 @@ def waterfall_page(unit: Unit) -> tuple[Panel, str]:
 
 
 def _parts(unit: Unit, order: Sequence[int]) -> tuple[list[str], list[Part], float]:
-    """All that is added up, as texts and as bars, the whole last; and where the rows end."""
+    """All summands, as texts and as bars, the total last; and the y below the rows."""
     sums = unit.sums
     parts = [
         Part(str(unit.numbers[position]), float(sums[position]), HEADS + row * PITCH + THUMB / 2)
@@ -190,7 +190,7 @@ def _flattened(panel: Panel, share: float) -> Panel:
 
 
 def _sums(unit: Unit, parts: Sequence[Part], texts: Sequence[str], end: float) -> list[Item]:
-    """The sums on the right, what is taken together, and the value under a line."""
+    """The sums on the right, the combined rest, and the value under a line."""
     items: list[Item] = []
     rows = min(SHOWN, len(unit.numbers))
     for at, (part, text) in enumerate(zip(parts, texts, strict=True)):
@@ -206,7 +206,7 @@ def _sums(unit: Unit, parts: Sequence[Part], texts: Sequence[str], end: float) -
 
 
 def _bars(parts: Sequence[Part], left: float, bottom: float, wide: float) -> list[Item]:
-    """Each part begins where the one before it ends; the last is the whole, from 0."""
+    """Bars that each start at the end of the one before; the last is the total, from 0."""
     values = [part.value for part in parts]
     if not all(map(math.isfinite, values)):
         return [Text(left, parts[0].middle, "not finite", SMALL, DIM, middle=True)]
@@ -231,7 +231,7 @@ def _bars(parts: Sequence[Part], left: float, bottom: float, wide: float) -> lis
 
 
 def _pictures(unit: Unit, items: list[Item], x: float) -> tuple[float, float]:
-    """The map with the unit, and what the unit can see; how deep they go, and how wide they are."""
+    """Add the map with the unit, and its receptive field; returns the y below them and their width."""
     view = with_map_bar(map_view(unit, COLUMN), map_colours(unit.map))
     items += view.at(x, 0)
     y, width = view.height + 36, max(COLUMN, view.width)
@@ -243,7 +243,7 @@ def _pictures(unit: Unit, items: list[Item], x: float) -> tuple[float, float]:
     return y, width
 
 
-ROWS = 3  # planes that are shown of many
+ROWS = 3  # planes shown at most
 PICTURE, LARGER, PLANE, ALONE = 448.0, 560.0, 206.0, 344.0
 BESIDE, BETWEEN = 66.0, 44.0
 
@@ -279,7 +279,7 @@ def kernel_and_map_page(unit: Unit) -> Panel:
 
 
 def shown_planes(unit: Unit) -> tuple[int, ...]:
-    """All planes of a kernel of few, in their order; of more those with the largest weights together, largest first."""
+    """All planes of a kernel if they are few, in order; else those with the largest norm, largest first."""
     if len(unit.numbers) <= ROWS:
         return tuple(range(len(unit.numbers)))
     return largest(np.sqrt((np.nan_to_num(unit.kernel) ** 2).sum(axis=(1, 2))), ROWS)
@@ -305,7 +305,7 @@ def _stack(panels: Sequence[Panel], labels: Sequence[str], side: float) -> Panel
 
 
 def _kernel(unit: Unit, planes: Sequence[int]) -> LabelledPicture:
-    """The planes with their weights, or as colours where these do not fit."""
+    """The planes with their weights, or as colours if these do not fit."""
     side = ALONE if len(planes) == 1 else PLANE
     shown = unit.kernel[list(planes)]
     cell = side / max(shown.shape[1:])
@@ -370,7 +370,7 @@ def _identity(unit: Unit) -> str:
 
 
 def _captions(unit: Unit, planes: Sequence[int]) -> list[str]:
-    """How to read it, and what is left out."""
+    """How to read the page, and what is left out."""
     n, rows, columns = unit.kernel.shape
     products = n * rows * columns
     what = "image" if unit.reads_image else "input"
@@ -395,13 +395,13 @@ TITLE = "One value of a feature map"
 
 
 def plot_unit(unit: Unit) -> PageFigure:
-    """Draw how one value of a feature map came about.
+    """Draw how one value of a feature map is computed.
 
-    Up to four input channels are written out, window × kernel = products; of more of them those that contribute most, as
-    bars that add up to the value. Beside it the map with the unit in it, and what of the image the unit can see.
+    Up to four input channels are written out as window × kernel = products; of more, those that contribute most are drawn
+    with bars that add up to the value. Beside them are the map with the unit marked, and its receptive field.
 
     Args:
-        unit: what ``trace_unit`` gave.
+        unit: The result of ``trace_unit``.
     """
     from kernelviz.drawing.figures import draw_page
 
@@ -411,12 +411,12 @@ def plot_unit(unit: Unit) -> PageFigure:
 
 
 def plot_kernel_and_map(unit: Unit) -> PageFigure:
-    """Draw a kernel, what it slides over, and the map that it makes, side by side.
+    """Draw a kernel, its input, and its feature map side by side.
 
-    Of many input channels those that the kernel weighs most are shown. The unit's row and column do not matter.
+    Of many input channels, those with the largest weights are shown. The row and column of the unit do not matter.
 
     Args:
-        unit: what ``trace_unit`` gave for any unit of that map.
+        unit: The result of ``trace_unit`` for any unit of that map.
     """
     from kernelviz.drawing.figures import draw_page
 
@@ -426,7 +426,7 @@ def plot_kernel_and_map(unit: Unit) -> PageFigure:
 
 
 def unit_recipe(unit: Unit, *, whole: bool) -> dict[str, Any]:
-    """How the picture is made; of the ``whole`` map, or of the one unit."""
+    """The recipe of the picture, of the ``whole`` map or of the one unit."""
     position = ",".join(map(str, unit.at))
     limit = map_colours(unit.map)
     maps = FeatureMaps(
@@ -464,7 +464,7 @@ def unit_page(unit: Unit) -> Panel:
 
 
 def captions(unit: Unit) -> list[str]:
-    """The layer, its weights, and what the network expects of an image."""
+    """The layer, its weights, and the preprocessing of an image."""
     lines = [settings_text(unit)]
     if unit.layer.depthwise:
         lines[0] += ": one kernel reads one channel"
@@ -472,7 +472,7 @@ def captions(unit: Unit) -> list[str]:
         lines.append("transposed: as a convolution with the kernel turned by 180°, zeros between the values")
     if unit.reads_image and unit.source and unit.source.preprocessing:
         lines.append(_input_text(unit.source.preprocessing))
-    if unit.source and unit.source.label != unit.source.model:  # of a plain module both are its class
+    if unit.source and unit.source.label != unit.source.model:  # for a plain module both are its class
         lines.append(f"weights: {unit.source.label}")
     if unit.padding.any():
         lines.append("dashed: padding around the input")
@@ -489,13 +489,13 @@ def _input_text(facts: Any) -> str:
 
 
 def _one(values: Any) -> str:
-    """One number where all channels have the same."""
+    """One number if all channels have the same."""
     numbers = [f"{float(value):.4g}" for value in values]
     return numbers[0] if len(set(numbers)) == 1 else f"({', '.join(numbers)})"
 
 
 def notes(unit: Unit) -> list[str]:
-    """What is odd: of the image, of what the network saw, and values that are not finite."""
+    """Irregularities: of the image, of the network's input, and values that are not finite."""
     lines = [*(unit.image.notes if unit.image else ()), *(unit.seen.notes if unit.seen else ())]
     for name, values in (("map", unit.map), ("window", unit.window), ("kernel", unit.kernel)):
         broken = int(np.count_nonzero(~np.isfinite(values)))

@@ -61,20 +61,20 @@ if TYPE_CHECKING:
     from kernelviz.traces import Unit
 
 
-NEAR = 15  # rows and columns of a part that is enlarged
+NEAR = 15  # rows and columns of an enlarged part
 VEIL = 0.55
-BAND, BAR = 16.0, 170.0  # no map is drawn thinner than the one, no bar shorter than the other
+BAND, BAR = 16.0, 170.0  # the least height of a map, and the least width of a colour bar
 FIELD = "what it can see"
-MANY = 1024  # values from which on a few may saturate
+MANY = 1024  # with at least this many values a few may saturate
 QUANTILE = 0.99
 WHITE = "#ffffff"
 
 
 @dataclass(frozen=True)
 class MapColours:
-    """What the colours of one map mean: full colour at ``limit``; ``clipped`` where some values lie beyond.
+    """What the colours of one map mean: full colour at ``limit``; ``clipped`` if some values exceed it.
 
-    It is not ``known`` where no value is finite and other than 0: there is no end then that a bar could show.
+    It is not ``known`` if no value is finite and other than 0, since a bar would have no end.
     """
 
     limit: float
@@ -88,7 +88,7 @@ class MapColours:
 
 
 def map_colours(values: Array) -> MapColours:
-    """The colours of a map; where 1 % of many values are far larger than the others, these take the end colour."""
+    """The colours of a map; if 1 % of many values are far larger than the others, these take the end colour."""
     limit, finite = strongest(values), values[np.isfinite(values)]
     usual = float(np.quantile(np.abs(finite), QUANTILE)) if finite.size >= MANY else limit
     clipped = 0 < usual < 0.75 * limit
@@ -96,7 +96,7 @@ def map_colours(values: Array) -> MapColours:
 
 
 def clipping_text(colours: MapColours) -> str:
-    """A clipped end told in the caption; empty where nothing is clipped."""
+    """The line of the caption about clipped colours; empty if nothing is clipped."""
     if not colours.clipped:
         return ""
     sign = "±" if colours.negative else ""
@@ -136,7 +136,7 @@ def mark(left: float, top: float, width: float, height: float, *, least: float =
 
 
 def photograph(unit: Unit, side: float, *, field: bool, name: str = "what the network saw") -> LabelledPicture | None:
-    """What the network saw; with ``field`` all but what the unit can see is veiled. None where there is no image."""
+    """The network's input; with ``field`` all but the unit's receptive field is faded. None if there is no image."""
     if unit.seen is None:
         return None
     pixels = unit.seen.pixels
@@ -167,7 +167,7 @@ def photograph(unit: Unit, side: float, *, field: bool, name: str = "what the ne
 
 
 def resampled(pixels: Array, size: tuple[int, int]) -> Array:
-    """A photograph in another size; smooth, for its pixels are not what is looked at."""
+    """A photograph in another size, smoothed, since its single pixels do not matter."""
     from PIL import Image
 
     if pixels.shape[:2] == size:
@@ -176,7 +176,7 @@ def resampled(pixels: Array, size: tuple[int, int]) -> Array:
 
 
 def map_picture(values: Array, colours: MapColours, side: float) -> tuple[Panel, tuple[float, float]]:
-    """A map as cells of whole pixels within a box, and how large they are; rows are taller where there are few."""
+    """A map as cells of whole pixels within a box, and the size of a cell; rows are taller if there are few."""
     height, width = values.shape
     across, down = side / width, side / height
     if min(across, down) >= 1:
@@ -194,7 +194,7 @@ def map_picture(values: Array, colours: MapColours, side: float) -> tuple[Panel,
 
 
 def map_view(unit: Unit, side: float, *, of: tuple[range, range] | None = None) -> LabelledPicture:
-    """The feature map with the unit marked, or this part of it."""
+    """The feature map with the unit marked, or the part ``of`` it."""
     picture, scale = map_picture(unit.map, map_colours(unit.map), side)
     _, row, column = unit.at
     rows, columns = of or (range(row, row + 1), range(column, column + 1))
@@ -221,7 +221,7 @@ def input_view(unit: Unit, position: int, side: float, *, name: str = "") -> Lab
 
 
 def window_mark(unit: Unit, scale: tuple[float, float]) -> list[Item]:
-    """The frame of what the kernel lies on, as far as that is inside of the input."""
+    """The frame of the part of the input under the kernel."""
     ends = []
     for (first, last), size in zip((unit.rows, unit.columns), unit.inputs.shape[1:], strict=True):
         ends.append((min(max(first, 0), size - 1), min(max(last, 0), size - 1)))
@@ -232,7 +232,7 @@ def window_mark(unit: Unit, scale: tuple[float, float]) -> list[Item]:
 
 
 def near(first: int, last: int, size: int, count: int = NEAR) -> range:
-    """Rows (or columns) around these, inside of the map."""
+    """Rows (or columns) around these, within the map."""
     count = min(size, max(count, last - first + 5))
     start = min(max(0, (first + last + 1) // 2 - count // 2), size - count)
     return range(start, start + count)
@@ -241,7 +241,7 @@ def near(first: int, last: int, size: int, count: int = NEAR) -> range:
 def enlarged(
     pixels: Array, around: tuple[tuple[int, int], tuple[int, int]], side: float
 ) -> tuple[LabelledPicture, tuple[range, range]]:
-    """A part of a picture (h, w, 3) around these rows and columns, with these in a frame; and which part it is."""
+    """A part of a picture (h, w, 3) around these rows and columns, with these in a frame; and its rows and columns."""
     rows, columns = (near(*ends, size) for ends, size in zip(around, pixels.shape[:2], strict=True))
     cell = float(max(1, int(side / max(len(rows), len(columns)))))
     part = pixels[rows.start : rows.stop, columns.start : columns.stop]
@@ -272,9 +272,9 @@ def funnel(frame: tuple[float, float, float], below: tuple[float, float, float])
     return [Rule(a, frame[2], b, below[2], DARK, 1.6) for a, b in zip(frame[:2], below[:2], strict=True)]
 
 
-SIDE = 350.0  # of a matrix that stands alone
-SMALLER, SIGNS = 225.0, 38.0  # of one of several, and room of a sign between them
-LEFT, COLUMN, BESIDE = 190.0, 225.0, 30.0  # the pictures on the left and on the right, and the room between
+SIDE = 350.0  # of a single matrix
+SMALLER, SIGNS = 225.0, 38.0  # of one of several matrices, and of a sign between them
+LEFT, COLUMN, BESIDE = 190.0, 225.0, 30.0  # the pictures on the left and on the right, and the space between
 # Frames take a part of their cells.
 UNIT_DIGITS = DigitRule(largest=28.0, tall=0.44, wide=0.87, widest=0.93, bold=False)
 SWATCHES = ("#c0392b", "#2e8b57", "#2e6bb0")
@@ -302,7 +302,7 @@ def sums_text(unit: Unit) -> list[str]:
 
 
 def single_page(unit: Unit) -> Panel:
-    """One input channel: it, what the unit can see, and the map; below them the window, the kernel and the products."""
+    """One input channel: the channel, the receptive field and the map; below them window, kernel and products."""
     total = sums_text(unit)[-1]
     tail = 24 + max(38 + text_width(total, FORMULA, bold=True), text_width(bias_text(unit), SMALL))
     side = min(SIDE, (WIDEST - 2 * MARGIN - tail - 2 * 58) / 3)
@@ -345,7 +345,7 @@ def _elbow(start: tuple[float, float], end: tuple[float, float]) -> list[Item]:
 
 
 def stacked_page(unit: Unit) -> Panel:
-    """Two to four input channels: a row each, what they were cut out of on the left, the map on the right."""
+    """Two to four input channels: one row each, with the inputs on the left and the map on the right."""
     texts = sums_text(unit)
     sums_wide = max(*(text_width(text, FORMULA, bold=True) for text in texts), text_width(bias_text(unit), SMALL) - 30)
     sees = not unit.reads_image and unit.seen is not None
@@ -403,7 +403,7 @@ def stacked_page(unit: Unit) -> Panel:
 
 
 def _label(unit: Unit, position: int, x: float, y: float) -> list[Item]:
-    """What channel a row is: its colour, or its number."""
+    """The channel of a row: its colour, or its number."""
     if not reads_colours(unit):
         return [Text(x, y, f"channel {unit.numbers[position]}", SMALL, DIM)]
     swatch = ((x, y - 15), (x + 15, y - 15), (x + 15, y), (x, y))
@@ -411,7 +411,7 @@ def _label(unit: Unit, position: int, x: float, y: float) -> list[Item]:
 
 
 def _map_column(unit: Unit, x: float, items: list[Item]) -> float:
-    """The map, its surroundings enlarged where its cells are small, and what the unit can see; how deep it goes."""
+    """Add the map, its surroundings enlarged if its cells are small, and the receptive field; returns the y below them."""
     colours = map_colours(unit.map)
     view = map_view(unit, COLUMN)
     if min(view.scale) >= 8 or max(unit.map.shape) <= 30:
@@ -447,7 +447,7 @@ def _corners(view: LabelledPicture, rows: range, columns: range, x: float) -> tu
 
 
 def _input_column(unit: Unit, items: list[Item], middles: Sequence[float], tall: float) -> float:
-    """What the windows were cut out of: the photograph with them enlarged, or a small map for each channel."""
+    """Add the inputs: the photograph with the windows enlarged, or a small map per channel; returns the y below them."""
     whole = photograph(unit, LEFT, field=False, name="image as seen") if unit.reads_image else None
     if whole is None or unit.seen is None:
         height, width = unit.inputs.shape[1:]

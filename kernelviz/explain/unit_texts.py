@@ -1,4 +1,4 @@
-"""A traced unit as text for people and as JSON for programs; pictures say the same words."""
+"""A traced unit as text for people and as JSON for programs; pictures use the same texts."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from kernelviz.traces import Unit
 
 
-SHOWN = 6  # channels that are written out of many
+SHOWN = 6  # channels written out at most
 COLOURS = ("red", "green", "blue")
 
 
 def decimals_for(*values: Array) -> int | None:
-    """Places behind the point, so that the largest of these numbers has three digits or four; None outside 10⁻³ … 10⁵."""
+    """The decimals at which the largest of these numbers has three or four digits; None outside 10⁻³ … 10⁵."""
     sizes = np.abs(np.concatenate([np.ravel(each) for each in values]) if values else np.zeros(0))
     largest = float(sizes[np.isfinite(sizes)].max(initial=0))
     if largest == 0:
@@ -34,13 +34,13 @@ def decimals_for(*values: Array) -> int | None:
 
 
 def short_decimals(*values: Array) -> int | None:
-    """The same for narrow cells: two places where the largest is between 0.1 and 10."""
+    """The same for narrow cells: two decimals if the largest is between 0.1 and 10."""
     decimals = decimals_for(*values)
     return 2 if decimals == 3 else 3 if decimals == 4 else decimals
 
 
 def value_of(value: float) -> str:
-    """The value that the network gave, in five significant digits."""
+    """The value that the network computed, in five significant digits."""
     if value == 0 or not math.isfinite(value):
         return value_text(value)
     return f"{value:#.5g}".rstrip(".").replace("-", "−")
@@ -53,7 +53,7 @@ def at_text(unit: Unit) -> str:
 
 
 def settings_text(unit: Unit) -> str:
-    """The layer's settings, padding too where it is the same on all sides."""
+    """The layer's settings and its padding."""
     top, bottom, left, right = unit.around
     if (top, left) != (bottom, right):
         around = f"padding {top} above, {bottom} below, {left} left, {right} right"
@@ -63,7 +63,7 @@ def settings_text(unit: Unit) -> str:
 
 
 def channel_name(unit: Unit, position: int) -> str:
-    """``0 (red)`` where the layer reads an image of three channels, else the channel's number."""
+    """``0 (red)`` if the layer reads an image of three channels, else the channel's number."""
     number = unit.numbers[position]
     return f"{number} ({COLOURS[number]})" if reads_colours(unit) else str(number)
 
@@ -74,7 +74,7 @@ def reads_colours(unit: Unit) -> bool:
 
 
 def field_text(unit: Unit) -> str:
-    """How much of the image the unit can see."""
+    """The size of the unit's receptive field in the image."""
     if unit.box is None:
         return f"what it can see of the image is not known: {unit.unseen}"
     height, width = (unit.input_size or unit.inputs.shape)[-2:]
@@ -94,18 +94,18 @@ def bias_text(unit: Unit) -> str:
 
 
 def sum_decimals(unit: Unit) -> int | None:
-    """The places behind the point with which sums, bias and total are written, one more than cells have."""
+    """The decimals of sums, bias and total, one more than those of cells."""
     decimals = decimals_for(unit.sums, np.array([unit.total, unit.bias or 0.0]))
     return None if decimals is None else decimals + 1
 
 
 def sum_text(unit: Unit, value: float) -> str:
-    """A sum with the places behind the point of them all; of none at all it is plainly 0."""
+    """A sum with the same decimals as all sums; 0 is written as 0."""
     return "0" if value == 0 else fixed_text(value, sum_decimals(unit))
 
 
 def unit_lines(unit: Unit) -> list[str]:
-    """Which unit it is, the windows, kernels, products and sums that matter most, and the very value."""
+    """The unit, the windows, kernels, products and sums that contribute most, and the value."""
     source = f"{unit.source.label}{PART}" if unit.source else ""
     image = f"{PART}image {unit.image.name}" if unit.image else ""
     lines = [f"One value of {unit.layer.name}: {at_text(unit)}", f"  {source}{settings_text(unit)}{image}"]
@@ -149,7 +149,7 @@ def _field_line(unit: Unit) -> str:
 
 
 def _pointwise(unit: Unit, order: Sequence[int], digits: Sequence[int | None]) -> list[str]:
-    """A line a channel: value × weight = product."""
+    """One line per channel: value × weight = product."""
     lines = []
     width = max(len(channel_name(unit, position)) for position in order)
     values, weights, products = (each[:, 0, 0] for each in (unit.window, unit.kernel, unit.products))
@@ -201,7 +201,7 @@ def _adding_up(unit: Unit, order: Sequence[int]) -> list[str]:
 
 
 def map_line(unit: Unit) -> str:
-    """One map in a line: whose it is, its size, and its range."""
+    """One line about a map: its layer, its size, and its range."""
     height, width = unit.map.shape
     finite = unit.map[np.isfinite(unit.map)]
     ends = f", from {value_of(float(finite.min()))} to {value_of(float(finite.max()))}" if finite.size else ""
@@ -209,7 +209,7 @@ def map_line(unit: Unit) -> str:
 
 
 def unit_entry(unit: Unit) -> dict[str, Any]:
-    """The step of the JSON document, with what else is known of the unit."""
+    """The step of the JSON document, with the other facts about the unit."""
     channel, row, column = unit.at
     box = unit.box
     return {

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Canvas:
-    """What the window slides over: the input, with all that is put around and between its values.
+    """What the window slides over: the input with its padding, and with the zeros between its values.
 
-    ``values`` is (C, H, W); of ``padding`` and ``stretched`` (H, W) the one tells what lies around the input, the other the
-    zeros between its values. The input's first row and column are at ``origin``, which lies before the canvas where the
-    input is cut. ``rows`` and ``columns`` are what each row and column of the output reads; ``kernel`` is
-    (out_channels, in_channels / groups, h, w) as it slides, turned by 180° for a transposed convolution; None for a pool.
+    ``values`` is (C, H, W); the masks ``padding`` and ``stretched`` (H, W) mark the cells around the input and the zeros
+    between its values. The first row and column of the input are at ``origin``, which is negative if the input is cut.
+    ``rows`` and ``columns`` hold what each row and column of the output reads. ``kernel`` is (out_channels,
+    in_channels / groups, h, w) as it slides, turned by 180° for a transposed convolution; None for a pool.
     """
 
     values: Array
@@ -89,8 +89,8 @@ def _moved(positions: range, by: int) -> range:
     return range(positions.start + by, positions.stop + by, positions.step)
 
 
-MOST_WORK = 50_000_000  # multiply-adds or pooled values that are worked out: seconds
-INPUT_DIGITS, KERNEL_DIGITS = (0, 10), (-2, 3)  # whole numbers that one can add in one's head
+MOST_WORK = 50_000_000  # multiply-adds or pooled values at most, which take seconds
+INPUT_DIGITS, KERNEL_DIGITS = (0, 10), (-2, 3)  # small whole numbers, easy to add
 
 
 @dataclass(frozen=True)
@@ -106,10 +106,10 @@ class Walkthrough:
 
     @np.errstate(all="ignore")
     def step(self, row: int, column: int, channel: int = 0) -> Step:
-        """How the output at this row and column of this channel came about.
+        """How the output at this row and column of this channel is computed.
 
         Raises:
-            UsageError: there is no such cell.
+            UsageError: There is no such cell.
         """
         check_cell(self.operation.output_size, row, column)
         if not 0 <= channel < len(self.output):
@@ -137,10 +137,10 @@ class Walkthrough:
 
     @np.errstate(all="ignore")
     def stamp(self, row: int, column: int, channel: int = 0) -> Array:
-        """What one input place adds to a channel of a transposed convolution's output: (rows, columns), zero elsewhere.
+        """The stamp of one input position on a channel of a transposed convolution: (rows, columns), zero elsewhere.
 
         Raises:
-            UsageError: the operation is not transposed.
+            UsageError: The operation is not transposed.
         """
         operation = self.operation
         if not isinstance(operation, TransposedConvolution) or self.kernel is None:
@@ -173,24 +173,24 @@ class Walkthrough:
 
 
 def work_needed(operation: Operation) -> int:
-    """How many products, or values of windows, there are to be taken."""
+    """The number of products, or of pooled values."""
     rows, columns = operation.output_size
     return operation.macs or operation.in_channels * rows * columns * operation.kernel[0] * operation.kernel[1]
 
 
 @np.errstate(all="ignore")
 def work_out(operation: Operation, values: object, kernel: object = None, bias: object = None) -> Walkthrough:
-    """An operation worked out on these numbers; what is beyond float64 comes out as torch has it, as inf or nan.
+    """Work out an operation on these numbers in float64; overflow results in inf or nan, as in torch.
 
     Args:
-        operation: what is done, with the sizes it is done to.
-        values: the input, (C, H, W), or (H, W) for one channel.
-        kernel: the weight as torch stores it: (out_channels, in_channels / groups, h, w), of a transposed convolution
-            (in_channels, out_channels / groups, h, w); (h, w) where there is only one plane. None for a pool.
+        operation: The operation with its sizes.
+        values: The input, (C, H, W), or (H, W) for one channel.
+        kernel: The weight as torch stores it: (out_channels, in_channels / groups, h, w), for a transposed convolution
+            (in_channels, out_channels / groups, h, w); (h, w) if there is only one plane. None for a pool.
         bias: (out_channels,), or None.
 
     Raises:
-        UsageError: a shape is not that of the operation, or it is too much work to show.
+        UsageError: A shape does not fit the operation, or there are too many products to show.
     """
     data = _shaped("input", values, (operation.in_channels, *operation.input_size))
     work = work_needed(operation)
@@ -215,7 +215,7 @@ def work_out(operation: Operation, values: object, kernel: object = None, bias: 
 
 
 def example_numbers(operation: Operation, seed: int = 0) -> tuple[Array, Array | None, Array | None]:
-    """Whole numbers of a seed for the input, the kernel and the bias: small enough to add in one's head.
+    """Small random whole numbers for the input, the kernel and the bias, from a seed.
 
     The input holds 0 to 9, kernel and bias −2 to 2.
     """

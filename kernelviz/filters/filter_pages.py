@@ -1,4 +1,4 @@
-"""The filter bank as one picture, and images beside what filters make of them."""
+"""The filter bank as one picture, and images beside their filter responses."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ EDGE = 2  # pixels of outline around a tile
 
 
 def zoom_for(side: int, room: float) -> int:
-    """How many pixels a value takes so that ``side`` of them fill about this room."""
+    """The pixels per value at which ``side`` values fill about this width."""
     return max(1, round(room / side))
 
 
@@ -89,10 +89,10 @@ KINDS = {"line end": "line ends", "pixel": "pixels", "gabor": "Gabor functions"}
 
 
 def plot_filters(size: int = 3) -> PageFigure:
-    """A figure of all classical filters of one size.
+    """Draw all classical filters of one size.
 
     Raises:
-        UsageError: there are none of this size.
+        UsageError: There are none of this size.
     """
     from kernelviz.drawing.figures import draw_page
 
@@ -102,7 +102,7 @@ def plot_filters(size: int = 3) -> PageFigure:
 
 
 def bank_page(size: int) -> Panel:
-    """The page: kinds as headings, a row a stem, and below them the colours."""
+    """The page: kinds as headings, one row per stem, and below them the colours."""
     filters = [one for one in classical_filters(size) if "@" not in one.name]
     items, y = text_block([f"Classical filters of {size} × {size}"], MARGIN, 0.7 * MARGIN, TITLE, colour=INK, bold=True)
     kind = previous = ""
@@ -161,7 +161,7 @@ def _colours(y: float) -> tuple[list[Item], float]:
 
 
 def _labels(filters: list[Filter]) -> tuple[str, str]:
-    """The first name of a row, and how the others are written: so that each can be typed."""
+    """The first name of a row, and how the others are written, so that each can be typed."""
     names = [one.name for one in filters]
     if len(names) == 1:
         return names[0], ""
@@ -172,7 +172,7 @@ def _labels(filters: list[Filter]) -> tuple[str, str]:
 
 
 def _row(filters: list[Filter], y: float) -> tuple[list[Item], float]:
-    """The names on the left, then the filters, as many lines of them as they take, then what it is for."""
+    """The names on the left, then the filters in as many lines as needed, then their purpose."""
     size = len(filters[0].values)
     zoom = max(1, int(ROOM // size))
     tile = size * zoom + 2 * EDGE
@@ -207,13 +207,13 @@ MOST_PIXELS = 4_000_000
 
 
 def plot_filter(image: object, *kernels: object, border: Border = "repeat") -> PageFigure:
-    """A figure of an image and what filters make of it: ``plot_filter(image, "sobel-x", "laplacian")``.
+    """Draw an image and its filter responses: ``plot_filter(image, "sobel-x", "laplacian")``.
 
     Takes an image and kernels as ``apply_filter`` does, or, without kernels, a Response or several of one image.
-    Where the page would have more than four megapixels, the middle of the image is drawn, and the caption says so.
+    If the page would exceed four megapixels, only the middle of the image is drawn, and the caption states it.
 
     Raises:
-        UsageError: no kernel and no response, or what ``apply_filter`` refuses.
+        UsageError: There is no kernel and no response, or ``apply_filter`` rejects the arguments.
     """
     from kernelviz.drawing.figures import draw_page
 
@@ -231,7 +231,7 @@ def plot_filter(image: object, *kernels: object, border: Border = "repeat") -> P
 
 
 def filter_recipe(responses: Sequence[Response]) -> dict[str, object]:
-    """How this picture was made, for machines; no path in it."""
+    """The recipe of the picture; it contains no path."""
     from kernelviz.version import __version__
 
     models = [source.as_recipe() for source in _sources(responses)]
@@ -247,12 +247,12 @@ def filter_recipe(responses: Sequence[Response]) -> dict[str, object]:
 
 
 def _sources(responses: Sequence[Response]) -> list[Source]:
-    """Whose learned kernels these are, each once."""
+    """The sources of the learned kernels, each once."""
     return list({each.source.label: each.source for each in responses if each.source}.values())
 
 
 def filter_page(responses: Sequence[Response], title: str = "") -> Panel:
-    """The page; above it ``title``, the size of the image, and whose learned kernels are there."""
+    """The page, with ``title``, the size of the image and the sources of learned kernels at the top."""
     rows, columns = responses[0].values.shape
     share = 1.0
     while True:
@@ -265,7 +265,7 @@ def filter_page(responses: Sequence[Response], title: str = "") -> Panel:
 
 
 def slice_of(length: int, share: float) -> slice:
-    """The middle of so many pixels."""
+    """The middle share of ``length`` pixels."""
     kept = max(1, round(length * share))
     return slice((length - kept) // 2, (length - kept) // 2 + kept)
 
@@ -342,9 +342,9 @@ def _response_panel(
 
 
 def limits_of(response: Response) -> tuple[float, float, bool]:
-    """What the ends of the colours mean, and whether they lie around 0.
+    """The values at the ends of the colours, and whether they are symmetric about 0.
 
-    0 to 1 where a flat image stays as it is; else the 99 % quantile of the whole response's size.
+    0 to 1 if the filter keeps a flat image; else the 99 % quantile of the absolute values of the whole response.
     """
     if response.keeps_light:
         return 0.0, 1.0, False
@@ -357,7 +357,7 @@ def _table(*, signed: bool) -> Array:
 
 
 def _bar(response: Response, y: float, width: float, unit: float) -> tuple[list[Item], float]:
-    """The colour bar, with a sign at the ends beyond which values lie."""
+    """The colour bar, with ≤ or ≥ at an end that values exceed."""
     low, high, signed = limits_of(response)
     table = _table(signed=signed)
     size = TYPE * unit
@@ -372,7 +372,7 @@ def _bar(response: Response, y: float, width: float, unit: float) -> tuple[list[
 
 
 def _kernel_items(kernel: Array, unit: float) -> list[Item]:
-    """A kernel as cells with its numbers where they fit, else as colours."""
+    """A kernel as cells with its numbers if they fit, else as colours."""
     room = BLOCK * unit
     if kernel.ndim == 3:
         return [stamp(kernel, 0, 0, zoom_for(max(kernel.shape[1:]), room))]
@@ -383,7 +383,7 @@ def _kernel_items(kernel: Array, unit: float) -> list[Item]:
     if size < SMALLEST_TYPE * unit or zoom < size * LINE_HEIGHT:
         return [stamp(kernel, 0, 0, zoom)]
     limit = float(np.abs(kernel).max()) or 1.0
-    half = levels(kernel[None] / limit / 2, Scale("layer", -1.0, 1.0, signed=True))[0]  # digits stay dark on every cell
+    half = levels(kernel[None] / limit / 2, Scale("layer", -1.0, 1.0, signed=True))[0]  # dark digits are legible
     pixels = _enlarged(ramp(None, signed=True)[half], zoom)
     pixels[::zoom], pixels[:, ::zoom] = 196, 196
     items: list[Item] = [framed(pixels, 0, 0)]
@@ -414,7 +414,7 @@ def _caption(responses: Sequence[Response], part: tuple[slice, slice], zoom: int
 
 
 def _notes(responses: Sequence[Response]) -> list[str]:
-    """What was done to the image before, with the names of those that read it so, where not all do."""
+    """How the image was prepared, with the names of the filters concerned if these are not all."""
     pairs = [(note, each.name) for each in responses for note in each.notes]
     if seen_by(responses).ndim == 3:
         pairs += [

@@ -56,7 +56,7 @@ ABOUT = {
 
 @dataclass(frozen=True)
 class Shelf:
-    """How entries stand in a row: how wide one is, how far apart, how many."""
+    """The layout of entries in a row: the width of one, and how many there are."""
 
     entry: float
     across: int
@@ -70,7 +70,7 @@ class Shelf:
 def group_items(
     matches: Matches, kind: str, rows: Sequence[KernelMatch], shelf: Shelf, *, total: int, start: int, top: float
 ) -> tuple[list[Item], float]:
-    """The heading of one kind and its entries, from a slot of a shelf on; and the y below."""
+    """The heading of one kind and its entries, starting at a slot of a shelf; and the y below."""
     x, y = MARGIN + start * shelf.pitch, top + 46
     items: list[Item] = [Text(x, y, kind, HEAD, INK, bold=True)]
     x += text_width(kind, HEAD, bold=True) + 16
@@ -95,7 +95,7 @@ def _count_text(total: int, shown: int) -> str:
 
 
 def slots_needed(kind: str, total: int, shown: int, shelf: Shelf) -> int:
-    """How many slots a group takes, its heading too; all of them where it has several shelves."""
+    """The number of slots that a group and its heading take; all of them if it has several shelves."""
     heading = text_width(kind, HEAD, bold=True) + 16 + text_width(_count_text(total, shown), HEAD * 0.93) + 30
     return max(min(shown, shelf.across), int(np.ceil(heading / shelf.pitch)))
 
@@ -136,7 +136,7 @@ def _entry_height(matches: Matches, kind: str) -> float:
 
 
 def entry_width(matches: Matches, *, named: bool) -> float:
-    """How wide an entry is: one to three tiles and the sign between them."""
+    """The width of an entry: one to three tiles and the sign between them."""
     tile = _tile(matches)
     first = 2 * tile + 12 if in_colour(matches) else tile
     return first + (SIGN + tile if named else 0)
@@ -161,10 +161,10 @@ UNDRAWN = ("zero", "not finite")
 
 
 def plot_matches(matches: object, *, gabor: bool = True, level: float = LEVEL, transposed: bool = False) -> PageFigure:
-    """A figure of what the kernels of a layer resemble: Matches, or whatever ``match_kernels`` takes.
+    """Draw what the kernels of a layer resemble: a ``Matches``, or what ``match_kernels`` accepts.
 
     Raises:
-        UsageError: kernels that have no classical filters, see ``match_kernels``.
+        UsageError: There are no classical filters for these kernels, see ``match_kernels``.
     """
     from kernelviz.drawing.figures import draw_page
 
@@ -176,7 +176,7 @@ def plot_matches(matches: object, *, gabor: bool = True, level: float = LEVEL, t
 
 
 def matches_recipe(matches: Matches) -> dict[str, object]:
-    """How this picture was made, for machines; no path in it."""
+    """The recipe of the picture; it contains no path."""
     from kernelviz.version import __version__
 
     bank = matches.bank
@@ -197,7 +197,7 @@ def matches_recipe(matches: Matches) -> dict[str, object]:
 
 
 def matches_page(matches: Matches) -> Panel:
-    """The page, with as many shelves a group as keep it within four megapixels."""
+    """The page, with as many shelves per group as fit in four megapixels."""
     page = _page(matches, 1)
     if page.height > TALLEST:
         return _page(matches, 0.5)  # kinds side by side
@@ -240,7 +240,7 @@ def _page(matches: Matches, shelves: float) -> Panel:
 
 
 def kind_text(kind: str, matches: Matches) -> str:
-    """What stands over kernels of a kind."""
+    """The heading of a kind."""
     zero = "sums as good as zero" if matches.main == "sum" else "as good as zero"
     return zero if kind == "zero" else kind
 
@@ -298,7 +298,7 @@ def _listed(words: str, rows: Sequence[KernelMatch], y: float) -> tuple[list[Ite
 
 
 def _caption(matches: Matches, shown: int, y: float) -> tuple[list[Item], float]:
-    """How to read it, what a name means, and the key to the colours on the right."""
+    """How to read the page, what a name means, and the colour bar on the right."""
     items: list[Item] = [Rule(MARGIN, y, PAGE_WIDTH - MARGIN, y, SEPARATOR, 2)]
     key = 12 * TYPE
     items += own_scale_bar(PAGE_WIDTH - MARGIN, y + 34)
@@ -310,7 +310,7 @@ def _caption(matches: Matches, shown: int, y: float) -> tuple[list[Item], float]
 
 
 def caption_lines(matches: Matches, shown: int) -> list[str]:
-    """What is drawn, what the score is, and from where on there is a name."""
+    """What is drawn, what the score is, and the score from which kernels are named."""
     inputs = matches.bank.weight.shape[1]
     first = {
         "strongest": "kernel as colour (mid-grey is 0), its pattern in its strongest colour direction",
@@ -325,7 +325,7 @@ def caption_lines(matches: Matches, shown: int) -> list[str]:
 
 
 def naming_text(matches: Matches) -> str:
-    """From which scores on there are names, and how many of random kernels get one."""
+    """The scores from which kernels are named, and how many random kernels would be."""
     size, at, fit = matches.bank.weight.shape[2], matches.threshold, matches.fit_threshold
     per = f"{matches.level * 100:g} of 100 random {size} × {size} kernels"
     starts = f"named from {at:.2f} on against {matches.filters:,} filters"
