@@ -78,7 +78,7 @@ def make_scale(tiles: Tiles, choice: ScaleChoice | None = None) -> Scale:
         choice = tiles.extent
     if isinstance(choice, str):
         if choice not in ("tile", "layer"):
-            raise UsageError(f"A scale is tile, layer or LOW,HIGH, but got {choice!r}.")
+            raise UsageError(f"The scale must be tile, layer or LOW,HIGH, but got {choice!r}.")
         low, high = tiles.extent
         limit = max(abs(low), abs(high))
         floor = GOOD_AS_ZERO * limit if tiles.noun == "kernel" else 0.0  # noise of a kernel shows nothing, a map's may
@@ -87,7 +87,7 @@ def make_scale(tiles: Tiles, choice: ScaleChoice | None = None) -> Scale:
     try:
         low, high = map(float, choice)
     except (TypeError, ValueError):
-        raise UsageError(f"A scale is tile, layer or two numbers, but got {choice!r}.") from None
+        raise UsageError(f"The scale must be tile, layer or two numbers, but got {choice!r}.") from None
     if not (np.isfinite(low) and np.isfinite(high) and low < high):
         raise UsageError(f"A scale LOW,HIGH needs two numbers, the lower one first, but got {low:g},{high:g}.")
     with np.errstate(invalid="ignore", over="ignore"):  # 1e308 is infinite beside float32

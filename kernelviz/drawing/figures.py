@@ -64,7 +64,7 @@ class _LineKey(NamedTuple):
 
 
 class TextMask(NamedTuple):
-    """How much a line covers of each pixel, (H, W) uint8 from the lowest row up, and its offset from the line's position."""
+    """How much a line covers of each pixel, (H, W) uint8 from the lowest row up, and its offset from the line."""
 
     cover: Array
     left: int
@@ -361,7 +361,7 @@ class Animation:
 
     def __post_init__(self) -> None:
         if len(self.pages) != len(self.durations):
-            raise ValueError("Each page has its duration.")
+            raise ValueError("Each page needs a duration.")
 
 
 # The rcParams that matplotlib reads while it writes any figure.

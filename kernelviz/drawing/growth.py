@@ -78,7 +78,7 @@ def growth_page(trace: Trace) -> Panel:
     layers = [layer for layer in layers if layer.field and len(layer.field.axes) == 2]
     if not layers:
         raise UsageError(
-            "There is no convolution whose field is known.",
+            "No convolution has a known receptive field.",
             hint="`kernelviz layers MODEL --kind all` lists every layer.",
         )
     items, top = _heading(trace, len(layers))

@@ -128,7 +128,7 @@ def make_overlay(
 
 def _only(channel: int | None) -> list[int] | None:
     if channel is not None and (isinstance(channel, bool) or not isinstance(channel, int | np.integer)):
-        raise UsageError(f"A channel is a whole number, but got {channel!r}.")
+        raise UsageError(f"A channel must be a whole number, but got {channel!r}.")
     return None if channel is None else [int(channel)]
 
 

@@ -323,7 +323,7 @@ def make_sheet(
         UsageError: A view, scale, colour map or choice does not fit this bank.
     """
     if style not in ("figure", "bare"):
-        raise UsageError(f"A style is figure or bare, but got {style!r}.")
+        raise UsageError(f"The style must be figure or bare, but got {style!r}.")
     held = subject if isinstance(subject, FeatureMaps) else as_bank(subject)
     if isinstance(held, FeatureMaps):
         shown = "maps" if view == "auto" else view

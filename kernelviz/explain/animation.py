@@ -106,11 +106,11 @@ def _scene(worked: Walkthrough, channel: int) -> Scene:
         raise UsageError(f"A {name_text(operation).lower()} has no stamps.", hint=WINDOW)
     step = worked.step(0, 0, channel)
     if step.weights is None or len(step.channels) > 1:
-        what = f"Stamps are animated of one input channel, but each output reads {len(step.channels)}."
+        what = f"Stamps can be animated for one input channel only, but each output reads {len(step.channels)}."
         raise UsageError(what, hint=WINDOW)
     values, kernel = worked.input[step.channels[0]], step.weights[0][::-1, ::-1]
     if not np.isfinite(worked.output).all():
-        raise UsageError("What is not finite cannot be added up stamp after stamp.", hint=WINDOW)
+        raise UsageError("Stamps cannot be animated if values are not finite.", hint=WINDOW)
     stamps = tuple(_stampings(worked, values, kernel, channel))
     numbers = [
         values,
@@ -283,7 +283,7 @@ def animate_convolution(
     if fps is not None and not 0.01 <= fps <= 50:
         raise UsageError(f"The steps a second must be between 0.01 and 50, but got {fps:g}.")
     if view not in ("window", "stamps"):
-        raise UsageError(f"A view is window or stamps, but got {view!r}.")
+        raise UsageError(f"The view must be window or stamps, but got {view!r}.")
     pages, durations = (_window if view == "window" else _stamps)(worked, channel)
     if fps is not None:
         durations = [max(20, round(100 / fps) * 10)] * len(pages)
@@ -300,14 +300,14 @@ def animate_convolution(
 
 def _window(worked: Walkthrough, channel: int) -> tuple[list[Panel], list[int]]:
     rows, columns = worked.operation.output_size
-    _check_count(rows * columns, "one for each cell of the output", "Take a smaller input, or a longer stride")
+    _check_count(rows * columns, "one for each cell of the output", "Choose a smaller input, or a larger stride")
     pages = [step_page(worked, step, at) for at, step in enumerate(worked.steps(channel))]
     return pages, [STEP] * len(pages)
 
 
 def _stamps(worked: Walkthrough, channel: int) -> tuple[list[Panel], list[int]]:
     rows, columns = worked.operation.input_size
-    _check_count(2 * rows * columns, "two for each value of the input", "Take a smaller input")
+    _check_count(2 * rows * columns, "two for each value of the input", "Choose a smaller input")
     pages = stamp_pages(worked, channel)
     return [page for page, _ in pages], [ADDING if adding else LAYING for _, adding in pages]
 
@@ -317,5 +317,5 @@ def _check_count(count: int, what: str, hint: str) -> None:
         raise UsageError(
             f"The animation would have {count:,} frames, {what}.",
             f"At most {MOST_FRAMES} are drawn.",
-            f"{hint}; a picture of one step has no such bound.",
+            f"{hint}; a picture of one step has no such limit.",
         )

@@ -202,7 +202,7 @@ def shown_positions(worked: Walkthrough, step: Step) -> list[tuple[int, int]]:
         UsageError: The operation is not transposed.
     """
     if not isinstance(worked.operation, TransposedConvolution):
-        raise UsageError(f"A {name_text(worked.operation).lower()} has no stamps.", hint="Take the view step.")
+        raise UsageError(f"A {name_text(worked.operation).lower()} has no stamps.", hint="Use the view step.")
     return _stamp_positions(worked.operation, step)[0]
 
 
@@ -377,7 +377,7 @@ def explaining_page(
     if view == "stamps":
         return stamps_page(worked, at, channel)
     if view != "step":
-        raise UsageError(f"A view is step, steps or stamps, but got {view!r}.")
+        raise UsageError(f"The view must be step, steps or stamps, but got {view!r}.")
     return step_page(worked, worked.step(*at, channel))
 
 

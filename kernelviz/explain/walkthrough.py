@@ -113,7 +113,9 @@ class Walkthrough:
         """
         check_cell(self.operation.output_size, row, column)
         if not 0 <= channel < len(self.output):
-            raise UsageError(f"There is no output channel {channel}.", f"They go from 0 to {len(self.output) - 1}.")
+            raise UsageError(
+                f"There is no output channel {channel}.", f"Channels are numbered from 0 to {len(self.output) - 1}."
+            )
         canvas = self.canvas
         cells = canvas.rows[row], canvas.columns[column]
         channels = self._channels(channel)
@@ -197,8 +199,8 @@ def work_out(operation: Operation, values: object, kernel: object = None, bias: 
     if work > MOST_WORK:
         raise UsageError(
             f"It takes {work:,} multiply-adds to work this out.",
-            f"At most {MOST_WORK:,} are shown with their numbers.",
-            "Take smaller sizes, or fewer channels.",
+            f"At most {MOST_WORK:,} can be shown with their numbers.",
+            "Choose smaller sizes, or fewer channels.",
         )
     if isinstance(operation, Pooling):
         if kernel is not None or bias is not None:
@@ -207,7 +209,11 @@ def work_out(operation: Operation, values: object, kernel: object = None, bias: 
         return Walkthrough(operation, data, None, None, _pooled(operation, canvas), canvas)
     weight = _shaped("kernel", kernel, operation.kernel_shape)
     if operation.bias != (bias is not None):
-        raise UsageError(f"The operation has {'a' if operation.bias else 'no'} bias, but the numbers say otherwise.")
+        raise UsageError(
+            "The operation has a bias, but no bias values were given."
+            if operation.bias
+            else "The operation has no bias, but bias values were given."
+        )
     shift = None if bias is None else _shaped("bias", bias, (operation.out_channels,))
     canvas = make_canvas(operation, data, weight)
     output = _convolved(canvas, operation.groups) + (0 if shift is None else shift[:, None, None])
