@@ -165,7 +165,7 @@ def _frame(chart: Chart, top: float) -> list[Item]:
 def _image_line(trace: Trace, chart: Chart, top: float) -> list[Item]:
     """A dashed line at the size of the image, its label, and a dot at the first receptive field of that size."""
     image, width = max(trace.input_size[-2:]), _slot(len(chart.values))
-    first = _first_of_all(trace, chart.values)
+    first = _first_global(trace, chart.values)
     if first is None:
         return []
     y = top + chart.height * (1 - chart.share(image))
@@ -178,7 +178,7 @@ def _image_line(trace: Trace, chart: Chart, top: float) -> list[Item]:
     return [*items, Text(end + width / 2, y, "●", TYPE, LINE, align="center", middle=True)]
 
 
-def _first_of_all(trace: Trace, fields: Sequence[float]) -> int | None:
+def _first_global(trace: Trace, fields: Sequence[float]) -> int | None:
     """The first convolution whose receptive field is as large as the image."""
     image = max(trace.input_size[-2:])
     return next((at for at, size in enumerate(fields) if size >= image), None)
@@ -226,7 +226,7 @@ def _bands(trace: Trace, layers: Sequence[TracedLayer], top: float, foot: float)
 
 def _stages(trace: Trace, layers: Sequence[TracedLayer]) -> list[tuple[float, float, str, bool]]:
     """Each run of layers of one stage: start, end, name, and whether the name fits above it."""
-    owners = [_owner(trace, layer.name) for layer in layers]
+    owners = [_stage_of(trace, layer.name) for layer in layers]
     starts = [at for at in range(len(owners)) if not at or owners[at] != owners[at - 1]]
     width, taken, stages = _slot(len(layers)), LEFT - 20, []
     for start, end in zip(starts, [*starts[1:], len(owners)], strict=True):
@@ -240,7 +240,7 @@ def _stages(trace: Trace, layers: Sequence[TracedLayer]) -> list[tuple[float, fl
     return stages
 
 
-def _owner(trace: Trace, name: str) -> str:
+def _stage_of(trace: Trace, name: str) -> str:
     """The stage that contains a layer, or the module beside a stage; empty outside."""
     for stage in trace.stages:
         parent = stage.rpartition(".")[0]
@@ -274,7 +274,7 @@ def _caption(trace: Trace, layers: Sequence[TracedLayer]) -> list[str]:
     mixed = any(layer.field and layer.field.mixes_image for layer in layers)
     also = "; gates, means and norms mix in the whole image besides" if mixed else ""
     fields = [max(axis.size for axis in layer.field.axes) for layer in layers if layer.field]
-    image, first = max(trace.input_size[-2:]), _first_of_all(trace, fields)
+    image, first = max(trace.input_size[-2:]), _first_global(trace, fields)
     seen = f"no convolution sees as much as the image, {image:,} px"
     if first is not None:
         name = drawable(layers[first].name)

@@ -117,7 +117,7 @@ def make_overlay(
     """
     subject = as_maps(maps)
     seen = _checked_image(subject, image)
-    tiles = map_tiles(subject, view="maps" if channel is not None else reduce, channels=_only(channel))
+    tiles = map_tiles(subject, view="maps" if channel is not None else reduce, channels=_one_channel(channel))
     found = _own_scale(tiles) if scale in (None, "tile") else colour.make_scale(tiles, scale)
     marks = find_marks(tiles, found)
     words = tuple(_irregularities(tiles, found, marks)) + map_notes(subject)
@@ -126,7 +126,7 @@ def make_overlay(
     return Overlay(subject, tiles, found, marks, seen, channel, words, facts)
 
 
-def _only(channel: int | None) -> list[int] | None:
+def _one_channel(channel: int | None) -> list[int] | None:
     if channel is not None and (isinstance(channel, bool) or not isinstance(channel, int | np.integer)):
         raise UsageError(f"A channel must be a whole number, but got {channel!r}.")
     return None if channel is None else [int(channel)]

@@ -72,13 +72,13 @@ def plot_overview(layers: Sequence[FeatureMaps | Highlights], classes: Sequence[
     if not layers:
         raise UsageError("There is no layer to draw.")
     columns = [each if isinstance(each, Highlights) else highlights_of(each) for each in layers]
-    shown = _that_fit(columns)
+    shown = _fitting_layers(columns)
     figure = draw_page(overview_page(shown, classes, len(columns)))
     figure.recipe = _recipe(shown, classes)
     return figure
 
 
-def _that_fit(columns: Sequence[Highlights]) -> list[Highlights]:
+def _fitting_layers(columns: Sequence[Highlights]) -> list[Highlights]:
     """Layers from the first to the last: at most nine, fewer if their names would be broken within words."""
     room = WIDTH - 2 * MARGIN * UNIT - (LEFT + GAP if columns[0].seen is not None else 0)
     for most in range(MOST_LAYERS, FEWEST - 1, -1):
@@ -195,7 +195,7 @@ def _columns(columns: Sequence[Highlights], width: float) -> Panel:
         for channel, values in zip(column.numbers, column.values, strict=True):
             tiles, y = _tile(channel, values, x, y, tile, signed=column.signed)
             items += tiles
-        items += _nothing(column, x, y, tile)
+        items += _empty_label(column, x, y, tile)
         bottom = max(bottom, y, y + 3 * SIZE * (not column.numbers))
     return Panel(tuple(items), width, bottom)
 
@@ -214,7 +214,7 @@ def _rows(columns: Sequence[Highlights], width: float) -> Panel:
             tiles, bottom = _tile(channel, values, x, top, tile, signed=column.signed)
             items += tiles
             y = max(y, bottom)
-        items += _nothing(column, 0, top, width)
+        items += _empty_label(column, 0, top, width)
         y += 24 * UNIT
     return Panel(tuple(items), width, y - 24 * UNIT)
 
@@ -225,7 +225,7 @@ def _heading(head: list[str], shape: list[str], x: float, y: float) -> tuple[lis
     return [*words, *more], y
 
 
-def _nothing(column: Highlights, x: float, y: float, width: float) -> list[Item]:
+def _empty_label(column: Highlights, x: float, y: float, width: float) -> list[Item]:
     """The text shown instead of maps if no map varies."""
     return [] if column.numbers else text_block(wrap("no map varies", SIZE, width), x, y, SIZE, colour=QUIET)[0]
 

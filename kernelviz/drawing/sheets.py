@@ -291,7 +291,7 @@ class Sheet:
 
 
 @dataclass(frozen=True)
-class Words:
+class SheetTexts:
     """The texts about the subject of a picture: title, identity, notes, and the facts of its recipe."""
 
     title: str
@@ -337,7 +337,7 @@ def make_sheet(
     if found_scale.kind == "range":
         found_scale = make_scale(tiles, scale)
     marks = find_marks(tiles, found_scale)
-    words = _words(held, tiles, basis)
+    words = _sheet_texts(held, tiles, basis)
     return Sheet(
         tiles=tiles,
         grid=grid,
@@ -352,11 +352,11 @@ def make_sheet(
     )
 
 
-def _words(held: FeatureMaps | KernelBank, tiles: Tiles, basis: Basis | None) -> Words:
+def _sheet_texts(held: FeatureMaps | KernelBank, tiles: Tiles, basis: Basis | None) -> SheetTexts:
     if isinstance(held, FeatureMaps):
         more = fit_note(basis, held.source) if tiles.view == "pca" else ()
-        return Words(map_title(held, tiles), map_identity(held), (*more, *map_notes(held)), map_facts(held))
-    return Words(kernel_title(held, tiles), kernel_identity(held), held.notes, kernel_facts(held))
+        return SheetTexts(map_title(held, tiles), map_identity(held), (*more, *map_notes(held)), map_facts(held))
+    return SheetTexts(kernel_title(held, tiles), kernel_identity(held), held.notes, kernel_facts(held))
 
 
 def lay_out(tiles: Tiles, *, columns: int | None, zoom: int | None, most_pixels: int) -> tuple[Grid, Tiles]:

@@ -157,20 +157,20 @@ def _page(scene: Scene, number: int | None, *, adding: bool = False) -> Panel:
     body = in_a_row([*parts, _output(scene, stamping, adding=adding)])
     room = max(room, body.width)
     formulas = formula_panel(operation.formulas, room)
-    words = _words(scene, number, room)
-    notes = [weights_text(operation, dense=False), macs_text(operation), *_apart(operation)]
+    words = _sentence_panel(scene, number, room)
+    notes = [weights_text(operation, dense=False), macs_text(operation), *_padding_notes(operation)]
     settings = f"{settings_text(operation)}: every value stamps the kernel"
     return worksheet(name_text(operation), settings, body, foot_panels(words, formulas, 0, room), notes)
 
 
-def _apart(operation: object) -> Iterator[str]:
+def _padding_notes(operation: object) -> Iterator[str]:
     if isinstance(operation, TransposedConvolution) and any(operation.padding):
         yield "the padding cuts off what falls outside the output"
     if isinstance(operation, TransposedConvolution) and any(operation.output_padding):
         yield "the output padding adds rows and columns behind"
 
 
-def _words(scene: Scene, number: int | None, room: float) -> Panel:
+def _sentence_panel(scene: Scene, number: int | None, room: float) -> Panel:
     """The sentence that explains the page; it takes the same room on every page."""
     texts = [_sentence(scene, at) for at in (None, *range(len(scene.stamps)))]
     wide = max(text_width(line, SUM, bold=True) for text in texts for line in wrap(text, SUM, 0.5 * room))

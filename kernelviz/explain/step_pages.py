@@ -82,7 +82,7 @@ OUTPUT = 190.0
 def channels_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel:
     """Window × kernel = products, one sum per channel, and the sums and the bias added up to the output cell."""
     operation = worked.operation
-    grid = Grid(worked, step, moving=reached is not None)
+    grid = ChannelGrid(worked, step, moving=reached is not None)
     items: list[Item] = grid.heads()
     y = 40.0
     for plane in grid.order:
@@ -119,7 +119,7 @@ def chosen_planes(step: Step, *, moving: bool) -> tuple[tuple[int, ...], str]:
     return order, f"the {ROWS} channels with the {what} of {n:,}, largest first"
 
 
-class Grid:
+class ChannelGrid:
     """The layout of the matrices of all channels."""
 
     def __init__(self, worked: Walkthrough, step: Step, *, moving: bool) -> None:
@@ -299,7 +299,7 @@ def enlarged_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel
     parts.append(output_box(worked, step, reached, last))
     body = in_a_row(parts)
     room = max(body.width, NARROWEST - 2 * MARGIN)
-    words = words_panel(worked, step, room) if step.weights is None else sum_panel(step, room)
+    words = pool_sum_panel(worked, step, room) if step.weights is None else sum_panel(step, room)
     foot = foot_panels(words, formula_panel(operation.formulas, room), 0.0, room)
     sizes = box / max(source.shape), cell
     body = Panel(
@@ -480,7 +480,7 @@ def pool_page(worked: Walkthrough, step: Step, cell: float, reached: int | None)
     room = WIDEST - 2 * MARGIN - body.width - 90
     beside = room >= 460
     width = room if beside else max(body.width, NARROWEST - 2 * MARGIN)
-    words = stacked([words_panel(worked, step, width), formula_panel(operation.formulas, width)], 40)
+    words = stacked([pool_sum_panel(worked, step, width), formula_panel(operation.formulas, width)], 40)
     if not beside:
         return worksheet(name_text(operation), settings_text(operation), body, [(0.0, words)], texts, counted=count)
     y = max(0.0, (body.height - words.height) / 2)
@@ -490,7 +490,7 @@ def pool_page(worked: Walkthrough, step: Step, cell: float, reached: int | None)
     return worksheet(name_text(operation), settings_text(operation), both, [], texts, counted=count)
 
 
-def words_panel(worked: Walkthrough, step: Step, room: float) -> Panel:
+def pool_sum_panel(worked: Walkthrough, step: Step, room: float) -> Panel:
     """The marked cell of a pool in one line, or several."""
     row, column = step.at
     text, _, value = step_text(worked.operation, step).rpartition(" = ")

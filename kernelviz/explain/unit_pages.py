@@ -73,7 +73,7 @@ THICK = 32.0
 
 
 @dataclass(frozen=True)
-class Part:
+class Summand:
     """One bar: its name, its value, and the middle of its row."""
 
     name: str
@@ -85,7 +85,7 @@ def waterfall_page(unit: Unit) -> tuple[Panel, str]:
     """The body of the page, and a text about the choice of channels."""
     order = unit.strongest(SHOWN)
     pointwise = unit.window[0].size == 1
-    texts, parts, bottom = _parts(unit, order)
+    texts, parts, bottom = _summands(unit, order)
     lefts = [NUMBERS + THUMB + GAP + position * (THUMB + SIGNS) for position in range(3)]
     widest = max(text_width(text, FORMULA, bold=True) for text in texts)
     end = (lefts[2] - SIGNS + 40 if pointwise else lefts[2] + THUMB + 44) + widest
@@ -104,11 +104,11 @@ def waterfall_page(unit: Unit) -> tuple[Panel, str]:
     return Panel(tuple(items), right + width, max(bottom, below)), choice
 
 
-def _parts(unit: Unit, order: Sequence[int]) -> tuple[list[str], list[Part], float]:
+def _summands(unit: Unit, order: Sequence[int]) -> tuple[list[str], list[Summand], float]:
     """All summands, as texts and as bars, the total last; and the y below the rows."""
     sums = unit.sums
     parts = [
-        Part(str(unit.numbers[position]), float(sums[position]), HEADS + row * PITCH + THUMB / 2)
+        Summand(str(unit.numbers[position]), float(sums[position]), HEADS + row * PITCH + THUMB / 2)
         for row, position in enumerate(order)
     ]
     y = HEADS + len(order) * PITCH + 10.0
@@ -116,13 +116,13 @@ def _parts(unit: Unit, order: Sequence[int]) -> tuple[list[str], list[Part], flo
     if rest:
         others = np.delete(sums, list(order)).sum()
         name = f"the other {rest:,} channels together" if rest > 1 else "the other channel"
-        parts.append(Part(name, float(others), y + 6))
+        parts.append(Summand(name, float(others), y + 6))
         y += 52
     if unit.bias is not None:
-        parts.append(Part("bias", unit.bias, y + 6))
+        parts.append(Summand("bias", unit.bias, y + 6))
         y += 52
     name = "the value (no bias)" if unit.bias is None else "the value"
-    parts.append(Part(name, unit.total, y + 22))
+    parts.append(Summand(name, unit.total, y + 22))
     values = [part.value for part in parts]
     return [sum_text(unit, float(value)) for value in values], parts, y + 52
 
@@ -189,7 +189,7 @@ def _flattened(panel: Panel, share: float) -> Panel:
     return Panel(tuple(items), panel.width, panel.height * share)
 
 
-def _sums(unit: Unit, parts: Sequence[Part], texts: Sequence[str], end: float) -> list[Item]:
+def _sums(unit: Unit, parts: Sequence[Summand], texts: Sequence[str], end: float) -> list[Item]:
     """The sums on the right, the combined rest, and the value under a line."""
     items: list[Item] = []
     rows = min(SHOWN, len(unit.numbers))
@@ -205,7 +205,7 @@ def _sums(unit: Unit, parts: Sequence[Part], texts: Sequence[str], end: float) -
     return items
 
 
-def _bars(parts: Sequence[Part], left: float, bottom: float, wide: float) -> list[Item]:
+def _bars(parts: Sequence[Summand], left: float, bottom: float, wide: float) -> list[Item]:
     """Bars that each start at the end of the one before; the last is the total, from 0."""
     values = [part.value for part in parts]
     if not all(map(math.isfinite, values)):

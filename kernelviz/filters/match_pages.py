@@ -55,7 +55,7 @@ ABOUT = {
 
 
 @dataclass(frozen=True)
-class Shelf:
+class ShelfLayout:
     """The layout of entries in a row: the width of one, and how many there are."""
 
     entry: float
@@ -68,7 +68,7 @@ class Shelf:
 
 
 def group_items(
-    matches: Matches, kind: str, rows: Sequence[KernelMatch], shelf: Shelf, *, total: int, start: int, top: float
+    matches: Matches, kind: str, rows: Sequence[KernelMatch], shelf: ShelfLayout, *, total: int, start: int, top: float
 ) -> tuple[list[Item], float]:
     """The heading of one kind and its entries, starting at a slot of a shelf; and the y below."""
     x, y = MARGIN + start * shelf.pitch, top + 46
@@ -94,7 +94,7 @@ def _count_text(total: int, shown: int) -> str:
     return f"{total:,}" if shown == total else f"{total:,}, the closest {shown:,}"
 
 
-def slots_needed(kind: str, total: int, shown: int, shelf: Shelf) -> int:
+def slots_needed(kind: str, total: int, shown: int, shelf: ShelfLayout) -> int:
     """The number of slots that a group and its heading take; all of them if it has several shelves."""
     heading = text_width(kind, HEAD, bold=True) + 16 + text_width(_count_text(total, shown), HEAD * 0.93) + 30
     return max(min(shown, shelf.across), int(np.ceil(heading / shelf.pitch)))
@@ -214,10 +214,10 @@ def _page(matches: Matches, shelves: float) -> Panel:
     items += _bar(matches, y)
     y += 44 + 34
     groups = {kind: _sorted(matches, kind) for kind in matches.counts if kind not in UNDRAWN}
-    shelf = Shelf(entry_width(matches, named=True), 5 if in_colour(matches) else 7)
+    shelf = ShelfLayout(entry_width(matches, named=True), 5 if in_colour(matches) else 7)
     free, shown = 0, 0
     for kind, rows in groups.items():
-        narrow = Shelf(entry_width(matches, named=False), 7 if in_colour(matches) else 12)
+        narrow = ShelfLayout(entry_width(matches, named=False), 7 if in_colour(matches) else 12)
         if kind in UNNAMED and shelf != narrow:
             shelf, free = narrow, 0
         rows_shown = rows[: int(shelves * shelf.across)]
