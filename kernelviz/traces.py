@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import numpy as np
 
+from kernelviz.arithmetic.steps import Step
 from kernelviz.errors import UnknownLayerError, UsageError
 
 if TYPE_CHECKING:
@@ -178,14 +179,12 @@ class Unit:
     @property
     def products(self) -> Array:
         """(n, kh, kw): what each tap contributes."""
-        with np.errstate(all="ignore"):
-            return self.window * self.kernel
+        return cast("Array", step_of(self).products)
 
     @property
     def sums(self) -> Array:
         """(n,): what each input channel contributes."""
-        with np.errstate(all="ignore"):
-            return np.asarray(self.products.sum(axis=(1, 2)))
+        return cast("Array", step_of(self).sums)
 
     @property
     def total(self) -> float:
@@ -194,9 +193,23 @@ class Unit:
             return float(self.sums.sum()) + (self.bias or 0.0)
 
     def strongest(self, count: int) -> tuple[int, ...]:
-        """The places, in ``numbers``, of the channels that contribute most in size, the largest first."""
-        sizes = abs(self.sums)
-        return tuple(sorted(range(len(sizes)), key=lambda place: (-float(sizes[place]), place))[:count])
+        """The positions, in ``numbers``, of the channels that contribute most in size, the largest first."""
+        return step_of(self).strongest(count)
+
+
+def step_of(unit: Unit) -> Step:
+    """The unit as one step of a convolution."""
+    return Step(
+        at=unit.at[1:],
+        channel=unit.at[0],
+        channels=unit.numbers,
+        window=unit.window,
+        padding=unit.padding,
+        stretched=unit.stretched,
+        weights=unit.kernel,
+        bias=unit.bias,
+        value=unit.value,
+    )
 
 
 @dataclass(frozen=True)

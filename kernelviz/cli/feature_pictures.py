@@ -288,11 +288,11 @@ def draw_layer(run: FeatureRun, maps: FeatureMaps, targets: Sequence[tuple[int |
 
 def write_overlay(run: FeatureRun, maps: FeatureMaps, channel: int | None, path: Path) -> Overlay:
     """Write one map over the image."""
-    from kernelviz.drawing.overlay import draw_overlay, lay_over
+    from kernelviz.drawing.overlay import draw_overlay, make_overlay
     from kernelviz.files.writing import save_picture
 
     reduce = cast("MapView", run.choices.reduce or "norm")
-    overlay = lay_over(maps, channel, reduce=reduce, scale=run.choices.picture.scale)
+    overlay = make_overlay(maps, channel, reduce=reduce, scale=run.choices.picture.scale)
     figure = draw_overlay(overlay)
     figure.recipe = run.recipe(figure.recipe, maps.layer)
     save_picture(figure, path, force=run.output.force)
@@ -301,9 +301,9 @@ def write_overlay(run: FeatureRun, maps: FeatureMaps, channel: int | None, path:
 
 def report_overlay(run: FeatureRun, maps: FeatureMaps, path: Path, overlay: Overlay) -> None:
     """Report that an overlay was written."""
-    from kernelviz.drawing.overlay import what_is_over
+    from kernelviz.drawing.overlay import overlay_text
 
-    report_layer(run, maps, f"{what_is_over(overlay)} over the image", overlay.notes)
+    report_layer(run, maps, f"{overlay_text(overlay)} over the image", overlay.notes)
     run.report.add_output(sheet_row(path, cast("Sheet", overlay), layer=maps.layer, image=_image_of(maps)))
 
 

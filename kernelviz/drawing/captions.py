@@ -1,4 +1,4 @@
-"""The words around a picture: title, identity, caption, and what is odd about its tiles."""
+"""The texts around a picture: title, identity, caption, and irregularities of its tiles."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Marks:
-    """What is odd about the tiles of a sheet: tile indices, and how many values are not finite."""
+    """Irregularities of a sheet: indices of the tiles concerned, and the number of values that are not finite."""
 
     zero: tuple[int, ...]
     faint: tuple[int, ...]
@@ -30,9 +30,9 @@ class Marks:
 
 
 def find_marks(tiles: Tiles, scale: Scale) -> Marks:
-    """Tiles as good as zero (every value within half a colour level), faint, constant, and those with broken values.
+    """Find tiles as good as zero (all values within half a colour level), faint or constant, or with values not finite.
 
-    A map is dead where it has one value everywhere; with a range of its own it is never called faint.
+    A map is dead if it has one value everywhere. A map scaled to its own range is never faint.
     """
     per_tile = tiles.values
     if tiles.layout == "heatmap":  # there a kernel is a row or a column of pixels
@@ -64,7 +64,7 @@ def _where(flags: Array) -> tuple[int, ...]:
 
 
 def kernels_of(tiles: Tiles, indices: Sequence[int]) -> tuple[int, ...]:
-    """The kernel numbers of tile indices; in a table those kernels all of whose tiles are named."""
+    """The kernel numbers of tile indices; in a table, the kernels all of whose tiles are among them."""
     if tiles.layout != "table" or tiles.columns is None or tiles.rows is None:
         return tuple(tiles.numbers[index] for index in indices)
     flags = np.zeros(len(tiles.values), dtype=bool)
@@ -83,7 +83,7 @@ def kernels_touched(tiles: Tiles, indices: Sequence[int]) -> tuple[int, ...]:
 
 
 def kernel_title(bank: KernelBank, tiles: Tiles) -> str:
-    """``Kernels of LAYER``, with what a table shows of them behind it."""
+    """``Kernels of LAYER``, followed by what a table shows of them."""
     name = f"Kernels of {bank.layer.name}" if bank.layer else "Kernels"
     by = {"channels": ", channel by channel", "matrix": ", input by input"}.get(tiles.view, "")
     if tiles.view == "spectrum":
@@ -101,7 +101,7 @@ def kernel_identity(bank: KernelBank) -> str:
 
 
 def map_title(maps: FeatureMaps, tiles: Tiles) -> str:
-    """``Feature maps of LAYER``, with the reduction that is drawn of them, and which were chosen."""
+    """``Feature maps of LAYER``, with the reduction drawn and the channels chosen."""
     of = "into" if maps.tap == "input" else "of"
     name = f"Feature maps {of} {maps.layer}" if maps.layer else "Feature maps"
     which = chosen_text(tiles)
@@ -111,7 +111,7 @@ def map_title(maps: FeatureMaps, tiles: Tiles) -> str:
 
 
 def chosen_text(tiles: Tiles) -> str:
-    """``channels 0 to 15``, ``the 12 of largest spread``; empty where all are there in their order."""
+    """``channels 0 to 15``, ``the 12 of largest spread``; empty if all are shown in order."""
     numbers = tiles.numbers
     if tiles.order != "index":
         measure = _MEASURES[tiles.order]
@@ -139,12 +139,12 @@ def map_identity(maps: FeatureMaps) -> str:
 
 
 def map_notes(maps: FeatureMaps) -> tuple[str, ...]:
-    """What is odd about the maps, the image, and what the network saw of it."""
+    """Irregularities of the maps, of the image, and of the network's input."""
     return (*maps.notes, *(maps.image.notes if maps.image else ()), *(maps.seen.notes if maps.seen else ()))
 
 
 def layer_text(layer: ConvLayer) -> str:
-    """``Conv2d 3 → 32, 3 × 3, stride 2``: a layer's settings as far as they are not the usual ones."""
+    """``Conv2d 3 → 32, 3 × 3, stride 2``: a layer's settings that differ from the defaults."""
     size = " × ".join(map(str, layer.kernel_size))
     if layer.depthwise and layer.in_channels == layer.out_channels:
         parts = [f"depthwise {layer.kind}, {layer.in_channels:,} channels", size]
@@ -160,18 +160,23 @@ def layer_text(layer: ConvLayer) -> str:
 
 
 def caption(tiles: Tiles, scale: Scale, marks: Marks, extra: Sequence[str]) -> tuple[str, ...]:
-    """The lines below a picture: view and n of m, scale and limit, what is odd, notes."""
+    """The lines below a picture: view and n of m, scale and limit, irregularities, notes."""
     lines = [f"View {tiles.view}: {tiles.explanation}", f"{count_text(tiles)}", scale_text(tiles, scale)]
     if tiles.layout == "grid":
         lines[:2] = [f"{lines[0]}{PART}{lines[1]}"]
     more = map(sentence, extra) if tiles.noun == "map" else extra
-    return tuple(line for line in (*lines, *oddities(tiles, marks), *more) if line)
+    return tuple(line for line in (*lines, *irregularities(tiles, marks), *more) if line)
 
 
 def notes(tiles: Tiles, scale: Scale, marks: Marks, extra: Sequence[str]) -> tuple[str, ...]:
-    """What must not be hidden, each a sentence: cut, clipped, not finite, as good as zero, and the bank's own notes."""
+    """The warnings, each a sentence: cut, clipped, not finite, as good as zero, and the notes of the bank."""
     cut = [count_text(tiles)] if len(tiles.numbers) < tiles.total or _axis_cut(tiles) else []
-    return (*cut, *([clipped_text(tiles, scale)] if scale.below + scale.above else []), *oddities(tiles, marks), *extra)
+    return (
+        *cut,
+        *([clipped_text(tiles, scale)] if scale.below + scale.above else []),
+        *irregularities(tiles, marks),
+        *extra,
+    )
 
 
 def _axis_cut(tiles: Tiles) -> bool:
@@ -179,7 +184,7 @@ def _axis_cut(tiles: Tiles) -> bool:
 
 
 def count_text(tiles: Tiles) -> str:
-    """``32 of 32 kernels``, and in a table how many of how many along the other side."""
+    """``32 of 32 kernels``; for a table also the count along the other axis."""
     noun = f"{tiles.noun}s" if tiles.total != 1 else tiles.noun
     text = f"{len(tiles.numbers):,} of {tiles.total:,} {noun}"
     other = {"rows": tiles.columns, "columns": tiles.rows}.get(tiles.numbers_along)
@@ -195,7 +200,7 @@ def _plural(axis: Axis) -> str:
 
 
 def scale_text(tiles: Tiles, scale: Scale) -> str:
-    """The line of the caption that says what a colour means."""
+    """The line of the caption that explains the colours."""
     grey = "mid-grey 0, " if tiles.view == "rgb" else ""
     clipped = f"{PART}{clipped_text(tiles, scale)}" if scale.below + scale.above else ""
     if tiles.view == "pca" and scale.kind == "range" and (scale.low, scale.high) == tiles.extent:
@@ -219,12 +224,12 @@ def _size(tiles: Tiles) -> str:
 
 
 def clipped_text(tiles: Tiles, scale: Scale) -> str:
-    """How many values lie outside the scale."""
+    """The number of values outside the scale."""
     return f"{scale.below + scale.above:,} of {tiles.values.size:,} values lie outside and take the end colour"
 
 
-def oddities(tiles: Tiles, marks: Marks) -> list[str]:
-    """Counts and numbers of what is marked: broken, as good as zero, faint, constant."""
+def irregularities(tiles: Tiles, marks: Marks) -> list[str]:
+    """Counts and numbers of the marked tiles: not finite, as good as zero, faint, constant."""
     lines = []
     if marks.nonfinite:
         broken = kernels_touched(tiles, marks.broken)
@@ -251,7 +256,7 @@ def oddities(tiles: Tiles, marks: Marks) -> list[str]:
 
 
 def _subject(tiles: Tiles, numbers: Sequence[int]) -> str:
-    """A sum can be zero where its kernel is not, so there the sums are what is counted."""
+    """What is counted: sums rather than kernels in a view of sums, since a sum can be zero although its kernel is not."""
     if tiles.quantity != "sum of weights":
         return _are(numbers)
     return f"sum{'' if len(numbers) == 1 else 's'} {_are(numbers)}"

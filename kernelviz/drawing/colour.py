@@ -45,9 +45,9 @@ RD_BU = (
 class Scale:
     """What a colour means in one picture.
 
-    ``kind`` is ``tile``, ``layer`` or ``range``; ``low`` and ``high`` are the ends of the colour bar (of the layer where
-    each tile has its own). ``below`` and ``above`` count the finite values that lie outside and take the end colour. A
-    tile whose own largest value is not above ``floor`` is not blown up to full colour.
+    ``kind`` is ``tile``, ``layer`` or ``range``; ``low`` and ``high`` are the ends of the colour bar (those of the layer
+    if each tile has its own). ``below`` and ``above`` count the finite values outside, which take the end colour. A tile
+    whose largest value is at most ``floor`` is not scaled up to full colour.
     """
 
     kind: Literal["tile", "layer", "range"]
@@ -65,12 +65,12 @@ class Scale:
 
 
 def make_scale(tiles: Tiles, choice: ScaleChoice | None = None) -> Scale:
-    """The scale of these tiles; without a choice ``tile`` for rgb and for maps, ``layer`` for every other view.
+    """The scale of these tiles; the default is ``tile`` for rgb and for maps, ``layer`` for every other view.
 
-    Principal components have one range unless each tile shall have its own: what lies outside of it is counted.
+    Principal components share one range unless ``tile`` is requested; values outside of it are counted.
 
     Raises:
-        UsageError: no such scale, or two numbers that are no range.
+        UsageError: The scale is unknown, or the two numbers are no range.
     """
     if choice is None:
         choice = "tile" if tiles.view in ("rgb", "maps") else "layer"
@@ -78,7 +78,7 @@ def make_scale(tiles: Tiles, choice: ScaleChoice | None = None) -> Scale:
         choice = tiles.extent
     if isinstance(choice, str):
         if choice not in ("tile", "layer"):
-            raise UsageError(f"A scale is tile, layer or LOW,HIGH, but got {choice!r}.")
+            raise UsageError(f"The scale must be tile, layer or LOW,HIGH, but got {choice!r}.")
         low, high = tiles.extent
         limit = max(abs(low), abs(high))
         floor = GOOD_AS_ZERO * limit if tiles.noun == "kernel" else 0.0  # noise of a kernel shows nothing, a map's may
@@ -87,7 +87,7 @@ def make_scale(tiles: Tiles, choice: ScaleChoice | None = None) -> Scale:
     try:
         low, high = map(float, choice)
     except (TypeError, ValueError):
-        raise UsageError(f"A scale is tile, layer or two numbers, but got {choice!r}.") from None
+        raise UsageError(f"The scale must be tile, layer or two numbers, but got {choice!r}.") from None
     if not (np.isfinite(low) and np.isfinite(high) and low < high):
         raise UsageError(f"A scale LOW,HIGH needs two numbers, the lower one first, but got {low:g},{high:g}.")
     with np.errstate(invalid="ignore", over="ignore"):  # 1e308 is infinite beside float32
@@ -115,7 +115,7 @@ def tile_limits(values: Array, scale: Scale) -> Array:
 def fractions(values: Array, scale: Scale) -> Array:
     """Values as fractions of full colour, in float64: [−1, 1] for signed ones, [0, 1] from ``low`` to ``high`` for others.
 
-    What is not finite becomes 0 (it is marked by itself).
+    Values that are not finite become 0; they are marked separately.
     """
     limits = tile_limits(values, scale)
     finite = np.isfinite(values)
@@ -149,12 +149,20 @@ def rgb_pixels(values: Array, scale: Scale) -> Array:
     return np.asarray(np.rint(127.5 + 127.5 * fractions(values, scale)), dtype=np.uint8)
 
 
+def bar_pixels(low: float, high: float, count: int, *, signed: bool, cmap: str | None = None) -> Array:
+    """(1, count, 3) uint8: the colours from one value to another."""
+    limit = max(abs(low), abs(high)) or 1.0  # in shares of it: the span of ±1e308 is no number
+    scale = Scale("layer", low / limit, high / limit, signed)
+    share = np.linspace(scale.low, scale.high, count)[None]
+    return np.asarray(ramp(cmap, signed=signed)[levels(share, scale)[0]][None])
+
+
 @lru_cache(maxsize=16)
 def ramp(name: str | None, *, signed: bool) -> Array:
-    """The (201, 3) uint8 colours of the levels: blue–white–red or magma, or any colour map that matplotlib knows.
+    """The (201, 3) uint8 colours of the levels: blue–white–red or magma, or any colour map of matplotlib.
 
     Raises:
-        UsageError: matplotlib knows no such colour map.
+        UsageError: matplotlib has no such colour map.
     """
     if name is None and signed:
         anchors = np.linspace(0, LEVELS - 1, len(RD_BU))
@@ -179,5 +187,5 @@ def palette(name: str | None, *, signed: bool) -> Array:
 
 
 def mark_on(colour: Array) -> int:
-    """The ink of a line that is seen on this colour."""
+    """The colour index of a line that is visible on this colour."""
     return DARK_MARK if float(colour @ np.array([0.299, 0.587, 0.114])) > 140 else LIGHT_MARK

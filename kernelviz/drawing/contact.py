@@ -13,19 +13,24 @@ from kernelviz.drawing.captions import Marks, find_marks
 from kernelviz.drawing.colour import Scale
 from kernelviz.drawing.mosaic import STRUCK, chequer, strike
 from kernelviz.drawing.page import (
+    BAR_HEIGHT,
+    BAR_WIDTH,
+    CONTENT,
     GREY,
     LABEL,
     MARGIN,
     QUIET,
+    BarStyle,
     Item,
     Panel,
     Raster,
-    Shape,
     Text,
     caption_block,
+    colour_bar,
     drawable,
     heading,
     moved,
+    outline,
     text_width,
     wrap,
 )
@@ -51,21 +56,21 @@ THUMBNAIL = 168
 
 @dataclass(frozen=True)
 class ContactRow:
-    """One image: what the network saw of it in small (h, w, 3), and the chosen maps (n, H, W)."""
+    """One image: a thumbnail (h, w, 3) of the network's input, and the chosen maps (n, H, W)."""
 
     thumbnail: Array | None
     values: Array
 
 
 class ContactSheet:
-    """Gathers the rows, image by image; the channels are chosen at the first one, and rows kept as far as they fit.
+    """Collects one row per image; the channels are chosen at the first image, and at most as many rows kept as fit.
 
-    ``channels`` are numbers, or a text like ``0-3,7``; without them the ``count`` maps that differ most over the first
-    image are taken. ``total`` counts the images, ``nonfinite`` the values of the chosen maps that are not finite, those
-    of images without room too.
+    ``channels`` are numbers, or a string like ``0-3,7``; the default is the ``count`` maps that vary most over the first
+    image. ``total`` counts the images, ``nonfinite`` the values of the chosen maps that are not finite, including those
+    of images that are left out.
 
     Raises:
-        UsageError: more than sixteen channels, or none.
+        UsageError: More than sixteen channels are requested, or none.
     """
 
     def __init__(self, channels: str | Sequence[int] | None = None, count: int = 8) -> None:
@@ -112,10 +117,10 @@ class ContactSheet:
 
 
 def contact_channels(channels: str | Sequence[int], total: int) -> tuple[int, ...]:
-    """The channels that were asked for, of a layer with ``total`` of them.
+    """The requested channels of a layer with ``total`` channels.
 
     Raises:
-        UsageError: no such channel, or more than sixteen.
+        UsageError: A channel does not exist, or there are more than sixteen.
     """
     chosen = named_channels(channels, total)
     check_count(len(chosen))
@@ -123,10 +128,10 @@ def contact_channels(channels: str | Sequence[int], total: int) -> tuple[int, ..
 
 
 def check_count(count: int) -> None:
-    """Refuse more channels than a row has room for.
+    """Reject more channels than fit in a row.
 
     Raises:
-        UsageError: they are more than sixteen.
+        UsageError: There are more than sixteen.
     """
     if count > MOST_CHANNELS:
         hint = "Choose fewer with --channels, or with --top."
@@ -144,14 +149,14 @@ def _thumbnail(pixels: Array) -> Array:
 def plot_contact(
     sheet: ContactSheet | Sequence[FeatureMaps], channels: str | Sequence[int] | None = None
 ) -> PageFigure:
-    """Draw the same channels of one layer for several images, a row an image with the image in front, on one scale.
+    """Draw the same channels of one layer for several images, one row per image after its thumbnail, on one scale.
 
-    ``sheet`` is a ``ContactSheet``, or the maps of one layer for each image; ``channels`` then says which of them (numbers,
-    or a text like ``0-3,7``), else the eight that differ most over the first image. Rows that do not fit on a page are
-    left out, and said.
+    ``sheet`` is a ``ContactSheet``, or the maps of one layer for each image. In the latter case ``channels`` selects maps
+    (numbers, or a string like ``0-3,7``); the default is the eight that vary most over the first image. Rows that do not
+    fit on the page are left out, and the caption states how many.
 
     Raises:
-        UsageError: there is no row, no such channel, more than sixteen of them, or none.
+        UsageError: There is no row, a channel does not exist, or there are more than sixteen channels, or none.
     """
     from kernelviz.drawing.figures import draw_page
 
@@ -180,7 +185,6 @@ def plot_contact(
     return figure
 
 
-CONTENT = 1440.0
 TILES = (168, 120, 84, 64)
 NAMES = 300.0
 GAP = 10.0
@@ -194,7 +198,7 @@ WORDS = 480  # what title and caption take of a page's height
 
 @dataclass(frozen=True)
 class ContactPage:
-    """The page, how many images stand in it, what its colours mean, and what must not be hidden of it."""
+    """The page, the number of images shown, the scale of the colours, and the warnings of the caption."""
 
     panel: Panel
     shown: int
@@ -203,8 +207,8 @@ class ContactPage:
 
 
 @dataclass(frozen=True)
-class _Places:
-    """Where everything stands: rows in ``blocks`` side by side, each a range of rows.
+class _Layout:
+    """The layout: rows in ``blocks`` side by side, each a range of rows.
 
     A row has ``names`` for its image's name, its first tile at ``left``, and is ``width`` wide with tiles of ``tile``.
     """
@@ -223,64 +227,64 @@ class _Places:
 
 
 def contact_page(sheet: ContactSheet) -> ContactPage:
-    """Lay the sheet out: tiles as wide as they go if all rows have room, else so that most have."""
+    """Lay the sheet out with the widest tiles at which all rows fit, else with those at which most rows fit."""
     channels = sheet.channels or ()
-    places = _best_places(sheet)
-    rows = sheet.rows[: places.shown]
+    layout = _best_layout(sheet)
+    rows = sheet.rows[: layout.shown]
     scale = _scale(rows)
     marks = [_marks(sheet, row, scale) for row in rows]
     title = f"Contact sheet of {sheet.layer}" if sheet.layer else "Contact sheet"
-    many = f"{places.shown:,} of {sheet.total:,} images, {len(channels)} of {sheet.of_channels:,} maps"
+    many = f"{layout.shown:,} of {sheet.total:,} images, {len(channels)} of {sheet.of_channels:,} maps"
     identity = PART.join([*([sheet.source.label] if sheet.source else []), many])
-    items, top = heading(title, identity, (MARGIN, MARGIN * 0.75), places.page_width - 2 * MARGIN, 1.0)
+    items, top = heading(title, identity, (MARGIN, MARGIN * 0.75), layout.page_width - 2 * MARGIN, 1.0)
     top = float(round(top + 24 + LABEL))
     bottoms = []
-    for number, block in enumerate(places.blocks):
-        panel = _block(sheet, block, [marks[row] for row in block], scale, places)
-        items += moved(panel, round(MARGIN + number * (places.width + BETWEEN)), top)
+    for number, block in enumerate(layout.blocks):
+        panel = _block(sheet, block, [marks[row] for row in block], scale, layout)
+        items += moved(panel, round(MARGIN + number * (layout.width + BETWEEN)), top)
         bottoms.append(top + panel.height)
     y = max(bottoms)
-    notes = _notes(sheet, places.shown, marks)
+    notes = _notes(sheet, layout.shown, marks)
     key = _key(scale)
     lines = ["A row an image, a column a channel of the layer, its number on top", _scale_text(scale), *notes]
-    words, below = caption_block(lines, (MARGIN, y + 14), places.page_width - 2 * MARGIN - key.width - 44, 1.0)
-    items += [*words, *moved(key, places.page_width - MARGIN - key.width, y + 18)]
+    words, below = caption_block(lines, (MARGIN, y + 14), layout.page_width - 2 * MARGIN - key.width - 44, 1.0)
+    items += [*words, *moved(key, layout.page_width - MARGIN - key.width, y + 18)]
     bottom = max(below, y + 18 + key.height) + MARGIN * 0.7
-    return ContactPage(Panel(tuple(items), places.page_width, math.ceil(bottom)), places.shown, scale, notes)
+    return ContactPage(Panel(tuple(items), layout.page_width, math.ceil(bottom)), layout.shown, scale, notes)
 
 
-def _block(sheet: ContactSheet, block: range, marks: Sequence[Marks], scale: Scale, places: _Places) -> Panel:
+def _block(sheet: ContactSheet, block: range, marks: Sequence[Marks], scale: Scale, layout: _Layout) -> Panel:
     """Rows below one another, with the numbers of the channels above them; its upper edge is their baseline."""
     items: list[Item] = []
     for at, channel in enumerate(sheet.channels or ()):
-        x = places.left + at * (places.tile + GAP) + places.tile / 2
+        x = layout.left + at * (layout.tile + GAP) + layout.tile / 2
         items.append(Text(x, 0, str(channel), LABEL, QUIET, align="center"))
     y, names = 12.0, sheet.images.names
-    for number, odd in zip(block, marks, strict=True):
+    for number, mark in zip(block, marks, strict=True):
         row = sheet.rows[number]
-        placed, tall = _row(names[number], row, scale, odd, places)
-        pitch = _pitch(row, places.tile)
-        items += moved(Panel(tuple(placed), places.width, tall), 0, round(y + (pitch - tall) / 2))
+        placed, tall = _row(names[number], row, scale, mark, layout)
+        pitch = _pitch(row, layout.tile)
+        items += moved(Panel(tuple(placed), layout.width, tall), 0, round(y + (pitch - tall) / 2))
         y += pitch + GAP
-    return Panel(tuple(items), places.width, y)
+    return Panel(tuple(items), layout.width, y)
 
 
-def _best_places(sheet: ContactSheet) -> _Places:
-    """The widest tiles and the fewest blocks with which all rows have room, else those with which most have."""
+def _best_layout(sheet: ContactSheet) -> _Layout:
+    """The widest tiles and the fewest blocks at which all rows fit, else those at which most fit."""
     names = sheet.images.names[: len(sheet.rows)]
     room = min(NAMES, max(text_width(drawable(name), LABEL) for name in names) + 2 * GAP)
     widest = min(TILES[0], int((CONTENT - room) / (len(sheet.channels or ()) + 1) - GAP))
     choices = [
-        places
+        layout
         for tile in sorted({min(widest, tile) for tile in TILES})
         for count in range(1, MOST_BLOCKS + 1)
-        if (places := _places(sheet, tile, math.ceil(room), count)) is not None
+        if (layout := _layout(sheet, tile, math.ceil(room), count)) is not None
     ]
-    return max(choices, key=lambda places: (places.shown, places.tile, -len(places.blocks)))
+    return max(choices, key=lambda layout: (layout.shown, layout.tile, -len(layout.blocks)))
 
 
-def _places(sheet: ContactSheet, tile: int, names: float, count: int) -> _Places | None:
-    """Where everything stands with tiles of this width in so many blocks of rows; None where that is too wide."""
+def _layout(sheet: ContactSheet, tile: int, names: float, count: int) -> _Layout | None:
+    """The layout with tiles of this width in ``count`` blocks of rows; None if that is too wide."""
     pictured = any(row.thumbnail is not None for row in sheet.rows)
     left = names + (tile + 2 * GAP if pictured else 0)
     width = left + len(sheet.channels or ()) * (tile + GAP) - GAP
@@ -297,11 +301,11 @@ def _places(sheet: ContactSheet, tile: int, names: float, count: int) -> _Places
         for more in range(len(heights) + 1)
         if sum(map(len, blocks := _blocks(heights, count, lowest + more * max(heights)))) >= shown
     )
-    return _Places(tile, names, left, width, page_width, tuple(blocks))
+    return _Layout(tile, names, left, width, page_width, tuple(blocks))
 
 
 def _blocks(heights: Sequence[float], count: int, room: float) -> list[range]:
-    """Rows of these heights in at most so many blocks that are no higher than ``room``; the first row has room anyway."""
+    """Rows of these heights in at most ``count`` blocks no higher than ``room``; the first row is always included."""
     blocks: list[range] = []
     start = 0
     while start < len(heights) and len(blocks) < count:
@@ -331,7 +335,7 @@ def _scale_text(scale: Scale) -> str:
 
 
 def _marks(sheet: ContactSheet, row: ContactRow, scale: Scale) -> Marks:
-    """What is odd about the maps of one row."""
+    """Irregularities of the maps of one row."""
     tiles = Tiles(
         values=row.values,
         view="maps",
@@ -347,7 +351,7 @@ def _marks(sheet: ContactSheet, row: ContactRow, scale: Scale) -> Marks:
 
 
 def _notes(sheet: ContactSheet, shown: int, marks: Sequence[Marks]) -> tuple[str, ...]:
-    """What must not be hidden: images without room, maps that are not finite, dead, or as good as zero."""
+    """The warnings: images left out, and maps that are not finite, dead, or as good as zero."""
     maps = shown * len(sheet.channels or ())
     notes = []
     if shown < sheet.total:
@@ -373,14 +377,14 @@ def _height(row: ContactRow, tile: int) -> int:
 
 
 def _pitch(row: ContactRow, tile: int) -> int:
-    """How high the row is: a line of its image's name needs room beside very flat maps too."""
+    """The height of the row, at least that of one line of the image's name."""
     return max(_height(row, tile), math.ceil(1.3 * LABEL))
 
 
-def _row(name: str, row: ContactRow, scale: Scale, marks: Marks, places: _Places) -> tuple[list[Item], int]:
-    tile = places.tile
+def _row(name: str, row: ContactRow, scale: Scale, marks: Marks, layout: _Layout) -> tuple[list[Item], int]:
+    tile = layout.tile
     tall = _height(row, tile)
-    lines = _name_lines(name, tall, places.names - 10)
+    lines = _name_lines(name, tall, layout.names - 10)
     first = tall / 2 - (len(lines) - 1) * LABEL * 0.65
     items: list[Item] = [
         Text(0, first + at * 1.3 * LABEL, line, LABEL, GREY, middle=True) for at, line in enumerate(lines)
@@ -388,48 +392,45 @@ def _row(name: str, row: ContactRow, scale: Scale, marks: Marks, places: _Places
     if row.thumbnail is not None:
         high, wide = row.thumbnail.shape[:2]
         share = min(tile / wide, tall / high)
-        items.append(Raster(row.thumbnail, places.names, 0, max(1, round(wide * share)), max(1, round(high * share))))
+        items.append(Raster(row.thumbnail, layout.names, 0, max(1, round(wide * share)), max(1, round(high * share))))
     for at, values in enumerate(row.values):
-        x = round(places.left + at * (tile + GAP))
+        x = round(layout.left + at * (tile + GAP))
         pixels = painted(values, scale, (tall, tile), dead=at in marks.dead, zero=at in marks.zero)
         items.append(Raster(pixels, x, 0, tile, tall))
-        broken = at in marks.broken
-        out = FRAME / 2 if broken else 0.0
-        corners = ((x - out, -out), (x + tile + out, -out), (x + tile + out, tall + out), (x - out, tall + out))
-        items.append(Shape(corners, "#000000", FRAME) if broken else _outline(corners))
+        if at in marks.broken:
+            out = FRAME / 2
+            items.append(outline(x - out, -out, tile + 2 * out, tall + 2 * out, colour="#000000", line=FRAME))
+        else:
+            items.append(outline(x, 0, tile, tall))
     return items, tall
-
-
-def _outline(corners: tuple[tuple[float, float], ...]) -> Item:
-    return Shape(corners, "#c4c4c4", 1.0)
 
 
 def painted(values: Array, scale: Scale, size: tuple[int, int], *, dead: bool, zero: bool) -> Array:
     """One map (H, W) as the pixels (h, w, 3) of its tile, coloured and marked as in a mosaic."""
-    inks = colour.palette(None, signed=scale.signed)
+    colours = colour.palette(None, signed=scale.signed)
     down, across = (np.arange(pixels) * length // pixels for pixels, length in zip(size, values.shape, strict=True))
     level = colour.levels(values[None], scale)[0] if not dead else np.full(values.shape, colour.DEAD, np.uint8)
-    pixels = np.asarray(inks[level[np.ix_(down, across)]])
+    pixels = np.asarray(colours[level[np.ix_(down, across)]])
     broken = ~np.isfinite(values)
     if broken.any():
-        chequer(pixels, _shown_at(broken, size), inks, max(1, min(4, size[1] // (4 * values.shape[1]))))
+        chequer(pixels, _shown_at(broken, size), colours, max(1, min(4, size[1] // (4 * values.shape[1]))))
     if zero or (dead and min(size) >= STRUCK):
-        strike(pixels, (0, 0, *size), inks[colour.mark_on(pixels[0, 0])])
+        strike(pixels, (0, 0, *size), colours[colour.mark_on(pixels[0, 0])])
     return pixels
 
 
 def _shown_at(flags: Array, size: tuple[int, int]) -> Array:
-    """Flags (H, W) at the pixels of a tile: where it has fewer pixels than the map has values, none is lost."""
+    """Flags (H, W) at the pixels of a tile; no flag is lost if the tile has fewer pixels than the map has values."""
     for axis, length in enumerate(size):
         many = flags.shape[axis]
-        places = np.arange(length) * many // length
+        starts = np.arange(length) * many // length
         shrunk = many > length
-        flags = np.logical_or.reduceat(flags, places, axis) if shrunk else np.take(flags, places, axis)
+        flags = np.logical_or.reduceat(flags, starts, axis) if shrunk else np.take(flags, starts, axis)
     return flags
 
 
 def _name_lines(name: str, tall: int, wide: float) -> list[str]:
-    """An image's name in as many lines as the row has room for; its middle gives way to ``…`` where it is longer."""
+    """An image's name in as many lines as fit in the row; the middle of a longer name becomes ``…``."""
     text, room = drawable(name), max(1, int(tall // (1.3 * LABEL)))
     lines = wrap(text, LABEL, wide)
     while len(lines) > room:
@@ -440,15 +441,9 @@ def _name_lines(name: str, tall: int, wide: float) -> list[str]:
 
 
 def _key(scale: Scale) -> Panel:
-    width, tall = 330, 15
-    share = np.linspace(scale.low / (scale.limit or 1), scale.high / (scale.limit or 1), width)[None]
-    own = Scale("layer", float(share[0, 0]), float(share[0, -1]) or 1.0, scale.signed)
-    ramp = colour.ramp(None, signed=scale.signed)
-    items: list[Item] = [Text(0, LABEL, "activation", LABEL, GREY)]
-    items.append(Raster(np.asarray(ramp[colour.levels(share[None], own)[0]]), 0, LABEL + 14, width, tall))
-    low, high = number_text(scale.low, plus=scale.signed), number_text(scale.high, plus=scale.signed)
-    y = LABEL + 14 + tall + 10 + LABEL
-    items += [Text(0, y, low, LABEL, QUIET), Text(width, y, high, LABEL, QUIET, align="right")]
-    if scale.signed and text_width(low + high, LABEL) < width - 60:
-        items.append(Text(width / 2, y, "0", LABEL, QUIET, align="center"))
-    return Panel(tuple(items), width, y + 0.3 * LABEL)
+    strip = colour.bar_pixels(scale.low, scale.high, int(BAR_WIDTH), signed=scale.signed)
+    ends = number_text(scale.low, plus=scale.signed), number_text(scale.high, plus=scale.signed)
+    style = BarStyle(BAR_HEIGHT, LABEL, 10 + LABEL, clear=30)
+    zero = BAR_WIDTH / 2 if scale.signed else None
+    bar, y = colour_bar([strip], ends, style, top=LABEL + 14, right=BAR_WIDTH, middle=zero)
+    return Panel((Text(0, LABEL, "activation", LABEL, GREY), *bar), BAR_WIDTH, y + 0.3 * LABEL)

@@ -1,7 +1,8 @@
 """Pages become matplotlib figures and pixels, without pyplot and independent of ``rcParams``.
 
-Shaping and rasterising a line of type takes a hundred times as long as putting its pixels down again, so the pixels of
-lines are kept: pages repeat their numbers and captions, and frames everything they say.
+Shaping and rasterising a line of text takes a hundred times as long as drawing its pixels again, so the pixels of lines
+are cached: pages repeat numbers and captions, and frames nearly all of their text. Every line is drawn from the cache,
+the first time too, so that the pixels of a page do not depend on what was drawn before.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 from matplotlib.artist import Artist, allow_rasterization
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.colors import to_rgb, to_rgba
-from matplotlib.figure import Figure as Figure  # noqa: PLC0414  (handed on to the rooms that save figures)
+from matplotlib.figure import Figure as Figure  # noqa: PLC0414  (re-exported for the packages that save figures)
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.patches import PathPatch
@@ -41,20 +42,20 @@ if TYPE_CHECKING:
 
 
 _KEPT = 512  # lines: at most some 10 MB
-_PARTS = 8  # of a pixel: where in one a line may begin, finer than the eye can tell
-_BENCH = 2048, 64  # pixels: nearly every line fits
-_bench_lock = threading.Lock()  # the bench is one for all
+_PARTS = 8  # of a pixel: lines start at multiples of it, finer than can be seen
+_BENCH = 2048, 128  # pixels: nearly every line fits, with an em around it
+_bench_lock = threading.Lock()  # all threads share the bench
 
 
-class _Look(NamedTuple):
-    """All that the pixels of a line depend on; ``x`` and ``y`` are eighths of a pixel."""
+class _LineKey(NamedTuple):
+    """Everything that the pixels of a line depend on; ``x`` and ``y`` are eighths of a pixel."""
 
     text: str
     font: FontProperties
     horizontal: Literal["left", "center", "right"]
     vertical: Literal["bottom", "baseline", "center", "center_baseline", "top"]
     rotation: float
-    mode: Any  # the stubs let Text() take fewer than its getter gives
+    mode: Any  # the stubs of Text() accept fewer values than its getter returns
     antialiased: bool
     hinting: object
     dpi: float
@@ -62,8 +63,8 @@ class _Look(NamedTuple):
     y: int
 
 
-class Ink(NamedTuple):
-    """How much of each pixel a line covers, (H, W) uint8 from the lowest row up, and where: pixels from its place."""
+class TextMask(NamedTuple):
+    """How much a line covers of each pixel, (H, W) uint8 from the lowest row up, and its offset from the line."""
 
     cover: Array
     left: int
@@ -71,23 +72,23 @@ class Ink(NamedTuple):
 
 
 class LineArtist(MatplotlibText):
-    """One line of type. Edited as any text of matplotlib's, and drawn as one where it is more than a plain line."""
+    """One line of text; it is edited like any text of matplotlib, and drawn as one unless it is a plain line."""
 
     @allow_rasterization  # type: ignore[untyped-decorator]
     def draw(self, renderer: RendererBase) -> None:
-        """Put its kept pixels down on a raster; any other renderer draws a text."""
+        """Draw the cached pixels on a raster; any other renderer draws text."""
         if not isinstance(renderer, RendererAgg) or not self._is_plain():
             super().draw(renderer)
             return
         x, y = self.get_transform().transform(self.get_unitless_position())
         if not self.get_visible() or not math.isfinite(x + y):
             return
-        (column, part_x), (row, part_y) = (divmod(round(place * _PARTS), _PARTS) for place in (x, y))
-        ink = _ink(self._look(renderer.dpi, part_x, part_y))
-        if ink.cover.size:
+        (column, part_x), (row, part_y) = (divmod(round(value * _PARTS), _PARTS) for value in (x, y))
+        mask = _text_mask(self._key(renderer.dpi, part_x, part_y))
+        if mask.cover.size:
             context = renderer.new_gc()
             self._set_gc_clip(context)  # type: ignore[attr-defined]
-            renderer.draw_image(context, column + ink.left, row + ink.bottom, _coloured(ink.cover, self.get_color()))
+            renderer.draw_image(context, column + mask.left, row + mask.bottom, _coloured(mask.cover, self.get_color()))
             context.restore()
         self.stale = False
 
@@ -99,8 +100,8 @@ class LineArtist(MatplotlibText):
             and to_rgba(self.get_color())[3] == 1
         )
 
-    def _look(self, dpi: float, part_x: int, part_y: int) -> _Look:
-        return _Look(
+    def _key(self, dpi: float, part_x: int, part_y: int) -> _LineKey:
+        return _LineKey(
             text=self.get_text(),
             font=self.get_fontproperties().copy(),
             horizontal=self.get_horizontalalignment(),
@@ -124,55 +125,56 @@ def _coloured(cover: Array, colour: ColorType) -> Array:
 
 
 @lru_cache(maxsize=_KEPT)
-def _ink(look: _Look) -> Ink:
-    """A line drawn by matplotlib alone, in black on nothing."""
+def _text_mask(key: _LineKey) -> TextMask:
+    """The mask of a line, drawn by matplotlib in black on a transparent ground."""
     line = MatplotlibText(
-        text=look.text,
+        text=key.text,
         color="black",
-        fontproperties=look.font,
-        horizontalalignment=look.horizontal,
-        verticalalignment=look.vertical,
-        rotation=look.rotation,
-        rotation_mode=look.mode,
-        antialiased=look.antialiased,
+        fontproperties=key.font,
+        horizontalalignment=key.horizontal,
+        verticalalignment=key.vertical,
+        rotation=key.rotation,
+        rotation_mode=key.mode,
+        antialiased=key.antialiased,
         parse_math=False,
         usetex=False,
         path_effects=[],
         transform=IdentityTransform(),
     )
-    line.set_figure(Figure((1, 1), dpi=look.dpi, layout="none"))  # type: ignore[arg-type]  # None would ask rcParams
-    margin = math.ceil(look.font.get_size_in_points() * look.dpi / 72)  # strokes may leave their box
+    figure, renderer = _bench(key.dpi)
+    line.set_figure(figure)
+    margin = math.ceil(key.font.get_size_in_points() * key.dpi / 72)  # strokes may leave their box
     with _bench_lock:
-        renderer: Any = _bench(look.dpi)
         box = line.get_window_extent(renderer)
         left, bottom = math.floor(box.x0) - margin, math.floor(box.y0) - margin
         width, height = math.ceil(box.x1) + margin - left + 1, math.ceil(box.y1) + margin - bottom + 1
         if width > _BENCH[0] or height > _BENCH[1]:
-            renderer = RendererAgg(width, height, look.dpi)  # type: ignore[no-untyped-call]
-        line.set_position((look.x / _PARTS - left, look.y / _PARTS - bottom))
+            renderer = RendererAgg(width, height, key.dpi)  # type: ignore[no-untyped-call]
+        line.set_position((key.x / _PARTS - left, key.y / _PARTS - bottom))
         line.draw(renderer)
-        ink = _trimmed(np.asarray(renderer.buffer_rgba())[::-1, :, 3][:height, :width], left, bottom)
+        mask = _trimmed(np.asarray(renderer.buffer_rgba())[::-1, :, 3][:height, :width], left, bottom)
         renderer.clear()
-    return ink
+    return mask
 
 
-def forget_lines() -> None:
-    """Draw every line anew."""
-    _ink.cache_clear()
+def clear_line_cache() -> None:
+    """Forget the pixels of all lines."""
+    _text_mask.cache_clear()
 
 
 @lru_cache(maxsize=2)
-def _bench(dpi: float) -> RendererAgg:
-    """A raster on which lines are drawn one after the other; it remembers how wide they are."""
-    return RendererAgg(*_BENCH, dpi)  # type: ignore[no-untyped-call]
+def _bench(dpi: float) -> tuple[Figure, Any]:
+    """A figure and a raster on which lines are drawn one after the other; the raster remembers how wide they are."""
+    figure = Figure((1, 1), dpi=dpi, layout="none")  # type: ignore[arg-type]  # None would read rcParams
+    return figure, RendererAgg(*_BENCH, dpi)  # type: ignore[no-untyped-call]
 
 
-def _trimmed(cover: Array, left: int, bottom: int) -> Ink:
+def _trimmed(cover: Array, left: int, bottom: int) -> TextMask:
     rows, columns = (np.flatnonzero(cover.any(axis=axis)) for axis in (1, 0))
     if not len(rows):
-        return Ink(np.empty((0, 0), np.uint8), left, bottom)
+        return TextMask(np.empty((0, 0), np.uint8), left, bottom)
     part = cover[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].copy()
-    return Ink(part, left + int(columns[0]), bottom + int(rows[0]))
+    return TextMask(part, left + int(columns[0]), bottom + int(rows[0]))
 
 
 class RasterArtist(Artist):
@@ -186,10 +188,10 @@ class RasterArtist(Artist):
     def get_window_extent(self, renderer: RendererBase | None = None) -> Bbox:
         """The box in display pixels."""
         del renderer
-        return Bbox.union([self.get_transform().transform_bbox(self._box)])  # the right way up, whatever the axis
+        return Bbox.union([self.get_transform().transform_bbox(self._box)])  # upright even if the axis is inverted
 
     def draw(self, renderer: RendererBase) -> None:
-        """Repeat the pixels to the renderer's own, or hand them over with a transform to one that scales."""
+        """Draw the pixels, repeated to the renderer's resolution, or with a transform if the renderer scales images."""
         if not self.get_visible():
             return
         x0, y0, x1, y1 = self.get_window_extent().extents
@@ -214,7 +216,7 @@ def _opaque(pixels: Array) -> Array:
 
 
 def _resized(pixels: Array, rows: int, columns: int) -> Array:
-    """RGBA at another size, each pixel whole; as words of 32 bits they are moved several times as fast."""
+    """RGBA at another size by nearest neighbour; copying words of 32 bits is several times as fast."""
     if pixels.shape[:2] == (rows, columns):
         return pixels
     words: Array = pixels.view(np.uint32)[..., 0]
@@ -225,7 +227,7 @@ def _resized(pixels: Array, rows: int, columns: int) -> Array:
 
 
 def add_items(axes: Axes, items: Sequence[Item], points: float) -> None:
-    """Put page items into an Axes whose data are page pixels; ``points`` is how many points a page pixel takes."""
+    """Add page items to an Axes whose data coordinates are page pixels; ``points`` is the size of one in points."""
     for item in items:
         match item:
             case Text():
@@ -304,7 +306,7 @@ DPI = 100  # one page pixel is one pixel of the file
 
 
 class PageFigure(Figure):
-    """A figure that shows itself as the last line of a notebook cell, is never cropped, and knows its recipe."""
+    """A figure that displays itself as the last line of a notebook cell, is never cropped, and has a recipe."""
 
     recipe: Recipe | None = None
 
@@ -325,13 +327,13 @@ class PageFigure(Figure):
 
 
 def draw_page(page: Panel) -> PageFigure:
-    """A figure of exactly this page, one page pixel a pixel at 100 dpi."""
+    """A figure of exactly this page; a page pixel is one pixel at 100 dpi."""
     figure = PageFigure(
         figsize=(page.width / DPI, page.height / DPI),
         dpi=DPI,
         facecolor="white",
         edgecolor="white",
-        layout="none",  # type: ignore[arg-type]  # missing from the stub; None would ask rcParams
+        layout="none",  # type: ignore[arg-type]  # missing from the stub; None would read rcParams
     )
     figure.patch.set(path_effects=[], sketch_params=None)
     axes = figure.add_axes((0, 0, 1, 1))
@@ -342,7 +344,7 @@ def draw_page(page: Panel) -> PageFigure:
 
 
 def draw_again(figure: PageFigure, page: Panel) -> None:
-    """Put other items onto the figure of a page of the same size: half of the work of a new one."""
+    """Replace the items of a figure by those of a page of the same size, which takes half as long as a new figure."""
     axes = figure.axes[0]
     for artist in (*axes.artists, *axes.lines, *axes.patches, *axes.texts):
         artist.remove()
@@ -351,7 +353,7 @@ def draw_again(figure: PageFigure, page: Panel) -> None:
 
 @dataclass(frozen=True)
 class Animation:
-    """Pages of one size, how long each is seen (milliseconds, whole hundredths of a second), and how they were made."""
+    """Pages of one size, the duration of each (milliseconds, multiples of 10), and the recipe."""
 
     pages: tuple[Panel, ...]
     durations: tuple[int, ...]
@@ -359,10 +361,10 @@ class Animation:
 
     def __post_init__(self) -> None:
         if len(self.pages) != len(self.durations):
-            raise ValueError("Each page has its duration.")
+            raise ValueError("Each page needs a duration.")
 
 
-# What matplotlib reads while it writes a file, whoever made the figure.
+# The rcParams that matplotlib reads while it writes any figure.
 _OUTPUT_RC: dict[str, Any] = {
     "image.composite_image": True,
     "pdf.compression": 6,
@@ -379,7 +381,7 @@ _OUTPUT_RC: dict[str, Any] = {
     "svg.id": None,
     "svg.image_inline": True,
 }
-# Settings of the session: they draw nothing, and some stick where they are first read.
+# Settings of the session: they do not affect drawing, and some keep the value that is read first.
 _SESSION_RC = {"backend", "backend_fallback", "date.epoch", "interactive", "savefig.directory", "timezone", "toolbar"}
 
 
@@ -387,14 +389,14 @@ _rc_lock = threading.RLock()  # rcParams belong to the whole process
 
 
 def figure_recipe(figure: Figure) -> Recipe | None:
-    """How a figure was made, if it says so."""
+    """The recipe of a figure, if it has one."""
     recipe: Recipe | None = getattr(figure, "recipe", None)
     return recipe
 
 
 @contextmanager
 def _output_settings(figure: Figure) -> Iterator[None]:
-    """Settings that do not depend on the caller's, one figure at a time."""
+    """Set the rcParams that affect output, for one figure at a time, and restore the caller's afterwards."""
     import matplotlib as mpl
 
     with _rc_lock:
@@ -407,7 +409,7 @@ def _output_settings(figure: Figure) -> Iterator[None]:
 
 
 def figure_pixels(figure: Figure) -> Array:
-    """(H, W, 3) uint8: a figure as it is drawn, over white."""
+    """(H, W, 3) uint8: the rendered figure, over white."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     with _output_settings(figure):
@@ -433,7 +435,7 @@ def checked_figure(picture: object) -> Figure:
     """The picture, if it is a matplotlib figure.
 
     Raises:
-        UsageError: it is none.
+        UsageError: It is none.
     """
     if not isinstance(picture, Figure):
         raise UsageError(f"The picture must be a Mosaic or a matplotlib Figure, but got {type(picture).__name__}.")

@@ -1,4 +1,4 @@
-"""How a network grows: field, resolution and channels along its convolutions, three panels on one axis."""
+"""How a network grows: receptive field, resolution and channels along its convolutions, three panels on one axis."""
 
 from __future__ import annotations
 
@@ -8,7 +8,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelviz.drawing.page import GREY, INK, Item, Panel, Raster, Rule, Text, drawable, text_block, text_width, wrap
+from kernelviz.drawing.page import (
+    GREY,
+    INK,
+    MARGIN,
+    PAGE_WIDTH,
+    TITLE,
+    Item,
+    Panel,
+    Raster,
+    Rule,
+    Text,
+    drawable,
+    text_block,
+    text_width,
+    wrap,
+)
 from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,30 +33,30 @@ if TYPE_CHECKING:
     from kernelviz.traces import Trace, TracedLayer
 
 
-WIDTH, LEFT, RIGHT, MARGIN = 1600.0, 364.0, 1440.0, 56.0
-TYPE, TITLE = 25.0, 40.0
+LEFT, RIGHT = 364.0, 1440.0
+TYPE = 25.0
 LINE, BAND, GRID = "#2166ac", "#f2f3f5", "#d9dce0"
 BARS = {"dense": "#1a1a1a", "pointwise 1 × 1": "#2166ac", "depthwise": "#92c5de"}
 
 
 @dataclass(frozen=True)
 class Chart:
-    """One of the panels: its name, what it counts, its values, and where a value lies in it (0 at the foot, 1 on top)."""
+    """One panel: its name, what it counts, its values, and the height of a value in it (0 at the bottom, 1 at the top)."""
 
     name: str
     words: tuple[str, str]
     values: Sequence[float]
     ticks: Sequence[float]
     height: float
-    place: Callable[[float], float]
+    share: Callable[[float], float]
     unit: str = ""
 
 
 def plot_growth(trace: Trace) -> PageFigure:
-    """A figure of how field, resolution and channels grow along the convolutions of a traced network.
+    """Draw how receptive field, resolution and channels grow along the convolutions of a traced network.
 
     Raises:
-        UsageError: no convolution of the network has a known field of rows and columns.
+        UsageError: No convolution of the network has a known receptive field of rows and columns.
     """
     from kernelviz.drawing.figures import draw_page
 
@@ -63,7 +78,7 @@ def growth_page(trace: Trace) -> Panel:
     layers = [layer for layer in layers if layer.field and len(layer.field.axes) == 2]
     if not layers:
         raise UsageError(
-            "There is no convolution whose field is known.",
+            "No convolution has a known receptive field.",
             hint="`kernelviz layers MODEL --kind all` lists every layer.",
         )
     items, top = _heading(trace, len(layers))
@@ -76,16 +91,16 @@ def growth_page(trace: Trace) -> Panel:
         items += _bars(layers, chart, top) if number == len(charts) - 1 else _steps(chart, top)
         top += chart.height + 60
     items += _legend(layers, foot + 10)
-    lines = [line for part in _caption(trace, layers) for line in wrap(part, TYPE, WIDTH - 2 * MARGIN)]
+    lines = [line for part in _caption(trace, layers) for line in wrap(part, TYPE, PAGE_WIDTH - 2 * MARGIN)]
     caption, below = text_block(lines, MARGIN, foot + 60, TYPE)
-    return Panel((*items, *caption), WIDTH, round(below + MARGIN / 2))
+    return Panel((*items, *caption), PAGE_WIDTH, round(below + MARGIN / 2))
 
 
 def _heading(trace: Trace, count: int) -> tuple[list[Item], float]:
     title, (height, width) = "How the network grows", trace.input_size[-2:]
     name = drawable(trace.source.model if trace.source else "a network")
     words = f"{name} at {height} × {width}, {count} convolutions in the order in which they run"
-    lines = wrap(words, TYPE, WIDTH - 2 * MARGIN)
+    lines = wrap(words, TYPE, PAGE_WIDTH - 2 * MARGIN)
     items, below = text_block(lines, MARGIN, MARGIN + TITLE * 1.3, TYPE)
     return [Text(MARGIN, MARGIN + TITLE * 0.8, title, TITLE, INK, bold=True), *items], below + 90
 
@@ -139,7 +154,7 @@ def _frame(chart: Chart, top: float) -> list[Item]:
     items += [Text(MARGIN, top + TYPE * (2.3 + 1.25 * at), word, 23) for at, word in enumerate(chart.words) if word]
     taken = -100.0
     for tick in sorted(chart.ticks):
-        y = top + chart.height * (1 - chart.place(tick))
+        y = top + chart.height * (1 - chart.share(tick))
         items.append(Raster(_pixel(GRID), LEFT, y - 1, RIGHT - LEFT, 2))  # below the bars, where a Rule would lie above
         if abs(taken - y) >= 1.3 * TYPE:
             items.append(Text(LEFT - 14, y, f"{tick:,}", TYPE, GREY, align="right", middle=True))
@@ -148,31 +163,31 @@ def _frame(chart: Chart, top: float) -> list[Item]:
 
 
 def _image_line(trace: Trace, chart: Chart, top: float) -> list[Item]:
-    """A dashed line where a field is as large as the image, its name on it, and a dot on the first that is."""
+    """A dashed line at the size of the image, its label, and a dot at the first receptive field of that size."""
     image, width = max(trace.input_size[-2:]), _slot(len(chart.values))
-    first = _first_of_all(trace, chart.values)
+    first = _first_global(trace, chart.values)
     if first is None:
         return []
-    y = top + chart.height * (1 - chart.place(image))
+    y = top + chart.height * (1 - chart.share(image))
     items: list[Item] = [Rule(x, y, min(x + 12, RIGHT), y, INK, 2) for x in np.arange(LEFT, RIGHT, 20.0)]
     label = f"the image, {image:,} px"
     end = LEFT + first * width  # up to there the line of steps runs below
     if LEFT + 10 + text_width(label, TYPE) <= end:
         items.append(Text(LEFT + 10, y - 12, label, TYPE, INK))
-    place = top + chart.height * (1 - chart.place(chart.values[first]))
-    return [*items, Text(end + width / 2, place, "●", TYPE, LINE, align="center", middle=True)]
+    y = top + chart.height * (1 - chart.share(chart.values[first]))
+    return [*items, Text(end + width / 2, y, "●", TYPE, LINE, align="center", middle=True)]
 
 
-def _first_of_all(trace: Trace, fields: Sequence[float]) -> int | None:
-    """The first convolution whose units see as much as the whole image."""
+def _first_global(trace: Trace, fields: Sequence[float]) -> int | None:
+    """The first convolution whose receptive field is as large as the image."""
     image = max(trace.input_size[-2:])
     return next((at for at, size in enumerate(fields) if size >= image), None)
 
 
 def _steps(chart: Chart, top: float) -> list[Item]:
-    """A line of steps; its last value stands behind its end."""
+    """A step line with its last value after its end."""
     width = _slot(len(chart.values))
-    heights = [top + chart.height * (1 - chart.place(value)) for value in chart.values]
+    heights = [top + chart.height * (1 - chart.share(value)) for value in chart.values]
     items: list[Item] = []
     for at, y in enumerate(heights):
         items.append(Rule(LEFT + at * width, y, LEFT + (at + 1) * width, y, LINE, 4))
@@ -186,7 +201,7 @@ def _bars(layers: Sequence[TracedLayer], chart: Chart, top: float) -> list[Item]
     width = _slot(len(layers))
     items: list[Item] = []
     for at, (layer, value) in enumerate(zip(layers, chart.values, strict=True)):
-        tall = max(1.0, chart.height * chart.place(value))
+        tall = max(1.0, chart.height * chart.share(value))
         left, base = LEFT + (at + 0.1) * width, top + chart.height - tall
         items.append(Raster(_pixel(BARS[_family(layer)]), left, base, width * 0.8, tall))
     return items
@@ -199,7 +214,7 @@ def _family(layer: TracedLayer) -> str:
 
 
 def _bands(trace: Trace, layers: Sequence[TracedLayer], top: float, foot: float) -> list[Item]:
-    """Every other stage as a pale band, with its name on top where there is room."""
+    """Every second stage as a pale band, with its name on top if it fits."""
     items = list[Item]()
     for number, (left, right, name, fits) in enumerate(_stages(trace, layers)):
         if number % 2 == 0:
@@ -210,23 +225,23 @@ def _bands(trace: Trace, layers: Sequence[TracedLayer], top: float, foot: float)
 
 
 def _stages(trace: Trace, layers: Sequence[TracedLayer]) -> list[tuple[float, float, str, bool]]:
-    """Each run of layers of one stage: from where to where, its name, and whether that has room above it."""
-    owners = [_owner(trace, layer.name) for layer in layers]
+    """Each run of layers of one stage: start, end, name, and whether the name fits above it."""
+    owners = [_stage_of(trace, layer.name) for layer in layers]
     starts = [at for at in range(len(owners)) if not at or owners[at] != owners[at - 1]]
     width, taken, stages = _slot(len(layers)), LEFT - 20, []
     for start, end in zip(starts, [*starts[1:], len(owners)], strict=True):
         left, right = LEFT + start * width, LEFT + end * width
         name = drawable(owners[start])
         half, middle = text_width(name, TYPE) / 2, (left + right) / 2
-        fits = 2 * half <= right - left + 24 and middle - half >= taken + 12 and middle + half <= WIDTH - MARGIN
+        fits = 2 * half <= right - left + 24 and middle - half >= taken + 12 and middle + half <= PAGE_WIDTH - MARGIN
         if name and fits:
             taken = middle + half
         stages.append((left, right, name, bool(name) and fits))
     return stages
 
 
-def _owner(trace: Trace, name: str) -> str:
-    """The stage that a layer lies in, or the module beside a stage; empty outside."""
+def _stage_of(trace: Trace, name: str) -> str:
+    """The stage that contains a layer, or the module beside a stage; empty outside."""
     for stage in trace.stages:
         parent = stage.rpartition(".")[0]
         if f"{name}.".startswith(f"{stage}."):
@@ -255,11 +270,11 @@ def _sizes_text(sizes: Collection[tuple[int, ...]]) -> str:
 
 
 def _caption(trace: Trace, layers: Sequence[TracedLayer]) -> list[str]:
-    """How to read it, who first sees the whole image, and the stages that had no room for their names."""
+    """How to read it, which layer first sees the whole image, and the stages whose names did not fit."""
     mixed = any(layer.field and layer.field.mixes_image for layer in layers)
     also = "; gates, means and norms mix in the whole image besides" if mixed else ""
     fields = [max(axis.size for axis in layer.field.axes) for layer in layers if layer.field]
-    image, first = max(trace.input_size[-2:]), _first_of_all(trace, fields)
+    image, first = max(trace.input_size[-2:]), _first_global(trace, fields)
     seen = f"no convolution sees as much as the image, {image:,} px"
     if first is not None:
         name = drawable(layers[first].name)

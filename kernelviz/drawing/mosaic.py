@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kernelviz.records import Array, Recipe
 
 
-STRUCK = 24  # pixels; on a smaller dead tile a diagonal looks like a pattern, and grey says enough
+STRUCK = 24  # pixels; on a smaller dead tile a diagonal looks like a pattern, and grey is clear enough
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Mosaic:
 
 
 def make_mosaic(sheet: Sheet) -> Mosaic:
-    """The pixels of a sheet: each value a whole number of pixels, outlines in the gaps, marks on odd tiles."""
+    """The pixels of a sheet: each value a whole number of pixels, outlines in the gaps, marks on irregular tiles."""
     values, grid = sheet.tiles.values, sheet.grid
     in_colour = values.ndim == 4
     table = colour.palette(None if in_colour else sheet.colours, signed=sheet.tiles.signed)
@@ -51,18 +51,18 @@ def make_mosaic(sheet: Sheet) -> Mosaic:
     drawn = colour.rgb_pixels(values, sheet.scale) if in_colour else colour.levels(values, sheet.scale)
     if sheet.marks.dead:
         drawn[list(sheet.marks.dead)] = colour.DEAD
-    inks = table if in_colour else np.arange(len(table), dtype=np.uint8)
-    pixels = _compose(drawn, grid, inks[colour.PAPER], inks[colour.OUTLINE])
+    colours = table if in_colour else np.arange(len(table), dtype=np.uint8)
+    pixels = _compose(drawn, grid, colours[colour.PAPER], colours[colour.OUTLINE])
     if broken.any():
         where = _compose(broken.astype(np.uint8), grid, np.zeros((), np.uint8), np.zeros((), np.uint8)).astype(bool)
-        chequer(pixels, where, inks, max(1, min(4, grid.zoom[1] // 4)))
-    _blank_empty(pixels, grid, inks[colour.PAPER])
-    _mark(pixels, sheet, table, inks)
+        chequer(pixels, where, colours, max(1, min(4, grid.zoom[1] // 4)))
+    _blank_empty(pixels, grid, colours[colour.PAPER])
+    _mark(pixels, sheet, table, colours)
     return Mosaic(pixels, None if in_colour else table, sheet.recipe)
 
 
 def _compose(drawn: Array, grid: Grid, paper: Array, outline: Array) -> Array:
-    """Tiles (n, h, w[, 3]) on their places, by two look-ups: one along the columns, one along the rows."""
+    """Place tiles (n, h, w[, 3]) by two look-ups: one along the columns, one along the rows."""
     rows, columns = grid.arrangement.shape
     height, width = drawn.shape[1:3]
     table = drawn[np.maximum(grid.arrangement, 0)]
@@ -98,45 +98,45 @@ def _box(grid: Grid, row: int, column: int) -> tuple[int, int, int, int]:
     return top, left, top + grid.tile[0] * grid.zoom[0], left + grid.tile[1] * grid.zoom[1]
 
 
-def chequer(pixels: Array, where: Array, inks: Array, cell: int) -> None:
-    """Paint dark and light cells over the pixels (H, W[, 3]) that ``where`` (H, W) names; ``inks`` are indexed as INKS."""
+def chequer(pixels: Array, where: Array, colours: Array, cell: int) -> None:
+    """Paint dark and light cells over the pixels (H, W[, 3]) of a mask (H, W); ``colours`` are indexed as INKS."""
     rows, columns = np.nonzero(where)
     dark = (rows // cell + columns // cell) % 2 == 0
-    pixels[rows[dark], columns[dark]] = inks[colour.CHEQUER_DARK]
-    pixels[rows[~dark], columns[~dark]] = inks[colour.CHEQUER_LIGHT]
+    pixels[rows[dark], columns[dark]] = colours[colour.CHEQUER_DARK]
+    pixels[rows[~dark], columns[~dark]] = colours[colour.CHEQUER_LIGHT]
 
 
-def _mark(pixels: Array, sheet: Sheet, table: Array, inks: Array) -> None:
+def _mark(pixels: Array, sheet: Sheet, table: Array, colours: Array) -> None:
     """A diagonal through tiles that are as good as zero, a black frame around those with broken values."""
     grid = sheet.grid
     if sheet.tiles.layout == "heatmap":
         return
-    places = {int(tile): divmod(cell, grid.arrangement.shape[1]) for cell, tile in enumerate(grid.arrangement.flat)}
+    cells = {int(tile): divmod(cell, grid.arrangement.shape[1]) for cell, tile in enumerate(grid.arrangement.flat)}
     large = min(grid.tile[0] * grid.zoom[0], grid.tile[1] * grid.zoom[1]) >= STRUCK
     for tile in (*sheet.marks.zero, *(sheet.marks.dead if large else ())):
-        if tile in places:
-            box = _box(grid, *places[tile])
+        if tile in cells:
+            box = _box(grid, *cells[tile])
             ground = pixels[box[0], box[1]]
-            strike(pixels, box, inks[colour.mark_on(ground if pixels.ndim == 3 else table[ground])])
+            strike(pixels, box, colours[colour.mark_on(ground if pixels.ndim == 3 else table[ground])])
     for tile in sheet.marks.broken:
-        if tile in places:
-            _frame(pixels, _box(grid, *places[tile]), grid.pad, inks[colour.NOT_FINITE])
+        if tile in cells:
+            _frame(pixels, _box(grid, *cells[tile]), grid.pad, colours[colour.NOT_FINITE])
 
 
-def strike(pixels: Array, box: tuple[int, int, int, int], ink: Array) -> None:
+def strike(pixels: Array, box: tuple[int, int, int, int], shade: Array) -> None:
     """Draw a diagonal, upwards to the right, through a box (top, left, bottom, right) of pixels."""
     top, left, bottom, right = box
     length = max(bottom - top, right - left)
     steps = (np.arange(length) + 0.5) / length
     rows = bottom - 1 - np.floor(steps * (bottom - top)).astype(int)
-    pixels[rows, left + np.floor(steps * (right - left)).astype(int)] = ink
+    pixels[rows, left + np.floor(steps * (right - left)).astype(int)] = shade
 
 
-def _frame(pixels: Array, box: tuple[int, int, int, int], thick: int, ink: Array) -> None:
+def _frame(pixels: Array, box: tuple[int, int, int, int], thick: int, shade: Array) -> None:
     top, left, bottom, right = box
     outer = np.s_[top - thick : bottom + thick, left - thick : right + thick]
     inside = pixels[top:bottom, left:right].copy()
-    pixels[outer] = ink
+    pixels[outer] = shade
     pixels[top:bottom, left:right] = inside
 
 
@@ -148,8 +148,8 @@ class Singles:
     """Channels of one layer as pictures.
 
     ``levels`` is uint8 (n, H, W), indices into ``palette``; picture i is of channel ``numbers[i]``, and its colours go from
-    ``limits[i, 0]`` to ``limits[i, 1]``. Each value becomes ``zoom`` by ``zoom`` pixels. What is not finite is black, a map
-    with one value everywhere grey where each map has its own range.
+    ``limits[i, 0]`` to ``limits[i, 1]``. Each value becomes ``zoom`` by ``zoom`` pixels. Values that are not finite are
+    black; a map with one value everywhere is grey if each map has its own range.
     """
 
     levels: Array
@@ -175,7 +175,7 @@ def make_singles(
     """A picture for each chosen channel of feature maps (C, H, W), at their own resolution times ``zoom``.
 
     Raises:
-        UsageError: a choice that the maps do not allow, or a picture too large.
+        UsageError: A choice does not fit the maps, or a picture is too large.
     """
     subject = as_maps(maps)
     tiles = map_tiles(subject, channels=channels, top=top, sort=sort)

@@ -1,4 +1,4 @@
-"""A map over what the network saw: the photograph in grey, lifted, under colour that grows with the value."""
+"""A map over the network's input: the image in light grey, under colour whose opacity grows with the value."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ import numpy as np
 from kernelviz.drawing import colour
 from kernelviz.drawing.captions import REDUCED, clipped_text, find_marks, map_identity, map_notes, scale_text
 from kernelviz.drawing.page import (
+    BAR_WIDTH,
     GREY,
     LABEL,
     LINE_HEIGHT,
     MARGIN,
     QUIET,
+    BarStyle,
     Panel,
     Raster,
-    Rule,
-    Text,
     caption_block,
+    colour_bar,
     heading,
     moved,
     text_block,
@@ -41,14 +42,14 @@ if TYPE_CHECKING:
 
 SIDE = 680.0  # pixels that each of the two pictures aims to be wide
 NEGATIVE, POSITIVE = (0x21, 0x66, 0xAC), (0xB2, 0x18, 0x2B)
-NARROWEST = 480.0  # the least room beside each other that labels, caption and bar need, in units of type
+NARROWEST = 480.0  # the least width of a picture at which labels, caption and bar fit, in units of type
 STRONGEST = 0.85
 LIFT = 0.25
 
 
 @dataclass(frozen=True)
 class Overlay:
-    """One map with its scale, and what the network saw (H, W, 3) that it lies over; nothing of it is drawn yet."""
+    """One map with its scale, and the network's input (H, W, 3) under it; not drawn yet."""
 
     maps: FeatureMaps
     tiles: Tiles
@@ -61,7 +62,7 @@ class Overlay:
 
     @property
     def shown(self) -> int:
-        """How many channels stand in the picture, one by itself or several as one."""
+        """The number of channels shown, alone or reduced to one map."""
         return len(self.tiles.numbers)
 
 
@@ -73,23 +74,23 @@ def plot_overlay(
     reduce: MapView = "norm",
     scale: ScaleChoice | None = None,
 ) -> PageFigure:
-    """Draw one map, or a reduction of all of them, over what the network saw, beside that in colour.
+    """Draw one map, or a reduction of all maps, over the network's input, beside the input in colour.
 
     Args:
         maps: A ``FeatureMaps``, or a plain array or tensor (C, H, W).
-        channel: Which map; without it the reduction is drawn.
-        image: What the network saw, (H, W, 3) uint8; needed where ``maps`` does not hold it.
+        channel: The map to draw; None draws the reduction.
+        image: The network's input, (H, W, 3) uint8; required if ``maps`` does not contain it.
         reduce: ``mean``, ``max`` or ``norm`` over all channels.
-        scale: Two numbers, or ``tile`` (the map's own range) or ``layer``; the map's own unless said.
+        scale: Two numbers, or ``tile`` (the map's own range) or ``layer``; the default is ``tile``.
 
-    Each pixel shows the unit whose field has its middle nearest to it, unsmoothed; where the fields are not known the
-    cells share the image evenly, and the caption says so. A map with negative values is clear at 0, any other at its
-    smallest value.
+    Each pixel shows the unit whose receptive field has the nearest centre, unsmoothed. If the receptive fields are not
+    known, the cells share the image evenly, and the caption states it. A map with negative values is transparent at 0,
+    any other at its smallest value.
 
     Raises:
-        UsageError: no such channel, or nothing to draw it over.
+        UsageError: The channel does not exist, or there is no image to draw it over.
     """
-    return draw_overlay(lay_over(maps, channel, image=image, reduce=reduce, scale=scale))
+    return draw_overlay(make_overlay(maps, channel, image=image, reduce=reduce, scale=scale))
 
 
 def draw_overlay(overlay: Overlay) -> PageFigure:
@@ -101,7 +102,7 @@ def draw_overlay(overlay: Overlay) -> PageFigure:
     return figure
 
 
-def lay_over(
+def make_overlay(
     maps: object,
     channel: int | None = None,
     *,
@@ -112,27 +113,27 @@ def lay_over(
     """The overlay that ``plot_overlay`` draws.
 
     Raises:
-        UsageError: as there.
+        UsageError: As for ``plot_overlay``.
     """
     subject = as_maps(maps)
     seen = _checked_image(subject, image)
-    tiles = map_tiles(subject, view="maps" if channel is not None else reduce, channels=_only(channel))
+    tiles = map_tiles(subject, view="maps" if channel is not None else reduce, channels=_one_channel(channel))
     found = _own_scale(tiles) if scale in (None, "tile") else colour.make_scale(tiles, scale)
     marks = find_marks(tiles, found)
-    words = tuple(_oddities(tiles, found, marks)) + map_notes(subject)
+    words = tuple(_irregularities(tiles, found, marks)) + map_notes(subject)
     facts = {**map_facts(subject), **picture_facts(tiles, found, None, None), "zoom": _zoom(seen)}
     facts["view"] = f"overlay-{reduce if channel is None else channel}"
     return Overlay(subject, tiles, found, marks, seen, channel, words, facts)
 
 
-def _only(channel: int | None) -> list[int] | None:
+def _one_channel(channel: int | None) -> list[int] | None:
     if channel is not None and (isinstance(channel, bool) or not isinstance(channel, int | np.integer)):
-        raise UsageError(f"A channel is a whole number, but got {channel!r}.")
+        raise UsageError(f"A channel must be a whole number, but got {channel!r}.")
     return None if channel is None else [int(channel)]
 
 
 def _own_scale(tiles: Tiles) -> Scale:
-    """From 0 in the middle for a map with negative values, else from its smallest value, to its largest."""
+    """Symmetric about 0 for a map with negative values, else from its smallest to its largest value."""
     finite = tiles.values[np.isfinite(tiles.values)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     if low >= 0:
@@ -154,7 +155,7 @@ def _checked_image(maps: FeatureMaps, image: object) -> Array:
 
 
 def overlay_page(overlay: Overlay) -> Panel:
-    """The page: what the network saw, the same with the map over it, caption and bar."""
+    """The page: the network's input, the same with the map over it, caption and colour bar."""
     maps, tiles, scale, seen = overlay.maps, overlay.tiles, overlay.scale, overlay.seen
     zoom = _zoom(seen)
     height, width = seen.shape[0] * zoom, seen.shape[1] * zoom
@@ -162,15 +163,15 @@ def overlay_page(overlay: Overlay) -> Panel:
     margin, gap = MARGIN * unit, 40 * unit
     room = max(float(width), NARROWEST * unit)
     inner = 2 * room + gap
-    what = what_is_over(overlay)
+    what = overlay_text(overlay)
     title = f"Feature {what}" if overlay.channel is not None else f"{what[0].upper()}{what[1:]}"
     title += f" {'into' if maps.tap == 'input' else 'of'} {maps.layer}" if maps.layer else ""
     items, y = heading(title, map_identity(maps), (margin, margin * 0.75), inner, unit)
     size = LABEL * unit
     over = blended(seen, tiles.values[0], scale, maps.centres)
-    said = [wrap(words, size, room) for words in ("what the network saw", f"with {what} over it")]
-    most = max(map(len, said))
-    for x, words, picture in zip((margin, margin + room + gap), said, (seen, over), strict=True):
+    headings = [wrap(words, size, room) for words in ("what the network saw", f"with {what} over it")]
+    most = max(map(len, headings))
+    for x, words, picture in zip((margin, margin + room + gap), headings, (seen, over), strict=True):
         start = y + 14 * unit + (most - len(words)) * size * LINE_HEIGHT
         label, top = text_block(words, round(x), start, size, colour=QUIET)
         items += [*label, Raster(picture, round(x), round(top + 6 * unit), width, height)]
@@ -182,7 +183,7 @@ def overlay_page(overlay: Overlay) -> Panel:
     return Panel(tuple(items), round(inner + 2 * margin), round(max(below, top + bar.height) + margin * 0.7))
 
 
-def what_is_over(overlay: Overlay) -> str:
+def overlay_text(overlay: Overlay) -> str:
     """``map 3``, or ``the norm of all 40 maps``."""
     if overlay.channel is not None:
         return f"map {overlay.channel}"
@@ -195,9 +196,9 @@ def _zoom(seen: Array) -> int:
 
 
 def blended(seen: Array, values: Array, scale: Scale, centres: tuple[Array, Array] | None = None) -> Array:
-    """What the network saw (H, W, 3) in grey, lifted, with one map (h, w) over it; uint8.
+    """The network's input (H, W, 3) in light grey, with one map (h, w) over it; uint8.
 
-    ``centres`` are the rows and the columns of ``seen`` at which the units' fields have their middle.
+    ``centres`` are the rows and the columns of ``seen`` at the centres of the receptive fields.
     """
     grey = seen @ np.array([0.299, 0.587, 0.114])  # Rec. 601
     ground = np.repeat((255 * LIFT + (1 - LIFT) * grey)[..., None], 3, axis=2)
@@ -208,19 +209,19 @@ def blended(seen: Array, values: Array, scale: Scale, centres: tuple[Array, Arra
 
 
 def _shares(values: Array, scale: Scale) -> Array:
-    """Shares of full opacity, below 0 for the colour of what is negative; what is not finite is clear."""
+    """Shares of full opacity, negative for negative values; values that are not finite are transparent."""
     ends = replace(scale, kind="layer") if scale.kind == "tile" else scale
     return np.where(np.isfinite(values), colour.fractions(values[None], ends)[0], 0.0)
 
 
 def _mixed(ground: Array, share: Array) -> Array:
-    inks = np.where((share < 0)[..., None], np.array(NEGATIVE, float), np.array(POSITIVE, float))
+    colours = np.where((share < 0)[..., None], np.array(NEGATIVE, float), np.array(POSITIVE, float))
     opacity = (STRONGEST * np.abs(np.clip(share, -1, 1)))[..., None]
-    return np.asarray(np.rint(ground * (1 - opacity) + inks * opacity), dtype=np.uint8)
+    return np.asarray(np.rint(ground * (1 - opacity) + colours * opacity), dtype=np.uint8)
 
 
 def nearest(centres: Array | None, units: int, pixels: int) -> Array:
-    """For each pixel along one side the unit whose centre is nearest; without centres the side is shared evenly."""
+    """For each pixel along one side the unit with the nearest centre; without centres the side is shared evenly."""
     if centres is None or len(centres) != units:
         return np.arange(pixels) * units // pixels
     borders = (centres[1:] + centres[:-1]) / 2
@@ -254,8 +255,8 @@ def _scale_line(tiles: Tiles, scale: Scale) -> str:
     return f"Scale tile: {number_text(scale.low)} to {number_text(scale.high)}, the map’s own smallest and largest"
 
 
-def _oddities(tiles: Tiles, scale: Scale, marks: Marks) -> list[str]:
-    """What must not be hidden of the map itself."""
+def _irregularities(tiles: Tiles, scale: Scale, marks: Marks) -> list[str]:
+    """The warnings about the map itself."""
     lines = []
     if marks.nonfinite:
         verb = "is not finite and" if marks.nonfinite == 1 else "are not finite and"
@@ -269,20 +270,14 @@ def _oddities(tiles: Tiles, scale: Scale, marks: Marks) -> list[str]:
 
 def _bar(scale: Scale, unit: float) -> Panel:
     """The colours on a light and on a dark ground."""
-    size, width, height = LABEL * unit, float(round(330 * unit)), round(12 * unit)
+    size = LABEL * unit
+    width = max(float(round(BAR_WIDTH * unit)), 17.0 * size)
     items, y = text_block(["activation, on light and on dark"], 0, 0, size)
-    width = max(width, 17.0 * size)
-    y = float(round(y + 8 * unit))
-    low = -1.0 if scale.low < 0 else 0.0
-    share = np.linspace(low, 1.0, int(width))[None]
-    for ground in (240.0, 90.0):
-        items.append(Raster(_mixed(np.full((1, share.size, 3), ground), share), 0, y, int(width), height))
-        y += height
-    ends = [(0.0, scale.low, "left"), (width, scale.high, "right")]
-    if low < 0 < scale.high:
-        ends.insert(1, (width * -scale.low / (scale.high - scale.low), 0.0, "center"))
-    for x, value, align in ends:
-        items.append(Rule(x, y, x, y + 6 * unit, width=unit))
-        text = number_text(value, plus=scale.signed)
-        items.append(Text(x, y + 12 * unit + size * 0.8, text, size, GREY, align=align))  # type: ignore[arg-type]
-    return Panel(tuple(items), width, y + 12 * unit + size * 1.1)
+    share = np.linspace(-1.0 if scale.low < 0 else 0.0, 1.0, int(width))[None]
+    strips = [_mixed(np.full((1, share.size, 3), ground), share) for ground in (240.0, 90.0)]
+    drop = 12 * unit + size * 0.8
+    style = BarStyle(round(12 * unit), size, drop, clear=-width, tick=6 * unit, line=unit, whole=True, colour=GREY)
+    ends = number_text(scale.low, plus=scale.signed), number_text(scale.high, plus=scale.signed)
+    zero = width * -scale.low / (scale.high - scale.low) if scale.low < 0 < scale.high else None
+    bar, foot = colour_bar(strips, ends, style, top=float(round(y + 8 * unit)), right=width, middle=zero)
+    return Panel((*items, *bar), width, foot - drop + 12 * unit + size * 1.1)

@@ -1,4 +1,4 @@
-"""What a network saw in one image: the image, its first classes, and the maps of a few layers that say most."""
+"""How a network sees one image: the image, its first classes, and the most varied maps of a few layers."""
 
 from __future__ import annotations
 
@@ -9,18 +9,23 @@ import numpy as np
 
 from kernelviz.drawing import colour
 from kernelviz.drawing.page import (
+    BAR_HEIGHT,
+    BAR_WIDTH,
     GREY,
     INK,
     LABEL,
     LINE_HEIGHT,
     MARGIN,
+    OUTLINE,
     QUIET,
+    BarStyle,
     Item,
     Panel,
     Raster,
     Rule,
     Text,
     caption_block,
+    colour_bar,
     drawable,
     heading,
     moved,
@@ -53,28 +58,28 @@ FLAT = (110, 110, 110)
 
 
 def plot_overview(layers: Sequence[FeatureMaps | Highlights], classes: Sequence[ClassScore] = ()) -> PageFigure:
-    """Draw what one image gave in several layers: what the network saw, its first classes, the maps that say most.
+    """Draw one image in several layers: the network's input, its first classes, and the most varied maps.
 
-    A column a layer, or a row where they are few, with the five maps of the largest spread; near-duplicates
-    (|correlation| ≥ 0.98) are left out. Of more than nine layers nine are shown, seven where their names are long,
-    from the first to the last.
+    One column per layer (one row if there are few) with the five maps of largest spread; near-duplicates
+    (|correlation| ≥ 0.98) are left out. At most nine layers are shown, seven if their names are long, evenly spread from
+    the first to the last.
 
     Raises:
-        UsageError: there is no layer.
+        UsageError: There is no layer.
     """
     from kernelviz.drawing.figures import draw_page
 
     if not layers:
         raise UsageError("There is no layer to draw.")
     columns = [each if isinstance(each, Highlights) else highlights_of(each) for each in layers]
-    shown = _that_fit(columns)
+    shown = _fitting_layers(columns)
     figure = draw_page(overview_page(shown, classes, len(columns)))
     figure.recipe = _recipe(shown, classes)
     return figure
 
 
-def _that_fit(columns: Sequence[Highlights]) -> list[Highlights]:
-    """Layers from the first to the last: nine at most, fewer where their names would be broken amid words."""
+def _fitting_layers(columns: Sequence[Highlights]) -> list[Highlights]:
+    """Layers from the first to the last: at most nine, fewer if their names would be broken within words."""
     room = WIDTH - 2 * MARGIN * UNIT - (LEFT + GAP if columns[0].seen is not None else 0)
     for most in range(MOST_LAYERS, FEWEST - 1, -1):
         kept = _spread(columns, most)
@@ -90,7 +95,7 @@ def _spread(columns: Sequence[Highlights], most: int) -> list[Highlights]:
 
 
 def _fits(column: Highlights, wide: float) -> bool:
-    """Whether the layer's name stands above its maps in a few lines, none of them broken amid a word."""
+    """Whether the layer's name fits above its maps in a few lines that are not broken within a word."""
     lines = _head(column, wide)
     return len(lines) <= HEAD_LINES and all(line[-1] in "._/" for line in lines[:-1])
 
@@ -138,7 +143,7 @@ def _identity(column: Highlights, shown: int, total: int) -> str:
 
 
 def _left(column: Highlights, classes: Sequence[ClassScore]) -> Panel:
-    """What the network saw, and its first classes with a bar each."""
+    """The network's input, and its first classes with a bar each."""
     pixels = column.seen.pixels if column.seen is not None else np.zeros((1, 1, 3), np.uint8)
     size = LABEL * UNIT
     wide = min(LEFT, 1.4 * LEFT * pixels.shape[1] / pixels.shape[0])
@@ -160,11 +165,11 @@ def _left(column: Highlights, classes: Sequence[ClassScore]) -> Panel:
 
 
 def _class_row(score: ClassScore, y: float, *, best: bool) -> tuple[list[Item], float]:
-    size, ink = LABEL * UNIT, INK if best else GREY
+    size, shade = LABEL * UNIT, INK if best else GREY
     share = f"{100 * score.probability:.1f} %"
     name = drawable(score.label if score.label is not None else f"class {score.index}")
-    items, below = text_block(wrap(name, size, LEFT - 4.6 * size), 0, y, size, colour=ink)
-    items.append(Text(LEFT, y + size, share, size, ink, align="right"))
+    items, below = text_block(wrap(name, size, LEFT - 4.6 * size), 0, y, size, colour=shade)
+    items.append(Text(LEFT, y + size, share, size, shade, align="right"))
     line = below + 4 * UNIT
     items.append(Rule(0, line, LEFT, line, TRACK, width=7 * UNIT))
     items.append(Rule(0, line, max(2.0, LEFT * min(1.0, score.probability)), line, BAR, width=7 * UNIT))
@@ -172,7 +177,7 @@ def _class_row(score: ClassScore, y: float, *, best: bool) -> tuple[list[Item], 
 
 
 def _columns(columns: Sequence[Highlights], width: float) -> Panel:
-    """A column a layer: its name, its shape, its maps with their numbers; all tiles of one width."""
+    """One column per layer: name, shape, and maps with their numbers; all tiles have one width."""
     tile = _tile_width(width, len(columns))
     pitch = (width + TILE_GAP) / len(columns)
     heads = [_head(column, tile) for column in columns]
@@ -190,13 +195,13 @@ def _columns(columns: Sequence[Highlights], width: float) -> Panel:
         for channel, values in zip(column.numbers, column.values, strict=True):
             tiles, y = _tile(channel, values, x, y, tile, signed=column.signed)
             items += tiles
-        items += _nothing(column, x, y, tile)
+        items += _empty_label(column, x, y, tile)
         bottom = max(bottom, y, y + 3 * SIZE * (not column.numbers))
     return Panel(tuple(items), width, bottom)
 
 
 def _rows(columns: Sequence[Highlights], width: float) -> Panel:
-    """The same for few layers: a row a layer."""
+    """The same for few layers: one row per layer."""
     tile = _tile_width(width, max(MOST_ROWS + 1, *(len(column.numbers) for column in columns)))
     items: list[Item] = []
     y = 0.0
@@ -204,12 +209,12 @@ def _rows(columns: Sequence[Highlights], width: float) -> Panel:
         words, y = _heading(_head(column, width), [_shape(column.shape)], 0, y)
         items += [*words, Rule(0, y + 6 * UNIT, width, y + 6 * UNIT, colour="#b4b4b4", width=UNIT)]
         top, y = y + 10 * UNIT, y + 10 * UNIT + 3 * SIZE * (not column.numbers)
-        for place, (channel, values) in enumerate(zip(column.numbers, column.values, strict=True)):
-            x = round(place * (tile + TILE_GAP))
+        for number, (channel, values) in enumerate(zip(column.numbers, column.values, strict=True)):
+            x = round(number * (tile + TILE_GAP))
             tiles, bottom = _tile(channel, values, x, top, tile, signed=column.signed)
             items += tiles
             y = max(y, bottom)
-        items += _nothing(column, 0, top, width)
+        items += _empty_label(column, 0, top, width)
         y += 24 * UNIT
     return Panel(tuple(items), width, y - 24 * UNIT)
 
@@ -220,8 +225,8 @@ def _heading(head: list[str], shape: list[str], x: float, y: float) -> tuple[lis
     return [*words, *more], y
 
 
-def _nothing(column: Highlights, x: float, y: float, width: float) -> list[Item]:
-    """What stands in the place of maps where there are none to show."""
+def _empty_label(column: Highlights, x: float, y: float, width: float) -> list[Item]:
+    """The text shown instead of maps if no map varies."""
     return [] if column.numbers else text_block(wrap("no map varies", SIZE, width), x, y, SIZE, colour=QUIET)[0]
 
 
@@ -240,15 +245,13 @@ def _tile(channel: int, values: Array, x: float, y: float, wide: int, *, signed:
 
 
 def _outline(x: float, y: float, wide: float, tall: float) -> list[Item]:
-    edge = "#c4c4c4"
-    return [
-        Rule(x, y, x + wide, y, edge), Rule(x, y + tall, x + wide, y + tall, edge),
-        Rule(x, y, x, y + tall, edge), Rule(x + wide, y, x + wide, y + tall, edge),
-    ]  # fmt: skip
+    right, bottom = x + wide, y + tall
+    sides = ((x, y, right, y), (x, bottom, right, bottom), (x, y, x, bottom), (right, y, right, bottom))
+    return [Rule(*side, OUTLINE) for side in sides]
 
 
 def _averaged(values: Array, most: int, axis: int) -> Array:
-    """Along one axis at most so many values, as means of neighbours: a tile of fewer pixels would skip some."""
+    """At most ``most`` values along one axis, as means of neighbours, since a tile of fewer pixels would skip some."""
     length = values.shape[axis]
     if length <= most:
         return values
@@ -266,17 +269,15 @@ def _coloured(values: Array, *, signed: bool) -> Array:
 
 def _keys(kinds: set[bool]) -> Panel:
     """What the colours mean: each tile has its own range; one bar for signed layers, one for others."""
-    size, width, tall = LABEL * UNIT, float(round(330 * UNIT)), float(round(15 * UNIT))
+    size, width, tall = LABEL * UNIT, float(round(BAR_WIDTH * UNIT)), float(round(BAR_HEIGHT * UNIT))
+    style = BarStyle(tall, size, 6 * UNIT + size, clear=size)
     items, y = text_block(["own range of each tile"], 0, 0, size)
     for signed in sorted(kinds, reverse=True):
-        y = float(round(y + 8 * UNIT))
-        share = np.linspace(-1.0 if signed else 0.0, 1.0, int(width))[None]
-        items.append(Raster(_coloured(share, signed=signed), 0, y, width, tall))
-        below = y + tall + 6 * UNIT + size
-        ends = [(0.0, "−max", "left"), (width / 2, "0", "center"), (width, "+max", "right")]
-        for x, word, align in ends if signed else [(0.0, "0", "left"), (width, "max", "right")]:
-            items.append(Text(x, below, word, size, QUIET, align=align))  # type: ignore[arg-type]
-        y = below + 0.3 * size
+        strip = colour.bar_pixels(-1.0 if signed else 0.0, 1.0, int(width), signed=signed)
+        ends, zero = (("−max", "+max"), width / 2) if signed else (("0", "max"), None)
+        bar, foot = colour_bar([strip], ends, style, top=float(round(y + 8 * UNIT)), right=width, middle=zero)
+        items += bar
+        y = foot + 0.3 * size
     return Panel(tuple(items), width, y)
 
 

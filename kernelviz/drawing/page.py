@@ -1,6 +1,6 @@
-"""A page as plain values: texts, rasters and rules at positions in pixels, and the words above and below a picture.
+"""A page as plain values: texts, rasters and rules at positions in pixels, and the texts above and below a picture.
 
-Layout is arithmetic on these values; ``figures`` alone turns them into matplotlib's artists.
+Layout is arithmetic on these values; only ``figures`` turns them into artists of matplotlib.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Align: TypeAlias = Literal["left", "center", "right"]
 
 @dataclass(frozen=True)
 class Text:
-    """One line of text; ``x`` is where ``align`` says, ``y`` its baseline, or its middle where ``middle``."""
+    """One line of text; ``x`` is its left, centre or right, as ``align`` states, ``y`` its baseline, or its middle."""
 
     x: float
     y: float
@@ -46,7 +46,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Raster:
-    """Pixels (H, W, 3) uint8 in a box; each covers the same whole number of page pixels where the box allows it."""
+    """Pixels (H, W, 3) uint8 in a box; each covers the same whole number of page pixels if the box allows it."""
 
     pixels: Array
     left: float
@@ -69,7 +69,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Strokes:
-    """Straight lines of one kind, each (x0, y0, x1, y1); dashed ones are so in every format."""
+    """Straight lines of one kind, each (x0, y0, x1, y1); optionally dashed."""
 
     lines: tuple[tuple[float, float, float, float], ...]
     colour: str = QUIET
@@ -79,7 +79,7 @@ class Strokes:
 
 @dataclass(frozen=True)
 class Shape:
-    """A closed polygon: its outline of this width, or its area where the width is 0."""
+    """A closed polygon: its outline of this width, or its area if the width is 0."""
 
     points: tuple[tuple[float, float], ...]
     colour: str = INK
@@ -91,7 +91,7 @@ Item: TypeAlias = Text | Raster | Rule | Strokes | Shape
 
 @dataclass(frozen=True)
 class Panel:
-    """Items in a box of their own, from (0, 0) at its upper left; y grows downwards."""
+    """Items in a box with its upper left corner at (0, 0); y grows downwards."""
 
     items: tuple[Item, ...]
     width: float
@@ -99,7 +99,7 @@ class Panel:
 
 
 def moved(panel: Panel, x: float, y: float) -> tuple[Item, ...]:
-    """The items of a panel, put down with its upper left corner at (x, y)."""
+    """The items of a panel with its upper left corner moved to (x, y)."""
     result: list[Item] = []
     for item in panel.items:
         match item:
@@ -119,7 +119,7 @@ def moved(panel: Panel, x: float, y: float) -> tuple[Item, ...]:
 
 @lru_cache(maxsize=2)
 def font_file(*, bold: bool) -> Path:
-    """The file of DejaVu Sans that matplotlib carries."""
+    """The file of DejaVu Sans in matplotlib."""
     import matplotlib as mpl
 
     return Path(mpl.get_data_path(), "fonts", "ttf", "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")
@@ -145,20 +145,20 @@ def _known(*, bold: bool) -> frozenset[int]:
 
 
 def drawable(text: str, *, bold: bool = False) -> str:
-    """Text that the font can draw in one line: what it lacks, and what has no shape, is written as an escape."""
+    """Text that the font can draw in one line; other characters are written as escapes."""
     known = _known(bold=bold)
     return "".join(char if ord(char) in known else char.encode("unicode_escape").decode() for char in visible(text))
 
 
 def text_width(text: str, size: float, *, bold: bool = False) -> float:
-    """How wide a text is at a size in pixels, by the font's own advances."""
+    """The width of a text at a size in pixels, from the advances of the font."""
     return size * sum(_advance(char, bold=bold) for char in text)
 
 
 def wrap(text: str, size: float, width: float, *, bold: bool = False) -> list[str]:
-    """Lines of at most this width; nothing is left out.
+    """Break a text into lines of at most this width; nothing is left out.
 
-    They are broken after spaces; a word that is wider than a line also after dots, underscores, slashes and hyphens, then
+    Lines are broken after spaces; a word wider than a line also after dots, underscores, slashes and hyphens, then
     anywhere.
     """
 
@@ -177,7 +177,7 @@ def wrap(text: str, size: float, width: float, *, bold: bool = False) -> list[st
 
 
 def _pieces(text: str, fits: Callable[[str], bool]) -> Iterator[str]:
-    """What is kept together: spaces, words, the parts of words that are too wide, the letters of parts that are."""
+    """The unbreakable pieces: spaces, words, the parts of words that are too wide, the letters of parts that are."""
     for word in re.findall(r"\s+|\S+", text):
         for part in [word] if fits(word) else re.findall(r"[^._/-]*[._/-]+|[^._/-]+", word):
             yield from [part] if fits(part) or not part.strip() else part
@@ -192,9 +192,13 @@ def text_block(
     return items, y + step * len(lines)
 
 
+PAGE_WIDTH = 1600.0  # of a page that is not as wide as its tiles
 CONTENT = 1440.0  # the width of tiles for which the sizes below are meant, in pixels
 TITLE, IDENTITY, CAPTION, LABEL = 40.0, 27.0, 25.0, 25.0
 MARGIN = 56.0
+BAR_WIDTH, BAR_HEIGHT = 330.0, 15.0  # of a colour bar
+OUTLINE = "#c4c4c4"  # around a picture
+SEPARATOR = "#d9dce0"  # the line between parts of a page
 
 
 def heading(title: str, identity: str, at: tuple[float, float], width: float, unit: float) -> tuple[list[Item], float]:
@@ -217,8 +221,76 @@ def caption_block(
     return text_block(lines, *at, size)
 
 
+@dataclass(frozen=True)
+class BarStyle:
+    """How a colour bar and its labels look, in pixels.
+
+    ``height`` is that of one strip, ``size`` that of the labels, whose baseline is ``drop`` below the lowest strip. The
+    middle label is drawn if more than ``clear`` is free on both sides of its position. ``tick`` is the length of the
+    ticks; without ``end_ticks`` the two ends have none. ``whole`` strips end at a whole pixel.
+    """
+
+    height: float
+    size: float
+    drop: float
+    clear: float
+    tick: float = 0.0
+    line: float = 1.0
+    end_ticks: bool = True
+    whole: bool = False
+    colour: str = QUIET
+
+
+def colour_bar(
+    strips: Sequence[Array],
+    ends: tuple[str, str],
+    style: BarStyle,
+    *,
+    left: float = 0.0,
+    top: float = 0.0,
+    right: float,
+    middle: float | None = None,
+    middle_label: str = "0",
+    pitch: float | None = None,
+) -> tuple[list[Item], float]:
+    """A colour bar, and the y of its labels' baseline.
+
+    Args:
+        strips: Pixels (1, W, 3) of each strip; they are below each other, ``pitch`` apart, touching without it.
+        ends: The labels of the left and the right end; an empty one is left out, with its tick.
+        style: Sizes and distances.
+        left: Where the strips begin.
+        top: Where the first strip begins.
+        right: Where the strips end.
+        middle: The x of the middle label; None for no such label.
+        middle_label: Its text.
+        pitch: From the top of one strip to the top of the next.
+    """
+    tops = [top + number * (style.height if pitch is None else pitch) for number in range(len(strips))]
+    width = int(right - left) if style.whole else right - left
+    items: list[Item] = [Raster(pixels, left, y, width, style.height) for pixels, y in zip(strips, tops, strict=True)]
+    bottom = tops[-1] + style.height
+    low, high = (text_width(end, style.size) for end in ends)
+    labels: list[tuple[float, str, Align, bool]] = [(left, ends[0], "left", style.end_ticks)]
+    if middle is not None and min(middle - left - low, right - middle - high) > style.clear:
+        labels.append((middle, middle_label, "center", True))
+    labels.append((right, ends[1], "right", style.end_ticks))
+    for x, text, align, ticked in labels:
+        if text and ticked and style.tick:
+            items.append(Rule(x, bottom, x, bottom + style.tick, width=style.line))
+        if text:
+            items.append(Text(x, bottom + style.drop, text, style.size, style.colour, align=align))
+    return items, bottom + style.drop
+
+
+def outline(left: float, top: float, width: float, height: float, *, colour: str = OUTLINE, line: float = 1.0) -> Shape:
+    """The outline of a box; its area if ``line`` is 0."""
+    right, bottom = left + width, top + height
+    return Shape(((left, top), (right, top), (right, bottom), (left, bottom)), colour, line)
+
+
 def fitted(text: str, size: float, width: float) -> list[str]:
-    """A line that does not fit is first broken between its parts, each line as full as it goes."""
+    """Break a line that does not fit, first between its parts."""
     lines: list[str] = []
     for part in text.split(PART):
         joined = f"{lines[-1]}{PART}{part}" if lines else part

@@ -12,6 +12,8 @@ from kernelviz.drawing import colour
 from kernelviz.drawing.figures import PageFigure, add_items, draw_page
 from kernelviz.drawing.mosaic import make_mosaic
 from kernelviz.drawing.page import (
+    BAR_HEIGHT,
+    BAR_WIDTH,
     CAPTION,
     CONTENT,
     GREY,
@@ -19,13 +21,14 @@ from kernelviz.drawing.page import (
     LINE_HEIGHT,
     MARGIN,
     QUIET,
-    Align,
+    BarStyle,
     Item,
     Panel,
     Raster,
     Rule,
     Text,
     caption_block,
+    colour_bar,
     heading,
     moved,
     text_block,
@@ -42,12 +45,9 @@ if TYPE_CHECKING:
 
     from kernelviz.drawing.colour import ScaleChoice
     from kernelviz.drawing.mosaic import Mosaic
-    from kernelviz.records import Axis
+    from kernelviz.records import Array, Axis
     from kernelviz.views.components import Basis
     from kernelviz.views.map_views import MapView
-
-
-BAR_WIDTH, BAR_HEIGHT = 330.0, 15.0
 
 
 def mosaic_page(sheet: Sheet, mosaic: Mosaic) -> Panel:
@@ -99,7 +99,7 @@ def tiles_panel(sheet: Sheet, mosaic: Mosaic, unit: float) -> Panel:
 
 
 def _row_name(sheet: Sheet, height: int, size: float) -> str:
-    """What the rows of a table are, where that fits along them."""
+    """The name of a table's rows, if it fits along them."""
     name = sheet.tiles.rows.name if sheet.tiles.rows else ""
     return name if text_width(name, size) < height else ""
 
@@ -154,7 +154,7 @@ def _column_labels(sheet: Sheet, size: float) -> list[Text]:
 
 
 def _own_ranges(sheet: Sheet, wide: float, size: float) -> list[Text]:
-    """The number of each chosen map above it on the left and its own range on the right, where both fit everywhere."""
+    """The number of each chosen map above it on the left and its range on the right, if both fit on all tiles."""
     grid, tiles = sheet.grid, sheet.tiles
     if tiles.noun != "map" or sheet.scale.kind != "tile":
         return []
@@ -178,7 +178,7 @@ def _own_ranges(sheet: Sheet, wide: float, size: float) -> list[Text]:
 def _along(
     labels: Sequence[str], lefts: Sequence[float], wide: float, top: float, size: float, *, grouped: bool = False
 ) -> list[Text]:
-    """Labels above their columns: all, or every second, fourth, eighth; numbers out of order stand upright instead."""
+    """Labels above their columns: all, or every second, fourth, eighth; numbers out of order are turned upright instead."""
     widest = max(text_width(label, size) for label in labels) + 0.5 * size
     pitch = float(lefts[1] - lefts[0]) if len(lefts) > 1 else math.inf
     if widest > pitch and not _regular([label.removeprefix("+") for label in labels]):
@@ -225,8 +225,8 @@ def _heat_map(sheet: Sheet, mosaic: Mosaic, unit: float) -> Panel:
         x = left + grid.pad + (i + 0.5) * grid.zoom[1]
         half = text_width(columns.labels[i], size) / 2
         items.append(Rule(x, top - tick, x, top, width=unit))
-        place = min(max(x, left + half - tick), left + width - half)  # apart from the first row's, and on the page
-        items.append(Text(place, top - tick - 8 * unit, columns.labels[i], size, QUIET, align="center"))
+        middle = min(max(x, left + half - tick), left + width - half)  # apart from the first row's, and on the page
+        items.append(Text(middle, top - tick - 8 * unit, columns.labels[i], size, QUIET, align="center"))
     for i in down:
         y = top + grid.pad + (i + 0.5) * grid.zoom[0]
         items.append(Rule(left - tick, y, left, y, width=unit))
@@ -239,14 +239,14 @@ def _heat_map(sheet: Sheet, mosaic: Mosaic, unit: float) -> Panel:
 
 
 def _ticks(axis: Axis, zoom: int, room: float) -> range:
-    """Every 1st, 2nd, 5th, 10th … row or column, as many as have room."""
+    """Every 1st, 2nd, 5th, 10th … row or column, as many as fit."""
     steps = (base * 10**power for power in range(6) for base in (1, 2, 5))
     step = next(step for step in steps if step * zoom >= room or step >= len(axis.labels))
     return range(0, len(axis.labels), step)
 
 
 def bar_panel(sheet: Sheet, unit: float) -> Panel:
-    """The colour bar with its quantity above and its ends below; words where each tile has its own range."""
+    """The colour bar with its quantity above and its ends below; no numbers if each tile has its own range."""
     tiles, scale = sheet.tiles, sheet.scale
     size = LABEL * unit
     low, high = _bar_ends(sheet)
@@ -258,25 +258,31 @@ def bar_panel(sheet: Sheet, unit: float) -> Panel:
     items, y = text_block([heading], 0, 0, size)
     y = float(round(y + 8 * unit))
     ends = (scale.low, scale.high) if scale.kind != "tile" else (-1.0 if scale.signed else 0.0, 1.0)
-    limit = max(map(abs, ends)) or 1.0  # the bar is drawn in shares of it: the span of ±1e308 is no number
-    own = colour.Scale("layer", ends[0] / limit, ends[1] / limit, scale.signed)
-    share = np.linspace(own.low, own.high, int(width))
     if tiles.values.ndim == 4:
-        rows = colour.rgb_pixels(np.stack([np.eye(3) * value for value in share], axis=1), own)
+        strips, pitch = _rgb_strips(*ends, int(width), signed=scale.signed), round(size * 1.12)
         for i, letter in enumerate(tiles.parts):
-            item_top = y + i * round(size * 1.12)
-            items.append(Raster(rows[i : i + 1], left, item_top, width - left, BAR_HEIGHT * unit))
-            items.append(Text(0, item_top + BAR_HEIGHT * unit / 2, letter, size, QUIET, middle=True))
-        y += 2 * round(size * 1.12)
+            items.append(Text(0, y + i * pitch + BAR_HEIGHT * unit / 2, letter, size, QUIET, middle=True))
     else:
-        ramp = colour.ramp(sheet.colours, signed=scale.signed)
-        pixels = ramp[colour.levels(share[None], own)[0]][None]
-        items.append(Raster(pixels, 0, y, width, BAR_HEIGHT * unit))
-    bottom = y + BAR_HEIGHT * unit
-    for x, label, align in _bar_labels(sheet, (low, high), left, width, size):
-        items.append(Rule(x, bottom, x, bottom + 6 * unit, width=unit))
-        items.append(Text(x, bottom + 12 * unit + size * 0.8, label, size, QUIET, align=align))
-    return Panel(tuple(items), width, bottom + 12 * unit + size * 1.1)
+        strips, pitch = [colour.bar_pixels(*ends, int(width), signed=scale.signed, cmap=sheet.colours)], 0
+    drop = 12 * unit + size * 0.8
+    style = BarStyle(BAR_HEIGHT * unit, size, drop, clear=size, tick=6 * unit, line=unit)
+    if scale.low == scale.high:
+        texts, zero, label = ("", ""), (left + width) / 2, number_text(scale.low)
+    else:
+        texts, zero, label = (low, high), left + (width - left) * -scale.low / (scale.high - scale.low), "0"
+    bar, foot = colour_bar(
+        strips, texts, style, left=left, top=y, right=width, middle=zero, middle_label=label, pitch=pitch
+    )
+    return Panel((*items, *bar), width, foot - drop + 12 * unit + size * 1.1)
+
+
+def _rgb_strips(low: float, high: float, count: int, *, signed: bool) -> list[Array]:
+    """A strip each for red, green and blue."""
+    limit = max(abs(low), abs(high)) or 1.0
+    scale = colour.Scale("layer", low / limit, high / limit, signed)
+    share = np.linspace(scale.low, scale.high, count)
+    rows = colour.rgb_pixels(np.stack([np.eye(3) * value for value in share], axis=1), scale)
+    return [rows[i : i + 1] for i in range(3)]
 
 
 def _bar_ends(sheet: Sheet) -> tuple[str, str]:
@@ -287,20 +293,8 @@ def _bar_ends(sheet: Sheet) -> tuple[str, str]:
     return low, ("≥ " if scale.above else "") + number_text(scale.high, plus=scale.signed or scale.kind == "range")
 
 
-def _bar_labels(
-    sheet: Sheet, texts: tuple[str, str], left: float, width: float, size: float
-) -> list[tuple[float, str, Align]]:
-    scale, (low, high) = sheet.scale, texts
-    if scale.low == scale.high:
-        return [((left + width) / 2, number_text(scale.low), "center")]
-    ends: list[tuple[float, str, Align]] = [(left, low, "left"), (width, high, "right")]
-    zero = left + (width - left) * -scale.low / (scale.high - scale.low)
-    inner = left + text_width(low, size) + size < zero < width - text_width(high, size) - size
-    return [ends[0], (zero, "0", "center"), ends[1]] if inner else ends
-
-
 class Choices(TypedDict, total=False):
-    """How ``plot_kernels`` draws; see there."""
+    """The keyword arguments of ``plot_kernels``."""
 
     transposed: bool
     view: str
@@ -333,13 +327,13 @@ def plot_kernels(
 ) -> PageFigure | Axes:
     """Draw the kernels of one layer: a KernelBank, or a plain weight (out_channels, in_channels / groups, height, width).
 
-    Without ``ax`` a new figure comes back, a page with title and caption. With ``ax`` the tiles and the colour bar are
-    drawn into that Axes, nothing else of it is touched, and it comes back. ``transposed`` says that a plain weight is that
-    of a transposed convolution, (in_channels, out_channels, height, width). One- and three-dimensional kernels are drawn
-    as strips and as columns of slices.
+    Without ``ax`` a new figure is returned, a page with title and caption. With ``ax`` the tiles and the colour bar are
+    drawn into that Axes, which is returned and otherwise unchanged. ``transposed`` marks a plain weight as that of a
+    transposed convolution, (in_channels, out_channels, height, width). One- and three-dimensional kernels are drawn as
+    strips and as columns of slices.
 
     Raises:
-        UsageError: a shape, view, scale or choice that does not fit.
+        UsageError: A shape, view, scale or choice does not fit.
     """
     bank = as_bank(kernels, transposed=transposed)
     draw = partial(make_sheet, bank, view=view, channels=channels, top=top, sort=sort, scale=scale, cmap=cmap)
@@ -347,7 +341,7 @@ def plot_kernels(
 
 
 class MapChoices(TypedDict, total=False):
-    """How ``plot_features`` draws; see there."""
+    """The keyword arguments of ``plot_features``."""
 
     reduce: MapView | None
     basis: Basis | None
@@ -380,13 +374,13 @@ def plot_features(
 ) -> PageFigure | Axes:
     """Draw the feature maps of one layer: a FeatureMaps, or a plain array or tensor (C, H, W) or (1, C, H, W).
 
-    ``reduce`` draws one map instead of all: at each place the ``mean``, ``max`` or ``norm`` over the chosen channels,
-    or, as colour, the first three principal components (``pca``) of ``basis``, without one of these maps alone.
-    Without ``ax`` a new figure comes back, a page with title and caption. With ``ax`` the tiles and the colour bar are
-    drawn into that Axes, nothing else of it is touched, and it comes back.
+    ``reduce`` draws one map instead of all: at each position the ``mean``, ``max`` or ``norm`` over the chosen channels,
+    or, as colour, the first three principal components (``pca``) of ``basis``; without a basis they are fitted to these
+    maps alone. Without ``ax`` a new figure is returned, a page with title and caption. With ``ax`` the tiles and the
+    colour bar are drawn into that Axes, which is returned and otherwise unchanged.
 
     Raises:
-        UsageError: a shape, scale or choice that does not fit.
+        UsageError: A shape, scale or choice does not fit.
     """
     subject, view = as_maps(maps), reduce or "maps"
     choice = partial(make_sheet, subject, view=view, channels=channels, top=top, sort=sort, scale=scale, cmap=cmap)
@@ -404,7 +398,7 @@ def _plot(draw: Callable[..., Sheet], ax: Axes | None, columns: int | None, zoom
 
 
 def _zoom_for(ax: Axes, sheet: Sheet) -> int:
-    """The zoom at which the tiles are a little smaller than the Axes: enlarging them loses no line of pixels."""
+    """The zoom at which the tiles are slightly smaller than the Axes, since enlarging loses no line of pixels."""
     box, grid = ax.get_window_extent(), sheet.grid
     return max(1, math.floor(grid.zoom[1] * min(0.88 * box.width / grid.width, 0.78 * box.height / grid.height)))
 
@@ -417,7 +411,7 @@ def draw_sheet(sheet: Sheet) -> PageFigure:
 
 
 def _draw_into(ax: Axes, sheet: Sheet) -> Axes:
-    """Tiles and bar in the Axes' own coordinates, type at about 8 points whatever the size of the Axes."""
+    """Draw tiles and bar in the coordinates of the Axes, with type of about 8 points."""
     mosaic = make_mosaic(sheet)
     box = ax.get_window_extent()
     pixels_per_point = ax.get_figure(root=True).dpi / 72  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""Tiles become a sheet: which of them fit, where they stand in whole pixels, and what their colours mean."""
+"""Tiles become a sheet: which of them fit, their positions in whole pixels, and what their colours mean."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ BAND = 32
 MEGAPIXEL = 1_000_000
 FIGURE_PIXELS = 4 * MEGAPIXEL
 BARE_PIXELS = 64 * MEGAPIXEL
-PAGE_WIDTH, PAGE_HEIGHT = 260, 480  # what margins, numbers, heading and caption of a figure take, at that width
+PAGE_WIDTH, PAGE_HEIGHT = 260, 480  # the room for margins, numbers, heading and caption of a figure, at that width
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Where every tile of a mosaic stands.
+    """The positions of the tiles of a mosaic.
 
     ``arrangement`` (rows, columns) holds the tile of each cell, −1 for none; ``tops`` and ``lefts`` are the cells' first
-    pixels; a tile of (h, w) values takes h · ``zoom[0]`` by w · ``zoom[1]`` pixels. ``numbered`` tiles carry their own
-    numbers; ``band`` is the number of rows after which a table goes on with its further columns.
+    pixels; a tile of (h, w) values takes h · ``zoom[0]`` by w · ``zoom[1]`` pixels. ``numbered`` tiles have a number
+    each; ``band`` is the number of rows after which a table continues with its further columns.
     """
 
     arrangement: Array
@@ -82,7 +82,7 @@ def plan_tiles(
 ) -> Grid:
     """A grid of ``count`` tiles of (h, w) values near a 2 : 1 page, cut behind the row that fits in ``most_pixels``.
 
-    ``digits`` above 0 leaves room for each tile's own number of so many digits.
+    ``digits`` above 0 leaves room for a number of so many digits at each tile.
     """
     across = check_positive("columns", columns) or _even_columns(count, tile, digits)
     across = min(across, count)
@@ -103,9 +103,9 @@ def plan_tiles(
         across = max(fewer, key=lambda columns: (shown(columns, z), columns))
     rows = math.ceil(count / across)
     grouped = across > 16
-    lefts, width = _places(across, tile[1] * z, pitch - tile[1] * z, _extra(gap) if grouped else 0)
+    lefts, width = _starts(across, tile[1] * z, pitch - tile[1] * z, _extra(gap) if grouped else 0)
     label = math.ceil(LABEL_ROOM * max(1.0, width / CONTENT)) if digits else 0
-    tops, _ = _places(rows, tile[0] * z, gap + label, _extra(gap) if grouped and not digits else 0)
+    tops, _ = _starts(rows, tile[0] * z, gap + label, _extra(gap) if grouped and not digits else 0)
     tops += label
     rows = int(np.count_nonzero(tops + tile[0] * z + gap <= _tallest(width + gap, most_pixels)))
     _check_room(rows, tile, z, most_pixels)
@@ -124,7 +124,7 @@ def plan_table(
     digits: int = 0,
     most_pixels: int = FIGURE_PIXELS,
 ) -> Grid:
-    """A table of tiles, tile r · columns + c in row r and column c; wide tables of few rows go on below, in bands.
+    """A table of tiles, tile r · columns + c in row r and column c; wide tables of few rows continue below, in bands.
 
     ``digits`` above 0 leaves room between bands for upright numbers of so many digits. A figure without ``zoom`` is cut
     to what stays readable, any picture to ``most_pixels``.
@@ -140,9 +140,9 @@ def plan_table(
     biggest = min(BIGGEST_TILE // 3, 1000 // (down * bands)) if readable else BIGGEST_TILE // 3
     z = check_positive("zoom", zoom) or _fit_zoom(across, tile, biggest)
     gap = _gap(z * min(tile))
-    lefts, width = _places(across, tile[1] * z, gap, _extra(gap) if across > 32 else 0)
+    lefts, width = _starts(across, tile[1] * z, gap, _extra(gap) if across > 32 else 0)
     label = math.ceil(max(LABEL_ROOM * 1.5, DIGIT * digits + LABEL_ROOM) * max(1.0, width / CONTENT))
-    tops, _ = _places(down, tile[0] * z, gap, _extra(gap) if down > 16 else 0)
+    tops, _ = _starts(down, tile[0] * z, gap, _extra(gap) if down > 16 else 0)
     per_band = int(tops[-1]) + tile[0] * z + label
     across = int(np.count_nonzero(tile[0] * z + gap <= _tallest(lefts + tile[1] * z + gap, most_pixels)))
     _check_room(across, tile, z, most_pixels)
@@ -177,7 +177,7 @@ def plan_heat_map(
 
 
 def _tallest(width: Any, most_pixels: int) -> Any:
-    """How high a mosaic of this width may be: a bare one by itself, a figure with all that stands around it."""
+    """The largest height of a mosaic of this width; that of a figure leaves room for its margins and texts."""
     if most_pixels > FIGURE_PIXELS:
         return most_pixels // width
     unit = np.maximum(width / CONTENT, SMALLEST_UNIT)
@@ -205,9 +205,9 @@ def _even_columns(count: int, tile: tuple[int, int], digits: int) -> int:
 
     widest = CONTENT // (15 * digits + 16) if digits else max(COLUMNS)
     candidates = [columns for columns in sorted({*COLUMNS, *range(3, 9), 10, 12}) if columns <= min(count, widest)]
-    if count > 8 and not digits:  # numbers are easy to add where rows hold a power of two
+    if count > 8 and not digits:  # numbers are easy to add if rows hold a power of two
         candidates = [columns for columns in candidates if columns in COLUMNS]
-    return int(min(reversed(candidates), key=distance))  # of two as good the wider: a page also holds a caption
+    return int(min(reversed(candidates), key=distance))  # the wider of two equal ones, since a page also has a caption
 
 
 def _fit_zoom(across: int, tile: tuple[int, int], tallest: int = BIGGEST_TILE) -> int:
@@ -216,7 +216,7 @@ def _fit_zoom(across: int, tile: tuple[int, int], tallest: int = BIGGEST_TILE) -
 
 
 def _narrow(across: int, tile: tuple[int, int], zoom: int) -> bool:
-    """Whether a whole-number zoom has left the tiles far from the width of a page, and a larger one is not too much."""
+    """Whether a whole-number zoom leaves the tiles far narrower than a page although a larger zoom would fit."""
     return across * tile[1] * zoom * 1.08 < 0.75 * CONTENT and (zoom + 1) * max(tile) <= BIGGEST_TILE
 
 
@@ -225,7 +225,7 @@ def _gap(tile: int) -> int:
 
 
 def _number_width(digits: int) -> int:
-    """The room of a tile's own number, with the space behind it, in the smallest type."""
+    """The width of a tile's number with the space after it, in the smallest type."""
     return math.ceil(SMALLEST_UNIT * (DIGIT * digits + 12)) if digits else 0
 
 
@@ -233,7 +233,7 @@ def _extra(gap: int) -> int:
     return 2 * gap + 2
 
 
-def _places(count: int, size: int, gap: int, extra: int) -> tuple[Array, int]:
+def _starts(count: int, size: int, gap: int, extra: int) -> tuple[Array, int]:
     cells = np.arange(count)
     starts = cells * (size + gap) + cells // 8 * extra
     return starts, int(starts[-1]) + size
@@ -271,7 +271,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Sheet:
-    """All tiles of one picture with their places, scale, words and recipe; nothing of it is drawn yet."""
+    """All tiles of one picture with their positions, scale, texts and recipe; not drawn yet."""
 
     tiles: Tiles
     grid: Grid
@@ -286,13 +286,13 @@ class Sheet:
 
     @property
     def shown(self) -> int:
-        """How many kernels (or channels) stand in the picture."""
+        """The number of kernels or channels shown."""
         return len(self.tiles.numbers)
 
 
 @dataclass(frozen=True)
-class Words:
-    """What a picture says of its subject: title, identity, notes, and the facts of its recipe."""
+class SheetTexts:
+    """The texts about the subject of a picture: title, identity, notes, and the facts of its recipe."""
 
     title: str
     identity: str
@@ -316,14 +316,14 @@ def make_sheet(
 ) -> Sheet:
     """The sheet of a kernel bank, of feature maps, or of a plain weight (out_channels, in_channels / groups, *kernel_size).
 
-    ``basis`` are the components of the view ``pca`` of feature maps; without one they are fitted to these maps alone.
-    Figures hold at most 4 megapixels and bare pictures 64: what does not fit is left out, and the caption says so.
+    ``basis`` holds the components of the view ``pca`` of feature maps; without one they are fitted to these maps alone.
+    Figures have at most 4 megapixels and bare pictures 64; tiles that do not fit are left out, and the caption states it.
 
     Raises:
-        UsageError: a view, scale, colour map or choice that this bank does not allow.
+        UsageError: A view, scale, colour map or choice does not fit this bank.
     """
     if style not in ("figure", "bare"):
-        raise UsageError(f"A style is figure or bare, but got {style!r}.")
+        raise UsageError(f"The style must be figure or bare, but got {style!r}.")
     held = subject if isinstance(subject, FeatureMaps) else as_bank(subject)
     if isinstance(held, FeatureMaps):
         shown = "maps" if view == "auto" else view
@@ -337,7 +337,7 @@ def make_sheet(
     if found_scale.kind == "range":
         found_scale = make_scale(tiles, scale)
     marks = find_marks(tiles, found_scale)
-    words = _words(held, tiles, basis)
+    words = _sheet_texts(held, tiles, basis)
     return Sheet(
         tiles=tiles,
         grid=grid,
@@ -352,11 +352,11 @@ def make_sheet(
     )
 
 
-def _words(held: FeatureMaps | KernelBank, tiles: Tiles, basis: Basis | None) -> Words:
+def _sheet_texts(held: FeatureMaps | KernelBank, tiles: Tiles, basis: Basis | None) -> SheetTexts:
     if isinstance(held, FeatureMaps):
         more = fit_note(basis, held.source) if tiles.view == "pca" else ()
-        return Words(map_title(held, tiles), map_identity(held), (*more, *map_notes(held)), map_facts(held))
-    return Words(kernel_title(held, tiles), kernel_identity(held), held.notes, kernel_facts(held))
+        return SheetTexts(map_title(held, tiles), map_identity(held), (*more, *map_notes(held)), map_facts(held))
+    return SheetTexts(kernel_title(held, tiles), kernel_identity(held), held.notes, kernel_facts(held))
 
 
 def lay_out(tiles: Tiles, *, columns: int | None, zoom: int | None, most_pixels: int) -> tuple[Grid, Tiles]:
@@ -401,7 +401,7 @@ def _cut(tiles: Tiles, values: Array, rows: int, columns: int) -> Tiles:
 
 
 def source_facts(command: str, source: Source | None) -> dict[str, Any]:
-    """The part of a recipe that tells the command, the versions and the model; no path in it."""
+    """The part of a recipe about the command, the versions and the model; it contains no path."""
     from kernelviz.version import __version__
 
     return {
@@ -414,7 +414,7 @@ def source_facts(command: str, source: Source | None) -> dict[str, Any]:
 
 
 def kernel_facts(bank: KernelBank) -> dict[str, Any]:
-    """The part of a recipe that tells whose kernels these are."""
+    """The part of a recipe about the source of the kernels."""
     return {
         **source_facts("kernels", bank.source),
         "layer": bank.layer.name if bank.layer else None,
@@ -425,7 +425,7 @@ def kernel_facts(bank: KernelBank) -> dict[str, Any]:
 
 
 def map_facts(maps: FeatureMaps) -> dict[str, Any]:
-    """The part of a recipe that tells whose maps these are, and of which image."""
+    """The part of a recipe about the source of the maps, and the image."""
     return {
         **source_facts("features", maps.source),
         "layer": maps.layer,
@@ -438,7 +438,7 @@ def map_facts(maps: FeatureMaps) -> dict[str, Any]:
 
 
 def picture_facts(tiles: Tiles, scale: Scale, grid: Grid | None, cmap: str | None) -> dict[str, Any]:
-    """The part of a recipe that tells what is drawn and how."""
+    """The part of a recipe about what is drawn and how."""
     return {
         "view": tiles.view,
         "channels": runs_text(tiles.numbers),
@@ -456,5 +456,5 @@ def picture_facts(tiles: Tiles, scale: Scale, grid: Grid | None, cmap: str | Non
 
 
 def _axis_entry(axis: Axis | None) -> dict[str, Any] | None:
-    """What the rows or columns of a table are; None for tiles that only follow one another."""
+    """The name and labels of a table's rows or columns; None for tiles without such an axis."""
     return None if axis is None else {"name": axis.name, "shown": len(axis.labels), "total": axis.total}

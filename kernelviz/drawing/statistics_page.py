@@ -13,15 +13,16 @@ from kernelviz.drawing.page import (
     INK,
     LABEL,
     MARGIN,
+    PAGE_WIDTH,
     QUIET,
     Item,
     Panel,
     Raster,
     Rule,
-    Shape,
     Text,
     caption_block,
     heading,
+    outline,
     text_block,
     text_width,
     wrap,
@@ -35,9 +36,8 @@ if TYPE_CHECKING:
     from kernelviz.views.statistics import ChannelStatistics
 
 
-WIDTH, LEFT, RIGHT = 1600.0, 392.0, 1520.0
+LEFT, RIGHT = 392.0, 1520.0
 TALL, APART = 210, 52.0
-FRAME = "#c4c4c4"
 _LARGEST = float(np.finfo(np.float64).max)
 LINE, SPAN, DEAD, ZERO = (33, 102, 172), (198, 219, 239), (110, 110, 110), (180, 180, 180)
 
@@ -58,7 +58,7 @@ class Strip:
 def plot_statistics(statistics: ChannelStatistics, source: Source | None = None) -> PageFigure:
     """Draw a layer's channels over many images: mean and deviation, the range of values, and the share of zeros.
 
-    Channels that had one value everywhere are grey from top to bottom. ``source`` says whose layer it is.
+    Channels with one value everywhere are grey from top to bottom. ``source`` is the source of the layer.
     """
     from kernelviz.drawing.figures import draw_page
 
@@ -68,7 +68,7 @@ def plot_statistics(statistics: ChannelStatistics, source: Source | None = None)
 
 
 def statistics_recipe(statistics: ChannelStatistics, source: Source | None = None) -> dict[str, Any]:
-    """How the figure, or the arrays of the same numbers, were made."""
+    """The recipe of the figure, or of the arrays of the same numbers."""
     return {
         **source_facts("features", source),
         "layer": statistics.layer or None,
@@ -85,14 +85,14 @@ def statistics_page(statistics: ChannelStatistics, source: Source | None = None)
     title = f"What the channels of {statistics.layer} do" if statistics.layer else "What the channels of a layer do"
     counted = f"over {many:,} image{'s' if many != 1 else ''}, {statistics.values:,} values a channel"
     identity = PART.join([*([source.label] if source else []), f"{len(statistics.mean):,} channels", counted])
-    items, top = heading(title, identity, (MARGIN, MARGIN * 0.75), WIDTH - 2 * MARGIN, 1.0)
+    items, top = heading(title, identity, (MARGIN, MARGIN * 0.75), PAGE_WIDTH - 2 * MARGIN, 1.0)
     top = float(round(top + 36))
     for strip in strips(statistics):
         items += _panel(strip, statistics.dead, top)
         top += TALL + APART
     items += _axis(len(statistics.mean), top - APART)
-    words, below = caption_block(_caption(statistics), (MARGIN, top + 34), WIDTH - 2 * MARGIN, 1.0)
-    return Panel((*items, *words), WIDTH, round(below + MARGIN * 0.7))
+    words, below = caption_block(_caption(statistics), (MARGIN, top + 34), PAGE_WIDTH - 2 * MARGIN, 1.0)
+    return Panel((*items, *words), PAGE_WIDTH, round(below + MARGIN * 0.7))
 
 
 def strips(statistics: ChannelStatistics) -> list[Strip]:
@@ -120,7 +120,7 @@ def _panel(strip: Strip, dead: Array, top: float) -> list[Item]:
     lines, _ = text_block(wrap(strip.words, LABEL, LEFT - MARGIN - 150), MARGIN, top + 1.5 * LABEL, LABEL, colour=QUIET)
     items += lines
     items.append(Raster(painted(strip, dead), LEFT, top, RIGHT - LEFT, TALL))
-    items.append(Shape(((LEFT, top), (RIGHT, top), (RIGHT, top + TALL), (LEFT, top + TALL)), FRAME, 1.0))
+    items.append(outline(LEFT, top, RIGHT - LEFT, TALL))
     ticks = {strip.low, 0.0, strip.high}
     taken: list[float] = []
     for value in sorted(ticks, key=lambda tick: tick == 0):
@@ -136,8 +136,8 @@ def _panel(strip: Strip, dead: Array, top: float) -> list[Item]:
 def painted(strip: Strip, dead: Array) -> Array:
     """The panel's pixels (H, W, 3): the span of each channel pale, its mark dark; dead channels grey.
 
-    Where there are more channels than columns of pixels, a column shows the union of its channels' spans, over grey where
-    one of them is dead.
+    If there are more channels than columns of pixels, a column shows the union of its channels' spans, over grey if one
+    of them is dead.
     """
     height, width = TALL, int(RIGHT - LEFT)
     pixels = np.full((height, width, 3), 255, np.uint8)
@@ -162,12 +162,12 @@ def painted(strip: Strip, dead: Array) -> Array:
 
 
 def _share(strip: Strip, values: Any) -> Any:
-    """How far below the panel's upper end values lie, as shares of its height; in halves: ±1e308 are too far apart."""
+    """The distance of values from the panel's top as shares of its height; in halves, since ±1e308 are too far apart."""
     return (strip.high / 2 - values / 2) / (strip.high / 2 - strip.low / 2)
 
 
 def _rows(strip: Strip, values: Array, height: int) -> Any:
-    """The row of pixels of each value; -1 where it is not finite."""
+    """The row of pixels of each value; -1 if it is not finite."""
     share = _share(strip, values)
     rows = np.clip(np.rint(np.nan_to_num(share, posinf=0, neginf=0) * (height - 1)), 0, height - 1).astype(int)
     return np.where(np.isfinite(values), rows, -1)

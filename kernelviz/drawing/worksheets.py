@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,7 @@ from kernelviz.drawing.colour import CHEQUER_DARK, CHEQUER_LIGHT, INKS, LEVELS, 
 from kernelviz.drawing.page import (
     INK,
     LINE_HEIGHT,
+    BarStyle,
     Item,
     Panel,
     Raster,
@@ -19,9 +20,11 @@ from kernelviz.drawing.page import (
     Shape,
     Strokes,
     Text,
+    colour_bar,
     drawable,
     fitted,
     moved,
+    outline,
     text_block,
     text_width,
     wrap,
@@ -34,27 +37,27 @@ if TYPE_CHECKING:
     from kernelviz.records import Array
 
 
-CELL, DIGITS = 89.0, 31.0
-LEGIBLE = 21.0  # the smallest digits that the widest page still shows nine pixels high on a screen of 640
+CELL = 89.0
+LEGIBLE = 21.0  # the smallest digits that are still nine pixels high if the widest page is shown 640 pixels wide
 DARK, DIM, FAINT = "#1a1c22", "#5a626e", "#8a929c"
 LINE, BORDER, DASH = "#c6cad0", "#7d8590", "#8d949c"
 SHADE = (241, 243, 245)
 BROKEN, CHEQUER = (222, 222, 222), (INKS[CHEQUER_DARK][0], INKS[CHEQUER_LIGHT][0])
 PATTERN = np.repeat(np.array(CHEQUER, np.uint8)[np.indices((4, 4)).sum(axis=0) % 2][..., None], 3, axis=-1)
-# The middle of the blue and red colours, through the white of the page: digits stay dark on every one of them.
+# The middle of the blue and red colours, through the white of the page: dark digits are legible on all of them.
 PALE = (RD_BU[3], RD_BU[4], (255, 255, 255), RD_BU[6], RD_BU[7])
 VEIL = 0.5  # how far cells outside the step fade to white
 
 
 @dataclass(frozen=True)
 class Cells:
-    """Values (h, w) with what is to be seen of each cell; where ``empty``, nothing.
+    """Values (h, w) and how each cell is drawn; ``empty`` cells show nothing.
 
-    What is not finite is grey, or chequered where there are no digits.
+    Values that are not finite are grey, or chequered if there are no digits.
 
-    ``limit`` is the value with the strongest tint. ``lit`` cells are in the step: full tint, bold; the others are veiled;
-    without ``lit`` all are plain. ``bold`` marks digits alone. ``grey`` draws values from ``low`` to ``limit`` as
-    brightness. ``decimals`` are the places behind the point of all numbers; without them each is as short as it can be.
+    ``limit`` is the value with the strongest tint. ``lit`` cells belong to the step: full tint, bold digits; the others are
+    faded; without ``lit`` all are plain. ``bold`` affects digits only. ``grey`` draws values from ``low`` to ``limit`` as
+    brightness. ``decimals`` is the number of decimals of all numbers; without it each is as short as possible.
     ``hidden`` digits are left out.
     """
 
@@ -77,13 +80,13 @@ class Cells:
         return self.values.shape[0], self.values.shape[1]
 
     def mask(self, name: str) -> Array:
-        """One of the masks, all False where there is none."""
+        """One of the masks, all False if it is None."""
         found: Array | None = getattr(self, name)
         return np.zeros(self.shape, bool) if found is None else found
 
     @property
     def texts(self) -> list[list[str]]:
-        """What stands in the cells."""
+        """The texts in the cells."""
         return [
             ["" if bare else fixed_text(float(value), self.decimals) for value, bare in zip(*row, strict=True)]
             for row in zip(self.values, self.mask("empty"), strict=True)
@@ -95,16 +98,34 @@ class Cells:
         return ~np.isfinite(self.values) & ~self.mask("empty")
 
 
-def digit_size(cells: Iterable[Cells], cell: float) -> float:
-    """The size at which all numbers fit into cells of this size; 0 where that is not legible."""
+@dataclass(frozen=True)
+class DigitRule:
+    """How large the numbers in cells may be: at most ``largest``, and these shares of a cell's height and width.
+
+    Numbers that are not legible at the share ``wide`` take ``widest`` instead.
+    """
+
+    largest: float
+    tall: float
+    wide: float
+    widest: float
+    bold: bool
+
+
+WORKSHEET_DIGITS = DigitRule(largest=31.0, tall=0.46, wide=0.86, widest=0.86, bold=True)
+
+
+def digit_size(cells: Iterable[Cells], cell: float, rule: DigitRule = WORKSHEET_DIGITS) -> float:
+    """The size at which all numbers fit into cells of this size; 0 if that is not legible."""
     words = {text for each in cells for row in each.texts for text in row}
-    widest = max((text_width(word, 1.0, bold=True) for word in words), default=0.0)
-    size = min(DIGITS, 0.46 * cell, 0.86 * cell / max(widest, 0.1))
+    ems = max(0.1, max((text_width(word, 1.0, bold=rule.bold) for word in words), default=0.0))
+    fitting = max(rule.wide * cell / ems, min(LEGIBLE, rule.widest * cell / ems))
+    size = min(rule.largest, rule.tall * cell, fitting)
     return size if size >= LEGIBLE else 0.0
 
 
 def tints(cells: Cells, *, digits: bool) -> Array:
-    """(h, w, 3) uint8: the middle half of the colours, so that digits stay dark on every cell; all of them without."""
+    """(h, w, 3) uint8: the middle half of the colours, on which dark digits are legible; all colours without digits."""
     values = np.where(np.isfinite(cells.values), cells.values, 0.0)
     if cells.grey:
         share = np.clip((values - cells.low) / ((cells.limit - cells.low) or 1.0), 0, 1)
@@ -160,7 +181,7 @@ def _digits(cells: Cells, cell: float, size: float) -> list[Item]:
 
 
 def _lines(cells: Cells, cell: float, *, fine: bool) -> list[Item]:
-    """Lines between cells, dashed where both are padding; a border around what is none."""
+    """Lines between cells, dashed between cells of padding; a border around the other cells."""
     rows, columns = cells.shape
     padding = cells.mask("padding")
     inner = ~padding
@@ -209,12 +230,11 @@ def frame(
     row: float, column: float, rows: float, columns: float, cell: float, *, colour: str = DARK, width: float = 5.5
 ) -> Shape:
     """A frame around some cells."""
-    left, top, right, bottom = column * cell, row * cell, (column + columns) * cell, (row + rows) * cell
-    return Shape(((left, top), (right, top), (right, bottom), (left, bottom)), colour, width)
+    return outline(column * cell, row * cell, columns * cell, rows * cell, colour=colour, line=width)
 
 
 def window_frame(rows: range, columns: range, cell: float) -> list[Item]:
-    """The frame of a window; each cell of a dilated one, and a dashed line around them all."""
+    """The frame of a window; for a dilated one a frame around each cell, and a dashed line around all."""
     if rows.step == 1 and columns.step == 1:
         return [frame(rows.start, columns.start, len(rows), len(columns), cell)]
     left, top, right, bottom = columns[0] * cell, rows[0] * cell, (columns[-1] + 1) * cell, (rows[-1] + 1) * cell
@@ -231,7 +251,7 @@ def window_frame(rows: range, columns: range, cell: float) -> list[Item]:
 
 
 def strongest(*values: Array) -> float:
-    """The largest size of these numbers, for one scale of them all; 1 where there is none."""
+    """The largest absolute finite value, for one scale of them all; 1 if there is none."""
     sizes = [np.abs(each[np.isfinite(each)]).max(initial=0) for each in values]
     return float(max(sizes, default=0)) or 1.0
 
@@ -240,25 +260,44 @@ NARROWEST, WIDEST = 1280.0, 1480.0
 MARGIN = 53.0
 TITLE, SETTINGS, HEAD, SIGN, SUM, FORMULA, SMALL = 31.0, 24.0, 24.0, 42.0, 24.0, 30.0, 21.0
 TAB = 46.0  # between the number of the step and the caption
-HEADER = 58.0  # what a matrix' name takes above it
+HEADER, TITLED = 58.0, 40.0  # what the name of a matrix, and a small title, take above it
 
 
 @dataclass(frozen=True)
-class Placed:
-    """A panel that stands in a row; its head is ``above`` its box and as wide as ``room``, notes are ``below``."""
+class LabelledPicture:
+    """A picture with its labels; y is 0 at the picture's upper edge.
 
-    panel: Panel
-    room: float
-    above: float
+    ``size`` is the picture's height and width; ``width`` is that of all. The labels take ``above`` and ``below``.
+    ``scale`` is how many page pixels a row and a column of the picture take.
+    """
+
+    items: tuple[Item, ...]
+    size: tuple[float, float]
+    width: float
+    above: float = 0.0
     below: float = 0.0
+    scale: tuple[float, float] = (1.0, 1.0)
+
+    @property
+    def height(self) -> float:
+        """With the labels."""
+        return self.above + self.size[0] + self.below
+
+    def at(self, x: float, y: float) -> tuple[Item, ...]:
+        """The items, with the upper left corner of all at (x, y)."""
+        return moved(Panel(self.items, self.width, self.height), x, y + self.above)
+
+    def centred_at(self, x: float, middle: float) -> tuple[Item, ...]:
+        """The items, with the left at x and the middle of the picture at this height."""
+        return moved(Panel(self.items, self.width, self.height), x, middle - self.size[0] / 2)
 
 
 def headed(
     panel: Panel, name: str, size: str = "", *, lift: float = 0.0, below: str = "", aside: bool = False
-) -> Placed:
-    """A matrix with its name in bold and its size above it, in the middle; ``lift`` leaves room between.
+) -> LabelledPicture:
+    """A matrix with its name in bold and its size above it, centred; ``lift`` leaves space between.
 
-    A head that is wider than its matrix begins with it where ``aside``, so that it leaves free what comes from the left.
+    With ``aside`` a head that is wider than its matrix starts with it, which keeps the left of the matrix free.
     """
     gap = 16.0 if size else 0.0
     widths = text_width(name, HEAD, bold=True), text_width(size, HEAD)
@@ -272,20 +311,62 @@ def headed(
     if below:
         items.append(Text((room - panel.width) / 2, panel.height + 34, below, SMALL, DIM))
     items += moved(panel, 0 if aside else (room - panel.width) / 2, 0)
-    return Placed(Panel(tuple(items), room, panel.height), room, HEADER + lift, 38 if below else 0)
+    return LabelledPicture(tuple(items), (panel.height, panel.width), room, HEADER + lift, 38 if below else 0)
 
 
-def sign(text: str, room: float = 98.0) -> Placed:
+def titled(
+    name: str,
+    size: str,
+    picture: Panel,
+    lines: Sequence[str] = (),
+    *,
+    scale: tuple[float, float] = (1.0, 1.0),
+    pitch: float = 30.0,
+    foot: float = 8.0,
+    whole_head: bool = False,
+) -> LabelledPicture:
+    """A picture with its name in small bold type above it, its size beside the name, and lines below.
+
+    The size is left out if it reaches beyond the picture, unless ``whole_head``.
+    """
+    items: list[Item] = [Text(0, -18, name, SMALL, INK, bold=True)]
+    x = text_width(name, SMALL, bold=True) + 14
+    end = x + text_width(size, SMALL)
+    fits = end <= max(picture.width, 1.0) + 6
+    if size and (fits or whole_head):
+        items.append(Text(x, -18, size, SMALL, DIM))
+    widths = [end if whole_head or (size and fits) else x - 14, picture.width]
+    items += picture.items
+    for number, line in enumerate(lines):
+        items.append(Text(0, picture.height + pitch * (number + 1), line, SMALL, DIM))
+        widths.append(text_width(line, SMALL))
+    below = pitch * len(lines) + foot
+    return LabelledPicture(tuple(items), (picture.height, picture.width), max(widths), TITLED, below, scale)
+
+
+def with_bar(picture: LabelledPicture, bar: Panel, gap: float) -> LabelledPicture:
+    """The picture with a colour bar under its labels."""
+    items = (*picture.items, *moved(bar, 0, picture.size[0] + picture.below + gap))
+    below = picture.below + gap + bar.height
+    return replace(picture, items=items, width=max(picture.width, bar.width), below=below)
+
+
+def space(width: float) -> LabelledPicture:
+    """Free space in a row."""
+    return LabelledPicture((), (0.0, width), width)
+
+
+def sign(text: str, width: float = 98.0) -> LabelledPicture:
     """A sign between two matrices."""
-    return Placed(Panel((Text(room / 2, 0, text, SIGN, DIM, align="center", middle=True),), room, 0), room, 0)
+    return replace(space(width), items=(Text(width / 2, 0, text, SIGN, DIM, align="center", middle=True),))
 
 
-def arrow(word: str = "", room: float = 98.0) -> Placed:
+def arrow(word: str = "", width: float = 98.0) -> LabelledPicture:
     """An arrow between two matrices, with a word above it."""
-    items: list[Item] = [*arrow_items(20, 0, room - 22)]
+    items: list[Item] = [*arrow_items(20, 0, width - 22)]
     if word:
-        items.append(Text(room / 2, -16, word, HEAD, DIM, align="center"))
-    return Placed(Panel(tuple(items), room, 0), room, 0)
+        items.append(Text(width / 2, -16, word, HEAD, DIM, align="center"))
+    return replace(space(width), items=tuple(items))
 
 
 def arrow_items(x0: float, y: float, x1: float, width: float = 3.0) -> tuple[Item, ...]:
@@ -295,15 +376,15 @@ def arrow_items(x0: float, y: float, x1: float, width: float = 3.0) -> tuple[Ite
     return Rule(x0, y, x1 - head, y, DIM, width), Shape(points, DIM)
 
 
-def in_a_row(parts: Sequence[Placed], gap: float = 0.0) -> Panel:
-    """Parts beside each other, their boxes centred on one line; heads reach up."""
-    above = max(part.panel.height / 2 + part.above for part in parts)
-    below = max(part.panel.height / 2 + part.below for part in parts)
+def in_a_row(parts: Sequence[LabelledPicture], gap: float = 0.0) -> Panel:
+    """Pictures beside each other, their middles on one line."""
+    above = max(part.size[0] / 2 + part.above for part in parts)
+    below = max(part.size[0] / 2 + part.below for part in parts)
     items: list[Item] = []
     x = 0.0
     for part in parts:
-        items += moved(part.panel, x, above - part.panel.height / 2)
-        x += part.room + gap
+        items += part.centred_at(x, above)
+        x += part.width + gap
     return Panel(tuple(items), x - gap, above + below)
 
 
@@ -317,8 +398,8 @@ def stacked(panels: Sequence[Panel], gap: float) -> Panel:
     return Panel(tuple(items), max(panel.width for panel in panels), y - gap)
 
 
-def feet(left: Panel, right: Panel, preferred: float, room: float) -> list[tuple[float, Panel]]:
-    """Two panels at the foot of a page: beside each other where there is room, else one below the other."""
+def foot_panels(left: Panel, right: Panel, preferred: float, room: float) -> list[tuple[float, Panel]]:
+    """Two panels at the foot of a page: beside each other if they fit, else one below the other."""
     if left.width + 40 <= preferred and preferred + right.width <= room:
         return [(0.0, left), (preferred, right)]
     if left.width + 70 + right.width <= room:
@@ -326,19 +407,17 @@ def feet(left: Panel, right: Panel, preferred: float, room: float) -> list[tuple
     return [(0.0, stacked([left, right], 26))]
 
 
-def colour_bar(cells: Cells, width: float) -> Panel:
-    """A slim bar with its ends below."""
+def cells_bar(cells: Cells, width: float) -> Panel:
+    """The colour bar of a matrix, at least as wide as its labels."""
     low = cells.low if cells.grey else -cells.limit
     ends = value_text(low), value_text(cells.limit)
     width = max(width, sum(text_width(end, SMALL) for end in ends) + 30)
-    share = np.linspace(0, 1, 201)
-    grey = np.repeat(np.rint(255 * share)[:, None], 3, axis=1).astype(np.uint8)
+    grey = np.repeat(np.rint(255 * np.linspace(0, 1, 201))[:, None], 3, axis=1).astype(np.uint8)
     pixels = (grey if cells.grey else ramp(None, signed=True))[None]
-    items: list[Item] = [Raster(pixels, 0, 0, width, 16)]
-    items += [Text(0, 42, ends[0], SMALL, DIM), Text(width, 42, ends[1], SMALL, DIM, align="right")]
-    if not cells.grey and width > sum(text_width(end, SMALL) for end in ends) + 60:
-        items.append(Text(width / 2, 42, "0", SMALL, DIM, align="center"))
-    return Panel(tuple(items), width, 46)
+    clear = 30 - text_width("−", SMALL) / 2
+    style = BarStyle(16, SMALL, 26, clear=clear, colour=DIM)
+    items, y = colour_bar([pixels], ends, style, right=width, middle=None if cells.grey else width / 2)
+    return Panel(tuple(items), width, y + 4)
 
 
 def worksheet(
@@ -350,9 +429,9 @@ def worksheet(
     *,
     counted: tuple[int, int] | None = None,
 ) -> Panel:
-    """The whole page: heading, body, what stands under it at these places across, and the caption.
+    """The whole page: heading, body, the panels of ``foot`` at their x, and the caption.
 
-    ``counted``, the step and how many there are, begins the caption in a room of its own: nothing behind it moves.
+    ``counted``, the step and the number of steps, starts the caption in a fixed width: the rest does not move.
     """
     inner = max(NARROWEST - 2 * MARGIN, body.width, *(x + panel.width for x, panel in foot or [(0, body)]))
     items, y = _heading(drawable(title, bold=True), drawable(settings), inner)
@@ -368,7 +447,7 @@ def worksheet(
 
 
 def _caption(notes: Sequence[str], counted: tuple[int, int] | None, y: float, room: float) -> tuple[list[Item], float]:
-    """The notes behind one another, in as many lines as they need, and the y below them."""
+    """The notes one after the other, in as many lines as needed, and the y below them."""
     step, steps = (f"step {each:,} of {counted[1]:,}" for each in counted) if counted else ("", "")
     start = text_width(steps, SMALL) + TAB if counted else 0.0
     lines = [""]

@@ -20,11 +20,11 @@ from kernelviz.drawing.worksheets import (
     SUM,
     WIDEST,
     Cells,
-    Placed,
+    LabelledPicture,
     arrow,
     cells_panel,
     digit_size,
-    feet,
+    foot_panels,
     frame,
     headed,
     in_a_row,
@@ -51,13 +51,13 @@ WINDOW = "Its window can be animated."
 
 
 @dataclass(frozen=True)
-class Laid:
-    """One stamp (kh, kw) of an input ``place``, and the output (rows, columns) ``before`` and ``after`` it.
+class Stamping:
+    """One stamp (kh, kw) of an input ``position``, and the output (rows, columns) ``before`` and ``after`` it is added.
 
-    NaN is where no stamp has been; ``covered`` is where this one falls.
+    Cells without a stamp yet are NaN; ``covered`` marks the cells of this one.
     """
 
-    place: tuple[int, int]
+    position: tuple[int, int]
     stamp: Array
     before: Array
     after: Array
@@ -65,36 +65,36 @@ class Laid:
 
     @property
     def meets(self) -> Array:
-        """(rows, columns): where it falls on others."""
+        """(rows, columns): the cells where it overlaps others."""
         return np.asarray(self.covered & ~np.isnan(self.before))
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What all frames have in common."""
+    """The values shared by all frames."""
 
     worked: Walkthrough
     channel: int
     values: Array
     kernel: Array
-    stamps: tuple[Laid, ...]
+    stamps: tuple[Stamping, ...]
     limit: float
     cell: float
     digits: float
 
 
 def stamp_pages(worked: Walkthrough, channel: int) -> list[tuple[Panel, bool]]:
-    """The pages in their order, and of each whether something is to be added up on it, which takes longer to read.
+    """The pages in order, each with a flag whether it shows an addition, which takes longer to read.
 
-    A stamp that falls on others has two: what is added, and what it becomes. The last page is the output.
+    A stamp that overlaps others has two pages: the addition, and its result. The last page is the output.
 
     Raises:
-        UsageError: it is no transposed convolution of one channel, or its numbers are too many to be legible.
+        UsageError: It is no transposed convolution of one channel, or it has too many numbers to be legible.
     """
     scene = _scene(worked, channel)
     pages = []
-    for number, laid in enumerate(scene.stamps):
-        if laid.meets.any():
+    for number, stamping in enumerate(scene.stamps):
+        if stamping.meets.any():
             pages.append((_page(scene, number, adding=True), True))
         pages.append((_page(scene, number), False))
     return [*pages, (_page(scene, None), False)]
@@ -106,13 +106,18 @@ def _scene(worked: Walkthrough, channel: int) -> Scene:
         raise UsageError(f"A {name_text(operation).lower()} has no stamps.", hint=WINDOW)
     step = worked.step(0, 0, channel)
     if step.weights is None or len(step.channels) > 1:
-        what = f"Stamps are animated of one input channel, but each output reads {len(step.channels)}."
+        what = f"Stamps can be animated for one input channel only, but each output reads {len(step.channels)}."
         raise UsageError(what, hint=WINDOW)
     values, kernel = worked.input[step.channels[0]], step.weights[0][::-1, ::-1]
     if not np.isfinite(worked.output).all():
-        raise UsageError("What is not finite cannot be added up stamp after stamp.", hint=WINDOW)
-    stamps = tuple(_laid(worked, values, kernel, channel))
-    numbers = [values, kernel, worked.output[channel], *(each for laid in stamps for each in (laid.stamp, laid.after))]
+        raise UsageError("Stamps cannot be animated if values are not finite.", hint=WINDOW)
+    stamps = tuple(_stampings(worked, values, kernel, channel))
+    numbers = [
+        values,
+        kernel,
+        worked.output[channel],
+        *(each for stamping in stamps for each in (stamping.stamp, stamping.after)),
+    ]
     cell = min(
         CELL, (WIDEST - 2 * MARGIN - 3 * 98) / (values.shape[1] + 2 * kernel.shape[1] + operation.output_size[1])
     )
@@ -123,50 +128,50 @@ def _scene(worked: Walkthrough, channel: int) -> Scene:
     return Scene(worked, channel, values, kernel, stamps, limit, cell, digits)
 
 
-def _laid(worked: Walkthrough, values: Array, kernel: Array, channel: int) -> Iterator[Laid]:
+def _stampings(worked: Walkthrough, values: Array, kernel: Array, channel: int) -> Iterator[Stamping]:
     before = np.full(worked.operation.output_size, np.nan)
-    for place, value in np.ndenumerate(values):
-        at = place[0], place[1]
+    for position, value in np.ndenumerate(values):
+        at = position[0], position[1]
         covered = np.zeros(before.shape, bool)
         covered[np.ix_(*reached(worked, at))] = True
         after = np.where(covered, np.nan_to_num(before) + worked.stamp(*at, channel), before)
-        yield Laid(at, value * kernel, before, after, covered)
+        yield Stamping(at, value * kernel, before, after, covered)
         before = after
 
 
 def _page(scene: Scene, number: int | None, *, adding: bool = False) -> Panel:
     """The page of a stamp, or of all of them."""
     operation = scene.worked.operation
-    laid = None if number is None else scene.stamps[number]
+    stamping = None if number is None else scene.stamps[number]
     room = NARROWEST - 2 * MARGIN
     parts = [
-        _input(scene, laid),
+        _input(scene, stamping),
         sign("×"),
         _plain(scene, scene.kernel, "kernel"),
         sign("="),
-        _stamp(scene, laid),
+        _stamp(scene, stamping),
         arrow(),
     ]
-    if laid is None:
-        parts = [part if at in (0, 2) else _empty(part) for at, part in enumerate(parts)]
-    body = in_a_row([*parts, _output(scene, laid, adding=adding)])
+    if stamping is None:
+        parts = [part if at in (0, 2) else replace(part, items=()) for at, part in enumerate(parts)]
+    body = in_a_row([*parts, _output(scene, stamping, adding=adding)])
     room = max(room, body.width)
     formulas = formula_panel(operation.formulas, room)
-    words = _words(scene, number, room)
-    notes = [weights_text(operation, dense=False), macs_text(operation), *_apart(operation)]
+    words = _sentence_panel(scene, number, room)
+    notes = [weights_text(operation, dense=False), macs_text(operation), *_padding_notes(operation)]
     settings = f"{settings_text(operation)}: every value stamps the kernel"
-    return worksheet(name_text(operation), settings, body, feet(words, formulas, 0, room), notes)
+    return worksheet(name_text(operation), settings, body, foot_panels(words, formulas, 0, room), notes)
 
 
-def _apart(operation: object) -> Iterator[str]:
+def _padding_notes(operation: object) -> Iterator[str]:
     if isinstance(operation, TransposedConvolution) and any(operation.padding):
         yield "the padding cuts off what falls outside the output"
     if isinstance(operation, TransposedConvolution) and any(operation.output_padding):
         yield "the output padding adds rows and columns behind"
 
 
-def _words(scene: Scene, number: int | None, room: float) -> Panel:
-    """What happens, in as much room on every page."""
+def _sentence_panel(scene: Scene, number: int | None, room: float) -> Panel:
+    """The sentence that explains the page; it takes the same room on every page."""
     texts = [_sentence(scene, at) for at in (None, *range(len(scene.stamps)))]
     wide = max(text_width(line, SUM, bold=True) for text in texts for line in wrap(text, SUM, 0.5 * room))
     lines = wrap(_sentence(scene, number), SUM, 0.5 * room)
@@ -180,53 +185,53 @@ def _sentence(scene: Scene, number: int | None) -> str:
         bias = scene.worked.bias
         more = "" if bias is None else f", and the bias {value_text(float(bias[scene.channel]))}"
         return f"the output: all {count} stamps added up{more}"
-    laid = scene.stamps[number]
-    value = value_text(float(scene.values[laid.place]))
-    where = f"of row {laid.place[0]}, column {laid.place[1]}"
-    adds = "; what overlaps adds up" if laid.meets.any() else ""
+    stamping = scene.stamps[number]
+    value = value_text(float(scene.values[stamping.position]))
+    where = f"of row {stamping.position[0]}, column {stamping.position[1]}"
+    adds = "; what overlaps adds up" if stamping.meets.any() else ""
     return f"stamp {number + 1} of {count}: {value} × kernel, {where}{adds}"
 
 
-def _plain(scene: Scene, values: Array, name: str) -> Placed:
+def _plain(scene: Scene, values: Array, name: str) -> LabelledPicture:
     panel = cells_panel(Cells(values, strongest(values)), scene.cell, scene.digits)
     return headed(panel, name, size_text(values.shape))
 
 
-def _input(scene: Scene, laid: Laid | None) -> Placed:
-    """The input, the value that stamps in a frame."""
+def _input(scene: Scene, stamping: Stamping | None) -> LabelledPicture:
+    """The input, with a frame around the value that is stamped."""
     lit = None
     items: list[Item] = []
-    if laid is not None:
+    if stamping is not None:
         lit = np.zeros(scene.values.shape, bool)
-        lit[laid.place] = True
-        items = [frame(*laid.place, 1, 1, scene.cell)]
+        lit[stamping.position] = True
+        items = [frame(*stamping.position, 1, 1, scene.cell)]
     panel = cells_panel(Cells(scene.values, strongest(scene.values), lit), scene.cell, scene.digits)
     return headed(Panel((*panel.items, *items), panel.width, panel.height), "input", size_text(scene.values.shape))
 
 
-def _stamp(scene: Scene, laid: Laid | None) -> Placed:
-    """The kernel times that value, in the frame that it wears on the output."""
-    values = scene.kernel if laid is None else laid.stamp
+def _stamp(scene: Scene, stamping: Stamping | None) -> LabelledPicture:
+    """The kernel times that value, framed as on the output."""
+    values = scene.kernel if stamping is None else stamping.stamp
     panel = cells_panel(Cells(values, scene.limit), scene.cell, scene.digits)
     around = frame(0, 0, values.shape[0], values.shape[1], scene.cell)
     return headed(Panel((*panel.items, around), panel.width, panel.height), "stamp", "")
 
 
-def _output(scene: Scene, laid: Laid | None, *, adding: bool) -> Placed:
-    """The output as far as it has come; where stamps meet and it is still to be added, what is added to what."""
+def _output(scene: Scene, stamping: Stamping | None, *, adding: bool) -> LabelledPicture:
+    """The output so far; with ``adding`` the overlapping cells show the addition."""
     cell = scene.cell
-    if laid is None:
+    if stamping is None:
         whole = scene.worked.output[scene.channel]
         return headed(cells_panel(Cells(whole, scene.limit), cell, scene.digits), "output", size_text(whole.shape))
-    values, items = laid.after, []
+    values, items = stamping.after, []
     if adding:
-        for row, column in np.argwhere(laid.meets):
-            old = laid.before[row, column]
+        for row, column in np.argwhere(stamping.meets):
+            old = stamping.before[row, column]
             items += _addition(old, values[row, column] - old, (column + 0.5) * cell, (row + 0.5) * cell, scene)
-    hidden = laid.meets if adding else None
-    cells = Cells(values, scene.limit, laid.covered, hidden=hidden, empty=np.isnan(values))
+    hidden = stamping.meets if adding else None
+    cells = Cells(values, scene.limit, stamping.covered, hidden=hidden, empty=np.isnan(values))
     panel = cells_panel(cells, cell, scene.digits)
-    rows, columns = (np.flatnonzero(laid.covered.any(axis=axis)) for axis in (1, 0))
+    rows, columns = (np.flatnonzero(stamping.covered.any(axis=axis)) for axis in (1, 0))
     if len(rows) and len(columns):
         tall, wide = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
         items.append(frame(int(rows[0]), int(columns[0]), int(tall), int(wide), cell))
@@ -234,7 +239,7 @@ def _output(scene: Scene, laid: Laid | None, *, adding: bool) -> Placed:
 
 
 def _addition(old: float, more: float, x: float, y: float, scene: Scene) -> list[Item]:
-    """``3+2`` in one line, or the second number below the first; where neither is legible what is added alone."""
+    """``3+2`` in one line, or the second number below the first; only the second if neither is legible."""
     first, second = value_text(old), value_text(more)
     second = second if second.startswith("−") else f"+{second}"
 
@@ -252,11 +257,6 @@ def _addition(old: float, more: float, x: float, y: float, scene: Scene) -> list
     ]
 
 
-def _empty(part: Placed) -> Placed:
-    """The room of a part without what stands there."""
-    return Placed(Panel((), part.panel.width, part.panel.height), part.room, part.above, part.below)
-
-
 MOST_FRAMES = 400
 STEP, LAYING, ADDING, LAST = 900, 1100, 1500, 3000  # milliseconds
 
@@ -266,24 +266,24 @@ MotionView = Literal["window", "stamps"]
 def animate_convolution(
     worked: Walkthrough, *, channel: int = 0, fps: float | None = None, view: MotionView = "window"
 ) -> Animation:
-    """The window sliding over the input, a frame for each cell of the output; ``save_picture`` writes it as GIF or WebP.
+    """Animate the window over the input, one frame per output cell; ``save_picture`` writes it as GIF or WebP.
 
     Args:
-        worked: what ``work_out`` gave.
-        channel: which output channel fills up.
-        fps: steps a second, at most 50; None for 0.9 seconds a step, or for stamps 1.1, and 1.5 where numbers are added.
-            The last frame stays for at least 3 seconds.
-        view: ``window``, under which a transposed convolution is one over the stretched and padded input; or ``stamps``,
-            which are laid down one after the other and add up where they meet: for a transposed convolution of one channel.
+        worked: The result of ``work_out``.
+        channel: The output channel.
+        fps: Steps per second, at most 50. None takes 0.9 seconds per step; for stamps 1.1, and 1.5 for additions. The last
+            frame is shown for at least 3 seconds.
+        view: ``window`` (a transposed convolution is drawn as a convolution over the stretched and padded input), or
+            ``stamps``, added one after the other, for a transposed convolution of one channel.
 
     Raises:
-        UsageError: there are more than 400 frames, no such channel or view, or the speed is none; or for stamps it is
-            no transposed convolution, has several input channels, or its numbers would not be legible.
+        UsageError: There are more than 400 frames, or the channel, view or speed is not valid; or for stamps it is no
+            transposed convolution, has several input channels, or its numbers would not be legible.
     """
     if fps is not None and not 0.01 <= fps <= 50:
         raise UsageError(f"The steps a second must be between 0.01 and 50, but got {fps:g}.")
     if view not in ("window", "stamps"):
-        raise UsageError(f"A view is window or stamps, but got {view!r}.")
+        raise UsageError(f"The view must be window or stamps, but got {view!r}.")
     pages, durations = (_window if view == "window" else _stamps)(worked, channel)
     if fps is not None:
         durations = [max(20, round(100 / fps) * 10)] * len(pages)
@@ -300,14 +300,14 @@ def animate_convolution(
 
 def _window(worked: Walkthrough, channel: int) -> tuple[list[Panel], list[int]]:
     rows, columns = worked.operation.output_size
-    _check_count(rows * columns, "one for each cell of the output", "Take a smaller input, or a longer stride")
+    _check_count(rows * columns, "one for each cell of the output", "Choose a smaller input, or a larger stride")
     pages = [step_page(worked, step, at) for at, step in enumerate(worked.steps(channel))]
     return pages, [STEP] * len(pages)
 
 
 def _stamps(worked: Walkthrough, channel: int) -> tuple[list[Panel], list[int]]:
     rows, columns = worked.operation.input_size
-    _check_count(2 * rows * columns, "two for each value of the input", "Take a smaller input")
+    _check_count(2 * rows * columns, "two for each value of the input", "Choose a smaller input")
     pages = stamp_pages(worked, channel)
     return [page for page, _ in pages], [ADDING if adding else LAYING for _, adding in pages]
 
@@ -317,5 +317,5 @@ def _check_count(count: int, what: str, hint: str) -> None:
         raise UsageError(
             f"The animation would have {count:,} frames, {what}.",
             f"At most {MOST_FRAMES} are drawn.",
-            f"{hint}; a picture of one step has no such bound.",
+            f"{hint}; a picture of one step has no such limit.",
         )

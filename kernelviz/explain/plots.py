@@ -22,7 +22,7 @@ from kernelviz.drawing.worksheets import (
     SUM,
     WIDEST,
     Cells,
-    Placed,
+    LabelledPicture,
     cells_panel,
     digit_size,
     frame,
@@ -51,18 +51,19 @@ from kernelviz.explain.texts import (
 from kernelviz.wording import value_text
 
 if TYPE_CHECKING:
+    from kernelviz.arithmetic.steps import Step
     from kernelviz.drawing.figures import PageFigure
-    from kernelviz.explain.walkthrough import Step, Walkthrough
+    from kernelviz.explain.walkthrough import Walkthrough
     from kernelviz.records import Array
 
 
-ROWS, COLUMNS = 6, 6  # of steps on one sheet; the caption says how many of how many
+ROWS, COLUMNS = 6, 6  # of steps on one sheet; the caption states how many of how many
 GAP, LABEL = 40.0, 44.0
 BIGGEST = 60.0
 
 
 def steps_page(worked: Walkthrough, channel: int) -> Panel:
-    """Kernel and output on top, then a picture a step in the rows and columns of the output."""
+    """Kernel and output on top, then one picture per step in the rows and columns of the output."""
     rows, columns = worked.operation.output_size
     shown = shown_steps(worked)
     steps = [[worked.step(row, column, channel) for column in range(shown[1])] for row in range(shown[0])]
@@ -74,7 +75,7 @@ def steps_page(worked: Walkthrough, channel: int) -> Panel:
     size = digit_size([cells], cell)
     tiles = [[_tile(worked, step, cell, size) for step in row] for row in steps]
     wide = max(width if shown[1] > 2 else 0.0, *(tile.width for row in tiles for tile in row))
-    gap = min(GAP, (room - shown[1] * wide) / max(1, shown[1] - 1))  # results may be wider than what they are of
+    gap = min(GAP, (room - shown[1] * wide) / max(1, shown[1] - 1))  # results may be wider than their steps
     items: list[Item] = []
     for i, row in enumerate(tiles):
         for j, tile in enumerate(row):
@@ -93,13 +94,13 @@ def steps_page(worked: Walkthrough, channel: int) -> Panel:
 
 
 def shown_steps(worked: Walkthrough) -> tuple[int, int]:
-    """The rows and the columns of steps that a sheet shows, from the first on."""
+    """The number of rows and of columns of steps that a sheet shows."""
     rows, columns = worked.operation.output_size
     return min(rows, ROWS), min(columns, COLUMNS)
 
 
 def _tile(worked: Walkthrough, step: Step, cell: float, size: float) -> Panel:
-    """The canvas with the window at one place, and the result below."""
+    """The canvas with the window at one position, and the result below."""
     cells = canvas_cells(worked, step, step.channels[0])
     cells = cells if size else colours_of(cells)
     panel = cells_panel(cells, cell, size)
@@ -107,8 +108,8 @@ def _tile(worked: Walkthrough, step: Step, cell: float, size: float) -> Panel:
     if cell >= 14:
         frames = window_frame(rows, columns, cell)
     else:
-        place = (rows[0], columns[0], rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1)
-        frames = [frame(*place, cell, colour=WHITE, width=7), frame(*place, cell, width=3.4)]
+        position = (rows[0], columns[0], rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1)
+        frames = [frame(*position, cell, colour=WHITE, width=7), frame(*position, cell, width=3.4)]
     label = f"{step.at[0]}, {step.at[1]}:"
     x = text_width(label, SMALL) + 10
     value = value_text(step.value)
@@ -155,24 +156,25 @@ def _meanings(worked: Walkthrough, step: Step) -> list[str]:
     return meanings if isinstance(operation, Pooling) else [*meanings, "the same kernel at every place"]
 
 
-ALL, MOST, A_ROW = 4, 16, 4  # so many stamps are all shown; at most so many that meet on the marked cell; in a row
+# All stamps are shown up to the first number; of more, at most the second number of those on the marked cell.
+ALL, MOST, A_ROW = 4, 16, 4
 SIGN = 50.0
 
 
 def stamps_page(worked: Walkthrough, at: tuple[int, int], channel: int) -> Panel:
-    """Input and kernel, the stamps, and the output that they add up to.
+    """Input and kernel, the stamps, and the output as their sum.
 
     Raises:
-        UsageError: the operation is not transposed, or there is no such cell.
+        UsageError: The operation is not transposed, or there is no such cell.
     """
     operation = worked.operation
     if not isinstance(operation, TransposedConvolution):
         raise UsageError(f"A {name_text(operation).lower()} has no stamps.", hint="The view step shows how it works.")
     step = worked.step(*at, channel)
-    places, said = _places(operation, step)
-    stamps = [worked.stamp(*place, channel) for place in places]
-    bottom, digits = _stamp_rows(worked, step, places, stamps)
-    top = _givens(worked, step)
+    positions, choice = _stamp_positions(operation, step)
+    stamps = [worked.stamp(*position, channel) for position in positions]
+    bottom, digits = _stamp_rows(worked, step, positions, stamps)
+    top = _inputs_panel(worked, step)
     dots = "dots count the stamps that meet on a cell" if digits and overlaps(operation).max() > 1 else ""
     apart = f"stamps are {sides_text(operation.stride)} apart"
     if any(operation.padding):
@@ -180,42 +182,42 @@ def stamps_page(worked: Walkthrough, at: tuple[int, int], channel: int) -> Panel
     if any(operation.output_padding):
         apart += f"; the output padding adds {sides_text(operation.output_padding)} behind"
     lost = [gap_text(operation), *broken_notes(worked)]
-    foot = [said, apart, dots, *lost, weights_text(operation, dense=False), macs_text(operation)]
+    foot = [choice, apart, dots, *lost, weights_text(operation, dense=False), macs_text(operation)]
     settings = f"{settings_text(operation)}: every value stamps the kernel"
     return worksheet(name_text(operation), settings, stacked([top, bottom], 34), [], foot)
 
 
 def overlaps(operation: TransposedConvolution) -> Array:
-    """(rows, columns): how many stamps meet on each cell of the output."""
+    """(rows, columns): the number of stamps that overlap on each cell of the output."""
     sizes = operation.output_size
     rows = [len(operation.reads(row, 0)[0]) for row in range(sizes[0])]
     columns = [len(operation.reads(0, column)[1]) for column in range(sizes[1])]
     return np.outer(rows, columns)
 
 
-def shown_places(worked: Walkthrough, step: Step) -> list[tuple[int, int]]:
-    """The input places whose stamps are shown.
+def shown_positions(worked: Walkthrough, step: Step) -> list[tuple[int, int]]:
+    """The input positions whose stamps are shown.
 
     Raises:
-        UsageError: the operation is not transposed.
+        UsageError: The operation is not transposed.
     """
     if not isinstance(worked.operation, TransposedConvolution):
-        raise UsageError(f"A {name_text(worked.operation).lower()} has no stamps.", hint="Take the view step.")
-    return _places(worked.operation, step)[0]
+        raise UsageError(f"A {name_text(worked.operation).lower()} has no stamps.", hint="Use the view step.")
+    return _stamp_positions(worked.operation, step)[0]
 
 
-def _places(operation: TransposedConvolution, step: Step) -> tuple[list[tuple[int, int]], str]:
-    """The input places whose stamps are shown, and which of all they are."""
+def _stamp_positions(operation: TransposedConvolution, step: Step) -> tuple[list[tuple[int, int]], str]:
+    """The input positions whose stamps are shown, and a text about the choice."""
     total = operation.input_size[0] * operation.input_size[1]
     if total <= ALL:
         return [divmod(at, operation.input_size[1]) for at in range(total)], ""
     rows, columns = operation.reads(*step.at)
-    places = [(row, column) for row in rows for column in columns]
-    shown = f"{min(len(places), MOST)} of {total:,} stamps: those that meet on the marked cell"
-    return places[:MOST], shown if len(places) <= MOST else f"{shown}, {MOST} of {len(places)}"
+    positions = [(row, column) for row in rows for column in columns]
+    shown = f"{min(len(positions), MOST)} of {total:,} stamps: those that meet on the marked cell"
+    return positions[:MOST], shown if len(positions) <= MOST else f"{shown}, {MOST} of {len(positions)}"
 
 
-def _givens(worked: Walkthrough, step: Step) -> Panel:
+def _inputs_panel(worked: Walkthrough, step: Step) -> Panel:
     """Input, kernel, and beside them the size and the marked cell."""
     operation = worked.operation
     if step.weights is None:
@@ -230,14 +232,14 @@ def _givens(worked: Walkthrough, step: Step) -> Panel:
         parts += [headed(panel, name, count + size_text(numbers.shape)), sign("", 84)]
     body = in_a_row(parts)
     room = WIDEST - 2 * MARGIN - body.width
-    words = stacked([formula_panel(operation.formulas, room), _met(worked, step, room)], 22)
+    words = stacked([formula_panel(operation.formulas, room), _sum_panel(worked, step, room)], 22)
     height = max(body.height, words.height)
     items = (*moved(body, 0, height - body.height), *moved(words, body.width, (height - words.height) / 2))
     return Panel(items, body.width + words.width, height)
 
 
-def _met(worked: Walkthrough, step: Step, room: float) -> Panel:
-    """The marked cell as the sum of the stamps that meet there."""
+def _sum_panel(worked: Walkthrough, step: Step, room: float) -> Panel:
+    """The marked cell as the sum of the stamps on it."""
     text, _, value = step_text(worked.operation, step).rpartition(" = ")
     terms, most = text.split(" + "), 12
     end = 52 + text_width(value, FORMULA, bold=True)
@@ -255,22 +257,25 @@ def _met(worked: Walkthrough, step: Step, room: float) -> Panel:
 
 
 def _stamp_rows(
-    worked: Walkthrough, step: Step, places: list[tuple[int, int]], stamps: list[Array]
+    worked: Walkthrough, step: Step, positions: list[tuple[int, int]], stamps: list[Array]
 ) -> tuple[Panel, bool]:
     """The stamps with plus signs between them, and the output; whether digits could be shown."""
     rows, columns = worked.operation.output_size
-    count = min(len(places), A_ROW) + 1
+    count = min(len(positions), A_ROW) + 1
     room = WIDEST - 2 * MARGIN - count * SIGN
     cell = min(CELL, room / (count * columns), 600 / rows)
     limit = strongest(*stamps)
-    cells = [Cells(stamp, limit, empty=_untouched(worked, place)) for place, stamp in zip(places, stamps, strict=True)]
+    cells = [
+        Cells(stamp, limit, empty=_untouched(worked, position))
+        for position, stamp in zip(positions, stamps, strict=True)
+    ]
     out = output_cells(worked, step)
     size = digit_size([*cells, out], cell)
-    parts: list[Placed] = []
-    for place, each in zip(places, cells, strict=True):
+    parts: list[LabelledPicture] = []
+    for position, each in zip(positions, cells, strict=True):
         panel = cells_panel(each, cell, size)
-        framed = Panel((*panel.items, *_frames(worked, step, place, cell)), panel.width, panel.height)
-        parts += [_named(worked, step, place, framed), sign("+", SIGN)]
+        framed = Panel((*panel.items, *_frames(worked, step, position, cell)), panel.width, panel.height)
+        parts += [_named(worked, step, position, framed), sign("+", SIGN)]
     output = cells_panel(out, cell, size)
     items = [*output.items, *(_dots(worked, cell) if size else ()), frame(*step.at, 1, 1, cell)]
     last = headed(Panel(tuple(items), output.width, output.height), "output", size_text(out.shape))
@@ -279,31 +284,31 @@ def _stamp_rows(
     return stacked([in_a_row(line) for line in lines], 10), bool(size)
 
 
-def _untouched(worked: Walkthrough, place: tuple[int, int]) -> Array:
-    """(rows, columns): which cells of the output the stamp of an input place does not reach."""
+def _untouched(worked: Walkthrough, position: tuple[int, int]) -> Array:
+    """(rows, columns): the cells of the output outside the stamp of an input position."""
     result = np.ones(worked.operation.output_size, bool)
-    result[np.ix_(*reached(worked, place))] = False
+    result[np.ix_(*reached(worked, position))] = False
     return result
 
 
-def reached(worked: Walkthrough, place: tuple[int, int]) -> tuple[list[int], list[int]]:
-    """The rows and columns of the output on which the stamp of an input place falls."""
+def reached(worked: Walkthrough, position: tuple[int, int]) -> tuple[list[int], list[int]]:
+    """The rows and columns of the output under the stamp of an input position."""
     operation = worked.operation
     if not isinstance(operation, TransposedConvolution):
         raise TypeError(operation)
     rows, columns = (
-        [at for tap in range(taps) if 0 <= (at := place_ * stride - padding + tap * dilation) < size]
-        for place_, stride, padding, taps, dilation, size in zip(
-            place, operation.stride, operation.padding, operation.kernel, operation.dilation, operation.output_size,
+        [at for tap in range(taps) if 0 <= (at := first * stride - padding + tap * dilation) < size]
+        for first, stride, padding, taps, dilation, size in zip(
+            position, operation.stride, operation.padding, operation.kernel, operation.dilation, operation.output_size,
             strict=True,
         )
     )  # fmt: skip
     return rows, columns
 
 
-def _frames(worked: Walkthrough, step: Step, place: tuple[int, int], cell: float) -> list[Item]:
-    """A frame around the stamp, and a strong one around the marked cell where it lies on it."""
-    rows, columns = reached(worked, place)
+def _frames(worked: Walkthrough, step: Step, position: tuple[int, int], cell: float) -> list[Item]:
+    """A frame around the stamp, and a strong one around the marked cell if the stamp covers it."""
+    rows, columns = reached(worked, position)
     if not rows or not columns:
         return []
     around = frame(rows[0], columns[0], rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1, cell, width=3)
@@ -311,17 +316,17 @@ def _frames(worked: Walkthrough, step: Step, place: tuple[int, int], cell: float
     return [around, frame(*step.at, 1, 1, cell)] if inside else [around]
 
 
-def _named(worked: Walkthrough, step: Step, place: tuple[int, int], panel: Panel) -> Placed:
-    """``3 × kernel``, where there is room; of several channels the place."""
+def _named(worked: Walkthrough, step: Step, position: tuple[int, int], panel: Panel) -> LabelledPicture:
+    """``3 × kernel`` if it fits; the position if there are several channels."""
     if len(step.channels) > 1:
-        return headed(panel, f"{place[0]}, {place[1]}", "")
-    value, kernel = value_text(float(worked.input[step.channels[0], *place])), "× kernel"
+        return headed(panel, f"{position[0]}, {position[1]}", "")
+    value, kernel = value_text(float(worked.input[step.channels[0], *position])), "× kernel"
     wide = text_width(value, HEAD, bold=True) + text_width(kernel, HEAD) + 16
     return headed(panel, value, kernel if wide <= max(panel.width, 160) else "")
 
 
 def _dots(worked: Walkthrough, cell: float) -> list[Item]:
-    """As many dots in a corner of a cell as stamps meet there; none for one."""
+    """One dot per stamp in the corner of a cell with several stamps."""
     operation = worked.operation
     if not isinstance(operation, TransposedConvolution) or cell < 2 * LEGIBLE:
         return []
@@ -339,17 +344,17 @@ WorkView = Literal["step", "steps", "stamps"]
 def plot_convolution(
     worked: Walkthrough, *, at: tuple[int, int] = (0, 0), channel: int = 0, view: WorkView = "step"
 ) -> PageFigure:
-    """A figure of a convolution, a transposed one or a pool that was worked out.
+    """Draw a convolution, a transposed convolution or a pool that was worked out.
 
     Args:
-        worked: what ``work_out`` gave.
-        at: the row and the column of the output cell that is shown.
-        channel: of which output channel.
-        view: ``step`` draws how that cell came about (a transposed convolution as a convolution over the stretched
+        worked: The result of ``work_out``.
+        at: The row and the column of the output cell to show.
+        channel: The output channel.
+        view: ``step`` draws how that cell is computed (a transposed convolution as a convolution over the stretched
             input), ``steps`` a sheet of all cells, ``stamps`` how a transposed convolution stamps its kernel.
 
     Raises:
-        UsageError: there is no such cell, channel or view, or what is no transposed convolution should stamp.
+        UsageError: There is no such cell, channel or view, or stamps are requested of an operation that is not transposed.
     """
     from kernelviz.drawing.figures import draw_page
 
@@ -365,22 +370,22 @@ def explaining_page(
     """The page of ``plot_convolution``.
 
     Raises:
-        UsageError: as there.
+        UsageError: As for ``plot_overlay``.
     """
     if view == "steps":
         return steps_page(worked, channel)
     if view == "stamps":
         return stamps_page(worked, at, channel)
     if view != "step":
-        raise UsageError(f"A view is step, steps or stamps, but got {view!r}.")
+        raise UsageError(f"The view must be step, steps or stamps, but got {view!r}.")
     return step_page(worked, worked.step(*at, channel))
 
 
 def explaining_recipe(worked: Walkthrough, *, view: str, at: tuple[int, int] | None, channel: int) -> dict[str, Any]:
-    """How this picture was made, and what is to be seen of what is there; its numbers too where they are few.
+    """The recipe of the picture: settings, what is shown, and the numbers if they are few.
 
-    ``shown`` of ``total`` are steps, or stamps of the input; ``limits`` are those of the output. Numbers that are not
-    finite have no place in JSON: their hash alone tells them.
+    ``shown`` of ``total`` are steps, or stamps of the input; ``limits`` are those of the output. JSON has no numbers that
+    are not finite: these are only part of the hash.
     """
     from dataclasses import asdict
 
@@ -413,11 +418,11 @@ def explaining_recipe(worked: Walkthrough, *, view: str, at: tuple[int, int] | N
 
 
 def _shown(worked: Walkthrough, view: str, at: tuple[int, int] | None, channel: int) -> dict[str, int]:
-    """How many steps or stamps of all a picture shows."""
+    """The number of steps or stamps shown, and of all."""
     total = worked.operation.output_size[0] * worked.operation.output_size[1]
     if view == "stamps" and at is not None:
         total = worked.operation.input_size[0] * worked.operation.input_size[1]
-        return {"shown": len(shown_places(worked, worked.step(*at, channel))), "total": total}
+        return {"shown": len(shown_positions(worked, worked.step(*at, channel))), "total": total}
     if view == "steps":
         rows, columns = shown_steps(worked)
         return {"shown": rows * columns, "total": total}
@@ -425,7 +430,7 @@ def _shown(worked: Walkthrough, view: str, at: tuple[int, int] | None, channel: 
 
 
 def numbers_hash(worked: Walkthrough) -> str:
-    """Sixteen hex digits that tell these numbers and settings from others."""
+    """Sixteen hex digits that identify these numbers and settings."""
     from hashlib import sha256
 
     digest = sha256(repr(worked.operation).encode())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelviz.arithmetic.operations import Pooling, TransposedConvolution
+from kernelviz.arithmetic.steps import largest
 from kernelviz.arithmetic.windows import size_text
 from kernelviz.drawing.page import INK, Item, Panel, Rule, Shape, Text, moved, text_block, text_width, wrap
 from kernelviz.drawing.worksheets import (
@@ -23,16 +24,17 @@ from kernelviz.drawing.worksheets import (
     SUM,
     WIDEST,
     Cells,
-    Placed,
+    LabelledPicture,
     arrow,
+    cells_bar,
     cells_panel,
-    colour_bar,
     digit_size,
-    feet,
+    foot_panels,
     frame,
     headed,
     in_a_row,
     sign,
+    space,
     stacked,
     strongest,
     worksheet,
@@ -69,7 +71,8 @@ from kernelviz.explain.texts import (
 from kernelviz.wording import factor_text, value_text
 
 if TYPE_CHECKING:
-    from kernelviz.explain.walkthrough import Step, Walkthrough
+    from kernelviz.arithmetic.steps import Step
+    from kernelviz.explain.walkthrough import Walkthrough
 
 
 BIGGEST, GAP, ROWS = 66.0, 76.0, 6
@@ -77,9 +80,9 @@ OUTPUT = 190.0
 
 
 def channels_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel:
-    """Window × kernel = products, a sum for each channel, all sums and the bias added up to the output's cell."""
+    """Window × kernel = products, one sum per channel, and the sums and the bias added up to the output cell."""
     operation = worked.operation
-    grid = Grid(worked, step, moving=reached is not None)
+    grid = ChannelGrid(worked, step, moving=reached is not None)
     items: list[Item] = grid.heads()
     y = 40.0
     for plane in grid.order:
@@ -89,36 +92,35 @@ def channels_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel
     tail, below = grid.total(y)
     items += tail
     output = grid.output(reached)
-    top = below - output.panel.height / 2 - 14
-    x = grid.right + 90
-    items += moved(output.panel, x, max(top, 60.0))
+    x, tall = grid.right + 90, output.size[0]
+    middle = max(below - 14, 60 + tall / 2)
+    items += output.centred_at(x, middle)
     items += moved(formula_panel(operation.formulas, grid.sums - 260), 0, y + 16)
-    body = Panel(tuple(items), x + output.room, max(below + 100, top + output.panel.height + output.below))
+    body = Panel(tuple(items), x + output.width, max(below + 100, below - 14 + tall / 2 + output.below))
     many = f"{len(step.channels)} input channels, a kernel for each, one sum; {settings_text(operation)}"
     title = name_text(operation)
     if isinstance(operation, TransposedConvolution):
         title += " as a convolution"
-    said = [grid.choice, *notes(worked, step, cells=grid.whole), *cut_notes(worked, step)]
-    return worksheet(title, many, body, [], said, counted=counted(worked, step))
+    texts = [grid.choice, *notes(worked, step, cells=grid.whole), *cut_notes(worked, step)]
+    return worksheet(title, many, body, [], texts, counted=counted(worked, step))
 
 
 def chosen_planes(step: Step, *, moving: bool) -> tuple[tuple[int, ...], str]:
-    """The channels that are drawn, and what is said of the choice.
+    """The channels that are drawn, and a text about the choice.
 
-    Of many those that add most, the largest first; where the step ``moves`` those with the largest weights, which stay.
+    Of many, those that contribute most, the largest first; with ``moving`` those with the largest weights, which are the
+    same in all steps.
     """
     n = len(step.channels)
     if n <= ROWS or step.sums is None or step.weights is None:
         return tuple(range(n)), ""
-    sizes = np.square(step.weights).sum(axis=(1, 2)) if moving else np.abs(step.sums)
-    sizes = np.where(np.isnan(sizes), np.inf, sizes)
-    order = tuple(sorted(range(n), key=lambda plane: (-float(sizes[plane]), plane))[:ROWS])
+    order = largest(np.square(step.weights).sum(axis=(1, 2)), ROWS) if moving else step.strongest(ROWS)
     what = "largest weights" if moving else "largest |sum|"
     return order, f"the {ROWS} channels with the {what} of {n:,}, largest first"
 
 
-class Grid:
-    """Where the matrices of all channels stand."""
+class ChannelGrid:
+    """The layout of the matrices of all channels."""
 
     def __init__(self, worked: Walkthrough, step: Step, *, moving: bool) -> None:
         self.worked, self.step = worked, step
@@ -128,10 +130,7 @@ class Grid:
         self.whole = max(height, width) < LARGE
         rows, columns = step.window.shape[1:]
         across = width + 2 * columns
-        texts = [
-            value_text(float(each))
-            for each in (*(step.products.sum((1, 2)) if step.products is not None else ()), step.value)
-        ]
+        texts = [value_text(float(each)) for each in (*(() if step.sums is None else step.sums), step.value)]
         widest = max(text_width(f"+ ({text})", SUM + 5, bold=True) for text in texts)
         room = WIDEST - 2 * MARGIN - 2 * GAP - max(60, widest) - 300 - OUTPUT
         self.cell = min(BIGGEST, room / across)
@@ -203,9 +202,9 @@ class Grid:
             items += moved(Panel(tuple(window_frame(rows, columns, self.cell)), 0, 0), 0, top)
         items.append(Text(0, y + self.tall + 28, f"channel {step.channels[plane]}", SMALL, DIM))
         for at, word in enumerate("×="):
-            place = self.lefts[at] + cells[at].shape[1] * self.cell
+            right = self.lefts[at] + cells[at].shape[1] * self.cell
             items.append(
-                Text((place + self.lefts[at + 1]) / 2, middle, word, SIGN - 6, DIM, align="center", middle=True)
+                Text((right + self.lefts[at + 1]) / 2, middle, word, SIGN - 6, DIM, align="center", middle=True)
             )
         items.append(
             Text(
@@ -226,7 +225,7 @@ class Grid:
         return items
 
     def total(self, y: float) -> tuple[list[Item], float]:
-        """The channels that are not shown, the bias, a line and the result."""
+        """The sum of the channels not shown, the bias, a line and the result."""
         step, x = self.step, self.sums + 60
         items: list[Item] = []
         rest = len(step.channels) - self.shown
@@ -254,7 +253,7 @@ class Grid:
             Text(left - 20, y + 8, name, SUM, DIM, align="right"),
         ]
 
-    def output(self, reached: int | None) -> Placed:
+    def output(self, reached: int | None) -> LabelledPicture:
         """The output, the marked cell framed."""
         cells = output_cells(self.worked, self.step, reached)
         whole, part = cells.shape, output_part(cells.shape, self.step.at)
@@ -264,7 +263,7 @@ class Grid:
         size = digit_size([cells], cell)
         panel = cells_panel(cells, cell, size)
         framed = (*panel.items, frame(*at, 1, 1, cell, width=4.5))
-        return with_bar(Panel(framed, panel.width, panel.height), cells, whole, bar=not size)
+        return output_picture(Panel(framed, panel.width, panel.height), cells, whole, bar=not size)
 
 
 MIDDLE_CELL = 60.0
@@ -276,11 +275,11 @@ def enlarged_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel
     """Input as colours → window × kernel, added up = output."""
     operation = worked.operation
     source = colours_of(canvas_cells(worked, step, step.channels[0]))
-    part = part_around(source.shape, window_place(worked, step), INPUT_RATIO)
+    part = part_around(source.shape, window_span(worked, step), INPUT_RATIO)
     source = cut_cells(source, *part)
     box, middle, last = USUAL if max(step.window.shape[1:]) <= 5 else WIDE_KERNEL
-    place = frame_place(worked, step, part)
-    seen = input_box(worked, source, box, place)
+    marked = window_box(worked, step, part)
+    seen = input_box(worked, source, box, marked)
     rows, columns = step.window.shape[1:]
     cell = min(MIDDLE_CELL, middle / max(rows, columns))
     window = Cells(
@@ -289,7 +288,7 @@ def enlarged_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel
     drawn = cells_panel(window, cell, digit_size([window], cell))
     framed = Panel((*drawn.items, frame(0, 0, rows, columns, cell)), drawn.width, drawn.height)
     named = headed(framed, "window", size_text((rows, columns)), aside=True)
-    parts = [seen, Placed(Panel((), 70, 0), 70, 0), named]
+    parts = [seen, space(70), named]
     if step.weights is not None:
         kernel = plain_cells(step.weights[0])
         size = "turned 180°" if isinstance(operation, TransposedConvolution) else size_text(operation.kernel)
@@ -300,40 +299,40 @@ def enlarged_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel
     parts.append(output_box(worked, step, reached, last))
     body = in_a_row(parts)
     room = max(body.width, NARROWEST - 2 * MARGIN)
-    words = words_panel(worked, step, room) if step.weights is None else sum_panel(step, room)
-    foot = feet(words, formula_panel(operation.formulas, room), 0.0, room)
+    words = pool_sum_panel(worked, step, room) if step.weights is None else sum_panel(step, room)
+    foot = foot_panels(words, formula_panel(operation.formulas, room), 0.0, room)
     sizes = box / max(source.shape), cell
     body = Panel(
-        (*body.items, *zoom_lines(parts, sizes, source, step.window.shape[1:], place)), body.width, body.height
+        (*body.items, *zoom_lines(parts, sizes, source, step.window.shape[1:], marked)), body.width, body.height
     )
-    said = [*notes(worked, step, cells=False), *cut_notes(worked, step, part)]
+    texts = [*notes(worked, step, cells=False), *cut_notes(worked, step, part)]
     count = counted(worked, step)
-    return worksheet(name_text(operation), settings_text(operation), body, foot, said, counted=count)
+    return worksheet(name_text(operation), settings_text(operation), body, foot, texts, counted=count)
 
 
-def window_place(worked: Walkthrough, step: Step) -> tuple[range, range]:
+def window_span(worked: Walkthrough, step: Step) -> tuple[range, range]:
     """The rows and columns of the canvas from the first of the window to its last."""
     rows, columns = worked.canvas.rows[step.at[0]], worked.canvas.columns[step.at[1]]
     return range(rows[0], rows[-1] + 1), range(columns[0], columns[-1] + 1)
 
 
-def frame_place(worked: Walkthrough, step: Step, part: tuple[range, range]) -> tuple[int, int, int, int]:
+def window_box(worked: Walkthrough, step: Step, part: tuple[range, range]) -> tuple[int, int, int, int]:
     """Row, column, rows and columns of the window within the part of the canvas that is drawn."""
-    down, across = window_place(worked, step)
+    down, across = window_span(worked, step)
     return down.start - part[0].start, across.start - part[1].start, len(down), len(across)
 
 
 def cut_notes(worked: Walkthrough, step: Step, part: tuple[range, range] | None = None) -> list[str]:
-    """Which part of a slim input and of a slim output is drawn, where it is not all."""
+    """Which part of a narrow input and of a narrow output is drawn, if not all."""
     whole = worked.operation.output_size
-    said = [part_text("output", whole, output_part(whole, step.at))]
+    parts = [part_text("output", whole, output_part(whole, step.at))]
     if part:
         rows, columns = worked.canvas.padding.shape
         transposed = isinstance(worked.operation, TransposedConvolution)
         name = f"{canvas_name(worked)[0]} input" if transposed else "input"
-        said.insert(0, part_text(name, (rows, columns), part, (0, 0) if transposed else worked.canvas.origin))
-    said = [text for text in said if text]
-    return [f"drawn are only {' and '.join(said)}"] if said else []
+        parts.insert(0, part_text(name, (rows, columns), part, (0, 0) if transposed else worked.canvas.origin))
+    parts = [text for text in parts if text]
+    return [f"drawn are only {' and '.join(parts)}"] if parts else []
 
 
 def output_part(shape: tuple[int, int], at: tuple[int, int]) -> tuple[range, range]:
@@ -342,7 +341,7 @@ def output_part(shape: tuple[int, int], at: tuple[int, int]) -> tuple[range, ran
 
 
 def colours_of(cells: Cells) -> Cells:
-    """Brightness for what is never negative, else red and blue; unlit, for nothing is veiled."""
+    """The cells as brightness if no value is negative, else in red and blue; none is faded."""
     plain = replace(cells, lit=None)
     inner = cells.values[~cells.mask("padding")]
     if np.nanmin(inner, initial=0) < 0:
@@ -350,21 +349,21 @@ def colours_of(cells: Cells) -> Cells:
     return replace(plain, grey=True, low=0.0)
 
 
-def input_box(worked: Walkthrough, cells: Cells, box: float, place: tuple[int, int, int, int]) -> Placed:
+def input_box(worked: Walkthrough, cells: Cells, box: float, marked: tuple[int, int, int, int]) -> LabelledPicture:
     """The canvas as colours, the window in a frame with a white halo, a bar below."""
     cell = box / max(cells.shape)
     panel = cells_panel(cells, cell, 0)
-    items: list[Item] = [*panel.items, frame(*place, cell, colour=WHITE, width=9), frame(*place, cell, width=4.5)]
-    bar = colour_bar(cells, min(180.0, panel.width))
+    items: list[Item] = [*panel.items, frame(*marked, cell, colour=WHITE, width=9), frame(*marked, cell, width=4.5)]
+    bar = cells_bar(cells, min(180.0, panel.width))
     items += moved(bar, 0, panel.height + 14)
     name, size = canvas_name(worked)
-    size = size.partition(",")[0]  # the padding stands in the heading of the page
+    size = size.partition(",")[0]  # the heading of the page states the padding
     placed = headed(Panel(tuple(items), max(panel.width, bar.width), panel.height), name, size)
     return replace(placed, below=66.0)
 
 
-def output_box(worked: Walkthrough, step: Step, reached: int | None, box: float) -> Placed:
-    """The output as colours, or as numbers where they fit, the marked cell in a frame."""
+def output_box(worked: Walkthrough, step: Step, reached: int | None, box: float) -> LabelledPicture:
+    """The output as numbers if they fit, else as colours, the marked cell in a frame."""
     cells = output_cells(worked, step, reached)
     whole, part = cells.shape, output_part(cells.shape, step.at)
     at = step.at[0] - part[0].start, step.at[1] - part[1].start
@@ -377,46 +376,46 @@ def output_box(worked: Walkthrough, step: Step, reached: int | None, box: float)
     panel = cells_panel(cells, cell, size)
     halo = frame(*at, 1, 1, cell, colour=WHITE, width=9 if cell > 12 else 7)
     items: list[Item] = [*panel.items, halo, frame(*at, 1, 1, cell, width=4.5 if cell > 12 else 3.5)]
-    return with_bar(Panel(tuple(items), panel.width, panel.height), cells, whole, bar=not size)
+    return output_picture(Panel(tuple(items), panel.width, panel.height), cells, whole, bar=not size)
 
 
-def with_bar(panel: Panel, cells: Cells, whole: tuple[int, int], *, bar: bool) -> Placed:
-    """The output with its name and the size of the ``whole``, and a bar of colours below where it has no digits."""
+def output_picture(panel: Panel, cells: Cells, whole: tuple[int, int], *, bar: bool) -> LabelledPicture:
+    """The output with its name and the size of the ``whole``, and a colour bar below if it has no digits."""
     size = size_text(whole)
     if not bar:
         return headed(panel, "output", size)
-    below = colour_bar(cells, max(panel.width, 120.0))
+    below = cells_bar(cells, max(panel.width, 120.0))
     items = (*panel.items, *moved(below, 0, panel.height + 14))
     return replace(headed(Panel(items, max(panel.width, below.width), panel.height), "output", size), below=66.0)
 
 
 def zoom_lines(
-    parts: list[Placed],
+    parts: list[LabelledPicture],
     sizes: tuple[float, float],
     source: Cells,
     window: tuple[int, ...],
-    place: tuple[int, int, int, int],
+    marked: tuple[int, int, int, int],
 ) -> list[Item]:
-    """Lines from the window in the input to the enlarged one; around what stands above and below the input."""
+    """Lines from the window in the input to the enlarged one; they avoid the labels above and below the input."""
     small, cell = sizes
-    above = max(part.panel.height / 2 + part.above for part in parts)
-    left = (parts[0].room - max(source.shape[1] * small, colour_bar(source, 0).width)) / 2
-    x, end = left + (place[1] + place[3]) * small, parts[0].room + 10
+    above = max(part.size[0] / 2 + part.above for part in parts)
+    left = (parts[0].width - max(source.shape[1] * small, cells_bar(source, 0).width)) / 2
+    x, end = left + (marked[1] + marked[3]) * small, parts[0].width + 10
     top, bottom = above - source.shape[0] * small / 2, above + source.shape[0] * small / 2
-    starts = top + place[0] * small, top + (place[0] + place[2]) * small
-    target = parts[0].room + parts[1].room
-    goals = above - window[0] * cell / 2, above + window[0] * cell / 2
-    met = [start + (goal - start) * (end - x) / (target - x) for start, goal in zip(starts, goals, strict=True)]
-    if all(top <= y <= bottom for y in met):
-        return [Rule(x, start, target, goal, DARK, 1.6) for start, goal in zip(starts, goals, strict=True)]
-    bent = [[Rule(x, start, end, start, DARK, 1.6), Rule(end, start, target, goal, DARK, 1.6)]
-            for start, goal in zip(starts, goals, strict=True)]  # fmt: skip
+    starts = top + marked[0] * small, top + (marked[0] + marked[2]) * small
+    target = parts[0].width + parts[1].width
+    stops = above - window[0] * cell / 2, above + window[0] * cell / 2
+    crossings = [start + (stop - start) * (end - x) / (target - x) for start, stop in zip(starts, stops, strict=True)]
+    if all(top <= y <= bottom for y in crossings):
+        return [Rule(x, start, target, stop, DARK, 1.6) for start, stop in zip(starts, stops, strict=True)]
+    bent = [[Rule(x, start, end, start, DARK, 1.6), Rule(end, start, target, stop, DARK, 1.6)]
+            for start, stop in zip(starts, stops, strict=True)]  # fmt: skip
     return [rule for line in bent for rule in line]
 
 
 @np.errstate(all="ignore")
 def step_page(worked: Walkthrough, step: Step, reached: int | None = None) -> Panel:
-    """The page of one step; ``reached`` empties the output behind this cell, for an animation."""
+    """The page of one step; in an animation, cells of the output after ``reached`` are empty."""
     if len(step.channels) > 1:
         return channels_page(worked, step, reached)
     parts = [canvas_cells(worked, step, step.channels[0]), output_cells(worked, step)]
@@ -460,13 +459,13 @@ def kernel_page(worked: Walkthrough, step: Step, cell: float, reached: int | Non
     body = in_a_row(parts)
     room = max(NARROWEST - 2 * MARGIN, body.width)
     left = sum_panel(step, room, widest=widest_texts(worked, step))
-    kernel_at = sum(part.room for part in parts[: len(parts) - 3])
-    foot = feet(left, formula_panel(operation.formulas, room), kernel_at, room)
+    kernel_at = sum(part.width for part in parts[: len(parts) - 3])
+    foot = foot_panels(left, formula_panel(operation.formulas, room), kernel_at, room)
     return worksheet(title, settings_text(operation), body, foot, notes(worked, step), counted=counted(worked, step))
 
 
 def pool_page(worked: Walkthrough, step: Step, cell: float, reached: int | None) -> Panel:
-    """Input → output, with the step and the size beside them, or below where there is no room."""
+    """Input → output, with the step and the size beside them, or below if they do not fit."""
     operation = worked.operation
     kind = operation.kind if isinstance(operation, Pooling) else ""
     body = in_a_row(
@@ -477,21 +476,21 @@ def pool_page(worked: Walkthrough, step: Step, cell: float, reached: int | None)
         ]
     )
     count = counted(worked, step)
-    said = [*notes(worked, step), "bold: the value that the window passes on" if kind == "max" else ""]
+    texts = [*notes(worked, step), "bold: the value that the window passes on" if kind == "max" else ""]
     room = WIDEST - 2 * MARGIN - body.width - 90
     beside = room >= 460
     width = room if beside else max(body.width, NARROWEST - 2 * MARGIN)
-    words = stacked([words_panel(worked, step, width), formula_panel(operation.formulas, width)], 40)
+    words = stacked([pool_sum_panel(worked, step, width), formula_panel(operation.formulas, width)], 40)
     if not beside:
-        return worksheet(name_text(operation), settings_text(operation), body, [(0.0, words)], said, counted=count)
+        return worksheet(name_text(operation), settings_text(operation), body, [(0.0, words)], texts, counted=count)
     y = max(0.0, (body.height - words.height) / 2)
     height = max(body.height, words.height)
     items = (*moved(body, 0, (height - body.height) / 2), *moved(words, body.width + 90, y))
     both = Panel(items, body.width + 90 + words.width, height)
-    return worksheet(name_text(operation), settings_text(operation), both, [], said, counted=count)
+    return worksheet(name_text(operation), settings_text(operation), both, [], texts, counted=count)
 
 
-def words_panel(worked: Walkthrough, step: Step, room: float) -> Panel:
+def pool_sum_panel(worked: Walkthrough, step: Step, room: float) -> Panel:
     """The marked cell of a pool in one line, or several."""
     row, column = step.at
     text, _, value = step_text(worked.operation, step).rpartition(" = ")
@@ -512,7 +511,7 @@ def words_panel(worked: Walkthrough, step: Step, room: float) -> Panel:
 
 
 def widest_texts(worked: Walkthrough, step: Step) -> tuple[float, float]:
-    """The widths that no term and no result of any step exceed, so that nothing moves from one to the next."""
+    """The largest widths of a term and of a result in all steps, so that nothing moves from one step to the next."""
     if step.weights is None:
         return 0.0, 0.0
     values = worked.canvas.values[step.channels[0]]
@@ -524,13 +523,13 @@ def widest_texts(worked: Walkthrough, step: Step) -> tuple[float, float]:
 
 
 def counted(worked: Walkthrough, step: Step) -> tuple[int, int]:
-    """Which step it is, from 1 on, and of how many."""
+    """The number of the step, from 1, and the number of steps."""
     rows, columns = worked.operation.output_size
     return step.at[0] * columns + step.at[1] + 1, rows * columns
 
 
 def notes(worked: Walkthrough, step: Step, *, cells: bool = True) -> list[str]:
-    """The caption: what the signs mean (where all ``cells`` are drawn), what it costs."""
+    """The caption: what the signs mean (if all ``cells`` are drawn), and the cost."""
     operation, canvas = worked.operation, worked.canvas
     lines = []
     if operation.out_channels > 1:

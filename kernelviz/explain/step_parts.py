@@ -21,7 +21,7 @@ from kernelviz.drawing.worksheets import (
     SUM,
     WIDEST,
     Cells,
-    Placed,
+    LabelledPicture,
     arrow_items,
     cells_panel,
     digit_size,
@@ -36,17 +36,18 @@ from kernelviz.wording import value_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kernelviz.arithmetic.steps import Step
     from kernelviz.arithmetic.windows import Formula
-    from kernelviz.explain.walkthrough import Step, Walkthrough
+    from kernelviz.explain.walkthrough import Walkthrough
     from kernelviz.records import Array
 
 
-MARKS = 44.0  # what the marks of the stride take above the canvas
-LARGE = 16  # from so many rows or columns on the window is enlarged beside the input
+MARKS = 44.0  # the room for the marks of the stride above the canvas
+LARGE = 16  # with at least this many rows or columns the window is enlarged beside the input
 
 
 def canvas_cells(worked: Walkthrough, step: Step, plane: int) -> Cells:
-    """One channel of what the window slides over, the window lit."""
+    """One channel of the canvas, the cells under the window lit."""
     canvas = worked.canvas
     lit = np.zeros(canvas.padding.shape, bool)
     rows, columns = canvas.rows[step.at[0]], canvas.columns[step.at[1]]
@@ -56,7 +57,7 @@ def canvas_cells(worked: Walkthrough, step: Step, plane: int) -> Cells:
 
 
 def output_cells(worked: Walkthrough, step: Step, reached: int | None = None) -> Cells:
-    """One channel of the output, the marked cell lit; the cells that come later are empty in an animation."""
+    """One channel of the output, the marked cell lit; in an animation, the cells after ``reached`` are empty."""
     values = worked.output[step.channel]
     limit = strongest(values)
     empty = np.zeros(values.shape, bool)
@@ -68,12 +69,12 @@ def output_cells(worked: Walkthrough, step: Step, reached: int | None = None) ->
 
 
 def plain_cells(values: Array, limit: float | None = None) -> Cells:
-    """Numbers of which none is in the step more than another."""
+    """Cells without emphasis."""
     return Cells(values, strongest(values) if limit is None else limit)
 
 
 def fitting_cell(cells: Sequence[Cells], fixed: float) -> float:
-    """The size of a cell at which these matrices fit beside each other on a page; 0 where they would not be legible."""
+    """The size of a cell at which these matrices fit beside each other on a page; 0 if they would not be legible."""
     columns = sum(each.shape[1] for each in cells)
     cell = min(CELL, (WIDEST - 2 * MARGIN - fixed) / columns)
     large = any(max(each.shape) >= LARGE for each in cells)
@@ -85,7 +86,7 @@ def matrix(cells: Cells, cell: float) -> Panel:
     return cells_panel(cells, cell, digit_size([cells], cell))
 
 
-def output_matrix(worked: Walkthrough, step: Step, cell: float, reached: int | None) -> Placed:
+def output_matrix(worked: Walkthrough, step: Step, cell: float, reached: int | None) -> LabelledPicture:
     """The output with the marked cell in a frame."""
     cells = output_cells(worked, step, reached)
     panel = matrix(cells, cell)
@@ -93,8 +94,8 @@ def output_matrix(worked: Walkthrough, step: Step, cell: float, reached: int | N
     return headed(framed, "output", size_text(cells.shape))
 
 
-def canvas_matrix(worked: Walkthrough, step: Step, cell: float) -> Placed:
-    """The canvas with the window in a frame, the stride above it, and what is never read below it."""
+def canvas_matrix(worked: Walkthrough, step: Step, cell: float) -> LabelledPicture:
+    """The canvas with the window in a frame, the stride above it, and a note about cells that are never read below it."""
     operation, canvas = worked.operation, worked.canvas
     cells = canvas_cells(worked, step, step.channels[0])
     bold = None
@@ -112,7 +113,7 @@ def canvas_matrix(worked: Walkthrough, step: Step, cell: float) -> Placed:
 
 
 def canvas_name(worked: Walkthrough) -> tuple[str, str]:
-    """What the canvas is called, and its size."""
+    """The name of the canvas, and its size."""
     operation = worked.operation
     if isinstance(operation, TransposedConvolution):
         padded = " and ".join(
@@ -132,7 +133,7 @@ def canvas_name(worked: Walkthrough) -> tuple[str, str]:
 
 
 def never_read(worked: Walkthrough) -> str:
-    """Why some cells are hatched; empty where none is."""
+    """Why some cells are hatched; empty if none is."""
     if not worked.canvas.unread.any():
         return ""
     operation = worked.operation
@@ -143,7 +144,7 @@ def never_read(worked: Walkthrough) -> str:
 
 
 def stride_marks(worked: Walkthrough, step: Step, cell: float) -> list[Item]:
-    """Where windows begin along the columns, and an arrow from this one to the next; none for a stride of 1."""
+    """Marks at the first column of each window, and an arrow from this window to the next; none for a stride of 1."""
     operation, columns = worked.operation, worked.canvas.columns
     if isinstance(operation, TransposedConvolution) or operation.stride[1] == 1 or len(columns) < 2:
         return []
@@ -165,9 +166,9 @@ def stride_marks(worked: Walkthrough, step: Step, cell: float) -> list[Item]:
 
 
 def sum_panel(step: Step, room: float, *, widest: tuple[float, float] = (0.0, 0.0)) -> Panel:
-    """How the marked cell came about: the terms in the kernel's rows, those of padding faint, the result bold.
+    """How the marked cell is computed: the terms in the rows of the kernel, those of padding faint, the result bold.
 
-    ``widest`` are the widths of the longest term and result of all steps, so that nothing moves from step to step.
+    ``widest`` holds the widths of the longest term and result of all steps, so that nothing moves from step to step.
     """
     row, column = step.at
     heading = f"the marked cell, row {row}, column {column}"
@@ -280,21 +281,21 @@ def _letters(items: list[Item], lines: Sequence[str], y: float, width: float, ro
 INPUT_RATIO, OUTPUT_RATIO = 8, 4  # how many times as long as wide the part is at most
 
 
-def part_around(shape: tuple[int, int], places: Sequence[range], times: int) -> tuple[range, range]:
-    """The rows and the columns that are drawn: around these places, of the long side ``times`` the short one at most.
+def part_around(shape: tuple[int, int], spans: Sequence[range], times: int) -> tuple[range, range]:
+    """The rows and the columns that are drawn, around these spans; the long side is at most ``times`` the short one.
 
-    It moves on by leaps, so that an animation stands still in between.
+    The part moves in leaps, so that consecutive frames of an animation mostly show the same part.
     """
     rows, columns = (
-        _along(side, place, max(times * min(shape), 2 * len(place))) for side, place in zip(shape, places, strict=True)
+        _along(side, span, max(times * min(shape), 2 * len(span))) for side, span in zip(shape, spans, strict=True)
     )
     return rows, columns
 
 
-def _along(side: int, place: range, most: int) -> range:
+def _along(side: int, span: range, most: int) -> range:
     length = min(side, most)
-    leap = max(1, (length - len(place)) // 2)
-    middle = (place[0] + place[-1]) // 2
+    leap = max(1, (length - len(span)) // 2)
+    middle = (span[0] + span[-1]) // 2
     start = middle // leap * leap - (length - leap) // 2
     start = max(0, min(start, side - length))
     return range(start, start + length)
@@ -312,10 +313,10 @@ def cut_cells(cells: Cells, rows: range, columns: range) -> Cells:
 
 
 def part_text(name: str, shape: tuple[int, int], part: tuple[range, range], first: tuple[int, int] = (0, 0)) -> str:
-    """``columns 9 to 32 of the input``, numbered from the input's own ``first``; empty where all is drawn."""
-    said = [
+    """``columns 9 to 32 of the input``, numbered from ``first``; empty if all is drawn."""
+    texts = [
         f"{noun} {each.start - zero} to {each[-1] - zero} of the {name}".replace("-", "−")
         for noun, each, side, zero in zip(("rows", "columns"), part, shape, first, strict=True)
         if len(each) < side
     ]
-    return " and ".join(said)
+    return " and ".join(texts)

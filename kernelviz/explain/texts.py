@@ -1,4 +1,4 @@
-"""A walkthrough in words and signs, for people and as JSON; texts and pictures say the same."""
+"""A walkthrough as text for people, and as JSON; pictures use the same texts."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernelviz.arithmetic.operations import Operation
+    from kernelviz.arithmetic.steps import Step
     from kernelviz.arithmetic.windows import Formula
-    from kernelviz.explain.walkthrough import Step, Walkthrough
+    from kernelviz.explain.walkthrough import Walkthrough
     from kernelviz.records import Array
     from kernelviz.traces import LayerOperation, TracedLayer
 
 
-MOST_TERMS = 2000  # of one sum; what is longer is shortened in its middle
+MOST_TERMS = 2000  # of one sum; longer sums are shortened in the middle
 FLIPPED = "the kernel is not flipped: what torch calls convolution is cross-correlation in mathematics"
 
 
@@ -46,9 +47,9 @@ def plane_terms(step: Step, plane: int, *, real_only: bool = False) -> list[str]
 
 
 def step_text(operation: Operation, step: Step) -> str:
-    """``1×1 + 2×2 + … = 411``: how an output cell came about, every term of it.
+    """``1×1 + 2×2 + … = 411``: how an output cell is computed, with every term.
 
-    Of a transposed convolution only the stamps that meet there; each input channel in brackets where there are several.
+    For a transposed convolution only the stamps on that cell; several input channels are in brackets each.
     """
     value = value_text(step.value)
     if isinstance(operation, Pooling):
@@ -85,7 +86,7 @@ def name_text(operation: Operation) -> str:
 
 
 def settings_text(operation: Operation) -> str:
-    """Stride, padding and what else differs from the plain case."""
+    """Stride, padding and other settings that differ from the defaults."""
     if isinstance(operation, Pooling):
         return _pool_settings(operation)
     parts = [f"stride {sides_text(operation.stride)}", padding_text(operation)]
@@ -99,7 +100,7 @@ def settings_text(operation: Operation) -> str:
 
 
 def padding_text(operation: Operation) -> str:
-    """``no padding``, ``padding 1``, ``padding same (1)``; four numbers where the ends differ."""
+    """``no padding``, ``padding 1``, ``padding same (1)``; four numbers if the sides differ."""
     if not any(operation.padding):
         return "padding same (0)" if getattr(operation, "padding_name", "") == "same" else "no padding"
     text = sides_text(operation.padding)
@@ -145,7 +146,7 @@ def macs_text(operation: Operation) -> str:
 
 
 def broken_count(worked: Walkthrough) -> int:
-    """How many numbers of input, kernel, bias and output are not finite."""
+    """The number of values of input, kernel, bias and output that are not finite."""
     return sum(number for _, number, _ in _broken(worked))
 
 
@@ -162,7 +163,7 @@ def _broken(worked: Walkthrough) -> list[tuple[str, int, int]]:
 
 
 def left_over_text(operation: Operation) -> str:
-    """What the last stride leaves at the end of the input, and why; empty where nothing."""
+    """The rows and columns that the last stride leaves over at the end of the input, and why; empty if there are none."""
     if isinstance(operation, TransposedConvolution) or not any(operation.left_over):
         return ""
     formulas = [formula for formula, number in zip(operation.formulas, operation.left_over, strict=True) if number]
@@ -171,7 +172,7 @@ def left_over_text(operation: Operation) -> str:
 
 
 def gap_text(operation: Operation) -> str:
-    """What else is never read, between the windows or their taps, or reaches no output; empty where nothing."""
+    """Other cells that are never read, between the windows or their taps, or reach no output; empty if there are none."""
     if isinstance(operation, TransposedConvolution):
         if not any(operation.unread):
             return ""
@@ -191,7 +192,7 @@ def gap_text(operation: Operation) -> str:
 
 
 def rows_text(numbers: Sequence[int]) -> str:
-    """``1 row and 2 columns``; what is 0 is left out."""
+    """``1 row and 2 columns``; zero counts are left out."""
     return " and ".join(counted(n, noun) for n, noun in zip(numbers, ("row", "column"), strict=True) if n)
 
 
@@ -208,7 +209,7 @@ MOST_CELLS = 20_000  # products, or values of a table, that are printed; at leas
 
 
 def chosen_steps(worked: Walkthrough, channel: int, at: tuple[int, int] | None) -> list[Step]:
-    """The one step that was asked for, or all of a channel as far as they can be printed."""
+    """The requested step, or the steps of a channel that can be printed."""
     if at is not None:
         return [worked.step(*at, channel)]
     first = worked.step(0, 0, channel)
@@ -216,7 +217,7 @@ def chosen_steps(worked: Walkthrough, channel: int, at: tuple[int, int] | None) 
 
 
 def size_lines(operation: Operation) -> list[str]:
-    """What it is, how the size of its output follows, what is left over, and what it costs."""
+    """The operation, how its output size is computed, what is left over, and its cost."""
     shape = (operation.in_channels, *operation.input_size)
     lines = [f"{name_text(operation)}: {size_text(shape if shape[0] > 1 else shape[1:])} input, {_middle(operation)}"]
     lines += ["", *_formula_lines(operation)]
@@ -249,7 +250,7 @@ def _formula_lines(operation: Operation) -> list[str]:
 
 
 def _implicit_lines(operation: Operation) -> list[str]:
-    """How a transposed convolution is a convolution, too."""
+    """How a transposed convolution is written as a convolution."""
     if not isinstance(operation, TransposedConvolution):
         return []
     top, _, left, _ = operation.implicit_padding
@@ -310,7 +311,7 @@ def _kernel_heading(operation: Operation) -> str:
 
 
 def _stamp_lines(worked: Walkthrough, channel: int) -> list[str]:
-    """What each input value stamps, and where."""
+    """The stamp of each input value, and its position."""
     operation = worked.operation
     if not isinstance(operation, TransposedConvolution):
         return []
@@ -350,7 +351,7 @@ def _stretched_lines(worked: Walkthrough, channel: int) -> list[str]:
 
 
 def _planes(values: Array) -> list[str]:
-    """Tables below each other, numbered where there are several; right-aligned."""
+    """Tables below each other, numbered if there are several; right-aligned."""
     if values.size > MOST_CELLS:
         return [f"  {size_text(values.shape)} numbers, from {value_text(values.min())} to {value_text(values.max())}"]
     texts = [[[value_text(value) for value in row] for row in plane] for plane in values]
@@ -414,7 +415,7 @@ def _step_entry(operation: Operation, step: Step) -> dict[str, Any]:
 
 
 def layer_lines(found: LayerOperation) -> list[str]:
-    """What the layer is, and how the size of its output follows; then what its units read of the image."""
+    """The layer, how its output size is computed, and what its units read of the image."""
     layer = found.layer
     model = f"{found.source.model}, " if found.source else ""
     lines = [f"{layer.name}: {layer.kind} of {model}image {' × '.join(map(str, found.input_size))}", ""]

@@ -1,4 +1,4 @@
-"""Pictures of a traced unit: one value with what made it, and a kernel beside its map."""
+"""Pictures of a traced unit: one value with its computation, and a kernel beside its map."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kernelviz.arithmetic.steps import largest
 from kernelviz.drawing.page import INK, Item, Panel, Raster, Rule, Shape, Text, moved, text_width
 from kernelviz.drawing.sheets import map_facts
 from kernelviz.drawing.worksheets import (
@@ -16,27 +17,32 @@ from kernelviz.drawing.worksheets import (
     MARGIN,
     SIGN,
     SMALL,
+    TITLED,
     WIDEST,
     Cells,
+    LabelledPicture,
     arrow_items,
     cells_panel,
+    digit_size,
     strongest,
+    titled,
+    with_bar,
     worksheet,
 )
 from kernelviz.explain.unit_parts import (
-    TOP,
-    Ink,
-    fitted_digits,
-    ink_bar,
-    ink_of,
-    ink_text,
+    BAR,
+    UNIT_DIGITS,
+    MapColours,
+    clipping_text,
     input_view,
+    map_bar,
+    map_colours,
     map_picture,
     map_view,
     photograph,
     single_page,
     stacked_page,
-    with_bar,
+    with_map_bar,
 )
 from kernelviz.explain.unit_texts import (
     COLOURS,
@@ -60,15 +66,15 @@ if TYPE_CHECKING:
 
 
 THUMB, PITCH, HEADS = 96.0, 112.0, 44.0
-NUMBERS, GAP, SIGNS = 86.0, 40.0, 40.0  # the channel's number, and what stands between the matrices
+NUMBERS, GAP, SIGNS = 86.0, 40.0, 40.0  # the room for the channel's number, and between the matrices
 BARS, COLUMN = 206.0, 308.0
 RED, BLUE = "#cb4c42", "#3b86c0"
 THICK = 32.0
 
 
 @dataclass(frozen=True)
-class Part:
-    """One bar: what it is called, its value, the middle of its row, and whether the name stands below the rows."""
+class Summand:
+    """One bar: its name, its value, and the middle of its row."""
 
     name: str
     value: float
@@ -76,16 +82,16 @@ class Part:
 
 
 def waterfall_page(unit: Unit) -> tuple[Panel, str]:
-    """The body of the page, and what is said of the choice of channels."""
+    """The body of the page, and a text about the choice of channels."""
     order = unit.strongest(SHOWN)
     pointwise = unit.window[0].size == 1
-    texts, parts, bottom = _parts(unit, order)
-    lefts = [NUMBERS + THUMB + GAP + place * (THUMB + SIGNS) for place in range(3)]
+    texts, parts, bottom = _summands(unit, order)
+    lefts = [NUMBERS + THUMB + GAP + position * (THUMB + SIGNS) for position in range(3)]
     widest = max(text_width(text, FORMULA, bold=True) for text in texts)
     end = (lefts[2] - SIGNS + 40 if pointwise else lefts[2] + THUMB + 44) + widest
     items = _heads(lefts, end, pointwise=pointwise)
-    for row, place in enumerate(order):
-        items += _row(unit, place, HEADS + row * PITCH, lefts, pointwise=pointwise)
+    for row, position in enumerate(order):
+        items += _row(unit, position, HEADS + row * PITCH, lefts, pointwise=pointwise)
     items += _sums(unit, parts, texts, end)
     bars = min(BARS + (100 if pointwise else 0), WIDEST - 2 * MARGIN - end - 94 - COLUMN)
     items += _bars(parts, end + 44, bottom, bars)
@@ -93,30 +99,30 @@ def waterfall_page(unit: Unit) -> tuple[Panel, str]:
     below, width = _pictures(unit, items, right)
     measure = "product" if pointwise else "sum"
     n = len(unit.numbers)
-    said = f"the {len(order)} channels with the largest |{measure}| of {n:,}, largest first" if n > len(order) else ""
-    said = " · ".join(part for part in (said, "each input map in colours of its own") if part)
-    return Panel(tuple(items), right + width, max(bottom, below)), said
+    choice = f"the {len(order)} channels with the largest |{measure}| of {n:,}, largest first" if n > len(order) else ""
+    choice = " · ".join(part for part in (choice, "each input map in colours of its own") if part)
+    return Panel(tuple(items), right + width, max(bottom, below)), choice
 
 
-def _parts(unit: Unit, order: Sequence[int]) -> tuple[list[str], list[Part], float]:
-    """All that is added up, as texts and as bars, the whole last; and where the rows end."""
+def _summands(unit: Unit, order: Sequence[int]) -> tuple[list[str], list[Summand], float]:
+    """All summands, as texts and as bars, the total last; and the y below the rows."""
     sums = unit.sums
     parts = [
-        Part(str(unit.numbers[place]), float(sums[place]), HEADS + row * PITCH + THUMB / 2)
-        for row, place in enumerate(order)
+        Summand(str(unit.numbers[position]), float(sums[position]), HEADS + row * PITCH + THUMB / 2)
+        for row, position in enumerate(order)
     ]
     y = HEADS + len(order) * PITCH + 10.0
     rest = len(unit.numbers) - len(order)
     if rest:
         others = np.delete(sums, list(order)).sum()
         name = f"the other {rest:,} channels together" if rest > 1 else "the other channel"
-        parts.append(Part(name, float(others), y + 6))
+        parts.append(Summand(name, float(others), y + 6))
         y += 52
     if unit.bias is not None:
-        parts.append(Part("bias", unit.bias, y + 6))
+        parts.append(Summand("bias", unit.bias, y + 6))
         y += 52
     name = "the value (no bias)" if unit.bias is None else "the value"
-    parts.append(Part(name, unit.total, y + 22))
+    parts.append(Summand(name, unit.total, y + 22))
     values = [part.value for part in parts]
     return [sum_text(unit, float(value)) for value in values], parts, y + 52
 
@@ -131,17 +137,17 @@ def _heads(lefts: Sequence[float], end: float, *, pointwise: bool) -> list[Item]
     return items
 
 
-def _row(unit: Unit, place: int, y: float, lefts: Sequence[float], *, pointwise: bool) -> list[Item]:
+def _row(unit: Unit, position: int, y: float, lefts: Sequence[float], *, pointwise: bool) -> list[Item]:
     """The channel's number, its map with the window, and window × kernel = products as colours."""
     middle = y + THUMB / 2
-    items: list[Item] = [Text(0, middle, f"{unit.numbers[place]:,}", SMALL + 1, INK, middle=True)]
-    view = input_view(unit, place, THUMB)
-    items += moved(view.panel, NUMBERS, middle - view.size[0] / 2)
+    items: list[Item] = [Text(0, middle, f"{unit.numbers[position]:,}", SMALL + 1, INK, middle=True)]
+    view = input_view(unit, position, THUMB)
+    items += view.centred_at(NUMBERS, middle)
     columns = [(unit.window, True), (unit.kernel, False)] if pointwise else [
         (unit.window, True), (unit.kernel, False), (unit.products, True)
     ]  # fmt: skip
     for left, (values, padded) in zip(lefts, columns, strict=False):
-        panel = _number(unit, values, place) if pointwise else _matrix(unit, values, place, padded=padded)
+        panel = _number(unit, values, position) if pointwise else _matrix(unit, values, position, padded=padded)
         items += moved(panel, left + (THUMB - panel.width) / 2, middle - panel.height / 2)
     for left, sign in zip(lefts[1:], "×=", strict=True):
         x = left - SIGNS / 2
@@ -151,20 +157,20 @@ def _row(unit: Unit, place: int, y: float, lefts: Sequence[float], *, pointwise:
     return items
 
 
-def _matrix(unit: Unit, values: Array, place: int, *, padded: bool) -> Panel:
+def _matrix(unit: Unit, values: Array, position: int, *, padded: bool) -> Panel:
     """One matrix as colours of the scale of all of its kind."""
     cell = THUMB / max(values.shape[1:])
     shown = values[list(unit.strongest(SHOWN))]
     around, between = (unit.padding, unit.stretched) if padded else (None, None)
-    return cells_panel(Cells(values[place], strongest(shown), padding=around, stretched=between), cell, 0)
+    return cells_panel(Cells(values[position], strongest(shown), padding=around, stretched=between), cell, 0)
 
 
-def _number(unit: Unit, values: Array, place: int) -> Panel:
+def _number(unit: Unit, values: Array, position: int) -> Panel:
     """A single number as a cell as wide as a matrix."""
     shown = values[list(unit.strongest(SHOWN))]
     every = [Cells(plane, strongest(shown), decimals=short_decimals(shown)) for plane in shown]
-    cells = Cells(values[place], strongest(shown), decimals=short_decimals(shown))
-    panel = cells_panel(cells, THUMB, min(24.0, fitted_digits(every, THUMB)))
+    cells = Cells(values[position], strongest(shown), decimals=short_decimals(shown))
+    panel = cells_panel(cells, THUMB, min(24.0, digit_size(every, THUMB, UNIT_DIGITS)))
     return _flattened(panel, 62.0 / THUMB)
 
 
@@ -183,8 +189,8 @@ def _flattened(panel: Panel, share: float) -> Panel:
     return Panel(tuple(items), panel.width, panel.height * share)
 
 
-def _sums(unit: Unit, parts: Sequence[Part], texts: Sequence[str], end: float) -> list[Item]:
-    """The sums on the right, what is taken together, and the value under a line."""
+def _sums(unit: Unit, parts: Sequence[Summand], texts: Sequence[str], end: float) -> list[Item]:
+    """The sums on the right, the combined rest, and the value under a line."""
     items: list[Item] = []
     rows = min(SHOWN, len(unit.numbers))
     for at, (part, text) in enumerate(zip(parts, texts, strict=True)):
@@ -199,8 +205,8 @@ def _sums(unit: Unit, parts: Sequence[Part], texts: Sequence[str], end: float) -
     return items
 
 
-def _bars(parts: Sequence[Part], left: float, bottom: float, wide: float) -> list[Item]:
-    """Each part begins where the one before it ends; the last is the whole, from 0."""
+def _bars(parts: Sequence[Summand], left: float, bottom: float, wide: float) -> list[Item]:
+    """Bars that each start at the end of the one before; the last is the total, from 0."""
     values = [part.value for part in parts]
     if not all(map(math.isfinite, values)):
         return [Text(left, parts[0].middle, "not finite", SMALL, DIM, middle=True)]
@@ -225,55 +231,21 @@ def _bars(parts: Sequence[Part], left: float, bottom: float, wide: float) -> lis
 
 
 def _pictures(unit: Unit, items: list[Item], x: float) -> tuple[float, float]:
-    """The map with the unit, and what the unit can see; how deep they go, and how wide they are."""
-    view = with_bar(map_view(unit, COLUMN), ink_of(unit.map))
-    items += moved(view.panel, x, 0)
-    y, width = view.panel.height + 36, max(COLUMN, view.panel.width)
-    sight = photograph(unit, COLUMN, sight=True)
-    if sight is not None:
-        items += moved(sight.panel, x, y)
-        y += sight.panel.height
-        width = max(width, sight.panel.width)
+    """Add the map with the unit, and its receptive field; returns the y below them and their width."""
+    view = with_map_bar(map_view(unit, COLUMN), map_colours(unit.map))
+    items += view.at(x, 0)
+    y, width = view.height + 36, max(COLUMN, view.width)
+    field = photograph(unit, COLUMN, field=True)
+    if field is not None:
+        items += field.at(x, y)
+        y += field.height
+        width = max(width, field.width)
     return y, width
 
 
-ROWS = 3  # planes that are shown of many
+ROWS = 3  # planes shown at most
 PICTURE, LARGER, PLANE, ALONE = 448.0, 560.0, 206.0, 344.0
 BESIDE, BETWEEN = 66.0, 44.0
-
-
-@dataclass(frozen=True)
-class Column:
-    """Pictures below each other: ``box`` is as large as they are, without the head above and the bar below."""
-
-    name: str
-    size: str
-    box: Panel
-    bar: Panel | None
-    below: str = ""
-
-    @property
-    def width(self) -> float:
-        """With the head and the bar."""
-        head = text_width(self.name, SMALL, bold=True) + 14 + text_width(self.size, SMALL)
-        return max(self.box.width, self.bar.width if self.bar else 0.0, head, text_width(self.below, SMALL))
-
-    def placed(self, x: float, middle: float) -> tuple[list[Item], float]:
-        """Its items with the middle of the box at this height, and where they end."""
-        y = middle - self.box.height / 2
-        items: list[Item] = [Text(x, y - 18, self.name, SMALL, INK, bold=True)]
-        if self.size:
-            items.append(Text(x + text_width(self.name, SMALL, bold=True) + 14, y - 18, self.size, SMALL, DIM))
-        items += moved(self.box, x, y)
-        y += self.box.height
-        if self.below:
-            y += 34
-            items.append(Text(x, y, self.below, SMALL, DIM))
-        if self.bar:
-            y += 22
-            items += moved(self.bar, x, y)
-            y += self.bar.height
-        return items, y
 
 
 def kernel_and_map_page(unit: Unit) -> Panel:
@@ -286,14 +258,12 @@ def kernel_and_map_page(unit: Unit) -> Panel:
         _photo(unit) if whole else _inputs(unit, planes),
         _map(unit, PICTURE if whole or len(planes) == 1 else LARGER),
     ]
-    tallest = max(column.box.height for column in columns)
-    middle = TOP + tallest / 2
+    middle = TITLED + max(column.size[0] for column in columns) / 2
     items: list[Item] = []
     x, bottom = 0.0, 0.0
     for at, column in enumerate(columns):
-        drawn, below = column.placed(x, middle)
-        items += drawn
-        bottom = max(bottom, below)
+        items += column.centred_at(x, middle)
+        bottom = max(bottom, middle + column.size[0] / 2 + column.below)
         x += column.width
         if at == 0:
             rows = [middle] if whole or len(planes) == 1 else _rows(columns[1], middle, len(planes))
@@ -309,17 +279,16 @@ def kernel_and_map_page(unit: Unit) -> Panel:
 
 
 def shown_planes(unit: Unit) -> tuple[int, ...]:
-    """All planes of a kernel of few, in their order; of more those with the largest weights together, largest first."""
+    """All planes of a kernel if they are few, in order; else those with the largest norm, largest first."""
     if len(unit.numbers) <= ROWS:
         return tuple(range(len(unit.numbers)))
-    norms = np.sqrt((np.nan_to_num(unit.kernel) ** 2).sum(axis=(1, 2)))
-    return tuple(sorted(range(len(norms)), key=lambda place: (-float(norms[place]), place))[:ROWS])
+    return largest(np.sqrt((np.nan_to_num(unit.kernel) ** 2).sum(axis=(1, 2))), ROWS)
 
 
-def _rows(column: Column, middle: float, count: int) -> list[float]:
+def _rows(column: LabelledPicture, middle: float, count: int) -> list[float]:
     """The middles of pictures below each other."""
-    tall = (column.box.height - (count - 1) * BETWEEN) / count
-    top = middle - column.box.height / 2
+    tall = (column.size[0] - (count - 1) * BETWEEN) / count
+    top = middle - column.size[0] / 2
     return [top + tall / 2 + at * (tall + BETWEEN) for at in range(count)]
 
 
@@ -335,59 +304,62 @@ def _stack(panels: Sequence[Panel], labels: Sequence[str], side: float) -> Panel
     return Panel(tuple(items), max(panel.width for panel in panels), y - BETWEEN)
 
 
-def _kernel(unit: Unit, planes: Sequence[int]) -> Column:
-    """The planes with their weights, or as colours where these do not fit."""
+def _kernel(unit: Unit, planes: Sequence[int]) -> LabelledPicture:
+    """The planes with their weights, or as colours if these do not fit."""
     side = ALONE if len(planes) == 1 else PLANE
     shown = unit.kernel[list(planes)]
     cell = side / max(shown.shape[1:])
     every = [Cells(plane, strongest(shown), decimals=short_decimals(shown)) for plane in shown]
-    size = fitted_digits(every, cell)
+    size = digit_size(every, cell, UNIT_DIGITS)
     colours = reads_colours(unit)
-    labels = [COLOURS[unit.numbers[place]] if colours else f"plane {unit.numbers[place]}" for place in planes]
+    labels = [COLOURS[unit.numbers[position]] if colours else f"plane {unit.numbers[position]}" for position in planes]
     panels = [cells_panel(each, cell, size) for each in every]
     box = _stack(panels, labels, side if len(planes) > 1 else panels[0].height)
-    first = f": {labels[0]}" if len(planes) > 1 else ""
     size_text = "turned 180°" if unit.layer.transposed else " × ".join(map(str, unit.kernel.shape))
-    bar = None
-    if not size and np.isfinite(shown).any() and np.nan_to_num(shown).any():
-        bar = ink_bar(Ink(strongest(shown), negative=True, clipped=False), max(side, 170.0))
-    return Column(
-        f"kernel {unit.at[0]}{first}" if first else f"kernel {unit.at[0]}", "" if first else size_text, box, bar
-    )
+    name = f"kernel {unit.at[0]}: {labels[0]}" if len(planes) > 1 else f"kernel {unit.at[0]}"
+    column = _column(name, "" if len(planes) > 1 else size_text, box)
+    if size or not np.isfinite(shown).any() or not np.nan_to_num(shown).any():
+        return column
+    return with_bar(column, map_bar(MapColours(strongest(shown), negative=True, clipped=False), max(side, BAR)), 22)
 
 
-def _photo(unit: Unit) -> Column:
+def _column(name: str, size: str, box: Panel, below: str = "") -> LabelledPicture:
+    return titled(name, size, box, [below] if below else [], pitch=34, foot=0, whole_head=True)
+
+
+def _with_map_bar(column: LabelledPicture, colours: MapColours) -> LabelledPicture:
+    return with_bar(column, map_bar(colours, max(column.size[1], BAR)), 22) if colours.known else column
+
+
+def _photo(unit: Unit) -> LabelledPicture:
     """What the network saw."""
-    view = photograph(unit, PICTURE, sight=False)
+    view = photograph(unit, PICTURE, field=False)
     if view is None:
         raise TypeError(unit.seen)
-    height, width = view.size
-    picture = tuple(item for item in moved(view.panel, 0, -TOP) if not isinstance(item, Text))
+    picture = tuple(item for item in view.items if not isinstance(item, Text))
     size = " × ".join(map(str, unit.inputs.shape))
-    return Column("what the network saw", size, Panel(picture, width, height), None)
+    return _column("what the network saw", size, Panel(picture, *view.size[::-1]))
 
 
-def _inputs(unit: Unit, planes: Sequence[int]) -> Column:
+def _inputs(unit: Unit, planes: Sequence[int]) -> LabelledPicture:
     """The maps that these planes slide over, in one scale."""
     side = PICTURE if len(planes) == 1 else PLANE
     shown = unit.inputs[list(planes)]
-    ink = ink_of(shown)
-    panels = [map_picture(values, ink, side)[0] for values in shown]
-    labels = [f"input {unit.numbers[place]}" for place in planes]
+    colours = map_colours(shown)
+    panels = [map_picture(values, colours, side)[0] for values in shown]
+    labels = [f"input {unit.numbers[position]}" for position in planes]
     box = _stack(panels, labels, side if len(planes) > 1 else panels[0].height)
     size = " × ".join(map(str, unit.inputs.shape[1:]))
     rest = len(unit.numbers) - len(planes)
     below = f"+ {rest:,} more" if rest else ""
-    bar = ink_bar(ink, max(box.width, 170.0)) if ink.known else None
-    return Column(labels[0], size, box, bar, below)
+    return _with_map_bar(_column(labels[0], size, box, below), colours)
 
 
-def _map(unit: Unit, side: float) -> Column:
-    ink = ink_of(unit.map)
-    panel, _ = map_picture(unit.map, ink, side)
+def _map(unit: Unit, side: float) -> LabelledPicture:
+    colours = map_colours(unit.map)
+    panel, _ = map_picture(unit.map, colours, side)
     height, width = unit.map.shape
-    bar = ink_bar(ink, max(panel.width, 170.0)) if ink.known else None
-    return Column(f"feature map {unit.at[0]}", f"{height} × {width}", panel, bar)
+    return _with_map_bar(_column(f"feature map {unit.at[0]}", f"{height} × {width}", panel), colours)
 
 
 def _identity(unit: Unit) -> str:
@@ -398,7 +370,7 @@ def _identity(unit: Unit) -> str:
 
 
 def _captions(unit: Unit, planes: Sequence[int]) -> list[str]:
-    """How to read it, and what is left out."""
+    """How to read the page, and what is left out."""
     n, rows, columns = unit.kernel.shape
     products = n * rows * columns
     what = "image" if unit.reads_image else "input"
@@ -415,7 +387,7 @@ def _captions(unit: Unit, planes: Sequence[int]) -> list[str]:
         lines.append("the inputs shown have one scale")
     if unit.source:
         lines.append(f"weights: {unit.source.label}")
-    return [*lines, ink_text(ink_of(unit.map)), *notes(unit)]
+    return [*lines, clipping_text(map_colours(unit.map)), *notes(unit)]
 
 
 FEW = 4  # channels whose matrices are written out
@@ -423,13 +395,13 @@ TITLE = "One value of a feature map"
 
 
 def plot_unit(unit: Unit) -> PageFigure:
-    """Draw how one value of a feature map came about.
+    """Draw how one value of a feature map is computed.
 
-    Up to four input channels are written out, window × kernel = products; of more of them those that contribute most, as
-    bars that add up to the value. Beside it the map with the unit in it, and what of the image the unit can see.
+    Up to four input channels are written out as window × kernel = products; of more, those that contribute most are drawn
+    with bars that add up to the value. Beside them are the map with the unit marked, and its receptive field.
 
     Args:
-        unit: what ``trace_unit`` gave.
+        unit: The result of ``trace_unit``.
     """
     from kernelviz.drawing.figures import draw_page
 
@@ -439,12 +411,12 @@ def plot_unit(unit: Unit) -> PageFigure:
 
 
 def plot_kernel_and_map(unit: Unit) -> PageFigure:
-    """Draw a kernel, what it slides over, and the map that it makes, side by side.
+    """Draw a kernel, its input, and its feature map side by side.
 
-    Of many input channels those that the kernel weighs most are shown. The unit's row and column do not matter.
+    Of many input channels, those with the largest weights are shown. The row and column of the unit do not matter.
 
     Args:
-        unit: what ``trace_unit`` gave for any unit of that map.
+        unit: The result of ``trace_unit`` for any unit of that map.
     """
     from kernelviz.drawing.figures import draw_page
 
@@ -454,9 +426,9 @@ def plot_kernel_and_map(unit: Unit) -> PageFigure:
 
 
 def unit_recipe(unit: Unit, *, whole: bool) -> dict[str, Any]:
-    """How the picture is made; of the ``whole`` map, or of the one unit."""
-    place = ",".join(map(str, unit.at))
-    limit = ink_of(unit.map)
+    """The recipe of the picture, of the ``whole`` map or of the one unit."""
+    position = ",".join(map(str, unit.at))
+    limit = map_colours(unit.map)
     maps = FeatureMaps(
         unit.map[None], unit.layer.name, unit.layer.kind, source=unit.source, image=unit.image, seen=unit.seen,
         input_size=unit.input_size,
@@ -465,7 +437,7 @@ def unit_recipe(unit: Unit, *, whole: bool) -> dict[str, Any]:
     return {
         **map_facts(maps),
         "command": "explain",
-        "view": f"map {unit.at[0]}" if whole else f"unit {place}",
+        "view": f"map {unit.at[0]}" if whole else f"unit {position}",
         "shown": shown,
         "limits": [-limit.limit if limit.negative else 0.0, limit.limit] if limit.known else None,
         "nonfinite": int(np.count_nonzero(~np.isfinite(unit.map))),
@@ -482,17 +454,17 @@ def unit_page(unit: Unit) -> Panel:
         body, more = waterfall_page(unit)
     else:
         body, more = (single_page(unit) if n == 1 else stacked_page(unit)), ""
-    said = [
+    lines = [
         more,
         "rounded for display, summed before",
         f"the network gave {value_of(unit.value)}",
-        ink_text(ink_of(unit.map)),
+        clipping_text(map_colours(unit.map)),
     ]
-    return worksheet(TITLE, settings, body, [], [*captions(unit), *said, *notes(unit)])
+    return worksheet(TITLE, settings, body, [], [*captions(unit), *lines, *notes(unit)])
 
 
 def captions(unit: Unit) -> list[str]:
-    """The layer, its weights, and what the network expects of an image."""
+    """The layer, its weights, and the preprocessing of an image."""
     lines = [settings_text(unit)]
     if unit.layer.depthwise:
         lines[0] += ": one kernel reads one channel"
@@ -500,7 +472,7 @@ def captions(unit: Unit) -> list[str]:
         lines.append("transposed: as a convolution with the kernel turned by 180°, zeros between the values")
     if unit.reads_image and unit.source and unit.source.preprocessing:
         lines.append(_input_text(unit.source.preprocessing))
-    if unit.source and unit.source.label != unit.source.model:  # of a plain module both are its class
+    if unit.source and unit.source.label != unit.source.model:  # for a plain module both are its class
         lines.append(f"weights: {unit.source.label}")
     if unit.padding.any():
         lines.append("dashed: padding around the input")
@@ -517,13 +489,13 @@ def _input_text(facts: Any) -> str:
 
 
 def _one(values: Any) -> str:
-    """One number where all channels have the same."""
+    """One number if all channels have the same."""
     numbers = [f"{float(value):.4g}" for value in values]
     return numbers[0] if len(set(numbers)) == 1 else f"({', '.join(numbers)})"
 
 
 def notes(unit: Unit) -> list[str]:
-    """What is odd: of the image, of what the network saw, and values that are not finite."""
+    """Irregularities: of the image, of the network's input, and values that are not finite."""
     lines = [*(unit.image.notes if unit.image else ()), *(unit.seen.notes if unit.seen else ())]
     for name, values in (("map", unit.map), ("window", unit.window), ("kernel", unit.kernel)):
         broken = int(np.count_nonzero(~np.isfinite(values)))

@@ -7,7 +7,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelviz.drawing.page import INK, Item, Panel, Raster, Rule, Shape, Text, moved, text_width, wrap
+from kernelviz.drawing.page import (
+    INK,
+    BarStyle,
+    Item,
+    Panel,
+    Raster,
+    Rule,
+    Shape,
+    Text,
+    colour_bar,
+    moved,
+    outline,
+    text_width,
+    wrap,
+)
 from kernelviz.drawing.worksheets import (
     BORDER,
     DARK,
@@ -16,20 +30,26 @@ from kernelviz.drawing.worksheets import (
     MARGIN,
     SIGN,
     SMALL,
+    TITLED,
     WIDEST,
     Cells,
+    DigitRule,
+    LabelledPicture,
     cells_panel,
+    digit_size,
     frame,
     strongest,
     tints,
+    titled,
+    with_bar,
 )
 from kernelviz.explain.unit_texts import (
     COLOURS,
     bias_text,
     decimals_for,
+    field_text,
     reads_colours,
     short_decimals,
-    sight_text,
     sum_text,
 )
 from kernelviz.wording import fixed_text
@@ -41,21 +61,20 @@ if TYPE_CHECKING:
     from kernelviz.traces import Unit
 
 
-TOP = 40.0  # what the head above a picture takes
-NEAR = 15  # rows and columns of a part that is enlarged
+NEAR = 15  # rows and columns of an enlarged part
 VEIL = 0.55
-BAND, BAR = 16.0, 170.0  # no map is drawn thinner than the one, no bar shorter than the other
-SIGHT = "what it can see"
-MANY = 1024  # values from which on a few may saturate
+BAND, BAR = 16.0, 170.0  # the least height of a map, and the least width of a colour bar
+FIELD = "what it can see"
+MANY = 1024  # with at least this many values a few may saturate
 QUANTILE = 0.99
 WHITE = "#ffffff"
 
 
 @dataclass(frozen=True)
-class Ink:
-    """What the colours of one map mean: full colour at ``limit``; ``clipped`` where some values lie beyond.
+class MapColours:
+    """What the colours of one map mean: full colour at ``limit``; ``clipped`` if some values exceed it.
 
-    It is not ``known`` where no value is finite and other than 0: there is no end then that a bar could show.
+    It is not ``known`` if no value is finite and other than 0, since a bar would have no end.
     """
 
     limit: float
@@ -68,91 +87,56 @@ class Ink:
         return tints(Cells(values, self.limit), digits=False)
 
 
-@dataclass(frozen=True)
-class View:
-    """A picture with its head above and its lines below; the picture itself lies at ``top``, its height and width ``size``.
-
-    ``scale`` is how many page pixels a row and a column of it take.
-    """
-
-    panel: Panel
-    size: tuple[float, float]
-    scale: tuple[float, float]
-    top: float = TOP
-
-
-def ink_of(values: Array) -> Ink:
-    """The colours of a map; where 1 % of many values are far larger than the others, these take the end colour."""
+def map_colours(values: Array) -> MapColours:
+    """The colours of a map; if 1 % of many values are far larger than the others, these take the end colour."""
     limit, finite = strongest(values), values[np.isfinite(values)]
     usual = float(np.quantile(np.abs(finite), QUANTILE)) if finite.size >= MANY else limit
     clipped = 0 < usual < 0.75 * limit
-    return Ink(usual if clipped else limit, bool((finite < 0).any()), clipped, bool(finite.any()))
+    return MapColours(usual if clipped else limit, bool((finite < 0).any()), clipped, bool(finite.any()))
 
 
-def ink_text(ink: Ink) -> str:
-    """A clipped end told in the caption; empty where nothing is clipped."""
-    if not ink.clipped:
+def clipping_text(colours: MapColours) -> str:
+    """The line of the caption about clipped colours; empty if nothing is clipped."""
+    if not colours.clipped:
         return ""
-    sign = "±" if ink.negative else ""
-    return f"map colours saturate at {sign}{_end(ink)}: 99 % of its values lie within"
+    sign = "±" if colours.negative else ""
+    return f"map colours saturate at {sign}{_end(colours)}: 99 % of its values lie within"
 
 
-def _end(ink: Ink) -> str:
-    return fixed_text(ink.limit, decimals_for(np.array([ink.limit])))
+def _end(colours: MapColours) -> str:
+    return fixed_text(colours.limit, decimals_for(np.array([colours.limit])))
 
 
-def ink_bar(ink: Ink, width: float) -> Panel:
-    """A slim bar with its ends below."""
-    low = -1.0 if ink.negative else 0.0
-    share = np.linspace(low, 1, 201)[None] * ink.limit
-    texts = [("−" if ink.negative else "") + (_end(ink) if ink.negative else "0"), _end(ink)]
-    if ink.clipped:
-        texts = [f"≤ {texts[0]}" if ink.negative else texts[0], f"≥ {texts[1]}"]
-    items: list[Item] = [Raster(ink.pixels(share), 0, 0, width, 13), outline(0, 0, width, 13)]
-    room = width - sum(text_width(text, SMALL) for text in texts)
-    if room < 24 and ink.negative:
-        text = f"{'beyond ' if ink.clipped else ''}±{_end(ink)}"
-        return Panel((*items, Text(width / 2, 38, text, SMALL, DIM, align="center")), width, 44)
-    items += [Text(0, 38, texts[0], SMALL, DIM), Text(width, 38, texts[1], SMALL, DIM, align="right")]
-    if ink.negative and room > 70:
-        items.append(Text(width / 2, 38, "0", SMALL, DIM, align="center"))
-    return Panel(tuple(items), width, 44)
+def map_bar(colours: MapColours, width: float) -> Panel:
+    """The colour bar of a map; its ends are in the middle, as ±, if there is no room for both."""
+    end = _end(colours)
+    low, high = (f"−{end}" if colours.negative else "0"), end
+    if colours.clipped:
+        low, high = (f"≤ {low}" if colours.negative else low), f"≥ {high}"
+    pixels = colours.pixels(np.linspace(-1.0 if colours.negative else 0.0, 1, 201)[None] * colours.limit)
+    middle, label = (width / 2 if colours.negative else None), "0"
+    clear = 35 - text_width("−", SMALL) / 2
+    if colours.negative and width - sum(text_width(text, SMALL) for text in (low, high)) < 24:
+        low, high, label, clear = "", "", f"{'beyond ' if colours.clipped else ''}±{end}", -width
+    style = BarStyle(13, SMALL, 25, clear=clear, colour=DIM)
+    items, y = colour_bar([pixels], (low, high), style, right=width, middle=middle, middle_label=label)
+    return Panel((*items, bordered(0, 0, width, 13)), width, y + 6)
 
 
-def outline(left: float, top: float, width: float, height: float, *, colour: str = BORDER, ink: float = 2.0) -> Shape:
+def bordered(left: float, top: float, width: float, height: float) -> Shape:
     """The border of a picture."""
-    right, bottom = left + width, top + height
-    return Shape(((left, top), (right, top), (right, bottom), (left, bottom)), colour, ink)
+    return outline(left, top, width, height, colour=BORDER, line=2.0)
 
 
 def mark(left: float, top: float, width: float, height: float, *, least: float = 14.0) -> list[Item]:
     """A near-black frame with a white halo, never smaller than can be seen."""
     more = max(0.0, least - width) / 2, max(0.0, least - height) / 2
     box = left - more[0] - 3, top - more[1] - 3, width + 2 * more[0] + 6, height + 2 * more[1] + 6
-    return [outline(*box, colour=WHITE, ink=8.5), outline(*box, colour=DARK, ink=4.0)]
+    return [outline(*box, colour=WHITE, line=8.5), outline(*box, colour=DARK, line=4.0)]
 
 
-def titled(
-    name: str, size: str, picture: Panel, lines: Sequence[str] = (), scale: tuple[float, float] = (1, 1)
-) -> View:
-    """A picture with its name in bold above it, its size behind that, and lines below."""
-    items: list[Item] = [Text(0, 22, name, SMALL, INK, bold=True)]
-    x = text_width(name, SMALL, bold=True) + 14
-    widths = [x - 14, picture.width]
-    if size and x + text_width(size, SMALL) <= max(picture.width, 1.0) + 6:
-        items.append(Text(x, 22, size, SMALL, DIM))
-        widths.append(x + text_width(size, SMALL))
-    items += moved(picture, 0, TOP)
-    y = TOP + picture.height
-    for line in lines:
-        y += 30
-        items.append(Text(0, y, line, SMALL, DIM))
-        widths.append(text_width(line, SMALL))
-    return View(Panel(tuple(items), max(widths), y + 8), (picture.height, picture.width), scale)
-
-
-def photograph(unit: Unit, side: float, *, sight: bool, name: str = "what the network saw") -> View | None:
-    """What the network saw; with ``sight`` all but what the unit can see is veiled. None where there is no image."""
+def photograph(unit: Unit, side: float, *, field: bool, name: str = "what the network saw") -> LabelledPicture | None:
+    """The network's input; with ``field`` all but the unit's receptive field is faded. None if there is no image."""
     if unit.seen is None:
         return None
     pixels = unit.seen.pixels
@@ -161,7 +145,7 @@ def photograph(unit: Unit, side: float, *, sight: bool, name: str = "what the ne
     size = max(1, round(height * factor)), max(1, round(width * factor))
     shown = resampled(pixels, size)
     items: list[Item] = []
-    box = unit.box if sight else None
+    box = unit.box if field else None
     if box is not None:
         top, bottom = round(box.top * factor), round((box.bottom + 1) * factor)
         left, right = round(box.left * factor), round((box.right + 1) * factor)
@@ -172,18 +156,18 @@ def photograph(unit: Unit, side: float, *, sight: bool, name: str = "what the ne
         shown = veiled
         if bottom > top and right > left:
             items = mark(left + 3, top + 3, right - left - 6, bottom - top - 6)
-    picture = Panel((Raster(shown, 0, 0, size[1], size[0]), outline(0, 0, size[1], size[0]), *items), size[1], size[0])
+    picture = Panel((Raster(shown, 0, 0, size[1], size[0]), bordered(0, 0, size[1], size[0]), *items), size[1], size[0])
     lines = []
-    if sight:
-        name = SIGHT
+    if field:
+        name = FIELD
         lines = (
-            ["not known"] if box is None else wrap(sight_text(unit).replace("pixels", "px"), SMALL, max(side, 220.0))
+            ["not known"] if box is None else wrap(field_text(unit).replace("pixels", "px"), SMALL, max(side, 220.0))
         )
-    return titled(name, "", picture, lines, (factor, factor))
+    return titled(name, "", picture, lines, scale=(factor, factor))
 
 
 def resampled(pixels: Array, size: tuple[int, int]) -> Array:
-    """A photograph in another size; smooth, for its pixels are not what is looked at."""
+    """A photograph in another size, smoothed, since its single pixels do not matter."""
     from PIL import Image
 
     if pixels.shape[:2] == size:
@@ -191,8 +175,8 @@ def resampled(pixels: Array, size: tuple[int, int]) -> Array:
     return np.asarray(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.LANCZOS))
 
 
-def map_picture(values: Array, ink: Ink, side: float) -> tuple[Panel, tuple[float, float]]:
-    """A map as cells of whole pixels within a box, and how large they are; rows are taller where there are few."""
+def map_picture(values: Array, colours: MapColours, side: float) -> tuple[Panel, tuple[float, float]]:
+    """A map as cells of whole pixels within a box, and the size of a cell; rows are taller if there are few."""
     height, width = values.shape
     across, down = side / width, side / height
     if min(across, down) >= 1:
@@ -205,45 +189,39 @@ def map_picture(values: Array, ink: Ink, side: float) -> tuple[Panel, tuple[floa
         row = column = min(row, column)
     row, column = max(row, BAND / height), max(column, BAND / width)
     size = height * row, width * column
-    items = (Raster(ink.pixels(values), 0, 0, size[1], size[0]), outline(0, 0, size[1], size[0]))
+    items = (Raster(colours.pixels(values), 0, 0, size[1], size[0]), bordered(0, 0, size[1], size[0]))
     return Panel(items, size[1], size[0]), (row, column)
 
 
-def map_view(unit: Unit, side: float, *, of: tuple[range, range] | None = None) -> View:
-    """The feature map with the unit marked, or this part of it."""
-    picture, scale = map_picture(unit.map, ink_of(unit.map), side)
+def map_view(unit: Unit, side: float, *, of: tuple[range, range] | None = None) -> LabelledPicture:
+    """The feature map with the unit marked, or the part ``of`` it."""
+    picture, scale = map_picture(unit.map, map_colours(unit.map), side)
     _, row, column = unit.at
     rows, columns = of or (range(row, row + 1), range(column, column + 1))
     frame = mark(columns.start * scale[1], rows.start * scale[0], len(columns) * scale[1], len(rows) * scale[0])
     panel = Panel((*picture.items, *frame), picture.width, picture.height)
-    return titled(f"feature map {unit.at[0]}", " × ".join(map(str, unit.map.shape)), panel, (), scale)
+    return titled(f"feature map {unit.at[0]}", " × ".join(map(str, unit.map.shape)), panel, scale=scale)
 
 
-def with_bar(view: View, ink: Ink) -> View:
-    """The same with a colour bar below, where there is a colour to be read."""
-    if not ink.known:
-        return view
-    bar = ink_bar(ink, max(view.size[1], BAR))
-    items = (*view.panel.items, *moved(bar, 0, view.panel.height + 10))
-    return View(
-        Panel(items, max(view.panel.width, bar.width), view.panel.height + 10 + bar.height), view.size, view.scale
-    )
+def with_map_bar(view: LabelledPicture, colours: MapColours) -> LabelledPicture:
+    """The same with a colour bar below, if the map has a colour to be read."""
+    return with_bar(view, map_bar(colours, max(view.size[1], BAR)), 10) if colours.known else view
 
 
-def input_view(unit: Unit, place: int, side: float, *, name: str = "") -> View:
+def input_view(unit: Unit, position: int, side: float, *, name: str = "") -> LabelledPicture:
     """One input channel with the window marked."""
-    values = unit.inputs[place]
-    ink = ink_of(values)
-    picture, scale = map_picture(values, ink, side)
+    values = unit.inputs[position]
+    colours = map_colours(values)
+    picture, scale = map_picture(values, colours, side)
     items = (*picture.items, *window_mark(unit, scale))
     panel = Panel(items, picture.width, picture.height)
     if not name:
-        return View(panel, (panel.height, panel.width), scale, 0.0)
-    return with_bar(titled(name, f"{values.shape[0]} × {values.shape[1]}", panel, (), scale), ink)
+        return LabelledPicture(items, (panel.height, panel.width), panel.width, scale=scale)
+    return with_map_bar(titled(name, f"{values.shape[0]} × {values.shape[1]}", panel, scale=scale), colours)
 
 
 def window_mark(unit: Unit, scale: tuple[float, float]) -> list[Item]:
-    """The frame of what the kernel lies on, as far as that is inside of the input."""
+    """The frame of the part of the input under the kernel."""
     ends = []
     for (first, last), size in zip((unit.rows, unit.columns), unit.inputs.shape[1:], strict=True):
         ends.append((min(max(first, 0), size - 1), min(max(last, 0), size - 1)))
@@ -254,7 +232,7 @@ def window_mark(unit: Unit, scale: tuple[float, float]) -> list[Item]:
 
 
 def near(first: int, last: int, size: int, count: int = NEAR) -> range:
-    """Rows (or columns) around these, inside of the map."""
+    """Rows (or columns) around these, within the map."""
     count = min(size, max(count, last - first + 5))
     start = min(max(0, (first + last + 1) // 2 - count // 2), size - count)
     return range(start, start + count)
@@ -262,8 +240,8 @@ def near(first: int, last: int, size: int, count: int = NEAR) -> range:
 
 def enlarged(
     pixels: Array, around: tuple[tuple[int, int], tuple[int, int]], side: float
-) -> tuple[View, tuple[range, range]]:
-    """A part of a picture (h, w, 3) around these rows and columns, with these in a frame; and which part it is."""
+) -> tuple[LabelledPicture, tuple[range, range]]:
+    """A part of a picture (h, w, 3) around these rows and columns, with these in a frame; and its rows and columns."""
     rows, columns = (near(*ends, size) for ends, size in zip(around, pixels.shape[:2], strict=True))
     cell = float(max(1, int(side / max(len(rows), len(columns)))))
     part = pixels[rows.start : rows.stop, columns.start : columns.stop]
@@ -277,15 +255,16 @@ def enlarged(
         (left - columns.start) * across + 3, (top - rows.start) * down + 3,
         (right - left + 1) * across - 6, (bottom - top + 1) * down - 6,
     )  # fmt: skip
-    items: list[Item] = [Raster(part, 0, 0, width, height), outline(0, 0, width, height), *framed]
+    items: list[Item] = [Raster(part, 0, 0, width, height), bordered(0, 0, width, height), *framed]
     lines = [f"{_span('row', rows)},", _span("column", columns)]
     items += [Text(0, height + 30 * (i + 1), line, SMALL, DIM) for i, line in enumerate(lines)]
-    panel = Panel(tuple(items), max(width, *(text_width(line, SMALL) for line in lines)), height + 68)
-    return View(panel, (height, width), (down, across), 0.0), (rows, columns)
+    wide = max(width, *(text_width(line, SMALL) for line in lines))
+    picture = LabelledPicture(tuple(items), (height, width), wide, below=68, scale=(down, across))
+    return picture, (rows, columns)
 
 
-def _span(noun: str, places: range) -> str:
-    return f"{noun} {places[0]}" if len(places) == 1 else f"{noun}s {places[0]}–{places[-1]}"
+def _span(noun: str, positions: range) -> str:
+    return f"{noun} {positions[0]}" if len(positions) == 1 else f"{noun}s {positions[0]}–{positions[-1]}"
 
 
 def funnel(frame: tuple[float, float, float], below: tuple[float, float, float]) -> list[Item]:
@@ -293,22 +272,15 @@ def funnel(frame: tuple[float, float, float], below: tuple[float, float, float])
     return [Rule(a, frame[2], b, below[2], DARK, 1.6) for a, b in zip(frame[:2], below[:2], strict=True)]
 
 
-SIDE = 350.0  # of a matrix that stands alone
-SMALLER, SIGNS = 225.0, 38.0  # of one of several, and room of a sign between them
-LEFT, COLUMN, BESIDE = 190.0, 225.0, 30.0  # the pictures on the left and on the right, and the room between
-LEGIBLE = 21.0
+SIDE = 350.0  # of a single matrix
+SMALLER, SIGNS = 225.0, 38.0  # of one of several matrices, and of a sign between them
+LEFT, COLUMN, BESIDE = 190.0, 225.0, 30.0  # the pictures on the left and on the right, and the space between
+# Frames take a part of their cells.
+UNIT_DIGITS = DigitRule(largest=28.0, tall=0.44, wide=0.87, widest=0.93, bold=False)
 SWATCHES = ("#c0392b", "#2e8b57", "#2e6bb0")
 
 
-def fitted_digits(cells: Sequence[Cells], cell: float) -> float:
-    """The size at which these numbers fill their cells; 0 where that is not legible."""
-    widest = max((text_width(text, 1.0) for each in cells for row in each.texts for text in row), default=0.0)
-    room = cell / max(widest, 0.1)
-    size = min(28.0, 0.44 * cell, max(0.87 * room, min(LEGIBLE, 0.93 * room)))  # frames take a part of their cells
-    return size if size >= LEGIBLE else 0.0
-
-
-def matrices(unit: Unit, place: int, side: float, *, framed: bool = True) -> tuple[Panel, Panel, Panel]:
+def matrices(unit: Unit, position: int, side: float, *, framed: bool = True) -> tuple[Panel, Panel, Panel]:
     """Window, kernel and products of one channel; one scale and one number of decimals for all channels of each."""
     cell = side / max(unit.window.shape[1:])
     triples = []
@@ -316,8 +288,8 @@ def matrices(unit: Unit, place: int, side: float, *, framed: bool = True) -> tup
         limit, decimals = strongest(values), short_decimals(values)
         around, between = (unit.padding, unit.stretched) if padded else (None, None)
         triples.append([Cells(plane, limit, padding=around, stretched=between, decimals=decimals) for plane in values])
-    size = min(fitted_digits(every, cell) for every in triples)
-    panels = [cells_panel(every[place], cell, size) for every in triples]
+    size = min(digit_size(every, cell, UNIT_DIGITS) for every in triples)
+    panels = [cells_panel(every[position], cell, size) for every in triples]
     if framed:
         rows, columns = unit.window.shape[1:]
         panels[0] = Panel((*panels[0].items, frame(0, 0, rows, columns, cell)), panels[0].width, panels[0].height)
@@ -330,32 +302,32 @@ def sums_text(unit: Unit) -> list[str]:
 
 
 def single_page(unit: Unit) -> Panel:
-    """One input channel: it, what the unit can see, and the map; below them the window, the kernel and the products."""
+    """One input channel: the channel, the receptive field and the map; below them window, kernel and products."""
     total = sums_text(unit)[-1]
     tail = 24 + max(38 + text_width(total, FORMULA, bold=True), text_width(bias_text(unit), SMALL))
     side = min(SIDE, (WIDEST - 2 * MARGIN - tail - 2 * 58) / 3)
     across = side + 58
     items: list[Item] = []
     views = [input_view(unit, 0, side, name=f"input channel {unit.numbers[0]}")]
-    sight = photograph(unit, side, sight=True)
-    made = with_bar(map_view(unit, side), ink_of(unit.map))
-    for place, view in ((0, views[0]), (1, sight), (2, made)):
-        items += () if view is None else moved(view.panel, place * across, 0)
-    top = max(view.panel.height for view in (*views, made, *([sight] if sight else []))) + 64
+    field = photograph(unit, side, field=True)
+    made = with_map_bar(map_view(unit, side), map_colours(unit.map))
+    for position, view in ((0, views[0]), (1, field), (2, made)):
+        items += () if view is None else view.at(position * across, 0)
+    top = max(view.height for view in (*views, made, *([field] if field else []))) + 64
     row = matrices(unit, 0, side)
-    for place, (name, panel) in enumerate(zip(("window", "kernel", "products"), row, strict=True)):
-        items.append(Text(place * across + panel.width / 2, top - 16, name, SMALL, INK, bold=True, align="center"))
-        items += moved(panel, place * across, top)
+    for position, (name, panel) in enumerate(zip(("window", "kernel", "products"), row, strict=True)):
+        items.append(Text(position * across + panel.width / 2, top - 16, name, SMALL, INK, bold=True, align="center"))
+        items += moved(panel, position * across, top)
     middle = top + row[0].height / 2
-    for place, sign in enumerate("×="):
-        x = place * across + row[0].width + (across - row[0].width) / 2
+    for position, sign in enumerate("×="):
+        x = position * across + row[0].width + (across - row[0].width) / 2
         items.append(Text(x, middle, sign, SIGN, DIM, align="center", middle=True))
     right = 2 * across + row[2].width
     end = right + tail
     items.append(Text(right + 18, middle, "Σ", FORMULA, DIM, middle=True))
     items.append(Text(end, middle, total, FORMULA, INK, bold=True, align="right", middle=True))
     items.append(Text(end, middle + 44, bias_text(unit), SMALL, DIM, align="right"))
-    picture = 2 * across + made.size[1], TOP + made.size[0] * 0.72
+    picture = 2 * across + made.size[1], TITLED + made.size[0] * 0.72
     items += _elbow((end - 40, middle - 34), picture)
     return Panel(tuple(items), end, top + max(row[0].height, 60 + row[0].height / 2))
 
@@ -373,15 +345,15 @@ def _elbow(start: tuple[float, float], end: tuple[float, float]) -> list[Item]:
 
 
 def stacked_page(unit: Unit) -> Panel:
-    """Two to four input channels: a row each, what they were cut out of on the left, the map on the right."""
+    """Two to four input channels: one row each, with the inputs on the left and the map on the right."""
     texts = sums_text(unit)
     sums_wide = max(*(text_width(text, FORMULA, bold=True) for text in texts), text_width(bias_text(unit), SMALL) - 30)
     sees = not unit.reads_image and unit.seen is not None
-    beside = max(COLUMN, text_width(SIGHT, SMALL, bold=True)) if sees else COLUMN
+    beside = max(COLUMN, text_width(FIELD, SMALL, bold=True)) if sees else COLUMN
     before = (176.0 if sees else LEFT) + BESIDE
     fixed = before + beside + 2 * SIGNS + 34 + sums_wide + 44
     side = min(SMALLER, (WIDEST - 2 * MARGIN - fixed) / 3)
-    rows = [matrices(unit, place, side) for place in range(len(unit.numbers))]
+    rows = [matrices(unit, position, side) for position in range(len(unit.numbers))]
     tall, wide = rows[0][0].height, max(rows[0][0].width, 130.0)
     pitch = tall + 58
     x0 = before
@@ -397,9 +369,9 @@ def stacked_page(unit: Unit) -> Panel:
         if at + text_width(size, SMALL) < x + wide + 18:
             items.append(Text(at, 22, size, SMALL, DIM))
     top = 76.0
-    for place, row in enumerate(rows):
-        y = top + place * pitch
-        items += _label(unit, place, lefts[0], y - 12)
+    for position, row in enumerate(rows):
+        y = top + position * pitch
+        items += _label(unit, position, lefts[0], y - 12)
         for x, panel in zip(lefts, row, strict=True):
             items += moved(panel, x, y)
         middle = y + tall / 2
@@ -410,8 +382,8 @@ def stacked_page(unit: Unit) -> Panel:
                 )
             )
         items.append(Text(lefts[2] + row[0].width + 12, middle, "Σ", SMALL + 3, DIM, middle=True))
-        items.append(Text(sums, middle, texts[place], SMALL + 5, INK, bold=True, align="right", middle=True))
-        if place:
+        items.append(Text(sums, middle, texts[position], SMALL + 5, INK, bold=True, align="right", middle=True))
+        if position:
             items.append(Text(sums, y - 29, "+", FORMULA, DIM, align="right", middle=True))
     y = top + len(rows) * pitch - 58 + 44
     items.append(Text(sums, y, bias_text(unit), SMALL, DIM, align="right"))
@@ -419,88 +391,88 @@ def stacked_page(unit: Unit) -> Panel:
     items.append(Text(sums, y + 56, texts[-1], FORMULA, INK, bold=True, align="right"))
     right = sums + 44
     below = _map_column(unit, right, items)
-    level = TOP + map_view(unit, COLUMN).size[0] / 2
+    level = TITLED + map_view(unit, COLUMN).size[0] / 2
     items += [
         Rule(sums + 12, y + 46, sums + 25, y + 46, DIM, 2.6),
         Rule(sums + 24, y + 47, sums + 24, level, DIM, 2.6),
         Rule(sums + 23, level, right - 18, level, DIM, 2.6),
         Shape(((right - 20, level - 7), (right - 20, level + 7), (right - 5, level)), DIM),
     ]
-    deep = _input_column(unit, items, [top + place * pitch + tall / 2 for place in range(len(rows))], tall)
+    deep = _input_column(unit, items, [top + position * pitch + tall / 2 for position in range(len(rows))], tall)
     return Panel(tuple(items), right + beside, max(y + 62, below, deep))
 
 
-def _label(unit: Unit, place: int, x: float, y: float) -> list[Item]:
-    """What channel a row is: its colour, or its number."""
+def _label(unit: Unit, position: int, x: float, y: float) -> list[Item]:
+    """The channel of a row: its colour, or its number."""
     if not reads_colours(unit):
-        return [Text(x, y, f"channel {unit.numbers[place]}", SMALL, DIM)]
+        return [Text(x, y, f"channel {unit.numbers[position]}", SMALL, DIM)]
     swatch = ((x, y - 15), (x + 15, y - 15), (x + 15, y), (x, y))
-    return [Shape(swatch, SWATCHES[place]), Text(x + 24, y, COLOURS[unit.numbers[place]], SMALL, DIM)]
+    return [Shape(swatch, SWATCHES[position]), Text(x + 24, y, COLOURS[unit.numbers[position]], SMALL, DIM)]
 
 
 def _map_column(unit: Unit, x: float, items: list[Item]) -> float:
-    """The map, its surroundings enlarged where its cells are small, and what the unit can see; how deep it goes."""
-    ink = ink_of(unit.map)
+    """Add the map, its surroundings enlarged if its cells are small, and the receptive field; returns the y below them."""
+    colours = map_colours(unit.map)
     view = map_view(unit, COLUMN)
     if min(view.scale) >= 8 or max(unit.map.shape) <= 30:
-        shown = with_bar(view, ink)
-        items += moved(shown.panel, x, 0)
-        y = shown.panel.height + 40
+        shown = with_map_bar(view, colours)
+        items += shown.at(x, 0)
+        y = shown.height + 40
     else:
         _, row, column = unit.at
-        part, (rows, columns) = enlarged(ink.pixels(unit.map), ((row, row), (column, column)), COLUMN)
-        items += moved(map_view(unit, COLUMN, of=(rows, columns)).panel, x, 0)
-        y = view.panel.height + 56
+        part, (rows, columns) = enlarged(colours.pixels(unit.map), ((row, row), (column, column)), COLUMN)
+        items += map_view(unit, COLUMN, of=(rows, columns)).at(x, 0)
+        y = view.height + 56
         items += funnel(_corners(view, rows, columns, x), (x, x + part.size[1], y))
-        items += moved(part.panel, x, y)
+        items += part.at(x, y)
         height, width = unit.map.shape
-        items.append(Text(x, y + part.panel.height + 22, f"of {height} × {width} values", SMALL, DIM))
-        y += part.panel.height + 46
-        if ink.known:
-            bar = ink_bar(ink, max(part.size[1], BAR))
+        items.append(Text(x, y + part.height + 22, f"of {height} × {width} values", SMALL, DIM))
+        y += part.height + 46
+        if colours.known:
+            bar = map_bar(colours, max(part.size[1], BAR))
             items += moved(bar, x, y)
             y += bar.height + 40
-    sight = None if unit.reads_image else photograph(unit, COLUMN, sight=True)
-    if sight is not None:
-        items += moved(sight.panel, x, y)
-        y += sight.panel.height
+    field = None if unit.reads_image else photograph(unit, COLUMN, field=True)
+    if field is not None:
+        items += field.at(x, y)
+        y += field.height
     return y
 
 
-def _corners(view: View, rows: range, columns: range, x: float) -> tuple[float, float, float]:
+def _corners(view: LabelledPicture, rows: range, columns: range, x: float) -> tuple[float, float, float]:
     """Left, right and lower end of a part of a map on the page."""
     return (
-        x + columns.start * view.scale[1], x + columns.stop * view.scale[1], TOP + rows.stop * view.scale[0],
+        x + columns.start * view.scale[1], x + columns.stop * view.scale[1], TITLED + rows.stop * view.scale[0],
     )  # fmt: skip
 
 
 def _input_column(unit: Unit, items: list[Item], middles: Sequence[float], tall: float) -> float:
-    """What the windows were cut out of: the photograph with them enlarged, or a small map for each channel."""
-    whole = photograph(unit, LEFT, sight=False, name="image as seen") if unit.reads_image else None
+    """Add the inputs: the photograph with the windows enlarged, or a small map per channel; returns the y below them."""
+    whole = photograph(unit, LEFT, field=False, name="image as seen") if unit.reads_image else None
     if whole is None or unit.seen is None:
         height, width = unit.inputs.shape[1:]
         side = LEFT - 20 if height * (LEFT - 20) <= width * tall else min(LEFT - 20, tall)
-        for place, middle in enumerate(middles):
-            view = input_view(unit, place, side)
-            items += moved(view.panel, 0, middle - view.size[0] / 2)
+        for position, middle in enumerate(middles):
+            view = input_view(unit, position, side)
+            items += view.centred_at(0, middle)
         items.append(Text(0, 22, "input channels", SMALL, INK, bold=True))
         return 0.0
     height, width = unit.seen.pixels.shape[:2]
     part, (rows, columns) = enlarged(unit.seen.pixels, (unit.rows, unit.columns), LEFT)
-    y = whole.panel.height + 56
+    y = whole.height + 56
     corners = _corners(whole, rows, columns, 0)
-    items += moved(whole.panel, 0, 0)
+    items += whole.at(0, 0)
     ends = near(*unit.rows, height), near(*unit.columns, width)
     items += _span_mark(whole, ends)
     items += funnel(corners, (0, part.size[1], y))
-    items += moved(part.panel, 0, y)
-    items.append(Text(0, y + part.panel.height + 22, f"of {height} × {width} px", SMALL, DIM))
-    return y + part.panel.height + 30
+    items += part.at(0, y)
+    items.append(Text(0, y + part.height + 22, f"of {height} × {width} px", SMALL, DIM))
+    return y + part.height + 30
 
 
-def _span_mark(view: View, ends: tuple[range, range]) -> list[Item]:
+def _span_mark(view: LabelledPicture, ends: tuple[range, range]) -> list[Item]:
     rows, columns = ends
     return mark(
-        columns.start * view.scale[1], TOP + rows.start * view.scale[0],
+        columns.start * view.scale[1], TITLED + rows.start * view.scale[0],
         len(columns) * view.scale[1], len(rows) * view.scale[0],
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A traced unit as text for people and as JSON for programs; pictures say the same words."""
+"""A traced unit as text for people and as JSON for programs; pictures use the same texts."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from kernelviz.traces import Unit
 
 
-SHOWN = 6  # channels that are written out of many
+SHOWN = 6  # channels written out at most
 COLOURS = ("red", "green", "blue")
 
 
 def decimals_for(*values: Array) -> int | None:
-    """Places behind the point, so that the largest of these numbers has three digits or four; None outside 10⁻³ … 10⁵."""
+    """The decimals at which the largest of these numbers has three or four digits; None outside 10⁻³ … 10⁵."""
     sizes = np.abs(np.concatenate([np.ravel(each) for each in values]) if values else np.zeros(0))
     largest = float(sizes[np.isfinite(sizes)].max(initial=0))
     if largest == 0:
@@ -34,13 +34,13 @@ def decimals_for(*values: Array) -> int | None:
 
 
 def short_decimals(*values: Array) -> int | None:
-    """The same for narrow cells: two places where the largest is between 0.1 and 10."""
+    """The same for narrow cells: two decimals if the largest is between 0.1 and 10."""
     decimals = decimals_for(*values)
     return 2 if decimals == 3 else 3 if decimals == 4 else decimals
 
 
 def value_of(value: float) -> str:
-    """The value that the network gave, in five significant digits."""
+    """The value that the network computed, in five significant digits."""
     if value == 0 or not math.isfinite(value):
         return value_text(value)
     return f"{value:#.5g}".rstrip(".").replace("-", "−")
@@ -53,7 +53,7 @@ def at_text(unit: Unit) -> str:
 
 
 def settings_text(unit: Unit) -> str:
-    """The layer's settings, padding too where it is the same on all sides."""
+    """The layer's settings and its padding."""
     top, bottom, left, right = unit.around
     if (top, left) != (bottom, right):
         around = f"padding {top} above, {bottom} below, {left} left, {right} right"
@@ -62,9 +62,9 @@ def settings_text(unit: Unit) -> str:
     return ", ".join(part for part in (layer_text(unit.layer), around) if part)
 
 
-def channel_name(unit: Unit, place: int) -> str:
-    """``0 (red)`` where the layer reads an image of three channels, else the channel's number."""
-    number = unit.numbers[place]
+def channel_name(unit: Unit, position: int) -> str:
+    """``0 (red)`` if the layer reads an image of three channels, else the channel's number."""
+    number = unit.numbers[position]
     return f"{number} ({COLOURS[number]})" if reads_colours(unit) else str(number)
 
 
@@ -73,8 +73,8 @@ def reads_colours(unit: Unit) -> bool:
     return unit.reads_image and unit.seen is not None and len(unit.numbers) == 3
 
 
-def sight_text(unit: Unit) -> str:
-    """How much of the image the unit can see."""
+def field_text(unit: Unit) -> str:
+    """The size of the unit's receptive field in the image."""
     if unit.box is None:
         return f"what it can see of the image is not known: {unit.unseen}"
     height, width = (unit.input_size or unit.inputs.shape)[-2:]
@@ -94,18 +94,18 @@ def bias_text(unit: Unit) -> str:
 
 
 def sum_decimals(unit: Unit) -> int | None:
-    """The places behind the point with which sums, bias and total are written, one more than cells have."""
+    """The decimals of sums, bias and total, one more than those of cells."""
     decimals = decimals_for(unit.sums, np.array([unit.total, unit.bias or 0.0]))
     return None if decimals is None else decimals + 1
 
 
 def sum_text(unit: Unit, value: float) -> str:
-    """A sum with the places behind the point of them all; of none at all it is plainly 0."""
+    """A sum with the same decimals as all sums; 0 is written as 0."""
     return "0" if value == 0 else fixed_text(value, sum_decimals(unit))
 
 
 def unit_lines(unit: Unit) -> list[str]:
-    """Which unit it is, the windows, kernels, products and sums that matter most, and the very value."""
+    """The unit, the windows, kernels, products and sums that contribute most, and the value."""
     source = f"{unit.source.label}{PART}" if unit.source else ""
     image = f"{PART}image {unit.image.name}" if unit.image else ""
     lines = [f"One value of {unit.layer.name}: {at_text(unit)}", f"  {source}{settings_text(unit)}{image}"]
@@ -115,17 +115,17 @@ def unit_lines(unit: Unit) -> list[str]:
         )
     n, height, width = unit.window.shape
     lines.append(f"  it reads {_span('row', unit.rows)}, {_span('column', unit.columns)} of {n:,} input channel{_s(n)}")
-    lines.append(f"  {_sight_line(unit)}")
+    lines.append(f"  {_field_line(unit)}")
     order = unit.strongest(SHOWN) if n > SHOWN else range(n)
     if n > SHOWN:
         lines += ["", f"the {SHOWN} channels with the largest |sum| of {n:,}, the largest first"]
     shown = list(order)
-    places = [decimals_for(each[shown]) for each in (unit.window, unit.kernel, unit.products)]
+    digits = [decimals_for(each[shown]) for each in (unit.window, unit.kernel, unit.products)]
     if height * width == 1:
-        lines += ["", *_pointwise(unit, shown, places)]
+        lines += ["", *_pointwise(unit, shown, digits)]
     else:
-        for place in shown:
-            lines += ["", *_matrices(unit, place, places)]
+        for position in shown:
+            lines += ["", *_matrices(unit, position, digits)]
     lines += ["", *_adding_up(unit, shown)]
     return lines
 
@@ -139,35 +139,36 @@ def _span(noun: str, ends: tuple[int, int]) -> str:
     return f"{noun} {first}" if first == last else f"{noun}s {first} to {last}"
 
 
-def _sight_line(unit: Unit) -> str:
+def _field_line(unit: Unit) -> str:
     if unit.box is None:
-        return sight_text(unit)
+        return field_text(unit)
     box = unit.box
     more = "; + the whole image, which a gate, a mean or attention mixes in" if unit.mixes_image else ""
-    place = f"rows {box.top} to {box.bottom}, columns {box.left} to {box.right}"
-    return f"it can see {sight_text(unit).removesuffix(' +')}: {place}{more}"
+    box_text = f"rows {box.top} to {box.bottom}, columns {box.left} to {box.right}"
+    return f"it can see {field_text(unit).removesuffix(' +')}: {box_text}{more}"
 
 
-def _pointwise(unit: Unit, order: Sequence[int], places: Sequence[int | None]) -> list[str]:
-    """A line a channel: value × weight = product."""
+def _pointwise(unit: Unit, order: Sequence[int], digits: Sequence[int | None]) -> list[str]:
+    """One line per channel: value × weight = product."""
     lines = []
-    width = max(len(channel_name(unit, place)) for place in order)
+    width = max(len(channel_name(unit, position)) for position in order)
     values, weights, products = (each[:, 0, 0] for each in (unit.window, unit.kernel, unit.products))
-    for place in order:
+    for position in order:
         terms = [
-            fixed_text(float(each[place]), many) for each, many in zip((values, weights, products), places, strict=True)
+            fixed_text(float(each[position]), many)
+            for each, many in zip((values, weights, products), digits, strict=True)
         ]
         factor = f"({terms[1]})" if terms[1].startswith("−") else terms[1]
-        lines.append(f"  channel {channel_name(unit, place):>{width}}: {terms[0]} × {factor} = {terms[2]}")
+        lines.append(f"  channel {channel_name(unit, position):>{width}}: {terms[0]} × {factor} = {terms[2]}")
     return lines
 
 
-def _matrices(unit: Unit, place: int, places: Sequence[int | None]) -> list[str]:
+def _matrices(unit: Unit, position: int, digits: Sequence[int | None]) -> list[str]:
     """Window × kernel = products of one channel, beside each other."""
-    numbers = unit.window[place], unit.kernel[place], unit.products[place]
+    numbers = unit.window[position], unit.kernel[position], unit.products[position]
     around = unit.padding | unit.stretched
     blocks = []
-    for which, (values, decimals) in enumerate(zip(numbers, places, strict=True)):
+    for which, (values, decimals) in enumerate(zip(numbers, digits, strict=True)):
         texts = [
             ["·" if around[i, j] and which != 1 and value == 0 else fixed_text(float(value), decimals)
              for j, value in enumerate(row)]
@@ -176,8 +177,8 @@ def _matrices(unit: Unit, place: int, places: Sequence[int | None]) -> list[str]
         wide = max(len(text) for row in texts for text in row)
         blocks.append([" ".join(text.rjust(wide) for text in row) for row in texts])
     middle = len(blocks[0]) // 2
-    total = f"   Σ {value_of(float(unit.sums[place]))}"
-    lines = [f"channel {channel_name(unit, place)}: window × kernel = products"]
+    total = f"   Σ {value_of(float(unit.sums[position]))}"
+    lines = [f"channel {channel_name(unit, position)}: window × kernel = products"]
     for i, parts in enumerate(zip(*blocks, strict=True)):
         signs = ("  ×  ", "  =  ") if i == middle else ("     ", "     ")
         lines.append(f"  {parts[0]}{signs[0]}{parts[1]}{signs[1]}{parts[2]}{total if i == middle else ''}")
@@ -185,8 +186,8 @@ def _matrices(unit: Unit, place: int, places: Sequence[int | None]) -> list[str]
 
 
 def _adding_up(unit: Unit, order: Sequence[int]) -> list[str]:
-    rest = [place for place in range(len(unit.numbers)) if place not in set(order)]
-    named = [(f"channel {channel_name(unit, place)}", float(unit.sums[place])) for place in order]
+    rest = [position for position in range(len(unit.numbers)) if position not in set(order)]
+    named = [(f"channel {channel_name(unit, position)}", float(unit.sums[position])) for position in order]
     if rest:
         named.append((f"the other {len(rest):,} channel{_s(len(rest))}", float(unit.sums[rest].sum())))
     named += [("bias", unit.bias or 0.0), ("sum", unit.total), ("the network gave", unit.value)]
@@ -200,7 +201,7 @@ def _adding_up(unit: Unit, order: Sequence[int]) -> list[str]:
 
 
 def map_line(unit: Unit) -> str:
-    """One map in a line: whose it is, its size, and its range."""
+    """One line about a map: its layer, its size, and its range."""
     height, width = unit.map.shape
     finite = unit.map[np.isfinite(unit.map)]
     ends = f", from {value_of(float(finite.min()))} to {value_of(float(finite.max()))}" if finite.size else ""
@@ -208,7 +209,7 @@ def map_line(unit: Unit) -> str:
 
 
 def unit_entry(unit: Unit) -> dict[str, Any]:
-    """The step of the JSON document, with what else is known of the unit."""
+    """The step of the JSON document, with the other facts about the unit."""
     channel, row, column = unit.at
     box = unit.box
     return {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelviz.arithmetic.operations import Convolution, Operation, Pooling, TransposedConvolution, check_cell
+from kernelviz.arithmetic.steps import Step, axis_cells, read_cells
 from kernelviz.errors import UsageError
 from kernelviz.records import as_array, shape_text
 
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Canvas:
-    """What the window slides over: the input, with all that is put around and between its values.
+    """What the window slides over: the input with its padding, and with the zeros between its values.
 
-    ``values`` is (C, H, W); of ``padding`` and ``stretched`` (H, W) the one tells what lies around the input, the other the
-    zeros between its values. The input's first row and column are at ``origin``, which lies before the canvas where the
-    input is cut. ``rows`` and ``columns`` are what each row and column of the output reads; ``kernel`` is
-    (out_channels, in_channels / groups, h, w) as it slides, turned by 180° for a transposed convolution; None for a pool.
+    ``values`` is (C, H, W); the masks ``padding`` and ``stretched`` (H, W) mark the cells around the input and the zeros
+    between its values. The first row and column of the input are at ``origin``, which is negative if the input is cut.
+    ``rows`` and ``columns`` hold what each row and column of the output reads. ``kernel`` is (out_channels,
+    in_channels / groups, h, w) as it slides, turned by 180° for a transposed convolution; None for a pool.
     """
 
     values: Array
@@ -45,51 +46,26 @@ class Canvas:
 
 def make_canvas(operation: Operation, data: Array, kernel: Array | None) -> Canvas:
     """The canvas of an operation for this input (C, H, W) and this kernel as torch stores it."""
-    if isinstance(operation, TransposedConvolution) and kernel is not None:
-        return _stretched(operation, data, kernel)
-    between = np.zeros(data.shape[1:], bool)
-    if isinstance(operation, Convolution):
-        return _around(operation, data, operation.padding, between, kernel)
-    above, beside = operation.padding
-    return _around(operation, data, (above, above, beside, beside), between, None)
-
-
-def cut(values: Array, rows: range, columns: range) -> Array:
-    """The part of (…, H, W) at these rows and columns."""
-    return values[..., rows.start : rows.stop : rows.step, columns.start : columns.stop : columns.step]
-
-
-def _stretched(operation: TransposedConvolution, data: Array, kernel: Array) -> Canvas:
-    between = np.ones(operation.stretched_size, bool)
-    spread = np.zeros((len(data), *operation.stretched_size))
-    down, across = operation.stride
-    between[::down, ::across] = False
-    spread[:, ::down, ::across] = data
-    inputs, outputs = operation.in_channels // operation.groups, operation.out_channels // operation.groups
-    grouped = kernel.reshape(operation.groups, inputs, outputs, *operation.kernel).swapaxes(1, 2)
-    turned = grouped.reshape(operation.out_channels, inputs, *operation.kernel)[..., ::-1, ::-1]
-    return _around(operation, spread, operation.implicit_padding, between, turned)
-
-
-def _around(
-    operation: Operation, data: Array, padding: tuple[int, int, int, int], stretched: Array, kernel: Array | None
-) -> Canvas:
-    """The data with its padding around it, or cut where the padding is negative."""
-    top, bottom, left, right = padding
-    height, width = data.shape[1] + top + bottom, data.shape[2] + left + right
-    values = np.zeros((len(data), height, width))
-    around, between = np.ones((height, width), bool), np.zeros((height, width), bool)
-    rows, columns = data.shape[1:]
-    target = range(max(0, top), height - max(0, bottom)), range(max(0, left), width - max(0, right))
-    kept = range(max(0, -top), rows - max(0, -bottom)), range(max(0, -left), columns - max(0, -right))
-    cut(values, *target)[:] = cut(data, *kept)
-    cut(around, *target)[:] = False
-    cut(between, *target)[:] = cut(stretched, *kept)
+    stride = (1, 1)
+    if isinstance(operation, TransposedConvolution):
+        edges, stride = operation.implicit_padding, operation.stride
+        kernel = None if kernel is None else _turned(operation, kernel)
+    elif isinstance(operation, Convolution):
+        edges = operation.padding
+    else:
+        above, beside = operation.padding
+        edges = above, above, beside, beside
+    rows, columns = (
+        axis_cells(np.arange(-before, (size - 1) * step + 1 + after), size, stride=step)
+        for size, step, before, after in zip(data.shape[1:], stride, edges[::2], edges[1::2], strict=True)
+    )
+    values, padding, stretched = read_cells(data, rows, columns)
+    top, _, left, _ = edges
     outputs = operation.output_size
     return Canvas(
         values=values,
-        padding=around,
-        stretched=between,
+        padding=padding,
+        stretched=stretched,
         origin=(top, left),
         rows=tuple(_moved(operation.window(row, 0)[0], top) for row in range(outputs[0])),
         columns=tuple(_moved(operation.window(0, column)[1], left) for column in range(outputs[1])),
@@ -97,41 +73,24 @@ def _around(
     )
 
 
+def _turned(operation: TransposedConvolution, kernel: Array) -> Array:
+    """The kernel as it slides: (out_channels, in_channels / groups, h, w), turned by 180°."""
+    inputs, outputs = operation.in_channels // operation.groups, operation.out_channels // operation.groups
+    grouped = kernel.reshape(operation.groups, inputs, outputs, *operation.kernel).swapaxes(1, 2)
+    return grouped.reshape(operation.out_channels, inputs, *operation.kernel)[..., ::-1, ::-1]
+
+
+def cut(values: Array, rows: range, columns: range) -> Array:
+    """The part of (…, H, W) at these rows and columns."""
+    return values[..., rows.start : rows.stop : rows.step, columns.start : columns.stop : columns.step]
+
+
 def _moved(positions: range, by: int) -> range:
     return range(positions.start + by, positions.stop + by, positions.step)
 
 
-MOST_WORK = 50_000_000  # multiply-adds or pooled values that are worked out: seconds
-INPUT_DIGITS, KERNEL_DIGITS = (0, 10), (-2, 3)  # whole numbers that one can add in one's head
-
-
-@dataclass(frozen=True)
-class Step:
-    """How one output cell came about.
-
-    ``window`` (C, h, w) are the values that were read, of which ``padding`` (h, w) tells those that are none of the
-    input's, ``stretched`` those that stand between its values; ``channels`` are the input channels they belong to.
-    ``weights`` and ``products`` are of the same shape, and ``sums`` (C,) one number a channel; None for a pool.
-    ``counted`` is by how many values an average was divided.
-    """
-
-    at: tuple[int, int]
-    channel: int
-    channels: tuple[int, ...]
-    window: Array
-    padding: Array
-    stretched: Array
-    weights: Array | None
-    products: Array | None
-    bias: float | None
-    value: float
-    counted: int | None = None
-
-    @property
-    def sums(self) -> Array | None:
-        """(C,): what each input channel adds."""
-        with np.errstate(all="ignore"):
-            return None if self.products is None else self.products.sum(axis=(1, 2))
+MOST_WORK = 50_000_000  # multiply-adds or pooled values at most, which take seconds
+INPUT_DIGITS, KERNEL_DIGITS = (0, 10), (-2, 3)  # small whole numbers, easy to add
 
 
 @dataclass(frozen=True)
@@ -147,28 +106,27 @@ class Walkthrough:
 
     @np.errstate(all="ignore")
     def step(self, row: int, column: int, channel: int = 0) -> Step:
-        """How the output at this row and column of this channel came about.
+        """How the output at this row and column of this channel is computed.
 
         Raises:
-            UsageError: there is no such cell.
+            UsageError: There is no such cell.
         """
         check_cell(self.operation.output_size, row, column)
         if not 0 <= channel < len(self.output):
-            raise UsageError(f"There is no output channel {channel}.", f"They go from 0 to {len(self.output) - 1}.")
+            raise UsageError(
+                f"There is no output channel {channel}.", f"Channels are numbered from 0 to {len(self.output) - 1}."
+            )
         canvas = self.canvas
         cells = canvas.rows[row], canvas.columns[column]
         channels = self._channels(channel)
-        window = cut(canvas.values[channels.start : channels.stop], *cells)
-        weights = None if canvas.kernel is None else canvas.kernel[channel]
         step = Step(
             at=(row, column),
             channel=channel,
             channels=tuple(channels),
-            window=window,
+            window=cut(canvas.values[channels.start : channels.stop], *cells),
             padding=cut(canvas.padding, *cells),
             stretched=cut(canvas.stretched, *cells),
-            weights=weights,
-            products=None if weights is None else window * weights,
+            weights=None if canvas.kernel is None else canvas.kernel[channel],
             bias=None if self.bias is None else float(self.bias[channel]),
             value=float(self.output[channel, row, column]),
         )
@@ -181,10 +139,10 @@ class Walkthrough:
 
     @np.errstate(all="ignore")
     def stamp(self, row: int, column: int, channel: int = 0) -> Array:
-        """What one input place adds to a channel of a transposed convolution's output: (rows, columns), zero elsewhere.
+        """The stamp of one input position on a channel of a transposed convolution: (rows, columns), zero elsewhere.
 
         Raises:
-            UsageError: the operation is not transposed.
+            UsageError: The operation is not transposed.
         """
         operation = self.operation
         if not isinstance(operation, TransposedConvolution) or self.kernel is None:
@@ -217,32 +175,32 @@ class Walkthrough:
 
 
 def work_needed(operation: Operation) -> int:
-    """How many products, or values of windows, there are to be taken."""
+    """The number of products, or of pooled values."""
     rows, columns = operation.output_size
     return operation.macs or operation.in_channels * rows * columns * operation.kernel[0] * operation.kernel[1]
 
 
 @np.errstate(all="ignore")
 def work_out(operation: Operation, values: object, kernel: object = None, bias: object = None) -> Walkthrough:
-    """An operation worked out on these numbers; what is beyond float64 comes out as torch has it, as inf or nan.
+    """Work out an operation on these numbers in float64; overflow results in inf or nan, as in torch.
 
     Args:
-        operation: what is done, with the sizes it is done to.
-        values: the input, (C, H, W), or (H, W) for one channel.
-        kernel: the weight as torch stores it: (out_channels, in_channels / groups, h, w), of a transposed convolution
-            (in_channels, out_channels / groups, h, w); (h, w) where there is only one plane. None for a pool.
+        operation: The operation with its sizes.
+        values: The input, (C, H, W), or (H, W) for one channel.
+        kernel: The weight as torch stores it: (out_channels, in_channels / groups, h, w), for a transposed convolution
+            (in_channels, out_channels / groups, h, w); (h, w) if there is only one plane. None for a pool.
         bias: (out_channels,), or None.
 
     Raises:
-        UsageError: a shape is not that of the operation, or it is too much work to show.
+        UsageError: A shape does not fit the operation, or there are too many products to show.
     """
     data = _shaped("input", values, (operation.in_channels, *operation.input_size))
     work = work_needed(operation)
     if work > MOST_WORK:
         raise UsageError(
             f"It takes {work:,} multiply-adds to work this out.",
-            f"At most {MOST_WORK:,} are shown with their numbers.",
-            "Take smaller sizes, or fewer channels.",
+            f"At most {MOST_WORK:,} can be shown with their numbers.",
+            "Choose smaller sizes, or fewer channels.",
         )
     if isinstance(operation, Pooling):
         if kernel is not None or bias is not None:
@@ -251,7 +209,11 @@ def work_out(operation: Operation, values: object, kernel: object = None, bias: 
         return Walkthrough(operation, data, None, None, _pooled(operation, canvas), canvas)
     weight = _shaped("kernel", kernel, operation.kernel_shape)
     if operation.bias != (bias is not None):
-        raise UsageError(f"The operation has {'a' if operation.bias else 'no'} bias, but the numbers say otherwise.")
+        raise UsageError(
+            "The operation has a bias, but no bias values were given."
+            if operation.bias
+            else "The operation has no bias, but bias values were given."
+        )
     shift = None if bias is None else _shaped("bias", bias, (operation.out_channels,))
     canvas = make_canvas(operation, data, weight)
     output = _convolved(canvas, operation.groups) + (0 if shift is None else shift[:, None, None])
@@ -259,7 +221,7 @@ def work_out(operation: Operation, values: object, kernel: object = None, bias: 
 
 
 def example_numbers(operation: Operation, seed: int = 0) -> tuple[Array, Array | None, Array | None]:
-    """Whole numbers of a seed for the input, the kernel and the bias: small enough to add in one's head.
+    """Small random whole numbers for the input, the kernel and the bias, from a seed.
 
     The input holds 0 to 9, kernel and bias −2 to 2.
     """

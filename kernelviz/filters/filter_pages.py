@@ -1,4 +1,4 @@
-"""The filter bank as one picture, and images beside what filters make of them."""
+"""The filter bank as one picture, and images beside their filter responses."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelviz.drawing.colour import INKS, OUTLINE, Scale, levels, ramp, rgb_pixels
+from kernelviz.drawing.colour import INKS, OUTLINE, Scale, bar_pixels, levels, ramp, rgb_pixels
 from kernelviz.drawing.page import (
     INK,
     LINE_HEIGHT,
-    QUIET,
+    PAGE_WIDTH,
+    SEPARATOR,
+    TITLE,
+    BarStyle,
     Item,
     Panel,
     Raster,
     Rule,
     Text,
+    colour_bar,
     drawable,
     moved,
     text_block,
@@ -41,7 +45,7 @@ EDGE = 2  # pixels of outline around a tile
 
 
 def zoom_for(side: int, room: float) -> int:
-    """How many pixels a value takes so that ``side`` of them fill about this room."""
+    """The pixels per value at which ``side`` values fill about this width."""
     return max(1, round(room / side))
 
 
@@ -67,26 +71,17 @@ def framed(pixels: Array, x: float, y: float) -> Raster:
     return Raster(result, x, y, width + 2 * EDGE, height + 2 * EDGE)
 
 
-def colour_key(
-    right: float, y: float, size: float, words: tuple[str, str, str] = ("−max", "0", "+max"), width: float = 0
-) -> list[Item]:
-    """A colour bar that ends at ``right`` with a word at each end and one in the middle, below it."""
-    width = width or 12 * size
-    shares = np.linspace(-1, 1, int(width))[None]
-    pixels = ramp(None, signed=True)[levels(shares[None], Scale("layer", -1.0, 1.0, signed=True))[0]]
-    left, foot = right - width, y + 0.6 * size
-    items: list[Item] = [Raster(pixels, left, y, width, 0.6 * size)]
-    half = width / 2 - text_width(words[1], size) / 2 - 0.4 * size
-    inner = max(text_width(words[0], size), text_width(words[2], size)) < half
-    for share, word, align in ((0.0, words[0], "left"), (0.5, words[1], "center"), (1.0, words[2], "right")):
-        at = left + share * width
-        items.append(Rule(at, foot, at, foot + 6, QUIET))
-        if inner or share != 0.5:
-            items.append(Text(at, foot + 12 + 0.8 * size, word, size, QUIET, align=align))  # type: ignore[arg-type]
-    return items
+def own_scale_bar(right: float, y: float) -> list[Item]:
+    """The colour bar of tiles that each have their own scale, ending at ``right``."""
+    width = 12 * TYPE
+    strip = bar_pixels(-1, 1, int(width), signed=True)
+    clear = 0.4 * TYPE + text_width("0", TYPE) / 2
+    style = BarStyle(0.6 * TYPE, TYPE, 12 + 0.8 * TYPE, clear=clear, tick=6)
+    left = right - width
+    return colour_bar([strip], ("−max", "+max"), style, left=left, top=y, right=right, middle=left + width / 2)[0]
 
 
-WIDTH, HEAD, ROOM, TILE_GAP, NAMES = 1600.0, 30.0, 58.0, 10.0, 330.0
+HEAD, ROOM, TILE_GAP, NAMES = 30.0, 58.0, 10.0, 330.0
 SWATCH, ACROSS = 32, 5
 _DIRECTION = re.compile(r" that (run|rise|fall)[^,]*")
 TALLEST, ALL_OF = 2330.0, 7  # up to this size every filter is drawn
@@ -94,10 +89,10 @@ KINDS = {"line end": "line ends", "pixel": "pixels", "gabor": "Gabor functions"}
 
 
 def plot_filters(size: int = 3) -> PageFigure:
-    """A figure of all classical filters of one size.
+    """Draw all classical filters of one size.
 
     Raises:
-        UsageError: there are none of this size.
+        UsageError: There are none of this size.
     """
     from kernelviz.drawing.figures import draw_page
 
@@ -107,10 +102,10 @@ def plot_filters(size: int = 3) -> PageFigure:
 
 
 def bank_page(size: int) -> Panel:
-    """The page: kinds as headings, a row a stem, and below them the colours."""
+    """The page: kinds as headings, one row per stem, and below them the colours."""
     filters = [one for one in classical_filters(size) if "@" not in one.name]
     items, y = text_block([f"Classical filters of {size} × {size}"], MARGIN, 0.7 * MARGIN, TITLE, colour=INK, bold=True)
-    kind = told = ""
+    kind = previous = ""
     shown = 0
     for stem in dict.fromkeys(one.stem for one in filters):
         if y > (TALLEST if size <= ALL_OF else TALLEST - 250):
@@ -122,13 +117,13 @@ def bank_page(size: int) -> Panel:
             items += more
         shown += len(rows)
         more, y = _row(rows, y)
-        items += [item for item in more if not (isinstance(item, Text) and item.text == told)]
-        told = more[-1].text if isinstance(more[-1], Text) else told
+        items += [item for item in more if not (isinstance(item, Text) and item.text == previous)]
+        previous = more[-1].text if isinstance(more[-1], Text) else previous
     more, y = _colours(y)
     items += more
     y += 20
-    items.append(Rule(MARGIN, y, WIDTH - MARGIN, y, "#d9dce0", 2))
-    items += colour_key(WIDTH - MARGIN, y + 34, TYPE)
+    items.append(Rule(MARGIN, y, PAGE_WIDTH - MARGIN, y, SEPARATOR, 2))
+    items += own_scale_bar(PAGE_WIDTH - MARGIN, y + 34)
     smaller = size > 3 and size % 2 == 1
     lines = [
         "each tile has its own scale; filters are turned as they stand",
@@ -139,14 +134,14 @@ def bank_page(size: int) -> Panel:
     ]
     for line in lines:
         more, y = text_block(
-            wrap(line, TYPE, WIDTH - 2 * MARGIN - 14 * TYPE), MARGIN, y + (18 if line == lines[0] else 0), TYPE
+            wrap(line, TYPE, PAGE_WIDTH - 2 * MARGIN - 14 * TYPE), MARGIN, y + (18 if line == lines[0] else 0), TYPE
         )
         items += more
-    return Panel(tuple(items), WIDTH, float(round(y + 0.6 * MARGIN)))
+    return Panel(tuple(items), PAGE_WIDTH, float(round(y + 0.6 * MARGIN)))
 
 
 def _heading(words: str, y: float) -> tuple[list[Item], float]:
-    rule = Rule(MARGIN, y + 10, WIDTH - MARGIN, y + 10, "#d9dce0", 2)
+    rule = Rule(MARGIN, y + 10, PAGE_WIDTH - MARGIN, y + 10, SEPARATOR, 2)
     return [rule, Text(MARGIN, y + 48, words, HEAD, INK, bold=True)], y + 62
 
 
@@ -154,7 +149,7 @@ def _colours(y: float) -> tuple[list[Item], float]:
     """Each direction in colour: what it reads as positive, what as negative, and its name."""
     items, y = _heading("colours", y)
     directions = colour_directions()
-    pitch = (WIDTH - 2 * MARGIN) / ACROSS
+    pitch = (PAGE_WIDTH - 2 * MARGIN) / ACROSS
     side = SWATCH + 2 * EDGE
     for at, one in enumerate(directions):
         down, right = divmod(at, ACROSS)
@@ -166,7 +161,7 @@ def _colours(y: float) -> tuple[list[Item], float]:
 
 
 def _labels(filters: list[Filter]) -> tuple[str, str]:
-    """The first name of a row, and how the others are written: so that each can be typed."""
+    """The first name of a row, and how the others are written, so that each can be typed."""
     names = [one.name for one in filters]
     if len(names) == 1:
         return names[0], ""
@@ -177,7 +172,7 @@ def _labels(filters: list[Filter]) -> tuple[str, str]:
 
 
 def _row(filters: list[Filter], y: float) -> tuple[list[Item], float]:
-    """The names on the left, then the filters, as many lines of them as they take, then what it is for."""
+    """The names on the left, then the filters in as many lines as needed, then their purpose."""
     size = len(filters[0].values)
     zoom = max(1, int(ROOM // size))
     tile = size * zoom + 2 * EDGE
@@ -187,7 +182,7 @@ def _row(filters: list[Filter], y: float) -> tuple[list[Item], float]:
     if others:
         items.append(Text(MARGIN, middle + 1.15 * TYPE, others, TYPE, middle=True))
     left = MARGIN + NAMES
-    across = max(1, int((WIDTH - MARGIN - left + TILE_GAP) // (tile + TILE_GAP)))
+    across = max(1, int((PAGE_WIDTH - MARGIN - left + TILE_GAP) // (tile + TILE_GAP)))
     for at, one in enumerate(filters):
         down, right = divmod(at, across)
         items.append(
@@ -198,12 +193,12 @@ def _row(filters: list[Filter], y: float) -> tuple[list[Item], float]:
     x = left + min(len(filters), across) * (tile + TILE_GAP) + 12
     if filters[0].family != filters[0].stem:
         about += f" (family {filters[0].family})"
-    if x + text_width(about, TYPE) <= WIDTH - MARGIN:
+    if x + text_width(about, TYPE) <= PAGE_WIDTH - MARGIN:
         items.append(Text(x, y + tile / 2, about, TYPE, middle=True))
     return items, below
 
 
-MARGIN, GAP, TYPE, NAME, TITLE = 52.0, 48.0, 25.0, 29.0, 40.0
+MARGIN, GAP, TYPE, NAME = 52.0, 48.0, 25.0, 29.0
 COLUMN = {1: 720.0, 2: 600.0, 3: 466.0}  # of a column, in units of type, by how many there are
 BLOCK = 180.0  # of a kernel
 SMALLEST_TYPE = 23.0
@@ -212,13 +207,13 @@ MOST_PIXELS = 4_000_000
 
 
 def plot_filter(image: object, *kernels: object, border: Border = "repeat") -> PageFigure:
-    """A figure of an image and what filters make of it: ``plot_filter(image, "sobel-x", "laplacian")``.
+    """Draw an image and its filter responses: ``plot_filter(image, "sobel-x", "laplacian")``.
 
     Takes an image and kernels as ``apply_filter`` does, or, without kernels, a Response or several of one image.
-    Where the page would have more than four megapixels, the middle of the image is drawn, and the caption says so.
+    If the page would exceed four megapixels, only the middle of the image is drawn, and the caption states it.
 
     Raises:
-        UsageError: no kernel and no response, or what ``apply_filter`` refuses.
+        UsageError: There is no kernel and no response, or ``apply_filter`` rejects the arguments.
     """
     from kernelviz.drawing.figures import draw_page
 
@@ -236,7 +231,7 @@ def plot_filter(image: object, *kernels: object, border: Border = "repeat") -> P
 
 
 def filter_recipe(responses: Sequence[Response]) -> dict[str, object]:
-    """How this picture was made, for machines; no path in it."""
+    """The recipe of the picture; it contains no path."""
     from kernelviz.version import __version__
 
     models = [source.as_recipe() for source in _sources(responses)]
@@ -252,12 +247,12 @@ def filter_recipe(responses: Sequence[Response]) -> dict[str, object]:
 
 
 def _sources(responses: Sequence[Response]) -> list[Source]:
-    """Whose learned kernels these are, each once."""
+    """The sources of the learned kernels, each once."""
     return list({each.source.label: each.source for each in responses if each.source}.values())
 
 
 def filter_page(responses: Sequence[Response], title: str = "") -> Panel:
-    """The page; above it ``title``, the size of the image, and whose learned kernels are there."""
+    """The page, with ``title``, the size of the image and the sources of learned kernels at the top."""
     rows, columns = responses[0].values.shape
     share = 1.0
     while True:
@@ -270,7 +265,7 @@ def filter_page(responses: Sequence[Response], title: str = "") -> Panel:
 
 
 def slice_of(length: int, share: float) -> slice:
-    """The middle of so many pixels."""
+    """The middle share of ``length`` pixels."""
     kept = max(1, round(length * share))
     return slice((length - kept) // 2, (length - kept) // 2 + kept)
 
@@ -347,9 +342,9 @@ def _response_panel(
 
 
 def limits_of(response: Response) -> tuple[float, float, bool]:
-    """What the ends of the colours mean, and whether they lie around 0.
+    """The values at the ends of the colours, and whether they are symmetric about 0.
 
-    0 to 1 where a flat image stays as it is; else the 99 % quantile of the whole response's size.
+    0 to 1 if the filter keeps a flat image; else the 99 % quantile of the absolute values of the whole response.
     """
     if response.keeps_light:
         return 0.0, 1.0, False
@@ -362,25 +357,22 @@ def _table(*, signed: bool) -> Array:
 
 
 def _bar(response: Response, y: float, width: float, unit: float) -> tuple[list[Item], float]:
-    """The colour bar, with a sign at the ends beyond which values lie."""
+    """The colour bar, with ≤ or ≥ at an end that values exceed."""
     low, high, signed = limits_of(response)
     table = _table(signed=signed)
-    height, size = 14 * unit, TYPE * unit
+    size = TYPE * unit
     shades = table[np.rint(np.linspace(0, len(table) - 1, max(2, int(width)))).astype(int)][None]
-    items: list[Item] = [Raster(shades, 0, y, width, height)]
     below = "≤ " if (response.values < low).any() else ""
     above = "≥ " if (response.values > high).any() else ""
-    foot = y + height + 10 * unit + 0.8 * size
     ends = (f"{below}{number_text(low)}", f"{above}{number_text(high, plus=signed)}")
-    items += [Text(0, foot, ends[0], size, QUIET), Text(width, foot, ends[1], size, QUIET, align="right")]
-    if signed and max(text_width(end, size) for end in ends) < width / 2 - size:
-        items.append(Text(width / 2, foot, "0", size, QUIET, align="center"))
-        items.append(Rule(width / 2, y + height, width / 2, y + height + 6 * unit, QUIET, unit))
+    drop = 10 * unit + 0.8 * size
+    style = BarStyle(14 * unit, size, drop, clear=size, tick=6 * unit, line=unit, end_ticks=False)
+    items, foot = colour_bar([shades], ends, style, top=y, right=width, middle=width / 2 if signed else None)
     return items, foot + 0.4 * size
 
 
 def _kernel_items(kernel: Array, unit: float) -> list[Item]:
-    """A kernel as cells with its numbers where they fit, else as colours."""
+    """A kernel as cells with its numbers if they fit, else as colours."""
     room = BLOCK * unit
     if kernel.ndim == 3:
         return [stamp(kernel, 0, 0, zoom_for(max(kernel.shape[1:]), room))]
@@ -391,7 +383,7 @@ def _kernel_items(kernel: Array, unit: float) -> list[Item]:
     if size < SMALLEST_TYPE * unit or zoom < size * LINE_HEIGHT:
         return [stamp(kernel, 0, 0, zoom)]
     limit = float(np.abs(kernel).max()) or 1.0
-    half = levels(kernel[None] / limit / 2, Scale("layer", -1.0, 1.0, signed=True))[0]  # digits stay dark on every cell
+    half = levels(kernel[None] / limit / 2, Scale("layer", -1.0, 1.0, signed=True))[0]  # dark digits are legible
     pixels = _enlarged(ramp(None, signed=True)[half], zoom)
     pixels[::zoom], pixels[:, ::zoom] = 196, 196
     items: list[Item] = [framed(pixels, 0, 0)]
@@ -422,13 +414,15 @@ def _caption(responses: Sequence[Response], part: tuple[slice, slice], zoom: int
 
 
 def _notes(responses: Sequence[Response]) -> list[str]:
-    """What was done to the image before, with the names of those that read it so, where not all do."""
-    told = [(note, each.name) for each in responses for note in each.notes]
+    """How the image was prepared, with the names of the filters concerned if these are not all."""
+    pairs = [(note, each.name) for each in responses for note in each.notes]
     if seen_by(responses).ndim == 3:
-        told += [("read in light and dark", each.name) for each in responses if each.image.ndim == 2 and not each.notes]
+        pairs += [
+            ("read in light and dark", each.name) for each in responses if each.image.ndim == 2 and not each.notes
+        ]
     lines = []
-    for note in dict.fromkeys(note for note, _ in told):
-        names = [name for said, name in told if said == note]
+    for note in dict.fromkeys(note for note, _ in pairs):
+        names = [name for each_note, name in pairs if each_note == note]
         lines.append(note if len(names) == len(responses) else f"{', '.join(names)}: {note}")
     return lines
 

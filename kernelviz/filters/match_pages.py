@@ -11,7 +11,10 @@ from kernelviz.drawing.captions import layer_text
 from kernelviz.drawing.page import (
     GREY,
     INK,
+    PAGE_WIDTH,
     QUIET,
+    SEPARATOR,
+    TITLE,
     Item,
     Panel,
     Raster,
@@ -22,7 +25,7 @@ from kernelviz.drawing.page import (
     text_width,
     wrap,
 )
-from kernelviz.filters.filter_pages import EDGE, colour_key, stamp, zoom_for
+from kernelviz.filters.filter_pages import EDGE, HEAD, MARGIN, TYPE, own_scale_bar, stamp, zoom_for
 from kernelviz.filters.matching import FIT, LEAST, LEVEL, UNNAMED, Matches, match_kernels
 from kernelviz.wording import numbers_text
 
@@ -33,9 +36,7 @@ if TYPE_CHECKING:
     from kernelviz.filters.matching import KernelMatch
 
 
-WIDTH, MARGIN = 1600.0, 52.0
-CONTENT = WIDTH - 2 * MARGIN
-HEAD, TYPE = 30.0, 25.0
+CONTENT = PAGE_WIDTH - 2 * MARGIN
 ROOM = 62.0  # of a tile
 SIGN = 46.0  # of ≈
 ABOUT = {
@@ -54,8 +55,8 @@ ABOUT = {
 
 
 @dataclass(frozen=True)
-class Shelf:
-    """How entries stand in a row: how wide one is, how far apart, how many."""
+class ShelfLayout:
+    """The layout of entries in a row: the width of one, and how many there are."""
 
     entry: float
     across: int
@@ -67,9 +68,9 @@ class Shelf:
 
 
 def group_items(
-    matches: Matches, kind: str, rows: Sequence[KernelMatch], shelf: Shelf, *, total: int, start: int, top: float
+    matches: Matches, kind: str, rows: Sequence[KernelMatch], shelf: ShelfLayout, *, total: int, start: int, top: float
 ) -> tuple[list[Item], float]:
-    """The heading of one kind and its entries, from a slot of a shelf on; and the y below."""
+    """The heading of one kind and its entries, starting at a slot of a shelf; and the y below."""
     x, y = MARGIN + start * shelf.pitch, top + 46
     items: list[Item] = [Text(x, y, kind, HEAD, INK, bold=True)]
     x += text_width(kind, HEAD, bold=True) + 16
@@ -77,7 +78,7 @@ def group_items(
     items.append(Text(x, y, count, HEAD * 0.93, GREY))
     x += text_width(count, HEAD * 0.93) + 20
     taken = min(len(rows), shelf.across)
-    end = MARGIN + (start + taken - 1) * shelf.pitch + shelf.entry if taken < shelf.across else WIDTH - MARGIN
+    end = MARGIN + (start + taken - 1) * shelf.pitch + shelf.entry if taken < shelf.across else PAGE_WIDTH - MARGIN
     if x + text_width(ABOUT[kind], TYPE) <= end:
         items.append(Text(x, y, ABOUT[kind], TYPE))
     y += 22
@@ -93,8 +94,8 @@ def _count_text(total: int, shown: int) -> str:
     return f"{total:,}" if shown == total else f"{total:,}, the closest {shown:,}"
 
 
-def slots(kind: str, total: int, shown: int, shelf: Shelf) -> int:
-    """How many slots a group takes, its heading too; all of them where it has several shelves."""
+def slots_needed(kind: str, total: int, shown: int, shelf: ShelfLayout) -> int:
+    """The number of slots that a group and its heading take; all of them if it has several shelves."""
     heading = text_width(kind, HEAD, bold=True) + 16 + text_width(_count_text(total, shown), HEAD * 0.93) + 30
     return max(min(shown, shelf.across), int(np.ceil(heading / shelf.pitch)))
 
@@ -135,7 +136,7 @@ def _entry_height(matches: Matches, kind: str) -> float:
 
 
 def entry_width(matches: Matches, *, named: bool) -> float:
-    """How wide an entry is: one to three tiles and the sign between them."""
+    """The width of an entry: one to three tiles and the sign between them."""
     tile = _tile(matches)
     first = 2 * tile + 12 if in_colour(matches) else tile
     return first + (SIGN + tile if named else 0)
@@ -154,17 +155,16 @@ def _tile(matches: Matches) -> float:
     return float(matches.bank.weight.shape[2] * _zoom(matches) + 2 * EDGE)
 
 
-TITLE = 40.0
 TALLEST = 2500.0
 DARK, PALE = "#575f6b", "#b9bec6"
 UNDRAWN = ("zero", "not finite")
 
 
 def plot_matches(matches: object, *, gabor: bool = True, level: float = LEVEL, transposed: bool = False) -> PageFigure:
-    """A figure of what the kernels of a layer resemble: Matches, or whatever ``match_kernels`` takes.
+    """Draw what the kernels of a layer resemble: a ``Matches``, or what ``match_kernels`` accepts.
 
     Raises:
-        UsageError: kernels that have no classical filters, see ``match_kernels``.
+        UsageError: There are no classical filters for these kernels, see ``match_kernels``.
     """
     from kernelviz.drawing.figures import draw_page
 
@@ -176,7 +176,7 @@ def plot_matches(matches: object, *, gabor: bool = True, level: float = LEVEL, t
 
 
 def matches_recipe(matches: Matches) -> dict[str, object]:
-    """How this picture was made, for machines; no path in it."""
+    """The recipe of the picture; it contains no path."""
     from kernelviz.version import __version__
 
     bank = matches.bank
@@ -197,7 +197,7 @@ def matches_recipe(matches: Matches) -> dict[str, object]:
 
 
 def matches_page(matches: Matches) -> Panel:
-    """The page, with as many shelves a group as keep it within four megapixels."""
+    """The page, with as many shelves per group as fit in four megapixels."""
     page = _page(matches, 1)
     if page.height > TALLEST:
         return _page(matches, 0.5)  # kinds side by side
@@ -214,17 +214,17 @@ def _page(matches: Matches, shelves: float) -> Panel:
     items += _bar(matches, y)
     y += 44 + 34
     groups = {kind: _sorted(matches, kind) for kind in matches.counts if kind not in UNDRAWN}
-    shelf = Shelf(entry_width(matches, named=True), 5 if in_colour(matches) else 7)
+    shelf = ShelfLayout(entry_width(matches, named=True), 5 if in_colour(matches) else 7)
     free, shown = 0, 0
     for kind, rows in groups.items():
-        narrow = Shelf(entry_width(matches, named=False), 7 if in_colour(matches) else 12)
+        narrow = ShelfLayout(entry_width(matches, named=False), 7 if in_colour(matches) else 12)
         if kind in UNNAMED and shelf != narrow:
             shelf, free = narrow, 0
         rows_shown = rows[: int(shelves * shelf.across)]
         shown += len(rows_shown)
-        needed = slots(kind, len(rows), len(rows_shown), shelf)
+        needed = slots_needed(kind, len(rows), len(rows_shown), shelf)
         if needed > free:
-            items.append(Rule(MARGIN, y, WIDTH - MARGIN, y, "#d9dce0", 2))
+            items.append(Rule(MARGIN, y, PAGE_WIDTH - MARGIN, y, SEPARATOR, 2))
             start, top, free = 0, y, shelf.across
         else:
             start = shelf.across - free
@@ -233,14 +233,14 @@ def _page(matches: Matches, shelves: float) -> Panel:
         y, free = max(y, foot), free - needed
     for kind in UNDRAWN:
         if kind in matches.counts:
-            more, y = _listed(word_of(kind, matches), _sorted(matches, kind), y)
+            more, y = _listed(kind_text(kind, matches), _sorted(matches, kind), y)
             items += more
     more, y = _caption(matches, shown, y)
-    return Panel((*items, *more), WIDTH, float(round(y + 0.5 * MARGIN)))
+    return Panel((*items, *more), PAGE_WIDTH, float(round(y + 0.5 * MARGIN)))
 
 
-def word_of(kind: str, matches: Matches) -> str:
-    """What stands over kernels of a kind."""
+def kind_text(kind: str, matches: Matches) -> str:
+    """The heading of a kind."""
     zero = "sums as good as zero" if matches.main == "sum" else "as good as zero"
     return zero if kind == "zero" else kind
 
@@ -272,11 +272,11 @@ def _bar(matches: Matches, y: float) -> list[Item]:
         items.append(Raster(_pixel(outline), x, y, max(1.0, width - (3 if dark else 0)), 44))
         if not dark and width > 4:
             items.append(Raster(_pixel(colour), x + 2, y + 2, width - 4, 40))
-        word = word_of(kind, matches)
+        word = kind_text(kind, matches)
         for text in (f"{word}  {count:,}", f"{count:,}"):
             if text_width(text, TYPE, bold=dark) < width - 14:
-                ink = "#ffffff" if dark else INK
-                items.append(Text(x + width / 2, y + 22, text, TYPE, ink, bold=dark, align="center", middle=True))
+                shade = "#ffffff" if dark else INK
+                items.append(Text(x + width / 2, y + 22, text, TYPE, shade, bold=dark, align="center", middle=True))
                 break
         x += width
     return items
@@ -285,7 +285,7 @@ def _bar(matches: Matches, y: float) -> list[Item]:
 def _listed(words: str, rows: Sequence[KernelMatch], y: float) -> tuple[list[Item], float]:
     """Kernels that are only named, by number."""
     items: list[Item] = [
-        Rule(MARGIN, y, WIDTH - MARGIN, y, "#d9dce0", 2),
+        Rule(MARGIN, y, PAGE_WIDTH - MARGIN, y, SEPARATOR, 2),
         Text(MARGIN, y + 46, words, HEAD, INK, bold=True),
     ]
     x = MARGIN + text_width(words, HEAD, bold=True) + 16
@@ -298,10 +298,10 @@ def _listed(words: str, rows: Sequence[KernelMatch], y: float) -> tuple[list[Ite
 
 
 def _caption(matches: Matches, shown: int, y: float) -> tuple[list[Item], float]:
-    """How to read it, what a name means, and the key to the colours on the right."""
-    items: list[Item] = [Rule(MARGIN, y, WIDTH - MARGIN, y, "#d9dce0", 2)]
+    """How to read the page, what a name means, and the colour bar on the right."""
+    items: list[Item] = [Rule(MARGIN, y, PAGE_WIDTH - MARGIN, y, SEPARATOR, 2)]
     key = 12 * TYPE
-    items += colour_key(WIDTH - MARGIN, y + 34, TYPE)
+    items += own_scale_bar(PAGE_WIDTH - MARGIN, y + 34)
     y += 18
     for line in caption_lines(matches, shown):
         more, y = text_block(wrap(line, TYPE, CONTENT - key - 50), MARGIN, y, TYPE)
@@ -310,7 +310,7 @@ def _caption(matches: Matches, shown: int, y: float) -> tuple[list[Item], float]
 
 
 def caption_lines(matches: Matches, shown: int) -> list[str]:
-    """What is drawn, what the score is, and from where on there is a name."""
+    """What is drawn, what the score is, and the score from which kernels are named."""
     inputs = matches.bank.weight.shape[1]
     first = {
         "strongest": "kernel as colour (mid-grey is 0), its pattern in its strongest colour direction",
@@ -325,7 +325,7 @@ def caption_lines(matches: Matches, shown: int) -> list[str]:
 
 
 def naming_text(matches: Matches) -> str:
-    """From which scores on there are names, and how many of random kernels get one."""
+    """The scores from which kernels are named, and how many random kernels would be."""
     size, at, fit = matches.bank.weight.shape[2], matches.threshold, matches.fit_threshold
     per = f"{matches.level * 100:g} of 100 random {size} × {size} kernels"
     starts = f"named from {at:.2f} on against {matches.filters:,} filters"

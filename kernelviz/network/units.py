@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from kernelviz.arithmetic.steps import AxisCells, axis_cells, read_cells
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network.capture import EnoughError, as_input, run_through
 from kernelviz.network.convolutions import convolutions_inside, find_module
@@ -300,11 +301,7 @@ def _unit(
         _taps(place, size, part, sides, transposed=call.transposed)
         for place, size, part, sides in zip((row, column), source.shape[1:], own, _sides(call, kernel), strict=True)
     )
-    real = down.real[:, None] & across.real[None, :]
-    window = np.where(real, source[np.ix_(numbers, down.index, across.index)].astype(np.float64), 0.0)
-    stretched = (down.stretched[:, None] | across.stretched[None, :]) & ~(
-        down.outside[:, None] | across.outside[None, :]
-    )
+    window, padding, stretched = read_cells(source[numbers], down.cells, across.cells)
     return Unit(
         layer=record,
         at=at,
@@ -315,7 +312,7 @@ def _unit(
         reads_image=_is_image(call, given, own),
         window=window,
         kernel=kernel,
-        padding=down.outside[:, None] | across.outside[None, :],
+        padding=padding,
         stretched=stretched,
         rows=down.span,
         columns=across.span,
@@ -382,32 +379,22 @@ def _own_part(sizes: Sequence[int], added: Sequence[int]) -> tuple[slice, slice]
 
 @dataclass(frozen=True)
 class _Taps:
-    """What the taps of a kernel meet along one axis.
+    """The cells under the taps of a kernel along one axis.
 
-    ``index`` is the row of what is convolved, ``real`` where there is one; ``outside`` is padding, ``stretched`` a zero
-    between the rows of a transposed convolution's input. ``span`` are the first and the last row of the layer's own input
-    that the kernel lies on, which may be outside of it.
+    ``span`` holds the first and the last row of the layer's own input under the kernel, which may be outside of it.
     """
 
-    index: Array
-    real: Array
-    outside: Array
-    stretched: Array
+    cells: AxisCells
     span: tuple[int, int]
 
 
 def _taps(place: int, size: int, own: slice, sides: tuple[int, int, int, int], *, transposed: bool) -> _Taps:
     kernel, stride, padding, dilation = sides
     if transposed:  # the same convolution over the input with stride - 1 zeros between its rows
-        stretched_at = place - (dilation * (kernel - 1) - padding) + np.arange(kernel) * dilation
-        between = stretched_at % stride != 0
-        at = np.floor_divide(stretched_at, stride)
-        ends = int(-(-stretched_at[0] // stride)), int(at[-1])
+        first, apart = place - (dilation * (kernel - 1) - padding), stride
     else:
-        at = place * stride - padding + np.arange(kernel) * dilation
-        between = np.zeros(kernel, bool)
-        ends = int(at[0]), int(at[-1])
-    real = (at >= 0) & (at < size) & ~between
-    outside = (at < own.start) | (at >= own.stop - between)
-    index = np.clip(at, 0, size - 1)
-    return _Taps(index, real, np.asarray(outside), between, (ends[0] - own.start, ends[1] - own.start))
+        first, apart = place * stride - padding, 1
+    positions = first + np.arange(kernel) * dilation
+    ends = -(-int(positions[0]) // apart), int(positions[-1]) // apart
+    cells = axis_cells(positions, size, stride=apart, own=(own.start, own.stop))
+    return _Taps(cells, (ends[0] - own.start, ends[1] - own.start))

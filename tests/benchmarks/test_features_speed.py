@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torchvision.utils import make_grid, save_image
 
 from kernelviz import capture_features, load_model, make_mosaic, make_sheet, plot_features, read_image, save_picture
-from kernelviz.drawing.figures import forget_lines
+from kernelviz.drawing.figures import clear_line_cache
 
 pytestmark = pytest.mark.benchmark
 
@@ -72,7 +72,7 @@ def test_figures_beat_one_axes_a_map(convolutions, tmp_path):
 
     ours()
     one_axes_a_map(convolutions[0], sheets[0], pages[0])
-    forget_lines()  # only what one run repeats is drawn faster
+    clear_line_cache()  # only what one run repeats is drawn faster
     times = seconds(peer) / seconds(ours)
     print(f"\nfigures of 22 layers: {times:.1f} times faster than one Axes a map")
     assert times >= 15

@@ -18,13 +18,13 @@ def test_title_and_identity_say_what_it_is(new_bank):
 
 
 def test_a_plain_weight_has_a_title_and_its_shape():
-    """Without a layer the page says kernels and their shape, and claims nothing else."""
+    """Without a layer the page contains the kernels' shape only."""
     sheet = make_sheet(np.ones((4, 2, 3, 3)))
     assert (sheet.title, sheet.identity) == ("Kernels", "weight (4, 2, 3, 3)")
 
 
 def test_settings_are_named_where_they_are_unusual(new_bank):
-    """Stride, dilation and groups are said where they are not one; a depthwise layer is called so."""
+    """Stride, dilation and groups are stated if they are not one; a depthwise layer is called depthwise."""
     layer = new_bank((8, 2, 3, 5), groups=4).layer
     assert layer_text(layer) == "Conv2d 8 → 8, 3 × 5, 4 groups"
     assert layer_text(replace(layer, stride=(2, 2), dilation=(1, 3))).endswith("stride 2, dilation 1 × 3")
@@ -33,7 +33,7 @@ def test_settings_are_named_where_they_are_unusual(new_bank):
 
 
 def test_a_caption_keeps_its_order(new_bank, odd_weight):
-    """A caption says the view and n of m, then the scale, then what is odd, with counts and numbers."""
+    """A caption states the view and n of m, then the scale, then irregularities with counts and numbers."""
     sheet = make_sheet(new_bank(weight=odd_weight), scale=(-1.0, 1.0))
     outside = int((np.abs(odd_weight[np.isfinite(odd_weight)]) > 1).sum())
     assert sheet.caption == (
@@ -57,19 +57,19 @@ def test_a_caption_keeps_its_order(new_bank, odd_weight):
     ],
     ids=str,
 )
-def test_the_scale_is_said_with_its_limit(choice, said):
-    """The caption says whose the range is, its limit, and whether tiles compare."""
+def test_the_caption_states_the_scale_with_its_limit(choice, said):
+    """The caption states the kind of range, its limit, and whether tiles compare."""
     weight = np.array([2.0, -1.0]).reshape(2, 1, 1, 1).repeat(3, axis=1)
     assert said in make_sheet(weight, **choice).caption
 
 
-def test_a_layer_of_zeros_says_so():
-    """Where there is no limit, the scale says that every value is 0."""
+def test_a_layer_of_zeros_is_reported():
+    """If there is no limit, the scale states that every value is 0."""
     assert "Scale layer: every value is 0" in make_sheet(np.zeros((2, 1, 2, 2))).caption
 
 
 def test_sorted_and_chosen_kernels_are_counted():
-    """How many of how many, and the order, are said; a choice goes into the notes, all kernels do not."""
+    """The counts and the order are stated; a choice is part of the notes, all kernels are not."""
     weight = np.random.default_rng(0).standard_normal((64, 2, 3, 3))
     sheet = make_sheet(weight, top=5, sort="std")
     assert "5 of 64 kernels, by std, the largest first" in sheet.caption[0]
@@ -78,7 +78,7 @@ def test_sorted_and_chosen_kernels_are_counted():
 
 
 def test_the_caption_of_a_bank_ends_with_its_notes(new_bank):
-    """What a bank notes of itself stands last in the caption and in the notes."""
+    """The notes of a bank are last in the caption and in the notes."""
     bank = replace(new_bank(), notes=("weight standardised",))
     sheet = make_sheet(bank)
     assert (sheet.caption[-1], sheet.notes[-1]) == ("weight standardised", "weight standardised")
@@ -90,7 +90,7 @@ def test_rgb_names_the_view_for_colour_blind_readers(new_bank):
 
 
 def test_a_sum_of_zero_is_not_called_a_dead_kernel():
-    """Where weights cancel, the sum is what is as good as zero, and the caption says so."""
+    """If weights cancel, the caption reports the sum as good as zero, not the kernel."""
     weight = np.zeros((3, 3, 3, 3))
     weight[0, 0], weight[0, 1], weight[1] = 1, -1, 0.5
     assert "2 sums are as good as zero, struck through: 0, 2" in make_sheet(weight, view="sum").caption[-1]

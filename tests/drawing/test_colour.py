@@ -54,8 +54,8 @@ def test_the_default_palette_is_matplotlib_s_own():
 
 
 @pytest.mark.parametrize("name", ["viridis", "RdBu_r", "gray", "tab10"])
-def test_any_colour_map_of_matplotlib_can_be_asked_for(name):
-    """A named map gives its own colours, whether the values are signed or not."""
+def test_any_colour_map_of_matplotlib_is_accepted(name):
+    """A named colour map is used for signed and for unsigned values."""
     theirs = np.rint(mpl.colormaps[name].resampled(201)(np.arange(201))[:, :3] * 255)
     assert np.array_equal(ramp(name, signed=True), theirs)
     assert np.array_equal(ramp(name, signed=False), theirs)
@@ -66,8 +66,8 @@ def test_what_is_not_negative_is_drawn_in_magma():
     assert np.array_equal(ramp(None, signed=False), ramp("magma", signed=False))
 
 
-def test_an_unknown_colour_map_gives_the_nearest_names():
-    """A misspelt map is refused with the nearest names; a far one with examples."""
+def test_an_unknown_colour_map_lists_the_nearest_names():
+    """A misspelt name is rejected with the nearest names; any other with examples."""
     with pytest.raises(UsageError, match="'virids'") as caught:
         ramp("virids", signed=True)
     assert "viridis" in caught.value.hint
@@ -126,7 +126,7 @@ def test_rgb_has_its_own_scale_a_tile_and_other_views_that_of_the_layer():
 
 
 def test_a_range_counts_what_it_clips():
-    """Finite values outside an asked range take the end colours and are counted on each side."""
+    """Finite values outside a requested range take the end colours and are counted on each side."""
     weight = np.array([-3.0, -1.0, -0.5, 1.0, 1.5, 2.0, np.nan, np.inf]).reshape(1, 1, 1, 8)
     scale = make_scale(tiles_of(weight), (-1.0, 1.0))
     assert scale == Scale("range", -1.0, 1.0, signed=True, below=1, above=2)
@@ -142,7 +142,7 @@ def test_zero_stays_white_in_a_lopsided_range():
 
 @pytest.mark.parametrize("choice", [(1.0, 1.0), (2.0, 1.0), (np.nan, 1.0), (0.0, np.inf), "global"], ids=str)
 def test_what_is_no_scale_is_refused(choice):
-    """Equal, turned or endless ends, and other words, are refused with what was given."""
+    """Equal, reversed or infinite ends, and other strings, are rejected with what was given."""
     with pytest.raises(UsageError, match=r"A scale .* but got"):
         make_scale(tiles_of(np.ones((1, 1, 1, 1))), choice)
 

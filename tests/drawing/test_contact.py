@@ -1,4 +1,4 @@
-"""Contact sheets: which rows and channels stand in them, on which scale, and what is odd about them."""
+"""Contact sheets: their rows and channels, their scale, and irregularities."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def spoil(number, values):
 
 
 def words_of(figure):
-    """All that is written on a page."""
+    """All texts on a page."""
     return " ".join(text.get_text() for text in figure.findobj(Text))
 
 
@@ -99,8 +99,8 @@ def test_tiles_are_coloured_and_marked_as_in_a_mosaic():
     assert (sheet.marks.dead, sheet.marks.zero) == ((1,), (2,))
 
 
-def test_maps_that_say_nothing_on_one_image_are_counted(new_maps):
-    """Dead maps are grey, those as good as zero struck through, and both are said."""
+def test_dead_and_faint_maps_are_counted(new_maps):
+    """Dead maps are grey, those as good as zero struck through, and both are counted in the caption."""
 
     def change(number, values):
         if number == 1:
@@ -115,7 +115,7 @@ def test_maps_that_say_nothing_on_one_image_are_counted(new_maps):
 
 
 def test_the_scale_is_that_of_the_rows_that_are_drawn(new_maps):
-    """An image without room does not set the limits; that values of it are not finite is said all the same."""
+    """An image that is left out does not affect the limits; its values that are not finite are still reported."""
 
     def change(number, values):
         if number == 90:

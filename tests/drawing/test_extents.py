@@ -1,4 +1,4 @@
-"""Every text of every kind of figure is asked where it stands."""
+"""Every text of every kind of figure is legible and overlaps nothing."""
 
 from dataclasses import replace
 
@@ -106,14 +106,14 @@ def views_of(shape):
 
 
 @pytest.mark.parametrize(("kind", "view"), [(kind, view) for kind in SHAPES for view in views_of(SHAPES[kind])])
-def test_the_texts_of_every_view_have_their_own_room(new_bank, kind, view):
+def test_the_texts_of_every_view_do_not_overlap(new_bank, kind, view):
     """Each view of each kind of convolution leaves its texts legible, apart, and on the page."""
     check_extents(make_sheet(new_bank(SHAPES[kind], label=BUNDLED), view=view))
 
 
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 32, 64, 512, 2048])
-def test_the_texts_of_any_number_of_kernels_have_their_own_room(new_bank, count, view):
+def test_the_texts_of_any_number_of_kernels_do_not_overlap(new_bank, count, view):
     """From one kernel to 2,048, numbers stay legible, apart, and on the page."""
     check_extents(make_sheet(new_bank((count, 3, 3, 3)), view=view))
 
@@ -131,7 +131,7 @@ def test_the_texts_of_any_number_of_kernels_have_their_own_room(new_bank, count,
     ],
     ids=str,
 )
-def test_the_numbers_of_chosen_kernels_have_their_own_room(new_bank, choice, view):
+def test_the_numbers_of_chosen_kernels_do_not_overlap(new_bank, choice, view):
     """Chosen and sorted kernels carry numbers that do not meet."""
     check_extents(make_sheet(new_bank((2048, 3, 3, 3)), view=view, **choice))
 
@@ -154,7 +154,7 @@ def test_any_name_stays_on_the_page(new_bank, shape, name):
 
 @pytest.mark.parametrize("scale", ["tile", "layer", (-1.0, 0.5), (-1e-7, 123456.0), (-2e30, -1e-30)], ids=str)
 @pytest.mark.parametrize("view", ["sum", "norm", "rgb", "channels", "matrix"])
-def test_the_ends_of_every_colour_bar_have_their_own_room(new_bank, scale, view):
+def test_the_ends_of_every_colour_bar_do_not_overlap(new_bank, scale, view):
     """The numbers of a colour bar stay apart, with and without clipped ends."""
     check_extents(make_sheet(new_bank((16, 3, 5, 5), label=BUNDLED), view=view, scale=scale))
 
@@ -162,8 +162,8 @@ def test_the_ends_of_every_colour_bar_have_their_own_room(new_bank, scale, view)
 @pytest.mark.parametrize("view", ["sum", "norm", "matrix"])
 @pytest.mark.parametrize("cmap", [None, "viridis"])
 @pytest.mark.parametrize("scale", ["tile", "layer", (-1.0, 1.0)], ids=str)
-def test_all_marks_at_once_have_room(new_bank, odd_weight, view, cmap, scale):
-    """A caption that lists every oddity stays apart from tiles and bar."""
+def test_all_marks_at_once_fit(new_bank, odd_weight, view, cmap, scale):
+    """A caption that lists every irregularity overlaps neither tiles nor bar."""
     check_extents(make_sheet(new_bank(weight=odd_weight), view=view, cmap=cmap, scale=scale))
 
 
@@ -206,7 +206,7 @@ MAPS = {
     ids=str,
 )
 @pytest.mark.parametrize("kind", MAPS)
-def test_the_texts_of_feature_maps_have_their_own_room(new_maps, kind, choice):
+def test_the_texts_of_feature_maps_do_not_overlap(new_maps, kind, choice):
     """Maps of any number and shape, chosen, ranked or reduced, leave their texts legible, apart, and on the page."""
     check_extents(make_sheet(new_maps(MAPS[kind], label=BUNDLED), **choice))
 
@@ -223,14 +223,14 @@ def test_any_name_of_a_layer_or_image_stays_on_the_page(new_maps, name):
 
 @pytest.mark.parametrize("seen", [(224, 224), (96, 320), (320, 96), (32, 32), (1000, 40)], ids=str)
 @pytest.mark.parametrize("choice", [{}, {"channel": 1}, {"scale": (-1.0, 0.5)}, {"reduce": "mean"}], ids=str)
-def test_the_texts_of_overlays_have_their_own_room(new_maps, seen, choice):
+def test_the_texts_of_overlays_do_not_overlap(new_maps, seen, choice):
     """Square, wide, tall and tiny images leave the texts of an overlay legible, apart, and on the page."""
     check_figure(plot_overlay(new_maps((8, 7, 7), seen=seen, label=BUNDLED), **choice))
 
 
 @pytest.mark.parametrize("count", [*range(1, 14), 60])
 @pytest.mark.parametrize("name", ["blocks.0", "features.norm_with_a_long_name.5.conv"])
-def test_the_texts_of_overviews_have_their_own_room(new_maps, count, name):
+def test_the_texts_of_overviews_do_not_overlap(new_maps, count, name):
     """One to many layers, with short and long names, leave the texts of an overview legible, apart, and on the page."""
     layers = [new_maps((64, 7, 7), name=f"{name}{number}", label=BUNDLED) for number in range(count)]
     scores = [ClassScore(number, "a class with a name that goes on " * 3, 0.2) for number in range(5)]
@@ -239,7 +239,7 @@ def test_the_texts_of_overviews_have_their_own_room(new_maps, count, name):
 
 @pytest.mark.parametrize("seen", [(96, 320), (320, 96), None], ids=str)
 @pytest.mark.parametrize("shape", [(3, 40, 9), (3, 9, 40), (2, 1, 1), (1, 1, 200)], ids=str)
-def test_overviews_of_any_shape_have_their_own_room(new_maps, seen, shape):
+def test_overviews_of_any_shape_do_not_overlap(new_maps, seen, shape):
     """Maps and images that are no square, and layers without any map that varies, have room too."""
     maps = [new_maps(shape, seen=seen or (9, 9)), new_maps(values=np.full((4, 5, 5), np.nan), seen=seen or (9, 9))] * 2
     check_figure(plot_overview([replace(each, seen=each.seen if seen else None) for each in maps]))

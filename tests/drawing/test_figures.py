@@ -120,7 +120,7 @@ DRAWN = {"kernels": (plot_kernels, (12, 3, 3, 3)), "maps": (plot_features, (12, 
 
 @pytest.mark.parametrize(("plot", "shape"), DRAWN.values(), ids=DRAWN)
 def test_an_axes_of_the_caller_gets_tiles_and_bar_only(plot, shape):
-    """With ``ax`` that Axes comes back with the tiles in it; its title, its artists and other Axes stay as they were."""
+    """With ``ax`` that Axes is returned with the tiles in it; its title, its artists and other Axes are unchanged."""
     figure = Figure(figsize=(8, 4))
     ax, other = figure.subplots(1, 2)
     other.plot([0, 1], [2, 5])
@@ -245,8 +245,8 @@ def test_vector_formats_are_saved_without_a_warning(file_format):
         assert buffer.getvalue().startswith(b"%PDF" if file_format == "pdf" else b"<?xml")
 
 
-def test_the_figure_says_what_the_sheet_says():
-    """Title, identity and every word of the caption stand in the figure, and the recipe goes with it."""
+def test_the_figure_contains_the_texts_of_the_sheet():
+    """The figure contains the title, the identity and the whole caption, and has the recipe."""
     sheet = make_sheet(weight())
     figure = draw_sheet(sheet)
     words = " ".join(text.get_text() for text in figure.findobj(Text)).split()

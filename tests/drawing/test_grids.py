@@ -12,8 +12,8 @@ from kernelviz.records import FeatureMaps
 MEGAPIXEL = 1_000_000
 
 
-def check_places(grid, tiles):
-    """Each of these tiles stands once, inside the mosaic, with room for an outline that meets no other tile."""
+def check_positions(grid, tiles):
+    """Each tile is shown once, inside the mosaic, with room for an outline that touches no other tile."""
     cells = grid.arrangement[grid.arrangement >= 0]
     assert sorted(cells) == list(tiles)
     height, width = grid.tile[0] * grid.zoom[0], grid.tile[1] * grid.zoom[1]
@@ -31,7 +31,7 @@ def check_places(grid, tiles):
 def test_every_tile_stands_once_and_none_overlap(count, tile, digits):
     """Tiles of any number and size fill a grid in their order, apart from one another."""
     grid = plan_tiles(count, tile, digits=digits, most_pixels=64 * MEGAPIXEL)
-    check_places(grid, range(count))
+    check_positions(grid, range(count))
     flat = grid.arrangement.ravel()
     assert flat[:count].tolist() == list(range(count))
 
@@ -42,7 +42,7 @@ def test_every_tile_stands_once_and_none_overlap(count, tile, digits):
      (256, 32), (512, 32), (1024, 64), (2048, 64)],
 )  # fmt: skip
 def test_columns_are_even_and_the_page_is_wide(count, columns):
-    """Square tiles stand in as many columns as bring the page near two to one."""
+    """Square tiles have the number of columns that brings the page near two to one."""
     grid = plan_tiles(count, (3, 3))
     assert grid.arrangement.shape == (math.ceil(count / columns), columns)
 
@@ -50,7 +50,7 @@ def test_columns_are_even_and_the_page_is_wide(count, columns):
 @pytest.mark.parametrize("count", [9, 30, 64, 100, 333, 512, 777, 2048])
 @pytest.mark.parametrize("tile", [(3, 3), (1, 5), (5, 1), (2, 3)])
 def test_columns_are_a_power_of_two(count, tile):
-    """More than eight tiles stand in 1, 2, 4 … 64 columns, so that row numbers are easy to add to."""
+    """More than eight tiles have 1, 2, 4 … 64 columns, so that row numbers are easy to add to."""
     assert plan_tiles(count, tile).arrangement.shape[1] in {1, 2, 4, 8, 16, 32, 64}
 
 
@@ -65,10 +65,10 @@ def test_a_mosaic_of_many_columns_is_grouped():
 @pytest.mark.parametrize("zoom", [1, 5, 12])
 @pytest.mark.parametrize("columns", [1, 3, 10, 99])
 def test_columns_and_zoom_are_kept(zoom, columns):
-    """The number of columns and the pixels a value are those asked for; more columns than tiles become as many."""
+    """The number of columns and the pixels per value are those requested; there are at most as many columns as tiles."""
     grid = plan_tiles(24, (3, 4), columns=columns, zoom=zoom)
     assert (grid.zoom, grid.arrangement.shape[1]) == ((zoom, zoom), min(columns, 24))
-    check_places(grid, range(24))
+    check_positions(grid, range(24))
 
 
 @pytest.mark.parametrize("name", ["zoom", "columns"])
@@ -89,10 +89,10 @@ def test_the_zoom_of_a_heat_map_is_checked_too(kernel):
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (3, 32), (3, 64), (3, 100), (24, 48), (8, 33), (1, 40)])
-def test_every_tile_of_a_table_stands_in_its_row_and_column(rows, columns):
-    """Tile r · columns + c stands in row r and column c, or in the band that continues it."""
+def test_every_tile_of_a_table_is_in_its_row_and_column(rows, columns):
+    """Tile r · columns + c is in row r and column c, or in the band that continues it."""
     grid = plan_table(rows, columns, (3, 3))
-    check_places(grid, range(rows * columns))
+    check_positions(grid, range(rows * columns))
     across, down = grid.arrangement.shape[1], grid.band or rows
     for (row, column), tile in np.ndenumerate(grid.arrangement):
         if tile >= 0:
@@ -100,13 +100,13 @@ def test_every_tile_of_a_table_stands_in_its_row_and_column(rows, columns):
 
 
 def test_bands_go_on_with_the_next_columns():
-    """A table of few rows and many columns goes on below after as many columns as asked for."""
+    """A table of few rows and many columns continues below after the requested number of columns."""
     grid = plan_table(3, 10, (3, 3), band=4)
     assert (grid.band, grid.arrangement.shape) == (3, (9, 4))
     assert grid.arrangement[0].tolist() == [0, 1, 2, 3]
     assert grid.arrangement[3].tolist() == [4, 5, 6, 7]
     assert grid.arrangement[6].tolist() == [8, 9, -1, -1]
-    check_places(grid, range(30))
+    check_positions(grid, range(30))
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(40, 144), (1, 1000), (512, 2048), (2, 3)])
@@ -136,8 +136,8 @@ SHEETS = [
 
 
 @pytest.mark.parametrize(("shape", "choice"), SHEETS, ids=str)
-def test_figures_hold_four_megapixels_and_say_what_is_cut(shape, choice):
-    """A whole page is never larger than 4 megapixels; what was left out is told in the caption and the notes."""
+def test_figures_hold_four_megapixels_and_report_what_is_cut(shape, choice):
+    """A whole page is never larger than 4 megapixels; what was left out is reported in the caption and the notes."""
     sheet = make_sheet(np.random.default_rng(0).standard_normal(shape, np.float32), **choice)
     figure = draw_sheet(sheet)
     assert figure.bbox.width * figure.bbox.height <= 4 * MEGAPIXEL
@@ -165,7 +165,7 @@ def test_a_tile_larger_than_the_picture_is_refused(kernel, zoom, view):
     ids=str,
 )
 def test_bare_pictures_hold_sixty_four_megapixels(shape, choice):
-    """A bare mosaic takes up to 64 megapixels, more than a figure may, and says what is cut."""
+    """A bare mosaic has up to 64 megapixels, more than a figure, and reports what is cut."""
     weight = np.broadcast_to(np.float32(1), shape)
     sheet = make_sheet(weight, style="bare", **choice)
     assert 4 * MEGAPIXEL < sheet.grid.height * sheet.grid.width <= 64 * MEGAPIXEL
@@ -176,12 +176,12 @@ def test_two_thousand_kernels_are_all_shown():
     """All of 2,048 small kernels fit one figure."""
     sheet = make_sheet(np.random.default_rng(0).standard_normal((2048, 4, 3, 3)))
     assert sheet.shown == 2048
-    check_places(sheet.grid, range(2048))
+    check_positions(sheet.grid, range(2048))
     assert not sheet.marks.broken
 
 
-def test_a_cut_table_says_both_numbers():
-    """Where kernels and inputs are cut, both are counted, in the caption and in the notes."""
+def test_a_cut_table_reports_both_numbers():
+    """If kernels and inputs are cut, both are counted, in the caption and in the notes."""
     sheet = make_sheet(np.random.default_rng(0).standard_normal((512, 512, 3, 3), np.float32), view="matrix")
     rows, columns = len(sheet.tiles.rows.labels), len(sheet.tiles.columns.labels)
     assert (rows, columns) == (24, 48)
@@ -192,7 +192,7 @@ def test_a_cut_table_says_both_numbers():
 
 @pytest.mark.parametrize("shape", [(1, 1, 4000), (1, 4000, 1)])
 def test_the_advice_for_long_thin_maps_can_be_followed(shape):
-    """A map that no figure holds is drawn by what the refusal says: bare, each value in its place."""
+    """A map too large for any figure is drawn as the error message advises: bare, with every value."""
     maps = FeatureMaps(np.linspace(-1, 1, 4000).reshape(shape))
     with pytest.raises(UsageError, match="too large") as caught:
         make_sheet(maps)

@@ -1,4 +1,4 @@
-"""The picture of how a network grows says what the trace says, and no text of it meets another."""
+"""The picture of how a network grows shows the facts of the trace, and no texts overlap."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def test_no_text_meets_another(count, stages, rows):
         assert not met, texts[at].get_text()
 
 
-def test_the_last_field_is_told():
-    """The field at the end of the network stands beside its line, and who first sees the whole image below it."""
+def test_the_last_field_is_labelled():
+    """The last receptive field is beside its line, and the caption names the layer that first sees the whole image."""
     words = [item.text for item in growth_page(trace(40)).items if isinstance(item, Words)]
     assert {"81 px", "stages.1", "●", "the image, 64 px", "dense 3 × 3", "pointwise 1 × 1"} <= set(words)
     assert "● the first to see as much as the image, 64 px: stages.2.block.31.conv, 65 px" in words
@@ -57,8 +57,8 @@ def test_the_last_field_is_told():
     assert "●" not in small
 
 
-def test_stages_without_room_are_told():
-    """Bands that are too narrow for their names are named below, in their order."""
+def test_stages_that_do_not_fit_are_listed():
+    """Bands that are too narrow for their names are listed below, in order."""
     words = [item.text for item in growth_page(trace(60, stages=30)).items if isinstance(item, Words)]
     above = [word for word in words if word.startswith("stages.")]
     below = " ".join(words)
@@ -68,7 +68,7 @@ def test_stages_without_room_are_told():
     assert f"and {len(told) - 12} more" in below
 
 
-def test_nothing_to_draw_is_said():
-    """A network without a known field is refused in words."""
+def test_nothing_to_draw_is_an_error():
+    """A network without a known receptive field is rejected."""
     with pytest.raises(UsageError, match="field is known"):
         growth_page(Trace((3, 8, 8), (), 0, 0))

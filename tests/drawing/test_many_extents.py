@@ -1,4 +1,4 @@
-"""The pages of many images: every text has its own room, and what is drawn is what was gathered."""
+"""The pages of many images: texts do not overlap, and what is drawn is what was gathered."""
 
 import numpy as np
 import pytest
@@ -56,7 +56,7 @@ def check_page(figure):
 
 
 def tallied(channels, *, count=3, scale=1.0, odd=False, image="photo.jpg", name="layer1"):
-    """Statistics of a few images of seeded numbers; with ``odd`` one channel is dead, one of nothing finite."""
+    """Statistics of a few images of seeded numbers; with ``odd`` one channel is dead, and one has no finite value."""
     tally = ChannelTally(name)
     numbers = np.random.default_rng(0)
     for number in range(count):
@@ -69,19 +69,19 @@ def tallied(channels, *, count=3, scale=1.0, odd=False, image="photo.jpg", name=
 
 @pytest.mark.parametrize("channels", [1, 2, 7, 64, 512, 1200, 4096])
 @pytest.mark.parametrize("scale", [1.0, 1e-12, 1e30])
-def test_statistics_of_any_number_of_channels_have_room(channels, scale):
+def test_statistics_of_any_number_of_channels_fit(channels, scale):
     """From one channel to more than there are columns of pixels, with small and huge numbers."""
     check_page(plot_statistics(tallied(channels, scale=scale), SOURCE))
 
 
 @pytest.mark.parametrize("name", ODD_NAMES.values(), ids=ODD_NAMES)
-def test_statistics_of_any_name_have_room(name):
-    """Odd names of layers and images stay on the page."""
+def test_statistics_of_any_name_fit(name):
+    """Unusual names of layers and images stay on the page."""
     check_page(plot_statistics(tallied(12, odd=True, image=name, name=name), SOURCE))
 
 
 def test_a_dead_channel_is_grey_and_a_mean_where_it_belongs():
-    """The first channel is grey from top to bottom; the line of each other lies at its mean's share of the axis."""
+    """The first channel is grey from top to bottom; the line of every other channel is at its mean's share of the axis."""
     found = tallied(8, odd=True)
     panel = plot_statistics(found).findobj(RasterArtist)[0].pixels
     height, width = panel.shape[:2]
@@ -108,7 +108,7 @@ def test_a_dead_channel_is_grey_and_a_mean_where_it_belongs():
     ],
     ids=str,
 )
-def test_contact_sheets_have_room(new_maps, shape, count, channels):
+def test_contact_sheets_fit(new_maps, shape, count, channels):
     """One row or hundreds, single values, wide and tall maps: all in four megapixels."""
     sheet = ContactSheet(range(min(channels, shape[0])))
     for number in range(count):
@@ -120,13 +120,13 @@ def test_contact_sheets_have_room(new_maps, shape, count, channels):
 
 
 @pytest.mark.parametrize("name", ODD_NAMES.values(), ids=ODD_NAMES)
-def test_contact_sheets_of_any_name_have_room(new_maps, name):
-    """Odd names of layers and images are broken into lines, or shortened in their middle."""
+def test_contact_sheets_of_any_name_fit(new_maps, name):
+    """Unusual names of layers and images are broken into lines, or shortened in their middle."""
     check_page(plot_contact([new_maps(name=name, image=name) for _ in range(3)]))
 
 
-def test_a_contact_sheet_with_every_oddity_has_room(new_maps):
-    """Broken, dead and faint maps, and images without room: the caption grows, and all of it stays on the page."""
+def test_a_contact_sheet_with_every_irregularity_fits(new_maps):
+    """Broken, dead and faint maps, and images left out: the caption grows, and all of it stays on the page."""
     values = np.random.default_rng(0).normal(size=(8, 9, 9)).astype(np.float32)
     values[0, 2], values[3], values[1] = np.nan, np.inf, 0.5
     values[5] *= 1e-4
@@ -137,7 +137,7 @@ def test_a_contact_sheet_with_every_oddity_has_room(new_maps):
 
 
 @pytest.mark.parametrize("shape", [(8, 14, 14), (3, 1, 1), (2, 3, 200), (64, 112, 112), (5, 200, 3)], ids=str)
-def test_components_as_colour_have_room(new_maps, shape):
+def test_components_as_colour_fit(new_maps, shape):
     """Small, huge, wide and tall maps; the key names each component with its share."""
     tally = CovarianceTally()
     tally.add(new_maps((shape[0], 9, 9)))
@@ -161,8 +161,8 @@ def test_colours_are_the_scores(new_maps):
         make_sheet(maps, view="pca", top=3)
 
 
-def test_single_maps_mark_what_is_odd():
-    """What is not finite is black and counted; a layer's scale gives all the same ends."""
+def test_single_maps_mark_irregularities():
+    """Values that are not finite are black and counted; the scale of a layer has the same ends for all."""
     values = np.random.default_rng(0).normal(size=(4, 3, 3))
     values[2, 1, 1] = np.nan
     singles = make_singles(values, scale="layer")

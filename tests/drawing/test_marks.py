@@ -8,8 +8,8 @@ from kernelviz.records import as_bank
 from kernelviz.views.kernel_views import kernel_tiles
 
 
-def test_every_oddity_is_found(odd_weight):
-    """Tiles as good as zero, faint, constant and broken are told apart, and broken values counted."""
+def test_every_irregularity_is_found(odd_weight):
+    """Tiles as good as zero, faint, constant and broken are distinguished, and broken values counted."""
     tiles = kernel_tiles(as_bank(odd_weight))
     marks = find_marks(tiles, make_scale(tiles, (-1.0, 1.0)))
     assert marks == Marks(zero=(3,), faint=(11,), constant=(6,), broken=(5, 9, 12), nonfinite=27)
@@ -46,7 +46,7 @@ def test_the_kernels_of_a_heat_map_are_its_rows_or_columns(outputs):
 
 @pytest.mark.parametrize("outputs", [2, 5])
 def test_the_kernels_of_a_table_are_named_by_their_tiles(outputs):
-    """A kernel is zero where all its tiles are, broken where one is; turned or not."""
+    """A kernel is zero if all its tiles are, broken if one is; turned or not."""
     weight = np.random.default_rng(0).uniform(0.5, 1, (outputs, 3, 2, 2))
     weight[1] = 0
     weight[0, 2] = 0

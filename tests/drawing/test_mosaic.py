@@ -38,7 +38,7 @@ def decode(sheet, pixels):
 @pytest.mark.parametrize("view", ["sum", "norm", "channels", "matrix"])
 @pytest.mark.parametrize("choice", [{}, {"zoom": 1}, {"channels": "5,2-4", "zoom": 3}, {"top": 3}], ids=str)
 def test_every_value_is_a_block_of_its_level(shape, view, choice):
-    """Read back at the places of the grid, a mosaic gives the level of every value, in blocks of whole pixels."""
+    """Read back at the positions of the grid, a mosaic holds the level of every value, in blocks of whole pixels."""
     if len(shape) == 5 and view in ("channels", "matrix"):
         view = "sum"
     sheet = make_sheet(np.random.default_rng(0).standard_normal(shape), view=view, **choice)
@@ -51,7 +51,7 @@ def test_every_value_is_a_block_of_its_level(shape, view, choice):
 
 @pytest.mark.parametrize("scale", ["tile", "layer", (-1.0, 1.0)], ids=str)
 def test_every_rgb_value_is_a_block_of_its_colour(scale):
-    """Read back, an rgb mosaic gives 127.5 + 127.5 · w / limit for the three weights of every place."""
+    """Read back, an rgb mosaic holds 127.5 + 127.5 · w / limit for the three weights of every position."""
     weight = np.random.default_rng(0).standard_normal((20, 3, 3, 4))
     sheet = make_sheet(weight, scale=scale)
     found, whole = decode(sheet, make_mosaic(sheet).pixels)
@@ -63,7 +63,7 @@ def test_every_rgb_value_is_a_block_of_its_colour(scale):
 
 @pytest.mark.parametrize("shape", [(40, 12, 1, 1), (12, 40, 1, 1), (5, 3, 1, 1)], ids=str)
 def test_a_heat_map_is_the_weight_as_a_matrix(shape):
-    """A 1 × 1 layer is one tile of its matrix, turned where it is tall."""
+    """A 1 × 1 layer is one tile of its matrix, transposed if it is tall."""
     weight = np.random.default_rng(0).standard_normal(shape)
     sheet = make_sheet(weight, view="matrix")
     found, whole = decode(sheet, make_mosaic(sheet).pixels)

@@ -1,4 +1,4 @@
-"""A map lies over the image where its units look, in colours that say its values."""
+"""A map is drawn over the image at the centres of its receptive fields, in colours of its values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 from kernelviz import capture_features
 from kernelviz.drawing.colour import Scale
 from kernelviz.drawing.figures import RasterArtist
-from kernelviz.drawing.overlay import blended, lay_over, nearest, plot_overlay
+from kernelviz.drawing.overlay import blended, make_overlay, nearest, plot_overlay
 from kernelviz.errors import UsageError
 
 GREY = np.full((12, 12, 3), 100, np.uint8)
@@ -37,7 +37,7 @@ def test_opacity_grows_with_the_magnitude(value, ink):
 
 def test_a_map_without_negative_values_is_clear_at_its_smallest():
     """So that a norm, which is never near zero, is no veil over everything."""
-    overlay = lay_over(np.array([[[20.0, 30.0], [40.0, 30.0]]]), 0, image=GREY)
+    overlay = make_overlay(np.array([[[20.0, 30.0], [40.0, 30.0]]]), 0, image=GREY)
     assert (overlay.scale.low, overlay.scale.high, overlay.scale.signed) == (20.0, 40.0, False)
     drawn = blended(GREY, overlay.tiles.values[0], overlay.scale)
     clear = round(0.25 * 255 + 0.75 * 100)
@@ -49,10 +49,10 @@ def test_a_map_without_negative_values_is_clear_at_its_smallest():
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("rest", [5.0, -5.0])
 def test_what_is_not_finite_is_clear_and_counted(bad, rest):
-    """Its cells show the image alone, the others are untouched, and the notes say how many there are."""
+    """Its cells show the image alone, the others are unchanged, and the notes count them."""
     values = np.full((1, 4, 4), rest)
     values[0, 0, 1], values[0, 3, 3] = bad, 2 * rest
-    overlay = lay_over(values, 0, image=GREY)
+    overlay = make_overlay(values, 0, image=GREY)
     drawn = blended(GREY, overlay.tiles.values[0], overlay.scale)
     assert drawn[0, 4].tolist() == [round(0.25 * 255 + 0.75 * 100)] * 3
     assert overlay.marks.nonfinite == 1
@@ -61,7 +61,7 @@ def test_what_is_not_finite_is_clear_and_counted(bad, rest):
 
 
 def test_a_pixel_shows_the_unit_whose_middle_is_nearest():
-    """Borders lie half-way between the middles; outside of all the last unit reaches to the edge."""
+    """Borders are half-way between the centres; the outermost units reach to the edge."""
     centres = np.array([1.0, 5.0, 6.0])
     pixels = np.arange(10)
     expected = [int(np.abs(centres - pixel).argmin()) for pixel in pixels]

@@ -1,4 +1,4 @@
-"""The overview holds the image, its classes, and the maps that say most, layer by layer."""
+"""The overview contains the image, its classes, and the most varied maps, layer by layer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_the_maps_of_a_layer_are_those_of_largest_spread(new_maps):
     assert (found.shape, found.broken, found.nonfinite) == ((12, 9, 9), 0, 0)
 
 
-def test_maps_that_are_not_finite_are_left_out_and_said(new_maps):
+def test_maps_that_are_not_finite_are_left_out_and_counted(new_maps):
     """They are never chosen; the picture counts them."""
     values = np.random.default_rng(0).standard_normal((6, 4, 4))
     values[2, 1, 1], values[4] = np.nan, np.inf
@@ -37,14 +37,14 @@ def test_maps_that_are_not_finite_are_left_out_and_said(new_maps):
     assert "2 of 6 maps of layer1 hold values that are not finite: left out" in texts(plot_overview([maps]))
 
 
-def test_a_layer_without_a_map_that_varies_says_so(new_maps):
+def test_a_layer_without_a_map_that_varies_is_reported(new_maps):
     """Dead layers have no tile."""
     figure = plot_overview([new_maps(values=np.zeros((4, 5, 5)))])
     assert "no map varies" in texts(figure)
 
 
 def test_it_names_image_classes_layers_and_channels(new_maps):
-    """What stands in the picture stands in its recipe too."""
+    """The recipe contains what the picture shows."""
     layers = [new_maps((7, 6, 6), name=name) for name in ("conv1", "layer1", "layer2", "layer3")]
     figure = plot_overview(layers, [ClassScore(3, "tabby", 0.613), ClassScore(281, None, 0.2)])
     words = texts(figure)
@@ -60,7 +60,7 @@ def test_it_names_image_classes_layers_and_channels(new_maps):
 
 @pytest.mark.parametrize(("name", "most"), [("s", 9), ("features.norm_with_a_long_name.5.conv", 7)])
 def test_of_many_layers_some_are_shown_from_first_to_last(new_maps, name, most):
-    """Nine, or seven where names are long; that some are missing is said."""
+    """Nine, or seven if names are long; the page states how many there are."""
     layers = [new_maps((5, 4, 4), name=f"{name}{number}") for number in range(20)]
     figure = plot_overview(layers)
     shown = [layer["name"] for layer in figure.recipe["layers"]]

@@ -12,14 +12,14 @@ NAMES = ["conv1", "layer1.0.conv1 " * 9, "x" * 200, "a.b.c" * 40, "two  spaces",
 @pytest.mark.parametrize("width", [40, 150, 1000])
 @pytest.mark.parametrize("text", NAMES)
 def test_wrapped_lines_fit_and_lose_nothing(text, width):
-    """Every line fits its width, and together they hold every character but the spaces where they break."""
+    """Every line fits its width, and together they contain every character except the spaces at the breaks."""
     lines = wrap(text, 12, width)
     assert max(text_width(line, 12) for line in lines) <= width
     assert "".join(lines).replace(" ", "") == text.replace(" ", "")
 
 
 def test_lines_break_after_spaces_then_dots():
-    """A line breaks where people would break it: between words, else after a dot of a name."""
+    """A line breaks between words, else after a dot of a name."""
     assert wrap("kernels of layer", 10, text_width("kernels of", 10)) == ["kernels of", "layer"]
     assert wrap("blocks.10.conv", 10, text_width("blocks.10.", 10)) == ["blocks.10.", "conv"]
 
@@ -47,7 +47,7 @@ def test_what_the_font_lacks_is_written_as_an_escape():
 
 
 def test_a_panel_moves_with_all_its_items():
-    """Items keep their places to one another wherever a panel is put."""
+    """Items keep their relative positions when a panel is moved."""
     panel = Panel((Text(1, 2, "a", 10), Raster(None, 3, 4, 5, 6), Rule(1, 2, 3, 4)), 9, 9)
     text, raster, rule = moved(panel, 10, 100)
     assert (text.x, text.y, raster.left, raster.top) == (11, 102, 13, 104)
@@ -56,7 +56,7 @@ def test_a_panel_moves_with_all_its_items():
 
 
 def test_a_block_of_text_goes_down_in_even_steps():
-    """Lines of a block are as far apart as its height says."""
+    """The lines of a block are evenly spaced over its height."""
     items, below = text_block(["a", "b", "c"], 5, 10, 20)
     steps = [later.y - earlier.y for earlier, later in pairwise(items)]
     assert steps == pytest.approx([(below - 10) / 3] * 2)

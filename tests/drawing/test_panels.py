@@ -36,7 +36,7 @@ def mosaic_of(panel):
     ids=str,
 )
 def test_the_number_above_a_tile_is_its_kernel_s(shape, choice):
-    """Numbers above chosen kernels stand over the tiles of those very kernels, however many are left out."""
+    """Numbers above chosen kernels are over the tiles of those kernels, however many are left out."""
     sheet = make_sheet(np.random.default_rng(0).standard_normal(shape), **choice)
     panel, grid = panel_of(sheet), sheet.grid
     left, top = mosaic_of(panel).left, mosaic_of(panel).top
@@ -59,7 +59,7 @@ def test_the_number_above_a_tile_is_its_kernel_s(shape, choice):
 
 
 def test_rows_start_with_a_kernel_s_number_and_columns_add_to_it():
-    """Row and column numbers of a regular grid add up to the kernel that stands there."""
+    """Row and column numbers of a regular grid add up to the number of the kernel there."""
     panel = panel_of(make_sheet(np.random.default_rng(0).standard_normal((64, 4, 3, 3)), channels="32-63"))
     words = [text.text for text in texts_of(panel)]
     assert [word for word in words if word.startswith("+")] == [f"+{i}" for i in range(8)]
@@ -84,8 +84,8 @@ def test_many_columns_number_their_groups():
     ],
     ids=str,
 )
-def test_a_bar_tells_its_ends(choice, ends):
-    """The ends of a bar are the scale's, with ≤ and ≥ where something was clipped, and words where tiles differ."""
+def test_a_bar_shows_its_ends(choice, ends):
+    """The ends of a bar are those of the scale, with ≤ and ≥ if values were clipped, and −max and +max if tiles differ."""
     sheet = make_sheet(np.array([-1.5, 2.0]).reshape(2, 1, 1, 1), **({"view": "sum"} | choice))
     words = [text.text for text in texts_of(bar_panel(sheet, 1.0))]
     assert {word.replace(" ", "") for word in words[1:]} == set(ends.split())
@@ -94,7 +94,7 @@ def test_a_bar_tells_its_ends(choice, ends):
 
 @pytest.mark.parametrize("scale", [None, (-2.0, 1.0), (-1e308, 1e308)], ids=str)
 def test_a_bar_shows_the_colours_of_its_tiles(scale):
-    """Along a bar stand the very colours that values between its ends take in a tile."""
+    """A bar shows the colours that values between its ends have in a tile."""
     sheet = make_sheet(np.array([-1.5, 2.0]).reshape(2, 1, 1, 1), view="sum", scale=scale)
     bar = mosaic_of(bar_panel(sheet, 1.0)).pixels[0]
     low, high = sheet.scale.low, sheet.scale.high

@@ -9,7 +9,7 @@ from kernelviz.views.kernel_views import parse_channels
 
 
 def test_a_recipe_makes_the_same_sheet_again(new_bank):
-    """View, channels, scale, columns and zoom of a recipe, asked for again, give the same tiles in the same places."""
+    """View, channels, scale, columns and zoom of a recipe, requested again, give the same tiles at the same positions."""
     bank = new_bank((40, 3, 3, 3))
     first = make_sheet(bank, top=9, sort="max", scale=(-1.0, 2.0))
     recipe = json.loads(json.dumps(dict(first.recipe), allow_nan=False))
@@ -26,7 +26,7 @@ def test_a_recipe_makes_the_same_sheet_again(new_bank):
     assert first.scale == again.scale
 
 
-def test_a_recipe_tells_the_model_the_layer_and_the_choice(new_bank):
+def test_a_recipe_contains_the_model_the_layer_and_the_choice(new_bank):
     """A recipe has the names that other programs rely on."""
     recipe = make_sheet(new_bank((40, 3, 3, 3), name="a.b"), channels="3,9,1-4", view="norm").recipe
     assert (recipe["command"], recipe["layer"], recipe["view"], recipe["schema"]) == ("kernels", "a.b", "norm", 1)
@@ -43,7 +43,7 @@ def test_a_recipe_of_broken_weights_is_valid_json(weight):
 
 @pytest.mark.parametrize("view", ["channels", "matrix"])
 def test_a_cut_table_keeps_rows_and_columns_in_place(view):
-    """What is left of a table too large for a figure are its first rows and columns, tile by tile."""
+    """A table too large for a figure keeps its first rows and columns, tile by tile."""
     weight = np.random.default_rng(0).standard_normal((300, 90, 2, 2))
     tiles = make_sheet(weight, view=view).tiles
     down, across = len(tiles.rows.labels), len(tiles.columns.labels)
@@ -54,7 +54,7 @@ def test_a_cut_table_keeps_rows_and_columns_in_place(view):
 
 
 def test_clipped_values_are_counted_in_what_is_shown():
-    """Of a picture that was cut, the values that lie outside are those in it."""
+    """In a cut picture only the values shown are counted as clipped."""
     weight = np.full((400, 2, 2, 2), 0.1)
     weight[399] = 5
     weight[0] = -5

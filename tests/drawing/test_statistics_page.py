@@ -10,7 +10,7 @@ from kernelviz.views.statistics import ChannelTally
 
 
 def found(values, count=2):
-    """The statistics of a layer that gives these maps (C, H, W) for every image."""
+    """The statistics of a layer with these maps (C, H, W) for every image."""
     tally = ChannelTally("layer1")
     for number in range(count):
         tally.add(values, f"{number}.png")
@@ -18,7 +18,7 @@ def found(values, count=2):
 
 
 def words_of(figure):
-    """All that is written on a page."""
+    """All texts on a page."""
     return " ".join(text.get_text() for text in figure.findobj(Text))
 
 
@@ -38,7 +38,7 @@ def test_a_dead_channel_hides_no_live_neighbour(channels):
 
 
 def test_the_span_of_each_channel_is_painted_where_it_belongs():
-    """From the smallest to the largest value, at their shares of the axis; the mean's line lies in its pale span."""
+    """From the smallest to the largest value, at their shares of the axis; the line of the mean is within its pale span."""
     values = np.stack([np.linspace(low, high, 6).reshape(2, 3) for low, high in ((-4, 1), (0, 2), (3, 4))])
     mean, spread, zeros = (painted(strip, found(values).dead) for strip in strips(found(values)))
     height, width = spread.shape[:2]
@@ -54,7 +54,7 @@ def test_the_span_of_each_channel_is_painted_where_it_belongs():
     assert len(share) == pytest.approx(height / 6, abs=1.5)
 
 
-def test_where_nothing_is_zero_that_is_said():
+def test_no_zeros_are_reported():
     """The panel of zeros is empty then, but framed like the others."""
     values = np.arange(1.0, 19).reshape(2, 3, 3)
     figure = plot_statistics(found(values))
@@ -66,7 +66,7 @@ def test_where_nothing_is_zero_that_is_said():
 
 @pytest.mark.parametrize("largest", [1e308, 1.7e308, 1e-310, 0.0])
 def test_the_largest_and_the_smallest_numbers_have_a_picture(largest):
-    """No arithmetic of the page overflows; a symmetric channel's mean lies in the middle."""
+    """No arithmetic of the page overflows; the mean of a symmetric channel is in the middle."""
     values = np.array([[[largest, -largest]], [[largest, 0.0]]])
     statistics = found(values)
     plot_statistics(statistics)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 
-from kernelviz.drawing.figures import LineArtist, _ink
+from kernelviz.drawing.figures import LineArtist, _text_mask
 
 PLACES = [
     {"horizontalalignment": horizontal, "verticalalignment": vertical, "rotation": rotation}
@@ -21,7 +21,7 @@ PLACES = [
 
 
 def pixels(kind, *, at=(150.375, 60.5), dpi=100, **edit) -> np.ndarray:
-    """A page of 3 × 1.2 inches with one text at a place in pixels, changed as a caller would."""
+    """A page of 3 × 1.2 inches with one text at a position in pixels, changed as a caller would."""
     figure = Figure((3, 1.2), dpi=dpi)
     artist = kind(*np.array(at) / dpi, "+12 jÅg.", parse_math=False, transform=figure.dpi_scale_trans)
     figure.add_artist(artist)
@@ -33,13 +33,13 @@ def pixels(kind, *, at=(150.375, 60.5), dpi=100, **edit) -> np.ndarray:
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: "-".join(map(str, place.values())))
 def test_a_line_is_drawn_as_matplotlib_draws_it(place):
-    """At eighths of a pixel a line has the very pixels of matplotlib's own text, within rounding, wherever it hangs."""
+    """At eighths of a pixel a line has the pixels of matplotlib's own text, within rounding, however it is aligned."""
     found, expected = pixels(LineArtist, **place), pixels(Text, **place)
     assert (expected < 255).any()
     assert np.abs(found - expected).max() <= 2
 
 
-def test_any_place_is_near_enough():
+def test_any_position_is_near_enough():
     """Between the eighths a line is off by a sixteenth of a pixel at most: no pixel differs by an eighth of the scale."""
     at = np.random.default_rng(0).uniform([100, 40], [200, 80], (20, 2))
     assert max(np.abs(pixels(LineArtist, at=each) - pixels(Text, at=each)).max() for each in at) < 32
@@ -90,9 +90,9 @@ def test_hinting_is_kept_apart():
 def test_a_line_that_was_drawn_is_put_down_again():
     """The same line at another whole pixel, in another colour, is not shaped again."""
     pixels(LineArtist)
-    before = _ink.cache_info()
+    before = _text_mask.cache_info()
     pixels(LineArtist, at=(170.375, 30.5), color="red")
-    after = _ink.cache_info()
+    after = _text_mask.cache_info()
     assert (after.misses, after.hits) == (before.misses, before.hits + 1)
 
 

@@ -30,7 +30,7 @@ from kernelviz.wording import factor_text, value_text
 
 
 def words(page):
-    """Every text of a page, and how often it stands there."""
+    """Every text of a page, and how often it occurs."""
     return Counter(item.text for item in page.items if isinstance(item, Text))
 
 
@@ -42,7 +42,7 @@ def worked(operation, seed=1):
 @pytest.mark.parametrize("operation", [Convolution(5, 3, padding=1), Convolution(6, 3, stride=2, bias=True), Pooling(4, 2),
                                        TransposedConvolution(2, 3, stride=2)], ids=repr)  # fmt: skip
 def test_a_page_shows_every_number_of_its_step(operation):
-    """Canvas, kernel, output and result stand in cells; the bold ones are those of the window and the marked cell."""
+    """Canvas, kernel, output and result are in cells; the bold ones are those of the window and the marked cell."""
     ours = worked(operation)
     step = ours.step(1, 1)
     page = step_page(ours, step)
@@ -133,8 +133,8 @@ def test_stamps_that_cannot_be_shown_are_refused():
         animate_convolution(worked(TransposedConvolution(2, 2)), view="steps")
 
 
-def test_nothing_jumps_from_frame_to_frame():
-    """Headings and formula stand at one place in all frames."""
+def test_headings_do_not_move_between_frames():
+    """Headings and formula have the same position in all frames."""
     pages = animate_convolution(worked(Convolution(4, 2, stride=2, padding=1, bias=True))).pages
     for word in ("kernel", "output", "the size of the output", "="):
         places = {tuple((i.x, i.y) for i in page.items if isinstance(i, Text) and i.text == word)[:1] for page in pages}
@@ -145,7 +145,7 @@ def test_nothing_jumps_from_frame_to_frame():
 
 
 def test_too_many_frames_are_refused():
-    """At most 400, said with what to do."""
+    """At most 400; the error states what to do."""
     assert len(animate_convolution(worked(Pooling(40, 2))).pages) == 400
     with pytest.raises(UsageError, match="441 frames"):
         animate_convolution(worked(Pooling(42, 2)))
@@ -154,7 +154,7 @@ def test_too_many_frames_are_refused():
 
 
 def test_channels_add_up_on_the_page():
-    """The sum of every channel, the bias and the result stand below each other."""
+    """The sum of every channel, the bias and the result are below each other."""
     ours = worked(Convolution(4, 3, in_channels=3, bias=True))
     step = ours.step(1, 0)
     shown = words(step_page(ours, step))
@@ -165,7 +165,7 @@ def test_channels_add_up_on_the_page():
 
 
 def test_many_channels_are_counted():
-    """What is not shown is added as one number, and said."""
+    """Channels that are not shown are added as one number, and counted in the caption."""
     ours = worked(Convolution(8, 3, in_channels=20))
     step = ours.step(0, 0)
     shown = words(step_page(ours, step))
@@ -258,7 +258,7 @@ def test_what_is_not_finite_is_drawn_and_counted(operation, kind, tmp_path):
 
 
 def test_a_single_value_that_is_not_finite_is_chequered():
-    """Where cells are too small for digits, and where a pixel is a cell."""
+    """If cells are too small for digits, and if a pixel is a cell."""
     values = np.array([[1.0, np.nan], [np.inf, -2.0]])
     panel = cells_panel(Cells(values, 2.0), 20, 0)
     chequers = {(item.left, item.top): item for item in panel.items if isinstance(item, Raster)}

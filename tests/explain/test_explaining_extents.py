@@ -1,4 +1,4 @@
-"""Every text of every kind of explaining page is asked where it stands."""
+"""Every text of every kind of worked-out page is legible and overlaps nothing."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def worked(operation, kind="digits"):
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_the_texts_of_the_last_step_have_their_own_room(name):
+def test_the_texts_of_the_last_step_do_not_overlap(name):
     """The page of the last cell leaves its texts legible, apart, in their cells and on the page."""
     operation = OPERATIONS[name]
     rows, columns = operation.output_size
@@ -104,7 +104,7 @@ def test_the_texts_of_the_last_step_have_their_own_room(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", NUMBERS)
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_the_texts_of_steps_of_any_numbers_have_their_own_room(name, kind):
+def test_the_texts_of_steps_of_any_numbers_do_not_overlap(name, kind):
     """The pages of the first cell and of one in the middle, of every operation and all kinds of numbers."""
     operation = OPERATIONS[name]
     rows, columns = operation.output_size
@@ -116,21 +116,21 @@ def test_the_texts_of_steps_of_any_numbers_have_their_own_room(name, kind):
 @pytest.mark.parametrize(
     "name", ["plain", "one weight", "asymmetric", "large", "channels", "average", "transposed", "adaptive"]
 )
-def test_any_numbers_have_their_own_room(name, kind):
+def test_any_numbers_do_not_overlap(name, kind):
     """Long numbers and real ones shrink, or give way to colours, and never meet."""
     check_page(plot_convolution(worked(OPERATIONS[name], kind), at=(0, 0)))
 
 
 @pytest.mark.parametrize("name", ["plain", "one cell", "left over", "dilation", "large", "huge", "channels", "max",
                                   "adaptive", "transposed", "a row", "tall"])  # fmt: skip
-def test_the_texts_of_every_sheet_of_steps_have_their_own_room(name):
+def test_the_texts_of_every_sheet_of_steps_do_not_overlap(name):
     """A sheet of steps leaves its texts legible, apart and on the page."""
     check_page(plot_convolution(worked(OPERATIONS[name]), view="steps"))
 
 
 @pytest.mark.parametrize("kind", ["digits", "real"])
 @pytest.mark.parametrize("name", [name for name in OPERATIONS if isinstance(OPERATIONS[name], TransposedConvolution)])
-def test_the_texts_of_stamps_have_their_own_room(name, kind):
+def test_the_texts_of_stamps_do_not_overlap(name, kind):
     """Stamps leave their texts legible, apart, in their cells and on the page."""
     operation = OPERATIONS[name]
     rows, columns = operation.output_size
@@ -139,7 +139,7 @@ def test_the_texts_of_stamps_have_their_own_room(name, kind):
 
 @pytest.mark.parametrize("name", [name for name in OPERATIONS if name.startswith("slim") and "channels" not in name])
 def test_slim_inputs_are_drawn_in_part(name):
-    """Wherever the window is, it lies within the part; cells are large enough to be seen, and the caption tells it."""
+    """The window is always within the part; cells are large enough to be seen, and the caption states the part."""
     operation = OPERATIONS[name]
     shown = worked(operation)
     rows, columns = operation.output_size
@@ -159,8 +159,8 @@ def test_slim_inputs_are_drawn_in_part(name):
 
 
 @pytest.mark.parametrize("most", [1, 9, 60, 0.25])
-def test_frames_of_stamps_have_their_own_room(most):
-    """Where they add up and at the end, for short numbers and for long ones, which stand below each other."""
+def test_frames_of_stamps_do_not_overlap(most):
+    """Frames of additions and the last one, for short numbers and for long ones, which are below each other."""
     operation = TransposedConvolution((2, 3), 2, bias=True)
     data, kernel, bias = example_numbers(operation, 3)
     pages = animate_convolution(work_out(operation, most * data, kernel, bias), view="stamps").pages

@@ -1,4 +1,4 @@
-"""The words and the JSON of an explanation say what the operation and its numbers are."""
+"""The text and the JSON of an explanation match the operation and its numbers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OPERATIONS = [
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=repr)
 def test_every_step_that_is_written_adds_up(operation):
-    """Evaluating the text of a step gives its number."""
+    """Evaluating the text of a step yields its number."""
     worked = work_out(operation, *example_numbers(operation, 1))
     steps = chosen_steps(worked, operation.out_channels - 1, None)
     lines = number_lines(worked, steps, operation.out_channels - 1)
@@ -40,7 +40,7 @@ def test_every_step_that_is_written_adds_up(operation):
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=repr)
 def test_the_formula_that_is_written_gives_the_size(operation):
-    """Evaluating the numbers of the formula gives the size of the output."""
+    """Evaluating the numbers of the formula yields the size of the output."""
     text = "\n".join(size_lines(operation))
     for formula, size in zip(operation.formulas, operation.output_size, strict=True):
         assert formula.text in text
@@ -95,7 +95,7 @@ def some_operations(kind, count):
 
 @pytest.mark.parametrize("kind", ["convolution", "pool", "transposed"])
 def test_what_no_window_reads_is_counted(kind):
-    """Text, JSON and picture count the rows and columns that the windows of all cells leave, wherever they lie."""
+    """Text, JSON and picture count all rows and columns that no window reads."""
     for operation in some_operations(kind, 300):
         transposed = kind == "transposed"
         rows, columns = operation.output_size
@@ -123,13 +123,13 @@ def test_what_no_window_reads_is_counted(kind):
             assert hatched.sum() == hatched.size - np.prod(np.array(hatched.shape) - unread)
 
 
-def test_what_the_padding_of_a_transposed_convolution_cuts_off_is_said():
-    """Of 25 values 24 stamp only onto what is cut off."""
+def test_what_the_padding_of_a_transposed_convolution_cuts_off_is_reported():
+    """Of 25 values 24 stamp only cells that are cut off."""
     text = "\n".join(size_lines(TransposedConvolution(5, 1, padding=2)))
     assert "4 rows and 4 columns of the input reach no output cell (24 of 25 values): the padding cuts off" in text
 
 
-def test_gaps_and_cuts_are_said():
+def test_gaps_and_cuts_are_reported():
     """Rows between windows, and a padding so large that it cuts the input."""
     assert "1 row and 1 column between the windows are never read" in "\n".join(size_lines(Convolution(5, 2, stride=3)))
     assert "4 rows and 4 columns between the cells of the windows are never read: stride 2 and dilation 2" in "\n".join(

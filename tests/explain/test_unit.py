@@ -14,12 +14,12 @@ from kernelviz.explain.unit_texts import SHOWN
 
 
 def texts(page):
-    """Every text of a page, and how often it stands there."""
+    """Every text of a page, and how often it occurs."""
     return Counter(item.text for item in page.items if isinstance(item, Text))
 
 
 def number(text):
-    """The number that a text is; None where it is none."""
+    """The number of a text; None if it is none."""
     try:
         return float(text.replace("−", "-").replace(",", ""))
     except ValueError:
@@ -27,12 +27,12 @@ def number(text):
 
 
 def places(text):
-    """How many places a number has behind its point."""
+    """The number of decimals."""
     return len(text.partition(".")[2])
 
 
 def check_numbers(page, values, least=1):
-    """Each value stands on the page, rounded to as many places as its text has."""
+    """Each value is on the page, rounded to the decimals of its text."""
     shown = texts(page)
     numbers = [(text, number(text), count) for text, count in shown.items() if number(text) is not None]
     for value in np.ravel(values):
@@ -41,14 +41,14 @@ def check_numbers(page, values, least=1):
 
 
 def bold(page):
-    """The bold numbers in the order of the page, with their places."""
+    """The bold numbers in the order of the page, with their decimals."""
     found = [item for item in page.items if isinstance(item, Text) and item.bold and number(item.text) is not None]
     return [(item.y, number(item.text), places(item.text)) for item in sorted(found, key=lambda item: item.y)]
 
 
 @pytest.mark.parametrize("name", ["image", "image, corner", "grouped", "two channels", "depthwise", "depthwise, 3 × 3"])
 def test_written_out_numbers_are_the_units(name):
-    """Window, kernel, products, sums and the total of few channels stand on the page; and the value that was given."""
+    """Window, kernel, products, sums and the total of few channels are on the page, and the value of the network."""
     unit = UNITS[name]()
     page = unit_page(unit)
     for values in (unit.window, unit.kernel, unit.products, unit.total):
@@ -82,7 +82,7 @@ def test_the_waterfall_adds_up(name):
 
 
 def test_a_product_is_a_value_times_a_weight():
-    """Of a pointwise convolution each row tells the value, the weight and their product."""
+    """For a pointwise convolution each row has the value, the weight and their product."""
     unit = make_unit(9, (1, 1), size=(14, 14))
     page = unit_page(unit)
     for place in unit.strongest(4):

@@ -29,7 +29,7 @@ def compare(kind, seed, count):
 
 
 def check_steps(worked):
-    """One step adds up to its cell, and reads what the operation says."""
+    """One step adds up to its cell, and reads the window of the operation."""
     rows, columns = worked.operation.output_size
     at = rows - 1, columns // 2
     step = worked.step(*at, len(worked.output) - 1)
@@ -86,8 +86,8 @@ def test_stamps_add_up_to_the_output():
         np.testing.assert_array_equal(total + worked.bias[channel], worked.output[channel])
 
 
-def test_scipy_says_the_same():
-    """Correlation as signal processing knows it, and convolution with the kernel turned."""
+def test_results_equal_those_of_scipy():
+    """Correlation as in scipy.signal, and convolution with the kernel turned."""
     signal = pytest.importorskip("scipy.signal")
     data, kernel = (
         np.random.default_rng(0).normal(size=(2, 9, 9))[:, :, :],
@@ -104,13 +104,13 @@ def test_scipy_says_the_same():
      ((np.ones((3, 3)), np.ones((2, 2)), [1]), "no bias")],
 )  # fmt: skip
 def test_numbers_of_another_shape_are_refused(arguments, said):
-    """The shape that is needed is told."""
+    """The error states the required shape."""
     with pytest.raises(UsageError, match=said):
         work_out(Convolution(3, 2), *arguments)
 
 
 def test_too_much_work_is_refused():
-    """A layer of a real network is told, not computed for minutes."""
+    """A layer of a real network is rejected, not computed for minutes."""
     with pytest.raises(UsageError, match="multiply-adds"):
         work_out(Convolution(224, 7, out_channels=64, in_channels=3), np.zeros((3, 224, 224)))
 
@@ -124,7 +124,7 @@ def test_a_step_that_is_not_there_is_refused():
 
 
 def test_examples_of_a_seed_are_the_same_again():
-    """The same seed gives the same numbers, another one others."""
+    """The same seed yields the same numbers, another seed other numbers."""
     operation = Convolution(5, 3, bias=True)
     first, again, other = (example_numbers(operation, seed) for seed in (1, 1, 2))
     for one, two in zip(first, again, strict=True):

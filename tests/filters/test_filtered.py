@@ -1,4 +1,4 @@
-"""Pictures of filtered images and of the bank: pixel for pixel, true colours, texts with room of their own."""
+"""Pictures of filtered images and of the bank: pixel for pixel, true colours, texts that do not overlap."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kernelviz.filters.matching import colour_directions
 
 
 def check(figure):
-    """No text overlaps another, leaves the page, or is too small on a narrow screen; digits alone lie on colour."""
+    """No text overlaps another, leaves the page, or is too small on a narrow screen; only digits are on colour."""
     FigureCanvasAgg(figure).draw()
     texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
     boxes = [text.get_window_extent(figure.canvas.get_renderer()) for text in texts]
@@ -73,7 +73,7 @@ def test_any_kernel_can_be_drawn(kernel):
 
 
 def test_a_page_of_a_huge_image_is_bounded():
-    """Its middle is drawn, and the caption says of how much."""
+    """Its middle is drawn, and the caption states the whole size."""
     figure = plot_filter(picture(1000, 2500), "sobel-x", "laplacian")
     assert figure.bbox.width * figure.bbox.height <= MOST_PIXELS * 1.01
     assert any("of 2,500 × 1,000" in word for word in words(figure))
@@ -120,8 +120,8 @@ def test_a_learned_kernel_stands_beside_its_filter(new_bank):
     check(figure)
 
 
-def test_a_note_says_of_whom_it_is_true(new_bank):
-    """Where one reads light and dark and another colours as its network does, each is named; the image is in colour."""
+def test_a_note_names_the_filters_it_concerns(new_bank):
+    """If one filter reads brightness and another colours as its network does, each is named; the image is in colour."""
     image = np.random.default_rng(1).random((20, 22, 3))
     responses = [apply_filter(image, "sobel-x"), *apply_kernel(image, new_bank((4, 3, 3, 3)), 2)]
     told = words(plot_filter(responses))
@@ -136,7 +136,7 @@ def test_a_note_says_of_whom_it_is_true(new_bank):
 
 
 def test_values_beyond_black_and_white_are_counted():
-    """Where an image goes beyond 0 to 1, its picture is cut there and says so."""
+    """If an image exceeds 0 to 1, its picture is clipped and the count is stated."""
     image = picture(9, 10) * 255
     figure = plot_filter(image, "sobel-x")
     page = " ".join(words(figure))
@@ -170,7 +170,7 @@ def test_responses_of_different_images_are_no_picture():
 
 @pytest.mark.parametrize("inputs", [1, 5])
 def test_a_kernel_that_reads_no_colour_reads_light(new_bank, inputs):
-    """What its network never does is said in the caption."""
+    """The caption states it, since the network never does so."""
     responses = apply_kernel(picture(16, 16), new_bank((4, inputs, 3, 3)), 1)
     figure = plot_filter(responses)
     assert any("as if the kernel" in word for word in words(figure))
@@ -184,15 +184,15 @@ def test_a_kernel_that_is_not_there_is_refused(new_bank, number):
         apply_kernel(picture(9, 9), new_bank((4, 3, 3, 3)), number)
 
 
-def test_nothing_to_draw_is_said():
+def test_nothing_to_draw_is_an_error():
     """An image without a filter."""
     with pytest.raises(UsageError, match="no filter"):
         plot_filter(picture(9, 9))
 
 
 @pytest.mark.parametrize("size", [2, 3, 4, 5, 7, 11, 16, 30])
-def test_the_bank_is_drawn_with_room(size):
-    """A row for each stem, and the colours, or it is said how many are drawn; no text meets another."""
+def test_the_texts_of_the_bank_do_not_overlap(size):
+    """One row per stem, and the colours; otherwise the number drawn is stated. No texts overlap."""
     figure = plot_filters(size)
     told = words(figure)
     bank = [one for one in classical_filters(size) if "@" not in one.name]

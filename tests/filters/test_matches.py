@@ -1,4 +1,4 @@
-"""The picture of matches says what was found, and no text of it meets another."""
+"""The picture of matches shows what was found, and no texts overlap."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ODD = {"letters": "a" * 300, "CJK": "编码器.卷积層.一", "mathtext": r"$\f
 
 
 def check(figure):
-    """No text overlaps another, lies on a tile, leaves the page, or is too small on a narrow screen."""
+    """No text overlaps another or a tile, leaves the page, or is too small on a narrow screen."""
     FigureCanvasAgg(figure).draw()
     texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
     boxes = [text.get_window_extent(figure.canvas.get_renderer()) for text in texts]
@@ -52,7 +52,7 @@ def test_no_text_meets_another(size, inputs, count):
 
 @pytest.mark.parametrize("inputs", [1, 3])
 def test_a_huge_layer_fits_on_a_page(inputs):
-    """Two thousand kernels of every kind: some of each are drawn, and the caption says how many."""
+    """Two thousand kernels of every kind: some of each are drawn, and the caption states how many."""
     bank = classical_filters(5)
     kernels = (
         unit_rows(np.stack([bank[at % len(bank)].values for at in range(2000)]))
@@ -81,7 +81,7 @@ def test_what_is_zero_or_broken_is_listed(new_bank, odd_weight):
 
 
 def test_numbers_are_those_of_the_matches():
-    """Each kernel's number and its score stand on the page, with the threshold."""
+    """Each kernel's number and its score are on the page, with the threshold."""
     kernels = np.random.default_rng(1).standard_normal((9, 3, 3, 3))
     kernels[4] = classical_filters(3)[1].values
     found = match_kernels(kernels)
@@ -92,8 +92,8 @@ def test_numbers_are_those_of_the_matches():
     assert any(f"named from {found.threshold:.2f} on against {found.filters} filters" in word for word in told)
 
 
-def test_what_chance_does_is_told_apart_from_what_is_merely_weak():
-    """Each stands under words that are true of it, and both thresholds stand in the caption; fits are marked."""
+def test_chance_and_weak_matches_are_separate_groups():
+    """Each kernel is in the right group, both thresholds are in the caption, and fits are marked."""
     random = np.random.default_rng(4)
     kernels = random.standard_normal((150, 1, 5, 5))
     kernels[:120, 0] = unit_rows(np.stack([one.values for one in classical_filters(5)[:120]])).reshape(-1, 5, 5) * 5

@@ -1,0 +1,100 @@
+"""One step of a convolution or a pool: the values under the window, with the padding around and the zeros between."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class AxisCells:
+    """What some positions along one axis of a padded, stretched input hold; four arrays of one length.
+
+    ``index`` is the row of the input, clipped to the rows that exist; ``present`` is False if there is no such row or the
+    position is ``between`` two of them. ``padding`` marks positions outside the layer's own input.
+    """
+
+    index: Array
+    present: Array
+    padding: Array
+    between: Array
+
+
+def axis_cells(positions: Array, size: int, *, stride: int = 1, own: tuple[int, int] | None = None) -> AxisCells:
+    """The cells at these positions; row i of the input is at ``i * stride``, with zeros between.
+
+    Args:
+        positions: Whole numbers; negative ones, and those behind the last row, are padding.
+        size: How many rows there are.
+        stride: The distance of two rows: that of a transposed convolution, else 1.
+        own: The first row of the layer's own input and the one behind its last; None for all rows. The other rows hold
+            padding that was put around the input before.
+    """
+    first, stop = own or (0, size)
+    index, between = np.floor_divide(positions, stride), positions % stride != 0
+    return AxisCells(
+        index=np.clip(index, 0, size - 1),
+        present=(index >= 0) & (index < size) & ~between,
+        padding=(positions < first * stride) | (positions > (stop - 1) * stride),
+        between=between,
+    )
+
+
+def read_cells(values: Array, rows: AxisCells, columns: AxisCells) -> tuple[Array, Array, Array]:
+    """What is at these rows and columns of (C, H, W).
+
+    Returns:
+        The values (C, h, w) in float64, 0 for what is not there; and two masks (h, w): the padding, and the zeros between
+        values of a stretched input.
+    """
+    present = rows.present[:, None] & columns.present
+    found = values[:, rows.index[:, None], columns.index].astype(np.float64)
+    padding = rows.padding[:, None] | columns.padding
+    return np.where(present, found, 0.0), padding, (rows.between[:, None] | columns.between) & ~padding
+
+
+@dataclass(frozen=True)
+class Step:
+    """How one output cell is computed.
+
+    ``window`` (C, h, w) holds the values that are read, of the input ``channels``. ``padding`` (h, w) marks those around
+    the input, ``stretched`` the zeros between its values. ``weights`` has the shape of ``window``; it is None for a pool.
+    ``counted`` is the divisor of an average.
+    """
+
+    at: tuple[int, int]
+    channel: int
+    channels: tuple[int, ...]
+    window: Array
+    padding: Array
+    stretched: Array
+    weights: Array | None
+    bias: float | None
+    value: float
+    counted: int | None = None
+
+    @property
+    def products(self) -> Array | None:
+        """(C, h, w): what each weight contributes; None for a pool."""
+        with np.errstate(all="ignore"):
+            return None if self.weights is None else self.window * self.weights
+
+    @property
+    def sums(self) -> Array | None:
+        """(C,): what each input channel contributes; None for a pool."""
+        products = self.products
+        with np.errstate(all="ignore"):
+            return None if products is None else np.asarray(products.sum(axis=(1, 2)))
+
+    def strongest(self, count: int) -> tuple[int, ...]:
+        """The positions, in ``channels``, of those that contribute most in size, the largest first; NaN counts as most."""
+        return largest(np.zeros(len(self.channels)) if self.sums is None else np.abs(self.sums), count)
+
+
+def largest(sizes: Array, count: int) -> tuple[int, ...]:
+    """The positions of the largest sizes in descending order; NaN is the largest, equal ones stay in order."""
+    return tuple(np.argsort(-np.where(np.isnan(sizes), np.inf, sizes), kind="stable")[:count].tolist())
