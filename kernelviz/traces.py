@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from kernelviz.errors import UnknownLayerError, UsageError
+from kernelviz.wording import nearest_text, shown
 
 if TYPE_CHECKING:
     from kernelviz.arithmetic.operations import Operation
@@ -107,7 +108,8 @@ class Trace:
         """
         found = next((layer for layer in self.layers if layer.name == name), None)
         if found is None:
-            raise UnknownLayerError(f"The pass met no layer called {name!r}.", hint="`trace.layers` lists them all.")
+            near = nearest_text([layer.name for layer in self.layers], name)
+            raise UnknownLayerError(f"No layer is called {shown(name)}.", near, "`trace.layers` lists all layers.")
         return found
 
     def field_of(self, layer: str, row: int, column: int) -> Box:

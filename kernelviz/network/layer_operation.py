@@ -12,7 +12,7 @@ import torch
 from kernelviz.arithmetic.operations import Convolution, Pooling, TransposedConvolution
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network.capture import EnoughError
-from kernelviz.network.convolutions import find_module, root_of
+from kernelviz.network.convolutions import find_layer, nearest_convolution, root_of
 from kernelviz.network.tracing.trace import as_trace, checked_size
 from kernelviz.network.tracing.watch import watched
 from kernelviz.network.units import ADAPTIVE_MAXIMA, ADAPTIVE_MEANS, MAXIMA, MEANS, WHOLE, Calls, WindowCall
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
     from kernelviz.arithmetic.operations import Operation
     from kernelviz.arithmetic.windows import Pair
     from kernelviz.network.model import Model
-    from kernelviz.traces import Trace
 
 
 def layer_operation(network: Model | nn.Module, layer: str, input_size: Sequence[int] | None = None) -> LayerOperation:
     """The convolution or the pool that runs in a layer for an image of ``input_size`` (C, H, W), without any weights.
 
     Sizes, padding and the rest are those that really ran: padding that a layer adds by itself (``same`` of TensorFlow)
-    is there, on the side where it was put. Of a layer that runs several times it is the first run.
+    is there, on the side where it was put. Of a layer that runs several times it is the first run. A module that contains
+    exactly one convolution or pool means that one.
 
     Raises:
         UnknownLayerError: no such layer.
-        UsageError: it is neither a convolution nor a pool, or one over three axes.
+        UsageError: it is neither a convolution nor a pool, contains several of them, or is one over three axes.
         KernelvizError: the network does not take such an input, or the layer did not run.
     """
-    name, module = find_module(network, layer)
+    name, module = find_layer(network, layer)
     title = name or type(module).__name__
     size = checked_size(network, input_size)
     seen = watched(root_of(network), size)
@@ -49,23 +49,18 @@ def layer_operation(network: Model | nn.Module, layer: str, input_size: Sequence
     if name not in seen.visits:
         raise KernelvizError(f"The layer {title} did not run.", "The network holds it, but no pass goes through it.")
     call, output = _ran(seen.double, name, size)
-    if record is None or call is None or output != tuple(call.output.shape):
-        inside = any(one.family in ("conv", "pool") and one.name.startswith(f"{name}.") for one in told.layers)
-        more = "which does more than to convolve or to pool" if inside else "neither a convolution nor a pool"
-        raise UsageError(f"The layer {title} is a {type(module).__name__}, {more}.", hint=_inside(told, name))
+    if record is None or call is None:
+        hint = "`kernelviz layers MODEL --kind conv` lists the convolutions, `--kind pool` the pools."
+        raise UsageError(
+            f"The layer {title} is a {type(module).__name__}, neither a convolution nor a pool.", hint=hint
+        )
+    if output != tuple(call.output.shape):
+        what = f"The layer {title} is a {type(module).__name__}, which does more than to convolve or to pool."
+        raise UsageError(what, hint=nearest_convolution(network, title))
     operation, notes = _operation(title, call)
     if record.runs > 1:
         notes.append(f"it runs {record.runs} times in a pass; these are the sizes of the first")
     return LayerOperation(replace(record, name=title), operation, size, told.source, tuple(notes))
-
-
-def _inside(told: Trace, name: str) -> str:
-    """A hint at the convolutions and pools inside a module, or at where they are listed."""
-    names = [one.name for one in told.layers if one.family in ("conv", "pool") and one.name.startswith(f"{name}.")]
-    if not names:
-        return "`kernelviz layers MODEL --kind conv` lists the convolutions, `--kind pool` the pools."
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"Inside it: {', '.join(names[:3])}{more}."
 
 
 def _ran(double: nn.Module, name: str, size: Sequence[int]) -> tuple[WindowCall | None, tuple[int, ...] | None]:

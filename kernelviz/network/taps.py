@@ -6,10 +6,8 @@ a permutation and, where windows or rolls have moved rows about, the order that 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Literal, NoReturn
@@ -19,17 +17,19 @@ import torch
 
 from kernelviz.errors import KernelvizError, UnknownLayerError, UsageError
 from kernelviz.network.convolutions import list_layers
+from kernelviz.network.selection import LISTED, TAKE_ALL, inside_of, match_layers, unknown_layer
 from kernelviz.network.tracing.reads import PLACE, TORN
 from kernelviz.network.tracing.reads import layout as words_of
 from kernelviz.network.tracing.trace import receptive_field
 from kernelviz.records import shape_text
-from kernelviz.wording import nearest_names, shown
+from kernelviz.wording import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor
 
+    from kernelviz.network.selection import LayerMatch
     from kernelviz.network.tracing.rules import Found
     from kernelviz.network.tracing.watch import Passed, Watched
     from kernelviz.records import Array
@@ -141,7 +141,6 @@ def _places(
 
 Side = Literal["output", "input"]
 KINDS = ("conv", "norm", "act", "pool", "linear", "all")
-_PART = re.compile(r"(?P<module>.*?)(?:#(?P<run>\d{1,6}))?(?::(?P<part>\d{1,6}))?")
 
 
 @dataclass(frozen=True)
@@ -230,23 +229,19 @@ class _Choice:
 
     def add(self, pattern: str) -> None:
         """What one pattern means."""
-        if pattern.startswith("stage:"):
-            self._add_module(self._stage(pattern), named=True)
-            return
-        pattern = self.first_names.get(pattern, pattern)  # a module may stand in several places
-        exact = _PART.fullmatch(pattern)
-        if pattern in self.modules:
-            self._add_module(pattern, named=True)
-        elif exact and exact["module"] in self.modules:
-            self._add_part(exact["module"], exact["run"], exact["part"], pattern)
+        pattern = self.first_names.get(pattern, pattern)  # a module may have several names
+        match = match_layers(pattern, self.modules, self.trace.stages, parts=True, hint=LISTED)
+        if match is None:
+            raise unknown_layer(pattern, self.modules, f"{LISTED[:-1]}; {TAKE_ALL}.")
+        if match.run is not None or match.part is not None:
+            self._add_part(match, pattern)
+        elif match.exact:
+            self._add_module(match.names[0], named=True)
         else:
-            names = [name for name in self.modules if fnmatchcase(name, pattern)]
-            if not names:
-                self._refuse(pattern)
-            for name in names:
+            for name in match.names:
                 self._add_module(name, named=False)
-            if not self.lenient and not any(module in names for module, _, _ in self.found):
-                name = names[0]
+            if not self.lenient and not any(module in match.names for module, _, _ in self.found):
+                name = match.names[0]
                 raise UsageError(f"What matches {shown(pattern)} has no map.", f"{name}: {self.without[name]}.")
 
     def add_usual(self) -> None:
@@ -264,7 +259,7 @@ class _Choice:
     def narrow(self, kind: str) -> None:
         """Keep what is of one kind, and take what is of it inside the modules asked for."""
         family = {layer.name: layer.family for layer in self.trace.layers}
-        inside = [name for name in self.modules if any(name.startswith(f"{asked}.") for asked in self.asked)]
+        inside = [name for asked in self.asked for name in inside_of(self.modules, asked)]
         for name in inside:
             if family.get(name) == kind and name not in self.asked:
                 self._add_module(name, named=False)
@@ -330,18 +325,19 @@ class _Choice:
             return f"its {self.side} {shape_text(shape)} is no map: {error}"
         return ""
 
-    def _add_part(self, module: str, run: str | None, part: str | None, pattern: str) -> None:
+    def _add_part(self, match: LayerMatch, pattern: str) -> None:
         """One run, one part, or both, of a module."""
+        module, run, part = match.names[0], match.run, match.part
         self.asked[module] = None
         if module not in self.seen.visits:
             self._add_module(module, named=True)
         passed = self._passed(module)
-        runs = range(len(passed)) if run is None else [int(run) - 1]
+        runs = range(len(passed)) if run is None else [run]
         if not all(0 <= each < len(passed) for each in runs):
             raise UnknownLayerError(f"{module} runs {_counted(len(passed), 'time')}, so there is no {shown(pattern)}.")
         reasons = []
         for each in runs:
-            parts = range(len(passed[each].tensors)) if part is None else [int(part)]
+            parts = range(len(passed[each].tensors)) if part is None else [part]
             if not all(number < len(passed[each].tensors) for number in parts):
                 verb, count = (
                     "takes" if self.side == "input" else "gives",
@@ -351,25 +347,6 @@ class _Choice:
             reasons += [reason for number in parts if (reason := self._add_tensor(module, each, number))]
             if len(reasons) == len(parts):
                 self._refuse_map(pattern, reasons[0])
-
-    def _stage(self, pattern: str) -> str:
-        stages = self.trace.stages
-        number = pattern.removeprefix("stage:")
-        if not re.fullmatch(r"-?\d{1,4}", number) or not -len(stages) <= int(number) < len(stages):
-            known = f"Its stages are stage:0 to stage:{len(stages) - 1}." if stages else "This network names no stages."
-            raise UnknownLayerError(f"There is no {shown(pattern)}.", known)
-        name = stages[int(number)]
-        if name not in self.modules:
-            why = f"The network calls this stage {name}, but has no such module."
-            raise UnknownLayerError(f"There is no module for {pattern}.", why)
-        return name
-
-    def _refuse(self, pattern: str) -> NoReturn:
-        if not pattern:
-            raise UnknownLayerError("The layer's name is empty.", hint="`--layer '*'` takes all of them.")
-        nearest = nearest_names(list(self.modules), pattern)
-        near = f"Nearest: {', '.join(nearest)}." if nearest else ""
-        raise UnknownLayerError(f"No layer is called {shown(pattern)}.", near, "`kernelviz layers MODEL` lists them.")
 
     def _refuse_map(self, name: str, why: str) -> NoReturn:
         raise UsageError(

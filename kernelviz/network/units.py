@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network.capture import EnoughError, as_input, run_through
-from kernelviz.network.convolutions import convolutions_inside, find_module
+from kernelviz.network.convolutions import find_layer, nearest_convolution
 from kernelviz.network.kernels import source_of
 from kernelviz.network.tracing.rules import tensors_in
 from kernelviz.network.tracing.trace import trace
@@ -180,7 +180,7 @@ def trace_unit(
     Args:
         network: A ``Model``, or any module that takes one batch of images.
         image: What ``read_image`` gives, or a ready tensor (C, H, W) or (1, C, H, W).
-        layer: The exact name of a convolution.
+        layer: The exact name of a convolution, or of a module that contains exactly one convolution or pool.
         at: The unit's channel, row and column.
         input_size: Side, or (H, W), of the input where it is not the model's own.
         crop: As in ``capture_features``.
@@ -203,7 +203,7 @@ def trace_units(
     crop: bool | None = None,
 ) -> tuple[Unit, ...]:
     """Several units of one layer in one pass; as ``trace_unit``."""
-    name, module = find_module(network, layer)
+    name, module = find_layer(network, layer)
     given = as_input(network, image, input_size=input_size, crop=crop)
     title = name or type(module).__name__
     call = _watched(network, module, given, title)
@@ -228,11 +228,11 @@ def _watched(network: Model | nn.Module, module: nn.Module, given: Input, name: 
     if len(calls) != 1:
         runs = f"runs {len(calls)} convolutions" if calls else f"is a {type(module).__name__} and runs no convolution"
         what = f"The layer {name} {runs}, so no single window makes its values."
-        raise UsageError(what, hint=convolutions_inside(network, name))
+        raise UsageError(what, hint=nearest_convolution(network, name))
     given_out = tensors_in(watch.given)
     if not given_out or not _same(given_out[0], calls[0].output):
         what = f"The layer {name} does more than to convolve, so no window makes its values."
-        raise UsageError(what, hint=convolutions_inside(network, name))
+        raise UsageError(what, hint=nearest_convolution(network, name))
     return calls[0]
 
 

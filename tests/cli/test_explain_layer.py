@@ -106,7 +106,7 @@ def test_pictures_are_written_with_recipes(run, photo):
         (["conv1.0", "--image", "photo.png", "-o", "out", "--channels", "0-99"], 2, "A picture a channel"),
         (["conv1.0", "--image", "nosuch.png", "--at", "1,1"], 1, "nosuch.png"),
         (["bn1"], 2, "is a BatchNorm2d, neither a convolution nor a pool"),
-        (["layer2.0"], 2, "is a BasicBlock, which does more than to convolve or to pool"),
+        (["layer2.0"], 2, "is a BasicBlock with 4 convolutions and pools"),
         (["fc"], 2, "is a Linear"),
         (["conv1.9"], 2, "Nearest: conv1"),
         (["bn1", "--image", "photo.png", "--at", "1,1"], 2, "runs no convolution"),

@@ -216,6 +216,22 @@ def test_the_network_stays_as_it_was(tiny):
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in tiny.module.modules())
 
 
+class Doubled(nn.Conv2d):
+    """A convolution that doubles its values."""
+
+    def forward(self, image):
+        """Twice the convolution's output."""
+        return 2 * super().forward(image)
+
+
+class Repeated(nn.Conv2d):
+    """A convolution that runs twice."""
+
+    def forward(self, image):
+        """The second output."""
+        return super().forward(super().forward(image))
+
+
 class Odd(nn.Module):
     """What cannot be traced: two convolutions in one, one that never runs, and one over three axes."""
 
@@ -223,12 +239,13 @@ class Odd(nn.Module):
         super().__init__()
         self.two = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1))
         self.one = nn.Sequential(nn.Conv2d(4, 4, 1), nn.Hardswish())
+        self.more, self.calls = Doubled(4, 4, 1), Repeated(4, 4, 1)
         self.never = nn.Conv2d(4, 4, 1)
         self.deep = nn.Conv3d(4, 2, 1)
 
     def forward(self, image):
         """All but the one that never runs."""
-        found = self.one(self.two(image))
+        found = self.calls(self.more(self.one(self.two(image))))
         return self.deep(found[:, :, None])
 
 
@@ -238,8 +255,9 @@ class Odd(nn.Module):
         ("two.0", (4, 0, 0), UsageError, "gives 4 maps of 8 × 9 values, but got channel 4"),
         ("two.0", (0, 8, 0), UsageError, "row 8"),
         ("two.0", (0, 0, -1), UsageError, "column -1"),
-        ("two", (0, 0, 0), UsageError, "runs 2 convolutions"),
-        ("one", (0, 0, 0), UsageError, "does more than to convolve"),
+        ("two", (0, 0, 0), UsageError, "with 2 convolutions and pools"),
+        ("more", (0, 0, 0), UsageError, "does more than to convolve"),
+        ("calls", (0, 0, 0), UsageError, "runs 2 convolutions"),
         ("one.1", (0, 0, 0), UsageError, "is a Hardswish and runs no convolution"),
         ("never", (0, 0, 0), KernelvizError, "did not run"),
         ("deep", (0, 0, 0), UsageError, "convolves over three axes"),

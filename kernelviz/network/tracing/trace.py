@@ -10,8 +10,9 @@ import numpy as np
 from torch import nn
 
 from kernelviz.errors import UsageError
-from kernelviz.network.convolutions import list_layers, without_expert
+from kernelviz.network.convolutions import list_layers
 from kernelviz.network.model import Model, stage_names
+from kernelviz.network.selection import without_expert
 from kernelviz.network.tracing import reads
 from kernelviz.network.tracing.reads import (
     FAR,
