@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
-    from kernelviz.network.capture import Input, Tapped
+    from kernelviz.network.capture import CapturePlan, Input
     from kernelviz.network.model import Model
     from kernelviz.records import ClassScore, FeatureMaps
 
@@ -41,27 +41,27 @@ class Passes(Generic[Item, Result, Each]):
     """How many images go through a network: read ahead in a thread, then in batches of one size, each that fails told.
 
     ``read`` is done ahead; ``ready`` makes of an image's number, item and what was read what the other functions get, or
-    None where it is not to be passed; ``tapped`` is what is to be caught, or why the network does not take such images.
+    None where it is not to be passed; ``plan`` is what is to be caught, or why the network does not take such images.
     Each map goes to ``on_map`` inside the pass, the first classes to ``after`` behind it. A ``KernelvizError`` of any of
-    these but ``tapped`` is the image's own, and goes to ``failed``. Where reading ``takes_turns`` with passing, some images
+    these but ``plan`` is the image's own, and goes to ``failed``. Where reading ``exclusive`` with passing, some images
     are read at once, then passed.
     """
 
     read: Callable[[Item], Result]
     ready: Callable[[int, Item, Result], Each | None]
-    tapped: Callable[[Input], Tapped | KernelvizError]
+    plan: Callable[[Input], CapturePlan | KernelvizError]
     on_map: Callable[[Each, FeatureMaps], object]
     after: Callable[[Each, tuple[ClassScore, ...]], object]
     failed: Callable[[int, Item, KernelvizError], object]
     batch_size: int
     to_the_end: bool
-    takes_turns: bool
+    exclusive: bool
     progress: Callable[[str, int, int], object]
 
     def run(self, items: Iterable[Item], total: int) -> None:
         """Pass them all; ``total`` is how many they are, 0 where that is not known."""
         done = 0
-        ahead = read_ahead(items, self.read, AHEAD + self.batch_size, takes_turns=self.takes_turns)
+        ahead = read_ahead(items, self.read, AHEAD + self.batch_size, exclusive=self.exclusive)
         for group in grouped(self._good(ahead), self.batch_size, lambda each: each.given.size):
             self.progress("images", done, total)
             self._pass(group)
@@ -84,11 +84,11 @@ class Passes(Generic[Item, Result, Each]):
         from kernelviz.network.capture import run_each
 
         given = [each.given for each in group]
-        tapped = self.tapped(given[0])
+        plan = self.plan(given[0])
         found = (
-            [tapped] * len(group)
-            if isinstance(tapped, KernelvizError)
-            else run_each(tapped, given, lambda at, maps: self.on_map(group[at], maps), to_the_end=self.to_the_end)
+            [plan] * len(group)
+            if isinstance(plan, KernelvizError)
+            else run_each(plan, given, lambda at, maps: self.on_map(group[at], maps), to_the_end=self.to_the_end)
         )
         for each, result in zip(group, found, strict=True):
             try:
@@ -148,7 +148,7 @@ def capture_many(
         UsageError: a layer that was named has no map; a batch size below 1; one path, image or tensor instead of several.
     """
     from kernelviz.network.capture import as_input, module_of
-    from kernelviz.network.model import takes_turns
+    from kernelviz.network.model import uses_all_processors
 
     check_positive("batch size", batch_size)
     _check_several(images)
@@ -165,8 +165,8 @@ def capture_many(
             on_error(failures[-1])
 
     passes: Passes[object, Input, ReadImage[object]] = Passes(
-        read=read, ready=ReadImage, tapped=chosen.tapped, on_map=lambda _, maps: on_map(maps), after=lambda *_: None,
-        failed=fail, batch_size=batch_size, to_the_end=False, takes_turns=takes_turns(module_of(network)),
+        read=read, ready=ReadImage, plan=chosen.plan, on_map=lambda _, maps: on_map(maps), after=lambda *_: None,
+        failed=fail, batch_size=batch_size, to_the_end=False, exclusive=uses_all_processors(module_of(network)),
         progress=progress or (lambda *_: None),
     )  # fmt: skip
     passes.run(images, len(images) if isinstance(images, Sized) else 0)
@@ -191,9 +191,9 @@ class _Chosen:
 
     def __init__(self, network: Any, input_size: int | Sequence[int] | None, choices: dict[str, Any]) -> None:
         self.network, self.input_size, self.choices = network, input_size, choices
-        self.known: dict[tuple[int, ...], Tapped | KernelvizError] = {}
+        self.known: dict[tuple[int, ...], CapturePlan | KernelvizError] = {}
 
-    def tapped(self, given: Input) -> Tapped | KernelvizError:
+    def plan(self, given: Input) -> CapturePlan | KernelvizError:
         """What is to be caught in images of the size of this one, or why the network does not take them.
 
         Raises:

@@ -41,12 +41,12 @@ class _Piece:
 class Behind:
     """Does work in threads, and what follows on it in the caller's thread, in the order in which it was handed over.
 
-    Where ``takes_turns``, the threads begin when nothing more may wait, and the caller waits for all of them.
+    Where ``exclusive``, the threads begin when nothing more may wait, and the caller waits for all of them.
     matplotlib is not safe in threads: only what needs none of it may be handed over.
     """
 
     def __init__(self) -> None:
-        self.takes_turns = False
+        self.exclusive = False
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="kernelviz-write")
         self._waiting: deque[_Piece] = deque()
 
@@ -68,7 +68,7 @@ class Behind:
         self._waiting.append(piece)
         if size > LARGE:
             piece.future = _done(work)
-        elif not self.takes_turns:
+        elif not self.exclusive:
             piece.future = self._pool.submit(work)
         self.settle(WAITING, ROOM)
 
@@ -78,7 +78,7 @@ class Behind:
             return
         for piece in self._waiting:
             piece.future = piece.future or self._pool.submit(piece.work)
-        while self._waiting and (self.takes_turns or not self._fits(left, room)):
+        while self._waiting and (self.exclusive or not self._fits(left, room)):
             piece = self._waiting.popleft()
             if piece.future is not None:
                 piece.future.exception()  # waits
@@ -106,22 +106,22 @@ AHEAD = 4
 
 
 def read_ahead(
-    items: Iterable[Item], work: Callable[[Item], Result], depth: int, *, takes_turns: bool = False
+    items: Iterable[Item], work: Callable[[Item], Result], depth: int, *, exclusive: bool = False
 ) -> Iterator[tuple[Item, Future[Result]]]:
     """Each item with the finished work on it, in their order; a thread does the work of up to ``depth`` items ahead.
 
-    Where it ``takes_turns``, several threads do that of ``depth`` items, and rest until these are used.
+    Where it ``exclusive``, several threads do that of ``depth`` items, and rest until these are used.
     """
-    pool = ThreadPoolExecutor(THREADS if takes_turns else 1, thread_name_prefix="kernelviz-read")
+    pool = ThreadPoolExecutor(THREADS if exclusive else 1, thread_name_prefix="kernelviz-read")
     waiting: deque[tuple[Item, Future[Result]]] = deque()
     source = iter(items)
     try:
         while True:
-            if not (takes_turns and waiting):
+            if not (exclusive and waiting):
                 waiting += [(item, pool.submit(work, item)) for item in islice(source, depth + 1 - len(waiting))]
             if not waiting:
                 return
-            if takes_turns:
+            if exclusive:
                 wait(future for _, future in waiting)
             first = waiting.popleft()
             first[1].exception()  # waits

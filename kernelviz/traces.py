@@ -198,7 +198,7 @@ class Unit:
     def strongest(self, count: int) -> tuple[int, ...]:
         """The places, in ``numbers``, of the channels that contribute most in size, the largest first."""
         sizes = abs(self.sums)
-        return tuple(sorted(range(len(sizes)), key=lambda place: (-float(sizes[place]), place))[:count])
+        return tuple(sorted(range(len(sizes)), key=lambda position: (-float(sizes[position]), position))[:count])
 
 
 @dataclass(frozen=True)

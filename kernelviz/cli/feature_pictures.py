@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.overlay import Overlay
     from kernelviz.drawing.sheets import Sheet
     from kernelviz.files.images import EncodedImage
-    from kernelviz.network.capture import Input, Tapped
+    from kernelviz.network.capture import CapturePlan, Input
     from kernelviz.network.model import Model
     from kernelviz.records import ClassScore, FeatureMaps, Image, Recipe
     from kernelviz.threads import Behind
@@ -66,7 +66,7 @@ class Run:
     """
 
     network: Model
-    tapped: Tapped
+    tapped: CapturePlan
     drawn: tuple[str, ...]
     viewed: frozenset[str]
     wish: Wish
@@ -104,7 +104,7 @@ def prepare(
     return Run(network, tapped, drawn, viewed, wish, look, goal, report, stems_of(paths), len(paths), behind, asked)
 
 
-def tell_without(tapped: Tapped, goal: Goal, report: Report) -> None:
+def tell_without(tapped: CapturePlan, goal: Goal, report: Report) -> None:
     """Count the layers that have no map, and keep why."""
     from kernelviz.cli.terminal import say
 
@@ -434,8 +434,8 @@ def pass_all(
         attempt(run.report, item.path, run.many, partial(again, error))
 
     Passes(
-        read=partial(read, run), ready=ready, tapped=lambda _: run.tapped, on_map=on_map, after=after, failed=failed,
-        batch_size=run.wish.batch_size, to_the_end=run.wish.classes, takes_turns=run.behind.takes_turns,
+        read=partial(read, run), ready=ready, plan=lambda _: run.tapped, on_map=on_map, after=after, failed=failed,
+        batch_size=run.wish.batch_size, to_the_end=run.wish.classes, exclusive=run.behind.exclusive,
         progress=progress if run.many > 1 else lambda *_: None,
     ).run(items, run.many)  # fmt: skip
 

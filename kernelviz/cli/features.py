@@ -295,9 +295,9 @@ def features(
         paths: Sequence[str] = find(images, goal, report, recursive=recursive)
         with terminal.progress(shown=not quiet) as progress, Behind() as behind:
             network = load(model, weights, seed, timeout, progress, threads=threads, device=str(device))
-            from kernelviz.network.model import takes_turns
+            from kernelviz.network.model import uses_all_processors
 
-            behind.takes_turns = takes_turns(network.module)
+            behind.exclusive = uses_all_processors(network.module)
             report.source = network.source
             told = (*network.source.notes, *unused_seed(weights, seed))
             report.warnings += told

@@ -134,11 +134,11 @@ def plan(network: Model, patterns: Sequence[str] | None, reading: Reading, goal:
     tasks = []
     for layer, stem in zip(fitting, stems, strict=True):
         here = replace(reading, view=views[layer.name])
-        tasks.append(Task(layer, here, place_of(network.source, layer, here, stem, goal=goal, report=report)))
+        tasks.append(Task(layer, here, location_of(network.source, layer, here, stem, goal=goal, report=report)))
     return tasks
 
 
-def place_of(source: Source, layer: ConvLayer, reading: Reading, stem: str, *, goal: Goal, report: Report) -> Path:
+def location_of(source: Source, layer: ConvLayer, reading: Reading, stem: str, *, goal: Goal, report: Report) -> Path:
     """Where the picture of one layer goes.
 
     Raises:

@@ -18,11 +18,11 @@ from kernelviz.network.convolutions import CONVOLUTIONS
 from kernelviz.network.kernels import source_of
 from kernelviz.network.model import Model
 from kernelviz.network.preprocessing import prepare
-from kernelviz.network.snapshot import Lent, refuse_unready
+from kernelviz.network.snapshot import PreservedModule, check_ready
 from kernelviz.network.taps import choose_taps
 from kernelviz.network.tracing.rules import tensors_in
 from kernelviz.network.tracing.trace import as_trace
-from kernelviz.network.tracing.watch import watched
+from kernelviz.network.tracing.watch import observe_pass
 from kernelviz.records import ClassScore, FeatureMaps, Image, SeenImage, as_array, shape_text
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from kernelviz.network.taps import Side, Tap, Taps
-    from kernelviz.network.tracing.watch import Watched
+    from kernelviz.network.tracing.watch import ObservedPass
     from kernelviz.traces import Trace
 
     OnBatchMap = Callable[[int, FeatureMaps], object]
@@ -38,21 +38,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Tapped:
+class CapturePlan:
     """A network that knows what is to be caught in it, for images of one size; what ``make_taps`` gives."""
 
     network: Model | nn.Module
     input_size: tuple[int, ...]
     taps: Taps
     side: Side
-    seen: Watched
+    observed: ObservedPass
     trace: Trace
-    lent: Lent
+    preserved: PreservedModule
 
     @property
     def module(self) -> nn.Module:
         """The torch module itself."""
-        return self.lent.module
+        return self.preserved.module
 
 
 @dataclass(frozen=True)
@@ -69,22 +69,22 @@ class Input:
         return tuple(self.batch.shape[1:])
 
 
-class EnoughError(BaseException):
+class StopPassError(BaseException):
     """Ends a pass behind the last layer asked for; no module's own ``except Exception`` catches it."""
 
 
-class Catcher:
+class CaptureHooks:
     """Hooks that hand each tapped tensor on, as the maps of each image of the batch, while the pass goes by."""
 
-    def __init__(self, tapped: Tapped, given: Sequence[Input], on_map: OnBatchMap, *, to_the_end: bool) -> None:
-        self.tapped, self.given, self.on_map = tapped, given, on_map
+    def __init__(self, plan: CapturePlan, given: Sequence[Input], on_map: OnBatchMap, *, to_the_end: bool) -> None:
+        self.plan, self.given, self.on_map = plan, given, on_map
         self.to_the_end = to_the_end
         self.wanted: dict[str, dict[int, list[Tap]]] = {}
-        for tap in tapped.taps.taps:
+        for tap in plan.taps.taps:
             self.wanted.setdefault(tap.module, {}).setdefault(tap.run, []).append(tap)
-        self.left = len(tapped.taps.taps)
+        self.left = len(plan.taps.taps)
         self.runs: Counter[str] = Counter()
-        self.source = replace(source_of(tapped.network), device=_device(tapped.module))
+        self.source = replace(source_of(plan.network), device=_device(plan.module))
         self.failed_outside = False
 
     @contextlib.contextmanager
@@ -93,7 +93,7 @@ class Catcher:
         with contextlib.ExitStack() as stack:
             for name in self.wanted:
                 part = _inside(module, name)
-                if self.tapped.side == "input":
+                if self.plan.side == "input":
                     handle = part.register_forward_pre_hook(self._taken(name), with_kwargs=True)
                 else:
                     handle = part.register_forward_hook(self._given(name))
@@ -101,12 +101,12 @@ class Catcher:
             yield
 
     def check_all_ran(self) -> None:
-        """Refuse a pass that went another way than the watched one.
+        """Refuse a pass that went another way than the observed one.
 
         Raises:
             KernelvizError: a tapped run did not happen.
         """
-        missing = [tap.name for tap in self.tapped.taps.taps if self.runs[tap.module] <= tap.run]
+        missing = [tap.name for tap in self.plan.taps.taps if self.runs[tap.module] <= tap.run]
         if missing:
             why = "The pass went another way than the one without numbers."
             raise KernelvizError(f"The layer {missing[0]} did not run.", why)
@@ -135,7 +135,7 @@ class Catcher:
                 self.failed_outside = False
             self.left -= 1
         if not self.left and not self.to_the_end:
-            raise EnoughError
+            raise StopPassError
 
     def _parts(self, tap: Tap, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The tensor of each image: along one dimension they follow one another, windows and heads of one together.
@@ -158,13 +158,13 @@ class Catcher:
         return [tensors[tap.part].detach().narrow(dim, number * size, size) for number in range(many)]
 
     def _maps(self, tap: Tap, tensor: Tensor, given: Input) -> FeatureMaps:
-        many = len(self.tapped.seen.visits[tap.module].given)
+        many = len(self.plan.observed.visits[tap.module].given)
         return FeatureMaps(
             values=as_array(tap.layout.maps(tensor)),
             layer=tap.name,
             kind=tap.kind,
             shape=tuple(tap.layout.shape[1:]),
-            tap=self.tapped.side,
+            tap=self.plan.side,
             source=self.source,
             image=given.image,
             seen=given.seen,
@@ -259,9 +259,9 @@ def capture_features(
         KernelvizError: the pass failed, or a layer that was named did not run.
     """
     given = as_input(network, image, input_size=input_size, crop=crop)
-    tapped = make_taps(network, given.size, layers, kind=kind, tap=tap, batch=given.batch)
+    plan = make_taps(network, given.size, layers, kind=kind, tap=tap, batch=given.batch)
     kept: list[FeatureMaps] = []
-    run(tapped, given, on_map or kept.append, to_the_end=False)
+    run(plan, given, on_map or kept.append, to_the_end=False)
     return tuple(kept)
 
 
@@ -300,36 +300,34 @@ def make_taps(
     kind: str = "all",
     tap: Side = "output",
     batch: Tensor | None = None,
-) -> Tapped:
+) -> CapturePlan:
     """Watch one pass of an image of ``input_size`` (C, H, W), and find what the patterns mean in it.
 
-    A network that cannot be watched without numbers is watched with those of ``batch``, where it is given.
+    A network that cannot be observed without numbers is observed with those of ``batch``, where it is given.
 
     Raises:
         KernelvizError: as ``capture_features``.
     """
     module = module_of(network)
-    seen = watched(module, input_size, None if batch is None else _fitting(batch, module))
-    trace = as_trace(network, seen, input_size, fields=False)
-    taps = choose_taps(seen, trace, layers, kind=kind, side=tap)
-    return Tapped(network, input_size, taps, tap, seen, trace, Lent(module))
+    observed = observe_pass(module, input_size, None if batch is None else _fitting(batch, module))
+    trace = as_trace(network, observed, input_size, fields=False)
+    taps = choose_taps(observed, trace, layers, kind=kind, side=tap)
+    return CapturePlan(network, input_size, taps, tap, observed, trace, PreservedModule(module))
 
 
 def blank(size: Sequence[int]) -> Tensor:
-    """A batch of one image without content, (C, H, W): for networks that cannot be watched without numbers."""
+    """A batch of one image without content, (C, H, W): for networks that cannot be observed without numbers."""
     return torch.zeros(1, *size)
 
 
-def tap_also(tapped: Tapped) -> tuple[Tapped, frozenset[str]]:
+def tap_also(plan: CapturePlan) -> tuple[CapturePlan, frozenset[str]]:
     """The same with the first convolution and the stages, and the names of these."""
-    more = choose_taps(tapped.seen, tapped.trace, None, side=tapped.side)
-    every = {tap.name: tap for tap in (*tapped.taps.taps, *more.taps)}
-    return replace(tapped, taps=replace(tapped.taps, taps=tuple(every.values()))), frozenset(
-        tap.name for tap in more.taps
-    )
+    more = choose_taps(plan.observed, plan.trace, None, side=plan.side)
+    every = {tap.name: tap for tap in (*plan.taps.taps, *more.taps)}
+    return replace(plan, taps=replace(plan.taps, taps=tuple(every.values()))), frozenset(tap.name for tap in more.taps)
 
 
-def run(tapped: Tapped, given: Input, on_map: OnMap, *, to_the_end: bool = True) -> tuple[ClassScore, ...]:
+def run(plan: CapturePlan, given: Input, on_map: OnMap, *, to_the_end: bool = True) -> tuple[ClassScore, ...]:
     """Pass one image through the network; each map goes to ``on_map`` inside the pass.
 
     The first five classes come back where the pass goes ``to_the_end`` and the network has classes.
@@ -337,11 +335,11 @@ def run(tapped: Tapped, given: Input, on_map: OnMap, *, to_the_end: bool = True)
     Raises:
         KernelvizError: the pass failed, or a tapped layer did not run.
     """
-    return run_batch(tapped, [given], lambda _, maps: on_map(maps), to_the_end=to_the_end)[0]
+    return run_batch(plan, [given], lambda _, maps: on_map(maps), to_the_end=to_the_end)[0]
 
 
 def run_batch(
-    tapped: Tapped, given: Sequence[Input], on_map: OnBatchMap, *, to_the_end: bool = True
+    plan: CapturePlan, given: Sequence[Input], on_map: OnBatchMap, *, to_the_end: bool = True
 ) -> tuple[tuple[ClassScore, ...], ...]:
     """Pass images of one size through the network at once; each map goes to ``on_map`` with its image's place in the batch.
 
@@ -350,17 +348,17 @@ def run_batch(
     Raises:
         KernelvizError: the pass failed, a tapped layer did not run, or its output is not one part for each image.
     """
-    watch = Catcher(tapped, given, on_map, to_the_end=to_the_end)
+    capture = CaptureHooks(plan, given, on_map, to_the_end=to_the_end)
     whole = given[0] if len(given) == 1 else Input(torch.cat([each.batch for each in given]))
-    output = run_through(tapped.lent, whole, watch.hooks(tapped.module), ours=lambda: watch.failed_outside)
-    watch.check_all_ran()
-    if not isinstance(tapped.network, Model):
+    output = run_through(plan.preserved, whole, capture.hooks(plan.module), ours=lambda: capture.failed_outside)
+    capture.check_all_ran()
+    if not isinstance(plan.network, Model):
         return tuple(() for _ in given)
-    return tuple(first_classes(tapped.network, output, number) for number in range(len(given)))
+    return tuple(first_classes(plan.network, output, number) for number in range(len(given)))
 
 
 def run_each(
-    tapped: Tapped, given: Sequence[Input], on_map: OnBatchMap, *, to_the_end: bool = True
+    plan: CapturePlan, given: Sequence[Input], on_map: OnBatchMap, *, to_the_end: bool = True
 ) -> list[tuple[ClassScore, ...] | KernelvizError]:
     """As ``run_batch``; where the pass fails, the images pass one by one, and the error of each stands in its place.
 
@@ -383,12 +381,12 @@ def run_each(
 
     def alone(number: int) -> tuple[ClassScore, ...] | KernelvizError:
         try:
-            return run(tapped, given[number], partial(once, number), to_the_end=to_the_end)
+            return run(plan, given[number], partial(once, number), to_the_end=to_the_end)
         except KernelvizError as error:
             return error
 
     try:
-        found: list[Any] = list(run_batch(tapped, given, once, to_the_end=to_the_end))
+        found: list[Any] = list(run_batch(plan, given, once, to_the_end=to_the_end))
     except KernelvizError as error:
         single = len(given) == 1
         found = [error if single else failed.get(number) or alone(number) for number in range(len(given))]
@@ -396,28 +394,28 @@ def run_each(
 
 
 def run_through(
-    network: Model | nn.Module | Lent,
+    network: Model | nn.Module | PreservedModule,
     given: Input,
     hooks: AbstractContextManager[object] | None = None,
     *,
     ours: Callable[[], bool] = lambda: False,
 ) -> Any:
-    """What the network gives for an input; None where one of the ``hooks`` raised ``EnoughError``. It is left as it was.
+    """What the network gives for an input; None where one of the ``hooks`` raised ``StopPassError``. It is left as it was.
 
     ``ours`` says whether an error came from outside of the network, and goes on as it is.
 
     Raises:
         KernelvizError: the pass failed.
     """
-    lent = network if isinstance(network, Lent) else Lent(module_of(network))
-    module = lent.module
-    if lent is not network:  # what was lent was watched before, which refuses it
-        refuse_unready(module)
+    preserved = network if isinstance(network, PreservedModule) else PreservedModule(module_of(network))
+    module = preserved.module
+    if preserved is not network:  # what was lent was observed before, which refuses it
+        check_ready(module)
     batch = _fitting(given.batch, module)
-    with lent.undisturbed(), hooks or nullcontext():
+    with preserved.undisturbed(), hooks or nullcontext():
         try:
             return module(batch)
-        except EnoughError:
+        except StopPassError:
             return None
         except (KernelvizError, KeyboardInterrupt):
             raise

@@ -33,7 +33,7 @@ _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_forward_hooks_with_kwargs", 
 
 
 @dataclass(frozen=True)
-class Watched:
+class ObservedWeight:
     """The ``weight`` that a convolution multiplied with; or None and ``why`` that is not known."""
 
     weight: Tensor | None = None
@@ -50,8 +50,8 @@ def reworker(module: nn.Module) -> str:
     authors = {
         next(kind for kind in type(module).__mro__ if method in vars(kind)) for method in ("forward", "_conv_forward")
     }
-    own_way = any(kind.__module__ != nn.Conv2d.__module__ and kind.__name__ not in _ONLY_PADS for kind in authors)
-    return type(module).__name__ if own_way or "forward" in vars(module) else ""
+    overrides = any(kind.__module__ != nn.Conv2d.__module__ and kind.__name__ not in _ONLY_PADS for kind in authors)
+    return type(module).__name__ if overrides or "forward" in vars(module) else ""
 
 
 def stored_weight(module: nn.Module) -> Tensor | None:
@@ -66,30 +66,32 @@ def stored_weight(module: nn.Module) -> Tensor | None:
     return next((part for part in made_of if part is not None and part.shape == weight.shape), None)
 
 
-def watched_weight(module: nn.Module) -> Watched:
+def observed_weight(module: nn.Module) -> ObservedWeight:
     """Let the module convolve two small inputs, and see what it multiplies them with.
 
     Of the caller's hooks only those run that compute the weight. Modes and buffers are for the caller to keep.
     """
     stored: Any = module.weight
-    seen = []
+    recorded = []
     try:
         with _weight_hooks_alone(module):
             for image in _two_inputs(module, stored):
-                with _Watch() as watch:
+                with _WeightRecorder() as recorder:
                     module(image)
-                seen.append([weight.detach().clone() for weight in watch.weights if weight.shape == stored.shape])
+                recorded.append(
+                    [weight.detach().clone() for weight in recorder.weights if weight.shape == stored.shape]
+                )
     except Exception as error:  # noqa: BLE001 - the module is the caller's, and may raise anything
-        return Watched(why=f"it does not run by itself ({type(error).__name__})")
-    first, second = seen
+        return ObservedWeight(why=f"it does not run by itself ({type(error).__name__})")
+    first, second = recorded
     if len(first) != 1 or len(second) != 1:
-        return Watched(why="it runs no convolution with a weight of this shape, or more than one")
+        return ObservedWeight(why="it runs no convolution with a weight of this shape, or more than one")
     if not torch.equal(first[0].nan_to_num(), second[0].nan_to_num()):
-        return Watched(why="the weight that it convolves with depends on the image")
-    return Watched(first[0])
+        return ObservedWeight(why="the weight that it convolves with depends on the image")
+    return ObservedWeight(first[0])
 
 
-class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _WeightRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Keeps the weight of every convolution."""
 
     def __init__(self) -> None:
@@ -189,17 +191,17 @@ def _read(record: ConvLayer, module: nn.Module, *, stored: bool) -> tuple[Tensor
     who = reworker(module)
     if not who:
         return weight, None, ()
-    watched, held = watched_weight(module), stored_weight(module)
+    observed, held = observed_weight(module), stored_weight(module)
     if stored:
         if held is None:
             what = f"The layer {record.name} stores no weight of the shape that it convolves with."
             raise UsageError(what, f"It comes of {who}.", "Leave out --stored, or stored=True, for the effective one.")
         return held, None, (f"the weight as stored; {who} makes another of it, the effective one",)
-    if watched.weight is None:
-        return weight, None, (f"the weight as stored, the effective one is not known: {watched.why}",)
-    if held is not None and torch.equal(watched.weight, held):
+    if observed.weight is None:
+        return weight, None, (f"the weight as stored, the effective one is not known: {observed.why}",)
+    if held is not None and torch.equal(observed.weight, held):
         return weight, None, ()
-    return watched.weight, "effective", (f"the effective weight: what {who} makes of the stored one",)
+    return observed.weight, "effective", (f"the effective weight: what {who} makes of the stored one",)
 
 
 def _check_readable(record: ConvLayer, weight: object) -> None:

@@ -75,7 +75,7 @@ def prepare(
     fill = tuple(round(255 * value) for value in facts["mean"]) if mode == "border" else (0,) * channels
     plan = _plan(image.size, target, fraction, mode, fill)
     levels = _resized(image.pixels, plan, facts["interpolation"], grey=channels == 1)
-    offset, scale = _way_back(image.size, plan)
+    offset, scale = _input_geometry(image.size, plan)
     notes = _notes(image.size, plan, offset, scale, grey=channels == 1)
     seen = SeenImage(np.broadcast_to(levels, (*target, 3)).copy(), offset, scale, notes)
     return _normalised(levels, facts["mean"], facts["std"]), seen
@@ -173,7 +173,7 @@ def _normalised(levels: Array, mean: Sequence[float], std: Sequence[float]) -> T
     return torch.from_numpy(tensor)
 
 
-def _way_back(size: tuple[int, int], plan: _Plan) -> tuple[tuple[float, float], tuple[float, float]]:
+def _input_geometry(size: tuple[int, int], plan: _Plan) -> tuple[tuple[float, float], tuple[float, float]]:
     """Where the input begins in the image, and how many of its rows and columns one of the input's covers."""
     scale = (size[0] / plan.resized[0], size[1] / plan.resized[1])
     return (plan.origin[0] * scale[0], plan.origin[1] * scale[1]), scale

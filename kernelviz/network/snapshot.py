@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def refuse_unready(module: nn.Module) -> None:
+def check_ready(module: nn.Module) -> None:
     """Refuse a network whose pass cannot be watched without changing it.
 
     Raises:
@@ -36,11 +36,11 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
 
     Modules that train clear what they keep from passes in eval mode, as entering training does.
     """
-    with Lent(module).undisturbed():
+    with PreservedModule(module).undisturbed():
         yield
 
 
-class Lent:
+class PreservedModule:
     """A network lent for one pass after another: what it holds is kept once, and again only where its owner changed it."""
 
     def __init__(self, module: nn.Module) -> None:
@@ -63,7 +63,7 @@ class Lent:
                     part.training = False
                 yield
             finally:
-                held.put_back()
+                held.restore()
 
 
 class _Held:
@@ -91,11 +91,11 @@ class _Held:
             or any(tensor._version != version for tensor, _, version in self.tensors)  # noqa: SLF001
         )
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         """The same objects again, with the same contents."""
         for entries in (*self.attributes, *self.dicts):
             if entries.differ():
-                entries.put_back()
+                entries.restore()
         if any(self.empty):
             for value in self.empty:
                 value.clear()
@@ -118,7 +118,7 @@ class _Entries:
         """Whether something else is in it."""
         return tuple(self.holder) != self.keys or not all(map(operator.is_, self.holder.values(), self.values))
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         """The same in it again, in the same order."""
         self.holder.clear()
         self.holder.update(dict(zip(self.keys, self.values, strict=True)))  # a Counter would count pairs

@@ -18,7 +18,7 @@ import torch
 from kernelviz.errors import KernelvizError, UnknownLayerError, UsageError
 from kernelviz.network.convolutions import list_layers
 from kernelviz.network.selection import LISTED, TAKE_ALL, inside_of, match_layers, unknown_layer
-from kernelviz.network.tracing.reads import PLACE, TORN
+from kernelviz.network.tracing.reads import POSITION, TORN
 from kernelviz.network.tracing.reads import layout as words_of
 from kernelviz.network.tracing.trace import receptive_field
 from kernelviz.records import shape_text
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from kernelviz.network.selection import LayerMatch
     from kernelviz.network.tracing.rules import Found
-    from kernelviz.network.tracing.watch import Passed, Watched
+    from kernelviz.network.tracing.watch import ObservedPass, RunTensors
     from kernelviz.records import Array
     from kernelviz.traces import Trace
 
@@ -40,22 +40,22 @@ if TYPE_CHECKING:
 class Layout:
     """How a tensor of ``shape``, that of one image, becomes maps of ``size`` (C, H, W).
 
-    ``order`` puts the dimensions of channels first and those of places last; ``places`` are the flat positions of the
+    ``order`` puts the dimensions of channels first and those of places last; ``positions`` are the flat positions of the
     map's units along the latter, None where they lie in order already. ``words`` names the dimensions for people.
     """
 
     shape: tuple[int, ...]
     size: tuple[int, int, int]
     order: tuple[int, ...]
-    places: Array | None
+    positions: Array | None
     words: str
 
     def maps(self, tensor: Tensor) -> Tensor:
         """The maps (C, H, W) of such a tensor: a view of it where that is possible, else a copy."""
         channels, height, width = self.size
         lined = tensor.permute(self.order).reshape(channels, -1)
-        if self.places is not None:
-            lined = lined[:, torch.as_tensor(self.places, device=lined.device)]
+        if self.positions is not None:
+            lined = lined[:, torch.as_tensor(self.positions, device=lined.device)]
         return lined.reshape(channels, height, width)
 
 
@@ -64,7 +64,7 @@ class NoMapError(Exception):
 
 
 def layout_of(found: Found, shape: Sequence[int]) -> Layout:
-    """The layout of a tensor of this shape by what the watched pass knows of it.
+    """The layout of a tensor of this shape by what the observed forward pass knows of it.
 
     Raises:
         NoMapError: the elements have no rows and columns, or not one value for each channel at each place.
@@ -76,7 +76,7 @@ def layout_of(found: Found, shape: Sequence[int]) -> Layout:
         raise NoMapError(f"which dimension is which was lost: {found.lost}")
     if not 1 <= len(found.axes) <= 2:
         raise NoMapError("what the network takes is no image of rows and columns")
-    lines = [reads.planes[PLACE] for reads in found.axes]
+    lines = [reads.planes[POSITION] for reads in found.axes]
     if any(line.ndim != len(shape) for line in lines):
         raise NoMapError("which dimension is which was lost")
     channels = _channel_dims(found.channel, shape)
@@ -86,9 +86,9 @@ def layout_of(found: Found, shape: Sequence[int]) -> Layout:
         raise NoMapError("it was put together from several places, as the states of a recurrent layer are")
     _check_dims(shape, spatial, channels, flat=bool(along) and not spatial)
     rest = [dim for dim in range(len(shape)) if dim not in spatial and dim not in channels]
-    places, height, width = _places(lines, [shape[dim] for dim in spatial], spatial, len(shape))
+    positions, height, width = _positions(lines, [shape[dim] for dim in spatial], spatial, len(shape))
     size = (prod(shape[dim] for dim in channels), height, width)
-    return Layout(shape, size, (*rest, *channels, *spatial), places, words_of(found, shape))
+    return Layout(shape, size, (*rest, *channels, *spatial), positions, words_of(found, shape))
 
 
 def _varies(plane: Array, dim: int) -> bool:
@@ -114,7 +114,7 @@ def _check_dims(shape: tuple[int, ...], spatial: list[int], channels: list[int],
             raise NoMapError(f"dimension {dim} of {shape_text(shape)} is neither channels nor places of the image")
 
 
-def _places(
+def _positions(
     lines: Sequence[Array], sizes: Sequence[int], spatial: Sequence[int], rank: int
 ) -> tuple[Array | None, int, int]:
     """Where along the flattened dimensions of places each unit of the map lies, and the map's height and width."""
@@ -126,17 +126,17 @@ def _places(
         return None, 1, 1
     flat = [line if line.min() < line.max() else np.zeros_like(line) for line in flat]  # one row: a mean, a strip
     rows, columns = flat if len(flat) == 2 else (np.zeros_like(flat[0]), flat[0])
-    placed = (rows >= 0) & (columns >= 0)
-    row_numbers, row = np.unique(rows[placed], return_inverse=True)
-    column_numbers, column = np.unique(columns[placed], return_inverse=True)
+    positioned = (rows >= 0) & (columns >= 0)
+    row_numbers, row = np.unique(rows[positioned], return_inverse=True)
+    column_numbers, column = np.unique(columns[positioned], return_inverse=True)
     height, width = len(row_numbers), len(column_numbers)
     cells = row * width + column
     if not len(cells) or len(cells) != height * width or len(np.unique(cells)) != height * width:
         raise NoMapError("it does not hold exactly one value for each place of a map")
-    places = np.empty(height * width, dtype=np.int64)
-    places[cells] = np.flatnonzero(placed)
-    in_order = len(placed) == len(places) and bool((places == np.arange(len(places))).all())
-    return (None if in_order else places), height, width
+    positions = np.empty(height * width, dtype=np.int64)
+    positions[cells] = np.flatnonzero(positioned)
+    in_order = len(positioned) == len(positions) and bool((positions == np.arange(len(positions))).all())
+    return (None if in_order else positions), height, width
 
 
 Side = Literal["output", "input"]
@@ -178,7 +178,12 @@ class Taps:
 
 
 def choose_taps(
-    seen: Watched, trace: Trace, patterns: str | Sequence[str] | None, *, kind: str = "all", side: Side = "output"
+    observed: ObservedPass,
+    trace: Trace,
+    patterns: str | Sequence[str] | None,
+    *,
+    kind: str = "all",
+    side: Side = "output",
 ) -> Taps:
     """The tensors that the patterns name, in the order of the pass.
 
@@ -201,7 +206,7 @@ def choose_taps(
     ):
         what = f"Layers are names or patterns, a text or several, but got {patterns!r}."
         raise UsageError(what, hint='Give "layer1", ["layer1", "layer2"], or "*".')
-    chosen = _Choice(seen, trace, side, lenient=kind != "all")
+    chosen = _Choice(observed, trace, side, lenient=kind != "all")
     if patterns:
         for pattern in patterns:
             chosen.add(pattern)
@@ -217,11 +222,11 @@ def choose_taps(
 class _Choice:
     """The runs and parts chosen so far, as (module, run, part)."""
 
-    def __init__(self, seen: Watched, trace: Trace, side: Side, *, lenient: bool) -> None:
-        self.seen, self.trace, self.side, self.lenient = seen, trace, side, lenient
-        self.asked: dict[str, None] = {}
-        self.modules = {name: module for name, module in seen.double.named_modules() if name}
-        every = seen.double.named_modules(remove_duplicate=False)
+    def __init__(self, observed: ObservedPass, trace: Trace, side: Side, *, lenient: bool) -> None:
+        self.observed, self.trace, self.side, self.lenient = observed, trace, side, lenient
+        self.requested: dict[str, None] = {}
+        self.modules = {name: module for name, module in observed.network.named_modules() if name}
+        every = observed.network.named_modules(remove_duplicate=False)
         first = {id(module): name for name, module in self.modules.items()}
         self.first_names = {name: first[id(module)] for name, module in every if id(module) in first}
         self.found: dict[tuple[str, int, int], Layout] = {}
@@ -246,8 +251,8 @@ class _Choice:
 
     def add_usual(self) -> None:
         """The first convolution and the stages, as far as they have a map; else all that has one."""
-        ran = set(self.seen.visits)
-        convolutions = {layer.name for layer in list_layers(self.seen.double)}
+        ran = set(self.observed.visits)
+        convolutions = {layer.name for layer in list_layers(self.observed.network)}
         first = next((layer.name for layer in self.trace.layers if layer.name in convolutions and layer.runs), None)
         for name in dict.fromkeys([*([first] if first else []), *self.trace.stages]):
             if name in self.modules and name in ran:
@@ -259,11 +264,11 @@ class _Choice:
     def narrow(self, kind: str) -> None:
         """Keep what is of one kind, and take what is of it inside the modules asked for."""
         family = {layer.name: layer.family for layer in self.trace.layers}
-        inside = [name for asked in self.asked for name in inside_of(self.modules, asked)]
+        inside = [name for requested in self.requested for name in inside_of(self.modules, requested)]
         for name in inside:
-            if family.get(name) == kind and name not in self.asked:
+            if family.get(name) == kind and name not in self.requested:
                 self._add_module(name, named=False)
-        known = {str(family[name]) for name in dict.fromkeys([*self.asked, *inside]) if name in family}
+        known = {str(family[name]) for name in dict.fromkeys([*self.requested, *inside]) if name in family}
         self.found = {key: layout for key, layout in self.found.items() if family.get(key[0]) == kind}
         self.without = {name: why for name, why in self.without.items() if family.get(name) == kind}
         if self.found:
@@ -276,15 +281,15 @@ class _Choice:
 
     def taps(self) -> Taps:
         """What was chosen, in the order of the pass."""
-        order = {name: place for place, name in enumerate(dict.fromkeys(self.seen.ended))}
+        order = {name: position for position, name in enumerate(dict.fromkeys(self.observed.ended))}
         taps = tuple(
             Tap(*key, layout, self._name(*key), type(self.modules[key[0]]).__name__, self._known(*key))
             for key, layout in sorted(self.found.items(), key=lambda item: (order[item[0][0]], item[0]))
         )
         return Taps(taps, self.without)
 
-    def _passed(self, name: str) -> Sequence[Passed]:
-        visit = self.seen.visits[name]
+    def _passed(self, name: str) -> Sequence[RunTensors]:
+        visit = self.observed.visits[name]
         return visit.given if self.side == "output" else visit.taken
 
     def _name(self, module: str, run: int, part: int) -> str:
@@ -296,9 +301,9 @@ class _Choice:
 
     def _add_module(self, name: str, *, named: bool) -> None:
         """All runs and parts of a module that are maps; one that is ``named`` has to have one, unless kinds are chosen."""
-        self.asked[name] = None
+        self.requested[name] = None
         named = named and not self.lenient
-        if name not in self.seen.visits:
+        if name not in self.observed.visits:
             if named:
                 raise KernelvizError(
                     f"The layer {shown(name)} did not run.",
@@ -328,8 +333,8 @@ class _Choice:
     def _add_part(self, match: LayerMatch, pattern: str) -> None:
         """One run, one part, or both, of a module."""
         module, run, part = match.names[0], match.run, match.part
-        self.asked[module] = None
-        if module not in self.seen.visits:
+        self.requested[module] = None
+        if module not in self.observed.visits:
             self._add_module(module, named=True)
         passed = self._passed(module)
         runs = range(len(passed)) if run is None else [run]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from kernelviz.errors import KernelvizError, UsageError
-from kernelviz.network.capture import EnoughError, as_input, run_through
+from kernelviz.network.capture import StopPassError, as_input, run_through
 from kernelviz.network.convolutions import find_layer, nearest_convolution
 from kernelviz.network.kernels import source_of
 from kernelviz.network.tracing.rules import tensors_in
@@ -38,11 +38,11 @@ _PADDING = {
     "constant_pad_nd": "", "reflection_pad1d": "mirrored", "reflection_pad2d": "mirrored",
     "replication_pad1d": "repeated", "replication_pad2d": "repeated",
 }  # fmt: skip
-_WATCHED = CONVOLVING | MAXIMA | MEANS | ADAPTIVE_MEANS | ADAPTIVE_MAXIMA | frozenset(WHOLE)
+_RECORDED = CONVOLVING | MAXIMA | MEANS | ADAPTIVE_MEANS | ADAPTIVE_MAXIMA | frozenset(WHOLE)
 
 
 @dataclass(frozen=True)
-class WindowCall:
+class RecordedCall:
     """One operation as it ran: aten's name and arguments, what it read, and what came out.
 
     ``added`` is what an operation before it put around the input, in torch's order (the last dimension first), and
@@ -73,13 +73,13 @@ class WindowCall:
         found: Tensor | None = self.arguments[1]
         return found
 
-    def sides(self, place: int) -> tuple[int, ...]:
+    def sides(self, position: int) -> tuple[int, ...]:
         """Whole numbers among the arguments behind the input, one an axis; () where they are left out."""
-        return tuple(map(int, self.arguments[place])) if len(self.arguments) > place else ()
+        return tuple(map(int, self.arguments[position])) if len(self.arguments) > position else ()
 
-    def flag(self, place: int, *, default: bool) -> bool:
+    def flag(self, position: int, *, default: bool) -> bool:
         """A yes or no among the arguments behind the input."""
-        return bool(self.arguments[place]) if len(self.arguments) > place else default
+        return bool(self.arguments[position]) if len(self.arguments) > position else default
 
     @property
     def transposed(self) -> bool:
@@ -92,12 +92,12 @@ class WindowCall:
         return int(self.arguments[7])
 
 
-class Calls(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class CallRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Keeps the convolutions and pools that run within one module in its first run, and ends the pass behind it."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.calls: list[WindowCall] = []
+        self.calls: list[RecordedCall] = []
         self.ran = False
         self.given: Any = None
         self._padded: dict[int, tuple[Tensor, tuple[int, ...], str]] = {}
@@ -114,7 +114,7 @@ class Calls(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
             self.given = output
             self.ran = True
-            raise EnoughError
+            raise StopPassError
 
         with contextlib.ExitStack() as hooks:
             for each in module.modules():
@@ -140,7 +140,7 @@ class Calls(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return self._padded.get(id(source), (None, (), ""))[1:]
 
     @property
-    def convolutions(self) -> list[WindowCall]:
+    def convolutions(self) -> list[RecordedCall]:
         """The convolutions among them."""
         return [call for call in self.calls if call.convolves]
 
@@ -151,10 +151,10 @@ class Calls(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = func._overloadpacket.__name__  # noqa: SLF001
         if name in _PADDING:
             self._padded[id(output)] = output, tuple(args[1]), _PADDING[name]
-        elif name in _WATCHED:
+        elif name in _RECORDED:
             first = output[0] if isinstance(output, tuple) else output
             around = self._added_to(name, args[0])
-            self.calls.append(WindowCall(name, _kept(args[0]), tuple(map(_kept, args[1:])), _kept(first), *around))
+            self.calls.append(RecordedCall(name, _kept(args[0]), tuple(map(_kept, args[1:])), _kept(first), *around))
         return output
 
 
@@ -197,7 +197,7 @@ def trace_units(
     network: Model | nn.Module,
     image: Image | Tensor,
     layer: str,
-    places: Sequence[tuple[int, int, int]],
+    positions: Sequence[tuple[int, int, int]],
     *,
     input_size: int | Sequence[int] | None = None,
     crop: bool | None = None,
@@ -206,30 +206,30 @@ def trace_units(
     name, module = find_layer(network, layer)
     given = as_input(network, image, input_size=input_size, crop=crop)
     title = name or type(module).__name__
-    call = _watched(network, module, given, title)
+    call = _recorded_call(network, module, given, title)
     record = _record(title, module, call)
     if len(record.kernel_size) > 2:
         raise UsageError(f"The layer {title} convolves over three axes.", hint="Units of maps have a row and a column.")
-    for at in places:
+    for at in positions:
         _check_unit(call, record, at)
-    seen = _Seen(network, given, name)
-    return tuple(replace(_unit(network, record, given, call, at), **seen.of(*at[1:])) for at in places)
+    seen = _ReceptiveFields(network, given, name)
+    return tuple(replace(_unit(network, record, given, call, at), **seen.of(*at[1:])) for at in positions)
 
 
-def _watched(network: Model | nn.Module, module: nn.Module, given: Input, name: str) -> WindowCall:
+def _recorded_call(network: Model | nn.Module, module: nn.Module, given: Input, name: str) -> RecordedCall:
     """The one convolution that runs within the module, in its first run, and makes what it gives."""
-    watch = Calls()
-    with watch.within(module):
+    recorder = CallRecorder()
+    with recorder.within(module):
         run_through(network, given)
-    if not watch.ran:
+    if not recorder.ran:
         why = "The network holds it, but no pass goes through it."
         raise KernelvizError(f"The layer {name} did not run.", why)
-    calls = watch.convolutions
+    calls = recorder.convolutions
     if len(calls) != 1:
         runs = f"runs {len(calls)} convolutions" if calls else f"is a {type(module).__name__} and runs no convolution"
         what = f"The layer {name} {runs}, so no single window makes its values."
         raise UsageError(what, hint=nearest_convolution(network, name))
-    given_out = tensors_in(watch.given)
+    given_out = tensors_in(recorder.given)
     if not given_out or not _same(given_out[0], calls[0].output):
         what = f"The layer {name} does more than to convolve, so no window makes its values."
         raise UsageError(what, hint=nearest_convolution(network, name))
@@ -240,7 +240,7 @@ def _same(first: Tensor, second: Tensor) -> bool:
     return first.shape == second.shape and bool(torch.equal(first.nan_to_num(), second.nan_to_num()))
 
 
-def _record(name: str, module: nn.Module, call: WindowCall) -> ConvLayer:
+def _record(name: str, module: nn.Module, call: RecordedCall) -> ConvLayer:
     """The layer as it ran."""
     weight = call.weight
     inputs, outputs = call.source.shape[1], call.output.shape[1]
@@ -252,7 +252,7 @@ def _record(name: str, module: nn.Module, call: WindowCall) -> ConvLayer:
     )  # fmt: skip
 
 
-class _Seen:
+class _ReceptiveFields:
     """What the units of a layer can see of the image, as one watched pass tells."""
 
     def __init__(self, network: Model | nn.Module, given: Input, layer: str) -> None:
@@ -277,7 +277,7 @@ class _Seen:
         return {"box": box, "mixes_image": self.field.mixes_image}
 
 
-def _check_unit(call: WindowCall, record: ConvLayer, at: tuple[int, int, int]) -> None:
+def _check_unit(call: RecordedCall, record: ConvLayer, at: tuple[int, int, int]) -> None:
     channel, row, column = at
     channels, *sizes = call.output.shape[1:]
     height, width = (1, *sizes)[-2:]
@@ -290,15 +290,15 @@ def _check_unit(call: WindowCall, record: ConvLayer, at: tuple[int, int, int]) -
 
 
 def _unit(
-    network: Model | nn.Module, record: ConvLayer, given: Input, call: WindowCall, at: tuple[int, int, int]
+    network: Model | nn.Module, record: ConvLayer, given: Input, call: RecordedCall, at: tuple[int, int, int]
 ) -> Unit:
     channel, row, column = at
     source, output = (_planar(as_array(tensor[0])) for tensor in (call.source, call.output))
     numbers, kernel = _kernel_of(call, channel)
     own = _own_part(source.shape[1:], call.added)
     down, across = (
-        _taps(place, size, part, sides, transposed=call.transposed)
-        for place, size, part, sides in zip((row, column), source.shape[1:], own, _sides(call, kernel), strict=True)
+        _taps(position, size, part, sides, transposed=call.transposed)
+        for position, size, part, sides in zip((row, column), source.shape[1:], own, _sides(call, kernel), strict=True)
     )
     real = down.real[:, None] & across.real[None, :]
     window = np.where(real, source[np.ix_(numbers, down.index, across.index)].astype(np.float64), 0.0)
@@ -328,7 +328,7 @@ def _unit(
     )
 
 
-def _is_image(call: WindowCall, given: Input, own: Sequence[slice]) -> bool:
+def _is_image(call: RecordedCall, given: Input, own: Sequence[slice]) -> bool:
     """Whether all that the layer reads is the network's own input."""
     if call.source.ndim != 4 or call.groups != 1:
         return False
@@ -336,7 +336,7 @@ def _is_image(call: WindowCall, given: Input, own: Sequence[slice]) -> bool:
     return _same(own_input, given.batch.to(own_input.dtype))
 
 
-def _around(call: WindowCall, sizes: Sequence[int], own: Sequence[slice]) -> tuple[int, int, int, int]:
+def _around(call: RecordedCall, sizes: Sequence[int], own: Sequence[slice]) -> tuple[int, int, int, int]:
     """(top, bottom, left, right): the convolution's own padding, and what was put around its input before."""
     above, beside = (0, *call.sides(3))[-2:]
     rows, columns = ((part.start, size - part.stop) for part, size in zip(own, sizes, strict=True))
@@ -348,7 +348,7 @@ def _planar(array: Array) -> Array:
     return array if array.ndim == 3 else array[:, None, :]
 
 
-def _kernel_of(call: WindowCall, channel: int) -> tuple[Array, Array]:
+def _kernel_of(call: RecordedCall, channel: int) -> tuple[Array, Array]:
     """The input channels that an output channel reads, and its kernel (n, kh, kw) in float64, as it lies on the window."""
     weight = as_array(call.weight).astype(np.float64)
     if weight.ndim == 3:
@@ -363,7 +363,7 @@ def _kernel_of(call: WindowCall, channel: int) -> tuple[Array, Array]:
     return numbers, weight[numbers, channel % outputs, ::-1, ::-1]
 
 
-def _sides(call: WindowCall, kernel: Array) -> list[tuple[int, int, int, int]]:
+def _sides(call: RecordedCall, kernel: Array) -> list[tuple[int, int, int, int]]:
     """(kernel, stride, padding, dilation) of rows and of columns."""
     facts = [call.sides(2), call.sides(3), call.sides(4)]
     if len(facts[0]) == 1:
@@ -396,15 +396,15 @@ class _Taps:
     span: tuple[int, int]
 
 
-def _taps(place: int, size: int, own: slice, sides: tuple[int, int, int, int], *, transposed: bool) -> _Taps:
+def _taps(position: int, size: int, own: slice, sides: tuple[int, int, int, int], *, transposed: bool) -> _Taps:
     kernel, stride, padding, dilation = sides
     if transposed:  # the same convolution over the input with stride - 1 zeros between its rows
-        stretched_at = place - (dilation * (kernel - 1) - padding) + np.arange(kernel) * dilation
+        stretched_at = position - (dilation * (kernel - 1) - padding) + np.arange(kernel) * dilation
         between = stretched_at % stride != 0
         at = np.floor_divide(stretched_at, stride)
         ends = int(-(-stretched_at[0] // stride)), int(at[-1])
     else:
-        at = place * stride - padding + np.arange(kernel) * dilation
+        at = position * stride - padding + np.arange(kernel) * dilation
         between = np.zeros(kernel, bool)
         ends = int(at[0]), int(at[-1])
     real = (at >= 0) & (at < size) & ~between

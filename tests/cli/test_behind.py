@@ -11,12 +11,12 @@ from kernelviz import threads
 from kernelviz.threads import Behind
 
 
-@pytest.mark.parametrize("takes_turns", [False, True])
-def test_what_follows_comes_in_order(takes_turns):
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_what_follows_comes_in_order(exclusive):
     """Though the first piece takes longest, it is told first, and with what it gave."""
     told = []
     with Behind() as pieces:
-        pieces.takes_turns = takes_turns
+        pieces.exclusive = exclusive
         for number in range(6):
             pieces.hand(
                 lambda number=number: time.sleep(0.05 - number / 100) or number, lambda it: told.append(it.result())
@@ -28,12 +28,12 @@ def test_what_follows_comes_in_order(takes_turns):
     ("size", "most"),
     [(0, threads.WAITING), (threads.LARGE, threads.ROOM // threads.LARGE), (threads.ROOM, 1), (threads.ROOM + 1, 0)],
 )
-@pytest.mark.parametrize("takes_turns", [False, True])
-def test_what_waits_is_bounded(size, most, takes_turns):
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_what_waits_is_bounded(size, most, exclusive):
     """No more pieces wait than may, and no more bytes: a large one is done before the next is made."""
     open_pieces, seen = set(), []
     with Behind() as pieces:
-        pieces.takes_turns = takes_turns
+        pieces.exclusive = exclusive
         for number in range(threads.WAITING + 6):
             open_pieces.add(number)
             pieces.hand(lambda: time.sleep(0.01), lambda _, number=number: open_pieces.discard(number), size=size)
@@ -60,7 +60,7 @@ def test_in_turns_all_is_done_at_once():
     """Nothing is begun until no more may wait; then all is, and nothing is left."""
     begun, told = [], []
     with Behind() as pieces:
-        pieces.takes_turns = True
+        pieces.exclusive = True
         for number in range(threads.WAITING):
             pieces.hand(lambda number=number: begun.append(number), lambda _, number=number: told.append(number))
         assert not begun
@@ -70,8 +70,8 @@ def test_in_turns_all_is_done_at_once():
 
 
 @pytest.mark.parametrize("size", [0, threads.ROOM + 1])
-@pytest.mark.parametrize("takes_turns", [False, True])
-def test_a_failed_piece_is_told_to_what_follows(size, takes_turns):
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_a_failed_piece_is_told_to_what_follows(size, exclusive):
     """Its error is in its future, be it done in a thread or at once; the others are done."""
     told = []
 
@@ -79,7 +79,7 @@ def test_a_failed_piece_is_told_to_what_follows(size, takes_turns):
         raise OSError(28, "No space left on device")
 
     with Behind() as pieces:
-        pieces.takes_turns = takes_turns
+        pieces.exclusive = exclusive
         pieces.hand(fail, lambda it: told.append(type(it.exception())), size=size)
         pieces.hand(lambda: None, lambda it: told.append(it.exception()))
     assert told == [OSError, None]

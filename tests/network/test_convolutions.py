@@ -193,7 +193,7 @@ def test_an_empty_pattern_is_refused(resnet18d, patterns):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "told"),
+    ("pattern", "expected"),
     [
         ("act1", "act1 is a ReLU, not a convolution"),
         ("global_pool", "is a SelectAdaptivePool2d, not a convolution"),
@@ -205,10 +205,10 @@ def test_an_empty_pattern_is_refused(resnet18d, patterns):
         ("stage:" + "9" * 5000, "no stage:9"),
     ],
 )
-def test_what_is_no_convolution_is_named(resnet18d, pattern, told):
+def test_what_is_no_convolution_is_named(resnet18d, pattern, expected):
     """What the name means instead, and a name that would do."""
     error = refusal(resnet18d, pattern)
-    assert told in error.what
+    assert expected in error.what
     assert "--layer conv1.0" in error.hint
 
 

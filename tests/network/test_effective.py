@@ -68,8 +68,8 @@ def test_kernels_are_those_of_a_real_pass(name, reworked, called):
     """For every convolution the bank equals, bit for bit, what ``conv2d`` was called with; of experts, their mix does."""
     model = load_model(name, weights="random")
     banks = {layer.name: read_kernels(model, layer) for layer in list_layers(model)}
-    told = {bank.layer.name for bank in banks.values() if bank.reading == "effective"}
-    assert len(told) == reworked
+    expected = {bank.layer.name for bank in banks.values() if bank.reading == "effective"}
+    assert len(expected) == reworked
     size = (3, 64, 64) if name in {"resnetv2_50x1_bit", "mixnet_s", "tf_efficientnet_cc_b0_4e"} else model.input_size
     seen = set()
     for (layer, inputs), weight in called(model.module, size):
@@ -212,7 +212,7 @@ def test_a_class_of_ones_own_that_convolves_plainly():
 
 def test_plain_convolutions_are_not_run(monkeypatch):
     """Reading a network of plain convolutions costs no pass."""
-    monkeypatch.setattr(kernels, "_Watch", None)
+    monkeypatch.setattr(kernels, "_WeightRecorder", None)
     model = load_model("test_resnet", weights="random")
     assert all(read_kernels(model, layer).reading is None for layer in list_layers(model))
 

@@ -215,7 +215,7 @@ class Choosy(nn.Module):
 
 
 def test_a_network_that_chooses_its_way_by_the_numbers():
-    """It cannot be watched without numbers, so it is watched with them."""
+    """It cannot be observed without numbers, so it is observed with them."""
     network = Choosy().train()
     for batch, name in ((picture(9, 12).abs(), "bright"), (-picture(9, 12).abs(), "dark")):
         before = state_of(network)

@@ -162,24 +162,24 @@ def test_an_architecture_alone_has_no_kernels():
 
 
 @pytest.mark.parametrize(
-    ("weight", "told"),
+    ("weight", "expected"),
     [
         (torch.ones(2, 1, 1, 1, dtype=torch.int8), "no plain"),
         (torch.ones(2, 1, 1, 1).to_sparse(), "no plain"),
         (None, "no plain"),
     ],
 )
-def test_layers_without_plain_weights_are_refused(weight, told):
+def test_layers_without_plain_weights_are_refused(weight, expected):
     """Whole numbers that stand for others, sparse weights, and none at all."""
     conv = nn.Conv2d(1, 2, 1, bias=False)
     del conv.weight
     conv.weight = weight
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=expected):
         read_kernels(conv, "Conv2d")
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "expected"),
     [
         ("", "empty"),
         ("3", "No layer is called 3"),
@@ -188,10 +188,10 @@ def test_layers_without_plain_weights_are_refused(weight, told):
         ("*", "is a pattern"),
     ],
 )
-def test_only_the_exact_name_of_a_convolution_will_do(name, told):
+def test_only_the_exact_name_of_a_convolution_will_do(name, expected):
     """Anything else says what it is."""
     network = nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU(), nn.Sequential(nn.Conv2d(1, 1, 1)))
-    with pytest.raises(UnknownLayerError, match=told):
+    with pytest.raises(UnknownLayerError, match=expected):
         read_kernels(network, name)
 
 

@@ -181,16 +181,16 @@ def test_a_path_is_never_a_word(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "weights", "told"),
+    ("name", "weights", "expected"),
     [
         ("botnet50ts_256", "auto", "timm has no weights for botnet50ts_256"),
         ("botnet50ts_256", "hub", "timm has no weights for botnet50ts_256"),
         ("resnet18d", "bundled", "no bundled weights for resnet18d"),
     ],
 )
-def test_no_weights_to_be_had(name, weights, told):
+def test_no_weights_to_be_had(name, weights, expected):
     """Which weights are missing is said, and three ways on are named."""
-    with pytest.raises(NoWeightsError, match=told) as caught:
+    with pytest.raises(NoWeightsError, match=expected) as caught:
         load_model(name, weights=weights)
     for way in ("kernelviz kernels tf_efficientnet_lite0", "--weights random", "--weights FILE"):
         assert way in caught.value.hint
@@ -270,7 +270,7 @@ def test_random_weights_of_a_variant_are_told_from_the_plain_ones():
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ({"name": 5}, "name must be text, but got 5"),
         ({"name": None}, "name must be text, but got None"),
@@ -281,9 +281,9 @@ def test_random_weights_of_a_variant_are_told_from_the_plain_ones():
         ({"name": "test_resnet", "timeout": None}, "timeout must be a positive number of seconds"),
     ],
 )
-def test_arguments_of_the_wrong_kind(given, said):
+def test_arguments_of_the_wrong_kind(given, message):
     """What cannot be meant is wrong usage in a sentence, not a TypeError from within."""
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         load_model(**given)
 
 

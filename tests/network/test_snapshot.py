@@ -117,7 +117,7 @@ def test_a_network_in_training_keeps_nothing_of_the_pass(name):
 
 
 def test_the_callers_tensor_is_kept():
-    """A first module that overwrites its input overwrites a copy, in the pass and where the network itself is watched."""
+    """A first module that overwrites its input overwrites a copy, in the forward pass and when the network is observed."""
     image = torch.randn(1, 3, 8, 8)
     before = image.clone()
     capture_features(nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(3, 4, 1)), image, "1")
@@ -128,7 +128,7 @@ def test_the_callers_tensor_is_kept():
 
 
 class Choosy(nn.Module):
-    """Cannot be watched without numbers."""
+    """Cannot be observed without numbers."""
 
     def __init__(self):
         super().__init__()

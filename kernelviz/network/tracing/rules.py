@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from kernelviz.network.tracing.reads import (
-    PLACE,
-    Carried,
-    Reads,
+    POSITION,
+    AxisReads,
+    TensorReads,
     concatenated,
     elementwise,
     mixed_over,
@@ -24,7 +24,7 @@ from kernelviz.network.tracing.reads import (
     together,
 )
 
-Found: TypeAlias = "Carried | None"
+Found: TypeAlias = "TensorReads | None"
 Rule: TypeAlias = "Callable[[Call], Found | list[Found]]"
 
 
@@ -39,9 +39,9 @@ class Call:
     known: Callable[[Any], Found]
 
     @property
-    def source(self) -> Carried:
+    def source(self) -> TensorReads:
         """What is known of the first argument; a constant reads nothing and counts as lost here."""
-        return self.known(self.args[0]) or Carried(lost=f"{self.name} of a constant")
+        return self.known(self.args[0]) or TensorReads(lost=f"{self.name} of a constant")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -58,10 +58,10 @@ class Call:
         """A dimension counted from the front."""
         return value % (rank or max(len(self.shape), 1))
 
-    def option(self, place: int, name: str, default: Any) -> Any:
+    def option(self, position: int, name: str, default: Any) -> Any:
         """An argument by its place or its name."""
-        if len(self.args) > place:
-            return self.args[place]
+        if len(self.args) > position:
+            return self.args[position]
         return self.kwargs.get(name, default)
 
 
@@ -76,7 +76,7 @@ def outcome(call: Call) -> Found | list[Found]:
     if lost is not None:
         return lost
     rule = RULES.get(call.name)
-    return rule(call) if rule else Carried(lost=f"{call.name} is not an operation that fields are followed through")
+    return rule(call) if rule else TensorReads(lost=f"{call.name} is not an operation that fields are followed through")
 
 
 def tensors_in(value: Any) -> list[torch.Tensor]:
@@ -114,7 +114,7 @@ def _reduce(call: Call) -> list[Found] | Found:
 def _along(call: Call) -> Found:
     """Softmax and the like: everything along one dimension is read, and places stay."""
     dim = call.dim(call.args[1])
-    return call.source.each(lambda reads: together(reads, dim, keep_places=True))
+    return call.source.each(lambda reads: together(reads, dim, keep_positions=True))
 
 
 def _norm_last(call: Call) -> list[Found] | Found:
@@ -160,39 +160,39 @@ def _product(call: Call) -> Found:
         parts.append(_contracted(right, right_axis, other=left is not None))
     result = elementwise(parts, rank)
     if right is None:
-        if left is not None and _mixes_places(left, left_axis):
-            return _without_places(left, parts[0], left_axis)
+        if left is not None and _mixes_positions(left, left_axis):
+            return _without_positions(left, parts[0], left_axis)
         return result.with_channels(call.output.shape[-1], rank - 1, rank)
     if left is None or right.channel is None or right.channel.shape[-1] == 1:
         return result
     return replace(result, channel=parts[-1].channel)
 
 
-def _mixes_places(carried: Carried, dim: int) -> bool:
+def _mixes_positions(carried: TensorReads, dim: int) -> bool:
     """Whether rows or columns lie along this dimension; those of merged patches are channels too, and do not count."""
     channels = carried.channel is not None and carried.channel.shape[dim + 1] > 1
-    return not channels and any(dim in reads.lies_along for reads in carried.axes)
+    return not channels and any(dim in reads.varies_along for reads in carried.axes)
 
 
-def _without_places(before: Carried, after: Carried, dim: int) -> Carried:
+def _without_positions(before: TensorReads, after: TensorReads, dim: int) -> TensorReads:
     """A weight along rows or columns: what lay along ``dim`` has no place there any more; channels stay channels."""
     axes = tuple(
-        replace(reads, pooled=True, mixed=True) if dim in old.lies_along else reads
+        replace(reads, pooled=True, mixed=True) if dim in old.varies_along else reads
         for old, reads in zip(before.axes, after.axes, strict=True)
     )
     return replace(after, axes=axes)
 
 
-def _contracted(carried: Carried, dim: int, *, other: bool) -> Carried:
+def _contracted(carried: TensorReads, dim: int, *, other: bool) -> TensorReads:
     """After everything along ``dim`` was summed; with another image tensor as ``other`` factor places may be gone."""
 
-    def contract(reads: Reads) -> Reads:
-        had_place = reads.placed
+    def contract(reads: AxisReads) -> AxisReads:
+        had_position = reads.positioned
         united = together(reads, dim)
-        pooled = reads.pooled or (other and had_place and not united.placed)
-        if other and united.placed and dim in reads.lies_along:
+        pooled = reads.pooled or (other and had_position and not united.positioned)
+        if other and united.positioned and dim in reads.varies_along:
             planes = united.planes.copy()
-            planes[PLACE] = -1  # the sum over places within windows lies where the other factor says
+            planes[POSITION] = -1  # the sum over places within windows lies where the other factor says
             united = replace(united, planes=planes)
         return replace(united, pooled=pooled)
 
@@ -275,7 +275,7 @@ def _restrided(call: Call) -> Found:
     )
     if packed and fits and not call.option(3, "storage_offset", 0):
         return source
-    return Carried(lost="as_strided_ lays the elements of a tensor out anew")
+    return TensorReads(lost="as_strided_ lays the elements of a tensor out anew")
 
 
 def _slice(call: Call) -> Found:
@@ -285,19 +285,19 @@ def _slice(call: Call) -> Found:
     return part_of(call.source, dim, slice(start, stop, step))
 
 
-def part_of(carried: Carried, dim: int, part: slice) -> Carried:
+def part_of(carried: TensorReads, dim: int, part: slice) -> TensorReads:
     """What is known of a part of a tensor along one dimension."""
     index = (slice(None),) * (dim + 1)
     return carried.moved(lambda planes: planes if planes.shape[dim + 1] == 1 else planes[(*index, part)])
 
 
 def _select(call: Call) -> Found:
-    dim, place = call.dim(call.args[1]), call.args[2]
-    return _selected(call.source, dim, place)
+    dim, position = call.dim(call.args[1]), call.args[2]
+    return _selected(call.source, dim, position)
 
 
-def _selected(carried: Carried, dim: int, place: int) -> Carried:
-    return carried.moved(lambda planes: planes.take(0 if planes.shape[dim + 1] == 1 else place, axis=dim + 1))
+def _selected(carried: TensorReads, dim: int, position: int) -> TensorReads:
+    return carried.moved(lambda planes: planes.take(0 if planes.shape[dim + 1] == 1 else position, axis=dim + 1))
 
 
 def _split(call: Call) -> list[Found]:
@@ -312,13 +312,13 @@ def _split(call: Call) -> list[Found]:
 
 def _unbind(call: Call) -> list[Found]:
     dim = call.dim(call.option(1, "dim", 0))
-    return [_selected(call.source, dim, place) for place in range(len(call.output))]
+    return [_selected(call.source, dim, position) for position in range(len(call.output))]
 
 
 def _roll(call: Call) -> Found:
     shifts, dims = call.args[1], call.option(2, "dims", [])
     if not dims:
-        return Carried(lost="roll without dimensions")
+        return TensorReads(lost="roll without dimensions")
     axes = [call.dim(dim) + 1 for dim in dims]
     return call.source.moved(lambda planes: np.roll(planes, shifts, axes))
 
@@ -376,15 +376,15 @@ def _index(call: Call) -> Found:
         chosen = [(call.dim(call.args[1]), call.args[2])]
     (dim, positions), *more = chosen
     if more or positions.ndim != 1 or positions.dtype.is_floating_point or positions.dtype.itemsize == 1:
-        return Carried(lost=f"{call.name} by more than one list of positions")
+        return TensorReads(lost=f"{call.name} by more than one list of positions")
     source = call.source
     arrays = [*(reads.planes for reads in source.axes), *([] if source.channel is None else [source.channel])]
     if all(array.shape[dim + 1] == 1 for array in arrays):
         return source
     if positions.device.type == "meta":
-        return Carried(lost=f"{call.name} takes positions that are not known without numbers")
-    places = positions.numpy()
-    return source.moved(lambda planes: planes if planes.shape[dim + 1] == 1 else planes.take(places, axis=dim + 1))
+        return TensorReads(lost=f"{call.name} takes positions that are not known without numbers")
+    positions = positions.numpy()
+    return source.moved(lambda planes: planes if planes.shape[dim + 1] == 1 else planes.take(positions, axis=dim + 1))
 
 
 RULES.update(

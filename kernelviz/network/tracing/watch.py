@@ -21,9 +21,9 @@ from torch.utils.weak import TensorWeakRef, WeakTensorKeyDictionary
 
 import kernelviz.network.tracing.window_rules  # noqa: F401  (it registers its rules)
 from kernelviz.errors import KernelvizError
-from kernelviz.network.snapshot import refuse_unready, undisturbed
+from kernelviz.network.snapshot import check_ready, undisturbed
 from kernelviz.network.tracing import reads as known
-from kernelviz.network.tracing.reads import Carried, TooLargeError, concatenated, narrowed
+from kernelviz.network.tracing.reads import TensorReads, TooLargeError, concatenated, narrowed
 from kernelviz.network.tracing.rules import Call, Found, outcome, part_of, tensors_in
 
 if TYPE_CHECKING:
@@ -56,10 +56,10 @@ class Sharing:
 
 def written_by(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Sequence[torch.Tensor]:
     """The tensors whose elements an operation overwrites, by its schema."""
-    places, names = _writes(func)
-    if not places:
+    positions, names = _writes(func)
+    if not positions:
         return ()
-    return tensors_in([*(args[place] for place in places if place < len(args)), *map(kwargs.get, names)])
+    return tensors_in([*(args[position] for position in positions if position < len(args)), *map(kwargs.get, names)])
 
 
 @lru_cache(maxsize=4096)
@@ -67,11 +67,11 @@ def _writes(func: Any) -> tuple[tuple[int, ...], tuple[str, ...]]:
     if torch.Tag.inplace_view in func.tags:
         return (), ()  # another view of the same elements
     written = [
-        (place, argument.name)
-        for place, argument in enumerate(func._schema.arguments)  # noqa: SLF001
+        (position, argument.name)
+        for position, argument in enumerate(func._schema.arguments)  # noqa: SLF001
         if argument.alias_info is not None and argument.alias_info.is_write
     ]
-    return tuple(place for place, _ in written), tuple(name for _, name in written)
+    return tuple(position for position, _ in written), tuple(name for _, name in written)
 
 
 @lru_cache(maxsize=4096)
@@ -97,7 +97,7 @@ def after_write(name: str, written: torch.Tensor, value: Found, other: torch.Ten
     if inside is not None:
         pasted = _pasted(before, value, inside, other.shape)
         return pasted and pasted.each(narrowed)
-    return Carried(lost=f"{name} overwrites part of a tensor")
+    return TensorReads(lost=f"{name} overwrites part of a tensor")
 
 
 def _memory(tensor: torch.Tensor) -> int | None:
@@ -139,7 +139,7 @@ def _box(inner: torch.Tensor, outer: torch.Tensor) -> list[tuple[int, int]] | No
     return None if away else box
 
 
-def _cut(carried: Carried, box: Sequence[tuple[int, int]]) -> Carried:
+def _cut(carried: TensorReads, box: Sequence[tuple[int, int]]) -> TensorReads:
     for dim, (start, stop) in enumerate(box):
         carried = part_of(carried, dim, slice(start, stop))
     return carried
@@ -179,7 +179,7 @@ def on_meta(network: nn.Module) -> nn.Module:
     for module in network.modules():
         if isinstance(module, torch.jit.ScriptModule):
             raise KernelvizError(
-                "The network was compiled by torch.jit, and its steps cannot be watched.",
+                "The network was compiled by torch.jit, and its steps cannot be observed.",
                 hint="Give the network from which it was made.",
             )
         for name in _HOOKS:
@@ -191,11 +191,11 @@ def on_meta(network: nn.Module) -> nn.Module:
     memo.pop(id(None), None)
     try:
         with _WithoutNumbers():
-            double = copy.deepcopy(network, memo)
+            meta_copy = copy.deepcopy(network, memo)
     except Exception as error:  # noqa: BLE001 - a module may hold anything
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise KernelvizError("The network could not be copied to trace it.", reason) from None
-    return double.eval()
+    return meta_copy.eval()
 
 
 def _like(tensor: torch.Tensor) -> torch.Tensor:
@@ -221,7 +221,7 @@ class _WithoutNumbers(TorchFunctionMode):
 
 
 @dataclass
-class Visit:
+class ModuleVisit:
     """What was seen of one module: its runs, its own work, and the first output."""
 
     runs: int = 0
@@ -230,12 +230,12 @@ class Visit:
     shape: tuple[int, ...] | None = None
     found: Found = None
     changes: bool = True
-    taken: list[Passed] = field(default_factory=list)
-    given: list[Passed] = field(default_factory=list)
+    taken: list[RunTensors] = field(default_factory=list)
+    given: list[RunTensors] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Passed:
+class RunTensors:
     """What went into a module, or came out of it, in one of its runs: the tensors with what is known of each.
 
     ``alone`` says that it was one tensor, not a tuple, list or dict of them.
@@ -246,23 +246,23 @@ class Passed:
 
 
 @dataclass(frozen=True)
-class Watched:
-    """What one watched pass saw: the network's double, each module's visits, and the order in which runs ended."""
+class ObservedPass:
+    """What one observed forward pass saw: the network's double, each module's visits, and the order in which runs ended."""
 
-    double: nn.Module
-    visits: Mapping[str, Visit]
+    network: nn.Module
+    visits: Mapping[str, ModuleVisit]
     ended: Sequence[str]
 
 
-def watched(module: nn.Module, size: Sequence[int], batch: torch.Tensor | None = None) -> Watched:
+def observe_pass(module: nn.Module, size: Sequence[int], batch: torch.Tensor | None = None) -> ObservedPass:
     """Watch one pass of an image of ``size`` (C, H, W) through a double of the network.
 
-    Where a double cannot be made, or goes another way without numbers, the network itself is watched with ``batch``.
+    Where a double cannot be made, or goes another way without numbers, the network itself is observed with ``batch``.
 
     Raises:
         KernelvizError: the network does not take such an input, or cannot be copied.
     """
-    refuse_unready(module)
+    check_ready(module)
     with (
         torch.inference_mode(mode=False),
         torch.random.fork_rng(devices=[]),
@@ -271,14 +271,14 @@ def watched(module: nn.Module, size: Sequence[int], batch: torch.Tensor | None =
     ):
         warnings.simplefilter("ignore")
         try:
-            double = on_meta(module)
-            image = torch.empty(1, *size, dtype=_number_kind(double), device="meta")
-            return _Watch(double).watch(image)
+            meta_copy = on_meta(module)
+            image = torch.empty(1, *size, dtype=_number_kind(meta_copy), device="meta")
+            return _Observer(meta_copy).observe(image)
         except KernelvizError:
             if batch is None:
                 raise
     with undisturbed(module):
-        return _Watch(module).watch(batch.detach())
+        return _Observer(module).observe(batch.detach())
 
 
 def _normalised(image: torch.Tensor, *others: Any) -> Sequence[torch.Tensor]:
@@ -288,7 +288,7 @@ def _normalised(image: torch.Tensor, *others: Any) -> Sequence[torch.Tensor]:
     return torch.empty_like(image), image.new_empty(0), image.new_empty(0)
 
 
-# On meta these run through decompositions in Python, which take most of a watched pass.
+# On meta these run through decompositions in Python, which take most of an observed forward pass.
 _SHORT_CUTS: Mapping[str, Callable[..., Any]] = {
     "native_batch_norm": _normalised,
     "hardtanh": lambda image, *_: torch.empty_like(image),
@@ -313,19 +313,19 @@ def _to_meta(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.to("meta")
 
 
-class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Carries what is known of tensors through every operation, and notes in whose forward it happens."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.network = network
-        self.visits: dict[str, Visit] = {}
+        self.visits: dict[str, ModuleVisit] = {}
         self.carried: Any = WeakTensorKeyDictionary()
         self.sharing = Sharing()
-        self.stack: list[Visit] = []
+        self.stack: list[ModuleVisit] = []
         self.ended: list[str] = []
 
-    def watch(self, image: torch.Tensor) -> Watched:
+    def observe(self, image: torch.Tensor) -> ObservedPass:
         """Pass a batch of one image through the network."""
         self.carried[image] = known.image(image.shape)
         with ExitStack() as stack:
@@ -337,11 +337,11 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     self.network(image)
             except Exception as error:
                 raise _failed(error, image.shape[1:]) from error
-        return Watched(self.network, self.visits, self.ended)
+        return ObservedPass(self.network, self.visits, self.ended)
 
     def _entering(self, name: str) -> Any:
         def enter(_module: nn.Module, inputs: Any, named: Any) -> None:
-            visit = self.visits.setdefault(name, Visit())
+            visit = self.visits.setdefault(name, ModuleVisit())
             visit.runs += 1
             taken = (*inputs, *(value for value in named.values() if tensors_in(value)))
             visit.taken.append(self._passed(taken[0] if len(taken) == 1 else taken))
@@ -361,9 +361,9 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
         return leave
 
-    def _passed(self, values: Any) -> Passed:
+    def _passed(self, values: Any) -> RunTensors:
         tensors = tuple((tuple(tensor.shape), self._known(tensor)) for tensor in tensors_in(values))
-        return Passed(tensors, alone=isinstance(values, torch.Tensor))
+        return RunTensors(tensors, alone=isinstance(values, torch.Tensor))
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -392,7 +392,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         try:
             found = outcome(call)
         except TooLargeError:
-            found = Carried(lost=f"{call.name} spreads rows and columns over too many elements to follow")
+            found = TensorReads(lost=f"{call.name} spreads rows and columns over too many elements to follow")
         values = found if isinstance(found, list) else [found] * len(outputs)
         for tensor, value in zip(outputs, values, strict=False):
             before = self._known(tensor)
@@ -402,7 +402,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _keep(self, call: Call, tensor: torch.Tensor, value: Found) -> None:
         if value is not None and not value.lost and any(part.planes.ndim != tensor.ndim + 1 for part in value.axes):
-            value = Carried(lost=f"{call.name} gives another rank than expected")
+            value = TensorReads(lost=f"{call.name} gives another rank than expected")
         if value is None:
             self.carried.pop(tensor, None)
         else:

@@ -250,7 +250,7 @@ def _what_it_is(head: bytes) -> str:
     return "it is of no format known here"
 
 
-_NAMES_TOLD = 3  # of each kind of mismatch: the whole message stays below ten lines
+_NAMES_LISTED = 3  # of each kind of mismatch: the whole message stays below ten lines
 _LOCK = threading.Lock()
 
 
@@ -272,13 +272,13 @@ def instead_of_loading() -> Iterator[Loading]:
     with _LOCK:
         load = _builder.load_pretrained
 
-        def tell(*given: Any, **choices: Any) -> None:
+        def note(*given: Any, **choices: Any) -> None:
             if threading.get_ident() != thread:
                 load(*given, **choices)
                 return
             loading.rename, loading.strict = choices.get("filter_fn"), choices.get("strict", True)
 
-        _builder.load_pretrained = tell
+        _builder.load_pretrained = note
         try:
             yield loading
         finally:
@@ -301,7 +301,7 @@ def fit_pretrained(network: nn.Module, checkpoint: Checkpoint, architecture: str
         added = {name: value for name, value in state.items() if name not in tensors and value.ndim <= 1}
         tensors = {name: value for name, value in (tensors | added).items() if name in state}
         missing = [name for name in added if _counts(name)]
-        notes = (_told("not in the weights, as initialised", missing),) if missing else ()
+        notes = (_name_list("not in the weights, as initialised", missing),) if missing else ()
     return notes + fit(network, replace(checkpoint, tensors=tensors), architecture)
 
 
@@ -318,7 +318,11 @@ def fit(network: nn.Module, checkpoint: Checkpoint, architecture: str) -> tuple[
     different = [text for name in wanted if name in given and (text := _difference(name, given[name], wanted[name]))]
     if missing or unexpected or different:
         matching = len(wanted) - len(missing) - len(different)
-        kinds = [_told("missing", missing), _told("not of this network", unexpected), _told("different", different)]
+        kinds = [
+            _name_list("missing", missing),
+            _name_list("not of this network", unexpected),
+            _name_list("different", different),
+        ]
         raise BadWeightsError(
             f"{matching} of {max(len(wanted), len(given))} tensors match: {shown(checkpoint.weights.name)} does not hold"
             f" the weights of {architecture}.",
@@ -330,8 +334,8 @@ def fit(network: nn.Module, checkpoint: Checkpoint, architecture: str) -> tuple[
     network.load_state_dict(checkpoint.tensors, strict=False, assign=ready)
     rounded = [name for name, value in given.items() if _is_rounded(value, wanted[name].dtype)]
     types = ", ".join(sorted({str(given[name].dtype).removeprefix("torch.") for name in rounded}))
-    told = f"{len(rounded)} of {len(given)} tensors were rounded from {types} to the network's float32"
-    return (*checkpoint.notes, told) if rounded else checkpoint.notes
+    note = f"{len(rounded)} of {len(given)} tensors were rounded from {types} to the network's float32"
+    return (*checkpoint.notes, note) if rounded else checkpoint.notes
 
 
 def _is_rounded(value: Tensor, dtype: torch.dtype) -> bool:
@@ -369,10 +373,10 @@ def _difference(name: str, given: Tensor, wanted: Tensor) -> str:
     return ""
 
 
-def _told(kind: str, names: list[str]) -> str:
+def _name_list(kind: str, names: list[str]) -> str:
     """One line: at most three names, and how many more there are."""
-    more = f" and {len(names) - _NAMES_TOLD} more" if len(names) > _NAMES_TOLD else ""
-    return f"{kind}: {', '.join(map(shown, names[:_NAMES_TOLD]))}{more}" if names else ""
+    more = f" and {len(names) - _NAMES_LISTED} more" if len(names) > _NAMES_LISTED else ""
+    return f"{kind}: {', '.join(map(shown, names[:_NAMES_LISTED]))}{more}" if names else ""
 
 
 _OUTSIDE_BLOCKS = {
@@ -411,7 +415,7 @@ def bundled_checkpoint(network: nn.Module) -> Checkpoint | None:
 
 def _bundled_as_timm(tensors: Mapping[str, Tensor], stage_lengths: list[int]) -> dict[str, Tensor]:
     """The package's names as timm's: its flat block index becomes stage and position."""
-    places = [f"blocks.{stage}.{block}" for stage, length in enumerate(stage_lengths) for block in range(length)]
+    paths = [f"blocks.{stage}.{block}" for stage, length in enumerate(stage_lengths) for block in range(length)]
 
     def new_name(name: str) -> str:
         layer, _, field = name.rpartition(".")
@@ -419,7 +423,7 @@ def _bundled_as_timm(tensors: Mapping[str, Tensor], stage_lengths: list[int]) ->
             return f"{_OUTSIDE_BLOCKS[layer]}.{field}"
         _, index, part = layer.split(".")
         expands = f"_blocks.{index}._expand_conv.weight" in tensors
-        return f"{places[int(index)]}.{(_WITH_EXPANSION if expands else _WITHOUT_EXPANSION)[part]}.{field}"
+        return f"{paths[int(index)]}.{(_WITH_EXPANSION if expands else _WITHOUT_EXPANSION)[part]}.{field}"
 
     try:
         return {new_name(name): value for name, value in tensors.items()}

@@ -28,8 +28,8 @@ def endpoint_fault(address: str) -> str:
 def shown_endpoint(address: str) -> str:
     """An address without user name, password and query, which are nobody's business."""
     scheme, mark, rest = address.rpartition("://")
-    place = re.split(r"[?#]", rest, maxsplit=1)[0].rpartition("@")[2].rstrip("/")
-    return ascii(f"{scheme}{mark}{place}")[1:-1][:200]
+    location = re.split(r"[?#]", rest, maxsplit=1)[0].rpartition("@")[2].rstrip("/")
+    return ascii(f"{scheme}{mark}{location}")[1:-1][:200]
 
 
 def set_endpoint(believed: str) -> str:

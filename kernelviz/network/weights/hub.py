@@ -49,8 +49,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from kernelviz.network.weights.names import Place
-    from kernelviz.network.weights.request import Beat, Patience
+    from kernelviz.network.weights.names import WeightsLocation
+    from kernelviz.network.weights.request import Beat, StallTimeout
 
     Progress: TypeAlias = Callable[[str, int, int], None]
 
@@ -71,7 +71,9 @@ class _Promise:
     commit: str = ""
 
 
-def fetch(place: Place, patience: Patience, progress: Progress, *, architecture: str = "") -> Path:
+def fetch(
+    location: WeightsLocation, stall_timeout: StallTimeout, progress: Progress, *, architecture: str = ""
+) -> Path:
     """The file of this place, asked for anew and downloaded unless the very same file is in the cache.
 
     ``architecture`` is for what is said when it does not come, as ``Request`` has it.
@@ -79,19 +81,19 @@ def fetch(place: Place, patience: Patience, progress: Progress, *, architecture:
     Raises:
         NoWeightsError: they are not to be had, and why; nothing partial is left.
     """
-    if place.url:
-        return fetch_link(place, patience, progress)
-    requests = [Request(place, filename, patience.seconds, architecture) for filename in place.files]
+    if location.url:
+        return fetch_link(location, stall_timeout, progress)
+    requests = [Request(location, filename, stall_timeout.seconds, architecture) for filename in location.files]
     for request in requests[:-1]:
         try:
-            return _fetch_from_repository(request, patience, progress, may_be_missing=True)
+            return _fetch_from_repository(request, stall_timeout, progress, may_be_missing=True)
         except FileNotFoundError:
             continue
-    return _fetch_from_repository(requests[-1], patience, progress)
+    return _fetch_from_repository(requests[-1], stall_timeout, progress)
 
 
 def _fetch_from_repository(
-    request: Request, patience: Patience, progress: Progress, *, may_be_missing: bool = False
+    request: Request, stall_timeout: StallTimeout, progress: Progress, *, may_be_missing: bool = False
 ) -> Path:
     """One file of a repository: one request about it, then the download, then its name in the cache.
 
@@ -99,43 +101,43 @@ def _fetch_from_repository(
         NoWeightsError: the file is not to be had.
         FileNotFoundError: the repository holds no such file, and it ``may_be_missing``.
     """
-    place, filename = request.place, request.filename
+    location, filename = request.location, request.filename
     _check_online(request)
-    progress(f"asking {request.endpoint} for {place.name}", 0, 0)
+    progress(f"asking {request.endpoint} for {location.name}", 0, 0)
     try:
         check_endpoint(request)
-        promise = patience.wait_for(lambda _beat: _promised(place, filename, patience.seconds))
+        promise = stall_timeout.wait_for(lambda _beat: _promised(location, filename, stall_timeout.seconds))
         names = {"etag": promise.etag, "commit": promise.commit}
-        if kept := _kept(place, filename, promise):
-            return put_in_repository(kept, place, filename, **names)
-        with new_file(repository_directory(place.repo) / "blobs") as (written, stream):
-            _download(promise, stream, request, patience, progress)
-            return put_in_repository(written, place, filename, **names)
+        if kept := _kept(location, filename, promise):
+            return put_in_repository(kept, location, filename, **names)
+        with new_file(repository_directory(location.repo) / "blobs") as (written, stream):
+            _download(promise, stream, request, stall_timeout, progress)
+            return put_in_repository(written, location, filename, **names)
     except Exception as error:  # noqa: BLE001 - the client raises the errors of several libraries
         if may_be_missing and not request.hosts and is_missing(error):
             raise FileNotFoundError(filename) from None
         raise no_weights(error, request) from None
 
 
-def fetch_link(place: Place, patience: Patience, progress: Progress) -> Path:
+def fetch_link(location: WeightsLocation, stall_timeout: StallTimeout, progress: Progress) -> Path:
     """The file behind a link, checked by the digits in its name, where torch and timm keep it.
 
     Raises:
         NoWeightsError: the file is not to be had.
     """
-    request = Request(place, place.name, patience.seconds)
-    kept = cached_file(place)
-    if kept and link_checksum(place.name) and is_whole(kept):
+    request = Request(location, location.name, stall_timeout.seconds)
+    kept = cached_file(location)
+    if kept and link_checksum(location.name) and is_whole(kept):
         return kept
     _check_online(request)
-    progress(f"asking {request.endpoint} for {place.name}", 0, 0)
+    progress(f"asking {request.endpoint} for {location.name}", 0, 0)
     try:
         with new_file(link_directory()) as (written, stream):
-            promise = _Promise(place.url, None, link_checksum(place.name))
-            _download(promise, stream, request, patience, progress)
+            promise = _Promise(location.url, None, link_checksum(location.name))
+            _download(promise, stream, request, stall_timeout, progress)
             if not promise.checksum:
                 _check_readable(written)
-            return put_link(written, place)
+            return put_link(written, location)
     except Exception as error:  # noqa: BLE001 - as above
         raise no_weights(error, request) from None
 
@@ -145,29 +147,31 @@ def _check_online(request: Request) -> None:
         raise offline(request)
 
 
-def _promised(place: Place, filename: str, seconds: float) -> _Promise:
+def _promised(location: WeightsLocation, filename: str, seconds: float) -> _Promise:
     """What the hub says of a file; runs beside."""
-    url = hf_hub_url(place.repo, filename, revision=place.revision or None)
+    url = hf_hub_url(location.repo, filename, revision=location.revision or None)
     headers = _headers(token=None)
     facts = get_hf_file_metadata(url, timeout=seconds, headers=headers, token=False)
     etag, commit = facts.etag or "", facts.commit_hash or ""
     if not (_ETAG.fullmatch(etag) and _COMMIT.fullmatch(commit)):
         raise NoHubError
     checksum = etag if re.fullmatch(r"[0-9a-f]{64}|[0-9a-f]{40}", etag) else ""
-    of_this_commit = hf_hub_url(place.repo, filename, revision=commit)
+    of_this_commit = hf_hub_url(location.repo, filename, revision=commit)
     return _Promise(of_this_commit, facts.size, checksum, etag, commit)
 
 
-def _kept(place: Place, filename: str, promise: _Promise) -> Path | None:
+def _kept(location: WeightsLocation, filename: str, promise: _Promise) -> Path | None:
     """This very file where the cache has it: as a blob or, where there are no links, under its own name."""
-    home = repository_directory(place.repo)
+    home = repository_directory(location.repo)
     for path in (home / "blobs" / promise.etag, home / "snapshots" / promise.commit / filename):
         if path.is_file() and promise.size in {None, path.stat().st_size} and is_whole(path, promise.checksum):
             return path
     return None
 
 
-def _download(promise: _Promise, stream: IO[bytes], request: Request, patience: Patience, progress: Progress) -> None:
+def _download(
+    promise: _Promise, stream: IO[bytes], request: Request, stall_timeout: StallTimeout, progress: Progress
+) -> None:
     """Write the whole file into ``stream``, which is closed afterwards.
 
     Raises:
@@ -177,9 +181,9 @@ def _download(promise: _Promise, stream: IO[bytes], request: Request, patience: 
     """
 
     def show(done: int, total: int) -> None:
-        progress(f"downloading {request.place.name}", done, total)
+        progress(f"downloading {request.location.name}", done, total)
 
-    patience.wait_for(lambda beat: _receive(promise, stream, request, beat), show)
+    stall_timeout.wait_for(lambda beat: _receive(promise, stream, request, beat), show)
 
 
 def _receive(promise: _Promise, stream: IO[bytes], request: Request, beat: Beat) -> None:

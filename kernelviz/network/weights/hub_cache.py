@@ -20,7 +20,7 @@ from kernelviz.network.weights.endpoint import set_endpoint, shown_endpoint
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from kernelviz.network.weights.names import Place
+    from kernelviz.network.weights.names import WeightsLocation
 
 
 _HASH = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
@@ -61,34 +61,38 @@ def link_directory() -> Path:
     return Path(home).expanduser() / "hub" / "checkpoints"
 
 
-def cached_file(place: Place) -> Path | None:
+def cached_file(location: WeightsLocation) -> Path | None:
     """The file of this place that is on this machine, None where there is none; asks nobody else."""
-    if place.url:
+    if location.url:
         with contextlib.suppress(OSError):
-            path = link_directory() / place.name
+            path = link_directory() / location.name
             return path if path.is_file() else None
         return None
-    return next((found for name in place.files if (found := cached_in_repository(place, name))), None)
+    return next((found for name in location.files if (found := cached_in_repository(location, name))), None)
 
 
-def cached_places(places: Iterable[Place]) -> set[Place]:
-    """Those of many places whose file is on this machine; looks closely only where there is anything."""
+def cached_locations(locations: Iterable[WeightsLocation]) -> set[WeightsLocation]:
+    """Those of many locations whose file is on this machine; looks closely only where there is anything."""
     there = set()
     with contextlib.suppress(OSError):
         there = {each.name for each in cache_directory().iterdir()}
-    likely = (place for place in places if place.url or (place.repo and repository_directory(place.repo).name in there))
-    return {place for place in likely if cached_file(place)}
+    likely = (
+        location
+        for location in locations
+        if location.url or (location.repo and repository_directory(location.repo).name in there)
+    )
+    return {location for location in likely if cached_file(location)}
 
 
-def cached_in_repository(place: Place, filename: str) -> Path | None:
+def cached_in_repository(location: WeightsLocation, filename: str) -> Path | None:
     """One file of a repository, None where it is not in the cache, or that is in no order."""
     try:
-        if not repository_directory(place.repo).is_dir():
+        if not repository_directory(location.repo).is_dir():
             return None
         from huggingface_hub import try_to_load_from_cache
 
         found = try_to_load_from_cache(
-            place.repo, filename, cache_dir=cache_directory(), revision=place.revision or None
+            location.repo, filename, cache_dir=cache_directory(), revision=location.revision or None
         )
     except (OSError, ValueError):  # a name of a revision may hold any bytes
         return None
@@ -204,7 +208,7 @@ def _remove_stale(directory: Path) -> None:
                 each.unlink()
 
 
-def put_in_repository(written: Path, place: Place, filename: str, *, etag: str, commit: str) -> Path:
+def put_in_repository(written: Path, location: WeightsLocation, filename: str, *, etag: str, commit: str) -> Path:
     """Let the cache see a whole file; each step is whole, and the name comes last.
 
     Where there are no links the file lies under its name itself, as the hub's client does it, and its checksum is noted.
@@ -212,10 +216,10 @@ def put_in_repository(written: Path, place: Place, filename: str, *, etag: str, 
     Raises:
         StoreError: the cache cannot be written.
     """
-    home = repository_directory(place.repo)
+    home = repository_directory(location.repo)
     blob, pointer = home / "blobs" / etag, home / "snapshots" / commit / filename
-    revision = place.revision or constants.DEFAULT_REVISION
-    if _leads_to(pointer, written) and cached_in_repository(place, filename) == pointer:
+    revision = location.revision or constants.DEFAULT_REVISION
+    if _leads_to(pointer, written) and cached_in_repository(location, filename) == pointer:
         return pointer  # nothing is to be written, which the cache may forbid
     with _made(pointer.parent), _made(blob.parent), storing():
         for each in (pointer, blob):
@@ -242,14 +246,14 @@ def _leads_to(pointer: Path, blob: Path) -> bool:
     return pointer.is_symlink() and pointer.exists() and pointer.samefile(blob)
 
 
-def put_link(written: Path, place: Place) -> Path:
+def put_link(written: Path, location: WeightsLocation) -> Path:
     """Give a file that came from a link the name under which torch and timm look for it.
 
     Raises:
         StoreError: the cache cannot be written.
     """
     with storing():
-        return written.replace(link_directory() / place.name)
+        return written.replace(link_directory() / location.name)
 
 
 def _linked(link: Path, target: str) -> bool:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from kernelviz.network.weights.names import Place
+    from kernelviz.network.weights.names import WeightsLocation
 
 
 Beat: TypeAlias = "Callable[[int, int], None]"
@@ -30,7 +30,7 @@ _LONGEST = 2_000_000  # seconds; a socket counts its own in 31 bits of milliseco
 _LOOK = 0.2  # seconds; some systems do not wake a waiting thread for Ctrl-C
 
 
-class StandstillError(Exception):
+class StalledError(Exception):
     """Nothing has happened for as long as was allowed."""
 
 
@@ -38,7 +38,7 @@ class GivenUpError(Exception):
     """Nobody waits for this work any more; raised inside it."""
 
 
-class Patience:
+class StallTimeout:
     """One deadline over several pieces of work, put off only by something that arrives; between them its clock rests.
 
     Name resolution obeys no timeout, so the work is done in a thread, and one that hangs is left to itself.
@@ -63,7 +63,7 @@ class Patience:
         ``on_beat`` gets the same numbers in the caller's own thread.
 
         Raises:
-            StandstillError: the time is over. Whatever ``work`` raises comes out as it is.
+            StalledError: the time is over. Whatever ``work`` raises comes out as it is.
         """
         self._end = time.monotonic() + self._left
         events: SimpleQueue[tuple[str, Any]] = SimpleQueue()
@@ -102,7 +102,7 @@ class Patience:
                 return events.get(timeout=max(0.0, min(left, _LOOK)))
             except Empty:
                 if left <= 0:
-                    raise StandstillError from None
+                    raise StalledError from None
 
 
 class WrongEndpointError(Exception):
@@ -157,7 +157,7 @@ class Request:
     ``hosts`` are those that were asked for the file itself, one after the other where each sends to the next.
     """
 
-    place: Place
+    location: WeightsLocation
     filename: str
     seconds: float
     architecture: str = ""
@@ -166,8 +166,8 @@ class Request:
     @property
     def endpoint(self) -> str:
         """The server without user name, password or anything else that is nobody's business."""
-        if self.place.url:
-            parts = urlsplit(self.place.url)
+        if self.location.url:
+            parts = urlsplit(self.location.url)
             return shown_endpoint(f"{parts.scheme}://{parts.netloc}")
         return shown_endpoint(set_endpoint(constants.ENDPOINT))
 
@@ -192,4 +192,4 @@ class Request:
     @property
     def cache(self) -> Path:
         """The directory in which the file would lie."""
-        return link_directory() if self.place.url else cache_directory()
+        return link_directory() if self.location.url else cache_directory()

@@ -75,7 +75,7 @@ def test_truncated_files_are_refused(tmp_path, state, kind, share):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "expected"),
     [
         (b"", "is empty"),
         (b"<html>not found</html>\n", "it is text"),
@@ -86,11 +86,11 @@ def test_truncated_files_are_refused(tmp_path, state, kind, share):
         (b"PK\x03\x04 and no more", "cut short"),
     ],
 )
-def test_files_that_are_no_weights(tmp_path, content, told):
+def test_files_that_are_no_weights(tmp_path, content, expected):
     """Empty, text, pointers, pictures and stumps are each called what they are."""
     path = tmp_path / "x.pt"
     path.write_bytes(content)
-    assert told in refusal(path).what
+    assert expected in refusal(path).what
 
 
 def test_missing_files_and_directories(tmp_path):
@@ -207,7 +207,7 @@ def test_prefixes_of_training_are_taken_off(tmp_path, state, prefix):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "expected"),
     [
         (torch.ones(3), "type Tensor"),
         ([1, 2], "type list"),
@@ -218,11 +218,11 @@ def test_prefixes_of_training_are_taken_off(tmp_path, state, prefix):
         ({"a": torch.ones(2, device="meta")}, "without numbers"),
     ],
 )
-def test_files_without_plain_tensors_by_name(tmp_path, content, told):
+def test_files_without_plain_tensors_by_name(tmp_path, content, expected):
     """What the file holds instead is said."""
     path = tmp_path / "x.pt"
     torch.save(content, path)
-    assert told in refusal(path).what
+    assert expected in refusal(path).what
 
 
 @pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning", "ignore:TypedStorage:UserWarning")
@@ -241,18 +241,18 @@ def test_names_from_a_file_cannot_break_the_message(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "expected"),
     [
         ({"a.weight": torch.zeros(1).expand(10**9, 96)}, "a.weight is stretched"),
         ({"a.weight": torch.zeros(16, 0, 3, 3)}, "a.weight is without numbers"),
         ({"a.weight": torch.ones(2), "module.a.weight": torch.zeros(2)}, "holds a.weight twice"),
     ],
 )
-def test_tensors_that_are_not_what_they_seem_are_refused(tmp_path, content, told):
+def test_tensors_that_are_not_what_they_seem_are_refused(tmp_path, content, expected):
     """A small file cannot stand for a huge network, an empty one or two networks at once."""
     path = tmp_path / "odd.pt"
     torch.save(content, path)
-    assert told in refusal(path).what
+    assert expected in refusal(path).what
 
 
 def test_the_wrapper_is_told(tmp_path, state):

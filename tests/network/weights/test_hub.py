@@ -22,7 +22,7 @@ from kernelviz.errors import NoWeightsError, UsageError
 from kernelviz.network.model import load_model
 from kernelviz.network.weights import hub as hub_module
 from kernelviz.network.weights import hub_cache
-from kernelviz.network.weights.names import Place
+from kernelviz.network.weights.names import WeightsLocation
 
 REPO = "timm/test_resnet.r160_in1k"
 FOLDER = "models--timm--test_resnet.r160_in1k"
@@ -104,13 +104,13 @@ def test_bundled_weights_come_before_the_hub(hub):
 
 def test_progress_tells_bytes_and_size(published):
     """The bytes only grow, up to the size of the file."""
-    told = []
-    load_model("test_resnet", progress=lambda *words: told.append(words))
+    expected = []
+    load_model("test_resnet", progress=lambda *words: expected.append(words))
     size = len(published[1])
-    done = [each for label, each, total in told if total == size]
+    done = [each for label, each, total in expected if total == size]
     assert done == sorted(done)
     assert done[-1] == size
-    assert told[-1][0] == f"downloading {REPO}"
+    assert expected[-1][0] == f"downloading {REPO}"
 
 
 FAILURES = {
@@ -387,9 +387,9 @@ def linked(monkeypatch, tmp_path, hub, published):
     content = path.read_bytes()
     name = f"test_resnet-{hashlib.sha256(content).hexdigest()[:8]}.pth"
     hub.files["links", name] = content
-    place = Place(url=f"{hub.endpoint}/links/resolve/x/{name}")
+    location = WeightsLocation(url=f"{hub.endpoint}/links/resolve/x/{name}")
     registry = model.read_registry()
-    entry = dataclasses.replace(registry.architectures["test_resnet"][0], place=place)
+    entry = dataclasses.replace(registry.architectures["test_resnet"][0], location=location)
     changed = dataclasses.replace(registry, architectures={"test_resnet": (entry,)})
     monkeypatch.setattr(model, "read_registry", lambda: changed)
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "torch"))
@@ -417,12 +417,12 @@ def test_a_link_that_fails(linked, hub, mode):
     assert not linked.parent.is_dir() or files_in(linked.parent) == []
 
 
-@pytest.mark.parametrize(("mode", "said"), [("401", "(401)"), ("403", "(403)"), ("429", "(429)")])
-def test_a_links_server_is_no_hub_to_log_in_to(linked, hub, mode, said):
+@pytest.mark.parametrize(("mode", "message"), [("401", "(401)"), ("403", "(403)"), ("429", "(429)")])
+def test_a_links_server_is_no_hub_to_log_in_to(linked, hub, mode, message):
     """Behind a link no token is asked for, so nobody is sent to log in."""
     hub.mode = mode
     error, _ = failure()
-    assert said in error.what
+    assert message in error.what
     assert "hf auth login" not in str(error)
     assert not linked.parent.exists()
 

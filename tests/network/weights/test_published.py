@@ -35,9 +35,9 @@ def served(hub, name):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         network = timm.create_model(name)
-    place = read_registry().architectures[name][0].place
+    location = read_registry().architectures[name][0].location
     state = {key: value.clone().contiguous() for key, value in network.state_dict().items()}
-    hub.add(place.repo, "model.safetensors", save(state))
+    hub.add(location.repo, "model.safetensors", save(state))
     return state
 
 
@@ -72,10 +72,10 @@ def test_a_rule_that_renames_is_used(hub):
     from safetensors.torch import save
 
     state = served(hub, "convnext_atto")
-    place = read_registry().architectures["convnext_atto"][0].place
+    location = read_registry().architectures["convnext_atto"][0].location
     old = {_first_name(key): value for key, value in state.items()}
     assert not set(old) & {"stem.0.weight", "head.fc.weight", "stages.0.blocks.0.conv_dw.weight"}
-    hub.add(place.repo, "model.safetensors", save(old))
+    hub.add(location.repo, "model.safetensors", save(old))
     loaded = load_model("convnext_atto").module.state_dict()
     assert all(torch.equal(loaded[key], state[key]) for key in state)
 

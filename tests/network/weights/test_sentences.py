@@ -14,8 +14,8 @@ from loopback_hub import files_in, pointed_at, serving
 from kernelviz.errors import UsageError
 from kernelviz.network.model import load_model
 from kernelviz.network.weights.hub_errors import sentence
-from kernelviz.network.weights.names import Place
-from kernelviz.network.weights.request import Patience, Request
+from kernelviz.network.weights.names import WeightsLocation
+from kernelviz.network.weights.request import Request, StallTimeout
 
 REPO = "timm/test_resnet.r160_in1k"
 TOKEN = "hf_thisIsNobodysBusiness"
@@ -134,7 +134,7 @@ def test_a_certificate_that_is_not_trusted():
     """That is another sentence than no TLS at all."""
     error = ConnectionError("x")
     error.__cause__ = ssl.SSLCertVerificationError(1, "certificate verify failed")
-    what, _ = sentence(error, Request(Place("a/b"), "model.safetensors", 1))
+    what, _ = sentence(error, Request(WeightsLocation("a/b"), "model.safetensors", 1))
     assert what == "The certificate of 127.0.0.1 is not trusted here."
 
 
@@ -159,7 +159,7 @@ def test_a_token_file_that_cannot_be_opened(hub, monkeypatch, tmp_path):
 def test_a_timeout_that_no_socket_can_keep(seconds):
     """It is refused as such, and not the hub's fault."""
     with pytest.raises(UsageError, match="up to 2,000,000"):
-        Patience(seconds)
+        StallTimeout(seconds)
 
 
 def test_the_longest_timeout(published):
@@ -169,6 +169,6 @@ def test_the_longest_timeout(published):
 
 def test_a_links_server_has_no_endpoint():
     """Where the hub is not asked, nobody is sent to look at its address."""
-    request = Request(Place(url="https://links.invalid/a/weights.pth"), "weights.pth", 1)
-    told = sentence(socket.gaierror(socket.EAI_NONAME, "x"), request)
-    assert told == ("The name links.invalid is unknown here: no network.", "Check the connection")
+    request = Request(WeightsLocation(url="https://links.invalid/a/weights.pth"), "weights.pth", 1)
+    expected = sentence(socket.gaierror(socket.EAI_NONAME, "x"), request)
+    assert expected == ("The name links.invalid is unknown here: no network.", "Check the connection")

@@ -40,8 +40,8 @@ def test_what_is_rounded_is_said():
     exact = {name: value.float().double() for name, value in source.state_dict().items() if value.is_floating_point()}
     assert fit(target, checkpoint(exact), "net") == ()
     changed = exact | {"0.weight": exact["0.weight"] + 1e-12, "2.bias": torch.full((2,), 1e300, dtype=torch.float64)}
-    told = fit(target, checkpoint(changed), "net")
-    assert told == ("2 of 8 tensors were rounded from float64 to the network's float32",)
+    expected = fit(target, checkpoint(changed), "net")
+    assert expected == ("2 of 8 tensors were rounded from float64 to the network's float32",)
     odd = torch.tensor([float("nan"), float("inf")]).double()
     assert fit(target, checkpoint(exact | {"2.bias": odd}), "net") == ()
 
