@@ -182,8 +182,8 @@ def _check_several(images: object) -> None:
     """
     one = isinstance(images, str | bytes | os.PathLike | Image) or getattr(images, "ndim", 0) in (2, 3)
     if one:
-        what = f"Several images are wanted, but got one {type(images).__name__}."
-        raise UsageError(what, hint="Give a list of images, or take `capture_features` for one.")
+        what = f"The images must be several, but got one {type(images).__name__}."
+        raise UsageError(what, hint="Give a list of images, or use `capture_features` for one.")
 
 
 class _Chosen:

@@ -125,16 +125,16 @@ class Trace:
             raise UsageError(f"The layer {layer} did not run, so its units read nothing.", hint="Choose another layer.")
         if record.runs > 1:
             raise UsageError(
-                f"The layer {layer} ran {record.runs} times, and its units may read something else each time.",
-                hint="Choose a layer that runs once, the one before or behind it for example.",
+                f"The layer {layer} ran {record.runs} times, and its units may read other pixels each time.",
+                hint="Choose a layer that runs once, for example the one before or after it.",
             )
         if record.field is None or len(record.field.axes) != 2:
             why = record.lost or "Its output is no map of rows and columns."
-            raise UsageError(f"What the units of {layer} read is not known.", why)
+            raise UsageError(f"The receptive field of {layer} is not known.", why)
         rows, columns = record.field.axes
         if not (0 <= row < len(rows.first) and 0 <= column < len(columns.first)):
             size = f"{len(rows.first)} rows and {len(columns.first)} columns"
-            raise UsageError(f"The unit must lie in a map of {size}, but got ({row}, {column}).")
+            raise UsageError(f"The unit must be in a map of {size}, but got ({row}, {column}).")
         return Box(int(rows.first[row]), int(rows.last[row]), int(columns.first[column]), int(columns.last[column]))
 
 

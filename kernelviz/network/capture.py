@@ -108,7 +108,7 @@ class CaptureHooks:
         """
         missing = [tap.name for tap in self.plan.taps.taps if self.runs[tap.module] <= tap.run]
         if missing:
-            why = "The pass went another way than the one without numbers."
+            why = "The forward pass took another path than the traced one."
             raise KernelvizError(f"The layer {missing[0]} did not run.", why)
 
     def _given(self, name: str) -> Any:
@@ -151,9 +151,9 @@ class CaptureHooks:
         differing = [dim for dim in range(len(one)) if shape[dim] != one[dim]] if len(shape) == len(one) else []
         if many == 1 or len(differing) != 1 or shape[differing[0]] != many * one[differing[0]]:
             of = "" if many == 1 else f" of each of {many} images"
-            why = f"The pass without numbers saw {shape_text(one)}{of}, this one {shapes}."
-            hint = "" if many == 1 else "Take one image at a time, --batch-size 1."
-            raise KernelvizError(f"The layer {tap.name} gave another shape than expected.", why, hint)
+            why = f"The traced forward pass had {shape_text(one)}{of}, this one {shapes}."
+            hint = "" if many == 1 else "Process one image at a time: --batch-size 1."
+            raise KernelvizError(f"The output of the layer {tap.name} has an unexpected shape.", why, hint)
         dim, size = differing[0], one[differing[0]]
         return [tensors[tap.part].detach().narrow(dim, number * size, size) for number in range(many)]
 
@@ -216,8 +216,8 @@ def classify(
         KernelvizError: the pass failed.
     """
     if not isinstance(model, Model):
-        what = f"The classes of a Model are known, but got {type(model).__name__}."
-        raise UsageError(what, hint="kernelviz.load_model(name) gives one.")
+        what = f"Only a Model has known classes, but got {type(model).__name__}."
+        raise UsageError(what, hint="kernelviz.load_model(name) returns one.")
     return first_classes(model, run_through(model, as_input(model, image, input_size=input_size, crop=crop)))
 
 
@@ -279,16 +279,16 @@ def as_input(
     """
     if isinstance(image, Image):
         if not isinstance(network, Model):
-            hint = "Give a ready tensor (C, H, W), or the Model that load_model gives."
-            raise UsageError("How this network wants its images is not known.", hint=hint)
+            hint = "Give a tensor (C, H, W), or the Model that load_model returns."
+            raise UsageError("The preprocessing of this network is not known.", hint=hint)
         batch, seen = prepare(network, image, input_size=input_size, crop=crop)
         return Input(batch, image, seen)
     if not isinstance(image, Tensor):
         hint = "kernelviz.read_image(path) reads one."
-        raise UsageError(f"An image or a ready tensor is wanted, but got {type(image).__name__}.", hint=hint)
+        raise UsageError(f"The image must be an Image or a tensor, but got {type(image).__name__}.", hint=hint)
     batch = image if image.ndim == 4 else image[None]
     if batch.ndim not in (3, 4) or batch.shape[0] != 1 or 0 in batch.shape:
-        raise UsageError(f"A ready tensor is (C, H, W) or (1, C, H, W), but the shape is {shape_text(image.shape)}.")
+        raise UsageError(f"The tensor must be (C, H, W) or (1, C, H, W), but got {shape_text(image.shape)}.")
     return Input(batch)
 
 
@@ -435,14 +435,14 @@ def _fitting(batch: Tensor, module: nn.Module) -> Tensor:
     if like is None:
         return batch.detach().clone()
     if like.is_meta:
-        what = "The network has no numbers: it was built without weights."
-        raise UsageError(what, hint='Load it with weights, `load_model(name, weights="random")` for one.')
+        what = "The network was built without weights."
+        raise UsageError(what, hint='Load it with weights, for example `load_model(name, weights="random")`.')
     return batch.detach().to(device=like.device, dtype=like.dtype, copy=True)
 
 
 def _pass_failed(error: Exception, size: tuple[int, ...]) -> KernelvizError:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return KernelvizError("There is not enough memory for this pass.", hint="Give a smaller --input-size.")
+        return KernelvizError("There is not enough memory for this forward pass.", hint="Give a smaller --input-size.")
     reason = " ".join(str(error).split())[:300] or type(error).__name__
-    what = f"The pass of an input of {' × '.join(map(str, size))} failed."
+    what = f"The forward pass failed for an input of {' × '.join(map(str, size))}."
     return KernelvizError(what, f"{reason[0].upper()}{reason[1:]}")

@@ -71,9 +71,9 @@ def obstacle(module: nn.Module) -> str:
     """Why the kernels of something that convolves cannot be read; empty for anything else."""
     kind = type(module).__name__
     if isinstance(module, CONVOLUTIONS):
-        return f"is a {kind}, which has no weights before its first pass"
+        return f"is a {kind}, which has no weights before its first forward pass"
     if "conv" in kind.lower() and not any(module.children()):
-        return f"is a {type(module).__module__}.{kind}, which keeps its weights in its own way; they cannot be read"
+        return f"is a {type(module).__module__}.{kind}, whose weights are in a format that cannot be read"
     return ""
 
 
@@ -93,7 +93,7 @@ def no_convolutions(network: Model | nn.Module) -> NoConvolutionsError:
     return NoConvolutionsError(
         f"{name} has no convolution.",
         next(unreadable, next(instead, "")),
-        "Choose a network with convolutions, `kernelviz kernels tf_efficientnet_lite0` for one.",
+        "Choose a network with convolutions, for example `kernelviz kernels tf_efficientnet_lite0`.",
     )
 
 

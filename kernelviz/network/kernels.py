@@ -195,7 +195,9 @@ def _read(record: ConvLayer, module: nn.Module, *, stored: bool) -> tuple[Tensor
     if stored:
         if held is None:
             what = f"The layer {record.name} stores no weight of the shape that it convolves with."
-            raise UsageError(what, f"It comes of {who}.", "Leave out --stored, or stored=True, for the effective one.")
+            raise UsageError(
+                what, f"It is computed by {who}.", "Leave out --stored, or stored=True, for the effective one."
+            )
         return held, None, (f"the weight as stored; {who} makes another of it, the effective one",)
     if observed.weight is None:
         return weight, None, (f"the weight as stored, the effective one is not known: {observed.why}",)
@@ -209,8 +211,8 @@ def _check_readable(record: ConvLayer, weight: object) -> None:
         what = f"The layer {record.name} ({record.kind}) holds no plain floating-point weights."
         raise UsageError(what, hint="Read the kernels before the network is quantised, pruned to sparse or compiled.")
     if weight.is_meta:
-        what = f"The layer {record.name} has a shape, but no numbers: the network was built without weights."
-        raise UsageError(what, hint='Load it with weights, `load_model(name, weights="random")` for one.')
+        what = f"The layer {record.name} has no weights: the network was built without them."
+        raise UsageError(what, hint='Load it with weights, for example `load_model(name, weights="random")`.')
 
 
 def _turned(weight: Array, groups: int) -> Array:

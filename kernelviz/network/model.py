@@ -77,7 +77,7 @@ def use_device(name: str, threads: int | None = None) -> str:
     if name == "auto":
         return str(facts["device"])
     if name not in facts["devices"]:
-        there = f"There is {' and '.join(facts['devices'])}."
+        there = f"Available: {' and '.join(facts['devices'])}."
         raise UsageError(f"There is no device {name} here.", there, "Give `--device auto`.")
     return name
 
@@ -321,7 +321,7 @@ def _bundled_model(spec: ModelSpec) -> Model:
     if not is_bundled(spec.location):
         raise NoWeightsError(
             f"There are no bundled weights for {shown(spec.name)}.",
-            f"They are those of {BUNDLED_MODEL} alone.",
+            f"Only {BUNDLED_MODEL} has bundled weights.",
             _OTHER_WEIGHTS,
         )
     module = _built(spec)

@@ -65,8 +65,8 @@ def prepare(
     if channels not in (1, 3):
         raise InputSizeError(
             f"{model.source.model} takes images of {channels} channels.",
-            "A picture has three, or one in grey, and nobody can say what the others should be.",
-            "In Python, give a ready tensor instead.",
+            "An image has three channels, or one in grey.",
+            "In Python, give a tensor instead.",
         )
     fraction, mode = facts["crop_pct"], facts.get("crop_mode") or "center"
     if crop is not None:
@@ -93,7 +93,7 @@ def input_size_of(model: Model, wanted: int | Sequence[int] | None) -> tuple[int
         return own
     sides = tuple(wanted) if isinstance(wanted, Sequence) else (wanted, wanted)
     if len(sides) != 2:
-        raise UsageError(f"The input size is one number, or rows and columns, but got {wanted!r}.")
+        raise UsageError(f"The input size must be one number, or rows and columns, but got {wanted!r}.")
     rows, columns = (check_positive("input size", side) or 0 for side in sides)
     if max(rows, columns) > LARGEST_SIDE:
         raise UsageError(f"The input size must be at most {LARGEST_SIDE}, but got {max(rows, columns)}.")
@@ -106,7 +106,7 @@ def input_size_of(model: Model, wanted: int | Sequence[int] | None) -> tuple[int
     if smallest and (rows < smallest[-2] or columns < smallest[-1]):
         what = f"{name} takes images from {smallest[-2]}×{smallest[-1]} pixels on, but got {rows}×{columns}."
         raise InputSizeError(
-            what, "Its deepest maps would be smaller than what works on them.", "Ask for a larger one."
+            what, "Its deepest feature maps would be smaller than their kernels.", "Give a larger --input-size."
         )
     return rows, columns
 

@@ -23,11 +23,11 @@ def check_ready(module: nn.Module) -> None:
         KernelvizError: it has lazy modules that never ran, or is scripted.
     """
     if isinstance(module, torch.jit.ScriptModule):
-        what = "A scripted network takes no hooks, so its layers cannot be watched."
+        what = "A scripted network takes no hooks, so its layers cannot be observed."
         raise KernelvizError(what, hint="Give the Python module that it was made of.")
     if any(is_lazy(tensor) for tensor in (*module.parameters(), *module.buffers())):
-        why = "Its lazy modules get theirs in their first pass, which would change it."
-        raise KernelvizError("The network has layers without a shape yet.", why, "Run it once, then come back.")
+        why = "Its lazy modules get their shapes in their first forward pass, which would change them."
+        raise KernelvizError("The network has layers without a shape yet.", why, "Run the network once first.")
 
 
 @contextlib.contextmanager

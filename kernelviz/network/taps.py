@@ -197,14 +197,14 @@ def choose_taps(
         KernelvizError: a module that was named does not run in a pass.
     """
     if kind not in KINDS:
-        raise UsageError(f"A kind is one of {', '.join(KINDS)}, but got {kind!r}.")
+        raise UsageError(f"The kind must be one of {', '.join(KINDS)}, but got {kind!r}.")
     if side not in ("output", "input"):
-        raise UsageError(f"A tap is output or input, but got {side!r}.")
+        raise UsageError(f"The tap must be output or input, but got {side!r}.")
     patterns = [patterns] if isinstance(patterns, str) else patterns
     if patterns is not None and not (
         isinstance(patterns, Sequence) and all(isinstance(pattern, str) for pattern in patterns)
     ):
-        what = f"Layers are names or patterns, a text or several, but got {patterns!r}."
+        what = f"Layers must be given as one or several names or patterns, but got {patterns!r}."
         raise UsageError(what, hint='Give "layer1", ["layer1", "layer2"], or "*".')
     chosen = _Choice(observed, trace, side, lenient=kind != "all")
     if patterns:
@@ -274,10 +274,12 @@ class _Choice:
         if self.found:
             return
         for name, why in self.without.items():
-            raise UsageError(f"No layer of the kind {kind} that was asked for has a map.", f"{name}: {why}.")
+            raise UsageError(f"None of the requested layers of kind {kind} has a map.", f"{name}: {why}.")
         others = ", ".join(other for other in KINDS if other in known)
-        why = f"Of the kinds that --kind takes there are {others}." if others else ""
-        raise UnknownLayerError(f"No layer of the kind {kind} was asked for.", why, "`--kind all` takes every kind.")
+        why = f"Their kinds: {others}." if others else ""
+        raise UnknownLayerError(
+            f"None of the requested layers is of kind {kind}.", why, "Give `--kind all` for every kind."
+        )
 
     def taps(self) -> Taps:
         """What was chosen, in the order of the pass."""
@@ -307,8 +309,8 @@ class _Choice:
             if named:
                 raise KernelvizError(
                     f"The layer {shown(name)} did not run.",
-                    "The network holds it, but no pass goes through it.",
-                    "`kernelviz layers MODEL` lists what runs.",
+                    "The network contains it, but the forward pass does not reach it.",
+                    "`kernelviz layers MODEL` lists the layers that run.",
                 )
             self.without[name] = "it did not run"
             return
@@ -357,7 +359,7 @@ class _Choice:
         raise UsageError(
             f"The layer {shown(name)} has no map.",
             f"{why[0].upper()}{why[1:]}.",
-            "`--layer '*'` draws all that have one.",
+            "`--layer '*'` draws all layers that have one.",
         )
 
 

@@ -222,7 +222,7 @@ def _recorded_call(network: Model | nn.Module, module: nn.Module, given: Input, 
     with recorder.within(module):
         run_through(network, given)
     if not recorder.ran:
-        why = "The network holds it, but no pass goes through it."
+        why = "The network contains it, but the forward pass does not reach it."
         raise KernelvizError(f"The layer {name} did not run.", why)
     calls = recorder.convolutions
     if len(calls) != 1:
@@ -231,7 +231,7 @@ def _recorded_call(network: Model | nn.Module, module: nn.Module, given: Input, 
         raise UsageError(what, hint=nearest_convolution(network, name))
     given_out = tensors_in(recorder.given)
     if not given_out or not _same(given_out[0], calls[0].output):
-        what = f"The layer {name} does more than to convolve, so no window makes its values."
+        what = f"The layer {name} does more than convolve, so no single window makes its values."
         raise UsageError(what, hint=nearest_convolution(network, name))
     return calls[0]
 

@@ -132,7 +132,7 @@ def test_a_layer_that_no_pass_reaches_is_said_to(run, photo, more):
     assert result.code == 1
     assert result.complaint[:2] == [
         "Error: The layer blocks.0.0.drop_path did not run.",
-        "The network holds it, but no pass goes through it.",
+        "The network contains it, but the forward pass does not reach it.",
     ]
     assert result.document["errors"][0]["message"] == " ".join(
         line.removeprefix("Error: ") for line in result.complaint

@@ -249,11 +249,11 @@ def test_lazy_convolutions_are_left_out():
     assert names(list_layers(network)) == ["0"]
     assert names(select_layers(network)) == ["0"]
     assert first_convolution(network, (3, 8, 8)) == "0"
-    assert "before its first pass" in refusal(network, "1").what
+    assert "before its first forward pass" in refusal(network, "1").what
     assert isinstance(network[1], nn.LazyConv2d)
     with pytest.raises(NoConvolutionsError) as caught:
         select_layers(nn.LazyConv2d(3, 3))
-    assert "before its first pass" in caught.value.why
+    assert "before its first forward pass" in caught.value.why
 
 
 def test_looking_for_the_first_gives_no_lazy_module_its_shape():
@@ -332,5 +332,5 @@ def test_what_convolves_but_is_not_drawn_is_told():
     """A pattern that takes in layers without readable kernels names them, with the reason."""
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.LazyConv2d(5, 3), nn.ReLU())
     assert list(left_out(network, "*")) == ["1"]
-    assert "before its first pass" in left_out(network, ["*"])["1"]
+    assert "before its first forward pass" in left_out(network, ["*"])["1"]
     assert left_out(network, "0") == left_out(network) == {}

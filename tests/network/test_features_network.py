@@ -273,5 +273,5 @@ def test_a_network_without_numbers():
     """One that was built on meta says so."""
     with torch.device("meta"):
         network = small()
-    with pytest.raises(UsageError, match="no numbers"):
+    with pytest.raises(UsageError, match="without weights"):
         capture_features(network, picture(17, 23), "0")

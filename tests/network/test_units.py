@@ -256,7 +256,7 @@ class Odd(nn.Module):
         ("two.0", (0, 8, 0), UsageError, "row 8"),
         ("two.0", (0, 0, -1), UsageError, "column -1"),
         ("two", (0, 0, 0), UsageError, "with 2 convolutions and pools"),
-        ("more", (0, 0, 0), UsageError, "does more than to convolve"),
+        ("more", (0, 0, 0), UsageError, "does more than convolve"),
         ("calls", (0, 0, 0), UsageError, "runs 2 convolutions"),
         ("one.1", (0, 0, 0), UsageError, "is a Hardswish and runs no convolution"),
         ("never", (0, 0, 0), KernelvizError, "did not run"),
@@ -272,7 +272,7 @@ def test_what_cannot_be_traced_is_refused(layer, at, error, words):
 
 def test_a_network_without_numbers_is_refused():
     """A network on ``meta`` has none."""
-    with pytest.raises(UsageError, match="no numbers"):
+    with pytest.raises(UsageError, match="without weights"):
         trace_unit(load_model("test_resnet", weights=None), torch.randn(3, 160, 160), "conv1.0", (0, 0, 0))
 
 

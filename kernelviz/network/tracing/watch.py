@@ -179,8 +179,8 @@ def on_meta(network: nn.Module) -> nn.Module:
     for module in network.modules():
         if isinstance(module, torch.jit.ScriptModule):
             raise KernelvizError(
-                "The network was compiled by torch.jit, and its steps cannot be observed.",
-                hint="Give the network from which it was made.",
+                "The network was compiled by torch.jit, and its operations cannot be observed.",
+                hint="Give the original Python module.",
             )
         for name in _HOOKS:
             memo[id(vars(module).get(name))] = OrderedDict()
@@ -428,16 +428,18 @@ def _failed(error: Exception, size: Sequence[int]) -> KernelvizError:
     reason = f"{reason[0].upper()}{reason[1:]}"
     if re.search(r"\bmeta\b|data-dependent", reason):
         return KernelvizError(
-            "The network looks at the numbers of its tensors, and this pass has none.",
+            "The network reads the values of its tensors, which a traced forward pass does not have.",
             reason,
-            "Trace a part of it that goes the same way whatever it is shown.",
+            "Trace a part of it that does not depend on these values.",
         )
     if re.search(r"\bdtype\b|scalar types?|same type", reason):
         return KernelvizError(
-            "The network does not take its own number type.", reason, "Give all of it one type first, as .float() does."
+            "The network does not take an input of its own data type.",
+            reason,
+            "Convert all of it to one data type first, for example with .float().",
         )
     return KernelvizError(
         f"The network does not take an input of {' × '.join(map(str, size))}.",
         reason,
-        "Give the size that it was made for as the input size.",
+        "Give the input size that the network was built for.",
     )

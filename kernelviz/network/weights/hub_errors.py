@@ -59,9 +59,9 @@ def offline(request: Request) -> NoWeightsError:
     """The user has forbidden requests, and the file is not in the cache, or the hub was to be asked all the same."""
     file = f"{request.filename} of {request.location.name}"
     if cached_file(request.location):
-        what = f"HF_HUB_OFFLINE forbids to ask the hub for {request.location.name}, which is in the cache."
+        what = f"HF_HUB_OFFLINE forbids requests to the hub for {request.location.name}, which is in the cache."
     else:
-        what = f"{file} is not in the cache, and HF_HUB_OFFLINE forbids to ask the hub."
+        what = f"{file} is not in the cache, and HF_HUB_OFFLINE forbids requests to the hub."
     return NoWeightsError(what, whereabouts(request), f"Unset HF_HUB_OFFLINE; or {_other_weights(request)}.")
 
 
@@ -79,14 +79,14 @@ def unreadable_in_cache(error: BadWeightsError, request: Request) -> NoWeightsEr
 
 def _fetch_anew(request: Request) -> str:
     first = "Unset HF_HUB_OFFLINE and fetch" if constants.is_offline_mode() else "Fetch"
-    return f"{first} them anew with `--weights hub`; or {_other_weights(request, cached=False)}."
+    return f"{first} them again with `--weights hub`; or {_other_weights(request, cached=False)}."
 
 
 def _other_weights(request: Request, *, cached: bool = True) -> str:
     """What needs no hub."""
     location, bundled = request.location, f"try {BUNDLED_MODEL} with `--weights bundled`"
     if cached and cached_file(location) and (request.filename != CONFIG or cached_file(hub_location(location.name))):
-        return "take those in the cache with `--weights auto`"
+        return "use those in the cache with `--weights auto`"
     if is_bundled(location):
         return "give `--weights bundled`, `--weights random` or `--weights FILE`"
     if request.filename != CONFIG:
@@ -110,9 +110,7 @@ def sentence(error: Exception, request: Request) -> tuple[str, str]:
         found = describe(error, request)
         if found:
             return found
-    return f"The hub could not be asked for {request.location.name}: {type(error).__name__}.", _check_connection(
-        request
-    )
+    return f"The request for {request.location.name} failed: {type(error).__name__}.", _check_connection(request)
 
 
 def is_missing(error: Exception) -> bool:
@@ -126,10 +124,10 @@ def _about_the_settings(error: Exception, request: Request) -> tuple[str, str] |
     """What the user has set keeps the hub from being asked."""
     if isinstance(error, WrongEndpointError):
         fault = endpoint_fault(set_endpoint(constants.ENDPOINT))
-        what = f"HF_ENDPOINT, {request.endpoint or 'empty'}, is no address of a hub: {fault}."
+        what = f"HF_ENDPOINT, {request.endpoint or 'empty'}, is not a valid hub address: {fault}."
         return what, "Correct HF_ENDPOINT or unset it"
     if isinstance(error, BadTokenError):
-        return "The token kept for the hub cannot be sent: it holds signs that no token has.", _other_token()
+        return "The stored hub token cannot be sent: it contains characters that no token has.", _other_token()
     if isinstance(error, UnreadableTokenError):
         return (
             f"The token file cannot be read: {error.reason}.",
@@ -148,14 +146,14 @@ def _about_the_file(error: Exception, request: Request) -> tuple[str, str] | Non
     if isinstance(error, NoCheckpointError):
         return f"{file} came, but holds no weights that can be read.", _TRY
     if isinstance(error, UnknownSizeError):
-        what = f"{file} was not fetched: the server tells neither its size nor a hash, so it could be cut short unseen."
+        what = f"{file} was not fetched: the server reports neither its size nor a hash, so it could be truncated."
         return what, _TRY
     return _about_the_cache(error, file) if isinstance(error, StoreError) else None
 
 
 def _about_the_cache(error: StoreError, file: str) -> tuple[str, str]:
     if error.number in _FULL:
-        return f"There is not enough room on the disk for {file}.", "Make room, or set HF_HOME to another place"
+        return f"There is not enough disk space for {file}.", "Free some space, or set HF_HOME to another directory"
     hint = "Set HF_HOME to a directory that you may write to"
     return f"The cache cannot be written, so {file} was not kept: {error.reason}.", hint
 
@@ -163,11 +161,11 @@ def _about_the_cache(error: StoreError, file: str) -> tuple[str, str]:
 def _about_the_answer(error: Exception, request: Request) -> tuple[str, str] | None:
     """The server answered, but not with the file."""
     if isinstance(error, NoHubError):
-        where = f"at {request.host}" if request.is_elsewhere else "there"
-        what = f"What answers {where} is no model hub, but perhaps the sign-in page of a network."
+        where = f" at {request.host}" if request.is_elsewhere else ""
+        what = f"The server{where} is not a model hub, but perhaps the sign-in page of a network."
         return what, "Open any page in a browser and sign in, or check HF_ENDPOINT"
     if isinstance(error, EndlessError) or type(error).__name__ == "TooManyRedirects":
-        return f"{request.host} sends from one address to the next without end.", _check_connection(request)
+        return f"{request.host} redirects endlessly.", _check_connection(request)
     found = None if request.location.url or request.is_elsewhere else _about_the_repository(error, request)
     return found or _about_the_status(error, request)
 
@@ -182,7 +180,7 @@ def _about_the_repository(error: Exception, request: Request) -> tuple[str, str]
     elif isinstance(error, errors.EntryNotFoundError):
         found = f"The repository {location.name} holds no file {_files(request)}.", _CHECK_NAME
     elif _status(error) == 401 and _sent_token(error):
-        found = "The hub does not accept the token that is kept here: it is wrong or has expired.", _other_token()
+        found = "The hub does not accept the stored token: it is wrong or has expired.", _other_token()
     elif _status(error) == 401:
         what = f"The hub does not show {location.name} without a login: it is private, or there is no such repository."
         found = what, f"{_CHECK_NAME}, or type `hf auth login`"
@@ -195,9 +193,9 @@ def _about_the_repository(error: Exception, request: Request) -> tuple[str, str]
 def _about_a_gate(error: Exception, location: WeightsLocation) -> tuple[str, str]:
     ask = f"Ask for access on the page of {location.name}"
     if _sent_token(error):
-        what = f"The repository {location.name} is gated, and the token that is kept here has no access to it."
+        what = f"The repository {location.name} is gated, and the stored token has no access to it."
         return what, f"{ask} and wait for it, or use another token: {_other_token(begin=False)}"
-    return f"The repository {location.name} is gated: it asks for a login.", f"{ask}, then type `hf auth login`"
+    return f"The repository {location.name} is gated: it requires a login.", f"{ask}, then type `hf auth login`"
 
 
 def _about_the_status(error: Exception, request: Request) -> tuple[str, str] | None:
@@ -208,11 +206,11 @@ def _about_the_status(error: Exception, request: Request) -> tuple[str, str] | N
         return _about_no_access(error, request, server)
     if status == 429:
         wait = "Wait" if request.location.url or _sent_token(error) else "Wait, or type `hf auth login`"
-        return f"{server} has had too many requests from here (429).", wait
+        return f"{server} received too many requests from this machine (429).", wait
     if status and status >= 500:
-        return f"{server} has an error of its own ({status}).", _TRY
+        return f"{server} reported an internal error ({status}).", _TRY
     file = f"{request.filename} of {request.location.name}"
-    return (f"{server} did not give {file} ({status}).", _check_connection(request)) if status else None
+    return (f"{server} did not send {file} ({status}).", _check_connection(request)) if status else None
 
 
 def _about_no_access(error: Exception, request: Request, server: str) -> tuple[str, str]:
@@ -221,7 +219,7 @@ def _about_no_access(error: Exception, request: Request, server: str) -> tuple[s
         return f"{server} forbids access to {name} (403).", _TRY
     if _sent_token(error):
         hint = f"Let it read this repository; or {_other_token(begin=False)}"
-        return f"The token that is kept here gives no access to {name} (403).", hint
+        return f"The stored token gives no access to {name} (403).", hint
     return f"The hub forbids access to {name} (403).", "Type `hf auth login`"
 
 
@@ -229,13 +227,13 @@ def _about_no_answer(error: Exception, request: Request) -> tuple[str, str] | No
     """Nobody answered."""
     host, chain = request.host, list(_chain(error))
     if any(isinstance(each, StalledError) or "Timeout" in type(each).__name__ for each in chain):
-        hint = "Wait longer with --timeout, or work without the hub with HF_HUB_OFFLINE=1"
-        return f"Nothing came from {host} for {request.seconds:g} s.", hint
+        hint = "Raise --timeout, or set HF_HUB_OFFLINE=1 to work without the hub"
+        return f"No data came from {host} for {request.seconds:g} s.", hint
     found = next((found for each in chain if (found := _about_the_connection(each, request))), None)
     if found:
         return found
     if any(type(each).__name__ in _HUNG_UP for each in chain):
-        return f"{host} hung up, or does not speak HTTP.", _check_connection(request)
+        return f"{host} closed the connection, or does not speak HTTP.", _check_connection(request)
     known = next((each for each in chain if isinstance(each, OSError) and each.strerror), None)
     return (f"{host} cannot be reached: {known.strerror}.", _check_connection(request)) if known else None
 
@@ -245,7 +243,7 @@ def _about_the_connection(error: BaseException, request: Request) -> tuple[str, 
     host = request.host
     if isinstance(error, socket.gaierror):
         why = "no network" if request.is_elsewhere or request.location.url else "no network, or a misspelt endpoint"
-        return f"The name {host} is unknown here: {why}.", _check_connection(request)
+        return f"The host name {host} cannot be resolved: {why}.", _check_connection(request)
     if isinstance(error, ConnectionRefusedError):
         return f"{host} refused the connection.", _check_connection(request)
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -253,7 +251,7 @@ def _about_the_connection(error: BaseException, request: Request) -> tuple[str, 
     if isinstance(error, ssl.SSLError):
         return (
             f"{host} does not speak TLS.",
-            "Set HF_ENDPOINT to an address with http://, if that is what is spoken there",
+            "Set HF_ENDPOINT to an address with http://, if the server speaks plain HTTP",
         )
     return None
 

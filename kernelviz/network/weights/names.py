@@ -254,7 +254,7 @@ def _of_repository(
         # What timm publishes it knows without asking, and whether the weights are to be had is another question.
         spec, location = _of_architecture(f"{architecture}.{entry.tag}", registry), entry.location
     else:
-        spec = _of_config(config, registry, location.name, f"{_GIVE_OTHER}, or fetch it anew with `--weights hub`.")
+        spec = _of_config(config, registry, location.name, f"{_GIVE_OTHER}, or fetch it again with `--weights hub`.")
         filename = _config(config, location.name)[1].get("hf_hub_filename")
         location = hub_location(identifier, filename if isinstance(filename, str) and "/" not in filename else None)
     revision = f"-{location.revision}" if location.revision else ""
@@ -309,11 +309,11 @@ def _config(path: Path, whose: str, hint: str = "") -> tuple[str, dict[str, Any]
         why = error.strerror or str(error)
         raise BadWeightsError(f"The config.json of {shown(whose)} cannot be read.", f"{why}.", hint) from None
     except (ValueError, TypeError, AttributeError, RecursionError):
-        raise BadWeightsError(f"The config.json of {shown(whose)} is no model's configuration.", hint=hint) from None
+        raise BadWeightsError(f"The config.json of {shown(whose)} is not a model configuration.", hint=hint) from None
 
 
 def _bad_repository(identifier: str) -> UnknownModelError:
-    what = f"{shown(identifier) or 'An empty name'} is no name of a repository."
+    what = f"{shown(identifier) or 'An empty name'} is not the name of a repository."
     return UnknownModelError(what, hint="Type hf-hub:organisation/name, or hf-hub:organisation/name@revision.")
 
 

@@ -130,8 +130,8 @@ def test_what_a_network_makes_on_the_cpu_meets_the_image():
 @pytest.mark.parametrize(
     ("do", "what"),
     [
-        (lambda image: image if image.sum() > 0 else -image, "looks at the numbers"),
-        (lambda image: torch.zeros(image.shape).copy_(image), "looks at the numbers"),
+        (lambda image: image if image.sum() > 0 else -image, "reads the values of its tensors"),
+        (lambda image: torch.zeros(image.shape).copy_(image), "reads the values of its tensors"),
         (lambda image: image.view(1, 5, -1), "input of 3 × 9 × 8"),
     ],
 )

@@ -81,7 +81,7 @@ def test_truncated_files_are_refused(tmp_path, state, kind, share):
         (b"<html>not found</html>\n", "it is text"),
         ("Gewichte für später, ".encode() * 20, "it is text"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(100), "no format known"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), "format is not known"),
         (b"\x80\x02", "cut short"),
         (b"PK\x03\x04 and no more", "cut short"),
     ],

@@ -119,17 +119,17 @@ FAILURES = {
     "404 EntryNotFound": "holds no file model.safetensors or pytorch_model.bin",
     "404": "(404)",
     "401 RepoNotFound": "without a login",
-    "401 GatedRepo": "is gated: it asks for a login",
+    "401 GatedRepo": "is gated: it requires a login",
     "403 GatedRepo": "is gated",
     "403": "forbids access",
     "429": "too many requests",
-    "500": "an error of its own (500)",
-    "retry": "an error of its own (503)",
+    "500": "reported an internal error (500)",
+    "retry": "reported an internal error (503)",
     "portal": "is no model hub",
     "cut": "cut short",
     "wrong": "wrong hash",
-    "stall": "Nothing came from 127.0.0.1 for 1 s.",
-    "silent": "Nothing came from 127.0.0.1 for 1 s.",
+    "stall": "No data came from 127.0.0.1 for 1 s.",
+    "silent": "No data came from 127.0.0.1 for 1 s.",
 }
 
 
@@ -190,7 +190,7 @@ def test_an_unknown_host(tmp_path, resolving):
     resolving(fails)
     with pointed_at("http://hub.invalid", tmp_path):
         error, seconds = failure()
-    assert error.what == "The name hub.invalid is unknown here: no network, or a misspelt endpoint."
+    assert error.what == "The host name hub.invalid cannot be resolved: no network, or a misspelt endpoint."
     assert seconds < 5
 
 
@@ -208,7 +208,7 @@ def test_a_resolution_that_hangs(tmp_path, resolving):
             error, seconds = failure(timeout=0.5)
     finally:
         released.set()
-    assert "Nothing came from hub.invalid" in error.what
+    assert "No data came from hub.invalid" in error.what
     assert seconds < 2.5
 
 
@@ -252,7 +252,7 @@ def test_a_full_disk_before_the_download(monkeypatch, tmp_path):
     """What has no room is not begun."""
     monkeypatch.setattr(hub_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=10))
     error, _ = failure()
-    assert "not enough room on the disk" in error.what
+    assert "not enough disk space" in error.what
     assert "HF_HOME" in error.hint
     assert files_in(tmp_path) == []
 
@@ -265,7 +265,7 @@ def test_a_disk_that_fills_up(monkeypatch, tmp_path):
 
     monkeypatch.setattr(hub_module, "_write", full)
     error, _ = failure()
-    assert "not enough room on the disk" in error.what
+    assert "not enough disk space" in error.what
     assert files_in(tmp_path) == []
 
 
