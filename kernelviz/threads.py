@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 
 def processors() -> int:
-    """How many processors this process may use."""
+    """The number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 THREADS = max(2, min(4, processors()))
-"""Threads that read, or write, at once: more would hold more images in memory."""
+"""The number of threads that read or write; more would hold more images in memory."""
 
 
 WAITING = 12
-"""Pieces of work that may wait."""
+"""The number of pieces of work that may wait."""
 ROOM = 16 * 2**20
 """Bytes of maps that may wait."""
 LARGE = 4 * 2**20
-"""A piece that holds more bytes is done at once, where it is made: what threads allocate in such sizes they keep."""
+"""A piece with more bytes runs in the caller's thread: threads would keep memory allocated in such sizes."""
 
 
 @dataclass
@@ -39,10 +39,10 @@ class _Piece:
 
 
 class Behind:
-    """Does work in threads, and what follows on it in the caller's thread, in the order in which it was handed over.
+    """Runs work in threads, and a follow-up of each piece in the caller's thread, in the order of submission.
 
-    Where ``exclusive``, the threads begin when nothing more may wait, and the caller waits for all of them.
-    matplotlib is not safe in threads: only what needs none of it may be handed over.
+    If ``exclusive``, the threads do not overlap with the caller: they start when no more work may wait, and the caller
+    waits for all of them. matplotlib is not thread-safe: the work must not use it.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class Behind:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        """Finish what was begun; after an error nothing more is begun."""
+        """Finish the waiting work; after an error, cancel it."""
         try:
             if kind is None:
                 self.settle()
@@ -62,7 +62,7 @@ class Behind:
             self._pool.shutdown(cancel_futures=True)
 
     def hand(self, work: Callable[[], object], then: Callable[[Future[Any]], object], *, size: int = 0) -> None:
-        """Begin a piece of work that holds ``size`` bytes; ``then`` gets its future when it is done."""
+        """Submit a piece of work that holds ``size`` bytes; ``then`` is called with its future when it is done."""
         self.settle(WAITING - 1, ROOM - size)
         piece = _Piece(work, then, size)
         self._waiting.append(piece)
@@ -73,7 +73,7 @@ class Behind:
         self.settle(WAITING, ROOM)
 
     def settle(self, left: int = 0, room: int = 0) -> None:
-        """Wait until at most so many pieces, of so many bytes in all, are waiting."""
+        """Wait until at most ``left`` pieces with ``room`` bytes in total are waiting."""
         if self._fits(left, room):
             return
         for piece in self._waiting:
@@ -92,7 +92,7 @@ def _done(work: Callable[[], object]) -> Future[Any]:
     future: Future[Any] = Future()
     try:
         future.set_result(work())
-    except Exception as error:  # noqa: BLE001 (as a thread does: it is raised to whom asks for the result)
+    except Exception as error:  # noqa: BLE001 (as in a thread: ``result`` raises it)
         future.set_exception(error)
     return future
 
@@ -102,15 +102,15 @@ Result = TypeVar("Result")
 
 
 AHEAD = 4
-"""Images read before they are needed, besides those of the next batch."""
+"""The number of images read ahead, besides those of the next batch."""
 
 
 def read_ahead(
     items: Iterable[Item], work: Callable[[Item], Result], depth: int, *, exclusive: bool = False
 ) -> Iterator[tuple[Item, Future[Result]]]:
-    """Each item with the finished work on it, in their order; a thread does the work of up to ``depth`` items ahead.
+    """Yield each item with its finished future, in order; a thread works up to ``depth`` items ahead.
 
-    Where it ``exclusive``, several threads do that of ``depth`` items, and rest until these are used.
+    If ``exclusive``, several threads work on ``depth`` items, and pause until the caller has used these.
     """
     pool = ThreadPoolExecutor(THREADS if exclusive else 1, thread_name_prefix="kernelviz-read")
     waiting: deque[tuple[Item, Future[Result]]] = deque()
@@ -131,7 +131,7 @@ def read_ahead(
 
 
 def grouped(items: Iterable[Item], size: int, key: Callable[[Item], object]) -> Iterator[list[Item]]:
-    """Items that follow one another and have the same key, up to ``size`` of them at once."""
+    """Group consecutive items with the same key, up to ``size`` per group."""
     group: list[Item] = []
     for item in items:
         if group and (len(group) == size or key(group[0]) != key(item)):

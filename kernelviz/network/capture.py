@@ -1,4 +1,4 @@
-"""One forward pass of an image, or of a batch, and the maps and class scores that come out of it."""
+"""Run forward passes and capture feature maps and class scores."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CapturePlan:
-    """A network that knows what is to be caught in it, for images of one size; what ``make_taps`` gives."""
+    """A network with the tensors to capture from it, for images of one size; ``make_taps`` returns it."""
 
     network: Model | nn.Module
     input_size: tuple[int, ...]
@@ -57,7 +57,7 @@ class CapturePlan:
 
 @dataclass(frozen=True)
 class Input:
-    """A batch (1, C, H, W) of one image, with the image and what the network saw of it, where there is one."""
+    """A batch (1, C, H, W) of one image, with the image and the part that the network sees, if there is an image."""
 
     batch: Tensor
     image: Image | None = None
@@ -70,11 +70,11 @@ class Input:
 
 
 class StopPassError(BaseException):
-    """Ends a pass behind the last layer asked for; no module's own ``except Exception`` catches it."""
+    """Ends a forward pass after the last requested layer; no module's own ``except Exception`` catches it."""
 
 
 class CaptureHooks:
-    """Hooks that hand each tapped tensor on, as the maps of each image of the batch, while the pass goes by."""
+    """Hooks that report each captured tensor during the forward pass, as the maps of each image of the batch."""
 
     def __init__(self, plan: CapturePlan, given: Sequence[Input], on_map: OnBatchMap, *, to_the_end: bool) -> None:
         self.plan, self.given, self.on_map = plan, given, on_map
@@ -89,7 +89,7 @@ class CaptureHooks:
 
     @contextlib.contextmanager
     def hooks(self, module: nn.Module) -> Iterator[None]:
-        """Hooks on every tapped module, behind the caller's own, for as long as the context lasts."""
+        """Hooks on every captured module, after the caller's own, while the context lasts."""
         with contextlib.ExitStack() as stack:
             for name in self.wanted:
                 part = _inside(module, name)
@@ -101,10 +101,10 @@ class CaptureHooks:
             yield
 
     def check_all_ran(self) -> None:
-        """Refuse a pass that went another way than the observed one.
+        """Reject a forward pass that took another path than the observed one.
 
         Raises:
-            KernelvizError: a tapped run did not happen.
+            KernelvizError: a requested run did not happen.
         """
         missing = [tap.name for tap in self.plan.taps.taps if self.runs[tap.module] <= tap.run]
         if missing:
@@ -138,10 +138,10 @@ class CaptureHooks:
             raise StopPassError
 
     def _parts(self, tap: Tap, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """The tensor of each image: along one dimension they follow one another, windows and heads of one together.
+        """The tensor of each image: the images are consecutive along one dimension, with their windows and heads.
 
         Raises:
-            KernelvizError: the shape is not that of so many images.
+            KernelvizError: the shape does not fit the number of images.
         """
         shapes = [tuple(tensor.shape) for tensor in tensors]
         one, many = tap.layout.shape, len(self.given)
@@ -175,7 +175,7 @@ class CaptureHooks:
 
 
 def _inside(module: nn.Module, name: str) -> nn.Module:
-    """The module of this name, as ``named_modules`` tells it: an attribute of a class may hide one."""
+    """The module of this name in ``named_modules``; attribute access could return a class attribute instead."""
     for part in name.split("."):
         found = module._modules[part]  # noqa: SLF001
         if found is None:
@@ -185,7 +185,7 @@ def _inside(module: nn.Module, name: str) -> nn.Module:
 
 
 def module_of(network: Model | nn.Module) -> nn.Module:
-    """The torch module itself; where it was compiled, the one that was. One layer alone is called by its class."""
+    """The torch module, without the wrapper of torch.compile. A single layer is named by its class."""
     module = network.module if isinstance(network, Model) else network
     original = getattr(module, "_orig_mod", module)
     module = original if isinstance(original, nn.Module) else module
@@ -205,15 +205,15 @@ def classify(
     input_size: int | Sequence[int] | None = None,
     crop: bool | None = None,
 ) -> tuple[ClassScore, ...]:
-    """The five likeliest classes of an image, the likeliest first, by softmax; () where the classes mean nothing.
+    """The five likeliest classes of an image by softmax, the likeliest first.
 
-    That is with random weights, and for networks without a classifier. Labels are None where the names of the classes
-    are not known. ``image`` is what ``read_image`` gives, or a ready tensor (C, H, W) or (1, C, H, W); ``input_size`` and
-    ``crop`` are those of ``capture_features``. The network is afterwards as it was.
+    Empty with random weights and for networks without a classifier. Labels are None if the class names are not known.
+    ``image`` is an ``Image`` or a tensor (C, H, W) or (1, C, H, W); ``input_size`` and ``crop`` are those of
+    ``capture_features``. The state of the network is restored afterwards.
 
     Raises:
-        UsageError: no ``Model``, no image, or one that the network cannot take.
-        KernelvizError: the pass failed.
+        UsageError: ``model`` is no ``Model``, or ``image`` is no image that the network takes.
+        KernelvizError: the forward pass failed.
     """
     if not isinstance(model, Model):
         what = f"Only a Model has known classes, but got {type(model).__name__}."
@@ -232,31 +232,32 @@ def capture_features(
     input_size: int | Sequence[int] | None = None,
     crop: bool | None = None,
 ) -> tuple[FeatureMaps, ...]:
-    """What the chosen layers really gave for one image, at that point of the pass, before anything overwrote it.
+    """The outputs of the chosen layers for one image, copied during the forward pass before anything overwrites them.
 
     Args:
         network: A ``Model``, or any module that takes one batch of images.
-        image: What ``read_image`` gives (the model's own preprocessing follows), or a ready tensor (C, H, W) or
+        image: An ``Image`` from ``read_image``, which is preprocessed for the model, or a tensor (C, H, W) or
             (1, C, H, W).
         layers: Names (``layer1.0.act1``, ``name#2`` for a second run, ``name:0`` for a part of a tuple), shell patterns,
-            or ``stage:0``; without them the first convolution and the stages.
-        on_map: Called with each ``FeatureMaps`` inside the pass; nothing is kept then, and () comes back. The pass ends
-            behind the last layer asked for.
-        kind: Only layers of this kind: conv, norm, act, pool, linear, or all; those inside the modules that were named
-            too, and without ``layers`` all of the network.
-        tap: ``"input"`` catches what goes into the layers.
-        input_size: Side, or (H, W), of the input where it is not the model's own.
-        crop: Whether the image is cropped as the model's preprocessing says; None for its own rule.
+            or ``stage:0``; by default the first convolution and the stages. A module that contains others stands for
+            its own output.
+        on_map: Called with each ``FeatureMaps`` during the forward pass, which ends after the last requested layer. The
+            maps are then not kept, and the result is ().
+        kind: Only layers of this kind (conv, norm, act, pool, linear, or all), including those inside the named modules;
+            without ``layers``, all such layers of the network.
+        tap: ``"input"`` captures the inputs of the layers.
+        input_size: Side, or (H, W), of the input; by default the model's own.
+        crop: Whether the image is cropped as the model's preprocessing specifies; None for its own rule.
 
     Returns:
-        The maps, (C, H, W) each, in the order of the pass.
+        The maps, (C, H, W) each, in the order of the forward pass.
 
-    The network is afterwards as it was: hooks, modes, buffers, grad mode, and the random state.
+    Hooks, modes, buffers, grad mode and the random state are restored afterwards.
 
     Raises:
-        UnknownLayerError: no such layer.
-        UsageError: a layer that was named has no map; or no image, or one that the network cannot take.
-        KernelvizError: the pass failed, or a layer that was named did not run.
+        UnknownLayerError: there is no such layer.
+        UsageError: a named layer has no map, or ``image`` is no image that the network takes.
+        KernelvizError: the forward pass failed, or a named layer did not run.
     """
     given = as_input(network, image, input_size=input_size, crop=crop)
     plan = make_taps(network, given.size, layers, kind=kind, tap=tap, batch=given.batch)
@@ -272,10 +273,10 @@ def as_input(
     input_size: int | Sequence[int] | None = None,
     crop: bool | None = None,
 ) -> Input:
-    """What a network takes for an image.
+    """The input of a network for an image.
 
     Raises:
-        UsageError: neither image nor tensor, another rank, or an image for a network without known preprocessing.
+        UsageError: ``image`` is neither image nor tensor, has another rank, or the preprocessing of the network is unknown.
     """
     if isinstance(image, Image):
         if not isinstance(network, Model):
@@ -301,9 +302,9 @@ def make_taps(
     tap: Side = "output",
     batch: Tensor | None = None,
 ) -> CapturePlan:
-    """Watch one pass of an image of ``input_size`` (C, H, W), and find what the patterns mean in it.
+    """Observe one forward pass of an image of ``input_size`` (C, H, W), and find the tensors that the patterns name.
 
-    A network that cannot be observed without numbers is observed with those of ``batch``, where it is given.
+    A network that cannot be observed on ``meta`` is observed with ``batch``, if given.
 
     Raises:
         KernelvizError: as ``capture_features``.
@@ -316,24 +317,24 @@ def make_taps(
 
 
 def blank(size: Sequence[int]) -> Tensor:
-    """A batch of one image without content, (C, H, W): for networks that cannot be observed without numbers."""
+    """A batch of one black image of size (C, H, W), for networks that cannot be observed on ``meta``."""
     return torch.zeros(1, *size)
 
 
 def tap_also(plan: CapturePlan) -> tuple[CapturePlan, frozenset[str]]:
-    """The same with the first convolution and the stages, and the names of these."""
+    """The plan extended by the first convolution and the stages, and the names of these."""
     more = choose_taps(plan.observed, plan.trace, None, side=plan.side)
     every = {tap.name: tap for tap in (*plan.taps.taps, *more.taps)}
     return replace(plan, taps=replace(plan.taps, taps=tuple(every.values()))), frozenset(tap.name for tap in more.taps)
 
 
 def run(plan: CapturePlan, given: Input, on_map: OnMap, *, to_the_end: bool = True) -> tuple[ClassScore, ...]:
-    """Pass one image through the network; each map goes to ``on_map`` inside the pass.
+    """Run one image through the network and call ``on_map`` with each map during the forward pass.
 
-    The first five classes come back where the pass goes ``to_the_end`` and the network has classes.
+    Returns the first five classes if the forward pass runs ``to_the_end`` and the network has classes.
 
     Raises:
-        KernelvizError: the pass failed, or a tapped layer did not run.
+        KernelvizError: the forward pass failed, or a requested layer did not run.
     """
     return run_batch(plan, [given], lambda _, maps: on_map(maps), to_the_end=to_the_end)[0]
 
@@ -341,12 +342,12 @@ def run(plan: CapturePlan, given: Input, on_map: OnMap, *, to_the_end: bool = Tr
 def run_batch(
     plan: CapturePlan, given: Sequence[Input], on_map: OnBatchMap, *, to_the_end: bool = True
 ) -> tuple[tuple[ClassScore, ...], ...]:
-    """Pass images of one size through the network at once; each map goes to ``on_map`` with its image's place in the batch.
+    """Run images of one size as one batch and call ``on_map`` with each map and its image's index in the batch.
 
-    The first five classes of each come back, as from ``run``. All maps of a layer come before those of the next.
+    Returns the first five classes of each image, as ``run`` does. All maps of a layer come before those of the next.
 
     Raises:
-        KernelvizError: the pass failed, a tapped layer did not run, or its output is not one part for each image.
+        KernelvizError: the forward pass failed, a requested layer did not run, or its output has no part for each image.
     """
     capture = CaptureHooks(plan, given, on_map, to_the_end=to_the_end)
     whole = given[0] if len(given) == 1 else Input(torch.cat([each.batch for each in given]))
@@ -360,10 +361,10 @@ def run_batch(
 def run_each(
     plan: CapturePlan, given: Sequence[Input], on_map: OnBatchMap, *, to_the_end: bool = True
 ) -> list[tuple[ClassScore, ...] | KernelvizError]:
-    """As ``run_batch``; where the pass fails, the images pass one by one, and the error of each stands in its place.
+    """As ``run_batch``; if the forward pass fails, the images run one by one, and each result may be an error.
 
-    Where ``on_map`` fails, that is the image's alone: it gets no more of its maps, and the others go on. No map is handed
-    on twice.
+    If ``on_map`` fails, only that image fails: its further maps are dropped, and the others continue. No map is reported
+    twice.
     """
     handed: set[tuple[int, str | None]] = set()
     failed: dict[int, KernelvizError] = {}
@@ -377,7 +378,7 @@ def run_each(
         except KernelvizError as error:
             failed[number] = error
             if len(failed) == len(given):
-                raise  # nobody is left for whom the pass would go on
+                raise  # no image is left to continue for
 
     def alone(number: int) -> tuple[ClassScore, ...] | KernelvizError:
         try:
@@ -400,16 +401,17 @@ def run_through(
     *,
     ours: Callable[[], bool] = lambda: False,
 ) -> Any:
-    """What the network gives for an input; None where one of the ``hooks`` raised ``StopPassError``. It is left as it was.
+    """The output of the network for an input; None if one of the ``hooks`` raised ``StopPassError``.
 
-    ``ours`` says whether an error came from outside of the network, and goes on as it is.
+    The state of the network is restored afterwards. ``ours`` returns whether an error came from outside the network; such
+    an error is raised unchanged.
 
     Raises:
-        KernelvizError: the pass failed.
+        KernelvizError: the forward pass failed.
     """
     preserved = network if isinstance(network, PreservedModule) else PreservedModule(module_of(network))
     module = preserved.module
-    if preserved is not network:  # what was lent was observed before, which refuses it
+    if preserved is not network:  # a preserved module was checked when it was observed
         check_ready(module)
     batch = _fitting(given.batch, module)
     with preserved.undisturbed(), hooks or nullcontext():
@@ -426,10 +428,10 @@ def run_through(
 
 
 def _fitting(batch: Tensor, module: nn.Module) -> Tensor:
-    """A copy of the batch on the network's device and in its numbers: the first module may overwrite it.
+    """A copy of the batch with the device and dtype of the network; the first module may overwrite it.
 
     Raises:
-        UsageError: the network has no numbers.
+        UsageError: the network is on ``meta``.
     """
     like = next((tensor for tensor in module.parameters() if tensor.is_floating_point()), None)
     if like is None:

@@ -1,4 +1,4 @@
-"""The convolutions of a network, how to choose among them, and why a name means none."""
+"""The convolutions of a network, how to choose among them, and errors for names that are none."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def root_of(network: Model | nn.Module) -> nn.Module:
 
 
 def is_conditional(module: nn.Module) -> bool:
-    """Whether a module holds experts, from which it mixes the kernels anew for every image: timm's CondConv2d."""
+    """Whether a module mixes its kernels from experts for every image: timm's CondConv2d."""
     return type(module).__name__ == "CondConv2d" and hasattr(module, "num_experts")
 
 
 def experts_of(module: Any) -> int:
-    """How many experts such a module holds."""
+    """The number of experts of such a module."""
     return int(module.num_experts)
 
 
@@ -68,7 +68,7 @@ def _not_a_convolution(network: Model | nn.Module, names: list[str], pattern: st
 
 
 def obstacle(module: nn.Module) -> str:
-    """Why the kernels of something that convolves cannot be read; empty for anything else."""
+    """Why the kernels of a convolving module cannot be read; empty for other modules."""
     kind = type(module).__name__
     if isinstance(module, CONVOLUTIONS):
         return f"is a {kind}, which has no weights before its first forward pass"
@@ -78,7 +78,7 @@ def obstacle(module: nn.Module) -> str:
 
 
 def no_convolutions(network: Model | nn.Module) -> NoConvolutionsError:
-    """Say it, and what there is instead at the place where convolutions would be expected."""
+    """The error for a network without convolutions, with the layer that takes their place."""
     root = root_of(network)
     name = network.source.model if isinstance(network, Model) else type(root).__name__
     parts = [(path, part) for path, part in root.named_modules() if not any(part.children())]
@@ -153,23 +153,22 @@ def _windows_inside(modules: Mapping[str, nn.Module], name: str) -> list[str]:
 def list_layers(network: Model | nn.Module) -> list[ConvLayer]:
     """The convolutions of a network in the order of their definition.
 
-    A network that is itself one convolution calls it by its class, ``Conv2d``. Each expert of a CondConv2d is one of its
-    own, ``name:0``: the network mixes them anew for every image. Lazy convolutions that never ran have no
-    shape yet and are left out.
+    A network that is a single convolution names it by its class, ``Conv2d``. Each expert of a CondConv2d is listed
+    separately, as ``name:0``. Lazy convolutions that never ran have no shape yet and are left out.
     """
     return [_record(name, *found) for name, found in _convolutions(network).items()]
 
 
 def select_layers(network: Model | nn.Module, patterns: str | Sequence[str] | None = None) -> list[ConvLayer]:
-    """The convolutions that the patterns name, each once; without patterns the first one that a pass meets.
+    """The convolutions that the patterns name, each once; without patterns the first one that a forward pass meets.
 
-    A pattern is a layer's exact name, the name of a module that contains convolutions or experts, a shell pattern over
-    dotted names (``*`` crosses dots), or ``stage:0``, ``stage:-1``. What one pattern matches stays in the order of
-    definition.
+    A pattern is an exact name, a shell pattern over dotted names (``*`` crosses dots), or ``stage:0``, ``stage:-1``. A
+    module that contains others stands for the convolutions inside it, a CondConv2d for its experts. The matches of one
+    pattern are in the order of definition.
 
     Raises:
-        UnknownLayerError: a pattern matches nothing, or only what is no convolution.
-        NoConvolutionsError: there is nothing to choose from.
+        UnknownLayerError: a pattern matches nothing, or no convolution.
+        NoConvolutionsError: the network has no convolutions.
     """
     convolutions = _convolutions(network)
     if not convolutions:
@@ -184,7 +183,7 @@ def select_layers(network: Model | nn.Module, patterns: str | Sequence[str] | No
 
 
 def left_out(network: Model | nn.Module, patterns: str | Sequence[str] | None = None) -> dict[str, str]:
-    """What convolves and matches the patterns, but has no kernels that can be read: the reason by name."""
+    """The convolving modules that match the patterns but whose kernels cannot be read: the reason for each name."""
     modules = {name: module for name, module in root_of(network).named_modules() if name}
     obstacles = {
         name: why
@@ -199,7 +198,7 @@ def left_out(network: Model | nn.Module, patterns: str | Sequence[str] | None = 
 
 
 def find_convolution(network: Model | nn.Module, name: str) -> tuple[ConvLayer, nn.Module]:
-    """The one convolution with this exact name: what is known of it, and the module itself.
+    """The convolution with this exact name: its record and its module.
 
     Raises:
         UnknownLayerError: there is none.
@@ -214,18 +213,18 @@ def find_convolution(network: Model | nn.Module, name: str) -> tuple[ConvLayer, 
 
 
 def first_convolution(network: Model | nn.Module, input_size: tuple[int, ...] | None) -> str | None:
-    """The name of the first convolution that a pass meets; None where there is none.
+    """The name of the first convolution that a forward pass meets; None if there is none.
 
-    The pass gets zeros of ``input_size``, (C, H, W), and ends at that convolution. Without ``input_size``, or where the
-    pass fails earlier, it is the first in the order of definition.
+    The forward pass runs on zeros of ``input_size``, (C, H, W), and ends at that convolution. Without ``input_size``, or if
+    the forward pass fails earlier, the result is the first convolution in the order of definition.
     """
     root, convolutions = root_of(network), _convolutions(network)
     first = next(iter(convolutions), None)
     state = [*root.parameters(), *root.buffers()]
     if first is None or input_size is None or any(is_lazy(tensor) for tensor in state):
-        return first  # a pass would give lazy modules their shapes
+        return first  # a forward pass would initialise lazy modules
     like = next((tensor for tensor in root.parameters() if tensor.is_floating_point()), torch.empty(0))
-    zeros = torch.zeros(1, dtype=like.dtype, device=like.device).expand(1, *input_size)  # no memory for any size
+    zeros = torch.zeros(1, dtype=like.dtype, device=like.device).expand(1, *input_size)  # takes no memory
     with (
         _stopping_at({name: module for name, (module, expert) in convolutions.items() if not expert}),
         undisturbed(root),
@@ -240,7 +239,7 @@ def first_convolution(network: Model | nn.Module, input_size: tuple[int, ...] | 
 
 
 class _MetError(Exception):
-    """Ends a pass at the convolution that it carries the name of."""
+    """Ends a forward pass at a convolution; carries its name."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -263,7 +262,7 @@ def _stopping_at(convolutions: dict[str, nn.Module]) -> Iterator[None]:
 
 
 def _convolutions(network: Model | nn.Module) -> dict[str, tuple[nn.Module, int | None]]:
-    """The convolutions that have a shape, by name, in the order of definition; with the number of an expert."""
+    """The convolutions that have a shape, by name, in the order of definition, each with the number of its expert."""
     found: dict[str, tuple[nn.Module, int | None]] = {}
     for path, module in root_of(network).named_modules():
         name = path or type(module).__name__

@@ -1,4 +1,4 @@
-"""From a layer of a network to its kernels as arrays, as the convolution really multiplies with them."""
+"""The kernels of a layer as arrays, as the convolution multiplies with them."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_forward_hooks_with_kwargs", 
 
 @dataclass(frozen=True)
 class ObservedWeight:
-    """The ``weight`` that a convolution multiplied with; or None and ``why`` that is not known."""
+    """The ``weight`` that a convolution multiplied with; None if unknown, and ``why``."""
 
     weight: Tensor | None = None
     why: str = ""
 
 
 def reworker(module: nn.Module) -> str:
-    """What may make another weight of the stored one before it convolves, in words; empty for plain convolutions."""
+    """What may change the stored weight before it convolves, as text; empty for plain convolutions."""
     if parametrize.is_parametrized(module, "weight"):
         rules: Any = module.parametrizations
         return f"its parametrisation ({', '.join(type(rule).__name__.lstrip('_') for rule in rules.weight)})"
@@ -55,7 +55,7 @@ def reworker(module: nn.Module) -> str:
 
 
 def stored_weight(module: nn.Module) -> Tensor | None:
-    """What the module itself holds: the first of its own tensors of the weight's shape that the weight is made of."""
+    """The stored weight: the first of the module's own tensors of this shape from which the weight is computed."""
     weight: Any = module.weight
     if not parametrize.is_parametrized(module, "weight"):
         own = dict(module.named_parameters(recurse=False))
@@ -67,9 +67,9 @@ def stored_weight(module: nn.Module) -> Tensor | None:
 
 
 def observed_weight(module: nn.Module) -> ObservedWeight:
-    """Let the module convolve two small inputs, and see what it multiplies them with.
+    """Run the module on two small inputs, and record the weight that it convolves them with.
 
-    Of the caller's hooks only those run that compute the weight. Modes and buffers are for the caller to keep.
+    Only those of the caller's hooks run that compute the weight. The caller restores modes and buffers.
     """
     stored: Any = module.weight
     recorded = []
@@ -92,7 +92,7 @@ def observed_weight(module: nn.Module) -> ObservedWeight:
 
 
 class _WeightRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Keeps the weight of every convolution."""
+    """Records the weight of every convolution."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -120,7 +120,7 @@ def _two_inputs(module: Any, weight: Tensor) -> list[Tensor]:
 
 @contextlib.contextmanager
 def _weight_hooks_alone(module: nn.Module) -> Iterator[None]:
-    """Without other hooks than those that compute the weight; what they write into the module is taken back."""
+    """Disable all hooks but those that compute the weight; attributes that they set are restored."""
     before = dict(vars(module))
     kept = _weight_hooks(module)
     try:
@@ -135,7 +135,7 @@ def _weight_hooks_alone(module: nn.Module) -> Iterator[None]:
 
 
 def _weight_hooks(module: Any) -> OrderedDict[int, Any]:
-    """The hooks that compute the weight: torch's, or where it has none of these, any, as one of them must."""
+    """The hooks that compute the weight: those of torch, or all of them if there are none of torch."""
     if "weight" in dict(module.named_parameters(recurse=False)) or parametrize.is_parametrized(module, "weight"):
         return OrderedDict()
     hooks = OrderedDict(module._forward_pre_hooks)  # noqa: SLF001
@@ -149,14 +149,14 @@ Reading: TypeAlias = Literal["effective"] | None
 def read_kernels(network: Model | nn.Module, layer: str | ConvLayer, *, stored: bool = False) -> KernelBank:
     """The kernels of one convolution, (out_channels, in_channels / groups, *kernel_size), as it convolves with them.
 
-    Where a layer reworks its weight first (weight standardisation, a parametrisation, a hook), these are the effective
-    kernels, seen by watching its convolution run; with ``stored`` those that the module holds. Kernel i makes output
-    channel i, in transposed convolutions too. Notes say what is odd, and where the effective weight is not known.
+    If a layer changes its weight first (weight standardisation, a parametrisation, a hook), these are the effective
+    kernels, recorded while its convolution runs; with ``stored``, the kernels that the module stores. Kernel i computes
+    output channel i, in transposed convolutions too. Notes list irregularities, such as an unknown effective weight.
 
     Raises:
         UnknownLayerError: the network has no convolution of this name.
         NoConvolutionsError: it has no convolution at all.
-        UsageError: the layer holds no numbers that could be read.
+        UsageError: the layer has no weights that can be read.
     """
     record, module = find_convolution(network, layer if isinstance(layer, str) else layer.name)
     with undisturbed(module):
@@ -178,14 +178,14 @@ def read_kernels(network: Model | nn.Module, layer: str | ConvLayer, *, stored: 
 
 
 def _expert(record: ConvLayer, module: Any) -> tuple[Tensor, Reading, tuple[str, ...]]:
-    """One of the banks that are mixed for each image."""
+    """The bank of one expert."""
     _check_readable(record, module.weight)
     of = f"expert {record.expert} of {experts_of(module)}: the network mixes their kernels anew for every image"
     return module.weight[record.expert].reshape(record.weight_shape), None, (of,)
 
 
 def _read(record: ConvLayer, module: nn.Module, *, stored: bool) -> tuple[Tensor, Reading, tuple[str, ...]]:
-    """The weight, which of the two it is, and what is said about it."""
+    """The weight, whether it is the effective one, and notes about it."""
     weight: Any = module.weight  # of a parametrised layer this computes it
     _check_readable(record, weight)
     who = reworker(module)
@@ -223,7 +223,7 @@ def _turned(weight: Array, groups: int) -> Array:
 
 
 def source_of(network: Model | nn.Module) -> Source:
-    """What is known of where a network's numbers come from."""
+    """Where the weights of a network come from, as far as known."""
     if isinstance(network, Model):
         return network.source
     name = type(network).__name__

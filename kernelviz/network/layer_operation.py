@@ -1,4 +1,4 @@
-"""The arithmetic of one layer with its own sizes: the convolution or pool that runs in it, as plain integers."""
+"""The convolution or pool that runs in a layer, as integers."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 
 
 def layer_operation(network: Model | nn.Module, layer: str, input_size: Sequence[int] | None = None) -> LayerOperation:
-    """The convolution or the pool that runs in a layer for an image of ``input_size`` (C, H, W), without any weights.
+    """The convolution or pool that runs in a layer for an image of ``input_size`` (C, H, W); needs no weights.
 
-    Sizes, padding and the rest are those that really ran: padding that a layer adds by itself (``same`` of TensorFlow)
-    is there, on the side where it was put. Of a layer that runs several times it is the first run. A module that contains
-    exactly one convolution or pool means that one.
+    All sizes are those of the actual run, including padding that the layer adds itself (``same`` of TensorFlow), on the
+    side where it was added. If a layer runs several times, they are those of the first run. A module that contains exactly
+    one convolution or pool means that one.
 
     Raises:
-        UnknownLayerError: no such layer.
-        UsageError: it is neither a convolution nor a pool, contains several of them, or is one over three axes.
-        KernelvizError: the network does not take such an input, or the layer did not run.
+        UnknownLayerError: there is no such layer.
+        UsageError: the layer is neither a convolution nor a pool, contains several of them, or has three axes.
+        KernelvizError: the network does not take such an input, or the layer does not run.
     """
     name, module = find_layer(network, layer)
     title = name or type(module).__name__
@@ -66,7 +66,7 @@ def layer_operation(network: Model | nn.Module, layer: str, input_size: Sequence
 
 
 def _ran(meta_copy: nn.Module, name: str, size: Sequence[int]) -> tuple[RecordedCall | None, tuple[int, ...] | None]:
-    """The one convolution or pool that runs in a layer of a network on ``meta``, and the shape of what it gives."""
+    """The one convolution or pool that runs in a layer of a network on ``meta``, and the shape of the layer's output."""
     recorder = CallRecorder()
     like = next((tensor for tensor in meta_copy.parameters() if tensor.is_floating_point()), torch.empty(0))
     image = torch.empty(1, *size, dtype=like.dtype, device="meta")
@@ -80,13 +80,13 @@ def _ran(meta_copy: nn.Module, name: str, size: Sequence[int]) -> tuple[Recorded
 
 
 def _is_global(call: RecordedCall) -> bool:
-    """Whether a mean or a maximum is that of all rows and columns."""
+    """Whether a mean or a maximum is over all rows and columns."""
     axes = sorted(axis % call.source.ndim for axis in call.sides(0)) if call.source.ndim == 4 else []
     return axes == [2, 3]
 
 
 def _with_spatial_axes(windows: Sequence[RecordedCall], given: Sequence[int]) -> tuple[int, ...]:
-    """A pool over all rows and columns may give its value without them."""
+    """The shape of the layer's output; a global pool may return it without rows and columns."""
     shape = tuple(given)
     if len(windows) == 1 and len(shape) == 2 and windows[0].output.ndim == 4:
         return (*shape, 1, 1)
@@ -102,7 +102,7 @@ def _operation(name: str, call: RecordedCall) -> tuple[Operation, list[str]]:
 
 
 def _pair(sides: Sequence[int], one: int) -> tuple[int, int]:
-    """Height and width; what has one axis is one row."""
+    """Height and width; a single axis counts as one row."""
     return (one, sides[0]) if len(sides) == 1 else (sides[0], sides[-1])
 
 
@@ -130,7 +130,7 @@ def _convolution(name: str, call: RecordedCall) -> tuple[Convolution, list[str]]
 
 
 def _added(call: RecordedCall) -> tuple[int, int, int, int]:
-    """(top, bottom, left, right): what was put around the input before; nothing where something was cut off."""
+    """(top, bottom, left, right): padding that was added to the input before; zeros if the input was cropped."""
     left, right, top, bottom = [*call.added, 0, 0, 0, 0][:4]
     return (top, bottom, left, right) if min(top, bottom, left, right) >= 0 else (0, 0, 0, 0)
 

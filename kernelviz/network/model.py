@@ -1,4 +1,4 @@
-"""From a name to a network: the architecture, its weights, its device, and what it expects of an image."""
+"""Load a network by name: architecture, weights, device, and preprocessing of images."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 
 def torch_facts() -> dict[str, Any]:
-    """The version of torch in full, the device that a pass takes, all devices there are, and the number of threads."""
+    """The full version of torch, the default device, all available devices, and the number of threads."""
     devices = ["cpu"]
     if torch.cuda.is_available():
         devices.append("cuda")
@@ -66,10 +66,10 @@ def torch_facts() -> dict[str, Any]:
 
 
 def use_device(name: str, threads: int | None = None) -> str:
-    """The device that ``auto`` or a name means; torch computes with ``threads`` from now on, where they are given.
+    """The device that ``auto`` or a name means; also sets the number of torch threads, if ``threads`` is given.
 
     Raises:
-        UsageError: there is no such device here.
+        UsageError: there is no such device.
     """
     if threads is not None:
         torch.set_num_threads(threads)
@@ -83,11 +83,11 @@ def use_device(name: str, threads: int | None = None) -> str:
 
 
 def uses_all_processors(module: nn.Module) -> bool:
-    """Whether a pass takes all processors there are.
+    """Whether a forward pass uses all processors.
 
-    Each operation of a pass ends when the slowest of its threads does: one that shares its processor with another thread
-    holds up all others, so that reading and writing beside such a pass takes longer than before and behind it. To give
-    these threads a low priority would starve them, and with them the pass, on a machine that is busy with other things.
+    Each operation of a forward pass ends with the slowest of its threads. A thread that shares its processor with a reading
+    or writing thread delays all others, so that both together take longer than one after the other. Threads of low
+    priority would starve on a busy machine, and the forward pass with them.
     """
     device = next((tensor.device for tensor in module.parameters()), torch.device("cpu"))
     return device.type == "cpu" and torch.get_num_threads() >= processors()
@@ -97,10 +97,10 @@ _UNCHECKED = "the weights were not checked against a hash: none is known for the
 
 
 def checkpoint_beside(directory: Path, file: Path | None) -> Checkpoint:
-    """The weights in a directory of the user's, which are ``file``.
+    """The weights ``file`` in a directory of the user.
 
     Raises:
-        BadWeightsError: there are none, or they cannot be read.
+        BadWeightsError: there is none, or it cannot be read.
     """
     if file is None:
         hint = "Put model.safetensors there, or give `--weights random` or `--weights FILE`."
@@ -109,11 +109,11 @@ def checkpoint_beside(directory: Path, file: Path | None) -> Checkpoint:
 
 
 def cached_checkpoint(location: WeightsLocation, stall_timeout: StallTimeout) -> Checkpoint | None:
-    """The weights that are on this machine, None where they are not; makes no request.
+    """The weights in the cache, None if they are not there; makes no request.
 
     Raises:
-        NoWeightsError: what lies in the cache is damaged, or cannot be read and no checksum vouches for it.
-        BadWeightsError: what lies in the cache is whole, but cannot be read.
+        NoWeightsError: the cached file is damaged, or cannot be read and has no known checksum.
+        BadWeightsError: the cached file matches its checksum, but cannot be read.
     """
     path = cached_file(location)
     if path is None:
@@ -131,10 +131,10 @@ def cached_checkpoint(location: WeightsLocation, stall_timeout: StallTimeout) ->
 
 
 def fetched_checkpoint(location: WeightsLocation, stall_timeout: StallTimeout, progress: Progress) -> Checkpoint:
-    """The weights that the hub has now, downloaded unless the very same file is in the cache.
+    """The weights that the hub has now, downloaded unless the same file is in the cache.
 
     Raises:
-        NoWeightsError: they are not to be had.
+        NoWeightsError: they are not available.
         BadWeightsError: they cannot be read.
     """
     from kernelviz.network.weights.hub import fetch
@@ -153,10 +153,10 @@ def config_file(
 ) -> Path:
     """The ``config.json`` of a repository, from the cache or the hub; with ``refresh`` the hub's own.
 
-    ``architecture`` is for what is said when it is not to be had, as ``Request`` has it.
+    ``architecture`` is for the error message, as in ``Request``.
 
     Raises:
-        NoWeightsError: it is not to be had.
+        NoWeightsError: it is not available.
     """
     config = replace(location, files=(CONFIG,))
     path = None if refresh else cached_file(config)
@@ -170,7 +170,7 @@ def config_file(
 
 
 def _read(path: Path, location: WeightsLocation, source: WeightsSource) -> Checkpoint:
-    """Read a file of the cache; ValueError where it is not what its name promises."""
+    """Read a file of the cache; raises ValueError if it does not match its checksum."""
     checkpoint = read_checkpoint(path)
     digest, checksum = checkpoint.weights.sha256 or "", checksum_of(path)
     if not digest.startswith(checksum) and not is_whole(path):
@@ -190,9 +190,9 @@ _AS_IT_IS: Mapping[str, int] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class Model:
-    """A network in eval mode, with what is known about it.
+    """A network in eval mode and its metadata.
 
-    ``input_size`` is (C, H, W). ``stages`` are the modules that ``stage:0``, ``stage:1``, ... mean; empty where the
+    ``input_size`` is (C, H, W). ``stages`` are the modules that ``stage:0``, ``stage:1``, ... mean; empty if the
     architecture names none.
     """
 
@@ -213,7 +213,7 @@ def find_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
 
 @cache
 def read_registry() -> Registry:
-    """All names that timm knows, and where the weights of each lie."""
+    """All names that timm knows, and the location of the weights of each."""
 
     def entries(architecture: str) -> tuple[Entry, ...]:
         cfgs = get_arch_pretrained_cfgs(architecture)
@@ -235,21 +235,21 @@ def load_model(
 
     Args:
         name: A timm architecture or ``architecture.tag``, ``hf-hub:org/name[@revision]`` or ``local-dir:PATH``. The tag
-            says which variant is built (its classes, its input) and which weights the hub is asked for.
-        weights: ``"auto"`` (the hub's cache on this machine, without a request; else the bundled ones; else the hub),
-            ``"hub"`` (what the hub has now), ``"bundled"`` (pip's EfficientNet-Lite0), ``"random"``, a file, or None: the
-            architecture alone, on ``meta``, without memory for weights. From a file the network gets the class count
-            and the input channels that the file shows.
-        seed: For random weights; the caller's own random state does not move.
-        timeout: Seconds for which nothing may come from the hub; a download that goes on takes its time.
-        progress: Called with (label, done, total) while something is fetched; the numbers are bytes, 0 when unknown.
+            determines the variant that is built (its classes, its input) and the weights that are requested from the hub.
+        weights: ``"auto"`` (the local cache of the hub, else the bundled weights, else the hub), ``"hub"`` (the current
+            weights on the hub), ``"bundled"`` (EfficientNet-Lite0 from pip), ``"random"``, a file, or None for the
+            architecture alone, on ``meta``, without memory for weights. The number of classes and input channels of a
+            file determine those of the network.
+        seed: The seed of random weights; the caller's random state does not change.
+        timeout: Stop a request to the hub after this many seconds without progress.
+        progress: Called with (label, done, total) during downloads; the numbers are bytes, 0 when unknown.
 
     Raises:
         UnknownModelError: timm knows no such architecture, or no such tag of it.
-        NoWeightsError: there are no weights of the wanted kind, or they are not to be had, and why.
-        BadWeightsError: the file cannot be read, or holds the weights of another network.
-        UsageError: ``name`` is no text, ``weights`` no text or path, ``seed`` or ``timeout`` no number that is possible.
-        KernelvizError: timm cannot build the architecture here.
+        NoWeightsError: there are no weights of the requested kind, or they are not available.
+        BadWeightsError: the file cannot be read, or contains the weights of another network.
+        UsageError: ``name`` is no text, ``weights`` no text or path, or ``seed`` or ``timeout`` is not valid.
+        KernelvizError: timm cannot build the architecture.
     """
     stall_timeout, report = StallTimeout(timeout), progress or _no_progress
     refresh = weights == "hub"
@@ -270,7 +270,7 @@ def load_model(
 
 
 def stage_names(module: nn.Module) -> tuple[str, ...]:
-    """The modules that timm's ``feature_info`` calls the ends of the stages; empty where there is none."""
+    """The modules at the ends of the stages in timm's ``feature_info``; empty if there is none."""
     stages: Any = getattr(module, "feature_info", None) or ()
     return tuple(str(stage["module"]) for stage in stages if isinstance(stage, dict) and "module" in stage)
 
@@ -288,7 +288,7 @@ def _pretrained_model(spec: ModelSpec, stall_timeout: StallTimeout, progress: Pr
 
 
 def _random_model(spec: ModelSpec, seed: int) -> Model:
-    """The network as it is before training; another variant of an architecture gets other numbers, and says so."""
+    """The network before training; the label names the variant, since its weights differ from the plain architecture."""
     module = _built(spec, seed=seed)
     stem, how = f"random{seed or ''}", f"seed {seed}"
     if spec.variant:
@@ -298,7 +298,7 @@ def _random_model(spec: ModelSpec, seed: int) -> Model:
 
 
 def _native_model(spec: ModelSpec, checkpoint: Checkpoint) -> Model:
-    """The network with its own published weights, loaded as timm would."""
+    """The network with its own published weights, loaded as timm loads them."""
     with instead_of_loading() as loading:
         module = _built(spec, pretrained=True)
     notes = fit_pretrained(module, checkpoint, spec.architecture, loading)
@@ -306,7 +306,7 @@ def _native_model(spec: ModelSpec, checkpoint: Checkpoint) -> Model:
 
 
 def _model_of_file(spec: ModelSpec, path: str | os.PathLike[str]) -> Model:
-    """The network with the weights of the user's own file, built as the file shows."""
+    """The network with the weights of the user's file, built to fit it."""
     checkpoint = read_checkpoint(path)
     choices = _choices_shown(spec, checkpoint.tensors)
     module = _built(spec, choices)
@@ -358,7 +358,7 @@ def _built(
     seed: int = 0,
     pretrained: bool = False,
 ) -> nn.Module:
-    """The network in eval mode, its random numbers drawn from ``seed`` beside the caller's random state."""
+    """The network in eval mode, initialised with ``seed``; the caller's random state does not change."""
     _check_seed(seed)
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.device(device):
         warnings.simplefilter("ignore")
@@ -375,7 +375,7 @@ def _built(
 
 
 def _choices_shown(spec: ModelSpec, tensors: dict[str, Tensor]) -> dict[str, int]:
-    """What the network must be built with so that the tensors of a file fit: class count and input channels."""
+    """The numbers of classes and input channels with which the tensors of a file fit the network."""
     cfg = timm.get_pretrained_cfg(spec.built_as, allow_unregistered=True)
     network = None if cfg else _built(spec, device="meta")
     facts: dict[str, Any] = cfg.to_dict() if cfg else getattr(network, "pretrained_cfg", {})
@@ -383,7 +383,7 @@ def _choices_shown(spec: ModelSpec, tensors: dict[str, Tensor]) -> dict[str, int
     choices = {}
     weight = tensors.get(f"{first}.weight")
     if weight is not None and weight.ndim == 4 and weight.shape[1] != facts["input_size"][0]:
-        # Some stems fold pixels into channels, so the file's count is compared with that of the default network.
+        # Some stems fold pixels into channels, so the number is compared with that of the default network.
         default = _built(spec, device="meta").get_parameter(f"{first}.weight").shape[1]
         choices["in_chans"] = weight.shape[1] * facts["input_size"][0] // default
     head = tensors.get(f"{classifier}.weight", tensors.get(f"{classifier}.bias"))
@@ -395,7 +395,7 @@ def _choices_shown(spec: ModelSpec, tensors: dict[str, Tensor]) -> dict[str, int
 
 
 def _first(names: str | Sequence[str] | None) -> str | None:
-    """The first of the modules that timm names, be they one, several or none."""
+    """The first of the modules that timm names; None if there is none."""
     return names if isinstance(names, str) else next(iter(names or ()), None)
 
 
@@ -410,9 +410,9 @@ def _model(
     channels: int | None = None,
     notes: tuple[str, ...] = (),
 ) -> Model:
-    """Put together what is known of a network; ``channels`` are those of its input where timm's facts say others.
+    """The ``Model`` of a network; ``channels`` overrides the number of input channels that timm knows.
 
-    Without a label of their own the weights are those that the name means, and have its tag.
+    Without a label the weights are the published ones, with their tag.
     """
     config = resolve_model_data_config(module)
     default_channels, height, width = config["input_size"]
@@ -443,5 +443,5 @@ def _model(
 
 
 def _for_channels(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
-    """The values as they are, or their mean for each of another number of channels."""
+    """The values, or their mean for each channel if the number of channels differs."""
     return tuple(values) if len(values) == channels else (sum(values) / len(values),) * channels

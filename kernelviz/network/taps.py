@@ -1,7 +1,7 @@
-"""Which modules of a forward pass are captured, and how their outputs become maps (C, H, W), the right way up.
+"""Which tensors of a forward pass are captured, and how they become maps (C, H, W) in the orientation of the image.
 
-The observed pass carries for each element its own row, column and channel; a ``Layout`` is what these say of one tensor:
-a permutation and, where windows or rolls have moved rows about, the order that puts them back.
+The observed forward pass knows the row, column and channel of each element of a tensor. A ``Layout`` is derived from
+these: a permutation and, if windows or rolls have moved rows, the order that restores them.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """How a tensor of ``shape``, that of one image, becomes maps of ``size`` (C, H, W).
+    """How a tensor of ``shape``, for one image, becomes maps of ``size`` (C, H, W).
 
-    ``order`` puts the dimensions of channels first and those of places last; ``positions`` are the flat positions of the
-    map's units along the latter, None where they lie in order already. ``words`` names the dimensions for people.
+    ``order`` moves the dimensions of channels to the front and those of rows and columns to the end; ``positions`` are the
+    flat indices of the map's units along the latter, None if they are in order. ``words`` names the dimensions as text.
     """
 
     shape: tuple[int, ...]
@@ -51,7 +51,7 @@ class Layout:
     words: str
 
     def maps(self, tensor: Tensor) -> Tensor:
-        """The maps (C, H, W) of such a tensor: a view of it where that is possible, else a copy."""
+        """The maps (C, H, W) of such a tensor: a view of it if that is possible, else a copy."""
         channels, height, width = self.size
         lined = tensor.permute(self.order).reshape(channels, -1)
         if self.positions is not None:
@@ -60,14 +60,14 @@ class Layout:
 
 
 class NoMapError(Exception):
-    """A tensor is no map, or which of its dimensions is which is not known; the message says why."""
+    """A tensor is no map, or the meaning of its dimensions is not known; the message is the reason."""
 
 
 def layout_of(found: Found, shape: Sequence[int]) -> Layout:
-    """The layout of a tensor of this shape by what the observed forward pass knows of it.
+    """The layout of a tensor of this shape, from what is known of it.
 
     Raises:
-        NoMapError: the elements have no rows and columns, or not one value for each channel at each place.
+        NoMapError: the elements have no rows and columns, or not one value per channel and position.
     """
     shape = tuple(shape)
     if found is None:
@@ -81,7 +81,7 @@ def layout_of(found: Found, shape: Sequence[int]) -> Layout:
         raise NoMapError("which dimension is which was lost")
     channels = _channel_dims(found.channel, shape)
     along = {dim for line in lines for dim in range(len(shape)) if _varies(line, dim)}
-    spatial = sorted(along - set(channels))  # merged patches are channels, at the place of their first
+    spatial = sorted(along - set(channels))  # merged patches are channels, at the position of their first
     if any((line == TORN).any() for line in lines):
         raise NoMapError("it was put together from several places, as the states of a recurrent layer are")
     _check_dims(shape, spatial, channels, flat=bool(along) and not spatial)
@@ -102,7 +102,7 @@ def _channel_dims(channel: Array | None, shape: tuple[int, ...]) -> list[int]:
 
 
 def _check_dims(shape: tuple[int, ...], spatial: list[int], channels: list[int], *, flat: bool) -> None:
-    """Each dimension is one of channels, or of places, or has size 1."""
+    """Check that each dimension is one of channels or positions, or has size 1."""
     if not spatial and (flat or len(shape) < 4):
         several = sum(size > 1 for size in shape) > 1
         raise NoMapError(
@@ -117,7 +117,7 @@ def _check_dims(shape: tuple[int, ...], spatial: list[int], channels: list[int],
 def _positions(
     lines: Sequence[Array], sizes: Sequence[int], spatial: Sequence[int], rank: int
 ) -> tuple[Array | None, int, int]:
-    """Where along the flattened dimensions of places each unit of the map lies, and the map's height and width."""
+    """The flat index of each unit of the map along the spatial dimensions, and the map's height and width."""
     flat = []
     for line in lines:
         slice_of_one = line[tuple(slice(None) if dim in spatial else 0 for dim in range(rank))]
@@ -145,7 +145,7 @@ KINDS = ("conv", "norm", "act", "pool", "linear", "all")
 
 @dataclass(frozen=True)
 class Tap:
-    """One tensor to be caught: of which module, in which of its runs (from 0), which part of what it gives."""
+    """One tensor to capture: its module, the number of the run (from 0), and the part of the output."""
 
     module: str
     run: int
@@ -157,7 +157,7 @@ class Tap:
 
     @cached_property
     def centres(self) -> tuple[Array, Array] | None:
-        """The rows and columns of the input where the units' fields have their middle; None where that is not known."""
+        """The centres of the receptive fields as rows and columns of the input; None if they are not known."""
         found = receptive_field(self.known)
         if found is None or len(found.axes) != 2:
             return None
@@ -171,7 +171,7 @@ class Tap:
 
 @dataclass(frozen=True)
 class Taps:
-    """What is to be caught in a pass, the modules that were asked for but have no map, and why."""
+    """The tensors to capture, and why requested modules have no map."""
 
     taps: tuple[Tap, ...]
     without: Mapping[str, str]
@@ -185,16 +185,17 @@ def choose_taps(
     kind: str = "all",
     side: Side = "output",
 ) -> Taps:
-    """The tensors that the patterns name, in the order of the pass.
+    """The tensors that the patterns name, in the order of the forward pass.
 
     A pattern is a module's exact name, with ``#2`` for its second run and ``:0`` for a part of a tuple; a shell pattern
-    over dotted names (``*`` crosses dots); or ``stage:0``. Without patterns: the first convolution and the stages.
-    A module that is named by itself must have a map; what a glob matches and has none is told in ``without``.
+    over dotted names (``*`` crosses dots); or ``stage:0``. By default: the first convolution and the stages. A module that
+    contains others stands for itself. A module named exactly must have a map; those without one that a shell pattern
+    matches are listed in ``without``.
 
     Raises:
         UnknownLayerError: a pattern matches nothing.
-        UsageError: a module that was named has no map (its shape and why), or no such kind or side.
-        KernelvizError: a module that was named does not run in a pass.
+        UsageError: a named module has no map, or there is no such kind or side.
+        KernelvizError: a named module does not run in a forward pass.
     """
     if kind not in KINDS:
         raise UsageError(f"The kind must be one of {', '.join(KINDS)}, but got {kind!r}.")
@@ -220,7 +221,7 @@ def choose_taps(
 
 
 class _Choice:
-    """The runs and parts chosen so far, as (module, run, part)."""
+    """The tensors chosen so far, as (module, run, part)."""
 
     def __init__(self, observed: ObservedPass, trace: Trace, side: Side, *, lenient: bool) -> None:
         self.observed, self.trace, self.side, self.lenient = observed, trace, side, lenient
@@ -233,7 +234,7 @@ class _Choice:
         self.without: dict[str, str] = {}
 
     def add(self, pattern: str) -> None:
-        """What one pattern means."""
+        """Add the tensors that one pattern names."""
         pattern = self.first_names.get(pattern, pattern)  # a module may have several names
         match = match_layers(pattern, self.modules, self.trace.stages, parts=True, hint=LISTED)
         if match is None:
@@ -250,7 +251,7 @@ class _Choice:
                 raise UsageError(f"What matches {shown(pattern)} has no map.", f"{name}: {self.without[name]}.")
 
     def add_usual(self) -> None:
-        """The first convolution and the stages, as far as they have a map; else all that has one."""
+        """Add the first convolution and the stages that have a map; if none has, all modules that have one."""
         ran = set(self.observed.visits)
         convolutions = {layer.name for layer in list_layers(self.observed.network)}
         first = next((layer.name for layer in self.trace.layers if layer.name in convolutions and layer.runs), None)
@@ -262,7 +263,7 @@ class _Choice:
             self.without.clear()
 
     def narrow(self, kind: str) -> None:
-        """Keep what is of one kind, and take what is of it inside the modules asked for."""
+        """Keep the modules of one kind, and add those of this kind inside the requested modules."""
         family = {layer.name: layer.family for layer in self.trace.layers}
         inside = [name for requested in self.requested for name in inside_of(self.modules, requested)]
         for name in inside:
@@ -282,7 +283,7 @@ class _Choice:
         )
 
     def taps(self) -> Taps:
-        """What was chosen, in the order of the pass."""
+        """The chosen tensors in the order of the forward pass."""
         order = {name: position for position, name in enumerate(dict.fromkeys(self.observed.ended))}
         taps = tuple(
             Tap(*key, layout, self._name(*key), type(self.modules[key[0]]).__name__, self._known(*key))
@@ -302,7 +303,7 @@ class _Choice:
         return self._passed(module)[run].tensors[part][1]
 
     def _add_module(self, name: str, *, named: bool) -> None:
-        """All runs and parts of a module that are maps; one that is ``named`` has to have one, unless kinds are chosen."""
+        """Add all maps of a module; a ``named`` module must have one, unless a kind is chosen."""
         self.requested[name] = None
         named = named and not self.lenient
         if name not in self.observed.visits:
@@ -324,7 +325,7 @@ class _Choice:
                 self._refuse_map(name, why)
 
     def _add_tensor(self, module: str, run: int, part: int) -> str:
-        """Choose one tensor; where it is no map, its shape and why."""
+        """Add one tensor; return the reason if it is no map."""
         shape, known = self._passed(module)[run].tensors[part]
         try:
             self.found[module, run, part] = layout_of(known, shape)
@@ -333,7 +334,7 @@ class _Choice:
         return ""
 
     def _add_part(self, match: LayerMatch, pattern: str) -> None:
-        """One run, one part, or both, of a module."""
+        """Add one run, one part, or both, of a module."""
         module, run, part = match.names[0], match.run, match.part
         self.requested[module] = None
         if module not in self.observed.visits:

@@ -1,4 +1,4 @@
-"""One value of a feature map with what went into it: the window, the kernel as used, products and sums."""
+"""One value of a feature map and what it is computed from: window, kernel, products and sums."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ _RECORDED = CONVOLVING | MAXIMA | MEANS | ADAPTIVE_MEANS | ADAPTIVE_MAXIMA | fro
 
 @dataclass(frozen=True)
 class RecordedCall:
-    """One operation as it ran: aten's name and arguments, what it read, and what came out.
+    """One operation as it ran: the name and arguments of the aten operator, its input and its output.
 
-    ``added`` is what an operation before it put around the input, in torch's order (the last dimension first), and
-    ``filling`` with what: "" for one value, else ``mirrored``, ``repeated`` or ``wrapped`` rows and columns.
+    ``added`` is the padding that an operation before it added, in torch's order (the last dimension first), ``filling`` its
+    content: "" for a constant, else ``mirrored``, ``repeated`` or ``wrapped`` rows and columns.
     """
 
     name: str
@@ -63,22 +63,22 @@ class RecordedCall:
 
     @property
     def weight(self) -> Tensor:
-        """That of a convolution, as it multiplied with it."""
+        """The weight of a convolution."""
         found: Tensor = self.arguments[0]
         return found
 
     @property
     def bias(self) -> Tensor | None:
-        """That of a convolution."""
+        """The bias of a convolution."""
         found: Tensor | None = self.arguments[1]
         return found
 
     def sides(self, position: int) -> tuple[int, ...]:
-        """Whole numbers among the arguments behind the input, one an axis; () where they are left out."""
+        """An argument after the input as integers, one per axis; () if it is omitted."""
         return tuple(map(int, self.arguments[position])) if len(self.arguments) > position else ()
 
     def flag(self, position: int, *, default: bool) -> bool:
-        """A yes or no among the arguments behind the input."""
+        """An argument after the input as a bool."""
         return bool(self.arguments[position]) if len(self.arguments) > position else default
 
     @property
@@ -88,12 +88,12 @@ class RecordedCall:
 
     @property
     def groups(self) -> int:
-        """Those of a convolution."""
+        """The groups of a convolution."""
         return int(self.arguments[7])
 
 
 class CallRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Keeps the convolutions and pools that run within one module in its first run, and ends the pass behind it."""
+    """Records the convolutions and pools in the first run of one module, and stops the forward pass after it."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -105,7 +105,7 @@ class CallRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @contextlib.contextmanager
     def within(self, module: nn.Module) -> Iterator[None]:
-        """Watch the first run of this module."""
+        """Record the first run of this module."""
 
         def enter(*_: object) -> None:
             self.__enter__()  # type: ignore[no-untyped-call]
@@ -125,7 +125,7 @@ class CallRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             yield
 
     def _wrap(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        """Note what a convolution will wrap around its input: torch does it by copies, which no operation names."""
+        """Record the padding that a convolution will wrap around its input: torch copies it without a padding operation."""
         added = tuple(getattr(module, "_reversed_padding_repeated_twice", ()))
         if inputs and any(added):
             sides = tuple(inputs[0].shape)[-(len(added) // 2) :]
@@ -133,7 +133,7 @@ class CallRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._wrapped = added, tuple(side + sum(more) for side, more in zip(sides, ends, strict=True))
 
     def _added_to(self, name: str, source: Tensor) -> tuple[tuple[int, ...], str]:
-        """What was put around the input of an operation before, and with what it was filled."""
+        """The padding added to the input of an operation, and its content."""
         wrapped, self._wrapped = (self._wrapped, None) if name in CONVOLVING else (None, self._wrapped)
         if wrapped and tuple(source.shape)[-len(wrapped[1]) :] == wrapped[1]:
             return wrapped[0], "wrapped"
@@ -141,7 +141,7 @@ class CallRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @property
     def convolutions(self) -> list[RecordedCall]:
-        """The convolutions among them."""
+        """The recorded convolutions."""
         return [call for call in self.calls if call.convolves]
 
     def __torch_dispatch__(
@@ -159,7 +159,7 @@ class CallRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _kept(value: Any) -> Any:
-    """A copy that nothing overwrites."""
+    """A copy, since later operations may overwrite the tensor."""
     return value.detach().clone() if isinstance(value, Tensor) else value
 
 
@@ -172,23 +172,24 @@ def trace_unit(
     input_size: int | Sequence[int] | None = None,
     crop: bool | None = None,
 ) -> Unit:
-    """One value of a convolution's feature map, and the numbers that made it, as they were in a real pass.
+    """One value of a convolution's feature map and the numbers that it is computed from, in a real forward pass.
 
-    The window holds what really went in; the kernel is the one that the convolution multiplied with (standardised,
-    mixed, parametrised); products and sums are taken in float64. Of a layer that runs several times it is the first run.
+    The window is the actual input; the kernel is the one that the convolution multiplied with (standardised, mixed,
+    parametrised); products and sums are in float64. If the layer runs several times, they are those of the first run.
 
     Args:
         network: A ``Model``, or any module that takes one batch of images.
-        image: What ``read_image`` gives, or a ready tensor (C, H, W) or (1, C, H, W).
+        image: An ``Image`` from ``read_image``, or a tensor (C, H, W) or (1, C, H, W).
         layer: The exact name of a convolution, or of a module that contains exactly one convolution or pool.
         at: The unit's channel, row and column.
-        input_size: Side, or (H, W), of the input where it is not the model's own.
+        input_size: Side, or (H, W), of the input; by default the model's own.
         crop: As in ``capture_features``.
 
     Raises:
-        UnknownLayerError: no such layer.
-        UsageError: no such unit, a convolution over three axes, or no convolution that makes the layer's values.
-        KernelvizError: the pass failed, or the layer did not run.
+        UnknownLayerError: there is no such layer.
+        UsageError: there is no such unit, the convolution has three axes, or no single convolution computes the layer's
+            output.
+        KernelvizError: the forward pass failed, or the layer did not run.
     """
     return trace_units(network, image, layer, [at], input_size=input_size, crop=crop)[0]
 
@@ -202,7 +203,7 @@ def trace_units(
     input_size: int | Sequence[int] | None = None,
     crop: bool | None = None,
 ) -> tuple[Unit, ...]:
-    """Several units of one layer in one pass; as ``trace_unit``."""
+    """Several units of one layer in one forward pass; as ``trace_unit``."""
     name, module = find_layer(network, layer)
     given = as_input(network, image, input_size=input_size, crop=crop)
     title = name or type(module).__name__
@@ -217,7 +218,7 @@ def trace_units(
 
 
 def _recorded_call(network: Model | nn.Module, module: nn.Module, given: Input, name: str) -> RecordedCall:
-    """The one convolution that runs within the module, in its first run, and makes what it gives."""
+    """The one convolution in the first run of the module, which must compute its output."""
     recorder = CallRecorder()
     with recorder.within(module):
         run_through(network, given)
@@ -241,7 +242,7 @@ def _same(first: Tensor, second: Tensor) -> bool:
 
 
 def _record(name: str, module: nn.Module, call: RecordedCall) -> ConvLayer:
-    """The layer as it ran."""
+    """The record of the layer as it ran."""
     weight = call.weight
     inputs, outputs = call.source.shape[1], call.output.shape[1]
     return ConvLayer(
@@ -253,7 +254,7 @@ def _record(name: str, module: nn.Module, call: RecordedCall) -> ConvLayer:
 
 
 class _ReceptiveFields:
-    """What the units of a layer can see of the image, as one watched pass tells."""
+    """The receptive fields of the units of a layer, from one observed forward pass."""
 
     def __init__(self, network: Model | nn.Module, given: Input, layer: str) -> None:
         self.field, self.why = None, ""
@@ -267,7 +268,7 @@ class _ReceptiveFields:
             self.field, self.why = None, "the input has no rows and columns"
 
     def of(self, row: int, column: int) -> dict[str, Any]:
-        """The fields of a ``Unit`` that tell of it."""
+        """The fields of a ``Unit`` about its receptive field."""
         if self.field is None:
             return {"box": None, "unseen": self.why or "it is not known"}
         rows, columns = self.field.axes
@@ -329,7 +330,7 @@ def _unit(
 
 
 def _is_image(call: RecordedCall, given: Input, own: Sequence[slice]) -> bool:
-    """Whether all that the layer reads is the network's own input."""
+    """Whether the layer reads the network's own input."""
     if call.source.ndim != 4 or call.groups != 1:
         return False
     own_input = call.source[..., own[0], own[1]].cpu()
@@ -337,7 +338,7 @@ def _is_image(call: RecordedCall, given: Input, own: Sequence[slice]) -> bool:
 
 
 def _around(call: RecordedCall, sizes: Sequence[int], own: Sequence[slice]) -> tuple[int, int, int, int]:
-    """(top, bottom, left, right): the convolution's own padding, and what was put around its input before."""
+    """(top, bottom, left, right): the convolution's own padding and that added to its input before."""
     above, beside = (0, *call.sides(3))[-2:]
     rows, columns = ((part.start, size - part.stop) for part, size in zip(own, sizes, strict=True))
     return above + rows[0], above + rows[1], beside + columns[0], beside + columns[1]
@@ -349,7 +350,7 @@ def _planar(array: Array) -> Array:
 
 
 def _kernel_of(call: RecordedCall, channel: int) -> tuple[Array, Array]:
-    """The input channels that an output channel reads, and its kernel (n, kh, kw) in float64, as it lies on the window."""
+    """The input channels that an output channel reads, and its kernel (n, kh, kw) in float64, aligned with the window."""
     weight = as_array(call.weight).astype(np.float64)
     if weight.ndim == 3:
         weight = weight[:, :, None, :]
@@ -372,7 +373,7 @@ def _sides(call: RecordedCall, kernel: Array) -> list[tuple[int, int, int, int]]
 
 
 def _own_part(sizes: Sequence[int], added: Sequence[int]) -> tuple[slice, slice]:
-    """Which rows and columns of what is convolved are the layer's own input, without the zeros put around it."""
+    """The rows and columns of the convolved tensor that are the layer's own input, without added padding."""
     amounts = [*added, 0, 0, 0, 0][:4]  # the last dimension's first
     return (
         slice(max(0, amounts[2]), sizes[0] - max(0, amounts[3])),
@@ -382,11 +383,11 @@ def _own_part(sizes: Sequence[int], added: Sequence[int]) -> tuple[slice, slice]
 
 @dataclass(frozen=True)
 class _Taps:
-    """What the taps of a kernel meet along one axis.
+    """What the taps of a kernel read along one axis.
 
-    ``index`` is the row of what is convolved, ``real`` where there is one; ``outside`` is padding, ``stretched`` a zero
-    between the rows of a transposed convolution's input. ``span`` are the first and the last row of the layer's own input
-    that the kernel lies on, which may be outside of it.
+    ``index`` is the row of the convolved tensor, ``real`` whether there is one; ``outside`` marks padding, ``stretched``
+    the zeros between the rows of a transposed convolution's input. ``span`` are the first and the last row under the
+    kernel, counted in the layer's own input; they may be outside it.
     """
 
     index: Array

@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 FIRST, LAST, FREE_FIRST, FREE_LAST, POSITION = range(5)
 NO_POSITION = -1
 TORN = -2
-"""The place of what was made of elements at several single places."""
+"""The position of an element that combines elements at several positions."""
 FAR = 2**29  # further than any row of any image
 NOWHERE = -FAR  # a tap that reads nothing
 
 _SMALL = 2**14
-_LARGEST = 2**21  # numbers of one plane; beyond it a tensor's layout is given up
+_LARGEST = 2**21  # elements of one plane; larger ones are not followed
 
 
 @dataclass(frozen=True, eq=False)
 class AxisReads:
-    """The planes (5, *dims) of one axis; how far the input moves a step of the map; what was mixed in.
+    """The planes (5, *dims) of one axis, and the distance in the input of neighbouring positions, ``jump``.
 
-    ``pooled``: the elements have no place along this axis any more, as after a mean. ``mixed``: something that reads
-    the whole axis took part. ``beside`` are planes that are read too, kept apart where the union would be large: the
-    scores of attention read what their row reads and what their column reads.
+    ``pooled``: the elements have no position along this axis any more, as after a mean. ``mixed``: an operation that reads
+    the whole axis took part. ``beside`` are planes that are read as well, kept separate if their union would be large: the
+    scores of attention read the reads of their row and those of their column.
     """
 
     planes: Array
@@ -47,7 +47,7 @@ class AxisReads:
     beside: tuple[Array, ...] = ()
 
     def moved(self, move: Callable[[Array], Array]) -> AxisReads:
-        """The same reads after ``move`` rearranged the planes, whose first dimension it must leave alone."""
+        """The reads after ``move`` rearranged the planes; it must keep their first dimension."""
         return replace(self, planes=move(self.planes), beside=tuple(map(move, self.beside)))
 
     @property
@@ -58,29 +58,29 @@ class AxisReads:
 
     @property
     def positioned(self) -> bool:
-        """Whether elements differ in their place along this axis."""
+        """Whether elements differ in their position along this axis."""
         return bool(self.planes[POSITION].min() != self.planes[POSITION].max())
 
     @property
     def varies_along(self) -> tuple[int, ...]:
-        """The dimensions along which places differ."""
+        """The dimensions along which positions differ."""
         position = self.planes[POSITION]
         spread = [dim for dim in self.spread if position.shape[dim] > 1]
         return tuple(dim for dim in spread if (position.take([0], axis=dim) != position).any())
 
     @property
     def home(self) -> int | None:
-        """The one dimension along which places differ, if there is one."""
+        """The dimension along which positions differ; None unless there is exactly one."""
         dims = self.varies_along
         return dims[0] if len(dims) == 1 else None
 
 
 class TooLargeError(Exception):
-    """The planes of a tensor would not be worth their memory."""
+    """The planes of a tensor would take too much memory."""
 
 
 def image_axis(size: int, dim: int, rank: int) -> AxisReads:
-    """The reads of the image itself along the axis that lies on dimension ``dim`` of ``rank``."""
+    """The reads of the image itself along the axis of dimension ``dim`` of ``rank``."""
     shape = [1] * rank
     shape[dim] = size
     rows = np.arange(size, dtype=np.int32).reshape(shape)
@@ -88,15 +88,15 @@ def image_axis(size: int, dim: int, rank: int) -> AxisReads:
 
 
 def nothing(rank: int) -> Array:
-    """Planes (5, 1, ..., 1) of what reads nothing."""
+    """Planes (5, 1, ..., 1) that read nothing."""
     return np.array([FAR, -FAR, FAR, -FAR, -1], dtype=np.int32).reshape(5, *[1] * rank)
 
 
 def joined(parts: Sequence[AxisReads]) -> AxisReads:
-    """Several tensors of one rank, combined element by element: the union of what they read.
+    """The union of the reads of several tensors of one rank that are combined elementwise.
 
-    What has lost its place (a gate, the mean of an image) joins no rows but counts as ``mixed``, as long as something
-    with a place takes part.
+    Tensors without positions (a gate, the mean of an image) add no rows but count as ``mixed``, if another tensor has
+    positions.
     """
     if len(parts) == 1 or all(part is parts[0] for part in parts):
         return parts[0]
@@ -114,7 +114,7 @@ def joined(parts: Sequence[AxisReads]) -> AxisReads:
 
 
 def _united(terms: Sequence[Array]) -> tuple[Array, tuple[Array, ...]]:
-    """One union of all terms, or several of them where it would be much larger than they are."""
+    """The union of all terms, or several unions if one would be much larger than the terms."""
     kept: list[Array] = []
     for term in terms:
         for at, other in enumerate(kept):
@@ -128,7 +128,7 @@ def _united(terms: Sequence[Array]) -> tuple[Array, tuple[Array, ...]]:
 
 
 def whole(reads: AxisReads) -> AxisReads:
-    """The same with nothing kept apart."""
+    """The reads with ``beside`` merged into ``planes``."""
     planes = reads.planes
     for term in reads.beside:
         planes = _union(planes, term)
@@ -136,7 +136,7 @@ def whole(reads: AxisReads) -> AxisReads:
 
 
 def narrowed(reads: AxisReads) -> AxisReads:
-    """The same, with size 1 along each dimension along which nothing differs."""
+    """The reads with size 1 along each dimension along which nothing differs."""
     reads = whole(reads)
     for dim in reads.spread:
         first = reads.planes.take([0], axis=dim + 1)
@@ -158,9 +158,9 @@ def _union(one: Array, other: Array) -> Array:
 
 
 def _position_of_both(first: Array, second: Array) -> Array:
-    """Where an element made of two lies: at the first's place, if that differs between elements, else at the second's.
+    """The position of an element made of two: the first's if it differs between elements, else the second's.
 
-    Two that lie at one place each, not the same, lie at none together: so do the states of a recurrent layer.
+    Two different constant positions give none, as in the states of a recurrent layer.
     """
     if first.size > 1 and first.min() != first.max():
         return first
@@ -171,19 +171,19 @@ def _position_of_both(first: Array, second: Array) -> Array:
 
 
 def check_size(shape: Sequence[int]) -> None:
-    """Refuse planes that would not be worth their memory.
+    """Reject planes that would take too much memory.
 
     Raises:
-        TooLargeError: they would not.
+        TooLargeError: they would.
     """
     if int(np.prod(shape[1:])) > _LARGEST:
         raise TooLargeError
 
 
 def together(reads: AxisReads, dim: int, *, keep_positions: bool = False) -> AxisReads:
-    """Every element reads what all along ``dim`` read together; the dimension stays, with size 1.
+    """Every element reads the union along ``dim``, which stays with size 1.
 
-    With ``keep_positions`` elements keep their place (as in a softmax), else places along ``dim`` are gone.
+    With ``keep_positions`` elements keep their position (as in a softmax); otherwise positions along ``dim`` are lost.
     """
     if dim not in reads.spread:
         return reads
@@ -200,7 +200,7 @@ def together(reads: AxisReads, dim: int, *, keep_positions: bool = False) -> Axi
 
 
 def _reduced(planes: Array, dim: int) -> Array:
-    """The union along one dimension, which stays with size 1; places that differed along it are gone."""
+    """The union along one dimension, which stays with size 1; positions that differed along it are lost."""
     if planes.shape[dim + 1] == 1:
         return planes
     united = np.empty([5, *(1 if axis == dim else size for axis, size in enumerate(planes.shape[1:]))], dtype=np.int32)
@@ -210,24 +210,24 @@ def _reduced(planes: Array, dim: int) -> Array:
     highest = position.max(axis=dim, keepdims=True)
     lowest = np.minimum(
         np.where(position < 0, FAR, position).min(axis=dim, keepdims=True), highest
-    )  # padding has no place
+    )  # padding has no position
     differs_elsewhere = lowest.min() != lowest.max()
     united[POSITION] = lowest if differs_elsewhere else np.where(lowest < highest, -1, lowest)
     return united
 
 
 def gathered(reads: AxisReads, dim: int, taps: Array, size: int, *, at_home: bool) -> AxisReads:
-    """Output o along ``dim`` reads the positions ``taps[o]`` of ``size``; ``taps`` is (outputs, at most so many).
+    """Output o along ``dim`` reads the positions ``taps[o]`` of ``size``; ``taps`` is (outputs, longest window).
 
-    Positions outside are padding and read nothing, except in the free planes, where the image goes on: there the
-    pattern of positions repeats with the jump. ``at_home`` says that this dimension is the axis' own.
+    Positions outside are padding and read nothing, except in the free planes, in which the image continues: there the
+    pattern of positions repeats with the jump. ``at_home``: this dimension is the axis' own.
     """
     reads = whole(reads)
     planes = reads.planes
     if planes.shape[dim + 1] == 1 and (reads.pooled or not at_home):
         return reads
     if taps.shape == (size, 1) and bool((taps[:, 0] == np.arange(size)).all()):
-        return reads  # 1 × 1: every unit stays where it is, whatever its place means
+        return reads  # 1 × 1: every unit keeps its position
     around = [1] * planes.ndim
     around[dim + 1] = len(taps)
     shape = [len(taps) if axis == dim + 1 else side for axis, side in enumerate(planes.shape)]
@@ -243,7 +243,7 @@ def gathered(reads: AxisReads, dim: int, taps: Array, size: int, *, at_home: boo
         np.maximum(result[1:2], np.where(inside, read[1:2], -FAR), out=result[1:2])
         np.minimum(result[2:3], np.where(real, free[:1], FAR), out=result[2:3])
         np.maximum(result[3:4], np.where(real, free[1:], -FAR), out=result[3:4])
-    if at_home and 0 in reads.varies_along:  # within windows: the place in the image of what lies in the middle
+    if at_home and 0 in reads.varies_along:  # within windows: the position of the middle element
         middle = np.clip(taps[:, taps.shape[1] // 2], 0, size - 1)
         result[POSITION] = planes[POSITION].take(middle, axis=dim)
     elif at_home:
@@ -254,7 +254,7 @@ def gathered(reads: AxisReads, dim: int, taps: Array, size: int, *, at_home: boo
 
 
 def _continued(taps: Array, size: int, jump: Fraction) -> tuple[Array, Array]:
-    """For positions beyond the ends, the position inside that looks the same, and how far it lies from there."""
+    """For positions beyond the ends, the equivalent position inside, and the distance between the two in the input."""
     period, step = jump.denominator, jump.numerator
     before, after = np.maximum(0, -taps), np.maximum(0, taps - size + 1)
     periods = -(-before // period) - -(-after // period)
@@ -263,7 +263,7 @@ def _continued(taps: Array, size: int, jump: Fraction) -> tuple[Array, Array]:
 
 
 def steps_of(positions: Array) -> Fraction:
-    """How many old places a step along these places is: 2 for 0, 2, 4; one half for 0, 0, 1, 1."""
+    """The mean step between these positions: 2 for 0, 2, 4; one half for 0, 0, 1, 1."""
     steps = np.diff(positions)
     if positions.size < 2 or positions.min() < 0 or steps.min() < 0:
         return Fraction(1)
@@ -306,7 +306,7 @@ def reshaped(planes: Array, before: Sequence[int], after: Sequence[int]) -> Arra
 
 
 def _groups(before: Sequence[int], after: Sequence[int]) -> list[tuple[list[int], list[int]]]:
-    """Runs of dimensions of two shapes of one size whose products are equal, as short as they come."""
+    """The shortest runs of dimensions of two shapes of one size whose products are equal."""
     groups: list[tuple[list[int], list[int]]] = []
     i = j = 0
     while i < len(before) or j < len(after):
@@ -333,7 +333,7 @@ def _groups(before: Sequence[int], after: Sequence[int]) -> list[tuple[list[int]
 
 
 def _compact(planes: Array) -> Array:
-    """The same with size 1 wherever nothing differs along a dimension."""
+    """The planes with size 1 along each dimension along which nothing differs."""
     for dim in range(1, planes.ndim):
         if planes.shape[dim] > 1:
             start = planes.take([0], axis=dim)
@@ -353,29 +353,29 @@ AXIS_LETTERS = {1: "L", 2: "HW", 3: "DHW"}
 
 @dataclass(frozen=True, eq=False)
 class TensorReads:
-    """The reads along each axis of the image, and the channel numbers (1, *dims); or why they are ``lost``."""
+    """The reads along each axis of the image, and the channel numbers (1, *dims); or the reason why they are ``lost``."""
 
     axes: tuple[AxisReads, ...] = ()
     channel: Array | None = None
     lost: str = ""
 
     def moved(self, move: Callable[[Array], Array]) -> TensorReads:
-        """After ``move`` rearranged all planes alike."""
+        """The reads after ``move`` rearranged all planes."""
         channel = None if self.channel is None else move(self.channel)
         return replace(self, axes=tuple(reads.moved(move) for reads in self.axes), channel=channel)
 
     def each(self, change: Callable[[AxisReads], AxisReads]) -> TensorReads:
-        """After ``change`` of every axis."""
+        """The reads after ``change`` of every axis."""
         return replace(self, axes=tuple(map(change, self.axes)))
 
     def with_channels(self, count: int, dim: int, rank: int) -> TensorReads:
-        """With ``count`` channels numbered along ``dim``."""
+        """The reads with ``count`` channels numbered along ``dim``."""
         shape = [1] * (rank + 1)
         shape[dim % rank + 1] = count
         return replace(self, channel=np.arange(count, dtype=np.int64).reshape(shape))
 
     def home(self, axis: int) -> int | None:
-        """The one dimension along which the places of an axis lie; channels that hold several places do not count."""
+        """The dimension along which the positions of an axis differ; channels with several positions do not count."""
         dims = self.axes[axis].varies_along
         if len(dims) > 1 and self.channel is not None and self.channel.ndim == self.axes[axis].planes.ndim:
             dims = tuple(dim for dim in dims if self.channel.shape[dim + 1] == 1)
@@ -383,7 +383,7 @@ class TensorReads:
 
     @property
     def mixed(self) -> bool:
-        """Whether something that reads a whole axis took part."""
+        """Whether an operation that reads a whole axis took part."""
         return any(reads.mixed or reads.pooled for reads in self.axes)
 
 
@@ -395,7 +395,7 @@ def image(shape: Sequence[int]) -> TensorReads:
 
 
 def elementwise(parts: Sequence[TensorReads], rank: int) -> TensorReads:
-    """What comes of combining tensors element by element, broadcast to ``rank``."""
+    """The result of combining tensors elementwise, broadcast to ``rank``."""
     if len(parts) == 1 and all(reads.planes.ndim == rank + 1 for reads in parts[0].axes):
         return parts[0]
     parts = [part.moved(lambda planes: aligned(planes, rank)) for part in parts]
@@ -406,7 +406,7 @@ def elementwise(parts: Sequence[TensorReads], rank: int) -> TensorReads:
 
 
 def reduced(carried: TensorReads, dims: Sequence[int], *, keep: bool) -> TensorReads:
-    """After a reduction over ``dims``: what is left of an axis that was reduced whole is pooled."""
+    """The result of a reduction over ``dims``: an axis that was reduced completely is pooled."""
 
     def reduce(reads: AxisReads) -> AxisReads:
         had_position = reads.positioned
@@ -425,12 +425,12 @@ def reduced(carried: TensorReads, dims: Sequence[int], *, keep: bool) -> TensorR
 
 
 def mixed_over(carried: TensorReads, dims: Sequence[int]) -> TensorReads:
-    """After a normalisation over ``dims``: an axis that lies along one of them is mixed."""
+    """The result of a normalisation over ``dims``: an axis along one of them is mixed."""
     return carried.each(lambda reads: replace(reads, mixed=reads.mixed or bool(set(dims) & set(reads.spread))))
 
 
 def concatenated(parts: Sequence[TensorReads | None], sizes: Sequence[int], dim: int, rank: int) -> TensorReads:
-    """After ``cat`` along ``dim`` of parts of these sizes; None is a part that reads nothing of the image."""
+    """The result of ``cat`` along ``dim`` of parts of these sizes; None is a part that does not read the image."""
     known = [part for part in parts if part is not None]
     axes = tuple(
         _concatenated([None if part is None else part.axes[axis] for part in parts], sizes, dim, rank)
@@ -463,7 +463,7 @@ def _concatenated(parts: Sequence[AxisReads | None], sizes: Sequence[int], dim: 
 
 
 def _empty_beside(part: AxisReads, dim: int, rank: int) -> Array:
-    """Planes that read nothing, at the places of ``part`` where these are the same all along ``dim``."""
+    """Planes that read nothing, with the positions of ``part`` if these are constant along ``dim``."""
     position = part.planes[POSITION]
     if not position.size:
         return nothing(rank)
@@ -476,9 +476,9 @@ def _empty_beside(part: AxisReads, dim: int, rank: int) -> Array:
 
 
 def layout(carried: TensorReads | None, shape: Sequence[int]) -> str:
-    """A word a dimension: ``N C H W``, ``N HW C`` for tokens, ``HW HW C`` for windows; ``?`` where it is not known.
+    """One word per dimension: ``N C H W``, ``N HW C`` for tokens, ``HW HW C`` for windows; ``?`` if it is not known.
 
-    Channels that hold several places of a map are called channels.
+    Channels that contain several positions of a map count as channels.
     """
     words = ["N", *["?"] * (len(shape) - 1)] if shape else []
     if carried is None or carried.lost:

@@ -1,6 +1,6 @@
-"""What each operation of torch does to the fields and dimensions of its tensors.
+"""The effect of each torch operation on receptive fields and dimensions.
 
-A rule takes a ``Call`` and returns what is known of its first output. An operation without a rule gives ``lost``.
+A rule takes a ``Call`` and returns what is known of its first output. Without a rule the result is ``lost``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Rule: TypeAlias = "Callable[[Call], Found | list[Found]]"
 
 @dataclass(frozen=True)
 class Call:
-    """One operation: its name, what went in and out, and what is known of a tensor (None: it reads no image)."""
+    """One operation: its name, arguments and output, and what is known of a tensor (None: it does not read the image)."""
 
     name: str
     args: tuple[Any, ...]
@@ -40,7 +40,7 @@ class Call:
 
     @property
     def source(self) -> TensorReads:
-        """What is known of the first argument; a constant reads nothing and counts as lost here."""
+        """What is known of the first argument; a constant counts as lost."""
         return self.known(self.args[0]) or TensorReads(lost=f"{self.name} of a constant")
 
     @property
@@ -55,18 +55,18 @@ class Call:
         return int(first.ndim)
 
     def dim(self, value: int, rank: int | None = None) -> int:
-        """A dimension counted from the front."""
+        """A dimension as a non-negative index."""
         return value % (rank or max(len(self.shape), 1))
 
     def option(self, position: int, name: str, default: Any) -> Any:
-        """An argument by its place or its name."""
+        """An argument by its position or its name."""
         if len(self.args) > position:
             return self.args[position]
         return self.kwargs.get(name, default)
 
 
 def outcome(call: Call) -> Found | list[Found]:
-    """What is known of the outputs of an operation: one value, or one for each of a list."""
+    """What is known of the outputs of an operation: one value, or one per output."""
     overwrites = call.name in {"copy_", "fill_"}
     tensors = tensors_in((call.args[1:] if overwrites else call.args, call.kwargs))
     carried = [known for tensor in tensors if (known := call.known(tensor)) is not None]
@@ -96,7 +96,7 @@ def _elementwise(call: Call) -> Found:
 
 
 def _copy(call: Call) -> Found:
-    """``copy_`` and ``fill_``: nothing is left of what the first argument held."""
+    """``copy_`` and ``fill_`` overwrite all of the first argument."""
     source = call.known(call.args[1])
     return source and elementwise([source], call.rank)
 
@@ -112,7 +112,7 @@ def _reduce(call: Call) -> list[Found] | Found:
 
 
 def _along(call: Call) -> Found:
-    """Softmax and the like: everything along one dimension is read, and places stay."""
+    """Softmax and the like read everything along one dimension and keep positions."""
     dim = call.dim(call.args[1])
     return call.source.each(lambda reads: together(reads, dim, keep_positions=True))
 
@@ -147,7 +147,7 @@ def _first_of(call: Call, result: Found) -> list[Found] | Found:
 
 
 def _product(call: Call) -> Found:
-    """Matrix products: rows of the one with columns of the other, everything along the shared dimension read."""
+    """Matrix products read everything along the shared dimension."""
     one, other = call.args[1:3] if call.name in ("addmm", "baddbmm") else call.args[:2]
     left, right, rank = call.known(one), call.known(other), call.rank
     if left is None and right is None:
@@ -169,13 +169,13 @@ def _product(call: Call) -> Found:
 
 
 def _mixes_positions(carried: TensorReads, dim: int) -> bool:
-    """Whether rows or columns lie along this dimension; those of merged patches are channels too, and do not count."""
+    """Whether rows or columns are along this dimension; those of merged patches are channels and do not count."""
     channels = carried.channel is not None and carried.channel.shape[dim + 1] > 1
     return not channels and any(dim in reads.varies_along for reads in carried.axes)
 
 
 def _without_positions(before: TensorReads, after: TensorReads, dim: int) -> TensorReads:
-    """A weight along rows or columns: what lay along ``dim`` has no place there any more; channels stay channels."""
+    """A product with a weight along rows or columns: axes along ``dim`` lose their positions; channels are kept."""
     axes = tuple(
         replace(reads, pooled=True, mixed=True) if dim in old.varies_along else reads
         for old, reads in zip(before.axes, after.axes, strict=True)
@@ -184,7 +184,7 @@ def _without_positions(before: TensorReads, after: TensorReads, dim: int) -> Ten
 
 
 def _contracted(carried: TensorReads, dim: int, *, other: bool) -> TensorReads:
-    """After everything along ``dim`` was summed; with another image tensor as ``other`` factor places may be gone."""
+    """The result of a sum along ``dim``; if the ``other`` factor reads the image too, positions may be lost."""
 
     def contract(reads: AxisReads) -> AxisReads:
         had_position = reads.positioned
@@ -192,7 +192,7 @@ def _contracted(carried: TensorReads, dim: int, *, other: bool) -> TensorReads:
         pooled = reads.pooled or (other and had_position and not united.positioned)
         if other and united.positioned and dim in reads.varies_along:
             planes = united.planes.copy()
-            planes[POSITION] = -1  # the sum over places within windows lies where the other factor says
+            planes[POSITION] = -1  # the other factor determines the position
             united = replace(united, planes=planes)
         return replace(united, pooled=pooled)
 
@@ -263,7 +263,7 @@ def _expand(call: Call) -> Found:
 
 
 def _restrided(call: Call) -> Found:
-    """``as_strided_``: torch gives the mean of a map other strides, which moves nothing; anything else is lost."""
+    """``as_strided_``: new strides for the mean of a map move no elements; other uses are lost."""
     source, shape = call.source, tuple(call.output.shape)
     long = [dim for dim, size in enumerate(shape) if size > 1]
     packed = not long or (len(long) == 1 and call.args[2][long[0]] == 1)
@@ -356,7 +356,7 @@ def _stack(call: Call) -> Found:
 
 
 def _unfold(call: Call) -> Found:
-    """``Tensor.unfold``: windows of ``size`` along one dimension, the window's elements last."""
+    """``Tensor.unfold``: windows of ``size`` along one dimension; the elements of a window are the last dimension."""
     dim, size, step = call.dim(call.args[1]), call.args[2], call.args[3]
     index = np.arange(call.output.shape[dim])[:, None] * step + np.arange(size)
 
@@ -369,7 +369,7 @@ def _unfold(call: Call) -> Found:
 
 
 def _index(call: Call) -> Found:
-    """``tensor[:, positions]``: where nothing differs along that dimension, or the positions have values."""
+    """``tensor[:, positions]``, if nothing differs along that dimension or the values of the positions are known."""
     if call.name == "index":
         chosen = [(dim, index) for dim, index in enumerate(call.args[1]) if index is not None]
     else:

@@ -1,4 +1,4 @@
-"""From an observed forward pass to a ``Trace``: the layers in order, and what each unit of their maps reads."""
+"""From an observed forward pass to a ``Trace``: the layers in order, with the receptive fields of their units."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ if TYPE_CHECKING:
 
 
 def trace(network: Model | nn.Module, input_size: Sequence[int] | None = None) -> Trace:
-    """Watch one pass of an image of ``input_size``, (C, H, W), through a network, without its weights or any arithmetic.
+    """Observe one forward pass of an image of ``input_size``, (C, H, W), on ``meta``, without weights or arithmetic.
 
-    The network stays on its device and as it was. ``input_size`` may be left out for a ``Model``.
+    The network is not changed. ``input_size`` may be omitted for a ``Model``.
 
     Raises:
-        UsageError: the input size is missing or no size.
+        UsageError: the input size is missing or not valid.
         KernelvizError: the network does not take such an input, or cannot be copied.
     """
     size = checked_size(network, input_size)
@@ -54,7 +54,7 @@ def trace(network: Model | nn.Module, input_size: Sequence[int] | None = None) -
 def as_trace(
     network: Model | nn.Module, observed: ObservedPass, size: tuple[int, ...], *, fields: bool = True
 ) -> Trace:
-    """The layers of an observed forward pass as a record; without ``fields`` it is told sooner."""
+    """The layers of an observed forward pass as a record; it is faster without ``fields``."""
     if isinstance(network, Model):
         source, stages = network.source, network.stages
     else:
@@ -63,10 +63,10 @@ def as_trace(
 
 
 def checked_size(network: Model | nn.Module, input_size: Sequence[int] | None) -> tuple[int, ...]:
-    """The shape of one image, (C, H, W): as given, or the model's own.
+    """The shape of one image, (C, H, W): the given one, or the model's own.
 
     Raises:
-        UsageError: it is missing, or no shape.
+        UsageError: it is missing or not valid.
     """
     if input_size is None:
         if not isinstance(network, Model):
@@ -81,14 +81,14 @@ def checked_size(network: Model | nn.Module, input_size: Sequence[int] | None) -
 
 
 def receptive_field(carried: TensorReads | None) -> Field | None:
-    """The box of each unit of a map as a record; None where it is not known."""
+    """The receptive field of each unit of a map; None if it is not known."""
     if carried is None or carried.lost or unsettled(carried):
         return None
     return Field(tuple(_axis_field(_by_position(carried, axis)) for axis in range(len(carried.axes))), carried.mixed)
 
 
 def unsettled(carried: TensorReads) -> str:
-    """Why boxes cannot be told from what is carried; empty where they can."""
+    """Why receptive fields cannot be derived; empty if they can."""
     axes = [_by_position(carried, axis) for axis in range(len(carried.axes))]
     if any(map(_astray, axes)):
         return "which element of its output belongs to which row and column was lost track of"
@@ -98,7 +98,7 @@ def unsettled(carried: TensorReads) -> str:
 
 
 def _astray(reads: AxisReads) -> bool:
-    """Whether elements read different things, and which place each has is not known."""
+    """Whether elements read different rows, but their positions are not known."""
     return bool(reads.spread) and not reads.pooled and not reads.positioned and _differ(reads)
 
 
@@ -109,7 +109,7 @@ def _differ(reads: AxisReads) -> bool:
 
 
 def _crossing(reads: AxisReads, other: AxisReads) -> bool:
-    """Whether elements in one row read other rows for another column, as where a map meets its own transpose."""
+    """Whether the rows that an element reads depend on its column, as for the sum of a map and its transpose."""
     if reads.pooled or other.pooled or not set(reads.spread) & set(other.varies_along):
         return False
     reads = _united_but_along(reads, {*reads.varies_along, *other.varies_along})
@@ -130,7 +130,7 @@ def _crossing(reads: AxisReads, other: AxisReads) -> bool:
 
 
 def _by_position(carried: TensorReads, axis: int) -> AxisReads:
-    """The reads of one axis, its places numbered as they stand in a tensor that has a dimension for this axis alone."""
+    """The reads of one axis; its positions are renumbered if a dimension of the tensor belongs to this axis alone."""
     reads = carried.axes[axis]
     home = carried.home(axis)
     others = (other for other in range(len(carried.axes)) if other != axis)
@@ -150,7 +150,7 @@ def _axis_field(reads: AxisReads) -> AxisField:
     steps = np.unique(np.concatenate([np.diff(free_first), np.diff(free_last)]))
     jump = None
     if len(steps) == 1 and reading.all():
-        jump = int(steps[0]) or None  # nothing moves where every unit reads the whole image
+        jump = int(steps[0]) or None  # zero if every unit reads the whole image
     elif len(first) == 1 and not reads.pooled and reads.jump.denominator == 1:
         jump = int(reads.jump)
     offset = int(free_first[0]) if jump is not None and reading[0] else None
@@ -160,12 +160,12 @@ def _axis_field(reads: AxisReads) -> AxisField:
 
 
 def _as_line(reads: AxisReads) -> list[Array]:
-    """For each place of the map what its elements read together, as four arrays; one place where there are none."""
+    """For each position of the map the union of what its elements read, as four arrays."""
     reads = _united_but_along(reads, set(reads.varies_along))
     known = reads.planes[POSITION]
     known = np.where(known < 0, 0, known) if known.max() <= 0 else known
     used = known >= 0
-    positions = np.unique(known[used])  # merging patches leaves out places
+    positions = np.unique(known[used])  # merging patches leaves out positions
     known = np.searchsorted(positions, known)
     lines = []
     for plane, empty, unite in (
@@ -178,7 +178,7 @@ def _as_line(reads: AxisReads) -> list[Array]:
 
 
 def _united_but_along(reads: AxisReads, dims: Collection[int]) -> AxisReads:
-    """Every element reads what all along the other dimensions read together."""
+    """Every element reads the union over all dimensions but these."""
     for dim in range(reads.planes.ndim - 1):
         if dim not in dims:
             reads = together(replace(reads, mixed=True), dim)
@@ -207,7 +207,7 @@ def network_rows(
     *,
     fields: bool = True,
 ) -> Trace:
-    """A row for each module with work or parameters of its own, and for each without parts, in the order of the pass."""
+    """A row for each module with its own work or parameters or without submodules, in the order of the forward pass."""
     modules = dict(network.named_modules())
     convolutions = {
         without_expert(layer.name) if layer.expert is not None else layer.name: layer for layer in list_layers(network)
@@ -232,7 +232,7 @@ def network_rows(
 
 
 def _own_params(modules: Mapping[str, nn.Module]) -> dict[str, int]:
-    """The parameters that each module holds itself; shared ones count where they come first."""
+    """The number of each module's own parameters; shared ones count once, where they come first."""
     met: set[int] = set()
     counts = {}
     for name, module in modules.items():
@@ -300,7 +300,7 @@ def _family(module: nn.Module, visit: ModuleVisit, params: int) -> Family:
 
 
 def _window_facts(module: Any, convolution: ConvLayer | None) -> dict[str, Any]:
-    """Kernel, stride, padding and the like of convolutions and pools; bias of what has one."""
+    """Kernel, stride, padding and the like of convolutions and pools, and whether a module has a bias."""
     if convolution is not None:
         return {
             "kernel": convolution.kernel_size,

@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 
 class Sharing:
-    """The living tensors of each memory that more than one of them was seen to lie in."""
+    """The living tensors of each storage that several tensors share."""
 
     def __init__(self) -> None:
         self._met: dict[int, list[TensorWeakRef]] = {}
 
     def meet(self, source: torch.Tensor, outputs: Sequence[torch.Tensor]) -> None:
-        """Note that ``outputs`` are views of the memory of ``source``."""
+        """Record that ``outputs`` are views of the storage of ``source``."""
         where = _memory(source)
         if where is None:
             return
@@ -46,7 +46,7 @@ class Sharing:
         self._met[where] = met
 
     def others(self, tensor: torch.Tensor) -> list[torch.Tensor]:
-        """The other living tensors in this one's memory."""
+        """The other living tensors in the storage of this one."""
         where = _memory(tensor)
         if where is None:
             return []
@@ -55,7 +55,7 @@ class Sharing:
 
 
 def written_by(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Sequence[torch.Tensor]:
-    """The tensors whose elements an operation overwrites, by its schema."""
+    """The tensors whose elements an operation overwrites, according to its schema."""
     positions, names = _writes(func)
     if not positions:
         return ()
@@ -76,7 +76,7 @@ def _writes(func: Any) -> tuple[tuple[int, ...], tuple[str, ...]]:
 
 @lru_cache(maxsize=4096)
 def makes_views(func: Any) -> bool:
-    """Whether what an operation gives lies in the memory of its first argument."""
+    """Whether the output of an operation shares the storage of its first argument."""
     aliases = (result.alias_info for result in func._schema.returns)  # noqa: SLF001
     return func._overloadpacket.__name__ == "_unsafe_view" or any(  # noqa: SLF001
         alias is not None and not alias.is_write for alias in aliases
@@ -84,7 +84,7 @@ def makes_views(func: Any) -> bool:
 
 
 def after_write(name: str, written: torch.Tensor, value: Found, other: torch.Tensor, before: Found) -> Found:
-    """What is known of ``other``, until now ``before``, after the operation ``name`` gave ``written`` its ``value``."""
+    """What is known of ``other`` (so far ``before``) after the operation ``name`` wrote ``value`` into ``written``."""
     if (before is None and value is None) or not _overlap(written, other):
         return before
     inside, around = _box(written, other), _box(other, written)
@@ -112,14 +112,14 @@ def _overlap(one: torch.Tensor, other: torch.Tensor) -> bool:
 
 
 def _extent(tensor: torch.Tensor) -> tuple[int, int]:
-    """The first and last position of a tensor in its memory."""
+    """The first and last position of a tensor in its storage."""
     first = int(tensor.storage_offset())
     steps = sum((size - 1) * int(stride) for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
     return first, first + steps
 
 
 def _box(inner: torch.Tensor, outer: torch.Tensor) -> list[tuple[int, int]] | None:
-    """Where ``inner`` lies in ``outer``: start and stop along each dimension; None where it is no such block."""
+    """The block of ``outer`` that is ``inner``: start and stop along each dimension; None if it is no block."""
     if inner.ndim != outer.ndim or inner.dtype != outer.dtype:
         return None
     box = [(0, 1)] * outer.ndim
@@ -146,7 +146,7 @@ def _cut(carried: TensorReads, box: Sequence[tuple[int, int]]) -> TensorReads:
 
 
 def _pasted(base: Found, value: Found, box: Sequence[tuple[int, int]], shape: Sequence[int]) -> Found:
-    """``base`` of this shape with ``value`` in a block of it; at least one of them reads the image."""
+    """``base`` of this shape after ``value`` was written into a block of it."""
     dim = next((dim for dim, (start, stop) in enumerate(box) if stop - start < shape[dim]), None)
     if dim is None or (base is None and value is None):
         return value
@@ -169,12 +169,12 @@ _HOOKS = (
 
 
 def on_meta(network: nn.Module) -> nn.Module:
-    """A copy in eval mode whose tensors are all on ``meta``, without the network's hooks; no number is copied.
+    """A copy of the network in eval mode on ``meta``, without its hooks; no tensor values are copied.
 
     Raises:
         KernelvizError: the network cannot be copied.
     """
-    network = getattr(network, "_orig_mod", network)  # what torch.compile wraps
+    network = getattr(network, "_orig_mod", network)  # the module inside torch.compile's wrapper
     memo: dict[int, Any] = {}
     for module in network.modules():
         if isinstance(module, torch.jit.ScriptModule):
@@ -192,7 +192,7 @@ def on_meta(network: nn.Module) -> nn.Module:
     try:
         with _WithoutNumbers():
             meta_copy = copy.deepcopy(network, memo)
-    except Exception as error:  # noqa: BLE001 - a module may hold anything
+    except Exception as error:  # noqa: BLE001 - a module may contain anything
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise KernelvizError("The network could not be copied to trace it.", reason) from None
     return meta_copy.eval()
@@ -203,7 +203,7 @@ def _like(tensor: torch.Tensor) -> torch.Tensor:
 
 
 class _WithoutNumbers(TorchFunctionMode):
-    """Within it a tensor that is no parameter is copied to ``meta`` too."""
+    """Copies tensors that are neither parameters nor buffers to ``meta`` too."""
 
     def __torch_function__(
         self,
@@ -222,7 +222,7 @@ class _WithoutNumbers(TorchFunctionMode):
 
 @dataclass
 class ModuleVisit:
-    """What was seen of one module: its runs, its own work, and the first output."""
+    """What was observed of one module: its runs, its own operations, and its first output."""
 
     runs: int = 0
     macs: int = 0
@@ -236,9 +236,9 @@ class ModuleVisit:
 
 @dataclass(frozen=True)
 class RunTensors:
-    """What went into a module, or came out of it, in one of its runs: the tensors with what is known of each.
+    """The input or output tensors of one run of a module, with what is known of each.
 
-    ``alone`` says that it was one tensor, not a tuple, list or dict of them.
+    ``alone``: it was a single tensor, not a tuple, list or dict.
     """
 
     tensors: tuple[tuple[tuple[int, ...], Found], ...]
@@ -247,7 +247,7 @@ class RunTensors:
 
 @dataclass(frozen=True)
 class ObservedPass:
-    """What one observed forward pass saw: the network's double, each module's visits, and the order in which runs ended."""
+    """One observed forward pass: the network that ran, the visits of each module, and the order in which runs ended."""
 
     network: nn.Module
     visits: Mapping[str, ModuleVisit]
@@ -255,9 +255,9 @@ class ObservedPass:
 
 
 def observe_pass(module: nn.Module, size: Sequence[int], batch: torch.Tensor | None = None) -> ObservedPass:
-    """Watch one pass of an image of ``size`` (C, H, W) through a double of the network.
+    """Observe one forward pass of an image of ``size`` (C, H, W) through a meta copy of the network.
 
-    Where a double cannot be made, or goes another way without numbers, the network itself is observed with ``batch``.
+    If the network cannot be copied, or the forward pass of the copy fails, the network itself is observed with ``batch``.
 
     Raises:
         KernelvizError: the network does not take such an input, or cannot be copied.
@@ -282,13 +282,13 @@ def observe_pass(module: nn.Module, size: Sequence[int], batch: torch.Tensor | N
 
 
 def _normalised(image: torch.Tensor, *others: Any) -> Sequence[torch.Tensor]:
-    """What a batch norm with known statistics gives; its shape is the image's."""
+    """The output of a batch norm in eval mode; its shape is that of the input."""
     if others[4]:
         return torch.ops.aten.native_batch_norm(image, *others)  # type: ignore[no-any-return]
     return torch.empty_like(image), image.new_empty(0), image.new_empty(0)
 
 
-# On meta these run through decompositions in Python, which take most of an observed forward pass.
+# On meta these run through decompositions in Python, which would take most of the time of a forward pass.
 _SHORT_CUTS: Mapping[str, Callable[..., Any]] = {
     "native_batch_norm": _normalised,
     "hardtanh": lambda image, *_: torch.empty_like(image),
@@ -297,7 +297,7 @@ _SHORT_CUTS: Mapping[str, Callable[..., Any]] = {
 
 
 def _run(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    """The operation itself; a tensor that the network makes on the CPU is taken to ``meta`` where it meets the image."""
+    """Run the operation; tensors that the network creates on the CPU are moved to ``meta`` if it mixes devices."""
     try:
         return func(*args, **kwargs)
     except RuntimeError:
@@ -314,7 +314,7 @@ def _to_meta(tensor: torch.Tensor) -> torch.Tensor:
 
 
 class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Carries what is known of tensors through every operation, and notes in whose forward it happens."""
+    """Propagates what is known of tensors through every operation, and records the operations of each module."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -326,7 +326,7 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.ended: list[str] = []
 
     def observe(self, image: torch.Tensor) -> ObservedPass:
-        """Pass a batch of one image through the network."""
+        """Run a batch of one image through the network."""
         self.carried[image] = known.image(image.shape)
         with ExitStack() as stack:
             for name, module in self.network.named_modules():
@@ -409,7 +409,7 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.carried[tensor] = value
 
     def _overwrite(self, call: Call, written: torch.Tensor) -> None:
-        """Tell the other tensors in this one's memory what was written there."""
+        """Update the other tensors in the storage that was written into."""
         value = self._known(written)
         for other in self.sharing.others(written):
             before = self._known(other)

@@ -48,7 +48,7 @@ def _convolution(call: Call) -> Found:
 
 
 def _numbered(carried: TensorReads, count: int, rank: int) -> TensorReads:
-    """New channel numbers; heads that lie in the batch dimension keep theirs apart."""
+    """New channel numbers; heads in the batch dimension have separate numbers."""
     before = carried.channel
     result = carried.with_channels(count, 1, rank)
     if before is None or before.ndim != rank + 1 or before.shape[1] == 1 or result.channel is None:
@@ -62,7 +62,7 @@ def _numbered(carried: TensorReads, count: int, rank: int) -> TensorReads:
 
 
 def _mixed_weight(call: Call, source: Found) -> Found:
-    """A convolution whose weight depends on the image (a mix of experts), or a constant that it convolves."""
+    """A convolution whose weight depends on the image (a mix of experts), or whose input is a constant."""
     weight = call.known(call.args[1])
     if source is None or weight is None or not all(reads.pooled or not reads.spread for reads in weight.axes):
         return TensorReads(lost="a convolution whose kernels are made from the rows of the image")
@@ -93,18 +93,18 @@ def _over_channels(carried: TensorReads, groups: int, channels: int, outputs: in
 def over_windows(
     carried: TensorReads, sizes: Sequence[int], taps: Sequence[Array], ratios: Sequence[Fraction], first: int = 2
 ) -> TensorReads:
-    """After each of the dimensions from ``first`` on was read in windows; ``ratios`` is how the jump grows."""
+    """The result of reading each dimension from ``first`` on in windows; ``ratios`` are the factors of the jump."""
     axes = []
     homes = [_home(reads, number, len(carried.axes), len(sizes), first) for number, reads in enumerate(carried.axes)]
     for number, original in enumerate(carried.axes):
-        home = None if homes.count(homes[number]) > 1 else homes[number]  # tokens: both axes along one dimension
+        home = None if homes.count(homes[number]) > 1 else homes[number]  # tokens: both axes are along one dimension
         reads = original
         if home is not None and home - first < len(sizes) and reads.planes.shape[home + 1] > 1:
             reads = replace(reads, jump=reads.jump * steps_of(reads.planes[POSITION].take(0, axis=0).ravel()))
         for dim, (size, positions) in enumerate(zip(sizes, taps, strict=True), start=first):
             reads = gathered(reads, dim, positions, size, at_home=dim == home)
         if np.array_equal(reads.planes[POSITION], original.planes[POSITION]):
-            reads = replace(reads, jump=original.jump)  # 1 × 1: places are counted as before
+            reads = replace(reads, jump=original.jump)  # 1 × 1: positions are unchanged
         if home is not None and not reads.pooled:
             reads = replace(reads, jump=reads.jump * ratios[home - first])
         axes.append(reads)
@@ -112,12 +112,12 @@ def over_windows(
 
 
 def _home(reads: AxisReads, number: int, axes: int, spatial: int, first: int) -> int | None:
-    """The dimension of the windows along which the places of this axis lie."""
+    """The windowed dimension along which the positions of this axis differ."""
     if reads.home is not None:
         return reads.home if reads.home >= first else None
     differing = [dim for dim in reads.spread if first <= dim < first + spatial]
     if len(differing) == 1 and spatial == axes:
-        return differing[0]  # places differ along channels too: parts were flipped or moved before they were joined
+        return differing[0]  # positions differ along channels too: parts were flipped or moved before joining
     lies_there = reads.planes[POSITION].size == 1 and spatial == axes
     return first + number if lies_there else None
 
@@ -224,7 +224,7 @@ def _in_windows(carried: TensorReads) -> bool:
 
 
 def _pad_any(call: Call, carried: TensorReads, pairs: Sequence[tuple[int, int]], first: int) -> TensorReads:
-    """Padding of any dimensions; what is added reads nothing, and has no place."""
+    """Padding of any dimensions; the padding reads nothing and has no position."""
     from kernelviz.network.tracing.reads import concatenated
 
     result, shape = carried, list(call.shape)
@@ -255,7 +255,7 @@ def _mirror(call: Call) -> Found:
 
 
 def _shuffle(call: Call) -> Found:
-    """Pixel shuffle and unshuffle: every pixel is taken to read what its block reads."""
+    """Pixel shuffle and unshuffle: every pixel reads the union of its block."""
     sizes, outputs = call.shape[-2:], call.output.shape[-2:]
     factor = call.args[1]
     if call.name == "pixel_shuffle":
@@ -298,7 +298,7 @@ RULES.update(
 
 
 def _unfold(call: Call) -> Found:
-    """(N, C, H, W) -> (N, C · kh · kw, L): each window as a column, at the window's place."""
+    """(N, C, H, W) -> (N, C · kh · kw, L): each window as a column, at the window's position."""
     kernel, dilation, padding, stride = (tuple(map(int, call.args[at])) for at in range(1, 5))
     sizes, channels = call.shape[2:], call.shape[1]
     outputs = [
@@ -339,7 +339,7 @@ def _unfold(call: Call) -> Found:
 
 
 def _fold(call: Call) -> Found:
-    """(N, C · kh · kw, L) -> (N, C, H, W): columns added up where their windows overlap."""
+    """(N, C · kh · kw, L) -> (N, C, H, W): overlapping windows are summed."""
     output, kernel, dilation, padding, stride = (tuple(map(int, call.args[at])) for at in range(1, 6))
     counts = [
         (size + 2 * pad - gap * (side - 1) - 1) // step + 1
@@ -368,7 +368,7 @@ def _fold(call: Call) -> Found:
 
 
 def _scattered(planes: Array, targets: Sequence[Sequence[Array]], output: Sequence[int]) -> Array:
-    """The union of what is read by all that lands on each place; channels that agree stay one."""
+    """The union of the reads at each output position; equal channels are merged."""
     if (planes == planes[:, :, :1]).all():
         planes = planes[:, :, :1]
     result = np.empty((5, *planes.shape[1:3], *output), dtype=np.int32)

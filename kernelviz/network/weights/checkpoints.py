@@ -161,7 +161,7 @@ def _called_names(file: Path) -> Iterator[str]:
 
 
 def _check_archive(file: Path, size: int) -> None:
-    """Refuse archives that ``torch.save`` did not write; it stores and never compresses, so nothing grows when read."""
+    """Reject archives that ``torch.save`` did not write; it stores and never compresses, so nothing grows when read."""
     try:
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
@@ -210,7 +210,7 @@ def _without_prefixes(name: str) -> str:
 
 
 def _check_plain(file: Path, name: str, value: Tensor) -> None:
-    """Refuse tensors that are not one number beside the other."""
+    """Reject tensors that are not one number beside the other."""
     if value.is_quantized:
         kind = "quantised"
     elif value.is_nested or value.layout != torch.strided:
@@ -288,7 +288,7 @@ def instead_of_loading() -> Iterator[Loading]:
 def fit_pretrained(network: nn.Module, checkpoint: Checkpoint, architecture: str, loading: Loading) -> tuple[str, ...]:
     """Load the weights that timm has for this network, as timm would; return what is to be said about them.
 
-    Where timm itself does not insist on all of them, what has no place is left, and vectors (of a normalisation that the
+    If timm itself does not insist on all of them, what has no place is left, and vectors (of a normalisation that the
     training had not) may be missing; a kernel may not.
 
     Raises:

@@ -74,12 +74,12 @@ class _Promise:
 def fetch(
     location: WeightsLocation, stall_timeout: StallTimeout, progress: Progress, *, architecture: str = ""
 ) -> Path:
-    """The file of this place, asked for anew and downloaded unless the very same file is in the cache.
+    """The file of this place, requested anew and downloaded unless the very same file is in the cache.
 
     ``architecture`` is for what is said when it does not come, as ``Request`` has it.
 
     Raises:
-        NoWeightsError: they are not to be had, and why; nothing partial is left.
+        NoWeightsError: they are not available, and why; nothing partial is left.
     """
     if location.url:
         return fetch_link(location, stall_timeout, progress)
@@ -98,7 +98,7 @@ def _fetch_from_repository(
     """One file of a repository: one request about it, then the download, then its name in the cache.
 
     Raises:
-        NoWeightsError: the file is not to be had.
+        NoWeightsError: the file is not available.
         FileNotFoundError: the repository holds no such file, and it ``may_be_missing``.
     """
     location, filename = request.location, request.filename
@@ -123,7 +123,7 @@ def fetch_link(location: WeightsLocation, stall_timeout: StallTimeout, progress:
     """The file behind a link, checked by the digits in its name, where torch and timm keep it.
 
     Raises:
-        NoWeightsError: the file is not to be had.
+        NoWeightsError: the file is not available.
     """
     request = Request(location, location.name, stall_timeout.seconds)
     kept = cached_file(location)
@@ -274,6 +274,6 @@ def _ended_early(error: Exception, done: int, total: int) -> bool:
 
 
 def _check_room(stream: IO[bytes], size: int) -> None:
-    """Refuse at once what the disk has no room for."""
+    """Reject early what the disk has no room for."""
     if size > shutil.disk_usage(stream.name).free:
         raise StoreError(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))

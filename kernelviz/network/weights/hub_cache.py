@@ -56,13 +56,13 @@ def link_directory() -> Path:
     """Where torch, and timm with it, keeps files that came from a plain link."""
     if hub := sys.modules.get("torch.hub"):
         return Path(hub.get_dir()) / "checkpoints"
-    # The same rule, for whoever only wants to know what is there and does not want to wait for torch.
+    # The same rule, for those who only wants to know what is there and does not want to wait for torch.
     home = os.getenv("TORCH_HOME") or Path(os.getenv("XDG_CACHE_HOME", "~/.cache")) / "torch"
     return Path(home).expanduser() / "hub" / "checkpoints"
 
 
 def cached_file(location: WeightsLocation) -> Path | None:
-    """The file of this place that is on this machine, None where there is none; asks nobody else."""
+    """The file of this place that is on this machine, None if there is none; asks nobody else."""
     if location.url:
         with contextlib.suppress(OSError):
             path = link_directory() / location.name
@@ -72,7 +72,7 @@ def cached_file(location: WeightsLocation) -> Path | None:
 
 
 def cached_locations(locations: Iterable[WeightsLocation]) -> set[WeightsLocation]:
-    """Those of many locations whose file is on this machine; looks closely only where there is anything."""
+    """Those of many locations whose file is on this machine; looks closely only if there is anything."""
     there = set()
     with contextlib.suppress(OSError):
         there = {each.name for each in cache_directory().iterdir()}
@@ -85,7 +85,7 @@ def cached_locations(locations: Iterable[WeightsLocation]) -> set[WeightsLocatio
 
 
 def cached_in_repository(location: WeightsLocation, filename: str) -> Path | None:
-    """One file of a repository, None where it is not in the cache, or that is in no order."""
+    """One file of a repository, None if it is not in the cache, or that is in no order."""
     try:
         if not repository_directory(location.repo).is_dir():
             return None
@@ -115,7 +115,7 @@ def _noted_checksum(path: Path) -> str:
 
 
 def link_checksum(filename: str) -> str:
-    """The first digits of the SHA-256 that torch's convention puts into a file's name; empty where there are none."""
+    """The first digits of the SHA-256 that torch's convention puts into a file's name; empty if there are none."""
     found = _TORCH_HASH.search(filename)
     return found[1] if found else ""
 
@@ -130,7 +130,7 @@ def hasher(checksum: str, size: int | None) -> Any:
 
 
 def is_whole(path: Path, checksum: str | None = None) -> bool:
-    """Whether a file is what the checksum says, None for the one that it promises itself; True where that is empty."""
+    """Whether a file is what the checksum says, None for the one that it promises itself; True if that is empty."""
     checksum = checksum_of(path) if checksum is None else checksum
     counted = hasher(checksum, path.stat().st_size)
     with path.open("rb") as stream:
@@ -192,7 +192,7 @@ def _made(directory: Path) -> Iterator[None]:
 
 
 def _opened(path: Path) -> IO[bytes]:
-    """A new file in a directory that is made where it is missing, even if others remove it, being empty, all the time."""
+    """A new file in a directory that is made if it is missing, even if others remove it, being empty, all the time."""
     for _ in range(_ATTEMPTS):
         with contextlib.suppress(FileNotFoundError, FileExistsError):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -211,7 +211,7 @@ def _remove_stale(directory: Path) -> None:
 def put_in_repository(written: Path, location: WeightsLocation, filename: str, *, etag: str, commit: str) -> Path:
     """Let the cache see a whole file; each step is whole, and the name comes last.
 
-    Where there are no links the file lies under its name itself, as the hub's client does it, and its checksum is noted.
+    If there are no links the file lies under its name itself, as the hub's client does it, and its checksum is noted.
 
     Raises:
         StoreError: the cache cannot be written.

@@ -262,7 +262,7 @@ def _check_connection(request: Request) -> str:
 
 
 def _files(request: Request) -> str:
-    """The names that were asked for one after the other; one alone where its content was asked for."""
+    """The names that were requested one after the other; one alone where its content was requested."""
     files = request.location.files
     return " or ".join(files) if request.filename in files and not request.hosts else request.filename
 

@@ -1,4 +1,4 @@
-"""What a model's name means, which names there are, and where the weights of each lie.
+"""Names of models, and the location of the weights of each.
 
 No torch: the command ``models`` and shell completion read it.
 """
@@ -35,7 +35,7 @@ _SAFE_NAMES = {
 
 @dataclass(frozen=True)
 class WeightsLocation:
-    """Where to look: ``files`` of ``repo`` in the order in which they are tried, or ``url``, or neither."""
+    """Where weights are: ``files`` of ``repo`` in the order in which they are tried, or ``url``, or neither."""
 
     repo: str = ""
     revision: str = ""
@@ -51,7 +51,7 @@ class WeightsLocation:
 
     @property
     def name(self) -> str:
-        """The repository with its revision where one is given, or the name of the file behind the link."""
+        """The repository with its revision if one is given, or the name of the file behind the link."""
         if not self.repo:
             return self.url.rpartition("/")[2]
         return f"{self.repo}@{self.revision}" if self.revision else self.repo
@@ -62,19 +62,19 @@ _BUNDLED_REPOSITORY = f"timm/{BUNDLED_MODEL}.in1k"
 
 
 def is_bundled(location: WeightsLocation) -> bool:
-    """Whether pip has weights of the network that lies there; other places may hold other variants of it."""
+    """Whether pip has the weights of this location; other locations may have other variants."""
     return location.repo == _BUNDLED_REPOSITORY and not location.revision
 
 
 def hub_location(identifier: str, filename: str | None = None) -> WeightsLocation:
-    """The place that ``org/name`` or ``org/name@revision`` means; safetensors first, as timm does it."""
+    """The location that ``org/name`` or ``org/name@revision`` means; safetensors first, as in timm."""
     repo, _, revision = identifier.partition("@")
     wanted = filename or "pytorch_model.bin"
     return WeightsLocation(repo, revision, (*_safe_alternatives(wanted), wanted))
 
 
 def location_of(cfg: Any) -> WeightsLocation:
-    """Where the weights of one of timm's pretrained configurations lie."""
+    """The location of the weights of one of timm's pretrained configurations."""
     if cfg is None:
         return NOWHERE
     if cfg.hf_hub_id:
@@ -83,7 +83,7 @@ def location_of(cfg: Any) -> WeightsLocation:
 
 
 def bundled_path() -> Path | None:
-    """The weights file that lies in the pip package, None where the package is not installed; runs nothing of it."""
+    """The weights file in the pip package, None if the package is not installed; runs none of its code."""
     try:
         return Path(str(metadata.distribution(BUNDLED_PACKAGE).locate_file(_BUNDLED_FILE)))
     except metadata.PackageNotFoundError:
@@ -98,7 +98,7 @@ def _safe_alternatives(filename: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Entry:
-    """One set of pretrained weights of an architecture, or a variant without; ``tag`` is empty for the only one."""
+    """One set of pretrained weights of an architecture, or a variant without weights; ``tag`` may be empty."""
 
     tag: str = ""
     licence: str | None = None
@@ -113,13 +113,13 @@ class Registry:
     renamed: Mapping[str, str]
 
     def tags(self, architecture: str) -> list[str]:
-        """The tags that an architecture has."""
+        """The tags of an architecture."""
         return [entry.tag for entry in self.architectures[architecture] if entry.tag]
 
     def matching(self, pattern: str) -> dict[str, tuple[Entry, ...]]:
-        """What a shell pattern finds: an architecture with all its weights, or those whose tag or full name matches.
+        """The architectures that a shell pattern matches with all their weights, or the weights whose name matches.
 
-        Letter case does not count, on any system.
+        Matching ignores case on all systems.
         """
         found = {}
         for architecture, entries in self.architectures.items():
@@ -133,16 +133,16 @@ class Registry:
         return found
 
     def as_plain(self) -> dict[str, Any]:
-        """Lists and texts that ``from_plain`` makes a registry of."""
+        """Lists and strings from which ``from_plain`` restores the registry."""
         names = {name: [_row(entry) for entry in rows] for name, rows in self.architectures.items()}
         return {"architectures": names, "renamed": dict(self.renamed)}
 
     @classmethod
     def from_plain(cls, plain: Any) -> Registry:
-        """The registry again.
+        """Restore a registry.
 
         Raises:
-            ValueError, TypeError, KeyError, AttributeError: it is none.
+            ValueError, TypeError, KeyError, AttributeError: ``plain`` is no registry.
         """
         names = {name: tuple(map(_entry, rows)) for name, rows in plain["architectures"].items()}
         return cls(names, dict(plain["renamed"]))
@@ -178,7 +178,7 @@ _LOCAL_FILES = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What to build and where its weights are.
+    """What to build, and the location of its weights.
 
     ``name`` is the name as typed, ``built_as`` the name that timm builds from; ``label`` and ``stem`` name the network with
     its own published weights. These are ``file`` in ``directory`` if these are set, else they are at ``location``.
@@ -199,13 +199,12 @@ class ModelSpec:
 
 
 def find_spec(name: object, registry: Registry, find_config: Callable[[WeightsLocation, str], Path]) -> ModelSpec:
-    """What a name means; ``find_config`` gives the ``config.json`` of a repository whose name tells an architecture.
+    """The model that a name means; ``find_config`` returns the ``config.json`` of a repository.
 
     Raises:
-        UnknownModelError: no architecture or no tag has this name, a repository or a directory cannot have it, or it is
-            no text.
-        NoWeightsError: the ``config.json`` of a repository that timm does not know is not to be had.
-        BadWeightsError: a directory or a repository does not say what to build.
+        UnknownModelError: there is no such architecture or tag, or the name is not valid.
+        NoWeightsError: the ``config.json`` of a repository that timm does not know is not available.
+        BadWeightsError: the ``config.json`` of a directory or a repository names no architecture.
     """
     if not isinstance(name, str):
         raise UnknownModelError(f"A model's name must be text, but got {shown(repr(name))}.")
@@ -251,7 +250,7 @@ def _of_repository(
     except NoWeightsError:
         if entry is None:
             raise
-        # What timm publishes it knows without asking, and whether the weights are to be had is another question.
+        # timm knows its own repositories without config.json; the weights may still be available.
         spec, location = _of_architecture(f"{architecture}.{entry.tag}", registry), entry.location
     else:
         spec = _of_config(config, registry, location.name, f"{_GIVE_OTHER}, or fetch it again with `--weights hub`.")
@@ -272,7 +271,7 @@ def _of_directory(path: str, registry: Registry) -> ModelSpec:
     if not path:
         raise UnknownModelError("The name of the directory is empty.", hint=_GIVE_DIRECTORY)
     directory = Path(path)
-    with contextlib.suppress(RuntimeError):  # nobody's home is called so
+    with contextlib.suppress(RuntimeError):  # no such home directory
         directory = directory.expanduser()
     spec = _of_config(directory / CONFIG, registry, str(directory), _GIVE_DIRECTORY)
     files = [directory / name for name in _LOCAL_FILES]
@@ -290,7 +289,7 @@ def _of_directory(path: str, registry: Registry) -> ModelSpec:
 
 
 def _of_config(path: Path, registry: Registry, whose: str, hint: str) -> ModelSpec:
-    """What a ``config.json`` says, as timm writes it beside weights; timm itself builds from its directory."""
+    """The model of a ``config.json`` that timm wrote beside weights; timm builds it from that directory."""
     architecture, facts = _config(path, whose, hint)
     if architecture not in registry.architectures:
         what = f"The config.json of {shown(whose)} names no architecture of timm, but {shown(architecture) or 'none'}."

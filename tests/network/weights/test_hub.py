@@ -125,7 +125,7 @@ FAILURES = {
     "429": "too many requests",
     "500": "reported an internal error (500)",
     "retry": "reported an internal error (503)",
-    "portal": "is no model hub",
+    "portal": "is not a model hub",
     "cut": "cut short",
     "wrong": "wrong hash",
     "stall": "No data came from 127.0.0.1 for 1 s.",
