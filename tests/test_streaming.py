@@ -11,7 +11,7 @@ from kernelviz.threads import grouped, read_ahead
 
 
 def test_reading_goes_ahead_but_not_far():
-    """The work is done in another thread, in order, and no more of it than was asked for."""
+    """The work is done in another thread, in order, and no more of it than was requested."""
     begun = []
 
     def work(item):
@@ -31,7 +31,7 @@ def test_reading_goes_ahead_but_not_far():
     assert not any(in_main for _, in_main in begun)
 
 
-def test_reading_in_turns_rests_while_images_pass():
+def test_exclusive_reading_pauses_during_forward_passes():
     """Some are read at once by several threads; not one more is begun until all of these are used."""
     begun, meeting = [], threading.Barrier(2, timeout=10)
 
@@ -62,8 +62,8 @@ class Given:
 
 
 @pytest.mark.parametrize("exclusive", [False, True])
-def test_what_fails_is_told_with_its_place_and_its_item(exclusive, monkeypatch):
-    """In reading, in getting ready, for its size, in the pass and behind it; all others reach the end, in order."""
+def test_what_fails_is_reported_with_its_number_and_its_item(exclusive, monkeypatch):
+    """In reading, in getting ready, for its size, in the forward pass and after it; all others reach the end, in order."""
     expected, ended, passed = [], [], []
 
     def read(item):

@@ -1,4 +1,4 @@
-"""When reading and writing take turns with the pass."""
+"""When reading and writing must not overlap with the forward pass."""
 
 import subprocess
 import sys
@@ -34,7 +34,7 @@ def test_a_pass_that_leaves_a_processor_does_not(threads):
 
 
 def test_a_pass_elsewhere_does_not(threads):
-    """A pass on another device leaves all processors."""
+    """A forward pass on another device leaves all processors."""
     threads(processors())
     assert not uses_all_processors(nn.Conv2d(1, 1, 1, device="meta"))
 
@@ -43,7 +43,7 @@ def test_a_pass_elsewhere_does_not(threads):
     ("given", "expected"),
     [({}, "None 30000"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE None"), ({"GOMP_SPINCOUNT": "7"}, "None 7")],
 )
-def test_how_torch_waits_is_the_users_to_say(given, expected):
+def test_how_torch_waits_is_the_users_choice(given, expected):
     """The command shortens how long torch's threads spin, before torch is there, unless it was told."""
     script = """
 import os, sys

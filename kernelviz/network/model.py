@@ -365,7 +365,7 @@ def _built(
         torch.default_generator.manual_seed(index(seed))
         try:
             module: nn.Module = timm.create_model(spec.built_as, pretrained=pretrained, **choices)
-        except Exception as error:  # noqa: BLE001 - each architecture raises what it likes
+        except Exception as error:  # noqa: BLE001 - each architecture may raise any error
             reason = " ".join(str(error).split())[:300] or type(error).__name__
             changed = "".join(f", {key}={value}" for key, value in choices.items())
             raise KernelvizError(

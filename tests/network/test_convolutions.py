@@ -237,7 +237,7 @@ def refused(network, name):
 
 
 def test_networks_without_stages():
-    """Where timm names no stages, stage:0 is refused."""
+    """Where timm names no stages, stage:0 is rejected."""
     assert "names no stages" in refusal(nn.Sequential(nn.Conv2d(3, 4, 3)), "stage:0").why
     nameless = load_model("mvitv2_tiny", weights=None)  # its feature_info names modules that do not exist
     assert "no such module" in refusal(nameless, "stage:0").why
@@ -281,7 +281,7 @@ def test_the_first_convolution_is_the_one_that_a_pass_meets():
 
 
 def test_nothing_runs_behind_the_first_convolution():
-    """The pass ends there: an error further on is never met."""
+    """The forward pass ends there: an error further on is never met."""
 
     class Fails(nn.Module):
         def forward(self, _):
@@ -292,7 +292,7 @@ def test_nothing_runs_behind_the_first_convolution():
 
 
 def test_a_pass_that_fails_falls_back():
-    """Where the pass fails before a convolution, definition order decides, and no hook stays."""
+    """Where the forward pass fails before a convolution, definition order decides, and no hook stays."""
     network = nn.Sequential(nn.Linear(99, 3), nn.Conv2d(3, 3, 1))
     assert first_convolution(network, (3, 4, 4)) == "1"
     assert not network[1]._forward_pre_hooks
@@ -304,7 +304,7 @@ def test_the_pass_has_the_dtype_of_the_network(dtype):
     assert first_convolution(Backwards().to(dtype), (3, 8, 8)) == "first"
 
 
-def test_a_model_on_meta_is_asked_too(resnet18d):
+def test_a_model_on_meta_has_a_first_convolution(resnet18d):
     """Names need no numbers."""
     assert first_convolution(resnet18d, resnet18d.input_size) == "conv1.0"
     assert names(select_layers(resnet18d)) == ["conv1.0"]
@@ -328,7 +328,7 @@ def test_the_network_is_left_as_it_was():
     assert torch.is_grad_enabled()
 
 
-def test_what_convolves_but_is_not_drawn_is_told():
+def test_what_convolves_but_is_not_drawn_is_reported():
     """A pattern that takes in layers without readable kernels names them, with the reason."""
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.LazyConv2d(5, 3), nn.ReLU())
     assert list(left_out(network, "*")) == ["1"]

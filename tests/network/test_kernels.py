@@ -108,7 +108,7 @@ def test_a_plain_module_has_a_source_too():
 
 
 @pytest.mark.parametrize("kind", [ScaledStdConv2d, StdConv2d])
-def test_reworked_weights_are_said(kind):
+def test_reworked_weights_are_reported(kind):
     """A standardised layer gives the weight that it convolves with, the stored one when asked, and says which."""
     network = nn.Sequential(kind(3, 4, 3))
     bank, stored = read_kernels(network, "0"), read_kernels(network, "0", stored=True)
@@ -130,7 +130,7 @@ def test_parametrised_weights_are_computed_without_a_trace():
     assert bank.notes == ("the effective weight: what its parametrisation (SpectralNorm) makes of the stored one",)
 
 
-def test_weights_that_a_hook_computes_are_said():
+def test_weights_that_a_hook_computes_are_reported():
     """Of pruned layers it is the pruned weight, and the whole one when asked."""
     network = nn.Sequential(nn.Conv2d(3, 4, 3))
     prune.l1_unstructured(network[0], "weight", amount=0.5)

@@ -94,7 +94,7 @@ def test_strides_and_merged_patches():
     np.testing.assert_array_equal(maps[3:6], PLAIN[:, ::2, 1::2])
 
 
-def test_one_row_and_one_place():
+def test_one_row_and_one_position():
     """A mean over rows is a map of one row; over both, a map of one place."""
     found, shape, value = found_after(lambda image: image.mean(2, keepdim=True))
     layout = layout_of(found, shape)

@@ -115,7 +115,7 @@ def test_the_crop_can_be_chosen(architecture, photographs):
 
 @pytest.mark.parametrize("crop", [None, False])
 @pytest.mark.parametrize("name", ["resnet18d", "coat_lite_medium_384", "volo_d4_448"])
-def test_the_way_back_to_the_image_is_right(name, crop, architecture):
+def test_the_mapping_to_the_image_is_right(name, crop, architecture):
     """A ramp over rows and one over columns tell at each place of the input where in the image it came from."""
     rows, columns = np.mgrid[0:400, 0:600]
     ramps = np.stack([rows * (250 / 400), columns * (250 / 600), np.full(rows.shape, 255)], axis=2)
@@ -131,7 +131,7 @@ def test_the_way_back_to_the_image_is_right(name, crop, architecture):
         assert np.abs(seen.pixels[..., axis][middle] - (expected[middle] - 0.5) * 250 / length).max() <= 1.5
 
 
-def test_what_was_done_is_said(architecture):
+def test_what_was_done_is_reported(architecture):
     """Enlarging, cutting, stretching and borders are told in numbers."""
     model = architecture("resnet18d")
     size = model.input_size[1]
@@ -216,7 +216,7 @@ def test_a_network_of_four_channels_is_refused(tmp_path, photographs):
 
 
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "levit_128s", "mvitv2_tiny"])
-def test_a_network_of_one_size_says_which(name, architecture, photographs):
+def test_a_network_of_one_size_reports_it(name, architecture, photographs):
     """Networks that timm calls fixed refuse another size with theirs, and take their own."""
     model = architecture(name)
     own = model.input_size[1]
@@ -232,7 +232,7 @@ def test_a_network_built_for_any_size_takes_it(architecture, photographs):
 
 
 def test_a_size_below_the_smallest_is_refused(architecture, photographs):
-    """Where timm knows a smallest input, a smaller one is refused with it."""
+    """Where timm knows a smallest input, a smaller one is rejected with it."""
     model = architecture("lambda_resnet50ts")
     with pytest.raises(InputSizeError, match="from 128×128 pixels on"):
         prepare(model, photographs[1], input_size=(128, 96))

@@ -40,8 +40,8 @@ def check(network, image, layer):
     """Each unit's value is the hooked map's, its products and bias add up to it, and what they are made of is there."""
     maps = maps_of(network, image, layer)
     planar = maps if maps.ndim == 3 else maps[:, None]
-    places = units_of(maps.shape)
-    for at, unit in zip(places, trace_units(network, image, layer, places), strict=True):
+    positions = units_of(maps.shape)
+    for at, unit in zip(positions, trace_units(network, image, layer, positions), strict=True):
         assert unit.value == planar[at]
         np.testing.assert_array_equal(unit.map, planar[at[0]])
         size = abs(unit.products).sum() + abs(unit.bias or 0)
@@ -167,7 +167,7 @@ def test_real_weights_on_the_photograph(bundled):
         assert unit.box is not None
 
 
-def test_what_lies_around_is_told():
+def test_what_lies_around_is_reported():
     """Padding that a layer adds by itself is masked on the side where it was put, and counted."""
     network = network_of("tf_mobilenetv3_small_minimal_100")
     first = trace_unit(network, torch.randn(3, 64, 64), "conv_stem", (0, 0, 0))
@@ -179,7 +179,7 @@ def test_what_lies_around_is_told():
     assert (last.window[:, last.padding] == 0).all()
 
 
-def test_wrapped_padding_is_told():
+def test_wrapped_padding_is_reported():
     """Torch wraps by copies: the layer's own input is told none the less, and what of the window lies around it."""
     image = torch.randn(3, 8, 8)
     unit = trace_unit(nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode="circular")), image, "0", (1, 7, 7))

@@ -1,4 +1,4 @@
-"""Fetch one file from the hub or from a link under one deadline, into the cache or not at all."""
+"""Download one file from the hub or a link with a timeout, into the cache or not at all."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 @dataclass(frozen=True)
 class _Promise:
-    """What the server says of a file before it comes."""
+    """What the server reports about a file before the download."""
 
     url: str
     size: int | None
@@ -74,12 +74,12 @@ class _Promise:
 def fetch(
     location: WeightsLocation, stall_timeout: StallTimeout, progress: Progress, *, architecture: str = ""
 ) -> Path:
-    """The file of this place, requested anew and downloaded unless the very same file is in the cache.
+    """The file of this location, downloaded unless the same file is in the cache.
 
-    ``architecture`` is for what is said when it does not come, as ``Request`` has it.
+    ``architecture`` is for the error message, as in ``Request``.
 
     Raises:
-        NoWeightsError: they are not available, and why; nothing partial is left.
+        NoWeightsError: the file is not available; no partial file is left.
     """
     if location.url:
         return fetch_link(location, stall_timeout, progress)
@@ -95,11 +95,11 @@ def fetch(
 def _fetch_from_repository(
     request: Request, stall_timeout: StallTimeout, progress: Progress, *, may_be_missing: bool = False
 ) -> Path:
-    """One file of a repository: one request about it, then the download, then its name in the cache.
+    """One file of a repository: request its metadata, download it, and name it in the cache.
 
     Raises:
         NoWeightsError: the file is not available.
-        FileNotFoundError: the repository holds no such file, and it ``may_be_missing``.
+        FileNotFoundError: the repository has no such file, and it ``may_be_missing``.
     """
     location, filename = request.location, request.filename
     _check_online(request)
@@ -120,7 +120,7 @@ def _fetch_from_repository(
 
 
 def fetch_link(location: WeightsLocation, stall_timeout: StallTimeout, progress: Progress) -> Path:
-    """The file behind a link, checked by the digits in its name, where torch and timm keep it.
+    """The file of a link, checked by the hash in its name, in the directory in which torch and timm keep it.
 
     Raises:
         NoWeightsError: the file is not available.
@@ -148,7 +148,7 @@ def _check_online(request: Request) -> None:
 
 
 def _promised(location: WeightsLocation, filename: str, seconds: float) -> _Promise:
-    """What the hub says of a file; runs beside."""
+    """The hub's metadata of a file; runs in a thread."""
     url = hf_hub_url(location.repo, filename, revision=location.revision or None)
     headers = _headers(token=None)
     facts = get_hf_file_metadata(url, timeout=seconds, headers=headers, token=False)
@@ -161,7 +161,7 @@ def _promised(location: WeightsLocation, filename: str, seconds: float) -> _Prom
 
 
 def _kept(location: WeightsLocation, filename: str, promise: _Promise) -> Path | None:
-    """This very file where the cache has it: as a blob or, where there are no links, under its own name."""
+    """The same file in the cache: as a blob or, without symbolic links, under its own name."""
     home = repository_directory(location.repo)
     for path in (home / "blobs" / promise.etag, home / "snapshots" / promise.commit / filename):
         if path.is_file() and promise.size in {None, path.stat().st_size} and is_whole(path, promise.checksum):
@@ -175,8 +175,8 @@ def _download(
     """Write the whole file into ``stream``, which is closed afterwards.
 
     Raises:
-        CutShortError: less came than was promised.
-        WrongHashError: something else came.
+        CutShortError: the download is truncated.
+        WrongHashError: its hash differs.
         StoreError: it cannot be written.
     """
 
@@ -187,7 +187,7 @@ def _download(
 
 
 def _receive(promise: _Promise, stream: IO[bytes], request: Request, beat: Beat) -> None:
-    """The download itself; runs beside, and ends when the next bytes come after nobody waits any more."""
+    """The download itself; runs in a thread, and ends at the next bytes if it is no longer waited for."""
     with stream, _answer(promise, request) as response:
         hf_raise_for_status(response)
         if "html" in response.headers.get("Content-Type", ""):
@@ -218,7 +218,7 @@ def _receive(promise: _Promise, stream: IO[bytes], request: Request, beat: Beat)
 
 @contextmanager
 def _answer(promise: _Promise, request: Request) -> Iterator[Any]:
-    """The answer with the file itself; each server on the way is noted, and only the hub's own gets the user's token."""
+    """The response with the file; records each redirect, and sends the user's token to the hub only."""
     headers = _headers(token=None if promise.commit else False) | {"Accept-Encoding": "identity"}
     session = get_session()
     step: Any = session.build_request("GET", promise.url, headers=headers, timeout=request.seconds)
@@ -229,20 +229,20 @@ def _answer(promise: _Promise, request: Request) -> Iterator[Any]:
             if response.next_request is None:
                 yield response
                 return
-        step = response.next_request  # without the token where it is another server's
+        step = response.next_request  # without the token for another server
     raise EndlessError
 
 
 def _headers(*, token: bool | None) -> dict[str, str]:
-    """Who asks, with the user's token where it is not False.
+    """The headers of a request, with the user's token unless ``token`` is False.
 
     Raises:
-        BadTokenError: the token is such that the client would name it in an error about the header.
-        UnreadableTokenError: the file that holds it is there, but cannot be read.
+        BadTokenError: the token is not valid in a header; the client would show it in its error.
+        UnreadableTokenError: the token file cannot be read.
     """
     try:
         headers = build_hf_headers(token=token, library_name="kernelviz", library_version=__version__)
-    except NotADirectoryError:  # where the user's files of the hub would be there is something else, so no token
+    except NotADirectoryError:  # the user's directory for the hub is no directory, so there is no token
         return _headers(token=False)
     except OSError as error:
         raise UnreadableTokenError(error) from None
@@ -254,7 +254,7 @@ def _headers(*, token: bool | None) -> dict[str, str]:
 
 
 def _check_readable(written: Path) -> None:
-    """Let nothing into the cache that no hash vouches for and that holds no weights."""
+    """Reject files without a known hash that contain no weights."""
     try:
         read_checkpoint(written)
     except BadWeightsError:
@@ -269,11 +269,11 @@ def _write(stream: IO[bytes], chunk: bytes) -> None:
 
 
 def _ended_early(error: Exception, done: int, total: int) -> bool:
-    """Whether the server hung up, which the clients of different versions call by different names."""
+    """Whether the server closed the connection; the name of the error depends on the version of the client."""
     return done < total and type(error).__name__ in {"RemoteProtocolError", "ReadError"}
 
 
 def _check_room(stream: IO[bytes], size: int) -> None:
-    """Reject early what the disk has no room for."""
+    """Reject a file early if the disk has no space for it."""
     if size > shutil.disk_usage(stream.name).free:
         raise StoreError(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))

@@ -1,4 +1,4 @@
-"""The hub client's cache on this machine: what is in it, whether it is whole, and how a file gets in."""
+"""The local cache of the hub's client: look up, check and add files."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _HASH = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
 _TORCH_HASH = re.compile(r"-([a-f0-9]{8,64})\.")
 _OURS = re.compile(r"[0-9a-f]{16}")
 _CHUNK = 1 << 20
-_NOTES = ".kernelviz"  # beside snapshots; the hub's client looks at nothing there that it does not know
+_NOTES = ".kernelviz"  # beside snapshots; the hub's client ignores unknown names there
 _ATTEMPTS = 100
-_STALE = 3600  # seconds for which a download of somebody else has not grown: it was killed
+_STALE = 3600  # seconds without growth after which a download of another process counts as killed
 
 
 def cache_directory() -> Path:
-    """Where the hub's client keeps its files."""
+    """The directory of the hub's client."""
     return Path(constants.HF_HUB_CACHE)
 
 
 def hub_facts() -> dict[str, Any]:
-    """Where the hub is asked and what comes from it is kept, and whether the user has forbidden to ask."""
+    """The address of the hub, the cache directories, and whether requests are disabled."""
     return {
         "endpoint": shown_endpoint(set_endpoint(constants.ENDPOINT)),
         "offline": constants.is_offline_mode(),
@@ -48,21 +48,21 @@ def hub_facts() -> dict[str, Any]:
 
 
 def repository_directory(repo: str) -> Path:
-    """The part of the cache that belongs to one repository."""
+    """The directory of one repository in the cache."""
     return cache_directory() / constants.REPO_ID_SEPARATOR.join(["models", *repo.split("/")])
 
 
 def link_directory() -> Path:
-    """Where torch, and timm with it, keeps files that came from a plain link."""
+    """The directory in which torch and timm keep files from plain links."""
     if hub := sys.modules.get("torch.hub"):
         return Path(hub.get_dir()) / "checkpoints"
-    # The same rule, for those who only wants to know what is there and does not want to wait for torch.
+    # The same rule, for callers that have not imported torch.
     home = os.getenv("TORCH_HOME") or Path(os.getenv("XDG_CACHE_HOME", "~/.cache")) / "torch"
     return Path(home).expanduser() / "hub" / "checkpoints"
 
 
 def cached_file(location: WeightsLocation) -> Path | None:
-    """The file of this place that is on this machine, None if there is none; asks nobody else."""
+    """The cached file of this location, None if there is none; makes no request."""
     if location.url:
         with contextlib.suppress(OSError):
             path = link_directory() / location.name
@@ -72,7 +72,7 @@ def cached_file(location: WeightsLocation) -> Path | None:
 
 
 def cached_locations(locations: Iterable[WeightsLocation]) -> set[WeightsLocation]:
-    """Those of many locations whose file is on this machine; looks closely only if there is anything."""
+    """The locations whose file is cached; only repositories in the cache are examined."""
     there = set()
     with contextlib.suppress(OSError):
         there = {each.name for each in cache_directory().iterdir()}
@@ -85,7 +85,7 @@ def cached_locations(locations: Iterable[WeightsLocation]) -> set[WeightsLocatio
 
 
 def cached_in_repository(location: WeightsLocation, filename: str) -> Path | None:
-    """One file of a repository, None if it is not in the cache, or that is in no order."""
+    """One file of a repository, None if it is not in the cache or the cache is damaged."""
     try:
         if not repository_directory(location.repo).is_dir():
             return None
@@ -94,13 +94,13 @@ def cached_in_repository(location: WeightsLocation, filename: str) -> Path | Non
         found = try_to_load_from_cache(
             location.repo, filename, cache_dir=cache_directory(), revision=location.revision or None
         )
-    except (OSError, ValueError):  # a name of a revision may hold any bytes
+    except (OSError, ValueError):  # the name of a revision may contain any bytes
         return None
     return Path(found) if isinstance(found, str) else None
 
 
 def checksum_of(path: Path) -> str:
-    """The checksum that a cached file promises by its name, or by a note where no link leads to that; else empty."""
+    """The checksum in the name of a cached file, or in a note if there are no symbolic links; else empty."""
     promised = _HASH.fullmatch(path.resolve().name)
     return promised[0] if promised else _noted_checksum(path) or link_checksum(path.name)
 
@@ -115,13 +115,13 @@ def _noted_checksum(path: Path) -> str:
 
 
 def link_checksum(filename: str) -> str:
-    """The first digits of the SHA-256 that torch's convention puts into a file's name; empty if there are none."""
+    """The first digits of the SHA-256 in a file's name by torch's convention; empty if there are none."""
     found = _TORCH_HASH.search(filename)
     return found[1] if found else ""
 
 
 def hasher(checksum: str, size: int | None) -> Any:
-    """What counts towards this checksum: git's own for 40 digits, which knows the size before, else SHA-256."""
+    """The hash of this checksum: that of git blobs, which needs the size, for 40 digits, else SHA-256."""
     if len(checksum) != 40 or size is None:
         return hashlib.sha256()
     git = hashlib.sha1(usedforsecurity=False)
@@ -130,7 +130,7 @@ def hasher(checksum: str, size: int | None) -> Any:
 
 
 def is_whole(path: Path, checksum: str | None = None) -> bool:
-    """Whether a file is what the checksum says, None for the one that it promises itself; True if that is empty."""
+    """Whether a file matches a checksum, by default the one in its name; True if that is empty."""
     checksum = checksum_of(path) if checksum is None else checksum
     counted = hasher(checksum, path.stat().st_size)
     with path.open("rb") as stream:
@@ -149,7 +149,7 @@ class StoreError(Exception):
 
 @contextlib.contextmanager
 def storing() -> Iterator[None]:
-    """What fails in here fails because the cache cannot be written."""
+    """Turn every OSError into a StoreError."""
     try:
         yield
     except OSError as error:
@@ -158,13 +158,13 @@ def storing() -> Iterator[None]:
 
 @contextlib.contextmanager
 def new_file(directory: Path) -> Iterator[tuple[Path, IO[bytes]]]:
-    """An empty file under a name of its own; it is gone afterwards, unless it got another name.
+    """An empty file with a unique name; it is deleted afterwards, unless it was renamed.
 
-    So are the directories that were made for it, unless something came into them, and what killed downloads have left.
-    Whoever writes closes the stream: a thread that hangs in a request may still hold it when nobody waits any more.
+    Directories created for it are deleted too if they are empty, and so are the files of killed downloads. The writer
+    closes the stream: a thread that hangs in a request may still use it afterwards.
 
     Raises:
-        StoreError: it cannot be made.
+        StoreError: the file cannot be created.
     """
     path = directory / f"{secrets.token_hex(8)}.incomplete"
     with _made(directory):
@@ -180,7 +180,7 @@ def new_file(directory: Path) -> Iterator[tuple[Path, IO[bytes]]]:
 
 @contextlib.contextmanager
 def _made(directory: Path) -> Iterator[None]:
-    """A directory that may be made inside; afterwards what is empty of a repository, or was made for it, goes again."""
+    """A directory that may be created inside; afterwards, empty directories of a repository are deleted."""
     home = cache_directory()
     passing = [each for each in (directory, *directory.parents) if home in each.parents or not each.exists()]
     try:
@@ -192,7 +192,7 @@ def _made(directory: Path) -> Iterator[None]:
 
 
 def _opened(path: Path) -> IO[bytes]:
-    """A new file in a directory that is made if it is missing, even if others remove it, being empty, all the time."""
+    """A new file in a directory that is created if missing, even if other processes keep deleting it while empty."""
     for _ in range(_ATTEMPTS):
         with contextlib.suppress(FileNotFoundError, FileExistsError):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -209,9 +209,9 @@ def _remove_stale(directory: Path) -> None:
 
 
 def put_in_repository(written: Path, location: WeightsLocation, filename: str, *, etag: str, commit: str) -> Path:
-    """Let the cache see a whole file; each step is whole, and the name comes last.
+    """Add a complete file to the cache; each step is atomic, and the name comes last.
 
-    If there are no links the file lies under its name itself, as the hub's client does it, and its checksum is noted.
+    Without symbolic links the file itself has that name, as in the hub's client, and its checksum is noted.
 
     Raises:
         StoreError: the cache cannot be written.
@@ -220,7 +220,7 @@ def put_in_repository(written: Path, location: WeightsLocation, filename: str, *
     blob, pointer = home / "blobs" / etag, home / "snapshots" / commit / filename
     revision = location.revision or constants.DEFAULT_REVISION
     if _leads_to(pointer, written) and cached_in_repository(location, filename) == pointer:
-        return pointer  # nothing is to be written, which the cache may forbid
+        return pointer  # writes nothing, since the cache may be read-only
     with _made(pointer.parent), _made(blob.parent), storing():
         for each in (pointer, blob):
             each.parent.mkdir(parents=True, exist_ok=True)
@@ -231,7 +231,7 @@ def put_in_repository(written: Path, location: WeightsLocation, filename: str, *
                 temporary.replace(pointer)
             else:
                 _write_text(home / _NOTES / commit / filename, etag)
-                # A blob may have other names that lead to it, so it stays.
+                # Other names may link to a blob, so it is kept.
                 whole = Path(shutil.copyfile(written, temporary)) if written == blob else written
                 whole.replace(pointer)
         finally:
@@ -242,12 +242,12 @@ def put_in_repository(written: Path, location: WeightsLocation, filename: str, *
 
 
 def _leads_to(pointer: Path, blob: Path) -> bool:
-    """Whether this name in the cache is that of a blob in it already."""
+    """Whether this name in the cache links to the blob already."""
     return pointer.is_symlink() and pointer.exists() and pointer.samefile(blob)
 
 
 def put_link(written: Path, location: WeightsLocation) -> Path:
-    """Give a file that came from a link the name under which torch and timm look for it.
+    """Rename the file of a link to the name that torch and timm use.
 
     Raises:
         StoreError: the cache cannot be written.
@@ -257,7 +257,7 @@ def put_link(written: Path, location: WeightsLocation) -> Path:
 
 
 def _linked(link: Path, target: str) -> bool:
-    """Whether this system makes links, and the user has not forbidden them."""
+    """Create a symbolic link; False if the system cannot, or the user has disabled them."""
     try:
         if not constants.HF_HUB_DISABLE_SYMLINKS:
             link.symlink_to(target)

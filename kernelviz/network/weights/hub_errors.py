@@ -1,4 +1,4 @@
-"""The message for each way in which weights cannot be had from a model hub; it holds nothing of a token."""
+"""Messages for failed downloads from a model hub; they never contain a token."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 def no_weights(error: Exception, request: Request) -> NoWeightsError:
-    """The error for the user: what happened, where it was asked and kept, what to type next."""
+    """The error for the user: what happened, the endpoint and the cache, and what to type next."""
     if isinstance(error, errors.OfflineModeIsEnabled):
         return offline(request)
     what, hint = sentence(error, request)
@@ -45,18 +45,18 @@ def no_weights(error: Exception, request: Request) -> NoWeightsError:
 
 
 def whereabouts(request: Request) -> str:
-    """The endpoint and the cache directory, for the second line of every message."""
+    """The endpoint and the cache directory, the second line of every message."""
     return f"Endpoint: {request.endpoint}; cache directory: {request.cache}."
 
 
 def check_endpoint(request: Request) -> None:
-    """Raise WrongEndpointError where the hub is to be asked and its address is none."""
+    """Raise WrongEndpointError if the request is to the hub and its address is not valid."""
     if not request.location.url and endpoint_fault(set_endpoint(constants.ENDPOINT)):
         raise WrongEndpointError
 
 
 def offline(request: Request) -> NoWeightsError:
-    """The user has forbidden requests, and the file is not in the cache, or the hub was to be asked all the same."""
+    """The error if the user has disabled requests, and the file is not cached or the hub was requested."""
     file = f"{request.filename} of {request.location.name}"
     if cached_file(request.location):
         what = f"HF_HUB_OFFLINE forbids requests to the hub for {request.location.name}, which is in the cache."
@@ -66,13 +66,13 @@ def offline(request: Request) -> NoWeightsError:
 
 
 def damaged_in_cache(path: Path, request: Request) -> NoWeightsError:
-    """A file got into the cache that is not what its name says."""
-    what = f"The cached weights of {request.location.name} are damaged: {path} is not what its checksum says."
+    """The error for a cached file that does not match its checksum."""
+    what = f"The cached weights of {request.location.name} are damaged: {path} does not match its checksum."
     return NoWeightsError(what, whereabouts(request), _fetch_anew(request))
 
 
 def unreadable_in_cache(error: BadWeightsError, request: Request) -> NoWeightsError:
-    """A file of the cache that no checksum vouches for holds no weights."""
+    """The error for a cached file without a checksum that contains no weights."""
     what = f"The cached weights of {request.location.name} cannot be read."
     return NoWeightsError(what, f"{error.what} {whereabouts(request)}", _fetch_anew(request))
 
@@ -83,7 +83,7 @@ def _fetch_anew(request: Request) -> str:
 
 
 def _other_weights(request: Request, *, cached: bool = True) -> str:
-    """What needs no hub."""
+    """The alternatives that need no hub."""
     location, bundled = request.location, f"try {BUNDLED_MODEL} with `--weights bundled`"
     if cached and cached_file(location) and (request.filename != CONFIG or cached_file(hub_location(location.name))):
         return "use those in the cache with `--weights auto`"
@@ -91,7 +91,7 @@ def _other_weights(request: Request, *, cached: bool = True) -> str:
         return "give `--weights bundled`, `--weights random` or `--weights FILE`"
     if request.filename != CONFIG:
         return f"give `--weights random` or `--weights FILE`, or {bundled}"
-    if request.architecture:  # what its repository says of it cannot be had, but what timm says can
+    if request.architecture:  # timm knows the architecture without its repository
         return (
             f"type `kernelviz kernels {request.architecture}` with `--weights random` or `--weights FILE`, or {bundled}"
         )
@@ -99,13 +99,13 @@ def _other_weights(request: Request, *, cached: bool = True) -> str:
 
 
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
-_HUNG_UP = {"RemoteProtocolError", "ReadError", "WriteError"}  # by name: the client's library has changed its own
+_HUNG_UP = {"RemoteProtocolError", "ReadError", "WriteError"}  # by name, since the client has changed its HTTP library
 _TRY = "Try again later"
 _CHECK_NAME = "Check the name"
 
 
 def sentence(error: Exception, request: Request) -> tuple[str, str]:
-    """What happened, and the first thing to do about it, without the full stop."""
+    """What happened, and what to do about it, without a full stop."""
     for describe in (_about_the_settings, _about_the_file, _about_the_answer, _about_no_answer):
         found = describe(error, request)
         if found:
@@ -114,14 +114,14 @@ def sentence(error: Exception, request: Request) -> tuple[str, str]:
 
 
 def is_missing(error: Exception) -> bool:
-    """Whether the server has no such file, though it may have another: a mirror says so by the bare status."""
+    """Whether the server lacks this file but may have another; a mirror may answer with the status alone."""
     if isinstance(error, errors.RepositoryNotFoundError | errors.RevisionNotFoundError):
         return False
     return isinstance(error, errors.EntryNotFoundError) or _status(error) == 404
 
 
 def _about_the_settings(error: Exception, request: Request) -> tuple[str, str] | None:
-    """What the user has set keeps the hub from being asked."""
+    """Wrong settings of the user."""
     if isinstance(error, WrongEndpointError):
         fault = endpoint_fault(set_endpoint(constants.ENDPOINT))
         what = f"HF_ENDPOINT, {request.endpoint or 'empty'}, is not a valid hub address: {fault}."
@@ -137,7 +137,7 @@ def _about_the_settings(error: Exception, request: Request) -> tuple[str, str] |
 
 
 def _about_the_file(error: Exception, request: Request) -> tuple[str, str] | None:
-    """What came is not good, or could not be kept."""
+    """The file is damaged, or cannot be stored."""
     file = f"{request.filename} of {request.location.name}"
     if isinstance(error, CutShortError):
         return f"The download of {file} was cut short: {error.got:,} of {error.wanted:,} bytes came.", _TRY
@@ -159,7 +159,7 @@ def _about_the_cache(error: StoreError, file: str) -> tuple[str, str]:
 
 
 def _about_the_answer(error: Exception, request: Request) -> tuple[str, str] | None:
-    """The server answered, but not with the file."""
+    """The server answered without the file."""
     if isinstance(error, NoHubError):
         where = f" at {request.host}" if request.is_elsewhere else ""
         what = f"The server{where} is not a model hub, but perhaps the sign-in page of a network."
@@ -171,7 +171,7 @@ def _about_the_answer(error: Exception, request: Request) -> tuple[str, str] | N
 
 
 def _about_the_repository(error: Exception, request: Request) -> tuple[str, str] | None:
-    """The hub knows what is wrong."""
+    """The hub reports an error about the repository."""
     location, found = request.location, None
     if isinstance(error, errors.GatedRepoError):
         found = _about_a_gate(error, location)
@@ -224,7 +224,7 @@ def _about_no_access(error: Exception, request: Request, server: str) -> tuple[s
 
 
 def _about_no_answer(error: Exception, request: Request) -> tuple[str, str] | None:
-    """Nobody answered."""
+    """No server answered."""
     host, chain = request.host, list(_chain(error))
     if any(isinstance(each, StalledError) or "Timeout" in type(each).__name__ for each in chain):
         hint = "Raise --timeout, or set HF_HUB_OFFLINE=1 to work without the hub"
@@ -239,7 +239,7 @@ def _about_no_answer(error: Exception, request: Request) -> tuple[str, str] | No
 
 
 def _about_the_connection(error: BaseException, request: Request) -> tuple[str, str] | None:
-    """What the operating system or TLS tells."""
+    """Errors of the operating system or TLS."""
     host = request.host
     if isinstance(error, socket.gaierror):
         why = "no network" if request.is_elsewhere or request.location.url else "no network, or a misspelt endpoint"
@@ -257,12 +257,12 @@ def _about_the_connection(error: BaseException, request: Request) -> tuple[str, 
 
 
 def _check_connection(request: Request) -> str:
-    """Where to look first; a link leads past the hub's address."""
+    """What to check first; a link does not depend on the hub's address."""
     return "Check the connection" if request.location.url else "Check the connection and HF_ENDPOINT"
 
 
 def _files(request: Request) -> str:
-    """The names that were requested one after the other; one alone where its content was requested."""
+    """The names that were requested one after the other; a single one if its contents were requested."""
     files = request.location.files
     return " or ".join(files) if request.filename in files and not request.hosts else request.filename
 
@@ -273,20 +273,20 @@ def _status(error: Exception) -> int | None:
 
 
 def _sent_token(error: Exception) -> bool:
-    """Whether the request that was answered so had a token with it."""
+    """Whether the request contained a token."""
     response: Any = getattr(error, "response", None)
     return response is not None and response.request.headers.get("authorization", "").startswith("Bearer ")
 
 
 def _other_token(*, begin: bool = True) -> str:
-    """How another token comes to be used: one in the environment hides that of ``hf auth login``."""
+    """How to use another token: one in the environment overrides that of ``hf auth login``."""
     name = next((each for each in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN") if os.environ.get(each)), None)
     text = f"correct or unset {name}" if name else "type `hf auth login`"
     return text[0].upper() + text[1:] if begin else text
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and what led to it."""
+    """An error and its causes."""
     seen: set[int] = set()
     each: BaseException | None = error
     while each is not None and id(each) not in seen:

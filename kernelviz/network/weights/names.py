@@ -51,7 +51,7 @@ class WeightsLocation:
 
     @property
     def name(self) -> str:
-        """The repository with its revision if one is given, or the name of the file behind the link."""
+        """The repository with its revision if one is given, or the name of the linked file."""
         if not self.repo:
             return self.url.rpartition("/")[2]
         return f"{self.repo}@{self.revision}" if self.revision else self.repo

@@ -39,7 +39,7 @@ class GivenUpError(Exception):
 
 
 class StallTimeout:
-    """A timeout that starts anew with each progress, shared by several pieces of work; it pauses between them.
+    """A timeout that restarts with each progress, shared by several pieces of work; it pauses between them.
 
     Name resolution has no timeout, so the work runs in a thread, which is abandoned if it hangs.
     """

@@ -201,7 +201,7 @@ class _SeveralPositions(nn.Module):
         return self.behind(self.blocks(image.reshape(1, 4 * channels, rows // 2, columns // 2)))
 
 
-def test_channels_may_hold_several_places():
+def test_channels_may_hold_several_positions():
     """A unit reads what its channels read together, and the map has as many units as its tensor."""
     blocks = trace(_SeveralPositions(), (4, 22, 16)).layer("blocks")
     assert blocks.layout == "N C H W"

@@ -84,8 +84,8 @@ def test_a_unit_reads_a_box_inside_the_image():
     assert traced.layer("conv1.0").field.axes[0].offset == -1
 
 
-def test_what_is_asked_of_a_trace_must_be_there():
-    """A wrong layer and a unit outside are refused in words."""
+def test_unknown_layers_and_units_of_a_trace_are_rejected():
+    """A wrong layer and a unit outside are rejected with a clear error."""
     traced = trace(nn.Sequential(nn.Conv2d(3, 4, 3)), (3, 8, 8))
     with pytest.raises(UnknownLayerError, match="nosuch"):
         traced.field_of("nosuch", 0, 0)
@@ -95,7 +95,7 @@ def test_what_is_asked_of_a_trace_must_be_there():
 
 @pytest.mark.parametrize("size", [None, (3,), (3, 0, 8), (3, 8.5, 8)])
 def test_the_input_size_must_be_one(size):
-    """A missing or impossible size is refused."""
+    """A missing or impossible size is rejected."""
     with pytest.raises(UsageError, match="input size"):
         trace(nn.Conv2d(3, 4, 3), size)
 
@@ -116,7 +116,7 @@ class _Doing(nn.Module):
 
 
 def test_what_a_network_makes_on_the_cpu_meets_the_image():
-    """A constant made in forward, without a device, joins the pass; numbers read from it are still there."""
+    """A constant made in forward, without a device, joins the forward pass; numbers read from it are still there."""
 
     def ramp(image):
         steps = torch.linspace(0, 1, image.shape[-1])
@@ -135,7 +135,7 @@ def test_what_a_network_makes_on_the_cpu_meets_the_image():
         (lambda image: image.view(1, 5, -1), "input of 3 × 9 × 8"),
     ],
 )
-def test_why_a_pass_ended_is_told_apart(do, what):
+def test_the_reasons_of_failed_passes_are_distinguished(do, what):
     """Only what is a matter of the size is called one."""
     with pytest.raises(KernelvizError) as error:
         trace(_Doing(do), (3, 9, 8))
@@ -188,7 +188,7 @@ def test_the_network_stays_as_it_was():
 
 
 def test_plain_tensors_are_not_moved():
-    """A tensor that is neither parameter nor buffer stays the caller's, and the pass works all the same."""
+    """A tensor that is neither parameter nor buffer stays the caller's, and the forward pass works all the same."""
 
     class Holder(nn.Module):
         def __init__(self):
@@ -205,7 +205,7 @@ def test_plain_tensors_are_not_moved():
 
 
 def test_order_runs_and_what_never_ran():
-    """Rows come in the order of the pass; units of what ran twice, or never and so comes last, are refused."""
+    """Rows come in the order of the forward pass; units of what ran twice, or never and so comes last, are rejected."""
 
     class Order(nn.Module):
         def __init__(self):

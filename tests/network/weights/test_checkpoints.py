@@ -51,7 +51,7 @@ def refusal(path):
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "zip", "legacy"])
-def test_each_format_is_told_by_content(tmp_path, state, kind):
+def test_each_format_is_detected_by_content(tmp_path, state, kind):
     """The suffix does not matter, the tensors come back exactly, and the digest is that of the file's bytes."""
     path = tmp_path / "weights.bin"
     save_as(kind, state, path)
@@ -66,7 +66,7 @@ def test_each_format_is_told_by_content(tmp_path, state, kind):
 @pytest.mark.parametrize("kind", ["safetensors", "zip", "legacy"])
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.9, 0.999])
 def test_truncated_files_are_refused(tmp_path, state, kind, share):
-    """A file that ends early is an error in words, wherever it ends."""
+    """A file that ends early is a clear error, wherever it ends."""
     path = tmp_path / "cut.pt"
     save_as(kind, state, path)
     whole = path.read_bytes()
@@ -136,7 +136,7 @@ def test_a_pickle_that_runs_code_does_not_run(tmp_path, protocol):
 
 @pytest.mark.parametrize("kind", ["zip", "legacy"])
 def test_code_beside_weights_does_not_run(tmp_path, state, kind):
-    """A checkpoint of torch.save with code among its tensors is refused whole."""
+    """A checkpoint of torch.save with code among its tensors is rejected whole."""
     path, marker = tmp_path / "evil.pt", tmp_path / "marker"
     save_as(kind, {"state_dict": state, "extra": Evil(marker)}, path)
     assert f"{os.system.__module__}.system" in refusal(path).why
@@ -227,7 +227,7 @@ def test_files_without_plain_tensors_by_name(tmp_path, content, expected):
 
 @pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning", "ignore:TypedStorage:UserWarning")
 def test_quantised_tensors_are_refused(tmp_path):
-    """Tensors whose stored numbers mean something else are refused by name."""
+    """Tensors whose stored numbers mean something else are rejected by name."""
     path = tmp_path / "x.pt"
     torch.save({"conv.weight": torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)}, path)
     assert "conv.weight is quantised" in refusal(path).what
@@ -255,7 +255,7 @@ def test_tensors_that_are_not_what_they_seem_are_refused(tmp_path, content, expe
     assert expected in refusal(path).what
 
 
-def test_the_wrapper_is_told(tmp_path, state):
+def test_the_wrapper_is_reported(tmp_path, state):
     """Averaged weights are preferred as timm does, and it is known that they were."""
     path = tmp_path / "both.pt"
     torch.save({"state_dict": {name: value * 0 for name, value in state.items()}, "state_dict_ema": state}, path)

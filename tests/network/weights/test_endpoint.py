@@ -30,7 +30,7 @@ WRONG = {
 
 @pytest.mark.parametrize("address", WRONG)
 def test_addresses_that_are_none(address, tmp_path):
-    """Each is refused with what is wrong with it, before any request, without the password in it."""
+    """Each is rejected with what is wrong with it, before any request, without the password in it."""
     assert endpoint_fault(address) == WRONG[address]
     with pointed_at(address, tmp_path):
         error, seconds = failure()

@@ -95,14 +95,14 @@ def test_one_request_and_one_download(hub):
 
 
 def test_bundled_weights_come_before_the_hub(hub):
-    """What pip has brought is taken without a request, unless the hub is asked for."""
+    """What pip has brought is taken without a request, unless the hub is requested."""
     assert load_model("tf_efficientnet_lite0").source.weights.source == "bundled"
     assert hub.requests == []
     with pytest.raises(NoWeightsError, match="no repository timm/tf_efficientnet_lite0"):
         load_model("tf_efficientnet_lite0", weights="hub")
 
 
-def test_progress_tells_bytes_and_size(published):
+def test_progress_reports_bytes_and_size(published):
     """The bytes only grow, up to the size of the file."""
     expected = []
     load_model("test_resnet", progress=lambda *words: expected.append(words))
@@ -154,7 +154,7 @@ def test_sentences_differ():
 
 
 @pytest.mark.parametrize("mode", ["401 RepoNotFound", "403 GatedRepo", "403"])
-def test_who_is_not_let_in_is_told_to_log_in(hub, mode):
+def test_refused_access_leads_to_the_login(hub, mode):
     """The command that logs in is named."""
     hub.mode = mode
     assert "`hf auth login`" in failure()[0].hint
@@ -298,7 +298,7 @@ def _wait_until(true):
 
 
 def test_two_at_once(hub, published):
-    """Both get the weights, whoever is first."""
+    """Both get the weights, whichever is first."""
     hub.mode = "slow"
     models = {}
     threads = [threading.Thread(target=lambda i=i: models.update({i: load_model("test_resnet")})) for i in range(2)]
@@ -354,7 +354,7 @@ def test_a_repository_of_somebody(hub, tuned):
 
 
 def test_a_revision_of_a_repository(hub, tuned, tmp_path):
-    """The revision is asked for, kept under its name, and named."""
+    """The revision is requested, kept under its name, and named."""
     hub.add("me/tuned", "config.json", config())
     hub.add("me/tuned", "model.safetensors", tuned[1])
     model = load_model("hf-hub:me/tuned@v2.0")
@@ -419,7 +419,7 @@ def test_a_link_that_fails(linked, hub, mode):
 
 @pytest.mark.parametrize(("mode", "message"), [("401", "(401)"), ("403", "(403)"), ("429", "(429)")])
 def test_a_links_server_is_no_hub_to_log_in_to(linked, hub, mode, message):
-    """Behind a link no token is asked for, so nobody is sent to log in."""
+    """Behind a link no token is requested, so nobody is sent to log in."""
     hub.mode = mode
     error, _ = failure()
     assert message in error.what

@@ -164,7 +164,7 @@ def child(hub, tmp_path, limit=None):
     )
 
 
-def test_killed_half_way(hub, tmp_path, published):
+def test_killed_during_the_download(hub, tmp_path, published):
     """What kill -9 leaves is no weights to anybody, and the next start fetches them."""
     hub.mode = "stall"
     process = child(hub, tmp_path)

@@ -1,4 +1,4 @@
-"""Names of repositories and directories: what is built when only a part of it is to be had, and what is said of it."""
+"""Names of repositories and directories: what is built when only a part of it is available, and how it is reported."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def test_work_that_is_given_up_ends_at_its_next_step():
 
 
 def test_the_clock_rests_between_pieces_of_work():
-    """What the caller does between two waits is not counted against whoever is waited for."""
+    """What the caller does between two waits is not counted against the wait."""
     stall_timeout = StallTimeout(0.3)
     time.sleep(0.4)
     assert stall_timeout.wait_for(lambda _beat: "first") == "first"

@@ -23,7 +23,7 @@ def all_entries():
             yield f"{architecture}.{entry.tag}" if entry.tag else architecture, entry
 
 
-def test_every_tag_has_the_place_that_timm_means():
+def test_every_tag_has_the_location_that_timm_means():
     """Hub, link or nowhere, as timm's own rule says, and nobody was asked."""
     for name, entry in all_entries():
         word, where = _resolve_pretrained_source(get_pretrained_cfg(name).to_dict())
@@ -49,7 +49,7 @@ def test_safe_files_come_first_as_in_timm(name):
     assert hub_location("a/b", name).files == (*_get_safe_alternatives(name), name)
 
 
-def test_names_of_places():
+def test_names_of_locations():
     """A revision is part of the name, a link is called by its file."""
     assert hub_location("a/b").name == "a/b"
     assert hub_location("a/b@v1").name == "a/b@v1"

@@ -109,8 +109,8 @@ def published(**tensors):
     return Checkpoint(tensors, Weights("hub", "a/b"))
 
 
-def test_what_timm_lets_pass_is_said():
-    """Where timm is not strict a missing vector is named in a note; a missing kernel is refused."""
+def test_what_timm_lets_pass_is_reported():
+    """Where timm is not strict a missing vector is named in a note; a missing kernel is rejected."""
     network = nn.Sequential(nn.Conv2d(1, 2, 1, bias=False), nn.BatchNorm2d(2, track_running_stats=False))
     kernel = torch.ones(2, 1, 1, 1)
     given = published(**{"0.weight": kernel, "1.weight": torch.ones(2), "old.head": torch.ones(3)})

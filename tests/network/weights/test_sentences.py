@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("hub")
 
 
 def test_a_bare_404_of_one_file(hub, published, tmp_path):
-    """A mirror that only knows the status is asked for the other file; where there is none, both are named."""
+    """A mirror that only knows the status is requested the other file; if there is none, both are named."""
     path = tmp_path / "weights.bin"
     torch.save(published[0].state_dict(), path)
     hub.absent = {"model.safetensors"}
@@ -38,7 +38,7 @@ def test_a_bare_404_of_one_file(hub, published, tmp_path):
 
 
 @pytest.mark.parametrize("code", ["RepoNotFound", "RevisionNotFound"])
-def test_a_missing_repository_is_asked_once(hub, code):
+def test_a_missing_repository_is_requested_once(hub, code):
     """No other file is tried where the hub says that there is nothing at all."""
     hub.mode = f"404 {code}"
     failure()
@@ -157,7 +157,7 @@ def test_a_token_file_that_cannot_be_opened(hub, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("seconds", [1e10, 2_000_001, 1e308])
 def test_a_timeout_that_no_socket_can_keep(seconds):
-    """It is refused as such, and not the hub's fault."""
+    """It is rejected as such, and not the hub's fault."""
     with pytest.raises(UsageError, match="up to 2,000,000"):
         StallTimeout(seconds)
 
