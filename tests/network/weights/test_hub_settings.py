@@ -74,8 +74,8 @@ def test_a_token_goes_to_the_hub_and_nowhere_else(hub, monkeypatch):
 
 
 REFUSALS = {
-    "401 RepoNotFound": ("does not show", "does not accept the token"),
-    "401": ("does not show", "does not accept the token"),
+    "401 RepoNotFound": ("does not show", "does not accept the stored token"),
+    "401": ("does not show", "does not accept the stored token"),
     "401 GatedRepo": ("requires a login", "the stored token has no access"),
     "403 GatedRepo": ("requires a login", "the stored token has no access"),
     "403": ("forbids access", "stored token gives no access"),
@@ -111,7 +111,7 @@ def test_a_token_that_cannot_be_sent(hub, monkeypatch, token, tmp_path):
     """It is the token that is blamed, not the connection; nobody is asked, and nothing of it is printed."""
     monkeypatch.setenv("HF_TOKEN", token)
     error, _ = failure()
-    assert error.what.startswith("The token kept for the hub cannot be sent")
+    assert error.what.startswith("The stored hub token cannot be sent")
     assert "Correct or unset HF_TOKEN" in error.hint
     assert TOKEN not in str(error)
     assert error.__suppress_context__
@@ -123,7 +123,7 @@ def test_a_token_file_that_cannot_be_read(hub, tmp_path):
     """A file of other bytes is no token either."""
     (tmp_path / "no-token").write_bytes(b"\xff\xfe\x80")
     error, _ = failure()
-    assert error.what.startswith("The token kept for the hub cannot be sent")
+    assert error.what.startswith("The stored hub token cannot be sent")
     assert hub.requests == []
 
 

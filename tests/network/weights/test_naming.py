@@ -94,7 +94,7 @@ def test_the_cached_config_alone_is_no_cached_model(hub, published):
     hub.mode = "500"
     with pytest.raises(NoWeightsError) as caught:
         load_model("hf-hub:me/mine", weights="hub")
-    assert caught.value.hint.endswith("take those in the cache with `--weights auto`.")
+    assert caught.value.hint.endswith("use those in the cache with `--weights auto`.")
 
 
 def test_what_was_typed_is_what_is_named(hub, tmp_path):
