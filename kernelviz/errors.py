@@ -1,6 +1,6 @@
-"""What can go wrong, in words for the person who asked.
+"""The errors of the package, with messages for the user.
 
-Every error says what happened, why, and what to do next. ``code`` is stable: programs may rely on it.
+Every error states what happened, why, and what to do next. ``code`` is stable: programs may rely on it.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ class UnknownLayerError(UsageError):
 
 
 class NoConvolutionsError(KernelvizError):
-    """The network holds no convolution whose kernels could be shown."""
+    """The network has no convolution whose kernels can be shown."""
 
     code = "no-convolutions"
 
 
 class NoWeightsError(KernelvizError):
-    """There are no weights to be had for this model."""
+    """No weights are available for this model."""
 
     code = "no-weights"
 
@@ -58,7 +58,7 @@ class BadWeightsError(KernelvizError):
 
 
 class BadImageError(KernelvizError):
-    """An image is missing, damaged, too large, or of a format that is not read."""
+    """An image is missing, damaged, too large, or of an unsupported format."""
 
     code = "bad-image"
 
@@ -70,24 +70,24 @@ class InputSizeError(KernelvizError):
 
 
 class FileInTheWayError(KernelvizError):
-    """Something else stands where a file would be written."""
+    """Another file exists where a file would be written."""
 
     code = "file-in-the-way"
 
 
 class WriteError(KernelvizError):
-    """A file could not be written; what was there before is still there."""
+    """A file could not be written; a file that existed before is unchanged."""
 
     code = "write-failed"
 
 
 class RecipeError(KernelvizError):
-    """A file holds no recipe that can be read."""
+    """A file contains no readable recipe."""
 
     code = "no-recipe"
 
 
 class CancelledError(KernelvizError):
-    """The user has ended the command."""
+    """The user has cancelled the command."""
 
     code = "interrupted"

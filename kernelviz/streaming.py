@@ -1,4 +1,4 @@
-"""Many images through one network: read ahead, in batches, each map handed on; memory does not grow."""
+"""Many images through one network: read ahead, run in batches, each map reported at once; memory use is bounded."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
-    from kernelviz.network.capture import Input, Tapped
+    from kernelviz.network.capture import CapturePlan, Input
     from kernelviz.network.model import Model
     from kernelviz.records import ClassScore, FeatureMaps
 
@@ -29,7 +29,7 @@ Each = TypeVar("Each", bound="ReadImage[Any]")
 
 @dataclass(frozen=True)
 class ReadImage(Generic[Item]):
-    """An image that was read: its place among those given, what was given, and what the network takes for it."""
+    """An image that was read: its index, the item as given, and the input of the network."""
 
     number: int
     item: Item
@@ -38,30 +38,30 @@ class ReadImage(Generic[Item]):
 
 @dataclass(frozen=True)
 class Passes(Generic[Item, Result, Each]):
-    """How many images go through a network: read ahead in a thread, then in batches of one size, each that fails told.
+    """Runs many images through a network: reads them ahead in a thread, then runs batches of images of one size.
 
-    ``read`` is done ahead; ``ready`` makes of an image's number, item and what was read what the other functions get, or
-    None where it is not to be passed; ``tapped`` is what is to be caught, or why the network does not take such images.
-    Each map goes to ``on_map`` inside the pass, the first classes to ``after`` behind it. A ``KernelvizError`` of any of
-    these but ``tapped`` is the image's own, and goes to ``failed``. Where reading ``takes_turns`` with passing, some images
-    are read at once, then passed.
+    ``read`` runs ahead. ``ready`` takes an image's number, item and the result of ``read``, and returns the argument of the
+    other functions, or None to skip the image. ``plan`` returns the tensors to capture, or why the network does not take
+    such images. ``on_map`` is called with each map during the forward pass, ``after`` with the first classes afterwards. A
+    ``KernelvizError`` of any of these but ``plan`` fails that image alone, and is reported to ``failed``. If
+    ``exclusive``, reading and forward passes do not overlap: some images are read, then run.
     """
 
     read: Callable[[Item], Result]
     ready: Callable[[int, Item, Result], Each | None]
-    tapped: Callable[[Input], Tapped | KernelvizError]
+    plan: Callable[[Input], CapturePlan | KernelvizError]
     on_map: Callable[[Each, FeatureMaps], object]
     after: Callable[[Each, tuple[ClassScore, ...]], object]
     failed: Callable[[int, Item, KernelvizError], object]
     batch_size: int
     to_the_end: bool
-    takes_turns: bool
+    exclusive: bool
     progress: Callable[[str, int, int], object]
 
     def run(self, items: Iterable[Item], total: int) -> None:
-        """Pass them all; ``total`` is how many they are, 0 where that is not known."""
+        """Run all images; ``total`` is their number, 0 if it is not known."""
         done = 0
-        ahead = read_ahead(items, self.read, AHEAD + self.batch_size, takes_turns=self.takes_turns)
+        ahead = read_ahead(items, self.read, AHEAD + self.batch_size, exclusive=self.exclusive)
         for group in grouped(self._good(ahead), self.batch_size, lambda each: each.given.size):
             self.progress("images", done, total)
             self._pass(group)
@@ -69,7 +69,7 @@ class Passes(Generic[Item, Result, Each]):
         self.progress("images", total or done, total)
 
     def _good(self, ahead: Iterable[tuple[Item, Future[Result]]]) -> Iterator[Each]:
-        """The images that could be read and are to be passed."""
+        """The images that could be read and are not skipped."""
         for number, (item, future) in enumerate(ahead):
             try:
                 each = self.ready(number, item, future.result())
@@ -80,15 +80,15 @@ class Passes(Generic[Item, Result, Each]):
                     yield each
 
     def _pass(self, group: Sequence[Each]) -> None:
-        """Pass images of one size through the network."""
+        """Run images of one size through the network."""
         from kernelviz.network.capture import run_each
 
         given = [each.given for each in group]
-        tapped = self.tapped(given[0])
+        plan = self.plan(given[0])
         found = (
-            [tapped] * len(group)
-            if isinstance(tapped, KernelvizError)
-            else run_each(tapped, given, lambda at, maps: self.on_map(group[at], maps), to_the_end=self.to_the_end)
+            [plan] * len(group)
+            if isinstance(plan, KernelvizError)
+            else run_each(plan, given, lambda at, maps: self.on_map(group[at], maps), to_the_end=self.to_the_end)
         )
         for each, result in zip(group, found, strict=True):
             try:
@@ -101,7 +101,7 @@ class Passes(Generic[Item, Result, Each]):
 
 @dataclass(frozen=True)
 class FailedImage:
-    """An image that could not be taken: its place in the order given (from 0), what it is called, and why."""
+    """An image that failed: its index in the given order, its name, and the error."""
 
     number: int
     name: str
@@ -122,33 +122,32 @@ def capture_many(
     input_size: int | Sequence[int] | None = None,
     crop: bool | None = None,
 ) -> tuple[FailedImage, ...]:
-    """What the chosen layers give for each of many images; the images are read ahead in a thread, while others pass.
+    """The outputs of the chosen layers for each of many images; a thread reads images ahead during the forward passes.
 
     Args:
         network: A ``Model``, or any module that takes one batch of images.
-        images: Paths or whatever ``read_image`` takes, ``Image`` values, or ready tensors (C, H, W); of any number, taken
-            one after the other.
+        images: Any number of paths or other arguments of ``read_image``, ``Image`` values, or tensors (C, H, W).
         layers: As ``capture_features`` takes them.
-        on_map: Called with each ``FeatureMaps`` inside the pass, in this thread; nothing is kept. A
-            ``KernelvizError`` of it counts as the image's.
-        on_error: Called with each image that could not be taken; the others go on.
-        progress: Called with a label, how many images are done, and how many there are (0 where that is not known).
-        batch_size: How many images of one size pass at once. One by one, the maps are bit for bit those of
-            ``capture_features``; in larger batches within rounding.
+        on_map: Called with each ``FeatureMaps`` during the forward pass, in this thread; nothing is kept. A
+            ``KernelvizError`` that it raises fails that image alone.
+        on_error: Called with each image that failed; the others continue.
+        progress: Called with a label, the number of images done, and the number of images (0 if it is not known).
+        batch_size: The number of images of one size that run at once. With 1, the maps are bit for bit those of
+            ``capture_features``; in larger batches they are equal up to rounding.
         kind: As ``capture_features`` takes it.
         tap: As ``capture_features`` takes it.
-        input_size: Side, or (H, W), of the input where it is not the model's own.
-        crop: Whether images are cropped as the model's preprocessing says; None for its own rule.
+        input_size: Side, or (H, W), of the input; by default the model's own.
+        crop: Whether images are cropped as the model's preprocessing specifies; None for its own rule.
 
     Returns:
-        The images that could not be taken, those too for which ``on_map`` failed: they get no more of their maps.
+        The images that failed, including those for which ``on_map`` failed: their further maps are dropped.
 
     Raises:
-        UnknownLayerError: no such layer.
-        UsageError: a layer that was named has no map; a batch size below 1; one path, image or tensor instead of several.
+        UnknownLayerError: there is no such layer.
+        UsageError: a named layer has no map, the batch size is below 1, or ``images`` is a single path, image or tensor.
     """
     from kernelviz.network.capture import as_input, module_of
-    from kernelviz.network.model import takes_turns
+    from kernelviz.network.model import uses_all_processors
 
     check_positive("batch size", batch_size)
     _check_several(images)
@@ -165,8 +164,8 @@ def capture_many(
             on_error(failures[-1])
 
     passes: Passes[object, Input, ReadImage[object]] = Passes(
-        read=read, ready=ReadImage, tapped=chosen.tapped, on_map=lambda _, maps: on_map(maps), after=lambda *_: None,
-        failed=fail, batch_size=batch_size, to_the_end=False, takes_turns=takes_turns(module_of(network)),
+        read=read, ready=ReadImage, plan=chosen.plan, on_map=lambda _, maps: on_map(maps), after=lambda *_: None,
+        failed=fail, batch_size=batch_size, to_the_end=False, exclusive=uses_all_processors(module_of(network)),
         progress=progress or (lambda *_: None),
     )  # fmt: skip
     passes.run(images, len(images) if isinstance(images, Sized) else 0)
@@ -175,29 +174,29 @@ def capture_many(
 
 
 def _check_several(images: object) -> None:
-    """Refuse one image where several are wanted: a path would be read letter by letter, a tensor row by row.
+    """Reject a single image: a path would be iterated letter by letter, a tensor row by row.
 
     Raises:
-        UsageError: it is one.
+        UsageError: ``images`` is a single image.
     """
     one = isinstance(images, str | bytes | os.PathLike | Image) or getattr(images, "ndim", 0) in (2, 3)
     if one:
-        what = f"Several images are wanted, but got one {type(images).__name__}."
-        raise UsageError(what, hint="Give a list of images, or take `capture_features` for one.")
+        what = f"The images must be several, but got one {type(images).__name__}."
+        raise UsageError(what, hint="Give a list of images, or use `capture_features` for one.")
 
 
 class _Chosen:
-    """What is to be caught in a network, for each size of images that comes."""
+    """The tensors to capture from a network, for each image size."""
 
     def __init__(self, network: Any, input_size: int | Sequence[int] | None, choices: dict[str, Any]) -> None:
         self.network, self.input_size, self.choices = network, input_size, choices
-        self.known: dict[tuple[int, ...], Tapped | KernelvizError] = {}
+        self.known: dict[tuple[int, ...], CapturePlan | KernelvizError] = {}
 
-    def tapped(self, given: Input) -> Tapped | KernelvizError:
-        """What is to be caught in images of the size of this one, or why the network does not take them.
+    def plan(self, given: Input) -> CapturePlan | KernelvizError:
+        """The tensors to capture for inputs of this size, or why the network does not take them.
 
         Raises:
-            UsageError: what was chosen is wrong for every image.
+            UsageError: the choice of layers is wrong for every image.
         """
         from kernelviz.network.capture import make_taps
 
@@ -211,10 +210,10 @@ class _Chosen:
         return self.known[given.size]
 
     def check(self) -> None:
-        """Where no image came as far as that, find out all the same whether there are such layers, if that can be known.
+        """If no image reached the network, check the choice of layers with a blank image, if the input size is known.
 
         Raises:
-            UsageError: there are not.
+            UsageError: there are no such layers.
         """
         from kernelviz.network.capture import blank, make_taps
         from kernelviz.network.model import Model
@@ -226,7 +225,7 @@ class _Chosen:
 
 
 def name_of(item: object, number: int) -> str:
-    """What an image is called in messages: its path, its name, or its number."""
+    """The name of an image in messages: its path, its name, or its number."""
     if isinstance(item, str | os.PathLike):
         return os.fsdecode(item)
     return item.name if isinstance(item, Image) else f"image {number}"

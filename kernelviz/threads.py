@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def processors() -> int:
-    """How many processors this process may use."""
+    """The number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 THREADS = max(2, min(4, processors()))
-"""Threads that read, or write, at once: more would hold more images in memory."""
+"""The number of threads that read or write; more would hold more images in memory."""
 
 
 MOST_WAITING = 12
@@ -109,26 +109,26 @@ Result = TypeVar("Result")
 
 
 AHEAD = 4
-"""Images read before they are needed, besides those of the next batch."""
+"""The number of images read ahead, besides those of the next batch."""
 
 
 def read_ahead(
-    items: Iterable[Item], work: Callable[[Item], Result], depth: int, *, takes_turns: bool = False
+    items: Iterable[Item], work: Callable[[Item], Result], depth: int, *, exclusive: bool = False
 ) -> Iterator[tuple[Item, Future[Result]]]:
-    """Each item with the finished work on it, in their order; a thread does the work of up to ``depth`` items ahead.
+    """Yield each item with its finished future, in order; a thread works up to ``depth`` items ahead.
 
-    Where it ``takes_turns``, several threads do that of ``depth`` items, and rest until these are used.
+    If ``exclusive``, several threads work on ``depth`` items, and pause until the caller has used these.
     """
-    pool = ThreadPoolExecutor(THREADS if takes_turns else 1, thread_name_prefix="kernelviz-read")
+    pool = ThreadPoolExecutor(THREADS if exclusive else 1, thread_name_prefix="kernelviz-read")
     waiting: deque[tuple[Item, Future[Result]]] = deque()
     source = iter(items)
     try:
         while True:
-            if not (takes_turns and waiting):
+            if not (exclusive and waiting):
                 waiting += [(item, pool.submit(work, item)) for item in islice(source, depth + 1 - len(waiting))]
             if not waiting:
                 return
-            if takes_turns:
+            if exclusive:
                 wait(future for _, future in waiting)
             first = waiting.popleft()
             first[1].exception()  # waits
@@ -138,7 +138,7 @@ def read_ahead(
 
 
 def grouped(items: Iterable[Item], size: int, key: Callable[[Item], object]) -> Iterator[list[Item]]:
-    """Items that follow one another and have the same key, up to ``size`` of them at once."""
+    """Group consecutive items with the same key, up to ``size`` per group."""
     group: list[Item] = []
     for item in items:
         if group and (len(group) == size or key(group[0]) != key(item)):

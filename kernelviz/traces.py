@@ -1,4 +1,4 @@
-"""What an observed forward pass tells of a network, and of a single value of a map, as frozen values."""
+"""Results of an observed forward pass, for a network and for a single value of a map, as frozen values."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from kernelviz.arithmetic.steps import Step
 from kernelviz.errors import UnknownLayerError, UsageError
+from kernelviz.wording import nearest_text, shown
 
 if TYPE_CHECKING:
     from kernelviz.arithmetic.operations import Operation
@@ -20,11 +21,11 @@ Family: TypeAlias = Literal["conv", "norm", "act", "pool", "linear", "other"]
 
 @dataclass(frozen=True)
 class AxisField:
-    """What the units of a map read along one axis of the input.
+    """The receptive fields of the units of a map along one axis of the input.
 
-    Unit i reads the rows ``first[i]`` to ``last[i]`` inside the image, none where first > last. ``size`` is the largest
-    extent, as if the image had no border; where every step of the map moves it alike, ``jump`` is by how many rows and
-    ``offset`` where the first unit's begins, which may lie before the image. Both are None elsewhere.
+    Unit i reads the rows ``first[i]`` to ``last[i]`` inside the image, none if first > last. ``size`` is the largest
+    extent, as if the image had no border. If the fields are evenly spaced, ``jump`` is their distance in rows and
+    ``offset`` the start of the first one, which may be outside the image; otherwise both are None.
     """
 
     first: Array
@@ -36,10 +37,10 @@ class AxisField:
 
 @dataclass(frozen=True)
 class Field:
-    """What each unit of a map reads, an ``AxisField`` for each axis of the input: rows, then columns.
+    """The receptive fields of a map, an ``AxisField`` for each axis of the input: rows, then columns.
 
-    Where ``mixes_image``, something that reads the whole image (a gate, a mean, a normalisation over space, attention)
-    took part on the way; the rows and columns are those of the way through convolutions and pools.
+    If ``mixes_image``, an operation that reads the whole image (a gate, a mean, a normalisation over space, attention)
+    took part; the rows and columns are then those read through convolutions and pools.
     """
 
     axes: tuple[AxisField, ...]
@@ -58,12 +59,12 @@ class Box:
 
 @dataclass(frozen=True)
 class TracedLayer:
-    """A module that ran (or never did, ``runs`` 0) and what the watched pass tells of it.
+    """A module in an observed forward pass; ``runs`` is 0 if it never ran.
 
-    ``kind`` is its class, ``family`` what it computes. What a module does not have (a stride, a bias) is None. Of several
-    runs the output and its field are those of the first. ``output_shape`` is without the batch, ``layout`` with it, a word
-    a dimension: ``N C H W``. ``params`` and ``macs`` are its own, without those of modules inside it. ``field`` is None
-    where ``lost`` says why it is not known.
+    ``kind`` is its class, ``family`` what it computes. Attributes that a module does not have (a stride, a bias) are None.
+    The output and its field are those of the first run. ``output_shape`` is without the batch, ``layout`` with it, one word
+    per dimension: ``N C H W``. ``params`` and ``macs`` exclude those of modules inside it. ``field`` is None if it is not
+    known, and ``lost`` is the reason.
     """
 
     name: str
@@ -87,10 +88,10 @@ class TracedLayer:
 
 @dataclass(frozen=True)
 class Trace:
-    """One watched pass: its layers in the order in which they ran, those that never ran last.
+    """One observed forward pass: its layers in the order in which they ran, those that never ran last.
 
-    ``input_size`` is (C, H, W). ``params`` and ``macs`` are those of the whole network, and the sums over ``layers``:
-    multiply-adds of convolutions and matrix products alone.
+    ``input_size`` is (C, H, W). ``params`` and ``macs`` are the sums over ``layers``; ``macs`` are the multiply-adds of
+    convolutions and matrix products only.
     """
 
     input_size: tuple[int, ...]
@@ -101,56 +102,57 @@ class Trace:
     stages: tuple[str, ...] = ()
 
     def layer(self, name: str) -> TracedLayer:
-        """The layer of this name.
+        """The layer with this exact name.
 
         Raises:
-            UnknownLayerError: the pass met none.
+            UnknownLayerError: there is none.
         """
         found = next((layer for layer in self.layers if layer.name == name), None)
         if found is None:
-            raise UnknownLayerError(f"The pass met no layer called {name!r}.", hint="`trace.layers` lists them all.")
+            near = nearest_text([layer.name for layer in self.layers], name)
+            raise UnknownLayerError(f"No layer is called {shown(name)}.", near, "`trace.layers` lists all layers.")
         return found
 
     def field_of(self, layer: str, row: int, column: int) -> Box:
         """The rows and columns of the image that one unit of a layer's output reads.
 
         Raises:
-            UnknownLayerError: the pass met no layer of this name.
-            UsageError: it never ran, ran more than once, its field is not known, is that of no 2-D map, or there is no
-                such unit.
+            UnknownLayerError: there is no layer with this name.
+            UsageError: the layer never ran or ran more than once, its field is not known or not 2-D, or there is no such
+                unit.
         """
         record = self.layer(layer)
         if record.runs == 0:
             raise UsageError(f"The layer {layer} did not run, so its units read nothing.", hint="Choose another layer.")
         if record.runs > 1:
             raise UsageError(
-                f"The layer {layer} ran {record.runs} times, and its units may read something else each time.",
-                hint="Choose a layer that runs once, the one before or behind it for example.",
+                f"The layer {layer} ran {record.runs} times, and its units may read other pixels each time.",
+                hint="Choose a layer that runs once, for example the one before or after it.",
             )
         if record.field is None or len(record.field.axes) != 2:
             why = record.lost or "Its output is no map of rows and columns."
-            raise UsageError(f"What the units of {layer} read is not known.", why)
+            raise UsageError(f"The receptive field of {layer} is not known.", why)
         rows, columns = record.field.axes
         if not (0 <= row < len(rows.first) and 0 <= column < len(columns.first)):
             size = f"{len(rows.first)} rows and {len(columns.first)} columns"
-            raise UsageError(f"The unit must lie in a map of {size}, but got ({row}, {column}).")
+            raise UsageError(f"The unit must be in a map of {size}, but got ({row}, {column}).")
         return Box(int(rows.first[row]), int(rows.last[row]), int(columns.first[column]), int(columns.last[column]))
 
 
 @dataclass(frozen=True)
 class Unit:
-    """One value of a convolution's feature map, worked out.
+    """One value of a convolution's feature map and the numbers that it is computed from.
 
-    ``at`` is (channel, row, column), ``value`` what the network gave there. ``window`` (n, kh, kw) holds what the kernel
-    met in the ``numbers`` of the n input channels that it reads. ``padding`` (kh, kw) tells what lies around the input
-    (zeros, unless the layer mirrors, repeats or wraps it), ``stretched`` the zeros between the rows of a transposed one's.
-    ``kernel`` (n, kh, kw) lies on it tap by tap (that of a transposed convolution is turned by 180°). ``rows`` and
-    ``columns`` are the first and the last of ``inputs`` (n, H, W) under the kernel; they may lie outside.
-    ``around`` is the padding (top, bottom, left, right), of the layer and what it puts around its input by itself.
-    ``reads_image`` says that these inputs are the network's own. ``map`` (h, w) is the whole feature map.
+    ``at`` is (channel, row, column), ``value`` the network's output there. ``numbers`` are the n input channels that the
+    kernel reads, ``window`` (n, kh, kw) the values under the kernel, and ``kernel`` (n, kh, kw) their weights (rotated by
+    180° for a transposed convolution). ``padding`` (kh, kw) marks the taps outside the input (zeros, unless the layer
+    reflects, replicates or wraps its input), ``stretched`` the zeros between the rows of a transposed convolution's input.
+    ``rows`` and ``columns`` are the first and the last row and column of ``inputs`` (n, H, W) under the kernel; they may be
+    outside. ``around`` is the padding (top, bottom, left, right), including padding that the layer adds itself.
+    ``reads_image``: the inputs are the network's own input. ``map`` (h, w) is the whole feature map.
 
-    ``box`` is what the unit sees of the image through convolutions and pools; where ``mixes_image``, a gate, a mean or
-    attention mixes in the rest. It is None where that is not known, and ``unseen`` says why. All sums are in float64.
+    ``box`` is the unit's receptive field through convolutions and pools; if ``mixes_image``, a gate, a mean or attention
+    adds the rest of the image. It is None if it is not known, and ``unseen`` is the reason. All sums are in float64.
     """
 
     layer: ConvLayer
@@ -188,7 +190,7 @@ class Unit:
 
     @property
     def total(self) -> float:
-        """All contributions and the bias, added up: ``value`` before float32 rounded it."""
+        """The sum of all contributions and the bias: ``value`` before rounding to float32."""
         with np.errstate(all="ignore"):
             return float(self.sums.sum()) + (self.bias or 0.0)
 
@@ -216,7 +218,7 @@ def step_of(unit: Unit) -> Step:
 class LayerOperation:
     """The convolution or pool that ran in a layer for an image of ``input_size`` (C, H, W).
 
-    ``layer`` is what the watched pass tells of it, ``operation`` its sizes. ``notes`` say what is odd.
+    ``layer`` is its row of the trace, ``operation`` its sizes. ``notes`` list irregularities.
     """
 
     layer: TracedLayer

@@ -90,6 +90,12 @@ def nearest_names(names: Iterable[str], *spellings: str, count: int = 3, least: 
     return [name for _, name in sorted(near, key=lambda each: each[0], reverse=True)[:count]]
 
 
+def nearest_text(names: Iterable[str], *spellings: str, least: float = 0.0) -> str:
+    """``Nearest: a, b, c.`` for an error message; empty if no name is near."""
+    nearest = nearest_names(names, *spellings, least=least)
+    return f"Nearest: {', '.join(nearest)}." if nearest else ""
+
+
 def _normalised(name: str) -> str:
     return name.lower().replace("-", "_").replace(".", "_")
 

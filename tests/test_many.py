@@ -159,7 +159,7 @@ def test_images_that_do_not_fit_are_failures_and_the_others_pass():
 @pytest.mark.parametrize("images", ["photo.jpg", b"photo", Path("photo.jpg"), torch.ones(3, 8, 8)], ids=type)
 def test_one_image_is_not_taken_for_several(tiny, images):
     """A path would be read letter by letter, a tensor row by row: that is wrong usage, with what to do instead."""
-    with pytest.raises(UsageError, match="Several images are wanted") as caught:
+    with pytest.raises(UsageError, match="images must be several") as caught:
         capture_many(tiny, images, "conv1.0", on_map=print)
     assert "list" in caught.value.hint
 

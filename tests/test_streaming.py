@@ -11,7 +11,7 @@ from kernelviz.threads import grouped, read_ahead
 
 
 def test_reading_goes_ahead_but_not_far():
-    """The work is done in another thread, in order, and no more of it than was asked for."""
+    """The work is done in another thread, in order, and no more of it than was requested."""
     begun = []
 
     def work(item):
@@ -31,7 +31,7 @@ def test_reading_goes_ahead_but_not_far():
     assert not any(in_main for _, in_main in begun)
 
 
-def test_reading_in_turns_rests_while_images_pass():
+def test_exclusive_reading_pauses_during_forward_passes():
     """Some are read at once by several threads; not one more is begun until all of these are used."""
     begun, meeting = [], threading.Barrier(2, timeout=10)
 
@@ -41,7 +41,7 @@ def test_reading_in_turns_rests_while_images_pass():
             meeting.wait()
         return -item
 
-    ahead = read_ahead(iter(range(10)), work, 3, takes_turns=True)
+    ahead = read_ahead(iter(range(10)), work, 3, exclusive=True)
     for used in range(10):
         item, future = next(ahead)
         assert (item, future.result()) == (used, -used)
@@ -61,10 +61,10 @@ class Given:
     size: int
 
 
-@pytest.mark.parametrize("takes_turns", [False, True])
-def test_what_fails_is_told_with_its_place_and_its_item(takes_turns, monkeypatch):
-    """In reading, in getting ready, for its size, in the pass and behind it; all others reach the end, in order."""
-    told, ended, passed = [], [], []
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_what_fails_is_reported_with_its_number_and_its_item(exclusive, monkeypatch):
+    """In reading, in getting ready, for its size, in the forward pass and after it; all others reach the end, in order."""
+    expected, ended, passed = [], [], []
 
     def read(item):
         if item == "unread":
@@ -76,8 +76,8 @@ def test_what_fails_is_told_with_its_place_and_its_item(takes_turns, monkeypatch
             raise KernelvizError("ready")
         return None if item == "skipped" else ReadImage(number, item, given)
 
-    def run_each(tapped, given, _on_map, *, to_the_end):
-        passed.append((tapped, len(given), to_the_end))
+    def run_each(plan, given, _on_map, *, to_the_end):
+        passed.append((plan, len(given), to_the_end))
         return [()] * len(given)
 
     def after(each, _classes):
@@ -88,12 +88,17 @@ def test_what_fails_is_told_with_its_place_and_its_item(takes_turns, monkeypatch
     monkeypatch.setattr("kernelviz.network.capture.run_each", run_each)
     progress = []
     Passes(
-        read=read, ready=ready, tapped=lambda given: KernelvizError("size") if given.size == 5 else "taps",
-        on_map=lambda *_: None, after=after, failed=lambda number, item, error: told.append((number, item, error.what)),
-        batch_size=2, to_the_end=True, takes_turns=takes_turns,
+        read=read, ready=ready, plan=lambda given: KernelvizError("size") if given.size == 5 else "taps",
+        on_map=lambda *_: None, after=after, failed=lambda number, item, error: expected.append((number, item, error.what)),
+        batch_size=2, to_the_end=True, exclusive=exclusive,
         progress=lambda *numbers: progress.append(numbers),
     ).run(["a", "unread", "skipped", "b", "unready", "odd", "late", "c"], 8)  # fmt: skip
-    assert sorted(told) == [(1, "unread", "read"), (4, "unready", "ready"), (5, "odd", "size"), (6, "late", "after")]
+    assert sorted(expected) == [
+        (1, "unread", "read"),
+        (4, "unready", "ready"),
+        (5, "odd", "size"),
+        (6, "late", "after"),
+    ]
     assert ended == ["a", "b", "c"]
     assert passed == [("taps", 2, True), ("taps", 2, True)]
     assert progress == [("images", done, 8) for done in (0, 4, 6, 8)]

@@ -32,7 +32,7 @@ FLOORS = [
 """The rooms of the package from the ground up; the face of the package is ``""``."""
 
 NETWORK_FLOORS = [
-    ["weights", "snapshot"],
+    ["weights", "snapshot", "selection"],
     ["model"],
     ["convolutions", "preprocessing", "classes"],
     ["tracing", "kernels"],

@@ -1,4 +1,4 @@
-"""When reading and writing take turns with the pass."""
+"""When reading and writing must not overlap with the forward pass."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from kernelviz.network.model import takes_turns
+from kernelviz.network.model import uses_all_processors
 from kernelviz.threads import processors
 
 
@@ -19,31 +19,31 @@ def threads():
     torch.set_num_threads(before)
 
 
-def test_a_pass_on_all_processors_takes_turns(threads):
+def test_a_pass_may_use_all_processors(threads):
     """With as many threads as there are processors; also a module without parameters."""
     threads(processors())
-    assert takes_turns(nn.Conv2d(1, 1, 1))
-    assert takes_turns(nn.ReLU())
+    assert uses_all_processors(nn.Conv2d(1, 1, 1))
+    assert uses_all_processors(nn.ReLU())
 
 
 @pytest.mark.skipif(processors() < 2, reason="one processor is all there is")
 def test_a_pass_that_leaves_a_processor_does_not(threads):
     """Reading and writing go on beside it."""
     threads(processors() - 1)
-    assert not takes_turns(nn.Conv2d(1, 1, 1))
+    assert not uses_all_processors(nn.Conv2d(1, 1, 1))
 
 
 def test_a_pass_elsewhere_does_not(threads):
-    """A pass on another device leaves all processors."""
+    """A forward pass on another device leaves all processors."""
     threads(processors())
-    assert not takes_turns(nn.Conv2d(1, 1, 1, device="meta"))
+    assert not uses_all_processors(nn.Conv2d(1, 1, 1, device="meta"))
 
 
 @pytest.mark.parametrize(
     ("given", "expected"),
     [({}, "None 30000"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE None"), ({"GOMP_SPINCOUNT": "7"}, "None 7")],
 )
-def test_how_torch_waits_is_the_users_to_say(given, expected):
+def test_how_torch_waits_is_the_users_choice(given, expected):
     """The command shortens how long torch's threads spin, before torch is there, unless it was told."""
     script = """
 import os, sys

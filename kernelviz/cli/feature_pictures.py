@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.overlay import Overlay
     from kernelviz.drawing.sheets import Sheet
     from kernelviz.files.images import EncodedImage
-    from kernelviz.network.capture import Input, Tapped
+    from kernelviz.network.capture import CapturePlan, Input
     from kernelviz.network.model import Model
     from kernelviz.records import ClassScore, FeatureMaps, Image, Recipe
     from kernelviz.threads import BackgroundWriter
@@ -87,7 +87,7 @@ class FeaturePlan:
     """
 
     network: Model
-    capture: Tapped
+    capture: CapturePlan
     drawn: tuple[str, ...]
     viewed: frozenset[str]
     bases: Mapping[str, Basis] = field(default_factory=dict)
@@ -142,11 +142,11 @@ def prepare(
             layer has.
     """
     from kernelviz.network.capture import blank, make_taps, tap_also
-    from kernelviz.network.model import takes_turns
+    from kernelviz.network.model import uses_all_processors
     from kernelviz.network.preprocessing import input_size_of
     from kernelviz.views.kernel_views import parse_channels
 
-    writer.exclusive = takes_turns(network.module)
+    writer.exclusive = uses_all_processors(network.module)
     size = (network.input_size[0], *input_size_of(network, choices.size))
     capture = make_taps(network, size, choices.patterns, kind=choices.kind, tap=choices.tap, batch=blank(size))
     drawn = tuple(tap.name for tap in capture.taps.taps)
@@ -466,9 +466,9 @@ def run_images(
         session.attempt(run.report, job.path, run.count, partial(_raise, error))
 
     Passes(
-        read=partial(read, run), ready=ready, tapped=lambda _: run.plan.capture, on_map=on_map, after=after,
+        read=partial(read, run), ready=ready, plan=lambda _: run.plan.capture, on_map=on_map, after=after,
         failed=failed, batch_size=run.choices.batch_size, to_the_end=run.choices.with_classes,
-        takes_turns=run.writer.exclusive, progress=progress if run.count > 1 else lambda *_: None,
+        exclusive=run.writer.exclusive, progress=progress if run.count > 1 else lambda *_: None,
     ).run(jobs, run.count)  # fmt: skip
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -248,32 +247,18 @@ def choose(found: Trace, patterns: Sequence[str] | None, kind: options.Kind | No
 
 
 def matching(traced: Trace, pattern: str) -> list[str]:
-    """The names that one pattern means: exactly this one, what lies in this module, or what the glob matches.
+    """The names of the layers that one pattern means: a module that contains others stands for the layers inside it.
 
     Raises:
-        UnknownLayerError: none.
+        UnknownLayerError: there are none.
     """
-    from kernelviz.errors import UnknownLayerError
-    from kernelviz.wording import nearest_names, shown
+    from kernelviz.network.selection import match_layers, members, unknown_layer, with_containers
 
-    if not pattern:
-        raise UnknownLayerError("The layer's name is empty.", hint="`--kind all` lists every layer.")
-    names = [one.name for one in traced.layers]
-    if pattern.startswith("stage:"):
-        number, count = pattern.removeprefix("stage:"), len(traced.stages)
-        if not number.removeprefix("-").isdecimal() or not -count <= int(number) < count:
-            known = f"Its stages are stage:0 to stage:{count - 1}." if count else "This network names no stages."
-            raise UnknownLayerError(f"There is no {shown(pattern)}.", known)
-        pattern = traced.stages[int(number)]
-    found = [name for name in names if name == pattern or name.startswith(f"{pattern}.")]
-    found = found or [name for name in names if fnmatchcase(name, pattern)]
+    names, hint = [one.name for one in traced.layers], "`--kind all` lists every layer."
+    match = match_layers(pattern, with_containers(filter(None, names)), traced.stages, hint=hint)
+    found = members(match, names) if match else []
     if not found:
-        nearest = nearest_names(names, pattern)
-        raise UnknownLayerError(
-            f"No layer is called {shown(pattern)}.",
-            f"Nearest: {', '.join(nearest)}." if nearest else "",
-            "`--kind all` lists every layer.",
-        )
+        raise unknown_layer(pattern, names, hint)
     return found
 
 

@@ -12,7 +12,7 @@ from kernelviz.cli.options import Debug, Json
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from kernelviz.network.weights.names import Entry, Place, Registry
+    from kernelviz.network.weights.names import Entry, Registry, WeightsLocation
 
 
 Pattern = Annotated[
@@ -56,11 +56,11 @@ def list_entries(registry: Registry, pattern: str, *, pretrained: bool) -> list[
         UnknownModelError: nothing matches.
     """
     from kernelviz.errors import UnknownModelError
-    from kernelviz.network.weights.hub_cache import cached_places
+    from kernelviz.network.weights.hub_cache import cached_locations
     from kernelviz.wording import NEAR, nearest_names
 
     found = registry.matching(pattern)
-    cached = cached_places(entry.place for entries in found.values() for entry in entries)
+    cached = cached_locations(entry.location for entries in found.values() for entry in entries)
     listed = [{"name": name, "tags": _tags(name, entries, cached)} for name, entries in found.items()]
     listed = [each for each in listed if each["tags"] or not pretrained]
     if not listed:
@@ -82,12 +82,12 @@ def table(listed: Iterable[dict[str, Any]]) -> list[str]:
     return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in lines]
 
 
-def _tags(name: str, entries: Iterable[Entry], cached: set[Place]) -> list[dict[str, Any]]:
+def _tags(name: str, entries: Iterable[Entry], cached: set[WeightsLocation]) -> list[dict[str, Any]]:
     """What is known of each set of weights; the bundled ones have no tag, since they were not compared with timm's."""
     from kernelviz.network.weights.names import BUNDLED_LICENCE, BUNDLED_MODEL, bundled_path
 
     tags = [
-        {"tag": entry.tag or None, "licence": entry.licence, "cached": entry.place in cached, "bundled": False}
+        {"tag": entry.tag or None, "licence": entry.licence, "cached": entry.location in cached, "bundled": False}
         for entry in entries
     ]
     if name == BUNDLED_MODEL and bundled_path():

@@ -1,4 +1,4 @@
-"""Networks: where their weights come from, which convolutions they hold, and what those learned."""
+"""Networks: weights, layers, kernels, feature maps and receptive fields."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _SWITCH = "HF_HUB_DISABLE_TELEMETRY"
 
 
 def _read_the_clients_settings() -> None:
-    """Let the hub's client read its settings, which it does when it is imported, and timm imports it.
+    """Import the hub's client with safe settings before timm imports it, since it reads them on import.
 
-    Its telemetry would cost a request of up to three seconds, and a wrong address of the hub would keep client and timm
-    from being imported, even for what needs no hub. The environment is left as it was.
+    Telemetry would cost a request of up to three seconds, and with a wrong hub address neither client nor timm could be
+    imported. The environment is restored afterwards.
     """
     kept = {name: os.environ.get(name) for name in (_SWITCH, VARIABLE)}
     address = kept[VARIABLE]

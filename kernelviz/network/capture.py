@@ -1,4 +1,4 @@
-"""One forward pass of an image, or of a batch, and the maps and class scores that come out of it."""
+"""Run forward passes and capture feature maps and class scores."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from kernelviz.network.convolutions import CONVOLUTIONS
 from kernelviz.network.kernels import source_of
 from kernelviz.network.model import Model
 from kernelviz.network.preprocessing import prepare
-from kernelviz.network.snapshot import Lent, refuse_unready
+from kernelviz.network.snapshot import PreservedModule, check_ready
 from kernelviz.network.taps import choose_taps
 from kernelviz.network.tracing.rules import tensors_in
 from kernelviz.network.tracing.trace import as_trace
-from kernelviz.network.tracing.watch import watched
+from kernelviz.network.tracing.watch import observe_pass
 from kernelviz.records import ClassScore, FeatureMaps, Image, SeenImage, as_array, shape_text
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from kernelviz.network.taps import Side, Tap, Taps
-    from kernelviz.network.tracing.watch import Watched
+    from kernelviz.network.tracing.watch import ObservedPass
     from kernelviz.traces import Trace
 
     OnBatchMap = Callable[[int, FeatureMaps], object]
@@ -38,26 +38,26 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Tapped:
-    """A network that knows what is to be caught in it, for images of one size; what ``make_taps`` gives."""
+class CapturePlan:
+    """A network with the tensors to capture from it, for images of one size; ``make_taps`` returns it."""
 
     network: Model | nn.Module
     input_size: tuple[int, ...]
     taps: Taps
     side: Side
-    seen: Watched
+    observed: ObservedPass
     trace: Trace
-    lent: Lent
+    preserved: PreservedModule
 
     @property
     def module(self) -> nn.Module:
         """The torch module itself."""
-        return self.lent.module
+        return self.preserved.module
 
 
 @dataclass(frozen=True)
 class Input:
-    """A batch (1, C, H, W) of one image, with the image and what the network saw of it, where there is one."""
+    """A batch (1, C, H, W) of one image, with the image and the part that the network sees, if there is an image."""
 
     batch: Tensor
     image: Image | None = None
@@ -69,31 +69,31 @@ class Input:
         return tuple(self.batch.shape[1:])
 
 
-class EnoughError(BaseException):
-    """Ends a pass behind the last layer asked for; no module's own ``except Exception`` catches it."""
+class StopPassError(BaseException):
+    """Ends a forward pass after the last requested layer; no module's own ``except Exception`` catches it."""
 
 
-class Catcher:
-    """Hooks that hand each tapped tensor on, as the maps of each image of the batch, while the pass goes by."""
+class CaptureHooks:
+    """Hooks that report each captured tensor during the forward pass, as the maps of each image of the batch."""
 
-    def __init__(self, tapped: Tapped, given: Sequence[Input], on_map: OnBatchMap, *, to_the_end: bool) -> None:
-        self.tapped, self.given, self.on_map = tapped, given, on_map
+    def __init__(self, plan: CapturePlan, given: Sequence[Input], on_map: OnBatchMap, *, to_the_end: bool) -> None:
+        self.plan, self.given, self.on_map = plan, given, on_map
         self.to_the_end = to_the_end
         self.wanted: dict[str, dict[int, list[Tap]]] = {}
-        for tap in tapped.taps.taps:
+        for tap in plan.taps.taps:
             self.wanted.setdefault(tap.module, {}).setdefault(tap.run, []).append(tap)
-        self.left = len(tapped.taps.taps)
+        self.left = len(plan.taps.taps)
         self.runs: Counter[str] = Counter()
-        self.source = replace(source_of(tapped.network), device=_device(tapped.module))
+        self.source = replace(source_of(plan.network), device=_device(plan.module))
         self.failed_outside = False
 
     @contextlib.contextmanager
     def hooks(self, module: nn.Module) -> Iterator[None]:
-        """Hooks on every tapped module, behind the caller's own, for as long as the context lasts."""
+        """Hooks on every captured module, after the caller's own, while the context lasts."""
         with contextlib.ExitStack() as stack:
             for name in self.wanted:
                 part = _inside(module, name)
-                if self.tapped.side == "input":
+                if self.plan.side == "input":
                     handle = part.register_forward_pre_hook(self._taken(name), with_kwargs=True)
                 else:
                     handle = part.register_forward_hook(self._given(name))
@@ -101,14 +101,14 @@ class Catcher:
             yield
 
     def check_all_ran(self) -> None:
-        """Refuse a pass that went another way than the watched one.
+        """Reject a forward pass that took another path than the observed one.
 
         Raises:
-            KernelvizError: a tapped run did not happen.
+            KernelvizError: a requested run did not happen.
         """
-        missing = [tap.name for tap in self.tapped.taps.taps if self.runs[tap.module] <= tap.run]
+        missing = [tap.name for tap in self.plan.taps.taps if self.runs[tap.module] <= tap.run]
         if missing:
-            why = "The pass went another way than the one without numbers."
+            why = "The forward pass took another path than the traced one."
             raise KernelvizError(f"The layer {missing[0]} did not run.", why)
 
     def _given(self, name: str) -> Any:
@@ -135,13 +135,13 @@ class Catcher:
                 self.failed_outside = False
             self.left -= 1
         if not self.left and not self.to_the_end:
-            raise EnoughError
+            raise StopPassError
 
     def _parts(self, tap: Tap, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """The tensor of each image: along one dimension they follow one another, windows and heads of one together.
+        """The tensor of each image: the images are consecutive along one dimension, with their windows and heads.
 
         Raises:
-            KernelvizError: the shape is not that of so many images.
+            KernelvizError: the shape does not fit the number of images.
         """
         shapes = [tuple(tensor.shape) for tensor in tensors]
         one, many = tap.layout.shape, len(self.given)
@@ -151,20 +151,20 @@ class Catcher:
         differing = [dim for dim in range(len(one)) if shape[dim] != one[dim]] if len(shape) == len(one) else []
         if many == 1 or len(differing) != 1 or shape[differing[0]] != many * one[differing[0]]:
             of = "" if many == 1 else f" of each of {many} images"
-            why = f"The pass without numbers saw {shape_text(one)}{of}, this one {shapes}."
-            hint = "" if many == 1 else "Take one image at a time, --batch-size 1."
-            raise KernelvizError(f"The layer {tap.name} gave another shape than expected.", why, hint)
+            why = f"The traced forward pass had {shape_text(one)}{of}, this one {shapes}."
+            hint = "" if many == 1 else "Process one image at a time: --batch-size 1."
+            raise KernelvizError(f"The output of the layer {tap.name} has an unexpected shape.", why, hint)
         dim, size = differing[0], one[differing[0]]
         return [tensors[tap.part].detach().narrow(dim, number * size, size) for number in range(many)]
 
     def _maps(self, tap: Tap, tensor: Tensor, given: Input) -> FeatureMaps:
-        many = len(self.tapped.seen.visits[tap.module].given)
+        many = len(self.plan.observed.visits[tap.module].given)
         return FeatureMaps(
             values=as_array(tap.layout.maps(tensor)),
             layer=tap.name,
             kind=tap.kind,
             shape=tuple(tap.layout.shape[1:]),
-            tap=self.tapped.side,
+            tap=self.plan.side,
             source=self.source,
             image=given.image,
             seen=given.seen,
@@ -175,7 +175,7 @@ class Catcher:
 
 
 def _inside(module: nn.Module, name: str) -> nn.Module:
-    """The module of this name, as ``named_modules`` tells it: an attribute of a class may hide one."""
+    """The module of this name in ``named_modules``; attribute access could return a class attribute instead."""
     for part in name.split("."):
         found = module._modules[part]  # noqa: SLF001
         if found is None:
@@ -185,7 +185,7 @@ def _inside(module: nn.Module, name: str) -> nn.Module:
 
 
 def module_of(network: Model | nn.Module) -> nn.Module:
-    """The torch module itself; where it was compiled, the one that was. One layer alone is called by its class."""
+    """The torch module, without the wrapper of torch.compile. A single layer is named by its class."""
     module = network.module if isinstance(network, Model) else network
     original = getattr(module, "_orig_mod", module)
     module = original if isinstance(original, nn.Module) else module
@@ -205,19 +205,19 @@ def classify(
     input_size: int | Sequence[int] | None = None,
     crop: bool | None = None,
 ) -> tuple[ClassScore, ...]:
-    """The five likeliest classes of an image, the likeliest first, by softmax; () where the classes mean nothing.
+    """The five likeliest classes of an image by softmax, the likeliest first.
 
-    That is with random weights, and for networks without a classifier. Labels are None where the names of the classes
-    are not known. ``image`` is what ``read_image`` gives, or a ready tensor (C, H, W) or (1, C, H, W); ``input_size`` and
-    ``crop`` are those of ``capture_features``. The network is afterwards as it was.
+    Empty with random weights and for networks without a classifier. Labels are None if the class names are not known.
+    ``image`` is an ``Image`` or a tensor (C, H, W) or (1, C, H, W); ``input_size`` and ``crop`` are those of
+    ``capture_features``. The state of the network is restored afterwards.
 
     Raises:
-        UsageError: no ``Model``, no image, or one that the network cannot take.
-        KernelvizError: the pass failed.
+        UsageError: ``model`` is no ``Model``, or ``image`` is no image that the network takes.
+        KernelvizError: the forward pass failed.
     """
     if not isinstance(model, Model):
-        what = f"The classes of a Model are known, but got {type(model).__name__}."
-        raise UsageError(what, hint="kernelviz.load_model(name) gives one.")
+        what = f"Only a Model has known classes, but got {type(model).__name__}."
+        raise UsageError(what, hint="kernelviz.load_model(name) returns one.")
     return first_classes(model, run_through(model, as_input(model, image, input_size=input_size, crop=crop)))
 
 
@@ -232,36 +232,37 @@ def capture_features(
     input_size: int | Sequence[int] | None = None,
     crop: bool | None = None,
 ) -> tuple[FeatureMaps, ...]:
-    """What the chosen layers really gave for one image, at that point of the pass, before anything overwrote it.
+    """The outputs of the chosen layers for one image, copied during the forward pass before anything overwrites them.
 
     Args:
         network: A ``Model``, or any module that takes one batch of images.
-        image: What ``read_image`` gives (the model's own preprocessing follows), or a ready tensor (C, H, W) or
+        image: An ``Image`` from ``read_image``, which is preprocessed for the model, or a tensor (C, H, W) or
             (1, C, H, W).
         layers: Names (``layer1.0.act1``, ``name#2`` for a second run, ``name:0`` for a part of a tuple), shell patterns,
-            or ``stage:0``; without them the first convolution and the stages.
-        on_map: Called with each ``FeatureMaps`` inside the pass; nothing is kept then, and () comes back. The pass ends
-            behind the last layer asked for.
-        kind: Only layers of this kind: conv, norm, act, pool, linear, or all; those inside the modules that were named
-            too, and without ``layers`` all of the network.
-        tap: ``"input"`` catches what goes into the layers.
-        input_size: Side, or (H, W), of the input where it is not the model's own.
-        crop: Whether the image is cropped as the model's preprocessing says; None for its own rule.
+            or ``stage:0``; by default the first convolution and the stages. A module that contains others stands for
+            its own output.
+        on_map: Called with each ``FeatureMaps`` during the forward pass, which ends after the last requested layer. The
+            maps are then not kept, and the result is ().
+        kind: Only layers of this kind (conv, norm, act, pool, linear, or all), including those inside the named modules;
+            without ``layers``, all such layers of the network.
+        tap: ``"input"`` captures the inputs of the layers.
+        input_size: Side, or (H, W), of the input; by default the model's own.
+        crop: Whether the image is cropped as the model's preprocessing specifies; None for its own rule.
 
     Returns:
-        The maps, (C, H, W) each, in the order of the pass.
+        The maps, (C, H, W) each, in the order of the forward pass.
 
-    The network is afterwards as it was: hooks, modes, buffers, grad mode, and the random state.
+    Hooks, modes, buffers, grad mode and the random state are restored afterwards.
 
     Raises:
-        UnknownLayerError: no such layer.
-        UsageError: a layer that was named has no map; or no image, or one that the network cannot take.
-        KernelvizError: the pass failed, or a layer that was named did not run.
+        UnknownLayerError: there is no such layer.
+        UsageError: a named layer has no map, or ``image`` is no image that the network takes.
+        KernelvizError: the forward pass failed, or a named layer did not run.
     """
     given = as_input(network, image, input_size=input_size, crop=crop)
-    tapped = make_taps(network, given.size, layers, kind=kind, tap=tap, batch=given.batch)
+    plan = make_taps(network, given.size, layers, kind=kind, tap=tap, batch=given.batch)
     kept: list[FeatureMaps] = []
-    run(tapped, given, on_map or kept.append, to_the_end=False)
+    run(plan, given, on_map or kept.append, to_the_end=False)
     return tuple(kept)
 
 
@@ -272,23 +273,23 @@ def as_input(
     input_size: int | Sequence[int] | None = None,
     crop: bool | None = None,
 ) -> Input:
-    """What a network takes for an image.
+    """The input of a network for an image.
 
     Raises:
-        UsageError: neither image nor tensor, another rank, or an image for a network without known preprocessing.
+        UsageError: ``image`` is neither image nor tensor, has another rank, or the preprocessing of the network is unknown.
     """
     if isinstance(image, Image):
         if not isinstance(network, Model):
-            hint = "Give a ready tensor (C, H, W), or the Model that load_model gives."
-            raise UsageError("How this network wants its images is not known.", hint=hint)
+            hint = "Give a tensor (C, H, W), or the Model that load_model returns."
+            raise UsageError("The preprocessing of this network is not known.", hint=hint)
         batch, seen = prepare(network, image, input_size=input_size, crop=crop)
         return Input(batch, image, seen)
     if not isinstance(image, Tensor):
         hint = "kernelviz.read_image(path) reads one."
-        raise UsageError(f"An image or a ready tensor is wanted, but got {type(image).__name__}.", hint=hint)
+        raise UsageError(f"The image must be an Image or a tensor, but got {type(image).__name__}.", hint=hint)
     batch = image if image.ndim == 4 else image[None]
     if batch.ndim not in (3, 4) or batch.shape[0] != 1 or 0 in batch.shape:
-        raise UsageError(f"A ready tensor is (C, H, W) or (1, C, H, W), but the shape is {shape_text(image.shape)}.")
+        raise UsageError(f"The tensor must be (C, H, W) or (1, C, H, W), but got {shape_text(image.shape)}.")
     return Input(batch)
 
 
@@ -300,72 +301,70 @@ def make_taps(
     kind: str = "all",
     tap: Side = "output",
     batch: Tensor | None = None,
-) -> Tapped:
-    """Watch one pass of an image of ``input_size`` (C, H, W), and find what the patterns mean in it.
+) -> CapturePlan:
+    """Observe one forward pass of an image of ``input_size`` (C, H, W), and find the tensors that the patterns name.
 
-    A network that cannot be watched without numbers is watched with those of ``batch``, where it is given.
+    A network that cannot be observed on ``meta`` is observed with ``batch``, if given.
 
     Raises:
         KernelvizError: as ``capture_features``.
     """
     module = module_of(network)
-    seen = watched(module, input_size, None if batch is None else _fitting(batch, module))
-    trace = as_trace(network, seen, input_size, fields=False)
-    taps = choose_taps(seen, trace, layers, kind=kind, side=tap)
-    return Tapped(network, input_size, taps, tap, seen, trace, Lent(module))
+    observed = observe_pass(module, input_size, None if batch is None else _fitting(batch, module))
+    trace = as_trace(network, observed, input_size, fields=False)
+    taps = choose_taps(observed, trace, layers, kind=kind, side=tap)
+    return CapturePlan(network, input_size, taps, tap, observed, trace, PreservedModule(module))
 
 
 def blank(size: Sequence[int]) -> Tensor:
-    """A batch of one image without content, (C, H, W): for networks that cannot be watched without numbers."""
+    """A batch of one black image of size (C, H, W), for networks that cannot be observed on ``meta``."""
     return torch.zeros(1, *size)
 
 
-def tap_also(tapped: Tapped) -> tuple[Tapped, frozenset[str]]:
-    """The same with the first convolution and the stages, and the names of these."""
-    more = choose_taps(tapped.seen, tapped.trace, None, side=tapped.side)
-    every = {tap.name: tap for tap in (*tapped.taps.taps, *more.taps)}
-    return replace(tapped, taps=replace(tapped.taps, taps=tuple(every.values()))), frozenset(
-        tap.name for tap in more.taps
-    )
+def tap_also(plan: CapturePlan) -> tuple[CapturePlan, frozenset[str]]:
+    """The plan extended by the first convolution and the stages, and the names of these."""
+    more = choose_taps(plan.observed, plan.trace, None, side=plan.side)
+    every = {tap.name: tap for tap in (*plan.taps.taps, *more.taps)}
+    return replace(plan, taps=replace(plan.taps, taps=tuple(every.values()))), frozenset(tap.name for tap in more.taps)
 
 
-def run(tapped: Tapped, given: Input, on_map: OnMap, *, to_the_end: bool = True) -> tuple[ClassScore, ...]:
-    """Pass one image through the network; each map goes to ``on_map`` inside the pass.
+def run(plan: CapturePlan, given: Input, on_map: OnMap, *, to_the_end: bool = True) -> tuple[ClassScore, ...]:
+    """Run one image through the network and call ``on_map`` with each map during the forward pass.
 
-    The first five classes come back where the pass goes ``to_the_end`` and the network has classes.
+    Returns the first five classes if the forward pass runs ``to_the_end`` and the network has classes.
 
     Raises:
-        KernelvizError: the pass failed, or a tapped layer did not run.
+        KernelvizError: the forward pass failed, or a requested layer did not run.
     """
-    return run_batch(tapped, [given], lambda _, maps: on_map(maps), to_the_end=to_the_end)[0]
+    return run_batch(plan, [given], lambda _, maps: on_map(maps), to_the_end=to_the_end)[0]
 
 
 def run_batch(
-    tapped: Tapped, given: Sequence[Input], on_map: OnBatchMap, *, to_the_end: bool = True
+    plan: CapturePlan, given: Sequence[Input], on_map: OnBatchMap, *, to_the_end: bool = True
 ) -> tuple[tuple[ClassScore, ...], ...]:
-    """Pass images of one size through the network at once; each map goes to ``on_map`` with its image's place in the batch.
+    """Run images of one size as one batch and call ``on_map`` with each map and its image's index in the batch.
 
-    The first five classes of each come back, as from ``run``. All maps of a layer come before those of the next.
+    Returns the first five classes of each image, as ``run`` does. All maps of a layer come before those of the next.
 
     Raises:
-        KernelvizError: the pass failed, a tapped layer did not run, or its output is not one part for each image.
+        KernelvizError: the forward pass failed, a requested layer did not run, or its output has no part for each image.
     """
-    watch = Catcher(tapped, given, on_map, to_the_end=to_the_end)
+    capture = CaptureHooks(plan, given, on_map, to_the_end=to_the_end)
     whole = given[0] if len(given) == 1 else Input(torch.cat([each.batch for each in given]))
-    output = run_through(tapped.lent, whole, watch.hooks(tapped.module), ours=lambda: watch.failed_outside)
-    watch.check_all_ran()
-    if not isinstance(tapped.network, Model):
+    output = run_through(plan.preserved, whole, capture.hooks(plan.module), ours=lambda: capture.failed_outside)
+    capture.check_all_ran()
+    if not isinstance(plan.network, Model):
         return tuple(() for _ in given)
-    return tuple(first_classes(tapped.network, output, number) for number in range(len(given)))
+    return tuple(first_classes(plan.network, output, number) for number in range(len(given)))
 
 
 def run_each(
-    tapped: Tapped, given: Sequence[Input], on_map: OnBatchMap, *, to_the_end: bool = True
+    plan: CapturePlan, given: Sequence[Input], on_map: OnBatchMap, *, to_the_end: bool = True
 ) -> list[tuple[ClassScore, ...] | KernelvizError]:
-    """As ``run_batch``; where the pass fails, the images pass one by one, and the error of each stands in its place.
+    """As ``run_batch``; if the forward pass fails, the images run one by one, and each result may be an error.
 
-    Where ``on_map`` fails, that is the image's alone: it gets no more of its maps, and the others go on. No map is handed
-    on twice.
+    If ``on_map`` fails, only that image fails: its further maps are dropped, and the others continue. No map is reported
+    twice.
     """
     handed: set[tuple[int, str | None]] = set()
     failed: dict[int, KernelvizError] = {}
@@ -379,16 +378,16 @@ def run_each(
         except KernelvizError as error:
             failed[number] = error
             if len(failed) == len(given):
-                raise  # nobody is left for whom the pass would go on
+                raise  # no image is left to continue for
 
     def alone(number: int) -> tuple[ClassScore, ...] | KernelvizError:
         try:
-            return run(tapped, given[number], partial(once, number), to_the_end=to_the_end)
+            return run(plan, given[number], partial(once, number), to_the_end=to_the_end)
         except KernelvizError as error:
             return error
 
     try:
-        found: list[Any] = list(run_batch(tapped, given, once, to_the_end=to_the_end))
+        found: list[Any] = list(run_batch(plan, given, once, to_the_end=to_the_end))
     except KernelvizError as error:
         single = len(given) == 1
         found = [error if single else failed.get(number) or alone(number) for number in range(len(given))]
@@ -396,28 +395,29 @@ def run_each(
 
 
 def run_through(
-    network: Model | nn.Module | Lent,
+    network: Model | nn.Module | PreservedModule,
     given: Input,
     hooks: AbstractContextManager[object] | None = None,
     *,
     ours: Callable[[], bool] = lambda: False,
 ) -> Any:
-    """What the network gives for an input; None where one of the ``hooks`` raised ``EnoughError``. It is left as it was.
+    """The output of the network for an input; None if one of the ``hooks`` raised ``StopPassError``.
 
-    ``ours`` says whether an error came from outside of the network, and goes on as it is.
+    The state of the network is restored afterwards. ``ours`` returns whether an error came from outside the network; such
+    an error is raised unchanged.
 
     Raises:
-        KernelvizError: the pass failed.
+        KernelvizError: the forward pass failed.
     """
-    lent = network if isinstance(network, Lent) else Lent(module_of(network))
-    module = lent.module
-    if lent is not network:  # what was lent was watched before, which refuses it
-        refuse_unready(module)
+    preserved = network if isinstance(network, PreservedModule) else PreservedModule(module_of(network))
+    module = preserved.module
+    if preserved is not network:  # a preserved module was checked when it was observed
+        check_ready(module)
     batch = _fitting(given.batch, module)
-    with lent.undisturbed(), hooks or nullcontext():
+    with preserved.undisturbed(), hooks or nullcontext():
         try:
             return module(batch)
-        except EnoughError:
+        except StopPassError:
             return None
         except (KernelvizError, KeyboardInterrupt):
             raise
@@ -428,23 +428,23 @@ def run_through(
 
 
 def _fitting(batch: Tensor, module: nn.Module) -> Tensor:
-    """A copy of the batch on the network's device and in its numbers: the first module may overwrite it.
+    """A copy of the batch with the device and dtype of the network; the first module may overwrite it.
 
     Raises:
-        UsageError: the network has no numbers.
+        UsageError: the network is on ``meta``.
     """
     like = next((tensor for tensor in module.parameters() if tensor.is_floating_point()), None)
     if like is None:
         return batch.detach().clone()
     if like.is_meta:
-        what = "The network has no numbers: it was built without weights."
-        raise UsageError(what, hint='Load it with weights, `load_model(name, weights="random")` for one.')
+        what = "The network was built without weights."
+        raise UsageError(what, hint='Load it with weights, for example `load_model(name, weights="random")`.')
     return batch.detach().to(device=like.device, dtype=like.dtype, copy=True)
 
 
 def _pass_failed(error: Exception, size: tuple[int, ...]) -> KernelvizError:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return KernelvizError("There is not enough memory for this pass.", hint="Give a smaller --input-size.")
+        return KernelvizError("There is not enough memory for this forward pass.", hint="Give a smaller --input-size.")
     reason = " ".join(str(error).split())[:300] or type(error).__name__
-    what = f"The pass of an input of {' × '.join(map(str, size))} failed."
+    what = f"The forward pass failed for an input of {' × '.join(map(str, size))}."
     return KernelvizError(what, f"{reason[0].upper()}{reason[1:]}")

@@ -1,4 +1,4 @@
-"""The classes of a prediction, by name where the names are known."""
+"""The classes of a prediction, with their names if these are known."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _PUBLISHED = frozenset({"cache", "bundled", "hub", "url"})
 
 
 def first_classes(model: Model, output: Any, number: int = 0) -> tuple[ClassScore, ...]:
-    """The five likeliest classes of an image of the batch, by softmax; empty with random weights, or where there are none.
+    """The five likeliest classes of an image of the batch by softmax; empty with random weights or without classes.
 
-    Names are those of the model's own configuration, or of the ImageNet subset that timm tells by the number of classes;
-    with weights of the user's own file the names are not known.
+    Names are those of the model's configuration, or of the ImageNet subset that timm infers from the number of classes.
+    With weights from the user's own file the names are not known.
     """
     weights = model.source.weights
     logits = output[0] if isinstance(output, (tuple, list)) and output else output
@@ -37,7 +37,7 @@ def first_classes(model: Model, output: Any, number: int = 0) -> tuple[ClassScor
         return ()
     labels = class_names(model) if weights.source in _PUBLISHED else None
     if labels is None and weights.source != "file":
-        return ()  # an embedding has as many numbers as a classifier may have classes
+        return ()  # an embedding may have as many values as a classifier has classes
     shares = torch.softmax(logits[number].double().cpu(), dim=0)
     if not bool(torch.isfinite(shares).all()):
         return ()
@@ -49,7 +49,7 @@ def first_classes(model: Model, output: Any, number: int = 0) -> tuple[ClassScor
 
 
 def class_names(model: Model) -> Sequence[str] | None:
-    """The name of each class; None where they are not known."""
+    """The name of each class; None if they are not known."""
     config = dict(getattr(model.module, "pretrained_cfg", None) or {})
     count = getattr(model.module, "num_classes", 0)
     names, descriptions = config.get("label_names"), config.get("label_descriptions") or {}

@@ -1,29 +1,36 @@
-"""The convolutions of a network, how to choose among them, and why a name means none."""
+"""The convolutions of a network, how to choose among them, and errors for names that are none."""
 
 from __future__ import annotations
 
 import contextlib
-import re
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from kernelviz.errors import NoConvolutionsError, UnknownLayerError
+from kernelviz.errors import NoConvolutionsError, UnknownLayerError, UsageError
 from kernelviz.network.model import Model, stage_names
+from kernelviz.network.selection import (
+    LISTED,
+    TAKE_ALL,
+    few,
+    inside_of,
+    match_layers,
+    members,
+    unknown_layer,
+    without_expert,
+)
 from kernelviz.network.snapshot import undisturbed
 from kernelviz.records import ConvLayer
 from kernelviz.wording import nearest_names, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
-_ALL_LAYERS = "`--layer '*'` takes all of them"
 
 
 def root_of(network: Model | nn.Module) -> nn.Module:
@@ -31,66 +38,47 @@ def root_of(network: Model | nn.Module) -> nn.Module:
     return network.module if isinstance(network, Model) else network
 
 
-def inside_of(names: list[str], container: str) -> list[str]:
-    """The names that are this one, lie in the module of this name, or are its experts, ``name:0``."""
-    return [name for name in names if name == container or name.startswith((f"{container}.", f"{container}:"))]
-
-
 def is_conditional(module: nn.Module) -> bool:
-    """Whether a module holds experts, from which it mixes the kernels anew for every image: timm's CondConv2d."""
+    """Whether a module mixes its kernels from experts for every image: timm's CondConv2d."""
     return type(module).__name__ == "CondConv2d" and hasattr(module, "num_experts")
 
 
 def experts_of(module: Any) -> int:
-    """How many experts such a module holds."""
+    """The number of experts of such a module."""
     return int(module.num_experts)
 
 
-def without_expert(name: str) -> str:
-    """The module's own name in that of an expert, ``name:0``."""
-    module, colon, number = name.rpartition(":")
-    return module if colon and number.isdigit() else name
-
-
-def refuse(network: Model | nn.Module, names: list[str], pattern: str) -> NoReturn:
-    """Say why a pattern means none of the convolutions called ``names``.
-
-    Raises:
-        UnknownLayerError: that is what it is for.
-    """
-    if not pattern:
-        raise UnknownLayerError("The layer's name is empty.", hint=layers_hint(names))
+def _not_a_convolution(network: Model | nn.Module, names: list[str], pattern: str) -> UnknownLayerError:
+    """The error for a pattern that names none of the convolutions called ``names``."""
     others = {name: module for name, module in root_of(network).named_modules() if name and name not in names}
     if pattern in others:
         inside = inside_of(names, pattern)
-        why = f"The convolutions inside it: {_few(inside)}." if inside else ""
-        what = obstacle(others[pattern]) or f"is {_with_article(type(others[pattern]).__name__)}, not a convolution"
-        raise UnknownLayerError(f"The layer {shown(pattern)} {what}.", why, layers_hint(inside or names))
-    if any(fnmatchcase(name, pattern) for name in names):
+        why = f"The convolutions inside it: {few(inside)}." if inside else ""
+        what = obstacle(others[pattern]) or f"is {_with_article(others[pattern])}, not a convolution"
+        return UnknownLayerError(f"The layer {shown(pattern)} {what}.", why, _try_layer(inside or names))
+    match = match_layers(pattern, [*names, *others], ()) if not pattern.startswith("stage:") else None
+    if match and members(match, names):
         what = f"{shown(pattern)} is a pattern, not the name of one layer."
-        raise UnknownLayerError(what, hint="Choose the layers with select_layers first.")
-    kinds = {type(module).__name__: None for name, module in others.items() if fnmatchcase(name, pattern)}
-    if kinds:
-        what = f"What matches {shown(pattern)} is no convolution, but {_few([_with_article(kind) for kind in kinds])}."
-        raise UnknownLayerError(what, hint=layers_hint(names))
-    nearest = nearest_names(names, pattern)
-    raise UnknownLayerError(
-        f"No layer is called {shown(pattern)}.", f"Nearest: {', '.join(nearest)}.", layers_hint(nearest)
-    )
+        return UnknownLayerError(what, hint="Choose the layers with select_layers first.")
+    if match:
+        kinds = list(dict.fromkeys(_with_article(others[name]) for name in match.names))
+        what = f"What matches {shown(pattern)} is no convolution, but {few(kinds)}."
+        return UnknownLayerError(what, hint=_try_layer(names))
+    return unknown_layer(pattern, names, _try_layer(nearest_names(names, pattern) or names))
 
 
 def obstacle(module: nn.Module) -> str:
-    """Why the kernels of something that convolves cannot be read; empty for anything else."""
+    """Why the kernels of a convolving module cannot be read; empty for other modules."""
     kind = type(module).__name__
     if isinstance(module, CONVOLUTIONS):
-        return f"is a {kind}, which has no weights before its first pass"
+        return f"is a {kind}, which has no weights before its first forward pass"
     if "conv" in kind.lower() and not any(module.children()):
-        return f"is a {type(module).__module__}.{kind}, which keeps its weights in its own way; they cannot be read"
+        return f"is a {type(module).__module__}.{kind}, whose weights are in a format that cannot be read"
     return ""
 
 
 def no_convolutions(network: Model | nn.Module) -> NoConvolutionsError:
-    """Say it, and what there is instead at the place where convolutions would be expected."""
+    """The error for a network without convolutions, with the layer that takes their place."""
     root = root_of(network)
     name = network.source.model if isinstance(network, Model) else type(root).__name__
     parts = [(path, part) for path, part in root.named_modules() if not any(part.children())]
@@ -105,75 +93,82 @@ def no_convolutions(network: Model | nn.Module) -> NoConvolutionsError:
     return NoConvolutionsError(
         f"{name} has no convolution.",
         next(unreadable, next(instead, "")),
-        "Choose a network with convolutions, `kernelviz kernels tf_efficientnet_lite0` for one.",
+        "Choose a network with convolutions, for example `kernelviz kernels tf_efficientnet_lite0`.",
     )
 
 
-def layers_hint(names: list[str]) -> str:
-    """What to type instead."""
-    return f"Try `--layer {names[0]}`; {_ALL_LAYERS}."
+def _try_layer(names: list[str]) -> str:
+    return f"Try `--layer {names[0]}`; {TAKE_ALL}."
 
 
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _with_article(kind: str) -> str:
+def _with_article(module: nn.Module) -> str:
+    kind = type(module).__name__
     return f"{'an' if kind[:1] in set('AEIOU') else 'a'} {kind}"
 
 
-def find_module(network: Model | nn.Module, name: str) -> tuple[str, nn.Module]:
-    """The module with this exact name, and that name; an expert's, ``name:0``, means the layer that mixes them.
+def find_layer(network: Model | nn.Module, name: str) -> tuple[str, nn.Module]:
+    """The one convolution, pool or other module with this exact name, and its name.
 
-    A network that is itself one layer is called by its class.
+    A module that contains exactly one convolution or pool means that one. An expert, ``name:0``, means the layer that
+    mixes them. A network that is itself one layer is called by its class.
 
     Raises:
-        UnknownLayerError: there is none.
+        UnknownLayerError: there is no such module.
+        UsageError: it contains several convolutions and pools.
     """
     root = root_of(network)
     modules = {path: module for path, module in root.named_modules() if path}
-    for wanted in (name, without_expert(name)):
-        if wanted in modules:
-            return wanted, modules[wanted]
     if not modules and name in ("", type(root).__name__):
         return "", root
-    nearest = nearest_names(list(modules), name)
-    near = f"Nearest: {', '.join(nearest)}." if nearest else ""
-    hint = "`kernelviz layers MODEL` lists them."
-    raise UnknownLayerError(f"No layer is called {shown(name)}." if name else "The layer's name is empty.", near, hint)
+    found = next((path for path in (name, without_expert(name)) if path in modules), None)
+    if found is None:
+        raise unknown_layer(name, modules, LISTED)
+    inside = _windows_inside(modules, found)
+    if len(inside) > 1:
+        what = f"The layer {found} is {_with_article(modules[found])} with {len(inside)} convolutions and pools."
+        raise UsageError(what, "Only one can be explained at a time.", f"Choose one of them: {few(inside)}.")
+    found = inside[0] if inside else found
+    return found, modules[found]
 
 
-def convolutions_inside(network: Model | nn.Module, name: str) -> str:
-    """A hint at what lies inside a module; empty where nothing convolves there."""
-    names = [layer.name for layer in list_layers(network)]
-    inside = [one for one in names if one.startswith(f"{name}.")]
-    if inside:
-        more = f" and {len(inside) - 3} more" if len(inside) > 3 else ""
-        return f"The convolutions inside it: {', '.join(inside[:3])}{more}."
-    nearest = nearest_names(names, name, count=1)
-    return f"Choose a convolution, {nearest[0]} for one." if nearest else ""
+def nearest_convolution(network: Model | nn.Module, name: str) -> str:
+    """A hint at the convolution with the nearest name; empty if the network has none."""
+    nearest = nearest_names([layer.name for layer in list_layers(network)], name, count=1)
+    return f"Choose a convolution, for example {nearest[0]}." if nearest else ""
+
+
+def _windows_inside(modules: Mapping[str, nn.Module], name: str) -> list[str]:
+    """The outermost convolutions and pools in the module of this name; that name alone if it is one."""
+    found: list[str] = []
+    for path in inside_of(modules, name):
+        module = modules[path]
+        is_pool = "Pool" in type(module).__name__ and not any(module.children())
+        if (is_pool or isinstance(module, CONVOLUTIONS) or is_conditional(module)) and not any(
+            path.startswith(f"{outer}.") for outer in found
+        ):
+            found.append(path)
+    return found
 
 
 def list_layers(network: Model | nn.Module) -> list[ConvLayer]:
     """The convolutions of a network in the order of their definition.
 
-    A network that is itself one convolution calls it by its class, ``Conv2d``. Each expert of a CondConv2d is one of its
-    own, ``name:0``: the network mixes them anew for every image. Lazy convolutions that never ran have no
-    shape yet and are left out.
+    A network that is a single convolution names it by its class, ``Conv2d``. Each expert of a CondConv2d is listed
+    separately, as ``name:0``. Lazy convolutions that never ran have no shape yet and are left out.
     """
     return [_record(name, *found) for name, found in _convolutions(network).items()]
 
 
 def select_layers(network: Model | nn.Module, patterns: str | Sequence[str] | None = None) -> list[ConvLayer]:
-    """The convolutions that the patterns name, each once; without patterns the first one that a pass meets.
+    """The convolutions that the patterns name, each once; without patterns the first one that a forward pass meets.
 
-    A pattern is a layer's exact name, the name of a module that contains convolutions or experts, a shell pattern over
-    dotted names (``*`` crosses dots), or ``stage:0``, ``stage:-1``. What one pattern matches stays in the order of
-    definition.
+    A pattern is an exact name, a shell pattern over dotted names (``*`` crosses dots), or ``stage:0``, ``stage:-1``. A
+    module that contains others stands for the convolutions inside it, a CondConv2d for its experts. The matches of one
+    pattern are in the order of definition.
 
     Raises:
-        UnknownLayerError: a pattern matches nothing, or only what is no convolution.
-        NoConvolutionsError: there is nothing to choose from.
+        UnknownLayerError: a pattern matches nothing, or no convolution.
+        NoConvolutionsError: the network has no convolutions.
     """
     convolutions = _convolutions(network)
     if not convolutions:
@@ -188,22 +183,22 @@ def select_layers(network: Model | nn.Module, patterns: str | Sequence[str] | No
 
 
 def left_out(network: Model | nn.Module, patterns: str | Sequence[str] | None = None) -> dict[str, str]:
-    """What convolves and matches the patterns, but has no kernels that can be read: the reason by name."""
-    patterns = [patterns] if isinstance(patterns, str) else patterns or ()
+    """The convolving modules that match the patterns but whose kernels cannot be read: the reason for each name."""
+    modules = {name: module for name, module in root_of(network).named_modules() if name}
     obstacles = {
-        name: obstacle(module)
-        for name, module in root_of(network).named_modules()
-        if not is_conditional(module) and (not isinstance(module, CONVOLUTIONS) or _is_lazy(module))
-    }
-    return {
         name: why
-        for name, why in obstacles.items()
-        if why and any(fnmatchcase(name, pattern) or name.startswith(f"{pattern}.") for pattern in patterns)
+        for name, module in modules.items()
+        if not is_conditional(module) and (not isinstance(module, CONVOLUTIONS) or _is_lazy(module))
+        if (why := obstacle(module))
     }
+    patterns = [patterns] if isinstance(patterns, str) else patterns or ()
+    matches = [match_layers(pattern, modules, _stages(network)) for pattern in patterns]
+    chosen = {name for match in matches if match for name in members(match, list(obstacles))}
+    return {name: why for name, why in obstacles.items() if name in chosen}
 
 
 def find_convolution(network: Model | nn.Module, name: str) -> tuple[ConvLayer, nn.Module]:
-    """The one convolution with this exact name: what is known of it, and the module itself.
+    """The convolution with this exact name: its record and its module.
 
     Raises:
         UnknownLayerError: there is none.
@@ -213,23 +208,23 @@ def find_convolution(network: Model | nn.Module, name: str) -> tuple[ConvLayer, 
     if not convolutions:
         raise no_convolutions(network)
     if name not in convolutions:
-        refuse(network, list(convolutions), name)
+        raise _not_a_convolution(network, list(convolutions), name)
     return _record(name, *convolutions[name]), convolutions[name][0]
 
 
 def first_convolution(network: Model | nn.Module, input_size: tuple[int, ...] | None) -> str | None:
-    """The name of the first convolution that a pass meets; None where there is none.
+    """The name of the first convolution that a forward pass meets; None if there is none.
 
-    The pass gets zeros of ``input_size``, (C, H, W), and ends at that convolution. Without ``input_size``, or where the
-    pass fails earlier, it is the first in the order of definition.
+    The forward pass runs on zeros of ``input_size``, (C, H, W), and ends at that convolution. Without ``input_size``, or if
+    the forward pass fails earlier, the result is the first convolution in the order of definition.
     """
     root, convolutions = root_of(network), _convolutions(network)
     first = next(iter(convolutions), None)
     state = [*root.parameters(), *root.buffers()]
     if first is None or input_size is None or any(is_lazy(tensor) for tensor in state):
-        return first  # a pass would give lazy modules their shapes
+        return first  # a forward pass would initialise lazy modules
     like = next((tensor for tensor in root.parameters() if tensor.is_floating_point()), torch.empty(0))
-    zeros = torch.zeros(1, dtype=like.dtype, device=like.device).expand(1, *input_size)  # no memory for any size
+    zeros = torch.zeros(1, dtype=like.dtype, device=like.device).expand(1, *input_size)  # takes no memory
     with (
         _stopping_at({name: module for name, (module, expert) in convolutions.items() if not expert}),
         undisturbed(root),
@@ -244,7 +239,7 @@ def first_convolution(network: Model | nn.Module, input_size: tuple[int, ...] | 
 
 
 class _MetError(Exception):
-    """Ends a pass at the convolution that it carries the name of."""
+    """Ends a forward pass at a convolution; carries its name."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -267,7 +262,7 @@ def _stopping_at(convolutions: dict[str, nn.Module]) -> Iterator[None]:
 
 
 def _convolutions(network: Model | nn.Module) -> dict[str, tuple[nn.Module, int | None]]:
-    """The convolutions that have a shape, by name, in the order of definition; with the number of an expert."""
+    """The convolutions that have a shape, by name, in the order of definition, each with the number of its expert."""
     found: dict[str, tuple[nn.Module, int | None]] = {}
     for path, module in root_of(network).named_modules():
         name = path or type(module).__name__
@@ -316,40 +311,28 @@ def _padding(module: Any) -> tuple[int, ...] | Literal["same"]:
     return (0,) * len(module.kernel_size) if module.padding == "valid" else tuple(module.padding)
 
 
+def _stages(network: Model | nn.Module) -> tuple[str, ...]:
+    return network.stages if isinstance(network, Model) else stage_names(network)
+
+
 def _matches(network: Model | nn.Module, names: list[str], pattern: str) -> list[str]:
     """The names of convolutions that one pattern means, at least one."""
     modules = [name for name, _ in root_of(network).named_modules() if name]
-    if pattern in modules:
-        found = inside_of(names, pattern)
-    elif pattern.startswith("stage:"):
-        found = _of_stage(network, names, modules, pattern)
-    else:
-        containers = [name for name in modules if fnmatchcase(name, pattern)]
-        found = [
-            name for name in names if fnmatchcase(name, pattern) or fnmatchcase(without_expert(name), pattern)
-        ] or [name for name in names if any(inside_of([name], container) for container in containers)]
-    return found or refuse(network, names, pattern)
+    stages, hint = _stages(network), _try_layer(names)
+    match = match_layers(pattern, dict.fromkeys([*modules, *names]), stages, hint=hint)
+    found = members(match, names) if match else []
+    if match and match.stage is not None and not found:
+        found = _before_stage_end(names, modules, stages, match.stage)
+        if not found:
+            raise UnknownLayerError(f"{pattern} contains no convolution. It ends at {match.names[0]}.", hint=hint)
+    if not found:
+        raise _not_a_convolution(network, names, pattern)
+    return found
 
 
-def _of_stage(network: Model | nn.Module, names: list[str], modules: list[str], pattern: str) -> list[str]:
-    """The convolutions inside the stage's module, else those between the module of the stage before and this one."""
-    stages = network.stages if isinstance(network, Model) else stage_names(network)
-    number = pattern.removeprefix("stage:")
-    known = f"Its stages are stage:0 to stage:{len(stages) - 1}." if stages else "This network names no stages."
-    hint = layers_hint(names)
-    if not re.fullmatch(r"-?\d{1,4}", number) or not -len(stages) <= int(number) < len(stages):
-        raise UnknownLayerError(f"There is no {shown(pattern)}.", known, hint)
-    index = int(number) % len(stages)
-    stage = stages[index]
-    if stage not in modules:
-        why = f"The network calls this stage {stage}, but has no such module."
-        raise UnknownLayerError(f"There is no module for {pattern}.", why, hint)
-    if inside := inside_of(names, stage):
-        return inside
+def _before_stage_end(names: list[str], modules: list[str], stages: Sequence[str], index: int) -> list[str]:
+    """The convolutions between the module of the stage before and that of this one, for stages that end at a module."""
     before = inside_of(modules, stages[index - 1]) if index else []
     start = modules.index(before[-1]) + 1 if before else 0
-    between = modules[start : modules.index(stage)]
-    found = [name for name in names if name in between or without_expert(name) in between]
-    if not found:
-        raise UnknownLayerError(f"There is no convolution in {pattern}, which ends at {stage}.", hint=hint)
-    return found
+    between = set(modules[start : modules.index(stages[index])])
+    return [name for name in names if name in between or without_expert(name) in between]

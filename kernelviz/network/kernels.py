@@ -1,4 +1,4 @@
-"""From a layer of a network to its kernels as arrays, as the convolution really multiplies with them."""
+"""The kernels of a layer as arrays, as the convolution multiplies with them."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_forward_hooks_with_kwargs", 
 
 
 @dataclass(frozen=True)
-class Watched:
-    """The ``weight`` that a convolution multiplied with; or None and ``why`` that is not known."""
+class ObservedWeight:
+    """The ``weight`` that a convolution multiplied with; None if unknown, and ``why``."""
 
     weight: Tensor | None = None
     why: str = ""
 
 
 def reworker(module: nn.Module) -> str:
-    """What may make another weight of the stored one before it convolves, in words; empty for plain convolutions."""
+    """What may change the stored weight before it convolves, as text; empty for plain convolutions."""
     if parametrize.is_parametrized(module, "weight"):
         rules: Any = module.parametrizations
         return f"its parametrisation ({', '.join(type(rule).__name__.lstrip('_') for rule in rules.weight)})"
@@ -50,12 +50,12 @@ def reworker(module: nn.Module) -> str:
     authors = {
         next(kind for kind in type(module).__mro__ if method in vars(kind)) for method in ("forward", "_conv_forward")
     }
-    own_way = any(kind.__module__ != nn.Conv2d.__module__ and kind.__name__ not in _ONLY_PADS for kind in authors)
-    return type(module).__name__ if own_way or "forward" in vars(module) else ""
+    overrides = any(kind.__module__ != nn.Conv2d.__module__ and kind.__name__ not in _ONLY_PADS for kind in authors)
+    return type(module).__name__ if overrides or "forward" in vars(module) else ""
 
 
 def stored_weight(module: nn.Module) -> Tensor | None:
-    """What the module itself holds: the first of its own tensors of the weight's shape that the weight is made of."""
+    """The stored weight: the first of the module's own tensors of this shape from which the weight is computed."""
     weight: Any = module.weight
     if not parametrize.is_parametrized(module, "weight"):
         own = dict(module.named_parameters(recurse=False))
@@ -66,31 +66,33 @@ def stored_weight(module: nn.Module) -> Tensor | None:
     return next((part for part in made_of if part is not None and part.shape == weight.shape), None)
 
 
-def watched_weight(module: nn.Module) -> Watched:
-    """Let the module convolve two small inputs, and see what it multiplies them with.
+def observed_weight(module: nn.Module) -> ObservedWeight:
+    """Run the module on two small inputs, and record the weight that it convolves them with.
 
-    Of the caller's hooks only those run that compute the weight. Modes and buffers are for the caller to keep.
+    Only those of the caller's hooks run that compute the weight. The caller restores modes and buffers.
     """
     stored: Any = module.weight
-    seen = []
+    recorded = []
     try:
         with _weight_hooks_alone(module):
             for image in _two_inputs(module, stored):
-                with _Watch() as watch:
+                with _WeightRecorder() as recorder:
                     module(image)
-                seen.append([weight.detach().clone() for weight in watch.weights if weight.shape == stored.shape])
+                recorded.append(
+                    [weight.detach().clone() for weight in recorder.weights if weight.shape == stored.shape]
+                )
     except Exception as error:  # noqa: BLE001 - the module is the caller's, and may raise anything
-        return Watched(why=f"it does not run by itself ({type(error).__name__})")
-    first, second = seen
+        return ObservedWeight(why=f"it does not run by itself ({type(error).__name__})")
+    first, second = recorded
     if len(first) != 1 or len(second) != 1:
-        return Watched(why="it runs no convolution with a weight of this shape, or more than one")
+        return ObservedWeight(why="it runs no convolution with a weight of this shape, or more than one")
     if not torch.equal(first[0].nan_to_num(), second[0].nan_to_num()):
-        return Watched(why="the weight that it convolves with depends on the image")
-    return Watched(first[0])
+        return ObservedWeight(why="the weight that it convolves with depends on the image")
+    return ObservedWeight(first[0])
 
 
-class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Keeps the weight of every convolution."""
+class _WeightRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Records the weight of every convolution."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -118,7 +120,7 @@ def _two_inputs(module: Any, weight: Tensor) -> list[Tensor]:
 
 @contextlib.contextmanager
 def _weight_hooks_alone(module: nn.Module) -> Iterator[None]:
-    """Without other hooks than those that compute the weight; what they write into the module is taken back."""
+    """Disable all hooks but those that compute the weight; attributes that they set are restored."""
     before = dict(vars(module))
     kept = _weight_hooks(module)
     try:
@@ -133,7 +135,7 @@ def _weight_hooks_alone(module: nn.Module) -> Iterator[None]:
 
 
 def _weight_hooks(module: Any) -> OrderedDict[int, Any]:
-    """The hooks that compute the weight: torch's, or where it has none of these, any, as one of them must."""
+    """The hooks that compute the weight: those of torch, or all of them if there are none of torch."""
     if "weight" in dict(module.named_parameters(recurse=False)) or parametrize.is_parametrized(module, "weight"):
         return OrderedDict()
     hooks = OrderedDict(module._forward_pre_hooks)  # noqa: SLF001
@@ -147,14 +149,14 @@ Reading: TypeAlias = Literal["effective"] | None
 def read_kernels(network: Model | nn.Module, layer: str | ConvLayer, *, stored: bool = False) -> KernelBank:
     """The kernels of one convolution, (out_channels, in_channels / groups, *kernel_size), as it convolves with them.
 
-    Where a layer reworks its weight first (weight standardisation, a parametrisation, a hook), these are the effective
-    kernels, seen by watching its convolution run; with ``stored`` those that the module holds. Kernel i makes output
-    channel i, in transposed convolutions too. Notes say what is odd, and where the effective weight is not known.
+    If a layer changes its weight first (weight standardisation, a parametrisation, a hook), these are the effective
+    kernels, recorded while its convolution runs; with ``stored``, the kernels that the module stores. Kernel i computes
+    output channel i, in transposed convolutions too. Notes list irregularities, such as an unknown effective weight.
 
     Raises:
         UnknownLayerError: the network has no convolution of this name.
         NoConvolutionsError: it has no convolution at all.
-        UsageError: the layer holds no numbers that could be read.
+        UsageError: the layer has no weights that can be read.
     """
     record, module = find_convolution(network, layer if isinstance(layer, str) else layer.name)
     with undisturbed(module):
@@ -176,30 +178,32 @@ def read_kernels(network: Model | nn.Module, layer: str | ConvLayer, *, stored: 
 
 
 def _expert(record: ConvLayer, module: Any) -> tuple[Tensor, Reading, tuple[str, ...]]:
-    """One of the banks that are mixed for each image."""
+    """The bank of one expert."""
     _check_readable(record, module.weight)
     of = f"expert {record.expert} of {experts_of(module)}: the network mixes their kernels anew for every image"
     return module.weight[record.expert].reshape(record.weight_shape), None, (of,)
 
 
 def _read(record: ConvLayer, module: nn.Module, *, stored: bool) -> tuple[Tensor, Reading, tuple[str, ...]]:
-    """The weight, which of the two it is, and what is said about it."""
+    """The weight, whether it is the effective one, and notes about it."""
     weight: Any = module.weight  # of a parametrised layer this computes it
     _check_readable(record, weight)
     who = reworker(module)
     if not who:
         return weight, None, ()
-    watched, held = watched_weight(module), stored_weight(module)
+    observed, held = observed_weight(module), stored_weight(module)
     if stored:
         if held is None:
             what = f"The layer {record.name} stores no weight of the shape that it convolves with."
-            raise UsageError(what, f"It comes of {who}.", "Leave out --stored, or stored=True, for the effective one.")
+            raise UsageError(
+                what, f"It is computed by {who}.", "Leave out --stored, or stored=True, for the effective one."
+            )
         return held, None, (f"the weight as stored; {who} makes another of it, the effective one",)
-    if watched.weight is None:
-        return weight, None, (f"the weight as stored, the effective one is not known: {watched.why}",)
-    if held is not None and torch.equal(watched.weight, held):
+    if observed.weight is None:
+        return weight, None, (f"the weight as stored, the effective one is not known: {observed.why}",)
+    if held is not None and torch.equal(observed.weight, held):
         return weight, None, ()
-    return watched.weight, "effective", (f"the effective weight: what {who} makes of the stored one",)
+    return observed.weight, "effective", (f"the effective weight: what {who} makes of the stored one",)
 
 
 def _check_readable(record: ConvLayer, weight: object) -> None:
@@ -207,8 +211,8 @@ def _check_readable(record: ConvLayer, weight: object) -> None:
         what = f"The layer {record.name} ({record.kind}) holds no plain floating-point weights."
         raise UsageError(what, hint="Read the kernels before the network is quantised, pruned to sparse or compiled.")
     if weight.is_meta:
-        what = f"The layer {record.name} has a shape, but no numbers: the network was built without weights."
-        raise UsageError(what, hint='Load it with weights, `load_model(name, weights="random")` for one.')
+        what = f"The layer {record.name} has no weights: the network was built without them."
+        raise UsageError(what, hint='Load it with weights, for example `load_model(name, weights="random")`.')
 
 
 def _turned(weight: Array, groups: int) -> Array:
@@ -219,7 +223,7 @@ def _turned(weight: Array, groups: int) -> Array:
 
 
 def source_of(network: Model | nn.Module) -> Source:
-    """What is known of where a network's numbers come from."""
+    """Where the weights of a network come from, as far as known."""
     if isinstance(network, Model):
         return network.source
     name = type(network).__name__

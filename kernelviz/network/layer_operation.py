@@ -1,4 +1,4 @@
-"""The arithmetic of one layer with its own sizes: the convolution or pool that runs in it, as plain integers."""
+"""The convolution or pool that runs in a layer, as integers."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import torch
 
 from kernelviz.arithmetic.operations import Convolution, Pooling, TransposedConvolution
 from kernelviz.errors import KernelvizError, UsageError
-from kernelviz.network.capture import EnoughError
-from kernelviz.network.convolutions import find_module, root_of
+from kernelviz.network.capture import StopPassError
+from kernelviz.network.convolutions import find_layer, nearest_convolution, root_of
 from kernelviz.network.tracing.trace import as_trace, checked_size
-from kernelviz.network.tracing.watch import watched
-from kernelviz.network.units import ADAPTIVE_MAXIMA, ADAPTIVE_MEANS, MAXIMA, MEANS, WHOLE, Calls, WindowCall
+from kernelviz.network.tracing.watch import observe_pass
+from kernelviz.network.units import ADAPTIVE_MAXIMA, ADAPTIVE_MEANS, MAXIMA, MEANS, WHOLE, CallRecorder, RecordedCall
 from kernelviz.traces import LayerOperation
 
 if TYPE_CHECKING:
@@ -26,70 +26,67 @@ if TYPE_CHECKING:
     from kernelviz.arithmetic.operations import Operation
     from kernelviz.arithmetic.windows import Pair
     from kernelviz.network.model import Model
-    from kernelviz.traces import Trace
 
 
 def layer_operation(network: Model | nn.Module, layer: str, input_size: Sequence[int] | None = None) -> LayerOperation:
-    """The convolution or the pool that runs in a layer for an image of ``input_size`` (C, H, W), without any weights.
+    """The convolution or pool that runs in a layer for an image of ``input_size`` (C, H, W); needs no weights.
 
-    Sizes, padding and the rest are those that really ran: padding that a layer adds by itself (``same`` of TensorFlow)
-    is there, on the side where it was put. Of a layer that runs several times it is the first run.
+    All sizes are those of the actual run, including padding that the layer adds itself (``same`` of TensorFlow), on the
+    side where it was added. If a layer runs several times, they are those of the first run. A module that contains exactly
+    one convolution or pool means that one.
 
     Raises:
-        UnknownLayerError: no such layer.
-        UsageError: it is neither a convolution nor a pool, or one over three axes.
-        KernelvizError: the network does not take such an input, or the layer did not run.
+        UnknownLayerError: there is no such layer.
+        UsageError: the layer is neither a convolution nor a pool, contains several of them, or has three axes.
+        KernelvizError: the network does not take such an input, or the layer does not run.
     """
-    name, module = find_module(network, layer)
+    name, module = find_layer(network, layer)
     title = name or type(module).__name__
     size = checked_size(network, input_size)
-    seen = watched(root_of(network), size)
-    told = as_trace(network, seen, size)
-    record = next((one for one in told.layers if one.name == name), None)
-    if name not in seen.visits:
-        raise KernelvizError(f"The layer {title} did not run.", "The network holds it, but no pass goes through it.")
-    call, output = _ran(seen.double, name, size)
-    if record is None or call is None or output != tuple(call.output.shape):
-        inside = any(one.family in ("conv", "pool") and one.name.startswith(f"{name}.") for one in told.layers)
-        more = "which does more than to convolve or to pool" if inside else "neither a convolution nor a pool"
-        raise UsageError(f"The layer {title} is a {type(module).__name__}, {more}.", hint=_inside(told, name))
+    observed = observe_pass(root_of(network), size)
+    traced = as_trace(network, observed, size)
+    record = next((one for one in traced.layers if one.name == name), None)
+    if name not in observed.visits:
+        raise KernelvizError(
+            f"The layer {title} did not run.", "The network contains it, but the forward pass does not reach it."
+        )
+    call, output = _ran(observed.network, name, size)
+    if record is None or call is None:
+        hint = "`kernelviz layers MODEL --kind conv` lists the convolutions, `--kind pool` the pools."
+        raise UsageError(
+            f"The layer {title} is a {type(module).__name__}, neither a convolution nor a pool.", hint=hint
+        )
+    if output != tuple(call.output.shape):
+        what = f"The layer {title} is a {type(module).__name__}, which does more than convolve or pool."
+        raise UsageError(what, hint=nearest_convolution(network, title))
     operation, notes = _operation(title, call)
     if record.runs > 1:
         notes.append(f"it runs {record.runs} times in a pass; these are the sizes of the first")
-    return LayerOperation(replace(record, name=title), operation, size, told.source, tuple(notes))
+    return LayerOperation(replace(record, name=title), operation, size, traced.source, tuple(notes))
 
 
-def _inside(told: Trace, name: str) -> str:
-    """A hint at the convolutions and pools inside a module, or at where they are listed."""
-    names = [one.name for one in told.layers if one.family in ("conv", "pool") and one.name.startswith(f"{name}.")]
-    if not names:
-        return "`kernelviz layers MODEL --kind conv` lists the convolutions, `--kind pool` the pools."
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"Inside it: {', '.join(names[:3])}{more}."
-
-
-def _ran(double: nn.Module, name: str, size: Sequence[int]) -> tuple[WindowCall | None, tuple[int, ...] | None]:
-    """The one convolution or pool that runs in a layer of a network on ``meta``, and the shape of what it gives."""
-    watch = Calls()
-    like = next((tensor for tensor in double.parameters() if tensor.is_floating_point()), torch.empty(0))
+def _ran(meta_copy: nn.Module, name: str, size: Sequence[int]) -> tuple[RecordedCall | None, tuple[int, ...] | None]:
+    """The one convolution or pool that runs in a layer of a network on ``meta``, and the shape of the layer's output."""
+    recorder = CallRecorder()
+    like = next((tensor for tensor in meta_copy.parameters() if tensor.is_floating_point()), torch.empty(0))
     image = torch.empty(1, *size, dtype=like.dtype, device="meta")
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.no_grad():
         warnings.simplefilter("ignore")
-        with watch.within(dict(double.named_modules())[name]), contextlib.suppress(EnoughError):
-            double(image)
-    given = getattr(watch.given, "shape", None)
-    windows = [call for call in watch.calls if call.name not in WHOLE or _over_place(call)]
-    return windows[0] if len(windows) == 1 else None, None if given is None else _with_place(windows, given)
+        with recorder.within(dict(meta_copy.named_modules())[name]), contextlib.suppress(StopPassError):
+            meta_copy(image)
+    given = getattr(recorder.given, "shape", None)
+    windows = [call for call in recorder.calls if call.name not in WHOLE or _is_global(call)]
+    return windows[0] if len(windows) == 1 else None, None if given is None else _with_spatial_axes(windows, given)
 
 
-def _over_place(call: WindowCall) -> bool:
-    """Whether a mean or a maximum is that of all rows and columns."""
+def _is_global(call: RecordedCall) -> bool:
+    """Whether a mean or a maximum is over all rows and columns."""
     axes = sorted(axis % call.source.ndim for axis in call.sides(0)) if call.source.ndim == 4 else []
     return axes == [2, 3]
 
 
-def _with_place(windows: Sequence[WindowCall], given: Sequence[int]) -> tuple[int, ...]:
-    """A pool over all rows and columns may give its value without them."""
+def _with_spatial_axes(windows: Sequence[RecordedCall], given: Sequence[int]) -> tuple[int, ...]:
+    """The shape of the layer's output; a global pool may return it without rows and columns."""
     shape = tuple(given)
     if len(windows) == 1 and len(shape) == 2 and windows[0].output.ndim == 4:
         return (*shape, 1, 1)
@@ -98,27 +95,25 @@ def _with_place(windows: Sequence[WindowCall], given: Sequence[int]) -> tuple[in
     return shape
 
 
-def _operation(name: str, call: WindowCall) -> tuple[Operation, list[str]]:
+def _operation(name: str, call: RecordedCall) -> tuple[Operation, list[str]]:
     if call.convolves:
         return (_transposed(name, call), []) if call.transposed else _convolution(name, call)
     return _pool(call)
 
 
 def _pair(sides: Sequence[int], one: int) -> tuple[int, int]:
-    """Height and width; what has one axis is one row."""
+    """Height and width; a single axis counts as one row."""
     return (one, sides[0]) if len(sides) == 1 else (sides[0], sides[-1])
 
 
 def _sizes(name: str, tensor: Tensor) -> Pair:
     sides = tuple(tensor.shape[2:])
     if len(sides) > 2:
-        raise UsageError(
-            f"The layer {name} convolves over three axes.", hint="Rows and columns are what can be explained."
-        )
+        raise UsageError(f"The layer {name} convolves over three axes.", hint="Only one or two axes can be explained.")
     return _pair(sides, 1)
 
 
-def _convolution(name: str, call: WindowCall) -> tuple[Convolution, list[str]]:
+def _convolution(name: str, call: RecordedCall) -> tuple[Convolution, list[str]]:
     size = _sizes(name, call.source)
     above, beside = _pair(call.sides(3), 0)
     edges = [above, above, beside, beside]
@@ -134,13 +129,13 @@ def _convolution(name: str, call: WindowCall) -> tuple[Convolution, list[str]]:
     return operation, notes
 
 
-def _added(call: WindowCall) -> tuple[int, int, int, int]:
-    """(top, bottom, left, right): what was put around the input before; nothing where something was cut off."""
+def _added(call: RecordedCall) -> tuple[int, int, int, int]:
+    """(top, bottom, left, right): padding that was added to the input before; zeros if the input was cropped."""
     left, right, top, bottom = [*call.added, 0, 0, 0, 0][:4]
     return (top, bottom, left, right) if min(top, bottom, left, right) >= 0 else (0, 0, 0, 0)
 
 
-def _transposed(name: str, call: WindowCall) -> TransposedConvolution:
+def _transposed(name: str, call: RecordedCall) -> TransposedConvolution:
     return TransposedConvolution(
         _sizes(name, call.source), _pair(call.weight.shape[2:], 1), stride=_pair(call.sides(2), 1),
         padding=_pair(call.sides(3), 0), output_padding=_pair(call.sides(6), 0), dilation=_pair(call.sides(4), 1),
@@ -149,7 +144,7 @@ def _transposed(name: str, call: WindowCall) -> TransposedConvolution:
     )  # fmt: skip
 
 
-def _pool(call: WindowCall) -> tuple[Pooling, list[str]]:
+def _pool(call: RecordedCall) -> tuple[Pooling, list[str]]:
     size, channels = _pair(call.source.shape[2:], 1), call.source.shape[1]
     kind: Literal["max", "average"] = "max" if call.name in MAXIMA | ADAPTIVE_MAXIMA | {"amax"} else "average"
     if call.name in WHOLE:

@@ -1,4 +1,4 @@
-"""From a name to a network: the architecture, its weights, its device, and what it expects of an image."""
+"""Load a network by name: architecture, weights, device, and preprocessing of images."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from kernelviz.network.weights.names import (
     BUNDLED_MODEL,
     CONFIG,
     Entry,
-    Meaning,
+    ModelSpec,
     Registry,
     bundled_path,
+    find_spec,
     is_bundled,
-    meaning_of,
-    place_of,
+    location_of,
 )
-from kernelviz.network.weights.request import Patience, Request
+from kernelviz.network.weights.request import Request, StallTimeout
 from kernelviz.records import Source, Weights
 from kernelviz.threads import processors
 from kernelviz.wording import shown
@@ -51,12 +51,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from kernelviz.network.weights.hub import Progress
-    from kernelviz.network.weights.names import Place
+    from kernelviz.network.weights.names import WeightsLocation
     from kernelviz.records import WeightsSource
 
 
 def torch_facts() -> dict[str, Any]:
-    """The version of torch in full, the device that a pass takes, all devices there are, and the number of threads."""
+    """The full version of torch, the default device, all available devices, and the number of threads."""
     devices = ["cpu"]
     if torch.cuda.is_available():
         devices.append("cuda")
@@ -66,10 +66,10 @@ def torch_facts() -> dict[str, Any]:
 
 
 def use_device(name: str, threads: int | None = None) -> str:
-    """The device that ``auto`` or a name means; torch computes with ``threads`` from now on, where they are given.
+    """The device that ``auto`` or a name means; also sets the number of torch threads, if ``threads`` is given.
 
     Raises:
-        UsageError: there is no such device here.
+        UsageError: there is no such device.
     """
     if threads is not None:
         torch.set_num_threads(threads)
@@ -77,17 +77,17 @@ def use_device(name: str, threads: int | None = None) -> str:
     if name == "auto":
         return str(facts["device"])
     if name not in facts["devices"]:
-        there = f"There is {' and '.join(facts['devices'])}."
+        there = f"Available: {' and '.join(facts['devices'])}."
         raise UsageError(f"There is no device {name} here.", there, "Give `--device auto`.")
     return name
 
 
-def takes_turns(module: nn.Module) -> bool:
-    """Whether a pass takes all processors there are.
+def uses_all_processors(module: nn.Module) -> bool:
+    """Whether a forward pass uses all processors.
 
-    Each operation of a pass ends when the slowest of its threads does: one that shares its processor with another thread
-    holds up all others, so that reading and writing beside such a pass takes longer than before and behind it. To give
-    these threads a low priority would starve them, and with them the pass, on a machine that is busy with other things.
+    Each operation of a forward pass ends with the slowest of its threads. A thread that shares its processor with a reading
+    or writing thread delays all others, so that both together take longer than one after the other. Threads of low
+    priority would starve on a busy machine, and the forward pass with them.
     """
     device = next((tensor.device for tensor in module.parameters()), torch.device("cpu"))
     return device.type == "cpu" and torch.get_num_threads() >= processors()
@@ -97,10 +97,10 @@ _UNCHECKED = "the weights were not checked against a hash: none is known for the
 
 
 def checkpoint_beside(directory: Path, file: Path | None) -> Checkpoint:
-    """The weights in a directory of the user's, which are ``file``.
+    """The weights ``file`` in a directory of the user.
 
     Raises:
-        BadWeightsError: there are none, or they cannot be read.
+        BadWeightsError: there is none, or it cannot be read.
     """
     if file is None:
         hint = "Put model.safetensors there, or give `--weights random` or `--weights FILE`."
@@ -108,74 +108,79 @@ def checkpoint_beside(directory: Path, file: Path | None) -> Checkpoint:
     return read_checkpoint(file)
 
 
-def cached_checkpoint(place: Place, patience: Patience) -> Checkpoint | None:
-    """The weights that are on this machine, None where they are not; makes no request.
+def cached_checkpoint(location: WeightsLocation, stall_timeout: StallTimeout) -> Checkpoint | None:
+    """The weights in the cache, None if they are not there; makes no request.
 
     Raises:
-        NoWeightsError: what lies in the cache is damaged, or cannot be read and no checksum vouches for it.
-        BadWeightsError: what lies in the cache is whole, but cannot be read.
+        NoWeightsError: the cached file is damaged, or cannot be read and has no known checksum.
+        BadWeightsError: the cached file matches its checksum, but cannot be read.
     """
-    path = cached_file(place)
+    path = cached_file(location)
     if path is None:
         return None
     try:
-        return _read(path, place, "url" if place.url else "cache")
+        return _read(path, location, "url" if location.url else "cache")
     except BadWeightsError as error:
         if not checksum_of(path):
-            raise unreadable_in_cache(error, Request(place, path.name, patience.seconds)) from None
+            raise unreadable_in_cache(error, Request(location, path.name, stall_timeout.seconds)) from None
         if not is_whole(path):
-            raise _damaged(path, place, patience) from None
+            raise _damaged(path, location, stall_timeout) from None
         raise
     except ValueError:
-        raise _damaged(path, place, patience) from None
+        raise _damaged(path, location, stall_timeout) from None
 
 
-def fetched_checkpoint(place: Place, patience: Patience, progress: Progress) -> Checkpoint:
-    """The weights that the hub has now, downloaded unless the very same file is in the cache.
+def fetched_checkpoint(location: WeightsLocation, stall_timeout: StallTimeout, progress: Progress) -> Checkpoint:
+    """The weights that the hub has now, downloaded unless the same file is in the cache.
 
     Raises:
-        NoWeightsError: they are not to be had.
+        NoWeightsError: they are not available.
         BadWeightsError: they cannot be read.
     """
     from kernelviz.network.weights.hub import fetch
 
-    path = fetch(place, patience, progress)
-    return _read(path, place, "url" if place.url else "hub")
+    path = fetch(location, stall_timeout, progress)
+    return _read(path, location, "url" if location.url else "hub")
 
 
 def config_file(
-    place: Place, patience: Patience, progress: Progress, *, ask: bool = False, architecture: str = ""
+    location: WeightsLocation,
+    stall_timeout: StallTimeout,
+    progress: Progress,
+    *,
+    refresh: bool = False,
+    architecture: str = "",
 ) -> Path:
-    """The ``config.json`` of a repository, from the cache or the hub; with ``ask`` the hub's own.
+    """The ``config.json`` of a repository, from the cache or the hub; with ``refresh`` the hub's own.
 
-    ``architecture`` is for what is said when it is not to be had, as ``Request`` has it.
+    ``architecture`` is for the error message, as in ``Request``.
 
     Raises:
-        NoWeightsError: it is not to be had.
+        NoWeightsError: it is not available.
     """
-    config = replace(place, files=(CONFIG,))
-    path = None if ask else cached_file(config)
+    config = replace(location, files=(CONFIG,))
+    path = None if refresh else cached_file(config)
     if path is None:
         from kernelviz.network.weights.hub import fetch
 
-        return fetch(config, patience, progress, architecture=architecture)
+        return fetch(config, stall_timeout, progress, architecture=architecture)
     if not is_whole(path):
-        raise _damaged(path, config, patience, architecture)
+        raise _damaged(path, config, stall_timeout, architecture)
     return path
 
 
-def _read(path: Path, place: Place, source: WeightsSource) -> Checkpoint:
-    """Read a file of the cache; ValueError where it is not what its name promises."""
+def _read(path: Path, location: WeightsLocation, source: WeightsSource) -> Checkpoint:
+    """Read a file of the cache; raises ValueError if it does not match its checksum."""
     checkpoint = read_checkpoint(path)
     digest, checksum = checkpoint.weights.sha256 or "", checksum_of(path)
     if not digest.startswith(checksum) and not is_whole(path):
         raise ValueError(path)
     notes = () if checksum else (_UNCHECKED,)
-    return replace(checkpoint, weights=replace(checkpoint.weights, source=source, name=place.name), notes=notes)
+    return replace(checkpoint, weights=replace(checkpoint.weights, source=source, name=location.name), notes=notes)
 
 
-def _damaged(path: Path, place: Place, patience: Patience, architecture: str = "") -> Exception:
-    return damaged_in_cache(path, Request(place, path.name, patience.seconds, architecture))
+def _damaged(path: Path, location: WeightsLocation, stall_timeout: StallTimeout, architecture: str = "") -> Exception:
+    return damaged_in_cache(path, Request(location, path.name, stall_timeout.seconds, architecture))
 
 
 _INSTALL_BUNDLED = 'Type `pip install "kernelviz[offline]"`'
@@ -185,9 +190,9 @@ _AS_IT_IS: Mapping[str, int] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class Model:
-    """A network in eval mode, with what is known about it.
+    """A network in eval mode and its metadata.
 
-    ``input_size`` is (C, H, W). ``stages`` are the modules that ``stage:0``, ``stage:1``, ... mean; empty where the
+    ``input_size`` is (C, H, W). ``stages`` are the modules that ``stage:0``, ``stage:1``, ... mean; empty if the
     architecture names none.
     """
 
@@ -208,11 +213,11 @@ def find_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
 
 @cache
 def read_registry() -> Registry:
-    """All names that timm knows, and where the weights of each lie."""
+    """All names that timm knows, and the location of the weights of each."""
 
     def entries(architecture: str) -> tuple[Entry, ...]:
         cfgs = get_arch_pretrained_cfgs(architecture)
-        return tuple(Entry(cfg.tag or "", cfg.license, place_of(cfg)) for cfg in cfgs.values())
+        return tuple(Entry(cfg.tag or "", cfg.license, location_of(cfg)) for cfg in cfgs.values())
 
     names = {architecture: entries(architecture) for architecture in timm.list_models()}
     return Registry(names, {old: new for old, new in get_deprecated_models().items() if new})
@@ -230,106 +235,106 @@ def load_model(
 
     Args:
         name: A timm architecture or ``architecture.tag``, ``hf-hub:org/name[@revision]`` or ``local-dir:PATH``. The tag
-            says which variant is built (its classes, its input) and which weights the hub is asked for.
-        weights: ``"auto"`` (the hub's cache on this machine, without a request; else the bundled ones; else the hub),
-            ``"hub"`` (what the hub has now), ``"bundled"`` (pip's EfficientNet-Lite0), ``"random"``, a file, or None: the
-            architecture alone, on ``meta``, without memory for weights. From a file the network gets the class count
-            and the input channels that the file shows.
-        seed: For random weights; the caller's own random state does not move.
-        timeout: Seconds for which nothing may come from the hub; a download that goes on takes its time.
-        progress: Called with (label, done, total) while something is fetched; the numbers are bytes, 0 when unknown.
+            determines the variant that is built (its classes, its input) and the weights that are requested from the hub.
+        weights: ``"auto"`` (the local cache of the hub, else the bundled weights, else the hub), ``"hub"`` (the current
+            weights on the hub), ``"bundled"`` (EfficientNet-Lite0 from pip), ``"random"``, a file, or None for the
+            architecture alone, on ``meta``, without memory for weights. The number of classes and input channels of a
+            file determine those of the network.
+        seed: The seed of random weights; the caller's random state does not change.
+        timeout: Stop a request to the hub after this many seconds without progress.
+        progress: Called with (label, done, total) during downloads; the numbers are bytes, 0 when unknown.
 
     Raises:
         UnknownModelError: timm knows no such architecture, or no such tag of it.
-        NoWeightsError: there are no weights of the wanted kind, or they are not to be had, and why.
-        BadWeightsError: the file cannot be read, or holds the weights of another network.
-        UsageError: ``name`` is no text, ``weights`` no text or path, ``seed`` or ``timeout`` no number that is possible.
-        KernelvizError: timm cannot build the architecture here.
+        NoWeightsError: there are no weights of the requested kind, or they are not available.
+        BadWeightsError: the file cannot be read, or contains the weights of another network.
+        UsageError: ``name`` is no text, ``weights`` no text or path, or ``seed`` or ``timeout`` is not valid.
+        KernelvizError: timm cannot build the architecture.
     """
-    patience, report = Patience(timeout), progress or _say_nothing
-    ask = weights == "hub"
+    stall_timeout, report = StallTimeout(timeout), progress or _no_progress
+    refresh = weights == "hub"
 
-    def find_config(place: Place, architecture: str) -> Path:
-        return config_file(place, patience, report, ask=ask, architecture=architecture)
+    def find_config(location: WeightsLocation, architecture: str) -> Path:
+        return config_file(location, stall_timeout, report, refresh=refresh, architecture=architecture)
 
-    meaning = meaning_of(name, read_registry(), find_config)
+    spec = find_spec(name, read_registry(), find_config)
     if weights is None:
-        return _model(_built(meaning, device="meta"), meaning, "architecture alone", "architecture")
+        return _model(_built(spec, device="meta"), spec, "architecture alone", "architecture")
     if weights == "random":
-        return _random_model(meaning, seed)
+        return _random_model(spec, seed)
     if weights == "bundled":
-        return _bundled_model(meaning)
+        return _bundled_model(spec)
     if weights in {"auto", "hub"}:
-        return _pretrained_model(meaning, patience, report, ask=ask)
-    return _model_of_file(meaning, weights)
+        return _pretrained_model(spec, stall_timeout, report, refresh=refresh)
+    return _model_of_file(spec, weights)
 
 
 def stage_names(module: nn.Module) -> tuple[str, ...]:
-    """The modules that timm's ``feature_info`` calls the ends of the stages; empty where there is none."""
+    """The modules at the ends of the stages in timm's ``feature_info``; empty if there is none."""
     stages: Any = getattr(module, "feature_info", None) or ()
     return tuple(str(stage["module"]) for stage in stages if isinstance(stage, dict) and "module" in stage)
 
 
-def _pretrained_model(meaning: Meaning, patience: Patience, progress: Progress, *, ask: bool) -> Model:
-    """The network with its published weights: from its directory, the cache, pip or the hub; with ``ask`` the hub."""
-    if meaning.directory:
-        return _native_model(meaning, checkpoint_beside(meaning.directory, meaning.file))
-    checkpoint = None if ask else cached_checkpoint(meaning.place, patience)
-    if checkpoint is None and not ask and is_bundled(meaning.place) and bundled_path():
-        return _bundled_model(meaning)
-    if checkpoint is None and meaning.place.kind == "none":
-        raise NoWeightsError(f"timm has no weights for {shown(meaning.name)}.", hint=_OTHER_WEIGHTS)
-    return _native_model(meaning, checkpoint or fetched_checkpoint(meaning.place, patience, progress))
+def _pretrained_model(spec: ModelSpec, stall_timeout: StallTimeout, progress: Progress, *, refresh: bool) -> Model:
+    """The network with its published weights: from its directory, the cache, pip or the hub; with ``refresh`` the hub."""
+    if spec.directory:
+        return _native_model(spec, checkpoint_beside(spec.directory, spec.file))
+    checkpoint = None if refresh else cached_checkpoint(spec.location, stall_timeout)
+    if checkpoint is None and not refresh and is_bundled(spec.location) and bundled_path():
+        return _bundled_model(spec)
+    if checkpoint is None and spec.location.kind == "none":
+        raise NoWeightsError(f"timm has no weights for {shown(spec.name)}.", hint=_OTHER_WEIGHTS)
+    return _native_model(spec, checkpoint or fetched_checkpoint(spec.location, stall_timeout, progress))
 
 
-def _random_model(meaning: Meaning, seed: int) -> Model:
-    """The network as it is before training; another variant of an architecture gets other numbers, and says so."""
-    module = _built(meaning, seed=seed)
+def _random_model(spec: ModelSpec, seed: int) -> Model:
+    """The network before training; the label names the variant, since its weights differ from the plain architecture."""
+    module = _built(spec, seed=seed)
     stem, how = f"random{seed or ''}", f"seed {seed}"
-    if meaning.variant:
-        stem = f"{meaning.stem.removeprefix(f'{meaning.architecture}.')}-{stem}"
-        how += f", built as {meaning.variant}"
-    return _model(module, meaning, f"random weights ({how})", stem, Weights("random", how))
+    if spec.variant:
+        stem = f"{spec.stem.removeprefix(f'{spec.architecture}.')}-{stem}"
+        how += f", built as {spec.variant}"
+    return _model(module, spec, f"random weights ({how})", stem, Weights("random", how))
 
 
-def _native_model(meaning: Meaning, checkpoint: Checkpoint) -> Model:
-    """The network with its own published weights, loaded as timm would."""
+def _native_model(spec: ModelSpec, checkpoint: Checkpoint) -> Model:
+    """The network with its own published weights, loaded as timm loads them."""
     with instead_of_loading() as loading:
-        module = _built(meaning, pretrained=True)
-    notes = fit_pretrained(module, checkpoint, meaning.architecture, loading)
-    return _model(module, meaning, "", "", checkpoint.weights, licence=meaning.licence, notes=notes)
+        module = _built(spec, pretrained=True)
+    notes = fit_pretrained(module, checkpoint, spec.architecture, loading)
+    return _model(module, spec, "", "", checkpoint.weights, licence=spec.licence, notes=notes)
 
 
-def _model_of_file(meaning: Meaning, path: str | os.PathLike[str]) -> Model:
-    """The network with the weights of the user's own file, built as the file shows."""
+def _model_of_file(spec: ModelSpec, path: str | os.PathLike[str]) -> Model:
+    """The network with the weights of the user's file, built to fit it."""
     checkpoint = read_checkpoint(path)
-    choices = _choices_shown(meaning, checkpoint.tensors)
-    module = _built(meaning, choices)
-    notes = fit(module, checkpoint, meaning.architecture)
+    choices = _choices_shown(spec, checkpoint.tensors)
+    module = _built(spec, choices)
+    notes = fit(module, checkpoint, spec.architecture)
     label, stem = f"weights of {shown(checkpoint.weights.name)}", Path(checkpoint.weights.name).stem
     if checkpoint.wrapper is not None and checkpoint.wrapper.endswith("_ema"):
         label += f" ({checkpoint.wrapper})"
-    return _model(module, meaning, label, stem, checkpoint.weights, channels=choices.get("in_chans"), notes=notes)
+    return _model(module, spec, label, stem, checkpoint.weights, channels=choices.get("in_chans"), notes=notes)
 
 
-def _bundled_model(meaning: Meaning) -> Model:
-    if not is_bundled(meaning.place):
+def _bundled_model(spec: ModelSpec) -> Model:
+    if not is_bundled(spec.location):
         raise NoWeightsError(
-            f"There are no bundled weights for {shown(meaning.name)}.",
-            f"They are those of {BUNDLED_MODEL} alone.",
+            f"There are no bundled weights for {shown(spec.name)}.",
+            f"Only {BUNDLED_MODEL} has bundled weights.",
             _OTHER_WEIGHTS,
         )
-    module = _built(meaning)
+    module = _built(spec)
     checkpoint = bundled_checkpoint(module)
     if checkpoint is None:
         raise NoWeightsError(
-            f"There are no bundled weights for {meaning.architecture} here.",
+            f"There are no bundled weights for {spec.architecture} here.",
             "The package that holds them is not installed.",
             f"{_INSTALL_BUNDLED}, or give `--weights random` or `--weights FILE`.",
         )
-    fit(module, checkpoint, meaning.architecture)
+    fit(module, checkpoint, spec.architecture)
     label = f"bundled weights ({checkpoint.weights.name})"
-    return _model(module, meaning, label, "bundled", checkpoint.weights, licence=BUNDLED_LICENCE)
+    return _model(module, spec, label, "bundled", checkpoint.weights, licence=BUNDLED_LICENCE)
 
 
 def _check_seed(seed: int) -> None:
@@ -341,45 +346,45 @@ def _check_seed(seed: int) -> None:
         raise UsageError(f"The seed must be a whole number that fits into 64 bits, but got {shown(repr(seed))}.")
 
 
-def _say_nothing(label: str, done: int, total: int) -> None:
+def _no_progress(label: str, done: int, total: int) -> None:
     del label, done, total
 
 
 def _built(
-    meaning: Meaning,
+    spec: ModelSpec,
     choices: Mapping[str, int] = _AS_IT_IS,
     *,
     device: str = "cpu",
     seed: int = 0,
     pretrained: bool = False,
 ) -> nn.Module:
-    """The network in eval mode, its random numbers drawn from ``seed`` beside the caller's random state."""
+    """The network in eval mode, initialised with ``seed``; the caller's random state does not change."""
     _check_seed(seed)
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.device(device):
         warnings.simplefilter("ignore")
         torch.default_generator.manual_seed(index(seed))
         try:
-            module: nn.Module = timm.create_model(meaning.built_as, pretrained=pretrained, **choices)
-        except Exception as error:  # noqa: BLE001 - each architecture raises what it likes
+            module: nn.Module = timm.create_model(spec.built_as, pretrained=pretrained, **choices)
+        except Exception as error:  # noqa: BLE001 - each architecture may raise any error
             reason = " ".join(str(error).split())[:300] or type(error).__name__
             changed = "".join(f", {key}={value}" for key, value in choices.items())
             raise KernelvizError(
-                f"timm could not build {shown(meaning.name)}{changed}.", reason, "Try another model."
+                f"timm could not build {shown(spec.name)}{changed}.", reason, "Try another model."
             ) from None
     return module.eval()
 
 
-def _choices_shown(meaning: Meaning, tensors: dict[str, Tensor]) -> dict[str, int]:
-    """What the network must be built with so that the tensors of a file fit: class count and input channels."""
-    cfg = timm.get_pretrained_cfg(meaning.built_as, allow_unregistered=True)
-    network = None if cfg else _built(meaning, device="meta")
+def _choices_shown(spec: ModelSpec, tensors: dict[str, Tensor]) -> dict[str, int]:
+    """The numbers of classes and input channels with which the tensors of a file fit the network."""
+    cfg = timm.get_pretrained_cfg(spec.built_as, allow_unregistered=True)
+    network = None if cfg else _built(spec, device="meta")
     facts: dict[str, Any] = cfg.to_dict() if cfg else getattr(network, "pretrained_cfg", {})
     classifier, first = (_first(facts.get(key)) for key in ("classifier", "first_conv"))
     choices = {}
     weight = tensors.get(f"{first}.weight")
     if weight is not None and weight.ndim == 4 and weight.shape[1] != facts["input_size"][0]:
-        # Some stems fold pixels into channels, so the file's count is compared with that of the default network.
-        default = _built(meaning, device="meta").get_parameter(f"{first}.weight").shape[1]
+        # Some stems fold pixels into channels, so the number is compared with that of the default network.
+        default = _built(spec, device="meta").get_parameter(f"{first}.weight").shape[1]
         choices["in_chans"] = weight.shape[1] * facts["input_size"][0] // default
     head = tensors.get(f"{classifier}.weight", tensors.get(f"{classifier}.bias"))
     if head is not None and head.ndim:
@@ -390,13 +395,13 @@ def _choices_shown(meaning: Meaning, tensors: dict[str, Tensor]) -> dict[str, in
 
 
 def _first(names: str | Sequence[str] | None) -> str | None:
-    """The first of the modules that timm names, be they one, several or none."""
+    """The first of the modules that timm names; None if there is none."""
     return names if isinstance(names, str) else next(iter(names or ()), None)
 
 
 def _model(
     module: nn.Module,
-    meaning: Meaning,
+    spec: ModelSpec,
     label: str,
     stem: str,
     weights: Weights | None = None,
@@ -405,9 +410,9 @@ def _model(
     channels: int | None = None,
     notes: tuple[str, ...] = (),
 ) -> Model:
-    """Put together what is known of a network; ``channels`` are those of its input where timm's facts say others.
+    """The ``Model`` of a network; ``channels`` overrides the number of input channels that timm knows.
 
-    Without a label of their own the weights are those that the name means, and have its tag.
+    Without a label the weights are the published ones, with their tag.
     """
     config = resolve_model_data_config(module)
     default_channels, height, width = config["input_size"]
@@ -422,12 +427,12 @@ def _model(
         "crop_mode": config["crop_mode"],
     }
     source = Source(
-        model=meaning.architecture,
-        label=f"{meaning.architecture}, {label}" if label else meaning.label,
-        stem=f"{meaning.architecture}.{stem}" if stem else meaning.stem,
+        model=spec.architecture,
+        label=f"{spec.architecture}, {label}" if label else spec.label,
+        stem=f"{spec.architecture}.{stem}" if stem else spec.stem,
         params=sum(parameter.numel() for parameter in module.parameters()),
         weights=weights,
-        tag=None if label else meaning.tag,
+        tag=None if label else spec.tag,
         licence=licence,
         preprocessing=preprocessing,
         versions={"torch": torch.__version__, "timm": timm.__version__},
@@ -438,5 +443,5 @@ def _model(
 
 
 def _for_channels(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
-    """The values as they are, or their mean for each of another number of channels."""
+    """The values, or their mean for each channel if the number of channels differs."""
     return tuple(values) if len(values) == channels else (sum(values) / len(values),) * channels

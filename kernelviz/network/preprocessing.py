@@ -1,7 +1,7 @@
-"""From an image to what a network takes: resized, cropped and normalised as timm does it, with what the network saw.
+"""Preprocess an image for a network: resize, crop and normalise it as timm does.
 
-The steps are those of ``timm.data.create_transform`` for evaluation, worked out on numbers first, so that the way back from
-the network's input to the image is known, and so that no more of a long and thin image is enlarged than is seen.
+The steps are those of ``timm.data.create_transform`` for evaluation. Sizes and offsets are computed first, so that the
+mapping from the input back to the image is known, and only the visible part of a long image is enlarged.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 LARGEST_SIDE = 8192
 """The largest side of a network's input."""
 
-_MOST_PIXELS = 1 << 23  # of a resized image; of a larger one the part that is seen alone is resized
+_MOST_PIXELS = 1 << 23  # of a resized image; of a larger one only the visible part is resized
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """The image is resized to ``resized``, and the input begins at ``origin`` of that; negative where a border does."""
+    """The image is resized to ``resized``, and the input begins at ``origin`` in it, which is negative for a border."""
 
     resized: tuple[int, int]
     origin: tuple[int, int]
@@ -44,20 +44,20 @@ class _Plan:
 def prepare(
     model: Model, image: Image, *, input_size: int | Sequence[int] | None = None, crop: bool | None = None
 ) -> tuple[Tensor, SeenImage]:
-    """The input of a network made of an image, (1, C, H, W) float32, and what the network sees in it.
+    """The input of a network for an image, (1, C, H, W) float32, and the part of the image that the network sees.
 
     A network of one input channel gets the luma of ITU-R BT.601, 0.299 R + 0.587 G + 0.114 B.
 
     Args:
-        model: Its ``source.preprocessing`` says how: timm's data configuration.
-        image: As ``read_image`` gives it.
-        input_size: Side, or rows and columns, of the input; None is the size that the model's configuration names.
-        crop: None does what the configuration says. True cuts out the middle, by its ``crop_pct``. False shows the whole
-            image: with a border in the mean colour, or stretched where the configuration says ``squash``.
+        model: ``source.preprocessing`` is timm's data configuration.
+        image: As ``read_image`` returns it.
+        input_size: Side, or rows and columns, of the input; None for the size in the model's configuration.
+        crop: None follows the configuration. True crops the centre by its ``crop_pct``. False shows the whole image, with a
+            border in the mean colour, or stretched if the configuration says ``squash``.
 
     Raises:
-        InputSizeError: the network takes no input of this size, or takes neither one nor three channels.
-        UsageError: ``input_size`` is none.
+        InputSizeError: the network takes no input of this size, or neither one nor three channels.
+        UsageError: ``input_size`` is not valid.
     """
     target = input_size_of(model, input_size)
     facts = model.source.preprocessing
@@ -65,8 +65,8 @@ def prepare(
     if channels not in (1, 3):
         raise InputSizeError(
             f"{model.source.model} takes images of {channels} channels.",
-            "A picture has three, or one in grey, and nobody can say what the others should be.",
-            "In Python, give a ready tensor instead.",
+            "An image has three channels, or one in grey.",
+            "In Python, give a tensor instead.",
         )
     fraction, mode = facts["crop_pct"], facts.get("crop_mode") or "center"
     if crop is not None:
@@ -75,7 +75,7 @@ def prepare(
     fill = tuple(round(255 * value) for value in facts["mean"]) if mode == "border" else (0,) * channels
     plan = _plan(image.size, target, fraction, mode, fill)
     levels = _resized(image.pixels, plan, facts["interpolation"], grey=channels == 1)
-    offset, scale = _way_back(image.size, plan)
+    offset, scale = _input_geometry(image.size, plan)
     notes = _notes(image.size, plan, offset, scale, grey=channels == 1)
     seen = SeenImage(np.broadcast_to(levels, (*target, 3)).copy(), offset, scale, notes)
     return _normalised(levels, facts["mean"], facts["std"]), seen
@@ -85,15 +85,15 @@ def input_size_of(model: Model, wanted: int | Sequence[int] | None) -> tuple[int
     """Rows and columns of the input.
 
     Raises:
-        InputSizeError: the network is built for one size, and this is another; or it is smaller than it takes.
-        UsageError: this is no size.
+        InputSizeError: the network takes one other size only, or only larger ones.
+        UsageError: ``wanted`` is not valid.
     """
     own = model.input_size[1:]
     if wanted is None:
         return own
     sides = tuple(wanted) if isinstance(wanted, Sequence) else (wanted, wanted)
     if len(sides) != 2:
-        raise UsageError(f"The input size is one number, or rows and columns, but got {wanted!r}.")
+        raise UsageError(f"The input size must be one number, or rows and columns, but got {wanted!r}.")
     rows, columns = (check_positive("input size", side) or 0 for side in sides)
     if max(rows, columns) > LARGEST_SIDE:
         raise UsageError(f"The input size must be at most {LARGEST_SIDE}, but got {max(rows, columns)}.")
@@ -106,7 +106,7 @@ def input_size_of(model: Model, wanted: int | Sequence[int] | None) -> tuple[int
     if smallest and (rows < smallest[-2] or columns < smallest[-1]):
         what = f"{name} takes images from {smallest[-2]}×{smallest[-1]} pixels on, but got {rows}×{columns}."
         raise InputSizeError(
-            what, "Its deepest maps would be smaller than what works on them.", "Ask for a larger one."
+            what, "Its deepest feature maps would be smaller than their kernels.", "Give a larger --input-size."
         )
     return rows, columns
 
@@ -163,7 +163,7 @@ def _resized(pixels: Array, plan: _Plan, interpolation: str, *, grey: bool) -> A
 def _normalised(levels: Array, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """``(levels / 255 − mean) / std`` in float32, in the order in which torchvision computes it: bit for bit.
 
-    Looked up from the 256 levels of each channel: so one thread is as fast as several, which the pass needs.
+    A lookup table of the 256 levels of each channel makes one thread as fast as several, which the forward pass needs.
     """
     every = torch.arange(256, dtype=torch.uint8).to(torch.float32).div(255).expand(len(mean), 256)
     table = every.sub(torch.tensor(mean)[:, None]).div_(torch.tensor(std)[:, None]).numpy()
@@ -173,8 +173,8 @@ def _normalised(levels: Array, mean: Sequence[float], std: Sequence[float]) -> T
     return torch.from_numpy(tensor)
 
 
-def _way_back(size: tuple[int, int], plan: _Plan) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Where the input begins in the image, and how many of its rows and columns one of the input's covers."""
+def _input_geometry(size: tuple[int, int], plan: _Plan) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The offset of the input in the image, and its scale: image pixels per input pixel."""
     scale = (size[0] / plan.resized[0], size[1] / plan.resized[1])
     return (plan.origin[0] * scale[0], plan.origin[1] * scale[1]), scale
 
@@ -182,7 +182,7 @@ def _way_back(size: tuple[int, int], plan: _Plan) -> tuple[tuple[float, float], 
 def _notes(
     size: tuple[int, int], plan: _Plan, offset: tuple[float, float], scale: tuple[float, float], *, grey: bool
 ) -> tuple[str, ...]:
-    """What was done to the image that one would not see at a glance."""
+    """Notes about resizing and cropping."""
     notes = []
     if grey:
         notes.append("turned into grey (BT.601 luma) for a network of one input channel")

@@ -16,32 +16,32 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def refuse_unready(module: nn.Module) -> None:
-    """Refuse a network whose pass cannot be watched without changing it.
+def check_ready(module: nn.Module) -> None:
+    """Reject a network whose forward pass cannot be observed without changing it.
 
     Raises:
-        KernelvizError: it has lazy modules that never ran, or is scripted.
+        KernelvizError: the network has lazy modules that never ran, or is scripted.
     """
     if isinstance(module, torch.jit.ScriptModule):
-        what = "A scripted network takes no hooks, so its layers cannot be watched."
+        what = "A scripted network takes no hooks, so its layers cannot be observed."
         raise KernelvizError(what, hint="Give the Python module that it was made of.")
     if any(is_lazy(tensor) for tensor in (*module.parameters(), *module.buffers())):
-        why = "Its lazy modules get theirs in their first pass, which would change it."
-        raise KernelvizError("The network has layers without a shape yet.", why, "Run it once, then come back.")
+        why = "Its lazy modules get their shapes in their first forward pass, which would change them."
+        raise KernelvizError("The network has layers without a shape yet.", why, "Run the network once first.")
 
 
 @contextlib.contextmanager
 def undisturbed(module: nn.Module) -> Iterator[None]:
-    """Eval mode without gradients; attributes, buffers and the random state are afterwards as they were.
+    """Eval mode without gradients; attributes, buffers and the random state are restored afterwards.
 
-    Modules that train clear what they keep from passes in eval mode, as entering training does.
+    Modules in training mode that override ``train`` are put into it once more, which clears what they cache in eval mode.
     """
-    with Lent(module).undisturbed():
+    with PreservedModule(module).undisturbed():
         yield
 
 
-class Lent:
-    """A network lent for one pass after another: what it holds is kept once, and again only where its owner changed it."""
+class PreservedModule:
+    """A network whose state is restored after each forward pass; it is saved again only if its owner has changed it."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
@@ -49,7 +49,7 @@ class Lent:
 
     @contextlib.contextmanager
     def undisturbed(self) -> Iterator[None]:
-        """As the function of this name."""
+        """As the function ``undisturbed``."""
         if self._held is None or self._held.is_outdated():
             self._held = _Held(self.module)
         held = self._held
@@ -63,11 +63,11 @@ class Lent:
                     part.training = False
                 yield
             finally:
-                held.put_back()
+                held.restore()
 
 
 class _Held:
-    """What a network and its modules hold: attributes, what is in those that are collections, and buffers."""
+    """The state of a network and its modules: attributes, the contents of collections among them, and buffers."""
 
     def __init__(self, module: nn.Module) -> None:
         self.parts = list(module.modules())
@@ -83,7 +83,7 @@ class _Held:
         self.tensors = [(tensor, tensor.clone(), tensor._version) for tensor in tensors]  # noqa: SLF001
 
     def is_outdated(self) -> bool:
-        """Whether something is not as it was; a buffer that was written into is told by its version."""
+        """Whether the state has changed; writes into buffers change their version."""
         return (
             any(self.empty)
             or any(entries.differ() for entries in (*self.attributes, *self.dicts))
@@ -91,11 +91,11 @@ class _Held:
             or any(tensor._version != version for tensor, _, version in self.tensors)  # noqa: SLF001
         )
 
-    def put_back(self) -> None:
-        """The same objects again, with the same contents."""
+    def restore(self) -> None:
+        """Restore the same objects with the same contents."""
         for entries in (*self.attributes, *self.dicts):
             if entries.differ():
-                entries.put_back()
+                entries.restore()
         if any(self.empty):
             for value in self.empty:
                 value.clear()
@@ -109,17 +109,17 @@ class _Held:
 
 
 class _Entries:
-    """A dict and what is in it; compared by identity, since tensors do not tell whether they are equal."""
+    """A dict and its contents, compared by identity, since ``==`` on tensors is no bool."""
 
     def __init__(self, holder: dict[str, Any]) -> None:
         self.holder, self.keys, self.values = holder, tuple(holder), tuple(holder.values())
 
     def differ(self) -> bool:
-        """Whether something else is in it."""
+        """Whether the contents have changed."""
         return tuple(self.holder) != self.keys or not all(map(operator.is_, self.holder.values(), self.values))
 
-    def put_back(self) -> None:
-        """The same in it again, in the same order."""
+    def restore(self) -> None:
+        """Restore the contents in the same order."""
         self.holder.clear()
         self.holder.update(dict(zip(self.keys, self.values, strict=True)))  # a Counter would count pairs
 
@@ -132,7 +132,7 @@ def _differ(value: Any, contents: Any) -> bool:
 
 
 def _own_tensors(part: nn.Module) -> Iterator[torch.Tensor]:
-    """The buffers, and the tensors that are plain attributes; sparse ones no pass writes into."""
+    """The buffers, and the tensors that are plain attributes; no forward pass writes into sparse ones."""
     for value in (*part.buffers(recurse=False), *vars(part).values()):
         plain = isinstance(value, torch.Tensor) and not isinstance(value, nn.Parameter) and not is_lazy(value)
         if plain and value.layout == torch.strided:

@@ -1,15 +1,13 @@
-"""Which modules of a forward pass are captured, and how their outputs become maps (C, H, W), the right way up.
+"""Which tensors of a forward pass are captured, and how they become maps (C, H, W) in the orientation of the image.
 
-The observed pass carries for each element its own row, column and channel; a ``Layout`` is what these say of one tensor:
-a permutation and, where windows or rolls have moved rows about, the order that puts them back.
+The observed forward pass knows the row, column and channel of each element of a tensor. A ``Layout`` is derived from
+these: a permutation and, if windows or rolls have moved rows, the order that restores them.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Literal, NoReturn
@@ -19,55 +17,57 @@ import torch
 
 from kernelviz.errors import KernelvizError, UnknownLayerError, UsageError
 from kernelviz.network.convolutions import list_layers
-from kernelviz.network.tracing.reads import PLACE, TORN
+from kernelviz.network.selection import LISTED, TAKE_ALL, inside_of, match_layers, unknown_layer
+from kernelviz.network.tracing.reads import POSITION, TORN
 from kernelviz.network.tracing.reads import layout as words_of
 from kernelviz.network.tracing.trace import receptive_field
 from kernelviz.records import shape_text
-from kernelviz.wording import nearest_names, shown
+from kernelviz.wording import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor
 
+    from kernelviz.network.selection import LayerMatch
     from kernelviz.network.tracing.rules import Found
-    from kernelviz.network.tracing.watch import Passed, Watched
+    from kernelviz.network.tracing.watch import ObservedPass, RunTensors
     from kernelviz.records import Array
     from kernelviz.traces import Trace
 
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """How a tensor of ``shape``, that of one image, becomes maps of ``size`` (C, H, W).
+    """How a tensor of ``shape``, for one image, becomes maps of ``size`` (C, H, W).
 
-    ``order`` puts the dimensions of channels first and those of places last; ``places`` are the flat positions of the
-    map's units along the latter, None where they lie in order already. ``words`` names the dimensions for people.
+    ``order`` moves the dimensions of channels to the front and those of rows and columns to the end; ``positions`` are the
+    flat indices of the map's units along the latter, None if they are in order. ``words`` names the dimensions as text.
     """
 
     shape: tuple[int, ...]
     size: tuple[int, int, int]
     order: tuple[int, ...]
-    places: Array | None
+    positions: Array | None
     words: str
 
     def maps(self, tensor: Tensor) -> Tensor:
-        """The maps (C, H, W) of such a tensor: a view of it where that is possible, else a copy."""
+        """The maps (C, H, W) of such a tensor: a view of it if that is possible, else a copy."""
         channels, height, width = self.size
         lined = tensor.permute(self.order).reshape(channels, -1)
-        if self.places is not None:
-            lined = lined[:, torch.as_tensor(self.places, device=lined.device)]
+        if self.positions is not None:
+            lined = lined[:, torch.as_tensor(self.positions, device=lined.device)]
         return lined.reshape(channels, height, width)
 
 
 class NoMapError(Exception):
-    """A tensor is no map, or which of its dimensions is which is not known; the message says why."""
+    """A tensor is no map, or the meaning of its dimensions is not known; the message is the reason."""
 
 
 def layout_of(found: Found, shape: Sequence[int]) -> Layout:
-    """The layout of a tensor of this shape by what the watched pass knows of it.
+    """The layout of a tensor of this shape, from what is known of it.
 
     Raises:
-        NoMapError: the elements have no rows and columns, or not one value for each channel at each place.
+        NoMapError: the elements have no rows and columns, or not one value per channel and position.
     """
     shape = tuple(shape)
     if found is None:
@@ -76,19 +76,19 @@ def layout_of(found: Found, shape: Sequence[int]) -> Layout:
         raise NoMapError(f"which dimension is which was lost: {found.lost}")
     if not 1 <= len(found.axes) <= 2:
         raise NoMapError("what the network takes is no image of rows and columns")
-    lines = [reads.planes[PLACE] for reads in found.axes]
+    lines = [reads.planes[POSITION] for reads in found.axes]
     if any(line.ndim != len(shape) for line in lines):
         raise NoMapError("which dimension is which was lost")
     channels = _channel_dims(found.channel, shape)
     along = {dim for line in lines for dim in range(len(shape)) if _varies(line, dim)}
-    spatial = sorted(along - set(channels))  # merged patches are channels, at the place of their first
+    spatial = sorted(along - set(channels))  # merged patches are channels, at the position of their first
     if any((line == TORN).any() for line in lines):
         raise NoMapError("it was put together from several places, as the states of a recurrent layer are")
     _check_dims(shape, spatial, channels, flat=bool(along) and not spatial)
     rest = [dim for dim in range(len(shape)) if dim not in spatial and dim not in channels]
-    places, height, width = _places(lines, [shape[dim] for dim in spatial], spatial, len(shape))
+    positions, height, width = _positions(lines, [shape[dim] for dim in spatial], spatial, len(shape))
     size = (prod(shape[dim] for dim in channels), height, width)
-    return Layout(shape, size, (*rest, *channels, *spatial), places, words_of(found, shape))
+    return Layout(shape, size, (*rest, *channels, *spatial), positions, words_of(found, shape))
 
 
 def _varies(plane: Array, dim: int) -> bool:
@@ -102,7 +102,7 @@ def _channel_dims(channel: Array | None, shape: tuple[int, ...]) -> list[int]:
 
 
 def _check_dims(shape: tuple[int, ...], spatial: list[int], channels: list[int], *, flat: bool) -> None:
-    """Each dimension is one of channels, or of places, or has size 1."""
+    """Check that each dimension is one of channels or positions, or has size 1."""
     if not spatial and (flat or len(shape) < 4):
         several = sum(size > 1 for size in shape) > 1
         raise NoMapError(
@@ -114,10 +114,10 @@ def _check_dims(shape: tuple[int, ...], spatial: list[int], channels: list[int],
             raise NoMapError(f"dimension {dim} of {shape_text(shape)} is neither channels nor places of the image")
 
 
-def _places(
+def _positions(
     lines: Sequence[Array], sizes: Sequence[int], spatial: Sequence[int], rank: int
 ) -> tuple[Array | None, int, int]:
-    """Where along the flattened dimensions of places each unit of the map lies, and the map's height and width."""
+    """The flat index of each unit of the map along the spatial dimensions, and the map's height and width."""
     flat = []
     for line in lines:
         slice_of_one = line[tuple(slice(None) if dim in spatial else 0 for dim in range(rank))]
@@ -126,27 +126,26 @@ def _places(
         return None, 1, 1
     flat = [line if line.min() < line.max() else np.zeros_like(line) for line in flat]  # one row: a mean, a strip
     rows, columns = flat if len(flat) == 2 else (np.zeros_like(flat[0]), flat[0])
-    placed = (rows >= 0) & (columns >= 0)
-    row_numbers, row = np.unique(rows[placed], return_inverse=True)
-    column_numbers, column = np.unique(columns[placed], return_inverse=True)
+    positioned = (rows >= 0) & (columns >= 0)
+    row_numbers, row = np.unique(rows[positioned], return_inverse=True)
+    column_numbers, column = np.unique(columns[positioned], return_inverse=True)
     height, width = len(row_numbers), len(column_numbers)
     cells = row * width + column
     if not len(cells) or len(cells) != height * width or len(np.unique(cells)) != height * width:
         raise NoMapError("it does not hold exactly one value for each place of a map")
-    places = np.empty(height * width, dtype=np.int64)
-    places[cells] = np.flatnonzero(placed)
-    in_order = len(placed) == len(places) and bool((places == np.arange(len(places))).all())
-    return (None if in_order else places), height, width
+    positions = np.empty(height * width, dtype=np.int64)
+    positions[cells] = np.flatnonzero(positioned)
+    in_order = len(positioned) == len(positions) and bool((positions == np.arange(len(positions))).all())
+    return (None if in_order else positions), height, width
 
 
 Side = Literal["output", "input"]
 KINDS = ("conv", "norm", "act", "pool", "linear", "all")
-_PART = re.compile(r"(?P<module>.*?)(?:#(?P<run>\d{1,6}))?(?::(?P<part>\d{1,6}))?")
 
 
 @dataclass(frozen=True)
 class Tap:
-    """One tensor to be caught: of which module, in which of its runs (from 0), which part of what it gives."""
+    """One tensor to capture: its module, the number of the run (from 0), and the part of the output."""
 
     module: str
     run: int
@@ -158,7 +157,7 @@ class Tap:
 
     @cached_property
     def centres(self) -> tuple[Array, Array] | None:
-        """The rows and columns of the input where the units' fields have their middle; None where that is not known."""
+        """The centres of the receptive fields as rows and columns of the input; None if they are not known."""
         found = receptive_field(self.known)
         if found is None or len(found.axes) != 2:
             return None
@@ -172,37 +171,43 @@ class Tap:
 
 @dataclass(frozen=True)
 class Taps:
-    """What is to be caught in a pass, the modules that were asked for but have no map, and why."""
+    """The tensors to capture, and why requested modules have no map."""
 
     taps: tuple[Tap, ...]
     without: Mapping[str, str]
 
 
 def choose_taps(
-    seen: Watched, trace: Trace, patterns: str | Sequence[str] | None, *, kind: str = "all", side: Side = "output"
+    observed: ObservedPass,
+    trace: Trace,
+    patterns: str | Sequence[str] | None,
+    *,
+    kind: str = "all",
+    side: Side = "output",
 ) -> Taps:
-    """The tensors that the patterns name, in the order of the pass.
+    """The tensors that the patterns name, in the order of the forward pass.
 
     A pattern is a module's exact name, with ``#2`` for its second run and ``:0`` for a part of a tuple; a shell pattern
-    over dotted names (``*`` crosses dots); or ``stage:0``. Without patterns: the first convolution and the stages.
-    A module that is named by itself must have a map; what a glob matches and has none is told in ``without``.
+    over dotted names (``*`` crosses dots); or ``stage:0``. By default: the first convolution and the stages. A module that
+    contains others stands for itself. A module named exactly must have a map; those without one that a shell pattern
+    matches are listed in ``without``.
 
     Raises:
         UnknownLayerError: a pattern matches nothing.
-        UsageError: a module that was named has no map (its shape and why), or no such kind or side.
-        KernelvizError: a module that was named does not run in a pass.
+        UsageError: a named module has no map, or there is no such kind or side.
+        KernelvizError: a named module does not run in a forward pass.
     """
     if kind not in KINDS:
-        raise UsageError(f"A kind is one of {', '.join(KINDS)}, but got {kind!r}.")
+        raise UsageError(f"The kind must be one of {', '.join(KINDS)}, but got {kind!r}.")
     if side not in ("output", "input"):
-        raise UsageError(f"A tap is output or input, but got {side!r}.")
+        raise UsageError(f"The tap must be output or input, but got {side!r}.")
     patterns = [patterns] if isinstance(patterns, str) else patterns
     if patterns is not None and not (
         isinstance(patterns, Sequence) and all(isinstance(pattern, str) for pattern in patterns)
     ):
-        what = f"Layers are names or patterns, a text or several, but got {patterns!r}."
+        what = f"Layers must be given as one or several names or patterns, but got {patterns!r}."
         raise UsageError(what, hint='Give "layer1", ["layer1", "layer2"], or "*".')
-    chosen = _Choice(seen, trace, side, lenient=kind != "all")
+    chosen = _Choice(observed, trace, side, lenient=kind != "all")
     if patterns:
         for pattern in patterns:
             chosen.add(pattern)
@@ -216,43 +221,39 @@ def choose_taps(
 
 
 class _Choice:
-    """The runs and parts chosen so far, as (module, run, part)."""
+    """The tensors chosen so far, as (module, run, part)."""
 
-    def __init__(self, seen: Watched, trace: Trace, side: Side, *, lenient: bool) -> None:
-        self.seen, self.trace, self.side, self.lenient = seen, trace, side, lenient
-        self.asked: dict[str, None] = {}
-        self.modules = {name: module for name, module in seen.double.named_modules() if name}
-        every = seen.double.named_modules(remove_duplicate=False)
+    def __init__(self, observed: ObservedPass, trace: Trace, side: Side, *, lenient: bool) -> None:
+        self.observed, self.trace, self.side, self.lenient = observed, trace, side, lenient
+        self.requested: dict[str, None] = {}
+        self.modules = {name: module for name, module in observed.network.named_modules() if name}
+        every = observed.network.named_modules(remove_duplicate=False)
         first = {id(module): name for name, module in self.modules.items()}
         self.first_names = {name: first[id(module)] for name, module in every if id(module) in first}
         self.found: dict[tuple[str, int, int], Layout] = {}
         self.without: dict[str, str] = {}
 
     def add(self, pattern: str) -> None:
-        """What one pattern means."""
-        if pattern.startswith("stage:"):
-            self._add_module(self._stage(pattern), named=True)
-            return
-        pattern = self.first_names.get(pattern, pattern)  # a module may stand in several places
-        exact = _PART.fullmatch(pattern)
-        if pattern in self.modules:
-            self._add_module(pattern, named=True)
-        elif exact and exact["module"] in self.modules:
-            self._add_part(exact["module"], exact["run"], exact["part"], pattern)
+        """Add the tensors that one pattern names."""
+        pattern = self.first_names.get(pattern, pattern)  # a module may have several names
+        match = match_layers(pattern, self.modules, self.trace.stages, parts=True, hint=LISTED)
+        if match is None:
+            raise unknown_layer(pattern, self.modules, f"{LISTED[:-1]}; {TAKE_ALL}.")
+        if match.run is not None or match.part is not None:
+            self._add_part(match, pattern)
+        elif match.exact:
+            self._add_module(match.names[0], named=True)
         else:
-            names = [name for name in self.modules if fnmatchcase(name, pattern)]
-            if not names:
-                self._refuse(pattern)
-            for name in names:
+            for name in match.names:
                 self._add_module(name, named=False)
-            if not self.lenient and not any(module in names for module, _, _ in self.found):
-                name = names[0]
+            if not self.lenient and not any(module in match.names for module, _, _ in self.found):
+                name = match.names[0]
                 raise UsageError(f"What matches {shown(pattern)} has no map.", f"{name}: {self.without[name]}.")
 
     def add_usual(self) -> None:
-        """The first convolution and the stages, as far as they have a map; else all that has one."""
-        ran = set(self.seen.visits)
-        convolutions = {layer.name for layer in list_layers(self.seen.double)}
+        """Add the first convolution and the stages that have a map; if none has, all modules that have one."""
+        ran = set(self.observed.visits)
+        convolutions = {layer.name for layer in list_layers(self.observed.network)}
         first = next((layer.name for layer in self.trace.layers if layer.name in convolutions and layer.runs), None)
         for name in dict.fromkeys([*([first] if first else []), *self.trace.stages]):
             if name in self.modules and name in ran:
@@ -262,34 +263,36 @@ class _Choice:
             self.without.clear()
 
     def narrow(self, kind: str) -> None:
-        """Keep what is of one kind, and take what is of it inside the modules asked for."""
+        """Keep the modules of one kind, and add those of this kind inside the requested modules."""
         family = {layer.name: layer.family for layer in self.trace.layers}
-        inside = [name for name in self.modules if any(name.startswith(f"{asked}.") for asked in self.asked)]
+        inside = [name for requested in self.requested for name in inside_of(self.modules, requested)]
         for name in inside:
-            if family.get(name) == kind and name not in self.asked:
+            if family.get(name) == kind and name not in self.requested:
                 self._add_module(name, named=False)
-        known = {str(family[name]) for name in dict.fromkeys([*self.asked, *inside]) if name in family}
+        known = {str(family[name]) for name in dict.fromkeys([*self.requested, *inside]) if name in family}
         self.found = {key: layout for key, layout in self.found.items() if family.get(key[0]) == kind}
         self.without = {name: why for name, why in self.without.items() if family.get(name) == kind}
         if self.found:
             return
         for name, why in self.without.items():
-            raise UsageError(f"No layer of the kind {kind} that was asked for has a map.", f"{name}: {why}.")
+            raise UsageError(f"None of the requested layers of kind {kind} has a map.", f"{name}: {why}.")
         others = ", ".join(other for other in KINDS if other in known)
-        why = f"Of the kinds that --kind takes there are {others}." if others else ""
-        raise UnknownLayerError(f"No layer of the kind {kind} was asked for.", why, "`--kind all` takes every kind.")
+        why = f"Their kinds: {others}." if others else ""
+        raise UnknownLayerError(
+            f"None of the requested layers is of kind {kind}.", why, "Give `--kind all` for every kind."
+        )
 
     def taps(self) -> Taps:
-        """What was chosen, in the order of the pass."""
-        order = {name: place for place, name in enumerate(dict.fromkeys(self.seen.ended))}
+        """The chosen tensors in the order of the forward pass."""
+        order = {name: position for position, name in enumerate(dict.fromkeys(self.observed.ended))}
         taps = tuple(
             Tap(*key, layout, self._name(*key), type(self.modules[key[0]]).__name__, self._known(*key))
             for key, layout in sorted(self.found.items(), key=lambda item: (order[item[0][0]], item[0]))
         )
         return Taps(taps, self.without)
 
-    def _passed(self, name: str) -> Sequence[Passed]:
-        visit = self.seen.visits[name]
+    def _passed(self, name: str) -> Sequence[RunTensors]:
+        visit = self.observed.visits[name]
         return visit.given if self.side == "output" else visit.taken
 
     def _name(self, module: str, run: int, part: int) -> str:
@@ -300,15 +303,15 @@ class _Choice:
         return self._passed(module)[run].tensors[part][1]
 
     def _add_module(self, name: str, *, named: bool) -> None:
-        """All runs and parts of a module that are maps; one that is ``named`` has to have one, unless kinds are chosen."""
-        self.asked[name] = None
+        """Add all maps of a module; a ``named`` module must have one, unless a kind is chosen."""
+        self.requested[name] = None
         named = named and not self.lenient
-        if name not in self.seen.visits:
+        if name not in self.observed.visits:
             if named:
                 raise KernelvizError(
                     f"The layer {shown(name)} did not run.",
-                    "The network holds it, but no pass goes through it.",
-                    "`kernelviz layers MODEL` lists what runs.",
+                    "The network contains it, but the forward pass does not reach it.",
+                    "`kernelviz layers MODEL` lists the layers that run.",
                 )
             self.without[name] = "it did not run"
             return
@@ -322,7 +325,7 @@ class _Choice:
                 self._refuse_map(name, why)
 
     def _add_tensor(self, module: str, run: int, part: int) -> str:
-        """Choose one tensor; where it is no map, its shape and why."""
+        """Add one tensor; return the reason if it is no map."""
         shape, known = self._passed(module)[run].tensors[part]
         try:
             self.found[module, run, part] = layout_of(known, shape)
@@ -330,18 +333,19 @@ class _Choice:
             return f"its {self.side} {shape_text(shape)} is no map: {error}"
         return ""
 
-    def _add_part(self, module: str, run: str | None, part: str | None, pattern: str) -> None:
-        """One run, one part, or both, of a module."""
-        self.asked[module] = None
-        if module not in self.seen.visits:
+    def _add_part(self, match: LayerMatch, pattern: str) -> None:
+        """Add one run, one part, or both, of a module."""
+        module, run, part = match.names[0], match.run, match.part
+        self.requested[module] = None
+        if module not in self.observed.visits:
             self._add_module(module, named=True)
         passed = self._passed(module)
-        runs = range(len(passed)) if run is None else [int(run) - 1]
+        runs = range(len(passed)) if run is None else [run]
         if not all(0 <= each < len(passed) for each in runs):
             raise UnknownLayerError(f"{module} runs {_counted(len(passed), 'time')}, so there is no {shown(pattern)}.")
         reasons = []
         for each in runs:
-            parts = range(len(passed[each].tensors)) if part is None else [int(part)]
+            parts = range(len(passed[each].tensors)) if part is None else [part]
             if not all(number < len(passed[each].tensors) for number in parts):
                 verb, count = (
                     "takes" if self.side == "input" else "gives",
@@ -352,30 +356,11 @@ class _Choice:
             if len(reasons) == len(parts):
                 self._refuse_map(pattern, reasons[0])
 
-    def _stage(self, pattern: str) -> str:
-        stages = self.trace.stages
-        number = pattern.removeprefix("stage:")
-        if not re.fullmatch(r"-?\d{1,4}", number) or not -len(stages) <= int(number) < len(stages):
-            known = f"Its stages are stage:0 to stage:{len(stages) - 1}." if stages else "This network names no stages."
-            raise UnknownLayerError(f"There is no {shown(pattern)}.", known)
-        name = stages[int(number)]
-        if name not in self.modules:
-            why = f"The network calls this stage {name}, but has no such module."
-            raise UnknownLayerError(f"There is no module for {pattern}.", why)
-        return name
-
-    def _refuse(self, pattern: str) -> NoReturn:
-        if not pattern:
-            raise UnknownLayerError("The layer's name is empty.", hint="`--layer '*'` takes all of them.")
-        nearest = nearest_names(list(self.modules), pattern)
-        near = f"Nearest: {', '.join(nearest)}." if nearest else ""
-        raise UnknownLayerError(f"No layer is called {shown(pattern)}.", near, "`kernelviz layers MODEL` lists them.")
-
     def _refuse_map(self, name: str, why: str) -> NoReturn:
         raise UsageError(
             f"The layer {shown(name)} has no map.",
             f"{why[0].upper()}{why[1:]}.",
-            "`--layer '*'` draws all that have one.",
+            "`--layer '*'` draws all layers that have one.",
         )
 
 

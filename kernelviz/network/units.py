@@ -1,4 +1,4 @@
-"""One value of a feature map with what went into it: the window, the kernel as used, products and sums."""
+"""One value of a feature map and what it is computed from: window, kernel, products and sums."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from kernelviz.arithmetic.steps import AxisCells, axis_cells, read_cells
 from kernelviz.errors import KernelvizError, UsageError
-from kernelviz.network.capture import EnoughError, as_input, run_through
-from kernelviz.network.convolutions import convolutions_inside, find_module
+from kernelviz.network.capture import StopPassError, as_input, run_through
+from kernelviz.network.convolutions import find_layer, nearest_convolution
 from kernelviz.network.kernels import source_of
 from kernelviz.network.tracing.rules import tensors_in
 from kernelviz.network.tracing.trace import trace
@@ -39,15 +39,15 @@ _PADDING = {
     "constant_pad_nd": "", "reflection_pad1d": "mirrored", "reflection_pad2d": "mirrored",
     "replication_pad1d": "repeated", "replication_pad2d": "repeated",
 }  # fmt: skip
-_WATCHED = CONVOLVING | MAXIMA | MEANS | ADAPTIVE_MEANS | ADAPTIVE_MAXIMA | frozenset(WHOLE)
+_RECORDED = CONVOLVING | MAXIMA | MEANS | ADAPTIVE_MEANS | ADAPTIVE_MAXIMA | frozenset(WHOLE)
 
 
 @dataclass(frozen=True)
-class WindowCall:
-    """One operation as it ran: aten's name and arguments, what it read, and what came out.
+class RecordedCall:
+    """One operation as it ran: the name and arguments of the aten operator, its input and its output.
 
-    ``added`` is what an operation before it put around the input, in torch's order (the last dimension first), and
-    ``filling`` with what: "" for one value, else ``mirrored``, ``repeated`` or ``wrapped`` rows and columns.
+    ``added`` is the padding that an operation before it added, in torch's order (the last dimension first), ``filling`` its
+    content: "" for a constant, else ``mirrored``, ``repeated`` or ``wrapped`` rows and columns.
     """
 
     name: str
@@ -64,23 +64,23 @@ class WindowCall:
 
     @property
     def weight(self) -> Tensor:
-        """That of a convolution, as it multiplied with it."""
+        """The weight of a convolution."""
         found: Tensor = self.arguments[0]
         return found
 
     @property
     def bias(self) -> Tensor | None:
-        """That of a convolution."""
+        """The bias of a convolution."""
         found: Tensor | None = self.arguments[1]
         return found
 
-    def sides(self, place: int) -> tuple[int, ...]:
-        """Whole numbers among the arguments behind the input, one an axis; () where they are left out."""
-        return tuple(map(int, self.arguments[place])) if len(self.arguments) > place else ()
+    def sides(self, position: int) -> tuple[int, ...]:
+        """An argument after the input as integers, one per axis; () if it is omitted."""
+        return tuple(map(int, self.arguments[position])) if len(self.arguments) > position else ()
 
-    def flag(self, place: int, *, default: bool) -> bool:
-        """A yes or no among the arguments behind the input."""
-        return bool(self.arguments[place]) if len(self.arguments) > place else default
+    def flag(self, position: int, *, default: bool) -> bool:
+        """An argument after the input as a bool."""
+        return bool(self.arguments[position]) if len(self.arguments) > position else default
 
     @property
     def transposed(self) -> bool:
@@ -89,16 +89,16 @@ class WindowCall:
 
     @property
     def groups(self) -> int:
-        """Those of a convolution."""
+        """The groups of a convolution."""
         return int(self.arguments[7])
 
 
-class Calls(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Keeps the convolutions and pools that run within one module in its first run, and ends the pass behind it."""
+class CallRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Records the convolutions and pools in the first run of one module, and stops the forward pass after it."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.calls: list[WindowCall] = []
+        self.calls: list[RecordedCall] = []
         self.ran = False
         self.given: Any = None
         self._padded: dict[int, tuple[Tensor, tuple[int, ...], str]] = {}
@@ -106,7 +106,7 @@ class Calls(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @contextlib.contextmanager
     def within(self, module: nn.Module) -> Iterator[None]:
-        """Watch the first run of this module."""
+        """Record the first run of this module."""
 
         def enter(*_: object) -> None:
             self.__enter__()  # type: ignore[no-untyped-call]
@@ -115,7 +115,7 @@ class Calls(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
             self.given = output
             self.ran = True
-            raise EnoughError
+            raise StopPassError
 
         with contextlib.ExitStack() as hooks:
             for each in module.modules():
@@ -126,7 +126,7 @@ class Calls(TorchDispatchMode):  # type: ignore[no-untyped-call]
             yield
 
     def _wrap(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        """Note what a convolution will wrap around its input: torch does it by copies, which no operation names."""
+        """Record the padding that a convolution will wrap around its input: torch copies it without a padding operation."""
         added = tuple(getattr(module, "_reversed_padding_repeated_twice", ()))
         if inputs and any(added):
             sides = tuple(inputs[0].shape)[-(len(added) // 2) :]
@@ -134,15 +134,15 @@ class Calls(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._wrapped = added, tuple(side + sum(more) for side, more in zip(sides, ends, strict=True))
 
     def _added_to(self, name: str, source: Tensor) -> tuple[tuple[int, ...], str]:
-        """What was put around the input of an operation before, and with what it was filled."""
+        """The padding added to the input of an operation, and its content."""
         wrapped, self._wrapped = (self._wrapped, None) if name in CONVOLVING else (None, self._wrapped)
         if wrapped and tuple(source.shape)[-len(wrapped[1]) :] == wrapped[1]:
             return wrapped[0], "wrapped"
         return self._padded.get(id(source), (None, (), ""))[1:]
 
     @property
-    def convolutions(self) -> list[WindowCall]:
-        """The convolutions among them."""
+    def convolutions(self) -> list[RecordedCall]:
+        """The recorded convolutions."""
         return [call for call in self.calls if call.convolves]
 
     def __torch_dispatch__(
@@ -152,15 +152,15 @@ class Calls(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = func._overloadpacket.__name__  # noqa: SLF001
         if name in _PADDING:
             self._padded[id(output)] = output, tuple(args[1]), _PADDING[name]
-        elif name in _WATCHED:
+        elif name in _RECORDED:
             first = output[0] if isinstance(output, tuple) else output
             around = self._added_to(name, args[0])
-            self.calls.append(WindowCall(name, _kept(args[0]), tuple(map(_kept, args[1:])), _kept(first), *around))
+            self.calls.append(RecordedCall(name, _kept(args[0]), tuple(map(_kept, args[1:])), _kept(first), *around))
         return output
 
 
 def _kept(value: Any) -> Any:
-    """A copy that nothing overwrites."""
+    """A copy, since later operations may overwrite the tensor."""
     return value.detach().clone() if isinstance(value, Tensor) else value
 
 
@@ -173,23 +173,24 @@ def trace_unit(
     input_size: int | Sequence[int] | None = None,
     crop: bool | None = None,
 ) -> Unit:
-    """One value of a convolution's feature map, and the numbers that made it, as they were in a real pass.
+    """One value of a convolution's feature map and the numbers that it is computed from, in a real forward pass.
 
-    The window holds what really went in; the kernel is the one that the convolution multiplied with (standardised,
-    mixed, parametrised); products and sums are taken in float64. Of a layer that runs several times it is the first run.
+    The window is the actual input; the kernel is the one that the convolution multiplied with (standardised, mixed,
+    parametrised); products and sums are in float64. If the layer runs several times, they are those of the first run.
 
     Args:
         network: A ``Model``, or any module that takes one batch of images.
-        image: What ``read_image`` gives, or a ready tensor (C, H, W) or (1, C, H, W).
-        layer: The exact name of a convolution.
+        image: An ``Image`` from ``read_image``, or a tensor (C, H, W) or (1, C, H, W).
+        layer: The exact name of a convolution, or of a module that contains exactly one convolution or pool.
         at: The unit's channel, row and column.
-        input_size: Side, or (H, W), of the input where it is not the model's own.
+        input_size: Side, or (H, W), of the input; by default the model's own.
         crop: As in ``capture_features``.
 
     Raises:
-        UnknownLayerError: no such layer.
-        UsageError: no such unit, a convolution over three axes, or no convolution that makes the layer's values.
-        KernelvizError: the pass failed, or the layer did not run.
+        UnknownLayerError: there is no such layer.
+        UsageError: there is no such unit, the convolution has three axes, or no single convolution computes the layer's
+            output.
+        KernelvizError: the forward pass failed, or the layer did not run.
     """
     return trace_units(network, image, layer, [at], input_size=input_size, crop=crop)[0]
 
@@ -198,42 +199,42 @@ def trace_units(
     network: Model | nn.Module,
     image: Image | Tensor,
     layer: str,
-    places: Sequence[tuple[int, int, int]],
+    positions: Sequence[tuple[int, int, int]],
     *,
     input_size: int | Sequence[int] | None = None,
     crop: bool | None = None,
 ) -> tuple[Unit, ...]:
-    """Several units of one layer in one pass; as ``trace_unit``."""
-    name, module = find_module(network, layer)
+    """Several units of one layer in one forward pass; as ``trace_unit``."""
+    name, module = find_layer(network, layer)
     given = as_input(network, image, input_size=input_size, crop=crop)
     title = name or type(module).__name__
-    call = _watched(network, module, given, title)
+    call = _recorded_call(network, module, given, title)
     record = _record(title, module, call)
     if len(record.kernel_size) > 2:
         raise UsageError(f"The layer {title} convolves over three axes.", hint="Units of maps have a row and a column.")
-    for at in places:
+    for at in positions:
         _check_unit(call, record, at)
-    seen = _Seen(network, given, name)
-    return tuple(replace(_unit(network, record, given, call, at), **seen.of(*at[1:])) for at in places)
+    seen = _ReceptiveFields(network, given, name)
+    return tuple(replace(_unit(network, record, given, call, at), **seen.of(*at[1:])) for at in positions)
 
 
-def _watched(network: Model | nn.Module, module: nn.Module, given: Input, name: str) -> WindowCall:
-    """The one convolution that runs within the module, in its first run, and makes what it gives."""
-    watch = Calls()
-    with watch.within(module):
+def _recorded_call(network: Model | nn.Module, module: nn.Module, given: Input, name: str) -> RecordedCall:
+    """The one convolution in the first run of the module, which must compute its output."""
+    recorder = CallRecorder()
+    with recorder.within(module):
         run_through(network, given)
-    if not watch.ran:
-        why = "The network holds it, but no pass goes through it."
+    if not recorder.ran:
+        why = "The network contains it, but the forward pass does not reach it."
         raise KernelvizError(f"The layer {name} did not run.", why)
-    calls = watch.convolutions
+    calls = recorder.convolutions
     if len(calls) != 1:
         runs = f"runs {len(calls)} convolutions" if calls else f"is a {type(module).__name__} and runs no convolution"
         what = f"The layer {name} {runs}, so no single window makes its values."
-        raise UsageError(what, hint=convolutions_inside(network, name))
-    given_out = tensors_in(watch.given)
+        raise UsageError(what, hint=nearest_convolution(network, name))
+    given_out = tensors_in(recorder.given)
     if not given_out or not _same(given_out[0], calls[0].output):
-        what = f"The layer {name} does more than to convolve, so no window makes its values."
-        raise UsageError(what, hint=convolutions_inside(network, name))
+        what = f"The layer {name} does more than convolve, so no single window makes its values."
+        raise UsageError(what, hint=nearest_convolution(network, name))
     return calls[0]
 
 
@@ -241,8 +242,8 @@ def _same(first: Tensor, second: Tensor) -> bool:
     return first.shape == second.shape and bool(torch.equal(first.nan_to_num(), second.nan_to_num()))
 
 
-def _record(name: str, module: nn.Module, call: WindowCall) -> ConvLayer:
-    """The layer as it ran."""
+def _record(name: str, module: nn.Module, call: RecordedCall) -> ConvLayer:
+    """The record of the layer as it ran."""
     weight = call.weight
     inputs, outputs = call.source.shape[1], call.output.shape[1]
     return ConvLayer(
@@ -253,8 +254,8 @@ def _record(name: str, module: nn.Module, call: WindowCall) -> ConvLayer:
     )  # fmt: skip
 
 
-class _Seen:
-    """What the units of a layer can see of the image, as one watched pass tells."""
+class _ReceptiveFields:
+    """The receptive fields of the units of a layer, from one observed forward pass."""
 
     def __init__(self, network: Model | nn.Module, given: Input, layer: str) -> None:
         self.field, self.why = None, ""
@@ -268,7 +269,7 @@ class _Seen:
             self.field, self.why = None, "the input has no rows and columns"
 
     def of(self, row: int, column: int) -> dict[str, Any]:
-        """The fields of a ``Unit`` that tell of it."""
+        """The fields of a ``Unit`` about its receptive field."""
         if self.field is None:
             return {"box": None, "unseen": self.why or "it is not known"}
         rows, columns = self.field.axes
@@ -278,7 +279,7 @@ class _Seen:
         return {"box": box, "mixes_image": self.field.mixes_image}
 
 
-def _check_unit(call: WindowCall, record: ConvLayer, at: tuple[int, int, int]) -> None:
+def _check_unit(call: RecordedCall, record: ConvLayer, at: tuple[int, int, int]) -> None:
     channel, row, column = at
     channels, *sizes = call.output.shape[1:]
     height, width = (1, *sizes)[-2:]
@@ -291,15 +292,15 @@ def _check_unit(call: WindowCall, record: ConvLayer, at: tuple[int, int, int]) -
 
 
 def _unit(
-    network: Model | nn.Module, record: ConvLayer, given: Input, call: WindowCall, at: tuple[int, int, int]
+    network: Model | nn.Module, record: ConvLayer, given: Input, call: RecordedCall, at: tuple[int, int, int]
 ) -> Unit:
     channel, row, column = at
     source, output = (_planar(as_array(tensor[0])) for tensor in (call.source, call.output))
     numbers, kernel = _kernel_of(call, channel)
     own = _own_part(source.shape[1:], call.added)
     down, across = (
-        _taps(place, size, part, sides, transposed=call.transposed)
-        for place, size, part, sides in zip((row, column), source.shape[1:], own, _sides(call, kernel), strict=True)
+        _taps(position, size, part, sides, transposed=call.transposed)
+        for position, size, part, sides in zip((row, column), source.shape[1:], own, _sides(call, kernel), strict=True)
     )
     window, padding, stretched = read_cells(source[numbers], down.cells, across.cells)
     return Unit(
@@ -325,16 +326,16 @@ def _unit(
     )
 
 
-def _is_image(call: WindowCall, given: Input, own: Sequence[slice]) -> bool:
-    """Whether all that the layer reads is the network's own input."""
+def _is_image(call: RecordedCall, given: Input, own: Sequence[slice]) -> bool:
+    """Whether the layer reads the network's own input."""
     if call.source.ndim != 4 or call.groups != 1:
         return False
     own_input = call.source[..., own[0], own[1]].cpu()
     return _same(own_input, given.batch.to(own_input.dtype))
 
 
-def _around(call: WindowCall, sizes: Sequence[int], own: Sequence[slice]) -> tuple[int, int, int, int]:
-    """(top, bottom, left, right): the convolution's own padding, and what was put around its input before."""
+def _around(call: RecordedCall, sizes: Sequence[int], own: Sequence[slice]) -> tuple[int, int, int, int]:
+    """(top, bottom, left, right): the convolution's own padding and that added to its input before."""
     above, beside = (0, *call.sides(3))[-2:]
     rows, columns = ((part.start, size - part.stop) for part, size in zip(own, sizes, strict=True))
     return above + rows[0], above + rows[1], beside + columns[0], beside + columns[1]
@@ -345,8 +346,8 @@ def _planar(array: Array) -> Array:
     return array if array.ndim == 3 else array[:, None, :]
 
 
-def _kernel_of(call: WindowCall, channel: int) -> tuple[Array, Array]:
-    """The input channels that an output channel reads, and its kernel (n, kh, kw) in float64, as it lies on the window."""
+def _kernel_of(call: RecordedCall, channel: int) -> tuple[Array, Array]:
+    """The input channels that an output channel reads, and its kernel (n, kh, kw) in float64, aligned with the window."""
     weight = as_array(call.weight).astype(np.float64)
     if weight.ndim == 3:
         weight = weight[:, :, None, :]
@@ -360,7 +361,7 @@ def _kernel_of(call: WindowCall, channel: int) -> tuple[Array, Array]:
     return numbers, weight[numbers, channel % outputs, ::-1, ::-1]
 
 
-def _sides(call: WindowCall, kernel: Array) -> list[tuple[int, int, int, int]]:
+def _sides(call: RecordedCall, kernel: Array) -> list[tuple[int, int, int, int]]:
     """(kernel, stride, padding, dilation) of rows and of columns."""
     facts = [call.sides(2), call.sides(3), call.sides(4)]
     if len(facts[0]) == 1:
@@ -369,7 +370,7 @@ def _sides(call: WindowCall, kernel: Array) -> list[tuple[int, int, int, int]]:
 
 
 def _own_part(sizes: Sequence[int], added: Sequence[int]) -> tuple[slice, slice]:
-    """Which rows and columns of what is convolved are the layer's own input, without the zeros put around it."""
+    """The rows and columns of the convolved tensor that are the layer's own input, without added padding."""
     amounts = [*added, 0, 0, 0, 0][:4]  # the last dimension's first
     return (
         slice(max(0, amounts[2]), sizes[0] - max(0, amounts[3])),
@@ -388,12 +389,12 @@ class _Taps:
     span: tuple[int, int]
 
 
-def _taps(place: int, size: int, own: slice, sides: tuple[int, int, int, int], *, transposed: bool) -> _Taps:
+def _taps(position: int, size: int, own: slice, sides: tuple[int, int, int, int], *, transposed: bool) -> _Taps:
     kernel, stride, padding, dilation = sides
     if transposed:  # the same convolution over the input with stride - 1 zeros between its rows
-        first, apart = place - (dilation * (kernel - 1) - padding), stride
+        first, apart = position - (dilation * (kernel - 1) - padding), stride
     else:
-        first, apart = place * stride - padding, 1
+        first, apart = position * stride - padding, 1
     positions = first + np.arange(kernel) * dilation
     ends = -(-int(positions[0]) // apart), int(positions[-1]) // apart
     cells = axis_cells(positions, size, stride=apart, own=(own.start, own.stop))

@@ -106,7 +106,7 @@ def test_pictures_are_written_with_recipes(run, photo):
         (["conv1.0", "--image", "photo.png", "-o", "out", "--channels", "0-99"], 2, "at most 64 channels"),
         (["conv1.0", "--image", "nosuch.png", "--at", "1,1"], 1, "nosuch.png"),
         (["bn1"], 2, "is a BatchNorm2d, neither a convolution nor a pool"),
-        (["layer2.0"], 2, "is a BasicBlock, which does more than to convolve or to pool"),
+        (["layer2.0"], 2, "is a BasicBlock with 4 convolutions and pools"),
         (["fc"], 2, "is a Linear"),
         (["conv1.9"], 2, "Nearest: conv1"),
         (["bn1", "--image", "photo.png", "--at", "1,1"], 2, "runs no convolution"),
@@ -132,7 +132,7 @@ def test_a_layer_that_no_pass_reaches_is_said_to(run, photo, more):
     assert result.code == 1
     assert result.complaint[:2] == [
         "Error: The layer blocks.0.0.drop_path did not run.",
-        "The network holds it, but no pass goes through it.",
+        "The network contains it, but the forward pass does not reach it.",
     ]
     assert result.document["errors"][0]["message"] == " ".join(
         line.removeprefix("Error: ") for line in result.complaint

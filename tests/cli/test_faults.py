@@ -80,9 +80,9 @@ FILES = {
     "text.pth": ["it is text", ".safetensors"],
     "cut.pth": ["cut.pth is cut short or damaged"],
     "torn.safetensors": ["torn.safetensors is cut short or damaged"],
-    "evil.pth": ["posix.system", "nothing of it ran"],
-    "evil2.pth": ["posix.system", "nothing of it ran"],
-    "module.pth": ["timm.models.resnet.ResNet", "nothing of it ran", "torch.save(model.state_dict()"],
+    "evil.pth": ["posix.system", "none of its code ran"],
+    "evil2.pth": ["posix.system", "none of its code ran"],
+    "module.pth": ["timm.models.resnet.ResNet", "none of its code ran", "torch.save(model.state_dict()"],
     "list.pth": ["no tensors by name"],
 }
 

@@ -422,9 +422,9 @@ def test_the_image_of_the_maximum_is_known_from_the_arrays_alone(look):
 def test_an_image_that_fails_half_way_is_told(look, monkeypatch, choice, batch):
     """Layers that had taken it in before it failed say so; each of the others is counted once in every layer."""
     from kernelviz.errors import KernelvizError
-    from kernelviz.network.capture import Catcher
+    from kernelviz.network.capture import CaptureHooks
 
-    real = Catcher._maps
+    real = CaptureHooks._maps
 
     def maps_of_catcher(*arguments):
         maps = real(*arguments)
@@ -432,7 +432,7 @@ def test_an_image_that_fails_half_way_is_told(look, monkeypatch, choice, batch):
             raise KernelvizError("The pass failed.")
         return maps
 
-    monkeypatch.setattr(Catcher, "_maps", maps_of_catcher)
+    monkeypatch.setattr(CaptureHooks, "_maps", maps_of_catcher)
     result = look("-l", "layer1", "-l", "layer2", *choice, "--batch-size", batch, "--json")
     assert result.code == 3
     assert [error["input"] for error in result.document["errors"]] == ["images/0001.png"]
@@ -447,9 +447,9 @@ def test_an_image_that_fails_half_way_is_told(look, monkeypatch, choice, batch):
 @pytest.fixture
 def spoilt(monkeypatch):
     """``layer1`` gives a row of NaN in map 1 of every second image, and something huge in map 3 of the last one."""
-    from kernelviz.network.capture import Catcher
+    from kernelviz.network.capture import CaptureHooks
 
-    count, real = [0], Catcher._maps
+    count, real = [0], CaptureHooks._maps
 
     def maps_of_catcher(*arguments):
         maps = real(*arguments)
@@ -459,7 +459,7 @@ def spoilt(monkeypatch):
             maps.values[3, 0, 0] = 1e6 if maps.image.name == "0049.png" else 0.0
         return maps
 
-    monkeypatch.setattr(Catcher, "_maps", maps_of_catcher)
+    monkeypatch.setattr(CaptureHooks, "_maps", maps_of_catcher)
 
 
 @pytest.mark.usefixtures("spoilt")

@@ -7,11 +7,14 @@ import json
 import pytest
 
 from kernelviz.cli.completion import index_path, kept_index
-from kernelviz.network.weights.names import Entry, Place, Registry, hub_place
+from kernelviz.network.weights.names import Entry, Registry, WeightsLocation, hub_location
 
 REGISTRY = Registry(
     {
-        "net": (Entry("a1", "mit", hub_place("org/net.a1")), Entry("b", None, Place(url="http://there/net-01.pth"))),
+        "net": (
+            Entry("a1", "mit", hub_location("org/net.a1")),
+            Entry("b", None, WeightsLocation(url="http://there/net-01.pth")),
+        ),
         "bare": (Entry(),),
         "none": (),
     },

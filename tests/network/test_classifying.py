@@ -27,5 +27,5 @@ def test_no_classes_where_none_mean_anything(tiny):
     """Random weights have none; a plain module's are not known."""
     size = (1, *tiny.input_size)
     assert kernelviz.classify(tiny, torch.zeros(size)) == ()
-    with pytest.raises(kernelviz.KernelvizError, match="classes of a Model"):
+    with pytest.raises(kernelviz.KernelvizError, match="Only a Model has known classes"):
         kernelviz.classify(nn.Conv2d(3, 4, 1), torch.zeros(size))

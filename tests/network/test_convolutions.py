@@ -193,7 +193,7 @@ def test_an_empty_pattern_is_refused(resnet18d, patterns):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "told"),
+    ("pattern", "expected"),
     [
         ("act1", "act1 is a ReLU, not a convolution"),
         ("global_pool", "is a SelectAdaptivePool2d, not a convolution"),
@@ -205,10 +205,10 @@ def test_an_empty_pattern_is_refused(resnet18d, patterns):
         ("stage:" + "9" * 5000, "no stage:9"),
     ],
 )
-def test_what_is_no_convolution_is_named(resnet18d, pattern, told):
+def test_what_is_no_convolution_is_named(resnet18d, pattern, expected):
     """What the name means instead, and a name that would do."""
     error = refusal(resnet18d, pattern)
-    assert told in error.what
+    assert expected in error.what
     assert "--layer conv1.0" in error.hint
 
 
@@ -237,7 +237,7 @@ def refused(network, name):
 
 
 def test_networks_without_stages():
-    """Where timm names no stages, stage:0 is refused."""
+    """Where timm names no stages, stage:0 is rejected."""
     assert "names no stages" in refusal(nn.Sequential(nn.Conv2d(3, 4, 3)), "stage:0").why
     nameless = load_model("mvitv2_tiny", weights=None)  # its feature_info names modules that do not exist
     assert "no such module" in refusal(nameless, "stage:0").why
@@ -249,11 +249,11 @@ def test_lazy_convolutions_are_left_out():
     assert names(list_layers(network)) == ["0"]
     assert names(select_layers(network)) == ["0"]
     assert first_convolution(network, (3, 8, 8)) == "0"
-    assert "before its first pass" in refusal(network, "1").what
+    assert "before its first forward pass" in refusal(network, "1").what
     assert isinstance(network[1], nn.LazyConv2d)
     with pytest.raises(NoConvolutionsError) as caught:
         select_layers(nn.LazyConv2d(3, 3))
-    assert "before its first pass" in caught.value.why
+    assert "before its first forward pass" in caught.value.why
 
 
 def test_looking_for_the_first_gives_no_lazy_module_its_shape():
@@ -281,7 +281,7 @@ def test_the_first_convolution_is_the_one_that_a_pass_meets():
 
 
 def test_nothing_runs_behind_the_first_convolution():
-    """The pass ends there: an error further on is never met."""
+    """The forward pass ends there: an error further on is never met."""
 
     class Fails(nn.Module):
         def forward(self, _):
@@ -292,7 +292,7 @@ def test_nothing_runs_behind_the_first_convolution():
 
 
 def test_a_pass_that_fails_falls_back():
-    """Where the pass fails before a convolution, definition order decides, and no hook stays."""
+    """Where the forward pass fails before a convolution, definition order decides, and no hook stays."""
     network = nn.Sequential(nn.Linear(99, 3), nn.Conv2d(3, 3, 1))
     assert first_convolution(network, (3, 4, 4)) == "1"
     assert not network[1]._forward_pre_hooks
@@ -304,7 +304,7 @@ def test_the_pass_has_the_dtype_of_the_network(dtype):
     assert first_convolution(Backwards().to(dtype), (3, 8, 8)) == "first"
 
 
-def test_a_model_on_meta_is_asked_too(resnet18d):
+def test_a_model_on_meta_has_a_first_convolution(resnet18d):
     """Names need no numbers."""
     assert first_convolution(resnet18d, resnet18d.input_size) == "conv1.0"
     assert names(select_layers(resnet18d)) == ["conv1.0"]
@@ -328,9 +328,9 @@ def test_the_network_is_left_as_it_was():
     assert torch.is_grad_enabled()
 
 
-def test_what_convolves_but_is_not_drawn_is_told():
+def test_what_convolves_but_is_not_drawn_is_reported():
     """A pattern that takes in layers without readable kernels names them, with the reason."""
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.LazyConv2d(5, 3), nn.ReLU())
     assert list(left_out(network, "*")) == ["1"]
-    assert "before its first pass" in left_out(network, ["*"])["1"]
+    assert "before its first forward pass" in left_out(network, ["*"])["1"]
     assert left_out(network, "0") == left_out(network) == {}

@@ -1,4 +1,4 @@
-"""The effective weight is what the convolution of a real pass multiplies with."""
+"""The effective weight is what the convolution of a real forward pass multiplies with."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def test_kernels_are_those_of_a_real_pass(name, reworked, called):
     """For every convolution the bank equals, bit for bit, what ``conv2d`` was called with; of experts, their mix does."""
     model = load_model(name, weights="random")
     banks = {layer.name: read_kernels(model, layer) for layer in list_layers(model)}
-    told = {bank.layer.name for bank in banks.values() if bank.reading == "effective"}
-    assert len(told) == reworked
+    expected = {bank.layer.name for bank in banks.values() if bank.reading == "effective"}
+    assert len(expected) == reworked
     size = (3, 64, 64) if name in {"resnetv2_50x1_bit", "mixnet_s", "tf_efficientnet_cc_b0_4e"} else model.input_size
     seen = set()
     for (layer, inputs), weight in called(model.module, size):
@@ -114,7 +114,7 @@ def weight_norm_of(module):
 
 
 @pytest.mark.parametrize(("kind", "module", "held"), [pytest.param(*each, id=each[0]) for each in reworked_layers()])
-def test_every_way_to_rework_a_weight(kind, module, held, called):
+def test_every_kind_of_weight_reparametrisation(kind, module, held, called):
     """Norms, pruning and parametrisations: the effective weight is the pass's, the stored one the module's own tensor."""
     del kind
     network = nn.Sequential(module).eval()
@@ -189,7 +189,7 @@ class Choosy(nn.Conv2d):
     ("kind", "why"),
     [(Dynamic, "depends on the image"), (Twice, "or more than one"), (Choosy, "does not run by itself (TypeError)")],
 )
-def test_what_cannot_be_watched_is_said(kind, why):
+def test_what_cannot_be_observed_is_reported(kind, why):
     """The stored weight then, and why the effective one is not known."""
     network = nn.Sequential(kind(3, 4, 3))
     bank = read_kernels(network, "0")
@@ -211,14 +211,14 @@ def test_a_class_of_ones_own_that_convolves_plainly():
 
 
 def test_plain_convolutions_are_not_run(monkeypatch):
-    """Reading a network of plain convolutions costs no pass."""
-    monkeypatch.setattr(kernels, "_Watch", None)
+    """Reading a network of plain convolutions costs no forward pass."""
+    monkeypatch.setattr(kernels, "_WeightRecorder", None)
     model = load_model("test_resnet", weights="random")
     assert all(read_kernels(model, layer).reading is None for layer in list_layers(model))
 
 
 def test_a_weight_that_is_stored_in_pieces_only():
-    """Where no stored tensor has the weight's shape, asking for the stored one is refused."""
+    """Where no stored tensor has the weight's shape, requesting the stored one is rejected."""
 
     class Outer(nn.Module):
         def forward(self, one, other):

@@ -1,4 +1,4 @@
-"""Bit for bit what a module gave: compared with a pass that ends right behind it, and with each family's own layout."""
+"""Captured maps equal those of a stopped forward pass bit for bit, in each family's own layout."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def check(network, name, sides, most):
 
 
 def true_maps(network, name, module, value, shape):
-    """The maps by what the family's own code says of its layout; None where that is not told here."""
+    """The maps by what the family's own code says of its layout; None if it is not known here."""
     if name in CHANNELS_FIRST:
         return known_maps(value, shape) if value.ndim == 4 else None
     if name in PREFIX:

@@ -52,17 +52,17 @@ def check(name, choices, most, *, several=False):
         network = timm.create_model(name, **choices).eval()
     sides = choices.get("img_size") or SIDES.get(name, (64, 96))
     image = torch.randn(1, 3, *sides, generator=torch.Generator().manual_seed(1)) / 10
-    tapped = make_taps(network, (3, *sides), "*")
-    large = tuple(tap for tap in tapped.taps.taps if min(tap.layout.size[1:]) >= 2)
-    tapped = replace(tapped, taps=replace(tapped.taps, taps=large[:: -(-len(large) // most)]))
-    before = captured(tapped, image)
+    plan = make_taps(network, (3, *sides), "*")
+    large = tuple(tap for tap in plan.taps.taps if min(tap.layout.size[1:]) >= 2)
+    plan = replace(plan, taps=replace(plan.taps, taps=large[:: -(-len(large) // most)]))
+    before = captured(plan, image)
     shows = {layer: [] for layer in before}
     for corner in CORNERS:
         height, width = (side // 4 for side in sides)
         lit = image.clone()
         rows = slice(-height, None) if corner[0] else slice(height)
         lit[..., rows, slice(-width, None) if corner[1] else slice(width)] += 2
-        for layer, values in captured(tapped, lit).items():
+        for layer, values in captured(plan, lit).items():
             shares = quarters(np.abs(values - before[layer]).sum(axis=0))
             brightest = max(shares, key=shares.get)
             if shares[brightest] > max(0.4, 1.5 * sorted(shares.values())[-2]):  # one corner, not a side
@@ -73,10 +73,10 @@ def check(name, choices, most, *, several=False):
     return clear, len(shows) - clear, turned if several else wrong
 
 
-def captured(tapped, image):
+def captured(plan, image):
     """The values of every layer."""
     kept = {}
-    run(tapped, Input(image), lambda maps: kept.update({maps.layer: maps.values}), to_the_end=False)
+    run(plan, Input(image), lambda maps: kept.update({maps.layer: maps.values}), to_the_end=False)
     return kept
 
 

@@ -1,4 +1,4 @@
-"""The caller's network comes back as it was, whatever it is and however the pass ends."""
+"""The caller's network comes back as it was, whatever it is and however the forward pass ends."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def same(network, maps, batch, **choices):
 
 
 def state_of(network):
-    """All that a pass could change."""
+    """All that a forward pass could change."""
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_forward_hooks_with_kwargs")
     return (
         [{name: list(getattr(part, name)) for name in hooks} for part in network.modules()],
@@ -67,7 +67,7 @@ class BrokenError(Exception):
 
 
 def break_in_pass(network):
-    """A layer that raises in a real pass only."""
+    """A layer that raises in a real forward pass only."""
 
     def broken(image):
         if not image.is_meta:
@@ -136,7 +136,7 @@ def test_what_goes_in():
 
 
 def test_the_pass_ends_behind_the_last_layer():
-    """What is not asked for does not run; what is named but does not run is refused."""
+    """What is not requested does not run; what is named but does not run is rejected."""
     network, batch = small().eval(), picture(17, 23)
     break_in_pass(network)
     assert [maps.layer for maps in capture_features(network, batch, "1.conv1")] == ["1.conv1"]
@@ -194,7 +194,7 @@ def test_numbers_of_other_kinds(kind):
 
 
 def test_one_dimension_and_three():
-    """A line becomes maps of one row; a volume is refused."""
+    """A line becomes maps of one row; a volume is rejected."""
     batch = torch.randn(2, 20)
     (maps,) = capture_features(nn.Sequential(nn.Conv1d(2, 3, 5)), batch, "0")
     assert maps.values.shape == (3, 1, 16)
@@ -203,7 +203,7 @@ def test_one_dimension_and_three():
 
 
 class Choosy(nn.Module):
-    """Which way a pass goes depends on the numbers."""
+    """The control flow of the forward pass depends on values."""
 
     def __init__(self):
         super().__init__()
@@ -214,8 +214,8 @@ class Choosy(nn.Module):
         return self.bright(image) if float(image.mean()) > 0 else self.dark(image)
 
 
-def test_a_network_that_chooses_its_way_by_the_numbers():
-    """It cannot be watched without numbers, so it is watched with them."""
+def test_a_network_with_data_dependent_control_flow():
+    """It cannot be observed without numbers, so it is observed with them."""
     network = Choosy().train()
     for batch, name in ((picture(9, 12).abs(), "bright"), (-picture(9, 12).abs(), "dark")):
         before = state_of(network)
@@ -233,7 +233,7 @@ def test_a_compiled_network():
     assert all(same(network, maps, batch) for maps in every)
 
 
-def test_a_module_in_two_places():
+def test_a_module_with_two_names():
     """It has two runs under its first name, and answers to the second name too."""
     shared = nn.Conv2d(3, 3, 3, padding=1)
     network = nn.Sequential(shared, nn.ReLU(), shared).eval()
@@ -264,7 +264,7 @@ def test_weights_that_are_made_anew_in_each_pass(kind):
     "given", [np.zeros((3, 9, 9)), torch.zeros(2, 3, 9, 9), torch.zeros(9), torch.zeros(1, 3, 0, 9)]
 )
 def test_what_is_no_image(given):
-    """Arrays, batches of several, vectors and empty tensors are refused in words."""
+    """Arrays, batches of several, vectors and empty tensors are rejected with a clear error."""
     with pytest.raises(UsageError):
         capture_features(small(), given, "0")
 
@@ -273,5 +273,5 @@ def test_a_network_without_numbers():
     """One that was built on meta says so."""
     with torch.device("meta"):
         network = small()
-    with pytest.raises(UsageError, match="no numbers"):
+    with pytest.raises(UsageError, match="without weights"):
         capture_features(network, picture(17, 23), "0")

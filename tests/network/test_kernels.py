@@ -108,7 +108,7 @@ def test_a_plain_module_has_a_source_too():
 
 
 @pytest.mark.parametrize("kind", [ScaledStdConv2d, StdConv2d])
-def test_reworked_weights_are_said(kind):
+def test_reworked_weights_are_reported(kind):
     """A standardised layer gives the weight that it convolves with, the stored one when asked, and says which."""
     network = nn.Sequential(kind(3, 4, 3))
     bank, stored = read_kernels(network, "0"), read_kernels(network, "0", stored=True)
@@ -130,7 +130,7 @@ def test_parametrised_weights_are_computed_without_a_trace():
     assert bank.notes == ("the effective weight: what its parametrisation (SpectralNorm) makes of the stored one",)
 
 
-def test_weights_that_a_hook_computes_are_said():
+def test_weights_that_a_hook_computes_are_reported():
     """Of pruned layers it is the pruned weight, and the whole one when asked."""
     network = nn.Sequential(nn.Conv2d(3, 4, 3))
     prune.l1_unstructured(network[0], "weight", amount=0.5)
@@ -156,30 +156,30 @@ def test_reading_leaves_the_network_alone():
 
 def test_an_architecture_alone_has_no_kernels():
     """Weights on meta have a shape only, and the way on is named."""
-    with pytest.raises(UsageError, match="no numbers") as caught:
+    with pytest.raises(UsageError, match="has no weights") as caught:
         read_kernels(load_model("test_resnet", weights=None), "conv1.0")
     assert 'weights="random"' in caught.value.hint
 
 
 @pytest.mark.parametrize(
-    ("weight", "told"),
+    ("weight", "expected"),
     [
         (torch.ones(2, 1, 1, 1, dtype=torch.int8), "no plain"),
         (torch.ones(2, 1, 1, 1).to_sparse(), "no plain"),
         (None, "no plain"),
     ],
 )
-def test_layers_without_plain_weights_are_refused(weight, told):
+def test_layers_without_plain_weights_are_refused(weight, expected):
     """Whole numbers that stand for others, sparse weights, and none at all."""
     conv = nn.Conv2d(1, 2, 1, bias=False)
     del conv.weight
     conv.weight = weight
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=expected):
         read_kernels(conv, "Conv2d")
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "expected"),
     [
         ("", "empty"),
         ("3", "No layer is called 3"),
@@ -188,10 +188,10 @@ def test_layers_without_plain_weights_are_refused(weight, told):
         ("*", "is a pattern"),
     ],
 )
-def test_only_the_exact_name_of_a_convolution_will_do(name, told):
+def test_only_the_exact_name_of_a_convolution_will_do(name, expected):
     """Anything else says what it is."""
     network = nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU(), nn.Sequential(nn.Conv2d(1, 1, 1)))
-    with pytest.raises(UnknownLayerError, match=told):
+    with pytest.raises(UnknownLayerError, match=expected):
         read_kernels(network, name)
 
 

@@ -67,7 +67,7 @@ def test_what_is_no_window_is_refused(layer, error, words):
 
 
 def test_what_never_runs_is_refused():
-    """A layer that no pass meets has no sizes."""
+    """A layer that no forward pass meets has no sizes."""
 
     class Idle(nn.Module):
         """A convolution that is never called."""

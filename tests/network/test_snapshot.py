@@ -18,7 +18,7 @@ from kernelviz.network.snapshot import undisturbed
 
 
 class Counting(nn.Module):
-    """Counts its passes in every way in which a module may."""
+    """Counts its forward passes in every way that a module can."""
 
     def __init__(self):
         super().__init__()
@@ -44,7 +44,7 @@ class Counting(nn.Module):
 
 
 def check_as_new(network):
-    """Nothing tells of a pass."""
+    """No trace of a forward pass is left."""
     assert network.rebound == network.added == network.plain == 0
     assert network.late is None
     assert network.last is None
@@ -84,7 +84,7 @@ def test_errors_leave_no_trace():
 
 
 def test_lazy_modules_stay_lazy():
-    """A network that has no shapes yet is refused, and has none afterwards."""
+    """A network that has no shapes yet is rejected, and has none afterwards."""
     network = nn.Sequential(nn.LazyConv2d(4, 3), nn.ReLU())
     with pytest.raises(KernelvizError, match="without a shape yet"):
         capture_features(network, torch.rand(3, 8, 8), "1")
@@ -117,7 +117,7 @@ def test_a_network_in_training_keeps_nothing_of_the_pass(name):
 
 
 def test_the_callers_tensor_is_kept():
-    """A first module that overwrites its input overwrites a copy, in the pass and where the network itself is watched."""
+    """A first module that overwrites its input overwrites a copy, in the forward pass and when the network is observed."""
     image = torch.randn(1, 3, 8, 8)
     before = image.clone()
     capture_features(nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(3, 4, 1)), image, "1")
@@ -128,7 +128,7 @@ def test_the_callers_tensor_is_kept():
 
 
 class Choosy(nn.Module):
-    """Cannot be watched without numbers."""
+    """Cannot be observed without numbers."""
 
     def __init__(self):
         super().__init__()

@@ -88,7 +88,7 @@ def test_what_cannot_be_tapped(pattern, error, words):
 
 
 def test_kinds_and_sides_are_words():
-    """Others are refused."""
+    """Others are rejected."""
     with pytest.raises(UsageError, match="kind"):
         names("*", kind="weird")
     with pytest.raises(UsageError, match="tap"):
@@ -107,7 +107,7 @@ def test_without_a_pattern_the_first_convolution_and_the_stages():
     assert names(None) == ["conv", "conv#2"]
 
 
-def test_what_has_no_map_is_told():
+def test_what_has_no_map_is_reported():
     """What a glob matches but gives no map stands beside, with the reason."""
     without = make_taps(Twice(), (3, 8, 12), "*").taps.without
     assert set(without) == {"never", "head"}
@@ -139,7 +139,7 @@ def test_a_network_that_is_one_layer(layers):
 
 @pytest.mark.parametrize("layers", [5, [None], {"conv": 1}])
 def test_layers_are_texts(layers):
-    """Anything else is refused in words."""
+    """Anything else is rejected with a clear error."""
     with pytest.raises(UsageError, match="names or patterns"):
         names(layers)
 

@@ -40,8 +40,8 @@ def check(network, image, layer):
     """Each unit's value is the hooked map's, its products and bias add up to it, and what they are made of is there."""
     maps = maps_of(network, image, layer)
     planar = maps if maps.ndim == 3 else maps[:, None]
-    places = units_of(maps.shape)
-    for at, unit in zip(places, trace_units(network, image, layer, places), strict=True):
+    positions = units_of(maps.shape)
+    for at, unit in zip(positions, trace_units(network, image, layer, positions), strict=True):
         assert unit.value == planar[at]
         np.testing.assert_array_equal(unit.map, planar[at[0]])
         size = abs(unit.products).sum() + abs(unit.bias or 0)
@@ -167,7 +167,7 @@ def test_real_weights_on_the_photograph(bundled):
         assert unit.box is not None
 
 
-def test_what_lies_around_is_told():
+def test_what_lies_around_is_reported():
     """Padding that a layer adds by itself is masked on the side where it was put, and counted."""
     network = network_of("tf_mobilenetv3_small_minimal_100")
     first = trace_unit(network, torch.randn(3, 64, 64), "conv_stem", (0, 0, 0))
@@ -179,7 +179,7 @@ def test_what_lies_around_is_told():
     assert (last.window[:, last.padding] == 0).all()
 
 
-def test_wrapped_padding_is_told():
+def test_wrapped_padding_is_reported():
     """Torch wraps by copies: the layer's own input is told none the less, and what of the window lies around it."""
     image = torch.randn(3, 8, 8)
     unit = trace_unit(nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode="circular")), image, "0", (1, 7, 7))
@@ -216,6 +216,22 @@ def test_the_network_stays_as_it_was(tiny):
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in tiny.module.modules())
 
 
+class Doubled(nn.Conv2d):
+    """A convolution that doubles its values."""
+
+    def forward(self, image):
+        """Twice the convolution's output."""
+        return 2 * super().forward(image)
+
+
+class Repeated(nn.Conv2d):
+    """A convolution that runs twice."""
+
+    def forward(self, image):
+        """The second output."""
+        return super().forward(super().forward(image))
+
+
 class Odd(nn.Module):
     """What cannot be traced: two convolutions in one, one that never runs, and one over three axes."""
 
@@ -223,12 +239,13 @@ class Odd(nn.Module):
         super().__init__()
         self.two = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1))
         self.one = nn.Sequential(nn.Conv2d(4, 4, 1), nn.Hardswish())
+        self.more, self.calls = Doubled(4, 4, 1), Repeated(4, 4, 1)
         self.never = nn.Conv2d(4, 4, 1)
         self.deep = nn.Conv3d(4, 2, 1)
 
     def forward(self, image):
         """All but the one that never runs."""
-        found = self.one(self.two(image))
+        found = self.calls(self.more(self.one(self.two(image))))
         return self.deep(found[:, :, None])
 
 
@@ -238,8 +255,9 @@ class Odd(nn.Module):
         ("two.0", (4, 0, 0), UsageError, "gives 4 maps of 8 × 9 values, but got channel 4"),
         ("two.0", (0, 8, 0), UsageError, "row 8"),
         ("two.0", (0, 0, -1), UsageError, "column -1"),
-        ("two", (0, 0, 0), UsageError, "runs 2 convolutions"),
-        ("one", (0, 0, 0), UsageError, "does more than to convolve"),
+        ("two", (0, 0, 0), UsageError, "with 2 convolutions and pools"),
+        ("more", (0, 0, 0), UsageError, "does more than convolve"),
+        ("calls", (0, 0, 0), UsageError, "runs 2 convolutions"),
         ("one.1", (0, 0, 0), UsageError, "is a Hardswish and runs no convolution"),
         ("never", (0, 0, 0), KernelvizError, "did not run"),
         ("deep", (0, 0, 0), UsageError, "convolves over three axes"),
@@ -254,7 +272,7 @@ def test_what_cannot_be_traced_is_refused(layer, at, error, words):
 
 def test_a_network_without_numbers_is_refused():
     """A network on ``meta`` has none."""
-    with pytest.raises(UsageError, match="no numbers"):
+    with pytest.raises(UsageError, match="without weights"):
         trace_unit(load_model("test_resnet", weights=None), torch.randn(3, 160, 160), "conv1.0", (0, 0, 0))
 
 

@@ -1,9 +1,9 @@
-"""Which rows and columns of the input each element of a tensor reads, carried along one axis at a time.
+"""Which rows and columns of the input each element of a tensor reads, one axis at a time.
 
-A ``Reads`` holds five planes for one axis of the image. Each has the tensor's rank; a dimension along which nothing
-changes is kept as 1. ``FIRST`` and ``LAST`` are the rows read inside the image, ``FREE_FIRST`` and ``FREE_LAST`` those
-read if the image went on beyond its border, and ``PLACE`` is the element's own row in its map, ``UNPLACED`` where it has
-none, ``TORN`` where it was made of several. What reads nothing has a first row beyond its last one.
+An ``AxisReads`` holds five planes for one axis of the image. Each plane has the tensor's rank; a dimension along which
+nothing changes has size 1. ``FIRST`` and ``LAST`` are the rows read inside the image, ``FREE_FIRST`` and ``FREE_LAST``
+those read if the image continued beyond its border, and ``POSITION`` is the element's own row in its map: ``NO_POSITION``
+if it has none, ``TORN`` if it was made of several. An element that reads nothing has a first row beyond its last one.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
     from kernelviz.records import Array
 
 
-FIRST, LAST, FREE_FIRST, FREE_LAST, PLACE = range(5)
-UNPLACED = -1
+FIRST, LAST, FREE_FIRST, FREE_LAST, POSITION = range(5)
+NO_POSITION = -1
 TORN = -2
-"""The place of what was made of elements at several single places."""
+"""The position of an element that combines elements at several positions."""
 FAR = 2**29  # further than any row of any image
 NOWHERE = -FAR  # a tap that reads nothing
 
 _SMALL = 2**14
-_LARGEST = 2**21  # numbers of one plane; beyond it a tensor's layout is given up
+_LARGEST = 2**21  # elements of one plane; larger ones are not followed
 
 
 @dataclass(frozen=True, eq=False)
-class Reads:
-    """The planes (5, *dims) of one axis; how far the input moves a step of the map; what was mixed in.
+class AxisReads:
+    """The planes (5, *dims) of one axis, and the distance in the input of neighbouring positions, ``jump``.
 
-    ``pooled``: the elements have no place along this axis any more, as after a mean. ``mixed``: something that reads
-    the whole axis took part. ``beside`` are planes that are read too, kept apart where the union would be large: the
-    scores of attention read what their row reads and what their column reads.
+    ``pooled``: the elements have no position along this axis any more, as after a mean. ``mixed``: an operation that reads
+    the whole axis took part. ``beside`` are planes that are read as well, kept separate if their union would be large: the
+    scores of attention read the reads of their row and those of their column.
     """
 
     planes: Array
@@ -46,8 +46,8 @@ class Reads:
     mixed: bool = False
     beside: tuple[Array, ...] = ()
 
-    def moved(self, move: Callable[[Array], Array]) -> Reads:
-        """The same reads after ``move`` rearranged the planes, whose first dimension it must leave alone."""
+    def moved(self, move: Callable[[Array], Array]) -> AxisReads:
+        """The reads after ``move`` rearranged the planes; it must keep their first dimension."""
         return replace(self, planes=move(self.planes), beside=tuple(map(move, self.beside)))
 
     @property
@@ -57,64 +57,64 @@ class Reads:
         return tuple(dim for dim, size in enumerate(shape[1:]) if size > 1)
 
     @property
-    def placed(self) -> bool:
-        """Whether elements differ in their place along this axis."""
-        return bool(self.planes[PLACE].min() != self.planes[PLACE].max())
+    def positioned(self) -> bool:
+        """Whether elements differ in their position along this axis."""
+        return bool(self.planes[POSITION].min() != self.planes[POSITION].max())
 
     @property
-    def lies_along(self) -> tuple[int, ...]:
-        """The dimensions along which places differ."""
-        place = self.planes[PLACE]
-        spread = [dim for dim in self.spread if place.shape[dim] > 1]
-        return tuple(dim for dim in spread if (place.take([0], axis=dim) != place).any())
+    def varies_along(self) -> tuple[int, ...]:
+        """The dimensions along which positions differ."""
+        position = self.planes[POSITION]
+        spread = [dim for dim in self.spread if position.shape[dim] > 1]
+        return tuple(dim for dim in spread if (position.take([0], axis=dim) != position).any())
 
     @property
     def home(self) -> int | None:
-        """The one dimension along which places differ, if there is one."""
-        dims = self.lies_along
+        """The dimension along which positions differ; None unless there is exactly one."""
+        dims = self.varies_along
         return dims[0] if len(dims) == 1 else None
 
 
 class TooLargeError(Exception):
-    """The planes of a tensor would not be worth their memory."""
+    """The planes of a tensor would take too much memory."""
 
 
-def image_axis(size: int, dim: int, rank: int) -> Reads:
-    """The reads of the image itself along the axis that lies on dimension ``dim`` of ``rank``."""
+def image_axis(size: int, dim: int, rank: int) -> AxisReads:
+    """The reads of the image itself along the axis of dimension ``dim`` of ``rank``."""
     shape = [1] * rank
     shape[dim] = size
     rows = np.arange(size, dtype=np.int32).reshape(shape)
-    return Reads(np.stack([rows] * 5))
+    return AxisReads(np.stack([rows] * 5))
 
 
 def nothing(rank: int) -> Array:
-    """Planes (5, 1, ..., 1) of what reads nothing."""
+    """Planes (5, 1, ..., 1) that read nothing."""
     return np.array([FAR, -FAR, FAR, -FAR, -1], dtype=np.int32).reshape(5, *[1] * rank)
 
 
-def joined(parts: Sequence[Reads]) -> Reads:
-    """Several tensors of one rank, combined element by element: the union of what they read.
+def joined(parts: Sequence[AxisReads]) -> AxisReads:
+    """The union of the reads of several tensors of one rank that are combined elementwise.
 
-    What has lost its place (a gate, the mean of an image) joins no rows but counts as ``mixed``, as long as something
-    with a place takes part.
+    Tensors without positions (a gate, the mean of an image) add no rows but count as ``mixed``, if another tensor has
+    positions.
     """
     if len(parts) == 1 or all(part is parts[0] for part in parts):
         return parts[0]
-    placed = [part for part in parts if not part.pooled] or list(parts)
-    terms = [planes for part in placed for planes in (part.planes, *part.beside)]
+    positioned = [part for part in parts if not part.pooled] or list(parts)
+    terms = [planes for part in positioned for planes in (part.planes, *part.beside)]
     planes, beside = _united(terms)
-    jumps = [part.jump for part in placed if part.spread] or [placed[0].jump]
-    return Reads(
+    jumps = [part.jump for part in positioned if part.spread] or [positioned[0].jump]
+    return AxisReads(
         planes,
         jump=jumps[0],
         pooled=all(part.pooled for part in parts),
-        mixed=any(part.mixed for part in parts) or len(placed) < len(parts),
+        mixed=any(part.mixed for part in parts) or len(positioned) < len(parts),
         beside=beside,
     )
 
 
 def _united(terms: Sequence[Array]) -> tuple[Array, tuple[Array, ...]]:
-    """One union of all terms, or several of them where it would be much larger than they are."""
+    """The union of all terms, or several unions if one would be much larger than the terms."""
     kept: list[Array] = []
     for term in terms:
         for at, other in enumerate(kept):
@@ -127,16 +127,16 @@ def _united(terms: Sequence[Array]) -> tuple[Array, tuple[Array, ...]]:
     return kept[0], tuple(kept[1:])
 
 
-def whole(reads: Reads) -> Reads:
-    """The same with nothing kept apart."""
+def whole(reads: AxisReads) -> AxisReads:
+    """The reads with ``beside`` merged into ``planes``."""
     planes = reads.planes
     for term in reads.beside:
         planes = _union(planes, term)
     return replace(reads, planes=planes, beside=())
 
 
-def narrowed(reads: Reads) -> Reads:
-    """The same, with size 1 along each dimension along which nothing differs."""
+def narrowed(reads: AxisReads) -> AxisReads:
+    """The reads with size 1 along each dimension along which nothing differs."""
     reads = whole(reads)
     for dim in reads.spread:
         first = reads.planes.take([0], axis=dim + 1)
@@ -153,79 +153,81 @@ def _union(one: Array, other: Array) -> Array:
     planes = np.empty(bigger, dtype=np.int32)
     np.minimum(one[::2][:2], other[::2][:2], out=planes[:4:2])
     np.maximum(one[1::2], other[1::2], out=planes[1::2])
-    planes[PLACE] = _place_of_both(one[PLACE], other[PLACE])
+    planes[POSITION] = _position_of_both(one[POSITION], other[POSITION])
     return planes
 
 
-def _place_of_both(first: Array, second: Array) -> Array:
-    """Where an element made of two lies: at the first's place, if that differs between elements, else at the second's.
+def _position_of_both(first: Array, second: Array) -> Array:
+    """The position of an element made of two: the first's if it differs between elements, else the second's.
 
-    Two that lie at one place each, not the same, lie at none together: so do the states of a recurrent layer.
+    Two different constant positions give none, as in the states of a recurrent layer.
     """
     if first.size > 1 and first.min() != first.max():
         return first
     if second.size > 1 and second.min() != second.max():
         return second
-    together_at_one = first.flat[0] == second.flat[0] or UNPLACED in {int(first.flat[0]), int(second.flat[0])}
+    together_at_one = first.flat[0] == second.flat[0] or NO_POSITION in {int(first.flat[0]), int(second.flat[0])}
     return first if together_at_one else np.full((1,) * first.ndim, TORN)
 
 
 def check_size(shape: Sequence[int]) -> None:
-    """Refuse planes that would not be worth their memory.
+    """Reject planes that would take too much memory.
 
     Raises:
-        TooLargeError: they would not.
+        TooLargeError: they would.
     """
     if int(np.prod(shape[1:])) > _LARGEST:
         raise TooLargeError
 
 
-def together(reads: Reads, dim: int, *, keep_places: bool = False) -> Reads:
-    """Every element reads what all along ``dim`` read together; the dimension stays, with size 1.
+def together(reads: AxisReads, dim: int, *, keep_positions: bool = False) -> AxisReads:
+    """Every element reads the union along ``dim``, which stays with size 1.
 
-    With ``keep_places`` elements keep their place (as in a softmax), else places along ``dim`` are gone.
+    With ``keep_positions`` elements keep their position (as in a softmax); otherwise positions along ``dim`` are lost.
     """
     if dim not in reads.spread:
         return reads
-    if keep_places:
+    if keep_positions:
         planes = np.broadcast_to(_reduced(reads.planes, dim), reads.planes.shape).copy()
-        planes[PLACE] = reads.planes[PLACE]
+        planes[POSITION] = reads.planes[POSITION]
     else:
         planes = _reduced(reads.planes, dim)
     planes, beside = _united([planes, *(_reduced(term, dim) for term in reads.beside)])
-    place = reads.planes[PLACE]
-    in_space = place.shape[dim] > 1 and bool((place.take([0], axis=dim) != place).any())
+    position = reads.planes[POSITION]
+    in_space = position.shape[dim] > 1 and bool((position.take([0], axis=dim) != position).any())
     everything = in_space and all((planes[plane] == planes[plane].flat[0]).all() for plane in (FIRST, LAST))
     return replace(reads, planes=planes, beside=beside, mixed=reads.mixed or everything)
 
 
 def _reduced(planes: Array, dim: int) -> Array:
-    """The union along one dimension, which stays with size 1; places that differed along it are gone."""
+    """The union along one dimension, which stays with size 1; positions that differed along it are lost."""
     if planes.shape[dim + 1] == 1:
         return planes
     united = np.empty([5, *(1 if axis == dim else size for axis, size in enumerate(planes.shape[1:]))], dtype=np.int32)
     united[:4:2] = planes[:4:2].min(axis=dim + 1, keepdims=True)
     united[1::2] = planes[1::2].max(axis=dim + 1, keepdims=True)
-    place = planes[PLACE]
-    highest = place.max(axis=dim, keepdims=True)
-    lowest = np.minimum(np.where(place < 0, FAR, place).min(axis=dim, keepdims=True), highest)  # padding has no place
+    position = planes[POSITION]
+    highest = position.max(axis=dim, keepdims=True)
+    lowest = np.minimum(
+        np.where(position < 0, FAR, position).min(axis=dim, keepdims=True), highest
+    )  # padding has no position
     differs_elsewhere = lowest.min() != lowest.max()
-    united[PLACE] = lowest if differs_elsewhere else np.where(lowest < highest, -1, lowest)
+    united[POSITION] = lowest if differs_elsewhere else np.where(lowest < highest, -1, lowest)
     return united
 
 
-def gathered(reads: Reads, dim: int, taps: Array, size: int, *, at_home: bool) -> Reads:
-    """Output o along ``dim`` reads the positions ``taps[o]`` of ``size``; ``taps`` is (outputs, at most so many).
+def gathered(reads: AxisReads, dim: int, taps: Array, size: int, *, at_home: bool) -> AxisReads:
+    """Output o along ``dim`` reads the positions ``taps[o]`` of ``size``; ``taps`` is (outputs, longest window).
 
-    Positions outside are padding and read nothing, except in the free planes, where the image goes on: there the
-    pattern of positions repeats with the jump. ``at_home`` says that this dimension is the axis' own.
+    Positions outside are padding and read nothing, except in the free planes, in which the image continues: there the
+    pattern of positions repeats with the jump. ``at_home``: this dimension is the axis' own.
     """
     reads = whole(reads)
     planes = reads.planes
     if planes.shape[dim + 1] == 1 and (reads.pooled or not at_home):
         return reads
     if taps.shape == (size, 1) and bool((taps[:, 0] == np.arange(size)).all()):
-        return reads  # 1 × 1: every unit stays where it is, whatever its place means
+        return reads  # 1 × 1: every unit keeps its position
     around = [1] * planes.ndim
     around[dim + 1] = len(taps)
     shape = [len(taps) if axis == dim + 1 else side for axis, side in enumerate(planes.shape)]
@@ -241,18 +243,18 @@ def gathered(reads: Reads, dim: int, taps: Array, size: int, *, at_home: bool) -
         np.maximum(result[1:2], np.where(inside, read[1:2], -FAR), out=result[1:2])
         np.minimum(result[2:3], np.where(real, free[:1], FAR), out=result[2:3])
         np.maximum(result[3:4], np.where(real, free[1:], -FAR), out=result[3:4])
-    if at_home and 0 in reads.lies_along:  # within windows: the place in the image of what lies in the middle
+    if at_home and 0 in reads.varies_along:  # within windows: the position of the middle element
         middle = np.clip(taps[:, taps.shape[1] // 2], 0, size - 1)
-        result[PLACE] = planes[PLACE].take(middle, axis=dim)
+        result[POSITION] = planes[POSITION].take(middle, axis=dim)
     elif at_home:
-        result[PLACE] = np.arange(len(taps)).reshape(around[1:])
+        result[POSITION] = np.arange(len(taps)).reshape(around[1:])
     else:
-        result[PLACE] = planes[PLACE] if len(taps) == size else -1
+        result[POSITION] = planes[POSITION] if len(taps) == size else -1
     return replace(reads, planes=result)
 
 
 def _continued(taps: Array, size: int, jump: Fraction) -> tuple[Array, Array]:
-    """For positions beyond the ends, the position inside that looks the same, and how far it lies from there."""
+    """For positions beyond the ends, the equivalent position inside, and the distance between the two in the input."""
     period, step = jump.denominator, jump.numerator
     before, after = np.maximum(0, -taps), np.maximum(0, taps - size + 1)
     periods = -(-before // period) - -(-after // period)
@@ -260,16 +262,16 @@ def _continued(taps: Array, size: int, jump: Fraction) -> tuple[Array, Array]:
     return source, np.where(taps == NOWHERE, 0, -periods * step)
 
 
-def steps_of(places: Array) -> Fraction:
-    """How many old places a step along these places is: 2 for 0, 2, 4; one half for 0, 0, 1, 1."""
-    steps = np.diff(places)
-    if places.size < 2 or places.min() < 0 or steps.min() < 0:
+def steps_of(positions: Array) -> Fraction:
+    """The mean step between these positions: 2 for 0, 2, 4; one half for 0, 0, 1, 1."""
+    steps = np.diff(positions)
+    if positions.size < 2 or positions.min() < 0 or steps.min() < 0:
         return Fraction(1)
-    known = np.unique(places)
+    known = np.unique(positions)
     gaps = np.unique(np.diff(known))
-    if len(gaps) != 1 or places.size % len(known):
+    if len(gaps) != 1 or positions.size % len(known):
         return Fraction(1)
-    return Fraction(int(gaps[0]) * len(known), int(places.size))
+    return Fraction(int(gaps[0]) * len(known), int(positions.size))
 
 
 def as_taps(windows: Sequence[Sequence[int]]) -> Array:
@@ -304,7 +306,7 @@ def reshaped(planes: Array, before: Sequence[int], after: Sequence[int]) -> Arra
 
 
 def _groups(before: Sequence[int], after: Sequence[int]) -> list[tuple[list[int], list[int]]]:
-    """Runs of dimensions of two shapes of one size whose products are equal, as short as they come."""
+    """The shortest runs of dimensions of two shapes of one size whose products are equal."""
     groups: list[tuple[list[int], list[int]]] = []
     i = j = 0
     while i < len(before) or j < len(after):
@@ -331,7 +333,7 @@ def _groups(before: Sequence[int], after: Sequence[int]) -> list[tuple[list[int]
 
 
 def _compact(planes: Array) -> Array:
-    """The same with size 1 wherever nothing differs along a dimension."""
+    """The planes with size 1 along each dimension along which nothing differs."""
     for dim in range(1, planes.ndim):
         if planes.shape[dim] > 1:
             start = planes.take([0], axis=dim)
@@ -350,67 +352,67 @@ AXIS_LETTERS = {1: "L", 2: "HW", 3: "DHW"}
 
 
 @dataclass(frozen=True, eq=False)
-class Carried:
-    """The reads along each axis of the image, and the channel numbers (1, *dims); or why they are ``lost``."""
+class TensorReads:
+    """The reads along each axis of the image, and the channel numbers (1, *dims); or the reason why they are ``lost``."""
 
-    axes: tuple[Reads, ...] = ()
+    axes: tuple[AxisReads, ...] = ()
     channel: Array | None = None
     lost: str = ""
 
-    def moved(self, move: Callable[[Array], Array]) -> Carried:
-        """After ``move`` rearranged all planes alike."""
+    def moved(self, move: Callable[[Array], Array]) -> TensorReads:
+        """The reads after ``move`` rearranged all planes."""
         channel = None if self.channel is None else move(self.channel)
         return replace(self, axes=tuple(reads.moved(move) for reads in self.axes), channel=channel)
 
-    def each(self, change: Callable[[Reads], Reads]) -> Carried:
-        """After ``change`` of every axis."""
+    def each(self, change: Callable[[AxisReads], AxisReads]) -> TensorReads:
+        """The reads after ``change`` of every axis."""
         return replace(self, axes=tuple(map(change, self.axes)))
 
-    def with_channels(self, count: int, dim: int, rank: int) -> Carried:
-        """With ``count`` channels numbered along ``dim``."""
+    def with_channels(self, count: int, dim: int, rank: int) -> TensorReads:
+        """The reads with ``count`` channels numbered along ``dim``."""
         shape = [1] * (rank + 1)
         shape[dim % rank + 1] = count
         return replace(self, channel=np.arange(count, dtype=np.int64).reshape(shape))
 
     def home(self, axis: int) -> int | None:
-        """The one dimension along which the places of an axis lie; channels that hold several places do not count."""
-        dims = self.axes[axis].lies_along
+        """The dimension along which the positions of an axis differ; channels with several positions do not count."""
+        dims = self.axes[axis].varies_along
         if len(dims) > 1 and self.channel is not None and self.channel.ndim == self.axes[axis].planes.ndim:
             dims = tuple(dim for dim in dims if self.channel.shape[dim + 1] == 1)
         return dims[0] if len(dims) == 1 else None
 
     @property
     def mixed(self) -> bool:
-        """Whether something that reads a whole axis took part."""
+        """Whether an operation that reads a whole axis took part."""
         return any(reads.mixed or reads.pooled for reads in self.axes)
 
 
-def image(shape: Sequence[int]) -> Carried:
+def image(shape: Sequence[int]) -> TensorReads:
     """The input (1, C, *axes) itself."""
     rank = len(shape)
     axes = tuple(image_axis(shape[dim], dim, rank) for dim in range(2, rank))
-    return Carried(axes).with_channels(shape[1], 1, rank)
+    return TensorReads(axes).with_channels(shape[1], 1, rank)
 
 
-def elementwise(parts: Sequence[Carried], rank: int) -> Carried:
-    """What comes of combining tensors element by element, broadcast to ``rank``."""
+def elementwise(parts: Sequence[TensorReads], rank: int) -> TensorReads:
+    """The result of combining tensors elementwise, broadcast to ``rank``."""
     if len(parts) == 1 and all(reads.planes.ndim == rank + 1 for reads in parts[0].axes):
         return parts[0]
     parts = [part.moved(lambda planes: aligned(planes, rank)) for part in parts]
     axes = tuple(joined(reads) for reads in zip(*(part.axes for part in parts), strict=True))
     channels = [part.channel for part in parts if part.channel is not None]
     largest = max(channels, key=lambda channel: channel.size, default=None)
-    return Carried(axes, largest)
+    return TensorReads(axes, largest)
 
 
-def reduced(carried: Carried, dims: Sequence[int], *, keep: bool) -> Carried:
-    """After a reduction over ``dims``: what is left of an axis that was reduced whole is pooled."""
+def reduced(carried: TensorReads, dims: Sequence[int], *, keep: bool) -> TensorReads:
+    """The result of a reduction over ``dims``: an axis that was reduced completely is pooled."""
 
-    def reduce(reads: Reads) -> Reads:
-        had_place = reads.placed
+    def reduce(reads: AxisReads) -> AxisReads:
+        had_position = reads.positioned
         for dim in dims:
             reads = together(reads, dim)
-        pooled = reads.pooled or (had_place and not reads.placed)
+        pooled = reads.pooled or (had_position and not reads.positioned)
         return replace(reads, pooled=pooled)
 
     result = carried.each(reduce)
@@ -422,13 +424,13 @@ def reduced(carried: Carried, dims: Sequence[int], *, keep: bool) -> Carried:
     return result if keep else result.moved(lambda planes: planes.squeeze(tuple(dim + 1 for dim in dims)))
 
 
-def mixed_over(carried: Carried, dims: Sequence[int]) -> Carried:
-    """After a normalisation over ``dims``: an axis that lies along one of them is mixed."""
+def mixed_over(carried: TensorReads, dims: Sequence[int]) -> TensorReads:
+    """The result of a normalisation over ``dims``: an axis along one of them is mixed."""
     return carried.each(lambda reads: replace(reads, mixed=reads.mixed or bool(set(dims) & set(reads.spread))))
 
 
-def concatenated(parts: Sequence[Carried | None], sizes: Sequence[int], dim: int, rank: int) -> Carried:
-    """After ``cat`` along ``dim`` of parts of these sizes; None is a part that reads nothing of the image."""
+def concatenated(parts: Sequence[TensorReads | None], sizes: Sequence[int], dim: int, rank: int) -> TensorReads:
+    """The result of ``cat`` along ``dim`` of parts of these sizes; None is a part that does not read the image."""
     known = [part for part in parts if part is not None]
     axes = tuple(
         _concatenated([None if part is None else part.axes[axis] for part in parts], sizes, dim, rank)
@@ -437,46 +439,46 @@ def concatenated(parts: Sequence[Carried | None], sizes: Sequence[int], dim: int
     numbered = [part.channel for part in known if part.channel is not None and part.channel.size > 1]
     along = all(channel.shape[dim + 1] > 1 for channel in numbered)
     if numbered and not along:
-        return Carried(axes, max(numbered, key=lambda channel: channel.size))
-    return Carried(axes).with_channels(sum(sizes), dim, rank) if numbered else Carried(axes)
+        return TensorReads(axes, max(numbered, key=lambda channel: channel.size))
+    return TensorReads(axes).with_channels(sum(sizes), dim, rank) if numbered else TensorReads(axes)
 
 
-def _concatenated(parts: Sequence[Reads | None], sizes: Sequence[int], dim: int, rank: int) -> Reads:
+def _concatenated(parts: Sequence[AxisReads | None], sizes: Sequence[int], dim: int, rank: int) -> AxisReads:
     parts = [None if part is None else whole(part) for part in parts]
     known = [part for part in parts if part is not None]
-    placed = [part for part in known if not part.pooled] or known
-    beside = _empty_beside(placed[0], dim, rank)
-    planes = [part.planes if part in placed else beside for part in parts]
-    mixed = any(part.mixed for part in known) or len(placed) < len(known)
+    positioned = [part for part in known if not part.pooled] or known
+    beside = _empty_beside(positioned[0], dim, rank)
+    planes = [part.planes if part in positioned else beside for part in parts]
+    mixed = any(part.mixed for part in known) or len(positioned) < len(known)
     same = all(other.shape == planes[0].shape and np.array_equal(other, planes[0]) for other in planes)
-    if same and planes[0].shape[dim + 1] == 1 and dim not in placed[0].spread:
-        return replace(placed[0], mixed=mixed)
+    if same and planes[0].shape[dim + 1] == 1 and dim not in positioned[0].spread:
+        return replace(positioned[0], mixed=mixed)
     shapes = [np.broadcast_shapes(*((*part.shape[: dim + 1], 1, *part.shape[dim + 2 :]) for part in planes))]
     pieces = []
     for part, size in zip(planes, sizes, strict=True):
         shape = list(shapes[0])
         shape[dim + 1] = size
         pieces.append(np.broadcast_to(part, shape))
-    return replace(placed[0], planes=np.concatenate(pieces, axis=dim + 1), mixed=mixed)
+    return replace(positioned[0], planes=np.concatenate(pieces, axis=dim + 1), mixed=mixed)
 
 
-def _empty_beside(part: Reads, dim: int, rank: int) -> Array:
-    """Planes that read nothing, at the places of ``part`` where these are the same all along ``dim``."""
-    place = part.planes[PLACE]
-    if not place.size:
+def _empty_beside(part: AxisReads, dim: int, rank: int) -> Array:
+    """Planes that read nothing, with the positions of ``part`` if these are constant along ``dim``."""
+    position = part.planes[POSITION]
+    if not position.size:
         return nothing(rank)
-    first = place.take([0], axis=dim)
-    if (first != place).any() or first.size == 1:
+    first = position.take([0], axis=dim)
+    if (first != position).any() or first.size == 1:
         return nothing(rank)
     planes = np.broadcast_to(nothing(rank), (5, *first.shape)).copy()
-    planes[PLACE] = first
+    planes[POSITION] = first
     return planes
 
 
-def layout(carried: Carried | None, shape: Sequence[int]) -> str:
-    """A word a dimension: ``N C H W``, ``N HW C`` for tokens, ``HW HW C`` for windows; ``?`` where it is not known.
+def layout(carried: TensorReads | None, shape: Sequence[int]) -> str:
+    """One word per dimension: ``N C H W``, ``N HW C`` for tokens, ``HW HW C`` for windows; ``?`` if it is not known.
 
-    Channels that hold several places of a map are called channels.
+    Channels that contain several positions of a map count as channels.
     """
     words = ["N", *["?"] * (len(shape) - 1)] if shape else []
     if carried is None or carried.lost:
@@ -488,7 +490,7 @@ def layout(carried: Carried | None, shape: Sequence[int]) -> str:
         if channel is not None and channel.ndim == len(shape) + 1 and channel.shape[dim + 1] > 1:
             along[dim] += "C"
         for axis, (letter, reads) in enumerate(zip(letters, carried.axes, strict=True)):
-            if reads.planes.ndim != len(shape) + 1 or dim not in reads.lies_along:
+            if reads.planes.ndim != len(shape) + 1 or dim not in reads.varies_along:
                 continue
             if carried.home(axis) in {None, dim}:
                 along[dim] += letter

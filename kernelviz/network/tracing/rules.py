@@ -1,6 +1,6 @@
-"""What each operation of torch does to the fields and dimensions of its tensors.
+"""The effect of each torch operation on receptive fields and dimensions.
 
-A rule takes a ``Call`` and returns what is known of its first output. An operation without a rule gives ``lost``.
+A rule takes a ``Call`` and returns what is known of its first output. Without a rule the result is ``lost``.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from kernelviz.network.tracing.reads import (
-    PLACE,
-    Carried,
-    Reads,
+    POSITION,
+    AxisReads,
+    TensorReads,
     concatenated,
     elementwise,
     mixed_over,
@@ -24,13 +24,13 @@ from kernelviz.network.tracing.reads import (
     together,
 )
 
-Found: TypeAlias = "Carried | None"
+Found: TypeAlias = "TensorReads | None"
 Rule: TypeAlias = "Callable[[Call], Found | list[Found]]"
 
 
 @dataclass(frozen=True)
 class Call:
-    """One operation: its name, what went in and out, and what is known of a tensor (None: it reads no image)."""
+    """One operation: its name, arguments and output, and what is known of a tensor (None: it does not read the image)."""
 
     name: str
     args: tuple[Any, ...]
@@ -39,9 +39,9 @@ class Call:
     known: Callable[[Any], Found]
 
     @property
-    def source(self) -> Carried:
-        """What is known of the first argument; a constant reads nothing and counts as lost here."""
-        return self.known(self.args[0]) or Carried(lost=f"{self.name} of a constant")
+    def source(self) -> TensorReads:
+        """What is known of the first argument; a constant counts as lost."""
+        return self.known(self.args[0]) or TensorReads(lost=f"{self.name} of a constant")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -55,18 +55,18 @@ class Call:
         return int(first.ndim)
 
     def dim(self, value: int, rank: int | None = None) -> int:
-        """A dimension counted from the front."""
+        """A dimension as a non-negative index."""
         return value % (rank or max(len(self.shape), 1))
 
-    def option(self, place: int, name: str, default: Any) -> Any:
-        """An argument by its place or its name."""
-        if len(self.args) > place:
-            return self.args[place]
+    def option(self, position: int, name: str, default: Any) -> Any:
+        """An argument by its position or its name."""
+        if len(self.args) > position:
+            return self.args[position]
         return self.kwargs.get(name, default)
 
 
 def outcome(call: Call) -> Found | list[Found]:
-    """What is known of the outputs of an operation: one value, or one for each of a list."""
+    """What is known of the outputs of an operation: one value, or one per output."""
     overwrites = call.name in {"copy_", "fill_"}
     tensors = tensors_in((call.args[1:] if overwrites else call.args, call.kwargs))
     carried = [known for tensor in tensors if (known := call.known(tensor)) is not None]
@@ -76,7 +76,7 @@ def outcome(call: Call) -> Found | list[Found]:
     if lost is not None:
         return lost
     rule = RULES.get(call.name)
-    return rule(call) if rule else Carried(lost=f"{call.name} is not an operation that fields are followed through")
+    return rule(call) if rule else TensorReads(lost=f"{call.name} is not an operation that fields are followed through")
 
 
 def tensors_in(value: Any) -> list[torch.Tensor]:
@@ -96,7 +96,7 @@ def _elementwise(call: Call) -> Found:
 
 
 def _copy(call: Call) -> Found:
-    """``copy_`` and ``fill_``: nothing is left of what the first argument held."""
+    """``copy_`` and ``fill_`` overwrite all of the first argument."""
     source = call.known(call.args[1])
     return source and elementwise([source], call.rank)
 
@@ -112,9 +112,9 @@ def _reduce(call: Call) -> list[Found] | Found:
 
 
 def _along(call: Call) -> Found:
-    """Softmax and the like: everything along one dimension is read, and places stay."""
+    """Softmax and the like read everything along one dimension and keep positions."""
     dim = call.dim(call.args[1])
-    return call.source.each(lambda reads: together(reads, dim, keep_places=True))
+    return call.source.each(lambda reads: together(reads, dim, keep_positions=True))
 
 
 def _norm_last(call: Call) -> list[Found] | Found:
@@ -147,7 +147,7 @@ def _first_of(call: Call, result: Found) -> list[Found] | Found:
 
 
 def _product(call: Call) -> Found:
-    """Matrix products: rows of the one with columns of the other, everything along the shared dimension read."""
+    """Matrix products read everything along the shared dimension."""
     one, other = call.args[1:3] if call.name in ("addmm", "baddbmm") else call.args[:2]
     left, right, rank = call.known(one), call.known(other), call.rank
     if left is None and right is None:
@@ -160,39 +160,39 @@ def _product(call: Call) -> Found:
         parts.append(_contracted(right, right_axis, other=left is not None))
     result = elementwise(parts, rank)
     if right is None:
-        if left is not None and _mixes_places(left, left_axis):
-            return _without_places(left, parts[0], left_axis)
+        if left is not None and _mixes_positions(left, left_axis):
+            return _without_positions(left, parts[0], left_axis)
         return result.with_channels(call.output.shape[-1], rank - 1, rank)
     if left is None or right.channel is None or right.channel.shape[-1] == 1:
         return result
     return replace(result, channel=parts[-1].channel)
 
 
-def _mixes_places(carried: Carried, dim: int) -> bool:
-    """Whether rows or columns lie along this dimension; those of merged patches are channels too, and do not count."""
+def _mixes_positions(carried: TensorReads, dim: int) -> bool:
+    """Whether rows or columns are along this dimension; those of merged patches are channels and do not count."""
     channels = carried.channel is not None and carried.channel.shape[dim + 1] > 1
-    return not channels and any(dim in reads.lies_along for reads in carried.axes)
+    return not channels and any(dim in reads.varies_along for reads in carried.axes)
 
 
-def _without_places(before: Carried, after: Carried, dim: int) -> Carried:
-    """A weight along rows or columns: what lay along ``dim`` has no place there any more; channels stay channels."""
+def _without_positions(before: TensorReads, after: TensorReads, dim: int) -> TensorReads:
+    """A product with a weight along rows or columns: axes along ``dim`` lose their positions; channels are kept."""
     axes = tuple(
-        replace(reads, pooled=True, mixed=True) if dim in old.lies_along else reads
+        replace(reads, pooled=True, mixed=True) if dim in old.varies_along else reads
         for old, reads in zip(before.axes, after.axes, strict=True)
     )
     return replace(after, axes=axes)
 
 
-def _contracted(carried: Carried, dim: int, *, other: bool) -> Carried:
-    """After everything along ``dim`` was summed; with another image tensor as ``other`` factor places may be gone."""
+def _contracted(carried: TensorReads, dim: int, *, other: bool) -> TensorReads:
+    """The result of a sum along ``dim``; if the ``other`` factor reads the image too, positions may be lost."""
 
-    def contract(reads: Reads) -> Reads:
-        had_place = reads.placed
+    def contract(reads: AxisReads) -> AxisReads:
+        had_position = reads.positioned
         united = together(reads, dim)
-        pooled = reads.pooled or (other and had_place and not united.placed)
-        if other and united.placed and dim in reads.lies_along:
+        pooled = reads.pooled or (other and had_position and not united.positioned)
+        if other and united.positioned and dim in reads.varies_along:
             planes = united.planes.copy()
-            planes[PLACE] = -1  # the sum over places within windows lies where the other factor says
+            planes[POSITION] = -1  # the other factor determines the position
             united = replace(united, planes=planes)
         return replace(united, pooled=pooled)
 
@@ -263,7 +263,7 @@ def _expand(call: Call) -> Found:
 
 
 def _restrided(call: Call) -> Found:
-    """``as_strided_``: torch gives the mean of a map other strides, which moves nothing; anything else is lost."""
+    """``as_strided_``: new strides for the mean of a map move no elements; other uses are lost."""
     source, shape = call.source, tuple(call.output.shape)
     long = [dim for dim, size in enumerate(shape) if size > 1]
     packed = not long or (len(long) == 1 and call.args[2][long[0]] == 1)
@@ -275,7 +275,7 @@ def _restrided(call: Call) -> Found:
     )
     if packed and fits and not call.option(3, "storage_offset", 0):
         return source
-    return Carried(lost="as_strided_ lays the elements of a tensor out anew")
+    return TensorReads(lost="as_strided_ lays the elements of a tensor out anew")
 
 
 def _slice(call: Call) -> Found:
@@ -285,19 +285,19 @@ def _slice(call: Call) -> Found:
     return part_of(call.source, dim, slice(start, stop, step))
 
 
-def part_of(carried: Carried, dim: int, part: slice) -> Carried:
+def part_of(carried: TensorReads, dim: int, part: slice) -> TensorReads:
     """What is known of a part of a tensor along one dimension."""
     index = (slice(None),) * (dim + 1)
     return carried.moved(lambda planes: planes if planes.shape[dim + 1] == 1 else planes[(*index, part)])
 
 
 def _select(call: Call) -> Found:
-    dim, place = call.dim(call.args[1]), call.args[2]
-    return _selected(call.source, dim, place)
+    dim, position = call.dim(call.args[1]), call.args[2]
+    return _selected(call.source, dim, position)
 
 
-def _selected(carried: Carried, dim: int, place: int) -> Carried:
-    return carried.moved(lambda planes: planes.take(0 if planes.shape[dim + 1] == 1 else place, axis=dim + 1))
+def _selected(carried: TensorReads, dim: int, position: int) -> TensorReads:
+    return carried.moved(lambda planes: planes.take(0 if planes.shape[dim + 1] == 1 else position, axis=dim + 1))
 
 
 def _split(call: Call) -> list[Found]:
@@ -312,13 +312,13 @@ def _split(call: Call) -> list[Found]:
 
 def _unbind(call: Call) -> list[Found]:
     dim = call.dim(call.option(1, "dim", 0))
-    return [_selected(call.source, dim, place) for place in range(len(call.output))]
+    return [_selected(call.source, dim, position) for position in range(len(call.output))]
 
 
 def _roll(call: Call) -> Found:
     shifts, dims = call.args[1], call.option(2, "dims", [])
     if not dims:
-        return Carried(lost="roll without dimensions")
+        return TensorReads(lost="roll without dimensions")
     axes = [call.dim(dim) + 1 for dim in dims]
     return call.source.moved(lambda planes: np.roll(planes, shifts, axes))
 
@@ -356,7 +356,7 @@ def _stack(call: Call) -> Found:
 
 
 def _unfold(call: Call) -> Found:
-    """``Tensor.unfold``: windows of ``size`` along one dimension, the window's elements last."""
+    """``Tensor.unfold``: windows of ``size`` along one dimension; the elements of a window are the last dimension."""
     dim, size, step = call.dim(call.args[1]), call.args[2], call.args[3]
     index = np.arange(call.output.shape[dim])[:, None] * step + np.arange(size)
 
@@ -369,22 +369,22 @@ def _unfold(call: Call) -> Found:
 
 
 def _index(call: Call) -> Found:
-    """``tensor[:, positions]``: where nothing differs along that dimension, or the positions have values."""
+    """``tensor[:, positions]``, if nothing differs along that dimension or the values of the positions are known."""
     if call.name == "index":
         chosen = [(dim, index) for dim, index in enumerate(call.args[1]) if index is not None]
     else:
         chosen = [(call.dim(call.args[1]), call.args[2])]
     (dim, positions), *more = chosen
     if more or positions.ndim != 1 or positions.dtype.is_floating_point or positions.dtype.itemsize == 1:
-        return Carried(lost=f"{call.name} by more than one list of positions")
+        return TensorReads(lost=f"{call.name} by more than one list of positions")
     source = call.source
     arrays = [*(reads.planes for reads in source.axes), *([] if source.channel is None else [source.channel])]
     if all(array.shape[dim + 1] == 1 for array in arrays):
         return source
     if positions.device.type == "meta":
-        return Carried(lost=f"{call.name} takes positions that are not known without numbers")
-    places = positions.numpy()
-    return source.moved(lambda planes: planes if planes.shape[dim + 1] == 1 else planes.take(places, axis=dim + 1))
+        return TensorReads(lost=f"{call.name} takes positions that are not known without numbers")
+    positions = positions.numpy()
+    return source.moved(lambda planes: planes if planes.shape[dim + 1] == 1 else planes.take(positions, axis=dim + 1))
 
 
 RULES.update(

@@ -1,4 +1,4 @@
-"""From an observed forward pass to a ``Trace``: the layers in order, and what each unit of their maps reads."""
+"""From an observed forward pass to a ``Trace``: the layers in order, with the receptive fields of their units."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import numpy as np
 from torch import nn
 
 from kernelviz.errors import UsageError
-from kernelviz.network.convolutions import list_layers, without_expert
+from kernelviz.network.convolutions import list_layers
 from kernelviz.network.model import Model, stage_names
+from kernelviz.network.selection import without_expert
 from kernelviz.network.tracing import reads
 from kernelviz.network.tracing.reads import (
     FAR,
@@ -19,51 +20,53 @@ from kernelviz.network.tracing.reads import (
     FREE_FIRST,
     FREE_LAST,
     LAST,
-    PLACE,
-    Carried,
-    Reads,
+    POSITION,
+    AxisReads,
+    TensorReads,
     together,
     whole,
 )
-from kernelviz.network.tracing.watch import Watched, watched
+from kernelviz.network.tracing.watch import ObservedPass, observe_pass
 from kernelviz.traces import AxisField, Field, Trace, TracedLayer
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from kernelviz.network.tracing.watch import Visit
+    from kernelviz.network.tracing.watch import ModuleVisit
     from kernelviz.records import Array, ConvLayer, Source
     from kernelviz.traces import Family
 
 
 def trace(network: Model | nn.Module, input_size: Sequence[int] | None = None) -> Trace:
-    """Watch one pass of an image of ``input_size``, (C, H, W), through a network, without its weights or any arithmetic.
+    """Observe one forward pass of an image of ``input_size``, (C, H, W), on ``meta``, without weights or arithmetic.
 
-    The network stays on its device and as it was. ``input_size`` may be left out for a ``Model``.
+    The network is not changed. ``input_size`` may be omitted for a ``Model``.
 
     Raises:
-        UsageError: the input size is missing or no size.
+        UsageError: the input size is missing or not valid.
         KernelvizError: the network does not take such an input, or cannot be copied.
     """
     size = checked_size(network, input_size)
     module = network.module if isinstance(network, Model) else network
-    return as_trace(network, watched(module, size), size)
+    return as_trace(network, observe_pass(module, size), size)
 
 
-def as_trace(network: Model | nn.Module, seen: Watched, size: tuple[int, ...], *, fields: bool = True) -> Trace:
-    """The layers of a watched pass as a record; without ``fields`` it is told sooner."""
+def as_trace(
+    network: Model | nn.Module, observed: ObservedPass, size: tuple[int, ...], *, fields: bool = True
+) -> Trace:
+    """The layers of an observed forward pass as a record; it is faster without ``fields``."""
     if isinstance(network, Model):
         source, stages = network.source, network.stages
     else:
         source, stages = None, stage_names(network)
-    return network_rows(seen.double, seen.visits, size, source=source, stages=stages, fields=fields)
+    return network_rows(observed.network, observed.visits, size, source=source, stages=stages, fields=fields)
 
 
 def checked_size(network: Model | nn.Module, input_size: Sequence[int] | None) -> tuple[int, ...]:
-    """The shape of one image, (C, H, W): as given, or the model's own.
+    """The shape of one image, (C, H, W): the given one, or the model's own.
 
     Raises:
-        UsageError: it is missing, or no shape.
+        UsageError: it is missing or not valid.
     """
     if input_size is None:
         if not isinstance(network, Model):
@@ -77,15 +80,15 @@ def checked_size(network: Model | nn.Module, input_size: Sequence[int] | None) -
     return size
 
 
-def receptive_field(carried: Carried | None) -> Field | None:
-    """The box of each unit of a map as a record; None where it is not known."""
+def receptive_field(carried: TensorReads | None) -> Field | None:
+    """The receptive field of each unit of a map; None if it is not known."""
     if carried is None or carried.lost or unsettled(carried):
         return None
     return Field(tuple(_axis_field(_by_position(carried, axis)) for axis in range(len(carried.axes))), carried.mixed)
 
 
-def unsettled(carried: Carried) -> str:
-    """Why boxes cannot be told from what is carried; empty where they can."""
+def unsettled(carried: TensorReads) -> str:
+    """Why receptive fields cannot be derived; empty if they can."""
     axes = [_by_position(carried, axis) for axis in range(len(carried.axes))]
     if any(map(_astray, axes)):
         return "which element of its output belongs to which row and column was lost track of"
@@ -94,29 +97,29 @@ def unsettled(carried: Carried) -> str:
     return ""
 
 
-def _astray(reads: Reads) -> bool:
-    """Whether elements read different things, and which place each has is not known."""
-    return bool(reads.spread) and not reads.pooled and not reads.placed and _differ(reads)
+def _astray(reads: AxisReads) -> bool:
+    """Whether elements read different rows, but their positions are not known."""
+    return bool(reads.spread) and not reads.pooled and not reads.positioned and _differ(reads)
 
 
-def _differ(reads: Reads) -> bool:
+def _differ(reads: AxisReads) -> bool:
     return any(
         (term[plane] != term[plane].flat[0]).any() for term in (reads.planes, *reads.beside) for plane in (FIRST, LAST)
     )
 
 
-def _crossing(reads: Reads, other: Reads) -> bool:
-    """Whether elements in one row read other rows for another column, as where a map meets its own transpose."""
-    if reads.pooled or other.pooled or not set(reads.spread) & set(other.lies_along):
+def _crossing(reads: AxisReads, other: AxisReads) -> bool:
+    """Whether the rows that an element reads depend on its column, as for the sum of a map and its transpose."""
+    if reads.pooled or other.pooled or not set(reads.spread) & set(other.varies_along):
         return False
-    reads = _united_but_along(reads, {*reads.lies_along, *other.lies_along})
-    first, last, _, _, row, column = np.broadcast_arrays(*reads.planes, other.planes[PLACE])
+    reads = _united_but_along(reads, {*reads.varies_along, *other.varies_along})
+    first, last, _, _, row, column = np.broadcast_arrays(*reads.planes, other.planes[POSITION])
     used = (row >= 0) & (column >= 0)
     if not used.any():
         return False
-    places = [np.unique(place[used], return_inverse=True) for place in (row, column)]
-    cells = tuple(inverse for _, inverse in places)
-    table = np.full([len(known) for known, _ in places], 0)
+    positions = [np.unique(position[used], return_inverse=True) for position in (row, column)]
+    cells = tuple(inverse for _, inverse in positions)
+    table = np.full([len(known) for known, _ in positions], 0)
     for plane, empty, unite in ((first, FAR, np.minimum), (last, -FAR, np.maximum)):
         table[:] = empty
         unite.at(table, cells, plane[used])
@@ -126,28 +129,28 @@ def _crossing(reads: Reads, other: Reads) -> bool:
     return False
 
 
-def _by_position(carried: Carried, axis: int) -> Reads:
-    """The reads of one axis, its places numbered as they stand in a tensor that has a dimension for this axis alone."""
+def _by_position(carried: TensorReads, axis: int) -> AxisReads:
+    """The reads of one axis; its positions are renumbered if a dimension of the tensor belongs to this axis alone."""
     reads = carried.axes[axis]
     home = carried.home(axis)
     others = (other for other in range(len(carried.axes)) if other != axis)
-    if home is None or any(home in carried.axes[other].lies_along for other in others):
+    if home is None or any(home in carried.axes[other].varies_along for other in others):
         return reads
     around = [1] * (reads.planes.ndim - 1)
     around[home] = reads.planes.shape[home + 1]
     planes = reads.planes.copy()
-    planes[PLACE] = np.arange(around[home]).reshape(around)
+    planes[POSITION] = np.arange(around[home]).reshape(around)
     return replace(reads, planes=planes)
 
 
-def _axis_field(reads: Reads) -> AxisField:
+def _axis_field(reads: AxisReads) -> AxisField:
     first, last, free_first, free_last = _as_line(reads)
     reading = free_first <= free_last
     size = int((free_last - free_first + 1)[reading].max()) if reading.any() else 0
     steps = np.unique(np.concatenate([np.diff(free_first), np.diff(free_last)]))
     jump = None
     if len(steps) == 1 and reading.all():
-        jump = int(steps[0]) or None  # nothing moves where every unit reads the whole image
+        jump = int(steps[0]) or None  # zero if every unit reads the whole image
     elif len(first) == 1 and not reads.pooled and reads.jump.denominator == 1:
         jump = int(reads.jump)
     offset = int(free_first[0]) if jump is not None and reading[0] else None
@@ -156,26 +159,26 @@ def _axis_field(reads: Reads) -> AxisField:
     return AxisField(first, last, size, jump, offset)
 
 
-def _as_line(reads: Reads) -> list[Array]:
-    """For each place of the map what its elements read together, as four arrays; one place where there are none."""
-    reads = _united_but_along(reads, set(reads.lies_along))
-    known = reads.planes[PLACE]
+def _as_line(reads: AxisReads) -> list[Array]:
+    """For each position of the map the union of what its elements read, as four arrays."""
+    reads = _united_but_along(reads, set(reads.varies_along))
+    known = reads.planes[POSITION]
     known = np.where(known < 0, 0, known) if known.max() <= 0 else known
     used = known >= 0
-    places = np.unique(known[used])  # merging patches leaves out places
-    known = np.searchsorted(places, known)
+    positions = np.unique(known[used])  # merging patches leaves out positions
+    known = np.searchsorted(positions, known)
     lines = []
     for plane, empty, unite in (
         (FIRST, FAR, np.minimum), (LAST, -FAR, np.maximum), (FREE_FIRST, FAR, np.minimum), (FREE_LAST, -FAR, np.maximum)
     ):  # fmt: skip
-        line = np.full(len(places), empty, dtype=np.int64)
+        line = np.full(len(positions), empty, dtype=np.int64)
         unite.at(line, known[used], reads.planes[plane][used])
         lines.append(line)
     return lines
 
 
-def _united_but_along(reads: Reads, dims: Collection[int]) -> Reads:
-    """Every element reads what all along the other dimensions read together."""
+def _united_but_along(reads: AxisReads, dims: Collection[int]) -> AxisReads:
+    """Every element reads the union over all dimensions but these."""
     for dim in range(reads.planes.ndim - 1):
         if dim not in dims:
             reads = together(replace(reads, mixed=True), dim)
@@ -197,14 +200,14 @@ _WITHOUT_ARITHMETIC = frozenset({
 
 def network_rows(
     network: nn.Module,
-    visits: Mapping[str, Visit],
+    visits: Mapping[str, ModuleVisit],
     size: tuple[int, ...],
     source: Source | None,
     stages: tuple[str, ...],
     *,
     fields: bool = True,
 ) -> Trace:
-    """A row for each module with work or parameters of its own, and for each without parts, in the order of the pass."""
+    """A row for each module with its own work or parameters or without submodules, in the order of the forward pass."""
     modules = dict(network.named_modules())
     convolutions = {
         without_expert(layer.name) if layer.expert is not None else layer.name: layer for layer in list_layers(network)
@@ -229,7 +232,7 @@ def network_rows(
 
 
 def _own_params(modules: Mapping[str, nn.Module]) -> dict[str, int]:
-    """The parameters that each module holds itself; shared ones count where they come first."""
+    """The number of each module's own parameters; shared ones count once, where they come first."""
     met: set[int] = set()
     counts = {}
     for name, module in modules.items():
@@ -239,14 +242,14 @@ def _own_params(modules: Mapping[str, nn.Module]) -> dict[str, int]:
     return counts
 
 
-def _has_a_row(module: nn.Module, visit: Visit | None, params: int) -> bool:
+def _has_a_row(module: nn.Module, visit: ModuleVisit | None, params: int) -> bool:
     if visit is None:
         return params > 0
     return params > 0 or visit.macs > 0 or not any(module.children())
 
 
 def _row(
-    name: str, module: nn.Module, visit: Visit | None, params: int, convolution: ConvLayer | None, *, fields: bool
+    name: str, module: nn.Module, visit: ModuleVisit | None, params: int, convolution: ConvLayer | None, *, fields: bool
 ) -> TracedLayer:
     facts = _window_facts(module, convolution)
     kind = type(module).__name__
@@ -273,13 +276,13 @@ def _row(
     )
 
 
-def _why_unknown(found: reads.Carried | None) -> str:
+def _why_unknown(found: reads.TensorReads | None) -> str:
     if found is None:
         return "it reads no image"
     return found.lost or unsettled(found)
 
 
-def _family(module: nn.Module, visit: Visit, params: int) -> Family:
+def _family(module: nn.Module, visit: ModuleVisit, params: int) -> Family:
     """What a module computes, by the operations of its own forward."""
     names = visit.operations
     if any(module.children()) and visit.macs == 0 and not params:
@@ -297,7 +300,7 @@ def _family(module: nn.Module, visit: Visit, params: int) -> Family:
 
 
 def _window_facts(module: Any, convolution: ConvLayer | None) -> dict[str, Any]:
-    """Kernel, stride, padding and the like of convolutions and pools; bias of what has one."""
+    """Kernel, stride, padding and the like of convolutions and pools, and whether a module has a bias."""
     if convolution is not None:
         return {
             "kernel": convolution.kernel_size,

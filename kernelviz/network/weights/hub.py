@@ -1,4 +1,4 @@
-"""Fetch one file from the hub or from a link under one deadline, into the cache or not at all."""
+"""Download one file from the hub or a link with a timeout, into the cache or not at all."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from kernelviz.network.weights.names import Place
-    from kernelviz.network.weights.request import Beat, Patience
+    from kernelviz.network.weights.names import WeightsLocation
+    from kernelviz.network.weights.request import Beat, StallTimeout
 
     Progress: TypeAlias = Callable[[str, int, int], None]
 
@@ -62,7 +62,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 @dataclass(frozen=True)
 class _Promise:
-    """What the server says of a file before it comes."""
+    """What the server reports about a file before the download."""
 
     url: str
     size: int | None
@@ -71,71 +71,73 @@ class _Promise:
     commit: str = ""
 
 
-def fetch(place: Place, patience: Patience, progress: Progress, *, architecture: str = "") -> Path:
-    """The file of this place, asked for anew and downloaded unless the very same file is in the cache.
+def fetch(
+    location: WeightsLocation, stall_timeout: StallTimeout, progress: Progress, *, architecture: str = ""
+) -> Path:
+    """The file of this location, downloaded unless the same file is in the cache.
 
-    ``architecture`` is for what is said when it does not come, as ``Request`` has it.
+    ``architecture`` is for the error message, as in ``Request``.
 
     Raises:
-        NoWeightsError: they are not to be had, and why; nothing partial is left.
+        NoWeightsError: the file is not available; no partial file is left.
     """
-    if place.url:
-        return fetch_link(place, patience, progress)
-    requests = [Request(place, filename, patience.seconds, architecture) for filename in place.files]
+    if location.url:
+        return fetch_link(location, stall_timeout, progress)
+    requests = [Request(location, filename, stall_timeout.seconds, architecture) for filename in location.files]
     for request in requests[:-1]:
         try:
-            return _fetch_from_repository(request, patience, progress, may_be_missing=True)
+            return _fetch_from_repository(request, stall_timeout, progress, may_be_missing=True)
         except FileNotFoundError:
             continue
-    return _fetch_from_repository(requests[-1], patience, progress)
+    return _fetch_from_repository(requests[-1], stall_timeout, progress)
 
 
 def _fetch_from_repository(
-    request: Request, patience: Patience, progress: Progress, *, may_be_missing: bool = False
+    request: Request, stall_timeout: StallTimeout, progress: Progress, *, may_be_missing: bool = False
 ) -> Path:
-    """One file of a repository: one request about it, then the download, then its name in the cache.
+    """One file of a repository: request its metadata, download it, and name it in the cache.
 
     Raises:
-        NoWeightsError: the file is not to be had.
-        FileNotFoundError: the repository holds no such file, and it ``may_be_missing``.
+        NoWeightsError: the file is not available.
+        FileNotFoundError: the repository has no such file, and it ``may_be_missing``.
     """
-    place, filename = request.place, request.filename
+    location, filename = request.location, request.filename
     _check_online(request)
-    progress(f"asking {request.endpoint} for {place.name}", 0, 0)
+    progress(f"asking {request.endpoint} for {location.name}", 0, 0)
     try:
         check_endpoint(request)
-        promise = patience.wait_for(lambda _beat: _promised(place, filename, patience.seconds))
+        promise = stall_timeout.wait_for(lambda _beat: _promised(location, filename, stall_timeout.seconds))
         names = {"etag": promise.etag, "commit": promise.commit}
-        if kept := _kept(place, filename, promise):
-            return put_in_repository(kept, place, filename, **names)
-        with new_file(repository_directory(place.repo) / "blobs") as (written, stream):
-            _download(promise, stream, request, patience, progress)
-            return put_in_repository(written, place, filename, **names)
+        if kept := _kept(location, filename, promise):
+            return put_in_repository(kept, location, filename, **names)
+        with new_file(repository_directory(location.repo) / "blobs") as (written, stream):
+            _download(promise, stream, request, stall_timeout, progress)
+            return put_in_repository(written, location, filename, **names)
     except Exception as error:  # noqa: BLE001 - the client raises the errors of several libraries
         if may_be_missing and not request.hosts and is_missing(error):
             raise FileNotFoundError(filename) from None
         raise no_weights(error, request) from None
 
 
-def fetch_link(place: Place, patience: Patience, progress: Progress) -> Path:
-    """The file behind a link, checked by the digits in its name, where torch and timm keep it.
+def fetch_link(location: WeightsLocation, stall_timeout: StallTimeout, progress: Progress) -> Path:
+    """The file of a link, checked by the hash in its name, in the directory in which torch and timm keep it.
 
     Raises:
-        NoWeightsError: the file is not to be had.
+        NoWeightsError: the file is not available.
     """
-    request = Request(place, place.name, patience.seconds)
-    kept = cached_file(place)
-    if kept and link_checksum(place.name) and is_whole(kept):
+    request = Request(location, location.name, stall_timeout.seconds)
+    kept = cached_file(location)
+    if kept and link_checksum(location.name) and is_whole(kept):
         return kept
     _check_online(request)
-    progress(f"asking {request.endpoint} for {place.name}", 0, 0)
+    progress(f"asking {request.endpoint} for {location.name}", 0, 0)
     try:
         with new_file(link_directory()) as (written, stream):
-            promise = _Promise(place.url, None, link_checksum(place.name))
-            _download(promise, stream, request, patience, progress)
+            promise = _Promise(location.url, None, link_checksum(location.name))
+            _download(promise, stream, request, stall_timeout, progress)
             if not promise.checksum:
                 _check_readable(written)
-            return put_link(written, place)
+            return put_link(written, location)
     except Exception as error:  # noqa: BLE001 - as above
         raise no_weights(error, request) from None
 
@@ -145,45 +147,47 @@ def _check_online(request: Request) -> None:
         raise offline(request)
 
 
-def _promised(place: Place, filename: str, seconds: float) -> _Promise:
-    """What the hub says of a file; runs beside."""
-    url = hf_hub_url(place.repo, filename, revision=place.revision or None)
+def _promised(location: WeightsLocation, filename: str, seconds: float) -> _Promise:
+    """The hub's metadata of a file; runs in a thread."""
+    url = hf_hub_url(location.repo, filename, revision=location.revision or None)
     headers = _headers(token=None)
     facts = get_hf_file_metadata(url, timeout=seconds, headers=headers, token=False)
     etag, commit = facts.etag or "", facts.commit_hash or ""
     if not (_ETAG.fullmatch(etag) and _COMMIT.fullmatch(commit)):
         raise NoHubError
     checksum = etag if re.fullmatch(r"[0-9a-f]{64}|[0-9a-f]{40}", etag) else ""
-    of_this_commit = hf_hub_url(place.repo, filename, revision=commit)
+    of_this_commit = hf_hub_url(location.repo, filename, revision=commit)
     return _Promise(of_this_commit, facts.size, checksum, etag, commit)
 
 
-def _kept(place: Place, filename: str, promise: _Promise) -> Path | None:
-    """This very file where the cache has it: as a blob or, where there are no links, under its own name."""
-    home = repository_directory(place.repo)
+def _kept(location: WeightsLocation, filename: str, promise: _Promise) -> Path | None:
+    """The same file in the cache: as a blob or, without symbolic links, under its own name."""
+    home = repository_directory(location.repo)
     for path in (home / "blobs" / promise.etag, home / "snapshots" / promise.commit / filename):
         if path.is_file() and promise.size in {None, path.stat().st_size} and is_whole(path, promise.checksum):
             return path
     return None
 
 
-def _download(promise: _Promise, stream: IO[bytes], request: Request, patience: Patience, progress: Progress) -> None:
+def _download(
+    promise: _Promise, stream: IO[bytes], request: Request, stall_timeout: StallTimeout, progress: Progress
+) -> None:
     """Write the whole file into ``stream``, which is closed afterwards.
 
     Raises:
-        CutShortError: less came than was promised.
-        WrongHashError: something else came.
+        CutShortError: the download is truncated.
+        WrongHashError: its hash differs.
         StoreError: it cannot be written.
     """
 
     def show(done: int, total: int) -> None:
-        progress(f"downloading {request.place.name}", done, total)
+        progress(f"downloading {request.location.name}", done, total)
 
-    patience.wait_for(lambda beat: _receive(promise, stream, request, beat), show)
+    stall_timeout.wait_for(lambda beat: _receive(promise, stream, request, beat), show)
 
 
 def _receive(promise: _Promise, stream: IO[bytes], request: Request, beat: Beat) -> None:
-    """The download itself; runs beside, and ends when the next bytes come after nobody waits any more."""
+    """The download itself; runs in a thread, and ends at the next bytes if it is no longer waited for."""
     with stream, _answer(promise, request) as response:
         hf_raise_for_status(response)
         if "html" in response.headers.get("Content-Type", ""):
@@ -214,7 +218,7 @@ def _receive(promise: _Promise, stream: IO[bytes], request: Request, beat: Beat)
 
 @contextmanager
 def _answer(promise: _Promise, request: Request) -> Iterator[Any]:
-    """The answer with the file itself; each server on the way is noted, and only the hub's own gets the user's token."""
+    """The response with the file; records each redirect, and sends the user's token to the hub only."""
     headers = _headers(token=None if promise.commit else False) | {"Accept-Encoding": "identity"}
     session = get_session()
     step: Any = session.build_request("GET", promise.url, headers=headers, timeout=request.seconds)
@@ -225,20 +229,20 @@ def _answer(promise: _Promise, request: Request) -> Iterator[Any]:
             if response.next_request is None:
                 yield response
                 return
-        step = response.next_request  # without the token where it is another server's
+        step = response.next_request  # without the token for another server
     raise EndlessError
 
 
 def _headers(*, token: bool | None) -> dict[str, str]:
-    """Who asks, with the user's token where it is not False.
+    """The headers of a request, with the user's token unless ``token`` is False.
 
     Raises:
-        BadTokenError: the token is such that the client would name it in an error about the header.
-        UnreadableTokenError: the file that holds it is there, but cannot be read.
+        BadTokenError: the token is not valid in a header; the client would show it in its error.
+        UnreadableTokenError: the token file cannot be read.
     """
     try:
         headers = build_hf_headers(token=token, library_name="kernelviz", library_version=__version__)
-    except NotADirectoryError:  # where the user's files of the hub would be there is something else, so no token
+    except NotADirectoryError:  # the user's directory for the hub is no directory, so there is no token
         return _headers(token=False)
     except OSError as error:
         raise UnreadableTokenError(error) from None
@@ -250,7 +254,7 @@ def _headers(*, token: bool | None) -> dict[str, str]:
 
 
 def _check_readable(written: Path) -> None:
-    """Let nothing into the cache that no hash vouches for and that holds no weights."""
+    """Reject files without a known hash that contain no weights."""
     try:
         read_checkpoint(written)
     except BadWeightsError:
@@ -265,11 +269,11 @@ def _write(stream: IO[bytes], chunk: bytes) -> None:
 
 
 def _ended_early(error: Exception, done: int, total: int) -> bool:
-    """Whether the server hung up, which the clients of different versions call by different names."""
+    """Whether the server closed the connection; the name of the error depends on the version of the client."""
     return done < total and type(error).__name__ in {"RemoteProtocolError", "ReadError"}
 
 
 def _check_room(stream: IO[bytes], size: int) -> None:
-    """Refuse at once what the disk has no room for."""
+    """Reject a file early if the disk has no space for it."""
     if size > shutil.disk_usage(stream.name).free:
         raise StoreError(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))

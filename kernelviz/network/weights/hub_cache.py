@@ -1,4 +1,4 @@
-"""The hub client's cache on this machine: what is in it, whether it is whole, and how a file gets in."""
+"""The local cache of the hub's client: look up, check and add files."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from kernelviz.network.weights.endpoint import set_endpoint, shown_endpoint
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from kernelviz.network.weights.names import Place
+    from kernelviz.network.weights.names import WeightsLocation
 
 
 _HASH = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
 _TORCH_HASH = re.compile(r"-([a-f0-9]{8,64})\.")
 _OURS = re.compile(r"[0-9a-f]{16}")
 _CHUNK = 1 << 20
-_NOTES = ".kernelviz"  # beside snapshots; the hub's client looks at nothing there that it does not know
+_NOTES = ".kernelviz"  # beside snapshots; the hub's client ignores unknown names there
 _ATTEMPTS = 100
-_STALE = 3600  # seconds for which a download of somebody else has not grown: it was killed
+_STALE = 3600  # seconds without growth after which a download of another process counts as killed
 
 
 def cache_directory() -> Path:
-    """Where the hub's client keeps its files."""
+    """The directory of the hub's client."""
     return Path(constants.HF_HUB_CACHE)
 
 
 def hub_facts() -> dict[str, Any]:
-    """Where the hub is asked and what comes from it is kept, and whether the user has forbidden to ask."""
+    """The address of the hub, the cache directories, and whether requests are disabled."""
     return {
         "endpoint": shown_endpoint(set_endpoint(constants.ENDPOINT)),
         "offline": constants.is_offline_mode(),
@@ -48,55 +48,59 @@ def hub_facts() -> dict[str, Any]:
 
 
 def repository_directory(repo: str) -> Path:
-    """The part of the cache that belongs to one repository."""
+    """The directory of one repository in the cache."""
     return cache_directory() / constants.REPO_ID_SEPARATOR.join(["models", *repo.split("/")])
 
 
 def link_directory() -> Path:
-    """Where torch, and timm with it, keeps files that came from a plain link."""
+    """The directory in which torch and timm keep files from plain links."""
     if hub := sys.modules.get("torch.hub"):
         return Path(hub.get_dir()) / "checkpoints"
-    # The same rule, for whoever only wants to know what is there and does not want to wait for torch.
+    # The same rule, for callers that have not imported torch.
     home = os.getenv("TORCH_HOME") or Path(os.getenv("XDG_CACHE_HOME", "~/.cache")) / "torch"
     return Path(home).expanduser() / "hub" / "checkpoints"
 
 
-def cached_file(place: Place) -> Path | None:
-    """The file of this place that is on this machine, None where there is none; asks nobody else."""
-    if place.url:
+def cached_file(location: WeightsLocation) -> Path | None:
+    """The cached file of this location, None if there is none; makes no request."""
+    if location.url:
         with contextlib.suppress(OSError):
-            path = link_directory() / place.name
+            path = link_directory() / location.name
             return path if path.is_file() else None
         return None
-    return next((found for name in place.files if (found := cached_in_repository(place, name))), None)
+    return next((found for name in location.files if (found := cached_in_repository(location, name))), None)
 
 
-def cached_places(places: Iterable[Place]) -> set[Place]:
-    """Those of many places whose file is on this machine; looks closely only where there is anything."""
+def cached_locations(locations: Iterable[WeightsLocation]) -> set[WeightsLocation]:
+    """The locations whose file is cached; only repositories in the cache are examined."""
     there = set()
     with contextlib.suppress(OSError):
         there = {each.name for each in cache_directory().iterdir()}
-    likely = (place for place in places if place.url or (place.repo and repository_directory(place.repo).name in there))
-    return {place for place in likely if cached_file(place)}
+    likely = (
+        location
+        for location in locations
+        if location.url or (location.repo and repository_directory(location.repo).name in there)
+    )
+    return {location for location in likely if cached_file(location)}
 
 
-def cached_in_repository(place: Place, filename: str) -> Path | None:
-    """One file of a repository, None where it is not in the cache, or that is in no order."""
+def cached_in_repository(location: WeightsLocation, filename: str) -> Path | None:
+    """One file of a repository, None if it is not in the cache or the cache is damaged."""
     try:
-        if not repository_directory(place.repo).is_dir():
+        if not repository_directory(location.repo).is_dir():
             return None
         from huggingface_hub import try_to_load_from_cache
 
         found = try_to_load_from_cache(
-            place.repo, filename, cache_dir=cache_directory(), revision=place.revision or None
+            location.repo, filename, cache_dir=cache_directory(), revision=location.revision or None
         )
-    except (OSError, ValueError):  # a name of a revision may hold any bytes
+    except (OSError, ValueError):  # the name of a revision may contain any bytes
         return None
     return Path(found) if isinstance(found, str) else None
 
 
 def checksum_of(path: Path) -> str:
-    """The checksum that a cached file promises by its name, or by a note where no link leads to that; else empty."""
+    """The checksum in the name of a cached file, or in a note if there are no symbolic links; else empty."""
     promised = _HASH.fullmatch(path.resolve().name)
     return promised[0] if promised else _noted_checksum(path) or link_checksum(path.name)
 
@@ -111,13 +115,13 @@ def _noted_checksum(path: Path) -> str:
 
 
 def link_checksum(filename: str) -> str:
-    """The first digits of the SHA-256 that torch's convention puts into a file's name; empty where there are none."""
+    """The first digits of the SHA-256 in a file's name by torch's convention; empty if there are none."""
     found = _TORCH_HASH.search(filename)
     return found[1] if found else ""
 
 
 def hasher(checksum: str, size: int | None) -> Any:
-    """What counts towards this checksum: git's own for 40 digits, which knows the size before, else SHA-256."""
+    """The hash of this checksum: that of git blobs, which needs the size, for 40 digits, else SHA-256."""
     if len(checksum) != 40 or size is None:
         return hashlib.sha256()
     git = hashlib.sha1(usedforsecurity=False)
@@ -126,7 +130,7 @@ def hasher(checksum: str, size: int | None) -> Any:
 
 
 def is_whole(path: Path, checksum: str | None = None) -> bool:
-    """Whether a file is what the checksum says, None for the one that it promises itself; True where that is empty."""
+    """Whether a file matches a checksum, by default the one in its name; True if that is empty."""
     checksum = checksum_of(path) if checksum is None else checksum
     counted = hasher(checksum, path.stat().st_size)
     with path.open("rb") as stream:
@@ -145,7 +149,7 @@ class StoreError(Exception):
 
 @contextlib.contextmanager
 def storing() -> Iterator[None]:
-    """What fails in here fails because the cache cannot be written."""
+    """Turn every OSError into a StoreError."""
     try:
         yield
     except OSError as error:
@@ -154,13 +158,13 @@ def storing() -> Iterator[None]:
 
 @contextlib.contextmanager
 def new_file(directory: Path) -> Iterator[tuple[Path, IO[bytes]]]:
-    """An empty file under a name of its own; it is gone afterwards, unless it got another name.
+    """An empty file with a unique name; it is deleted afterwards, unless it was renamed.
 
-    So are the directories that were made for it, unless something came into them, and what killed downloads have left.
-    Whoever writes closes the stream: a thread that hangs in a request may still hold it when nobody waits any more.
+    Directories created for it are deleted too if they are empty, and so are the files of killed downloads. The writer
+    closes the stream: a thread that hangs in a request may still use it afterwards.
 
     Raises:
-        StoreError: it cannot be made.
+        StoreError: the file cannot be created.
     """
     path = directory / f"{secrets.token_hex(8)}.incomplete"
     with _made(directory):
@@ -176,7 +180,7 @@ def new_file(directory: Path) -> Iterator[tuple[Path, IO[bytes]]]:
 
 @contextlib.contextmanager
 def _made(directory: Path) -> Iterator[None]:
-    """A directory that may be made inside; afterwards what is empty of a repository, or was made for it, goes again."""
+    """A directory that may be created inside; afterwards, empty directories of a repository are deleted."""
     home = cache_directory()
     passing = [each for each in (directory, *directory.parents) if home in each.parents or not each.exists()]
     try:
@@ -188,7 +192,7 @@ def _made(directory: Path) -> Iterator[None]:
 
 
 def _opened(path: Path) -> IO[bytes]:
-    """A new file in a directory that is made where it is missing, even if others remove it, being empty, all the time."""
+    """A new file in a directory that is created if missing, even if other processes keep deleting it while empty."""
     for _ in range(_ATTEMPTS):
         with contextlib.suppress(FileNotFoundError, FileExistsError):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -204,19 +208,19 @@ def _remove_stale(directory: Path) -> None:
                 each.unlink()
 
 
-def put_in_repository(written: Path, place: Place, filename: str, *, etag: str, commit: str) -> Path:
-    """Let the cache see a whole file; each step is whole, and the name comes last.
+def put_in_repository(written: Path, location: WeightsLocation, filename: str, *, etag: str, commit: str) -> Path:
+    """Add a complete file to the cache; each step is atomic, and the name comes last.
 
-    Where there are no links the file lies under its name itself, as the hub's client does it, and its checksum is noted.
+    Without symbolic links the file itself has that name, as in the hub's client, and its checksum is noted.
 
     Raises:
         StoreError: the cache cannot be written.
     """
-    home = repository_directory(place.repo)
+    home = repository_directory(location.repo)
     blob, pointer = home / "blobs" / etag, home / "snapshots" / commit / filename
-    revision = place.revision or constants.DEFAULT_REVISION
-    if _leads_to(pointer, written) and cached_in_repository(place, filename) == pointer:
-        return pointer  # nothing is to be written, which the cache may forbid
+    revision = location.revision or constants.DEFAULT_REVISION
+    if _leads_to(pointer, written) and cached_in_repository(location, filename) == pointer:
+        return pointer  # writes nothing, since the cache may be read-only
     with _made(pointer.parent), _made(blob.parent), storing():
         for each in (pointer, blob):
             each.parent.mkdir(parents=True, exist_ok=True)
@@ -227,7 +231,7 @@ def put_in_repository(written: Path, place: Place, filename: str, *, etag: str, 
                 temporary.replace(pointer)
             else:
                 _write_text(home / _NOTES / commit / filename, etag)
-                # A blob may have other names that lead to it, so it stays.
+                # Other names may link to a blob, so it is kept.
                 whole = Path(shutil.copyfile(written, temporary)) if written == blob else written
                 whole.replace(pointer)
         finally:
@@ -238,22 +242,22 @@ def put_in_repository(written: Path, place: Place, filename: str, *, etag: str, 
 
 
 def _leads_to(pointer: Path, blob: Path) -> bool:
-    """Whether this name in the cache is that of a blob in it already."""
+    """Whether this name in the cache links to the blob already."""
     return pointer.is_symlink() and pointer.exists() and pointer.samefile(blob)
 
 
-def put_link(written: Path, place: Place) -> Path:
-    """Give a file that came from a link the name under which torch and timm look for it.
+def put_link(written: Path, location: WeightsLocation) -> Path:
+    """Rename the file of a link to the name that torch and timm use.
 
     Raises:
         StoreError: the cache cannot be written.
     """
     with storing():
-        return written.replace(link_directory() / place.name)
+        return written.replace(link_directory() / location.name)
 
 
 def _linked(link: Path, target: str) -> bool:
-    """Whether this system makes links, and the user has not forbidden them."""
+    """Create a symbolic link; False if the system cannot, or the user has disabled them."""
     try:
         if not constants.HF_HUB_DISABLE_SYMLINKS:
             link.symlink_to(target)

@@ -1,4 +1,4 @@
-"""What a model's name means, which names there are, and where the weights of each lie.
+"""Names of models, and the location of the weights of each.
 
 No torch: the command ``models`` and shell completion read it.
 """
@@ -34,8 +34,8 @@ _SAFE_NAMES = {
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where to look: ``files`` of ``repo`` in the order in which they are tried, or ``url``, or neither."""
+class WeightsLocation:
+    """Where weights are: ``files`` of ``repo`` in the order in which they are tried, or ``url``, or neither."""
 
     repo: str = ""
     revision: str = ""
@@ -51,39 +51,39 @@ class Place:
 
     @property
     def name(self) -> str:
-        """The repository with its revision where one is given, or the name of the file behind the link."""
+        """The repository with its revision if one is given, or the name of the linked file."""
         if not self.repo:
             return self.url.rpartition("/")[2]
         return f"{self.repo}@{self.revision}" if self.revision else self.repo
 
 
-NOWHERE = Place()
+NOWHERE = WeightsLocation()
 _BUNDLED_REPOSITORY = f"timm/{BUNDLED_MODEL}.in1k"
 
 
-def is_bundled(place: Place) -> bool:
-    """Whether pip has weights of the network that lies there; other places may hold other variants of it."""
-    return place.repo == _BUNDLED_REPOSITORY and not place.revision
+def is_bundled(location: WeightsLocation) -> bool:
+    """Whether pip has the weights of this location; other locations may have other variants."""
+    return location.repo == _BUNDLED_REPOSITORY and not location.revision
 
 
-def hub_place(identifier: str, filename: str | None = None) -> Place:
-    """The place that ``org/name`` or ``org/name@revision`` means; safetensors first, as timm does it."""
+def hub_location(identifier: str, filename: str | None = None) -> WeightsLocation:
+    """The location that ``org/name`` or ``org/name@revision`` means; safetensors first, as in timm."""
     repo, _, revision = identifier.partition("@")
     wanted = filename or "pytorch_model.bin"
-    return Place(repo, revision, (*_safe_alternatives(wanted), wanted))
+    return WeightsLocation(repo, revision, (*_safe_alternatives(wanted), wanted))
 
 
-def place_of(cfg: Any) -> Place:
-    """Where the weights of one of timm's pretrained configurations lie."""
+def location_of(cfg: Any) -> WeightsLocation:
+    """The location of the weights of one of timm's pretrained configurations."""
     if cfg is None:
         return NOWHERE
     if cfg.hf_hub_id:
-        return hub_place(cfg.hf_hub_id, cfg.hf_hub_filename)
-    return Place(url=cfg.url or "")
+        return hub_location(cfg.hf_hub_id, cfg.hf_hub_filename)
+    return WeightsLocation(url=cfg.url or "")
 
 
 def bundled_path() -> Path | None:
-    """The weights file that lies in the pip package, None where the package is not installed; runs nothing of it."""
+    """The weights file in the pip package, None if the package is not installed; runs none of its code."""
     try:
         return Path(str(metadata.distribution(BUNDLED_PACKAGE).locate_file(_BUNDLED_FILE)))
     except metadata.PackageNotFoundError:
@@ -98,11 +98,11 @@ def _safe_alternatives(filename: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Entry:
-    """One set of pretrained weights of an architecture, or a variant without; ``tag`` is empty for the only one."""
+    """One set of pretrained weights of an architecture, or a variant without weights; ``tag`` may be empty."""
 
     tag: str = ""
     licence: str | None = None
-    place: Place = NOWHERE
+    location: WeightsLocation = NOWHERE
 
 
 @dataclass(frozen=True)
@@ -113,17 +113,17 @@ class Registry:
     renamed: Mapping[str, str]
 
     def tags(self, architecture: str) -> list[str]:
-        """The tags that an architecture has."""
+        """The tags of an architecture."""
         return [entry.tag for entry in self.architectures[architecture] if entry.tag]
 
     def matching(self, pattern: str) -> dict[str, tuple[Entry, ...]]:
-        """What a shell pattern finds: an architecture with all its weights, or those whose tag or full name matches.
+        """The architectures that a shell pattern matches with all their weights, or the weights whose name matches.
 
-        Letter case does not count, on any system.
+        Matching ignores case on all systems.
         """
         found = {}
         for architecture, entries in self.architectures.items():
-            published = tuple(entry for entry in entries if entry.place.kind != "none")
+            published = tuple(entry for entry in entries if entry.location.kind != "none")
             if _alike(architecture, pattern):
                 found[architecture] = published
                 continue
@@ -133,31 +133,31 @@ class Registry:
         return found
 
     def as_plain(self) -> dict[str, Any]:
-        """Lists and texts that ``from_plain`` makes a registry of."""
+        """Lists and strings from which ``from_plain`` restores the registry."""
         names = {name: [_row(entry) for entry in rows] for name, rows in self.architectures.items()}
         return {"architectures": names, "renamed": dict(self.renamed)}
 
     @classmethod
     def from_plain(cls, plain: Any) -> Registry:
-        """The registry again.
+        """Restore a registry.
 
         Raises:
-            ValueError, TypeError, KeyError, AttributeError: it is none.
+            ValueError, TypeError, KeyError, AttributeError: ``plain`` is no registry.
         """
         names = {name: tuple(map(_entry, rows)) for name, rows in plain["architectures"].items()}
         return cls(names, dict(plain["renamed"]))
 
 
 def _row(entry: Entry) -> list[Any]:
-    place = entry.place
-    return [entry.tag, entry.licence, place.repo, place.revision, list(place.files), place.url]
+    location = entry.location
+    return [entry.tag, entry.licence, location.repo, location.revision, list(location.files), location.url]
 
 
 def _entry(row: list[Any]) -> Entry:
     tag, licence, repo, revision, files, url = row
     if not all(isinstance(each, str) for each in (tag, licence or "", repo, revision, url, *files)):
         raise ValueError(row)
-    return Entry(tag, licence, Place(repo, revision, tuple(files), url))
+    return Entry(tag, licence, WeightsLocation(repo, revision, tuple(files), url))
 
 
 def _matches(architecture: str, tag: str, pattern: str) -> bool:
@@ -168,7 +168,7 @@ def _alike(name: str, pattern: str) -> bool:
     return fnmatchcase(name.lower(), pattern.lower())
 
 
-_TAGS_TOLD = 12
+_TAGS_LISTED = 12
 _REPOSITORY = re.compile(r"(?!.*(--|\.\.))\w[\w.-]{0,95}/\w[\w.-]{0,95}", re.ASCII)
 _REVISION = re.compile(r"(?!.*\.\.)\w[\w./-]{0,200}", re.ASCII)
 _GIVE_OTHER = "Give a repository or a directory of a timm model"
@@ -177,19 +177,19 @@ _LOCAL_FILES = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "
 
 
 @dataclass(frozen=True)
-class Meaning:
-    """What to build and where its weights are.
+class ModelSpec:
+    """What to build, and the location of its weights.
 
-    ``name`` is what was typed, ``built_as`` what timm builds by; ``label`` and ``stem`` say it with its own published
-    weights. These lie in ``directory``, where it is set, as ``file``, where there is one; else ``place`` tells where they
-    are. ``variant`` is what is built where that may differ from the architecture as such: its classes, its input.
+    ``name`` is the name as typed, ``built_as`` the name that timm builds from; ``label`` and ``stem`` name the network with
+    its own published weights. These are ``file`` in ``directory`` if these are set, else they are at ``location``.
+    ``variant`` names a variant that may differ from the plain architecture, in its classes or its input.
     """
 
     architecture: str
     built_as: str
     label: str
     stem: str
-    place: Place = NOWHERE
+    location: WeightsLocation = NOWHERE
     tag: str | None = None
     licence: str | None = None
     variant: str = ""
@@ -198,28 +198,27 @@ class Meaning:
     name: str = ""
 
 
-def meaning_of(name: object, registry: Registry, find_config: Callable[[Place, str], Path]) -> Meaning:
-    """What a name means; ``find_config`` gives the ``config.json`` of a repository whose name tells an architecture.
+def find_spec(name: object, registry: Registry, find_config: Callable[[WeightsLocation, str], Path]) -> ModelSpec:
+    """The model that a name means; ``find_config`` returns the ``config.json`` of a repository.
 
     Raises:
-        UnknownModelError: no architecture or no tag has this name, a repository or a directory cannot have it, or it is
-            no text.
-        NoWeightsError: the ``config.json`` of a repository that timm does not know is not to be had.
-        BadWeightsError: a directory or a repository does not say what to build.
+        UnknownModelError: there is no such architecture or tag, or the name is not valid.
+        NoWeightsError: the ``config.json`` of a repository that timm does not know is not available.
+        BadWeightsError: the ``config.json`` of a directory or a repository names no architecture.
     """
     if not isinstance(name, str):
         raise UnknownModelError(f"A model's name must be text, but got {shown(repr(name))}.")
     kind, colon, rest = name.partition(":")
     if colon and kind.lower() in {"hf-hub", "hf_hub"}:
-        meaning = _of_repository(rest, registry, find_config)
+        spec = _of_repository(rest, registry, find_config)
     elif colon and kind.lower() == "local-dir":
-        meaning = _of_directory(rest, registry)
+        spec = _of_directory(rest, registry)
     else:
-        meaning = _of_architecture(name, registry)
-    return replace(meaning, name=name)
+        spec = _of_architecture(name, registry)
+    return replace(spec, name=name)
 
 
-def _of_architecture(name: str, registry: Registry) -> Meaning:
+def _of_architecture(name: str, registry: Registry) -> ModelSpec:
     architecture, dot, tag = name.partition(".")
     if renamed := registry.renamed.get(architecture):
         return _of_architecture(f"{renamed.partition('.')[0]}.{tag}" if dot else renamed, registry)
@@ -230,71 +229,73 @@ def _of_architecture(name: str, registry: Registry) -> Meaning:
     if entry is None or (dot and not tag):
         raise _unknown_tag(architecture, tag, registry.tags(architecture))
     title = f"{architecture}.{entry.tag}" if entry.tag else f"{architecture}.pretrained"
-    label = title if entry.tag else f"{architecture}, weights of {entry.place.name}"
+    label = title if entry.tag else f"{architecture}, weights of {entry.location.name}"
     built_as = f"{architecture}.{tag}" if tag else architecture
     variant = built_as if entry is not next(iter(entries), entry) else ""
-    return Meaning(architecture, built_as, label, title, entry.place, entry.tag or None, entry.licence, variant)
+    return ModelSpec(architecture, built_as, label, title, entry.location, entry.tag or None, entry.licence, variant)
 
 
-def _of_repository(identifier: str, registry: Registry, find_config: Callable[[Place, str], Path]) -> Meaning:
-    place = hub_place(identifier)
-    if not _REPOSITORY.fullmatch(place.repo) or not _REVISION.fullmatch(place.revision or "main"):
+def _of_repository(
+    identifier: str, registry: Registry, find_config: Callable[[WeightsLocation, str], Path]
+) -> ModelSpec:
+    location = hub_location(identifier)
+    if not _REPOSITORY.fullmatch(location.repo) or not _REVISION.fullmatch(location.revision or "main"):
         raise _bad_repository(identifier)
-    title = place.repo.rpartition("/")[2]
+    title = location.repo.rpartition("/")[2]
     architecture = title.partition(".")[0]
     entries = registry.architectures.get(architecture, ())
-    entry = next((each for each in entries if each.place.name == place.name), None)
+    entry = next((each for each in entries if each.location.name == location.name), None)
     try:
-        config = find_config(place, architecture if entries else "")
+        config = find_config(location, architecture if entries else "")
     except NoWeightsError:
         if entry is None:
             raise
-        # What timm publishes it knows without asking, and whether the weights are to be had is another question.
-        meaning, place = _of_architecture(f"{architecture}.{entry.tag}", registry), entry.place
+        # timm knows its own repositories without config.json; the weights may still be available.
+        spec, location = _of_architecture(f"{architecture}.{entry.tag}", registry), entry.location
     else:
-        meaning = _of_config(config, registry, place.name, f"{_GIVE_OTHER}, or fetch it anew with `--weights hub`.")
-        filename = _config(config, place.name)[1].get("hf_hub_filename")
-        place = hub_place(identifier, filename if isinstance(filename, str) and "/" not in filename else None)
-    revision = f"-{place.revision}" if place.revision else ""
-    stem = title if title.startswith(f"{meaning.architecture}.") else f"{meaning.architecture}.{place.repo}"
+        spec = _of_config(config, registry, location.name, f"{_GIVE_OTHER}, or fetch it again with `--weights hub`.")
+        filename = _config(config, location.name)[1].get("hf_hub_filename")
+        location = hub_location(identifier, filename if isinstance(filename, str) and "/" not in filename else None)
+    revision = f"-{location.revision}" if location.revision else ""
+    stem = title if title.startswith(f"{spec.architecture}.") else f"{spec.architecture}.{location.repo}"
     return replace(
-        meaning,
-        label=f"{meaning.architecture}, weights of {place.name}",
+        spec,
+        label=f"{spec.architecture}, weights of {location.name}",
         stem=f"{stem}{revision}".replace("/", "-"),
-        place=place,
-        variant=place.name,
+        location=location,
+        variant=location.name,
     )
 
 
-def _of_directory(path: str, registry: Registry) -> Meaning:
+def _of_directory(path: str, registry: Registry) -> ModelSpec:
     if not path:
         raise UnknownModelError("The name of the directory is empty.", hint=_GIVE_DIRECTORY)
     directory = Path(path)
-    with contextlib.suppress(RuntimeError):  # nobody's home is called so
+    with contextlib.suppress(RuntimeError):  # no such home directory
         directory = directory.expanduser()
-    meaning = _of_config(directory / CONFIG, registry, str(directory), _GIVE_DIRECTORY)
+    spec = _of_config(directory / CONFIG, registry, str(directory), _GIVE_DIRECTORY)
     files = [directory / name for name in _LOCAL_FILES]
     files += sorted(each for suffix in ("safetensors", "pth", "bin") for each in directory.glob(f"*.{suffix}"))
     file = next((each for each in files if each.is_file()), None)
     name = directory.resolve().name
     return replace(
-        meaning,
-        label=f"{meaning.architecture}, weights of {shown(name)}/{shown(file.name)}" if file else "",
-        stem=f"{meaning.architecture}.{name}",
+        spec,
+        label=f"{spec.architecture}, weights of {shown(name)}/{shown(file.name)}" if file else "",
+        stem=f"{spec.architecture}.{name}",
         directory=directory,
         file=file,
         variant=shown(name),
     )
 
 
-def _of_config(path: Path, registry: Registry, whose: str, hint: str) -> Meaning:
-    """What a ``config.json`` says, as timm writes it beside weights; timm itself builds from its directory."""
+def _of_config(path: Path, registry: Registry, whose: str, hint: str) -> ModelSpec:
+    """The model of a ``config.json`` that timm wrote beside weights; timm builds it from that directory."""
     architecture, facts = _config(path, whose, hint)
     if architecture not in registry.architectures:
         what = f"The config.json of {shown(whose)} names no architecture of timm, but {shown(architecture) or 'none'}."
         raise BadWeightsError(what, hint=f"{_GIVE_OTHER}.")
     tag, licence = (value if isinstance(value := facts.get(key), str) else None for key in ("tag", "license"))
-    return Meaning(architecture, f"local-dir:{path.parent}", architecture, architecture, tag=tag, licence=licence)
+    return ModelSpec(architecture, f"local-dir:{path.parent}", architecture, architecture, tag=tag, licence=licence)
 
 
 def _config(path: Path, whose: str, hint: str = "") -> tuple[str, dict[str, Any]]:
@@ -307,11 +308,11 @@ def _config(path: Path, whose: str, hint: str = "") -> tuple[str, dict[str, Any]
         why = error.strerror or str(error)
         raise BadWeightsError(f"The config.json of {shown(whose)} cannot be read.", f"{why}.", hint) from None
     except (ValueError, TypeError, AttributeError, RecursionError):
-        raise BadWeightsError(f"The config.json of {shown(whose)} is no model's configuration.", hint=hint) from None
+        raise BadWeightsError(f"The config.json of {shown(whose)} is not a model configuration.", hint=hint) from None
 
 
 def _bad_repository(identifier: str) -> UnknownModelError:
-    what = f"{shown(identifier) or 'An empty name'} is no name of a repository."
+    what = f"{shown(identifier) or 'An empty name'} is not the name of a repository."
     return UnknownModelError(what, hint="Type hf-hub:organisation/name, or hf-hub:organisation/name@revision.")
 
 
@@ -323,14 +324,14 @@ def _unknown_model(name: str, registry: Registry) -> UnknownModelError:
         return UnknownModelError(what, why, f"Try hf-hub:{shown(name)} or local-dir:{shown(name)}.")
     if not name:
         return UnknownModelError(what, hint=f"Try `kernelviz kernels {BUNDLED_MODEL}`.")
-    ready = [each for each in nearest if any(entry.place.kind != "none" for entry in registry.architectures[each])]
+    ready = [each for each in nearest if any(entry.location.kind != "none" for entry in registry.architectures[each])]
     first = f"Try `kernelviz kernels {ready[0]}`, or type" if ready else "Type"
     return UnknownModelError(what, why, f"{first} `kernelviz models` to see them all.")
 
 
 def _unknown_tag(architecture: str, tag: str, tags: list[str]) -> UnknownModelError:
-    more = f" and {len(tags) - _TAGS_TOLD} more" if len(tags) > _TAGS_TOLD else ""
-    why = f"Its tags: {', '.join(tags[:_TAGS_TOLD])}{more}." if tags else "It has no tags."
+    more = f" and {len(tags) - _TAGS_LISTED} more" if len(tags) > _TAGS_LISTED else ""
+    why = f"Its tags: {', '.join(tags[:_TAGS_LISTED])}{more}." if tags else "It has no tags."
     nearest = nearest_names(tags, tag, count=1)
     hint = f"Try {'.'.join([architecture, *nearest])}."
     return UnknownModelError(f"The model {architecture} has no tag {shown(tag) or '(empty)'}.", why, hint)

@@ -1,4 +1,4 @@
-"""A request to a model hub under a deadline, and what can go wrong with it, told apart by type."""
+"""Requests to a model hub with a timeout, and the types of errors that can occur."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from kernelviz.network.weights.names import Place
+    from kernelviz.network.weights.names import WeightsLocation
 
 
 Beat: TypeAlias = "Callable[[int, int], None]"
@@ -30,18 +30,18 @@ _LONGEST = 2_000_000  # seconds; a socket counts its own in 31 bits of milliseco
 _LOOK = 0.2  # seconds; some systems do not wake a waiting thread for Ctrl-C
 
 
-class StandstillError(Exception):
-    """Nothing has happened for as long as was allowed."""
+class StalledError(Exception):
+    """There was no progress for the allowed time."""
 
 
 class GivenUpError(Exception):
-    """Nobody waits for this work any more; raised inside it."""
+    """Raised inside work that is no longer waited for."""
 
 
-class Patience:
-    """One deadline over several pieces of work, put off only by something that arrives; between them its clock rests.
+class StallTimeout:
+    """A timeout that restarts with each progress, shared by several pieces of work; it pauses between them.
 
-    Name resolution obeys no timeout, so the work is done in a thread, and one that hangs is left to itself.
+    Name resolution has no timeout, so the work runs in a thread, which is abandoned if it hangs.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -53,17 +53,17 @@ class Patience:
         self._end = math.inf
 
     def renew(self) -> None:
-        """Begin to wait anew."""
+        """Restart the timeout."""
         self._left = self.seconds
         self._end = time.monotonic() + self._left
 
     def wait_for(self, work: Callable[[Beat], Result], on_beat: Beat | None = None) -> Result:
-        """The result of ``work``, which calls its argument with (done, total) whenever something has arrived.
+        """The result of ``work``, which calls its argument with (done, total) on each progress.
 
-        ``on_beat`` gets the same numbers in the caller's own thread.
+        ``on_beat`` is called with the same numbers in the caller's thread.
 
         Raises:
-            StandstillError: the time is over. Whatever ``work`` raises comes out as it is.
+            StalledError: there was no progress in time. Errors of ``work`` are raised unchanged.
         """
         self._end = time.monotonic() + self._left
         events: SimpleQueue[tuple[str, Any]] = SimpleQueue()
@@ -77,7 +77,7 @@ class Patience:
         def run() -> None:
             try:
                 events.put(("result", work(beat)))
-            except BaseException as error:  # noqa: BLE001 - it is raised again where somebody waits
+            except BaseException as error:  # noqa: BLE001 - it is raised again in the waiting thread
                 events.put(("error", error))
 
         threading.Thread(target=run, name="kernelviz-hub", daemon=True).start()
@@ -102,19 +102,19 @@ class Patience:
                 return events.get(timeout=max(0.0, min(left, _LOOK)))
             except Empty:
                 if left <= 0:
-                    raise StandstillError from None
+                    raise StalledError from None
 
 
 class WrongEndpointError(Exception):
-    """The address of the hub is none."""
+    """The address of the hub is not valid."""
 
 
 class BadTokenError(Exception):
-    """No header can hold the token of the user, which nobody is told."""
+    """The token of the user is not valid in a header; messages never contain it."""
 
 
 class UnreadableTokenError(Exception):
-    """The file with the token of the user cannot be read, and why."""
+    """The file with the token of the user cannot be read."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(error.strerror)
@@ -122,19 +122,19 @@ class UnreadableTokenError(Exception):
 
 
 class EndlessError(Exception):
-    """One address sends to the next, again and again."""
+    """There are too many redirects."""
 
 
 class NoCheckpointError(Exception):
-    """What came whole holds no weights."""
+    """The downloaded file contains no weights."""
 
 
 class UnknownSizeError(Exception):
-    """Neither size nor hash was told, so nothing says whether all has come."""
+    """The server reports neither size nor hash, so that a truncated file could not be detected."""
 
 
 class NoHubError(Exception):
-    """What answers is no model hub."""
+    """The server is not a model hub."""
 
 
 class CutShortError(Exception):
@@ -146,18 +146,18 @@ class CutShortError(Exception):
 
 
 class WrongHashError(Exception):
-    """What came is not what was promised."""
+    """The downloaded file does not match its hash."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for: enough to say what did not come.
+    """A request for a file, with the facts for error messages.
 
-    ``architecture`` is the one that the name of the place tells, for what cannot be built without its ``config.json``.
-    ``hosts`` are those that were asked for the file itself, one after the other where each sends to the next.
+    ``architecture`` is the one in the name of the location, for networks that cannot be built without ``config.json``.
+    ``hosts`` are the servers to which the request for the file itself was sent, in the order of redirects.
     """
 
-    place: Place
+    location: WeightsLocation
     filename: str
     seconds: float
     architecture: str = ""
@@ -165,21 +165,21 @@ class Request:
 
     @property
     def endpoint(self) -> str:
-        """The server without user name, password or anything else that is nobody's business."""
-        if self.place.url:
-            parts = urlsplit(self.place.url)
+        """The server without user name, password and other secrets."""
+        if self.location.url:
+            parts = urlsplit(self.location.url)
             return shown_endpoint(f"{parts.scheme}://{parts.netloc}")
         return shown_endpoint(set_endpoint(constants.ENDPOINT))
 
     @property
     def host(self) -> str:
-        """The name of the server really asked, and who sent there; the rest of its address may be a secret."""
+        """The server that answered, and the one that redirected to it; the rest of its address may be secret."""
         last = self.hosts[-1] if self.hosts else self._first_host
         return last if last == self._first_host else f"{last}, to which {self._first_host} sends,"
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether another server was asked than the user knows."""
+        """Whether the request was redirected to another server."""
         return bool(self.hosts) and self.hosts[-1] != self._first_host
 
     @property
@@ -191,5 +191,5 @@ class Request:
 
     @property
     def cache(self) -> Path:
-        """The directory in which the file would lie."""
-        return link_directory() if self.place.url else cache_directory()
+        """The directory of the cache for this file."""
+        return link_directory() if self.location.url else cache_directory()

@@ -108,10 +108,10 @@ def test_rows_are_counted_as_they_stand(step):
 
 def test_what_is_no_box_of_rows_and_columns_is_unknown():
     """Where the rows that are read depend on the column too, nothing is told, and why."""
-    told = trace(nn.Sequential(nn.Conv2d(3, 4, 3), Step(lambda x: x + x.transpose(2, 3))), (3, 16, 16))
-    assert told.layer("0").field
-    assert told.layer("1").field is None
-    assert "other one too" in told.layer("1").lost
+    traced = trace(nn.Sequential(nn.Conv2d(3, 4, 3), Step(lambda x: x + x.transpose(2, 3))), (3, 16, 16))
+    assert traced.layer("0").field
+    assert traced.layer("1").field is None
+    assert "other one too" in traced.layer("1").lost
 
 
 class Windowed(nn.Module):
@@ -157,10 +157,10 @@ class Gated(nn.Module):
 
 def test_gates_mark_and_let_the_field_go_on():
     """What a gate reads counts as mixed in; rows are those of the way through convolutions."""
-    told = trace(Gated(), (3, 20, 20))
-    assert [axis.size for axis in told.layer("after").field.axes] == [5, 5]
-    assert told.layer("after").field.mixes_image
-    assert not told.layer("conv").field.mixes_image
+    traced = trace(Gated(), (3, 20, 20))
+    assert [axis.size for axis in traced.layer("after").field.axes] == [5, 5]
+    assert traced.layer("after").field.mixes_image
+    assert not traced.layer("conv").field.mixes_image
 
 
 class Sorted(nn.Module):
@@ -179,13 +179,13 @@ class Sorted(nn.Module):
 
 def test_unknown_joined_with_anything_is_unknown():
     """An operation that is not on the list makes unknown all that comes of it, and is named."""
-    told = trace(Sorted(), (3, 9, 9))
-    assert told.layer("conv").field is not None
-    assert told.layer("after").field is None
-    assert "sort" in told.layer("after").lost
+    traced = trace(Sorted(), (3, 9, 9))
+    assert traced.layer("conv").field is not None
+    assert traced.layer("after").field is None
+    assert "sort" in traced.layer("after").lost
 
 
-class _SeveralPlaces(nn.Module):
+class _SeveralPositions(nn.Module):
     """Maps whose channels hold several places: shifted slices, and blocks of pixels turned into channels."""
 
     def __init__(self):
@@ -201,12 +201,12 @@ class _SeveralPlaces(nn.Module):
         return self.behind(self.blocks(image.reshape(1, 4 * channels, rows // 2, columns // 2)))
 
 
-def test_channels_may_hold_several_places():
+def test_channels_may_hold_several_positions():
     """A unit reads what its channels read together, and the map has as many units as its tensor."""
-    blocks = trace(_SeveralPlaces(), (4, 22, 16)).layer("blocks")
+    blocks = trace(_SeveralPositions(), (4, 22, 16)).layer("blocks")
     assert blocks.layout == "N C H W"
     assert [(len(axis.first), axis.size, axis.jump) for axis in blocks.field.axes] == [(10, 6, 2), (8, 4, 2)]
-    checked, wrong = compare(_SeveralPlaces(), (4, 22, 16), units=8)
+    checked, wrong = compare(_SeveralPositions(), (4, 22, 16), units=8)
     assert checked >= 44
     assert not wrong
 
@@ -238,5 +238,5 @@ def test_blocks_of_pixels_as_channels():
     assert not wrong
     assert checked >= 18
     fields = {layer.name: layer.field.axes for layer in trace(network, (3, 32, 48)).layers}
-    told = {name: [(axis.size, axis.jump) for axis in axes] for name, axes in fields.items()}
-    assert (told["one"], told["three"], told["five"]) == ([(4, 4)] * 2, [(12, 4)] * 2, [(28, 8)] * 2)
+    traced = {name: [(axis.size, axis.jump) for axis in axes] for name, axes in fields.items()}
+    assert (traced["one"], traced["three"], traced["five"]) == ([(4, 4)] * 2, [(12, 4)] * 2, [(28, 8)] * 2)

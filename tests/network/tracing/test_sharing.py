@@ -78,7 +78,7 @@ KNOWN = [
 
 
 @pytest.mark.parametrize("write", KNOWN)
-def test_a_write_is_seen_by_all_that_share_the_memory(write):
+def test_a_write_updates_all_that_share_the_memory(write):
     """What is written through one tensor is read through every other tensor in its memory, and nowhere else."""
     checked, wrong = compare(_Written(write), (4, 15, 15), units=6)
     assert checked >= 27
@@ -102,7 +102,7 @@ def _laid_out_anew(small, large):
 
 
 @pytest.mark.parametrize("write", [_turned, _flattened_before, _laid_out_anew])
-def test_a_write_that_is_not_followed_is_said(write):
+def test_a_write_that_is_not_followed_is_reported(write):
     """Where a write lies in another tensor in a way that is not followed, that tensor's fields are unknown."""
     layer = trace(_Written(write), (4, 15, 15)).layer("out")
     assert layer.field is None

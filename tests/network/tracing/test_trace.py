@@ -1,4 +1,4 @@
-"""One watched pass tells order, shapes, sums and fields, and leaves the network as it was."""
+"""One observed forward pass tells order, shapes, sums and fields, and leaves the network as it was."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import nn
 from kernelviz.errors import KernelvizError, UnknownLayerError, UsageError
 from kernelviz.network.model import load_model
 from kernelviz.network.tracing.trace import trace
-from kernelviz.network.tracing.watch import watched
+from kernelviz.network.tracing.watch import observe_pass
 
 SAMPLE = [
     "test_resnet", "test_efficientnet", "test_byobnet", "test_convnext", "test_vit", "test_nfnet",
@@ -26,9 +26,9 @@ SAMPLE = [
 ]  # fmt: skip
 
 
-def sizes(told, *names):
+def sizes(traced, *names):
     """The sizes of fields that are square."""
-    fields = [told.layer(name).field for name in names]
+    fields = [traced.layer(name).field for name in names]
     assert all(rows.size == columns.size for rows, columns in (field.axes for field in fields))
     return [field.axes[0].size for field in fields]
 
@@ -41,18 +41,18 @@ def sizes(told, *names):
 )  # fmt: skip
 def test_published_sums(name, params, macs):
     """Parameters, and multiply-adds of convolutions and matrix products, are the published ones, and rows add up."""
-    told = trace(load_model(name, weights=None))
-    assert told.params == params == sum(layer.params for layer in told.layers)
-    assert round(told.macs / 1e9, 4) == macs
-    assert told.macs == sum(layer.macs for layer in told.layers)
+    traced = trace(load_model(name, weights=None))
+    assert traced.params == params == sum(layer.params for layer in traced.layers)
+    assert round(traced.macs / 1e9, 4) == macs
+    assert traced.macs == sum(layer.macs for layer in traced.layers)
 
 
 def test_published_fields_of_vgg():
     """The receptive fields, the stride and the padding that TF-slim publishes."""
-    told = trace(load_model("vgg16", weights=None))
+    traced = trace(load_model("vgg16", weights=None))
     names = [f"features.{number}" for number in (0, 4, 10, 21, 24, 28, 30)]
-    assert sizes(told, *names) == [3, 6, 24, 92, 132, 196, 212]
-    last = told.layer("features.30").field.axes[0]
+    assert sizes(traced, *names) == [3, 6, 24, 92, 132, 196, 212]
+    last = traced.layer("features.30").field.axes[0]
     assert (last.jump, last.offset) == (32, -90)
 
 
@@ -63,39 +63,39 @@ def test_published_fields_of_vgg():
 )  # fmt: skip
 def test_published_fields_of_resnets(name, fields):
     """Of a container it is the field of the last layer in it that keeps its place."""
-    told = trace(load_model(name, weights=None))
+    traced = trace(load_model(name, weights=None))
     for container, size in fields.items():
-        inside = [layer.name for layer in told.layers if f"{layer.name}.".startswith(f"{container}.")]
-        assert max(sizes(told, *inside)) == size
+        inside = [layer.name for layer in traced.layers if f"{layer.name}.".startswith(f"{container}.")]
+        assert max(sizes(traced, *inside)) == size
 
 
 def test_published_fields_of_mobilenet():
     """Its first six blocks."""
-    told = trace(load_model("mobilenetv1_100", weights=None))
-    blocks = [layer for layer in told.layers if layer.kind == "Conv2d" and layer.kernel == (3, 3)]
+    traced = trace(load_model("mobilenetv1_100", weights=None))
+    blocks = [layer for layer in traced.layers if layer.kind == "Conv2d" and layer.kernel == (3, 3)]
     assert [layer.field.axes[0].size for layer in blocks[:6]] == [3, 7, 11, 19, 27, 43]
 
 
 def test_a_unit_reads_a_box_inside_the_image():
     """Boxes end at the border, where sizes go on beyond it."""
-    told = trace(load_model("resnet18d", weights=None))
-    box = told.field_of("conv1.0", 0, 111)
+    traced = trace(load_model("resnet18d", weights=None))
+    box = traced.field_of("conv1.0", 0, 111)
     assert (box.top, box.bottom, box.left, box.right) == (0, 1, 221, 223)
-    assert told.layer("conv1.0").field.axes[0].offset == -1
+    assert traced.layer("conv1.0").field.axes[0].offset == -1
 
 
-def test_what_is_asked_of_a_trace_must_be_there():
-    """A wrong layer and a unit outside are refused in words."""
-    told = trace(nn.Sequential(nn.Conv2d(3, 4, 3)), (3, 8, 8))
+def test_unknown_layers_and_units_of_a_trace_are_rejected():
+    """A wrong layer and a unit outside are rejected with a clear error."""
+    traced = trace(nn.Sequential(nn.Conv2d(3, 4, 3)), (3, 8, 8))
     with pytest.raises(UnknownLayerError, match="nosuch"):
-        told.field_of("nosuch", 0, 0)
+        traced.field_of("nosuch", 0, 0)
     with pytest.raises(UsageError, match="6 rows and 6 columns"):
-        told.field_of("0", 6, 0)
+        traced.field_of("0", 6, 0)
 
 
 @pytest.mark.parametrize("size", [None, (3,), (3, 0, 8), (3, 8.5, 8)])
 def test_the_input_size_must_be_one(size):
-    """A missing or impossible size is refused."""
+    """A missing or impossible size is rejected."""
     with pytest.raises(UsageError, match="input size"):
         trace(nn.Conv2d(3, 4, 3), size)
 
@@ -116,7 +116,7 @@ class _Doing(nn.Module):
 
 
 def test_what_a_network_makes_on_the_cpu_meets_the_image():
-    """A constant made in forward, without a device, joins the pass; numbers read from it are still there."""
+    """A constant made in forward, without a device, joins the forward pass; numbers read from it are still there."""
 
     def ramp(image):
         steps = torch.linspace(0, 1, image.shape[-1])
@@ -130,12 +130,12 @@ def test_what_a_network_makes_on_the_cpu_meets_the_image():
 @pytest.mark.parametrize(
     ("do", "what"),
     [
-        (lambda image: image if image.sum() > 0 else -image, "looks at the numbers"),
-        (lambda image: torch.zeros(image.shape).copy_(image), "looks at the numbers"),
+        (lambda image: image if image.sum() > 0 else -image, "reads the values of its tensors"),
+        (lambda image: torch.zeros(image.shape).copy_(image), "reads the values of its tensors"),
         (lambda image: image.view(1, 5, -1), "input of 3 × 9 × 8"),
     ],
 )
-def test_why_a_pass_ended_is_told_apart(do, what):
+def test_the_reasons_of_failed_passes_are_distinguished(do, what):
     """Only what is a matter of the size is called one."""
     with pytest.raises(KernelvizError) as error:
         trace(_Doing(do), (3, 9, 8))
@@ -144,7 +144,7 @@ def test_why_a_pass_ended_is_told_apart(do, what):
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 def test_a_scripted_network_is_refused_in_words():
-    """What torch.jit compiled cannot be watched, and the error says what to give instead."""
+    """What torch.jit compiled cannot be observed, and the error says what to give instead."""
     scripted = torch.jit.trace(nn.Conv2d(3, 3, 3), torch.zeros(1, 3, 8, 8))
     with pytest.raises(KernelvizError, match=r"torch\.jit"):
         trace(nn.Sequential(scripted), (3, 9, 8))
@@ -164,7 +164,7 @@ def test_an_error_that_the_network_catches_moves_no_work():
             except RuntimeError:
                 return self.conv(image) + 1
 
-    seen = watched(Catching(), (3, 9, 8))
+    seen = observe_pass(Catching(), (3, 9, 8))
     assert seen.visits[""].operations["add"] == 1
     assert "add" not in seen.visits["broken"].operations
 
@@ -188,7 +188,7 @@ def test_the_network_stays_as_it_was():
 
 
 def test_plain_tensors_are_not_moved():
-    """A tensor that is neither parameter nor buffer stays the caller's, and the pass works all the same."""
+    """A tensor that is neither parameter nor buffer stays the caller's, and the forward pass works all the same."""
 
     class Holder(nn.Module):
         def __init__(self):
@@ -205,7 +205,7 @@ def test_plain_tensors_are_not_moved():
 
 
 def test_order_runs_and_what_never_ran():
-    """Rows come in the order of the pass; units of what ran twice, or never and so comes last, are refused."""
+    """Rows come in the order of the forward pass; units of what ran twice, or never and so comes last, are rejected."""
 
     class Order(nn.Module):
         def __init__(self):
@@ -217,12 +217,12 @@ def test_order_runs_and_what_never_ran():
         def forward(self, x):
             return self.second(self.second(self.first(x)))
 
-    told = trace(Order(), (3, 9, 9))
-    assert [(layer.name, layer.runs) for layer in told.layers] == [("first", 1), ("second", 2), ("unused", 0)]
-    assert told.macs == 9 * 81 + 81 * 49 + 81 * 25
+    traced = trace(Order(), (3, 9, 9))
+    assert [(layer.name, layer.runs) for layer in traced.layers] == [("first", 1), ("second", 2), ("unused", 0)]
+    assert traced.macs == 9 * 81 + 81 * 49 + 81 * 25
     for name, why in (("unused", "did not run"), ("second", "ran 2 times")):
         with pytest.raises(UsageError, match=why):
-            told.field_of(name, 0, 0)
+            traced.field_of(name, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -253,10 +253,10 @@ def test_sums_add_up_for_every_module_of_timm(module, name):
 
 def check_sums(name):
     """Every convolution has an output, and both columns add up."""
-    told = trace(load_model(name, weights=None))
-    assert sum(layer.params for layer in told.layers) == told.params
-    assert sum(layer.macs for layer in told.layers) == told.macs > 0
-    assert all(layer.output_shape for layer in told.layers if layer.runs and layer.family == "conv")
+    traced = trace(load_model(name, weights=None))
+    assert sum(layer.params for layer in traced.layers) == traced.params
+    assert sum(layer.macs for layer in traced.layers) == traced.macs > 0
+    assert all(layer.output_shape for layer in traced.layers if layer.runs and layer.family == "conv")
 
 
 @pytest.mark.parametrize(
@@ -270,11 +270,11 @@ def test_torchvisions_networks_need_no_name_of_timm(name):
     choices = {"init_weights": False} if name == "googlenet" else {}
     with torch.device("meta"):
         network = torchvision.models.get_model(name, weights=None, **choices)
-    told = trace(network, (3, 224, 224))
-    assert all(layer.field for layer in told.layers if layer.family == "conv" and layer.runs)
+    traced = trace(network, (3, 224, 224))
+    assert all(layer.field for layer in traced.layers if layer.family == "conv" and layer.runs)
     assert all(
         np.diff(layer.field.axes[0].first).min(initial=0) >= 0
-        for layer in told.layers
+        for layer in traced.layers
         if layer.family == "conv" and layer.runs
     )
 
@@ -326,8 +326,8 @@ from kernelviz.network.model import load_model
 from kernelviz.network.tracing.trace import trace
 trace(load_model("test_resnet", weights=None))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-told = trace(load_model("vgg16", weights=None))
-print(told.params, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+traced = trace(load_model("vgg16", weights=None))
+print(traced.params, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 

@@ -37,10 +37,10 @@ CHOICES = [((2, 2), 2, 0, 1), ((3, 3), 1, 1, 1), ((3, 2), (2, 1), (1, 0), 1), ((
 def test_fields_through_columns_and_back(choices):
     """What units of the folded map read is where their gradient is."""
     network, size = Unfolded(*choices), (3, 8, 12)
-    told = trace(network, size)
+    traced = trace(network, size)
     wanted = [("after", (2, 3), row, column) for row, column in ((0, 0), (3, 5), (7, 11), (0, 11), (6, 1))]
     for (name, _, row, column), box in zip(wanted, gradient_boxes(positive(network), size, wanted), strict=True):
-        found = told.field_of(name, row, column)
+        found = traced.field_of(name, row, column)
         if box is not None:
             assert (found.top, found.bottom, found.left, found.right) == box
 

@@ -13,7 +13,7 @@ from kernelviz.network.weights.checkpoints import bundled_checkpoint
 from kernelviz.network.weights.names import BUNDLED_PACKAGE, bundled_path
 
 
-def test_every_bundled_tensor_has_its_place(bundled):
+def test_every_bundled_tensor_has_its_name(bundled):
     """296 of 296 names and shapes are those of timm's network, and the loaded numbers are the file's."""
     tensors = bundled_checkpoint(bundled.module).tensors
     state = bundled.module.state_dict()
@@ -57,8 +57,8 @@ def test_no_package_no_bundled_weights(monkeypatch):
     assert bundled_checkpoint(nn.Identity()) is None
 
 
-def test_a_damaged_package_is_said(monkeypatch, tmp_path):
-    """A package without its file, or with other names in it, is an error in words."""
+def test_a_damaged_package_is_reported(monkeypatch, tmp_path):
+    """A package without its file, or with other names in it, is a clear error."""
     monkeypatch.setattr("kernelviz.network.weights.checkpoints.bundled_path", lambda: tmp_path / "gone.pth")
     blocks = nn.Module()
     blocks.blocks = nn.Sequential(nn.Sequential(nn.Identity()))

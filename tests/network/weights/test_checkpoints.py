@@ -51,7 +51,7 @@ def refusal(path):
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "zip", "legacy"])
-def test_each_format_is_told_by_content(tmp_path, state, kind):
+def test_each_format_is_detected_by_content(tmp_path, state, kind):
     """The suffix does not matter, the tensors come back exactly, and the digest is that of the file's bytes."""
     path = tmp_path / "weights.bin"
     save_as(kind, state, path)
@@ -66,7 +66,7 @@ def test_each_format_is_told_by_content(tmp_path, state, kind):
 @pytest.mark.parametrize("kind", ["safetensors", "zip", "legacy"])
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.9, 0.999])
 def test_truncated_files_are_refused(tmp_path, state, kind, share):
-    """A file that ends early is an error in words, wherever it ends."""
+    """A file that ends early is a clear error, wherever it ends."""
     path = tmp_path / "cut.pt"
     save_as(kind, state, path)
     whole = path.read_bytes()
@@ -75,22 +75,22 @@ def test_truncated_files_are_refused(tmp_path, state, kind, share):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "expected"),
     [
         (b"", "is empty"),
         (b"<html>not found</html>\n", "it is text"),
         ("Gewichte für später, ".encode() * 20, "it is text"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(100), "no format known"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), "format is not known"),
         (b"\x80\x02", "cut short"),
         (b"PK\x03\x04 and no more", "cut short"),
     ],
 )
-def test_files_that_are_no_weights(tmp_path, content, told):
+def test_files_that_are_no_weights(tmp_path, content, expected):
     """Empty, text, pointers, pictures and stumps are each called what they are."""
     path = tmp_path / "x.pt"
     path.write_bytes(content)
-    assert told in refusal(path).what
+    assert expected in refusal(path).what
 
 
 def test_missing_files_and_directories(tmp_path):
@@ -136,7 +136,7 @@ def test_a_pickle_that_runs_code_does_not_run(tmp_path, protocol):
 
 @pytest.mark.parametrize("kind", ["zip", "legacy"])
 def test_code_beside_weights_does_not_run(tmp_path, state, kind):
-    """A checkpoint of torch.save with code among its tensors is refused whole."""
+    """A checkpoint of torch.save with code among its tensors is rejected whole."""
     path, marker = tmp_path / "evil.pt", tmp_path / "marker"
     save_as(kind, {"state_dict": state, "extra": Evil(marker)}, path)
     assert f"{os.system.__module__}.system" in refusal(path).why
@@ -207,7 +207,7 @@ def test_prefixes_of_training_are_taken_off(tmp_path, state, prefix):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "expected"),
     [
         (torch.ones(3), "type Tensor"),
         ([1, 2], "type list"),
@@ -218,16 +218,16 @@ def test_prefixes_of_training_are_taken_off(tmp_path, state, prefix):
         ({"a": torch.ones(2, device="meta")}, "without numbers"),
     ],
 )
-def test_files_without_plain_tensors_by_name(tmp_path, content, told):
+def test_files_without_plain_tensors_by_name(tmp_path, content, expected):
     """What the file holds instead is said."""
     path = tmp_path / "x.pt"
     torch.save(content, path)
-    assert told in refusal(path).what
+    assert expected in refusal(path).what
 
 
 @pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning", "ignore:TypedStorage:UserWarning")
 def test_quantised_tensors_are_refused(tmp_path):
-    """Tensors whose stored numbers mean something else are refused by name."""
+    """Tensors whose stored numbers mean something else are rejected by name."""
     path = tmp_path / "x.pt"
     torch.save({"conv.weight": torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)}, path)
     assert "conv.weight is quantised" in refusal(path).what
@@ -241,21 +241,21 @@ def test_names_from_a_file_cannot_break_the_message(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "expected"),
     [
         ({"a.weight": torch.zeros(1).expand(10**9, 96)}, "a.weight is stretched"),
         ({"a.weight": torch.zeros(16, 0, 3, 3)}, "a.weight is without numbers"),
         ({"a.weight": torch.ones(2), "module.a.weight": torch.zeros(2)}, "holds a.weight twice"),
     ],
 )
-def test_tensors_that_are_not_what_they_seem_are_refused(tmp_path, content, told):
+def test_tensors_that_are_not_what_they_seem_are_refused(tmp_path, content, expected):
     """A small file cannot stand for a huge network, an empty one or two networks at once."""
     path = tmp_path / "odd.pt"
     torch.save(content, path)
-    assert told in refusal(path).what
+    assert expected in refusal(path).what
 
 
-def test_the_wrapper_is_told(tmp_path, state):
+def test_the_wrapper_is_reported(tmp_path, state):
     """Averaged weights are preferred as timm does, and it is known that they were."""
     path = tmp_path / "both.pt"
     torch.save({"state_dict": {name: value * 0 for name, value in state.items()}, "state_dict_ema": state}, path)

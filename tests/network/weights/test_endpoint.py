@@ -30,7 +30,7 @@ WRONG = {
 
 @pytest.mark.parametrize("address", WRONG)
 def test_addresses_that_are_none(address, tmp_path):
-    """Each is refused with what is wrong with it, before any request, without the password in it."""
+    """Each is rejected with what is wrong with it, before any request, without the password in it."""
     assert endpoint_fault(address) == WRONG[address]
     with pointed_at(address, tmp_path):
         error, seconds = failure()
@@ -81,5 +81,5 @@ def test_a_port_that_the_client_cannot_be_imported_with(tmp_path):
     assert done.returncode == 4
     error = json.loads(document)["errors"][0]
     assert error["code"] == "no-weights"
-    assert "HF_ENDPOINT, http://127.0.0.1:99999, is no address of a hub" in error["message"]
+    assert "HF_ENDPOINT, http://127.0.0.1:99999, is not a valid hub address" in error["message"]
     assert "secret" not in document + done.stderr

@@ -22,7 +22,7 @@ from kernelviz.errors import NoWeightsError, UsageError
 from kernelviz.network.model import load_model
 from kernelviz.network.weights import hub as hub_module
 from kernelviz.network.weights import hub_cache
-from kernelviz.network.weights.names import Place
+from kernelviz.network.weights.names import WeightsLocation
 
 REPO = "timm/test_resnet.r160_in1k"
 FOLDER = "models--timm--test_resnet.r160_in1k"
@@ -95,22 +95,22 @@ def test_one_request_and_one_download(hub):
 
 
 def test_bundled_weights_come_before_the_hub(hub):
-    """What pip has brought is taken without a request, unless the hub is asked for."""
+    """What pip has brought is taken without a request, unless the hub is requested."""
     assert load_model("tf_efficientnet_lite0").source.weights.source == "bundled"
     assert hub.requests == []
     with pytest.raises(NoWeightsError, match="no repository timm/tf_efficientnet_lite0"):
         load_model("tf_efficientnet_lite0", weights="hub")
 
 
-def test_progress_tells_bytes_and_size(published):
+def test_progress_reports_bytes_and_size(published):
     """The bytes only grow, up to the size of the file."""
-    told = []
-    load_model("test_resnet", progress=lambda *words: told.append(words))
+    expected = []
+    load_model("test_resnet", progress=lambda *words: expected.append(words))
     size = len(published[1])
-    done = [each for label, each, total in told if total == size]
+    done = [each for label, each, total in expected if total == size]
     assert done == sorted(done)
     assert done[-1] == size
-    assert told[-1][0] == f"downloading {REPO}"
+    assert expected[-1][0] == f"downloading {REPO}"
 
 
 FAILURES = {
@@ -119,17 +119,17 @@ FAILURES = {
     "404 EntryNotFound": "holds no file model.safetensors or pytorch_model.bin",
     "404": "(404)",
     "401 RepoNotFound": "without a login",
-    "401 GatedRepo": "is gated: it asks for a login",
+    "401 GatedRepo": "is gated: it requires a login",
     "403 GatedRepo": "is gated",
     "403": "forbids access",
     "429": "too many requests",
-    "500": "an error of its own (500)",
-    "retry": "an error of its own (503)",
-    "portal": "is no model hub",
+    "500": "reported an internal error (500)",
+    "retry": "reported an internal error (503)",
+    "portal": "is not a model hub",
     "cut": "cut short",
     "wrong": "wrong hash",
-    "stall": "Nothing came from 127.0.0.1 for 1 s.",
-    "silent": "Nothing came from 127.0.0.1 for 1 s.",
+    "stall": "No data came from 127.0.0.1 for 1 s.",
+    "silent": "No data came from 127.0.0.1 for 1 s.",
 }
 
 
@@ -154,7 +154,7 @@ def test_sentences_differ():
 
 
 @pytest.mark.parametrize("mode", ["401 RepoNotFound", "403 GatedRepo", "403"])
-def test_who_is_not_let_in_is_told_to_log_in(hub, mode):
+def test_refused_access_leads_to_the_login(hub, mode):
     """The command that logs in is named."""
     hub.mode = mode
     assert "`hf auth login`" in failure()[0].hint
@@ -190,7 +190,7 @@ def test_an_unknown_host(tmp_path, resolving):
     resolving(fails)
     with pointed_at("http://hub.invalid", tmp_path):
         error, seconds = failure()
-    assert error.what == "The name hub.invalid is unknown here: no network, or a misspelt endpoint."
+    assert error.what == "The host name hub.invalid cannot be resolved: no network, or a misspelt endpoint."
     assert seconds < 5
 
 
@@ -208,7 +208,7 @@ def test_a_resolution_that_hangs(tmp_path, resolving):
             error, seconds = failure(timeout=0.5)
     finally:
         released.set()
-    assert "Nothing came from hub.invalid" in error.what
+    assert "No data came from hub.invalid" in error.what
     assert seconds < 2.5
 
 
@@ -252,7 +252,7 @@ def test_a_full_disk_before_the_download(monkeypatch, tmp_path):
     """What has no room is not begun."""
     monkeypatch.setattr(hub_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=10))
     error, _ = failure()
-    assert "not enough room on the disk" in error.what
+    assert "not enough disk space" in error.what
     assert "HF_HOME" in error.hint
     assert files_in(tmp_path) == []
 
@@ -265,7 +265,7 @@ def test_a_disk_that_fills_up(monkeypatch, tmp_path):
 
     monkeypatch.setattr(hub_module, "_write", full)
     error, _ = failure()
-    assert "not enough room on the disk" in error.what
+    assert "not enough disk space" in error.what
     assert files_in(tmp_path) == []
 
 
@@ -298,7 +298,7 @@ def _wait_until(true):
 
 
 def test_two_at_once(hub, published):
-    """Both get the weights, whoever is first."""
+    """Both get the weights, whichever is first."""
     hub.mode = "slow"
     models = {}
     threads = [threading.Thread(target=lambda i=i: models.update({i: load_model("test_resnet")})) for i in range(2)]
@@ -354,7 +354,7 @@ def test_a_repository_of_somebody(hub, tuned):
 
 
 def test_a_revision_of_a_repository(hub, tuned, tmp_path):
-    """The revision is asked for, kept under its name, and named."""
+    """The revision is requested, kept under its name, and named."""
     hub.add("me/tuned", "config.json", config())
     hub.add("me/tuned", "model.safetensors", tuned[1])
     model = load_model("hf-hub:me/tuned@v2.0")
@@ -387,9 +387,9 @@ def linked(monkeypatch, tmp_path, hub, published):
     content = path.read_bytes()
     name = f"test_resnet-{hashlib.sha256(content).hexdigest()[:8]}.pth"
     hub.files["links", name] = content
-    place = Place(url=f"{hub.endpoint}/links/resolve/x/{name}")
+    location = WeightsLocation(url=f"{hub.endpoint}/links/resolve/x/{name}")
     registry = model.read_registry()
-    entry = dataclasses.replace(registry.architectures["test_resnet"][0], place=place)
+    entry = dataclasses.replace(registry.architectures["test_resnet"][0], location=location)
     changed = dataclasses.replace(registry, architectures={"test_resnet": (entry,)})
     monkeypatch.setattr(model, "read_registry", lambda: changed)
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "torch"))
@@ -417,12 +417,12 @@ def test_a_link_that_fails(linked, hub, mode):
     assert not linked.parent.is_dir() or files_in(linked.parent) == []
 
 
-@pytest.mark.parametrize(("mode", "said"), [("401", "(401)"), ("403", "(403)"), ("429", "(429)")])
-def test_a_links_server_is_no_hub_to_log_in_to(linked, hub, mode, said):
-    """Behind a link no token is asked for, so nobody is sent to log in."""
+@pytest.mark.parametrize(("mode", "message"), [("401", "(401)"), ("403", "(403)"), ("429", "(429)")])
+def test_a_links_server_is_no_hub_to_log_in_to(linked, hub, mode, message):
+    """Behind a link no token is requested, so nobody is sent to log in."""
     hub.mode = mode
     error, _ = failure()
-    assert said in error.what
+    assert message in error.what
     assert "hf auth login" not in str(error)
     assert not linked.parent.exists()
 

@@ -164,7 +164,7 @@ def child(hub, tmp_path, limit=None):
     )
 
 
-def test_killed_half_way(hub, tmp_path, published):
+def test_killed_during_the_download(hub, tmp_path, published):
     """What kill -9 leaves is no weights to anybody, and the next start fetches them."""
     hub.mode = "stall"
     process = child(hub, tmp_path)
@@ -221,7 +221,7 @@ def test_redirects_without_end(hub, tmp_path):
     """A server that sends the client in circles is given up within the deadline."""
     hub.mode = "loop"
     error, seconds = failure(timeout=2)
-    assert "sends from one address to the next without end" in error.what
+    assert "redirects endlessly" in error.what
     assert seconds < 4
     assert list(tmp_path.iterdir()) == []
 
@@ -242,14 +242,14 @@ def linked(monkeypatch, tmp_path, hub, published):
     import dataclasses
 
     from kernelviz.network import model
-    from kernelviz.network.weights.names import Place
+    from kernelviz.network.weights.names import WeightsLocation
 
     path = tmp_path / "state.pth"
     torch.save(published[0].state_dict(), path)
     hub.files["links", "weights.pth"] = path.read_bytes()
-    place = Place(url=f"{hub.endpoint}/links/resolve/x/weights.pth")
+    location = WeightsLocation(url=f"{hub.endpoint}/links/resolve/x/weights.pth")
     registry = model.read_registry()
-    entry = dataclasses.replace(registry.architectures["test_resnet"][0], place=place)
+    entry = dataclasses.replace(registry.architectures["test_resnet"][0], location=location)
     changed = dataclasses.replace(registry, architectures={"test_resnet": (entry,)})
     monkeypatch.setattr(model, "read_registry", lambda: changed)
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "torch"))
@@ -266,14 +266,14 @@ def test_a_link_that_promises_no_hash(linked, published):
 
 
 @pytest.mark.parametrize(
-    ("mode", "said"), [("sizeless", "neither its size nor a hash"), ("cut", "cut short"), ("wrong", None)]
+    ("mode", "message"), [("sizeless", "neither its size nor a hash"), ("cut", "cut short"), ("wrong", None)]
 )
-def test_what_nothing_vouches_for_is_not_kept_unread(linked, hub, mode, said):
+def test_what_nothing_vouches_for_is_not_kept_unread(linked, hub, mode, message):
     """Without size and hash nothing is fetched, and what holds no weights does not stay."""
     hub.mode = mode
-    if said is None:
-        hub.mode, hub.files["links", "weights.pth"], said = "well", b"x" * 5000, "holds no weights that can be read"
-    assert said in failure()[0].what
+    if message is None:
+        hub.mode, hub.files["links", "weights.pth"], message = "well", b"x" * 5000, "holds no weights that can be read"
+    assert message in failure()[0].what
     assert not linked.parent.exists()
 
 
@@ -303,17 +303,20 @@ def test_a_name_of_a_revision_of_any_bytes(hub, published, tmp_path):
     """One odd file of the cache is as good as none: the model is fetched, and the list of models is whole."""
     (tmp_path / "cache" / FOLDER / "refs").mkdir(parents=True)
     (tmp_path / "cache" / FOLDER / "refs" / "main").write_bytes(b"\xff\xfe")
-    place = model.read_registry().architectures["test_resnet"][0].place
-    assert hub_cache.cached_places([place]) == set()
+    location = model.read_registry().architectures["test_resnet"][0].location
+    assert hub_cache.cached_locations([location]) == set()
     assert same(load_model("test_resnet"), published[0])
     assert len(hub.requests) == 2
-    assert hub_cache.cached_places([place]) == {place}
+    assert hub_cache.cached_locations([location]) == {location}
 
 
 def test_a_cache_that_is_no_directory(tmp_path):
     """Nothing is in it, and looking is no crash."""
     (tmp_path / "cache").write_text("a file")
-    assert hub_cache.cached_places(entry.place for entry in model.read_registry().architectures["test_resnet"]) == set()
+    assert (
+        hub_cache.cached_locations(entry.location for entry in model.read_registry().architectures["test_resnet"])
+        == set()
+    )
 
 
 def test_a_cached_file_that_nothing_vouches_for(hub, published, snapshot):
@@ -327,6 +330,6 @@ def test_a_cached_file_that_nothing_vouches_for(hub, published, snapshot):
     assert error.what == f"The cached weights of {REPO} cannot be read."
     assert f"{snapshot} is cut short or damaged." in error.why
     assert hub.endpoint in error.why
-    assert error.hint.startswith("Fetch them anew with `--weights hub`; or give `--weights random`")
+    assert error.hint.startswith("Fetch them again with `--weights hub`; or give `--weights random`")
     assert same(load_model("test_resnet", weights="hub"), published[0])
     assert same(load_model("test_resnet"), published[0])

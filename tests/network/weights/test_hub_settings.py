@@ -38,9 +38,9 @@ def test_asking_the_hub_while_offline(hub, offline):
     hub.requests.clear()
     offline()
     error, _ = failure(weights="hub")
-    assert "HF_HUB_OFFLINE forbids to ask the hub" in error.what
+    assert "HF_HUB_OFFLINE forbids requests to the hub" in error.what
     assert "which is in the cache" in error.what
-    assert error.hint == "Unset HF_HUB_OFFLINE; or take those in the cache with `--weights auto`."
+    assert error.hint == "Unset HF_HUB_OFFLINE; or use those in the cache with `--weights auto`."
     assert hub.requests == []
 
 
@@ -52,7 +52,7 @@ def test_a_damaged_file_while_offline(offline, tmp_path):
     offline()
     error, _ = failure()
     assert "damaged" in error.what
-    assert error.hint.startswith("Unset HF_HUB_OFFLINE and fetch them anew with `--weights hub`")
+    assert error.hint.startswith("Unset HF_HUB_OFFLINE and fetch them again with `--weights hub`")
     assert "`--weights auto`" not in error.hint
 
 
@@ -60,7 +60,7 @@ def test_a_hub_that_fails_while_the_cache_has_the_file(hub):
     """The way back to the cached file is named."""
     load_model("test_resnet")
     hub.mode = "500"
-    assert failure(weights="hub")[0].hint.endswith("take those in the cache with `--weights auto`.")
+    assert failure(weights="hub")[0].hint.endswith("use those in the cache with `--weights auto`.")
 
 
 def test_a_token_goes_to_the_hub_and_nowhere_else(hub, monkeypatch):
@@ -74,11 +74,11 @@ def test_a_token_goes_to_the_hub_and_nowhere_else(hub, monkeypatch):
 
 
 REFUSALS = {
-    "401 RepoNotFound": ("does not show", "does not accept the token"),
-    "401": ("does not show", "does not accept the token"),
-    "401 GatedRepo": ("asks for a login", "the token that is kept here has no access"),
-    "403 GatedRepo": ("asks for a login", "the token that is kept here has no access"),
-    "403": ("forbids access", "token that is kept here gives no access"),
+    "401 RepoNotFound": ("does not show", "does not accept the stored token"),
+    "401": ("does not show", "does not accept the stored token"),
+    "401 GatedRepo": ("requires a login", "the stored token has no access"),
+    "403 GatedRepo": ("requires a login", "the stored token has no access"),
+    "403": ("forbids access", "stored token gives no access"),
     "404 RepoNotFound": ("has no repository timm/test_resnet.r160_in1k.", "or your token may not see it"),
 }
 
@@ -111,7 +111,7 @@ def test_a_token_that_cannot_be_sent(hub, monkeypatch, token, tmp_path):
     """It is the token that is blamed, not the connection; nobody is asked, and nothing of it is printed."""
     monkeypatch.setenv("HF_TOKEN", token)
     error, _ = failure()
-    assert error.what.startswith("The token kept for the hub cannot be sent")
+    assert error.what.startswith("The stored hub token cannot be sent")
     assert "Correct or unset HF_TOKEN" in error.hint
     assert TOKEN not in str(error)
     assert error.__suppress_context__
@@ -123,7 +123,7 @@ def test_a_token_file_that_cannot_be_read(hub, tmp_path):
     """A file of other bytes is no token either."""
     (tmp_path / "no-token").write_bytes(b"\xff\xfe\x80")
     error, _ = failure()
-    assert error.what.startswith("The token kept for the hub cannot be sent")
+    assert error.what.startswith("The stored hub token cannot be sent")
     assert hub.requests == []
 
 

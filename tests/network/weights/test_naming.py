@@ -1,4 +1,4 @@
-"""Names of repositories and directories: what is built when only a part of it is to be had, and what is said of it."""
+"""Names of repositories and directories: what is built when only a part of it is available, and how it is reported."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_a_published_repository_whose_config_is_not_to_be_had(hub):
         model = load_model(PUBLISHED, weights=weights)
         assert (model.source.model, model.input_size) == ("test_resnet", (3, 160, 160))
     hinted = "or give `--weights random` or `--weights FILE`"
-    with pytest.raises(NoWeightsError, match="an error of its own") as caught:
+    with pytest.raises(NoWeightsError, match="reported an internal error") as caught:
         load_model(PUBLISHED)
     assert hinted in caught.value.hint
 
@@ -94,7 +94,7 @@ def test_the_cached_config_alone_is_no_cached_model(hub, published):
     hub.mode = "500"
     with pytest.raises(NoWeightsError) as caught:
         load_model("hf-hub:me/mine", weights="hub")
-    assert caught.value.hint.endswith("take those in the cache with `--weights auto`.")
+    assert caught.value.hint.endswith("use those in the cache with `--weights auto`.")
 
 
 def test_what_was_typed_is_what_is_named(hub, tmp_path):
@@ -115,9 +115,9 @@ def test_a_config_of_a_repository_that_is_none(hub, published, tmp_path):
     (folder / "refs").mkdir()
     (folder / "refs" / "main").write_text(COMMIT)
     (folder / "snapshots" / COMMIT / "config.json").write_text("{")
-    with pytest.raises(BadWeightsError, match="no model's configuration") as caught:
+    with pytest.raises(BadWeightsError, match="not a model configuration") as caught:
         load_model("hf-hub:me/mine")
-    assert "fetch it anew with `--weights hub`" in caught.value.hint
+    assert "fetch it again with `--weights hub`" in caught.value.hint
     hub.add("me/mine", "config.json", b'{"architecture": "test_resnet"}')
     hub.add("me/mine", "model.safetensors", published[1])
     assert same(load_model("hf-hub:me/mine", weights="hub"), published[0])

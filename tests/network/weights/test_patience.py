@@ -7,38 +7,38 @@ import time
 
 import pytest
 
-from kernelviz.network.weights.request import GivenUpError, Patience, StandstillError
+from kernelviz.network.weights.request import GivenUpError, StalledError, StallTimeout
 
 
 def test_the_result_and_the_error_come_out():
     """What the work returns or raises is what the caller gets."""
-    patience = Patience(5)
-    assert patience.wait_for(lambda _: 42) == 42
+    stall_timeout = StallTimeout(5)
+    assert stall_timeout.wait_for(lambda _: 42) == 42
     with pytest.raises(ZeroDivisionError):
-        patience.wait_for(lambda _: 1 / 0)
+        stall_timeout.wait_for(lambda _: 1 / 0)
 
 
 def test_one_deadline_over_several_pieces():
     """The second piece of work has only what the first has left."""
-    patience = Patience(0.6)
-    patience.wait_for(lambda _: time.sleep(0.4))
+    stall_timeout = StallTimeout(0.6)
+    stall_timeout.wait_for(lambda _: time.sleep(0.4))
     start = time.monotonic()
-    with pytest.raises(StandstillError):
-        patience.wait_for(lambda _: time.sleep(2))
+    with pytest.raises(StalledError):
+        stall_timeout.wait_for(lambda _: time.sleep(2))
     assert time.monotonic() - start < 1
 
 
 def test_what_arrives_puts_the_deadline_off():
     """Steps that come in time may take longer in all, and are told in the caller's own thread."""
-    told = []
+    expected = []
 
     def work(beat):
         for step in range(6):
             time.sleep(0.1)
             beat(step, 6)
 
-    Patience(0.4).wait_for(work, lambda done, _: told.append((done, threading.current_thread())))
-    assert told == [(step, threading.main_thread()) for step in range(6)]
+    StallTimeout(0.4).wait_for(work, lambda done, _: expected.append((done, threading.current_thread())))
+    assert expected == [(step, threading.main_thread()) for step in range(6)]
 
 
 def test_work_that_is_given_up_ends_at_its_next_step():
@@ -52,16 +52,16 @@ def test_work_that_is_given_up_ends_at_its_next_step():
         except GivenUpError:
             ended.set()
 
-    with pytest.raises(StandstillError):
-        Patience(0.1).wait_for(work)
+    with pytest.raises(StalledError):
+        StallTimeout(0.1).wait_for(work)
     released.set()
     assert ended.wait(5)
 
 
 def test_the_clock_rests_between_pieces_of_work():
-    """What the caller does between two waits is not counted against whoever is waited for."""
-    patience = Patience(0.3)
+    """What the caller does between two waits is not counted against the wait."""
+    stall_timeout = StallTimeout(0.3)
     time.sleep(0.4)
-    assert patience.wait_for(lambda _beat: "first") == "first"
+    assert stall_timeout.wait_for(lambda _beat: "first") == "first"
     time.sleep(0.4)
-    assert patience.wait_for(lambda _beat: "second") == "second"
+    assert stall_timeout.wait_for(lambda _beat: "second") == "second"

@@ -11,7 +11,7 @@ from timm.models._builder import _resolve_pretrained_source
 from timm.models._hub import _get_safe_alternatives
 
 from kernelviz.network.model import read_registry
-from kernelviz.network.weights.names import Place, hub_place
+from kernelviz.network.weights.names import WeightsLocation, hub_location
 
 TIMMS_WORDS = {"hf-hub": "hub", "url": "url", "": "none"}
 
@@ -23,20 +23,20 @@ def all_entries():
             yield f"{architecture}.{entry.tag}" if entry.tag else architecture, entry
 
 
-def test_every_tag_has_the_place_that_timm_means():
+def test_every_tag_has_the_location_that_timm_means():
     """Hub, link or nowhere, as timm's own rule says, and nobody was asked."""
     for name, entry in all_entries():
         word, where = _resolve_pretrained_source(get_pretrained_cfg(name).to_dict())
-        assert entry.place.kind == TIMMS_WORDS[word], name
-        assert (where or "") == (entry.place.url or entry.place.name), name
+        assert entry.location.kind == TIMMS_WORDS[word], name
+        assert (where or "") == (entry.location.url or entry.location.name), name
 
 
 def test_every_trained_tag_is_there():
     """What timm lists as pretrained is what has a place; most of it on the hub."""
-    kinds = Counter(entry.place.kind for _, entry in all_entries())
-    placed = {name for name, entry in all_entries() if entry.place.kind != "none"}
-    assert placed == set(timm.list_models(pretrained=True))
-    assert len(placed) == kinds["hub"] + kinds["url"]
+    kinds = Counter(entry.location.kind for _, entry in all_entries())
+    located = {name for name, entry in all_entries() if entry.location.kind != "none"}
+    assert located == set(timm.list_models(pretrained=True))
+    assert len(located) == kinds["hub"] + kinds["url"]
     assert kinds["hub"] > 1500
     assert 0 < kinds["url"] < 100
 
@@ -46,11 +46,11 @@ def test_every_trained_tag_is_there():
 )
 def test_safe_files_come_first_as_in_timm(name):
     """The names that are tried before are timm's."""
-    assert hub_place("a/b", name).files == (*_get_safe_alternatives(name), name)
+    assert hub_location("a/b", name).files == (*_get_safe_alternatives(name), name)
 
 
-def test_names_of_places():
+def test_names_of_locations():
     """A revision is part of the name, a link is called by its file."""
-    assert hub_place("a/b").name == "a/b"
-    assert hub_place("a/b@v1").name == "a/b@v1"
-    assert Place(url="http://somewhere/x/net-0123.pth").name == "net-0123.pth"
+    assert hub_location("a/b").name == "a/b"
+    assert hub_location("a/b@v1").name == "a/b@v1"
+    assert WeightsLocation(url="http://somewhere/x/net-0123.pth").name == "net-0123.pth"

@@ -35,9 +35,9 @@ def served(hub, name):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         network = timm.create_model(name)
-    place = read_registry().architectures[name][0].place
+    location = read_registry().architectures[name][0].location
     state = {key: value.clone().contiguous() for key, value in network.state_dict().items()}
-    hub.add(place.repo, "model.safetensors", save(state))
+    hub.add(location.repo, "model.safetensors", save(state))
     return state
 
 
@@ -72,10 +72,10 @@ def test_a_rule_that_renames_is_used(hub):
     from safetensors.torch import save
 
     state = served(hub, "convnext_atto")
-    place = read_registry().architectures["convnext_atto"][0].place
+    location = read_registry().architectures["convnext_atto"][0].location
     old = {_first_name(key): value for key, value in state.items()}
     assert not set(old) & {"stem.0.weight", "head.fc.weight", "stages.0.blocks.0.conv_dw.weight"}
-    hub.add(place.repo, "model.safetensors", save(old))
+    hub.add(location.repo, "model.safetensors", save(old))
     loaded = load_model("convnext_atto").module.state_dict()
     assert all(torch.equal(loaded[key], state[key]) for key in state)
 
@@ -109,8 +109,8 @@ def published(**tensors):
     return Checkpoint(tensors, Weights("hub", "a/b"))
 
 
-def test_what_timm_lets_pass_is_said():
-    """Where timm is not strict a missing vector is named in a note; a missing kernel is refused."""
+def test_what_timm_lets_pass_is_reported():
+    """Where timm is not strict a missing vector is named in a note; a missing kernel is rejected."""
     network = nn.Sequential(nn.Conv2d(1, 2, 1, bias=False), nn.BatchNorm2d(2, track_running_stats=False))
     kernel = torch.ones(2, 1, 1, 1)
     given = published(**{"0.weight": kernel, "1.weight": torch.ones(2), "old.head": torch.ones(3)})

@@ -14,8 +14,8 @@ from loopback_hub import files_in, pointed_at, serving
 from kernelviz.errors import UsageError
 from kernelviz.network.model import load_model
 from kernelviz.network.weights.hub_errors import sentence
-from kernelviz.network.weights.names import Place
-from kernelviz.network.weights.request import Patience, Request
+from kernelviz.network.weights.names import WeightsLocation
+from kernelviz.network.weights.request import Request, StallTimeout
 
 REPO = "timm/test_resnet.r160_in1k"
 TOKEN = "hf_thisIsNobodysBusiness"
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("hub")
 
 
 def test_a_bare_404_of_one_file(hub, published, tmp_path):
-    """A mirror that only knows the status is asked for the other file; where there is none, both are named."""
+    """A mirror that only knows the status is requested the other file; if there is none, both are named."""
     path = tmp_path / "weights.bin"
     torch.save(published[0].state_dict(), path)
     hub.absent = {"model.safetensors"}
@@ -38,7 +38,7 @@ def test_a_bare_404_of_one_file(hub, published, tmp_path):
 
 
 @pytest.mark.parametrize("code", ["RepoNotFound", "RevisionNotFound"])
-def test_a_missing_repository_is_asked_once(hub, code):
+def test_a_missing_repository_is_requested_once(hub, code):
     """No other file is tried where the hub says that there is nothing at all."""
     hub.mode = f"404 {code}"
     failure()
@@ -66,14 +66,14 @@ def test_a_file_that_lies_elsewhere(hub, elsewhere, published, monkeypatch):
 
 AWAY = "localhost, to which 127.0.0.1 sends,"
 ELSEWHERE = {
-    "500": f"The server {AWAY} has an error of its own (500).",
+    "500": f"The server {AWAY} reported an internal error (500).",
     "403": f"The server {AWAY} forbids access to {REPO} (403).",
-    "401": f"The server {AWAY} did not give model.safetensors of {REPO} (401).",
+    "401": f"The server {AWAY} did not send model.safetensors of {REPO} (401).",
     "404": f"The server {AWAY} has no model.safetensors of {REPO} (404).",
-    "portal": f"What answers at {AWAY} is no model hub, but perhaps the sign-in page of a network.",
-    "silent": f"Nothing came from {AWAY} for 1 s.",
-    "stall": f"Nothing came from {AWAY} for 1 s.",
-    "hangup": f"{AWAY} hung up, or does not speak HTTP.",
+    "portal": f"The server at {AWAY} is not a model hub, but perhaps the sign-in page of a network.",
+    "silent": f"No data came from {AWAY} for 1 s.",
+    "stall": f"No data came from {AWAY} for 1 s.",
+    "hangup": f"{AWAY} closed the connection, or does not speak HTTP.",
 }
 
 
@@ -102,7 +102,7 @@ def test_an_unknown_host_elsewhere(hub, monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     error, _ = failure()
-    assert error.what == "The name login.portal.invalid, to which 127.0.0.1 sends, is unknown here: no network."
+    assert error.what == "The host name login.portal.invalid, to which 127.0.0.1 sends, cannot be resolved: no network."
     assert "secret" not in str(error)
 
 
@@ -110,7 +110,7 @@ def test_a_download_sent_in_circles(hub, tmp_path):
     """Redirects of the file itself end too."""
     hub.mode = f"away {hub.endpoint}/round"
     error, _ = failure()
-    assert "sends from one address to the next without end" in error.what
+    assert "redirects endlessly" in error.what
     assert len(hub.requests) < 30
     assert files_in(tmp_path) == []
 
@@ -119,7 +119,7 @@ def test_a_download_sent_in_circles(hub, tmp_path):
 def test_a_server_of_another_kind(hub, mode):
     """What speaks no HTTP, or hangs up, is not called unreachable."""
     hub.mode = mode
-    assert failure()[0].what == "127.0.0.1 hung up, or does not speak HTTP."
+    assert failure()[0].what == "127.0.0.1 closed the connection, or does not speak HTTP."
 
 
 def test_a_server_without_tls(hub, tmp_path):
@@ -134,7 +134,7 @@ def test_a_certificate_that_is_not_trusted():
     """That is another sentence than no TLS at all."""
     error = ConnectionError("x")
     error.__cause__ = ssl.SSLCertVerificationError(1, "certificate verify failed")
-    what, _ = sentence(error, Request(Place("a/b"), "model.safetensors", 1))
+    what, _ = sentence(error, Request(WeightsLocation("a/b"), "model.safetensors", 1))
     assert what == "The certificate of 127.0.0.1 is not trusted here."
 
 
@@ -157,9 +157,9 @@ def test_a_token_file_that_cannot_be_opened(hub, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("seconds", [1e10, 2_000_001, 1e308])
 def test_a_timeout_that_no_socket_can_keep(seconds):
-    """It is refused as such, and not the hub's fault."""
+    """It is rejected as such, and not the hub's fault."""
     with pytest.raises(UsageError, match="up to 2,000,000"):
-        Patience(seconds)
+        StallTimeout(seconds)
 
 
 def test_the_longest_timeout(published):
@@ -169,6 +169,6 @@ def test_the_longest_timeout(published):
 
 def test_a_links_server_has_no_endpoint():
     """Where the hub is not asked, nobody is sent to look at its address."""
-    request = Request(Place(url="https://links.invalid/a/weights.pth"), "weights.pth", 1)
-    told = sentence(socket.gaierror(socket.EAI_NONAME, "x"), request)
-    assert told == ("The name links.invalid is unknown here: no network.", "Check the connection")
+    request = Request(WeightsLocation(url="https://links.invalid/a/weights.pth"), "weights.pth", 1)
+    expected = sentence(socket.gaierror(socket.EAI_NONAME, "x"), request)
+    assert expected == ("The host name links.invalid cannot be resolved: no network.", "Check the connection")

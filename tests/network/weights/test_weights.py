@@ -1,4 +1,4 @@
-"""Weights fit a network whole or are refused."""
+"""Weights fit a network whole or are rejected."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def test_fit_loads_what_matches():
         assert torch.equal(target.state_dict()[name], value.float())
 
 
-def test_what_is_rounded_is_said():
+def test_what_is_rounded_is_reported():
     """Doubles that float32 cannot hold are told, with how many; halves and doubles that it can are not."""
     source, target = network().double(), network()
     exact = {name: value.float().double() for name, value in source.state_dict().items() if value.is_floating_point()}
     assert fit(target, checkpoint(exact), "net") == ()
     changed = exact | {"0.weight": exact["0.weight"] + 1e-12, "2.bias": torch.full((2,), 1e300, dtype=torch.float64)}
-    told = fit(target, checkpoint(changed), "net")
-    assert told == ("2 of 8 tensors were rounded from float64 to the network's float32",)
+    expected = fit(target, checkpoint(changed), "net")
+    assert expected == ("2 of 8 tensors were rounded from float64 to the network's float32",)
     odd = torch.tensor([float("nan"), float("inf")]).double()
     assert fit(target, checkpoint(exact | {"2.bias": odd}), "net") == ()
 
@@ -54,7 +54,7 @@ def test_counters_of_batches_may_be_too_many():
     assert torch.equal(conv.weight, tensors["weight"])
 
 
-def test_fit_says_what_differs_and_changes_nothing():
+def test_fit_reports_what_differs_and_changes_nothing():
     """Missing, unexpected and differently shaped names are told, and nothing was loaded."""
     target = network()
     before = {name: value.clone() for name, value in target.state_dict().items()}

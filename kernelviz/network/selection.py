@@ -1,0 +1,137 @@
+"""Which layers a pattern names: one grammar for ``kernels``, ``features``, ``layers``, ``match`` and ``explain layer``.
+
+A pattern is the first of these that applies:
+
+1. the exact dotted name of a module, ``layer1.0.conv1``;
+2. such a name with a run or a part, where these exist: ``name#2`` is the second run, ``name:0`` the first tensor of a
+   tuple, or the first expert of a CondConv2d;
+3. a stage as timm numbers them, ``stage:0`` or ``stage:-1``;
+4. a shell pattern over dotted names, in which ``*`` crosses dots.
+
+A module that contains other modules stands for the convolutions inside it in ``kernels`` and ``match``, and for its only
+convolution or pool in ``explain layer``. In ``features`` it stands for itself, and with a kind for the modules of that
+kind inside it. In ``layers`` it stands for its part of the table, the rows of the modules inside it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from kernelviz.errors import UnknownLayerError
+from kernelviz.wording import nearest_text, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+TAKE_ALL = "`--layer '*'` takes all of them"
+LISTED = "`kernelviz layers MODEL` lists all layers."
+
+_STAGE = "stage:"
+_PART = re.compile(r"(?P<module>.*?)(?:#(?P<run>\d{1,6}))?(?::(?P<part>\d{1,6}))?")
+_MOST_LISTED = 3
+
+
+@dataclass(frozen=True)
+class LayerMatch:
+    """The modules that a pattern names, in the order of their definition, at least one.
+
+    ``exact`` is False for a shell pattern. ``run`` and ``part`` count from 0 and are None unless the pattern contains them;
+    ``stage`` is the index of a stage, None for other patterns.
+    """
+
+    names: tuple[str, ...]
+    exact: bool = True
+    run: int | None = None
+    part: int | None = None
+    stage: int | None = None
+
+
+def match_layers(
+    pattern: str, modules: Collection[str], stages: Sequence[str], *, parts: bool = False, hint: str = ""
+) -> LayerMatch | None:
+    """The modules that a pattern names; None if there are none.
+
+    Args:
+        pattern: As described for this module.
+        modules: The names to choose from, in the order of their definition.
+        stages: The modules that ``stage:0``, ``stage:1``, ... mean.
+        parts: Whether ``name#2`` and ``name:0`` mean a run and a part of a module.
+        hint: What to do instead, for the error.
+
+    Raises:
+        UnknownLayerError: there is no such stage.
+    """
+    if pattern in modules:
+        return LayerMatch((pattern,))
+    found = _PART.fullmatch(pattern) if parts else None
+    if found and found["module"] in modules:
+        run, part = (None if number is None else int(number) for number in found.group("run", "part"))
+        return LayerMatch((found["module"],), run=None if run is None else run - 1, part=part)
+    if pattern.startswith(_STAGE):
+        index = _stage_index(pattern, stages, hint)
+        if stages[index] not in modules:
+            why = f"The network calls this stage {stages[index]}, but has no such module."
+            raise UnknownLayerError(f"There is no module for {pattern}.", why, hint)
+        return LayerMatch((stages[index],), stage=index)
+    names = tuple(name for name in modules if fnmatchcase(name, pattern))
+    return LayerMatch(names, exact=False) if names else None
+
+
+def _stage_index(pattern: str, stages: Sequence[str], hint: str) -> int:
+    number = pattern.removeprefix(_STAGE)
+    if not re.fullmatch(r"-?\d{1,4}", number) or not -len(stages) <= int(number) < len(stages):
+        known = f"Its stages are stage:0 to stage:{len(stages) - 1}." if stages else "This network names no stages."
+        raise UnknownLayerError(f"There is no {shown(pattern)}.", known, hint)
+    return int(number) % len(stages)
+
+
+def unknown_layer(pattern: str, names: Iterable[str], hint: str) -> UnknownLayerError:
+    """The error for a pattern that names none of these layers, with the nearest of their names."""
+    if not pattern:
+        return UnknownLayerError("The layer's name is empty.", hint=hint)
+    return UnknownLayerError(f"No layer is called {shown(pattern)}.", nearest_text(names, pattern), hint)
+
+
+def inside_of(names: Iterable[str], container: str) -> list[str]:
+    """The names that are this one, are inside the module of this name, or are its experts, ``name:0``."""
+    return [name for name in names if name == container or name.startswith((f"{container}.", f"{container}:"))]
+
+
+def members(match: LayerMatch, names: Sequence[str]) -> list[str]:
+    """Those of the names that a match means if a container stands for what is inside it.
+
+    A shell pattern means the names that it matches, and containers only if it matches none of the names.
+    """
+    matched = set(match.names)
+    direct = [name for name in names if name in matched or without_expert(name) in matched]
+    return direct if direct and not match.exact else [name for name in names if _is_inside_any(name, matched)]
+
+
+def _is_inside_any(name: str, containers: Collection[str]) -> bool:
+    module = without_expert(name)
+    parts = module.split(".")
+    return name in containers or any(".".join(parts[:length]) in containers for length in range(1, len(parts) + 1))
+
+
+def without_expert(name: str) -> str:
+    """The module's name in the name of an expert, ``name:0``."""
+    module, colon, number = name.rpartition(":")
+    return module if colon and number.isdigit() else name
+
+
+def with_containers(names: Iterable[str]) -> list[str]:
+    """The names, each after the modules that contain it: ``a.b.c`` comes after ``a`` and ``a.b``."""
+    found: dict[str, None] = {}
+    for name in names:
+        parts = name.split(".")
+        found |= dict.fromkeys(".".join(parts[:length]) for length in range(1, len(parts) + 1))
+    return list(found)
+
+
+def few(names: Sequence[str]) -> str:
+    """``a, b, c and 2 more``: up to three of the names."""
+    more = len(names) - _MOST_LISTED
+    return ", ".join(names[:_MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
