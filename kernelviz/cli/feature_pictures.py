@@ -411,7 +411,7 @@ class PreparedImage(ReadImage[ImageJob]):
 
 
 def draw_all(run: FeatureRun, paths: Sequence[str], progress: Progress) -> None:
-    """Run every image through the network, and draw the maps of its layers."""
+    """Run every image through the network, and draw the maps of its layers; the last may wait in ``run.writer``."""
 
     def on_map(each: PreparedImage, maps: FeatureMaps) -> None:
         name = maps.layer or ""
@@ -433,7 +433,6 @@ def draw_all(run: FeatureRun, paths: Sequence[str], progress: Progress) -> None:
 
     job = partial(look_up, run) if run.choices.skip_existing else ImageJob
     run_images(run, map(job, paths), partial(prepare_image, run), on_map, after, progress=progress)
-    run.writer.flush()
 
 
 def look_up(run: FeatureRun, path: str) -> ImageJob:

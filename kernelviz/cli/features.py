@@ -247,6 +247,7 @@ def features(
             else:
                 run, paths = with_bases(run, found.images, progress)
                 draw_all(run, paths, progress)
+                writer.flush()
 
     return run_command("features", work, as_json=as_json, quiet=quiet, verbose=verbose, debug=debug)
 

@@ -68,44 +68,37 @@ def run() -> NoReturn:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command with these arguments and return its exit code."""
+    arguments = list(arguments)
     try:
-        return _invoke(list(arguments))
+        code = _app(next(iter(arguments), None))(arguments, standalone_mode=False, prog_name="kernelviz")
     except BrokenPipeError:
         raise
     except Exception as problem:  # noqa: BLE001  (every error ends in a message)
-        from kernelviz.cli.session import Report, fail
-
-        error = _help_error(problem) if isinstance(problem, OSError) else problem
-        return fail(Report(_command(arguments), "--json" in arguments), error, debug="--debug" in arguments)
-
-
-def _help_error(error: OSError) -> WriteError:
-    """Outside of a command only its help is printed, so an OSError means that stdout failed."""
-    return WriteError(f"The help could not be printed: {error.strerror or error}.")
-
-
-def _command(arguments: Sequence[str]) -> str | None:
-    return next((word for word in arguments if word in COMMANDS), None)
-
-
-def _invoke(arguments: list[str]) -> int:
-    import typer
-
-    try:
-        code = _app(next(iter(arguments), None))(arguments, standalone_mode=False, prog_name="kernelviz")
-    except typer.Abort:
-        raise KeyboardInterrupt from None
-    except typer.TyperException as error:
-        if not arguments:
-            return 2  # the help was printed
-        context = getattr(error, "ctx", None)
-        path = context.command_path if context else f"kernelviz {_command(arguments) or ''}".strip()
-        hint = f"Type `{path} --help`."
-        message = error.format_message().replace("\n", " ").replace("Value error, ", "")
-        raise UsageError(message or "A command is missing.", hint=hint) from None
+        return _fail(problem, arguments)
     if code == INTERRUPTED:
         raise KeyboardInterrupt
     return int(code or 0)
+
+
+def _fail(problem: Exception, arguments: list[str]) -> int:
+    """End with the message of an error outside of a command: wrong usage, or help that could not be printed."""
+    import typer
+
+    from kernelviz.cli.session import Report, fail
+
+    if isinstance(problem, typer.Abort):
+        raise KeyboardInterrupt from None
+    command = next((word for word in arguments if word in COMMANDS), None)
+    if isinstance(problem, typer.TyperException):
+        if not arguments:
+            return 2  # the help was printed
+        context = getattr(problem, "ctx", None)
+        path = context.command_path if context else f"kernelviz {command or ''}".strip()
+        message = problem.format_message().replace("\n", " ").replace("Value error, ", "")
+        problem = UsageError(message or "A command is missing.", hint=f"Type `{path} --help`.")
+    elif isinstance(problem, OSError):
+        problem = WriteError(f"The help could not be printed: {problem.strerror or problem}.")
+    return fail(Report(command, "--json" in arguments), problem, debug="--debug" in arguments)
 
 
 def _app(requested: str | None = None) -> Callable[..., Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -135,8 +135,8 @@ def _font(*, bold: bool) -> FT2Font:
 
 
 @lru_cache(maxsize=4096)
-def _advance(char: str, *, bold: bool) -> float:
-    return float(_font(bold=bold).load_char(ord(char)).linearHoriAdvance) / 65536 / 100
+def _advance(font: FT2Font, char: str) -> float:
+    return float(font.load_char(ord(char)).linearHoriAdvance) / 65536 / 100
 
 
 @lru_cache(maxsize=2)
@@ -152,7 +152,7 @@ def drawable(text: str, *, bold: bool = False) -> str:
 
 def text_width(text: str, size: float, *, bold: bool = False) -> float:
     """The width of a text at a size in pixels, from the advances of the font."""
-    return size * sum(_advance(char, bold=bold) for char in text)
+    return size * sum(map(partial(_advance, _font(bold=bold)), text))
 
 
 def wrap(text: str, size: float, width: float, *, bold: bool = False) -> list[str]:

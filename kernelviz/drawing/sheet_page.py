@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from itertools import repeat
 from typing import TYPE_CHECKING, TypedDict, Unpack, overload
 
 import numpy as np
@@ -179,7 +180,7 @@ def _along(
     labels: Sequence[str], lefts: Sequence[float], wide: float, top: float, size: float, *, grouped: bool = False
 ) -> list[Text]:
     """Labels above their columns: all, or every second, fourth, eighth; numbers out of order are turned upright instead."""
-    widest = max(text_width(label, size) for label in labels) + 0.5 * size
+    widest = max(map(text_width, labels, repeat(size))) + 0.5 * size
     pitch = float(lefts[1] - lefts[0]) if len(lefts) > 1 else math.inf
     if widest > pitch and not _regular([label.removeprefix("+") for label in labels]):
         kept = range(0, len(labels), _step(len(labels), size * 1.05 / pitch))

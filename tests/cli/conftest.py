@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import started_processes
 
 import kernelviz
 from kernelviz.cli.main import main
@@ -88,18 +88,19 @@ def start(tmp_path):
     """A function that starts Python in a process of its own, where Ctrl-C means what it means in a terminal."""
     root = str(Path(kernelviz.__file__).parents[1])
 
-    def begin(*arguments, environment=None, **choices):
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | choices
-        return subprocess.Popen(
-            [sys.executable, *map(str, arguments)],
-            cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": root} | (environment or {}),
-            text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  (background jobs ignore it)
-            **pipes,
-        )
+    with started_processes() as start_process:
 
-    return begin
+        def begin(*arguments, environment=None, **choices):
+            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | choices
+            return start_process(
+                [sys.executable, *map(str, arguments)],
+                cwd=tmp_path,
+                env=os.environ | {"PYTHONPATH": root} | (environment or {}),
+                text=True,
+                **pipes,
+            )
+
+        yield begin
 
 
 @pytest.fixture

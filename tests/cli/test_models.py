@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -145,10 +144,11 @@ def test_it_answers_soon(words):
             "COMP_WORDS": "kernelviz kernels resnet18",
             "COMP_CWORD": "2",
         }
-    start = time.monotonic()
+    before = os.times()
     done = subprocess.run(
         [sys.executable, "-c", code, *words], env=variables, capture_output=True, text=True, check=True
     )
-    seconds = time.monotonic() - start
+    after = os.times()
+    seconds = sum(after[2:4]) - sum(before[2:4])  # of the process alone, whatever else runs
     assert done.stdout.splitlines()[0].split()[0] == "resnet18"
-    assert seconds < 2  # a quarter of that on a machine with nothing else to do; importing timm takes 3 to 5
+    assert seconds < 1.5  # it takes half a second; importing timm takes about two

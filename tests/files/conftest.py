@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import sample_pictures
+from processes import started_processes
 from sample_pictures import RECIPE, make_figure, make_mosaic
 
 import kernelviz.files
@@ -43,17 +44,19 @@ def python(tmp_path):
     """A function that starts fresh Python code; the mosaic and figure of this file are at hand there."""
     paths = [str(Path(kernelviz.files.__file__).parents[2]), str(Path(sample_pictures.__file__).parent)]
 
-    def start(code, *arguments, **environment):
-        return subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)} | environment,
-        )
+    with started_processes() as start_process:
 
-    return start
+        def start(code, *arguments, **environment):
+            return start_process(
+                [sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                cwd=tmp_path,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)} | environment,
+            )
+
+        yield start
 
 
 @pytest.fixture

@@ -28,7 +28,8 @@ LONGER = [
 
 def check(name, size, *, layers, units):
     """No unit's box differs from its gradient's, and there were some."""
-    checked, wrong = compare(timm.create_model(name), (3, *size), layers=layers, units=units)
+    choices = {"mlp_ratio": 0.1} if name == "vgg11" else {}  # its head of a hundred million numbers is not compared
+    checked, wrong = compare(timm.create_model(name, **choices), (3, *size), layers=layers, units=units)
     assert not wrong
     assert checked
 

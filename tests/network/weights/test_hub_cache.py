@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import resource
-import signal
 import subprocess
 import sys
 import threading
@@ -19,6 +17,7 @@ import torch
 from hub_checks import failure, same
 from huggingface_hub import constants, hf_hub_download, scan_cache_dir
 from loopback_hub import COMMIT, environment, files_in
+from processes import started_processes
 
 from kernelviz.network import model
 from kernelviz.network.model import load_model
@@ -143,31 +142,30 @@ def test_what_a_killed_download_left_is_removed(tmp_path, published):
 
 
 CHILD = "from kernelviz.network.model import load_model; load_model('test_resnet', timeout=3)"
+LIMIT = (
+    "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+    "resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))"
+)
 
 
-def child(hub, tmp_path, limit=None):
-    """A process of its own that loads the model; ``limit`` is the largest file that it may write."""
+@pytest.fixture
+def child(hub, tmp_path):
+    """A function that loads the model in another process; ``limit`` is the largest file that it may write."""
+    with started_processes() as start_process:
 
-    def bounded():
-        if limit:
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        def start(limit=None):
+            variables = os.environ | environment(hub.endpoint, tmp_path / "hf")
+            variables["PYTHONPATH"] = str(Path(__file__).parents[3])
+            code = f"{LIMIT.format(limit=limit)}\n{CHILD}" if limit else CHILD
+            return start_process([sys.executable, "-c", code], env=variables, stderr=subprocess.PIPE, text=True)
 
-    variables = os.environ | environment(hub.endpoint, tmp_path / "hf")
-    variables["PYTHONPATH"] = str(Path(__file__).parents[3])
-    return subprocess.Popen(
-        [sys.executable, "-c", CHILD],
-        env=variables,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=bounded,  # noqa: PLW1509
-    )
+        yield start
 
 
-def test_killed_during_the_download(hub, tmp_path, published):
+def test_killed_during_the_download(child, hub, tmp_path, published):
     """What kill -9 leaves is no weights to anybody, and the next start fetches them."""
     hub.mode = "stall"
-    process = child(hub, tmp_path)
+    process = child()
     assert hub.body_requested.wait(60)
     partial = tmp_path / "hf" / "hub" / FOLDER / "blobs"
     end = time.monotonic() + 10
@@ -183,9 +181,9 @@ def test_killed_during_the_download(hub, tmp_path, published):
     assert same(model, published[0])
 
 
-def test_a_limit_on_the_size_of_files(hub, tmp_path):
+def test_a_limit_on_the_size_of_files(child, tmp_path):
     """The system refuses to write on: the cache's fault, and nothing is left."""
-    process = child(hub, tmp_path, limit=100_000)
+    process = child(limit=100_000)
     _, err = process.communicate(timeout=60)
     assert "NoWeightsError: The cache cannot be written" in err
     assert os.strerror(errno.EFBIG) in err

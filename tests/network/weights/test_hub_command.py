@@ -15,37 +15,45 @@ import pytest
 import timm
 import torch
 from loopback_hub import environment, files_in, serving
+from processes import started_processes
 from safetensors.torch import save
 
 HERE = Path(__file__).parents[3]
-REPO = "timm/resnet18d.ra2_in1k"
+MODEL = "test_resnet"
+REPO = "timm/test_resnet.r160_in1k"
 LAYER = "layer1.0.conv1"
 IMPORTS = 60  # seconds that the imports may take on a busy machine
 
 
 @pytest.fixture(scope="module")
 def published():
-    """The weights that stand for resnet18d's published ones."""
+    """The weights that stand for the model's published ones."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(7)
-        return timm.create_model("resnet18d").state_dict()
+        return timm.create_model(MODEL).state_dict()
 
 
 @pytest.fixture
 def hub(published):
-    """A hub that serves resnet18d."""
+    """A hub that serves the model."""
     with serving() as hub:
         hub.add(REPO, "model.safetensors", save(published))
         yield hub
 
 
-def begin(endpoint, home, *words):
-    """Start the command."""
-    command = [sys.executable, "-m", "kernelviz", "kernels", "resnet18d", "--layer", LAYER, "--view", "sum", *words]
-    variables = {**os.environ, **environment(endpoint, home / "hf"), "MPLCONFIGDIR": str(home / "matplotlib")}
-    variables["PYTHONPATH"] = str(HERE)
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=home, env=variables)
+@pytest.fixture
+def begin():
+    """A function that starts the command."""
+    with started_processes() as start_process:
+
+        def start(endpoint, home, *words):
+            command = [sys.executable, "-m", "kernelviz", "kernels", MODEL, "--layer", LAYER, "--view", "sum", *words]
+            variables = {**os.environ, **environment(endpoint, home / "hf")}
+            variables["PYTHONPATH"] = str(HERE)
+            pipe = subprocess.PIPE
+            return start_process(command, stdout=pipe, stderr=pipe, text=True, cwd=home, env=variables)
+
+        yield start
 
 
 def ended(process):
@@ -54,25 +62,23 @@ def ended(process):
     return process.returncode, out, err
 
 
-def test_from_the_hub_then_from_the_cache(hub, published, tmp_path):
-    """The numbers are the sum over the input channels, and the stopped hub's picture is the same, byte for byte."""
+def test_from_the_hub_then_from_the_cache(begin, hub, published, tmp_path):
+    """The numbers are the sum over the input channels; then nothing is asked of the hub, and no byte is another."""
     code, out, err = ended(begin(hub.endpoint, tmp_path, "--arrays"))
-    assert (code, "resnet18d.ra2_in1k, from the hub" in err) == (0, True)
+    assert (code, "test_resnet.r160_in1k, from the hub" in err) == (0, True)
     picture, arrays = (tmp_path / line for line in out.split())
-    assert picture.name == "resnet18d.ra2_in1k-layer1.0.conv1-kernels-sum.png"
+    assert picture.name == "test_resnet.r160_in1k-layer1.0.conv1-kernels-sum.png"
     with np.load(arrays, allow_pickle=False) as drawn:
         assert np.array_equal(drawn[LAYER], published[f"{LAYER}.weight"].double().sum(1).numpy())
     first = picture.read_bytes(), arrays.read_bytes()
     hub.requests.clear()
-    code, _, err = ended(begin(hub.endpoint, tmp_path, "--arrays"))
+    code, out, err = ended(begin(hub.endpoint, tmp_path, "--arrays", "--json"))
     assert (code, "from the cache" in err, hub.requests) == (0, True, [])
-    code, out, _ = ended(begin("http://127.0.0.1:9", tmp_path, "--arrays", "--json"))
-    assert code == 0
     assert json.loads(out)["model"]["weights"]["source"] == "cache"
     assert (picture.read_bytes(), arrays.read_bytes()) == first
 
 
-def test_ctrl_c_while_downloading(hub, tmp_path):
+def test_ctrl_c_while_downloading(begin, hub, tmp_path):
     """130 within a second, no traceback, and nothing of the file is left."""
     hub.mode = "stall"
     process = begin(hub.endpoint, tmp_path)
@@ -85,16 +91,16 @@ def test_ctrl_c_while_downloading(hub, tmp_path):
     assert files_in(tmp_path / "hf") == []
 
 
-def test_two_commands_at_once(hub, published, tmp_path):
+def test_two_commands_at_once(begin, hub, published, tmp_path):
     """Both draw, and one whole file is in the cache."""
     hub.mode = "slow"
     processes = [begin(hub.endpoint, tmp_path, "-o", name) for name in "ab"]
     assert [ended(process)[0] for process in processes] == [0, 0]
-    blobs = list((tmp_path / "hf/hub/models--timm--resnet18d.ra2_in1k/blobs").iterdir())
+    blobs = list((tmp_path / "hf/hub/models--timm--test_resnet.r160_in1k/blobs").iterdir())
     assert [blob.read_bytes() for blob in blobs] == [save(published)]
 
 
-def test_no_hub_is_exit_four(tmp_path):
+def test_no_hub_is_exit_four(begin, tmp_path):
     """Nobody there: exit 4, and the document for programs says it too."""
     code, out, err = ended(begin("http://127.0.0.1:9", tmp_path, "--json"))
     assert code == 4
@@ -105,7 +111,7 @@ def test_no_hub_is_exit_four(tmp_path):
     assert "Traceback" not in err
 
 
-def test_the_debugging_output_holds_no_token(hub, tmp_path, monkeypatch):
+def test_the_debugging_output_holds_no_token(begin, hub, tmp_path, monkeypatch):
     """Not even a traceback shows it."""
     hub.mode = "401"
     process_environment = environment(hub.endpoint, tmp_path) | {"HF_TOKEN": "hf_secret\u20ac"}
