@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from kernelviz.wording import PART, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from matplotlib.ft2font import FT2Font
 
@@ -161,13 +161,9 @@ def wrap(text: str, size: float, width: float, *, bold: bool = False) -> list[st
     Lines are broken after spaces; a word wider than a line also after dots, underscores, slashes and hyphens, then
     anywhere.
     """
-
-    def fits(line: str) -> bool:
-        return text_width(line, size, bold=bold) <= width
-
     lines, line = [], ""
-    for piece in _pieces(text, fits):
-        if fits(line + piece) or not piece.strip():
+    for piece in _pieces(text, size, width, bold=bold):
+        if not piece.strip() or text_width(line + piece, size, bold=bold) <= width:
             line += piece
             continue
         if line.strip():
@@ -176,11 +172,13 @@ def wrap(text: str, size: float, width: float, *, bold: bool = False) -> list[st
     return [*lines, line.strip()] if line.strip() else lines
 
 
-def _pieces(text: str, fits: Callable[[str], bool]) -> Iterator[str]:
+def _pieces(text: str, size: float, width: float, *, bold: bool) -> Iterator[str]:
     """The unbreakable pieces: spaces, words, the parts of words that are too wide, the letters of parts that are."""
     for word in re.findall(r"\s+|\S+", text):
-        for part in [word] if fits(word) else re.findall(r"[^._/-]*[._/-]+|[^._/-]+", word):
-            yield from [part] if fits(part) or not part.strip() else part
+        wide = text_width(word, size, bold=bold) > width
+        for part in re.findall(r"[^._/-]*[._/-]+|[^._/-]+", word) if wide else [word]:
+            whole = not part.strip() or text_width(part, size, bold=bold) <= width
+            yield from [part] if whole else part
 
 
 def text_block(
@@ -217,7 +215,9 @@ def caption_block(
 ) -> tuple[list[Item], float]:
     """The lines of a caption from (x, y) on, and the y below them."""
     size = CAPTION * unit
-    lines = [line for part in caption for line in fitted(drawable(part), size, width)]
+    lines: list[str] = []
+    for part in caption:
+        lines += fitted(drawable(part), size, width)
     return text_block(lines, *at, size)
 
 
