@@ -89,7 +89,7 @@ def make_scale(tiles: Tiles, choice: ScaleChoice | None = None) -> Scale:
     except (TypeError, ValueError):
         raise UsageError(f"The scale must be tile, layer or two numbers, but got {choice!r}.") from None
     if not (np.isfinite(low) and np.isfinite(high) and low < high):
-        raise UsageError(f"A scale LOW,HIGH needs two numbers, the lower one first, but got {low:g},{high:g}.")
+        raise UsageError(f"The scale LOW,HIGH needs two numbers, the lower one first, but got {low:g},{high:g}.")
     with np.errstate(invalid="ignore", over="ignore"):  # 1e308 is infinite beside float32
         below = int(np.count_nonzero((tiles.values < low) & np.isfinite(tiles.values)))
         above = int(np.count_nonzero((tiles.values > high) & np.isfinite(tiles.values)))

@@ -143,7 +143,7 @@ def test_zero_stays_white_in_a_lopsided_range():
 @pytest.mark.parametrize("choice", [(1.0, 1.0), (2.0, 1.0), (np.nan, 1.0), (0.0, np.inf), "global"], ids=str)
 def test_what_is_no_scale_is_refused(choice):
     """Equal, reversed or infinite ends, and other strings, are rejected with what was given."""
-    with pytest.raises(UsageError, match=r"A scale .* but got"):
+    with pytest.raises(UsageError, match=r"The scale .* but got"):
         make_scale(tiles_of(np.ones((1, 1, 1, 1))), choice)
 
 

@@ -70,5 +70,5 @@ def test_stages_that_do_not_fit_are_listed():
 
 def test_nothing_to_draw_is_an_error():
     """A network without a known receptive field is rejected."""
-    with pytest.raises(UsageError, match="field is known"):
+    with pytest.raises(UsageError, match="known receptive field"):
         growth_page(Trace((3, 8, 8), (), 0, 0))
