@@ -107,13 +107,10 @@ def members(match: LayerMatch, names: Sequence[str]) -> list[str]:
     """
     matched = set(match.names)
     direct = [name for name in names if name in matched or without_expert(name) in matched]
-    return direct if direct and not match.exact else [name for name in names if _is_inside_any(name, matched)]
-
-
-def _is_inside_any(name: str, containers: Collection[str]) -> bool:
-    module = without_expert(name)
-    parts = module.split(".")
-    return name in containers or any(".".join(parts[:length]) in containers for length in range(1, len(parts) + 1))
+    if direct and not match.exact:
+        return direct
+    inside = {name for container in match.names for name in inside_of(names, container)}
+    return [name for name in names if name in inside]
 
 
 def without_expert(name: str) -> str:

@@ -347,5 +347,5 @@ def test_a_number_type_is_not_called_a_size():
     def clash(_image):
         raise RuntimeError("expected m1 and m2 to have the same dtype, but got: float != double")  # torch's words
 
-    with pytest.raises(KernelvizError, match="number type"):
+    with pytest.raises(KernelvizError, match="data type"):
         trace(_Doing(clash), (3, 9, 8))
