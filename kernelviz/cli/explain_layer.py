@@ -27,7 +27,7 @@ LayerName = Annotated[
     str,
     typer.Argument(
         metavar="LAYER",
-        help="A convolution or a pooling, or a module that contains one; `kernelviz layers` lists them.",
+        help="A convolution or a pooling by its exact name, or a container of exactly one; see `kernelviz layers`.",
     ),
 ]
 ImagePath = Annotated[

@@ -108,7 +108,8 @@ Layers = Annotated[
         "-l",
         metavar="PATTERN",
         help="A module: its exact name (name#2: its second run, name:0: a part of a tuple), a glob over dotted names "
-        "('layer*.act2'), or stage:0. Repeatable. Default: the first convolution, the stages, and an overview.",
+        "('layer*.act2'), or stage:0. A container stands for itself. Repeatable. "
+        "Default: the first convolution, the stages, and an overview.",
         show_default=False,
     ),
 ]

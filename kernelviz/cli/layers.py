@@ -170,8 +170,8 @@ def layers(
             "--layer",
             "-l",
             metavar="PATTERN",
-            help="A module: its exact name, a glob over dotted names ('layer1.*': all inside layer1), or stage:0. "
-            "Repeatable.",
+            help="A module: its exact name, a glob over dotted names, or stage:0. A container stands for the rows of the "
+            "modules inside it. Repeatable.",
             show_default=False,
         ),
     ] = None,

@@ -98,7 +98,7 @@ ModelName = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A timm model (resnet18d, resnet18d.ra2_in1k), hf-hub:org/name[@revision] or local-dir:PATH.",
+        help="A timm model (resnet18d, resnet18d.ra2_in1k), hf-hub:org/name@revision or local-dir:PATH.",
         autocompletion=_complete_model,
     ),
 ]
@@ -109,7 +109,7 @@ Layers = Annotated[
         "-l",
         metavar="PATTERN",
         help="A layer: its exact name, a glob over dotted names ('layer*.conv1'; '*' matches all), or stage:0. "
-        "A module that is not a convolution selects the convolutions inside it. Repeatable. "
+        "A container stands for the convolutions inside it. Repeatable. "
         "Default: the first convolution.",
         show_default=False,
     ),
