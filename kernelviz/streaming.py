@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from kernelviz.errors import KernelvizError, UsageError
-from kernelviz.files.images import read_image
-from kernelviz.records import Image, check_positive
 from kernelviz.threads import AHEAD, Item, Result, grouped, read_ahead
 
 if TYPE_CHECKING:
@@ -146,8 +144,10 @@ def capture_many(
         UnknownLayerError: there is no such layer.
         UsageError: a named layer has no map, the batch size is below 1, or ``images`` is a single path, image or tensor.
     """
+    from kernelviz.files.images import read_image
     from kernelviz.network.capture import as_input, module_of
     from kernelviz.network.model import uses_all_processors
+    from kernelviz.records import Image, check_positive
 
     check_positive("batch size", batch_size)
     _check_several(images)
@@ -179,6 +179,8 @@ def _check_several(images: object) -> None:
     Raises:
         UsageError: ``images`` is a single image.
     """
+    from kernelviz.records import Image
+
     one = isinstance(images, str | bytes | os.PathLike | Image) or getattr(images, "ndim", 0) in (2, 3)
     if one:
         what = f"The images must be several, but got one {type(images).__name__}."
@@ -226,6 +228,8 @@ class _Chosen:
 
 def name_of(item: object, number: int) -> str:
     """The name of an image in messages: its path, its name, or its number."""
+    from kernelviz.records import Image
+
     if isinstance(item, str | os.PathLike):
         return os.fsdecode(item)
     return item.name if isinstance(item, Image) else f"image {number}"

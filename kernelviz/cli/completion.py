@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kernelviz.errors import KernelvizError
-from kernelviz.files.writing import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +36,8 @@ def kept_index(
         return from_plain(_read(path, version))
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         index = find_out()
+    from kernelviz.files.writing import write_whole
+
     content = {"format": _FORMAT, "version": version, "content": as_plain(index)}
     with contextlib.suppress(KernelvizError):
         write_whole(path, json.dumps(content, separators=(",", ":")).encode(), replace=True)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kernelviz.cli import options, session, terminal
-from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices
 from kernelviz.cli.options import OUTPUT, PICTURES, AnyFormat
 from kernelviz.errors import UsageError
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from kernelviz.arithmetic.operations import Operation
+    from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices
     from kernelviz.cli.session import Report
     from kernelviz.explain.walkthrough import Walkthrough
 
@@ -368,12 +368,13 @@ def conv(
 
     For example: kernelviz explain conv --input 6 --stride 2 --padding 1
     """
+    from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices, sides
+
     choices = StepChoices(at, channel, steps, animate, fps, file_format, output, arrays, force)
     inputs = ExplainInputs(input_, kernel, kernel_values, bias, seed, groups, in_channels, out_channels)
 
     def build() -> Operation:
         from kernelviz.arithmetic.operations import Convolution
-        from kernelviz.cli.explain_inputs import sides
 
         amounts: Any = padding if padding in ("same", "valid") else sides("padding", padding, ", same or valid")
         return Convolution(
@@ -416,12 +417,13 @@ def transpose(
 
     For example: kernelviz explain transpose --input 3 --stride 2 --padding 1
     """
+    from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices, sides
+
     choices = StepChoices(at, channel, steps, animate, fps, file_format, output, arrays, force)
     inputs = ExplainInputs(input_, kernel, kernel_values, bias, seed, groups, in_channels, out_channels)
 
     def build() -> Operation:
         from kernelviz.arithmetic.operations import TransposedConvolution
-        from kernelviz.cli.explain_inputs import sides
 
         return TransposedConvolution(
             inputs.size, inputs.sides, stride=sides("stride", stride), padding=sides("padding", padding),
@@ -462,13 +464,14 @@ def pool(
 
     For example: kernelviz explain pool --input 5 --kernel 2 --ceil-mode
     """
+    from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices, sides
+
     choices = StepChoices(at, channel, steps, animate, fps, file_format, output, arrays, force)
     window = kernel if kernel or adaptive else "2"
     inputs = ExplainInputs(input_, window, None, None, seed, 1, in_channels, None)
 
     def build() -> Operation:
         from kernelviz.arithmetic.operations import Pooling
-        from kernelviz.cli.explain_inputs import sides
 
         if kind is PoolKind.MAX and not count_include_pad:
             raise UsageError(

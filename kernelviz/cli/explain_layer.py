@@ -11,6 +11,7 @@ import typer
 from kernelviz.cli import options, session, terminal
 from kernelviz.cli.explain import Directory
 from kernelviz.cli.session import ModelChoices, OutputChoices, run_command
+from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,8 +119,6 @@ def check(choices: LayerChoices, output: Path | None, *, draws: bool) -> None:
     Raises:
         UsageError: options that need an image, a directory, or a position.
     """
-    from kernelviz.errors import UsageError
-
     values = {"--channels": choices.channels, "--at": choices.at, "-o": output}
     given = [name for name, value in values.items() if value is not None]
     if choices.image is None and given:
@@ -189,7 +188,6 @@ def trace(choices: LayerChoices, network: Model, image: Image, numbers: Sequence
     Raises:
         UsageError: several channels for one position, or too many.
     """
-    from kernelviz.errors import UsageError
     from kernelviz.network.units import trace_units
 
     if choices.position is not None and len(numbers) != 1:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from kernelviz.cli import session, terminal
 from kernelviz.cli.session import output_row, sheet_row
-from kernelviz.errors import KernelvizError
+from kernelviz.errors import KernelvizError, RecipeError
 from kernelviz.streaming import Passes, ReadImage
 
 if TYPE_CHECKING:
@@ -253,7 +253,6 @@ def is_done(run: FeatureRun, targets: Targets) -> bool:
 
 
 def _has_options(path: Path, expected: dict[str, Any]) -> bool:
-    from kernelviz.errors import RecipeError
     from kernelviz.files.recipes import read_recipe
 
     if not os.path.lexists(path):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kernelviz.cli import session
 from kernelviz.cli.feature_pictures import ImageJob, PreparedImage, report_image, run_images
+from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -143,7 +144,6 @@ def _read_bases(run: FeatureRun) -> dict[str, Basis]:
         UsageError: one is no basis, is of a layer that is not drawn or has another number of channels, or two are of one
             layer.
     """
-    from kernelviz.errors import UsageError
     from kernelviz.files.writing import read_basis
     from kernelviz.views.components import fit_note
 
@@ -240,7 +240,6 @@ def _check_channels(run: FeatureRun) -> None:
         UsageError: one of these, with the layer.
     """
     from kernelviz.drawing.contact import contact_channels
-    from kernelviz.errors import UsageError
 
     channels = run.choices.picture.channels
     if channels is None:

@@ -13,7 +13,6 @@ from kernelviz.cli.feature_pictures import FeatureChoices, draw_all, prepare
 from kernelviz.cli.feature_summaries import draw_summaries, with_bases
 from kernelviz.cli.session import ModelChoices, OutputChoices, PictureChoices, run_command
 from kernelviz.errors import UsageError
-from kernelviz.files.finding import find_images
 from kernelviz.threads import BackgroundWriter
 
 if TYPE_CHECKING:
@@ -226,6 +225,8 @@ def features(
     """
 
     def work(report: Report) -> None:
+        from kernelviz.files.finding import find_images
+
         report.more["images"] = []
         destination = OutputChoices(output, f".{file_format}", arrays, force)
         picture = PictureChoices(channels, top, sort, session.parse_scale(scale), cmap, columns, zoom, style)

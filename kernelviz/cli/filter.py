@@ -11,6 +11,7 @@ import typer
 from kernelviz.cli import options, session, terminal
 from kernelviz.cli.session import ModelChoices, OutputChoices, run_command
 from kernelviz.errors import UsageError
+from kernelviz.wording import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +43,6 @@ def parse_values(text: str) -> Array:
         KernelvizError: it is neither, or malformed.
     """
     from kernelviz.files.numbers import EXAMPLE, read_numbers
-    from kernelviz.wording import shown
 
     values = read_numbers(text, "kernel")
     if values is None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kernelviz.cli import options
+from kernelviz.cli import options, terminal
+from kernelviz.errors import UsageError
 from kernelviz.wording import UNKNOWN, visible
 
 if TYPE_CHECKING:
@@ -191,7 +192,6 @@ def layers(
 
     For example: kernelviz layers resnet18d --kind conv
     """
-    from kernelviz.cli import terminal
     from kernelviz.cli.session import run_command
     from kernelviz.traces import layer_entry
 
@@ -231,8 +231,6 @@ def choose(found: Trace, patterns: Sequence[str] | None, kind: options.Kind | No
         UnknownLayerError: a pattern matches nothing.
         UsageError: no layer is left.
     """
-    from kernelviz.errors import UsageError
-
     chosen = (
         list(found.layers) if kind is options.Kind.ALL or patterns else [one for one in found.layers if one.changes]
     )
@@ -284,8 +282,6 @@ def published(network: Model) -> tuple[str | None, str | None]:
 
 def show(found: Trace, chosen: Sequence[TracedLayer], *, layout: bool, quiet: bool) -> None:
     """Print the table on stdout and its explanation on stderr."""
-    from kernelviz.cli import terminal
-
     if sys.stdout is not None and sys.stdout.isatty():
         from rich.console import Console
         from rich.measure import Measurement

@@ -10,6 +10,7 @@ import typer
 
 from kernelviz.cli import options, session, terminal
 from kernelviz.cli.session import ModelChoices, OutputChoices, run_command
+from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:
     from kernelviz.cli.session import Report
@@ -84,7 +85,6 @@ def comparable_layers(network: Model, patterns: list[str] | None, report: Report
     Raises:
         UsageError: there are none.
     """
-    from kernelviz.errors import UsageError
     from kernelviz.filters.bank import LARGEST
     from kernelviz.network.convolutions import select_layers
 

@@ -8,6 +8,8 @@ import typer
 
 from kernelviz.cli.completion import known_models, timm_version
 from kernelviz.cli.options import Debug, Json
+from kernelviz.errors import UnknownModelError
+from kernelviz.wording import NEAR, nearest_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,9 +57,7 @@ def list_entries(registry: Registry, pattern: str, *, pretrained: bool) -> list[
     Raises:
         UnknownModelError: nothing matches.
     """
-    from kernelviz.errors import UnknownModelError
     from kernelviz.network.weights.hub_cache import cached_locations
-    from kernelviz.wording import NEAR, nearest_names
 
     found = registry.matching(pattern)
     cached = cached_locations(entry.location for entries in found.values() for entry in entries)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kernelviz.errors import UsageError
 from kernelviz.version import __version__
 
 if TYPE_CHECKING:
@@ -282,8 +283,6 @@ def parse_position(text: str | None, name: str) -> tuple[int, int] | None:
     Raises:
         UsageError: the text is not two whole numbers.
     """
-    from kernelviz.errors import UsageError
-
     if text is None:
         return None
     match = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*", text)
@@ -298,8 +297,6 @@ def parse_sides(text: str | None) -> tuple[int, int] | None:
     Raises:
         UsageError: it is neither.
     """
-    from kernelviz.errors import UsageError
-
     if text is None:
         return None
     try:

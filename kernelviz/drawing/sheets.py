@@ -22,6 +22,7 @@ from kernelviz.drawing.captions import (
 from kernelviz.drawing.colour import Scale, ScaleChoice, make_scale, ramp
 from kernelviz.errors import UsageError
 from kernelviz.records import FeatureMaps, KernelBank, as_bank, check_positive
+from kernelviz.version import __version__
 from kernelviz.views.components import fit_note
 from kernelviz.views.kernel_views import kernel_tiles
 from kernelviz.views.map_views import map_tiles
@@ -402,8 +403,6 @@ def _cut(tiles: Tiles, values: Array, rows: int, columns: int) -> Tiles:
 
 def source_facts(command: str, source: Source | None) -> dict[str, Any]:
     """The part of a recipe about the command, the versions and the model; it contains no path."""
-    from kernelviz.version import __version__
-
     return {
         "kernelviz": __version__,
         "schema": SCHEMA,

@@ -48,6 +48,7 @@ from kernelviz.explain.texts import (
     step_text,
     weights_text,
 )
+from kernelviz.version import __version__
 from kernelviz.wording import value_text
 
 if TYPE_CHECKING:
@@ -390,7 +391,6 @@ def explaining_recipe(worked: Walkthrough, *, view: str, at: tuple[int, int] | N
     from dataclasses import asdict
 
     from kernelviz.drawing.sheets import SCHEMA
-    from kernelviz.version import __version__
 
     settings = {
         key: list(value) if isinstance(value, tuple) else value for key, value in asdict(worked.operation).items()

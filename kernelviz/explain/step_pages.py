@@ -37,6 +37,7 @@ from kernelviz.drawing.worksheets import (
     space,
     stacked,
     strongest,
+    window_frame,
     worksheet,
 )
 from kernelviz.explain.step_parts import (
@@ -197,8 +198,6 @@ class ChannelGrid:
         top = middle - cells[0].shape[0] * self.cell / 2
         rows, columns = self.worked.canvas.rows[step.at[0]], self.worked.canvas.columns[step.at[1]]
         if self.whole:
-            from kernelviz.drawing.worksheets import window_frame
-
             items += moved(Panel(tuple(window_frame(rows, columns, self.cell)), 0, 0), 0, top)
         items.append(Text(0, y + self.tall + 28, f"channel {step.channels[plane]}", SMALL, DIM))
         for at, word in enumerate("×="):

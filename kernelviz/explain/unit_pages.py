@@ -48,6 +48,7 @@ from kernelviz.explain.unit_texts import (
     COLOURS,
     SHOWN,
     at_text,
+    bias_text,
     reads_colours,
     settings_text,
     short_decimals,
@@ -380,8 +381,6 @@ def _captions(unit: Unit, planes: Sequence[int]) -> list[str]:
             f"{len(planes)} of {n:,} planes, those with the largest norm, largest first: the sum is not complete"
         )
     if unit.bias is not None:
-        from kernelviz.explain.unit_texts import bias_text
-
         lines.append(f"{bias_text(unit)} is added everywhere")
     if not unit.reads_image and len(planes) > 1:
         lines.append("the inputs shown have one scale")

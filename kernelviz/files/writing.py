@@ -15,6 +15,7 @@ import numpy as np
 from kernelviz.errors import FileInTheWayError, RecipeError, UsageError, WriteError
 from kernelviz.files.encoding import encode_picture, formats_of, npz_bytes
 from kernelviz.files.recipes import read_recipe, recipe_text
+from kernelviz.version import __version__
 from kernelviz.views.components import COLOURS, Basis
 
 if TYPE_CHECKING:
@@ -278,8 +279,6 @@ def save_basis(basis: Basis, path: Path | str, source: Source | None = None, *, 
         FileInTheWayError: the path is occupied by something else.
         WriteError: writing failed.
     """
-    from kernelviz.version import __version__
-
     recipe: dict[str, Any] = {
         "kernelviz": __version__,
         "schema": 1,

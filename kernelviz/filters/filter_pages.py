@@ -31,6 +31,7 @@ from kernelviz.errors import UsageError
 from kernelviz.filters.bank import ALIKE, QUARTERS, Filter, classical_filters
 from kernelviz.filters.filtering import Response, apply_filter, seen_by
 from kernelviz.filters.matching import colour_directions
+from kernelviz.version import __version__
 from kernelviz.wording import PART, number_text
 
 if TYPE_CHECKING:
@@ -232,8 +233,6 @@ def plot_filter(image: object, *kernels: object, border: Border = "repeat") -> P
 
 def filter_recipe(responses: Sequence[Response]) -> dict[str, object]:
     """The recipe of the picture; it contains no path."""
-    from kernelviz.version import __version__
-
     models = [source.as_recipe() for source in _sources(responses)]
     return {
         "kernelviz": __version__,

@@ -27,6 +27,7 @@ from kernelviz.drawing.page import (
 )
 from kernelviz.filters.filter_pages import EDGE, HEAD, MARGIN, TYPE, own_scale_bar, stamp, zoom_for
 from kernelviz.filters.matching import FIT, LEAST, LEVEL, UNNAMED, Matches, match_kernels
+from kernelviz.version import __version__
 from kernelviz.wording import numbers_text
 
 if TYPE_CHECKING:
@@ -177,8 +178,6 @@ def plot_matches(matches: object, *, gabor: bool = True, level: float = LEVEL, t
 
 def matches_recipe(matches: Matches) -> dict[str, object]:
     """The recipe of the picture; it contains no path."""
-    from kernelviz.version import __version__
-
     bank = matches.bank
     return {
         "kernelviz": __version__,

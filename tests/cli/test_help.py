@@ -15,7 +15,7 @@ code = 0
 try:
     code = main(sys.argv[1:])
 finally:
-    heavy = {"torch", "timm", "matplotlib"} & set(sys.modules)
+    heavy = {"torch", "timm", "matplotlib", "numpy", "PIL", "zlib_ng"} & set(sys.modules)
     assert not heavy, heavy
 sys.exit(code)
 """
@@ -84,7 +84,7 @@ def test_the_example_of_kernels_works(run):
     ids=lambda value: " ".join(value) or "nothing" if isinstance(value, list) else "",
 )
 def test_help_and_wrong_usage_load_nothing_heavy(fresh, arguments, code):
-    """Help, the version and what is wrong in the options come at once: torch and matplotlib are not imported."""
+    """Help, the version and what is wrong in the options come at once: neither torch nor NumPy is imported."""
     result = fresh("-W", "error", "-c", UNLOADED, *arguments)
     assert result.code == code, result.err
     assert "AssertionError" not in result.err

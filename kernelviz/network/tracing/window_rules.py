@@ -17,7 +17,9 @@ from kernelviz.network.tracing.reads import (
     TensorReads,
     as_taps,
     check_size,
+    concatenated,
     gathered,
+    reduced,
     steps_of,
     together,
     whole,
@@ -153,8 +155,6 @@ def _adaptive(call: Call) -> Found | list[Found]:
     outputs = _first(call.output).shape[-len(first) :]
     dims = range(len(call.shape) - len(first), len(call.shape))
     if all(size == 1 for size in outputs):
-        from kernelviz.network.tracing.reads import reduced
-
         return _each_output(call, reduced(call.source, list(dims), keep=True))
     taps = [
         as_taps([adaptive_window(position, size, output) for position in range(output)])
@@ -225,8 +225,6 @@ def _in_windows(carried: TensorReads) -> bool:
 
 def _pad_any(call: Call, carried: TensorReads, pairs: Sequence[tuple[int, int]], first: int) -> TensorReads:
     """Padding of any dimensions; the padding reads nothing and has no position."""
-    from kernelviz.network.tracing.reads import concatenated
-
     result, shape = carried, list(call.shape)
     for dim, (before, after) in enumerate(pairs, start=first):
         if min(before, after) < 0:
