@@ -13,9 +13,10 @@ import pytest
 
 from kernelviz.records import ConvLayer, FeatureMaps, Image, KernelBank, SeenImage, Source
 
-# Read when torch is imported. Its threads spin while they wait, a hundred times longer than a layer of a small network
-# takes: workers that share the processors would spend most of their time on that.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Read when torch is imported. Its threads spin while they wait, much longer than a layer of a small network takes:
+# workers, which share the processors, would spend most of their time on that. Benchmarks run in no worker.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Read when the hub's client is imported: no test finds what this machine has in its cache, or asks a real hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
