@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import math
 import os
 import shutil
@@ -13,14 +14,21 @@ import pytest
 
 from kernelviz.records import ConvLayer, FeatureMaps, Image, KernelBank, SeenImage, Source
 
-# Read when torch is imported. Its threads spin while they wait, a hundred times longer than a layer of a small network
-# takes: workers that share the processors would spend most of their time on that.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Read when torch is imported. Its threads spin while they wait, much longer than a layer of a small network takes:
+# workers, which share the processors, would spend most of their time on that. Benchmarks run in no worker.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Read when the hub's client is imported: no test finds what this machine has in its cache, or asks a real hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HOME"] = os.environ["TORCH_HOME"] = tempfile.mkdtemp(prefix="kernelviz-tests-")
 atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
+
+
+def pytest_collection_finish():
+    """Keep what was imported out of the garbage collector's rounds, which take a sixth of the time otherwise."""
+    gc.collect()
+    gc.freeze()
 
 
 def make_bank(shape=(32, 3, 3, 3), *, name="conv1", label="resnet18, random weights (seed 0)", groups=1, weight=None):

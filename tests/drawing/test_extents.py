@@ -228,7 +228,13 @@ def test_the_texts_of_overlays_do_not_overlap(new_maps, seen, choice):
     check_figure(plot_overlay(new_maps((8, 7, 7), seen=seen, label=BUNDLED), **choice))
 
 
-@pytest.mark.parametrize("count", [*range(1, 14), 60])
+@pytest.mark.parametrize(
+    "count",
+    [
+        count if count in {1, 2, 5, 6, 13, 60} else pytest.param(count, marks=pytest.mark.slow)
+        for count in [*range(1, 14), 60]
+    ],
+)
 @pytest.mark.parametrize("name", ["blocks.0", "features.norm_with_a_long_name.5.conv"])
 def test_the_texts_of_overviews_do_not_overlap(new_maps, count, name):
     """One to many layers, with short and long names, leave the texts of an overview legible, apart, and on the page."""

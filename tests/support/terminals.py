@@ -28,13 +28,17 @@ def terminal(monkeypatch, *streams, width=20):
 
     reader = threading.Thread(target=read)
     reader.start()
-    with open(follower, "w", encoding="utf-8", errors="surrogateescape") as stream, monkeypatch.context() as patch:  # noqa: PTH123
+    with (
+        contextlib.ExitStack() as ends,
+        open(follower, "w", encoding="utf-8", errors="surrogateescape") as stream,  # noqa: PTH123
+        monkeypatch.context() as patch,
+    ):
+        ends.callback(os.close, leader)
+        ends.callback(reader.join, 10)
         for name in streams:
             patch.setattr(f"sys.{name}", stream)
         yield written
         stream.flush()
-    reader.join(10)
-    os.close(leader)
 
 
 def lines_of(written):
