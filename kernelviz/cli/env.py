@@ -7,7 +7,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from kernelviz.cli.options import Debug, Json
+from kernelviz.cli.options import Debug, Json, Quiet
 from kernelviz.version import __version__
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def env(*, as_json: Json = False, debug: Debug = False) -> int:
+def env(*, as_json: Json = False, quiet: Quiet = False, debug: Debug = False) -> int:
     """Print the versions of kernelviz and its dependencies, the devices, threads, hub and caches.
 
     For example: kernelviz env --json
@@ -41,7 +41,7 @@ def env(*, as_json: Json = False, debug: Debug = False) -> int:
         if not as_json:
             print_table(facts, hub, packages)
 
-    return run_command("env", work, as_json=as_json, debug=debug)
+    return run_command("env", work, as_json=as_json, quiet=quiet, debug=debug)
 
 
 def print_table(facts: Mapping[str, Any], hub: Mapping[str, Any], packages: Mapping[str, str | None]) -> None:

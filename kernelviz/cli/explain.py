@@ -87,7 +87,7 @@ OutChannels = Annotated[
         show_default=False,
     ),
 ]
-Kind = Annotated[PoolKind, typer.Option("--kind", help="What is computed of each window.")]
+Kind = Annotated[PoolKind, typer.Option("--kind", help="What is computed from each window.")]
 CeilMode = Annotated[
     bool,
     typer.Option("--ceil-mode", help="Round the output size up, so that the last window may reach beyond the input."),
@@ -122,7 +122,7 @@ NumberSeed = Annotated[
     typer.Option(
         "--seed",
         min=0,
-        help="Seed of the example numbers used for input, kernel and bias if they are not given.",
+        help="Seed of the example numbers that are used where none are given.",
         rich_help_panel=NUMBERS,
     ),
 ]
@@ -131,7 +131,7 @@ At = Annotated[
     typer.Option(
         "--at",
         metavar="ROW,COLUMN",
-        help="Show only this output cell. Default: all in text, the first one in a picture.",
+        help="Output cell to show. Default: all cells in text, the first in a picture.",
         show_default=False,
         rich_help_panel=NUMBERS,
     ),
@@ -150,7 +150,7 @@ Fps = Annotated[
         min=0.1,
         max=50,
         metavar="N",
-        help="Steps per second. Default: one per 0.9 seconds.",
+        help="Steps per second. Default: 1.1 (0.9 s per step).",
         show_default=False,
         rich_help_panel=PICTURES,
     ),
@@ -159,7 +159,7 @@ Format = Annotated[
     AnyFormat | None,
     typer.Option(
         "--format",
-        help="File format. Default: png; of an animation gif.",
+        help="File format. Default: png, or gif with --animate.",
         show_default=False,
         rich_help_panel=PICTURES,
     ),

@@ -28,7 +28,7 @@ LayerName = Annotated[
     str,
     typer.Argument(
         metavar="LAYER",
-        help="A convolution or a pooling by its exact name, or a container of exactly one; see `kernelviz layers`.",
+        help="A convolution or a pooling, or a module that contains exactly one; `kernelviz layers` lists them.",
     ),
 ]
 ImagePath = Annotated[

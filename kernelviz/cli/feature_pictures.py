@@ -115,6 +115,11 @@ class FeatureRun:
     count: int
     unusual: Mapping[str, Any]
 
+    @property
+    def in_threads(self) -> bool:
+        """Whether pictures are drawn without matplotlib, which is not safe in threads."""
+        return self.choices.single or (self.choices.picture.bare and not self.choices.overlay)
+
     def recipe(self, recipe: Recipe | None, layer: str | None) -> Recipe:
         """A recipe with the options that differ from their defaults."""
         unusual = self.options_of(layer)
@@ -281,8 +286,7 @@ def draw_layer(run: FeatureRun, maps: FeatureMaps, targets: Sequence[tuple[int |
         def then(done: Future[Any], finish: Callable[[Any], None] = finish) -> None:
             session.attempt(run.report, culprit, len(run.plan.drawn) * run.count, lambda: finish(done.result()))
 
-        in_thread = run.choices.single or (run.choices.picture.bare and not run.choices.overlay)
-        run.writer.submit(write, then, size=maps.values.nbytes, in_thread=in_thread)
+        run.writer.submit(write, then, size=maps.values.nbytes, in_thread=run.in_threads)
 
 
 def write_overlay(run: FeatureRun, maps: FeatureMaps, channel: int | None, path: Path) -> Overlay:
@@ -410,7 +414,7 @@ class PreparedImage(ReadImage[ImageJob]):
 
 
 def draw_all(run: FeatureRun, paths: Sequence[str], progress: Progress) -> None:
-    """Run every image through the network, and draw the maps of its layers; the last may wait in ``run.writer``."""
+    """Run every image through the network, and draw the maps of its layers; those of the last wait in ``run.writer``."""
 
     def on_map(each: PreparedImage, maps: FeatureMaps) -> None:
         name = maps.layer or ""
@@ -425,13 +429,22 @@ def draw_all(run: FeatureRun, paths: Sequence[str], progress: Progress) -> None:
             draw_layer(run, maps, each.targets[name], name if run.count == 1 else each.path)
 
     def after(each: PreparedImage, classes: Sequence[ClassScore]) -> None:
-        report_image(run, each, classes)
-        if run.choices.with_overview and each.columns and (image := each.given.image):
-            run.writer.flush()
-            draw_overview(run, image, each.columns, classes, each.targets[OVERVIEW][0][1])
+        def finished(done: Future[Any]) -> None:
+            session.attempt(run.report, each.path, run.count, done.result)
+
+        run.writer.submit(partial(finish_image, run, each, classes), finished, in_thread=False)
+        if each.number + 1 < run.count and not run.in_threads:
+            run.writer.flush()  # an interruption loses no earlier image
 
     job = partial(look_up, run) if run.choices.skip_existing else ImageJob
     run_images(run, map(job, paths), partial(prepare_image, run), on_map, after, progress=progress)
+
+
+def finish_image(run: FeatureRun, each: PreparedImage, classes: Sequence[ClassScore]) -> None:
+    """Report an image whose layers were drawn, and draw its overview."""
+    report_image(run, each, classes)
+    if run.choices.with_overview and each.columns and (image := each.given.image):
+        draw_overview(run, image, each.columns, classes, each.targets[OVERVIEW][0][1])
 
 
 def look_up(run: FeatureRun, path: str) -> ImageJob:
@@ -488,13 +501,18 @@ def read(run: FeatureRun, job: ImageJob) -> Input | None:
 def prepare_image(run: FeatureRun, number: int, job: ImageJob, given: Input | None) -> PreparedImage | None:
     """Find the paths of an image's pictures; None if all of them exist and are to be kept."""
     if given is None:
-        run.report.more["images"].append({"path": job.path, "top": [], "skipped": True})
-        run.report.inform(f"{job.path}: skipped, its files exist")
+        run.writer.submit(partial(report_skipped, run, job), lambda done: done.result(), in_thread=False)
         return None
     if given.image is None:
         raise TypeError(job)
     targets = targets_of(run, given.image, run.stems[job.path]) if job.targets is None else job.targets
     return PreparedImage(number, job, given, targets)
+
+
+def report_skipped(run: FeatureRun, job: ImageJob) -> None:
+    """Report that the pictures of an image exist."""
+    run.report.more["images"].append({"path": job.path, "top": [], "skipped": True})
+    run.report.inform(f"{job.path}: skipped, its files exist")
 
 
 def report_image(run: FeatureRun, each: PreparedImage, classes: Sequence[ClassScore]) -> None:

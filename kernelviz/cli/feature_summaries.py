@@ -153,7 +153,7 @@ def _read_bases(run: FeatureRun) -> dict[str, Basis]:
         basis = read_basis(file)
         name = basis.layer
         if name in known:
-            raise UsageError(f"Two bases are of {name}.", hint=f"Omit {file}, or the one before it.")
+            raise UsageError(f"Two bases were given for {name}.", hint=f"Omit {file}, or the one before it.")
         if name not in sizes:
             what = f"The basis is of {name or 'a layer without a name'}, which is not drawn."
             raise UsageError(what, hint=f"Drawn are {', '.join(sizes)}: add -l {name}, or omit --basis.")

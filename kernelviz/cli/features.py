@@ -97,7 +97,7 @@ class Reduction(StrEnum):
 Images = Annotated[
     list[str],
     typer.Argument(
-        metavar="IMAGE...", help="Files, folders with -r, globs, - for standard input, or sample:grace_hopper."
+        metavar="IMAGE", help="Files, folders with -r, globs, - for standard input, or sample:grace_hopper."
     ),
 ]
 Layers = Annotated[
@@ -107,7 +107,7 @@ Layers = Annotated[
         "-l",
         metavar="PATTERN",
         help="A module: its exact name (name#2: its second run, name:0: a part of a tuple), a glob over dotted names "
-        "('layer*.act2'), or stage:0. A container stands for itself. Repeatable. "
+        "('layer*.act2'), or stage:0. A container selects itself. Repeatable. "
         "Default: the first convolution, the stages, and an overview.",
         show_default=False,
     ),
@@ -308,7 +308,7 @@ def _kind(choices: FeatureChoices) -> str:
     }  # fmt: skip
     given = [name for name, value in kinds.items() if value]
     if len(given) > 1 and not set(given) <= {"--statistics", "--contact"} and set(given) != {"--reduce", "--overlay"}:
-        raise UsageError(f"{given[0]} and {given[1]} are two kinds of pictures.", hint=f"Omit {given[1]}.")
+        raise UsageError(f"{given[0]} and {given[1]} cannot be combined.", hint=f"Omit {given[1]}.")
     return "--reduce pca" if choices.reduce == "pca" else given[0] if given else ""
 
 

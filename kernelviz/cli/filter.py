@@ -115,7 +115,7 @@ Size = Annotated[int, typer.Option("--size", metavar="N", help="Size of the filt
 Border = Annotated[
     str, typer.Option("--border", metavar="repeat|mirror|zero", help="How the image is padded at its border.")
 ]
-List = Annotated[bool, typer.Option("--list", help="List all filters of --size: as a table and a picture.")]
+List = Annotated[bool, typer.Option("--list", help="Print a table of all filters of --size, and draw them.")]
 
 
 def filter_image(

@@ -171,8 +171,8 @@ def layers(
             "--layer",
             "-l",
             metavar="PATTERN",
-            help="A module: its exact name, a glob over dotted names, or stage:0. A container stands for the rows of the "
-            "modules inside it. Repeatable.",
+            help="A module: its exact name, a glob over dotted names, or stage:0. A container selects the modules "
+            "inside it. Repeatable.",
             show_default=False,
         ),
     ] = None,
@@ -240,7 +240,7 @@ def choose(found: Trace, patterns: Sequence[str] | None, kind: options.Kind | No
     if kind not in (None, options.Kind.ALL):
         chosen = [one for one in chosen if one.family == str(kind)]
     if not chosen:
-        raise UsageError(f"No layer is of the kind {kind}.", hint="Omit --kind to see all.")
+        raise UsageError(f"No selected layer is of the kind {kind}.", hint="Omit --kind to see all.")
     return chosen
 
 

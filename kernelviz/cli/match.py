@@ -24,13 +24,13 @@ Planes = Annotated[
     bool,
     typer.Option(
         "--planes",
-        help="Also compare each input plane and their sum, not only the main plane; --json does so anyway if a kernel "
-        "has at most three input planes.",
+        help="Compare every input plane and their sum, not only the main plane (the strongest colour direction, the only "
+        "plane, or the sum). Always on with --json and at most three input planes.",
     ),
 ]
 Level = Annotated[
     float,
-    typer.Option("--level", metavar="SHARE", help="Share of random kernels that may get a name by chance."),
+    typer.Option("--level", metavar="SHARE", help="Share of random kernels that are named by chance."),
 ]
 Gabor = Annotated[
     bool, typer.Option("--gabor/--no-gabor", help="Fit a Gabor function to each kernel of 5 × 5 or more.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kernelviz.cli.completion import known_models, timm_version
-from kernelviz.cli.options import Debug, Json
+from kernelviz.cli.options import Debug, Json, Quiet
 from kernelviz.errors import UnknownModelError
 from kernelviz.wording import NEAR, nearest_names
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Pattern = Annotated[
     str,
     typer.Argument(
-        metavar="[PATTERN]", help="A glob over architectures ('resnet*') or tags ('*in22k*').", show_default=False
+        metavar="PATTERN", help="A glob over architectures ('resnet*') or tags ('*in22k*').", show_default=False
     ),
 ]
 Pretrained = Annotated[bool, typer.Option("--pretrained", help="Only models with pretrained weights.")]
@@ -29,7 +29,12 @@ HEAD = ("architecture", "tag", "licence", "cached", "bundled")
 
 
 def models(
-    pattern: Pattern = "*", *, pretrained: Pretrained = False, as_json: Json = False, debug: Debug = False
+    pattern: Pattern = "*",
+    *,
+    pretrained: Pretrained = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> int:
     """List the models of timm with the tags and licences of their weights, and which of these are on this machine.
 
@@ -44,11 +49,11 @@ def models(
         report.more = {"models": listed}
         if not as_json:
             head, *lines = table(listed)
-            terminal.print_message(head)
+            report.inform(head)
             for line in lines:
                 terminal.print_result(line)
 
-    return run_command("models", work, as_json=as_json, debug=debug)
+    return run_command("models", work, as_json=as_json, quiet=quiet, debug=debug)
 
 
 def list_entries(registry: Registry, pattern: str, *, pretrained: bool) -> list[dict[str, Any]]:

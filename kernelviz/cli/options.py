@@ -110,7 +110,7 @@ Layers = Annotated[
         "-l",
         metavar="PATTERN",
         help="A layer: its exact name, a glob over dotted names ('layer*.conv1'; '*' matches all), or stage:0. "
-        "A container stands for the convolutions inside it. Repeatable. "
+        "A container selects the convolutions inside it. Repeatable. "
         "Default: the first convolution.",
         show_default=False,
     ),
@@ -156,7 +156,7 @@ Arrays = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.", rich_help_panel=OUTPUT)]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print paths only.", rich_help_panel=OUTPUT)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results only, no messages.", rich_help_panel=OUTPUT)]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Print more, such as the captions.", rich_help_panel=OUTPUT)
 ]
@@ -169,7 +169,7 @@ StyleChoice = Annotated[
 ]
 Format = Annotated[
     FileFormat,
-    typer.Option("--format", help="File format of figures; bare tiles are always PNG.", rich_help_panel=PICTURES),
+    typer.Option("--format", help="File format of the pictures; bare tiles are always PNG.", rich_help_panel=PICTURES),
 ]
 Stored = Annotated[
     bool,
@@ -204,7 +204,7 @@ Sort = Annotated[
     SortName | None,
     typer.Option(
         "--sort",
-        help="Sort order, largest first. Default: index; with --top: norm.",
+        help="Sort by this value, largest first; index keeps the order of the layer. Default: index; with --top: norm.",
         show_default=False,
         rich_help_panel=PICTURES,
     ),

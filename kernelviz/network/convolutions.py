@@ -107,28 +107,36 @@ def _with_article(module: nn.Module) -> str:
 
 
 def find_layer(network: Model | nn.Module, name: str) -> tuple[str, nn.Module]:
-    """The one convolution, pool or other module with this exact name, and its name.
+    """The one convolution, pool or other module that a pattern names, and its name.
 
     A module that contains exactly one convolution or pool means that one. An expert, ``name:0``, means the layer that
     mixes them. A network that is itself one layer is called by its class.
 
     Raises:
-        UnknownLayerError: there is no such module.
-        UsageError: it contains several convolutions and pools.
+        UnknownLayerError: there is no such module, stage or expert.
+        UsageError: the pattern means several layers.
     """
     root = root_of(network)
     modules = {path: module for path, module in root.named_modules() if path}
     if not modules and name in ("", type(root).__name__):
         return "", root
-    found = next((path for path in (name, without_expert(name)) if path in modules), None)
-    if found is None:
+    match = match_layers(name, modules, _stages(network), parts=True, hint=LISTED)
+    if match is None or match.run is not None or not _is_part(modules[match.names[0]], match.part):
         raise unknown_layer(name, modules, LISTED)
-    inside = _windows_inside(modules, found)
-    if len(inside) > 1:
-        what = f"The layer {found} is {_with_article(modules[found])} with {len(inside)} convolutions and pools."
-        raise UsageError(what, "Only one can be explained at a time.", f"Choose one of them: {few(inside)}.")
-    found = inside[0] if inside else found
-    return found, modules[found]
+    inside = list(dict.fromkeys(path for container in match.names for path in _windows_inside(modules, container)))
+    found = inside or match.names
+    if len(found) > 1:
+        what = f"{name} matches {len(found)} layers."
+        if len(match.names) == 1:
+            container = match.names[0]
+            what = f"The layer {container} is {_with_article(modules[container])} with {len(found)} convolutions and pools."
+        raise UsageError(what, "Only one can be explained at a time.", f"Choose one of them: {few(found)}.")
+    return found[0], modules[found[0]]
+
+
+def _is_part(module: nn.Module, part: int | None) -> bool:
+    """Whether a module has this part, an expert; every module has the part None, all of it."""
+    return part is None or (is_conditional(module) and part < experts_of(module))
 
 
 def nearest_convolution(network: Model | nn.Module, name: str) -> str:

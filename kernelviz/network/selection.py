@@ -8,9 +8,9 @@ A pattern is the first of these that applies:
 3. a stage as timm numbers them, ``stage:0`` or ``stage:-1``;
 4. a shell pattern over dotted names, in which ``*`` crosses dots.
 
-A module that contains other modules stands for the convolutions inside it in ``kernels`` and ``match``, and for its only
-convolution or pool in ``explain layer``. In ``features`` it stands for itself, and with a kind for the modules of that
-kind inside it. In ``layers`` it stands for its part of the table, the rows of the modules inside it.
+A module that contains other modules selects the convolutions inside it in ``kernels`` and ``match``, and its only
+convolution or pool in ``explain layer``, which takes one layer. In ``features`` it selects itself, and with a kind the
+modules of that kind inside it. In ``layers`` it selects the modules inside it, since it has no row of its own.
 """
 
 from __future__ import annotations

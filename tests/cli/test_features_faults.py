@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -327,6 +328,31 @@ def test_ctrl_c_inside_the_pass_ends_it(look, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         look("-l", "layer1")
     assert not Path("kernelviz-out").exists()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+def test_what_ends_a_run_loses_no_earlier_image(run, monkeypatch, error):
+    """Pictures of the images before the one that was interrupted, or that failed unexpectedly, are written and reported."""
+    from kernelviz.cli import session
+    from kernelviz.cli.session import Report
+
+    real, calls = session.save_sheet, []
+
+    def ending(*arguments, **choices):
+        calls.append(arguments)
+        if len(calls) == 5:  # the first layer of the third image
+            raise error
+        real(*arguments, **choices)
+
+    monkeypatch.setattr(session, "save_sheet", ending)
+    for name in ("a", "b", "c", "d"):
+        Image.fromarray(np.full((40, 50, 3), ord(name), np.uint8)).save(f"{name}.png")
+    words = ["test_resnet", "a.png", "b.png", "c.png", "d.png", "--weights", "random", "-l", "layer1", "-l", "layer2"]
+    with contextlib.suppress(KeyboardInterrupt):
+        assert run("features", *words).code == 1
+    assert sorted(path.name[0] for path in Path("kernelviz-out").iterdir()) == ["a", "a", "b", "b"]
+    assert [Path(row["path"]).name[0] for row in Report.latest.outputs] == ["a", "a", "b", "b"]
+    assert [each["path"] for each in Report.latest.more["images"]] == ["a.png", "b.png"]
 
 
 def test_what_breaks_inside_a_pass_is_no_fault_of_the_layer(look, monkeypatch):

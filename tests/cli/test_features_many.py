@@ -261,7 +261,7 @@ def test_a_basis_of_other_weights_is_told(run, look):
     assert f"{basis}: {note}" in other.err.splitlines()
     assert all(note in output["notes"] for output in other.document["outputs"])
     twice = look("-l", "layer2", "--reduce", "pca", "--basis", basis, "--basis", basis)
-    assert (twice.code, twice.complaint[0]) == (2, "Error: Two bases are of layer2.")
+    assert (twice.code, twice.complaint[0]) == (2, "Error: Two bases were given for layer2.")
 
 
 @pytest.mark.usefixtures("few")
