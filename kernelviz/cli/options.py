@@ -36,6 +36,16 @@ class FileFormat(StrEnum):
     PDF = "pdf"
 
 
+class AnyFormat(StrEnum):
+    """The formats of pictures and animations."""
+
+    PNG = "png"
+    SVG = "svg"
+    PDF = "pdf"
+    GIF = "gif"
+    WEBP = "webp"
+
+
 class DeviceName(StrEnum):
     """Where the forward pass runs; auto selects a GPU if there is one."""
 
@@ -318,13 +328,3 @@ def parse_size(text: str | None, network: Model) -> tuple[int, int, int] | None:
     """
     sides = parse_sides(text)
     return None if sides is None else (network.input_size[0], *sides)
-
-
-class AnyFormat(StrEnum):
-    """The formats of pictures and animations."""
-
-    PNG = "png"
-    SVG = "svg"
-    PDF = "pdf"
-    GIF = "gif"
-    WEBP = "webp"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from kernelviz.cli import options, terminal
 from kernelviz.errors import CancelledError, KernelvizError, NoWeightsError, UsageError, WriteError
-from kernelviz.version import __version__
+from kernelviz.version import SCHEMA, __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -173,8 +173,6 @@ def attempt(report: Report, culprit: str, of: int, work: Callable[[], object]) -
 
 def document(report: Report) -> dict[str, Any]:
     """The JSON document of a run; what is not known is None."""
-    from kernelviz.drawing.sheets import SCHEMA
-
     source = report.source
     known = {**source.versions, "device": source.device, "threads": source.threads} if source else {}
     known |= report.environment

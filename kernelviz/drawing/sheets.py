@@ -22,7 +22,7 @@ from kernelviz.drawing.captions import (
 from kernelviz.drawing.colour import Scale, ScaleChoice, make_scale, ramp
 from kernelviz.errors import UsageError
 from kernelviz.records import FeatureMaps, KernelBank, as_bank, check_positive
-from kernelviz.version import __version__
+from kernelviz.version import SCHEMA, __version__
 from kernelviz.views.components import fit_note
 from kernelviz.views.kernel_views import kernel_tiles
 from kernelviz.views.map_views import map_tiles
@@ -265,9 +265,6 @@ def _grid(
         numbered=numbered,
         band=band,
     )
-
-
-SCHEMA = 1
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ from kernelviz.explain.texts import (
     step_text,
     weights_text,
 )
-from kernelviz.version import __version__
+from kernelviz.version import SCHEMA, __version__
 from kernelviz.wording import value_text
 
 if TYPE_CHECKING:
@@ -389,8 +389,6 @@ def explaining_recipe(worked: Walkthrough, *, view: str, at: tuple[int, int] | N
     are not finite: these are only part of the hash.
     """
     from dataclasses import asdict
-
-    from kernelviz.drawing.sheets import SCHEMA
 
     settings = {
         key: list(value) if isinstance(value, tuple) else value for key, value in asdict(worked.operation).items()
