@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from kernelviz.filters.matching import KernelMatch
 
 
-CONTENT = PAGE_WIDTH - 2 * MARGIN
+INNER_WIDTH = PAGE_WIDTH - 2 * MARGIN
 ROOM = 62.0  # of a tile
 SIGN = 46.0  # of ≈
 ABOUT = {
@@ -65,7 +65,7 @@ class ShelfLayout:
     @property
     def pitch(self) -> float:
         """From the left of one entry to the left of the next."""
-        return (CONTENT - self.entry) / (self.across - 1)
+        return (INNER_WIDTH - self.entry) / (self.across - 1)
 
 
 def group_items(
@@ -251,10 +251,10 @@ def _heading(matches: Matches) -> tuple[list[Item], float]:
     settings = layer_text(bank.layer) if bank.layer else f"{len(bank.weight):,} kernels of {sizes}"
     title = f"What the kernels of {bank.layer.name} resemble" if bank.layer else "What the kernels resemble"
     title = drawable(title, bold=True)
-    size = TITLE * max(0.7, min(1.0, CONTENT / text_width(title, TITLE, bold=True)))
-    items, y = text_block(wrap(title, size, CONTENT, bold=True), MARGIN, 0.7 * MARGIN, size, colour=INK, bold=True)
+    size = TITLE * max(0.7, min(1.0, INNER_WIDTH / text_width(title, TITLE, bold=True)))
+    items, y = text_block(wrap(title, size, INNER_WIDTH, bold=True), MARGIN, 0.7 * MARGIN, size, colour=INK, bold=True)
     for part in [*parts, settings]:
-        more, y = text_block(wrap(drawable(part), TYPE, CONTENT), MARGIN, y + 2, TYPE)
+        more, y = text_block(wrap(drawable(part), TYPE, INNER_WIDTH), MARGIN, y + 2, TYPE)
         items += more
     return items, y + 26
 
@@ -264,7 +264,7 @@ def _bar(matches: Matches, y: float) -> list[Item]:
     counts = matches.counts
     total, x, items = sum(counts.values()), MARGIN, list[Item]()
     for kind, count in counts.items():
-        width = CONTENT * count / total
+        width = INNER_WIDTH * count / total
         dark = kind not in UNNAMED
         colour = DARK if dark else PALE if kind in UNDRAWN else "#ffffff"
         outline = DARK if dark else "#8a919c"
@@ -303,7 +303,7 @@ def _caption(matches: Matches, shown: int, y: float) -> tuple[list[Item], float]
     items += own_scale_bar(PAGE_WIDTH - MARGIN, y + 34)
     y += 18
     for line in caption_lines(matches, shown):
-        more, y = text_block(wrap(line, TYPE, CONTENT - key - 50), MARGIN, y, TYPE)
+        more, y = text_block(wrap(line, TYPE, INNER_WIDTH - key - 50), MARGIN, y, TYPE)
         items += more
     return items, max(y, y + 20)
 
