@@ -131,9 +131,14 @@ def factor_text(value: float) -> str:
     return f"({text})" if text.startswith("−") else text
 
 
-def counted(number: int, noun: str) -> str:
-    """``1 row``, ``2 rows``, ``no rows``."""
-    return f"{f'{number:,}' if number else 'no'} {noun}{'' if number == 1 else 's'}"
+def inflected(number: int, noun: str, plural: str = "") -> str:
+    """The noun if the number is 1, else its plural, by default with an s; also of a verb or a phrase."""
+    return noun if number == 1 else plural or f"{noun}s"
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """``1 row``, ``2 rows``, ``no rows``; with the inflected noun."""
+    return f"{f'{number:,}' if number else 'no'} {inflected(number, noun, plural)}"
 
 
 UNKNOWN = "?"

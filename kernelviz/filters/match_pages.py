@@ -28,7 +28,7 @@ from kernelviz.drawing.page import (
 from kernelviz.filters.filter_pages import EDGE, HEAD, MARGIN, TYPE, own_scale_bar, stamp, zoom_for
 from kernelviz.filters.matching import FIT, LEAST, LEVEL, UNNAMED, Matches, match_kernels
 from kernelviz.version import __version__
-from kernelviz.wording import numbers_text
+from kernelviz.wording import inflected, numbers_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -291,7 +291,7 @@ def _listed(words: str, rows: Sequence[KernelMatch], y: float) -> tuple[list[Ite
     count = f"{len(rows):,}"
     items.append(Text(x, y + 46, count, HEAD * 0.93, GREY))
     numbers = numbers_text(sorted(row.kernel for row in rows))
-    kernels = f"kernel{'' if len(rows) == 1 else 's'} {numbers}"
+    kernels = f"{inflected(len(rows), 'kernel')} {numbers}"
     items.append(Text(x + text_width(count, HEAD * 0.93) + 20, y + 46, kernels, TYPE))
     return items, y + 46 + 30
 
