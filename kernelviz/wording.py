@@ -8,7 +8,7 @@ from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -144,10 +144,15 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 UNKNOWN = "?"
 
 
-def aligned(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]], numbers: set[str]) -> str:
+def filled_columns(rows: Sequence[tuple[str, ...]]) -> list[int]:
+    """The indices of the columns in which a row has a text."""
+    return [at for at, column in enumerate(zip(*rows, strict=True)) if any(column)]
+
+
+def aligned(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]], numbers: Collection[str] = ()) -> str:
     """Columns of equal width, numbers aligned to the right; empty columns are left out."""
     lines = [heads, *rows]
-    shown = [at for at in range(len(heads)) if any(row[at] for row in rows)]
+    shown = filled_columns(rows)
     widths = {at: max(len(line[at]) for line in lines) for at in shown}
     set_in = {at: str.rjust if heads[at] in numbers else str.ljust for at in shown}
     return "\n".join("  ".join(set_in[at](line[at], widths[at]) for at in shown).rstrip() for line in lines)
