@@ -8,7 +8,7 @@ from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -131,18 +131,28 @@ def factor_text(value: float) -> str:
     return f"({text})" if text.startswith("−") else text
 
 
-def counted(number: int, noun: str) -> str:
-    """``1 row``, ``2 rows``, ``no rows``."""
-    return f"{f'{number:,}' if number else 'no'} {noun}{'' if number == 1 else 's'}"
+def inflected(number: int, noun: str, plural: str = "") -> str:
+    """The noun if the number is 1, else its plural, by default with an s; also of a verb or a phrase."""
+    return noun if number == 1 else plural or f"{noun}s"
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """``1 row``, ``2 rows``, ``no rows``; with the inflected noun."""
+    return f"{f'{number:,}' if number else 'no'} {inflected(number, noun, plural)}"
 
 
 UNKNOWN = "?"
 
 
-def aligned(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]], numbers: set[str]) -> str:
+def filled_columns(rows: Sequence[tuple[str, ...]]) -> list[int]:
+    """The indices of the columns in which a row has a text."""
+    return [at for at, column in enumerate(zip(*rows, strict=True)) if any(column)]
+
+
+def aligned(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]], numbers: Collection[str] = ()) -> str:
     """Columns of equal width, numbers aligned to the right; empty columns are left out."""
     lines = [heads, *rows]
-    shown = [at for at in range(len(heads)) if any(row[at] for row in rows)]
+    shown = filled_columns(rows)
     widths = {at: max(len(line[at]) for line in lines) for at in shown}
     set_in = {at: str.rjust if heads[at] in numbers else str.ljust for at in shown}
     return "\n".join("  ".join(set_in[at](line[at], widths[at]) for at in shown).rstrip() for line in lines)

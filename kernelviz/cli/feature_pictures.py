@@ -14,6 +14,7 @@ from kernelviz.cli import session, terminal
 from kernelviz.cli.session import output_row, sheet_row
 from kernelviz.errors import KernelvizError, RecipeError
 from kernelviz.streaming import Passes, ReadImage
+from kernelviz.wording import inflected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -168,7 +169,7 @@ def report_without_map(reasons: Mapping[str, str], report: Report) -> None:
     lines = [f"{name}: {why}" for name, why in reasons.items()]
     report.warnings += lines
     if lines:
-        verb = "layer has" if len(lines) == 1 else "layers have"
+        verb = inflected(len(lines), "layer has", "layers have")
         report.inform(f"{len(lines)} {verb} no map{'' if report.verbose else ' (-v lists them)'}")
         report.inform(*(f"  {line}" for line in lines if report.verbose))
 

@@ -12,7 +12,7 @@ import typer
 
 from kernelviz.cli import options, terminal
 from kernelviz.errors import UsageError
-from kernelviz.wording import UNKNOWN, visible
+from kernelviz.wording import UNKNOWN, aligned, filled_columns, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -116,10 +116,8 @@ def legend(layers: Iterable[TracedLayer]) -> list[str]:
 
 def plain_table(trace: Trace, layers: Sequence[TracedLayer], *, layout: bool = False) -> str:
     """Aligned text, one line per layer; empty columns are omitted."""
-    rows = [HEADS, *(layer_cells(layer, layout=layout) for layer in layers), total_cells(trace, layers)]
-    shown = _shown(rows[1:])
-    widths = {at: max(len(row[at]) for row in rows) for at in shown}
-    return "\n".join("  ".join(_set(row[at], widths[at], HEADS[at]) for at in shown).rstrip() for row in rows)
+    rows = [layer_cells(layer, layout=layout) for layer in layers]
+    return aligned(HEADS, [*rows, total_cells(trace, layers)], _NUMBERS)
 
 
 def rich_table(trace: Trace, layers: Sequence[TracedLayer], *, layout: bool = False) -> Table:
@@ -131,7 +129,7 @@ def rich_table(trace: Trace, layers: Sequence[TracedLayer], *, layout: bool = Fa
     rows = [layer_cells(layer, layout=layout) for layer in layers]
     total = total_cells(trace, layers)
     table = Table(box=box.SIMPLE_HEAD, show_footer=True, pad_edge=False)
-    shown = _shown([*rows, total])
+    shown = filled_columns([*rows, total])
     for at in shown:
         right = HEADS[at] in _NUMBERS
         options: dict[str, Any] = {"justify": "right" if right else "left", "no_wrap": True}
@@ -139,14 +137,6 @@ def rich_table(trace: Trace, layers: Sequence[TracedLayer], *, layout: bool = Fa
     for row in rows:
         table.add_row(*(Text(row[at]) for at in shown))
     return table
-
-
-def _shown(rows: Sequence[tuple[str, ...]]) -> list[int]:
-    return [at for at in range(len(HEADS)) if any(row[at] for row in rows)]
-
-
-def _set(cell: str, width: int, head: str) -> str:
-    return cell.rjust(width) if head in _NUMBERS else cell.ljust(width)
 
 
 Layout = Annotated[

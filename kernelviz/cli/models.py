@@ -9,7 +9,7 @@ import typer
 from kernelviz.cli.completion import known_models, timm_version
 from kernelviz.cli.options import Debug, Json, Quiet
 from kernelviz.errors import UnknownModelError
-from kernelviz.wording import NEAR, nearest_names
+from kernelviz.wording import NEAR, aligned, nearest_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -82,9 +82,7 @@ def table(listed: Iterable[dict[str, Any]]) -> list[str]:
         for each in listed
         for tag in each["tags"] or [dict.fromkeys(("tag", "licence", "cached", "bundled"))]
     ]
-    lines = [HEAD, *rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in lines]
+    return aligned(HEAD, rows).split("\n")
 
 
 def _tags(name: str, entries: Iterable[Entry], cached: set[WeightsLocation]) -> list[dict[str, Any]]:

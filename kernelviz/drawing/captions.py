@@ -9,7 +9,7 @@ import numpy as np
 
 from kernelviz.drawing.colour import FAINT, GOOD_AS_ZERO, Scale
 from kernelviz.records import Axis, ConvLayer, FeatureMaps, KernelBank, Tiles, shape_text
-from kernelviz.wording import PART, number_text, numbers_text, sentence
+from kernelviz.wording import PART, counted, inflected, number_text, numbers_text, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,7 +120,7 @@ def chosen_text(tiles: Tiles) -> str:
         return ""
     if numbers == tuple(range(numbers[0], numbers[0] + len(numbers))):
         ends = f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else f"{numbers[0]}"
-        return f"channel{'s' if len(numbers) > 1 else ''} {ends}"
+        return f"{inflected(len(numbers), 'channel')} {ends}"
     return f"{len(numbers):,} chosen channels"
 
 
@@ -185,8 +185,7 @@ def _axis_cut(tiles: Tiles) -> bool:
 
 def count_text(tiles: Tiles) -> str:
     """``32 of 32 kernels``; for a table also the count along the other axis."""
-    noun = f"{tiles.noun}s" if tiles.total != 1 else tiles.noun
-    text = f"{len(tiles.numbers):,} of {tiles.total:,} {noun}"
+    text = f"{len(tiles.numbers):,} of {counted(tiles.total, tiles.noun)}"
     other = {"rows": tiles.columns, "columns": tiles.rows}.get(tiles.numbers_along)
     if other is not None and (len(other.labels) < other.total or tiles.layout == "heatmap"):
         text += f", {len(other.labels):,} of {_plural(other)}"
@@ -233,34 +232,25 @@ def irregularities(tiles: Tiles, marks: Marks) -> list[str]:
     lines = []
     if marks.nonfinite:
         broken = kernels_touched(tiles, marks.broken)
-        many = f"in {len(broken)} {tiles.noun}{'s' if len(broken) != 1 else ''}"
+        many = f"in {len(broken)} {inflected(len(broken), tiles.noun)}"
         framed = "" if tiles.layout == "heatmap" else " with a black frame"
-        verb = "is" if marks.nonfinite == 1 else "are"
+        verb = inflected(marks.nonfinite, "is", "are")
         lines.append(
             f"{marks.nonfinite:,} of {tiles.values.size:,} values {verb} not finite, chequered, {many}{framed}: "
             f"{numbers_text(broken)}"
         )
     parts = []
     if dead := kernels_of(tiles, marks.dead):
-        are = f"map {_are(dead)}" if len(dead) == 1 else f"maps {_are(dead)}"
-        lines.append(f"{len(dead):,} {are} dead, one value everywhere, left grey: {numbers_text(dead)}")
+        are = counted(len(dead), "map is", "maps are")
+        lines.append(f"{are} dead, one value everywhere, left grey: {numbers_text(dead)}")
     if zero := kernels_of(tiles, marks.zero):
         struck = "" if tiles.layout == "heatmap" else ", struck through"
-        parts.append(f"{len(zero):,} {_subject(tiles, zero)} as good as zero{struck}: {numbers_text(zero)}")
+        sums = tiles.quantity == "sum of weights"  # a sum can be zero although its kernel is not
+        are = counted(len(zero), "sum is", "sums are") if sums else counted(len(zero), "is", "are")
+        parts.append(f"{are} as good as zero{struck}: {numbers_text(zero)}")
     if tiles.layout == "grid":
         if faint := kernels_of(tiles, marks.faint):
             parts.append(f"{len(faint):,} {'more ' if zero else ''}below 5 % of the limit: {numbers_text(faint)}")
         if constant := kernels_of(tiles, marks.constant):
-            parts.append(f"{len(constant):,} {_are(constant)} constant: {numbers_text(constant)}")
+            parts.append(f"{counted(len(constant), 'is', 'are')} constant: {numbers_text(constant)}")
     return [*lines, *([PART.join(parts)] if parts else [])]
-
-
-def _subject(tiles: Tiles, numbers: Sequence[int]) -> str:
-    """What is counted: sums rather than kernels in a view of sums, since a sum can be zero although its kernel is not."""
-    if tiles.quantity != "sum of weights":
-        return _are(numbers)
-    return f"sum{'' if len(numbers) == 1 else 's'} {_are(numbers)}"
-
-
-def _are(numbers: Sequence[int]) -> str:
-    return "is" if len(numbers) == 1 else "are"

@@ -40,7 +40,7 @@ from kernelviz.records import Tiles, as_maps, check_positive
 from kernelviz.views.kernel_views import named_channels
 from kernelviz.views.map_views import distinct_channels
 from kernelviz.views.statistics import Gathered
-from kernelviz.wording import PART, number_text
+from kernelviz.wording import PART, counted, inflected, number_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -358,16 +358,15 @@ def _notes(sheet: ContactSheet, shown: int, marks: Sequence[Marks]) -> tuple[str
         notes.append(f"The first {shown:,} of {sheet.total:,} images: the others have no room")
     broken, lost = sum(len(each.broken) for each in marks), sum(each.nonfinite for each in marks)
     if broken:
-        verb = "value is" if lost == 1 else "values are"
-        where = f"{broken:,} map{'s' if broken > 1 else ''} with a black frame"
-        notes.append(f"{lost:,} {verb} not finite, chequered, in {where}")
+        where = f"{counted(broken, 'map')} with a black frame"
+        notes.append(f"{counted(lost, 'value is', 'values are')} not finite, chequered, in {where}")
     if more := sheet.nonfinite - lost:
-        verb = "value that is" if more == 1 else "values that are"
-        notes.append(f"{more:,} {verb} not finite in images that have no room")
+        lost_too = counted(more, "value that is", "values that are")
+        notes.append(f"{lost_too} not finite in images that have no room")
     if dead := sum(len(each.dead) for each in marks):
-        notes.append(f"{dead:,} of {maps:,} maps {'is' if dead == 1 else 'are'} dead, one value everywhere, grey")
+        notes.append(f"{dead:,} of {maps:,} maps {inflected(dead, 'is', 'are')} dead, one value everywhere, grey")
     if zero := sum(len(each.zero) for each in marks):
-        notes.append(f"{zero:,} of {maps:,} maps {'is' if zero == 1 else 'are'} as good as zero, struck through")
+        notes.append(f"{zero:,} of {maps:,} maps {inflected(zero, 'is', 'are')} as good as zero, struck through")
     return tuple(notes)
 
 

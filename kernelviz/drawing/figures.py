@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import matplotlib as mpl
 import numpy as np
 from matplotlib.artist import Artist, allow_rasterization
-from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.figure import Figure as Figure  # noqa: PLC0414  (re-exported for the packages that save figures)
 from matplotlib.font_manager import FontProperties
@@ -316,8 +316,6 @@ class PageFigure(Figure):
         return Bbox(np.asarray(self.bbox_inches.get_points()))
 
     def _repr_png_(self) -> bytes:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-
         canvas, buffer = self.canvas, io.BytesIO()
         try:
             FigureCanvasAgg(self).print_png(buffer)  # type: ignore[no-untyped-call]
@@ -397,8 +395,6 @@ def figure_recipe(figure: Figure) -> Recipe | None:
 @contextmanager
 def _output_settings(figure: Figure) -> Iterator[None]:
     """Set the rcParams that affect output, for one figure at a time, and restore the caller's afterwards."""
-    import matplotlib as mpl
-
     with _rc_lock:
         settings: Any = {}
         if figure_recipe(figure) is not None:
@@ -410,8 +406,6 @@ def _output_settings(figure: Figure) -> Iterator[None]:
 
 def figure_pixels(figure: Figure) -> Array:
     """(H, W, 3) uint8: the rendered figure, over white."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
     with _output_settings(figure):
         own_canvas = figure.canvas
         try:

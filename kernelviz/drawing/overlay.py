@@ -30,7 +30,7 @@ from kernelviz.drawing.sheets import map_facts, picture_facts
 from kernelviz.errors import UsageError
 from kernelviz.records import as_maps
 from kernelviz.views.map_views import map_tiles
-from kernelviz.wording import number_text, sentence
+from kernelviz.wording import inflected, number_text, sentence
 
 if TYPE_CHECKING:
     from kernelviz.drawing.captions import Marks
@@ -259,8 +259,8 @@ def _irregularities(tiles: Tiles, scale: Scale, marks: Marks) -> list[str]:
     """The warnings about the map itself."""
     lines = []
     if marks.nonfinite:
-        verb = "is not finite and" if marks.nonfinite == 1 else "are not finite and"
-        lines.append(f"{marks.nonfinite:,} of {tiles.values.size:,} values {verb} left clear")
+        verb = inflected(marks.nonfinite, "is", "are")
+        lines.append(f"{marks.nonfinite:,} of {tiles.values.size:,} values {verb} not finite and left clear")
     if marks.dead:
         lines.append(f"the map has one value everywhere, {number_text(float(tiles.values.flat[0]))}")
     if scale.kind == "range" and scale.below + scale.above:

@@ -35,7 +35,7 @@ from kernelviz.drawing.page import (
 from kernelviz.drawing.sheets import source_facts
 from kernelviz.errors import UsageError
 from kernelviz.views.map_views import Highlights, highlights_of, overview_notes
-from kernelviz.wording import PART, sentence
+from kernelviz.wording import PART, inflected, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -137,7 +137,7 @@ def _title(column: Highlights) -> str:
 
 
 def _identity(column: Highlights, shown: int, total: int) -> str:
-    many = f"{shown} of {total} layers" if shown < total else f"{shown} layer{'s' if shown > 1 else ''}"
+    many = f"{shown} of {total} layers" if shown < total else f"{shown} {inflected(shown, 'layer')}"
     parts = [column.source.label] if column.source else []
     return PART.join([*parts, f"maps of {many}, from first to last" if shown > 1 else f"maps of {many}"])
 

@@ -191,7 +191,7 @@ def text_block(
 
 
 PAGE_WIDTH = 1600.0  # of a page that is not as wide as its tiles
-CONTENT = 1440.0  # the width of tiles for which the sizes below are meant, in pixels
+CONTENT = 1440  # pixels: the width that a mosaic aims for, and that the sizes below are meant for
 TITLE, IDENTITY, CAPTION, LABEL = 40.0, 27.0, 25.0, 25.0
 MARGIN = 56.0
 BAR_WIDTH, BAR_HEIGHT = 330.0, 15.0  # of a colour bar

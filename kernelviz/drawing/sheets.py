@@ -20,6 +20,7 @@ from kernelviz.drawing.captions import (
     notes,
 )
 from kernelviz.drawing.colour import Scale, ScaleChoice, make_scale, ramp
+from kernelviz.drawing.page import CONTENT
 from kernelviz.errors import UsageError
 from kernelviz.records import FeatureMaps, KernelBank, as_bank, check_positive
 from kernelviz.version import SCHEMA, __version__
@@ -35,9 +36,8 @@ if TYPE_CHECKING:
     from kernelviz.views.components import Basis
 
 
-CONTENT = 1440  # pixels that a mosaic aims to be wide; the page's type is laid out for it
 FLAT = 96  # the height of a heat map of few rows
-LABEL_ROOM = 34  # room for a line of numbers between rows, at that width
+LABEL_ROOM = 34  # room for a line of numbers between rows, if the mosaic is CONTENT pixels wide
 DIGIT = 16  # the width of a digit, at that width
 SMALLEST_UNIT = 0.62  # type does not shrink below this share of its size, however narrow the mosaic
 BIGGEST_TILE = 420
@@ -47,7 +47,7 @@ BAND = 32
 MEGAPIXEL = 1_000_000
 FIGURE_PIXELS = 4 * MEGAPIXEL
 BARE_PIXELS = 64 * MEGAPIXEL
-PAGE_WIDTH, PAGE_HEIGHT = 260, 480  # the room for margins, numbers, heading and caption of a figure, at that width
+FRAME_WIDTH, FRAME_HEIGHT = 260, 480  # the room for margins, numbers, heading and caption of a figure, at that width
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def _tallest(width: Any, most_pixels: int) -> Any:
     if most_pixels > FIGURE_PIXELS:
         return most_pixels // width
     unit = np.maximum(width / CONTENT, SMALLEST_UNIT)
-    return most_pixels / ((CONTENT + PAGE_WIDTH) * unit) - PAGE_HEIGHT * unit
+    return most_pixels / ((CONTENT + FRAME_WIDTH) * unit) - FRAME_HEIGHT * unit
 
 
 def _check_room(fitting: int, tile: tuple[int, int], zoom: int, most_pixels: int) -> None:

@@ -28,7 +28,7 @@ from kernelviz.drawing.page import (
     wrap,
 )
 from kernelviz.drawing.sheets import source_facts
-from kernelviz.wording import PART, number_text, numbers_text
+from kernelviz.wording import PART, counted, number_text, numbers_text
 
 if TYPE_CHECKING:
     from kernelviz.drawing.figures import PageFigure
@@ -83,8 +83,8 @@ def statistics_page(statistics: ChannelStatistics, source: Source | None = None)
     """The page: title, three panels, the axis of channels, caption."""
     many = len(statistics.images)
     title = f"What the channels of {statistics.layer} do" if statistics.layer else "What the channels of a layer do"
-    counted = f"over {many:,} image{'s' if many != 1 else ''}, {statistics.values:,} values a channel"
-    identity = PART.join([*([source.label] if source else []), f"{len(statistics.mean):,} channels", counted])
+    over = f"over {counted(many, 'image')}, {statistics.values:,} values a channel"
+    identity = PART.join([*([source.label] if source else []), f"{len(statistics.mean):,} channels", over])
     items, top = heading(title, identity, (MARGIN, MARGIN * 0.75), PAGE_WIDTH - 2 * MARGIN, 1.0)
     top = float(round(top + 36))
     for strip in strips(statistics):
@@ -192,8 +192,8 @@ def _caption(statistics: ChannelStatistics) -> list[str]:
     dead = np.flatnonzero(statistics.dead)
     lines = []
     if dead.size:
-        are = "channel is" if dead.size == 1 else "channels are"
-        lines.append(f"{dead.size:,} {are} dead, one value in all images, grey: {numbers_text(dead.tolist())}")
+        are = counted(dead.size, "channel is", "channels are")
+        lines.append(f"{are} dead, one value in all images, grey: {numbers_text(dead.tolist())}")
     else:
         lines.append("No channel is dead: none had one value in all images")
     highest = statistics.largest

@@ -10,7 +10,7 @@ import numpy as np
 
 from kernelviz.arithmetic.operations import Convolution, Pooling, TransposedConvolution
 from kernelviz.arithmetic.windows import sides_text, size_text
-from kernelviz.wording import counted, factor_text, value_text
+from kernelviz.wording import counted, factor_text, inflected, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -134,9 +134,8 @@ def weights_text(operation: Operation, *, dense: bool = True) -> str:
     """``9 weights, no bias (dense: 225)``."""
     if isinstance(operation, Pooling):
         return "no weights"
-    weights = f"{operation.weights:,} {'weight' if operation.weights == 1 else 'weights'}"
-    biases = f"{operation.out_channels:,} {'bias' if operation.out_channels == 1 else 'biases'}"
-    text = f"{weights} and {biases}" if operation.bias else f"{weights}, no bias"
+    weights = counted(operation.weights, "weight")
+    text = f"{weights} and {_biases(operation)}" if operation.bias else f"{weights}, no bias"
     return f"{text} (dense: {operation.dense_parameters:,})" if dense else text
 
 
@@ -271,13 +270,16 @@ def _implicit_lines(operation: Operation) -> list[str]:
     return lines
 
 
+def _biases(operation: Operation) -> str:
+    return counted(operation.out_channels, "bias", "biases")
+
+
 def _cost_lines(operation: Operation) -> list[str]:
     if isinstance(operation, Pooling):
         return ["parameters  none: nothing is learned"]
     per = f"{operation.in_channels // operation.groups} × {size_text(operation.kernel)}"
     made = f"{operation.out_channels} × {per} = {counted(operation.weights, 'weight')}"
-    biases = counted(operation.out_channels, "bias").replace("biass", "biases")
-    bias = f" and {biases}: {operation.parameters:,}" if operation.bias else ", no bias"
+    bias = f" and {_biases(operation)}: {operation.parameters:,}" if operation.bias else ", no bias"
     return [
         f"parameters  {made}{bias}; a dense layer for these sizes takes {operation.dense_parameters:,}",
         f"work        {macs_text(operation)}",
@@ -297,7 +299,7 @@ def number_lines(worked: Walkthrough, steps: Sequence[Step], channel: int) -> li
     total = operation.output_size[0] * operation.output_size[1]
     if isinstance(operation, TransposedConvolution):
         lines += ["", *_stamp_lines(worked, channel), *_stretched_lines(worked, channel)]
-    heading = "steps" if len(steps) == total else f"step{'s' if len(steps) > 1 else ''} ({len(steps)} of {total})"
+    heading = "steps" if len(steps) == total else f"{inflected(len(steps), 'step')} ({len(steps)} of {total})"
     of = f" of output channel {channel}" if operation.out_channels > 1 else ""
     lines += ["", f"{heading}{of}"]
     lines += [f"  row {step.at[0]}, column {step.at[1]}: {step_text(operation, step)}" for step in steps]

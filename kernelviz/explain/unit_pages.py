@@ -30,7 +30,6 @@ from kernelviz.drawing.worksheets import (
     worksheet,
 )
 from kernelviz.explain.unit_parts import (
-    BAR,
     UNIT_DIGITS,
     MapColours,
     clipping_text,
@@ -69,6 +68,7 @@ if TYPE_CHECKING:
 THUMB, PITCH, HEADS = 96.0, 112.0, 44.0
 NUMBERS, GAP, SIGNS = 86.0, 40.0, 40.0  # the room for the channel's number, and between the matrices
 BARS, COLUMN = 206.0, 308.0
+BAR_GAP = 22.0  # between a titled map and its colour bar
 RED, BLUE = "#cb4c42", "#3b86c0"
 THICK = 32.0
 
@@ -321,15 +321,11 @@ def _kernel(unit: Unit, planes: Sequence[int]) -> LabelledPicture:
     column = _column(name, "" if len(planes) > 1 else size_text, box)
     if size or not np.isfinite(shown).any() or not np.nan_to_num(shown).any():
         return column
-    return with_bar(column, map_bar(MapColours(strongest(shown), negative=True, clipped=False), max(side, BAR)), 22)
+    return with_bar(column, map_bar(MapColours(strongest(shown), negative=True, clipped=False), side), BAR_GAP)
 
 
 def _column(name: str, size: str, box: Panel, below: str = "") -> LabelledPicture:
     return titled(name, size, box, [below] if below else [], pitch=34, foot=0, whole_head=True)
-
-
-def _with_map_bar(column: LabelledPicture, colours: MapColours) -> LabelledPicture:
-    return with_bar(column, map_bar(colours, max(column.size[1], BAR)), 22) if colours.known else column
 
 
 def _photo(unit: Unit) -> LabelledPicture:
@@ -353,14 +349,14 @@ def _inputs(unit: Unit, planes: Sequence[int]) -> LabelledPicture:
     size = " × ".join(map(str, unit.inputs.shape[1:]))
     rest = len(unit.numbers) - len(planes)
     below = f"+ {rest:,} more" if rest else ""
-    return _with_map_bar(_column(labels[0], size, box, below), colours)
+    return with_map_bar(_column(labels[0], size, box, below), colours, gap=BAR_GAP)
 
 
 def _map(unit: Unit, side: float) -> LabelledPicture:
     colours = map_colours(unit.map)
     panel, _ = map_picture(unit.map, colours, side)
     height, width = unit.map.shape
-    return _with_map_bar(_column(f"feature map {unit.at[0]}", f"{height} × {width}", panel), colours)
+    return with_map_bar(_column(f"feature map {unit.at[0]}", f"{height} × {width}", panel), colours, gap=BAR_GAP)
 
 
 def _identity(unit: Unit) -> str:

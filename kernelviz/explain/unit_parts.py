@@ -108,7 +108,8 @@ def _end(colours: MapColours) -> str:
 
 
 def map_bar(colours: MapColours, width: float) -> Panel:
-    """The colour bar of a map; its ends are in the middle, as ±, if there is no room for both."""
+    """The colour bar of a map, at least ``BAR`` wide; its ends are in the middle, as ±, if there is no room for both."""
+    width = max(width, BAR)
     end = _end(colours)
     low, high = (f"−{end}" if colours.negative else "0"), end
     if colours.clipped:
@@ -203,9 +204,9 @@ def map_view(unit: Unit, side: float, *, of: tuple[range, range] | None = None) 
     return titled(f"feature map {unit.at[0]}", " × ".join(map(str, unit.map.shape)), panel, scale=scale)
 
 
-def with_map_bar(view: LabelledPicture, colours: MapColours) -> LabelledPicture:
-    """The same with a colour bar below, if the map has a colour to be read."""
-    return with_bar(view, map_bar(colours, max(view.size[1], BAR)), 10) if colours.known else view
+def with_map_bar(view: LabelledPicture, colours: MapColours, *, gap: float = 10) -> LabelledPicture:
+    """The same with a colour bar ``gap`` pixels below, if the map has a colour to be read."""
+    return with_bar(view, map_bar(colours, view.size[1]), gap) if colours.known else view
 
 
 def input_view(unit: Unit, position: int, side: float, *, name: str = "") -> LabelledPicture:
@@ -429,7 +430,7 @@ def _map_column(unit: Unit, x: float, items: list[Item]) -> float:
         items.append(Text(x, y + part.height + 22, f"of {height} × {width} values", SMALL, DIM))
         y += part.height + 46
         if colours.known:
-            bar = map_bar(colours, max(part.size[1], BAR))
+            bar = map_bar(colours, part.size[1])
             items += moved(bar, x, y)
             y += bar.height + 40
     field = None if unit.reads_image else photograph(unit, COLUMN, field=True)

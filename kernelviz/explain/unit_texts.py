@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernelviz.drawing.captions import layer_text
-from kernelviz.wording import PART, fixed_text, value_text
+from kernelviz.wording import PART, counted, fixed_text, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,7 +114,9 @@ def unit_lines(unit: Unit) -> list[str]:
             "  a transposed convolution as a convolution: its kernel is turned, · are zeros between the values"
         )
     n, height, width = unit.window.shape
-    lines.append(f"  it reads {_span('row', unit.rows)}, {_span('column', unit.columns)} of {n:,} input channel{_s(n)}")
+    lines.append(
+        f"  it reads {_span('row', unit.rows)}, {_span('column', unit.columns)} of {counted(n, 'input channel')}"
+    )
     lines.append(f"  {_field_line(unit)}")
     order = unit.strongest(SHOWN) if n > SHOWN else range(n)
     if n > SHOWN:
@@ -128,10 +130,6 @@ def unit_lines(unit: Unit) -> list[str]:
             lines += ["", *_matrices(unit, position, digits)]
     lines += ["", *_adding_up(unit, shown)]
     return lines
-
-
-def _s(count: int) -> str:
-    return "" if count == 1 else "s"
 
 
 def _span(noun: str, ends: tuple[int, int]) -> str:
@@ -189,7 +187,7 @@ def _adding_up(unit: Unit, order: Sequence[int]) -> list[str]:
     rest = [position for position in range(len(unit.numbers)) if position not in set(order)]
     named = [(f"channel {channel_name(unit, position)}", float(unit.sums[position])) for position in order]
     if rest:
-        named.append((f"the other {len(rest):,} channel{_s(len(rest))}", float(unit.sums[rest].sum())))
+        named.append((f"the other {counted(len(rest), 'channel')}", float(unit.sums[rest].sum())))
     named += [("bias", unit.bias or 0.0), ("sum", unit.total), ("the network gave", unit.value)]
     decimals = decimals_for(np.array([value for _, value in named]))
     more = None if decimals is None else decimals + 2

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from kernelviz.errors import BadImageError, UsageError
 from kernelviz.files.images import READ_FORMATS, SAMPLES, SUFFIXES
-from kernelviz.wording import counted
+from kernelviz.wording import counted, inflected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -65,7 +65,7 @@ def _matching(pattern: str, notes: list[str]) -> list[str]:
     files = [path for path in matches if not os.path.isdir(path)]  # noqa: PTH112
     if not files:
         what = f"No file matches {pattern}."
-        why = f"{counted(len(matches), 'folder')} {_verb(matches, 'does', 'do')}." if matches else ""
+        why = f"{counted(len(matches), 'folder does', 'folders do')}." if matches else ""
         raise BadImageError(what, why, "Give a file, or a folder with -r.")
     if len(files) < len(matches):
         notes.append(f"{pattern}: {counted(len(matches) - len(files), 'folder')} left out")
@@ -80,12 +80,10 @@ def _in_folder(folder: str, notes: list[str]) -> list[str]:
         else:
             others += 1
     if not images:
-        why = (
-            f"{counted(others, 'other file')} {_verb(range(others), 'is', 'are')} in it." if others else "It is empty."
-        )
+        why = f"{counted(others, 'other file is', 'other files are')} in it." if others else "It is empty."
         raise BadImageError(f"The folder {folder} contains no image.", why, f"Supported formats: {READ_FORMATS}.")
     if others:
-        suffix = _verb(range(others), "its suffix", "their suffixes")
+        suffix = inflected(others, "its suffix", "their suffixes")
         notes.append(f"{folder}: {counted(others, 'file')} left out, by {suffix} no image")
     return images
 
@@ -102,7 +100,3 @@ def _files_below(folder: str) -> Iterator[str]:
         for name in sorted(files):
             if not name.startswith("."):
                 yield os.path.join(directory, name)  # noqa: PTH118  (it keeps a name as it was typed)
-
-
-def _verb(items: Sequence[object], one: str, more: str) -> str:
-    return one if len(items) == 1 else more

@@ -28,7 +28,7 @@ from kernelviz.drawing.page import (
 from kernelviz.filters.filter_pages import EDGE, HEAD, MARGIN, TYPE, own_scale_bar, stamp, zoom_for
 from kernelviz.filters.matching import FIT, LEAST, LEVEL, UNNAMED, Matches, match_kernels
 from kernelviz.version import __version__
-from kernelviz.wording import numbers_text
+from kernelviz.wording import inflected, numbers_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from kernelviz.filters.matching import KernelMatch
 
 
-CONTENT = PAGE_WIDTH - 2 * MARGIN
+INNER_WIDTH = PAGE_WIDTH - 2 * MARGIN
 ROOM = 62.0  # of a tile
 SIGN = 46.0  # of ≈
 ABOUT = {
@@ -65,7 +65,7 @@ class ShelfLayout:
     @property
     def pitch(self) -> float:
         """From the left of one entry to the left of the next."""
-        return (CONTENT - self.entry) / (self.across - 1)
+        return (INNER_WIDTH - self.entry) / (self.across - 1)
 
 
 def group_items(
@@ -251,10 +251,10 @@ def _heading(matches: Matches) -> tuple[list[Item], float]:
     settings = layer_text(bank.layer) if bank.layer else f"{len(bank.weight):,} kernels of {sizes}"
     title = f"What the kernels of {bank.layer.name} resemble" if bank.layer else "What the kernels resemble"
     title = drawable(title, bold=True)
-    size = TITLE * max(0.7, min(1.0, CONTENT / text_width(title, TITLE, bold=True)))
-    items, y = text_block(wrap(title, size, CONTENT, bold=True), MARGIN, 0.7 * MARGIN, size, colour=INK, bold=True)
+    size = TITLE * max(0.7, min(1.0, INNER_WIDTH / text_width(title, TITLE, bold=True)))
+    items, y = text_block(wrap(title, size, INNER_WIDTH, bold=True), MARGIN, 0.7 * MARGIN, size, colour=INK, bold=True)
     for part in [*parts, settings]:
-        more, y = text_block(wrap(drawable(part), TYPE, CONTENT), MARGIN, y + 2, TYPE)
+        more, y = text_block(wrap(drawable(part), TYPE, INNER_WIDTH), MARGIN, y + 2, TYPE)
         items += more
     return items, y + 26
 
@@ -264,7 +264,7 @@ def _bar(matches: Matches, y: float) -> list[Item]:
     counts = matches.counts
     total, x, items = sum(counts.values()), MARGIN, list[Item]()
     for kind, count in counts.items():
-        width = CONTENT * count / total
+        width = INNER_WIDTH * count / total
         dark = kind not in UNNAMED
         colour = DARK if dark else PALE if kind in UNDRAWN else "#ffffff"
         outline = DARK if dark else "#8a919c"
@@ -291,7 +291,7 @@ def _listed(words: str, rows: Sequence[KernelMatch], y: float) -> tuple[list[Ite
     count = f"{len(rows):,}"
     items.append(Text(x, y + 46, count, HEAD * 0.93, GREY))
     numbers = numbers_text(sorted(row.kernel for row in rows))
-    kernels = f"kernel{'' if len(rows) == 1 else 's'} {numbers}"
+    kernels = f"{inflected(len(rows), 'kernel')} {numbers}"
     items.append(Text(x + text_width(count, HEAD * 0.93) + 20, y + 46, kernels, TYPE))
     return items, y + 46 + 30
 
@@ -303,7 +303,7 @@ def _caption(matches: Matches, shown: int, y: float) -> tuple[list[Item], float]
     items += own_scale_bar(PAGE_WIDTH - MARGIN, y + 34)
     y += 18
     for line in caption_lines(matches, shown):
-        more, y = text_block(wrap(line, TYPE, CONTENT - key - 50), MARGIN, y, TYPE)
+        more, y = text_block(wrap(line, TYPE, INNER_WIDTH - key - 50), MARGIN, y, TYPE)
         items += more
     return items, max(y, y + 20)
 

@@ -22,7 +22,7 @@ from kernelviz.network.tracing.reads import POSITION, TORN
 from kernelviz.network.tracing.reads import layout as words_of
 from kernelviz.network.tracing.trace import receptive_field
 from kernelviz.records import shape_text
-from kernelviz.wording import shown
+from kernelviz.wording import inflected, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -342,15 +342,14 @@ class _Choice:
         passed = self._passed(module)
         runs = range(len(passed)) if run is None else [run]
         if not all(0 <= each < len(passed) for each in runs):
-            raise UnknownLayerError(f"{module} runs {_counted(len(passed), 'time')}, so there is no {shown(pattern)}.")
+            count = f"{len(passed)} {inflected(len(passed), 'time')}"
+            raise UnknownLayerError(f"{module} runs {count}, so there is no {shown(pattern)}.")
         reasons = []
         for each in runs:
-            parts = range(len(passed[each].tensors)) if part is None else [part]
-            if not all(number < len(passed[each].tensors) for number in parts):
-                verb, count = (
-                    "takes" if self.side == "input" else "gives",
-                    _counted(len(passed[each].tensors), "tensor"),
-                )
+            many = len(passed[each].tensors)
+            parts = range(many) if part is None else [part]
+            if not all(number < many for number in parts):
+                verb, count = "takes" if self.side == "input" else "gives", f"{many} {inflected(many, 'tensor')}"
                 raise UnknownLayerError(f"{module} {verb} {count}, so there is no {shown(pattern)}.")
             reasons += [reason for number in parts if (reason := self._add_tensor(module, each, number))]
             if len(reasons) == len(parts):
@@ -362,7 +361,3 @@ class _Choice:
             f"{why[0].upper()}{why[1:]}.",
             "`--layer '*'` draws all layers that have one.",
         )
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
