@@ -34,7 +34,7 @@ class UnknownModelError(UsageError):
 
 
 class UnknownLayerError(UsageError):
-    """No layer has this name or matches this pattern, or what matches is no convolution."""
+    """No layer has this name or matches this pattern, or what matches is not a convolution."""
 
     code = "unknown-layer"
 

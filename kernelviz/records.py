@@ -261,7 +261,7 @@ def as_array(values: object) -> Array:
     bfloat16 and half precision become float32, integers and booleans float64.
 
     Raises:
-        UsageError: ``values`` are no real numbers.
+        UsageError: ``values`` are not real numbers.
     """
     tensor: Any = values
     try:

@@ -130,7 +130,7 @@ class Trace:
                 hint="Choose a layer that runs once, for example the one before or after it.",
             )
         if record.field is None or len(record.field.axes) != 2:
-            why = record.lost or "Its output is no map of rows and columns."
+            why = record.lost or "Its output is not a map of rows and columns."
             raise UsageError(f"The receptive field of {layer} is not known.", why)
         rows, columns = record.field.axes
         if not (0 <= row < len(rows.first) and 0 <= column < len(columns.first)):

@@ -532,7 +532,7 @@ class Pooling:
             raise UsageError(
                 "An adaptive pool has no kernel, stride, padding, dilation or ceil mode.",
                 "The sizes of input and output determine its windows.",
-                "Leave them out, or leave out the adaptive size.",
+                "Omit them, or omit the adaptive size.",
             )
         sides = _largest_windows(size, output_size) if output_size else pair("kernel", kernel or 0)
         values: dict[str, object] = {
@@ -552,7 +552,7 @@ class Pooling:
 
     def _check(self) -> None:
         if self.kind == "average" and self.dilation != (1, 1):
-            raise UsageError("An average pool has no dilation.", "torch dilates max pools only.", "Leave it out.")
+            raise UsageError("An average pool has no dilation.", "torch dilates max pools only.", "Omit it.")
         for padding, kernel in zip(self.padding, self.kernel, strict=True):
             if padding > kernel // 2:
                 raise UsageError(

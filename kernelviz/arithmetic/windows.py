@@ -333,7 +333,7 @@ def transposed_formula(  # noqa: PLR0917  (the order of the formula)
 def adaptive_formula(size: int, result: int) -> Formula:
     """The windows of an adaptive pool, whose output size is given."""
     return Formula(
-        letters="as asked for; window n reads from ⌊n·i / o⌋ to ⌈(n + 1)·i / o⌉ − 1",
+        letters="as given; window n reads from ⌊n·i / o⌋ to ⌈(n + 1)·i / o⌉ − 1",
         numerator=str(result),
         denominator="",
         rounding="",

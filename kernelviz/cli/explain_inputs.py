@@ -85,13 +85,13 @@ class ExplainInputs:
             return None
         if _ALONE.fullmatch(self.input):
             raise UsageError(
-                f"The input '{shown(self.input.strip())}' is no size.", "One number alone is the rows and columns.",
+                f"The input '{shown(self.input.strip())}' is not a size.", "One number alone is the rows and columns.",
                 f"Give a whole number from 1 on, or --input '{shown(self.input.strip())};' for an input of this one value.",
             )  # fmt: skip
         data = read_numbers(self.input, "input")
         if data is None:
             raise UsageError(
-                f"There is no file called '{shown(self.input)}'.", "An input is a size, numbers or a CSV file.",
+                f"The input '{shown(self.input)}' is not a size, numbers or a CSV file.", "",
                 "For example --input 5x7, --input '1 2 3; 4 5 6', --input numbers.csv",
             )  # fmt: skip
         if self.in_channels is not None and self.in_channels != len(data):
@@ -110,13 +110,11 @@ class ExplainInputs:
             try:
                 planes = find_filter(self.kernel_values).values[None]
             except UsageError as error:
-                what = f"There is no filter and no file called '{shown(self.kernel_values)}'."
-                raise UsageError(what, error.why, f"Kernel values can be numbers, too. {EXAMPLE}") from None
+                what = f"The kernel values '{shown(self.kernel_values)}' are not numbers, a CSV file or a filter."
+                raise UsageError(what, error.why, EXAMPLE) from None
         if self.kernel is not None and _pair(sides("kernel", self.kernel)) != planes.shape[1:]:
             size = f"{planes.shape[1]} × {planes.shape[2]}"
-            raise UsageError(
-                f"The kernel values are {size}, but --kernel is {self.kernel}.", hint="Leave out --kernel."
-            )
+            raise UsageError(f"The kernel values are {size}, but --kernel is {self.kernel}.", hint="Omit --kernel.")
         return planes
 
     @property
@@ -136,7 +134,7 @@ class ExplainInputs:
 
     @property
     def outputs(self) -> int:
-        """Channels of the output: as asked for, or as many as the planes of the kernel make."""
+        """Channels of the output: as given, or as many as the planes of the kernel make."""
         if self.out_channels is not None:
             return self.out_channels
         if self.planes is not None and len(self.planes) > 1:
@@ -165,7 +163,7 @@ def sides(name: str, text: str, words: str = "") -> tuple[int, ...]:
     """The whole numbers of ``3``, ``3x5`` or ``1,0,1,0``; ``words`` are what else may be typed.
 
     Raises:
-        UsageError: they are none.
+        UsageError: the text is not whole numbers.
     """
     try:
         return tuple(int(part) for part in re.split(r"[x×,]", text))

@@ -47,9 +47,9 @@ def parse_values(text: str) -> Array:
     values = read_numbers(text, "kernel")
     if values is None:
         raise UsageError(
-            f"There is no file called '{shown(text)}'.", "Kernel values are numbers or a CSV file.",
-            f"{EXAMPLE} For a filter by its name use --kernel.",
-        )  # fmt: skip
+            f"The kernel values '{shown(text)}' are not numbers or a CSV file.",
+            hint=f"{EXAMPLE} For a filter by its name use --kernel.",
+        )
     return values
 
 

@@ -70,7 +70,7 @@ def make_scale(tiles: Tiles, choice: ScaleChoice | None = None) -> Scale:
     Principal components share one range unless ``tile`` is requested; values outside of it are counted.
 
     Raises:
-        UsageError: The scale is unknown, or the two numbers are no range.
+        UsageError: The scale is unknown, or the two numbers are not a range.
     """
     if choice is None:
         choice = "tile" if tiles.view in ("rgb", "maps") else "layer"
@@ -151,7 +151,7 @@ def rgb_pixels(values: Array, scale: Scale) -> Array:
 
 def bar_pixels(low: float, high: float, count: int, *, signed: bool, cmap: str | None = None) -> Array:
     """(1, count, 3) uint8: the colours from one value to another."""
-    limit = max(abs(low), abs(high)) or 1.0  # in shares of it: the span of ±1e308 is no number
+    limit = max(abs(low), abs(high)) or 1.0  # in shares of it: the span of ±1e308 is not a finite number
     scale = Scale("layer", low / limit, high / limit, signed)
     share = np.linspace(scale.low, scale.high, count)[None]
     return np.asarray(ramp(cmap, signed=signed)[levels(share, scale)[0]][None])

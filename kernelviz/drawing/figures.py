@@ -429,7 +429,7 @@ def checked_figure(picture: object) -> Figure:
     """The picture, if it is a matplotlib figure.
 
     Raises:
-        UsageError: It is none.
+        UsageError: It is not a figure.
     """
     if not isinstance(picture, Figure):
         raise UsageError(f"The picture must be a Mosaic or a matplotlib Figure, but got {type(picture).__name__}.")

@@ -89,7 +89,7 @@ def stamp_pages(worked: Walkthrough, channel: int) -> list[tuple[Panel, bool]]:
     A stamp that overlaps others has two pages: the addition, and its result. The last page is the output.
 
     Raises:
-        UsageError: It is no transposed convolution of one channel, or it has too many numbers to be legible.
+        UsageError: It is not a transposed convolution of one channel, or it has too many numbers to be legible.
     """
     scene = _scene(worked, channel)
     pages = []
@@ -277,8 +277,8 @@ def animate_convolution(
             ``stamps``, added one after the other, for a transposed convolution of one channel.
 
     Raises:
-        UsageError: There are more than 400 frames, or the channel, view or speed is not valid; or for stamps it is no
-            transposed convolution, has several input channels, or its numbers would not be legible.
+        UsageError: There are more than 400 frames, or the channel, view or speed is not valid; or for stamps it is not
+            a transposed convolution, has several input channels, or its numbers would not be legible.
     """
     if fps is not None and not 0.01 <= fps <= 50:
         raise UsageError(f"The steps a second must be between 0.01 and 50, but got {fps:g}.")

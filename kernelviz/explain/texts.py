@@ -265,7 +265,7 @@ def _implicit_lines(operation: Operation) -> list[str]:
         more = sides_text(operation.output_padding)
         lines.append(
             f"output padding: {more} more behind, computed like the rest; a convolution with stride "
-            f"{sides_text(operation.stride)} makes inputs of several sizes equal, and this says which one comes back"
+            f"{sides_text(operation.stride)} makes inputs of several sizes equal, and this selects one of them"
         )
     return lines
 

@@ -171,7 +171,7 @@ def encode_picture(picture: Pixels | Figure | Animation, file_format: str, progr
         progress: called for the frames of an Animation with a label, the number drawn, and the total.
 
     Raises:
-        UsageError: the format is unknown or does not suit the picture, or it is no picture.
+        UsageError: the format is unknown or does not suit the picture, or it is not a picture.
     """
     formats = formats_of(picture)
     if file_format not in formats:
@@ -212,7 +212,7 @@ def npz_bytes(arrays: Mapping[str, Array], recipe: Recipe | None) -> bytes:
         for key, array in entries.items():
             values = np.asarray(array, order="C")
             if values.dtype.hasobject:
-                raise UsageError(f"Arrays must be of numbers, but {key!r} is of objects.")
+                raise UsageError(f"Arrays must hold numbers, but {key!r} holds objects.")
             info = zipfile.ZipInfo(f"{key}.npy", _FIRST_DATE)
             info.create_system = 3  # else it depends on the operating system
             with archive.open(info, "w", force_zip64=True) as entry:

@@ -84,7 +84,7 @@ def _in_folder(folder: str, notes: list[str]) -> list[str]:
         raise BadImageError(f"The folder {folder} contains no image.", why, f"Supported formats: {READ_FORMATS}.")
     if others:
         suffix = inflected(others, "its suffix", "their suffixes")
-        notes.append(f"{folder}: {counted(others, 'file')} left out, by {suffix} no image")
+        notes.append(f"{folder}: {counted(others, 'file')} left out, not images by {suffix}")
     return images
 
 

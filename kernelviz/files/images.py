@@ -91,7 +91,7 @@ def readable_format(data: bytes) -> Format | None:
 
 
 def other_format(data: bytes) -> str:
-    """Describe bytes in no supported format: ``a PDF document``, ``text``, ``an unknown format``."""
+    """Describe bytes in an unsupported format: ``a PDF document``, ``text``, ``an unknown format``."""
     head = data[:_HEAD]
     for name, pattern in _OTHERS.items():
         if re.match(pattern, head, re.DOTALL | re.IGNORECASE):
@@ -144,13 +144,13 @@ def decode(data: bytes, name: str) -> tuple[Array, str, str, list[str]]:
     """Decode a picture to pixels, uint8 (H, W, 3), with its format, its mode, and notes of the conversions.
 
     Raises:
-        BadImageError: it is of no supported format, damaged, truncated, or too large.
+        BadImageError: its format is not supported, or it is damaged, truncated, or too large.
     """
     if not data:
         raise BadImageError(f"{name} is empty.", hint="Give an image.")
     kind = readable_format(data)
     if kind is None:
-        what = f"{name} is no supported image, but {other_format(data)}."
+        what = f"{name} is not a supported image: it contains {other_format(data)}."
         raise BadImageError(what, f"Supported formats: {READ_FORMATS}.", "Convert it to PNG.")
     with _quiet_pillow():
         try:
@@ -209,7 +209,7 @@ def orientation(picture: Pillow.Image, notes: list[str]) -> int:
         notes.append(_turned(value))
         return int(value)
     if value not in (0, 1):
-        notes.append("its EXIF orientation is none of 1 to 8 and was ignored")
+        notes.append("its EXIF orientation is not one of 1 to 8 and was ignored")
     return 1
 
 
@@ -227,7 +227,7 @@ def _has_more_frames(picture: ImageFile.ImageFile, kind: Format, data: bytes) ->
     try:
         reader = _PLUGINS[kind](io.BytesIO(data)) if kind in {"GIF", "TIFF"} else picture
         return bool(getattr(reader, "is_animated", False))
-    except Exception:  # noqa: BLE001 - a second frame that is damaged is none
+    except Exception:  # noqa: BLE001 - a second frame that is damaged does not count
         return False
 
 
@@ -330,8 +330,8 @@ def read_image(source: object, *, name: str | None = None) -> Image:
         name: Its name in pictures and messages; by default that of the file.
 
     Raises:
-        BadImageError: the file does not exist, is no supported image, damaged, truncated, or too large.
-        UsageError: ``source`` is none of these.
+        BadImageError: the file does not exist, or is not a supported image, damaged, truncated, or too large.
+        UsageError: ``source`` is not one of these.
     """
     if isinstance(source, str | os.PathLike):
         return load_image(source, name=name).decode()
@@ -363,7 +363,7 @@ class EncodedImage:
         """The picture.
 
         Raises:
-            BadImageError: it is no supported image, damaged, truncated, or too large.
+            BadImageError: it is not a supported image, damaged, truncated, or too large.
         """
         pixels, kind, mode, notes = decode(self.data, self.path or self.name)
         return Image(pixels, self.name, self.stem, self.path, self.sha256, kind, mode, tuple(notes))

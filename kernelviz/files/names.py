@@ -26,7 +26,7 @@ def safe_part(text: str) -> str:
     """Make one part of a file name safe on every file system.
 
     ASCII letters, digits, ``.``, ``_``, ``-`` and ``+`` are kept; every run of other characters becomes one ``_``. The part
-    is never empty, does not start with ``.`` or ``-``, does not end with ``.``, is no device name of Windows, and has at
+    is never empty, does not start with ``.`` or ``-``, does not end with ``.``, is not a device name of Windows, and has at
     most ``LONGEST`` characters.
     """
     return _cut(_clean(text), LONGEST)

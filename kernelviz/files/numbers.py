@@ -53,7 +53,7 @@ def typed_numbers(text: str, name: str) -> Array:
     """(C, H, W) of typed numbers, in the form that ``read_numbers`` describes.
 
     Raises:
-        UsageError: a cell is empty or no finite number, rows or channels differ in size, or there are no numbers.
+        UsageError: a cell is empty or not a finite number, rows or channels differ in size, or there are no numbers.
     """
     lines = (line.strip().removesuffix(";") for line in _bare(text).split("\n"))
     planes, row = [], 0
@@ -75,7 +75,7 @@ def csv_numbers(path: Path, name: str) -> Array:
 
     Raises:
         KernelvizError: the file cannot be read, or is too large.
-        UsageError: the content is no such table, a cell is empty, or no file can have this name.
+        UsageError: the content is not such a table, a cell is empty, or no file can have this name.
     """
     try:
         with path.open("rb") as file:
@@ -83,13 +83,16 @@ def csv_numbers(path: Path, name: str) -> Array:
     except (OSError, ValueError) as error:
         impossible = not isinstance(error, OSError) or error.errno == errno.ENAMETOOLONG
         why = str(getattr(error, "strerror", None) or error)
-        raise (UsageError if impossible else KernelvizError)(f"{shown(path)} cannot be read.", f"{why}.") from error
+        hint = "" if isinstance(error, PermissionError) else "Check the path."
+        raise (UsageError if impossible else KernelvizError)(
+            f"{shown(path)} cannot be read.", f"{why}.", hint
+        ) from error
     if len(data) > _LARGEST:
         raise KernelvizError(f"{path} is too large.", f"The limit is {_LARGEST >> 20} MB.")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise KernelvizError(f"{path} is no CSV file.", "It is not text.") from error
+        raise KernelvizError(f"{path} is not a CSV file.", "It is not text.") from error
     planes: list[list[list[str]]] = [[]]
     for number, line in enumerate(text.splitlines(), 1):
         for at, part in enumerate(line.split("|")):
@@ -104,7 +107,7 @@ def _cells(line: str, name: str, position: str) -> list[str]:
     """The numbers of a row as written: consecutive spaces count as one separator, any other separator counts by itself.
 
     Raises:
-        UsageError: the row has two kinds of separators, or a cell is empty or no finite number.
+        UsageError: the row has two kinds of separators, or a cell is empty or not a finite number.
     """
     found = [separator for separator in _SEPARATORS if separator in line]
     if len(found) > 1:

@@ -55,7 +55,7 @@ def read_recipe(path: Path | str) -> dict[str, Any]:
     """Read the recipe of a file written by kernelviz: PNG, SVG, PDF, GIF, WebP, npz or a JSON index.
 
     Raises:
-        RecipeError: the file does not exist, is no regular file, is damaged, or contains no recipe.
+        RecipeError: the file does not exist, is not a regular file, is damaged, or contains no recipe.
     """
     try:
         text = _find_text(path)

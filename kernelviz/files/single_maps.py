@@ -51,7 +51,7 @@ def save_singles(singles: Singles, folder: Path | str, *, force: bool = False, t
     if there:
         check_target(folder / INDEX, singles.recipe, force=force)
         if not folder.is_dir():
-            raise FileInTheWayError(f"{folder} is in the way.", "It is no directory.", "Choose another --output.")
+            raise FileInTheWayError(f"{folder} is in the way.", "It is not a directory.", "Choose another --output.")
     make_directory(folder.parent)
     temporary = folder.parent / f".kernelviz-{secrets.token_hex(8)}"
     try:

@@ -92,7 +92,7 @@ def check_target(path: Path, recipe: Recipe | None, *, force: bool) -> None:
     if stat.S_ISDIR(mode):
         raise FileInTheWayError(f"{path} is in the way.", "It is a directory.", "Choose another --output.")
     if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
-        raise FileInTheWayError(f"{path} is in the way.", "It is no regular file.", "Choose another --output.")
+        raise FileInTheWayError(f"{path} is in the way.", "It is not a regular file.", "Choose another --output.")
     if not force and not may_replace(path, recipe):
         raise _in_the_way(path)
 
@@ -100,8 +100,8 @@ def check_target(path: Path, recipe: Recipe | None, *, force: bool) -> None:
 def may_replace(path: Path, recipe: Recipe | None) -> bool:
     """Whether nothing has this path, or the picture that this recipe describes.
 
-    That is a regular file, no link, whose recipe has the same values of ``SAME_PICTURE``; missing values are None. A recipe
-    without any of them matches nothing.
+    That is a regular file, not a link, whose recipe has the same values of ``SAME_PICTURE``; missing values are None. A
+    recipe without any of them matches nothing.
     """
     if not os.path.lexists(path):
         return True
@@ -112,7 +112,7 @@ def may_replace(path: Path, recipe: Recipe | None) -> bool:
 
 
 def holds(path: Path | str, data: bytes) -> bool:
-    """Whether the path is a regular file, no link, of exactly these bytes."""
+    """Whether the path is a regular file, not a link, of exactly these bytes."""
     try:
         status = os.lstat(path)
         if not stat.S_ISREG(status.st_mode) or status.st_size != len(data):
@@ -134,7 +134,7 @@ def is_of_another(path: Path, recipe: Recipe) -> bool:
 
 
 def _recipe_at(path: Path) -> Recipe | None:
-    """The recipe of a regular file, no link; None if there is none."""
+    """The recipe of a regular file, not a link; None if there is none."""
     try:
         return None if path.is_symlink() else read_recipe(path)
     except RecipeError:
@@ -304,9 +304,9 @@ def read_basis(path: Path | str) -> Basis:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: np.asarray(file[name], np.float64) for name in _ARRAYS}
     except RecipeError as error:
-        raise UsageError(f"{path} is no basis.", error.what, _HINT) from error
+        raise UsageError(f"{path} is not a basis.", error.what, _HINT) from error
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise UsageError(f"{path} is no basis.", str(error).partition("\n")[0], _HINT) from error
+        raise UsageError(f"{path} is not a basis.", str(error).partition("\n")[0], _HINT) from error
     _check(path, arrays)
     layer, images, positions = recipe.get("layer"), recipe.get("images"), recipe.get("positions")
     model, identity = (each if isinstance(each, dict) else None for each in (recipe.get("model"), recipe.get("image")))
@@ -322,6 +322,6 @@ def _check(path: Path | str, arrays: dict[str, Array]) -> None:
     wanted = {"mean": (channels,), "components": (COLOURS, channels), "deviations": (COLOURS,), "share": (COLOURS,)}
     if not channels or any(arrays[name].shape != shape for name, shape in wanted.items()):
         shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
-        raise UsageError(f"{path} is no basis.", f"Its arrays do not fit together: {shapes}.", _HINT)
+        raise UsageError(f"{path} is not a basis.", f"Its arrays do not fit together: {shapes}.", _HINT)
     if not all(np.isfinite(array).all() for array in arrays.values()):
-        raise UsageError(f"{path} is no basis.", "It contains numbers that are not finite.", _HINT)
+        raise UsageError(f"{path} is not a basis.", "It contains numbers that are not finite.", _HINT)

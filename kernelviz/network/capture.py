@@ -212,7 +212,7 @@ def classify(
     ``capture_features``. The state of the network is restored afterwards.
 
     Raises:
-        UsageError: ``model`` is no ``Model``, or ``image`` is no image that the network takes.
+        UsageError: ``model`` is not a ``Model``, or ``image`` is not an image that the network takes.
         KernelvizError: the forward pass failed.
     """
     if not isinstance(model, Model):
@@ -256,7 +256,7 @@ def capture_features(
 
     Raises:
         UnknownLayerError: there is no such layer.
-        UsageError: a named layer has no map, or ``image`` is no image that the network takes.
+        UsageError: a named layer has no map, or ``image`` is not an image that the network takes.
         KernelvizError: the forward pass failed, or a named layer did not run.
     """
     given = as_input(network, image, input_size=input_size, crop=crop)

@@ -1,4 +1,4 @@
-"""The convolutions of a network, how to choose among them, and errors for names that are none."""
+"""The convolutions of a network, how to choose among them, and errors for names of other things."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _not_a_convolution(network: Model | nn.Module, names: list[str], pattern: st
         return UnknownLayerError(what, hint="Choose the layers with select_layers first.")
     if match:
         kinds = list(dict.fromkeys(_with_article(others[name]) for name in match.names))
-        what = f"What matches {shown(pattern)} is no convolution, but {few(kinds)}."
+        what = f"What matches {shown(pattern)} is not a convolution, but {few(kinds)}."
         return UnknownLayerError(what, hint=_try_layer(names))
     return unknown_layer(pattern, names, _try_layer(nearest_names(names, pattern) or names))
 

@@ -195,9 +195,7 @@ def _read(record: ConvLayer, module: nn.Module, *, stored: bool) -> tuple[Tensor
     if stored:
         if held is None:
             what = f"The layer {record.name} stores no weight of the shape that it convolves with."
-            raise UsageError(
-                what, f"It is computed by {who}.", "Leave out --stored, or stored=True, for the effective one."
-            )
+            raise UsageError(what, f"It is computed by {who}.", "Omit --stored, or stored=True, for the effective one.")
         return held, None, (f"the weight as stored; {who} makes another of it, the effective one",)
     if observed.weight is None:
         return weight, None, (f"the weight as stored, the effective one is not known: {observed.why}",)

@@ -248,7 +248,7 @@ def load_model(
         UnknownModelError: timm knows no such architecture, or no such tag of it.
         NoWeightsError: there are no weights of the requested kind, or they are not available.
         BadWeightsError: the file cannot be read, or contains the weights of another network.
-        UsageError: ``name`` is no text, ``weights`` no text or path, or ``seed`` or ``timeout`` is not valid.
+        UsageError: ``name`` is not a text, ``weights`` is not a text or path, or ``seed`` or ``timeout`` is not valid.
         KernelvizError: timm cannot build the architecture.
     """
     stall_timeout, report = StallTimeout(timeout), progress or _no_progress

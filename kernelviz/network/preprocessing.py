@@ -101,7 +101,7 @@ def input_size_of(model: Model, wanted: int | Sequence[int] | None) -> tuple[int
     name = model.source.model
     if (rows, columns) != own and facts.get("fixed_input_size") and not _takes_any_size(model.module):
         what = f"{name} takes images of {own[0]}×{own[1]} pixels only, but got {rows}×{columns}."
-        raise InputSizeError(what, "It has weights for every position of that grid.", "Leave out --input-size.")
+        raise InputSizeError(what, "It has weights for every position of that grid.", "Omit --input-size.")
     smallest = facts.get("min_input_size")
     if smallest and (rows < smallest[-2] or columns < smallest[-1]):
         what = f"{name} takes images from {smallest[-2]}×{smallest[-1]} pixels on, but got {rows}×{columns}."

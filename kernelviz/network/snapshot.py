@@ -109,7 +109,7 @@ class _Held:
 
 
 class _Entries:
-    """A dict and its contents, compared by identity, since ``==`` on tensors is no bool."""
+    """A dict and its contents, compared by identity, since ``==`` on tensors is not a bool."""
 
     def __init__(self, holder: dict[str, Any]) -> None:
         self.holder, self.keys, self.values = holder, tuple(holder), tuple(holder.values())

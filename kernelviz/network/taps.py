@@ -60,7 +60,7 @@ class Layout:
 
 
 class NoMapError(Exception):
-    """A tensor is no map, or the meaning of its dimensions is not known; the message is the reason."""
+    """A tensor is not a map, or the meaning of its dimensions is not known; the message is the reason."""
 
 
 def layout_of(found: Found, shape: Sequence[int]) -> Layout:
@@ -75,7 +75,7 @@ def layout_of(found: Found, shape: Sequence[int]) -> Layout:
     if found.lost:
         raise NoMapError(f"which dimension is which was lost: {found.lost}")
     if not 1 <= len(found.axes) <= 2:
-        raise NoMapError("what the network takes is no image of rows and columns")
+        raise NoMapError("the network's input is not an image of rows and columns")
     lines = [reads.planes[POSITION] for reads in found.axes]
     if any(line.ndim != len(shape) for line in lines):
         raise NoMapError("which dimension is which was lost")
@@ -325,12 +325,12 @@ class _Choice:
                 self._refuse_map(name, why)
 
     def _add_tensor(self, module: str, run: int, part: int) -> str:
-        """Add one tensor; return the reason if it is no map."""
+        """Add one tensor; return the reason if it is not a map."""
         shape, known = self._passed(module)[run].tensors[part]
         try:
             self.found[module, run, part] = layout_of(known, shape)
         except NoMapError as error:
-            return f"its {self.side} {shape_text(shape)} is no map: {error}"
+            return f"its {self.side} {shape_text(shape)} is not a map: {error}"
         return ""
 
     def _add_part(self, match: LayerMatch, pattern: str) -> None:

@@ -48,7 +48,7 @@ def map_tiles(
         raise UsageError(f"The view of maps must be maps, mean, max, norm or pca, but got {view!r}.")
     if view == "pca":
         if channels is not None or top is not None or sort is not None:
-            raise UsageError("Principal components are of all channels.", hint="Leave out the choice of channels.")
+            raise UsageError("Principal components are of all channels.", hint="Omit the choice of channels.")
 
         return component_tiles(maps, basis)
     numbers, order = choose_channels(maps.values, channels=channels, top=top, sort=sort)

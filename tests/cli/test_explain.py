@@ -82,7 +82,7 @@ def test_a_transposed_convolution_is_told_both_ways(run):
     assert "turned by 180°\n   3  1\n  −1  2" in text
     assert "implicit padding d·(k − 1) − p = 1" in text
     more = run("explain", "transpose", "--stride", "2", "--output-padding", "1").out
-    assert "which one comes back" in more
+    assert "this selects one of them" in more
 
 
 def test_left_over_rows_are_explained(run):
@@ -190,10 +190,10 @@ def test_an_animation_has_a_frame_for_each_cell(run):
         (["conv", "--kernel", "7"], "7 × 7 kernel is larger than the input"),
         (["conv", "--stride", "2", "--padding", "same"], "cannot be same with stride 2"),
         (["conv", "--stride", "x"], "stride must be whole numbers"),
-        (["conv", "--input", "nosuch"], "no file called 'nosuch'"),
+        (["conv", "--input", "nosuch"], "The input 'nosuch' is not a size, numbers or a CSV file."),
         (["conv", "--input", "1 2; 3"], "rows of equal length"),
         (["conv", "--input", "1 2; 3 1e999"], "finite numbers, but got '1e999'"),
-        (["conv", "--kernel-values", "sobel"], "no filter and no file called 'sobel'"),
+        (["conv", "--kernel-values", "sobel"], "The kernel values 'sobel' are not numbers, a CSV file or a filter."),
         (["conv", "--kernel-values", "1 2|3 4", "--in-channels", "3", "--out-channels", "1"], "needs 3 planes"),
         (["conv", "--kernel", "2", "--kernel-values", "1 2 3"], "The kernel values are 1 × 3"),
         (["conv", "--bias", "1 2"], "one for each of 1 output channels"),
@@ -214,8 +214,8 @@ def test_an_animation_has_a_frame_for_each_cell(run):
         (["conv", "--input", "nan 1; 2 3"], "must hold finite numbers, but got 'nan'"),
         (["conv", "--bias", "nan"], "must hold finite numbers, but got 'nan'"),
         (["conv", "--bias", "-inf"], "must hold finite numbers, but got '-inf'"),
-        (["conv", "--input", "-5"], "The input '-5' is no size"),
-        (["conv", "--input", "2.5"], "The input '2.5' is no size"),
+        (["conv", "--input", "-5"], "The input '-5' is not a size"),
+        (["conv", "--input", "2.5"], "The input '2.5' is not a size"),
         (["conv", "--input", "1,,3"], "no number at column 2 in row 1"),
         (["conv", "--padding", "sam"], "whole numbers, same or valid, but got 'sam'"),
         (["conv", "--padding", "1,2,3"], "one, two or four numbers"),

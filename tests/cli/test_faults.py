@@ -41,7 +41,7 @@ LAYERS = {
     "glob": ("nosuch*", ["nosuch*", "Nearest: ", "--layer '*'"]),
     "empty": ("", ["name is empty", "--layer '*'"]),
     "ReLU": ("act1", ["act1 is a ReLU, not a convolution", "--layer '*'"]),
-    "norms": ("*bn1", ["no convolution, but a BatchNorm2d"]),
+    "norms": ("*bn1", ["not a convolution, but a BatchNorm2d"]),
     "stage": ("stage:9", ["no stage:9", "stage:0 to stage:4"]),
     "escape": ("\x1b]0;x\x07", ["\\x1b]0;x\\x07"]),
 }

@@ -170,7 +170,7 @@ def test_layers_without_a_map_are_counted_in_a_glob(look):
     """What a glob takes and has no map is no failure: its count is said, and each with its shape and why on -v."""
     result = look("-l", "*", "-v", "--json")
     assert result.code == 0
-    without = [warning for warning in result.document["warnings"] if " is no map: " in warning]
+    without = [warning for warning in result.document["warnings"] if " is not a map: " in warning]
     assert any(warning.startswith("fc: its output (1, 1000)") for warning in without)
     assert f"{len(without)} layers have no map" in result.err
     assert f"  {without[0]}" in result.err

@@ -270,8 +270,8 @@ def test_a_basis_that_does_not_fit_is_refused(look, tmp_path):
     basis = str(look("-l", "layer1", "--reduce", "pca").paths[0])
     (tmp_path / "text.npz").write_text("text")
     cases = {
-        ("layer1", "nothing.npz"): "nothing.npz is no basis.",
-        ("layer1", "text.npz"): "text.npz is no basis.",
+        ("layer1", "nothing.npz"): "nothing.npz is not a basis.",
+        ("layer1", "text.npz"): "text.npz is not a basis.",
         ("layer2", basis): "The basis is of layer1, which is not drawn.",
     }
     for (layer, file), message in cases.items():

@@ -72,14 +72,14 @@ def test_three_channels_are_a_kernel_of_colours(run, tmp_path):
         ("nan 1", "finite numbers, but got 'nan'"),
         ("1e999 1", "finite numbers, but got '1e999'"),
         ("holes.csv", "no number at column 1 in line 2 of holes.csv"),
-        (" ".join(["1"] * 400) + " x", "file called '1 1 "),
+        (" ".join(["1"] * 400) + " x", "'1 1 "),
         (" ".join(["1"] * 400) + ";x", "finite numbers, but got 'x'"),
         ("9" * 5000, "finite numbers, but got '999"),
-        ("n" * 300, "file called 'nnn"),
+        ("n" * 300, "'nnn"),
         ("n" * 300 + ".csv", "cannot be read"),
         ("n\0.csv", "cannot be read"),
-        ("box@" + "9" * 5000, "file called 'box@999"),
-        ("", "file called ''"),
+        ("box@" + "9" * 5000, "'box@999"),
+        ("", "''"),
     ],
     ids=lambda text: text[:20],
 )  # fmt: skip
@@ -111,3 +111,4 @@ def test_a_missing_csv_file_is_no_wrong_usage(run, tmp_path):
         result = run(*command, "--kernel-values", "missing.csv")
         assert (result.code, result.out) == (1, "")
         assert "missing.csv cannot be read" in result.err
+        assert "Check the path." in result.err

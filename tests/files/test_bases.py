@@ -62,6 +62,6 @@ def test_what_is_no_basis_is_refused(tmp_path):
         paths.append(tmp_path / f"{name}.npz")
         np.savez(paths[-1], **content)
     for path in paths:
-        with pytest.raises(UsageError, match="is no basis") as caught:
+        with pytest.raises(UsageError, match="is not a basis") as caught:
             read_basis(path)
         assert str(path) in caught.value.what

@@ -42,7 +42,7 @@ def test_a_folder_gives_its_images_sorted(tree):
     found = find_images(["photos"], recursive=True)
     wanted = ["a.JPG", "b.png", "sub/d.webp", "sub/f[1].png", "sub/deep/e.tif"]
     assert slashed(found) == [f"photos/{name}" for name in wanted]
-    assert found.notes == ("photos: 2 files left out, by their suffixes no image",)
+    assert found.notes == ("photos: 2 files left out, not images by their suffixes",)
     assert find_images([tree / "photos" / "sub"], recursive=True).notes == ()
 
 

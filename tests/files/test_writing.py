@@ -237,7 +237,7 @@ def test_a_link_is_replaced_itself(tmp_path, mosaic):
 def test_a_device_is_never_replaced(tmp_path):
     """A pipe or a device is not replaced, even with force."""
     os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(FileInTheWayError, match="no regular file"):
+    with pytest.raises(FileInTheWayError, match="not a regular file"):
         check_target(tmp_path / "pipe.png", {"command": "kernels"}, force=True)
 
 

@@ -259,7 +259,7 @@ def _row(
         )
     found, shape = visit.found, visit.shape
     field = receptive_field(found) if fields else None
-    lost = "" if field else _why_unknown(found) if fields else "Fields were not asked for."
+    lost = "" if field else _why_unknown(found) if fields else "Receptive fields were not requested."
     return TracedLayer(
         name,
         kind,

@@ -119,7 +119,7 @@ def _extent(tensor: torch.Tensor) -> tuple[int, int]:
 
 
 def _box(inner: torch.Tensor, outer: torch.Tensor) -> list[tuple[int, int]] | None:
-    """The block of ``outer`` that is ``inner``: start and stop along each dimension; None if it is no block."""
+    """The block of ``outer`` that is ``inner``: start and stop along each dimension; None if it is not a block."""
     if inner.ndim != outer.ndim or inner.dtype != outer.dtype:
         return None
     box = [(0, 1)] * outer.ndim

@@ -332,7 +332,7 @@ def _unfold(call: Call) -> Found:
 
     result = call.source.each(unfold)
     if any(reads.planes.ndim != 4 for reads in result.axes):
-        return TensorReads(lost="windows of what has no place")
+        return TensorReads(lost="windows of a tensor whose rows and columns are not known")
     return result.with_channels(channels * kernel[0] * kernel[1], 1, 3)
 
 
@@ -361,7 +361,7 @@ def _fold(call: Call) -> Found:
 
     axes = call.source.axes
     if len(axes) != 2 or len(call.shape) != 3:
-        return TensorReads(lost="windows of what is no image")
+        return TensorReads(lost="windows of a tensor that is not an image")
     return TensorReads(tuple(fold(axis, reads) for axis, reads in enumerate(axes))).with_channels(channels, 1, 4)
 
 

@@ -64,9 +64,9 @@ def read_checkpoint(path: object) -> Checkpoint:
     """Read a safetensors or ``torch.save`` file, by content; no code in it runs.
 
     Raises:
-        BadWeightsError: the file is missing, no regular file, empty, too large, truncated, of another format, would run
+        BadWeightsError: the file is missing, not a regular file, empty, too large, truncated, of another format, would run
             code, or contains no named tensors.
-        UsageError: ``path`` is no path.
+        UsageError: ``path`` is not a path.
     """
     if not isinstance(path, str | os.PathLike):
         what = f"The weights must be a word, a path or None, but got {shown(repr(path))}."

@@ -16,7 +16,7 @@ def endpoint_fault(address: str) -> str:
     try:
         parts = urlsplit(address)
         port = parts.port
-    except ValueError:  # unbalanced brackets, or a port that is no number or too large
+    except ValueError:  # unbalanced brackets, or a port that is not a number or is too large
         return "its host or port cannot be"
     if parts.scheme not in {"http", "https"}:
         return "it does not begin with http:// or https://"

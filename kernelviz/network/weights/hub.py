@@ -242,7 +242,7 @@ def _headers(*, token: bool | None) -> dict[str, str]:
     """
     try:
         headers = build_hf_headers(token=token, library_name="kernelviz", library_version=__version__)
-    except NotADirectoryError:  # the user's directory for the hub is no directory, so there is no token
+    except NotADirectoryError:  # the user's directory for the hub is not a directory, so there is no token
         return _headers(token=False)
     except OSError as error:
         raise UnreadableTokenError(error) from None

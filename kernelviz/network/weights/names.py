@@ -142,7 +142,7 @@ class Registry:
         """Restore a registry.
 
         Raises:
-            ValueError, TypeError, KeyError, AttributeError: ``plain`` is no registry.
+            ValueError, TypeError, KeyError, AttributeError: ``plain`` is not a registry.
         """
         names = {name: tuple(map(_entry, rows)) for name, rows in plain["architectures"].items()}
         return cls(names, dict(plain["renamed"]))
