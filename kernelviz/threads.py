@@ -1,10 +1,13 @@
-"""Threads that read and write while a network runs: how many, reading ahead, and writing in the background."""
+"""Threads that read and write while a network runs, and what only one thread may do at a time."""
 
 from __future__ import annotations
 
 import os
+import threading
+import warnings
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -20,6 +23,17 @@ def processors() -> int:
 
 THREADS = max(2, min(4, processors()))
 """The number of threads that read or write; more would hold more images in memory."""
+
+
+_filters = threading.RLock()
+
+
+@contextmanager
+def no_warnings() -> Iterator[None]:
+    """Silence warnings. One thread at a time: their filters belong to the process, and are restored in reverse order."""
+    with _filters, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 MOST_WAITING = 12

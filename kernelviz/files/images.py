@@ -12,8 +12,6 @@ import os
 import re
 import stat
 import sys
-import threading
-import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +33,7 @@ from PIL import Image as Pillow
 from kernelviz.errors import BadImageError, KernelvizError, UsageError
 from kernelviz.files.srgb import to_srgb
 from kernelviz.records import Image, as_array, shape_text
+from kernelviz.threads import no_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -137,7 +136,6 @@ _TURNS: dict[int, Callable[[Array], Array]] = {
 }
 _BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}  # per pixel in Pillow; other modes take 4
 _SMALLER = "Scale it down, or crop it."
-_pillow_lock = threading.RLock()
 
 
 def decode(data: bytes, name: str) -> tuple[Array, str, str, list[str]]:
@@ -299,8 +297,7 @@ def _damaged(name: str, kind: str, error: Exception) -> BadImageError:
 @contextmanager
 def _quiet_pillow() -> Iterator[None]:
     """Silence the warnings of Pillow and have it reject truncated files, regardless of the caller's settings."""
-    with _pillow_lock, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with no_warnings():
         kept, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
         try:
             yield

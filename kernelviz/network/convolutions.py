@@ -234,8 +234,8 @@ def first_convolution(network: Model | nn.Module, input_size: tuple[int, ...] | 
     like = next((tensor for tensor in root.parameters() if tensor.is_floating_point()), torch.empty(0))
     zeros = torch.zeros(1, dtype=like.dtype, device=like.device).expand(1, *input_size)  # takes no memory
     with (
-        _stopping_at({name: module for name, (module, expert) in convolutions.items() if not expert}),
         undisturbed(root),
+        _stopping_at({name: module for name, (module, expert) in convolutions.items() if not expert}),
     ):
         try:
             root(zeros)

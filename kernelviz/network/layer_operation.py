@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
@@ -16,6 +15,7 @@ from kernelviz.network.convolutions import find_layer, nearest_convolution, root
 from kernelviz.network.tracing.trace import as_trace, checked_size
 from kernelviz.network.tracing.watch import observe_pass
 from kernelviz.network.units import ADAPTIVE_MAXIMA, ADAPTIVE_MEANS, MAXIMA, MEANS, WHOLE, CallRecorder, RecordedCall
+from kernelviz.threads import no_warnings
 from kernelviz.traces import LayerOperation
 
 if TYPE_CHECKING:
@@ -70,10 +70,14 @@ def _ran(meta_copy: nn.Module, name: str, size: Sequence[int]) -> tuple[Recorded
     recorder = CallRecorder()
     like = next((tensor for tensor in meta_copy.parameters() if tensor.is_floating_point()), torch.empty(0))
     image = torch.empty(1, *size, dtype=like.dtype, device="meta")
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.no_grad():
-        warnings.simplefilter("ignore")
-        with recorder.within(dict(meta_copy.named_modules())[name]), contextlib.suppress(StopPassError):
-            meta_copy(image)
+    with (
+        no_warnings(),
+        torch.random.fork_rng(devices=[]),
+        torch.no_grad(),
+        recorder.within(dict(meta_copy.named_modules())[name]),
+        contextlib.suppress(StopPassError),
+    ):
+        meta_copy(image)
     given = getattr(recorder.given, "shape", None)
     windows = [call for call in recorder.calls if call.name not in WHOLE or _is_global(call)]
     return windows[0] if len(windows) == 1 else None, None if given is None else _with_spatial_axes(windows, given)

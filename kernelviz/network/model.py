@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 from functools import cache
 from operator import index
@@ -41,7 +40,7 @@ from kernelviz.network.weights.names import (
 )
 from kernelviz.network.weights.request import Request, StallTimeout
 from kernelviz.records import Source, Weights
-from kernelviz.threads import processors
+from kernelviz.threads import no_warnings, processors
 from kernelviz.wording import shown
 
 if TYPE_CHECKING:
@@ -360,8 +359,7 @@ def _built(
 ) -> nn.Module:
     """The network in eval mode, initialised with ``seed``; the caller's random state does not change."""
     _check_seed(seed)
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.device(device):
-        warnings.simplefilter("ignore")
+    with no_warnings(), torch.random.fork_rng(devices=[]), torch.device(device):
         torch.default_generator.manual_seed(index(seed))
         try:
             module: nn.Module = timm.create_model(spec.built_as, pretrained=pretrained, **choices)

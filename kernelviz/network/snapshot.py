@@ -1,9 +1,10 @@
-"""The state of a caller's network, saved before a forward pass and restored after it."""
+"""The state of a caller's network: used by one thread at a time, saved before a forward pass and restored after it."""
 
 from __future__ import annotations
 
 import contextlib
 import operator
+import threading
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -30,9 +31,40 @@ def check_ready(module: nn.Module) -> None:
         raise KernelvizError("The network has layers without a shape yet.", why, "Run the network once first.")
 
 
+_in_use: dict[int, int] = {}  # the id of each module that is in use, and the thread that uses it
+_released = threading.Condition()
+
+
+@contextlib.contextmanager
+def exclusive(module: nn.Module) -> Iterator[None]:
+    """The modules of a network for this thread alone; waits until other threads have released all of them.
+
+    Raises:
+        KernelvizError: this thread uses one of them already, and would wait for itself.
+    """
+    thread, parts = threading.get_ident(), list(map(id, module.modules()))
+    with _released:
+        while owners := {_in_use[part] for part in parts if part in _in_use}:
+            if thread in owners:
+                raise KernelvizError(
+                    "The network is in use by this thread.",
+                    "A function of kernelviz was called for it during one of its forward passes, such as in a hook.",
+                    "Call it after that forward pass.",
+                )
+            _released.wait()
+        _in_use.update(dict.fromkeys(parts, thread))
+    try:
+        yield
+    finally:
+        with _released:
+            for part in parts:
+                _in_use.pop(part, None)
+            _released.notify_all()
+
+
 @contextlib.contextmanager
 def undisturbed(module: nn.Module) -> Iterator[None]:
-    """Eval mode without gradients; attributes, buffers and the random state are restored afterwards.
+    """Eval mode without gradients, ``exclusive``; attributes, buffers and the random state are restored afterwards.
 
     Modules in training mode that override ``train`` are put into it once more, which clears what they cache in eval mode.
     """
@@ -50,6 +82,12 @@ class PreservedModule:
     @contextlib.contextmanager
     def undisturbed(self) -> Iterator[None]:
         """As the function ``undisturbed``."""
+        with exclusive(self.module), self.restored():
+            yield
+
+    @contextlib.contextmanager
+    def restored(self) -> Iterator[None]:
+        """As ``undisturbed``, for a caller that has ``exclusive`` use already."""
         if self._held is None or self._held.is_outdated():
             self._held = _Held(self.module)
         held = self._held

@@ -221,8 +221,7 @@ def trace_units(
 def _recorded_call(network: Model | nn.Module, module: nn.Module, given: Input, name: str) -> RecordedCall:
     """The one convolution in the first run of the module, which must compute its output."""
     recorder = CallRecorder()
-    with recorder.within(module):
-        run_through(network, given)
+    run_through(network, given, recorder.within(module))
     if not recorder.ran:
         why = "The network contains it, but the forward pass does not reach it."
         raise KernelvizError(f"The layer {name} did not run.", why)

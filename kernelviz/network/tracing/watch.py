@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import re
-import warnings
 from collections import Counter, OrderedDict
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -21,10 +20,11 @@ from torch.utils.weak import TensorWeakRef, WeakTensorKeyDictionary
 
 import kernelviz.network.tracing.window_rules  # noqa: F401  (it registers its rules)
 from kernelviz.errors import KernelvizError
-from kernelviz.network.snapshot import check_ready, undisturbed
+from kernelviz.network.snapshot import PreservedModule, check_ready, exclusive
 from kernelviz.network.tracing import reads as known
 from kernelviz.network.tracing.reads import TensorReads, TooLargeError, concatenated, narrowed
 from kernelviz.network.tracing.rules import Call, Found, outcome, part_of, tensors_in
+from kernelviz.threads import no_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -263,22 +263,22 @@ def observe_pass(module: nn.Module, size: Sequence[int], batch: torch.Tensor | N
         KernelvizError: the network does not take such an input, or cannot be copied.
     """
     check_ready(module)
-    with (
-        torch.inference_mode(mode=False),
-        torch.random.fork_rng(devices=[]),
-        warnings.catch_warnings(),
-        torch.no_grad(),
-    ):
-        warnings.simplefilter("ignore")
-        try:
-            meta_copy = on_meta(module)
-            image = torch.empty(1, *size, dtype=_number_kind(meta_copy), device="meta")
-            return _Observer(meta_copy).observe(image)
-        except KernelvizError:
-            if batch is None:
-                raise
-    with undisturbed(module):
-        return _Observer(module).observe(batch.detach())
+    with exclusive(module):
+        with (
+            torch.inference_mode(mode=False),
+            torch.random.fork_rng(devices=[]),
+            no_warnings(),
+            torch.no_grad(),
+        ):
+            try:
+                meta_copy = on_meta(module)
+                image = torch.empty(1, *size, dtype=_number_kind(meta_copy), device="meta")
+                return _Observer(meta_copy).observe(image)
+            except KernelvizError:
+                if batch is None:
+                    raise
+        with PreservedModule(module).restored():
+            return _Observer(module).observe(batch.detach())
 
 
 def _normalised(image: torch.Tensor, *others: Any) -> Sequence[torch.Tensor]:

@@ -13,7 +13,6 @@ import pickletools
 import re
 import stat
 import threading
-import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from torch import Tensor
 from kernelviz.errors import BadWeightsError, UsageError
 from kernelviz.network.weights.names import BUNDLED_PACKAGE, bundled_path
 from kernelviz.records import Weights, shape_text
+from kernelviz.threads import no_warnings
 from kernelviz.wording import shown
 
 if TYPE_CHECKING:
@@ -135,8 +135,7 @@ def _load_pickle(file: Path) -> object:
 def _guarded(file: Path, load: Callable[[Path], object]) -> object:
     """The result of ``load``; its errors become messages about the file."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with no_warnings():
             return load(file)
     except pickle.UnpicklingError as error:
         blocked = re.search(r"GLOBAL (\S+)", str(error))
