@@ -512,6 +512,7 @@ def prepare_image(run: FeatureRun, number: int, job: ImageJob, given: Input | No
 
 def report_skipped(run: FeatureRun, job: ImageJob) -> None:
     """Report that the pictures of an image exist."""
+    run.report.kept += 1
     run.report.more["images"].append({"path": job.path, "top": [], "skipped": True})
     run.report.inform(f"{job.path}: skipped, its files exist")
 

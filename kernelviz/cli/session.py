@@ -37,8 +37,9 @@ DONE, FAILED, WRONG_USAGE, SOME_FAILED, NO_WEIGHTS = 0, 1, 2, 3, 4
 class Report:
     """What a run has done so far: enough for its messages, its JSON document and its exit code.
 
-    ``more`` holds the fields of the document that only this command has, ``environment`` what is known of the machine
-    without a model. ``latest`` is the report created last, for a run that a signal ends.
+    ``kept`` counts the inputs whose files of an earlier run were kept. ``more`` holds the fields of the document that only
+    this command has, ``environment`` what is known of the machine without a model. ``latest`` is the report created last,
+    for a run that a signal ends.
     """
 
     latest: ClassVar[Report | None] = None
@@ -49,6 +50,7 @@ class Report:
     verbose: bool = False
     source: Source | None = None
     outputs: list[dict[str, Any]] = field(default_factory=list)
+    kept: int = 0
     warnings: list[str] = field(default_factory=list)
     errors: list[dict[str, Any]] = field(default_factory=list)
     more: dict[str, Any] = field(default_factory=dict)
@@ -107,7 +109,7 @@ def run_command(
         terminal.print_result(json_text(document(report)))
     if not report.errors:
         return DONE
-    return SOME_FAILED if report.outputs else FAILED
+    return SOME_FAILED if report.outputs or report.kept else FAILED
 
 
 def fail(report: Report, error: Exception, *, debug: bool) -> int:

@@ -128,6 +128,15 @@ def test_a_broken_run_goes_on_where_it_was(look, choice):
     ] == []
 
 
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("choice", [("--style", "bare"), ("--single",)], ids=str)
+def test_a_resumed_run_ends_as_the_first(look, choice):
+    """Pictures that exist count as done: with bad images the exit code is 3, however often the run is repeated."""
+    runs = [look("-l", "layer1", *choice, "--skip-existing") for _ in range(3)]
+    assert [result.code for result in runs] == [3, 3, 3]
+    assert runs[2].paths == []
+
+
 @pytest.mark.usefixtures("few")
 def test_other_choices_are_drawn_again(look):
     """A picture of the same name that looks otherwise is not what was asked for."""
