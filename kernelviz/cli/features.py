@@ -237,7 +237,7 @@ def features(
             tuple(basis or ()), picture,
         )  # fmt: skip
         check(choices, destination)
-        found = find_images(images, recursive=recursive)
+        found = find_images(images, recursive=recursive, output=output)
         report.warn(*found.notes)
         with terminal.progress(shown=not quiet) as progress, BackgroundWriter() as writer:
             chosen = ModelChoices(model, weights, seed, timeout, str(device), threads)

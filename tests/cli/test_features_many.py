@@ -138,6 +138,30 @@ def test_a_resumed_run_ends_as_the_first(look, choice):
 
 
 @pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("choice", [("--style", "bare", "--arrays"), ("--single",)], ids=str)
+@pytest.mark.parametrize("output", ["images/drawn", "images", "."])
+def test_pictures_of_earlier_runs_are_no_images(look, choice, output):
+    """If the output is inside the folder, or is the folder, every run draws the same images, and counts the others."""
+    for _ in range(3):
+        result = look("-l", "layer1", *choice, "-o", output, "--json")
+        assert result.code == 0
+        assert len(result.document["images"]) == 5
+    if output != ".":
+        assert any("left out" in note for note in result.document["warnings"])
+
+
+@pytest.mark.usefixtures("few")
+def test_a_pattern_leaves_out_pictures_of_earlier_runs(run):
+    """A pattern that matches pictures of an earlier run does not take them as images; a named file is taken."""
+    options = ("--weights", "random", "--input-size", "32", "-l", "layer1", "--style", "bare", "-o", "images", "--json")
+    for _ in range(2):
+        result = run("features", "test_resnet", "images/*.png", *options)
+        assert len(result.document["images"]) == 5
+    drawn = result.document["outputs"][0]["path"]
+    assert len(run("features", "test_resnet", drawn, *options).document["images"]) == 1
+
+
+@pytest.mark.usefixtures("few")
 def test_other_choices_are_drawn_again(look):
     """A picture of the same name that looks otherwise is not what was asked for."""
     look("-l", "layer1")

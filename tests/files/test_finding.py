@@ -46,6 +46,20 @@ def test_a_folder_gives_its_images_sorted(tree):
     assert find_images([tree / "photos" / "sub"], recursive=True).notes == ()
 
 
+def test_what_is_below_the_output_is_left_out(tree):
+    """Every file below an output inside the folder is left out and counted, never the folder itself."""
+    (tree / "link").symlink_to(tree / "photos")
+    for output in ("photos/sub", tree / "link" / "sub"):
+        found = find_images(["photos"], recursive=True, output=output)
+        assert slashed(found) == ["photos/a.JPG", "photos/b.png"]
+        assert found.notes[0] == f"photos: 3 files left out, below {output}"
+    for output in ("photos", ".", "elsewhere", "photos/su"):
+        assert len(find_images(["photos"], recursive=True, output=output).images) == 5
+    assert slashed(find_images(["photos/*/d.*"], output="photos/sub/deep")) == ["photos/sub/d.webp"]
+    with pytest.raises(BadImageError, match=r"No image matches photos/\*/d"):
+        find_images(["photos/*/d.*"], output="photos/sub")
+
+
 @pytest.mark.usefixtures("tree")
 def test_a_folder_needs_the_option():
     """Without -r a folder is left to the reader, whose error has the option."""
