@@ -239,6 +239,8 @@ def features(
         check(choices, destination)
         found = find_images(images, recursive=recursive, output=output)
         report.warn(*found.notes)
+        for folder, error in found.unreadable.items():
+            session.report_failure(report, folder, error)
         with terminal.progress(shown=not quiet) as progress, BackgroundWriter() as writer:
             chosen = ModelChoices(model, weights, seed, timeout, str(device), threads)
             network = session.load(chosen, report, progress)

@@ -169,8 +169,13 @@ def attempt(report: Report, culprit: str, of: int, work: Callable[[], object]) -
     except KernelvizError as error:
         if of == 1:
             raise
-        terminal.print_message(f"{culprit}: {error.what}")
-        report.add_error(error, culprit)
+        report_failure(report, culprit, error)
+
+
+def report_failure(report: Report, culprit: str, error: KernelvizError) -> None:
+    """Name what failed, and keep it in the report."""
+    terminal.print_message(f"{culprit}: {error.what}")
+    report.add_error(error, culprit)
 
 
 def document(report: Report) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,15 +14,16 @@ from kernelviz.files.recipes import read_recipe
 from kernelviz.wording import counted, inflected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 
 @dataclass(frozen=True)
 class FoundImages:
-    """Sources for ``read_image`` in reading order, and notes of what was left out."""
+    """Sources for ``read_image`` in reading order, notes of what was left out, and folders that could not be read."""
 
     images: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    unreadable: Mapping[str, BadImageError] = field(default_factory=dict)
 
 
 def find_images(
@@ -37,7 +38,7 @@ def find_images(
     a pattern unless a file has exactly this name. In folders only files with the suffixes of images are found, hidden ones
     are not; links to folders are not followed. Of folders and patterns, pictures of kernelviz by their recipe are left out,
     and all files below ``output`` if that is inside. Named files that cannot be read, and folders without ``recursive``,
-    are left to ``read_image``, so that one bad image does not end a run over many.
+    are left to ``read_image``, and unreadable folders are returned with their errors, so that neither ends a run over many.
 
     Args:
         arguments: the arguments as typed.
@@ -46,7 +47,7 @@ def find_images(
 
     Raises:
         UsageError: there are no arguments.
-        BadImageError: a folder has no image or cannot be read, or no file matches a pattern.
+        BadImageError: a folder has no image, no folder can be read, or no file matches a pattern.
     """
     if not arguments:
         raise UsageError("No image is given.", hint="Give a file, a folder with -r, `-` or sample:grace_hopper.")
@@ -56,15 +57,18 @@ def find_images(
     for argument in arguments:
         for path in _meant(os.fspath(argument), search, recursive=recursive):
             found.setdefault(path if path == "-" or path in SAMPLES else os.path.abspath(path), path)  # noqa: PTH100
-    return FoundImages(tuple(found.values()), tuple(notes))
+    if not found:
+        raise next(iter(search.unreadable.values()))
+    return FoundImages(tuple(found.values()), tuple(notes), search.unreadable)
 
 
 @dataclass(frozen=True)
 class _Search:
-    """The directory whose files are left out, and the notes so far."""
+    """The directory whose files are left out, and the notes and the unreadable folders so far."""
 
     output: str | None
     notes: list[str]
+    unreadable: dict[str, BadImageError] = field(default_factory=dict)
 
     def without_own(self, argument: str, base: str, files: Iterable[str]) -> tuple[list[str], int]:
         """Leave out files below ``output``, if that is inside ``base``, and pictures of kernelviz; also count these."""
@@ -135,9 +139,13 @@ def _fixed_part(pattern: str) -> str:
 
 
 def _in_folder(folder: str, search: _Search) -> list[str]:
-    files, own = search.without_own(folder, folder, _files_below(folder))
+    failed: dict[str, BadImageError] = {}
+    files, own = search.without_own(folder, folder, _files_below(folder, failed))
     images = [path for path in files if Path(path).suffix.lower() in SUFFIXES]
     others = len(files) - len(images)
+    search.unreadable.update(failed)
+    if not images and failed:
+        return []
     if not images:
         why = [f"{counted(others, 'other file is', 'other files are')} in it."] if others else []
         why += [f"{_own_files(own)}."] if own else []
@@ -154,12 +162,12 @@ def _own_files(count: int) -> str:
     return f"{counted(count, 'file')} {verbs[0]} drawn by kernelviz or {verbs[1]} below --output"
 
 
-def _files_below(folder: str) -> Iterator[str]:
-    """All files that are not hidden, folder by folder, sorted by name."""
+def _files_below(folder: str, failed: dict[str, BadImageError]) -> Iterator[str]:
+    """All files that are not hidden, folder by folder, sorted by name; unreadable folders are added to ``failed``."""
 
     def fail(error: OSError) -> None:
-        why = f"{error.strerror or error}."
-        raise BadImageError(f"The folder {error.filename} cannot be read.", why, "Leave it out.") from None
+        name, why = os.fsdecode(error.filename or folder), f"{error.strerror or error}."
+        failed[name] = BadImageError(f"The folder {name} cannot be read.", why, "Leave it out.")
 
     for directory, folders, files in os.walk(folder, onerror=fail):
         folders[:] = sorted(each for each in folders if not each.startswith("."))

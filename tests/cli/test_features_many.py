@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import re
 import signal
 import sys
@@ -159,6 +161,35 @@ def test_a_pattern_leaves_out_pictures_of_earlier_runs(run):
         assert len(result.document["images"]) == 5
     drawn = result.document["outputs"][0]["path"]
     assert len(run("features", "test_resnet", drawn, *options).document["images"]) == 1
+
+
+@pytest.mark.usefixtures("few")
+def test_an_unreadable_subfolder_is_named_and_the_others_drawn(look, monkeypatch):
+    """One folder that cannot be read is an error of its own and ends no run: exit 3, also when resumed."""
+    Path("images/locked").mkdir()
+    scandir = os.scandir
+
+    def closed(path):
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    for _ in range(2):
+        result = look("-l", "layer1", "--style", "bare", "--skip-existing", "--json")
+        assert (result.code, len(result.document["images"])) == (3, 5)
+        assert [error["input"] for error in result.document["errors"]] == ["images/locked"]
+        assert "images/locked: The folder images/locked cannot be read." in result.err
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("choice", [("--reduce", "pca"), ("--reduce", "pca", "--skip-existing"), ("--skip-existing",)])
+def test_standard_input_is_kept(run, monkeypatch, choice):
+    """An image on standard input may be read several times in a run."""
+    for _ in range(2):
+        data = io.BytesIO(Path("images/0000.png").read_bytes())
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(data))
+        assert run("features", "test_resnet", "-", "--weights", "random", "-l", "layer1", *choice).code == 0
 
 
 @pytest.mark.usefixtures("few")

@@ -80,7 +80,7 @@ def test_a_folder_without_images_is_an_error(tree):
 
 @pytest.mark.usefixtures("tree")
 def test_a_folder_that_cannot_be_read_is_an_error(monkeypatch):
-    """An unreadable folder is not treated as empty."""
+    """An unreadable folder is not treated as empty; beside others it is returned with its error, alone it is raised."""
     scandir = os.scandir
 
     def closed(path):
@@ -89,9 +89,13 @@ def test_a_folder_that_cannot_be_read_is_an_error(monkeypatch):
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", closed)
-    with pytest.raises(BadImageError, match="sub cannot be read") as caught:
-        find_images(["photos"], recursive=True)
-    assert caught.value.why == "Permission denied."
+    for arguments, count in (["photos"], 2), (["photos/sub", "photos/b.png"], 1):
+        found = find_images(arguments, recursive=True)
+        assert len(found.images) == count
+        assert list(found.unreadable) == [str(Path("photos/sub"))]
+        assert found.unreadable[str(Path("photos/sub"))].why == "Permission denied."
+    with pytest.raises(BadImageError, match="sub cannot be read"):
+        find_images(["photos/sub"], recursive=True)
 
 
 @pytest.mark.usefixtures("tree")
