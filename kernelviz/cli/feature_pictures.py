@@ -244,10 +244,10 @@ def views(run: FeatureRun) -> list[tuple[int | None, str]]:
 
 
 def is_done(run: FeatureRun, targets: Targets) -> bool:
-    """Whether all files of an image exist, made with the same options according to their recipes.
+    """Whether all files of an image exist undamaged, made with the same options according to their recipes.
 
     That they are of this model, layer and image was checked when their paths were found. Of single maps, all files that
-    the index lists must exist.
+    the index lists must exist in their sizes.
     """
     from kernelviz.files.single_maps import is_complete
 
@@ -259,9 +259,9 @@ def is_done(run: FeatureRun, targets: Targets) -> bool:
 
 
 def _has_options(path: Path, expected: dict[str, Any]) -> bool:
-    from kernelviz.files.recipes import read_recipe
+    from kernelviz.files.recipes import is_whole, read_recipe
 
-    if not os.path.lexists(path):
+    if not os.path.lexists(path) or not is_whole(path):
         return False
     try:
         recipe = read_recipe(path)

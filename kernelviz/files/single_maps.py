@@ -17,6 +17,7 @@ from kernelviz.files.encoding import png_series
 from kernelviz.files.recipes import PNG_KEY, recipe_text
 from kernelviz.files.writing import (
     check_target,
+    flush_to_disk,
     holds,
     make_directory,
     may_replace,
@@ -37,10 +38,10 @@ _CHANNEL, _LIMITS = "<kernelviz channel>", "<kernelviz limits>"
 def save_singles(singles: Singles, folder: Path | str, *, force: bool = False, threads: int | None = None) -> Path:
     """Write a PNG per channel into a folder, named by its number, and then ``index.json``; return the path of the index.
 
-    The index has each file's channel and the values at the ends of its colours, and the common shape and recipe. A new
-    folder is created atomically. An existing one is unchanged until all files are made; then its index is removed, the
-    files are moved in, and a new index is written. Files of an earlier run for other channels are deleted; all other files
-    are kept.
+    The index has each file's channel, its size in bytes and the values at the ends of its colours, and the common shape and
+    recipe. A new folder is created atomically. An existing one is unchanged until all files are made; then its index is
+    removed, the files are moved in, and a new index is written. Files of an earlier run for other channels are deleted; all
+    other files are kept.
 
     Raises:
         FileInTheWayError: something else has this path; nothing was changed.
@@ -56,7 +57,7 @@ def save_singles(singles: Singles, folder: Path | str, *, force: bool = False, t
     temporary = folder.parent / f".kernelviz-{secrets.token_hex(8)}"
     try:
         make_directory(temporary)
-        writer = _Writer(singles, temporary, there, force=force)
+        writer = _Writer(singles, temporary, folder, is_new=not there, force=force)
         _fill(writer, threads)
         if there:
             _move_into(writer, there)
@@ -69,12 +70,16 @@ def save_singles(singles: Singles, folder: Path | str, *, force: bool = False, t
 
 
 def is_complete(index: Path) -> bool:
-    """Whether every file in an index exists."""
+    """Whether every file in an index exists, and has the size that the index states."""
     try:
         files = json.loads(index.read_bytes())["files"]
         with os.scandir(index.parent) as entries:
-            there = {entry.name for entry in entries if entry.is_file(follow_symlinks=False)}
-        return there.issuperset(entry["file"] for entry in files)
+            there = {
+                entry.name: entry.stat(follow_symlinks=False).st_size
+                for entry in entries
+                if entry.is_file(follow_symlinks=False)
+            }
+        return all(there.get(entry["file"]) == entry["bytes"] for entry in files)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -86,6 +91,11 @@ def _fill(writer: _Writer, threads: int | None) -> None:
         try:
             for _ in pool.map(writer.write, _parts(len(writer.names))):
                 pass
+            for _ in pool.map(flush_to_disk, list(writer.folder.iterdir())):
+                pass
+        except OSError as error:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise write_error(writer.target, f"{error.strerror or error}.") from error
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
@@ -103,6 +113,7 @@ def _move_into(writer: _Writer, folder: Path) -> None:
     stale = [path for path in old if may_replace(path, writer.singles.recipe)]
     if not made and not stale and holds(folder / INDEX, index):
         return
+    check_target(folder / INDEX, writer.singles.recipe, force=writer.force, data=index)
     try:
         (folder / INDEX).unlink(missing_ok=True)
         for name in made:
@@ -140,15 +151,16 @@ def _parts(count: int) -> list[range]:
 
 
 class _Writer:
-    """Writes the files of one folder, without waiting for the disk: only the index has to.
+    """Writes the files of one folder, without waiting for the disk after each.
 
-    Files that exist in ``there`` with the same bytes are not written again.
+    Files that exist in ``target`` with the same bytes are not written again.
     """
 
-    def __init__(self, singles: Singles, folder: Path, there: Path | None, *, force: bool) -> None:
-        self.singles, self.folder, self.there, self.force = singles, folder, there, force
+    def __init__(self, singles: Singles, folder: Path, target: Path, *, is_new: bool, force: bool) -> None:
+        self.singles, self.folder, self.target, self.is_new, self.force = singles, folder, target, is_new, force
         digits = max(4, len(str(max(singles.numbers))))
         self.names = [f"{number:0{digits}d}.png" for number in singles.numbers]
+        self.sizes = [0] * len(self.names)
         self.limits = singles.limits.tolist()
         text = recipe_text({**singles.recipe, "shown": 1, "channels": _CHANNEL, "limits": _LIMITS})
         front, _, rest = text.partition(f'"{_CHANNEL}"')
@@ -163,14 +175,15 @@ class _Writer:
             pixels = np.repeat(np.repeat(pixels, zoom, 1), zoom, 2)
         texts = map(self._recipe, part)
         for at, data in zip(part, png_series(pixels, self.singles.palette, PNG_KEY, texts), strict=True):
+            self.sizes[at] = len(data)
             self._write(self.names[at], data)
 
     def _write(self, name: str, data: bytes) -> None:
-        if self.there is not None:
-            path = f"{self.there}{os.sep}{name}"
+        if not self.is_new:
+            path = f"{self.target}{os.sep}{name}"
             if holds(path, data):
                 return
-            check_target(Path(path), self.singles.recipe, force=self.force)
+            check_target(Path(path), self.singles.recipe, force=self.force, data=data)
         write_new(f"{self.folder}{os.sep}{name}", data)
 
     def _recipe(self, at: int) -> str:
@@ -189,7 +202,9 @@ class _Writer:
             "scale": singles.scale.kind,
             "recipe": dict(singles.recipe),
         }
-        files = zip(self.names, singles.numbers, self.limits, strict=True)
-        entries = ({"file": name, "channel": number, "limits": limits} for name, number, limits in files)
+        files = zip(self.names, singles.numbers, self.limits, self.sizes, strict=True)
+        entries = (
+            {"file": name, "channel": number, "limits": limits, "bytes": size} for name, number, limits, size in files
+        )
         lines = ",\n  ".join(json.dumps(entry, allow_nan=False) for entry in entries)
         return f'{json.dumps(content, allow_nan=False)[:-1]}, "files": [\n  {lines}\n]}}\n'.encode()

@@ -14,7 +14,7 @@ import numpy as np
 
 from kernelviz.errors import FileInTheWayError, RecipeError, UsageError, WriteError
 from kernelviz.files.encoding import encode_picture, formats_of, npz_bytes
-from kernelviz.files.recipes import read_recipe, recipe_text
+from kernelviz.files.recipes import is_whole, read_recipe, recipe_text
 from kernelviz.version import __version__
 from kernelviz.views.components import COLOURS, Basis
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 SAME_PICTURE = ("command", "model", "layer", "view", "stored", "image", "border", "level", "gabor")
 """The keys of a recipe that identify a picture."""
 
+_HEAD = 64  # bytes of a file that show its format
+_BEGINNINGS = (b"\x89PNG\r\n\x1a\n", b"%PDF-1.", b"<?xml", b"PK\x03\x04", b"GIF89a", b"RIFF", b'{"layer"')
 _CHUNK = 1 << 26  # bytes: some systems cannot write 2 GB at once
 
 
@@ -78,10 +80,11 @@ def save_arrays(arrays: Mapping[str, Array], path: Path | str, *, recipe: Recipe
     return path
 
 
-def check_target(path: Path, recipe: Recipe | None, *, force: bool) -> None:
+def check_target(path: Path, recipe: Recipe | None, *, force: bool, data: bytes | None = None) -> None:
     """Check that a file may be written here.
 
-    With ``force`` any file or link may be replaced, but no directory and no device.
+    With ``force`` any file or link may be replaced, but no directory and no device. A damaged file that lost its recipe may
+    be replaced if it is the beginning of ``data``, or empty or zeros; without ``data`` this is left to a later check.
 
     Raises:
         FileInTheWayError: the path is occupied by something other than the same picture.
@@ -93,8 +96,27 @@ def check_target(path: Path, recipe: Recipe | None, *, force: bool) -> None:
         raise FileInTheWayError(f"{path} is in the way.", "It is a directory.", "Choose another --output.")
     if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
         raise FileInTheWayError(f"{path} is in the way.", "It is not a regular file.", "Choose another --output.")
-    if not force and not may_replace(path, recipe):
+    if not force and not may_replace(path, recipe) and not _is_remnant(path, data):
         raise _in_the_way(path)
+
+
+def _is_remnant(path: Path, data: bytes | None) -> bool:
+    """Whether a regular file, not a link, is what a crash left of ``data``: the beginning of it, or zeros, or nothing.
+
+    Without ``data``, whether it may be: it is damaged, and begins like a file of ours.
+    """
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return False
+        if data is None:
+            with path.open("rb") as file:
+                head = file.read(_HEAD)
+            begun = any(start.startswith(head[: len(start)]) for start in _BEGINNINGS)
+            return (begun or not any(head)) and not is_whole(path)
+        there = path.read_bytes()
+    except OSError:
+        return False
+    return data.startswith(there) or (len(there) <= len(data) and not any(there))
 
 
 def may_replace(path: Path, recipe: Recipe | None) -> bool:
@@ -187,7 +209,7 @@ def make_directory(directory: Path) -> None:
 
 def _save(path: Path, data: bytes, recipe: Recipe | None, *, force: bool) -> None:
     standing = os.path.lexists(path)
-    check_target(path, recipe, force=force)
+    check_target(path, recipe, force=force, data=data)
     write_whole(path, data, replace=force or standing)  # what was created in the meantime is unknown, so it is kept
 
 
@@ -210,6 +232,19 @@ def _make_directory(directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
         raise NotADirectoryError(error.errno, "Its parent is not a directory") from error
+
+
+def flush_to_disk(path: Path | str) -> None:
+    """Wait until a file that was written is on the disk.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    descriptor = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_new(path: str, data: bytes) -> None:

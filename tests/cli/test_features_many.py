@@ -193,6 +193,39 @@ def test_standard_input_is_kept(run, monkeypatch, choice):
 
 
 @pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("share", [0.6, 0.99, 0.01, 0])
+@pytest.mark.parametrize(
+    ("choice", "end"),
+    [
+        (("--style", "bare", "--arrays"), ".png"), (("--arrays",), ".npz"), (("--format", "svg"), ".svg"),
+        (("--format", "pdf"), ".pdf"), (("--single",), "0003.png"), (("--single",), "index.json"),
+    ],
+)  # fmt: skip
+def test_a_damaged_file_is_made_anew(look, choice, end, share):
+    """A file that is cut, or empty, does not count as done, and is replaced although it may have lost its recipe."""
+    choice = ("-l", "layer1", *choice, "--skip-existing", "--json")
+    assert look(*choice).code == 0
+    whole = content()
+    path = next(path for path in sorted(Path("kernelviz-out").rglob(f"*{end}")) if "0001" in str(path))
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    result = look(*choice)
+    assert result.code == 0
+    assert [bool(each.get("skipped")) for each in result.document["images"]] == [True, False, True, True, True]
+    assert content() == whole
+
+
+@pytest.mark.usefixtures("few")
+def test_a_foreign_damaged_file_stays(look):
+    """A damaged file that is not the beginning of the picture is in the way: it may be another one."""
+    look("-l", "layer1")
+    path = min(Path("kernelviz-out").iterdir())
+    path.write_bytes(b"%PDF-1.4 mine")
+    assert look("-l", "layer1", "--skip-existing").code == 3
+    assert path.read_bytes() == b"%PDF-1.4 mine"
+
+
+@pytest.mark.usefixtures("few")
 def test_other_choices_are_drawn_again(look):
     """A picture of the same name that looks otherwise is not what was asked for."""
     look("-l", "layer1")
