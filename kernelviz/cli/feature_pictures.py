@@ -223,7 +223,7 @@ def targets_of(run: FeatureRun, image: Image | EncodedImage, stem: str) -> Targe
             "command": "features", "model": source.as_recipe(), "layer": name or None, "view": view,
             "image": image.as_recipe(),
         }  # fmt: skip
-        path = session.picture_path(one, identity, output, run.report, source=source, digest=image.sha256)
+        path = session.picture_path(one, identity, output, run.report)
         targets.setdefault(name, []).append((channel, path))
     return targets
 

@@ -384,9 +384,6 @@ def picture_path(
     identity: Mapping[str, Any],
     output: OutputChoices,
     report: Report,
-    *,
-    source: Source | None,
-    digest: str | None = None,
 ) -> Path:
     """The path of a picture; where its name is taken by that of other weights or another image, digits are added.
 
@@ -394,14 +391,13 @@ def picture_path(
         stem: of the file.
         identity: the keys of its recipe that distinguish it from others.
         output: the directory and the suffixes.
-        report: is warned of added digits.
-        source: of the weights; the digits are a hash of it and of ``digest``.
-        digest: of the image or images.
+        report: is warned of added digits, a hash of the model and the image in ``identity``: their names and contents.
 
     Raises:
         FileInTheWayError: something else has this path.
     """
     from kernelviz.files.names import short_hash
+    from kernelviz.files.recipes import recipe_text
     from kernelviz.files.writing import check_target, is_of_another
 
     suffixes = [output.suffix, ".npz"] if output.arrays else [output.suffix]
@@ -409,13 +405,7 @@ def picture_path(
         other = "another image" if identity.get("image") else "other weights"
         if identity.get("view") in ("statistics", "contact", "basis"):
             other = "other images or weights"
-        weights = source.weights if source else None
-        secret = (
-            source.label if source else "",
-            (weights.sha256 if weights else None) or "",
-            *([] if digest is None else [digest]),
-        )
-        taken, stem = stem, f"{stem}-{short_hash(*secret)}"
+        taken, stem = stem, f"{stem}-{short_hash(recipe_text({key: identity.get(key) for key in ('model', 'image')}))}"
         report.warn(f"{taken} is taken by a picture of {other}: this one is named {stem}")
     for end in suffixes:
         check_target(output.directory / f"{stem}{end}", identity, force=output.force)

@@ -226,6 +226,19 @@ def test_a_foreign_damaged_file_stays(look):
 
 
 @pytest.mark.usefixtures("few")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names")
+@pytest.mark.parametrize("names", [("a b.png", "a:b.png", "a?b.png", "a*b.png"), ("写真.png", "映画.png", "фото.png")])
+def test_copies_with_similar_names_have_pictures_of_their_own(run, names):
+    """The name of an image counts where pictures are told apart, also if the contents are the same."""
+    options = ("--weights", "random", "--input-size", "32", "-l", "layer1", "--style", "bare")
+    for _ in range(2):
+        for name in names:
+            Path(name).write_bytes(Path("images/0000.png").read_bytes())
+            assert run("features", "test_resnet", name, *options).code == 0
+    assert len(content()) == len(names)
+
+
+@pytest.mark.usefixtures("few")
 def test_other_choices_are_drawn_again(look):
     """A picture of the same name that looks otherwise is not what was asked for."""
     look("-l", "layer1")
