@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from kernelviz.cli import options, terminal
-from kernelviz.errors import CancelledError, KernelvizError, NoWeightsError, UsageError, WriteError
+from kernelviz.errors import CancelledError, DiskFullError, KernelvizError, NoWeightsError, UsageError, WriteError
 from kernelviz.version import SCHEMA, __version__
 
 if TYPE_CHECKING:
@@ -163,11 +163,12 @@ def attempt(report: Report, culprit: str, of: int, work: Callable[[], object]) -
 
     Raises:
         KernelvizError: it was the only one.
+        DiskFullError: the others would fail as well.
     """
     try:
         work()
     except KernelvizError as error:
-        if of == 1:
+        if of == 1 or isinstance(error, DiskFullError):
             raise
         report_failure(report, culprit, error)
 
@@ -328,7 +329,7 @@ def check_choices(output: OutputChoices, picture: PictureChoices) -> None:
 
 
 def check_directory(directory: Path) -> None:
-    """Reject the name of a file where a directory is expected.
+    """Reject the name of a file where a directory is expected; delete what a killed run left in the directory.
 
     Raises:
         UsageError: it ends like a picture.
@@ -337,6 +338,9 @@ def check_directory(directory: Path) -> None:
         what = f"--output takes a directory, but {directory} is the name of a file."
         more = CHOICE_FOR.get(directory.suffix.lower(), "")
         raise UsageError(what, hint=f"Type `-o {shlex.quote(str(directory.parent))}{more}`.")
+    from kernelviz.files.writing import sweep
+
+    sweep(directory)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from kernelviz.files.writing import (
     holds,
     make_directory,
     may_replace,
+    sweep,
     write_error,
     write_new,
     write_whole,
@@ -48,25 +49,52 @@ def save_singles(singles: Singles, folder: Path | str, *, force: bool = False, t
         WriteError: a file could not be written.
     """
     folder = Path(folder)
+    try:
+        return _save_singles(singles, folder, force=force, threads=threads)
+    except FileInTheWayError:  # perhaps another run draws the same maps
+        if not may_replace(folder / INDEX, singles.recipe):
+            raise
+        return _save_singles(singles, folder, force=force, threads=threads)
+
+
+def _save_singles(singles: Singles, folder: Path, *, force: bool, threads: int | None) -> Path:
     there = folder if os.path.lexists(folder) else None
     if there:
+        sweep(folder)
         check_target(folder / INDEX, singles.recipe, force=force)
         if not folder.is_dir():
             raise FileInTheWayError(f"{folder} is in the way.", "It is not a directory.", "Choose another --output.")
     make_directory(folder.parent)
     temporary = folder.parent / f".kernelviz-{secrets.token_hex(8)}"
     try:
-        make_directory(temporary)
+        _make_temporary(temporary, folder)
         writer = _Writer(singles, temporary, folder, is_new=not there, force=force)
         _fill(writer, threads)
         if there:
             _move_into(writer, there)
         else:
-            write_whole(temporary / INDEX, writer.index(), replace=False)
+            _write_index(temporary, folder, writer.index())
             _give_name(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)  # exists only after a failure
     return folder / INDEX
+
+
+def _make_temporary(temporary: Path, folder: Path) -> None:
+    """Create the temporary folder; an error names ``folder``."""
+    try:
+        temporary.mkdir()
+    except OSError as error:
+        raise write_error(folder, error) from error
+
+
+def _write_index(temporary: Path, folder: Path, index: bytes) -> None:
+    """Write the index into the temporary folder; an error names ``folder``."""
+    try:
+        write_new(f"{temporary}{os.sep}{INDEX}", index)
+        flush_to_disk(temporary / INDEX)
+    except OSError as error:
+        raise write_error(folder, error) from error
 
 
 def is_complete(index: Path) -> bool:
@@ -95,7 +123,7 @@ def _fill(writer: _Writer, threads: int | None) -> None:
                 pass
         except OSError as error:
             pool.shutdown(wait=True, cancel_futures=True)
-            raise write_error(writer.target, f"{error.strerror or error}.") from error
+            raise write_error(writer.target, error) from error
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
@@ -119,7 +147,7 @@ def _move_into(writer: _Writer, folder: Path) -> None:
         for name in made:
             (writer.folder / name).replace(folder / name)
         for path in stale:
-            path.unlink()
+            path.unlink(missing_ok=True)
     except OSError as error:
         raise WriteError(
             f"{folder} could not be written.",
@@ -143,7 +171,7 @@ def _give_name(temporary: Path, folder: Path) -> None:
             raise FileInTheWayError(
                 f"{folder} is in the way.", "It was created in the meantime.", "Try again."
             ) from error
-        raise write_error(folder, f"{error.strerror or error}.") from error
+        raise write_error(folder, error) from error
 
 
 def _parts(count: int) -> list[range]:

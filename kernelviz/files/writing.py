@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import re
 import secrets
+import shutil
 import stat
+import time
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kernelviz.errors import FileInTheWayError, RecipeError, UsageError, WriteError
+from kernelviz.errors import DiskFullError, FileInTheWayError, RecipeError, UsageError, WriteError
 from kernelviz.files.encoding import encode_picture, formats_of, npz_bytes
 from kernelviz.files.recipes import is_whole, read_recipe, recipe_text
 from kernelviz.version import __version__
@@ -31,6 +35,8 @@ SAME_PICTURE = ("command", "model", "layer", "view", "stored", "image", "border"
 
 _HEAD = 64  # bytes of a file that show its format
 _BEGINNINGS = (b"\x89PNG\r\n\x1a\n", b"%PDF-1.", b"<?xml", b"PK\x03\x04", b"GIF89a", b"RIFF", b'{"layer"')
+_TEMPORARY = re.compile(r"\.kernelviz-[0-9a-f]{16}")
+_ABANDONED = 3600  # seconds
 _CHUNK = 1 << 26  # bytes: some systems cannot write 2 GB at once
 
 
@@ -91,7 +97,10 @@ def check_target(path: Path, recipe: Recipe | None, *, force: bool, data: bytes 
     """
     if not os.path.lexists(path):
         return
-    mode = path.lstat().st_mode
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:  # another run has moved it
+        return
     if stat.S_ISDIR(mode):
         raise FileInTheWayError(f"{path} is in the way.", "It is a directory.", "Choose another --output.")
     if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
@@ -129,7 +138,7 @@ def may_replace(path: Path, recipe: Recipe | None) -> bool:
         return True
     there = None if recipe is None else _recipe_at(path)
     if there is None or recipe is None:
-        return False
+        return not os.path.lexists(path)  # another run may have moved it
     return any(there.get(key) is not None for key in SAME_PICTURE) and _identity(there) == _identity(recipe)
 
 
@@ -190,7 +199,7 @@ def write_whole(path: Path, data: bytes, *, replace: bool) -> None:
     except FileExistsError as error:
         raise _in_the_way(path) from error
     except OSError as error:
-        raise write_error(path, f"{error.strerror or error}.") from error
+        raise write_error(path, error) from error
     except ValueError as error:
         raise write_error(path, "The path contains an invalid character.") from error
 
@@ -204,13 +213,33 @@ def make_directory(directory: Path) -> None:
     try:
         _make_directory(directory)
     except (OSError, ValueError) as error:
-        raise write_error(directory, f"{getattr(error, 'strerror', None) or error}.") from error
+        raise write_error(directory, error) from error
+
+
+def sweep(directory: Path) -> None:
+    """Delete temporary files and folders that a killed run left in a directory more than an hour ago."""
+    with contextlib.suppress(OSError), os.scandir(directory) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                if not _TEMPORARY.fullmatch(entry.name):
+                    continue
+                if time.time() - entry.stat(follow_symlinks=False).st_mtime < _ABANDONED:
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                elif entry.is_file(follow_symlinks=False):
+                    Path(entry.path).unlink()
 
 
 def _save(path: Path, data: bytes, recipe: Recipe | None, *, force: bool) -> None:
     standing = os.path.lexists(path)
     check_target(path, recipe, force=force, data=data)
-    write_whole(path, data, replace=force or standing)  # what was created in the meantime is unknown, so it is kept
+    try:
+        write_whole(path, data, replace=force or standing)
+    except FileInTheWayError:  # created in the meantime, perhaps by another run that draws the same picture
+        if not may_replace(path, recipe):
+            raise
+        write_whole(path, data, replace=True)
 
 
 def _format_of(path: Path, formats: Sequence[str]) -> str:
@@ -251,12 +280,9 @@ def write_new(path: str, data: bytes) -> None:
     """Write a file into a temporary folder, without waiting for the disk.
 
     Raises:
-        WriteError: writing failed.
+        OSError: writing failed.
     """
-    try:
-        _write_new(path, data, durable=False)
-    except OSError as error:
-        raise write_error(Path(path), f"{error.strerror or error}.") from error
+    _write_new(path, data, durable=False)
 
 
 def _write_new(path: Path | str, data: bytes, *, durable: bool = True) -> None:
@@ -296,10 +322,12 @@ def _in_the_way(path: Path) -> FileInTheWayError:
     )
 
 
-def write_error(path: Path, why: str) -> WriteError:
-    """The error of a file that could not be written."""
-    return WriteError(
-        f"{path} could not be written.", why, "Nothing was changed. Choose another --output, or free disk space."
+def write_error(path: Path, why: str | Exception) -> WriteError:
+    """The error of a file that could not be written; a ``DiskFullError`` if that is the reason."""
+    text = why if isinstance(why, str) else f"{getattr(why, 'strerror', None) or why}."
+    full = isinstance(why, OSError) and why.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+    return (DiskFullError if full else WriteError)(
+        f"{path} could not be written.", text, "Nothing was changed. Choose another --output, or free disk space."
     )
 
 
