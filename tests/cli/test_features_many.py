@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -236,6 +237,65 @@ def test_copies_with_similar_names_have_pictures_of_their_own(run, names):
             Path(name).write_bytes(Path("images/0000.png").read_bytes())
             assert run("features", "test_resnet", name, *options).code == 0
     assert len(content()) == len(names)
+
+
+@pytest.mark.usefixtures("few")
+def test_what_a_killed_run_left_is_swept(look):
+    """Temporary files and folders of our names go after an hour; younger ones and all others stay."""
+    output = Path("kernelviz-out")
+    names = {".kernelviz-0123456789abcdef": 7200, ".kernelviz-0123456789abcde0": 60, ".kernelviz-mine": 7200}
+    output.mkdir()
+    for name, age in names.items():
+        (output / name).write_bytes(b"x")
+        os.utime(output / name, (time.time() - age,) * 2)
+    folder = output / ".kernelviz-0123456789abcde1"
+    folder.mkdir()
+    (folder / "0000.png").write_bytes(b"x")
+    os.utime(folder, (time.time() - 7200,) * 2)
+    assert look("-l", "layer1", "--style", "bare").code == 0
+    assert {path.name for path in output.glob(".*")} == {".kernelviz-0123456789abcde0", ".kernelviz-mine"}
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("choice", ["--style=bare", "--arrays", "--single"])
+def test_a_full_disk_ends_a_run(look, monkeypatch, choice):
+    """When the disk is full the run stops at once; the message names the picture, and nothing temporary remains."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    result = look("-l", "layer1", choice)
+    monkeypatch.undo()
+    assert result.code == 1
+    assert sum("No space left" in line for line in result.err.splitlines()) == 1
+    assert ".kernelviz-" not in result.err
+    assert "0000-test_resnet" in result.err
+    assert not list(Path().rglob(".kernelviz-*"))
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("choice", ["--style=bare", "--single"])
+def test_two_runs_at_once_both_succeed(start, choice):
+    """Two runs that draw the same pictures at the same time end with 0, and leave what one run makes."""
+    arguments = (
+        "-m",
+        "kernelviz",
+        "features",
+        "test_resnet",
+        "images",
+        "-r",
+        "--weights",
+        "random",
+        "-l",
+        "layer1",
+        choice,
+    )
+    processes = [start(*arguments, environment={"OMP_NUM_THREADS": "1"}) for _ in range(2)]
+    ends = [(process.communicate(timeout=100), process.returncode) for process in processes]
+    assert [code for _, code in ends] == [0, 0], ends
+    assert len(list(Path("kernelviz-out").iterdir())) == 5
+    assert not list(Path().rglob(".kernelviz-*"))
 
 
 @pytest.mark.usefixtures("few")
