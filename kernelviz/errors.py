@@ -81,6 +81,10 @@ class WriteError(KernelvizError):
     code = "write-failed"
 
 
+class DiskFullError(WriteError):
+    """A file could not be written because the disk is full; further files could not be either."""
+
+
 class RecipeError(KernelvizError):
     """A file contains no readable recipe."""
 

@@ -215,12 +215,8 @@ def draw(found: Sequence[Unit], output: OutputChoices, report: Report, *, whole:
 
     recipes = [unit_recipe(unit, whole=whole) for unit in found]
     paths = [
-        session.picture_path(
-            stem, recipe, output, report, source=unit.source, digest=unit.image.sha256 if unit.image else ""
-        )
-        for stem, recipe, unit in zip(
-            file_stems([_name(unit, whole=whole) for unit in found]), recipes, found, strict=True
-        )
+        session.picture_path(stem, recipe, output, report)
+        for stem, recipe in zip(file_stems([_name(unit, whole=whole) for unit in found]), recipes, strict=True)
     ]
     for unit, path, recipe in zip(found, paths, recipes, strict=True):
         row = partial(

@@ -223,7 +223,7 @@ def targets_of(run: FeatureRun, image: Image | EncodedImage, stem: str) -> Targe
             "command": "features", "model": source.as_recipe(), "layer": name or None, "view": view,
             "image": image.as_recipe(),
         }  # fmt: skip
-        path = session.picture_path(one, identity, output, run.report, source=source, digest=image.sha256)
+        path = session.picture_path(one, identity, output, run.report)
         targets.setdefault(name, []).append((channel, path))
     return targets
 
@@ -244,10 +244,10 @@ def views(run: FeatureRun) -> list[tuple[int | None, str]]:
 
 
 def is_done(run: FeatureRun, targets: Targets) -> bool:
-    """Whether all files of an image exist, made with the same options according to their recipes.
+    """Whether all files of an image exist undamaged, made with the same options according to their recipes.
 
     That they are of this model, layer and image was checked when their paths were found. Of single maps, all files that
-    the index lists must exist.
+    the index lists must exist in their sizes.
     """
     from kernelviz.files.single_maps import is_complete
 
@@ -259,9 +259,9 @@ def is_done(run: FeatureRun, targets: Targets) -> bool:
 
 
 def _has_options(path: Path, expected: dict[str, Any]) -> bool:
-    from kernelviz.files.recipes import read_recipe
+    from kernelviz.files.recipes import is_whole, read_recipe
 
-    if not os.path.lexists(path):
+    if not os.path.lexists(path) or not is_whole(path):
         return False
     try:
         recipe = read_recipe(path)
@@ -512,6 +512,7 @@ def prepare_image(run: FeatureRun, number: int, job: ImageJob, given: Input | No
 
 def report_skipped(run: FeatureRun, job: ImageJob) -> None:
     """Report that the pictures of an image exist."""
+    run.report.kept += 1
     run.report.more["images"].append({"path": job.path, "top": [], "skipped": True})
     run.report.inform(f"{job.path}: skipped, its files exist")
 

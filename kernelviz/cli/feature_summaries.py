@@ -46,9 +46,7 @@ def path_of(run: FeatureRun, layer: str, view: str, images: Recipe | None, suffi
     """
     output = replace(run.output, suffix=suffix, arrays=run.output.arrays and view == "statistics")
     identity = _identity(run, layer, view, images)
-    digest = images["sha256"] if images else ""
-    source = run.plan.network.source
-    return session.picture_path(_stem(run, layer, view), identity, output, run.report, source=source, digest=digest)
+    return session.picture_path(_stem(run, layer, view), identity, output, run.report)
 
 
 def _stem(run: FeatureRun, layer: str, view: str) -> str:

@@ -237,8 +237,10 @@ def features(
             tuple(basis or ()), picture,
         )  # fmt: skip
         check(choices, destination)
-        found = find_images(images, recursive=recursive)
+        found = find_images(images, recursive=recursive, output=output)
         report.warn(*found.notes)
+        for folder, error in found.unreadable.items():
+            session.report_failure(report, folder, error)
         with terminal.progress(shown=not quiet) as progress, BackgroundWriter() as writer:
             chosen = ModelChoices(model, weights, seed, timeout, str(device), threads)
             network = session.load(chosen, report, progress)

@@ -119,7 +119,7 @@ def plan(
             "command": "kernels", "model": source.as_recipe(), "layer": layer.name, "view": views[layer.name],
             "stored": stored or None,
         }  # fmt: skip
-        path = session.picture_path(stem, identity, output, report, source=source)
+        path = session.picture_path(stem, identity, output, report)
         pictures.append(KernelPicture(layer, views[layer.name], path))
     return pictures
 

@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from kernelviz.cli import options, terminal
-from kernelviz.errors import CancelledError, KernelvizError, NoWeightsError, UsageError, WriteError
+from kernelviz.errors import CancelledError, DiskFullError, KernelvizError, NoWeightsError, UsageError, WriteError
 from kernelviz.version import SCHEMA, __version__
 
 if TYPE_CHECKING:
@@ -37,8 +37,9 @@ DONE, FAILED, WRONG_USAGE, SOME_FAILED, NO_WEIGHTS = 0, 1, 2, 3, 4
 class Report:
     """What a run has done so far: enough for its messages, its JSON document and its exit code.
 
-    ``more`` holds the fields of the document that only this command has, ``environment`` what is known of the machine
-    without a model. ``latest`` is the report created last, for a run that a signal ends.
+    ``kept`` counts the inputs whose files of an earlier run were kept. ``more`` holds the fields of the document that only
+    this command has, ``environment`` what is known of the machine without a model. ``latest`` is the report created last,
+    for a run that a signal ends.
     """
 
     latest: ClassVar[Report | None] = None
@@ -49,6 +50,7 @@ class Report:
     verbose: bool = False
     source: Source | None = None
     outputs: list[dict[str, Any]] = field(default_factory=list)
+    kept: int = 0
     warnings: list[str] = field(default_factory=list)
     errors: list[dict[str, Any]] = field(default_factory=list)
     more: dict[str, Any] = field(default_factory=dict)
@@ -107,7 +109,7 @@ def run_command(
         terminal.print_result(json_text(document(report)))
     if not report.errors:
         return DONE
-    return SOME_FAILED if report.outputs else FAILED
+    return SOME_FAILED if report.outputs or report.kept else FAILED
 
 
 def fail(report: Report, error: Exception, *, debug: bool) -> int:
@@ -161,14 +163,20 @@ def attempt(report: Report, culprit: str, of: int, work: Callable[[], object]) -
 
     Raises:
         KernelvizError: it was the only one.
+        DiskFullError: the others would fail as well.
     """
     try:
         work()
     except KernelvizError as error:
-        if of == 1:
+        if of == 1 or isinstance(error, DiskFullError):
             raise
-        terminal.print_message(f"{culprit}: {error.what}")
-        report.add_error(error, culprit)
+        report_failure(report, culprit, error)
+
+
+def report_failure(report: Report, culprit: str, error: KernelvizError) -> None:
+    """Name what failed, and keep it in the report."""
+    terminal.print_message(f"{culprit}: {error.what}")
+    report.add_error(error, culprit)
 
 
 def document(report: Report) -> dict[str, Any]:
@@ -321,7 +329,7 @@ def check_choices(output: OutputChoices, picture: PictureChoices) -> None:
 
 
 def check_directory(directory: Path) -> None:
-    """Reject the name of a file where a directory is expected.
+    """Reject the name of a file where a directory is expected; delete what a killed run left in the directory.
 
     Raises:
         UsageError: it ends like a picture.
@@ -330,6 +338,9 @@ def check_directory(directory: Path) -> None:
         what = f"--output takes a directory, but {directory} is the name of a file."
         more = CHOICE_FOR.get(directory.suffix.lower(), "")
         raise UsageError(what, hint=f"Type `-o {shlex.quote(str(directory.parent))}{more}`.")
+    from kernelviz.files.writing import sweep
+
+    sweep(directory)
 
 
 @contextmanager
@@ -377,9 +388,6 @@ def picture_path(
     identity: Mapping[str, Any],
     output: OutputChoices,
     report: Report,
-    *,
-    source: Source | None,
-    digest: str | None = None,
 ) -> Path:
     """The path of a picture; where its name is taken by that of other weights or another image, digits are added.
 
@@ -387,14 +395,13 @@ def picture_path(
         stem: of the file.
         identity: the keys of its recipe that distinguish it from others.
         output: the directory and the suffixes.
-        report: is warned of added digits.
-        source: of the weights; the digits are a hash of it and of ``digest``.
-        digest: of the image or images.
+        report: is warned of added digits, a hash of the model and the image in ``identity``: their names and contents.
 
     Raises:
         FileInTheWayError: something else has this path.
     """
     from kernelviz.files.names import short_hash
+    from kernelviz.files.recipes import recipe_text
     from kernelviz.files.writing import check_target, is_of_another
 
     suffixes = [output.suffix, ".npz"] if output.arrays else [output.suffix]
@@ -402,13 +409,7 @@ def picture_path(
         other = "another image" if identity.get("image") else "other weights"
         if identity.get("view") in ("statistics", "contact", "basis"):
             other = "other images or weights"
-        weights = source.weights if source else None
-        secret = (
-            source.label if source else "",
-            (weights.sha256 if weights else None) or "",
-            *([] if digest is None else [digest]),
-        )
-        taken, stem = stem, f"{stem}-{short_hash(*secret)}"
+        taken, stem = stem, f"{stem}-{short_hash(recipe_text({key: identity.get(key) for key in ('model', 'image')}))}"
         report.warn(f"{taken} is taken by a picture of {other}: this one is named {stem}")
     for end in suffixes:
         check_target(output.directory / f"{stem}{end}", identity, force=output.force)

@@ -4,96 +4,170 @@ from __future__ import annotations
 
 import glob
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kernelviz.errors import BadImageError, UsageError
+from kernelviz.errors import BadImageError, RecipeError, UsageError
 from kernelviz.files.images import READ_FORMATS, SAMPLES, SUFFIXES
+from kernelviz.files.recipes import read_recipe
 from kernelviz.wording import counted, inflected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 
 @dataclass(frozen=True)
 class FoundImages:
-    """Sources for ``read_image`` in reading order, and notes of what was left out."""
+    """Sources for ``read_image`` in reading order, notes of what was left out, and folders that could not be read."""
 
     images: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    unreadable: Mapping[str, BadImageError] = field(default_factory=dict)
 
 
-def find_images(arguments: Sequence[str | os.PathLike[str]], *, recursive: bool = False) -> FoundImages:
+def find_images(
+    arguments: Sequence[str | os.PathLike[str]],
+    *,
+    recursive: bool = False,
+    output: str | os.PathLike[str] | None = None,
+) -> FoundImages:
     """Find the images that arguments name, in their order, without repetitions; folders and patterns are sorted.
 
     ``-`` is standard input and ``sample:grace_hopper`` matplotlib's photograph. An argument with ``*``, ``?`` or ``[…]`` is
     a pattern unless a file has exactly this name. In folders only files with the suffixes of images are found, hidden ones
-    are not; links to folders are not followed. Named files that cannot be read, and folders without ``recursive``, are left
-    to ``read_image``, so that one bad image does not end a run over many.
+    are not; links to folders are not followed. Of folders and patterns, pictures of kernelviz by their recipe are left out,
+    and all files below ``output`` if that is inside. Named files that cannot be read, and folders without ``recursive``,
+    are left to ``read_image``, and unreadable folders are returned with their errors, so that neither ends a run over many.
 
     Args:
         arguments: the arguments as typed.
         recursive: search folders and all folders below them.
+        output: the directory into which pictures are written.
 
     Raises:
         UsageError: there are no arguments.
-        BadImageError: a folder has no image or cannot be read, or no file matches a pattern.
+        BadImageError: a folder has no image, no folder can be read, or no file matches a pattern.
     """
     if not arguments:
         raise UsageError("No image is given.", hint="Give a file, a folder with -r, `-` or sample:grace_hopper.")
     found: dict[str, str] = {}
     notes: list[str] = []
+    search = _Search(None if output is None else os.fspath(output), notes)
     for argument in arguments:
-        for path in _meant(os.fspath(argument), notes, recursive=recursive):
+        for path in _meant(os.fspath(argument), search, recursive=recursive):
             found.setdefault(path if path == "-" or path in SAMPLES else os.path.abspath(path), path)  # noqa: PTH100
-    return FoundImages(tuple(found.values()), tuple(notes))
+    if not found:
+        raise next(iter(search.unreadable.values()))
+    return FoundImages(tuple(found.values()), tuple(notes), search.unreadable)
 
 
-def _meant(argument: str, notes: list[str], *, recursive: bool) -> list[str]:
+@dataclass(frozen=True)
+class _Search:
+    """The directory whose files are left out, and the notes and the unreadable folders so far."""
+
+    output: str | None
+    notes: list[str]
+    unreadable: dict[str, BadImageError] = field(default_factory=dict)
+
+    def without_own(self, argument: str, base: str, files: Iterable[str]) -> tuple[list[str], int]:
+        """Leave out files below ``output``, if that is inside ``base``, and pictures of kernelviz; also count these."""
+        output = None if self.output is None else os.path.realpath(self.output)
+        inside = output is not None and _is_below(output, os.path.realpath(base))
+        others, below, drawn = [], 0, 0
+        for path in files:
+            if inside and output is not None and _is_below(os.path.realpath(path), output):
+                below += 1
+            elif _is_drawn(path):
+                drawn += 1
+            else:
+                others.append(path)
+        if below:
+            self.notes.append(f"{argument}: {counted(below, 'file')} left out, below {self.output}")
+        if drawn:
+            self.notes.append(f"{argument}: {counted(drawn, 'file')} left out, drawn by kernelviz")
+        return others, below + drawn
+
+
+def _is_below(path: str, directory: str) -> bool:
+    """Whether a real path is inside a real directory, and not that directory."""
+    return path != directory and path.startswith(os.path.join(directory, ""))  # noqa: PTH118
+
+
+def _is_drawn(path: str) -> bool:
+    """Whether a file is an image with a recipe of kernelviz."""
+    if Path(path).suffix.lower() not in SUFFIXES:
+        return False
+    try:
+        return "kernelviz" in read_recipe(path)
+    except (RecipeError, ValueError):  # ValueError: a name with a zero byte
+        return False
+
+
+def _meant(argument: str, search: _Search, *, recursive: bool) -> list[str]:
     if argument == "-":
         return [argument]
     if os.path.isdir(argument):  # noqa: PTH112  (unlike pathlib's it accepts every name, even with a zero byte)
-        return _in_folder(argument, notes) if recursive else [argument]
+        return _in_folder(argument, search) if recursive else [argument]
     if os.path.lexists(argument) or argument in SAMPLES or not glob.has_magic(argument):
         return [argument]
-    return _matching(argument, notes)
+    return _matching(argument, search)
 
 
-def _matching(pattern: str, notes: list[str]) -> list[str]:
+def _matching(pattern: str, search: _Search) -> list[str]:
     matches = sorted(glob.glob(pattern))  # noqa: PTH207  (pathlib's accepts no absolute pattern)
     files = [path for path in matches if not os.path.isdir(path)]  # noqa: PTH112
-    if not files:
-        what = f"No file matches {pattern}."
-        why = f"{counted(len(matches), 'folder does', 'folders do')}." if matches else ""
+    images, own = search.without_own(pattern, _fixed_part(pattern), files)
+    if not images:
+        what, why = f"No file matches {pattern}.", ""
+        if own:
+            what, why = f"No image matches {pattern}.", f"{_own_files(own)}."
+        elif matches:
+            why = f"{counted(len(matches), 'folder does', 'folders do')}."
         raise BadImageError(what, why, "Give a file, or a folder with -r.")
     if len(files) < len(matches):
-        notes.append(f"{pattern}: {counted(len(matches) - len(files), 'folder')} left out")
-    return files
-
-
-def _in_folder(folder: str, notes: list[str]) -> list[str]:
-    images, others = [], 0
-    for path in _files_below(folder):
-        if Path(path).suffix.lower() in SUFFIXES:
-            images.append(path)
-        else:
-            others += 1
-    if not images:
-        why = f"{counted(others, 'other file is', 'other files are')} in it." if others else "It is empty."
-        raise BadImageError(f"The folder {folder} contains no image.", why, f"Supported formats: {READ_FORMATS}.")
-    if others:
-        suffix = inflected(others, "its suffix", "their suffixes")
-        notes.append(f"{folder}: {counted(others, 'file')} left out, not images by {suffix}")
+        search.notes.append(f"{pattern}: {counted(len(matches) - len(files), 'folder')} left out")
     return images
 
 
-def _files_below(folder: str) -> Iterator[str]:
-    """All files that are not hidden, folder by folder, sorted by name."""
+def _fixed_part(pattern: str) -> str:
+    """The directory in which a pattern begins to vary."""
+    directory = pattern
+    while glob.has_magic(directory):
+        directory = os.path.dirname(directory)  # noqa: PTH120
+    return directory or os.curdir
+
+
+def _in_folder(folder: str, search: _Search) -> list[str]:
+    failed: dict[str, BadImageError] = {}
+    files, own = search.without_own(folder, folder, _files_below(folder, failed))
+    images = [path for path in files if Path(path).suffix.lower() in SUFFIXES]
+    others = len(files) - len(images)
+    search.unreadable.update(failed)
+    if not images and failed:
+        return []
+    if not images:
+        why = [f"{counted(others, 'other file is', 'other files are')} in it."] if others else []
+        why += [f"{_own_files(own)}."] if own else []
+        what = f"The folder {folder} contains no image."
+        raise BadImageError(what, " ".join(why) or "It is empty.", f"Supported formats: {READ_FORMATS}.")
+    if others:
+        suffix = inflected(others, "its suffix", "their suffixes")
+        search.notes.append(f"{folder}: {counted(others, 'file')} left out, not images by {suffix}")
+    return images
+
+
+def _own_files(count: int) -> str:
+    verbs = inflected(count, "was", "were"), inflected(count, "is", "are")
+    return f"{counted(count, 'file')} {verbs[0]} drawn by kernelviz or {verbs[1]} below --output"
+
+
+def _files_below(folder: str, failed: dict[str, BadImageError]) -> Iterator[str]:
+    """All files that are not hidden, folder by folder, sorted by name; unreadable folders are added to ``failed``."""
 
     def fail(error: OSError) -> None:
-        why = f"{error.strerror or error}."
-        raise BadImageError(f"The folder {error.filename} cannot be read.", why, "Leave it out.") from None
+        name, why = os.fsdecode(error.filename or folder), f"{error.strerror or error}."
+        failed[name] = BadImageError(f"The folder {name} cannot be read.", why, "Leave it out.")
 
     for directory, folders, files in os.walk(folder, onerror=fail):
         folders[:] = sorted(each for each in folders if not each.startswith("."))

@@ -374,7 +374,7 @@ def load_image(source: str | os.PathLike[str], *, name: str | None = None) -> En
     """
     path = os.fsdecode(source)
     if path == "-":
-        return _of_bytes(_read_stdin(), name or _STDIN, stem="stdin")
+        return _of_bytes(_standard_input.read(), name or _STDIN, stem="stdin")
     if path in SAMPLES and not os.path.lexists(path):
         from matplotlib import cbook
 
@@ -457,11 +457,27 @@ def _read_file(path: str) -> bytes:
         raise BadImageError(f"{shown} cannot be read.", f"{why}.", "Give another image.") from None
 
 
-def _read_stdin() -> bytes:
-    stream = getattr(sys.stdin, "buffer", None)
-    if stream is None or stream.closed or sys.stdin.isatty():
-        raise BadImageError("There is no image on standard input.", hint="Pipe one in: `… - < photo.jpg`.")
-    return _read_bounded(stream, _STDIN)
+class _StandardInput:
+    """Standard input, whose bytes are kept: it can be read only once, but an image may be needed several times."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.stream: object = None
+        self.data = b""
+
+    def read(self) -> bytes:
+        stream = getattr(sys.stdin, "buffer", None)
+        with self.lock:
+            if stream is not None and stream is self.stream:
+                return self.data
+            if stream is None or stream.closed or sys.stdin.isatty():
+                raise BadImageError("There is no image on standard input.", hint="Pipe one in: `… - < photo.jpg`.")
+            data = _read_bounded(stream, _STDIN)
+            self.stream, self.data = stream, data
+            return data
+
+
+_standard_input = _StandardInput()
 
 
 def _read_bounded(file: IO[bytes] | Any, name: str) -> bytes:

@@ -18,6 +18,7 @@ LONGEST = 150
 _DIGITS = 8
 _MOST_DIGITS = 64
 _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
+_KEPT = re.compile(r"[A-Za-z0-9]")
 _BAD_ENDS = re.compile(r"^[.-]+|\.+$")
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)", re.IGNORECASE)
 
@@ -25,9 +26,10 @@ _RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)", re.IGNORECASE
 def safe_part(text: str) -> str:
     """Make one part of a file name safe on every file system.
 
-    ASCII letters, digits, ``.``, ``_``, ``-`` and ``+`` are kept; every run of other characters becomes one ``_``. The part
-    is never empty, does not start with ``.`` or ``-``, does not end with ``.``, is not a device name of Windows, and has at
-    most ``LONGEST`` characters.
+    ASCII letters, digits, ``.``, ``_``, ``-`` and ``+`` are kept; every run of other characters becomes one ``_``. If no
+    letter or digit of a text outside ASCII is left, eight hex digits of a hash of it are appended. The part is never empty,
+    does not start with ``.`` or ``-``, does not end with ``.``, is not a device name of Windows, and has at most
+    ``LONGEST`` characters.
     """
     return _cut(_clean(text), LONGEST)
 
@@ -68,6 +70,8 @@ def short_hash(*parts: str) -> str:
 def _clean(text: str) -> str:
     """``safe_part`` without the limit of length."""
     part = _BAD_ENDS.sub("_", _UNSAFE.sub("_", text)) or "_"
+    if not text.isascii() and not _KEPT.search(part):
+        part = f"{part}-{short_hash(text)}"
     return f"_{part}" if _RESERVED.match(part) else part
 
 

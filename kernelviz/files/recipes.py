@@ -31,6 +31,7 @@ PNG_KEY = "kernelviz"
 _LONGEST = 1 << 22  # bytes of a recipe; a typical one has some hundreds
 _LARGEST_PDF = 1 << 28  # bytes: its parser keeps much of the file in memory
 _LARGEST_INDEX = 1 << 26
+_TAIL = 1024  # bytes in which the end of a file is searched for
 _XML_CHUNK = 1 << 16
 _DESCRIPTION = "http://purl.org/dc/elements/1.1/ description"
 _SVG = "http://www.w3.org/2000/svg svg"
@@ -69,6 +70,50 @@ def read_recipe(path: Path | str) -> dict[str, Any]:
     if recipe is None:
         raise RecipeError(f"{path} contains no recipe.", "", _HINT)
     return recipe
+
+
+def is_whole(path: Path | str) -> bool:
+    """Whether a file that kernelviz writes is undamaged to its end.
+
+    PNG and npz are checked by their checksums, GIF, WebP, SVG, PDF and JSON by how they end.
+    """
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116
+            return False
+        with open(path, "rb") as file:  # noqa: PTH123
+            head = file.read(12)
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _TAIL))
+            tail = file.read().rstrip()
+            file.seek(0)
+            if head.startswith(b"\x89PNG"):
+                return _is_whole_png(file)
+            if head.startswith(b"PK"):
+                with zipfile.ZipFile(file) as archive:
+                    return archive.testzip() is None
+            if head.startswith(b"RIFF"):
+                return int.from_bytes(head[4:8], "little") + 8 == size
+            ends = {b"GIF8": b";", b"%PDF": b"%%EOF", b"{": b"}"}
+            return tail.endswith(next((end for start, end in ends.items() if head.startswith(start)), b"</svg>"))
+    except Exception:  # noqa: BLE001  (a parser may raise any exception for a damaged file)
+        return False
+
+
+def _is_whole_png(file: IO[bytes]) -> bool:
+    """Whether all checksums are right, and the last chunk is at the end of the file."""
+    file.seek(8)
+    while True:
+        header = file.read(8)
+        left, check = int.from_bytes(header[:4], "big"), zlib.crc32(header[4:])
+        while left:
+            data = file.read(min(left, _LONGEST))
+            if not data:
+                return False
+            left, check = left - len(data), zlib.crc32(data, check)
+        if len(header) < 8 or file.read(4) != check.to_bytes(4, "big"):
+            return False
+        if header[4:] == b"IEND":
+            return not file.read(1)
 
 
 def _find_text(path: Path | str) -> str | None:

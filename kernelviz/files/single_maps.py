@@ -17,9 +17,11 @@ from kernelviz.files.encoding import png_series
 from kernelviz.files.recipes import PNG_KEY, recipe_text
 from kernelviz.files.writing import (
     check_target,
+    flush_to_disk,
     holds,
     make_directory,
     may_replace,
+    sweep,
     write_error,
     write_new,
     write_whole,
@@ -37,44 +39,75 @@ _CHANNEL, _LIMITS = "<kernelviz channel>", "<kernelviz limits>"
 def save_singles(singles: Singles, folder: Path | str, *, force: bool = False, threads: int | None = None) -> Path:
     """Write a PNG per channel into a folder, named by its number, and then ``index.json``; return the path of the index.
 
-    The index has each file's channel and the values at the ends of its colours, and the common shape and recipe. A new
-    folder is created atomically. An existing one is unchanged until all files are made; then its index is removed, the
-    files are moved in, and a new index is written. Files of an earlier run for other channels are deleted; all other files
-    are kept.
+    The index has each file's channel, its size in bytes and the values at the ends of its colours, and the common shape and
+    recipe. A new folder is created atomically. An existing one is unchanged until all files are made; then its index is
+    removed, the files are moved in, and a new index is written. Files of an earlier run for other channels are deleted; all
+    other files are kept.
 
     Raises:
         FileInTheWayError: something else has this path; nothing was changed.
         WriteError: a file could not be written.
     """
     folder = Path(folder)
+    try:
+        return _save_singles(singles, folder, force=force, threads=threads)
+    except FileInTheWayError:  # perhaps another run draws the same maps
+        if not may_replace(folder / INDEX, singles.recipe):
+            raise
+        return _save_singles(singles, folder, force=force, threads=threads)
+
+
+def _save_singles(singles: Singles, folder: Path, *, force: bool, threads: int | None) -> Path:
     there = folder if os.path.lexists(folder) else None
     if there:
+        sweep(folder)
         check_target(folder / INDEX, singles.recipe, force=force)
         if not folder.is_dir():
             raise FileInTheWayError(f"{folder} is in the way.", "It is not a directory.", "Choose another --output.")
     make_directory(folder.parent)
     temporary = folder.parent / f".kernelviz-{secrets.token_hex(8)}"
     try:
-        make_directory(temporary)
-        writer = _Writer(singles, temporary, there, force=force)
+        _make_temporary(temporary, folder)
+        writer = _Writer(singles, temporary, folder, is_new=not there, force=force)
         _fill(writer, threads)
         if there:
             _move_into(writer, there)
         else:
-            write_whole(temporary / INDEX, writer.index(), replace=False)
+            _write_index(temporary, folder, writer.index())
             _give_name(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)  # exists only after a failure
     return folder / INDEX
 
 
+def _make_temporary(temporary: Path, folder: Path) -> None:
+    """Create the temporary folder; an error names ``folder``."""
+    try:
+        temporary.mkdir()
+    except OSError as error:
+        raise write_error(folder, error) from error
+
+
+def _write_index(temporary: Path, folder: Path, index: bytes) -> None:
+    """Write the index into the temporary folder; an error names ``folder``."""
+    try:
+        write_new(f"{temporary}{os.sep}{INDEX}", index)
+        flush_to_disk(temporary / INDEX)
+    except OSError as error:
+        raise write_error(folder, error) from error
+
+
 def is_complete(index: Path) -> bool:
-    """Whether every file in an index exists."""
+    """Whether every file in an index exists, and has the size that the index states."""
     try:
         files = json.loads(index.read_bytes())["files"]
         with os.scandir(index.parent) as entries:
-            there = {entry.name for entry in entries if entry.is_file(follow_symlinks=False)}
-        return there.issuperset(entry["file"] for entry in files)
+            there = {
+                entry.name: entry.stat(follow_symlinks=False).st_size
+                for entry in entries
+                if entry.is_file(follow_symlinks=False)
+            }
+        return all(there.get(entry["file"]) == entry["bytes"] for entry in files)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -86,6 +119,11 @@ def _fill(writer: _Writer, threads: int | None) -> None:
         try:
             for _ in pool.map(writer.write, _parts(len(writer.names))):
                 pass
+            for _ in pool.map(flush_to_disk, list(writer.folder.iterdir())):
+                pass
+        except OSError as error:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise write_error(writer.target, error) from error
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
@@ -103,12 +141,13 @@ def _move_into(writer: _Writer, folder: Path) -> None:
     stale = [path for path in old if may_replace(path, writer.singles.recipe)]
     if not made and not stale and holds(folder / INDEX, index):
         return
+    check_target(folder / INDEX, writer.singles.recipe, force=writer.force, data=index)
     try:
         (folder / INDEX).unlink(missing_ok=True)
         for name in made:
             (writer.folder / name).replace(folder / name)
         for path in stale:
-            path.unlink()
+            path.unlink(missing_ok=True)
     except OSError as error:
         raise WriteError(
             f"{folder} could not be written.",
@@ -132,7 +171,7 @@ def _give_name(temporary: Path, folder: Path) -> None:
             raise FileInTheWayError(
                 f"{folder} is in the way.", "It was created in the meantime.", "Try again."
             ) from error
-        raise write_error(folder, f"{error.strerror or error}.") from error
+        raise write_error(folder, error) from error
 
 
 def _parts(count: int) -> list[range]:
@@ -140,15 +179,16 @@ def _parts(count: int) -> list[range]:
 
 
 class _Writer:
-    """Writes the files of one folder, without waiting for the disk: only the index has to.
+    """Writes the files of one folder, without waiting for the disk after each.
 
-    Files that exist in ``there`` with the same bytes are not written again.
+    Files that exist in ``target`` with the same bytes are not written again.
     """
 
-    def __init__(self, singles: Singles, folder: Path, there: Path | None, *, force: bool) -> None:
-        self.singles, self.folder, self.there, self.force = singles, folder, there, force
+    def __init__(self, singles: Singles, folder: Path, target: Path, *, is_new: bool, force: bool) -> None:
+        self.singles, self.folder, self.target, self.is_new, self.force = singles, folder, target, is_new, force
         digits = max(4, len(str(max(singles.numbers))))
         self.names = [f"{number:0{digits}d}.png" for number in singles.numbers]
+        self.sizes = [0] * len(self.names)
         self.limits = singles.limits.tolist()
         text = recipe_text({**singles.recipe, "shown": 1, "channels": _CHANNEL, "limits": _LIMITS})
         front, _, rest = text.partition(f'"{_CHANNEL}"')
@@ -163,14 +203,15 @@ class _Writer:
             pixels = np.repeat(np.repeat(pixels, zoom, 1), zoom, 2)
         texts = map(self._recipe, part)
         for at, data in zip(part, png_series(pixels, self.singles.palette, PNG_KEY, texts), strict=True):
+            self.sizes[at] = len(data)
             self._write(self.names[at], data)
 
     def _write(self, name: str, data: bytes) -> None:
-        if self.there is not None:
-            path = f"{self.there}{os.sep}{name}"
+        if not self.is_new:
+            path = f"{self.target}{os.sep}{name}"
             if holds(path, data):
                 return
-            check_target(Path(path), self.singles.recipe, force=self.force)
+            check_target(Path(path), self.singles.recipe, force=self.force, data=data)
         write_new(f"{self.folder}{os.sep}{name}", data)
 
     def _recipe(self, at: int) -> str:
@@ -189,7 +230,9 @@ class _Writer:
             "scale": singles.scale.kind,
             "recipe": dict(singles.recipe),
         }
-        files = zip(self.names, singles.numbers, self.limits, strict=True)
-        entries = ({"file": name, "channel": number, "limits": limits} for name, number, limits in files)
+        files = zip(self.names, singles.numbers, self.limits, self.sizes, strict=True)
+        entries = (
+            {"file": name, "channel": number, "limits": limits, "bytes": size} for name, number, limits, size in files
+        )
         lines = ",\n  ".join(json.dumps(entry, allow_nan=False) for entry in entries)
         return f'{json.dumps(content, allow_nan=False)[:-1]}, "files": [\n  {lines}\n]}}\n'.encode()

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import re
 import secrets
+import shutil
 import stat
+import time
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kernelviz.errors import FileInTheWayError, RecipeError, UsageError, WriteError
+from kernelviz.errors import DiskFullError, FileInTheWayError, RecipeError, UsageError, WriteError
 from kernelviz.files.encoding import encode_picture, formats_of, npz_bytes
-from kernelviz.files.recipes import read_recipe, recipe_text
+from kernelviz.files.recipes import is_whole, read_recipe, recipe_text
 from kernelviz.version import __version__
 from kernelviz.views.components import COLOURS, Basis
 
@@ -29,6 +33,10 @@ if TYPE_CHECKING:
 SAME_PICTURE = ("command", "model", "layer", "view", "stored", "image", "border", "level", "gabor")
 """The keys of a recipe that identify a picture."""
 
+_HEAD = 64  # bytes of a file that show its format
+_BEGINNINGS = (b"\x89PNG\r\n\x1a\n", b"%PDF-1.", b"<?xml", b"PK\x03\x04", b"GIF89a", b"RIFF", b'{"layer"')
+_TEMPORARY = re.compile(r"\.kernelviz-[0-9a-f]{16}")
+_ABANDONED = 3600  # seconds
 _CHUNK = 1 << 26  # bytes: some systems cannot write 2 GB at once
 
 
@@ -78,23 +86,46 @@ def save_arrays(arrays: Mapping[str, Array], path: Path | str, *, recipe: Recipe
     return path
 
 
-def check_target(path: Path, recipe: Recipe | None, *, force: bool) -> None:
+def check_target(path: Path, recipe: Recipe | None, *, force: bool, data: bytes | None = None) -> None:
     """Check that a file may be written here.
 
-    With ``force`` any file or link may be replaced, but no directory and no device.
+    With ``force`` any file or link may be replaced, but no directory and no device. A damaged file that lost its recipe may
+    be replaced if it is the beginning of ``data``, or empty or zeros; without ``data`` this is left to a later check.
 
     Raises:
         FileInTheWayError: the path is occupied by something other than the same picture.
     """
     if not os.path.lexists(path):
         return
-    mode = path.lstat().st_mode
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:  # another run has moved it
+        return
     if stat.S_ISDIR(mode):
         raise FileInTheWayError(f"{path} is in the way.", "It is a directory.", "Choose another --output.")
     if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
         raise FileInTheWayError(f"{path} is in the way.", "It is not a regular file.", "Choose another --output.")
-    if not force and not may_replace(path, recipe):
+    if not force and not may_replace(path, recipe) and not _is_remnant(path, data):
         raise _in_the_way(path)
+
+
+def _is_remnant(path: Path, data: bytes | None) -> bool:
+    """Whether a regular file, not a link, is what a crash left of ``data``: the beginning of it, or zeros, or nothing.
+
+    Without ``data``, whether it may be: it is damaged, and begins like a file of ours.
+    """
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return False
+        if data is None:
+            with path.open("rb") as file:
+                head = file.read(_HEAD)
+            begun = any(start.startswith(head[: len(start)]) for start in _BEGINNINGS)
+            return (begun or not any(head)) and not is_whole(path)
+        there = path.read_bytes()
+    except OSError:
+        return False
+    return data.startswith(there) or (len(there) <= len(data) and not any(there))
 
 
 def may_replace(path: Path, recipe: Recipe | None) -> bool:
@@ -107,7 +138,7 @@ def may_replace(path: Path, recipe: Recipe | None) -> bool:
         return True
     there = None if recipe is None else _recipe_at(path)
     if there is None or recipe is None:
-        return False
+        return not os.path.lexists(path)  # another run may have moved it
     return any(there.get(key) is not None for key in SAME_PICTURE) and _identity(there) == _identity(recipe)
 
 
@@ -168,7 +199,7 @@ def write_whole(path: Path, data: bytes, *, replace: bool) -> None:
     except FileExistsError as error:
         raise _in_the_way(path) from error
     except OSError as error:
-        raise write_error(path, f"{error.strerror or error}.") from error
+        raise write_error(path, error) from error
     except ValueError as error:
         raise write_error(path, "The path contains an invalid character.") from error
 
@@ -182,13 +213,33 @@ def make_directory(directory: Path) -> None:
     try:
         _make_directory(directory)
     except (OSError, ValueError) as error:
-        raise write_error(directory, f"{getattr(error, 'strerror', None) or error}.") from error
+        raise write_error(directory, error) from error
+
+
+def sweep(directory: Path) -> None:
+    """Delete temporary files and folders that a killed run left in a directory more than an hour ago."""
+    with contextlib.suppress(OSError), os.scandir(directory) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                if not _TEMPORARY.fullmatch(entry.name):
+                    continue
+                if time.time() - entry.stat(follow_symlinks=False).st_mtime < _ABANDONED:
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                elif entry.is_file(follow_symlinks=False):
+                    Path(entry.path).unlink()
 
 
 def _save(path: Path, data: bytes, recipe: Recipe | None, *, force: bool) -> None:
     standing = os.path.lexists(path)
-    check_target(path, recipe, force=force)
-    write_whole(path, data, replace=force or standing)  # what was created in the meantime is unknown, so it is kept
+    check_target(path, recipe, force=force, data=data)
+    try:
+        write_whole(path, data, replace=force or standing)
+    except FileInTheWayError:  # created in the meantime, perhaps by another run that draws the same picture
+        if not may_replace(path, recipe):
+            raise
+        write_whole(path, data, replace=True)
 
 
 def _format_of(path: Path, formats: Sequence[str]) -> str:
@@ -212,16 +263,26 @@ def _make_directory(directory: Path) -> None:
         raise NotADirectoryError(error.errno, "Its parent is not a directory") from error
 
 
+def flush_to_disk(path: Path | str) -> None:
+    """Wait until a file that was written is on the disk.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    descriptor = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_new(path: str, data: bytes) -> None:
     """Write a file into a temporary folder, without waiting for the disk.
 
     Raises:
-        WriteError: writing failed.
+        OSError: writing failed.
     """
-    try:
-        _write_new(path, data, durable=False)
-    except OSError as error:
-        raise write_error(Path(path), f"{error.strerror or error}.") from error
+    _write_new(path, data, durable=False)
 
 
 def _write_new(path: Path | str, data: bytes, *, durable: bool = True) -> None:
@@ -261,10 +322,12 @@ def _in_the_way(path: Path) -> FileInTheWayError:
     )
 
 
-def write_error(path: Path, why: str) -> WriteError:
-    """The error of a file that could not be written."""
-    return WriteError(
-        f"{path} could not be written.", why, "Nothing was changed. Choose another --output, or free disk space."
+def write_error(path: Path, why: str | Exception) -> WriteError:
+    """The error of a file that could not be written; a ``DiskFullError`` if that is the reason."""
+    text = why if isinstance(why, str) else f"{getattr(why, 'strerror', None) or why}."
+    full = isinstance(why, OSError) and why.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+    return (DiskFullError if full else WriteError)(
+        f"{path} could not be written.", text, "Nothing was changed. Choose another --output, or free disk space."
     )
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
+import os
 import re
 import signal
 import sys
@@ -126,6 +129,173 @@ def test_a_broken_run_goes_on_where_it_was(look, choice):
     assert [
         path for path, when in kept.items() if path.stat().st_mtime_ns != when and "single/00" not in str(path)
     ] == []
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("choice", [("--style", "bare"), ("--single",)], ids=str)
+def test_a_resumed_run_ends_as_the_first(look, choice):
+    """Pictures that exist count as done: with bad images the exit code is 3, however often the run is repeated."""
+    runs = [look("-l", "layer1", *choice, "--skip-existing") for _ in range(3)]
+    assert [result.code for result in runs] == [3, 3, 3]
+    assert runs[2].paths == []
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("choice", [("--style", "bare", "--arrays"), ("--single",)], ids=str)
+@pytest.mark.parametrize("output", ["images/drawn", "images", "."])
+def test_pictures_of_earlier_runs_are_no_images(look, choice, output):
+    """If the output is inside the folder, or is the folder, every run draws the same images, and counts the others."""
+    for _ in range(3):
+        result = look("-l", "layer1", *choice, "-o", output, "--json")
+        assert result.code == 0
+        assert len(result.document["images"]) == 5
+    if output != ".":
+        assert any("left out" in note for note in result.document["warnings"])
+
+
+@pytest.mark.usefixtures("few")
+def test_a_pattern_leaves_out_pictures_of_earlier_runs(run):
+    """A pattern that matches pictures of an earlier run does not take them as images; a named file is taken."""
+    options = ("--weights", "random", "--input-size", "32", "-l", "layer1", "--style", "bare", "-o", "images", "--json")
+    for _ in range(2):
+        result = run("features", "test_resnet", "images/*.png", *options)
+        assert len(result.document["images"]) == 5
+    drawn = result.document["outputs"][0]["path"]
+    assert len(run("features", "test_resnet", drawn, *options).document["images"]) == 1
+
+
+@pytest.mark.usefixtures("few")
+def test_an_unreadable_subfolder_is_named_and_the_others_drawn(look, monkeypatch):
+    """One folder that cannot be read is an error of its own and ends no run: exit 3, also when resumed."""
+    Path("images/locked").mkdir()
+    scandir = os.scandir
+
+    def closed(path):
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    for _ in range(2):
+        result = look("-l", "layer1", "--style", "bare", "--skip-existing", "--json")
+        assert (result.code, len(result.document["images"])) == (3, 5)
+        assert [error["input"] for error in result.document["errors"]] == ["images/locked"]
+        assert "images/locked: The folder images/locked cannot be read." in result.err
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("choice", [("--reduce", "pca"), ("--reduce", "pca", "--skip-existing"), ("--skip-existing",)])
+def test_standard_input_is_kept(run, monkeypatch, choice):
+    """An image on standard input may be read several times in a run."""
+    for _ in range(2):
+        data = io.BytesIO(Path("images/0000.png").read_bytes())
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(data))
+        assert run("features", "test_resnet", "-", "--weights", "random", "-l", "layer1", *choice).code == 0
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("share", [0.6, 0.99, 0.01, 0])
+@pytest.mark.parametrize(
+    ("choice", "end"),
+    [
+        (("--style", "bare", "--arrays"), ".png"), (("--arrays",), ".npz"), (("--format", "svg"), ".svg"),
+        (("--format", "pdf"), ".pdf"), (("--single",), "0003.png"), (("--single",), "index.json"),
+    ],
+)  # fmt: skip
+def test_a_damaged_file_is_made_anew(look, choice, end, share):
+    """A file that is cut, or empty, does not count as done, and is replaced although it may have lost its recipe."""
+    choice = ("-l", "layer1", *choice, "--skip-existing", "--json")
+    assert look(*choice).code == 0
+    whole = content()
+    path = next(path for path in sorted(Path("kernelviz-out").rglob(f"*{end}")) if "0001" in str(path))
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    result = look(*choice)
+    assert result.code == 0
+    assert [bool(each.get("skipped")) for each in result.document["images"]] == [True, False, True, True, True]
+    assert content() == whole
+
+
+@pytest.mark.usefixtures("few")
+def test_a_foreign_damaged_file_stays(look):
+    """A damaged file that is not the beginning of the picture is in the way: it may be another one."""
+    look("-l", "layer1")
+    path = min(Path("kernelviz-out").iterdir())
+    path.write_bytes(b"%PDF-1.4 mine")
+    assert look("-l", "layer1", "--skip-existing").code == 3
+    assert path.read_bytes() == b"%PDF-1.4 mine"
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names")
+@pytest.mark.parametrize("names", [("a b.png", "a:b.png", "a?b.png", "a*b.png"), ("写真.png", "映画.png", "фото.png")])
+def test_copies_with_similar_names_have_pictures_of_their_own(run, names):
+    """The name of an image counts where pictures are told apart, also if the contents are the same."""
+    options = ("--weights", "random", "--input-size", "32", "-l", "layer1", "--style", "bare")
+    for _ in range(2):
+        for name in names:
+            Path(name).write_bytes(Path("images/0000.png").read_bytes())
+            assert run("features", "test_resnet", name, *options).code == 0
+    assert len(content()) == len(names)
+
+
+@pytest.mark.usefixtures("few")
+def test_what_a_killed_run_left_is_swept(look):
+    """Temporary files and folders of our names go after an hour; younger ones and all others stay."""
+    output = Path("kernelviz-out")
+    names = {".kernelviz-0123456789abcdef": 7200, ".kernelviz-0123456789abcde0": 60, ".kernelviz-mine": 7200}
+    output.mkdir()
+    for name, age in names.items():
+        (output / name).write_bytes(b"x")
+        os.utime(output / name, (time.time() - age,) * 2)
+    folder = output / ".kernelviz-0123456789abcde1"
+    folder.mkdir()
+    (folder / "0000.png").write_bytes(b"x")
+    os.utime(folder, (time.time() - 7200,) * 2)
+    assert look("-l", "layer1", "--style", "bare").code == 0
+    assert {path.name for path in output.glob(".*")} == {".kernelviz-0123456789abcde0", ".kernelviz-mine"}
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("choice", ["--style=bare", "--arrays", "--single"])
+def test_a_full_disk_ends_a_run(look, monkeypatch, choice):
+    """When the disk is full the run stops at once; the message names the picture, and nothing temporary remains."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    result = look("-l", "layer1", choice)
+    monkeypatch.undo()
+    assert result.code == 1
+    assert sum("No space left" in line for line in result.err.splitlines()) == 1
+    assert ".kernelviz-" not in result.err
+    assert "0000-test_resnet" in result.err
+    assert not list(Path().rglob(".kernelviz-*"))
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("choice", ["--style=bare", "--single"])
+def test_two_runs_at_once_both_succeed(start, choice):
+    """Two runs that draw the same pictures at the same time end with 0, and leave what one run makes."""
+    arguments = (
+        "-m",
+        "kernelviz",
+        "features",
+        "test_resnet",
+        "images",
+        "-r",
+        "--weights",
+        "random",
+        "-l",
+        "layer1",
+        choice,
+    )
+    processes = [start(*arguments, environment={"OMP_NUM_THREADS": "1"}) for _ in range(2)]
+    ends = [(process.communicate(timeout=100), process.returncode) for process in processes]
+    assert [code for _, code in ends] == [0, 0], ends
+    assert len(list(Path("kernelviz-out").iterdir())) == 5
+    assert not list(Path().rglob(".kernelviz-*"))
 
 
 @pytest.mark.usefixtures("few")

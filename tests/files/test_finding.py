@@ -46,6 +46,20 @@ def test_a_folder_gives_its_images_sorted(tree):
     assert find_images([tree / "photos" / "sub"], recursive=True).notes == ()
 
 
+def test_what_is_below_the_output_is_left_out(tree):
+    """Every file below an output inside the folder is left out and counted, never the folder itself."""
+    (tree / "link").symlink_to(tree / "photos")
+    for output in ("photos/sub", tree / "link" / "sub"):
+        found = find_images(["photos"], recursive=True, output=output)
+        assert slashed(found) == ["photos/a.JPG", "photos/b.png"]
+        assert found.notes[0] == f"photos: 3 files left out, below {output}"
+    for output in ("photos", ".", "elsewhere", "photos/su"):
+        assert len(find_images(["photos"], recursive=True, output=output).images) == 5
+    assert slashed(find_images(["photos/*/d.*"], output="photos/sub/deep")) == ["photos/sub/d.webp"]
+    with pytest.raises(BadImageError, match=r"No image matches photos/\*/d"):
+        find_images(["photos/*/d.*"], output="photos/sub")
+
+
 @pytest.mark.usefixtures("tree")
 def test_a_folder_needs_the_option():
     """Without -r a folder is left to the reader, whose error has the option."""
@@ -66,7 +80,7 @@ def test_a_folder_without_images_is_an_error(tree):
 
 @pytest.mark.usefixtures("tree")
 def test_a_folder_that_cannot_be_read_is_an_error(monkeypatch):
-    """An unreadable folder is not treated as empty."""
+    """An unreadable folder is not treated as empty; beside others it is returned with its error, alone it is raised."""
     scandir = os.scandir
 
     def closed(path):
@@ -75,9 +89,13 @@ def test_a_folder_that_cannot_be_read_is_an_error(monkeypatch):
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", closed)
-    with pytest.raises(BadImageError, match="sub cannot be read") as caught:
-        find_images(["photos"], recursive=True)
-    assert caught.value.why == "Permission denied."
+    for arguments, count in (["photos"], 2), (["photos/sub", "photos/b.png"], 1):
+        found = find_images(arguments, recursive=True)
+        assert len(found.images) == count
+        assert list(found.unreadable) == [str(Path("photos/sub"))]
+        assert found.unreadable[str(Path("photos/sub"))].why == "Permission denied."
+    with pytest.raises(BadImageError, match="sub cannot be read"):
+        find_images(["photos/sub"], recursive=True)
 
 
 @pytest.mark.usefixtures("tree")

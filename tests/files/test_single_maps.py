@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -165,3 +166,13 @@ def test_a_file_where_the_folder_should_be_is_in_the_way(tmp_path):
         with pytest.raises(FileInTheWayError):
             save_singles(made(), tmp_path / "folder", force=force)
     assert (tmp_path / "folder").read_text() == "mine"
+
+
+def test_threads_that_save_the_same_maps_all_succeed(tmp_path):
+    """Writers of the same folder at the same time all end well, and the folder is complete."""
+    with ThreadPoolExecutor(2) as pool:
+        for attempt in range(10):
+            folder = tmp_path / str(attempt)
+            results = [pool.submit(save_singles, made(), folder) for _ in range(2)]
+            assert [result.result() for result in results] == [folder / "index.json"] * 2
+            assert module.is_complete(folder / "index.json")
