@@ -1,0 +1,28 @@
+"""Whatever can be typed is bounded before it allocates, and refused as wrong usage."""
+
+from __future__ import annotations
+
+import pytest
+
+SIZES = {
+    "stride": ("conv", "--input", "9000", "--stride", "9000", "--kernel", "1"),
+    "stretched": ("transpose", "--input", "2", "--stride", "9000"),
+    "padding": ("conv", "--input", "2", "--padding", "9000", "--stride", "9000"),
+    "channels": ("pool", "--input", "1", "--kernel", "1", "--in-channels", "16000000"),
+    "rows": ("conv", "--input", "16000000x1", "--kernel", "1"),
+}
+
+
+@pytest.mark.parametrize("arguments", SIZES.values(), ids=SIZES)
+def test_sizes_are_bounded_by_the_memory_they_take(run, arguments):
+    """An operation that would take more memory than the bound is refused with the bound, before it allocates."""
+    refused = run("explain", *arguments, "--at", "0,0")
+    assert refused.code == 2
+    assert "At most 400 MB" in refused.err
+
+
+def test_the_padding_same_is_bounded(run):
+    """The padding that ``same`` computes is bounded like one that is typed."""
+    refused = run("explain", "conv", "--padding", "same", "--kernel", "16777216", "--dilation", "16777216")
+    assert refused.code == 2
+    assert "must be at most 16,777,216" in refused.err
