@@ -22,6 +22,9 @@ THREADS = max(2, min(4, processors()))
 """The number of threads that read or write; more would hold more images in memory."""
 
 
+MOST_THREADS = 256
+"""The number of threads that torch may use; OpenMP ends the process when it cannot start as many as requested."""
+
 MOST_WAITING = 12
 """Pieces of work that may wait."""
 MOST_BYTES = 16 * 2**20

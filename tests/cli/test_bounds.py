@@ -26,3 +26,30 @@ def test_the_padding_same_is_bounded(run):
     refused = run("explain", "conv", "--padding", "same", "--kernel", "16777216", "--dilation", "16777216")
     assert refused.code == 2
     assert "must be at most 16,777,216" in refused.err
+
+
+@pytest.mark.parametrize("threads", ["257", "999999999", "99999999999999999999"])
+def test_threads_are_bounded(run, threads):
+    """More threads than can be started are wrong usage, reported with the bound."""
+    refused = run("features", "test_resnet", "sample:astronaut", "--threads", threads)
+    assert refused.code == 2
+    assert "256" in refused.err
+
+
+@pytest.mark.parametrize("suffix", ["", ".png"])
+def test_a_directory_that_cannot_be_examined_cannot_be_written(draw, suffix):
+    """A name that is too long for the file system is a failure to write, not an unexpected error."""
+    refused = draw("-o", "x" * 300 + suffix)
+    assert refused.code in (1, 2)
+    assert "unexpected" not in refused.err
+    assert "xxx" in refused.err
+
+
+def test_models_are_listed_without_a_home(run, monkeypatch):
+    """Without a home directory there is no cache, and the list is built each time."""
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 12345)
+    listed = run("models", "test_resnet*")
+    assert listed.code == 0
+    assert "test_resnet" in listed.out
