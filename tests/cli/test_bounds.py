@@ -53,3 +53,11 @@ def test_models_are_listed_without_a_home(run, monkeypatch):
     listed = run("models", "test_resnet*")
     assert listed.code == 0
     assert "test_resnet" in listed.out
+
+
+def test_text_for_people_is_escaped_in_a_pipe(capsys):
+    """Control characters of a name never reach the reader of a text raw."""
+    from kernelviz.cli.terminal import print_text
+
+    print_text("esc\x1b[31m.png\nsecond")
+    assert capsys.readouterr().out == "esc\\x1b[31m.png\nsecond\n"
