@@ -36,6 +36,9 @@ def no_warnings() -> Iterator[None]:
         yield
 
 
+MOST_THREADS = 256
+"""The number of threads that torch may use; OpenMP ends the process when it cannot start as many as requested."""
+
 MOST_WAITING = 12
 """Pieces of work that may wait."""
 MOST_BYTES = 16 * 2**20

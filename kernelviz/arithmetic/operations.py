@@ -200,7 +200,7 @@ class Convolution(Weighted):
                 "torch rejects it: with a stride the output is smaller than the input.",
                 f"Padding {top},{bottom},{left},{right} (top, bottom, left, right) is what TensorFlow calls same.",
             )
-        return top, bottom, left, right
+        return edges("padding", (top, bottom, left, right))  # bounded, although kernel times dilation is not
 
     def _check_fit(self) -> None:
         top, bottom, left, right = self.padding

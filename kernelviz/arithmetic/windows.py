@@ -165,12 +165,18 @@ def unread(size: int, kernel: int, stride: int, dilation: int, windows: int) -> 
     so that they form one arithmetic progression, or disjoint parts of it.
     """
     missing = bytearray(b"\1") * size
-    for start, step, number in min(
-        _progressions(kernel, dilation, windows, stride), _progressions(windows, stride, kernel, dilation), key=len
-    ):
+    alternatives = (kernel, dilation, windows, stride), (windows, stride, kernel, dilation)
+    for start, step, number in _progressions(*min(alternatives, key=_progression_count)):
         rows = range(start, min(size, start + step * number), step)
         missing[rows.start : rows.stop : step] = bytes(len(rows))
     return missing.count(1), size - 1 - missing.rfind(0)
+
+
+def _progression_count(axis: tuple[int, int, int, int]) -> int:
+    """The number of progressions for these arguments; the smaller one of the two alternatives is always small."""
+    taps, apart, windows, stride = axis
+    common = gcd(apart, stride)
+    return taps if windows < apart // common else min(taps, stride // common)
 
 
 def _progressions(taps: int, apart: int, windows: int, stride: int) -> list[tuple[int, int, int]]:

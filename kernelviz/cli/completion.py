@@ -32,6 +32,8 @@ def kept_index(
     not cached.
     """
     path = index_path()
+    if not path.is_absolute():  # there is no home directory, and no cache
+        return find_out()
     try:
         return from_plain(_read(path, version))
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
@@ -46,7 +48,7 @@ def kept_index(
 
 def index_path() -> Path:
     """The file in the user's cache directory that holds the list."""
-    home = Path.home()
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111  (pathlib raises an error if there is none)
     default = home / ".cache"
     if sys.platform == "win32":
         default = Path(os.getenv("LOCALAPPDATA") or home / "AppData" / "Local")

@@ -211,7 +211,7 @@ def explain(
                 report.inform(*size_lines(operation), *report.warnings)
         elif not as_json:
             numbers = [] if worked is None else number_lines(worked, steps, choices.channel)
-            terminal.print_result("\n".join([*size_lines(operation), *numbers]))
+            terminal.print_text("\n".join([*size_lines(operation), *numbers]))
             report.inform(*report.warnings)
         if as_json:
             report.more |= explanation_entry(operation, worked, steps)
@@ -248,11 +248,14 @@ def check(choices: StepChoices) -> None:
 
 def _work_out(inputs: ExplainInputs, choices: StepChoices, operation: Operation, report: Report) -> Walkthrough | None:
     """The worked-out numbers; None if only sizes were given and they are too large."""
-    from kernelviz.explain.walkthrough import MOST_WORK, work_needed, work_out
+    from kernelviz.explain.walkthrough import check_cost, work_out
 
-    needed = inputs.data is not None or choices.directory is not None or choices.cell is not None
-    if not needed and work_needed(operation) > MOST_WORK:
-        report.warnings.append(f"the numbers are omitted: they would take {work_needed(operation):,} multiply-adds")
+    try:
+        check_cost(operation, as_json=report.as_json)
+    except UsageError as error:
+        if inputs.data is not None or choices.directory is not None or choices.cell is not None:
+            raise
+        report.warnings.append(f"the numbers are omitted: {error.what[0].lower()}{error.what[1:].removesuffix('.')}")
         return None
     return work_out(operation, *inputs.numbers(operation))
 

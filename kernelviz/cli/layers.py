@@ -272,7 +272,9 @@ def published(network: Model) -> tuple[str | None, str | None]:
 
 def show(found: Trace, chosen: Sequence[TracedLayer], *, layout: bool, quiet: bool) -> None:
     """Print the table on stdout and its explanation on stderr."""
-    if sys.stdout is not None and sys.stdout.isatty():
+    if (
+        sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+    ):  # rich cuts at 80 there
         from rich.console import Console
         from rich.measure import Measurement
 

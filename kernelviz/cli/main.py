@@ -110,8 +110,11 @@ def _app(requested: str | None = None) -> Callable[..., Any]:
 
     from kernelviz.cli.options import Version
 
+    # With NO_COLOR, rich alone would still print bold and dim.
+    plain: dict[str, Any] = {"rich_markup_mode": None} if os.environ.get("NO_COLOR") else {}
     app = typer.Typer(
         name="kernelviz",
+        **plain,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -121,7 +124,7 @@ def _app(requested: str | None = None) -> Callable[..., Any]:
             if len(functions) == 1:
                 app.command(name)(_function(functions[0]))
             else:
-                group = typer.Typer(no_args_is_help=True, help=EXPLAIN)
+                group = typer.Typer(no_args_is_help=True, help=EXPLAIN, **plain)
                 for function in functions:
                     group.command()(_function(function))
                 app.add_typer(group, name=name)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kernelviz.errors import UsageError
+from kernelviz.threads import MOST_THREADS
 from kernelviz.version import __version__
 
 if TYPE_CHECKING:
@@ -279,7 +280,12 @@ Crop = Annotated[
 Threads = Annotated[
     int | None,
     typer.Option(
-        "--threads", min=1, metavar="N", help="CPU threads that torch uses in the forward pass.", show_default=False
+        "--threads",
+        min=1,
+        max=MOST_THREADS,
+        metavar="N",
+        help="CPU threads that torch uses in the forward pass.",
+        show_default=False,
     ),
 ]
 Device = Annotated[

@@ -334,7 +334,7 @@ def check_directory(directory: Path) -> None:
     Raises:
         UsageError: it ends like a picture.
     """
-    if directory.suffix.lower() in PICTURE_SUFFIXES and not directory.is_dir():
+    if directory.suffix.lower() in PICTURE_SUFFIXES and not os.path.isdir(directory):  # noqa: PTH112  (takes every path)
         what = f"--output takes a directory, but {directory} is the name of a file."
         more = CHOICE_FOR.get(directory.suffix.lower(), "")
         raise UsageError(what, hint=f"Type `-o {shlex.quote(str(directory.parent))}{more}`.")

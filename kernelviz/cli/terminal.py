@@ -49,6 +49,11 @@ def print_result(line: str | Path) -> None:
         ) from None
 
 
+def print_text(text: str) -> None:
+    """Print a result for people on stdout; what is not printable is escaped, in a pipe too."""
+    print_result("\n".join(map(visible, text.split("\n"))))
+
+
 def _print(line: str | Path) -> None:
     text = str(line)
     if sys.stdout.isatty():

@@ -90,6 +90,7 @@ def _moved(positions: range, by: int) -> range:
 
 
 MOST_WORK = 50_000_000  # multiply-adds or pooled values at most, which take seconds
+MOST_MEMORY = 400_000_000  # bytes at most, as estimated by ``memory_needed``
 INPUT_DIGITS, KERNEL_DIGITS = (0, 10), (-2, 3)  # small whole numbers, easy to add
 
 
@@ -180,6 +181,51 @@ def work_needed(operation: Operation) -> int:
     return operation.macs or operation.in_channels * rows * columns * operation.kernel[0] * operation.kernel[1]
 
 
+def memory_needed(operation: Operation, *, as_json: bool = False) -> int:
+    """The bytes that working an operation out takes at its peak, estimated; with ``as_json`` including the document."""
+    (rows, columns), (height, width) = operation.output_size, operation.kernel
+    area = operation.input_size[0] * operation.input_size[1]
+    inputs, outputs = operation.in_channels * area, operation.out_channels * rows * columns
+    if isinstance(operation, TransposedConvolution):
+        (high, wide), (top, bottom, left, right) = operation.stretched_size, operation.implicit_padding
+        cells = (high + top + bottom) * (wide + left + right)
+    elif isinstance(operation, Convolution):
+        (high, wide), (top, bottom, left, right) = operation.input_size, operation.padding
+        cells = (high + top + bottom) * (wide + left + right)
+    else:
+        cells = (operation.input_size[0] + 2 * operation.padding[0]) * (
+            operation.input_size[1] + 2 * operation.padding[1]
+        )
+    weights = 0 if isinstance(operation, Pooling) else operation.parameters
+    # Random integers, their floats and a copy; three arrays and five masks of the canvas; what a tap reads, its products
+    # and their sum; the windows along both axes as ranges and as indices.
+    arrays = 24 * (inputs + weights) + cells * (24 * operation.in_channels + 5)
+    arrays += 8 * operation.in_channels * rows * columns + 24 * outputs
+    axes = rows * (150 + 8 * height) + columns * (150 + 8 * width)
+    return arrays + axes + (130 * (inputs + weights + outputs) if as_json else 0)
+
+
+def check_cost(operation: Operation, *, as_json: bool = False) -> None:
+    """Check that an operation can be worked out in seconds and within the memory, before anything is allocated.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    work, memory = work_needed(operation), memory_needed(operation, as_json=as_json)
+    if work > MOST_WORK:
+        raise UsageError(
+            f"It takes {work:,} multiply-adds to work this out.",
+            f"At most {MOST_WORK:,} can be shown with their numbers.",
+            "Choose smaller sizes, or fewer channels.",
+        )
+    if memory > MOST_MEMORY:
+        raise UsageError(
+            f"It takes {-(-memory // 10**6):,} MB of memory to work this out.",
+            f"At most {MOST_MEMORY // 10**6} MB can be used.",
+            "Choose smaller sizes, a smaller stride or padding, or fewer channels.",
+        )
+
+
 @np.errstate(all="ignore")
 def work_out(operation: Operation, values: object, kernel: object = None, bias: object = None) -> Walkthrough:
     """Work out an operation on these numbers in float64; overflow results in inf or nan, as in torch.
@@ -192,16 +238,10 @@ def work_out(operation: Operation, values: object, kernel: object = None, bias: 
         bias: (out_channels,), or None.
 
     Raises:
-        UsageError: A shape does not fit the operation, or there are too many products to show.
+        UsageError: A shape does not fit the operation, or the operation takes too long or too much memory.
     """
+    check_cost(operation)
     data = _shaped("input", values, (operation.in_channels, *operation.input_size))
-    work = work_needed(operation)
-    if work > MOST_WORK:
-        raise UsageError(
-            f"It takes {work:,} multiply-adds to work this out.",
-            f"At most {MOST_WORK:,} can be shown with their numbers.",
-            "Choose smaller sizes, or fewer channels.",
-        )
     if isinstance(operation, Pooling):
         if kernel is not None or bias is not None:
             raise UsageError("A pool has no kernel values and no bias.")
@@ -224,7 +264,11 @@ def example_numbers(operation: Operation, seed: int = 0) -> tuple[Array, Array |
     """Small random whole numbers for the input, the kernel and the bias, from a seed.
 
     The input holds 0 to 9, kernel and bias −2 to 2.
+
+    Raises:
+        UsageError: the operation takes too long or too much memory.
     """
+    check_cost(operation)
     random = np.random.default_rng(seed)
     data = random.integers(*INPUT_DIGITS, size=(operation.in_channels, *operation.input_size)).astype(np.float64)
     if isinstance(operation, Pooling):

@@ -12,6 +12,7 @@ import os
 import re
 import stat
 import sys
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path

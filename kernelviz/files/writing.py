@@ -167,7 +167,8 @@ def is_of_another(path: Path, recipe: Recipe) -> bool:
 def _recipe_at(path: Path) -> Recipe | None:
     """The recipe of a regular file, not a link; None if there is none."""
     try:
-        return None if path.is_symlink() else read_recipe(path)
+        # Unlike pathlib, os.path takes paths that cannot be examined.
+        return None if os.path.islink(path) else read_recipe(path)  # noqa: PTH114
     except RecipeError:
         return None
 

@@ -90,3 +90,12 @@ def test_help_and_wrong_usage_load_nothing_heavy(fresh, arguments, code):
     assert "AssertionError" not in result.err
     if arguments == ["--version"]:
         assert result.out == f"kernelviz {__version__}\n"
+
+
+@pytest.mark.parametrize("words", [("--help",), ("explain", "conv", "--help")], ids=" ".join)
+def test_help_without_colour_has_no_escapes(run, monkeypatch, words):
+    """With NO_COLOR the help is plain text, without rich, which would print bold and dim."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    result = run(*words)
+    assert result.code == 0
+    assert "╭" not in result.out

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 _LARGEST = 16 * 2**30  # bytes; the largest vision checkpoints hold about 6 billion numbers of two bytes
 _LONGEST_HEADER = 100_000_000  # bytes; the safetensors format's own bound
 
+_MOST_HEADER = 10_000_000  # bytes that are read: some 100,000 tensors, ten times as many as large networks have
+
 _SAVE_WEIGHTS = 'save the weights alone, `torch.save(model.state_dict(), "weights.pt")`, and give that file.'
 _FETCH_AGAIN = "Copy or download the file again."
 _KINDS_READ = "Give a .safetensors file, or one that `torch.save(model.state_dict(), ...)` wrote."
@@ -112,6 +114,11 @@ def _checked_size(file: Path) -> int:
 def _read_content(file: Path, head: bytes, size: int) -> object:
     """The contents of the file, read according to its format."""
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= _LONGEST_HEADER:
+        header = int.from_bytes(head[:8], "little")
+        if size >= header + 8 and header > _MOST_HEADER:
+            raise _bad(
+                file, f"lists too many tensors: {header / 1e6:.0f} MB of names, at most {_MOST_HEADER / 1e6:.0f} MB"
+            )
         return _guarded(file, _load_safetensors)
     if head.startswith(b"PK\x03\x04"):
         _check_archive(file, size)
@@ -128,8 +135,9 @@ def _load_safetensors(file: Path) -> object:
 
 
 def _load_pickle(file: Path) -> object:
-    with torch.serialization.safe_globals([argparse.Namespace]):  # training scripts save their options in this type
-        return torch.load(file, map_location="cpu", weights_only=True)
+    # Training scripts save their options in a Namespace. From a path, torch would go by the suffix of its name.
+    with torch.serialization.safe_globals([argparse.Namespace]), file.open("rb") as stream:
+        return torch.load(stream, map_location="cpu", weights_only=True)
 
 
 def _guarded(file: Path, load: Callable[[Path], object]) -> object:

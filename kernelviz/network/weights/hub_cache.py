@@ -58,7 +58,7 @@ def link_directory() -> Path:
         return Path(hub.get_dir()) / "checkpoints"
     # The same rule, for callers that have not imported torch.
     home = os.getenv("TORCH_HOME") or Path(os.getenv("XDG_CACHE_HOME", "~/.cache")) / "torch"
-    return Path(home).expanduser() / "hub" / "checkpoints"
+    return Path(os.path.expanduser(home)) / "hub"  # noqa: PTH111  (pathlib raises an error if there is no home) / "checkpoints"
 
 
 def cached_file(location: WeightsLocation) -> Path | None:

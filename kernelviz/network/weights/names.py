@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -276,7 +277,7 @@ def _of_directory(path: str, registry: Registry) -> ModelSpec:
     spec = _of_config(directory / CONFIG, registry, str(directory), _GIVE_DIRECTORY)
     files = [directory / name for name in _LOCAL_FILES]
     files += sorted(each for suffix in ("safetensors", "pth", "bin") for each in directory.glob(f"*.{suffix}"))
-    file = next((each for each in files if each.is_file()), None)
+    file = next((each for each in files if os.path.isfile(each)), None)  # noqa: PTH113  (takes every path)
     name = directory.resolve().name
     return replace(
         spec,

@@ -262,3 +262,16 @@ def test_the_wrapper_is_reported(tmp_path, state):
     checkpoint = read_checkpoint(path)
     assert checkpoint.wrapper == "state_dict_ema"
     assert all(torch.equal(checkpoint.tensors[name], state[name]) for name in state)
+
+
+def test_the_content_decides_and_not_the_suffix(state, tmp_path):
+    """A file of torch.save is read under the name of a safetensors file too."""
+    torch.save(state, tmp_path / "x.safetensors")
+    assert set(read_checkpoint(tmp_path / "x.safetensors").tensors) == set(state)
+
+
+def test_a_header_of_a_million_tensors_is_refused_before_it_is_read(tmp_path):
+    """What a header takes is bounded by its length, which the file states first."""
+    path = tmp_path / "many.safetensors"
+    path.write_bytes((20_000_000).to_bytes(8, "little") + b"{" + b" " * 19_999_999)
+    assert "at most 10 MB" in refusal(path).what

@@ -1,0 +1,63 @@
+"""Whatever can be typed is bounded before it allocates, and refused as wrong usage."""
+
+from __future__ import annotations
+
+import pytest
+
+SIZES = {
+    "stride": ("conv", "--input", "9000", "--stride", "9000", "--kernel", "1"),
+    "stretched": ("transpose", "--input", "2", "--stride", "9000"),
+    "padding": ("conv", "--input", "2", "--padding", "9000", "--stride", "9000"),
+    "channels": ("pool", "--input", "1", "--kernel", "1", "--in-channels", "16000000"),
+    "rows": ("conv", "--input", "16000000x1", "--kernel", "1"),
+}
+
+
+@pytest.mark.parametrize("arguments", SIZES.values(), ids=SIZES)
+def test_sizes_are_bounded_by_the_memory_they_take(run, arguments):
+    """An operation that would take more memory than the bound is refused with the bound, before it allocates."""
+    refused = run("explain", *arguments, "--at", "0,0")
+    assert refused.code == 2
+    assert "At most 400 MB" in refused.err
+
+
+def test_the_padding_same_is_bounded(run):
+    """The padding that ``same`` computes is bounded like one that is typed."""
+    refused = run("explain", "conv", "--padding", "same", "--kernel", "16777216", "--dilation", "16777216")
+    assert refused.code == 2
+    assert "must be at most 16,777,216" in refused.err
+
+
+@pytest.mark.parametrize("threads", ["257", "999999999", "99999999999999999999"])
+def test_threads_are_bounded(run, threads):
+    """More threads than can be started are wrong usage, reported with the bound."""
+    refused = run("features", "test_resnet", "sample:astronaut", "--threads", threads)
+    assert refused.code == 2
+    assert "256" in refused.err
+
+
+@pytest.mark.parametrize("suffix", ["", ".png"])
+def test_a_directory_that_cannot_be_examined_cannot_be_written(draw, suffix):
+    """A name that is too long for the file system is a failure to write, not an unexpected error."""
+    refused = draw("-o", "x" * 300 + suffix)
+    assert refused.code in (1, 2)
+    assert "unexpected" not in refused.err
+    assert "xxx" in refused.err
+
+
+def test_models_are_listed_without_a_home(run, monkeypatch):
+    """Without a home directory there is no cache, and the list is built each time."""
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 12345)
+    listed = run("models", "test_resnet*")
+    assert listed.code == 0
+    assert "test_resnet" in listed.out
+
+
+def test_text_for_people_is_escaped_in_a_pipe(capsys):
+    """Control characters of a name never reach the reader of a text raw."""
+    from kernelviz.cli.terminal import print_text
+
+    print_text("esc\x1b[31m.png\nsecond")
+    assert capsys.readouterr().out == "esc\\x1b[31m.png\nsecond\n"
