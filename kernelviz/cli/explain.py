@@ -211,7 +211,7 @@ def explain(
                 report.inform(*size_lines(operation), *report.warnings)
         elif not as_json:
             numbers = [] if worked is None else number_lines(worked, steps, choices.channel)
-            terminal.print_text("\n".join([*size_lines(operation), *numbers]))
+            terminal.print_text(*size_lines(operation), *numbers)
             report.inform(*report.warnings)
         if as_json:
             report.more |= explanation_entry(operation, worked, steps)

@@ -108,7 +108,7 @@ def layer(
         if destination is not None:
             report.inform(*lines)
         elif not as_json:
-            terminal.print_text("\n".join(lines))
+            terminal.print_text(*lines)
 
     return run_command("explain", work, as_json=as_json, quiet=quiet, debug=debug)
 

@@ -284,7 +284,7 @@ def show(found: Trace, chosen: Sequence[TracedLayer], *, layout: bool, quiet: bo
         console.width = max(console.width, Measurement.get(console, console.options.update(width=2**15), table).maximum)
         console.print(table)  # long lines wrap instead of losing parts of names
     else:
-        terminal.print_result(plain_table(found, chosen, layout=layout))
+        terminal.print_text(*plain_table(found, chosen, layout=layout).split("\n"))
     if not quiet:
         terminal.print_message(*(layout_legend() if layout else []), *legend(chosen))
 

@@ -51,7 +51,7 @@ def models(
             head, *lines = table(listed)
             report.inform(head)
             for line in lines:
-                terminal.print_result(line)
+                terminal.print_text(line)
 
     return run_command("models", work, as_json=as_json, quiet=quiet, debug=debug)
 

@@ -49,9 +49,9 @@ def print_result(line: str | Path) -> None:
         ) from None
 
 
-def print_text(text: str) -> None:
-    """Print a result for people on stdout; what is not printable is escaped, in a pipe too."""
-    print_result("\n".join(map(visible, text.split("\n"))))
+def print_text(*lines: str) -> None:
+    """Print lines for people on stdout; what is not printable is escaped, in a pipe too."""
+    print_result("\n".join(map(visible, lines)))
 
 
 def _print(line: str | Path) -> None:

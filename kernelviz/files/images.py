@@ -13,6 +13,7 @@ import re
 import stat
 import sys
 import threading
+import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,6 +136,17 @@ _TURNS: dict[int, Callable[[Array], Array]] = {
     7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
     8: np.rot90,
 }
+_PNG_ANCILLARY = {b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT"}
+_PNG_TEXTS = {b"tEXt", b"zTXt", b"iTXt"}
+_PNG_EXIF = {b"exif", b"Raw profile type exif", b"XML:com.adobe.xmp"}
+"""Keywords of the texts in which Pillow finds an orientation."""
+
+_LONGEST_KEYWORD = 80
+"""Keywords and profile names have at most 79 bytes, and a zero (PNG specification, 11.3)."""
+
+MOST_PROFILE = 16 << 20
+"""The size of the largest colour profile of a PNG in bytes; a larger one is ignored."""
+
 _BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}  # per pixel in Pillow; other modes take 4
 _SMALLER = "Scale it down, or crop it."
 
@@ -155,8 +167,11 @@ def decode(data: bytes, name: str) -> tuple[Array, str, str, list[str]]:
         try:
             if kind == "WEBP":  # its decoder allocates all pixels when it is created
                 _check_size(name, _webp_size(data), len(data), 16)
-            picture = _PLUGINS[kind](io.BytesIO(data))
-            notes = _bring_within_bounds(picture, kind, len(data), name)
+            encoded, profile = _pixels_of_png(data) if kind == "PNG" else (data, None)
+            picture = _PLUGINS[kind](io.BytesIO(encoded))
+            if profile is not None:
+                picture.info["icc_profile"] = profile
+            notes = _bring_within_bounds(picture, kind, len(data) + (0 if encoded is data else len(encoded)), name)
             if _has_more_frames(picture, kind, data):
                 notes.append(f"the first of several {'pages' if kind == 'TIFF' else 'frames'} alone")
             if _is_16_bit_colour(picture):
@@ -262,6 +277,55 @@ def _check_size(name: str, size: tuple[int, int], others: int, bytes_a_pixel: in
     if max(size) > LARGEST_ASPECT * min(size):
         why = f"It has {width}×{height} pixels; the limit of the aspect ratio is {LARGEST_ASPECT}."
         raise BadImageError(f"{name} is too long and thin.", why, "Crop it.")
+
+
+def _pixels_of_png(data: bytes) -> tuple[bytes, bytes | None]:
+    """A PNG reduced to the chunks on which its pixels depend, and its colour profile.
+
+    Pillow refuses a picture for what is wrong with any other chunk: compressed text of more than a megabyte, for example.
+    """
+    parts, profile = [memoryview(data)[:8]], None
+    at = len(parts[0])
+    while len(head := data[at : at + 8]) == 8:
+        length, kind = int.from_bytes(head[:4], "big"), head[4:]
+        end = at + 12 + length
+        if end > len(data):
+            break
+        content = memoryview(data)[at + 8 : end - 4]
+        keyword = bytes(content[:_LONGEST_KEYWORD]).partition(b"\0")[0]
+        if kind == b"iCCP":
+            profile = _inflate(content[len(keyword) + 2 :], MOST_PROFILE) or b"unusable"
+        elif (
+            kind[:1].isupper()
+            or kind in _PNG_ANCILLARY
+            or (kind in _PNG_TEXTS and keyword in _PNG_EXIF and _is_readable_text(kind, content, keyword))
+        ):
+            parts.append(memoryview(data)[at:end])
+        at = end
+    kept = sum(map(len, parts)) + len(data) - at
+    return (data if kept == len(data) else b"".join([*parts, data[at:]])), profile
+
+
+def _is_readable_text(kind: bytes, content: memoryview, keyword: bytes) -> bool:
+    """Whether Pillow reads a text: it is not compressed, or has at most a megabyte."""
+    flag, rest = bytes(content[len(keyword) + 1 : len(keyword) + 2]), bytes(content[len(keyword) + 2 :])
+    if kind == b"tEXt" or (kind == b"iTXt" and flag == b"\0"):
+        return len(content) <= PngImagePlugin.MAX_TEXT_CHUNK
+    if kind == b"iTXt":  # the method, the language and the translated keyword are before the text
+        rest = rest[1:].split(b"\0", 2)[-1]
+    elif flag != b"\0":
+        return False
+    return _inflate(rest, PngImagePlugin.MAX_TEXT_CHUNK) is not None
+
+
+def _inflate(compressed: bytes | memoryview, most: int) -> bytes | None:
+    """The decompressed bytes; None if there are more than ``most``, or if they are damaged."""
+    stream = zlib.decompressobj()
+    try:
+        inflated = stream.decompress(compressed, most)
+    except zlib.error:
+        return None
+    return None if stream.unconsumed_tail else inflated
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from timm.models import get_arch_pretrained_cfgs, get_deprecated_models
 from torch import nn
 
 from kernelviz.errors import BadWeightsError, KernelvizError, NoWeightsError, UsageError
+from kernelviz.network.snapshot import preserved_random_state
 from kernelviz.network.weights.checkpoints import (
     Checkpoint,
     bundled_checkpoint,
@@ -359,7 +360,7 @@ def _built(
 ) -> nn.Module:
     """The network in eval mode, initialised with ``seed``; the caller's random state does not change."""
     _check_seed(seed)
-    with no_warnings(), torch.random.fork_rng(devices=[]), torch.device(device):
+    with no_warnings(), preserved_random_state(), torch.device(device):
         torch.default_generator.manual_seed(index(seed))
         try:
             module: nn.Module = timm.create_model(spec.built_as, pretrained=pretrained, **choices)

@@ -14,7 +14,7 @@ from torch.nn.parameter import is_lazy
 from kernelviz.errors import KernelvizError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 
 def check_ready(module: nn.Module) -> None:
@@ -62,6 +62,58 @@ def exclusive(module: nn.Module) -> Iterator[None]:
             _released.notify_all()
 
 
+class _Users:
+    """The threads that preserve the random state now, and the state before the first of them."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.depths: dict[int, int] = {}
+        self.first = _RandomState(())
+
+
+class _RandomState:
+    """The states of torch's global generators: of the CPU, and of these CUDA devices."""
+
+    def __init__(self, devices: Iterable[torch.device]) -> None:
+        self.cpu = torch.get_rng_state()
+        self.cuda = {device: torch.cuda.get_rng_state(device) for device in devices}
+
+    def restore(self) -> None:
+        torch.set_rng_state(self.cpu)
+        for device, state in self.cuda.items():
+            torch.cuda.set_rng_state(state, device)
+
+
+_users = _Users()
+
+
+@contextlib.contextmanager
+def preserved_random_state(devices: Iterable[torch.device] = ()) -> Iterator[None]:
+    """Restore the state of torch's global generators, which all threads share, afterwards.
+
+    A thread never resets it under another one that is still inside, which may be drawing the weights of a network from
+    its seed: the last thread to leave restores what the first one found.
+    """
+    thread, before = threading.get_ident(), _RandomState(devices)
+    with _users.lock:
+        if not _users.depths:
+            _users.first = before
+        _users.first.cuda = before.cuda | _users.first.cuda
+        _users.depths[thread] = _users.depths.get(thread, 0) + 1
+    try:
+        yield
+    finally:
+        with _users.lock:
+            _users.depths[thread] -= 1
+            outermost = not _users.depths[thread]
+            if outermost:
+                del _users.depths[thread]
+            if not _users.depths:
+                _users.first.restore()
+            elif set(_users.depths) == {thread}:
+                before.restore()
+
+
 @contextlib.contextmanager
 def undisturbed(module: nn.Module) -> Iterator[None]:
     """Eval mode without gradients, ``exclusive``; attributes, buffers and the random state are restored afterwards.
@@ -92,7 +144,7 @@ class PreservedModule:
             self._held = _Held(self.module)
         held = self._held
         training = [part for part in held.parts if part.training]
-        with torch.no_grad(), torch.random.fork_rng(devices=held.devices):
+        with torch.no_grad(), preserved_random_state(held.devices):
             try:
                 for part in training:
                     if type(part).train is not nn.Module.train:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from kernelviz.cli.layers import HEADS
+
 SIZES = {
     "stride": ("conv", "--input", "9000", "--stride", "9000", "--kernel", "1"),
     "stretched": ("transpose", "--input", "2", "--stride", "9000"),
@@ -59,5 +61,28 @@ def test_text_for_people_is_escaped_in_a_pipe(capsys):
     """Control characters of a name never reach the reader of a text raw."""
     from kernelviz.cli.terminal import print_text
 
-    print_text("esc\x1b[31m.png\nsecond")
-    assert capsys.readouterr().out == "esc\\x1b[31m.png\nsecond\n"
+    print_text("esc\x1b[31m.png", "new\nline")
+    assert capsys.readouterr().out == "esc\\x1b[31m.png\nnew\\nline\n"
+
+
+@pytest.mark.parametrize("words", [["env"], ["models", "test_resnet*"], ["layers", "test_resnet"]], ids=" ".join)
+def test_a_table_for_people_is_escaped_in_a_pipe(run, monkeypatch, words):
+    """Whatever a table contains, such as the path of a cache, no control character reaches a pipe raw."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "/tmp/\x1b[31m\n")
+    monkeypatch.setattr("kernelviz.cli.models._mark", lambda _, key: f"{key}\x1b[31m")
+    monkeypatch.setattr(
+        "kernelviz.cli.layers.layer_cells", lambda layer, **_: (f"{layer.name}\x1b[31m", *"1" * (len(HEADS) - 1))
+    )
+    result = run(*words)
+    assert result.code == 0
+    assert "\\x1b[31m" in result.out
+    assert "\x1b" not in result.out
+
+
+@pytest.mark.parametrize("words", [["kernels", "test_resnet"], ["features", "test_resnet", "sample:grace_hopper"]])
+def test_a_name_that_is_too_long_for_an_output_is_refused_by_every_command(run, words):
+    """A directory whose name the file system cannot hold is one line and exit code 1, wherever it is given."""
+    result = run(*words, "--weights", "random", "-o", "x" * 300)
+    assert result.code == 1
+    assert "unexpected" not in result.err
+    assert "xxx" in result.err

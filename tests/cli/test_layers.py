@@ -127,6 +127,23 @@ def test_no_colour_means_no_escapes(monkeypatch):
     assert "\x1b[" not in shown.with1
 
 
+@pytest.mark.parametrize("term", ["dumb", "unknown"])
+def test_a_dumb_terminal_gets_whole_names(monkeypatch, capsys, term):
+    """Where rich takes the terminal to have 80 columns, the table is printed as into a pipe, with nothing cut."""
+    import sys
+
+    from torch import nn
+
+    from kernelviz.cli.layers import plain_table, show
+    from kernelviz.network.tracing.trace import trace
+
+    found = trace(nn.Sequential(nn.ModuleDict({"n" * 90: nn.Conv2d(3, 4, 3)})["n" * 90]), (3, 8, 8))
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    show(found, found.layers, layout=False, quiet=True)
+    assert capsys.readouterr().out == plain_table(found, found.layers) + "\n"
+
+
 @pytest.mark.parametrize(
     ("pattern", "said"),
     [("", "The layer's name is empty."), ("stage:9", "There is no stage:9."), ("x\x1b", "called x\\x1b.")],

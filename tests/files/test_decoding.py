@@ -1,6 +1,7 @@
 import io
 import sys
 import tracemalloc
+import zlib
 from struct import pack
 
 import numpy as np
@@ -199,3 +200,49 @@ def test_long_and_thin_pictures_are_bounded():
     assert read_image(encoded(np.zeros((1, 1000), np.uint8))).size == (1, 1000)
     with pytest.raises(BadImageError, match="too long and thin"):
         read_image(png(1, 6000, 1, 0, b"\0\0" * 6000))
+
+
+def with_chunks(data, *chunks):
+    """A PNG with more chunks behind its header."""
+    made = b"".join(pack(">I", len(rest)) + kind + rest + pack(">I", zlib.crc32(kind + rest)) for kind, rest in chunks)
+    return data[:33] + made + data[33:]
+
+
+MEGABYTES = zlib.compress(bytes(3 << 20))
+"""Three megabytes, compressed to three kilobytes."""
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        (b"zTXt", b"Comment\0\0" + MEGABYTES),
+        (b"zTXt", b"Raw profile type exif\0\0" + MEGABYTES),
+        (b"zTXt", b"Comment\0\x07unknown method"),
+        (b"iTXt", b"Comment\0\1\0\0\0" + MEGABYTES),
+        (b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + MEGABYTES),
+        (b"tEXt", b"Comment\0" + bytes(70 << 20)),
+        (b"gAMA", b"\0"),
+        (b"pHYs", b"\0"),
+        (b"iCCP", b"profile\0\0" + MEGABYTES),
+        (b"iCCP", b"profile\0\0" + zlib.compress(bytes(40 << 20))),
+        (b"iCCP", b"profile\0\x07unknown method"),
+        (b"iCCP", b""),
+    ],
+    ids=lambda chunk: f"{chunk[0].decode()}-{len(chunk[1])}",
+)
+def test_what_is_not_pixels_never_stops_a_png(chunk):
+    """Text, profiles and other chunks that cannot be used are ignored; the pixels are those of the file without them."""
+    image = read_image(with_chunks(encoded(RGB, "PNG"), chunk))
+    assert np.array_equal(image.pixels, RGB)
+    profile = "its colour profile cannot be used and was ignored"
+    assert image.notes == ((profile,) if chunk[0] == b"iCCP" else ())
+
+
+def test_an_orientation_in_a_compressed_text_turns_a_png():
+    """The EXIF that older programs write as compressed text still turns the picture upright."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    raw = exif.tobytes()[6:]
+    text = b"\nexif\n%8d\n" % (len(raw) + 6) + (b"Exif\0\0" + raw).hex().encode() + b"\n"
+    data = with_chunks(encoded(RGB, "PNG"), (b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(text)))
+    assert np.array_equal(read_image(data).pixels, np.rot90(RGB, -1))

@@ -165,6 +165,14 @@ def swapped_profile():
     return bytes(data)
 
 
+def test_a_long_profile_is_used():
+    """A profile of more than a megabyte converts the colours as a short one does."""
+    long = bytearray(swapped_profile() + np.random.default_rng(0).bytes(2 << 20))
+    long[:4] = len(long).to_bytes(4, "big")
+    expected = read_image(encoded(RGB, "PNG", icc_profile=swapped_profile())).pixels
+    assert np.array_equal(read_image(encoded(RGB, "PNG", icc_profile=bytes(long))).pixels, expected)
+
+
 def test_a_profile_with_alpha_is_converted_before_white():
     """Transparent pixels of another RGB space are converted first and composed then."""
     rgba = np.dstack([RGB, ALPHA])

@@ -13,6 +13,7 @@ import torch
 
 import kernelviz
 from kernelviz.errors import KernelvizError
+from kernelviz.network.snapshot import preserved_random_state
 
 THREADS = 8
 
@@ -173,3 +174,52 @@ def test_warning_filters_are_restored_by_any_thread():
     before = list(warnings.filters)
     in_threads(lambda number: kernelviz.trace(networks[number], (3, 64, 64)))
     assert warnings.filters == before
+
+
+def test_networks_are_built_from_their_seed_while_others_run(network):
+    """Random weights are those of their seed, and the random state is kept, whatever other threads do meanwhile."""
+
+    def weights():
+        return kernelviz.load_model("test_resnet", weights="random", seed=3).module.conv1[0].weight.detach().clone()
+
+    def work(number):
+        for _ in range(4):
+            if number % 2:
+                captured(network, number)
+            elif not torch.equal(weights(), expected):
+                return False
+        return True
+
+    expected = weights()
+    torch.manual_seed(7)
+    state = torch.get_rng_state()
+    assert all(in_threads(work))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+class Noise(torch.nn.Module):
+    """Adds random numbers, as a layer of a sampling network does."""
+
+    def forward(self, image):
+        """Differ from call to call."""
+        return image + torch.rand(1)
+
+
+def test_random_numbers_of_a_network_start_from_the_callers_state():
+    """A call starts from the caller's random state and restores it, and so does one inside of another."""
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), Noise()).eval()
+
+    def sums():
+        return kernelviz.capture_features(network, torch.zeros(3, 8, 8), "1")[0].values.sum()
+
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    first = sums()
+    assert torch.equal(torch.get_rng_state(), state)
+    with preserved_random_state():
+        torch.rand(3)
+        inner = torch.get_rng_state()
+        assert sums() != first
+        assert torch.equal(torch.get_rng_state(), inner)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert sums() == first

@@ -20,7 +20,7 @@ from torch.utils.weak import TensorWeakRef, WeakTensorKeyDictionary
 
 import kernelviz.network.tracing.window_rules  # noqa: F401  (it registers its rules)
 from kernelviz.errors import KernelvizError
-from kernelviz.network.snapshot import PreservedModule, check_ready, exclusive
+from kernelviz.network.snapshot import PreservedModule, check_ready, exclusive, preserved_random_state
 from kernelviz.network.tracing import reads as known
 from kernelviz.network.tracing.reads import TensorReads, TooLargeError, concatenated, narrowed
 from kernelviz.network.tracing.rules import Call, Found, outcome, part_of, tensors_in
@@ -266,7 +266,7 @@ def observe_pass(module: nn.Module, size: Sequence[int], batch: torch.Tensor | N
     with exclusive(module):
         with (
             torch.inference_mode(mode=False),
-            torch.random.fork_rng(devices=[]),
+            preserved_random_state(),
             no_warnings(),
             torch.no_grad(),
         ):
