@@ -279,6 +279,16 @@ def as_array(values: object) -> Array:
     return np.array(array, dtype=wanted if array.dtype.kind == "f" else np.float64)
 
 
+def is_untrained(recipe: Recipe | None) -> bool:
+    """Whether a recipe states that a picture shows random weights, those of a network before any training.
+
+    What is not known to be random is not called so.
+    """
+    model = (recipe or {}).get("model") or {}
+    models = model if isinstance(model, list) else [model]
+    return any((each.get("weights") or {}).get("source") == "random" for each in models)
+
+
 def shape_text(shape: Sequence[int]) -> str:
     """``(32, 3, 3, 3)``: a shape as text."""
     return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"

@@ -168,21 +168,22 @@ def plot_contact(
     if not sheet.rows or sheet.channels is None:
         raise UsageError("There is no image to put on the contact sheet.")
     page = contact_page(sheet)
-    figure = draw_page(page.panel)
-    figure.recipe = {
-        **source_facts("features", sheet.source),
-        "layer": sheet.layer or None,
-        "view": "contact",
-        "image": sheet.images.as_recipe(),
-        "channels": list(sheet.channels),
-        "images": list(sheet.images.names[: page.shown]),
-        "shown": page.shown,
-        "total": sheet.total,
-        "limits": [page.scale.low, page.scale.high],
-        "nonfinite": sheet.nonfinite,
-        "notes": list(page.notes),
-    }
-    return figure
+    return draw_page(
+        page.panel,
+        {
+            **source_facts("features", sheet.source),
+            "layer": sheet.layer or None,
+            "view": "contact",
+            "image": sheet.images.as_recipe(),
+            "channels": list(sheet.channels),
+            "images": list(sheet.images.names[: page.shown]),
+            "shown": page.shown,
+            "total": sheet.total,
+            "limits": [page.scale.low, page.scale.high],
+            "nonfinite": sheet.nonfinite,
+            "notes": list(page.notes),
+        },
+    )
 
 
 TILES = (168, 120, 84, 64)

@@ -28,8 +28,9 @@ from matplotlib.path import Path
 from matplotlib.text import Text as MatplotlibText
 from matplotlib.transforms import Affine2D, Bbox, IdentityTransform
 
-from kernelviz.drawing.page import Item, Panel, Raster, Rule, Shape, Strokes, Text, font_file
+from kernelviz.drawing.page import Item, Panel, Raster, Rule, Shape, Strokes, Text, badged, font_file
 from kernelviz.errors import UsageError
+from kernelviz.records import is_untrained
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -324,8 +325,12 @@ class PageFigure(Figure):
         return buffer.getvalue()
 
 
-def draw_page(page: Panel) -> PageFigure:
-    """A figure of exactly this page; a page pixel is one pixel at 100 dpi."""
+def draw_page(page: Panel, recipe: Recipe | None = None) -> PageFigure:
+    """A figure of exactly this page; a page pixel is one pixel at 100 dpi.
+
+    If the recipe states random weights, the page has the badge ``not trained``.
+    """
+    page = badged(page) if is_untrained(recipe) else page
     figure = PageFigure(
         figsize=(page.width / DPI, page.height / DPI),
         dpi=DPI,
@@ -338,6 +343,7 @@ def draw_page(page: Panel) -> PageFigure:
     axes.set(xlim=(0, page.width), ylim=(page.height, 0))
     axes.set_axis_off()
     add_items(axes, page.items, 72 / DPI)
+    figure.recipe = recipe
     return figure
 
 

@@ -61,7 +61,7 @@ def plot_growth(trace: Trace) -> PageFigure:
     from kernelviz.drawing.figures import draw_page
 
     figure = draw_page(growth_page(trace))
-    figure.recipe = {
+    figure.recipe = {  # set here, without the badge of random weights: sizes do not depend on the weights
         "command": "layers",
         "model": trace.source.as_recipe() if trace.source else None,
         "layer": None,

@@ -97,9 +97,7 @@ def draw_overlay(overlay: Overlay) -> PageFigure:
     """An overlay as a page of its own."""
     from kernelviz.drawing.figures import draw_page
 
-    figure = draw_page(overlay_page(overlay))
-    figure.recipe = overlay.recipe
-    return figure
+    return draw_page(overlay_page(overlay), overlay.recipe)
 
 
 def make_overlay(

@@ -73,9 +73,7 @@ def plot_overview(layers: Sequence[FeatureMaps | Highlights], classes: Sequence[
         raise UsageError("There is no layer to draw.")
     columns = [each if isinstance(each, Highlights) else highlights_of(each) for each in layers]
     shown = _fitting_layers(columns)
-    figure = draw_page(overview_page(shown, classes, len(columns)))
-    figure.recipe = _recipe(shown, classes)
-    return figure
+    return draw_page(overview_page(shown, classes, len(columns)), _recipe(shown, classes))
 
 
 def _fitting_layers(columns: Sequence[Highlights]) -> list[Highlights]:

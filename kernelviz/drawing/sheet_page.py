@@ -28,6 +28,7 @@ from kernelviz.drawing.page import (
     Raster,
     Rule,
     Text,
+    badge,
     caption_block,
     colour_bar,
     heading,
@@ -36,7 +37,7 @@ from kernelviz.drawing.page import (
     text_width,
 )
 from kernelviz.drawing.sheets import SMALLEST_UNIT, Sheet, make_sheet
-from kernelviz.records import as_bank, as_maps
+from kernelviz.records import as_bank, as_maps, is_untrained
 from kernelviz.wording import number_text
 
 if TYPE_CHECKING:
@@ -406,9 +407,7 @@ def _zoom_for(ax: Axes, sheet: Sheet) -> int:
 
 def draw_sheet(sheet: Sheet) -> PageFigure:
     """A sheet as a page of its own."""
-    figure = draw_page(mosaic_page(sheet, make_mosaic(sheet)))
-    figure.recipe = sheet.recipe
-    return figure
+    return draw_page(mosaic_page(sheet, make_mosaic(sheet)), sheet.recipe)
 
 
 def _draw_into(ax: Axes, sheet: Sheet) -> Axes:
@@ -422,6 +421,11 @@ def _draw_into(ax: Axes, sheet: Sheet) -> Axes:
     total = max(tiles.width, bar.width)
     height = tiles.height + 20 * unit + bar.height
     items = (*moved(tiles, 0, 0), *moved(bar, total - bar.width, tiles.height + 20 * unit))
+    if is_untrained(sheet.recipe):
+        label = badge(LABEL * unit)
+        beside = label.width + 20 * unit <= total - bar.width
+        items += moved(label, 0, tiles.height + 20 * unit if beside else height + 10 * unit)
+        height += 0 if beside else label.height + 10 * unit
     ax.set(xlim=(0, total), ylim=(height, 0), aspect="equal", xticks=[], yticks=[])
     ax.set_axis_off()
     share = min(box.width / total, box.height / height)

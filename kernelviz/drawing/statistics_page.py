@@ -62,9 +62,7 @@ def plot_statistics(statistics: ChannelStatistics, source: Source | None = None)
     """
     from kernelviz.drawing.figures import draw_page
 
-    figure = draw_page(statistics_page(statistics, source))
-    figure.recipe = statistics_recipe(statistics, source)
-    return figure
+    return draw_page(statistics_page(statistics, source), statistics_recipe(statistics, source))
 
 
 def statistics_recipe(statistics: ChannelStatistics, source: Source | None = None) -> dict[str, Any]:

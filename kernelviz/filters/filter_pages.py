@@ -97,9 +97,7 @@ def plot_filters(size: int = 3) -> PageFigure:
     """
     from kernelviz.drawing.figures import draw_page
 
-    figure = draw_page(bank_page(size))
-    figure.recipe = {"command": "filter", "layer": None, "view": f"bank-{size}", "image": None}
-    return figure
+    return draw_page(bank_page(size), {"command": "filter", "layer": None, "view": f"bank-{size}", "image": None})
 
 
 def bank_page(size: int) -> Panel:
@@ -226,9 +224,7 @@ def plot_filter(image: object, *kernels: object, border: Border = "repeat") -> P
         responses = [each for each in image if isinstance(each, Response)] if isinstance(image, list | tuple) else []
     if not responses:
         raise UsageError("There is no filter to draw.", hint='Name one: plot_filter(image, "sobel-x").')
-    figure = draw_page(filter_page(responses))
-    figure.recipe = filter_recipe(responses)
-    return figure
+    return draw_page(filter_page(responses), filter_recipe(responses))
 
 
 def filter_recipe(responses: Sequence[Response]) -> dict[str, object]:

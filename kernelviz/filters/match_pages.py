@@ -171,9 +171,7 @@ def plot_matches(matches: object, *, gabor: bool = True, level: float = LEVEL, t
 
     if not isinstance(matches, Matches):
         matches = match_kernels(matches, gabor=gabor, level=level, transposed=transposed)
-    figure = draw_page(matches_page(matches))
-    figure.recipe = matches_recipe(matches)
-    return figure
+    return draw_page(matches_page(matches), matches_recipe(matches))
 
 
 def matches_recipe(matches: Matches) -> dict[str, object]:
