@@ -165,7 +165,7 @@ def caption(tiles: Tiles, scale: Scale, marks: Marks, extra: Sequence[str]) -> t
     if tiles.layout == "grid":
         lines[:2] = [f"{lines[0]}{PART}{lines[1]}"]
     more = map(sentence, extra) if tiles.noun == "map" else extra
-    return tuple(line for line in (*lines, *irregularities(tiles, marks), *more) if line)
+    return tuple(line for line in (*lines, *irregularities(tiles, scale, marks), *more) if line)
 
 
 def notes(tiles: Tiles, scale: Scale, marks: Marks, extra: Sequence[str]) -> tuple[str, ...]:
@@ -174,7 +174,7 @@ def notes(tiles: Tiles, scale: Scale, marks: Marks, extra: Sequence[str]) -> tup
     return (
         *cut,
         *([clipped_text(tiles, scale)] if scale.below + scale.above else []),
-        *irregularities(tiles, marks),
+        *irregularities(tiles, scale, marks),
         *extra,
     )
 
@@ -227,7 +227,7 @@ def clipped_text(tiles: Tiles, scale: Scale) -> str:
     return f"{scale.below + scale.above:,} of {tiles.values.size:,} values lie outside and take the end colour"
 
 
-def irregularities(tiles: Tiles, marks: Marks) -> list[str]:
+def irregularities(tiles: Tiles, scale: Scale, marks: Marks) -> list[str]:
     """Counts and numbers of the marked tiles: not finite, as good as zero, faint, constant."""
     lines = []
     if marks.nonfinite:
@@ -250,7 +250,8 @@ def irregularities(tiles: Tiles, marks: Marks) -> list[str]:
         parts.append(f"{are} as good as zero{struck}: {numbers_text(zero)}")
     if tiles.layout == "grid":
         if faint := kernels_of(tiles, marks.faint):
-            parts.append(f"{len(faint):,} {'more ' if zero else ''}below 5 % of the limit: {numbers_text(faint)}")
+            limit = "limit" if scale.kind != "tile" else f"largest {_size(tiles)} of the layer"
+            parts.append(f"{len(faint):,} {'more ' if zero else ''}below 5 % of the {limit}: {numbers_text(faint)}")
         if constant := kernels_of(tiles, marks.constant):
             parts.append(f"{counted(len(constant), 'is', 'are')} constant: {numbers_text(constant)}")
     return [*lines, *([PART.join(parts)] if parts else [])]

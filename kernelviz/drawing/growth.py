@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 LEFT, RIGHT = 364.0, 1440.0
 TYPE = 25.0
 LINE, BAND, GRID = "#2166ac", "#f2f3f5", "#d9dce0"
-BARS = {"dense": "#1a1a1a", "pointwise 1 × 1": "#2166ac", "depthwise": "#92c5de"}
+STANDARD = "standard"  # a convolution of all channels; "dense" is a fully connected layer
+BARS = {STANDARD: "#1a1a1a", "grouped": "#7f7f7f", "pointwise 1 × 1": "#2166ac", "depthwise": "#92c5de"}
 
 
 @dataclass(frozen=True)
@@ -210,7 +211,9 @@ def _bars(layers: Sequence[TracedLayer], chart: Chart, top: float) -> list[Item]
 def _family(layer: TracedLayer) -> str:
     if layer.groups and layer.groups > 1 and layer.output_shape and layer.groups == layer.output_shape[0]:
         return "depthwise"
-    return "pointwise 1 × 1" if layer.kernel and set(layer.kernel) == {1} else "dense"
+    if layer.groups and layer.groups > 1:
+        return "grouped"
+    return "pointwise 1 × 1" if layer.kernel and set(layer.kernel) == {1} else STANDARD
 
 
 def _bands(trace: Trace, layers: Sequence[TracedLayer], top: float, foot: float) -> list[Item]:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from kernelviz.drawing.colour import ScaleChoice
     from kernelviz.drawing.mosaic import Mosaic
-    from kernelviz.records import Array, Axis
+    from kernelviz.records import Array, Axis, Layout
     from kernelviz.views.components import Basis
     from kernelviz.views.map_views import MapView
 
@@ -307,6 +307,7 @@ class Choices(TypedDict, total=False):
     cmap: str | None
     columns: int | None
     zoom: int | None
+    layout: Layout | None
 
 
 @overload
@@ -326,6 +327,7 @@ def plot_kernels(
     cmap: str | None = None,
     columns: int | None = None,
     zoom: int | None = None,
+    layout: Layout | None = None,
 ) -> PageFigure | Axes:
     """Draw the kernels of one layer: a KernelBank, or a plain weight (out_channels, in_channels / groups, height, width).
 
@@ -334,10 +336,13 @@ def plot_kernels(
     transposed convolution, (in_channels, out_channels, height, width). One- and three-dimensional kernels are drawn as
     strips and as columns of slices.
 
+    A plain weight of Keras, (height, width, in_channels, out_channels), is taken with ``layout="keras"``. Without a
+    ``layout``, a shape such as (3, 3, 3, 32), which is more likely that of Keras, is rejected; ``"torch"`` takes it.
+
     Raises:
-        UsageError: A shape, view, scale or choice does not fit.
+        UsageError: A shape, view, scale, colour map or choice does not fit, or a weight may be of either layout.
     """
-    bank = as_bank(kernels, transposed=transposed)
+    bank = as_bank(kernels, transposed=transposed, layout=layout)
     draw = partial(make_sheet, bank, view=view, channels=channels, top=top, sort=sort, scale=scale, cmap=cmap)
     return _plot(draw, ax, columns, zoom)
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.filters.matching import KernelMatch
+    from kernelviz.records import Layout
 
 
 INNER_WIDTH = PAGE_WIDTH - 2 * MARGIN
@@ -161,7 +162,14 @@ DARK, PALE = "#575f6b", "#b9bec6"
 UNDRAWN = ("zero", "not finite")
 
 
-def plot_matches(matches: object, *, gabor: bool = True, level: float = LEVEL, transposed: bool = False) -> PageFigure:
+def plot_matches(
+    matches: object,
+    *,
+    gabor: bool = True,
+    level: float = LEVEL,
+    transposed: bool = False,
+    layout: Layout | None = None,
+) -> PageFigure:
     """Draw what the kernels of a layer resemble: a ``Matches``, or what ``match_kernels`` accepts.
 
     Raises:
@@ -170,7 +178,7 @@ def plot_matches(matches: object, *, gabor: bool = True, level: float = LEVEL, t
     from kernelviz.drawing.figures import draw_page
 
     if not isinstance(matches, Matches):
-        matches = match_kernels(matches, gabor=gabor, level=level, transposed=transposed)
+        matches = match_kernels(matches, gabor=gabor, level=level, transposed=transposed, layout=layout)
     return draw_page(matches_page(matches), matches_recipe(matches))
 
 

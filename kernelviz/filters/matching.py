@@ -18,7 +18,7 @@ from kernelviz.wording import aligned
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from kernelviz.records import Array
+    from kernelviz.records import Array, Layout
 
 
 @dataclass(frozen=True)
@@ -274,6 +274,7 @@ def match_kernels(
     level: float = LEVEL,
     transposed: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
+    layout: Layout | None = None,
 ) -> Matches:
     """Compare every kernel of a layer with every classical filter of its size, over scale, sign and orientation.
 
@@ -281,12 +282,12 @@ def match_kernels(
     one main plane: the strongest colour direction for three input channels, the only plane for one, else the sum over the
     input channels. ``planes`` adds the sum and each input plane. From 5 × 5 on a Gabor function is fitted to the main
     planes, unless ``gabor`` is False. ``level`` is the share of random kernels, of independent normal weights, that may be
-    named.
+    named. ``layout`` is that of a plain weight, as in ``plot_kernels``.
 
     Raises:
         UsageError: the kernels are not 2 × 2 to 32 × 32 and square, or the level is not between 0 and 1.
     """
-    bank = _square_bank(kernels, transposed=transposed)
+    bank = _square_bank(kernels, transposed=transposed, layout=layout)
     inputs, size = bank.weight.shape[1:3]
     naming, weight = naming_threshold(size, level, gabor=gabor), bank.weight.astype(np.float64)
     rows = _main_rows(bank, naming, range(len(weight)), progress)
@@ -345,11 +346,10 @@ def _other_planes(main: Plane, inputs: int) -> list[Plane]:
     return [plane for plane in ("sum", *range(inputs)) if plane != main] if inputs > 1 else []
 
 
-def _square_bank(kernels: object, *, transposed: bool) -> KernelBank:
-    if not isinstance(kernels, KernelBank):
-        weight = as_array(kernels)
-        kernels = weight[None, None] if weight.ndim == 2 else weight
-    bank = as_bank(kernels, transposed=transposed)
+def _square_bank(kernels: object, *, transposed: bool, layout: Layout | None = None) -> KernelBank:
+    if not isinstance(kernels, KernelBank) and (weight := as_array(kernels)).ndim == 2:
+        kernels = KernelBank(weight[None, None])
+    bank = as_bank(kernels, transposed=transposed, layout=layout)
     sides = bank.weight.shape[2:]
     if len(sides) != 2 or sides[0] != sides[1] or not 2 <= sides[0] <= LARGEST:
         raise UsageError(

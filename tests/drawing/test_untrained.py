@@ -19,6 +19,7 @@ IMAGE = kv.read_image("sample:grace_hopper")
 
 @pytest.fixture(scope="module")
 def model():
+    """A small network with random weights."""
     return kv.load_model("test_resnet", weights="random")
 
 
@@ -112,7 +113,7 @@ def test_weights_that_were_trained_since_are_not_called_untrained():
     assert parameter_sums(model.module) == model.sums
     with torch.no_grad():
         for parameter in model.module.parameters():
-            parameter += 0.01
+            parameter.add_(0.01)
     figure = kv.plot_kernels(kv.read_kernels(model, "conv1.0"))
     assert before.label.endswith("random weights (seed 0)")
     assert not badges(figure)

@@ -47,7 +47,7 @@ def test_no_text_meets_another(size, inputs, count):
     bank = classical_filters(size)
     for at in range(0, count, 2):
         kernels[at] = bank[at * 7 % len(bank)].values
-    check(plot_matches(kernels, gabor=size < 8))
+    check(plot_matches(kernels, gabor=size < 8, layout="torch"))
 
 
 @pytest.mark.parametrize("inputs", [1, 3])
