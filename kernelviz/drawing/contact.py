@@ -407,7 +407,7 @@ def _row(name: str, row: ContactRow, scale: Scale, marks: Marks, layout: _Layout
 
 def painted(values: Array, scale: Scale, size: tuple[int, int], *, dead: bool, zero: bool) -> Array:
     """One map (H, W) as the pixels (h, w, 3) of its tile, coloured and marked as in a mosaic."""
-    colours = colour.palette(None, signed=scale.signed)
+    colours = colour.palette(colour.map_colours(signed=scale.signed), signed=scale.signed)
     down, across = (np.arange(pixels) * length // pixels for pixels, length in zip(size, values.shape, strict=True))
     level = colour.levels(values[None], scale)[0] if not dead else np.full(values.shape, colour.DEAD, np.uint8)
     pixels = np.asarray(colours[level[np.ix_(down, across)]])
@@ -441,7 +441,8 @@ def _name_lines(name: str, tall: int, wide: float) -> list[str]:
 
 
 def _key(scale: Scale) -> Panel:
-    strip = colour.bar_pixels(scale.low, scale.high, int(BAR_WIDTH), signed=scale.signed)
+    cmap = colour.map_colours(signed=scale.signed)
+    strip = colour.bar_pixels(scale.low, scale.high, int(BAR_WIDTH), signed=scale.signed, cmap=cmap)
     ends = number_text(scale.low, plus=scale.signed), number_text(scale.high, plus=scale.signed)
     style = BarStyle(BAR_HEIGHT, LABEL, 10 + LABEL, clear=30)
     zero = BAR_WIDTH / 2 if scale.signed else None

@@ -196,7 +196,7 @@ def make_singles(
     facts = picture_facts(tiles, found, None, cmap)
     return Singles(
         levels=levels,
-        palette=colour.palette(cmap, signed=tiles.signed),
+        palette=colour.palette(colour.colours_of(tiles, cmap), signed=tiles.signed),
         numbers=tiles.numbers,
         limits=limits,
         scale=found,

@@ -19,7 +19,7 @@ from kernelviz.drawing.captions import (
     map_title,
     notes,
 )
-from kernelviz.drawing.colour import Scale, ScaleChoice, make_scale, ramp
+from kernelviz.drawing.colour import Scale, ScaleChoice, colours_of, make_scale, ramp
 from kernelviz.drawing.page import CONTENT
 from kernelviz.errors import UsageError
 from kernelviz.records import FeatureMaps, KernelBank, as_bank, check_positive
@@ -344,7 +344,7 @@ def make_sheet(
         grid=grid,
         scale=found_scale,
         marks=marks,
-        colours=cmap,
+        colours=colours_of(tiles, cmap),
         title=words.title,
         identity=words.identity,
         caption=caption(tiles, found_scale, marks, words.notes),

@@ -45,6 +45,15 @@ def test_a_caption_keeps_its_order(new_bank, odd_weight):
     assert sheet.notes == (f"{outside} of 400 values lie outside and take the end colour", *sheet.caption[2:])
 
 
+def test_a_limit_is_named_only_where_there_is_one(new_bank, odd_weight):
+    """With a range for each tile there is no common limit: what is faint is so beside the largest of the layer."""
+    bank = new_bank(weight=odd_weight)
+    words = " ".join(make_sheet(bank, scale="tile").caption)
+    assert "of the limit" not in words
+    assert "below 5 % of the largest weight of the layer: 11" in words
+    assert "below 5 % of the limit: 11" in " ".join(make_sheet(bank, scale="layer").caption)
+
+
 @pytest.mark.parametrize(
     ("choice", "said"),
     [

@@ -7,6 +7,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
+import kernelviz
 from kernelviz.drawing.growth import growth_page, plot_growth
 from kernelviz.drawing.page import Text as Words
 from kernelviz.errors import UsageError
@@ -72,3 +73,16 @@ def test_nothing_to_draw_is_an_error():
     """A network without a known receptive field is rejected."""
     with pytest.raises(UsageError, match="known receptive field"):
         growth_page(Trace((3, 8, 8), (), 0, 0))
+
+
+def test_dense_is_said_of_fully_connected_layers_only():
+    """No convolution is called dense: they are standard, grouped, pointwise or depthwise."""
+    for name, family in (
+        ("resnet18", "standard"),
+        ("resnext50_32x4d", "grouped"),
+        ("tf_efficientnet_lite0", "depthwise"),
+    ):
+        page = growth_page(kernelviz.trace(kernelviz.load_model(name, weights=None)))
+        words = [item.text for item in page.items if isinstance(item, Words)]
+        assert [word for word in words if word.startswith(f"{family} ")], name
+        assert not [word for word in words if "dense" in word.lower()], name
