@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from kernelviz.errors import UsageError
+from kernelviz.notebook import record_repr
 from kernelviz.wording import inflected
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ class Source:
     versions: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    __repr__ = record_repr
+
     def as_recipe(self) -> dict[str, Any]:
         """The part of a recipe called ``model``; a file from the hub and its copy in the cache have the same."""
         weights = self.weights
@@ -115,6 +118,8 @@ class ConvLayer:
     params: int
     expert: int | None = None
 
+    __repr__ = record_repr
+
     @property
     def depthwise(self) -> bool:
         """Whether each kernel reads one channel of several."""
@@ -137,6 +142,8 @@ class KernelBank:
     notes: tuple[str, ...] = ()
     reading: Literal["effective", "stored"] | None = None
 
+    __repr__ = record_repr
+
 
 @dataclass(frozen=True)
 class Image:
@@ -155,6 +162,8 @@ class Image:
     format: str | None
     mode: str
     notes: tuple[str, ...] = ()
+
+    __repr__ = record_repr
 
     @property
     def size(self) -> tuple[int, int]:
@@ -178,6 +187,8 @@ class SeenImage:
     offset: tuple[float, float]
     scale: tuple[float, float]
     notes: tuple[str, ...] = ()
+
+    __repr__ = record_repr
 
     def as_recipe(self) -> dict[str, Any]:
         """The part of a recipe called ``seen``: the part of the image, by ``offset`` and ``scale``."""
@@ -206,6 +217,8 @@ class FeatureMaps:
     centres: tuple[Array, Array] | None = None
     notes: tuple[str, ...] = ()
 
+    __repr__ = record_repr
+
 
 @dataclass(frozen=True)
 class ClassScore:
@@ -223,6 +236,8 @@ class Axis:
     name: str
     labels: tuple[str, ...]
     total: int
+
+    __repr__ = record_repr
 
 
 @dataclass(frozen=True)
@@ -251,6 +266,8 @@ class Tiles:
     noun: str = "kernel"
     order: str = "index"
     parts: tuple[str, ...] = ("R", "G", "B")
+
+    __repr__ = record_repr
 
     @property
     def is_reduced(self) -> bool:

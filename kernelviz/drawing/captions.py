@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelviz.drawing.colour import FAINT, GOOD_AS_ZERO, Scale
+from kernelviz.notebook import record_repr
 from kernelviz.records import Axis, ConvLayer, FeatureMaps, KernelBank, Tiles, shape_text
 from kernelviz.wording import PART, counted, inflected, number_text, numbers_text, sentence
 
@@ -27,6 +28,8 @@ class Marks:
     broken: tuple[int, ...]
     nonfinite: int
     dead: tuple[int, ...] = ()
+
+    __repr__ = record_repr
 
 
 def find_marks(tiles: Tiles, scale: Scale) -> Marks:

@@ -36,6 +36,7 @@ from kernelviz.drawing.page import (
 )
 from kernelviz.drawing.sheets import FIGURE_PIXELS, source_facts
 from kernelviz.errors import UsageError
+from kernelviz.notebook import gathered_repr, record_repr
 from kernelviz.records import Tiles, as_maps, check_positive
 from kernelviz.views.kernel_views import named_channels
 from kernelviz.views.map_views import distinct_channels
@@ -61,6 +62,8 @@ class ContactRow:
     thumbnail: Array | None
     values: Array
 
+    __repr__ = record_repr
+
 
 class ContactSheet:
     """Collects one row per image; the channels are chosen at the first image, and at most as many rows kept as fit.
@@ -84,6 +87,8 @@ class ContactSheet:
         self.layer = ""
         self.source: Source | None = None
         self.of_channels = 0
+
+    __repr__ = gathered_repr
 
     @property
     def total(self) -> int:

@@ -11,7 +11,6 @@ import io
 import math
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -353,19 +352,6 @@ def draw_again(figure: PageFigure, page: Panel) -> None:
     for artist in (*axes.artists, *axes.lines, *axes.patches, *axes.texts):
         artist.remove()
     add_items(axes, page.items, 72 / DPI)
-
-
-@dataclass(frozen=True)
-class Animation:
-    """Pages of one size, the duration of each (milliseconds, multiples of 10), and the recipe."""
-
-    pages: tuple[Panel, ...]
-    durations: tuple[int, ...]
-    recipe: Recipe
-
-    def __post_init__(self) -> None:
-        if len(self.pages) != len(self.durations):
-            raise ValueError("Each page needs a duration.")
 
 
 # The rcParams that matplotlib reads while it writes any figure.

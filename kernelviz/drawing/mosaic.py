@@ -10,6 +10,7 @@ import numpy as np
 from kernelviz.drawing import colour
 from kernelviz.drawing.sheets import map_facts, picture_facts
 from kernelviz.errors import UsageError
+from kernelviz.notebook import record_repr
 from kernelviz.records import as_maps, check_positive
 from kernelviz.views.map_views import map_tiles
 
@@ -34,6 +35,8 @@ class Mosaic:
     pixels: Array
     palette: Array | None
     recipe: Recipe | None = None
+
+    __repr__ = record_repr
 
     @property
     def rgb(self) -> Array:
@@ -160,6 +163,8 @@ class Singles:
     zoom: int
     nonfinite: int
     recipe: Recipe
+
+    __repr__ = record_repr
 
 
 def make_singles(

@@ -28,6 +28,7 @@ from kernelviz.drawing.page import (
 )
 from kernelviz.drawing.sheets import map_facts, picture_facts
 from kernelviz.errors import UsageError
+from kernelviz.notebook import record_repr
 from kernelviz.records import as_maps
 from kernelviz.views.map_views import map_tiles
 from kernelviz.wording import inflected, number_text, sentence
@@ -59,6 +60,8 @@ class Overlay:
     channel: int | None
     notes: tuple[str, ...]
     recipe: Recipe
+
+    __repr__ = record_repr
 
     @property
     def shown(self) -> int:

@@ -22,6 +22,7 @@ from kernelviz.drawing.captions import (
 from kernelviz.drawing.colour import Scale, ScaleChoice, colours_of, make_scale, ramp
 from kernelviz.drawing.page import CONTENT
 from kernelviz.errors import UsageError
+from kernelviz.notebook import record_repr
 from kernelviz.records import FeatureMaps, KernelBank, as_bank, check_positive
 from kernelviz.version import SCHEMA, __version__
 from kernelviz.views.components import fit_note
@@ -70,6 +71,8 @@ class Grid:
     width: int
     numbered: bool = False
     band: int | None = None
+
+    __repr__ = record_repr
 
 
 def plan_tiles(
@@ -281,6 +284,8 @@ class Sheet:
     caption: tuple[str, ...]
     recipe: Recipe
     notes: tuple[str, ...] = ()
+
+    __repr__ = record_repr
 
     @property
     def shown(self) -> int:

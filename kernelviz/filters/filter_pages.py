@@ -208,7 +208,8 @@ MOST_PIXELS = 4_000_000
 def plot_filter(image: object, *kernels: object, border: Border = "repeat") -> PageFigure:
     """Draw an image and its filter responses: ``plot_filter(image, "sobel-x", "laplacian")``.
 
-    Takes an image and kernels as ``apply_filter`` does, or, without kernels, a Response or several of one image.
+    Takes an image and kernels as ``apply_filter`` does, also in a list, ``plot_filter(image, ["sobel-x", "laplacian"])``;
+    or, without kernels, a Response or several of one image.
     If the page would exceed four megapixels, only the middle of the image is drawn, and the caption states it.
 
     Raises:
@@ -217,7 +218,8 @@ def plot_filter(image: object, *kernels: object, border: Border = "repeat") -> P
     from kernelviz.drawing.figures import draw_page
 
     if kernels:
-        responses = [apply_filter(image, kernel, border=border) for kernel in kernels]
+        chosen = [one for kernel in kernels for one in _several(kernel)]
+        responses = [apply_filter(image, one, border=border) for one in chosen]
     elif isinstance(image, Response):
         responses = [image]
     else:
@@ -225,6 +227,25 @@ def plot_filter(image: object, *kernels: object, border: Border = "repeat") -> P
     if not responses:
         raise UsageError("There is no filter to draw.", hint='Name one: plot_filter(image, "sobel-x").')
     return draw_page(filter_page(responses), filter_recipe(responses))
+
+
+def _several(kernel: object) -> Sequence[object]:
+    """The kernels of a list of names, filters and arrays; a kernel, also one given as lists of numbers, alone.
+
+    Raises:
+        UsageError: the list may also be the three planes of one kernel.
+    """
+    if not isinstance(kernel, list | tuple) or (
+        kernel and all(isinstance(one, list | tuple | int | float) for one in kernel)
+    ):
+        return [kernel]
+    shapes = {tuple(getattr(one, "shape", ())) for one in kernel}
+    if len(kernel) == 3 and len(shapes) == 1 and len(shapes.pop()) == 2:
+        raise UsageError(
+            "A list of three arrays can be three filters, or the red, green and blue plane of one.",
+            hint="Give plot_filter(image, *filters) or plot_filter(image, numpy.stack(planes)).",
+        )
+    return kernel
 
 
 def filter_recipe(responses: Sequence[Response]) -> dict[str, object]:

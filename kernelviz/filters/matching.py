@@ -12,6 +12,7 @@ import numpy as np
 from kernelviz.errors import UsageError
 from kernelviz.filters.bank import ALIKE, LARGEST, Filter, classical_filters, unit_rows
 from kernelviz.filters.formulas import SMALLEST, GaborFit, chance_of_fit, fit_gabors
+from kernelviz.notebook import record_repr
 from kernelviz.records import KernelBank, as_array, as_bank, shape_text
 from kernelviz.wording import aligned
 
@@ -29,6 +30,8 @@ class ColourDirection:
     weights: tuple[float, float, float]
     about: str
     source: str
+
+    __repr__ = record_repr
 
 
 _CONES = "Ruderman, Cronin and Chiao 1998, Statistics of cone responses to natural images"
@@ -225,6 +228,8 @@ class KernelMatch:
     colour: Colour | None = None
     gabor: GaborFit | None = None
 
+    __repr__ = record_repr
+
 
 @dataclass(frozen=True)
 class Matches:
@@ -242,6 +247,8 @@ class Matches:
     threshold: float
     filters: int
     fit_threshold: float | None = None
+
+    __repr__ = record_repr
 
     @property
     def main_rows(self) -> tuple[KernelMatch, ...]:

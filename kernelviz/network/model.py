@@ -39,6 +39,7 @@ from kernelviz.network.weights.names import (
     location_of,
 )
 from kernelviz.network.weights.request import Request, StallTimeout
+from kernelviz.notebook import record_repr
 from kernelviz.records import Source, Weights
 from kernelviz.threads import no_warnings, processors
 from kernelviz.wording import shown
@@ -201,6 +202,8 @@ class Model:
     input_size: tuple[int, int, int]
     stages: tuple[str, ...] = ()
     sums: tuple[float, ...] = ()
+
+    __repr__ = record_repr
 
     @property
     def current_source(self) -> Source:
