@@ -69,13 +69,12 @@ def _brief(value: Any) -> str:
         return f"{value:.6g}" if isinstance(value, float) else str(value)[:LONGEST_TEXT]
     if isinstance(value, tuple | list | frozenset | set | Mapping | range):
         return _brief_items(value)
+    kind = type(value).__name__
     if dataclasses.is_dataclass(value):
         names = (getattr(value, name, None) for name in ("label", "name", "layer"))
         name = next((name for name in names if isinstance(name, str)), None)
-        return f"{type(value).__name__}({'…' if name is None else _brief(name)})"
-    if isinstance(value, Exception):
-        return f"{type(value).__name__}({_brief(str(value))})"
-    return f"<{type(value).__name__}>"
+        return f"{kind}({'…' if name is None else _brief(name)})"
+    return f"{kind}({_brief(str(value))})" if isinstance(value, Exception) else f"<{kind}>"
 
 
 def _brief_items(values: Any) -> str:

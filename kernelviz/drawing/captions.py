@@ -86,12 +86,28 @@ def kernels_touched(tiles: Tiles, indices: Sequence[int]) -> tuple[int, ...]:
 
 
 def kernel_title(bank: KernelBank, tiles: Tiles) -> str:
-    """``Kernels of LAYER``, followed by what a table shows of them."""
+    """``Kernels of LAYER``, followed by the view, unless the tiles are the kernels as they are."""
     name = f"Kernels of {bank.layer.name}" if bank.layer else "Kernels"
-    by = {"channels": ", channel by channel", "matrix": ", input by input"}.get(tiles.view, "")
-    if tiles.view == "spectrum":
-        by = ", frequency responses"
-    return name + (by if tiles.layout == "table" or tiles.view == "spectrum" else "")
+    if tiles.quantity == "size of weight":
+        return f"{name}, sizes of weights"
+    if tiles.layout == "heatmap" or _is_plain(tiles):
+        return name
+    return f"{name}, {_VIEWS[tiles.view]}"
+
+
+_VIEWS = {
+    "rgb": "as RGB",
+    "sum": "summed over channels",
+    "norm": "norm over channels",
+    "channels": "channel by channel",
+    "matrix": "input by input",
+    "spectrum": "frequency responses",
+}
+
+
+def _is_plain(tiles: Tiles) -> bool:
+    """Whether a view that sums over the input channels had one to sum."""
+    return tiles.view in ("sum", "norm") and tiles.quantity in ("weight", "size of weight")
 
 
 def kernel_identity(bank: KernelBank) -> str:
@@ -164,7 +180,8 @@ def layer_text(layer: ConvLayer) -> str:
 
 def caption(tiles: Tiles, scale: Scale, marks: Marks, extra: Sequence[str]) -> tuple[str, ...]:
     """The lines below a picture: view and n of m, scale and limit, irregularities, notes."""
-    lines = [f"View {tiles.view}: {tiles.explanation}", f"{count_text(tiles)}", scale_text(tiles, scale)]
+    view = sentence(tiles.explanation) if _is_plain(tiles) else f"View {tiles.view}: {tiles.explanation}"
+    lines = [view, f"{count_text(tiles)}", scale_text(tiles, scale)]
     if tiles.layout == "grid":
         lines[:2] = [f"{lines[0]}{PART}{lines[1]}"]
     more = map(sentence, extra) if tiles.noun == "map" else extra

@@ -256,8 +256,17 @@ def caption_block(
     size = CAPTION * unit
     lines: list[str] = []
     for part in caption:
-        lines += fitted(drawable(part), size, width)
+        lines += _balanced(drawable(part), size, width)
     return text_block(lines, *at, size)
+
+
+def _balanced(text: str, size: float, width: float) -> list[str]:
+    """The lines of ``fitted``, broken earlier if the last one would be a single word."""
+    lines = whole = fitted(text, size, width)
+    while len(lines) == len(whole) > 1 and " " not in lines[-1] and width > 0:
+        width -= size
+        lines = fitted(text, size, width)
+    return lines if len(lines) == len(whole) else whole
 
 
 @dataclass(frozen=True)

@@ -305,14 +305,15 @@ def _page(responses: Sequence[Response], part: tuple[slice, slice], title: str) 
     more, y = text_block(wrap(drawable(heading), TYPE * unit, inner), margin, y + 2 * unit, TYPE * unit)
     items += more
     y = float(round(y + 24 * unit))
-    for start in range(0, len(panels), across):
-        shelf = panels[start : start + across]
-        heads = max(head.height for head, _ in shelf)
-        for at, (head, body) in enumerate(shelf):
+    for start in range(1, len(panels), across - 1):  # the column below the image stays empty
+        shelf = list(enumerate(panels[start : start + across - 1], 1))
+        shelf = [(0, panels[0]), *shelf] if start == 1 else shelf
+        heads = max(head.height for _, (head, _) in shelf)
+        for at, (head, body) in shelf:
             x = float(round(margin + at * (width + gap)))
             items += moved(head, x, y)
             items += moved(body, x, float(round(y + heads)))
-        y = float(round(y + heads + max(body.height for _, body in shelf) + 24 * unit))
+        y = float(round(y + heads + max(body.height for _, (_, body) in shelf) + 24 * unit))
     lines = [line for text in _caption(responses, part, zoom) for line in _prose(text, TYPE * unit, inner)]
     more, y = text_block(lines, margin, y, TYPE * unit)
     return Panel((*items, *more), float(round(inner + 2 * margin)), float(round(y + 0.6 * margin)))
@@ -353,7 +354,7 @@ def _response_panel(
     shares = np.clip((values - low) / (high - low), 0, 1)
     table = _table(signed=signed)
     picture = framed(_enlarged(table[np.rint(shares * (len(table) - 1)).astype(int)], zoom), 0, 0)
-    bar, y = _bar(response, picture.height + 12 * unit, max(picture.width, 0.9 * width), unit)
+    bar, y = _bar(response, picture.height + 12 * unit, picture.width, unit)
     return head, Panel((picture, *bar), max(picture.width, width), y)
 
 
@@ -377,10 +378,11 @@ def _bar(response: Response, y: float, width: float, unit: float) -> tuple[list[
     low, high, signed = limits_of(response)
     table = _table(signed=signed)
     size = TYPE * unit
-    shades = table[np.rint(np.linspace(0, len(table) - 1, max(2, int(width)))).astype(int)][None]
     below = "≤ " if (response.values < low).any() else ""
     above = "≥ " if (response.values > high).any() else ""
     ends = (f"{below}{number_text(low)}", f"{above}{number_text(high, plus=signed)}")
+    width = max(width, sum(text_width(end, size) for end in ends) + size)
+    shades = table[np.rint(np.linspace(0, len(table) - 1, int(width))).astype(int)][None]
     drop = 10 * unit + 0.8 * size
     style = BarStyle(14 * unit, size, drop, clear=size, tick=6 * unit, line=unit, end_ticks=False)
     items, foot = colour_bar([shades], ends, style, top=y, right=width, middle=width / 2 if signed else None)
