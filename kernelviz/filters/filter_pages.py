@@ -50,7 +50,7 @@ def zoom_for(side: int, room: float) -> int:
     return max(1, round(room / side))
 
 
-def stamp(values: Array, x: float, y: float, zoom: int) -> Raster:
+def stamp(values: Array, x: float, y: float, zoom: int, cmap: str | None = None) -> Raster:
     """A tile of (h, w) values in its own symmetric range, or of (3, h, w) as colour, with an outline, at (x, y)."""
     finite = np.where(np.isfinite(values), values, 0)
     limit = float(np.abs(finite).max(initial=0)) or 1.0
@@ -59,7 +59,7 @@ def stamp(values: Array, x: float, y: float, zoom: int) -> Raster:
     if values.ndim == 3:
         pixels = rgb_pixels(np.moveaxis(shares, 0, -1)[None], scale)[0]
     else:
-        pixels = ramp(None, signed=True)[levels(shares[None], scale)[0]]
+        pixels = ramp(cmap, signed=True)[levels(shares[None], scale)[0]]
     return framed(np.repeat(np.repeat(pixels, zoom, axis=0), zoom, axis=1), x, y)
 
 
