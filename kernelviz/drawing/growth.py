@@ -91,7 +91,7 @@ def growth_page(trace: Trace) -> Panel:
     for number, chart in enumerate(charts):
         items += _frame(chart, top)
         items += _image_line(trace, chart, top) if number == 0 else []
-        items += _bars(layers, chart, top) if number == len(charts) - 1 else _steps(chart, top)
+        items += _bars(layers, chart, top) if number == len(charts) - 1 else _steps(trace, chart, top)
         top += chart.height + 60
     items += _legend(layers, foot + 10)
     lines = [line for part in _caption(trace, layers) for line in wrap(part, TYPE, PAGE_WIDTH - 2 * MARGIN)]
@@ -187,7 +187,7 @@ def _first_global(trace: Trace, fields: Sequence[float]) -> int | None:
     return next((at for at, size in enumerate(fields) if size >= image), None)
 
 
-def _steps(chart: Chart, top: float) -> list[Item]:
+def _steps(trace: Trace, chart: Chart, top: float) -> list[Item]:
     """A step line with its last value after its end; of few layers, each value stands on its step."""
     width = _slot(len(chart.values))
     heights = [top + chart.height * (1 - chart.share(value)) for value in chart.values]
@@ -197,10 +197,13 @@ def _steps(chart: Chart, top: float) -> list[Item]:
         if at and heights[at - 1] != y:
             items.append(Rule(LEFT + at * width, heights[at - 1], LEFT + at * width, y, LINE, 4))
     if len(heights) <= FEW:
-        items += [
-            Text(LEFT + (at + 0.5) * width, y - 10, f"{value:,}", TYPE, LINE, align="center")
-            for at, (y, value) in enumerate(zip(heights[:-1], chart.values, strict=False))
-        ]
+        image = top + chart.height * (1 - chart.share(max(trace.input_size[-2:]))) if chart.unit else -1.0
+        first = _first_global(trace, chart.values) if chart.unit else None
+        for at, (y, value) in enumerate(zip(heights[:-1], chart.values, strict=False)):
+            free = (
+                26 if 0 < y - image < 34 else -22 if at == first else -10
+            )  # clear of the line of the image, of its dot
+            items.append(Text(LEFT + (at + 0.5) * width, y + free, f"{value:,}", TYPE, LINE, align="center"))
     last = f"{chart.values[-1]:,}{chart.unit}"
     return [*items, Text(RIGHT + 14, heights[-1], last, TYPE, LINE, bold=True, middle=True)]
 
