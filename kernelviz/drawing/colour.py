@@ -181,9 +181,9 @@ def ramp(name: str | None, *, signed: bool) -> Array:
         UsageError: matplotlib has no such colour map.
     """
     if name == WHITE_RED or (name is None and signed):
-        anchors = np.linspace(0, 1, len(RD_BU))
-        shares = np.linspace(0.5 if name == WHITE_RED else 0.0, 1, LEVELS)
-        mixed = [np.interp(shares, anchors, channel) for channel in zip(*RD_BU, strict=True)]
+        anchors = np.linspace(0, LEVELS - 1, len(RD_BU))
+        shades = np.linspace(ZERO_LEVEL, LEVELS - 1, LEVELS) if name == WHITE_RED else np.arange(LEVELS)
+        mixed = [np.interp(shades, anchors, channel) for channel in zip(*RD_BU, strict=True)]
         return np.asarray(np.rint(np.stack(mixed, axis=1)), dtype=np.uint8)
     import matplotlib as mpl
 
