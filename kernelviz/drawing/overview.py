@@ -244,7 +244,7 @@ def _tile(
     x, y = at
     baseline = y + 14 * UNIT + 0.76 * SIZE  # nearer to its own tile than to the one above
     tall = max(2, min(2 * wide, round(wide * values.shape[0] / values.shape[1])))
-    top = round(baseline + 5 * UNIT)
+    top = round(baseline + 7 * UNIT)
     pixels = _coloured(_averaged(_averaged(values, tall, 0), wide, 1), signed=column.signed, cmap=cmap)
     label = Text(x, baseline, str(channel), SIZE, QUIET)
     return [label, Raster(pixels, x, top, wide, tall), *_outline(x, top, wide, tall)], top + tall
