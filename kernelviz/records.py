@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from kernelviz.errors import UsageError
+from kernelviz.notebook import record_repr
+from kernelviz.wording import inflected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,10 +25,12 @@ if TYPE_CHECKING:
 WeightsSource: TypeAlias = Literal["cache", "bundled", "hub", "url", "file", "random"]
 View: TypeAlias = Literal["auto", "rgb", "sum", "norm", "channels", "matrix", "spectrum"]
 Sort: TypeAlias = Literal["index", "norm", "mean", "max", "std"]
+Layout: TypeAlias = Literal["torch", "keras"]
 Recipe: TypeAlias = Mapping[str, Any]
 
 VIEWS: tuple[str, ...] = get_args(View)
 SORTS: tuple[str, ...] = get_args(Sort)
+LAYOUTS: tuple[str, ...] = get_args(Layout)
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,8 @@ class Source:
     threads: int | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    __repr__ = record_repr
 
     def as_recipe(self) -> dict[str, Any]:
         """The part of a recipe called ``model``; a file from the hub and its copy in the cache have the same."""
@@ -112,6 +118,8 @@ class ConvLayer:
     params: int
     expert: int | None = None
 
+    __repr__ = record_repr
+
     @property
     def depthwise(self) -> bool:
         """Whether each kernel reads one channel of several."""
@@ -134,6 +142,8 @@ class KernelBank:
     notes: tuple[str, ...] = ()
     reading: Literal["effective", "stored"] | None = None
 
+    __repr__ = record_repr
+
 
 @dataclass(frozen=True)
 class Image:
@@ -152,6 +162,8 @@ class Image:
     format: str | None
     mode: str
     notes: tuple[str, ...] = ()
+
+    __repr__ = record_repr
 
     @property
     def size(self) -> tuple[int, int]:
@@ -175,6 +187,8 @@ class SeenImage:
     offset: tuple[float, float]
     scale: tuple[float, float]
     notes: tuple[str, ...] = ()
+
+    __repr__ = record_repr
 
     def as_recipe(self) -> dict[str, Any]:
         """The part of a recipe called ``seen``: the part of the image, by ``offset`` and ``scale``."""
@@ -203,6 +217,8 @@ class FeatureMaps:
     centres: tuple[Array, Array] | None = None
     notes: tuple[str, ...] = ()
 
+    __repr__ = record_repr
+
 
 @dataclass(frozen=True)
 class ClassScore:
@@ -220,6 +236,8 @@ class Axis:
     name: str
     labels: tuple[str, ...]
     total: int
+
+    __repr__ = record_repr
 
 
 @dataclass(frozen=True)
@@ -248,6 +266,8 @@ class Tiles:
     noun: str = "kernel"
     order: str = "index"
     parts: tuple[str, ...] = ("R", "G", "B")
+
+    __repr__ = record_repr
 
     @property
     def is_reduced(self) -> bool:
@@ -279,6 +299,16 @@ def as_array(values: object) -> Array:
     return np.array(array, dtype=wanted if array.dtype.kind == "f" else np.float64)
 
 
+def is_untrained(recipe: Recipe | None) -> bool:
+    """Whether a recipe states that a picture shows random weights, those of a network before any training.
+
+    What is not known to be random is not called so.
+    """
+    model = (recipe or {}).get("model") or {}
+    models = model if isinstance(model, list) else [model]
+    return any((each.get("weights") or {}).get("source") == "random" for each in models)
+
+
 def shape_text(shape: Sequence[int]) -> str:
     """``(32, 3, 3, 3)``: a shape as text."""
     return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
@@ -301,17 +331,25 @@ def check_positive(name: str, value: int | None) -> int | None:
     return whole
 
 
-def as_bank(kernels: object, *, transposed: bool = False) -> KernelBank:
+def as_bank(kernels: object, *, transposed: bool = False, layout: Layout | None = None) -> KernelBank:
     """Convert a record, a tensor or an array to a kernel bank.
 
     A plain weight is (out_channels, in_channels / groups, *kernel_size), with one, two or three kernel axes; with
     ``transposed`` the first two are swapped, as in a transposed convolution without groups. A single kernel
     (in_channels, height, width) must be given as (1, in_channels, height, width).
 
+    This is the layout of torch. With ``layout="keras"`` the weight is (*kernel_size, in_channels, out_channels), with
+    ``transposed`` (*kernel_size, out_channels, in_channels). Without a ``layout``, a shape that is more likely that of
+    Keras is rejected; parameters of torch modules have the layout of torch.
+
     Raises:
-        UsageError: another rank, an empty axis, or no real numbers.
+        UsageError: another rank, an empty axis, no real numbers, or a shape that may be of either layout.
     """
+    if layout not in (None, *LAYOUTS):
+        raise UsageError(f"The layout must be {' or '.join(LAYOUTS)}, but got {layout!r}.")
     if isinstance(kernels, KernelBank):
+        if layout == "keras":
+            raise UsageError("A KernelBank has the layout of torch already.", hint="Omit layout.")
         return kernels
     weight = as_array(kernels)
     if weight.ndim not in (3, 4, 5):
@@ -321,7 +359,50 @@ def as_bank(kernels: object, *, transposed: bool = False) -> KernelBank:
         )
     if 0 in weight.shape:
         raise UsageError(f"The kernels are empty: their shape is {shape_text(weight.shape)}.")
+    if layout is None and type(kernels).__module__ != "torch.nn.parameter":
+        check_layout(weight.shape, transposed=transposed)
+    if layout == "keras":  # (*k, in, out) to (out, in, *k); also (*k, out, in) to (in, out, *k)
+        weight = np.moveaxis(weight, (-1, -2), (0, 1))
     return KernelBank(weight.swapaxes(0, 1) if transposed else weight)
+
+
+SIDES = (1, 2, 3, 4, 5, 7, 9, 11)
+"""The usual lengths of the sides of kernels."""
+
+
+def check_layout(shape: tuple[int, ...], *, transposed: bool = False) -> None:
+    """Reject the shape of a weight that is likely (*kernel_size, in_channels, out_channels), as in Keras.
+
+    The first axes are then the equal sides of a kernel, and the last ones are not.
+
+    Raises:
+        UsageError: the shape may be of either layout.
+    """
+    sides, kernel = shape[:-2], shape[2:]  # of a kernel in Keras and in torch
+    side, last = sides[0], kernel[-1]
+    if side not in SIDES or set(shape) == {1} or {*sides} != {side} or _is_usual_in_torch(side, kernel):
+        return
+    first, second = (shape[1], shape[0]) if transposed else shape[:2]
+    inputs, outputs = (last, shape[-2]) if transposed else (shape[-2], last)
+    size = " × ".join(map(str, sides)) if len(sides) > 1 else f"length-{side}"
+    many = f"{first:,} {inflected(first, 'kernel')} of {second:,} {inflected(second, 'channel')}"
+    raise UsageError(
+        f"The shape {shape_text(shape)} can be read in two ways.",
+        f"In Keras it is {size} kernels, {inputs:,} → {outputs:,} channels; "
+        f"in torch {many}, {' × '.join(map(str, kernel))}.",
+        'Pass layout="keras" or layout="torch".',
+    )
+
+
+def _is_usual_in_torch(side: int, kernel: tuple[int, ...]) -> bool:
+    """Whether the last axes of a weight look like a kernel, not like channels; ``side`` is its first axis."""
+    last = kernel[-1]
+    if len(kernel) == 1:
+        return last in SIDES[1:] or (side == 1 and last <= SIDES[-1])
+    if side == 1:  # one kernel, perhaps one of the user's own
+        square = kernel[-2] == last and (last % 2 == 1 or last <= SIDES[-1])
+        return square or (min(kernel) == 1 and max(kernel) <= SIDES[-1])
+    return {*kernel} == {last} and last in SIDES[1:] and (last % 2 == 1 or last < side)
 
 
 def as_maps(maps: object) -> FeatureMaps:

@@ -9,9 +9,12 @@ import numpy as np
 
 from kernelviz.arithmetic.steps import Step
 from kernelviz.errors import UnknownLayerError, UsageError
-from kernelviz.wording import nearest_text, shown
+from kernelviz.notebook import html_table, record_repr
+from kernelviz.wording import UNKNOWN, nearest_text, shown, visible
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kernelviz.arithmetic.operations import Operation
     from kernelviz.records import Array, ConvLayer, Image, SeenImage, Source
 
@@ -34,6 +37,8 @@ class AxisField:
     jump: int | None
     offset: int | None
 
+    __repr__ = record_repr
+
 
 @dataclass(frozen=True)
 class Field:
@@ -45,6 +50,8 @@ class Field:
 
     axes: tuple[AxisField, ...]
     mixes_image: bool = False
+
+    __repr__ = record_repr
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,8 @@ class TracedLayer:
     lost: str = ""
     changes: bool = True
 
+    __repr__ = record_repr
+
 
 @dataclass(frozen=True)
 class Trace:
@@ -100,6 +109,15 @@ class Trace:
     macs: int
     source: Source | None = None
     stages: tuple[str, ...] = ()
+
+    __repr__ = record_repr
+
+    def _repr_html_(self) -> str:
+        """The table of the layers that change their input, as ``kernelviz layers`` prints it."""
+        layers = [layer for layer in self.layers if layer.changes]
+        sums = f"{self.params:,} parameters, {self.macs:,} multiply-adds at {' × '.join(map(str, self.input_size))}"
+        caption = f"{self.source.label}: {sums}" if self.source else sums
+        return html_table(HEADS, [layer_cells(layer) for layer in layers], NUMBERS, caption=caption)
 
     def layer(self, name: str) -> TracedLayer:
         """The layer with this exact name.
@@ -178,6 +196,8 @@ class Unit:
     seen: SeenImage | None = None
     input_size: tuple[int, ...] | None = None
 
+    __repr__ = record_repr
+
     @property
     def products(self) -> Array:
         """(n, kh, kw): what each tap contributes."""
@@ -227,6 +247,8 @@ class LayerOperation:
     source: Source | None = None
     notes: tuple[str, ...] = ()
 
+    __repr__ = record_repr
+
 
 def layer_entry(layer: TracedLayer) -> dict[str, Any]:
     """One row of the layer table."""
@@ -259,3 +281,69 @@ def layer_entry(layer: TracedLayer) -> dict[str, Any]:
 
 def _all_or_none(numbers: list[int | None]) -> list[int | None] | None:
     return None if None in numbers else numbers
+
+
+HEADS = (
+    "layer", "kind", "kernel", "stride", "padding", "dilation", "groups", "bias", "output", "params", "macs", "field",
+    "jump", "runs", "layout",
+)  # fmt: skip
+NUMBERS = frozenset({"groups", "params", "macs", "runs"})
+
+
+def layer_cells(layer: TracedLayer, *, layout: bool = False) -> tuple[str, ...]:
+    """One row as text, under ``HEADS``; empty where something does not apply, and the layout unless requested."""
+    return (
+        visible(layer.name) or "(the network)",
+        layer.kind,
+        _sides(layer.kernel),
+        _sides(layer.stride),
+        layer.padding if isinstance(layer.padding, str) else _sides(layer.padding),
+        _sides(layer.dilation),
+        "" if layer.groups is None else str(layer.groups),
+        {True: "yes", False: "no", None: ""}[layer.bias],
+        "" if layer.output_shape is None else " × ".join(map(str, layer.output_shape)),
+        f"{layer.params:,}",
+        f"{layer.macs:,}",
+        field_text(layer),
+        _jump_text(layer),
+        "" if layer.runs == 1 else str(layer.runs),
+        layout_text(layer) if layout else "",
+    )
+
+
+def layout_text(layer: TracedLayer) -> str:
+    """What each dimension of the output is, as ``N C H W``; with ``lost`` if rows and columns could not be traced."""
+    if not layer.runs:
+        return ""
+    return f"{layer.layout} (lost)" if "?" in layer.layout and layer.lost else layer.layout
+
+
+def field_text(layer: TracedLayer) -> str:
+    """``43`` or ``43 × 27``, with ``+`` if the whole image is mixed in; ``?`` if it is not known."""
+    if layer.field is None:
+        return UNKNOWN if layer.runs else ""
+    return _sides([axis.size for axis in layer.field.axes]) + ("+" if layer.field.mixes_image else "")
+
+
+def _jump_text(layer: TracedLayer) -> str:
+    if layer.field is None:
+        return ""
+    jumps = [axis.jump for axis in layer.field.axes]
+    return "" if None in jumps else _sides([jump for jump in jumps if jump is not None])
+
+
+def _sides(sides: Sequence[int] | None) -> str:
+    """``3`` for a square, else ``3 × 5``."""
+    if not sides:
+        return ""
+    return str(sides[0]) if len(set(sides)) == 1 else " × ".join(map(str, sides))
+
+
+def total_cells(trace: Trace, layers: Sequence[TracedLayer]) -> tuple[str, ...]:
+    """The last row: the sums of the columns above it."""
+    cells = dict.fromkeys(HEADS, "")
+    many = f"{len(layers)} of {len(trace.layers)}" if len(layers) < len(trace.layers) else str(len(layers))
+    cells["layer"] = f"total of {many} layers"
+    cells["params"] = f"{sum(layer.params for layer in layers):,}"
+    cells["macs"] = f"{sum(layer.macs for layer in layers):,}"
+    return tuple(cells.values())

@@ -21,6 +21,7 @@ TREES = {module: ast.parse(path.read_text(encoding="utf-8")) for module, path in
 
 FLOORS = [
     ["errors", "version", "wording", "threads"],
+    ["notebook"],
     ["records", "arithmetic"],
     ["traces", "views"],
     ["network", "drawing"],

@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from kernelviz.notebook import html_planes, record_repr, side_by_side
+
 Array: TypeAlias = np.ndarray[Any, Any]
 
 
@@ -22,6 +24,8 @@ class AxisCells:
     present: Array
     padding: Array
     between: Array
+
+    __repr__ = record_repr
 
 
 def axis_cells(positions: Array, size: int, *, stride: int = 1, own: tuple[int, int] | None = None) -> AxisCells:
@@ -59,11 +63,11 @@ def read_cells(values: Array, rows: AxisCells, columns: AxisCells) -> tuple[Arra
 
 @dataclass(frozen=True)
 class Step:
-    """How one output cell is computed.
+    """How one output cell is computed: ``value`` is the sum of ``products`` and the bias, in float64.
 
-    ``window`` (C, h, w) holds the values that are read, of the input ``channels``. ``padding`` (h, w) marks those around
-    the input, ``stretched`` the zeros between its values. ``weights`` has the shape of ``window``; it is None for a pool.
-    ``counted`` is the divisor of an average.
+    ``at`` is its row and column, ``channel`` its channel. ``window`` (C, h, w) holds the values that are read, of the
+    input ``channels``. ``padding`` (h, w) marks those around the input, ``stretched`` the zeros between its values.
+    ``weights`` has the shape of ``window``; it is None for a pool. ``counted`` is the divisor of an average.
     """
 
     at: tuple[int, int]
@@ -76,6 +80,17 @@ class Step:
     bias: float | None
     value: float
     counted: int | None = None
+
+    __repr__ = record_repr
+
+    def _repr_html_(self) -> str:
+        """The window, and of a convolution the kernel, the products and the value, as tables."""
+        tables = [html_planes("window", self.window)]
+        if self.weights is not None and self.products is not None:
+            tables += [html_planes("kernel", self.weights), html_planes("products", self.products)]
+        if self.bias is not None:
+            tables.append(html_planes("bias", [[[self.bias]]]))
+        return side_by_side([*tables, html_planes("value", [[[self.value]]])])
 
     @property
     def products(self) -> Array | None:

@@ -381,7 +381,7 @@ def draw_overview(
     from kernelviz.files.writing import save_picture
     from kernelviz.views.map_views import overview_notes
 
-    figure = plot_overview(columns, classes)
+    figure = plot_overview(columns, classes, cmap=run.choices.picture.cmap)
     recipe = run.recipe(figure.recipe, None)
     figure.recipe = recipe
     save_picture(figure, path, force=run.output.force)

@@ -234,9 +234,8 @@ def draw_responses(
     from kernelviz.filters.filter_pages import filter_page, filter_recipe
     from kernelviz.filters.filtering import seen_by
 
-    figure = draw_page(filter_page(responses, f"Filters on {picture.name}"))
     recipe = filter_recipe(responses) | {"image": picture.as_recipe()}
-    figure.recipe = recipe
+    figure = draw_page(filter_page(responses, f"Filters on {picture.name}"), recipe)
     what = "-".join([*(one.name for one in responses if one.name != "kernel")][:3]) or "kernel"
     if len(responses) > 3 or any(one.name == "kernel" for one in responses):
         what += f"-{short_hash(*learned, *(str(one.kernel.tolist()) for one in responses))}"

@@ -65,7 +65,7 @@ def kernels(
         session.check_choices(destination, picture)
         with terminal.progress(shown=not quiet) as progress:
             network = session.load(ModelChoices(model, weights, seed, timeout), report, progress)
-            pictures = plan(network, layer, str(view), destination, report, stored=stored)
+            pictures = plan(network, layer, str(view), destination, report, stored=stored, cmap=cmap)
             check_channels(picture.channels, [each.layer for each in pictures])
             for done, each in enumerate(pictures):
                 progress(each.layer.name, done, len(pictures))
@@ -88,16 +88,23 @@ def check_channels(channels: str | None, layers: Sequence[ConvLayer]) -> None:
 
 
 def plan(
-    network: Model, patterns: Sequence[str] | None, view: str, output: OutputChoices, report: Report, *, stored: bool
+    network: Model,
+    patterns: Sequence[str] | None,
+    view: str,
+    output: OutputChoices,
+    report: Report,
+    *,
+    stored: bool,
+    cmap: str | None,
 ) -> list[KernelPicture]:
     """One picture for each selected layer that has this view; their paths are free.
 
     Raises:
-        KernelvizError: no such layer, no layer with this view, or a path is taken.
+        KernelvizError: no such layer, no layer with this view, a view that takes no colour map, or a path is taken.
     """
     from kernelviz.files.names import file_stems
     from kernelviz.network.convolutions import left_out, select_layers
-    from kernelviz.views.kernel_views import resolve_view
+    from kernelviz.views.kernel_views import check_cmap, resolve_view
 
     layers = select_layers(network, patterns)
     for name, why in left_out(network, patterns).items():
@@ -107,7 +114,9 @@ def plan(
 
     def find_view(layer: ConvLayer) -> None:
         shape = (layer.out_channels, layer.in_channels // layer.groups, *layer.kernel_size)
-        views[layer.name] = resolve_view(shape, layer.groups, view)
+        found = resolve_view(shape, layer.groups, view)
+        check_cmap(found, cmap, chosen=view != "auto")
+        views[layer.name] = found
 
     for layer in layers:
         session.attempt(report, layer.name, len(layers), partial(find_view, layer))

@@ -12,7 +12,7 @@ import typer
 
 from kernelviz.cli import options, terminal
 from kernelviz.errors import UsageError
-from kernelviz.wording import UNKNOWN, aligned, filled_columns, visible
+from kernelviz.wording import aligned, filled_columns, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,72 +22,6 @@ if TYPE_CHECKING:
     from kernelviz.cli.session import Report
     from kernelviz.network.model import Model
     from kernelviz.traces import Trace, TracedLayer
-
-
-HEADS = (
-    "layer", "kind", "kernel", "stride", "padding", "dilation", "groups", "bias", "output", "params", "macs", "field",
-    "jump", "runs", "layout",
-)  # fmt: skip
-_NUMBERS = frozenset({"groups", "params", "macs", "runs"})
-
-
-def layer_cells(layer: TracedLayer, *, layout: bool = False) -> tuple[str, ...]:
-    """One row as text, under ``HEADS``; empty where something does not apply, and the layout unless requested."""
-    return (
-        visible(layer.name) or "(the network)",
-        layer.kind,
-        _sides(layer.kernel),
-        _sides(layer.stride),
-        layer.padding if isinstance(layer.padding, str) else _sides(layer.padding),
-        _sides(layer.dilation),
-        "" if layer.groups is None else str(layer.groups),
-        {True: "yes", False: "no", None: ""}[layer.bias],
-        "" if layer.output_shape is None else " × ".join(map(str, layer.output_shape)),
-        f"{layer.params:,}",
-        f"{layer.macs:,}",
-        field_text(layer),
-        _jump_text(layer),
-        "" if layer.runs == 1 else str(layer.runs),
-        layout_text(layer) if layout else "",
-    )
-
-
-def layout_text(layer: TracedLayer) -> str:
-    """What each dimension of the output is, as ``N C H W``; with ``lost`` if rows and columns could not be traced."""
-    if not layer.runs:
-        return ""
-    return f"{layer.layout} (lost)" if "?" in layer.layout and layer.lost else layer.layout
-
-
-def field_text(layer: TracedLayer) -> str:
-    """``43`` or ``43 × 27``, with ``+`` if the whole image is mixed in; ``?`` if it is not known."""
-    if layer.field is None:
-        return UNKNOWN if layer.runs else ""
-    return _sides([axis.size for axis in layer.field.axes]) + ("+" if layer.field.mixes_image else "")
-
-
-def _jump_text(layer: TracedLayer) -> str:
-    if layer.field is None:
-        return ""
-    jumps = [axis.jump for axis in layer.field.axes]
-    return "" if None in jumps else _sides([jump for jump in jumps if jump is not None])
-
-
-def _sides(sides: Sequence[int] | None) -> str:
-    """``3`` for a square, else ``3 × 5``."""
-    if not sides:
-        return ""
-    return str(sides[0]) if len(set(sides)) == 1 else " × ".join(map(str, sides))
-
-
-def total_cells(trace: Trace, layers: Sequence[TracedLayer]) -> tuple[str, ...]:
-    """The last row: the sums of the columns above it."""
-    cells = dict.fromkeys(HEADS, "")
-    many = f"{len(layers)} of {len(trace.layers)}" if len(layers) < len(trace.layers) else str(len(layers))
-    cells["layer"] = f"total of {many} layers"
-    cells["params"] = f"{sum(layer.params for layer in layers):,}"
-    cells["macs"] = f"{sum(layer.macs for layer in layers):,}"
-    return tuple(cells.values())
 
 
 def layout_legend() -> list[str]:
@@ -116,8 +50,10 @@ def legend(layers: Iterable[TracedLayer]) -> list[str]:
 
 def plain_table(trace: Trace, layers: Sequence[TracedLayer], *, layout: bool = False) -> str:
     """Aligned text, one line per layer; empty columns are omitted."""
+    from kernelviz.traces import HEADS, NUMBERS, layer_cells, total_cells
+
     rows = [layer_cells(layer, layout=layout) for layer in layers]
-    return aligned(HEADS, [*rows, total_cells(trace, layers)], _NUMBERS)
+    return aligned(HEADS, [*rows, total_cells(trace, layers)], NUMBERS)
 
 
 def rich_table(trace: Trace, layers: Sequence[TracedLayer], *, layout: bool = False) -> Table:
@@ -126,12 +62,14 @@ def rich_table(trace: Trace, layers: Sequence[TracedLayer], *, layout: bool = Fa
     from rich.table import Table
     from rich.text import Text
 
+    from kernelviz.traces import HEADS, NUMBERS, layer_cells, total_cells
+
     rows = [layer_cells(layer, layout=layout) for layer in layers]
     total = total_cells(trace, layers)
     table = Table(box=box.SIMPLE_HEAD, show_footer=True, pad_edge=False)
     shown = filled_columns([*rows, total])
     for at in shown:
-        right = HEADS[at] in _NUMBERS
+        right = HEADS[at] in NUMBERS
         options: dict[str, Any] = {"justify": "right" if right else "left", "no_wrap": True}
         table.add_column(HEADS[at], footer=Text(total[at]), **options)
     for row in rows:

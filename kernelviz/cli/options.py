@@ -234,7 +234,11 @@ Scale = Annotated[
 Cmap = Annotated[
     str | None,
     typer.Option(
-        "--cmap", metavar="NAME", help="A matplotlib colour map.", show_default=False, rich_help_panel=PICTURES
+        "--cmap",
+        metavar="NAME",
+        help="A matplotlib colour map; rgb and pca take none.",
+        show_default=False,
+        rich_help_panel=PICTURES,
     ),
 ]
 Columns = Annotated[

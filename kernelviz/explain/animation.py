@@ -10,7 +10,7 @@ import numpy as np
 
 from kernelviz.arithmetic.operations import TransposedConvolution
 from kernelviz.arithmetic.windows import size_text
-from kernelviz.drawing.figures import Animation
+from kernelviz.drawing.animations import Animation
 from kernelviz.drawing.page import INK, Panel, Text, text_width, wrap
 from kernelviz.drawing.worksheets import (
     CELL,

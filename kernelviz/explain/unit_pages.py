@@ -400,9 +400,7 @@ def plot_unit(unit: Unit) -> PageFigure:
     """
     from kernelviz.drawing.figures import draw_page
 
-    figure = draw_page(unit_page(unit))
-    figure.recipe = unit_recipe(unit, whole=False)
-    return figure
+    return draw_page(unit_page(unit), unit_recipe(unit, whole=False))
 
 
 def plot_kernel_and_map(unit: Unit) -> PageFigure:
@@ -415,9 +413,7 @@ def plot_kernel_and_map(unit: Unit) -> PageFigure:
     """
     from kernelviz.drawing.figures import draw_page
 
-    figure = draw_page(kernel_and_map_page(unit))
-    figure.recipe = unit_recipe(unit, whole=True)
-    return figure
+    return draw_page(kernel_and_map_page(unit), unit_recipe(unit, whole=True))
 
 
 def unit_recipe(unit: Unit, *, whole: bool) -> dict[str, Any]:

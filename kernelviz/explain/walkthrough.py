@@ -10,6 +10,7 @@ import numpy as np
 from kernelviz.arithmetic.operations import Convolution, Operation, Pooling, TransposedConvolution, check_cell
 from kernelviz.arithmetic.steps import Step, axis_cells, read_cells
 from kernelviz.errors import UsageError
+from kernelviz.notebook import html_planes, record_repr, side_by_side
 from kernelviz.records import as_array, shape_text
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class Canvas:
     rows: tuple[range, ...]
     columns: tuple[range, ...]
     kernel: Array | None
+
+    __repr__ = record_repr
 
     @property
     def unread(self) -> Array:
@@ -96,7 +99,12 @@ INPUT_DIGITS, KERNEL_DIGITS = (0, 10), (-2, 3)  # small whole numbers, easy to a
 
 @dataclass(frozen=True)
 class Walkthrough:
-    """An operation with its numbers: input (C, H, W), kernel as torch stores it, bias (out_channels,), output (C, H, W)."""
+    """An operation with its numbers, the result of ``work_out``.
+
+    ``input`` is (C, H, W), ``kernel`` as torch stores it, ``bias`` (out_channels,), ``output`` (C, H, W); a pool has no
+    kernel and no bias. ``step`` is how one value of the output is computed, ``steps`` are all of a channel.
+    ``plot_convolution`` and ``animate_convolution`` draw it.
+    """
 
     operation: Operation
     input: Array
@@ -104,6 +112,17 @@ class Walkthrough:
     bias: Array | None
     output: Array
     canvas: Canvas
+
+    __repr__ = record_repr
+
+    def _repr_html_(self) -> str:
+        """Input, kernel, bias and output as tables."""
+        tables = [html_planes("input", self.input)]
+        if self.kernel is not None:
+            tables.append(html_planes("kernel", self.kernel.reshape(-1, *self.kernel.shape[2:])))
+        if self.bias is not None:
+            tables.append(html_planes("bias", self.bias[None, :, None]))
+        return side_by_side([*tables, html_planes("output", self.output)])
 
     @np.errstate(all="ignore")
     def step(self, row: int, column: int, channel: int = 0) -> Step:

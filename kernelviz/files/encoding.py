@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 import numpy as np
 from zlib_ng import zlib_ng
 
+from kernelviz.drawing.animations import ANIMATED, animation_bytes, is_animation
 from kernelviz.errors import UsageError
-from kernelviz.files.animations import ANIMATED, animation_bytes, is_animation
 from kernelviz.files.names import file_stems, safe_part
 from kernelviz.files.recipes import PNG_KEY, recipe_text
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from kernelviz.drawing.figures import Animation, Figure
+    from kernelviz.drawing.animations import Animation
+    from kernelviz.drawing.figures import Figure
     from kernelviz.records import Array, Progress, Recipe
 
 
@@ -177,7 +178,7 @@ def encode_picture(picture: Pixels | Figure | Animation, file_format: str, progr
     if file_format not in formats:
         raise UsageError(f"The format must be one of {', '.join(formats)}, but got {file_format!r}.")
     if is_animation(picture):
-        return animation_bytes(picture, file_format, progress)
+        return animation_bytes(picture, file_format, recipe_text(picture.recipe).encode("ascii"), progress)
     if is_mosaic(picture):
         if file_format != "png":
             raise UsageError(

@@ -25,7 +25,8 @@ from kernelviz.views.components import COLOURS, Basis
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from kernelviz.drawing.figures import Animation, Figure
+    from kernelviz.drawing.animations import Animation
+    from kernelviz.drawing.figures import Figure
     from kernelviz.files.encoding import Pixels
     from kernelviz.records import Array, Progress, Recipe, Source
 

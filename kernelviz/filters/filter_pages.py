@@ -50,7 +50,7 @@ def zoom_for(side: int, room: float) -> int:
     return max(1, round(room / side))
 
 
-def stamp(values: Array, x: float, y: float, zoom: int) -> Raster:
+def stamp(values: Array, x: float, y: float, zoom: int, cmap: str | None = None) -> Raster:
     """A tile of (h, w) values in its own symmetric range, or of (3, h, w) as colour, with an outline, at (x, y)."""
     finite = np.where(np.isfinite(values), values, 0)
     limit = float(np.abs(finite).max(initial=0)) or 1.0
@@ -59,7 +59,7 @@ def stamp(values: Array, x: float, y: float, zoom: int) -> Raster:
     if values.ndim == 3:
         pixels = rgb_pixels(np.moveaxis(shares, 0, -1)[None], scale)[0]
     else:
-        pixels = ramp(None, signed=True)[levels(shares[None], scale)[0]]
+        pixels = ramp(cmap, signed=True)[levels(shares[None], scale)[0]]
     return framed(np.repeat(np.repeat(pixels, zoom, axis=0), zoom, axis=1), x, y)
 
 
@@ -97,9 +97,7 @@ def plot_filters(size: int = 3) -> PageFigure:
     """
     from kernelviz.drawing.figures import draw_page
 
-    figure = draw_page(bank_page(size))
-    figure.recipe = {"command": "filter", "layer": None, "view": f"bank-{size}", "image": None}
-    return figure
+    return draw_page(bank_page(size), {"command": "filter", "layer": None, "view": f"bank-{size}", "image": None})
 
 
 def bank_page(size: int) -> Panel:
@@ -210,7 +208,8 @@ MOST_PIXELS = 4_000_000
 def plot_filter(image: object, *kernels: object, border: Border = "repeat") -> PageFigure:
     """Draw an image and its filter responses: ``plot_filter(image, "sobel-x", "laplacian")``.
 
-    Takes an image and kernels as ``apply_filter`` does, or, without kernels, a Response or several of one image.
+    Takes an image and kernels as ``apply_filter`` does, also in a list, ``plot_filter(image, ["sobel-x", "laplacian"])``;
+    or, without kernels, a Response or several of one image.
     If the page would exceed four megapixels, only the middle of the image is drawn, and the caption states it.
 
     Raises:
@@ -219,16 +218,34 @@ def plot_filter(image: object, *kernels: object, border: Border = "repeat") -> P
     from kernelviz.drawing.figures import draw_page
 
     if kernels:
-        responses = [apply_filter(image, kernel, border=border) for kernel in kernels]
+        chosen = [one for kernel in kernels for one in _several(kernel)]
+        responses = [apply_filter(image, one, border=border) for one in chosen]
     elif isinstance(image, Response):
         responses = [image]
     else:
         responses = [each for each in image if isinstance(each, Response)] if isinstance(image, list | tuple) else []
     if not responses:
         raise UsageError("There is no filter to draw.", hint='Name one: plot_filter(image, "sobel-x").')
-    figure = draw_page(filter_page(responses))
-    figure.recipe = filter_recipe(responses)
-    return figure
+    return draw_page(filter_page(responses), filter_recipe(responses))
+
+
+def _several(kernel: object) -> Sequence[object]:
+    """The kernels of a list of names, filters and arrays; a kernel, also one given as lists of numbers, alone.
+
+    Raises:
+        UsageError: the list may also be the three planes of one kernel.
+    """
+    if not isinstance(kernel, list | tuple) or (
+        kernel and all(isinstance(one, list | tuple | int | float) for one in kernel)
+    ):
+        return [kernel]
+    shapes = {tuple(getattr(one, "shape", ())) for one in kernel}
+    if len(kernel) == 3 and len(shapes) == 1 and len(shapes.pop()) == 2:
+        raise UsageError(
+            "A list of three arrays can be three filters, or the red, green and blue plane of one.",
+            hint="Give plot_filter(image, *filters) or plot_filter(image, numpy.stack(planes)).",
+        )
+    return kernel
 
 
 def filter_recipe(responses: Sequence[Response]) -> dict[str, object]:
@@ -288,14 +305,15 @@ def _page(responses: Sequence[Response], part: tuple[slice, slice], title: str) 
     more, y = text_block(wrap(drawable(heading), TYPE * unit, inner), margin, y + 2 * unit, TYPE * unit)
     items += more
     y = float(round(y + 24 * unit))
-    for start in range(0, len(panels), across):
-        shelf = panels[start : start + across]
-        heads = max(head.height for head, _ in shelf)
-        for at, (head, body) in enumerate(shelf):
+    for start in range(1, len(panels), across - 1):  # the column below the image stays empty
+        shelf = list(enumerate(panels[start : start + across - 1], 1))
+        shelf = [(0, panels[0]), *shelf] if start == 1 else shelf
+        heads = max(head.height for _, (head, _) in shelf)
+        for at, (head, body) in shelf:
             x = float(round(margin + at * (width + gap)))
             items += moved(head, x, y)
             items += moved(body, x, float(round(y + heads)))
-        y = float(round(y + heads + max(body.height for _, body in shelf) + 24 * unit))
+        y = float(round(y + heads + max(body.height for _, (_, body) in shelf) + 24 * unit))
     lines = [line for text in _caption(responses, part, zoom) for line in _prose(text, TYPE * unit, inner)]
     more, y = text_block(lines, margin, y, TYPE * unit)
     return Panel((*items, *more), float(round(inner + 2 * margin)), float(round(y + 0.6 * margin)))
@@ -336,7 +354,7 @@ def _response_panel(
     shares = np.clip((values - low) / (high - low), 0, 1)
     table = _table(signed=signed)
     picture = framed(_enlarged(table[np.rint(shares * (len(table) - 1)).astype(int)], zoom), 0, 0)
-    bar, y = _bar(response, picture.height + 12 * unit, max(picture.width, 0.9 * width), unit)
+    bar, y = _bar(response, picture.height + 12 * unit, picture.width, unit)
     return head, Panel((picture, *bar), max(picture.width, width), y)
 
 
@@ -360,10 +378,11 @@ def _bar(response: Response, y: float, width: float, unit: float) -> tuple[list[
     low, high, signed = limits_of(response)
     table = _table(signed=signed)
     size = TYPE * unit
-    shades = table[np.rint(np.linspace(0, len(table) - 1, max(2, int(width)))).astype(int)][None]
     below = "≤ " if (response.values < low).any() else ""
     above = "≥ " if (response.values > high).any() else ""
     ends = (f"{below}{number_text(low)}", f"{above}{number_text(high, plus=signed)}")
+    width = max(width, sum(text_width(end, size) for end in ends) + size)
+    shades = table[np.rint(np.linspace(0, len(table) - 1, int(width))).astype(int)][None]
     drop = 10 * unit + 0.8 * size
     style = BarStyle(14 * unit, size, drop, clear=size, tick=6 * unit, line=unit, end_ticks=False)
     items, foot = colour_bar([shades], ends, style, top=y, right=width, middle=width / 2 if signed else None)

@@ -11,6 +11,7 @@ import numpy as np
 from kernelviz.errors import UsageError
 from kernelviz.filters.bank import Filter, find_filter
 from kernelviz.filters.matching import match_kernel
+from kernelviz.notebook import record_repr
 from kernelviz.records import as_array, shape_text
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class Response:
     notes: tuple[str, ...] = ()
     agreement: float | None = None
     source: Source | None = None
+
+    __repr__ = record_repr
 
     @property
     def keeps_light(self) -> bool:

@@ -223,7 +223,7 @@ def _turned(weight: Array, groups: int) -> Array:
 def source_of(network: Model | nn.Module) -> Source:
     """Where the weights of a network come from, as far as known."""
     if isinstance(network, Model):
-        return network.source
+        return network.current_source
     name = type(network).__name__
     parameters = list(network.parameters())
     return Source(

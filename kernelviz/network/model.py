@@ -40,6 +40,7 @@ from kernelviz.network.weights.names import (
     location_of,
 )
 from kernelviz.network.weights.request import Request, StallTimeout
+from kernelviz.notebook import record_repr
 from kernelviz.records import Source, Weights
 from kernelviz.threads import no_warnings, processors
 from kernelviz.wording import shown
@@ -193,17 +194,35 @@ class Model:
     """A network in eval mode and its metadata.
 
     ``input_size`` is (C, H, W). ``stages`` are the modules that ``stage:0``, ``stage:1``, ... mean; empty if the
-    architecture names none.
+    architecture names none. ``source`` describes the weights as they were loaded. ``sums`` are those of the first and the
+    last parameter if these are random: what is drawn after a training is not called untrained.
     """
 
     module: nn.Module
     source: Source
     input_size: tuple[int, int, int]
     stages: tuple[str, ...] = ()
+    sums: tuple[float, ...] = ()
+
+    __repr__ = record_repr
+
+    @property
+    def current_source(self) -> Source:
+        """The source of the weights as they are now: unknown if random ones were changed since they were loaded."""
+        if not self.sums or parameter_sums(self.module) == self.sums:
+            return self.source
+        label = self.source.label.replace("random weights", "weights changed since loading, random before")
+        return replace(self.source, label=label, weights=None)
 
     def to(self, device: str) -> Model:
         """The same model with its network moved to a device."""
         return replace(self, module=self.module.to(device), source=replace(self.source, device=device))
+
+
+def parameter_sums(module: nn.Module) -> tuple[float, ...]:
+    """The sums of the first and the last parameter, which a training changes."""
+    parameters = list(module.parameters())
+    return tuple(float(each.detach().double().sum()) for each in (*parameters[:1], *parameters[-1:]))
 
 
 def find_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
@@ -294,7 +313,8 @@ def _random_model(spec: ModelSpec, seed: int) -> Model:
     if spec.variant:
         stem = f"{spec.stem.removeprefix(f'{spec.architecture}.')}-{stem}"
         how += f", built as {spec.variant}"
-    return _model(module, spec, f"random weights ({how})", stem, Weights("random", how))
+    model = _model(module, spec, f"random weights ({how})", stem, Weights("random", how))
+    return replace(model, sums=parameter_sums(module))
 
 
 def _native_model(spec: ModelSpec, checkpoint: Checkpoint) -> Model:

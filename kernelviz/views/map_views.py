@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 import numpy as np
 
 from kernelviz.errors import UsageError
+from kernelviz.notebook import record_repr
 from kernelviz.records import FeatureMaps, Tiles, as_maps
 from kernelviz.views.components import FULL, Basis, CovarianceTally
 from kernelviz.views.kernel_views import choose_channels, extent
@@ -135,6 +136,8 @@ class Highlights:
     notes: tuple[str, ...] = ()
     broken: int = 0
     nonfinite: int = 0
+
+    __repr__ = record_repr
 
 
 def highlights_of(maps: FeatureMaps, count: int = 5) -> Highlights:

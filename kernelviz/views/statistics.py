@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernelviz.errors import UsageError
+from kernelviz.notebook import gathered_repr, record_repr
 from kernelviz.records import as_maps
 from kernelviz.wording import UNKNOWN, aligned, counted
 
@@ -107,6 +108,8 @@ class ChannelStatistics:
     nonfinite: Array
     identity: Recipe | None = None
 
+    __repr__ = record_repr
+
     @property
     def dead(self) -> Array:
         """The channels that had one value everywhere, (C,) bool; a channel of a single number is not dead."""
@@ -124,6 +127,8 @@ class ChannelTally:
         self.layer = layer
         self.images = Gathered()
         self._sums: _Sums | None = None
+
+    __repr__ = gathered_repr
 
     def add(self, maps: FeatureMaps | Array, image: str | None = None) -> None:
         """Add the maps (C, H, W) of one image; ``image`` is its name, by default that of the maps.
