@@ -28,7 +28,7 @@ def test_the_text_is_that_of_the_articles(run):
     assert "⌊(5 + 2·0 − 3) / 1⌋ + 1 = 3" in result.out
     assert "row 0, column 0: 1×1 + 2×2 + 3×3 + 6×4 + 7×5 + 8×6 + 11×7 + 12×8 + 13×9 = 411" in result.out
     assert result.out.endswith("output\n  411 456 501\n  636 681 726\n  861 906 951\n")
-    assert "= 9 weights, no bias; a dense layer for these sizes takes 225" in result.out
+    assert "= 9 weights, no bias; a fully connected (dense) layer for these sizes takes 225" in result.out
     assert result.out.count("cross-correlation") == 1
 
 
@@ -150,7 +150,7 @@ def test_what_is_not_shown_is_said(run):
     """Of a sheet of steps, of the steps of a document, and of numbers that are not finite."""
     told = run("explain", "conv", "--input", "11", "--steps", "--arrays", "-o", "out", "--json").document
     sheet, numbers = told["outputs"]
-    assert (sheet["shown"], sheet["total"], numbers["shown"], numbers["total"]) == (36, 81, 81, 81)
+    assert (sheet["shown"], sheet["total"], numbers["shown"], numbers["total"]) == (17, 81, 81, 81)
     assert sheet["limits"] == [-np.max(np.abs(told["output"])), np.max(np.abs(told["output"]))]
     told = run("explain", "transpose", "--input", "4", "-o", "out", "--json").document
     assert [(entry["shown"], entry["total"]) for entry in told["outputs"]] == [(1, 16), (1, 36)]
