@@ -168,6 +168,11 @@ def digit_size(
     return size if min(size, rule.share * cell / max(ems, default=0.1)) >= legible else 0.0
 
 
+def legible_cell(cells: Sequence[Cells], least: float, most: float) -> float:
+    """The smallest cell from ``least`` to ``most`` that leaves all numbers legible; 0 if there is none."""
+    return next((cell for cell in np.arange(least, most + 1) if digit_size(cells, cell)), 0.0)
+
+
 def tints(cells: Cells, *, digits: bool) -> Array:
     """(h, w, 3) uint8: the colours of the cells; what is not finite is grey beside digits, else chequered."""
     colours = cells.tint.pixels(cells.values)

@@ -31,6 +31,7 @@ from kernelviz.drawing.worksheets import (
     frame,
     headed,
     in_a_row,
+    legible_cell,
     sign,
     space,
     stacked,
@@ -77,7 +78,8 @@ if TYPE_CHECKING:
 
 
 MOST_STEPS = 36  # on one sheet; of more the first row and the first column, each up to half of them
-GAP, LABEL, BETWEEN = 46.0, 44.0, 30.0
+GAP, LABEL, BETWEEN = 40.0, 44.0, 24.0
+LONGEST = 1800.0  # of the steps on a sheet
 BIGGEST, SMALLEST = 60.0, 14.0  # cells of a tile; smaller ones have no output beside them
 
 
@@ -88,8 +90,6 @@ def steps_page(worked: Walkthrough, channel: int) -> Panel:
     tint = step_tint(worked, steps[0])
     room = WIDEST - 2 * MARGIN
     layout = _sheet_layout(worked, steps[0], tint, room)
-    if not any(layout.sizes) and steps[0].weights is None:
-        tint = replace(tint, pale=False)
     tiles = [_tile(worked, step, tint, layout) for step in steps]
     wide, tall = max(tile.width for tile in tiles), max(tile.height for tile in tiles)
     across = max(1, min(layout.across, int((room + GAP) // (wide + GAP))))
@@ -121,40 +121,39 @@ def shown_steps(worked: Walkthrough) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True)
 class SheetLayout:
-    """How many steps are in a row, the size of their cells, those of the digits of input and output, and if it is drawn."""
+    """How many steps are in a row, and the cells of their input and of the output beside it; 0 for no output."""
 
     across: int
     cell: float
-    sizes: tuple[float, float]
-    output: bool
+    output: float = 0.0
 
 
 def _sheet_layout(worked: Walkthrough, step: Step, tint: Tint, room: float) -> SheetLayout:
-    """As many steps in a row as the output has columns, or as leave the digits legible, at most six."""
+    """As many steps in a row as leave the digits legible, on a page that is not too long.
+
+    Where there is no space for digits in both, the input has them, else neither; an output of tiny cells is left out.
+    """
     canvas, output = canvas_cells(worked, step, step.channels[0], tint), output_cells(worked, step, tint)
     columns, total = output.shape[1], len(shown_steps(worked))
-    both = canvas.shape[1] + output.shape[1]
     most = min(6, total) if total <= 4 or columns > 6 or output.shape[0] == 1 else columns
-    layouts = []
-    for across in range(most, 0, -1):
-        width = (room - (across - 1) * GAP) / across
-        cell = min(BIGGEST, (width - BETWEEN) / both, 560 / max(canvas.shape[0], output.shape[0]))
-        sizes = digit_size([canvas], cell), digit_size([output], cell)
-        if cell >= SMALLEST:
-            layouts.append(SheetLayout(across, cell, sizes, output=True))
-        if all(sizes):
-            return layouts[-1]
-    if layouts and max(canvas.shape) < LARGE:
-        return layouts[0]
-    width = (room - (most - 1) * GAP) / most
-    cell = min(BIGGEST, width / canvas.shape[1], 560 / canvas.shape[0])
-    return SheetLayout(most, cell, (digit_size([canvas], cell), 0.0), output=False)
+    widths = [(across, (room - (across - 1) * GAP) / across) for across in range(most, 0, -1)]
+    if max(canvas.shape) <= LARGE:
+        first, second = (legible_cell([cells], LEGIBLE, BIGGEST) for cells in (canvas, output))
+        for cells in ((first, second), (first, SMALLEST), (SMALLEST, SMALLEST)):
+            wide = canvas.shape[1] * cells[0] + output.shape[1] * cells[1]
+            for across, width in widths if all(cells) else []:
+                scale = min((width - BETWEEN) / wide, BIGGEST / max(cells), 560 / canvas.shape[0] / cells[0])
+                tall = max(canvas.shape[0] * cells[0], output.shape[0] * cells[1]) * scale + LABEL + GAP
+                if scale >= 1 and -(-total // across) * tall <= LONGEST:
+                    return SheetLayout(across, cells[0] * scale, cells[1] * scale)
+    across, width = widths[0]
+    return SheetLayout(across, min(BIGGEST, width / canvas.shape[1], 560 / canvas.shape[0]))
 
 
 def _tile(worked: Walkthrough, step: Step, tint: Tint, layout: SheetLayout) -> Panel:
     """The canvas with the window at one position, the output up to there, and the result below."""
-    cell = layout.cell
-    panel = cells_panel(canvas_cells(worked, step, step.channels[0], tint), cell, layout.sizes[0])
+    cell, canvas = layout.cell, canvas_cells(worked, step, step.channels[0], tint)
+    panel = cells_panel(canvas, cell, digit_size([canvas], cell))
     rows, columns = worked.canvas.rows[step.at[0]], worked.canvas.columns[step.at[1]]
     if cell >= SMALLEST:
         frames = window_frame(rows, columns, cell)
@@ -163,11 +162,12 @@ def _tile(worked: Walkthrough, step: Step, tint: Tint, layout: SheetLayout) -> P
         frames = [frame(*position, cell, colour=WHITE, width=7), frame(*position, cell, width=3.4)]
     items, width, height = [*panel.items, *frames], panel.width, panel.height
     if layout.output:
-        reached = step.at[0] * worked.operation.output_size[1] + step.at[1]
-        made = cells_panel(output_cells(worked, step, tint, reached), cell, layout.sizes[1])
+        cell, reached = layout.output, step.at[0] * worked.operation.output_size[1] + step.at[1]
+        output = output_cells(worked, step, tint, reached)
+        made = cells_panel(output, cell, digit_size([output], cell))
         height = max(height, made.height)
         items = [*moved(Panel(tuple(items), 0, 0), 0, (height - panel.height) / 2)]
-        there = Panel((*made.items, frame(*step.at, 1, 1, cell)), made.width, made.height)
+        there = Panel((*made.items, frame(*step.at, 1, 1, cell, width=min(5.5, cell / 5))), made.width, made.height)
         items += moved(there, width + BETWEEN, (height - made.height) / 2)
         width += BETWEEN + made.width
     label = f"row {step.at[0]}, column {step.at[1]}"
@@ -387,18 +387,11 @@ def _stamp_rows(
     area = stamp_area(size, stamps)
     cells = [stamp.cells(area, size, tint) for stamp in stamps]
     out = output_cells(worked, step, tint)
-    counts = range(
-        min(len(positions), A_ROW) + 1, min(len(positions), 2), -1
-    )  # fewer in a row leave more to the digits
-    for count in counts:
-        room = WIDEST - 2 * MARGIN - count * SIGN
-        cell = min(CELL, room / (count * len(area[1])), 600 / len(area[0]))
-        fitting = digit_size([*cells, out], cell)
-        if fitting:
-            break
-    else:
-        count = counts[0]
-        cell = min(CELL, (WIDEST - 2 * MARGIN - count * SIGN) / (count * len(area[1])), 600 / len(area[0]))
+    count, cell = _stamps_in_a_row(len(positions), area, 0)
+    for more in range(1, 4):  # more lines leave more to the digits
+        if not digit_size([*cells, out], cell):
+            count, cell = _stamps_in_a_row(len(positions), area, more)
+    fitting = digit_size([*cells, out], cell)
     parts: list[LabelledPicture] = []
     for position, stamp, each in zip(positions, stamps, cells, strict=True):
         panel = cells_panel(each, cell, fitting)
@@ -411,6 +404,13 @@ def _stamp_rows(
     parts = [*parts[:-1], sign("=", SIGN), last]
     lines = [parts[at : at + 2 * count] for at in range(0, len(parts), 2 * count)]
     return stacked([in_a_row(line) for line in lines], 10), bool(fitting)
+
+
+def _stamps_in_a_row(stamps: int, area: tuple[range, range], more: int) -> tuple[int, float]:
+    """How many stamps, or the output, are in a row, and the size of their cells; with so many more rows than needed."""
+    rows = min(stamps + 1, -(-(stamps + 1) // (A_ROW + 1)) + more)
+    count = -(-(stamps + 1) // rows)
+    return count, min(CELL, (WIDEST - 2 * MARGIN - count * SIGN) / (count * len(area[1])), 600 / len(area[0]))
 
 
 def _frames(stamp: Stamp, step: Step, area: tuple[range, range], cell: float) -> list[Item]:

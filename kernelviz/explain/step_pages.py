@@ -35,6 +35,7 @@ from kernelviz.drawing.worksheets import (
     frame,
     headed,
     in_a_row,
+    legible_cell,
     sign,
     space,
     stacked,
@@ -86,7 +87,7 @@ from kernelviz.explain.texts import (
     weight_texts,
     weights_text,
 )
-from kernelviz.wording import factor_text, value_text
+from kernelviz.wording import PART, factor_text, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,7 +98,8 @@ if TYPE_CHECKING:
     from kernelviz.records import Array
 
 
-BIGGEST, GAP, ROWS = 66.0, 76.0, 6
+BIGGEST, GAP, ROWS = 66.0, 60.0, 6
+SMALLEST = 24.0  # cells of products without digits
 OUTPUT = 190.0
 
 
@@ -124,11 +126,11 @@ def channels_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel
     height = max(below + 10, y + 16 + formula.height, middle + tall / 2 + output.below)
     body = Panel(tuple(items), x + max(output.width, bar.width), height)
     many = f"{len(step.channels)} input channels, a kernel for each, one sum; {settings_text(operation)}"
+    many = PART.join([many, grid.choice] if grid.choice else [many])
     title = name_text(operation)
     if isinstance(operation, TransposedConvolution):
         title += " as a convolution"
     lines = [
-        grid.choice,
         f"{framed_text(step)}; Σ : the sum of the products",
         *scale_lines(operation, "×"),
     ]
@@ -181,22 +183,17 @@ class ChannelGrid:
         height, width = worked.canvas.padding.shape
         self.tint = step_tint(worked, step, products=True)
         self.shown = len(self.order)
-        self.whole = max(height, width) < LARGE
         rows, columns = step.window.shape[1:]
         widest = max(
             text_width(f"+ ({text})", SUM + 5, bold=True) for text in (*self.sum_texts, value_text(step.exact))
         )
         room = WIDEST - 2 * MARGIN - 2 * GAP - max(60, widest) - 270 - OUTPUT
-        self.cells = [min(BIGGEST, room / (width + 2 * columns))] * 3
-        if self.whole and not all(
-            self.sizes
-        ):  # the input with smaller cells than the others, which have longer numbers
-            for small in np.arange(BIGGEST, LEGIBLE, -1.0):
-                self.cells = [float(small), *[min(BIGGEST, (room - small * width) / (2 * columns))] * 2]
-                if self.cells[1] > small and all(self.sizes):
-                    break
-        if not self.whole or not all(self.sizes):
+        self.whole = max(height, width) < LARGE
+        self.cells = self._cells_within(room, (width, columns, columns)) if self.whole else []
+        if not self.cells:
             self.whole = False
+            self.cells = self._cells_within(room, (columns, columns, columns))
+        if not self.cells:
             self.cells = [min(BIGGEST, room / (3 * columns))] * 3
         if not any(self.sizes):
             self.tint = replace(self.tint, pale=False)
@@ -210,10 +207,25 @@ class ChannelGrid:
         self.right = self.sums + 110
 
     @property
+    def columns(self) -> list[tuple[Cells, ...]]:
+        """The matrices of the inputs, of the kernels and of the products."""
+        return [*zip(*(self._cells(plane) for plane in self.order), strict=True)]
+
+    @property
     def sizes(self) -> list[float]:
         """The sizes of digits: one for the inputs, one for the kernels, one for the products."""
-        columns = zip(*(self._cells(plane) for plane in self.order), strict=True)
-        return [digit_size(column, cell) for column, cell in zip(columns, self.cells, strict=True)]
+        return [digit_size(column, cell) for column, cell in zip(self.columns, self.cells, strict=True)]
+
+    def _cells_within(self, room: float, widths: tuple[int, int, int]) -> list[float]:
+        """Cells for the three columns that leave the digits legible, in products only if possible; empty if none do."""
+        least = [legible_cell(column, SMALLEST, BIGGEST) for column in self.columns]
+        if not all(least[:2]):
+            return []
+        for cells in (least, [*least[:2], SMALLEST]):
+            total = sum(cell * width for cell, width in zip(cells, widths, strict=True))
+            if all(cells) and total <= room:
+                return [min(BIGGEST, cell * room / total) for cell in cells]
+        return []
 
     def _cells(self, plane: int) -> list[Cells]:
         step, channel = self.step, self.step.channels[plane]
