@@ -37,7 +37,7 @@ from kernelviz.drawing.worksheets import (
 )
 from kernelviz.errors import UsageError
 from kernelviz.explain.plots import explaining_recipe, make_stamp, stamp_area, stamped_kernel
-from kernelviz.explain.step_pages import number_note, scale_lines, step_page
+from kernelviz.explain.step_pages import BAR, NARROW, number_note, scale_lines, step_page
 from kernelviz.explain.step_parts import BAR_GAP, LARGE, formula_panel, input_cells, output_cells, step_tint
 from kernelviz.explain.texts import bias_number, macs_text, name_text, number_texts, settings_text, weights_text
 from kernelviz.wording import value_text
@@ -55,7 +55,6 @@ if TYPE_CHECKING:
 
 
 WINDOW = "Its window can be animated."
-BAR = 130.0  # the room of the colour bar
 
 
 @dataclass(frozen=True)
@@ -154,7 +153,7 @@ def _scene(worked: Walkthrough, channel: int) -> Scene:
     kernel = stamped_kernel(step, tint)
     area = stamp_area(operation.output_size, [each.stamp for each in stamps])
     columns = operation.input_size[1] + 2 * kernel.shape[1] + len(area[1])
-    cell = min(CELL, (WIDEST - 2 * MARGIN - 3 * 98 - BAR) / columns)
+    cell = min(CELL, (WIDEST - 2 * MARGIN - 2 * NARROW - 82 - BAR) / columns)
     scene = Scene(worked, step, kernel, stamps, area, tint, cell, 0.0)
     every = [scene.input, kernel, output_cells(worked, step, tint)]
     every += [scene.numbers(values) for each in stamps for values in (each.stamp.values, each.after)]
@@ -187,11 +186,11 @@ def _page(scene: Scene, number: int | None, *, adding: bool = False) -> Panel:
     room = NARROWEST - 2 * MARGIN
     parts = [
         _input(scene, stamping),
-        sign("×"),
+        sign("×", NARROW),
         headed(scene.panel(scene.kernel), "kernel", size_text(scene.kernel.shape)),
-        sign("="),
+        sign("=", NARROW),
         _stamp(scene, stamping),
-        arrow(),
+        arrow(width=82),
     ]
     if stamping is None:
         parts = [part if at in (0, 2) else replace(part, items=()) for at, part in enumerate(parts)]

@@ -201,8 +201,9 @@ class ChannelGrid:
         self.tall = max(first[0] * self.cells[0], rows * self.cells[1])
         self.pitch = self.tall + 52
         self.lefts = [0.0]
-        for wide, cell in zip((first[1], columns), self.cells, strict=False):
-            self.lefts.append(self.lefts[-1] + max(wide * cell, 150) + GAP)
+        heads = 150, 200 if isinstance(worked.operation, TransposedConvolution) else 150
+        for wide, cell, head in zip((first[1], columns), self.cells, heads, strict=False):
+            self.lefts.append(self.lefts[-1] + max(wide * cell, head) + GAP)
         self.sums = self.lefts[2] + max(columns * self.cells[2], 150) + max(60, widest)
         self.right = self.sums + 110
 
@@ -248,7 +249,8 @@ class ChannelGrid:
         items: list[Item] = []
         for left, (name, size) in zip(self.lefts, names, strict=True):
             items.append(Text(left, 14, name, HEAD, INK, bold=True))
-            if text_width(name, HEAD, bold=True) + text_width(size, SMALL) + 20 < max(150.0 + GAP - 16, 0):
+            following = min([other for other in (*self.lefts, self.sums) if other > left])
+            if text_width(name, HEAD, bold=True) + text_width(size, SMALL) + 20 < following - left:
                 items.append(Text(left + text_width(name, HEAD, bold=True) + 12, 14, size, SMALL, DIM))
         return [*items, Text(self.sums + 60, 14, "sums", HEAD, INK, bold=True, align="right")]
 
@@ -342,7 +344,30 @@ WHITE = "#ffffff"
 def enlarged_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel:
     """Input as colours → window × kernel, added up = output; one scale of colours for all of them."""
     operation = worked.operation
-    box, middle, last = USUAL if max(step.window.shape[1:]) <= 5 else WIDE_KERNEL
+    usual = USUAL if max(step.window.shape[1:]) <= 5 else WIDE_KERNEL
+    for share in np.arange(1.0, 0.5, -0.04):  # heads and the labels of the bar may be wide
+        parts, zoom, part = _enlarged_parts(
+            worked, step, reached, [usual[0], *(float(share * box) for box in usual[1:])]
+        )
+        body = in_a_row(parts)
+        if body.width <= WIDEST - 2 * MARGIN:
+            break
+    room = max(body.width, NARROWEST - 2 * MARGIN)
+    words = pool_sum_panel(worked, step, room) if step.weights is None else sum_panel(step, room)
+    foot = foot_panels(words, formula_panel(operation.formulas, room), 0.0, room)
+    body = Panel((*body.items, *zoom), body.width, body.height)
+    note = number_note(worked, step, products_of(step))
+    texts = [*notes(worked, step, cells=False), *cut_notes(worked, step, part), note]
+    lines = scale_lines(operation, "× Σ")
+    count = counted(worked, step)
+    return worksheet(name_text(operation), settings_text(operation), body, foot, texts, counted=count, lines=lines)
+
+
+def _enlarged_parts(
+    worked: Walkthrough, step: Step, reached: int | None, boxes: list[float]
+) -> tuple[list[LabelledPicture], list[Item], tuple[range, range]]:
+    """The matrices within these boxes, the lines from the input to the window, and the part of the input that is drawn."""
+    box, middle, last = boxes
     rows, columns = step.window.shape[1:]
     cell = min(MIDDLE_CELL, middle / max(rows, columns))
     tint = step_tint(worked, step)
@@ -354,30 +379,18 @@ def enlarged_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel
     part = part_around(source.shape, window_span(worked, step), INPUT_RATIO)
     source = cut_cells(source, *part)
     marked = window_box(worked, step, part)
-    seen = input_box(worked, source, box, marked)
     look = Look(tint, cell, LEGIBLE)
     panel = look.panel(drawn[0])
     framed = Panel((*panel.items, frame(0, 0, rows, columns, cell)), panel.width, panel.height)
     named = headed(framed, "window", size_text((rows, columns)), aside=True)
-    parts = [seen, space(60), named]
+    parts = [input_box(worked, source, box, marked), space(60), named]
     if step.weights is not None:
-        kernel = headed(look.panel(drawn[1]), "kernel", turned_text(operation))
+        kernel = headed(look.panel(drawn[1]), "kernel", turned_text(worked.operation))
         parts += [sign("×", 56), kernel, sign("Σ =", 96)]
     else:
         parts.append(arrow("max" if step.counted is None else "mean", 130))
-    parts.append(output_box(worked, step, tint, reached, last))
-    parts += [space(BAR_GAP), tint_bar(tint, 320.0)]
-    body = in_a_row(parts)
-    room = max(body.width, NARROWEST - 2 * MARGIN)
-    words = pool_sum_panel(worked, step, room) if step.weights is None else sum_panel(step, room)
-    foot = foot_panels(words, formula_panel(operation.formulas, room), 0.0, room)
-    sizes = box / max(source.shape), cell
-    body = Panel((*body.items, *zoom_lines(parts, sizes, source, (rows, columns), marked)), body.width, body.height)
-    note = number_note(worked, step, products_of(step))
-    texts = [*notes(worked, step, cells=False), *cut_notes(worked, step, part), note]
-    lines = scale_lines(operation, "× Σ")
-    count = counted(worked, step)
-    return worksheet(name_text(operation), settings_text(operation), body, foot, texts, counted=count, lines=lines)
+    parts += [output_box(worked, step, tint, reached, last), space(BAR_GAP), tint_bar(tint, 320.0)]
+    return parts, zoom_lines(parts, (box / max(source.shape), cell), source, (rows, columns), marked), part
 
 
 def window_span(worked: Walkthrough, step: Step) -> tuple[range, range]:
@@ -417,7 +430,9 @@ def input_box(worked: Walkthrough, cells: Cells, box: float, marked: tuple[int, 
     items: list[Item] = [*panel.items, frame(*marked, cell, colour=WHITE, width=9), frame(*marked, cell, width=4.5)]
     name, size = canvas_name(worked)
     size = size.partition(",")[0]  # the heading of the page states the padding
-    return headed(Panel(tuple(items), panel.width, panel.height), name, size)
+    beside = text_width(name, HEAD, bold=True) + text_width(size, HEAD) <= panel.width + 30
+    picture = Panel(tuple(items), panel.width, panel.height)
+    return headed(picture, name, size if beside else "", below="" if beside else size)
 
 
 def output_size(worked: Walkthrough, step: Step, tint: Tint, box: float) -> float:
@@ -478,9 +493,11 @@ def step_page(worked: Walkthrough, step: Step, reached: int | None = None) -> Pa
         look, legible = fitting_look(cells, fixed + BAR, tint)
         while look.legible_of(cells) >= max(1, legible):
             page = (pool_page if pool else kernel_page)(worked, step, look, reached)
-            if page.width <= WIDEST:
+            needed = legible_at(page.width)
+            if page.width <= WIDEST and needed <= look.legible + 0.01:
                 return page
-            look = replace(look, cell=look.cell * 0.97)  # heads may be wider than their matrices
+            cell = look.cell * (1.0 if page.width <= WIDEST else 0.97)  # heads may be wider than their matrices
+            look = replace(look, cell=cell, legible=max(look.legible, min(needed, LEGIBLE)))
     return enlarged_page(worked, step, reached)
 
 
@@ -521,7 +538,7 @@ def kernel_page(worked: Walkthrough, step: Step, look: Look, reached: int | None
     title = name_text(operation)
     if transposed:
         first = look.panel(input_cells(worked, step.channels[0], look.tint))
-        parts = [headed(first, "input", size_text(operation.input_size)), arrow(width=gap), *parts]
+        parts = [headed(first, "input", size_text(operation.input_size)), arrow(width=max(gap, 72.0)), *parts]
         title += " as a convolution"
     kernel_at = sum(part.width for part in parts[: len(parts) - 3])
     tall = max(part.size[0] for part in parts)

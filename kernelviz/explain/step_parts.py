@@ -310,6 +310,9 @@ def formula_panel(formulas: tuple[Formula, Formula], room: float) -> Panel:
     y, widest = SMALL + 10.0, 0.0
     texts = [rows.text] if rows == columns else [f"rows: {rows.text}", f"columns: {columns.text}"]
     size = min(FORMULA - 3, *((room - 20) / text_width(text, 1.0, bold=True) for text in texts))
+    if size < SMALL:
+        words, y = text_block([line for text in texts for line in wrap(text, SMALL, room)], 0, y + 4, SMALL, colour=INK)
+        items, texts, widest = [*items, *words], [], room
     for text in texts:
         before, equals, result = text.rpartition(" = ")
         y += 40

@@ -39,7 +39,6 @@ from kernelviz.drawing.worksheets import (
     Tint,
     cells_panel,
     digit_size,
-    frame,
     page_tint,
     strongest,
     tints,
@@ -119,7 +118,7 @@ def map_bar(colours: MapColours, width: float) -> Panel:
         low, high = (f"≤ {low}" if colours.negative else low), f"≥ {high}"
     pixels = colours.pixels(np.linspace(-1.0 if colours.negative else 0.0, 1, 201)[None] * colours.limit)
     middle, label = (width / 2 if colours.negative else None), "0"
-    clear = 35 - text_width("−", SMALL) / 2
+    clear = 14.0
     if colours.negative and width - sum(text_width(text, SMALL) for text in (low, high)) < 24:
         low, high, label, clear = "", "", f"{'beyond ' if colours.clipped else ''}±{end}", -width
     style = BarStyle(13, SMALL, 25, clear=clear, colour=DIM)
@@ -293,7 +292,8 @@ def tint_text(unit: Unit) -> str:
     """The line of the caption about the scale of window, kernel and products."""
     limit = unit_tint(unit).limit
     end = fixed_text(limit, decimals_for(np.array([limit])))
-    return f"window, kernel and products have one logarithmic colour scale, full at ±{end}"
+    what = "values and weights" if unit.window[0].size == 1 else "window, kernel and products"
+    return f"{what} have one logarithmic colour scale, full at ±{end}"
 
 
 def matrices(unit: Unit, position: int, side: float, *, framed: bool = True) -> tuple[Panel, Panel, Panel]:
@@ -307,8 +307,11 @@ def matrices(unit: Unit, position: int, side: float, *, framed: bool = True) -> 
     size = min(digit_size(every, cell, UNIT_DIGITS) for every in triples)
     panels = [cells_panel(every[position], cell, size, UNIT_DIGITS) for every in triples]
     if framed:
-        rows, columns = unit.window.shape[1:]
-        panels[0] = Panel((*panels[0].items, frame(0, 0, rows, columns, cell)), panels[0].width, panels[0].height)
+        wide, tall = panels[0].width, panels[0].height
+        border = outline(
+            -3, -3, wide + 6, tall + 6, colour=DARK, line=5.5
+        )  # outside of the cells, which are full of digits
+        panels[0] = Panel((*panels[0].items, border), wide, tall)
     return panels[0], panels[1], panels[2]
 
 
