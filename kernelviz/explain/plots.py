@@ -10,7 +10,7 @@ import numpy as np
 from kernelviz.arithmetic.operations import Pooling, TransposedConvolution
 from kernelviz.arithmetic.steps import exact_sum
 from kernelviz.arithmetic.windows import sides_text, size_text
-from kernelviz.drawing.page import INK, Item, Panel, Text, moved, text_width
+from kernelviz.drawing.page import INK, Item, Panel, Text, moved, text_block, text_width, wrap
 from kernelviz.drawing.worksheets import (
     CELL,
     DARK,
@@ -218,7 +218,7 @@ def _meanings(worked: Walkthrough, step: Step) -> list[str]:
     return meanings if isinstance(operation, Pooling) else [*meanings, "the same kernel at every place"]
 
 
-# All stamps are shown up to the first number; of more, at most the second number of those on the marked cell.
+# All stamps are shown up to the first number; of more, at most the second number of those on the framed cell.
 ALL, MOST, A_ROW = 4, 16, 4
 SIGN = 50.0
 
@@ -304,7 +304,7 @@ def stamped_kernel(step: Step, tint: Tint) -> Cells:
 def stamp_area(size: tuple[int, int], stamps: Sequence[Stamp]) -> tuple[range, range]:
     """The rows and columns of the output, and of what is cut off these stamps."""
     rows, columns = (
-        range(min(0, *(side[0] for side in sides)), max(end, *(side[-1] + 1 for side in sides)))
+        range(min([0, *(side[0] for side in sides)]), max([end, *(side[-1] + 1 for side in sides)]))
         for end, sides in zip(size, ([each.rows for each in stamps], [each.columns for each in stamps]), strict=True)
     )
     return rows, columns
@@ -336,7 +336,7 @@ def _stamp_positions(operation: TransposedConvolution, step: Step) -> tuple[list
         return [divmod(at, operation.input_size[1]) for at in range(total)], ""
     rows, columns = operation.reads(*step.at)
     positions = [(row, column) for row in rows for column in columns]
-    shown = f"{min(len(positions), MOST)} of {total:,} stamps: those that meet on the marked cell"
+    shown = f"{min(len(positions), MOST)} of {total:,} stamps: those that meet on the framed cell"
     return positions[:MOST], shown if len(positions) <= MOST else f"{shown}, {MOST} of {len(positions)}"
 
 
@@ -370,13 +370,14 @@ def _sum_panel(worked: Walkthrough, step: Step, room: float) -> Panel:
         most -= 1
         text = " + ".join(shortened(terms, most)) if most > 2 else f"{len(terms)} products"
     x = text_width(text, SUM) + 14
-    items: list[Item] = [
-        Text(0, SMALL, framed_text(step), SMALL, DIM),
-        Text(0, SMALL + 42, text, SUM, INK),
-        Text(x, SMALL + 42, "=", SUM, DIM),
-        Text(x + 34, SMALL + 42, value, FORMULA - 1, INK, bold=True),
+    items, below = text_block(wrap(framed_text(step), SMALL, room), 0, 0, SMALL, colour=DIM)
+    y = below + 34
+    items += [
+        Text(0, y, text, SUM, INK),
+        Text(x, y, "=", SUM, DIM),
+        Text(x + 34, y, value, FORMULA - 1, INK, bold=True),
     ]
-    return Panel(tuple(items), x + end - 14, SMALL + 52)
+    return Panel(tuple(items), x + end - 14, y + 10)
 
 
 def _stamp_rows(
@@ -387,10 +388,8 @@ def _stamp_rows(
     area = stamp_area(size, stamps)
     cells = [stamp.cells(area, size, tint) for stamp in stamps]
     out = output_cells(worked, step, tint)
-    count, cell = _stamps_in_a_row(len(positions), area, 0)
-    for more in range(1, 4):  # more lines leave more to the digits
-        if not digit_size([*cells, out], cell):
-            count, cell = _stamps_in_a_row(len(positions), area, more)
+    layouts = [_stamps_in_a_row(len(positions), area, more) for more in range(4)]  # more lines leave more to the digits
+    count, cell = next((each for each in layouts if digit_size([*cells, out], each[1])), layouts[0])
     fitting = digit_size([*cells, out], cell)
     parts: list[LabelledPicture] = []
     for position, stamp, each in zip(positions, stamps, cells, strict=True):
@@ -424,9 +423,9 @@ def _frames(stamp: Stamp, step: Step, area: tuple[range, range], cell: float) ->
 
 
 def _named(worked: Walkthrough, step: Step, position: tuple[int, int], panel: Panel) -> LabelledPicture:
-    """``3 × kernel`` if it fits; the position if there are several channels."""
+    """``3 × kernel`` if it fits; the position in the input if there are several channels."""
     if len(step.channels) > 1:
-        return headed(panel, f"{position[0]}, {position[1]}", "")
+        return headed(panel, f"row {position[0]}, column {position[1]}", "")
     typed, place = worked.typed.get("input"), (step.channels[0], *position)
     value, kernel = ("" if typed is None else typed[place]) or value_text(worked.input[place]), "× kernel"
     wide = text_width(value, HEAD, bold=True) + text_width(kernel, HEAD) + 16

@@ -105,26 +105,12 @@ OUTPUT = 190.0
 
 def channels_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel:
     """Window × kernel = products, one sum per channel, and the sums and the bias added up to the output cell."""
-    operation = worked.operation
-    grid = ChannelGrid(worked, step, moving=reached is not None)
-    items: list[Item] = grid.heads()
-    y = 40.0
-    for plane in grid.order:
-        items += grid.row(plane, y)
-        y += grid.pitch
-    y -= grid.pitch - grid.tall - (44 if grid.shown == len(step.channels) else 64)
-    tail, below = grid.total(y)
-    items += tail
-    output = grid.output(reached)
-    x, tall = grid.right + 90, output.size[0]
-    middle = max(below - 14, 60 + tall / 2)
-    items += output.centred_at(x, middle)
-    bar = tint_bar(grid.tint, max(120.0, min(385.0, middle - tall / 2 - output.above - 110)))
-    items += bar.at(x, 40)
-    formula = formula_panel(operation.formulas, grid.sums - 120)
-    items += moved(formula, 0, y + 16)
-    height = max(below + 10, y + 16 + formula.height, middle + tall / 2 + output.below)
-    body = Panel(tuple(items), x + max(output.width, bar.width), height)
+    operation, moving = worked.operation, reached is not None
+    grid = ChannelGrid(worked, step, moving=moving)
+    body = _channels_body(grid, reached)
+    if body.width > WIDEST - 2 * MARGIN:  # the bar is beside the output
+        grid = ChannelGrid(worked, step, moving=moving, reserved=body.width - WIDEST + 2 * MARGIN)
+        body = _channels_body(grid, reached)
     many = f"{len(step.channels)} input channels, a kernel for each, one sum; {settings_text(operation)}"
     many = PART.join([many, grid.choice] if grid.choice else [many])
     title = name_text(operation)
@@ -137,6 +123,35 @@ def channels_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel
     note = number_note(worked, step, [step.exact_products, step.exact_sums])
     texts = [*notes(worked, step, cells=grid.whole), *cut_notes(worked, step), note]
     return worksheet(title, many, body, [], texts, counted=counted(worked, step), lines=lines)
+
+
+def _channels_body(grid: ChannelGrid, reached: int | None) -> Panel:
+    """The rows of the channels, the output with the scale of the colours, and the size of the output."""
+    items: list[Item] = grid.heads()
+    y = 40.0
+    for plane in grid.order:
+        items += grid.row(plane, y)
+        y += grid.pitch
+    y -= grid.pitch - grid.tall - (44 if grid.shown == len(grid.step.channels) else 64)
+    tail, below = grid.total(y)
+    items += tail
+    output = grid.output(reached)
+    x, tall = grid.right + 62, output.size[0]
+    middle = max(below - 14, 60 + tall / 2)
+    above = middle - tall / 2 - output.above - 70
+    if above >= 170:
+        bar = tint_bar(grid.tint, min(385.0, above))
+        items += bar.at(x, 40)
+    else:  # beside the output
+        bar = tint_bar(grid.tint, max(200.0, min(tall, 385.0)))
+        middle = max(middle, 20 + bar.size[0] / 2)
+        items += bar.centred_at(x + output.width + BAR_GAP, middle)
+        output = replace(output, width=output.width + BAR_GAP + bar.width)
+    items += output.centred_at(x, middle)
+    formula = formula_panel(grid.worked.operation.formulas, grid.sums - 120)
+    items += moved(formula, 0, y + 16)
+    height = max(below + 10, y + 16 + formula.height, middle + tall / 2 + output.below, middle + 110)
+    return Panel(tuple(items), x + max(output.width, bar.width), height)
 
 
 def scale_lines(operation: Operation, sign: str) -> list[str]:
@@ -175,7 +190,7 @@ def chosen_planes(step: Step, *, moving: bool) -> tuple[tuple[int, ...], str]:
 class ChannelGrid:
     """The layout of the matrices of all channels."""
 
-    def __init__(self, worked: Walkthrough, step: Step, *, moving: bool) -> None:
+    def __init__(self, worked: Walkthrough, step: Step, *, moving: bool, reserved: float = 0.0) -> None:
         self.worked, self.step = worked, step
         self.order, self.choice = chosen_planes(step, moving=moving)
         self.sum_texts = [] if step.exact_sums is None else [*number_texts(step.exact_sums)]
@@ -187,7 +202,7 @@ class ChannelGrid:
         widest = max(
             text_width(f"+ ({text})", SUM + 5, bold=True) for text in (*self.sum_texts, value_text(step.exact))
         )
-        room = WIDEST - 2 * MARGIN - 2 * GAP - max(60, widest) - 270 - OUTPUT
+        room = WIDEST - 2 * MARGIN - 2 * GAP - max(60, widest) - 270 - OUTPUT - reserved
         self.whole = max(height, width) < LARGE
         self.cells = self._cells_within(room, (width, columns, columns)) if self.whole else []
         if not self.cells:
@@ -309,8 +324,8 @@ class ChannelGrid:
         items.append(Rule(self.sums - 40, y, self.sums + 70, y, INK, 2.4))
         items.append(Text(x, y + 42, value_text(step.exact), FORMULA, INK, bold=True, align="right"))
         items += [
-            Rule(x + 18, y + 32, self.right + 52, y + 32, DIM, 2.6),
-            Shape(((self.right + 50, y + 25), (self.right + 50, y + 39), (self.right + 66, y + 32)), DIM),
+            Rule(x + 18, y + 32, self.right + 36, y + 32, DIM, 2.6),
+            Shape(((self.right + 34, y + 25), (self.right + 34, y + 39), (self.right + 50, y + 32)), DIM),
         ]
         return items, y + 46
 
@@ -324,7 +339,7 @@ class ChannelGrid:
         ]
 
     def output(self, reached: int | None) -> LabelledPicture:
-        """The output, the marked cell framed."""
+        """The output with its cell in a frame."""
         cells = output_cells(self.worked, self.step, self.tint, reached)
         whole, part = cells.shape, output_part(cells.shape, self.step.at)
         cells = cut_cells(cells, *part)
@@ -358,6 +373,8 @@ def enlarged_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel
     body = Panel((*body.items, *zoom), body.width, body.height)
     note = number_note(worked, step, products_of(step))
     texts = [*notes(worked, step, cells=False), *cut_notes(worked, step, part), note]
+    if isinstance(operation, TransposedConvolution):
+        texts.insert(0, f"the input is drawn {', '.join(canvas_name(worked))}")
     lines = scale_lines(operation, "× Σ")
     count = counted(worked, step)
     return worksheet(name_text(operation), settings_text(operation), body, foot, texts, counted=count, lines=lines)
@@ -430,9 +447,9 @@ def input_box(worked: Walkthrough, cells: Cells, box: float, marked: tuple[int, 
     items: list[Item] = [*panel.items, frame(*marked, cell, colour=WHITE, width=9), frame(*marked, cell, width=4.5)]
     name, size = canvas_name(worked)
     size = size.partition(",")[0]  # the heading of the page states the padding
-    beside = text_width(name, HEAD, bold=True) + text_width(size, HEAD) <= panel.width + 30
     picture = Panel(tuple(items), panel.width, panel.height)
-    return headed(picture, name, size if beside else "", below="" if beside else size)
+    fits = text_width(name, HEAD, bold=True) + text_width(size, HEAD) <= panel.width + 30
+    return headed(picture, name, size) if fits else headed(picture, "input", "")
 
 
 def output_size(worked: Walkthrough, step: Step, tint: Tint, box: float) -> float:

@@ -155,7 +155,7 @@ def turned_text(operation: Operation) -> str:
 
 
 def output_matrix(worked: Walkthrough, step: Step, look: Look, reached: int | None) -> LabelledPicture:
-    """The output with the marked cell in a frame."""
+    """The output with its cell in a frame."""
     cells = output_cells(worked, step, look.tint, reached)
     panel = look.panel(cells)
     framed = Panel((*panel.items, frame(*step.at, 1, 1, look.cell)), panel.width, panel.height)
@@ -179,7 +179,7 @@ def canvas_name(worked: Walkthrough) -> tuple[str, str]:
     """The name of the canvas, and its size."""
     operation = worked.operation
     if isinstance(operation, TransposedConvolution):
-        padded = " and ".join(
+        *others, last = [""] + [
             word
             for word, there in (
                 ("stretched", operation.stride != (1, 1)),
@@ -187,7 +187,8 @@ def canvas_name(worked: Walkthrough) -> tuple[str, str]:
                 ("cut", min(operation.implicit_padding) < 0),
             )
             if there
-        )
+        ]
+        padded = " and ".join(filter(None, [", ".join(filter(None, others)), last]))
         return padded or "input", size_text(worked.canvas.padding.shape)
     size = size_text(operation.input_size)
     if not any(operation.padding):
