@@ -308,9 +308,7 @@ def matrices(unit: Unit, position: int, side: float, *, framed: bool = True) -> 
     panels = [cells_panel(every[position], cell, size, UNIT_DIGITS) for every in triples]
     if framed:
         wide, tall = panels[0].width, panels[0].height
-        border = outline(
-            -3, -3, wide + 6, tall + 6, colour=DARK, line=5.5
-        )  # outside of the cells, which are full of digits
+        border = outline(-2.2, -2.2, wide + 4.4, tall + 4.4, colour=DARK, line=4.4)  # outside of cells full of digits
         panels[0] = Panel((*panels[0].items, border), wide, tall)
     return panels[0], panels[1], panels[2]
 
@@ -397,7 +395,7 @@ def stacked_page(unit: Unit) -> Panel:
         for x, sign in zip(lefts[1:], "×=", strict=True):
             items.append(
                 Text(
-                    x - SIGNS / 2 - (wide - row[0].width) / 2, middle, sign, SIGN - 6, DIM, align="center", middle=True
+                    x - SIGNS / 2 - (wide - row[0].width) / 2, middle, sign, SIGN - 12, DIM, align="center", middle=True
                 )
             )
         items.append(Text(lefts[2] + row[0].width + 12, middle, "Σ", SMALL + 3, DIM, middle=True))

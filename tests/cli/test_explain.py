@@ -166,6 +166,45 @@ def test_what_is_not_shown_is_said(run):
     assert "1 of 1 values of the output are not finite" in run(*large, "--force").err
 
 
+def test_numbers_that_were_made_up_are_named(run):
+    """Text, picture and JSON state which of input and kernel come from the seed, and how to give others."""
+    given = {"input": ["--input", "1 2; 3 4"], "kernel": ["--kernel-values", "1 0; 0 1"]}
+    for names in ([], ["input"], ["kernel"], ["input", "kernel"]):
+        arguments = [
+            "explain",
+            "conv",
+            "--kernel",
+            "2",
+            "--seed",
+            "7",
+            *(each for name in names for each in given[name]),
+        ]
+        made_up = [name for name in given if name not in names]
+        text = run(*arguments).out
+        options = " and ".join(given[name][0] for name in made_up)
+        note = f"{' and '.join(made_up)} made up (--seed 7): give your own with {options}"
+        assert (note in text) == bool(made_up)
+        assert ("made up" in text) == bool(made_up)
+        told = run(*arguments, "--json").document
+        assert (told["made_up"], told["seed"]) == (made_up, 7 if made_up else None)
+        assert ("made up" in run(*arguments, "-o", "out", "--force").err) == bool(made_up)
+    assert "input made up (--seed 0): give your own with --input;" in run("explain", "pool").out
+    told = run("explain", "pool", "--input", "1 2; 3 4", "--json").document
+    assert (told["made_up"], told["seed"]) == ([], None)
+
+
+def test_a_file_keeps_its_texts(run, tmp_path):
+    """Numbers of a CSV file, of kernel and bias stand as they were written; JSON has numbers."""
+    (tmp_path / "input.csv").write_text("12.50,-0\n1e-3,7\n")
+    arguments = ["explain", "conv", "--input", "input.csv", "--kernel-values", "0.50", "--bias=-1.0"]
+    text = run(*arguments).out
+    assert "row 0, column 0: 12.50×0.50 + (−1.0) = 5.25" in text
+    assert "row 0, column 1: 0×0.50 + (−1.0) = −1" in text
+    assert "row 1, column 0: (1e−3)×0.50 + (−1.0) = −0.9995" in text
+    told = run(*arguments, "--json").document
+    assert (told["input"], told["kernel_values"], told["bias"]) == ([[[12.5, 0], [0.001, 7]]], [[[[0.5]]]], [-1])
+
+
 def test_other_numbers_are_another_picture(run, tmp_path):
     """Nothing is replaced by a picture of other numbers."""
     for seed in (1, 2):
