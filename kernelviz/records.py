@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -273,6 +274,27 @@ class Tiles:
     def is_reduced(self) -> bool:
         """Whether it is a single map reduced from all channels."""
         return self.noun == "map" and self.view != "maps"
+
+
+@dataclass(frozen=True, eq=False)
+class Typed:
+    """Numbers as a user wrote them: ``values`` in float64, and the ``texts`` that stand for them, an array of that shape.
+
+    A text is empty if the number is to be written from its value. It is an array to NumPy, that of the values.
+    """
+
+    values: Array
+    texts: Array
+
+    def __array__(self, dtype: Any = None, *, copy: Any = None) -> Array:
+        """The values."""
+        return np.array(self.values, dtype=dtype)
+
+    def spread(self, shape: tuple[int, ...]) -> Typed:
+        """The same numbers in this shape; a single plane, or a single number, is repeated."""
+        both = (np.broadcast_to(each, (math.prod(shape[: len(shape) - each.ndim + 1]), *each.shape[1:])).reshape(shape)
+                for each in (self.values, self.texts))  # fmt: skip
+        return Typed(*both)
 
 
 def as_array(values: object) -> Array:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
+from decimal import Decimal
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
@@ -106,15 +108,66 @@ def shown(name: object) -> str:
     return (text if text.isprintable() else ascii(text)[1:-1])[:200]
 
 
-def value_text(value: float) -> str:
-    """Whole numbers and short decimals as they are, else three significant digits; a true minus, ∞ and NaN."""
-    if not math.isfinite(value):
-        return str(value).replace("inf", "∞").replace("nan", "NaN").replace("-", "−")
-    if value == round(value) and abs(value) < 1e6:
-        return str(round(value)).replace("-", "−")
-    if float(f"{value:.3g}") == value and 1e-3 <= abs(value) < 1e5:
-        return f"{value:.3g}".replace("-", "−")
-    return number_text(value)
+MOST_DIGITS = 6  # significant digits up to which numbers are written exactly
+_WRITTEN = re.compile(r"(?P<whole>\d*)(?P<point>\.?)(?P<part>\d*)(?:e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+_LONGEST_NUMBER = 12  # characters
+
+
+def decimal_of(value: float | Decimal) -> Decimal:
+    """The shortest decimal number that stands for this float, exactly: 0.1 for 0.1."""
+    return value if isinstance(value, Decimal) else Decimal(repr(float(value)))
+
+
+def is_written_exactly(value: float | Decimal) -> bool:
+    """Whether ``value_text`` writes all digits of a number. What is not finite has none."""
+    number = decimal_of(value)
+    return not number.is_finite() or len(_digits(number)) <= MOST_DIGITS
+
+
+def _digits(number: Decimal) -> str:
+    """The significant digits of a finite number, without zeros at its ends."""
+    return "".join(map(str, number.as_tuple().digits)).strip("0")
+
+
+def value_text(value: float | Decimal) -> str:
+    """A number exactly if six significant digits are enough, else in three; a true minus, ∞ and NaN.
+
+    Numbers from 10⁻⁴ to 10⁷ are written without a power of ten, rounded ones from 10⁻³ to 10⁵. Thousands are not separated.
+    """
+    number = decimal_of(value)
+    if not number.is_finite():
+        return str(number).replace("Infinity", "∞").replace("-", "−")
+    if not number:
+        return "0"
+    sign, digits, power = "−" if number < 0 else "", _digits(number), number.adjusted()
+    if len(digits) <= MOST_DIGITS:
+        low, high = -4, 7
+    else:
+        digits, _, exponent = f"{abs(number):.2e}".partition("e")
+        digits, power, low, high = digits.replace(".", ""), int(exponent), -3, 5
+    if not low <= power < high:
+        return f"{sign}{digits[0]}{'.' if digits[1:] else ''}{digits[1:]}×10{str(power).translate(_SUPERSCRIPT)}"
+    if power < 0:
+        return f"{sign}0.{'0' * (-power - 1)}{digits}"
+    whole, part = digits[: power + 1].ljust(power + 1, "0"), digits[power + 1 :]
+    return f"{sign}{whole}{'.' if part else ''}{part}"
+
+
+def typed_text(text: str) -> str:
+    """A number as it was typed, with a true minus, without a plus, and with no sign of zero.
+
+    It is empty if the number is written longer than with six significant digits, so that ``value_text`` has to write it.
+    """
+    negative, bare = text.startswith(("-", "−")), text.lstrip("+-−")
+    found = _WRITTEN.fullmatch(bare.replace("−", "-"))
+    if found is None or len(bare) > _LONGEST_NUMBER:
+        return ""
+    number, value = Decimal(bare.replace("−", "-")), float(bare.replace("−", "-"))
+    digits = (found["whole"] + found["part"]).lstrip("0")
+    digits = digits if found["point"] else digits.rstrip("0")
+    if len(digits) > MOST_DIGITS or number != decimal_of(value):
+        return ""
+    return ("−" if negative and number else "") + bare.replace("-", "−")
 
 
 def fixed_text(value: float, decimals: int | None) -> str:
@@ -125,10 +178,10 @@ def fixed_text(value: float, decimals: int | None) -> str:
     return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
 
 
-def factor_text(value: float) -> str:
-    """A value after an operator: in brackets if negative."""
-    text = value_text(value)
-    return f"({text})" if text.startswith("−") else text
+def factor_text(value: float | Decimal | str) -> str:
+    """A number, or its text, as a factor or after an operator: in brackets if negative or written with a power of ten."""
+    text = value if isinstance(value, str) else value_text(value)
+    return f"({text})" if set(text) & set("−e×E") else text
 
 
 def inflected(number: int, noun: str, plural: str = "") -> str:

@@ -193,7 +193,14 @@ def explain(
     """Work out the operation that ``build`` returns, and print the explanation or draw it."""
 
     def work(report: Report) -> None:
-        from kernelviz.explain.texts import broken_notes, chosen_steps, explanation_entry, number_lines, size_lines
+        from kernelviz.explain.texts import (
+            broken_notes,
+            chosen_steps,
+            explanation_entry,
+            made_up_text,
+            number_lines,
+            size_lines,
+        )
 
         check(choices)
         operation = build()
@@ -208,7 +215,9 @@ def explain(
             if worked is not None:
                 draw(command, worked, choices, choices.directory, report)
             if not as_json:
-                report.inform(*size_lines(operation), *report.warnings)
+                made_up = "" if worked is None else made_up_text(worked)
+                notes = [f"numbers     {made_up}"] if made_up else []
+                report.inform(*size_lines(operation), *notes, *report.warnings)
         elif not as_json:
             numbers = [] if worked is None else number_lines(worked, steps, choices.channel)
             terminal.print_text(*size_lines(operation), *numbers)
@@ -248,6 +257,8 @@ def check(choices: StepChoices) -> None:
 
 def _work_out(inputs: ExplainInputs, choices: StepChoices, operation: Operation, report: Report) -> Walkthrough | None:
     """The worked-out numbers; None if only sizes were given and they are too large."""
+    from dataclasses import replace
+
     from kernelviz.explain.walkthrough import check_cost, work_out
 
     try:
@@ -257,7 +268,8 @@ def _work_out(inputs: ExplainInputs, choices: StepChoices, operation: Operation,
             raise
         report.warnings.append(f"the numbers are omitted: {error.what[0].lower()}{error.what[1:].removesuffix('.')}")
         return None
-    return work_out(operation, *inputs.numbers(operation))
+    worked = work_out(operation, *inputs.numbers(operation))
+    return replace(worked, made_up=inputs.made_up(operation), seed=inputs.seed)
 
 
 def draw(command: str, worked: Walkthrough, choices: StepChoices, directory: Path, report: Report) -> None:

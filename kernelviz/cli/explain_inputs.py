@@ -13,6 +13,7 @@ import numpy as np
 from kernelviz.cli.options import parse_position
 from kernelviz.errors import UsageError
 from kernelviz.files.numbers import EXAMPLE, is_typed, read_numbers, typed_numbers
+from kernelviz.records import Typed
 from kernelviz.wording import shown
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
     from kernelviz.arithmetic.operations import Operation
     from kernelviz.cli.options import AnyFormat
-    from kernelviz.records import Array
-
 
 _SIZE = re.compile(r"\s*\d+\s*(?:[x×]\s*\d+\s*)?")
 _ALONE = re.compile(r"\s*[+\-−]?(?:\d[\d.]*|\.\d+)(?:e[+\-]?\d+)?\s*", re.IGNORECASE)
@@ -79,7 +78,7 @@ class ExplainInputs:
     out_channels: int | None
 
     @cached_property
-    def data(self) -> Array | None:
+    def data(self) -> Typed | None:
         """The input's own numbers (C, H, W); None where only a size was given."""
         if _SIZE.fullmatch(self.input):
             return None
@@ -94,12 +93,12 @@ class ExplainInputs:
                 f"The input '{shown(self.input)}' is not a size, numbers or a CSV file.", "",
                 "For example --input 5x7, --input '1 2 3; 4 5 6', --input numbers.csv",
             )  # fmt: skip
-        if self.in_channels is not None and self.in_channels != len(data):
-            raise UsageError(f"The input has {len(data)} channels, but --in-channels is {self.in_channels}.")
+        if self.in_channels is not None and self.in_channels != len(data.values):
+            raise UsageError(f"The input has {len(data.values)} channels, but --in-channels is {self.in_channels}.")
         return data
 
     @cached_property
-    def planes(self) -> Array | None:
+    def planes(self) -> Typed | None:
         """The kernel's own planes (n, h, w), in the order of output channels and their input channels."""
         if self.kernel_values is None:
             return None
@@ -108,41 +107,44 @@ class ExplainInputs:
             from kernelviz.filters.bank import find_filter
 
             try:
-                planes = find_filter(self.kernel_values).values[None]
+                values = find_filter(self.kernel_values).values[None]
             except UsageError as error:
                 what = f"The kernel values '{shown(self.kernel_values)}' are not numbers, a CSV file or a filter."
                 raise UsageError(what, error.why, EXAMPLE) from None
-        if self.kernel is not None and _pair(sides("kernel", self.kernel)) != planes.shape[1:]:
-            size = f"{planes.shape[1]} × {planes.shape[2]}"
+            planes = Typed(values, np.full(values.shape, "", object))
+        rows, columns = planes.values.shape[1:]
+        if self.kernel is not None and _pair(sides("kernel", self.kernel)) != (rows, columns):
+            size = f"{rows} × {columns}"
             raise UsageError(f"The kernel values are {size}, but --kernel is {self.kernel}.", hint="Omit --kernel.")
         return planes
 
     @property
     def size(self) -> Sequence[int]:
         """Rows and columns of the input."""
-        return sides("input", self.input) if self.data is None else self.data.shape[1:]
+        return sides("input", self.input) if self.data is None else self.data.values.shape[1:]
 
     @property
     def sides(self) -> Sequence[int]:
         """Rows and columns of the kernel."""
-        return sides("kernel", self.kernel or "3") if self.planes is None else self.planes.shape[1:]
+        return sides("kernel", self.kernel or "3") if self.planes is None else self.planes.values.shape[1:]
 
     @property
     def inputs(self) -> int:
         """Channels of the input."""
-        return self.in_channels or (1 if self.data is None else len(self.data))
+        return self.in_channels or (1 if self.data is None else len(self.data.values))
 
     @property
     def outputs(self) -> int:
         """Channels of the output: as given, or as many as the planes of the kernel make."""
         if self.out_channels is not None:
             return self.out_channels
-        if self.planes is not None and len(self.planes) > 1:
-            return max(1, len(self.planes) * self.groups // self.inputs)
+        count = 0 if self.planes is None else len(self.planes.values)
+        if count > 1:
+            return max(1, count * self.groups // self.inputs)
         return self.groups
 
-    def numbers(self, operation: Operation) -> tuple[Array, Array | None, Array | None]:
-        """Input, kernel and bias; what was not given comes from the seed.
+    def numbers(self, operation: Operation) -> tuple[object, object, object]:
+        """Input, kernel and bias; those that were not given come from the seed.
 
         Raises:
             UsageError: planes of the kernel or numbers of the bias are too few or too many.
@@ -150,13 +152,17 @@ class ExplainInputs:
         from kernelviz.explain.walkthrough import example_numbers
 
         data, kernel, bias = example_numbers(operation, self.seed)
-        if self.data is not None:
-            data = self.data
-        if self.planes is not None and kernel is not None:
-            kernel = _spread(self.planes, kernel.shape)
-        if self.bias is not None and bias is not None:
-            bias = _biases(self.bias, len(bias))
-        return data, kernel, bias
+        return (
+            data if self.data is None else self.data,
+            kernel if self.planes is None or kernel is None else _spread(self.planes, kernel.shape),
+            bias if self.bias is None or bias is None else _biases(self.bias, len(bias)),
+        )
+
+    def made_up(self, operation: Operation) -> tuple[str, ...]:
+        """Which of input and kernel come from the seed; a bias has always been given."""
+        weighted = operation.macs > 0
+        given = {"input": self.data is not None, "kernel": self.planes is not None or not weighted}
+        return tuple(name for name, is_given in given.items() if not is_given)
 
 
 def sides(name: str, text: str, words: str = "") -> tuple[int, ...]:
@@ -179,23 +185,24 @@ def _pair(numbers: tuple[int, ...]) -> tuple[int, int]:
     return numbers[0], numbers[-1]
 
 
-def _spread(planes: Array, shape: tuple[int, ...]) -> Array:
+def _spread(planes: Typed, shape: tuple[int, ...]) -> Typed:
     """The planes in the kernel's shape; a single one is taken for every pair of channels."""
-    wanted = shape[0] * shape[1]
-    if len(planes) not in (1, wanted):
+    wanted, count = shape[0] * shape[1], len(planes.values)
+    if count not in (1, wanted):
         raise UsageError(
-            f"The kernel needs {wanted} planes, separated by |, but got {len(planes)}.",
+            f"The kernel needs {wanted} planes, separated by |, but got {count}.",
             f"It has {shape[0]} × {shape[1]} channels.",
             f"Give {wanted} planes, or one for all channels.",
         )
-    return np.broadcast_to(planes if len(planes) > 1 else planes[[0] * wanted], (wanted, *shape[2:])).reshape(shape)
+    return planes.spread(shape)
 
 
-def _biases(text: str, wanted: int) -> Array:
-    found = typed_numbers(text, "bias").ravel() if is_typed(text) else np.zeros(0)
-    if len(found) not in (1, wanted):
+def _biases(text: str, wanted: int) -> Typed:
+    typed = typed_numbers(text, "bias") if is_typed(text) else None
+    found = None if typed is None else Typed(typed.values.ravel(), typed.texts.ravel())
+    if found is None or len(found.values) not in (1, wanted):
         raise UsageError(
             f"The bias must be one number, or one for each of {wanted} output channels, but got '{shown(text)}'.",
             hint="For example --bias=-1 or --bias '1 2'",
         )
-    return np.broadcast_to(found, wanted)
+    return found.spread((wanted,))

@@ -50,7 +50,7 @@ def parse_values(text: str) -> Array:
             f"The kernel values '{shown(text)}' are not numbers or a CSV file.",
             hint=f"{EXAMPLE} For a filter by its name use --kernel.",
         )
-    return values
+    return values.values
 
 
 def parse_learned(texts: list[str]) -> list[tuple[str, str, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -51,7 +52,27 @@ def print_result(line: str | Path) -> None:
 
 def print_text(*lines: str) -> None:
     """Print lines for people on stdout; what is not printable is escaped, in a pipe too."""
-    print_result("\n".join(map(visible, lines)))
+    encoding = getattr(sys.stdout, "encoding", None) if sys.stdout and sys.stdout.isatty() else None
+    encoding = encoding or sys.getfilesystemencoding()
+    print_result("\n".join(encodable(visible(line), encoding) for line in lines))
+
+
+_PLAIN = str.maketrans({
+    "⌊": "floor(", "⌋": ")", "⌈": "ceil(", "⌉": ")", "−": "-", "–": "-", "×": "x", "·": "*", "∗": "*", "Σ": "sum",
+    "∞": "inf", "…": "...", "′": "'", "’": "'", "“": '"', "”": '"', "→": "->", "≤": "<=", "≥": ">=", "₀": "0", "₁": "1",
+    "⁻": "-", "⁰": "0", "¹": "1", "²": "2", "³": "3", "⁴": "4", "⁵": "5", "⁶": "6", "⁷": "7", "⁸": "8", "⁹": "9",
+})  # fmt: skip
+_POWER = re.compile(r"10(?=[⁻⁰¹²³⁴-⁹])")
+
+
+def encodable(text: str, encoding: str) -> str:
+    """A line as this encoding can write it: signs as ASCII if one of them has no code, other characters escaped."""
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        plain = _POWER.sub("10^", text).translate(_PLAIN)
+        return plain.encode(encoding, "backslashreplace").decode(encoding)
+    return text
 
 
 def _print(line: str | Path) -> None:
@@ -75,7 +96,7 @@ def print_message(*lines: str) -> None:
         return
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"  # there is none while a progress bar wraps stderr
     for line in lines:
-        print(visible(line).encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr, flush=True)
+        print(encodable(visible(line), encoding), file=sys.stderr, flush=True)
 
 
 def with_notes(headline: str, notes: Iterable[str], *, known: Iterable[str] = ()) -> tuple[str, ...]:

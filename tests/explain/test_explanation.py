@@ -69,7 +69,7 @@ def test_what_is_printed_is_bounded():
     worked = work_out(operation, *example_numbers(operation))
     steps = chosen_steps(worked, 0, None)
     assert len(steps) * 49 <= MOST_CELLS
-    assert f"steps ({len(steps)} of 8836)" in number_lines(worked, steps, 0)
+    assert f"steps ({len(steps)} of 8836), rows and columns counted from 0" in number_lines(worked, steps, 0)
 
 
 def some_operations(kind, count):
