@@ -96,9 +96,7 @@ class _Reader:
         self.rank = self.signature.rank
         self._check_prefix(self.main, self.framework)
         self.values = dict(bound(line, self.main, self.signature.order, self.signature.named))
-        self.arguments = [
-            Argument(name, KEYS.get(name, ""), each.text, each.start, each.value) for name, each in self.values.items()
-        ]
+        self.arguments = [self._argument(name, KEYS.get(name, ""), each) for name, each in self.values.items()]
         self.before: Ends = ((0, 0),) * self.rank  # of a padding layer in front
         self.fill = ""
         self.crop: Ends = ((0, 0),) * self.rank
@@ -111,6 +109,12 @@ class _Reader:
         for layer in layers[at + 1 :]:
             self._behind(layer)
         self.arguments.sort(key=lambda each: each.start)
+
+    def _argument(self, name: str, key: str, typed: Value | WrittenLayer) -> Argument:
+        """An argument, or a layer behind that acts as one, with its position in the text without blanks around it."""
+        before = len(self.line.text) - len(self.line.text.lstrip())
+        value = typed.value if isinstance(typed, Value) else typed.name
+        return Argument(name, key, typed.text, typed.start - before, typed.end - before, value)
 
     # What a line contains.
 
@@ -152,7 +156,7 @@ class _Reader:
             if self.values.keys() & _SHAPES:
                 self.line.reject(layer.start, "the input is stated twice.")
             self.values |= {name: each for name, each in values.items() if name in ("shape", "batch_shape")}
-            self.arguments += [Argument(n, KEYS.get(n, ""), v.text, v.start, v.value) for n, v in values.items()]
+            self.arguments += [self._argument(name, KEYS.get(name, ""), each) for name, each in values.items()]
             return
         torch = self.framework == "torch"
         names = (f"ZeroPad{self.rank}d", f"ConstantPad{self.rank}d") if torch else (f"ZeroPadding{self.rank}D",)
@@ -179,7 +183,7 @@ class _Reader:
         self.before, self.fill = ends, fill
         for name, each in values.items():
             if name == "padding":
-                self.arguments.append(Argument(name, "before", each.text, each.start, each.value))
+                self.arguments.append(self._argument(name, "before", each))
 
     def _behind(self, layer: WrittenLayer) -> None:
         """Read an activation, a pointwise convolution, a crop, or ``Flatten``."""
@@ -232,9 +236,7 @@ class _Reader:
             values = bound(self.line, layer, ("activation",), ("name", "dtype"))
             if "activation" not in values:
                 self.line.reject(layer.start, "Activation needs a name.")
-            self.arguments.append(
-                Argument("activation", "activation", layer.text, layer.start, values["activation"].value)
-            )
+            self.arguments.append(self._argument("activation", "activation", values["activation"]))
             return self._activation(values["activation"]) or ""
         table = KERAS_ACTIVATIONS if self.framework == "keras" else TORCH_ACTIVATIONS
         if layer.name not in table:
@@ -251,7 +253,7 @@ class _Reader:
             axis = values[order[0]] if order[0] in values else None
             if axis is not None and axis.value not in axes:
                 self.line.reject(axis.start, "a softmax over another axis than the channels is not read.")
-        self.arguments += [Argument("activation", "activation", layer.text, layer.start, name)]
+        self.arguments.append(self._argument("activation", "activation", layer))
         if name != "leaky_relu":
             return name
         default = TORCH_SLOPE if self.framework == "torch" else KERAS_LAYER_SLOPE

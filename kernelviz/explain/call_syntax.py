@@ -35,10 +35,11 @@ _KINDS: dict[type[ast.AST], str] = {
 
 @dataclass(frozen=True)
 class Value:
-    """A literal: as typed, where it starts, and what it is. ``text`` includes the name of a keyword argument."""
+    """A literal: as typed, where it starts and ends, and what it is, with the name of a keyword argument in front."""
 
     text: str
     start: int
+    end: int
     value: object
 
 
@@ -50,6 +51,7 @@ class WrittenLayer:
     prefix: str
     text: str
     start: int
+    end: int
     positional: tuple[Value, ...]
     keywords: tuple[tuple[str, Value], ...]
 
@@ -121,8 +123,13 @@ class Line:
         return tree.body
 
     def _start(self, node: ast.AST) -> int:
-        """The offset of a node in the text; ``ast`` counts lines, and bytes within a line."""
-        row, in_bytes = getattr(node, "lineno", 1), getattr(node, "col_offset", 0)
+        return self._offset(getattr(node, "lineno", 1), getattr(node, "col_offset", 0))
+
+    def _end(self, node: ast.AST) -> int:
+        return self._offset(getattr(node, "end_lineno", 1), getattr(node, "end_col_offset", 0))
+
+    def _offset(self, row: int, in_bytes: int) -> int:
+        """An offset in the text; ``ast`` counts lines, and bytes within a line."""
         lines = self.text.split("\n")
         line = f"({lines[0]}" if row == 1 else lines[min(row, len(lines)) - 1]
         column = len(line.encode()[:in_bytes].decode(errors="replace")) - (row == 1)
@@ -171,7 +178,7 @@ class Line:
             near = nearest_names([each for each in PREFIXES if each], prefix)
             self.reject(start, f"{shown(prefix)} is not read; nearest: {', '.join(near)}.")
         positional = tuple(
-            Value(self._source(each), self._start(each), self._literal(each, f"argument {at + 1}"))
+            Value(self._source(each), self._start(each), self._end(each), self._literal(each, f"argument {at + 1}"))
             for at, each in enumerate(node.args)
         )
         keywords = []
@@ -179,8 +186,8 @@ class Line:
             if each.arg is None:
                 self.reject(self._start(each), "a ** argument is no literal; write the arguments out.")
             value = self._literal(each.value, each.arg)
-            keywords.append((each.arg, Value(self._source(each), self._start(each), value)))
-        return WrittenLayer(name, prefix, self._source(node), start, positional, tuple(keywords))
+            keywords.append((each.arg, Value(self._source(each), self._start(each), self._end(each), value)))
+        return WrittenLayer(name, prefix, self._source(node), start, self._end(node), positional, tuple(keywords))
 
     def _literal(self, node: ast.expr, name: str) -> object:
         """The value of a literal: a number, a text, True, False, None, or a tuple or list of these."""

@@ -102,9 +102,7 @@ def _outputs(call: Call) -> str:
     outputs = call.out_channels or 0
     if call.kind == "dense layer":
         return f"{counted(outputs, 'output')}, each connected to all inputs"
-    made = inflected(outputs, "makes a map of the output", "each make one map of the output")
-    kernels = counted(outputs, "kernel")
-    return f"{counted(outputs, 'filter')}: {kernels}, which {made}" if outputs != 1 else f"1 filter: 1 kernel, which {made}"
+    return f"{counted(outputs, 'kernel')}; {inflected(outputs, 'it', 'each')} makes one map of the output"
 
 
 def _inputs(call: Call) -> str:
@@ -119,7 +117,7 @@ def _inputs(call: Call) -> str:
 
 
 def _kernel(call: Call) -> str:
-    size = along(call.kernel, call.rank)
+    size = sizes_text(call.kernel) if call.rank > 1 else along(call.kernel, 1)
     if call.kind.endswith("pooling"):
         value = "the largest value" if call.kind.startswith("max") else "the mean"
         return f"windows of {size}; {value} of each is kept"
@@ -154,7 +152,7 @@ def _padding(call: Call) -> str:
     fill = "−∞" if call.kind.startswith("max") else "zeros"
     if call.padding_mode not in ("zeros", "minus infinity"):
         fill = f"padding ({call.padding_mode})"
-    return f"{_ends(call)} of {fill} around the input"
+    return f"{fill} around the input: {_ends(call)}"
 
 
 def _before(call: Call) -> str:
@@ -185,7 +183,11 @@ def _cut(call: Call) -> str:
         return f"padding so that {what}{cut}" if what != "cut" else f"cut off the output: {_ends(call)}"
     if not any(lost):
         return "nothing is cut off the output"
-    return f"{_ends(call)} cut off the output" if not any(more) else "cut off the output, less the output padding at its end"
+    if call.framework == "torch":
+        cut = next((each.value for each in call.arguments if each.key == "padding"), 0)
+        sides = cut if isinstance(cut, tuple) else (cut,) * call.rank
+        return f"{along(sides, call.rank)} cut off at each end of the output"
+    return f"cut off the output: {_ends(call)}"
 
 
 def _output_padding(call: Call) -> str:
@@ -373,8 +375,7 @@ def call_lines(call: Call) -> list[str]:
     framework = FRAMEWORKS[call.framework]
     lines = [call.text.replace("\n", " "), f"{_article(call)} {call.kind} in {framework}", ""]
     width = min(34, max((len(each.text) for each in call.arguments), default=0))
-    for argument in call.arguments:
-        lines.append(f"  {argument.text.ljust(width)}  {argument_name(argument)}{meaning(call, argument)}")
+    lines += [f"  {each.text.ljust(width)}  {argument_name(each)}{meaning(call, each)}" for each in call.arguments]
     absent = not_written(call)
     lines += [f"  not written: {absent}"] if absent else []
     lines += ["", f"input       {input_text(call)}", *_size_lines(call), f"output      {output_text(call)}{_outcome(call)}"]
@@ -409,6 +410,8 @@ def _size_lines(call: Call) -> list[str]:
         if call.rank and None in call.input_size and call.kernel:
             return ["size        add --input 150 for the size of the output"]
         return []
+    if all(each.letters == "i" for each in found):
+        return ["size        as large as the input"]
     lines = [f"size        {found[0].letters}"]
     if len(set(found)) == 1:
         lines += [f"            {found[0].text}", *(f"            {line}" for line in found[0].where)]

@@ -166,6 +166,7 @@ class Argument:
         key: What it sets, by one name for both frameworks: ``out_channels`` for Keras' ``filters``.
         text: As typed, with the name if it was given by name.
         start: Where it starts in ``Call.text``, counted from 0.
+        end: Where it ends.
         value: Its value.
     """
 
@@ -173,6 +174,7 @@ class Argument:
     key: str
     text: str
     start: int
+    end: int
     value: object
 
 
@@ -337,4 +339,4 @@ def own_padding(call: Call) -> tuple[tuple[int, ...], bool, bool] | None:
     uneven = [b - a for a, b in ends]
     if any(more and (more > 1 or s == 1) for more, s in zip(uneven, call.stride, strict=True)):
         return None
-    return before, any(uneven), not any(map(any, ends))
+    return before, any(uneven), not any(before)
