@@ -6,11 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kernelviz.arithmetic.windows import same_padding
-from kernelviz.explain.calls import (
-    ACTIVATIONS,
-    KERAS_SLOPE,
-    own_padding,
-)
+from kernelviz.explain.calls import ACTIVATIONS, KERAS_SLOPE, TORCH_SLOPE, own_padding, same_crop, valid_crop
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,9 +116,13 @@ def _torch_layers(call: Call) -> list[list[_Piece]]:
     groups = call.in_channels or 1 if two else call.groups
     arguments += [(f"groups={groups}", "groups")] if groups > 1 else []
     if two:
-        first = _layer(f"nn.Conv{rank}d", [*arguments, *([("groups=1", "groups")] if groups == 1 else []), ("bias=False", "")])
+        first = _layer(
+            f"nn.Conv{rank}d", [*arguments, *([("groups=1", "groups")] if groups == 1 else []), ("bias=False", "")]
+        )
         rest = [] if call.bias else [("bias=False", "bias")]
-        second = _layer(f"nn.Conv{rank}d", [(str(middle), ""), (str(call.out_channels), "out_channels"), ("1", ""), *rest])
+        second = _layer(
+            f"nn.Conv{rank}d", [(str(middle), ""), (str(call.out_channels), "out_channels"), ("1", ""), *rest]
+        )
         return [*front, first, second, *_torch_activation(call)]
     arguments += [] if call.bias else [("bias=False", "bias")]
     return [*front, _layer(f"nn.{lazy}Conv{rank}d", arguments), *_torch_activation(call)]
@@ -190,7 +190,7 @@ def _torch_activation(call: Call) -> list[list[_Piece]]:
         raise _NoneError(f"torch has no module for the activation {name}")
     argument = ""
     if name == "leaky_relu":
-        argument = "" if slope == 0.01 else f"{slope:g}"
+        argument = "" if slope == TORCH_SLOPE else f"{slope:g}"
     elif name.endswith("softmax"):
         if call.framework == "keras" and not call.channels_last:
             raise _NoneError("Keras' softmax is over the last axis, which is not the channels here")
@@ -281,9 +281,9 @@ def _keras_transposed(call: Call) -> list[list[_Piece]]:
     arguments = [(str(call.out_channels), "out_channels"), (_side(call.kernel), "kernel")]
     arguments += _named("strides", call.stride, 1, "stride")
     spans = [d * (k - 1) + 1 for k, d in zip(call.kernel, call.dilation, strict=True)]
-    valid = [max(span, s) - span for span, s in zip(spans, call.stride, strict=True)]
+    valid = [-valid_crop(span, s)[1] for span, s in zip(spans, call.stride, strict=True)]
     behind: list[list[_Piece]] = []
-    if ends == tuple(_same_crop(span, s) for span, s in zip(spans, call.stride, strict=True)):
+    if ends == tuple(same_crop(span, s) for span, s in zip(spans, call.stride, strict=True)):
         arguments += [('padding="same"', "padding")]
     else:
         more = [max(0, -b) for _, b in ends]
@@ -297,50 +297,45 @@ def _keras_transposed(call: Call) -> list[list[_Piece]]:
     return _keras_finish(call, f"Conv{call.rank}DTranspose", arguments, [], behind)
 
 
-def _same_crop(span: int, stride: int) -> tuple[int, int]:
-    """What Keras' ``same`` cuts off the full output of a transposed convolution."""
-    total = stride + span - 2
-    left = min(total // 2 + total % 2, span - 1)
-    return span - 1 - left, span - 1 - (total - left)
-
-
 def _keras_pool(call: Call) -> list[list[_Piece]]:
     word = call.kind.partition(" ")[0].capitalize()
     if "return_indices" in {each.name for each in call.arguments if each.value is True}:
         raise _NoneError("Keras' pools do not return the positions of the maxima")
     if any(each.name == "divisor_override" and each.value is not None for each in call.arguments):
         raise _NoneError("Keras' pools have no divisor_override")
-    if call.adaptive is not None:
-        if all(side == 1 for side in call.adaptive):
-            keep = [] if call.flat else [("keepdims=True", "keepdims")]
-            return [_layer(f"layers.Global{word}Pooling{call.rank}D", keep)]
-        if None in call.adaptive or call.flat:
-            raise _NoneError("Keras' adaptive pools have no such output")
-        return [_layer(f"layers.Adaptive{word}Pooling{call.rank}D", [(_side(call.adaptive), "output_size")])]
+    if call.adaptive is None:
+        return _keras_sliding_pool(call, word)
+    if all(side == 1 for side in call.adaptive):
+        keep = [] if call.flat else [("keepdims=True", "keepdims")]
+        return [_layer(f"layers.Global{word}Pooling{call.rank}D", keep)]
+    if None in call.adaptive:
+        raise _NoneError("Keras' adaptive pools take whole numbers only")
+    return [_layer(f"layers.Adaptive{word}Pooling{call.rank}D", [(_side(call.adaptive), "output_size")])]
+
+
+def _keras_sliding_pool(call: Call, word: str) -> list[list[_Piece]]:
     if max(call.dilation) > 1:
         raise _NoneError("Keras' pools have no dilation")
     arguments = [(_side(call.kernel), "kernel")]
     arguments += [] if call.stride == call.kernel else [(f"strides={_side(call.stride)}", "stride")]
-    front: list[list[_Piece]] = []
-    ends = call.padding or ()
-    padded = any(map(any, ends))
+    padded = any(map(any, call.padding or ()))
     name = f"layers.{word}Pooling{call.rank}D"
-    if not (padded or call.ceil_mode):
-        return [_layer(name, arguments)]
-    if _is_same_pool(call):
+    if (padded or call.ceil_mode) and _is_same_pool(call):
         return [_layer(name, [*arguments, ('padding="same"', "padding")])]
-    if call.ceil_mode and (None in call.input_size or _ceil_matters(call)):
-        raise _NoneError("Keras' pools have no ceil_mode" + (": add the size with --input" if None in call.input_size else ""))
+    if call.ceil_mode and None in call.input_size:
+        raise _NoneError("Keras' pools have no ceil_mode: add the size with --input")
+    if call.ceil_mode and _ceil_matters(call):
+        raise _NoneError("Keras' pools have no ceil_mode")
     if not padded:
         return [_layer(name, arguments)]
-    front.append(_layer(f"layers.ZeroPadding{call.rank}D", [(_keras_ends(ends), "padding")]))
-    text = "".join(text for text, _ in _joined([*front, _layer(name, arguments)]))
+    front = _layer(f"layers.ZeroPadding{call.rank}D", [(_keras_ends(call.padding or ()), "padding")])
     if word == "Max":
+        text = "".join(text for text, _ in _joined([front, _layer(name, arguments)]))
         why = "Keras' pools cannot pad by −∞ on both sides"
         raise _NoneError(f"{why}; {text} is equal if no input is negative, as behind a ReLU")
     if not call.count_include_pad:
         raise _NoneError("Keras' average pools cannot leave out padding on both sides")
-    return [*front, _layer(name, arguments)]
+    return [front, _layer(name, arguments)]
 
 
 def _is_same_pool(call: Call) -> bool:

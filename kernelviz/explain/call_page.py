@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -225,7 +226,10 @@ class _Page:
         height, width = ((side or 150) for side in self.call.input_size)
         most = 2 * int(FACE)
         if not self._small_enough(height, width):
-            height, width = max(1, round(height * most / max(height, width))), max(1, round(width * most / max(height, width)))
+            height, width = (
+                max(1, round(height * most / max(height, width))),
+                max(1, round(width * most / max(height, width))),
+            )
         rows, columns = image.shape[:2]
         part = min(rows / height, columns / width)
         tall, wide = max(1, round(height * part)), max(1, round(width * part))
@@ -247,11 +251,16 @@ class _Page:
             return None
         height, width = (side or 0 for side in call.input_size)
         rows, columns = (side or 0 for side in call.output_size)
-        if not (self._small_enough(height, width) and self._small_enough(rows, columns)) or call.padding_mode != "zeros":
+        if (
+            not (self._small_enough(height, width) and self._small_enough(rows, columns))
+            or call.padding_mode != "zeros"
+        ):
             return None
         facts: Mapping[str, Any] = self.bank.source.preprocessing if self.bank.source else {}
         channels = call.in_channels or 1
-        mean, deviation = (np.resize(facts.get(key, default), channels) for key, default in (("mean", 0.0), ("std", 1.0)))
+        mean, deviation = (
+            np.resize(facts.get(key, default), channels) for key, default in (("mean", 0.0), ("std", 1.0))
+        )
         values = (self.photo / 255.0 - mean) / deviation
         padded = np.pad(values, (*(call.padding or ()), (0, 0)))
         total = np.zeros((rows, columns))
@@ -310,14 +319,22 @@ class _Page:
         found["input"] += [self._plain(key) for key in others]
         maps = f"{counted(outputs, 'kernel')}, {counted(outputs, 'map')}"
         word = "filter" if call.framework == "keras" else "output channel"
-        first = (f"{counted(outputs, word)}: {maps}",) if call.framework == "keras" else (f"{counted(outputs, word)}:", maps)
+        first = (
+            (f"{counted(outputs, word)}: {maps}",)
+            if call.framework == "keras"
+            else (f"{counted(outputs, word)}:", maps)
+        )
         found["kernels"].append(_Note(letters.get("out_channels", ""), first[0], first[1:]))
         size = sizes_text(call.kernel)
         channels = "1 channel" if reads == 1 else f"all {any_text(reads)} channels" if reads else "all channels"
         if call.groups > 1:
             channels = f"{any_text(reads)} of {any_text(call.in_channels)} channels"
         bias = " and 1 bias each" if call.bias else " each, no bias"
-        weights = f"{counted(per_kernel(call), 'weight')}{bias}" if reads else f"{sizes_text(call.kernel)} weights per channel"
+        weights = (
+            f"{counted(per_kernel(call), 'weight')}{bias}"
+            if reads
+            else f"{sizes_text(call.kernel)} weights per channel"
+        )
         found["kernels"].append(_Note(letters.get("kernel", ""), f"{size} places in {channels}:", (weights,)))
         found["kernels"] += [self._plain(key) for key in ("dilation", "groups") if key in letters]
         if call.activation is not None:
@@ -338,7 +355,9 @@ class _Page:
             channels = f"{counted(call.in_channels, 'channel')}{names}"
         if None in call.input_size:
             return _Note(self.letters.get("input", ""), channels, ("rows and columns: any",))
-        rows, columns = (counted(side or 0, noun) for side, noun in zip(call.input_size, ("row", "column"), strict=True))
+        rows, columns = (
+            counted(side or 0, noun) for side, noun in zip(call.input_size, ("row", "column"), strict=True)
+        )
         return _Note(self.letters.get("input", ""), f"{rows}, {columns},", (channels,))
 
     def _plain(self, key: str) -> _Note:
@@ -375,11 +394,15 @@ class _Page:
             lines.append(f"small frames: a window of {sizes_text(call.kernel)} and the value that it makes")
         if self.bank is not None:
             source = self.bank.source
-            name = f"{self.bank.layer.name} of {source.model}" if self.bank.layer and source else "kernels that were given"
+            name = (
+                f"{self.bank.layer.name} of {source.model}" if self.bank.layer and source else "kernels that were given"
+            )
             trained = bool(source and source.weights and source.weights.source != "random")
             what = f"{'the kernels of a trained first layer of this shape' if trained else 'kernels'} ({name})"
             less = ", with the stride and padding of this line and no bias" if self.map is not None else ""
-            lines.append(f"colours: {what}{less}, summed over their channels in the small tiles; red positive, blue negative")
+            lines.append(
+                f"colours: {what}{less}, summed over their channels in the small tiles; red positive, blue negative"
+            )
             lines.append(f"enlarged: kernel {self.kernel}" + ("; its map is shown" if self.map is not None else ""))
             if source and source.label:
                 lines.append(f"weights: {source.label}")
@@ -412,7 +435,9 @@ class _Page:
         code, y = self._second(y + 34, other)
         items += code
         title = "One line, taken apart"
-        return worksheet(title, f"a convolution in {framework} and in {other}", Panel(tuple(items), WIDTH, y), [], self.notes())
+        return worksheet(
+            title, f"a convolution in {framework} and in {other}", Panel(tuple(items), WIDTH, y), [], self.notes()
+        )
 
     def _code(self, pieces: Sequence[tuple[str, str]], y: float, label: str, room: float) -> tuple[list[Item], float]:
         """A line of code with discs above what it sets; returns the y below it."""
@@ -425,8 +450,8 @@ class _Page:
         size = float(math.floor(min(CODE, max(SMALLEST_CODE, room / max(wide, 1.0)))))
         x, line = 0.0, y + 2 * DISC + 14 + size
         pitch = size + 2 * DISC + 34
-        for text, key in pieces:
-            letter = self.letters.get(key, "")
+        for piece, key in pieces:
+            letter, text = self.letters.get(key, ""), piece
             if x and x + text_width(text.rstrip(), size, bold=bool(letter)) > room and len(text) > 2:
                 x, line, text = 0.0, line + pitch, text.lstrip()
             for number, part in enumerate(_broken(text, size, room - x, room, bold=bool(letter))):
@@ -454,11 +479,17 @@ class _Page:
         spots = self._spots(ends["input"], active=active)
         heads = {"input": ("input", input_text(call)), "output": ("output", output_text(call))}
         reads = kernel_channels(call)
-        heads["kernels"] = (counted(call.out_channels or 0, "kernel"), sizes_text([*call.kernel, reads] if call.channels_last else [reads, *call.kernel]))
+        heads["kernels"] = (
+            counted(call.out_channels or 0, "kernel"),
+            sizes_text([*call.kernel, reads] if call.channels_last else [reads, *call.kernel]),
+        )
         if active:
             name = slope_of(call.activation or "")[0]
             heads["activation"] = (ACTIVATIONS[name].module or name, "")
-        two = any(text_width(a, HEAD, bold=True) + 14 + text_width(b, HEAD) > spots[name][1] + 20 for name, (a, b) in heads.items())
+        two = any(
+            text_width(a, HEAD, bold=True) + 14 + text_width(b, HEAD) > spots[name][1] + 20
+            for name, (a, b) in heads.items()
+        )
         top = y + HEAD
         items: list[Item] = []
         for name, (word, size) in heads.items():
@@ -470,8 +501,12 @@ class _Page:
         top += (HEAD + 8 if two else 0) + MIDDLE_BELOW_HEAD
         tall = max(FACE, *(face[0] / 2 + depth + FACE / 2 for face, depth in zip(sides.values(), depths, strict=True)))
         middle = top + tall - FACE / 2
-        items += self._block(spots["input"][0] + pad_left, middle, sides["input"], depths[0], call.in_channels, "input")
-        items += self._block(spots["output"][0], middle, sides["output"], depths[1], call.out_channels, "output")
+        items += self._block(
+            spots["input"][0] + pad_left, middle, sides["input"], depths[0], channels=call.in_channels, name="input"
+        )
+        items += self._block(
+            spots["output"][0], middle, sides["output"], depths[1], channels=call.out_channels, name="output"
+        )
         kernels, width = self._kernels(spots["kernels"][0], middle)
         items += kernels
         items += arrow_items(ends["input"] + 14, middle, spots["kernels"][0] - 14, 2.6)
@@ -499,7 +534,10 @@ class _Page:
         if not active:
             return spots | {"kernels": (kernels, output - kernels - 30)}
         activation = max(762.0, kernels + self._kernels(0.0, 0.0)[1] + 58)
-        return spots | {"kernels": (kernels, activation - kernels - 20), "activation": (activation, output - activation - 24)}
+        return spots | {
+            "kernels": (kernels, activation - kernels - 20),
+            "activation": (activation, output - activation - 24),
+        }
 
     def _faces(self) -> dict[str, tuple[float, float]]:
         """Height and width of input and output on the page, in one proportion."""
@@ -528,7 +566,7 @@ class _Page:
         return (found[0], found[1], found[2], found[3]) if len(found) == 4 else (0.0, 0.0, 0.0, 0.0)
 
     def _block(
-        self, x: float, middle: float, face: tuple[float, float], depth: float, channels: int | None, name: str
+        self, x: float, middle: float, face: tuple[float, float], depth: float, *, channels: int | None, name: str
     ) -> list[Item]:
         """A block: its first channel in front, the others behind it."""
         height, width = face
@@ -545,7 +583,10 @@ class _Page:
                 lines = []
                 for at in range(1, count):
                     move = depth * at / count
-                    lines += [(x + move, top - move, right + move, top - move), (right + move, top - move, right + move, bottom - move)]
+                    lines += [
+                        (x + move, top - move, right + move, top - move),
+                        (right + move, top - move, right + move, bottom - move),
+                    ]
                 items.append(Strokes(tuple(lines), LINE, 1.2))
             items += [Shape(above, BORDER, 2.0), Shape(beside, BORDER, 2.0)]
         picture = self._face(name, face)
@@ -587,7 +628,9 @@ class _Page:
         else:
             ranges = [
                 window(at, k, s, before, d)
-                for at, k, s, (before, _), d in zip(cell, call.kernel, call.stride, call.padding or (), call.dilation, strict=True)
+                for at, k, s, (before, _), d in zip(
+                    cell, call.kernel, call.stride, call.padding or (), call.dilation, strict=True
+                )
             ]
             sides = call.input_size
         down, across = (length / (side or 1) for length, side in zip(face, sides, strict=True))
@@ -611,7 +654,7 @@ class _Page:
             items.append(Raster(self._tile(values), left, top, width, height))
             hidden = at > 0 and width > SHIFT < height  # by the plane in front, up to its upper and right edges
             cut = (left + width - SHIFT, top + SHIFT) if hidden else (left, top + height)
-            lines = _grid_lines(left, top, rows, columns, cell, cut) if cell >= 8 else ()
+            lines = _grid_lines(left, top, rows, columns, cell=cell, cut=cut) if cell >= 8 else ()
             items += [Strokes(lines, LINE, 1.4)] if lines else []
             items.append(Strokes(_plane_edges(left, top, width, height, cut), DARK, 3.0))
         stack = width + (planes - 1) * SHIFT + 4
@@ -655,7 +698,7 @@ class _Page:
         keep = np.abs(up) <= reach
         scale = side / 2 / reach
         points = [(x + side / 2 + a * scale, middle - b * scale) for a, b in zip(across[keep], up[keep], strict=True)]
-        lines = tuple((*a, *b) for a, b in zip(points, points[1:], strict=False))
+        lines = tuple((*a, *b) for a, b in pairwise(points))
         axes = ((x, middle, x + side, middle), (x + side / 2, middle - side / 2, x + side / 2, middle + side / 2))
         return [Strokes(axes, BORDER, 2.0), Strokes(lines, DARK, 4.4)], side
 
@@ -684,7 +727,9 @@ class _Page:
         call = self.call
         if code.reason:
             lines = wrap(f"{other}: no exact counterpart. {code.reason}", HEAD, WIDTH)
-            items: list[Item] = [Text(0, y + HEAD * (1 + LINE_HEIGHT * at), line, HEAD, DIM) for at, line in enumerate(lines)]
+            items: list[Item] = [
+                Text(0, y + HEAD * (1 + LINE_HEIGHT * at), line, HEAD, DIM) for at, line in enumerate(lines)
+            ]
             return items, y + HEAD * LINE_HEIGHT * len(lines)
         pieces = [(text, key if key in self.letters else "") for text, key in code.pieces]
         pieces = _once(pieces)
@@ -743,7 +788,7 @@ def _grid(count: int) -> tuple[float, int, int]:
 
 
 def _grid_lines(
-    left: float, top: float, rows: int, columns: int, cell: float, cut: tuple[float, float]
+    left: float, top: float, rows: int, columns: int, *, cell: float, cut: tuple[float, float]
 ) -> tuple[tuple[float, float, float, float], ...]:
     """The lines between cells; left of ``cut`` down to it, and below it from it on."""
     right, bottom = left + columns * cell, top + rows * cell
@@ -844,8 +889,9 @@ def _activated(name: str, slope: float, values: Array) -> Array:
             "leaky_relu": lambda: np.maximum(slope * values, values),
             "elu": lambda: np.where(values > 0, values, np.expm1(np.minimum(values, 0))),
             "celu": lambda: np.where(values > 0, values, np.expm1(np.minimum(values, 0))),
-            "selu": lambda: 1.0507009873554805
-            * np.where(values > 0, values, 1.6732632423543772 * np.expm1(np.minimum(values, 0))),
+            "selu": lambda: (
+                1.0507009873554805 * np.where(values > 0, values, 1.6732632423543772 * np.expm1(np.minimum(values, 0)))
+            ),
             "gelu": lambda: values * 0.5 * (1 + np.vectorize(math.erf, otypes=[float])(values / math.sqrt(2))),
             "silu": lambda: values * sigmoid,
             "mish": lambda: values * np.tanh(softplus),
@@ -861,5 +907,3 @@ def _activated(name: str, slope: float, values: Array) -> Array:
             "exponential": lambda: np.exp(values),
         }
         return np.asarray(functions[name]())
-
-

@@ -8,7 +8,7 @@ Sizes follow ``torch.nn`` and Keras 3. For Keras these are ``compute_conv_output
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from kernelviz.arithmetic.windows import LARGEST, convolution_size, pooling_size, same_padding, size_text
@@ -30,6 +30,8 @@ from kernelviz.explain.calls import (
     Call,
     count_parameters,
     operation_of,
+    same_crop,
+    valid_crop,
 )
 from kernelviz.wording import nearest_names, shown
 
@@ -50,7 +52,6 @@ def _literal(value: object) -> str:
 
 def _sum(first: Ends, second: Ends) -> Ends:
     return tuple((a + c, b + d) for (a, b), (c, d) in zip(first, second, strict=True))
-
 
 
 def read_call(text: str, *, input_size: int | Sequence[int] | None = None) -> Call:
@@ -75,12 +76,36 @@ def read_call(text: str, *, input_size: int | Sequence[int] | None = None) -> Ca
 def _sizes(value: object) -> tuple[int, ...] | None:
     if value is None:
         return None
-    numbers: tuple[Any, ...] = (value,) if isinstance(value, int) else tuple(value)  # type: ignore[arg-type]
-    for number in numbers:
+    numbers = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    for number in numbers or (None,):
         if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= LARGEST:
             what = f"The input size must be whole numbers from 1 to {LARGEST:,}, but got {shown(value)}."
             raise UsageError(what, hint="For example 150, (150, 150) or (150, 150, 3)")
     return numbers
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """One axis that a window slides along: the size of the input, and what a padding layer adds before and after."""
+
+    size: int | None
+    kernel: int
+    stride: int
+    dilation: int
+    before: tuple[int, int]
+
+    @property
+    def span(self) -> int:
+        """The size of the kernel with its gaps."""
+        return self.dilation * (self.kernel - 1) + 1
+
+    def same(self) -> tuple[int, int] | None:
+        """What ``same`` pads; None if it depends on an unknown size."""
+        if self.stride == 1:
+            return same_padding(1, self.kernel, 1, self.dilation)
+        if self.size is None:
+            return None
+        return same_padding(self.size + sum(self.before), self.kernel, self.stride, self.dilation)
 
 
 class _Reader:
@@ -103,6 +128,9 @@ class _Reader:
         self.pointwise: Mapping[str, Value] | None = None
         self.after: str | None = None  # an activation layer
         self.flatten = False
+        self.channels_last = self.framework == "keras" and (
+            self._word("data_format", ("channels_last", "channels_first"), "channels_last") == "channels_last"
+        )
         at = layers.index(self.main)
         for layer in layers[:at]:
             self._in_front(layer)
@@ -138,7 +166,12 @@ class _Reader:
         pads = {f"{kind}Padding{rank}D" for kind in ("Zero",) for rank in (1, 2, 3)}
         pads |= {f"{kind}Pad{rank}d" for kind in ("Zero", "Constant") for rank in (1, 2, 3)}
         crops = {f"Cropping{rank}D" for rank in (1, 2, 3)}
-        return name in pads | crops | set(TORCH_ACTIVATIONS) | set(KERAS_ACTIVATIONS) | {"Activation", "Flatten", "Input", "InputLayer"}
+        return name in pads | crops | set(TORCH_ACTIVATIONS) | set(KERAS_ACTIVATIONS) | {
+            "Activation",
+            "Flatten",
+            "Input",
+            "InputLayer",
+        }
 
     def _check_prefix(self, layer: WrittenLayer, framework: str) -> None:
         if PREFIXES[layer.prefix] not in ("", framework):
@@ -158,32 +191,31 @@ class _Reader:
             self.values |= {name: each for name, each in values.items() if name in ("shape", "batch_shape")}
             self.arguments += [self._argument(name, KEYS.get(name, ""), each) for name, each in values.items()]
             return
-        torch = self.framework == "torch"
-        names = (f"ZeroPad{self.rank}d", f"ConstantPad{self.rank}d") if torch else (f"ZeroPadding{self.rank}D",)
-        if not self.rank or layer.name not in names or any(map(any, self.before)):
+        names = {f"ZeroPad{self.rank}d", f"ConstantPad{self.rank}d"}
+        if self.framework == "keras":
+            names = {f"ZeroPadding{self.rank}D"}
+        if layer.name not in names or any(map(any, self.before)):
             self.line.reject(layer.start, f"{layer.name} in front of {self.main.name} is not read.")
-        constant = layer.name.startswith("Constant")
+        self._pad(layer)
+
+    def _pad(self, layer: WrittenLayer) -> None:
+        """Read a padding layer."""
+        torch, constant = self.framework == "torch", layer.name.startswith("Constant")
         order = ("padding", "value") if constant else ("padding",) if torch else ("padding", "data_format")
         values = bound(self.line, layer, order, () if torch else ("name", "dtype"))
         if "padding" not in values and torch:
             self.line.reject(layer.start, f"{layer.name} needs a padding.")
-        ends = self._ends(values.get("padding"), 0) if "padding" in values else ((1, 1),) * self.rank
-        fill = "zeros"
-        if constant:
-            value = values["value"].value if "value" in values else None
-            if value not in (0, -math.inf) or isinstance(value, bool):
-                self.line.reject(layer.start, f"{layer.name} is read with the value 0 or float(\"-inf\") only.")
-            fill = "zeros" if value == 0 else "minus infinity"
+        value = values["value"].value if "value" in values else None
+        if constant and (isinstance(value, bool) or value not in (0, -math.inf)):
+            self.line.reject(layer.start, f'{layer.name} is read with the value 0 or float("-inf") only.')
+        self.fill = "minus infinity" if constant and value != 0 else "zeros"
         pool = self.signature.kind == "max pooling"
-        if (fill == "zeros") == pool or self.signature.kind == "transposed convolution" or self.signature.variant in (
-            "global", "adaptive",
-        ):  # fmt: skip
-            words = "zeros in front of a maximum are not its own padding, which is −∞" if pool else "is not read"
+        slides = self.signature.variant not in ("global", "adaptive")
+        if (self.fill == "zeros") == pool or self.signature.kind == "transposed convolution" or not slides:
+            words = "zeros in front of a maximum are not its own padding, which is −∞" if pool else "this is not read"
             self.line.reject(layer.start, f"{layer.name} in front of {self.main.name}: {words}.")
-        self.before, self.fill = ends, fill
-        for name, each in values.items():
-            if name == "padding":
-                self.arguments.append(self._argument(name, "before", each))
+        self.before = self._ends(values["padding"], 0) if "padding" in values else ((1, 1),) * self.rank
+        self.arguments += [self._argument(n, "before", each) for n, each in values.items() if n == "padding"]
 
     def _behind(self, layer: WrittenLayer) -> None:
         """Read an activation, a pointwise convolution, a crop, or ``Flatten``."""
@@ -213,11 +245,13 @@ class _Reader:
             self.line.reject(layer.start, "one layer at a time; write this one in a line of its own.")
         values = bound(self.line, layer, signature.order, signature.named)
         kernel = values["kernel_size"].value if "kernel_size" in values else None
-        one = kernel == 1 or kernel == (1,) * self.rank
+        one = (kernel == 1 or kernel == (1,) * self.rank) and "out_channels" in values
         inputs = values["in_channels"].value if "in_channels" in values else None
         wanted = first["out_channels"].value if "out_channels" in first else None
         if not one or values.keys() - {"in_channels", "out_channels", "kernel_size", "bias"} or inputs != wanted:
-            self.line.reject(layer.start, "only a 1 × 1 convolution of all its channels is read behind a depthwise one.")
+            self.line.reject(
+                layer.start, "only a 1 × 1 convolution of all its channels is read behind a depthwise one."
+            )
         return values
 
     def _cropped(self, layer: WrittenLayer) -> Ends:
@@ -230,33 +264,29 @@ class _Reader:
         return tuple((-a, -b) for a, b in ends) if torch else ends
 
     def _activation_layer(self, layer: WrittenLayer) -> str:
+        torch = self.framework == "torch"
         if self.after is not None:
             self.line.reject(layer.start, "a second activation is not read.")
-        if layer.name == "Activation" and self.framework == "keras":
+        if layer.name == "Activation" and not torch:
             values = bound(self.line, layer, ("activation",), ("name", "dtype"))
             if "activation" not in values:
                 self.line.reject(layer.start, "Activation needs a name.")
             self.arguments.append(self._argument("activation", "activation", values["activation"]))
             return self._activation(values["activation"]) or ""
-        table = KERAS_ACTIVATIONS if self.framework == "keras" else TORCH_ACTIVATIONS
-        if layer.name not in table:
+        name = (TORCH_ACTIVATIONS if torch else KERAS_ACTIVATIONS).get(layer.name)
+        if name is None:
             self.line.reject(layer.start, f"{layer.name} behind {self.main.name} is not read.")
-        name = table[layer.name]
-        order: tuple[str, ...] = ("inplace",) if self.framework == "torch" else ()
-        if name == "leaky_relu":
-            order = ("negative_slope", *order)
-        elif name.endswith("softmax"):
-            order = ("dim",) if self.framework == "torch" else ("axis",)
-        values = bound(self.line, layer, order, () if self.framework == "torch" else ("name", "dtype"))
-        if name.endswith("softmax"):
-            axes = (-1,) if not self.rank or self.framework == "keras" else (1, -1 - self.rank)
-            axis = values[order[0]] if order[0] in values else None
-            if axis is not None and axis.value not in axes:
-                self.line.reject(axis.start, "a softmax over another axis than the channels is not read.")
         self.arguments.append(self._argument("activation", "activation", layer))
+        axis = "dim" if torch else "axis"
+        own: tuple[str, ...] = {"leaky_relu": ("negative_slope",), "softmax": (axis,), "log_softmax": (axis,)}.get(
+            name, ()
+        )
+        values = bound(self.line, layer, (*own, *(("inplace",) if torch else ())), () if torch else ("name", "dtype"))
+        if axis in values and values[axis].value not in ((1, -1 - self.rank) if torch and self.rank else (-1,)):
+            self.line.reject(values[axis].start, "a softmax over another axis than the channels is not read.")
         if name != "leaky_relu":
             return name
-        default = TORCH_SLOPE if self.framework == "torch" else KERAS_LAYER_SLOPE
+        default = TORCH_SLOPE if torch else KERAS_LAYER_SLOPE
         slope = values["negative_slope"].value if "negative_slope" in values else default
         if isinstance(slope, bool) or not isinstance(slope, (int, float)) or not 0 <= slope < 1:
             self.line.reject(values["negative_slope"].start, "the slope must be a number from 0 to 1.")
@@ -362,76 +392,70 @@ class _Reader:
     def call(self) -> Call:
         """The call, checked as its framework would."""
         kind, variant = self.signature.kind, self.signature.variant
-        pool, weighted = kind.endswith("pooling"), not kind.endswith("pooling")
-        channels_last = self.framework == "keras" and self._channels_last()
-        size, in_channels = self._input(channels_last)
+        pool, keras = kind.endswith("pooling"), self.framework == "keras"
+        size, in_channels = self._input()
+        axes = self._axes(size, self._kernel(kind, variant), pool=pool)
+        multiplier, groups = self._number("depth_multiplier", 1), self._number("groups", 1)
+        out_channels = self._out_channels(in_channels, multiplier, pool=pool)
+        if variant == "depthwise":
+            groups = in_channels or 1
+        if not pool and self.rank:
+            self._check_groups(groups, in_channels, out_channels)
+        bias = not pool and self._truth("use_bias" if keras else "bias", default=True)
+        if self.pointwise is not None:
+            kind, multiplier, groups = "separable convolution", (out_channels or 0) // (in_channels or 1), 1
+            more = self.pointwise["out_channels"]
+            out_channels = self._whole(more, more.value, "out_channels", 1)
+            bias = "bias" not in self.pointwise or self.pointwise["bias"].value is not False
+        adaptive = self._adaptive(variant)
+        name, padding = self._padding(kind, axes)
+        counts_padding = self._truth("count_include_pad", default=not keras)
+        if pool and any(map(any, self.before)):
+            if name == "same" or padding != self.before:
+                self._wrong("padding", "padding in front of the pool and in it is not read.")
+            counts_padding = True
+        self._check_rest()
+        first = axes if adaptive is None else []
+        facts: dict[str, Any] = {
+            "text": self.line.text.strip(), "framework": self.framework, "name": self.main.name, "kind": kind,
+            "rank": self.rank, "arguments": tuple(self.arguments), "in_channels": in_channels,
+            "out_channels": out_channels, "input_size": size,
+            "output_size": self._output(kind, size, axes, adaptive, padding, name),
+            "kernel": tuple(axis.kernel for axis in first), "stride": tuple(axis.stride for axis in axes),
+            "dilation": tuple(axis.dilation for axis in axes), "padding": padding, "padding_name": name,
+            "groups": groups, "depth_multiplier": multiplier, "bias": bias, "activation": self._any_activation(),
+            "adaptive": adaptive, "ceil_mode": self._truth("ceil_mode", default=False),
+            "count_include_pad": counts_padding, "flat": self._is_flat(variant, adaptive),
+            "padding_mode": self.fill or self._word("padding_mode", _MODES, "zeros"),
+            "channels_last": self.channels_last,
+        }  # fmt: skip
+        call = Call(**facts)
+        call = replace(call, parameters=0 if pool else count_parameters(call), operation=operation_of(call))
+        in_keras, in_torch = (
+            call.text if self.framework == name else code(call).text
+            for name, code in (("keras", keras_code), ("torch", torch_code))
+        )
+        return replace(call, keras=in_keras, torch=in_torch, notes=notes(call))
+
+    def _any_activation(self) -> str | None:
+        activation = self._activation(self.values.get("activation"))
+        if activation and self.after:
+            self._wrong("activation", "a second activation is not read.")
+        return activation or self.after
+
+    def _axes(self, size: tuple[int | None, ...], kernel: tuple[int, ...], *, pool: bool) -> list[_Axis]:
+        """The axes that the window slides along; a pool moves by its window unless a stride is given."""
+        stride_name, dilation_name = "stride", "dilation"
+        if self.framework == "keras":
+            stride_name, dilation_name = "strides", "dilation_rate"
         ones = (1,) * self.rank
-        kernel = self._kernel(kind, variant)
-        stride_name, dilation_name = ("strides", "dilation_rate") if self.framework == "keras" else ("stride", "dilation")
         stride = self._sides(stride_name, kernel if pool and kernel else ones)
         dilation = self._sides(dilation_name, ones)
         if self.framework == "keras" and max((1, *stride)) > 1 and max((1, *dilation)) > 1:
             self._wrong(dilation_name, "Keras takes strides or dilation_rate, not both.")
-        multiplier = self._number("depth_multiplier", 1)
-        groups = self._number("groups", 1)
-        out_channels = self._out_channels(in_channels, multiplier, pool=pool)
-        if variant == "depthwise":
-            groups = in_channels or 1
-        if weighted and self.rank:
-            self._check_groups(groups, in_channels, out_channels)
-        if self.pointwise is not None:
-            kind, multiplier, groups = "separable convolution", (out_channels or 0) // (in_channels or 1), 1
-            more = self.pointwise.get("out_channels")
-            if more is None:
-                self.line.reject(self.main.start, "the second layer needs out_channels.")
-            out_channels = self._whole(more, more.value, "out_channels", 1)
-        adaptive = self._adaptive(variant)
-        ceil_mode = self._truth("ceil_mode", default=False)
-        name, padding = self._padding(kind, size, kernel, stride, dilation)
-        if kind == "transposed convolution":
-            output = self._transposed_output(size, kernel, stride, dilation, padding or ())
-        elif not self.rank:
-            output = size
-        elif adaptive is not None:
-            output = tuple(side if want is None else want for side, want in zip(size, adaptive, strict=True))
-        else:
-            output = self._output(size, kernel, stride, dilation, padding, name, ceil_mode=ceil_mode)
-        flat = self._is_flat(variant)
-        if self.pointwise is not None:
-            bias = self.pointwise["bias"].value is not False if "bias" in self.pointwise else True
-        else:
-            bias = weighted and self._truth("use_bias" if self.framework == "keras" else "bias", default=True)
-        activation = self._activation(self.values.get("activation"))
-        if activation and self.after:
-            self._wrong("activation", "a second activation is not read.")
-        count_include_pad = self._truth("count_include_pad", default=self.framework == "torch")
-        if pool and any(map(any, self.before)):
-            if name == "same" or padding != self.before:
-                self._wrong("padding", "padding in front of the pool and in it is not read.")
-            count_include_pad = True
-        self._check_rest()
-        facts: dict[str, Any] = {
-            "text": self.line.text.strip(), "framework": self.framework, "name": self.main.name, "kind": kind,
-            "rank": self.rank, "arguments": tuple(self.arguments), "in_channels": in_channels,
-            "out_channels": in_channels if pool else out_channels, "input_size": size, "output_size": output,
-            "kernel": kernel, "stride": stride, "dilation": dilation, "padding": padding, "padding_name": name,
-            "groups": groups, "depth_multiplier": multiplier, "bias": bias, "activation": activation or self.after,
-            "adaptive": adaptive, "ceil_mode": ceil_mode, "count_include_pad": count_include_pad,
-            "padding_mode": self.fill or self._word("padding_mode", _MODES, "zeros"), "flat": flat,
-            "channels_last": channels_last,
-        }  # fmt: skip
-        call = Call(**facts)
-        call = replace(call, parameters=0 if pool else count_parameters(call), operation=operation_of(call))
-        keras, torch = (
-            call.text if self.framework == name else code(call).text
-            for name, code in (("keras", keras_code), ("torch", torch_code))
-        )
-        return replace(call, keras=keras, torch=torch, notes=notes(call))
+        return [_Axis(*each) for each in zip(size, kernel or ones, stride, dilation, self.before, strict=True)]
 
-    def _channels_last(self) -> bool:
-        return self._word("data_format", ("channels_last", "channels_first"), "channels_last") == "channels_last"
-
-    def _input(self, channels_last: bool) -> tuple[tuple[int | None, ...], int | None]:
+    def _input(self) -> tuple[tuple[int | None, ...], int | None]:
         """Rows and columns of the input, and its channels; None if not stated."""
         name = next((each for each in _SHAPES if each in self.values), None)
         size: tuple[int | None, ...] = (None,) * self.rank
@@ -440,18 +464,16 @@ class _Reader:
             name = "in_channels" if self.rank else "in_features"
             channels = self._number(name) if name in self.signature.order else None
         elif name is not None:
-            size, channels = self._shape(name, channels_last)
+            size, channels = self._shape(name)
         if self.given is None:
             return size, channels
         if name is not None and self.framework == "keras" and None not in (*size, channels):
             self._wrong(name, "the line states its input already; omit the other input size.")
-        return self._given(size, channels, channels_last)
+        return self._given(size, channels)
 
-    def _shape(self, name: str, channels_last: bool) -> tuple[tuple[int | None, ...], int | None]:
+    def _shape(self, name: str) -> tuple[tuple[int | None, ...], int | None]:
         value = self.values[name]
-        shape = (value.value,) if name == "input_dim" else value.value
-        if name == "shape" and isinstance(shape, int):
-            shape = (shape,)
+        shape: Any = (value.value,) if name == "input_dim" else value.value
         if not isinstance(shape, tuple):
             self.line.reject(value.start, f"{name} must be a tuple, but got {_literal(shape)}.")
         if name.startswith("batch"):
@@ -461,20 +483,19 @@ class _Reader:
         if (len(numbers) != wanted and self.rank) or not numbers or len(numbers) > 8:
             sides = {0: "the features last", 1: "steps and channels", 2: "rows, columns and channels"}
             words = sides.get(self.rank, "three sides and channels")
-            self.line.reject(value.start, f"{name} of {self.main.name} must be {words}, but got {len(numbers)} numbers.")
-        last = channels_last or not self.rank
+            self.line.reject(
+                value.start, f"{name} of {self.main.name} must be {words}, but got {len(numbers)} numbers."
+            )
+        last = self.channels_last or not self.rank
         return (numbers[:-1], numbers[-1]) if last else (numbers[1:], numbers[0])
 
-    def _given(
-        self, size: tuple[int | None, ...], channels: int | None, channels_last: bool
-    ) -> tuple[tuple[int | None, ...], int | None]:
+    def _given(self, size: tuple[int | None, ...], channels: int | None) -> tuple[tuple[int | None, ...], int | None]:
         """The input with what the caller stated about it."""
-        given = self.given or ()
+        given, channels_last = self.given or (), self.channels_last
+        sides: tuple[int | None, ...]
+        more: int | None
         if not self.rank:
-            sides: tuple[int, ...] = given[:-1]
-            more: int | None = given[-1]
-            if self.framework == "keras" and size and sides != size:
-                sides = tuple(a or b for a, b in zip(size, sides, strict=False))
+            sides, more = given[:-1] or size, given[-1]
         elif len(given) == 1:
             sides, more = given * self.rank, None
         elif len(given) == self.rank:
@@ -529,154 +550,126 @@ class _Reader:
         value = self.values.get("output_size")
         if value is None:
             self.line.reject(self.main.start, f"{self.main.name} needs output_size.")
-        sides = value.value if isinstance(value.value, tuple) else (value.value,) * self.rank
+        sides: tuple[object, ...] = value.value if isinstance(value.value, tuple) else (value.value,) * self.rank
         if len(sides) != self.rank:
             self.line.reject(value.start, f"output_size takes one number or {self.rank}, but got {len(sides)}.")
         free = self.framework == "torch"
         return tuple(None if free and s is None else self._whole(value, s, "output_size", 1) for s in sides)
 
-    def _is_flat(self, variant: str) -> bool:
-        if self.framework == "torch":
-            if self.flatten and self.signature.variant != "adaptive":
-                self._wrong("", "Flatten is read behind an adaptive pool only.")
-            return self.flatten
-        if self.flatten:
-            self._wrong("", "Flatten is no part of the layer; write it in a line of its own.")
-        return variant == "global" and not self._truth("keepdims", default=False)
+    def _is_flat(self, variant: str, adaptive: tuple[int | None, ...] | None) -> bool:
+        if self.flatten and (self.framework == "keras" or adaptive is None or set(adaptive) != {1}):
+            self._wrong("", "Flatten is read behind an adaptive pool to size 1 only.")
+        return self.flatten or (variant == "global" and not self._truth("keepdims", default=False))
 
-    def _padding(
-        self,
-        kind: str,
-        size: tuple[int | None, ...],
-        kernel: tuple[int, ...],
-        stride: tuple[int, ...],
-        dilation: tuple[int, ...],
-    ) -> tuple[str, Ends | None]:
-        """The name of the padding, and how much it is along each axis."""
-        if not kernel:
-            return "", ((0, 0),) * self.rank
+    def _padding(self, kind: str, axes: Sequence[_Axis]) -> tuple[str, Ends | None]:
+        """The name of the padding, and how much it is along each axis; None if that depends on an unknown size."""
         if kind == "transposed convolution":
-            return self._transposed_padding(kernel, stride, dilation)
+            return self._transposed_padding(axes)
         value = self.values.get("padding")
-        name = ""
-        if self.framework == "keras" or (value is not None and isinstance(value.value, str)):
-            words = ("valid", "same", "causal") if self._causal() else ("valid", "same")
-            if self.framework == "torch" and kind.endswith("pooling"):
-                self._wrong("padding", f"padding of {self.main.name} must be a number.")
-            name = self._word("padding", words, "valid", any_case=self.framework == "keras")
-        if name == "same" and self.framework == "torch" and max(stride) > 1:
-            self._wrong("padding", self._same_with_stride(size, kernel, stride, dilation))
-        if name in ("", "valid"):
-            own = tuple((n, n) for n in self._sides("padding", (0,) * self.rank, least=0)) if not name else None
-            if own and kind.endswith("pooling"):
-                for side, (around, _) in zip(kernel, own, strict=True):
-                    if around > side // 2:
-                        what = f"padding must be at most half of the window, but got {around} of {side}."
-                        self._wrong("padding", what)
-            return name, _sum(self.before, own or ((0, 0),) * self.rank)
+        pool, torch = kind.endswith("pooling"), self.framework == "torch"
+        if torch and not (value is not None and isinstance(value.value, str)):
+            return "", _sum(self.before, self._numeric_padding(axes, pool=pool))
+        if torch and pool:
+            self._wrong("padding", f"padding of {self.main.name} must be a number.")
+        causal = self.main.name in ("Conv1D", "Convolution1D")
+        words = ("valid", "same", "causal") if causal else ("valid", "same")
+        name = self._word("padding", words, "valid", any_case=not torch)
+        if name == "valid" or "padding" not in self.signature.order:
+            return name if "padding" in self.signature.order else "", self.before
         if name == "causal":
-            own = tuple((d * (k - 1), 0) for k, d in zip(kernel, dilation, strict=True))
-            return name, _sum(self.before, own)
-        ends = []
-        for side, (first, last), k, s, d in zip(size, self.before, kernel, stride, dilation, strict=True):
-            if side is None and s > 1:
-                return name, None
-            before, after = same_padding((side or 1) + first + last if s > 1 else 1, k, s, d)
-            ends.append((first + before, last + after))
-        return name, tuple(ends)
+            return name, _sum(self.before, tuple((axis.span - 1, 0) for axis in axes))
+        if torch and any(axis.stride > 1 for axis in axes):
+            self._wrong("padding", self._same_with_stride(axes))
+        ends = [axis.same() for axis in axes]
+        if None in ends:
+            return name, None
+        return name, _sum(self.before, tuple(end for end in ends if end is not None))
 
-    def _causal(self) -> bool:
-        return self.framework == "keras" and self.main.name in ("Conv1D", "Convolution1D")
+    def _numeric_padding(self, axes: Sequence[_Axis], *, pool: bool) -> Ends:
+        """The padding of a torch layer in numbers, the same at both ends."""
+        sides = self._sides("padding", (0,) * self.rank, least=0)
+        for axis, around in zip(axes, sides, strict=True):
+            if pool and around > axis.kernel // 2:
+                self._wrong(
+                    "padding", f"padding must be at most half of the window, but got {around} of {axis.kernel}."
+                )
+        return tuple((around, around) for around in sides)
 
-    def _same_with_stride(
-        self, size: tuple[int | None, ...], kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]
-    ) -> str:
+    def _same_with_stride(self, axes: Sequence[_Axis]) -> str:
         what = 'torch rejects padding="same" with a stride'
-        if None in size:
+        ends = [axis.same() for axis in axes]
+        if None in ends:
             return f"{what}; Keras pads as much as the image size needs."
-        ends = [same_padding(i or 1, k, s, d) for i, k, s, d in zip(size, kernel, stride, dilation, strict=True)]
-        numbers = ", ".join(str(each) for pair in reversed(ends) for each in pair)
+        numbers = ", ".join(str(each) for pair in reversed(ends) for each in pair or ())
         return f"{what}; what Keras does is nn.ZeroPad{self.rank}d(({numbers})) in front, and padding=0."
 
-    def _transposed_padding(
-        self, kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]
-    ) -> tuple[str, Ends]:
+    def _transposed_padding(self, axes: Sequence[_Axis]) -> tuple[str, Ends]:
         """What is cut off the full output ``(i - 1)s + d(k - 1) + 1``; negative where it is extended."""
-        ends = []
+        zeros = (0,) * self.rank
+        stated = self.values.get("output_padding")
+        extra = self._sides("output_padding", zeros, least=0)
         if self.framework == "torch":
             if "padding" in self.values and isinstance(self.values["padding"].value, str):
                 self._wrong("padding", f"padding of {self.main.name} must be a number.")
-            more = self._sides("output_padding", (0,) * self.rank, least=0)
-            for p, extra, s, d in zip(self._sides("padding", (0,) * self.rank, least=0), more, stride, dilation, strict=True):
-                if extra >= max(s, d):
-                    self._wrong("output_padding", "output_padding must be smaller than the stride or the dilation.")
-                ends.append((p, p - extra))
+            if any(more >= max(axis.stride, axis.dilation) for more, axis in zip(extra, axes, strict=True)):
+                self._wrong("output_padding", "output_padding must be smaller than the stride or the dilation.")
             if self._word("padding_mode", _MODES, "zeros") != "zeros":
                 self._wrong("padding_mode", f"{self.main.name} has no other padding_mode than zeros.")
-            return "", _sum(tuple(ends), self.crop)
+            sides = self._sides("padding", zeros, least=0)
+            return "", _sum(tuple((p, p - more) for p, more in zip(sides, extra, strict=True)), self.crop)
         name = self._word("padding", ("valid", "same"), "valid", any_case=True)
-        stated = self.values.get("output_padding")
-        extra = self._sides("output_padding", (0,) * self.rank, least=0) if stated and stated.value is not None else None
-        for at, (k, s, d) in enumerate(zip(kernel, stride, dilation, strict=True)):
-            span = d * (k - 1) + 1
-            if extra and extra[at] >= s:
-                self._wrong("output_padding", "output_padding must be smaller than strides.")
-            if name == "valid":
-                ends.append((0, -(extra[at] if extra else max(span, s) - span)))
-                continue
-            total = s + span - 2 if extra is None else span + span % 2 - 2 + extra[at]
-            left = min(total // 2 + total % 2, span - 1)
-            ends.append((span - 1 - left, span - 1 - (total - left)))
+        free = stated is None or stated.value is None
+        if not free and any(more >= axis.stride for more, axis in zip(extra, axes, strict=True)):
+            self._wrong("output_padding", "output_padding must be smaller than strides.")
+        crop = same_crop if name == "same" else valid_crop
+        ends = [crop(axis.span, axis.stride, None if free else more) for more, axis in zip(extra, axes, strict=True)]
         return name, _sum(tuple(ends), self.crop)
-
-    def _transposed_output(
-        self,
-        size: tuple[int | None, ...],
-        kernel: tuple[int, ...],
-        stride: tuple[int, ...],
-        dilation: tuple[int, ...],
-        crops: Ends,
-    ) -> tuple[int | None, ...]:
-        found = []
-        for side, k, s, d, (a, b) in zip(size, kernel, stride, dilation, crops, strict=True):
-            result = None if side is None else (side - 1) * s + d * (k - 1) + 1 - a - b
-            if result is not None and result < 1:
-                self._wrong("padding", "the output would be empty: the padding cuts all of it off.")
-            found.append(self._bounded(result))
-        return tuple(found)
 
     def _output(
         self,
+        kind: str,
         size: tuple[int | None, ...],
-        kernel: tuple[int, ...],
-        stride: tuple[int, ...],
-        dilation: tuple[int, ...],
+        axes: Sequence[_Axis],
+        adaptive: tuple[int | None, ...] | None,
         padding: Ends | None,
-        name: str,
-        *,
-        ceil_mode: bool,
+        *name: str,
     ) -> tuple[int | None, ...]:
-        found: list[int | None] = []
-        kernel_name = "pool_size" if "pool_size" in self.signature.order else "kernel_size"
-        for at, (side, k, s, d) in enumerate(zip(size, kernel, stride, dilation, strict=True)):
-            if side is None or padding is None:
-                found.append(None)
-                continue
-            around, span = side + sum(padding[at]), d * (k - 1) + 1
-            self._bounded(around)
-            if ceil_mode:
-                own = (padding[at][0] - self.before[at][0]) if not name else 0
-                result = pooling_size(side + sum(self.before[at]), k, s, own, d, ceil_mode=True)
-            else:
-                result = convolution_size(around, k, s, 0, d)
-            if result < 1:
-                spans = f"{k}" if d == 1 else f"{k} spans {span:,} with its dilation, which"
-                self._wrong(kernel_name, f"{kernel_name} {spans} is larger than the padded input of {around:,}.")
-            found.append(result)
-        return tuple(found)
+        """The sides of the output; None where the input is not known."""
+        if adaptive is not None:
+            return tuple(side if want is None else want for side, want in zip(size, adaptive, strict=True))
+        if not self.rank:
+            return size
+        if padding is None:
+            return (None,) * self.rank
+        one = self._transposed_side if kind == "transposed convolution" else self._side
+        return tuple(
+            None if axis.size is None else one(axis, axis.size, ends, *name)
+            for axis, ends in zip(axes, padding, strict=True)
+        )
 
-    def _bounded(self, number: int | None) -> int | None:
-        if number is not None and number > LARGEST:
+    def _transposed_side(self, axis: _Axis, size: int, ends: tuple[int, int], name: str) -> int:
+        del name
+        result = (size - 1) * axis.stride + axis.span - sum(ends)
+        if result < 1:
+            self._wrong("padding", "the output would be empty: the padding cuts all of it off.")
+        return self._bounded(result)
+
+    def _side(self, axis: _Axis, size: int, ends: tuple[int, int], name: str) -> int:
+        around = self._bounded(size + sum(ends))
+        if self._truth("ceil_mode", default=False):
+            own = 0 if name else ends[0] - axis.before[0]
+            inner = size + sum(axis.before)
+            result = pooling_size(inner, axis.kernel, axis.stride, own, axis.dilation, ceil_mode=True)
+        else:
+            result = convolution_size(around, axis.kernel, axis.stride, 0, axis.dilation)
+        if result < 1:
+            kernel = "pool_size" if "pool_size" in self.signature.order else "kernel_size"
+            spans = f"{axis.kernel}" + ("" if axis.dilation == 1 else f" spans {axis.span:,} with its dilation, which")
+            self._wrong(kernel, f"{kernel} {spans} is larger than the padded input of {around:,}.")
+        return result
+
+    def _bounded(self, number: int) -> int:
+        if number > LARGEST:
             self._wrong("", f"a size of {number:,} is more than {LARGEST:,}.")
         return number
 
@@ -688,5 +681,3 @@ class _Reader:
         mode = self._word("padding_mode", _MODES, "zeros")
         if mode != "zeros" and any(map(any, self.before)):
             self._wrong("padding_mode", "two kinds of padding are not read.")
-
-

@@ -112,11 +112,15 @@ class Line:
             row, column = error.lineno or 1, error.offset or 1
             lines = self.text.split("\n")
             if row > len(lines):
-                self.reject(len(self.text.rstrip()), "a bracket or a quote is not closed.")
+                more = "unmatched" in str(error.msg)
+                what = "a bracket is closed once too often." if more else "a bracket or a quote is not closed."
+                self.reject(len(self.text.rstrip()) - more, what)
             start = sum(len(line) + 1 for line in lines[: row - 1]) + column - 1 - (row == 1)
             reason = str(error.msg).splitlines()[0].rstrip(".")
             if "never closed" in reason or "f-string" in reason:
-                reason = "a bracket or a quote is not closed" if "never closed" in reason else "an f-string is no literal"
+                reason = (
+                    "a bracket or a quote is not closed" if "never closed" in reason else "an f-string is no literal"
+                )
             self.reject(min(max(start, 0), len(self.text)), f"this is not Python ({shown(reason)}).")
         except (RecursionError, MemoryError, ValueError):
             self.reject(0, "this is nested too deeply to be read.")
@@ -158,7 +162,7 @@ class Line:
             return [call for each in node.args for call in self._unwrapped(each)]
         return [node]
 
-    def _path(self, function: ast.expr) -> str:
+    def _path(self, function: ast.expr) -> str:  # noqa: RET503  (reject never returns)
         """The dotted name that is called."""
         parts: list[str] = []
         node = function
@@ -189,15 +193,16 @@ class Line:
             keywords.append((each.arg, Value(self._source(each), self._start(each), self._end(each), value)))
         return WrittenLayer(name, prefix, self._source(node), start, self._end(node), positional, tuple(keywords))
 
-    def _literal(self, node: ast.expr, name: str) -> object:
+    def _literal(self, node: ast.expr, name: str) -> object:  # noqa: RET503  (as above)
         """The value of a literal: a number, a text, True, False, None, or a tuple or list of these."""
         if isinstance(node, ast.Constant):
             return node.value
         if isinstance(node, (ast.Tuple, ast.List)):
             return tuple(self._literal(each, name) for each in node.elts)
-        if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
-            value = self._literal(node.operand, name)
-            if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant):
+            value = node.operand.value
+            signed = isinstance(node.op, (ast.USub, ast.UAdd))
+            if signed and isinstance(value, (int, float)) and not isinstance(value, bool):
                 return -value if isinstance(node.op, ast.USub) else value
         if isinstance(node, ast.Call) and self._source(node) in {'float("-inf")', "float('-inf')"}:
             return -math.inf  # the one number of these lines that Python has no literal for

@@ -124,7 +124,13 @@ def _kernel(call: Call) -> str:
     reads = kernel_channels(call)
     if call.kind == "separable convolution" or is_depthwise(call):
         return f"each kernel is {size}, in one input channel"
-    where = "the input channel" if reads == 1 else f"all {any_text(reads)} input channels" if reads else "all input channels"
+    where = (
+        "the input channel"
+        if reads == 1
+        else f"all {any_text(reads)} input channels"
+        if reads
+        else "all input channels"
+    )
     if call.groups > 1:
         where = f"the {reads} input channels of its group" if reads else "the input channels of its group"
     return f"each kernel is {size}, in {where}"
@@ -163,8 +169,13 @@ def _before(call: Call) -> str:
 def _ends(call: Call) -> str:
     """``1 row at each end and 1 column at each end``; ``0 above and 1 below, …``."""
     ends = call.padding or ()
-    words = {"step": ("before", "after"), "row": ("above", "below"), "column": ("left", "right"), "slice": ("before", "after")}
-    if len({pair for pair in ends}) == 1 and ends[0][0] == ends[0][1]:
+    words = {
+        "step": ("before", "after"),
+        "row": ("above", "below"),
+        "column": ("left", "right"),
+        "slice": ("before", "after"),
+    }
+    if len(set(ends)) == 1 and ends[0][0] == ends[0][1]:
         return f"{ends[0][0]} at each end" if call.rank == 1 else f"{ends[0][0]} on each side"
     parts = []
     for (a, b), noun in zip(ends, _AXIS[call.rank], strict=True):
@@ -174,28 +185,29 @@ def _ends(call: Call) -> str:
 
 
 def _cut(call: Call) -> str:
-    """What is cut off the output of a transposed convolution."""
+    """What the padding of a transposed convolution cuts off the output."""
     ends = call.padding or ()
-    lost, more = [max(0, a) + max(0, b) for a, b in ends], [max(0, -b) for _, b in ends]
-    if call.padding_name == "same":
-        what = "output = input × stride" if call.output_size and not any(a.key == "output_padding" for a in call.arguments) else "cut"
-        cut = f", {_ends(call)} cut off the full output" if any(lost) and not any(more) else ""
-        return f"padding so that {what}{cut}" if what != "cut" else f"cut off the output: {_ends(call)}"
-    if not any(lost):
-        return "nothing is cut off the output"
     if call.framework == "torch":
-        cut = next((each.value for each in call.arguments if each.key == "padding"), 0)
-        sides = cut if isinstance(cut, tuple) else (cut,) * call.rank
-        return f"{along(sides, call.rank)} cut off at each end of the output"
-    return f"cut off the output: {_ends(call)}"
+        return f"{along(_typed_sides(call, 'padding'), call.rank)} cut off at each end of the output"
+    if call.padding_name == "same":
+        stated = any(each.key == "output_padding" and each.value is not None for each in call.arguments)
+        what = "" if stated else "padding so that output = input × stride, "
+        cut = all(b >= 0 for _, b in ends)
+        return f"{what}{_ends(call)} cut off the full output" if cut else what.removesuffix(", ") or "padding of Keras"
+    return "nothing is cut off the output"
+
+
+def _typed_sides(call: Call, key: str) -> tuple[int, ...]:
+    """The numbers of an argument, one for each axis; zeros if it is not a number."""
+    value = next((each.value for each in call.arguments if each.key == key), 0)
+    sides = value if isinstance(value, tuple) else (value,) * call.rank
+    return tuple(side if isinstance(side, int) else 0 for side in sides)
 
 
 def _output_padding(call: Call) -> str:
-    argument = next(each for each in call.arguments if each.key == "output_padding")
-    if argument.value is None:
-        return "as many as make the size of the padding"
-    value = argument.value if isinstance(argument.value, tuple) else (argument.value,) * call.rank
-    return f"{along(value, call.rank)} more at the end of the output"
+    if all(each.value is None for each in call.arguments if each.key == "output_padding"):
+        return "as many as the padding asks for"
+    return f"{along(_typed_sides(call, 'output_padding'), call.rank)} more at the end of the output"
 
 
 def _dilation(call: Call) -> str:
@@ -351,7 +363,11 @@ def _parameters_lines(call: Call) -> list[str]:
     else:
         channels = kernel_channels(call)
         per = sizes_text([*call.kernel, channels])
-        weights = f"{per} = {counted(per_kernel(call), 'weight')}" if channels else f"{sizes_text(call.kernel)} weights per channel"
+        weights = (
+            f"{per} = {counted(per_kernel(call), 'weight')}"
+            if channels
+            else f"{sizes_text(call.kernel)} weights per channel"
+        )
         kernels = f" in each of {counted(call.out_channels, 'kernel')}" if call.out_channels else " in each kernel"
         lines.append(f"{weights}{kernels}, {bias}")
     if call.rank:
@@ -378,7 +394,12 @@ def call_lines(call: Call) -> list[str]:
     lines += [f"  {each.text.ljust(width)}  {argument_name(each)}{meaning(call, each)}" for each in call.arguments]
     absent = not_written(call)
     lines += [f"  not written: {absent}"] if absent else []
-    lines += ["", f"input       {input_text(call)}", *_size_lines(call), f"output      {output_text(call)}{_outcome(call)}"]
+    lines += [
+        "",
+        f"input       {input_text(call)}",
+        *_size_lines(call),
+        f"output      {output_text(call)}{_outcome(call)}",
+    ]
     parameters = _parameters_lines(call)
     lines += [f"parameters  {parameters[0]}", *(f"            {line}" for line in parameters[1:])]
     work = macs(call)
@@ -416,7 +437,11 @@ def _size_lines(call: Call) -> list[str]:
     if len(set(found)) == 1:
         lines += [f"            {found[0].text}", *(f"            {line}" for line in found[0].where)]
     else:
-        lines += [f"            {letters}" for letters in dict.fromkeys(f.letters for f in found) if letters != found[0].letters]
+        lines += [
+            f"            {letters}"
+            for letters in dict.fromkeys(f.letters for f in found)
+            if letters != found[0].letters
+        ]
         for name, formula in zip(AXES[call.rank], found, strict=True):
             where = f"   ({'; '.join(formula.where)})" if formula.where else ""
             lines.append(f"  {name:<10}{formula.text}{where}")
@@ -500,7 +525,11 @@ def _layout_notes(call: Call) -> list[str]:
     if not call.rank:
         return []
     keras, torch = input_text(call, last=call.framework == "torch" or call.channels_last), input_text(call, last=False)
-    order = "channels first, as this line sets it" if call.framework == "keras" and not call.channels_last else "channels last"
+    order = (
+        "channels first, as this line sets it"
+        if call.framework == "keras" and not call.channels_last
+        else "channels last"
+    )
     return [f"Keras: {order}, {keras}; torch: channels first, {torch}"]
 
 
@@ -510,7 +539,9 @@ def _weight_notes(call: Call) -> list[str]:
         return []
     inputs, outputs = any_text(call.in_channels), any_text(call.out_channels)
     if call.kind == "dense layer":
-        return [f"weight: Keras {inputs} × {outputs} (in, out), torch {outputs} × {inputs}: w.T turns one into the other"]
+        return [
+            f"weight: Keras {inputs} × {outputs} (in, out), torch {outputs} × {inputs}: w.T turns one into the other"
+        ]
     kernel, rank = sizes_text(call.kernel), call.rank
     axes = ", ".join(str(at) for at in (rank + 1, rank, *range(rank)))
     reads = any_text(kernel_channels(call))
@@ -534,15 +565,27 @@ def _padding_notes(call: Call) -> list[str]:
     if call.padding_name == "same" and call.kind != "transposed convolution" and max(call.stride) > 1:
         name = f"nn.ZeroPad{call.rank}d" if call.kind.endswith("convolution") else "ceil_mode"
         instead = f"the torch line pads by {name}" if call.padding and any(a != b for a, b in call.padding) else ""
-        what = 'torch rejects padding="same" with a stride' if call.kind.endswith("convolution") else "torch's pools have no same"
+        what = (
+            'torch rejects padding="same" with a stride'
+            if call.kind.endswith("convolution")
+            else "torch's pools have no same"
+        )
         ends = "" if call.padding is None else f", here {_ends(call)}"
-        found.append("; ".join(part for part in (f"Keras pads uneven sums more at the end{ends}", what, instead) if part))
+        found.append(
+            "; ".join(part for part in (f"Keras pads uneven sums more at the end{ends}", what, instead) if part)
+        )
     elif call.padding_name == "same" and call.kind != "transposed convolution" and any(k % 2 == 0 for k in call.kernel):
         found.append(f"an even kernel is padded more at the end, in Keras and in torch: {_ends(call)}")
     if call.padding_name == "same" and call.kind == "average pooling":
         found.append("Keras leaves the padding out of averages; torch includes it unless count_include_pad=False")
-    if call.padding_name == "same" and call.kind == "transposed convolution" and any(b > a for a, b in call.padding or ()):
-        found.append(f"Keras cuts off more at the end, {_ends(call)}; torch cuts both ends alike, the rest by a negative pad")
+    if (
+        call.padding_name == "same"
+        and call.kind == "transposed convolution"
+        and any(b > a for a, b in call.padding or ())
+    ):
+        found.append(
+            f"Keras cuts off more at the end, {_ends(call)}; torch cuts both ends alike, the rest by a negative pad"
+        )
     return found
 
 

@@ -340,3 +340,21 @@ def own_padding(call: Call) -> tuple[tuple[int, ...], bool, bool] | None:
     if any(more and (more > 1 or s == 1) for more, s in zip(uneven, call.stride, strict=True)):
         return None
     return before, any(uneven), not any(before)
+
+
+def same_crop(span: int, stride: int, output_padding: int | None = None) -> tuple[int, int]:
+    """What Keras' ``same`` cuts off the full output of a transposed convolution; negative where it extends it.
+
+    Args:
+        span: The size of the kernel with its gaps.
+        stride: The distance of the stamps.
+        output_padding: None for an output of input × stride.
+    """
+    total = stride + span - 2 if output_padding is None else span + span % 2 - 2 + output_padding
+    left = min(total // 2 + total % 2, span - 1)
+    return span - 1 - left, span - 1 - (total - left)
+
+
+def valid_crop(span: int, stride: int, output_padding: int | None = None) -> tuple[int, int]:
+    """The same for ``valid``, which extends the output of a kernel that is smaller than the stride."""
+    return 0, -(max(span, stride) - span if output_padding is None else output_padding)
