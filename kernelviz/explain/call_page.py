@@ -23,6 +23,7 @@ from kernelviz.drawing.page import (
     Strokes,
     Text,
     drawable,
+    drawn_width,
     fitted,
     outline,
     text_width,
@@ -417,7 +418,7 @@ class _Page:
             lines.append("sides and depths of input and output are in proportion")
         else:
             lines.append("sides are not in proportion: the size of the image is not known")
-        return lines
+        return [drawable(line) for line in lines]
 
     # Layout.
 
@@ -445,25 +446,26 @@ class _Page:
         if label:
             items.append(Text(WIDTH, y + SMALL, label, HEAD, DIM, align="right"))
         room -= text_width(label, HEAD) + 30 if label else 0
-        pieces = [(drawable(text, bold=bool(key)), key) for text, key in pieces]
-        wide = sum(text_width(text, 1.0, bold=bool(self.letters.get(key))) for text, key in pieces)
+        pieces = _merged([(drawable(text, bold=bool(key)), self.letters.get(key, "")) for text, key in pieces])
+        wide = sum(text_width(text, 1.0, bold=bool(letter)) for text, letter in pieces)
         size = float(math.floor(min(CODE, max(SMALLEST_CODE, room / max(wide, 1.0)))))
         x, line = 0.0, y + 2 * DISC + 14 + size
         pitch = size + 2 * DISC + 34
-        for piece, key in pieces:
-            letter, text = self.letters.get(key, ""), piece
-            if x and x + text_width(text.rstrip(), size, bold=bool(letter)) > room and len(text) > 2:
+        for piece, letter in pieces:
+            text, bold = piece, bool(letter)
+            if x and x + drawn_width(text.rstrip(), size, bold=bold) > room and len(text) > 2:
                 x, line, text = 0.0, line + pitch, text.lstrip()
-            for number, part in enumerate(_broken(text, size, room - x, room, bold=bool(letter))):
+            whole = drawn_width(text.rstrip(), size, bold=bold) <= room
+            for number, part in enumerate([text] if whole else wrap(text, size, room - 20, bold=bold)):
                 if number:
                     x, line = 0.0, line + pitch
-                width = text_width(part, size, bold=bool(letter))
-                items.append(Text(x, line, part, size, INK, bool(letter)))
+                width = drawn_width(part, size, bold=bold)
+                items.append(Text(x, line, part, size, INK, bold))
                 if letter:
                     items.append(Rule(x, line + 11, x + width, line + 11, DARK, 2.4))
                     if number == 0:
                         items += _disc(x + width / 2, line - size - DISC - 4, letter)
-                x += width
+                x += width + 0.5
         return items, line + 13
 
     def _columns(self, y: float) -> tuple[list[Item], float]:
@@ -822,11 +824,15 @@ def _disc(x: float, y: float, letter: str) -> list[Item]:
     return [Shape(points, DARK), Text(x, y, letter, SMALL, "#ffffff", bold=True, align="center", middle=True)]
 
 
-def _broken(text: str, size: float, first: float, room: float, *, bold: bool) -> list[str]:
-    """A text in one part if it fits, else in parts as wide as a line."""
-    if text_width(text, size, bold=bold) <= max(first, 1.0):
-        return [text]
-    return wrap(text, size, room, bold=bold) if text_width(text, size, bold=bold) > room else [text]
+def _merged(pieces: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The pieces with those without a letter joined, except where a line may break."""
+    found: list[tuple[str, str]] = []
+    for text, letter in pieces:
+        if found and not letter and not found[-1][1] and not found[-1][0].endswith(" "):
+            found[-1] = (found[-1][0] + text, "")
+        else:
+            found.append((text, letter))
+    return found
 
 
 def _captions(notes: Sequence[_Note], x: float, width: float, y: float) -> tuple[list[Item], float]:

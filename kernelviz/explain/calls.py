@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from kernelviz.arithmetic.operations import Convolution, Pooling, TransposedConvolution
+from kernelviz.wording import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -191,7 +192,7 @@ KEYS = {
 """What the parameters of both frameworks set; those that are missing change no size."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Call:
     """A layer as written in Keras or torch; ``read_call`` returns it.
 
@@ -262,6 +263,10 @@ class Call:
     keras: str | None = None
     torch: str | None = None
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        parameters = "unknown" if self.parameters is None else f"{self.parameters:,}"
+        return f"Call({shown(self.text)[:120]!r}, output_size={self.output_size}, parameters={parameters})"
 
     @property
     def weights(self) -> int | None:
