@@ -453,7 +453,8 @@ class _Reader:
         dilation = self._sides(dilation_name, ones)
         if self.framework == "keras" and max((1, *stride)) > 1 and max((1, *dilation)) > 1:
             self._wrong(dilation_name, "Keras takes strides or dilation_rate, not both.")
-        return [_Axis(*each) for each in zip(size, kernel or ones, stride, dilation, self.before, strict=True)]
+        sides = size if self.rank else ()  # a dense layer acts on the last axis alone
+        return [_Axis(*each) for each in zip(sides, kernel or ones, stride, dilation, self.before, strict=True)]
 
     def _input(self) -> tuple[tuple[int | None, ...], int | None]:
         """Rows and columns of the input, and its channels; None if not stated."""

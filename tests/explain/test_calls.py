@@ -169,6 +169,14 @@ def test_lines_and_their_counterparts(line, size, parameters, shape, other):
     assert facts(back) == facts(call)
 
 
+def test_a_dense_layer_acts_on_the_last_axis():
+    """Leading axes of the input stay, as in torch."""
+    call = kernelviz.read_call("Dense(10, input_shape=(4, 7))")
+    assert (call.parameters, torch_shape(call)) == (80, (4, 10)) == measured(call.torch, call)
+    assert "4 × 10" in "\n".join(call_lines(call))
+    assert kernelviz.read_call("nn.Linear(7, 10)", input_size=(4, 7)).output_size == (4,)
+
+
 def numbers(rank, low, high):
     """One number, or one for each axis."""
     one = st.integers(low, high)
