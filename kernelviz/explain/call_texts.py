@@ -102,6 +102,8 @@ def _outputs(call: Call) -> str:
     outputs = call.out_channels or 0
     if call.kind == "dense layer":
         return f"{counted(outputs, 'output')}, each connected to all inputs"
+    if call.kind == "separable convolution":
+        return f"{counted(outputs, 'map')} in the output, each a mixture of all maps of the first of the two layers"
     return f"{counted(outputs, 'kernel')}; {inflected(outputs, 'it', 'each')} makes one map of the output"
 
 
@@ -148,7 +150,8 @@ def _padding(call: Call) -> str:
     if call.padding_name == "valid":
         return "no padding: the window stays inside the input"
     if call.padding_name == "causal":
-        return f"{_ends(call)} zeros in front, so that no output reads what comes later"
+        zeros = sum(before for before, _ in call.padding or ())
+        return f"{counted(zeros, 'zero')} in front, so that no output reads what comes later"
     if call.padding_name == "same":
         padded = f", here {_ends(call)}" if call.padding is not None else ""
         what = "the output is as large as the input" if max(call.stride) == 1 else "output = input / stride, rounded up"
@@ -371,7 +374,7 @@ def _parameters_lines(call: Call) -> list[str]:
         kernels = f" in each of {counted(call.out_channels, 'kernel')}" if call.out_channels else " in each kernel"
         lines.append(f"{weights}{kernels}, {bias}")
     if call.rank:
-        lines.append("the size of the image does not matter")
+        lines.append("the size of the input does not matter")
     return lines
 
 
@@ -389,7 +392,7 @@ def macs(call: Call) -> int | None:
 def call_lines(call: Call) -> list[str]:
     """The call for people: arguments, sizes, parameters, the other framework's line, and notes."""
     framework = FRAMEWORKS[call.framework]
-    lines = [call.text.replace("\n", " "), f"{_article(call)} {call.kind} in {framework}", ""]
+    lines = [re.sub(r"\s*\n\s*", " ", call.text), f"{_kind_text(call)} in {framework}", ""]
     width = min(34, max((len(each.text) for each in call.arguments), default=0))
     lines += [f"  {each.text.ljust(width)}  {argument_name(each)}{meaning(call, each)}" for each in call.arguments]
     absent = not_written(call)
@@ -408,8 +411,12 @@ def call_lines(call: Call) -> list[str]:
     return [*lines, *(f"note        {note}" for note in call.notes)]
 
 
-def _article(call: Call) -> str:
-    return "An" if call.kind.startswith("average") else "A"
+def _kind_text(call: Call) -> str:
+    """``A convolution``, ``A global average pooling``."""
+    kind = call.kind
+    if call.adaptive is not None:
+        kind = f"{'adaptive' if _has_windows(call) else 'global'} {kind}"
+    return f"{'An' if kind[0] == 'a' else 'A'} {kind}"
 
 
 def argument_name(argument: Argument) -> str:
