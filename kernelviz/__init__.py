@@ -56,6 +56,9 @@ if TYPE_CHECKING:
     from kernelviz.drawing.statistics_page import plot_statistics as plot_statistics
     from kernelviz.errors import KernelvizError as KernelvizError
     from kernelviz.explain.animation import animate_convolution as animate_convolution
+    from kernelviz.explain.call_page import plot_call as plot_call
+    from kernelviz.explain.call_reader import read_call as read_call
+    from kernelviz.explain.calls import Call as Call
     from kernelviz.explain.plots import plot_convolution as plot_convolution
     from kernelviz.explain.unit_pages import plot_kernel_and_map as plot_kernel_and_map
     from kernelviz.explain.unit_pages import plot_unit as plot_unit
@@ -110,6 +113,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Basis": "views.components",
+    "Call": "explain.calls",
     "ChannelStatistics": "views.statistics",
     "ChannelTally": "views.statistics",
     "ClassScore": "records",
@@ -155,6 +159,7 @@ _HOMES = {
     "make_sheet": "drawing.sheets",
     "make_singles": "drawing.mosaic",
     "match_kernels": "filters.matching",
+    "plot_call": "explain.call_page",
     "plot_contact": "drawing.contact",
     "plot_convolution": "explain.plots",
     "plot_features": "drawing.sheet_page",
@@ -169,6 +174,7 @@ _HOMES = {
     "plot_statistics": "drawing.statistics_page",
     "plot_unit": "explain.unit_pages",
     "read_basis": "files.writing",
+    "read_call": "explain.call_reader",
     "read_image": "files.images",
     "read_kernels": "network.kernels",
     "read_recipe": "files.recipes",

@@ -33,8 +33,9 @@ class PoolKind(StrEnum):
     AVERAGE = "average"
 
 
-def _sides(name: str, text: str) -> object:
-    return typer.Option(name, metavar=SIDES, help=text, show_default=False)
+def _sides(*names: str, text: str) -> object:
+    """An option for sizes; the second name is that of Keras."""
+    return typer.Option(*names, metavar=SIDES, help=text, show_default=False)
 
 
 Input = Annotated[
@@ -46,11 +47,18 @@ Input = Annotated[
         help="A size (7 or 5x7), the numbers ('1 2 3; 4 5 6', channels separated by |), or a CSV file.",
     ),
 ]
-Kernel = Annotated[str | None, _sides("--kernel", "Size of the kernel. Default: that of its values, else 3.")]
-Window = Annotated[str | None, _sides("--kernel", "Size of the window. Default: 2, unless the pooling is adaptive.")]
-Stride = Annotated[str, _sides("--stride", "Step of the window. Default: 1.")]
-PoolStride = Annotated[str | None, _sides("--stride", "Step of the window. Default: the size of the window.")]
-Stamps = Annotated[str, _sides("--stride", "Distance between the stamps. Default: 1.")]
+Kernel = Annotated[
+    str | None, _sides("--kernel", "--kernel-size", text="Size of the kernel. Default: that of its values, else 3.")
+]
+Window = Annotated[
+    str | None,
+    _sides("--kernel", "--pool-size", "--kernel-size", text="Size of the window. Default: 2, unless it is adaptive."),
+]
+Stride = Annotated[str, _sides("--stride", "--strides", text="Step of the window. Default: 1.")]
+PoolStride = Annotated[
+    str | None, _sides("--stride", "--strides", text="Step of the window. Default: the size of the window.")
+]
+Stamps = Annotated[str, _sides("--stride", "--strides", text="Distance between the stamps. Default: 1.")]
 ConvPadding = Annotated[
     str,
     typer.Option(
@@ -60,12 +68,14 @@ ConvPadding = Annotated[
         show_default=False,
     ),
 ]
-PoolPadding = Annotated[str, _sides("--padding", "Padding around the input, at most half of the window. Default: 0.")]
-CutOff = Annotated[str, _sides("--padding", "Rows and columns cut off the output at each end. Default: 0.")]
-OutputPadding = Annotated[
-    str, _sides("--output-padding", "Rows and columns added to the end of the output. Default: 0.")
+PoolPadding = Annotated[
+    str, _sides("--padding", text="Padding around the input, at most half of the window. Default: 0.")
 ]
-Dilation = Annotated[str, _sides("--dilation", "Spacing between the kernel's elements. Default: 1.")]
+CutOff = Annotated[str, _sides("--padding", text="Rows and columns cut off the output at each end. Default: 0.")]
+OutputPadding = Annotated[
+    str, _sides("--output-padding", text="Rows and columns added to the end of the output. Default: 0.")
+]
+Dilation = Annotated[str, _sides("--dilation", text="Spacing between the kernel's elements. Default: 1.")]
 Groups = Annotated[int, typer.Option("--groups", min=1, help="Number of groups that the channels are split into.")]
 InChannels = Annotated[
     int | None,
@@ -81,6 +91,7 @@ OutChannels = Annotated[
     int | None,
     typer.Option(
         "--out-channels",
+        "--filters",
         min=1,
         metavar="N",
         help="Channels of the output. Default: as few as groups and kernel values allow.",
@@ -97,7 +108,7 @@ CountPad = Annotated[
     typer.Option("--count-include-pad/--no-count-include-pad", help="Include padding in averages."),
 ]
 Adaptive = Annotated[
-    str | None, _sides("--adaptive", "Output size of an adaptive pooling, instead of kernel, stride and padding.")
+    str | None, _sides("--adaptive", text="Output size of an adaptive pooling, instead of kernel, stride and padding.")
 ]
 KernelValues = Annotated[
     str | None,
@@ -383,7 +394,7 @@ def conv(
 
     For example: kernelviz explain conv --input 6 --stride 2 --padding 1
     """
-    from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices, sides
+    from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices, conv_padding, sides
 
     choices = StepChoices(at, channel, steps, animate, fps, file_format, output, arrays, force)
     inputs = ExplainInputs(input_, kernel, kernel_values, bias, seed, groups, in_channels, out_channels)
@@ -391,7 +402,7 @@ def conv(
     def build() -> Operation:
         from kernelviz.arithmetic.operations import Convolution
 
-        amounts: Any = padding if padding in ("same", "valid") else sides("padding", padding, ", same or valid")
+        amounts: Any = conv_padding(padding)
         return Convolution(
             inputs.size, inputs.sides, padding=amounts, stride=sides("stride", stride),
             dilation=sides("dilation", dilation), groups=groups, in_channels=inputs.inputs,

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from kernelviz.arithmetic.operations import Operation
     from kernelviz.cli.options import AnyFormat
 
-_SIZE = re.compile(r"\s*\d+\s*(?:[x×]\s*\d+\s*)?")
+_SIZE = re.compile(r"\s*\d+\s*(?:[x×]\s*\d+\s*)?|\s*\(\s*\d+\s*,\s*\d+\s*\)\s*")
+_BRACKETED = re.compile(r"\s*(?:\((.*)\)|\[(.*)\])\s*")
 _ALONE = re.compile(r"\s*[+\-−]?(?:\d[\d.]*|\.\d+)(?:e[+\-]?\d+)?\s*", re.IGNORECASE)
 
 
@@ -166,19 +167,31 @@ class ExplainInputs:
 
 
 def sides(name: str, text: str, words: str = "") -> tuple[int, ...]:
-    """The whole numbers of ``3``, ``3x5`` or ``1,0,1,0``; ``words`` are what else may be typed.
+    """The whole numbers of ``3``, ``3x5``, ``1,0,1,0``, ``(3, 5)`` or ``[3, 5]``; ``words`` are what else may be typed.
 
     Raises:
         UsageError: the text is not whole numbers.
     """
+    bracketed = _BRACKETED.fullmatch(text)
+    inner = (bracketed[1] or bracketed[2] or "") if bracketed else text
     try:
-        return tuple(int(part) for part in re.split(r"[x×,]", text))
+        return tuple(int(part) for part in re.split(r"[x×,]", inner))
     except ValueError:
         raise UsageError(
             f"The {name} must be whole numbers{words}, but got '{shown(text)}'.",
             "Rows and columns are counted.",
             f"For example 3 or 3x5 for the {name}{words}.",
         ) from None
+
+
+def conv_padding(text: str) -> Literal["same", "valid"] | tuple[int, ...]:
+    """The padding of a convolution: numbers, or ``same`` and ``valid`` in any case.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    names: dict[str, Literal["same", "valid"]] = {"same": "same", "valid": "valid"}
+    return names.get(text.strip().lower()) or sides("padding", text, ", same or valid")
 
 
 def _pair(numbers: tuple[int, ...]) -> tuple[int, int]:

@@ -26,7 +26,7 @@ COMMANDS = {  # in the order of the help, each with its functions in ``cli``
     "layers": ("layers.layers",),
     "kernels": ("kernels.kernels",),
     "features": ("features.features",),
-    "explain": ("explain.conv", "explain.transpose", "explain.pool", "explain_layer.layer"),
+    "explain": ("explain.conv", "explain.transpose", "explain.pool", "explain_layer.layer", "explain_call.call"),
     "match": ("match.match",),
     "filter": ("filter.filter_image",),
     "env": ("env.env",),
@@ -34,7 +34,9 @@ COMMANDS = {  # in the order of the help, each with its functions in ``cli``
 
 EXPLAIN = """Work out a convolution or a pooling step by step, on your own numbers or in a model.
 
-For example: kernelviz explain conv --input 5 --kernel 3
+Also a layer as Keras or PyTorch writes it: instead of a command give the line, in quotes.
+
+For example: kernelviz explain 'Conv2D(32, 3, input_shape=(28, 28, 1))'
 """
 
 
@@ -124,7 +126,9 @@ def _app(requested: str | None = None) -> Callable[..., Any]:
             if len(functions) == 1:
                 app.command(name)(_function(functions[0]))
             else:
-                group = typer.Typer(no_args_is_help=True, help=EXPLAIN, **plain)
+                from kernelviz.cli.explain_call import CallGroup
+
+                group = typer.Typer(cls=CallGroup, no_args_is_help=True, help=EXPLAIN, **plain)
                 for function in functions:
                     group.command()(_function(function))
                 app.add_typer(group, name=name)

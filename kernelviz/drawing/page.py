@@ -157,6 +157,28 @@ def text_width(text: str, size: float, *, bold: bool = False) -> float:
     return size * sum(map(partial(_advance, _font(bold=bold)), text))
 
 
+@lru_cache(maxsize=8)
+def _sized_font(size: float, *, bold: bool) -> FT2Font:
+    from matplotlib.ft2font import FT2Font
+
+    font = FT2Font(str(font_file(bold=bold)))
+    font.set_size(size, 72)
+    return font
+
+
+def drawn_width(text: str, size: float, *, bold: bool = False) -> float:
+    """The width of a text as it is drawn on a raster, where hinting moves every letter to whole pixels.
+
+    Only what continues a line of text behind another one needs it; at most sizes it differs by some pixels in a line.
+    """
+    from matplotlib.ft2font import LoadFlags
+
+    font = _sized_font(size, bold=bold)
+    font.set_text(text, 0.0, flags=LoadFlags.DEFAULT)
+    advances = sum(font.load_char(ord(char), flags=LoadFlags.DEFAULT).horiAdvance for char in text)
+    return float(max(advances, font.get_width_height()[0])) / 64
+
+
 def wrap(text: str, size: float, width: float, *, bold: bool = False) -> list[str]:
     """Break a text into lines of at most this width; nothing is left out.
 

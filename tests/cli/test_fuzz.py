@@ -49,6 +49,7 @@ PLAUSIBLE = {
     "border": ["mirror", "zero"], "at": ["0,0", "1,2"], "input_": ["6", "5x7", "1 2 3; 4 5 6; 7 8 9", "numbers.csv"],
     "stride": ["1", "2", "1x2"], "padding": ["1", "same", "0,1,0,1"], "dilation": ["1", "2"], "bias": ["1"],
     "output_padding": ["0", "1"], "adaptive": ["2", "2x3"],
+    "line": ["Conv2D(4, 3, input_shape=(9, 9, 1))", "nn.Conv2d(3, 8, 3, 2, 1)", "MaxPooling2D(2)", "Conv2D(n)"],
 }  # fmt: skip
 """Values that a parameter takes, so that half of the lines come as far as drawing."""
 
