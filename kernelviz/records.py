@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 WeightsSource: TypeAlias = Literal["cache", "bundled", "hub", "url", "file", "random"]
 View: TypeAlias = Literal["auto", "rgb", "sum", "norm", "channels", "matrix", "spectrum"]
 Sort: TypeAlias = Literal["index", "norm", "mean", "max", "std"]
+Interpolation: TypeAlias = Literal["bicubic", "bilinear", "lanczos", "nearest", "box", "hamming"]
 Recipe: TypeAlias = Mapping[str, Any]
 
 VIEWS: tuple[str, ...] = get_args(View)
 SORTS: tuple[str, ...] = get_args(Sort)
+INTERPOLATIONS: tuple[str, ...] = get_args(Interpolation)
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,10 @@ class Image:
         numbers = [self.bands[channel] if self.bands else channel + 1 for channel in used]
         which = f"band{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
         return used, (f"{which} of {self.channels} bands: {left} {'bands are' if left > 1 else 'is'} left out",)
+
+    def bands_for(self, inputs: int) -> tuple[range, tuple[str, ...]]:
+        """The channels that a network with so many inputs reads: three for one input, which reads grey; as above."""
+        return self.chosen_bands(3 if inputs == 1 and self.channels == 3 else inputs)
 
     def as_recipe(self) -> dict[str, Any]:
         """The part of a recipe called ``image``, without any directory."""

@@ -250,7 +250,7 @@ class _Decoding:
         self.notes += _bring_within_bounds(picture, opened.kind, others, self.name)
         if _has_more_frames(picture, opened.kind, self.data):
             self.notes.append(_first_alone(self.kind))
-        if is_16_bit_colour(picture) and self.keeps_depth(picture, others):
+        if self.kind in {"PNG", "TIFF", "PPM"} and is_16_bit_colour(picture) and self.keeps_depth(picture, others):
             return self.deep(picture, opened)
         if self.kind == "TIFF":
             orientation(picture, self.notes)  # Pillow rotates it when loading
@@ -624,17 +624,17 @@ def read_image(
         BadImageError: the file does not exist, or is not a supported image, damaged, truncated, or too large.
         UsageError: ``source`` is not one of these, or has no such band, or ``range`` is not two different numbers.
     """
-    reading = checked_reading(range, bands)
     if isinstance(source, str | os.PathLike):
-        return load_image(source, name=name).decode(reading)
+        return load_image(source, name=name).decode(range, bands)
     if isinstance(source, bytes | bytearray | memoryview):
-        return _of_bytes(bytes(source), name or "image").decode(reading)
+        return _of_bytes(bytes(source), name or "image").decode(range, bands)
+    reading = checked_reading(range, bands)
     if isinstance(source, Pillow.Image):
         name = name or _file_name(source) or "image"
         return _in_memory(prepare_pixels(source, name, reading), name)
     if hasattr(source, "read"):
         name = name or _file_name(source) or "image"
-        return _of_bytes(_read_bounded(source, name), name).decode(reading)
+        return _of_bytes(_read_bounded(source, name), name).decode(range, bands)
     return _from_array(source, name or "image", reading)
 
 
@@ -652,13 +652,18 @@ class EncodedImage:
         """As ``Image.as_recipe``."""
         return {"name": self.name, "sha256": self.sha256}
 
-    def decode(self, reading: Reading = WHOLE) -> Image:
-        """The picture.
+    def decode(
+        self,
+        range: Sequence[float] | None = None,  # noqa: A002  (as for read_image)
+        bands: Sequence[int] | None = None,
+    ) -> Image:
+        """The picture; ``range`` and ``bands`` as for ``read_image``.
 
         Raises:
             BadImageError: it is not a supported image, damaged, truncated, or too large.
-            UsageError: it has no such band.
+            UsageError: it has no such band, or a choice is malformed.
         """
+        reading = WHOLE if range is None and bands is None else checked_reading(range, bands)
         found = decode(self.data, self.path or self.name, reading)
         facts = found.format, found.mode, found.notes
         return Image(found.pixels, self.name, self.stem, self.path, self.sha256, *facts, **found.measured)

@@ -131,10 +131,21 @@ def measure(
         became = f"{kind}: {limits[0]:.6g} became 0 and {limits[1]:.6g} became 1"
         span = (min(limits), max(limits))
         own = "" if (found.low, found.high) == span else f"; they range from {found.low:.6g} to {found.high:.6g}"
-        notes.append(became + own)
+        dim = not reading.limits and 0 < 4 * (found.high - found.low) < span[1] - span[0]
+        hint = f": --range {found.low:.6g},{found.high:.6g} would use the whole scale" if dim else ""
+        notes.append(f"{became}{own}{hint}")
         if (found.low < span[0] or found.high > span[1]) and (beyond := _beyond(values, *span)):
             notes.append(f"{beyond:,} of {counted(values.size, 'value')} beyond were clipped")
-    return Measured(values, limits, bands, displayed(values, limits), tuple(notes))
+    pixels = displayed(values, limits)
+    if limits == (0, 65535) and values.dtype.kind == "u" and values.shape[2] in (1, 3) and _holds_8_bits(values):
+        notes.append("every value is a multiple of 257: 8 bits hold them")
+        return Measured(None, limits, bands, pixels, tuple(notes))
+    return Measured(values, limits, bands, pixels, tuple(notes))
+
+
+def _holds_8_bits(values: Array) -> bool:
+    """Whether 16-bit values are those of an 8-bit image times 257, so that its pixels are all there is."""
+    return not any((values[strip] % 257).any() for strip in _strips(values))
 
 
 def bands_note(bands: Sequence[int], total: int) -> str:
