@@ -63,7 +63,16 @@ from kernelviz.files.measured import (
     read_npy,
 )
 from kernelviz.files.srgb import to_srgb
-from kernelviz.files.tiffs import NotDecodedError, Tags, describe, is_complete, not_decoded, read_page, read_tags
+from kernelviz.files.tiffs import (
+    NotDecodedError,
+    Tags,
+    describe,
+    is_complete,
+    not_decoded,
+    read_page,
+    read_tags,
+    without_missing,
+)
 from kernelviz.records import Image, as_array, shape_text
 from kernelviz.threads import no_warnings
 
@@ -211,7 +220,8 @@ def decode(data: bytes, name: str, reading: Reading = WHOLE) -> Decoded:
         raise BadImageError(what, f"Supported formats: {READ_FORMATS}.", _CONVERT.get(other, "Convert it to PNG."))
     if kind == "NPY":
         values = read_npy(data, name)
-        _check_size(name, (values.shape[1], values.shape[0]), len(data), 3)
+        copied = values.dtype.itemsize * len(reading.bands or ())
+        _check_size(name, (values.shape[1], values.shape[0]), len(data), 3 + copied)
         return _Decoding(name, reading, kind).developed(Numbers(values), values.dtype.name)
     with _quiet_pillow():
         try:
@@ -255,19 +265,22 @@ class _Decoding:
         if self.kind == "TIFF":
             orientation(picture, self.notes)  # Pillow rotates it when loading
         picture.load()
-        return self.finish(picture, tags)
+        return self.finish(picture, tags, ours=True)
 
-    def finish(self, picture: Pillow.Image, tags: Tags | None = None) -> Decoded:
-        """What was decoded of a picture that is loaded."""
+    def finish(self, picture: Pillow.Image, tags: Tags | None = None, *, ours: bool = False) -> Decoded:
+        """What was decoded of a picture that is loaded; if it is ours, it is closed as soon as possible."""
         turn = orientation(picture, self.notes)
         if picture.mode not in WIDE:
             return self.with_pixels(picture, turn)
         found = wide_values(picture, self.data, self.notes)
-        if tags is not None:
+        if ours:
             picture.close()
+        if tags is not None:
             found.inverted = tags.photometric == 0
             if picture.mode == "I":
                 found.values = found.values.astype(tags.dtype, copy=False)
+            found.values, more = without_missing(found.values, tags)
+            self.notes += more
         return self.developed(found, picture.mode, turn)
 
     def with_pixels(self, picture: Pillow.Image, turn: int) -> Decoded:
@@ -320,8 +333,9 @@ class _Decoding:
             BadImageError: it is not decoded.
         """
 
-        def check_size(size: tuple[int, int], each: int) -> None:
-            _check_size(self.name, size, len(self.data), each)
+        def check_size(size: tuple[int, int], sample: int, segment: int) -> None:
+            each = sample * (tags.samples + len(self.reading.bands or ())) + 3
+            _check_size(self.name, size, len(self.data) + segment, each)
 
         try:
             page = read_page(self.data, tags, self.name, check_size, keep_alpha=self.reading.bands is not None)

@@ -137,7 +137,7 @@ def measure(
         if (found.low < span[0] or found.high > span[1]) and (beyond := _beyond(values, *span)):
             notes.append(f"{beyond:,} of {counted(values.size, 'value')} beyond were clipped")
     pixels = displayed(values, limits)
-    if limits == (0, 65535) and values.dtype.kind == "u" and values.shape[2] in (1, 3) and _holds_8_bits(values):
+    if limits == (0.0, 65535.0) and values.dtype.kind == "u" and values.shape[2] in (1, 3) and _holds_8_bits(values):
         notes.append("every value is a multiple of 257: 8 bits hold them")
         return Measured(None, limits, bands, pixels, tuple(notes))
     return Measured(values, limits, bands, pixels, tuple(notes))

@@ -149,7 +149,7 @@ class Page:
 
 
 def read_page(
-    data: bytes, tags: Tags, name: str, check_size: Callable[[tuple[int, int], int], None], *, keep_alpha: bool
+    data: bytes, tags: Tags, name: str, check_size: Callable[[tuple[int, int], int, int], None], *, keep_alpha: bool
 ) -> Page:
     """Decode the first page by tifffile.
 
@@ -157,7 +157,7 @@ def read_page(
         data: the file.
         tags: its tags.
         name: of the image, for messages.
-        check_size: is called with width and height, and the bytes that a pixel takes.
+        check_size: is called with width and height, the bytes of a sample, and those of segments while they are decoded.
         keep_alpha: opacity is a band like others.
 
     Raises:
@@ -172,11 +172,13 @@ def read_page(
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             page: Any = file.pages[0]
-            check_size(
-                (int(page.imagewidth), int(page.imagelength)), page.samplesperpixel * np.dtype(page.dtype).itemsize + 3
-            )
-            _check(page, data, name)
-            values = page.asarray(maxworkers=1, squeeze=False)  # (separate samples, depth, H, W, samples)
+            _check(page, name)
+            size, sample = (int(page.imagewidth), int(page.imagelength)), np.dtype(page.dtype).itemsize
+            check_size(size, sample, 0 if page.compression == _NO_COMPRESSION else 2 * _segment_size(page, 0))
+            _check_segments(page, data, name)
+            values = page.asarray(
+                maxworkers=1, buffersize=1 << 20, squeeze=False
+            )  # (separate samples, depth, H, W, samples)
             several = len(file.pages) > 1
     except (KernelvizError, MemoryError):
         raise
@@ -185,33 +187,32 @@ def read_page(
         raise _damaged(name, f"tifffile reports: {reason}.") from error
     values = values[:, 0]
     values = np.moveaxis(values[..., 0], 0, -1) if len(values) > 1 else values[0]
-    notes: tuple[str, ...] = ()
-    if tags.missing is not None and values.dtype.name not in {"uint8", "uint16"}:
-        values, notes = _without_missing(values, tags.missing)
+    values, notes = without_missing(values, tags)
     alpha = None
     if tags.has_alpha and not keep_alpha:
         values, alpha = values[..., :-1], values[..., -1]
     return Page(values, alpha, tags.photometric == 0, several, notes)
 
 
-def _without_missing(values: Array, missing: float) -> tuple[Array, tuple[str, ...]]:
-    """The values with NaN where nothing was measured."""
-    marked = values == missing
+def without_missing(values: Array, tags: Tags) -> tuple[Array, tuple[str, ...]]:
+    """The values with NaN where a tag states that nothing was measured, and a note; not of 8 and 16 bits, where it is 0."""
+    if tags.missing is None or values.dtype.name in {"uint8", "uint16"}:
+        return values, ()
+    marked = values == tags.missing
     count = int(np.count_nonzero(marked))
     if not count:
         return values, ()
     if values.dtype.kind != "f":
         values = values.astype(np.float32 if values.dtype.itemsize <= 2 else np.float64)
     values[marked] = np.nan
-    return values, (f"{count:,} values are marked as missing ({missing:.6g})",)
+    return values, (f"{count:,} values are marked as missing ({tags.missing:.6g})",)
 
 
-def _check(page: Any, data: bytes, name: str) -> None:
-    """Check that a page can be decoded, and that each of its segments is complete and no bomb.
+def _check(page: Any, name: str) -> None:
+    """Check that the samples of a page are such as are read.
 
     Raises:
-        NotDecodedError: nothing that is installed decodes it.
-        BadImageError: it is damaged.
+        NotDecodedError: they are not.
     """
     if page.photometric not in (0, 1, 2):
         why = (
@@ -223,10 +224,15 @@ def _check(page: Any, data: bytes, name: str) -> None:
         raise not_decoded(name, why, "Convert it to integers or floating-point numbers.")
     if page.imagedepth != 1:
         raise not_decoded(name, f"It is a volume of {page.imagedepth} slices.", "Save one slice.")
-    _check_segments(page, data, name)
 
 
 def _check_segments(page: Any, data: bytes, name: str) -> None:
+    """Check that each segment of a page is complete, and no bomb.
+
+    Raises:
+        NotDecodedError: nothing that is installed decodes them.
+        BadImageError: one is damaged.
+    """
     compression = int(page.compression)
     if compression not in (_NO_COMPRESSION, *_DEFLATE, *_COMPRESSIONS):
         why = f"Its compression is {getattr(page.compression, 'name', compression)}."

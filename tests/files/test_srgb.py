@@ -4,7 +4,7 @@ from struct import pack
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
-from sample_images import ALPHA, GREY, RGB, RNG, WIDE, close, encoded, grey3, over_white, png
+from sample_images import ALPHA, GREY, RGB, RNG, WIDE, close, encoded, grey3, over_white, png, swapped_profile
 
 from kernelviz.files.images import read_image
 
@@ -152,17 +152,6 @@ def test_a_profile_is_converted():
     assert np.abs(image.pixels.astype(int) - np.asarray(reference)).max() <= 1
     assert np.abs(image.pixels.astype(int) - RGB[..., [1, 0, 2]]).max() <= 3
     assert any("converted to sRGB" in note for note in image.notes)
-
-
-def swapped_profile():
-    """The sRGB profile with the red and the green primary exchanged: converting with it exchanges the channels."""
-    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    count = int.from_bytes(data[128:132], "big")
-    for index in range(count):
-        at = 132 + 12 * index
-        name = bytes(data[at : at + 4])
-        data[at : at + 4] = {b"rXYZ": b"gXYZ", b"gXYZ": b"rXYZ"}.get(name, name)
-    return bytes(data)
 
 
 def test_a_long_profile_is_used():
