@@ -178,7 +178,8 @@ def preprocessing_notes(facts: Mapping[str, Any]) -> tuple[str, ...]:
     chosen, guessed = facts.get("chosen", ()), facts.get("guessed", ())
     notes = []
     if chosen:
-        notes.append(f"preprocessed by the chosen {' and '.join(chosen)}: {preprocessing_text(facts)}")
+        names = " and ".join([", ".join(chosen[:-1]), chosen[-1]][len(chosen) == 1 :])
+        notes.append(f"preprocessed by the chosen {names}: {preprocessing_text(facts)}")
     if guessed:
         verb = "is a guess" if len(guessed) == 1 else "are a guess"
         text = " and ".join(f"{name} {_numbers_text(facts[name])}" for name in guessed)
