@@ -17,7 +17,7 @@ from kernelviz.wording import inflected
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
     Array: TypeAlias = NDArray[Any]
     Progress: TypeAlias = Callable[[str, int, int], None]
@@ -27,11 +27,13 @@ WeightsSource: TypeAlias = Literal["cache", "bundled", "hub", "url", "file", "ra
 View: TypeAlias = Literal["auto", "rgb", "sum", "norm", "channels", "matrix", "spectrum"]
 Sort: TypeAlias = Literal["index", "norm", "mean", "max", "std"]
 Layout: TypeAlias = Literal["torch", "keras"]
+Interpolation: TypeAlias = Literal["bicubic", "bilinear", "lanczos", "nearest", "box", "hamming"]
 Recipe: TypeAlias = Mapping[str, Any]
 
 VIEWS: tuple[str, ...] = get_args(View)
 SORTS: tuple[str, ...] = get_args(Sort)
 LAYOUTS: tuple[str, ...] = get_args(Layout)
+INTERPOLATIONS: tuple[str, ...] = get_args(Interpolation)
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,11 @@ class Image:
     ``name`` is for people, ``stem`` for names of files; ``path`` is None if there is no file. ``sha256`` is that of the
     file's bytes, or of the pixels if there is no file. ``format`` and ``mode`` are Pillow's names for what was read.
     ``notes`` lists the conversions.
+
+    ``values`` (H, W, C) are the measured numbers of an image of more than 8 bits, of other than three bands, or with a
+    chosen range; None if ``pixels`` holds all there is. The two ``limits`` are the numbers that become 0 and 1. ``bands``
+    numbers the C bands as in the file, from 1; () if they are in its order. ``pixels`` then shows the first three bands, or
+    the first.
     """
 
     pixels: Array
@@ -163,6 +170,9 @@ class Image:
     format: str | None
     mode: str
     notes: tuple[str, ...] = ()
+    values: Array | None = None
+    limits: tuple[float, float] = (0.0, 255.0)
+    bands: tuple[int, ...] = ()
 
     __repr__ = record_repr
 
@@ -171,9 +181,63 @@ class Image:
         """(rows, columns)."""
         return self.pixels.shape[0], self.pixels.shape[1]
 
+    @property
+    def channels(self) -> int:
+        """The number of bands, three if ``pixels`` holds all there is."""
+        return int((self.pixels if self.values is None else self.values).shape[2])
+
+    def shares(self, channel: int, dtype: DTypeLike = np.float32) -> Array:
+        """One channel (H, W) from 0 to 1, as the network and filters read it."""
+        plane = (self.pixels if self.values is None else self.values)[:, :, channel]
+        return shares_of(plane, self.limits if self.values is not None else (0.0, 255.0), dtype)
+
+    def chosen_bands(self, most: int) -> tuple[range, tuple[str, ...]]:
+        """The first ``most`` channels, all if there are fewer, and a note about the bands that are left out."""
+        used = range(min(most, self.channels))
+        left = self.channels - len(used)
+        if not left:
+            return used, ()
+        numbers = [self.bands[channel] if self.bands else channel + 1 for channel in used]
+        which = f"band{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+        return used, (f"{which} of {self.channels} bands: {left} {'bands are' if left > 1 else 'is'} left out",)
+
+    def bands_for(self, inputs: int) -> tuple[range, tuple[str, ...]]:
+        """The channels that a network with so many inputs reads: three for one input, which reads grey; as above."""
+        return self.chosen_bands(3 if inputs == 1 and self.channels == 3 else inputs)
+
     def as_recipe(self) -> dict[str, Any]:
         """The part of a recipe called ``image``, without any directory."""
         return {"name": self.name, "sha256": self.sha256}
+
+    def reading_recipe(self) -> dict[str, Any]:
+        """What a recipe states about measured values: ``range`` and, if they were chosen, ``bands``; else nothing."""
+        facts: dict[str, Any] = {} if self.values is None else {"range": list(self.limits)}
+        return {**facts, "bands": list(self.bands)} if self.bands else facts
+
+
+_STRIP = 1 << 20
+"""Values that are converted at a time, so that memory stays small beside the image."""
+
+
+def shares_of(values: Array, limits: tuple[float, float], dtype: DTypeLike = np.float32) -> Array:
+    """Measured values (H, W) or (H, W, C) from 0 to 1: ``limits`` become 0 and 1, what is beyond is clipped, NaN is 0.
+
+    If both limits are equal, all are 0.
+    """
+    shares = np.empty(values.shape, dtype)
+    low, high = limits
+    rows = max(1, _STRIP // max(1, values[:1].size))
+    for top in range(0, len(values), rows):
+        part = values[top : top + rows].astype(np.float64)
+        if low == high:
+            part[:] = 0
+        elif max(abs(low), abs(high)) < 1e300:
+            part -= low
+            part /= high - low
+        else:  # halved first, because the difference may overflow
+            part = (part / 2 - low / 2) / (high / 2 - low / 2)
+        shares[top : top + rows] = np.nan_to_num(part, copy=False, nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1, out=part)
+    return shares
 
 
 @dataclass(frozen=True)
@@ -181,19 +245,21 @@ class SeenImage:
     """The network's input made of an image: ``pixels`` is uint8 (H, W, 3), before normalisation.
 
     Row coordinate r, counted from the upper edge, corresponds to row ``offset[0] + scale[0] * r`` of the image, columns
-    likewise; what is outside the image is a border. ``scale`` is below 1 if the image was enlarged.
+    likewise; what is outside the image is a border. ``scale`` is below 1 if the image was enlarged. ``settings`` is what
+    was used in making it besides the model's own preprocessing of 8-bit images: ``range``, ``bands``, ``mean`` and so on.
     """
 
     pixels: Array
     offset: tuple[float, float]
     scale: tuple[float, float]
     notes: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     __repr__ = record_repr
 
     def as_recipe(self) -> dict[str, Any]:
-        """The part of a recipe called ``seen``: the part of the image, by ``offset`` and ``scale``."""
-        return {"offset": list(self.offset), "scale": list(self.scale)}
+        """The part of a recipe called ``seen``: the part of the image, by ``offset`` and ``scale``, and the settings."""
+        return {"offset": list(self.offset), "scale": list(self.scale), **self.settings}
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ import re
 import unicodedata
 from decimal import Decimal
 from difflib import SequenceMatcher
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -209,3 +209,34 @@ def aligned(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]], numbers: Co
     widths = {at: max(len(line[at]) for line in lines) for at in shown}
     set_in = {at: str.rjust if heads[at] in numbers else str.ljust for at in shown}
     return "\n".join("  ".join(set_in[at](line[at], widths[at]) for at in shown).rstrip() for line in lines)
+
+
+def preprocessing_text(facts: Mapping[str, Any]) -> str:
+    """``(x − 0.5) / 0.25, bicubic``: how a network's input is made of values from 0 to 1."""
+    return f"{normalising_text(facts)}, {facts['interpolation']}"
+
+
+def normalising_text(facts: Mapping[str, Any]) -> str:
+    """``(x − 0.5) / 0.25``: one number if all channels have the same."""
+    return f"(x − {_numbers_text(facts['mean'])}) / {_numbers_text(facts['std'])}"
+
+
+def _numbers_text(values: Sequence[float]) -> str:
+    numbers = [f"{float(value):.4g}" for value in values]
+    return numbers[0] if len(set(numbers)) == 1 else f"({', '.join(numbers)})"
+
+
+def preprocessing_notes(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """What was chosen instead of the model's own preprocessing, and what of that is a guess."""
+    chosen, guessed = facts.get("chosen", ()), facts.get("guessed", ())
+    notes = []
+    if chosen:
+        names = " and ".join([", ".join(chosen[:-1]), chosen[-1]][len(chosen) == 1 :])
+        notes.append(f"preprocessed by the chosen {names}: {preprocessing_text(facts)}")
+    if guessed:
+        verb = "is a guess" if len(guessed) == 1 else "are a guess"
+        text = " and ".join(f"{name} {_numbers_text(facts[name])}" for name in guessed)
+        channels = len(facts["mean"])
+        inputs = counted(channels, "input channel")
+        notes.append(f"{text} {verb}: averages over the channels of timm's weights, for a network of {inputs}")
+    return tuple(notes)

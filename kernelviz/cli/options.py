@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from kernelviz.network.model import Model
 
 
+IMAGES = "Images"
 PICTURES = "Pictures"
 WEIGHTS = "Weights"
 OUTPUT = "Output"
@@ -65,6 +67,17 @@ class Kind(StrEnum):
     POOL = "pool"
     LINEAR = "linear"
     ALL = "all"
+
+
+class InterpolationName(StrEnum):
+    """How images are resized."""
+
+    BICUBIC = "bicubic"
+    BILINEAR = "bilinear"
+    LANCZOS = "lanczos"
+    NEAREST = "nearest"
+    BOX = "box"
+    HAMMING = "hamming"
 
 
 class ViewName(StrEnum):
@@ -281,6 +294,57 @@ Crop = Annotated[
         help="Crop the centre of the image, or resize the whole. Default: as the model was evaluated.",
     ),
 ]
+Range = Annotated[
+    str | None,
+    typer.Option(
+        "--range",
+        metavar="LO,HI",
+        help="The numbers of the image that become 0 and 1, for example --range=-1000,400. Default: the scale of 8 or 16 "
+        "bits; of other numbers a scale in which they lie, else their own range.",
+        show_default=False,
+        rich_help_panel=IMAGES,
+    ),
+]
+Bands = Annotated[
+    str | None,
+    typer.Option(
+        "--bands",
+        metavar="4,3,2",
+        help="Read these bands of the image, in this order, counted from 1. Default: as many as are used, from the first.",
+        show_default=False,
+        rich_help_panel=IMAGES,
+    ),
+]
+Mean = Annotated[
+    str | None,
+    typer.Option(
+        "--mean",
+        metavar="X|X,Y,Z|imagenet|none",
+        help="Subtracted from the image, whose values are from 0 to 1; one number, or one per channel; none: 0. "
+        "Default: the model's own.",
+        show_default=False,
+        rich_help_panel=IMAGES,
+    ),
+]
+Std = Annotated[
+    str | None,
+    typer.Option(
+        "--std",
+        metavar="X|X,Y,Z|imagenet|none",
+        help="What the image is then divided by; none: 1. For example --mean 0.5 --std 0.5. Default: the model's own.",
+        show_default=False,
+        rich_help_panel=IMAGES,
+    ),
+]
+Interpolation = Annotated[
+    InterpolationName | None,
+    typer.Option(
+        "--interpolation",
+        help="How the image is resized. Default: the model's own.",
+        show_default=False,
+        rich_help_panel=IMAGES,
+    ),
+]
 Threads = Annotated[
     int | None,
     typer.Option(
@@ -295,6 +359,61 @@ Threads = Annotated[
 Device = Annotated[
     DeviceName, typer.Option("--device", help="Device of the forward pass; auto: a GPU if there is one.")
 ]
+
+
+def parse_range(text: str | None) -> tuple[float, float] | None:
+    """The two numbers of ``LO,HI``.
+
+    Raises:
+        UsageError: they are not two different numbers.
+    """
+    if text is None:
+        return None
+    numbers = _numbers(text)
+    if len(numbers) != 2 or numbers[0] == numbers[1]:
+        what = f"--range must be LO,HI, two different numbers, but got {text!r}."
+        raise UsageError(what, hint="For example --range=-1000,400")
+    return numbers[0], numbers[1]
+
+
+def parse_bands(text: str | None) -> tuple[int, ...] | None:
+    """The numbers of bands in ``4,3,2``.
+
+    Raises:
+        UsageError: they are not whole numbers from 1.
+    """
+    if text is None:
+        return None
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() and word.isascii() and len(word) < 6 and int(word) for word in words):
+        what = f"--bands must be whole numbers, counted from 1, but got {text!r}."
+        raise UsageError(what, hint="For example --bands 4,3,2")
+    return tuple(map(int, words))
+
+
+def parse_normalising(text: str | None, option: str) -> str | tuple[float, ...] | None:
+    """``imagenet``, ``none``, or the numbers of ``0.5`` or ``0.5,0.4,0.3``.
+
+    Raises:
+        UsageError: the text is none of them.
+    """
+    if text is None or text in ("imagenet", "none"):
+        return text
+    numbers = _numbers(text)
+    if not numbers or (option == "--std" and min(numbers) <= 0):
+        wanted = "above 0, imagenet or none" if option == "--std" else "imagenet or none"
+        what = f"{option} must be one number, or one per channel, {wanted}, but got {text!r}."
+        raise UsageError(what, hint=f"For example {option} 0.5")
+    return numbers
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    """Finite numbers separated by commas; () if it is anything else."""
+    try:
+        numbers = tuple(map(float, text.split(",")))
+    except ValueError:
+        return ()
+    return numbers if all(map(math.isfinite, numbers)) and "_" not in text else ()
 
 
 def parse_position(text: str | None, name: str) -> tuple[int, int] | None:

@@ -289,6 +289,54 @@ class ModelChoices:
     threads: int | None = None
 
 
+@dataclass(frozen=True)
+class ImageChoices:
+    """How images are read and preprocessed, as typed."""
+
+    range: str | None = None
+    bands: str | None = None
+    mean: str | None = None
+    std: str | None = None
+    interpolation: str | None = None
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """The arguments of ``read_image``.
+
+        Raises:
+            UsageError: ``--range`` or ``--bands`` is malformed.
+        """
+        return {"range": options.parse_range(self.range), "bands": options.parse_bands(self.bands)}
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """The arguments of ``Model.with_preprocessing``.
+
+        Raises:
+            UsageError: ``--mean`` or ``--std`` is malformed.
+        """
+        return {
+            "mean": options.parse_normalising(self.mean, "--mean"),
+            "std": options.parse_normalising(self.std, "--std"),
+            "interpolation": self.interpolation,
+        }
+
+    def as_recipe(self) -> dict[str, Any]:
+        """The choices that differ from the defaults."""
+        return {key: value for key, value in (self.reading | self.preprocessing).items() if value is not None}
+
+    def prepare(self, model: Model, report: Report) -> Model:
+        """The model with the chosen preprocessing, which is reported."""
+        from kernelviz.wording import preprocessing_notes, preprocessing_text
+
+        model = model.with_preprocessing(**self.preprocessing)
+        facts = model.source.preprocessing
+        report.inform(f"input: {preprocessing_text(facts)}")
+        if preprocessing_notes(facts):
+            report.more["preprocessing"] = dict(facts)
+        return model
+
+
 PICTURE_SUFFIXES = {".png", ".svg", ".pdf", ".gif", ".jpg", ".jpeg", ".webp", ".npz"}
 CHOICE_FOR = {".svg": " --format svg", ".pdf": " --format pdf", ".npz": " --arrays"}
 

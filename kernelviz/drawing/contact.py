@@ -41,7 +41,7 @@ from kernelviz.records import Tiles, as_maps, check_positive
 from kernelviz.views.kernel_views import named_channels
 from kernelviz.views.map_views import distinct_channels
 from kernelviz.views.statistics import Gathered
-from kernelviz.wording import PART, counted, inflected, number_text
+from kernelviz.wording import PART, counted, inflected, number_text, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -373,7 +373,7 @@ def _notes(sheet: ContactSheet, shown: int, marks: Sequence[Marks]) -> tuple[str
         notes.append(f"{dead:,} of {maps:,} maps {inflected(dead, 'is', 'are')} dead, one value everywhere, grey")
     if zero := sum(len(each.zero) for each in marks):
         notes.append(f"{zero:,} of {maps:,} maps {inflected(zero, 'is', 'are')} as good as zero, struck through")
-    return tuple(notes)
+    return (*notes, *map(sentence, sheet.images.notes()))
 
 
 def _height(row: ContactRow, tile: int) -> int:

@@ -28,7 +28,7 @@ from kernelviz.drawing.page import (
     wrap,
 )
 from kernelviz.drawing.sheets import source_facts
-from kernelviz.wording import PART, counted, number_text, numbers_text
+from kernelviz.wording import PART, counted, number_text, numbers_text, sentence
 
 if TYPE_CHECKING:
     from kernelviz.drawing.figures import PageFigure
@@ -207,4 +207,4 @@ def _caption(statistics: ChannelStatistics) -> list[str]:
         lines.append(f"{lost:,} values are not finite and left out")
     if len(statistics.mean) > RIGHT - LEFT:
         lines.append("More channels than columns of pixels: a column shows several")
-    return lines
+    return [*lines, *map(sentence, statistics.notes)]

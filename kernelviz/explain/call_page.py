@@ -41,6 +41,7 @@ from kernelviz.drawing.worksheets import (
     TITLE,
     WIDEST,
     Cells,
+    Tint,
     arrow_items,
     strongest,
     tints,
@@ -611,7 +612,7 @@ class _Page:
         if values is None:
             return np.full((1, 1, 3), BLANK, np.uint8)
         if name == "output":
-            return tints(Cells(values, _usual(values)), digits=False)
+            return tints(Cells(values, Tint(_usual(values), pale=False)), digits=False)
         pixels = np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values
         size = max(1, round(face[0])), max(1, round(face[1]))
         if pixels.shape[0] <= size[0] and pixels.shape[1] <= size[1]:
@@ -687,7 +688,7 @@ class _Page:
     def _tile(self, values: Array | None) -> Array:
         if values is None or self.limit is None:
             return np.full((1, 1, 3), BLANK, np.uint8)
-        return tints(Cells(values, self.limit), digits=False)
+        return tints(Cells(values, Tint(self.limit, pale=False)), digits=False)
 
     def _plot(self, x: float, middle: float) -> tuple[list[Item], float]:
         """The curve of the activation between its axes."""

@@ -413,7 +413,7 @@ def call_lines(call: Call) -> list[str]:
 
 def _kind_text(call: Call) -> str:
     """``A convolution``, ``A global average pooling``."""
-    kind = call.kind
+    kind: str = call.kind
     if call.adaptive is not None:
         kind = f"{'adaptive' if _has_windows(call) else 'global'} {kind}"
     return f"{'An' if kind[0] == 'a' else 'A'} {kind}"

@@ -58,7 +58,7 @@ from kernelviz.explain.unit_texts import (
     value_of,
 )
 from kernelviz.records import FeatureMaps
-from kernelviz.wording import PART
+from kernelviz.wording import PART, normalising_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -470,7 +470,7 @@ def captions(unit: Unit) -> list[str]:
     if unit.layer.transposed:
         lines.append("transposed: as a convolution with the kernel turned by 180°, zeros between the values")
     if unit.reads_image and unit.source and unit.source.preprocessing:
-        lines.append(_input_text(unit.source.preprocessing))
+        lines.append(f"input {normalising_text(unit.source.preprocessing)}")
     if unit.source and unit.source.label != unit.source.model:  # for a plain module both are its class
         lines.append(f"weights: {unit.source.label}")
     if unit.padding.any():
@@ -480,17 +480,6 @@ def captions(unit: Unit) -> list[str]:
     if unit.box is None:
         lines.append(f"what the unit can see is not known: {unit.unseen}")
     return lines
-
-
-def _input_text(facts: Any) -> str:
-    mean, deviation = (_one(facts[key]) for key in ("mean", "std"))
-    return f"input (x − {mean}) / {deviation}"
-
-
-def _one(values: Any) -> str:
-    """One number if all channels have the same."""
-    numbers = [f"{float(value):.4g}" for value in values]
-    return numbers[0] if len(set(numbers)) == 1 else f"({', '.join(numbers)})"
 
 
 def notes(unit: Unit) -> list[str]:

@@ -251,6 +251,8 @@ def _several(kernel: object) -> Sequence[object]:
 def filter_recipe(responses: Sequence[Response]) -> dict[str, object]:
     """The recipe of the picture; it contains no path."""
     models = [source.as_recipe() for source in _sources(responses)]
+    chosen = {name: source.preprocessing[name] for source in _sources(responses)
+              for name in source.preprocessing.get("chosen", ())}  # fmt: skip
     return {
         "kernelviz": __version__,
         "command": "filter",
@@ -259,6 +261,7 @@ def filter_recipe(responses: Sequence[Response]) -> dict[str, object]:
         "view": [each.name for each in responses],
         "border": responses[0].border,
         "kernels": [each.kernel.tolist() for each in responses],
+        **({"preprocessing": chosen} if chosen else {}),
     }
 
 
@@ -428,7 +431,7 @@ def _caption(responses: Sequence[Response], part: tuple[slice, slice], zoom: int
         lines.append("colours symmetric about 0, full from the 99 % quantile of each response on")
     if any(each.keeps_light for each in responses):
         lines.append("what keeps a flat image is drawn as an image again, 0 to 1")
-    return lines + _notes(responses)
+    return lines + _notes(responses) + list(responses[0].reading)
 
 
 def _notes(responses: Sequence[Response]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cache
 from operator import index
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import timm
 import torch
-from timm.data import resolve_model_data_config
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, resolve_model_data_config
 from timm.models import get_arch_pretrained_cfgs, get_deprecated_models
 from torch import nn
 
@@ -41,7 +42,7 @@ from kernelviz.network.weights.names import (
 )
 from kernelviz.network.weights.request import Request, StallTimeout
 from kernelviz.notebook import record_repr
-from kernelviz.records import Source, Weights
+from kernelviz.records import INTERPOLATIONS, Source, Weights
 from kernelviz.threads import no_warnings, processors
 from kernelviz.wording import shown
 
@@ -217,6 +218,75 @@ class Model:
     def to(self, device: str) -> Model:
         """The same model with its network moved to a device."""
         return replace(self, module=self.module.to(device), source=replace(self.source, device=device))
+
+    def with_preprocessing(
+        self,
+        *,
+        mean: float | Sequence[float] | str | None = None,
+        std: float | Sequence[float] | str | None = None,
+        interpolation: str | None = None,
+    ) -> Model:
+        """The same network with other preprocessing of images; everything made with it states what was chosen.
+
+        Args:
+            mean: What is subtracted from values from 0 to 1: one number, one per input channel, ``"imagenet"``, or
+                ``"none"`` (0); None for the model's own.
+            std: What they are then divided by, likewise; ``"none"`` is 1.
+            interpolation: How images are resized: ``bicubic``, ``bilinear``, ``lanczos``, ``nearest``, ``box`` or
+                ``hamming``.
+
+        Raises:
+            UsageError: there are neither one nor as many numbers as input channels, one is not finite, a deviation is not
+                above 0, or there is no such interpolation.
+        """
+        facts, channels = dict(self.source.preprocessing), self.input_size[0]
+        given: dict[str, Any] = {
+            "mean": _numbers_for(mean, "mean", channels),
+            "std": _numbers_for(std, "std", channels),
+            "interpolation": _checked_interpolation(interpolation),
+        }
+        given = {name: value for name, value in given.items() if value is not None}
+        chosen = {name for name, value in given.items() if facts[name] != value} | {*facts.get("chosen", ())}
+        guessed = tuple(name for name in facts.get("guessed", ()) if name not in given)
+        facts |= given
+        for key, names in (("chosen", tuple(filter(chosen.__contains__, facts))), ("guessed", guessed)):
+            facts.pop(key, None)
+            facts |= {key: names} if names else {}
+        return replace(self, source=replace(self.source, preprocessing=facts))
+
+
+_NAMED_NUMBERS = {
+    "mean": {"imagenet": IMAGENET_DEFAULT_MEAN, "none": (0.0,)},
+    "std": {"imagenet": IMAGENET_DEFAULT_STD, "none": (1.0,)},
+}
+
+
+def _numbers_for(value: float | Sequence[float] | str | None, name: str, channels: int) -> tuple[float, ...] | None:
+    """The numbers of ``mean`` or ``std`` for each channel."""
+    if value is None:
+        return None
+    known, given = _NAMED_NUMBERS[name], value
+    if isinstance(value, str):
+        if value not in known:
+            raise UsageError(f"{name} must be numbers, imagenet or none, but got {value!r}.")
+        given = known[value]
+    try:
+        numbers = tuple(map(float, [given] if isinstance(given, int | float) else given))
+    except (TypeError, ValueError):
+        raise UsageError(f"{name} must be one number or one per channel, but got {value!r}.") from None
+    if not numbers or not all(map(math.isfinite, numbers)) or (name == "std" and min(numbers) <= 0):
+        wanted = "finite numbers above 0" if name == "std" else "finite numbers"
+        raise UsageError(f"{name} must be {wanted}, but got {value!r}.")
+    if len(numbers) not in (1, channels):
+        took = f"{len(numbers)} numbers" if value != "imagenet" else f"imagenet, which has {len(numbers)} numbers"
+        raise UsageError(f"{name} must be one number or {channels}, one per input channel, but got {took}.")
+    return numbers * channels if len(numbers) == 1 else numbers
+
+
+def _checked_interpolation(name: str | None) -> str | None:
+    if name is not None and name not in INTERPOLATIONS:
+        raise UsageError(f"The interpolation must be one of {', '.join(INTERPOLATIONS)}, but got {name!r}.")
+    return name
 
 
 def parameter_sums(module: nn.Module) -> tuple[float, ...]:
@@ -437,7 +507,7 @@ def _model(
     default_channels, height, width = config["input_size"]
     channels = channels or default_channels
     input_size = (channels, height, width)
-    preprocessing = {
+    preprocessing: dict[str, Any] = {
         "input_size": input_size,
         "mean": _for_channels(config["mean"], channels),
         "std": _for_channels(config["std"], channels),
@@ -445,6 +515,8 @@ def _model(
         "crop_pct": config["crop_pct"],
         "crop_mode": config["crop_mode"],
     }
+    if channels != default_channels:
+        preprocessing["guessed"] = ("mean", "std")
     source = Source(
         model=spec.architecture,
         label=f"{spec.architecture}, {label}" if label else spec.label,

@@ -15,10 +15,14 @@ import numpy as np
 from kernelviz.errors import UsageError
 from kernelviz.notebook import gathered_repr, record_repr
 from kernelviz.records import as_maps
-from kernelviz.wording import UNKNOWN, aligned, counted
+from kernelviz.wording import UNKNOWN, aligned, counted, preprocessing_notes
 
 if TYPE_CHECKING:
     from kernelviz.records import Array, FeatureMaps, Recipe
+
+
+_MOST_NOTES = 4
+"""Notes on the reading of images that a picture of many images shows."""
 
 
 class Gathered:
@@ -28,6 +32,7 @@ class Gathered:
         self._names: list[str] = []
         self._paths: list[str | None] = []
         self._digests: list[str | None] = []
+        self._notes: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._names)
@@ -38,6 +43,9 @@ class Gathered:
         self._names.append(name or (image.name if image else f"image {len(self)}"))
         self._paths.append(image.path if image and not name else None)
         self._digests.append(image.sha256 if image else None)
+        bands = image.bands_for(maps.input_size[0])[1] if image and maps.input_size else ()
+        chosen = preprocessing_notes(maps.source.preprocessing) if image and maps.source else ()
+        self._notes.update({*(image.notes if image else ()), *bands, *chosen})
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -48,6 +56,15 @@ class Gathered:
             _below(path, shared) if path and many[name] > 1 else name
             for name, path in zip(self._names, self._paths, strict=True)
         )
+
+    def notes(self) -> tuple[str, ...]:
+        """How the images were read, the most frequent notes, each with the number of images that it is about."""
+        found = sorted(self._notes.items(), key=lambda each: (-each[1], each[0]))
+        of = "" if len(self) == 1 else f" of {len(self):,} images"
+        lines = [f"{note} ({count:,}{of})" if count < len(self) else note for note, count in found[:_MOST_NOTES]]
+        if more := len(found) - len(lines):
+            lines.append(f"{counted(more, 'further note')} on how images were read left out")
+        return tuple(lines)
 
     def as_recipe(self) -> dict[str, Any] | None:
         """The part of a recipe called ``image``: the number of images and the SHA-256 of their hashes, in their order.
@@ -93,7 +110,7 @@ class ChannelStatistics:
     the share of exact zeros, ``largest`` the largest value and ``image`` the index in ``images`` of the first image that
     has it. ``images`` are names; equal names from several folders are preceded by the folders. ``identity`` identifies the
     images in a recipe, None if unknown. Values that are not finite are left out and counted in ``nonfinite``; if none is
-    left, the numbers are NaN and the image is -1.
+    left, the numbers are NaN and the image is -1. ``notes`` states how the images were read.
     """
 
     layer: str
@@ -107,6 +124,7 @@ class ChannelStatistics:
     image: Array
     nonfinite: Array
     identity: Recipe | None = None
+    notes: tuple[str, ...] = ()
 
     __repr__ = record_repr
 
@@ -164,6 +182,7 @@ class ChannelTally:
             image=sums.holder,
             nonfinite=sums.values - sums.count,
             identity=self.images.as_recipe(),
+            notes=self.images.notes(),
         )
 
 
