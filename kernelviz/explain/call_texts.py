@@ -317,7 +317,8 @@ def legend(found: Sequence[Formula]) -> list[str]:
     """The letters of these formulas, explained."""
     text = " ".join(part for each in found for part in (each.letters, *each.where))
     text = re.sub(r"output padding|cut off|as given; window|reads from|before|after|one less: .*|max|to", " ", text)
-    used = [letter for letter in LETTERS if re.search(rf"(?<![a-z]){letter}(?![a-z₀₁′])", text)]
+    alone = {letter: letter if letter in "⌊⌈" else rf"(?<![a-z]){letter}(?![a-z₀₁′])" for letter in LETTERS}
+    used = [letter for letter, pattern in alone.items() if re.search(pattern, text)]
     return [LETTERS[letter] if letter in "⌊⌈" else f"{letter} {LETTERS[letter]}" for letter in used]
 
 

@@ -169,6 +169,15 @@ def test_lines_and_their_counterparts(line, size, parameters, shape, other):
     assert facts(back) == facts(call)
 
 
+def test_every_letter_of_a_formula_is_explained():
+    """The letters and brackets of a formula are named below it, those of other formulas are not."""
+    text = "\n".join(call_lines(kernelviz.read_call("nn.AdaptiveAvgPool2d((2, 3))", input_size=7)))
+    assert "i size of the input, o size of the output, n number of the window, from 0 on, ⌊ ⌋ rounded down, ⌈ ⌉" in text
+    text = "\n".join(call_lines(kernelviz.read_call("nn.Conv2d(1, 1, 3, dilation=2)", input_size=9)))
+    assert "k size of the kernel, k′ size of the kernel with its gaps, s stride, d dilation, ⌊ ⌋ rounded down" in text
+    assert "⌈" not in text
+
+
 def test_a_dense_layer_acts_on_the_last_axis():
     """Leading axes of the input stay, as in torch."""
     call = kernelviz.read_call("Dense(10, input_shape=(4, 7))")
