@@ -460,7 +460,8 @@ def tick_values(tint: Tint) -> list[float]:
     low = tint.unit or tint.limit / 2
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(tint.limit)) + 1)
     between = [float(f"{factor:.0f}e{power}") for power in powers for factor in NICE]
-    return [tint.limit, low, *(value for value in between if 1.8 * low <= value <= tint.limit / 1.4)]
+    smallest = [low] if tint.unit > tint.limit / RANGE else []  # else it is no number of the page
+    return [tint.limit, *smallest, *(value for value in between if 1.8 * low <= value <= tint.limit / 1.4)]
 
 
 def tint_bar(tint: Tint, height: float) -> LabelledPicture:

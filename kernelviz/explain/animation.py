@@ -153,7 +153,7 @@ def _scene(worked: Walkthrough, channel: int) -> Scene:
     kernel = stamped_kernel(step, tint)
     area = stamp_area(operation.output_size, [each.stamp for each in stamps])
     columns = operation.input_size[1] + 2 * kernel.shape[1] + len(area[1])
-    cell = min(CELL, (WIDEST - 2 * MARGIN - 2 * NARROW - 82 - BAR) / columns)
+    cell = min(CELL, (WIDEST - 2 * MARGIN - 2 * NARROW - 82 - BAR - 20) / columns)
     scene = Scene(worked, step, kernel, stamps, area, tint, cell, 0.0)
     every = [scene.input, kernel, output_cells(worked, step, tint)]
     every += [scene.numbers(values) for each in stamps for values in (each.stamp.values, each.after)]

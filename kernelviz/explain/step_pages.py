@@ -221,6 +221,7 @@ class ChannelGrid:
             self.lefts.append(self.lefts[-1] + max(wide * cell, head) + GAP)
         self.sums = self.lefts[2] + max(columns * self.cells[2], 150) + max(60, widest)
         self.right = self.sums + 110
+        self.drawn_sizes = self.sizes
 
     @property
     def columns(self) -> list[tuple[Cells, ...]]:
@@ -278,7 +279,7 @@ class ChannelGrid:
         items: list[Item] = []
         middle = y + self.tall / 2
         cells = self._cells(plane)
-        for left, each, cell, size in zip(self.lefts, cells, self.cells, self.sizes, strict=True):
+        for left, each, cell, size in zip(self.lefts, cells, self.cells, self.drawn_sizes, strict=True):
             panel = cells_panel(each, cell, size)
             items += moved(panel, left, middle - panel.height / 2)
         top = middle - cells[0].shape[0] * self.cells[0] / 2

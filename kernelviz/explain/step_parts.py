@@ -9,7 +9,7 @@ import numpy as np
 
 from kernelviz.arithmetic.operations import Pooling, TransposedConvolution
 from kernelviz.arithmetic.windows import size_text
-from kernelviz.drawing.page import INK, Item, Panel, Rule, Shape, Text, text_block, text_width, wrap
+from kernelviz.drawing.page import INK, Item, Panel, Rule, Shape, Text, fitted, text_block, text_width, wrap
 from kernelviz.drawing.worksheets import (
     DARK,
     DIM,
@@ -42,7 +42,7 @@ from kernelviz.explain.texts import (
     window_texts,
     worked_text,
 )
-from kernelviz.wording import factor_text, value_text
+from kernelviz.wording import PART, factor_text, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -370,7 +370,7 @@ def _with_letters(panel: Panel, formulas: tuple[Formula, Formula], room: float) 
     wide = first + name + max(text_width(value, SMALL) for _, _, value in letters)
     left = panel.width + 44
     if left + wide > room:
-        lines = wrap(" · ".join(" ".join(each) for each in letters), SMALL, room)
+        lines = fitted(PART.join(" ".join(each) for each in letters), SMALL, room)
         words, bottom = text_block(lines, 0, panel.height, SMALL, colour=DIM)
         return Panel((*panel.items, *words), max(panel.width, *(text_width(each, SMALL) for each in lines)), bottom)
     items: list[Item] = []

@@ -10,7 +10,7 @@ import numpy as np
 
 from kernelviz.arithmetic.operations import Convolution, Pooling, TransposedConvolution
 from kernelviz.arithmetic.windows import sides_text, size_text
-from kernelviz.wording import counted, factor_text, inflected, is_written_exactly, value_text
+from kernelviz.wording import MOST_DIGITS, counted, factor_text, inflected, is_written_exactly, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -185,7 +185,7 @@ def macs_text(operation: Operation) -> str:
 
 STAR = "multiply cell by cell, add up"
 SCALE = "one colour scale for the whole page, logarithmic: the same number has the same colour everywhere"
-ROUNDED = "rounded for display: numbers of more than 6 digits, in 3 digits"
+ROUNDED = "rounded for display, to 3 digits where 6 are too few"
 OWN = {"input": "--input", "kernel": "--kernel-values"}  # the options that give these numbers
 
 
@@ -212,7 +212,17 @@ def origin_text(worked: Walkthrough) -> str:
 
 def is_rounded(*values: Array | None) -> bool:
     """Whether any of these numbers, floats or ``Decimal``, is written rounded."""
-    return any(not is_written_exactly(value) for each in values if each is not None for value in each.flat)
+    for each in values:
+        if each is None:
+            continue
+        if each.dtype == object:
+            found = each.ravel()
+        else:
+            short = (each == np.rint(each)) & (np.abs(each) < 10.0**MOST_DIGITS)
+            found = np.unique(each[~short])
+        if not all(map(is_written_exactly, found)):
+            return True
+    return False
 
 
 def display_text(*values: Array | None) -> str:
