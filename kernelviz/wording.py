@@ -236,7 +236,6 @@ def preprocessing_notes(facts: Mapping[str, Any]) -> tuple[str, ...]:
     if guessed:
         verb = "is a guess" if len(guessed) == 1 else "are a guess"
         text = " and ".join(f"{name} {_numbers_text(facts[name])}" for name in guessed)
-        channels = len(facts["mean"])
-        inputs = counted(channels, "input channel")
-        notes.append(f"{text} {verb}: averages over the channels of timm's weights, for a network of {inputs}")
+        inputs = counted(len(facts["mean"]), "input channel")
+        notes.append(f"{text} {verb} for {inputs}: averages of timm's numbers for other channels (see --mean, --std)")
     return tuple(notes)

@@ -132,8 +132,7 @@ def measure(
         span = (min(limits), max(limits))
         own = "" if (found.low, found.high) == span else f"; they range from {found.low:.6g} to {found.high:.6g}"
         dim = not reading.limits and 0 < 4 * (found.high - found.low) < span[1] - span[0]
-        hint = f": --range {found.low:.6g},{found.high:.6g} would use the whole scale" if dim else ""
-        notes.append(f"{became}{own}{hint}")
+        notes.append(f"{became}{own}{' (see --range)' if dim else ''}")
         if (found.low < span[0] or found.high > span[1]) and (beyond := _beyond(values, *span)):
             notes.append(f"{beyond:,} of {counted(values.size, 'value')} beyond were clipped")
     pixels = displayed(values, limits)

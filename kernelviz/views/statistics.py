@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     from kernelviz.records import Array, FeatureMaps, Recipe
 
 
-_MOST_NOTES = 4
-"""Notes on the reading of images that a picture of many images shows."""
+_NUMBER = re.compile(r"[-+]?\d[\d.,e+-]*")
 
 
 class Gathered:
@@ -45,7 +45,7 @@ class Gathered:
         self._digests.append(image.sha256 if image else None)
         bands = image.bands_for(maps.input_size[0])[1] if image and maps.input_size else ()
         chosen = preprocessing_notes(maps.source.preprocessing) if image and maps.source else ()
-        self._notes.update({*(image.notes if image else ()), *bands, *chosen})
+        self._notes.update(dict.fromkeys((*(image.notes if image else ()), *bands, *chosen), 1))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -58,13 +58,18 @@ class Gathered:
         )
 
     def notes(self) -> tuple[str, ...]:
-        """How the images were read, the most frequent notes, each with the number of images that it is about."""
-        found = sorted(self._notes.items(), key=lambda each: (-each[1], each[0]))
-        of = "" if len(self) == 1 else f" of {len(self):,} images"
-        lines = [f"{note} ({count:,}{of})" if count < len(self) else note for note, count in found[:_MOST_NOTES]]
-        if more := len(found) - len(lines):
-            lines.append(f"{counted(more, 'further note')} on how images were read left out")
-        return tuple(lines)
+        """How the images were read: each note with the number of images that it is about, if that is not all."""
+        alike: dict[str, list[str]] = {}
+        for note in self._notes:
+            alike.setdefault(_NUMBER.sub("", note), []).append(note)
+        return tuple(map(self._joined, alike.values()))
+
+    def _joined(self, notes: list[str]) -> str:
+        """The first of notes that differ in their numbers alone, with the number of images that they are about."""
+        count = sum(self._notes[note] for note in notes)
+        about = [] if len(notes) == 1 else ["and alike"]
+        about += [] if count == len(self) else [f"{count:,} of {counted(len(self), 'image')}"]
+        return f"{notes[0]} ({', '.join(about)})" if about else notes[0]
 
     def as_recipe(self) -> dict[str, Any] | None:
         """The part of a recipe called ``image``: the number of images and the SHA-256 of their hashes, in their order.

@@ -36,7 +36,7 @@ def test_filters_read_twelve_bits_as_they_are():
     assert np.allclose(response.values, ndimage.correlate(values / 65535, response.kernel, mode="nearest"), atol=1e-12)
     assert np.abs(response.values).max() == pytest.approx(0.0384, abs=5e-5)
     numbers = "0 became 0 and 65535 became 1; they range from 100 to 3900"
-    assert image.notes == (f"16-bit values: {numbers}: --range 100,3900 would use the whole scale",)
+    assert image.notes == (f"16-bit values: {numbers} (see --range)",)
     assert response.reading == image.notes
 
 
