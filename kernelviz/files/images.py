@@ -10,7 +10,6 @@ import hashlib
 import io
 import os
 import re
-import stat
 import sys
 import threading
 from contextlib import contextmanager
@@ -33,6 +32,7 @@ from PIL import Image as Pillow
 
 from kernelviz.errors import BadImageError, KernelvizError, UsageError
 from kernelviz.files.srgb import to_srgb
+from kernelviz.reading import SpecialFileError, open_regular
 from kernelviz.records import Image, as_array, shape_text
 from kernelviz.threads import no_warnings
 
@@ -440,16 +440,16 @@ def _as_levels(array: Array) -> tuple[Array, tuple[str, ...]]:
 
 
 def _read_file(path: str) -> bytes:
-    """Read a regular file; pipes and devices are rejected, because reading them could block."""
+    """Read a regular file."""
     shown = path or "(an empty name)"
     try:
-        status = os.stat(path)  # noqa: PTH116  (pathlib does not accept every name)
-        if stat.S_ISDIR(status.st_mode):
-            raise BadImageError(f"{shown} is a directory.", hint="Add -r for all images in it.")
-        if not stat.S_ISREG(status.st_mode):
-            raise BadImageError(f"{shown} is not a regular file.", hint="Give an image, or `-` for standard input.")
-        with open(path, "rb") as file:  # noqa: PTH123
+        with open_regular(path) as file:
             return _read_bounded(file, shown)
+    except IsADirectoryError:
+        raise BadImageError(f"{shown} is a directory.", hint="Add -r for all images in it.") from None
+    except SpecialFileError:
+        hint = "Give an image, or `-` for standard input."
+        raise BadImageError(f"{shown} is not a regular file.", hint=hint) from None
     except (FileNotFoundError, NotADirectoryError):
         hint = "Give an image, a folder with -r, or sample:grace_hopper."
         raise BadImageError(f"There is no file {shown}.", hint=hint) from None

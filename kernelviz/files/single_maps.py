@@ -14,7 +14,7 @@ import numpy as np
 
 from kernelviz.errors import FileInTheWayError, WriteError
 from kernelviz.files.encoding import png_series
-from kernelviz.files.recipes import PNG_KEY, recipe_text
+from kernelviz.files.recipes import LARGEST_INDEX, PNG_KEY, recipe_text
 from kernelviz.files.writing import (
     check_target,
     flush_to_disk,
@@ -26,6 +26,7 @@ from kernelviz.files.writing import (
     write_new,
     write_whole,
 )
+from kernelviz.reading import read_regular
 
 if TYPE_CHECKING:
     from kernelviz.drawing.mosaic import Singles
@@ -100,7 +101,7 @@ def _write_index(temporary: Path, folder: Path, index: bytes) -> None:
 def is_complete(index: Path) -> bool:
     """Whether every file in an index exists, and has the size that the index states."""
     try:
-        files = json.loads(index.read_bytes())["files"]
+        files = json.loads(read_regular(index, LARGEST_INDEX))["files"]
         with os.scandir(index.parent) as entries:
             there = {
                 entry.name: entry.stat(follow_symlinks=False).st_size

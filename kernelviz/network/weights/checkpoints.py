@@ -11,7 +11,6 @@ import os
 import pickle
 import pickletools
 import re
-import stat
 import threading
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -27,11 +26,14 @@ from torch import Tensor
 
 from kernelviz.errors import BadWeightsError, UsageError
 from kernelviz.network.weights.names import BUNDLED_PACKAGE, bundled_path
+from kernelviz.reading import SpecialFileError, open_regular
 from kernelviz.records import Weights, shape_text
 from kernelviz.threads import no_warnings
 from kernelviz.wording import shown
 
 if TYPE_CHECKING:
+    from io import BufferedReader
+
     from torch import nn
 
 
@@ -76,14 +78,11 @@ def read_checkpoint(path: object) -> Checkpoint:
     if not os.fspath(path):
         raise BadWeightsError("The name of the weights file is empty.", hint=_KINDS_READ)
     file = Path(path)
-    size = _checked_size(file)
-    try:
-        with file.open("rb") as stream:
-            head = stream.read(64)
-            stream.seek(0)
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise _bad(file, f"cannot be read: {error.strerror or error}") from None
+    with _opened(file) as stream:
+        size = _checked_size(file, stream)
+        head = stream.read(64)
+        stream.seek(0)
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
     content = _read_content(file, head, size)
     wrapper = _wrapper(content)
     if wrapper is not None and isinstance(content, Mapping):
@@ -91,24 +90,31 @@ def read_checkpoint(path: object) -> Checkpoint:
     return Checkpoint(_named_tensors(file, content), Weights("file", file.name, digest), wrapper)
 
 
-def _checked_size(file: Path) -> int:
-    """The size of a regular, non-empty file that is not too large."""
+@contextmanager
+def _opened(file: Path) -> Iterator[BufferedReader]:
+    """A regular file, opened; errors of opening and reading it become messages about it."""
     try:
-        status = file.stat()
+        with open_regular(file) as stream:
+            yield stream
     except (FileNotFoundError, NotADirectoryError):
         hint = "Give an existing file, or one of the words auto, hub, bundled, random."
         raise BadWeightsError(f"There is no weights file {shown(file)}.", hint=hint) from None
+    except IsADirectoryError:
+        raise _bad(file, "is a directory", "Give the weights file inside it.") from None
+    except SpecialFileError:
+        raise _bad(file, "is not a regular file") from None
     except (OSError, ValueError) as error:
         raise _bad(file, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    if stat.S_ISDIR(status.st_mode):
-        raise _bad(file, "is a directory", "Give the weights file inside it.")
-    if not stat.S_ISREG(status.st_mode):
-        raise _bad(file, "is not a regular file")
-    if status.st_size == 0:
+
+
+def _checked_size(file: Path, stream: BufferedReader) -> int:
+    """The size of a file that is neither empty nor too large."""
+    size = os.fstat(stream.fileno()).st_size
+    if size == 0:
         raise _bad(file, "is empty", _FETCH_AGAIN)
-    if status.st_size > _LARGEST:
+    if size > _LARGEST:
         raise _bad(file, f"is larger than {_LARGEST // 2**30} GiB")
-    return status.st_size
+    return size
 
 
 def _read_content(file: Path, head: bytes, size: int) -> object:
@@ -136,7 +142,7 @@ def _load_safetensors(file: Path) -> object:
 
 def _load_pickle(file: Path) -> object:
     # Training scripts save their options in a Namespace. From a path, torch would go by the suffix of its name.
-    with torch.serialization.safe_globals([argparse.Namespace]), file.open("rb") as stream:
+    with torch.serialization.safe_globals([argparse.Namespace]), open_regular(file) as stream:
         return torch.load(stream, map_location="cpu", weights_only=True)
 
 
@@ -157,7 +163,7 @@ def _called_names(file: Path) -> Iterator[str]:
     """The names that a pickle of a newer protocol would import, read without running it; torch does not report them."""
     words: list[str] = []
     try:
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             for operation, argument, _ in pickletools.genops(stream):
                 if isinstance(argument, str):
                     words.append(argument)

@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 from huggingface_hub import constants
 
 from kernelviz.network.weights.endpoint import set_endpoint, shown_endpoint
+from kernelviz.reading import open_regular, read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,6 +28,7 @@ _HASH = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
 _TORCH_HASH = re.compile(r"-([a-f0-9]{8,64})\.")
 _OURS = re.compile(r"[0-9a-f]{16}")
 _CHUNK = 1 << 20
+_LONGEST_NOTE = 100  # bytes
 _NOTES = ".kernelviz"  # beside snapshots; the hub's client ignores unknown names there
 _ATTEMPTS = 100
 _STALE = 3600  # seconds without growth after which a download of another process counts as killed
@@ -58,7 +60,8 @@ def link_directory() -> Path:
         return Path(hub.get_dir()) / "checkpoints"
     # The same rule, for callers that have not imported torch.
     home = os.getenv("TORCH_HOME") or Path(os.getenv("XDG_CACHE_HOME", "~/.cache")) / "torch"
-    return Path(os.path.expanduser(home)) / "hub"  # noqa: PTH111  (pathlib raises an error if there is no home) / "checkpoints"
+    expanded = Path(os.path.expanduser(home))  # noqa: PTH111  (pathlib raises an error if there is no home)
+    return expanded / "hub" / "checkpoints"
 
 
 def cached_file(location: WeightsLocation) -> Path | None:
@@ -108,7 +111,7 @@ def checksum_of(path: Path) -> str:
 def _noted_checksum(path: Path) -> str:
     try:
         repository, snapshots, commit, *name = path.relative_to(cache_directory()).parts
-        noted = (cache_directory() / repository / _NOTES / commit / Path(*name)).read_text(encoding="ascii")
+        noted = read_regular(cache_directory() / repository / _NOTES / commit / Path(*name), _LONGEST_NOTE).decode()
     except (ValueError, OSError):
         return ""
     return noted if snapshots == "snapshots" and _HASH.fullmatch(noted) else ""
@@ -133,7 +136,7 @@ def is_whole(path: Path, checksum: str | None = None) -> bool:
     """Whether a file matches a checksum, by default the one in its name; True if that is empty."""
     checksum = checksum_of(path) if checksum is None else checksum
     counted = hasher(checksum, path.stat().st_size)
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         while chunk := stream.read(_CHUNK):
             counted.update(chunk)
     return str(counted.hexdigest()).startswith(checksum)

@@ -120,7 +120,7 @@ def test_unreadable_files(tmp_path, state, monkeypatch):
     def denied(*_args, **_kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("pathlib.Path.open", denied)
+    monkeypatch.setattr("os.open", denied)
     assert "Permission denied" in refusal(path).what
 
 
