@@ -29,7 +29,7 @@ from kernelviz.network.weights.names import BUNDLED_PACKAGE, bundled_path
 from kernelviz.reading import SpecialFileError, open_regular
 from kernelviz.records import Weights, shape_text
 from kernelviz.threads import no_warnings
-from kernelviz.wording import shown
+from kernelviz.wording import counted, shown
 
 if TYPE_CHECKING:
     from io import BufferedReader
@@ -232,10 +232,21 @@ def _check_plain(file: Path, name: str, value: Tensor) -> None:
         kind = "without numbers"
     elif value.untyped_storage().nbytes() < value.numel() * value.element_size():
         kind = "stretched from fewer numbers than its shape has"
+    elif not _is_number(value.dtype):
+        kind = f"{value.dtype}, from which no numbers can be read"
     else:
         return
     hint = "Save the weights as plain dense tensors and give that file."
     raise _bad(file, f"cannot be used: its tensor {shown(name)} is {kind}", hint)
+
+
+def _is_number(dtype: torch.dtype) -> bool:
+    """Whether torch can convert a type to numbers; it cannot convert packed ones."""
+    try:
+        torch.empty(1, dtype=dtype).to(torch.complex64)
+    except (RuntimeError, NotImplementedError, TypeError):
+        return False
+    return True
 
 
 def _unsafe(file: Path, blocked: str) -> BadWeightsError:
@@ -324,17 +335,23 @@ def fit(network: nn.Module, checkpoint: Checkpoint, architecture: str) -> tuple[
     Raises:
         BadWeightsError: a name, a shape or the kind of dtype differs; the network is unchanged.
     """
-    wanted = {name: value for name, value in network.state_dict().items() if _counts(name)}
+    state = network.state_dict()
+    wanted = {name: value for name, value in state.items() if _counts(name)}
     given = {name: value for name, value in checkpoint.tensors.items() if _counts(name)}
     missing = [name for name in wanted if name not in given]
     unexpected = [name for name in given if name not in wanted]
-    different = [text for name in wanted if name in given and (text := _difference(name, given[name], wanted[name]))]
+    different = [name for name in wanted if name in given and not _fits(given[name], wanted[name])]
+    texts = [_difference(name, given[name], wanted[name]) for name in different]
+    if different and not (missing or unexpected) and all(given[name].shape == wanted[name].shape for name in different):
+        others = f", and {counted(len(texts) - 1, 'other')}" if len(texts) > 1 else ""
+        what = f"The weights file {shown(checkpoint.weights.name)} cannot be used: {texts[0]}{others}."
+        raise BadWeightsError(what, hint="Save the weights as floating-point numbers and give that file.")
     if missing or unexpected or different:
         matching = len(wanted) - len(missing) - len(different)
         kinds = [
             _name_list("missing", missing),
             _name_list("not of this network", unexpected),
-            _name_list("different", different),
+            _name_list("different", texts),
         ]
         raise BadWeightsError(
             f"{matching} of {max(len(wanted), len(given))} tensors match: {shown(checkpoint.weights.name)} does not hold"
@@ -342,9 +359,10 @@ def fit(network: nn.Module, checkpoint: Checkpoint, architecture: str) -> tuple[
             "\n".join(filter(None, kinds)),
             "Name the architecture that the file was trained with, or give another --weights FILE.",
         )
+    tensors = {name: value for name, value in checkpoint.tensors.items() if name in state and _fits(value, state[name])}
     # Assigning the tensors of the file avoids a copy of each, if dtype and layout need no change.
-    ready = all(value.dtype == wanted[name].dtype and value.is_contiguous() for name, value in given.items())
-    network.load_state_dict(checkpoint.tensors, strict=False, assign=ready)
+    ready = all(value.dtype == state[name].dtype and value.is_contiguous() for name, value in tensors.items())
+    network.load_state_dict(tensors, strict=False, assign=ready)
     rounded = [name for name, value in given.items() if _is_rounded(value, wanted[name].dtype)]
     types = ", ".join(sorted({str(given[name].dtype).removeprefix("torch.") for name in rounded}))
     note = f"{len(rounded)} of {len(given)} tensors were rounded from {types} to the network's float32"
@@ -353,9 +371,9 @@ def fit(network: nn.Module, checkpoint: Checkpoint, architecture: str) -> tuple[
 
 def _is_rounded(value: Tensor, dtype: torch.dtype) -> bool:
     """Whether another dtype cannot represent all values of a tensor."""
-    if value.dtype == dtype or not value.is_floating_point():
-        return False
-    return not torch.equal(value.nan_to_num(), value.to(dtype).to(value.dtype).nan_to_num())
+    if value.dtype == dtype or not value.is_floating_point() or value.element_size() < 4 <= dtype.itemsize:
+        return False  # float32 represents all values of the types with 8 and 16 bits
+    return not torch.equal(value.double().nan_to_num(), value.to(dtype).double().nan_to_num())
 
 
 def _renamed(
@@ -378,12 +396,16 @@ def _counts(name: str) -> bool:
     return not name.endswith("num_batches_tracked")
 
 
+def _fits(given: Tensor, wanted: Tensor) -> bool:
+    """Whether the shapes are equal, and the types both of real, both of complex, or both of whole numbers."""
+    kinds = [(value.shape, value.is_floating_point(), value.is_complex()) for value in (given, wanted)]
+    return kinds[0] == kinds[1]
+
+
 def _difference(name: str, given: Tensor, wanted: Tensor) -> str:
     if given.shape != wanted.shape:
         return f"{shown(name)} is {shape_text(given.shape)}, not {shape_text(wanted.shape)}"
-    if wanted.is_floating_point() and not given.is_floating_point():
-        return f"{shown(name)} is {given.dtype}, not {wanted.dtype}"
-    return ""
+    return f"{shown(name)} is {given.dtype}, not {wanted.dtype}"
 
 
 def _name_list(kind: str, names: list[str]) -> str:
