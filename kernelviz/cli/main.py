@@ -11,6 +11,7 @@ import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from kernelviz.drawing import ignore_settings
 from kernelviz.errors import UsageError, WriteError
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def run() -> NoReturn:
     code = 1
     gc.set_threshold(*RARELY)
     try:
+        ignore_settings()
         _catch_signals()
         code = main(sys.argv[1:])
         if sys.stdout is not None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
 
+from kernelviz.errors import KernelvizError
 from kernelviz.network.weights.endpoint import STAND_IN, VARIABLE, endpoint_fault
 
+_ALLOCATOR = re.compile(r"(\w+:([\w.]+|\[[\w>]+:\w+(,[\w>]+:\w+)*\])(,|$))+", re.ASCII)
 _SWITCH = "HF_HUB_DISABLE_TELEMETRY"
 
 
@@ -29,4 +33,20 @@ def _read_the_clients_settings() -> None:
                 os.environ[name] = value
 
 
+def _check_settings_of_torch() -> None:
+    """Reject settings of the memory allocator that are not ``key:value,key:value``: they end the process on import.
+
+    Raises:
+        KernelvizError: a variable is malformed.
+    """
+    if "torch" in sys.modules:
+        return
+    for name in ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF"):
+        value = os.environ.get(name, "")
+        if value and not _ALLOCATOR.fullmatch(re.sub(r"\s", "", value)):
+            what = f"The environment variable {name} is malformed, so torch cannot be imported."
+            raise KernelvizError(what, "It must be of the form key:value,key:value.", "Correct or unset it.")
+
+
 _read_the_clients_settings()
+_check_settings_of_torch()

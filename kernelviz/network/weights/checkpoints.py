@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import pickle
 import pickletools
@@ -43,8 +44,11 @@ _LONGEST_HEADER = 100_000_000  # bytes; the safetensors format's own bound
 _MOST_HEADER = 10_000_000  # bytes that are read: some 100,000 tensors, ten times as many as large networks have
 
 _SAVE_WEIGHTS = 'save the weights alone, `torch.save(model.state_dict(), "weights.pt")`, and give that file.'
+_SAVE_DENSE = "Save the weights as plain dense tensors of floating-point numbers and give that file."
 _FETCH_AGAIN = "Copy or download the file again."
 _KINDS_READ = "Give a .safetensors file, or one that `torch.save(model.state_dict(), ...)` wrote."
+
+_TYPES = re.compile(r"BOOL|[UI](8|16|32|64)|B?F16|F32|F64|C64|F8_(E5M2|E4M3)(FNUZ)?|F8_E8M0")  # of safetensors
 
 # What training scripts wrap around tensors, averaged ones first; what compiling and parallel training put before names.
 _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
@@ -125,12 +129,28 @@ def _read_content(file: Path, head: bytes, size: int) -> object:
             raise _bad(
                 file, f"lists too many tensors: {header / 1e6:.0f} MB of names, at most {_MOST_HEADER / 1e6:.0f} MB"
             )
+        _check_types(file, header)
         return _guarded(file, _load_safetensors)
     if head.startswith(b"PK\x03\x04"):
         _check_archive(file, size)
     elif not re.match(rb"\x80[\x02-\x05]", head):
         raise _bad(file, f"holds no weights: {_what_it_is(head)}", _KINDS_READ)
     return _guarded(file, _load_pickle)
+
+
+def _check_types(file: Path, header: int) -> None:
+    """Reject safetensors with a tensor of a type that torch lacks; a damaged header is left to the reader."""
+    with _opened(file) as stream:
+        stream.seek(8)
+        text = stream.read(header)
+    try:
+        types = {name: entry["dtype"] for name, entry in json.loads(text).items() if name != "__metadata__"}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return
+    for name, kind in types.items():
+        if isinstance(kind, str) and not _TYPES.fullmatch(kind):
+            what = f"cannot be used: its tensor {shown(name)} is {shown(kind)}, which torch cannot read"
+            raise _bad(file, what, _SAVE_DENSE)
 
 
 def _load_safetensors(file: Path) -> object:
@@ -236,8 +256,7 @@ def _check_plain(file: Path, name: str, value: Tensor) -> None:
         kind = f"{value.dtype}, from which no numbers can be read"
     else:
         return
-    hint = "Save the weights as plain dense tensors and give that file."
-    raise _bad(file, f"cannot be used: its tensor {shown(name)} is {kind}", hint)
+    raise _bad(file, f"cannot be used: its tensor {shown(name)} is {kind}", _SAVE_DENSE)
 
 
 def _is_number(dtype: torch.dtype) -> bool:
@@ -345,7 +364,7 @@ def fit(network: nn.Module, checkpoint: Checkpoint, architecture: str) -> tuple[
     if different and not (missing or unexpected) and all(given[name].shape == wanted[name].shape for name in different):
         others = f", and {counted(len(texts) - 1, 'other')}" if len(texts) > 1 else ""
         what = f"The weights file {shown(checkpoint.weights.name)} cannot be used: {texts[0]}{others}."
-        raise BadWeightsError(what, hint="Save the weights as floating-point numbers and give that file.")
+        raise BadWeightsError(what, hint=_SAVE_DENSE)
     if missing or unexpected or different:
         matching = len(wanted) - len(missing) - len(different)
         kinds = [

@@ -92,6 +92,9 @@ def cached_in_repository(location: WeightsLocation, filename: str) -> Path | Non
     try:
         if not repository_directory(location.repo).is_dir():
             return None
+        revision = repository_directory(location.repo) / "refs" / (location.revision or constants.DEFAULT_REVISION)
+        if revision.is_file():
+            read_regular(revision, _LONGEST_NOTE)  # the client would read all of it
         from huggingface_hub import try_to_load_from_cache
 
         found = try_to_load_from_cache(
