@@ -6,6 +6,7 @@ Safetensors and ``torch.save`` files are distinguished by content and read witho
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -26,6 +27,7 @@ from timm.models import _builder
 from torch import Tensor
 
 from kernelviz.errors import BadWeightsError, UsageError
+from kernelviz.network.weights.hub_cache import LARGEST_FILE
 from kernelviz.network.weights.names import BUNDLED_PACKAGE, bundled_path
 from kernelviz.reading import SpecialFileError, open_regular
 from kernelviz.records import Weights, shape_text
@@ -38,10 +40,11 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-_LARGEST = 16 * 2**30  # bytes; the largest vision checkpoints hold about 6 billion numbers of two bytes
 _LONGEST_HEADER = 100_000_000  # bytes; the safetensors format's own bound
 
 _MOST_HEADER = 10_000_000  # bytes that are read: some 100,000 tensors, ten times as many as large networks have
+
+_NEWEST_PROTOCOL = 3  # of pickle; torch reads no newer one without running code
 
 _SAVE_WEIGHTS = 'save the weights alone, `torch.save(model.state_dict(), "weights.pt")`, and give that file.'
 _SAVE_DENSE = "Save the weights as plain dense tensors of floating-point numbers and give that file."
@@ -116,8 +119,8 @@ def _checked_size(file: Path, stream: BufferedReader) -> int:
     size = os.fstat(stream.fileno()).st_size
     if size == 0:
         raise _bad(file, "is empty", _FETCH_AGAIN)
-    if size > _LARGEST:
-        raise _bad(file, f"is larger than {_LARGEST // 2**30} GiB")
+    if size > LARGEST_FILE:
+        raise _bad(file, f"is larger than {LARGEST_FILE >> 30} GiB")
     return size
 
 
@@ -174,9 +177,32 @@ def _guarded(file: Path, load: Callable[[Path], object]) -> object:
     except pickle.UnpicklingError as error:
         blocked = re.search(r"GLOBAL (\S+)", str(error))
         name = blocked[1] if blocked else next(_called_names(file), "")
-        raise (_unsafe(file, name) if name else _damaged(file)) from None
-    except Exception:  # noqa: BLE001 - a damaged or hostile file makes the readers raise anything
+        if name:
+            raise _unsafe(file, name) from None
+        if (protocol := _protocol(file)) > _NEWEST_PROTOCOL:
+            what = f"was saved with pickle protocol {protocol}, of which torch reads weights up to {_NEWEST_PROTOCOL}"
+            raise _bad(file, what, f"With the default protocol, {_SAVE_WEIGHTS}") from None
         raise _damaged(file) from None
+    except Exception as error:  # noqa: BLE001 - a damaged or hostile file makes the readers raise anything
+        if "UntypedStorage" in str(error):
+            what = "is in the old format of torch.save, in which torch reads no tensors of newer types such as float8"
+            raise _bad(file, what, f"In its default format, {_SAVE_WEIGHTS}") from None
+        raise _damaged(file) from None
+
+
+def _protocol(file: Path) -> int:
+    """The version of the pickle format that a file of ``torch.save`` begins with; 0 if there is none."""
+    with contextlib.suppress(Exception), open_regular(file) as stream:
+        if stream.read(2) == b"PK":
+            with zipfile.ZipFile(stream) as archive:
+                name = next(each for each in archive.namelist() if each.endswith("data.pkl"))
+                with archive.open(name) as entry:
+                    head = entry.read(2)
+        else:
+            stream.seek(0)
+            head = stream.read(2)
+        return head[1] if head[0] == pickle.PROTO[0] and head[1] <= pickle.HIGHEST_PROTOCOL else 0
+    return 0
 
 
 def _called_names(file: Path) -> Iterator[str]:

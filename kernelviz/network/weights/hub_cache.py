@@ -28,6 +28,7 @@ _HASH = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
 _TORCH_HASH = re.compile(r"-([a-f0-9]{8,64})\.")
 _OURS = re.compile(r"[0-9a-f]{16}")
 _CHUNK = 1 << 20
+LARGEST_FILE = 16 << 30  # bytes; the largest vision checkpoints hold about 6 billion numbers of two bytes
 _LONGEST_NOTE = 100  # bytes
 _NOTES = ".kernelviz"  # beside snapshots; the hub's client ignores unknown names there
 _ATTEMPTS = 100
@@ -136,9 +137,16 @@ def hasher(checksum: str, size: int | None) -> Any:
 
 
 def is_whole(path: Path, checksum: str | None = None) -> bool:
-    """Whether a file matches a checksum, by default the one in its name; True if that is empty."""
+    """Whether a file that is neither empty nor too large matches a checksum, by default that in its name; "" matches all.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     checksum = checksum_of(path) if checksum is None else checksum
-    counted = hasher(checksum, path.stat().st_size)
+    size = path.stat().st_size
+    if not 0 < size <= LARGEST_FILE:
+        return False
+    counted = hasher(checksum, size)
     with open_regular(path) as stream:
         while chunk := stream.read(_CHUNK):
             counted.update(chunk)
