@@ -36,7 +36,7 @@ def read_regular(path: Path | str, most: int) -> bytes:
         ValueError: no file can have this name.
     """
     with open_regular(path) as file:
-        data = file.read(most + 1)
+        data = file.read(most + 1) or b""  # None if a file of /proc has no content yet
     if len(data) > most:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
     return data

@@ -89,3 +89,8 @@ def test_a_source_has_its_recipe():
 def test_a_shape_is_written_like_a_tuple(shape):
     """A shape in a message reads as Python writes it."""
     assert shape_text(shape) == str(shape)
+
+
+def test_a_sign_that_is_noted_beside_the_numbers_is_applied():
+    """A lazily negated tensor becomes an array of the negated values."""
+    assert as_array(torch._neg_view(torch.tensor([1.0, -2.0]))).tolist() == [-1, 2]

@@ -63,7 +63,7 @@ def _save_singles(singles: Singles, folder: Path, *, force: bool, threads: int |
     if there:
         sweep(folder)
         check_target(folder / INDEX, singles.recipe, force=force)
-        if not folder.is_dir():
+        if not os.path.isdir(folder):  # noqa: PTH112  (takes links to what may not be examined)
             raise FileInTheWayError(f"{folder} is in the way.", "It is not a directory.", "Choose another --output.")
     make_directory(folder.parent)
     temporary = folder.parent / f".kernelviz-{secrets.token_hex(8)}"

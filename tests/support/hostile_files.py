@@ -172,8 +172,11 @@ def nothing():
 
 KERNELS = "kernels test_resnet --weights random --style bare -o out"
 FEATURES = "features test_resnet --weights random --style bare -l conv1.0 -o out"
+STATISTICS = "features test_resnet --weights random -l conv1.0 --statistics -o out"
 STATES = "kernels resnet18d -o out"
-PICTURE, MAPS = "out/test_resnet.random-conv1.0-kernels-rgb", "out/photo-test_resnet.random-conv1.0-features"
+PICTURE = "out/test_resnet.random-conv1.0-kernels-rgb"
+MAPS = "out/photo-test_resnet.random-conv1.0-features"
+SINGLES = f"{MAPS}-single"
 PARTS = ("refs", "refs/main", "snapshots", f"snapshots/{COMMIT}", f"snapshots/{COMMIT}/model.safetensors", "blobs")
 CHECKPOINTS = "torch/hub/checkpoints"
 LINK = f"{CHECKPOINTS}/inception_v3_google-0cc3c7bd.pth"
@@ -185,7 +188,7 @@ PLACES = {
     "image of a folder": ("f/x.png", with_an_image, f"{FEATURES} -r f"),
     "folder": ("x", nothing, f"{FEATURES} -r x"),
     "folder of a folder": ("f/x", with_an_image, f"{FEATURES} -r f"),
-    "image of statistics": ("f/x.png", with_an_image, f"{FEATURES} -r f --statistics"),
+    "image of statistics": ("f/x.png", with_an_image, f"{STATISTICS} -r f"),
     "image of a filter": ("x.png", nothing, "filter x.png --kernel sobel-x -o out"),
     "image explained": ("x.png", nothing, "explain layer test_resnet conv1.0 --weights random --image x.png --at 0,0"),
     "checkpoint": ("x.pth", nothing, "kernels test_resnet --weights x.pth -o out"),
@@ -203,23 +206,23 @@ PLACES = {
     "output of single maps": ("out", nothing, f"{FEATURES} photo.png --single"),
     "output of explain": ("out", nothing, "explain conv --input 3 --kernel 2 -o out"),
     "output of filter": ("out", nothing, "filter photo.png --kernel sobel-x -o out"),
-    "output of statistics": ("out", nothing, f"{FEATURES} photo.png --statistics"),
+    "output of statistics": ("out", nothing, f"{STATISTICS} photo.png"),
     "output of layers": ("out", nothing, "layers test_resnet --plot -o out"),
     "picture": (f"{PICTURE}.png", folders("out"), KERNELS),
     "picture, forced": (f"{PICTURE}.png", folders("out"), f"{KERNELS} --force"),
     "maps": (f"{MAPS}.png", folders("out"), f"{FEATURES} photo.png"),
     "maps, skipped": (f"{MAPS}.png", folders("out"), f"{FEATURES} photo.png --skip-existing"),
     "arrays, skipped": (f"{MAPS}.npz", folders("out"), f"{FEATURES} photo.png --skip-existing --arrays"),
-    "single maps": (MAPS, folders("out"), f"{FEATURES} photo.png --single"),
-    "single maps, forced": (MAPS, folders("out"), f"{FEATURES} photo.png --single --force"),
-    "single maps, skipped": (MAPS, folders("out"), f"{FEATURES} photo.png --single --skip-existing"),
-    "index": (f"{MAPS}/index.json", folders(MAPS), f"{FEATURES} photo.png --single"),
-    "index, forced": (f"{MAPS}/index.json", folders(MAPS), f"{FEATURES} photo.png --single --force"),
-    "index, skipped": (f"{MAPS}/index.json", folders(MAPS), f"{FEATURES} photo.png --single --skip-existing"),
-    "single map": (f"{MAPS}/0.png", folders(MAPS), f"{FEATURES} photo.png --single --force"),
+    "single maps": (SINGLES, folders("out"), f"{FEATURES} photo.png --single"),
+    "single maps, forced": (SINGLES, folders("out"), f"{FEATURES} photo.png --single --force"),
+    "single maps, skipped": (SINGLES, folders("out"), f"{FEATURES} photo.png --single --skip-existing"),
+    "index": (f"{SINGLES}/index.json", folders(SINGLES), f"{FEATURES} photo.png --single"),
+    "index, forced": (f"{SINGLES}/index.json", folders(SINGLES), f"{FEATURES} photo.png --single --force"),
+    "index, skipped": (f"{SINGLES}/index.json", folders(SINGLES), f"{FEATURES} photo.png --single --skip-existing"),
+    "single map": (f"{SINGLES}/0000.png", folders(SINGLES), f"{FEATURES} photo.png --single --force"),
     "basis": ("x.npz", nothing, f"{FEATURES} photo.png --reduce pca --basis x.npz"),
     "basis of output": (
-        "out/test_resnet.random-conv1.0-basis.npz",
+        "out/test_resnet.random-conv1.0-features-basis.npz",
         folders("out"),
         f"{FEATURES} photo.png --reduce pca",
     ),
@@ -250,8 +253,11 @@ PLACES = {
 
 
 def remove(path):
-    """Delete a folder whatever its permissions are."""
+    """Delete a file of any kind, or a folder whatever its permissions are."""
+    if os.path.islink(path) or not os.path.isdir(path):  # noqa: PTH112, PTH114
+        Path(path).unlink(missing_ok=True)
+        return
     for directory, _, _ in os.walk(path):
         with contextlib.suppress(OSError):
             Path(directory).chmod(0o700)
-    shutil.rmtree(path, ignore_errors=True)
+    shutil.rmtree(path)
