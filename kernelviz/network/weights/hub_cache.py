@@ -234,8 +234,9 @@ def put_in_repository(written: Path, location: WeightsLocation, filename: str, *
     home = repository_directory(location.repo)
     blob, pointer = home / "blobs" / etag, home / "snapshots" / commit / filename
     revision = location.revision or constants.DEFAULT_REVISION
-    if _leads_to(pointer, written) and cached_in_repository(location, filename) == pointer:
-        return pointer  # writes nothing, since the cache may be read-only
+    with contextlib.suppress(OSError):
+        if _leads_to(pointer, written) and cached_in_repository(location, filename) == pointer:
+            return pointer  # writes nothing, since the cache may be read-only
     with _made(pointer.parent), _made(blob.parent), storing():
         for each in (pointer, blob):
             each.parent.mkdir(parents=True, exist_ok=True)

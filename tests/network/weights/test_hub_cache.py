@@ -363,3 +363,15 @@ def test_a_cache_that_may_not_be_entered_is_reported(hub, tmp_path, monkeypatch)
         with pytest.raises(NoWeightsError, match="cache cannot be written"):
             load_model("test_resnet")
     private.chmod(0o700)
+
+
+def test_a_part_of_the_cache_that_may_not_be_entered_is_reported(hub, snapshot):
+    """The same for the directory of one revision, when the hub is asked again."""
+    load_model("test_resnet")
+    snapshot.parent.chmod(0)
+    try:
+        with permissions_that_bind():
+            assert "cache cannot be written" in failure(weights="hub")[0].what
+    finally:
+        snapshot.parent.chmod(0o700)
+    assert hub.requests
