@@ -375,6 +375,8 @@ def as_array(values: object) -> Array:
     try:
         if hasattr(tensor, "detach"):
             tensor = tensor.detach().cpu()
+            if hasattr(tensor, "resolve_neg"):
+                tensor = tensor.resolve_neg()  # the sign may be noted beside the numbers
             if tensor.is_floating_point() and tensor.element_size() < 4:
                 tensor = tensor.float()  # NumPy has no bfloat16; float32 holds all such numbers exactly
             tensor = tensor.numpy()

@@ -209,3 +209,8 @@ def test_every_function_that_takes_a_plain_weight_takes_its_layout(draw):
     with pytest.raises(UsageError, match="two ways"):
         draw(weight)
     draw(weight, layout="keras")
+
+
+def test_a_sign_that_is_noted_beside_the_numbers_is_applied():
+    """A lazily negated tensor becomes an array of the negated values."""
+    assert as_array(torch._neg_view(torch.tensor([1.0, -2.0]))).tolist() == [-1, 2]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kernelviz.errors import KernelvizError
+from kernelviz.reading import read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,10 +59,8 @@ def index_path() -> Path:
 
 
 def _read(path: Path, version: str) -> Any:
-    """The cached content; ValueError if it is of another version or too large."""
-    if path.stat().st_size > _LARGEST:
-        raise ValueError(path)
-    kept = json.loads(path.read_bytes())
+    """The cached content; ValueError if it is of another version."""
+    kept = json.loads(read_regular(path, _LARGEST))
     if (kept["format"], kept["version"]) != (_FORMAT, version):
         raise ValueError(version)
     return kept["content"]

@@ -11,6 +11,7 @@ import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from kernelviz.drawing import ignore_settings
 from kernelviz.errors import UsageError, WriteError
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 
 INTERRUPTED = 130
+_NARROWEST, _DIGITS = 10, 4  # columns, and how many digits their number may have
 RARELY = (20_000, 20, 20)
 """Thresholds of the garbage collector: imports create objects that stay, and its default takes a tenth of the time."""
 COMMANDS = {  # in the order of the help, each with its functions in ``cli``
@@ -53,6 +55,8 @@ def run() -> NoReturn:
     code = 1
     gc.set_threshold(*RARELY)
     try:
+        ignore_settings()
+        _ignore_impossible_sizes()
         _catch_signals()
         code = main(sys.argv[1:])
         if sys.stdout is not None:
@@ -66,6 +70,14 @@ def run() -> NoReturn:
         _die(ended.number)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the interpreter's own shutdown is left
     sys.exit(code)
+
+
+def _ignore_impossible_sizes() -> None:
+    """Forget sizes of the terminal that are no numbers, or with which help would be empty or fill the memory."""
+    for name in ("COLUMNS", "LINES", "TERMINAL_WIDTH"):
+        size = os.environ.get(name, "")
+        if not (size.isascii() and size.isdecimal() and len(size) <= _DIGITS and int(size) >= _NARROWEST):
+            os.environ.pop(name, None)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -141,11 +141,30 @@ def exit_code(error: KernelvizError) -> int:
 def _unexpected(error: Exception) -> KernelvizError:
     if isinstance(error, MemoryError):
         return KernelvizError("There is not enough memory for this.", hint="Choose fewer layers, or a smaller --zoom.")
+    if package := _unimportable(error):
+        begin = _VARIABLES.get(package, package.upper())
+        suspects = ", ".join(sorted(name for name in os.environ if begin in name))
+        hint = f"Correct or unset what it reads: {suspects}." if suspects else f"Install {package} again."
+        why = next(filter(None, str(error).splitlines()), "")[:200]
+        return KernelvizError(f"The package {package} cannot be imported.", f"{type(error).__name__}: {why}", hint)
     return KernelvizError(
         f"Something unexpected went wrong: {type(error).__name__}.",
         str(error).split("\n", maxsplit=1)[0],
         "Run it again with --debug to see where, and please report it.",
     )
+
+
+_VARIABLES = {"matplotlib": "MPL", "huggingface_hub": "HF_"}
+"""What the environment variables of some packages contain, if not the name of the package."""
+
+
+def _unimportable(error: Exception) -> str:
+    """The other package whose import raised an error: many read environment variables then; empty if none did."""
+    if isinstance(error, ImportError) and error.name:
+        return error.name.partition(".")[0]
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code.co_name == "<module>")
+    packages = [str(frame.f_globals.get("__name__")).partition(".")[0] for frame in frames]
+    return packages[-1] if packages and packages[-1] not in {"kernelviz", "__main__"} else ""
 
 
 def print_interruption(*, as_json: bool) -> None:

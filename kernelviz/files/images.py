@@ -12,7 +12,6 @@ import io
 import logging
 import os
 import re
-import stat
 import sys
 import threading
 import zlib
@@ -73,6 +72,7 @@ from kernelviz.files.tiffs import (
     read_tags,
     without_missing,
 )
+from kernelviz.reading import SpecialFileError, open_regular
 from kernelviz.records import Image, as_array, shape_text
 from kernelviz.threads import no_warnings
 
@@ -786,16 +786,16 @@ def _full_range(array: Array) -> tuple[float, float] | None:
 
 
 def _read_file(path: str) -> bytes:
-    """Read a regular file; pipes and devices are rejected, because reading them could block."""
+    """Read a regular file."""
     shown = path or "(an empty name)"
     try:
-        status = os.stat(path)  # noqa: PTH116  (pathlib does not accept every name)
-        if stat.S_ISDIR(status.st_mode):
-            raise BadImageError(f"{shown} is a directory.", hint="Add -r for all images in it.")
-        if not stat.S_ISREG(status.st_mode):
-            raise BadImageError(f"{shown} is not a regular file.", hint="Give an image, or `-` for standard input.")
-        with open(path, "rb") as file:  # noqa: PTH123
+        with open_regular(path) as file:
             return _read_bounded(file, shown)
+    except IsADirectoryError:
+        raise BadImageError(f"{shown} is a directory.", hint="Add -r for all images in it.") from None
+    except SpecialFileError:
+        hint = "Give an image, or `-` for standard input."
+        raise BadImageError(f"{shown} is not a regular file.", hint=hint) from None
     except (FileNotFoundError, NotADirectoryError):
         hint = "Give an image, a folder with -r, or sample:grace_hopper."
         raise BadImageError(f"There is no file {shown}.", hint=hint) from None

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from kernelviz.errors import KernelvizError, UsageError
+from kernelviz.reading import read_regular
 from kernelviz.records import Typed
 from kernelviz.wording import shown, typed_text
 
@@ -74,17 +75,16 @@ def csv_numbers(path: Path, name: str) -> Typed:
         UsageError: the content is not such a table, a cell is empty, or no file can have this name.
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(_LARGEST + 1)
+        data = read_regular(path, _LARGEST)
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno == errno.EFBIG:
+            raise KernelvizError(f"{shown(path)} is too large.", f"The limit is {_LARGEST >> 20} MB.") from error
         impossible = not isinstance(error, OSError) or error.errno == errno.ENAMETOOLONG
         why = str(getattr(error, "strerror", None) or error)
         hint = "" if isinstance(error, PermissionError) else "Check the path."
         raise (UsageError if impossible else KernelvizError)(
             f"{shown(path)} cannot be read.", f"{why}.", hint
         ) from error
-    if len(data) > _LARGEST:
-        raise KernelvizError(f"{path} is too large.", f"The limit is {_LARGEST >> 20} MB.")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

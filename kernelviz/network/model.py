@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass, replace
 from functools import cache
@@ -125,8 +126,9 @@ def cached_checkpoint(location: WeightsLocation, stall_timeout: StallTimeout) ->
     except BadWeightsError as error:
         if not checksum_of(path):
             raise unreadable_in_cache(error, Request(location, path.name, stall_timeout.seconds)) from None
-        if not is_whole(path):
-            raise _damaged(path, location, stall_timeout) from None
+        with contextlib.suppress(OSError):  # it cannot be read, which the error states
+            if not is_whole(path):
+                raise _damaged(path, location, stall_timeout) from None
         raise
     except ValueError:
         raise _damaged(path, location, stall_timeout) from None
@@ -166,8 +168,9 @@ def config_file(
         from kernelviz.network.weights.hub import fetch
 
         return fetch(config, stall_timeout, progress, architecture=architecture)
-    if not is_whole(path):
-        raise _damaged(path, config, stall_timeout, architecture)
+    with contextlib.suppress(OSError):  # it cannot be read, which is reported by the reader
+        if not is_whole(path):
+            raise _damaged(path, config, stall_timeout, architecture)
     return path
 
 

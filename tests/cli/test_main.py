@@ -293,3 +293,41 @@ def test_a_signal_that_comes_while_garbage_is_collected_is_not_lost(fresh, numbe
     result = fresh("-c", DROPPED, int(number))
     assert result.code == (130 if number == signal.SIGINT else -number)
     assert "Traceback" not in result.err
+
+
+EXPLAIN = ("-m", "kernelviz", "explain", "conv", "--input", "4", "--kernel", "2", "-o", "out", "-q")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no such files here")
+def test_settings_of_matplotlib_have_no_effect(fresh, tmp_path):
+    """An unknown backend and files of settings that never end do not keep a page from being drawn."""
+    os.mkfifo(tmp_path / "matplotlibrc")
+    result = fresh("-W", "error", *EXPLAIN, environment={"MPLBACKEND": "nonsense", "MATPLOTLIBRC": "/dev/zero"})
+    assert (result.code, result.err) == (0, "")
+    Image.open(tmp_path / result.out.strip()).load()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "what"),
+    [
+        ("TORCH_LOGS", "nonsense", "The package torch cannot be imported."),
+        ("TIMM_USE_SCIPY_INTERP", "", "The package timm cannot be imported."),
+        ("PYTORCH_ALLOC_CONF", "nonsense", "The environment variable PYTORCH_ALLOC_CONF is malformed"),
+        ("TORCH_SYMMMEM", "", "The environment variable TORCH_SYMMMEM is malformed"),
+    ],
+)
+def test_a_variable_with_which_a_package_cannot_be_imported_is_named(fresh, name, value, what):
+    """Three lines and exit code 1, also for those with which torch would abort the process."""
+    result = fresh("-m", "kernelviz", "env", environment={name: value})
+    assert result.code == 1
+    assert result.err.startswith(f"Error: {what}")
+    assert len(result.complaint) == 3
+    assert name in result.err
+
+
+@pytest.mark.parametrize(
+    "value", ["", "expandable_segments:True", "max_split_size_mb:64, roundup_power2_divisions:[256:1,>:2],"]
+)
+def test_sound_settings_of_the_allocator_are_accepted(fresh, value):
+    """What torch takes is not rejected."""
+    assert fresh("-m", "kernelviz", "env", environment={"PYTORCH_ALLOC_CONF": value}).code == 0

@@ -6,12 +6,13 @@ Safetensors and ``torch.save`` files are distinguished by content and read witho
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
+import json
 import os
 import pickle
 import pickletools
 import re
-import stat
 import threading
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -26,23 +27,31 @@ from timm.models import _builder
 from torch import Tensor
 
 from kernelviz.errors import BadWeightsError, UsageError
+from kernelviz.network.weights.hub_cache import LARGEST_FILE
 from kernelviz.network.weights.names import BUNDLED_PACKAGE, bundled_path
+from kernelviz.reading import SpecialFileError, open_regular
 from kernelviz.records import Weights, shape_text
 from kernelviz.threads import no_warnings
-from kernelviz.wording import shown
+from kernelviz.wording import counted, shown
 
 if TYPE_CHECKING:
+    from io import BufferedReader
+
     from torch import nn
 
 
-_LARGEST = 16 * 2**30  # bytes; the largest vision checkpoints hold about 6 billion numbers of two bytes
 _LONGEST_HEADER = 100_000_000  # bytes; the safetensors format's own bound
 
 _MOST_HEADER = 10_000_000  # bytes that are read: some 100,000 tensors, ten times as many as large networks have
 
+_NEWEST_PROTOCOL = 3  # of pickle; torch reads no newer one without running code
+
 _SAVE_WEIGHTS = 'save the weights alone, `torch.save(model.state_dict(), "weights.pt")`, and give that file.'
+_SAVE_DENSE = "Save the weights as plain dense tensors of floating-point numbers and give that file."
 _FETCH_AGAIN = "Copy or download the file again."
 _KINDS_READ = "Give a .safetensors file, or one that `torch.save(model.state_dict(), ...)` wrote."
+
+_TYPES = re.compile(r"BOOL|[UI](8|16|32|64)|B?F16|F32|F64|C64|F8_(E5M2|E4M3)(FNUZ)?|F8_E8M0")  # of safetensors
 
 # What training scripts wrap around tensors, averaged ones first; what compiling and parallel training put before names.
 _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
@@ -76,14 +85,11 @@ def read_checkpoint(path: object) -> Checkpoint:
     if not os.fspath(path):
         raise BadWeightsError("The name of the weights file is empty.", hint=_KINDS_READ)
     file = Path(path)
-    size = _checked_size(file)
-    try:
-        with file.open("rb") as stream:
-            head = stream.read(64)
-            stream.seek(0)
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise _bad(file, f"cannot be read: {error.strerror or error}") from None
+    with _opened(file) as stream:
+        size = _checked_size(file, stream)
+        head = stream.read(64)
+        stream.seek(0)
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
     content = _read_content(file, head, size)
     wrapper = _wrapper(content)
     if wrapper is not None and isinstance(content, Mapping):
@@ -91,24 +97,31 @@ def read_checkpoint(path: object) -> Checkpoint:
     return Checkpoint(_named_tensors(file, content), Weights("file", file.name, digest), wrapper)
 
 
-def _checked_size(file: Path) -> int:
-    """The size of a regular, non-empty file that is not too large."""
+@contextmanager
+def _opened(file: Path) -> Iterator[BufferedReader]:
+    """A regular file, opened; errors of opening and reading it become messages about it."""
     try:
-        status = file.stat()
+        with open_regular(file) as stream:
+            yield stream
     except (FileNotFoundError, NotADirectoryError):
         hint = "Give an existing file, or one of the words auto, hub, bundled, random."
         raise BadWeightsError(f"There is no weights file {shown(file)}.", hint=hint) from None
+    except IsADirectoryError:
+        raise _bad(file, "is a directory", "Give the weights file inside it.") from None
+    except SpecialFileError:
+        raise _bad(file, "is not a regular file") from None
     except (OSError, ValueError) as error:
         raise _bad(file, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    if stat.S_ISDIR(status.st_mode):
-        raise _bad(file, "is a directory", "Give the weights file inside it.")
-    if not stat.S_ISREG(status.st_mode):
-        raise _bad(file, "is not a regular file")
-    if status.st_size == 0:
+
+
+def _checked_size(file: Path, stream: BufferedReader) -> int:
+    """The size of a file that is neither empty nor too large."""
+    size = os.fstat(stream.fileno()).st_size
+    if size == 0:
         raise _bad(file, "is empty", _FETCH_AGAIN)
-    if status.st_size > _LARGEST:
-        raise _bad(file, f"is larger than {_LARGEST // 2**30} GiB")
-    return status.st_size
+    if size > LARGEST_FILE:
+        raise _bad(file, f"is larger than {LARGEST_FILE >> 30} GiB")
+    return size
 
 
 def _read_content(file: Path, head: bytes, size: int) -> object:
@@ -119,12 +132,28 @@ def _read_content(file: Path, head: bytes, size: int) -> object:
             raise _bad(
                 file, f"lists too many tensors: {header / 1e6:.0f} MB of names, at most {_MOST_HEADER / 1e6:.0f} MB"
             )
+        _check_types(file, header)
         return _guarded(file, _load_safetensors)
     if head.startswith(b"PK\x03\x04"):
         _check_archive(file, size)
     elif not re.match(rb"\x80[\x02-\x05]", head):
         raise _bad(file, f"holds no weights: {_what_it_is(head)}", _KINDS_READ)
     return _guarded(file, _load_pickle)
+
+
+def _check_types(file: Path, header: int) -> None:
+    """Reject safetensors with a tensor of a type that torch lacks; a damaged header is left to the reader."""
+    with _opened(file) as stream:
+        stream.seek(8)
+        text = stream.read(header)
+    try:
+        types = {name: entry["dtype"] for name, entry in json.loads(text).items() if name != "__metadata__"}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return
+    for name, kind in types.items():
+        if isinstance(kind, str) and not _TYPES.fullmatch(kind):
+            what = f"cannot be used: its tensor {shown(name)} is {shown(kind)}, which torch cannot read"
+            raise _bad(file, what, _SAVE_DENSE)
 
 
 def _load_safetensors(file: Path) -> object:
@@ -136,7 +165,7 @@ def _load_safetensors(file: Path) -> object:
 
 def _load_pickle(file: Path) -> object:
     # Training scripts save their options in a Namespace. From a path, torch would go by the suffix of its name.
-    with torch.serialization.safe_globals([argparse.Namespace]), file.open("rb") as stream:
+    with torch.serialization.safe_globals([argparse.Namespace]), open_regular(file) as stream:
         return torch.load(stream, map_location="cpu", weights_only=True)
 
 
@@ -148,16 +177,39 @@ def _guarded(file: Path, load: Callable[[Path], object]) -> object:
     except pickle.UnpicklingError as error:
         blocked = re.search(r"GLOBAL (\S+)", str(error))
         name = blocked[1] if blocked else next(_called_names(file), "")
-        raise (_unsafe(file, name) if name else _damaged(file)) from None
-    except Exception:  # noqa: BLE001 - a damaged or hostile file makes the readers raise anything
+        if name:
+            raise _unsafe(file, name) from None
+        if (protocol := _protocol(file)) > _NEWEST_PROTOCOL:
+            what = f"was saved with pickle protocol {protocol}, of which torch reads weights up to {_NEWEST_PROTOCOL}"
+            raise _bad(file, what, f"With the default protocol, {_SAVE_WEIGHTS}") from None
         raise _damaged(file) from None
+    except Exception as error:  # noqa: BLE001 - a damaged or hostile file makes the readers raise anything
+        if "UntypedStorage" in str(error):
+            what = "is in the old format of torch.save, in which torch reads no tensors of newer types such as float8"
+            raise _bad(file, what, f"In its default format, {_SAVE_WEIGHTS}") from None
+        raise _damaged(file) from None
+
+
+def _protocol(file: Path) -> int:
+    """The version of the pickle format that a file of ``torch.save`` begins with; 0 if there is none."""
+    with contextlib.suppress(Exception), open_regular(file) as stream:
+        if stream.read(2) == b"PK":
+            with zipfile.ZipFile(stream) as archive:
+                name = next(each for each in archive.namelist() if each.endswith("data.pkl"))
+                with archive.open(name) as entry:
+                    head = entry.read(2)
+        else:
+            stream.seek(0)
+            head = stream.read(2)
+        return head[1] if head[0] == pickle.PROTO[0] and head[1] <= pickle.HIGHEST_PROTOCOL else 0
+    return 0
 
 
 def _called_names(file: Path) -> Iterator[str]:
     """The names that a pickle of a newer protocol would import, read without running it; torch does not report them."""
     words: list[str] = []
     try:
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             for operation, argument, _ in pickletools.genops(stream):
                 if isinstance(argument, str):
                     words.append(argument)
@@ -226,10 +278,20 @@ def _check_plain(file: Path, name: str, value: Tensor) -> None:
         kind = "without numbers"
     elif value.untyped_storage().nbytes() < value.numel() * value.element_size():
         kind = "stretched from fewer numbers than its shape has"
+    elif not _is_number(value.dtype):
+        kind = f"{value.dtype}, from which no numbers can be read"
     else:
         return
-    hint = "Save the weights as plain dense tensors and give that file."
-    raise _bad(file, f"cannot be used: its tensor {shown(name)} is {kind}", hint)
+    raise _bad(file, f"cannot be used: its tensor {shown(name)} is {kind}", _SAVE_DENSE)
+
+
+def _is_number(dtype: torch.dtype) -> bool:
+    """Whether torch can convert a type to numbers; it cannot convert packed ones."""
+    try:
+        torch.empty(1, dtype=dtype).to(torch.complex64)
+    except (RuntimeError, NotImplementedError, TypeError):
+        return False
+    return True
 
 
 def _unsafe(file: Path, blocked: str) -> BadWeightsError:
@@ -318,17 +380,23 @@ def fit(network: nn.Module, checkpoint: Checkpoint, architecture: str) -> tuple[
     Raises:
         BadWeightsError: a name, a shape or the kind of dtype differs; the network is unchanged.
     """
-    wanted = {name: value for name, value in network.state_dict().items() if _counts(name)}
+    state = network.state_dict()
+    wanted = {name: value for name, value in state.items() if _counts(name)}
     given = {name: value for name, value in checkpoint.tensors.items() if _counts(name)}
     missing = [name for name in wanted if name not in given]
     unexpected = [name for name in given if name not in wanted]
-    different = [text for name in wanted if name in given and (text := _difference(name, given[name], wanted[name]))]
+    different = [name for name in wanted if name in given and not _fits(given[name], wanted[name])]
+    texts = [_difference(name, given[name], wanted[name]) for name in different]
+    if different and not (missing or unexpected) and all(given[name].shape == wanted[name].shape for name in different):
+        others = f", and {counted(len(texts) - 1, 'other')}" if len(texts) > 1 else ""
+        what = f"The weights file {shown(checkpoint.weights.name)} cannot be used: {texts[0]}{others}."
+        raise BadWeightsError(what, hint=_SAVE_DENSE)
     if missing or unexpected or different:
         matching = len(wanted) - len(missing) - len(different)
         kinds = [
             _name_list("missing", missing),
             _name_list("not of this network", unexpected),
-            _name_list("different", different),
+            _name_list("different", texts),
         ]
         raise BadWeightsError(
             f"{matching} of {max(len(wanted), len(given))} tensors match: {shown(checkpoint.weights.name)} does not hold"
@@ -336,9 +404,10 @@ def fit(network: nn.Module, checkpoint: Checkpoint, architecture: str) -> tuple[
             "\n".join(filter(None, kinds)),
             "Name the architecture that the file was trained with, or give another --weights FILE.",
         )
+    tensors = {name: value for name, value in checkpoint.tensors.items() if name in state and _fits(value, state[name])}
     # Assigning the tensors of the file avoids a copy of each, if dtype and layout need no change.
-    ready = all(value.dtype == wanted[name].dtype and value.is_contiguous() for name, value in given.items())
-    network.load_state_dict(checkpoint.tensors, strict=False, assign=ready)
+    ready = all(value.dtype == state[name].dtype and value.is_contiguous() for name, value in tensors.items())
+    network.load_state_dict(tensors, strict=False, assign=ready)
     rounded = [name for name, value in given.items() if _is_rounded(value, wanted[name].dtype)]
     types = ", ".join(sorted({str(given[name].dtype).removeprefix("torch.") for name in rounded}))
     note = f"{len(rounded)} of {len(given)} tensors were rounded from {types} to the network's float32"
@@ -347,9 +416,9 @@ def fit(network: nn.Module, checkpoint: Checkpoint, architecture: str) -> tuple[
 
 def _is_rounded(value: Tensor, dtype: torch.dtype) -> bool:
     """Whether another dtype cannot represent all values of a tensor."""
-    if value.dtype == dtype or not value.is_floating_point():
-        return False
-    return not torch.equal(value.nan_to_num(), value.to(dtype).to(value.dtype).nan_to_num())
+    if value.dtype == dtype or not value.is_floating_point() or value.element_size() < 4 <= dtype.itemsize:
+        return False  # float32 represents all values of the types with 8 and 16 bits
+    return not torch.equal(value.double().nan_to_num(), value.to(dtype).double().nan_to_num())
 
 
 def _renamed(
@@ -372,12 +441,16 @@ def _counts(name: str) -> bool:
     return not name.endswith("num_batches_tracked")
 
 
+def _fits(given: Tensor, wanted: Tensor) -> bool:
+    """Whether the shapes are equal, and the types both of real, both of complex, or both of whole numbers."""
+    kinds = [(value.shape, value.is_floating_point(), value.is_complex()) for value in (given, wanted)]
+    return kinds[0] == kinds[1]
+
+
 def _difference(name: str, given: Tensor, wanted: Tensor) -> str:
     if given.shape != wanted.shape:
         return f"{shown(name)} is {shape_text(given.shape)}, not {shape_text(wanted.shape)}"
-    if wanted.is_floating_point() and not given.is_floating_point():
-        return f"{shown(name)} is {given.dtype}, not {wanted.dtype}"
-    return ""
+    return f"{shown(name)} is {given.dtype}, not {wanted.dtype}"
 
 
 def _name_list(kind: str, names: list[str]) -> str:

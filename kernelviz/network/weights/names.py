@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kernelviz.errors import BadWeightsError, NoWeightsError, UnknownModelError
+from kernelviz.reading import read_regular
 from kernelviz.wording import NEAR, nearest_names, shown
 
 if TYPE_CHECKING:
@@ -174,6 +175,7 @@ _REPOSITORY = re.compile(r"(?!.*(--|\.\.))\w[\w.-]{0,95}/\w[\w.-]{0,95}", re.ASC
 _REVISION = re.compile(r"(?!.*\.\.)\w[\w./-]{0,200}", re.ASCII)
 _GIVE_OTHER = "Give a repository or a directory of a timm model"
 _GIVE_DIRECTORY = "Give a directory with config.json and model.safetensors."
+_LARGEST_CONFIG = 10_000_000  # bytes
 _LOCAL_FILES = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth")
 
 
@@ -302,7 +304,7 @@ def _of_config(path: Path, registry: Registry, whose: str, hint: str) -> ModelSp
 def _config(path: Path, whose: str, hint: str = "") -> tuple[str, dict[str, Any]]:
     """The architecture, and the facts about its pretrained weights."""
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_regular(path, _LARGEST_CONFIG))
         facts = content.get("pretrained_cfg", content)
         return str(content.get("architecture", "")), dict(facts)
     except OSError as error:
