@@ -200,6 +200,7 @@ def _row(filters: list[Filter], y: float) -> tuple[list[Item], float]:
 MARGIN, GAP, TYPE, NAME = 52.0, 48.0, 25.0, 29.0
 COLUMN = {1: 720.0, 2: 600.0, 3: 466.0}  # of a column, in units of type, by how many there are
 BLOCK = 180.0  # of a kernel
+NARROWEST = 140.0  # of the texts beside a kernel; with less room they are below it
 SMALLEST_TYPE = 23.0
 QUANTILE = 0.99
 MOST_PIXELS = 4_000_000
@@ -293,7 +294,7 @@ def _page(responses: Sequence[Response], part: tuple[slice, slice], title: str) 
     rows, columns = (each.stop - each.start for each in part)
     zoom = max(1, 440 // max(rows, columns))
     across = min(3, len(responses) + 1)
-    width = max(columns * zoom + 2 * EDGE, 280)
+    width = max(columns * zoom + 2 * EDGE, 280, *(each.kernel.shape[-1] + 2 * EDGE for each in responses))
     unit = width / COLUMN[across]
     panels = [_image_panel(seen_by(responses), part, zoom, unit, width)]
     panels += [_response_panel(each, part, zoom, unit, width) for each in responses]
@@ -344,11 +345,13 @@ def _response_panel(
     block = _kernel_items(response.kernel, unit)
     side = max(item.left + item.width for item in block if isinstance(item, Raster))
     foot = max(item.top + item.height for item in block if isinstance(item, Raster))
-    x, room = side + 22 * unit, width - side - 22 * unit
+    x, y, room = side + 22 * unit, 0.0, width - side - 22 * unit
+    if room < NARROWEST * unit:
+        x, y, room = 0.0, foot + 12 * unit, width
     about = response.about
     if response.agreement is not None:
         about += f"; the responses agree {number_text(response.agreement)}"
-    words, y = text_block(wrap(drawable(response.name, bold=True), NAME * unit, room, bold=True), x, 0, NAME * unit,
+    words, y = text_block(wrap(drawable(response.name, bold=True), NAME * unit, room, bold=True), x, y, NAME * unit,
                           colour=INK, bold=True)  # fmt: skip
     more, y = text_block(_prose(drawable(about), TYPE * unit, room), x, y + 4 * unit, TYPE * unit)
     head = Panel((*block, *words, *more), width, max(foot, y) + 24 * unit)

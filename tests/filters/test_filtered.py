@@ -72,6 +72,13 @@ def test_any_kernel_can_be_drawn(kernel):
     check(plot_filter(picture(40, 50), kernel))
 
 
+@pytest.mark.parametrize("shape", [(1, 400), (400, 1), (1, 30), (200, 200), (2, 64)])
+@pytest.mark.parametrize("size", [(8, 8), (64, 64), (16, 300)])
+def test_a_kernel_larger_than_the_image_can_be_drawn(shape, size):
+    """Its texts are below it where there is no room beside it, and the page is as wide as it."""
+    check(plot_filter(picture(*size), np.random.default_rng(0).standard_normal(shape)))
+
+
 def test_a_page_of_a_huge_image_is_bounded():
     """Its middle is drawn, and the caption states the whole size."""
     figure = plot_filter(picture(1000, 2500), "sobel-x", "laplacian")
