@@ -756,7 +756,7 @@ def test_what_is_there_is_not_decoded(look, monkeypatch):
     look("-l", "layer1", "--style", "bare")
     Path("kernelviz-out/0003-test_resnet.random-layer1-features.png").unlink()
     decoded, real = [], images.decode
-    monkeypatch.setattr(images, "decode", lambda data, name: decoded.append(name) or real(data, name))
+    monkeypatch.setattr(images, "decode", lambda data, name, *rest: decoded.append(name) or real(data, name, *rest))
     result = look("-l", "layer1", "--style", "bare", "--skip-existing", "--json")
     assert decoded == ["images/0003.png"]
     assert [bool(each.get("skipped")) for each in result.document["images"]] == [True, True, True, False, True]

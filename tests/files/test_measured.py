@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import zlib
 
 import numpy as np
@@ -226,3 +227,48 @@ def test_16_bit_colours_with_a_profile_are_converted():
         png(17, 13, 16, 0, b"".join(b"\0" + row.astype(">u2").tobytes() for row in WIDE), (b"iCCP", profile))
     )
     assert np.array_equal(grey.values[..., 0], WIDE)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+def test_measured_values_take_bounded_memory(run):
+    """Large images of 16 bits, of many bands and of floating-point numbers are read within 300 MB above the baseline."""
+    pytest.importorskip("tifffile")
+    code = """
+import os
+from pathlib import Path
+import numpy as np
+import tifffile
+from PIL import Image
+from kernelviz.files.images import read_image
+
+def peak():
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+
+def apart(work):  # each in a process of its own, for a peak of its own
+    child = os.fork()
+    if not child:
+        work()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+
+def read():
+    before = peak()
+    print(read_image("picture").values.shape, peak() - before < 300_000, flush=True)
+
+def grey():
+    Image.fromarray(np.arange(6000, dtype=np.uint16)[None].repeat(6000, 0)).save("picture", "PNG", compress_level=1)
+
+def bands():
+    values = np.arange(3800 * 2500 * 5, dtype=np.uint16).reshape(3800, 2500, 5)
+    tifffile.imwrite("picture", values, photometric="minisblack", planarconfig="contig", compression="zlib")
+
+def array():
+    with open("picture", "wb") as file:
+        np.save(file, np.arange(5000, dtype=np.float32)[None].repeat(4800, 0))
+
+for write in (grey, bands, array):
+    apart(write)
+    apart(read)
+"""
+    shapes = ["(6000, 6000, 1) True", "(3800, 2500, 5) True", "(4800, 5000, 1) True"]
+    assert run(code).splitlines() == shapes
