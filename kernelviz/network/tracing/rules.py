@@ -13,10 +13,14 @@ import numpy as np
 import torch
 
 from kernelviz.network.tracing.reads import (
+    FREE_POSITION,
+    NO_POSITION,
+    NOWHERE,
     POSITION,
     AxisReads,
     TensorReads,
     concatenated,
+    continued,
     elementwise,
     mixed_over,
     reduced,
@@ -192,7 +196,7 @@ def _contracted(carried: TensorReads, dim: int, *, other: bool) -> TensorReads:
         pooled = reads.pooled or (other and had_position and not united.positioned)
         if other and united.positioned and dim in reads.varies_along:
             planes = united.planes.copy()
-            planes[POSITION] = -1  # the other factor determines the position
+            planes[POSITION], planes[FREE_POSITION] = NO_POSITION, NOWHERE  # the other factor determines the position
             united = replace(united, planes=planes)
         return replace(united, pooled=pooled)
 
@@ -319,8 +323,11 @@ def _roll(call: Call) -> Found:
     shifts, dims = call.args[1], call.option(2, "dims", [])
     if not dims:
         return TensorReads(lost="roll without dimensions")
-    axes = [call.dim(dim) + 1 for dim in dims]
-    return call.source.moved(lambda planes: np.roll(planes, shifts, axes))
+    axes = [call.dim(dim) for dim in dims]
+    result = call.source.moved(lambda planes: np.roll(planes, shifts, [axis + 1 for axis in axes]))
+    for axis in axes:
+        result = continued(result, axis)
+    return result
 
 
 def _flip(call: Call) -> Found:
@@ -338,7 +345,10 @@ def _repeat(call: Call) -> Found:
         counts = [1 if size == 1 else count for size, count in zip(planes.shape[1:], times, strict=True)]
         return np.tile(planes, (1, *counts))
 
-    return call.source.moved(repeat)
+    result = call.source.moved(repeat)
+    for dim, count in enumerate(times):
+        result = continued(result, dim) if count > 1 else result
+    return result
 
 
 def _cat(call: Call) -> Found:
@@ -384,7 +394,8 @@ def _index(call: Call) -> Found:
     if positions.device.type == "meta":
         return TensorReads(lost=f"{call.name} takes positions that are not known without numbers")
     positions = positions.numpy()
-    return source.moved(lambda planes: planes if planes.shape[dim + 1] == 1 else planes.take(positions, axis=dim + 1))
+    result = source.moved(lambda planes: planes if planes.shape[dim + 1] == 1 else planes.take(positions, axis=dim + 1))
+    return continued(result, dim)
 
 
 RULES.update(

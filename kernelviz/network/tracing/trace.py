@@ -113,7 +113,9 @@ def _crossing(reads: AxisReads, other: AxisReads) -> bool:
     if reads.pooled or other.pooled or not set(reads.spread) & set(other.varies_along):
         return False
     reads = _united_but_along(reads, {*reads.varies_along, *other.varies_along})
-    first, last, _, _, row, column = np.broadcast_arrays(*reads.planes, other.planes[POSITION])
+    first, last, row, column = np.broadcast_arrays(
+        *(reads.planes[plane] for plane in (FIRST, LAST, POSITION)), other.planes[POSITION]
+    )
     used = (row >= 0) & (column >= 0)
     if not used.any():
         return False
