@@ -31,6 +31,7 @@ NOWHERE = -FAR  # a tap that reads nothing, and the free position of an element 
 
 _SMALL = 2**14
 _LARGEST = 2**21  # elements of one plane; larger ones are not followed
+_LONGEST_PERIOD = 64  # positions of one window
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,24 +237,30 @@ def gathered(
         return reads
     if taps.shape == (size, 1) and bool((taps[:, 0] == np.arange(size)).all()):
         return reads  # 1 × 1: every unit keeps its position
+    free_taps = taps if free_taps is None else free_taps
+    in_windows = at_home and 0 in reads.varies_along  # padding of a window is not that of the image
+    beyond = at_home and bool(((free_taps < 0) | (free_taps >= size)).any())
+    period = _period(planes, dim, reads.jump) if beyond else reads.jump.denominator
+    jump = reads.jump if at_home else Fraction(0)
     around = [1] * planes.ndim
     around[dim + 1] = len(taps)
     shape = [len(taps) if axis == dim + 1 else side for axis, side in enumerate(planes.shape)]
     check_size(shape)
     result = np.empty(shape, dtype=np.int32)
     result[:4:2], result[1:4:2] = FAR, -FAR
-    for tap, free_tap in zip(taps.T, (taps if free_taps is None else free_taps).T, strict=True):
-        inside, real = ((tap >= 0) & (tap < size)).reshape(around), (tap != NOWHERE).reshape(around)
-        source, shift = _continued(free_tap, size, reads.jump if at_home else Fraction(0))
+    for tap, free_tap in zip(taps.T, free_taps.T, strict=True):
+        inside = ((tap >= 0) & (tap < size)).reshape(around)
+        real = inside if in_windows else (tap != NOWHERE).reshape(around)
+        source, shift = _equivalent(free_tap, size, jump, period)
         read = planes[:4].take(np.minimum(source, planes.shape[dim + 1] - 1), axis=dim + 1)
         free = read[2:] + shift.astype(np.int32).reshape(around)
-        if free_taps is not None:
+        if free_taps is not taps:
             read = planes[:2].take(np.minimum(tap, planes.shape[dim + 1] - 1), axis=dim + 1)
         np.minimum(result[:1], np.where(inside, read[:1], FAR), out=result[:1])
         np.maximum(result[1:2], np.where(inside, read[1:2], -FAR), out=result[1:2])
         np.minimum(result[2:3], np.where(real, free[:1], FAR), out=result[2:3])
         np.maximum(result[3:4], np.where(real, free[1:], -FAR), out=result[3:4])
-    if at_home and 0 in reads.varies_along:  # within windows: the position of the middle element
+    if in_windows:  # the position of the middle element
         middle = np.clip(taps[:, taps.shape[1] // 2], 0, size - 1)
         result[POSITION:] = planes[POSITION:].take(middle, axis=dim + 1)
     elif at_home:
@@ -265,13 +272,23 @@ def gathered(
     return replace(reads, planes=result)
 
 
-def _continued(taps: Array, size: int, jump: Fraction) -> tuple[Array, Array]:
+def _equivalent(taps: Array, size: int, jump: Fraction, period: int) -> tuple[Array, Array]:
     """For positions beyond the ends, the equivalent position inside, and the distance between the two in the input."""
-    period, step = jump.denominator, jump.numerator
     before, after = np.maximum(0, -taps), np.maximum(0, taps - size + 1)
     periods = -(-before // period) - -(-after // period)
     source = np.clip(taps + periods * period, 0, size - 1)
-    return source, np.where(taps == NOWHERE, 0, -periods * step)
+    return source, np.where(taps == NOWHERE, 0, -periods * int(period * jump))
+
+
+def _period(planes: Array, dim: int, jump: Fraction) -> int:
+    """The number of positions after which the free reads repeat: that of the jump, or that of windows of positions."""
+    free = np.moveaxis(planes[FREE_FIRST : FREE_LAST + 1], dim + 1, -1)
+    shortest, size = jump.denominator, free.shape[-1]
+    free = free[:, (free[0] <= free[1]).all(axis=-1)]  # other lines are padding
+    for period in range(shortest, min(size // 2, _LONGEST_PERIOD) + 1, shortest):
+        if (free[..., period:] - free[..., :-period] == int(period * jump)).all():
+            return period
+    return shortest
 
 
 def step_along(reads: AxisReads, dim: int) -> Fraction:
@@ -309,6 +326,8 @@ def _continued_along(reads: AxisReads, dim: int) -> AxisReads:
         return reads
     planes = np.moveaxis(reads.planes, dim + 1, -1).copy()
     flat = planes.reshape(len(planes), -1, planes.shape[-1])
+    if ((flat[FREE_POSITION] == NOWHERE) & (flat[FREE_FIRST] <= flat[FREE_LAST])).any():
+        return reads  # elements that were put together from several positions
     lines, number = np.unique(flat[FREE_POSITION], axis=0, return_inverse=True)
     for at, line in enumerate(lines):
         expected = _progression(line)
@@ -341,20 +360,22 @@ def _progression(line: Array) -> Any:
 def _continued_line(planes: Array, expected: Array, jump: Fraction) -> Array:
     """Lines (6, lines, n) of equal free positions, with the free reads of the ``expected`` positions."""
     line = planes[FREE_POSITION, 0]
-    kept = np.flatnonzero(line == expected)
     known = np.flatnonzero(line != NOWHERE)
+    kept = np.flatnonzero(line == expected)
+    kept = kept[(kept >= kept[0]) & (np.diff(kept, prepend=kept[0] - 1) == 1).cumprod().astype(bool)]
+    step = int(expected[1] - expected[0])
+    period = _period(planes[:, :, kept], 1, jump * step)
     result = planes.copy()
     for at in np.flatnonzero(line != expected):
-        inner_gap = line[at] == NOWHERE and known[0] < at < known[-1]
-        if inner_gap:
-            continue  # nothing is read there if the image continues either
-        alike = kept[(expected[at] - expected[kept]) % jump.denominator == 0]
-        source = int(at)
-        if line[at] == NOWHERE or (expected[at] - line[at]) % jump.denominator:
-            alike = alike if len(alike) else kept
-            source = int(alike[np.abs(alike - at).argmin()])
+        if line[at] == NOWHERE and known[0] < at < known[-1]:
+            continue  # a gap inside the map: nothing is read there if the image continues either
+        source, start = at, line[at]
+        if line[at] == NOWHERE or (expected[at] - line[at]) % (period * step):
+            (source,), _ = _equivalent(np.array([at - kept[0]]), len(kept), jump * step, period)
+            source = source + kept[0]
+            start = line[source]
         free = planes[FREE_FIRST : FREE_LAST + 1, :, source]
-        shift = round((int(expected[at]) - int(line[source])) * jump)
+        shift = round((int(expected[at]) - int(start)) * jump)
         result[FREE_FIRST : FREE_LAST + 1, :, at] = np.where(free[0] <= free[1], free + shift, free)
     result[FREE_POSITION] = expected
     return result

@@ -117,7 +117,7 @@ def over_windows(
         if home is not None and home - first < len(sizes) and reads.planes.shape[home + 1] > 1:
             reads = replace(reads, jump=reads.jump * step_along(reads, home))
         for at, (size, positions) in enumerate(zip(sizes, taps, strict=True)):
-            free, dim = free_taps and free_taps[at], first + at
+            free, dim = None if free_taps is None else free_taps[at], first + at
             reads = gathered(reads, dim, positions, size, at_home=dim == home, free_taps=free)
         if np.array_equal(reads.planes[POSITION], original.planes[POSITION]):
             reads = replace(reads, jump=original.jump)  # 1 × 1: positions are unchanged
