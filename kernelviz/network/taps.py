@@ -72,7 +72,7 @@ def layout_of(found: Found, shape: Sequence[int]) -> Layout:
     shape = tuple(shape)
     if found is None:
         raise NoMapError("it does not depend on the image")
-    if found.lost:
+    if found.lost and not found.axes:
         raise NoMapError(f"which dimension is which was lost: {found.lost}")
     if not 1 <= len(found.axes) <= 2:
         raise NoMapError("the network's input is not an image of rows and columns")

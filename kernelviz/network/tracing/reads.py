@@ -460,7 +460,10 @@ AXIS_LETTERS = {1: "L", 2: "HW", 3: "DHW"}
 
 @dataclass(frozen=True, eq=False)
 class TensorReads:
-    """The reads along each axis of the image, and the channel numbers (1, *dims); or the reason why they are ``lost``."""
+    """The reads along each axis of the image, and the channel numbers (1, *dims); or the reason why they are ``lost``.
+
+    If the reads are lost, ``axes`` only locate the elements by their positions; they are empty if positions are lost too.
+    """
 
     axes: tuple[AxisReads, ...] = ()
     channel: Array | None = None
@@ -499,6 +502,11 @@ def image(shape: Sequence[int]) -> TensorReads:
     rank = len(shape)
     axes = tuple(image_axis(shape[dim], dim, rank) for dim in range(2, rank))
     return TensorReads(axes).with_channels(shape[1], 1, rank)
+
+
+def located(shape: Sequence[int], lost: str) -> TensorReads:
+    """What is known of a map (N, C, *axes) whose reads are lost: where each of its elements is."""
+    return replace(image(shape), lost=lost)
 
 
 def elementwise(parts: Sequence[TensorReads], rank: int) -> TensorReads:
@@ -544,9 +552,9 @@ def concatenated(parts: Sequence[TensorReads | None], sizes: Sequence[int], dim:
         for axis in range(len(known[0].axes))
     )
     numbered = [part.channel for part in known if part.channel is not None and part.channel.size > 1]
-    along = all(channel.shape[dim + 1] > 1 for channel in numbered)
-    if numbered and not along:
-        return continued(TensorReads(axes, max(numbered, key=lambda channel: channel.size)), dim)
+    across = [channel for channel in numbered if channel.shape[dim + 1] == 1]
+    if across:
+        return continued(TensorReads(axes, max(across, key=lambda channel: channel.size)), dim)
     return continued(TensorReads(axes).with_channels(sum(sizes), dim, rank) if numbered else TensorReads(axes), dim)
 
 
@@ -588,7 +596,7 @@ def layout(carried: TensorReads | None, shape: Sequence[int]) -> str:
     Channels that contain several positions of a map count as channels.
     """
     words = ["N", *["?"] * (len(shape) - 1)] if shape else []
-    if carried is None or carried.lost:
+    if carried is None or not carried.axes:
         return " ".join(words)
     letters = AXIS_LETTERS.get(len(carried.axes), "?" * len(carried.axes))
     along: list[str] = [""] * len(shape)

@@ -19,9 +19,11 @@ from kernelviz.network.tracing.reads import (
     POSITION,
     AxisReads,
     TensorReads,
+    TooLargeError,
     concatenated,
     continued,
     elementwise,
+    located,
     mixed_over,
     reduced,
     reshaped,
@@ -34,13 +36,17 @@ Rule: TypeAlias = "Callable[[Call], Found | list[Found]]"
 
 @dataclass(frozen=True)
 class Call:
-    """One operation: its name, arguments and output, and what is known of a tensor (None: it does not read the image)."""
+    """One operation: its name, arguments and output, and what is known of a tensor (None: it does not read the image).
+
+    ``operator`` is the name with the library, as ``aten::add``.
+    """
 
     name: str
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     output: Any
     known: Callable[[Any], Found]
+    operator: str = ""
 
     @property
     def source(self) -> TensorReads:
@@ -70,17 +76,41 @@ class Call:
 
 
 def outcome(call: Call) -> Found | list[Found]:
-    """What is known of the outputs of an operation: one value, or one per output."""
+    """What is known of the outputs of an operation: one value, or one per output.
+
+    If an argument is lost, so are the outputs, but their elements may still be located. The output of a convolution, a
+    pool or a normalisation of maps is located whatever its arguments are.
+    """
     overwrites = call.name in {"copy_", "fill_"}
     tensors = tensors_in((call.args[1:] if overwrites else call.args, call.kwargs))
     carried = [known for tensor in tensors if (known := call.known(tensor)) is not None]
     if not carried or call.name in _CONSTANT:
         return None
-    lost = next((known for known in carried if known.lost), None)
-    if lost is not None:
-        return lost
+    lost = next((known.lost for known in carried if known.lost), "")
+    if lost and not all(known.axes for known in carried):
+        return _located(call, TensorReads(lost=lost))
+    try:
+        found = _followed(call)
+    except TooLargeError:
+        found = TensorReads(lost=f"{call.name} spreads rows and columns over too many elements to follow")
+    except Exception:  # noqa: BLE001 - a fault of a rule must not end the network's forward pass
+        found = TensorReads(lost=lost or f"the rule for {call.operator} failed")
+    if isinstance(found, list):
+        return [value and _located(call, replace(value, lost=lost or value.lost)) for value in found]
+    return found and _located(call, replace(found, lost=lost or found.lost))
+
+
+def _followed(call: Call) -> Found | list[Found]:
     rule = RULES.get(call.name)
     return rule(call) if rule else TensorReads(lost=f"{call.name} is not an operation that fields are followed through")
+
+
+def _located(call: Call, found: TensorReads) -> TensorReads:
+    """What is known of the first output; if it is lost, an operation on maps still determines its dimensions."""
+    if found.lost and not found.axes and call.name in _OF_MAPS and 3 <= call.rank <= 5:
+        first = call.output[0] if isinstance(call.output, (tuple, list)) else call.output
+        return located(first.shape, found.lost)
+    return found
 
 
 def tensors_in(value: Any) -> list[torch.Tensor]:
@@ -204,6 +234,16 @@ def _contracted(carried: TensorReads, dim: int, *, other: bool) -> TensorReads:
     result = carried.each(contract)
     return replace(result, channel=None if channel is None else channel.take([0], axis=dim + 1))
 
+
+_OF_MAPS = frozenset({
+    "convolution", "_convolution", "cudnn_convolution", "mkldnn_convolution", "conv1d", "conv2d", "conv3d",
+    "conv2d_relu", "conv3d_relu", "deform_conv2d", "max_pool2d", "max_pool2d_with_indices", "max_pool3d_with_indices",
+    "avg_pool1d", "avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
+    "_adaptive_avg_pool3d", "adaptive_max_pool2d", "adaptive_max_pool3d", "fractional_max_pool2d", "max_unpool2d",
+    "native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "cudnn_batch_norm",
+    "_batch_norm_no_update", "native_group_norm", "grid_sampler_2d", "grid_sampler_3d",
+})  # fmt: skip
+"""Operations whose first output is (N, C, ...) by their own contract."""
 
 _DIM_AT = {"linalg_vector_norm": 2, "norm": 2}
 
