@@ -60,10 +60,11 @@ def layout_text(layer: TracedLayer) -> str:
 
 
 def field_text(layer: TracedLayer) -> str:
-    """``43`` or ``43 × 27``, with ``+`` if the whole image is mixed in; ``?`` if it is not known."""
+    """``43`` or ``43 × 27``, with ``+`` if the whole image is mixed in; ``?`` for what is not known."""
     if layer.field is None:
         return UNKNOWN if layer.runs else ""
-    return _sides([axis.size for axis in layer.field.axes]) + ("+" if layer.field.mixes_image else "")
+    sizes = [UNKNOWN if axis.size is None else axis.size for axis in layer.field.axes]
+    return _sides(sizes) + ("+" if layer.field.mixes_image else "")
 
 
 def _jump_text(layer: TracedLayer) -> str:
@@ -73,7 +74,7 @@ def _jump_text(layer: TracedLayer) -> str:
     return "" if None in jumps else _sides([jump for jump in jumps if jump is not None])
 
 
-def _sides(sides: Sequence[int] | None) -> str:
+def _sides(sides: Sequence[int | str] | None) -> str:
     """``3`` for a square, else ``3 × 5``."""
     if not sides:
         return ""
@@ -107,7 +108,7 @@ def legend(layers: Iterable[TracedLayer]) -> list[str]:
         lines.append("+: the whole image contributes too, through a mean, a gate, attention or a norm over space")
     reasons: dict[str, str] = {}
     for layer in layers:
-        if layer.field is None and layer.runs:
+        if layer.lost and layer.runs:
             reasons.setdefault(layer.lost, layer.name)
     lines += [f"?: unknown from {visible(name)} on: {visible(reason)}" for reason, name in list(reasons.items())[:3]]
     never = sum(layer.runs == 0 for layer in layers)

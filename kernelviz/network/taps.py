@@ -163,7 +163,7 @@ class Tap:
             return None
         lines = []
         for axis, units in zip(found.axes, self.layout.size[1:], strict=True):
-            if axis.jump is None or axis.offset is None or len(axis.first) != units:
+            if axis.size is None or axis.jump is None or axis.offset is None or len(axis.first) != units:
                 return None
             lines.append(axis.offset + axis.jump * np.arange(units) + (axis.size - 1) / 2)
         return lines[0], lines[1]

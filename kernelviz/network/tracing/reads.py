@@ -39,8 +39,10 @@ class AxisReads:
     """The planes (6, *dims) of one axis, and the distance in the input of neighbouring positions, ``jump``.
 
     ``pooled``: the elements have no position along this axis any more, as after a mean. ``mixed``: an operation that reads
-    the whole axis took part. ``beside`` are planes that are read as well, kept separate if their union would be large: the
-    scores of attention read the reads of their row and those of their column.
+    the whole axis took part. ``uncertain``: rows that are apart were combined, or the size of the map was set, so that the
+    number of rows that an element reads may depend on the size of the image. ``beside`` are planes that are read as well,
+    kept separate if their union would be large: the scores of attention read the reads of their row and those of their
+    column.
     """
 
     planes: Array
@@ -48,6 +50,7 @@ class AxisReads:
     pooled: bool = False
     mixed: bool = False
     beside: tuple[Array, ...] = ()
+    uncertain: bool = False
 
     def moved(self, move: Callable[[Array], Array]) -> AxisReads:
         """The reads after ``move`` rearranged the planes; it must keep their first dimension."""
@@ -113,7 +116,20 @@ def joined(parts: Sequence[AxisReads]) -> AxisReads:
         pooled=all(part.pooled for part in parts),
         mixed=any(part.mixed for part in parts) or len(positioned) < len(parts),
         beside=beside,
+        uncertain=any(part.uncertain for part in positioned) or _apart([part.planes for part in positioned]),
     )
+
+
+def _apart(terms: Sequence[Array]) -> bool:
+    """Whether elements of the first term read rows that are not next to those of another one."""
+    one = terms[0]
+    for other in terms[1:]:
+        if int(np.prod(np.broadcast_shapes(one.shape, other.shape))) > max(one.size, other.size, _SMALL):
+            continue
+        first = np.maximum(one[FREE_FIRST], other[FREE_FIRST])
+        if ((first > np.minimum(one[FREE_LAST], other[FREE_LAST]) + 1) & (first < FAR)).any():
+            return True
+    return False
 
 
 def _united(terms: Sequence[Array]) -> tuple[Array, tuple[Array, ...]]:
@@ -200,7 +216,19 @@ def together(reads: AxisReads, dim: int, *, keep_positions: bool = False) -> Axi
     position = reads.planes[POSITION]
     in_space = position.shape[dim] > 1 and bool((position.take([0], axis=dim) != position).any())
     everything = in_space and all((planes[plane] == planes[plane].flat[0]).all() for plane in (FIRST, LAST))
-    return replace(reads, planes=planes, beside=beside, mixed=reads.mixed or everything)
+    uncertain = reads.uncertain or (in_space and not everything and _with_gaps(reads.planes, dim))
+    return replace(reads, planes=planes, beside=beside, mixed=reads.mixed or everything, uncertain=uncertain)
+
+
+def _with_gaps(planes: Array, dim: int) -> bool:
+    """Whether the rows that the elements along a dimension read leave out rows between them."""
+    first, last = (np.moveaxis(planes[plane], dim, -1) for plane in (FREE_FIRST, FREE_LAST))
+    if (first[..., 1:] <= last[..., :-1] + 1).all() and (first[..., :-1] <= last[..., 1:] + 1).all():
+        return False
+    order = first.argsort(axis=-1, kind="stable")
+    first = np.take_along_axis(first, order, axis=-1)
+    reach = np.maximum.accumulate(np.take_along_axis(last, order, axis=-1), axis=-1)
+    return bool(((first[..., 1:] > reach[..., :-1] + 1) & (first[..., 1:] < FAR)).any())
 
 
 def _reduced(planes: Array, dim: int) -> Array:
@@ -496,6 +524,11 @@ class TensorReads:
         """Whether an operation that reads a whole axis took part."""
         return any(reads.mixed or reads.pooled for reads in self.axes)
 
+    @property
+    def uncertain(self) -> bool:
+        """Whether receptive fields may grow with the image."""
+        return any(reads.uncertain for reads in self.axes)
+
 
 def image(shape: Sequence[int]) -> TensorReads:
     """The input (1, C, *axes) itself."""
@@ -574,7 +607,8 @@ def _concatenated(parts: Sequence[AxisReads | None], sizes: Sequence[int], dim: 
         shape = list(shapes[0])
         shape[dim + 1] = size
         pieces.append(np.broadcast_to(part, shape))
-    return replace(positioned[0], planes=np.concatenate(pieces, axis=dim + 1), mixed=mixed)
+    uncertain = any(part.uncertain for part in positioned)
+    return replace(positioned[0], planes=np.concatenate(pieces, axis=dim + 1), mixed=mixed, uncertain=uncertain)
 
 
 def _empty_beside(part: AxisReads, dim: int, rank: int) -> Array:

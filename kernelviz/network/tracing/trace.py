@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import nn
 
-from kernelviz.errors import UsageError
+from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network.convolutions import list_layers
 from kernelviz.network.model import Model, stage_names
 from kernelviz.network.selection import without_expert
@@ -48,7 +48,48 @@ def trace(network: Model | nn.Module, input_size: Sequence[int] | None = None) -
     """
     size = checked_size(network, input_size)
     module = network.module if isinstance(network, Model) else network
-    return as_trace(network, observe_pass(module, size), size)
+    observed = observe_pass(module, size)
+    return with_sure_sizes(as_trace(network, observed, size), observed, module)
+
+
+def with_sure_sizes(traced: Trace, observed: ObservedPass, module: nn.Module) -> Trace:
+    """The trace with the size of an uncertain receptive field only if it is the same in an image of twice the size."""
+    uncertain = {name for name, visit in observed.visits.items() if visit.found is not None and visit.found.uncertain}
+    if not uncertain:
+        return traced
+    twice = (traced.input_size[0], *(2 * side for side in traced.input_size[1:]))
+    try:
+        larger = as_trace(module, observe_pass(module, twice), twice)
+    except KernelvizError:
+        return traced  # the network takes no other size
+    others = {layer.name: layer.field for layer in larger.layers}
+    layers = []
+    for layer in traced.layers:
+        field, other = layer.field, others.get(layer.name)
+        if layer.name in uncertain and field is not None and other is not None:
+            sides = zip(field.axes, other.axes, traced.input_size[1:], strict=True)
+            axes = tuple(replace(axis, size=_size_of_both(axis, second, side)) for axis, second, side in sides)
+            known = all(axis.size is not None for axis in axes)
+            layer = replace(layer, field=replace(field, axes=axes), lost="" if known else _GROWS)  # noqa: PLW2901
+        layers.append(layer)
+    return replace(traced, layers=tuple(layers))
+
+
+_GROWS = "the number of rows and columns that a unit reads depends on the size of the image"
+
+
+def _size_of_both(axis: AxisField, second: AxisField, side: int) -> int | None:
+    """The size of a receptive field in images of ``side`` and twice as many rows; None if they differ."""
+    inside, inside_second = _size_inside(axis, side), _size_inside(second, 2 * side)
+    if axis.size == second.size and axis.size is not None and max(inside, inside_second) <= axis.size:
+        return axis.size
+    return inside if inside == inside_second and inside else None
+
+
+def _size_inside(axis: AxisField, side: int) -> int:
+    """The largest extent of the fields that do not touch the border of the image; 0 if all touch it."""
+    inside = (axis.first > 0) & (axis.last < side - 1) & (axis.first <= axis.last)
+    return int((axis.last - axis.first + 1)[inside].max(initial=0))
 
 
 def as_trace(

@@ -175,7 +175,13 @@ def _adaptive(call: Call) -> Found | list[Found]:
         for size, output in zip(first, outputs, strict=True)
     ]
     ratios = [Fraction(size, output) for size, output in zip(first, outputs, strict=True)]
-    return _each_output(call, over_windows(call.source, first, taps, ratios, dims[0]))
+    result = over_windows(call.source, first, taps, ratios, dims[0])
+    return _each_output(call, result if outputs == first else _of_a_set_size(result))
+
+
+def _of_a_set_size(carried: TensorReads) -> TensorReads:
+    """The reads of a map whose size was set, so that its windows may grow with the image."""
+    return carried.each(lambda reads: replace(reads, uncertain=True))
 
 
 def _each_output(call: Call, found: Found) -> Found | list[Found]:
@@ -211,7 +217,8 @@ def _enlarge(call: Call) -> Found:
         ]
         taps.append(as_taps(windows))
         ratios.append(Fraction(size, output))
-    return over_windows(call.source, sizes, taps, ratios)
+    result = over_windows(call.source, sizes, taps, ratios)
+    return result if scales or outputs == sizes else _of_a_set_size(result)
 
 
 def _pad(call: Call) -> Found:
@@ -347,7 +354,7 @@ def _unfold(call: Call) -> Found:
         check_size(shape)
         columns = np.stack([np.broadcast_to(part, (6, 1, channels, *outputs)) for part in parts], axis=3)
         planes = columns.reshape(6, 1, channels * len(parts), -1)
-        return AxisReads(planes, reads.jump * Fraction(stride[home - 2]), reads.pooled, reads.mixed)
+        return replace(reads, planes=planes, jump=reads.jump * stride[home - 2], beside=())
 
     result = call.source.each(unfold)
     if any(reads.planes.ndim != 4 for reads in result.axes):
@@ -378,7 +385,7 @@ def _fold(call: Call) -> Found:
         result[POSITION:] = np.broadcast_to(positions, output)
         if reads.pooled:
             result[POSITION], result[FREE_POSITION] = NO_POSITION, NOWHERE
-        return narrowed(AxisReads(result, reads.jump / stride[axis], reads.pooled, reads.mixed))
+        return narrowed(replace(reads, planes=result, jump=reads.jump / stride[axis], beside=()))
 
     axes = call.source.axes
     if len(axes) != 2 or len(call.shape) != 3:
