@@ -40,9 +40,9 @@ class AxisReads:
 
     ``pooled``: the elements have no position along this axis any more, as after a mean. ``mixed``: an operation that reads
     the whole axis took part. ``uncertain``: rows that are apart were combined, or the size of the map was set, so that the
-    number of rows that an element reads may depend on the size of the image. ``beside`` are planes that are read as well,
-    kept separate if their union would be large: the scores of attention read the reads of their row and those of their
-    column.
+    number of rows that an element reads may depend on the size of the image. ``torn``: it does, since elements combine
+    several positions, as a recurrent layer does. ``beside`` are planes that are read as well, kept separate if their union
+    would be large: the scores of attention read the reads of their row and those of their column.
     """
 
     planes: Array
@@ -51,6 +51,7 @@ class AxisReads:
     mixed: bool = False
     beside: tuple[Array, ...] = ()
     uncertain: bool = False
+    torn: bool = False
 
     def moved(self, move: Callable[[Array], Array]) -> AxisReads:
         """The reads after ``move`` rearranged the planes; it must keep their first dimension."""
@@ -117,6 +118,7 @@ def joined(parts: Sequence[AxisReads]) -> AxisReads:
         mixed=any(part.mixed for part in parts) or len(positioned) < len(parts),
         beside=beside,
         uncertain=any(part.uncertain for part in positioned) or _apart([part.planes for part in positioned]),
+        torn=any(part.torn for part in positioned) or bool((planes[POSITION] == TORN).any()),
     )
 
 
@@ -215,6 +217,7 @@ def together(reads: AxisReads, dim: int, *, keep_positions: bool = False) -> Axi
     planes, beside = _united([planes, *(_reduced(term, dim) for term in reads.beside)])
     position = reads.planes[POSITION]
     in_space = position.shape[dim] > 1 and bool((position.take([0], axis=dim) != position).any())
+    in_space = in_space or (not reads.pooled and bool((position == NO_POSITION).all()))
     everything = in_space and all((planes[plane] == planes[plane].flat[0]).all() for plane in (FIRST, LAST))
     uncertain = reads.uncertain or (in_space and not everything and _with_gaps(reads.planes, dim))
     return replace(reads, planes=planes, beside=beside, mixed=reads.mixed or everything, uncertain=uncertain)
@@ -607,8 +610,13 @@ def _concatenated(parts: Sequence[AxisReads | None], sizes: Sequence[int], dim: 
         shape = list(shapes[0])
         shape[dim + 1] = size
         pieces.append(np.broadcast_to(part, shape))
-    uncertain = any(part.uncertain for part in positioned)
-    return replace(positioned[0], planes=np.concatenate(pieces, axis=dim + 1), mixed=mixed, uncertain=uncertain)
+    return replace(
+        positioned[0],
+        planes=np.concatenate(pieces, axis=dim + 1),
+        mixed=mixed,
+        uncertain=any(part.uncertain for part in positioned),
+        torn=any(part.torn for part in positioned),
+    )
 
 
 def _empty_beside(part: AxisReads, dim: int, rank: int) -> Array:

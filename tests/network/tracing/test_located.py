@@ -25,7 +25,9 @@ class Between(nn.Module):
     def forward(self, image):
         """The operation has the first map, and a layer if it needs one."""
         image = self.first(image)
-        return self.act(self.second(self.operation(image) if self.inside is None else self.operation(image, self.inside)))
+        return self.act(
+            self.second(self.operation(image) if self.inside is None else self.operation(image, self.inside))
+        )
 
 
 def negative_to_zero(x):
@@ -48,7 +50,9 @@ def grid(x):
 
 def deformed(x, layer):
     """A deformable convolution with offsets from the map."""
-    return pytest.importorskip("torchvision").ops.deform_conv2d(x, layer(x), torch.ones(6, 6, 3, 3, device=x.device), padding=1)
+    return pytest.importorskip("torchvision").ops.deform_conv2d(
+        x, layer(x), torch.ones(6, 6, 3, 3, device=x.device), padding=1
+    )
 
 
 def scattered(x):
@@ -123,7 +127,8 @@ def test_a_convolution_makes_a_map_whatever_came_before(operation):
     try:
         layer = trace(network, (3, 12, 8)).layer("second")
     except Exception:  # noqa: BLE001
-        print("TRACE FAILED"); raise
+        print("TRACE FAILED")
+        raise
     print(layer.layout, layer.field is None, layer.lost)
     assert layer.layout == "N C H W"
     assert layer.field is not None or layer.lost
