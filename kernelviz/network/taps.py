@@ -155,6 +155,12 @@ class Tap:
     kind: str
     known: Found
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Why the receptive fields are not known, if they are not."""
+        lost = self.known.lost if self.known is not None else ""
+        return (f"receptive field not known: {lost}",) if lost else ()
+
     @cached_property
     def centres(self) -> tuple[Array, Array] | None:
         """The centres of the receptive fields as rows and columns of the input; None if they are not known."""

@@ -264,7 +264,7 @@ _ELEMENTWISE = (
     "masked_fill_", "sign", "round", "floor", "ceil", "eq", "ne", "lt", "le", "gt", "ge", "logical_and",
     "logical_or", "logical_not", "bitwise_and", "bitwise_or", "bitwise_not", "nan_to_num", "isnan",
     "remainder", "fmod", "_conj", "view_as_real", "real", "imag", "positive", "detach_",
-    "lift_fresh_copy",
+    "lift_fresh_copy", "quantize_per_tensor", "dequantize", "fake_quantize_per_tensor_affine_cachemask",
 )  # fmt: skip
 
 RULES: dict[str, Rule] = {

@@ -9,9 +9,23 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from kernelviz.drawing.overlay import make_overlay, overlay_page
+from kernelviz.drawing.page import Text
 from kernelviz.network.capture import capture_features
-from kernelviz.network.tracing import rules
+from kernelviz.network.tracing import rules, watch
 from kernelviz.network.tracing.trace import trace
+
+
+class Step(nn.Module):
+    """A function as a layer."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.step = step
+
+    def forward(self, x):
+        """Applies it."""
+        return self.step(x)
 
 
 class Between(nn.Module):
@@ -88,7 +102,7 @@ OPERATIONS = [
     lambda x: x.rot90(1, (2, 3)).tril().triu(-20),
     lambda x: x.msort(),
     lambda x: x.masked_scatter(x > 0, x),
-    lambda x: torch.einsum("nchw,ndhw->ncd", x, x).softmax(-1) @ x.flatten(2).sort().values @ torch.ones(96, 96, device=x.device),
+    lambda x: x.flatten(2).sort().values.view_as(x),
     lambda x: x.take_along_dim(x.argsort(1), 1),
     lambda x: torch.bucketize(x, x.new_tensor([-0.5, 0.0, 0.5])).to(x.dtype),
     lambda x: x.view(1, 6, 12, 8).as_strided((1, 6, 8, 12), (576, 96, 1, 8)).clone(),
@@ -103,32 +117,118 @@ def hooked(network, batch, name):
     seen = []
     handle = network.get_submodule(name).register_forward_hook(lambda *given: seen.append(given[2].clone()))
     with torch.no_grad():
-        network(batch)
+        network(batch.clone())
     handle.remove()
     return seen[0][0].numpy()
 
 
-def check(network, *names, batch=None):
-    """Each map is the hook's, and without a field its layer has a reason."""
-    batch = torch.randn(1, 3, 12, 8, generator=torch.Generator().manual_seed(0)) if batch is None else batch
+def captured(network, *names):
+    """The captured maps, each bitwise what the hook sees."""
+    batch = torch.randn(1, 3, 12, 8, generator=torch.Generator().manual_seed(0))
     network = network.eval()
-    for name in names:
-        (maps,) = capture_features(network, batch, name)
-        np.testing.assert_array_equal(maps.values, hooked(network, batch, name))
+    found = [capture_features(network, batch, name)[0] for name in names]
+    for maps in found:
+        np.testing.assert_array_equal(maps.values, hooked(network, batch, maps.layer))
+    return found
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_a_convolution_makes_a_map_whatever_came_before(operation):
-    """The second convolution and its activation are drawn as the hook sees them."""
-    if "flatten" in operation.__code__.co_names:
-        operation = lambda x, of=operation: of(x).view_as(x)  # noqa: E731
+    """The second convolution and its activation are maps although their receptive fields are not known."""
     network = Between(operation)
-    check(network, "first", "second", "act")
-    try:
-        layer = trace(network, (3, 12, 8)).layer("second")
-    except Exception:  # noqa: BLE001
-        print("TRACE FAILED")
-        raise
-    print(layer.layout, layer.field is None, layer.lost)
-    assert layer.layout == "N C H W"
-    assert layer.field is not None or layer.lost
+    captured(network, "first", "second", "act")
+    layer = trace(network, (3, 12, 8)).layer("second")
+    assert (layer.layout, layer.field) == ("N C H W", None)
+    assert layer.lost
+
+
+def test_deformable_convolutions_make_maps():
+    """As a function and as a module, whose own output is a map too."""
+    torchvision = pytest.importorskip("torchvision")
+    offsets = nn.Conv2d(6, 18, 3, padding=1)
+    captured(Between(deformed, offsets), "inside", "second")
+
+    class Deformed(torchvision.ops.DeformConv2d):
+        def forward(self, x):
+            return super().forward(x, x.new_zeros(1, 18, *x.shape[2:]))
+
+    captured(Between(lambda x, layer: layer(x), Deformed(6, 6, 3, padding=1)), "inside", "second")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_quantised_layers_make_maps():
+    """A network that cannot be copied to meta is observed as it is."""
+    from torch.ao.nn.quantized import Conv2d
+
+    class Quantised(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = Conv2d(6, 6, 3, padding=1)
+            steps, zeros = torch.full((6,), 0.02, dtype=torch.float64), torch.zeros(6, dtype=torch.int64)
+            weight = torch.quantize_per_channel(torch.randn(6, 6, 3, 3), steps, zeros, 0, torch.qint8)
+            self.conv.set_weight_bias(weight, torch.zeros(6))
+
+        def forward(self, x):
+            return self.conv(torch.quantize_per_tensor(x, 0.05, 64, torch.quint8)).dequantize()
+
+    captured(Between(lambda x, layer: layer(x), Quantised()), "first", "inside", "second", "act")
+
+
+def test_a_map_without_a_field_is_stretched_over_the_image():
+    """The cells of an overlay share the image evenly, and the caption reports it."""
+    (maps,) = captured(Between(negative_to_zero), "second")
+    assert maps.centres is None
+    overlay = make_overlay(maps, 0, image=np.zeros((12, 8, 3), np.uint8))
+    caption = " ".join(item.text for item in overlay_page(overlay).items if isinstance(item, Text))
+    assert "share the image evenly" in caption
+    assert "Receptive field not known: index_put_" in caption
+
+
+def test_a_write_into_a_map_leaves_its_rows_where_they_are():
+    """A map that was changed in its own memory is still drawn; a copy of unknown rows over it is not."""
+    network = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), Step(negative_to_zero), Step(every_second_channel))
+    captured(network, "1", "2")
+    network[2].step = lambda x: x.copy_(x.sort(2).values)
+    assert trace(network, (3, 12, 8)).layer("2").layout == "N ? ? ?"
+
+
+def raising(*_given):
+    """A rule with a fault."""
+    raise ValueError("operands could not be broadcast together")
+
+
+def test_a_rule_that_fails_loses_the_field_only(monkeypatch):
+    """The forward pass goes on, the network is not blamed, and the layers behind it are maps."""
+    monkeypatch.setitem(rules.RULES, "tanh", raising)
+    network = Between(torch.tanh)
+    traced = trace(network, (3, 12, 8))
+    assert traced.layer("first").field
+    assert traced.layer("second").field is None
+    assert traced.layer("second").lost == "the rule for aten::tanh failed"
+    captured(network, "second", "act")
+
+
+def test_a_write_that_fails_to_be_followed_loses_the_field_only(monkeypatch):
+    """The tensors that share the memory are lost, no more."""
+    monkeypatch.setattr(watch, "after_write", raising)
+    traced = trace(Between(every_second_channel), (3, 12, 8))
+    assert traced.layer("second").lost.startswith("the rule for aten::")
+    assert traced.layer("second").layout == "N C H W"
+
+
+def test_networks_with_class_tokens_in_their_windows_are_traced():
+    """Writes into a part of the scores of attention are followed."""
+    with torch.device("meta"):
+        network = timm.create_model("mvitv2_small_cls")
+    traced = trace(network, (3, 224, 224))
+    assert traced.layer("head.fc").output_shape == (1000,)
+    assert not any(layer.lost for layer in traced.layers)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["base", "large", "huge"])
+def test_larger_networks_with_class_tokens_are_traced(size):
+    """As the small one."""
+    with torch.device("meta"):
+        network = timm.create_model(f"mvitv2_{size}_cls")
+    assert not any(layer.lost for layer in trace(network, (3, 224, 224)).layers)
