@@ -91,13 +91,18 @@ def outcome(call: Call) -> Found | list[Found]:
         return _located(call, TensorReads(lost=lost))
     try:
         found = _followed(call)
-    except TooLargeError:
-        found = TensorReads(lost=f"{call.name} spreads rows and columns over too many elements to follow")
-    except Exception:  # noqa: BLE001 - a fault of a rule must not end the network's forward pass
-        found = TensorReads(lost=lost or f"the rule for {call.operator} failed")
+    except Exception as error:  # noqa: BLE001 - a fault of a rule must not end the network's forward pass
+        found = failed(call, error)
     if isinstance(found, list):
         return [value and _located(call, replace(value, lost=lost or value.lost)) for value in found]
     return found and _located(call, replace(found, lost=lost or found.lost))
+
+
+def failed(call: Call, error: Exception) -> TensorReads:
+    """What is known of a tensor if the rule for an operation raised an error: nothing, and why."""
+    if isinstance(error, TooLargeError):
+        return TensorReads(lost=f"{call.name} spreads rows and columns over too many elements to follow")
+    return TensorReads(lost=f"the rule for {call.operator} failed")
 
 
 def _followed(call: Call) -> Found | list[Found]:

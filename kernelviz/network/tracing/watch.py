@@ -23,7 +23,7 @@ from kernelviz.errors import KernelvizError
 from kernelviz.network.snapshot import PreservedModule, check_ready, exclusive, preserved_random_state
 from kernelviz.network.tracing import reads as known
 from kernelviz.network.tracing.reads import TensorReads, concatenated, located, narrowed
-from kernelviz.network.tracing.rules import Call, Found, outcome, part_of, tensors_in
+from kernelviz.network.tracing.rules import Call, Found, failed, outcome, part_of, tensors_in
 from kernelviz.threads import no_warnings
 
 if TYPE_CHECKING:
@@ -431,8 +431,8 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             before = self._known(other)
             try:
                 after = after_write(call.name, written, value, other, before)
-            except Exception:  # noqa: BLE001 - a fault of ours must not end the network's forward pass
-                after = TensorReads(lost=f"the rule for {call.operator} failed")
+            except Exception as error:  # noqa: BLE001 - a fault of a rule must not end the network's forward pass
+                after = failed(call, error)
             if after is not before:
                 self._keep(call, other, after)
 
