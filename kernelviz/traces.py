@@ -27,13 +27,14 @@ class AxisField:
     """The receptive fields of the units of a map along one axis of the input.
 
     Unit i reads the rows ``first[i]`` to ``last[i]`` inside the image, none if first > last. ``size`` is the largest
-    extent, as if the image had no border. If the fields are evenly spaced, ``jump`` is their distance in rows and
+    extent, as if the image had no border; None if it depends on the size of the image, as for the sum of a map and its
+    mirror image. If the fields are evenly spaced, ``jump`` is their distance in rows and
     ``offset`` the start of the first one, which may be outside the image; otherwise both are None.
     """
 
     first: Array
     last: Array
-    size: int
+    size: int | None
     jump: int | None
     offset: int | None
 
@@ -53,6 +54,12 @@ class Field:
 
     __repr__ = record_repr
 
+    @property
+    def largest(self) -> int | None:
+        """The size along the axis along which it is largest; None if a size is not known."""
+        sizes = [axis.size for axis in self.axes if axis.size is not None]
+        return max(sizes) if len(sizes) == len(self.axes) and sizes else None
+
 
 @dataclass(frozen=True)
 class Box:
@@ -71,7 +78,7 @@ class TracedLayer:
     ``kind`` is its class, ``family`` what it computes. Attributes that a module does not have (a stride, a bias) are None.
     The output and its field are those of the first run. ``output_shape`` is without the batch, ``layout`` with it, one word
     per dimension: ``N C H W``. ``params`` and ``macs`` exclude those of modules inside it. ``field`` is None if it is not
-    known, and ``lost`` is the reason.
+    known, and ``lost`` is the reason, as it is if only the size of the field is not known.
     """
 
     name: str
@@ -319,10 +326,11 @@ def layout_text(layer: TracedLayer) -> str:
 
 
 def field_text(layer: TracedLayer) -> str:
-    """``43`` or ``43 × 27``, with ``+`` if the whole image is mixed in; ``?`` if it is not known."""
+    """``43`` or ``43 × 27``, with ``+`` if the whole image is mixed in; ``?`` for what is not known."""
     if layer.field is None:
         return UNKNOWN if layer.runs else ""
-    return _sides([axis.size for axis in layer.field.axes]) + ("+" if layer.field.mixes_image else "")
+    sizes = [UNKNOWN if axis.size is None else axis.size for axis in layer.field.axes]
+    return _sides(sizes) + ("+" if layer.field.mixes_image else "")
 
 
 def _jump_text(layer: TracedLayer) -> str:
@@ -332,7 +340,7 @@ def _jump_text(layer: TracedLayer) -> str:
     return "" if None in jumps else _sides([jump for jump in jumps if jump is not None])
 
 
-def _sides(sides: Sequence[int] | None) -> str:
+def _sides(sides: Sequence[int | str] | None) -> str:
     """``3`` for a square, else ``3 × 5``."""
     if not sides:
         return ""

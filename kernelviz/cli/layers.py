@@ -41,7 +41,7 @@ def legend(layers: Iterable[TracedLayer]) -> list[str]:
         lines.append("+: the whole image contributes too, through a mean, a gate, attention or a norm over space")
     reasons: dict[str, str] = {}
     for layer in layers:
-        if layer.field is None and layer.runs:
+        if layer.lost and layer.runs:
             reasons.setdefault(layer.lost, layer.name)
     lines += [f"?: unknown from {visible(name)} on: {visible(reason)}" for reason, name in list(reasons.items())[:3]]
     never = sum(layer.runs == 0 for layer in layers)

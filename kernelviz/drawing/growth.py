@@ -78,7 +78,7 @@ def plot_growth(trace: Trace) -> PageFigure:
 def growth_page(trace: Trace) -> Panel:
     """The page: title, bands of stages with their names, three panels, a legend and a caption."""
     layers = [layer for layer in trace.layers if layer.family == "conv" and layer.field and layer.output_shape]
-    layers = [layer for layer in layers if layer.field and len(layer.field.axes) == 2]
+    layers = [layer for layer in layers if layer.field and len(layer.field.axes) == 2 and layer.field.largest]
     if not layers:
         raise UsageError(
             "No convolution has a known receptive field.",
@@ -109,7 +109,7 @@ def _heading(trace: Trace, count: int) -> tuple[list[Item], float]:
 
 
 def _charts(trace: Trace, layers: Sequence[TracedLayer]) -> list[Chart]:
-    fields = [max(axis.size for axis in layer.field.axes) for layer in layers if layer.field]
+    fields = [layer.field.largest for layer in layers if layer.field and layer.field.largest]
     rows = [len(layer.field.axes[0].first) for layer in layers if layer.field]
     channels = [layer.output_shape[0] for layer in layers if layer.output_shape]
     image = trace.input_size[-2]
@@ -313,7 +313,7 @@ def _caption(trace: Trace, layers: Sequence[TracedLayer]) -> list[str]:
     """How to read it, which layer first sees the whole image, and the stages whose names did not fit."""
     mixed = any(layer.field and layer.field.mixes_image for layer in layers)
     also = "; gates, means and norms mix in the whole image besides" if mixed else ""
-    fields = [max(axis.size for axis in layer.field.axes) for layer in layers if layer.field]
+    fields = [layer.field.largest for layer in layers if layer.field and layer.field.largest]
     image, first = max(trace.input_size[-2:]), _first_global(trace, fields)
     seen = f"no convolution sees as much as the image, {image:,} px"
     if first is not None:

@@ -548,6 +548,8 @@ def field_text(layer: TracedLayer) -> str:
     """What one unit reads of the image."""
     if layer.field is None:
         return f"not known: {layer.lost}" if layer.lost else "not known"
+    if any(axis.size is None for axis in layer.field.axes):
+        return f"not known: {layer.lost}"
     size = " × ".join(str(axis.size) for axis in layer.field.axes)
     jumps = [axis.jump for axis in layer.field.axes]
     text = f"a unit reads {size} pixels of the image"

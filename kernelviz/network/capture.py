@@ -170,7 +170,7 @@ class CaptureHooks:
             seen=given.seen,
             input_size=given.size,
             centres=tap.centres,
-            notes=(f"run {tap.run + 1} of {many}",) if many > 1 else (),
+            notes=(*([f"run {tap.run + 1} of {many}"] if many > 1 else []), *tap.notes),
         )
 
 

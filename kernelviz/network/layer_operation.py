@@ -13,7 +13,7 @@ from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network.capture import StopPassError
 from kernelviz.network.convolutions import find_layer, nearest_convolution, root_of
 from kernelviz.network.snapshot import preserved_random_state
-from kernelviz.network.tracing.trace import as_trace, checked_size
+from kernelviz.network.tracing.trace import as_trace, checked_size, with_sure_sizes
 from kernelviz.network.tracing.watch import observe_pass
 from kernelviz.network.units import ADAPTIVE_MAXIMA, ADAPTIVE_MEANS, MAXIMA, MEANS, WHOLE, CallRecorder, RecordedCall
 from kernelviz.threads import no_warnings
@@ -45,7 +45,7 @@ def layer_operation(network: Model | nn.Module, layer: str, input_size: Sequence
     title = name or type(module).__name__
     size = checked_size(network, input_size)
     observed = observe_pass(root_of(network), size)
-    traced = as_trace(network, observed, size)
+    traced = with_sure_sizes(as_trace(network, observed, size), observed, root_of(network))
     record = next((one for one in traced.layers if one.name == name), None)
     if name not in observed.visits:
         raise KernelvizError(

@@ -72,7 +72,7 @@ def layout_of(found: Found, shape: Sequence[int]) -> Layout:
     shape = tuple(shape)
     if found is None:
         raise NoMapError("it does not depend on the image")
-    if found.lost:
+    if found.lost and not found.axes:
         raise NoMapError(f"which dimension is which was lost: {found.lost}")
     if not 1 <= len(found.axes) <= 2:
         raise NoMapError("the network's input is not an image of rows and columns")
@@ -155,6 +155,12 @@ class Tap:
     kind: str
     known: Found
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Why the receptive fields are not known, if they are not."""
+        lost = self.known.lost if self.known is not None else ""
+        return (f"receptive field not known: {lost}",) if lost else ()
+
     @cached_property
     def centres(self) -> tuple[Array, Array] | None:
         """The centres of the receptive fields as rows and columns of the input; None if they are not known."""
@@ -163,7 +169,7 @@ class Tap:
             return None
         lines = []
         for axis, units in zip(found.axes, self.layout.size[1:], strict=True):
-            if axis.jump is None or axis.offset is None or len(axis.first) != units:
+            if axis.size is None or axis.jump is None or axis.offset is None or len(axis.first) != units:
                 return None
             lines.append(axis.offset + axis.jump * np.arange(units) + (axis.size - 1) / 2)
         return lines[0], lines[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from itertools import permutations
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import nn
 
-from kernelviz.errors import UsageError
+from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network.convolutions import list_layers
 from kernelviz.network.model import Model, stage_names
 from kernelviz.network.selection import without_expert
@@ -48,7 +49,68 @@ def trace(network: Model | nn.Module, input_size: Sequence[int] | None = None) -
     """
     size = checked_size(network, input_size)
     module = network.module if isinstance(network, Model) else network
-    return as_trace(network, observe_pass(module, size), size)
+    observed = observe_pass(module, size)
+    return with_sure_sizes(as_trace(network, observed, size), observed, module)
+
+
+def with_sure_sizes(traced: Trace, observed: ObservedPass, module: nn.Module) -> Trace:
+    """The trace without the sizes of receptive fields that depend on the size of the image.
+
+    An uncertain size must be the same in an image of twice the size, if the network takes one.
+    """
+    reads_of = {name: visit.found for name, visit in observed.visits.items() if visit.found is not None}
+    others = {}
+    if any(found.uncertain for found in reads_of.values()):
+        twice = (traced.input_size[0], *(2 * side for side in traced.input_size[1:]))
+        with suppress(KernelvizError):
+            others = {layer.name: layer.field for layer in as_trace(module, observe_pass(module, twice), twice).layers}
+    layers = (
+        _with_sure_size(layer, reads_of.get(layer.name), others.get(layer.name), traced.input_size[1:])
+        for layer in traced.layers
+    )
+    return replace(traced, layers=tuple(layers))
+
+
+def _with_sure_size(
+    layer: TracedLayer, found: TensorReads | None, other: Field | None, sides: Sequence[int]
+) -> TracedLayer:
+    """The layer with the sizes of its field that do not depend on the image; ``other`` is that in the larger image."""
+    if layer.field is None or found is None:
+        return layer
+    axes = [
+        replace(axis, size=None) if reads.torn else axis
+        for axis, reads in zip(layer.field.axes, found.axes, strict=True)
+    ]
+    if found.uncertain and other is not None:
+        mixed = layer.field.mixes_image
+        axes = [
+            replace(axis, size=_size_of_both(axis, second, side, whole_image=mixed))
+            for axis, second, side in zip(axes, other.axes, sides, strict=True)
+        ]
+    lost = "" if all(axis.size is not None for axis in axes) else _GROWS
+    return replace(layer, field=replace(layer.field, axes=tuple(axes)), lost=lost)
+
+
+_GROWS = "the number of rows and columns that a unit reads depends on the size of the image"
+
+
+def _size_of_both(axis: AxisField, second: AxisField, side: int, *, whole_image: bool) -> int | None:
+    """The size of a receptive field in images of ``side`` and twice as many rows; None if they differ.
+
+    With ``whole_image``, all units may read all of it.
+    """
+    inside, inside_second = _size_inside(axis, side), _size_inside(second, 2 * side)
+    if axis.size is None or (whole_image and not inside and not inside_second):
+        return axis.size
+    if axis.size == second.size and max(inside, inside_second) <= axis.size:
+        return axis.size
+    return inside if inside == inside_second and inside else None
+
+
+def _size_inside(axis: AxisField, side: int) -> int:
+    """The largest extent of the fields that do not touch the border of the image; 0 if all touch it."""
+    inside = (axis.first > 0) & (axis.last < side - 1) & (axis.first <= axis.last)
+    return int((axis.last - axis.first + 1)[inside].max(initial=0))
 
 
 def as_trace(
@@ -113,7 +175,9 @@ def _crossing(reads: AxisReads, other: AxisReads) -> bool:
     if reads.pooled or other.pooled or not set(reads.spread) & set(other.varies_along):
         return False
     reads = _united_but_along(reads, {*reads.varies_along, *other.varies_along})
-    first, last, _, _, row, column = np.broadcast_arrays(*reads.planes, other.planes[POSITION])
+    first, last, row, column = np.broadcast_arrays(
+        *(reads.planes[plane] for plane in (FIRST, LAST, POSITION)), other.planes[POSITION]
+    )
     used = (row >= 0) & (column >= 0)
     if not used.any():
         return False
@@ -153,8 +217,10 @@ def _axis_field(reads: AxisReads) -> AxisField:
         jump = int(steps[0]) or None  # zero if every unit reads the whole image
     elif len(first) == 1 and not reads.pooled and reads.jump.denominator == 1:
         jump = int(reads.jump)
-    offset = int(free_first[0]) if jump is not None and reading[0] else None
     nowhere = first > last
+    if ((first > free_last) | (last < free_first))[~nowhere].any():
+        jump = None  # rows of the far side of the image
+    offset = int(free_first[0]) if jump is not None and reading[0] else None
     first[nowhere], last[nowhere] = 0, -1
     return AxisField(first, last, size, jump, offset)
 

@@ -6,7 +6,7 @@ import copy
 import re
 from collections import Counter, OrderedDict
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +22,8 @@ import kernelviz.network.tracing.window_rules  # noqa: F401  (it registers its r
 from kernelviz.errors import KernelvizError
 from kernelviz.network.snapshot import PreservedModule, check_ready, exclusive, preserved_random_state
 from kernelviz.network.tracing import reads as known
-from kernelviz.network.tracing.reads import TensorReads, TooLargeError, concatenated, narrowed
-from kernelviz.network.tracing.rules import Call, Found, outcome, part_of, tensors_in
+from kernelviz.network.tracing.reads import TensorReads, concatenated, located, narrowed
+from kernelviz.network.tracing.rules import Call, Found, failed, outcome, part_of, tensors_in
 from kernelviz.threads import no_warnings
 
 if TYPE_CHECKING:
@@ -89,15 +89,20 @@ def after_write(name: str, written: torch.Tensor, value: Found, other: torch.Ten
         return before
     inside, around = _box(written, other), _box(other, written)
     if around is not None:
-        return value if inside is not None or value is None or value.lost else _cut(value, around)
+        return value if inside is not None or value is None else _cut(value, around)
     if before is not None and before.lost:
         return before
     if value is not None and value.lost:
-        return value
+        return _without_reads(before, value.lost)
     if inside is not None:
         pasted = _pasted(before, value, inside, other.shape)
         return pasted and pasted.each(narrowed)
-    return TensorReads(lost=f"{name} overwrites part of a tensor")
+    return _without_reads(before, f"{name} overwrites part of a tensor")
+
+
+def _without_reads(found: Found, lost: str) -> TensorReads:
+    """What is known of a tensor after other values were written into it: its elements are where they were."""
+    return TensorReads(lost=lost) if found is None else replace(found, lost=lost)
 
 
 def _memory(tensor: torch.Tensor) -> int | None:
@@ -350,8 +355,9 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return enter
 
     def _leaving(self, name: str) -> Any:
-        def leave(_module: nn.Module, inputs: Any, output: Any) -> None:
+        def leave(module: nn.Module, inputs: Any, output: Any) -> None:
             visit = self.stack.pop()
+            self._locate(module, output)
             visit.given.append(self._passed(output))
             self.ended.append(name)
             tensors = tensors_in(output)
@@ -360,6 +366,15 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 visit.changes = not any(tensors[0] is tensor for tensor in tensors_in(inputs)) or bool(visit.operations)
 
         return leave
+
+    def _locate(self, module: nn.Module, output: Any) -> None:
+        """Locate the elements of a map by the contract of the module, if operations before it were not followed."""
+        if isinstance(output, torch.Tensor) and output.ndim - 2 == _axes_of(
+            tuple(parent.__name__ for parent in type(module).__mro__)
+        ):
+            found = self._known(output)
+            if found is not None and found.lost and not found.axes:
+                self.carried[output] = located(output.shape, found.lost)
 
     def _passed(self, values: Any) -> RunTensors:
         tensors = tuple((tuple(tensor.shape), self._known(tensor)) for tensor in tensors_in(values))
@@ -379,7 +394,8 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if count is not None:
                 visit.macs += count(*args, **kwargs, out_val=output) // 2
         outputs = tensors_in([output])
-        self._carry(Call(name, args, kwargs, output, self._known), outputs, written_by(func, args, kwargs))
+        call = Call(name, args, kwargs, output, self._known, func._schema.name)  # noqa: SLF001
+        self._carry(call, outputs, written_by(func, args, kwargs))
         if makes_views(func):
             self.sharing.meet(args[0], outputs)
         return output
@@ -389,20 +405,20 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return found
 
     def _carry(self, call: Call, outputs: Sequence[torch.Tensor], written: Sequence[torch.Tensor]) -> None:
-        try:
-            found = outcome(call)
-        except TooLargeError:
-            found = TensorReads(lost=f"{call.name} spreads rows and columns over too many elements to follow")
+        found = outcome(call)
         values = found if isinstance(found, list) else [found] * len(outputs)
         for tensor, value in zip(outputs, values, strict=False):
             before = self._known(tensor)
+            overwritten = any(tensor is target for target in written)
+            if overwritten and value is not None and value.lost and not value.axes and call.name != "copy_":
+                value = _without_reads(before, value.lost)  # noqa: PLW2901 - it was changed where it is
             self._keep(call, tensor, value)
-            if value is not before and any(tensor is target for target in written):
+            if value is not before and overwritten:
                 self._overwrite(call, tensor)
 
     def _keep(self, call: Call, tensor: torch.Tensor, value: Found) -> None:
-        if value is not None and not value.lost and any(part.planes.ndim != tensor.ndim + 1 for part in value.axes):
-            value = TensorReads(lost=f"{call.name} gives another rank than expected")
+        if value is not None and any(part.planes.ndim != tensor.ndim + 1 for part in value.axes):
+            value = TensorReads(lost=value.lost or f"{call.name} gives another rank than expected")
         if value is None:
             self.carried.pop(tensor, None)
         else:
@@ -413,9 +429,19 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         value = self._known(written)
         for other in self.sharing.others(written):
             before = self._known(other)
-            after = after_write(call.name, written, value, other, before)
+            try:
+                after = after_write(call.name, written, value, other, before)
+            except Exception as error:  # noqa: BLE001 - a fault of a rule must not end the network's forward pass
+                after = failed(call, error)
             if after is not before:
                 self._keep(call, other, after)
+
+
+@lru_cache(maxsize=4096)
+def _axes_of(classes: tuple[str, ...]) -> int | None:
+    """The number of axes of the maps that a convolution, a pool or a normalisation returns, by the names of its classes."""
+    found = (re.search(r"(?:Conv|Pool|Norm)\w*([123])d$", name) for name in classes)
+    return next((int(match[1]) for match in found if match), None)
 
 
 def _number_kind(network: nn.Module) -> torch.dtype:
