@@ -30,7 +30,7 @@ from kernelviz.drawing.page import (
 from kernelviz.wording import fixed_text, value_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from kernelviz.records import Array
 
@@ -47,6 +47,8 @@ WHITE = (255, 255, 255)
 PALE = (RD_BU[3], RD_BU[4], WHITE, RD_BU[6], RD_BU[7])
 FULL = (*RD_BU[:5], WHITE, *RD_BU[6:])
 STEPS = 100  # of the colours on each side of zero
+MOST_AT_ONCE = 1 << 18  # values whose colours are computed at once
+MOST_DIGITS = 10_000  # numbers of a matrix: more do not fit on a page
 RANGE = 1000.0  # the largest size is at most this many times the smallest one that has a tint of its own
 
 
@@ -78,9 +80,11 @@ class Tint:
         """(h, w, 3) uint8."""
         anchors = PALE if self.pale else FULL
         positions = np.linspace(-1, 1, len(anchors))
-        shares = self.shares(values)
-        mixed = [np.interp(shares, positions, channel) for channel in zip(*anchors, strict=True)]
-        return np.asarray(np.rint(np.stack(mixed, -1)), np.uint8)
+        levels = np.arange(-STEPS, STEPS + 1) / STEPS
+        mixed = [np.interp(levels, positions, channel) for channel in zip(*anchors, strict=True)]
+        colours = np.asarray(np.rint(np.stack(mixed, -1)), np.uint8)
+        found = [colours[np.rint(STEPS * self.shares(band)).astype(np.intp) + STEPS] for band in _bands(values)]
+        return np.concatenate([*found, np.empty((0, 3), np.uint8)]).reshape(*values.shape, 3)
 
 
 def page_tint(*values: Array | None, more: Iterable[float] = (), pale: bool = True) -> Tint:
@@ -88,11 +92,22 @@ def page_tint(*values: Array | None, more: Iterable[float] = (), pale: bool = Tr
 
     ``more`` are sizes that the scale has to reach, too.
     """
-    flat = np.concatenate([np.ravel(each) for each in values if each is not None])
-    sizes = np.abs(flat[np.isfinite(flat)])
-    limit = float(max(sizes.max(initial=0), *(each for each in more if np.isfinite(each)), 0.0)) or 1.0
-    smallest = float(sizes[sizes > 0].min(initial=limit))
-    return Tint(limit, max(smallest, limit / RANGE), pale, bool((flat < 0).any()))
+    bands = [band for each in values if each is not None for band in _bands(each)]
+    limit = max([0.0, *(float(each) for each in more if np.isfinite(each))])
+    smallest, negative = math.inf, False
+    for band in bands:
+        sizes = np.abs(band[np.isfinite(band)])
+        limit = max(limit, float(sizes.max(initial=0)))
+        smallest = min(smallest, float(sizes[sizes > 0].min(initial=np.inf)))
+        negative = negative or bool((band < 0).any())
+    limit = limit or 1.0
+    return Tint(limit, max(min(smallest, limit), limit / RANGE), pale, negative)
+
+
+def _bands(values: Array) -> Iterator[Array]:
+    """Parts of an array, as flat views, such that what is computed of each takes little memory."""
+    flat = np.ravel(values)
+    return (flat[start : start + MOST_AT_ONCE] for start in range(0, flat.size, MOST_AT_ONCE))
 
 
 @dataclass(frozen=True)
@@ -158,9 +173,11 @@ WORKSHEET_DIGITS = DigitRule()
 
 
 def digit_size(
-    cells: Iterable[Cells], cell: float, rule: DigitRule = WORKSHEET_DIGITS, legible: float = LEGIBLE
+    cells: Sequence[Cells], cell: float, rule: DigitRule = WORKSHEET_DIGITS, legible: float = LEGIBLE
 ) -> float:
     """The size of numbers that are not too long, in cells of this size; 0 if some number would not be legible."""
+    if min(rule.largest, rule.tall * cell) < legible or any(each.values.size > MOST_DIGITS for each in cells):
+        return 0.0
     words = {text for each in cells for row in each.written for text in row}
     ems = [max(0.1, text_width(word, 1.0, bold=rule.bold)) for word in words]
     usual = max((each for each in ems if each <= rule.usual), default=0.1)

@@ -90,7 +90,9 @@ def steps_page(worked: Walkthrough, channel: int) -> Panel:
     tint = step_tint(worked, steps[0])
     room = WIDEST - 2 * MARGIN
     layout = _sheet_layout(worked, steps[0], tint, room)
-    tiles = [_tile(worked, step, tint, layout) for step in steps]
+    canvas = canvas_cells(worked, steps[0], steps[0].channels[0], tint)
+    same = None if digit_size([canvas], layout.cell) else cells_panel(canvas, layout.cell, 0)
+    tiles = [_tile(worked, step, tint, layout, same) for step in steps]
     wide, tall = max(tile.width for tile in tiles), max(tile.height for tile in tiles)
     across = max(1, min(layout.across, int((room + GAP) // (wide + GAP))))
     items: list[Item] = []
@@ -150,10 +152,17 @@ def _sheet_layout(worked: Walkthrough, step: Step, tint: Tint, room: float) -> S
     return SheetLayout(across, min(BIGGEST, width / canvas.shape[1], 560 / canvas.shape[0]))
 
 
-def _tile(worked: Walkthrough, step: Step, tint: Tint, layout: SheetLayout) -> Panel:
-    """The canvas with the window at one position, the output up to there, and the result below."""
-    cell, canvas = layout.cell, canvas_cells(worked, step, step.channels[0], tint)
-    panel = cells_panel(canvas, cell, digit_size([canvas], cell))
+def _tile(worked: Walkthrough, step: Step, tint: Tint, layout: SheetLayout, same: Panel | None) -> Panel:
+    """The canvas with the window at one position, the output up to there, and the result below.
+
+    Without digits the canvas is the ``same`` for all steps, and takes its memory once.
+    """
+    cell = layout.cell
+    if same is None:
+        canvas = canvas_cells(worked, step, step.channels[0], tint)
+        panel = cells_panel(canvas, cell, digit_size([canvas], cell))
+    else:
+        panel = same
     rows, columns = worked.canvas.rows[step.at[0]], worked.canvas.columns[step.at[1]]
     if cell >= SMALLEST:
         frames = window_frame(rows, columns, cell)

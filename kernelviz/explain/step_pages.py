@@ -163,8 +163,9 @@ def scale_lines(operation: Operation, sign: str) -> list[str]:
 def number_note(worked: Walkthrough, step: Step, made: Sequence[Array | None] = ()) -> str:
     """Where the numbers come from and whether any is rounded; ``made`` are others than of input, kernel and output."""
     known = [worked.input[list(step.channels)], step.weights, None if step.bias is None else np.array([step.bias])]
-    results = worked.results(step.channel)
-    shown = [values for values in (*known, results) if values is not None and max(values.shape) < 2 * LARGE]
+    if max(worked.operation.output_size) < 2 * LARGE:  # a larger one is drawn without numbers
+        known.append(worked.results(step.channel))
+    shown = [values for values in known if values is not None and max(values.shape) < 2 * LARGE]
     return f"{origin_text(worked)}; {display_text(*shown, *made, np.array([step.exact], object))}"
 
 
