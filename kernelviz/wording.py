@@ -106,6 +106,15 @@ def shown(name: object) -> str:
     return (text if text.isprintable() else ascii(text)[1:-1])[:200]
 
 
+def reason_text(error: BaseException) -> str:
+    """The message of an error of foreign code, on one line with a capital letter in front; its class without a message."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001 - the class may be anyone's
+        text = ""
+    return sentence(visible(text[:300])) or type(error).__name__
+
+
 def value_text(value: float) -> str:
     """Whole numbers and short decimals as they are, else three significant digits; a true minus, ∞ and NaN."""
     if not math.isfinite(value):

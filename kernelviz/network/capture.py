@@ -16,7 +16,7 @@ from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network.classes import first_classes
 from kernelviz.network.convolutions import CONVOLUTIONS
 from kernelviz.network.kernels import source_of
-from kernelviz.network.model import Model
+from kernelviz.network.model import Model, root_of
 from kernelviz.network.preprocessing import prepare
 from kernelviz.network.snapshot import PreservedModule, check_ready
 from kernelviz.network.taps import choose_taps
@@ -24,6 +24,7 @@ from kernelviz.network.tracing.rules import tensors_in
 from kernelviz.network.tracing.trace import as_trace
 from kernelviz.network.tracing.watch import observe_pass
 from kernelviz.records import ClassScore, FeatureMaps, Image, SeenImage, as_array, shape_text
+from kernelviz.wording import reason_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -185,10 +186,8 @@ def _inside(module: nn.Module, name: str) -> nn.Module:
 
 
 def module_of(network: Model | nn.Module) -> nn.Module:
-    """The torch module, without the wrapper of torch.compile. A single layer is named by its class."""
-    module = network.module if isinstance(network, Model) else network
-    original = getattr(module, "_orig_mod", module)
-    module = original if isinstance(original, nn.Module) else module
+    """The torch module. A single layer is put into a container, in which it is named by its class."""
+    module = root_of(network)
     if isinstance(module, CONVOLUTIONS) or not any(module.children()):
         return nn.Sequential(OrderedDict({type(module).__name__: module}))
     return module
@@ -445,6 +444,5 @@ def _fitting(batch: Tensor, module: nn.Module) -> Tensor:
 def _pass_failed(error: Exception, size: tuple[int, ...]) -> KernelvizError:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return KernelvizError("There is not enough memory for this forward pass.", hint="Give a smaller --input-size.")
-    reason = " ".join(str(error).split())[:300] or type(error).__name__
     what = f"The forward pass failed for an input of {' × '.join(map(str, size))}."
-    return KernelvizError(what, f"{reason[0].upper()}{reason[1:]}")
+    return KernelvizError(what, reason_text(error))

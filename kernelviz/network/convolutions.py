@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from kernelviz.errors import NoConvolutionsError, UnknownLayerError, UsageError
-from kernelviz.network.model import Model, stage_names
+from kernelviz.network.model import Model, root_of, stage_names
 from kernelviz.network.selection import (
     LISTED,
     TAKE_ALL,
@@ -21,7 +21,7 @@ from kernelviz.network.selection import (
     unknown_layer,
     without_expert,
 )
-from kernelviz.network.snapshot import undisturbed
+from kernelviz.network.snapshot import is_scripted, undisturbed
 from kernelviz.records import ConvLayer
 from kernelviz.wording import nearest_names, shown
 
@@ -31,11 +31,6 @@ if TYPE_CHECKING:
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
-
-
-def root_of(network: Model | nn.Module) -> nn.Module:
-    """The module itself."""
-    return network.module if isinstance(network, Model) else network
 
 
 def is_conditional(module: nn.Module) -> bool:
@@ -69,10 +64,12 @@ def _not_a_convolution(network: Model | nn.Module, names: list[str], pattern: st
 
 def obstacle(module: nn.Module) -> str:
     """Why the kernels of a convolving module cannot be read; empty for other modules."""
-    kind = type(module).__name__
+    kind = str(getattr(module, "original_name", "")) if is_scripted(module) else type(module).__name__
     if isinstance(module, CONVOLUTIONS):
         return f"is a {kind}, which has no weights before its first forward pass"
     if "conv" in kind.lower() and not any(module.children()):
+        if is_scripted(module):
+            return f"is a scripted {kind} (torch.jit), whose weights cannot be read"
         return f"is a {type(module).__module__}.{kind}, whose weights are in a format that cannot be read"
     return ""
 

@@ -11,7 +11,9 @@ import torch
 from kernelviz.arithmetic.operations import Convolution, Pooling, TransposedConvolution
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network.capture import StopPassError
-from kernelviz.network.convolutions import find_layer, nearest_convolution, root_of
+from kernelviz.network.convolutions import find_layer, nearest_convolution
+from kernelviz.network.model import root_of
+from kernelviz.network.snapshot import preserved_random_state
 from kernelviz.network.tracing.trace import as_trace, checked_size
 from kernelviz.network.tracing.watch import observe_pass
 from kernelviz.network.units import ADAPTIVE_MAXIMA, ADAPTIVE_MEANS, MAXIMA, MEANS, WHOLE, CallRecorder, RecordedCall
@@ -72,7 +74,7 @@ def _ran(meta_copy: nn.Module, name: str, size: Sequence[int]) -> tuple[Recorded
     image = torch.empty(1, *size, dtype=like.dtype, device="meta")
     with (
         no_warnings(),
-        torch.random.fork_rng(devices=[]),
+        preserved_random_state(),
         torch.no_grad(),
         recorder.within(dict(meta_copy.named_modules())[name]),
         contextlib.suppress(StopPassError),

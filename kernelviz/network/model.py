@@ -16,6 +16,7 @@ from timm.models import get_arch_pretrained_cfgs, get_deprecated_models
 from torch import nn
 
 from kernelviz.errors import BadWeightsError, KernelvizError, NoWeightsError, UsageError
+from kernelviz.network.snapshot import is_scripted, preserved_random_state, scripted_error
 from kernelviz.network.weights.checkpoints import (
     Checkpoint,
     bundled_checkpoint,
@@ -41,7 +42,7 @@ from kernelviz.network.weights.names import (
 from kernelviz.network.weights.request import Request, StallTimeout
 from kernelviz.records import Source, Weights
 from kernelviz.threads import no_warnings, processors
-from kernelviz.wording import shown
+from kernelviz.wording import reason_text, shown
 
 if TYPE_CHECKING:
     import os
@@ -205,6 +206,24 @@ class Model:
         return replace(self, module=self.module.to(device), source=replace(self.source, device=device))
 
 
+def root_of(network: object) -> nn.Module:
+    """The torch module of a network, without the wrapper of ``torch.compile``.
+
+    Raises:
+        UsageError: it is no network.
+        KernelvizError: it is scripted.
+    """
+    module = network.module if isinstance(network, Model) else network
+    original = getattr(module, "_orig_mod", None)
+    module = original if isinstance(original, nn.Module) else module
+    if not isinstance(module, nn.Module):
+        what = f"The network must be a Model or a torch module, but got {type(module).__name__}."
+        raise UsageError(what, hint="kernelviz.load_model(name) returns one.")
+    if is_scripted(module):
+        raise scripted_error()
+    return module
+
+
 def find_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
     """The architectures of timm that match a shell pattern; with ``pretrained`` those with weights, with their tags."""
     return list(timm.list_models(pattern, pretrained=pretrained))
@@ -270,7 +289,10 @@ def load_model(
 
 def stage_names(module: nn.Module) -> tuple[str, ...]:
     """The modules at the ends of the stages in timm's ``feature_info``; empty if there is none."""
-    stages: Any = getattr(module, "feature_info", None) or ()
+    info = getattr(module, "feature_info", None)
+    stages = getattr(info, "info", info)  # of timm's own class, or a list
+    if not isinstance(stages, list | tuple):
+        return ()
     return tuple(str(stage["module"]) for stage in stages if isinstance(stage, dict) and "module" in stage)
 
 
@@ -359,15 +381,14 @@ def _built(
 ) -> nn.Module:
     """The network in eval mode, initialised with ``seed``; the caller's random state does not change."""
     _check_seed(seed)
-    with no_warnings(), torch.random.fork_rng(devices=[]), torch.device(device):
+    with no_warnings(), preserved_random_state(), torch.device(device):
         torch.default_generator.manual_seed(index(seed))
         try:
             module: nn.Module = timm.create_model(spec.built_as, pretrained=pretrained, **choices)
         except Exception as error:  # noqa: BLE001 - each architecture may raise any error
-            reason = " ".join(str(error).split())[:300] or type(error).__name__
             changed = "".join(f", {key}={value}" for key, value in choices.items())
             raise KernelvizError(
-                f"timm could not build {shown(spec.name)}{changed}.", reason, "Try another model."
+                f"timm could not build {shown(spec.name)}{changed}.", reason_text(error), "Try another model."
             ) from None
     return module.eval()
 

@@ -4,28 +4,42 @@ from __future__ import annotations
 
 import contextlib
 import operator
+import random
 import threading
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
 from kernelviz.errors import KernelvizError
+from kernelviz.wording import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+
+def is_scripted(module: nn.Module) -> bool:
+    """Whether a module was compiled by ``torch.jit``, which leaves its layers neither hooks nor classes."""
+    return isinstance(module, torch.jit.ScriptModule)
+
+
+def scripted_error(name: str = "") -> KernelvizError:
+    """The error for a scripted network, or a scripted layer of this name."""
+    what = f"The {f'layer {shown(name)}' if name else 'network'} is scripted (torch.jit), so its layers are not accessible."
+    return KernelvizError(what, hint="Give the Python module that it was made of.")
 
 
 def check_ready(module: nn.Module) -> None:
     """Reject a network whose forward pass cannot be observed without changing it.
 
     Raises:
-        KernelvizError: the network has lazy modules that never ran, or is scripted.
+        KernelvizError: the network has lazy modules that never ran, or a part of it is scripted.
     """
-    if isinstance(module, torch.jit.ScriptModule):
-        what = "A scripted network takes no hooks, so its layers cannot be observed."
-        raise KernelvizError(what, hint="Give the Python module that it was made of.")
+    scripted = next((name for name, part in module.named_modules() if is_scripted(part)), None)
+    if scripted is not None:
+        raise scripted_error(scripted)
     if any(is_lazy(tensor) for tensor in (*module.parameters(), *module.buffers())):
         why = "Its lazy modules get their shapes in their first forward pass, which would change them."
         raise KernelvizError("The network has layers without a shape yet.", why, "Run the network once first.")
@@ -63,6 +77,18 @@ def exclusive(module: nn.Module) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def preserved_random_state(devices: Sequence[torch.device] = ()) -> Iterator[None]:
+    """Restore the random state of torch (and of ``devices``), NumPy and Python afterwards."""
+    of_python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - what a module may use
+    try:
+        with torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)  # noqa: NPY002
+
+
+@contextlib.contextmanager
 def undisturbed(module: nn.Module) -> Iterator[None]:
     """Eval mode without gradients, ``exclusive``; attributes, buffers and the random state are restored afterwards.
 
@@ -92,7 +118,7 @@ class PreservedModule:
             self._held = _Held(self.module)
         held = self._held
         training = [part for part in held.parts if part.training]
-        with torch.no_grad(), torch.random.fork_rng(devices=held.devices):
+        with torch.no_grad(), preserved_random_state(held.devices):
             try:
                 for part in training:
                     if type(part).train is not nn.Module.train:

@@ -70,6 +70,8 @@ def layout_of(found: Found, shape: Sequence[int]) -> Layout:
         NoMapError: the elements have no rows and columns, or not one value per channel and position.
     """
     shape = tuple(shape)
+    if 0 in shape:
+        raise NoMapError("it has no values")
     if found is None:
         raise NoMapError("it does not depend on the image")
     if found.lost:

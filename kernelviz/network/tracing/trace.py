@@ -11,7 +11,7 @@ from torch import nn
 
 from kernelviz.errors import UsageError
 from kernelviz.network.convolutions import list_layers
-from kernelviz.network.model import Model, stage_names
+from kernelviz.network.model import Model, root_of, stage_names
 from kernelviz.network.selection import without_expert
 from kernelviz.network.tracing import reads
 from kernelviz.network.tracing.reads import (
@@ -47,8 +47,7 @@ def trace(network: Model | nn.Module, input_size: Sequence[int] | None = None) -
         KernelvizError: the network does not take such an input, or cannot be copied.
     """
     size = checked_size(network, input_size)
-    module = network.module if isinstance(network, Model) else network
-    return as_trace(network, observe_pass(module, size), size)
+    return as_trace(network, observe_pass(root_of(network), size), size)
 
 
 def as_trace(

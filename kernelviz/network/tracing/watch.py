@@ -20,11 +20,12 @@ from torch.utils.weak import TensorWeakRef, WeakTensorKeyDictionary
 
 import kernelviz.network.tracing.window_rules  # noqa: F401  (it registers its rules)
 from kernelviz.errors import KernelvizError
-from kernelviz.network.snapshot import PreservedModule, check_ready, exclusive
+from kernelviz.network.snapshot import PreservedModule, check_ready, exclusive, preserved_random_state
 from kernelviz.network.tracing import reads as known
 from kernelviz.network.tracing.reads import TensorReads, TooLargeError, concatenated, narrowed
 from kernelviz.network.tracing.rules import Call, Found, outcome, part_of, tensors_in
 from kernelviz.threads import no_warnings
+from kernelviz.wording import reason_text, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -174,14 +175,8 @@ def on_meta(network: nn.Module) -> nn.Module:
     Raises:
         KernelvizError: the network cannot be copied.
     """
-    network = getattr(network, "_orig_mod", network)  # the module inside torch.compile's wrapper
     memo: dict[int, Any] = {}
     for module in network.modules():
-        if isinstance(module, torch.jit.ScriptModule):
-            raise KernelvizError(
-                "The network was compiled by torch.jit, and its operations cannot be observed.",
-                hint="Give the original Python module.",
-            )
         for name in _HOOKS:
             memo[id(vars(module).get(name))] = OrderedDict()
         for parameter in module.parameters(recurse=False):
@@ -193,8 +188,7 @@ def on_meta(network: nn.Module) -> nn.Module:
         with _WithoutNumbers():
             meta_copy = copy.deepcopy(network, memo)
     except Exception as error:  # noqa: BLE001 - a module may contain anything
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise KernelvizError("The network could not be copied to trace it.", reason) from None
+        raise KernelvizError("The network could not be copied to trace it.", reason_text(error)) from None
     return meta_copy.eval()
 
 
@@ -266,7 +260,7 @@ def observe_pass(module: nn.Module, size: Sequence[int], batch: torch.Tensor | N
     with exclusive(module):
         with (
             torch.inference_mode(mode=False),
-            torch.random.fork_rng(devices=[]),
+            preserved_random_state(),
             no_warnings(),
             torch.no_grad(),
         ):
@@ -324,9 +318,14 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.sharing = Sharing()
         self.stack: list[ModuleVisit] = []
         self.ended: list[str] = []
+        self.unhooked = ""
 
     def observe(self, image: torch.Tensor) -> ObservedPass:
-        """Run a batch of one image through the network."""
+        """Run a batch of one image through the network.
+
+        Raises:
+            KernelvizError: the network does not take such an input, or removes hooks during its forward pass.
+        """
         self.carried[image] = known.image(image.shape)
         with ExitStack() as stack:
             for name, module in self.network.named_modules():
@@ -337,6 +336,10 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     self.network(image)
             except Exception as error:
                 raise _failed(error, image.shape[1:]) from error
+        if self.unhooked or self.stack:
+            name = self.unhooked or next(name for name, visit in self.visits.items() if visit is self.stack[-1])
+            what = f"The layer {shown(name) or '(the network)'} cannot be observed."
+            raise KernelvizError(what, "Its hooks are removed, or others added, during the forward pass.")
         return ObservedPass(self.network, self.visits, self.ended)
 
     def _entering(self, name: str) -> Any:
@@ -351,6 +354,9 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _leaving(self, name: str) -> Any:
         def leave(_module: nn.Module, inputs: Any, output: Any) -> None:
+            if not self.stack or self.stack[-1] is not self.visits.get(name):
+                self.unhooked = self.unhooked or name
+                return
             visit = self.stack.pop()
             visit.given.append(self._passed(output))
             self.ended.append(name)
@@ -424,8 +430,7 @@ def _number_kind(network: nn.Module) -> torch.dtype:
 
 
 def _failed(error: Exception, size: Sequence[int]) -> KernelvizError:
-    reason = " ".join(str(error).split())[:300] or type(error).__name__
-    reason = f"{reason[0].upper()}{reason[1:]}"
+    reason = reason_text(error)
     if re.search(r"\bmeta\b|data-dependent", reason):
         return KernelvizError(
             "The network reads the values of its tensors, which a traced forward pass does not have.",
