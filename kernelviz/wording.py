@@ -93,7 +93,7 @@ def nearest_names(names: Iterable[str], *spellings: str, count: int = 3, least: 
 def nearest_text(names: Iterable[str], *spellings: str, least: float = 0.0) -> str:
     """``Nearest: a, b, c.`` for an error message; empty if no name is near."""
     nearest = nearest_names(names, *spellings, least=least)
-    return f"Nearest: {', '.join(nearest)}." if nearest else ""
+    return f"Nearest: {', '.join(map(shown, nearest))}." if nearest else ""
 
 
 def _normalised(name: str) -> str:

@@ -18,13 +18,13 @@ from kernelviz.network.convolutions import CONVOLUTIONS
 from kernelviz.network.kernels import source_of
 from kernelviz.network.model import Model, root_of
 from kernelviz.network.preprocessing import prepare
-from kernelviz.network.snapshot import PreservedModule, check_ready
+from kernelviz.network.snapshot import PreservedModule, check_ready, failure_text
 from kernelviz.network.taps import choose_taps
 from kernelviz.network.tracing.rules import tensors_in
 from kernelviz.network.tracing.trace import as_trace
 from kernelviz.network.tracing.watch import observe_pass
 from kernelviz.records import ClassScore, FeatureMaps, Image, SeenImage, as_array, shape_text
-from kernelviz.wording import reason_text
+from kernelviz.wording import reason_text, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -110,7 +110,7 @@ class CaptureHooks:
         missing = [tap.name for tap in self.plan.taps.taps if self.runs[tap.module] <= tap.run]
         if missing:
             why = "The forward pass took another path than the traced one."
-            raise KernelvizError(f"The layer {missing[0]} did not run.", why)
+            raise KernelvizError(f"The layer {shown(missing[0])} did not run.", why)
 
     def _given(self, name: str) -> Any:
         def given(_module: nn.Module, _inputs: Any, output: Any) -> None:
@@ -154,14 +154,19 @@ class CaptureHooks:
             of = "" if many == 1 else f" of each of {many} images"
             why = f"The traced forward pass had {shape_text(one)}{of}, this one {shapes}."
             hint = "" if many == 1 else "Process one image at a time: --batch-size 1."
-            raise KernelvizError(f"The output of the layer {tap.name} has an unexpected shape.", why, hint)
+            raise KernelvizError(f"The output of the layer {shown(tap.name)} has an unexpected shape.", why, hint)
         dim, size = differing[0], one[differing[0]]
         return [tensors[tap.part].detach().narrow(dim, number * size, size) for number in range(many)]
 
     def _maps(self, tap: Tap, tensor: Tensor, given: Input) -> FeatureMaps:
         many = len(self.plan.observed.visits[tap.module].given)
+        try:
+            values = as_array(tap.layout.maps(tensor))
+        except (UsageError, RuntimeError) as error:  # complex, sparse, quantised
+            what = f"The {self.plan.side} of the layer {shown(tap.name)} is not an array of real numbers."
+            raise KernelvizError(what, reason_text(error)) from error
         return FeatureMaps(
-            values=as_array(tap.layout.maps(tensor)),
+            values=values,
             layer=tap.name,
             kind=tap.kind,
             shape=tuple(tap.layout.shape[1:]),
@@ -423,7 +428,7 @@ def run_through(
         except Exception as error:
             if ours():
                 raise
-            raise _pass_failed(error, given.size) from error
+            raise _pass_failed(error, module, given.size) from error
 
 
 def _fitting(batch: Tensor, module: nn.Module) -> Tensor:
@@ -441,8 +446,8 @@ def _fitting(batch: Tensor, module: nn.Module) -> Tensor:
     return batch.detach().to(device=like.device, dtype=like.dtype, copy=True)
 
 
-def _pass_failed(error: Exception, size: tuple[int, ...]) -> KernelvizError:
+def _pass_failed(error: Exception, module: nn.Module, size: tuple[int, ...]) -> KernelvizError:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return KernelvizError("There is not enough memory for this forward pass.", hint="Give a smaller --input-size.")
     what = f"The forward pass failed for an input of {' × '.join(map(str, size))}."
-    return KernelvizError(what, reason_text(error))
+    return KernelvizError(what, failure_text(error, module))

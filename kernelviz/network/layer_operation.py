@@ -19,6 +19,7 @@ from kernelviz.network.tracing.watch import observe_pass
 from kernelviz.network.units import ADAPTIVE_MAXIMA, ADAPTIVE_MEANS, MAXIMA, MEANS, WHOLE, CallRecorder, RecordedCall
 from kernelviz.threads import no_warnings
 from kernelviz.traces import LayerOperation
+from kernelviz.wording import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,16 +51,16 @@ def layer_operation(network: Model | nn.Module, layer: str, input_size: Sequence
     record = next((one for one in traced.layers if one.name == name), None)
     if name not in observed.visits:
         raise KernelvizError(
-            f"The layer {title} did not run.", "The network contains it, but the forward pass does not reach it."
+            f"The layer {shown(title)} did not run.", "The network contains it, but the forward pass does not reach it."
         )
     call, output = _ran(observed.network, name, size)
     if record is None or call is None:
         hint = "`kernelviz layers MODEL --kind conv` lists the convolutions, `--kind pool` the pools."
         raise UsageError(
-            f"The layer {title} is a {type(module).__name__}, neither a convolution nor a pool.", hint=hint
+            f"The layer {shown(title)} is a {type(module).__name__}, neither a convolution nor a pool.", hint=hint
         )
     if output != tuple(call.output.shape):
-        what = f"The layer {title} is a {type(module).__name__}, which does more than convolve or pool."
+        what = f"The layer {shown(title)} is a {type(module).__name__}, which does more than convolve or pool."
         raise UsageError(what, hint=nearest_convolution(network, title))
     operation, notes = _operation(title, call)
     if record.runs > 1:
@@ -115,7 +116,9 @@ def _pair(sides: Sequence[int], one: int) -> tuple[int, int]:
 def _sizes(name: str, tensor: Tensor) -> Pair:
     sides = tuple(tensor.shape[2:])
     if len(sides) > 2:
-        raise UsageError(f"The layer {name} convolves over three axes.", hint="Only one or two axes can be explained.")
+        raise UsageError(
+            f"The layer {shown(name)} convolves over three axes.", hint="Only one or two axes can be explained."
+        )
     return _pair(sides, 1)
 
 

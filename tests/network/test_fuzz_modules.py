@@ -17,6 +17,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch._C import _len_torch_dispatch_stack
 
 import kernelviz
 from kernelviz.errors import KernelvizError
@@ -371,6 +372,14 @@ def networks(draw):
     return network.train(draw(st.booleans()))
 
 
+def numbers_of(tensor):
+    """The numbers as text, in which NaN equals NaN; empty for tensors that cannot be read."""
+    try:
+        return repr(tensor.detach().tolist())
+    except (RuntimeError, TypeError):
+        return ""
+
+
 def state(network):
     """What must be the same afterwards, comparable by ``==``."""
     parts = list(network.modules())
@@ -380,14 +389,14 @@ def state(network):
         for name in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_forward_hooks_with_kwargs")
     ]
     tensors = [
-        (name, id(tensor), tensor.requires_grad, tensor.detach().clone().tolist())
+        (name, id(tensor), tensor.requires_grad, numbers_of(tensor))
         for part in parts
         for name, tensor in [*part._parameters.items(), *part._buffers.items()]
         if tensor is not None
     ]
     attributes = [(sorted(vars(part)), sorted(part._modules), part.training, list(getattr(part, "kept", []))) for part in parts]
     numbers = [torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()]  # noqa: NPY002
-    return list(map(id, parts)), hooks, tensors, attributes, numbers, torch.is_grad_enabled()
+    return list(map(id, parts)), hooks, tensors, attributes, numbers, torch.is_grad_enabled(), _len_torch_dispatch_stack()
 
 
 def functions(network, image):

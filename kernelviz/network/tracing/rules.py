@@ -86,14 +86,15 @@ def tensors_in(value: Any) -> list[torch.Tensor]:
     A network may return values nested to any depth, lists that contain themselves, and mappings that fail when they are
     read, which count as empty.
     """
-    if isinstance(value, torch.Tensor):
+    if isinstance(value, torch.Tensor) and not value.is_nested:
         return [value]
     found: list[torch.Tensor] = []
     waiting, met = [value], {}
     while waiting:
         value = waiting.pop()
         if isinstance(value, torch.Tensor):
-            found.append(value)
+            if not value.is_nested:  # it has no shape
+                found.append(value)
         elif isinstance(value, tuple | list | Mapping) and id(value) not in met:
             met[id(value)] = value  # kept, so that no other object gets its id
             with contextlib.suppress(Exception):

@@ -20,7 +20,7 @@ from torch.utils.weak import TensorWeakRef, WeakTensorKeyDictionary
 
 import kernelviz.network.tracing.window_rules  # noqa: F401  (it registers its rules)
 from kernelviz.errors import KernelvizError
-from kernelviz.network.snapshot import PreservedModule, check_ready, exclusive, preserved_random_state
+from kernelviz.network.snapshot import PreservedModule, check_ready, exclusive, failure_text, preserved_random_state
 from kernelviz.network.tracing import reads as known
 from kernelviz.network.tracing.reads import TensorReads, TooLargeError, concatenated, narrowed
 from kernelviz.network.tracing.rules import Call, Found, outcome, part_of, tensors_in
@@ -176,15 +176,15 @@ def on_meta(network: nn.Module) -> nn.Module:
         KernelvizError: the network cannot be copied.
     """
     memo: dict[int, Any] = {}
-    for module in network.modules():
-        for name in _HOOKS:
-            memo[id(vars(module).get(name))] = OrderedDict()
-        for parameter in module.parameters(recurse=False):
-            memo[id(parameter)] = nn.Parameter(_like(parameter), requires_grad=False)
-        for buffer in module.buffers(recurse=False):
-            memo[id(buffer)] = _like(buffer)
-    memo.pop(id(None), None)
     try:
+        for module in network.modules():
+            for name in _HOOKS:
+                memo[id(vars(module).get(name))] = OrderedDict()
+            for parameter in module.parameters(recurse=False):
+                memo[id(parameter)] = nn.Parameter(_like(parameter), requires_grad=False)
+            for buffer in module.buffers(recurse=False):
+                memo[id(buffer)] = _like(buffer)
+        memo.pop(id(None), None)
         with _WithoutNumbers():
             meta_copy = copy.deepcopy(network, memo)
     except Exception as error:  # noqa: BLE001 - a module may contain anything
@@ -193,6 +193,9 @@ def on_meta(network: nn.Module) -> nn.Module:
 
 
 def _like(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor on ``meta`` like this one."""
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested:
+        return tensor.to("meta")
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
 
 
@@ -209,7 +212,7 @@ class _WithoutNumbers(TorchFunctionMode):
         if func is torch.Tensor.__deepcopy__:
             tensor, memo = args
             if id(tensor) not in memo:
-                memo[id(tensor)] = _like(tensor) if tensor.layout == torch.strided else tensor.to("meta")
+                memo[id(tensor)] = _like(tensor)
             return memo[id(tensor)]
         return func(*args, **(kwargs or {}))
 
@@ -335,7 +338,7 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 with self:
                     self.network(image)
             except Exception as error:
-                raise _failed(error, image.shape[1:]) from error
+                raise _failed(error, self.network, image.shape[1:]) from error
         if self.unhooked or self.stack:
             name = self.unhooked or next(name for name, visit in self.visits.items() if visit is self.stack[-1])
             what = f"The layer {shown(name) or '(the network)'} cannot be observed."
@@ -378,17 +381,25 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = func._overloadpacket.__name__  # noqa: SLF001
         short = _SHORT_CUTS.get(name)
         output = short(*args) if short and not kwargs and args[0].is_meta else _run(func, args, kwargs)
+        outputs = tensors_in([output])
+        try:
+            self._record(Call(name, args, kwargs, output, self._known), func, outputs)
+        except Exception:  # noqa: BLE001 - the network's operation did its work; what it means stays unknown
+            for tensor in outputs:
+                self.carried[tensor] = TensorReads(lost=f"{name} could not be followed here")
+        return output
+
+    def _record(self, call: Call, func: Any, outputs: Sequence[torch.Tensor]) -> None:
+        """Count an operation for the module that runs, and find out what is known of its outputs."""
         if self.stack:
             visit = self.stack[-1]
-            visit.operations[name] += 1
+            visit.operations[call.name] += 1
             count = flop_registry.get(func._overloadpacket)  # noqa: SLF001
             if count is not None:
-                visit.macs += count(*args, **kwargs, out_val=output) // 2
-        outputs = tensors_in([output])
-        self._carry(Call(name, args, kwargs, output, self._known), outputs, written_by(func, args, kwargs))
+                visit.macs += count(*call.args, **call.kwargs, out_val=call.output) // 2
+        self._carry(call, outputs, written_by(func, call.args, call.kwargs))
         if makes_views(func):
-            self.sharing.meet(args[0], outputs)
-        return output
+            self.sharing.meet(call.args[0], outputs)
 
     def _known(self, tensor: Any) -> Found:
         found: Found = self.carried.get(tensor) if isinstance(tensor, torch.Tensor) else None
@@ -429,8 +440,11 @@ def _number_kind(network: nn.Module) -> torch.dtype:
     return next(kinds, torch.float32)
 
 
-def _failed(error: Exception, size: Sequence[int]) -> KernelvizError:
-    reason = reason_text(error)
+def _failed(error: Exception, network: nn.Module, size: Sequence[int]) -> KernelvizError:
+    reason = failure_text(error, network)
+    if "with Meta tensors" in reason:
+        what = "The network runs an operation that a traced forward pass does not support."
+        return KernelvizError(what, reason, "Trace a part of it without this operation.")
     if re.search(r"\bmeta\b|data-dependent", reason):
         return KernelvizError(
             "The network reads the values of its tensors, which a traced forward pass does not have.",
