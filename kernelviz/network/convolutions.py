@@ -35,9 +35,10 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
 
 def is_conditional(module: nn.Module) -> bool:
     """Whether a module mixes its kernels from experts for every image: timm's CondConv2d."""
-    weight, experts = getattr(module, "weight", None), getattr(module, "num_experts", None)
-    is_bank = isinstance(weight, torch.Tensor) and isinstance(experts, int) and weight.shape[:1] == (experts,)
-    return type(module).__name__ == "CondConv2d" and is_bank and hasattr(module, "kernel_size")
+    if type(module).__name__ != "CondConv2d" or not hasattr(module, "kernel_size"):
+        return False
+    weight, experts = module._parameters.get("weight"), getattr(module, "num_experts", None)  # noqa: SLF001
+    return weight is not None and isinstance(experts, int) and weight.shape[:1] == (experts,)
 
 
 def experts_of(module: Any) -> int:
