@@ -149,7 +149,7 @@ def explain_sizes(choices: LayerChoices, report: Report, progress: Progress) -> 
     progress(f"tracing {choices.model.name}", 0, 0)
     network = load_model(choices.model.name, weights=None)
     report.source = network.source
-    found = layer_operation(network, choices.layer, options.parse_size(choices.input_size, network))
+    found = layer_operation(network, choices.layer, options.parse_size(choices.input_size, network, traced=True))
     report.more |= layer_operation_entry(found)
     return layer_lines(found)
 

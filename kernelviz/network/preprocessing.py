@@ -16,6 +16,7 @@ import torch
 from PIL import Image as Pillow
 
 from kernelviz.errors import InputSizeError, UsageError
+from kernelviz.network.weights.names import LARGEST_SIDE
 from kernelviz.records import Image, SeenImage, check_positive
 
 if TYPE_CHECKING:
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from kernelviz.network.model import Model
     from kernelviz.records import Array
 
-
-LARGEST_SIDE = 8192
-"""The largest side of a network's input."""
 
 _MOST_PIXELS = 1 << 23  # of a resized image; of a larger one only the visible part is resized
 

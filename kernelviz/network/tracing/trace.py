@@ -27,6 +27,7 @@ from kernelviz.network.tracing.reads import (
     whole,
 )
 from kernelviz.network.tracing.watch import ObservedPass, observe_pass
+from kernelviz.network.weights.names import LARGEST_TRACED
 from kernelviz.traces import AxisField, Field, Trace, TracedLayer
 
 if TYPE_CHECKING:
@@ -74,8 +75,9 @@ def checked_size(network: Model | nn.Module, input_size: Sequence[int] | None) -
             )
         return network.input_size
     size = tuple(input_size)
-    if not 2 <= len(size) <= 4 or not all(isinstance(side, int) and 0 < side < 2**20 for side in size):
-        raise UsageError(f"The input size must be whole numbers (channels, height, width), but got {size}.")
+    if not 2 <= len(size) <= 4 or not all(isinstance(side, int) and 0 < side <= LARGEST_TRACED for side in size):
+        what = f"The input size must be whole numbers (channels, height, width), but got {size}."
+        raise UsageError(what, f"None may be larger than {LARGEST_TRACED}.")
     return size
 
 
