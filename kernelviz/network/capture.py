@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from kernelviz.errors import KernelvizError, UsageError
+from kernelviz.errors import InputSizeError, KernelvizError, UsageError
 from kernelviz.network.classes import first_classes
 from kernelviz.network.convolutions import CONVOLUTIONS
 from kernelviz.network.kernels import source_of
@@ -22,7 +22,7 @@ from kernelviz.network.snapshot import PreservedModule, check_ready, failure_tex
 from kernelviz.network.taps import choose_taps
 from kernelviz.network.tracing.rules import tensors_in
 from kernelviz.network.tracing.trace import as_trace
-from kernelviz.network.tracing.watch import observe_pass
+from kernelviz.network.tracing.watch import naming_next_size, next_size, observe_pass
 from kernelviz.records import ClassScore, FeatureMaps, Image, SeenImage, as_array, shape_text
 from kernelviz.wording import reason_text, shown
 
@@ -314,7 +314,8 @@ def make_taps(
         KernelvizError: as ``capture_features``.
     """
     module = module_of(network)
-    observed = observe_pass(module, input_size, None if batch is None else _fitting(batch, module))
+    with naming_next_size(network, input_size):
+        observed = observe_pass(module, input_size, None if batch is None else _fitting(batch, module))
     trace = as_trace(network, observed, input_size, fields=False)
     taps = choose_taps(observed, trace, layers, kind=kind, side=tap)
     return CapturePlan(network, input_size, taps, tap, observed, trace, PreservedModule(module))
@@ -428,7 +429,8 @@ def run_through(
         except Exception as error:
             if ours():
                 raise
-            raise _pass_failed(error, module, given.size) from error
+            hint = "" if isinstance(network, PreservedModule) else next_size(network, given.size)
+            raise _pass_failed(error, module, given.size, hint) from error
 
 
 def _fitting(batch: Tensor, module: nn.Module) -> Tensor:
@@ -446,8 +448,11 @@ def _fitting(batch: Tensor, module: nn.Module) -> Tensor:
     return batch.detach().to(device=like.device, dtype=like.dtype, copy=True)
 
 
-def _pass_failed(error: Exception, module: nn.Module, size: tuple[int, ...]) -> KernelvizError:
+def _pass_failed(error: Exception, module: nn.Module, size: tuple[int, ...], hint: str) -> KernelvizError:
+    """The error for a failed forward pass, with a ``hint`` at a size that works if this one does not."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return KernelvizError("There is not enough memory for this forward pass.", hint="Give a smaller --input-size.")
-    what = f"The forward pass failed for an input of {' × '.join(map(str, size))}."
-    return KernelvizError(what, failure_text(error, module))
+    sides = " × ".join(map(str, size))
+    if hint:
+        return InputSizeError(f"The network does not take an input of {sides}.", failure_text(error, module), hint)
+    return KernelvizError(f"The forward pass failed for an input of {sides}.", failure_text(error, module))

@@ -15,7 +15,7 @@ from kernelviz.network.convolutions import find_layer, nearest_convolution
 from kernelviz.network.model import root_of
 from kernelviz.network.snapshot import preserved_random_state
 from kernelviz.network.tracing.trace import as_trace, checked_size
-from kernelviz.network.tracing.watch import observe_pass
+from kernelviz.network.tracing.watch import naming_next_size, observe_pass
 from kernelviz.network.units import ADAPTIVE_MAXIMA, ADAPTIVE_MEANS, MAXIMA, MEANS, WHOLE, CallRecorder, RecordedCall
 from kernelviz.threads import no_warnings
 from kernelviz.traces import LayerOperation
@@ -46,7 +46,8 @@ def layer_operation(network: Model | nn.Module, layer: str, input_size: Sequence
     name, module = find_layer(network, layer)
     title = name or type(module).__name__
     size = checked_size(network, input_size)
-    observed = observe_pass(root_of(network), size)
+    with naming_next_size(network, size):
+        observed = observe_pass(root_of(network), size)
     traced = as_trace(network, observed, size)
     record = next((one for one in traced.layers if one.name == name), None)
     if name not in observed.visits:

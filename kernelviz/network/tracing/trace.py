@@ -26,7 +26,7 @@ from kernelviz.network.tracing.reads import (
     together,
     whole,
 )
-from kernelviz.network.tracing.watch import ObservedPass, observe_pass
+from kernelviz.network.tracing.watch import ObservedPass, naming_next_size, observe_pass
 from kernelviz.network.weights.names import LARGEST_TRACED
 from kernelviz.traces import AxisField, Field, Trace, TracedLayer
 
@@ -48,7 +48,8 @@ def trace(network: Model | nn.Module, input_size: Sequence[int] | None = None) -
         KernelvizError: the network does not take such an input, or cannot be copied.
     """
     size = checked_size(network, input_size)
-    return as_trace(network, observe_pass(root_of(network), size), size)
+    with naming_next_size(network, size):
+        return as_trace(network, observe_pass(root_of(network), size), size)
 
 
 def as_trace(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import re
+import time
 from collections import Counter, OrderedDict
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -19,7 +21,8 @@ from torch.utils.flop_counter import flop_registry
 from torch.utils.weak import TensorWeakRef, WeakTensorKeyDictionary
 
 import kernelviz.network.tracing.window_rules  # noqa: F401  (it registers its rules)
-from kernelviz.errors import KernelvizError
+from kernelviz.errors import InputSizeError, KernelvizError
+from kernelviz.network.model import Model, root_of
 from kernelviz.network.snapshot import PreservedModule, check_ready, exclusive, failure_text, preserved_random_state
 from kernelviz.network.tracing import reads as known
 from kernelviz.network.tracing.reads import TensorReads, TooLargeError, concatenated, narrowed
@@ -28,7 +31,7 @@ from kernelviz.threads import no_warnings
 from kernelviz.wording import reason_text, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 
 class Sharing:
@@ -457,8 +460,67 @@ def _failed(error: Exception, network: nn.Module, size: Sequence[int]) -> Kernel
             reason,
             "Convert all of it to one data type first, for example with .float().",
         )
-    return KernelvizError(
+    return InputSizeError(
         f"The network does not take an input of {' × '.join(map(str, size))}.",
         reason,
         "Give the input size that the network was built for.",
     )
+
+
+@contextlib.contextmanager
+def naming_next_size(network: Model | nn.Module, size: Sequence[int]) -> Iterator[None]:
+    """Add the next larger side that a ``Model`` takes to an ``InputSizeError`` for an image of ``size`` (C, H, W)."""
+    try:
+        yield
+    except InputSizeError as error:
+        error.hint = next_size(network, size) or error.hint
+        raise
+
+
+_SECONDS = 8.0
+"""The processor time for the search of a size; each size takes a forward pass on ``meta``."""
+_NEAR = 64
+"""The sides tried beyond the model's own: networks that take multiples only take those of at most this number."""
+
+
+def next_size(network: Model | nn.Module, size: Sequence[int]) -> str:
+    """A hint at the smallest side that works and is above the smaller side of ``size`` (C, H, W).
+
+    It is empty if the network takes this size, or if it is not a ``Model``, of which no size is known to work. The sides
+    that work need not be adjacent, since many networks take multiples of 32 only: so every side in between is tried. If
+    that takes too long, the hint contains only what was tried.
+    """
+    if not isinstance(network, Model) or len(size) != 3 or size[0] != network.input_size[0]:
+        return ""
+    takes = _meta_runs(network)
+    own, least = network.input_size[1:], min(size[1:])
+    if not takes(*own) or takes(*size[1:]):
+        return ""
+    low, high = least, own[0] if own[0] == own[1] and own[0] > least else None
+    while high is not None and high - low > 1:  # as if all sides from some on worked
+        middle = (low + high) // 2
+        low, high = (low, middle) if takes(middle, middle) else (middle, high)
+    end = time.thread_time() + _SECONDS
+    for side in range(least + 1, high or least + _NEAR + 1):
+        if time.thread_time() > end:
+            return f"It takes {own[0]} × {own[1]}" + (f" and {high} × {high}." if high not in (None, own[0]) else ".")
+        if takes(side, side):
+            high = side
+            break
+    return f"The smallest side above {least} that it takes is {high}." if high else f"It takes {own[0]} × {own[1]}."
+
+
+def _meta_runs(network: Model) -> Callable[[int, int], bool]:
+    """A function that returns whether the network takes an image of these rows and columns."""
+    meta_copy = on_meta(root_of(network))
+    dtype = _number_kind(meta_copy)
+
+    def takes(*sides: int) -> bool:
+        with torch.inference_mode(mode=False), torch.no_grad(), preserved_random_state(), no_warnings():
+            try:
+                meta_copy(torch.empty(1, network.input_size[0], *sides, dtype=dtype, device="meta"))
+            except Exception:  # noqa: BLE001 - each network has its own
+                return False
+        return True
+
+    return takes

@@ -406,10 +406,12 @@ _LARGEST_CONFIG = 16 * 2**20
 _MOST_CLASSES = 2**20
 _SIZE = (f"three whole numbers (channels, height, width) of at most {LARGEST_SIDE}", _is_size)
 _SHARE = ("a number above 0 and at most 4", lambda value: _is_number(value, 0.01, 4))
-_TEXT = ("text", lambda value: isinstance(value, str))
+_TEXT = ("text of at most 200 characters", lambda value: isinstance(value, str) and len(value) <= 200)
 _TEXTS = ("text or a list of texts", lambda value: isinstance(value, str) or _are_texts(value))
 _USABLE: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "architecture": _TEXT,
+    "license": _TEXT,
+    "tag": _TEXT,
     "num_classes": (f"a whole number from 0 to {_MOST_CLASSES:,}", lambda value: _is_count(value, _MOST_CLASSES, 0)),
     "input_size": _SIZE,
     "test_input_size": _SIZE,
