@@ -66,8 +66,8 @@ ARGUMENTS = {
 }  # fmt: skip
 
 odd = st.sampled_from(ODD) | st.recursive(
-    st.sampled_from(ODD), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=5,
+    st.sampled_from(ODD), max_leaves=5,
+    extend=lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
 )  # fmt: skip
 
 
@@ -198,11 +198,63 @@ def fuzz(name, directory, examples, *, seeded):
         os.chdir(kept)
 
 
+REFUSALS = {
+    "classes": ({"num_classes": 10**9}, {}, "num_classes must be a whole number from 0 to 1,048,576"),
+    "no classes": ({"num_classes": -1}, {}, "num_classes must be"),
+    "class text": ({"num_classes": "10"}, {}, "num_classes must be"),
+    "std": ({"std": [0.1, 0, 0.1]}, {}, "std must be a list of positive numbers"),
+    "nan": ({"mean": [float("nan")] * 3}, {}, "mean must be a list of finite numbers"),
+    "length": ({"mean": [0.5] * 5}, {}, "mean has 5 numbers"),
+    "side": ({"input_size": [3, 10**6, 64]}, {}, "of at most 8192"),
+    "rank": ({"input_size": [64, 64]}, {}, "input_size must be three whole numbers"),
+    "interpolation": ({"interpolation": "random"}, {}, "interpolation must be one of nearest, bilinear"),
+    "crop": ({"crop_pct": 0}, {}, "crop_pct must be a number above 0"),
+    "labels": ({"label_names": [1, 2]}, {}, "label_names must be a list of texts"),
+    "number": ({}, {"in_chans": 10**9}, "model_args must be an object with numbers of at most 1,048,576"),
+    "parameters": ({}, {"channels": [2**20] * 4, "layers": [1] * 4}, "asks for a network of"),
+    "modules": ({}, {"layers": [2**20] * 4}, "more than 50,000 modules"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_a_value_that_no_model_has_is_refused_before_anything_is_built(run, tmp_path, case):
+    """The message names the key and what it must be; no memory for the network is allocated."""
+    facts, arguments, text = REFUSALS[case]
+    (tmp_path / "d").mkdir()
+    config = {"architecture": "test_resnet", "pretrained_cfg": facts, "model_args": arguments}
+    (tmp_path / "d/config.json").write_text(json.dumps(config))
+    reset_peak()
+    before = peak()
+    result = run("kernels", "local-dir:d", "--weights", "random")
+    assert result.code == 1
+    assert text in result.err
+    assert peak() - before < 400 * 2**20
+
+
+@pytest.mark.parametrize("kind", ["missing", "directory", "pipe", "large", "device"])
+def test_a_config_that_is_no_plain_file_is_refused(run, tmp_path, kind):
+    """Nothing is read from directories, pipes and devices, nor from a file beyond all configurations."""
+    (tmp_path / "d").mkdir()
+    path = tmp_path / "d/config.json"
+    if kind == "directory":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "large":
+        with path.open("wb") as file:
+            file.truncate(2**40)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    result = run("layers", "local-dir:d")
+    assert result.code == 1
+    assert result.complaint[0] == "Error: The config.json of d cannot be read."
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_sample_of_configurations_ends_as_documented(tmp_path, name):
     """The same few configurations at every run."""
-    fuzz(name, tmp_path, 15, seeded=True)
+    fuzz(name, tmp_path, 40, seeded=True)
 
 
 @pytest.mark.slow

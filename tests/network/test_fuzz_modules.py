@@ -503,9 +503,10 @@ def fuzz(examples, *, seeded):
 @pytest.mark.filterwarnings("ignore")
 def test_a_sample_of_modules_ends_as_documented():
     """The same few networks at every run."""
-    fuzz(20, seeded=True)
+    fuzz(12, seeded=True)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("leaf", LEAVES)
 def test_every_kind_of_value_ends_as_documented(leaf):
@@ -513,6 +514,7 @@ def test_every_kind_of_value_ends_as_documented(leaf):
     check(Network([("a", Odd(leaf, "nothing"))], [1], leaf))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("deed", DEEDS)
 def test_every_deed_ends_as_documented(deed):
