@@ -134,6 +134,7 @@ def check(choices: LayerChoices, output: Path | None, *, draws: bool) -> None:
             hint="Add --at ROW,COLUMN for one value, or -o kernelviz-out for pictures of kernel and map.",
         )
     _ = choices.position
+    options.parse_sides(choices.input_size, traced=choices.image is None)
     if output is not None:
         session.check_directory(output)
 

@@ -48,13 +48,13 @@ INPUTS = {
             "--weights",
             "random",
             "--image",
-            "sample:astronaut",
+            "sample:grace_hopper",
             "--at",
             "0,0",
         ],
         8192,
     ),
-    "features": (["features", "test_resnet", "sample:astronaut", "--weights", "random"], 8192),
+    "features": (["features", "test_resnet", "sample:grace_hopper", "--weights", "random"], 8192),
 }
 
 
