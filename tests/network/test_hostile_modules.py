@@ -238,6 +238,18 @@ def test_a_layer_that_fails_leaves_no_mode_of_torch():
     assert _len_torch_dispatch_stack() == 0
 
 
+@pytest.mark.parametrize("change", [torch.Tensor.to_mkldnn, torch.Tensor.to_sparse, lambda output: output.to("meta")])
+def test_a_layer_that_returns_another_kind_of_tensor_does_more_than_convolve(change):
+    """Values of another layout or device are not compared with those of the convolution."""
+
+    class Changing(nn.Conv2d):
+        def forward(self, image):
+            return change(super().forward(image))
+
+    with pytest.raises(UsageError, match="The layer part does more than convolve"):
+        kernelviz.trace_unit(Around(Changing(3, 3, 1)), IMAGE, "part", (0, 0, 0))
+
+
 @pytest.mark.parametrize("info", [3, lambda: 3, torch.ones(3), [{"module": 7}, None], {"module": "part"}])
 def test_an_attribute_of_timms_name_may_be_anything(info):
     """A network whose ``feature_info`` is not timm's names no stages."""
