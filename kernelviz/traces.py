@@ -148,15 +148,17 @@ class Trace:
         """
         record = self.layer(layer)
         if record.runs == 0:
-            raise UsageError(f"The layer {layer} did not run, so its units read nothing.", hint="Choose another layer.")
+            raise UsageError(
+                f"The layer {shown(layer)} did not run, so its units read nothing.", hint="Choose another layer."
+            )
         if record.runs > 1:
             raise UsageError(
-                f"The layer {layer} ran {record.runs} times, and its units may read other pixels each time.",
+                f"The layer {shown(layer)} ran {record.runs} times, and its units may read other pixels each time.",
                 hint="Choose a layer that runs once, for example the one before or after it.",
             )
         if record.field is None or len(record.field.axes) != 2:
             why = record.lost or "Its output is not a map of rows and columns."
-            raise UsageError(f"The receptive field of {layer} is not known.", why)
+            raise UsageError(f"The receptive field of {shown(layer)} is not known.", why)
         rows, columns = record.field.axes
         if not (0 <= row < len(rows.first) and 0 <= column < len(columns.first)):
             size = f"{len(rows.first)} rows and {len(columns.first)} columns"

@@ -95,7 +95,7 @@ def nearest_names(names: Iterable[str], *spellings: str, count: int = 3, least: 
 def nearest_text(names: Iterable[str], *spellings: str, least: float = 0.0) -> str:
     """``Nearest: a, b, c.`` for an error message; empty if no name is near."""
     nearest = nearest_names(names, *spellings, least=least)
-    return f"Nearest: {', '.join(nearest)}." if nearest else ""
+    return f"Nearest: {', '.join(map(shown, nearest))}." if nearest else ""
 
 
 def _normalised(name: str) -> str:
@@ -106,6 +106,15 @@ def shown(name: object) -> str:
     """An external name on one line of at most 200 characters."""
     text = str(name)
     return (text if text.isprintable() else ascii(text)[1:-1])[:200]
+
+
+def reason_text(error: BaseException) -> str:
+    """The message of an error of foreign code, on one line with a capital letter in front; its class without a message."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001 - the class may be anyone's
+        text = ""
+    return sentence(visible(text[:300])) or type(error).__name__
 
 
 MOST_DIGITS = 6  # significant digits up to which numbers are written exactly

@@ -142,6 +142,7 @@ def check(choices: LayerChoices, output: Path | None, *, draws: bool) -> None:
             hint="Add --at ROW,COLUMN for one value, or -o kernelviz-out for pictures of kernel and map.",
         )
     _ = choices.position, choices.reading.as_recipe()
+    options.parse_sides(choices.input_size, traced=choices.image is None)
     if output is not None:
         session.check_directory(output)
 
@@ -157,7 +158,7 @@ def explain_sizes(choices: LayerChoices, report: Report, progress: Progress) -> 
     progress(f"tracing {choices.model.name}", 0, 0)
     network = load_model(choices.model.name, weights=None)
     report.source = network.source
-    found = layer_operation(network, choices.layer, options.parse_size(choices.input_size, network))
+    found = layer_operation(network, choices.layer, options.parse_size(choices.input_size, network, traced=True))
     report.more |= layer_operation_entry(found)
     return layer_lines(found)
 

@@ -133,7 +133,7 @@ def layers(
             network = load_model(model, weights=None)
             tag, licence = published(network)
             report.source = replace(network.source, tag=tag, licence=licence)
-            found = trace(network, options.parse_size(input_size, network))
+            found = trace(network, options.parse_size(input_size, network, traced=True))
         chosen = choose(found, layer, kind)
         if as_json:
             report.more = {

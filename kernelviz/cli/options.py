@@ -13,6 +13,7 @@ import typer
 from kernelviz.errors import UsageError
 from kernelviz.threads import MOST_THREADS
 from kernelviz.version import __version__
+from kernelviz.wording import shown
 
 if TYPE_CHECKING:
     from kernelviz.network.model import Model
@@ -430,11 +431,11 @@ def parse_position(text: str | None, name: str) -> tuple[int, int] | None:
     return int(match[1]), int(match[2])
 
 
-def parse_sides(text: str | None) -> tuple[int, int] | None:
-    """(H, W) from ``224`` or ``224,320``.
+def parse_sides(text: str | None, *, traced: bool = False) -> tuple[int, int] | None:
+    """(H, W) from ``224`` or ``224,320``; larger if an image of this size is only ``traced``.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: it is neither, or too large.
     """
     if text is None:
         return None
@@ -442,18 +443,22 @@ def parse_sides(text: str | None) -> tuple[int, int] | None:
         sides = [int(side) for side in text.replace("x", ",").split(",")]
     except ValueError:
         sides = []
-    if len(sides) not in (1, 2) or not all(0 < side <= 2**16 for side in sides):
-        raise UsageError(
-            f"--input-size must be SIDE or H,W in pixels, but got {text!r}.", hint="For example --input-size 224,320"
-        )
+    if len(sides) not in (1, 2) or min(sides) < 1:
+        what = f"--input-size must be SIDE or H,W in pixels, but got {shown(repr(text))}."
+        raise UsageError(what, hint="For example --input-size 224,320")
+    from kernelviz.network.weights.names import LARGEST_SIDE, LARGEST_TRACED
+
+    most = LARGEST_TRACED if traced else LARGEST_SIDE
+    if max(sides) > most:
+        raise UsageError(f"--input-size must be at most {most}, but got {shown(repr(text))}.")
     return sides[0], sides[-1]
 
 
-def parse_size(text: str | None, network: Model) -> tuple[int, int, int] | None:
-    """(C, H, W) from ``224`` or ``224,320``, with the model's number of input channels.
+def parse_size(text: str | None, network: Model, *, traced: bool = False) -> tuple[int, int, int] | None:
+    """(C, H, W) from ``224`` or ``224,320``, with the model's number of input channels; as ``parse_sides``.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: it is neither, or too large.
     """
-    sides = parse_sides(text)
+    sides = parse_sides(text, traced=traced)
     return None if sides is None else (network.input_size[0], *sides)

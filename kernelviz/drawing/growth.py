@@ -78,6 +78,7 @@ def plot_growth(trace: Trace) -> PageFigure:
 def growth_page(trace: Trace) -> Panel:
     """The page: title, bands of stages with their names, three panels, a legend and a caption."""
     layers = [layer for layer in trace.layers if layer.family == "conv" and layer.field and layer.output_shape]
+    layers = [layer for layer in layers if all(layer.output_shape or ())]
     layers = [layer for layer in layers if layer.field and len(layer.field.axes) == 2 and layer.field.largest]
     if not layers:
         raise UsageError(
@@ -114,7 +115,7 @@ def _charts(trace: Trace, layers: Sequence[TracedLayer]) -> list[Chart]:
     channels = [layer.output_shape[0] for layer in layers if layer.output_shape]
     image = trace.input_size[-2]
     low, high = log2(min(rows)), log2(max(*rows, 2 * min(rows)))
-    most_field, most_channels = max(fields), max(channels)
+    most_field, most_channels = max(1, *fields), max(channels)
     step = image * max(1, round(most_field / image / 4))
     halves = [max(rows)]
     while halves[-1] / 2 >= min(rows) and len(halves) < 6:

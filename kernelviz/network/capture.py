@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from kernelviz.errors import KernelvizError, UsageError
+from kernelviz.errors import InputSizeError, KernelvizError, UsageError
 from kernelviz.network.classes import first_classes
 from kernelviz.network.convolutions import CONVOLUTIONS
 from kernelviz.network.kernels import source_of
-from kernelviz.network.model import Model
+from kernelviz.network.model import Model, root_of
 from kernelviz.network.preprocessing import prepare
-from kernelviz.network.snapshot import PreservedModule, check_ready
+from kernelviz.network.snapshot import PreservedModule, check_ready, failure_text
 from kernelviz.network.taps import choose_taps
 from kernelviz.network.tracing.rules import tensors_in
 from kernelviz.network.tracing.trace import as_trace
-from kernelviz.network.tracing.watch import observe_pass
+from kernelviz.network.tracing.watch import naming_next_size, next_size, observe_pass
 from kernelviz.records import ClassScore, FeatureMaps, Image, SeenImage, as_array, shape_text
+from kernelviz.wording import reason_text, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -109,7 +110,7 @@ class CaptureHooks:
         missing = [tap.name for tap in self.plan.taps.taps if self.runs[tap.module] <= tap.run]
         if missing:
             why = "The forward pass took another path than the traced one."
-            raise KernelvizError(f"The layer {missing[0]} did not run.", why)
+            raise KernelvizError(f"The layer {shown(missing[0])} did not run.", why)
 
     def _given(self, name: str) -> Any:
         def given(_module: nn.Module, _inputs: Any, output: Any) -> None:
@@ -153,14 +154,19 @@ class CaptureHooks:
             of = "" if many == 1 else f" of each of {many} images"
             why = f"The traced forward pass had {shape_text(one)}{of}, this one {shapes}."
             hint = "" if many == 1 else "Process one image at a time: --batch-size 1."
-            raise KernelvizError(f"The output of the layer {tap.name} has an unexpected shape.", why, hint)
+            raise KernelvizError(f"The output of the layer {shown(tap.name)} has an unexpected shape.", why, hint)
         dim, size = differing[0], one[differing[0]]
         return [tensors[tap.part].detach().narrow(dim, number * size, size) for number in range(many)]
 
     def _maps(self, tap: Tap, tensor: Tensor, given: Input) -> FeatureMaps:
         many = len(self.plan.observed.visits[tap.module].given)
+        try:
+            values = as_array(tap.layout.maps(tensor))
+        except (UsageError, RuntimeError) as error:  # complex, sparse, quantised
+            what = f"The {self.plan.side} of the layer {shown(tap.name)} is not an array of real numbers."
+            raise KernelvizError(what, reason_text(error)) from error
         return FeatureMaps(
-            values=as_array(tap.layout.maps(tensor)),
+            values=values,
             layer=tap.name,
             kind=tap.kind,
             shape=tuple(tap.layout.shape[1:]),
@@ -185,10 +191,8 @@ def _inside(module: nn.Module, name: str) -> nn.Module:
 
 
 def module_of(network: Model | nn.Module) -> nn.Module:
-    """The torch module, without the wrapper of torch.compile. A single layer is named by its class."""
-    module = network.module if isinstance(network, Model) else network
-    original = getattr(module, "_orig_mod", module)
-    module = original if isinstance(original, nn.Module) else module
+    """The torch module. A single layer is put into a container, in which it is named by its class."""
+    module = root_of(network)
     if isinstance(module, CONVOLUTIONS) or not any(module.children()):
         return nn.Sequential(OrderedDict({type(module).__name__: module}))
     return module
@@ -310,7 +314,8 @@ def make_taps(
         KernelvizError: as ``capture_features``.
     """
     module = module_of(network)
-    observed = observe_pass(module, input_size, None if batch is None else _fitting(batch, module))
+    with naming_next_size(network, input_size):
+        observed = observe_pass(module, input_size, None if batch is None else _fitting(batch, module))
     trace = as_trace(network, observed, input_size, fields=False)
     taps = choose_taps(observed, trace, layers, kind=kind, side=tap)
     return CapturePlan(network, input_size, taps, tap, observed, trace, PreservedModule(module))
@@ -424,7 +429,8 @@ def run_through(
         except Exception as error:
             if ours():
                 raise
-            raise _pass_failed(error, given.size) from error
+            hint = "" if isinstance(network, PreservedModule) else next_size(network, given.size)
+            raise _pass_failed(error, module, given.size, hint) from error
 
 
 def _fitting(batch: Tensor, module: nn.Module) -> Tensor:
@@ -442,9 +448,11 @@ def _fitting(batch: Tensor, module: nn.Module) -> Tensor:
     return batch.detach().to(device=like.device, dtype=like.dtype, copy=True)
 
 
-def _pass_failed(error: Exception, size: tuple[int, ...]) -> KernelvizError:
+def _pass_failed(error: Exception, module: nn.Module, size: tuple[int, ...], hint: str) -> KernelvizError:
+    """The error for a failed forward pass, with a ``hint`` at a size that works if this one does not."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return KernelvizError("There is not enough memory for this forward pass.", hint="Give a smaller --input-size.")
-    reason = " ".join(str(error).split())[:300] or type(error).__name__
-    what = f"The forward pass failed for an input of {' × '.join(map(str, size))}."
-    return KernelvizError(what, f"{reason[0].upper()}{reason[1:]}")
+    sides = " × ".join(map(str, size))
+    if hint:
+        return InputSizeError(f"The network does not take an input of {sides}.", failure_text(error, module), hint)
+    return KernelvizError(f"The forward pass failed for an input of {sides}.", failure_text(error, module))

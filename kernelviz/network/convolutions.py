@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from kernelviz.errors import NoConvolutionsError, UnknownLayerError, UsageError
-from kernelviz.network.model import Model, stage_names
+from kernelviz.network.model import Model, root_of, stage_names
 from kernelviz.network.selection import (
     LISTED,
     TAKE_ALL,
@@ -21,7 +21,7 @@ from kernelviz.network.selection import (
     unknown_layer,
     without_expert,
 )
-from kernelviz.network.snapshot import undisturbed
+from kernelviz.network.snapshot import is_scripted, undisturbed
 from kernelviz.records import ConvLayer
 from kernelviz.wording import nearest_names, shown
 
@@ -33,14 +33,12 @@ TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
 
 
-def root_of(network: Model | nn.Module) -> nn.Module:
-    """The module itself."""
-    return network.module if isinstance(network, Model) else network
-
-
 def is_conditional(module: nn.Module) -> bool:
     """Whether a module mixes its kernels from experts for every image: timm's CondConv2d."""
-    return type(module).__name__ == "CondConv2d" and hasattr(module, "num_experts")
+    if type(module).__name__ != "CondConv2d" or not hasattr(module, "kernel_size"):
+        return False
+    weight, experts = module._parameters.get("weight"), getattr(module, "num_experts", None)  # noqa: SLF001
+    return weight is not None and isinstance(experts, int) and weight.shape[:1] == (experts,)
 
 
 def experts_of(module: Any) -> int:
@@ -69,10 +67,12 @@ def _not_a_convolution(network: Model | nn.Module, names: list[str], pattern: st
 
 def obstacle(module: nn.Module) -> str:
     """Why the kernels of a convolving module cannot be read; empty for other modules."""
-    kind = type(module).__name__
+    kind = str(getattr(module, "original_name", "")) if is_scripted(module) else type(module).__name__
     if isinstance(module, CONVOLUTIONS):
         return f"is a {kind}, which has no weights before its first forward pass"
     if "conv" in kind.lower() and not any(module.children()):
+        if is_scripted(module):
+            return f"is a scripted {kind} (torch.jit), whose weights cannot be read"
         return f"is a {type(module).__module__}.{kind}, whose weights are in a format that cannot be read"
     return ""
 
@@ -82,11 +82,11 @@ def no_convolutions(network: Model | nn.Module) -> NoConvolutionsError:
     root = root_of(network)
     name = network.source.model if isinstance(network, Model) else type(root).__name__
     parts = [(path, part) for path, part in root.named_modules() if not any(part.children())]
-    unreadable = (f"Its {path or 'only layer'} {why}." for path, part in parts if (why := obstacle(part)))
+    unreadable = (f"Its {shown(path) or 'only layer'} {why}." for path, part in parts if (why := obstacle(part)))
     linear = [(path, part) for path, part in parts if isinstance(part, nn.Linear) and path]
     embedding = [(path, part) for path, part in linear if "embed" in path]
     instead = (
-        f"Its {'patch embedding' if embedding else 'first layer'}, {path}, is a Linear, "
+        f"Its {'patch embedding' if embedding else 'first layer'}, {shown(path)}, is a Linear, "
         f"{part.in_features:,} numbers to {part.out_features:,}."
         for path, part in embedding or linear
     )
@@ -98,7 +98,7 @@ def no_convolutions(network: Model | nn.Module) -> NoConvolutionsError:
 
 
 def _try_layer(names: list[str]) -> str:
-    return f"Try `--layer {names[0]}`; {TAKE_ALL}."
+    return f"Try `--layer {shown(names[0])}`; {TAKE_ALL}."
 
 
 def _with_article(module: nn.Module) -> str:
@@ -126,10 +126,11 @@ def find_layer(network: Model | nn.Module, name: str) -> tuple[str, nn.Module]:
     inside = list(dict.fromkeys(path for container in match.names for path in _windows_inside(modules, container)))
     found = inside or match.names
     if len(found) > 1:
-        what = f"{name} matches {len(found)} layers."
+        what = f"{shown(name)} matches {len(found)} layers."
         if len(match.names) == 1:
             container = match.names[0]
-            what = f"The layer {container} is {_with_article(modules[container])} with {len(found)} convolutions and pools."
+            content = f"{_with_article(modules[container])} with {len(found)} convolutions and pools"
+            what = f"The layer {shown(container)} is {content}."
         raise UsageError(what, "Only one can be explained at a time.", f"Choose one of them: {few(found)}.")
     return found[0], modules[found[0]]
 
@@ -142,7 +143,7 @@ def _is_part(module: nn.Module, part: int | None) -> bool:
 def nearest_convolution(network: Model | nn.Module, name: str) -> str:
     """A hint at the convolution with the nearest name; empty if the network has none."""
     nearest = nearest_names([layer.name for layer in list_layers(network)], name, count=1)
-    return f"Choose a convolution, for example {nearest[0]}." if nearest else ""
+    return f"Choose a convolution, for example {shown(nearest[0])}." if nearest else ""
 
 
 def _windows_inside(modules: Mapping[str, nn.Module], name: str) -> list[str]:
@@ -332,7 +333,9 @@ def _matches(network: Model | nn.Module, names: list[str], pattern: str) -> list
     if match and match.stage is not None and not found:
         found = _before_stage_end(names, modules, stages, match.stage)
         if not found:
-            raise UnknownLayerError(f"{pattern} contains no convolution. It ends at {match.names[0]}.", hint=hint)
+            raise UnknownLayerError(
+                f"{shown(pattern)} contains no convolution. It ends at {shown(match.names[0])}.", hint=hint
+            )
     if not found:
         raise _not_a_convolution(network, names, pattern)
     return found

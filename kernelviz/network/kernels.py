@@ -17,6 +17,7 @@ from kernelviz.network.convolutions import experts_of, find_convolution
 from kernelviz.network.model import Model
 from kernelviz.network.snapshot import undisturbed
 from kernelviz.records import ConvLayer, KernelBank, Source, as_array
+from kernelviz.wording import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -194,7 +195,7 @@ def _read(record: ConvLayer, module: nn.Module, *, stored: bool) -> tuple[Tensor
     observed, held = observed_weight(module), stored_weight(module)
     if stored:
         if held is None:
-            what = f"The layer {record.name} stores no weight of the shape that it convolves with."
+            what = f"The layer {shown(record.name)} stores no weight of the shape that it convolves with."
             raise UsageError(what, f"It is computed by {who}.", "Omit --stored, or stored=True, for the effective one.")
         return held, None, (f"the weight as stored; {who} makes another of it, the effective one",)
     if observed.weight is None:
@@ -206,10 +207,10 @@ def _read(record: ConvLayer, module: nn.Module, *, stored: bool) -> tuple[Tensor
 
 def _check_readable(record: ConvLayer, weight: object) -> None:
     if not isinstance(weight, Tensor) or not weight.is_floating_point() or weight.layout != torch.strided:
-        what = f"The layer {record.name} ({record.kind}) holds no plain floating-point weights."
+        what = f"The layer {shown(record.name)} ({record.kind}) holds no plain floating-point weights."
         raise UsageError(what, hint="Read the kernels before the network is quantised, pruned to sparse or compiled.")
     if weight.is_meta:
-        what = f"The layer {record.name} has no weights: the network was built without them."
+        what = f"The layer {shown(record.name)} has no weights: the network was built without them."
         raise UsageError(what, hint='Load it with weights, for example `load_model(name, weights="random")`.')
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
+import threading
 from dataclasses import dataclass, replace
 from functools import cache
 from operator import index
@@ -16,9 +18,10 @@ import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, resolve_model_data_config
 from timm.models import get_arch_pretrained_cfgs, get_deprecated_models
 from torch import nn
+from torch.nn.modules.module import register_module_module_registration_hook
 
 from kernelviz.errors import BadWeightsError, KernelvizError, NoWeightsError, UsageError
-from kernelviz.network.snapshot import preserved_random_state
+from kernelviz.network.snapshot import is_scripted, preserved_random_state, scripted_error
 from kernelviz.network.weights.checkpoints import (
     Checkpoint,
     bundled_checkpoint,
@@ -43,13 +46,13 @@ from kernelviz.network.weights.names import (
 )
 from kernelviz.network.weights.request import Request, StallTimeout
 from kernelviz.notebook import record_repr
-from kernelviz.records import INTERPOLATIONS, Source, Weights
-from kernelviz.threads import no_warnings, processors
-from kernelviz.wording import shown
+from kernelviz.records import INTERPOLATIONS, Source, Weights, check_positive
+from kernelviz.threads import MOST_THREADS, no_warnings, processors
+from kernelviz.wording import reason_text, shown
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from torch import Tensor
 
@@ -72,8 +75,10 @@ def use_device(name: str, threads: int | None = None) -> str:
     """The device that ``auto`` or a name means; also sets the number of torch threads, if ``threads`` is given.
 
     Raises:
-        UsageError: there is no such device.
+        UsageError: there is no such device, or the number of threads is not from 1 to ``MOST_THREADS``.
     """
+    if (check_positive("number of threads", threads) or 1) > MOST_THREADS:
+        raise UsageError(f"The number of threads must be at most {MOST_THREADS}, but got {threads}.")
     if threads is not None:
         torch.set_num_threads(threads)
     facts = torch_facts()
@@ -95,6 +100,10 @@ def uses_all_processors(module: nn.Module) -> bool:
     device = next((tensor.device for tensor in module.parameters()), torch.device("cpu"))
     return device.type == "cpu" and torch.get_num_threads() >= processors()
 
+
+_MORE_PARAMETERS = 2**28
+"""Parameters, 1 GB in float32, that a configuration may add to a network."""
+_MOST_MODULES = 50_000
 
 _UNCHECKED = "the weights were not checked against a hash: none is known for their file"
 
@@ -298,6 +307,24 @@ def parameter_sums(module: nn.Module) -> tuple[float, ...]:
     return tuple(float(each.detach().double().sum()) for each in (*parameters[:1], *parameters[-1:]))
 
 
+def root_of(network: object) -> nn.Module:
+    """The torch module of a network, without the wrapper of ``torch.compile``.
+
+    Raises:
+        UsageError: it is no network.
+        KernelvizError: it is scripted.
+    """
+    module = network.module if isinstance(network, Model) else network
+    original = getattr(module, "_orig_mod", None)
+    module = original if isinstance(original, nn.Module) else module
+    if not isinstance(module, nn.Module):
+        what = f"The network must be a Model or a torch module, but got {type(module).__name__}."
+        raise UsageError(what, hint="kernelviz.load_model(name) returns one.")
+    if is_scripted(module):
+        raise scripted_error()
+    return module
+
+
 def find_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
     """The architectures of timm that match a shell pattern; with ``pretrained`` those with weights, with their tags."""
     return list(timm.list_models(pattern, pretrained=pretrained))
@@ -363,7 +390,10 @@ def load_model(
 
 def stage_names(module: nn.Module) -> tuple[str, ...]:
     """The modules at the ends of the stages in timm's ``feature_info``; empty if there is none."""
-    stages: Any = getattr(module, "feature_info", None) or ()
+    info = getattr(module, "feature_info", None)
+    stages = getattr(info, "info", info)  # of timm's own class, or a list
+    if not isinstance(stages, list | tuple):
+        return ()
     return tuple(str(stage["module"]) for stage in stages if isinstance(stage, dict) and "module" in stage)
 
 
@@ -453,17 +483,49 @@ def _built(
 ) -> nn.Module:
     """The network in eval mode, initialised with ``seed``; the caller's random state does not change."""
     _check_seed(seed)
+    if spec.configured and device != "meta":
+        _check_moderate(spec, choices)
     with no_warnings(), preserved_random_state(), torch.device(device):
         torch.default_generator.manual_seed(index(seed))
         try:
             module: nn.Module = timm.create_model(spec.built_as, pretrained=pretrained, **choices)
         except Exception as error:  # noqa: BLE001 - each architecture may raise any error
-            reason = " ".join(str(error).split())[:300] or type(error).__name__
             changed = "".join(f", {key}={value}" for key, value in choices.items())
             raise KernelvizError(
-                f"timm could not build {shown(spec.name)}{changed}.", reason, "Try another model."
+                f"timm could not build {shown(spec.name)}{changed}.", reason_text(error), "Try another model."
             ) from None
     return module.eval()
+
+
+def _check_moderate(spec: ModelSpec, choices: Mapping[str, int]) -> None:
+    """Reject a configuration whose network would take far more memory than its architecture does by default.
+
+    Raises:
+        KernelvizError: it would, or timm cannot build the network.
+    """
+    with _limited_modules():
+        wanted, usual = (
+            sum(parameter.numel() for parameter in _built(each, more, device="meta").parameters())
+            for each, more in ((spec, choices), (replace(spec, built_as=spec.architecture), _AS_IT_IS))
+        )
+    if wanted > 2 * usual + _MORE_PARAMETERS:
+        what = f"The configuration of {shown(spec.name)} asks for a network of {wanted:,} parameters."
+        raise KernelvizError(
+            what, f"{spec.architecture} has {usual:,}.", "Check num_classes and model_args in config.json."
+        )
+
+
+@contextlib.contextmanager
+def _limited_modules() -> Iterator[None]:
+    """Limit the number of modules that this thread registers: a configuration may ask for millions of blocks."""
+    thread, left = threading.get_ident(), itertools.count(_MOST_MODULES, -1)
+
+    def count(*_: object) -> None:
+        if threading.get_ident() == thread and next(left) < 0:
+            raise KernelvizError(f"It would have more than {_MOST_MODULES:,} modules.")
+
+    with register_module_module_registration_hook(count):
+        yield
 
 
 def _choices_shown(spec: ModelSpec, tensors: dict[str, Tensor]) -> dict[str, int]:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from PIL import Image as Pillow
 
 from kernelviz.errors import InputSizeError, UsageError
+from kernelviz.network.weights.names import LARGEST_SIDE
 from kernelviz.records import Image, SeenImage, check_positive
 from kernelviz.wording import counted, preprocessing_notes
 
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from kernelviz.network.model import Model
     from kernelviz.records import Array
 
-
-LARGEST_SIDE = 8192
-"""The largest side of a network's input."""
 
 _MOST_PIXELS = 1 << 23  # of a resized image; of a larger one only the visible part is resized
 
@@ -106,8 +104,10 @@ def _check_channels(model: Model, image: Image, channels: int) -> None:
 def input_size_of(model: Model, wanted: int | Sequence[int] | None) -> tuple[int, int]:
     """Rows and columns of the input.
 
+    Whether the network takes this size is found out by its forward pass: what timm states about fixed and smallest sizes is
+    not true of many networks.
+
     Raises:
-        InputSizeError: the network takes one other size only, or only larger ones.
         UsageError: ``wanted`` is not valid.
     """
     own = model.input_size[1:]
@@ -119,24 +119,7 @@ def input_size_of(model: Model, wanted: int | Sequence[int] | None) -> tuple[int
     rows, columns = (check_positive("input size", side) or 0 for side in sides)
     if max(rows, columns) > LARGEST_SIDE:
         raise UsageError(f"The input size must be at most {LARGEST_SIDE}, but got {max(rows, columns)}.")
-    facts: dict[str, Any] = getattr(model.module, "pretrained_cfg", None) or {}
-    name = model.source.model
-    if (rows, columns) != own and facts.get("fixed_input_size") and not _takes_any_size(model.module):
-        what = f"{name} takes images of {own[0]}×{own[1]} pixels only, but got {rows}×{columns}."
-        raise InputSizeError(what, "It has weights for every position of that grid.", "Omit --input-size.")
-    smallest = facts.get("min_input_size")
-    if smallest and (rows < smallest[-2] or columns < smallest[-1]):
-        what = f"{name} takes images from {smallest[-2]}×{smallest[-1]} pixels on, but got {rows}×{columns}."
-        raise InputSizeError(
-            what, "Its deepest feature maps would be smaller than their kernels.", "Give a larger --input-size."
-        )
     return rows, columns
-
-
-def _takes_any_size(module: Any) -> bool:
-    """Whether the network was built to, other than timm does by default."""
-    patches = getattr(module, "patch_embed", None)
-    return bool(getattr(module, "dynamic_img_size", False)) or getattr(patches, "strict_img_size", True) is False
 
 
 def _plan(size: tuple[int, int], target: tuple[int, int], fraction: float, mode: str, fill: tuple[int, ...]) -> _Plan:

@@ -73,8 +73,8 @@ def match_layers(
     if pattern.startswith(_STAGE):
         index = _stage_index(pattern, stages, hint)
         if stages[index] not in modules:
-            why = f"The network calls this stage {stages[index]}, but has no such module."
-            raise UnknownLayerError(f"There is no module for {pattern}.", why, hint)
+            why = f"The network calls this stage {shown(stages[index])}, but has no such module."
+            raise UnknownLayerError(f"There is no module for {shown(pattern)}.", why, hint)
         return LayerMatch((stages[index],), stage=index)
     names = tuple(name for name in modules if fnmatchcase(name, pattern))
     return LayerMatch(names, exact=False) if names else None
@@ -131,4 +131,4 @@ def with_containers(names: Iterable[str]) -> list[str]:
 def few(names: Sequence[str]) -> str:
     """``a, b, c and 2 more``: up to three of the names."""
     more = len(names) - _MOST_LISTED
-    return ", ".join(names[:_MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(map(shown, names[:_MOST_LISTED])) + (f" and {more} more" if more > 0 else "")

@@ -70,6 +70,8 @@ def layout_of(found: Found, shape: Sequence[int]) -> Layout:
         NoMapError: the elements have no rows and columns, or not one value per channel and position.
     """
     shape = tuple(shape)
+    if 0 in shape:
+        raise NoMapError("it has no values")
     if found is None:
         raise NoMapError("it does not depend on the image")
     if found.lost and not found.axes:
@@ -254,7 +256,7 @@ class _Choice:
                 self._add_module(name, named=False)
             if not self.lenient and not any(module in match.names for module, _, _ in self.found):
                 name = match.names[0]
-                raise UsageError(f"What matches {shown(pattern)} has no map.", f"{name}: {self.without[name]}.")
+                raise UsageError(f"What matches {shown(pattern)} has no map.", f"{shown(name)}: {self.without[name]}.")
 
     def add_usual(self) -> None:
         """Add the first convolution and the stages that have a map; if none has, all modules that have one."""
@@ -281,7 +283,7 @@ class _Choice:
         if self.found:
             return
         for name, why in self.without.items():
-            raise UsageError(f"None of the requested layers of kind {kind} has a map.", f"{name}: {why}.")
+            raise UsageError(f"None of the requested layers of kind {kind} has a map.", f"{shown(name)}: {why}.")
         others = ", ".join(other for other in KINDS if other in known)
         why = f"Their kinds: {others}." if others else ""
         raise UnknownLayerError(
@@ -349,14 +351,14 @@ class _Choice:
         runs = range(len(passed)) if run is None else [run]
         if not all(0 <= each < len(passed) for each in runs):
             count = f"{len(passed)} {inflected(len(passed), 'time')}"
-            raise UnknownLayerError(f"{module} runs {count}, so there is no {shown(pattern)}.")
+            raise UnknownLayerError(f"{shown(module)} runs {count}, so there is no {shown(pattern)}.")
         reasons = []
         for each in runs:
             many = len(passed[each].tensors)
             parts = range(many) if part is None else [part]
             if not all(number < many for number in parts):
                 verb, count = "takes" if self.side == "input" else "gives", f"{many} {inflected(many, 'tensor')}"
-                raise UnknownLayerError(f"{module} {verb} {count}, so there is no {shown(pattern)}.")
+                raise UnknownLayerError(f"{shown(module)} {verb} {count}, so there is no {shown(pattern)}.")
             reasons += [reason for number in parts if (reason := self._add_tensor(module, each, number))]
             if len(reasons) == len(parts):
                 self._refuse_map(pattern, reasons[0])

@@ -38,6 +38,38 @@ def test_threads_are_bounded(run, threads):
     assert "256" in refused.err
 
 
+INPUTS = {
+    "layers": (["layers", "test_resnet"], 65536),
+    "explain layer": (["explain", "layer", "test_resnet", "conv1.0"], 65536),
+    "explain layer with an image": (
+        [
+            "explain",
+            "layer",
+            "test_resnet",
+            "conv1.0",
+            "--weights",
+            "random",
+            "--image",
+            "sample:grace_hopper",
+            "--at",
+            "0,0",
+        ],
+        8192,
+    ),
+    "features": (["features", "test_resnet", "sample:grace_hopper", "--weights", "random"], 8192),
+}
+
+
+@pytest.mark.parametrize("size", ["1000000", "32,1000000", "9" * 30])
+@pytest.mark.parametrize("name", INPUTS)
+def test_the_largest_input_size_is_reported(run, name, size):
+    """A size beyond the limit is wrong usage, reported with the limit, in every command that takes one."""
+    words, most = INPUTS[name]
+    refused = run(*words, "--input-size", size)
+    assert refused.code == 2
+    assert refused.complaint == [f"Error: --input-size must be at most {most}, but got '{size}'."]
+
+
 @pytest.mark.parametrize("suffix", ["", ".png"])
 def test_a_directory_that_cannot_be_examined_cannot_be_written(draw, suffix):
     """A name that is too long for the file system is a failure to write, not an unexpected error."""

@@ -184,11 +184,12 @@ def test_a_layer_that_never_runs(run, cat):
 
 
 def test_input_sizes_that_a_network_refuses(run, cat):
-    """A fixed grid takes one size only; the error says which."""
+    """A fixed grid takes one size only; the error reports which."""
     arguments = ["features", "test_maxvit", cat.name, *RANDOM, "--input-size", "96"]
     plain = run(*arguments)
     assert plain.code == 1
-    assert "160×160 pixels only, but got 96×96" in plain.complaint[0]
+    assert "does not take an input of 3 × 96 × 96" in plain.complaint[0]
+    assert plain.complaint[-1] == "The smallest side above 96 that it takes is 159."
     assert run(*arguments, "--json").document["outputs"] == []
 
 

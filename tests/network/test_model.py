@@ -316,7 +316,7 @@ def test_an_architecture_that_cannot_be_built(monkeypatch):
     monkeypatch.setattr(timm, "create_model", fails)
     with pytest.raises(KernelvizError, match="could not build test_resnet") as caught:
         load_model("test_resnet", weights="random")
-    assert caught.value.why == "needs a package that is not here"
+    assert caught.value.why == "Needs a package that is not here"
 
 
 def test_what_timm_warns_of_does_not_reach_the_user(monkeypatch):

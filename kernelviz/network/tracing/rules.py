@@ -5,6 +5,7 @@ A rule takes a ``Call`` and returns what is known of its first output. Without a
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -119,14 +120,25 @@ def _located(call: Call, found: TensorReads) -> TensorReads:
 
 
 def tensors_in(value: Any) -> list[torch.Tensor]:
-    """All tensors of nested arguments."""
-    if isinstance(value, torch.Tensor):
+    """All tensors of nested tuples, lists and mappings, in order; those of a container that occurs twice, once.
+
+    A network may return values nested to any depth, lists that contain themselves, and mappings that fail when they are
+    read, which count as empty.
+    """
+    if isinstance(value, torch.Tensor) and not value.is_nested:
         return [value]
-    if isinstance(value, Mapping):
-        return [tensor for item in value.values() for tensor in tensors_in(item)]
-    if isinstance(value, (tuple, list)):
-        return [tensor for item in value for tensor in tensors_in(item)]
-    return []
+    found: list[torch.Tensor] = []
+    waiting, met = [value], {}
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, torch.Tensor):
+            if not value.is_nested:  # it has no shape
+                found.append(value)
+        elif isinstance(value, tuple | list | Mapping) and id(value) not in met:
+            met[id(value)] = value  # kept, so that no other object gets its id
+            with contextlib.suppress(Exception):
+                waiting += list(value.values() if isinstance(value, Mapping) else value)[::-1]
+    return found
 
 
 def _elementwise(call: Call) -> Found:

@@ -12,7 +12,7 @@ from torch import nn
 
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network.convolutions import list_layers
-from kernelviz.network.model import Model, stage_names
+from kernelviz.network.model import Model, root_of, stage_names
 from kernelviz.network.selection import without_expert
 from kernelviz.network.tracing import reads
 from kernelviz.network.tracing.reads import (
@@ -27,7 +27,8 @@ from kernelviz.network.tracing.reads import (
     together,
     whole,
 )
-from kernelviz.network.tracing.watch import ObservedPass, observe_pass
+from kernelviz.network.tracing.watch import ObservedPass, naming_next_size, observe_pass
+from kernelviz.network.weights.names import LARGEST_TRACED
 from kernelviz.traces import AxisField, Field, Trace, TracedLayer
 
 if TYPE_CHECKING:
@@ -48,9 +49,10 @@ def trace(network: Model | nn.Module, input_size: Sequence[int] | None = None) -
         KernelvizError: the network does not take such an input, or cannot be copied.
     """
     size = checked_size(network, input_size)
-    module = network.module if isinstance(network, Model) else network
-    observed = observe_pass(module, size)
-    return with_sure_sizes(as_trace(network, observed, size), observed, module)
+    module = root_of(network)
+    with naming_next_size(network, size):
+        observed = observe_pass(module, size)
+        return with_sure_sizes(as_trace(network, observed, size), observed, module)
 
 
 def with_sure_sizes(traced: Trace, observed: ObservedPass, module: nn.Module) -> Trace:
@@ -137,8 +139,9 @@ def checked_size(network: Model | nn.Module, input_size: Sequence[int] | None) -
             )
         return network.input_size
     size = tuple(input_size)
-    if not 2 <= len(size) <= 4 or not all(isinstance(side, int) and 0 < side < 2**20 for side in size):
-        raise UsageError(f"The input size must be whole numbers (channels, height, width), but got {size}.")
+    if not 2 <= len(size) <= 4 or not all(isinstance(side, int) and 0 < side <= LARGEST_TRACED for side in size):
+        what = f"The input size must be whole numbers (channels, height, width), but got {size}."
+        raise UsageError(what, f"None may be larger than {LARGEST_TRACED}.")
     return size
 
 

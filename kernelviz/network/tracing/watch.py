@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import re
+import time
 from collections import Counter, OrderedDict
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -19,15 +21,17 @@ from torch.utils.flop_counter import flop_registry
 from torch.utils.weak import TensorWeakRef, WeakTensorKeyDictionary
 
 import kernelviz.network.tracing.window_rules  # noqa: F401  (it registers its rules)
-from kernelviz.errors import KernelvizError
-from kernelviz.network.snapshot import PreservedModule, check_ready, exclusive, preserved_random_state
+from kernelviz.errors import InputSizeError, KernelvizError
+from kernelviz.network.model import Model, root_of
+from kernelviz.network.snapshot import PreservedModule, check_ready, exclusive, failure_text, preserved_random_state
 from kernelviz.network.tracing import reads as known
 from kernelviz.network.tracing.reads import TensorReads, concatenated, located, narrowed
 from kernelviz.network.tracing.rules import Call, Found, failed, outcome, part_of, tensors_in
 from kernelviz.threads import no_warnings
+from kernelviz.wording import reason_text, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 
 class Sharing:
@@ -179,31 +183,27 @@ def on_meta(network: nn.Module) -> nn.Module:
     Raises:
         KernelvizError: the network cannot be copied.
     """
-    network = getattr(network, "_orig_mod", network)  # the module inside torch.compile's wrapper
     memo: dict[int, Any] = {}
-    for module in network.modules():
-        if isinstance(module, torch.jit.ScriptModule):
-            raise KernelvizError(
-                "The network was compiled by torch.jit, and its operations cannot be observed.",
-                hint="Give the original Python module.",
-            )
-        for name in _HOOKS:
-            memo[id(vars(module).get(name))] = OrderedDict()
-        for parameter in module.parameters(recurse=False):
-            memo[id(parameter)] = nn.Parameter(_like(parameter), requires_grad=False)
-        for buffer in module.buffers(recurse=False):
-            memo[id(buffer)] = _like(buffer)
-    memo.pop(id(None), None)
     try:
+        for module in network.modules():
+            for name in _HOOKS:
+                memo[id(vars(module).get(name))] = OrderedDict()
+            for parameter in module.parameters(recurse=False):
+                memo[id(parameter)] = nn.Parameter(_like(parameter), requires_grad=False)
+            for buffer in module.buffers(recurse=False):
+                memo[id(buffer)] = _like(buffer)
+        memo.pop(id(None), None)
         with _WithoutNumbers():
             meta_copy = copy.deepcopy(network, memo)
     except Exception as error:  # noqa: BLE001 - a module may contain anything
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise KernelvizError("The network could not be copied to trace it.", reason) from None
+        raise KernelvizError("The network could not be copied to trace it.", reason_text(error)) from None
     return meta_copy.eval()
 
 
 def _like(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor on ``meta`` like this one."""
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested:
+        return tensor.to("meta")
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
 
 
@@ -220,7 +220,7 @@ class _WithoutNumbers(TorchFunctionMode):
         if func is torch.Tensor.__deepcopy__:
             tensor, memo = args
             if id(tensor) not in memo:
-                memo[id(tensor)] = _like(tensor) if tensor.layout == torch.strided else tensor.to("meta")
+                memo[id(tensor)] = _like(tensor)
             return memo[id(tensor)]
         return func(*args, **(kwargs or {}))
 
@@ -329,9 +329,14 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.sharing = Sharing()
         self.stack: list[ModuleVisit] = []
         self.ended: list[str] = []
+        self.unhooked = ""
 
     def observe(self, image: torch.Tensor) -> ObservedPass:
-        """Run a batch of one image through the network."""
+        """Run a batch of one image through the network.
+
+        Raises:
+            KernelvizError: the network does not take such an input, or removes hooks during its forward pass.
+        """
         self.carried[image] = known.image(image.shape)
         with ExitStack() as stack:
             for name, module in self.network.named_modules():
@@ -341,7 +346,11 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 with self:
                     self.network(image)
             except Exception as error:
-                raise _failed(error, image.shape[1:]) from error
+                raise _failed(error, self.network, image.shape[1:]) from error
+        if self.unhooked or self.stack:
+            name = self.unhooked or next(name for name, visit in self.visits.items() if visit is self.stack[-1])
+            what = f"The layer {shown(name) or '(the network)'} cannot be observed."
+            raise KernelvizError(what, "Its hooks are removed, or others added, during the forward pass.")
         return ObservedPass(self.network, self.visits, self.ended)
 
     def _entering(self, name: str) -> Any:
@@ -356,6 +365,9 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _leaving(self, name: str) -> Any:
         def leave(module: nn.Module, inputs: Any, output: Any) -> None:
+            if not self.stack or self.stack[-1] is not self.visits.get(name):
+                self.unhooked = self.unhooked or name
+                return
             visit = self.stack.pop()
             self._locate(module, output)
             visit.given.append(self._passed(output))
@@ -387,18 +399,25 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = func._overloadpacket.__name__  # noqa: SLF001
         short = _SHORT_CUTS.get(name)
         output = short(*args) if short and not kwargs and args[0].is_meta else _run(func, args, kwargs)
+        outputs = tensors_in([output])
+        try:
+            self._record(Call(name, args, kwargs, output, self._known, func._schema.name), func, outputs)  # noqa: SLF001
+        except Exception:  # noqa: BLE001 - the network's operation did its work; what it means stays unknown
+            for tensor in outputs:
+                self.carried[tensor] = TensorReads(lost=f"{name} could not be followed here")
+        return output
+
+    def _record(self, call: Call, func: Any, outputs: Sequence[torch.Tensor]) -> None:
+        """Count an operation for the module that runs, and find out what is known of its outputs."""
         if self.stack:
             visit = self.stack[-1]
-            visit.operations[name] += 1
+            visit.operations[call.name] += 1
             count = flop_registry.get(func._overloadpacket)  # noqa: SLF001
             if count is not None:
-                visit.macs += count(*args, **kwargs, out_val=output) // 2
-        outputs = tensors_in([output])
-        call = Call(name, args, kwargs, output, self._known, func._schema.name)  # noqa: SLF001
-        self._carry(call, outputs, written_by(func, args, kwargs))
+                visit.macs += count(*call.args, **call.kwargs, out_val=call.output) // 2
+        self._carry(call, outputs, written_by(func, call.args, call.kwargs))
         if makes_views(func):
-            self.sharing.meet(args[0], outputs)
-        return output
+            self.sharing.meet(call.args[0], outputs)
 
     def _known(self, tensor: Any) -> Found:
         found: Found = self.carried.get(tensor) if isinstance(tensor, torch.Tensor) else None
@@ -449,9 +468,11 @@ def _number_kind(network: nn.Module) -> torch.dtype:
     return next(kinds, torch.float32)
 
 
-def _failed(error: Exception, size: Sequence[int]) -> KernelvizError:
-    reason = " ".join(str(error).split())[:300] or type(error).__name__
-    reason = f"{reason[0].upper()}{reason[1:]}"
+def _failed(error: Exception, network: nn.Module, size: Sequence[int]) -> KernelvizError:
+    reason = failure_text(error, network)
+    if "with Meta tensors" in reason:
+        what = "The network runs an operation that a traced forward pass does not support."
+        return KernelvizError(what, reason, "Trace a part of it without this operation.")
     if re.search(r"\bmeta\b|data-dependent", reason):
         return KernelvizError(
             "The network reads the values of its tensors, which a traced forward pass does not have.",
@@ -464,8 +485,67 @@ def _failed(error: Exception, size: Sequence[int]) -> KernelvizError:
             reason,
             "Convert all of it to one data type first, for example with .float().",
         )
-    return KernelvizError(
+    return InputSizeError(
         f"The network does not take an input of {' × '.join(map(str, size))}.",
         reason,
         "Give the input size that the network was built for.",
     )
+
+
+@contextlib.contextmanager
+def naming_next_size(network: Model | nn.Module, size: Sequence[int]) -> Iterator[None]:
+    """Add the next larger side that a ``Model`` takes to an ``InputSizeError`` for an image of ``size`` (C, H, W)."""
+    try:
+        yield
+    except InputSizeError as error:
+        error.hint = next_size(network, size) or error.hint
+        raise
+
+
+_SECONDS = 8.0
+"""The processor time for the search of a size; each size takes a forward pass on ``meta``."""
+_NEAR = 64
+"""The sides tried beyond the model's own: networks that take multiples only take those of at most this number."""
+
+
+def next_size(network: Model | nn.Module, size: Sequence[int]) -> str:
+    """A hint at the smallest side that works and is above the smaller side of ``size`` (C, H, W).
+
+    It is empty if the network takes this size, or if it is not a ``Model``, of which no size is known to work. The sides
+    that work need not be adjacent, since many networks take multiples of 32 only: so every side in between is tried. If
+    that takes too long, the hint contains only what was tried.
+    """
+    if not isinstance(network, Model) or len(size) != 3 or size[0] != network.input_size[0]:
+        return ""
+    takes = _meta_runs(network)
+    own, least = network.input_size[1:], min(size[1:])
+    if not takes(*own) or takes(*size[1:]):
+        return ""
+    low, high = least, own[0] if own[0] == own[1] and own[0] > least else None
+    while high is not None and high - low > 1:  # as if all sides from some on worked
+        middle = (low + high) // 2
+        low, high = (low, middle) if takes(middle, middle) else (middle, high)
+    end = time.thread_time() + _SECONDS
+    for side in range(least + 1, high or least + _NEAR + 1):
+        if time.thread_time() > end:
+            return f"It takes {own[0]} × {own[1]}" + (f" and {high} × {high}." if high not in (None, own[0]) else ".")
+        if takes(side, side):
+            high = side
+            break
+    return f"The smallest side above {least} that it takes is {high}." if high else f"It takes {own[0]} × {own[1]}."
+
+
+def _meta_runs(network: Model) -> Callable[[int, int], bool]:
+    """A function that returns whether the network takes an image of these rows and columns."""
+    meta_copy = on_meta(root_of(network))
+    dtype = _number_kind(meta_copy)
+
+    def takes(*sides: int) -> bool:
+        with torch.inference_mode(mode=False), torch.no_grad(), preserved_random_state(), no_warnings():
+            try:
+                meta_copy(torch.empty(1, network.input_size[0], *sides, dtype=dtype, device="meta"))
+            except Exception:  # noqa: BLE001 - each network has its own
+                return False
+        return True
+
+    return takes

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from kernelviz.errors import BadWeightsError, NoWeightsError, UnknownModelError
 from kernelviz.reading import read_regular
-from kernelviz.wording import NEAR, nearest_names, shown
+from kernelviz.wording import NEAR, nearest_names, reason_text, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -170,12 +170,19 @@ def _alike(name: str, pattern: str) -> bool:
     return fnmatchcase(name.lower(), pattern.lower())
 
 
+LARGEST_SIDE = 8192
+"""The largest side of an image that runs through a network."""
+LARGEST_TRACED = 2**16
+"""The largest side of an image of which only sizes and receptive fields are computed."""
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
+CROP_MODES = ("center", "squash", "border")
+
+_PREFIXES = ("hf-hub", "local-dir")
 _TAGS_LISTED = 12
 _REPOSITORY = re.compile(r"(?!.*(--|\.\.))\w[\w.-]{0,95}/\w[\w.-]{0,95}", re.ASCII)
 _REVISION = re.compile(r"(?!.*\.\.)\w[\w./-]{0,200}", re.ASCII)
 _GIVE_OTHER = "Give a repository or a directory of a timm model"
 _GIVE_DIRECTORY = "Give a directory with config.json and model.safetensors."
-_LARGEST_CONFIG = 10_000_000  # bytes
 _LOCAL_FILES = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth")
 
 
@@ -199,6 +206,11 @@ class ModelSpec:
     directory: Path | None = None
     file: Path | None = None
     name: str = ""
+
+    @property
+    def configured(self) -> bool:
+        """Whether a ``config.json`` determines what is built."""
+        return self.built_as.startswith("local-dir:")
 
 
 def find_spec(name: object, registry: Registry, find_config: Callable[[WeightsLocation, str], Path]) -> ModelSpec:
@@ -302,16 +314,115 @@ def _of_config(path: Path, registry: Registry, whose: str, hint: str) -> ModelSp
 
 
 def _config(path: Path, whose: str, hint: str = "") -> tuple[str, dict[str, Any]]:
-    """The architecture, and the facts about its pretrained weights."""
+    """The architecture, and the facts about its pretrained weights.
+
+    Raises:
+        BadWeightsError: the file cannot be read, or contains a value that no model has.
+    """
     try:
         content = json.loads(read_regular(path, _LARGEST_CONFIG))
         facts = content.get("pretrained_cfg", content)
-        return str(content.get("architecture", "")), dict(facts)
+        plain = isinstance(facts, dict) and isinstance(content.get("model_args") or {}, dict)
     except OSError as error:
         why = error.strerror or str(error)
         raise BadWeightsError(f"The config.json of {shown(whose)} cannot be read.", f"{why}.", hint) from None
-    except (ValueError, TypeError, AttributeError, RecursionError):
-        raise BadWeightsError(f"The config.json of {shown(whose)} is not a model configuration.", hint=hint) from None
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        what = f"The config.json of {shown(whose)} is not a model configuration."
+        why = "" if isinstance(error, AttributeError) else f"{reason_text(error)}."
+        raise BadWeightsError(what, why, hint) from None
+    if not plain:
+        raise BadWeightsError(f"The config.json of {shown(whose)} is not a model configuration.", hint=hint)
+    for key, value in {**facts, **content}.items():
+        expected = _fault(key, value)
+        if expected:
+            what = f"The config.json of {shown(whose)} cannot be used: its {key} must be {expected}."
+            raise BadWeightsError(what, f"It is {shown(repr(value)[:100])}.", hint)
+    _check_colours(facts, content.get("model_args") or {}, whose, hint)
+    return str(content.get("architecture") or ""), facts
+
+
+def _check_colours(facts: Mapping[str, Any], model_args: Mapping[str, Any], whose: str, hint: str) -> None:
+    """Check that there are a mean and a standard deviation for each channel, or for colours, or one for all.
+
+    Raises:
+        BadWeightsError: there is another number of them.
+    """
+    channels = model_args.get("in_chans") or (facts.get("input_size") or [3])[0]
+    for key in ("mean", "std"):
+        if len(facts.get(key) or [0]) not in (1, 3, channels):
+            what = f"The config.json of {shown(whose)} cannot be used: its {key} has {len(facts[key])} numbers."
+            raise BadWeightsError(what, f"The network has {channels} input channels.", hint)
+
+
+def _fault(key: str, value: Any) -> str:
+    """What the value of a key must be, if it is anything else; empty if it may be used, or is left out."""
+    expected, usable = _USABLE.get(key, ("", lambda _: True))
+    return "" if value is None or usable(value) else expected
+
+
+def _is_number(value: object, least: float, most: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
+
+
+def _is_count(value: object, most: int, least: int = 1) -> bool:
+    return isinstance(value, int) and _is_number(value, least, most)
+
+
+def _are_numbers(value: object, least: float, most: float) -> bool:
+    return isinstance(value, list) and 0 < len(value) <= 4096 and all(_is_number(each, least, most) for each in value)
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(_is_count(each, LARGEST_SIDE) for each in value)
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
+def _are_moderate(value: object) -> bool:
+    """Whether no number of nested values is so large that a network of it would not fit into memory."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict | list):
+            waiting += value.values() if isinstance(value, dict) else value
+        elif isinstance(value, int | float) and not -_MOST_CLASSES <= value <= _MOST_CLASSES:
+            return False
+    return True
+
+
+_LARGEST_CONFIG = 16 * 2**20
+_MOST_CLASSES = 2**20
+_SIZE = (f"three whole numbers (channels, height, width) of at most {LARGEST_SIDE}", _is_size)
+_SHARE = ("a number above 0 and at most 4", lambda value: _is_number(value, 0.01, 4))
+_TEXT = ("text of at most 200 characters", lambda value: isinstance(value, str) and len(value) <= 200)
+_TEXTS = ("text or a list of texts", lambda value: isinstance(value, str) or _are_texts(value))
+_USABLE: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "architecture": _TEXT,
+    "license": _TEXT,
+    "tag": _TEXT,
+    "num_classes": (f"a whole number from 0 to {_MOST_CLASSES:,}", lambda value: _is_count(value, _MOST_CLASSES, 0)),
+    "input_size": _SIZE,
+    "test_input_size": _SIZE,
+    "min_input_size": _SIZE,
+    "mean": ("a list of finite numbers", lambda value: _are_numbers(value, -1e6, 1e6)),
+    "std": ("a list of positive numbers", lambda value: _are_numbers(value, 1e-6, 1e6)),
+    "crop_pct": _SHARE,
+    "test_crop_pct": _SHARE,
+    "interpolation": (f"one of {', '.join(INTERPOLATIONS)}", lambda value: value in INTERPOLATIONS),
+    "crop_mode": (f"one of {', '.join(CROP_MODES)}", lambda value: value in CROP_MODES),
+    "classifier": _TEXTS,
+    "first_conv": _TEXTS,
+    "label_names": ("a list of texts", _are_texts),
+    "labels": ("a list of texts", _are_texts),
+    "label_descriptions": (
+        "an object of texts",
+        lambda value: isinstance(value, dict) and _are_texts(list(value.values())),
+    ),
+    "model_args": (f"an object with numbers of at most {_MOST_CLASSES:,}", _are_moderate),
+}
+"""What the values in a ``config.json`` must be: as text, and as a test."""
 
 
 def _bad_repository(identifier: str) -> UnknownModelError:
@@ -325,11 +436,21 @@ def _unknown_model(name: str, registry: Registry) -> UnknownModelError:
     why = f"Nearest: {', '.join(nearest)}." if nearest else ""
     if "/" in name and ":" not in name:
         return UnknownModelError(what, why, f"Try hf-hub:{shown(name)} or local-dir:{shown(name)}.")
+    if ":" in name:
+        return UnknownModelError(what, why, _prefix_hint(name))
     if not name:
         return UnknownModelError(what, hint=f"Try `kernelviz kernels {BUNDLED_MODEL}`.")
     ready = [each for each in nearest if any(entry.location.kind != "none" for entry in registry.architectures[each])]
     first = f"Try `kernelviz kernels {ready[0]}`, or type" if ready else "Type"
     return UnknownModelError(what, why, f"{first} `kernelviz models` to see them all.")
+
+
+def _prefix_hint(name: str) -> str:
+    """The prefixes that exist, and the name with the one that is most like its own."""
+    prefix, _, rest = name.partition(":")
+    nearest = nearest_names(_PREFIXES, prefix, count=1, least=0.5)
+    first = f"Try {nearest[0]}:{shown(rest)}, or type" if nearest else "Type"
+    return f"{first} hf-hub:organisation/name for a repository of the hub, local-dir:PATH for a directory."
 
 
 def _unknown_tag(architecture: str, tag: str, tags: list[str]) -> UnknownModelError:

@@ -176,3 +176,22 @@ def test_a_configuration_that_never_ends_is_not_read(tmp_path, kind):
     with bounds(5), pytest.raises(BadWeightsError, match="cannot be read") as caught:
         load_model(f"local-dir:{tmp_path}")
     assert caught.value.why == "It is not a regular file."
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("foo:bar", "Type"),
+        ("hfhub:a/b", "Try hf-hub:a/b, or type"),
+        ("hub:a/b", "Try hf-hub:a/b, or type"),
+        ("local_dir:x", "Try local-dir:x, or type"),
+        ("localdir:./x", "Try local-dir:./x, or type"),
+        ("https://example.com/a/b", "Type"),
+    ],
+)
+def test_the_prefixes_that_exist_are_offered(name, nearest):
+    """A name with an unknown prefix is refused with both prefixes, and with the nearest one in place of its own."""
+    with pytest.raises(UnknownModelError) as caught:
+        load_model(name, weights=None)
+    both = "hf-hub:organisation/name for a repository of the hub, local-dir:PATH for a directory."
+    assert caught.value.hint == f"{nearest} {both}"
