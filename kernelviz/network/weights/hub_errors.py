@@ -256,9 +256,19 @@ def _about_the_connection(error: BaseException, request: Request) -> tuple[str, 
     return None
 
 
+_PROXIES = {"http_proxy", "https_proxy", "all_proxy"}
+
+
 def _check_connection(request: Request) -> str:
-    """What to check first; a link does not depend on the hub's address."""
-    return "Check the connection" if request.location.url else "Check the connection and HF_ENDPOINT"
+    """What to check first: a link does not depend on the hub's address, and proxies are named if they are set."""
+    names = [] if request.location.url else ["HF_ENDPOINT"]
+    if "*" not in (os.environ.get("NO_PROXY"), os.environ.get("no_proxy")):
+        names += sorted(name for name, value in os.environ.items() if value and name.lower() in _PROXIES)
+    return (
+        " and ".join(["Check the connection", *names])
+        if len(names) < 2
+        else f"Check the connection, {', '.join(names)}"
+    )
 
 
 def _files(request: Request) -> str:

@@ -172,3 +172,14 @@ def test_a_links_server_has_no_endpoint():
     request = Request(WeightsLocation(url="https://links.invalid/a/weights.pth"), "weights.pth", 1)
     expected = sentence(socket.gaierror(socket.EAI_NONAME, "x"), request)
     assert expected == ("The host name links.invalid cannot be resolved: no network.", "Check the connection")
+
+
+def test_a_proxy_is_named_where_it_may_be_the_cause(monkeypatch, tmp_path):
+    """If a variable sends requests through a proxy, it is among what to check; its address may hold a password."""
+    with pointed_at("http://127.0.0.1:9", tmp_path / "cache"):
+        monkeypatch.setenv("NO_PROXY", "")
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.setenv("HTTP_PROXY", "http://me:secret@a..b:1")
+        error, _ = failure()
+    assert error.hint.startswith("Check the connection, HF_ENDPOINT, HTTP_PROXY; or give")
+    assert "secret" not in str(error)
