@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from typing import TYPE_CHECKING, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -124,11 +124,6 @@ ANIMATED = ("gif", "webp")
 WIDTH = 720  # pixels, width of a frame
 COLOURS = 256
 MAPPED = 2048  # colours compared with the palette at a time
-
-
-def is_animation(picture: object) -> TypeGuard[Animation]:
-    """Whether a picture is an animation."""
-    return hasattr(picture, "pages") and hasattr(picture, "durations")
 
 
 def animation_bytes(animation: Animation, file_format: str, progress: Progress | None = None) -> bytes:
