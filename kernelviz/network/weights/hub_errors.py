@@ -257,18 +257,17 @@ def _about_the_connection(error: BaseException, request: Request) -> tuple[str, 
 
 
 _PROXIES = {"http_proxy", "https_proxy", "all_proxy"}
+_OTHERS = {"ssl_cert_file", "ssl_cert_dir", "hf_oidc_resource"}
 
 
 def _check_connection(request: Request) -> str:
-    """What to check first: a link does not depend on the hub's address, and proxies are named if they are set."""
+    """What to check first: a link does not depend on the hub's address, and variables for connections are named if set."""
     names = [] if request.location.url else ["HF_ENDPOINT"]
-    if "*" not in (os.environ.get("NO_PROXY"), os.environ.get("no_proxy")):
-        names += sorted(name for name, value in os.environ.items() if value and name.lower() in _PROXIES)
-    return (
-        " and ".join(["Check the connection", *names])
-        if len(names) < 2
-        else f"Check the connection, {', '.join(names)}"
-    )
+    unused = "*" in (os.environ.get("NO_PROXY"), os.environ.get("no_proxy"))
+    read = _OTHERS if unused else _OTHERS | _PROXIES
+    names += sorted(name for name, value in os.environ.items() if value and name.lower() in read)
+    first = "Check the connection"
+    return f"{first}, {', '.join(names)}" if len(names) > 1 else " and ".join([first, *names])
 
 
 def _files(request: Request) -> str:
