@@ -257,15 +257,16 @@ def _about_the_connection(error: BaseException, request: Request) -> tuple[str, 
 
 
 _PROXIES = {"http_proxy", "https_proxy", "all_proxy"}
-_OTHERS = {"ssl_cert_file", "ssl_cert_dir", "hf_oidc_resource"}
 
 
 def _check_connection(request: Request) -> str:
-    """What to check first: a link does not depend on the hub's address, and variables for connections are named if set."""
+    """What to check first: a link does not depend on the hub's address; variables for connections only if they are set."""
     names = [] if request.location.url else ["HF_ENDPOINT"]
-    unused = "*" in (os.environ.get("NO_PROXY"), os.environ.get("no_proxy"))
-    read = _OTHERS if unused else _OTHERS | _PROXIES
-    names += sorted(name for name, value in os.environ.items() if value and name.lower() in read)
+    direct = "*" in (os.environ.get("NO_PROXY"), os.environ.get("no_proxy"))
+    for name, value in sorted(os.environ.items()):
+        wrong = name in ("SSL_CERT_FILE", "SSL_CERT_DIR") and not os.access(value, os.R_OK)
+        if value and (wrong or name == "HF_OIDC_RESOURCE" or (name.lower() in _PROXIES and not direct)):
+            names.append(name)
     first = "Check the connection"
     return f"{first}, {', '.join(names)}" if len(names) > 1 else " and ".join([first, *names])
 
