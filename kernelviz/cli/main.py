@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 _NARROWEST, _DIGITS = 10, 4  # columns, and how many digits their number may have
+_COMPLETION = "_KERNELVIZ_COMPLETE"
 RARELY = (20_000, 20, 20)
 """Thresholds of the garbage collector: imports create objects that stay, and its default takes a tenth of the time."""
 COMMANDS = {  # in the order of the help, each with its functions in ``cli``
@@ -110,6 +111,10 @@ def _fail(problem: Exception, arguments: list[str]) -> int:
         path = context.command_path if context else f"kernelviz {command or ''}".strip()
         message = problem.format_message().replace("\n", " ").replace("Value error, ", "")
         problem = UsageError(message or "A command is missing.", hint=f"Type `{path} --help`.")
+    elif _COMPLETION in os.environ:
+        problem = UsageError(
+            f"The environment variable {_COMPLETION} is set.", "It is for shell completion.", "Unset it."
+        )
     elif isinstance(problem, OSError):
         problem = WriteError(f"The help could not be printed: {problem.strerror or problem}.")
     return fail(Report(command, "--json" in arguments), problem, debug="--debug" in arguments)

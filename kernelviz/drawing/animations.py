@@ -7,7 +7,7 @@ import io
 from collections import Counter
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -161,11 +161,6 @@ class Animation:
         page = self.pages[0]
         width, text = round(page.width * _scale(page)), escape(repr(self), quote=True)
         return f'<img src="data:image/gif;base64,{base64.b64encode(data).decode()}" width="{width}" alt="{text}">'
-
-
-def is_animation(picture: object) -> TypeGuard[Animation]:
-    """Whether a picture is an animation."""
-    return hasattr(picture, "pages") and hasattr(picture, "durations")
 
 
 def animation_bytes(animation: Animation, file_format: str, text: bytes, progress: Progress | None = None) -> bytes:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 import numpy as np
 from zlib_ng import zlib_ng
 
-from kernelviz.drawing.animations import ANIMATED, animation_bytes, is_animation
+from kernelviz.drawing.animations import ANIMATED, animation_bytes
 from kernelviz.errors import UsageError
 from kernelviz.files.names import file_stems, safe_part
 from kernelviz.files.recipes import PNG_KEY, recipe_text
@@ -155,6 +155,11 @@ class Pixels(Protocol):
 def is_mosaic(picture: object) -> TypeGuard[Pixels]:
     """Whether a picture is pixels, not a figure."""
     return hasattr(picture, "pixels") and hasattr(picture, "palette")
+
+
+def is_animation(picture: object) -> TypeGuard[Animation]:
+    """Whether a picture is an animation."""
+    return hasattr(picture, "pages") and hasattr(picture, "durations")
 
 
 def formats_of(picture: object) -> tuple[str, ...]:

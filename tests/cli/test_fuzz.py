@@ -271,7 +271,7 @@ NEEDS_POSIX = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no
 @NEEDS_POSIX
 def test_a_sample_of_files_of_every_kind_ends_as_documented(caches):
     """The same few dozen kinds and places at every run."""
-    many_times(st.sampled_from(PAIRS), lambda pair: try_file(caches, *pair), 60, seeded=True)
+    many_times(st.sampled_from(PAIRS), lambda pair: try_file(caches, *pair), 40, seeded=True)
 
 
 @NEEDS_POSIX
@@ -302,7 +302,7 @@ CASES = st.tuples(environments(), st.sampled_from(FULL_COMMANDS))
 @NEEDS_POSIX
 def test_a_sample_of_environments_ends_as_documented(tmp_path):
     """The same few environments at every run."""
-    many_times(CASES, lambda case: try_environment(tmp_path / "here", case), 4, seeded=True)
+    many_times(CASES, lambda case: try_environment(tmp_path / "here", case), 3, seeded=True)
 
 
 @NEEDS_POSIX

@@ -331,3 +331,10 @@ def test_a_variable_with_which_a_package_cannot_be_imported_is_named(fresh, name
 def test_sound_settings_of_the_allocator_are_accepted(fresh, value):
     """What torch takes is not rejected."""
     assert fresh("-m", "kernelviz", "env", environment={"PYTORCH_ALLOC_CONF": value}).code == 0
+
+
+def test_a_variable_of_shell_completion_outside_of_one_is_named(fresh):
+    """What only the scripts of shells set is wrong usage if the rest of it is missing."""
+    result = fresh("-m", "kernelviz", "env", environment={"_KERNELVIZ_COMPLETE": "complete_bash"})
+    assert result.code == 2
+    assert result.err.startswith("Error: The environment variable _KERNELVIZ_COMPLETE is set.")
