@@ -470,7 +470,7 @@ def check_layout(shape: tuple[int, ...], *, transposed: bool = False) -> None:
     """
     sides, kernel = shape[:-2], shape[2:]  # of a kernel in Keras and in torch
     side, last = sides[0], kernel[-1]
-    if side not in SIDES or set(shape) == {1} or {*sides} != {side} or _is_usual_in_torch(side, kernel):
+    if set(shape) == {1} or not _may_be_sides(sides, kernel) or _is_usual_in_torch(side, kernel):
         return
     first, second = (shape[1], shape[0]) if transposed else shape[:2]
     inputs, outputs = (last, shape[-2]) if transposed else (shape[-2], last)
@@ -482,6 +482,13 @@ def check_layout(shape: tuple[int, ...], *, transposed: bool = False) -> None:
         f"in torch {many}, {' × '.join(map(str, kernel))}.",
         'Pass layout="keras" or layout="torch".',
     )
+
+
+def _may_be_sides(sides: tuple[int, ...], kernel: tuple[int, ...]) -> bool:
+    """Whether the first axes look like the sides of a kernel: equal, or else before axes too long for one."""
+    if {*sides} == {sides[0]}:
+        return sides[0] in SIDES
+    return {*sides} <= {*SIDES[1:]} and kernel[-1] > SIDES[-1]
 
 
 def _is_usual_in_torch(side: int, kernel: tuple[int, ...]) -> bool:

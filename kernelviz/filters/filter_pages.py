@@ -27,6 +27,7 @@ from kernelviz.drawing.page import (
     text_width,
     wrap,
 )
+from kernelviz.drawing.worksheets import Tint, page_tint
 from kernelviz.errors import UsageError
 from kernelviz.filters.bank import ALIKE, QUARTERS, Filter, classical_filters
 from kernelviz.filters.filtering import Response, apply_filter, seen_by
@@ -297,7 +298,8 @@ def _page(responses: Sequence[Response], part: tuple[slice, slice], title: str) 
     width = max(columns * zoom + 2 * EDGE, 280, *(each.kernel.shape[-1] + 2 * EDGE for each in responses))
     unit = width / COLUMN[across]
     panels = [_image_panel(seen_by(responses), part, zoom, unit, width)]
-    panels += [_response_panel(each, part, zoom, unit, width) for each in responses]
+    tint = page_tint(*(each.kernel for each in responses))
+    panels += [_response_panel(each, part, zoom, unit, width, tint=tint) for each in responses]
     margin, gap = MARGIN * unit, GAP * unit
     inner = across * width + (across - 1) * gap
     whole = responses[0].values.shape
@@ -339,10 +341,10 @@ def _image_panel(image: Array, part: tuple[slice, slice], zoom: int, unit: float
 
 
 def _response_panel(
-    response: Response, part: tuple[slice, slice], zoom: int, unit: float, width: float
+    response: Response, part: tuple[slice, slice], zoom: int, unit: float, width: float, *, tint: Tint
 ) -> tuple[Panel, Panel]:
     """The kernel with its name on top, the response with its colour bar below."""
-    block = _kernel_items(response.kernel, unit)
+    block = _kernel_items(response.kernel, unit, tint)
     side = max(item.left + item.width for item in block if isinstance(item, Raster))
     foot = max(item.top + item.height for item in block if isinstance(item, Raster))
     x, y, room = side + 22 * unit, 0.0, width - side - 22 * unit
@@ -350,7 +352,7 @@ def _response_panel(
         x, y, room = 0.0, foot + 12 * unit, width
     about = response.about
     if response.agreement is not None:
-        about += f"; the responses agree {number_text(response.agreement)}"
+        about += f"; correlation of the two responses {number_text(response.agreement)}"
     words, y = text_block(wrap(drawable(response.name, bold=True), NAME * unit, room, bold=True), x, y, NAME * unit,
                           colour=INK, bold=True)  # fmt: skip
     more, y = text_block(_prose(drawable(about), TYPE * unit, room), x, y + 4 * unit, TYPE * unit)
@@ -395,8 +397,8 @@ def _bar(response: Response, y: float, width: float, unit: float) -> tuple[list[
     return items, foot + 0.4 * size
 
 
-def _kernel_items(kernel: Array, unit: float) -> list[Item]:
-    """A kernel as cells with its numbers if they fit, else as colours."""
+def _kernel_items(kernel: Array, unit: float, tint: Tint) -> list[Item]:
+    """A kernel as cells with its numbers, in the colours of ``tint``, if they fit, else as colours of its own range."""
     room = BLOCK * unit
     if kernel.ndim == 3:
         return [stamp(kernel, 0, 0, zoom_for(max(kernel.shape[1:]), room))]
@@ -406,9 +408,7 @@ def _kernel_items(kernel: Array, unit: float) -> list[Item]:
     size = min(TYPE * unit, TYPE * unit * (zoom - 8 * unit) / max(widest, 1e-9))
     if size < SMALLEST_TYPE * unit or zoom < size * LINE_HEIGHT:
         return [stamp(kernel, 0, 0, zoom)]
-    limit = float(np.abs(kernel).max()) or 1.0
-    half = levels(kernel[None] / limit / 2, Scale("layer", -1.0, 1.0, signed=True))[0]  # dark digits are legible
-    pixels = _enlarged(ramp(None, signed=True)[half], zoom)
+    pixels = _enlarged(tint.pixels(kernel), zoom)
     pixels[::zoom], pixels[:, ::zoom] = 196, 196
     items: list[Item] = [framed(pixels, 0, 0)]
     for (row, column), _ in np.ndenumerate(kernel):
@@ -434,6 +434,8 @@ def _caption(responses: Sequence[Response], part: tuple[slice, slice], zoom: int
         lines.append("colours symmetric about 0, full from the 99 % quantile of each response on")
     if any(each.keeps_light for each in responses):
         lines.append("what keeps a flat image is drawn as an image again, 0 to 1")
+    if len(responses) > 1:
+        lines.append("numbers of kernels: one colour scale, logarithmic")
     return lines + _notes(responses) + list(responses[0].reading)
 
 

@@ -224,8 +224,10 @@ def seen_by(responses: Sequence[Response]) -> Array:
 
 def _likeness(row: KernelMatch) -> str:
     if row.score is None:
-        return "a learned kernel, as good as zero"
-    return f"a learned kernel: {row.kind}, score {row.score:.2f}"
+        return "a kernel of the network, almost zero"
+    if row.kind == "none":
+        return f"a kernel of the network, like no filter (similarity to the closest: {row.score:.2f})"
+    return f"a kernel of the network, {row.kind} (similarity to the closest filter: {row.score:.2f})"
 
 
 def check_kernel(values: Array) -> None:

@@ -124,14 +124,14 @@ def check_cmap(view: str, cmap: str | None, *, chosen: bool = True) -> None:
         return
     if view == "pca":
         raise UsageError(
-            "Principal components are drawn as red, green and blue: pca takes no --cmap; mean, max and norm take one.",
-            hint="Add --reduce norm, or omit --cmap.",
+            "Principal components are drawn as red, green and blue: pca takes no cmap; mean, max and norm take one.",
+            hint="Choose norm, or omit the colour map.",
         )
     others = [name for name in VIEWS if name not in ("auto", "rgb")]
     raise UsageError(
-        f"{'The view rgb' if chosen else 'The default view of kernels of three channels, rgb,'} takes no --cmap; "
+        f"{'The view rgb' if chosen else 'The default view of kernels of three channels, rgb,'} takes no cmap; "
         f"the views {', '.join(others[:-1])} and {others[-1]} take one.",
-        hint="Add --view sum, or omit --cmap.",
+        hint="Choose the view sum, or omit the colour map.",
     )
 
 

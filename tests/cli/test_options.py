@@ -153,7 +153,7 @@ def test_a_colour_map_that_would_be_ignored_is_wrong_usage(run, view):
     result = run("kernels", "test_resnet", "--weights", "random", "-l", "conv1.0", "--cmap", "PuOr", *view)
     assert (result.code, result.out) == (2, "")
     assert "the views sum, norm, channels, matrix and spectrum take one" in result.complaint[0]
-    assert "Add --view sum" in result.complaint[-1]
+    assert "Choose the view sum" in result.complaint[-1]
     assert not list(Path().glob("kernelviz-out/*"))
 
 

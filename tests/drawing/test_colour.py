@@ -218,7 +218,7 @@ def test_a_colour_map_is_obeyed_or_refused():
             assert "--view sum" in caught.value.hint
         for view in set(VIEWS) - {"auto", "rgb"}:
             draw(weight, view=view, cmap="PuOr")
-    with pytest.raises(UsageError, match="pca takes no --cmap; mean, max and norm"):
+    with pytest.raises(UsageError, match="pca takes no cmap; mean, max and norm"):
         plot_features(maps, reduce="pca", cmap="PuOr")
     plain, coloured = (figure_pixels(plot_overview([as_maps(maps)], cmap=cmap)) for cmap in (None, "viridis"))
     assert not np.array_equal(plain, coloured)
