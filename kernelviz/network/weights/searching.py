@@ -376,6 +376,8 @@ def _compare(contents: Contents, candidate: Candidate, build: Build) -> Comparis
         tensors[name] = value
     network = build(tensors, headless=True)
     left = {name: each.tensor for name, each in candidate.others.items() if is_counted(name)}
+    if dequantised:  # beside each weight are the scale and the zero of the layer's output
+        left = {name: value for name, value in left.items() if name.rpartition(".")[2] not in _QUANTISED}
     unexpected = [name for name, value in left.items() if _is_weight(name, value, network, tensors)]
     if unexpected:
         network = build(tensors, headless=False)
@@ -395,8 +397,6 @@ def _is_weight(name: str, value: Tensor, network: nn.Module, tensors: Mapping[st
     """Whether a tensor whose name the network lacks would belong to a layer of a network."""
     leaf = name.rpartition(".")[2]
     if leaf in _COUNTERS or _OBSERVERS.search(name):
-        return False
-    if leaf in _QUANTISED and any(each.is_quantized for each in (value, *tensors.values())):
         return False
     state = network.state_dict()
     if _top(name) not in {_top(each) for each in state}:
