@@ -101,7 +101,9 @@ class Source:
         """The part of a JSON document called ``model``: as in the recipe, with the actual source of the weights."""
         recipe = self.as_recipe()
         if self.weights:
-            recipe["weights"] |= {"source": self.weights.source, **self.weights.location()}
+            weights = self.weights
+            facts = {"source": weights.source, "name": weights.name, "sha256": weights.sha256}
+            recipe["weights"] = facts | weights.location()
         return recipe
 
     @property

@@ -34,6 +34,14 @@ class PlainMapping:
         return OrderedDict()
 
 
+class PlainList:
+    """Stands for other sequences: a list, to which torch appends the items."""
+
+    def __new__(cls, *_given: object, **_named: object) -> list[Any]:  # type: ignore[misc]
+        """An empty list, whatever the arguments."""
+        return []
+
+
 _MAPPINGS = (
     "collections.defaultdict",
     "easydict.EasyDict",
@@ -76,7 +84,6 @@ _VALUES = (
     "builtins.slice",
     "builtins.str",
     "builtins.tuple",
-    "collections.deque",
     "datetime.date",
     "datetime.datetime",
     "datetime.time",
@@ -100,5 +107,6 @@ _VALUES = (
 HARMLESS: list[Any] = [
     *((Placeholder, name) for name in _VALUES),
     *((PlainMapping, name) for name in _MAPPINGS),
+    (PlainList, "collections.deque"),
 ]
 """For ``torch.serialization.safe_globals``: each name with the class that stands for it."""

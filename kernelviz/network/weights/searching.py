@@ -236,7 +236,11 @@ def _loaded(contents: Contents, best: Comparison, architecture: str, rest: list[
     notes += _more_notes(replace(best, ignored=tuple(name for name in best.ignored if name not in elsewhere)))
     notes += fit(best.network, Checkpoint(best.tensors, weights), architecture)
     chosen = candidate.path and (rest or key is not None or candidate.is_averaged)
-    return Found(best.network, weights, tuple(notes), shown(candidate.path) if chosen else "")
+    return Found(best.network, weights, tuple(notes), _mark(best, shown(candidate.path) if chosen else ""))
+
+
+def _mark(best: Comparison, which: str) -> str:
+    return ", ".join(filter(None, [which, "dequantised" if best.dequantised else ""]))
 
 
 def _partially_loaded(contents: Contents, best: Comparison) -> Found:
@@ -246,8 +250,8 @@ def _partially_loaded(contents: Contents, best: Comparison) -> Found:
     )
     network, lacking = best.network, set(best.lacking)
     tensors = {name: value for name, value in best.tensors.items() if name not in lacking}
-    mark = f"{best.matching} of {best.total} tensors"
-    notes = [f"{mark} {candidate.text}; {name_list('layers without weights', list(best.layers_without))}"]
+    numbers = f"{best.matching} of {best.total} tensors"
+    notes = [f"{numbers} {candidate.text}; {name_list('layers without weights', list(best.layers_without))}"]
     if best.unexpected:
         notes.append(name_list("not of this network", list(best.unexpected)))
     notes += _more_notes(best)
@@ -257,7 +261,7 @@ def _partially_loaded(contents: Contents, best: Comparison) -> Found:
         for name in lacking:
             if state[name].is_floating_point():
                 state[name].fill_(float("nan"))
-    return Found(network, weights, tuple(notes), mark)
+    return Found(network, weights, tuple(notes), _mark(best, f"partial: {numbers}"))
 
 
 def _more_notes(best: Comparison) -> list[str]:
