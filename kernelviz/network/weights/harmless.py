@@ -54,24 +54,43 @@ _MAPPINGS = (
     "mmengine.config.config.ConfigDict",
     "yacs.config.CfgNode",
 )
-_PATHS = ("Path", "PurePath", "PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath")
+_SEQUENCES = ("collections.deque",)
 _VALUES = (
     "argparse.Namespace",
     "types.SimpleNamespace",
-    *(f"{module}.{name}" for module in ("pathlib", "pathlib._local") for name in _PATHS),
-    # NumPy before and since 2.0
-    *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
-    *(f"numpy.{core}.numeric._frombuffer" for core in ("core", "_core")),
+    "pathlib.Path",
+    "pathlib.PurePath",
+    "pathlib.PosixPath",
+    "pathlib.PurePosixPath",
+    "pathlib.WindowsPath",
+    "pathlib.PureWindowsPath",
+    "pathlib._local.Path",
+    "pathlib._local.PurePath",
+    "pathlib._local.PosixPath",
+    "pathlib._local.PurePosixPath",
+    "pathlib._local.WindowsPath",
+    "pathlib._local.PureWindowsPath",
+    "numpy.core.multiarray.scalar",
+    "numpy.core.multiarray._reconstruct",
+    "numpy._core.multiarray.scalar",
+    "numpy._core.multiarray._reconstruct",
+    "numpy.core.numeric._frombuffer",
+    "numpy._core.numeric._frombuffer",
     "numpy.ndarray",
     "numpy.dtype",
     "numpy.bool_",
     "numpy.bool",
-    *(
-        f"numpy.{kind}{bits}"
-        for kind in ("int", "uint", "float")
-        for bits in (8, 16, 32, 64)
-        if (kind, bits) != ("float", 8)
-    ),
+    "numpy.int8",
+    "numpy.int16",
+    "numpy.int32",
+    "numpy.int64",
+    "numpy.uint8",
+    "numpy.uint16",
+    "numpy.uint32",
+    "numpy.uint64",
+    "numpy.float16",
+    "numpy.float32",
+    "numpy.float64",
     "builtins.bool",
     "builtins.bytes",
     "builtins.dict",
@@ -96,17 +115,23 @@ _VALUES = (
     "torch.torch_version.TorchVersion",
     "torch._C.Generator",
     "mmengine.logging.history_buffer.HistoryBuffer",
-    *(f"omegaconf.base.{name}" for name in ("ContainerMetadata", "Metadata", "Node")),
-    *(f"omegaconf.{name}" for name in ("dictconfig.DictConfig", "listconfig.ListConfig")),
-    *(
-        f"omegaconf.nodes.{kind}Node"
-        for kind in ("Any", "Boolean", "Bytes", "Enum", "Float", "Integer", "Path", "String")
-    ),
+    "omegaconf.base.ContainerMetadata",
+    "omegaconf.base.Metadata",
+    "omegaconf.base.Node",
+    "omegaconf.dictconfig.DictConfig",
+    "omegaconf.listconfig.ListConfig",
+    "omegaconf.nodes.AnyNode",
+    "omegaconf.nodes.BooleanNode",
+    "omegaconf.nodes.BytesNode",
+    "omegaconf.nodes.EnumNode",
+    "omegaconf.nodes.FloatNode",
+    "omegaconf.nodes.IntegerNode",
+    "omegaconf.nodes.PathNode",
+    "omegaconf.nodes.StringNode",
 )
 
-HARMLESS: list[Any] = [
-    *((Placeholder, name) for name in _VALUES),
-    *((PlainMapping, name) for name in _MAPPINGS),
-    (PlainList, "collections.deque"),
-]
+HARMLESS: list[Any] = []
 """For ``torch.serialization.safe_globals``: each name with the class that stands for it."""
+
+for _stands, _names in ((Placeholder, _VALUES), (PlainMapping, _MAPPINGS), (PlainList, _SEQUENCES)):
+    HARMLESS += zip([_stands] * len(_names), _names, strict=True)
