@@ -17,7 +17,7 @@ from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network.classes import first_classes
 from kernelviz.network.convolutions import CONVOLUTIONS
 from kernelviz.network.kernels import source_of
-from kernelviz.network.model import Model
+from kernelviz.network.model import Model, missing_weights, without_weights
 from kernelviz.network.preprocessing import prepare
 from kernelviz.network.snapshot import PreservedModule, check_ready
 from kernelviz.network.taps import choose_taps
@@ -324,13 +324,13 @@ def _with_weights(plan: CapturePlan, named: Collection[str] = ()) -> CapturePlan
     Raises:
         BadWeightsError: one of these is ``named``, or none other is left.
     """
-    if not isinstance(plan.network, Model) or not plan.network.lacking:
+    if not missing_weights(plan.network):
         return plan
-    broken: dict[str, FeatureMaps] = {}
+    broken: list[str] = []
 
     def look(_: int, maps: FeatureMaps) -> None:
         if np.isnan(maps.values).any():
-            broken[str(maps.layer)] = maps
+            broken.append(str(maps.layer))
 
     given = Input(blank(plan.input_size))
     capture = CaptureHooks(plan, [given], look, to_the_end=False)
@@ -338,7 +338,7 @@ def _with_weights(plan: CapturePlan, named: Collection[str] = ()) -> CapturePlan
     taps = tuple(tap for tap in plan.taps.taps if tap.name not in broken)
     for name in broken:
         if name in named or not taps:
-            raise plan.network.without_weights(name)
+            raise without_weights(plan.network, name)
     without = {**plan.taps.without, **dict.fromkeys(broken, "it has no weights, or follows layers without")}
     return replace(plan, taps=replace(plan.taps, taps=taps, without=without))
 

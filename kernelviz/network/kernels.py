@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from kernelviz.errors import UsageError
 from kernelviz.network.convolutions import experts_of, find_convolution, is_quantised
-from kernelviz.network.model import Model
+from kernelviz.network.model import Model, missing_weights, without_weights
 from kernelviz.network.selection import without_expert
 from kernelviz.network.snapshot import undisturbed
 from kernelviz.records import ConvLayer, KernelBank, Source, as_array
@@ -161,10 +161,8 @@ def read_kernels(network: Model | nn.Module, layer: str | ConvLayer, *, stored: 
         BadWeightsError: the model was loaded from a part of its weights, without those of this layer.
     """
     record, module = find_convolution(network, layer if isinstance(layer, str) else layer.name)
-    if isinstance(network, Model) and any(
-        name.startswith(f"{without_expert(record.name)}.") for name in network.lacking
-    ):
-        raise network.without_weights(record.name)
+    if any(name.startswith(f"{without_expert(record.name)}.") for name in missing_weights(network)):
+        raise without_weights(network, record.name)
     with undisturbed(module):
         if record.expert is not None:
             weight, reading, notes = _expert(record, module)

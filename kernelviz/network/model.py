@@ -223,22 +223,6 @@ class Model:
         label = self.source.label.replace("random weights", "weights changed since loading, random before")
         return replace(self.source, label=label, weights=None)
 
-    @property
-    def lacking(self) -> tuple[str, ...]:
-        """The tensors that the weights file does not have, which ``partial`` allows; they are filled with NaN."""
-        return self.source.weights.missing if self.source.weights else ()
-
-    def without_weights(self, layer: str) -> BadWeightsError:
-        """The error for a layer that has no weights, or reads from one that has none."""
-        layers = list(dict.fromkeys(name.rpartition(".")[0] for name in self.lacking))
-        file = shown(self.source.weights.name) if self.source.weights else ""
-        what = f"The layer {shown(layer)} has no weights"
-        if layer not in layers:
-            what = f"The layer {shown(layer)} contains or follows layers without weights"
-        return BadWeightsError(
-            f"{what}: {file} fits in part only.", f"{name_list('Without weights', layers)}.", _DRAW_OTHERS
-        )
-
     def to(self, device: str) -> Model:
         """The same model with its network moved to a device."""
         return replace(self, module=self.module.to(device), source=replace(self.source, device=device))
@@ -277,6 +261,19 @@ class Model:
             facts.pop(key, None)
             facts |= {key: names} if names else {}
         return replace(self, source=replace(self.source, preprocessing=facts))
+
+
+def missing_weights(network: Model | nn.Module) -> tuple[str, ...]:
+    """The tensors that the weights file of a model does not have, as ``partial`` allows; they are filled with NaN."""
+    return network.source.weights.missing if isinstance(network, Model) and network.source.weights else ()
+
+
+def without_weights(network: Model | nn.Module, layer: str) -> BadWeightsError:
+    """The error for a layer of such a model that has no weights, or depends on one that has none."""
+    layers = list(dict.fromkeys(name.rpartition(".")[0] for name in missing_weights(network)))
+    reason = "has no weights" if layer in layers else "contains or follows layers without weights"
+    what = f"The layer {shown(layer)} {reason}: its file fits in part only."
+    return BadWeightsError(what, f"{name_list('Without weights', layers)}.", _DRAW_OTHERS)
 
 
 _NAMED_NUMBERS = {

@@ -16,7 +16,7 @@ from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network.capture import StopPassError, as_input, run_through
 from kernelviz.network.convolutions import find_layer, nearest_convolution
 from kernelviz.network.kernels import source_of
-from kernelviz.network.model import Model
+from kernelviz.network.model import missing_weights, without_weights
 from kernelviz.network.tracing.rules import tensors_in
 from kernelviz.network.tracing.trace import trace
 from kernelviz.records import ConvLayer, as_array
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from kernelviz.network.capture import Input
+    from kernelviz.network.model import Model
     from kernelviz.records import Array, Image
 
 
@@ -234,8 +235,8 @@ def _recorded_call(network: Model | nn.Module, module: nn.Module, given: Input, 
     if not given_out or not _same(given_out[0], calls[0].output):
         what = f"The layer {name} does more than convolve, so no single window makes its values."
         raise UsageError(what, hint=nearest_convolution(network, name))
-    if isinstance(network, Model) and network.lacking and bool(calls[0].output.isnan().any()):
-        raise network.without_weights(name)
+    if missing_weights(network) and bool(calls[0].output.isnan().any()):
+        raise without_weights(network, name)
     return calls[0]
 
 

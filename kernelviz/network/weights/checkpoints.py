@@ -52,7 +52,7 @@ _FETCH_AGAIN = "Copy or download the file again."
 _KINDS_READ = "Give a .safetensors file, or one that `torch.save(model.state_dict(), ...)` wrote."
 
 _FROM_KERAS = (
-    "timm's networks cannot take weights of Keras. Draw a layer in Python: "
+    "A network of PyTorch cannot take weights of Keras. Draw a layer in Python: "
     '`kernelviz.plot_kernels(layer.get_weights()[0], layout="keras")`.'
 )
 _FROM_NUMPY = "Draw an array in Python, `kernelviz.plot_kernels(array)`, or save the arrays as a dict of torch tensors."
