@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from kernelviz.errors import BadWeightsError
 from kernelviz.network.weights.checkpoints import (
@@ -29,7 +29,7 @@ from kernelviz.threads import no_warnings
 from kernelviz.wording import counted, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Protocol
 
     from torch import nn
@@ -48,10 +48,11 @@ if TYPE_CHECKING:
 
 
 _WRAPPED = frozenset({"module", "_orig_mod"})  # what parallel training and torch.compile put into names
-_AVERAGED = frozenset({"ema", "swa", "averaged", "average", "avg", "polyak", "shadow"})
+_AVERAGED = frozenset({"ema", "swa", "averaged", "average", "averaging", "polyak", "shadow"})
+_OF_OPTIMISERS = frozenset({"optimizer", "optim", "exp", "momentum", "grad", "grads", "gradients"})
 _FIRST = ("state_dict", "model")  # of several that fit, after averaged ones
 _DEEPEST = 16  # levels of mappings
-_MOST_ENTRIES = 1_000_000  # values of a file; a small file may hold one mapping many times
+_MOST_ENTRIES = 3_000_000  # values of a file; a small file may hold one mapping many times
 _MOST_CANDIDATES = 12
 _FEW_VALUES = 16
 
@@ -121,13 +122,19 @@ class Candidate:
     @property
     def is_averaged(self) -> bool:
         """Whether its keys or prefix call the weights an average over the training."""
-        return not _AVERAGED.isdisjoint(re.split(r"[._\-\s]", self.path.lower()))
+        return not _AVERAGED.isdisjoint(self.words)
 
     @property
-    def rank(self) -> tuple[bool, int, int]:
+    def words(self) -> list[str]:
+        """The words of its keys and prefix."""
+        return re.split(r"[._\-\s]", self.path.lower())
+
+    @property
+    def rank(self) -> tuple[bool, bool, int, int]:
         """The lower, the better, of several that fit."""
         first = _FIRST.index(self.path) if self.path in _FIRST else len(_FIRST)
-        return not self.is_averaged, first, self.path.count(".")
+        averages_gradients = not _OF_OPTIMISERS.isdisjoint(self.words)
+        return averages_gradients, not self.is_averaged, first, self.path.count(".")
 
 
 @dataclass(frozen=True)
@@ -276,7 +283,10 @@ def _more_notes(best: Comparison) -> list[str]:
 
 
 def _entries(contents: Contents) -> Iterator[Entry]:
-    """Every tensor in the mappings of a file."""
+    """Every tensor in the mappings of a file.
+
+    A file may set attributes of its tensors and mappings, also those that are called like methods; these are not used.
+    """
     visited = itertools.count(1)
 
     def walk(items: Iterable[tuple[Any, Any]], key: str, begin: str, level: int) -> Iterator[Entry]:
@@ -284,17 +294,18 @@ def _entries(contents: Contents) -> Iterator[Entry]:
             if level > _DEEPEST or next(visited) > _MOST_ENTRIES:
                 raise bad_file(contents.file, "holds more or deeper mappings than weights need")
             if isinstance(item, Tensor):
-                yield Entry(key, f"{begin}{name}", item)
-            elif isinstance(item, Mapping):
-                yield from walk(item.items(), _joined(key, f"{begin}{name}"), "", level + 1)
+                if not is_lazy(item):
+                    yield Entry(key, f"{begin}{name}", Tensor.detach(item))
+            elif isinstance(item, dict):
+                yield from walk(dict.items(item), _joined(key, f"{begin}{name}"), "", level + 1)
             elif isinstance(item, tuple | list):
                 yield from walk(enumerate(item), key, f"{begin}{name}.", level + 1)
 
     value = contents.value
     if isinstance(value, tuple | list):
         value = dict(enumerate(value))
-    if isinstance(value, Mapping):
-        yield from walk(value.items(), "", "", 0)
+    if isinstance(value, dict):
+        yield from walk(dict.items(value), "", "", 0)
 
 
 def _below(contents: Contents, entries: list[Entry], key: str) -> list[Entry]:
@@ -431,7 +442,8 @@ def _misfit(contents: Contents, best: Comparison, default: nn.Module, architectu
             f"holds a network that was {how} for inference ({name_list('it has', rebuilt or folded)})",
             "Give the weights from before that; in Python, `kernelviz.read_kernels(network, layer)` reads yours.",
         )
-    left = {name: best.candidate.others[name].tensor for name in best.unexpected if name in best.candidate.others}
+    shown_names = best.unexpected if best.tensors else best.candidate.others
+    left = {name: each.tensor for name, each in best.candidate.others.items() if name in shown_names}
     try:
         fit(best.network, Checkpoint(best.tensors | left, contents.weights), architecture)
     except BadWeightsError as error:

@@ -158,6 +158,7 @@ def test_left_over_weights_mean_another_architecture(sd, load, extra):
          "model_ema.module"),
         (lambda sd: {"state_dict": {**named(zeros(sd), "net."), **named(sd, "ema_net.")}}, "state_dict.ema_net"),
         (lambda sd: {"model": zeros(sd), "swa": {"state_dict": sd}}, "swa.state_dict"),
+        (lambda sd: {"exp_avg": zeros(sd), "optim_ema": zeros(sd), "net": zeros(sd), "ema": sd}, "ema"),
     ],
 )  # fmt: skip
 def test_averaged_weights_come_first(sd, load, content, path):
@@ -301,6 +302,20 @@ def test_mappings_without_end_are_refused(tmp_path, layout):
     torch.save(content, tmp_path / "x.pt")
     with pytest.raises(BadWeightsError, match="more or deeper mappings"):
         kernelviz.load_model("resnet10t", weights=tmp_path / "x.pt")
+
+
+def test_attributes_of_a_file_are_not_used(sd, tmp_path):
+    """A file may give its mappings and tensors attributes that are called like methods: the methods are used."""
+    mapping, first = collections.OrderedDict(sd), nn.Parameter(sd["conv1.0.weight"])
+    vars(mapping).update(dict.fromkeys(["ITEMS", "get", "keys", "values"], 3))
+    vars(first).update(dict.fromkeys(["numel", "dequantize", "element_size", "double"], 3))
+    mapping["conv1.0.weight"] = first
+    torch.save({"net": mapping}, tmp_path / "x.pt", _use_new_zipfile_serialization=False)
+    data = (tmp_path / "x.pt").read_bytes()
+    assert data.count(b"ITEMS") == 1
+    (tmp_path / "x.pt").write_bytes(data.replace(b"ITEMS", b"items"))
+    model = kernelviz.load_model("resnet10t", weights=tmp_path / "x.pt")
+    assert torch.equal(model.module.conv1[0].weight, sd["conv1.0.weight"])
 
 
 class Tiny(nn.Module):
