@@ -42,11 +42,21 @@ class Weights:
 
     ``name`` is for people (a file's name, a package and its version, the seed); ``sha256`` is that of the file's bytes,
     None if there is no file.
+
+    Of a user's file, ``key`` and ``prefix`` are where the tensors were in it: the keys of the mapping, joined by dots, and
+    what their names begin with; None for neither. ``missing`` are the tensors of the network that it lacks.
     """
 
     source: WeightsSource
     name: str
     sha256: str | None = None
+    key: str | None = None
+    prefix: str | None = None
+    missing: tuple[str, ...] = ()
+
+    def location(self) -> dict[str, Any]:
+        """``key``, ``prefix`` and ``missing``; None for those that do not apply."""
+        return {"key": self.key, "prefix": self.prefix, "missing": list(self.missing) or None}
 
 
 @dataclass(frozen=True)
@@ -76,19 +86,24 @@ class Source:
         """The part of a recipe called ``model``; a file from the hub and its copy in the cache have the same."""
         weights = self.weights
         source = "hub" if weights and weights.source == "cache" else weights and weights.source
+        facts = weights and {"source": source, "name": weights.name, "sha256": weights.sha256}
+        if facts and weights:
+            facts |= {key: value for key, value in weights.location().items() if value is not None}
         return {
             "name": self.model,
             "tag": self.tag,
             "licence": self.licence,
             "params": self.params,
-            "weights": None if weights is None else {"source": source, "name": weights.name, "sha256": weights.sha256},
+            "weights": facts,
         }
 
     def as_document(self) -> dict[str, Any]:
         """The part of a JSON document called ``model``: as in the recipe, with the actual source of the weights."""
         recipe = self.as_recipe()
         if self.weights:
-            recipe["weights"]["source"] = self.weights.source
+            weights = self.weights
+            facts = {"source": weights.source, "name": weights.name, "sha256": weights.sha256}
+            recipe["weights"] = facts | weights.location()
         return recipe
 
     @property

@@ -79,6 +79,8 @@ def layer(
     channels: Channels = None,
     at: At = None,
     weights: options.WeightsChoice = "auto",
+    weights_key: options.WeightsKey = None,
+    fitting: options.Partial = False,
     seed: options.Seed = 0,
     timeout: options.Timeout = 10.0,
     input_size: options.InputSize = None,
@@ -104,7 +106,9 @@ def layer(
     """
 
     def work(report: Report) -> None:
-        chosen = ModelChoices(model, weights, seed, timeout, str(device), threads)
+        chosen = ModelChoices(
+            model, weights, seed, timeout, str(device), threads, weights_key=weights_key, partial=fitting
+        )
         reading = ImageChoices(value_range, bands, mean, std, interpolation)
         choices = LayerChoices(chosen, layer, image, at, channels, input_size, crop, reading)
         check(choices, output, draws=arrays or force)

@@ -184,6 +184,8 @@ def features(
     kind: options.KindChoice = None,
     tap: Tap = Side.OUTPUT,
     weights: options.WeightsChoice = "auto",
+    weights_key: options.WeightsKey = None,
+    fitting: options.Partial = False,
     seed: options.Seed = 0,
     timeout: options.Timeout = 10.0,
     classes: Classes = True,
@@ -247,7 +249,9 @@ def features(
         for folder, error in found.unreadable.items():
             session.report_failure(report, folder, error)
         with terminal.progress(shown=not quiet) as progress, BackgroundWriter() as writer:
-            chosen = ModelChoices(model, weights, seed, timeout, str(device), threads)
+            chosen = ModelChoices(
+                model, weights, seed, timeout, str(device), threads, weights_key=weights_key, partial=fitting
+            )
             network = choices.image.prepare(session.load(chosen, report, progress), report)
             progress(f"tracing {model}", 0, 0)
             run = prepare(network, choices, destination, report, paths=found.images, writer=writer)

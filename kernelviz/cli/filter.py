@@ -133,6 +133,8 @@ def filter_image(
     mean: options.Mean = None,
     std: options.Std = None,
     weights: options.WeightsChoice = "auto",
+    weights_key: options.WeightsKey = None,
+    fitting: options.Partial = False,
     seed: options.Seed = 0,
     timeout: options.Timeout = 10.0,
     file_format: options.Format = options.FileFormat.PNG,
@@ -159,9 +161,10 @@ def filter_image(
             return
         with terminal.progress(shown=not quiet) as progress:
             load = partial(session.load, report=report, progress=progress)
+            choose = partial(ModelChoices, weights_key=weights_key, partial=fitting)
             picture, responses = respond(
                 image, kernel, kernel_values, from_model, size=size, border=border, report=report, reading=reading,
-                load=lambda name: load(ModelChoices(name, weights, seed, timeout)),
+                load=lambda name: load(choose(name, weights, seed, timeout)),
             )  # fmt: skip
         draw_responses(picture, responses, from_model or [], destination, report)
         report.more["filters"] = [entry(one) for one in responses]

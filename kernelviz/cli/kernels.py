@@ -33,6 +33,8 @@ def kernels(
     *,
     layer: options.Layers = None,
     weights: options.WeightsChoice = "auto",
+    weights_key: options.WeightsKey = None,
+    fitting: options.Partial = False,
     seed: options.Seed = 0,
     timeout: options.Timeout = 10.0,
     stored: options.Stored = False,
@@ -64,7 +66,9 @@ def kernels(
         picture = PictureChoices(channels, top, sort, session.parse_scale(scale), cmap, columns, zoom, style)
         session.check_choices(destination, picture)
         with terminal.progress(shown=not quiet) as progress:
-            network = session.load(ModelChoices(model, weights, seed, timeout), report, progress)
+            network = session.load(
+                ModelChoices(model, weights, seed, timeout, weights_key=weights_key, partial=fitting), report, progress
+            )
             pictures = plan(network, layer, str(view), destination, report, stored=stored, cmap=cmap)
             check_channels(picture.channels, [each.layer for each in pictures])
             for done, each in enumerate(pictures):

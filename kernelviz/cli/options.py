@@ -146,7 +146,28 @@ WeightsChoice = Annotated[
         "--weights",
         metavar="auto|bundled|hub|random|FILE",
         help="Where the weights come from. auto: the local hub cache, else the bundled file, else the hub. "
-        "hub: the hub, even if the file is cached. FILE: safetensors or a torch checkpoint.",
+        "hub: the hub, even if the file is cached. FILE: safetensors or a torch checkpoint, in which the weights are found "
+        "by their names.",
+        rich_help_panel=WEIGHTS,
+    ),
+]
+WeightsKey = Annotated[
+    str | None,
+    typer.Option(
+        "--weights-key",
+        metavar="PATH",
+        help="Which weights of a FILE that has several: its keys and the prefix of the names, joined by dots, for example "
+        "--weights-key model.state_dict. Default: what fits the model, averaged weights first.",
+        show_default=False,
+        rich_help_panel=WEIGHTS,
+    ),
+]
+Partial = Annotated[
+    bool,
+    typer.Option(
+        "--partial",
+        help="Use what fits of a FILE, for example of a network whose head was replaced. Layers without weights are not "
+        "drawn.",
         rich_help_panel=WEIGHTS,
     ),
 ]

@@ -306,6 +306,8 @@ class ModelChoices:
     timeout: float
     device: str = "cpu"
     threads: int | None = None
+    weights_key: str | None = None
+    partial: bool = False
 
 
 @dataclass(frozen=True)
@@ -439,7 +441,7 @@ def load(choices: ModelChoices, report: Report, progress: Progress) -> Model:
     progress(f"building {choices.name}", 0, 0)
     model = load_model(
         choices.name, weights=choices.weights, seed=choices.seed, timeout=choices.timeout,
-        progress=partial(progress, in_bytes=True),
+        progress=partial(progress, in_bytes=True), weights_key=choices.weights_key, partial=choices.partial,
     )  # fmt: skip
     model = model if device == "cpu" else model.to(device)
     report.source = model.source

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,7 +17,7 @@ from kernelviz.errors import InputSizeError, KernelvizError, UsageError
 from kernelviz.network.classes import first_classes
 from kernelviz.network.convolutions import CONVOLUTIONS
 from kernelviz.network.kernels import source_of
-from kernelviz.network.model import Model, root_of
+from kernelviz.network.model import Model, missing_weights, root_of, without_weights
 from kernelviz.network.preprocessing import prepare
 from kernelviz.network.snapshot import PreservedModule, check_ready, failure_text
 from kernelviz.network.taps import choose_taps
@@ -27,7 +28,7 @@ from kernelviz.records import ClassScore, FeatureMaps, Image, SeenImage, as_arra
 from kernelviz.wording import reason_text, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from kernelviz.network.taps import Side, Tap, Taps
@@ -261,7 +262,7 @@ def capture_features(
     Raises:
         UnknownLayerError: there is no such layer.
         UsageError: a named layer has no map, or ``image`` is not an image that the network takes.
-        KernelvizError: the forward pass failed, or a named layer did not run.
+        KernelvizError: the forward pass failed, a named layer did not run, or it has no weights.
     """
     given = as_input(network, image, input_size=input_size, crop=crop)
     plan = make_taps(network, given.size, layers, kind=kind, tap=tap, batch=given.batch)
@@ -318,7 +319,33 @@ def make_taps(
         observed = observe_pass(module, input_size, None if batch is None else _fitting(batch, module))
     trace = as_trace(network, observed, input_size, fields=False)
     taps = choose_taps(observed, trace, layers, kind=kind, side=tap)
-    return CapturePlan(network, input_size, taps, tap, observed, trace, PreservedModule(module))
+    plan = CapturePlan(network, input_size, taps, tap, observed, trace, PreservedModule(module))
+    return _with_weights(plan, {layers} if isinstance(layers, str) else set(layers or ()))
+
+
+def _with_weights(plan: CapturePlan, named: Collection[str] = ()) -> CapturePlan:
+    """The plan without the layers that depend on weights which the file lacks: their maps are NaN.
+
+    Raises:
+        BadWeightsError: one of these is ``named``, or none other is left.
+    """
+    if not missing_weights(plan.network):
+        return plan
+    broken: list[str] = []
+
+    def look(_: int, maps: FeatureMaps) -> None:
+        if np.isnan(maps.values).any():
+            broken.append(str(maps.layer))
+
+    given = Input(blank(plan.input_size))
+    capture = CaptureHooks(plan, [given], look, to_the_end=False)
+    run_through(plan.preserved, given, capture.hooks(plan.module))
+    taps = tuple(tap for tap in plan.taps.taps if tap.name not in broken)
+    for name in broken:
+        if name in named or not taps:
+            raise without_weights(plan.network, name)
+    without = {**plan.taps.without, **dict.fromkeys(broken, "it has no weights, or follows layers without")}
+    return replace(plan, taps=replace(plan.taps, taps=taps, without=without))
 
 
 def blank(size: Sequence[int]) -> Tensor:
@@ -330,7 +357,8 @@ def tap_also(plan: CapturePlan) -> tuple[CapturePlan, frozenset[str]]:
     """The plan extended by the first convolution and the stages, and the names of these."""
     more = choose_taps(plan.observed, plan.trace, None, side=plan.side)
     every = {tap.name: tap for tap in (*plan.taps.taps, *more.taps)}
-    return replace(plan, taps=replace(plan.taps, taps=tuple(every.values()))), frozenset(tap.name for tap in more.taps)
+    plan = _with_weights(replace(plan, taps=replace(plan.taps, taps=tuple(every.values()))))
+    return plan, frozenset(tap.name for tap in more.taps) & {tap.name for tap in plan.taps.taps}
 
 
 def run(plan: CapturePlan, given: Input, on_map: OnMap, *, to_the_end: bool = True) -> tuple[ClassScore, ...]:

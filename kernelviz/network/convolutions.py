@@ -41,6 +41,12 @@ def is_conditional(module: nn.Module) -> bool:
     return weight is not None and isinstance(experts, int) and weight.shape[:1] == (experts,)
 
 
+def is_quantised(module: object) -> bool:
+    """Whether a module is a convolution of torch's eager-mode quantisation, whose weight and bias are methods."""
+    kinds = type(module).__mro__
+    return any(kind.__module__.startswith("torch.ao.nn.quantized.") and kind.__name__ == "_ConvNd" for kind in kinds)
+
+
 def experts_of(module: Any) -> int:
     """The number of experts of such a module."""
     return int(module.num_experts)
@@ -197,7 +203,9 @@ def left_out(network: Model | nn.Module, patterns: str | Sequence[str] | None = 
     obstacles = {
         name: why
         for name, module in modules.items()
-        if not is_conditional(module) and (not isinstance(module, CONVOLUTIONS) or _is_lazy(module))
+        if not is_conditional(module)
+        and not is_quantised(module)
+        and (not isinstance(module, CONVOLUTIONS) or _is_lazy(module))
         if (why := obstacle(module))
     }
     patterns = [patterns] if isinstance(patterns, str) else patterns or ()
@@ -277,7 +285,7 @@ def _convolutions(network: Model | nn.Module) -> dict[str, tuple[nn.Module, int 
         name = path or type(module).__name__
         if is_conditional(module):
             found |= {f"{name}:{expert}": (module, expert) for expert in range(experts_of(module))}
-        elif isinstance(module, CONVOLUTIONS) and not _is_lazy(module):
+        elif is_quantised(module) or (isinstance(module, CONVOLUTIONS) and not _is_lazy(module)):
             found[name] = module, None
     return found
 
@@ -287,9 +295,12 @@ def _is_lazy(module: nn.Module) -> bool:
 
 
 def _record(name: str, module: Any, expert: int | None) -> ConvLayer:
-    transposed = isinstance(module, TRANSPOSED)
+    transposed = isinstance(module, TRANSPOSED) or getattr(module, "transposed", False)
+    bias = module.bias() if is_quantised(module) else module.bias
     channels = (module.in_channels, module.out_channels) if transposed else (module.out_channels, module.in_channels)
     params = sum(parameter.numel() for parameter in module.parameters())
+    if is_quantised(module):
+        params = module.weight().numel() + (0 if bias is None else bias.numel())
     return ConvLayer(
         name=name,
         kind=type(module).__name__,
@@ -300,7 +311,7 @@ def _record(name: str, module: Any, expert: int | None) -> ConvLayer:
         padding=_padding(module),
         dilation=_each(module.dilation, len(module.kernel_size)),
         groups=module.groups,
-        bias=module.bias is not None,
+        bias=bias is not None,
         transposed=transposed,
         weight_shape=(channels[0], channels[1] // module.groups, *module.kernel_size),
         params=params if expert is None else params // experts_of(module),

@@ -13,8 +13,9 @@ from torch.nn.utils import parametrize
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from kernelviz.errors import UsageError
-from kernelviz.network.convolutions import experts_of, find_convolution
-from kernelviz.network.model import Model
+from kernelviz.network.convolutions import experts_of, find_convolution, is_quantised
+from kernelviz.network.model import Model, missing_weights, without_weights
+from kernelviz.network.selection import without_expert
 from kernelviz.network.snapshot import undisturbed
 from kernelviz.records import ConvLayer, KernelBank, Source, as_array
 from kernelviz.wording import shown
@@ -158,8 +159,11 @@ def read_kernels(network: Model | nn.Module, layer: str | ConvLayer, *, stored: 
         UnknownLayerError: the network has no convolution of this name.
         NoConvolutionsError: it has no convolution at all.
         UsageError: the layer has no weights that can be read.
+        BadWeightsError: the model was loaded from a part of its weights, without those of this layer.
     """
     record, module = find_convolution(network, layer if isinstance(layer, str) else layer.name)
+    if any(name.startswith(f"{without_expert(record.name)}.") for name in missing_weights(network)):
+        raise without_weights(network, record.name)
     with undisturbed(module):
         if record.expert is not None:
             weight, reading, notes = _expert(record, module)
@@ -188,6 +192,10 @@ def _expert(record: ConvLayer, module: Any) -> tuple[Tensor, Reading, tuple[str,
 def _read(record: ConvLayer, module: nn.Module, *, stored: bool) -> tuple[Tensor, Reading, tuple[str, ...]]:
     """The weight, whether it is the effective one, and notes about it."""
     weight: Any = module.weight  # of a parametrised layer this computes it
+    if is_quantised(module):
+        quantised = weight()
+        kind = str(quantised.dtype).removeprefix("torch.")
+        return quantised.dequantize(), None, (f"dequantised: the layer stores its weight as {kind}",)
     _check_readable(record, weight)
     who = reworker(module)
     if not who:

