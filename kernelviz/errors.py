@@ -57,6 +57,12 @@ class BadWeightsError(KernelvizError):
     code = "bad-weights"
 
 
+class CodeError(KernelvizError):
+    """The user's own code, which builds a network, raised an error."""
+
+    code = "own-code"
+
+
 class BadImageError(KernelvizError):
     """An image is missing, damaged, too large, or of an unsupported format."""
 

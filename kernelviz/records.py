@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Progress: TypeAlias = Callable[[str, int, int], None]
 
 
-WeightsSource: TypeAlias = Literal["cache", "bundled", "hub", "url", "file", "random"]
+WeightsSource: TypeAlias = Literal["cache", "bundled", "hub", "url", "file", "random", "code"]
 View: TypeAlias = Literal["auto", "rgb", "sum", "norm", "channels", "matrix", "spectrum"]
 Sort: TypeAlias = Literal["index", "norm", "mean", "max", "std"]
 Layout: TypeAlias = Literal["torch", "keras"]
@@ -41,7 +41,7 @@ class Weights:
     """Where the weights of a network came from.
 
     ``name`` is for people (a file's name, a package and its version, the seed); ``sha256`` is that of the file's bytes,
-    None if there is no file.
+    None if there is no file. The source ``code`` is the user's own code that builds the network.
     """
 
     source: WeightsSource
@@ -54,7 +54,8 @@ class Source:
     """The model behind a value: its network, its weights and the device.
 
     ``stem`` is the part of a file's name that identifies this model and its weights; ``preprocessing`` is what the network
-    expects of an image; ``versions`` are those of the libraries that computed the value.
+    expects of an image; ``versions`` are those of the libraries that computed the value. ``arguments`` are those that the
+    network was built with, ``code`` is the SHA-256 of the user's file that builds it.
     """
 
     model: str
@@ -69,6 +70,8 @@ class Source:
     threads: int | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    code: str | None = None
 
     __repr__ = record_repr
 
@@ -76,7 +79,8 @@ class Source:
         """The part of a recipe called ``model``; a file from the hub and its copy in the cache have the same."""
         weights = self.weights
         source = "hub" if weights and weights.source == "cache" else weights and weights.source
-        return {
+        own = {"arguments": {key: repr(value) for key, value in self.arguments.items()}, "code": self.code}
+        return {key: value for key, value in own.items() if value} | {
             "name": self.model,
             "tag": self.tag,
             "licence": self.licence,
@@ -86,7 +90,7 @@ class Source:
 
     def as_document(self) -> dict[str, Any]:
         """The part of a JSON document called ``model``: as in the recipe, with the actual source of the weights."""
-        recipe = self.as_recipe()
+        recipe = {"arguments": None, "code": None} | self.as_recipe()
         if self.weights:
             recipe["weights"]["source"] = self.weights.source
         return recipe

@@ -34,6 +34,7 @@ FLOORS = [
 
 NETWORK_FLOORS = [
     ["weights", "snapshot", "selection"],
+    ["own_code", "torchvision_models"],
     ["model"],
     ["convolutions", "preprocessing", "classes"],
     ["tracing", "kernels"],
