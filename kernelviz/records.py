@@ -80,17 +80,18 @@ class Source:
         weights = self.weights
         source = "hub" if weights and weights.source == "cache" else weights and weights.source
         own = {"arguments": {key: repr(value) for key, value in self.arguments.items()}, "code": self.code}
-        return {key: value for key, value in own.items() if value} | {
+        return {
             "name": self.model,
             "tag": self.tag,
             "licence": self.licence,
             "params": self.params,
             "weights": None if weights is None else {"source": source, "name": weights.name, "sha256": weights.sha256},
-        }
+        } | {key: value for key, value in own.items() if value}
 
     def as_document(self) -> dict[str, Any]:
         """The part of a JSON document called ``model``: as in the recipe, with the actual source of the weights."""
-        recipe = {"arguments": None, "code": None} | self.as_recipe()
+        recipe = self.as_recipe()
+        recipe |= {key: recipe.get(key) for key in ("arguments", "code")}
         if self.weights:
             recipe["weights"]["source"] = self.weights.source
         return recipe

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -79,6 +79,7 @@ def layer(
     channels: Channels = None,
     at: At = None,
     weights: options.WeightsChoice = "auto",
+    model_arg: options.ModelArgs = None,
     seed: options.Seed = 0,
     timeout: options.Timeout = 10.0,
     input_size: options.InputSize = None,
@@ -104,7 +105,9 @@ def layer(
     """
 
     def work(report: Report) -> None:
-        chosen = ModelChoices(model, weights, seed, timeout, str(device), threads)
+        chosen = ModelChoices(
+            model, weights, seed, timeout, str(device), threads, model_arg, runs=True, input_size=input_size
+        )
         reading = ImageChoices(value_range, bands, mean, std, interpolation)
         choices = LayerChoices(chosen, layer, image, at, channels, input_size, crop, reading)
         check(choices, output, draws=arrays or force)
@@ -150,13 +153,10 @@ def explain_sizes(choices: LayerChoices, report: Report, progress: Progress) -> 
     """The arithmetic of the layer, without weights."""
     from kernelviz.explain.texts import layer_lines, layer_operation_entry
 
-    progress("importing torch and timm", 0, 0)
+    network = session.load(replace(choices.model, weights=None, device="cpu"), report, progress)
     from kernelviz.network.layer_operation import layer_operation
-    from kernelviz.network.model import load_model
 
     progress(f"tracing {choices.model.name}", 0, 0)
-    network = load_model(choices.model.name, weights=None)
-    report.source = network.source
     found = layer_operation(network, choices.layer, options.parse_size(choices.input_size, network))
     report.more |= layer_operation_entry(found)
     return layer_lines(found)

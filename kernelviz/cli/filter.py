@@ -133,6 +133,7 @@ def filter_image(
     mean: options.Mean = None,
     std: options.Std = None,
     weights: options.WeightsChoice = "auto",
+    model_arg: options.ModelArgs = None,
     seed: options.Seed = 0,
     timeout: options.Timeout = 10.0,
     file_format: options.Format = options.FileFormat.PNG,
@@ -161,7 +162,7 @@ def filter_image(
             load = partial(session.load, report=report, progress=progress)
             picture, responses = respond(
                 image, kernel, kernel_values, from_model, size=size, border=border, report=report, reading=reading,
-                load=lambda name: load(ModelChoices(name, weights, seed, timeout)),
+                load=lambda name: load(ModelChoices(name, weights, seed, timeout, arguments=model_arg)),
             )  # fmt: skip
         draw_responses(picture, responses, from_model or [], destination, report)
         report.more["filters"] = [entry(one) for one in responses]

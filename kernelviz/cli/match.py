@@ -42,6 +42,7 @@ def match(
     *,
     layer: options.Layers = None,
     weights: options.WeightsChoice = "auto",
+    model_arg: options.ModelArgs = None,
     seed: options.Seed = 0,
     timeout: options.Timeout = 10.0,
     planes: Planes = False,
@@ -69,7 +70,7 @@ def match(
         check_level(level)
         report.more["kernels"] = []
         with terminal.progress(shown=not quiet) as progress:
-            network = session.load(ModelChoices(model, weights, seed, timeout), report, progress)
+            network = session.load(ModelChoices(model, weights, seed, timeout, arguments=model_arg), report, progress)
             chosen = comparable_layers(network, layer, report)
             choices = {"planes": planes, "level": level, "gabor": gabor}
             for one in chosen:

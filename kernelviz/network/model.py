@@ -49,6 +49,7 @@ from kernelviz.network.weights.names import (
     find_spec,
     is_bundled,
     is_prefixed,
+    is_sized_by_timm,
     location_of,
 )
 from kernelviz.network.weights.request import Request, StallTimeout
@@ -362,8 +363,8 @@ def load_model(
         UnknownModelError: there is no such architecture, no such tag of it, no such file, module or object in it.
         NoWeightsError: there are no weights of the requested kind, or they are not available.
         BadWeightsError: the file cannot be read, or contains the weights of another network.
-        UsageError: ``name`` is not a text, ``weights`` is not a text or path, ``seed``, ``timeout`` or ``input_size`` is not
-            valid, or the network takes no such argument.
+        UsageError: ``name`` is not a text, ``weights`` is not a text or path, ``seed``, ``timeout`` or ``input_size`` is
+            not valid, or the network takes no such argument.
         CodeError: your own code raises an error.
         KernelvizError: timm or torchvision cannot build the architecture.
     """
@@ -571,7 +572,7 @@ def _with_input_size(model: Model, spec: ModelSpec, size: Sequence[int]) -> Mode
     Raises:
         UsageError: it is not (C, H, W) or (H, W), or the network is timm's, which has its own.
     """
-    if spec.library == "timm":
+    if is_sized_by_timm(spec.name):
         raise UsageError("The models of timm have an input size of their own.", hint="Omit input_size.")
     try:
         sides = tuple(map(index, size))

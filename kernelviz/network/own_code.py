@@ -118,7 +118,9 @@ def _as_program(code: CodeName) -> Iterator[None]:
 def _run_file(code: CodeName, path: Path) -> ModuleType:
     """The module of a file. No bytecode is written or read."""
     if not path.is_file():
-        raise UnknownModelError(f"There is no file {shown(path)}.", hint="Give the path of a Python file, my_net.py:Net.")
+        raise UnknownModelError(
+            f"There is no file {shown(path)}.", hint="Give the path of a Python file, my_net.py:Net."
+        )
     path = path.resolve()
     name = path.stem.replace(".", "_")
     known = sys.modules.get(name)

@@ -30,8 +30,10 @@ def read_torchvision_registry() -> Registry:
     names = {}
     for name in models.list_models():
         weights = models.get_model_weights(name)
-        default = getattr(weights, "DEFAULT", None)
-        ordered = sorted(weights, key=lambda each, default=default: each is not default)
+        ordered = list(weights)
+        if ordered:
+            ordered.remove(weights.DEFAULT)
+            ordered.insert(0, weights.DEFAULT)
         names[TORCHVISION + name] = tuple(Entry(each.name, None, WeightsLocation(url=each.url)) for each in ordered)
     return Registry(names, {})
 

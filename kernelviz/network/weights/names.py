@@ -233,6 +233,12 @@ def is_prefixed(name: str) -> bool:
     return bool(colon) and kind.lower() in _PREFIXES
 
 
+def is_sized_by_timm(name: str) -> bool:
+    """Whether timm knows the input size of a network; not of torchvision's and of the user's own."""
+    kind, colon, _ = name.partition(":")
+    return not colon or (is_prefixed(name) and kind.lower() != TORCHVISION[:-1])
+
+
 def unknown_module(code: CodeName) -> UnknownModelError:
     """The error for a module that cannot be found; ``before:after`` may be a mistyped prefix."""
     nearest = nearest_names(_PREFIXES, code.module, count=1, least=NEAR)
@@ -246,8 +252,8 @@ class ModelSpec:
 
     ``name`` is the name as typed, ``built_as`` the name that timm builds from; ``label`` and ``stem`` name the network with
     its own published weights. These are ``file`` in ``directory`` if these are set, else they are at ``location``.
-    ``variant`` names a variant that may differ from the plain architecture, in its classes or its input. ``library`` is what
-    builds the network: with ``arguments``, ``code`` if it is the user's own.
+    ``variant`` names a variant that may differ from the plain architecture, in its classes or its input. ``library`` builds
+    the network with ``arguments``; ``code`` is the user's own.
     """
 
     architecture: str
