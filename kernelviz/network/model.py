@@ -439,9 +439,9 @@ def _random_model(spec: ModelSpec, seed: int) -> Model:
 def _model_as_built(spec: ModelSpec, seed: int) -> Model:
     """The network of the user's code with the weights that the code makes, which may be random or loaded."""
     module = _built(spec, seed=seed)
-    how = f"made by the code, seed {seed}"
+    how = f"seed {seed}, random unless its code loads some"
     notes = (f"the weights are those that {spec.architecture} makes: random, unless it loads some (see --weights)",)
-    return _model(module, spec, f"weights {how}", f"made{seed or ''}", Weights("code", how), notes=notes)
+    return _model(module, spec, f"weights as built ({how})", f"built{seed or ''}", Weights("code", how), notes=notes)
 
 
 def _architecture(spec: ModelSpec) -> nn.Module:
