@@ -75,6 +75,20 @@ class InputSizeError(KernelvizError):
     code = "input-size"
 
 
+class BrokenPassError(KernelvizError):
+    """A forward pass failed in a layer.
+
+    ``trace`` is the ``Trace`` of the layers that ran before, ``maps`` are their feature maps if they were captured, and
+    ``observed`` is what both are made from; each is None or empty if it was not requested.
+    """
+
+    def __init__(self, what: str, why: str = "", hint: str = "", *, observed: object = None) -> None:
+        super().__init__(what, why, hint)
+        self.observed = observed
+        self.trace: object = None
+        self.maps: tuple[object, ...] = ()
+
+
 class FileInTheWayError(KernelvizError):
     """Another file exists where a file would be written."""
 

@@ -33,7 +33,7 @@ FLOORS = [
 """The rooms of the package from the ground up; the face of the package is ``""``."""
 
 NETWORK_FLOORS = [
-    ["weights", "snapshot", "selection"],
+    ["weights", "snapshot", "selection", "failures"],
     ["own_code", "torchvision_models"],
     ["model"],
     ["convolutions", "preprocessing", "classes"],

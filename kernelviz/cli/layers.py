@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kernelviz.cli import options, terminal
-from kernelviz.errors import UsageError
+from kernelviz.errors import BrokenPassError, UsageError
 from kernelviz.wording import aligned, filled_columns, visible
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def layers(
     For example: kernelviz layers resnet18d --kind conv
     """
     from kernelviz.cli.session import ModelChoices, load, run_command
-    from kernelviz.traces import layer_entry
+    from kernelviz.traces import Trace, layer_entry
 
     def work(report: Report) -> None:
         with terminal.progress(shown=not quiet) as progress:
@@ -132,8 +132,17 @@ def layers(
             progress(f"tracing {model}", 0, 0)
             tag, licence = published(network)
             report.source = replace(network.source, tag=tag, licence=licence)
-            found = trace(network, options.parse_size(input_size, network))
-        listed = choose(found, layer, kind)
+            broken = None
+            try:
+                found = trace(network, options.parse_size(input_size, network))
+            except BrokenPassError as error:
+                if not isinstance(error.trace, Trace) or not error.trace.layers:
+                    raise
+                found, broken = error.trace, error
+        try:
+            listed = choose(found, layer, kind)
+        except UsageError as error:
+            raise (broken or error) from None
         if as_json:
             report.more = {
                 "input_size": list(found.input_size),
@@ -143,10 +152,12 @@ def layers(
             }
         else:
             report.inform(*heading(network, found))
-        if plot:
+        if plot and not broken:
             draw(found, output, str(file_format), report, force=force)
         elif not as_json:
             show(found, listed, layout=layout or verbose, quiet=quiet)
+        if broken:
+            raise broken
 
     return run_command("layers", work, as_json=as_json, quiet=quiet, verbose=verbose, debug=debug)
 
@@ -177,9 +188,10 @@ def matching(traced: Trace, pattern: str) -> list[str]:
     Raises:
         UnknownLayerError: there are none.
     """
-    from kernelviz.network.selection import match_layers, members, unknown_layer, with_containers
+    from kernelviz.network.selection import match_layers, members, unknown_layer, with_containers, with_first_name
 
     names, hint = [one.name for one in traced.layers], "`--kind all` lists every layer."
+    pattern = pattern if pattern in names else with_first_name(pattern, traced.first_names)
     match = match_layers(pattern, with_containers(filter(None, names)), traced.stages, hint=hint)
     found = members(match, names) if match else []
     if not found:

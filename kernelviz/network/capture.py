@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from kernelviz.errors import KernelvizError, UsageError
+from kernelviz.errors import BrokenPassError, KernelvizError, UnknownLayerError, UsageError
 from kernelviz.network.classes import first_classes
-from kernelviz.network.convolutions import CONVOLUTIONS
+from kernelviz.network.convolutions import CONVOLUTIONS, root_of
+from kernelviz.network.failures import broken_layer, raised_at
 from kernelviz.network.kernels import source_of
 from kernelviz.network.model import Model
 from kernelviz.network.preprocessing import prepare
@@ -22,7 +23,7 @@ from kernelviz.network.snapshot import PreservedModule, check_ready
 from kernelviz.network.taps import choose_taps
 from kernelviz.network.tracing.rules import tensors_in
 from kernelviz.network.tracing.trace import as_trace
-from kernelviz.network.tracing.watch import observe_pass
+from kernelviz.network.tracing.watch import ObservedPass, observe_pass
 from kernelviz.records import ClassScore, FeatureMaps, Image, SeenImage, as_array, shape_text
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from kernelviz.network.taps import Side, Tap, Taps
-    from kernelviz.network.tracing.watch import ObservedPass
     from kernelviz.traces import Trace
 
     OnBatchMap = Callable[[int, FeatureMaps], object]
@@ -176,7 +176,7 @@ class CaptureHooks:
 
 def _inside(module: nn.Module, name: str) -> nn.Module:
     """The module of this name in ``named_modules``; attribute access could return a class attribute instead."""
-    for part in name.split("."):
+    for part in filter(None, name.split(".")):
         found = module._modules[part]  # noqa: SLF001
         if found is None:
             raise KeyError(name)
@@ -186,9 +186,7 @@ def _inside(module: nn.Module, name: str) -> nn.Module:
 
 def module_of(network: Model | nn.Module) -> nn.Module:
     """The torch module, without the wrapper of torch.compile. A single layer is named by its class."""
-    module = network.module if isinstance(network, Model) else network
-    original = getattr(module, "_orig_mod", module)
-    module = original if isinstance(original, nn.Module) else module
+    module = root_of(network)
     if isinstance(module, CONVOLUTIONS) or not any(module.children()):
         return nn.Sequential(OrderedDict({type(module).__name__: module}))
     return module
@@ -257,13 +255,48 @@ def capture_features(
     Raises:
         UnknownLayerError: there is no such layer.
         UsageError: a named layer has no map, or ``image`` is not an image that the network takes.
-        KernelvizError: the forward pass failed, or a named layer did not run.
+        BrokenPassError: the forward pass failed in a layer, before all named layers had run; its ``maps`` are those of the
+            layers before.
+        KernelvizError: a named layer did not run.
     """
     given = as_input(network, image, input_size=input_size, crop=crop)
-    plan = make_taps(network, given.size, layers, kind=kind, tap=tap, batch=given.batch)
     kept: list[FeatureMaps] = []
-    run(plan, given, on_map or kept.append, to_the_end=False)
+    try:
+        plan = make_taps(network, given.size, layers, kind=kind, tap=tap, batch=given.batch)
+        run(plan, given, on_map or kept.append, to_the_end=False)
+    except BrokenPassError as error:
+        if not kept and isinstance(error.observed, ObservedPass):
+            complete = _capture_before(
+                error.observed, network, given, layers, on_map or kept.append, kind=kind, tap=tap
+            )
+            if complete:
+                return tuple(kept)
+        error.maps = tuple(kept)
+        raise
     return tuple(kept)
+
+
+def _capture_before(
+    observed: ObservedPass,
+    network: Model | nn.Module,
+    given: Input,
+    layers: str | Sequence[str] | None,
+    on_map: OnMap,
+    *,
+    kind: str,
+    tap: Side,
+) -> bool:
+    """Capture the maps before the layer in which a forward pass fails; return whether all named layers are before it."""
+    trace = as_trace(network, observed, given.size, fields=False)
+    try:
+        taps = choose_taps(observed, trace, layers, kind=kind, side=tap)
+        plan = CapturePlan(network, given.size, taps, tap, observed, trace, PreservedModule(module_of(network)))
+        run(plan, given, on_map, to_the_end=False)
+    except UnknownLayerError:
+        raise
+    except KernelvizError:  # a named layer has not run, or has no map
+        return False
+    return layers is not None and "it did not run" not in taps.without.values()
 
 
 def as_input(
@@ -424,7 +457,7 @@ def run_through(
         except Exception as error:
             if ours():
                 raise
-            raise _pass_failed(error, given.size) from error
+            raise _pass_failed(error, given.size, broken_layer(module, error)) from error
 
 
 def _fitting(batch: Tensor, module: nn.Module) -> Tensor:
@@ -442,9 +475,13 @@ def _fitting(batch: Tensor, module: nn.Module) -> Tensor:
     return batch.detach().to(device=like.device, dtype=like.dtype, copy=True)
 
 
-def _pass_failed(error: Exception, size: tuple[int, ...]) -> KernelvizError:
+def _pass_failed(error: Exception, size: tuple[int, ...], layer: str) -> KernelvizError:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return KernelvizError("There is not enough memory for this forward pass.", hint="Give a smaller --input-size.")
     reason = " ".join(str(error).split())[:300] or type(error).__name__
-    what = f"The forward pass failed for an input of {' × '.join(map(str, size))}."
-    return KernelvizError(what, f"{reason[0].upper()}{reason[1:]}")
+    what = f"The forward pass failed for an input of {' × '.join(map(str, size))}"
+    where = raised_at(error)
+    reason = f"{reason[0].upper()}{reason[1:]}"
+    return BrokenPassError(
+        f"{what}: {layer}." if layer else f"{what}.", f"{reason.rstrip('.')}. Raised in {where}." if where else reason
+    )

@@ -46,7 +46,7 @@ def layer_operation(network: Model | nn.Module, layer: str, input_size: Sequence
     size = checked_size(network, input_size)
     observed = observe_pass(root_of(network), size)
     traced = as_trace(network, observed, size)
-    record = next((one for one in traced.layers if one.name == name), None)
+    record = next((one for one in traced.layers if one.name == title), None)
     if name not in observed.visits:
         raise KernelvizError(
             f"The layer {title} did not run.", "The network contains it, but the forward pass does not reach it."

@@ -11,8 +11,6 @@ import hashlib
 import importlib
 import inspect
 import sys
-import sysconfig
-import traceback
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import module_from_spec
 from pathlib import Path
@@ -21,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from kernelviz.errors import CodeError, KernelvizError, UnknownModelError, UsageError
+from kernelviz.network.failures import raised_at
 from kernelviz.network.weights.names import CodeName, unknown_module
 from kernelviz.wording import inflected, nearest_names, nearest_text, shown
 
@@ -66,24 +65,6 @@ def code_hash(code: CodeName) -> str | None:
         return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None
     except OSError:
         return None
-
-
-def raised_at(error: BaseException) -> str:
-    """Where an error was raised: the last line of code that belongs to no installed package; empty if there is none."""
-    if isinstance(error, SyntaxError) and error.filename and error.lineno:
-        return f"{_short(error.filename)}, line {error.lineno}"
-    installed = tuple({str(Path(sysconfig.get_path(key))) for key in ("stdlib", "platstdlib", "purelib", "platlib")})
-    own = str(Path(__file__).parents[1])
-    frames = traceback.extract_tb(error.__traceback__)
-    theirs = [each for each in frames if not each.filename.startswith((*installed, own, "<"))]
-    return f"{_short(theirs[-1].filename)}, line {theirs[-1].lineno}, in {theirs[-1].name}" if theirs else ""
-
-
-def _short(filename: str) -> str:
-    """A path, relative to the current directory if it is inside."""
-    with contextlib.suppress(ValueError, OSError):
-        return shown(Path(filename).resolve().relative_to(Path.cwd()))
-    return shown(filename)
 
 
 def _failed(code: CodeName, error: BaseException, what: str, hint: str = "") -> KernelvizError:

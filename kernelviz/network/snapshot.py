@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The module inside the wrapper of torch.compile, whose name is no part of the names of layers."""
+    while isinstance(inside := getattr(module, "_orig_mod", None), nn.Module):
+        module = inside
+    return module
+
+
 def check_ready(module: nn.Module) -> None:
     """Reject a network whose forward pass cannot be observed without changing it.
 

@@ -17,7 +17,7 @@ import torch
 
 from kernelviz.errors import KernelvizError, UnknownLayerError, UsageError
 from kernelviz.network.convolutions import list_layers
-from kernelviz.network.selection import LISTED, TAKE_ALL, inside_of, match_layers, unknown_layer
+from kernelviz.network.selection import LISTED, TAKE_ALL, inside_of, match_layers, unknown_layer, with_first_name
 from kernelviz.network.tracing.reads import POSITION, TORN
 from kernelviz.network.tracing.reads import layout as words_of
 from kernelviz.network.tracing.trace import receptive_field
@@ -227,15 +227,18 @@ class _Choice:
         self.observed, self.trace, self.side, self.lenient = observed, trace, side, lenient
         self.requested: dict[str, None] = {}
         self.modules = {name: module for name, module in observed.network.named_modules() if name}
-        every = observed.network.named_modules(remove_duplicate=False)
-        first = {id(module): name for name, module in self.modules.items()}
-        self.first_names = {name: first[id(module)] for name, module in every if id(module) in first}
+        self.title = type(observed.network).__name__
         self.found: dict[tuple[str, int, int], Layout] = {}
         self.without: dict[str, str] = {}
 
     def add(self, pattern: str) -> None:
         """Add the tensors that one pattern names."""
-        pattern = self.first_names.get(pattern, pattern)  # a module may have several names
+        if pattern not in self.modules:
+            pattern = with_first_name(pattern, self.trace.first_names)
+        if pattern == self.title and pattern not in self.modules:
+            self.modules[""] = self.observed.network
+            self._add_module("", named=True)
+            return
         match = match_layers(pattern, self.modules, self.trace.stages, parts=True, hint=LISTED)
         if match is None:
             raise unknown_layer(pattern, self.modules, f"{LISTED[:-1]}; {TAKE_ALL}.")
@@ -296,7 +299,8 @@ class _Choice:
         return visit.given if self.side == "output" else visit.taken
 
     def _name(self, module: str, run: int, part: int) -> str:
-        text = module if run == 0 else f"{module}#{run + 1}"
+        text = module or self.title
+        text = text if run == 0 else f"{text}#{run + 1}"
         return text if self._passed(module)[run].alone else f"{text}:{part}"
 
     def _known(self, module: str, run: int, part: int) -> Found:

@@ -104,3 +104,42 @@ def test_models_of_torchvision_are_listed_and_completed(run):
     assert complete_model("torchv") == ["torchvision:"]
     assert complete_model("torchvision:resnet1") == [f"torchvision:resnet{depth}" for depth in (101, 152, 18)]
     assert complete_model("torchvision:resnet18.") == ["torchvision:resnet18.IMAGENET1K_V1"]
+
+
+BROKEN = """
+from torch import nn
+
+
+def build():
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(2048, 10))
+
+
+class Crops(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3)
+
+    def forward(self, x):
+        return self.conv(x).view(-1, 7)
+"""
+
+
+def test_layers_prints_the_rows_before_a_break(run, tmp_path):
+    """Rows 0 to 3 are on stdout, the layer that broke is named, and the exit code is 1; in JSON too."""
+    (tmp_path / "broken.py").write_text(BROKEN)
+    words = ("layers", "broken.py:build", "--input-size", "32")
+    ended = run(*words)
+    assert ended.code == 1
+    assert [line.split()[0] for line in ended.out.splitlines()] == ["layer", "0", "1", "2", "3", "total"]
+    assert ended.complaint[0].endswith(": 4 (Linear 2048 → 10) got 1,800 values.")
+    document = run(*words, "--json").document
+    assert [layer["name"] for layer in document["layers"]] == ["0", "1", "2", "3"]
+    assert "4 (Linear 2048 → 10) got 1,800 values" in document["errors"][0]["message"]
+
+
+def test_a_forward_of_own_code_that_breaks_has_its_line(run, tmp_path):
+    """The file and the line of the user's own forward are named."""
+    (tmp_path / "broken.py").write_text(BROKEN)
+    for words in (["layers"], ["features", "sample:grace_hopper", "--weights", "random"]):
+        ended = run(words[0], "broken.py:Crops", *words[1:], "--input-size", "32")
+        assert (ended.code, "Raised in broken.py, line 15, in forward" in ended.err) == (1, True)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import nn
 
-from kernelviz.errors import UsageError
-from kernelviz.network.convolutions import list_layers
+from kernelviz.errors import BrokenPassError, UsageError
+from kernelviz.network.convolutions import first_names, list_layers, root_of
 from kernelviz.network.model import Model, stage_names
 from kernelviz.network.selection import without_expert
 from kernelviz.network.tracing import reads
@@ -44,11 +44,18 @@ def trace(network: Model | nn.Module, input_size: Sequence[int] | None = None) -
 
     Raises:
         UsageError: the input size is missing or not valid.
-        KernelvizError: the network does not take such an input, or cannot be copied.
+        BrokenPassError: the network does not take such an input; its ``trace`` holds the layers that ran before.
+        KernelvizError: the network cannot be copied.
     """
     size = checked_size(network, input_size)
-    module = network.module if isinstance(network, Model) else network
-    return as_trace(network, observe_pass(module, size), size)
+    try:
+        observed = observe_pass(root_of(network), size)
+    except BrokenPassError as error:
+        if isinstance(error.observed, ObservedPass):
+            found = as_trace(network, error.observed, size)
+            error.trace = replace(found, layers=tuple(layer for layer in found.layers if layer.runs))
+        raise
+    return as_trace(network, observed, size)
 
 
 def as_trace(
@@ -59,7 +66,8 @@ def as_trace(
         source, stages = network.source, network.stages
     else:
         source, stages = None, stage_names(network)
-    return network_rows(observed.network, observed.visits, size, source=source, stages=stages, fields=fields)
+    found = network_rows(observed.network, observed.visits, size, source=source, stages=stages, fields=fields)
+    return replace(found, first_names=first_names(network))
 
 
 def checked_size(network: Model | nn.Module, input_size: Sequence[int] | None) -> tuple[int, ...]:
@@ -212,12 +220,13 @@ def network_rows(
     convolutions = {
         without_expert(layer.name) if layer.expert is not None else layer.name: layer for layer in list_layers(network)
     }
-    if "" in modules and type(network).__name__ in convolutions:
-        convolutions[""] = convolutions[type(network).__name__]
+    title = type(network).__name__  # of the network itself, whose name is empty
+    if title not in modules and title in convolutions:
+        convolutions[""] = convolutions[title]
     params = _own_params(modules)
     never_ran = [name for name in modules if name not in visits]
     layers = tuple(
-        _row(name, modules[name], visits.get(name), params[name], convolutions.get(name), fields=fields)
+        _row(name or title, modules[name], visits.get(name), params[name], convolutions.get(name), fields=fields)
         for name in [*visits, *never_ran]
         if _has_a_row(modules[name], visits.get(name), params[name])
     )

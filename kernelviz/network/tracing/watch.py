@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import sys
 from collections import Counter, OrderedDict
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -19,8 +20,9 @@ from torch.utils.flop_counter import flop_registry
 from torch.utils.weak import TensorWeakRef, WeakTensorKeyDictionary
 
 import kernelviz.network.tracing.window_rules  # noqa: F401  (it registers its rules)
-from kernelviz.errors import KernelvizError
-from kernelviz.network.snapshot import PreservedModule, check_ready, exclusive, preserved_random_state
+from kernelviz.errors import BrokenPassError, KernelvizError
+from kernelviz.network.failures import broken_layer, raised_at
+from kernelviz.network.snapshot import PreservedModule, check_ready, exclusive, preserved_random_state, unwrapped
 from kernelviz.network.tracing import reads as known
 from kernelviz.network.tracing.reads import TensorReads, TooLargeError, concatenated, narrowed
 from kernelviz.network.tracing.rules import Call, Found, outcome, part_of, tensors_in
@@ -174,7 +176,7 @@ def on_meta(network: nn.Module) -> nn.Module:
     Raises:
         KernelvizError: the network cannot be copied.
     """
-    network = getattr(network, "_orig_mod", network)  # the module inside torch.compile's wrapper
+    network = unwrapped(network)
     memo: dict[int, Any] = {}
     for module in network.modules():
         if isinstance(module, torch.jit.ScriptModule):
@@ -195,6 +197,9 @@ def on_meta(network: nn.Module) -> nn.Module:
     except Exception as error:  # noqa: BLE001 - a module may contain anything
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise KernelvizError("The network could not be copied to trace it.", reason) from None
+    for module in meta_copy.modules():
+        if isinstance(module, nn.DataParallel):
+            module.device_ids = []  # it then runs its module without moving inputs to devices
     return meta_copy.eval()
 
 
@@ -324,6 +329,7 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.sharing = Sharing()
         self.stack: list[ModuleVisit] = []
         self.ended: list[str] = []
+        self.handled = sys.exception()
 
     def observe(self, image: torch.Tensor) -> ObservedPass:
         """Run a batch of one image through the network."""
@@ -336,8 +342,17 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 with self:
                     self.network(image)
             except Exception as error:
-                raise _failed(error, image.shape[1:]) from error
+                raise self._failure(error, image.shape[1:]) from error
         return ObservedPass(self.network, self.visits, self.ended)
+
+    def _failure(self, error: Exception, size: Sequence[int]) -> BrokenPassError:
+        """The error with what was observed before it."""
+        ended = {name: visit for name, visit in self.visits.items() if visit.given}
+        for visit in ended.values():
+            visit.runs = len(visit.given)
+        found = _failed(error, size, broken_layer(self.network, error))
+        found.observed = ObservedPass(self.network, ended, self.ended)
+        return found
 
     def _entering(self, name: str) -> Any:
         def enter(_module: nn.Module, inputs: Any, named: Any) -> None:
@@ -352,6 +367,8 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _leaving(self, name: str) -> Any:
         def leave(_module: nn.Module, inputs: Any, output: Any) -> None:
             visit = self.stack.pop()
+            if output is None and sys.exception() is not self.handled:
+                return  # it did not end
             visit.given.append(self._passed(output))
             self.ended.append(name)
             tensors = tensors_in(output)
@@ -423,23 +440,25 @@ def _number_kind(network: nn.Module) -> torch.dtype:
     return next(kinds, torch.float32)
 
 
-def _failed(error: Exception, size: Sequence[int]) -> KernelvizError:
+def _failed(error: Exception, size: Sequence[int], layer: str) -> BrokenPassError:
     reason = " ".join(str(error).split())[:300] or type(error).__name__
     reason = f"{reason[0].upper()}{reason[1:]}"
     if re.search(r"\bmeta\b|data-dependent", reason):
-        return KernelvizError(
+        return BrokenPassError(
             "The network reads the values of its tensors, which a traced forward pass does not have.",
             reason,
             "Trace a part of it that does not depend on these values.",
         )
     if re.search(r"\bdtype\b|scalar types?|same type", reason):
-        return KernelvizError(
+        return BrokenPassError(
             "The network does not take an input of its own data type.",
             reason,
             "Convert all of it to one data type first, for example with .float().",
         )
-    return KernelvizError(
-        f"The network does not take an input of {' × '.join(map(str, size))}.",
-        reason,
+    what = f"The network does not take an input of {' × '.join(map(str, size))}"
+    where = raised_at(error)
+    return BrokenPassError(
+        f"{what}: {layer}." if layer else f"{what}.",
+        f"{reason.rstrip('.')}. Raised in {where}." if where else reason,
         "Give the input size that the network was built for.",
     )

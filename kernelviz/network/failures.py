@@ -1,0 +1,80 @@
+"""Where an error was raised: in which module of a network, with what input, and in which line of the user's code."""
+
+from __future__ import annotations
+
+import contextlib
+import sysconfig
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils._pytree import tree_leaves
+
+from kernelviz.wording import counted, shown
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def raised_at(error: BaseException) -> str:
+    """The last line of code that belongs to no installed package; empty if there is none."""
+    if isinstance(error, SyntaxError) and error.filename and error.lineno:
+        return f"{_short(error.filename)}, line {error.lineno}"
+    installed = tuple({str(Path(sysconfig.get_path(key))) for key in ("stdlib", "platstdlib", "purelib", "platlib")})
+    own = str(Path(__file__).parents[1])
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [each for each in frames if not each.filename.startswith((*installed, own, "<"))]
+    return f"{_short(theirs[-1].filename)}, line {theirs[-1].lineno}, in {theirs[-1].name}" if theirs else ""
+
+
+def _short(filename: str) -> str:
+    """A path, relative to the current directory if it is inside."""
+    with contextlib.suppress(ValueError, OSError):
+        return shown(Path(filename).resolve().relative_to(Path.cwd()))
+    return shown(filename)
+
+
+def broken_layer(network: nn.Module, error: BaseException) -> str:
+    """``4 (Linear 2048 → 10) got 1,800 values``: the innermost module whose forward pass raised the error, and its input.
+
+    Empty if it is the network itself, or unknown.
+    """
+    names = {id(module): name for name, module in network.named_modules()}
+    found: tuple[str, nn.Module, list[torch.Tensor]] | None = None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        module = frame.f_locals.get("self")
+        if frame.f_code.co_name == "_call_impl" and names.get(id(module)):
+            inputs = (frame.f_locals.get("args"), frame.f_locals.get("kwargs"))
+            tensors = [value for value in tree_leaves(inputs) if isinstance(value, torch.Tensor)]
+            found = names[id(module)], module, tensors  # type: ignore[assignment]  # it is one of the network's
+    if found is None:
+        return ""
+    name, layer, tensors = found
+    return f"{shown(name)} ({_kind(layer)}){_got(layer, tensors)}"
+
+
+def _kind(layer: Any) -> str:
+    """``Linear 2048 → 10``, ``Conv2d 3 → 8``, ``BatchNorm2d 64``."""
+    for ends in (("in_features", "out_features"), ("in_channels", "out_channels")):
+        sizes = [getattr(layer, end, None) for end in ends]
+        if all(isinstance(size, int) for size in sizes):
+            return f"{type(layer).__name__} {sizes[0]} → {sizes[1]}"
+    size = getattr(layer, "num_features", None)
+    return f"{type(layer).__name__} {size}" if isinstance(size, int) else type(layer).__name__
+
+
+def _got(layer: Any, tensors: list[torch.Tensor]) -> str:
+    """``got 1,800 values``, ``got 1 channel (1 × 32 × 32)``, or the shape of each input without the batch."""
+    if not tensors:
+        return ""
+    shape = tuple(tensors[0].shape)
+    text = " × ".join(map(str, shape[1:] or shape)) or "one number"
+    features, channels = getattr(layer, "in_features", None), getattr(layer, "in_channels", None)
+    channels = getattr(layer, "num_features", None) if channels is None else channels
+    if isinstance(features, int) and shape and shape[-1] != features:
+        values = counted(shape[-1], "value")
+        return f" got {values}" if len(shape) < 3 else f" got {values} in the last dimension of {text}"
+    if isinstance(channels, int) and len(shape) > 2 and shape[1] != channels:
+        return f" got {counted(shape[1], 'channel')} ({text})"
+    return f" got {', '.join(' × '.join(map(str, tensor.shape[1:] or tensor.shape)) for tensor in tensors[:3])}"
