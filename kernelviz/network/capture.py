@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter, OrderedDict
+from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,7 +24,7 @@ from kernelviz.network.snapshot import PreservedModule, check_ready
 from kernelviz.network.taps import choose_taps
 from kernelviz.network.tracing.rules import tensors_in
 from kernelviz.network.tracing.trace import as_trace
-from kernelviz.network.tracing.watch import ObservedPass, observe_pass
+from kernelviz.network.tracing.watch import FurtherInputs, ObservedPass, observe_pass
 from kernelviz.records import ClassScore, FeatureMaps, Image, SeenImage, as_array, shape_text
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Input:
     batch: Tensor
     image: Image | None = None
     seen: SeenImage | None = None
+    further: FurtherInputs = field(default_factory=FurtherInputs)
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -221,7 +223,7 @@ def classify(
 
 def capture_features(
     network: Model | nn.Module,
-    image: Image | Tensor,
+    image: Image | Tensor | Sequence[Tensor] | Mapping[str, Tensor],
     layers: str | Sequence[str] | None = None,
     *,
     on_map: OnMap | None = None,
@@ -235,7 +237,8 @@ def capture_features(
     Args:
         network: A ``Model``, or any module that takes one batch of images.
         image: An ``Image`` from ``read_image``, which is preprocessed for the model, or a tensor (C, H, W) or
-            (1, C, H, W).
+            (1, C, H, W); for networks whose convolutions have one or three axes (C, L) or (C, D, H, W). A tuple of tensors,
+            or ``{"x": tensor, "t": tensor}``, for a network that takes several; the first is the image.
         layers: Names (``layer1.0.act1``, ``name#2`` for a second run, ``name:0`` for a part of a tuple), shell patterns,
             or ``stage:0``; by default the first convolution and the stages. A module that contains others stands for
             its own output.
@@ -262,7 +265,7 @@ def capture_features(
     given = as_input(network, image, input_size=input_size, crop=crop)
     kept: list[FeatureMaps] = []
     try:
-        plan = make_taps(network, given.size, layers, kind=kind, tap=tap, batch=given.batch)
+        plan = make_taps(network, given.size, layers, kind=kind, tap=tap, batch=given.batch, further=given.further)
         run(plan, given, on_map or kept.append, to_the_end=False)
     except BrokenPassError as error:
         if not kept and isinstance(error.observed, ObservedPass):
@@ -317,13 +320,52 @@ def as_input(
             raise UsageError("The preprocessing of this network is not known.", hint=hint)
         batch, seen = prepare(network, image, input_size=input_size, crop=crop)
         return Input(batch, image, seen)
+    if isinstance(image, tuple | list | Mapping):
+        return _several(network, image)
     if not isinstance(image, Tensor):
         hint = "kernelviz.read_image(path) reads one."
         raise UsageError(f"The image must be an Image or a tensor, but got {type(image).__name__}.", hint=hint)
-    batch = image if image.ndim == 4 else image[None]
-    if batch.ndim not in (3, 4) or batch.shape[0] != 1 or 0 in batch.shape:
-        raise UsageError(f"The tensor must be (C, H, W) or (1, C, H, W), but got {shape_text(image.shape)}.")
-    return Input(batch)
+    return Input(_as_batch(network, image))
+
+
+_AXES = {1: "C, L", 2: "C, H, W", 3: "C, D, H, W"}
+
+
+def _as_batch(network: Model | nn.Module, image: Tensor) -> Tensor:
+    """A batch of one from a tensor with or without the axis of the batch; the first convolution tells how many it has.
+
+    Raises:
+        UsageError: it is a batch of several, or has another rank.
+    """
+    convolution = next((each for each in root_of(network).modules() if isinstance(each, CONVOLUTIONS)), None)
+    rank = len(convolution.kernel_size) if convolution else 2
+    ranks = {rank + 2, 3, 4}
+    is_batch = image.ndim == rank + 2 if rank != 1 else image.ndim == 4 or (image.ndim == 3 and image.shape[0] == 1)
+    batch = image if is_batch else image[None]
+    if batch.ndim not in ranks or batch.shape[0] != 1 or 0 in batch.shape:
+        axes = _AXES[rank]
+        raise UsageError(f"The tensor must be ({axes}) or (1, {axes}), but got {shape_text(image.shape)}.")
+    return batch
+
+
+def _several(network: Model | nn.Module, inputs: Sequence[object] | Mapping[str, object]) -> Input:
+    """The input of a network that takes several tensors, the first of which is the image.
+
+    Raises:
+        UsageError: one is not a tensor, or they are batches of several images.
+    """
+    names = list(inputs) if isinstance(inputs, Mapping) else []
+    tensors: list[Any] = list(inputs.values()) if isinstance(inputs, Mapping) else list(inputs)
+    if not tensors or not all(isinstance(each, Tensor) for each in tensors):
+        kinds = ", ".join(type(each).__name__ for each in tensors) or "none"
+        what = f"Several inputs must be tensors, but got {kinds}."
+        raise UsageError(what, hint='Give (tensor, tensor), or by name {"x": tensor, "t": tensor}.')
+    first, *rest = tensors
+    batch = _as_batch(network, first)
+    rest = [each if batch.ndim == first.ndim else each[None] for each in rest]
+    if names:
+        return Input(batch, further=FurtherInputs(named=dict(zip(names[1:], rest, strict=True)), image=names[0]))
+    return Input(batch, further=FurtherInputs(after=tuple(rest)))
 
 
 def make_taps(
@@ -334,16 +376,17 @@ def make_taps(
     kind: str = "all",
     tap: Side = "output",
     batch: Tensor | None = None,
+    further: FurtherInputs | None = None,
 ) -> CapturePlan:
     """Observe one forward pass of an image of ``input_size`` (C, H, W), and find the tensors that the patterns name.
 
-    A network that cannot be observed on ``meta`` is observed with ``batch``, if given.
+    A network that cannot be observed on ``meta`` is observed with ``batch``, if given; ``further`` are its other inputs.
 
     Raises:
         KernelvizError: as ``capture_features``.
     """
     module = module_of(network)
-    observed = observe_pass(module, input_size, None if batch is None else _fitting(batch, module))
+    observed = observe_pass(module, input_size, None if batch is None else _fitting(batch, module), further)
     trace = as_trace(network, observed, input_size, fields=False)
     taps = choose_taps(observed, trace, layers, kind=kind, side=tap)
     return CapturePlan(network, input_size, taps, tap, observed, trace, PreservedModule(module))
@@ -449,7 +492,7 @@ def run_through(
     batch = _fitting(given.batch, module)
     with preserved.undisturbed(), hooks or nullcontext():
         try:
-            return module(batch)
+            return given.further.call(module, batch, lambda tensor: _fitting(tensor, module))
         except StopPassError:
             return None
         except (KernelvizError, KeyboardInterrupt):
@@ -472,7 +515,8 @@ def _fitting(batch: Tensor, module: nn.Module) -> Tensor:
     if like.is_meta:
         what = "The network was built without weights."
         raise UsageError(what, hint='Load it with weights, for example `load_model(name, weights="random")`.')
-    return batch.detach().to(device=like.device, dtype=like.dtype, copy=True)
+    dtype = like.dtype if batch.is_floating_point() or batch.ndim > 2 else batch.dtype
+    return batch.detach().to(device=like.device, dtype=dtype, copy=True)
 
 
 def _pass_failed(error: Exception, size: tuple[int, ...], layer: str) -> KernelvizError:

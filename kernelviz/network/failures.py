@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
+import re
 import sysconfig
 import traceback
 from pathlib import Path
@@ -52,6 +54,24 @@ def broken_layer(network: nn.Module, error: BaseException) -> str:
         return ""
     name, layer, tensors = found
     return f"{shown(name)} ({_kind(layer)}){_got(layer, tensors)}"
+
+
+def wrong_inputs(network: nn.Module, error: BaseException) -> str:
+    """``The network takes 2 inputs: x, y.`` if the error is that of a call with too few or too many; else empty."""
+    if not isinstance(error, TypeError) or not re.match(r"(\w+\.)*forward\(\) (missing|takes|got)", str(error)):
+        return ""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code.co_name == "_call_impl"]
+    if len({id(frame.f_locals.get("self")) for frame in frames}) != 1:
+        return ""  # it is a module inside
+    kinds = inspect.Parameter
+    parameters = [
+        each for each in inspect.signature(network.forward).parameters.values() if each.kind is not kinds.VAR_KEYWORD
+    ]
+    needed = [each.name for each in parameters if each.default is kinds.empty and each.kind is not kinds.VAR_POSITIONAL]
+    return f"The network takes {counted(len(needed), 'input')}: {', '.join(needed)}."
+
+
+SEVERAL_INPUTS = "Give a tuple of tensors or a dict of names and tensors; to trace, their sizes: [(3, 32, 32), (1,)]."
 
 
 def _kind(layer: Any) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from kernelviz.errors import BrokenPassError, UsageError
@@ -26,36 +28,65 @@ from kernelviz.network.tracing.reads import (
     together,
     whole,
 )
-from kernelviz.network.tracing.watch import ObservedPass, observe_pass
+from kernelviz.network.tracing.watch import FurtherInputs, ObservedPass, observe_pass
 from kernelviz.traces import AxisField, Field, Trace, TracedLayer
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection
 
     from kernelviz.network.tracing.watch import ModuleVisit
     from kernelviz.records import Array, ConvLayer, Source
     from kernelviz.traces import Family
 
 
-def trace(network: Model | nn.Module, input_size: Sequence[int] | None = None) -> Trace:
+def trace(
+    network: Model | nn.Module,
+    input_size: Sequence[int] | Sequence[Sequence[int]] | Mapping[str, Sequence[int]] | None = None,
+) -> Trace:
     """Observe one forward pass of an image of ``input_size``, (C, H, W), on ``meta``, without weights or arithmetic.
 
-    The network is not changed. ``input_size`` may be omitted for a ``Model``.
+    The network is not changed. ``input_size`` may be omitted for a ``Model``; (C, L) and (C, D, H, W) are sizes as well.
+    Of several inputs it lists the sizes, ``[(3, 32, 32), (3, 32, 32)]``, or by name, ``{"x": (3, 32, 32), "t": (1,)}``;
+    receptive fields are those on the first one, and on others of its height and width.
 
     Raises:
         UsageError: the input size is missing or not valid.
         BrokenPassError: the network does not take such an input; its ``trace`` holds the layers that ran before.
         KernelvizError: the network cannot be copied.
     """
-    size = checked_size(network, input_size)
+    first, further = _several(input_size)
+    size = checked_size(network, first)
     try:
-        observed = observe_pass(root_of(network), size)
+        observed = observe_pass(root_of(network), size, further=further)
     except BrokenPassError as error:
         if isinstance(error.observed, ObservedPass):
             found = as_trace(network, error.observed, size)
             error.trace = replace(found, layers=tuple(layer for layer in found.layers if layer.runs))
         raise
     return as_trace(network, observed, size)
+
+
+def _several(sizes: Any) -> tuple[Any, FurtherInputs | None]:
+    """The size of the first input, and the further ones on ``meta``.
+
+    Raises:
+        UsageError: a further size is not valid.
+    """
+    if isinstance(sizes, Mapping):
+        names, every = list(sizes), list(sizes.values())
+    elif isinstance(sizes, Sequence) and sizes and all(isinstance(size, Sequence) for size in sizes):
+        names, every = [], list(sizes)
+    else:
+        return sizes, None
+    if not every:
+        raise UsageError("The sizes of the inputs are missing.", hint="For example [(3, 32, 32), (3, 32, 32)].")
+    for size in every[1:]:
+        if not all(isinstance(side, int) and 0 < side < 2**20 for side in size):
+            raise UsageError(f"The size of an input must be whole numbers without the batch, but got {size}.")
+    rest = tuple(torch.empty(1, *size, device="meta") for size in every[1:])
+    if names:
+        return every[0], FurtherInputs(named=dict(zip(names[1:], rest, strict=True)), image=names[0])
+    return every[0], FurtherInputs(after=rest)
 
 
 def as_trace(

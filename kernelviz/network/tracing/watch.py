@@ -21,7 +21,7 @@ from torch.utils.weak import TensorWeakRef, WeakTensorKeyDictionary
 
 import kernelviz.network.tracing.window_rules  # noqa: F401  (it registers its rules)
 from kernelviz.errors import BrokenPassError, KernelvizError
-from kernelviz.network.failures import broken_layer, raised_at
+from kernelviz.network.failures import SEVERAL_INPUTS, broken_layer, raised_at, wrong_inputs
 from kernelviz.network.snapshot import PreservedModule, check_ready, exclusive, preserved_random_state, unwrapped
 from kernelviz.network.tracing import reads as known
 from kernelviz.network.tracing.reads import TensorReads, TooLargeError, concatenated, narrowed
@@ -225,6 +225,22 @@ class _WithoutNumbers(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+@dataclass(frozen=True)
+class FurtherInputs:
+    """What a network takes besides one image: tensors after it, and by name; ``image`` is its name if it has one."""
+
+    after: tuple[torch.Tensor, ...] = ()
+    named: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    image: str = ""
+
+    def call(self, network: nn.Module, image: torch.Tensor, convert: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+        """The output of the network for all inputs, the further ones converted."""
+        named = {name: convert(value) for name, value in self.named.items()}
+        if self.image:
+            return network(**{self.image: image}, **named)
+        return network(image, *map(convert, self.after), **named)
+
+
 @dataclass
 class ModuleVisit:
     """What was observed of one module: its runs, its own operations, and its first output."""
@@ -259,10 +275,16 @@ class ObservedPass:
     ended: Sequence[str]
 
 
-def observe_pass(module: nn.Module, size: Sequence[int], batch: torch.Tensor | None = None) -> ObservedPass:
+def observe_pass(
+    module: nn.Module,
+    size: Sequence[int],
+    batch: torch.Tensor | None = None,
+    further: FurtherInputs | None = None,
+) -> ObservedPass:
     """Observe one forward pass of an image of ``size`` (C, H, W) through a meta copy of the network.
 
-    If the network cannot be copied, or the forward pass of the copy fails, the network itself is observed with ``batch``.
+    Receptive fields are those on the image; ``further`` inputs of its height and width count as parts of it. If the network
+    cannot be copied, or the forward pass of the copy fails, the network itself is observed with ``batch``.
 
     Raises:
         KernelvizError: the network does not take such an input, or cannot be copied.
@@ -278,12 +300,12 @@ def observe_pass(module: nn.Module, size: Sequence[int], batch: torch.Tensor | N
             try:
                 meta_copy = on_meta(module)
                 image = torch.empty(1, *size, dtype=_number_kind(meta_copy), device="meta")
-                return _Observer(meta_copy).observe(image)
+                return _Observer(meta_copy).observe(image, further or FurtherInputs())
             except KernelvizError:
                 if batch is None:
                     raise
         with PreservedModule(module).restored():
-            return _Observer(module).observe(batch.detach())
+            return _Observer(module).observe(batch.detach(), further or FurtherInputs())
 
 
 def _normalised(image: torch.Tensor, *others: Any) -> Sequence[torch.Tensor]:
@@ -331,16 +353,23 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.ended: list[str] = []
         self.handled = sys.exception()
 
-    def observe(self, image: torch.Tensor) -> ObservedPass:
-        """Run a batch of one image through the network."""
+    def observe(self, image: torch.Tensor, further: FurtherInputs) -> ObservedPass:
+        """Run a batch of one image, and further inputs, through the network."""
         self.carried[image] = known.image(image.shape)
+
+        def beside(tensor: torch.Tensor) -> torch.Tensor:
+            tensor = _like(tensor) if image.is_meta else tensor.detach()
+            if tensor.ndim == image.ndim and tensor.shape[2:] == image.shape[2:]:
+                self.carried[tensor] = known.image(tensor.shape)
+            return tensor
+
         with ExitStack() as stack:
             for name, module in self.network.named_modules():
                 stack.enter_context(module.register_forward_pre_hook(self._entering(name), with_kwargs=True))
                 stack.enter_context(module.register_forward_hook(self._leaving(name), always_call=True))
             try:
                 with self:
-                    self.network(image)
+                    further.call(self.network, image, beside)
             except Exception as error:
                 raise self._failure(error, image.shape[1:]) from error
         return ObservedPass(self.network, self.visits, self.ended)
@@ -350,6 +379,8 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         ended = {name: visit for name, visit in self.visits.items() if visit.given}
         for visit in ended.values():
             visit.runs = len(visit.given)
+        if text := wrong_inputs(self.network, error):
+            return BrokenPassError(text, f"{error}.", SEVERAL_INPUTS)
         found = _failed(error, size, broken_layer(self.network, error))
         found.observed = ObservedPass(self.network, ended, self.ended)
         return found
