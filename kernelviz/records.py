@@ -271,6 +271,7 @@ class SeenImage:
 class FeatureMaps:
     """The output (or input) of one layer for one image: ``values`` (C, H, W), one map per channel.
 
+    Maps of three axes are (C, D, H, W), those of one axis (C, 1, L).
     ``layer`` is its name, with ``#2`` for the second run and ``:0`` for a part of a tuple. ``kind`` is the module's class,
     ``shape`` the shape of the tensor without the batch, ``tap`` the side of the module. ``input_size`` is (C, H, W) of the
     network's input, ``seen`` the part of ``image`` in it. ``centres`` are the rows and the columns of the input on which
@@ -500,15 +501,22 @@ def _is_usual_in_torch(side: int, kernel: tuple[int, ...]) -> bool:
     return {*kernel} == {last} and last in SIDES[1:] and (last % 2 == 1 or last < side)
 
 
-def as_maps(maps: object) -> FeatureMaps:
+def as_maps(maps: object, *, volumes: bool = False) -> FeatureMaps:
     """Convert a record, a tensor or an array (C, H, W) to feature maps; (1, C, H, W) is taken as (C, H, W).
+
+    With ``volumes``, maps of three axes are taken too: a record of them, or (1, C, D, H, W).
 
     Raises:
         UsageError: another rank, an empty axis, or no real numbers.
     """
     if isinstance(maps, FeatureMaps):
+        if maps.values.ndim == 4 and not volumes:
+            what = f"Maps of three axes, {shape_text(maps.values.shape)}, are drawn as slices by plot_features only."
+            raise UsageError(what, hint="Give one slice of each map, maps.values[:, depth].")
         return maps
     values = as_array(maps)
+    if values.ndim == 5 and values.shape[0] == 1 and volumes:
+        return as_maps(FeatureMaps(values[0]), volumes=True)
     if values.ndim == 4 and values.shape[0] == 1:
         values = values[0]
     if values.ndim != 3:

@@ -472,7 +472,8 @@ def _native_model(spec: ModelSpec, checkpoint: Checkpoint) -> Model:
 def _model_of_file(spec: ModelSpec, path: str | os.PathLike[str]) -> Model:
     """The network with the weights of the user's file, built to fit it."""
     checkpoint = read_checkpoint(path)
-    choices = _choices_shown(spec, checkpoint.tensors) if spec.library == "timm" else {}
+    find_choices = {"timm": _choices_shown, "torchvision": _classes_shown}.get(spec.library)
+    choices = find_choices(spec, checkpoint.tensors) if find_choices else {}
     module = _built(spec, choices)
     notes = fit(module, checkpoint, spec.architecture)
     label, stem = f"weights of {shown(checkpoint.weights.name)}", Path(checkpoint.weights.name).stem
@@ -611,6 +612,19 @@ def _choices_shown(spec: ModelSpec, tensors: dict[str, Tensor]) -> dict[str, int
     elif classifier and weight is not None:
         choices["num_classes"] = 0
     return choices
+
+
+def _classes_shown(spec: ModelSpec, tensors: dict[str, Tensor]) -> dict[str, int]:
+    """The number of classes with which the tensors of a file fit a network of torchvision, if only that differs."""
+    if "num_classes" in spec.arguments:
+        return {}
+    state = _architecture(spec).state_dict()
+    pairs = [(tensors[name].shape, value.shape) for name, value in state.items() if name in tensors]
+    differing = {(given[:1], own[:1]) for given, own in pairs if given != own}
+    if len(differing) != 1 or any(given[1:] != own[1:] for given, own in pairs):
+        return {}
+    ((given, _),) = differing
+    return {"num_classes": given[0]} if given else {}
 
 
 def _first(names: str | Sequence[str] | None) -> str | None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from kernelviz.network.selection import LayerMatch
+    from kernelviz.network.tracing.reads import TensorReads
     from kernelviz.network.tracing.rules import Found
     from kernelviz.network.tracing.watch import ObservedPass, RunTensors
     from kernelviz.records import Array
@@ -42,21 +43,22 @@ class Layout:
 
     ``order`` moves the dimensions of channels to the front and those of rows and columns to the end; ``positions`` are the
     flat indices of the map's units along the latter, None if they are in order. ``words`` names the dimensions as text.
+    Maps of three axes have the size (C, D, H, W).
     """
 
     shape: tuple[int, ...]
-    size: tuple[int, int, int]
+    size: tuple[int, ...]
     order: tuple[int, ...]
     positions: Array | None
     words: str
 
     def maps(self, tensor: Tensor) -> Tensor:
         """The maps (C, H, W) of such a tensor: a view of it if that is possible, else a copy."""
-        channels, height, width = self.size
+        channels, *sides = self.size
         lined = tensor.permute(self.order).reshape(channels, -1)
         if self.positions is not None:
             lined = lined[:, torch.as_tensor(self.positions, device=lined.device)]
-        return lined.reshape(channels, height, width)
+        return lined.reshape(channels, *sides)
 
 
 class NoMapError(Exception):
@@ -74,6 +76,8 @@ def layout_of(found: Found, shape: Sequence[int]) -> Layout:
         raise NoMapError("it does not depend on the image")
     if found.lost:
         raise NoMapError(f"which dimension is which was lost: {found.lost}")
+    if len(found.axes) == 3:
+        return _volume(found, shape)
     if not 1 <= len(found.axes) <= 2:
         raise NoMapError("the network's input is not an image of rows and columns")
     lines = [reads.planes[POSITION] for reads in found.axes]
@@ -89,6 +93,19 @@ def layout_of(found: Found, shape: Sequence[int]) -> Layout:
     positions, height, width = _positions(lines, [shape[dim] for dim in spatial], spatial, len(shape))
     size = (prod(shape[dim] for dim in channels), height, width)
     return Layout(shape, size, (*rest, *channels, *spatial), positions, words_of(found, shape))
+
+
+def _volume(found: TensorReads, shape: tuple[int, ...]) -> Layout:
+    """The layout of a tensor of three axes, if each is a dimension of its own.
+
+    Raises:
+        NoMapError: it is not.
+    """
+    words = words_of(found, shape).split()
+    if sorted(words) != sorted("NCDHW"):
+        raise NoMapError(f"its dimensions are {' '.join(words)}, not those of volumes")
+    order = tuple(words.index(letter) for letter in "NCDHW")
+    return Layout(shape, tuple(shape[dim] for dim in order[1:]), order, None, " ".join(words))
 
 
 def _varies(plane: Array, dim: int) -> bool:

@@ -49,6 +49,25 @@ def test_one_axis(shape):
     assert kernelviz.plot_features(maps)
 
 
+@pytest.mark.parametrize("shape", [(1, 8, 16, 16), (1, 1, 8, 16, 16)])
+def test_three_axes(shape):
+    """(C, D, H, W) and (1, C, D, H, W) are one volume; its maps are those of a hook, and drawn as slices."""
+    network, volume = nn.Sequential(nn.Conv3d(1, 4, 3), nn.ReLU()), torch.rand(shape)
+    maps = kernelviz.capture_features(network, volume, "0")[0]
+    assert torch.equal(torch.from_numpy(maps.values), network[0](volume.reshape(1, 1, 8, 16, 16))[0].detach())
+    sheet = kernelviz.make_sheet(maps)
+    assert sheet.tiles.values.shape == (6 * 4, 14, 14)
+    assert (sheet.tiles.values[4 * 2 + 3] == maps.values[3, 2]).all()  # slice 2 of map 3
+    mean = kernelviz.make_sheet(maps, view="mean")
+    assert mean.tiles.values.shape == (6, 14, 14)
+    assert mean.shown == 4
+    assert kernelviz.plot_features(maps)
+    assert kernelviz.plot_features(torch.from_numpy(maps.values)[None], reduce="max")
+    for draw in (kernelviz.plot_overview, kernelviz.plot_overlay, kernelviz.ChannelTally().add):
+        with pytest.raises(UsageError, match="drawn as slices by plot_features only"):
+            draw([maps] if draw is kernelviz.plot_overview else maps)
+
+
 def test_what_is_refused_says_how_the_input_must_look():
     """The axes are those of the network's convolutions."""
     with pytest.raises(UsageError, match=r"must be \(C, L\) or \(1, C, L\)"):

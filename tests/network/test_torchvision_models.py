@@ -86,6 +86,17 @@ def test_a_damaged_file_and_no_network(published):
         load_model("torchvision:squeezenet1_1", timeout=2)
 
 
+def test_a_fine_tuned_file(tmp_path):
+    """A file of another number of classes is loaded into a network that is built with that number."""
+    with torch.random.fork_rng(devices=[]):
+        network = torchvision.models.resnet18(num_classes=7)
+    torch.save(network.state_dict(), tmp_path / "tuned.pt")
+    model = load_model("torchvision:resnet18", weights=tmp_path / "tuned.pt")
+    assert model.module.fc.weight.equal(network.fc.weight)
+    assert model.source.stem == "torchvision-resnet18.tuned"
+    assert not model.classes
+
+
 def test_random_weights_download_nothing():
     """Without weights no builder fetches those of a backbone, and the preprocessing is that of the default weights."""
     model = load_model("torchvision:fcn_resnet50", weights=None)
