@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Progress: TypeAlias = Callable[[str, int, int], None]
 
 
-WeightsSource: TypeAlias = Literal["cache", "bundled", "hub", "url", "file", "random"]
+WeightsSource: TypeAlias = Literal["cache", "bundled", "hub", "url", "file", "random", "code"]
 View: TypeAlias = Literal["auto", "rgb", "sum", "norm", "channels", "matrix", "spectrum"]
 Sort: TypeAlias = Literal["index", "norm", "mean", "max", "std"]
 Layout: TypeAlias = Literal["torch", "keras"]
@@ -41,7 +41,7 @@ class Weights:
     """Where the weights of a network came from.
 
     ``name`` is for people (a file's name, a package and its version, the seed); ``sha256`` is that of the file's bytes,
-    None if there is no file.
+    None if there is no file. The source ``code`` is the user's own code that builds the network.
 
     Of a user's file, ``key`` and ``prefix`` are where the tensors were in it: the keys of the mapping, joined by dots, and
     what their names begin with; None for neither. ``missing`` are the tensors of the network that it lacks.
@@ -64,7 +64,8 @@ class Source:
     """The model behind a value: its network, its weights and the device.
 
     ``stem`` is the part of a file's name that identifies this model and its weights; ``preprocessing`` is what the network
-    expects of an image; ``versions`` are those of the libraries that computed the value.
+    expects of an image; ``versions`` are those of the libraries that computed the value. ``arguments`` are those that the
+    network was built with, ``code`` is the SHA-256 of the user's file that builds it.
     """
 
     model: str
@@ -79,6 +80,8 @@ class Source:
     threads: int | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    code: str | None = None
 
     __repr__ = record_repr
 
@@ -89,17 +92,19 @@ class Source:
         facts = weights and {"source": source, "name": weights.name, "sha256": weights.sha256}
         if facts and weights:
             facts |= {key: value for key, value in weights.location().items() if value is not None}
+        own = {"arguments": {key: repr(value) for key, value in self.arguments.items()}, "code": self.code}
         return {
             "name": self.model,
             "tag": self.tag,
             "licence": self.licence,
             "params": self.params,
             "weights": facts,
-        }
+        } | {key: value for key, value in own.items() if value}
 
     def as_document(self) -> dict[str, Any]:
         """The part of a JSON document called ``model``: as in the recipe, with the actual source of the weights."""
         recipe = self.as_recipe()
+        recipe |= {key: recipe.get(key) for key in ("arguments", "code")}
         if self.weights:
             weights = self.weights
             facts = {"source": weights.source, "name": weights.name, "sha256": weights.sha256}
@@ -281,6 +286,7 @@ class SeenImage:
 class FeatureMaps:
     """The output (or input) of one layer for one image: ``values`` (C, H, W), one map per channel.
 
+    Maps of three axes are (C, D, H, W), those of one axis (C, 1, L).
     ``layer`` is its name, with ``#2`` for the second run and ``:0`` for a part of a tuple. ``kind`` is the module's class,
     ``shape`` the shape of the tensor without the batch, ``tap`` the side of the module. ``input_size`` is (C, H, W) of the
     network's input, ``seen`` the part of ``image`` in it. ``centres`` are the rows and the columns of the input on which
@@ -517,15 +523,22 @@ def _is_usual_in_torch(side: int, kernel: tuple[int, ...]) -> bool:
     return {*kernel} == {last} and last in SIDES[1:] and (last % 2 == 1 or last < side)
 
 
-def as_maps(maps: object) -> FeatureMaps:
+def as_maps(maps: object, *, volumes: bool = False) -> FeatureMaps:
     """Convert a record, a tensor or an array (C, H, W) to feature maps; (1, C, H, W) is taken as (C, H, W).
+
+    With ``volumes``, maps of three axes are taken too: a record of them, or (1, C, D, H, W).
 
     Raises:
         UsageError: another rank, an empty axis, or no real numbers.
     """
     if isinstance(maps, FeatureMaps):
+        if maps.values.ndim == 4 and not volumes:
+            what = f"Maps of three axes, {shape_text(maps.values.shape)}, are drawn as slices by plot_features only."
+            raise UsageError(what, hint="Give one slice of each map, maps.values[:, depth].")
         return maps
     values = as_array(maps)
+    if values.ndim == 5 and values.shape[0] == 1 and volumes:
+        return as_maps(FeatureMaps(values[0]), volumes=True)
     if values.ndim == 4 and values.shape[0] == 1:
         values = values[0]
     if values.ndim != 3:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import numpy as np
@@ -13,7 +13,7 @@ from kernelviz.notebook import html_table, record_repr
 from kernelviz.wording import UNKNOWN, nearest_text, shown, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from kernelviz.arithmetic.operations import Operation
     from kernelviz.records import Array, ConvLayer, Image, SeenImage, Source
@@ -107,7 +107,8 @@ class Trace:
     """One observed forward pass: its layers in the order in which they ran, those that never ran last.
 
     ``input_size`` is (C, H, W). ``params`` and ``macs`` are the sums over ``layers``; ``macs`` are the multiply-adds of
-    convolutions and matrix products only.
+    convolutions and matrix products only. The network itself is called by its class. ``first_names`` maps further names of
+    modules, those of shared ones, to the names of the layers.
     """
 
     input_size: tuple[int, ...]
@@ -116,6 +117,7 @@ class Trace:
     macs: int
     source: Source | None = None
     stages: tuple[str, ...] = ()
+    first_names: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     __repr__ = record_repr
 
@@ -127,12 +129,20 @@ class Trace:
         return html_table(HEADS, [layer_cells(layer) for layer in layers], NUMBERS, caption=caption)
 
     def layer(self, name: str) -> TracedLayer:
-        """The layer with this exact name.
+        """The layer with this name, or with an expert of it, ``name:0``.
 
         Raises:
-            UnknownLayerError: there is none.
+            UnknownLayerError: there is none, or it only contains others.
         """
-        found = next((layer for layer in self.layers if layer.name == name), None)
+        layer, _, expert = name.rpartition(":")
+        names = (name, self.first_names.get(name), layer if expert.isdecimal() else None)
+        found = next((layer for layer in self.layers if layer.name in names), None)
+        inside = [layer.name for layer in self.layers if layer.name.startswith(f"{name}.")]
+        if found is None and inside:
+            what = f"{shown(name)} contains other layers and computes nothing itself."
+            raise UnknownLayerError(
+                what, f"The last one inside it is {inside[-1]}.", "`trace.layers` lists all layers."
+            )
         if found is None:
             near = nearest_text([layer.name for layer in self.layers], name)
             raise UnknownLayerError(f"No layer is called {shown(name)}.", near, "`trace.layers` lists all layers.")
@@ -302,7 +312,7 @@ NUMBERS = frozenset({"groups", "params", "macs", "runs"})
 def layer_cells(layer: TracedLayer, *, layout: bool = False) -> tuple[str, ...]:
     """One row as text, under ``HEADS``; empty where something does not apply, and the layout unless requested."""
     return (
-        visible(layer.name) or "(the network)",
+        visible(layer.name),
         layer.kind,
         _sides(layer.kernel),
         _sides(layer.stride),

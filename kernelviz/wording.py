@@ -242,9 +242,13 @@ def preprocessing_notes(facts: Mapping[str, Any]) -> tuple[str, ...]:
     if chosen:
         names = " and ".join([", ".join(chosen[:-1]), chosen[-1]][len(chosen) == 1 :])
         notes.append(f"preprocessed by the chosen {names}: {preprocessing_text(facts)}")
-    if guessed:
-        verb = "is a guess" if len(guessed) == 1 else "are a guess"
-        text = " and ".join(f"{name} {_numbers_text(facts[name])}" for name in guessed)
+    numbers = [name for name in guessed if name != "input_size"]
+    if numbers:
+        verb = "is a guess" if len(numbers) == 1 else "are a guess"
+        text = " and ".join(f"{name} {_numbers_text(facts[name])}" for name in numbers)
         inputs = counted(len(facts["mean"]), "input channel")
-        notes.append(f"{text} {verb} for {inputs}: averages of timm's numbers for other channels (see --mean, --std)")
+        basis = "averages of timm's numbers for other channels"
+        if len(facts["mean"]) == 3:
+            basis = "the numbers of ImageNet"
+        notes.append(f"{text} {verb} for {inputs}: {basis} (see --mean, --std)")
     return tuple(notes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -81,6 +81,7 @@ def layer(
     weights: options.WeightsChoice = "auto",
     weights_key: options.WeightsKey = None,
     fitting: options.Partial = False,
+    model_arg: options.ModelArgs = None,
     seed: options.Seed = 0,
     timeout: options.Timeout = 10.0,
     input_size: options.InputSize = None,
@@ -107,8 +108,9 @@ def layer(
 
     def work(report: Report) -> None:
         chosen = ModelChoices(
-            model, weights, seed, timeout, str(device), threads, weights_key=weights_key, partial=fitting
-        )
+            model, weights, seed, timeout, str(device), threads, weights_key=weights_key, partial=fitting,
+            arguments=model_arg, runs=True, input_size=input_size,
+        )  # fmt: skip
         reading = ImageChoices(value_range, bands, mean, std, interpolation)
         choices = LayerChoices(chosen, layer, image, at, channels, input_size, crop, reading)
         check(choices, output, draws=arrays or force)
@@ -155,13 +157,11 @@ def explain_sizes(choices: LayerChoices, report: Report, progress: Progress) -> 
     """The arithmetic of the layer, without weights."""
     from kernelviz.explain.texts import layer_lines, layer_operation_entry
 
-    progress("importing torch and timm", 0, 0)
+    bare = replace(choices.model, weights=None, weights_key=None, partial=False, device="cpu")
+    network = session.load(bare, report, progress)
     from kernelviz.network.layer_operation import layer_operation
-    from kernelviz.network.model import load_model
 
     progress(f"tracing {choices.model.name}", 0, 0)
-    network = load_model(choices.model.name, weights=None)
-    report.source = network.source
     found = layer_operation(network, choices.layer, options.parse_size(choices.input_size, network, traced=True))
     report.more |= layer_operation_entry(found)
     return layer_lines(found)

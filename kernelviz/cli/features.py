@@ -186,6 +186,7 @@ def features(
     weights: options.WeightsChoice = "auto",
     weights_key: options.WeightsKey = None,
     fitting: options.Partial = False,
+    model_arg: options.ModelArgs = None,
     seed: options.Seed = 0,
     timeout: options.Timeout = 10.0,
     classes: Classes = True,
@@ -224,7 +225,7 @@ def features(
     verbose: options.Verbose = False,
     debug: options.Debug = False,
 ) -> int:
-    """Run a timm model on images and draw the feature maps of its layers, one picture per layer and image.
+    """Run a model on images and draw the feature maps of its layers, one picture per layer and image.
 
     For example: kernelviz features tf_efficientnet_lite0 photo.jpg -l 'blocks.2' --top 16 --sort std
 
@@ -250,8 +251,9 @@ def features(
             session.report_failure(report, folder, error)
         with terminal.progress(shown=not quiet) as progress, BackgroundWriter() as writer:
             chosen = ModelChoices(
-                model, weights, seed, timeout, str(device), threads, weights_key=weights_key, partial=fitting
-            )
+                model, weights, seed, timeout, str(device), threads, weights_key=weights_key, partial=fitting,
+                arguments=model_arg, runs=True, input_size=input_size,
+            )  # fmt: skip
             network = choices.image.prepare(session.load(chosen, report, progress), report)
             progress(f"tracing {model}", 0, 0)
             run = prepare(network, choices, destination, report, paths=found.images, writer=writer)

@@ -135,6 +135,7 @@ def filter_image(
     weights: options.WeightsChoice = "auto",
     weights_key: options.WeightsKey = None,
     fitting: options.Partial = False,
+    model_arg: options.ModelArgs = None,
     seed: options.Seed = 0,
     timeout: options.Timeout = 10.0,
     file_format: options.Format = options.FileFormat.PNG,
@@ -161,7 +162,7 @@ def filter_image(
             return
         with terminal.progress(shown=not quiet) as progress:
             load = partial(session.load, report=report, progress=progress)
-            choose = partial(ModelChoices, weights_key=weights_key, partial=fitting)
+            choose = partial(ModelChoices, weights_key=weights_key, partial=fitting, arguments=model_arg)
             picture, responses = respond(
                 image, kernel, kernel_values, from_model, size=size, border=border, report=report, reading=reading,
                 load=lambda name: load(choose(name, weights, seed, timeout)),

@@ -35,6 +35,7 @@ def kernels(
     weights: options.WeightsChoice = "auto",
     weights_key: options.WeightsKey = None,
     fitting: options.Partial = False,
+    model_arg: options.ModelArgs = None,
     seed: options.Seed = 0,
     timeout: options.Timeout = 10.0,
     stored: options.Stored = False,
@@ -56,9 +57,11 @@ def kernels(
     verbose: options.Verbose = False,
     debug: options.Debug = False,
 ) -> int:
-    """Draw the convolution kernels of a timm model, one picture per layer.
+    """Draw the convolution kernels of a model, one picture per layer.
 
     For example: kernelviz kernels tf_efficientnet_lite0 -l 'blocks.2.*conv_dw'
+
+    Your own network: kernelviz kernels my_net.py:Net --weights my_net.pt --model-arg width=8
     """
 
     def work(report: Report) -> None:
@@ -66,9 +69,10 @@ def kernels(
         picture = PictureChoices(channels, top, sort, session.parse_scale(scale), cmap, columns, zoom, style)
         session.check_choices(destination, picture)
         with terminal.progress(shown=not quiet) as progress:
-            network = session.load(
-                ModelChoices(model, weights, seed, timeout, weights_key=weights_key, partial=fitting), report, progress
+            wanted = ModelChoices(
+                model, weights, seed, timeout, weights_key=weights_key, partial=fitting, arguments=model_arg
             )
+            network = session.load(wanted, report, progress)
             pictures = plan(network, layer, str(view), destination, report, stored=stored, cmap=cmap)
             check_channels(picture.channels, [each.layer for each in pictures])
             for done, each in enumerate(pictures):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kernelviz.cli import options, terminal
-from kernelviz.errors import UsageError
+from kernelviz.errors import BrokenPassError, UsageError
 from kernelviz.wording import aligned, filled_columns, visible
 
 if TYPE_CHECKING:
@@ -105,6 +104,7 @@ def layers(
         ),
     ] = None,
     kind: options.KindChoice = None,
+    model_arg: options.ModelArgs = None,
     input_size: options.InputSize = None,
     layout: Layout = False,
     plot: Plot = False,
@@ -116,38 +116,48 @@ def layers(
     verbose: options.Verbose = False,
     debug: options.Debug = False,
 ) -> int:
-    """List the layers of a timm model in the order in which they run, with their receptive fields; needs no weights.
+    """List the layers of a model in the order in which they run, with their receptive fields; needs no weights.
 
     For example: kernelviz layers resnet18d --kind conv
     """
-    from kernelviz.cli.session import run_command
-    from kernelviz.traces import layer_entry
+    from kernelviz.cli.session import ModelChoices, load, run_command
+    from kernelviz.traces import Trace, layer_entry
 
     def work(report: Report) -> None:
         with terminal.progress(shown=not quiet) as progress:
-            progress("importing torch and timm", 0, 0)
-            from kernelviz.network.model import load_model
+            chosen = ModelChoices(model, None, arguments=model_arg, runs=True, input_size=input_size)
+            network = load(chosen, report, progress)
             from kernelviz.network.tracing.trace import trace
 
             progress(f"tracing {model}", 0, 0)
-            network = load_model(model, weights=None)
             tag, licence = published(network)
             report.source = replace(network.source, tag=tag, licence=licence)
-            found = trace(network, options.parse_size(input_size, network, traced=True))
-        chosen = choose(found, layer, kind)
+            broken = None
+            try:
+                found = trace(network, options.parse_size(input_size, network, traced=True))
+            except BrokenPassError as error:
+                if not isinstance(error.trace, Trace) or not error.trace.layers:
+                    raise
+                found, broken = error.trace, error
+        try:
+            listed = choose(found, layer, kind)
+        except UsageError as error:
+            raise (broken or error) from None
         if as_json:
             report.more = {
                 "input_size": list(found.input_size),
                 "preprocessing": dict(network.source.preprocessing),
-                "layers": [layer_entry(one) for one in chosen],
-                "totals": {key: sum(getattr(one, key) for one in chosen) for key in ("params", "macs")},
+                "layers": [layer_entry(one) for one in listed],
+                "totals": {key: sum(getattr(one, key) for one in listed) for key in ("params", "macs")},
             }
         else:
             report.inform(*heading(network, found))
-        if plot:
+        if plot and not broken:
             draw(found, output, str(file_format), report, force=force)
         elif not as_json:
-            show(found, chosen, layout=layout or verbose, quiet=quiet)
+            show(found, listed, layout=layout or verbose, quiet=quiet)
+        if broken:
+            raise broken
 
     return run_command("layers", work, as_json=as_json, quiet=quiet, verbose=verbose, debug=debug)
 
@@ -178,9 +188,10 @@ def matching(traced: Trace, pattern: str) -> list[str]:
     Raises:
         UnknownLayerError: there are none.
     """
-    from kernelviz.network.selection import match_layers, members, unknown_layer, with_containers
+    from kernelviz.network.selection import match_layers, members, unknown_layer, with_containers, with_first_name
 
     names, hint = [one.name for one in traced.layers], "`--kind all` lists every layer."
+    pattern = pattern if pattern in names else with_first_name(pattern, traced.first_names)
     match = match_layers(pattern, with_containers(filter(None, names)), traced.stages, hint=hint)
     found = members(match, names) if match else []
     if not found:
@@ -211,13 +222,13 @@ def published(network: Model) -> tuple[str | None, str | None]:
 def show(found: Trace, chosen: Sequence[TracedLayer], *, layout: bool, quiet: bool) -> None:
     """Print the table on stdout and its explanation on stderr."""
     if (
-        sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+        (out := terminal.results()) is not None and out.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
     ):  # rich cuts at 80 there
         from rich.console import Console
         from rich.measure import Measurement
 
         plain = bool(os.environ.get("NO_COLOR"))  # rich alone would still print bold
-        console = Console(markup=False, highlight=False, color_system=None if plain else "auto")
+        console = Console(file=out, markup=False, highlight=False, color_system=None if plain else "auto")
         table = rich_table(found, chosen, layout=layout)
         console.width = max(console.width, Measurement.get(console, console.options.update(width=2**15), table).maximum)
         console.print(table)  # long lines wrap instead of losing parts of names

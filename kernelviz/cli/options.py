@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import math
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +17,8 @@ from kernelviz.version import __version__
 from kernelviz.wording import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kernelviz.network.model import Model
 
 
@@ -124,7 +127,8 @@ ModelName = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A timm model (resnet18d, resnet18d.ra2_in1k), hf-hub:org/name@revision or local-dir:PATH.",
+        help="A timm model (resnet18d, resnet18d.ra2_in1k), torchvision:resnet18, hf-hub:org/name@revision, "
+        "local-dir:PATH, or your own code, which is run: my_net.py:Net, package.module:function.",
         autocompletion=_complete_model,
     ),
 ]
@@ -168,6 +172,17 @@ Partial = Annotated[
         "--partial",
         help="Use what fits of a FILE, for example of a network whose head was replaced. Layers without weights are not "
         "drawn.",
+        rich_help_panel=WEIGHTS,
+    ),
+]
+ModelArgs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model-arg",
+        metavar="KEY=VALUE",
+        help="An argument of what builds the model: a Python literal, else text. For example --model-arg width=8. "
+        "Repeatable.",
+        show_default=False,
         rich_help_panel=WEIGHTS,
     ),
 ]
@@ -304,8 +319,9 @@ InputSize = Annotated[
     str | None,
     typer.Option(
         "--input-size",
-        metavar="SIDE|H,W",
-        help="Input size in pixels. Default: the model's own.",
+        metavar="SIDE|H,W|C,H,W",
+        help="Input size in pixels. Default: the model's own; of your own code 224 × 224, and as many channels as its "
+        "first convolution reads.",
         show_default=False,
     ),
 ]
@@ -452,8 +468,30 @@ def parse_position(text: str | None, name: str) -> tuple[int, int] | None:
     return int(match[1]), int(match[2])
 
 
-def parse_sides(text: str | None, *, traced: bool = False) -> tuple[int, int] | None:
-    """(H, W) from ``224`` or ``224,320``; larger if an image of this size is only ``traced``.
+def parse_model_args(texts: Sequence[str] | None) -> dict[str, Any]:
+    """The values of ``width=8``: Python literals, else text.
+
+    Raises:
+        UsageError: one is not of this form, or a name is given twice.
+    """
+    arguments: dict[str, Any] = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        name = name.strip()
+        if not equals or not name.isidentifier():
+            what = f"--model-arg must be KEY=VALUE, but got {shown(repr(text))}."
+            raise UsageError(what, hint="For example --model-arg width=8")
+        if name in arguments:
+            raise UsageError(f"--model-arg {shown(name)} is given twice.", hint="Omit one of them.")
+        try:
+            arguments[name] = ast.literal_eval(value.strip())
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+            arguments[name] = value
+    return arguments
+
+
+def parse_input_size(text: str | None, *, traced: bool = False) -> tuple[int, ...] | None:
+    """(H, W) from ``224`` or ``224,320``, (C, H, W) from ``3,224,320``; larger if an image of this size is only ``traced``.
 
     Raises:
         UsageError: it is neither, or too large.
@@ -464,22 +502,32 @@ def parse_sides(text: str | None, *, traced: bool = False) -> tuple[int, int] | 
         sides = [int(side) for side in text.replace("x", ",").split(",")]
     except ValueError:
         sides = []
-    if len(sides) not in (1, 2) or min(sides) < 1:
-        what = f"--input-size must be SIDE or H,W in pixels, but got {shown(repr(text))}."
+    if len(sides) not in (1, 2, 3) or min(sides) < 1:
+        what = f"--input-size must be SIDE, H,W or C,H,W in pixels, but got {shown(repr(text))}."
         raise UsageError(what, hint="For example --input-size 224,320")
     from kernelviz.network.weights.names import LARGEST_SIDE, LARGEST_TRACED
 
     most = LARGEST_TRACED if traced else LARGEST_SIDE
     if max(sides) > most:
         raise UsageError(f"--input-size must be at most {most}, but got {shown(repr(text))}.")
-    return sides[0], sides[-1]
+    return tuple(sides * 2 if len(sides) == 1 else sides)
+
+
+def parse_sides(text: str | None, *, traced: bool = False) -> tuple[int, int] | None:
+    """(H, W) of ``parse_input_size``.
+
+    Raises:
+        UsageError: the text is malformed, or a side is too large.
+    """
+    size = parse_input_size(text, traced=traced)
+    return None if size is None else (size[-2], size[-1])
 
 
 def parse_size(text: str | None, network: Model, *, traced: bool = False) -> tuple[int, int, int] | None:
-    """(C, H, W) from ``224`` or ``224,320``, with the model's number of input channels; as ``parse_sides``.
+    """(C, H, W) of ``parse_input_size``, with the model's number of input channels.
 
     Raises:
-        UsageError: it is neither, or too large.
+        UsageError: the text is malformed, or a side is too large.
     """
     sides = parse_sides(text, traced=traced)
     return None if sides is None else (network.input_size[0], *sides)

@@ -102,7 +102,8 @@ def run_command(
     """
     report = Report(name, as_json, quiet, verbose)
     try:
-        work(report)
+        with terminal.results_apart():
+            work(report)
     except Exception as error:  # noqa: BLE001  (every command ends in a message)
         return fail(report, error, debug=debug)
     if as_json:
@@ -298,16 +299,19 @@ class OutputChoices:
 
 @dataclass(frozen=True)
 class ModelChoices:
-    """Which model, with which weights, on which device."""
+    """Which model, with which weights, on which device; ``runs`` if it will run, on inputs of ``input_size``."""
 
     name: str
-    weights: str
-    seed: int
-    timeout: float
+    weights: str | None
+    seed: int = 0
+    timeout: float = 10.0
     device: str = "cpu"
     threads: int | None = None
     weights_key: str | None = None
     partial: bool = False
+    arguments: Sequence[str] | None = None
+    runs: bool = False
+    input_size: str | None = None
 
 
 @dataclass(frozen=True)
@@ -427,7 +431,8 @@ def without_collection() -> Iterator[None]:
 
 
 def load(choices: ModelChoices, report: Report, progress: Progress) -> Model:
-    """Load the model onto its device, and report which weights it has."""
+    """Load the model onto its device, and report which weights it has; without weights only the architecture."""
+    arguments = options.parse_model_args(choices.arguments)
     progress("importing torch and timm", 0, 0)
     # torch's threads wait for each other by spinning, some 10 ms unless the environment says otherwise: that takes
     # processors from the threads that read and write, and from other programs. Without spinning, each operation of a
@@ -436,15 +441,25 @@ def load(choices: ModelChoices, report: Report, progress: Progress) -> Model:
         os.environ.setdefault("GOMP_SPINCOUNT", "30000")
     with without_collection():
         from kernelviz.network.model import load_model, use_device
+        from kernelviz.network.weights.names import is_sized_by_timm
 
     device = use_device(choices.device, choices.threads)
     progress(f"building {choices.name}", 0, 0)
+    size = options.parse_input_size(choices.input_size, traced=True)
     model = load_model(
         choices.name, weights=choices.weights, seed=choices.seed, timeout=choices.timeout,
         progress=partial(progress, in_bytes=True), weights_key=choices.weights_key, partial=choices.partial,
+        model_args=arguments, input_size=None if is_sized_by_timm(choices.name) else size,
     )  # fmt: skip
+    channels = model.input_size[0]
+    if size and len(size) == 3 and size[0] != channels:
+        raise UsageError(f"{model.source.model} takes {channels} channels, but --input-size has {size[0]}.")
     model = model if device == "cpu" else model.to(device)
     report.source = model.source
+    if choices.runs and "input_size" in model.source.preprocessing.get("guessed", ()):
+        report.warn(f"input size {' × '.join(map(str, model.input_size))} is a guess (see --input-size)")
+    if choices.weights is None:
+        return model
     report.inform(model.source.provenance)
     report.warn(*model.source.notes)
     if choices.seed and choices.weights != "random":

@@ -381,6 +381,8 @@ def plot_features(
 ) -> PageFigure | Axes:
     """Draw the feature maps of one layer: a FeatureMaps, or a plain array or tensor (C, H, W) or (1, C, H, W).
 
+    Maps of three axes, a record or (1, C, D, H, W), are drawn as slices.
+
     ``reduce`` draws one map instead of all: at each position the ``mean``, ``max`` or ``norm`` over the chosen channels,
     or, as colour, the first three principal components (``pca``) of ``basis``; without a basis they are fitted to these
     maps alone. Without ``ax`` a new figure is returned, a page with title and caption. With ``ax`` the tiles and the
@@ -389,7 +391,7 @@ def plot_features(
     Raises:
         UsageError: A shape, scale or choice does not fit.
     """
-    subject, view = as_maps(maps), reduce or "maps"
+    subject, view = as_maps(maps, volumes=True), reduce or "maps"
     choice = partial(make_sheet, subject, view=view, channels=channels, top=top, sort=sort, scale=scale, cmap=cmap)
     return _plot(partial(choice, basis=basis), ax, columns, zoom)
 

@@ -400,7 +400,7 @@ def _cut(tiles: Tiles, values: Array, rows: int, columns: int) -> Tiles:
     return replace(
         tiles,
         values=values,
-        numbers=tiles.numbers[:kept],
+        numbers=tiles.numbers if tiles.is_reduced else tiles.numbers[:kept],
         rows=replace(tiles.rows, labels=tiles.rows.labels[:rows]),
         columns=replace(tiles.columns, labels=tiles.columns.labels[:columns]),
     )

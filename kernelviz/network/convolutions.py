@@ -14,11 +14,13 @@ from kernelviz.network.model import Model, root_of, stage_names
 from kernelviz.network.selection import (
     LISTED,
     TAKE_ALL,
+    LayerMatch,
     few,
     inside_of,
     match_layers,
     members,
     unknown_layer,
+    with_first_name,
     without_expert,
 )
 from kernelviz.network.snapshot import is_scripted, undisturbed
@@ -31,6 +33,15 @@ if TYPE_CHECKING:
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
+
+
+def first_names(network: Model | nn.Module) -> dict[str, str]:
+    """The names of modules that are listed under another one: of shared modules, and those with torch.compile's prefix."""
+    given, root = network.module if isinstance(network, Model) else network, root_of(network)
+    first = {id(module): name or type(root).__name__ for name, module in root.named_modules()}
+    names = ((name, first.get(id(module))) for name, module in given.named_modules(remove_duplicate=False) if name)
+    shared = ((name, first.get(id(module))) for name, module in root.named_modules(remove_duplicate=False) if name)
+    return {name: known for name, known in (*names, *shared) if known and known != name}
 
 
 def is_conditional(module: nn.Module) -> bool:
@@ -54,7 +65,9 @@ def experts_of(module: Any) -> int:
 
 def _not_a_convolution(network: Model | nn.Module, names: list[str], pattern: str) -> UnknownLayerError:
     """The error for a pattern that names none of the convolutions called ``names``."""
-    others = {name: module for name, module in root_of(network).named_modules() if name and name not in names}
+    root = root_of(network)
+    others = {name or type(root).__name__: module for name, module in root.named_modules()}
+    others = {name: module for name, module in others.items() if name not in names}
     if pattern in others:
         inside = inside_of(names, pattern)
         why = f"The convolutions inside it: {few(inside)}." if inside else ""
@@ -124,9 +137,13 @@ def find_layer(network: Model | nn.Module, name: str) -> tuple[str, nn.Module]:
     """
     root = root_of(network)
     modules = {path: module for path, module in root.named_modules() if path}
+    if name not in modules:
+        name = with_first_name(name, first_names(network))
     if not modules and name in ("", type(root).__name__):
         return "", root
     match = match_layers(name, modules, _stages(network), parts=True, hint=LISTED)
+    if match is None and name == type(root).__name__:  # the network itself
+        match = LayerMatch(tuple(modules))
     if match is None or match.run is not None or not _is_part(modules[match.names[0]], match.part):
         raise unknown_layer(name, modules, LISTED)
     inside = list(dict.fromkeys(path for container in match.names for path in _windows_inside(modules, container)))
@@ -224,6 +241,8 @@ def find_convolution(network: Model | nn.Module, name: str) -> tuple[ConvLayer, 
     convolutions = _convolutions(network)
     if not convolutions:
         raise no_convolutions(network)
+    if name not in convolutions:
+        name = with_first_name(name, first_names(network))
     if name not in convolutions:
         raise _not_a_convolution(network, list(convolutions), name)
     return _record(name, *convolutions[name]), convolutions[name][0]
@@ -338,6 +357,8 @@ def _stages(network: Model | nn.Module) -> tuple[str, ...]:
 def _matches(network: Model | nn.Module, names: list[str], pattern: str) -> list[str]:
     """The names of convolutions that one pattern means, at least one."""
     modules = [name for name, _ in root_of(network).named_modules() if name]
+    if pattern not in modules and pattern not in names:
+        pattern = with_first_name(pattern, first_names(network))
     stages, hint = _stages(network), _try_layer(names)
     match = match_layers(pattern, dict.fromkeys([*modules, *names]), stages, hint=hint)
     found = members(match, names) if match else []

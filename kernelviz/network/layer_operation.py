@@ -49,7 +49,7 @@ def layer_operation(network: Model | nn.Module, layer: str, input_size: Sequence
     with naming_next_size(network, size):
         observed = observe_pass(root_of(network), size)
     traced = with_sure_sizes(as_trace(network, observed, size), observed, root_of(network))
-    record = next((one for one in traced.layers if one.name == name), None)
+    record = next((one for one in traced.layers if one.name == title), None)
     if name not in observed.visits:
         raise KernelvizError(
             f"The layer {shown(title)} did not run.", "The network contains it, but the forward pass does not reach it."

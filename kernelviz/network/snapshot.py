@@ -6,7 +6,6 @@ import contextlib
 import operator
 import random
 import threading
-import traceback
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from kernelviz.errors import KernelvizError
-from kernelviz.wording import reason_text, shown
+from kernelviz.wording import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,14 +43,6 @@ def check_ready(module: nn.Module) -> None:
     if any(is_lazy(tensor) for tensor in (*module.parameters(), *module.buffers())):
         why = "Its lazy modules get their shapes in their first forward pass, which would change them."
         raise KernelvizError("The network has layers without a shape yet.", why, "Run the network once first.")
-
-
-def failure_text(error: BaseException, module: nn.Module) -> str:
-    """What an error of a forward pass reports, with the innermost layer of ``module`` that was running."""
-    names = {id(part): name for name, part in module.named_modules()}
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    running = [name for frame in frames if (name := names.get(id(frame.f_locals.get("self"))))]
-    return f"In the layer {shown(running[-1])}: {reason_text(error)}" if running else reason_text(error)
 
 
 _in_use: dict[int, int] = {}  # the id of each module that is in use, and the thread that uses it

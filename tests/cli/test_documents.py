@@ -63,6 +63,8 @@ def test_a_document_tells_model_and_environment(source):
             "prefix": None,
             "missing": None,
         },
+        "arguments": None,
+        "code": None,
     }
     assert made["environment"] == {"torch": "2", "timm": "1", "device": "cpu", "threads": None}
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from torch import nn
 
-from kernelviz.errors import KernelvizError, UsageError
-from kernelviz.network.convolutions import list_layers
+from kernelviz.errors import BrokenPassError, KernelvizError, UsageError
+from kernelviz.network.convolutions import first_names, list_layers
 from kernelviz.network.model import Model, root_of, stage_names
 from kernelviz.network.selection import without_expert
 from kernelviz.network.tracing import reads
@@ -27,45 +29,87 @@ from kernelviz.network.tracing.reads import (
     together,
     whole,
 )
-from kernelviz.network.tracing.watch import ObservedPass, naming_next_size, observe_pass
+from kernelviz.network.tracing.watch import FurtherInputs, ObservedPass, naming_next_size, observe_pass
 from kernelviz.network.weights.names import LARGEST_TRACED
 from kernelviz.traces import AxisField, Field, Trace, TracedLayer
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection
 
     from kernelviz.network.tracing.watch import ModuleVisit
     from kernelviz.records import Array, ConvLayer, Source
     from kernelviz.traces import Family
 
 
-def trace(network: Model | nn.Module, input_size: Sequence[int] | None = None) -> Trace:
+def trace(
+    network: Model | nn.Module,
+    input_size: Sequence[int] | Sequence[Sequence[int]] | Mapping[str, Sequence[int]] | None = None,
+) -> Trace:
     """Observe one forward pass of an image of ``input_size``, (C, H, W), on ``meta``, without weights or arithmetic.
 
-    The network is not changed. ``input_size`` may be omitted for a ``Model``.
+    The network is not changed. ``input_size`` may be omitted for a ``Model``; (C, L) and (C, D, H, W) are sizes as well.
+    Of several inputs it lists the sizes, ``[(3, 32, 32), (3, 32, 32)]``, or by name, ``{"x": (3, 32, 32), "t": (1,)}``;
+    receptive fields are those on the first one, and on others of its height and width.
 
     Raises:
         UsageError: the input size is missing or not valid.
-        KernelvizError: the network does not take such an input, or cannot be copied.
+        BrokenPassError: the network does not take such an input; its ``trace`` holds the layers that ran before.
+        KernelvizError: the network cannot be copied.
     """
-    size = checked_size(network, input_size)
+    first, further = _several(input_size)
+    size = checked_size(network, first)
     module = root_of(network)
-    with naming_next_size(network, size):
-        observed = observe_pass(module, size)
-        return with_sure_sizes(as_trace(network, observed, size), observed, module)
+    try:
+        with naming_next_size(network, size):
+            observed = observe_pass(module, size, further=further)
+    except BrokenPassError as error:
+        if isinstance(error.observed, ObservedPass):
+            found = with_sure_sizes(as_trace(network, error.observed, size), error.observed, module, further)
+            error.trace = replace(found, layers=tuple(layer for layer in found.layers if layer.runs))
+        raise
+    return with_sure_sizes(as_trace(network, observed, size), observed, module, further)
 
 
-def with_sure_sizes(traced: Trace, observed: ObservedPass, module: nn.Module) -> Trace:
+def _several(sizes: Any) -> tuple[Any, FurtherInputs | None]:
+    """The size of the first input, and the further ones on ``meta``.
+
+    Raises:
+        UsageError: a further size is not valid.
+    """
+    if isinstance(sizes, Mapping):
+        names, every = list(sizes), list(sizes.values())
+    elif isinstance(sizes, Sequence) and sizes and all(isinstance(size, Sequence) for size in sizes):
+        names, every = [], list(sizes)
+    else:
+        return sizes, None
+    if not every:
+        raise UsageError("The sizes of the inputs are missing.", hint="For example [(3, 32, 32), (3, 32, 32)].")
+    for size in every[1:]:
+        if not all(isinstance(side, int) and 0 < side < 2**20 for side in size):
+            raise UsageError(f"The size of an input must be whole numbers without the batch, but got {size}.")
+    rest = tuple(torch.empty(1, *size, device="meta") for size in every[1:])
+    if names:
+        return every[0], FurtherInputs(named=dict(zip(names[1:], rest, strict=True)), image=names[0])
+    return every[0], FurtherInputs(after=rest)
+
+
+def with_sure_sizes(
+    traced: Trace, observed: ObservedPass, module: nn.Module, further: FurtherInputs | None = None
+) -> Trace:
     """The trace without the sizes of receptive fields that depend on the size of the image.
 
-    An uncertain size must be the same in an image of twice the size, if the network takes one.
+    An uncertain size must be the same in an image of twice the size, if the network takes one; ``further`` are its other
+    inputs.
     """
-    reads_of = {name: visit.found for name, visit in observed.visits.items() if visit.found is not None}
+    title = type(module).__name__  # of the network itself, as in ``network_rows``
+    reads_of = {name or title: visit.found for name, visit in observed.visits.items() if visit.found is not None}
     others = {}
     if any(found.uncertain for found in reads_of.values()):
-        twice = (traced.input_size[0], *(2 * side for side in traced.input_size[1:]))
+        sides = traced.input_size[1:]
+        twice = (traced.input_size[0], *(2 * side for side in sides))
         with suppress(KernelvizError):
-            others = {layer.name: layer.field for layer in as_trace(module, observe_pass(module, twice), twice).layers}
+            larger = observe_pass(module, twice, further=further and further.resized(sides, twice[1:]))
+            others = {layer.name: layer.field for layer in as_trace(module, larger, twice).layers}
     layers = (
         _with_sure_size(layer, reads_of.get(layer.name), others.get(layer.name), traced.input_size[1:])
         for layer in traced.layers
@@ -123,7 +167,8 @@ def as_trace(
         source, stages = network.source, network.stages
     else:
         source, stages = None, stage_names(network)
-    return network_rows(observed.network, observed.visits, size, source=source, stages=stages, fields=fields)
+    found = network_rows(observed.network, observed.visits, size, source=source, stages=stages, fields=fields)
+    return replace(found, first_names=first_names(network))
 
 
 def checked_size(network: Model | nn.Module, input_size: Sequence[int] | None) -> tuple[int, ...]:
@@ -281,12 +326,13 @@ def network_rows(
     convolutions = {
         without_expert(layer.name) if layer.expert is not None else layer.name: layer for layer in list_layers(network)
     }
-    if "" in modules and type(network).__name__ in convolutions:
-        convolutions[""] = convolutions[type(network).__name__]
+    title = type(network).__name__  # of the network itself, whose name is empty
+    if title not in modules and title in convolutions:
+        convolutions[""] = convolutions[title]
     params = _own_params(modules)
     never_ran = [name for name in modules if name not in visits]
     layers = tuple(
-        _row(name, modules[name], visits.get(name), params[name], convolutions.get(name), fields=fields)
+        _row(name or title, modules[name], visits.get(name), params[name], convolutions.get(name), fields=fields)
         for name in [*visits, *never_ran]
         if _has_a_row(modules[name], visits.get(name), params[name])
     )

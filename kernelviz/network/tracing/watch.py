@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import re
+import sys
 import time
 from collections import Counter, OrderedDict
 from contextlib import ExitStack
@@ -21,9 +22,10 @@ from torch.utils.flop_counter import flop_registry
 from torch.utils.weak import TensorWeakRef, WeakTensorKeyDictionary
 
 import kernelviz.network.tracing.window_rules  # noqa: F401  (it registers its rules)
-from kernelviz.errors import InputSizeError, KernelvizError
+from kernelviz.errors import BrokenPassError, InputSizeError, KernelvizError
+from kernelviz.network.failures import SEVERAL_INPUTS, failure_texts, wrong_inputs
 from kernelviz.network.model import Model, root_of
-from kernelviz.network.snapshot import PreservedModule, check_ready, exclusive, failure_text, preserved_random_state
+from kernelviz.network.snapshot import PreservedModule, check_ready, exclusive, preserved_random_state
 from kernelviz.network.tracing import reads as known
 from kernelviz.network.tracing.reads import TensorReads, concatenated, located, narrowed
 from kernelviz.network.tracing.rules import Call, Found, failed, outcome, part_of, tensors_in
@@ -197,6 +199,9 @@ def on_meta(network: nn.Module) -> nn.Module:
             meta_copy = copy.deepcopy(network, memo)
     except Exception as error:  # noqa: BLE001 - a module may contain anything
         raise KernelvizError("The network could not be copied to trace it.", reason_text(error)) from None
+    for module in meta_copy.modules():
+        if isinstance(module, nn.DataParallel):
+            module.device_ids = []  # it then runs its module without moving inputs to devices
     return meta_copy.eval()
 
 
@@ -223,6 +228,32 @@ class _WithoutNumbers(TorchFunctionMode):
                 memo[id(tensor)] = _like(tensor)
             return memo[id(tensor)]
         return func(*args, **(kwargs or {}))
+
+
+@dataclass(frozen=True)
+class FurtherInputs:
+    """What a network takes besides one image: tensors after it, and by name; ``image`` is its name if it has one."""
+
+    after: tuple[torch.Tensor, ...] = ()
+    named: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    image: str = ""
+
+    def call(self, network: nn.Module, image: torch.Tensor, convert: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+        """The output of the network for all inputs, the further ones converted."""
+        named = {name: convert(value) for name, value in self.named.items()}
+        if self.image:
+            return network(**{self.image: image}, **named)
+        return network(image, *map(convert, self.after), **named)
+
+    def resized(self, sides: Sequence[int], new_sides: Sequence[int]) -> FurtherInputs:
+        """The same inputs for an image of other sides: those of its height and width have ``new_sides``, on ``meta``."""
+
+        def resize(tensor: torch.Tensor) -> torch.Tensor:
+            same = tensor.ndim == len(sides) + 2 and tuple(tensor.shape[2:]) == tuple(sides)
+            return tensor.new_empty((*tensor.shape[:2], *new_sides), device="meta") if same else tensor
+
+        after, named = map(resize, self.after), {name: resize(value) for name, value in self.named.items()}
+        return replace(self, after=tuple(after), named=named)
 
 
 @dataclass
@@ -259,10 +290,16 @@ class ObservedPass:
     ended: Sequence[str]
 
 
-def observe_pass(module: nn.Module, size: Sequence[int], batch: torch.Tensor | None = None) -> ObservedPass:
+def observe_pass(
+    module: nn.Module,
+    size: Sequence[int],
+    batch: torch.Tensor | None = None,
+    further: FurtherInputs | None = None,
+) -> ObservedPass:
     """Observe one forward pass of an image of ``size`` (C, H, W) through a meta copy of the network.
 
-    If the network cannot be copied, or the forward pass of the copy fails, the network itself is observed with ``batch``.
+    Receptive fields are those on the image; ``further`` inputs of its height and width count as parts of it. If the network
+    cannot be copied, or the forward pass of the copy fails, the network itself is observed with ``batch``.
 
     Raises:
         KernelvizError: the network does not take such an input, or cannot be copied.
@@ -278,12 +315,12 @@ def observe_pass(module: nn.Module, size: Sequence[int], batch: torch.Tensor | N
             try:
                 meta_copy = on_meta(module)
                 image = torch.empty(1, *size, dtype=_number_kind(meta_copy), device="meta")
-                return _Observer(meta_copy).observe(image)
+                return _Observer(meta_copy).observe(image, further or FurtherInputs())
             except KernelvizError:
                 if batch is None:
                     raise
         with PreservedModule(module).restored():
-            return _Observer(module).observe(batch.detach())
+            return _Observer(module).observe(batch.detach(), further or FurtherInputs())
 
 
 def _normalised(image: torch.Tensor, *others: Any) -> Sequence[torch.Tensor]:
@@ -330,28 +367,48 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.stack: list[ModuleVisit] = []
         self.ended: list[str] = []
         self.unhooked = ""
+        self.handled = sys.exception()
 
-    def observe(self, image: torch.Tensor) -> ObservedPass:
-        """Run a batch of one image through the network.
+    def observe(self, image: torch.Tensor, further: FurtherInputs) -> ObservedPass:
+        """Run a batch of one image, and further inputs, through the network.
 
         Raises:
-            KernelvizError: the network does not take such an input, or removes hooks during its forward pass.
+            BrokenPassError: the network does not take such an input.
+            KernelvizError: it removes hooks during its forward pass.
         """
         self.carried[image] = known.image(image.shape)
+
+        def beside(tensor: torch.Tensor) -> torch.Tensor:
+            tensor = _like(tensor) if image.is_meta else tensor.detach()
+            if tensor.ndim == image.ndim and tensor.shape[2:] == image.shape[2:]:
+                self.carried[tensor] = known.image(tensor.shape)
+            return tensor
+
         with ExitStack() as stack:
             for name, module in self.network.named_modules():
                 stack.enter_context(module.register_forward_pre_hook(self._entering(name), with_kwargs=True))
                 stack.enter_context(module.register_forward_hook(self._leaving(name), always_call=True))
             try:
                 with self:
-                    self.network(image)
+                    further.call(self.network, image, beside)
             except Exception as error:
-                raise _failed(error, self.network, image.shape[1:]) from error
+                raise self._failure(error, image.shape[1:]) from error
         if self.unhooked or self.stack:
             name = self.unhooked or next(name for name, visit in self.visits.items() if visit is self.stack[-1])
             what = f"The layer {shown(name) or '(the network)'} cannot be observed."
             raise KernelvizError(what, "Its hooks are removed, or others added, during the forward pass.")
         return ObservedPass(self.network, self.visits, self.ended)
+
+    def _failure(self, error: Exception, size: Sequence[int]) -> BrokenPassError:
+        """The error with what was observed before it."""
+        ended = {name: visit for name, visit in self.visits.items() if visit.given}
+        for visit in ended.values():
+            visit.runs = len(visit.given)
+        if text := wrong_inputs(self.network, error):
+            return BrokenPassError(text, f"{reason_text(error).rstrip('.')}.", SEVERAL_INPUTS)
+        found = _failed(error, self.network, size)
+        found.observed = ObservedPass(self.network, ended, self.ended)
+        return found
 
     def _entering(self, name: str) -> Any:
         def enter(_module: nn.Module, inputs: Any, named: Any) -> None:
@@ -369,6 +426,8 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self.unhooked = self.unhooked or name
                 return
             visit = self.stack.pop()
+            if output is None and sys.exception() is not self.handled:
+                return  # it did not end
             self._locate(module, output)
             visit.given.append(self._passed(output))
             self.ended.append(name)
@@ -468,28 +527,20 @@ def _number_kind(network: nn.Module) -> torch.dtype:
     return next(kinds, torch.float32)
 
 
-def _failed(error: Exception, network: nn.Module, size: Sequence[int]) -> KernelvizError:
-    reason = failure_text(error, network)
+def _failed(error: Exception, network: nn.Module, size: Sequence[int]) -> BrokenPassError:
+    reason = reason_text(error)
+    kind, what = BrokenPassError, "The network does not take an input of its own data type"
+    hint = "Convert all of it to one data type first, for example with .float()."
     if "with Meta tensors" in reason:
-        what = "The network runs an operation that a traced forward pass does not support."
-        return KernelvizError(what, reason, "Trace a part of it without this operation.")
-    if re.search(r"\bmeta\b|data-dependent", reason):
-        return KernelvizError(
-            "The network reads the values of its tensors, which a traced forward pass does not have.",
-            reason,
-            "Trace a part of it that does not depend on these values.",
-        )
-    if re.search(r"\bdtype\b|scalar types?|same type", reason):
-        return KernelvizError(
-            "The network does not take an input of its own data type.",
-            reason,
-            "Convert all of it to one data type first, for example with .float().",
-        )
-    return InputSizeError(
-        f"The network does not take an input of {' × '.join(map(str, size))}.",
-        reason,
-        "Give the input size that the network was built for.",
-    )
+        what = "The network runs an operation that a traced forward pass does not support"
+        hint = "Trace a part of it without this operation."
+    elif re.search(r"\bmeta\b|data-dependent", reason):
+        what = "The network reads the values of its tensors, which a traced forward pass does not have"
+        hint = "Trace a part of it that does not depend on these values."
+    elif not re.search(r"\bdtype\b|scalar types?|same type", reason):
+        kind, what = InputSizeError, f"The network does not take an input of {' × '.join(map(str, size))}"
+        hint = "Give the input size that the network was built for."
+    return kind(*failure_texts(what, network, error), hint)
 
 
 @contextlib.contextmanager

@@ -9,11 +9,11 @@ import contextlib
 import json
 import os
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from kernelviz.errors import BadWeightsError, NoWeightsError, UnknownModelError
 from kernelviz.reading import read_regular
@@ -177,7 +177,6 @@ LARGEST_TRACED = 2**16
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
 CROP_MODES = ("center", "squash", "border")
 
-_PREFIXES = ("hf-hub", "local-dir")
 _TAGS_LISTED = 12
 _REPOSITORY = re.compile(r"(?!.*(--|\.\.))\w[\w.-]{0,95}/\w[\w.-]{0,95}", re.ASCII)
 _REVISION = re.compile(r"(?!.*\.\.)\w[\w./-]{0,200}", re.ASCII)
@@ -186,13 +185,81 @@ _GIVE_DIRECTORY = "Give a directory with config.json and model.safetensors."
 _LOCAL_FILES = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth")
 
 
+TORCHVISION = "torchvision:"
+"""Begins the names of torchvision's models."""
+
+_PREFIXES = ("hf-hub", "hf_hub", "local-dir", TORCHVISION[:-1])
+_DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+_NAME_FORMS = "hf-hub:org/name, local-dir:PATH, torchvision:NAME, my_net.py:Net or package.module:function"
+
+
+@dataclass(frozen=True)
+class CodeName:
+    """A network in Python code of the user: ``attribute`` of the file ``path``, or of ``module`` if that is None."""
+
+    attribute: str
+    module: str
+    path: Path | None = None
+
+    @property
+    def text(self) -> str:
+        """The name without directories."""
+        return f"{self.path.name if self.path else self.module}:{self.attribute}"
+
+    @property
+    def stem(self) -> str:
+        """The name in names of files: ``my_net.Net``."""
+        return f"{self.path.stem if self.path else self.module}.{self.attribute}"
+
+
+def code_name(name: str) -> CodeName | None:
+    """What ``my_net.py:Net`` or ``package.module:build`` means; None for names of other forms. Nothing is imported.
+
+    Raises:
+        UnknownModelError: the name is that of a file alone.
+    """
+    if is_prefixed(name):
+        return None
+    before, _, attribute = name.rpartition(":")
+    if before.lower().endswith(".py") and _DOTTED.fullmatch(attribute):
+        return CodeName(attribute, Path(before).stem, Path(before))
+    if name.lower().rstrip(":").endswith(".py"):
+        raise UnknownModelError(
+            f"{shown(name)} is a file, not a network.",
+            hint=f"Add the name of a class, a function or a network in it, for example {shown(name.rstrip(':'))}:Net.",
+        )
+    if _DOTTED.fullmatch(before) and _DOTTED.fullmatch(attribute):
+        return CodeName(attribute, before)
+    return None
+
+
+def is_prefixed(name: str) -> bool:
+    """Whether a name begins with ``hf-hub:``, ``local-dir:`` or ``torchvision:``."""
+    kind, colon, _ = name.partition(":")
+    return bool(colon) and kind.lower() in _PREFIXES
+
+
+def is_sized_by_timm(name: str) -> bool:
+    """Whether timm knows the input size of a network; not of torchvision's and of the user's own."""
+    kind, colon, _ = name.partition(":")
+    return not colon or (is_prefixed(name) and kind.lower() != TORCHVISION[:-1])
+
+
+def unknown_module(code: CodeName) -> UnknownModelError:
+    """The error for a module that cannot be found; ``before:after`` may be a mistyped prefix."""
+    nearest = nearest_names(_PREFIXES, code.module, count=1, least=NEAR)
+    why = f"Nearest prefix: {nearest[0]}:." if nearest else ""
+    return UnknownModelError(f"There is no module {shown(code.module)}.", why, f"Names are of timm, or {_NAME_FORMS}.")
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """What to build, and the location of its weights.
 
     ``name`` is the name as typed, ``built_as`` the name that timm builds from; ``label`` and ``stem`` name the network with
     its own published weights. These are ``file`` in ``directory`` if these are set, else they are at ``location``.
-    ``variant`` names a variant that may differ from the plain architecture, in its classes or its input.
+    ``variant`` names a variant that may differ from the plain architecture, in its classes or its input. ``library`` builds
+    the network with ``arguments``; ``code`` is the user's own.
     """
 
     architecture: str
@@ -206,6 +273,32 @@ class ModelSpec:
     directory: Path | None = None
     file: Path | None = None
     name: str = ""
+    library: Literal["timm", "torchvision", "code"] = "timm"
+    code: CodeName | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """The architecture with its arguments, ``my_net.py:Net(width=8)``."""
+        return self.architecture + self._arguments_text
+
+    @property
+    def _arguments_text(self) -> str:
+        typed = ", ".join(f"{key}={value!r}" for key, value in self.arguments.items())
+        return shown(f"({typed})") if typed else ""
+
+    def label_of(self, weights: str) -> str:
+        """What the network with these weights is called; its own published ones if the text is empty."""
+        if weights:
+            return f"{self.title}, {weights}"
+        return f"{self.label}{self._arguments_text}"
+
+    def stem_of(self, weights: str) -> str:
+        """The same in names of files."""
+        base = self.code.stem if self.code else self.architecture.replace(":", "-")
+        typed = "".join(f"-{key}-{value}" for key, value in self.arguments.items())
+        published = self.stem.removeprefix(f"{self.architecture}.")
+        return f"{base}{typed}.{weights or published}"
 
     @property
     def configured(self) -> bool:
@@ -213,8 +306,15 @@ class ModelSpec:
         return self.built_as.startswith("local-dir:")
 
 
-def find_spec(name: object, registry: Registry, find_config: Callable[[WeightsLocation, str], Path]) -> ModelSpec:
+def find_spec(
+    name: object,
+    registry: Registry,
+    find_config: Callable[[WeightsLocation, str], Path],
+    torchvision: Callable[[], Registry] | None = None,
+) -> ModelSpec:
     """The model that a name means; ``find_config`` returns the ``config.json`` of a repository.
+
+    ``torchvision`` returns the registry of torchvision's models.
 
     Raises:
         UnknownModelError: there is no such architecture or tag, or the name is not valid.
@@ -228,6 +328,11 @@ def find_spec(name: object, registry: Registry, find_config: Callable[[WeightsLo
         spec = _of_repository(rest, registry, find_config)
     elif colon and kind.lower() == "local-dir":
         spec = _of_directory(rest, registry)
+    elif torchvision and colon and kind.lower() == TORCHVISION[:-1]:
+        known = TORCHVISION + rest.removesuffix(".DEFAULT")
+        spec = replace(_of_architecture(known, torchvision()), library="torchvision")
+    elif code := code_name(name):
+        spec = ModelSpec(code.text, code.text, code.text, code.stem, library="code", code=code)
     else:
         spec = _of_architecture(name, registry)
     return replace(spec, name=name)
@@ -440,9 +545,12 @@ def _unknown_model(name: str, registry: Registry) -> UnknownModelError:
         return UnknownModelError(what, why, _prefix_hint(name))
     if not name:
         return UnknownModelError(what, hint=f"Try `kernelviz kernels {BUNDLED_MODEL}`.")
+    if ":" in name and not name.startswith(TORCHVISION):
+        return UnknownModelError(what, why, f"Names are of timm, or {_NAME_FORMS}.")
     ready = [each for each in nearest if any(entry.location.kind != "none" for entry in registry.architectures[each])]
     first = f"Try `kernelviz kernels {ready[0]}`, or type" if ready else "Type"
-    return UnknownModelError(what, why, f"{first} `kernelviz models` to see them all.")
+    pattern = f" '{TORCHVISION}*'" if name.startswith(TORCHVISION) else ""
+    return UnknownModelError(what, why, f"{first} `kernelviz models{pattern}` to see them all.")
 
 
 def _prefix_hint(name: str) -> str:
