@@ -419,7 +419,9 @@ def _plan(
 
 
 def _with_weights(plan: CapturePlan, given: Input, named: Collection[str] = ()) -> CapturePlan:
-    """The plan without the layers that depend on weights which the file lacks: their maps of ``given`` are NaN.
+    """The plan without the layers that depend on weights which the file lacks: their maps are NaN.
+
+    Maps are those of a black image of the size of ``given``, with its further inputs.
 
     Raises:
         BadWeightsError: one of these is ``named``, or none other is left.
@@ -432,8 +434,9 @@ def _with_weights(plan: CapturePlan, given: Input, named: Collection[str] = ()) 
         if np.isnan(maps.values).any():
             broken.append(str(maps.layer))
 
-    capture = CaptureHooks(plan, [given], look, to_the_end=False)
-    run_through(plan.preserved, given, capture.hooks(plan.module))
+    black = replace(given, batch=blank(given.size))
+    capture = CaptureHooks(plan, [black], look, to_the_end=False)
+    run_through(plan.preserved, black, capture.hooks(plan.module))
     taps = tuple(tap for tap in plan.taps.taps if tap.name not in broken)
     for name in broken:
         if name in named or not taps:

@@ -88,11 +88,12 @@ SEVERAL_INPUTS = "Give a tuple of tensors or a dict of names and tensors; to tra
 
 def _kind(layer: Any) -> str:
     """``Linear 2048 → 10``, ``Conv2d 3 → 8``, ``BatchNorm2d 64``."""
+    facts = vars(layer)  # the network's own __getattr__ may raise any error
     for ends in (("in_features", "out_features"), ("in_channels", "out_channels")):
-        sizes = [getattr(layer, end, None) for end in ends]
+        sizes = [facts.get(end) for end in ends]
         if all(isinstance(size, int) for size in sizes):
             return f"{type(layer).__name__} {sizes[0]} → {sizes[1]}"
-    size = getattr(layer, "num_features", None)
+    size = facts.get("num_features")
     return f"{type(layer).__name__} {size}" if isinstance(size, int) else type(layer).__name__
 
 
@@ -101,9 +102,9 @@ def _got(layer: Any, tensors: list[torch.Tensor]) -> str:
     if not tensors:
         return ""
     shape = tuple(tensors[0].shape)
-    text = " × ".join(map(str, shape[1:] or shape)) or "one number"
-    features, channels = getattr(layer, "in_features", None), getattr(layer, "in_channels", None)
-    channels = getattr(layer, "num_features", None) if channels is None else channels
+    text, facts = " × ".join(map(str, shape[1:] or shape)) or "one number", vars(layer)
+    features, channels = facts.get("in_features"), facts.get("in_channels")
+    channels = facts.get("num_features") if channels is None else channels
     if isinstance(features, int) and shape and shape[-1] != features:
         values = counted(shape[-1], "value")
         return f" got {values}" if len(shape) < 3 else f" got {values} in the last dimension of {text}"

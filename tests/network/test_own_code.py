@@ -144,7 +144,7 @@ def test_a_network_of_timm_knows_its_input(tmp_path):
         ("package.hungry:Net", {}, CodeError, "No module named 'no_such_thing'\nRaised in package/hungry.py, line 1"),
         ("foo:bar", {}, UnknownModelError, "Names are of timm, or hf-hub:org/name, local-dir:PATH, torchvision:NAME"),
         ("package.no:bar", {}, UnknownModelError, "There is no module package.no"),
-        ("local_dir:bar", {}, UnknownModelError, "Nearest prefix: local-dir:"),
+        ("local_dir:bar", {}, UnknownModelError, "Try local-dir:bar. Names are of timm, or hf-hub:org/name"),
         ("hf-hbu:org/name", {}, UnknownModelError, "local-dir:PATH"),
     ],
 )  # fmt: skip

@@ -247,9 +247,7 @@ def is_sized_by_timm(name: str) -> bool:
 
 def unknown_module(code: CodeName) -> UnknownModelError:
     """The error for a module that cannot be found; ``before:after`` may be a mistyped prefix."""
-    nearest = nearest_names(_PREFIXES, code.module, count=1, least=NEAR)
-    why = f"Nearest prefix: {nearest[0]}:." if nearest else ""
-    return UnknownModelError(f"There is no module {shown(code.module)}.", why, f"Names are of timm, or {_NAME_FORMS}.")
+    return UnknownModelError(f"There is no module {shown(code.module)}.", hint=_prefix_hint(code.text))
 
 
 @dataclass(frozen=True)
@@ -541,12 +539,10 @@ def _unknown_model(name: str, registry: Registry) -> UnknownModelError:
     why = f"Nearest: {', '.join(nearest)}." if nearest else ""
     if "/" in name and ":" not in name:
         return UnknownModelError(what, why, f"Try hf-hub:{shown(name)} or local-dir:{shown(name)}.")
-    if ":" in name:
+    if ":" in name and not name.startswith(TORCHVISION):
         return UnknownModelError(what, why, _prefix_hint(name))
     if not name:
         return UnknownModelError(what, hint=f"Try `kernelviz kernels {BUNDLED_MODEL}`.")
-    if ":" in name and not name.startswith(TORCHVISION):
-        return UnknownModelError(what, why, f"Names are of timm, or {_NAME_FORMS}.")
     ready = [each for each in nearest if any(entry.location.kind != "none" for entry in registry.architectures[each])]
     first = f"Try `kernelviz kernels {ready[0]}`, or type" if ready else "Type"
     pattern = f" '{TORCHVISION}*'" if name.startswith(TORCHVISION) else ""
@@ -554,11 +550,11 @@ def _unknown_model(name: str, registry: Registry) -> UnknownModelError:
 
 
 def _prefix_hint(name: str) -> str:
-    """The prefixes that exist, and the name with the one that is most like its own."""
+    """The forms that names have, and the name with the prefix that is most like its own."""
     prefix, _, rest = name.partition(":")
     nearest = nearest_names(_PREFIXES, prefix, count=1, least=0.5)
-    first = f"Try {nearest[0]}:{shown(rest)}, or type" if nearest else "Type"
-    return f"{first} hf-hub:organisation/name for a repository of the hub, local-dir:PATH for a directory."
+    first = f"Try {nearest[0]}:{shown(rest)}. " if nearest else ""
+    return f"{first}Names are of timm, or {_NAME_FORMS}."
 
 
 def _unknown_tag(architecture: str, tag: str, tags: list[str]) -> UnknownModelError:

@@ -181,17 +181,17 @@ def test_a_configuration_that_never_ends_is_not_read(tmp_path, kind):
 @pytest.mark.parametrize(
     ("name", "nearest"),
     [
-        ("foo:bar", "Type"),
-        ("hfhub:a/b", "Try hf-hub:a/b, or type"),
-        ("hub:a/b", "Try hf-hub:a/b, or type"),
-        ("local_dir:x", "Try local-dir:x, or type"),
-        ("localdir:./x", "Try local-dir:./x, or type"),
-        ("https://example.com/a/b", "Type"),
+        ("foo:bar", ""),
+        ("hfhub:a/b", "Try hf-hub:a/b. "),
+        ("hub:a/b", "Try hf-hub:a/b. "),
+        ("local_dir:x", "Try local-dir:x. "),
+        ("localdir:./x", "Try local-dir:./x. "),
+        ("https://example.com/a/b", ""),
     ],
 )
 def test_the_prefixes_that_exist_are_offered(name, nearest):
-    """A name with an unknown prefix is refused with both prefixes, and with the nearest one in place of its own."""
+    """A name with an unknown prefix is refused with all forms of names, and with the nearest prefix in place of its own."""
     with pytest.raises(UnknownModelError) as caught:
         load_model(name, weights=None)
-    both = "hf-hub:organisation/name for a repository of the hub, local-dir:PATH for a directory."
-    assert caught.value.hint == f"{nearest} {both}"
+    forms = "hf-hub:org/name, local-dir:PATH, torchvision:NAME, my_net.py:Net or package.module:function"
+    assert caught.value.hint == f"{nearest}Names are of timm, or {forms}."
