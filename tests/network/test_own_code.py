@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 
 import pytest
+import timm
 import torch
 from own_networks import SOURCE
+from torch import nn
 
 import kernelviz
 from kernelviz.errors import BadWeightsError, CodeError, KernelvizError, NoWeightsError, UnknownModelError, UsageError
@@ -199,6 +201,30 @@ def test_arguments_of_timm():
     """They reach timm too, and the channels of the input follow."""
     model = load_model("test_resnet", weights="random", model_args={"in_chans": 1})
     assert (model.input_size[0], model.source.stem) == (1, "test_resnet-in_chans-1.random")
+
+
+def test_arguments_may_state_what_a_file_shows(tmp_path):
+    """A number of channels that is both an argument and in the file is that of the input."""
+    torch.save(timm.create_model("test_resnet", in_chans=1).state_dict(), tmp_path / "grey.pt")
+    model = load_model("test_resnet", weights=tmp_path / "grey.pt", model_args={"in_chans": 1})
+    assert (model.input_size[0], len(model.source.preprocessing["mean"])) == (1, 1)
+
+
+def test_code_runs_once_for_a_file(tmp_path):
+    """Weights anywhere in a file fit a network of the user's code, which is run once for them; what fits can be used."""
+    (tmp_path / "my_net_counted.py").write_text(
+        "from torch import nn\nmade = []\ndef build():\n    made.append(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)))\n"
+        "    return made[-1]\n"
+    )
+    state = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)).state_dict()
+    torch.save({"epoch": 1, "net": {f"module.{name}": value for name, value in state.items()}}, tmp_path / "all.pt")
+    model = load_model("my_net_counted:build", weights=tmp_path / "all.pt", weights_key="net")
+    assert (model.source.weights.key, model.source.weights.prefix) == ("net", "module.")
+    assert torch.equal(model.module[1].weight, state["1.weight"])
+    assert sys.modules["my_net_counted"].made == [model.module]
+    torch.save({name: value for name, value in state.items() if name[0] == "0"}, tmp_path / "part.pt")
+    model = load_model("my_net_counted:build", weights=tmp_path / "part.pt", partial=True)
+    assert model.source.weights.missing == ("1.weight", "1.bias")
     with pytest.raises(KernelvizError, match="timm could not build test_resnet, nonsense=1"):
         load_model("test_resnet", weights="random", model_args={"nonsense": 1})
     with pytest.raises(UsageError, match="input size of their own"):
