@@ -102,7 +102,7 @@ def call(
         elif wanted is not None and not as_json:
             terminal.print_text(wanted)
         elif not as_json:
-            terminal.print_text("\n".join(call_lines(found)))
+            terminal.print_text(*call_lines(found))
         if as_json:
             report.more |= call_entry(found)
 

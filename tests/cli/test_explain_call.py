@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from kernelviz import read_recipe
+from kernelviz import read_call, read_recipe
 from kernelviz.errors import NoWeightsError
+from kernelviz.explain.call_texts import call_lines
 
 FIRST = 'Conv2D(32, (3, 3), activation="relu", input_shape=(150, 150, 3))'
 UNLOADED = """
@@ -35,6 +36,14 @@ def test_the_line_of_the_articles(run):
     ):
         assert words in result.out
     assert run("explain", "call", FIRST).out == result.out
+
+
+@pytest.mark.parametrize("line", [FIRST, "nn.Linear(128, 10)", "MaxPooling2D()"])
+def test_every_line_of_the_text_is_a_line_of_stdout(run, line):
+    """The printed lines are those of ``call_lines``, without escaped line breaks."""
+    lines = call_lines(read_call(line))
+    assert run("explain", line).out.split("\n") == [*lines, ""]
+    assert len(lines) > 5
 
 
 @pytest.mark.parametrize(
