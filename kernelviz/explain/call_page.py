@@ -49,6 +49,7 @@ from kernelviz.drawing.worksheets import (
 )
 from kernelviz.errors import UsageError
 from kernelviz.explain.call_code import keras_code, slope_of, torch_code
+from kernelviz.explain.call_reader import read_call
 from kernelviz.explain.call_texts import (
     FRAMEWORKS,
     any_text,
@@ -61,7 +62,7 @@ from kernelviz.explain.call_texts import (
     per_kernel,
     sizes_text,
 )
-from kernelviz.explain.calls import ACTIVATIONS
+from kernelviz.explain.calls import ACTIVATIONS, Call
 from kernelviz.explain.unit_parts import mark
 from kernelviz.records import as_bank
 from kernelviz.version import SCHEMA, __version__
@@ -72,7 +73,6 @@ if TYPE_CHECKING:
 
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.explain.call_code import Code
-    from kernelviz.explain.calls import Call
     from kernelviz.records import Array, KernelBank
 
 WIDTH = WIDEST - 2 * MARGIN
@@ -97,21 +97,27 @@ _COLUMN_OF = {
 """Where the picture shows what an argument sets."""
 
 
-def plot_call(call: Call, *, image: object = None, kernels: object = None, kernel: int | None = None) -> PageFigure:
+def plot_call(
+    call: Call | str, *, image: object = None, kernels: object = None, kernel: int | None = None
+) -> PageFigure:
     """Draw a 2-D convolution as Keras or torch writes it: each argument joined by a letter to its part of the picture.
 
     Args:
-        call: The result of ``read_call`` for ``Conv2D`` or ``Conv2d``.
+        call: The result of ``read_call`` for ``Conv2D`` or ``Conv2d``, or a line for it.
         image: The photograph of the input: an ``Image``, or (H, W, 3) uint8; drawn if the input has one or three channels.
         kernels: The kernels to draw: a ``KernelBank``, a tensor or an array of the shape of the call's weight. With an
             image one of the maps is computed. Without them the kernels are grey.
         kernel: The kernel that is enlarged, and whose map is shown. Default: the one with the largest norm.
 
     Raises:
-        UsageError: The call is another layer, or image or kernels have another shape.
+        UsageError: The call is no call or another layer, or image or kernels have another shape.
     """
     from kernelviz.drawing.figures import draw_page
 
+    call = read_call(call) if isinstance(call, str) else call
+    if not isinstance(call, Call):
+        what = f"The call must be text or the result of read_call, but got {type(call).__name__}."
+        raise UsageError(what, hint="For example plot_call('Conv2D(32, 3, input_shape=(28, 28, 1))')")
     check_drawable(call)
     page = _Page(call, _pixels(image), None if kernels is None else as_bank(kernels), kernel)
     figure = draw_page(page.panel())
@@ -119,8 +125,12 @@ def plot_call(call: Call, *, image: object = None, kernels: object = None, kerne
     return figure
 
 
-def check_drawable(call: Call) -> None:
+def check_drawable(call: Call, hint: str = "") -> None:
     """Check that there is a picture of this layer.
+
+    Args:
+        call: The layer.
+        hint: What to do if there is none.
 
     Raises:
         UsageError: there is none.
@@ -128,7 +138,7 @@ def check_drawable(call: Call) -> None:
     if call.name not in DRAWN:
         raise UsageError(
             f"{call.name} is explained in text only.", "Pictures are drawn of Conv2D (Keras) and Conv2d (torch).",
-            "Omit -o, or see `kernelviz explain conv|transpose|pool --help`.",
+            hint,
         )  # fmt: skip
 
 

@@ -122,6 +122,20 @@ def test_what_cannot_be_drawn_is_refused(line, choices, message):
         kernelviz.plot_call(kernelviz.read_call(line), **choices)
 
 
+def test_a_line_is_drawn_like_its_call():
+    """A line of text is read; what is neither text nor a call is refused, without options of the command line."""
+    line = "Conv2D(8, 3, input_shape=(9, 9, 1))"
+    assert kernelviz.plot_call(line).recipe == kernelviz.plot_call(kernelviz.read_call(line)).recipe
+    for wrong in (None, 3, ("Conv2D(8, 3)",)):
+        with pytest.raises(UsageError, match="must be text or the result of read_call"):
+            kernelviz.plot_call(wrong)
+    for other in ("Dense(8)", "MaxPooling2D(2)"):
+        with pytest.raises(UsageError, match="explained in text only") as caught:
+            kernelviz.plot_call(other)
+        assert "-o" not in f"{caught.value.why} {caught.value.hint}".split()
+        assert "--" not in f"{caught.value.why} {caught.value.hint}"
+
+
 def test_the_same_call_gives_the_same_pixels(photo):
     """A picture depends on its arguments alone."""
     call = kernelviz.read_call(LINES["digits"][0])
