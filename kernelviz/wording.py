@@ -173,7 +173,7 @@ def typed_text(text: str) -> str:
         return ""
     number, value = Decimal(bare.replace("−", "-")), float(bare.replace("−", "-"))
     digits = (found["whole"] + found["part"]).lstrip("0")
-    digits = digits if found["point"] else digits.rstrip("0")
+    digits = digits.rstrip("0")
     if len(digits) > MOST_DIGITS or number != decimal_of(value):
         return ""
     return ("−" if negative and number else "") + bare.replace("-", "−")

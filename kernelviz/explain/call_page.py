@@ -114,9 +114,10 @@ def plot_call(
     """
     from kernelviz.drawing.figures import draw_page
 
+    given: object = call
     call = read_call(call) if isinstance(call, str) else call
-    if not isinstance(call, Call):
-        what = f"The call must be text or the result of read_call, but got {type(call).__name__}."
+    if not isinstance(given, (Call, str)):
+        what = f"The call must be text or the result of read_call, but got {type(given).__name__}."
         raise UsageError(what, hint="For example plot_call('Conv2D(32, 3, input_shape=(28, 28, 1))')")
     check_drawable(call)
     page = _Page(call, _pixels(image), None if kernels is None else as_bank(kernels), kernel)

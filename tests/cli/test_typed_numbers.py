@@ -52,6 +52,21 @@ def test_both_commands_read_the_same_numbers(kernel_of, tmp_path, text, values):
         np.testing.assert_array_equal(kernel, values)
 
 
+@pytest.mark.parametrize("text", ["1_000; 2", "１ 2", "1 ２.5", "٣ 1"])
+def test_numbers_that_only_python_reads_are_refused(kernel_of, text):
+    """Underscores and digits of other scripts are rejected by both commands, with one message."""
+    first, second = kernel_of(text)
+    assert first == second
+    assert "must hold finite numbers, but got" in first["message"]
+
+
+@pytest.mark.parametrize("text", ["1.000000", "0.50000000", "-2.0000000", "1234.56000"])
+def test_trailing_zeros_are_shown_as_typed(run, text):
+    """Numbers as typed have the zeros that were typed."""
+    out = run("explain", "conv", "--input", f"{text};", "--kernel-values", "1;").out
+    assert text.replace("-", "−") in out
+
+
 def test_three_channels_are_a_kernel_of_colours(run, tmp_path):
     """Planes separated by ``|`` read red, green and blue."""
     Image.new("RGB", (4, 4), (255, 0, 0)).save(tmp_path / "red.png")
