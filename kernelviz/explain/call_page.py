@@ -52,6 +52,8 @@ from kernelviz.explain.call_code import keras_code, slope_of, torch_code
 from kernelviz.explain.call_reader import read_call
 from kernelviz.explain.call_texts import (
     FRAMEWORKS,
+    activation_words,
+    along,
     any_text,
     formulas,
     input_text,
@@ -353,11 +355,11 @@ class _Page:
         if call.activation is not None:
             name, slope = slope_of(call.activation)
             function = ACTIVATIONS[name]
-            words = "negative → 0" if name == "relu" else function.words
+            words = "negative → 0" if name == "relu" else activation_words(call, name)
             a = (f"a = {slope:g}",) if name == "leaky_relu" else ()
             found["activation"].append(_Note(letters.get("activation", ""), f"{function.formula}:", (words, *a)))
         found["output"] += self._output_notes()
-        return found
+        return {name: sorted(each, key=lambda note: note.letter) for name, each in found.items()}
 
     def _input_note(self) -> _Note:
         call = self.call
@@ -389,7 +391,8 @@ class _Page:
             notes = [_Note("", first[0], (*first[1:], each))]
         if "stride" in letters:
             steps = " × ".join(map(str, call.stride)) if len(set(call.stride)) > 1 else str(call.stride[0])
-            rest = "every place" if max(call.stride) == 1 else f"the window moves {steps} places at a time"
+            places = along(call.stride, 2) if len(set(call.stride)) > 1 else f"{steps} places"
+            rest = "every place" if max(call.stride) == 1 else f"the window moves {places} at a time"
             notes.append(_Note(letters["stride"], f"stride {steps}:", (rest,)))
         return notes
 
@@ -855,13 +858,25 @@ def _captions(notes: Sequence[_Note], x: float, width: float, y: float) -> tuple
         indent = 2 * DISC + 10 if note.letter else 0.0
         if note.letter:
             items += _disc(x + DISC, y + DISC, note.letter)
-        lines = [(line, INK) for line in (wrap(note.first, SMALL, width - indent) if note.first else [])]
-        lines += [(line, DIM) for rest in note.rest for line in wrap(rest, SMALL, width - indent)]
+        lines = [(line, INK) for line in _with_results(wrap(note.first, SMALL, width - indent))]
+        lines += [(line, DIM) for rest in note.rest for line in _with_results(wrap(rest, SMALL, width - indent))]
         for line, colour in lines:
             items.append(Text(x + indent, y + DISC, line, SMALL, colour, middle=True))
             y += pitch
         y += 12
     return items, y
+
+
+def _with_results(lines: Sequence[str]) -> list[str]:
+    """The lines with each ``=`` on the line of its result."""
+    found: list[str] = []
+    for line in lines:
+        if found and found[-1].endswith(" ="):
+            found[-1] = found[-1].removesuffix(" =")
+            found.append(f"= {line}")
+        else:
+            found.append(line)
+    return found
 
 
 def _short(call: Call, at: int) -> str:
