@@ -170,7 +170,8 @@ def _draw(found: Call, directory: Path, suffix: str, report: Report, *, force: b
     from kernelviz.files.names import file_stems
     from kernelviz.files.writing import check_target, save_picture
 
-    check_drawable(found, "Omit -o, or see `kernelviz explain conv|transpose|pool --help`.")
+    steps = {"transposed convolution": "transpose", "max pooling": "pool", "average pooling": "pool"}.get(found.kind)
+    check_drawable(found, f"Omit -o, or see `kernelviz explain {steps} --help`." if steps else "Omit -o.")
     sizes = "x".join(str(side or "any") for side in (*found.input_size, found.in_channels))
     kernel = "x".join(map(str, found.kernel))
     stem = file_stems([("call", found.name, sizes, kernel, call_hash(found)[:8])])[0]
