@@ -65,7 +65,7 @@ def test_numbers_that_only_python_reads_are_refused(kernel_of, text):
     assert "must hold finite numbers, but got" in first["message"]
 
 
-@pytest.mark.parametrize("text", ["1.000000", "0.50000000", "-2.0000000", "1234.56000"])
+@pytest.mark.parametrize("text", ["1.000000", "0.500000", "-2.00000", "123.5600"])
 def test_trailing_zeros_are_shown_as_typed(run, text):
     """Numbers as typed have the zeros that were typed."""
     out = run("explain", "conv", "--input", f"{text};", "--kernel-values", "1;").out
@@ -73,7 +73,7 @@ def test_trailing_zeros_are_shown_as_typed(run, text):
 
 
 @pytest.mark.parametrize(
-    ("text", "origin"), [("1.000000 2", "as typed"), ("1.0000000000000 2", "as given"), ("1.2345678 2", "as given")]
+    ("text", "origin"), [("1.000000 2", "as typed"), ("1.0000000 2", "as given"), ("1.2345678 2", "as given")]
 )
 def test_a_page_says_as_typed_only_of_numbers_that_are(text, origin):
     """Numbers that are too long to be drawn as typed are not called so."""
