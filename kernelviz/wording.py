@@ -120,6 +120,7 @@ def reason_text(error: BaseException) -> str:
 MOST_DIGITS = 6  # significant digits up to which numbers are written exactly
 _WRITTEN = re.compile(r"(?P<whole>\d*)(?P<point>\.?)(?P<part>\d*)(?:e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _LONGEST_NUMBER = 12  # characters
+_LONGEST_ZEROS = 8  # characters of a number whose trailing zeros are more digits than MOST_DIGITS; cells hold so many
 
 
 def decimal_of(value: float | Decimal) -> Decimal:
@@ -173,7 +174,8 @@ def typed_text(text: str) -> str:
         return ""
     number, value = Decimal(bare.replace("−", "-")), float(bare.replace("−", "-"))
     digits = (found["whole"] + found["part"]).lstrip("0")
-    digits = digits if found["point"] else digits.rstrip("0")
+    if len(text) <= _LONGEST_ZEROS or not found["point"]:
+        digits = digits.rstrip("0")
     if len(digits) > MOST_DIGITS or number != decimal_of(value):
         return ""
     return ("−" if negative and number else "") + bare.replace("-", "−")

@@ -206,8 +206,9 @@ def made_up_text(worked: Walkthrough) -> str:
 
 
 def origin_text(worked: Walkthrough) -> str:
-    """Where the numbers come from: made up, typed or neither."""
-    return made_up_text(worked) or ("numbers as typed" if worked.typed else "numbers as given")
+    """Where the numbers come from: made up, typed or neither; as typed only if each of them is written so."""
+    as_typed = worked.typed and all(text for texts in worked.typed.values() for text in texts.flat)
+    return made_up_text(worked) or ("numbers as typed" if as_typed else "numbers as given")
 
 
 def is_rounded(*values: Array | None) -> bool:
