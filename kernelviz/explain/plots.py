@@ -56,17 +56,19 @@ from kernelviz.explain.step_parts import (
 from kernelviz.explain.texts import (
     broken_count,
     broken_notes,
+    equals_sign,
     gap_text,
     macs_text,
     name_text,
     number_texts,
     settings_text,
     shortened,
+    step_parts,
     step_text,
     weights_text,
 )
 from kernelviz.version import SCHEMA, __version__
-from kernelviz.wording import value_text
+from kernelviz.wording import factor_text, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,8 +107,9 @@ def steps_page(worked: Walkthrough, channel: int) -> Panel:
     count = f"all {total:,} steps"
     if len(steps) < total:
         count = f"{len(steps):,} of {total:,} steps: those of the first row and of the first column"
-    texts = [count, *_meanings(worked, steps[0]), *broken_notes(worked), number_note(worked, steps[0])]
-    lines = scale_lines(worked.operation, "∗")
+    texts = [count, *_meanings(worked, steps[0]), *broken_notes(worked)]
+    texts.append(number_note(worked, steps[0], drawn=[body], text=" ".join(texts)))
+    lines = scale_lines(worked.operation, "")
     title = f"{name_text(worked.operation)}, step by step"
     return worksheet(title, settings_text(worked.operation), body, [], texts, lines=lines)
 
@@ -254,10 +257,10 @@ def stamps_page(worked: Walkthrough, at: tuple[int, int], channel: int) -> Panel
     if any(operation.output_padding):
         apart += f"; the output padding adds {sides_text(operation.output_padding)} behind"
     lost = [gap_text(operation), *broken_notes(worked)]
-    note = number_note(worked, step, [stamp.values for stamp in stamps])
+    note = number_note(worked, step, [stamp.values for stamp in stamps], drawn=[top, bottom])
     foot = [choice, apart, dots, *lost, weights_text(operation, dense=False), macs_text(operation), note]
     settings = f"{settings_text(operation)}: every value stamps the kernel"
-    lines = scale_lines(operation, "")
+    lines = scale_lines(operation)
     return worksheet(name_text(operation), settings, stacked([top, bottom], 34), [], foot, lines=lines)
 
 
@@ -372,7 +375,7 @@ def _inputs_panel(worked: Walkthrough, step: Step, tint: Tint) -> Panel:
 
 def _sum_panel(worked: Walkthrough, step: Step, room: float) -> Panel:
     """The framed cell as the sum of the stamps on it."""
-    text, _, value = step_text(worked.operation, step).rpartition(" = ")
+    text, equals, value = step_parts(worked.operation, step)
     terms, most = text.split(" + "), 12
     end = 52 + text_width(value, FORMULA, bold=True)
     while text_width(text, SUM) + end > room and most > 2:
@@ -383,7 +386,7 @@ def _sum_panel(worked: Walkthrough, step: Step, room: float) -> Panel:
     y = below + 34
     items += [
         Text(0, y, text, SUM, INK),
-        Text(x, y, "=", SUM, DIM),
+        Text(x, y, equals, SUM, DIM),
         Text(x + 34, y, value, FORMULA - 1, INK, bold=True),
     ]
     return Panel(tuple(items), x + end - 14, y + 10)
@@ -409,7 +412,8 @@ def _stamp_rows(
     items = [*output.items, *(_dots(worked, cell) if fitting else ()), frame(*step.at, 1, 1, cell)]
     placed = moved(Panel(tuple(items), 0, 0), -area[1].start * cell, -area[0].start * cell)
     last = headed(Panel(placed, len(area[1]) * cell, len(area[0]) * cell), "output", size_text(out.shape))
-    parts = [*parts[:-1], sign("=", SIGN), last]
+    made = [stamp.values for stamp in stamps]
+    parts = [*parts[:-1], sign(equals_sign(*made, worked.results(step.channel)), SIGN), last]
     lines = [parts[at : at + 2 * count] for at in range(0, len(parts), 2 * count)]
     return stacked([in_a_row(line) for line in lines], 10), bool(fitting)
 
@@ -436,7 +440,8 @@ def _named(worked: Walkthrough, step: Step, position: tuple[int, int], panel: Pa
     if len(step.channels) > 1:
         return headed(panel, f"row {position[0]}, column {position[1]}", "")
     typed, place = worked.typed.get("input"), (step.channels[0], *position)
-    value, kernel = ("" if typed is None else typed[place]) or value_text(worked.input[place]), "× kernel"
+    value = factor_text(("" if typed is None else typed[place]) or value_text(worked.input[place]))
+    kernel = "× kernel"
     wide = text_width(value, HEAD, bold=True) + text_width(kernel, HEAD) + 16
     return headed(panel, value, kernel if wide <= max(panel.width, 160) else "")
 

@@ -31,6 +31,7 @@ from kernelviz.drawing.worksheets import (
 )
 from kernelviz.explain.texts import (
     bias_number,
+    equals_sign,
     letter_values,
     number_texts,
     padding_text,
@@ -38,6 +39,7 @@ from kernelviz.explain.texts import (
     rounding_text,
     rows_text,
     shortened,
+    sum_numbers,
     weight_texts,
     window_texts,
     worked_text,
@@ -268,7 +270,7 @@ def sum_panel(step: Step, room: float, *, widest: tuple[float, float] | None = N
             if bias:
                 items.append(Text(x, y, bias, SUM, DARK))
                 x += text_width(bias, SUM) + tail
-            items.append(Text(x, y, "=", SUM, FAINT))
+            items.append(Text(x, y, equals_sign(*sum_numbers(step)), SUM, FAINT))
             items.append(Text(x + text_width("=", SUM) + tail, y, value, FORMULA - 1, INK, bold=True))
         y += 38
     panel = Panel(tuple(items), max(whole, text_width(heading, SMALL) + 8), y - 26)
@@ -297,7 +299,8 @@ def _one_line(step: Step, heading: str, room: float) -> Panel:
         shown = shortened(terms, most) if most > 2 else [terms[0], "…"]
     text = " + ".join(shown + bias)
     x = text_width(text, SUM)
-    items: list[Item] = [head, Text(0, SMALL + 44, text, SUM, DARK), Text(x + 14, SMALL + 44, "=", SUM, FAINT)]
+    equals = equals_sign(*sum_numbers(step))
+    items: list[Item] = [head, Text(0, SMALL + 44, text, SUM, DARK), Text(x + 14, SMALL + 44, equals, SUM, FAINT)]
     items.append(Text(x + 30 + text_width("=", SUM), SMALL + 44, value, FORMULA - 1, INK, bold=True))
     return Panel(tuple(items), max(x + end, text_width(head.text, SMALL) + 8), SMALL + 54)
 
