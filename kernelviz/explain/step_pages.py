@@ -27,15 +27,17 @@ from kernelviz.drawing.worksheets import (
     WIDEST,
     Cells,
     LabelledPicture,
+    ShortText,
     Tint,
     arrow,
     cells_panel,
     digit_size,
-    foot_panels,
+    digits_panel,
     frame,
     headed,
     in_a_row,
     legible_cell,
+    shortened_cells,
     sign,
     space,
     stacked,
@@ -66,12 +68,14 @@ from kernelviz.explain.step_parts import (
     part_around,
     part_text,
     step_tint,
+    sum_and_formula,
     sum_panel,
     turned_text,
     window_cells,
 )
 from kernelviz.explain.texts import (
     SCALE,
+    SHORTENED,
     bias_and_result,
     bias_number,
     broken_notes,
@@ -173,13 +177,15 @@ def number_note(
 
     ``drawn`` are the panels of the page, and ``text`` its other words, in which ``≈`` may be.
     """
-    words = [text, *(item.text for panel in drawn for item in panel.items if isinstance(item, Text))]
+    items = [item for panel in drawn for item in panel.items if isinstance(item, Text)]
+    words, short = [text, *(item.text for item in items)], any(isinstance(item, ShortText) for item in items)
     known = [worked.input[list(step.channels)], step.weights, None if step.bias is None else np.array([step.bias])]
     if max(worked.operation.output_size) < 2 * LARGE:  # a larger one is drawn without numbers
         known.append(worked.results(step.channel))
     shown = [values for values in known if values is not None and max(values.shape) < 2 * LARGE]
     result, marked = np.array([step.exact], object), any("≈" in word for word in words)
-    return display_text(origin_text(worked), *shown, *made, result, marked=marked)
+    note = display_text(origin_text(worked), *shown, *made, result, marked=marked)
+    return f"{note}; {SHORTENED}" if short else note
 
 
 def page_numbers(worked: Walkthrough, step: Step) -> list[Array | None]:
@@ -223,7 +229,7 @@ class ChannelGrid:
             text_width(f"+ ({text})", SUM + 5, bold=True) for text in (*self.sum_texts, value_text(step.exact))
         )
         room = WIDEST - 2 * MARGIN - 2 * GAP - max(60, widest) - 270 - OUTPUT - reserved
-        self.whole = max(height, width) < LARGE
+        self.whole, self.cells = max(height, width) < LARGE, []
         self.cells = self._cells_within(room, (width, columns, columns)) if self.whole else []
         if not self.cells:
             self.whole = False
@@ -271,7 +277,8 @@ class ChannelGrid:
         whole = self.whole
         seen = canvas_cells(self.worked, step, channel, self.tint) if whole else window_cells(step, plane, self.tint)
         products = Cells(step.products[plane], self.tint, self.product_texts[plane])
-        return [seen, kernel_cells(step, plane, self.tint), products]
+        drawn = [seen, kernel_cells(step, plane, self.tint), products]
+        return [shortened_cells(each, cell) for each, cell in zip(drawn, self.cells or [BIGGEST] * 3, strict=True)]
 
     def heads(self) -> list[Item]:
         """What the columns are."""
@@ -375,8 +382,7 @@ class ChannelGrid:
         cells = cut_cells(cells, *part)
         at = self.step.at[0] - part[0].start, self.step.at[1] - part[1].start
         cell = min(CELL * 0.9, OUTPUT / cells.shape[1])
-        size = digit_size([cells], cell)
-        panel = cells_panel(cells, cell, size)
+        panel = digits_panel(cells, cell)
         framed = (*panel.items, frame(*at, 1, 1, cell, width=4.5))
         return headed(Panel(framed, panel.width, panel.height), "output", size_text(whole))
 
@@ -399,7 +405,7 @@ def enlarged_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel
             break
     room = max(body.width, NARROWEST - 2 * MARGIN)
     words = pool_sum_panel(worked, step, room) if step.weights is None else sum_panel(step, room)
-    foot = foot_panels(words, formula_panel(operation.formulas, room), 0.0, room)
+    foot = sum_and_formula(words, operation.formulas, 0.0, room)
     body = Panel((*body.items, *zoom), body.width, body.height)
     note = number_note(worked, step, products_of(step), drawn=[body, *(panel for _, panel in foot)])
     texts = [*notes(worked, step, cells=False), *cut_notes(worked, step, part), note]
@@ -419,7 +425,8 @@ def _enlarged_parts(
     cell = min(MIDDLE_CELL, middle / max(rows, columns))
     tint = step_tint(worked, step)
     drawn = [window_cells(step, 0, tint), *([] if step.weights is None else [kernel_cells(step, 0, tint)])]
-    if not any(digit_size([each], cell) for each in drawn) and not output_size(worked, step, tint, last):
+    short = [shortened_cells(each, cell) for each in drawn]
+    if not any(digit_size([each], cell) for each in short) and not output_size(worked, step, tint, last):
         tint = replace(tint, pale=False)
         drawn = [replace(each, tint=tint) for each in drawn]
     source = canvas_cells(worked, step, step.channels[0], tint)
@@ -485,7 +492,8 @@ def input_box(worked: Walkthrough, cells: Cells, box: float, marked: tuple[int, 
 def output_size(worked: Walkthrough, step: Step, tint: Tint, box: float) -> float:
     """The size of the digits of the output in a box of this side; 0 if they do not fit."""
     cells = cut_cells(output_cells(worked, step, tint), *output_part(worked.operation.output_size, step.at))
-    return digit_size([cells], min(MIDDLE_CELL, box / max(cells.shape)))
+    cell = min(MIDDLE_CELL, box / max(cells.shape))
+    return digit_size([shortened_cells(cells, cell)], cell)
 
 
 def output_box(worked: Walkthrough, step: Step, tint: Tint, reached: int | None, box: float) -> LabelledPicture:
@@ -496,7 +504,7 @@ def output_box(worked: Walkthrough, step: Step, tint: Tint, reached: int | None,
     cells = cut_cells(cells, *part)
     size = output_size(worked, step, tint, box)
     cell = min(MIDDLE_CELL if size else box, box / max(cells.shape))
-    panel = cells_panel(cells, cell, size)
+    panel = cells_panel(shortened_cells(cells, cell), cell, size)
     halo = frame(*at, 1, 1, cell, colour=WHITE, width=9 if cell > 12 else 7)
     items: list[Item] = [*panel.items, halo, frame(*at, 1, 1, cell, width=4.5 if cell > 12 else 3.5)]
     return headed(Panel(tuple(items), panel.width, panel.height), "output", size_text(whole))
@@ -564,7 +572,7 @@ def fitting_look(cells: Sequence[Cells], fixed: float, tint: Tint) -> tuple[Look
     usual = min(CELL, room)
     sizes = np.arange(usual, max(usual, min(WIDEST_CELL, room)) + 1e-6, 4.0)
     looks = [Look(tint, float(cell), legible_at(columns * cell + fixed + 2 * MARGIN)) for cell in sizes]
-    best = max(looks, key=lambda look: (look.legible_of(cells), -look.cell))
+    best = max(looks, key=lambda look: (look.legible_of(cells), look.legible_of(cells, whole=True), -look.cell))
     return best, best.legible_of(cells) if usual >= SPACIOUS else len(cells)
 
 
@@ -592,7 +600,7 @@ def kernel_page(worked: Walkthrough, step: Step, look: Look, reached: int | None
     body = in_a_row([*parts, space(BAR_GAP), tint_bar(look.tint, max(230.0, min(tall, 480.0)))])
     room = max(NARROWEST - 2 * MARGIN, body.width)
     left = sum_panel(step, room, widest=None if reached is None else widest_texts(worked, step))
-    foot = foot_panels(left, formula_panel(operation.formulas, room), kernel_at, room)
+    foot = sum_and_formula(left, operation.formulas, kernel_at, room)
     note = number_note(worked, step, products_of(step), drawn=[body, *(panel for _, panel in foot)])
     texts = [*notes(worked, step), note]
     lines, count = scale_lines(operation, "∗"), counted(worked, step)
@@ -617,7 +625,7 @@ def pool_page(worked: Walkthrough, step: Step, look: Look, reached: int | None) 
     beside = room >= 460
     width = room if beside else max(body.width, NARROWEST - 2 * MARGIN)
     words = stacked([pool_sum_panel(worked, step, width), formula_panel(operation.formulas, width)], 40)
-    texts = [*notes(worked, step), bold, number_note(worked, step, drawn=[words])]
+    texts = [*notes(worked, step), bold, number_note(worked, step, drawn=[body, words])]
     if not beside:
         return worksheet(
             name_text(operation), settings_text(operation), body, [(0.0, words)], texts, counted=count, lines=lines

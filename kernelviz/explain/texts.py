@@ -73,7 +73,8 @@ def plane_terms(step: Step, plane: int, *, real_only: bool = False) -> list[str]
 def added_text(terms: Sequence[str]) -> str:
     """``2 − 6.25 + 0``: terms added up, each minus as an operator; powers of ten in brackets."""
     first, *rest = ((term.startswith("−"), _part_text(term.removeprefix("−"))) for term in terms)
-    return ("−" if first[0] else "") + first[1] + "".join(f" {'−' if minus else '+'} {term}" for minus, term in rest)
+    start = f"−{first[1]}" if first[0] else first[1]
+    return start.replace("−(", "(−") + "".join(f" {'−' if minus else '+'} {term}" for minus, term in rest)
 
 
 def _part_text(term: str) -> str:
@@ -215,6 +216,7 @@ def macs_text(operation: Operation) -> str:
 
 SCALE = "one colour scale for the whole page, logarithmic: the same number has the same colour everywhere"
 ROUNDED = "numbers longer than six digits are rounded for display to 3 digits"
+SHORTENED = "numbers too long for their cells are rounded for display further, … if nothing fits"
 AS_IS = "numbers as typed", "numbers as given"
 OWN = {"input": "--input", "kernel": "--kernel-values"}  # the options that give these numbers
 

@@ -16,7 +16,7 @@ from torch.nn import functional
 from kernelviz import Convolution, Pooling, TransposedConvolution, animate_convolution, work_out
 from kernelviz.drawing.figures import draw_page
 from kernelviz.drawing.page import Raster, Strokes, Text
-from kernelviz.drawing.worksheets import DASH, FORMULA
+from kernelviz.drawing.worksheets import BORDER, DASH, FORMULA, ShortText
 from kernelviz.errors import UsageError
 from kernelviz.explain.plots import explaining_page
 from kernelviz.explain.step_parts import step_tint
@@ -138,6 +138,9 @@ def test_powers_of_ten_have_one_spelling():
     ours = work_out(Convolution(2, 2), typed("1e-5 2; 3 99999999999999999999"), typed("1 1; 1 1"))
     shown = words(explaining_page(ours))
     assert {"1×10⁻⁵", "(1×10⁻⁵)×1", "1×10²⁰", "(1×10²⁰)×1"} <= set(shown)
+    assert "(−1×10⁶) + 0 + 0 + 1 ≈ −1×10⁶" in words(
+        explaining_page(work_out(Convolution(2, 2), typed("-1000000.1 2; 3 1"), typed("1 0; 0 1")))
+    )
     assert "(1×10⁻⁵) + 2 + 3 + (1×10²⁰) ≈ 1×10²⁰" in shown
 
 
@@ -156,6 +159,52 @@ def test_one_long_number_leaves_the_others():
         assert len(texts) == 9
         sizes = {item.text: item.size for item in page.items if isinstance(item, Text) and item.middle}
         assert sizes["1×10⁻⁵" if "e" in tiny else tiny] < sizes["5"]
+
+
+LONG = [
+    ("-1234567 2 3; 4 5 6; 7 8 9", "1 0; 0 1"), ("1234567 2 3; 4 5 6; 7 8 9", "-1 0.333333; 2 -1.25"),
+    ("1 2 3; 4 5 -0.000123457; 7 8 9", "1 0; 0 1"), ("-1234567 2 3; 4 5 6; 7 8 9|1 2 3; 4 5 6; 7 8 9", "1 0; 0 1|2 1; 1 2"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "kernel"), LONG)
+@pytest.mark.parametrize("view", ["step", "steps"])
+def test_a_number_too_long_for_its_cell_is_shortened_alone(data, kernel, view):
+    """The other numbers of input, kernel and output keep their digits, and the caption states it."""
+    data, kernel = typed_numbers(data, "input"), typed_numbers(kernel, "kernel")
+    operation = Convolution(3, 2, in_channels=len(data.values))
+    page = explaining_page(work_out(operation, data, kernel.spread(operation.kernel_shape)), view=view)
+    shown = [{*texts.values()} for texts, pixels in matrices(page) if pixels.shape[:2] == (3, 3)]
+    assert len(shown) == (len(data.values) if view == "step" else 4)
+    assert all({"2", "3", "4", "5", "7", "8", "9"} <= each for each in shown)
+    short = [item.text for item in page.items if isinstance(item, ShortText)]
+    assert ("numbers too long for their cells" in " ".join(words(page))) == bool(short)
+    check_page(draw_page(page))
+
+
+def test_cells_that_are_not_computed_yet_differ_from_zeros():
+    """On a sheet of steps each of them has a dot, which the caption explains."""
+    page = explaining_page(work_out(Convolution(3, 2), np.zeros((3, 3)), np.ones((2, 2))), view="steps")
+    dots = [len(item.lines) for item in page.items if isinstance(item, Strokes) and item.colour == BORDER]
+    assert dots == [3, 2, 1]
+    assert any("with a dot are not computed yet" in text for text in words(page))
+
+
+def test_captions_explain_the_signs_of_their_page():
+    """No caption explains a sign that is not drawn, and every sum of products has an equals sign."""
+    steps = words(explaining_page(LESSON, view="steps"))
+    assert not any("∗" in text for text in steps)
+    operation = Convolution(3, 2, in_channels=3)
+    shown = words(explaining_page(work_out(operation, *example_numbers(operation))))
+    assert shown.count("Σ =") == 3
+    assert any(text.startswith("× : multiply window and kernel cell by cell; Σ : add up") for text in shown)
+
+
+def test_sum_and_size_are_beside_each_other():
+    """If both fit the width of the page, their headings have the same height."""
+    heads = [item for item in explaining_page(LESSON, at=(0, 1)).items if isinstance(item, Text)]
+    heights = {item.y for item in heads if item.text.startswith(("the framed cell", "the size of"))}
+    assert len(heights) == 1
 
 
 def test_marking_leaves_colours():
