@@ -262,7 +262,7 @@ def cells_panel(cells: Cells, cell: float, size: float, rule: DigitRule = WORKSH
     if size or cell >= LEGIBLE:
         items += _hatching(cells, cell)
     if (pending := np.argwhere(cells.mask("pending"))).size:
-        half = max(1.0, 0.03 * cell)
+        half = max(1.2, 0.045 * cell)
         middles = [((j + 0.5) * cell, (i + 0.5) * cell) for i, j in pending]
         items.append(Strokes(tuple((x - half, y, x + half, y) for x, y in middles), BORDER, 2 * half))
     if size:
@@ -271,11 +271,8 @@ def cells_panel(cells: Cells, cell: float, size: float, rule: DigitRule = WORKSH
 
 
 def _digits(cells: Cells, cell: float, size: float, rule: DigitRule) -> list[Item]:
-    strong, hidden, short = (
-        cells.mask("bold"),
-        cells.mask("hidden") | cells.mask("empty") | cells.mask("pending"),
-        cells.mask("short"),
-    )
+    strong, short = cells.mask("bold"), cells.mask("short")
+    hidden = cells.mask("hidden") | cells.mask("empty") | cells.mask("pending")
     items: list[Item] = []
     for i, row in enumerate(cells.written):
         for j, text in enumerate(row):

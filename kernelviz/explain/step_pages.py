@@ -74,6 +74,7 @@ from kernelviz.explain.step_parts import (
     window_cells,
 )
 from kernelviz.explain.texts import (
+    LEFT_OUT,
     SCALE,
     SHORTENED,
     bias_and_result,
@@ -178,14 +179,15 @@ def number_note(
     ``drawn`` are the panels of the page, and ``text`` its other words, in which ``≈`` may be.
     """
     items = [item for panel in drawn for item in panel.items if isinstance(item, Text)]
-    words, short = [text, *(item.text for item in items)], any(isinstance(item, ShortText) for item in items)
+    words, short = [text, *(item.text for item in items)], [item.text for item in items if isinstance(item, ShortText)]
     known = [worked.input[list(step.channels)], step.weights, None if step.bias is None else np.array([step.bias])]
     if max(worked.operation.output_size) < 2 * LARGE:  # a larger one is drawn without numbers
         known.append(worked.results(step.channel))
     shown = [values for values in known if values is not None and max(values.shape) < 2 * LARGE]
     result, marked = np.array([step.exact], object), any("≈" in word for word in words)
     note = display_text(origin_text(worked), *shown, *made, result, marked=marked)
-    return f"{note}; {SHORTENED}" if short else note
+    shortened = [SHORTENED, *([LEFT_OUT] if "…" in short else [])]
+    return f"{note}; {', '.join(shortened)}" if short else note
 
 
 def page_numbers(worked: Walkthrough, step: Step) -> list[Array | None]:
