@@ -112,7 +112,7 @@ def check_target(path: Path, recipe: Recipe | None, *, force: bool, data: bytes 
 
 
 def _is_remnant(path: Path, data: bytes | None) -> bool:
-    """Whether a regular file, not a link, is what a crash left of ``data``: the beginning of it, with or without zeros behind.
+    """Whether a regular file, not a link, is what a crash left of ``data``: its beginning, perhaps followed by zeros.
 
     Without ``data``, whether it may be: it is damaged, and begins like a file of ours.
     """

@@ -223,7 +223,7 @@ def test_a_file_with_lost_blocks_is_made_anew(look, choice):
     choice = ("-l", "layer1", *choice, "--skip-existing", "--json")
     assert look(*choice).code == 0
     whole = content()
-    path = next(path for path in sorted(Path("kernelviz-out").rglob("*.???")) if "0001" in str(path))
+    path = next(path for path in sorted(Path("kernelviz-out").rglob("*.???")) if "0001-" in str(path))
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2].ljust(len(data), b"\0"))
     result = look(*choice)
