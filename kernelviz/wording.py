@@ -118,8 +118,9 @@ def reason_text(error: BaseException) -> str:
 
 
 MOST_DIGITS = 6  # significant digits up to which numbers are written exactly
-_WRITTEN = re.compile(r"(?P<whole>\d*)(?P<point>\.?)(?P<part>\d*)(?:e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+_WRITTEN = re.compile(r"(?P<whole>\d*)(?P<point>\.?)(?P<part>\d*)", re.ASCII)
 _LONGEST_NUMBER = 12  # characters
+_LONGEST_ZEROS = 8  # characters of a number whose trailing zeros are more digits than MOST_DIGITS; cells hold so many
 
 
 def decimal_of(value: float | Decimal) -> Decimal:
@@ -155,6 +156,7 @@ def value_text(value: float | Decimal) -> str:
         digits, _, exponent = f"{abs(number):.2e}".partition("e")
         digits, power, low, high = digits.replace(".", ""), int(exponent), -3, 5
     if not low <= power < high:
+        digits = digits.rstrip("0")
         return f"{sign}{digits[0]}{'.' if digits[1:] else ''}{digits[1:]}×10{str(power).translate(_SUPERSCRIPT)}"
     if power < 0:
         return f"{sign}0.{'0' * (-power - 1)}{digits}"
@@ -165,18 +167,20 @@ def value_text(value: float | Decimal) -> str:
 def typed_text(text: str) -> str:
     """A number as it was typed, with a true minus, without a plus, and with no sign of zero.
 
-    It is empty if the number is written longer than with six significant digits, so that ``value_text`` has to write it.
+    It is empty if the number has more than six significant digits or an exponent, so that ``value_text`` has to write it:
+    typed numbers and results have one spelling.
     """
     negative, bare = text.startswith(("-", "−")), text.lstrip("+-−")
-    found = _WRITTEN.fullmatch(bare.replace("−", "-"))
+    found = _WRITTEN.fullmatch(bare)
     if found is None or len(bare) > _LONGEST_NUMBER:
         return ""
-    number, value = Decimal(bare.replace("−", "-")), float(bare.replace("−", "-"))
+    number, value = Decimal(bare), float(bare)
     digits = (found["whole"] + found["part"]).lstrip("0")
-    digits = digits if found["point"] else digits.rstrip("0")
+    if len(text) <= _LONGEST_ZEROS or not found["point"]:
+        digits = digits.rstrip("0")
     if len(digits) > MOST_DIGITS or number != decimal_of(value):
         return ""
-    return ("−" if negative and number else "") + bare.replace("-", "−")
+    return ("−" if negative and number else "") + bare
 
 
 def fixed_text(value: float, decimals: int | None) -> str:

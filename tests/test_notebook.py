@@ -77,6 +77,7 @@ def values():
         ),
         *(
             kv.animate_convolution(worked),
+            kv.read_call(f'Conv2D(32, (3, 3), activation="relu", name={LONG!r}, input_shape=(150, 150, 3))'),
             make_overlay(maps),
             *kv.make_sheet(bank, view="channels").tiles.__dict__.values(),
         ),

@@ -69,11 +69,29 @@ ConvPadding = Annotated[
     ),
 ]
 PoolPadding = Annotated[
-    str, _sides("--padding", text="Padding around the input, at most half of the window. Default: 0.")
+    str,
+    typer.Option(
+        "--padding",
+        metavar=f"{SIDES}|same|valid",
+        help="Padding around the input, at most half of the window; or same or valid, as in Keras. Default: 0.",
+        show_default=False,
+    ),
 ]
-CutOff = Annotated[str, _sides("--padding", text="Rows and columns cut off the output at each end. Default: 0.")]
+CutOff = Annotated[
+    str,
+    typer.Option(
+        "--padding",
+        metavar=f"{SIDES}|same|valid",
+        help="Rows and columns cut off the output at each end; or same or valid, as in Keras. Default: 0.",
+        show_default=False,
+    ),
+]
 OutputPadding = Annotated[
-    str, _sides("--output-padding", text="Rows and columns added to the end of the output. Default: 0.")
+    str | None,
+    _sides(
+        "--output-padding",
+        text="Rows and columns added to the end of the output. Default: 0, with same and valid that of Keras.",
+    ),
 ]
 Dilation = Annotated[str, _sides("--dilation", text="Spacing between the kernel's elements. Default: 1.")]
 Groups = Annotated[int, typer.Option("--groups", min=1, help="Number of groups that the channels are split into.")]
@@ -104,8 +122,12 @@ CeilMode = Annotated[
     typer.Option("--ceil-mode", help="Round the output size up, so that the last window may reach beyond the input."),
 ]
 CountPad = Annotated[
-    bool,
-    typer.Option("--count-include-pad/--no-count-include-pad", help="Include padding in averages."),
+    bool | None,
+    typer.Option(
+        "--count-include-pad/--no-count-include-pad",
+        help="Include padding in averages. Default: included, but not that of same.",
+        show_default=False,
+    ),
 ]
 Adaptive = Annotated[
     str | None, _sides("--adaptive", text="Output size of an adaptive pooling, instead of kernel, stride and padding.")
@@ -394,7 +416,7 @@ def conv(
 
     For example: kernelviz explain conv --input 6 --stride 2 --padding 1
     """
-    from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices, conv_padding, sides
+    from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices, named_padding, sides
 
     choices = StepChoices(at, channel, steps, animate, fps, file_format, output, arrays, force)
     inputs = ExplainInputs(input_, kernel, kernel_values, bias, seed, groups, in_channels, out_channels)
@@ -402,7 +424,7 @@ def conv(
     def build() -> Operation:
         from kernelviz.arithmetic.operations import Convolution
 
-        amounts: Any = conv_padding(padding)
+        amounts: Any = named_padding(padding)
         return Convolution(
             inputs.size, inputs.sides, padding=amounts, stride=sides("stride", stride),
             dilation=sides("dilation", dilation), groups=groups, in_channels=inputs.inputs,
@@ -418,7 +440,7 @@ def transpose(
     kernel: Kernel = None,
     stride: Stamps = "1",
     padding: CutOff = "0",
-    output_padding: OutputPadding = "0",
+    output_padding: OutputPadding = None,
     dilation: Dilation = "1",
     groups: Groups = 1,
     in_channels: InChannels = None,
@@ -443,7 +465,7 @@ def transpose(
 
     For example: kernelviz explain transpose --input 3 --stride 2 --padding 1
     """
-    from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices, sides
+    from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices, sides, transposed_padding
 
     choices = StepChoices(at, channel, steps, animate, fps, file_format, output, arrays, force)
     inputs = ExplainInputs(input_, kernel, kernel_values, bias, seed, groups, in_channels, out_channels)
@@ -451,9 +473,10 @@ def transpose(
     def build() -> Operation:
         from kernelviz.arithmetic.operations import TransposedConvolution
 
+        steps, apart = sides("stride", stride), sides("dilation", dilation)
+        cut, more = transposed_padding(padding, output_padding, inputs.sides, steps, apart)
         return TransposedConvolution(
-            inputs.size, inputs.sides, stride=sides("stride", stride), padding=sides("padding", padding),
-            output_padding=sides("output padding", output_padding), dilation=sides("dilation", dilation),
+            inputs.size, inputs.sides, stride=steps, padding=cut, output_padding=more, dilation=apart,
             groups=groups, in_channels=inputs.inputs, out_channels=inputs.outputs, bias=bias is not None,
         )  # fmt: skip
 
@@ -469,7 +492,7 @@ def pool(
     padding: PoolPadding = "0",
     dilation: Dilation = "1",
     ceil_mode: CeilMode = False,
-    count_include_pad: CountPad = True,
+    count_include_pad: CountPad = None,
     adaptive: Adaptive = None,
     in_channels: InChannels = None,
     seed: NumberSeed = 0,
@@ -490,7 +513,7 @@ def pool(
 
     For example: kernelviz explain pool --input 5 --kernel 2 --ceil-mode
     """
-    from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices, sides
+    from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices, pool_padding, sides
 
     choices = StepChoices(at, channel, steps, animate, fps, file_format, output, arrays, force)
     window = kernel if kernel or adaptive else "2"
@@ -499,20 +522,24 @@ def pool(
     def build() -> Operation:
         from kernelviz.arithmetic.operations import Pooling
 
-        if kind is PoolKind.MAX and not count_include_pad:
+        if kind is PoolKind.MAX and count_include_pad is False:
             raise UsageError(
                 "--no-count-include-pad is for averages.", "A maximum ignores padding.",
                 "Add --kind average, or omit it.",
             )  # fmt: skip
+        size = sides("kernel", window) if window else None
+        steps, apart = sides("stride", stride) if stride else None, sides("dilation", dilation)
+        around, is_left_out = pool_padding(padding, inputs.size, size, steps, apart)
+        is_left_out = is_left_out and kind is PoolKind.AVERAGE
         return Pooling(
             inputs.size,
-            sides("kernel", window) if window else None,
+            size,
             kind=kind.value,
-            stride=sides("stride", stride) if stride else None,
-            padding=sides("padding", padding),
-            dilation=sides("dilation", dilation),
+            stride=steps,
+            padding=around,
+            dilation=apart,
             ceil_mode=ceil_mode,
-            count_include_pad=count_include_pad,
+            count_include_pad=not is_left_out if count_include_pad is None else count_include_pad,
             adaptive=sides("adaptive size", adaptive) if adaptive else None,
             in_channels=inputs.inputs,
         )

@@ -102,7 +102,7 @@ def call(
         elif wanted is not None and not as_json:
             terminal.print_text(wanted)
         elif not as_json:
-            terminal.print_text("\n".join(call_lines(found)))
+            terminal.print_text(*call_lines(found))
         if as_json:
             report.more |= call_entry(found)
 
@@ -153,7 +153,9 @@ def _code(found: Call, code: CodeName) -> str:
     if text is None:
         reason = (keras_code if code is CodeName.KERAS else torch_code)(found).reason
         name = "Keras" if code is CodeName.KERAS else "torch"
-        raise UsageError(f"{found.name} has no exact counterpart in {name}: {reason}.")
+        unknown = found.padding is None or found.in_channels is None
+        hint = "Add the size of the input, as --input 150x150x3." if unknown and found.rank else ""
+        raise UsageError(f"{found.name} has no exact counterpart in {name}: {reason}.", hint=hint)
     return re.sub(r"\s*\n\s*", " ", text)
 
 
@@ -168,7 +170,8 @@ def _draw(found: Call, directory: Path, suffix: str, report: Report, *, force: b
     from kernelviz.files.names import file_stems
     from kernelviz.files.writing import check_target, save_picture
 
-    check_drawable(found)
+    steps = {"transposed convolution": "transpose", "max pooling": "pool", "average pooling": "pool"}.get(found.kind)
+    check_drawable(found, f"Omit -o, or see `kernelviz explain {steps} --help`." if steps else "Omit -o.")
     sizes = "x".join(str(side or "any") for side in (*found.input_size, found.in_channels))
     kernel = "x".join(map(str, found.kernel))
     stem = file_stems([("call", found.name, sizes, kernel, call_hash(found)[:8])])[0]

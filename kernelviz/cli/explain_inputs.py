@@ -14,7 +14,7 @@ from kernelviz.cli.options import parse_position
 from kernelviz.errors import UsageError
 from kernelviz.files.numbers import EXAMPLE, is_typed, read_numbers, typed_numbers
 from kernelviz.records import Typed
-from kernelviz.wording import shown
+from kernelviz.wording import inflected, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from kernelviz.arithmetic.operations import Operation
     from kernelviz.cli.options import AnyFormat
 
-_SIZE = re.compile(r"\s*\d+\s*(?:[x×]\s*\d+\s*)?|\s*\(\s*\d+\s*,\s*\d+\s*\)\s*")
+_SIZE = re.compile(r"\s*\d+\s*(?:[x×]\s*\d+\s*)?|\s*\(\s*\d+\s*,\s*\d+\s*\)\s*", re.ASCII)
+_WHOLE = re.compile(r"\s*[+-]?[0-9]+\s*")
+_LONGEST = 100  # digits of a size
 _BRACKETED = re.compile(r"\s*(?:\((.*)\)|\[(.*)\])\s*")
 _ALONE = re.compile(r"\s*[+\-−]?(?:\d[\d.]*|\.\d+)(?:e[+\-]?\d+)?\s*", re.IGNORECASE)
 
@@ -174,24 +176,95 @@ def sides(name: str, text: str, words: str = "") -> tuple[int, ...]:
     """
     bracketed = _BRACKETED.fullmatch(text)
     inner = (bracketed[1] or bracketed[2] or "") if bracketed else text
-    try:
-        return tuple(int(part) for part in re.split(r"[x×,]", inner))
-    except ValueError:
+    parts = re.split(r"[x×,]", inner)
+    if not all(_WHOLE.fullmatch(part) and len(part) <= _LONGEST for part in parts):
         raise UsageError(
             f"The {name} must be whole numbers{words}, but got '{shown(text)}'.",
-            "Rows and columns are counted.",
-            f"For example 3 or 3x5 for the {name}{words}.",
-        ) from None
+            "One number is for both rows and columns; 3x5 is 3 for rows and 5 for columns.",
+            f"For example --{name.replace('adaptive size', 'adaptive').replace(' ', '-')} 3 or 3x5{words}.",
+        )
+    return tuple(map(int, parts))
 
 
-def conv_padding(text: str) -> Literal["same", "valid"] | tuple[int, ...]:
-    """The padding of a convolution: numbers, or ``same`` and ``valid`` in any case.
+def named_padding(text: str) -> Literal["same", "valid"] | tuple[int, ...]:
+    """A padding: numbers, or ``same`` and ``valid`` in any case.
 
     Raises:
         UsageError: it is neither.
     """
     names: dict[str, Literal["same", "valid"]] = {"same": "same", "valid": "valid"}
     return names.get(text.strip().lower()) or sides("padding", text, ", same or valid")
+
+
+def pool_padding(
+    text: str, size: Sequence[int], kernel: Sequence[int] | None, stride: Sequence[int] | None, dilation: Sequence[int]
+) -> tuple[tuple[int, ...], bool]:
+    """The padding of a pool, and whether it is the ``same`` of Keras, whose averages leave the padding out.
+
+    Raises:
+        UsageError: it is neither numbers nor a name, or Keras pads more at the end than at the start.
+    """
+    from kernelviz.arithmetic.windows import pair, pooling_size, same_padding
+
+    found = named_padding(text)
+    if isinstance(found, tuple):
+        return found, False
+    if found == "valid" or kernel is None:  # an adaptive pool has no padding
+        return (0,), False
+    window, apart = pair("kernel", kernel), pair("dilation", dilation)
+    step = window if stride is None else pair("stride", stride)
+    axes = list(zip(pair("input size", size), window, step, apart, strict=True))
+    ends = [same_padding(*axis) for axis in axes]
+    if all(before == after for before, after in ends):
+        return tuple(before for before, _ in ends), any(map(any, ends))
+    ceiled = [pooling_size(n, k, s, a, d, ceil_mode=True) for (n, k, s, d), (a, _) in zip(axes, ends, strict=True)]
+    fits = ceiled == [-(-n // s) for n, _, s, _ in axes] and all(
+        b - a <= (s > 1) for (_, _, s, _), (a, b) in zip(axes, ends, strict=True)
+    )
+    around = ends[0][0] if ends[0][0] == ends[1][0] else f"{ends[0][0]}x{ends[1][0]}"
+    average = "; add --no-count-include-pad to averages" if ends[0][0] or ends[1][0] else ""
+    hint = f"--padding {around} --ceil-mode has the same windows{average}."
+    raise UsageError(
+        f"The padding cannot be same: Keras then pads {_ends_text(ends)}.",
+        "Here, as in torch, a pool is padded alike at both ends.",
+        hint if fits else "Give numbers, or another kernel size.",
+    )
+
+
+def transposed_padding(
+    text: str, output_padding: str | None, kernel: Sequence[int], stride: Sequence[int],
+    dilation: Sequence[int],
+) -> tuple[tuple[int, ...], tuple[int, ...]]:  # fmt: skip
+    """Padding and output padding of a transposed convolution; by name they are those of Keras.
+
+    Raises:
+        UsageError: they are no numbers, or Keras cuts off more at the end than at the start.
+    """
+    from kernelviz.arithmetic.windows import pair
+    from kernelviz.explain.calls import same_crop, valid_crop
+
+    found = named_padding(text)
+    stated = None if output_padding is None else sides("output padding", output_padding)
+    if isinstance(found, tuple):
+        return found, stated or (0,)
+    window, step, apart = pair("kernel", kernel), pair("stride", stride), pair("dilation", dilation)
+    extra = (None, None) if stated is None else pair("output padding", stated, least=0)
+    crop = same_crop if found == "same" else valid_crop
+    ends = [crop(d * (k - 1) + 1, s, more) for k, s, d, more in zip(window, step, apart, extra, strict=True)]
+    if any(a < 0 or a < b for a, b in ends):
+        raise UsageError(
+            f"The padding cannot be {found}: Keras then cuts {_ends_text(ends)} off the output.",
+            "Here, as in torch, both ends are cut alike.",
+            "Give numbers, or a kernel size that is even where the stride is even, and odd where it is odd.",
+        )
+    return tuple(a for a, _ in ends), tuple(a - b for a, b in ends)
+
+
+def _ends_text(ends: Sequence[tuple[int, int]]) -> str:
+    """``0 rows above and 1 below, 0 columns left and 1 right``."""
+    (top, bottom), (left, right) = ends
+    rows, columns = inflected(top, "row"), inflected(left, "column")
+    return f"{top} {rows} above and {bottom} below, {left} {columns} left and {right} right"
 
 
 def _pair(numbers: tuple[int, ...]) -> tuple[int, int]:

@@ -28,6 +28,7 @@ BatchSize = Annotated[
     typer.Option(
         "--batch-size",
         min=1,
+        max=65_536,
         metavar="N",
         help="Images per forward pass. More than one changes the last bits of some maps.",
         rich_help_panel=MANY,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import logging
 import os
 import signal
 import sys
@@ -84,6 +85,7 @@ def _ignore_impossible_sizes() -> None:
 def main(arguments: Sequence[str]) -> int:
     """Run the command with these arguments and return its exit code."""
     arguments = list(arguments)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns of caches that it replaces by others
     try:
         code = _app(next(iter(arguments), None))(arguments, standalone_mode=False, prog_name="kernelviz")
     except BrokenPipeError:

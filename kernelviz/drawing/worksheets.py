@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -118,7 +119,8 @@ class Cells:
 
     ``tint`` is the scale of the colours. Digits are ``texts``, or else the values with ``decimals`` decimals; without them
     each is written by ``value_text``. ``bold`` marks the cells that take part. ``padding`` is dashed, ``stretched`` cells
-    have an inner frame, ``unread`` ones are hatched. ``hidden`` digits are left out.
+    have an inner frame, ``unread`` ones are hatched. ``hidden`` digits are left out, ``short``
+    ones are not written in full. ``pending`` cells, not computed yet, are empty with a dot.
     """
 
     values: Array
@@ -131,6 +133,8 @@ class Cells:
     decimals: int | None = None
     empty: Array | None = None
     hidden: Array | None = None
+    short: Array | None = None
+    pending: Array | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -152,7 +156,7 @@ class Cells:
     @property
     def broken(self) -> Array:
         """(h, w): which values are not finite."""
-        return ~np.isfinite(self.values) & ~self.mask("empty")
+        return ~np.isfinite(self.values) & ~self.mask("empty") & ~self.mask("pending")
 
 
 @dataclass(frozen=True)
@@ -186,8 +190,52 @@ def digit_size(
 
 
 def legible_cell(cells: Sequence[Cells], least: float, most: float) -> float:
-    """The smallest cell from ``least`` to ``most`` that leaves all numbers legible; 0 if there is none."""
-    return next((cell for cell in np.arange(least, most + 1) if digit_size(cells, cell)), 0.0)
+    """The smallest cell from ``least`` to ``most`` that leaves all numbers legible; 0 if there is none.
+
+    If no cell fits the longest numbers, these are shortened, see ``shortened_cells``.
+    """
+    sizes = np.arange(least, most + 1)
+    found = next((cell for cell in sizes if digit_size(cells, cell)), 0.0)
+    if found or not len(sizes):
+        return found
+    short = [shortened_cells(each, sizes[-1]) for each in cells]
+    return next((cell for cell in sizes if digit_size(short, cell)), 0.0)
+
+
+class ShortText(Text):
+    """A number in a shorter form, as it does not fit its cell."""
+
+
+def shortened_cells(cells: Cells, cell: float, rule: DigitRule = WORKSHEET_DIGITS, legible: float = LEGIBLE) -> Cells:
+    """Cells with few numbers that are too long to be legible: these in a shorter form, or ``…`` if none fits.
+
+    Other cells are returned as they are: if all numbers are legible, if at least half of them are not, or if one is not
+    although it is no wider than usual.
+    """
+    if cells.values.size > MOST_DIGITS or min(rule.largest, rule.tall * cell) < legible:
+        return cells
+    most = rule.share * cell / legible
+    texts = np.array([*(text for row in cells.written for text in row), None], object)[:-1].reshape(cells.shape)
+    long = np.array([text_width(text, 1.0, bold=rule.bold) > most for text in texts.flat]).reshape(cells.shape)
+    if not long.any() or 2 * np.count_nonzero(long) >= long.size:
+        return cells
+    if any(text_width(text, 1.0, bold=rule.bold) <= rule.usual for text in texts[long]):
+        return cells
+    texts[long] = [_short_form(float(value), most, rule) for value in cells.values[long]]
+    return replace(cells, texts=texts, short=long)
+
+
+def _short_form(value: float, most: float, rule: DigitRule) -> str:
+    """``−1.2e6``: as many digits as fit this many ems; ``…`` if one is too long."""
+    forms = [re.sub(r"e([+-])0*", r"e\1", f"{value:.{digits}g}").replace("+", "") for digits in (3, 2, 1)]
+    written = (form.replace("-", "−") for form in forms)
+    return next((form for form in written if text_width(form, 1.0, bold=rule.bold) <= most), "…")
+
+
+def digits_panel(cells: Cells, cell: float, legible: float = LEGIBLE) -> Panel:
+    """The cells with their digits at the size that fits; long numbers are shortened, see ``shortened_cells``."""
+    short = shortened_cells(cells, cell, legible=legible)
+    return cells_panel(short, cell, digit_size([short], cell, legible=legible))
 
 
 def tints(cells: Cells, *, digits: bool) -> Array:
@@ -197,7 +245,7 @@ def tints(cells: Cells, *, digits: bool) -> Array:
     if not digits:
         rows, columns = np.nonzero(cells.broken)
         colours[rows, columns] = np.array(CHEQUER)[(rows + columns) % 2, None]
-    colours[cells.mask("empty")] = 255
+    colours[cells.mask("empty") | cells.mask("pending")] = 255
     return colours
 
 
@@ -213,20 +261,26 @@ def cells_panel(cells: Cells, cell: float, size: float, rule: DigitRule = WORKSH
         items += _inner_frames(cells, cell)
     if size or cell >= LEGIBLE:
         items += _hatching(cells, cell)
+    if (pending := np.argwhere(cells.mask("pending"))).size:
+        half = max(1.2, 0.045 * cell)
+        middles = [((j + 0.5) * cell, (i + 0.5) * cell) for i, j in pending]
+        items.append(Strokes(tuple((x - half, y, x + half, y) for x, y in middles), BORDER, 2 * half))
     if size:
         items += _digits(cells, cell, size, rule)
     return Panel(tuple(items), width, height)
 
 
 def _digits(cells: Cells, cell: float, size: float, rule: DigitRule) -> list[Item]:
-    strong, hidden = cells.mask("bold"), cells.mask("hidden") | cells.mask("empty")
+    strong, short = cells.mask("bold"), cells.mask("short")
+    hidden = cells.mask("hidden") | cells.mask("empty") | cells.mask("pending")
     items: list[Item] = []
     for i, row in enumerate(cells.written):
         for j, text in enumerate(row):
             if text and not hidden[i, j]:
                 fitting = min(size, rule.share * cell / text_width(text, 1.0, bold=bool(strong[i, j])))
                 middle = (j + 0.5) * cell, (i + 0.5) * cell
-                items.append(Text(*middle, text, fitting, DARK, bool(strong[i, j]), "center", middle=True))
+                kind = ShortText if short[i, j] else Text
+                items.append(kind(*middle, text, fitting, DARK, bool(strong[i, j]), "center", middle=True))
     return items
 
 

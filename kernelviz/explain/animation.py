@@ -39,8 +39,16 @@ from kernelviz.errors import UsageError
 from kernelviz.explain.plots import explaining_recipe, make_stamp, stamp_area, stamped_kernel
 from kernelviz.explain.step_pages import BAR, NARROW, number_note, scale_lines, step_page
 from kernelviz.explain.step_parts import BAR_GAP, LARGE, formula_panel, input_cells, output_cells, step_tint
-from kernelviz.explain.texts import bias_number, macs_text, name_text, number_texts, settings_text, weights_text
-from kernelviz.wording import value_text
+from kernelviz.explain.texts import (
+    bias_number,
+    equals_sign,
+    macs_text,
+    name_text,
+    number_texts,
+    settings_text,
+    weights_text,
+)
+from kernelviz.wording import factor_text, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -183,12 +191,12 @@ def _page(scene: Scene, number: int | None, *, adding: bool = False) -> Panel:
     """The page of a stamp, or of all of them."""
     operation = scene.worked.operation
     stamping = None if number is None else scene.stamps[number]
-    room = NARROWEST - 2 * MARGIN
+    room, made = NARROWEST - 2 * MARGIN, [each.stamp.values for each in scene.stamps]
     parts = [
         _input(scene, stamping),
         sign("×", NARROW),
         headed(scene.panel(scene.kernel), "kernel", size_text(scene.kernel.shape)),
-        sign("=", NARROW),
+        sign(equals_sign(scene.input.values, scene.kernel.values, *made), NARROW),
         _stamp(scene, stamping),
         arrow(width=82),
     ]
@@ -200,11 +208,10 @@ def _page(scene: Scene, number: int | None, *, adding: bool = False) -> Panel:
     room = max(room, body.width)
     formulas = formula_panel(operation.formulas, room)
     words = _sentence_panel(scene, number, room)
-    made = [each.stamp.values for each in scene.stamps]
-    note = number_note(scene.worked, scene.step, made)
+    note = number_note(scene.worked, scene.step, made, drawn=[body])
     notes = [weights_text(operation, dense=False), macs_text(operation), *_padding_notes(operation), note]
     settings = f"{settings_text(operation)}: every value stamps the kernel"
-    foot, lines = foot_panels(words, formulas, 0, room), scale_lines(operation, "")
+    foot, lines = foot_panels(words, formulas, 0, room), scale_lines(operation)
     return worksheet(name_text(operation), settings, body, foot, notes, lines=lines)
 
 
@@ -233,7 +240,7 @@ def _sentence(scene: Scene, number: int | None) -> str:
     value = texts[stamping.position[0]][stamping.position[1]]
     where = f"of row {stamping.position[0]}, column {stamping.position[1]} (counted from 0)"
     adds = "; what overlaps adds up" if stamping.meets.any() else ""
-    return f"stamp {number + 1} of {count}: {value} × kernel, {where}{adds}"
+    return f"stamp {number + 1} of {count}: {factor_text(value)} × kernel, {where}{adds}"
 
 
 def _input(scene: Scene, stamping: Stamping | None) -> LabelledPicture:

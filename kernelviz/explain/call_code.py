@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from kernelviz.explain.calls import Call, Ends
 
-DEPENDS = "how much `same` pads with a stride depends on the image size: add it with --input"
+DEPENDS = "how much `same` pads with a stride depends on the image size, which is not stated"
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _torch_layers(call: Call) -> list[list[_Piece]]:
     rank = call.rank
     depthwise = call.name.startswith("Depthwise")
     if (depthwise or call.kind == "separable convolution") and call.in_channels is None:
-        raise _NoneError("torch needs the number of channels: add it with --input")
+        raise _NoneError("torch needs the number of channels, which is not stated")
     middle = (call.in_channels or 0) * call.depth_multiplier
     two = call.kind == "separable convolution"
     inputs = [] if call.in_channels is None else [(str(call.in_channels), "input")]

@@ -49,8 +49,11 @@ from kernelviz.drawing.worksheets import (
 )
 from kernelviz.errors import UsageError
 from kernelviz.explain.call_code import keras_code, slope_of, torch_code
+from kernelviz.explain.call_reader import read_call
 from kernelviz.explain.call_texts import (
     FRAMEWORKS,
+    activation_words,
+    along,
     any_text,
     formulas,
     input_text,
@@ -61,7 +64,7 @@ from kernelviz.explain.call_texts import (
     per_kernel,
     sizes_text,
 )
-from kernelviz.explain.calls import ACTIVATIONS
+from kernelviz.explain.calls import ACTIVATIONS, Call
 from kernelviz.explain.unit_parts import mark
 from kernelviz.records import as_bank
 from kernelviz.version import SCHEMA, __version__
@@ -72,7 +75,6 @@ if TYPE_CHECKING:
 
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.explain.call_code import Code
-    from kernelviz.explain.calls import Call
     from kernelviz.records import Array, KernelBank
 
 WIDTH = WIDEST - 2 * MARGIN
@@ -97,21 +99,28 @@ _COLUMN_OF = {
 """Where the picture shows what an argument sets."""
 
 
-def plot_call(call: Call, *, image: object = None, kernels: object = None, kernel: int | None = None) -> PageFigure:
+def plot_call(
+    call: Call | str, *, image: object = None, kernels: object = None, kernel: int | None = None
+) -> PageFigure:
     """Draw a 2-D convolution as Keras or torch writes it: each argument joined by a letter to its part of the picture.
 
     Args:
-        call: The result of ``read_call`` for ``Conv2D`` or ``Conv2d``.
+        call: The result of ``read_call`` for ``Conv2D`` or ``Conv2d``, or a line for it.
         image: The photograph of the input: an ``Image``, or (H, W, 3) uint8; drawn if the input has one or three channels.
         kernels: The kernels to draw: a ``KernelBank``, a tensor or an array of the shape of the call's weight. With an
             image one of the maps is computed. Without them the kernels are grey.
         kernel: The kernel that is enlarged, and whose map is shown. Default: the one with the largest norm.
 
     Raises:
-        UsageError: The call is another layer, or image or kernels have another shape.
+        UsageError: The call is no call or another layer, or image or kernels have another shape.
     """
     from kernelviz.drawing.figures import draw_page
 
+    given: object = call
+    call = read_call(call) if isinstance(call, str) else call
+    if not isinstance(given, (Call, str)):
+        what = f"The call must be text or the result of read_call, but got {type(given).__name__}."
+        raise UsageError(what, hint="For example plot_call('Conv2D(32, 3, input_shape=(28, 28, 1))')")
     check_drawable(call)
     page = _Page(call, _pixels(image), None if kernels is None else as_bank(kernels), kernel)
     figure = draw_page(page.panel())
@@ -119,8 +128,12 @@ def plot_call(call: Call, *, image: object = None, kernels: object = None, kerne
     return figure
 
 
-def check_drawable(call: Call) -> None:
+def check_drawable(call: Call, hint: str = "") -> None:
     """Check that there is a picture of this layer.
+
+    Args:
+        call: The layer.
+        hint: What to do if there is none.
 
     Raises:
         UsageError: there is none.
@@ -128,7 +141,7 @@ def check_drawable(call: Call) -> None:
     if call.name not in DRAWN:
         raise UsageError(
             f"{call.name} is explained in text only.", "Pictures are drawn of Conv2D (Keras) and Conv2d (torch).",
-            "Omit -o, or see `kernelviz explain conv|transpose|pool --help`.",
+            hint,
         )  # fmt: skip
 
 
@@ -342,11 +355,11 @@ class _Page:
         if call.activation is not None:
             name, slope = slope_of(call.activation)
             function = ACTIVATIONS[name]
-            words = "negative → 0" if name == "relu" else function.words
+            words = "negative → 0" if name == "relu" else activation_words(call, name)
             a = (f"a = {slope:g}",) if name == "leaky_relu" else ()
             found["activation"].append(_Note(letters.get("activation", ""), f"{function.formula}:", (words, *a)))
         found["output"] += self._output_notes()
-        return found
+        return {name: sorted(each, key=lambda note: note.letter) for name, each in found.items()}
 
     def _input_note(self) -> _Note:
         call = self.call
@@ -378,7 +391,8 @@ class _Page:
             notes = [_Note("", first[0], (*first[1:], each))]
         if "stride" in letters:
             steps = " × ".join(map(str, call.stride)) if len(set(call.stride)) > 1 else str(call.stride[0])
-            rest = "every place" if max(call.stride) == 1 else f"the window moves {steps} places at a time"
+            places = along(call.stride, 2) if len(set(call.stride)) > 1 else f"{steps} places"
+            rest = "every place" if max(call.stride) == 1 else f"the window moves {places} at a time"
             notes.append(_Note(letters["stride"], f"stride {steps}:", (rest,)))
         return notes
 
@@ -844,13 +858,25 @@ def _captions(notes: Sequence[_Note], x: float, width: float, y: float) -> tuple
         indent = 2 * DISC + 10 if note.letter else 0.0
         if note.letter:
             items += _disc(x + DISC, y + DISC, note.letter)
-        lines = [(line, INK) for line in (wrap(note.first, SMALL, width - indent) if note.first else [])]
-        lines += [(line, DIM) for rest in note.rest for line in wrap(rest, SMALL, width - indent)]
+        lines = [(line, INK) for line in _with_results(wrap(note.first, SMALL, width - indent))]
+        lines += [(line, DIM) for rest in note.rest for line in _with_results(wrap(rest, SMALL, width - indent))]
         for line, colour in lines:
             items.append(Text(x + indent, y + DISC, line, SMALL, colour, middle=True))
             y += pitch
         y += 12
     return items, y
+
+
+def _with_results(lines: Sequence[str]) -> list[str]:
+    """The lines with each ``=`` on the line of its result."""
+    found: list[str] = []
+    for line in lines:
+        if found and found[-1].endswith(" ="):
+            found[-1] = found[-1].removesuffix(" =")
+            found.append(f"= {line}")
+        else:
+            found.append(line)
+    return found
 
 
 def _short(call: Call, at: int) -> str:

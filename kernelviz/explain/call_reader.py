@@ -24,6 +24,7 @@ from kernelviz.explain.calls import (
     KERAS_SLOPE,
     KEYS,
     LAYERS,
+    OTHER_LAYERS,
     TORCH_ACTIVATIONS,
     TORCH_SLOPE,
     Argument,
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from kernelviz.explain.calls import Ends
 
 _SHAPES = {"input_shape": 0, "batch_input_shape": 0, "input_dim": 0, "shape": 0, "batch_shape": 0}.keys()
+_COUNTS = frozenset({"filters", "units", "in_channels", "out_channels", "in_features", "out_features"})
+_REQUIRED = _COUNTS | {"kernel_size", "output_size"}
 _MODES = ("zeros", "reflect", "replicate", "circular")
 
 
@@ -121,6 +124,7 @@ class _Reader:
         self.rank = self.signature.rank
         self._check_prefix(self.main, self.framework)
         self.values = dict(bound(line, self.main, self.signature.order, self.signature.named))
+        self._check_required()
         self.arguments = [self._argument(name, KEYS.get(name, ""), each) for name, each in self.values.items()]
         self.before: Ends = ((0, 0),) * self.rank  # of a padding layer in front
         self.fill = ""
@@ -138,6 +142,21 @@ class _Reader:
             self._behind(layer)
         self.arguments.sort(key=lambda each: each.start)
 
+    def _check_required(self) -> None:
+        """Check that no argument without a default is missing; a size alone is taken for the channels."""
+        missing = [name for name in self.signature.order if name in _REQUIRED and name not in self.values]
+        if self.signature.kind.endswith("pooling") and self.framework == "keras":
+            missing = [name for name in missing if name == "output_size"]
+        first = self.signature.order[0]
+        if "kernel_size" in missing and first in _COUNTS and first in self.values:
+            value = self.values[first]
+            if isinstance(value.value, tuple):
+                what = f"{first} must be a whole number, but got {_literal(value.value)}"
+                self.line.reject(value.start, f"{what}: {self.main.name} needs {first} before kernel_size.")
+        if missing:
+            names = f"{', '.join(missing[:-1])} and {missing[-1]}" if len(missing) > 1 else missing[0]
+            self.line.reject(self.main.start, f"{self.main.name} needs {names}.")
+
     def _argument(self, name: str, key: str, typed: Value | WrittenLayer) -> Argument:
         """An argument, or a layer behind that acts as one, with its position in the text without blanks around it."""
         before = len(self.line.text) - len(self.line.text.lstrip())
@@ -150,12 +169,14 @@ class _Reader:
         for layer in layers:
             if layer.name not in LAYERS and not self._is_companion(layer.name):
                 framework = PREFIXES[layer.prefix]
+                if any(layer.name in names for each, names in OTHER_LAYERS.items() if framework in ("", each)):
+                    self.line.reject(layer.start, f"{layer.name} is no layer that is explained here.")
                 known = [name for name, each in LAYERS.items() if framework in ("", each.framework)]
                 near = ", ".join(nearest_names(known, layer.name))
                 self.line.reject(layer.start, f"there is no layer {shown(layer.name)}; nearest: {near}.")
         found = [layer for layer in layers if layer.name in LAYERS]
         if not found:
-            self.line.reject(layers[0].start, f"{layers[0].name} alone is no layer that is explained here.")
+            self.line.reject(layers[0].start, f"{layers[0].name} is no layer that is explained here.")
         separable = len(found) == 2 and all(LAYERS[each.name].framework == "torch" for each in found)
         if len(found) > 1 and not separable:
             self.line.reject(found[1].start, "one layer at a time; write this one in a line of its own.")

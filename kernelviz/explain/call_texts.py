@@ -194,10 +194,24 @@ def _cut(call: Call) -> str:
         return f"{along(_typed_sides(call, 'padding'), call.rank)} cut off at each end of the output"
     if call.padding_name == "same":
         stated = any(each.key == "output_padding" and each.value is not None for each in call.arguments)
-        what = "" if stated else "padding so that output = input × stride, "
+        what = "" if stated else "padding so that output = input × stride; it "
         cut = all(b >= 0 for _, b in ends)
-        return f"{what}{_ends(call)} cut off the full output" if cut else what.removesuffix(", ") or "padding of Keras"
+        return (
+            f"{what}{_cut_text(call)} off the full output" if cut else what.removesuffix("; it ") or "padding of Keras"
+        )
     return "nothing is cut off the output"
+
+
+def _cut_text(call: Call) -> str:
+    """``cuts 1 row at the bottom and 1 column at the right``."""
+    ends = {"step": ("start", "end"), "slice": ("front", "back"), "row": ("top", "bottom"), "column": ("left", "right")}
+    parts = []
+    for (a, b), noun in zip(call.padding or (), _AXIS[call.rank], strict=True):
+        if a == b:
+            parts += [f"{counted(a, noun)} at each end"] if a else []
+        else:
+            parts += [f"{counted(n, noun)} at the {end}" for n, end in zip((a, b), ends[noun], strict=True) if n > 0]
+    return f"cuts {' and '.join(parts) or 'nothing'}"
 
 
 def _typed_sides(call: Call, key: str) -> tuple[int, ...]:
@@ -240,9 +254,17 @@ def _activation(call: Call) -> str:
     if call.activation is None:
         return "no activation: values stay as they are"
     name, slope = slope_of(call.activation)
-    found = ACTIVATIONS[name]
     a = f", a = {slope:g}" if name == "leaky_relu" else ""
-    return f"{found.formula}: {found.words}{a}"
+    return f"{ACTIVATIONS[name].formula}: {activation_words(call, name)}{a}"
+
+
+def activation_words(call: Call, name: str) -> str:
+    """What an activation does; a softmax is over the channels, except in Keras with channels first."""
+    if name != "softmax" or (call.rank and (call.framework == "torch" or call.channels_last)):
+        return ACTIVATIONS[name].words
+    if not call.rank and not call.input_size:
+        return "the values add up to 1"
+    return "the values of each vector add up to 1" if not call.rank else "the values along the last axis add up to 1"
 
 
 def _data_format(call: Call) -> str:
@@ -345,7 +367,7 @@ def _sum_text(call: Call, weights: str) -> str:
     text = f"{weights} + {outputs}" if call.bias else weights
     if call.parameters is not None:
         return f"{text} = {call.parameters:,}"
-    return f"{text}, with c input channels"
+    return f"{text}, with c {'input channels' if call.rank else 'inputs'}"
 
 
 def per_kernel(call: Call) -> int:
@@ -372,7 +394,8 @@ def _parameters_lines(call: Call) -> list[str]:
             if channels
             else f"{sizes_text(call.kernel)} weights per channel"
         )
-        kernels = f" in each of {counted(call.out_channels, 'kernel')}" if call.out_channels else " in each kernel"
+        each = "" if call.out_channels == 1 else "each of "
+        kernels = f" in {each}{counted(call.out_channels, 'kernel')}" if call.out_channels else " in each kernel"
         lines.append(f"{weights}{kernels}, {bias}")
     if call.rank:
         lines.append("the size of the input does not matter")
@@ -579,9 +602,9 @@ def _padding_notes(call: Call) -> list[str]:
             else "torch's pools have no same"
         )
         ends = "" if call.padding is None else f", here {_ends(call)}"
-        found.append(
-            "; ".join(part for part in (f"Keras pads uneven sums more at the end{ends}", what, instead) if part)
-        )
+        is_even = call.padding is not None and all(a == b for a, b in call.padding)
+        first = "" if is_even else f"Keras pads uneven sums more at the end{ends}"
+        found.append("; ".join(part for part in (first, what, instead) if part))
     elif call.padding_name == "same" and call.kind != "transposed convolution" and any(k % 2 == 0 for k in call.kernel):
         found.append(f"an even kernel is padded more at the end, in Keras and in torch: {_ends(call)}")
     if call.padding_name == "same" and call.kind == "average pooling":
@@ -592,7 +615,7 @@ def _padding_notes(call: Call) -> list[str]:
         and any(b > a for a, b in call.padding or ())
     ):
         found.append(
-            f"Keras cuts off more at the end, {_ends(call)}; torch cuts both ends alike, the rest by a negative pad"
+            f"Keras {_cut_text(call)} off the output; torch cuts both ends alike, and the rest by a negative pad"
         )
     return found
 

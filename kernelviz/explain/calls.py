@@ -115,6 +115,52 @@ LAYERS: dict[str, Signature] = {
 }
 """The layers that are read, by the name that their framework gives them."""
 
+OTHER_LAYERS: dict[Framework, frozenset[str]] = {
+    "keras": frozenset(
+        """
+        ActivityRegularization Activation Add AdditiveAttention AlphaDropout Attention AugMix AutoContrast
+        Average BatchNormalization Bidirectional CategoryEncoding CenterCrop Concatenate ConvLSTM1D ConvLSTM2D
+        ConvLSTM3D Cropping1D Cropping2D Cropping3D CutMix Discretization Dot Dropout ELU EinsumDense Embedding
+        Equalization Flatten FlaxLayer GRU GRUCell GaussianDropout GaussianNoise GroupNormalization
+        GroupQueryAttention HashedCrossing Hashing Identity Input InputLayer IntegerLookup JaxLayer LSTM
+        LSTMCell Lambda Layer LayerNormalization LeakyReLU Masking MaxNumBoundingBoxes Maximum MelSpectrogram
+        Minimum MixUp MultiHeadAttention Multiply Normalization PReLU Permute Pipeline RMSNormalization RNN
+        RandAugment RandomBrightness RandomColorDegeneration RandomColorJitter RandomContrast RandomCrop
+        RandomElasticTransform RandomErasing RandomFlip RandomGaussianBlur RandomGrayscale RandomHeight
+        RandomHue RandomInvert RandomPerspective RandomPosterization RandomRotation RandomSaturation
+        RandomSharpness RandomShear RandomTranslation RandomWidth RandomZoom ReLU RepeatVector Rescaling Reshape
+        Resizing ReversibleEmbedding STFTSpectrogram Sequential SimpleRNN SimpleRNNCell Softmax Solarization
+        SpatialDropout1D SpatialDropout2D SpatialDropout3D SpectralNormalization StackedRNNCells StringLookup
+        Subtract TFSMLayer TextVectorization ThresholdedReLU TimeDistributed TorchModuleWrapper
+        UnitNormalization UpSampling1D UpSampling2D UpSampling3D Wrapper ZeroPadding1D ZeroPadding2D
+        ZeroPadding3D
+        """.split()  # noqa: SIM905  (a table of names)
+    ),
+    "torch": frozenset(
+        """
+        AdaptiveLogSoftmaxWithLoss AlphaDropout BCELoss BCEWithLogitsLoss BatchNorm1d BatchNorm2d BatchNorm3d
+        Bilinear CELU CTCLoss ChannelShuffle CircularPad1d CircularPad2d CircularPad3d ConstantPad1d
+        ConstantPad2d ConstantPad3d Container CosineEmbeddingLoss CosineSimilarity CrossEntropyLoss
+        CrossMapLRN2d DataParallel Dropout Dropout1d Dropout2d Dropout3d ELU Embedding EmbeddingBag
+        FeatureAlphaDropout Flatten Fold FractionalMaxPool2d FractionalMaxPool3d GELU GLU GRU GRUCell
+        GaussianNLLLoss GroupNorm Hardshrink Hardsigmoid Hardswish Hardtanh HingeEmbeddingLoss HuberLoss
+        Identity InstanceNorm1d InstanceNorm2d InstanceNorm3d KLDivLoss L1Loss LPPool1d LPPool2d LPPool3d LSTM
+        LSTMCell LayerNorm LazyBatchNorm1d LazyBatchNorm2d LazyBatchNorm3d LazyInstanceNorm1d LazyInstanceNorm2d
+        LazyInstanceNorm3d LeakyReLU LinearCrossEntropyLoss LocalResponseNorm LogSigmoid LogSoftmax MSELoss
+        MarginRankingLoss MaxUnpool1d MaxUnpool2d MaxUnpool3d Mish Module ModuleDict ModuleList
+        MultiLabelMarginLoss MultiLabelSoftMarginLoss MultiMarginLoss MultiheadAttention NLLLoss NLLLoss2d PReLU
+        PairwiseDistance ParameterDict ParameterList PixelShuffle PixelUnshuffle PoissonNLLLoss RMSNorm RNN
+        RNNBase RNNCell RNNCellBase RReLU ReLU ReLU6 ReflectionPad1d ReflectionPad2d ReflectionPad3d
+        ReplicationPad1d ReplicationPad2d ReplicationPad3d SELU Sequential SiLU Sigmoid SmoothL1Loss
+        SoftMarginLoss Softmax Softmax2d Softmin Softplus Softshrink Softsign SyncBatchNorm Tanh Tanhshrink
+        Threshold Transformer TransformerDecoder TransformerDecoderLayer TransformerEncoder
+        TransformerEncoderLayer TripletMarginLoss TripletMarginWithDistanceLoss Unflatten Unfold Upsample
+        UpsamplingBilinear2d UpsamplingNearest2d ZeroPad1d ZeroPad2d ZeroPad3d
+        """.split()  # noqa: SIM905  (a table of names)
+    ),
+}
+"""The other layers of Keras and torch, which are not explained."""
+
 
 @dataclass(frozen=True)
 class ActivationFunction:
@@ -147,7 +193,9 @@ ACTIVATIONS = {
         ActivationFunction("softplus", "Softplus", "ln(1 + exp(x))", "a smooth ReLU"),
         ActivationFunction("softsign", "Softsign", "x / (1 + |x|)", "every value is squeezed between −1 and 1"),
         ActivationFunction("log_sigmoid", "LogSigmoid", "−ln(1 + exp(−x))", "the logarithm of the sigmoid"),
-        ActivationFunction("softmax", "Softmax", "exp(x) / Σ exp(x)", "the channels of a cell become shares of 1"),
+        ActivationFunction(
+            "softmax", "Softmax", "exp(x) / Σ exp(x)", "the values of all channels at one place add up to 1"
+        ),
         ActivationFunction("log_softmax", "LogSoftmax", "x − ln Σ exp(x)", "the logarithm of the softmax"),
         ActivationFunction("exponential", "", "exp(x)", "every value becomes positive"),
     )

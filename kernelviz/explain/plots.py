@@ -28,10 +28,12 @@ from kernelviz.drawing.worksheets import (
     Tint,
     cells_panel,
     digit_size,
+    digits_panel,
     frame,
     headed,
     in_a_row,
     legible_cell,
+    shortened_cells,
     sign,
     space,
     stacked,
@@ -56,17 +58,19 @@ from kernelviz.explain.step_parts import (
 from kernelviz.explain.texts import (
     broken_count,
     broken_notes,
+    equals_sign,
     gap_text,
     macs_text,
     name_text,
     number_texts,
     settings_text,
     shortened,
+    step_parts,
     step_text,
     weights_text,
 )
 from kernelviz.version import SCHEMA, __version__
-from kernelviz.wording import value_text
+from kernelviz.wording import factor_text, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,7 +95,9 @@ def steps_page(worked: Walkthrough, channel: int) -> Panel:
     room = WIDEST - 2 * MARGIN
     layout = _sheet_layout(worked, steps[0], tint, room)
     canvas = canvas_cells(worked, steps[0], steps[0].channels[0], tint)
-    same = None if digit_size([canvas], layout.cell) else cells_panel(canvas, layout.cell, 0)
+    same = (
+        None if digit_size([shortened_cells(canvas, layout.cell)], layout.cell) else cells_panel(canvas, layout.cell, 0)
+    )
     tiles = [_tile(worked, step, tint, layout, same) for step in steps]
     wide, tall = max(tile.width for tile in tiles), max(tile.height for tile in tiles)
     across = max(1, min(layout.across, int((room + GAP) // (wide + GAP))))
@@ -105,8 +111,10 @@ def steps_page(worked: Walkthrough, channel: int) -> Panel:
     count = f"all {total:,} steps"
     if len(steps) < total:
         count = f"{len(steps):,} of {total:,} steps: those of the first row and of the first column"
-    texts = [count, *_meanings(worked, steps[0]), *broken_notes(worked), number_note(worked, steps[0])]
-    lines = scale_lines(worked.operation, "∗")
+    dots = "output cells with a dot are not computed yet" if layout.output and total > 1 else ""
+    texts = [count, *_meanings(worked, steps[0]), dots, *broken_notes(worked)]
+    texts.append(number_note(worked, steps[0], drawn=[body], text=" ".join(texts)))
+    lines = scale_lines(worked.operation, "")
     title = f"{name_text(worked.operation)}, step by step"
     return worksheet(title, settings_text(worked.operation), body, [], texts, lines=lines)
 
@@ -160,7 +168,7 @@ def _tile(worked: Walkthrough, step: Step, tint: Tint, layout: SheetLayout, same
     cell = layout.cell
     if same is None:
         canvas = canvas_cells(worked, step, step.channels[0], tint)
-        panel = cells_panel(canvas, cell, digit_size([canvas], cell))
+        panel = digits_panel(canvas, cell)
     else:
         panel = same
     rows, columns = worked.canvas.rows[step.at[0]], worked.canvas.columns[step.at[1]]
@@ -173,7 +181,8 @@ def _tile(worked: Walkthrough, step: Step, tint: Tint, layout: SheetLayout, same
     if layout.output:
         cell, reached = layout.output, step.at[0] * worked.operation.output_size[1] + step.at[1]
         output = output_cells(worked, step, tint, reached)
-        made = cells_panel(output, cell, digit_size([output], cell))
+        output = replace(output, empty=None, pending=output.empty)
+        made = digits_panel(output, cell)
         height = max(height, made.height)
         items = [*moved(Panel(tuple(items), 0, 0), 0, (height - panel.height) / 2)]
         there = Panel((*made.items, frame(*step.at, 1, 1, cell, width=min(5.5, cell / 5))), made.width, made.height)
@@ -196,7 +205,8 @@ def _top(worked: Walkthrough, step: Step, tint: Tint, room: float) -> Panel:
         kernel = kernel_cells(step, 0, tint)
         count = f"{len(step.channels)} × " if len(step.channels) > 1 else ""
         turned = isinstance(worked.operation, TransposedConvolution)
-        parts += [headed(_small(kernel), "kernel", TURNED if turned else count + size_text(kernel.shape)), space(70)]
+        size = TURNED if turned else count + size_text(kernel.shape)
+        parts += [headed(_small(kernel), "kernel", size, aside=True), space(70)]
     row = in_a_row(parts) if parts else Panel((), 0, 0)
     bar = tint_bar(tint, 200.0)
     formula = formula_panel(worked.operation.formulas, max(420.0, room - row.width - bar.width - 70))
@@ -211,7 +221,7 @@ def _top(worked: Walkthrough, step: Step, tint: Tint, room: float) -> Panel:
 
 def _small(cells: Cells) -> Panel:
     cell = min(CELL * 0.75, 380 / max(cells.shape))
-    return cells_panel(cells, cell, digit_size([cells], cell))
+    return digits_panel(cells, cell)
 
 
 def _meanings(worked: Walkthrough, step: Step) -> list[str]:
@@ -254,10 +264,10 @@ def stamps_page(worked: Walkthrough, at: tuple[int, int], channel: int) -> Panel
     if any(operation.output_padding):
         apart += f"; the output padding adds {sides_text(operation.output_padding)} behind"
     lost = [gap_text(operation), *broken_notes(worked)]
-    note = number_note(worked, step, [stamp.values for stamp in stamps])
+    note = number_note(worked, step, [stamp.values for stamp in stamps], drawn=[top, bottom])
     foot = [choice, apart, dots, *lost, weights_text(operation, dense=False), macs_text(operation), note]
     settings = f"{settings_text(operation)}: every value stamps the kernel"
-    lines = scale_lines(operation, "")
+    lines = scale_lines(operation)
     return worksheet(name_text(operation), settings, stacked([top, bottom], 34), [], foot, lines=lines)
 
 
@@ -355,7 +365,7 @@ def _inputs_panel(worked: Walkthrough, step: Step, tint: Tint) -> Panel:
     parts = []
     for name, cells in (("input", input_cells(worked, step.channels[0], tint)), ("kernel", kernel)):
         cell = min(CELL, 280 / max(cells.shape))
-        panel = cells_panel(cells, cell, digit_size([cells], cell))
+        panel = digits_panel(cells, cell)
         count = f"{len(step.channels)} × " if len(step.channels) > 1 else ""
         parts += [headed(panel, name, count + size_text(cells.shape)), space(70)]
     body, bar = in_a_row(parts), tint_bar(tint, 270.0)
@@ -372,7 +382,7 @@ def _inputs_panel(worked: Walkthrough, step: Step, tint: Tint) -> Panel:
 
 def _sum_panel(worked: Walkthrough, step: Step, room: float) -> Panel:
     """The framed cell as the sum of the stamps on it."""
-    text, _, value = step_text(worked.operation, step).rpartition(" = ")
+    text, equals, value = step_parts(worked.operation, step)
     terms, most = text.split(" + "), 12
     end = 52 + text_width(value, FORMULA, bold=True)
     while text_width(text, SUM) + end > room and most > 2:
@@ -383,7 +393,7 @@ def _sum_panel(worked: Walkthrough, step: Step, room: float) -> Panel:
     y = below + 34
     items += [
         Text(0, y, text, SUM, INK),
-        Text(x, y, "=", SUM, DIM),
+        Text(x, y, equals, SUM, DIM),
         Text(x + 34, y, value, FORMULA - 1, INK, bold=True),
     ]
     return Panel(tuple(items), x + end - 14, y + 10)
@@ -397,8 +407,12 @@ def _stamp_rows(
     area = stamp_area(size, stamps)
     cells = [stamp.cells(area, size, tint) for stamp in stamps]
     out = output_cells(worked, step, tint)
+    every = [*cells, out]
     layouts = [_stamps_in_a_row(len(positions), area, more) for more in range(4)]  # more lines leave more to the digits
-    count, cell = next((each for each in layouts if digit_size([*cells, out], each[1])), layouts[0])
+    fits = [each for each in layouts if digit_size(every, each[1])]
+    fits += [each for each in layouts if digit_size([shortened_cells(one, each[1]) for one in every], each[1])]
+    count, cell = (fits or layouts)[0]
+    *cells, out = (shortened_cells(each, cell) for each in every)
     fitting = digit_size([*cells, out], cell)
     parts: list[LabelledPicture] = []
     for position, stamp, each in zip(positions, stamps, cells, strict=True):
@@ -409,7 +423,8 @@ def _stamp_rows(
     items = [*output.items, *(_dots(worked, cell) if fitting else ()), frame(*step.at, 1, 1, cell)]
     placed = moved(Panel(tuple(items), 0, 0), -area[1].start * cell, -area[0].start * cell)
     last = headed(Panel(placed, len(area[1]) * cell, len(area[0]) * cell), "output", size_text(out.shape))
-    parts = [*parts[:-1], sign("=", SIGN), last]
+    made = [stamp.values for stamp in stamps]
+    parts = [*parts[:-1], sign(equals_sign(*made, worked.results(step.channel)), SIGN), last]
     lines = [parts[at : at + 2 * count] for at in range(0, len(parts), 2 * count)]
     return stacked([in_a_row(line) for line in lines], 10), bool(fitting)
 
@@ -436,7 +451,8 @@ def _named(worked: Walkthrough, step: Step, position: tuple[int, int], panel: Pa
     if len(step.channels) > 1:
         return headed(panel, f"row {position[0]}, column {position[1]}", "")
     typed, place = worked.typed.get("input"), (step.channels[0], *position)
-    value, kernel = ("" if typed is None else typed[place]) or value_text(worked.input[place]), "× kernel"
+    value = factor_text(("" if typed is None else typed[place]) or value_text(worked.input[place]))
+    kernel = "× kernel"
     wide = text_width(value, HEAD, bold=True) + text_width(kernel, HEAD) + 16
     return headed(panel, value, kernel if wide <= max(panel.width, 160) else "")
 

@@ -27,15 +27,17 @@ from kernelviz.drawing.worksheets import (
     WIDEST,
     Cells,
     LabelledPicture,
+    ShortText,
     Tint,
     arrow,
     cells_panel,
     digit_size,
-    foot_panels,
+    digits_panel,
     frame,
     headed,
     in_a_row,
     legible_cell,
+    shortened_cells,
     sign,
     space,
     stacked,
@@ -66,15 +68,20 @@ from kernelviz.explain.step_parts import (
     part_around,
     part_text,
     step_tint,
+    sum_and_formula,
     sum_panel,
     turned_text,
     window_cells,
 )
 from kernelviz.explain.texts import (
+    LEFT_OUT,
     SCALE,
+    SHORTENED,
+    bias_and_result,
     bias_number,
     broken_notes,
     display_text,
+    equals_sign,
     gap_text,
     left_over_text,
     macs_text,
@@ -83,7 +90,8 @@ from kernelviz.explain.texts import (
     origin_text,
     settings_text,
     star_text,
-    step_text,
+    step_parts,
+    sum_numbers,
     weight_texts,
     weights_text,
 )
@@ -117,10 +125,10 @@ def channels_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel
     if isinstance(operation, TransposedConvolution):
         title += " as a convolution"
     lines = [
-        f"{framed_text(step)}; Σ : the sum of the products",
-        *scale_lines(operation, "×"),
+        framed_text(step),
+        *scale_lines(operation, "× Σ"),
     ]
-    note = number_note(worked, step, [step.exact_products, step.exact_sums])
+    note = number_note(worked, step, [step.exact_products, step.exact_sums], drawn=[body])
     texts = [*notes(worked, step, cells=grid.whole), *cut_notes(worked, step), note]
     return worksheet(title, many, body, [], texts, counted=counted(worked, step), lines=lines)
 
@@ -154,19 +162,37 @@ def _channels_body(grid: ChannelGrid, reached: int | None) -> Panel:
     return Panel(tuple(items), x + max(output.width, bar.width), height)
 
 
-def scale_lines(operation: Operation, sign: str) -> list[str]:
-    """The first lines of the caption: what the sign between input and kernel means, if there is one, and the colours."""
-    star = [star_text(operation, sign)] if sign and not isinstance(operation, Pooling) else []
+def scale_lines(operation: Operation, sign: str | None = None) -> list[str]:
+    """The first lines of the caption: what the sign between input and kernel means, and the colours.
+
+    An empty sign states how results are computed; None leaves both out.
+    """
+    star = [star_text(operation, sign)] if sign is not None and not isinstance(operation, Pooling) else []
     return [*star, SCALE]
 
 
-def number_note(worked: Walkthrough, step: Step, made: Sequence[Array | None] = ()) -> str:
-    """Where the numbers come from and whether any is rounded; ``made`` are others than of input, kernel and output."""
+def number_note(
+    worked: Walkthrough, step: Step, made: Sequence[Array | None] = (), *, drawn: Sequence[Panel], text: str = ""
+) -> str:
+    """Where the numbers come from and whether any is rounded; ``made`` are others than of input, kernel and output.
+
+    ``drawn`` are the panels of the page, and ``text`` its other words, in which ``≈`` may be.
+    """
+    items = [item for panel in drawn for item in panel.items if isinstance(item, Text)]
+    words, short = [text, *(item.text for item in items)], [item.text for item in items if isinstance(item, ShortText)]
     known = [worked.input[list(step.channels)], step.weights, None if step.bias is None else np.array([step.bias])]
     if max(worked.operation.output_size) < 2 * LARGE:  # a larger one is drawn without numbers
         known.append(worked.results(step.channel))
     shown = [values for values in known if values is not None and max(values.shape) < 2 * LARGE]
-    return f"{origin_text(worked)}; {display_text(*shown, *made, np.array([step.exact], object))}"
+    result, marked = np.array([step.exact], object), any("≈" in word for word in words)
+    note = display_text(origin_text(worked), *shown, *made, result, marked=marked)
+    shortened = [SHORTENED, *([LEFT_OUT] if "…" in short else [])]
+    return f"{note}; {', '.join(shortened)}" if short else note
+
+
+def page_numbers(worked: Walkthrough, step: Step) -> list[Array | None]:
+    """The numbers of the input, the kernel and the output of a page, and its bias."""
+    return [worked.input[list(step.channels)], step.weights, *bias_and_result(step), worked.results(step.channel)]
 
 
 def products_of(step: Step) -> list[Array | None]:
@@ -194,8 +220,9 @@ class ChannelGrid:
     def __init__(self, worked: Walkthrough, step: Step, *, moving: bool, reserved: float = 0.0) -> None:
         self.worked, self.step = worked, step
         self.order, self.choice = chosen_planes(step, moving=moving)
-        self.sum_texts = [] if step.exact_sums is None else [*number_texts(step.exact_sums)]
-        self.product_texts = number_texts(step.window if step.exact_products is None else step.exact_products)
+        self.products, self.exact_sums = step.exact_products, step.exact_sums
+        self.sum_texts = [] if self.exact_sums is None else [*number_texts(self.exact_sums)]
+        self.product_texts = number_texts(step.window if self.products is None else self.products)
         height, width = worked.canvas.padding.shape
         self.tint = step_tint(worked, step, products=True)
         self.shown = len(self.order)
@@ -204,7 +231,7 @@ class ChannelGrid:
             text_width(f"+ ({text})", SUM + 5, bold=True) for text in (*self.sum_texts, value_text(step.exact))
         )
         room = WIDEST - 2 * MARGIN - 2 * GAP - max(60, widest) - 270 - OUTPUT - reserved
-        self.whole = max(height, width) < LARGE
+        self.whole, self.cells = max(height, width) < LARGE, []
         self.cells = self._cells_within(room, (width, columns, columns)) if self.whole else []
         if not self.cells:
             self.whole = False
@@ -252,7 +279,8 @@ class ChannelGrid:
         whole = self.whole
         seen = canvas_cells(self.worked, step, channel, self.tint) if whole else window_cells(step, plane, self.tint)
         products = Cells(step.products[plane], self.tint, self.product_texts[plane])
-        return [seen, kernel_cells(step, plane, self.tint), products]
+        drawn = [seen, kernel_cells(step, plane, self.tint), products]
+        return [shortened_cells(each, cell) for each, cell in zip(drawn, self.cells or [BIGGEST] * 3, strict=True)]
 
     def heads(self) -> list[Item]:
         """What the columns are."""
@@ -267,7 +295,7 @@ class ChannelGrid:
         for left, (name, size) in zip(self.lefts, names, strict=True):
             items.append(Text(left, 14, name, HEAD, INK, bold=True))
             following = min([other for other in (*self.lefts, self.sums) if other > left])
-            if text_width(name, HEAD, bold=True) + text_width(size, SMALL) + 20 < following - left:
+            if text_width(name, HEAD, bold=True) + text_width(size, SMALL) + 36 < following - left:
                 items.append(Text(left + text_width(name, HEAD, bold=True) + 12, 14, size, SMALL, DIM))
         return [*items, Text(self.sums + 60, 14, "sums", HEAD, INK, bold=True, align="right")]
 
@@ -288,16 +316,20 @@ class ChannelGrid:
         if self.whole:
             items += moved(Panel(tuple(window_frame(rows, columns, self.cells[0])), 0, 0), 0, top)
         items.append(Text(0, y + self.tall + 28, f"channel {step.channels[plane]}", SMALL, DIM))
-        for at, word in enumerate("×="):
+        products = None if self.products is None else self.products[plane]
+        weights = None if step.weights is None else step.weights[plane]
+        made = equals_sign(step.window[plane], weights, products)
+        added = equals_sign(products, None if self.exact_sums is None else self.exact_sums[[plane]])
+        for at, word in enumerate(("×", made)):
             right = self.lefts[at] + cells[at].shape[1] * self.cells[at]
             items.append(
                 Text((right + self.lefts[at + 1]) / 2, middle, word, SIGN - 6, DIM, align="center", middle=True)
             )
         items.append(
             Text(
-                self.lefts[2] + cells[2].shape[1] * self.cells[2] + 34,
+                self.lefts[2] + cells[2].shape[1] * self.cells[2] + 42,
                 middle,
-                "Σ",
+                f"Σ {added}",
                 SUM + 6,
                 DIM,
                 align="center",
@@ -315,15 +347,20 @@ class ChannelGrid:
         """The sum of the channels not shown, the bias, a line and the result."""
         step, x = self.step, self.sums + 60
         items: list[Item] = []
-        rest = len(step.channels) - self.shown
-        if rest and step.exact_sums is not None:
-            others = sum(np.delete(step.exact_sums, self.order), start=Decimal(0))
-            items += self._added(f"the other {rest:,}", value_text(others), y)
+        rest, rest_sum = len(step.channels) - self.shown, Decimal(0)
+        if rest and self.exact_sums is not None:
+            rest_sum = sum(np.delete(self.exact_sums, self.order), start=Decimal(0))
+            items += self._added(f"the other {rest:,}", value_text(rest_sum), y)
             y += 44
         if step.bias is not None:
             items += self._added("bias", bias_number(step), y)
             y += 30
         items.append(Rule(self.sums - 40, y, self.sums + 70, y, INK, 2.4))
+        others = [np.array([rest_sum], object)] if rest else []
+        sums = None if self.exact_sums is None else self.exact_sums[[*self.order]]
+        if (equals := equals_sign(sums, *others, *bias_and_result(step))) != "=":
+            left = x - text_width(value_text(step.exact), FORMULA, bold=True) - 16
+            items.append(Text(left, y + 42, equals, SUM + 6, DIM, align="right"))
         items.append(Text(x, y + 42, value_text(step.exact), FORMULA, INK, bold=True, align="right"))
         items += [
             Rule(x + 18, y + 32, self.right + 36, y + 32, DIM, 2.6),
@@ -347,8 +384,7 @@ class ChannelGrid:
         cells = cut_cells(cells, *part)
         at = self.step.at[0] - part[0].start, self.step.at[1] - part[1].start
         cell = min(CELL * 0.9, OUTPUT / cells.shape[1])
-        size = digit_size([cells], cell)
-        panel = cells_panel(cells, cell, size)
+        panel = digits_panel(cells, cell)
         framed = (*panel.items, frame(*at, 1, 1, cell, width=4.5))
         return headed(Panel(framed, panel.width, panel.height), "output", size_text(whole))
 
@@ -371,9 +407,9 @@ def enlarged_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel
             break
     room = max(body.width, NARROWEST - 2 * MARGIN)
     words = pool_sum_panel(worked, step, room) if step.weights is None else sum_panel(step, room)
-    foot = foot_panels(words, formula_panel(operation.formulas, room), 0.0, room)
+    foot = sum_and_formula(words, operation.formulas, 0.0, room)
     body = Panel((*body.items, *zoom), body.width, body.height)
-    note = number_note(worked, step, products_of(step))
+    note = number_note(worked, step, products_of(step), drawn=[body, *(panel for _, panel in foot)])
     texts = [*notes(worked, step, cells=False), *cut_notes(worked, step, part), note]
     if isinstance(operation, TransposedConvolution):
         texts.insert(0, f"the input is drawn {', '.join(canvas_name(worked))}")
@@ -391,7 +427,8 @@ def _enlarged_parts(
     cell = min(MIDDLE_CELL, middle / max(rows, columns))
     tint = step_tint(worked, step)
     drawn = [window_cells(step, 0, tint), *([] if step.weights is None else [kernel_cells(step, 0, tint)])]
-    if not any(digit_size([each], cell) for each in drawn) and not output_size(worked, step, tint, last):
+    short = [shortened_cells(each, cell) for each in drawn]
+    if not any(digit_size([each], cell) for each in short) and not output_size(worked, step, tint, last):
         tint = replace(tint, pale=False)
         drawn = [replace(each, tint=tint) for each in drawn]
     source = canvas_cells(worked, step, step.channels[0], tint)
@@ -405,7 +442,7 @@ def _enlarged_parts(
     parts = [input_box(worked, source, box, marked), space(60), named]
     if step.weights is not None:
         kernel = headed(look.panel(drawn[1]), "kernel", turned_text(worked.operation))
-        parts += [sign("×", 56), kernel, sign("Σ =", 96)]
+        parts += [sign("×", 56), kernel, sign(f"Σ {equals_sign(*sum_numbers(step))}", 96)]
     else:
         parts.append(arrow("max" if step.counted is None else "mean", 130))
     parts += [output_box(worked, step, tint, reached, last), space(BAR_GAP), tint_bar(tint, 320.0)]
@@ -457,7 +494,8 @@ def input_box(worked: Walkthrough, cells: Cells, box: float, marked: tuple[int, 
 def output_size(worked: Walkthrough, step: Step, tint: Tint, box: float) -> float:
     """The size of the digits of the output in a box of this side; 0 if they do not fit."""
     cells = cut_cells(output_cells(worked, step, tint), *output_part(worked.operation.output_size, step.at))
-    return digit_size([cells], min(MIDDLE_CELL, box / max(cells.shape)))
+    cell = min(MIDDLE_CELL, box / max(cells.shape))
+    return digit_size([shortened_cells(cells, cell)], cell)
 
 
 def output_box(worked: Walkthrough, step: Step, tint: Tint, reached: int | None, box: float) -> LabelledPicture:
@@ -468,7 +506,7 @@ def output_box(worked: Walkthrough, step: Step, tint: Tint, reached: int | None,
     cells = cut_cells(cells, *part)
     size = output_size(worked, step, tint, box)
     cell = min(MIDDLE_CELL if size else box, box / max(cells.shape))
-    panel = cells_panel(cells, cell, size)
+    panel = cells_panel(shortened_cells(cells, cell), cell, size)
     halo = frame(*at, 1, 1, cell, colour=WHITE, width=9 if cell > 12 else 7)
     items: list[Item] = [*panel.items, halo, frame(*at, 1, 1, cell, width=4.5 if cell > 12 else 3.5)]
     return headed(Panel(tuple(items), panel.width, panel.height), "output", size_text(whole))
@@ -536,7 +574,7 @@ def fitting_look(cells: Sequence[Cells], fixed: float, tint: Tint) -> tuple[Look
     usual = min(CELL, room)
     sizes = np.arange(usual, max(usual, min(WIDEST_CELL, room)) + 1e-6, 4.0)
     looks = [Look(tint, float(cell), legible_at(columns * cell + fixed + 2 * MARGIN)) for cell in sizes]
-    best = max(looks, key=lambda look: (look.legible_of(cells), -look.cell))
+    best = max(looks, key=lambda look: (look.legible_of(cells), look.legible_of(cells, whole=True), -look.cell))
     return best, best.legible_of(cells) if usual >= SPACIOUS else len(cells)
 
 
@@ -551,7 +589,7 @@ def kernel_page(worked: Walkthrough, step: Step, look: Look, reached: int | None
         canvas_matrix(worked, step, look),
         sign("∗", gap),
         headed(look.panel(kernel_cells(step, 0, look.tint)), "kernel", turned_text(operation)),
-        sign("=", gap),
+        sign(equals_sign(*page_numbers(worked, step)), gap),
         output_matrix(worked, step, look, reached),
     ]
     title = name_text(operation)
@@ -564,8 +602,9 @@ def kernel_page(worked: Walkthrough, step: Step, look: Look, reached: int | None
     body = in_a_row([*parts, space(BAR_GAP), tint_bar(look.tint, max(230.0, min(tall, 480.0)))])
     room = max(NARROWEST - 2 * MARGIN, body.width)
     left = sum_panel(step, room, widest=None if reached is None else widest_texts(worked, step))
-    foot = foot_panels(left, formula_panel(operation.formulas, room), kernel_at, room)
-    texts = [*notes(worked, step), number_note(worked, step, products_of(step))]
+    foot = sum_and_formula(left, operation.formulas, kernel_at, room)
+    note = number_note(worked, step, products_of(step), drawn=[body, *(panel for _, panel in foot)])
+    texts = [*notes(worked, step), note]
     lines, count = scale_lines(operation, "∗"), counted(worked, step)
     return worksheet(title, settings_text(operation), body, foot, texts, counted=count, lines=lines)
 
@@ -583,12 +622,12 @@ def pool_page(worked: Walkthrough, step: Step, look: Look, reached: int | None) 
     body = in_a_row([*parts, space(BAR_GAP), tint_bar(look.tint, max(230.0, min(tall, 480.0)))])
     count = counted(worked, step)
     bold = "bold: the value that the window passes on" if maximum else ""
-    texts = [*notes(worked, step), bold, number_note(worked, step)]
-    lines = scale_lines(operation, "")
+    lines = scale_lines(operation)
     room = WIDEST - 2 * MARGIN - body.width - 60
     beside = room >= 460
     width = room if beside else max(body.width, NARROWEST - 2 * MARGIN)
     words = stacked([pool_sum_panel(worked, step, width), formula_panel(operation.formulas, width)], 40)
+    texts = [*notes(worked, step), bold, number_note(worked, step, drawn=[body, words])]
     if not beside:
         return worksheet(
             name_text(operation), settings_text(operation), body, [(0.0, words)], texts, counted=count, lines=lines
@@ -602,7 +641,7 @@ def pool_page(worked: Walkthrough, step: Step, look: Look, reached: int | None) 
 
 def pool_sum_panel(worked: Walkthrough, step: Step, room: float) -> Panel:
     """The framed cell of a pool in one line, or several."""
-    text, _, value = step_text(worked.operation, step).rpartition(" = ")
+    text, equals, value = step_parts(worked.operation, step)
     lines = wrap(text, SUM, room - text_width(f"  =  {value}", FORMULA))
     words, below = text_block(lines, 0, SMALL + 14, SUM, colour=INK)
     x, y = text_width(lines[-1], SUM) + 14, below - SUM * 0.36
@@ -610,7 +649,7 @@ def pool_sum_panel(worked: Walkthrough, step: Step, room: float) -> Panel:
     items = [
         heading,
         *words,
-        Text(x, y, "=", SUM, DIM),
+        Text(x, y, equals, SUM, DIM),
         Text(x + text_width("=  ", SUM) + 4, y, value, FORMULA - 1, INK, bold=True),
     ]
     head = text_width(heading.text, SMALL) + 8

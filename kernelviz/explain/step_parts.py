@@ -22,15 +22,18 @@ from kernelviz.drawing.worksheets import (
     LabelledPicture,
     Tint,
     arrow_items,
-    cells_panel,
     digit_size,
+    digits_panel,
+    foot_panels,
     frame,
     headed,
     page_tint,
+    shortened_cells,
     window_frame,
 )
 from kernelviz.explain.texts import (
     bias_number,
+    equals_sign,
     letter_values,
     number_texts,
     padding_text,
@@ -38,6 +41,7 @@ from kernelviz.explain.texts import (
     rounding_text,
     rows_text,
     shortened,
+    sum_numbers,
     weight_texts,
     window_texts,
     worked_text,
@@ -137,13 +141,15 @@ class Look:
     cell: float
     legible: float
 
-    def legible_of(self, cells: Sequence[Cells]) -> int:
-        """The number of these matrices whose digits are legible."""
+    def legible_of(self, cells: Sequence[Cells], *, whole: bool = False) -> int:
+        """The number of these matrices whose digits are legible; with ``whole`` none of them shortened."""
+        if not whole:
+            cells = [shortened_cells(each, self.cell, legible=self.legible) for each in cells]
         return sum(digit_size([each], self.cell, legible=self.legible) > 0 for each in cells)
 
     def panel(self, cells: Cells) -> Panel:
-        """Cells with their digits at the size that fits; without digits if one of them would not be legible."""
-        return cells_panel(cells, self.cell, digit_size([cells], self.cell, legible=self.legible))
+        """Cells with their digits at the size that fits, see ``digits_panel``."""
+        return digits_panel(cells, self.cell, self.legible)
 
 
 TURNED = "turned 180°"
@@ -268,7 +274,7 @@ def sum_panel(step: Step, room: float, *, widest: tuple[float, float] | None = N
             if bias:
                 items.append(Text(x, y, bias, SUM, DARK))
                 x += text_width(bias, SUM) + tail
-            items.append(Text(x, y, "=", SUM, FAINT))
+            items.append(Text(x, y, equals_sign(*sum_numbers(step)), SUM, FAINT))
             items.append(Text(x + text_width("=", SUM) + tail, y, value, FORMULA - 1, INK, bold=True))
         y += 38
     panel = Panel(tuple(items), max(whole, text_width(heading, SMALL) + 8), y - 26)
@@ -297,7 +303,8 @@ def _one_line(step: Step, heading: str, room: float) -> Panel:
         shown = shortened(terms, most) if most > 2 else [terms[0], "…"]
     text = " + ".join(shown + bias)
     x = text_width(text, SUM)
-    items: list[Item] = [head, Text(0, SMALL + 44, text, SUM, DARK), Text(x + 14, SMALL + 44, "=", SUM, FAINT)]
+    equals = equals_sign(*sum_numbers(step))
+    items: list[Item] = [head, Text(0, SMALL + 44, text, SUM, DARK), Text(x + 14, SMALL + 44, equals, SUM, FAINT)]
     items.append(Text(x + 30 + text_width("=", SUM), SMALL + 44, value, FORMULA - 1, INK, bold=True))
     return Panel(tuple(items), max(x + end, text_width(head.text, SMALL) + 8), SMALL + 54)
 
@@ -368,7 +375,7 @@ def _with_letters(panel: Panel, formulas: tuple[Formula, Formula], room: float) 
     first = 12 + max(text_width(letter, SMALL, bold=True) for letter, _, _ in letters)
     name = max(text_width(name, SMALL) for _, name, _ in letters) + 16
     wide = first + name + max(text_width(value, SMALL) for _, _, value in letters)
-    left = panel.width + 44
+    left = panel.width + (44 if panel.width + 44 + wide <= room else 28)
     if left + wide > room:
         lines = fitted(PART.join(" ".join(each) for each in letters), SMALL, room)
         words, bottom = text_block(lines, 0, panel.height, SMALL, colour=DIM)
@@ -382,6 +389,20 @@ def _with_letters(panel: Panel, formulas: tuple[Formula, Formula], room: float) 
             Text(left + wide, y, value, SMALL, DIM, align="right"),
         ]
     return Panel((*panel.items, *items), left + wide, max(panel.height, SMALL + 10 + 28.0 * len(letters)))
+
+
+NARROWEST_FORMULA = 420.0
+
+
+def sum_and_formula(
+    left: Panel, formulas: tuple[Formula, Formula], preferred: float, room: float
+) -> list[tuple[float, Panel]]:
+    """The sum and the size of the output at the foot of a page, beside each other if the formula can be that narrow."""
+    foot, rest = foot_panels(left, formula_panel(formulas, room), preferred, room), room - left.width - 40
+    if len(foot) == 1 and rest >= NARROWEST_FORMULA:
+        narrow = foot_panels(left, formula_panel(formulas, rest), preferred, room)
+        foot = narrow if len(narrow) == 2 else foot
+    return foot
 
 
 INPUT_RATIO, OUTPUT_RATIO = 8, 4  # how many times as long as wide the part is at most
@@ -410,7 +431,7 @@ def _along(side: int, span: range, most: int) -> range:
 def cut_cells(cells: Cells, rows: range, columns: range) -> Cells:
     """These rows and columns, with the same colours."""
     part = slice(rows.start, rows.stop), slice(columns.start, columns.stop)
-    names = ("texts", "bold", "padding", "stretched", "unread", "empty", "hidden")
+    names = ("texts", "bold", "padding", "stretched", "unread", "empty", "hidden", "short", "pending")
     masks = {name: getattr(cells, name) for name in names if getattr(cells, name) is not None}
     return replace(cells, values=cells.values[part], **{name: mask[part] for name, mask in masks.items()})
 

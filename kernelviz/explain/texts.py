@@ -71,39 +71,70 @@ def plane_terms(step: Step, plane: int, *, real_only: bool = False) -> list[str]
 
 
 def added_text(terms: Sequence[str]) -> str:
-    """``2 − 6.25 + 0``: terms added up, each minus as an operator."""
-    first, *rest = terms
-    return first + "".join(f" − {term[1:]}" if term.startswith("−") else f" + {term}" for term in rest)
+    """``2 − 6.25 + 0``: terms added up, each minus as an operator; powers of ten in brackets."""
+    first, *rest = ((term.startswith("−"), _part_text(term.removeprefix("−"))) for term in terms)
+    start = f"−{first[1]}" if first[0] else first[1]
+    return start.replace("−(", "(−") + "".join(f" {'−' if minus else '+'} {term}" for minus, term in rest)
+
+
+def _part_text(term: str) -> str:
+    """A term without its sign: a power of ten is in brackets."""
+    return factor_text(term) if "×" in term else term
+
+
+def equals_sign(*printed: Array | None) -> str:
+    """The sign before a result: ``=``, or ``≈`` if one of the numbers of the line, result included, is rounded."""
+    return "≈" if is_rounded(*printed) else "="
+
+
+def sum_numbers(step: Step, *, real_only: bool = False) -> list[Array | None]:
+    """The numbers that the sum of a step prints: factors, bias and result; ``real_only`` as in ``plane_terms``."""
+    window, weights = step.window, step.weights
+    if real_only:
+        real = ~(step.padding | step.stretched)
+        window, weights = window[:, real], None if weights is None else weights[:, real]
+    return [window, weights, *bias_and_result(step)]
+
+
+def bias_and_result(step: Step) -> list[Array | None]:
+    """The bias of a step, if it has one, and its result."""
+    return [None if step.bias is None else np.array([step.bias]), np.array([step.exact], object)]
 
 
 def worked_text(step: Step) -> str:
-    """``2 − 6.25 + 0 − 2 = −6.25``: the products and the bias added up; empty for a pool."""
+    """``2 − 6.25 + 0 − 2 = −6.25``: the products and the bias added up; ``≈`` if rounded; empty for a pool."""
     products = step.exact_products
     if products is None:
         return ""
     terms = [*number_texts(products).flat, *([bias_number(step)] if step.bias is not None else [])]
-    return f"{added_text(terms)} = {value_text(step.exact)}"
+    return f"{added_text(terms)} {equals_sign(products, *bias_and_result(step))} {value_text(step.exact)}"
 
 
 def step_text(operation: Operation, step: Step) -> str:
-    """``1×1 + 2×2 + … = 411``: how an output cell is computed, with every term.
+    """``1×1 + 2×2 + … = 411``: how an output cell is computed, with every term; ``≈`` if a number is rounded."""
+    return " ".join(step_parts(operation, step))
+
+
+def step_parts(operation: Operation, step: Step) -> tuple[str, str, str]:
+    """The terms of an output cell, ``=`` or ``≈``, and the result.
 
     For a transposed convolution only the stamps on that cell; several input channels are in brackets each.
     """
     value = value_text(step.exact)
     if isinstance(operation, Pooling):
         maximum = operation.kind == "max"
-        terms = plane_terms(step, 0, real_only=maximum or not operation.count_include_pad)
+        real_only = maximum or not operation.count_include_pad
+        terms, equals = plane_terms(step, 0, real_only=real_only), equals_sign(*sum_numbers(step, real_only=real_only))
         if maximum:
-            return f"max({', '.join(shortened(terms))}) = {value}"
-        return f"({' + '.join(map(bracketed, shortened(terms)))}) / {step.counted} = {value}"
+            return f"max({', '.join(shortened(terms))})", equals, value
+        return f"({' + '.join(map(bracketed, shortened(terms)))}) / {step.counted}", equals, value
     real_only = isinstance(operation, TransposedConvolution)
     planes = [plane_terms(step, plane, real_only=real_only) for plane in range(len(step.window))]
     sums = [" + ".join(shortened(terms)) for terms in planes if terms]
     if len(sums) > 1:
         sums = [f"({each})" for each in shortened(sums)]
     bias = [] if step.bias is None else [factor_text(bias_number(step))]
-    return f"{' + '.join(sums + bias) or 'no stamp'} = {value}"
+    return " + ".join(sums + bias) or "no stamp", equals_sign(*sum_numbers(step, real_only=real_only)), value
 
 
 def bracketed(term: str) -> str:
@@ -183,15 +214,24 @@ def macs_text(operation: Operation) -> str:
     return f"{operation.macs:,} multiply–adds"
 
 
-STAR = "multiply cell by cell, add up"
 SCALE = "one colour scale for the whole page, logarithmic: the same number has the same colour everywhere"
-ROUNDED = "rounded for display, to 3 digits where 6 are too few"
+ROUNDED = "numbers longer than six digits are rounded for display to 3 digits"
+SHORTENED = "numbers too long for their cells are rounded for display further"
+LEFT_OUT = "… if nothing fits"
+AS_IS = "numbers as typed", "numbers as given"
 OWN = {"input": "--input", "kernel": "--kernel-values"}  # the options that give these numbers
 
 
+SIGNS = {
+    "∗": "∗ : lay the kernel on the window, multiply cell by cell, add up",
+    "× Σ": "× : multiply window and kernel cell by cell; Σ : add up the products",
+    "": "each result: lay the kernel on the window, multiply cell by cell, add up",
+}
+
+
 def star_text(operation: Operation, sign: str) -> str:
-    """What the sign between input and kernel means."""
-    text = f"{sign} : lay the kernel on the window, {STAR}"
+    """What the sign between input and kernel means; if there is none, how each result is computed."""
+    text = SIGNS[sign]
     if isinstance(operation, TransposedConvolution):
         return f"{text}; here the kernel is turned by 180°"
     return f"{text}; the kernel is not flipped, as in torch"
@@ -206,8 +246,9 @@ def made_up_text(worked: Walkthrough) -> str:
 
 
 def origin_text(worked: Walkthrough) -> str:
-    """Where the numbers come from: made up, typed or neither."""
-    return made_up_text(worked) or ("numbers as typed" if worked.typed else "numbers as given")
+    """Where the numbers come from: made up, typed or neither; as typed only if each of them is written so."""
+    as_typed = worked.typed and all(text for texts in worked.typed.values() for text in texts.flat)
+    return made_up_text(worked) or AS_IS[0 if as_typed else 1]
 
 
 def is_rounded(*values: Array | None) -> bool:
@@ -225,9 +266,14 @@ def is_rounded(*values: Array | None) -> bool:
     return False
 
 
-def display_text(*values: Array | None) -> str:
-    """Whether these numbers are rounded for display."""
-    return ROUNDED if is_rounded(*values) else "results exact"
+def display_text(origin: str, *values: Array | None, marked: bool) -> str:
+    """Where the numbers come from, and whether these are rounded for display, ``marked`` by ``≈``."""
+    if not is_rounded(*values):
+        return f"{origin}; results exact"
+    text = f"{ROUNDED} (≈)" if marked else ROUNDED
+    return (
+        f"{text}, the others are exact, or as {origin.rpartition(' ')[2]}" if origin in AS_IS else f"{origin}; {text}"
+    )
 
 
 def broken_count(worked: Walkthrough) -> int:
@@ -402,8 +448,9 @@ def number_lines(worked: Walkthrough, steps: Sequence[Step], channel: int) -> li
     results = [worked.results(each) for each in range(len(worked.output))] if worked.output.size <= MOST_CELLS else []
     known = [worked.input, worked.kernel, worked.bias]
     shown = [None if values is None or values.size > MOST_CELLS else values for values in known]
-    origin = origin_text(worked).removeprefix("numbers ")
-    lines = [f"numbers     {origin}; {display_text(*shown, *results)}"]
+    sums = [step_text(operation, step) for step in steps]
+    note = display_text(origin_text(worked), *shown, *results, marked=any("≈" in text for text in sums))
+    lines = [f"numbers     {note.removeprefix('numbers ')}"]
     lines += ["", "input", *_planes(worked.input, worked.typed.get("input"))]
     if worked.kernel is not None:
         typed = worked.typed.get("kernel")
@@ -420,7 +467,7 @@ def number_lines(worked: Walkthrough, steps: Sequence[Step], channel: int) -> li
     heading = "steps" if len(steps) == total else f"{inflected(len(steps), 'step')} ({len(steps)} of {total})"
     of = f" of output channel {channel}" if operation.out_channels > 1 else ""
     lines += ["", f"{heading}{of}, rows and columns counted from 0"]
-    lines += [f"  row {step.at[0]}, column {step.at[1]}: {step_text(operation, step)}" for step in steps]
+    lines += [f"  row {step.at[0]}, column {step.at[1]}: {text}" for step, text in zip(steps, sums, strict=True)]
     return [*lines, "", "output", *_planes(np.stack(results) if results else worked.output)]
 
 

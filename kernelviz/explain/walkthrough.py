@@ -199,7 +199,7 @@ class Walkthrough:
         )
         averages = isinstance(self.operation, Pooling) and self.operation.kind != "max"
         terms = len(self._channels(channel)) * self.operation.kernel[0] * self.operation.kernel[1]
-        largest = [1.0 if values is None else np.abs(values).max() for values in (self.input, self.kernel)]
+        largest = [1.0 if values is None else float(np.abs(values).max()) for values in (self.input, self.kernel)]
         exact = whole and not averages and terms * largest[0] * largest[1] < _EXACT_FLOATS
         result = np.empty(output.shape, object)
         if exact or output.size * terms > _MOST_TERMS:

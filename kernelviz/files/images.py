@@ -61,6 +61,7 @@ from kernelviz.files.measured import (
     over_white,
     read_npy,
 )
+from kernelviz.files.pieces import check_pieces
 from kernelviz.files.srgb import to_srgb
 from kernelviz.files.tiffs import (
     NotDecodedError,
@@ -250,6 +251,7 @@ class _Decoding:
         if tags is not None and not tags.is_pillows:
             return self.bands_of_tiff(tags)
         try:
+            check_pieces(self.data, str(self.kind), self.name)
             opened = _Opener(self.kind, self.data)
             picture = opened()
         except (SyntaxError, KeyError):

@@ -267,6 +267,7 @@ def read_npy(data: bytes, name: str) -> Array:
         version = np.lib.format.read_magic(stream)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, fortran, dtype = read(stream)
+        shape = tuple(int(side) for side in shape)  # NumPy lets truth values pass
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise BadImageError(f"{name} is a damaged or truncated NumPy array.", reason, "Save it again.") from error

@@ -121,8 +121,9 @@ def _cells(line: str, name: str, position: str) -> list[str]:
 
 
 def _check_number(cell: str, name: str, position: str) -> None:
+    bare = cell.replace("−", "-")
     try:
-        finite = np.isfinite(float(cell.replace("−", "-")))
+        finite = bare.isascii() and "_" not in bare and np.isfinite(float(bare))  # float takes 1_000 and １
     except ValueError:
         finite = False
     if not finite:

@@ -14,7 +14,7 @@ import numpy as np
 
 from kernelviz.errors import FileInTheWayError, WriteError
 from kernelviz.files.encoding import png_series
-from kernelviz.files.recipes import LARGEST_INDEX, PNG_KEY, recipe_text
+from kernelviz.files.recipes import LARGEST_INDEX, PNG_KEY, is_whole, recipe_text
 from kernelviz.files.writing import (
     check_target,
     flush_to_disk,
@@ -99,7 +99,7 @@ def _write_index(temporary: Path, folder: Path, index: bytes) -> None:
 
 
 def is_complete(index: Path) -> bool:
-    """Whether every file in an index exists, and has the size that the index states."""
+    """Whether every file in an index exists, has the size that the index states, and is undamaged."""
     try:
         files = json.loads(read_regular(index, LARGEST_INDEX))["files"]
         with os.scandir(index.parent) as entries:
@@ -108,7 +108,8 @@ def is_complete(index: Path) -> bool:
                 for entry in entries
                 if entry.is_file(follow_symlinks=False)
             }
-        return all(there.get(entry["file"]) == entry["bytes"] for entry in files)
+        whole = all(there.get(entry["file"]) == entry["bytes"] for entry in files)
+        return whole and all(is_whole(index.parent / entry["file"]) for entry in files)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

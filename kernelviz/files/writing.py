@@ -112,7 +112,7 @@ def check_target(path: Path, recipe: Recipe | None, *, force: bool, data: bytes 
 
 
 def _is_remnant(path: Path, data: bytes | None) -> bool:
-    """Whether a regular file, not a link, is what a crash left of ``data``: the beginning of it, or zeros, or nothing.
+    """Whether a regular file, not a link, is what a crash left of ``data``: its beginning, perhaps followed by zeros.
 
     Without ``data``, whether it may be: it is damaged, and begins like a file of ours.
     """
@@ -127,7 +127,7 @@ def _is_remnant(path: Path, data: bytes | None) -> bool:
         there = read_regular(path, len(data))
     except OSError:
         return False
-    return data.startswith(there) or not any(there)
+    return data.startswith(there.rstrip(b"\0"))
 
 
 def may_replace(path: Path, recipe: Recipe | None) -> bool:

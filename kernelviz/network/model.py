@@ -614,14 +614,18 @@ def _check_moderate(spec: ModelSpec, choices: Mapping[str, int]) -> None:
     """
     with _limited_modules():
         wanted, usual = (
-            sum(parameter.numel() for parameter in _built(each, more, device="meta").parameters())
+            _numbers_in(_built(each, more, device="meta"))
             for each, more in ((spec, choices), (replace(spec, built_as=spec.architecture), _AS_IT_IS))
         )
     if wanted > 2 * usual + _MORE_PARAMETERS:
-        what = f"The configuration of {shown(spec.name)} asks for a network of {wanted:,} parameters."
+        what = f"The configuration of {shown(spec.name)} asks for a network of {wanted:,} parameters and buffers."
         raise KernelvizError(
             what, f"{spec.architecture} has {usual:,}.", "Check num_classes and model_args in config.json."
         )
+
+
+def _numbers_in(module: nn.Module) -> int:
+    return sum(tensor.numel() for tensor in itertools.chain(module.parameters(), module.buffers()))
 
 
 @contextlib.contextmanager

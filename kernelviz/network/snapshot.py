@@ -111,8 +111,9 @@ def preserved_random_state(devices: Iterable[torch.device] = ()) -> Iterator[Non
     A thread never resets it under another one that is still inside, which may be drawing the weights of a network from
     its seed: the last thread to leave restores what the first one found.
     """
-    thread, before = threading.get_ident(), _RandomState(devices)
+    thread = threading.get_ident()
     with _users.lock:
+        before = _RandomState(devices)
         if not _users.depths:
             _users.first = before
         _users.first.cuda = before.cuda | _users.first.cuda

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from kernelviz import read_recipe
+from kernelviz import read_call, read_recipe
 from kernelviz.errors import NoWeightsError
+from kernelviz.explain.call_texts import call_lines
 
 FIRST = 'Conv2D(32, (3, 3), activation="relu", input_shape=(150, 150, 3))'
 UNLOADED = """
@@ -35,6 +36,14 @@ def test_the_line_of_the_articles(run):
     ):
         assert words in result.out
     assert run("explain", "call", FIRST).out == result.out
+
+
+@pytest.mark.parametrize("line", [FIRST, "nn.Linear(128, 10)", "MaxPooling2D()"])
+def test_every_line_of_the_text_is_a_line_of_stdout(run, line):
+    """The printed lines are those of ``call_lines``, without escaped line breaks."""
+    lines = call_lines(read_call(line))
+    assert run("explain", line).out.split("\n") == [*lines, ""]
+    assert len(lines) > 5
 
 
 @pytest.mark.parametrize(
@@ -170,6 +179,57 @@ def test_the_words_of_keras_mean_the_same(run, words, same):
     """Each option name of Keras and torch, and sizes as Python writes them, equal those of ``explain``."""
     first, second = (run("explain", *each.split(), "--json").document for each in (words, same))
     assert first == second
+
+
+@pytest.mark.parametrize(
+    ("words", "same"),
+    [
+        ("pool --input 4 --kernel 2 --padding VALID", "pool --input 4 --kernel 2"),
+        ("pool --input 4 --kernel 2 --padding SAME", "pool --input 4 --kernel 2"),
+        ("pool --input 5 --kernel 3 --stride 1 --padding same", "pool --input 5 --kernel 3 --stride 1 --padding 1"),
+        (
+            "pool --input 5 --kernel 3 --stride 1 --padding same --kind average",
+            "pool --input 5 --kernel 3 --stride 1 --padding 1 --kind average --no-count-include-pad",
+        ),
+        ("pool --input 4 --adaptive 2 --padding valid", "pool --input 4 --adaptive 2"),
+        ("transpose --kernel 3 --padding VALID", "transpose --kernel 3"),
+        ("transpose --kernel 2 --stride 3 --padding valid", "transpose --kernel 2 --stride 3 --output-padding 1"),
+        ("transpose --kernel 4 --stride 2 --padding SAME", "transpose --kernel 4 --stride 2 --padding 1"),
+        ("transpose --kernel 3 --padding same", "transpose --kernel 3 --padding 1"),
+    ],
+)
+def test_same_and_valid_are_those_of_keras(run, words, same):
+    """The names of Keras' paddings equal the numbers that they stand for."""
+    first, second = (run("explain", *each.split(), "--json").document for each in (words, same))
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("words", "ends", "instead"),
+    [
+        ("pool --input 5 --kernel 2", "Keras then pads 0 rows above and 1 below, 0 columns left and 1 right.",
+         "--padding 0 --ceil-mode has the same windows"),
+        ("pool --input 6 --kernel 2 --stride 1", "Keras then pads 0 rows above and 1 below", "Give numbers"),
+        ("transpose --kernel 3 --stride 2",
+         "Keras then cuts 0 rows above and 1 below, 0 columns left and 1 right off the output.", "even where the stride"),
+    ],
+)  # fmt: skip
+def test_an_uneven_same_is_refused_with_what_keras_does(run, words, ends, instead):
+    """Padding that differs between the ends is not rounded; the message states that of Keras."""
+    result = run("explain", *words.split(), "--padding", "SAME")
+    assert result.code == 2
+    assert ends in result.err
+    assert instead in result.err
+
+
+@pytest.mark.parametrize("command", ["conv", "pool", "transpose"])
+@pytest.mark.parametrize("text", ["some", "1_0", "１", "1.5", ""])
+def test_other_paddings_are_refused(run, command, text):
+    """The message lists numbers, same and valid, and what one and two numbers mean."""
+    result = run("explain", command, f"--padding={text}")
+    assert result.code == 2
+    assert f"The padding must be whole numbers, same or valid, but got '{text}'." in result.err
+    assert "One number is for both rows and columns" in result.err
 
 
 def test_same_with_a_stride_names_what_keras_does(run):

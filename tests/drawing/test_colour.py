@@ -215,7 +215,7 @@ def test_a_colour_map_is_obeyed_or_refused():
             with pytest.raises(UsageError, match=words) as caught:
                 draw(weight, cmap="PuOr", **choice)
             assert "sum, norm, channels, matrix and spectrum" in caught.value.what
-            assert "--view sum" in caught.value.hint
+            assert "view sum" in caught.value.hint
         for view in set(VIEWS) - {"auto", "rgb"}:
             draw(weight, view=view, cmap="PuOr")
     with pytest.raises(UsageError, match="pca takes no cmap; mean, max and norm"):

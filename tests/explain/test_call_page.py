@@ -10,7 +10,7 @@ from page_checks import check_page
 
 import kernelviz
 from kernelviz.errors import UsageError
-from kernelviz.explain.call_page import MOST_PLANES, _activated
+from kernelviz.explain.call_page import MOST_PLANES, _activated, _Page, _with_results
 from kernelviz.explain.calls import ACTIVATIONS, KERAS_SLOPE
 
 LINES = {
@@ -120,6 +120,32 @@ def test_what_cannot_be_drawn_is_refused(line, choices, message):
     """Other layers, and kernels or images of another shape."""
     with pytest.raises(UsageError, match=message):
         kernelviz.plot_call(kernelviz.read_call(line), **choices)
+
+
+def test_captions_are_in_the_order_of_their_letters():
+    """Letters ascend in every column; a step is written in rows and columns, and a result beside its ``=``."""
+    page = _Page(kernelviz.read_call("nn.Conv2d(4, 8, 3, groups=2, dilation=2)", input_size=9), None, None, None)
+    for notes in page._texts().values():
+        letters = [note.letter for note in notes]
+        assert letters == sorted(letters)
+    call = kernelviz.read_call("Conv2D(8, (3, 5), strides=(2, 1), input_shape=(28, 60, 3))")
+    output = _Page(call, None, None, None)._texts()["output"]
+    assert "the window moves 2 rows and 1 column at a time" in [line for note in output for line in note.rest]
+    assert _with_results(["⌊(28 − 3) / 2⌋ + 1 =", "13"]) == ["⌊(28 − 3) / 2⌋ + 1", "= 13"]
+
+
+def test_a_line_is_drawn_like_its_call():
+    """A line of text is read; what is neither text nor a call is refused, without options of the command line."""
+    line = "Conv2D(8, 3, input_shape=(9, 9, 1))"
+    assert kernelviz.plot_call(line).recipe == kernelviz.plot_call(kernelviz.read_call(line)).recipe
+    for wrong in (None, 3, ("Conv2D(8, 3)",)):
+        with pytest.raises(UsageError, match="must be text or the result of read_call"):
+            kernelviz.plot_call(wrong)
+    for other in ("Dense(8)", "MaxPooling2D(2)"):
+        with pytest.raises(UsageError, match="explained in text only") as caught:
+            kernelviz.plot_call(other)
+        assert "-o" not in f"{caught.value.why} {caught.value.hint}".split()
+        assert "--" not in f"{caught.value.why} {caught.value.hint}"
 
 
 def test_the_same_call_gives_the_same_pixels(photo):

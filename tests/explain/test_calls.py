@@ -18,7 +18,7 @@ import kernelviz
 from kernelviz.errors import UsageError
 from kernelviz.explain.call_syntax import LONGEST
 from kernelviz.explain.call_texts import call_entry, call_lines
-from kernelviz.explain.calls import LAYERS
+from kernelviz.explain.calls import LAYERS, OTHER_LAYERS
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same'")  # torch copies its input for even kernels
 FIRST = 'Conv2D(32, (3, 3), activation="relu", input_shape=(150, 150, 3))'
@@ -356,6 +356,31 @@ REFUSED = {
     "Conv2d(3, 32, 3, filters=2)": "Conv2d has no argument filters; nearest",
     "Conv2D(kernel_size=3)": "Column 1: Conv2D needs filters.",
     "Conv2D(32)": "Column 1: Conv2D needs kernel_size.",
+    "Conv2D()": "Column 1: Conv2D needs filters and kernel_size.",
+    "Conv2D((3, 3))": "Column 8: filters must be a whole number, but got (3, 3): Conv2D needs filters before kernel_size.",
+    "nn.Conv2d((3, 3))": "Column 11: in_channels must be a whole number, but got (3, 3)",
+    "nn.Conv2d()": "Column 1: Conv2d needs in_channels, out_channels and kernel_size.",
+    "nn.Linear()": "Column 1: Linear needs in_features and out_features.",
+    "DepthwiseConv2D()": "Column 1: DepthwiseConv2D needs kernel_size.",
+    "nn.AdaptiveAvgPool2d()": "Column 1: AdaptiveAvgPool2d needs output_size.",
+    **{
+        f"{name}()": f"Column 1: {name} is no layer that is explained here."
+        for name in (
+            "Flatten",
+            "Dropout",
+            "BatchNormalization",
+            "BatchNorm2d",
+            "LayerNormalization",
+            "Activation",
+            "ReLU",
+            "UpSampling2D",
+            "ZeroPadding2D",
+            "Embedding",
+            "LSTM",
+        )
+    },
+    "nn.BatchNormalization()": "Column 1: there is no layer BatchNormalization",
+    "Conv2D(32, 3), Dropout(0.5)": "Column 16: Dropout is no layer that is explained here.",
     "Conv2d(3, 32)": "Column 1: Conv2d needs kernel_size.",
     "Conv2D(0, 3)": "Column 8: filters must be at least 1, but got 0.",
     "Conv2D(-2, 3)": "Column 8: filters must be at least 1, but got -2.",
@@ -398,6 +423,46 @@ REFUSED = {
     "Conv2D(1" + "0" * 1900 + ", 3)": "",
     "Conv2D(1, 1)," * 100: "at most 8 layers are read",
 }
+
+
+def test_no_layer_of_torch_is_called_unknown():
+    """Every module of ``torch.nn`` is read or named as one that is not explained."""
+    modules = {
+        name for name, each in vars(torch.nn).items() if isinstance(each, type) and issubclass(each, torch.nn.Module)
+    }
+    assert modules <= {*LAYERS, *OTHER_LAYERS["torch"]}
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("Dense(64, activation='softmax')", ["exp(x) / Σ exp(x): the values add up to 1", "c × 64 + 64, with c inputs"]),
+        ("Conv2D(4, 3, activation='softmax')",
+         ["the values of all channels at one place add up to 1", "with c input channels"]),
+        ("Conv2D(4, 3, data_format='channels_first', activation='softmax')", ["values along the last axis add up to 1"]),
+        ("nn.Conv2d(3, 4, 3), nn.Softmax(1)", ["the values of all channels at one place add up to 1"]),
+        ("Dense(64, activation='softmax', input_shape=(5, 8))", ["the values of each vector add up to 1"]),
+        ("Conv2D(1, 3, input_shape=(9, 9, 3))", ["27 weights in 1 kernel, and 1 bias"]),
+        ("Conv2D(2, 3, input_shape=(9, 9, 3))", ["27 weights in each of 2 kernels, and 2 biases"]),
+        ("Conv2DTranspose(4, 3, strides=2, padding='same')",
+         ["it cuts 1 row at the bottom and 1 column at the right off the full output"]),
+        ("Conv2DTranspose(4, 4, strides=2, padding='same')",
+         ["it cuts 1 row at each end and 1 column at each end off the full output"]),
+    ],
+)  # fmt: skip
+def test_sentences_fit_the_layer(line, words):
+    """A sentence states what this layer does, in the number of its nouns."""
+    text = "\n".join(call_lines(kernelviz.read_call(line)))
+    for each in words:
+        assert each in text
+
+
+def test_nothing_uneven_is_spoken_of_where_nothing_is():
+    """Padding that is even is not explained as uneven."""
+    even = kernelviz.read_call("Conv2D(1, 3, padding='same', strides=2, input_shape=(7, 7, 1))")
+    uneven = kernelviz.read_call("Conv2D(1, 3, padding='same', strides=2, input_shape=(8, 8, 1))")
+    assert "uneven" not in "".join(even.notes)
+    assert "uneven" in "".join(uneven.notes)
 
 
 @pytest.mark.parametrize("line", REFUSED, ids=lambda line: ascii(line)[:50])

@@ -16,7 +16,7 @@ from torch.nn import functional
 from kernelviz import Convolution, Pooling, TransposedConvolution, animate_convolution, work_out
 from kernelviz.drawing.figures import draw_page
 from kernelviz.drawing.page import Raster, Strokes, Text
-from kernelviz.drawing.worksheets import DASH, FORMULA
+from kernelviz.drawing.worksheets import BORDER, DASH, FORMULA, ShortText
 from kernelviz.errors import UsageError
 from kernelviz.explain.plots import explaining_page
 from kernelviz.explain.step_parts import step_tint
@@ -92,13 +92,13 @@ def test_the_lesson():
 
 
 def test_typed_numbers_stand_as_typed():
-    """1234.5 and −3.125 are not shortened, 12.50 keeps its zero, −0 is 0, and the sum is exact."""
+    """1234.5 and −3.125 are not shortened, 12.50 keeps its zero, −0 is 0, 1e-5 is written as results are."""
     ours = work_out(Convolution(2, 2), typed("1234.5 2; -3.125 4"), typed("1 0.1; 2 3"))
     text = "\n".join(number_lines(ours, chosen_steps(ours, 0, None), 0))
     assert "row 0, column 0: 1234.5×1 + 2×0.1 + (−3.125)×2 + 4×3 = 1240.45" in text
     assert {"1234.5", "−3.125", "1240.45"} <= set(words(explaining_page(ours)))
     ours = work_out(Convolution(2, 1), typed("12.50 -0; +1e-5 .5"), typed("1"))
-    assert {"12.50", "0", "1e−5", ".5"} <= set(words(explaining_page(ours)))
+    assert {"12.50", "0", "1×10⁻⁵", ".5"} <= set(words(explaining_page(ours)))
 
 
 def test_longer_numbers_are_rounded_and_it_is_said():
@@ -109,6 +109,39 @@ def test_longer_numbers_are_rounded_and_it_is_said():
     assert is_rounded(page)
     assert ROUNDED in "\n".join(number_lines(ours, chosen_steps(ours, 0, None), 0))
     assert not is_rounded(explaining_page(LESSON))
+
+
+@pytest.mark.parametrize(
+    ("data", "kernel", "sign"),
+    [("12349.95 0; 0 0", "2 0; 0 0", "≈"), ("12.50 0; 0 1e-5", "1 0; 0 1", "≈"),
+     ("99999999999999999999 2; 3 4", "1 1; 1 1", "≈"), ("1234.5 2; -3.125 4", "1 0.1; 2 3", "=")],
+)  # fmt: skip
+@pytest.mark.parametrize("channels", [1, 2])
+def test_equals_is_written_before_exact_results_only(data, kernel, sign, channels):
+    """If a term, a product or a result is rounded, each sum has ``≈`` in picture, text and caption, else ``=``."""
+    given = "|".join([data] * channels), "|".join([kernel] * channels)
+    operation = Convolution(2, 2, in_channels=channels)
+    data, kernel = typed_numbers(given[0], "input"), typed_numbers(given[1], "kernel")
+    ours = work_out(operation, data, kernel.spread(operation.kernel_shape))
+    page = explaining_page(ours)
+    assert sign in "".join(words(page))
+    assert any("(≈)" in text for text in words(page)) == (sign == "≈")
+    if channels == 1:
+        check_sums(page, result_of(page))
+        assert sign_before(page, result_of(page)) == sign
+    text = number_lines(ours, chosen_steps(ours, 0, None), 0)
+    assert all(f" {sign} " in line for line in text if line.startswith("  row 0, column 0: "))
+
+
+def test_powers_of_ten_have_one_spelling():
+    """The same number is written alike in cells, terms and products, in brackets in sums, and without zeros at its end."""
+    ours = work_out(Convolution(2, 2), typed("1e-5 2; 3 99999999999999999999"), typed("1 1; 1 1"))
+    shown = words(explaining_page(ours))
+    assert {"1×10⁻⁵", "(1×10⁻⁵)×1", "1×10²⁰", "(1×10²⁰)×1"} <= set(shown)
+    assert "(−1×10⁶) + 0 + 0 + 1 ≈ −1×10⁶" in words(
+        explaining_page(work_out(Convolution(2, 2), typed("-1000000.1 2; 3 1"), typed("1 0; 0 1")))
+    )
+    assert "(1×10⁻⁵) + 2 + 3 + (1×10²⁰) ≈ 1×10²⁰" in shown
 
 
 def test_python_numbers_are_as_exact_as_typed_ones():
@@ -125,7 +158,53 @@ def test_one_long_number_leaves_the_others():
         (texts, _), *_ = matrices(page)
         assert len(texts) == 9
         sizes = {item.text: item.size for item in page.items if isinstance(item, Text) and item.middle}
-        assert sizes[tiny.replace("-", "−")] < sizes["5"]
+        assert sizes["1×10⁻⁵" if "e" in tiny else tiny] < sizes["5"]
+
+
+LONG = [
+    ("-1234567 2 3; 4 5 6; 7 8 9", "1 0; 0 1"), ("1234567 2 3; 4 5 6; 7 8 9", "-1 0.333333; 2 -1.25"),
+    ("1 2 3; 4 5 -0.000123457; 7 8 9", "1 0; 0 1"), ("-1234567 2 3; 4 5 6; 7 8 9|1 2 3; 4 5 6; 7 8 9", "1 0; 0 1|2 1; 1 2"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "kernel"), LONG)
+@pytest.mark.parametrize("view", ["step", "steps"])
+def test_a_number_too_long_for_its_cell_is_shortened_alone(data, kernel, view):
+    """The other numbers of input, kernel and output keep their digits, and the caption states it."""
+    data, kernel = typed_numbers(data, "input"), typed_numbers(kernel, "kernel")
+    operation = Convolution(3, 2, in_channels=len(data.values))
+    page = explaining_page(work_out(operation, data, kernel.spread(operation.kernel_shape)), view=view)
+    shown = [{*texts.values()} for texts, pixels in matrices(page) if pixels.shape[:2] == (3, 3)]
+    assert len(shown) == (len(data.values) if view == "step" else 4)
+    assert all({"2", "3", "4", "5", "7", "8", "9"} <= each for each in shown)
+    short = [item.text for item in page.items if isinstance(item, ShortText)]
+    assert ("numbers too long for their cells" in " ".join(words(page))) == bool(short)
+    check_page(draw_page(page))
+
+
+def test_cells_that_are_not_computed_yet_differ_from_zeros():
+    """On a sheet of steps each of them has a dot, which the caption explains."""
+    page = explaining_page(work_out(Convolution(3, 2), np.zeros((3, 3)), np.ones((2, 2))), view="steps")
+    dots = [len(item.lines) for item in page.items if isinstance(item, Strokes) and item.colour == BORDER]
+    assert dots == [3, 2, 1]
+    assert any("with a dot are not computed yet" in text for text in words(page))
+
+
+def test_captions_explain_the_signs_of_their_page():
+    """No caption explains a sign that is not drawn, and every sum of products has an equals sign."""
+    steps = words(explaining_page(LESSON, view="steps"))
+    assert not any("∗" in text for text in steps)
+    operation = Convolution(3, 2, in_channels=3)
+    shown = words(explaining_page(work_out(operation, *example_numbers(operation))))
+    assert shown.count("Σ =") == 3
+    assert any(text.startswith("× : multiply window and kernel cell by cell; Σ : add up") for text in shown)
+
+
+def test_sum_and_size_are_beside_each_other():
+    """If both fit the width of the page, their headings have the same height."""
+    heads = [item for item in explaining_page(LESSON, at=(0, 1)).items if isinstance(item, Text)]
+    heights = {item.y for item in heads if item.text.startswith(("the framed cell", "the size of"))}
+    assert len(heights) == 1
 
 
 def test_marking_leaves_colours():
@@ -265,20 +344,35 @@ def torch_output(worked):
     return functional.conv2d(data, kernel, bias, **settings)[0].numpy()
 
 
+def added(terms):
+    """The sum of ``2 − 6.25 + (1×10⁻⁵)``."""
+    first, *rest = re.split(r" ([+−]) ", terms)
+    return number(first) + sum(
+        number(each) * (1 if sign == "+" else -1) for sign, each in zip(rest[::2], rest[1::2], strict=True)
+    )
+
+
+def sign_before(page, result):
+    """The sign at the left of the result of the framed cell, at its height."""
+    texts = [item for item in page.items if isinstance(item, Text)]
+    where = next(item for item in texts if item.text == result and item.bold and item.size == FORMULA - 1)
+    return next(item.text for item in texts if item.text in "=≈" and item.y == where.y and item.x < where.x)
+
+
 def check_sums(page, result):
-    """The terms and the products on the page add up to the result as printed, or the page states that it is rounded."""
+    """With ``=`` the terms and the products on the page add up to the result as printed, else the sign is ``≈``."""
     shown = words(page)
     exact = not is_rounded(page)
     terms = [found for text in shown if (found := TERM.fullmatch(text))]
     products = [number(found[1]) * number(found[2]) for found in terms]
     biases = [number(text.removesuffix(" bias")) for text in shown if text.endswith(" bias")]
-    if exact and products:
+    if products and sign_before(page, result) == "=":
         assert sum(products + biases) == number(result)
     for text in shown:
         terms, equals, total = text.rpartition(" = ")
-        if equals and re.fullmatch(rf"{NUMBER}(?: [+−] {NUMBER})*", terms) and exact:
-            signed = re.sub(r" ([+−]) ", r" \1", terms).replace(" +", " ").split()
-            assert sum(map(number, signed)) == number(total) == number(result), text
+        if equals and re.fullmatch(rf"{NUMBER}(?: [+−] {NUMBER})*", terms):
+            assert added(terms) == number(total) == number(result), text
+    assert exact <= ("≈" not in "".join(shown))
     for texts, _ in matrices(page):
         assert all(number(text) is not None for text in texts.values())
 

@@ -196,6 +196,14 @@ def test_other_npy_files_are_refused():
             read_image(data)
 
 
+@pytest.mark.parametrize("shape", [(True, 5), (5, True)])
+def test_truth_values_in_the_header_of_an_npy_are_numbers(shape):
+    """A header that NumPy accepts never ends in an error of Python."""
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}".ljust(117) + "\n"
+    data = b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header.encode() + bytes(800)
+    assert read_image(data).size == tuple(map(int, shape))
+
+
 def test_alpha_of_an_npy_is_a_band():
     """No tag of an ``.npy`` file states opacity, so a fourth band is none."""
     four = np.dstack([RGB, RGB[..., :1]])

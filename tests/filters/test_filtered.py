@@ -121,7 +121,7 @@ def test_a_learned_kernel_stands_beside_its_filter(new_bank):
     left = ((bank.weight[2] - beside.kernel) ** 2).sum()
     assert left < ((bank.weight[2] - 1.1 * beside.kernel) ** 2).sum()  # nearest in scale too
     figure = plot_filter((learned, beside))
-    assert any("agree" in word for word in words(figure))
+    assert any("correlation" in word for word in words(figure))
     assert f"22 × 20 pixels, {bank.source.label}" in words(figure)
     assert figure.recipe["model"] == bank.source.as_recipe()
     check(figure)

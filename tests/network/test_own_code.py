@@ -213,8 +213,8 @@ def test_arguments_may_state_what_a_file_shows(tmp_path):
 def test_code_runs_once_for_a_file(tmp_path):
     """Weights anywhere in a file fit a network of the user's code, which is run once for them; what fits can be used."""
     (tmp_path / "my_net_counted.py").write_text(
-        "from torch import nn\nmade = []\ndef build():\n    made.append(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)))\n"
-        "    return made[-1]\n"
+        "from torch import nn\nmade = []\ndef build():\n"
+        "    made.append(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)))\n    return made[-1]\n"
     )
     state = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)).state_dict()
     torch.save({"epoch": 1, "net": {f"module.{name}": value for name, value in state.items()}}, tmp_path / "all.pt")

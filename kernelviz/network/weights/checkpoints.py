@@ -44,6 +44,8 @@ _LONGEST_HEADER = 100_000_000  # bytes; the safetensors format's own bound
 
 _MOST_HEADER = 10_000_000  # bytes that are read: some 100,000 tensors, ten times as many as large networks have
 
+_MOST_PICKLED = 16_000_000  # bytes of what is stored beside the tensors
+
 _NEWEST_PROTOCOL = 3  # of pickle; torch reads no newer one without running code
 
 _SAVE_WEIGHTS = 'save the weights alone, `torch.save(model.state_dict(), "weights.pt")`, and give that file.'
@@ -159,9 +161,7 @@ def _read_content(file: Path, head: bytes, size: int) -> object:
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= _LONGEST_HEADER:
         header = int.from_bytes(head[:8], "little")
         if size >= header + 8 and header > _MOST_HEADER:
-            raise bad_file(
-                file, f"lists too many tensors: {header / 1e6:.0f} MB of names, at most {_MOST_HEADER / 1e6:.0f} MB"
-            )
+            raise bad_file(file, f"has too large a header: {header / 1e6:.0f} MB, at most {_MOST_HEADER / 1e6:.0f} MB")
         _check_types(file, header)
         return _guarded(file, _load_safetensors)
     if head.startswith(b"PK\x03\x04"):
@@ -272,6 +272,10 @@ def _check_archive(file: Path, size: int) -> None:
         raise bad_file(file, "is a TorchScript archive, a program with its weights", f"Instead, {_SAVE_WEIGHTS}")
     if "data.pkl" not in names:
         raise bad_file(file, "is a zip archive, but not one of torch.save", _KINDS_READ)
+    pickled = max(entry.file_size for entry in entries if entry.filename.endswith("data.pkl"))
+    if pickled > _MOST_PICKLED:
+        what = f"stores {pickled / 1e6:.0f} MB beside its tensors, at most {_MOST_PICKLED / 1e6:.0f} MB"
+        raise bad_file(file, what, _KINDS_READ)
     if sum(entry.file_size for entry in entries) > size:
         raise bad_file(file, "would grow when read, which files of torch.save never do", _KINDS_READ)
 

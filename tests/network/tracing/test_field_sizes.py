@@ -9,11 +9,10 @@ from timm_modules import one_of_each
 from torch import nn
 from torch.nn import functional
 
-from kernelviz.cli.layers import field_text
 from kernelviz.errors import KernelvizError
 from kernelviz.explain.texts import field_text as field_sentence
 from kernelviz.network.tracing.trace import trace
-from kernelviz.traces import layer_entry
+from kernelviz.traces import field_text, layer_entry
 
 
 def sizes(traced, name):
