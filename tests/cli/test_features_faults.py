@@ -67,7 +67,7 @@ LAYERS = {
     "channels": (["--channels", "4000"], 2, "usage", ["channels 0 to 191"]),
     "many channels": (["--overlay", "--channels", "0-999999999", "--style", "figure"], 2, "usage", ["0 to 191"]),
     "device": (["--device", "mps"], 2, "usage", ["no device mps", "--device auto"]),
-    "input size": (["--input-size", "x"], 2, "usage", ["SIDE or H,W"]),
+    "input size": (["--input-size", "x"], 2, "usage", ["SIDE, H,W or C,H,W"]),
     "vast input": (["--input-size", "60000"], 2, "usage", ["at most 8192"]),
     "directory": (["-o", "x.png"], 2, "usage", ["--output takes a directory"]),
     "bare overlay": (["--overlay"], 2, "usage", ["not bare tiles"]),

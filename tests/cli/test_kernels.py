@@ -64,6 +64,8 @@ def test_the_document_has_its_fields(run, checkpoint):
             "prefix": None,
             "missing": None,
         },
+        "arguments": None,
+        "code": None,
     }
     assert (document["warnings"], document["errors"]) == ([], [])
     picture, arrays = document["outputs"]
@@ -86,8 +88,9 @@ def test_the_recipe_agrees_with_the_document(draw):
     document = draw("--json").document
     (output,) = document["outputs"]
     recipe = read_recipe(output["path"])
-    absent = dict.fromkeys(("key", "prefix", "missing"))  # a recipe states only what applies
-    assert {**recipe["model"], "weights": recipe["model"]["weights"] | absent} == document["model"]
+    weights = dict.fromkeys(("key", "prefix", "missing")) | recipe["model"]["weights"]
+    model = dict.fromkeys(("arguments", "code")) | recipe["model"]  # a recipe states only what applies
+    assert model | {"weights": weights} == document["model"]
     assert recipe["command"] == document["command"]
     assert {key: recipe[key] for key in ("layer", "view", "shape", "shown", "total", "limits")} == {
         key: output[key] for key in ("layer", "view", "shape", "shown", "total", "limits")
