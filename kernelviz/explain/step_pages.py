@@ -75,6 +75,7 @@ from kernelviz.explain.step_parts import (
 )
 from kernelviz.explain.texts import (
     LEFT_OUT,
+    POWER,
     SCALE,
     SHORTENED,
     bias_and_result,
@@ -186,7 +187,7 @@ def number_note(
     shown = [values for values in known if values is not None and max(values.shape) < 2 * LARGE]
     result, marked = np.array([step.exact], object), any("≈" in word for word in words)
     note = display_text(origin_text(worked), *shown, *made, result, marked=marked)
-    shortened = [SHORTENED, *([LEFT_OUT] if "…" in short else [])]
+    shortened = [SHORTENED, *([POWER] if "e" in "".join(short) else []), *([LEFT_OUT] if "…" in short else [])]
     return f"{note}; {', '.join(shortened)}" if short else note
 
 

@@ -263,6 +263,12 @@ def test_what_padding_cuts_off_a_stamp_is_drawn():
     assert {"8", "16", "24", "32"} <= set(cut[0].values())
 
 
+def test_negative_factors_of_stamps_are_in_brackets():
+    """The heading of a stamp is ``(−2) × kernel``, as in sums."""
+    ours = work_out(TransposedConvolution(2, 2), typed("-2 1; 3 4"), typed("1 2; 3 4"))
+    assert {"(−2)", "1", "× kernel"} <= set(words(explaining_page(ours, view="stamps")))
+
+
 def test_every_letter_of_a_formula_is_explained():
     """Each letter has a name and a value in picture and text, and rounding down is explained once."""
     shown = words(explaining_page(LESSON, at=(0, 1)))
