@@ -451,10 +451,12 @@ def _named(worked: Walkthrough, step: Step, position: tuple[int, int], panel: Pa
     if len(step.channels) > 1:
         return headed(panel, f"row {position[0]}, column {position[1]}", "")
     typed, place = worked.typed.get("input"), (step.channels[0], *position)
-    value = factor_text(("" if typed is None else typed[place]) or value_text(worked.input[place]))
-    kernel = "× kernel"
-    wide = text_width(value, HEAD, bold=True) + text_width(kernel, HEAD) + 16
-    return headed(panel, value, kernel if wide <= max(panel.width, 160) else "")
+    value, kernel = ("" if typed is None else typed[place]) or value_text(worked.input[place]), "× kernel"
+    factor = factor_text(value)
+    wide = text_width(factor, HEAD, bold=True) + text_width(kernel, HEAD) + 16
+    if wide > max(panel.width + SIGN / 2, 160):
+        return headed(panel, value, "")
+    return headed(panel, factor, kernel)
 
 
 def _dots(worked: Walkthrough, cell: float) -> list[Item]:

@@ -75,6 +75,7 @@ from kernelviz.explain.step_parts import (
 )
 from kernelviz.explain.texts import (
     LEFT_OUT,
+    POWER,
     SCALE,
     SHORTENED,
     bias_and_result,
@@ -156,7 +157,10 @@ def _channels_body(grid: ChannelGrid, reached: int | None) -> Panel:
         items += bar.centred_at(x + output.width + BAR_GAP, middle)
         output = replace(output, width=output.width + BAR_GAP + bar.width)
     items += output.centred_at(x, middle)
-    formula = formula_panel(grid.worked.operation.formulas, grid.sums - 120)
+    sign_left = [
+        item.x - text_width(item.text, item.size) for item in tail if isinstance(item, Text) and item.text == "≈"
+    ]
+    formula = formula_panel(grid.worked.operation.formulas, min([grid.sums - 120, *(x - 30 for x in sign_left)]))
     items += moved(formula, 0, y + 16)
     height = max(below + 10, y + 16 + formula.height, middle + tall / 2 + output.below, middle + 110)
     return Panel(tuple(items), x + max(output.width, bar.width), height)
@@ -186,7 +190,7 @@ def number_note(
     shown = [values for values in known if values is not None and max(values.shape) < 2 * LARGE]
     result, marked = np.array([step.exact], object), any("≈" in word for word in words)
     note = display_text(origin_text(worked), *shown, *made, result, marked=marked)
-    shortened = [SHORTENED, *([LEFT_OUT] if "…" in short else [])]
+    shortened = [SHORTENED, *([POWER] if "e" in "".join(short) else []), *([LEFT_OUT] if "…" in short else [])]
     return f"{note}; {', '.join(shortened)}" if short else note
 
 

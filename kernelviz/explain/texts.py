@@ -217,6 +217,7 @@ def macs_text(operation: Operation) -> str:
 SCALE = "one colour scale for the whole page, logarithmic: the same number has the same colour everywhere"
 ROUNDED = "numbers longer than six digits are rounded for display to 3 digits"
 SHORTENED = "numbers too long for their cells are rounded for display further"
+POWER = "e6 means ×10⁶"
 LEFT_OUT = "… if nothing fits"
 AS_IS = "numbers as typed", "numbers as given"
 OWN = {"input": "--input", "kernel": "--kernel-values"}  # the options that give these numbers

@@ -200,7 +200,7 @@ def test_a_file_keeps_its_texts(run, tmp_path):
     text = run(*arguments).out
     assert "row 0, column 0: 12.50×0.50 + (−1.0) = 5.25" in text
     assert "row 0, column 1: 0×0.50 + (−1.0) = −1" in text
-    assert "row 1, column 0: (1e−3)×0.50 + (−1.0) = −0.9995" in text
+    assert "row 1, column 0: 0.001×0.50 + (−1.0) = −0.9995" in text
     told = run(*arguments, "--json").document
     assert (told["input"], told["kernel_values"], told["bias"]) == ([[[12.5, 0], [0.001, 7]]], [[[[0.5]]]], [-1])
 
