@@ -194,7 +194,7 @@ def fuzz(name, directory, examples, *, seeded):
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_sample_of_arguments_ends_as_documented(tmp_path, name):
     """The same few dozen lines at every run."""
-    fuzz(name, tmp_path, 25, seeded=True)
+    fuzz(name, tmp_path, 12, seeded=True)
 
 
 @pytest.mark.slow
@@ -227,7 +227,7 @@ def try_checkpoint(checkpoint):
 
 def test_a_sample_of_checkpoints_ends_as_documented():
     """The same few dozen checkpoints at every run."""
-    many_times(checkpoints(), try_checkpoint, 40, seeded=True)
+    many_times(checkpoints(), try_checkpoint, 25, seeded=True)
 
 
 @pytest.mark.slow
@@ -271,7 +271,7 @@ NEEDS_POSIX = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no
 @NEEDS_POSIX
 def test_a_sample_of_files_of_every_kind_ends_as_documented(caches):
     """The same few dozen kinds and places at every run."""
-    many_times(st.sampled_from(PAIRS), lambda pair: try_file(caches, *pair), 40, seeded=True)
+    many_times(st.sampled_from(PAIRS), lambda pair: try_file(caches, *pair), 25, seeded=True)
 
 
 @NEEDS_POSIX
@@ -302,7 +302,7 @@ CASES = st.tuples(environments(), st.sampled_from(FULL_COMMANDS))
 @NEEDS_POSIX
 def test_a_sample_of_environments_ends_as_documented(tmp_path):
     """The same few environments at every run."""
-    many_times(CASES, lambda case: try_environment(tmp_path / "here", case), 3, seeded=True)
+    many_times(CASES, lambda case: try_environment(tmp_path / "here", case), 2, seeded=True)
 
 
 @NEEDS_POSIX

@@ -254,7 +254,7 @@ def test_a_config_that_is_no_plain_file_is_refused(run, tmp_path, kind):
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_sample_of_configurations_ends_as_documented(tmp_path, name):
     """The same few configurations at every run."""
-    fuzz(name, tmp_path, 40, seeded=True)
+    fuzz(name, tmp_path, 20, seeded=True)
 
 
 @pytest.mark.slow

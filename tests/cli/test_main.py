@@ -311,9 +311,11 @@ def test_settings_of_matplotlib_have_no_effect(fresh, tmp_path):
     ("name", "value", "what"),
     [
         ("TORCH_LOGS", "nonsense", "The package torch cannot be imported."),
-        ("TIMM_USE_SCIPY_INTERP", "", "The package timm cannot be imported."),
+        pytest.param("TIMM_USE_SCIPY_INTERP", "", "The package timm cannot be imported.", marks=pytest.mark.slow),
         ("PYTORCH_ALLOC_CONF", "nonsense", "The environment variable PYTORCH_ALLOC_CONF is malformed"),
-        ("TORCH_SYMMMEM", "", "The environment variable TORCH_SYMMMEM is malformed"),
+        pytest.param(
+            "TORCH_SYMMMEM", "", "The environment variable TORCH_SYMMMEM is malformed", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_variable_with_which_a_package_cannot_be_imported_is_named(fresh, name, value, what):
@@ -326,7 +328,12 @@ def test_a_variable_with_which_a_package_cannot_be_imported_is_named(fresh, name
 
 
 @pytest.mark.parametrize(
-    "value", ["", "expandable_segments:True", "max_split_size_mb:64, roundup_power2_divisions:[256:1,>:2],"]
+    "value",
+    [
+        pytest.param("", marks=pytest.mark.slow),
+        pytest.param("expandable_segments:True", marks=pytest.mark.slow),
+        "max_split_size_mb:64, roundup_power2_divisions:[256:1,>:2],",
+    ],
 )
 def test_sound_settings_of_the_allocator_are_accepted(fresh, value):
     """What torch takes is not rejected."""

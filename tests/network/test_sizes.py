@@ -36,11 +36,11 @@ def takes(model, side):
     ("name", "given", "smallest"),
     [
         ("inception_v3", (20, 20), 75),
-        ("inception_v3", (300, 74), 75),
-        ("densenet121", (20, 20), 29),
-        ("hieradet_small", (100, 100), 125),  # takes 29 to 32, 61 to 64, ...
+        pytest.param("inception_v3", (300, 74), 75, marks=pytest.mark.slow),
+        pytest.param("densenet121", (20, 20), 29, marks=pytest.mark.slow),
+        pytest.param("hieradet_small", (100, 100), 125, marks=pytest.mark.slow),  # takes 29 to 32, 61 to 64, ...
         ("vit_tiny_patch16_224", (200, 200), 224),
-        ("halonet26t", (300, 300), None),  # takes 241 to 256 only
+        pytest.param("halonet26t", (300, 300), None, marks=pytest.mark.slow),  # takes 241 to 256 only
     ],
 )
 def test_the_smallest_larger_size_is_reported(name, given, smallest):
