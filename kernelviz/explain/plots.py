@@ -454,7 +454,7 @@ def _named(worked: Walkthrough, step: Step, position: tuple[int, int], panel: Pa
     value, kernel = ("" if typed is None else typed[place]) or value_text(worked.input[place]), "× kernel"
     factor = factor_text(value)
     wide = text_width(factor, HEAD, bold=True) + text_width(kernel, HEAD) + 16
-    if wide > max(panel.width + SIGN / 2, 160):
+    if wide > max(panel.width, 160):
         return headed(panel, value, "")
     return headed(panel, factor, kernel)
 
