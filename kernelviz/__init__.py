@@ -16,8 +16,16 @@ and from an image to the feature maps of a layer::
     kernelviz.save_picture(kernelviz.plot_features(maps, top=16), "maps.png")
     kernelviz.save_picture(kernelviz.plot_overlay(maps), "overlay.png")
 
-``plot_kernels(net.conv1.weight)`` draws any weight, tensor or array, in one call. The public names are imported at their
-first use, so that ``import kernelviz`` loads neither torch nor matplotlib.
+``plot_kernels(net.conv1.weight)`` draws any weight, tensor or array, in one call. A convolution on your own numbers is a
+``Walkthrough``, and each of its output values a ``Step``::
+
+    worked = kernelviz.work_out(kernelviz.Convolution(3, 2), [[1, 2, 3], [4, 5, 6], [7, 8, 9]], [[1, 0], [0, -1]])
+    step = worked.step(1, 0)  # step.window * step.weights = step.products, their sum is step.value
+    kernelviz.plot_convolution(worked, at=(1, 0))
+    kernelviz.animate_convolution(worked)  # plays as the last line of a notebook cell
+
+In a notebook, figures and animations show themselves, traces and walkthroughs show tables. The public names are imported
+at their first use, so that ``import kernelviz`` loads neither torch nor matplotlib.
 """
 
 from __future__ import annotations
@@ -31,6 +39,7 @@ if TYPE_CHECKING:
     from kernelviz.arithmetic.operations import Convolution as Convolution
     from kernelviz.arithmetic.operations import Pooling as Pooling
     from kernelviz.arithmetic.operations import TransposedConvolution as TransposedConvolution
+    from kernelviz.arithmetic.steps import Step as Step
     from kernelviz.drawing.contact import ContactSheet as ContactSheet
     from kernelviz.drawing.contact import plot_contact as plot_contact
     from kernelviz.drawing.growth import plot_growth as plot_growth
@@ -47,9 +56,13 @@ if TYPE_CHECKING:
     from kernelviz.drawing.statistics_page import plot_statistics as plot_statistics
     from kernelviz.errors import KernelvizError as KernelvizError
     from kernelviz.explain.animation import animate_convolution as animate_convolution
+    from kernelviz.explain.call_page import plot_call as plot_call
+    from kernelviz.explain.call_reader import read_call as read_call
+    from kernelviz.explain.calls import Call as Call
     from kernelviz.explain.plots import plot_convolution as plot_convolution
     from kernelviz.explain.unit_pages import plot_kernel_and_map as plot_kernel_and_map
     from kernelviz.explain.unit_pages import plot_unit as plot_unit
+    from kernelviz.explain.walkthrough import Walkthrough as Walkthrough
     from kernelviz.explain.walkthrough import work_out as work_out
     from kernelviz.files.images import read_image as read_image
     from kernelviz.files.recipes import read_recipe as read_recipe
@@ -100,6 +113,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Basis": "views.components",
+    "Call": "explain.calls",
     "ChannelStatistics": "views.statistics",
     "ChannelTally": "views.statistics",
     "ClassScore": "records",
@@ -123,9 +137,11 @@ _HOMES = {
     "Response": "filters.filtering",
     "Sheet": "drawing.sheets",
     "Singles": "drawing.mosaic",
+    "Step": "arithmetic.steps",
     "Trace": "traces",
     "TransposedConvolution": "arithmetic.operations",
     "Unit": "traces",
+    "Walkthrough": "explain.walkthrough",
     "animate_convolution": "explain.animation",
     "apply_filter": "filters.filtering",
     "apply_kernel": "filters.filtering",
@@ -143,6 +159,7 @@ _HOMES = {
     "make_sheet": "drawing.sheets",
     "make_singles": "drawing.mosaic",
     "match_kernels": "filters.matching",
+    "plot_call": "explain.call_page",
     "plot_contact": "drawing.contact",
     "plot_convolution": "explain.plots",
     "plot_features": "drawing.sheet_page",
@@ -157,6 +174,7 @@ _HOMES = {
     "plot_statistics": "drawing.statistics_page",
     "plot_unit": "explain.unit_pages",
     "read_basis": "files.writing",
+    "read_call": "explain.call_reader",
     "read_image": "files.images",
     "read_kernels": "network.kernels",
     "read_recipe": "files.recipes",

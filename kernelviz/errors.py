@@ -57,13 +57,33 @@ class BadWeightsError(KernelvizError):
     code = "bad-weights"
 
 
+class CodeError(KernelvizError):
+    """The user's own code, which builds a network, raised an error."""
+
+    code = "own-code"
+
+
 class BadImageError(KernelvizError):
     """An image is missing, damaged, too large, or of an unsupported format."""
 
     code = "bad-image"
 
 
-class InputSizeError(KernelvizError):
+class BrokenPassError(KernelvizError):
+    """A forward pass failed in a layer.
+
+    ``trace`` is the ``Trace`` of the layers that ran before, ``maps`` are their feature maps if they were captured, and
+    ``observed`` is what both are made from; each is None or empty if it was not requested.
+    """
+
+    def __init__(self, what: str, why: str = "", hint: str = "", *, observed: object = None) -> None:
+        super().__init__(what, why, hint)
+        self.observed = observed
+        self.trace: object = None
+        self.maps: tuple[object, ...] = ()
+
+
+class InputSizeError(BrokenPassError):
     """A network does not take an input of this size, or of this many channels."""
 
     code = "input-size"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,23 +11,29 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from kernelviz.errors import UsageError
+from kernelviz.notebook import record_repr
+from kernelviz.wording import inflected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
     Array: TypeAlias = NDArray[Any]
     Progress: TypeAlias = Callable[[str, int, int], None]
 
 
-WeightsSource: TypeAlias = Literal["cache", "bundled", "hub", "url", "file", "random"]
+WeightsSource: TypeAlias = Literal["cache", "bundled", "hub", "url", "file", "random", "code"]
 View: TypeAlias = Literal["auto", "rgb", "sum", "norm", "channels", "matrix", "spectrum"]
 Sort: TypeAlias = Literal["index", "norm", "mean", "max", "std"]
+Layout: TypeAlias = Literal["torch", "keras"]
+Interpolation: TypeAlias = Literal["bicubic", "bilinear", "lanczos", "nearest", "box", "hamming"]
 Recipe: TypeAlias = Mapping[str, Any]
 
 VIEWS: tuple[str, ...] = get_args(View)
 SORTS: tuple[str, ...] = get_args(Sort)
+LAYOUTS: tuple[str, ...] = get_args(Layout)
+INTERPOLATIONS: tuple[str, ...] = get_args(Interpolation)
 
 
 @dataclass(frozen=True)
@@ -34,12 +41,22 @@ class Weights:
     """Where the weights of a network came from.
 
     ``name`` is for people (a file's name, a package and its version, the seed); ``sha256`` is that of the file's bytes,
-    None if there is no file.
+    None if there is no file. The source ``code`` is the user's own code that builds the network.
+
+    Of a user's file, ``key`` and ``prefix`` are where the tensors were in it: the keys of the mapping, joined by dots, and
+    what their names begin with; None for neither. ``missing`` are the tensors of the network that it lacks.
     """
 
     source: WeightsSource
     name: str
     sha256: str | None = None
+    key: str | None = None
+    prefix: str | None = None
+    missing: tuple[str, ...] = ()
+
+    def location(self) -> dict[str, Any]:
+        """``key``, ``prefix`` and ``missing``; None for those that do not apply."""
+        return {"key": self.key, "prefix": self.prefix, "missing": list(self.missing) or None}
 
 
 @dataclass(frozen=True)
@@ -47,7 +64,8 @@ class Source:
     """The model behind a value: its network, its weights and the device.
 
     ``stem`` is the part of a file's name that identifies this model and its weights; ``preprocessing`` is what the network
-    expects of an image; ``versions`` are those of the libraries that computed the value.
+    expects of an image; ``versions`` are those of the libraries that computed the value. ``arguments`` are those that the
+    network was built with, ``code`` is the SHA-256 of the user's file that builds it.
     """
 
     model: str
@@ -62,24 +80,35 @@ class Source:
     threads: int | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    code: str | None = None
+
+    __repr__ = record_repr
 
     def as_recipe(self) -> dict[str, Any]:
         """The part of a recipe called ``model``; a file from the hub and its copy in the cache have the same."""
         weights = self.weights
         source = "hub" if weights and weights.source == "cache" else weights and weights.source
+        facts = weights and {"source": source, "name": weights.name, "sha256": weights.sha256}
+        if facts and weights:
+            facts |= {key: value for key, value in weights.location().items() if value is not None}
+        own = {"arguments": {key: repr(value) for key, value in self.arguments.items()}, "code": self.code}
         return {
             "name": self.model,
             "tag": self.tag,
             "licence": self.licence,
             "params": self.params,
-            "weights": None if weights is None else {"source": source, "name": weights.name, "sha256": weights.sha256},
-        }
+            "weights": facts,
+        } | {key: value for key, value in own.items() if value}
 
     def as_document(self) -> dict[str, Any]:
         """The part of a JSON document called ``model``: as in the recipe, with the actual source of the weights."""
         recipe = self.as_recipe()
+        recipe |= {key: recipe.get(key) for key in ("arguments", "code")}
         if self.weights:
-            recipe["weights"]["source"] = self.weights.source
+            weights = self.weights
+            facts = {"source": weights.source, "name": weights.name, "sha256": weights.sha256}
+            recipe["weights"] = facts | weights.location()
         return recipe
 
     @property
@@ -112,6 +141,8 @@ class ConvLayer:
     params: int
     expert: int | None = None
 
+    __repr__ = record_repr
+
     @property
     def depthwise(self) -> bool:
         """Whether each kernel reads one channel of several."""
@@ -134,6 +165,8 @@ class KernelBank:
     notes: tuple[str, ...] = ()
     reading: Literal["effective", "stored"] | None = None
 
+    __repr__ = record_repr
+
 
 @dataclass(frozen=True)
 class Image:
@@ -142,6 +175,11 @@ class Image:
     ``name`` is for people, ``stem`` for names of files; ``path`` is None if there is no file. ``sha256`` is that of the
     file's bytes, or of the pixels if there is no file. ``format`` and ``mode`` are Pillow's names for what was read.
     ``notes`` lists the conversions.
+
+    ``values`` (H, W, C) are the measured numbers of an image of more than 8 bits, of other than three bands, or with a
+    chosen range; None if ``pixels`` holds all there is. The two ``limits`` are the numbers that become 0 and 1. ``bands``
+    numbers the C bands as in the file, from 1; () if they are in its order. ``pixels`` then shows the first three bands, or
+    the first.
     """
 
     pixels: Array
@@ -152,15 +190,74 @@ class Image:
     format: str | None
     mode: str
     notes: tuple[str, ...] = ()
+    values: Array | None = None
+    limits: tuple[float, float] = (0.0, 255.0)
+    bands: tuple[int, ...] = ()
+
+    __repr__ = record_repr
 
     @property
     def size(self) -> tuple[int, int]:
         """(rows, columns)."""
         return self.pixels.shape[0], self.pixels.shape[1]
 
+    @property
+    def channels(self) -> int:
+        """The number of bands, three if ``pixels`` holds all there is."""
+        return int((self.pixels if self.values is None else self.values).shape[2])
+
+    def shares(self, channel: int, dtype: DTypeLike = np.float32) -> Array:
+        """One channel (H, W) from 0 to 1, as the network and filters read it."""
+        plane = (self.pixels if self.values is None else self.values)[:, :, channel]
+        return shares_of(plane, self.limits if self.values is not None else (0.0, 255.0), dtype)
+
+    def chosen_bands(self, most: int) -> tuple[range, tuple[str, ...]]:
+        """The first ``most`` channels, all if there are fewer, and a note about the bands that are left out."""
+        used = range(min(most, self.channels))
+        left = self.channels - len(used)
+        if not left:
+            return used, ()
+        numbers = [self.bands[channel] if self.bands else channel + 1 for channel in used]
+        which = f"band{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+        return used, (f"{which} of {self.channels} bands: {left} {'bands are' if left > 1 else 'is'} left out",)
+
+    def bands_for(self, inputs: int) -> tuple[range, tuple[str, ...]]:
+        """The channels that a network with so many inputs reads: three for one input, which reads grey; as above."""
+        return self.chosen_bands(3 if inputs == 1 and self.channels == 3 else inputs)
+
     def as_recipe(self) -> dict[str, Any]:
         """The part of a recipe called ``image``, without any directory."""
         return {"name": self.name, "sha256": self.sha256}
+
+    def reading_recipe(self) -> dict[str, Any]:
+        """What a recipe states about measured values: ``range`` and, if they were chosen, ``bands``; else nothing."""
+        facts: dict[str, Any] = {} if self.values is None else {"range": list(self.limits)}
+        return {**facts, "bands": list(self.bands)} if self.bands else facts
+
+
+_STRIP = 1 << 20
+"""Values that are converted at a time, so that memory stays small beside the image."""
+
+
+def shares_of(values: Array, limits: tuple[float, float], dtype: DTypeLike = np.float32) -> Array:
+    """Measured values (H, W) or (H, W, C) from 0 to 1: ``limits`` become 0 and 1, what is beyond is clipped, NaN is 0.
+
+    If both limits are equal, all are 0.
+    """
+    shares = np.empty(values.shape, dtype)
+    low, high = limits
+    rows = max(1, _STRIP // max(1, values[:1].size))
+    for top in range(0, len(values), rows):
+        part = values[top : top + rows].astype(np.float64)
+        if low == high:
+            part[:] = 0
+        elif max(abs(low), abs(high)) < 1e300:
+            part -= low
+            part /= high - low
+        else:  # halved first, because the difference may overflow
+            part = (part / 2 - low / 2) / (high / 2 - low / 2)
+        shares[top : top + rows] = np.nan_to_num(part, copy=False, nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1, out=part)
+    return shares
 
 
 @dataclass(frozen=True)
@@ -168,23 +265,28 @@ class SeenImage:
     """The network's input made of an image: ``pixels`` is uint8 (H, W, 3), before normalisation.
 
     Row coordinate r, counted from the upper edge, corresponds to row ``offset[0] + scale[0] * r`` of the image, columns
-    likewise; what is outside the image is a border. ``scale`` is below 1 if the image was enlarged.
+    likewise; what is outside the image is a border. ``scale`` is below 1 if the image was enlarged. ``settings`` is what
+    was used in making it besides the model's own preprocessing of 8-bit images: ``range``, ``bands``, ``mean`` and so on.
     """
 
     pixels: Array
     offset: tuple[float, float]
     scale: tuple[float, float]
     notes: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    __repr__ = record_repr
 
     def as_recipe(self) -> dict[str, Any]:
-        """The part of a recipe called ``seen``: the part of the image, by ``offset`` and ``scale``."""
-        return {"offset": list(self.offset), "scale": list(self.scale)}
+        """The part of a recipe called ``seen``: the part of the image, by ``offset`` and ``scale``, and the settings."""
+        return {"offset": list(self.offset), "scale": list(self.scale), **self.settings}
 
 
 @dataclass(frozen=True)
 class FeatureMaps:
     """The output (or input) of one layer for one image: ``values`` (C, H, W), one map per channel.
 
+    Maps of three axes are (C, D, H, W), those of one axis (C, 1, L).
     ``layer`` is its name, with ``#2`` for the second run and ``:0`` for a part of a tuple. ``kind`` is the module's class,
     ``shape`` the shape of the tensor without the batch, ``tap`` the side of the module. ``input_size`` is (C, H, W) of the
     network's input, ``seen`` the part of ``image`` in it. ``centres`` are the rows and the columns of the input on which
@@ -203,6 +305,8 @@ class FeatureMaps:
     centres: tuple[Array, Array] | None = None
     notes: tuple[str, ...] = ()
 
+    __repr__ = record_repr
+
 
 @dataclass(frozen=True)
 class ClassScore:
@@ -220,6 +324,8 @@ class Axis:
     name: str
     labels: tuple[str, ...]
     total: int
+
+    __repr__ = record_repr
 
 
 @dataclass(frozen=True)
@@ -249,10 +355,33 @@ class Tiles:
     order: str = "index"
     parts: tuple[str, ...] = ("R", "G", "B")
 
+    __repr__ = record_repr
+
     @property
     def is_reduced(self) -> bool:
         """Whether it is a single map reduced from all channels."""
         return self.noun == "map" and self.view != "maps"
+
+
+@dataclass(frozen=True, eq=False)
+class Typed:
+    """Numbers as a user wrote them: ``values`` in float64, and the ``texts`` that stand for them, an array of that shape.
+
+    A text is empty if the number is to be written from its value. It is an array to NumPy, that of the values.
+    """
+
+    values: Array
+    texts: Array
+
+    def __array__(self, dtype: Any = None, *, copy: Any = None) -> Array:
+        """The values."""
+        return np.array(self.values, dtype=dtype)
+
+    def spread(self, shape: tuple[int, ...]) -> Typed:
+        """The same numbers in this shape; a single plane, or a single number, is repeated."""
+        both = (np.broadcast_to(each, (math.prod(shape[: len(shape) - each.ndim + 1]), *each.shape[1:])).reshape(shape)
+                for each in (self.values, self.texts))  # fmt: skip
+        return Typed(*both)
 
 
 def as_array(values: object) -> Array:
@@ -267,6 +396,8 @@ def as_array(values: object) -> Array:
     try:
         if hasattr(tensor, "detach"):
             tensor = tensor.detach().cpu()
+            if hasattr(tensor, "resolve_neg"):
+                tensor = tensor.resolve_neg()  # the sign may be noted beside the numbers
             if tensor.is_floating_point() and tensor.element_size() < 4:
                 tensor = tensor.float()  # NumPy has no bfloat16; float32 holds all such numbers exactly
             tensor = tensor.numpy()
@@ -277,6 +408,16 @@ def as_array(values: object) -> Array:
         raise UsageError(f"The values must be real numbers, but they are {array.dtype}.")
     wanted = {2: np.float32, 4: np.float32}.get(array.dtype.itemsize, np.float64)
     return np.array(array, dtype=wanted if array.dtype.kind == "f" else np.float64)
+
+
+def is_untrained(recipe: Recipe | None) -> bool:
+    """Whether a recipe states that a picture shows random weights, those of a network before any training.
+
+    What is not known to be random is not called so.
+    """
+    model = (recipe or {}).get("model") or {}
+    models = model if isinstance(model, list) else [model]
+    return any((each.get("weights") or {}).get("source") == "random" for each in models)
 
 
 def shape_text(shape: Sequence[int]) -> str:
@@ -301,17 +442,25 @@ def check_positive(name: str, value: int | None) -> int | None:
     return whole
 
 
-def as_bank(kernels: object, *, transposed: bool = False) -> KernelBank:
+def as_bank(kernels: object, *, transposed: bool = False, layout: Layout | None = None) -> KernelBank:
     """Convert a record, a tensor or an array to a kernel bank.
 
     A plain weight is (out_channels, in_channels / groups, *kernel_size), with one, two or three kernel axes; with
     ``transposed`` the first two are swapped, as in a transposed convolution without groups. A single kernel
     (in_channels, height, width) must be given as (1, in_channels, height, width).
 
+    This is the layout of torch. With ``layout="keras"`` the weight is (*kernel_size, in_channels, out_channels), with
+    ``transposed`` (*kernel_size, out_channels, in_channels). Without a ``layout``, a shape that is more likely that of
+    Keras is rejected; parameters of torch modules have the layout of torch.
+
     Raises:
-        UsageError: another rank, an empty axis, or no real numbers.
+        UsageError: another rank, an empty axis, no real numbers, or a shape that may be of either layout.
     """
+    if layout not in (None, *LAYOUTS):
+        raise UsageError(f"The layout must be {' or '.join(LAYOUTS)}, but got {layout!r}.")
     if isinstance(kernels, KernelBank):
+        if layout == "keras":
+            raise UsageError("A KernelBank has the layout of torch already.", hint="Omit layout.")
         return kernels
     weight = as_array(kernels)
     if weight.ndim not in (3, 4, 5):
@@ -321,18 +470,75 @@ def as_bank(kernels: object, *, transposed: bool = False) -> KernelBank:
         )
     if 0 in weight.shape:
         raise UsageError(f"The kernels are empty: their shape is {shape_text(weight.shape)}.")
+    if layout is None and type(kernels).__module__ != "torch.nn.parameter":
+        check_layout(weight.shape, transposed=transposed)
+    if layout == "keras":  # (*k, in, out) to (out, in, *k); also (*k, out, in) to (in, out, *k)
+        weight = np.moveaxis(weight, (-1, -2), (0, 1))
     return KernelBank(weight.swapaxes(0, 1) if transposed else weight)
 
 
-def as_maps(maps: object) -> FeatureMaps:
+SIDES = (1, 2, 3, 4, 5, 7, 9, 11)
+"""The usual lengths of the sides of kernels."""
+
+
+def check_layout(shape: tuple[int, ...], *, transposed: bool = False) -> None:
+    """Reject the shape of a weight that is likely (*kernel_size, in_channels, out_channels), as in Keras.
+
+    The first axes are then the equal sides of a kernel, and the last ones are not.
+
+    Raises:
+        UsageError: the shape may be of either layout.
+    """
+    sides, kernel = shape[:-2], shape[2:]  # of a kernel in Keras and in torch
+    side, last = sides[0], kernel[-1]
+    if set(shape) == {1} or not _may_be_sides(sides, kernel) or _is_usual_in_torch(side, kernel):
+        return
+    first, second = (shape[1], shape[0]) if transposed else shape[:2]
+    inputs, outputs = (last, shape[-2]) if transposed else (shape[-2], last)
+    size = " × ".join(map(str, sides)) if len(sides) > 1 else f"length-{side}"
+    many = f"{first:,} {inflected(first, 'kernel')} of {second:,} {inflected(second, 'channel')}"
+    raise UsageError(
+        f"The shape {shape_text(shape)} can be read in two ways.",
+        f"In Keras it is {size} kernels, {inputs:,} → {outputs:,} channels; "
+        f"in torch {many}, {' × '.join(map(str, kernel))}.",
+        'Pass layout="keras" or layout="torch".',
+    )
+
+
+def _may_be_sides(sides: tuple[int, ...], kernel: tuple[int, ...]) -> bool:
+    """Whether the first axes look like the sides of a kernel: equal, or else before axes too long for one."""
+    if {*sides} == {sides[0]}:
+        return sides[0] in SIDES
+    return {*sides} <= {*SIDES[1:]} and kernel[-1] > SIDES[-1]
+
+
+def _is_usual_in_torch(side: int, kernel: tuple[int, ...]) -> bool:
+    """Whether the last axes of a weight look like a kernel, not like channels; ``side`` is its first axis."""
+    last = kernel[-1]
+    if len(kernel) == 1:
+        return last in SIDES[1:] or (side == 1 and last <= SIDES[-1])
+    if side == 1:  # one kernel, perhaps one of the user's own
+        square = kernel[-2] == last and (last % 2 == 1 or last <= SIDES[-1])
+        return square or (min(kernel) == 1 and max(kernel) <= SIDES[-1])
+    return {*kernel} == {last} and last in SIDES[1:] and (last % 2 == 1 or last < side)
+
+
+def as_maps(maps: object, *, volumes: bool = False) -> FeatureMaps:
     """Convert a record, a tensor or an array (C, H, W) to feature maps; (1, C, H, W) is taken as (C, H, W).
+
+    With ``volumes``, maps of three axes are taken too: a record of them, or (1, C, D, H, W).
 
     Raises:
         UsageError: another rank, an empty axis, or no real numbers.
     """
     if isinstance(maps, FeatureMaps):
+        if maps.values.ndim == 4 and not volumes:
+            what = f"Maps of three axes, {shape_text(maps.values.shape)}, are drawn as slices by plot_features only."
+            raise UsageError(what, hint="Give one slice of each map, maps.values[:, depth].")
         return maps
     values = as_array(maps)
+    if values.ndim == 5 and values.shape[0] == 1 and volumes:
+        return as_maps(FeatureMaps(values[0]), volumes=True)
     if values.ndim == 4 and values.shape[0] == 1:
         values = values[0]
     if values.ndim != 3:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from kernelviz.errors import KernelvizError, UsageError
+from kernelviz.notebook import record_repr
 from kernelviz.threads import AHEAD, Item, Result, grouped, read_ahead
 
 if TYPE_CHECKING:
@@ -104,6 +105,8 @@ class FailedImage:
     number: int
     name: str
     error: KernelvizError
+
+    __repr__ = record_repr
 
 
 def capture_many(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import numpy as np
 
 from kernelviz.arithmetic.steps import Step
 from kernelviz.errors import UnknownLayerError, UsageError
-from kernelviz.wording import nearest_text, shown
+from kernelviz.notebook import html_table, record_repr
+from kernelviz.wording import UNKNOWN, nearest_text, shown, visible
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from kernelviz.arithmetic.operations import Operation
     from kernelviz.records import Array, ConvLayer, Image, SeenImage, Source
 
@@ -24,15 +27,18 @@ class AxisField:
     """The receptive fields of the units of a map along one axis of the input.
 
     Unit i reads the rows ``first[i]`` to ``last[i]`` inside the image, none if first > last. ``size`` is the largest
-    extent, as if the image had no border. If the fields are evenly spaced, ``jump`` is their distance in rows and
+    extent, as if the image had no border; None if it depends on the size of the image, as for the sum of a map and its
+    mirror image. If the fields are evenly spaced, ``jump`` is their distance in rows and
     ``offset`` the start of the first one, which may be outside the image; otherwise both are None.
     """
 
     first: Array
     last: Array
-    size: int
+    size: int | None
     jump: int | None
     offset: int | None
+
+    __repr__ = record_repr
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,14 @@ class Field:
 
     axes: tuple[AxisField, ...]
     mixes_image: bool = False
+
+    __repr__ = record_repr
+
+    @property
+    def largest(self) -> int | None:
+        """The size along the axis along which it is largest; None if a size is not known."""
+        sizes = [axis.size for axis in self.axes if axis.size is not None]
+        return max(sizes) if len(sizes) == len(self.axes) and sizes else None
 
 
 @dataclass(frozen=True)
@@ -64,7 +78,7 @@ class TracedLayer:
     ``kind`` is its class, ``family`` what it computes. Attributes that a module does not have (a stride, a bias) are None.
     The output and its field are those of the first run. ``output_shape`` is without the batch, ``layout`` with it, one word
     per dimension: ``N C H W``. ``params`` and ``macs`` exclude those of modules inside it. ``field`` is None if it is not
-    known, and ``lost`` is the reason.
+    known, and ``lost`` is the reason, as it is if only the size of the field is not known.
     """
 
     name: str
@@ -85,13 +99,16 @@ class TracedLayer:
     lost: str = ""
     changes: bool = True
 
+    __repr__ = record_repr
+
 
 @dataclass(frozen=True)
 class Trace:
     """One observed forward pass: its layers in the order in which they ran, those that never ran last.
 
     ``input_size`` is (C, H, W). ``params`` and ``macs`` are the sums over ``layers``; ``macs`` are the multiply-adds of
-    convolutions and matrix products only.
+    convolutions and matrix products only. The network itself is called by its class. ``first_names`` maps further names of
+    modules, those of shared ones, to the names of the layers.
     """
 
     input_size: tuple[int, ...]
@@ -100,14 +117,32 @@ class Trace:
     macs: int
     source: Source | None = None
     stages: tuple[str, ...] = ()
+    first_names: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    __repr__ = record_repr
+
+    def _repr_html_(self) -> str:
+        """The table of the layers that change their input, as ``kernelviz layers`` prints it."""
+        layers = [layer for layer in self.layers if layer.changes]
+        sums = f"{self.params:,} parameters, {self.macs:,} multiply-adds at {' × '.join(map(str, self.input_size))}"
+        caption = f"{self.source.label}: {sums}" if self.source else sums
+        return html_table(HEADS, [layer_cells(layer) for layer in layers], NUMBERS, caption=caption)
 
     def layer(self, name: str) -> TracedLayer:
-        """The layer with this exact name.
+        """The layer with this name, or with an expert of it, ``name:0``.
 
         Raises:
-            UnknownLayerError: there is none.
+            UnknownLayerError: there is none, or it only contains others.
         """
-        found = next((layer for layer in self.layers if layer.name == name), None)
+        layer, _, expert = name.rpartition(":")
+        names = (name, self.first_names.get(name), layer if expert.isdecimal() else None)
+        found = next((layer for layer in self.layers if layer.name in names), None)
+        inside = [layer.name for layer in self.layers if layer.name.startswith(f"{name}.")]
+        if found is None and inside:
+            what = f"{shown(name)} contains other layers and computes nothing itself."
+            raise UnknownLayerError(
+                what, f"The last one inside it is {inside[-1]}.", "`trace.layers` lists all layers."
+            )
         if found is None:
             near = nearest_text([layer.name for layer in self.layers], name)
             raise UnknownLayerError(f"No layer is called {shown(name)}.", near, "`trace.layers` lists all layers.")
@@ -123,15 +158,17 @@ class Trace:
         """
         record = self.layer(layer)
         if record.runs == 0:
-            raise UsageError(f"The layer {layer} did not run, so its units read nothing.", hint="Choose another layer.")
+            raise UsageError(
+                f"The layer {shown(layer)} did not run, so its units read nothing.", hint="Choose another layer."
+            )
         if record.runs > 1:
             raise UsageError(
-                f"The layer {layer} ran {record.runs} times, and its units may read other pixels each time.",
+                f"The layer {shown(layer)} ran {record.runs} times, and its units may read other pixels each time.",
                 hint="Choose a layer that runs once, for example the one before or after it.",
             )
         if record.field is None or len(record.field.axes) != 2:
             why = record.lost or "Its output is not a map of rows and columns."
-            raise UsageError(f"The receptive field of {layer} is not known.", why)
+            raise UsageError(f"The receptive field of {shown(layer)} is not known.", why)
         rows, columns = record.field.axes
         if not (0 <= row < len(rows.first) and 0 <= column < len(columns.first)):
             size = f"{len(rows.first)} rows and {len(columns.first)} columns"
@@ -177,6 +214,8 @@ class Unit:
     image: Image | None = None
     seen: SeenImage | None = None
     input_size: tuple[int, ...] | None = None
+
+    __repr__ = record_repr
 
     @property
     def products(self) -> Array:
@@ -227,6 +266,8 @@ class LayerOperation:
     source: Source | None = None
     notes: tuple[str, ...] = ()
 
+    __repr__ = record_repr
+
 
 def layer_entry(layer: TracedLayer) -> dict[str, Any]:
     """One row of the layer table."""
@@ -259,3 +300,70 @@ def layer_entry(layer: TracedLayer) -> dict[str, Any]:
 
 def _all_or_none(numbers: list[int | None]) -> list[int | None] | None:
     return None if None in numbers else numbers
+
+
+HEADS = (
+    "layer", "kind", "kernel", "stride", "padding", "dilation", "groups", "bias", "output", "params", "macs", "field",
+    "jump", "runs", "layout",
+)  # fmt: skip
+NUMBERS = frozenset({"groups", "params", "macs", "runs"})
+
+
+def layer_cells(layer: TracedLayer, *, layout: bool = False) -> tuple[str, ...]:
+    """One row as text, under ``HEADS``; empty where something does not apply, and the layout unless requested."""
+    return (
+        visible(layer.name),
+        layer.kind,
+        _sides(layer.kernel),
+        _sides(layer.stride),
+        layer.padding if isinstance(layer.padding, str) else _sides(layer.padding),
+        _sides(layer.dilation),
+        "" if layer.groups is None else str(layer.groups),
+        {True: "yes", False: "no", None: ""}[layer.bias],
+        "" if layer.output_shape is None else " × ".join(map(str, layer.output_shape)),
+        f"{layer.params:,}",
+        f"{layer.macs:,}",
+        field_text(layer),
+        _jump_text(layer),
+        "" if layer.runs == 1 else str(layer.runs),
+        layout_text(layer) if layout else "",
+    )
+
+
+def layout_text(layer: TracedLayer) -> str:
+    """What each dimension of the output is, as ``N C H W``; with ``lost`` if rows and columns could not be traced."""
+    if not layer.runs:
+        return ""
+    return f"{layer.layout} (lost)" if "?" in layer.layout and layer.lost else layer.layout
+
+
+def field_text(layer: TracedLayer) -> str:
+    """``43`` or ``43 × 27``, with ``+`` if the whole image is mixed in; ``?`` for what is not known."""
+    if layer.field is None:
+        return UNKNOWN if layer.runs else ""
+    sizes = [UNKNOWN if axis.size is None else axis.size for axis in layer.field.axes]
+    return _sides(sizes) + ("+" if layer.field.mixes_image else "")
+
+
+def _jump_text(layer: TracedLayer) -> str:
+    if layer.field is None:
+        return ""
+    jumps = [axis.jump for axis in layer.field.axes]
+    return "" if None in jumps else _sides([jump for jump in jumps if jump is not None])
+
+
+def _sides(sides: Sequence[int | str] | None) -> str:
+    """``3`` for a square, else ``3 × 5``."""
+    if not sides:
+        return ""
+    return str(sides[0]) if len(set(sides)) == 1 else " × ".join(map(str, sides))
+
+
+def total_cells(trace: Trace, layers: Sequence[TracedLayer]) -> tuple[str, ...]:
+    """The last row: the sums of the columns above it."""
+    cells = dict.fromkeys(HEADS, "")
+    many = f"{len(layers)} of {len(trace.layers)}" if len(layers) < len(trace.layers) else str(len(layers))
+    cells["layer"] = f"total of {many} layers"
+    cells["params"] = f"{sum(layer.params for layer in layers):,}"
+    cells["macs"] = f"{sum(layer.macs for layer in layers):,}"
+    return tuple(cells.values())

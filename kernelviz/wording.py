@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
+from decimal import Decimal
 from difflib import SequenceMatcher
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -93,7 +95,7 @@ def nearest_names(names: Iterable[str], *spellings: str, count: int = 3, least: 
 def nearest_text(names: Iterable[str], *spellings: str, least: float = 0.0) -> str:
     """``Nearest: a, b, c.`` for an error message; empty if no name is near."""
     nearest = nearest_names(names, *spellings, least=least)
-    return f"Nearest: {', '.join(nearest)}." if nearest else ""
+    return f"Nearest: {', '.join(map(shown, nearest))}." if nearest else ""
 
 
 def _normalised(name: str) -> str:
@@ -106,15 +108,79 @@ def shown(name: object) -> str:
     return (text if text.isprintable() else ascii(text)[1:-1])[:200]
 
 
-def value_text(value: float) -> str:
-    """Whole numbers and short decimals as they are, else three significant digits; a true minus, ∞ and NaN."""
-    if not math.isfinite(value):
-        return str(value).replace("inf", "∞").replace("nan", "NaN").replace("-", "−")
-    if value == round(value) and abs(value) < 1e6:
-        return str(round(value)).replace("-", "−")
-    if float(f"{value:.3g}") == value and 1e-3 <= abs(value) < 1e5:
-        return f"{value:.3g}".replace("-", "−")
-    return number_text(value)
+def reason_text(error: BaseException) -> str:
+    """The message of an error of foreign code, on one line with a capital letter in front; its class without a message."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001 - the class may be anyone's
+        text = ""
+    return sentence(visible(text[:300])) or type(error).__name__
+
+
+MOST_DIGITS = 6  # significant digits up to which numbers are written exactly
+_WRITTEN = re.compile(r"(?P<whole>\d*)(?P<point>\.?)(?P<part>\d*)", re.ASCII)
+_LONGEST_NUMBER = 12  # characters
+_LONGEST_ZEROS = 8  # characters of a number whose trailing zeros are more digits than MOST_DIGITS; cells hold so many
+
+
+def decimal_of(value: float | Decimal) -> Decimal:
+    """The shortest decimal number that stands for this float, exactly: 0.1 for 0.1."""
+    return value if isinstance(value, Decimal) else Decimal(repr(float(value)))
+
+
+def is_written_exactly(value: float | Decimal) -> bool:
+    """Whether ``value_text`` writes all digits of a number. What is not finite has none."""
+    number = decimal_of(value)
+    return not number.is_finite() or len(_digits(number)) <= MOST_DIGITS
+
+
+def _digits(number: Decimal) -> str:
+    """The significant digits of a finite number, without zeros at its ends."""
+    return "".join(map(str, number.as_tuple().digits)).strip("0")
+
+
+def value_text(value: float | Decimal) -> str:
+    """A number exactly if six significant digits are enough, else in three; a true minus, ∞ and NaN.
+
+    Numbers from 10⁻⁴ to 10⁷ are written without a power of ten, rounded ones from 10⁻³ to 10⁵. Thousands are not separated.
+    """
+    number = decimal_of(value)
+    if not number.is_finite():
+        return str(number).replace("Infinity", "∞").replace("-", "−")
+    if not number:
+        return "0"
+    sign, digits, power = "−" if number < 0 else "", _digits(number), number.adjusted()
+    if len(digits) <= MOST_DIGITS:
+        low, high = -4, 7
+    else:
+        digits, _, exponent = f"{abs(number):.2e}".partition("e")
+        digits, power, low, high = digits.replace(".", ""), int(exponent), -3, 5
+    if not low <= power < high:
+        digits = digits.rstrip("0")
+        return f"{sign}{digits[0]}{'.' if digits[1:] else ''}{digits[1:]}×10{str(power).translate(_SUPERSCRIPT)}"
+    if power < 0:
+        return f"{sign}0.{'0' * (-power - 1)}{digits}"
+    whole, part = digits[: power + 1].ljust(power + 1, "0"), digits[power + 1 :]
+    return f"{sign}{whole}{'.' if part else ''}{part}"
+
+
+def typed_text(text: str) -> str:
+    """A number as it was typed, with a true minus, without a plus, and with no sign of zero.
+
+    It is empty if the number has more than six significant digits or an exponent, so that ``value_text`` has to write it:
+    typed numbers and results have one spelling.
+    """
+    negative, bare = text.startswith(("-", "−")), text.lstrip("+-−")
+    found = _WRITTEN.fullmatch(bare)
+    if found is None or len(bare) > _LONGEST_NUMBER:
+        return ""
+    number, value = Decimal(bare), float(bare)
+    digits = (found["whole"] + found["part"]).lstrip("0")
+    if len(text) <= _LONGEST_ZEROS or not found["point"]:
+        digits = digits.rstrip("0")
+    if len(digits) > MOST_DIGITS or number != decimal_of(value):
+        return ""
+    return ("−" if negative and number else "") + bare
 
 
 def fixed_text(value: float, decimals: int | None) -> str:
@@ -125,10 +191,10 @@ def fixed_text(value: float, decimals: int | None) -> str:
     return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
 
 
-def factor_text(value: float) -> str:
-    """A value after an operator: in brackets if negative."""
-    text = value_text(value)
-    return f"({text})" if text.startswith("−") else text
+def factor_text(value: float | Decimal | str) -> str:
+    """A number, or its text, as a factor or after an operator: in brackets if negative or written with a power of ten."""
+    text = value if isinstance(value, str) else value_text(value)
+    return f"({text})" if set(text) & set("−e×E") else text
 
 
 def inflected(number: int, noun: str, plural: str = "") -> str:
@@ -156,3 +222,37 @@ def aligned(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]], numbers: Co
     widths = {at: max(len(line[at]) for line in lines) for at in shown}
     set_in = {at: str.rjust if heads[at] in numbers else str.ljust for at in shown}
     return "\n".join("  ".join(set_in[at](line[at], widths[at]) for at in shown).rstrip() for line in lines)
+
+
+def preprocessing_text(facts: Mapping[str, Any]) -> str:
+    """``(x − 0.5) / 0.25, bicubic``: how a network's input is made of values from 0 to 1."""
+    return f"{normalising_text(facts)}, {facts['interpolation']}"
+
+
+def normalising_text(facts: Mapping[str, Any]) -> str:
+    """``(x − 0.5) / 0.25``: one number if all channels have the same."""
+    return f"(x − {_numbers_text(facts['mean'])}) / {_numbers_text(facts['std'])}"
+
+
+def _numbers_text(values: Sequence[float]) -> str:
+    numbers = [f"{float(value):.4g}" for value in values]
+    return numbers[0] if len(set(numbers)) == 1 else f"({', '.join(numbers)})"
+
+
+def preprocessing_notes(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """What was chosen instead of the model's own preprocessing, and what of that is a guess."""
+    chosen, guessed = facts.get("chosen", ()), facts.get("guessed", ())
+    notes = []
+    if chosen:
+        names = " and ".join([", ".join(chosen[:-1]), chosen[-1]][len(chosen) == 1 :])
+        notes.append(f"preprocessed by the chosen {names}: {preprocessing_text(facts)}")
+    numbers = [name for name in guessed if name != "input_size"]
+    if numbers:
+        verb = "is a guess" if len(numbers) == 1 else "are a guess"
+        text = " and ".join(f"{name} {_numbers_text(facts[name])}" for name in numbers)
+        inputs = counted(len(facts["mean"]), "input channel")
+        basis = "averages of timm's numbers for other channels"
+        if len(facts["mean"]) == 3:
+            basis = "the numbers of ImageNet"
+        notes.append(f"{text} {verb} for {inputs}: {basis} (see --mean, --std)")
+    return tuple(notes)

@@ -198,7 +198,7 @@ class Convolution(Weighted):
             raise UsageError(
                 f"The padding cannot be same with stride {sides_text(self.stride)}.",
                 "torch rejects it: with a stride the output is smaller than the input.",
-                f"Padding {top},{bottom},{left},{right} (top, bottom, left, right) is what TensorFlow calls same.",
+                f"Keras then pads {top},{bottom},{left},{right} (top, bottom, left, right): give these numbers.",
             )
         return edges("padding", (top, bottom, left, right))  # bounded, although kernel times dilation is not
 

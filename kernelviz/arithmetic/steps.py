@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from decimal import Context, Decimal
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+
+from kernelviz.notebook import html_planes, record_repr, side_by_side
+from kernelviz.wording import decimal_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -22,6 +29,8 @@ class AxisCells:
     present: Array
     padding: Array
     between: Array
+
+    __repr__ = record_repr
 
 
 def axis_cells(positions: Array, size: int, *, stride: int = 1, own: tuple[int, int] | None = None) -> AxisCells:
@@ -51,19 +60,49 @@ def read_cells(values: Array, rows: AxisCells, columns: AxisCells) -> tuple[Arra
         The values (C, h, w) in float64, 0 for what is not there; and two masks (h, w): the padding, and the zeros between
         values of a stretched input.
     """
-    present = rows.present[:, None] & columns.present
-    found = values[:, rows.index[:, None], columns.index].astype(np.float64)
     padding = rows.padding[:, None] | columns.padding
-    return np.where(present, found, 0.0), padding, (rows.between[:, None] | columns.between) & ~padding
+    found = pick_cells(values.astype(np.float64), rows, columns, 0.0)
+    return found, padding, (rows.between[:, None] | columns.between) & ~padding
+
+
+def pick_cells(values: Array, rows: AxisCells, columns: AxisCells, absent: float | str) -> Array:
+    """What is at these rows and columns of (C, H, W), and ``absent`` where nothing is."""
+    found = values[:, rows.index[:, None], columns.index]
+    found[:, ~(rows.present[:, None] & columns.present)] = absent
+    return found
+
+
+_EXACT = Context(prec=5000)  # digits: more than any sum of floats has
+_SHARES = Context(prec=50)  # of an average, which may have no end
+
+
+def _product(value: float, weight: float) -> Decimal:
+    if not (np.isfinite(value) and np.isfinite(weight)):
+        with np.errstate(all="ignore"):
+            return decimal_of(float(np.float64(value) * np.float64(weight)))
+    return _EXACT.multiply(decimal_of(value), decimal_of(weight))
+
+
+def exact_sum(terms: Iterable[Decimal]) -> Decimal:
+    """The sum without rounding; inf or nan if a term is not finite."""
+    total, rest = Decimal(0), []
+    for term in terms:
+        if term.is_finite():
+            total = _EXACT.add(total, term)
+        else:
+            rest.append(float(term))
+    return decimal_of(sum(rest)) if rest else total
 
 
 @dataclass(frozen=True)
 class Step:
-    """How one output cell is computed.
+    """How one output cell is computed: ``value`` is the sum of ``products`` and the bias, in float64.
 
-    ``window`` (C, h, w) holds the values that are read, of the input ``channels``. ``padding`` (h, w) marks those around
-    the input, ``stretched`` the zeros between its values. ``weights`` has the shape of ``window``; it is None for a pool.
-    ``counted`` is the divisor of an average.
+    ``at`` is its row and column, ``channel`` its channel. ``window`` (C, h, w) holds the values that are read, of the
+    input ``channels``. ``padding`` (h, w) marks those around the input, ``stretched`` the zeros between its values.
+    ``weights`` has the shape of ``window``; it is None for a pool. ``counted`` is the divisor of an average.
+    ``window_texts`` and ``weight_texts`` hold how the numbers were typed, an empty text or None if they were not; so does
+    ``bias_text``.
     """
 
     at: tuple[int, int]
@@ -76,6 +115,50 @@ class Step:
     bias: float | None
     value: float
     counted: int | None = None
+    window_texts: Array | None = None
+    weight_texts: Array | None = None
+    bias_text: str = ""
+
+    @property
+    def exact_products(self) -> Array | None:
+        """(C, h, w) of ``Decimal``: the products of the shortest decimals of the factors, without rounding."""
+        if self.weights is None:
+            return None
+        factors = zip(self.window.ravel(), self.weights.ravel(), strict=True)
+        result = np.array([_product(float(value), float(weight)) for value, weight in factors] + [None], object)
+        return result[:-1].reshape(self.window.shape)
+
+    @property
+    def exact_sums(self) -> Array | None:
+        """(C,) of ``Decimal``: what each input channel contributes, without rounding."""
+        products = self.exact_products
+        if products is None:
+            return None
+        return np.array([*(exact_sum(each.ravel()) for each in products), None], object)[:-1]
+
+    @property
+    def exact(self) -> Decimal:
+        """The value without rounding: what the decimals of its terms make, which 0.1 + 0.2 in floats is not."""
+        if not np.isfinite(self.value):
+            return decimal_of(self.value)
+        if self.weights is not None:
+            sums = self.exact_sums
+            return exact_sum([*(() if sums is None else sums), decimal_of(self.bias or 0.0)])
+        if self.counted is None:
+            return decimal_of(self.value)
+        total = exact_sum([decimal_of(each) for each in self.window[0][~self.padding]])
+        return _SHARES.divide(total, Decimal(self.counted))
+
+    __repr__ = record_repr
+
+    def _repr_html_(self) -> str:
+        """The window, and of a convolution the kernel, the products and the value, as tables."""
+        tables = [html_planes("window", self.window)]
+        if self.weights is not None and self.products is not None:
+            tables += [html_planes("kernel", self.weights), html_planes("products", self.products)]
+        if self.bias is not None:
+            tables.append(html_planes("bias", [[[self.bias]]]))
+        return side_by_side([*tables, html_planes("value", [[[self.value]]])])
 
     @property
     def products(self) -> Array | None:

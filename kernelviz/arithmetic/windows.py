@@ -253,8 +253,8 @@ def _single(value: float) -> float:
 class Formula:
     """The formula of the output size along one axis: ``numerator`` / ``denominator``, rounded, plus 1.
 
-    Without a denominator it is the numerator. ``where`` explains further letters and irregularities. The signs are
-    typographic: ``−`` and ``·``.
+    Without a denominator it is the numerator. ``where`` explains further letters and irregularities. ``values`` are the
+    letters with their names and values. The signs are typographic: ``−`` and ``·``.
     """
 
     letters: str
@@ -264,6 +264,7 @@ class Formula:
     tail: str
     result: int
     where: tuple[str, ...] = ()
+    values: tuple[tuple[str, str, int], ...] = ()
 
     @property
     def brackets(self) -> tuple[str, str]:
@@ -304,8 +305,6 @@ def window_formula(  # noqa: PLR0917  (the order of the formula)
     where = []
     if dilation > 1:
         where.append(f"k′ = d(k − 1) + 1 = {dilation}·{kernel - 1} + 1 = {span}")
-    if not even:
-        where.append(f"p₀ = {before} before, p₁ = {after} after")
     tail = " + 1"
     steps = size + before + after - span
     if ceil_mode and -(-steps // stride) + 1 > result:
@@ -319,6 +318,17 @@ def window_formula(  # noqa: PLR0917  (the order of the formula)
         tail=tail,
         result=result,
         where=tuple(where),
+        values=(
+            ("i", "input", size),
+            *(
+                [("p", "padding", before)]
+                if even
+                else [("p₀", "padding before", before), ("p₁", "padding after", after)]
+            ),
+            ("k", "kernel", kernel),
+            ("s", "stride", stride),
+            *([("d", "dilation", dilation)] if dilation > 1 else []),
+        ),
     )
 
 
@@ -333,7 +343,9 @@ def transposed_formula(  # noqa: PLR0917  (the order of the formula)
         rounding="",
         tail="",
         result=result,
-    )
+        values=(("i", "input", size), ("s", "stride", stride), ("p", "padding", padding), ("d", "dilation", dilation),
+                ("k", "kernel", kernel)),
+    )  # fmt: skip
 
 
 def adaptive_formula(size: int, result: int) -> Formula:
@@ -345,5 +357,5 @@ def adaptive_formula(size: int, result: int) -> Formula:
         rounding="",
         tail="",
         result=result,
-        where=(f"i = {size}, o = {result}",),
+        values=(("i", "input", size), ("o", "output", result)),
     )

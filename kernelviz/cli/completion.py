@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kernelviz.errors import KernelvizError
+from kernelviz.reading import read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,14 +25,19 @@ _LARGEST = 4_000_000  # bytes; today's list takes 0.3 MB
 
 
 def kept_index(
-    version: str, find_out: Callable[[], Index], *, as_plain: Callable[[Index], Any], from_plain: Callable[[Any], Index]
+    version: str,
+    find_out: Callable[[], Index],
+    *,
+    as_plain: Callable[[Index], Any],
+    from_plain: Callable[[Any], Index],
+    library: str = "timm",
 ) -> Index:
-    """The list of models of this version of timm: read from the cache, else built by ``find_out`` and cached.
+    """The list of models of this version of a library: read from the cache, else built by ``find_out`` and cached.
 
     A cached list of another version, or one that ``from_plain`` cannot read, is replaced; one that cannot be written is
     not cached.
     """
-    path = index_path()
+    path = index_path() if library == "timm" else index_path().with_stem(library)
     if not path.is_absolute():  # there is no home directory, and no cache
         return find_out()
     try:
@@ -58,10 +64,8 @@ def index_path() -> Path:
 
 
 def _read(path: Path, version: str) -> Any:
-    """The cached content; ValueError if it is of another version or too large."""
-    if path.stat().st_size > _LARGEST:
-        raise ValueError(path)
-    kept = json.loads(path.read_bytes())
+    """The cached content; ValueError if it is of another version."""
+    kept = json.loads(read_regular(path, _LARGEST))
     if (kept["format"], kept["version"]) != (_FORMAT, version):
         raise ValueError(version)
     return kept["content"]
@@ -86,14 +90,41 @@ def known_models() -> Registry:
     return kept_index(timm_version(), find_out, as_plain=Registry.as_plain, from_plain=Registry.from_plain)
 
 
+def known_torchvision_models() -> Registry:
+    """All models of torchvision; the first call takes as long as importing it.
+
+    Raises:
+        KernelvizError: it is not installed.
+    """
+    from importlib.metadata import PackageNotFoundError, version
+
+    from kernelviz.network.weights.names import Registry
+
+    def find_out() -> Registry:
+        from kernelviz.network.torchvision_models import read_torchvision_registry
+
+        return read_torchvision_registry()
+
+    try:
+        installed = version("torchvision")
+    except PackageNotFoundError:
+        return find_out()  # built in another way, or the error
+    return kept_index(
+        installed, find_out, as_plain=Registry.as_plain, from_plain=Registry.from_plain, library="torchvision"
+    )
+
+
 def complete_model(incomplete: str) -> list[str]:
     """The names that start with this text: architectures or, if it has a dot, those with their tags."""
+    from kernelviz.network.weights.names import TORCHVISION
+
     try:
-        registry = known_models()
+        registry = known_torchvision_models() if incomplete.startswith(TORCHVISION) else known_models()
     except Exception:  # noqa: BLE001  (completion must not print errors)
         return []
     if "." not in incomplete:
-        return [name for name in registry.architectures if name.startswith(incomplete)]
+        others = [TORCHVISION] if TORCHVISION.startswith(incomplete) and incomplete not in ("", TORCHVISION) else []
+        return [name for name in registry.architectures if name.startswith(incomplete)] + others
     architecture = incomplete.partition(".")[0]
     if architecture not in registry.architectures:
         return []

@@ -33,8 +33,9 @@ class PoolKind(StrEnum):
     AVERAGE = "average"
 
 
-def _sides(name: str, text: str) -> object:
-    return typer.Option(name, metavar=SIDES, help=text, show_default=False)
+def _sides(*names: str, text: str) -> object:
+    """An option for sizes; the second name is that of Keras."""
+    return typer.Option(*names, metavar=SIDES, help=text, show_default=False)
 
 
 Input = Annotated[
@@ -46,11 +47,18 @@ Input = Annotated[
         help="A size (7 or 5x7), the numbers ('1 2 3; 4 5 6', channels separated by |), or a CSV file.",
     ),
 ]
-Kernel = Annotated[str | None, _sides("--kernel", "Size of the kernel. Default: that of its values, else 3.")]
-Window = Annotated[str | None, _sides("--kernel", "Size of the window. Default: 2, unless the pooling is adaptive.")]
-Stride = Annotated[str, _sides("--stride", "Step of the window. Default: 1.")]
-PoolStride = Annotated[str | None, _sides("--stride", "Step of the window. Default: the size of the window.")]
-Stamps = Annotated[str, _sides("--stride", "Distance between the stamps. Default: 1.")]
+Kernel = Annotated[
+    str | None, _sides("--kernel", "--kernel-size", text="Size of the kernel. Default: that of its values, else 3.")
+]
+Window = Annotated[
+    str | None,
+    _sides("--kernel", "--pool-size", "--kernel-size", text="Size of the window. Default: 2, unless it is adaptive."),
+]
+Stride = Annotated[str, _sides("--stride", "--strides", text="Step of the window. Default: 1.")]
+PoolStride = Annotated[
+    str | None, _sides("--stride", "--strides", text="Step of the window. Default: the size of the window.")
+]
+Stamps = Annotated[str, _sides("--stride", "--strides", text="Distance between the stamps. Default: 1.")]
 ConvPadding = Annotated[
     str,
     typer.Option(
@@ -60,12 +68,32 @@ ConvPadding = Annotated[
         show_default=False,
     ),
 ]
-PoolPadding = Annotated[str, _sides("--padding", "Padding around the input, at most half of the window. Default: 0.")]
-CutOff = Annotated[str, _sides("--padding", "Rows and columns cut off the output at each end. Default: 0.")]
-OutputPadding = Annotated[
-    str, _sides("--output-padding", "Rows and columns added to the end of the output. Default: 0.")
+PoolPadding = Annotated[
+    str,
+    typer.Option(
+        "--padding",
+        metavar=f"{SIDES}|same|valid",
+        help="Padding around the input, at most half of the window; or same or valid, as in Keras. Default: 0.",
+        show_default=False,
+    ),
 ]
-Dilation = Annotated[str, _sides("--dilation", "Spacing between the kernel's elements. Default: 1.")]
+CutOff = Annotated[
+    str,
+    typer.Option(
+        "--padding",
+        metavar=f"{SIDES}|same|valid",
+        help="Rows and columns cut off the output at each end; or same or valid, as in Keras. Default: 0.",
+        show_default=False,
+    ),
+]
+OutputPadding = Annotated[
+    str | None,
+    _sides(
+        "--output-padding",
+        text="Rows and columns added to the end of the output. Default: 0, with same and valid that of Keras.",
+    ),
+]
+Dilation = Annotated[str, _sides("--dilation", text="Spacing between the kernel's elements. Default: 1.")]
 Groups = Annotated[int, typer.Option("--groups", min=1, help="Number of groups that the channels are split into.")]
 InChannels = Annotated[
     int | None,
@@ -81,6 +109,7 @@ OutChannels = Annotated[
     int | None,
     typer.Option(
         "--out-channels",
+        "--filters",
         min=1,
         metavar="N",
         help="Channels of the output. Default: as few as groups and kernel values allow.",
@@ -93,11 +122,15 @@ CeilMode = Annotated[
     typer.Option("--ceil-mode", help="Round the output size up, so that the last window may reach beyond the input."),
 ]
 CountPad = Annotated[
-    bool,
-    typer.Option("--count-include-pad/--no-count-include-pad", help="Include padding in averages."),
+    bool | None,
+    typer.Option(
+        "--count-include-pad/--no-count-include-pad",
+        help="Include padding in averages. Default: included, but not that of same.",
+        show_default=False,
+    ),
 ]
 Adaptive = Annotated[
-    str | None, _sides("--adaptive", "Output size of an adaptive pooling, instead of kernel, stride and padding.")
+    str | None, _sides("--adaptive", text="Output size of an adaptive pooling, instead of kernel, stride and padding.")
 ]
 KernelValues = Annotated[
     str | None,
@@ -193,7 +226,14 @@ def explain(
     """Work out the operation that ``build`` returns, and print the explanation or draw it."""
 
     def work(report: Report) -> None:
-        from kernelviz.explain.texts import broken_notes, chosen_steps, explanation_entry, number_lines, size_lines
+        from kernelviz.explain.texts import (
+            broken_notes,
+            chosen_steps,
+            explanation_entry,
+            made_up_text,
+            number_lines,
+            size_lines,
+        )
 
         check(choices)
         operation = build()
@@ -208,7 +248,9 @@ def explain(
             if worked is not None:
                 draw(command, worked, choices, choices.directory, report)
             if not as_json:
-                report.inform(*size_lines(operation), *report.warnings)
+                made_up = "" if worked is None else made_up_text(worked)
+                notes = [f"numbers     {made_up}"] if made_up else []
+                report.inform(*size_lines(operation), *notes, *report.warnings)
         elif not as_json:
             numbers = [] if worked is None else number_lines(worked, steps, choices.channel)
             terminal.print_text(*size_lines(operation), *numbers)
@@ -248,6 +290,8 @@ def check(choices: StepChoices) -> None:
 
 def _work_out(inputs: ExplainInputs, choices: StepChoices, operation: Operation, report: Report) -> Walkthrough | None:
     """The worked-out numbers; None if only sizes were given and they are too large."""
+    from dataclasses import replace
+
     from kernelviz.explain.walkthrough import check_cost, work_out
 
     try:
@@ -257,7 +301,8 @@ def _work_out(inputs: ExplainInputs, choices: StepChoices, operation: Operation,
             raise
         report.warnings.append(f"the numbers are omitted: {error.what[0].lower()}{error.what[1:].removesuffix('.')}")
         return None
-    return work_out(operation, *inputs.numbers(operation))
+    worked = work_out(operation, *inputs.numbers(operation))
+    return replace(worked, made_up=inputs.made_up(operation), seed=inputs.seed)
 
 
 def draw(command: str, worked: Walkthrough, choices: StepChoices, directory: Path, report: Report) -> None:
@@ -371,7 +416,7 @@ def conv(
 
     For example: kernelviz explain conv --input 6 --stride 2 --padding 1
     """
-    from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices, sides
+    from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices, named_padding, sides
 
     choices = StepChoices(at, channel, steps, animate, fps, file_format, output, arrays, force)
     inputs = ExplainInputs(input_, kernel, kernel_values, bias, seed, groups, in_channels, out_channels)
@@ -379,7 +424,7 @@ def conv(
     def build() -> Operation:
         from kernelviz.arithmetic.operations import Convolution
 
-        amounts: Any = padding if padding in ("same", "valid") else sides("padding", padding, ", same or valid")
+        amounts: Any = named_padding(padding)
         return Convolution(
             inputs.size, inputs.sides, padding=amounts, stride=sides("stride", stride),
             dilation=sides("dilation", dilation), groups=groups, in_channels=inputs.inputs,
@@ -395,7 +440,7 @@ def transpose(
     kernel: Kernel = None,
     stride: Stamps = "1",
     padding: CutOff = "0",
-    output_padding: OutputPadding = "0",
+    output_padding: OutputPadding = None,
     dilation: Dilation = "1",
     groups: Groups = 1,
     in_channels: InChannels = None,
@@ -420,7 +465,7 @@ def transpose(
 
     For example: kernelviz explain transpose --input 3 --stride 2 --padding 1
     """
-    from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices, sides
+    from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices, sides, transposed_padding
 
     choices = StepChoices(at, channel, steps, animate, fps, file_format, output, arrays, force)
     inputs = ExplainInputs(input_, kernel, kernel_values, bias, seed, groups, in_channels, out_channels)
@@ -428,9 +473,10 @@ def transpose(
     def build() -> Operation:
         from kernelviz.arithmetic.operations import TransposedConvolution
 
+        steps, apart = sides("stride", stride), sides("dilation", dilation)
+        cut, more = transposed_padding(padding, output_padding, inputs.sides, steps, apart)
         return TransposedConvolution(
-            inputs.size, inputs.sides, stride=sides("stride", stride), padding=sides("padding", padding),
-            output_padding=sides("output padding", output_padding), dilation=sides("dilation", dilation),
+            inputs.size, inputs.sides, stride=steps, padding=cut, output_padding=more, dilation=apart,
             groups=groups, in_channels=inputs.inputs, out_channels=inputs.outputs, bias=bias is not None,
         )  # fmt: skip
 
@@ -446,7 +492,7 @@ def pool(
     padding: PoolPadding = "0",
     dilation: Dilation = "1",
     ceil_mode: CeilMode = False,
-    count_include_pad: CountPad = True,
+    count_include_pad: CountPad = None,
     adaptive: Adaptive = None,
     in_channels: InChannels = None,
     seed: NumberSeed = 0,
@@ -467,7 +513,7 @@ def pool(
 
     For example: kernelviz explain pool --input 5 --kernel 2 --ceil-mode
     """
-    from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices, sides
+    from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices, pool_padding, sides
 
     choices = StepChoices(at, channel, steps, animate, fps, file_format, output, arrays, force)
     window = kernel if kernel or adaptive else "2"
@@ -476,20 +522,24 @@ def pool(
     def build() -> Operation:
         from kernelviz.arithmetic.operations import Pooling
 
-        if kind is PoolKind.MAX and not count_include_pad:
+        if kind is PoolKind.MAX and count_include_pad is False:
             raise UsageError(
                 "--no-count-include-pad is for averages.", "A maximum ignores padding.",
                 "Add --kind average, or omit it.",
             )  # fmt: skip
+        size = sides("kernel", window) if window else None
+        steps, apart = sides("stride", stride) if stride else None, sides("dilation", dilation)
+        around, is_left_out = pool_padding(padding, inputs.size, size, steps, apart)
+        is_left_out = is_left_out and kind is PoolKind.AVERAGE
         return Pooling(
             inputs.size,
-            sides("kernel", window) if window else None,
+            size,
             kind=kind.value,
-            stride=sides("stride", stride) if stride else None,
-            padding=sides("padding", padding),
-            dilation=sides("dilation", dilation),
+            stride=steps,
+            padding=around,
+            dilation=apart,
             ceil_mode=ceil_mode,
-            count_include_pad=count_include_pad,
+            count_include_pad=not is_left_out if count_include_pad is None else count_include_pad,
             adaptive=sides("adaptive size", adaptive) if adaptive else None,
             in_channels=inputs.inputs,
         )

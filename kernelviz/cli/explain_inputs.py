@@ -6,24 +6,26 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from kernelviz.cli.options import parse_position
 from kernelviz.errors import UsageError
 from kernelviz.files.numbers import EXAMPLE, is_typed, read_numbers, typed_numbers
-from kernelviz.wording import shown
+from kernelviz.records import Typed
+from kernelviz.wording import inflected, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernelviz.arithmetic.operations import Operation
     from kernelviz.cli.options import AnyFormat
-    from kernelviz.records import Array
 
-
-_SIZE = re.compile(r"\s*\d+\s*(?:[x×]\s*\d+\s*)?")
+_SIZE = re.compile(r"\s*\d+\s*(?:[x×]\s*\d+\s*)?|\s*\(\s*\d+\s*,\s*\d+\s*\)\s*", re.ASCII)
+_WHOLE = re.compile(r"\s*[+-]?[0-9]+\s*")
+_LONGEST = 100  # digits of a size
+_BRACKETED = re.compile(r"\s*(?:\((.*)\)|\[(.*)\])\s*")
 _ALONE = re.compile(r"\s*[+\-−]?(?:\d[\d.]*|\.\d+)(?:e[+\-]?\d+)?\s*", re.IGNORECASE)
 
 
@@ -79,7 +81,7 @@ class ExplainInputs:
     out_channels: int | None
 
     @cached_property
-    def data(self) -> Array | None:
+    def data(self) -> Typed | None:
         """The input's own numbers (C, H, W); None where only a size was given."""
         if _SIZE.fullmatch(self.input):
             return None
@@ -94,12 +96,12 @@ class ExplainInputs:
                 f"The input '{shown(self.input)}' is not a size, numbers or a CSV file.", "",
                 "For example --input 5x7, --input '1 2 3; 4 5 6', --input numbers.csv",
             )  # fmt: skip
-        if self.in_channels is not None and self.in_channels != len(data):
-            raise UsageError(f"The input has {len(data)} channels, but --in-channels is {self.in_channels}.")
+        if self.in_channels is not None and self.in_channels != len(data.values):
+            raise UsageError(f"The input has {len(data.values)} channels, but --in-channels is {self.in_channels}.")
         return data
 
     @cached_property
-    def planes(self) -> Array | None:
+    def planes(self) -> Typed | None:
         """The kernel's own planes (n, h, w), in the order of output channels and their input channels."""
         if self.kernel_values is None:
             return None
@@ -108,41 +110,44 @@ class ExplainInputs:
             from kernelviz.filters.bank import find_filter
 
             try:
-                planes = find_filter(self.kernel_values).values[None]
+                values = find_filter(self.kernel_values).values[None]
             except UsageError as error:
                 what = f"The kernel values '{shown(self.kernel_values)}' are not numbers, a CSV file or a filter."
                 raise UsageError(what, error.why, EXAMPLE) from None
-        if self.kernel is not None and _pair(sides("kernel", self.kernel)) != planes.shape[1:]:
-            size = f"{planes.shape[1]} × {planes.shape[2]}"
+            planes = Typed(values, np.full(values.shape, "", object))
+        rows, columns = planes.values.shape[1:]
+        if self.kernel is not None and _pair(sides("kernel", self.kernel)) != (rows, columns):
+            size = f"{rows} × {columns}"
             raise UsageError(f"The kernel values are {size}, but --kernel is {self.kernel}.", hint="Omit --kernel.")
         return planes
 
     @property
     def size(self) -> Sequence[int]:
         """Rows and columns of the input."""
-        return sides("input", self.input) if self.data is None else self.data.shape[1:]
+        return sides("input", self.input) if self.data is None else self.data.values.shape[1:]
 
     @property
     def sides(self) -> Sequence[int]:
         """Rows and columns of the kernel."""
-        return sides("kernel", self.kernel or "3") if self.planes is None else self.planes.shape[1:]
+        return sides("kernel", self.kernel or "3") if self.planes is None else self.planes.values.shape[1:]
 
     @property
     def inputs(self) -> int:
         """Channels of the input."""
-        return self.in_channels or (1 if self.data is None else len(self.data))
+        return self.in_channels or (1 if self.data is None else len(self.data.values))
 
     @property
     def outputs(self) -> int:
         """Channels of the output: as given, or as many as the planes of the kernel make."""
         if self.out_channels is not None:
             return self.out_channels
-        if self.planes is not None and len(self.planes) > 1:
-            return max(1, len(self.planes) * self.groups // self.inputs)
+        count = 0 if self.planes is None else len(self.planes.values)
+        if count > 1:
+            return max(1, count * self.groups // self.inputs)
         return self.groups
 
-    def numbers(self, operation: Operation) -> tuple[Array, Array | None, Array | None]:
-        """Input, kernel and bias; what was not given comes from the seed.
+    def numbers(self, operation: Operation) -> tuple[object, object, object]:
+        """Input, kernel and bias; those that were not given come from the seed.
 
         Raises:
             UsageError: planes of the kernel or numbers of the bias are too few or too many.
@@ -150,52 +155,140 @@ class ExplainInputs:
         from kernelviz.explain.walkthrough import example_numbers
 
         data, kernel, bias = example_numbers(operation, self.seed)
-        if self.data is not None:
-            data = self.data
-        if self.planes is not None and kernel is not None:
-            kernel = _spread(self.planes, kernel.shape)
-        if self.bias is not None and bias is not None:
-            bias = _biases(self.bias, len(bias))
-        return data, kernel, bias
+        return (
+            data if self.data is None else self.data,
+            kernel if self.planes is None or kernel is None else _spread(self.planes, kernel.shape),
+            bias if self.bias is None or bias is None else _biases(self.bias, len(bias)),
+        )
+
+    def made_up(self, operation: Operation) -> tuple[str, ...]:
+        """Which of input and kernel come from the seed; a bias has always been given."""
+        weighted = operation.macs > 0
+        given = {"input": self.data is not None, "kernel": self.planes is not None or not weighted}
+        return tuple(name for name, is_given in given.items() if not is_given)
 
 
 def sides(name: str, text: str, words: str = "") -> tuple[int, ...]:
-    """The whole numbers of ``3``, ``3x5`` or ``1,0,1,0``; ``words`` are what else may be typed.
+    """The whole numbers of ``3``, ``3x5``, ``1,0,1,0``, ``(3, 5)`` or ``[3, 5]``; ``words`` are what else may be typed.
 
     Raises:
         UsageError: the text is not whole numbers.
     """
-    try:
-        return tuple(int(part) for part in re.split(r"[x×,]", text))
-    except ValueError:
+    bracketed = _BRACKETED.fullmatch(text)
+    inner = (bracketed[1] or bracketed[2] or "") if bracketed else text
+    parts = re.split(r"[x×,]", inner)
+    if not all(_WHOLE.fullmatch(part) and len(part) <= _LONGEST for part in parts):
         raise UsageError(
             f"The {name} must be whole numbers{words}, but got '{shown(text)}'.",
-            "Rows and columns are counted.",
-            f"For example 3 or 3x5 for the {name}{words}.",
-        ) from None
+            "One number is for both rows and columns; 3x5 is 3 for rows and 5 for columns.",
+            f"For example --{name.replace('adaptive size', 'adaptive').replace(' ', '-')} 3 or 3x5{words}.",
+        )
+    return tuple(map(int, parts))
+
+
+def named_padding(text: str) -> Literal["same", "valid"] | tuple[int, ...]:
+    """A padding: numbers, or ``same`` and ``valid`` in any case.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    names: dict[str, Literal["same", "valid"]] = {"same": "same", "valid": "valid"}
+    return names.get(text.strip().lower()) or sides("padding", text, ", same or valid")
+
+
+def pool_padding(
+    text: str, size: Sequence[int], kernel: Sequence[int] | None, stride: Sequence[int] | None, dilation: Sequence[int]
+) -> tuple[tuple[int, ...], bool]:
+    """The padding of a pool, and whether it is the ``same`` of Keras, whose averages leave the padding out.
+
+    Raises:
+        UsageError: it is neither numbers nor a name, or Keras pads more at the end than at the start.
+    """
+    from kernelviz.arithmetic.windows import pair, pooling_size, same_padding
+
+    found = named_padding(text)
+    if isinstance(found, tuple):
+        return found, False
+    if found == "valid" or kernel is None:  # an adaptive pool has no padding
+        return (0,), False
+    window, apart = pair("kernel", kernel), pair("dilation", dilation)
+    step = window if stride is None else pair("stride", stride)
+    axes = list(zip(pair("input size", size), window, step, apart, strict=True))
+    ends = [same_padding(*axis) for axis in axes]
+    if all(before == after for before, after in ends):
+        return tuple(before for before, _ in ends), any(map(any, ends))
+    ceiled = [pooling_size(n, k, s, a, d, ceil_mode=True) for (n, k, s, d), (a, _) in zip(axes, ends, strict=True)]
+    fits = ceiled == [-(-n // s) for n, _, s, _ in axes] and all(
+        b - a <= (s > 1) for (_, _, s, _), (a, b) in zip(axes, ends, strict=True)
+    )
+    around = ends[0][0] if ends[0][0] == ends[1][0] else f"{ends[0][0]}x{ends[1][0]}"
+    average = "; add --no-count-include-pad to averages" if ends[0][0] or ends[1][0] else ""
+    hint = f"--padding {around} --ceil-mode has the same windows{average}."
+    raise UsageError(
+        f"The padding cannot be same: Keras then pads {_ends_text(ends)}.",
+        "Here, as in torch, a pool is padded alike at both ends.",
+        hint if fits else "Give numbers, or another kernel size.",
+    )
+
+
+def transposed_padding(
+    text: str, output_padding: str | None, kernel: Sequence[int], stride: Sequence[int],
+    dilation: Sequence[int],
+) -> tuple[tuple[int, ...], tuple[int, ...]]:  # fmt: skip
+    """Padding and output padding of a transposed convolution; by name they are those of Keras.
+
+    Raises:
+        UsageError: they are no numbers, or Keras cuts off more at the end than at the start.
+    """
+    from kernelviz.arithmetic.windows import pair
+    from kernelviz.explain.calls import same_crop, valid_crop
+
+    found = named_padding(text)
+    stated = None if output_padding is None else sides("output padding", output_padding)
+    if isinstance(found, tuple):
+        return found, stated or (0,)
+    window, step, apart = pair("kernel", kernel), pair("stride", stride), pair("dilation", dilation)
+    extra = (None, None) if stated is None else pair("output padding", stated, least=0)
+    crop = same_crop if found == "same" else valid_crop
+    ends = [crop(d * (k - 1) + 1, s, more) for k, s, d, more in zip(window, step, apart, extra, strict=True)]
+    if any(a < 0 or a < b for a, b in ends):
+        raise UsageError(
+            f"The padding cannot be {found}: Keras then cuts {_ends_text(ends)} off the output.",
+            "Here, as in torch, both ends are cut alike.",
+            "Give numbers, or a kernel size that is even where the stride is even, and odd where it is odd.",
+        )
+    return tuple(a for a, _ in ends), tuple(a - b for a, b in ends)
+
+
+def _ends_text(ends: Sequence[tuple[int, int]]) -> str:
+    """``0 rows above and 1 below, 0 columns left and 1 right``."""
+    (top, bottom), (left, right) = ends
+    rows, columns = inflected(top, "row"), inflected(left, "column")
+    return f"{top} {rows} above and {bottom} below, {left} {columns} left and {right} right"
 
 
 def _pair(numbers: tuple[int, ...]) -> tuple[int, int]:
     return numbers[0], numbers[-1]
 
 
-def _spread(planes: Array, shape: tuple[int, ...]) -> Array:
+def _spread(planes: Typed, shape: tuple[int, ...]) -> Typed:
     """The planes in the kernel's shape; a single one is taken for every pair of channels."""
-    wanted = shape[0] * shape[1]
-    if len(planes) not in (1, wanted):
+    wanted, count = shape[0] * shape[1], len(planes.values)
+    if count not in (1, wanted):
         raise UsageError(
-            f"The kernel needs {wanted} planes, separated by |, but got {len(planes)}.",
+            f"The kernel needs {wanted} planes, separated by |, but got {count}.",
             f"It has {shape[0]} × {shape[1]} channels.",
             f"Give {wanted} planes, or one for all channels.",
         )
-    return np.broadcast_to(planes if len(planes) > 1 else planes[[0] * wanted], (wanted, *shape[2:])).reshape(shape)
+    return planes.spread(shape)
 
 
-def _biases(text: str, wanted: int) -> Array:
-    found = typed_numbers(text, "bias").ravel() if is_typed(text) else np.zeros(0)
-    if len(found) not in (1, wanted):
+def _biases(text: str, wanted: int) -> Typed:
+    typed = typed_numbers(text, "bias") if is_typed(text) else None
+    found = None if typed is None else Typed(typed.values.ravel(), typed.texts.ravel())
+    if found is None or len(found.values) not in (1, wanted):
         raise UsageError(
             f"The bias must be one number, or one for each of {wanted} output channels, but got '{shown(text)}'.",
             hint="For example --bias=-1 or --bias '1 2'",
         )
-    return np.broadcast_to(found, wanted)
+    return found.spread((wanted,))

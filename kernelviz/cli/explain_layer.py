@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +10,7 @@ import typer
 
 from kernelviz.cli import options, session, terminal
 from kernelviz.cli.explain import Directory
-from kernelviz.cli.session import ModelChoices, OutputChoices, run_command
+from kernelviz.cli.session import ImageChoices, ModelChoices, OutputChoices, run_command
 from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class LayerChoices:
     channels: str | None
     input_size: str | None
     crop: bool | None
+    reading: ImageChoices
 
     @property
     def position(self) -> tuple[int, int] | None:
@@ -78,10 +79,18 @@ def layer(
     channels: Channels = None,
     at: At = None,
     weights: options.WeightsChoice = "auto",
+    weights_key: options.WeightsKey = None,
+    fitting: options.Partial = False,
+    model_arg: options.ModelArgs = None,
     seed: options.Seed = 0,
     timeout: options.Timeout = 10.0,
     input_size: options.InputSize = None,
     crop: options.Crop = None,
+    value_range: options.Range = None,
+    bands: options.Bands = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    interpolation: options.Interpolation = None,
     device: options.Device = options.DeviceName.AUTO,
     threads: options.Threads = None,
     file_format: options.Format = options.FileFormat.PNG,
@@ -98,8 +107,12 @@ def layer(
     """
 
     def work(report: Report) -> None:
-        chosen = ModelChoices(model, weights, seed, timeout, str(device), threads)
-        choices = LayerChoices(chosen, layer, image, at, channels, input_size, crop)
+        chosen = ModelChoices(
+            model, weights, seed, timeout, str(device), threads, weights_key=weights_key, partial=fitting,
+            arguments=model_arg, runs=True, input_size=input_size,
+        )  # fmt: skip
+        reading = ImageChoices(value_range, bands, mean, std, interpolation)
+        choices = LayerChoices(chosen, layer, image, at, channels, input_size, crop, reading)
         check(choices, output, draws=arrays or force)
         destination = None if output is None else OutputChoices(output, f".{file_format}", arrays, force)
         with terminal.progress(shown=not quiet) as progress:
@@ -119,7 +132,8 @@ def check(choices: LayerChoices, output: Path | None, *, draws: bool) -> None:
     Raises:
         UsageError: options that need an image, a directory, or a position.
     """
-    values = {"--channels": choices.channels, "--at": choices.at, "-o": output}
+    typed = {f"--{name}": value for name, value in asdict(choices.reading).items()}
+    values = {"--channels": choices.channels, "--at": choices.at, "-o": output, **typed}
     given = [name for name, value in values.items() if value is not None]
     if choices.image is None and given:
         raise UsageError(
@@ -133,7 +147,8 @@ def check(choices: LayerChoices, output: Path | None, *, draws: bool) -> None:
             "With --image, --at or -o is needed.",
             hint="Add --at ROW,COLUMN for one value, or -o kernelviz-out for pictures of kernel and map.",
         )
-    _ = choices.position
+    _ = choices.position, choices.reading.as_recipe()
+    options.parse_sides(choices.input_size, traced=choices.image is None)
     if output is not None:
         session.check_directory(output)
 
@@ -142,14 +157,12 @@ def explain_sizes(choices: LayerChoices, report: Report, progress: Progress) -> 
     """The arithmetic of the layer, without weights."""
     from kernelviz.explain.texts import layer_lines, layer_operation_entry
 
-    progress("importing torch and timm", 0, 0)
+    bare = replace(choices.model, weights=None, weights_key=None, partial=False, device="cpu")
+    network = session.load(bare, report, progress)
     from kernelviz.network.layer_operation import layer_operation
-    from kernelviz.network.model import load_model
 
     progress(f"tracing {choices.model.name}", 0, 0)
-    network = load_model(choices.model.name, weights=None)
-    report.source = network.source
-    found = layer_operation(network, choices.layer, options.parse_size(choices.input_size, network))
+    found = layer_operation(network, choices.layer, options.parse_size(choices.input_size, network, traced=True))
     report.more |= layer_operation_entry(found)
     return layer_lines(found)
 
@@ -162,8 +175,8 @@ def explain_values(
     from kernelviz.files.images import read_image
     from kernelviz.views.kernel_views import parse_channels
 
-    image = read_image(choices.image or "")
-    network = session.load(choices.model, report, progress)
+    image = read_image(choices.image or "", **choices.reading.reading)
+    network = choices.reading.prepare(session.load(choices.model, report, progress), report)
     progress(f"running {choices.model.name}", 0, 0)
     numbers = parse_channels(choices.channels or "0", 1 << 30)
     found = trace(choices, network, image, numbers)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from concurrent.futures import Future
 
-    from kernelviz.cli.session import OutputChoices, PictureChoices, Report
+    from kernelviz.cli.session import ImageChoices, OutputChoices, PictureChoices, Report
     from kernelviz.cli.terminal import Progress
     from kernelviz.drawing.mosaic import Singles
     from kernelviz.drawing.overlay import Overlay
@@ -60,6 +60,7 @@ class FeatureChoices:
     contact: bool
     bases: tuple[Path, ...]
     picture: PictureChoices
+    image: ImageChoices
 
     @property
     def summarised(self) -> bool:
@@ -196,7 +197,7 @@ def unusual_options(choices: FeatureChoices) -> dict[str, Any]:
     found["size"] = list(choices.size) if choices.size else None
     found["batch_size"] = choices.batch_size if choices.batch_size > 1 else None
     found["classes"] = None if choices.with_classes else False
-    return {key: value for key, value in found.items() if value is not None}
+    return {key: value for key, value in found.items() if value is not None} | choices.image.as_recipe()
 
 
 def targets_of(run: FeatureRun, image: Image | EncodedImage, stem: str) -> Targets:
@@ -381,7 +382,7 @@ def draw_overview(
     from kernelviz.files.writing import save_picture
     from kernelviz.views.map_views import overview_notes
 
-    figure = plot_overview(columns, classes)
+    figure = plot_overview(columns, classes, cmap=run.choices.picture.cmap)
     recipe = run.recipe(figure.recipe, None)
     figure.recipe = recipe
     save_picture(figure, path, force=run.output.force)
@@ -495,7 +496,7 @@ def read(run: FeatureRun, job: ImageJob) -> Input | None:
 
     if job.done:
         return None
-    image = (job.file or load_image(job.path)).decode()
+    image = (job.file or load_image(job.path)).decode(**run.choices.image.reading)
     return as_input(run.plan.network, image, input_size=run.choices.size, crop=run.choices.crop)
 
 

@@ -281,7 +281,7 @@ def _draw_statistics(run: FeatureRun, tally: ChannelTally) -> None:
     figure = plot_statistics(found, source)
     figure.recipe = run.recipe(figure.recipe, None)
     save_picture(figure, path, force=run.output.force)
-    facts = {"shown": len(found.mean), "nonfinite": int(found.nonfinite.sum())}
+    facts = {"shown": len(found.mean), "nonfinite": int(found.nonfinite.sum()), "notes": found.notes}
     add_output(run, path, found.layer, "statistics", **facts)
     if run.output.arrays:
         add_output(run, _write_arrays(run, path.with_suffix(".npz"), found), found.layer, "statistics", **facts)

@@ -11,7 +11,7 @@ import typer
 from kernelviz.cli import options, session, terminal
 from kernelviz.cli.feature_pictures import FeatureChoices, draw_all, prepare
 from kernelviz.cli.feature_summaries import draw_summaries, with_bases
-from kernelviz.cli.session import ModelChoices, OutputChoices, PictureChoices, run_command
+from kernelviz.cli.session import ImageChoices, ModelChoices, OutputChoices, PictureChoices, run_command
 from kernelviz.errors import UsageError
 from kernelviz.threads import BackgroundWriter
 
@@ -28,6 +28,7 @@ BatchSize = Annotated[
     typer.Option(
         "--batch-size",
         min=1,
+        max=65_536,
         metavar="N",
         help="Images per forward pass. More than one changes the last bits of some maps.",
         rich_help_panel=MANY,
@@ -184,11 +185,19 @@ def features(
     kind: options.KindChoice = None,
     tap: Tap = Side.OUTPUT,
     weights: options.WeightsChoice = "auto",
+    weights_key: options.WeightsKey = None,
+    fitting: options.Partial = False,
+    model_arg: options.ModelArgs = None,
     seed: options.Seed = 0,
     timeout: options.Timeout = 10.0,
     classes: Classes = True,
     input_size: options.InputSize = None,
     crop: options.Crop = None,
+    value_range: options.Range = None,
+    bands: options.Bands = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    interpolation: options.Interpolation = None,
     device: options.Device = options.DeviceName.AUTO,
     threads: options.Threads = None,
     reduce: Reduce = None,
@@ -217,7 +226,7 @@ def features(
     verbose: options.Verbose = False,
     debug: options.Debug = False,
 ) -> int:
-    """Run a timm model on images and draw the feature maps of its layers, one picture per layer and image.
+    """Run a model on images and draw the feature maps of its layers, one picture per layer and image.
 
     For example: kernelviz features tf_efficientnet_lite0 photo.jpg -l 'blocks.2' --top 16 --sort std
 
@@ -234,7 +243,7 @@ def features(
         choices = FeatureChoices(
             layer, str(kind or "all"), tap.value, reduce and str(reduce), overlay, overview, classes,
             options.parse_sides(input_size), crop, batch_size, skip_existing, single, statistics, contact,
-            tuple(basis or ()), picture,
+            tuple(basis or ()), picture, ImageChoices(value_range, bands, mean, std, interpolation),
         )  # fmt: skip
         check(choices, destination)
         found = find_images(images, recursive=recursive, output=output)
@@ -242,8 +251,11 @@ def features(
         for folder, error in found.unreadable.items():
             session.report_failure(report, folder, error)
         with terminal.progress(shown=not quiet) as progress, BackgroundWriter() as writer:
-            chosen = ModelChoices(model, weights, seed, timeout, str(device), threads)
-            network = session.load(chosen, report, progress)
+            chosen = ModelChoices(
+                model, weights, seed, timeout, str(device), threads, weights_key=weights_key, partial=fitting,
+                arguments=model_arg, runs=True, input_size=input_size,
+            )  # fmt: skip
+            network = choices.image.prepare(session.load(chosen, report, progress), report)
             progress(f"tracing {model}", 0, 0)
             run = prepare(network, choices, destination, report, paths=found.images, writer=writer)
             if choices.summarised:
@@ -263,6 +275,7 @@ def check(choices: FeatureChoices, output: OutputChoices) -> None:
         UsageError: two kinds of pictures at once, an option that this kind does not take, or more channels than a contact
             sheet has room for.
     """
+    choices.image.as_recipe()
     picture, reduce = choices.picture, choices.reduce
     if reduce and picture.columns:
         raise UsageError("One map per layer has no columns.", hint="Omit --columns or --reduce.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -9,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from kernelviz.cli import options, session, terminal
-from kernelviz.cli.session import ModelChoices, OutputChoices, run_command
+from kernelviz.cli.session import ImageChoices, ModelChoices, OutputChoices, run_command
 from kernelviz.errors import UsageError
-from kernelviz.wording import shown
+from kernelviz.wording import preprocessing_notes, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +32,7 @@ def check_list(*others: object) -> None:
     """
     if any(others):
         raise UsageError(
-            "--list shows the filters alone, without an image, --kernel, --kernel-values or --from.",
+            "--list shows the filters alone, without an image and its options, --kernel, --kernel-values or --from.",
             hint="Omit --list to filter the image.",
         )
 
@@ -50,7 +51,7 @@ def parse_values(text: str) -> Array:
             f"The kernel values '{shown(text)}' are not numbers or a CSV file.",
             hint=f"{EXAMPLE} For a filter by its name use --kernel.",
         )
-    return values
+    return values.values
 
 
 def parse_learned(texts: list[str]) -> list[tuple[str, str, int]]:
@@ -127,7 +128,14 @@ def filter_image(
     size: Size = 3,
     border: Border = "repeat",
     list_all: List = False,
+    value_range: options.Range = None,
+    bands: options.Bands = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
     weights: options.WeightsChoice = "auto",
+    weights_key: options.WeightsKey = None,
+    fitting: options.Partial = False,
+    model_arg: options.ModelArgs = None,
     seed: options.Seed = 0,
     timeout: options.Timeout = 10.0,
     file_format: options.Format = options.FileFormat.PNG,
@@ -147,15 +155,17 @@ def filter_image(
     def work(report: Report) -> None:
         destination = OutputChoices(output, f".{file_format}", arrays, force)
         session.check_directory(output)
+        reading = ImageChoices(value_range, bands, mean, std)
         if list_all:
-            check_list(image, kernel, kernel_values, from_model)
+            check_list(image, kernel, kernel_values, from_model, *asdict(reading).values())
             draw_bank(size, destination, report)
             return
         with terminal.progress(shown=not quiet) as progress:
             load = partial(session.load, report=report, progress=progress)
+            choose = partial(ModelChoices, weights_key=weights_key, partial=fitting, arguments=model_arg)
             picture, responses = respond(
-                image, kernel, kernel_values, from_model, size=size, border=border, report=report,
-                load=lambda name: load(ModelChoices(name, weights, seed, timeout)),
+                image, kernel, kernel_values, from_model, size=size, border=border, report=report, reading=reading,
+                load=lambda name: load(choose(name, weights, seed, timeout)),
             )  # fmt: skip
         draw_responses(picture, responses, from_model or [], destination, report)
         report.more["filters"] = [entry(one) for one in responses]
@@ -189,6 +199,7 @@ def respond(
     size: int,
     border: str,
     report: Report,
+    reading: ImageChoices,
     load: Callable[[str], Model],
 ) -> tuple[Image, list[Response]]:
     """The image and the responses of all requested filters: by name, by numbers, learned.
@@ -198,7 +209,7 @@ def respond(
     """
     from kernelviz.files.images import read_image
     from kernelviz.filters.bank import find_filter
-    from kernelviz.filters.filtering import apply_filter, apply_kernel, check_border
+    from kernelviz.filters.filtering import apply_filter, apply_kernel, check_border, reading_notes
 
     if image is None:
         raise UsageError("An image is missing.", hint="For example kernelviz filter photo.jpg --kernel sobel-x")
@@ -208,17 +219,23 @@ def respond(
     kernels: list[Any] = [find_filter(word, size) for word in words]
     kernels += [parse_values(text) for text in numbers or []]
     channels = parse_learned(learned or [])
+    if any(reading.preprocessing.values()) and not channels:
+        raise UsageError("--mean and --std are of a network.", hint="Add --from MODEL:LAYER:CHANNEL, or omit them.")
     if not kernels and not channels:
         raise UsageError(
             "A filter is missing.", "", "Name some, --kernel sobel-x,laplacian; `kernelviz filter --list` shows them."
         )
-    picture = read_image(image)
-    report.warnings += picture.notes
+    picture = read_image(image, **reading.reading)
+    report.warn(*reading_notes(picture))
     responses = [apply_filter(picture, one, border=rule) for one in kernels]
     if channels:
         from kernelviz.network.kernels import read_kernels
 
-        network = load(channels[0][0])
+        network = load(channels[0][0]).with_preprocessing(**reading.preprocessing)
+        facts = network.source.preprocessing
+        if facts.get("chosen"):
+            report.more["preprocessing"] = dict(facts)
+            report.warn(*preprocessing_notes(facts))
         for _, layer, channel in channels:
             responses += apply_kernel(picture, read_kernels(network, layer), channel, border=rule)
     return picture, responses
@@ -234,9 +251,8 @@ def draw_responses(
     from kernelviz.filters.filter_pages import filter_page, filter_recipe
     from kernelviz.filters.filtering import seen_by
 
-    figure = draw_page(filter_page(responses, f"Filters on {picture.name}"))
-    recipe = filter_recipe(responses) | {"image": picture.as_recipe()}
-    figure.recipe = recipe
+    recipe = filter_recipe(responses) | {"image": picture.as_recipe(), **picture.reading_recipe()}
+    figure = draw_page(filter_page(responses, f"Filters on {picture.name}"), recipe)
     what = "-".join([*(one.name for one in responses if one.name != "kernel")][:3]) or "kernel"
     if len(responses) > 3 or any(one.name == "kernel" for one in responses):
         what += f"-{short_hash(*learned, *(str(one.kernel.tolist()) for one in responses))}"
@@ -253,6 +269,7 @@ def draw_responses(
         shape=responses[0].values.shape,
         shown=len(responses),
         total=len(responses),
+        notes=responses[0].reading,
     )
     report.add_output(row(path))
     if output.arrays:

@@ -33,6 +33,9 @@ def kernels(
     *,
     layer: options.Layers = None,
     weights: options.WeightsChoice = "auto",
+    weights_key: options.WeightsKey = None,
+    fitting: options.Partial = False,
+    model_arg: options.ModelArgs = None,
     seed: options.Seed = 0,
     timeout: options.Timeout = 10.0,
     stored: options.Stored = False,
@@ -54,9 +57,11 @@ def kernels(
     verbose: options.Verbose = False,
     debug: options.Debug = False,
 ) -> int:
-    """Draw the convolution kernels of a timm model, one picture per layer.
+    """Draw the convolution kernels of a model, one picture per layer.
 
     For example: kernelviz kernels tf_efficientnet_lite0 -l 'blocks.2.*conv_dw'
+
+    Your own network: kernelviz kernels my_net.py:Net --weights my_net.pt --model-arg width=8
     """
 
     def work(report: Report) -> None:
@@ -64,8 +69,11 @@ def kernels(
         picture = PictureChoices(channels, top, sort, session.parse_scale(scale), cmap, columns, zoom, style)
         session.check_choices(destination, picture)
         with terminal.progress(shown=not quiet) as progress:
-            network = session.load(ModelChoices(model, weights, seed, timeout), report, progress)
-            pictures = plan(network, layer, str(view), destination, report, stored=stored)
+            wanted = ModelChoices(
+                model, weights, seed, timeout, weights_key=weights_key, partial=fitting, arguments=model_arg
+            )
+            network = session.load(wanted, report, progress)
+            pictures = plan(network, layer, str(view), destination, report, stored=stored, cmap=cmap)
             check_channels(picture.channels, [each.layer for each in pictures])
             for done, each in enumerate(pictures):
                 progress(each.layer.name, done, len(pictures))
@@ -88,16 +96,23 @@ def check_channels(channels: str | None, layers: Sequence[ConvLayer]) -> None:
 
 
 def plan(
-    network: Model, patterns: Sequence[str] | None, view: str, output: OutputChoices, report: Report, *, stored: bool
+    network: Model,
+    patterns: Sequence[str] | None,
+    view: str,
+    output: OutputChoices,
+    report: Report,
+    *,
+    stored: bool,
+    cmap: str | None,
 ) -> list[KernelPicture]:
     """One picture for each selected layer that has this view; their paths are free.
 
     Raises:
-        KernelvizError: no such layer, no layer with this view, or a path is taken.
+        KernelvizError: no such layer, no layer with this view, a view that takes no colour map, or a path is taken.
     """
     from kernelviz.files.names import file_stems
     from kernelviz.network.convolutions import left_out, select_layers
-    from kernelviz.views.kernel_views import resolve_view
+    from kernelviz.views.kernel_views import check_cmap, resolve_view
 
     layers = select_layers(network, patterns)
     for name, why in left_out(network, patterns).items():
@@ -107,7 +122,9 @@ def plan(
 
     def find_view(layer: ConvLayer) -> None:
         shape = (layer.out_channels, layer.in_channels // layer.groups, *layer.kernel_size)
-        views[layer.name] = resolve_view(shape, layer.groups, view)
+        found = resolve_view(shape, layer.groups, view)
+        check_cmap(found, cmap, chosen=view != "auto")
+        views[layer.name] = found
 
     for layer in layers:
         session.attempt(report, layer.name, len(layers), partial(find_view, layer))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kernelviz.cli import options, terminal
-from kernelviz.errors import UsageError
-from kernelviz.wording import UNKNOWN, aligned, filled_columns, visible
+from kernelviz.errors import BrokenPassError, UsageError
+from kernelviz.wording import aligned, filled_columns, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,72 +21,6 @@ if TYPE_CHECKING:
     from kernelviz.cli.session import Report
     from kernelviz.network.model import Model
     from kernelviz.traces import Trace, TracedLayer
-
-
-HEADS = (
-    "layer", "kind", "kernel", "stride", "padding", "dilation", "groups", "bias", "output", "params", "macs", "field",
-    "jump", "runs", "layout",
-)  # fmt: skip
-_NUMBERS = frozenset({"groups", "params", "macs", "runs"})
-
-
-def layer_cells(layer: TracedLayer, *, layout: bool = False) -> tuple[str, ...]:
-    """One row as text, under ``HEADS``; empty where something does not apply, and the layout unless requested."""
-    return (
-        visible(layer.name) or "(the network)",
-        layer.kind,
-        _sides(layer.kernel),
-        _sides(layer.stride),
-        layer.padding if isinstance(layer.padding, str) else _sides(layer.padding),
-        _sides(layer.dilation),
-        "" if layer.groups is None else str(layer.groups),
-        {True: "yes", False: "no", None: ""}[layer.bias],
-        "" if layer.output_shape is None else " × ".join(map(str, layer.output_shape)),
-        f"{layer.params:,}",
-        f"{layer.macs:,}",
-        field_text(layer),
-        _jump_text(layer),
-        "" if layer.runs == 1 else str(layer.runs),
-        layout_text(layer) if layout else "",
-    )
-
-
-def layout_text(layer: TracedLayer) -> str:
-    """What each dimension of the output is, as ``N C H W``; with ``lost`` if rows and columns could not be traced."""
-    if not layer.runs:
-        return ""
-    return f"{layer.layout} (lost)" if "?" in layer.layout and layer.lost else layer.layout
-
-
-def field_text(layer: TracedLayer) -> str:
-    """``43`` or ``43 × 27``, with ``+`` if the whole image is mixed in; ``?`` if it is not known."""
-    if layer.field is None:
-        return UNKNOWN if layer.runs else ""
-    return _sides([axis.size for axis in layer.field.axes]) + ("+" if layer.field.mixes_image else "")
-
-
-def _jump_text(layer: TracedLayer) -> str:
-    if layer.field is None:
-        return ""
-    jumps = [axis.jump for axis in layer.field.axes]
-    return "" if None in jumps else _sides([jump for jump in jumps if jump is not None])
-
-
-def _sides(sides: Sequence[int] | None) -> str:
-    """``3`` for a square, else ``3 × 5``."""
-    if not sides:
-        return ""
-    return str(sides[0]) if len(set(sides)) == 1 else " × ".join(map(str, sides))
-
-
-def total_cells(trace: Trace, layers: Sequence[TracedLayer]) -> tuple[str, ...]:
-    """The last row: the sums of the columns above it."""
-    cells = dict.fromkeys(HEADS, "")
-    many = f"{len(layers)} of {len(trace.layers)}" if len(layers) < len(trace.layers) else str(len(layers))
-    cells["layer"] = f"total of {many} layers"
-    cells["params"] = f"{sum(layer.params for layer in layers):,}"
-    cells["macs"] = f"{sum(layer.macs for layer in layers):,}"
-    return tuple(cells.values())
 
 
 def layout_legend() -> list[str]:
@@ -107,7 +40,7 @@ def legend(layers: Iterable[TracedLayer]) -> list[str]:
         lines.append("+: the whole image contributes too, through a mean, a gate, attention or a norm over space")
     reasons: dict[str, str] = {}
     for layer in layers:
-        if layer.field is None and layer.runs:
+        if layer.lost and layer.runs:
             reasons.setdefault(layer.lost, layer.name)
     lines += [f"?: unknown from {visible(name)} on: {visible(reason)}" for reason, name in list(reasons.items())[:3]]
     never = sum(layer.runs == 0 for layer in layers)
@@ -116,8 +49,10 @@ def legend(layers: Iterable[TracedLayer]) -> list[str]:
 
 def plain_table(trace: Trace, layers: Sequence[TracedLayer], *, layout: bool = False) -> str:
     """Aligned text, one line per layer; empty columns are omitted."""
+    from kernelviz.traces import HEADS, NUMBERS, layer_cells, total_cells
+
     rows = [layer_cells(layer, layout=layout) for layer in layers]
-    return aligned(HEADS, [*rows, total_cells(trace, layers)], _NUMBERS)
+    return aligned(HEADS, [*rows, total_cells(trace, layers)], NUMBERS)
 
 
 def rich_table(trace: Trace, layers: Sequence[TracedLayer], *, layout: bool = False) -> Table:
@@ -126,12 +61,14 @@ def rich_table(trace: Trace, layers: Sequence[TracedLayer], *, layout: bool = Fa
     from rich.table import Table
     from rich.text import Text
 
+    from kernelviz.traces import HEADS, NUMBERS, layer_cells, total_cells
+
     rows = [layer_cells(layer, layout=layout) for layer in layers]
     total = total_cells(trace, layers)
     table = Table(box=box.SIMPLE_HEAD, show_footer=True, pad_edge=False)
     shown = filled_columns([*rows, total])
     for at in shown:
-        right = HEADS[at] in _NUMBERS
+        right = HEADS[at] in NUMBERS
         options: dict[str, Any] = {"justify": "right" if right else "left", "no_wrap": True}
         table.add_column(HEADS[at], footer=Text(total[at]), **options)
     for row in rows:
@@ -167,6 +104,7 @@ def layers(
         ),
     ] = None,
     kind: options.KindChoice = None,
+    model_arg: options.ModelArgs = None,
     input_size: options.InputSize = None,
     layout: Layout = False,
     plot: Plot = False,
@@ -178,38 +116,48 @@ def layers(
     verbose: options.Verbose = False,
     debug: options.Debug = False,
 ) -> int:
-    """List the layers of a timm model in the order in which they run, with their receptive fields; needs no weights.
+    """List the layers of a model in the order in which they run, with their receptive fields; needs no weights.
 
     For example: kernelviz layers resnet18d --kind conv
     """
-    from kernelviz.cli.session import run_command
-    from kernelviz.traces import layer_entry
+    from kernelviz.cli.session import ModelChoices, load, run_command
+    from kernelviz.traces import Trace, layer_entry
 
     def work(report: Report) -> None:
         with terminal.progress(shown=not quiet) as progress:
-            progress("importing torch and timm", 0, 0)
-            from kernelviz.network.model import load_model
+            chosen = ModelChoices(model, None, arguments=model_arg, runs=True, input_size=input_size)
+            network = load(chosen, report, progress)
             from kernelviz.network.tracing.trace import trace
 
             progress(f"tracing {model}", 0, 0)
-            network = load_model(model, weights=None)
             tag, licence = published(network)
             report.source = replace(network.source, tag=tag, licence=licence)
-            found = trace(network, options.parse_size(input_size, network))
-        chosen = choose(found, layer, kind)
+            broken = None
+            try:
+                found = trace(network, options.parse_size(input_size, network, traced=True))
+            except BrokenPassError as error:
+                if not isinstance(error.trace, Trace) or not error.trace.layers:
+                    raise
+                found, broken = error.trace, error
+        try:
+            listed = choose(found, layer, kind)
+        except UsageError as error:
+            raise (broken or error) from None
         if as_json:
             report.more = {
                 "input_size": list(found.input_size),
                 "preprocessing": dict(network.source.preprocessing),
-                "layers": [layer_entry(one) for one in chosen],
-                "totals": {key: sum(getattr(one, key) for one in chosen) for key in ("params", "macs")},
+                "layers": [layer_entry(one) for one in listed],
+                "totals": {key: sum(getattr(one, key) for one in listed) for key in ("params", "macs")},
             }
         else:
             report.inform(*heading(network, found))
-        if plot:
+        if plot and not broken:
             draw(found, output, str(file_format), report, force=force)
         elif not as_json:
-            show(found, chosen, layout=layout or verbose, quiet=quiet)
+            show(found, listed, layout=layout or verbose, quiet=quiet)
+        if broken:
+            raise broken
 
     return run_command("layers", work, as_json=as_json, quiet=quiet, verbose=verbose, debug=debug)
 
@@ -240,9 +188,10 @@ def matching(traced: Trace, pattern: str) -> list[str]:
     Raises:
         UnknownLayerError: there are none.
     """
-    from kernelviz.network.selection import match_layers, members, unknown_layer, with_containers
+    from kernelviz.network.selection import match_layers, members, unknown_layer, with_containers, with_first_name
 
     names, hint = [one.name for one in traced.layers], "`--kind all` lists every layer."
+    pattern = pattern if pattern in names else with_first_name(pattern, traced.first_names)
     match = match_layers(pattern, with_containers(filter(None, names)), traced.stages, hint=hint)
     found = members(match, names) if match else []
     if not found:
@@ -273,13 +222,13 @@ def published(network: Model) -> tuple[str | None, str | None]:
 def show(found: Trace, chosen: Sequence[TracedLayer], *, layout: bool, quiet: bool) -> None:
     """Print the table on stdout and its explanation on stderr."""
     if (
-        sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+        (out := terminal.results()) is not None and out.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
     ):  # rich cuts at 80 there
         from rich.console import Console
         from rich.measure import Measurement
 
         plain = bool(os.environ.get("NO_COLOR"))  # rich alone would still print bold
-        console = Console(markup=False, highlight=False, color_system=None if plain else "auto")
+        console = Console(file=out, markup=False, highlight=False, color_system=None if plain else "auto")
         table = rich_table(found, chosen, layout=layout)
         console.width = max(console.width, Measurement.get(console, console.options.update(width=2**15), table).maximum)
         console.print(table)  # long lines wrap instead of losing parts of names

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import logging
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from kernelviz.drawing import ignore_settings
 from kernelviz.errors import UsageError, WriteError
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 
 INTERRUPTED = 130
+_NARROWEST, _DIGITS = 10, 4  # columns, and how many digits their number may have
+_COMPLETION = "_KERNELVIZ_COMPLETE"
 RARELY = (20_000, 20, 20)
 """Thresholds of the garbage collector: imports create objects that stay, and its default takes a tenth of the time."""
 COMMANDS = {  # in the order of the help, each with its functions in ``cli``
@@ -26,7 +30,7 @@ COMMANDS = {  # in the order of the help, each with its functions in ``cli``
     "layers": ("layers.layers",),
     "kernels": ("kernels.kernels",),
     "features": ("features.features",),
-    "explain": ("explain.conv", "explain.transpose", "explain.pool", "explain_layer.layer"),
+    "explain": ("explain.conv", "explain.transpose", "explain.pool", "explain_layer.layer", "explain_call.call"),
     "match": ("match.match",),
     "filter": ("filter.filter_image",),
     "env": ("env.env",),
@@ -34,7 +38,9 @@ COMMANDS = {  # in the order of the help, each with its functions in ``cli``
 
 EXPLAIN = """Work out a convolution or a pooling step by step, on your own numbers or in a model.
 
-For example: kernelviz explain conv --input 5 --kernel 3
+Also a layer as Keras or PyTorch writes it: instead of a command give the line, in quotes.
+
+For example: kernelviz explain 'Conv2D(32, 3, input_shape=(28, 28, 1))'
 """
 
 
@@ -51,6 +57,8 @@ def run() -> NoReturn:
     code = 1
     gc.set_threshold(*RARELY)
     try:
+        ignore_settings()
+        _ignore_impossible_sizes()
         _catch_signals()
         code = main(sys.argv[1:])
         if sys.stdout is not None:
@@ -66,9 +74,18 @@ def run() -> NoReturn:
     sys.exit(code)
 
 
+def _ignore_impossible_sizes() -> None:
+    """Forget sizes of the terminal that are no numbers, or with which help would be empty or fill the memory."""
+    for name in ("COLUMNS", "LINES", "TERMINAL_WIDTH"):
+        size = os.environ.get(name, "")
+        if not (size.isascii() and size.isdecimal() and len(size) <= _DIGITS and int(size) >= _NARROWEST):
+            os.environ.pop(name, None)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run the command with these arguments and return its exit code."""
     arguments = list(arguments)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns of caches that it replaces by others
     try:
         code = _app(next(iter(arguments), None))(arguments, standalone_mode=False, prog_name="kernelviz")
     except BrokenPipeError:
@@ -96,6 +113,10 @@ def _fail(problem: Exception, arguments: list[str]) -> int:
         path = context.command_path if context else f"kernelviz {command or ''}".strip()
         message = problem.format_message().replace("\n", " ").replace("Value error, ", "")
         problem = UsageError(message or "A command is missing.", hint=f"Type `{path} --help`.")
+    elif _COMPLETION in os.environ:
+        problem = UsageError(
+            f"The environment variable {_COMPLETION} is set.", "It is for shell completion.", "Unset it."
+        )
     elif isinstance(problem, OSError):
         problem = WriteError(f"The help could not be printed: {problem.strerror or problem}.")
     return fail(Report(command, "--json" in arguments), problem, debug="--debug" in arguments)
@@ -124,7 +145,9 @@ def _app(requested: str | None = None) -> Callable[..., Any]:
             if len(functions) == 1:
                 app.command(name)(_function(functions[0]))
             else:
-                group = typer.Typer(no_args_is_help=True, help=EXPLAIN, **plain)
+                from kernelviz.cli.explain_call import CallGroup
+
+                group = typer.Typer(cls=CallGroup, no_args_is_help=True, help=EXPLAIN, **plain)
                 for function in functions:
                     group.command()(_function(function))
                 app.add_typer(group, name=name)

@@ -42,6 +42,9 @@ def match(
     *,
     layer: options.Layers = None,
     weights: options.WeightsChoice = "auto",
+    weights_key: options.WeightsKey = None,
+    fitting: options.Partial = False,
+    model_arg: options.ModelArgs = None,
     seed: options.Seed = 0,
     timeout: options.Timeout = 10.0,
     planes: Planes = False,
@@ -69,7 +72,10 @@ def match(
         check_level(level)
         report.more["kernels"] = []
         with terminal.progress(shown=not quiet) as progress:
-            network = session.load(ModelChoices(model, weights, seed, timeout), report, progress)
+            wanted = ModelChoices(
+                model, weights, seed, timeout, weights_key=weights_key, partial=fitting, arguments=model_arg
+            )
+            network = session.load(wanted, report, progress)
             chosen = comparable_layers(network, layer, report)
             choices = {"planes": planes, "level": level, "gabor": gabor}
             for one in chosen:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kernelviz.cli.completion import known_models, timm_version
+from kernelviz.cli.completion import known_models, known_torchvision_models, timm_version
 from kernelviz.cli.options import Debug, Json, Quiet
 from kernelviz.errors import UnknownModelError
 from kernelviz.wording import NEAR, aligned, nearest_names
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 Pattern = Annotated[
     str,
     typer.Argument(
-        metavar="PATTERN", help="A glob over architectures ('resnet*') or tags ('*in22k*').", show_default=False
+        metavar="PATTERN",
+        help="A glob over architectures ('resnet*') or tags ('*in22k*'); 'torchvision:*' for those of torchvision.",
+        show_default=False,
     ),
 ]
 Pretrained = Annotated[bool, typer.Option("--pretrained", help="Only models with pretrained weights.")]
@@ -44,7 +46,8 @@ def models(
     from kernelviz.cli.session import Report, run_command
 
     def work(report: Report) -> None:
-        listed = list_entries(known_models(), pattern, pretrained=pretrained)
+        known = known_torchvision_models if pattern.lower().startswith("torchvision:") else known_models
+        listed = list_entries(known(), pattern, pretrained=pretrained)
         report.environment = {"timm": timm_version()}
         report.more = {"models": listed}
         if not as_json:

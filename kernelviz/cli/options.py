@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import ast
+import math
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kernelviz.errors import UsageError
 from kernelviz.threads import MOST_THREADS
 from kernelviz.version import __version__
+from kernelviz.wording import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kernelviz.network.model import Model
 
 
+IMAGES = "Images"
 PICTURES = "Pictures"
 WEIGHTS = "Weights"
 OUTPUT = "Output"
@@ -67,6 +73,17 @@ class Kind(StrEnum):
     ALL = "all"
 
 
+class InterpolationName(StrEnum):
+    """How images are resized."""
+
+    BICUBIC = "bicubic"
+    BILINEAR = "bilinear"
+    LANCZOS = "lanczos"
+    NEAREST = "nearest"
+    BOX = "box"
+    HAMMING = "hamming"
+
+
 class ViewName(StrEnum):
     """How kernels become tiles."""
 
@@ -110,7 +127,8 @@ ModelName = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A timm model (resnet18d, resnet18d.ra2_in1k), hf-hub:org/name@revision or local-dir:PATH.",
+        help="A timm model (resnet18d, resnet18d.ra2_in1k), torchvision:resnet18, hf-hub:org/name@revision, "
+        "local-dir:PATH, or your own code, which is run: my_net.py:Net, package.module:function.",
         autocompletion=_complete_model,
     ),
 ]
@@ -132,7 +150,39 @@ WeightsChoice = Annotated[
         "--weights",
         metavar="auto|bundled|hub|random|FILE",
         help="Where the weights come from. auto: the local hub cache, else the bundled file, else the hub. "
-        "hub: the hub, even if the file is cached. FILE: safetensors or a torch checkpoint.",
+        "hub: the hub, even if the file is cached. FILE: safetensors or a torch checkpoint, in which the weights are found "
+        "by their names.",
+        rich_help_panel=WEIGHTS,
+    ),
+]
+WeightsKey = Annotated[
+    str | None,
+    typer.Option(
+        "--weights-key",
+        metavar="PATH",
+        help="Which weights of a FILE that has several: its keys and the prefix of the names, joined by dots, for example "
+        "--weights-key model.state_dict. Default: what fits the model, averaged weights first.",
+        show_default=False,
+        rich_help_panel=WEIGHTS,
+    ),
+]
+Partial = Annotated[
+    bool,
+    typer.Option(
+        "--partial",
+        help="Use what fits of a FILE, for example of a network whose head was replaced. Layers without weights are not "
+        "drawn.",
+        rich_help_panel=WEIGHTS,
+    ),
+]
+ModelArgs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model-arg",
+        metavar="KEY=VALUE",
+        help="An argument of what builds the model: a Python literal, else text. For example --model-arg width=8. "
+        "Repeatable.",
+        show_default=False,
         rich_help_panel=WEIGHTS,
     ),
 ]
@@ -234,7 +284,11 @@ Scale = Annotated[
 Cmap = Annotated[
     str | None,
     typer.Option(
-        "--cmap", metavar="NAME", help="A matplotlib colour map.", show_default=False, rich_help_panel=PICTURES
+        "--cmap",
+        metavar="NAME",
+        help="A matplotlib colour map; rgb and pca take none.",
+        show_default=False,
+        rich_help_panel=PICTURES,
     ),
 ]
 Columns = Annotated[
@@ -265,8 +319,9 @@ InputSize = Annotated[
     str | None,
     typer.Option(
         "--input-size",
-        metavar="SIDE|H,W",
-        help="Input size in pixels. Default: the model's own.",
+        metavar="SIDE|H,W|C,H,W",
+        help="Input size in pixels. Default: the model's own; of your own code 224 × 224, and as many channels as its "
+        "first convolution reads.",
         show_default=False,
     ),
 ]
@@ -275,6 +330,57 @@ Crop = Annotated[
     typer.Option(
         "--crop/--no-crop",
         help="Crop the centre of the image, or resize the whole. Default: as the model was evaluated.",
+    ),
+]
+Range = Annotated[
+    str | None,
+    typer.Option(
+        "--range",
+        metavar="LO,HI",
+        help="The numbers of the image that become 0 and 1, for example --range=-1000,400. Default: the scale of 8 or 16 "
+        "bits; of other numbers a scale in which they lie, else their own range.",
+        show_default=False,
+        rich_help_panel=IMAGES,
+    ),
+]
+Bands = Annotated[
+    str | None,
+    typer.Option(
+        "--bands",
+        metavar="4,3,2",
+        help="Read these bands of the image, in this order, counted from 1. Default: as many as are used, from the first.",
+        show_default=False,
+        rich_help_panel=IMAGES,
+    ),
+]
+Mean = Annotated[
+    str | None,
+    typer.Option(
+        "--mean",
+        metavar="X|X,Y,Z|imagenet|none",
+        help="Subtracted from the image, whose values are from 0 to 1; one number, or one per channel; none: 0. "
+        "Default: the model's own.",
+        show_default=False,
+        rich_help_panel=IMAGES,
+    ),
+]
+Std = Annotated[
+    str | None,
+    typer.Option(
+        "--std",
+        metavar="X|X,Y,Z|imagenet|none",
+        help="What the image is then divided by; none: 1. For example --mean 0.5 --std 0.5. Default: the model's own.",
+        show_default=False,
+        rich_help_panel=IMAGES,
+    ),
+]
+Interpolation = Annotated[
+    InterpolationName | None,
+    typer.Option(
+        "--interpolation",
+        help="How the image is resized. Default: the model's own.",
+        show_default=False,
+        rich_help_panel=IMAGES,
     ),
 ]
 Threads = Annotated[
@@ -293,6 +399,61 @@ Device = Annotated[
 ]
 
 
+def parse_range(text: str | None) -> tuple[float, float] | None:
+    """The two numbers of ``LO,HI``.
+
+    Raises:
+        UsageError: they are not two different numbers.
+    """
+    if text is None:
+        return None
+    numbers = _numbers(text)
+    if len(numbers) != 2 or numbers[0] == numbers[1]:
+        what = f"--range must be LO,HI, two different numbers, but got {text!r}."
+        raise UsageError(what, hint="For example --range=-1000,400")
+    return numbers[0], numbers[1]
+
+
+def parse_bands(text: str | None) -> tuple[int, ...] | None:
+    """The numbers of bands in ``4,3,2``.
+
+    Raises:
+        UsageError: they are not whole numbers from 1.
+    """
+    if text is None:
+        return None
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() and word.isascii() and len(word) < 6 and int(word) for word in words):
+        what = f"--bands must be whole numbers, counted from 1, but got {text!r}."
+        raise UsageError(what, hint="For example --bands 4,3,2")
+    return tuple(map(int, words))
+
+
+def parse_normalising(text: str | None, option: str) -> str | tuple[float, ...] | None:
+    """``imagenet``, ``none``, or the numbers of ``0.5`` or ``0.5,0.4,0.3``.
+
+    Raises:
+        UsageError: the text is none of them.
+    """
+    if text is None or text in ("imagenet", "none"):
+        return text
+    numbers = _numbers(text)
+    if not numbers or (option == "--std" and min(numbers) <= 0):
+        wanted = "above 0, imagenet or none" if option == "--std" else "imagenet or none"
+        what = f"{option} must be one number, or one per channel, {wanted}, but got {text!r}."
+        raise UsageError(what, hint=f"For example {option} 0.5")
+    return numbers
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    """Finite numbers separated by commas; () if it is anything else."""
+    try:
+        numbers = tuple(map(float, text.split(",")))
+    except ValueError:
+        return ()
+    return numbers if all(map(math.isfinite, numbers)) and "_" not in text else ()
+
+
 def parse_position(text: str | None, name: str) -> tuple[int, int] | None:
     """Row and column from ``10,5``; ``name`` is what has this position.
 
@@ -307,11 +468,33 @@ def parse_position(text: str | None, name: str) -> tuple[int, int] | None:
     return int(match[1]), int(match[2])
 
 
-def parse_sides(text: str | None) -> tuple[int, int] | None:
-    """(H, W) from ``224`` or ``224,320``.
+def parse_model_args(texts: Sequence[str] | None) -> dict[str, Any]:
+    """The values of ``width=8``: Python literals, else text.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: one is not of this form, or a name is given twice.
+    """
+    arguments: dict[str, Any] = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        name = name.strip()
+        if not equals or not name.isidentifier():
+            what = f"--model-arg must be KEY=VALUE, but got {shown(repr(text))}."
+            raise UsageError(what, hint="For example --model-arg width=8")
+        if name in arguments:
+            raise UsageError(f"--model-arg {shown(name)} is given twice.", hint="Omit one of them.")
+        try:
+            arguments[name] = ast.literal_eval(value.strip())
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+            arguments[name] = value
+    return arguments
+
+
+def parse_input_size(text: str | None, *, traced: bool = False) -> tuple[int, ...] | None:
+    """(H, W) from ``224`` or ``224,320``, (C, H, W) from ``3,224,320``; larger if an image of this size is only ``traced``.
+
+    Raises:
+        UsageError: it is neither, or too large.
     """
     if text is None:
         return None
@@ -319,18 +502,32 @@ def parse_sides(text: str | None) -> tuple[int, int] | None:
         sides = [int(side) for side in text.replace("x", ",").split(",")]
     except ValueError:
         sides = []
-    if len(sides) not in (1, 2) or not all(0 < side <= 2**16 for side in sides):
-        raise UsageError(
-            f"--input-size must be SIDE or H,W in pixels, but got {text!r}.", hint="For example --input-size 224,320"
-        )
-    return sides[0], sides[-1]
+    if len(sides) not in (1, 2, 3) or min(sides) < 1:
+        what = f"--input-size must be SIDE, H,W or C,H,W in pixels, but got {shown(repr(text))}."
+        raise UsageError(what, hint="For example --input-size 224,320")
+    from kernelviz.network.weights.names import LARGEST_SIDE, LARGEST_TRACED
+
+    most = LARGEST_TRACED if traced else LARGEST_SIDE
+    if max(sides) > most:
+        raise UsageError(f"--input-size must be at most {most}, but got {shown(repr(text))}.")
+    return tuple(sides * 2 if len(sides) == 1 else sides)
 
 
-def parse_size(text: str | None, network: Model) -> tuple[int, int, int] | None:
-    """(C, H, W) from ``224`` or ``224,320``, with the model's number of input channels.
+def parse_sides(text: str | None, *, traced: bool = False) -> tuple[int, int] | None:
+    """(H, W) of ``parse_input_size``.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: the text is malformed, or a side is too large.
     """
-    sides = parse_sides(text)
+    size = parse_input_size(text, traced=traced)
+    return None if size is None else (size[-2], size[-1])
+
+
+def parse_size(text: str | None, network: Model, *, traced: bool = False) -> tuple[int, int, int] | None:
+    """(C, H, W) of ``parse_input_size``, with the model's number of input channels.
+
+    Raises:
+        UsageError: the text is malformed, or a side is too large.
+    """
+    sides = parse_sides(text, traced=traced)
     return None if sides is None else (network.input_size[0], *sides)

@@ -102,7 +102,8 @@ def run_command(
     """
     report = Report(name, as_json, quiet, verbose)
     try:
-        work(report)
+        with terminal.results_apart():
+            work(report)
     except Exception as error:  # noqa: BLE001  (every command ends in a message)
         return fail(report, error, debug=debug)
     if as_json:
@@ -141,11 +142,30 @@ def exit_code(error: KernelvizError) -> int:
 def _unexpected(error: Exception) -> KernelvizError:
     if isinstance(error, MemoryError):
         return KernelvizError("There is not enough memory for this.", hint="Choose fewer layers, or a smaller --zoom.")
+    if package := _unimportable(error):
+        begin = _VARIABLES.get(package, package.upper())
+        suspects = ", ".join(sorted(name for name in os.environ if begin in name))
+        hint = f"Correct or unset what it reads: {suspects}." if suspects else f"Install {package} again."
+        why = next(filter(None, str(error).splitlines()), "")[:200]
+        return KernelvizError(f"The package {package} cannot be imported.", f"{type(error).__name__}: {why}", hint)
     return KernelvizError(
         f"Something unexpected went wrong: {type(error).__name__}.",
         str(error).split("\n", maxsplit=1)[0],
         "Run it again with --debug to see where, and please report it.",
     )
+
+
+_VARIABLES = {"matplotlib": "MPL", "huggingface_hub": "HF_"}
+"""What the environment variables of some packages contain, if not the name of the package."""
+
+
+def _unimportable(error: Exception) -> str:
+    """The other package whose import raised an error: many read environment variables then; empty if none did."""
+    if isinstance(error, ImportError) and error.name:
+        return error.name.partition(".")[0]
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code.co_name == "<module>")
+    packages = [str(frame.f_globals.get("__name__")).partition(".")[0] for frame in frames]
+    return packages[-1] if packages and packages[-1] not in {"kernelviz", "__main__"} else ""
 
 
 def print_interruption(*, as_json: bool) -> None:
@@ -279,14 +299,67 @@ class OutputChoices:
 
 @dataclass(frozen=True)
 class ModelChoices:
-    """Which model, with which weights, on which device."""
+    """Which model, with which weights, on which device; ``runs`` if it will run, on inputs of ``input_size``."""
 
     name: str
-    weights: str
-    seed: int
-    timeout: float
+    weights: str | None
+    seed: int = 0
+    timeout: float = 10.0
     device: str = "cpu"
     threads: int | None = None
+    weights_key: str | None = None
+    partial: bool = False
+    arguments: Sequence[str] | None = None
+    runs: bool = False
+    input_size: str | None = None
+
+
+@dataclass(frozen=True)
+class ImageChoices:
+    """How images are read and preprocessed, as typed."""
+
+    range: str | None = None
+    bands: str | None = None
+    mean: str | None = None
+    std: str | None = None
+    interpolation: str | None = None
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """The arguments of ``read_image``.
+
+        Raises:
+            UsageError: ``--range`` or ``--bands`` is malformed.
+        """
+        return {"range": options.parse_range(self.range), "bands": options.parse_bands(self.bands)}
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """The arguments of ``Model.with_preprocessing``.
+
+        Raises:
+            UsageError: ``--mean`` or ``--std`` is malformed.
+        """
+        return {
+            "mean": options.parse_normalising(self.mean, "--mean"),
+            "std": options.parse_normalising(self.std, "--std"),
+            "interpolation": self.interpolation,
+        }
+
+    def as_recipe(self) -> dict[str, Any]:
+        """The choices that differ from the defaults."""
+        return {key: value for key, value in (self.reading | self.preprocessing).items() if value is not None}
+
+    def prepare(self, model: Model, report: Report) -> Model:
+        """The model with the chosen preprocessing, which is reported."""
+        from kernelviz.wording import preprocessing_notes, preprocessing_text
+
+        model = model.with_preprocessing(**self.preprocessing)
+        facts = model.source.preprocessing
+        report.inform(f"input: {preprocessing_text(facts)}")
+        if preprocessing_notes(facts):
+            report.more["preprocessing"] = dict(facts)
+        return model
 
 
 PICTURE_SUFFIXES = {".png", ".svg", ".pdf", ".gif", ".jpg", ".jpeg", ".webp", ".npz"}
@@ -358,7 +431,8 @@ def without_collection() -> Iterator[None]:
 
 
 def load(choices: ModelChoices, report: Report, progress: Progress) -> Model:
-    """Load the model onto its device, and report which weights it has."""
+    """Load the model onto its device, and report which weights it has; without weights only the architecture."""
+    arguments = options.parse_model_args(choices.arguments)
     progress("importing torch and timm", 0, 0)
     # torch's threads wait for each other by spinning, some 10 ms unless the environment says otherwise: that takes
     # processors from the threads that read and write, and from other programs. Without spinning, each operation of a
@@ -367,15 +441,25 @@ def load(choices: ModelChoices, report: Report, progress: Progress) -> Model:
         os.environ.setdefault("GOMP_SPINCOUNT", "30000")
     with without_collection():
         from kernelviz.network.model import load_model, use_device
+        from kernelviz.network.weights.names import is_sized_by_timm
 
     device = use_device(choices.device, choices.threads)
     progress(f"building {choices.name}", 0, 0)
+    size = options.parse_input_size(choices.input_size, traced=True)
     model = load_model(
         choices.name, weights=choices.weights, seed=choices.seed, timeout=choices.timeout,
-        progress=partial(progress, in_bytes=True),
+        progress=partial(progress, in_bytes=True), weights_key=choices.weights_key, partial=choices.partial,
+        model_args=arguments, input_size=None if is_sized_by_timm(choices.name) else size,
     )  # fmt: skip
+    channels = model.input_size[0]
+    if size and len(size) == 3 and size[0] != channels:
+        raise UsageError(f"{model.source.model} takes {channels} channels, but --input-size has {size[0]}.")
     model = model if device == "cpu" else model.to(device)
     report.source = model.source
+    if choices.runs and "input_size" in model.source.preprocessing.get("guessed", ()):
+        report.warn(f"input size {' × '.join(map(str, model.input_size))} is a guess (see --input-size)")
+    if choices.weights is None:
+        return model
     report.inform(model.source.provenance)
     report.warn(*model.source.notes)
     if choices.seed and choices.weights != "random":

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from contextlib import contextmanager, redirect_stdout
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 from kernelviz.errors import WriteError
 from kernelviz.wording import visible
@@ -29,6 +30,29 @@ class Progress(Protocol):
         """With ``in_bytes`` the numbers are bytes, else pieces of work."""
 
 
+_results: TextIO | None = None
+
+
+def results() -> TextIO | None:
+    """Where results are printed."""
+    return _results or sys.stdout
+
+
+@contextmanager
+def results_apart() -> Iterator[None]:
+    """Keep stdout for results, unless it is a terminal: what the code of a network prints goes to stderr."""
+    global _results  # noqa: PLW0603  (as sys.stdout itself)
+    if sys.stdout is None or sys.stderr is None or sys.stdout.isatty() or _results:
+        yield
+        return
+    _results = sys.stdout
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _results = None
+
+
 def print_result(line: str | Path) -> None:
     """Print one result on stdout: raw in a pipe, escaped on a terminal.
 
@@ -36,10 +60,11 @@ def print_result(line: str | Path) -> None:
         BrokenPipeError: the reader has closed the pipe.
         WriteError: stdout cannot be written for another reason.
     """
-    if sys.stdout is None:
+    out = results()
+    if out is None:
         return
     try:
-        _print(line)
+        _print(line, out)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -51,22 +76,43 @@ def print_result(line: str | Path) -> None:
 
 def print_text(*lines: str) -> None:
     """Print lines for people on stdout; what is not printable is escaped, in a pipe too."""
-    print_result("\n".join(map(visible, lines)))
+    out = results()
+    encoding = getattr(out, "encoding", None) if out and out.isatty() else None
+    encoding = encoding or sys.getfilesystemencoding()
+    print_result("\n".join(encodable(visible(line), encoding) for line in lines))
 
 
-def _print(line: str | Path) -> None:
+_PLAIN = str.maketrans({
+    "⌊": "floor(", "⌋": ")", "⌈": "ceil(", "⌉": ")", "−": "-", "–": "-", "×": "x", "·": "*", "∗": "*", "Σ": "sum",
+    "∞": "inf", "…": "...", "′": "'", "’": "'", "“": '"', "”": '"', "→": "->", "≤": "<=", "≥": ">=", "₀": "0", "₁": "1",
+    "⁻": "-", "⁰": "0", "¹": "1", "²": "2", "³": "3", "⁴": "4", "⁵": "5", "⁶": "6", "⁷": "7", "⁸": "8", "⁹": "9",
+})  # fmt: skip
+_POWER = re.compile(r"10(?=[⁻⁰¹²³⁴-⁹])")
+
+
+def encodable(text: str, encoding: str) -> str:
+    """A line as this encoding can write it: signs as ASCII if one of them has no code, other characters escaped."""
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        plain = _POWER.sub("10^", text).translate(_PLAIN)
+        return plain.encode(encoding, "backslashreplace").decode(encoding)
+    return text
+
+
+def _print(line: str | Path, out: TextIO) -> None:
     text = str(line)
-    if sys.stdout.isatty():
+    if out.isatty():
         text = "\n".join(map(visible, text.split("\n"))) if isinstance(line, str) else visible(text)
-        print(text, flush=True)
+        print(text, file=out, flush=True)
         return
     data = os.fsencode(text + "\n")
-    buffer = getattr(sys.stdout, "buffer", None)
+    buffer = getattr(out, "buffer", None)
     if buffer is None:
-        sys.stdout.write(data.decode(errors="replace"))
+        out.write(data.decode(errors="replace"))
     else:
         buffer.write(data)
-    sys.stdout.flush()
+    out.flush()
 
 
 def print_message(*lines: str) -> None:
@@ -75,7 +121,7 @@ def print_message(*lines: str) -> None:
         return
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"  # there is none while a progress bar wraps stderr
     for line in lines:
-        print(visible(line).encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr, flush=True)
+        print(encodable(visible(line), encoding), file=sys.stderr, flush=True)
 
 
 def with_notes(headline: str, notes: Iterable[str], *, known: Iterable[str] = ()) -> tuple[str, ...]:

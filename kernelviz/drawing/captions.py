@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelviz.drawing.colour import FAINT, GOOD_AS_ZERO, Scale
+from kernelviz.notebook import record_repr
 from kernelviz.records import Axis, ConvLayer, FeatureMaps, KernelBank, Tiles, shape_text
 from kernelviz.wording import PART, counted, inflected, number_text, numbers_text, sentence
 
@@ -27,6 +28,8 @@ class Marks:
     broken: tuple[int, ...]
     nonfinite: int
     dead: tuple[int, ...] = ()
+
+    __repr__ = record_repr
 
 
 def find_marks(tiles: Tiles, scale: Scale) -> Marks:
@@ -83,12 +86,28 @@ def kernels_touched(tiles: Tiles, indices: Sequence[int]) -> tuple[int, ...]:
 
 
 def kernel_title(bank: KernelBank, tiles: Tiles) -> str:
-    """``Kernels of LAYER``, followed by what a table shows of them."""
+    """``Kernels of LAYER``, followed by the view, unless the tiles are the kernels as they are."""
     name = f"Kernels of {bank.layer.name}" if bank.layer else "Kernels"
-    by = {"channels": ", channel by channel", "matrix": ", input by input"}.get(tiles.view, "")
-    if tiles.view == "spectrum":
-        by = ", frequency responses"
-    return name + (by if tiles.layout == "table" or tiles.view == "spectrum" else "")
+    if tiles.quantity == "size of weight":
+        return f"{name}, sizes of weights"
+    if tiles.layout == "heatmap" or _is_plain(tiles):
+        return name
+    return f"{name}, {_VIEWS[tiles.view]}"
+
+
+_VIEWS = {
+    "rgb": "as RGB",
+    "sum": "summed over channels",
+    "norm": "norm over channels",
+    "channels": "channel by channel",
+    "matrix": "input by input",
+    "spectrum": "frequency responses",
+}
+
+
+def _is_plain(tiles: Tiles) -> bool:
+    """Whether a view that sums over the input channels had one to sum."""
+    return tiles.view in ("sum", "norm") and tiles.quantity in ("weight", "size of weight")
 
 
 def kernel_identity(bank: KernelBank) -> str:
@@ -161,11 +180,12 @@ def layer_text(layer: ConvLayer) -> str:
 
 def caption(tiles: Tiles, scale: Scale, marks: Marks, extra: Sequence[str]) -> tuple[str, ...]:
     """The lines below a picture: view and n of m, scale and limit, irregularities, notes."""
-    lines = [f"View {tiles.view}: {tiles.explanation}", f"{count_text(tiles)}", scale_text(tiles, scale)]
+    view = sentence(tiles.explanation) if _is_plain(tiles) else f"View {tiles.view}: {tiles.explanation}"
+    lines = [view, f"{count_text(tiles)}", scale_text(tiles, scale)]
     if tiles.layout == "grid":
         lines[:2] = [f"{lines[0]}{PART}{lines[1]}"]
     more = map(sentence, extra) if tiles.noun == "map" else extra
-    return tuple(line for line in (*lines, *irregularities(tiles, marks), *more) if line)
+    return tuple(line for line in (*lines, *irregularities(tiles, scale, marks), *more) if line)
 
 
 def notes(tiles: Tiles, scale: Scale, marks: Marks, extra: Sequence[str]) -> tuple[str, ...]:
@@ -174,7 +194,7 @@ def notes(tiles: Tiles, scale: Scale, marks: Marks, extra: Sequence[str]) -> tup
     return (
         *cut,
         *([clipped_text(tiles, scale)] if scale.below + scale.above else []),
-        *irregularities(tiles, marks),
+        *irregularities(tiles, scale, marks),
         *extra,
     )
 
@@ -227,7 +247,7 @@ def clipped_text(tiles: Tiles, scale: Scale) -> str:
     return f"{scale.below + scale.above:,} of {tiles.values.size:,} values lie outside and take the end colour"
 
 
-def irregularities(tiles: Tiles, marks: Marks) -> list[str]:
+def irregularities(tiles: Tiles, scale: Scale, marks: Marks) -> list[str]:
     """Counts and numbers of the marked tiles: not finite, as good as zero, faint, constant."""
     lines = []
     if marks.nonfinite:
@@ -250,7 +270,8 @@ def irregularities(tiles: Tiles, marks: Marks) -> list[str]:
         parts.append(f"{are} as good as zero{struck}: {numbers_text(zero)}")
     if tiles.layout == "grid":
         if faint := kernels_of(tiles, marks.faint):
-            parts.append(f"{len(faint):,} {'more ' if zero else ''}below 5 % of the limit: {numbers_text(faint)}")
+            limit = "limit" if scale.kind != "tile" else f"largest {_size(tiles)} of the layer"
+            parts.append(f"{len(faint):,} {'more ' if zero else ''}below 5 % of the {limit}: {numbers_text(faint)}")
         if constant := kernels_of(tiles, marks.constant):
             parts.append(f"{counted(len(constant), 'is', 'are')} constant: {numbers_text(constant)}")
     return [*lines, *([PART.join(parts)] if parts else [])]

@@ -157,16 +157,33 @@ def bar_pixels(low: float, high: float, count: int, *, signed: bool, cmap: str |
     return np.asarray(ramp(cmap, signed=signed)[levels(share, scale)[0]][None])
 
 
+WHITE_RED = "white to red"
+"""The upper half of blue–white–red: maps after a ReLU have the colours that they had before it."""
+
+
+def map_colours(*, signed: bool) -> str | None:
+    """The default colour map of feature maps, as ``ramp`` takes it."""
+    return None if signed else WHITE_RED
+
+
+def colours_of(tiles: Tiles, cmap: str | None) -> str | None:
+    """The colour map of some tiles, as ``ramp`` takes it: the requested one, or the default of their view."""
+    if cmap is None and tiles.noun == "map" and tiles.view != "norm":
+        return map_colours(signed=tiles.signed)
+    return cmap
+
+
 @lru_cache(maxsize=16)
 def ramp(name: str | None, *, signed: bool) -> Array:
-    """The (201, 3) uint8 colours of the levels: blue–white–red or magma, or any colour map of matplotlib.
+    """The (201, 3) uint8 colours of the levels: blue–white–red or magma, white to red, or a colour map of matplotlib.
 
     Raises:
         UsageError: matplotlib has no such colour map.
     """
-    if name is None and signed:
+    if name == WHITE_RED or (name is None and signed):
         anchors = np.linspace(0, LEVELS - 1, len(RD_BU))
-        mixed = [np.interp(np.arange(LEVELS), anchors, channel) for channel in zip(*RD_BU, strict=True)]
+        shades = np.linspace(ZERO_LEVEL, LEVELS - 1, LEVELS) if name == WHITE_RED else np.arange(LEVELS)
+        mixed = [np.interp(shades, anchors, channel) for channel in zip(*RD_BU, strict=True)]
         return np.asarray(np.rint(np.stack(mixed, axis=1)), dtype=np.uint8)
     import matplotlib as mpl
 

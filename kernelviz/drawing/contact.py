@@ -36,11 +36,12 @@ from kernelviz.drawing.page import (
 )
 from kernelviz.drawing.sheets import FIGURE_PIXELS, source_facts
 from kernelviz.errors import UsageError
+from kernelviz.notebook import gathered_repr, record_repr
 from kernelviz.records import Tiles, as_maps, check_positive
 from kernelviz.views.kernel_views import named_channels
 from kernelviz.views.map_views import distinct_channels
 from kernelviz.views.statistics import Gathered
-from kernelviz.wording import PART, counted, inflected, number_text
+from kernelviz.wording import PART, counted, inflected, number_text, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,6 +61,8 @@ class ContactRow:
 
     thumbnail: Array | None
     values: Array
+
+    __repr__ = record_repr
 
 
 class ContactSheet:
@@ -84,6 +87,8 @@ class ContactSheet:
         self.layer = ""
         self.source: Source | None = None
         self.of_channels = 0
+
+    __repr__ = gathered_repr
 
     @property
     def total(self) -> int:
@@ -168,21 +173,22 @@ def plot_contact(
     if not sheet.rows or sheet.channels is None:
         raise UsageError("There is no image to put on the contact sheet.")
     page = contact_page(sheet)
-    figure = draw_page(page.panel)
-    figure.recipe = {
-        **source_facts("features", sheet.source),
-        "layer": sheet.layer or None,
-        "view": "contact",
-        "image": sheet.images.as_recipe(),
-        "channels": list(sheet.channels),
-        "images": list(sheet.images.names[: page.shown]),
-        "shown": page.shown,
-        "total": sheet.total,
-        "limits": [page.scale.low, page.scale.high],
-        "nonfinite": sheet.nonfinite,
-        "notes": list(page.notes),
-    }
-    return figure
+    return draw_page(
+        page.panel,
+        {
+            **source_facts("features", sheet.source),
+            "layer": sheet.layer or None,
+            "view": "contact",
+            "image": sheet.images.as_recipe(),
+            "channels": list(sheet.channels),
+            "images": list(sheet.images.names[: page.shown]),
+            "shown": page.shown,
+            "total": sheet.total,
+            "limits": [page.scale.low, page.scale.high],
+            "nonfinite": sheet.nonfinite,
+            "notes": list(page.notes),
+        },
+    )
 
 
 TILES = (168, 120, 84, 64)
@@ -367,7 +373,7 @@ def _notes(sheet: ContactSheet, shown: int, marks: Sequence[Marks]) -> tuple[str
         notes.append(f"{dead:,} of {maps:,} maps {inflected(dead, 'is', 'are')} dead, one value everywhere, grey")
     if zero := sum(len(each.zero) for each in marks):
         notes.append(f"{zero:,} of {maps:,} maps {inflected(zero, 'is', 'are')} as good as zero, struck through")
-    return tuple(notes)
+    return (*notes, *map(sentence, sheet.images.notes()))
 
 
 def _height(row: ContactRow, tile: int) -> int:
@@ -406,7 +412,7 @@ def _row(name: str, row: ContactRow, scale: Scale, marks: Marks, layout: _Layout
 
 def painted(values: Array, scale: Scale, size: tuple[int, int], *, dead: bool, zero: bool) -> Array:
     """One map (H, W) as the pixels (h, w, 3) of its tile, coloured and marked as in a mosaic."""
-    colours = colour.palette(None, signed=scale.signed)
+    colours = colour.palette(colour.map_colours(signed=scale.signed), signed=scale.signed)
     down, across = (np.arange(pixels) * length // pixels for pixels, length in zip(size, values.shape, strict=True))
     level = colour.levels(values[None], scale)[0] if not dead else np.full(values.shape, colour.DEAD, np.uint8)
     pixels = np.asarray(colours[level[np.ix_(down, across)]])
@@ -440,7 +446,8 @@ def _name_lines(name: str, tall: int, wide: float) -> list[str]:
 
 
 def _key(scale: Scale) -> Panel:
-    strip = colour.bar_pixels(scale.low, scale.high, int(BAR_WIDTH), signed=scale.signed)
+    cmap = colour.map_colours(signed=scale.signed)
+    strip = colour.bar_pixels(scale.low, scale.high, int(BAR_WIDTH), signed=scale.signed, cmap=cmap)
     ends = number_text(scale.low, plus=scale.signed), number_text(scale.high, plus=scale.signed)
     style = BarStyle(BAR_HEIGHT, LABEL, 10 + LABEL, clear=30)
     zero = BAR_WIDTH / 2 if scale.signed else None

@@ -11,7 +11,6 @@ import io
 import math
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -28,8 +27,9 @@ from matplotlib.path import Path
 from matplotlib.text import Text as MatplotlibText
 from matplotlib.transforms import Affine2D, Bbox, IdentityTransform
 
-from kernelviz.drawing.page import Item, Panel, Raster, Rule, Shape, Strokes, Text, font_file
+from kernelviz.drawing.page import Item, Panel, Raster, Rule, Shape, Strokes, Text, badged, font_file
 from kernelviz.errors import UsageError
+from kernelviz.records import is_untrained
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -324,8 +324,12 @@ class PageFigure(Figure):
         return buffer.getvalue()
 
 
-def draw_page(page: Panel) -> PageFigure:
-    """A figure of exactly this page; a page pixel is one pixel at 100 dpi."""
+def draw_page(page: Panel, recipe: Recipe | None = None) -> PageFigure:
+    """A figure of exactly this page; a page pixel is one pixel at 100 dpi.
+
+    If the recipe states random weights, the page has the badge ``not trained``.
+    """
+    page = badged(page) if is_untrained(recipe) else page
     figure = PageFigure(
         figsize=(page.width / DPI, page.height / DPI),
         dpi=DPI,
@@ -338,6 +342,7 @@ def draw_page(page: Panel) -> PageFigure:
     axes.set(xlim=(0, page.width), ylim=(page.height, 0))
     axes.set_axis_off()
     add_items(axes, page.items, 72 / DPI)
+    figure.recipe = recipe
     return figure
 
 
@@ -347,19 +352,6 @@ def draw_again(figure: PageFigure, page: Panel) -> None:
     for artist in (*axes.artists, *axes.lines, *axes.patches, *axes.texts):
         artist.remove()
     add_items(axes, page.items, 72 / DPI)
-
-
-@dataclass(frozen=True)
-class Animation:
-    """Pages of one size, the duration of each (milliseconds, multiples of 10), and the recipe."""
-
-    pages: tuple[Panel, ...]
-    durations: tuple[int, ...]
-    recipe: Recipe
-
-    def __post_init__(self) -> None:
-        if len(self.pages) != len(self.durations):
-            raise ValueError("Each page needs a duration.")
 
 
 # The rcParams that matplotlib reads while it writes any figure.

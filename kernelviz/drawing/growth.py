@@ -27,7 +27,7 @@ from kernelviz.drawing.page import (
 from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.traces import Trace, TracedLayer
@@ -35,8 +35,11 @@ if TYPE_CHECKING:
 
 LEFT, RIGHT = 364.0, 1440.0
 TYPE = 25.0
+FEW = 8  # layers whose values are written at their steps and bars
+WIDEST_BAR = 60.0
 LINE, BAND, GRID = "#2166ac", "#f2f3f5", "#d9dce0"
-BARS = {"dense": "#1a1a1a", "pointwise 1 × 1": "#2166ac", "depthwise": "#92c5de"}
+STANDARD = "standard"  # a convolution of all channels; "dense" is a fully connected layer
+BARS = {STANDARD: "#1a1a1a", "grouped": "#7f7f7f", "pointwise 1 × 1": "#2166ac", "depthwise": "#92c5de"}
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ def plot_growth(trace: Trace) -> PageFigure:
     from kernelviz.drawing.figures import draw_page
 
     figure = draw_page(growth_page(trace))
-    figure.recipe = {
+    figure.recipe = {  # set here, without the badge of random weights: sizes do not depend on the weights
         "command": "layers",
         "model": trace.source.as_recipe() if trace.source else None,
         "layer": None,
@@ -75,7 +78,8 @@ def plot_growth(trace: Trace) -> PageFigure:
 def growth_page(trace: Trace) -> Panel:
     """The page: title, bands of stages with their names, three panels, a legend and a caption."""
     layers = [layer for layer in trace.layers if layer.family == "conv" and layer.field and layer.output_shape]
-    layers = [layer for layer in layers if layer.field and len(layer.field.axes) == 2]
+    layers = [layer for layer in layers if all(layer.output_shape or ())]
+    layers = [layer for layer in layers if layer.field and len(layer.field.axes) == 2 and layer.field.largest]
     if not layers:
         raise UsageError(
             "No convolution has a known receptive field.",
@@ -88,7 +92,7 @@ def growth_page(trace: Trace) -> Panel:
     for number, chart in enumerate(charts):
         items += _frame(chart, top)
         items += _image_line(trace, chart, top) if number == 0 else []
-        items += _bars(layers, chart, top) if number == len(charts) - 1 else _steps(chart, top)
+        items += _bars(layers, chart, top) if number == len(charts) - 1 else _steps(trace, chart, top)
         top += chart.height + 60
     items += _legend(layers, foot + 10)
     lines = [line for part in _caption(trace, layers) for line in wrap(part, TYPE, PAGE_WIDTH - 2 * MARGIN)]
@@ -106,12 +110,12 @@ def _heading(trace: Trace, count: int) -> tuple[list[Item], float]:
 
 
 def _charts(trace: Trace, layers: Sequence[TracedLayer]) -> list[Chart]:
-    fields = [max(axis.size for axis in layer.field.axes) for layer in layers if layer.field]
+    fields = [layer.field.largest for layer in layers if layer.field and layer.field.largest]
     rows = [len(layer.field.axes[0].first) for layer in layers if layer.field]
     channels = [layer.output_shape[0] for layer in layers if layer.output_shape]
     image = trace.input_size[-2]
     low, high = log2(min(rows)), log2(max(*rows, 2 * min(rows)))
-    most_field, most_channels = max(fields), max(channels)
+    most_field, most_channels = max(1, *fields), max(channels)
     step = image * max(1, round(most_field / image / 4))
     halves = [max(rows)]
     while halves[-1] / 2 >= min(rows) and len(halves) < 6:
@@ -184,8 +188,8 @@ def _first_global(trace: Trace, fields: Sequence[float]) -> int | None:
     return next((at for at, size in enumerate(fields) if size >= image), None)
 
 
-def _steps(chart: Chart, top: float) -> list[Item]:
-    """A step line with its last value after its end."""
+def _steps(trace: Trace, chart: Chart, top: float) -> list[Item]:
+    """A step line with its last value after its end; of few layers, each value stands on its step."""
     width = _slot(len(chart.values))
     heights = [top + chart.height * (1 - chart.share(value)) for value in chart.values]
     items: list[Item] = []
@@ -193,6 +197,14 @@ def _steps(chart: Chart, top: float) -> list[Item]:
         items.append(Rule(LEFT + at * width, y, LEFT + (at + 1) * width, y, LINE, 4))
         if at and heights[at - 1] != y:
             items.append(Rule(LEFT + at * width, heights[at - 1], LEFT + at * width, y, LINE, 4))
+    if len(heights) <= FEW:
+        image = top + chart.height * (1 - chart.share(max(trace.input_size[-2:]))) if chart.unit else -1.0
+        first = _first_global(trace, chart.values) if chart.unit else None
+        for at, (y, value) in enumerate(zip(heights[:-1], chart.values, strict=False)):
+            free = (
+                26 if 0 < y - image < 34 else -22 if at == first else -10
+            )  # clear of the line of the image, of its dot
+            items.append(Text(LEFT + (at + 0.5) * width, y + free, f"{value:,}", TYPE, LINE, align="center"))
     last = f"{chart.values[-1]:,}{chart.unit}"
     return [*items, Text(RIGHT + 14, heights[-1], last, TYPE, LINE, bold=True, middle=True)]
 
@@ -202,42 +214,71 @@ def _bars(layers: Sequence[TracedLayer], chart: Chart, top: float) -> list[Item]
     items: list[Item] = []
     for at, (layer, value) in enumerate(zip(layers, chart.values, strict=True)):
         tall = max(1.0, chart.height * chart.share(value))
-        left, base = LEFT + (at + 0.1) * width, top + chart.height - tall
-        items.append(Raster(_pixel(BARS[_family(layer)]), left, base, width * 0.8, tall))
+        middle, base, wide = LEFT + (at + 0.5) * width, top + chart.height - tall, min(0.8 * width, WIDEST_BAR)
+        items.append(Raster(_pixel(BARS[_family(layer)]), middle - wide / 2, base, wide, tall))
+        if len(layers) <= FEW:
+            items.append(Text(middle, base - 8, f"{value:,}", TYPE, GREY, align="center"))
     return items
 
 
 def _family(layer: TracedLayer) -> str:
     if layer.groups and layer.groups > 1 and layer.output_shape and layer.groups == layer.output_shape[0]:
         return "depthwise"
-    return "pointwise 1 × 1" if layer.kernel and set(layer.kernel) == {1} else "dense"
+    if layer.groups and layer.groups > 1:
+        return "grouped"
+    return "pointwise 1 × 1" if layer.kernel and set(layer.kernel) == {1} else STANDARD
+
+
+@dataclass(frozen=True)
+class Band:
+    """A run of layers of one stage: its sides, the stage, and its label, empty if there is no room for it."""
+
+    left: float
+    right: float
+    stage: str
+    label: str
 
 
 def _bands(trace: Trace, layers: Sequence[TracedLayer], top: float, foot: float) -> list[Item]:
     """Every second stage as a pale band, with its name on top if it fits."""
     items = list[Item]()
-    for number, (left, right, name, fits) in enumerate(_stages(trace, layers)):
+    for number, band in enumerate(_stages(trace, layers)):
         if number % 2 == 0:
-            items.append(Raster(_pixel(BAND), left, top - 30, right - left, foot - top + 60))
-        if fits:
-            items.append(Text((left + right) / 2, top - 44, name, TYPE, align="center"))
+            items.append(Raster(_pixel(BAND), band.left, top - 30, band.right - band.left, foot - top + 60))
+        if band.label:
+            items.append(Text((band.left + band.right) / 2, top - 44, band.label, TYPE, align="center"))
     return items
 
 
-def _stages(trace: Trace, layers: Sequence[TracedLayer]) -> list[tuple[float, float, str, bool]]:
-    """Each run of layers of one stage: start, end, name, and whether the name fits above it."""
+def _stages(trace: Trace, layers: Sequence[TracedLayer]) -> list[Band]:
+    """The bands of the stages, labelled with their names; with the last parts of these if not all names fit."""
     owners = [_stage_of(trace, layer.name) for layer in layers]
+    full = _labelled(owners, {owner: drawable(owner) for owner in owners})
+    if all(band.label or not band.stage for band in full):
+        return full
+    short = _labelled(owners, _short_names(owners))
+    return short if sum(bool(band.label) for band in short) > sum(bool(band.label) for band in full) else full
+
+
+def _short_names(owners: Sequence[str]) -> dict[str, str]:
+    """The last part of the name of each stage that has the parent of most; the others keep their names."""
+    parents = [owner.rpartition(".")[0] for owner in dict.fromkeys(owners) if owner]
+    parent = max(parents, key=parents.count)
+    short = f"{parent}." if parent and parents.count(parent) > 1 else ""
+    return {owner: drawable(owner.removeprefix(short)) for owner in owners}
+
+
+def _labelled(owners: Sequence[str], names: Mapping[str, str]) -> list[Band]:
+    """A band for each run of equal owners, with its name if that fits above it."""
     starts = [at for at in range(len(owners)) if not at or owners[at] != owners[at - 1]]
-    width, taken, stages = _slot(len(layers)), LEFT - 20, []
+    width, taken, bands = _slot(len(owners)), LEFT - 20, list[Band]()
     for start, end in zip(starts, [*starts[1:], len(owners)], strict=True):
-        left, right = LEFT + start * width, LEFT + end * width
-        name = drawable(owners[start])
+        left, right, name = LEFT + start * width, LEFT + end * width, names[owners[start]]
         half, middle = text_width(name, TYPE) / 2, (left + right) / 2
         fits = 2 * half <= right - left + 24 and middle - half >= taken + 12 and middle + half <= PAGE_WIDTH - MARGIN
-        if name and fits:
-            taken = middle + half
-        stages.append((left, right, name, bool(name) and fits))
-    return stages
+        taken = middle + half if name and fits else taken
+        bands.append(Band(left, right, owners[start], name if fits else ""))
+    return bands
 
 
 def _stage_of(trace: Trace, name: str) -> str:
@@ -273,17 +314,20 @@ def _caption(trace: Trace, layers: Sequence[TracedLayer]) -> list[str]:
     """How to read it, which layer first sees the whole image, and the stages whose names did not fit."""
     mixed = any(layer.field and layer.field.mixes_image for layer in layers)
     also = "; gates, means and norms mix in the whole image besides" if mixed else ""
-    fields = [max(axis.size for axis in layer.field.axes) for layer in layers if layer.field]
+    fields = [layer.field.largest for layer in layers if layer.field and layer.field.largest]
     image, first = max(trace.input_size[-2:]), _first_global(trace, fields)
     seen = f"no convolution sees as much as the image, {image:,} px"
     if first is not None:
         name = drawable(layers[first].name)
         seen = f"● the first to see as much as the image, {image:,} px: {name}, {fields[first]:,} px"
-    narrow = dict.fromkeys(name for _, _, name, fits in _stages(trace, layers) if name and not fits)
+    bands = _stages(trace, layers)
+    narrow = dict.fromkeys(drawable(band.stage) for band in bands if band.stage and not band.label)
+    short = [(band.label, drawable(band.stage)) for band in bands if band.label not in ("", drawable(band.stage))]
     more = f" and {len(narrow) - 12} more" if len(narrow) > 12 else ""
     return [
         f"receptive field: the longest way, as if the image had no border{also} · resolution on a logarithmic scale",
         seen,
+        *([f"stages {short[0][0]} to {short[-1][0]}: {short[0][1]} to {short[-1][1]}"] if short else []),
         *([f"too narrow for their names: {', '.join(list(narrow)[:12])}{more}"] if narrow else []),
     ]
 

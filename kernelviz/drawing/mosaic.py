@@ -10,6 +10,7 @@ import numpy as np
 from kernelviz.drawing import colour
 from kernelviz.drawing.sheets import map_facts, picture_facts
 from kernelviz.errors import UsageError
+from kernelviz.notebook import record_repr
 from kernelviz.records import as_maps, check_positive
 from kernelviz.views.map_views import map_tiles
 
@@ -34,6 +35,8 @@ class Mosaic:
     pixels: Array
     palette: Array | None
     recipe: Recipe | None = None
+
+    __repr__ = record_repr
 
     @property
     def rgb(self) -> Array:
@@ -161,6 +164,8 @@ class Singles:
     nonfinite: int
     recipe: Recipe
 
+    __repr__ = record_repr
+
 
 def make_singles(
     maps: object,
@@ -196,7 +201,7 @@ def make_singles(
     facts = picture_facts(tiles, found, None, cmap)
     return Singles(
         levels=levels,
-        palette=colour.palette(cmap, signed=tiles.signed),
+        palette=colour.palette(colour.colours_of(tiles, cmap), signed=tiles.signed),
         numbers=tiles.numbers,
         limits=limits,
         scale=found,

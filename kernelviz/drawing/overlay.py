@@ -28,6 +28,7 @@ from kernelviz.drawing.page import (
 )
 from kernelviz.drawing.sheets import map_facts, picture_facts
 from kernelviz.errors import UsageError
+from kernelviz.notebook import record_repr
 from kernelviz.records import as_maps
 from kernelviz.views.map_views import map_tiles
 from kernelviz.wording import inflected, number_text, sentence
@@ -59,6 +60,8 @@ class Overlay:
     channel: int | None
     notes: tuple[str, ...]
     recipe: Recipe
+
+    __repr__ = record_repr
 
     @property
     def shown(self) -> int:
@@ -97,9 +100,7 @@ def draw_overlay(overlay: Overlay) -> PageFigure:
     """An overlay as a page of its own."""
     from kernelviz.drawing.figures import draw_page
 
-    figure = draw_page(overlay_page(overlay))
-    figure.recipe = overlay.recipe
-    return figure
+    return draw_page(overlay_page(overlay), overlay.recipe)
 
 
 def make_overlay(

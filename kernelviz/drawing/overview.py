@@ -57,15 +57,17 @@ BAR, TRACK = "#2166ac", "#e4e4e4"
 FLAT = (110, 110, 110)
 
 
-def plot_overview(layers: Sequence[FeatureMaps | Highlights], classes: Sequence[ClassScore] = ()) -> PageFigure:
+def plot_overview(
+    layers: Sequence[FeatureMaps | Highlights], classes: Sequence[ClassScore] = (), *, cmap: str | None = None
+) -> PageFigure:
     """Draw one image in several layers: the network's input, its first classes, and the most varied maps.
 
     One column per layer (one row if there are few) with the five maps of largest spread; near-duplicates
     (|correlation| ≥ 0.98) are left out. At most nine layers are shown, seven if their names are long, evenly spread from
-    the first to the last.
+    the first to the last. ``cmap`` is a colour map of matplotlib for all maps.
 
     Raises:
-        UsageError: There is no layer.
+        UsageError: There is no layer, or no such colour map.
     """
     from kernelviz.drawing.figures import draw_page
 
@@ -73,9 +75,7 @@ def plot_overview(layers: Sequence[FeatureMaps | Highlights], classes: Sequence[
         raise UsageError("There is no layer to draw.")
     columns = [each if isinstance(each, Highlights) else highlights_of(each) for each in layers]
     shown = _fitting_layers(columns)
-    figure = draw_page(overview_page(shown, classes, len(columns)))
-    figure.recipe = _recipe(shown, classes)
-    return figure
+    return draw_page(overview_page(shown, classes, len(columns), cmap), _recipe(shown, classes, cmap))
 
 
 def _fitting_layers(columns: Sequence[Highlights]) -> list[Highlights]:
@@ -108,7 +108,9 @@ def _tile_width(room: float, columns: int) -> int:
     return math.floor(min(WIDEST_TILE, (room + TILE_GAP) / columns - TILE_GAP))
 
 
-def overview_page(columns: Sequence[Highlights], classes: Sequence[ClassScore], total: int) -> Panel:
+def overview_page(
+    columns: Sequence[Highlights], classes: Sequence[ClassScore], total: int, cmap: str | None = None
+) -> Panel:
     """The page: title, the image with its classes on the left, a column of maps for each layer, caption and keys."""
     first = columns[0]
     margin, inner = MARGIN * UNIT, WIDTH - 2 * MARGIN * UNIT
@@ -121,10 +123,10 @@ def overview_page(columns: Sequence[Highlights], classes: Sequence[ClassScore], 
         items += moved(panel, round(margin), round(top))
         left_bottom = top + panel.height
         maps_left = margin + LEFT + GAP
-    right = (_rows if len(columns) <= MOST_ROWS else _columns)(columns, WIDTH - margin - maps_left)
+    right = (_rows if len(columns) <= MOST_ROWS else _columns)(columns, WIDTH - margin - maps_left, cmap)
     items += moved(right, round(maps_left), round(top))
     bottom = max(left_bottom, top + right.height) + 34 * UNIT
-    keys = _keys({column.signed for column in columns})
+    keys = _keys({column.signed for column in columns}, cmap)
     lines = _caption(columns)
     words, below = caption_block(lines, (margin, bottom), inner - keys.width - 44 * UNIT, UNIT)
     items += [*words, *moved(keys, round(margin + inner - keys.width), round(bottom + 4 * UNIT))]
@@ -176,7 +178,7 @@ def _class_row(score: ClassScore, y: float, *, best: bool) -> tuple[list[Item], 
     return items, line + 6 * UNIT
 
 
-def _columns(columns: Sequence[Highlights], width: float) -> Panel:
+def _columns(columns: Sequence[Highlights], width: float, cmap: str | None) -> Panel:
     """One column per layer: name, shape, and maps with their numbers; all tiles have one width."""
     tile = _tile_width(width, len(columns))
     pitch = (width + TILE_GAP) / len(columns)
@@ -193,14 +195,14 @@ def _columns(columns: Sequence[Highlights], width: float) -> Panel:
         items += [*words, Rule(x, y + 6 * UNIT, x + tile, y + 6 * UNIT, colour="#b4b4b4", width=UNIT)]
         y += 10 * UNIT
         for channel, values in zip(column.numbers, column.values, strict=True):
-            tiles, y = _tile(channel, values, x, y, tile, signed=column.signed)
+            tiles, y = _tile(channel, values, (x, y), tile, column=column, cmap=cmap)
             items += tiles
         items += _empty_label(column, x, y, tile)
         bottom = max(bottom, y, y + 3 * SIZE * (not column.numbers))
     return Panel(tuple(items), width, bottom)
 
 
-def _rows(columns: Sequence[Highlights], width: float) -> Panel:
+def _rows(columns: Sequence[Highlights], width: float, cmap: str | None) -> Panel:
     """The same for few layers: one row per layer."""
     tile = _tile_width(width, max(MOST_ROWS + 1, *(len(column.numbers) for column in columns)))
     items: list[Item] = []
@@ -211,7 +213,7 @@ def _rows(columns: Sequence[Highlights], width: float) -> Panel:
         top, y = y + 10 * UNIT, y + 10 * UNIT + 3 * SIZE * (not column.numbers)
         for number, (channel, values) in enumerate(zip(column.numbers, column.values, strict=True)):
             x = round(number * (tile + TILE_GAP))
-            tiles, bottom = _tile(channel, values, x, top, tile, signed=column.signed)
+            tiles, bottom = _tile(channel, values, (x, top), tile, column=column, cmap=cmap)
             items += tiles
             y = max(y, bottom)
         items += _empty_label(column, 0, top, width)
@@ -235,13 +237,17 @@ def _shape(shape: Sequence[int]) -> str:
     return f"{channels:,} × {height}²" if height == width else f"{channels:,} × {height} × {width}"
 
 
-def _tile(channel: int, values: Array, x: float, y: float, wide: int, *, signed: bool) -> tuple[list[Item], float]:
-    """One map under its number, and the y below it."""
-    label, y = text_block([str(channel)], x, y + 5 * UNIT, SIZE, colour=QUIET)
+def _tile(
+    channel: int, values: Array, at: tuple[float, float], wide: int, *, column: Highlights, cmap: str | None
+) -> tuple[list[Item], float]:
+    """One map under its number, from (x, y) on, and the y below it."""
+    x, y = at
+    baseline = y + 14 * UNIT + 0.76 * SIZE  # nearer to its own tile than to the one above
     tall = max(2, min(2 * wide, round(wide * values.shape[0] / values.shape[1])))
-    top = round(y + 2 * UNIT)
-    pixels = _coloured(_averaged(_averaged(values, tall, 0), wide, 1), signed=signed)
-    return [*label, Raster(pixels, x, top, wide, tall), *_outline(x, top, wide, tall)], top + tall
+    top = round(baseline + 7 * UNIT)
+    pixels = _coloured(_averaged(_averaged(values, tall, 0), wide, 1), signed=column.signed, cmap=cmap)
+    label = Text(x, baseline, str(channel), SIZE, QUIET)
+    return [label, Raster(pixels, x, top, wide, tall), *_outline(x, top, wide, tall)], top + tall
 
 
 def _outline(x: float, y: float, wide: float, tall: float) -> list[Item]:
@@ -261,19 +267,22 @@ def _averaged(values: Array, most: int, axis: int) -> Array:
     return np.asarray(np.add.reduceat(values.astype(np.float64) * shares, starts, axis=axis))
 
 
-def _coloured(values: Array, *, signed: bool) -> Array:
+def _coloured(values: Array, *, signed: bool, cmap: str | None) -> Array:
     limit = float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
     scale = colour.Scale("layer", -limit if signed else 0.0, limit, signed)
-    return np.asarray(colour.ramp(None, signed=signed)[colour.levels(values, scale)])
+    return np.asarray(
+        colour.ramp(cmap or colour.map_colours(signed=signed), signed=signed)[colour.levels(values, scale)]
+    )
 
 
-def _keys(kinds: set[bool]) -> Panel:
+def _keys(kinds: set[bool], cmap: str | None) -> Panel:
     """What the colours mean: each tile has its own range; one bar for signed layers, one for others."""
     size, width, tall = LABEL * UNIT, float(round(BAR_WIDTH * UNIT)), float(round(BAR_HEIGHT * UNIT))
     style = BarStyle(tall, size, 6 * UNIT + size, clear=size)
     items, y = text_block(["own range of each tile"], 0, 0, size)
     for signed in sorted(kinds, reverse=True):
-        strip = colour.bar_pixels(-1.0 if signed else 0.0, 1.0, int(width), signed=signed)
+        colours = cmap or colour.map_colours(signed=signed)
+        strip = colour.bar_pixels(-1.0 if signed else 0.0, 1.0, int(width), signed=signed, cmap=colours)
         ends, zero = (("−max", "+max"), width / 2) if signed else (("0", "max"), None)
         bar, foot = colour_bar([strip], ends, style, top=float(round(y + 8 * UNIT)), right=width, middle=zero)
         items += bar
@@ -290,12 +299,13 @@ def _caption(columns: Sequence[Highlights]) -> list[str]:
     return [*lines, *map(sentence, overview_notes(columns))]
 
 
-def _recipe(columns: Sequence[Highlights], classes: Sequence[ClassScore]) -> dict[str, Any]:
+def _recipe(columns: Sequence[Highlights], classes: Sequence[ClassScore], cmap: str | None) -> dict[str, Any]:
     first = columns[0]
     return {
         **source_facts("features", first.source),
         "layer": None,
         "view": "overview",
+        **({"cmap": cmap} if cmap else {}),
         "image": first.image.as_recipe() if first.image else None,
         "input_size": list(first.input_size) if first.input_size else None,
         "seen": first.seen.as_recipe() if first.seen else None,

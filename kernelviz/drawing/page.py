@@ -5,9 +5,11 @@ Layout is arithmetic on these values; only ``figures`` turns them into artists o
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -155,6 +157,28 @@ def text_width(text: str, size: float, *, bold: bool = False) -> float:
     return size * sum(map(partial(_advance, _font(bold=bold)), text))
 
 
+@lru_cache(maxsize=8)
+def _sized_font(size: float, *, bold: bool) -> FT2Font:
+    from matplotlib.ft2font import FT2Font
+
+    font = FT2Font(str(font_file(bold=bold)))
+    font.set_size(size, 72)
+    return font
+
+
+def drawn_width(text: str, size: float, *, bold: bool = False) -> float:
+    """The width of a text as it is drawn on a raster, where hinting moves every letter to whole pixels.
+
+    Only what continues a line of text behind another one needs it; at most sizes it differs by some pixels in a line.
+    """
+    from matplotlib.ft2font import LoadFlags
+
+    font = _sized_font(size, bold=bold)
+    font.set_text(text, 0.0, flags=LoadFlags.DEFAULT)
+    advances = sum(font.load_char(ord(char), flags=LoadFlags.DEFAULT).horiAdvance for char in text)
+    return float(max(advances, font.get_width_height()[0])) / 64
+
+
 def wrap(text: str, size: float, width: float, *, bold: bool = False) -> list[str]:
     """Break a text into lines of at most this width; nothing is left out.
 
@@ -210,6 +234,43 @@ def heading(title: str, identity: str, at: tuple[float, float], width: float, un
     return first + second, y
 
 
+UNTRAINED = "not trained"
+BADGE, BADGE_INK = "#f5b700", INK
+BADGE_SHARE = 0.0185  # of a page's width: the size of the badge's letters, nearly 12 pixels at a width of 640
+
+
+def badge(size: float) -> Panel:
+    """The badge of pictures of random weights, in letters of this size: a filled label with rounded ends."""
+    tall = float(round(1.7 * size))
+    wide, radius = round(text_width(UNTRAINED, size, bold=True) + 1.5 * size), tall / 2
+    turns = [math.pi * (0.5 + step / 12) for step in range(13)]
+    left = [(radius + radius * math.cos(turn), radius - radius * math.sin(turn)) for turn in turns]
+    outline = (*left, *((wide - x, tall - y) for x, y in left))
+    word = Text(wide / 2, tall / 2, UNTRAINED, size, BADGE_INK, bold=True, align="center", middle=True)
+    return Panel((Shape(outline, BADGE), word), wide, tall)
+
+
+def badged(page: Panel) -> Panel:
+    """The page with the badge after its title, which is its first item; below it if there is no room beside it."""
+    first = page.items[0]
+    if not isinstance(first, Text):
+        raise TypeError(first)
+    label = badge(max(0.7 * first.size, BADGE_SHARE * page.width))
+    alike = takewhile(lambda item: isinstance(item, Text) and (item.x, item.size) == (first.x, first.size), page.items)
+    title: list[Item] = list(alike)
+    y = max(line.y for line in title if isinstance(line, Text))
+    title += [item for item in page.items[len(title) :] if isinstance(item, Text) and item.y == y]  # beside the title
+    line = [item for item in title if isinstance(item, Text) and item.y == y]
+    end = max(item.x + text_width(item.text, item.size, bold=item.bold) for item in line) + 0.6 * first.size
+    middle = y - 0.36 * first.size  # of its capitals
+    if end + label.width <= page.width - min(first.x, 0.05 * page.width):
+        return replace(page, items=(*page.items, *moved(label, end, round(middle - label.height / 2))))
+    down = label.height + 0.3 * first.size
+    rest = tuple(item for item in page.items if item not in title)
+    items = (*title, *moved(label, first.x, y + 0.36 * first.size), *moved(Panel(rest, 0, 0), 0, round(down)))
+    return Panel(items, page.width, page.height + round(down))
+
+
 def caption_block(
     caption: Sequence[str], at: tuple[float, float], width: float, unit: float
 ) -> tuple[list[Item], float]:
@@ -217,8 +278,17 @@ def caption_block(
     size = CAPTION * unit
     lines: list[str] = []
     for part in caption:
-        lines += fitted(drawable(part), size, width)
+        lines += _balanced(drawable(part), size, width)
     return text_block(lines, *at, size)
+
+
+def _balanced(text: str, size: float, width: float) -> list[str]:
+    """The lines of ``fitted``, broken earlier if the last one would be a single word."""
+    lines = whole = fitted(text, size, width)
+    while len(lines) == len(whole) > 1 and " " not in lines[-1] and width > 0:
+        width -= size
+        lines = fitted(text, size, width)
+    return lines if len(lines) == len(whole) else whole
 
 
 @dataclass(frozen=True)

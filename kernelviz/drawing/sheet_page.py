@@ -28,6 +28,7 @@ from kernelviz.drawing.page import (
     Raster,
     Rule,
     Text,
+    badge,
     caption_block,
     colour_bar,
     heading,
@@ -36,7 +37,7 @@ from kernelviz.drawing.page import (
     text_width,
 )
 from kernelviz.drawing.sheets import SMALLEST_UNIT, Sheet, make_sheet
-from kernelviz.records import as_bank, as_maps
+from kernelviz.records import as_bank, as_maps, is_untrained
 from kernelviz.wording import number_text
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
     from kernelviz.drawing.colour import ScaleChoice
     from kernelviz.drawing.mosaic import Mosaic
-    from kernelviz.records import Array, Axis
+    from kernelviz.records import Array, Axis, Layout
     from kernelviz.views.components import Basis
     from kernelviz.views.map_views import MapView
 
@@ -306,6 +307,7 @@ class Choices(TypedDict, total=False):
     cmap: str | None
     columns: int | None
     zoom: int | None
+    layout: Layout | None
 
 
 @overload
@@ -325,6 +327,7 @@ def plot_kernels(
     cmap: str | None = None,
     columns: int | None = None,
     zoom: int | None = None,
+    layout: Layout | None = None,
 ) -> PageFigure | Axes:
     """Draw the kernels of one layer: a KernelBank, or a plain weight (out_channels, in_channels / groups, height, width).
 
@@ -333,10 +336,13 @@ def plot_kernels(
     transposed convolution, (in_channels, out_channels, height, width). One- and three-dimensional kernels are drawn as
     strips and as columns of slices.
 
+    A plain weight of Keras, (height, width, in_channels, out_channels), is taken with ``layout="keras"``. Without a
+    ``layout``, a shape such as (3, 3, 3, 32), which is more likely that of Keras, is rejected; ``"torch"`` takes it.
+
     Raises:
-        UsageError: A shape, view, scale or choice does not fit.
+        UsageError: A shape, view, scale, colour map or choice does not fit, or a weight may be of either layout.
     """
-    bank = as_bank(kernels, transposed=transposed)
+    bank = as_bank(kernels, transposed=transposed, layout=layout)
     draw = partial(make_sheet, bank, view=view, channels=channels, top=top, sort=sort, scale=scale, cmap=cmap)
     return _plot(draw, ax, columns, zoom)
 
@@ -375,6 +381,8 @@ def plot_features(
 ) -> PageFigure | Axes:
     """Draw the feature maps of one layer: a FeatureMaps, or a plain array or tensor (C, H, W) or (1, C, H, W).
 
+    Maps of three axes, a record or (1, C, D, H, W), are drawn as slices.
+
     ``reduce`` draws one map instead of all: at each position the ``mean``, ``max`` or ``norm`` over the chosen channels,
     or, as colour, the first three principal components (``pca``) of ``basis``; without a basis they are fitted to these
     maps alone. Without ``ax`` a new figure is returned, a page with title and caption. With ``ax`` the tiles and the
@@ -383,7 +391,7 @@ def plot_features(
     Raises:
         UsageError: A shape, scale or choice does not fit.
     """
-    subject, view = as_maps(maps), reduce or "maps"
+    subject, view = as_maps(maps, volumes=True), reduce or "maps"
     choice = partial(make_sheet, subject, view=view, channels=channels, top=top, sort=sort, scale=scale, cmap=cmap)
     return _plot(partial(choice, basis=basis), ax, columns, zoom)
 
@@ -406,9 +414,7 @@ def _zoom_for(ax: Axes, sheet: Sheet) -> int:
 
 def draw_sheet(sheet: Sheet) -> PageFigure:
     """A sheet as a page of its own."""
-    figure = draw_page(mosaic_page(sheet, make_mosaic(sheet)))
-    figure.recipe = sheet.recipe
-    return figure
+    return draw_page(mosaic_page(sheet, make_mosaic(sheet)), sheet.recipe)
 
 
 def _draw_into(ax: Axes, sheet: Sheet) -> Axes:
@@ -422,6 +428,11 @@ def _draw_into(ax: Axes, sheet: Sheet) -> Axes:
     total = max(tiles.width, bar.width)
     height = tiles.height + 20 * unit + bar.height
     items = (*moved(tiles, 0, 0), *moved(bar, total - bar.width, tiles.height + 20 * unit))
+    if is_untrained(sheet.recipe):
+        label = badge(LABEL * unit)
+        beside = label.width + 20 * unit <= total - bar.width
+        items += moved(label, 0, tiles.height + 20 * unit if beside else height + 10 * unit)
+        height += 0 if beside else label.height + 10 * unit
     ax.set(xlim=(0, total), ylim=(height, 0), aspect="equal", xticks=[], yticks=[])
     ax.set_axis_off()
     share = min(box.width / total, box.height / height)

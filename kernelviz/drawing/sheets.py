@@ -19,20 +19,21 @@ from kernelviz.drawing.captions import (
     map_title,
     notes,
 )
-from kernelviz.drawing.colour import Scale, ScaleChoice, make_scale, ramp
+from kernelviz.drawing.colour import Scale, ScaleChoice, colours_of, make_scale, ramp
 from kernelviz.drawing.page import CONTENT
 from kernelviz.errors import UsageError
+from kernelviz.notebook import record_repr
 from kernelviz.records import FeatureMaps, KernelBank, as_bank, check_positive
 from kernelviz.version import SCHEMA, __version__
 from kernelviz.views.components import fit_note
-from kernelviz.views.kernel_views import kernel_tiles
+from kernelviz.views.kernel_views import check_cmap, kernel_tiles
 from kernelviz.views.map_views import map_tiles
 from kernelviz.wording import runs_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kernelviz.records import Array, Axis, Recipe, Source, Tiles
+    from kernelviz.records import Array, Axis, Layout, Recipe, Source, Tiles
     from kernelviz.views.components import Basis
 
 
@@ -70,6 +71,8 @@ class Grid:
     width: int
     numbered: bool = False
     band: int | None = None
+
+    __repr__ = record_repr
 
 
 def plan_tiles(
@@ -282,6 +285,8 @@ class Sheet:
     recipe: Recipe
     notes: tuple[str, ...] = ()
 
+    __repr__ = record_repr
+
     @property
     def shown(self) -> int:
         """The number of kernels or channels shown."""
@@ -311,23 +316,26 @@ def make_sheet(
     zoom: int | None = None,
     style: Literal["figure", "bare"] = "figure",
     basis: Basis | None = None,
+    layout: Layout | None = None,
 ) -> Sheet:
     """The sheet of a kernel bank, of feature maps, or of a plain weight (out_channels, in_channels / groups, *kernel_size).
 
     ``basis`` holds the components of the view ``pca`` of feature maps; without one they are fitted to these maps alone.
+    ``layout`` is that of a plain weight: ``"torch"``, as above, or ``"keras"``, (*kernel_size, in_channels, out_channels).
     Figures have at most 4 megapixels and bare pictures 64; tiles that do not fit are left out, and the caption states it.
 
     Raises:
-        UsageError: A view, scale, colour map or choice does not fit this bank.
+        UsageError: A view, scale, colour map or choice does not fit this bank, or a weight may be of either layout.
     """
     if style not in ("figure", "bare"):
         raise UsageError(f"The style must be figure or bare, but got {style!r}.")
-    held = subject if isinstance(subject, FeatureMaps) else as_bank(subject)
+    held = subject if isinstance(subject, FeatureMaps) else as_bank(subject, layout=layout)
     if isinstance(held, FeatureMaps):
         shown = "maps" if view == "auto" else view
         tiles = map_tiles(held, view=shown, channels=channels, top=top, sort=sort, basis=basis)
     else:
         tiles = kernel_tiles(held, view=view, channels=channels, top=top, sort=sort)
+    check_cmap(tiles.view, cmap, chosen=view != "auto")
     ramp(cmap, signed=tiles.signed)
     found_scale = make_scale(tiles, scale)
     most = FIGURE_PIXELS if style == "figure" else BARE_PIXELS
@@ -341,7 +349,7 @@ def make_sheet(
         grid=grid,
         scale=found_scale,
         marks=marks,
-        colours=cmap,
+        colours=colours_of(tiles, cmap),
         title=words.title,
         identity=words.identity,
         caption=caption(tiles, found_scale, marks, words.notes),
@@ -392,7 +400,7 @@ def _cut(tiles: Tiles, values: Array, rows: int, columns: int) -> Tiles:
     return replace(
         tiles,
         values=values,
-        numbers=tiles.numbers[:kept],
+        numbers=tiles.numbers if tiles.is_reduced else tiles.numbers[:kept],
         rows=replace(tiles.rows, labels=tiles.rows.labels[:rows]),
         columns=replace(tiles.columns, labels=tiles.columns.labels[:columns]),
     )
@@ -445,7 +453,7 @@ def picture_facts(tiles: Tiles, scale: Scale, grid: Grid | None, cmap: str | Non
         "columns": _axis_entry(tiles.columns),
         "scale": scale.kind,
         "limits": [scale.low, scale.high],
-        "cmap": None if tiles.view == "rgb" else cmap,
+        "cmap": cmap,
         "zoom": grid.zoom[1] if grid else None,
         "tiles_a_row": int(grid.arrangement.shape[1]) if grid else None,
     }

@@ -1,4 +1,4 @@
-"""Statistics of every channel of a layer over many images, as three panels on one axis of channels."""
+"""Statistics of every channel of a layer over many images, as panels on one axis of channels."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from kernelviz.drawing.page import (
     wrap,
 )
 from kernelviz.drawing.sheets import source_facts
-from kernelviz.wording import PART, counted, number_text, numbers_text
+from kernelviz.wording import PART, counted, number_text, numbers_text, sentence
 
 if TYPE_CHECKING:
     from kernelviz.drawing.figures import PageFigure
@@ -62,9 +62,7 @@ def plot_statistics(statistics: ChannelStatistics, source: Source | None = None)
     """
     from kernelviz.drawing.figures import draw_page
 
-    figure = draw_page(statistics_page(statistics, source))
-    figure.recipe = statistics_recipe(statistics, source)
-    return figure
+    return draw_page(statistics_page(statistics, source), statistics_recipe(statistics, source))
 
 
 def statistics_recipe(statistics: ChannelStatistics, source: Source | None = None) -> dict[str, Any]:
@@ -80,7 +78,7 @@ def statistics_recipe(statistics: ChannelStatistics, source: Source | None = Non
 
 
 def statistics_page(statistics: ChannelStatistics, source: Source | None = None) -> Panel:
-    """The page: title, three panels, the axis of channels, caption."""
+    """The page: title, panels, the axis of channels, caption."""
     many = len(statistics.images)
     title = f"What the channels of {statistics.layer} do" if statistics.layer else "What the channels of a layer do"
     over = f"over {counted(many, 'image')}, {statistics.values:,} values a channel"
@@ -96,17 +94,19 @@ def statistics_page(statistics: ChannelStatistics, source: Source | None = None)
 
 
 def strips(statistics: ChannelStatistics) -> list[Strip]:
-    """The panels' numbers."""
+    """The panels' numbers; without any zero that of zeros is left out, and the caption states it."""
     mean, deviation = statistics.mean, statistics.deviation
     with np.errstate(over="ignore"):
         ends = (mean - deviation, mean + deviation)
-    words = "share of exact zeros" if (statistics.zeros > 0).any() else "share of exact zeros: none"
     spans = tuple(np.clip(end, -_LARGEST, _LARGEST) for end in ends)
-    return [
+    shown = [
         _strip("mean", "line, with one deviation above and below", (spans[0], spans[1]), mean),
         _strip("values", "from the smallest to the largest", (statistics.smallest, statistics.largest), None),
-        Strip("zeros", words, 0.0, 1.0, (np.zeros_like(mean), statistics.zeros), None, percent=True),
     ]
+    if (statistics.zeros > 0).any():
+        zeros = (np.zeros_like(mean), statistics.zeros)
+        shown.append(Strip("zeros", "share of exact zeros", 0.0, 1.0, zeros, None, percent=True))
+    return shown
 
 
 def _strip(name: str, words: str, spans: tuple[Array, Array], marks: Array | None) -> Strip:
@@ -196,6 +196,8 @@ def _caption(statistics: ChannelStatistics) -> list[str]:
         lines.append(f"{are} dead, one value in all images, grey: {numbers_text(dead.tolist())}")
     else:
         lines.append("No channel is dead: none had one value in all images")
+    if not (statistics.zeros > 0).any():
+        lines.append("No value is exactly zero")
     highest = statistics.largest
     if np.isfinite(highest).any():
         channel = int(np.nanargmax(highest))
@@ -205,4 +207,4 @@ def _caption(statistics: ChannelStatistics) -> list[str]:
         lines.append(f"{lost:,} values are not finite and left out")
     if len(statistics.mean) > RIGHT - LEFT:
         lines.append("More channels than columns of pixels: a column shows several")
-    return lines
+    return [*lines, *map(sentence, statistics.notes)]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelviz.drawing.colour import CHEQUER_DARK, CHEQUER_LIGHT, INKS, LEVELS, RD_BU, ZERO_LEVEL, ramp
+from kernelviz.drawing.colour import CHEQUER_DARK, CHEQUER_LIGHT, INKS, RD_BU
 from kernelviz.drawing.page import (
     INK,
     LINE_HEIGHT,
-    BarStyle,
     Item,
     Panel,
     Raster,
@@ -20,7 +20,6 @@ from kernelviz.drawing.page import (
     Shape,
     Strokes,
     Text,
-    colour_bar,
     drawable,
     fitted,
     moved,
@@ -32,21 +31,84 @@ from kernelviz.drawing.page import (
 from kernelviz.wording import fixed_text, value_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from kernelviz.records import Array
 
 
-CELL = 89.0
-LEGIBLE = 21.0  # the smallest digits that are still nine pixels high if the widest page is shown 640 pixels wide
-DARK, DIM, FAINT = "#1a1c22", "#5a626e", "#8a929c"
+CELL = 96.0
+LEGIBLE = 20.82  # the smallest digits that are still nine pixels high if the widest page is shown 640 pixels wide
+SHARE = 0.85  # of the width of its cell that a number takes at most
+DARK, DIM, FAINT = "#17191f", "#5a626e", "#8a929c"
 LINE, BORDER, DASH = "#c6cad0", "#7d8590", "#8d949c"
-SHADE = (241, 243, 245)
 BROKEN, CHEQUER = (222, 222, 222), (INKS[CHEQUER_DARK][0], INKS[CHEQUER_LIGHT][0])
 PATTERN = np.repeat(np.array(CHEQUER, np.uint8)[np.indices((4, 4)).sum(axis=0) % 2][..., None], 3, axis=-1)
-# The middle of the blue and red colours, through the white of the page: dark digits are legible on all of them.
-PALE = (RD_BU[3], RD_BU[4], (255, 255, 255), RD_BU[6], RD_BU[7])
-VEIL = 0.5  # how far cells outside the step fade to white
+WHITE = (255, 255, 255)
+# Blue and red through the white of the page, which is the zero of every matrix; dark digits are legible on the middle half.
+PALE = (RD_BU[3], RD_BU[4], WHITE, RD_BU[6], RD_BU[7])
+FULL = (*RD_BU[:5], WHITE, *RD_BU[6:])
+STEPS = 100  # of the colours on each side of zero
+MOST_AT_ONCE = 1 << 18  # values whose colours are computed at once
+MOST_DIGITS = 10_000  # numbers of a matrix: more do not fit on a page
+RANGE = 1000.0  # the largest size is at most this many times the smallest one that has a tint of its own
+
+
+@dataclass(frozen=True)
+class Tint:
+    """What the colours of cells mean, one scale for a whole page: full colour at ``limit``.
+
+    With a ``unit`` it is logarithmic: the share of full colour is ln(1 + |v| / unit) / ln(1 + limit / unit); without, it is
+    |v| / limit. ``pale`` takes the middle half of red–blue only, on which dark digits are legible. ``negative`` is whether
+    the bar has a negative half.
+    """
+
+    limit: float
+    unit: float = 0.0
+    pale: bool = True
+    negative: bool = True
+
+    def shares(self, values: Array) -> Array:
+        """From −1 to 1, in ``STEPS`` steps on each side; 0 for what is not finite."""
+        with np.errstate(all="ignore"):
+            size = np.where(np.isfinite(values), np.abs(values), 0.0)
+            if self.unit:
+                share = np.log1p(size / self.unit) / np.log1p(self.limit / self.unit)
+            else:
+                share = size / (self.limit or 1.0)
+            return np.asarray(np.sign(np.nan_to_num(values)) * np.rint(STEPS * np.clip(share, 0, 1)) / STEPS)
+
+    def pixels(self, values: Array) -> Array:
+        """(h, w, 3) uint8."""
+        anchors = PALE if self.pale else FULL
+        positions = np.linspace(-1, 1, len(anchors))
+        levels = np.arange(-STEPS, STEPS + 1) / STEPS
+        mixed = [np.interp(levels, positions, channel) for channel in zip(*anchors, strict=True)]
+        colours = np.asarray(np.rint(np.stack(mixed, -1)), np.uint8)
+        found = [colours[np.rint(STEPS * self.shares(band)).astype(np.intp) + STEPS] for band in _bands(values)]
+        return np.concatenate([*found, np.empty((0, 3), np.uint8)]).reshape(*values.shape, 3)
+
+
+def page_tint(*values: Array | None, more: Iterable[float] = (), pale: bool = True) -> Tint:
+    """The logarithmic scale of a page with these matrices: from its smallest size that is not 0 to its largest.
+
+    ``more`` are sizes that the scale has to reach, too.
+    """
+    bands = [band for each in values if each is not None for band in _bands(each)]
+    limit = max([0.0, *(float(each) for each in more if np.isfinite(each))])
+    smallest, negative = math.inf, False
+    for band in bands:
+        sizes = np.abs(band[np.isfinite(band)])
+        limit = max(limit, float(sizes.max(initial=0)))
+        smallest = min(smallest, float(sizes[sizes > 0].min(initial=np.inf)))
+        negative = negative or bool((band < 0).any())
+    limit = limit or 1.0
+    return Tint(limit, max(min(smallest, limit), limit / RANGE), pale, negative)
+
+
+def _bands(values: Array) -> Iterator[Array]:
+    """Parts of an array, as flat views, such that what is computed of each takes little memory."""
+    flat = np.ravel(values)
+    return (flat[start : start + MOST_AT_ONCE] for start in range(0, flat.size, MOST_AT_ONCE))
 
 
 @dataclass(frozen=True)
@@ -55,24 +117,24 @@ class Cells:
 
     Values that are not finite are grey, or chequered if there are no digits.
 
-    ``limit`` is the value with the strongest tint. ``lit`` cells belong to the step: full tint, bold digits; the others are
-    faded; without ``lit`` all are plain. ``bold`` affects digits only. ``grey`` draws values from ``low`` to ``limit`` as
-    brightness. ``decimals`` is the number of decimals of all numbers; without it each is as short as possible.
-    ``hidden`` digits are left out.
+    ``tint`` is the scale of the colours. Digits are ``texts``, or else the values with ``decimals`` decimals; without them
+    each is written by ``value_text``. ``bold`` marks the cells that take part. ``padding`` is dashed, ``stretched`` cells
+    have an inner frame, ``unread`` ones are hatched. ``hidden`` digits are left out, ``short``
+    ones are not written in full. ``pending`` cells, not computed yet, are empty with a dot.
     """
 
     values: Array
-    limit: float
-    lit: Array | None = None
+    tint: Tint
+    texts: Array | None = None
     bold: Array | None = None
     padding: Array | None = None
     stretched: Array | None = None
     unread: Array | None = None
-    grey: bool = False
-    low: float = 0.0
     decimals: int | None = None
     empty: Array | None = None
     hidden: Array | None = None
+    short: Array | None = None
+    pending: Array | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -85,99 +147,151 @@ class Cells:
         return np.zeros(self.shape, bool) if found is None else found
 
     @property
-    def texts(self) -> list[list[str]]:
-        """The texts in the cells."""
-        return [
-            ["" if bare else fixed_text(float(value), self.decimals) for value, bare in zip(*row, strict=True)]
-            for row in zip(self.values, self.mask("empty"), strict=True)
-        ]
+    def written(self) -> list[list[str]]:
+        """The texts of all cells, also of empty ones."""
+        if self.texts is not None:
+            return [[*row] for row in self.texts]
+        return [[fixed_text(float(value), self.decimals) for value in row] for row in self.values]
 
     @property
     def broken(self) -> Array:
         """(h, w): which values are not finite."""
-        return ~np.isfinite(self.values) & ~self.mask("empty")
+        return ~np.isfinite(self.values) & ~self.mask("empty") & ~self.mask("pending")
 
 
 @dataclass(frozen=True)
 class DigitRule:
-    """How large the numbers in cells may be: at most ``largest``, and these shares of a cell's height and width.
+    """How large the numbers in cells are: at most ``largest``, and ``tall`` and ``share`` of a cell's height and width.
 
-    Numbers that are not legible at the share ``wide`` take ``widest`` instead.
+    Numbers no wider than ``usual`` ems share one size; longer ones shrink alone.
     """
 
-    largest: float
-    tall: float
-    wide: float
-    widest: float
-    bold: bool
+    largest: float = 31.0
+    tall: float = 0.46
+    share: float = SHARE
+    usual: float = 2.75  # that of −000
+    bold: bool = True
 
 
-WORKSHEET_DIGITS = DigitRule(largest=31.0, tall=0.46, wide=0.86, widest=0.86, bold=True)
+WORKSHEET_DIGITS = DigitRule()
 
 
-def digit_size(cells: Iterable[Cells], cell: float, rule: DigitRule = WORKSHEET_DIGITS) -> float:
-    """The size at which all numbers fit into cells of this size; 0 if that is not legible."""
-    words = {text for each in cells for row in each.texts for text in row}
-    ems = max(0.1, max((text_width(word, 1.0, bold=rule.bold) for word in words), default=0.0))
-    fitting = max(rule.wide * cell / ems, min(LEGIBLE, rule.widest * cell / ems))
-    size = min(rule.largest, rule.tall * cell, fitting)
-    return size if size >= LEGIBLE else 0.0
+def digit_size(
+    cells: Sequence[Cells], cell: float, rule: DigitRule = WORKSHEET_DIGITS, legible: float = LEGIBLE
+) -> float:
+    """The size of numbers that are not too long, in cells of this size; 0 if some number would not be legible."""
+    if min(rule.largest, rule.tall * cell) < legible or any(each.values.size > MOST_DIGITS for each in cells):
+        return 0.0
+    words = {text for each in cells for row in each.written for text in row}
+    ems = [max(0.1, text_width(word, 1.0, bold=rule.bold)) for word in words]
+    usual = max((each for each in ems if each <= rule.usual), default=0.1)
+    size = min(rule.largest, rule.tall * cell, rule.share * cell / usual)
+    return size if min(size, rule.share * cell / max(ems, default=0.1)) >= legible else 0.0
+
+
+def legible_cell(cells: Sequence[Cells], least: float, most: float) -> float:
+    """The smallest cell from ``least`` to ``most`` that leaves all numbers legible; 0 if there is none.
+
+    If no cell fits the longest numbers, these are shortened, see ``shortened_cells``.
+    """
+    sizes = np.arange(least, most + 1)
+    found = next((cell for cell in sizes if digit_size(cells, cell)), 0.0)
+    if found or not len(sizes):
+        return found
+    short = [shortened_cells(each, sizes[-1]) for each in cells]
+    return next((cell for cell in sizes if digit_size(short, cell)), 0.0)
+
+
+class ShortText(Text):
+    """A number in a shorter form, as it does not fit its cell."""
+
+
+def shortened_cells(cells: Cells, cell: float, rule: DigitRule = WORKSHEET_DIGITS, legible: float = LEGIBLE) -> Cells:
+    """Cells with few numbers that are too long to be legible: these in a shorter form, or ``…`` if none fits.
+
+    Other cells are returned as they are: if all numbers are legible, if at least half of them are not, or if one is not
+    although it is no wider than usual.
+    """
+    if cells.values.size > MOST_DIGITS or min(rule.largest, rule.tall * cell) < legible:
+        return cells
+    most = rule.share * cell / legible
+    texts = np.array([*(text for row in cells.written for text in row), None], object)[:-1].reshape(cells.shape)
+    long = np.array([text_width(text, 1.0, bold=rule.bold) > most for text in texts.flat]).reshape(cells.shape)
+    if not long.any() or 2 * np.count_nonzero(long) >= long.size:
+        return cells
+    if any(text_width(text, 1.0, bold=rule.bold) <= rule.usual for text in texts[long]):
+        return cells
+    texts[long] = [_short_form(float(value), most, rule) for value in cells.values[long]]
+    return replace(cells, texts=texts, short=long)
+
+
+def _short_form(value: float, most: float, rule: DigitRule) -> str:
+    """``−1.2e6``: as many digits as fit this many ems; ``…`` if one is too long."""
+    forms = [re.sub(r"e([+-])0*", r"e\1", f"{value:.{digits}g}").replace("+", "") for digits in (3, 2, 1)]
+    written = (form.replace("-", "−") for form in forms)
+    return next((form for form in written if text_width(form, 1.0, bold=rule.bold) <= most), "…")
+
+
+def digits_panel(cells: Cells, cell: float, legible: float = LEGIBLE) -> Panel:
+    """The cells with their digits at the size that fits; long numbers are shortened, see ``shortened_cells``."""
+    short = shortened_cells(cells, cell, legible=legible)
+    return cells_panel(short, cell, digit_size([short], cell, legible=legible))
 
 
 def tints(cells: Cells, *, digits: bool) -> Array:
-    """(h, w, 3) uint8: the middle half of the colours, on which dark digits are legible; all colours without digits."""
-    values = np.where(np.isfinite(cells.values), cells.values, 0.0)
-    if cells.grey:
-        share = np.clip((values - cells.low) / ((cells.limit - cells.low) or 1.0), 0, 1)
-        level = 150 + 105 * share if digits else 255 * share
-        colours = np.repeat(level[..., None], 3, axis=-1)
-    else:
-        share = np.clip(values / (cells.limit or 1.0), -1, 1)
-        levels = np.rint(ZERO_LEVEL + (LEVELS - 1 - ZERO_LEVEL) * share).astype(int)
-        colours = ramp(None, signed=True)[levels].astype(np.float64)
-        if digits:
-            colours = np.stack(
-                [np.interp(share, (-1, -0.5, 0, 0.5, 1), channel) for channel in zip(*PALE, strict=True)], -1
-            )
-    if cells.lit is not None and digits:
-        veiled = ~cells.lit & ~cells.mask("padding")
-        colours[veiled] += (255 - colours[veiled]) * VEIL
-    colours[cells.mask("stretched")] = SHADE
+    """(h, w, 3) uint8: the colours of the cells; what is not finite is grey beside digits, else chequered."""
+    colours = cells.tint.pixels(cells.values)
     colours[cells.broken] = BROKEN
     if not digits:
         rows, columns = np.nonzero(cells.broken)
         colours[rows, columns] = np.array(CHEQUER)[(rows + columns) % 2, None]
-    colours[cells.mask("padding") | cells.mask("empty")] = 255
-    return np.asarray(np.rint(colours), np.uint8)
+    colours[cells.mask("empty") | cells.mask("pending")] = 255
+    return colours
 
 
-def cells_panel(cells: Cells, cell: float, size: float) -> Panel:
-    """The cells, each of this size, with digits of that size; 0 for colours alone."""
+def cells_panel(cells: Cells, cell: float, size: float, rule: DigitRule = WORKSHEET_DIGITS) -> Panel:
+    """The cells, each of this size, with digits of that size, the long ones smaller; 0 for colours alone."""
     rows, columns = cells.shape
     width, height = columns * cell, rows * cell
     items: list[Item] = [Raster(tints(cells, digits=size > 0), 0, 0, width, height)]
     if not size and cell >= 8:
         items += [Raster(PATTERN, j * cell, i * cell, cell, cell) for i, j in np.argwhere(cells.broken)]
     items += _lines(cells, cell, fine=size > 0 or cell >= 16)
-    if size:
+    if cell >= LEGIBLE:
+        items += _inner_frames(cells, cell)
+    if size or cell >= LEGIBLE:
         items += _hatching(cells, cell)
-        items += _digits(cells, cell, size)
+    if (pending := np.argwhere(cells.mask("pending"))).size:
+        half = max(1.2, 0.045 * cell)
+        middles = [((j + 0.5) * cell, (i + 0.5) * cell) for i, j in pending]
+        items.append(Strokes(tuple((x - half, y, x + half, y) for x, y in middles), BORDER, 2 * half))
+    if size:
+        items += _digits(cells, cell, size, rule)
     return Panel(tuple(items), width, height)
 
 
-def _digits(cells: Cells, cell: float, size: float) -> list[Item]:
-    lit, faint = cells.lit, cells.mask("padding") | cells.mask("stretched")
-    bold = cells.mask("bold") if cells.bold is not None else cells.mask("lit") & ~faint
-    hidden = cells.mask("hidden")
+def _digits(cells: Cells, cell: float, size: float, rule: DigitRule) -> list[Item]:
+    strong, short = cells.mask("bold"), cells.mask("short")
+    hidden = cells.mask("hidden") | cells.mask("empty") | cells.mask("pending")
     items: list[Item] = []
-    for i, row in enumerate(cells.texts):
+    for i, row in enumerate(cells.written):
         for j, text in enumerate(row):
             if text and not hidden[i, j]:
-                inside = lit is None or bool(lit[i, j])
-                colour = (DIM if inside else FAINT) if faint[i, j] else (DARK if inside or bold[i, j] else DIM)
+                fitting = min(size, rule.share * cell / text_width(text, 1.0, bold=bool(strong[i, j])))
                 middle = (j + 0.5) * cell, (i + 0.5) * cell
-                items.append(Text(*middle, text, size, colour, bool(bold[i, j]), "center", middle=True))
+                kind = ShortText if short[i, j] else Text
+                items.append(kind(*middle, text, fitting, DARK, bool(strong[i, j]), "center", middle=True))
     return items
+
+
+def _inner_frames(cells: Cells, cell: float) -> list[Item]:
+    """A thin frame inside each cell of a zero that was put between the values."""
+    inset, lines = max(3.5, 0.07 * cell), []
+    for i, j in np.argwhere(cells.mask("stretched")):
+        left, top, right, bottom = j * cell + inset, i * cell + inset, (j + 1) * cell - inset, (i + 1) * cell - inset
+        lines += [(left, top, right, top), (right, top, right, bottom), (left, top, left, bottom)]
+        lines.append((left, bottom, right, bottom))
+    return [Strokes(tuple(lines), LINE, 1.4)] if lines else []
 
 
 def _lines(cells: Cells, cell: float, *, fine: bool) -> list[Item]:
@@ -402,22 +516,59 @@ def foot_panels(left: Panel, right: Panel, preferred: float, room: float) -> lis
     """Two panels at the foot of a page: beside each other if they fit, else one below the other."""
     if left.width + 40 <= preferred and preferred + right.width <= room:
         return [(0.0, left), (preferred, right)]
-    if left.width + 70 + right.width <= room:
-        return [(0.0, left), (left.width + 70, right)]
+    if left.width + 40 + right.width <= room:
+        return [(0.0, left), (min(left.width + 70, room - right.width), right)]
     return [(0.0, stacked([left, right], 26))]
 
 
-def cells_bar(cells: Cells, width: float) -> Panel:
-    """The colour bar of a matrix, at least as wide as its labels."""
-    low = cells.low if cells.grey else -cells.limit
-    ends = value_text(low), value_text(cells.limit)
-    width = max(width, sum(text_width(end, SMALL) for end in ends) + 30)
-    grey = np.repeat(np.rint(255 * np.linspace(0, 1, 201))[:, None], 3, axis=1).astype(np.uint8)
-    pixels = (grey if cells.grey else ramp(None, signed=True))[None]
-    clear = 30 - text_width("−", SMALL) / 2
-    style = BarStyle(16, SMALL, 26, clear=clear, colour=DIM)
-    items, y = colour_bar([pixels], ends, style, right=width, middle=None if cells.grey else width / 2)
-    return Panel(tuple(items), width, y + 4)
+BAR_WIDTH, TICK = 18.0, 8.0  # of the upright colour bar of a page
+BAR_PITCH = 27.0  # between the labels of its ticks
+NICE = (1.0, 3.0)
+
+
+def tick_values(tint: Tint) -> list[float]:
+    """The positive values that a bar names, the most important first: limit, unit, and the 1, 3, 10, … between them."""
+    low = tint.unit or tint.limit / 2
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(tint.limit)) + 1)
+    between = [float(f"{factor:.0f}e{power}") for power in powers for factor in NICE]
+    smallest = [low] if tint.unit > tint.limit / RANGE else []  # else it is no number of the page
+    return [tint.limit, *smallest, *(value for value in between if 1.8 * low <= value <= tint.limit / 1.4)]
+
+
+def tint_bar(tint: Tint, height: float) -> LabelledPicture:
+    """The colour bar of a page, upright, with ticks at 0, at the smallest and the largest size, and between them."""
+    half = height / 2 if tint.negative else height
+    zero = half
+    kept: list[tuple[float, float]] = [(0.0, 0.0)]
+    for value in tick_values(tint):
+        share = float(tint.shares(np.array(value)))
+        if all(abs(share - other) * half >= BAR_PITCH for _, other in kept):
+            kept.append((value, share))
+    signed = kept + [(-value, -share) for value, share in kept if value and tint.negative]
+    shares = np.linspace(1, -1 if tint.negative else 0, 2 * STEPS + 1 if tint.negative else STEPS + 1)
+    values = np.sign(shares) * tint.limit * np.abs(shares)
+    if tint.unit:
+        values = np.sign(shares) * tint.unit * np.expm1(np.abs(shares) * np.log1p(tint.limit / tint.unit))
+    items: list[Item] = [
+        Raster(tint.pixels(values[:, None]), 0, 0, BAR_WIDTH, height),
+        outline(0, 0, BAR_WIDTH, height, colour=BORDER, line=1.6),
+    ]
+    widest = 0.0
+    for value, share in signed:
+        y, text = zero - share * half, value_text(value)
+        items += [
+            Rule(BAR_WIDTH, y, BAR_WIDTH + TICK, y, BORDER, 1.4),
+            Text(BAR_WIDTH + TICK + 6, y, text, SMALL, DIM, middle=True),
+        ]
+        widest = max(widest, text_width(text, SMALL))
+    return LabelledPicture(tuple(items), (height, BAR_WIDTH), BAR_WIDTH + TICK + 8 + widest, above=16, below=16)
+
+
+def with_tint_bar(body: Panel, tint: Tint, *, top: float = 0.0, height: float = 385.0, gap: float = 46.0) -> Panel:
+    """A panel with the colour bar of its page at its right, from this y on."""
+    bar = tint_bar(tint, height)
+    items = (*body.items, *moved(Panel(bar.items, 0, 0), body.width + gap, top))
+    return Panel(items, body.width + gap + bar.width, max(body.height, top + height + 16))
 
 
 def worksheet(
@@ -428,10 +579,12 @@ def worksheet(
     notes: Sequence[str],
     *,
     counted: tuple[int, int] | None = None,
+    lines: Sequence[str] = (),
 ) -> Panel:
     """The whole page: heading, body, the panels of ``foot`` at their x, and the caption.
 
-    ``counted``, the step and the number of steps, starts the caption in a fixed width: the rest does not move.
+    The caption has ``lines`` of its own under a rule, then the ``notes`` one after the other. ``counted``, the step and the
+    number of steps, starts the notes in a fixed width: the rest does not move.
     """
     inner = max(NARROWEST - 2 * MARGIN, body.width, *(x + panel.width for x, panel in foot or [(0, body)]))
     items, y = _heading(drawable(title, bold=True), drawable(settings), inner)
@@ -442,7 +595,13 @@ def worksheet(
         for x, panel in foot:
             items += moved(panel, MARGIN + x, y)
         y += max(panel.height for _, panel in foot)
-    words, below = _caption([note for note in notes if note], counted, y + 40, inner)
+    y += 40
+    if lines:
+        items.append(Rule(MARGIN, y - 8, MARGIN + inner, y - 8, LINE, 1.6))
+        broken = [part for line in lines if line for part in wrap(line, SMALL, inner)]
+        words, y = text_block(broken, MARGIN, y + 4, SMALL, colour=DIM)
+        items += words
+    words, below = _caption([note for note in notes if note], counted, y, inner)
     return Panel((*items, *words), math.ceil(inner + 2 * MARGIN), math.ceil(below + 26))
 
 

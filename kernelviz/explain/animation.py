@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from kernelviz.arithmetic.operations import TransposedConvolution
+from kernelviz.arithmetic.steps import exact_sum
 from kernelviz.arithmetic.windows import size_text
-from kernelviz.drawing.figures import Animation
-from kernelviz.drawing.page import INK, Panel, Text, text_width, wrap
+from kernelviz.drawing.animations import Animation
+from kernelviz.drawing.page import INK, Panel, Text, moved, text_width, wrap
 from kernelviz.drawing.worksheets import (
     CELL,
     LEGIBLE,
     MARGIN,
     NARROWEST,
+    SHARE,
     SUM,
     WIDEST,
     Cells,
@@ -29,20 +31,33 @@ from kernelviz.drawing.worksheets import (
     headed,
     in_a_row,
     sign,
-    strongest,
+    space,
+    tint_bar,
     worksheet,
 )
 from kernelviz.errors import UsageError
-from kernelviz.explain.plots import explaining_recipe, reached
-from kernelviz.explain.step_pages import step_page
-from kernelviz.explain.step_parts import LARGE, formula_panel
-from kernelviz.explain.texts import macs_text, name_text, settings_text, weights_text
-from kernelviz.wording import value_text
+from kernelviz.explain.plots import explaining_recipe, make_stamp, stamp_area, stamped_kernel
+from kernelviz.explain.step_pages import BAR, NARROW, number_note, scale_lines, step_page
+from kernelviz.explain.step_parts import BAR_GAP, LARGE, formula_panel, input_cells, output_cells, step_tint
+from kernelviz.explain.texts import (
+    bias_number,
+    equals_sign,
+    macs_text,
+    name_text,
+    number_texts,
+    settings_text,
+    weights_text,
+)
+from kernelviz.wording import factor_text, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from decimal import Decimal
 
+    from kernelviz.arithmetic.steps import Step
     from kernelviz.drawing.page import Item
+    from kernelviz.drawing.worksheets import Tint
+    from kernelviz.explain.plots import Stamp
     from kernelviz.explain.walkthrough import Walkthrough
     from kernelviz.records import Array
 
@@ -52,13 +67,13 @@ WINDOW = "Its window can be animated."
 
 @dataclass(frozen=True)
 class Stamping:
-    """One stamp (kh, kw) of an input ``position``, and the output (rows, columns) ``before`` and ``after`` it is added.
+    """One stamp of an input ``position``, and the output (rows, columns) of ``Decimal`` before and after it is added.
 
-    Cells without a stamp yet are NaN; ``covered`` marks the cells of this one.
+    Cells without a stamp yet are None; ``covered`` marks the cells of this one.
     """
 
     position: tuple[int, int]
-    stamp: Array
+    stamp: Stamp
     before: Array
     after: Array
     covered: Array
@@ -66,7 +81,12 @@ class Stamping:
     @property
     def meets(self) -> Array:
         """(rows, columns): the cells where it overlaps others."""
-        return np.asarray(self.covered & ~np.isnan(self.before))
+        return np.asarray(self.covered & is_there(self.before))
+
+
+def is_there(numbers: Array) -> Array:
+    """Which of these numbers are not None."""
+    return np.array([number is not None for number in numbers.flat]).reshape(numbers.shape)
 
 
 @dataclass(frozen=True)
@@ -74,13 +94,34 @@ class Scene:
     """The values shared by all frames."""
 
     worked: Walkthrough
-    channel: int
-    values: Array
-    kernel: Array
+    step: Step
+    kernel: Cells
     stamps: tuple[Stamping, ...]
-    limit: float
+    area: tuple[range, range]
+    tint: Tint
     cell: float
     digits: float
+
+    @property
+    def channel(self) -> int:
+        """The output channel."""
+        return self.step.channel
+
+    @property
+    def input(self) -> Cells:
+        """The input."""
+        return input_cells(self.worked, self.step.channels[0], self.tint)
+
+    def panel(self, cells: Cells) -> Panel:
+        """A matrix with its digits."""
+        return cells_panel(cells, self.cell, self.digits)
+
+    def numbers(self, values: Array, *, bold: Array | None = None, hidden: Array | None = None) -> Cells:
+        """The cells of numbers without rounding; None is an empty cell."""
+        empty = ~is_there(values)
+        known = np.where(empty, 0, values)
+        texts = np.where(empty, "", number_texts(known))
+        return Cells(known.astype(np.float64), self.tint, texts, bold, empty=empty, hidden=hidden)
 
 
 def stamp_pages(worked: Walkthrough, channel: int) -> list[tuple[Panel, bool]]:
@@ -108,34 +149,41 @@ def _scene(worked: Walkthrough, channel: int) -> Scene:
     if step.weights is None or len(step.channels) > 1:
         what = f"Stamps can be animated for one input channel only, but each output reads {len(step.channels)}."
         raise UsageError(what, hint=WINDOW)
-    values, kernel = worked.input[step.channels[0]], step.weights[0][::-1, ::-1]
     if not np.isfinite(worked.output).all():
         raise UsageError("Stamps cannot be animated if values are not finite.", hint=WINDOW)
-    stamps = tuple(_stampings(worked, values, kernel, channel))
+    stamps = tuple(_stampings(worked, step))
     numbers = [
-        values,
-        kernel,
-        worked.output[channel],
-        *(each for stamping in stamps for each in (stamping.stamp, stamping.after)),
+        number for each in stamps for number in (*each.after.flat, *each.stamp.values.flat) if number is not None
     ]
-    cell = min(
-        CELL, (WIDEST - 2 * MARGIN - 3 * 98) / (values.shape[1] + 2 * kernel.shape[1] + operation.output_size[1])
-    )
-    digits = digit_size([Cells(each, 1.0, empty=np.isnan(each)) for each in numbers], cell)
-    if not digits or max(*values.shape, *kernel.shape, *operation.output_size) >= LARGE:
+    tint = step_tint(worked, step, products=True)
+    tint = replace(tint, limit=max(tint.limit, *(abs(float(number)) for number in numbers)))
+    tint = replace(tint, negative=tint.negative or min(numbers) < 0)
+    kernel = stamped_kernel(step, tint)
+    area = stamp_area(operation.output_size, [each.stamp for each in stamps])
+    columns = operation.input_size[1] + 2 * kernel.shape[1] + len(area[1])
+    cell = min(CELL, (WIDEST - 2 * MARGIN - 2 * NARROW - 82 - BAR - 20) / columns)
+    scene = Scene(worked, step, kernel, stamps, area, tint, cell, 0.0)
+    every = [scene.input, kernel, output_cells(worked, step, tint)]
+    every += [scene.numbers(values) for each in stamps for values in (each.stamp.values, each.after)]
+    digits = digit_size(every, cell)
+    if not digits or max(*operation.input_size, *kernel.shape, *operation.output_size) >= LARGE:
         raise UsageError("The numbers of the stamps are too many to be animated legibly.", hint=WINDOW)
-    limit = strongest(*numbers[2:])
-    return Scene(worked, channel, values, kernel, stamps, limit, cell, digits)
+    return replace(scene, digits=digits)
 
 
-def _stampings(worked: Walkthrough, values: Array, kernel: Array, channel: int) -> Iterator[Stamping]:
-    before = np.full(worked.operation.output_size, np.nan)
-    for position, value in np.ndenumerate(values):
+def _stampings(worked: Walkthrough, step: Step) -> Iterator[Stamping]:
+    before = np.full(worked.operation.output_size, None, object)
+    for position in np.ndindex(*worked.operation.input_size):
         at = position[0], position[1]
-        covered = np.zeros(before.shape, bool)
-        covered[np.ix_(*reached(worked, at))] = True
-        after = np.where(covered, np.nan_to_num(before) + worked.stamp(*at, channel), before)
-        yield Stamping(at, value * kernel, before, after, covered)
+        stamp = make_stamp(worked, at, step)
+        after, covered = before.copy(), np.zeros(before.shape, bool)
+        for i, row in enumerate(stamp.rows):
+            for j, column in enumerate(stamp.columns):
+                if 0 <= row < before.shape[0] and 0 <= column < before.shape[1]:
+                    old = before[row, column]
+                    after[row, column] = stamp.values[i, j] if old is None else exact_sum([old, stamp.values[i, j]])
+                    covered[row, column] = True
+        yield Stamping(at, stamp, before, after, covered)
         before = after
 
 
@@ -143,29 +191,33 @@ def _page(scene: Scene, number: int | None, *, adding: bool = False) -> Panel:
     """The page of a stamp, or of all of them."""
     operation = scene.worked.operation
     stamping = None if number is None else scene.stamps[number]
-    room = NARROWEST - 2 * MARGIN
+    room, made = NARROWEST - 2 * MARGIN, [each.stamp.values for each in scene.stamps]
     parts = [
         _input(scene, stamping),
-        sign("×"),
-        _plain(scene, scene.kernel, "kernel"),
-        sign("="),
+        sign("×", NARROW),
+        headed(scene.panel(scene.kernel), "kernel", size_text(scene.kernel.shape)),
+        sign(equals_sign(scene.input.values, scene.kernel.values, *made), NARROW),
         _stamp(scene, stamping),
-        arrow(),
+        arrow(width=82),
     ]
     if stamping is None:
         parts = [part if at in (0, 2) else replace(part, items=()) for at, part in enumerate(parts)]
-    body = in_a_row([*parts, _output(scene, stamping, adding=adding)])
+    output = _output(scene, stamping, adding=adding)
+    bar = tint_bar(scene.tint, max(230.0, output.size[0]))
+    body = in_a_row([*parts, output, space(BAR_GAP), bar])
     room = max(room, body.width)
     formulas = formula_panel(operation.formulas, room)
     words = _sentence_panel(scene, number, room)
-    notes = [weights_text(operation, dense=False), macs_text(operation), *_padding_notes(operation)]
+    note = number_note(scene.worked, scene.step, made, drawn=[body])
+    notes = [weights_text(operation, dense=False), macs_text(operation), *_padding_notes(operation), note]
     settings = f"{settings_text(operation)}: every value stamps the kernel"
-    return worksheet(name_text(operation), settings, body, foot_panels(words, formulas, 0, room), notes)
+    foot, lines = foot_panels(words, formulas, 0, room), scale_lines(operation)
+    return worksheet(name_text(operation), settings, body, foot, notes, lines=lines)
 
 
 def _padding_notes(operation: object) -> Iterator[str]:
     if isinstance(operation, TransposedConvolution) and any(operation.padding):
-        yield "the padding cuts off what falls outside the output"
+        yield "dashed: the padding cuts off what falls outside the output"
     if isinstance(operation, TransposedConvolution) and any(operation.output_padding):
         yield "the output padding adds rows and columns behind"
 
@@ -182,69 +234,65 @@ def _sentence_panel(scene: Scene, number: int | None, room: float) -> Panel:
 def _sentence(scene: Scene, number: int | None) -> str:
     count = len(scene.stamps)
     if number is None:
-        bias = scene.worked.bias
-        more = "" if bias is None else f", and the bias {value_text(float(bias[scene.channel]))}"
-        return f"the output: all {count} stamps added up{more}"
-    stamping = scene.stamps[number]
-    value = value_text(float(scene.values[stamping.position]))
-    where = f"of row {stamping.position[0]}, column {stamping.position[1]}"
+        bias = bias_number(scene.step)
+        return f"the output: all {count} stamps added up{f', and the bias {bias}' if bias else ''}"
+    stamping, texts = scene.stamps[number], scene.input.written
+    value = texts[stamping.position[0]][stamping.position[1]]
+    where = f"of row {stamping.position[0]}, column {stamping.position[1]} (counted from 0)"
     adds = "; what overlaps adds up" if stamping.meets.any() else ""
-    return f"stamp {number + 1} of {count}: {value} × kernel, {where}{adds}"
-
-
-def _plain(scene: Scene, values: Array, name: str) -> LabelledPicture:
-    panel = cells_panel(Cells(values, strongest(values)), scene.cell, scene.digits)
-    return headed(panel, name, size_text(values.shape))
+    return f"stamp {number + 1} of {count}: {factor_text(value)} × kernel, {where}{adds}"
 
 
 def _input(scene: Scene, stamping: Stamping | None) -> LabelledPicture:
     """The input, with a frame around the value that is stamped."""
-    lit = None
-    items: list[Item] = []
+    cells, items = scene.input, []
     if stamping is not None:
-        lit = np.zeros(scene.values.shape, bool)
-        lit[stamping.position] = True
+        bold = np.zeros(cells.shape, bool)
+        bold[stamping.position] = True
+        cells = replace(cells, bold=bold)
         items = [frame(*stamping.position, 1, 1, scene.cell)]
-    panel = cells_panel(Cells(scene.values, strongest(scene.values), lit), scene.cell, scene.digits)
-    return headed(Panel((*panel.items, *items), panel.width, panel.height), "input", size_text(scene.values.shape))
+    panel = scene.panel(cells)
+    return headed(Panel((*panel.items, *items), panel.width, panel.height), "input", size_text(cells.shape))
 
 
 def _stamp(scene: Scene, stamping: Stamping | None) -> LabelledPicture:
     """The kernel times that value, framed as on the output."""
-    values = scene.kernel if stamping is None else stamping.stamp
-    panel = cells_panel(Cells(values, scene.limit), scene.cell, scene.digits)
-    around = frame(0, 0, values.shape[0], values.shape[1], scene.cell)
+    panel = scene.panel(scene.kernel if stamping is None else scene.numbers(stamping.stamp.values))
+    around = frame(0, 0, *scene.kernel.shape, scene.cell)
     return headed(Panel((*panel.items, around), panel.width, panel.height), "stamp", "")
 
 
 def _output(scene: Scene, stamping: Stamping | None, *, adding: bool) -> LabelledPicture:
-    """The output so far; with ``adding`` the overlapping cells show the addition."""
-    cell = scene.cell
+    """The output so far, and dashed what is cut off this stamp; with ``adding`` overlapping cells show the addition."""
+    cell, size = scene.cell, scene.worked.operation.output_size
+    behind: tuple[Item, ...] = ()
+    items: list[Item] = []
     if stamping is None:
-        whole = scene.worked.output[scene.channel]
-        return headed(cells_panel(Cells(whole, scene.limit), cell, scene.digits), "output", size_text(whole.shape))
-    values, items = stamping.after, []
-    if adding:
-        for row, column in np.argwhere(stamping.meets):
-            old = stamping.before[row, column]
-            items += _addition(old, values[row, column] - old, (column + 0.5) * cell, (row + 0.5) * cell, scene)
-    hidden = stamping.meets if adding else None
-    cells = Cells(values, scene.limit, stamping.covered, hidden=hidden, empty=np.isnan(values))
-    panel = cells_panel(cells, cell, scene.digits)
-    rows, columns = (np.flatnonzero(stamping.covered.any(axis=axis)) for axis in (1, 0))
-    if len(rows) and len(columns):
-        tall, wide = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
-        items.append(frame(int(rows[0]), int(columns[0]), int(tall), int(wide), cell))
-    return headed(Panel((*panel.items, *items), panel.width, panel.height), "output", size_text(values.shape))
+        panel = scene.panel(replace(output_cells(scene.worked, scene.step, scene.tint), bold=None))
+    else:
+        if adding:
+            for row, column in np.argwhere(stamping.meets):
+                old = stamping.before[row, column]
+                more = stamping.stamp.values[stamping.stamp.rows.index(row), stamping.stamp.columns.index(column)]
+                items += _addition(old, more, (column + 0.5) * cell, (row + 0.5) * cell, scene)
+        hidden = stamping.meets if adding else None
+        panel = scene.panel(scene.numbers(stamping.after, bold=stamping.covered, hidden=hidden))
+        rows, columns = stamping.stamp.rows, stamping.stamp.columns
+        items.append(frame(rows[0], columns[0], rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1, cell))
+        if scene.area != (range(size[0]), range(size[1])):
+            behind = scene.panel(stamping.stamp.cells(scene.area, size, scene.tint, cut_only=True)).items
+    inner = Panel((*panel.items, *items), panel.width, panel.height)
+    placed = (*behind, *moved(inner, -scene.area[1].start * cell, -scene.area[0].start * cell))
+    return headed(Panel(placed, len(scene.area[1]) * cell, len(scene.area[0]) * cell), "output", size_text(size))
 
 
-def _addition(old: float, more: float, x: float, y: float, scene: Scene) -> list[Item]:
+def _addition(old: Decimal, more: Decimal, x: float, y: float, scene: Scene) -> list[Item]:
     """``3+2`` in one line, or the second number below the first; only the second if neither is legible."""
     first, second = value_text(old), value_text(more)
     second = second if second.startswith("−") else f"+{second}"
 
     def size(highest: float, *texts: str) -> float:
-        return min(scene.digits, highest, *(0.86 * scene.cell / text_width(text, 1.0, bold=True) for text in texts))
+        return min(scene.digits, highest, *(SHARE * scene.cell / text_width(text, 1.0, bold=True) for text in texts))
 
     lines, fitting = [(0, first + second)], size(scene.digits, first + second)
     if fitting < LEGIBLE:

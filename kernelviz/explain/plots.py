@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from kernelviz.arithmetic.operations import Pooling, TransposedConvolution
+from kernelviz.arithmetic.steps import exact_sum
 from kernelviz.arithmetic.windows import sides_text, size_text
-from kernelviz.drawing.page import INK, Item, Panel, Text, moved, text_width
+from kernelviz.drawing.page import INK, Item, Panel, Text, moved, text_block, text_width, wrap
 from kernelviz.drawing.worksheets import (
     CELL,
     DARK,
@@ -23,131 +25,209 @@ from kernelviz.drawing.worksheets import (
     WIDEST,
     Cells,
     LabelledPicture,
+    Tint,
     cells_panel,
     digit_size,
+    digits_panel,
     frame,
     headed,
     in_a_row,
+    legible_cell,
+    shortened_cells,
     sign,
+    space,
     stacked,
     strongest,
+    tint_bar,
     window_frame,
     worksheet,
 )
 from kernelviz.errors import UsageError
-from kernelviz.explain.step_pages import WHITE, colours_of, step_page
-from kernelviz.explain.step_parts import canvas_cells, formula_panel, output_cells, plain_cells
+from kernelviz.explain.step_pages import WHITE, number_note, scale_lines, step_page
+from kernelviz.explain.step_parts import (
+    LARGE,
+    TURNED,
+    canvas_cells,
+    formula_panel,
+    framed_text,
+    input_cells,
+    kernel_cells,
+    output_cells,
+    step_tint,
+)
 from kernelviz.explain.texts import (
     broken_count,
     broken_notes,
+    equals_sign,
     gap_text,
     macs_text,
     name_text,
+    number_texts,
     settings_text,
     shortened,
+    step_parts,
     step_text,
     weights_text,
 )
 from kernelviz.version import SCHEMA, __version__
-from kernelviz.wording import value_text
+from kernelviz.wording import factor_text, value_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kernelviz.arithmetic.steps import Step
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.explain.walkthrough import Walkthrough
     from kernelviz.records import Array
 
 
-ROWS, COLUMNS = 6, 6  # of steps on one sheet; the caption states how many of how many
-GAP, LABEL = 40.0, 44.0
-BIGGEST = 60.0
+MOST_STEPS = 36  # on one sheet; of more the first row and the first column, each up to half of them
+GAP, LABEL, BETWEEN = 40.0, 44.0, 24.0
+LONGEST = 1800.0  # of the steps on a sheet
+BIGGEST, SMALLEST = 60.0, 14.0  # cells of a tile; smaller ones have no output beside them
 
 
 def steps_page(worked: Walkthrough, channel: int) -> Panel:
-    """Kernel and output on top, then one picture per step in the rows and columns of the output."""
-    rows, columns = worked.operation.output_size
-    shown = shown_steps(worked)
-    steps = [[worked.step(row, column, channel) for column in range(shown[1])] for row in range(shown[0])]
+    """The kernel on top, then one picture per step: the window on the input, and the output up to there."""
+    positions = shown_steps(worked)
+    steps = [worked.step(*at, channel) for at in positions]
+    tint = step_tint(worked, steps[0])
     room = WIDEST - 2 * MARGIN
-    width = (room - (shown[1] - 1) * GAP) / shown[1]
-    height, across = worked.canvas.padding.shape
-    cell = min(BIGGEST, width / across, 560 / height)
-    cells = canvas_cells(worked, steps[0][0], steps[0][0].channels[0])
-    size = digit_size([cells], cell)
-    tiles = [[_tile(worked, step, cell, size) for step in row] for row in steps]
-    wide = max(width if shown[1] > 2 else 0.0, *(tile.width for row in tiles for tile in row))
-    gap = min(GAP, (room - shown[1] * wide) / max(1, shown[1] - 1))  # results may be wider than their steps
+    layout = _sheet_layout(worked, steps[0], tint, room)
+    canvas = canvas_cells(worked, steps[0], steps[0].channels[0], tint)
+    same = (
+        None if digit_size([shortened_cells(canvas, layout.cell)], layout.cell) else cells_panel(canvas, layout.cell, 0)
+    )
+    tiles = [_tile(worked, step, tint, layout, same) for step in steps]
+    wide, tall = max(tile.width for tile in tiles), max(tile.height for tile in tiles)
+    across = max(1, min(layout.across, int((room + GAP) // (wide + GAP))))
     items: list[Item] = []
-    for i, row in enumerate(tiles):
-        for j, tile in enumerate(row):
-            items += moved(tile, j * (wide + gap), i * (tile.height + GAP))
-    pitch = tiles[0][0].height + GAP
-    sheet = Panel(tuple(items), shown[1] * (wide + gap) - gap, shown[0] * pitch - GAP)
-    body = stacked([_top(worked, steps[0][0], max(sheet.width, NARROWEST - 2 * MARGIN)), sheet], 40)
-    count = shown[0] * shown[1]
-    total = rows * columns
-    notes = [
-        f"{count:,} of {total:,} steps" if count < total else f"all {total:,} steps",
-        *_meanings(worked, steps[0][0]),
-        *broken_notes(worked),
-    ]
-    return worksheet(f"{name_text(worked.operation)}, step by step", settings_text(worked.operation), body, [], notes)
+    for number, tile in enumerate(tiles):
+        items += moved(tile, number % across * (wide + GAP), number // across * (tall + GAP))
+    rows = -(-len(tiles) // across)
+    sheet = Panel(tuple(items), min(across, len(tiles)) * (wide + GAP) - GAP, rows * (tall + GAP) - GAP)
+    body = stacked([_top(worked, steps[0], tint, max(sheet.width, NARROWEST - 2 * MARGIN)), sheet], 40)
+    total = worked.output[channel].size
+    count = f"all {total:,} steps"
+    if len(steps) < total:
+        count = f"{len(steps):,} of {total:,} steps: those of the first row and of the first column"
+    dots = "output cells with a dot are not computed yet" if layout.output and total > 1 else ""
+    texts = [count, *_meanings(worked, steps[0]), dots, *broken_notes(worked)]
+    texts.append(number_note(worked, steps[0], drawn=[body], text=" ".join(texts)))
+    lines = scale_lines(worked.operation, "")
+    title = f"{name_text(worked.operation)}, step by step"
+    return worksheet(title, settings_text(worked.operation), body, [], texts, lines=lines)
 
 
-def shown_steps(worked: Walkthrough) -> tuple[int, int]:
-    """The number of rows and of columns of steps that a sheet shows."""
+def shown_steps(worked: Walkthrough) -> list[tuple[int, int]]:
+    """The positions of the steps on a sheet: all, or those of the first row and of the first column."""
     rows, columns = worked.operation.output_size
-    return min(rows, ROWS), min(columns, COLUMNS)
+    if rows * columns <= MOST_STEPS:
+        return [*np.ndindex(rows, columns)]
+    half = MOST_STEPS // 2
+    first = [(0, column) for column in range(min(columns, MOST_STEPS if rows == 1 else half))]
+    return first + [(row, 0) for row in range(1, min(rows, MOST_STEPS if columns == 1 else half))]
 
 
-def _tile(worked: Walkthrough, step: Step, cell: float, size: float) -> Panel:
-    """The canvas with the window at one position, and the result below."""
-    cells = canvas_cells(worked, step, step.channels[0])
-    cells = cells if size else colours_of(cells)
-    panel = cells_panel(cells, cell, size)
+@dataclass(frozen=True)
+class SheetLayout:
+    """How many steps are in a row, and the cells of their input and of the output beside it; 0 for no output."""
+
+    across: int
+    cell: float
+    output: float = 0.0
+
+
+def _sheet_layout(worked: Walkthrough, step: Step, tint: Tint, room: float) -> SheetLayout:
+    """As many steps in a row as leave the digits legible, on a page that is not too long.
+
+    Where there is no space for digits in both, the input has them, else neither; an output of tiny cells is left out.
+    """
+    canvas, output = canvas_cells(worked, step, step.channels[0], tint), output_cells(worked, step, tint)
+    columns, total = output.shape[1], len(shown_steps(worked))
+    most = min(6, total) if total <= 4 or columns > 6 or output.shape[0] == 1 else columns
+    widths = [(across, (room - (across - 1) * GAP) / across) for across in range(most, 0, -1)]
+    if max(canvas.shape) <= LARGE:
+        first, second = (legible_cell([cells], LEGIBLE, BIGGEST) for cells in (canvas, output))
+        for cells in ((first, second), (first, SMALLEST), (SMALLEST, SMALLEST)):
+            wide = canvas.shape[1] * cells[0] + output.shape[1] * cells[1]
+            for across, width in widths if all(cells) else []:
+                scale = min((width - BETWEEN) / wide, BIGGEST / max(cells), 560 / canvas.shape[0] / cells[0])
+                tall = max(canvas.shape[0] * cells[0], output.shape[0] * cells[1]) * scale + LABEL + GAP
+                if scale >= 1 and -(-total // across) * tall <= LONGEST:
+                    return SheetLayout(across, cells[0] * scale, cells[1] * scale)
+    across, width = widths[0]
+    return SheetLayout(across, min(BIGGEST, width / canvas.shape[1], 560 / canvas.shape[0]))
+
+
+def _tile(worked: Walkthrough, step: Step, tint: Tint, layout: SheetLayout, same: Panel | None) -> Panel:
+    """The canvas with the window at one position, the output up to there, and the result below.
+
+    Without digits the canvas is the ``same`` for all steps, and takes its memory once.
+    """
+    cell = layout.cell
+    if same is None:
+        canvas = canvas_cells(worked, step, step.channels[0], tint)
+        panel = digits_panel(canvas, cell)
+    else:
+        panel = same
     rows, columns = worked.canvas.rows[step.at[0]], worked.canvas.columns[step.at[1]]
-    if cell >= 14:
+    if cell >= SMALLEST:
         frames = window_frame(rows, columns, cell)
     else:
         position = (rows[0], columns[0], rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1)
         frames = [frame(*position, cell, colour=WHITE, width=7), frame(*position, cell, width=3.4)]
-    label = f"{step.at[0]}, {step.at[1]}:"
-    x = text_width(label, SMALL) + 10
-    value = value_text(step.value)
+    items, width, height = [*panel.items, *frames], panel.width, panel.height
+    if layout.output:
+        cell, reached = layout.output, step.at[0] * worked.operation.output_size[1] + step.at[1]
+        output = output_cells(worked, step, tint, reached)
+        output = replace(output, empty=None, pending=output.empty)
+        made = digits_panel(output, cell)
+        height = max(height, made.height)
+        items = [*moved(Panel(tuple(items), 0, 0), 0, (height - panel.height) / 2)]
+        there = Panel((*made.items, frame(*step.at, 1, 1, cell, width=min(5.5, cell / 5))), made.width, made.height)
+        items += moved(there, width + BETWEEN, (height - made.height) / 2)
+        width += BETWEEN + made.width
+    label = f"row {step.at[0]}, column {step.at[1]}"
+    x = text_width(label, SMALL) + 14
+    value = value_text(step.exact)
     words = [
-        Text(0, panel.height + 32, label, SMALL, DIM),
-        Text(x, panel.height + 32, value, SUM, DARK, bold=True),
+        Text(0, height + 32, label, SMALL, DIM),
+        Text(x, height + 32, value, SUM, DARK, bold=True),
     ]
-    width = max(panel.width, x + text_width(value, SUM, bold=True))
-    return Panel((*panel.items, *frames, *words), width, panel.height + LABEL)
+    return Panel((*items, *words), max(width, x + text_width(value, SUM, bold=True)), height + LABEL)
 
 
-def _top(worked: Walkthrough, step: Step, room: float) -> Panel:
-    """The kernel and the whole output, the size beside them."""
-    parts = []
+def _top(worked: Walkthrough, step: Step, tint: Tint, room: float) -> Panel:
+    """The kernel, the size of the output, and the scale of the colours."""
+    parts: list[LabelledPicture] = []
     if step.weights is not None:
-        kernel = plain_cells(step.weights[0])
+        kernel = kernel_cells(step, 0, tint)
         count = f"{len(step.channels)} × " if len(step.channels) > 1 else ""
-        parts += [headed(_small(kernel), "kernel", count + size_text(kernel.shape)), sign("", 70)]
-    output = output_cells(worked, step)
-    parts += [headed(_small(Cells(output.values, output.limit)), "output", size_text(output.shape)), sign("", 70)]
-    row = in_a_row(parts)
-    formula = formula_panel(worked.operation.formulas, max(420.0, room - row.width))
-    if row.width + formula.width > WIDEST - 2 * MARGIN:
-        return stacked([row, formula], 24)
-    items = (*row.items, *moved(formula, row.width, max(0.0, (row.height - formula.height) / 2)))
-    return Panel(items, row.width + formula.width, max(row.height, formula.height))
+        turned = isinstance(worked.operation, TransposedConvolution)
+        size = TURNED if turned else count + size_text(kernel.shape)
+        parts += [headed(_small(kernel), "kernel", size, aside=True), space(70)]
+    row = in_a_row(parts) if parts else Panel((), 0, 0)
+    bar = tint_bar(tint, 200.0)
+    formula = formula_panel(worked.operation.formulas, max(420.0, room - row.width - bar.width - 70))
+    height = max(row.height, formula.height, bar.height)
+    items = (
+        *moved(row, 0, (height - row.height) / 2),
+        *moved(formula, row.width, max(0.0, (height - formula.height) / 2)),
+        *bar.centred_at(row.width + formula.width + 70, height / 2),
+    )
+    return Panel(items, row.width + formula.width + 70 + bar.width, height)
 
 
 def _small(cells: Cells) -> Panel:
     cell = min(CELL * 0.75, 380 / max(cells.shape))
-    return cells_panel(cells, cell, digit_size([cells], cell))
+    return digits_panel(cells, cell)
 
 
 def _meanings(worked: Walkthrough, step: Step) -> list[str]:
     operation = worked.operation
     example = step_text(operation, step)
-    meanings = ["row, column: result below each"]
+    meanings = ["below each its row and column in the output, counted from 0, and the result"]
     if len(step.channels) > 1:
         meanings.append(
             f"channel {step.channels[0]} of the input is drawn; the results are sums over {len(step.channels)}"
@@ -157,7 +237,7 @@ def _meanings(worked: Walkthrough, step: Step) -> list[str]:
     return meanings if isinstance(operation, Pooling) else [*meanings, "the same kernel at every place"]
 
 
-# All stamps are shown up to the first number; of more, at most the second number of those on the marked cell.
+# All stamps are shown up to the first number; of more, at most the second number of those on the framed cell.
 ALL, MOST, A_ROW = 4, 16, 4
 SIGN = 50.0
 
@@ -172,20 +252,81 @@ def stamps_page(worked: Walkthrough, at: tuple[int, int], channel: int) -> Panel
     if not isinstance(operation, TransposedConvolution):
         raise UsageError(f"A {name_text(operation).lower()} has no stamps.", hint="The view step shows how it works.")
     step = worked.step(*at, channel)
+    tint = step_tint(worked, step, products=True)
     positions, choice = _stamp_positions(operation, step)
-    stamps = [worked.stamp(*position, channel) for position in positions]
-    bottom, digits = _stamp_rows(worked, step, positions, stamps)
-    top = _inputs_panel(worked, step)
+    stamps = [make_stamp(worked, position, step) for position in positions]
+    bottom, digits = _stamp_rows(worked, step, positions, stamps, tint)
+    top = _inputs_panel(worked, step, tint)
     dots = "dots count the stamps that meet on a cell" if digits and overlaps(operation).max() > 1 else ""
     apart = f"stamps are {sides_text(operation.stride)} apart"
     if any(operation.padding):
-        apart += f"; the padding cuts {sides_text(operation.padding)} off each end"
+        apart += f"; the padding cuts {sides_text(operation.padding)} off each end: dashed, not in the output"
     if any(operation.output_padding):
         apart += f"; the output padding adds {sides_text(operation.output_padding)} behind"
     lost = [gap_text(operation), *broken_notes(worked)]
-    foot = [choice, apart, dots, *lost, weights_text(operation, dense=False), macs_text(operation)]
+    note = number_note(worked, step, [stamp.values for stamp in stamps], drawn=[top, bottom])
+    foot = [choice, apart, dots, *lost, weights_text(operation, dense=False), macs_text(operation), note]
     settings = f"{settings_text(operation)}: every value stamps the kernel"
-    return worksheet(name_text(operation), settings, stacked([top, bottom], 34), [], foot)
+    lines = scale_lines(operation)
+    return worksheet(name_text(operation), settings, stacked([top, bottom], 34), [], foot, lines=lines)
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """One stamp: the rows and columns of the output that it is on, also those cut off, and its values as ``Decimal``."""
+
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
+    values: Array
+
+    def cells(self, area: tuple[range, range], size: tuple[int, int], tint: Tint, *, cut_only: bool = False) -> Cells:
+        """The stamp on these rows and columns, what is cut off dashed; with ``cut_only`` nothing else."""
+        shape = len(area[0]), len(area[1])
+        padding = np.ones(shape, bool)
+        padding[-area[0].start : size[0] - area[0].start, -area[1].start : size[1] - area[1].start] = False
+        values, texts, empty = np.zeros(shape), np.full(shape, "", object), np.ones(shape, bool)
+        there = np.ix_([row - area[0].start for row in self.rows], [column - area[1].start for column in self.columns])
+        values[there], texts[there], empty[there] = self.values.astype(np.float64), number_texts(self.values), False
+        return Cells(values, tint, texts, padding=padding, empty=empty | ~padding if cut_only else empty)
+
+
+def make_stamp(worked: Walkthrough, position: tuple[int, int], step: Step) -> Stamp:
+    """The stamp of an input position, summed over the channels.
+
+    Raises:
+        TypeError: The operation is not transposed.
+    """
+    operation = worked.operation
+    if not isinstance(operation, TransposedConvolution) or step.weights is None:
+        raise TypeError(operation)
+    rows, columns = (
+        tuple(first * stride - padding + tap * dilation for tap in range(taps))
+        for first, stride, padding, taps, dilation in zip(
+            position, operation.stride, operation.padding, operation.kernel, operation.dilation, strict=True
+        )
+    )
+    kernel = step.weights[:, ::-1, ::-1]
+    window = np.broadcast_to(worked.input[list(step.channels), position[0], position[1]][:, None, None], kernel.shape)
+    products = replace(step, window=window, weights=kernel).exact_products
+    if products is None:
+        raise TypeError(operation)
+    added = [exact_sum(terms) for terms in products.reshape(len(products), -1).T]
+    return Stamp(rows, columns, np.array([*added, None], object)[:-1].reshape(products.shape[1:]))
+
+
+def stamped_kernel(step: Step, tint: Tint) -> Cells:
+    """The kernel of the first channel as it stamps: not turned."""
+    cells = kernel_cells(step, 0, tint)
+    return Cells(cells.values[::-1, ::-1], tint, None if cells.texts is None else cells.texts[::-1, ::-1])
+
+
+def stamp_area(size: tuple[int, int], stamps: Sequence[Stamp]) -> tuple[range, range]:
+    """The rows and columns of the output, and of what is cut off these stamps."""
+    rows, columns = (
+        range(min([0, *(side[0] for side in sides)]), max([end, *(side[-1] + 1 for side in sides)]))
+        for end, sides in zip(size, ([each.rows for each in stamps], [each.columns for each in stamps]), strict=True)
+    )
+    return rows, columns
 
 
 def overlaps(operation: TransposedConvolution) -> Array:
@@ -214,116 +355,108 @@ def _stamp_positions(operation: TransposedConvolution, step: Step) -> tuple[list
         return [divmod(at, operation.input_size[1]) for at in range(total)], ""
     rows, columns = operation.reads(*step.at)
     positions = [(row, column) for row in rows for column in columns]
-    shown = f"{min(len(positions), MOST)} of {total:,} stamps: those that meet on the marked cell"
+    shown = f"{min(len(positions), MOST)} of {total:,} stamps: those that meet on the framed cell"
     return positions[:MOST], shown if len(positions) <= MOST else f"{shown}, {MOST} of {len(positions)}"
 
 
-def _inputs_panel(worked: Walkthrough, step: Step) -> Panel:
-    """Input, kernel, and beside them the size and the marked cell."""
-    operation = worked.operation
-    if step.weights is None:
-        raise TypeError(operation)
-    values = worked.input[step.channels[0]]
-    kernel = step.weights[0][::-1, ::-1]
+def _inputs_panel(worked: Walkthrough, step: Step, tint: Tint) -> Panel:
+    """Input, kernel, and beside them the size, the framed cell and the scale of the colours."""
+    operation, kernel = worked.operation, stamped_kernel(step, tint)
     parts = []
-    for name, numbers in (("input", values), ("kernel", kernel)):
-        cells, cell = plain_cells(numbers), min(CELL, 280 / max(numbers.shape))
-        panel = cells_panel(cells, cell, digit_size([cells], cell))
+    for name, cells in (("input", input_cells(worked, step.channels[0], tint)), ("kernel", kernel)):
+        cell = min(CELL, 280 / max(cells.shape))
+        panel = digits_panel(cells, cell)
         count = f"{len(step.channels)} × " if len(step.channels) > 1 else ""
-        parts += [headed(panel, name, count + size_text(numbers.shape)), sign("", 84)]
-    body = in_a_row(parts)
-    room = WIDEST - 2 * MARGIN - body.width
+        parts += [headed(panel, name, count + size_text(cells.shape)), space(70)]
+    body, bar = in_a_row(parts), tint_bar(tint, 270.0)
+    room = WIDEST - 2 * MARGIN - body.width - bar.width - 40
     words = stacked([formula_panel(operation.formulas, room), _sum_panel(worked, step, room)], 22)
-    height = max(body.height, words.height)
-    items = (*moved(body, 0, height - body.height), *moved(words, body.width, (height - words.height) / 2))
-    return Panel(items, body.width + words.width, height)
+    height = max(body.height, words.height, bar.height)
+    items = (
+        *moved(body, 0, height - body.height),
+        *moved(words, body.width, (height - words.height) / 2),
+        *bar.centred_at(body.width + room + 40, height / 2),
+    )
+    return Panel(items, WIDEST - 2 * MARGIN, height)
 
 
 def _sum_panel(worked: Walkthrough, step: Step, room: float) -> Panel:
-    """The marked cell as the sum of the stamps on it."""
-    text, _, value = step_text(worked.operation, step).rpartition(" = ")
+    """The framed cell as the sum of the stamps on it."""
+    text, equals, value = step_parts(worked.operation, step)
     terms, most = text.split(" + "), 12
     end = 52 + text_width(value, FORMULA, bold=True)
     while text_width(text, SUM) + end > room and most > 2:
         most -= 1
         text = " + ".join(shortened(terms, most)) if most > 2 else f"{len(terms)} products"
     x = text_width(text, SUM) + 14
-    items: list[Item] = [
-        Text(0, SMALL, f"the marked cell, row {step.at[0]}, column {step.at[1]}", SMALL, DIM),
-        Text(0, SMALL + 42, text, SUM, INK),
-        Text(x, SMALL + 42, "=", SUM, DIM),
-        Text(x + 34, SMALL + 42, value, FORMULA - 1, INK, bold=True),
+    items, below = text_block(wrap(framed_text(step), SMALL, room), 0, 0, SMALL, colour=DIM)
+    y = below + 34
+    items += [
+        Text(0, y, text, SUM, INK),
+        Text(x, y, equals, SUM, DIM),
+        Text(x + 34, y, value, FORMULA - 1, INK, bold=True),
     ]
-    return Panel(tuple(items), x + end - 14, SMALL + 52)
+    return Panel(tuple(items), x + end - 14, y + 10)
 
 
 def _stamp_rows(
-    worked: Walkthrough, step: Step, positions: list[tuple[int, int]], stamps: list[Array]
+    worked: Walkthrough, step: Step, positions: list[tuple[int, int]], stamps: list[Stamp], tint: Tint
 ) -> tuple[Panel, bool]:
     """The stamps with plus signs between them, and the output; whether digits could be shown."""
-    rows, columns = worked.operation.output_size
-    count = min(len(positions), A_ROW) + 1
-    room = WIDEST - 2 * MARGIN - count * SIGN
-    cell = min(CELL, room / (count * columns), 600 / rows)
-    limit = strongest(*stamps)
-    cells = [
-        Cells(stamp, limit, empty=_untouched(worked, position))
-        for position, stamp in zip(positions, stamps, strict=True)
-    ]
-    out = output_cells(worked, step)
-    size = digit_size([*cells, out], cell)
+    size = worked.operation.output_size
+    area = stamp_area(size, stamps)
+    cells = [stamp.cells(area, size, tint) for stamp in stamps]
+    out = output_cells(worked, step, tint)
+    every = [*cells, out]
+    layouts = [_stamps_in_a_row(len(positions), area, more) for more in range(4)]  # more lines leave more to the digits
+    fits = [each for each in layouts if digit_size(every, each[1])]
+    fits += [each for each in layouts if digit_size([shortened_cells(one, each[1]) for one in every], each[1])]
+    count, cell = (fits or layouts)[0]
+    *cells, out = (shortened_cells(each, cell) for each in every)
+    fitting = digit_size([*cells, out], cell)
     parts: list[LabelledPicture] = []
-    for position, each in zip(positions, cells, strict=True):
-        panel = cells_panel(each, cell, size)
-        framed = Panel((*panel.items, *_frames(worked, step, position, cell)), panel.width, panel.height)
+    for position, stamp, each in zip(positions, stamps, cells, strict=True):
+        panel = cells_panel(each, cell, fitting)
+        framed = Panel((*panel.items, *_frames(stamp, step, area, cell)), panel.width, panel.height)
         parts += [_named(worked, step, position, framed), sign("+", SIGN)]
-    output = cells_panel(out, cell, size)
-    items = [*output.items, *(_dots(worked, cell) if size else ()), frame(*step.at, 1, 1, cell)]
-    last = headed(Panel(tuple(items), output.width, output.height), "output", size_text(out.shape))
-    parts = [*parts[:-1], sign("=", SIGN), last]
+    output = cells_panel(out, cell, fitting)
+    items = [*output.items, *(_dots(worked, cell) if fitting else ()), frame(*step.at, 1, 1, cell)]
+    placed = moved(Panel(tuple(items), 0, 0), -area[1].start * cell, -area[0].start * cell)
+    last = headed(Panel(placed, len(area[1]) * cell, len(area[0]) * cell), "output", size_text(out.shape))
+    made = [stamp.values for stamp in stamps]
+    parts = [*parts[:-1], sign(equals_sign(*made, worked.results(step.channel)), SIGN), last]
     lines = [parts[at : at + 2 * count] for at in range(0, len(parts), 2 * count)]
-    return stacked([in_a_row(line) for line in lines], 10), bool(size)
+    return stacked([in_a_row(line) for line in lines], 10), bool(fitting)
 
 
-def _untouched(worked: Walkthrough, position: tuple[int, int]) -> Array:
-    """(rows, columns): the cells of the output outside the stamp of an input position."""
-    result = np.ones(worked.operation.output_size, bool)
-    result[np.ix_(*reached(worked, position))] = False
-    return result
+def _stamps_in_a_row(stamps: int, area: tuple[range, range], more: int) -> tuple[int, float]:
+    """How many stamps, or the output, are in a row, and the size of their cells; with so many more rows than needed."""
+    rows = min(stamps + 1, -(-(stamps + 1) // (A_ROW + 1)) + more)
+    count = -(-(stamps + 1) // rows)
+    return count, min(CELL, (WIDEST - 2 * MARGIN - count * SIGN) / (count * len(area[1])), 600 / len(area[0]))
 
 
-def reached(worked: Walkthrough, position: tuple[int, int]) -> tuple[list[int], list[int]]:
-    """The rows and columns of the output under the stamp of an input position."""
-    operation = worked.operation
-    if not isinstance(operation, TransposedConvolution):
-        raise TypeError(operation)
-    rows, columns = (
-        [at for tap in range(taps) if 0 <= (at := first * stride - padding + tap * dilation) < size]
-        for first, stride, padding, taps, dilation, size in zip(
-            position, operation.stride, operation.padding, operation.kernel, operation.dilation, operation.output_size,
-            strict=True,
-        )
-    )  # fmt: skip
-    return rows, columns
-
-
-def _frames(worked: Walkthrough, step: Step, position: tuple[int, int], cell: float) -> list[Item]:
-    """A frame around the stamp, and a strong one around the marked cell if the stamp covers it."""
-    rows, columns = reached(worked, position)
-    if not rows or not columns:
-        return []
-    around = frame(rows[0], columns[0], rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1, cell, width=3)
-    inside = step.at[0] in rows and step.at[1] in columns
-    return [around, frame(*step.at, 1, 1, cell)] if inside else [around]
+def _frames(stamp: Stamp, step: Step, area: tuple[range, range], cell: float) -> list[Item]:
+    """A frame around the stamp, and a strong one around the framed cell if the stamp covers it."""
+    top, left = stamp.rows[0] - area[0].start, stamp.columns[0] - area[1].start
+    tall, wide = stamp.rows[-1] - stamp.rows[0] + 1, stamp.columns[-1] - stamp.columns[0] + 1
+    around = frame(top, left, tall, wide, cell, width=3)
+    inside = step.at[0] in stamp.rows and step.at[1] in stamp.columns
+    row, column = step.at[0] - area[0].start, step.at[1] - area[1].start
+    return [around, frame(row, column, 1, 1, cell)] if inside else [around]
 
 
 def _named(worked: Walkthrough, step: Step, position: tuple[int, int], panel: Panel) -> LabelledPicture:
-    """``3 × kernel`` if it fits; the position if there are several channels."""
+    """``3 × kernel`` if it fits; the position in the input if there are several channels."""
     if len(step.channels) > 1:
-        return headed(panel, f"{position[0]}, {position[1]}", "")
-    value, kernel = value_text(float(worked.input[step.channels[0], *position])), "× kernel"
-    wide = text_width(value, HEAD, bold=True) + text_width(kernel, HEAD) + 16
-    return headed(panel, value, kernel if wide <= max(panel.width, 160) else "")
+        return headed(panel, f"row {position[0]}, column {position[1]}", "")
+    typed, place = worked.typed.get("input"), (step.channels[0], *position)
+    value, kernel = ("" if typed is None else typed[place]) or value_text(worked.input[place]), "× kernel"
+    factor = factor_text(value)
+    wide = text_width(factor, HEAD, bold=True) + text_width(kernel, HEAD) + 16
+    if wide > max(panel.width, 160):
+        return headed(panel, value, "")
+    return headed(panel, factor, kernel)
 
 
 def _dots(worked: Walkthrough, cell: float) -> list[Item]:
@@ -422,8 +555,7 @@ def _shown(worked: Walkthrough, view: str, at: tuple[int, int] | None, channel: 
         total = worked.operation.input_size[0] * worked.operation.input_size[1]
         return {"shown": len(shown_positions(worked, worked.step(*at, channel))), "total": total}
     if view == "steps":
-        rows, columns = shown_steps(worked)
-        return {"shown": rows * columns, "total": total}
+        return {"shown": len(shown_steps(worked)), "total": total}
     return {"shown": 1 if at is not None else total, "total": total}
 
 

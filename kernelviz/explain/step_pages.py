@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ from kernelviz.drawing.worksheets import (
     DIM,
     FORMULA,
     HEAD,
+    LEGIBLE,
     MARGIN,
     NARROWEST,
     SIGN,
@@ -25,85 +27,181 @@ from kernelviz.drawing.worksheets import (
     WIDEST,
     Cells,
     LabelledPicture,
+    ShortText,
+    Tint,
     arrow,
-    cells_bar,
     cells_panel,
     digit_size,
-    foot_panels,
+    digits_panel,
     frame,
     headed,
     in_a_row,
+    legible_cell,
+    shortened_cells,
     sign,
     space,
     stacked,
-    strongest,
+    tint_bar,
     window_frame,
     worksheet,
 )
 from kernelviz.explain.step_parts import (
+    BAR_GAP,
     INPUT_RATIO,
     LARGE,
+    MOST_PRODUCTS,
     OUTPUT_RATIO,
+    TURNED,
+    WIDEST_CELL,
+    Look,
     canvas_cells,
     canvas_matrix,
     canvas_name,
     cut_cells,
-    fitting_cell,
     formula_panel,
-    matrix,
+    framed_text,
+    input_cells,
+    kernel_cells,
+    legible_at,
     output_cells,
     output_matrix,
     part_around,
     part_text,
-    plain_cells,
+    step_tint,
+    sum_and_formula,
     sum_panel,
+    turned_text,
+    window_cells,
 )
 from kernelviz.explain.texts import (
+    LEFT_OUT,
+    POWER,
+    SCALE,
+    SHORTENED,
+    bias_and_result,
+    bias_number,
     broken_notes,
+    display_text,
+    equals_sign,
     gap_text,
     left_over_text,
     macs_text,
     name_text,
-    product_text,
+    number_texts,
+    origin_text,
     settings_text,
-    step_text,
+    star_text,
+    step_parts,
+    sum_numbers,
+    weight_texts,
     weights_text,
 )
-from kernelviz.wording import factor_text, value_text
+from kernelviz.wording import PART, factor_text, value_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kernelviz.arithmetic.operations import Operation
     from kernelviz.arithmetic.steps import Step
     from kernelviz.explain.walkthrough import Walkthrough
+    from kernelviz.records import Array
 
 
-BIGGEST, GAP, ROWS = 66.0, 76.0, 6
+BIGGEST, GAP, ROWS = 66.0, 60.0, 6
+SMALLEST = 24.0  # cells of products without digits
 OUTPUT = 190.0
 
 
 def channels_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel:
     """Window × kernel = products, one sum per channel, and the sums and the bias added up to the output cell."""
-    operation = worked.operation
-    grid = ChannelGrid(worked, step, moving=reached is not None)
+    operation, moving = worked.operation, reached is not None
+    grid = ChannelGrid(worked, step, moving=moving)
+    body = _channels_body(grid, reached)
+    if body.width > WIDEST - 2 * MARGIN:  # the bar is beside the output
+        grid = ChannelGrid(worked, step, moving=moving, reserved=body.width - WIDEST + 2 * MARGIN)
+        body = _channels_body(grid, reached)
+    many = f"{len(step.channels)} input channels, a kernel for each, one sum; {settings_text(operation)}"
+    many = PART.join([many, grid.choice] if grid.choice else [many])
+    title = name_text(operation)
+    if isinstance(operation, TransposedConvolution):
+        title += " as a convolution"
+    lines = [
+        framed_text(step),
+        *scale_lines(operation, "× Σ"),
+    ]
+    note = number_note(worked, step, [step.exact_products, step.exact_sums], drawn=[body])
+    texts = [*notes(worked, step, cells=grid.whole), *cut_notes(worked, step), note]
+    return worksheet(title, many, body, [], texts, counted=counted(worked, step), lines=lines)
+
+
+def _channels_body(grid: ChannelGrid, reached: int | None) -> Panel:
+    """The rows of the channels, the output with the scale of the colours, and the size of the output."""
     items: list[Item] = grid.heads()
     y = 40.0
     for plane in grid.order:
         items += grid.row(plane, y)
         y += grid.pitch
-    y -= grid.pitch - grid.tall - (44 if grid.shown == len(step.channels) else 64)
+    y -= grid.pitch - grid.tall - (44 if grid.shown == len(grid.step.channels) else 64)
     tail, below = grid.total(y)
     items += tail
     output = grid.output(reached)
-    x, tall = grid.right + 90, output.size[0]
+    x, tall = grid.right + 62, output.size[0]
     middle = max(below - 14, 60 + tall / 2)
+    above = middle - tall / 2 - output.above - 70
+    if above >= 170:
+        bar = tint_bar(grid.tint, min(385.0, above))
+        items += bar.at(x, 40)
+    else:  # beside the output
+        bar = tint_bar(grid.tint, max(200.0, min(tall, 385.0)))
+        middle = max(middle, 20 + bar.size[0] / 2)
+        items += bar.centred_at(x + output.width + BAR_GAP, middle)
+        output = replace(output, width=output.width + BAR_GAP + bar.width)
     items += output.centred_at(x, middle)
-    items += moved(formula_panel(operation.formulas, grid.sums - 260), 0, y + 16)
-    body = Panel(tuple(items), x + output.width, max(below + 100, below - 14 + tall / 2 + output.below))
-    many = f"{len(step.channels)} input channels, a kernel for each, one sum; {settings_text(operation)}"
-    title = name_text(operation)
-    if isinstance(operation, TransposedConvolution):
-        title += " as a convolution"
-    texts = [grid.choice, *notes(worked, step, cells=grid.whole), *cut_notes(worked, step)]
-    return worksheet(title, many, body, [], texts, counted=counted(worked, step))
+    sign_left = [
+        item.x - text_width(item.text, item.size) for item in tail if isinstance(item, Text) and item.text == "≈"
+    ]
+    formula = formula_panel(grid.worked.operation.formulas, min([grid.sums - 120, *(x - 30 for x in sign_left)]))
+    items += moved(formula, 0, y + 16)
+    height = max(below + 10, y + 16 + formula.height, middle + tall / 2 + output.below, middle + 110)
+    return Panel(tuple(items), x + max(output.width, bar.width), height)
+
+
+def scale_lines(operation: Operation, sign: str | None = None) -> list[str]:
+    """The first lines of the caption: what the sign between input and kernel means, and the colours.
+
+    An empty sign states how results are computed; None leaves both out.
+    """
+    star = [star_text(operation, sign)] if sign is not None and not isinstance(operation, Pooling) else []
+    return [*star, SCALE]
+
+
+def number_note(
+    worked: Walkthrough, step: Step, made: Sequence[Array | None] = (), *, drawn: Sequence[Panel], text: str = ""
+) -> str:
+    """Where the numbers come from and whether any is rounded; ``made`` are others than of input, kernel and output.
+
+    ``drawn`` are the panels of the page, and ``text`` its other words, in which ``≈`` may be.
+    """
+    items = [item for panel in drawn for item in panel.items if isinstance(item, Text)]
+    words, short = [text, *(item.text for item in items)], [item.text for item in items if isinstance(item, ShortText)]
+    known = [worked.input[list(step.channels)], step.weights, None if step.bias is None else np.array([step.bias])]
+    if max(worked.operation.output_size) < 2 * LARGE:  # a larger one is drawn without numbers
+        known.append(worked.results(step.channel))
+    shown = [values for values in known if values is not None and max(values.shape) < 2 * LARGE]
+    result, marked = np.array([step.exact], object), any("≈" in word for word in words)
+    note = display_text(origin_text(worked), *shown, *made, result, marked=marked)
+    shortened = [SHORTENED, *([POWER] if "e" in "".join(short) else []), *([LEFT_OUT] if "…" in short else [])]
+    return f"{note}; {', '.join(shortened)}" if short else note
+
+
+def page_numbers(worked: Walkthrough, step: Step) -> list[Array | None]:
+    """The numbers of the input, the kernel and the output of a page, and its bias."""
+    return [worked.input[list(step.channels)], step.weights, *bias_and_result(step), worked.results(step.channel)]
+
+
+def products_of(step: Step) -> list[Array | None]:
+    """The products that a page writes out: those of one channel with few weights."""
+    return [step.exact_products] if step.weights is not None and step.window.size <= MOST_PRODUCTS else []
 
 
 def chosen_planes(step: Step, *, moving: bool) -> tuple[tuple[int, ...], str]:
@@ -123,61 +221,85 @@ def chosen_planes(step: Step, *, moving: bool) -> tuple[tuple[int, ...], str]:
 class ChannelGrid:
     """The layout of the matrices of all channels."""
 
-    def __init__(self, worked: Walkthrough, step: Step, *, moving: bool) -> None:
+    def __init__(self, worked: Walkthrough, step: Step, *, moving: bool, reserved: float = 0.0) -> None:
         self.worked, self.step = worked, step
         self.order, self.choice = chosen_planes(step, moving=moving)
+        self.products, self.exact_sums = step.exact_products, step.exact_sums
+        self.sum_texts = [] if self.exact_sums is None else [*number_texts(self.exact_sums)]
+        self.product_texts = number_texts(step.window if self.products is None else self.products)
         height, width = worked.canvas.padding.shape
+        self.tint = step_tint(worked, step, products=True)
         self.shown = len(self.order)
-        self.whole = max(height, width) < LARGE
         rows, columns = step.window.shape[1:]
-        across = width + 2 * columns
-        texts = [value_text(float(each)) for each in (*(() if step.sums is None else step.sums), step.value)]
-        widest = max(text_width(f"+ ({text})", SUM + 5, bold=True) for text in texts)
-        room = WIDEST - 2 * MARGIN - 2 * GAP - max(60, widest) - 300 - OUTPUT
-        self.cell = min(BIGGEST, room / across)
-        if not self.whole or not all(self.sizes):
+        widest = max(
+            text_width(f"+ ({text})", SUM + 5, bold=True) for text in (*self.sum_texts, value_text(step.exact))
+        )
+        room = WIDEST - 2 * MARGIN - 2 * GAP - max(60, widest) - 270 - OUTPUT - reserved
+        self.whole, self.cells = max(height, width) < LARGE, []
+        self.cells = self._cells_within(room, (width, columns, columns)) if self.whole else []
+        if not self.cells:
             self.whole = False
-            self.cell = min(BIGGEST, room / (3 * columns))
+            self.cells = self._cells_within(room, (columns, columns, columns))
+        if not self.cells:
+            self.cells = [min(BIGGEST, room / (3 * columns))] * 3
+        if not any(self.sizes):
+            self.tint = replace(self.tint, pale=False)
         first = (height, width) if self.whole else (rows, columns)
-        self.tall = max(first[0], rows) * self.cell
+        self.tall = max(first[0] * self.cells[0], rows * self.cells[1])
         self.pitch = self.tall + 52
         self.lefts = [0.0]
-        for wide in (first[1], columns):
-            self.lefts.append(self.lefts[-1] + max(wide * self.cell, 150) + GAP)
-        self.sums = self.lefts[2] + max(columns * self.cell, 150) + max(60, widest)
-        self.right = self.sums + 130
+        heads = 150, 200 if isinstance(worked.operation, TransposedConvolution) else 150
+        for wide, cell, head in zip((first[1], columns), self.cells, heads, strict=False):
+            self.lefts.append(self.lefts[-1] + max(wide * cell, head) + GAP)
+        self.sums = self.lefts[2] + max(columns * self.cells[2], 150) + max(60, widest)
+        self.right = self.sums + 110
+        self.drawn_sizes = self.sizes
+
+    @property
+    def columns(self) -> list[tuple[Cells, ...]]:
+        """The matrices of the inputs, of the kernels and of the products."""
+        return [*zip(*(self._cells(plane) for plane in self.order), strict=True)]
 
     @property
     def sizes(self) -> list[float]:
         """The sizes of digits: one for the inputs, one for the kernels, one for the products."""
-        columns = zip(*(self._cells(plane) for plane in self.order), strict=True)
-        return [digit_size(column, self.cell) for column in columns]
+        return [digit_size(column, cell) for column, cell in zip(self.columns, self.cells, strict=True)]
+
+    def _cells_within(self, room: float, widths: tuple[int, int, int]) -> list[float]:
+        """Cells for the three columns that leave the digits legible, in products only if possible; empty if none do."""
+        least = [legible_cell(column, SMALLEST, BIGGEST) for column in self.columns]
+        if not all(least[:2]):
+            return []
+        for cells in (least, [*least[:2], SMALLEST]):
+            total = sum(cell * width for cell, width in zip(cells, widths, strict=True))
+            if all(cells) and total <= room:
+                return [min(BIGGEST, cell * room / total) for cell in cells]
+        return []
 
     def _cells(self, plane: int) -> list[Cells]:
         step, channel = self.step, self.step.channels[plane]
         if step.weights is None or step.products is None:
             raise TypeError(step)
-        first = canvas_cells(self.worked, step, channel)
-        limit = strongest(self.worked.input)
-        if self.whole:
-            seen = Cells(first.values, limit, first.lit, None, first.padding, first.stretched, first.unread)
-        else:
-            seen = Cells(step.window[plane], limit, None, None, step.padding, step.stretched)
-        return [seen, plain_cells(step.weights[plane], strongest(step.weights)),
-                plain_cells(step.products[plane], strongest(step.products))]  # fmt: skip
+        whole = self.whole
+        seen = canvas_cells(self.worked, step, channel, self.tint) if whole else window_cells(step, plane, self.tint)
+        products = Cells(step.products[plane], self.tint, self.product_texts[plane])
+        drawn = [seen, kernel_cells(step, plane, self.tint), products]
+        return [shortened_cells(each, cell) for each, cell in zip(drawn, self.cells or [BIGGEST] * 3, strict=True)]
 
     def heads(self) -> list[Item]:
         """What the columns are."""
         step = self.step
+        turned = isinstance(self.worked.operation, TransposedConvolution)
         names = [
             ("input" if self.whole else "window", size_text((len(step.channels), *self._first()))),
-            ("kernel", size_text((len(step.channels), *step.window.shape[1:]))),
+            ("kernel", TURNED if turned else size_text((len(step.channels), *step.window.shape[1:]))),
             ("products", ""),
         ]
         items: list[Item] = []
         for left, (name, size) in zip(self.lefts, names, strict=True):
             items.append(Text(left, 14, name, HEAD, INK, bold=True))
-            if text_width(name, HEAD, bold=True) + text_width(size, SMALL) + 20 < max(150.0 + GAP - 16, 0):
+            following = min([other for other in (*self.lefts, self.sums) if other > left])
+            if text_width(name, HEAD, bold=True) + text_width(size, SMALL) + 36 < following - left:
                 items.append(Text(left + text_width(name, HEAD, bold=True) + 12, 14, size, SMALL, DIM))
         return [*items, Text(self.sums + 60, 14, "sums", HEAD, INK, bold=True, align="right")]
 
@@ -186,30 +308,32 @@ class ChannelGrid:
 
     def row(self, plane: int, y: float) -> list[Item]:
         """One channel."""
-        step, sums = self.step, self.step.sums
-        if sums is None:
-            raise TypeError(step)
+        step = self.step
         items: list[Item] = []
         middle = y + self.tall / 2
         cells = self._cells(plane)
-        for left, each, size in zip(self.lefts, cells, self.sizes, strict=True):
-            panel = cells_panel(each, self.cell, size)
+        for left, each, cell, size in zip(self.lefts, cells, self.cells, self.drawn_sizes, strict=True):
+            panel = cells_panel(each, cell, size)
             items += moved(panel, left, middle - panel.height / 2)
-        top = middle - cells[0].shape[0] * self.cell / 2
+        top = middle - cells[0].shape[0] * self.cells[0] / 2
         rows, columns = self.worked.canvas.rows[step.at[0]], self.worked.canvas.columns[step.at[1]]
         if self.whole:
-            items += moved(Panel(tuple(window_frame(rows, columns, self.cell)), 0, 0), 0, top)
+            items += moved(Panel(tuple(window_frame(rows, columns, self.cells[0])), 0, 0), 0, top)
         items.append(Text(0, y + self.tall + 28, f"channel {step.channels[plane]}", SMALL, DIM))
-        for at, word in enumerate("×="):
-            right = self.lefts[at] + cells[at].shape[1] * self.cell
+        products = None if self.products is None else self.products[plane]
+        weights = None if step.weights is None else step.weights[plane]
+        made = equals_sign(step.window[plane], weights, products)
+        added = equals_sign(products, None if self.exact_sums is None else self.exact_sums[[plane]])
+        for at, word in enumerate(("×", made)):
+            right = self.lefts[at] + cells[at].shape[1] * self.cells[at]
             items.append(
                 Text((right + self.lefts[at + 1]) / 2, middle, word, SIGN - 6, DIM, align="center", middle=True)
             )
         items.append(
             Text(
-                self.lefts[2] + cells[2].shape[1] * self.cell + 34,
+                self.lefts[2] + cells[2].shape[1] * self.cells[2] + 42,
                 middle,
-                "Σ",
+                f"Σ {added}",
                 SUM + 6,
                 DIM,
                 align="center",
@@ -217,7 +341,7 @@ class ChannelGrid:
             )
         )
         items.append(
-            Text(self.sums + 60, middle, value_text(sums[plane]), SUM + 5, INK, bold=True, align="right", middle=True)
+            Text(self.sums + 60, middle, self.sum_texts[plane], SUM + 5, INK, bold=True, align="right", middle=True)
         )
         if plane != self.order[0]:
             items.append(Text(self.sums + 60, y - 26, "+", SUM + 6, DIM, align="right", middle=True))
@@ -227,23 +351,28 @@ class ChannelGrid:
         """The sum of the channels not shown, the bias, a line and the result."""
         step, x = self.step, self.sums + 60
         items: list[Item] = []
-        rest = len(step.channels) - self.shown
-        if rest and step.sums is not None:
-            others = float(np.delete(step.sums, self.order).sum())
-            items += self._added(f"the other {rest:,}", others, y)
+        rest, rest_sum = len(step.channels) - self.shown, Decimal(0)
+        if rest and self.exact_sums is not None:
+            rest_sum = sum(np.delete(self.exact_sums, self.order), start=Decimal(0))
+            items += self._added(f"the other {rest:,}", value_text(rest_sum), y)
             y += 44
         if step.bias is not None:
-            items += self._added("bias", step.bias, y)
+            items += self._added("bias", bias_number(step), y)
             y += 30
         items.append(Rule(self.sums - 40, y, self.sums + 70, y, INK, 2.4))
-        items.append(Text(x, y + 42, value_text(step.value), FORMULA, INK, bold=True, align="right"))
+        others = [np.array([rest_sum], object)] if rest else []
+        sums = None if self.exact_sums is None else self.exact_sums[[*self.order]]
+        if (equals := equals_sign(sums, *others, *bias_and_result(step))) != "=":
+            left = x - text_width(value_text(step.exact), FORMULA, bold=True) - 16
+            items.append(Text(left, y + 42, equals, SUM + 6, DIM, align="right"))
+        items.append(Text(x, y + 42, value_text(step.exact), FORMULA, INK, bold=True, align="right"))
         items += [
-            Rule(x + 18, y + 32, self.right + 52, y + 32, DIM, 2.6),
-            Shape(((self.right + 50, y + 25), (self.right + 50, y + 39), (self.right + 66, y + 32)), DIM),
+            Rule(x + 18, y + 32, self.right + 36, y + 32, DIM, 2.6),
+            Shape(((self.right + 34, y + 25), (self.right + 34, y + 39), (self.right + 50, y + 32)), DIM),
         ]
         return items, y + 46
 
-    def _added(self, name: str, value: float, y: float) -> list[Item]:
+    def _added(self, name: str, value: str, y: float) -> list[Item]:
         """One more number to be added, with its name before it."""
         text = f"+ {factor_text(value)}"
         left = self.sums + 60 - text_width(text, SUM + 2, bold=True)
@@ -253,60 +382,75 @@ class ChannelGrid:
         ]
 
     def output(self, reached: int | None) -> LabelledPicture:
-        """The output, the marked cell framed."""
-        cells = output_cells(self.worked, self.step, reached)
+        """The output with its cell in a frame."""
+        cells = output_cells(self.worked, self.step, self.tint, reached)
         whole, part = cells.shape, output_part(cells.shape, self.step.at)
         cells = cut_cells(cells, *part)
         at = self.step.at[0] - part[0].start, self.step.at[1] - part[1].start
         cell = min(CELL * 0.9, OUTPUT / cells.shape[1])
-        size = digit_size([cells], cell)
-        panel = cells_panel(cells, cell, size)
+        panel = digits_panel(cells, cell)
         framed = (*panel.items, frame(*at, 1, 1, cell, width=4.5))
-        return output_picture(Panel(framed, panel.width, panel.height), cells, whole, bar=not size)
+        return headed(Panel(framed, panel.width, panel.height), "output", size_text(whole))
 
 
 MIDDLE_CELL = 60.0
-USUAL, WIDE_KERNEL = (350.0, 270.0, 260.0), (240.0, 335.0, 200.0)  # input, window and kernel, output
+USUAL, WIDE_KERNEL = (300.0, 245.0, 215.0), (220.0, 320.0, 185.0)  # input, window and kernel, output
 WHITE = "#ffffff"
 
 
 def enlarged_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel:
-    """Input as colours → window × kernel, added up = output."""
+    """Input as colours → window × kernel, added up = output; one scale of colours for all of them."""
     operation = worked.operation
-    source = colours_of(canvas_cells(worked, step, step.channels[0]))
-    part = part_around(source.shape, window_span(worked, step), INPUT_RATIO)
-    source = cut_cells(source, *part)
-    box, middle, last = USUAL if max(step.window.shape[1:]) <= 5 else WIDE_KERNEL
-    marked = window_box(worked, step, part)
-    seen = input_box(worked, source, box, marked)
-    rows, columns = step.window.shape[1:]
-    cell = min(MIDDLE_CELL, middle / max(rows, columns))
-    window = Cells(
-        step.window[0], source.limit, None, None, step.padding, step.stretched, None, source.grey, source.low
-    )
-    drawn = cells_panel(window, cell, digit_size([window], cell))
-    framed = Panel((*drawn.items, frame(0, 0, rows, columns, cell)), drawn.width, drawn.height)
-    named = headed(framed, "window", size_text((rows, columns)), aside=True)
-    parts = [seen, space(70), named]
-    if step.weights is not None:
-        kernel = plain_cells(step.weights[0])
-        size = "turned 180°" if isinstance(operation, TransposedConvolution) else size_text(operation.kernel)
-        panel = cells_panel(kernel, cell, digit_size([kernel], cell))
-        parts += [sign("×", 64), headed(panel, "kernel", size), sign("Σ", 64)]
-    else:
-        parts.append(arrow("max" if step.counted is None else "mean", 130))
-    parts.append(output_box(worked, step, reached, last))
-    body = in_a_row(parts)
+    usual = USUAL if max(step.window.shape[1:]) <= 5 else WIDE_KERNEL
+    for share in np.arange(1.0, 0.5, -0.04):  # heads and the labels of the bar may be wide
+        parts, zoom, part = _enlarged_parts(
+            worked, step, reached, [usual[0], *(float(share * box) for box in usual[1:])]
+        )
+        body = in_a_row(parts)
+        if body.width <= WIDEST - 2 * MARGIN:
+            break
     room = max(body.width, NARROWEST - 2 * MARGIN)
     words = pool_sum_panel(worked, step, room) if step.weights is None else sum_panel(step, room)
-    foot = foot_panels(words, formula_panel(operation.formulas, room), 0.0, room)
-    sizes = box / max(source.shape), cell
-    body = Panel(
-        (*body.items, *zoom_lines(parts, sizes, source, step.window.shape[1:], marked)), body.width, body.height
-    )
-    texts = [*notes(worked, step, cells=False), *cut_notes(worked, step, part)]
+    foot = sum_and_formula(words, operation.formulas, 0.0, room)
+    body = Panel((*body.items, *zoom), body.width, body.height)
+    note = number_note(worked, step, products_of(step), drawn=[body, *(panel for _, panel in foot)])
+    texts = [*notes(worked, step, cells=False), *cut_notes(worked, step, part), note]
+    if isinstance(operation, TransposedConvolution):
+        texts.insert(0, f"the input is drawn {', '.join(canvas_name(worked))}")
+    lines = scale_lines(operation, "× Σ")
     count = counted(worked, step)
-    return worksheet(name_text(operation), settings_text(operation), body, foot, texts, counted=count)
+    return worksheet(name_text(operation), settings_text(operation), body, foot, texts, counted=count, lines=lines)
+
+
+def _enlarged_parts(
+    worked: Walkthrough, step: Step, reached: int | None, boxes: list[float]
+) -> tuple[list[LabelledPicture], list[Item], tuple[range, range]]:
+    """The matrices within these boxes, the lines from the input to the window, and the part of the input that is drawn."""
+    box, middle, last = boxes
+    rows, columns = step.window.shape[1:]
+    cell = min(MIDDLE_CELL, middle / max(rows, columns))
+    tint = step_tint(worked, step)
+    drawn = [window_cells(step, 0, tint), *([] if step.weights is None else [kernel_cells(step, 0, tint)])]
+    short = [shortened_cells(each, cell) for each in drawn]
+    if not any(digit_size([each], cell) for each in short) and not output_size(worked, step, tint, last):
+        tint = replace(tint, pale=False)
+        drawn = [replace(each, tint=tint) for each in drawn]
+    source = canvas_cells(worked, step, step.channels[0], tint)
+    part = part_around(source.shape, window_span(worked, step), INPUT_RATIO)
+    source = cut_cells(source, *part)
+    marked = window_box(worked, step, part)
+    look = Look(tint, cell, LEGIBLE)
+    panel = look.panel(drawn[0])
+    framed = Panel((*panel.items, frame(0, 0, rows, columns, cell)), panel.width, panel.height)
+    named = headed(framed, "window", size_text((rows, columns)), aside=True)
+    parts = [input_box(worked, source, box, marked), space(60), named]
+    if step.weights is not None:
+        kernel = headed(look.panel(drawn[1]), "kernel", turned_text(worked.operation))
+        parts += [sign("×", 56), kernel, sign(f"Σ {equals_sign(*sum_numbers(step))}", 96)]
+    else:
+        parts.append(arrow("max" if step.counted is None else "mean", 130))
+    parts += [output_box(worked, step, tint, reached, last), space(BAR_GAP), tint_bar(tint, 320.0)]
+    return parts, zoom_lines(parts, (box / max(source.shape), cell), source, (rows, columns), marked), part
 
 
 def window_span(worked: Walkthrough, step: Step) -> tuple[range, range]:
@@ -339,53 +483,37 @@ def output_part(shape: tuple[int, int], at: tuple[int, int]) -> tuple[range, ran
     return part_around(shape, (range(at[0], at[0] + 1), range(at[1], at[1] + 1)), OUTPUT_RATIO)
 
 
-def colours_of(cells: Cells) -> Cells:
-    """The cells as brightness if no value is negative, else in red and blue; none is faded."""
-    plain = replace(cells, lit=None)
-    inner = cells.values[~cells.mask("padding")]
-    if np.nanmin(inner, initial=0) < 0:
-        return plain
-    return replace(plain, grey=True, low=0.0)
-
-
 def input_box(worked: Walkthrough, cells: Cells, box: float, marked: tuple[int, int, int, int]) -> LabelledPicture:
-    """The canvas as colours, the window in a frame with a white halo, a bar below."""
+    """The canvas as colours, the window in a frame with a white halo."""
     cell = box / max(cells.shape)
     panel = cells_panel(cells, cell, 0)
     items: list[Item] = [*panel.items, frame(*marked, cell, colour=WHITE, width=9), frame(*marked, cell, width=4.5)]
-    bar = cells_bar(cells, min(180.0, panel.width))
-    items += moved(bar, 0, panel.height + 14)
     name, size = canvas_name(worked)
     size = size.partition(",")[0]  # the heading of the page states the padding
-    placed = headed(Panel(tuple(items), max(panel.width, bar.width), panel.height), name, size)
-    return replace(placed, below=66.0)
+    picture = Panel(tuple(items), panel.width, panel.height)
+    fits = text_width(name, HEAD, bold=True) + text_width(size, HEAD) <= panel.width + 30
+    return headed(picture, name, size) if fits else headed(picture, "input", "")
 
 
-def output_box(worked: Walkthrough, step: Step, reached: int | None, box: float) -> LabelledPicture:
-    """The output as numbers if they fit, else as colours, the marked cell in a frame."""
-    cells = output_cells(worked, step, reached)
+def output_size(worked: Walkthrough, step: Step, tint: Tint, box: float) -> float:
+    """The size of the digits of the output in a box of this side; 0 if they do not fit."""
+    cells = cut_cells(output_cells(worked, step, tint), *output_part(worked.operation.output_size, step.at))
+    cell = min(MIDDLE_CELL, box / max(cells.shape))
+    return digit_size([shortened_cells(cells, cell)], cell)
+
+
+def output_box(worked: Walkthrough, step: Step, tint: Tint, reached: int | None, box: float) -> LabelledPicture:
+    """The output as numbers if they fit, else as colours, the framed cell in a frame."""
+    cells = output_cells(worked, step, tint, reached)
     whole, part = cells.shape, output_part(cells.shape, step.at)
     at = step.at[0] - part[0].start, step.at[1] - part[1].start
     cells = cut_cells(cells, *part)
-    cell = min(MIDDLE_CELL, box / max(cells.shape))
-    size = digit_size([cells], cell)
-    if not size:
-        cell = box / max(cells.shape)
-        cells = colours_of(cells)
-    panel = cells_panel(cells, cell, size)
+    size = output_size(worked, step, tint, box)
+    cell = min(MIDDLE_CELL if size else box, box / max(cells.shape))
+    panel = cells_panel(shortened_cells(cells, cell), cell, size)
     halo = frame(*at, 1, 1, cell, colour=WHITE, width=9 if cell > 12 else 7)
     items: list[Item] = [*panel.items, halo, frame(*at, 1, 1, cell, width=4.5 if cell > 12 else 3.5)]
-    return output_picture(Panel(tuple(items), panel.width, panel.height), cells, whole, bar=not size)
-
-
-def output_picture(panel: Panel, cells: Cells, whole: tuple[int, int], *, bar: bool) -> LabelledPicture:
-    """The output with its name and the size of the ``whole``, and a colour bar below if it has no digits."""
-    size = size_text(whole)
-    if not bar:
-        return headed(panel, "output", size)
-    below = cells_bar(cells, max(panel.width, 120.0))
-    items = (*panel.items, *moved(below, 0, panel.height + 14))
-    return replace(headed(Panel(items, max(panel.width, below.width), panel.height), "output", size), below=66.0)
+    return headed(Panel(tuple(items), panel.width, panel.height), "output", size_text(whole))
 
 
 def zoom_lines(
@@ -395,21 +523,18 @@ def zoom_lines(
     window: tuple[int, ...],
     marked: tuple[int, int, int, int],
 ) -> list[Item]:
-    """Lines from the window in the input to the enlarged one; they avoid the labels above and below the input."""
+    """Lines from the rows of the window, at the right of the input, to the enlarged window; they cross no cell."""
     small, cell = sizes
     above = max(part.size[0] / 2 + part.above for part in parts)
-    left = (parts[0].width - max(source.shape[1] * small, cells_bar(source, 0).width)) / 2
-    x, end = left + (marked[1] + marked[3]) * small, parts[0].width + 10
-    top, bottom = above - source.shape[0] * small / 2, above + source.shape[0] * small / 2
+    right = (parts[0].width + source.shape[1] * small) / 2
+    top = above - source.shape[0] * small / 2
     starts = top + marked[0] * small, top + (marked[0] + marked[2]) * small
     target = parts[0].width + parts[1].width
     stops = above - window[0] * cell / 2, above + window[0] * cell / 2
-    crossings = [start + (stop - start) * (end - x) / (target - x) for start, stop in zip(starts, stops, strict=True)]
-    if all(top <= y <= bottom for y in crossings):
-        return [Rule(x, start, target, stop, DARK, 1.6) for start, stop in zip(starts, stops, strict=True)]
-    bent = [[Rule(x, start, end, start, DARK, 1.6), Rule(end, start, target, stop, DARK, 1.6)]
-            for start, stop in zip(starts, stops, strict=True)]  # fmt: skip
-    return [rule for line in bent for rule in line]
+    ticks = [Rule(right + 3, y, right + 12, y, DARK, 1.6) for y in starts]
+    bracket = Rule(right + 12, starts[0], right + 12, starts[1], DARK, 1.6)
+    lines = [Rule(right + 12, y, target - 4, stop, DARK, 1.6) for y, stop in zip(starts, stops, strict=True)]
+    return [*ticks, bracket, *lines]
 
 
 @np.errstate(all="ignore")
@@ -417,90 +542,118 @@ def step_page(worked: Walkthrough, step: Step, reached: int | None = None) -> Pa
     """The page of one step; in an animation, cells of the output after ``reached`` are empty."""
     if len(step.channels) > 1:
         return channels_page(worked, step, reached)
-    parts = [canvas_cells(worked, step, step.channels[0]), output_cells(worked, step)]
-    fixed = 2 * 98.0
-    if step.weights is not None:
-        parts.append(plain_cells(step.weights[0]))
-    if isinstance(worked.operation, TransposedConvolution):
-        parts.append(plain_cells(worked.input[step.channels[0]]))
-        fixed += 98
-    draw = pool_page if step.weights is None else kernel_page
-    cell = fitting_cell(parts, fixed)
-    while cell and all(digit_size([part], cell) for part in parts):
-        page = draw(worked, step, cell, reached)
-        if page.width <= WIDEST:
-            return page
-        cell *= 0.96  # heads may be wider than their matrices
-
+    tint = step_tint(worked, step)
+    cells = [canvas_cells(worked, step, step.channels[0], tint), output_cells(worked, step, tint)]
+    pool, transposed = step.weights is None, isinstance(worked.operation, TransposedConvolution)
+    if not pool:
+        cells.append(kernel_cells(step, 0, tint))
+    if transposed:
+        cells.append(input_cells(worked, step.channels[0], tint))
+    if max(max(each.shape) for each in cells) < LARGE:
+        fixed = 150.0 if pool else 3 * NARROW if transposed else 2 * NARROW
+        look, legible = fitting_look(cells, fixed + BAR, tint)
+        while look.legible_of(cells) >= max(1, legible):
+            page = (pool_page if pool else kernel_page)(worked, step, look, reached)
+            needed = legible_at(page.width)
+            if page.width <= WIDEST and needed <= look.legible + 0.01:
+                return page
+            cell = look.cell * (1.0 if page.width <= WIDEST else 0.97)  # heads may be wider than their matrices
+            look = replace(look, cell=cell, legible=max(look.legible, min(needed, LEGIBLE)))
     return enlarged_page(worked, step, reached)
 
 
-def kernel_page(worked: Walkthrough, step: Step, cell: float, reached: int | None) -> Panel:
+BAR = 130.0  # the room for the colour bar
+USUAL_SIGN, NARROW = 98.0, 58.0  # the room for a sign between two matrices
+SPACIOUS = 60.0  # cells in which only very long numbers do not fit
+
+
+def fitting_look(cells: Sequence[Cells], fixed: float, tint: Tint) -> tuple[Look, int]:
+    """Cells in which these matrices fit beside each other with their numbers, and how many matrices have to have them.
+
+    Cells are enlarged so that long numbers fit, too. If they do not, the matrix has no digits, unless the cells are so
+    small that short numbers do not fit, either: then all matrices have to have theirs.
+    """
+    columns = sum(each.shape[1] for each in cells)
+    room = (WIDEST - 2 * MARGIN - fixed) / columns
+    usual = min(CELL, room)
+    sizes = np.arange(usual, max(usual, min(WIDEST_CELL, room)) + 1e-6, 4.0)
+    looks = [Look(tint, float(cell), legible_at(columns * cell + fixed + 2 * MARGIN)) for cell in sizes]
+    best = max(looks, key=lambda look: (look.legible_of(cells), look.legible_of(cells, whole=True), -look.cell))
+    return best, best.legible_of(cells) if usual >= SPACIOUS else len(cells)
+
+
+def kernel_page(worked: Walkthrough, step: Step, look: Look, reached: int | None) -> Panel:
     """Input ∗ kernel = output, and below them the sum and the size."""
     operation = worked.operation
     if step.weights is None:
         raise TypeError(operation)
-    kernel = headed(matrix(plain_cells(step.weights[0]), cell), "kernel", size_text(operation.kernel))
+    transposed = isinstance(operation, TransposedConvolution)
+    gap = USUAL_SIGN if look.cell >= CELL else NARROW
     parts = [
-        canvas_matrix(worked, step, cell),
-        sign("∗"),
-        kernel,
-        sign("="),
-        output_matrix(worked, step, cell, reached),
+        canvas_matrix(worked, step, look),
+        sign("∗", gap),
+        headed(look.panel(kernel_cells(step, 0, look.tint)), "kernel", turned_text(operation)),
+        sign(equals_sign(*page_numbers(worked, step)), gap),
+        output_matrix(worked, step, look, reached),
     ]
     title = name_text(operation)
-    if isinstance(operation, TransposedConvolution):
-        first = plain_cells(worked.input[step.channels[0]])
-        given = headed(matrix(first, cell), "input", size_text(operation.input_size))
-        turned = headed(matrix(plain_cells(step.weights[0]), cell), "kernel", "turned 180°")
-        parts = [given, arrow(), parts[0], sign("∗"), turned, sign("="), parts[-1]]
+    if transposed:
+        first = look.panel(input_cells(worked, step.channels[0], look.tint))
+        parts = [headed(first, "input", size_text(operation.input_size)), arrow(width=max(gap, 72.0)), *parts]
         title += " as a convolution"
-    body = in_a_row(parts)
-    room = max(NARROWEST - 2 * MARGIN, body.width)
-    left = sum_panel(step, room, widest=widest_texts(worked, step))
     kernel_at = sum(part.width for part in parts[: len(parts) - 3])
-    foot = foot_panels(left, formula_panel(operation.formulas, room), kernel_at, room)
-    return worksheet(title, settings_text(operation), body, foot, notes(worked, step), counted=counted(worked, step))
+    tall = max(part.size[0] for part in parts)
+    body = in_a_row([*parts, space(BAR_GAP), tint_bar(look.tint, max(230.0, min(tall, 480.0)))])
+    room = max(NARROWEST - 2 * MARGIN, body.width)
+    left = sum_panel(step, room, widest=None if reached is None else widest_texts(worked, step))
+    foot = sum_and_formula(left, operation.formulas, kernel_at, room)
+    note = number_note(worked, step, products_of(step), drawn=[body, *(panel for _, panel in foot)])
+    texts = [*notes(worked, step), note]
+    lines, count = scale_lines(operation, "∗"), counted(worked, step)
+    return worksheet(title, settings_text(operation), body, foot, texts, counted=count, lines=lines)
 
 
-def pool_page(worked: Walkthrough, step: Step, cell: float, reached: int | None) -> Panel:
+def pool_page(worked: Walkthrough, step: Step, look: Look, reached: int | None) -> Panel:
     """Input → output, with the step and the size beside them, or below if they do not fit."""
     operation = worked.operation
-    kind = operation.kind if isinstance(operation, Pooling) else ""
-    body = in_a_row(
-        [
-            canvas_matrix(worked, step, cell),
-            arrow("max" if kind == "max" else "mean", 150),
-            output_matrix(worked, step, cell, reached),
-        ]
-    )
+    maximum = isinstance(operation, Pooling) and operation.kind == "max"
+    parts = [
+        canvas_matrix(worked, step, look),
+        arrow("max" if maximum else "mean", 150),
+        output_matrix(worked, step, look, reached),
+    ]
+    tall = max(part.size[0] for part in parts)
+    body = in_a_row([*parts, space(BAR_GAP), tint_bar(look.tint, max(230.0, min(tall, 480.0)))])
     count = counted(worked, step)
-    texts = [*notes(worked, step), "bold: the value that the window passes on" if kind == "max" else ""]
-    room = WIDEST - 2 * MARGIN - body.width - 90
+    bold = "bold: the value that the window passes on" if maximum else ""
+    lines = scale_lines(operation)
+    room = WIDEST - 2 * MARGIN - body.width - 60
     beside = room >= 460
     width = room if beside else max(body.width, NARROWEST - 2 * MARGIN)
     words = stacked([pool_sum_panel(worked, step, width), formula_panel(operation.formulas, width)], 40)
+    texts = [*notes(worked, step), bold, number_note(worked, step, drawn=[body, words])]
     if not beside:
-        return worksheet(name_text(operation), settings_text(operation), body, [(0.0, words)], texts, counted=count)
+        return worksheet(
+            name_text(operation), settings_text(operation), body, [(0.0, words)], texts, counted=count, lines=lines
+        )
     y = max(0.0, (body.height - words.height) / 2)
     height = max(body.height, words.height)
-    items = (*moved(body, 0, (height - body.height) / 2), *moved(words, body.width + 90, y))
-    both = Panel(items, body.width + 90 + words.width, height)
-    return worksheet(name_text(operation), settings_text(operation), both, [], texts, counted=count)
+    items = (*moved(body, 0, (height - body.height) / 2), *moved(words, body.width + 60, y))
+    both = Panel(items, body.width + 60 + words.width, height)
+    return worksheet(name_text(operation), settings_text(operation), both, [], texts, counted=count, lines=lines)
 
 
 def pool_sum_panel(worked: Walkthrough, step: Step, room: float) -> Panel:
-    """The marked cell of a pool in one line, or several."""
-    row, column = step.at
-    text, _, value = step_text(worked.operation, step).rpartition(" = ")
+    """The framed cell of a pool in one line, or several."""
+    text, equals, value = step_parts(worked.operation, step)
     lines = wrap(text, SUM, room - text_width(f"  =  {value}", FORMULA))
     words, below = text_block(lines, 0, SMALL + 14, SUM, colour=INK)
     x, y = text_width(lines[-1], SUM) + 14, below - SUM * 0.36
-    heading = Text(0, SMALL, f"the marked cell, row {row}, column {column}", SMALL, DIM)
+    heading = Text(0, SMALL, framed_text(step), SMALL, DIM)
     items = [
         heading,
         *words,
-        Text(x, y, "=", SUM, DIM),
+        Text(x, y, equals, SUM, DIM),
         Text(x + text_width("=  ", SUM) + 4, y, value, FORMULA - 1, INK, bold=True),
     ]
     head = text_width(heading.text, SMALL) + 8
@@ -513,12 +666,12 @@ def widest_texts(worked: Walkthrough, step: Step) -> tuple[float, float]:
     """The largest widths of a term and of a result in all steps, so that nothing moves from one step to the next."""
     if step.weights is None:
         return 0.0, 0.0
-    values = worked.canvas.values[step.channels[0]]
-    value = max((value_text(float(each)) for each in np.unique(values)[:500]), key=lambda text: text_width(text, SUM))
-    weights = [product_text(0.0, float(weight)).removeprefix("0") for weight in np.unique(step.weights)[:500]]
-    results = [value_text(float(each)) for each in np.unique(worked.output[step.channel])[:500]]
-    term = text_width(value, SUM) + max(text_width(weight, SUM) for weight in weights)
-    return term, max(text_width(result, FORMULA, bold=True) for result in results)
+    canvas, plane = worked.canvas, step.channels[0]
+    values = number_texts(canvas.values[plane], None if canvas.texts is None else canvas.texts[plane])
+    value = max(text_width(factor_text(each), SUM) for each in set(values.flat))
+    weight = max(text_width(f"×{factor_text(each)}", SUM) for each in weight_texts(step).flat)
+    results = number_texts(worked.results(step.channel))
+    return value + weight, max(text_width(each, FORMULA, bold=True) for each in results.flat)
 
 
 def counted(worked: Walkthrough, step: Step) -> tuple[int, int]:
@@ -535,9 +688,9 @@ def notes(worked: Walkthrough, step: Step, *, cells: bool = True) -> list[str]:
         lines.append(f"output channel {step.channel} of {operation.out_channels:,}")
     transposed = isinstance(operation, TransposedConvolution)
     if cells and canvas.stretched.any():
-        lines.append("shaded cells: zeros put between the values (s − 1)")
+        lines.append("cells with an inner frame: zeros put between the values (s − 1)")
     if cells and canvas.padding.any():
-        around = "torch’s implicit padding d(k − 1) − p" if transposed else "padding: zeros round the input"
+        around = "torch’s implicit padding d(k − 1) − p" if transposed else "padding: zeros around the input"
         if isinstance(operation, Pooling) and operation.kind == "max":
             around = "padding, which no maximum takes"
         lines.append(f"dashed cells are {around}")
@@ -549,5 +702,4 @@ def notes(worked: Walkthrough, step: Step, *, cells: bool = True) -> list[str]:
     lines += [text for text in (left_over_text(operation), gap_text(operation)) if text] + broken_notes(worked)
     if isinstance(operation, Pooling):
         return [*lines, "no weights"]
-    lines += [weights_text(operation), macs_text(operation)]
-    return lines if transposed else [*lines, "the kernel is not flipped, as in torch"]
+    return [*lines, weights_text(operation), macs_text(operation)]

@@ -10,7 +10,7 @@ import numpy as np
 
 from kernelviz.arithmetic.operations import Convolution, Pooling, TransposedConvolution
 from kernelviz.arithmetic.windows import sides_text, size_text
-from kernelviz.wording import counted, factor_text, inflected, value_text
+from kernelviz.wording import MOST_DIGITS, counted, factor_text, inflected, is_written_exactly, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,9 +27,32 @@ MOST_TERMS = 2000  # of one sum; longer sums are shortened in the middle
 FLIPPED = "the kernel is not flipped: what torch calls convolution is cross-correlation in mathematics"
 
 
-def product_text(value: float, weight: float) -> str:
-    """``7×(−1)``."""
-    return f"{value_text(value)}×{factor_text(weight)}"
+def number_texts(values: Array, typed: Array | None = None) -> Array:
+    """How numbers are written, floats or ``Decimal``: as typed, else by ``value_text``; an array of that shape."""
+    found = [value_text(value) for value in values.flat]
+    if typed is not None:
+        found = [text or ours for text, ours in zip(typed.flat, found, strict=True)]
+    return np.array([*found, None], object)[:-1].reshape(values.shape)
+
+
+def window_texts(step: Step) -> Array:
+    """The numbers under the window (C, h, w) as text."""
+    return number_texts(step.window, step.window_texts)
+
+
+def weight_texts(step: Step) -> Array:
+    """The weights of a step (C, h, w) as text."""
+    return number_texts(step.window if step.weights is None else step.weights, step.weight_texts)
+
+
+def bias_number(step: Step) -> str:
+    """The bias as text; empty if there is none."""
+    return "" if step.bias is None else step.bias_text or value_text(step.bias)
+
+
+def product_text(value: str, weight: str) -> str:
+    """``7×(−1)``: two numbers as factors."""
+    return f"{factor_text(value)}×{factor_text(weight)}"
 
 
 def plane_terms(step: Step, plane: int, *, real_only: bool = False) -> list[str]:
@@ -37,34 +60,81 @@ def plane_terms(step: Step, plane: int, *, real_only: bool = False) -> list[str]
 
     ``real_only`` leaves out those of padding and of the zeros from stretching.
     """
-    window = step.window[plane]
-    cells = [(i, j) for i in range(window.shape[0]) for j in range(window.shape[1])]
+    window = number_texts(step.window[plane], None if step.window_texts is None else step.window_texts[plane])
+    cells = [*np.ndindex(*window.shape)]
     if real_only:
         cells = [cell for cell in cells if not (step.padding[cell] or step.stretched[cell])]
     if step.weights is None:
-        return [value_text(window[cell]) for cell in cells]
-    return [product_text(window[cell], step.weights[plane][cell]) for cell in cells]
+        return [window[cell] for cell in cells]
+    weights = number_texts(step.weights[plane], None if step.weight_texts is None else step.weight_texts[plane])
+    return [product_text(window[cell], weights[cell]) for cell in cells]
+
+
+def added_text(terms: Sequence[str]) -> str:
+    """``2 − 6.25 + 0``: terms added up, each minus as an operator; powers of ten in brackets."""
+    first, *rest = ((term.startswith("−"), _part_text(term.removeprefix("−"))) for term in terms)
+    start = f"−{first[1]}" if first[0] else first[1]
+    return start.replace("−(", "(−") + "".join(f" {'−' if minus else '+'} {term}" for minus, term in rest)
+
+
+def _part_text(term: str) -> str:
+    """A term without its sign: a power of ten is in brackets."""
+    return factor_text(term) if "×" in term else term
+
+
+def equals_sign(*printed: Array | None) -> str:
+    """The sign before a result: ``=``, or ``≈`` if one of the numbers of the line, result included, is rounded."""
+    return "≈" if is_rounded(*printed) else "="
+
+
+def sum_numbers(step: Step, *, real_only: bool = False) -> list[Array | None]:
+    """The numbers that the sum of a step prints: factors, bias and result; ``real_only`` as in ``plane_terms``."""
+    window, weights = step.window, step.weights
+    if real_only:
+        real = ~(step.padding | step.stretched)
+        window, weights = window[:, real], None if weights is None else weights[:, real]
+    return [window, weights, *bias_and_result(step)]
+
+
+def bias_and_result(step: Step) -> list[Array | None]:
+    """The bias of a step, if it has one, and its result."""
+    return [None if step.bias is None else np.array([step.bias]), np.array([step.exact], object)]
+
+
+def worked_text(step: Step) -> str:
+    """``2 − 6.25 + 0 − 2 = −6.25``: the products and the bias added up; ``≈`` if rounded; empty for a pool."""
+    products = step.exact_products
+    if products is None:
+        return ""
+    terms = [*number_texts(products).flat, *([bias_number(step)] if step.bias is not None else [])]
+    return f"{added_text(terms)} {equals_sign(products, *bias_and_result(step))} {value_text(step.exact)}"
 
 
 def step_text(operation: Operation, step: Step) -> str:
-    """``1×1 + 2×2 + … = 411``: how an output cell is computed, with every term.
+    """``1×1 + 2×2 + … = 411``: how an output cell is computed, with every term; ``≈`` if a number is rounded."""
+    return " ".join(step_parts(operation, step))
+
+
+def step_parts(operation: Operation, step: Step) -> tuple[str, str, str]:
+    """The terms of an output cell, ``=`` or ``≈``, and the result.
 
     For a transposed convolution only the stamps on that cell; several input channels are in brackets each.
     """
-    value = value_text(step.value)
+    value = value_text(step.exact)
     if isinstance(operation, Pooling):
         maximum = operation.kind == "max"
-        terms = plane_terms(step, 0, real_only=maximum or not operation.count_include_pad)
+        real_only = maximum or not operation.count_include_pad
+        terms, equals = plane_terms(step, 0, real_only=real_only), equals_sign(*sum_numbers(step, real_only=real_only))
         if maximum:
-            return f"max({', '.join(shortened(terms))}) = {value}"
-        return f"({' + '.join(map(bracketed, shortened(terms)))}) / {step.counted} = {value}"
+            return f"max({', '.join(shortened(terms))})", equals, value
+        return f"({' + '.join(map(bracketed, shortened(terms)))}) / {step.counted}", equals, value
     real_only = isinstance(operation, TransposedConvolution)
     planes = [plane_terms(step, plane, real_only=real_only) for plane in range(len(step.window))]
     sums = [" + ".join(shortened(terms)) for terms in planes if terms]
     if len(sums) > 1:
         sums = [f"({each})" for each in shortened(sums)]
-    bias = [] if step.bias is None else [factor_text(step.bias)]
-    return f"{' + '.join(sums + bias) or 'no stamp'} = {value}"
+    bias = [] if step.bias is None else [factor_text(bias_number(step))]
+    return " + ".join(sums + bias) or "no stamp", equals_sign(*sum_numbers(step, real_only=real_only)), value
 
 
 def bracketed(term: str) -> str:
@@ -131,17 +201,80 @@ def _pool_settings(operation: Pooling) -> str:
 
 
 def weights_text(operation: Operation, *, dense: bool = True) -> str:
-    """``9 weights, no bias (dense: 225)``."""
+    """``9 weights, no bias``, and with ``dense`` what a fully connected layer takes."""
     if isinstance(operation, Pooling):
         return "no weights"
     weights = counted(operation.weights, "weight")
     text = f"{weights} and {_biases(operation)}" if operation.bias else f"{weights}, no bias"
-    return f"{text} (dense: {operation.dense_parameters:,})" if dense else text
+    return f"{text} (a fully connected, dense layer: {operation.dense_parameters:,})" if dense else text
 
 
 def macs_text(operation: Operation) -> str:
     """``81 multiply–adds``."""
     return f"{operation.macs:,} multiply–adds"
+
+
+SCALE = "one colour scale for the whole page, logarithmic: the same number has the same colour everywhere"
+ROUNDED = "numbers longer than six digits are rounded for display to 3 digits"
+SHORTENED = "numbers too long for their cells are rounded for display further"
+POWER = "e6 means ×10⁶"
+LEFT_OUT = "… if nothing fits"
+AS_IS = "numbers as typed", "numbers as given"
+OWN = {"input": "--input", "kernel": "--kernel-values"}  # the options that give these numbers
+
+
+SIGNS = {
+    "∗": "∗ : lay the kernel on the window, multiply cell by cell, add up",
+    "× Σ": "× : multiply window and kernel cell by cell; Σ : add up the products",
+    "": "each result: lay the kernel on the window, multiply cell by cell, add up",
+}
+
+
+def star_text(operation: Operation, sign: str) -> str:
+    """What the sign between input and kernel means; if there is none, how each result is computed."""
+    text = SIGNS[sign]
+    if isinstance(operation, TransposedConvolution):
+        return f"{text}; here the kernel is turned by 180°"
+    return f"{text}; the kernel is not flipped, as in torch"
+
+
+def made_up_text(worked: Walkthrough) -> str:
+    """Which numbers come from a seed, and how to give others; empty if all were given."""
+    if not worked.made_up:
+        return ""
+    names, own = " and ".join(worked.made_up), " and ".join(OWN[name] for name in worked.made_up)
+    return f"{names} made up (--seed {worked.seed}): give your own with {own}"
+
+
+def origin_text(worked: Walkthrough) -> str:
+    """Where the numbers come from: made up, typed or neither; as typed only if each of them is written so."""
+    as_typed = worked.typed and all(text for texts in worked.typed.values() for text in texts.flat)
+    return made_up_text(worked) or AS_IS[0 if as_typed else 1]
+
+
+def is_rounded(*values: Array | None) -> bool:
+    """Whether any of these numbers, floats or ``Decimal``, is written rounded."""
+    for each in values:
+        if each is None:
+            continue
+        if each.dtype == object:
+            found = each.ravel()
+        else:
+            short = (each == np.rint(each)) & (np.abs(each) < 10.0**MOST_DIGITS)
+            found = np.unique(each[~short])
+        if not all(map(is_written_exactly, found)):
+            return True
+    return False
+
+
+def display_text(origin: str, *values: Array | None, marked: bool) -> str:
+    """Where the numbers come from, and whether these are rounded for display, ``marked`` by ``≈``."""
+    if not is_rounded(*values):
+        return f"{origin}; results exact"
+    text = f"{ROUNDED} (≈)" if marked else ROUNDED
+    return (
+        f"{text}, the others are exact, or as {origin.rpartition(' ')[2]}" if origin in AS_IS else f"{origin}; {text}"
+    )
 
 
 def broken_count(worked: Walkthrough) -> int:
@@ -238,14 +371,38 @@ def _middle(operation: Operation) -> str:
 def _formula_lines(operation: Operation) -> list[str]:
     rows, columns = operation.formulas
     lines = [f"size        {rows.letters}"]
+    letters = f"            {', '.join(' '.join(each) for each in letter_values(operation.formulas))}"
+    if signs := rounding_text(operation.formulas):
+        letters += f"; {signs}"
     if rows == columns:
-        return [*lines, f"            {rows.text}", *(f"            {line}" for line in rows.where)]
+        return [*lines, f"            {rows.text}", *(f"            {line}" for line in rows.where), letters]
     if columns.letters != rows.letters:
         lines.append(f"            {columns.letters}")
     for name, formula in (("rows", rows), ("columns", columns)):
         where = f"   ({'; '.join(formula.where)})" if formula.where else ""
         lines.append(f"  {name:<10}{formula.text}{where}")
-    return lines
+    return [*lines, letters]
+
+
+def letter_values(formulas: tuple[Formula, Formula]) -> list[tuple[str, str, str]]:
+    """The letters of the formulas of rows and columns with their names and values; ``3 × 5`` if the two differ."""
+    rows, columns = ({letter: (name, value) for letter, name, value in each.values} for each in formulas)
+    found = []
+    for letter in {**rows, **columns}:
+        name = rows.get(letter, columns.get(letter, ("", 0)))[0]
+        if letter in rows and letter in columns:
+            found.append((letter, name, sides_text([rows[letter][1], columns[letter][1]])))
+        else:
+            axis, value = ("rows", rows[letter]) if letter in rows else ("columns", columns[letter])
+            found.append((letter, f"{name} of {axis}", str(value[1])))
+    return found
+
+
+def rounding_text(formulas: tuple[Formula, Formula]) -> str:
+    """``⌊ ⌋ round down``: what the brackets in the formulas mean; empty if there are none."""
+    letters = "".join(formula.letters for formula in formulas)
+    meant = {"⌊": "⌊ ⌋ round down", "⌈": "⌈ ⌉ round up"}
+    return ", ".join(text for bracket, text in meant.items() if bracket in letters)
 
 
 def _implicit_lines(operation: Operation) -> list[str]:
@@ -281,29 +438,38 @@ def _cost_lines(operation: Operation) -> list[str]:
     made = f"{operation.out_channels} × {per} = {counted(operation.weights, 'weight')}"
     bias = f" and {_biases(operation)}: {operation.parameters:,}" if operation.bias else ", no bias"
     return [
-        f"parameters  {made}{bias}; a dense layer for these sizes takes {operation.dense_parameters:,}",
+        f"parameters  {made}{bias}; a fully connected (dense) layer for these sizes takes {operation.dense_parameters:,}",
         f"work        {macs_text(operation)}",
     ]
 
 
 def number_lines(worked: Walkthrough, steps: Sequence[Step], channel: int) -> list[str]:
-    """The numbers: input, kernel, every step, and the output."""
+    """The numbers and where they come from: input, kernel, every step, and the output."""
     operation = worked.operation
-    lines = ["", "input", *_planes(worked.input)]
+    results = [worked.results(each) for each in range(len(worked.output))] if worked.output.size <= MOST_CELLS else []
+    known = [worked.input, worked.kernel, worked.bias]
+    shown = [None if values is None or values.size > MOST_CELLS else values for values in known]
+    sums = [step_text(operation, step) for step in steps]
+    note = display_text(origin_text(worked), *shown, *results, marked=any("≈" in text for text in sums))
+    lines = [f"numbers     {note.removeprefix('numbers ')}"]
+    lines += ["", "input", *_planes(worked.input, worked.typed.get("input"))]
     if worked.kernel is not None:
-        lines += ["", _kernel_heading(operation), *_planes(worked.kernel.reshape(-1, *worked.kernel.shape[2:]))]
+        typed = worked.typed.get("kernel")
+        planes = (-1, *operation.kernel)
+        texts = None if typed is None else typed.reshape(planes)
+        lines += ["", _kernel_heading(operation), *_planes(worked.kernel.reshape(planes), texts)]
         if not isinstance(operation, TransposedConvolution):
             lines += [f"  {FLIPPED}"]
     if worked.bias is not None:
-        lines += ["", f"bias  {'  '.join(value_text(value) for value in worked.bias)}"]
+        lines += ["", f"bias  {'  '.join(number_texts(worked.bias, worked.typed.get('bias')))}"]
     total = operation.output_size[0] * operation.output_size[1]
     if isinstance(operation, TransposedConvolution):
         lines += ["", *_stamp_lines(worked, channel), *_stretched_lines(worked, channel)]
     heading = "steps" if len(steps) == total else f"{inflected(len(steps), 'step')} ({len(steps)} of {total})"
     of = f" of output channel {channel}" if operation.out_channels > 1 else ""
-    lines += ["", f"{heading}{of}"]
-    lines += [f"  row {step.at[0]}, column {step.at[1]}: {step_text(operation, step)}" for step in steps]
-    return [*lines, "", "output", *_planes(worked.output)]
+    lines += ["", f"{heading}{of}, rows and columns counted from 0"]
+    lines += [f"  row {step.at[0]}, column {step.at[1]}: {text}" for step, text in zip(steps, sums, strict=True)]
+    return [*lines, "", "output", *_planes(np.stack(results) if results else worked.output)]
 
 
 def _kernel_heading(operation: Operation) -> str:
@@ -317,47 +483,44 @@ def _stamp_lines(worked: Walkthrough, channel: int) -> list[str]:
     operation = worked.operation
     if not isinstance(operation, TransposedConvolution):
         return []
-    lines, shown = ["stamps (what overlaps adds up)"], 0
+    lines = ["stamps (what overlaps adds up)"]
     one = operation.in_channels // operation.groups == 1
-    for row in range(operation.input_size[0]):
-        for column in range(operation.input_size[1]):
-            if shown * operation.kernel[0] * operation.kernel[1] > MOST_CELLS // 4:
-                return [*lines, f"  … and {operation.input_size[0] * operation.input_size[1] - shown:,} more"]
-            y, x = (
-                at * stride - padding
-                for at, stride, padding in zip((row, column), operation.stride, operation.padding, strict=True)
-            )
-            first = (
-                channel // (operation.out_channels // operation.groups) * (operation.in_channels // operation.groups)
-            )
-            what = (
-                f"{factor_text(worked.input[first, row, column])} × kernel" if one else "all channels × their kernels"
-            )
-            where = f"from row {y}, column {x} of the output on".replace("-", "−")
-            lines.append(f"  row {row}, column {column}: {what}, {where}")
-            shown += 1
+    first = channel // (operation.out_channels // operation.groups) * (operation.in_channels // operation.groups)
+    typed = worked.typed.get("input")
+    for shown, (row, column) in enumerate(np.ndindex(*operation.input_size)):
+        if shown * operation.kernel[0] * operation.kernel[1] > MOST_CELLS // 4:
+            return [*lines, f"  … and {operation.input_size[0] * operation.input_size[1] - shown:,} more"]
+        y, x = (
+            at * stride - padding
+            for at, stride, padding in zip((row, column), operation.stride, operation.padding, strict=True)
+        )
+        value = ("" if typed is None else typed[first, row, column]) or value_text(worked.input[first, row, column])
+        what = f"{factor_text(value)} × kernel" if one else "all channels × their kernels"
+        where = f"from row {y}, column {x} of the output on".replace("-", "−")
+        lines.append(f"  row {row}, column {column}: {what}, {where}")
     return lines
 
 
 def _stretched_lines(worked: Walkthrough, channel: int) -> list[str]:
     """The same as a convolution: what the turned kernel slides over."""
-    kernel = worked.canvas.kernel
-    if kernel is None:
+    canvas = worked.canvas
+    if canvas.kernel is None:
         return []
     lines = [
         "",
         "the same as a convolution with stride 1 over the stretched and padded input",
-        *_planes(worked.canvas.values),
+        *_planes(canvas.values, canvas.texts),
     ]
-    return [*lines, "", "with the kernel turned by 180°", *_planes(kernel[channel])]
+    texts = None if canvas.kernel_texts is None else canvas.kernel_texts[channel]
+    return [*lines, "", "with the kernel turned by 180°", *_planes(canvas.kernel[channel], texts)]
 
 
-def _planes(values: Array) -> list[str]:
+def _planes(values: Array, typed: Array | None = None) -> list[str]:
     """Tables below each other, numbered if there are several; right-aligned."""
     if values.size > MOST_CELLS:
         return [f"  {size_text(values.shape)} numbers, from {value_text(values.min())} to {value_text(values.max())}"]
-    texts = [[[value_text(value) for value in row] for row in plane] for plane in values]
-    width = max(len(text) for plane in texts for row in plane for text in row)
+    texts = number_texts(values, typed)
+    width = max(map(len, texts.flat))
     lines: list[str] = []
     for number, plane in enumerate(texts):
         if len(texts) > 1:
@@ -388,6 +551,8 @@ def explanation_entry(operation: Operation, worked: Walkthrough | None, steps: S
         "kernel_values": None if worked is None or worked.kernel is None else worked.kernel.tolist(),
         "bias": None if worked is None or worked.bias is None else worked.bias.tolist(),
         "output": None if worked is None else worked.output.tolist(),
+        "made_up": None if worked is None else list(worked.made_up),
+        "seed": None if worked is None or not worked.made_up else worked.seed,
         "steps_total": operation.output_size[0] * operation.output_size[1],
         "steps": [_step_entry(operation, step) for step in steps],
     }
@@ -399,6 +564,7 @@ def _formula_entry(formula: Formula) -> dict[str, Any]:
         "numbers": formula.numbers,
         "result": formula.result,
         "where": list(formula.where),
+        "values": {letter: value for letter, _, value in formula.values},
     }
 
 
@@ -430,6 +596,8 @@ def field_text(layer: TracedLayer) -> str:
     """What one unit reads of the image."""
     if layer.field is None:
         return f"not known: {layer.lost}" if layer.lost else "not known"
+    if any(axis.size is None for axis in layer.field.axes):
+        return f"not known: {layer.lost}"
     size = " × ".join(str(axis.size) for axis in layer.field.axes)
     jumps = [axis.jump for axis in layer.field.axes]
     text = f"a unit reads {size} pixels of the image"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from kernelviz.drawing.worksheets import (
     WIDEST,
     Cells,
     LabelledPicture,
+    Tint,
     arrow_items,
     cells_panel,
     digit_size,
@@ -41,6 +42,8 @@ from kernelviz.explain.unit_parts import (
     photograph,
     single_page,
     stacked_page,
+    tint_text,
+    unit_tint,
     with_map_bar,
 )
 from kernelviz.explain.unit_texts import (
@@ -55,7 +58,7 @@ from kernelviz.explain.unit_texts import (
     value_of,
 )
 from kernelviz.records import FeatureMaps
-from kernelviz.wording import PART
+from kernelviz.wording import PART, normalising_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -159,19 +162,20 @@ def _row(unit: Unit, position: int, y: float, lefts: Sequence[float], *, pointwi
 
 
 def _matrix(unit: Unit, values: Array, position: int, *, padded: bool) -> Panel:
-    """One matrix as colours of the scale of all of its kind."""
+    """One matrix as colours of the scale of all of them."""
     cell = THUMB / max(values.shape[1:])
-    shown = values[list(unit.strongest(SHOWN))]
     around, between = (unit.padding, unit.stretched) if padded else (None, None)
-    return cells_panel(Cells(values[position], strongest(shown), padding=around, stretched=between), cell, 0)
+    tint = unit_tint(unit, pale=False)
+    return cells_panel(Cells(values[position], tint, padding=around, stretched=between), cell, 0)
 
 
 def _number(unit: Unit, values: Array, position: int) -> Panel:
     """A single number as a cell as wide as a matrix."""
     shown = values[list(unit.strongest(SHOWN))]
-    every = [Cells(plane, strongest(shown), decimals=short_decimals(shown)) for plane in shown]
-    cells = Cells(values[position], strongest(shown), decimals=short_decimals(shown))
-    panel = cells_panel(cells, THUMB, min(24.0, digit_size(every, THUMB, UNIT_DIGITS)))
+    tint, decimals = unit_tint(unit), short_decimals(shown)
+    every = [Cells(plane, tint, decimals=decimals) for plane in shown]
+    cells = Cells(values[position], tint, decimals=decimals)
+    panel = cells_panel(cells, THUMB, min(24.0, digit_size(every, THUMB, UNIT_DIGITS)), UNIT_DIGITS)
     return _flattened(panel, 62.0 / THUMB)
 
 
@@ -310,11 +314,14 @@ def _kernel(unit: Unit, planes: Sequence[int]) -> LabelledPicture:
     side = ALONE if len(planes) == 1 else PLANE
     shown = unit.kernel[list(planes)]
     cell = side / max(shown.shape[1:])
-    every = [Cells(plane, strongest(shown), decimals=short_decimals(shown)) for plane in shown]
+    tint = Tint(strongest(shown))
+    every = [Cells(plane, tint, decimals=short_decimals(shown)) for plane in shown]
     size = digit_size(every, cell, UNIT_DIGITS)
+    if not size:
+        every = [replace(each, tint=replace(tint, pale=False)) for each in every]
     colours = reads_colours(unit)
     labels = [COLOURS[unit.numbers[position]] if colours else f"plane {unit.numbers[position]}" for position in planes]
-    panels = [cells_panel(each, cell, size) for each in every]
+    panels = [cells_panel(each, cell, size, UNIT_DIGITS) for each in every]
     box = _stack(panels, labels, side if len(planes) > 1 else panels[0].height)
     size_text = "turned 180°" if unit.layer.transposed else " × ".join(map(str, unit.kernel.shape))
     name = f"kernel {unit.at[0]}: {labels[0]}" if len(planes) > 1 else f"kernel {unit.at[0]}"
@@ -400,9 +407,7 @@ def plot_unit(unit: Unit) -> PageFigure:
     """
     from kernelviz.drawing.figures import draw_page
 
-    figure = draw_page(unit_page(unit))
-    figure.recipe = unit_recipe(unit, whole=False)
-    return figure
+    return draw_page(unit_page(unit), unit_recipe(unit, whole=False))
 
 
 def plot_kernel_and_map(unit: Unit) -> PageFigure:
@@ -415,9 +420,7 @@ def plot_kernel_and_map(unit: Unit) -> PageFigure:
     """
     from kernelviz.drawing.figures import draw_page
 
-    figure = draw_page(kernel_and_map_page(unit))
-    figure.recipe = unit_recipe(unit, whole=True)
-    return figure
+    return draw_page(kernel_and_map_page(unit), unit_recipe(unit, whole=True))
 
 
 def unit_recipe(unit: Unit, *, whole: bool) -> dict[str, Any]:
@@ -453,6 +456,7 @@ def unit_page(unit: Unit) -> Panel:
         more,
         "rounded for display, summed before",
         f"the network gave {value_of(unit.value)}",
+        tint_text(unit),
         clipping_text(map_colours(unit.map)),
     ]
     return worksheet(TITLE, settings, body, [], [*captions(unit), *lines, *notes(unit)])
@@ -466,7 +470,7 @@ def captions(unit: Unit) -> list[str]:
     if unit.layer.transposed:
         lines.append("transposed: as a convolution with the kernel turned by 180°, zeros between the values")
     if unit.reads_image and unit.source and unit.source.preprocessing:
-        lines.append(_input_text(unit.source.preprocessing))
+        lines.append(f"input {normalising_text(unit.source.preprocessing)}")
     if unit.source and unit.source.label != unit.source.model:  # for a plain module both are its class
         lines.append(f"weights: {unit.source.label}")
     if unit.padding.any():
@@ -476,17 +480,6 @@ def captions(unit: Unit) -> list[str]:
     if unit.box is None:
         lines.append(f"what the unit can see is not known: {unit.unseen}")
     return lines
-
-
-def _input_text(facts: Any) -> str:
-    mean, deviation = (_one(facts[key]) for key in ("mean", "std"))
-    return f"input (x − {mean}) / {deviation}"
-
-
-def _one(values: Any) -> str:
-    """One number if all channels have the same."""
-    numbers = [f"{float(value):.4g}" for value in values]
-    return numbers[0] if len(set(numbers)) == 1 else f"({', '.join(numbers)})"
 
 
 def notes(unit: Unit) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,9 +36,10 @@ from kernelviz.drawing.worksheets import (
     Cells,
     DigitRule,
     LabelledPicture,
+    Tint,
     cells_panel,
     digit_size,
-    frame,
+    page_tint,
     strongest,
     tints,
     titled,
@@ -84,7 +86,7 @@ class MapColours:
 
     def pixels(self, values: Array) -> Array:
         """(h, w, 3) uint8."""
-        return tints(Cells(values, self.limit), digits=False)
+        return tints(Cells(values, Tint(self.limit, pale=False)), digits=False)
 
 
 def map_colours(values: Array) -> MapColours:
@@ -116,7 +118,7 @@ def map_bar(colours: MapColours, width: float) -> Panel:
         low, high = (f"≤ {low}" if colours.negative else low), f"≥ {high}"
     pixels = colours.pixels(np.linspace(-1.0 if colours.negative else 0.0, 1, 201)[None] * colours.limit)
     middle, label = (width / 2 if colours.negative else None), "0"
-    clear = 35 - text_width("−", SMALL) / 2
+    clear = 14.0
     if colours.negative and width - sum(text_width(text, SMALL) for text in (low, high)) < 24:
         low, high, label, clear = "", "", f"{'beyond ' if colours.clipped else ''}±{end}", -width
     style = BarStyle(13, SMALL, 25, clear=clear, colour=DIM)
@@ -273,27 +275,41 @@ def funnel(frame: tuple[float, float, float], below: tuple[float, float, float])
     return [Rule(a, frame[2], b, below[2], DARK, 1.6) for a, b in zip(frame[:2], below[:2], strict=True)]
 
 
-SIDE = 350.0  # of a single matrix
+SIDE = 375.0  # of a single matrix
 SMALLER, SIGNS = 225.0, 38.0  # of one of several matrices, and of a sign between them
 LEFT, COLUMN, BESIDE = 190.0, 225.0, 30.0  # the pictures on the left and on the right, and the space between
 # Frames take a part of their cells.
-UNIT_DIGITS = DigitRule(largest=28.0, tall=0.44, wide=0.87, widest=0.93, bold=False)
+UNIT_DIGITS = DigitRule(largest=26.0, tall=0.42, share=0.88, usual=math.inf, bold=False)
 SWATCHES = ("#c0392b", "#2e8b57", "#2e6bb0")
 
 
+def unit_tint(unit: Unit, *, pale: bool = True) -> Tint:
+    """The scale of window, kernel and products."""
+    return page_tint(unit.window, unit.kernel, unit.products, pale=pale)
+
+
+def tint_text(unit: Unit) -> str:
+    """The line of the caption about the scale of window, kernel and products."""
+    limit = unit_tint(unit).limit
+    end = fixed_text(limit, decimals_for(np.array([limit])))
+    what = "values and weights" if unit.window[0].size == 1 else "window, kernel and products"
+    return f"{what} have one logarithmic colour scale, full at ±{end}"
+
+
 def matrices(unit: Unit, position: int, side: float, *, framed: bool = True) -> tuple[Panel, Panel, Panel]:
-    """Window, kernel and products of one channel; one scale and one number of decimals for all channels of each."""
+    """Window, kernel and products of one channel; one scale for all, one number of decimals for all channels of each."""
     cell = side / max(unit.window.shape[1:])
-    triples = []
+    triples, tint = [], unit_tint(unit)
     for values, padded in ((unit.window, True), (unit.kernel, False), (unit.products, True)):
-        limit, decimals = strongest(values), short_decimals(values)
+        decimals = short_decimals(values)
         around, between = (unit.padding, unit.stretched) if padded else (None, None)
-        triples.append([Cells(plane, limit, padding=around, stretched=between, decimals=decimals) for plane in values])
+        triples.append([Cells(plane, tint, padding=around, stretched=between, decimals=decimals) for plane in values])
     size = min(digit_size(every, cell, UNIT_DIGITS) for every in triples)
-    panels = [cells_panel(every[position], cell, size) for every in triples]
+    panels = [cells_panel(every[position], cell, size, UNIT_DIGITS) for every in triples]
     if framed:
-        rows, columns = unit.window.shape[1:]
-        panels[0] = Panel((*panels[0].items, frame(0, 0, rows, columns, cell)), panels[0].width, panels[0].height)
+        wide, tall = panels[0].width, panels[0].height
+        border = outline(-2.2, -2.2, wide + 4.4, tall + 4.4, colour=DARK, line=4.4)  # outside of cells full of digits
+        panels[0] = Panel((*panels[0].items, border), wide, tall)
     return panels[0], panels[1], panels[2]
 
 
@@ -306,8 +322,8 @@ def single_page(unit: Unit) -> Panel:
     """One input channel: the channel, the receptive field and the map; below them window, kernel and products."""
     total = sums_text(unit)[-1]
     tail = 24 + max(38 + text_width(total, FORMULA, bold=True), text_width(bias_text(unit), SMALL))
-    side = min(SIDE, (WIDEST - 2 * MARGIN - tail - 2 * 58) / 3)
-    across = side + 58
+    side = min(SIDE, (WIDEST - 2 * MARGIN - tail - 2 * 46) / 3)
+    across = side + 46
     items: list[Item] = []
     views = [input_view(unit, 0, side, name=f"input channel {unit.numbers[0]}")]
     field = photograph(unit, side, field=True)
@@ -379,7 +395,7 @@ def stacked_page(unit: Unit) -> Panel:
         for x, sign in zip(lefts[1:], "×=", strict=True):
             items.append(
                 Text(
-                    x - SIGNS / 2 - (wide - row[0].width) / 2, middle, sign, SIGN - 6, DIM, align="center", middle=True
+                    x - SIGNS / 2 - (wide - row[0].width) / 2, middle, sign, SIGN - 12, DIM, align="center", middle=True
                 )
             )
         items.append(Text(lefts[2] + row[0].width + 12, middle, "Σ", SMALL + 3, DIM, middle=True))

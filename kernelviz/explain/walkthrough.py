@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kernelviz.arithmetic.operations import Convolution, Operation, Pooling, TransposedConvolution, check_cell
-from kernelviz.arithmetic.steps import Step, axis_cells, read_cells
+from kernelviz.arithmetic.steps import Step, axis_cells, pick_cells, read_cells
 from kernelviz.errors import UsageError
-from kernelviz.records import as_array, shape_text
+from kernelviz.notebook import html_planes, record_repr, side_by_side
+from kernelviz.records import Typed, as_array, shape_text
+from kernelviz.wording import decimal_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from kernelviz.records import Array
 
@@ -25,7 +28,8 @@ class Canvas:
     ``values`` is (C, H, W); the masks ``padding`` and ``stretched`` (H, W) mark the cells around the input and the zeros
     between its values. The first row and column of the input are at ``origin``, which is negative if the input is cut.
     ``rows`` and ``columns`` hold what each row and column of the output reads. ``kernel`` is (out_channels,
-    in_channels / groups, h, w) as it slides, turned by 180° for a transposed convolution; None for a pool.
+    in_channels / groups, h, w) as it slides, turned by 180° for a transposed convolution; None for a pool. ``texts`` and
+    ``kernel_texts`` hold how the numbers were typed, or None.
     """
 
     values: Array
@@ -35,6 +39,10 @@ class Canvas:
     rows: tuple[range, ...]
     columns: tuple[range, ...]
     kernel: Array | None
+    texts: Array | None = None
+    kernel_texts: Array | None = None
+
+    __repr__ = record_repr
 
     @property
     def unread(self) -> Array:
@@ -44,12 +52,19 @@ class Canvas:
         return ~(rows[:, None] & columns[None, :])
 
 
-def make_canvas(operation: Operation, data: Array, kernel: Array | None) -> Canvas:
-    """The canvas of an operation for this input (C, H, W) and this kernel as torch stores it."""
+def make_canvas(
+    operation: Operation,
+    data: Array,
+    kernel: Array | None,
+    texts: Array | None = None,
+    kernel_texts: Array | None = None,
+) -> Canvas:
+    """The canvas of an operation for this input (C, H, W) and this kernel as torch stores it, and for the texts of both."""
     stride = (1, 1)
     if isinstance(operation, TransposedConvolution):
         edges, stride = operation.implicit_padding, operation.stride
         kernel = None if kernel is None else _turned(operation, kernel)
+        kernel_texts = None if kernel_texts is None else _turned(operation, kernel_texts)
     elif isinstance(operation, Convolution):
         edges = operation.padding
     else:
@@ -70,6 +85,8 @@ def make_canvas(operation: Operation, data: Array, kernel: Array | None) -> Canv
         rows=tuple(_moved(operation.window(row, 0)[0], top) for row in range(outputs[0])),
         columns=tuple(_moved(operation.window(0, column)[1], left) for column in range(outputs[1])),
         kernel=kernel,
+        texts=None if texts is None else pick_cells(texts, rows, columns, ""),
+        kernel_texts=kernel_texts,
     )
 
 
@@ -94,9 +111,21 @@ MOST_MEMORY = 400_000_000  # bytes at most, as estimated by ``memory_needed``
 INPUT_DIGITS, KERNEL_DIGITS = (0, 10), (-2, 3)  # small whole numbers, easy to add
 
 
+_EXACT_FLOATS = 2.0**52  # whole numbers up to this size, and their sums, are exact floats
+_MOST_TERMS = 500_000  # of the sums of one output channel that are worked out in decimals, which takes a second
+
+
 @dataclass(frozen=True)
 class Walkthrough:
-    """An operation with its numbers: input (C, H, W), kernel as torch stores it, bias (out_channels,), output (C, H, W)."""
+    """An operation with its numbers, the result of ``work_out``.
+
+    ``input`` is (C, H, W), ``kernel`` as torch stores it, ``bias`` (out_channels,), ``output`` (C, H, W); a pool has no
+    kernel and no bias. ``step`` is how one value of the output is computed, ``steps`` are all of a channel.
+    ``plot_convolution`` and ``animate_convolution`` draw it.
+
+    ``typed`` holds the texts of those numbers that were typed, by name (``input``, ``kernel``, ``bias``). ``made_up`` names
+    those that come from the random numbers of ``seed``.
+    """
 
     operation: Operation
     input: Array
@@ -104,6 +133,20 @@ class Walkthrough:
     bias: Array | None
     output: Array
     canvas: Canvas
+    typed: Mapping[str, Array] = field(default_factory=dict)
+    made_up: tuple[str, ...] = ()
+    seed: int = 0
+
+    __repr__ = record_repr
+
+    def _repr_html_(self) -> str:
+        """Input, kernel, bias and output as tables."""
+        tables = [html_planes("input", self.input)]
+        if self.kernel is not None:
+            tables.append(html_planes("kernel", self.kernel.reshape(-1, *self.kernel.shape[2:])))
+        if self.bias is not None:
+            tables.append(html_planes("bias", self.bias[None, :, None]))
+        return side_by_side([*tables, html_planes("output", self.output)])
 
     @np.errstate(all="ignore")
     def step(self, row: int, column: int, channel: int = 0) -> Step:
@@ -130,8 +173,42 @@ class Walkthrough:
             weights=None if canvas.kernel is None else canvas.kernel[channel],
             bias=None if self.bias is None else float(self.bias[channel]),
             value=float(self.output[channel, row, column]),
+            window_texts=None if canvas.texts is None else cut(canvas.texts[channels.start : channels.stop], *cells),
+            weight_texts=None if canvas.kernel_texts is None else canvas.kernel_texts[channel],
+            bias_text=str(self.typed["bias"][channel]) if "bias" in self.typed else "",
         )
         return replace(step, counted=self._counted(step))
+
+    def results(self, channel: int = 0) -> Array:
+        """(rows, columns) of ``Decimal``: an output channel without rounding, as ``Step.exact`` computes it.
+
+        Of whole numbers the floats are exact themselves. Where decimals would take very long, they are floats of 15 digits.
+        """
+        if channel not in self._known_results:
+            self._known_results[channel] = self._results(channel)
+        return self._known_results[channel]
+
+    @cached_property
+    def _known_results(self) -> dict[int, Array]:
+        return {}
+
+    def _results(self, channel: int) -> Array:
+        output = self.output[channel]
+        whole = all(
+            values is None or (values == np.rint(values)).all() for values in (self.input, self.kernel, self.bias)
+        )
+        averages = isinstance(self.operation, Pooling) and self.operation.kind != "max"
+        terms = len(self._channels(channel)) * self.operation.kernel[0] * self.operation.kernel[1]
+        largest = [1.0 if values is None else float(np.abs(values).max()) for values in (self.input, self.kernel)]
+        exact = whole and not averages and terms * largest[0] * largest[1] < _EXACT_FLOATS
+        result = np.empty(output.shape, object)
+        if exact or output.size * terms > _MOST_TERMS:
+            found = [float(value) if exact else float(f"{value:.15g}") for value in output.flat]
+            result.ravel()[:] = [*map(decimal_of, found)]
+            return result
+        for step in self.steps(channel):
+            result[step.at] = step.exact
+        return result
 
     def steps(self, channel: int = 0) -> Iterator[Step]:
         """Every step of one output channel, row by row."""
@@ -241,23 +318,28 @@ def work_out(operation: Operation, values: object, kernel: object = None, bias: 
         UsageError: A shape does not fit the operation, or the operation takes too long or too much memory.
     """
     check_cost(operation)
-    data = _shaped("input", values, (operation.in_channels, *operation.input_size))
+    given = {"input": _shaped("input", values, (operation.in_channels, *operation.input_size))}
     if isinstance(operation, Pooling):
         if kernel is not None or bias is not None:
             raise UsageError("A pool has no kernel values and no bias.")
-        canvas = make_canvas(operation, data, None)
-        return Walkthrough(operation, data, None, None, _pooled(operation, canvas), canvas)
-    weight = _shaped("kernel", kernel, operation.kernel_shape)
-    if operation.bias != (bias is not None):
-        raise UsageError(
-            "The operation has a bias, but no bias values were given."
-            if operation.bias
-            else "The operation has no bias, but bias values were given."
-        )
-    shift = None if bias is None else _shaped("bias", bias, (operation.out_channels,))
-    canvas = make_canvas(operation, data, weight)
-    output = _convolved(canvas, operation.groups) + (0 if shift is None else shift[:, None, None])
-    return Walkthrough(operation, data, weight, shift, output, canvas)
+    else:
+        given["kernel"] = _shaped("kernel", kernel, operation.kernel_shape)
+        if operation.bias != (bias is not None):
+            raise UsageError(
+                "The operation has a bias, but no bias values were given."
+                if operation.bias
+                else "The operation has no bias, but bias values were given."
+            )
+    if bias is not None:
+        given["bias"] = _shaped("bias", bias, (operation.out_channels,))
+    typed = {name: texts for name, (_, texts) in given.items() if texts is not None}
+    weight, shift = (given[name][0] if name in given else None for name in ("kernel", "bias"))
+    canvas = make_canvas(operation, given["input"][0], weight, typed.get("input"), typed.get("kernel"))
+    if isinstance(operation, Pooling):
+        output = _pooled(operation, canvas)
+    else:
+        output = _convolved(canvas, operation.groups) + (0 if shift is None else shift[:, None, None])
+    return Walkthrough(operation, given["input"][0], weight, shift, output, canvas, typed)
 
 
 def example_numbers(operation: Operation, seed: int = 0) -> tuple[Array, Array | None, Array | None]:
@@ -278,13 +360,14 @@ def example_numbers(operation: Operation, seed: int = 0) -> tuple[Array, Array |
     return data, kernel, bias if operation.bias else None
 
 
-def _shaped(name: str, values: object, shape: tuple[int, ...]) -> Array:
+def _shaped(name: str, values: object, shape: tuple[int, ...]) -> tuple[Array, Array | None]:
+    """The values in this shape, and their texts if they were typed."""
     array = as_array(values).astype(np.float64)
     while array.ndim < len(shape) and shape[len(shape) - array.ndim - 1] == 1:
         array = array[None]
     if array.shape != shape:
         raise UsageError(f"The {name} must have the shape {shape_text(shape)}, but has {shape_text(array.shape)}.")
-    return array
+    return array, values.texts.reshape(shape) if isinstance(values, Typed) else None
 
 
 def _convolved(canvas: Canvas, groups: int) -> Array:

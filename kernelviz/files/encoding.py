@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 import numpy as np
 from zlib_ng import zlib_ng
 
+from kernelviz.drawing.animations import ANIMATED, animation_bytes
 from kernelviz.errors import UsageError
-from kernelviz.files.animations import ANIMATED, animation_bytes, is_animation
 from kernelviz.files.names import file_stems, safe_part
 from kernelviz.files.recipes import PNG_KEY, recipe_text
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from kernelviz.drawing.figures import Animation, Figure
+    from kernelviz.drawing.animations import Animation
+    from kernelviz.drawing.figures import Figure
     from kernelviz.records import Array, Progress, Recipe
 
 
@@ -156,6 +157,11 @@ def is_mosaic(picture: object) -> TypeGuard[Pixels]:
     return hasattr(picture, "pixels") and hasattr(picture, "palette")
 
 
+def is_animation(picture: object) -> TypeGuard[Animation]:
+    """Whether a picture is an animation."""
+    return hasattr(picture, "pages") and hasattr(picture, "durations")
+
+
 def formats_of(picture: object) -> tuple[str, ...]:
     """The formats in which a picture can be written."""
     return ANIMATED if is_animation(picture) else FORMATS
@@ -177,7 +183,7 @@ def encode_picture(picture: Pixels | Figure | Animation, file_format: str, progr
     if file_format not in formats:
         raise UsageError(f"The format must be one of {', '.join(formats)}, but got {file_format!r}.")
     if is_animation(picture):
-        return animation_bytes(picture, file_format, progress)
+        return animation_bytes(picture, file_format, recipe_text(picture.recipe).encode("ascii"), progress)
     if is_mosaic(picture):
         if file_format != "png":
             raise UsageError(

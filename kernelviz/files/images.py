@@ -6,18 +6,19 @@ The memory for an image is computed from its header before anything is decoded. 
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import io
+import logging
 import os
 import re
-import stat
 import sys
 import threading
 import zlib
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import numpy as np
 from PIL import (
@@ -33,22 +34,61 @@ from PIL import (
 from PIL import Image as Pillow
 
 from kernelviz.errors import BadImageError, KernelvizError, UsageError
+from kernelviz.files.depth import (
+    BYTES_PER_PIXEL,
+    WIDE,
+    Numbers,
+    add_low_bytes,
+    as_numbers,
+    high_bytes,
+    is_16_bit_colour,
+    values_of_ppm,
+    why_eight_bits,
+    wide_values,
+    without_opacity,
+)
+from kernelviz.files.measured import (
+    ON_WHITE,
+    WHOLE,
+    Measured,
+    Reading,
+    as_plain,
+    channels_last,
+    checked_reading,
+    choose,
+    is_plain,
+    measure,
+    over_white,
+    read_npy,
+)
+from kernelviz.files.pieces import check_pieces
 from kernelviz.files.srgb import to_srgb
+from kernelviz.files.tiffs import (
+    NotDecodedError,
+    Tags,
+    describe,
+    is_complete,
+    not_decoded,
+    read_page,
+    read_tags,
+    without_missing,
+)
+from kernelviz.reading import SpecialFileError, open_regular
 from kernelviz.records import Image, as_array, shape_text
 from kernelviz.threads import no_warnings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from kernelviz.records import Array
 
 
-Format: TypeAlias = Literal["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM"]
+Format: TypeAlias = Literal["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "NPY"]
 
-READ_FORMATS = "PNG, JPEG, WebP, BMP, GIF, TIFF and PPM"
+READ_FORMATS = "PNG, JPEG, WebP, BMP, GIF, TIFF, PPM and .npy"
 SUFFIXES = frozenset(
     {".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"}
-    | {".ppm", ".pgm", ".pbm", ".pnm", ".pfm"}
+    | {".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".npy"}
 )
 """The suffixes of these formats."""
 
@@ -60,8 +100,10 @@ _READ: dict[Format, re.Pattern[bytes]] = {
     "GIF": re.compile(rb"GIF8[79]a"),
     "TIFF": re.compile(rb"(?!.{8}CR)(?:II[*+]\0|MM\0[*+])", re.DOTALL),
     "PPM": re.compile(rb"P[1-6f][\s#]"),
+    "NPY": re.compile(rb"\x93NUMPY"),
 }
 _OTHERS = {
+    "a DICOM file": rb".{128}DICM",
     "a PDF document": rb"\s*%PDF",
     "PostScript (EPS)": rb"%!PS|\xc5\xd0\xd3\xc6",
     "an SVG drawing": rb"(?:\xef\xbb\xbf)?\s*<(?:\?xml|!--|!DOCTYPE)?.*<svg|(?:\xef\xbb\xbf)?\s*<svg",
@@ -78,12 +120,13 @@ _OTHERS = {
     "a QOI picture": rb"qoif",
     "a GIMP document": rb"gimp xcf",
     "a DirectDraw surface": rb"DDS ",
-    "a NumPy array": rb"\x93NUMPY",
     "a zip archive (or what is kept in one)": rb"PK\x03\x04",
     "a gzip archive": rb"\x1f\x8b",
     "an HTML page": rb"\s*<(?:!DOCTYPE )?html",
 }
 _HEAD = 4096
+_CONVERT = {"a DICOM file": "Save its pixels as a 16-bit PNG or as .npy, for example with pydicom."}
+"""What to do with files of other formats, if it is not converting them to PNG."""
 
 
 def readable_format(data: bytes) -> Format | None:
@@ -151,62 +194,240 @@ _BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}  # per pixe
 _SMALLER = "Scale it down, or crop it."
 
 
-def decode(data: bytes, name: str) -> tuple[Array, str, str, list[str]]:
-    """Decode a picture to pixels, uint8 (H, W, 3), with its format, its mode, and notes of the conversions.
+@dataclass(frozen=True)
+class Decoded:
+    """What was decoded: the parts of an ``Image`` that do not depend on where it comes from."""
+
+    pixels: Array
+    format: str | None
+    mode: str
+    notes: tuple[str, ...]
+    measured: dict[str, Any] = field(default_factory=dict)
+
+
+def decode(data: bytes, name: str, reading: Reading = WHOLE) -> Decoded:
+    """Decode a picture.
 
     Raises:
         BadImageError: its format is not supported, or it is damaged, truncated, or too large.
+        UsageError: it has no such band.
     """
     if not data:
         raise BadImageError(f"{name} is empty.", hint="Give an image.")
     kind = readable_format(data)
     if kind is None:
-        what = f"{name} is not a supported image: it contains {other_format(data)}."
-        raise BadImageError(what, f"Supported formats: {READ_FORMATS}.", "Convert it to PNG.")
+        other = other_format(data)
+        what = f"{name} is not a supported image: it contains {other}."
+        raise BadImageError(what, f"Supported formats: {READ_FORMATS}.", _CONVERT.get(other, "Convert it to PNG."))
+    if kind == "NPY":
+        values = read_npy(data, name)
+        copied = values.dtype.itemsize * len(reading.bands or ())
+        _check_size(name, (values.shape[1], values.shape[0]), len(data), 3 + copied)
+        return _Decoding(name, reading, kind).developed(Numbers(values), values.dtype.name)
     with _quiet_pillow():
         try:
-            if kind == "WEBP":  # its decoder allocates all pixels when it is created
-                _check_size(name, _webp_size(data), len(data), 16)
-            encoded, profile = _pixels_of_png(data) if kind == "PNG" else (data, None)
-            picture = _PLUGINS[kind](io.BytesIO(encoded))
-            if profile is not None:
-                picture.info["icc_profile"] = profile
-            notes = _bring_within_bounds(picture, kind, len(data) + (0 if encoded is data else len(encoded)), name)
-            if _has_more_frames(picture, kind, data):
-                notes.append(f"the first of several {'pages' if kind == 'TIFF' else 'frames'} alone")
-            if _is_16_bit_colour(picture):
-                notes.append("16-bit channels were reduced to 8 bits")
-            if kind == "TIFF":
-                orientation(picture, notes)  # Pillow rotates it when loading
-            picture.load()
-            mode, turn = picture.mode, orientation(picture, notes)
-            pixels, more = to_srgb(picture)
-            picture.close()
+            return _Decoding(name, reading, kind, data).run()
         except (KernelvizError, MemoryError):
             raise
         except Exception as error:  # a decoder may raise any exception for a damaged file
-            raise _damaged(name, kind, error) from error
-    return upright(pixels, turn), kind, mode, notes + more
+            raise _undecoded(data, kind, name, error) from error
 
 
-def prepare_pixels(picture: Pillow.Image, name: str) -> tuple[Array, list[str]]:
-    """The upright pixels of a Pillow image, and notes of the conversions.
+@dataclass
+class _Decoding:
+    """One picture while it is decoded: the choices of the user, and the notes so far."""
+
+    name: str
+    reading: Reading
+    kind: str | None
+    data: bytes = b""
+    notes: list[str] = field(default_factory=list)
+
+    def run(self) -> Decoded:
+        """Decode ``data``."""
+        if self.kind == "WEBP":  # its decoder allocates all pixels when it is created
+            _check_size(self.name, _webp_size(self.data), len(self.data), 16)
+        tags = read_tags(self.data) if self.kind == "TIFF" else None
+        if tags is not None and not tags.is_pillows:
+            return self.bands_of_tiff(tags)
+        try:
+            check_pieces(self.data, str(self.kind), self.name)
+            opened = _Opener(self.kind, self.data)
+            picture = opened()
+        except (SyntaxError, KeyError):
+            if tags is not None and is_complete(tags, self.data):
+                return self.bands_of_tiff(tags)
+            raise
+        others = len(self.data) + (0 if opened.encoded is self.data else len(opened.encoded))
+        self.notes += _bring_within_bounds(picture, opened.kind, others, self.name)
+        if _has_more_frames(picture, opened.kind, self.data):
+            self.notes.append(_first_alone(self.kind))
+        if self.kind in {"PNG", "TIFF", "PPM"} and is_16_bit_colour(picture) and self.keeps_depth(picture, others):
+            return self.deep(picture, opened)
+        if self.kind == "TIFF":
+            orientation(picture, self.notes)  # Pillow rotates it when loading
+        picture.load()
+        return self.finish(picture, tags, ours=True)
+
+    def finish(self, picture: Pillow.Image, tags: Tags | None = None, *, ours: bool = False) -> Decoded:
+        """What was decoded of a picture that is loaded; if it is ours, it is closed as soon as possible."""
+        turn = orientation(picture, self.notes)
+        if picture.mode not in WIDE:
+            return self.with_pixels(picture, turn)
+        found = wide_values(picture, self.data, self.notes)
+        if ours:
+            picture.close()
+        if tags is not None:
+            found.inverted = tags.photometric == 0
+            if picture.mode == "I":
+                found.values = found.values.astype(tags.dtype, copy=False)
+            found.values, more = without_missing(found.values, tags)
+            self.notes += more
+        return self.developed(found, picture.mode, turn)
+
+    def with_pixels(self, picture: Pillow.Image, turn: int) -> Decoded:
+        """What was decoded of a picture of 8 bits; chosen bands are those of the file, opacity being one of them."""
+        if self.reading.bands is not None and picture.mode in {"RGBA", "LA"}:
+            pixels: Array = np.asarray(picture)
+        else:
+            pixels, more = to_srgb(picture)
+            self.notes += more
+        pixels = upright(pixels, turn)
+        if self.reading == WHOLE:
+            return Decoded(pixels, self.kind, picture.mode, tuple(self.notes))
+        found = choose(pixels, self.reading, self.name)
+        return Decoded(found.pixels, self.kind, picture.mode, (*self.notes, *found.notes), _measured(found))
+
+    def developed(self, read: Numbers, mode: str, turn: int = 1) -> Decoded:
+        """What was decoded of numbers (H, W, C); if 8 bits hold all of them, they are pixels."""
+        values = _TURNS[turn](read.values) if turn in _TURNS else read.values
+        if self.reading == WHOLE and is_plain(values) and not read.inverted:
+            return Decoded(as_plain(values), self.kind, mode, tuple(self.notes))
+        found = measure(values, self.reading, self.name, full=read.full, inverted=read.inverted, kind=read.kind)
+        return Decoded(found.pixels, self.kind, mode, (*self.notes, *found.notes), _measured(found))
+
+    def keeps_depth(self, picture: ImageFile.ImageFile, others: int) -> bool:
+        """Whether 16-bit colours are read at full depth; if they are not, it is noted."""
+        fits = picture.width * picture.height * BYTES_PER_PIXEL + others <= MOST_MEMORY
+        why = why_eight_bits(picture, fits=fits)
+        self.notes += [] if why is None else [why]
+        return why is None
+
+    def deep(self, picture: ImageFile.ImageFile, opened: _Opener) -> Decoded:
+        """What was decoded of 16-bit colours."""
+        mode, key = picture.mode, picture.info.get("transparency")
+        if self.kind == "PPM" and (read := values_of_ppm(self.data)):
+            return self.developed(read, mode)
+        if self.kind == "TIFF":
+            orientation(picture, self.notes)  # Pillow rotates it when loading
+        values = high_bytes(picture)
+        turn = orientation(picture, self.notes)
+        picture.close()
+        add_low_bytes(values, opened())
+        if self.reading.bands is None:
+            values = without_opacity(values, key, self.notes)
+        return self.developed(as_numbers(values), mode, turn)
+
+    def bands_of_tiff(self, tags: Tags) -> Decoded:
+        """What was decoded of a TIFF that Pillow does not read in full.
+
+        Raises:
+            BadImageError: it is not decoded.
+        """
+
+        def check_size(size: tuple[int, int], sample: int, segment: int) -> None:
+            each = sample * (tags.samples + len(self.reading.bands or ())) + 3
+            _check_size(self.name, size, len(self.data) + segment, each)
+
+        try:
+            page = read_page(self.data, tags, self.name, check_size, keep_alpha=self.reading.bands is not None)
+        except NotDecodedError as error:
+            return self.bands_by_pillow(tags, error)
+        self.notes += [*([_first_alone("TIFF")] if page.several else []), *page.notes]
+        values, full = page.values, None
+        if page.alpha is not None:
+            white = {"u": 2.0 ** (8 * values.dtype.itemsize) - 1}.get(values.dtype.kind, 1.0)
+            if page.alpha.min() < white:
+                self.notes.append(ON_WHITE)
+                over_white(values, page.alpha, white)
+            full = (0.0, white)
+        if tags.orientation in _TURNS:
+            self.notes.append(_turned(tags.orientation))
+        read = Numbers(values, full, inverted=page.inverted)
+        return self.developed(read, f"{values.dtype.name} × {tags.samples}", tags.orientation)
+
+    def bands_by_pillow(self, tags: Tags, error: NotDecodedError) -> Decoded:
+        """The bands of an 8-bit TIFF that Pillow reads although ``error`` was raised: all four, or only the colours.
+
+        Raises:
+            NotDecodedError: ``error``, if there are none.
+        """
+        if (tags.bits[0], tags.sample_format) != (8, 1) or tags.photometric not in (1, 2):
+            raise error
+        try:
+            picture = _PLUGINS["TIFF"](io.BytesIO(self.data))
+            _check_size(self.name, picture.size, len(self.data), 8)
+            picture.load()
+        except KernelvizError:
+            raise
+        except Exception:  # noqa: BLE001 - Pillow does not read it either
+            raise error from None
+        values = np.asarray(picture)
+        values = values.reshape(*values.shape[:2], -1)
+        read = tags.samples if picture.mode == "RGBA" and tags.samples == 4 else tags.colours
+        if self.reading.bands is not None and max(self.reading.bands) > read:
+            raise error
+        if read < tags.samples:
+            self.notes.append(f"{read} of {tags.samples} bands were read: {error.why}")
+        return self.developed(Numbers(values[..., :read]), picture.mode)
+
+
+class _Opener:
+    """Opens a picture from its bytes, each time anew; of a PNG, only ``encoded`` is given to Pillow."""
+
+    def __init__(self, kind: str | None, data: bytes) -> None:
+        self.kind = cast("Format", kind)
+        self.encoded, self.profile = _pixels_of_png(data) if kind == "PNG" else (data, None)
+
+    def __call__(self) -> ImageFile.ImageFile:
+        picture = _PLUGINS[self.kind](io.BytesIO(self.encoded))
+        if self.profile is not None:
+            picture.info["icc_profile"] = self.profile
+        return picture
+
+
+def _first_alone(kind: str | None) -> str:
+    return f"the first of several {'pages' if kind == 'TIFF' else 'frames'} alone"
+
+
+def _measured(found: Measured) -> dict[str, Any]:
+    """The fields of an ``Image`` about measured values."""
+    return {"values": found.values, "limits": found.limits, "bands": found.bands}
+
+
+def _undecoded(data: bytes, kind: Format, name: str, error: Exception) -> BadImageError:
+    """The error of a picture whose decoder failed: of a complete TIFF of unknown kind, that it is not decoded."""
+    tags = read_tags(data) if kind == "TIFF" and isinstance(error, SyntaxError | KeyError) else None
+    if tags is not None and is_complete(tags, data):
+        return not_decoded(name, f"It has {describe(tags)}.", "Convert it to PNG, or to an uncompressed TIFF.")
+    return _damaged(name, kind, error)
+
+
+def prepare_pixels(picture: Pillow.Image, name: str, reading: Reading = WHOLE) -> Decoded:
+    """The upright pixels of a Pillow image.
 
     Raises:
         BadImageError: it is too large, damaged, or of an unknown colour mode.
     """
     with _quiet_pillow():
         _check_size(name, picture.size, 0, 7)
-        notes: list[str] = []
         try:
             picture.load()
-            turn = orientation(picture, notes)
-            pixels, more = to_srgb(picture)
+            return _Decoding(name, reading, picture.format).finish(picture)
         except (KernelvizError, MemoryError):
             raise
         except Exception as error:  # a decoder may raise any exception for a damaged file
             raise _damaged(name, picture.format or "Pillow", error) from error
-    return upright(pixels, turn), [*notes, *more]
 
 
 def orientation(picture: Pillow.Image, notes: list[str]) -> int:
@@ -345,13 +566,6 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     return 1, 1
 
 
-def _is_16_bit_colour(picture: ImageFile.ImageFile) -> bool:
-    """Whether the file has 16 bits per channel of which Pillow keeps eight."""
-    args: Any = picture.tile[0].args if picture.tile else ()
-    words = (args,) if isinstance(args, str) else args or ()
-    return not picture.mode.startswith("I") and any(isinstance(word, str) and ";16" in word for word in words)
-
-
 def _damaged(name: str, kind: str, error: Exception) -> BadImageError:
     reason = " ".join(str(error).split())[:200] or type(error).__name__
     return BadImageError(
@@ -362,12 +576,31 @@ def _damaged(name: str, kind: str, error: Exception) -> BadImageError:
 @contextmanager
 def _quiet_pillow() -> Iterator[None]:
     """Silence the warnings of Pillow and have it reject truncated files, regardless of the caller's settings."""
-    with no_warnings():
+    with no_warnings(), _quiet_libtiff():
         kept, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
         try:
             yield
         finally:
             ImageFile.LOAD_TRUNCATED_IMAGES = kept
+
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else errors go to stderr where logging is not set up
+
+
+@contextmanager
+def _quiet_libtiff() -> Iterator[None]:
+    """Silence libtiff, which Pillow links and which prints what is wrong with a file; where it cannot be found, nothing."""
+    try:
+        set_handler = ctypes.CDLL(sys.modules["PIL._imaging"].__file__).TIFFSetErrorHandler
+    except (AttributeError, OSError):
+        yield
+        return
+    set_handler.restype, set_handler.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+    kept = set_handler(None)
+    try:
+        yield
+    finally:
+        set_handler(kept)
 
 
 SAMPLES = {"sample:grace_hopper": "grace_hopper.jpg"}
@@ -376,35 +609,49 @@ SAMPLES = {"sample:grace_hopper": "grace_hopper.jpg"}
 _STDIN = "standard input"
 
 
-def read_image(source: object, *, name: str | None = None) -> Image:
-    """Read an image: upright, opaque, sRGB, 8 bits; its notes list the conversions.
+def read_image(
+    source: object,
+    *,
+    name: str | None = None,
+    range: Sequence[float] | None = None,  # noqa: A002  (as the option is called)
+    bands: Sequence[int] | None = None,
+) -> Image:
+    """Read an image: upright, opaque, sRGB; its notes list the conversions.
 
-    PNG, JPEG, WebP, BMP, GIF, TIFF and PPM are recognised by content; of several frames the first is read. The EXIF
-    orientation is applied, transparency is blended with white, 16-bit values are divided by 257, float values in [0, 1]
-    multiplied by 255, others stretched. For 16-bit colours, and 16-bit grey with alpha, the decoder returns the upper eight
-    bits, which may differ by one from the rounded quotient. A colour profile is converted to sRGB, an invalid one is
-    ignored. A large JPEG is decoded at a smaller size.
+    PNG, JPEG, WebP, BMP, GIF, TIFF, PPM and ``.npy`` are recognised by content; of several frames the first is read. The
+    EXIF orientation is applied, and transparency is blended with white. A colour profile is converted to sRGB, an invalid
+    one is ignored. A large JPEG is decoded at a smaller size. TIFFs that Pillow does not decode are read by tifffile
+    (``kernelviz[tiff]``).
+
+    Of images of more than 8 bits, or of other than one or three bands, ``values`` holds the numbers of the file, and
+    ``pixels`` only shows them. Those that become 0 and 1 are in ``limits``: by default the ends of the scale of 16 bits;
+    of signed, 32-bit and floating-point numbers a scale in which they lie (0 to 1 or 255, 0 to 255 or 65535), else their
+    smallest and their largest.
 
     Args:
         source: A path, ``"-"`` (standard input), ``"sample:grace_hopper"`` (matplotlib's photograph), the bytes of a file,
-            a binary file object, a Pillow image, or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8, uint16,
-            bool, or float in [0, 1].
+            a binary file object, a Pillow image, or an array (H, W), (H, W, 1), (H, W, 3), (H, W, 4), with opacity last, or
+            (H, W, C) of uint8, uint16, bool, or float in [0, 1]; with ``range``, of any real numbers.
         name: Its name in pictures and messages; by default that of the file.
+        range: The two numbers that become 0 and 1; what is beyond is clipped.
+        bands: The numbers of the bands to read, in their order, counted from 1; opacity is then a band like others.
 
     Raises:
         BadImageError: the file does not exist, or is not a supported image, damaged, truncated, or too large.
-        UsageError: ``source`` is not one of these.
+        UsageError: ``source`` is not one of these, or has no such band, or ``range`` is not two different numbers.
     """
     if isinstance(source, str | os.PathLike):
-        return load_image(source, name=name).decode()
+        return load_image(source, name=name).decode(range, bands)
     if isinstance(source, bytes | bytearray | memoryview):
-        return _of_bytes(bytes(source), name or "image").decode()
+        return _of_bytes(bytes(source), name or "image").decode(range, bands)
+    reading = checked_reading(range, bands)
     if isinstance(source, Pillow.Image):
-        return _from_pillow(source, name or _file_name(source) or "image")
+        name = name or _file_name(source) or "image"
+        return _in_memory(prepare_pixels(source, name, reading), name)
     if hasattr(source, "read"):
         name = name or _file_name(source) or "image"
-        return _of_bytes(_read_bounded(source, name), name).decode()
-    return _from_array(source, name or "image")
+        return _of_bytes(_read_bounded(source, name), name).decode(range, bands)
+    return _from_array(source, name or "image", reading)
 
 
 @dataclass(frozen=True)
@@ -421,14 +668,21 @@ class EncodedImage:
         """As ``Image.as_recipe``."""
         return {"name": self.name, "sha256": self.sha256}
 
-    def decode(self) -> Image:
-        """The picture.
+    def decode(
+        self,
+        range: Sequence[float] | None = None,  # noqa: A002  (as for read_image)
+        bands: Sequence[int] | None = None,
+    ) -> Image:
+        """The picture; ``range`` and ``bands`` as for ``read_image``.
 
         Raises:
             BadImageError: it is not a supported image, damaged, truncated, or too large.
+            UsageError: it has no such band, or a choice is malformed.
         """
-        pixels, kind, mode, notes = decode(self.data, self.path or self.name)
-        return Image(pixels, self.name, self.stem, self.path, self.sha256, kind, mode, tuple(notes))
+        reading = WHOLE if range is None and bands is None else checked_reading(range, bands)
+        found = decode(self.data, self.path or self.name, reading)
+        facts = found.format, found.mode, found.notes
+        return Image(found.pixels, self.name, self.stem, self.path, self.sha256, *facts, **found.measured)
 
 
 def load_image(source: str | os.PathLike[str], *, name: str | None = None) -> EncodedImage:
@@ -454,25 +708,57 @@ def _of_bytes(data: bytes, name: str, *, stem: str | None = None, path: str | No
     return EncodedImage(data, name, stem or Path(name).stem, path, hashlib.sha256(data).hexdigest())
 
 
-def _from_pillow(picture: Pillow.Image, name: str) -> Image:
-    pixels, notes = prepare_pixels(picture, name)
-    return Image(pixels, name, Path(name).stem, None, _digest(pixels), picture.format, picture.mode, tuple(notes))
+def _in_memory(found: Decoded, name: str) -> Image:
+    """An image without a file."""
+    values = found.measured.get("values")
+    digest = _digest(found.pixels if values is None else values)
+    facts = found.format, found.mode, found.notes
+    return Image(found.pixels, name, Path(name).stem, None, digest, *facts, **found.measured)
 
 
-def _from_array(values: object, name: str) -> Image:
-    """Convert an array to an image; its type, never its range, determines the conversion to 8 bits."""
+def _from_array(values: object, name: str, reading: Reading) -> Image:
+    """Convert an array to an image; its type, never its range, determines what becomes 0 and 1."""
     if not hasattr(values, "__array__"):
         raise UsageError(
             f"An image must be a path, bytes, a file, a Pillow image or an array, but got {type(values).__name__}."
         )
     array = _as_it_is(values)
-    if array.ndim not in (2, 3) or array.size == 0 or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
+    if array.ndim not in (2, 3) or array.size == 0 or (array.ndim == 3 and not _has_channels_last(array, name)):
         what = f"An image array must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), but got {shape_text(array.shape)}."
         raise UsageError(what, hint="Convert (C, H, W) by `array.transpose(1, 2, 0)`.")
-    levels, note = _as_levels(array)
-    picture = Pillow.fromarray(levels[..., 0] if levels.ndim == 3 and levels.shape[2] == 1 else levels)
-    pixels, notes = prepare_pixels(picture, name)
-    return Image(pixels, name, Path(name).stem, None, _digest(pixels), None, picture.mode, (*note, *notes))
+    if array.dtype.kind not in "biuf":
+        raise UsageError(f"The values of an image array must be real numbers, but got {array.dtype}.")
+    array = np.array(array[..., None] if array.ndim == 2 else array)
+    full = None if reading.limits else _full_range(array)
+    notes: list[str] = []
+    if array.dtype == np.uint8 and array.shape[2] in (1, 3, 4):
+        picture = Pillow.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+        return _in_memory(prepare_pixels(picture, name, reading), name)
+    _check_size(name, (array.shape[1], array.shape[0]), 0, 7)
+    if array.shape[2] == 4 and reading.bands is None:
+        array = _over_white(array, full or reading.limits or (0.0, 1.0), notes)
+    decoding = _Decoding(name, reading, None, notes=notes)
+    return _in_memory(decoding.developed(Numbers(array, full), array.dtype.name), name)
+
+
+def _has_channels_last(array: Array, name: str) -> bool:
+    """Whether the last axis of (H, W, C) counts channels: it has a usual length, or is clearly shorter than the others."""
+    if array.shape[2] in (1, 3, 4):
+        return True
+    with suppress(BadImageError):
+        return channels_last(array, name).shape == array.shape
+    return False
+
+
+def _over_white(array: Array, full: tuple[float, float], notes: list[str]) -> Array:
+    """The colours of an array (H, W, 4) over white; its last channel is opacity."""
+    array = array.astype(np.uint8) * np.uint8(255) if array.dtype.kind == "b" else array
+    white = 255.0 if array.dtype == np.uint8 else full[1]
+    colours, opacity = array[..., :3], array[..., 3]
+    if opacity.min() < white:
+        notes.append(ON_WHITE)
+        over_white(colours, opacity, white)
+    return colours
 
 
 def _as_it_is(values: Any) -> Any:
@@ -483,37 +769,35 @@ def _as_it_is(values: Any) -> Any:
         return as_array(values)
 
 
-def _as_levels(array: Array) -> tuple[Array, tuple[str, ...]]:
-    """Convert an array to uint8; also return notes of the conversion."""
+def _full_range(array: Array) -> tuple[float, float] | None:
+    """The numbers of an array that are black and white by its type; None for integers of 8 and 16 bits and booleans.
+
+    Raises:
+        UsageError: its type states no range.
+    """
     kind = array.dtype
-    if kind == np.uint8:
-        return np.ascontiguousarray(array), ()
-    if kind == np.bool_:
-        return array.astype(np.uint8) * np.uint8(255), ()
-    if kind == np.uint16:
-        return np.rint(array / 257).astype(np.uint8), ("16-bit values were divided by 257",)
+    if kind.kind == "b" or kind in (np.uint8, np.uint16):
+        return None
     if kind.kind == "f" and bool(((array >= 0) & (array <= 1)).all()):
-        return np.rint(array.astype(np.float64) * 255).astype(np.uint8), (
-            "float values in [0, 1] were multiplied by 255",
-        )
+        return 0.0, 1.0
     raise UsageError(
         f"The values of an image array must be uint8, uint16, bool or float in [0, 1], but got {kind} "
         f"from {array.min()} to {array.max()}.",
-        hint="Scale them, and convert them to uint8.",
+        hint="Give range=(LO, HI): the numbers that become 0 and 1.",
     )
 
 
 def _read_file(path: str) -> bytes:
-    """Read a regular file; pipes and devices are rejected, because reading them could block."""
+    """Read a regular file."""
     shown = path or "(an empty name)"
     try:
-        status = os.stat(path)  # noqa: PTH116  (pathlib does not accept every name)
-        if stat.S_ISDIR(status.st_mode):
-            raise BadImageError(f"{shown} is a directory.", hint="Add -r for all images in it.")
-        if not stat.S_ISREG(status.st_mode):
-            raise BadImageError(f"{shown} is not a regular file.", hint="Give an image, or `-` for standard input.")
-        with open(path, "rb") as file:  # noqa: PTH123
+        with open_regular(path) as file:
             return _read_bounded(file, shown)
+    except IsADirectoryError:
+        raise BadImageError(f"{shown} is a directory.", hint="Add -r for all images in it.") from None
+    except SpecialFileError:
+        hint = "Give an image, or `-` for standard input."
+        raise BadImageError(f"{shown} is not a regular file.", hint=hint) from None
     except (FileNotFoundError, NotADirectoryError):
         hint = "Give an image, a folder with -r, or sample:grace_hopper."
         raise BadImageError(f"There is no file {shown}.", hint=hint) from None
@@ -570,5 +854,5 @@ def _file_name(source: object) -> str:
 
 
 def _digest(pixels: Array) -> str:
-    """SHA-256 of shape and pixels, for images without a file."""
+    """SHA-256 of shape and pixels, or values, for images without a file."""
     return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""Arrays of numbers that are typed on the command line or stored in a CSV file."""
+"""Arrays of numbers that are typed on the command line or stored in a CSV file; each keeps the text it was written as."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ import errno
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kernelviz.errors import KernelvizError, UsageError
-from kernelviz.wording import shown
-
-if TYPE_CHECKING:
-    from kernelviz.records import Array
-
+from kernelviz.reading import read_regular
+from kernelviz.records import Typed
+from kernelviz.wording import shown, typed_text
 
 _TYPED = re.compile(r"(?=.*(?:\d|nan|inf))(?:[\d\s.,;|+\-−e]|nan|inf(?:inity)?)*", re.IGNORECASE | re.DOTALL)
 _LARGEST = 1 << 24  # bytes of a file: some million numbers
@@ -23,7 +20,7 @@ _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 EXAMPLE = "Separate rows by ; and channels by |, for example '1 2; 3 4 | 5 6; 7 8'."
 
 
-def read_numbers(text: str, name: str) -> Array | None:
+def read_numbers(text: str, name: str) -> Typed | None:
     """Read numbers (C, H, W) as typed on the command line, or from a CSV file; None if the text is neither.
 
     Typed numbers are ``1 2; 3 4 | 5 6; 7 8``: rows are separated by ``;`` or line breaks, channels by ``|``, numbers by
@@ -49,7 +46,7 @@ def is_typed(text: str) -> bool:
     return _TYPED.fullmatch(_bare(text)) is not None
 
 
-def typed_numbers(text: str, name: str) -> Array:
+def typed_numbers(text: str, name: str) -> Typed:
     """(C, H, W) of typed numbers, in the form that ``read_numbers`` describes.
 
     Raises:
@@ -70,7 +67,7 @@ def _bare(text: str) -> str:
     return text.strip(" ;[]\r\n")
 
 
-def csv_numbers(path: Path, name: str) -> Array:
+def csv_numbers(path: Path, name: str) -> Typed:
     """(C, H, W) of a CSV file: one row per line, cells separated by commas, semicolons, tabs or spaces, channels by ``|``.
 
     Raises:
@@ -78,17 +75,16 @@ def csv_numbers(path: Path, name: str) -> Array:
         UsageError: the content is not such a table, a cell is empty, or no file can have this name.
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(_LARGEST + 1)
+        data = read_regular(path, _LARGEST)
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno == errno.EFBIG:
+            raise KernelvizError(f"{shown(path)} is too large.", f"The limit is {_LARGEST >> 20} MB.") from error
         impossible = not isinstance(error, OSError) or error.errno == errno.ENAMETOOLONG
         why = str(getattr(error, "strerror", None) or error)
         hint = "" if isinstance(error, PermissionError) else "Check the path."
         raise (UsageError if impossible else KernelvizError)(
             f"{shown(path)} cannot be read.", f"{why}.", hint
         ) from error
-    if len(data) > _LARGEST:
-        raise KernelvizError(f"{path} is too large.", f"The limit is {_LARGEST >> 20} MB.")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -125,8 +121,9 @@ def _cells(line: str, name: str, position: str) -> list[str]:
 
 
 def _check_number(cell: str, name: str, position: str) -> None:
+    bare = cell.replace("−", "-")
     try:
-        finite = np.isfinite(float(cell.replace("−", "-")))
+        finite = bare.isascii() and "_" not in bare and np.isfinite(float(bare))  # float takes 1_000 and １
     except ValueError:
         finite = False
     if not finite:
@@ -134,8 +131,8 @@ def _check_number(cell: str, name: str, position: str) -> None:
         raise UsageError(what, f"It is at {position}.", "Write numbers as 2, -0.5 or 1e-3.")
 
 
-def _stacked(planes: list[list[list[str]]], name: str, path: str = "") -> Array:
-    """The planes as one array (C, H, W).
+def _stacked(planes: list[list[list[str]]], name: str, path: str = "") -> Typed:
+    """The planes as one array (C, H, W), with the text of each number.
 
     Raises:
         UsageError: there are no numbers, or rows or planes differ in size.
@@ -147,8 +144,11 @@ def _stacked(planes: list[list[list[str]]], name: str, path: str = "") -> Array:
             found = f"rows of {lengths[0]} and {lengths[-1]} numbers" if lengths else "a channel without numbers"
             where = f"{path} has" if path else "got"
             raise UsageError(f"The {name} must be rows of equal length, but {where} {found}.", hint=EXAMPLE)
-        arrays.append(np.array([[float(cell.replace("−", "-")) for cell in row] for row in rows], np.float64))
+        arrays.append(np.array(rows, object))
     if len({array.shape for array in arrays}) != 1:
         sizes = ", ".join(f"{array.shape[0]} × {array.shape[1]}" for array in arrays)
         raise UsageError(f"All channels of the {name} must have the same size, but got {sizes}.", hint=EXAMPLE)
-    return np.stack(arrays)
+    written = np.stack(arrays)
+    values = np.array([float(cell.replace("−", "-")) for cell in written.flat], np.float64).reshape(written.shape)
+    texts = np.array([typed_text(cell) for cell in written.flat], object).reshape(written.shape)
+    return Typed(values, texts)

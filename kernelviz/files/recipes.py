@@ -11,13 +11,13 @@ import json
 import logging
 import os
 import re
-import stat
 import threading
 import zipfile
 import zlib
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from kernelviz.errors import RecipeError
+from kernelviz.reading import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ PNG_KEY = "kernelviz"
 
 _LONGEST = 1 << 22  # bytes of a recipe; a typical one has some hundreds
 _LARGEST_PDF = 1 << 28  # bytes: its parser keeps much of the file in memory
-_LARGEST_INDEX = 1 << 26
+LARGEST_INDEX = 1 << 26
 _TAIL = 1024  # bytes in which the end of a file is searched for
 _XML_CHUNK = 1 << 16
 _DESCRIPTION = "http://purl.org/dc/elements/1.1/ description"
@@ -78,9 +78,7 @@ def is_whole(path: Path | str) -> bool:
     PNG and npz are checked by their checksums, GIF, WebP, SVG, PDF and JSON by how they end.
     """
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116
-            return False
-        with open(path, "rb") as file:  # noqa: PTH123
+        with open_regular(path) as file:
             head = file.read(12)
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - _TAIL))
@@ -118,9 +116,7 @@ def _is_whole_png(file: IO[bytes]) -> bool:
 
 def _find_text(path: Path | str) -> str | None:
     """The JSON of the recipe; None if the format has no field for it, or the field is empty."""
-    if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116  (a str is accepted)
-        raise RecipeError(f"{path} cannot be read.", "It is not a regular file.")
-    with open(path, "rb") as file:  # noqa: PTH123
+    with open_regular(path) as file:
         head = file.read(1024)
         file.seek(0)
         reader = _reader(head)
@@ -274,7 +270,7 @@ def _from_svg(file: IO[bytes]) -> str | None:
 
 def _from_json(file: IO[bytes]) -> str | None:
     """The recipe in the index of a folder of single maps."""
-    content = json.loads(file.read(_LARGEST_INDEX), parse_constant=_refuse)
+    content = json.loads(file.read(LARGEST_INDEX), parse_constant=_refuse)
     recipe = content.get("recipe") if isinstance(content, dict) else None
     return recipe_text(recipe) if isinstance(recipe, dict) else None
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from kernelviz.errors import FileInTheWayError, WriteError
 from kernelviz.files.encoding import png_series
-from kernelviz.files.recipes import PNG_KEY, recipe_text
+from kernelviz.files.recipes import LARGEST_INDEX, PNG_KEY, is_whole, recipe_text
 from kernelviz.files.writing import (
     check_target,
     flush_to_disk,
@@ -26,6 +26,7 @@ from kernelviz.files.writing import (
     write_new,
     write_whole,
 )
+from kernelviz.reading import read_regular
 
 if TYPE_CHECKING:
     from kernelviz.drawing.mosaic import Singles
@@ -62,7 +63,7 @@ def _save_singles(singles: Singles, folder: Path, *, force: bool, threads: int |
     if there:
         sweep(folder)
         check_target(folder / INDEX, singles.recipe, force=force)
-        if not folder.is_dir():
+        if not os.path.isdir(folder):  # noqa: PTH112  (takes links to what may not be examined)
             raise FileInTheWayError(f"{folder} is in the way.", "It is not a directory.", "Choose another --output.")
     make_directory(folder.parent)
     temporary = folder.parent / f".kernelviz-{secrets.token_hex(8)}"
@@ -98,16 +99,17 @@ def _write_index(temporary: Path, folder: Path, index: bytes) -> None:
 
 
 def is_complete(index: Path) -> bool:
-    """Whether every file in an index exists, and has the size that the index states."""
+    """Whether every file in an index exists, has the size that the index states, and is undamaged."""
     try:
-        files = json.loads(index.read_bytes())["files"]
+        files = json.loads(read_regular(index, LARGEST_INDEX))["files"]
         with os.scandir(index.parent) as entries:
             there = {
                 entry.name: entry.stat(follow_symlinks=False).st_size
                 for entry in entries
                 if entry.is_file(follow_symlinks=False)
             }
-        return all(there.get(entry["file"]) == entry["bytes"] for entry in files)
+        whole = all(there.get(entry["file"]) == entry["bytes"] for entry in files)
+        return whole and all(is_whole(index.parent / entry["file"]) for entry in files)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

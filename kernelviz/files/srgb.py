@@ -1,4 +1,4 @@
-"""Convert images of any Pillow mode to opaque sRGB: alpha, palettes, wide numbers, inks and colour profiles.
+"""Convert images of Pillow's 8-bit modes to opaque sRGB: alpha, palettes, inks and colour profiles.
 
 Strips of rows are converted one by one, so that no step needs a second copy of the image.
 """
@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 from kernelviz.errors import BadImageError
+from kernelviz.files.measured import ON_WHITE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 
 _STRIP = 1 << 20  # pixels converted at a time
-_WIDE = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 _COLOURS = {  # the mode to which each mode is converted first
     "1": "L",
     "L": "L",
@@ -48,24 +48,23 @@ def to_srgb(picture: Pillow.Image) -> tuple[Array, list[str]]:
         BadImageError: the colour mode is not supported.
     """
     notes: list[str] = []
-    scaled = _scaling(picture, notes) if picture.mode in _WIDE else None
-    mode = "L" if scaled else _COLOURS.get(picture.mode)
+    mode = _COLOURS.get(picture.mode)
     if mode is None:
         raise BadImageError(f"The colour mode {picture.mode} of the image is not supported.")
-    if picture.mode not in _WIDE and picture.has_transparency_data and not mode.endswith("A"):
+    if picture.has_transparency_data and not mode.endswith("A"):
         mode = _with_transparency(picture, mode, notes)
     to_rgb = _profile_transform(picture, mode.removesuffix("A"), notes)
     pixels = np.empty((picture.height, picture.width, 3), np.uint8)
     transparent = False
     for top, strip in _strips(picture):
-        colours, alpha = scaled(strip) if scaled else _parts(strip, mode)
+        colours, alpha = _parts(strip, mode)
         rgb = np.asarray(to_rgb(colours))
         if alpha is not None and alpha.min(initial=255) < 255:
             transparent = True
             rgb = _over_white(rgb, alpha)
         pixels[top : top + len(rgb)] = rgb
     if transparent:
-        notes.append("transparent parts stand on white")
+        notes.append(ON_WHITE)
     return pixels, notes
 
 
@@ -105,50 +104,16 @@ def _with_transparency(picture: Pillow.Image, mode: str, notes: list[str]) -> st
     return "RGBA"
 
 
-def _scaling(picture: Pillow.Image, notes: list[str]) -> Callable[[Pillow.Image], tuple[Pillow.Image, Array | None]]:
-    """Convert numbers of more than 8 bits to grey, and the transparent value to alpha; the rule is noted."""
-    if picture.mode.startswith("I;16") or (picture.format == "PPM" and picture.mode == "I"):
-        low, high, rule = 0.0, 65535.0, "16-bit values were divided by 257"
-    else:
-        low, high, rule = _range(picture, notes)
-    notes.append(rule)
-    key = picture.info.get("transparency")
-
-    def scaled(strip: Pillow.Image) -> tuple[Pillow.Image, Array | None]:
-        values = np.asarray(strip, np.float64)
-        # Both ends are halved first, because their difference may overflow.
-        shares = (values / 2 - low / 2) / (high / 2 - low / 2) if high > low else np.zeros_like(values)
-        levels = np.nan_to_num(shares, nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1) * 255
-        alpha = np.where(values == key, 0, 255).astype(np.uint8) if isinstance(key, int) else None
-        return Pillow.fromarray(np.rint(levels).astype(np.uint8)), alpha
-
-    return scaled
-
-
-def _range(picture: Pillow.Image, notes: list[str]) -> tuple[float, float, str]:
-    """The values of black and white of a wide picture, and the rule."""
-    low, high, odd = np.inf, -np.inf, 0
-    for _, strip in _strips(picture):
-        values = np.asarray(strip, np.float64)
-        finite = np.isfinite(values)
-        odd += values.size - int(np.count_nonzero(finite))
-        low = min(low, float(values.min(where=finite, initial=np.inf)))
-        high = max(high, float(values.max(where=finite, initial=-np.inf)))
-    if odd:
-        notes.append(f"{odd} of {picture.width * picture.height} values are not finite: drawn black, +∞ white")
-    if low > high:
-        return 0.0, 1.0, "no value is finite"
-    kind = "float" if picture.mode == "F" else "32-bit"
-    for top, rule in _RULES[kind]:
-        if low >= 0 and high <= top:
-            return 0.0, top, f"{kind} values {rule}"
-    return low, high, f"{kind} values from {low:.6g} to {high:.6g} were stretched from black to white"
-
-
-_RULES = {
-    "float": ((1.0, "in [0, 1] were multiplied by 255"), (255.0, "in [0, 255] were rounded")),
-    "32-bit": ((255.0, "in [0, 255] were taken as they are"), (65535.0, "in [0, 65535] were divided by 257")),
-}
+def has_effective_profile(picture: Pillow.Image) -> bool:
+    """Whether the picture has a valid colour profile that changes its colours."""
+    data = picture.info.get("icc_profile")
+    if not data:
+        return False
+    try:
+        mode = _COLOURS.get(picture.mode, "L").removesuffix("A")
+        return _read_profile(data, mode)[0] is not None
+    except Exception:  # noqa: BLE001 - a bad profile raises any exception
+        return False
 
 
 def _profile_transform(picture: Pillow.Image, mode: str, notes: list[str]) -> Callable[[Pillow.Image], Pillow.Image]:

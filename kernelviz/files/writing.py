@@ -19,13 +19,15 @@ import numpy as np
 from kernelviz.errors import DiskFullError, FileInTheWayError, RecipeError, UsageError, WriteError
 from kernelviz.files.encoding import encode_picture, formats_of, npz_bytes
 from kernelviz.files.recipes import is_whole, read_recipe, recipe_text
+from kernelviz.reading import open_regular, read_regular
 from kernelviz.version import __version__
 from kernelviz.views.components import COLOURS, Basis
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from kernelviz.drawing.figures import Animation, Figure
+    from kernelviz.drawing.animations import Animation
+    from kernelviz.drawing.figures import Figure
     from kernelviz.files.encoding import Pixels
     from kernelviz.records import Array, Progress, Recipe, Source
 
@@ -110,7 +112,7 @@ def check_target(path: Path, recipe: Recipe | None, *, force: bool, data: bytes 
 
 
 def _is_remnant(path: Path, data: bytes | None) -> bool:
-    """Whether a regular file, not a link, is what a crash left of ``data``: the beginning of it, or zeros, or nothing.
+    """Whether a regular file, not a link, is what a crash left of ``data``: its beginning, perhaps followed by zeros.
 
     Without ``data``, whether it may be: it is damaged, and begins like a file of ours.
     """
@@ -118,14 +120,14 @@ def _is_remnant(path: Path, data: bytes | None) -> bool:
         if not stat.S_ISREG(path.lstat().st_mode):
             return False
         if data is None:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 head = file.read(_HEAD)
             begun = any(start.startswith(head[: len(start)]) for start in _BEGINNINGS)
             return (begun or not any(head)) and not is_whole(path)
-        there = path.read_bytes()
+        there = read_regular(path, len(data))
     except OSError:
         return False
-    return data.startswith(there) or (len(there) <= len(data) and not any(there))
+    return data.startswith(there.rstrip(b"\0"))
 
 
 def may_replace(path: Path, recipe: Recipe | None) -> bool:
@@ -365,7 +367,7 @@ def read_basis(path: Path | str) -> Basis:
     """
     try:
         recipe = read_recipe(path)
-        with np.load(path, allow_pickle=False) as file:
+        with open_regular(path) as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: np.asarray(file[name], np.float64) for name in _ARRAYS}
     except RecipeError as error:
         raise UsageError(f"{path} is not a basis.", error.what, _HINT) from error

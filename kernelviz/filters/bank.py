@@ -30,6 +30,7 @@ from kernelviz.filters.formulas import (
     turned,
     zero_mean,
 )
+from kernelviz.notebook import record_repr
 from kernelviz.records import check_positive
 from kernelviz.wording import aligned, shown
 
@@ -113,6 +114,8 @@ class Filter:
     stem: str
     orientation: float | None = None
     family: str = ""
+
+    __repr__ = record_repr
 
 
 def classical_filters(size: int = 3, *, everywhere: bool = False) -> tuple[Filter, ...]:

@@ -27,6 +27,7 @@ from kernelviz.drawing.page import (
     text_width,
     wrap,
 )
+from kernelviz.drawing.worksheets import Tint, page_tint
 from kernelviz.errors import UsageError
 from kernelviz.filters.bank import ALIKE, QUARTERS, Filter, classical_filters
 from kernelviz.filters.filtering import Response, apply_filter, seen_by
@@ -50,7 +51,7 @@ def zoom_for(side: int, room: float) -> int:
     return max(1, round(room / side))
 
 
-def stamp(values: Array, x: float, y: float, zoom: int) -> Raster:
+def stamp(values: Array, x: float, y: float, zoom: int, cmap: str | None = None) -> Raster:
     """A tile of (h, w) values in its own symmetric range, or of (3, h, w) as colour, with an outline, at (x, y)."""
     finite = np.where(np.isfinite(values), values, 0)
     limit = float(np.abs(finite).max(initial=0)) or 1.0
@@ -59,7 +60,7 @@ def stamp(values: Array, x: float, y: float, zoom: int) -> Raster:
     if values.ndim == 3:
         pixels = rgb_pixels(np.moveaxis(shares, 0, -1)[None], scale)[0]
     else:
-        pixels = ramp(None, signed=True)[levels(shares[None], scale)[0]]
+        pixels = ramp(cmap, signed=True)[levels(shares[None], scale)[0]]
     return framed(np.repeat(np.repeat(pixels, zoom, axis=0), zoom, axis=1), x, y)
 
 
@@ -97,9 +98,7 @@ def plot_filters(size: int = 3) -> PageFigure:
     """
     from kernelviz.drawing.figures import draw_page
 
-    figure = draw_page(bank_page(size))
-    figure.recipe = {"command": "filter", "layer": None, "view": f"bank-{size}", "image": None}
-    return figure
+    return draw_page(bank_page(size), {"command": "filter", "layer": None, "view": f"bank-{size}", "image": None})
 
 
 def bank_page(size: int) -> Panel:
@@ -202,6 +201,7 @@ def _row(filters: list[Filter], y: float) -> tuple[list[Item], float]:
 MARGIN, GAP, TYPE, NAME = 52.0, 48.0, 25.0, 29.0
 COLUMN = {1: 720.0, 2: 600.0, 3: 466.0}  # of a column, in units of type, by how many there are
 BLOCK = 180.0  # of a kernel
+NARROWEST = 140.0  # of the texts beside a kernel; with less room they are below it
 SMALLEST_TYPE = 23.0
 QUANTILE = 0.99
 MOST_PIXELS = 4_000_000
@@ -210,7 +210,8 @@ MOST_PIXELS = 4_000_000
 def plot_filter(image: object, *kernels: object, border: Border = "repeat") -> PageFigure:
     """Draw an image and its filter responses: ``plot_filter(image, "sobel-x", "laplacian")``.
 
-    Takes an image and kernels as ``apply_filter`` does, or, without kernels, a Response or several of one image.
+    Takes an image and kernels as ``apply_filter`` does, also in a list, ``plot_filter(image, ["sobel-x", "laplacian"])``;
+    or, without kernels, a Response or several of one image.
     If the page would exceed four megapixels, only the middle of the image is drawn, and the caption states it.
 
     Raises:
@@ -219,21 +220,41 @@ def plot_filter(image: object, *kernels: object, border: Border = "repeat") -> P
     from kernelviz.drawing.figures import draw_page
 
     if kernels:
-        responses = [apply_filter(image, kernel, border=border) for kernel in kernels]
+        chosen = [one for kernel in kernels for one in _several(kernel)]
+        responses = [apply_filter(image, one, border=border) for one in chosen]
     elif isinstance(image, Response):
         responses = [image]
     else:
         responses = [each for each in image if isinstance(each, Response)] if isinstance(image, list | tuple) else []
     if not responses:
         raise UsageError("There is no filter to draw.", hint='Name one: plot_filter(image, "sobel-x").')
-    figure = draw_page(filter_page(responses))
-    figure.recipe = filter_recipe(responses)
-    return figure
+    return draw_page(filter_page(responses), filter_recipe(responses))
+
+
+def _several(kernel: object) -> Sequence[object]:
+    """The kernels of a list of names, filters and arrays; a kernel, also one given as lists of numbers, alone.
+
+    Raises:
+        UsageError: the list may also be the three planes of one kernel.
+    """
+    if not isinstance(kernel, list | tuple) or (
+        kernel and all(isinstance(one, list | tuple | int | float) for one in kernel)
+    ):
+        return [kernel]
+    shapes = {tuple(getattr(one, "shape", ())) for one in kernel}
+    if len(kernel) == 3 and len(shapes) == 1 and len(shapes.pop()) == 2:
+        raise UsageError(
+            "A list of three arrays can be three filters, or the red, green and blue plane of one.",
+            hint="Give plot_filter(image, *filters) or plot_filter(image, numpy.stack(planes)).",
+        )
+    return kernel
 
 
 def filter_recipe(responses: Sequence[Response]) -> dict[str, object]:
     """The recipe of the picture; it contains no path."""
     models = [source.as_recipe() for source in _sources(responses)]
+    chosen = {name: source.preprocessing[name] for source in _sources(responses)
+              for name in source.preprocessing.get("chosen", ())}  # fmt: skip
     return {
         "kernelviz": __version__,
         "command": "filter",
@@ -242,6 +263,7 @@ def filter_recipe(responses: Sequence[Response]) -> dict[str, object]:
         "view": [each.name for each in responses],
         "border": responses[0].border,
         "kernels": [each.kernel.tolist() for each in responses],
+        **({"preprocessing": chosen} if chosen else {}),
     }
 
 
@@ -273,10 +295,11 @@ def _page(responses: Sequence[Response], part: tuple[slice, slice], title: str) 
     rows, columns = (each.stop - each.start for each in part)
     zoom = max(1, 440 // max(rows, columns))
     across = min(3, len(responses) + 1)
-    width = max(columns * zoom + 2 * EDGE, 280)
+    width = max(columns * zoom + 2 * EDGE, 280, *(each.kernel.shape[-1] + 2 * EDGE for each in responses))
     unit = width / COLUMN[across]
     panels = [_image_panel(seen_by(responses), part, zoom, unit, width)]
-    panels += [_response_panel(each, part, zoom, unit, width) for each in responses]
+    tint = page_tint(*(each.kernel for each in responses))
+    panels += [_response_panel(each, part, zoom, unit, width, tint=tint) for each in responses]
     margin, gap = MARGIN * unit, GAP * unit
     inner = across * width + (across - 1) * gap
     whole = responses[0].values.shape
@@ -288,14 +311,15 @@ def _page(responses: Sequence[Response], part: tuple[slice, slice], title: str) 
     more, y = text_block(wrap(drawable(heading), TYPE * unit, inner), margin, y + 2 * unit, TYPE * unit)
     items += more
     y = float(round(y + 24 * unit))
-    for start in range(0, len(panels), across):
-        shelf = panels[start : start + across]
-        heads = max(head.height for head, _ in shelf)
-        for at, (head, body) in enumerate(shelf):
+    for start in range(1, len(panels), across - 1):  # the column below the image stays empty
+        shelf = list(enumerate(panels[start : start + across - 1], 1))
+        shelf = [(0, panels[0]), *shelf] if start == 1 else shelf
+        heads = max(head.height for _, (head, _) in shelf)
+        for at, (head, body) in shelf:
             x = float(round(margin + at * (width + gap)))
             items += moved(head, x, y)
             items += moved(body, x, float(round(y + heads)))
-        y = float(round(y + heads + max(body.height for _, body in shelf) + 24 * unit))
+        y = float(round(y + heads + max(body.height for _, (_, body) in shelf) + 24 * unit))
     lines = [line for text in _caption(responses, part, zoom) for line in _prose(text, TYPE * unit, inner)]
     more, y = text_block(lines, margin, y, TYPE * unit)
     return Panel((*items, *more), float(round(inner + 2 * margin)), float(round(y + 0.6 * margin)))
@@ -317,17 +341,19 @@ def _image_panel(image: Array, part: tuple[slice, slice], zoom: int, unit: float
 
 
 def _response_panel(
-    response: Response, part: tuple[slice, slice], zoom: int, unit: float, width: float
+    response: Response, part: tuple[slice, slice], zoom: int, unit: float, width: float, *, tint: Tint
 ) -> tuple[Panel, Panel]:
     """The kernel with its name on top, the response with its colour bar below."""
-    block = _kernel_items(response.kernel, unit)
+    block = _kernel_items(response.kernel, unit, tint)
     side = max(item.left + item.width for item in block if isinstance(item, Raster))
     foot = max(item.top + item.height for item in block if isinstance(item, Raster))
-    x, room = side + 22 * unit, width - side - 22 * unit
+    x, y, room = side + 22 * unit, 0.0, width - side - 22 * unit
+    if room < NARROWEST * unit:
+        x, y, room = 0.0, foot + 12 * unit, width
     about = response.about
     if response.agreement is not None:
-        about += f"; the responses agree {number_text(response.agreement)}"
-    words, y = text_block(wrap(drawable(response.name, bold=True), NAME * unit, room, bold=True), x, 0, NAME * unit,
+        about += f"; correlation of the two responses {number_text(response.agreement)}"
+    words, y = text_block(wrap(drawable(response.name, bold=True), NAME * unit, room, bold=True), x, y, NAME * unit,
                           colour=INK, bold=True)  # fmt: skip
     more, y = text_block(_prose(drawable(about), TYPE * unit, room), x, y + 4 * unit, TYPE * unit)
     head = Panel((*block, *words, *more), width, max(foot, y) + 24 * unit)
@@ -336,7 +362,7 @@ def _response_panel(
     shares = np.clip((values - low) / (high - low), 0, 1)
     table = _table(signed=signed)
     picture = framed(_enlarged(table[np.rint(shares * (len(table) - 1)).astype(int)], zoom), 0, 0)
-    bar, y = _bar(response, picture.height + 12 * unit, max(picture.width, 0.9 * width), unit)
+    bar, y = _bar(response, picture.height + 12 * unit, picture.width, unit)
     return head, Panel((picture, *bar), max(picture.width, width), y)
 
 
@@ -360,18 +386,19 @@ def _bar(response: Response, y: float, width: float, unit: float) -> tuple[list[
     low, high, signed = limits_of(response)
     table = _table(signed=signed)
     size = TYPE * unit
-    shades = table[np.rint(np.linspace(0, len(table) - 1, max(2, int(width)))).astype(int)][None]
     below = "≤ " if (response.values < low).any() else ""
     above = "≥ " if (response.values > high).any() else ""
     ends = (f"{below}{number_text(low)}", f"{above}{number_text(high, plus=signed)}")
+    width = max(width, sum(text_width(end, size) for end in ends) + size)
+    shades = table[np.rint(np.linspace(0, len(table) - 1, int(width))).astype(int)][None]
     drop = 10 * unit + 0.8 * size
     style = BarStyle(14 * unit, size, drop, clear=size, tick=6 * unit, line=unit, end_ticks=False)
     items, foot = colour_bar([shades], ends, style, top=y, right=width, middle=width / 2 if signed else None)
     return items, foot + 0.4 * size
 
 
-def _kernel_items(kernel: Array, unit: float) -> list[Item]:
-    """A kernel as cells with its numbers if they fit, else as colours."""
+def _kernel_items(kernel: Array, unit: float, tint: Tint) -> list[Item]:
+    """A kernel as cells with its numbers, in the colours of ``tint``, if they fit, else as colours of its own range."""
     room = BLOCK * unit
     if kernel.ndim == 3:
         return [stamp(kernel, 0, 0, zoom_for(max(kernel.shape[1:]), room))]
@@ -381,9 +408,7 @@ def _kernel_items(kernel: Array, unit: float) -> list[Item]:
     size = min(TYPE * unit, TYPE * unit * (zoom - 8 * unit) / max(widest, 1e-9))
     if size < SMALLEST_TYPE * unit or zoom < size * LINE_HEIGHT:
         return [stamp(kernel, 0, 0, zoom)]
-    limit = float(np.abs(kernel).max()) or 1.0
-    half = levels(kernel[None] / limit / 2, Scale("layer", -1.0, 1.0, signed=True))[0]  # dark digits are legible
-    pixels = _enlarged(ramp(None, signed=True)[half], zoom)
+    pixels = _enlarged(tint.pixels(kernel), zoom)
     pixels[::zoom], pixels[:, ::zoom] = 196, 196
     items: list[Item] = [framed(pixels, 0, 0)]
     for (row, column), _ in np.ndenumerate(kernel):
@@ -409,7 +434,9 @@ def _caption(responses: Sequence[Response], part: tuple[slice, slice], zoom: int
         lines.append("colours symmetric about 0, full from the 99 % quantile of each response on")
     if any(each.keeps_light for each in responses):
         lines.append("what keeps a flat image is drawn as an image again, 0 to 1")
-    return lines + _notes(responses)
+    if len(responses) > 1:
+        lines.append("numbers of kernels: one colour scale, logarithmic")
+    return lines + _notes(responses) + list(responses[0].reading)
 
 
 def _notes(responses: Sequence[Response]) -> list[str]:

@@ -11,7 +11,9 @@ import numpy as np
 from kernelviz.errors import UsageError
 from kernelviz.filters.bank import Filter, find_filter
 from kernelviz.filters.matching import match_kernel
-from kernelviz.records import as_array, shape_text
+from kernelviz.notebook import record_repr
+from kernelviz.records import Image, as_array, shape_text
+from kernelviz.wording import preprocessing_notes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +41,7 @@ class Response:
 
     ``image`` is (H, W) luma, or (H, W, 3), from 0 to 1; ``kernel`` is (h, w), or (3, h, w) with one plane per colour.
     ``about`` is the purpose of the filter, ``notes`` lists the conversions of the image, ``source`` is the model of a
-    learned kernel.
+    learned kernel. ``reading`` lists the notes of an image record, on how it was read.
     """
 
     name: str
@@ -51,6 +53,9 @@ class Response:
     notes: tuple[str, ...] = ()
     agreement: float | None = None
     source: Source | None = None
+    reading: tuple[str, ...] = ()
+
+    __repr__ = record_repr
 
     @property
     def keeps_light(self) -> bool:
@@ -61,12 +66,16 @@ class Response:
 def as_pixels(image: object) -> Array:
     """Convert an image record, a tensor or an array to float64 (H, W) or (H, W, 3); 0 is black and 1 white.
 
-    (C, H, W) and (1, C, H, W) with one or three channels, the usual layouts of tensors, are accepted too. uint8 and uint16
-    are divided by their largest value; a fourth channel (alpha) is rejected.
+    Of an image record with measured values the first three bands are taken, or the first of two. (C, H, W) and (1, C, H, W)
+    with one or three channels, the usual layouts of tensors, are accepted too. uint8 and uint16 are divided by their
+    largest value; a fourth channel (alpha) is rejected.
 
     Raises:
         UsageError: the shape is another one or ambiguous, there is no pixel, or values are other integers or not finite.
     """
+    if isinstance(image, Image) and image.values is not None:
+        planes = [image.shares(channel, np.float64) for channel in _bands_read(image)[0]]
+        return np.stack(planes, axis=-1) if len(planes) == 3 else planes[0]
     held = getattr(image, "pixels", image)
     array = as_array(held)
     kind = str(getattr(held, "dtype", None) or np.asarray(held).dtype).removeprefix("torch.")
@@ -79,6 +88,16 @@ def as_pixels(image: object) -> Array:
     if not np.isfinite(values).all():
         raise UsageError("The image holds values that are not finite.")
     return values / _WHOLE.get(kind, 1)
+
+
+def _bands_read(image: Image) -> tuple[range, tuple[str, ...]]:
+    """The bands of an image that filters read, three or one, and a note about the others."""
+    return image.chosen_bands(3 if image.channels >= 3 else 1)
+
+
+def reading_notes(image: object) -> tuple[str, ...]:
+    """The notes of an image record on how it was read, and which bands are left out; none of other values."""
+    return (*image.notes, *_bands_read(image)[1]) if isinstance(image, Image) else ()
 
 
 def _channels_last(values: Array, *, tensor: bool) -> Array:
@@ -134,7 +153,7 @@ def apply_filter(image: object, kernel: object, *, border: Border = "repeat") ->
     if values.ndim == 3 and pixels.ndim == 2:
         pixels = np.repeat(pixels[:, :, None], 3, axis=2)
     read = pixels if values.ndim == 3 else as_light(pixels)
-    return Response(name, read, values, correlate(read, values, border), border, about)
+    return Response(name, read, values, correlate(read, values, border), border, about, reading=reading_notes(image))
 
 
 def full_name(one: Filter) -> str:
@@ -165,6 +184,7 @@ def apply_kernel(image: object, bank: KernelBank, kernel: int, *, border: Border
         mean, deviation = np.array(facts.get("mean", (0.0,) * 3)), np.array(facts.get("std", (1.0,) * 3))
         read, values = (shown - mean) / deviation, bank.weight[kernel].astype(np.float64)
         notes: tuple[str, ...] = ("read as the network reads it: less its mean, divided by its deviation",)
+        notes += preprocessing_notes(facts) if facts else ()
         if template is not None and row.colour:
             template = np.array(row.colour.weights)[:, None, None] * template
     else:
@@ -173,15 +193,17 @@ def apply_kernel(image: object, bank: KernelBank, kernel: int, *, border: Border
         which = "" if inputs == 1 else f", summed over its {inputs:,} inputs,"
         notes = (f"as if the kernel{which} read the image in light and dark",)
     check_kernel(values)
+    reading = reading_notes(image)
     learned = Response(
-        name, shown, values, correlate(read, values, border), border, _likeness(row), notes, None, bank.source
+        name, shown, values, correlate(read, values, border), border, _likeness(row), notes, None, bank.source, reading
     )
     if template is None or row.closest is None:
         return (learned,)
     beside = correlate(read, template, border)
     about = f"the filter closest to it{f', in {row.colour.name}' if row.colour else ''}"
     agreement = agreement_of(learned.values, beside)
-    return learned, Response(row.closest.name, shown, template, beside, border, about, notes, agreement, bank.source)
+    closest = Response(row.closest.name, shown, template, beside, border, about, notes, agreement, bank.source, reading)
+    return learned, closest
 
 
 def seen_by(responses: Sequence[Response]) -> Array:
@@ -202,8 +224,10 @@ def seen_by(responses: Sequence[Response]) -> Array:
 
 def _likeness(row: KernelMatch) -> str:
     if row.score is None:
-        return "a learned kernel, as good as zero"
-    return f"a learned kernel: {row.kind}, score {row.score:.2f}"
+        return "a kernel of the network, almost zero"
+    if row.kind == "none":
+        return f"a kernel of the network, like no filter (similarity to the closest: {row.score:.2f})"
+    return f"a kernel of the network, {row.kind} (similarity to the closest filter: {row.score:.2f})"
 
 
 def check_kernel(values: Array) -> None:

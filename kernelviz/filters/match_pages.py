@@ -35,10 +35,12 @@ if TYPE_CHECKING:
 
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.filters.matching import KernelMatch
+    from kernelviz.records import Layout
 
 
 INNER_WIDTH = PAGE_WIDTH - 2 * MARGIN
 ROOM = 62.0  # of a tile
+SMALL_ROOM = 42.0  # of the filter beside a kernel without a name
 SIGN = 46.0  # of ≈
 ABOUT = {
     "pixel": "pass one pixel on",
@@ -114,14 +116,18 @@ def _entry(row: KernelMatch, matches: Matches, kind: str, width: float, *, x: fl
     number = f"{row.kernel}"
     items.append(Text(x, foot, number, TYPE, INK, bold=True))
     score = "" if row.score is None else f"{row.score:.2f}"
+    sign = -1 if row.factor is not None and row.factor < 0 else 1
     if kind in UNNAMED or row.closest is None:
-        beside = text_width(number, TYPE, bold=True) + text_width(score, TYPE) + 10 <= width
+        if row.closest is not None:
+            side = _small_tile(matches)
+            top = round(y + (tile - side) / 2)
+            items.append(stamp(row.closest.values * sign, round(x + width - side), top, _small_zoom(matches), "gray"))
+        beside = _is_one_line(matches)
         low = foot if beside else foot + 1.2 * TYPE
         items.append(Text(x + width if beside else x, low, score, TYPE, QUIET, align="right" if beside else "left"))
         return items
     at += round(tile)
     items.append(Text(at + SIGN / 2, y + tile / 2, "≈", 34, QUIET, align="center", middle=True))
-    sign = -1 if row.factor is not None and row.factor < 0 else 1
     items.append(stamp(row.closest.values * sign, at + round(SIGN), round(y), zoom))
     items.append(Text(x + width, foot, score, TYPE, INK, bold=True, align="right"))
     if row.closest.name == FIT:
@@ -132,15 +138,21 @@ def _entry(row: KernelMatch, matches: Matches, kind: str, width: float, *, x: fl
 
 
 def _entry_height(matches: Matches, kind: str) -> float:
-    one_line = (kind in UNNAMED) == in_colour(matches)
+    one_line = _is_one_line(matches) if kind in UNNAMED else not in_colour(matches)
     return _tile(matches) + 8 + (1.0 if one_line else 2.2) * TYPE + 24
 
 
+def _is_one_line(matches: Matches) -> bool:
+    """Whether the number of a kernel without a name and its score fit beside each other."""
+    number = str(len(matches.bank.weight) - 1)
+    return text_width(number, TYPE, bold=True) + text_width("0.00", TYPE) + 10 <= entry_width(matches, named=False)
+
+
 def entry_width(matches: Matches, *, named: bool) -> float:
-    """The width of an entry: one to three tiles and the sign between them."""
+    """The width of an entry: one to three tiles and the sign between them, or a small tile of the closest filter."""
     tile = _tile(matches)
     first = 2 * tile + 12 if in_colour(matches) else tile
-    return first + (SIGN + tile if named else 0)
+    return first + (SIGN + tile if named else 10 + _small_tile(matches))
 
 
 def in_colour(matches: Matches) -> bool:
@@ -152,6 +164,14 @@ def _zoom(matches: Matches) -> int:
     return zoom_for(matches.bank.weight.shape[2], ROOM)
 
 
+def _small_zoom(matches: Matches) -> int:
+    return zoom_for(matches.bank.weight.shape[2], SMALL_ROOM)
+
+
+def _small_tile(matches: Matches) -> int:
+    return int(matches.bank.weight.shape[2] * _small_zoom(matches) + 2 * EDGE)
+
+
 def _tile(matches: Matches) -> float:
     return float(matches.bank.weight.shape[2] * _zoom(matches) + 2 * EDGE)
 
@@ -161,7 +181,14 @@ DARK, PALE = "#575f6b", "#b9bec6"
 UNDRAWN = ("zero", "not finite")
 
 
-def plot_matches(matches: object, *, gabor: bool = True, level: float = LEVEL, transposed: bool = False) -> PageFigure:
+def plot_matches(
+    matches: object,
+    *,
+    gabor: bool = True,
+    level: float = LEVEL,
+    transposed: bool = False,
+    layout: Layout | None = None,
+) -> PageFigure:
     """Draw what the kernels of a layer resemble: a ``Matches``, or what ``match_kernels`` accepts.
 
     Raises:
@@ -170,10 +197,8 @@ def plot_matches(matches: object, *, gabor: bool = True, level: float = LEVEL, t
     from kernelviz.drawing.figures import draw_page
 
     if not isinstance(matches, Matches):
-        matches = match_kernels(matches, gabor=gabor, level=level, transposed=transposed)
-    figure = draw_page(matches_page(matches))
-    figure.recipe = matches_recipe(matches)
-    return figure
+        matches = match_kernels(matches, gabor=gabor, level=level, transposed=transposed, layout=layout)
+    return draw_page(matches_page(matches), matches_recipe(matches))
 
 
 def matches_recipe(matches: Matches) -> dict[str, object]:
@@ -210,13 +235,14 @@ def matches_page(matches: Matches) -> Panel:
 
 def _page(matches: Matches, shelves: float) -> Panel:
     items, y = _heading(matches)
-    items += _bar(matches, y)
-    y += 44 + 34
+    bar, y = _bar(matches, y)
+    items += bar
+    y += 34
     groups = {kind: _sorted(matches, kind) for kind in matches.counts if kind not in UNDRAWN}
     shelf = ShelfLayout(entry_width(matches, named=True), 5 if in_colour(matches) else 7)
     free, shown = 0, 0
     for kind, rows in groups.items():
-        narrow = ShelfLayout(entry_width(matches, named=False), 7 if in_colour(matches) else 12)
+        narrow = ShelfLayout(entry_width(matches, named=False), 6 if in_colour(matches) else 9)
         if kind in UNNAMED and shelf != narrow:
             shelf, free = narrow, 0
         rows_shown = rows[: int(shelves * shelf.across)]
@@ -259,10 +285,14 @@ def _heading(matches: Matches) -> tuple[list[Item], float]:
     return items, y + 26
 
 
-def _bar(matches: Matches, y: float) -> list[Item]:
-    """Counts as lengths: named kinds dark, ``none`` white, what is zero or not finite grey."""
+def _bar(matches: Matches, y: float) -> tuple[list[Item], float]:
+    """Counts as lengths, and the y below: named kinds dark, ``none`` white, what is zero or not finite grey.
+
+    Names that do not fit are below, in the order of the parts.
+    """
     counts = matches.counts
     total, x, items = sum(counts.values()), MARGIN, list[Item]()
+    below: list[tuple[float, str]] = []
     for kind, count in counts.items():
         width = INNER_WIDTH * count / total
         dark = kind not in UNNAMED
@@ -272,13 +302,38 @@ def _bar(matches: Matches, y: float) -> list[Item]:
         if not dark and width > 4:
             items.append(Raster(_pixel(colour), x + 2, y + 2, width - 4, 40))
         word = kind_text(kind, matches)
-        for text in (f"{word}  {count:,}", f"{count:,}"):
-            if text_width(text, TYPE, bold=dark) < width - 14:
-                shade = "#ffffff" if dark else INK
-                items.append(Text(x + width / 2, y + 22, text, TYPE, shade, bold=dark, align="center", middle=True))
-                break
+        fitting = [text for text in (f"{word}  {count:,}", f"{count:,}", "") if _fits(text, width, bold=dark)]
+        if fitting[0]:
+            shade = "#ffffff" if dark else INK
+            items.append(Text(x + width / 2, y + 22, fitting[0], TYPE, shade, bold=dark, align="center", middle=True))
+        if len(fitting) < 3:
+            below.append((x + width / 2, word if fitting[0] else f"{word} {count:,}"))
         x += width
-    return items
+    names, bottom = _names_below(below, y + 44)
+    return [*items, *names], bottom
+
+
+def _fits(text: str, width: float, *, bold: bool) -> bool:
+    return not text or text_width(text, TYPE, bold=bold) < width - 14
+
+
+def _names_below(parts: Sequence[tuple[float, str]], y: float) -> tuple[list[Item], float]:
+    """Names below the middles of their parts of a bar, apart from each other, each joined to its part by a line."""
+    if not parts:
+        return [], y
+    lefts: list[float] = []
+    for middle, name in parts:
+        free = lefts[-1] + text_width(parts[len(lefts) - 1][1], TYPE) + 0.8 * TYPE if lefts else MARGIN
+        lefts.append(max(free, middle - text_width(name, TYPE) / 2))
+    end = PAGE_WIDTH - MARGIN
+    for at in reversed(range(len(parts))):  # back from the right margin
+        lefts[at] = min(lefts[at], end - text_width(parts[at][1], TYPE))
+        end = lefts[at] - 0.8 * TYPE
+    items: list[Item] = []
+    for (middle, name), left in zip(parts, lefts, strict=True):
+        centre = left + text_width(name, TYPE) / 2
+        items += [Rule(middle, y + 3, centre, y + 28, width=1.5), Text(left, y + 32 + 0.8 * TYPE, name, TYPE)]
+    return items, y + 32 + 0.8 * TYPE + 8
 
 
 def _listed(words: str, rows: Sequence[KernelMatch], y: float) -> tuple[list[Item], float]:
@@ -316,6 +371,8 @@ def caption_lines(matches: Matches, shown: int) -> list[str]:
         "sum": f"kernel, summed over its {inputs:,} input channels",
     }.get(matches.main, "kernel")
     lines = [f"{first} ≈ the closest filter; score: |cosine|, over scale and sign; each tile has its own scale"]
+    if any(row.kind in UNNAMED and row.closest for row in matches.main_rows):
+        lines.append("in grey, black −max and white +max: the filter closest to a kernel without a name")
     lines.append(naming_text(matches))
     if any(row.closest and row.closest.name == FIT for row in matches.main_rows):
         lines.append("fit: a fitted Gabor function, where no filter is close enough or the fit far closer")

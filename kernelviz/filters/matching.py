@@ -12,13 +12,14 @@ import numpy as np
 from kernelviz.errors import UsageError
 from kernelviz.filters.bank import ALIKE, LARGEST, Filter, classical_filters, unit_rows
 from kernelviz.filters.formulas import SMALLEST, GaborFit, chance_of_fit, fit_gabors
+from kernelviz.notebook import record_repr
 from kernelviz.records import KernelBank, as_array, as_bank, shape_text
 from kernelviz.wording import aligned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from kernelviz.records import Array
+    from kernelviz.records import Array, Layout
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class ColourDirection:
     weights: tuple[float, float, float]
     about: str
     source: str
+
+    __repr__ = record_repr
 
 
 _CONES = "Ruderman, Cronin and Chiao 1998, Statistics of cone responses to natural images"
@@ -225,6 +228,8 @@ class KernelMatch:
     colour: Colour | None = None
     gabor: GaborFit | None = None
 
+    __repr__ = record_repr
+
 
 @dataclass(frozen=True)
 class Matches:
@@ -242,6 +247,8 @@ class Matches:
     threshold: float
     filters: int
     fit_threshold: float | None = None
+
+    __repr__ = record_repr
 
     @property
     def main_rows(self) -> tuple[KernelMatch, ...]:
@@ -274,6 +281,7 @@ def match_kernels(
     level: float = LEVEL,
     transposed: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
+    layout: Layout | None = None,
 ) -> Matches:
     """Compare every kernel of a layer with every classical filter of its size, over scale, sign and orientation.
 
@@ -281,12 +289,12 @@ def match_kernels(
     one main plane: the strongest colour direction for three input channels, the only plane for one, else the sum over the
     input channels. ``planes`` adds the sum and each input plane. From 5 × 5 on a Gabor function is fitted to the main
     planes, unless ``gabor`` is False. ``level`` is the share of random kernels, of independent normal weights, that may be
-    named.
+    named. ``layout`` is that of a plain weight, as in ``plot_kernels``.
 
     Raises:
         UsageError: the kernels are not 2 × 2 to 32 × 32 and square, or the level is not between 0 and 1.
     """
-    bank = _square_bank(kernels, transposed=transposed)
+    bank = _square_bank(kernels, transposed=transposed, layout=layout)
     inputs, size = bank.weight.shape[1:3]
     naming, weight = naming_threshold(size, level, gabor=gabor), bank.weight.astype(np.float64)
     rows = _main_rows(bank, naming, range(len(weight)), progress)
@@ -345,11 +353,10 @@ def _other_planes(main: Plane, inputs: int) -> list[Plane]:
     return [plane for plane in ("sum", *range(inputs)) if plane != main] if inputs > 1 else []
 
 
-def _square_bank(kernels: object, *, transposed: bool) -> KernelBank:
-    if not isinstance(kernels, KernelBank):
-        weight = as_array(kernels)
-        kernels = weight[None, None] if weight.ndim == 2 else weight
-    bank = as_bank(kernels, transposed=transposed)
+def _square_bank(kernels: object, *, transposed: bool, layout: Layout | None = None) -> KernelBank:
+    if not isinstance(kernels, KernelBank) and (weight := as_array(kernels)).ndim == 2:
+        kernels = KernelBank(weight[None, None])
+    bank = as_bank(kernels, transposed=transposed, layout=layout)
     sides = bank.weight.shape[2:]
     if len(sides) != 2 or sides[0] != sides[1] or not 2 <= sides[0] <= LARGEST:
         raise UsageError(

@@ -4,33 +4,36 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter, OrderedDict
+from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kernelviz.errors import KernelvizError, UsageError
+from kernelviz.errors import BrokenPassError, InputSizeError, KernelvizError, UnknownLayerError, UsageError
 from kernelviz.network.classes import first_classes
 from kernelviz.network.convolutions import CONVOLUTIONS
+from kernelviz.network.failures import failure_texts
 from kernelviz.network.kernels import source_of
-from kernelviz.network.model import Model
+from kernelviz.network.model import Model, missing_weights, root_of, without_weights
 from kernelviz.network.preprocessing import prepare
 from kernelviz.network.snapshot import PreservedModule, check_ready
 from kernelviz.network.taps import choose_taps
 from kernelviz.network.tracing.rules import tensors_in
 from kernelviz.network.tracing.trace import as_trace
-from kernelviz.network.tracing.watch import observe_pass
+from kernelviz.network.tracing.watch import FurtherInputs, ObservedPass, naming_next_size, next_size, observe_pass
 from kernelviz.records import ClassScore, FeatureMaps, Image, SeenImage, as_array, shape_text
+from kernelviz.wording import reason_text, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from kernelviz.network.taps import Side, Tap, Taps
-    from kernelviz.network.tracing.watch import ObservedPass
     from kernelviz.traces import Trace
 
     OnBatchMap = Callable[[int, FeatureMaps], object]
@@ -62,6 +65,7 @@ class Input:
     batch: Tensor
     image: Image | None = None
     seen: SeenImage | None = None
+    further: FurtherInputs = field(default_factory=FurtherInputs)
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -109,7 +113,7 @@ class CaptureHooks:
         missing = [tap.name for tap in self.plan.taps.taps if self.runs[tap.module] <= tap.run]
         if missing:
             why = "The forward pass took another path than the traced one."
-            raise KernelvizError(f"The layer {missing[0]} did not run.", why)
+            raise KernelvizError(f"The layer {shown(missing[0])} did not run.", why)
 
     def _given(self, name: str) -> Any:
         def given(_module: nn.Module, _inputs: Any, output: Any) -> None:
@@ -153,14 +157,19 @@ class CaptureHooks:
             of = "" if many == 1 else f" of each of {many} images"
             why = f"The traced forward pass had {shape_text(one)}{of}, this one {shapes}."
             hint = "" if many == 1 else "Process one image at a time: --batch-size 1."
-            raise KernelvizError(f"The output of the layer {tap.name} has an unexpected shape.", why, hint)
+            raise KernelvizError(f"The output of the layer {shown(tap.name)} has an unexpected shape.", why, hint)
         dim, size = differing[0], one[differing[0]]
         return [tensors[tap.part].detach().narrow(dim, number * size, size) for number in range(many)]
 
     def _maps(self, tap: Tap, tensor: Tensor, given: Input) -> FeatureMaps:
         many = len(self.plan.observed.visits[tap.module].given)
+        try:
+            values = as_array(tap.layout.maps(tensor))
+        except (UsageError, RuntimeError) as error:  # complex, sparse, quantised
+            what = f"The {self.plan.side} of the layer {shown(tap.name)} is not an array of real numbers."
+            raise KernelvizError(what, reason_text(error)) from error
         return FeatureMaps(
-            values=as_array(tap.layout.maps(tensor)),
+            values=values,
             layer=tap.name,
             kind=tap.kind,
             shape=tuple(tap.layout.shape[1:]),
@@ -170,13 +179,13 @@ class CaptureHooks:
             seen=given.seen,
             input_size=given.size,
             centres=tap.centres,
-            notes=(f"run {tap.run + 1} of {many}",) if many > 1 else (),
+            notes=(*([f"run {tap.run + 1} of {many}"] if many > 1 else []), *tap.notes),
         )
 
 
 def _inside(module: nn.Module, name: str) -> nn.Module:
     """The module of this name in ``named_modules``; attribute access could return a class attribute instead."""
-    for part in name.split("."):
+    for part in filter(None, name.split(".")):
         found = module._modules[part]  # noqa: SLF001
         if found is None:
             raise KeyError(name)
@@ -185,10 +194,8 @@ def _inside(module: nn.Module, name: str) -> nn.Module:
 
 
 def module_of(network: Model | nn.Module) -> nn.Module:
-    """The torch module, without the wrapper of torch.compile. A single layer is named by its class."""
-    module = network.module if isinstance(network, Model) else network
-    original = getattr(module, "_orig_mod", module)
-    module = original if isinstance(original, nn.Module) else module
+    """The torch module. A single layer is put into a container, in which it is named by its class."""
+    module = root_of(network)
     if isinstance(module, CONVOLUTIONS) or not any(module.children()):
         return nn.Sequential(OrderedDict({type(module).__name__: module}))
     return module
@@ -223,7 +230,7 @@ def classify(
 
 def capture_features(
     network: Model | nn.Module,
-    image: Image | Tensor,
+    image: Image | Tensor | Sequence[Tensor] | Mapping[str, Tensor],
     layers: str | Sequence[str] | None = None,
     *,
     on_map: OnMap | None = None,
@@ -237,7 +244,8 @@ def capture_features(
     Args:
         network: A ``Model``, or any module that takes one batch of images.
         image: An ``Image`` from ``read_image``, which is preprocessed for the model, or a tensor (C, H, W) or
-            (1, C, H, W).
+            (1, C, H, W); for networks whose convolutions have one or three axes (C, L) or (C, D, H, W). A tuple of tensors,
+            or ``{"x": tensor, "t": tensor}``, for a network that takes several; the first is the image.
         layers: Names (``layer1.0.act1``, ``name#2`` for a second run, ``name:0`` for a part of a tuple), shell patterns,
             or ``stage:0``; by default the first convolution and the stages. A module that contains others stands for
             its own output.
@@ -257,13 +265,46 @@ def capture_features(
     Raises:
         UnknownLayerError: there is no such layer.
         UsageError: a named layer has no map, or ``image`` is not an image that the network takes.
-        KernelvizError: the forward pass failed, or a named layer did not run.
+        BrokenPassError: the forward pass failed in a layer, before all named layers had run; its ``maps`` are those of the
+            layers before.
+        KernelvizError: a named layer did not run, or it has no weights.
     """
     given = as_input(network, image, input_size=input_size, crop=crop)
-    plan = make_taps(network, given.size, layers, kind=kind, tap=tap, batch=given.batch)
     kept: list[FeatureMaps] = []
-    run(plan, given, on_map or kept.append, to_the_end=False)
+    try:
+        plan = make_taps(network, given.size, layers, kind=kind, tap=tap, batch=given.batch, further=given.further)
+        run(plan, given, on_map or kept.append, to_the_end=False)
+    except BrokenPassError as error:
+        if not kept and isinstance(error.observed, ObservedPass):
+            complete = _capture_before(
+                error.observed, network, given, layers, on_map or kept.append, kind=kind, tap=tap
+            )
+            if complete:
+                return tuple(kept)
+        error.maps = tuple(kept)
+        raise
     return tuple(kept)
+
+
+def _capture_before(
+    observed: ObservedPass,
+    network: Model | nn.Module,
+    given: Input,
+    layers: str | Sequence[str] | None,
+    on_map: OnMap,
+    *,
+    kind: str,
+    tap: Side,
+) -> bool:
+    """Capture the maps before the layer in which a forward pass fails; return whether all named layers are before it."""
+    try:
+        plan = _plan(network, module_of(network), observed, given, layers, kind=kind, tap=tap)
+        run(plan, given, on_map, to_the_end=False)
+    except UnknownLayerError:
+        raise
+    except KernelvizError:  # a named layer has not run, or has no map
+        return False
+    return layers is not None and "it did not run" not in plan.taps.without.values()
 
 
 def as_input(
@@ -284,13 +325,52 @@ def as_input(
             raise UsageError("The preprocessing of this network is not known.", hint=hint)
         batch, seen = prepare(network, image, input_size=input_size, crop=crop)
         return Input(batch, image, seen)
+    if isinstance(image, tuple | list | Mapping):
+        return _several(network, image)
     if not isinstance(image, Tensor):
         hint = "kernelviz.read_image(path) reads one."
         raise UsageError(f"The image must be an Image or a tensor, but got {type(image).__name__}.", hint=hint)
-    batch = image if image.ndim == 4 else image[None]
-    if batch.ndim not in (3, 4) or batch.shape[0] != 1 or 0 in batch.shape:
-        raise UsageError(f"The tensor must be (C, H, W) or (1, C, H, W), but got {shape_text(image.shape)}.")
-    return Input(batch)
+    return Input(_as_batch(network, image))
+
+
+_AXES = {1: "C, L", 2: "C, H, W", 3: "C, D, H, W"}
+
+
+def _as_batch(network: Model | nn.Module, image: Tensor) -> Tensor:
+    """A batch of one from a tensor with or without the axis of the batch; the first convolution tells how many it has.
+
+    Raises:
+        UsageError: it is a batch of several, or has another rank.
+    """
+    convolution = next((each for each in root_of(network).modules() if isinstance(each, CONVOLUTIONS)), None)
+    rank = len(convolution.kernel_size) if convolution else 2
+    ranks = {rank + 2, 3, 4}
+    is_batch = image.ndim == rank + 2 if rank != 1 else image.ndim == 4 or (image.ndim == 3 and image.shape[0] == 1)
+    batch = image if is_batch else image[None]
+    if batch.ndim not in ranks or batch.shape[0] != 1 or 0 in batch.shape:
+        axes = _AXES[rank]
+        raise UsageError(f"The tensor must be ({axes}) or (1, {axes}), but got {shape_text(image.shape)}.")
+    return batch
+
+
+def _several(network: Model | nn.Module, inputs: Sequence[object] | Mapping[str, object]) -> Input:
+    """The input of a network that takes several tensors, the first of which is the image.
+
+    Raises:
+        UsageError: one is not a tensor, or they are batches of several images.
+    """
+    names = list(inputs) if isinstance(inputs, Mapping) else []
+    tensors: list[Any] = list(inputs.values()) if isinstance(inputs, Mapping) else list(inputs)
+    if not tensors or not all(isinstance(each, Tensor) for each in tensors):
+        kinds = ", ".join(type(each).__name__ for each in tensors) or "none"
+        what = f"Several inputs must be tensors, but got {kinds}."
+        raise UsageError(what, hint='Give (tensor, tensor), or by name {"x": tensor, "t": tensor}.')
+    first, *rest = tensors
+    batch = _as_batch(network, first)
+    rest = [each if batch.ndim == first.ndim else each[None] for each in rest]
+    if names:
+        return Input(batch, further=FurtherInputs(named=dict(zip(names[1:], rest, strict=True)), image=names[0]))
+    return Input(batch, further=FurtherInputs(after=tuple(rest)))
 
 
 def make_taps(
@@ -301,19 +381,68 @@ def make_taps(
     kind: str = "all",
     tap: Side = "output",
     batch: Tensor | None = None,
+    further: FurtherInputs | None = None,
 ) -> CapturePlan:
     """Observe one forward pass of an image of ``input_size`` (C, H, W), and find the tensors that the patterns name.
 
-    A network that cannot be observed on ``meta`` is observed with ``batch``, if given.
+    A network that cannot be observed on ``meta`` is observed with ``batch``, if given; ``further`` are its other inputs.
 
     Raises:
         KernelvizError: as ``capture_features``.
     """
     module = module_of(network)
-    observed = observe_pass(module, input_size, None if batch is None else _fitting(batch, module))
-    trace = as_trace(network, observed, input_size, fields=False)
+    with naming_next_size(network, input_size):
+        observed = observe_pass(module, input_size, None if batch is None else _fitting(batch, module), further)
+    given = Input(blank(input_size), further=further or FurtherInputs())
+    return _plan(network, module, observed, given, layers, kind=kind, tap=tap)
+
+
+def _plan(
+    network: Model | nn.Module,
+    module: nn.Module,
+    observed: ObservedPass,
+    given: Input,
+    layers: str | Sequence[str] | None,
+    *,
+    kind: str,
+    tap: Side,
+) -> CapturePlan:
+    """The tensors of an observed forward pass that the patterns name.
+
+    Raises:
+        KernelvizError: as ``capture_features``.
+    """
+    trace = as_trace(network, observed, given.size, fields=False)
     taps = choose_taps(observed, trace, layers, kind=kind, side=tap)
-    return CapturePlan(network, input_size, taps, tap, observed, trace, PreservedModule(module))
+    plan = CapturePlan(network, given.size, taps, tap, observed, trace, PreservedModule(module))
+    return _with_weights(plan, given, {layers} if isinstance(layers, str) else set(layers or ()))
+
+
+def _with_weights(plan: CapturePlan, given: Input, named: Collection[str] = ()) -> CapturePlan:
+    """The plan without the layers that depend on weights which the file lacks: their maps are NaN.
+
+    Maps are those of a black image of the size of ``given``, with its further inputs.
+
+    Raises:
+        BadWeightsError: one of these is ``named``, or none other is left.
+    """
+    if not missing_weights(plan.network):
+        return plan
+    broken: list[str] = []
+
+    def look(_: int, maps: FeatureMaps) -> None:
+        if np.isnan(maps.values).any():
+            broken.append(str(maps.layer))
+
+    black = replace(given, batch=blank(given.size))
+    capture = CaptureHooks(plan, [black], look, to_the_end=False)
+    run_through(plan.preserved, black, capture.hooks(plan.module))
+    taps = tuple(tap for tap in plan.taps.taps if tap.name not in broken)
+    for name in broken:
+        if name in named or not taps:
+            raise without_weights(plan.network, name)
+    without = {**plan.taps.without, **dict.fromkeys(broken, "it has no weights, or follows layers without")}
+    return replace(plan, taps=replace(plan.taps, taps=taps, without=without))
 
 
 def blank(size: Sequence[int]) -> Tensor:
@@ -325,7 +454,9 @@ def tap_also(plan: CapturePlan) -> tuple[CapturePlan, frozenset[str]]:
     """The plan extended by the first convolution and the stages, and the names of these."""
     more = choose_taps(plan.observed, plan.trace, None, side=plan.side)
     every = {tap.name: tap for tap in (*plan.taps.taps, *more.taps)}
-    return replace(plan, taps=replace(plan.taps, taps=tuple(every.values()))), frozenset(tap.name for tap in more.taps)
+    plan = replace(plan, taps=replace(plan.taps, taps=tuple(every.values())))
+    plan = _with_weights(plan, Input(blank(plan.input_size)))
+    return plan, frozenset(tap.name for tap in more.taps) & {tap.name for tap in plan.taps.taps}
 
 
 def run(plan: CapturePlan, given: Input, on_map: OnMap, *, to_the_end: bool = True) -> tuple[ClassScore, ...]:
@@ -416,7 +547,7 @@ def run_through(
     batch = _fitting(given.batch, module)
     with preserved.undisturbed(), hooks or nullcontext():
         try:
-            return module(batch)
+            return given.further.call(module, batch, lambda tensor: _fitting(tensor, module))
         except StopPassError:
             return None
         except (KernelvizError, KeyboardInterrupt):
@@ -424,7 +555,8 @@ def run_through(
         except Exception as error:
             if ours():
                 raise
-            raise _pass_failed(error, given.size) from error
+            hint = "" if isinstance(network, PreservedModule) else next_size(network, given.size)
+            raise _pass_failed(error, module, given.size, hint) from error
 
 
 def _fitting(batch: Tensor, module: nn.Module) -> Tensor:
@@ -439,12 +571,16 @@ def _fitting(batch: Tensor, module: nn.Module) -> Tensor:
     if like.is_meta:
         what = "The network was built without weights."
         raise UsageError(what, hint='Load it with weights, for example `load_model(name, weights="random")`.')
-    return batch.detach().to(device=like.device, dtype=like.dtype, copy=True)
+    dtype = like.dtype if batch.is_floating_point() or batch.ndim > 2 else batch.dtype
+    return batch.detach().to(device=like.device, dtype=dtype, copy=True)
 
 
-def _pass_failed(error: Exception, size: tuple[int, ...]) -> KernelvizError:
+def _pass_failed(error: Exception, module: nn.Module, size: tuple[int, ...], hint: str) -> KernelvizError:
+    """The error for a failed forward pass, with a ``hint`` at a size that works if this one does not."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return KernelvizError("There is not enough memory for this forward pass.", hint="Give a smaller --input-size.")
-    reason = " ".join(str(error).split())[:300] or type(error).__name__
-    what = f"The forward pass failed for an input of {' × '.join(map(str, size))}."
-    return KernelvizError(what, f"{reason[0].upper()}{reason[1:]}")
+    sides = " × ".join(map(str, size))
+    if hint:
+        what = f"The network does not take an input of {sides}"
+        return InputSizeError(*failure_texts(what, module, error), hint)
+    return BrokenPassError(*failure_texts(f"The forward pass failed for an input of {sides}", module, error))

@@ -31,8 +31,8 @@ def first_classes(model: Model, output: Any, number: int = 0) -> tuple[ClassScor
     logits = output[0] if isinstance(output, (tuple, list)) and output else output
     if weights is None or weights.source == "random" or not isinstance(logits, Tensor):
         return ()
-    config = getattr(model.module, "pretrained_cfg", None) or {}
-    count = getattr(model.module, "num_classes", 0)
+    config = {"classifier": True} if model.classes else getattr(model.module, "pretrained_cfg", None) or {}
+    count = len(model.classes) or getattr(model.module, "num_classes", 0)
     if logits.ndim != 2 or logits.shape[0] <= number or logits.shape[1] != count or not config.get("classifier"):
         return ()
     labels = class_names(model) if weights.source in _PUBLISHED else None
@@ -50,6 +50,8 @@ def first_classes(model: Model, output: Any, number: int = 0) -> tuple[ClassScor
 
 def class_names(model: Model) -> Sequence[str] | None:
     """The name of each class; None if they are not known."""
+    if model.classes:
+        return model.classes
     config = dict(getattr(model.module, "pretrained_cfg", None) or {})
     count = getattr(model.module, "num_classes", 0)
     names, descriptions = config.get("label_names"), config.get("label_descriptions") or {}

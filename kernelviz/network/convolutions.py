@@ -10,18 +10,20 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from kernelviz.errors import NoConvolutionsError, UnknownLayerError, UsageError
-from kernelviz.network.model import Model, stage_names
+from kernelviz.network.model import Model, root_of, stage_names
 from kernelviz.network.selection import (
     LISTED,
     TAKE_ALL,
+    LayerMatch,
     few,
     inside_of,
     match_layers,
     members,
     unknown_layer,
+    with_first_name,
     without_expert,
 )
-from kernelviz.network.snapshot import undisturbed
+from kernelviz.network.snapshot import is_scripted, undisturbed
 from kernelviz.records import ConvLayer
 from kernelviz.wording import nearest_names, shown
 
@@ -33,14 +35,27 @@ TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
 
 
-def root_of(network: Model | nn.Module) -> nn.Module:
-    """The module itself."""
-    return network.module if isinstance(network, Model) else network
+def first_names(network: Model | nn.Module) -> dict[str, str]:
+    """The names of modules that are listed under another one: of shared modules, and those with torch.compile's prefix."""
+    given, root = network.module if isinstance(network, Model) else network, root_of(network)
+    first = {id(module): name or type(root).__name__ for name, module in root.named_modules()}
+    names = ((name, first.get(id(module))) for name, module in given.named_modules(remove_duplicate=False) if name)
+    shared = ((name, first.get(id(module))) for name, module in root.named_modules(remove_duplicate=False) if name)
+    return {name: known for name, known in (*names, *shared) if known and known != name}
 
 
 def is_conditional(module: nn.Module) -> bool:
     """Whether a module mixes its kernels from experts for every image: timm's CondConv2d."""
-    return type(module).__name__ == "CondConv2d" and hasattr(module, "num_experts")
+    if type(module).__name__ != "CondConv2d" or not hasattr(module, "kernel_size"):
+        return False
+    weight, experts = module._parameters.get("weight"), getattr(module, "num_experts", None)  # noqa: SLF001
+    return weight is not None and isinstance(experts, int) and weight.shape[:1] == (experts,)
+
+
+def is_quantised(module: object) -> bool:
+    """Whether a module is a convolution of torch's eager-mode quantisation, whose weight and bias are methods."""
+    kinds = type(module).__mro__
+    return any(kind.__module__.startswith("torch.ao.nn.quantized.") and kind.__name__ == "_ConvNd" for kind in kinds)
 
 
 def experts_of(module: Any) -> int:
@@ -50,7 +65,9 @@ def experts_of(module: Any) -> int:
 
 def _not_a_convolution(network: Model | nn.Module, names: list[str], pattern: str) -> UnknownLayerError:
     """The error for a pattern that names none of the convolutions called ``names``."""
-    others = {name: module for name, module in root_of(network).named_modules() if name and name not in names}
+    root = root_of(network)
+    others = {name or type(root).__name__: module for name, module in root.named_modules()}
+    others = {name: module for name, module in others.items() if name not in names}
     if pattern in others:
         inside = inside_of(names, pattern)
         why = f"The convolutions inside it: {few(inside)}." if inside else ""
@@ -69,10 +86,12 @@ def _not_a_convolution(network: Model | nn.Module, names: list[str], pattern: st
 
 def obstacle(module: nn.Module) -> str:
     """Why the kernels of a convolving module cannot be read; empty for other modules."""
-    kind = type(module).__name__
+    kind = str(getattr(module, "original_name", "")) if is_scripted(module) else type(module).__name__
     if isinstance(module, CONVOLUTIONS):
         return f"is a {kind}, which has no weights before its first forward pass"
     if "conv" in kind.lower() and not any(module.children()):
+        if is_scripted(module):
+            return f"is a scripted {kind} (torch.jit), whose weights cannot be read"
         return f"is a {type(module).__module__}.{kind}, whose weights are in a format that cannot be read"
     return ""
 
@@ -82,11 +101,11 @@ def no_convolutions(network: Model | nn.Module) -> NoConvolutionsError:
     root = root_of(network)
     name = network.source.model if isinstance(network, Model) else type(root).__name__
     parts = [(path, part) for path, part in root.named_modules() if not any(part.children())]
-    unreadable = (f"Its {path or 'only layer'} {why}." for path, part in parts if (why := obstacle(part)))
+    unreadable = (f"Its {shown(path) or 'only layer'} {why}." for path, part in parts if (why := obstacle(part)))
     linear = [(path, part) for path, part in parts if isinstance(part, nn.Linear) and path]
     embedding = [(path, part) for path, part in linear if "embed" in path]
     instead = (
-        f"Its {'patch embedding' if embedding else 'first layer'}, {path}, is a Linear, "
+        f"Its {'patch embedding' if embedding else 'first layer'}, {shown(path)}, is a Linear, "
         f"{part.in_features:,} numbers to {part.out_features:,}."
         for path, part in embedding or linear
     )
@@ -98,7 +117,7 @@ def no_convolutions(network: Model | nn.Module) -> NoConvolutionsError:
 
 
 def _try_layer(names: list[str]) -> str:
-    return f"Try `--layer {names[0]}`; {TAKE_ALL}."
+    return f"Try `--layer {shown(names[0])}`; {TAKE_ALL}."
 
 
 def _with_article(module: nn.Module) -> str:
@@ -118,18 +137,23 @@ def find_layer(network: Model | nn.Module, name: str) -> tuple[str, nn.Module]:
     """
     root = root_of(network)
     modules = {path: module for path, module in root.named_modules() if path}
+    if name not in modules:
+        name = with_first_name(name, first_names(network))
     if not modules and name in ("", type(root).__name__):
         return "", root
     match = match_layers(name, modules, _stages(network), parts=True, hint=LISTED)
+    if match is None and name == type(root).__name__:  # the network itself
+        match = LayerMatch(tuple(modules))
     if match is None or match.run is not None or not _is_part(modules[match.names[0]], match.part):
         raise unknown_layer(name, modules, LISTED)
     inside = list(dict.fromkeys(path for container in match.names for path in _windows_inside(modules, container)))
     found = inside or match.names
     if len(found) > 1:
-        what = f"{name} matches {len(found)} layers."
+        what = f"{shown(name)} matches {len(found)} layers."
         if len(match.names) == 1:
             container = match.names[0]
-            what = f"The layer {container} is {_with_article(modules[container])} with {len(found)} convolutions and pools."
+            content = f"{_with_article(modules[container])} with {len(found)} convolutions and pools"
+            what = f"The layer {shown(container)} is {content}."
         raise UsageError(what, "Only one can be explained at a time.", f"Choose one of them: {few(found)}.")
     return found[0], modules[found[0]]
 
@@ -142,7 +166,7 @@ def _is_part(module: nn.Module, part: int | None) -> bool:
 def nearest_convolution(network: Model | nn.Module, name: str) -> str:
     """A hint at the convolution with the nearest name; empty if the network has none."""
     nearest = nearest_names([layer.name for layer in list_layers(network)], name, count=1)
-    return f"Choose a convolution, for example {nearest[0]}." if nearest else ""
+    return f"Choose a convolution, for example {shown(nearest[0])}." if nearest else ""
 
 
 def _windows_inside(modules: Mapping[str, nn.Module], name: str) -> list[str]:
@@ -196,7 +220,9 @@ def left_out(network: Model | nn.Module, patterns: str | Sequence[str] | None = 
     obstacles = {
         name: why
         for name, module in modules.items()
-        if not is_conditional(module) and (not isinstance(module, CONVOLUTIONS) or _is_lazy(module))
+        if not is_conditional(module)
+        and not is_quantised(module)
+        and (not isinstance(module, CONVOLUTIONS) or _is_lazy(module))
         if (why := obstacle(module))
     }
     patterns = [patterns] if isinstance(patterns, str) else patterns or ()
@@ -215,6 +241,8 @@ def find_convolution(network: Model | nn.Module, name: str) -> tuple[ConvLayer, 
     convolutions = _convolutions(network)
     if not convolutions:
         raise no_convolutions(network)
+    if name not in convolutions:
+        name = with_first_name(name, first_names(network))
     if name not in convolutions:
         raise _not_a_convolution(network, list(convolutions), name)
     return _record(name, *convolutions[name]), convolutions[name][0]
@@ -276,7 +304,7 @@ def _convolutions(network: Model | nn.Module) -> dict[str, tuple[nn.Module, int 
         name = path or type(module).__name__
         if is_conditional(module):
             found |= {f"{name}:{expert}": (module, expert) for expert in range(experts_of(module))}
-        elif isinstance(module, CONVOLUTIONS) and not _is_lazy(module):
+        elif is_quantised(module) or (isinstance(module, CONVOLUTIONS) and not _is_lazy(module)):
             found[name] = module, None
     return found
 
@@ -286,9 +314,12 @@ def _is_lazy(module: nn.Module) -> bool:
 
 
 def _record(name: str, module: Any, expert: int | None) -> ConvLayer:
-    transposed = isinstance(module, TRANSPOSED)
+    transposed = isinstance(module, TRANSPOSED) or getattr(module, "transposed", False)
+    bias = module.bias() if is_quantised(module) else module.bias
     channels = (module.in_channels, module.out_channels) if transposed else (module.out_channels, module.in_channels)
     params = sum(parameter.numel() for parameter in module.parameters())
+    if is_quantised(module):
+        params = module.weight().numel() + (0 if bias is None else bias.numel())
     return ConvLayer(
         name=name,
         kind=type(module).__name__,
@@ -299,7 +330,7 @@ def _record(name: str, module: Any, expert: int | None) -> ConvLayer:
         padding=_padding(module),
         dilation=_each(module.dilation, len(module.kernel_size)),
         groups=module.groups,
-        bias=module.bias is not None,
+        bias=bias is not None,
         transposed=transposed,
         weight_shape=(channels[0], channels[1] // module.groups, *module.kernel_size),
         params=params if expert is None else params // experts_of(module),
@@ -326,13 +357,17 @@ def _stages(network: Model | nn.Module) -> tuple[str, ...]:
 def _matches(network: Model | nn.Module, names: list[str], pattern: str) -> list[str]:
     """The names of convolutions that one pattern means, at least one."""
     modules = [name for name, _ in root_of(network).named_modules() if name]
+    if pattern not in modules and pattern not in names:
+        pattern = with_first_name(pattern, first_names(network))
     stages, hint = _stages(network), _try_layer(names)
     match = match_layers(pattern, dict.fromkeys([*modules, *names]), stages, hint=hint)
     found = members(match, names) if match else []
     if match and match.stage is not None and not found:
         found = _before_stage_end(names, modules, stages, match.stage)
         if not found:
-            raise UnknownLayerError(f"{pattern} contains no convolution. It ends at {match.names[0]}.", hint=hint)
+            raise UnknownLayerError(
+                f"{shown(pattern)} contains no convolution. It ends at {shown(match.names[0])}.", hint=hint
+            )
     if not found:
         raise _not_a_convolution(network, names, pattern)
     return found

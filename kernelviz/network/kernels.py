@@ -13,10 +13,12 @@ from torch.nn.utils import parametrize
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from kernelviz.errors import UsageError
-from kernelviz.network.convolutions import experts_of, find_convolution
-from kernelviz.network.model import Model
+from kernelviz.network.convolutions import experts_of, find_convolution, is_quantised
+from kernelviz.network.model import Model, missing_weights, without_weights
+from kernelviz.network.selection import without_expert
 from kernelviz.network.snapshot import undisturbed
 from kernelviz.records import ConvLayer, KernelBank, Source, as_array
+from kernelviz.wording import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -157,8 +159,11 @@ def read_kernels(network: Model | nn.Module, layer: str | ConvLayer, *, stored: 
         UnknownLayerError: the network has no convolution of this name.
         NoConvolutionsError: it has no convolution at all.
         UsageError: the layer has no weights that can be read.
+        BadWeightsError: the model was loaded from a part of its weights, without those of this layer.
     """
     record, module = find_convolution(network, layer if isinstance(layer, str) else layer.name)
+    if any(name.startswith(f"{without_expert(record.name)}.") for name in missing_weights(network)):
+        raise without_weights(network, record.name)
     with undisturbed(module):
         if record.expert is not None:
             weight, reading, notes = _expert(record, module)
@@ -187,6 +192,10 @@ def _expert(record: ConvLayer, module: Any) -> tuple[Tensor, Reading, tuple[str,
 def _read(record: ConvLayer, module: nn.Module, *, stored: bool) -> tuple[Tensor, Reading, tuple[str, ...]]:
     """The weight, whether it is the effective one, and notes about it."""
     weight: Any = module.weight  # of a parametrised layer this computes it
+    if is_quantised(module):
+        quantised = weight()
+        kind = str(quantised.dtype).removeprefix("torch.")
+        return quantised.dequantize(), None, (f"dequantised: the layer stores its weight as {kind}",)
     _check_readable(record, weight)
     who = reworker(module)
     if not who:
@@ -194,7 +203,7 @@ def _read(record: ConvLayer, module: nn.Module, *, stored: bool) -> tuple[Tensor
     observed, held = observed_weight(module), stored_weight(module)
     if stored:
         if held is None:
-            what = f"The layer {record.name} stores no weight of the shape that it convolves with."
+            what = f"The layer {shown(record.name)} stores no weight of the shape that it convolves with."
             raise UsageError(what, f"It is computed by {who}.", "Omit --stored, or stored=True, for the effective one.")
         return held, None, (f"the weight as stored; {who} makes another of it, the effective one",)
     if observed.weight is None:
@@ -206,10 +215,10 @@ def _read(record: ConvLayer, module: nn.Module, *, stored: bool) -> tuple[Tensor
 
 def _check_readable(record: ConvLayer, weight: object) -> None:
     if not isinstance(weight, Tensor) or not weight.is_floating_point() or weight.layout != torch.strided:
-        what = f"The layer {record.name} ({record.kind}) holds no plain floating-point weights."
+        what = f"The layer {shown(record.name)} ({record.kind}) holds no plain floating-point weights."
         raise UsageError(what, hint="Read the kernels before the network is quantised, pruned to sparse or compiled.")
     if weight.is_meta:
-        what = f"The layer {record.name} has no weights: the network was built without them."
+        what = f"The layer {shown(record.name)} has no weights: the network was built without them."
         raise UsageError(what, hint='Load it with weights, for example `load_model(name, weights="random")`.')
 
 
@@ -223,7 +232,7 @@ def _turned(weight: Array, groups: int) -> Array:
 def source_of(network: Model | nn.Module) -> Source:
     """Where the weights of a network come from, as far as known."""
     if isinstance(network, Model):
-        return network.source
+        return network.current_source
     name = type(network).__name__
     parameters = list(network.parameters())
     return Source(

@@ -11,13 +11,15 @@ import torch
 from kernelviz.arithmetic.operations import Convolution, Pooling, TransposedConvolution
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network.capture import StopPassError
-from kernelviz.network.convolutions import find_layer, nearest_convolution, root_of
+from kernelviz.network.convolutions import find_layer, nearest_convolution
+from kernelviz.network.model import root_of
 from kernelviz.network.snapshot import preserved_random_state
-from kernelviz.network.tracing.trace import as_trace, checked_size
-from kernelviz.network.tracing.watch import observe_pass
+from kernelviz.network.tracing.trace import as_trace, checked_size, with_sure_sizes
+from kernelviz.network.tracing.watch import naming_next_size, observe_pass
 from kernelviz.network.units import ADAPTIVE_MAXIMA, ADAPTIVE_MEANS, MAXIMA, MEANS, WHOLE, CallRecorder, RecordedCall
 from kernelviz.threads import no_warnings
 from kernelviz.traces import LayerOperation
+from kernelviz.wording import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,21 +46,22 @@ def layer_operation(network: Model | nn.Module, layer: str, input_size: Sequence
     name, module = find_layer(network, layer)
     title = name or type(module).__name__
     size = checked_size(network, input_size)
-    observed = observe_pass(root_of(network), size)
-    traced = as_trace(network, observed, size)
-    record = next((one for one in traced.layers if one.name == name), None)
+    with naming_next_size(network, size):
+        observed = observe_pass(root_of(network), size)
+    traced = with_sure_sizes(as_trace(network, observed, size), observed, root_of(network))
+    record = next((one for one in traced.layers if one.name == title), None)
     if name not in observed.visits:
         raise KernelvizError(
-            f"The layer {title} did not run.", "The network contains it, but the forward pass does not reach it."
+            f"The layer {shown(title)} did not run.", "The network contains it, but the forward pass does not reach it."
         )
     call, output = _ran(observed.network, name, size)
     if record is None or call is None:
         hint = "`kernelviz layers MODEL --kind conv` lists the convolutions, `--kind pool` the pools."
         raise UsageError(
-            f"The layer {title} is a {type(module).__name__}, neither a convolution nor a pool.", hint=hint
+            f"The layer {shown(title)} is a {type(module).__name__}, neither a convolution nor a pool.", hint=hint
         )
     if output != tuple(call.output.shape):
-        what = f"The layer {title} is a {type(module).__name__}, which does more than convolve or pool."
+        what = f"The layer {shown(title)} is a {type(module).__name__}, which does more than convolve or pool."
         raise UsageError(what, hint=nearest_convolution(network, title))
     operation, notes = _operation(title, call)
     if record.runs > 1:
@@ -114,7 +117,9 @@ def _pair(sides: Sequence[int], one: int) -> tuple[int, int]:
 def _sizes(name: str, tensor: Tensor) -> Pair:
     sides = tuple(tensor.shape[2:])
     if len(sides) > 2:
-        raise UsageError(f"The layer {name} convolves over three axes.", hint="Only one or two axes can be explained.")
+        raise UsageError(
+            f"The layer {shown(name)} convolves over three axes.", hint="Only one or two axes can be explained."
+        )
     return _pair(sides, 1)
 
 

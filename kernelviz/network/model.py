@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import math
+import threading
 from dataclasses import dataclass, replace
 from functools import cache
 from operator import index
@@ -11,19 +15,31 @@ from typing import TYPE_CHECKING, Any
 
 import timm
 import torch
-from timm.data import resolve_model_data_config
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, resolve_model_data_config
 from timm.models import get_arch_pretrained_cfgs, get_deprecated_models
 from torch import nn
+from torch.nn.modules.module import register_module_module_registration_hook
+from torch.nn.parameter import is_lazy
 
 from kernelviz.errors import BadWeightsError, KernelvizError, NoWeightsError, UsageError
-from kernelviz.network.snapshot import preserved_random_state
+from kernelviz.network.own_code import build_own, code_hash
+from kernelviz.network.snapshot import is_scripted, preserved_random_state, scripted_error
+from kernelviz.network.torchvision_models import (
+    build_torchvision,
+    loading_tensors,
+    read_torchvision_registry,
+    torchvision_classes,
+    torchvision_preprocessing,
+)
 from kernelviz.network.weights.checkpoints import (
     Checkpoint,
     bundled_checkpoint,
     fit,
     fit_pretrained,
     instead_of_loading,
+    name_list,
     read_checkpoint,
+    read_contents,
 )
 from kernelviz.network.weights.hub_cache import cached_file, checksum_of, is_whole
 from kernelviz.network.weights.hub_errors import damaged_in_cache, unreadable_in_cache
@@ -37,16 +53,20 @@ from kernelviz.network.weights.names import (
     bundled_path,
     find_spec,
     is_bundled,
+    is_prefixed,
+    is_sized_by_timm,
     location_of,
 )
 from kernelviz.network.weights.request import Request, StallTimeout
-from kernelviz.records import Source, Weights
-from kernelviz.threads import no_warnings, processors
-from kernelviz.wording import shown
+from kernelviz.network.weights.searching import find_weights
+from kernelviz.notebook import record_repr
+from kernelviz.records import INTERPOLATIONS, Source, Weights, check_positive
+from kernelviz.threads import MOST_THREADS, no_warnings, processors
+from kernelviz.wording import reason_text, shown
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from torch import Tensor
 
@@ -69,8 +89,10 @@ def use_device(name: str, threads: int | None = None) -> str:
     """The device that ``auto`` or a name means; also sets the number of torch threads, if ``threads`` is given.
 
     Raises:
-        UsageError: there is no such device.
+        UsageError: there is no such device, or the number of threads is not from 1 to ``MOST_THREADS``.
     """
+    if (check_positive("number of threads", threads) or 1) > MOST_THREADS:
+        raise UsageError(f"The number of threads must be at most {MOST_THREADS}, but got {threads}.")
     if threads is not None:
         torch.set_num_threads(threads)
     facts = torch_facts()
@@ -92,6 +114,10 @@ def uses_all_processors(module: nn.Module) -> bool:
     device = next((tensor.device for tensor in module.parameters()), torch.device("cpu"))
     return device.type == "cpu" and torch.get_num_threads() >= processors()
 
+
+_MORE_PARAMETERS = 2**28
+"""Parameters, 1 GB in float32, that a configuration may add to a network."""
+_MOST_MODULES = 50_000
 
 _UNCHECKED = "the weights were not checked against a hash: none is known for their file"
 
@@ -123,8 +149,9 @@ def cached_checkpoint(location: WeightsLocation, stall_timeout: StallTimeout) ->
     except BadWeightsError as error:
         if not checksum_of(path):
             raise unreadable_in_cache(error, Request(location, path.name, stall_timeout.seconds)) from None
-        if not is_whole(path):
-            raise _damaged(path, location, stall_timeout) from None
+        with contextlib.suppress(OSError):  # it cannot be read, which the error states
+            if not is_whole(path):
+                raise _damaged(path, location, stall_timeout) from None
         raise
     except ValueError:
         raise _damaged(path, location, stall_timeout) from None
@@ -164,8 +191,9 @@ def config_file(
         from kernelviz.network.weights.hub import fetch
 
         return fetch(config, stall_timeout, progress, architecture=architecture)
-    if not is_whole(path):
-        raise _damaged(path, config, stall_timeout, architecture)
+    with contextlib.suppress(OSError):  # it cannot be read, which is reported by the reader
+        if not is_whole(path):
+            raise _damaged(path, config, stall_timeout, architecture)
     return path
 
 
@@ -185,6 +213,8 @@ def _damaged(path: Path, location: WeightsLocation, stall_timeout: StallTimeout,
 
 _INSTALL_BUNDLED = 'Type `pip install "kernelviz[offline]"`'
 _OTHER_WEIGHTS = f"Try `kernelviz kernels {BUNDLED_MODEL}`, `--weights random`, or `--weights FILE`."
+_DRAW_OTHERS = "Draw other layers, or give a file with all weights."
+_WORDS = ("auto", "hub", "bundled", "random")
 _AS_IT_IS: Mapping[str, int] = MappingProxyType({})
 
 
@@ -193,17 +223,137 @@ class Model:
     """A network in eval mode and its metadata.
 
     ``input_size`` is (C, H, W). ``stages`` are the modules that ``stage:0``, ``stage:1``, ... mean; empty if the
-    architecture names none.
+    architecture names none. ``source`` describes the weights as they were loaded. ``sums`` are those of the first and the
+    last parameter if these are random: what is drawn after a training is not called untrained. ``classes`` names those
+    that the weights were trained on, if they are not timm's.
     """
 
     module: nn.Module
     source: Source
     input_size: tuple[int, int, int]
     stages: tuple[str, ...] = ()
+    sums: tuple[float, ...] = ()
+    classes: tuple[str, ...] = ()
+
+    __repr__ = record_repr
+
+    @property
+    def current_source(self) -> Source:
+        """The source of the weights as they are now: unknown if random ones were changed since they were loaded."""
+        if not self.sums or parameter_sums(self.module) == self.sums:
+            return self.source
+        label = self.source.label.replace("random weights", "weights changed since loading, random before")
+        return replace(self.source, label=label, weights=None)
 
     def to(self, device: str) -> Model:
         """The same model with its network moved to a device."""
         return replace(self, module=self.module.to(device), source=replace(self.source, device=device))
+
+    def with_preprocessing(
+        self,
+        *,
+        mean: float | Sequence[float] | str | None = None,
+        std: float | Sequence[float] | str | None = None,
+        interpolation: str | None = None,
+    ) -> Model:
+        """The same network with other preprocessing of images; everything made with it states what was chosen.
+
+        Args:
+            mean: What is subtracted from values from 0 to 1: one number, one per input channel, ``"imagenet"``, or
+                ``"none"`` (0); None for the model's own.
+            std: What they are then divided by, likewise; ``"none"`` is 1.
+            interpolation: How images are resized: ``bicubic``, ``bilinear``, ``lanczos``, ``nearest``, ``box`` or
+                ``hamming``.
+
+        Raises:
+            UsageError: there are neither one nor as many numbers as input channels, one is not finite, a deviation is not
+                above 0, or there is no such interpolation.
+        """
+        facts, channels = dict(self.source.preprocessing), self.input_size[0]
+        given: dict[str, Any] = {
+            "mean": _numbers_for(mean, "mean", channels),
+            "std": _numbers_for(std, "std", channels),
+            "interpolation": _checked_interpolation(interpolation),
+        }
+        given = {name: value for name, value in given.items() if value is not None}
+        chosen = {name for name, value in given.items() if facts[name] != value} | {*facts.get("chosen", ())}
+        guessed = tuple(name for name in facts.get("guessed", ()) if name not in given)
+        facts |= given
+        for key, names in (("chosen", tuple(filter(chosen.__contains__, facts))), ("guessed", guessed)):
+            facts.pop(key, None)
+            facts |= {key: names} if names else {}
+        return replace(self, source=replace(self.source, preprocessing=facts))
+
+
+def missing_weights(network: Model | nn.Module) -> tuple[str, ...]:
+    """The tensors that the weights file of a model does not have, as ``partial`` allows; they are filled with NaN."""
+    return network.source.weights.missing if isinstance(network, Model) and network.source.weights else ()
+
+
+def without_weights(network: Model | nn.Module, layer: str) -> BadWeightsError:
+    """The error for a layer of such a model that has no weights, or depends on one that has none."""
+    layers = list(dict.fromkeys(name.rpartition(".")[0] for name in missing_weights(network)))
+    reason = "has no weights" if layer in layers else "contains or follows layers without weights"
+    what = f"The layer {shown(layer)} {reason}: its file fits in part only."
+    return BadWeightsError(what, f"{name_list('Without weights', layers)}.", _DRAW_OTHERS)
+
+
+_NAMED_NUMBERS = {
+    "mean": {"imagenet": IMAGENET_DEFAULT_MEAN, "none": (0.0,)},
+    "std": {"imagenet": IMAGENET_DEFAULT_STD, "none": (1.0,)},
+}
+
+
+def _numbers_for(value: float | Sequence[float] | str | None, name: str, channels: int) -> tuple[float, ...] | None:
+    """The numbers of ``mean`` or ``std`` for each channel."""
+    if value is None:
+        return None
+    known, given = _NAMED_NUMBERS[name], value
+    if isinstance(value, str):
+        if value not in known:
+            raise UsageError(f"{name} must be numbers, imagenet or none, but got {value!r}.")
+        given = known[value]
+    try:
+        numbers = tuple(map(float, [given] if isinstance(given, int | float) else given))
+    except (TypeError, ValueError):
+        raise UsageError(f"{name} must be one number or one per channel, but got {value!r}.") from None
+    if not numbers or not all(map(math.isfinite, numbers)) or (name == "std" and min(numbers) <= 0):
+        wanted = "finite numbers above 0" if name == "std" else "finite numbers"
+        raise UsageError(f"{name} must be {wanted}, but got {value!r}.")
+    if len(numbers) not in (1, channels):
+        took = f"{len(numbers)} numbers" if value != "imagenet" else f"imagenet, which has {len(numbers)} numbers"
+        raise UsageError(f"{name} must be one number or {channels}, one per input channel, but got {took}.")
+    return numbers * channels if len(numbers) == 1 else numbers
+
+
+def _checked_interpolation(name: str | None) -> str | None:
+    if name is not None and name not in INTERPOLATIONS:
+        raise UsageError(f"The interpolation must be one of {', '.join(INTERPOLATIONS)}, but got {name!r}.")
+    return name
+
+
+def parameter_sums(module: nn.Module) -> tuple[float, ...]:
+    """The sums of the first and the last parameter, which a training changes."""
+    parameters = [each for each in module.parameters() if not is_lazy(each)]
+    return tuple(float(each.detach().double().sum()) for each in (*parameters[:1], *parameters[-1:]))
+
+
+def root_of(network: object) -> nn.Module:
+    """The torch module of a network, without the wrapper of ``torch.compile``.
+
+    Raises:
+        UsageError: it is no network.
+        KernelvizError: it is scripted.
+    """
+    module = network.module if isinstance(network, Model) else network
+    while isinstance(inside := getattr(module, "_orig_mod", None), nn.Module):
+        module = inside
+    if not isinstance(module, nn.Module):
+        what = f"The network must be a Model or a torch module, but got {type(module).__name__}."
+        raise UsageError(what, hint="kernelviz.load_model(name) returns one.")
+    if is_scripted(module):
+        raise scripted_error()
+    return module
 
 
 def find_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
@@ -230,26 +380,44 @@ def load_model(
     seed: int = 0,
     timeout: float = 10.0,
     progress: Progress | None = None,
+    weights_key: str | None = None,
+    partial: bool = False,
+    model_args: Mapping[str, Any] | None = None,
+    input_size: Sequence[int] | None = None,
 ) -> Model:
     """Build the network called ``name``, with weights.
 
+    ``my_net.py:Net`` and ``package.module:build`` run that code, as ``python my_net.py`` would: a class is instantiated, a
+    function called, a network taken as it is and set to eval mode. Nothing else runs code.
+
     Args:
-        name: A timm architecture or ``architecture.tag``, ``hf-hub:org/name[@revision]`` or ``local-dir:PATH``. The tag
-            determines the variant that is built (its classes, its input) and the weights that are requested from the hub.
+        name: A timm architecture or ``architecture.tag``, ``hf-hub:org/name[@revision]``, ``local-dir:PATH``,
+            ``torchvision:resnet18``, ``torchvision:resnet18.IMAGENET1K_V1``, ``my_net.py:Net`` or ``package.module:build``.
+            The tag determines the variant that is built (its classes, its input) and the weights that are requested.
         weights: ``"auto"`` (the local cache of the hub, else the bundled weights, else the hub), ``"hub"`` (the current
             weights on the hub), ``"bundled"`` (EfficientNet-Lite0 from pip), ``"random"``, a file, or None for the
             architecture alone, on ``meta``, without memory for weights. The number of classes and input channels of a
-            file determine those of the network.
+            file determine those of the network. Your own code is built with ``"auto"`` too, which keeps the weights that
+            it makes, and is never on ``meta``.
         seed: The seed of random weights; the caller's random state does not change.
         timeout: Stop a request to the hub after this many seconds without progress.
         progress: Called with (label, done, total) during downloads; the numbers are bytes, 0 when unknown.
+        weights_key: Where the weights are in a file that has several: the keys of its mappings and what the names begin
+            with, joined by dots: ``"model.state_dict"``. By default, averaged weights come first.
+        partial: Use what fits of a file. The layers without weights are in ``source.weights.missing``; their kernels and
+            what depends on them cannot be drawn.
+        model_args: Arguments of the class or function that builds the network.
+        input_size: (C, H, W) or (H, W) of the input of a network of torchvision or of your own. Without it, (C, 224, 224)
+            with as many channels as the first convolution reads, which ``source.preprocessing`` calls guessed.
 
     Raises:
-        UnknownModelError: timm knows no such architecture, or no such tag of it.
+        UnknownModelError: there is no such architecture, no such tag of it, no such file, module or object in it.
         NoWeightsError: there are no weights of the requested kind, or they are not available.
         BadWeightsError: the file cannot be read, or contains the weights of another network.
-        UsageError: ``name`` is not a text, ``weights`` is not a text or path, or ``seed`` or ``timeout`` is not valid.
-        KernelvizError: timm cannot build the architecture.
+        UsageError: ``name`` is not a text, ``weights`` is not a text or path, ``seed``, ``timeout`` or ``input_size`` is
+            not valid, the network takes no such argument, or ``weights_key`` or ``partial`` is given without a file.
+        CodeError: your own code raises an error.
+        KernelvizError: timm or torchvision cannot build the architecture.
     """
     stall_timeout, report = StallTimeout(timeout), progress or _no_progress
     refresh = weights == "hub"
@@ -257,21 +425,48 @@ def load_model(
     def find_config(location: WeightsLocation, architecture: str) -> Path:
         return config_file(location, stall_timeout, report, refresh=refresh, architecture=architecture)
 
-    spec = find_spec(name, read_registry(), find_config)
+    if (weights_key is not None or partial) and (weights is None or weights in _WORDS):
+        option = "--weights-key" if weights_key is not None else "--partial"
+        raise UsageError(f"{option} is for a weights file.", hint=f"Give `--weights FILE` too, or omit {option}.")
+    own = isinstance(name, str) and ":" in name and not is_prefixed(name)
+    registry = Registry({}, {}) if own else read_registry()
+    spec = replace(find_spec(name, registry, find_config, read_torchvision_registry), arguments=dict(model_args or {}))
+    _check_arguments(spec)
+    if weights is None or weights in _WORDS:
+        model = _model_with(spec, weights, seed, stall_timeout, report)
+    else:
+        model = _model_of_file(spec, weights, weights_key, partial=partial)
+    return model if input_size is None else _with_input_size(model, spec, input_size)
+
+
+def _model_with(
+    spec: ModelSpec,
+    weights: str | os.PathLike[str] | None,
+    seed: int,
+    stall_timeout: StallTimeout,
+    report: Progress,
+) -> Model:
+    """The network with weights that are no file of the user, named by one of ``_WORDS``, or without any."""
     if weights is None:
-        return _model(_built(spec, device="meta"), spec, "architecture alone", "architecture")
+        return _model(_architecture(spec), spec, "architecture alone", "architecture")
     if weights == "random":
         return _random_model(spec, seed)
+    if spec.code and weights == "auto":
+        return _model_as_built(spec, seed)
+    if spec.code and weights in {"hub", "bundled"}:
+        what = f"{shown(spec.name)} has no published weights."
+        raise NoWeightsError(what, hint="Give `--weights FILE` or `--weights random`.")
     if weights == "bundled":
         return _bundled_model(spec)
-    if weights in {"auto", "hub"}:
-        return _pretrained_model(spec, stall_timeout, report, refresh=refresh)
-    return _model_of_file(spec, weights)
+    return _pretrained_model(spec, stall_timeout, report, refresh=weights == "hub")
 
 
 def stage_names(module: nn.Module) -> tuple[str, ...]:
     """The modules at the ends of the stages in timm's ``feature_info``; empty if there is none."""
-    stages: Any = getattr(module, "feature_info", None) or ()
+    info = getattr(module, "feature_info", None)
+    stages = getattr(info, "info", info)  # of timm's own class, or a list
+    if not isinstance(stages, list | tuple):
+        return ()
     return tuple(str(stage["module"]) for stage in stages if isinstance(stage, dict) and "module" in stage)
 
 
@@ -283,7 +478,7 @@ def _pretrained_model(spec: ModelSpec, stall_timeout: StallTimeout, progress: Pr
     if checkpoint is None and not refresh and is_bundled(spec.location) and bundled_path():
         return _bundled_model(spec)
     if checkpoint is None and spec.location.kind == "none":
-        raise NoWeightsError(f"timm has no weights for {shown(spec.name)}.", hint=_OTHER_WEIGHTS)
+        raise NoWeightsError(f"{spec.library} has no weights for {shown(spec.name)}.", hint=_OTHER_WEIGHTS)
     return _native_model(spec, checkpoint or fetched_checkpoint(spec.location, stall_timeout, progress))
 
 
@@ -294,27 +489,62 @@ def _random_model(spec: ModelSpec, seed: int) -> Model:
     if spec.variant:
         stem = f"{spec.stem.removeprefix(f'{spec.architecture}.')}-{stem}"
         how += f", built as {spec.variant}"
-    return _model(module, spec, f"random weights ({how})", stem, Weights("random", how))
+    model = _model(module, spec, f"random weights ({how})", stem, Weights("random", how))
+    return replace(model, sums=parameter_sums(module))
+
+
+def _model_as_built(spec: ModelSpec, seed: int) -> Model:
+    """The network of the user's code with the weights that the code makes, which may be random or loaded."""
+    module = _built(spec, seed=seed)
+    how = f"seed {seed}, random unless its code loads some"
+    notes = (f"the weights are those that {spec.architecture} makes: random, unless it loads some (see --weights)",)
+    return _model(module, spec, f"weights as built ({how})", f"built{seed or ''}", Weights("code", how), notes=notes)
+
+
+def _architecture(spec: ModelSpec) -> nn.Module:
+    """The network without weights: on ``meta``, except the user's code, which may compute with what it makes."""
+    if spec.library != "torchvision":
+        return _built(spec, device="cpu" if spec.code else "meta")
+    try:
+        return _built(spec, device="meta")
+    except UsageError:
+        raise
+    except KernelvizError:  # some architectures compute their sizes with tensors
+        return _built(spec)
 
 
 def _native_model(spec: ModelSpec, checkpoint: Checkpoint) -> Model:
-    """The network with its own published weights, loaded as timm loads them."""
+    """The network with its own published weights, loaded as timm or torchvision loads them."""
+    if spec.library == "torchvision":
+        with loading_tensors(checkpoint.tensors):
+            module = _built(spec, pretrained=True)
+        model = _model(module, spec, "", "", checkpoint.weights, notes=checkpoint.notes)
+        return replace(model, classes=torchvision_classes(spec.architecture, spec.tag))
     with instead_of_loading() as loading:
         module = _built(spec, pretrained=True)
     notes = fit_pretrained(module, checkpoint, spec.architecture, loading)
     return _model(module, spec, "", "", checkpoint.weights, licence=spec.licence, notes=notes)
 
 
-def _model_of_file(spec: ModelSpec, path: str | os.PathLike[str]) -> Model:
-    """The network with the weights of the user's file, built to fit it."""
-    checkpoint = read_checkpoint(path)
-    choices = _choices_shown(spec, checkpoint.tensors)
-    module = _built(spec, choices)
-    notes = fit(module, checkpoint, spec.architecture)
-    label, stem = f"weights of {shown(checkpoint.weights.name)}", Path(checkpoint.weights.name).stem
-    if checkpoint.wrapper is not None and checkpoint.wrapper.endswith("_ema"):
-        label += f" ({checkpoint.wrapper})"
-    return _model(module, spec, label, stem, checkpoint.weights, channels=choices.get("in_chans"), notes=notes)
+def _model_of_file(spec: ModelSpec, path: str | os.PathLike[str], key: str | None, *, partial: bool) -> Model:
+    """The network with the weights that were found in the user's file, built to fit them."""
+    default = _architecture(spec)
+    networks: dict[frozenset[tuple[str, int]], nn.Module] = {frozenset(): default} if spec.code else {}
+
+    def build(tensors: dict[str, Tensor], *, headless: bool) -> nn.Module:
+        choices = _choices_shown(spec, default, tensors)
+        if not headless and choices.get("num_classes") == 0:
+            del choices["num_classes"]
+        variant = frozenset(choices.items())
+        if variant not in networks:
+            networks[variant] = _built(spec, choices)
+        return networks[variant]
+
+    found = find_weights(read_contents(path), default, build, spec.architecture, key=key, partial=partial)
+    name = found.weights.name
+    label = f"weights of {shown(name)}" + (f" ({found.mark})" if found.mark else "")
+    channels = next(dict(variant).get("in_chans") for variant, each in networks.items() if each is found.network)
+    return _model(found.network, spec, label, Path(name).stem, found.weights, channels=channels, notes=found.notes)
 
 
 def _bundled_model(spec: ModelSpec) -> Model:
@@ -360,37 +590,149 @@ def _built(
 ) -> nn.Module:
     """The network in eval mode, initialised with ``seed``; the caller's random state does not change."""
     _check_seed(seed)
+    if spec.configured and device != "meta":
+        _check_moderate(spec, choices)
     with no_warnings(), preserved_random_state(), torch.device(device):
         torch.default_generator.manual_seed(index(seed))
         try:
-            module: nn.Module = timm.create_model(spec.built_as, pretrained=pretrained, **choices)
+            module = _created(spec, {**choices, **spec.arguments}, pretrained=pretrained)
+        except KernelvizError:
+            raise
         except Exception as error:  # noqa: BLE001 - each architecture may raise any error
-            reason = " ".join(str(error).split())[:300] or type(error).__name__
-            changed = "".join(f", {key}={value}" for key, value in choices.items())
-            raise KernelvizError(
-                f"timm could not build {shown(spec.name)}{changed}.", reason, "Try another model."
-            ) from None
+            changed = "".join(f", {key}={value}" for key, value in {**choices, **spec.arguments}.items())
+            hint = "Omit --model-arg, or try another model." if spec.arguments else "Try another model."
+            what = f"{spec.library} could not build {shown(spec.name)}{changed}."
+            raise KernelvizError(what, reason_text(error), hint) from None
     return module.eval()
 
 
-def _choices_shown(spec: ModelSpec, tensors: dict[str, Tensor]) -> dict[str, int]:
-    """The numbers of classes and input channels with which the tensors of a file fit the network."""
+def _check_moderate(spec: ModelSpec, choices: Mapping[str, int]) -> None:
+    """Reject a configuration whose network would take far more memory than its architecture does by default.
+
+    Raises:
+        KernelvizError: it would, or timm cannot build the network.
+    """
+    with _limited_modules():
+        wanted, usual = (
+            _numbers_in(_built(each, more, device="meta"))
+            for each, more in ((spec, choices), (replace(spec, built_as=spec.architecture), _AS_IT_IS))
+        )
+    if wanted > 2 * usual + _MORE_PARAMETERS:
+        what = f"The configuration of {shown(spec.name)} asks for a network of {wanted:,} parameters and buffers."
+        raise KernelvizError(
+            what, f"{spec.architecture} has {usual:,}.", "Check num_classes and model_args in config.json."
+        )
+
+
+def _numbers_in(module: nn.Module) -> int:
+    return sum(tensor.numel() for tensor in itertools.chain(module.parameters(), module.buffers()))
+
+
+@contextlib.contextmanager
+def _limited_modules() -> Iterator[None]:
+    """Limit the number of modules that this thread registers: a configuration may ask for millions of blocks."""
+    thread, left = threading.get_ident(), itertools.count(_MOST_MODULES, -1)
+
+    def count(*_: object) -> None:
+        if threading.get_ident() == thread and next(left) < 0:
+            raise KernelvizError(f"It would have more than {_MOST_MODULES:,} modules.")
+
+    with register_module_module_registration_hook(count):
+        yield
+
+
+def _created(spec: ModelSpec, choices: Mapping[str, Any], *, pretrained: bool) -> nn.Module:
+    if spec.code:
+        return build_own(spec.code, choices)
+    if spec.library == "torchvision":
+        return build_torchvision(spec.architecture, spec.tag, choices, pretrained=pretrained)
+    module: nn.Module = timm.create_model(spec.built_as, pretrained=pretrained, **choices)
+    return module
+
+
+_WEIGHTS_ARGUMENTS = {
+    "timm": ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"),
+    "torchvision": ("weights", "weights_backbone", "pretrained", "pretrained_backbone", "progress"),
+    "code": (),
+}
+"""The arguments of the builders of a library that are about weights."""
+
+
+def _check_arguments(spec: ModelSpec) -> None:
+    """Check that no argument loads weights: they are read by this package alone.
+
+    Raises:
+        UsageError: one does.
+    """
+    for name in spec.arguments:
+        if name in _WEIGHTS_ARGUMENTS[spec.library]:
+            raise UsageError(f"--model-arg {name} would choose the weights.", hint="Choose them with --weights.")
+
+
+def _with_input_size(model: Model, spec: ModelSpec, size: Sequence[int]) -> Model:
+    """The model with another size of input.
+
+    Raises:
+        UsageError: it is not (C, H, W) or (H, W), or the network is timm's, which has its own.
+    """
+    if is_sized_by_timm(spec.name):
+        raise UsageError("The models of timm have an input size of their own.", hint="Omit input_size.")
+    try:
+        sides = tuple(map(index, size))
+    except TypeError:
+        sides = ()
+    if len(sides) not in (2, 3) or min(sides) < 1:
+        raise UsageError(f"The input size must be (C, H, W) or (H, W), but got {shown(repr(size))}.")
+    channels = sides[0] if len(sides) == 3 else model.input_size[0]
+    wanted = (channels, sides[-2], sides[-1])
+    facts = dict(model.source.preprocessing)
+    if channels != model.input_size[0]:
+        facts |= {key: _for_channels(facts[key], channels) for key in ("mean", "std")}
+        facts["guessed"] = tuple(dict.fromkeys((*facts.get("guessed", ()), "mean", "std")))
+    facts["input_size"] = wanted
+    facts["guessed"] = tuple(name for name in facts.get("guessed", ()) if name != "input_size")
+    if not facts["guessed"]:
+        del facts["guessed"]
+    return replace(model, input_size=wanted, source=replace(model.source, preprocessing=facts))
+
+
+def _choices_shown(spec: ModelSpec, default: nn.Module, tensors: dict[str, Tensor]) -> dict[str, int]:
+    """The numbers of classes and input channels with which the tensors of a file fit the network, ``default`` otherwise.
+
+    The user's own code chooses them itself, and so do its ``arguments``.
+    """
+    find = {"timm": _timm_choices, "torchvision": _torchvision_choices}.get(spec.library)
+    choices = find(spec, default, tensors) if find else {}
+    return {name: value for name, value in choices.items() if name not in spec.arguments}
+
+
+def _timm_choices(spec: ModelSpec, default: nn.Module, tensors: dict[str, Tensor]) -> dict[str, int]:
     cfg = timm.get_pretrained_cfg(spec.built_as, allow_unregistered=True)
-    network = None if cfg else _built(spec, device="meta")
-    facts: dict[str, Any] = cfg.to_dict() if cfg else getattr(network, "pretrained_cfg", {})
+    facts: dict[str, Any] = cfg.to_dict() if cfg else getattr(default, "pretrained_cfg", {})
     classifier, first = (_first(facts.get(key)) for key in ("classifier", "first_conv"))
     choices = {}
     weight = tensors.get(f"{first}.weight")
     if weight is not None and weight.ndim == 4 and weight.shape[1] != facts["input_size"][0]:
         # Some stems fold pixels into channels, so the number is compared with that of the default network.
-        default = _built(spec, device="meta").get_parameter(f"{first}.weight").shape[1]
-        choices["in_chans"] = weight.shape[1] * facts["input_size"][0] // default
+        usual = default.get_parameter(f"{first}.weight").shape[1]
+        choices["in_chans"] = weight.shape[1] * facts["input_size"][0] // usual
     head = tensors.get(f"{classifier}.weight", tensors.get(f"{classifier}.bias"))
     if head is not None and head.ndim:
         choices["num_classes"] = head.shape[0]
     elif classifier and weight is not None:
         choices["num_classes"] = 0
     return choices
+
+
+def _torchvision_choices(_: ModelSpec, default: nn.Module, tensors: dict[str, Tensor]) -> dict[str, int]:
+    """The number of classes, if only that differs."""
+    state = default.state_dict()
+    pairs = [(tensors[name].shape, value.shape) for name, value in state.items() if name in tensors]
+    differing = {(given[:1], own[:1]) for given, own in pairs if given != own}
+    if len(differing) != 1 or any(given[1:] != own[1:] for given, own in pairs):
+        return {}
+    ((given, _),) = differing
+    return {"num_classes": given[0]} if given else {}
 
 
 def _first(names: str | Sequence[str] | None) -> str | None:
@@ -413,11 +755,11 @@ def _model(
 
     Without a label the weights are the published ones, with their tag.
     """
-    config = resolve_model_data_config(module)
+    config, guessed = _data_config(module, spec)
     default_channels, height, width = config["input_size"]
-    channels = channels or default_channels
+    channels = channels or spec.arguments.get("in_chans") or default_channels
     input_size = (channels, height, width)
-    preprocessing = {
+    preprocessing: dict[str, Any] = {
         "input_size": input_size,
         "mean": _for_channels(config["mean"], channels),
         "std": _for_channels(config["std"], channels),
@@ -425,11 +767,15 @@ def _model(
         "crop_pct": config["crop_pct"],
         "crop_mode": config["crop_mode"],
     }
+    if channels != default_channels:
+        guessed = (*guessed, "mean", "std")
+    if guessed:
+        preprocessing["guessed"] = tuple(dict.fromkeys(guessed))
     source = Source(
         model=spec.architecture,
-        label=f"{spec.architecture}, {label}" if label else spec.label,
-        stem=f"{spec.architecture}.{stem}" if stem else spec.stem,
-        params=sum(parameter.numel() for parameter in module.parameters()),
+        label=spec.label_of(label),
+        stem=spec.stem_of(stem),
+        params=sum(parameter.numel() for parameter in module.parameters() if not is_lazy(parameter)),
         weights=weights,
         tag=None if label else spec.tag,
         licence=licence,
@@ -437,8 +783,34 @@ def _model(
         versions={"torch": torch.__version__, "timm": timm.__version__},
         threads=torch.get_num_threads(),
         notes=notes,
+        arguments=spec.arguments,
+        code=code_hash(spec.code) if spec.code else None,
     )
     return Model(module, source, input_size, stage_names(module))
+
+
+_GUESSED = ("input_size", "mean", "std")
+
+
+def _data_config(module: nn.Module, spec: ModelSpec) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What the network expects of an image, in timm's terms, and the names of what is a guess.
+
+    A network of the user that timm built knows it itself. For others it is ImageNet's mean and std, 224 × 224 pixels, and
+    as many channels as the first convolution reads.
+    """
+    config: dict[str, Any] = resolve_model_data_config(module)
+    if spec.library == "timm" or (spec.code and getattr(module, "pretrained_cfg", None)):
+        return config, ()
+    config["crop_pct"] = 1.0
+    known = torchvision_preprocessing(spec.architecture, spec.tag) if spec.library == "torchvision" else {}
+    convolutions = (each for each in module.modules() if isinstance(each, _CONVOLUTIONS) and not is_lazy(each.weight))
+    channels = next((each.in_channels for each in convolutions), 3)
+    config["input_size"] = (channels, *config["input_size"][1:])
+    config |= {key: _for_channels(config[key], channels) for key in ("mean", "std")}
+    return config | known, tuple(name for name in _GUESSED if name not in known)
+
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 def _for_channels(values: tuple[float, ...], channels: int) -> tuple[float, ...]:

@@ -1,7 +1,8 @@
 """Preprocess an image for a network: resize, crop and normalise it as timm does.
 
 The steps are those of ``timm.data.create_transform`` for evaluation. Sizes and offsets are computed first, so that the
-mapping from the input back to the image is known, and only the visible part of a long image is enlarged.
+mapping from the input back to the image is known, and only the visible part of a long image is enlarged. Measured values
+take the same steps in floating point, and are clipped where pixels of 8 bits are.
 """
 
 from __future__ import annotations
@@ -9,14 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from PIL import Image as Pillow
 
 from kernelviz.errors import InputSizeError, UsageError
+from kernelviz.network.weights.names import LARGEST_SIDE
 from kernelviz.records import Image, SeenImage, check_positive
+from kernelviz.wording import counted, preprocessing_notes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,9 +27,6 @@ if TYPE_CHECKING:
     from kernelviz.network.model import Model
     from kernelviz.records import Array
 
-
-LARGEST_SIDE = 8192
-"""The largest side of a network's input."""
 
 _MOST_PIXELS = 1 << 23  # of a resized image; of a larger one only the visible part is resized
 
@@ -46,7 +46,8 @@ def prepare(
 ) -> tuple[Tensor, SeenImage]:
     """The input of a network for an image, (1, C, H, W) float32, and the part of the image that the network sees.
 
-    A network of one input channel gets the luma of ITU-R BT.601, 0.299 R + 0.587 G + 0.114 B.
+    A network of one input channel gets the luma of ITU-R BT.601, 0.299 R + 0.587 G + 0.114 B, of an image of three bands.
+    Of more bands than the network has inputs the first are taken.
 
     Args:
         model: ``source.preprocessing`` is timm's data configuration.
@@ -56,36 +57,57 @@ def prepare(
             border in the mean colour, or stretched if the configuration says ``squash``.
 
     Raises:
-        InputSizeError: the network takes no input of this size, or neither one nor three channels.
+        InputSizeError: the network takes no input of this size, or more channels than the image has bands.
         UsageError: ``input_size`` is not valid.
     """
     target = input_size_of(model, input_size)
     facts = model.source.preprocessing
     channels = len(facts["mean"])
-    if channels not in (1, 3):
-        raise InputSizeError(
-            f"{model.source.model} takes images of {channels} channels.",
-            "An image has three channels, or one in grey.",
-            "In Python, give a tensor instead.",
-        )
+    _check_channels(model, image, channels)
     fraction, mode = facts["crop_pct"], facts.get("crop_mode") or "center"
     if crop is not None:
         fraction = fraction if crop else 1.0
         mode = "center" if crop else {"squash": "squash"}.get(mode, "border")
-    fill = tuple(round(255 * value) for value in facts["mean"]) if mode == "border" else (0,) * channels
+    fill = tuple(round(255 * min(max(value, 0), 1)) for value in facts["mean"]) if mode == "border" else (0,) * channels
     plan = _plan(image.size, target, fraction, mode, fill)
-    levels = _resized(image.pixels, plan, facts["interpolation"], grey=channels == 1)
+    grey = channels == 1 and image.channels == 3
+    used, notes = image.bands_for(channels)
+    if image.values is None and channels in (1, 3):
+        levels = _resized(image.pixels, plan, facts["interpolation"], grey=grey)
+        shown, batch = levels, _normalised(levels, facts["mean"], facts["std"])
+    else:
+        shares = _resized_shares(image, used, plan, facts["interpolation"], grey=grey)
+        shown, batch = _as_levels(shares), _normalised_shares(shares, facts["mean"], facts["std"])
     offset, scale = _input_geometry(image.size, plan)
-    notes = _notes(image.size, plan, offset, scale, grey=channels == 1)
-    seen = SeenImage(np.broadcast_to(levels, (*target, 3)).copy(), offset, scale, notes)
-    return _normalised(levels, facts["mean"], facts["std"]), seen
+    notes += _notes(image.size, plan, offset, scale, grey=grey) + preprocessing_notes(facts)
+    settings = image.reading_recipe() | {name: facts[name] for name in facts.get("chosen", ())}
+    if len(used) < image.channels and "bands" not in settings:
+        settings["bands"] = [channel + 1 for channel in used]
+    seen = SeenImage(np.broadcast_to(shown, (*target, 3)).copy(), offset, scale, notes, settings)
+    return batch, seen
+
+
+def _check_channels(model: Model, image: Image, channels: int) -> None:
+    """Check that an image has enough bands for a network; grey is enough for three channels.
+
+    Raises:
+        InputSizeError: it has not.
+    """
+    if image.channels < channels and not (image.channels == 1 and channels == 3):
+        raise InputSizeError(
+            f"{model.source.model} takes images of {channels} channels.",
+            f"{image.name} has {counted(image.channels, 'band')}.",
+            "Give a TIFF or .npy file with as many bands, or choose them by --bands, which may repeat one.",
+        )
 
 
 def input_size_of(model: Model, wanted: int | Sequence[int] | None) -> tuple[int, int]:
     """Rows and columns of the input.
 
+    Whether the network takes this size is found out by its forward pass: what timm states about fixed and smallest sizes is
+    not true of many networks.
+
     Raises:
-        InputSizeError: the network takes one other size only, or only larger ones.
         UsageError: ``wanted`` is not valid.
     """
     own = model.input_size[1:]
@@ -97,24 +119,7 @@ def input_size_of(model: Model, wanted: int | Sequence[int] | None) -> tuple[int
     rows, columns = (check_positive("input size", side) or 0 for side in sides)
     if max(rows, columns) > LARGEST_SIDE:
         raise UsageError(f"The input size must be at most {LARGEST_SIDE}, but got {max(rows, columns)}.")
-    facts: dict[str, Any] = getattr(model.module, "pretrained_cfg", None) or {}
-    name = model.source.model
-    if (rows, columns) != own and facts.get("fixed_input_size") and not _takes_any_size(model.module):
-        what = f"{name} takes images of {own[0]}×{own[1]} pixels only, but got {rows}×{columns}."
-        raise InputSizeError(what, "It has weights for every position of that grid.", "Omit --input-size.")
-    smallest = facts.get("min_input_size")
-    if smallest and (rows < smallest[-2] or columns < smallest[-1]):
-        what = f"{name} takes images from {smallest[-2]}×{smallest[-1]} pixels on, but got {rows}×{columns}."
-        raise InputSizeError(
-            what, "Its deepest feature maps would be smaller than their kernels.", "Give a larger --input-size."
-        )
     return rows, columns
-
-
-def _takes_any_size(module: Any) -> bool:
-    """Whether the network was built to, other than timm does by default."""
-    patches = getattr(module, "patch_embed", None)
-    return bool(getattr(module, "dynamic_img_size", False)) or getattr(patches, "strict_img_size", True) is False
 
 
 def _plan(size: tuple[int, int], target: tuple[int, int], fraction: float, mode: str, fill: tuple[int, ...]) -> _Plan:
@@ -171,6 +176,68 @@ def _normalised(levels: Array, mean: Sequence[float], std: Sequence[float]) -> T
     for channel, looked_up in enumerate(table):
         np.take(looked_up, levels[..., channel], out=tensor[0, channel], mode="clip")
     return torch.from_numpy(tensor)
+
+
+def _resized_shares(image: Image, used: Sequence[int], plan: _Plan, interpolation: str, *, grey: bool) -> Array:
+    """The network's input from 0 to 1, float32 (C, H, W); if there are more channels than bands, they are alike."""
+    planes = (image.shares(channel) for channel in used)
+    if grey:
+        red, green, blue = (plane * np.float32(weight) for plane, weight in zip(planes, _LUMA, strict=True))
+        planes = (plane for plane in [red + green + blue])
+    shares = np.empty((len(plan.fill), *plan.target), np.float32)
+    shares[:] = np.array(plan.fill, np.float32)[:, None, None] / 255
+    (rows, columns), (top, left), (height, width) = plan.resized, plan.origin, plan.target
+    first, last = (max(0, top), max(0, left)), (min(rows, top + height), min(columns, left + width))
+    for channel, plane in enumerate(planes):
+        part = _resized_plane(plane, plan, Pillow.Resampling[interpolation.upper()], first, last)
+        to = slice(None) if len(used) == 1 or grey else slice(channel, channel + 1)
+        shares[to, first[0] - top : last[0] - top, first[1] - left : last[1] - left] = part
+    return shares
+
+
+_LUMA = (0.299, 0.587, 0.114)
+"""The weights of red, green and blue: ITU-R BT.601."""
+
+
+def _resized_plane(
+    plane: Array, plan: _Plan, filter_: Pillow.Resampling, first: tuple[int, int], last: tuple[int, int]
+) -> Array:
+    """The part of one resized channel from ``first`` to ``last``.
+
+    Rows are resized before columns and clipped in between, as Pillow does with 8 bits: negative lobes of a filter would
+    otherwise leave the range, and come back into it.
+    """
+    rows, columns = plan.resized
+    picture = Pillow.fromarray(np.ascontiguousarray(plane, np.float32))
+    height, width = plane.shape
+    if rows * columns <= _MOST_PIXELS:
+        across = _clipped(picture.resize((columns, height), filter_))
+        down = _clipped(across.resize((columns, rows), filter_))
+        return np.asarray(down)[first[0] : last[0], first[1] : last[1]]
+    down_scale, across_scale = height / rows, width / columns
+    size = last[1] - first[1], last[0] - first[0]
+    across = _clipped(
+        picture.resize((size[0], height), filter_, (first[1] * across_scale, 0, last[1] * across_scale, height))
+    )
+    box = (0, first[0] * down_scale, size[0], last[0] * down_scale)
+    return np.asarray(_clipped(across.resize(size, filter_, box)))
+
+
+def _clipped(picture: Pillow.Image) -> Pillow.Image:
+    return Pillow.fromarray(np.clip(np.asarray(picture), 0, 1))
+
+
+def _as_levels(shares: Array) -> Array:
+    """The first three channels as levels, uint8 (H, W, 3); of one or two channels the first, (H, W, 1)."""
+    shown = shares[:3] if len(shares) >= 3 else shares[:1]
+    levels: Array = np.rint(np.moveaxis(shown, 0, -1) * 255).astype(np.uint8)
+    return levels
+
+
+def _normalised_shares(shares: Array, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """``(shares − mean) / std``, (1, C, H, W) float32."""
+    tensor = torch.from_numpy(shares)[None]
+    return tensor.sub(torch.tensor(mean)[:, None, None]).div_(torch.tensor(std)[:, None, None])
 
 
 def _input_geometry(size: tuple[int, int], plan: _Plan) -> tuple[tuple[float, float], tuple[float, float]]:

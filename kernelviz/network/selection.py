@@ -2,7 +2,8 @@
 
 A pattern is the first of these that applies:
 
-1. the exact dotted name of a module, ``layer1.0.conv1``;
+1. the exact dotted name of a module, ``layer1.0.conv1``; of a module with several names any of them, and a network that
+   is a single layer, or has parameters of its own, is named by its class;
 2. such a name with a run or a part, where these exist: ``name#2`` is the second run, ``name:0`` the first tensor of a
    tuple, or the first expert of a CondConv2d;
 3. a stage as timm numbers them, ``stage:0`` or ``stage:-1``;
@@ -24,7 +25,7 @@ from kernelviz.errors import UnknownLayerError
 from kernelviz.wording import nearest_text, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 TAKE_ALL = "`--layer '*'` takes all of them"
 LISTED = "`kernelviz layers MODEL` lists all layers."
@@ -73,11 +74,20 @@ def match_layers(
     if pattern.startswith(_STAGE):
         index = _stage_index(pattern, stages, hint)
         if stages[index] not in modules:
-            why = f"The network calls this stage {stages[index]}, but has no such module."
-            raise UnknownLayerError(f"There is no module for {pattern}.", why, hint)
+            why = f"The network calls this stage {shown(stages[index])}, but has no such module."
+            raise UnknownLayerError(f"There is no module for {shown(pattern)}.", why, hint)
         return LayerMatch((stages[index],), stage=index)
     names = tuple(name for name in modules if fnmatchcase(name, pattern))
     return LayerMatch(names, exact=False) if names else None
+
+
+def with_first_name(pattern: str, first_names: Mapping[str, str]) -> str:
+    """The pattern with the first name of a module that has several; a run and a part are kept."""
+    if pattern in first_names:
+        return first_names[pattern]
+    found = _PART.fullmatch(pattern)
+    module = found["module"] if found else pattern
+    return first_names.get(module, module) + pattern[len(module) :]
 
 
 def _stage_index(pattern: str, stages: Sequence[str], hint: str) -> int:
@@ -131,4 +141,4 @@ def with_containers(names: Iterable[str]) -> list[str]:
 def few(names: Sequence[str]) -> str:
     """``a, b, c and 2 more``: up to three of the names."""
     more = len(names) - _MOST_LISTED
-    return ", ".join(names[:_MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(map(shown, names[:_MOST_LISTED])) + (f" and {more} more" if more > 0 else "")

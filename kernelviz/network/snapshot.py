@@ -4,28 +4,42 @@ from __future__ import annotations
 
 import contextlib
 import operator
+import random
 import threading
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
 from kernelviz.errors import KernelvizError
+from kernelviz.wording import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+
+def is_scripted(module: nn.Module) -> bool:
+    """Whether a module was compiled by ``torch.jit``, which leaves its layers neither hooks nor classes."""
+    return isinstance(module, torch.jit.ScriptModule)
+
+
+def scripted_error(name: str = "") -> KernelvizError:
+    """The error for a scripted network, or a scripted layer of this name."""
+    what = f"The {f'layer {shown(name)}' if name else 'network'} is scripted (torch.jit), so its layers are not accessible."
+    return KernelvizError(what, hint="Give the Python module that it was made of.")
 
 
 def check_ready(module: nn.Module) -> None:
     """Reject a network whose forward pass cannot be observed without changing it.
 
     Raises:
-        KernelvizError: the network has lazy modules that never ran, or is scripted.
+        KernelvizError: the network has lazy modules that never ran, or a part of it is scripted.
     """
-    if isinstance(module, torch.jit.ScriptModule):
-        what = "A scripted network takes no hooks, so its layers cannot be observed."
-        raise KernelvizError(what, hint="Give the Python module that it was made of.")
+    scripted = next((name for name, part in module.named_modules() if is_scripted(part)), None)
+    if scripted is not None:
+        raise scripted_error(scripted)
     if any(is_lazy(tensor) for tensor in (*module.parameters(), *module.buffers())):
         why = "Its lazy modules get their shapes in their first forward pass, which would change them."
         raise KernelvizError("The network has layers without a shape yet.", why, "Run the network once first.")
@@ -72,16 +86,19 @@ class _Users:
 
 
 class _RandomState:
-    """The states of torch's global generators: of the CPU, and of these CUDA devices."""
+    """The states of the global generators of torch (for the CPU and these CUDA devices), NumPy and Python."""
 
     def __init__(self, devices: Iterable[torch.device]) -> None:
         self.cpu = torch.get_rng_state()
         self.cuda = {device: torch.cuda.get_rng_state(device) for device in devices}
+        self.numpy, self.python = np.random.get_state(), random.getstate()  # noqa: NPY002 - what a module may use
 
     def restore(self) -> None:
         torch.set_rng_state(self.cpu)
         for device, state in self.cuda.items():
             torch.cuda.set_rng_state(state, device)
+        np.random.set_state(self.numpy)  # noqa: NPY002
+        random.setstate(self.python)
 
 
 _users = _Users()
@@ -89,13 +106,14 @@ _users = _Users()
 
 @contextlib.contextmanager
 def preserved_random_state(devices: Iterable[torch.device] = ()) -> Iterator[None]:
-    """Restore the state of torch's global generators, which all threads share, afterwards.
+    """Restore the state of the global generators of torch, NumPy and Python, which all threads share, afterwards.
 
     A thread never resets it under another one that is still inside, which may be drawing the weights of a network from
     its seed: the last thread to leave restores what the first one found.
     """
-    thread, before = threading.get_ident(), _RandomState(devices)
+    thread = threading.get_ident()
     with _users.lock:
+        before = _RandomState(devices)
         if not _users.depths:
             _users.first = before
         _users.first.cuda = before.cuda | _users.first.cuda

@@ -17,7 +17,7 @@ import torch
 
 from kernelviz.errors import KernelvizError, UnknownLayerError, UsageError
 from kernelviz.network.convolutions import list_layers
-from kernelviz.network.selection import LISTED, TAKE_ALL, inside_of, match_layers, unknown_layer
+from kernelviz.network.selection import LISTED, TAKE_ALL, inside_of, match_layers, unknown_layer, with_first_name
 from kernelviz.network.tracing.reads import POSITION, TORN
 from kernelviz.network.tracing.reads import layout as words_of
 from kernelviz.network.tracing.trace import receptive_field
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from kernelviz.network.selection import LayerMatch
+    from kernelviz.network.tracing.reads import TensorReads
     from kernelviz.network.tracing.rules import Found
     from kernelviz.network.tracing.watch import ObservedPass, RunTensors
     from kernelviz.records import Array
@@ -42,21 +43,22 @@ class Layout:
 
     ``order`` moves the dimensions of channels to the front and those of rows and columns to the end; ``positions`` are the
     flat indices of the map's units along the latter, None if they are in order. ``words`` names the dimensions as text.
+    Maps of three axes have the size (C, D, H, W).
     """
 
     shape: tuple[int, ...]
-    size: tuple[int, int, int]
+    size: tuple[int, ...]
     order: tuple[int, ...]
     positions: Array | None
     words: str
 
     def maps(self, tensor: Tensor) -> Tensor:
         """The maps (C, H, W) of such a tensor: a view of it if that is possible, else a copy."""
-        channels, height, width = self.size
+        channels, *sides = self.size
         lined = tensor.permute(self.order).reshape(channels, -1)
         if self.positions is not None:
             lined = lined[:, torch.as_tensor(self.positions, device=lined.device)]
-        return lined.reshape(channels, height, width)
+        return lined.reshape(channels, *sides)
 
 
 class NoMapError(Exception):
@@ -70,10 +72,14 @@ def layout_of(found: Found, shape: Sequence[int]) -> Layout:
         NoMapError: the elements have no rows and columns, or not one value per channel and position.
     """
     shape = tuple(shape)
+    if 0 in shape:
+        raise NoMapError("it has no values")
     if found is None:
         raise NoMapError("it does not depend on the image")
-    if found.lost:
+    if found.lost and not found.axes:
         raise NoMapError(f"which dimension is which was lost: {found.lost}")
+    if len(found.axes) == 3:
+        return _volume(found, shape)
     if not 1 <= len(found.axes) <= 2:
         raise NoMapError("the network's input is not an image of rows and columns")
     lines = [reads.planes[POSITION] for reads in found.axes]
@@ -89,6 +95,19 @@ def layout_of(found: Found, shape: Sequence[int]) -> Layout:
     positions, height, width = _positions(lines, [shape[dim] for dim in spatial], spatial, len(shape))
     size = (prod(shape[dim] for dim in channels), height, width)
     return Layout(shape, size, (*rest, *channels, *spatial), positions, words_of(found, shape))
+
+
+def _volume(found: TensorReads, shape: tuple[int, ...]) -> Layout:
+    """The layout of a tensor of three axes, if each is a dimension of its own.
+
+    Raises:
+        NoMapError: it is not.
+    """
+    words = words_of(found, shape).split()
+    if sorted(words) != sorted("NCDHW"):
+        raise NoMapError(f"its dimensions are {' '.join(words)}, not those of volumes")
+    order = tuple(words.index(letter) for letter in "NCDHW")
+    return Layout(shape, tuple(shape[dim] for dim in order[1:]), order, None, " ".join(words))
 
 
 def _varies(plane: Array, dim: int) -> bool:
@@ -155,6 +174,12 @@ class Tap:
     kind: str
     known: Found
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Why the receptive fields are not known, if they are not."""
+        lost = self.known.lost if self.known is not None else ""
+        return (f"receptive field not known: {lost}",) if lost else ()
+
     @cached_property
     def centres(self) -> tuple[Array, Array] | None:
         """The centres of the receptive fields as rows and columns of the input; None if they are not known."""
@@ -163,7 +188,7 @@ class Tap:
             return None
         lines = []
         for axis, units in zip(found.axes, self.layout.size[1:], strict=True):
-            if axis.jump is None or axis.offset is None or len(axis.first) != units:
+            if axis.size is None or axis.jump is None or axis.offset is None or len(axis.first) != units:
                 return None
             lines.append(axis.offset + axis.jump * np.arange(units) + (axis.size - 1) / 2)
         return lines[0], lines[1]
@@ -227,15 +252,18 @@ class _Choice:
         self.observed, self.trace, self.side, self.lenient = observed, trace, side, lenient
         self.requested: dict[str, None] = {}
         self.modules = {name: module for name, module in observed.network.named_modules() if name}
-        every = observed.network.named_modules(remove_duplicate=False)
-        first = {id(module): name for name, module in self.modules.items()}
-        self.first_names = {name: first[id(module)] for name, module in every if id(module) in first}
+        self.title = type(observed.network).__name__
         self.found: dict[tuple[str, int, int], Layout] = {}
         self.without: dict[str, str] = {}
 
     def add(self, pattern: str) -> None:
         """Add the tensors that one pattern names."""
-        pattern = self.first_names.get(pattern, pattern)  # a module may have several names
+        if pattern not in self.modules:
+            pattern = with_first_name(pattern, self.trace.first_names)
+        if pattern == self.title and pattern not in self.modules:
+            self.modules[""] = self.observed.network
+            self._add_module("", named=True)
+            return
         match = match_layers(pattern, self.modules, self.trace.stages, parts=True, hint=LISTED)
         if match is None:
             raise unknown_layer(pattern, self.modules, f"{LISTED[:-1]}; {TAKE_ALL}.")
@@ -248,7 +276,7 @@ class _Choice:
                 self._add_module(name, named=False)
             if not self.lenient and not any(module in match.names for module, _, _ in self.found):
                 name = match.names[0]
-                raise UsageError(f"What matches {shown(pattern)} has no map.", f"{name}: {self.without[name]}.")
+                raise UsageError(f"What matches {shown(pattern)} has no map.", f"{shown(name)}: {self.without[name]}.")
 
     def add_usual(self) -> None:
         """Add the first convolution and the stages that have a map; if none has, all modules that have one."""
@@ -275,7 +303,7 @@ class _Choice:
         if self.found:
             return
         for name, why in self.without.items():
-            raise UsageError(f"None of the requested layers of kind {kind} has a map.", f"{name}: {why}.")
+            raise UsageError(f"None of the requested layers of kind {kind} has a map.", f"{shown(name)}: {why}.")
         others = ", ".join(other for other in KINDS if other in known)
         why = f"Their kinds: {others}." if others else ""
         raise UnknownLayerError(
@@ -296,7 +324,8 @@ class _Choice:
         return visit.given if self.side == "output" else visit.taken
 
     def _name(self, module: str, run: int, part: int) -> str:
-        text = module if run == 0 else f"{module}#{run + 1}"
+        text = module or self.title
+        text = text if run == 0 else f"{text}#{run + 1}"
         return text if self._passed(module)[run].alone else f"{text}:{part}"
 
     def _known(self, module: str, run: int, part: int) -> Found:
@@ -343,14 +372,14 @@ class _Choice:
         runs = range(len(passed)) if run is None else [run]
         if not all(0 <= each < len(passed) for each in runs):
             count = f"{len(passed)} {inflected(len(passed), 'time')}"
-            raise UnknownLayerError(f"{module} runs {count}, so there is no {shown(pattern)}.")
+            raise UnknownLayerError(f"{shown(module)} runs {count}, so there is no {shown(pattern)}.")
         reasons = []
         for each in runs:
             many = len(passed[each].tensors)
             parts = range(many) if part is None else [part]
             if not all(number < many for number in parts):
                 verb, count = "takes" if self.side == "input" else "gives", f"{many} {inflected(many, 'tensor')}"
-                raise UnknownLayerError(f"{module} {verb} {count}, so there is no {shown(pattern)}.")
+                raise UnknownLayerError(f"{shown(module)} {verb} {count}, so there is no {shown(pattern)}.")
             reasons += [reason for number in parts if (reason := self._add_tensor(module, each, number))]
             if len(reasons) == len(parts):
                 self._refuse_map(pattern, reasons[0])

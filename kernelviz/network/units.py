@@ -16,10 +16,12 @@ from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network.capture import StopPassError, as_input, run_through
 from kernelviz.network.convolutions import find_layer, nearest_convolution
 from kernelviz.network.kernels import source_of
+from kernelviz.network.model import missing_weights, without_weights
 from kernelviz.network.tracing.rules import tensors_in
 from kernelviz.network.tracing.trace import trace
 from kernelviz.records import ConvLayer, as_array
 from kernelviz.traces import Box, Unit
+from kernelviz.wording import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -107,17 +109,19 @@ class CallRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     @contextlib.contextmanager
     def within(self, module: nn.Module) -> Iterator[None]:
         """Record the first run of this module."""
+        entered = contextlib.ExitStack()  # closed in any case: a layer that fails is never left
 
         def enter(*_: object) -> None:
-            self.__enter__()  # type: ignore[no-untyped-call]
+            entered.enter_context(self)
 
         def leave(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+            entered.close()
             self.given = output
             self.ran = True
             raise StopPassError
 
         with contextlib.ExitStack() as hooks:
+            hooks.enter_context(entered)
             for each in module.modules():
                 if getattr(each, "padding_mode", "") == "circular":
                     hooks.enter_context(each.register_forward_pre_hook(self._wrap))
@@ -211,7 +215,9 @@ def trace_units(
     call = _recorded_call(network, module, given, title)
     record = _record(title, module, call)
     if len(record.kernel_size) > 2:
-        raise UsageError(f"The layer {title} convolves over three axes.", hint="Units of maps have a row and a column.")
+        raise UsageError(
+            f"The layer {shown(title)} convolves over three axes.", hint="Units of maps have a row and a column."
+        )
     for at in positions:
         _check_unit(call, record, at)
     seen = _ReceptiveFields(network, given, name)
@@ -224,20 +230,24 @@ def _recorded_call(network: Model | nn.Module, module: nn.Module, given: Input, 
     run_through(network, given, recorder.within(module))
     if not recorder.ran:
         why = "The network contains it, but the forward pass does not reach it."
-        raise KernelvizError(f"The layer {name} did not run.", why)
+        raise KernelvizError(f"The layer {shown(name)} did not run.", why)
     calls = recorder.convolutions
     if len(calls) != 1:
         runs = f"runs {len(calls)} convolutions" if calls else f"is a {type(module).__name__} and runs no convolution"
-        what = f"The layer {name} {runs}, so no single window makes its values."
+        what = f"The layer {shown(name)} {runs}, so no single window makes its values."
         raise UsageError(what, hint=nearest_convolution(network, name))
     given_out = tensors_in(recorder.given)
     if not given_out or not _same(given_out[0], calls[0].output):
-        what = f"The layer {name} does more than convolve, so no single window makes its values."
+        what = f"The layer {shown(name)} does more than convolve, so no single window makes its values."
         raise UsageError(what, hint=nearest_convolution(network, name))
+    if missing_weights(network) and bool(calls[0].output.isnan().any()):
+        raise without_weights(network, name)
     return calls[0]
 
 
 def _same(first: Tensor, second: Tensor) -> bool:
+    if first.layout != second.layout or first.device != second.device or first.is_quantized != second.is_quantized:
+        return False  # their values cannot be compared
     return first.shape == second.shape and bool(torch.equal(first.nan_to_num(), second.nan_to_num()))
 
 
@@ -284,7 +294,7 @@ def _check_unit(call: RecordedCall, record: ConvLayer, at: tuple[int, int, int])
     height, width = (1, *sizes)[-2:]
     if not (0 <= channel < channels and 0 <= row < height and 0 <= column < width):
         raise UsageError(
-            f"The layer {record.name} gives {channels:,} maps of {height} × {width} values, "
+            f"The layer {shown(record.name)} gives {channels:,} maps of {height} × {width} values, "
             f"but got channel {channel}, row {row}, column {column}.",
             hint="Channels, rows and columns count from 0.",
         )

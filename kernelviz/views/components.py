@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelviz.errors import UsageError
+from kernelviz.notebook import gathered_repr, record_repr
 from kernelviz.records import as_maps
 from kernelviz.views.statistics import Gathered, check_channels
 
@@ -40,6 +41,8 @@ class Basis:
     positions: int = 0
     model: Recipe | None = None
     identity: Recipe | None = None
+
+    __repr__ = record_repr
 
     @property
     def digest(self) -> str:
@@ -98,6 +101,8 @@ class CovarianceTally:
         self.layer = ""
         self._mean: Array = np.zeros(0)
         self._moments: Array = np.zeros((0, 0))
+
+    __repr__ = gathered_repr
 
     def add(self, maps: FeatureMaps | Array) -> None:
         """Add the maps (C, H, W) of one image; positions that are not finite in every channel are left out.

@@ -112,6 +112,29 @@ def resolve_view(shape: Sequence[int], groups: int = 1, view: str = "auto") -> s
     return view
 
 
+def check_cmap(view: str, cmap: str | None, *, chosen: bool = True) -> None:
+    """Reject a colour map for a view whose colours are red, green and blue.
+
+    ``chosen`` is False if the view was not requested, but follows from the shape of the weight.
+
+    Raises:
+        UsageError: the view takes no colour map.
+    """
+    if cmap is None or view not in ("rgb", "pca"):
+        return
+    if view == "pca":
+        raise UsageError(
+            "Principal components are drawn as red, green and blue: pca takes no cmap; mean, max and norm take one.",
+            hint="Choose norm, or omit the colour map.",
+        )
+    others = [name for name in VIEWS if name not in ("auto", "rgb")]
+    raise UsageError(
+        f"{'The view rgb' if chosen else 'The default view of kernels of three channels, rgb,'} takes no cmap; "
+        f"the views {', '.join(others[:-1])} and {others[-1]} take one.",
+        hint="Choose the view sum, or omit the colour map.",
+    )
+
+
 def kernel_tiles(
     bank: KernelBank,
     *,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 import numpy as np
 
 from kernelviz.errors import UsageError
-from kernelviz.records import FeatureMaps, Tiles, as_maps
+from kernelviz.notebook import record_repr
+from kernelviz.records import Axis, FeatureMaps, Tiles, as_maps
 from kernelviz.views.components import FULL, Basis, CovarianceTally
 from kernelviz.views.kernel_views import choose_channels, extent
 from kernelviz.wording import counted
@@ -49,7 +50,6 @@ def map_tiles(
     if view == "pca":
         if channels is not None or top is not None or sort is not None:
             raise UsageError("Principal components are of all channels.", hint="Omit the choice of channels.")
-
         return component_tiles(maps, basis)
     numbers, order = choose_channels(maps.values, channels=channels, top=top, sort=sort)
     total = len(maps.values)
@@ -59,16 +59,26 @@ def map_tiles(
         chosen = reduced(chosen, view)[None]
     whole = maps.values if view == "maps" else chosen
     low, high = extent(whole)
+    rows = columns = None
+    if chosen.ndim == 4:  # (n, depth, h, w): one row per slice, one column per map; of a reduction one row of slices
+        slices = Axis("slice", tuple(map(str, range(chosen.shape[1]))), chosen.shape[1])
+        rows, columns = slices, Axis("map", tuple(map(str, numbers)), total)
+        if view != "maps":
+            rows, columns = Axis("slice", (f"0–{len(slices.labels) - 1}",), 1), slices
+        chosen = (chosen if view != "maps" else chosen.swapaxes(0, 1)).reshape(-1, *chosen.shape[2:])
     return Tiles(
         values=chosen,
         view=view,
-        layout="grid",
+        layout="grid" if rows is None else "table",
         numbers=numbers,
         total=total,
         extent=(low, high),
         quantity="activation" if view == "maps" else f"{view} of activations",
-        explanation=_explanation(view),
+        explanation=_explanation(view) if rows is None else _volume_explanation(view),
         signed=low < 0,
+        numbers_along="tiles" if rows is None else "columns" if view == "maps" else "rows",
+        rows=rows,
+        columns=columns,
         noun="map",
         order=order,
     )
@@ -91,6 +101,10 @@ def _explanation(view: str) -> str:
         "max": "at each place the largest value of all channels",
         "norm": "at each place the root of the sum of squares over the channels",
     }[view]
+
+
+def _volume_explanation(view: str) -> str:
+    return "one column of slices per channel of the layer’s output" if view == "maps" else _explanation(view)
 
 
 def distinct_channels(values: Array, count: int) -> tuple[int, ...]:
@@ -135,6 +149,8 @@ class Highlights:
     notes: tuple[str, ...] = ()
     broken: int = 0
     nonfinite: int = 0
+
+    __repr__ = record_repr
 
 
 def highlights_of(maps: FeatureMaps, count: int = 5) -> Highlights:

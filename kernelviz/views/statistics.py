@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -13,11 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernelviz.errors import UsageError
+from kernelviz.notebook import gathered_repr, record_repr
 from kernelviz.records import as_maps
-from kernelviz.wording import UNKNOWN, aligned, counted
+from kernelviz.wording import UNKNOWN, aligned, counted, preprocessing_notes
 
 if TYPE_CHECKING:
     from kernelviz.records import Array, FeatureMaps, Recipe
+
+
+_NUMBER = re.compile(r"[-+]?\d[\d.,e+-]*")
 
 
 class Gathered:
@@ -27,6 +32,7 @@ class Gathered:
         self._names: list[str] = []
         self._paths: list[str | None] = []
         self._digests: list[str | None] = []
+        self._notes: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._names)
@@ -37,6 +43,9 @@ class Gathered:
         self._names.append(name or (image.name if image else f"image {len(self)}"))
         self._paths.append(image.path if image and not name else None)
         self._digests.append(image.sha256 if image else None)
+        bands = image.bands_for(maps.input_size[0])[1] if image and maps.input_size else ()
+        chosen = preprocessing_notes(maps.source.preprocessing) if image and maps.source else ()
+        self._notes.update(dict.fromkeys((*(image.notes if image else ()), *bands, *chosen), 1))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -47,6 +56,20 @@ class Gathered:
             _below(path, shared) if path and many[name] > 1 else name
             for name, path in zip(self._names, self._paths, strict=True)
         )
+
+    def notes(self) -> tuple[str, ...]:
+        """How the images were read: each note with the number of images that it is about, if that is not all."""
+        alike: dict[str, list[str]] = {}
+        for note in self._notes:
+            alike.setdefault(_NUMBER.sub("", note), []).append(note)
+        return tuple(map(self._joined, alike.values()))
+
+    def _joined(self, notes: list[str]) -> str:
+        """The first of notes that differ in their numbers alone, with the number of images that they are about."""
+        count = sum(self._notes[note] for note in notes)
+        about = [] if len(notes) == 1 else ["and alike"]
+        about += [] if count == len(self) else [f"{count:,} of {counted(len(self), 'image')}"]
+        return f"{notes[0]} ({', '.join(about)})" if about else notes[0]
 
     def as_recipe(self) -> dict[str, Any] | None:
         """The part of a recipe called ``image``: the number of images and the SHA-256 of their hashes, in their order.
@@ -92,7 +115,7 @@ class ChannelStatistics:
     the share of exact zeros, ``largest`` the largest value and ``image`` the index in ``images`` of the first image that
     has it. ``images`` are names; equal names from several folders are preceded by the folders. ``identity`` identifies the
     images in a recipe, None if unknown. Values that are not finite are left out and counted in ``nonfinite``; if none is
-    left, the numbers are NaN and the image is -1.
+    left, the numbers are NaN and the image is -1. ``notes`` states how the images were read.
     """
 
     layer: str
@@ -106,6 +129,9 @@ class ChannelStatistics:
     image: Array
     nonfinite: Array
     identity: Recipe | None = None
+    notes: tuple[str, ...] = ()
+
+    __repr__ = record_repr
 
     @property
     def dead(self) -> Array:
@@ -124,6 +150,8 @@ class ChannelTally:
         self.layer = layer
         self.images = Gathered()
         self._sums: _Sums | None = None
+
+    __repr__ = gathered_repr
 
     def add(self, maps: FeatureMaps | Array, image: str | None = None) -> None:
         """Add the maps (C, H, W) of one image; ``image`` is its name, by default that of the maps.
@@ -159,6 +187,7 @@ class ChannelTally:
             image=sums.holder,
             nonfinite=sums.values - sums.count,
             identity=self.images.as_recipe(),
+            notes=self.images.notes(),
         )
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
-from kernelviz.cli.layers import HEADS
+from kernelviz.traces import HEADS
 
 SIZES = {
     "stride": ("conv", "--input", "9000", "--stride", "9000", "--kernel", "1"),
@@ -36,6 +39,53 @@ def test_threads_are_bounded(run, threads):
     refused = run("features", "test_resnet", "sample:astronaut", "--threads", threads)
     assert refused.code == 2
     assert "256" in refused.err
+
+
+INPUTS = {
+    "layers": (["layers", "test_resnet"], 65536),
+    "explain layer": (["explain", "layer", "test_resnet", "conv1.0"], 65536),
+    "explain layer with an image": (
+        [
+            "explain",
+            "layer",
+            "test_resnet",
+            "conv1.0",
+            "--weights",
+            "random",
+            "--image",
+            "sample:grace_hopper",
+            "--at",
+            "0,0",
+        ],
+        8192,
+    ),
+    "features": (["features", "test_resnet", "sample:grace_hopper", "--weights", "random"], 8192),
+}
+
+
+@pytest.mark.parametrize("size", ["1000000", "32,1000000", "9" * 30])
+@pytest.mark.parametrize("name", INPUTS)
+def test_the_largest_input_size_is_reported(run, name, size):
+    """A size beyond the limit is wrong usage, reported with the limit, in every command that takes one."""
+    words, most = INPUTS[name]
+    refused = run(*words, "--input-size", size)
+    assert refused.code == 2
+    assert refused.complaint == [f"Error: --input-size must be at most {most}, but got '{size}'."]
+
+
+@pytest.mark.parametrize("size", ["65537", "9223372036854775807", "99999999999999999999"])
+def test_batches_are_bounded(run, size):
+    """More images per forward pass than anything could hold are wrong usage, reported with the bound."""
+    refused = run("features", "test_resnet", "sample:grace_hopper", "--batch-size", size)
+    assert refused.code == 2
+    assert "65536" in refused.err
+
+
+def test_overflow_prints_no_warning(run):
+    """Numbers whose products are infinite are drawn as such, without a word of Python's own."""
+    done = run("explain", "conv", "--input", "1e308 1e308;1e308 1e308", "--kernel-values", "2 2", "--at", "0,0")
+    assert done.code == 0
+    assert "Warning" not in done.err
 
 
 @pytest.mark.parametrize("suffix", ["", ".png"])
@@ -71,7 +121,7 @@ def test_a_table_for_people_is_escaped_in_a_pipe(run, monkeypatch, words):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "/tmp/\x1b[31m\n")
     monkeypatch.setattr("kernelviz.cli.models._mark", lambda _, key: f"{key}\x1b[31m")
     monkeypatch.setattr(
-        "kernelviz.cli.layers.layer_cells", lambda layer, **_: (f"{layer.name}\x1b[31m", *"1" * (len(HEADS) - 1))
+        "kernelviz.traces.layer_cells", lambda layer, **_: (f"{layer.name}\x1b[31m", *"1" * (len(HEADS) - 1))
     )
     result = run(*words)
     assert result.code == 0
@@ -86,3 +136,22 @@ def test_a_name_that_is_too_long_for_an_output_is_refused_by_every_command(run, 
     assert result.code == 1
     assert "unexpected" not in result.err
     assert "xxx" in result.err
+
+
+@pytest.mark.parametrize("words", ["", "--steps", "--at 5,5"])
+def test_pages_of_large_inputs_keep_the_bound(words):
+    """Drawing an input near the bound takes less than 500 MB more than drawing a small one, and little time."""
+    peaks = [peak_of(f"explain conv --input {side} --kernel 1 -o out {words} -q") for side in (6, 2150)]
+    assert peaks[1] - peaks[0] < 500e6
+
+
+def peak_of(words):
+    """The largest resident memory of a command in a process of its own, in bytes."""
+    code = (
+        "import resource, sys, tempfile, os; os.chdir(tempfile.mkdtemp()); from kernelviz.cli.main import main;"
+        "code = main(sys.argv[1:]); print(code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
+    )
+    run = subprocess.run([sys.executable, "-c", code, *words.split()], capture_output=True, text=True, check=True)
+    code, peak = run.stdout.split()[-2:]
+    assert code == "0", run.stderr
+    return int(peak)

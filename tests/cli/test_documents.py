@@ -55,7 +55,16 @@ def test_a_document_tells_model_and_environment(source):
         "tag": "v1",
         "licence": "apache-2.0",
         "params": 12,
-        "weights": {"source": "file", "name": "a.pth", "sha256": "0" * 64},
+        "weights": {
+            "source": "file",
+            "name": "a.pth",
+            "sha256": "0" * 64,
+            "key": None,
+            "prefix": None,
+            "missing": None,
+        },
+        "arguments": None,
+        "code": None,
     }
     assert made["environment"] == {"torch": "2", "timm": "1", "device": "cpu", "threads": None}
 

@@ -28,7 +28,7 @@ def test_the_text_is_that_of_the_articles(run):
     assert "⌊(5 + 2·0 − 3) / 1⌋ + 1 = 3" in result.out
     assert "row 0, column 0: 1×1 + 2×2 + 3×3 + 6×4 + 7×5 + 8×6 + 11×7 + 12×8 + 13×9 = 411" in result.out
     assert result.out.endswith("output\n  411 456 501\n  636 681 726\n  861 906 951\n")
-    assert "= 9 weights, no bias; a dense layer for these sizes takes 225" in result.out
+    assert "= 9 weights, no bias; a fully connected (dense) layer for these sizes takes 225" in result.out
     assert result.out.count("cross-correlation") == 1
 
 
@@ -150,7 +150,7 @@ def test_what_is_not_shown_is_said(run):
     """Of a sheet of steps, of the steps of a document, and of numbers that are not finite."""
     told = run("explain", "conv", "--input", "11", "--steps", "--arrays", "-o", "out", "--json").document
     sheet, numbers = told["outputs"]
-    assert (sheet["shown"], sheet["total"], numbers["shown"], numbers["total"]) == (36, 81, 81, 81)
+    assert (sheet["shown"], sheet["total"], numbers["shown"], numbers["total"]) == (17, 81, 81, 81)
     assert sheet["limits"] == [-np.max(np.abs(told["output"])), np.max(np.abs(told["output"]))]
     told = run("explain", "transpose", "--input", "4", "-o", "out", "--json").document
     assert [(entry["shown"], entry["total"]) for entry in told["outputs"]] == [(1, 16), (1, 36)]
@@ -164,6 +164,45 @@ def test_what_is_not_shown_is_said(run):
     (entry,) = result.document["outputs"]
     assert (entry["nonfinite"], entry["notes"]) == (1, result.document["warnings"])
     assert "1 of 1 values of the output are not finite" in run(*large, "--force").err
+
+
+def test_numbers_that_were_made_up_are_named(run):
+    """Text, picture and JSON state which of input and kernel come from the seed, and how to give others."""
+    given = {"input": ["--input", "1 2; 3 4"], "kernel": ["--kernel-values", "1 0; 0 1"]}
+    for names in ([], ["input"], ["kernel"], ["input", "kernel"]):
+        arguments = [
+            "explain",
+            "conv",
+            "--kernel",
+            "2",
+            "--seed",
+            "7",
+            *(each for name in names for each in given[name]),
+        ]
+        made_up = [name for name in given if name not in names]
+        text = run(*arguments).out
+        options = " and ".join(given[name][0] for name in made_up)
+        note = f"{' and '.join(made_up)} made up (--seed 7): give your own with {options}"
+        assert (note in text) == bool(made_up)
+        assert ("made up" in text) == bool(made_up)
+        told = run(*arguments, "--json").document
+        assert (told["made_up"], told["seed"]) == (made_up, 7 if made_up else None)
+        assert ("made up" in run(*arguments, "-o", "out", "--force").err) == bool(made_up)
+    assert "input made up (--seed 0): give your own with --input;" in run("explain", "pool").out
+    told = run("explain", "pool", "--input", "1 2; 3 4", "--json").document
+    assert (told["made_up"], told["seed"]) == ([], None)
+
+
+def test_a_file_keeps_its_texts(run, tmp_path):
+    """Numbers of a CSV file, of kernel and bias stand as they were written; JSON has numbers."""
+    (tmp_path / "input.csv").write_text("12.50,-0\n1e-3,7\n")
+    arguments = ["explain", "conv", "--input", "input.csv", "--kernel-values", "0.50", "--bias=-1.0"]
+    text = run(*arguments).out
+    assert "row 0, column 0: 12.50×0.50 + (−1.0) = 5.25" in text
+    assert "row 0, column 1: 0×0.50 + (−1.0) = −1" in text
+    assert "row 1, column 0: 0.001×0.50 + (−1.0) = −0.9995" in text
+    told = run(*arguments, "--json").document
+    assert (told["input"], told["kernel_values"], told["bias"]) == ([[[12.5, 0], [0.001, 7]]], [[[[0.5]]]], [-1])
 
 
 def test_other_numbers_are_another_picture(run, tmp_path):

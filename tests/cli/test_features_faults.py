@@ -67,7 +67,7 @@ LAYERS = {
     "channels": (["--channels", "4000"], 2, "usage", ["channels 0 to 191"]),
     "many channels": (["--overlay", "--channels", "0-999999999", "--style", "figure"], 2, "usage", ["0 to 191"]),
     "device": (["--device", "mps"], 2, "usage", ["no device mps", "--device auto"]),
-    "input size": (["--input-size", "x"], 2, "usage", ["SIDE or H,W"]),
+    "input size": (["--input-size", "x"], 2, "usage", ["SIDE, H,W or C,H,W"]),
     "vast input": (["--input-size", "60000"], 2, "usage", ["at most 8192"]),
     "directory": (["-o", "x.png"], 2, "usage", ["--output takes a directory"]),
     "bare overlay": (["--overlay"], 2, "usage", ["not bare tiles"]),
@@ -184,11 +184,12 @@ def test_a_layer_that_never_runs(run, cat):
 
 
 def test_input_sizes_that_a_network_refuses(run, cat):
-    """A fixed grid takes one size only; the error says which."""
+    """A fixed grid takes one size only; the error reports which."""
     arguments = ["features", "test_maxvit", cat.name, *RANDOM, "--input-size", "96"]
     plain = run(*arguments)
     assert plain.code == 1
-    assert "160×160 pixels only, but got 96×96" in plain.complaint[0]
+    assert "does not take an input of 3 × 96 × 96" in plain.complaint[0]
+    assert plain.complaint[-1] == "The smallest side above 96 that it takes is 159."
     assert run(*arguments, "--json").document["outputs"] == []
 
 

@@ -217,6 +217,22 @@ def test_a_damaged_file_is_made_anew(look, choice, end, share):
 
 
 @pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("choice", [("--style", "bare"), ("--single",), ("--format", "pdf"), ("--arrays",)])
+def test_a_file_with_lost_blocks_is_made_anew(look, choice):
+    """A picture whose second half is zeros, as after a crash of the machine, does not count as done, whatever its size."""
+    choice = ("-l", "layer1", *choice, "--skip-existing", "--json")
+    assert look(*choice).code == 0
+    whole = content()
+    path = next(path for path in sorted(Path("kernelviz-out").rglob("*.???")) if "0001-" in str(path))
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2].ljust(len(data), b"\0"))
+    result = look(*choice)
+    assert result.code == 0
+    assert [bool(each.get("skipped")) for each in result.document["images"]] == [True, False, True, True, True]
+    assert content() == whole
+
+
+@pytest.mark.usefixtures("few")
 def test_a_foreign_damaged_file_stays(look):
     """A damaged file that is not the beginning of the picture is in the way: it may be another one."""
     look("-l", "layer1")
@@ -756,7 +772,7 @@ def test_what_is_there_is_not_decoded(look, monkeypatch):
     look("-l", "layer1", "--style", "bare")
     Path("kernelviz-out/0003-test_resnet.random-layer1-features.png").unlink()
     decoded, real = [], images.decode
-    monkeypatch.setattr(images, "decode", lambda data, name: decoded.append(name) or real(data, name))
+    monkeypatch.setattr(images, "decode", lambda data, name, *rest: decoded.append(name) or real(data, name, *rest))
     result = look("-l", "layer1", "--style", "bare", "--skip-existing", "--json")
     assert decoded == ["images/0003.png"]
     assert [bool(each.get("skipped")) for each in result.document["images"]] == [True, True, True, False, True]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import socket
@@ -14,14 +15,22 @@ from typing import get_args
 import matplotlib as mpl
 import numpy as np
 import pytest
+import torch
 import typer.main
+from hostile_checkpoints import FIRST, checkpoints, save
+from hostile_environment import COMMANDS as FULL_COMMANDS
+from hostile_environment import environments, make_places, run_in
+from hostile_files import KINDS, PLACES, remove
+from huggingface_hub import constants
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from restraints import bounds, permissions_that_bind
 
 from kernelviz.cli.main import _app, main
 
 CODES = {0, 1, 2, 3, 4}
+EXAMPLES = int(os.environ.get("KERNELVIZ_FUZZ", "1000"))
 TEXTS = [
     "", " ", "nosuch", "-1", "0", "1", "3", "3x5", "0x0", "1,0,1,0", "2,2", "9999999999999999999999", "1e309",
     "nan", "-inf", "'", '"', "a" * 300, "é" * 200, "\n", "\x1b[31m", "[/bold]", "$\\foo$", "模型", "..", "/",
@@ -49,6 +58,7 @@ PLAUSIBLE = {
     "border": ["mirror", "zero"], "at": ["0,0", "1,2"], "input_": ["6", "5x7", "1 2 3; 4 5 6; 7 8 9", "numbers.csv"],
     "stride": ["1", "2", "1x2"], "padding": ["1", "same", "0,1,0,1"], "dilation": ["1", "2"], "bias": ["1"],
     "output_padding": ["0", "1"], "adaptive": ["2", "2x3"],
+    "line": ["Conv2D(4, 3, input_shape=(9, 9, 1))", "nn.Conv2d(3, 8, 3, 2, 1)", "MaxPooling2D(2)", "Conv2D(n)"],
 }  # fmt: skip
 """Values that a parameter takes, so that half of the lines come as far as drawing."""
 
@@ -133,18 +143,39 @@ def finish(words):
     return code, out.buffer.getvalue().decode("utf-8", "replace"), err.getvalue()
 
 
-def check(words, before):
+def check(words, before, *, made=("out", "x.png", "é模", "kernelviz-out")):
     """A documented exit code, a line that says what is wrong, no file but the announced ones, nothing unexpected."""
     code, out, err = finish(words)
+    check_end(words, code, err)
+    if "--json" in words and code != 2:
+        json.loads(out)
+    assert {path.name for path in Path().iterdir()} - before <= set(made), words
+    return code, err
+
+
+def check_end(words, code, err):
+    """The exit code and what people read."""
     assert code in CODES, (words, err)
     assert "unexpected" not in err, (words, err)
+    assert "not enough memory" not in err, (words, err)
     assert "Traceback" not in err or "--debug" in words, (words, err)
     assert "\x1b" not in err, words
     if code:
         assert err.strip(), words
-    if "--json" in words and code != 2:
-        json.loads(out)
-    assert {path.name for path in Path().iterdir()} - before <= {"out", "x.png", "é模", "kernelviz-out"}, words
+    assert not list(Path().rglob(".kernelviz-*")), words
+
+
+def many_times(strategy, test, examples, *, seeded):
+    """Run a test on many generated values."""
+
+    @settings(
+        max_examples=examples, deadline=None, database=None, derandomize=seeded, suppress_health_check=list(HealthCheck)
+    )
+    @given(strategy)
+    def run(value):
+        test(value)
+
+    run()
 
 
 def fuzz(name, directory, examples, *, seeded):
@@ -154,16 +185,8 @@ def fuzz(name, directory, examples, *, seeded):
     mpl.get_cachedir()
     make_files()
     before = {path.name for path in Path().iterdir()}
-
-    @settings(
-        max_examples=examples, deadline=None, database=None, derandomize=seeded, suppress_health_check=list(HealthCheck)
-    )
-    @given(lines(name))
-    def run(words):
-        check(words, before)
-
     try:
-        run()
+        many_times(lines(name), lambda words: check(words, before), examples, seeded=seeded)
     finally:
         os.chdir(kept)
 
@@ -171,11 +194,119 @@ def fuzz(name, directory, examples, *, seeded):
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_sample_of_arguments_ends_as_documented(tmp_path, name):
     """The same few dozen lines at every run."""
-    fuzz(name, tmp_path, 25, seeded=True)
+    fuzz(name, tmp_path, 12, seeded=True)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_any_arguments_end_as_documented(tmp_path, name):
     """New lines at every run; ``KERNELVIZ_FUZZ`` is their number."""
-    fuzz(name, tmp_path, int(os.environ.get("KERNELVIZ_FUZZ", "1000")), seeded=False)
+    fuzz(name, tmp_path, EXAMPLES, seeded=False)
+
+
+def try_checkpoint(checkpoint):
+    """A checkpoint is drawn with its values as float32, or rejected in a message that names it."""
+    content, saved, cut, must = checkpoint
+    name = "w.safetensors" if saved in ("safetensors", "header") else "w.pth"
+    for path in ("out", "w.pth", "w.safetensors"):
+        remove(path)
+    if not save(name, content, saved, cut):
+        return
+    words = f"kernels test_resnet --weights {name} --style bare --arrays -l conv1.0 -o out".split()
+    code, err = check(words, {name})
+    assert code in ((0,) if must else (0, 1)), err
+    if code:
+        assert name in err
+        assert len(err.splitlines()) <= 10
+    elif must:
+        state = content.get("state_dict", content)
+        values = state[FIRST if FIRST in state else f"module.{FIRST}"].float().movedim(1, -1)
+        with np.load(next(Path("out").glob("*.npz"))) as arrays:
+            np.testing.assert_array_equal(arrays["conv1.0"], values)
+
+
+def test_a_sample_of_checkpoints_ends_as_documented():
+    """The same few dozen checkpoints at every run."""
+    many_times(checkpoints(), try_checkpoint, 25, seeded=True)
+
+
+@pytest.mark.slow
+def test_any_checkpoint_ends_as_documented():
+    """New checkpoints at every run."""
+    many_times(checkpoints(), try_checkpoint, EXAMPLES, seeded=False)
+
+
+@pytest.fixture
+def caches(tmp_path, monkeypatch):
+    """A directory for each example, in which the caches of kernelviz, the hub and torch are."""
+    directory = tmp_path / "here"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(directory / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(directory / "hub"))
+    kept = torch.hub.get_dir()
+    torch.hub.set_dir(str(directory / "torch/hub"))
+    yield directory
+    torch.hub.set_dir(kept)
+    remove(directory)
+
+
+def try_file(directory, place, kind):
+    """A file of some kind in some place is used or rejected, soon and without filling the memory."""
+    target, prepare, line = PLACES[place]
+    os.chdir(directory.parent)
+    remove(directory)
+    directory.mkdir()
+    os.chdir(directory)
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 50, 3)).astype(np.uint8)).save("photo.png")
+    prepare()
+    KINDS[kind](Path(target))
+    before = {path.name for path in Path().iterdir()}
+    with permissions_that_bind(), bounds():
+        check(line.split(), before, made=("out", "cache"))
+
+
+PAIRS = list(itertools.product(PLACES, KINDS))
+NEEDS_POSIX = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no such files here")
+
+
+@NEEDS_POSIX
+def test_a_sample_of_files_of_every_kind_ends_as_documented(caches):
+    """The same few dozen kinds and places at every run."""
+    many_times(st.sampled_from(PAIRS), lambda pair: try_file(caches, *pair), 25, seeded=True)
+
+
+@NEEDS_POSIX
+@pytest.mark.slow
+@pytest.mark.parametrize("place", PLACES)
+def test_files_of_every_kind_end_as_documented_in_every_place(caches, place):
+    """All of them."""
+    for kind in KINDS:
+        try_file(caches, place, kind)
+
+
+def try_environment(directory, case):
+    """A command in a process with these variables ends as documented."""
+    environment, line = case
+    os.chdir(directory.parent)
+    for name in ("here", "home"):
+        remove(directory.parent / name)
+        (directory.parent / name).mkdir()
+    os.chdir(directory)
+    make_places()
+    code, _, err = run_in(environment, line.split(), home=directory.parent / "home")
+    check_end(line, code, err)
+
+
+CASES = st.tuples(environments(), st.sampled_from(FULL_COMMANDS))
+
+
+@NEEDS_POSIX
+def test_a_sample_of_environments_ends_as_documented(tmp_path):
+    """The same few environments at every run."""
+    many_times(CASES, lambda case: try_environment(tmp_path / "here", case), 2, seeded=True)
+
+
+@NEEDS_POSIX
+@pytest.mark.slow
+def test_any_environment_ends_as_documented(tmp_path):
+    """New environments at every run; each takes seconds, so there are fewer of them."""
+    many_times(CASES, lambda case: try_environment(tmp_path / "here", case), max(1, EXAMPLES // 20), seeded=False)

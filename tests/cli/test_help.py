@@ -99,3 +99,12 @@ def test_help_without_colour_has_no_escapes(run, monkeypatch, words):
     result = run(*words)
     assert result.code == 0
     assert "╭" not in result.out
+
+
+@pytest.mark.parametrize("size", ["0", "1", "99999999999999999999", "²", "x"])
+def test_an_impossible_size_of_the_terminal_has_no_effect(fresh, size):
+    """Help is whole if a variable names a terminal that is too narrow to print on, or too wide for the memory."""
+    result = fresh("-m", "kernelviz", "--help", environment={"COLUMNS": size, "TERMINAL_WIDTH": size})
+    assert (result.code, result.err) == (0, "")
+    assert "kernels" in result.out
+    assert len(result.out) < 10_000

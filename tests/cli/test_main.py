@@ -293,3 +293,55 @@ def test_a_signal_that_comes_while_garbage_is_collected_is_not_lost(fresh, numbe
     result = fresh("-c", DROPPED, int(number))
     assert result.code == (130 if number == signal.SIGINT else -number)
     assert "Traceback" not in result.err
+
+
+EXPLAIN = ("-m", "kernelviz", "explain", "conv", "--input", "4", "--kernel", "2", "-o", "out", "-q")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no such files here")
+def test_settings_of_matplotlib_have_no_effect(fresh, tmp_path):
+    """An unknown backend and files of settings that never end do not keep a page from being drawn."""
+    os.mkfifo(tmp_path / "matplotlibrc")
+    result = fresh("-W", "error", *EXPLAIN, environment={"MPLBACKEND": "nonsense", "MATPLOTLIBRC": "/dev/zero"})
+    assert (result.code, result.err) == (0, "")
+    Image.open(tmp_path / result.out.strip()).load()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "what"),
+    [
+        ("TORCH_LOGS", "nonsense", "The package torch cannot be imported."),
+        pytest.param("TIMM_USE_SCIPY_INTERP", "", "The package timm cannot be imported.", marks=pytest.mark.slow),
+        ("PYTORCH_ALLOC_CONF", "nonsense", "The environment variable PYTORCH_ALLOC_CONF is malformed"),
+        pytest.param(
+            "TORCH_SYMMMEM", "", "The environment variable TORCH_SYMMMEM is malformed", marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_a_variable_with_which_a_package_cannot_be_imported_is_named(fresh, name, value, what):
+    """Three lines and exit code 1, also for those with which torch would abort the process."""
+    result = fresh("-m", "kernelviz", "env", environment={name: value})
+    assert result.code == 1
+    assert result.err.startswith(f"Error: {what}")
+    assert len(result.complaint) == 3
+    assert name in result.err
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param("", marks=pytest.mark.slow),
+        pytest.param("expandable_segments:True", marks=pytest.mark.slow),
+        "max_split_size_mb:64, roundup_power2_divisions:[256:1,>:2],",
+    ],
+)
+def test_sound_settings_of_the_allocator_are_accepted(fresh, value):
+    """What torch takes is not rejected."""
+    assert fresh("-m", "kernelviz", "env", environment={"PYTORCH_ALLOC_CONF": value}).code == 0
+
+
+def test_a_variable_of_shell_completion_outside_of_one_is_named(fresh):
+    """What only the scripts of shells set is wrong usage if the rest of it is missing."""
+    result = fresh("-m", "kernelviz", "env", environment={"_KERNELVIZ_COMPLETE": "complete_bash"})
+    assert result.code == 2
+    assert result.err.startswith("Error: The environment variable _KERNELVIZ_COMPLETE is set.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from kernelviz.cli.options import SortName, ViewName
@@ -143,3 +145,32 @@ def test_top_keeps_the_first_by_norm(draw):
     assert (result["shown"], result["total"]) == (4, 16)
     assert read_recipe(result["path"])["sort"] == "norm"
     assert any("4 of 16 kernels" in note for note in result["notes"])
+
+
+@pytest.mark.parametrize("view", [[], ["--view", "rgb"]])
+def test_a_colour_map_that_would_be_ignored_is_wrong_usage(run, view):
+    """``--cmap`` with the colours of rgb ends with 2 before anything is drawn, in a line that names the other views."""
+    result = run("kernels", "test_resnet", "--weights", "random", "-l", "conv1.0", "--cmap", "PuOr", *view)
+    assert (result.code, result.out) == (2, "")
+    assert "the views sum, norm, channels, matrix and spectrum take one" in result.complaint[0]
+    assert "Choose the view sum" in result.complaint[-1]
+    assert not list(Path().glob("kernelviz-out/*"))
+
+
+def test_an_overview_obeys_the_colour_map(run):
+    """The page that is drawn by default beside the maps has their colours, and its recipe says so."""
+    result = run(
+        "features",
+        "test_resnet",
+        "sample:grace_hopper",
+        "--weights",
+        "random",
+        "--cmap",
+        "viridis",
+        "-q",
+        "--no-classes",
+    )
+    assert result.code == 0
+    recipes = [read_recipe(path) for path in result.paths]
+    assert {recipe["cmap"] for recipe in recipes} == {"viridis"}
+    assert "overview" in {recipe["view"] for recipe in recipes}

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kernelviz.cli.layers import HEADS, field_text, layer_cells, legend, plain_table, rich_table
-from kernelviz.traces import AxisField, Field, Trace, TracedLayer
+from kernelviz.cli.layers import legend, plain_table, rich_table
+from kernelviz.traces import HEADS, AxisField, Field, Trace, TracedLayer, field_text, layer_cells
 
 LONG = "stages.0.blocks.1." + "deep." * 20 + "conv"
 

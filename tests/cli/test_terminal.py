@@ -241,11 +241,24 @@ def test_a_terminal_gets_paths_escaped(monkeypatch):
 
 
 def test_words_for_people_fit_any_encoding(monkeypatch):
-    """What a stream cannot encode is escaped, and control characters always are."""
+    """Signs that a stream cannot encode are written in ASCII, other characters and control characters as escapes."""
     buffer = io.BytesIO()
     monkeypatch.setattr("sys.stderr", io.TextIOWrapper(buffer, encoding="ascii"))
-    talk.print_message("3 → 16\x07")
-    assert buffer.getvalue() == b"3 \\u2192 16\\x07\n"
+    talk.print_message("3 → 16\x07模")
+    assert buffer.getvalue() == b"3 -> 16\\x07\\u6a21\n"
+
+
+def test_a_formula_is_written_where_its_brackets_cannot_be(monkeypatch):
+    """On a terminal with an encoding of few characters the text of an explanation has floor( ) instead of brackets."""
+    formula = "⌊(4 + 2·0 − 2) / 1⌋ + 1 = 3, 2.50×10⁻⁵"
+    assert talk.encodable(formula, "utf-8") == formula
+    assert talk.encodable(formula, "latin-1") == "floor((4 + 2*0 - 2) / 1) + 1 = 3, 2.50x10^-5"
+    buffer = io.BytesIO()
+    stream = io.TextIOWrapper(buffer, encoding="ascii")
+    monkeypatch.setattr("sys.getfilesystemencoding", lambda: "ascii")
+    monkeypatch.setattr("sys.stdout", stream)
+    talk.print_text(formula)
+    assert buffer.getvalue() == b"floor((4 + 2*0 - 2) / 1) + 1 = 3, 2.50x10^-5\n"
 
 
 def test_streams_that_are_not_there_are_passed_over(monkeypatch):

@@ -6,6 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kernelviz.arithmetic.operations import Convolution
+from kernelviz.explain.texts import origin_text
+from kernelviz.explain.walkthrough import work_out
+from kernelviz.files.numbers import typed_numbers
+
 
 @pytest.fixture
 def kernel_of(run, tmp_path):
@@ -50,6 +55,31 @@ def test_both_commands_read_the_same_numbers(kernel_of, tmp_path, text, values):
         (tmp_path / name).write_text("1;2\n3, 4\n")
     for kernel in kernel_of(text):
         np.testing.assert_array_equal(kernel, values)
+
+
+@pytest.mark.parametrize("text", ["1_000; 2", "１ 2", "1 ２.5", "٣ 1"])
+def test_numbers_that_only_python_reads_are_refused(kernel_of, text):
+    """Underscores and digits of other scripts are rejected by both commands, with one message."""
+    first, second = kernel_of(text)
+    assert first == second
+    assert "must hold finite numbers, but got" in first["message"]
+
+
+@pytest.mark.parametrize("text", ["1.000000", "0.500000", "-2.00000", "123.5600"])
+def test_trailing_zeros_are_shown_as_typed(run, text):
+    """Numbers as typed have the zeros that were typed."""
+    out = run("explain", "conv", "--input", f"{text};", "--kernel-values", "1;").out
+    assert text.replace("-", "−") in out
+
+
+@pytest.mark.parametrize(
+    ("text", "origin"), [("1.000000 2", "as typed"), ("1.0000000 2", "as given"), ("1.2345678 2", "as given")]
+)
+def test_a_page_says_as_typed_only_of_numbers_that_are(text, origin):
+    """Numbers that are too long to be drawn as typed are not called so."""
+    data = typed_numbers(text, "input")
+    worked = work_out(Convolution((1, 2), 1), data, typed_numbers("1", "kernel").spread((1, 1, 1, 1)))
+    assert origin_text(worked) == f"numbers {origin}"
 
 
 def test_three_channels_are_a_kernel_of_colours(run, tmp_path):

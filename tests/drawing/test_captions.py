@@ -10,17 +10,28 @@ from kernelviz.drawing.sheets import make_sheet
 def test_title_and_identity_say_what_it_is(new_bank):
     """The title has the layer's full name; the identity the weights, the settings and the shape."""
     sheet = make_sheet(new_bank((32, 3, 3, 3), name="layer1.0.conv1"))
-    assert sheet.title == "Kernels of layer1.0.conv1"
+    assert sheet.title == "Kernels of layer1.0.conv1, as RGB"
     assert sheet.identity == "resnet18, random weights (seed 0)  ·  Conv2d 3 → 32, 3 × 3  ·  weight (32, 3, 3, 3)"
     assert make_sheet(new_bank(), view="channels").title.endswith(", channel by channel")
     assert make_sheet(new_bank(), view="matrix").title.endswith(", input by input")
+    assert make_sheet(new_bank(), view="sum").title.endswith(", summed over channels")
+    assert make_sheet(new_bank(), view="norm").title.endswith(", norm over channels")
     assert make_sheet(new_bank(), view="spectrum").title.endswith(", frequency responses")
+
+
+def test_no_view_is_named_where_nothing_is_summed(new_bank):
+    """A kernel that reads one channel is drawn as it is: neither title nor caption speaks of a sum."""
+    for bank in (new_bank((32, 1, 3, 3), groups=32), new_bank((4, 1, 3, 3))):
+        sheet = make_sheet(bank, view="sum")
+        assert sheet.title == f"Kernels of {bank.layer.name}"
+        assert "sum" not in " ".join(sheet.caption).lower()
+    assert make_sheet(new_bank((4, 1, 3, 3)), view="norm").title.endswith(", sizes of weights")
 
 
 def test_a_plain_weight_has_a_title_and_its_shape():
     """Without a layer the page contains the kernels' shape only."""
     sheet = make_sheet(np.ones((4, 2, 3, 3)))
-    assert (sheet.title, sheet.identity) == ("Kernels", "weight (4, 2, 3, 3)")
+    assert (sheet.title, sheet.identity) == ("Kernels, summed over channels", "weight (4, 2, 3, 3)")
 
 
 def test_settings_are_named_where_they_are_unusual(new_bank):
@@ -37,12 +48,21 @@ def test_a_caption_keeps_its_order(new_bank, odd_weight):
     sheet = make_sheet(new_bank(weight=odd_weight), scale=(-1.0, 1.0))
     outside = int((np.abs(odd_weight[np.isfinite(odd_weight)]) > 1).sum())
     assert sheet.caption == (
-        "View sum: one tile per kernel  ·  16 of 16 kernels",
+        "One tile per kernel  ·  16 of 16 kernels",
         f"Scale −1.00 to +1.00, as asked  ·  {outside} of 400 values lie outside and take the end colour",
         "27 of 400 values are not finite, chequered, in 3 kernels with a black frame: 5, 9, 12",
         "1 is as good as zero, struck through: 3  ·  1 more below 5 % of the limit: 11  ·  1 is constant: 6",
     )
     assert sheet.notes == (f"{outside} of 400 values lie outside and take the end colour", *sheet.caption[2:])
+
+
+def test_a_limit_is_named_only_where_there_is_one(new_bank, odd_weight):
+    """With a range for each tile there is no common limit: what is faint is so beside the largest of the layer."""
+    bank = new_bank(weight=odd_weight)
+    words = " ".join(make_sheet(bank, scale="tile").caption)
+    assert "of the limit" not in words
+    assert "below 5 % of the largest weight of the layer: 11" in words
+    assert "below 5 % of the limit: 11" in " ".join(make_sheet(bank, scale="layer").caption)
 
 
 @pytest.mark.parametrize(

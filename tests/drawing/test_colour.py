@@ -2,12 +2,24 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
+from kernelviz import plot_features, plot_kernels, plot_overview
 from kernelviz.drawing import colour
-from kernelviz.drawing.colour import Scale, levels, make_scale, palette, ramp, rgb_pixels, tile_limits
+from kernelviz.drawing.colour import (
+    WHITE_RED,
+    ZERO_LEVEL,
+    Scale,
+    levels,
+    make_scale,
+    palette,
+    ramp,
+    rgb_pixels,
+    tile_limits,
+)
+from kernelviz.drawing.figures import figure_pixels
 from kernelviz.drawing.mosaic import make_mosaic
 from kernelviz.drawing.sheets import make_sheet
 from kernelviz.errors import UsageError
-from kernelviz.records import as_bank
+from kernelviz.records import VIEWS, as_bank, as_maps
 from kernelviz.views.kernel_views import kernel_tiles
 
 SIGNED = Scale("layer", -4.0, 4.0, signed=True)
@@ -193,3 +205,34 @@ def test_awkward_values_become_colours_without_a_warning(kind, scale):
             assert (drawn[finite & (clipped >= 0)] >= 100).all()
             assert (drawn[finite & (clipped <= 0)] <= 100).all()
             assert (drawn[~finite] == 100).all() or isinstance(scale, tuple)
+
+
+def test_a_colour_map_is_obeyed_or_refused():
+    """No function takes a colour map and draws in other colours: what is drawn as red, green and blue refuses one."""
+    weight, maps = np.random.default_rng(0).standard_normal((4, 3, 3, 3)), np.random.default_rng(0).random((5, 6, 6))
+    for draw in (plot_kernels, make_sheet):
+        for choice, words in (({}, "default view"), ({"view": "rgb"}, "view rgb takes no")):
+            with pytest.raises(UsageError, match=words) as caught:
+                draw(weight, cmap="PuOr", **choice)
+            assert "sum, norm, channels, matrix and spectrum" in caught.value.what
+            assert "view sum" in caught.value.hint
+        for view in set(VIEWS) - {"auto", "rgb"}:
+            draw(weight, view=view, cmap="PuOr")
+    with pytest.raises(UsageError, match="pca takes no cmap; mean, max and norm"):
+        plot_features(maps, reduce="pca", cmap="PuOr")
+    plain, coloured = (figure_pixels(plot_overview([as_maps(maps)], cmap=cmap)) for cmap in (None, "viridis"))
+    assert not np.array_equal(plain, coloured)
+
+
+def test_maps_have_the_same_colours_before_and_after_a_relu():
+    """A value is drawn in one colour, whether its map has negative values or lost them, on one scale."""
+    before = np.linspace(-1, 1, 21).reshape(1, 3, 7)
+    after = np.maximum(before, 0)
+    signed, cut = (make_mosaic(make_sheet(as_maps(values))).rgb for values in (before, after))
+    same = before[0] >= 0
+    for row, column in np.argwhere(same):
+        zoom = signed.shape[1] // 7
+        at = row * zoom + zoom // 2, column * zoom + zoom // 2
+        assert np.abs(signed[at].astype(int) - cut[at]).max() <= 8, (row, column)
+    assert np.array_equal(ramp(WHITE_RED, signed=False)[0], ramp(None, signed=True)[ZERO_LEVEL])
+    assert np.array_equal(ramp(WHITE_RED, signed=False)[-1], ramp(None, signed=True)[-1])

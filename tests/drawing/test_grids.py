@@ -151,7 +151,7 @@ def test_figures_hold_four_megapixels_and_report_what_is_cut(shape, choice):
 def test_a_tile_larger_than_the_picture_is_refused(kernel, zoom, view):
     """A single tile that no picture can hold ends in a sentence, before any pixel is made."""
     with pytest.raises(UsageError, match="too large for the picture") as caught:
-        make_sheet(np.ones((2, 2, *kernel)), view=view, zoom=zoom)
+        make_sheet(np.ones((2, 2, *kernel)), view=view, zoom=zoom, layout="torch")
     assert ("--zoom" if zoom else "--style bare") in caught.value.hint
 
 

@@ -7,6 +7,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
+import kernelviz
 from kernelviz.drawing.growth import growth_page, plot_growth
 from kernelviz.drawing.page import Text as Words
 from kernelviz.errors import UsageError
@@ -50,7 +51,7 @@ def test_no_text_meets_another(count, stages, rows):
 def test_the_last_field_is_labelled():
     """The last receptive field is beside its line, and the caption names the layer that first sees the whole image."""
     words = [item.text for item in growth_page(trace(40)).items if isinstance(item, Words)]
-    assert {"81 px", "stages.1", "●", "the image, 64 px", "dense 3 × 3", "pointwise 1 × 1"} <= set(words)
+    assert {"81 px", "stages.1", "●", "the image, 64 px", "standard 3 × 3", "pointwise 1 × 1"} <= set(words)
     assert "● the first to see as much as the image, 64 px: stages.2.block.31.conv, 65 px" in words
     small = [item.text for item in growth_page(trace(20)).items if isinstance(item, Words)]
     assert "no convolution sees as much as the image, 64 px" in small
@@ -59,16 +60,45 @@ def test_the_last_field_is_labelled():
 
 def test_stages_that_do_not_fit_are_listed():
     """Bands that are too narrow for their names are listed below, in order."""
-    words = [item.text for item in growth_page(trace(60, stages=30)).items if isinstance(item, Words)]
-    above = [word for word in words if word.startswith("stages.")]
+    words = [item.text for item in growth_page(trace(120, stages=60)).items if isinstance(item, Words)]
     below = " ".join(words)
-    told = [f"stages.{at}" for at in range(30) if f"stages.{at}" not in above]
+    told = [f"stages.{at}" for at in range(60) if str(at) not in words[: words.index("receptive field")]]
     assert told
     assert f"too narrow for their names: {told[0]}, {told[1]}" in below
     assert f"and {len(told) - 12} more" in below
+
+
+def test_stages_have_short_names_where_the_full_ones_do_not_fit():
+    """All stages are named in the same way, and the caption says what the short names mean."""
+    traced = kernelviz.trace(kernelviz.load_model("tf_efficientnet_lite0", weights=None))
+    words = [item.text for item in growth_page(traced).items if isinstance(item, Words)]
+    assert [word for word in words if word in set("0123456")][:7] == list("0123456")
+    assert "stages 0 to 6: blocks.0 to blocks.6" in words
+    assert "blocks.3" not in words
+
+
+def test_values_of_few_layers_are_written():
+    """Where a chart has a few steps and bars, no number has to be read off an axis."""
+    traced = trace(2)
+    words = [item.text for item in growth_page(traced).items if isinstance(item, Words)]
+    assert {"3", "5 px", "64", "32", "8", "9"} <= set(words)
+    assert "8" not in {item.text for item in growth_page(trace(49)).items if isinstance(item, Words)}
 
 
 def test_nothing_to_draw_is_an_error():
     """A network without a known receptive field is rejected."""
     with pytest.raises(UsageError, match="known receptive field"):
         growth_page(Trace((3, 8, 8), (), 0, 0))
+
+
+def test_dense_is_said_of_fully_connected_layers_only():
+    """No convolution is called dense: they are standard, grouped, pointwise or depthwise."""
+    for name, family in (
+        ("resnet18", "standard"),
+        ("resnext50_32x4d", "grouped"),
+        ("tf_efficientnet_lite0", "depthwise"),
+    ):
+        page = growth_page(kernelviz.trace(kernelviz.load_model(name, weights=None)))
+        words = [item.text for item in page.items if isinstance(item, Words)]
+        assert [word for word in words if word.startswith(f"{family} ")], name
+        assert not [word for word in words if "dense" in word.lower()], name

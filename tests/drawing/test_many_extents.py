@@ -133,7 +133,7 @@ def test_a_contact_sheet_with_every_irregularity_fits(new_maps):
     maps = [new_maps(values=values, image=f"photo {number}.jpg", label=BUNDLED) for number in range(100)]
     figure = plot_contact(maps, range(8))
     check_page(figure)
-    assert len(figure.recipe["notes"]) == 5
+    assert len(figure.recipe["notes"]) == 6
 
 
 @pytest.mark.parametrize("shape", [(8, 14, 14), (3, 1, 1), (2, 3, 200), (64, 112, 112), (5, 200, 3)], ids=str)

@@ -75,7 +75,9 @@ def test_large_maps_are_averaged_not_skipped(new_maps):
     figure = plot_overview([new_maps(values=values[None])] * 4)
     tiles = [raster.pixels for raster in figure.findobj(RasterArtist)][1:]
     assert all(max(tile.shape) <= 400 for tile in tiles)
-    assert tiles[0].max(axis=2).min() > 200  # 0 is black, half of the largest value is bright
+    assert (
+        tiles[0].max(axis=2).max() < 150
+    )  # 0 is white, the means of blocks are all near the largest of them: dark red
 
 
 def test_no_layer_is_refused():

@@ -20,11 +20,12 @@ from kernelviz import (
     save_picture,
     work_out,
 )
-from kernelviz.drawing.page import Raster, Text
-from kernelviz.drawing.worksheets import Cells, cells_panel, digit_size, tints
+from kernelviz.drawing.page import Panel, Raster, Text, text_width
+from kernelviz.drawing.worksheets import DARK, LEGIBLE, Cells, Tint, cells_panel, digit_size, tint_bar, tints
 from kernelviz.errors import UsageError
 from kernelviz.explain.plots import explaining_page, overlaps
 from kernelviz.explain.step_pages import step_page
+from kernelviz.explain.step_parts import step_tint
 from kernelviz.explain.walkthrough import example_numbers
 from kernelviz.wording import factor_text, value_text
 
@@ -65,11 +66,12 @@ def test_frames_are_the_steps():
     assert len(animation.pages) == 9
     assert len({(page.width, page.height) for page in animation.pages}) == 1
     results = [value_text(float(each)) for each in ours.output.ravel()]
+    bar = words(Panel(tint_bar(step_tint(ours, ours.step(0, 0)), 480.0).items, 0, 0))
     for at, (page, step) in enumerate(zip(animation.pages, ours.steps(), strict=True)):
-        shown = words(page)
+        shown = words(page) - bar
         assert [text for text in results if shown[text]] == results[: at + 1]
         assert shown[value_text(step.value)] == 2
-        assert shown[f"the marked cell, row {step.at[0]}, column {step.at[1]}"] == 1
+        assert shown[f"the framed cell, row {step.at[0]}, column {step.at[1]} (counted from 0)"] == 1
         assert {item.text for item in page.items if isinstance(item, Text) and item.bold} >= {
             value_text(float(each)) for each in step.window.ravel()
         }
@@ -78,7 +80,8 @@ def test_frames_are_the_steps():
 def output_of(page, ours):
     """The numbers in the output's cells, by row and column; None in an empty one."""
     rows, columns = ours.operation.output_size
-    raster = [item for item in page.items if isinstance(item, Raster)][-1]
+    shape = (rows, columns, 3)
+    raster = [item for item in page.items if isinstance(item, Raster) and item.pixels.shape == shape][-1]
     cell = raster.width / columns
     found = {}
     for item in page.items:
@@ -136,12 +139,18 @@ def test_stamps_that_cannot_be_shown_are_refused():
 def test_headings_do_not_move_between_frames():
     """Headings and formula have the same position in all frames."""
     pages = animate_convolution(worked(Convolution(4, 2, stride=2, padding=1, bias=True))).pages
-    for word in ("kernel", "output", "the size of the output", "="):
+    for word in ("output", "the size of the output", "="):
         places = {tuple((i.x, i.y) for i in page.items if isinstance(i, Text) and i.text == word)[:1] for page in pages}
         assert len(places) == 1, word
+    assert len({head_of(page, "kernel") for page in pages}) == 1
     stamps = animate_convolution(worked(TransposedConvolution(2, 3, stride=2)), view="stamps").pages
     for word in ("input", "kernel", "output", "the size of the output"):
-        assert len({(i.x, i.y) for page in stamps for i in page.items if isinstance(i, Text) and i.text == word}) == 1
+        assert len({head_of(page, word) for page in stamps}) == 1
+
+
+def head_of(page, word):
+    """Where the first text of these words is, which names a matrix; later ones are in the legend of the formula."""
+    return next((item.x, item.y) for item in page.items if isinstance(item, Text) and item.text == word)
 
 
 def test_too_many_frames_are_refused():
@@ -195,29 +204,40 @@ def test_only_what_is_transposed_stamps():
 
 
 def test_digits_stay_dark_on_every_tint():
-    """The contrast of a digit with any cell that carries one is above 7, that of a quiet one above 4.5."""
-    values = np.linspace(-1, 1, 201)[None]
-    for lit, ink, least in ((None, 0x1A, 7), (np.zeros((1, 201), bool), 0x5F, 4.5)):
-        colours = tints(Cells(values, 1.0, lit), digits=True)[0] / 255
+    """The contrast of a digit with any cell that carries one is at least 8.6."""
+    for tint in (Tint(1.0), Tint(1.0, 0.001)):
+        colours = tints(Cells(np.linspace(-1, 1, 2001)[None], tint), digits=True)[0] / 255
         linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
         luminance = linear @ np.array([0.2126, 0.7152, 0.0722])
-        dark = ((ink / 255 + 0.055) / 1.055) ** 2.4
-        assert ((luminance + 0.05) / (dark + 0.05)).min() > least
+        ink = np.array([int(DARK[at : at + 2], 16) / 255 for at in (1, 3, 5)])
+        dark = ((ink + 0.055) / 1.055) ** 2.4 @ np.array([0.2126, 0.7152, 0.0722])
+        assert ((luminance + 0.05) / (dark + 0.05)).min() >= 8.6
 
 
-def test_digits_that_do_not_fit_are_left_out():
-    """Long numbers shrink until they are no longer legible."""
-    assert digit_size([Cells(np.array([[1.0]]), 1)], 89) > digit_size([Cells(np.array([[1234.0]]), 1)], 89) > 0
-    assert digit_size([Cells(np.array([[12345.0]]), 1)], 40) == 0
+def sizes(values, cell):
+    """The sizes of the digits of a row of numbers in cells of this size, by text."""
+    cells = Cells(np.array([values]), Tint(1.0))
+    panel = cells_panel(cells, cell, digit_size([cells], cell))
+    return {item.text: item.size for item in panel.items if isinstance(item, Text)}
+
+
+def test_a_long_number_shrinks_alone():
+    """It takes 0.85 of its cell, the others keep their size; only if it is not legible the digits of its matrix vanish."""
+    found = sizes([1.0, 23.0, 1234.5], 96)
+    assert found["1"] == found["23"] > found["1234.5"] > LEGIBLE
+    assert text_width("1234.5", found["1234.5"]) == pytest.approx(0.85 * 96)
+    assert sizes([1.0, 23.0, 1234.5], 60) == {}
+    assert set(sizes([1.0, 23.0], 60)) == {"1", "23"}
 
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(411, "411"), (-1, "−1"), (0.5, "0.5"), (1 / 3, "0.333"), (2.25, "2.25"), (1e6, "1.00×10⁶"), (-np.inf, "−∞"),
-     (-0.0, "0"), (1234.5, "1,230")],
+    [(411, "411"), (-1, "−1"), (0.5, "0.5"), (1 / 3, "0.333"), (2.25, "2.25"), (1e6, "1000000"), (-np.inf, "−∞"),
+     (-0.0, "0"), (1234.5, "1234.5"), (1234567, "1.23×10⁶"), (1234.567, "1230"), (1e-5, "1×10⁻⁵"), (0.1 + 0.2, "0.300"),
+     (-3.125, "−3.125"), (999999.5, "1×10⁶"), (2.5e9, "2.5×10⁹"), (np.nan, "NaN")],
 )  # fmt: skip
 def test_values_as_people_write_them(value, text):
-    """Whole numbers and short decimals as they are, others in three digits."""
+    """Numbers of up to six digits exactly, others in three digits."""
     assert value_text(value) == text
 
 
@@ -260,10 +280,10 @@ def test_what_is_not_finite_is_drawn_and_counted(operation, kind, tmp_path):
 def test_a_single_value_that_is_not_finite_is_chequered():
     """If cells are too small for digits, and if a pixel is a cell."""
     values = np.array([[1.0, np.nan], [np.inf, -2.0]])
-    panel = cells_panel(Cells(values, 2.0), 20, 0)
+    panel = cells_panel(Cells(values, Tint(2.0, pale=False)), 20, 0)
     chequers = {(item.left, item.top): item for item in panel.items if isinstance(item, Raster)}
     assert set(chequers) == {(0, 0), (20, 0), (0, 20)}
     assert {tuple(map(int, np.unique(chequers[place].pixels))) for place in ((20, 0), (0, 20))} == {(64, 212)}
-    colours = tints(Cells(np.full((2, 2), np.nan), 1.0), digits=False)
+    colours = tints(Cells(np.full((2, 2), np.nan), Tint(1.0)), digits=False)
     assert colours[..., 0].tolist() == [[64, 212], [212, 64]]
-    assert tints(Cells(values, 2.0, empty=~np.isfinite(values)), digits=False)[0, 1].tolist() == [255, 255, 255]
+    assert tints(Cells(values, Tint(2.0), empty=~np.isfinite(values)), digits=False)[0, 1].tolist() == [255, 255, 255]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
+from restraints import bounds
 
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.files.numbers import csv_numbers, is_typed, typed_numbers
@@ -83,3 +86,12 @@ def test_what_is_no_csv_file_is_refused(tmp_path, data):
         csv_numbers(path, "input")
     with pytest.raises(KernelvizError, match="cannot be read"):
         csv_numbers(tmp_path / "missing.csv", "input")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no such files here")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    """A pipe named like a CSV file is rejected at once, even if nobody writes into it."""
+    os.mkfifo(tmp_path / "pipe.csv")
+    with bounds(5), pytest.raises(KernelvizError, match="cannot be read") as caught:
+        csv_numbers(tmp_path / "pipe.csv", "kernel")
+    assert caught.value.why == "It is not a regular file."

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from restraints import permissions_that_bind
 
 from kernelviz import make_singles, save_singles
 from kernelviz.errors import FileInTheWayError, WriteError
@@ -176,3 +177,12 @@ def test_threads_that_save_the_same_maps_all_succeed(tmp_path):
             results = [pool.submit(save_singles, made(), folder) for _ in range(2)]
             assert [result.result() for result in results] == [folder / "index.json"] * 2
             assert module.is_complete(folder / "index.json")
+
+
+def test_a_link_to_what_may_not_be_examined_is_in_the_way(tmp_path):
+    """A link into another user's private folder is an error, not a reason to fail unexpectedly."""
+    (tmp_path / "private").mkdir(mode=0)
+    (tmp_path / "one").symlink_to("private/one")
+    with permissions_that_bind(), pytest.raises(FileInTheWayError):
+        save_singles(made(), tmp_path / "one", force=True)
+    (tmp_path / "private").chmod(0o700)

@@ -33,7 +33,7 @@ OTHERS = {
     "Photoshop": b"8BPS\0\1",
     "icon": b"\0\0\1\0\1\0",
     "HTML": b"<!DOCTYPE html><html>",
-    "NumPy": b"\x93NUMPY\1\0",
+    "DICOM": bytes(128) + b"DICM\2\0",
     "zip": b"PK\3\4",
     "text": "not an image, äöü\n".encode(),
     "unknown": bytes(range(1, 255)),

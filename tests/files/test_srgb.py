@@ -4,7 +4,7 @@ from struct import pack
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
-from sample_images import ALPHA, GREY, RGB, RNG, WIDE, close, encoded, grey3, over_white, png
+from sample_images import ALPHA, GREY, RGB, RNG, WIDE, close, encoded, grey3, over_white, png, swapped_profile
 
 from kernelviz.files.images import read_image
 
@@ -70,20 +70,20 @@ MODES = {
         (255.0 - CMYK[..., :3]) * (255.0 - CMYK[..., 3:]) / 255,
         "CMYK",
     ),
-    "16-bit PNG": (Image.fromarray(WIDE), "PNG", {}, grey3(WIDE / 257), "257"),
-    "16-bit TIFF": (Image.fromarray(WIDE), "TIFF", {}, grey3(WIDE / 257), "257"),
-    "16-bit PGM": (Image.fromarray(WIDE.astype(np.int32)), "PPM", {}, grey3(WIDE / 257), "257"),
-    "float in [0, 1]": (Image.fromarray(FLOATS), "TIFF", {}, grey3(FLOATS * 255), "255"),
-    "float in [0, 255]": (Image.fromarray(FLOATS * 255), "TIFF", {}, grey3(FLOATS * 255), "rounded"),
+    "16-bit PNG": (Image.fromarray(WIDE), "PNG", {}, grey3(WIDE / 257), "65535 became 1"),
+    "16-bit TIFF": (Image.fromarray(WIDE), "TIFF", {}, grey3(WIDE / 257), "65535 became 1"),
+    "16-bit PGM": (Image.fromarray(WIDE.astype(np.int32)), "PPM", {}, grey3(WIDE / 257), "65535 became 1"),
+    "float in [0, 1]": (Image.fromarray(FLOATS), "TIFF", {}, grey3(FLOATS * 255), "1 became 1"),
+    "float in [0, 255]": (Image.fromarray(FLOATS * 255), "TIFF", {}, grey3(FLOATS * 255), "255 became 1"),
     "float elsewhere": (
         Image.fromarray(FLOATS * 6 - 3),
         "TIFF",
         {},
         grey3((FLOATS - FLOATS.min()) / (FLOATS.max() - FLOATS.min()) * 255),
-        "stretched",
+        "became 0",
     ),
-    "32-bit like 8": (Image.fromarray(GREY.astype(np.int32)), "TIFF", {}, grey3(GREY), "as they are"),
-    "32-bit like 16": (Image.fromarray(WIDE.astype(np.int32)), "TIFF", {}, grey3(WIDE / 257), "257"),
+    "32-bit like 8": (Image.fromarray(GREY.astype(np.int32)), "TIFF", {}, grey3(GREY), "255 became 1"),
+    "32-bit like 16": (Image.fromarray(WIDE.astype(np.int32)), "TIFF", {}, grey3(WIDE / 257), "65535 became 1"),
 }
 
 
@@ -99,30 +99,30 @@ def test_every_mode_equals_its_reference(name):
     assert word is None or any(word in note for note in image.notes)
 
 
-def test_sixteen_bits_of_colour_are_reduced():
-    """A PNG with 16 bits a channel is that divided by 257, within one level, with alpha too."""
+def test_sixteen_bits_of_colour_are_kept():
+    """A PNG with 16 bits a channel keeps all of them, over white where it has alpha, and shows them divided by 257."""
     wide = RNG.integers(0, 65536, (5, 4, 4), dtype=np.uint16)
     for colour, channels in ((2, 3), (6, 4)):
         used = wide[..., :channels]
         rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in used)
         image = read_image(png(4, 5, 16, colour, rows))
-        reference = used[..., :3] / 257
-        if channels == 4:  # colour and alpha have each lost up to one level before they meet
-            reference = over_white(reference, used[..., 3] / 257)
-        assert np.abs(image.pixels - reference).max() <= (1 if channels == 3 else 2)
-        assert any("16-bit" in note for note in image.notes)
+        share = used[..., 3:] / 65535 if channels == 4 else 1
+        reference = used[..., :3] * share + 65535 * (1 - share)
+        assert np.abs(image.values - reference).max() <= 0.5
+        assert np.abs(image.pixels - reference / 257).max() <= 0.51
+        assert any("16-bit values: 0 became 0 and 65535 became 1" in note for note in image.notes)
 
 
 def test_one_transparent_value_of_sixteen_bits():
-    """The transparent value of a 16-bit grey PNG becomes white; that of 16-bit colours is ignored with a note."""
+    """The transparent value of a 16-bit PNG becomes white, in grey and in colour."""
     grey = np.array([[0, 1000, 65535]], np.uint16)
     image = read_image(png(3, 1, 16, 0, b"\0" + grey.astype(">u2").tobytes(), (b"tRNS", pack(">H", 1000))))
     assert image.pixels[0, :, 0].tolist() == [0, 255, 255]
-    colour = np.array([[[1000, 2000, 3000]]], np.uint16)
-    data = png(1, 1, 16, 2, b"\0" + colour.astype(">u2").tobytes(), (b"tRNS", pack(">HHH", 1000, 2000, 3000)))
+    colour = np.array([[[1000, 2000, 3000], [1000, 2000, 3001]]], np.uint16)
+    data = png(2, 1, 16, 2, b"\0" + colour.astype(">u2").tobytes(), (b"tRNS", pack(">HHH", 1000, 2000, 3000)))
     image = read_image(data)
-    assert close(image, colour / 257)
-    assert any("not applied" in note for note in image.notes)
+    assert image.values.tolist() == [[[65535] * 3, [1000, 2000, 3001]]]
+    assert any("white" in note for note in image.notes)
 
 
 def test_values_that_are_not_finite_are_counted():
@@ -152,17 +152,6 @@ def test_a_profile_is_converted():
     assert np.abs(image.pixels.astype(int) - np.asarray(reference)).max() <= 1
     assert np.abs(image.pixels.astype(int) - RGB[..., [1, 0, 2]]).max() <= 3
     assert any("converted to sRGB" in note for note in image.notes)
-
-
-def swapped_profile():
-    """The sRGB profile with the red and the green primary exchanged: converting with it exchanges the channels."""
-    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    count = int.from_bytes(data[128:132], "big")
-    for index in range(count):
-        at = 132 + 12 * index
-        name = bytes(data[at : at + 4])
-        data[at : at + 4] = {b"rXYZ": b"gXYZ", b"gXYZ": b"rXYZ"}.get(name, name)
-    return bytes(data)
 
 
 def test_a_long_profile_is_used():

@@ -7,11 +7,15 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
+from kernelviz import apply_filter
 from kernelviz.drawing.figures import RasterArtist
+from kernelviz.drawing.page import Raster
+from kernelviz.drawing.page import Text as Words
 from kernelviz.errors import UsageError
 from kernelviz.filters.bank import classical_filters, unit_rows
-from kernelviz.filters.match_pages import TALLEST, plot_matches
-from kernelviz.filters.matching import match_kernels
+from kernelviz.filters.filter_pages import filter_page
+from kernelviz.filters.match_pages import TALLEST, matches_page, plot_matches
+from kernelviz.filters.matching import UNNAMED, match_kernels
 
 ODD = {"letters": "a" * 300, "CJK": "编码器.卷积層.一", "mathtext": r"$\foo$ $x_1$", "newline": "two\nlines\x1b[31m"}
 
@@ -47,7 +51,7 @@ def test_no_text_meets_another(size, inputs, count):
     bank = classical_filters(size)
     for at in range(0, count, 2):
         kernels[at] = bank[at * 7 % len(bank)].values
-    check(plot_matches(kernels, gabor=size < 8))
+    check(plot_matches(kernels, gabor=size < 8, layout="torch"))
 
 
 @pytest.mark.parametrize("inputs", [1, 3])
@@ -126,3 +130,43 @@ def test_plain_arrays_and_records_draw_the_same():
     assert words(plot_matches(kernels)) == words(plot_matches(match_kernels(kernels)))
     with pytest.raises(UsageError, match="no classical filters"):
         plot_matches(np.ones((3, 4, 1, 1)))
+
+
+def test_the_closest_filter_is_shown_of_kernels_without_a_name_too():
+    """In grey, so that it is not taken for a name; the caption says so."""
+    kernels = np.random.default_rng(0).standard_normal((12, 1, 3, 3))
+    found = match_kernels(kernels)
+    unnamed = [row for row in found.main_rows if row.kind in UNNAMED]
+    assert unnamed
+    page = matches_page(found)
+    grey = [
+        item for item in page.items
+        if isinstance(item, Raster) and item.pixels.ndim == 3 and item.width < 60 and item.width == item.height
+        and (item.pixels[2:-2, 2:-2].max(axis=2) == item.pixels[2:-2, 2:-2].min(axis=2)).all()
+    ]  # fmt: skip
+    assert len(grey) == len(unnamed)
+    assert any("in grey" in item.text for item in page.items if isinstance(item, Words))
+
+
+def test_every_kind_is_named_at_the_bar():
+    """However narrow its part of the bar is, each kind has its name in it or below it."""
+    bank = classical_filters(3)
+    kernels = np.stack([one.values for one in bank[::3]] + [bank[0].values] * 200)[:, None]
+    found = match_kernels(kernels, layout="torch")
+    words = [item.text for item in matches_page(found).items if isinstance(item, Words)]
+    first_group = words.index(next(word for word in words if word == next(iter(found.counts))))
+    at_the_bar = " ".join(words[:first_group])
+    assert len(found.counts) > 5
+    assert all(kind in at_the_bar for kind in found.counts)
+
+
+def test_filters_keep_the_column_of_the_image_free_and_bars_are_as_wide_as_images():
+    """No response stands below the photograph as if it were one of it; a bar ends where its image ends."""
+    image = np.random.default_rng(0).random((224, 224))
+    page = filter_page([apply_filter(image, name) for name in ("sobel-x", "laplacian", "sobel-y", "gaussian")])
+    pictures = [item for item in page.items if isinstance(item, Raster) and item.height > 200]
+    lefts = sorted({item.left for item in pictures})
+    assert [sum(item.left == left for item in pictures) for left in lefts] == [1, 2, 2]
+    bars = [item for item in page.items if isinstance(item, Raster) and item.height < 20]
+    assert len(bars) == 4
+    assert {bar.width for bar in bars} == {pictures[0].width}

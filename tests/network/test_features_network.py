@@ -194,12 +194,15 @@ def test_numbers_of_other_kinds(kind):
 
 
 def test_one_dimension_and_three():
-    """A line becomes maps of one row; a volume is rejected."""
+    """A line becomes maps of one row, a volume maps of three axes; a batch of several volumes is rejected."""
     batch = torch.randn(2, 20)
     (maps,) = capture_features(nn.Sequential(nn.Conv1d(2, 3, 5)), batch, "0")
     assert maps.values.shape == (3, 1, 16)
-    with pytest.raises(UsageError, match=r"\(1, 1, 4, 4, 4\)"):
-        capture_features(nn.Sequential(nn.Conv3d(1, 1, 3)), torch.randn(1, 1, 4, 4, 4), "0")
+    volumes = nn.Sequential(nn.Conv3d(1, 1, 3))
+    (maps,) = capture_features(volumes, torch.randn(1, 1, 4, 5, 6), "0")
+    assert maps.values.shape == (1, 2, 3, 4)
+    with pytest.raises(UsageError, match=r"2 × 1 × 4 × 4 × 4|\(2, 1, 4, 4, 4\)"):
+        capture_features(volumes, torch.randn(2, 1, 4, 4, 4), "0")
 
 
 class Choosy(nn.Module):

@@ -237,7 +237,7 @@ def test_no_name_breaks_the_search(name):
     with pytest.raises(UnknownModelError) as caught:
         load_model(name)
     assert caught.value.what.isprintable()
-    assert caught.value.hint.startswith(("Try ", "Type "))
+    assert caught.value.hint.startswith(("Try ", "Type ", "Names are of timm"))
 
 
 @pytest.mark.parametrize("name", ["resnet18d.nosuchtag", "resnet18d."])
@@ -316,7 +316,7 @@ def test_an_architecture_that_cannot_be_built(monkeypatch):
     monkeypatch.setattr(timm, "create_model", fails)
     with pytest.raises(KernelvizError, match="could not build test_resnet") as caught:
         load_model("test_resnet", weights="random")
-    assert caught.value.why == "needs a package that is not here"
+    assert caught.value.why == "Needs a package that is not here"
 
 
 def test_what_timm_warns_of_does_not_reach_the_user(monkeypatch):

@@ -87,7 +87,8 @@ def gradient_boxes(network, size, wanted):
         return keep
 
     names = {name for name, *_ in wanted}
-    hooks = [network.get_submodule(name).register_forward_hook(keeping(name)) for name in names]
+    modules = {name or type(network).__name__: module for name, module in network.named_modules()}
+    hooks = [modules[name].register_forward_hook(keeping(name)) for name in names]
     image = (torch.rand(1, *size, dtype=torch.float64) + 0.5).requires_grad_()
     with Linear():
         network(image)

@@ -7,7 +7,7 @@ import zlib
 from struct import pack
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageCms
 
 RNG = np.random.default_rng(5)
 RGB = RNG.integers(0, 256, (13, 17, 3), dtype=np.uint8)
@@ -48,3 +48,14 @@ def png(width, height, depth, colour, rows, *chunks):
     header = chunk(b"IHDR", pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
     more = b"".join(chunk(*each) for each in chunks)
     return b"\x89PNG\r\n\x1a\n" + header + more + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b"")
+
+
+def swapped_profile():
+    """The sRGB profile with the red and the green primary exchanged: converting with it exchanges the channels."""
+    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    count = int.from_bytes(data[128:132], "big")
+    for index in range(count):
+        at = 132 + 12 * index
+        name = bytes(data[at : at + 4])
+        data[at : at + 4] = {b"rXYZ": b"gXYZ", b"gXYZ": b"rXYZ"}.get(name, name)
+    return bytes(data)

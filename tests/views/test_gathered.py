@@ -47,3 +47,12 @@ def test_the_digest_is_of_the_images_in_their_order():
     assert gathered("a", "b").as_recipe() == recipes[0]
     assert gathered("a", None).as_recipe() is None
     assert gathered().as_recipe() is None
+
+
+def test_notes_on_reading_are_counted():
+    """Notes of images that differ in their numbers alone are one note, with the number of images that it is about."""
+    images = Gathered()
+    for number, notes in enumerate([("from 0 to 10", "turned"), ("from 0 to 20",), ("turned", "from -1 to 3")]):
+        image = Image(np.zeros((2, 2, 3), np.uint8), str(number), "x", None, "x", None, "RGB", notes)
+        images.add(FeatureMaps(np.zeros((1, 2, 2)), image=image))
+    assert images.notes() == ("from 0 to 10 (and alike)", "turned (2 of 3 images)")

@@ -87,7 +87,7 @@ def test_tables_show_every_plane_at_its_row_and_column(name, view):
 @pytest.mark.parametrize("size", [1, 3])
 def test_a_tall_matrix_is_turned(outputs, inputs, along, size):
     """A matrix of more kernels than inputs is transposed, with a note."""
-    tiles = kernel_tiles(as_bank(np.ones((outputs, inputs, size, size))), view="matrix")
+    tiles = kernel_tiles(as_bank(np.ones((outputs, inputs, size, size)), layout="torch"), view="matrix")
     assert tiles.numbers_along == along
     assert ("turned" in tiles.explanation) == (along == "columns")
     assert tiles.layout == ("heatmap" if size == 1 else "table")

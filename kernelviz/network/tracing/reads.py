@@ -1,16 +1,18 @@
 """Which rows and columns of the input each element of a tensor reads, one axis at a time.
 
-An ``AxisReads`` holds five planes for one axis of the image. Each plane has the tensor's rank; a dimension along which
+An ``AxisReads`` holds six planes for one axis of the image. Each plane has the tensor's rank; a dimension along which
 nothing changes has size 1. ``FIRST`` and ``LAST`` are the rows read inside the image, ``FREE_FIRST`` and ``FREE_LAST``
 those read if the image continued beyond its border, and ``POSITION`` is the element's own row in its map: ``NO_POSITION``
-if it has none, ``TORN`` if it was made of several. An element that reads nothing has a first row beyond its last one.
+if it has none, ``TORN`` if it was made of several. ``FREE_POSITION`` is the row of the continued map to which the free
+reads belong: a row that was wrapped around the border lies beyond it. An element that reads nothing has a first row
+beyond its last one.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,24 +22,27 @@ if TYPE_CHECKING:
     from kernelviz.records import Array
 
 
-FIRST, LAST, FREE_FIRST, FREE_LAST, POSITION = range(5)
+FIRST, LAST, FREE_FIRST, FREE_LAST, POSITION, FREE_POSITION = range(6)
 NO_POSITION = -1
 TORN = -2
 """The position of an element that combines elements at several positions."""
 FAR = 2**29  # further than any row of any image
-NOWHERE = -FAR  # a tap that reads nothing
+NOWHERE = -FAR  # a tap that reads nothing, and the free position of an element without one
 
 _SMALL = 2**14
 _LARGEST = 2**21  # elements of one plane; larger ones are not followed
+_LONGEST_PERIOD = 64  # positions of one window
 
 
 @dataclass(frozen=True, eq=False)
 class AxisReads:
-    """The planes (5, *dims) of one axis, and the distance in the input of neighbouring positions, ``jump``.
+    """The planes (6, *dims) of one axis, and the distance in the input of neighbouring positions, ``jump``.
 
     ``pooled``: the elements have no position along this axis any more, as after a mean. ``mixed``: an operation that reads
-    the whole axis took part. ``beside`` are planes that are read as well, kept separate if their union would be large: the
-    scores of attention read the reads of their row and those of their column.
+    the whole axis took part. ``uncertain``: rows that are apart were combined, or the size of the map was set, so that the
+    number of rows that an element reads may depend on the size of the image. ``torn``: it does, since elements combine
+    several positions, as a recurrent layer does. ``beside`` are planes that are read as well, kept separate if their union
+    would be large: the scores of attention read the reads of their row and those of their column.
     """
 
     planes: Array
@@ -45,6 +50,8 @@ class AxisReads:
     pooled: bool = False
     mixed: bool = False
     beside: tuple[Array, ...] = ()
+    uncertain: bool = False
+    torn: bool = False
 
     def moved(self, move: Callable[[Array], Array]) -> AxisReads:
         """The reads after ``move`` rearranged the planes; it must keep their first dimension."""
@@ -84,12 +91,12 @@ def image_axis(size: int, dim: int, rank: int) -> AxisReads:
     shape = [1] * rank
     shape[dim] = size
     rows = np.arange(size, dtype=np.int32).reshape(shape)
-    return AxisReads(np.stack([rows] * 5))
+    return AxisReads(np.stack([rows] * 6))
 
 
 def nothing(rank: int) -> Array:
-    """Planes (5, 1, ..., 1) that read nothing."""
-    return np.array([FAR, -FAR, FAR, -FAR, -1], dtype=np.int32).reshape(5, *[1] * rank)
+    """Planes (6, 1, ..., 1) that read nothing."""
+    return np.array([FAR, -FAR, FAR, -FAR, NO_POSITION, NOWHERE], dtype=np.int32).reshape(6, *[1] * rank)
 
 
 def joined(parts: Sequence[AxisReads]) -> AxisReads:
@@ -110,7 +117,21 @@ def joined(parts: Sequence[AxisReads]) -> AxisReads:
         pooled=all(part.pooled for part in parts),
         mixed=any(part.mixed for part in parts) or len(positioned) < len(parts),
         beside=beside,
+        uncertain=any(part.uncertain for part in positioned) or _apart([part.planes for part in positioned]),
+        torn=any(part.torn for part in positioned) or bool((planes[POSITION] == TORN).any()),
     )
+
+
+def _apart(terms: Sequence[Array]) -> bool:
+    """Whether elements of the first term read rows that are not next to those of another one."""
+    one = terms[0]
+    for other in terms[1:]:
+        if int(np.prod(np.broadcast_shapes(one.shape, other.shape))) > max(one.size, other.size, _SMALL):
+            continue
+        first = np.maximum(one[FREE_FIRST], other[FREE_FIRST])
+        if ((first > np.minimum(one[FREE_LAST], other[FREE_LAST]) + 1) & (first < FAR)).any():
+            return True
+    return False
 
 
 def _united(terms: Sequence[Array]) -> tuple[Array, tuple[Array, ...]]:
@@ -152,22 +173,23 @@ def _union(one: Array, other: Array) -> Array:
     check_size(bigger)
     planes = np.empty(bigger, dtype=np.int32)
     np.minimum(one[::2][:2], other[::2][:2], out=planes[:4:2])
-    np.maximum(one[1::2], other[1::2], out=planes[1::2])
-    planes[POSITION] = _position_of_both(one[POSITION], other[POSITION])
+    np.maximum(one[1:4:2], other[1:4:2], out=planes[1:4:2])
+    planes[POSITION:] = _positions_of_both(one[POSITION:], other[POSITION:])
     return planes
 
 
-def _position_of_both(first: Array, second: Array) -> Array:
-    """The position of an element made of two: the first's if it differs between elements, else the second's.
+def _positions_of_both(one: Array, other: Array) -> Array:
+    """The positions of an element made of two: the first's if they differ between elements, else the second's.
 
     Two different constant positions give none, as in the states of a recurrent layer.
     """
+    first, second = one[0], other[0]
     if first.size > 1 and first.min() != first.max():
-        return first
+        return one
     if second.size > 1 and second.min() != second.max():
-        return second
+        return other
     together_at_one = first.flat[0] == second.flat[0] or NO_POSITION in {int(first.flat[0]), int(second.flat[0])}
-    return first if together_at_one else np.full((1,) * first.ndim, TORN)
+    return one if together_at_one else np.array([TORN, NOWHERE]).reshape(2, *[1] * first.ndim)
 
 
 def check_size(shape: Sequence[int]) -> None:
@@ -189,38 +211,56 @@ def together(reads: AxisReads, dim: int, *, keep_positions: bool = False) -> Axi
         return reads
     if keep_positions:
         planes = np.broadcast_to(_reduced(reads.planes, dim), reads.planes.shape).copy()
-        planes[POSITION] = reads.planes[POSITION]
+        planes[POSITION:] = reads.planes[POSITION:]
     else:
         planes = _reduced(reads.planes, dim)
     planes, beside = _united([planes, *(_reduced(term, dim) for term in reads.beside)])
     position = reads.planes[POSITION]
     in_space = position.shape[dim] > 1 and bool((position.take([0], axis=dim) != position).any())
+    in_space = in_space or (not reads.pooled and bool((position == NO_POSITION).all()))
     everything = in_space and all((planes[plane] == planes[plane].flat[0]).all() for plane in (FIRST, LAST))
-    return replace(reads, planes=planes, beside=beside, mixed=reads.mixed or everything)
+    uncertain = reads.uncertain or (in_space and not everything and _with_gaps(reads.planes, dim))
+    return replace(reads, planes=planes, beside=beside, mixed=reads.mixed or everything, uncertain=uncertain)
+
+
+def _with_gaps(planes: Array, dim: int) -> bool:
+    """Whether the rows that the elements along a dimension read leave out rows between them."""
+    first, last = (np.moveaxis(planes[plane], dim, -1) for plane in (FREE_FIRST, FREE_LAST))
+    if (first[..., 1:] <= last[..., :-1] + 1).all() and (first[..., :-1] <= last[..., 1:] + 1).all():
+        return False
+    order = first.argsort(axis=-1, kind="stable")
+    first = np.take_along_axis(first, order, axis=-1)
+    reach = np.maximum.accumulate(np.take_along_axis(last, order, axis=-1), axis=-1)
+    return bool(((first[..., 1:] > reach[..., :-1] + 1) & (first[..., 1:] < FAR)).any())
 
 
 def _reduced(planes: Array, dim: int) -> Array:
     """The union along one dimension, which stays with size 1; positions that differed along it are lost."""
     if planes.shape[dim + 1] == 1:
         return planes
-    united = np.empty([5, *(1 if axis == dim else size for axis, size in enumerate(planes.shape[1:]))], dtype=np.int32)
+    united = np.empty([6, *(1 if axis == dim else size for axis, size in enumerate(planes.shape[1:]))], dtype=np.int32)
     united[:4:2] = planes[:4:2].min(axis=dim + 1, keepdims=True)
-    united[1::2] = planes[1::2].max(axis=dim + 1, keepdims=True)
+    united[1:4:2] = planes[1:4:2].max(axis=dim + 1, keepdims=True)
     position = planes[POSITION]
     highest = position.max(axis=dim, keepdims=True)
-    lowest = np.minimum(
-        np.where(position < 0, FAR, position).min(axis=dim, keepdims=True), highest
+    lowest, free = (
+        np.where(position < 0, FAR, plane).min(axis=dim, keepdims=True) for plane in planes[POSITION:]
     )  # padding has no position
-    differs_elsewhere = lowest.min() != lowest.max()
-    united[POSITION] = lowest if differs_elsewhere else np.where(lowest < highest, -1, lowest)
+    lowest = np.minimum(lowest, highest)
+    if lowest.min() == lowest.max():
+        lowest = np.where(lowest < highest, NO_POSITION, lowest)
+    united[POSITION], united[FREE_POSITION] = lowest, np.where(lowest < 0, NOWHERE, free)
     return united
 
 
-def gathered(reads: AxisReads, dim: int, taps: Array, size: int, *, at_home: bool) -> AxisReads:
+def gathered(
+    reads: AxisReads, dim: int, taps: Array, size: int, *, at_home: bool, free_taps: Array | None = None
+) -> AxisReads:
     """Output o along ``dim`` reads the positions ``taps[o]`` of ``size``; ``taps`` is (outputs, longest window).
 
     Positions outside are padding and read nothing, except in the free planes, in which the image continues: there the
-    pattern of positions repeats with the jump. ``at_home``: this dimension is the axis' own.
+    pattern of positions repeats with the jump. ``at_home``: this dimension is the axis' own. ``free_taps`` are the
+    positions that are read if the image continues, where these are others: padding that repeats rows of the map.
     """
     reads = whole(reads)
     planes = reads.planes
@@ -228,50 +268,148 @@ def gathered(reads: AxisReads, dim: int, taps: Array, size: int, *, at_home: boo
         return reads
     if taps.shape == (size, 1) and bool((taps[:, 0] == np.arange(size)).all()):
         return reads  # 1 × 1: every unit keeps its position
+    free_taps = taps if free_taps is None else free_taps
+    in_windows = at_home and 0 in reads.varies_along  # padding of a window is not that of the image
+    beyond = at_home and bool(((free_taps < 0) | (free_taps >= size)).any())
+    period = _period(planes, dim, reads.jump) if beyond else reads.jump.denominator
+    jump = reads.jump if at_home else Fraction(0)
     around = [1] * planes.ndim
     around[dim + 1] = len(taps)
     shape = [len(taps) if axis == dim + 1 else side for axis, side in enumerate(planes.shape)]
     check_size(shape)
     result = np.empty(shape, dtype=np.int32)
     result[:4:2], result[1:4:2] = FAR, -FAR
-    for tap in taps.T:
-        inside, real = ((tap >= 0) & (tap < size)).reshape(around), (tap != NOWHERE).reshape(around)
-        source, shift = _continued(tap, size, reads.jump if at_home else Fraction(0))
+    for tap, free_tap in zip(taps.T, free_taps.T, strict=True):
+        inside = ((tap >= 0) & (tap < size)).reshape(around)
+        real = inside if in_windows else (tap != NOWHERE).reshape(around)
+        source, shift = _equivalent(free_tap, size, jump, period)
         read = planes[:4].take(np.minimum(source, planes.shape[dim + 1] - 1), axis=dim + 1)
         free = read[2:] + shift.astype(np.int32).reshape(around)
+        if free_taps is not taps:
+            read = planes[:2].take(np.minimum(tap, planes.shape[dim + 1] - 1), axis=dim + 1)
         np.minimum(result[:1], np.where(inside, read[:1], FAR), out=result[:1])
         np.maximum(result[1:2], np.where(inside, read[1:2], -FAR), out=result[1:2])
         np.minimum(result[2:3], np.where(real, free[:1], FAR), out=result[2:3])
         np.maximum(result[3:4], np.where(real, free[1:], -FAR), out=result[3:4])
-    if at_home and 0 in reads.varies_along:  # within windows: the position of the middle element
+    if in_windows:  # the position of the middle element
         middle = np.clip(taps[:, taps.shape[1] // 2], 0, size - 1)
-        result[POSITION] = planes[POSITION].take(middle, axis=dim)
+        result[POSITION:] = planes[POSITION:].take(middle, axis=dim + 1)
     elif at_home:
-        result[POSITION] = np.arange(len(taps)).reshape(around[1:])
+        result[POSITION:] = np.arange(len(taps)).reshape(around[1:])
+    elif len(taps) == size:
+        result[POSITION:] = planes[POSITION:]
     else:
-        result[POSITION] = planes[POSITION] if len(taps) == size else -1
+        result[POSITION], result[FREE_POSITION] = NO_POSITION, NOWHERE
     return replace(reads, planes=result)
 
 
-def _continued(taps: Array, size: int, jump: Fraction) -> tuple[Array, Array]:
+def _equivalent(taps: Array, size: int, jump: Fraction, period: int) -> tuple[Array, Array]:
     """For positions beyond the ends, the equivalent position inside, and the distance between the two in the input."""
-    period, step = jump.denominator, jump.numerator
     before, after = np.maximum(0, -taps), np.maximum(0, taps - size + 1)
     periods = -(-before // period) - -(-after // period)
     source = np.clip(taps + periods * period, 0, size - 1)
-    return source, np.where(taps == NOWHERE, 0, -periods * step)
+    return source, np.where(taps == NOWHERE, 0, -periods * int(period * jump))
 
 
-def steps_of(positions: Array) -> Fraction:
-    """The mean step between these positions: 2 for 0, 2, 4; one half for 0, 0, 1, 1."""
+def _period(planes: Array, dim: int, jump: Fraction) -> int:
+    """The number of positions after which the free reads repeat: that of the jump, or that of windows of positions."""
+    free = np.moveaxis(planes[FREE_FIRST : FREE_LAST + 1], dim + 1, -1)
+    shortest, size = jump.denominator, free.shape[-1]
+    free = free[:, (free[0] <= free[1]).all(axis=-1)]  # other lines are padding
+    for period in range(shortest, min(size // 2, _LONGEST_PERIOD) + 1, shortest):
+        if (free[..., period:] - free[..., :-period] == int(period * jump)).all():
+            return period
+    return shortest
+
+
+def step_along(reads: AxisReads, dim: int) -> Fraction:
+    """The mean step between positions along ``dim``: 2 for 0, 2, 4; one half for 0, 0, 1, 1."""
+    line = tuple(slice(None) if axis == dim else 0 for axis in range(reads.planes.ndim - 1))
+    positions = reads.planes[FREE_POSITION][line]
     steps = np.diff(positions)
-    if positions.size < 2 or positions.min() < 0 or steps.min() < 0:
+    if positions.size < 2 or positions.min() == NOWHERE or steps.min() < 0:
         return Fraction(1)
     known = np.unique(positions)
     gaps = np.unique(np.diff(known))
     if len(gaps) != 1 or positions.size % len(known):
         return Fraction(1)
     return Fraction(int(gaps[0]) * len(known), int(positions.size))
+
+
+def continued(carried: TensorReads, dim: int) -> TensorReads:
+    """The reads after elements were moved along ``dim``: free reads continue those of the elements that kept their order.
+
+    Rows that were wrapped around the border, copied beyond it or set to a constant there have the free reads of the row
+    that would be in their place if the image continued, so that receptive fields have the size that they have inside.
+    """
+    moved = [axis for axis, reads in enumerate(carried.axes) if dim in reads.varies_along]
+    if len(moved) != 1 or carried.home(moved[0]) != dim:  # tokens have rows and columns along one dimension
+        return carried
+    axes = list(carried.axes)
+    axes[moved[0]] = _continued_along(whole(axes[moved[0]]), dim)
+    return replace(carried, axes=tuple(axes))
+
+
+def _continued_along(reads: AxisReads, dim: int) -> AxisReads:
+    lines = np.moveaxis(reads.planes[FREE_POSITION], dim, -1)
+    steps = np.diff(lines, axis=-1)
+    if steps.size == 0 or (steps == steps.flat[0]).all():
+        return reads
+    planes = np.moveaxis(reads.planes, dim + 1, -1).copy()
+    flat = planes.reshape(len(planes), -1, planes.shape[-1])
+    if ((flat[FREE_POSITION] == NOWHERE) & (flat[FREE_FIRST] <= flat[FREE_LAST])).any():
+        return reads  # elements that were put together from several positions
+    lines, number = np.unique(flat[FREE_POSITION], axis=0, return_inverse=True)
+    for at, line in enumerate(lines):
+        expected = _progression(line)
+        if expected is not None and (expected != line).any():
+            chosen = np.flatnonzero(number.reshape(-1) == at)
+            flat[:, chosen] = _continued_line(flat[:, chosen], expected, reads.jump)
+    return replace(reads, planes=np.moveaxis(flat.reshape(planes.shape), -1, dim + 1))
+
+
+def _progression(line: Array) -> Any:
+    """The arithmetic progression that at least half of the positions follow without a gap, an ascending one first."""
+    numbers = np.arange(len(line))
+    known = np.flatnonzero(line != NOWHERE)
+    if len(known) == 1:
+        return line[known[0]] + numbers - known[0]
+    steps = np.where((line[1:] == NOWHERE) | (line[:-1] == NOWHERE), 0, np.diff(line))
+    starts = np.flatnonzero(np.diff(steps, prepend=steps[:1] - 1))
+    lengths = np.diff(starts, append=len(steps))
+    runs = [
+        (int(length), int(steps[start]) > 0, int(start))
+        for start, length in zip(starts, lengths, strict=True)
+        if steps[start]
+    ]
+    if not runs:
+        return None
+    length, _, start = max(runs)
+    return None if 2 * (length + 1) < len(known) else line[start] + steps[start] * (numbers - start)
+
+
+def _continued_line(planes: Array, expected: Array, jump: Fraction) -> Array:
+    """Lines (6, lines, n) of equal free positions, with the free reads of the ``expected`` positions."""
+    line = planes[FREE_POSITION, 0]
+    known = np.flatnonzero(line != NOWHERE)
+    kept = np.flatnonzero(line == expected)
+    kept = kept[(kept >= kept[0]) & (np.diff(kept, prepend=kept[0] - 1) == 1).cumprod().astype(bool)]
+    step = int(expected[1] - expected[0])
+    period = _period(planes[:, :, kept], 1, jump * step)
+    result = planes.copy()
+    for at in np.flatnonzero(line != expected):
+        if line[at] == NOWHERE and known[0] < at < known[-1]:
+            continue  # a gap inside the map: nothing is read there if the image continues either
+        source, start = at, line[at]
+        if line[at] == NOWHERE or (expected[at] - line[at]) % (period * step):
+            (source,), _ = _equivalent(np.array([at - kept[0]]), len(kept), jump * step, period)
+            source = source + kept[0]
+            start = line[source]
+        free = planes[FREE_FIRST : FREE_LAST + 1, :, source]
+        shift = round((int(expected[at]) - int(start)) * jump)
+        result[FREE_FIRST : FREE_LAST + 1, :, at] = np.where(free[0] <= free[1], free + shift, free)
+    result[FREE_POSITION] = expected
+    return result
 
 
 def as_taps(windows: Sequence[Sequence[int]]) -> Array:
@@ -353,7 +491,10 @@ AXIS_LETTERS = {1: "L", 2: "HW", 3: "DHW"}
 
 @dataclass(frozen=True, eq=False)
 class TensorReads:
-    """The reads along each axis of the image, and the channel numbers (1, *dims); or the reason why they are ``lost``."""
+    """The reads along each axis of the image, and the channel numbers (1, *dims); or the reason why they are ``lost``.
+
+    If the reads are lost, ``axes`` only locate the elements by their positions; they are empty if positions are lost too.
+    """
 
     axes: tuple[AxisReads, ...] = ()
     channel: Array | None = None
@@ -386,12 +527,22 @@ class TensorReads:
         """Whether an operation that reads a whole axis took part."""
         return any(reads.mixed or reads.pooled for reads in self.axes)
 
+    @property
+    def uncertain(self) -> bool:
+        """Whether receptive fields may grow with the image."""
+        return any(reads.uncertain for reads in self.axes)
+
 
 def image(shape: Sequence[int]) -> TensorReads:
     """The input (1, C, *axes) itself."""
     rank = len(shape)
     axes = tuple(image_axis(shape[dim], dim, rank) for dim in range(2, rank))
     return TensorReads(axes).with_channels(shape[1], 1, rank)
+
+
+def located(shape: Sequence[int], lost: str) -> TensorReads:
+    """What is known of a map (N, C, *axes) whose reads are lost: where each of its elements is."""
+    return replace(image(shape), lost=lost)
 
 
 def elementwise(parts: Sequence[TensorReads], rank: int) -> TensorReads:
@@ -437,10 +588,10 @@ def concatenated(parts: Sequence[TensorReads | None], sizes: Sequence[int], dim:
         for axis in range(len(known[0].axes))
     )
     numbered = [part.channel for part in known if part.channel is not None and part.channel.size > 1]
-    along = all(channel.shape[dim + 1] > 1 for channel in numbered)
-    if numbered and not along:
-        return TensorReads(axes, max(numbered, key=lambda channel: channel.size))
-    return TensorReads(axes).with_channels(sum(sizes), dim, rank) if numbered else TensorReads(axes)
+    across = [channel for channel in numbered if channel.shape[dim + 1] == 1]
+    if across:
+        return continued(TensorReads(axes, max(across, key=lambda channel: channel.size)), dim)
+    return continued(TensorReads(axes).with_channels(sum(sizes), dim, rank) if numbered else TensorReads(axes), dim)
 
 
 def _concatenated(parts: Sequence[AxisReads | None], sizes: Sequence[int], dim: int, rank: int) -> AxisReads:
@@ -459,7 +610,13 @@ def _concatenated(parts: Sequence[AxisReads | None], sizes: Sequence[int], dim: 
         shape = list(shapes[0])
         shape[dim + 1] = size
         pieces.append(np.broadcast_to(part, shape))
-    return replace(positioned[0], planes=np.concatenate(pieces, axis=dim + 1), mixed=mixed)
+    return replace(
+        positioned[0],
+        planes=np.concatenate(pieces, axis=dim + 1),
+        mixed=mixed,
+        uncertain=any(part.uncertain for part in positioned),
+        torn=any(part.torn for part in positioned),
+    )
 
 
 def _empty_beside(part: AxisReads, dim: int, rank: int) -> Array:
@@ -470,8 +627,8 @@ def _empty_beside(part: AxisReads, dim: int, rank: int) -> Array:
     first = position.take([0], axis=dim)
     if (first != position).any() or first.size == 1:
         return nothing(rank)
-    planes = np.broadcast_to(nothing(rank), (5, *first.shape)).copy()
-    planes[POSITION] = first
+    planes = np.broadcast_to(nothing(rank), (6, *first.shape)).copy()
+    planes[POSITION:] = part.planes[POSITION:].take([0], axis=dim + 1)
     return planes
 
 
@@ -481,7 +638,7 @@ def layout(carried: TensorReads | None, shape: Sequence[int]) -> str:
     Channels that contain several positions of a map count as channels.
     """
     words = ["N", *["?"] * (len(shape) - 1)] if shape else []
-    if carried is None or carried.lost:
+    if carried is None or not carried.axes:
         return " ".join(words)
     letters = AXIS_LETTERS.get(len(carried.axes), "?" * len(carried.axes))
     along: list[str] = [""] * len(shape)

@@ -5,6 +5,7 @@ A rule takes a ``Call`` and returns what is known of its first output. Without a
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -13,11 +14,17 @@ import numpy as np
 import torch
 
 from kernelviz.network.tracing.reads import (
+    FREE_POSITION,
+    NO_POSITION,
+    NOWHERE,
     POSITION,
     AxisReads,
     TensorReads,
+    TooLargeError,
     concatenated,
+    continued,
     elementwise,
+    located,
     mixed_over,
     reduced,
     reshaped,
@@ -30,13 +37,17 @@ Rule: TypeAlias = "Callable[[Call], Found | list[Found]]"
 
 @dataclass(frozen=True)
 class Call:
-    """One operation: its name, arguments and output, and what is known of a tensor (None: it does not read the image)."""
+    """One operation: its name, arguments and output, and what is known of a tensor (None: it does not read the image).
+
+    ``operator`` is the name with the library, as ``aten::add``.
+    """
 
     name: str
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     output: Any
     known: Callable[[Any], Found]
+    operator: str = ""
 
     @property
     def source(self) -> TensorReads:
@@ -66,28 +77,68 @@ class Call:
 
 
 def outcome(call: Call) -> Found | list[Found]:
-    """What is known of the outputs of an operation: one value, or one per output."""
+    """What is known of the outputs of an operation: one value, or one per output.
+
+    If an argument is lost, so are the outputs, but their elements may still be located. The output of a convolution, a
+    pool or a normalisation of maps is located whatever its arguments are.
+    """
     overwrites = call.name in {"copy_", "fill_"}
     tensors = tensors_in((call.args[1:] if overwrites else call.args, call.kwargs))
     carried = [known for tensor in tensors if (known := call.known(tensor)) is not None]
     if not carried or call.name in _CONSTANT:
         return None
-    lost = next((known for known in carried if known.lost), None)
-    if lost is not None:
-        return lost
+    lost = next((known.lost for known in carried if known.lost), "")
+    if lost and not all(known.axes for known in carried):
+        return _located(call, TensorReads(lost=lost))
+    try:
+        found = _followed(call)
+    except Exception as error:  # noqa: BLE001 - a fault of a rule must not end the network's forward pass
+        found = failed(call, error)
+    if isinstance(found, list):
+        return [value and _located(call, replace(value, lost=lost or value.lost)) for value in found]
+    return found and _located(call, replace(found, lost=lost or found.lost))
+
+
+def failed(call: Call, error: Exception) -> TensorReads:
+    """What is known of a tensor if the rule for an operation raised an error: nothing, and why."""
+    if isinstance(error, TooLargeError):
+        return TensorReads(lost=f"{call.name} spreads rows and columns over too many elements to follow")
+    return TensorReads(lost=f"the rule for {call.operator} failed")
+
+
+def _followed(call: Call) -> Found | list[Found]:
     rule = RULES.get(call.name)
     return rule(call) if rule else TensorReads(lost=f"{call.name} is not an operation that fields are followed through")
 
 
+def _located(call: Call, found: TensorReads) -> TensorReads:
+    """What is known of the first output; if it is lost, an operation on maps still determines its dimensions."""
+    if found.lost and not found.axes and call.name in _OF_MAPS and 3 <= call.rank <= 5:
+        first = call.output[0] if isinstance(call.output, (tuple, list)) else call.output
+        return located(first.shape, found.lost)
+    return found
+
+
 def tensors_in(value: Any) -> list[torch.Tensor]:
-    """All tensors of nested arguments."""
-    if isinstance(value, torch.Tensor):
+    """All tensors of nested tuples, lists and mappings, in order; those of a container that occurs twice, once.
+
+    A network may return values nested to any depth, lists that contain themselves, and mappings that fail when they are
+    read, which count as empty.
+    """
+    if isinstance(value, torch.Tensor) and not value.is_nested:
         return [value]
-    if isinstance(value, Mapping):
-        return [tensor for item in value.values() for tensor in tensors_in(item)]
-    if isinstance(value, (tuple, list)):
-        return [tensor for item in value for tensor in tensors_in(item)]
-    return []
+    found: list[torch.Tensor] = []
+    waiting, met = [value], {}
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, torch.Tensor):
+            if not value.is_nested:  # it has no shape
+                found.append(value)
+        elif isinstance(value, tuple | list | Mapping) and id(value) not in met:
+            met[id(value)] = value  # kept, so that no other object gets its id
+            with contextlib.suppress(Exception):
+                waiting += list(value.values() if isinstance(value, Mapping) else value)[::-1]
+    return found
 
 
 def _elementwise(call: Call) -> Found:
@@ -192,7 +243,7 @@ def _contracted(carried: TensorReads, dim: int, *, other: bool) -> TensorReads:
         pooled = reads.pooled or (other and had_position and not united.positioned)
         if other and united.positioned and dim in reads.varies_along:
             planes = united.planes.copy()
-            planes[POSITION] = -1  # the other factor determines the position
+            planes[POSITION], planes[FREE_POSITION] = NO_POSITION, NOWHERE  # the other factor determines the position
             united = replace(united, planes=planes)
         return replace(united, pooled=pooled)
 
@@ -200,6 +251,16 @@ def _contracted(carried: TensorReads, dim: int, *, other: bool) -> TensorReads:
     result = carried.each(contract)
     return replace(result, channel=None if channel is None else channel.take([0], axis=dim + 1))
 
+
+_OF_MAPS = frozenset({
+    "convolution", "_convolution", "cudnn_convolution", "mkldnn_convolution", "conv1d", "conv2d", "conv3d",
+    "conv2d_relu", "conv3d_relu", "deform_conv2d", "max_pool2d", "max_pool2d_with_indices", "max_pool3d_with_indices",
+    "avg_pool1d", "avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
+    "_adaptive_avg_pool3d", "adaptive_max_pool2d", "adaptive_max_pool3d", "fractional_max_pool2d", "max_unpool2d",
+    "native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "cudnn_batch_norm",
+    "_batch_norm_no_update", "native_group_norm", "grid_sampler_2d", "grid_sampler_3d",
+})  # fmt: skip
+"""Operations whose first output is (N, C, ...) by their own contract."""
 
 _DIM_AT = {"linalg_vector_norm": 2, "norm": 2}
 
@@ -220,7 +281,7 @@ _ELEMENTWISE = (
     "masked_fill_", "sign", "round", "floor", "ceil", "eq", "ne", "lt", "le", "gt", "ge", "logical_and",
     "logical_or", "logical_not", "bitwise_and", "bitwise_or", "bitwise_not", "nan_to_num", "isnan",
     "remainder", "fmod", "_conj", "view_as_real", "real", "imag", "positive", "detach_",
-    "lift_fresh_copy",
+    "lift_fresh_copy", "quantize_per_tensor", "dequantize", "fake_quantize_per_tensor_affine_cachemask",
 )  # fmt: skip
 
 RULES: dict[str, Rule] = {
@@ -319,8 +380,11 @@ def _roll(call: Call) -> Found:
     shifts, dims = call.args[1], call.option(2, "dims", [])
     if not dims:
         return TensorReads(lost="roll without dimensions")
-    axes = [call.dim(dim) + 1 for dim in dims]
-    return call.source.moved(lambda planes: np.roll(planes, shifts, axes))
+    axes = [call.dim(dim) for dim in dims]
+    result = call.source.moved(lambda planes: np.roll(planes, shifts, [axis + 1 for axis in axes]))
+    for axis in axes:
+        result = continued(result, axis)
+    return result
 
 
 def _flip(call: Call) -> Found:
@@ -338,7 +402,10 @@ def _repeat(call: Call) -> Found:
         counts = [1 if size == 1 else count for size, count in zip(planes.shape[1:], times, strict=True)]
         return np.tile(planes, (1, *counts))
 
-    return call.source.moved(repeat)
+    result = call.source.moved(repeat)
+    for dim, count in enumerate(times):
+        result = continued(result, dim) if count > 1 else result
+    return result
 
 
 def _cat(call: Call) -> Found:
@@ -384,7 +451,8 @@ def _index(call: Call) -> Found:
     if positions.device.type == "meta":
         return TensorReads(lost=f"{call.name} takes positions that are not known without numbers")
     positions = positions.numpy()
-    return source.moved(lambda planes: planes if planes.shape[dim + 1] == 1 else planes.take(positions, axis=dim + 1))
+    result = source.moved(lambda planes: planes if planes.shape[dim + 1] == 1 else planes.take(positions, axis=dim + 1))
+    return continued(result, dim)
 
 
 RULES.update(

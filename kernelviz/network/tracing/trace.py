@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from torch import nn
 
-from kernelviz.errors import UsageError
-from kernelviz.network.convolutions import list_layers
-from kernelviz.network.model import Model, stage_names
+from kernelviz.errors import BrokenPassError, KernelvizError, UsageError
+from kernelviz.network.convolutions import first_names, list_layers
+from kernelviz.network.model import Model, root_of, stage_names
 from kernelviz.network.selection import without_expert
 from kernelviz.network.tracing import reads
 from kernelviz.network.tracing.reads import (
@@ -26,29 +29,134 @@ from kernelviz.network.tracing.reads import (
     together,
     whole,
 )
-from kernelviz.network.tracing.watch import ObservedPass, observe_pass
+from kernelviz.network.tracing.watch import FurtherInputs, ObservedPass, naming_next_size, observe_pass
+from kernelviz.network.weights.names import LARGEST_TRACED
 from kernelviz.traces import AxisField, Field, Trace, TracedLayer
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection
 
     from kernelviz.network.tracing.watch import ModuleVisit
     from kernelviz.records import Array, ConvLayer, Source
     from kernelviz.traces import Family
 
 
-def trace(network: Model | nn.Module, input_size: Sequence[int] | None = None) -> Trace:
+def trace(
+    network: Model | nn.Module,
+    input_size: Sequence[int] | Sequence[Sequence[int]] | Mapping[str, Sequence[int]] | None = None,
+) -> Trace:
     """Observe one forward pass of an image of ``input_size``, (C, H, W), on ``meta``, without weights or arithmetic.
 
-    The network is not changed. ``input_size`` may be omitted for a ``Model``.
+    The network is not changed. ``input_size`` may be omitted for a ``Model``; (C, L) and (C, D, H, W) are sizes as well.
+    Of several inputs it lists the sizes, ``[(3, 32, 32), (3, 32, 32)]``, or by name, ``{"x": (3, 32, 32), "t": (1,)}``;
+    receptive fields are those on the first one, and on others of its height and width.
 
     Raises:
         UsageError: the input size is missing or not valid.
-        KernelvizError: the network does not take such an input, or cannot be copied.
+        BrokenPassError: the network does not take such an input; its ``trace`` holds the layers that ran before.
+        KernelvizError: the network cannot be copied.
     """
-    size = checked_size(network, input_size)
-    module = network.module if isinstance(network, Model) else network
-    return as_trace(network, observe_pass(module, size), size)
+    first, further = _several(input_size)
+    size = checked_size(network, first)
+    module = root_of(network)
+    try:
+        with naming_next_size(network, size):
+            observed = observe_pass(module, size, further=further)
+    except BrokenPassError as error:
+        if isinstance(error.observed, ObservedPass):
+            found = with_sure_sizes(as_trace(network, error.observed, size), error.observed, module, further)
+            error.trace = replace(found, layers=tuple(layer for layer in found.layers if layer.runs))
+        raise
+    return with_sure_sizes(as_trace(network, observed, size), observed, module, further)
+
+
+def _several(sizes: Any) -> tuple[Any, FurtherInputs | None]:
+    """The size of the first input, and the further ones on ``meta``.
+
+    Raises:
+        UsageError: a further size is not valid.
+    """
+    if isinstance(sizes, Mapping):
+        names, every = list(sizes), list(sizes.values())
+    elif isinstance(sizes, Sequence) and sizes and all(isinstance(size, Sequence) for size in sizes):
+        names, every = [], list(sizes)
+    else:
+        return sizes, None
+    if not every:
+        raise UsageError("The sizes of the inputs are missing.", hint="For example [(3, 32, 32), (3, 32, 32)].")
+    for size in every[1:]:
+        if not all(isinstance(side, int) and 0 < side < 2**20 for side in size):
+            raise UsageError(f"The size of an input must be whole numbers without the batch, but got {size}.")
+    rest = tuple(torch.empty(1, *size, device="meta") for size in every[1:])
+    if names:
+        return every[0], FurtherInputs(named=dict(zip(names[1:], rest, strict=True)), image=names[0])
+    return every[0], FurtherInputs(after=rest)
+
+
+def with_sure_sizes(
+    traced: Trace, observed: ObservedPass, module: nn.Module, further: FurtherInputs | None = None
+) -> Trace:
+    """The trace without the sizes of receptive fields that depend on the size of the image.
+
+    An uncertain size must be the same in an image of twice the size, if the network takes one; ``further`` are its other
+    inputs.
+    """
+    title = type(module).__name__  # of the network itself, as in ``network_rows``
+    reads_of = {name or title: visit.found for name, visit in observed.visits.items() if visit.found is not None}
+    others = {}
+    if any(found.uncertain for found in reads_of.values()):
+        sides = traced.input_size[1:]
+        twice = (traced.input_size[0], *(2 * side for side in sides))
+        with suppress(KernelvizError):
+            larger = observe_pass(module, twice, further=further and further.resized(sides, twice[1:]))
+            others = {layer.name: layer.field for layer in as_trace(module, larger, twice).layers}
+    layers = (
+        _with_sure_size(layer, reads_of.get(layer.name), others.get(layer.name), traced.input_size[1:])
+        for layer in traced.layers
+    )
+    return replace(traced, layers=tuple(layers))
+
+
+def _with_sure_size(
+    layer: TracedLayer, found: TensorReads | None, other: Field | None, sides: Sequence[int]
+) -> TracedLayer:
+    """The layer with the sizes of its field that do not depend on the image; ``other`` is that in the larger image."""
+    if layer.field is None or found is None:
+        return layer
+    axes = [
+        replace(axis, size=None) if reads.torn else axis
+        for axis, reads in zip(layer.field.axes, found.axes, strict=True)
+    ]
+    if found.uncertain and other is not None:
+        mixed = layer.field.mixes_image
+        axes = [
+            replace(axis, size=_size_of_both(axis, second, side, whole_image=mixed))
+            for axis, second, side in zip(axes, other.axes, sides, strict=True)
+        ]
+    lost = "" if all(axis.size is not None for axis in axes) else _GROWS
+    return replace(layer, field=replace(layer.field, axes=tuple(axes)), lost=lost)
+
+
+_GROWS = "the number of rows and columns that a unit reads depends on the size of the image"
+
+
+def _size_of_both(axis: AxisField, second: AxisField, side: int, *, whole_image: bool) -> int | None:
+    """The size of a receptive field in images of ``side`` and twice as many rows; None if they differ.
+
+    With ``whole_image``, all units may read all of it.
+    """
+    inside, inside_second = _size_inside(axis, side), _size_inside(second, 2 * side)
+    if axis.size is None or (whole_image and not inside and not inside_second):
+        return axis.size
+    if axis.size == second.size and max(inside, inside_second) <= axis.size:
+        return axis.size
+    return inside if inside == inside_second and inside else None
+
+
+def _size_inside(axis: AxisField, side: int) -> int:
+    """The largest extent of the fields that do not touch the border of the image; 0 if all touch it."""
+    inside = (axis.first > 0) & (axis.last < side - 1) & (axis.first <= axis.last)
+    return int((axis.last - axis.first + 1)[inside].max(initial=0))
 
 
 def as_trace(
@@ -59,7 +167,8 @@ def as_trace(
         source, stages = network.source, network.stages
     else:
         source, stages = None, stage_names(network)
-    return network_rows(observed.network, observed.visits, size, source=source, stages=stages, fields=fields)
+    found = network_rows(observed.network, observed.visits, size, source=source, stages=stages, fields=fields)
+    return replace(found, first_names=first_names(network))
 
 
 def checked_size(network: Model | nn.Module, input_size: Sequence[int] | None) -> tuple[int, ...]:
@@ -75,8 +184,9 @@ def checked_size(network: Model | nn.Module, input_size: Sequence[int] | None) -
             )
         return network.input_size
     size = tuple(input_size)
-    if not 2 <= len(size) <= 4 or not all(isinstance(side, int) and 0 < side < 2**20 for side in size):
-        raise UsageError(f"The input size must be whole numbers (channels, height, width), but got {size}.")
+    if not 2 <= len(size) <= 4 or not all(isinstance(side, int) and 0 < side <= LARGEST_TRACED for side in size):
+        what = f"The input size must be whole numbers (channels, height, width), but got {size}."
+        raise UsageError(what, f"None may be larger than {LARGEST_TRACED}.")
     return size
 
 
@@ -113,7 +223,9 @@ def _crossing(reads: AxisReads, other: AxisReads) -> bool:
     if reads.pooled or other.pooled or not set(reads.spread) & set(other.varies_along):
         return False
     reads = _united_but_along(reads, {*reads.varies_along, *other.varies_along})
-    first, last, _, _, row, column = np.broadcast_arrays(*reads.planes, other.planes[POSITION])
+    first, last, row, column = np.broadcast_arrays(
+        *(reads.planes[plane] for plane in (FIRST, LAST, POSITION)), other.planes[POSITION]
+    )
     used = (row >= 0) & (column >= 0)
     if not used.any():
         return False
@@ -153,8 +265,10 @@ def _axis_field(reads: AxisReads) -> AxisField:
         jump = int(steps[0]) or None  # zero if every unit reads the whole image
     elif len(first) == 1 and not reads.pooled and reads.jump.denominator == 1:
         jump = int(reads.jump)
-    offset = int(free_first[0]) if jump is not None and reading[0] else None
     nowhere = first > last
+    if ((first > free_last) | (last < free_first))[~nowhere].any():
+        jump = None  # rows of the far side of the image
+    offset = int(free_first[0]) if jump is not None and reading[0] else None
     first[nowhere], last[nowhere] = 0, -1
     return AxisField(first, last, size, jump, offset)
 
@@ -212,12 +326,13 @@ def network_rows(
     convolutions = {
         without_expert(layer.name) if layer.expert is not None else layer.name: layer for layer in list_layers(network)
     }
-    if "" in modules and type(network).__name__ in convolutions:
-        convolutions[""] = convolutions[type(network).__name__]
+    title = type(network).__name__  # of the network itself, whose name is empty
+    if title not in modules and title in convolutions:
+        convolutions[""] = convolutions[title]
     params = _own_params(modules)
     never_ran = [name for name in modules if name not in visits]
     layers = tuple(
-        _row(name, modules[name], visits.get(name), params[name], convolutions.get(name), fields=fields)
+        _row(name or title, modules[name], visits.get(name), params[name], convolutions.get(name), fields=fields)
         for name in [*visits, *never_ran]
         if _has_a_row(modules[name], visits.get(name), params[name])
     )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import re
+import sys
+import time
 from collections import Counter, OrderedDict
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -19,15 +22,18 @@ from torch.utils.flop_counter import flop_registry
 from torch.utils.weak import TensorWeakRef, WeakTensorKeyDictionary
 
 import kernelviz.network.tracing.window_rules  # noqa: F401  (it registers its rules)
-from kernelviz.errors import KernelvizError
+from kernelviz.errors import BrokenPassError, InputSizeError, KernelvizError
+from kernelviz.network.failures import SEVERAL_INPUTS, failure_texts, wrong_inputs
+from kernelviz.network.model import Model, root_of
 from kernelviz.network.snapshot import PreservedModule, check_ready, exclusive, preserved_random_state
 from kernelviz.network.tracing import reads as known
-from kernelviz.network.tracing.reads import TensorReads, TooLargeError, concatenated, narrowed
-from kernelviz.network.tracing.rules import Call, Found, outcome, part_of, tensors_in
+from kernelviz.network.tracing.reads import TensorReads, concatenated, located, narrowed
+from kernelviz.network.tracing.rules import Call, Found, failed, outcome, part_of, tensors_in
 from kernelviz.threads import no_warnings
+from kernelviz.wording import reason_text, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 
 class Sharing:
@@ -89,15 +95,20 @@ def after_write(name: str, written: torch.Tensor, value: Found, other: torch.Ten
         return before
     inside, around = _box(written, other), _box(other, written)
     if around is not None:
-        return value if inside is not None or value is None or value.lost else _cut(value, around)
+        return value if inside is not None or value is None else _cut(value, around)
     if before is not None and before.lost:
         return before
     if value is not None and value.lost:
-        return value
+        return _without_reads(before, value.lost)
     if inside is not None:
         pasted = _pasted(before, value, inside, other.shape)
         return pasted and pasted.each(narrowed)
-    return TensorReads(lost=f"{name} overwrites part of a tensor")
+    return _without_reads(before, f"{name} overwrites part of a tensor")
+
+
+def _without_reads(found: Found, lost: str) -> TensorReads:
+    """What is known of a tensor after other values were written into it: its elements are where they were."""
+    return TensorReads(lost=lost) if found is None else replace(found, lost=lost)
 
 
 def _memory(tensor: torch.Tensor) -> int | None:
@@ -174,31 +185,30 @@ def on_meta(network: nn.Module) -> nn.Module:
     Raises:
         KernelvizError: the network cannot be copied.
     """
-    network = getattr(network, "_orig_mod", network)  # the module inside torch.compile's wrapper
     memo: dict[int, Any] = {}
-    for module in network.modules():
-        if isinstance(module, torch.jit.ScriptModule):
-            raise KernelvizError(
-                "The network was compiled by torch.jit, and its operations cannot be observed.",
-                hint="Give the original Python module.",
-            )
-        for name in _HOOKS:
-            memo[id(vars(module).get(name))] = OrderedDict()
-        for parameter in module.parameters(recurse=False):
-            memo[id(parameter)] = nn.Parameter(_like(parameter), requires_grad=False)
-        for buffer in module.buffers(recurse=False):
-            memo[id(buffer)] = _like(buffer)
-    memo.pop(id(None), None)
     try:
+        for module in network.modules():
+            for name in _HOOKS:
+                memo[id(vars(module).get(name))] = OrderedDict()
+            for parameter in module.parameters(recurse=False):
+                memo[id(parameter)] = nn.Parameter(_like(parameter), requires_grad=False)
+            for buffer in module.buffers(recurse=False):
+                memo[id(buffer)] = _like(buffer)
+        memo.pop(id(None), None)
         with _WithoutNumbers():
             meta_copy = copy.deepcopy(network, memo)
     except Exception as error:  # noqa: BLE001 - a module may contain anything
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise KernelvizError("The network could not be copied to trace it.", reason) from None
+        raise KernelvizError("The network could not be copied to trace it.", reason_text(error)) from None
+    for module in meta_copy.modules():
+        if isinstance(module, nn.DataParallel):
+            module.device_ids = []  # it then runs its module without moving inputs to devices
     return meta_copy.eval()
 
 
 def _like(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor on ``meta`` like this one."""
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested:
+        return tensor.to("meta")
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
 
 
@@ -215,9 +225,35 @@ class _WithoutNumbers(TorchFunctionMode):
         if func is torch.Tensor.__deepcopy__:
             tensor, memo = args
             if id(tensor) not in memo:
-                memo[id(tensor)] = _like(tensor) if tensor.layout == torch.strided else tensor.to("meta")
+                memo[id(tensor)] = _like(tensor)
             return memo[id(tensor)]
         return func(*args, **(kwargs or {}))
+
+
+@dataclass(frozen=True)
+class FurtherInputs:
+    """What a network takes besides one image: tensors after it, and by name; ``image`` is its name if it has one."""
+
+    after: tuple[torch.Tensor, ...] = ()
+    named: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    image: str = ""
+
+    def call(self, network: nn.Module, image: torch.Tensor, convert: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+        """The output of the network for all inputs, the further ones converted."""
+        named = {name: convert(value) for name, value in self.named.items()}
+        if self.image:
+            return network(**{self.image: image}, **named)
+        return network(image, *map(convert, self.after), **named)
+
+    def resized(self, sides: Sequence[int], new_sides: Sequence[int]) -> FurtherInputs:
+        """The same inputs for an image of other sides: those of its height and width have ``new_sides``, on ``meta``."""
+
+        def resize(tensor: torch.Tensor) -> torch.Tensor:
+            same = tensor.ndim == len(sides) + 2 and tuple(tensor.shape[2:]) == tuple(sides)
+            return tensor.new_empty((*tensor.shape[:2], *new_sides), device="meta") if same else tensor
+
+        after, named = map(resize, self.after), {name: resize(value) for name, value in self.named.items()}
+        return replace(self, after=tuple(after), named=named)
 
 
 @dataclass
@@ -254,10 +290,16 @@ class ObservedPass:
     ended: Sequence[str]
 
 
-def observe_pass(module: nn.Module, size: Sequence[int], batch: torch.Tensor | None = None) -> ObservedPass:
+def observe_pass(
+    module: nn.Module,
+    size: Sequence[int],
+    batch: torch.Tensor | None = None,
+    further: FurtherInputs | None = None,
+) -> ObservedPass:
     """Observe one forward pass of an image of ``size`` (C, H, W) through a meta copy of the network.
 
-    If the network cannot be copied, or the forward pass of the copy fails, the network itself is observed with ``batch``.
+    Receptive fields are those on the image; ``further`` inputs of its height and width count as parts of it. If the network
+    cannot be copied, or the forward pass of the copy fails, the network itself is observed with ``batch``.
 
     Raises:
         KernelvizError: the network does not take such an input, or cannot be copied.
@@ -273,12 +315,12 @@ def observe_pass(module: nn.Module, size: Sequence[int], batch: torch.Tensor | N
             try:
                 meta_copy = on_meta(module)
                 image = torch.empty(1, *size, dtype=_number_kind(meta_copy), device="meta")
-                return _Observer(meta_copy).observe(image)
+                return _Observer(meta_copy).observe(image, further or FurtherInputs())
             except KernelvizError:
                 if batch is None:
                     raise
         with PreservedModule(module).restored():
-            return _Observer(module).observe(batch.detach())
+            return _Observer(module).observe(batch.detach(), further or FurtherInputs())
 
 
 def _normalised(image: torch.Tensor, *others: Any) -> Sequence[torch.Tensor]:
@@ -324,20 +366,49 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.sharing = Sharing()
         self.stack: list[ModuleVisit] = []
         self.ended: list[str] = []
+        self.unhooked = ""
+        self.handled = sys.exception()
 
-    def observe(self, image: torch.Tensor) -> ObservedPass:
-        """Run a batch of one image through the network."""
+    def observe(self, image: torch.Tensor, further: FurtherInputs) -> ObservedPass:
+        """Run a batch of one image, and further inputs, through the network.
+
+        Raises:
+            BrokenPassError: the network does not take such an input.
+            KernelvizError: it removes hooks during its forward pass.
+        """
         self.carried[image] = known.image(image.shape)
+
+        def beside(tensor: torch.Tensor) -> torch.Tensor:
+            tensor = _like(tensor) if image.is_meta else tensor.detach()
+            if tensor.ndim == image.ndim and tensor.shape[2:] == image.shape[2:]:
+                self.carried[tensor] = known.image(tensor.shape)
+            return tensor
+
         with ExitStack() as stack:
             for name, module in self.network.named_modules():
                 stack.enter_context(module.register_forward_pre_hook(self._entering(name), with_kwargs=True))
                 stack.enter_context(module.register_forward_hook(self._leaving(name), always_call=True))
             try:
                 with self:
-                    self.network(image)
+                    further.call(self.network, image, beside)
             except Exception as error:
-                raise _failed(error, image.shape[1:]) from error
+                raise self._failure(error, image.shape[1:]) from error
+        if self.unhooked or self.stack:
+            name = self.unhooked or next(name for name, visit in self.visits.items() if visit is self.stack[-1])
+            what = f"The layer {shown(name) or '(the network)'} cannot be observed."
+            raise KernelvizError(what, "Its hooks are removed, or others added, during the forward pass.")
         return ObservedPass(self.network, self.visits, self.ended)
+
+    def _failure(self, error: Exception, size: Sequence[int]) -> BrokenPassError:
+        """The error with what was observed before it."""
+        ended = {name: visit for name, visit in self.visits.items() if visit.given}
+        for visit in ended.values():
+            visit.runs = len(visit.given)
+        if text := wrong_inputs(self.network, error):
+            return BrokenPassError(text, f"{reason_text(error).rstrip('.')}.", SEVERAL_INPUTS)
+        found = _failed(error, self.network, size)
+        found.observed = ObservedPass(self.network, ended, self.ended)
+        return found
 
     def _entering(self, name: str) -> Any:
         def enter(_module: nn.Module, inputs: Any, named: Any) -> None:
@@ -350,8 +421,14 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return enter
 
     def _leaving(self, name: str) -> Any:
-        def leave(_module: nn.Module, inputs: Any, output: Any) -> None:
+        def leave(module: nn.Module, inputs: Any, output: Any) -> None:
+            if not self.stack or self.stack[-1] is not self.visits.get(name):
+                self.unhooked = self.unhooked or name
+                return
             visit = self.stack.pop()
+            if output is None and sys.exception() is not self.handled:
+                return  # it did not end
+            self._locate(module, output)
             visit.given.append(self._passed(output))
             self.ended.append(name)
             tensors = tensors_in(output)
@@ -360,6 +437,15 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 visit.changes = not any(tensors[0] is tensor for tensor in tensors_in(inputs)) or bool(visit.operations)
 
         return leave
+
+    def _locate(self, module: nn.Module, output: Any) -> None:
+        """Locate the elements of a map by the contract of the module, if operations before it were not followed."""
+        if isinstance(output, torch.Tensor) and output.ndim - 2 == _axes_of(
+            tuple(parent.__name__ for parent in type(module).__mro__)
+        ):
+            found = self._known(output)
+            if found is not None and found.lost and not found.axes:
+                self.carried[output] = located(output.shape, found.lost)
 
     def _passed(self, values: Any) -> RunTensors:
         tensors = tuple((tuple(tensor.shape), self._known(tensor)) for tensor in tensors_in(values))
@@ -372,37 +458,45 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = func._overloadpacket.__name__  # noqa: SLF001
         short = _SHORT_CUTS.get(name)
         output = short(*args) if short and not kwargs and args[0].is_meta else _run(func, args, kwargs)
+        outputs = tensors_in([output])
+        try:
+            self._record(Call(name, args, kwargs, output, self._known, func._schema.name), func, outputs)  # noqa: SLF001
+        except Exception:  # noqa: BLE001 - the network's operation did its work; what it means stays unknown
+            for tensor in outputs:
+                self.carried[tensor] = TensorReads(lost=f"{name} could not be followed here")
+        return output
+
+    def _record(self, call: Call, func: Any, outputs: Sequence[torch.Tensor]) -> None:
+        """Count an operation for the module that runs, and find out what is known of its outputs."""
         if self.stack:
             visit = self.stack[-1]
-            visit.operations[name] += 1
+            visit.operations[call.name] += 1
             count = flop_registry.get(func._overloadpacket)  # noqa: SLF001
             if count is not None:
-                visit.macs += count(*args, **kwargs, out_val=output) // 2
-        outputs = tensors_in([output])
-        self._carry(Call(name, args, kwargs, output, self._known), outputs, written_by(func, args, kwargs))
+                visit.macs += count(*call.args, **call.kwargs, out_val=call.output) // 2
+        self._carry(call, outputs, written_by(func, call.args, call.kwargs))
         if makes_views(func):
-            self.sharing.meet(args[0], outputs)
-        return output
+            self.sharing.meet(call.args[0], outputs)
 
     def _known(self, tensor: Any) -> Found:
         found: Found = self.carried.get(tensor) if isinstance(tensor, torch.Tensor) else None
         return found
 
     def _carry(self, call: Call, outputs: Sequence[torch.Tensor], written: Sequence[torch.Tensor]) -> None:
-        try:
-            found = outcome(call)
-        except TooLargeError:
-            found = TensorReads(lost=f"{call.name} spreads rows and columns over too many elements to follow")
+        found = outcome(call)
         values = found if isinstance(found, list) else [found] * len(outputs)
         for tensor, value in zip(outputs, values, strict=False):
             before = self._known(tensor)
+            overwritten = any(tensor is target for target in written)
+            if overwritten and value is not None and value.lost and not value.axes and call.name != "copy_":
+                value = _without_reads(before, value.lost)  # noqa: PLW2901 - it was changed where it is
             self._keep(call, tensor, value)
-            if value is not before and any(tensor is target for target in written):
+            if value is not before and overwritten:
                 self._overwrite(call, tensor)
 
     def _keep(self, call: Call, tensor: torch.Tensor, value: Found) -> None:
-        if value is not None and not value.lost and any(part.planes.ndim != tensor.ndim + 1 for part in value.axes):
-            value = TensorReads(lost=f"{call.name} gives another rank than expected")
+        if value is not None and any(part.planes.ndim != tensor.ndim + 1 for part in value.axes):
+            value = TensorReads(lost=value.lost or f"{call.name} gives another rank than expected")
         if value is None:
             self.carried.pop(tensor, None)
         else:
@@ -413,9 +507,19 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         value = self._known(written)
         for other in self.sharing.others(written):
             before = self._known(other)
-            after = after_write(call.name, written, value, other, before)
+            try:
+                after = after_write(call.name, written, value, other, before)
+            except Exception as error:  # noqa: BLE001 - a fault of a rule must not end the network's forward pass
+                after = failed(call, error)
             if after is not before:
                 self._keep(call, other, after)
+
+
+@lru_cache(maxsize=4096)
+def _axes_of(classes: tuple[str, ...]) -> int | None:
+    """The number of axes of the maps that a convolution, a pool or a normalisation returns, by the names of its classes."""
+    found = (re.search(r"(?:Conv|Pool|Norm)\w*([123])d$", name) for name in classes)
+    return next((int(match[1]) for match in found if match), None)
 
 
 def _number_kind(network: nn.Module) -> torch.dtype:
@@ -423,23 +527,76 @@ def _number_kind(network: nn.Module) -> torch.dtype:
     return next(kinds, torch.float32)
 
 
-def _failed(error: Exception, size: Sequence[int]) -> KernelvizError:
-    reason = " ".join(str(error).split())[:300] or type(error).__name__
-    reason = f"{reason[0].upper()}{reason[1:]}"
-    if re.search(r"\bmeta\b|data-dependent", reason):
-        return KernelvizError(
-            "The network reads the values of its tensors, which a traced forward pass does not have.",
-            reason,
-            "Trace a part of it that does not depend on these values.",
-        )
-    if re.search(r"\bdtype\b|scalar types?|same type", reason):
-        return KernelvizError(
-            "The network does not take an input of its own data type.",
-            reason,
-            "Convert all of it to one data type first, for example with .float().",
-        )
-    return KernelvizError(
-        f"The network does not take an input of {' × '.join(map(str, size))}.",
-        reason,
-        "Give the input size that the network was built for.",
-    )
+def _failed(error: Exception, network: nn.Module, size: Sequence[int]) -> BrokenPassError:
+    reason = reason_text(error)
+    kind, what = BrokenPassError, "The network does not take an input of its own data type"
+    hint = "Convert all of it to one data type first, for example with .float()."
+    if "with Meta tensors" in reason:
+        what = "The network runs an operation that a traced forward pass does not support"
+        hint = "Trace a part of it without this operation."
+    elif re.search(r"\bmeta\b|data-dependent", reason):
+        what = "The network reads the values of its tensors, which a traced forward pass does not have"
+        hint = "Trace a part of it that does not depend on these values."
+    elif not re.search(r"\bdtype\b|scalar types?|same type", reason):
+        kind, what = InputSizeError, f"The network does not take an input of {' × '.join(map(str, size))}"
+        hint = "Give the input size that the network was built for."
+    return kind(*failure_texts(what, network, error), hint)
+
+
+@contextlib.contextmanager
+def naming_next_size(network: Model | nn.Module, size: Sequence[int]) -> Iterator[None]:
+    """Add the next larger side that a ``Model`` takes to an ``InputSizeError`` for an image of ``size`` (C, H, W)."""
+    try:
+        yield
+    except InputSizeError as error:
+        error.hint = next_size(network, size) or error.hint
+        raise
+
+
+_SECONDS = 8.0
+"""The processor time for the search of a size; each size takes a forward pass on ``meta``."""
+_NEAR = 64
+"""The sides tried beyond the model's own: networks that take multiples only take those of at most this number."""
+
+
+def next_size(network: Model | nn.Module, size: Sequence[int]) -> str:
+    """A hint at the smallest side that works and is above the smaller side of ``size`` (C, H, W).
+
+    It is empty if the network takes this size, or if it is not a ``Model``, of which no size is known to work. The sides
+    that work need not be adjacent, since many networks take multiples of 32 only: so every side in between is tried. If
+    that takes too long, the hint contains only what was tried.
+    """
+    if not isinstance(network, Model) or len(size) != 3 or size[0] != network.input_size[0]:
+        return ""
+    takes = _meta_runs(network)
+    own, least = network.input_size[1:], min(size[1:])
+    if not takes(*own) or takes(*size[1:]):
+        return ""
+    low, high = least, own[0] if own[0] == own[1] and own[0] > least else None
+    while high is not None and high - low > 1:  # as if all sides from some on worked
+        middle = (low + high) // 2
+        low, high = (low, middle) if takes(middle, middle) else (middle, high)
+    end = time.thread_time() + _SECONDS
+    for side in range(least + 1, high or least + _NEAR + 1):
+        if time.thread_time() > end:
+            return f"It takes {own[0]} × {own[1]}" + (f" and {high} × {high}." if high not in (None, own[0]) else ".")
+        if takes(side, side):
+            high = side
+            break
+    return f"The smallest side above {least} that it takes is {high}." if high else f"It takes {own[0]} × {own[1]}."
+
+
+def _meta_runs(network: Model) -> Callable[[int, int], bool]:
+    """A function that returns whether the network takes an image of these rows and columns."""
+    meta_copy = on_meta(root_of(network))
+    dtype = _number_kind(meta_copy)
+
+    def takes(*sides: int) -> bool:
+        with torch.inference_mode(mode=False), torch.no_grad(), preserved_random_state(), no_warnings():
+            try:
+                meta_copy(torch.empty(1, network.input_size[0], *sides, dtype=dtype, device="meta"))
+            except Exception:  # noqa: BLE001 - each network has its own
+                return False
+        return True
+
+    return takes

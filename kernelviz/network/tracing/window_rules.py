@@ -12,6 +12,9 @@ import numpy as np
 from kernelviz.arithmetic.windows import adaptive_window, interpolated_window, transposed_window, window
 from kernelviz.network.tracing.reads import (
     FAR,
+    FREE_POSITION,
+    NO_POSITION,
+    NOWHERE,
     POSITION,
     AxisReads,
     TensorReads,
@@ -19,8 +22,9 @@ from kernelviz.network.tracing.reads import (
     check_size,
     concatenated,
     gathered,
+    narrowed,
     reduced,
-    steps_of,
+    step_along,
     together,
     whole,
 )
@@ -93,18 +97,28 @@ def _over_channels(carried: TensorReads, groups: int, channels: int, outputs: in
 
 
 def over_windows(
-    carried: TensorReads, sizes: Sequence[int], taps: Sequence[Array], ratios: Sequence[Fraction], first: int = 2
+    carried: TensorReads,
+    sizes: Sequence[int],
+    taps: Sequence[Array],
+    ratios: Sequence[Fraction],
+    first: int = 2,
+    *,
+    free_taps: Sequence[Array] | None = None,
 ) -> TensorReads:
-    """The result of reading each dimension from ``first`` on in windows; ``ratios`` are the factors of the jump."""
+    """The result of reading each dimension from ``first`` on in windows; ``ratios`` are the factors of the jump.
+
+    ``free_taps`` are the positions that are read if the image continues, where they are not ``taps``.
+    """
     axes = []
     homes = [_home(reads, number, len(carried.axes), len(sizes), first) for number, reads in enumerate(carried.axes)]
     for number, original in enumerate(carried.axes):
         home = None if homes.count(homes[number]) > 1 else homes[number]  # tokens: both axes are along one dimension
         reads = original
         if home is not None and home - first < len(sizes) and reads.planes.shape[home + 1] > 1:
-            reads = replace(reads, jump=reads.jump * steps_of(reads.planes[POSITION].take(0, axis=0).ravel()))
-        for dim, (size, positions) in enumerate(zip(sizes, taps, strict=True), start=first):
-            reads = gathered(reads, dim, positions, size, at_home=dim == home)
+            reads = replace(reads, jump=reads.jump * step_along(reads, home))
+        for at, (size, positions) in enumerate(zip(sizes, taps, strict=True)):
+            free, dim = None if free_taps is None else free_taps[at], first + at
+            reads = gathered(reads, dim, positions, size, at_home=dim == home, free_taps=free)
         if np.array_equal(reads.planes[POSITION], original.planes[POSITION]):
             reads = replace(reads, jump=original.jump)  # 1 × 1: positions are unchanged
         if home is not None and not reads.pooled:
@@ -161,7 +175,13 @@ def _adaptive(call: Call) -> Found | list[Found]:
         for size, output in zip(first, outputs, strict=True)
     ]
     ratios = [Fraction(size, output) for size, output in zip(first, outputs, strict=True)]
-    return _each_output(call, over_windows(call.source, first, taps, ratios, dims[0]))
+    result = over_windows(call.source, first, taps, ratios, dims[0])
+    return _each_output(call, result if outputs == first else _of_a_set_size(result))
+
+
+def _of_a_set_size(carried: TensorReads) -> TensorReads:
+    """The reads of a map whose size was set, so that its windows may grow with the image."""
+    return carried.each(lambda reads: replace(reads, uncertain=True))
 
 
 def _each_output(call: Call, found: Found) -> Found | list[Found]:
@@ -197,7 +217,8 @@ def _enlarge(call: Call) -> Found:
         ]
         taps.append(as_taps(windows))
         ratios.append(Fraction(size, output))
-    return over_windows(call.source, sizes, taps, ratios)
+    result = over_windows(call.source, sizes, taps, ratios)
+    return result if scales or outputs == sizes else _of_a_set_size(result)
 
 
 def _pad(call: Call) -> Found:
@@ -249,7 +270,11 @@ def _mirror(call: Call) -> Found:
         np.pad(np.arange(size), pair, mode=mode)[:, None]  # type: ignore[call-overload]
         for size, pair in zip(call.shape[first:], pairs, strict=True)
     ]
-    return over_windows(call.source, call.shape[first:], taps, [Fraction(1)] * len(pairs), first)
+    free = [
+        np.arange(-before, size + after)[:, None]
+        for size, (before, after) in zip(call.shape[first:], pairs, strict=True)
+    ]
+    return over_windows(call.source, call.shape[first:], taps, [Fraction(1)] * len(pairs), first, free_taps=free)
 
 
 def _shuffle(call: Call) -> Found:
@@ -315,7 +340,8 @@ def _unfold(call: Call) -> Found:
     def unfold(reads: AxisReads) -> AxisReads:
         home = reads.home
         if home is None:
-            return replace(reads, planes=reads.planes.reshape(5, 1, 1, 1)) if reads.planes.size == 5 else reads
+            single = reads.planes.size == len(reads.planes)
+            return replace(reads, planes=reads.planes.reshape(-1, 1, 1, 1)) if single else reads
         parts = [
             gathered(
                 gathered(reads, 2, taps[0][:, [row]], sizes[0], at_home=home == 2),
@@ -324,11 +350,11 @@ def _unfold(call: Call) -> Found:
             for row in range(kernel[0])
             for column in range(kernel[1])
         ]  # fmt: skip
-        shape = (5, 1, channels, len(parts), *outputs)
+        shape = (6, 1, channels, len(parts), *outputs)
         check_size(shape)
-        columns = np.stack([np.broadcast_to(part, (5, 1, channels, *outputs)) for part in parts], axis=3)
-        planes = columns.reshape(5, 1, channels * len(parts), -1)
-        return AxisReads(planes, reads.jump * Fraction(stride[home - 2]), reads.pooled, reads.mixed)
+        columns = np.stack([np.broadcast_to(part, (6, 1, channels, *outputs)) for part in parts], axis=3)
+        planes = columns.reshape(6, 1, channels * len(parts), -1)
+        return replace(reads, planes=planes, jump=reads.jump * stride[home - 2], beside=())
 
     result = call.source.each(unfold)
     if any(reads.planes.ndim != 4 for reads in result.axes):
@@ -351,13 +377,15 @@ def _fold(call: Call) -> Found:
 
     def fold(axis: int, reads: AxisReads) -> AxisReads:
         whole_reads = whole(reads)
-        shape = (5, 1, channels, *kernel, *counts)
+        shape = (6, 1, channels, *kernel, *counts)
         check_size(shape)
-        planes = np.broadcast_to(whole_reads.planes, (5, *call.shape)).reshape(shape)
+        planes = np.broadcast_to(whole_reads.planes, (6, *call.shape)).reshape(shape)
         result = _scattered(planes, targets, output)
         positions = np.arange(output[axis]).reshape([-1, 1] if axis == 0 else [1, -1])
-        result[POSITION] = -1 if reads.pooled else np.broadcast_to(positions, output)
-        return AxisReads(result, reads.jump / stride[axis], reads.pooled, reads.mixed)
+        result[POSITION:] = np.broadcast_to(positions, output)
+        if reads.pooled:
+            result[POSITION], result[FREE_POSITION] = NO_POSITION, NOWHERE
+        return narrowed(replace(reads, planes=result, jump=reads.jump / stride[axis], beside=()))
 
     axes = call.source.axes
     if len(axes) != 2 or len(call.shape) != 3:
@@ -369,8 +397,8 @@ def _scattered(planes: Array, targets: Sequence[Sequence[Array]], output: Sequen
     """The union of the reads at each output position; equal channels are merged."""
     if (planes == planes[:, :, :1]).all():
         planes = planes[:, :, :1]
-    result = np.empty((5, *planes.shape[1:3], *output), dtype=np.int32)
-    result[:4:2], result[1::2] = FAR, -FAR
+    result = np.empty((6, *planes.shape[1:3], *output), dtype=np.int32)
+    result[:4:2], result[1:4:2] = FAR, -FAR
     for i, rows in enumerate(targets[0]):
         for j, columns in enumerate(targets[1]):
             down = np.flatnonzero((rows >= 0) & (rows < output[0]))

@@ -5,13 +5,13 @@ Safetensors and ``torch.save`` files are distinguished by content and read witho
 
 from __future__ import annotations
 
-import argparse
+import contextlib
 import hashlib
+import json
 import os
 import pickle
 import pickletools
 import re
-import stat
 import threading
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -26,27 +26,58 @@ from timm.models import _builder
 from torch import Tensor
 
 from kernelviz.errors import BadWeightsError, UsageError
+from kernelviz.network.weights.harmless import HARMLESS
+from kernelviz.network.weights.hub_cache import LARGEST_FILE
 from kernelviz.network.weights.names import BUNDLED_PACKAGE, bundled_path
+from kernelviz.reading import SpecialFileError, open_regular
 from kernelviz.records import Weights, shape_text
 from kernelviz.threads import no_warnings
-from kernelviz.wording import shown
+from kernelviz.wording import counted, shown
 
 if TYPE_CHECKING:
+    from io import BufferedReader
+
     from torch import nn
 
 
-_LARGEST = 16 * 2**30  # bytes; the largest vision checkpoints hold about 6 billion numbers of two bytes
 _LONGEST_HEADER = 100_000_000  # bytes; the safetensors format's own bound
 
 _MOST_HEADER = 10_000_000  # bytes that are read: some 100,000 tensors, ten times as many as large networks have
 
+_MOST_PICKLED = 16_000_000  # bytes of what is stored beside the tensors
+
+_NEWEST_PROTOCOL = 3  # of pickle; torch reads no newer one without running code
+
 _SAVE_WEIGHTS = 'save the weights alone, `torch.save(model.state_dict(), "weights.pt")`, and give that file.'
+SAVE_DENSE = "Save the weights as plain dense tensors of floating-point numbers and give that file."
 _FETCH_AGAIN = "Copy or download the file again."
 _KINDS_READ = "Give a .safetensors file, or one that `torch.save(model.state_dict(), ...)` wrote."
+
+_FROM_KERAS = (
+    "A network of PyTorch cannot take weights of Keras. Draw a layer in Python: "
+    '`kernelviz.plot_kernels(layer.get_weights()[0], layout="keras")`.'
+)
+_FROM_NUMPY = "Draw an array in Python, `kernelviz.plot_kernels(array)`, or save the arrays as a dict of torch tensors."
+_FROM_ONNX = (
+    "Give the checkpoint from which it was exported, or draw a weight in Python: "
+    "`kernelviz.plot_kernels(onnx.numpy_helper.to_array(tensor))`."
+)
+_FROM_TENSORFLOW = 'Draw a kernel in Python: `kernelviz.plot_kernels(array, layout="keras")`.'
+
+_TYPES = re.compile(r"BOOL|[UI](8|16|32|64)|B?F16|F32|F64|C64|F8_(E5M2|E4M3)(FNUZ)?|F8_E8M0")  # of safetensors
 
 # What training scripts wrap around tensors, averaged ones first; what compiling and parallel training put before names.
 _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
 _PREFIXES = ("_orig_mod.", "module.", "_orig_mod.")
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a file contains, as it was saved."""
+
+    value: object
+    file: Path
+    weights: Weights
 
 
 @dataclass(frozen=True)
@@ -63,11 +94,25 @@ class Checkpoint:
 
 
 def read_checkpoint(path: object) -> Checkpoint:
+    """The tensors of a safetensors or ``torch.save`` file, found where timm looks for them.
+
+    Raises:
+        BadWeightsError, UsageError: as ``read_contents``; or the file contains no named tensors.
+    """
+    contents = read_contents(path)
+    file, content = contents.file, contents.value
+    wrapper = _wrapper(content)
+    if wrapper is not None and isinstance(content, Mapping):
+        content = content[wrapper]
+    return Checkpoint(_named_tensors(file, content), contents.weights, wrapper)
+
+
+def read_contents(path: object) -> Contents:
     """Read a safetensors or ``torch.save`` file, by content; no code in it runs.
 
     Raises:
-        BadWeightsError: the file is missing, not a regular file, empty, too large, truncated, of another format, would run
-            code, or contains no named tensors.
+        BadWeightsError: the file is missing, not a regular file, empty, too large, truncated, of another format, or would
+            run code.
         UsageError: ``path`` is not a path.
     """
     if not isinstance(path, str | os.PathLike):
@@ -76,39 +121,39 @@ def read_checkpoint(path: object) -> Checkpoint:
     if not os.fspath(path):
         raise BadWeightsError("The name of the weights file is empty.", hint=_KINDS_READ)
     file = Path(path)
-    size = _checked_size(file)
-    try:
-        with file.open("rb") as stream:
-            head = stream.read(64)
-            stream.seek(0)
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise _bad(file, f"cannot be read: {error.strerror or error}") from None
-    content = _read_content(file, head, size)
-    wrapper = _wrapper(content)
-    if wrapper is not None and isinstance(content, Mapping):
-        content = content[wrapper]
-    return Checkpoint(_named_tensors(file, content), Weights("file", file.name, digest), wrapper)
+    with _opened(file) as stream:
+        size = _checked_size(file, stream)
+        head = stream.read(64)
+        stream.seek(0)
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return Contents(_read_content(file, head, size), file, Weights("file", file.name, digest))
 
 
-def _checked_size(file: Path) -> int:
-    """The size of a regular, non-empty file that is not too large."""
+@contextmanager
+def _opened(file: Path) -> Iterator[BufferedReader]:
+    """A regular file, opened; errors of opening and reading it become messages about it."""
     try:
-        status = file.stat()
+        with open_regular(file) as stream:
+            yield stream
     except (FileNotFoundError, NotADirectoryError):
         hint = "Give an existing file, or one of the words auto, hub, bundled, random."
         raise BadWeightsError(f"There is no weights file {shown(file)}.", hint=hint) from None
+    except IsADirectoryError:
+        raise bad_file(file, "is a directory", "Give the weights file inside it.") from None
+    except SpecialFileError:
+        raise bad_file(file, "is not a regular file") from None
     except (OSError, ValueError) as error:
-        raise _bad(file, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    if stat.S_ISDIR(status.st_mode):
-        raise _bad(file, "is a directory", "Give the weights file inside it.")
-    if not stat.S_ISREG(status.st_mode):
-        raise _bad(file, "is not a regular file")
-    if status.st_size == 0:
-        raise _bad(file, "is empty", _FETCH_AGAIN)
-    if status.st_size > _LARGEST:
-        raise _bad(file, f"is larger than {_LARGEST // 2**30} GiB")
-    return status.st_size
+        raise bad_file(file, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _checked_size(file: Path, stream: BufferedReader) -> int:
+    """The size of a file that is neither empty nor too large."""
+    size = os.fstat(stream.fileno()).st_size
+    if size == 0:
+        raise bad_file(file, "is empty", _FETCH_AGAIN)
+    if size > LARGEST_FILE:
+        raise bad_file(file, f"is larger than {LARGEST_FILE >> 30} GiB")
+    return size
 
 
 def _read_content(file: Path, head: bytes, size: int) -> object:
@@ -116,15 +161,34 @@ def _read_content(file: Path, head: bytes, size: int) -> object:
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= _LONGEST_HEADER:
         header = int.from_bytes(head[:8], "little")
         if size >= header + 8 and header > _MOST_HEADER:
-            raise _bad(
-                file, f"lists too many tensors: {header / 1e6:.0f} MB of names, at most {_MOST_HEADER / 1e6:.0f} MB"
-            )
+            raise bad_file(file, f"has too large a header: {header / 1e6:.0f} MB, at most {_MOST_HEADER / 1e6:.0f} MB")
+        _check_types(file, header)
         return _guarded(file, _load_safetensors)
     if head.startswith(b"PK\x03\x04"):
         _check_archive(file, size)
+    elif known := _known_format(file, head):
+        raise bad_file(file, *known)
     elif not re.match(rb"\x80[\x02-\x05]", head):
-        raise _bad(file, f"holds no weights: {_what_it_is(head)}", _KINDS_READ)
+        raise bad_file(file, f"holds no weights: {_what_it_is(head)}", _KINDS_READ)
     return _guarded(file, _load_pickle)
+
+
+def _check_types(file: Path, header: int) -> None:
+    """Reject safetensors with a tensor of a type that torch lacks; a damaged header is left to the reader."""
+    with _opened(file) as stream:
+        stream.seek(8)
+        text = stream.read(header)
+    try:
+        types = {name: entry["dtype"] for name, entry in json.loads(text).items() if name != "__metadata__"}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return
+    for name, kind in types.items():
+        if isinstance(kind, str) and not _TYPES.fullmatch(kind):
+            what = f"cannot be used: its tensor {shown(name)} is {shown(kind)}, which torch cannot read"
+            raise bad_file(file, what, SAVE_DENSE)
+
+
+_LOAD_LOCK = threading.Lock()
 
 
 def _load_safetensors(file: Path) -> object:
@@ -135,8 +199,8 @@ def _load_safetensors(file: Path) -> object:
 
 
 def _load_pickle(file: Path) -> object:
-    # Training scripts save their options in a Namespace. From a path, torch would go by the suffix of its name.
-    with torch.serialization.safe_globals([argparse.Namespace]), file.open("rb") as stream:
+    # The list of safe names is global, and emptied afterwards. From a path, torch would go by the suffix of its name.
+    with _LOAD_LOCK, torch.serialization.safe_globals(HARMLESS), open_regular(file) as stream:
         return torch.load(stream, map_location="cpu", weights_only=True)
 
 
@@ -148,16 +212,39 @@ def _guarded(file: Path, load: Callable[[Path], object]) -> object:
     except pickle.UnpicklingError as error:
         blocked = re.search(r"GLOBAL (\S+)", str(error))
         name = blocked[1] if blocked else next(_called_names(file), "")
-        raise (_unsafe(file, name) if name else _damaged(file)) from None
-    except Exception:  # noqa: BLE001 - a damaged or hostile file makes the readers raise anything
+        if name:
+            raise _unsafe(file, name) from None
+        if (protocol := _protocol(file)) > _NEWEST_PROTOCOL:
+            what = f"was saved with pickle protocol {protocol}, of which torch reads weights up to {_NEWEST_PROTOCOL}"
+            raise bad_file(file, what, f"With the default protocol, {_SAVE_WEIGHTS}") from None
         raise _damaged(file) from None
+    except Exception as error:  # noqa: BLE001 - a damaged or hostile file makes the readers raise anything
+        if "UntypedStorage" in str(error):
+            what = "is in the old format of torch.save, in which torch reads no tensors of newer types such as float8"
+            raise bad_file(file, what, f"In its default format, {_SAVE_WEIGHTS}") from None
+        raise _damaged(file) from None
+
+
+def _protocol(file: Path) -> int:
+    """The version of the pickle format that a file of ``torch.save`` begins with; 0 if there is none."""
+    with contextlib.suppress(Exception), open_regular(file) as stream:
+        if stream.read(2) == b"PK":
+            with zipfile.ZipFile(stream) as archive:
+                name = next(each for each in archive.namelist() if each.endswith("data.pkl"))
+                with archive.open(name) as entry:
+                    head = entry.read(2)
+        else:
+            stream.seek(0)
+            head = stream.read(2)
+        return head[1] if head[0] == pickle.PROTO[0] and head[1] <= pickle.HIGHEST_PROTOCOL else 0
+    return 0
 
 
 def _called_names(file: Path) -> Iterator[str]:
     """The names that a pickle of a newer protocol would import, read without running it; torch does not report them."""
     words: list[str] = []
     try:
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             for operation, argument, _ in pickletools.genops(stream):
                 if isinstance(argument, str):
                     words.append(argument)
@@ -175,12 +262,22 @@ def _check_archive(file: Path, size: int) -> None:
     except Exception:  # noqa: BLE001 - a damaged directory makes zipfile raise anything
         raise _damaged(file) from None
     names = {entry.filename.rpartition("/")[2] for entry in entries}
+    if {"config.json", "model.weights.h5"} <= names:
+        raise bad_file(file, "is a Keras model", _FROM_KERAS)
+    if names and all(name.endswith(".npy") for name in names):
+        raise bad_file(file, "is a NumPy archive", _FROM_NUMPY)
+    if "archive_format" in names or "serialized_exported_program.json" in names:
+        raise bad_file(file, "is a program of torch.export with its weights", f"Instead, {_SAVE_WEIGHTS}")
     if "constants.pkl" in names:
-        raise _bad(file, "is a TorchScript archive, a program with its weights", f"Instead, {_SAVE_WEIGHTS}")
+        raise bad_file(file, "is a TorchScript archive, a program with its weights", f"Instead, {_SAVE_WEIGHTS}")
     if "data.pkl" not in names:
-        raise _bad(file, "is a zip archive, but not one of torch.save", _KINDS_READ)
+        raise bad_file(file, "is a zip archive, but not one of torch.save", _KINDS_READ)
+    pickled = max(entry.file_size for entry in entries if entry.filename.endswith("data.pkl"))
+    if pickled > _MOST_PICKLED:
+        what = f"stores {pickled / 1e6:.0f} MB beside its tensors, at most {_MOST_PICKLED / 1e6:.0f} MB"
+        raise bad_file(file, what, _KINDS_READ)
     if sum(entry.file_size for entry in entries) > size:
-        raise _bad(file, "would grow when read, which files of torch.save never do", _KINDS_READ)
+        raise bad_file(file, "would grow when read, which files of torch.save never do", _KINDS_READ)
 
 
 def _wrapper(content: object) -> str | None:
@@ -193,21 +290,27 @@ def _wrapper(content: object) -> str | None:
 def _named_tensors(file: Path, content: object) -> dict[str, Tensor]:
     """The tensors by name, without numbers and options beside them."""
     if not isinstance(content, Mapping):
-        kind = type(content).__name__
-        raise _bad(file, f"holds no tensors by name, but one object of type {kind}", f"Instead, {_SAVE_WEIGHTS}")
+        raise no_tensors(file, content)
     tensors: dict[str, Tensor] = {}
     for name, value in content.items():
         if isinstance(name, str) and isinstance(value, Tensor):
             plain = _without_prefixes(name)
             if plain in tensors:
-                raise _bad(file, f"cannot be used: it holds {shown(plain)} twice, with and without a prefix")
+                raise bad_file(file, f"cannot be used: it holds {shown(plain)} twice, with and without a prefix")
             tensors[plain] = value
     if not tensors:
-        held = ", ".join(shown(key) for key in list(content)[:5]) or "nothing"
-        raise _bad(file, f"holds no tensors by name, but {held}", f"Instead, {_SAVE_WEIGHTS}")
+        raise no_tensors(file, content)
     for name, value in tensors.items():
-        _check_plain(file, name, value)
+        check_plain(file, name, value)
     return tensors
+
+
+def no_tensors(file: Path, content: object) -> BadWeightsError:
+    """The error for a file without named tensors."""
+    held = f"one object of type {type(content).__name__}"
+    if isinstance(content, Mapping):
+        held = ", ".join(shown(key) for key in list(content)[:5]) or "nothing"
+    return bad_file(file, f"holds no tensors by name, but {held}", f"Instead, {_SAVE_WEIGHTS}")
 
 
 def _without_prefixes(name: str) -> str:
@@ -216,9 +319,9 @@ def _without_prefixes(name: str) -> str:
     return name
 
 
-def _check_plain(file: Path, name: str, value: Tensor) -> None:
-    """Reject tensors that are not plain and dense."""
-    if value.is_quantized:
+def check_plain(file: Path, name: str, value: Tensor, *, quantised: bool = False) -> None:
+    """Reject tensors that are not plain and dense; with ``quantised``, accept those that can be dequantised."""
+    if value.is_quantized and not quantised:
         kind = "quantised"
     elif value.is_nested or value.layout != torch.strided:
         kind = "sparse or nested"
@@ -226,10 +329,20 @@ def _check_plain(file: Path, name: str, value: Tensor) -> None:
         kind = "without numbers"
     elif value.untyped_storage().nbytes() < value.numel() * value.element_size():
         kind = "stretched from fewer numbers than its shape has"
+    elif not value.is_quantized and not _is_number(value.dtype):
+        kind = f"{value.dtype}, from which no numbers can be read"
     else:
         return
-    hint = "Save the weights as plain dense tensors and give that file."
-    raise _bad(file, f"cannot be used: its tensor {shown(name)} is {kind}", hint)
+    raise bad_file(file, f"cannot be used: its tensor {shown(name)} is {kind}", SAVE_DENSE)
+
+
+def _is_number(dtype: torch.dtype) -> bool:
+    """Whether torch can convert a type to numbers; it cannot convert packed ones."""
+    try:
+        torch.empty(1, dtype=dtype).to(torch.complex64)
+    except (RuntimeError, NotImplementedError, TypeError):
+        return False
+    return True
 
 
 def _unsafe(file: Path, blocked: str) -> BadWeightsError:
@@ -241,20 +354,51 @@ def _unsafe(file: Path, blocked: str) -> BadWeightsError:
 
 
 def _damaged(file: Path) -> BadWeightsError:
-    return _bad(file, "is cut short or damaged", _FETCH_AGAIN)
+    return bad_file(file, "is cut short or damaged", _FETCH_AGAIN)
 
 
-def _bad(file: Path, what: str, hint: str = "Give another --weights FILE.") -> BadWeightsError:
+def bad_file(file: Path, what: str, hint: str = "Give another --weights FILE.") -> BadWeightsError:
+    """The error about a weights file: ``what`` continues the sentence that begins with its name."""
     return BadWeightsError(f"The weights file {shown(file)} {what}.", hint=hint)
+
+
+_FORMATS = (
+    (rb"\x89HDF\r\n\x1a\n", "is an HDF5 file, in which Keras saves weights", _FROM_KERAS),
+    # An ONNX model begins with its version, and the name of its producer, its opset or its graph.
+    (rb"\x08[\x01-\x20][\x12\x3a\x42].", "is an ONNX model", _FROM_ONNX),
+    (rb"....TFL3", "is a TensorFlow Lite model", _FROM_TENSORFLOW),
+    (rb"\x93NUMPY", "is a NumPy array", _FROM_NUMPY),
+    (rb"GGUF", "is a GGUF file", _KINDS_READ),
+    (
+        rb"\x1f\x8b|BZh|\xfd7zXZ\0|\x28\xb5\x2f\xfd|7z\xbc\xaf|Rar!",
+        "is compressed",
+        "Unpack it, and give what is inside.",
+    ),
+)
+_SUFFIXES = {
+    ".onnx": ("is an ONNX model", _FROM_ONNX),
+    ".pb": ("is a TensorFlow graph", _FROM_TENSORFLOW),
+}
+
+
+def _known_format(file: Path, head: bytes) -> tuple[str, str] | None:
+    """What a file of another program is, and what to do instead; None if it is not known."""
+    for pattern, what, hint in _FORMATS:
+        if re.match(pattern, head, re.DOTALL):
+            return what, hint
+    binary = not _is_text(head) and not re.match(rb"\x80[\x02-\x05]", head)
+    return _SUFFIXES.get(file.suffix.lower()) if binary else None
+
+
+def _is_text(head: bytes) -> bool:
+    text = head.decode(errors="ignore")  # a character cut in two at the end is still text
+    return len(text.encode()) > len(head) - 4 and all(sign.isprintable() or sign.isspace() for sign in text)
 
 
 def _what_it_is(head: bytes) -> str:
     if head.startswith(b"version https://git-lfs"):
         return "it only points to a file that Git LFS keeps elsewhere"
-    text = head.decode(errors="ignore")  # a character cut in two at the end is still text
-    if len(text.encode()) > len(head) - 4 and all(sign.isprintable() or sign.isspace() for sign in text):
-        return "it is text"
-    return "its format is not known"
+    return "it is text" if _is_text(head) else "its format is not known"
 
 
 _NAMES_LISTED = 3  # of each kind of mismatch, so that the message stays below ten lines
@@ -307,8 +451,8 @@ def fit_pretrained(network: nn.Module, checkpoint: Checkpoint, architecture: str
         state = network.state_dict()
         added = {name: value for name, value in state.items() if name not in tensors and value.ndim <= 1}
         tensors = {name: value for name, value in (tensors | added).items() if name in state}
-        missing = [name for name in added if _counts(name)]
-        notes = (_name_list("not in the weights, as initialised", missing),) if missing else ()
+        missing = [name for name in added if is_counted(name)]
+        notes = (name_list("not in the weights, as initialised", missing),) if missing else ()
     return notes + fit(network, replace(checkpoint, tensors=tensors), architecture)
 
 
@@ -318,17 +462,23 @@ def fit(network: nn.Module, checkpoint: Checkpoint, architecture: str) -> tuple[
     Raises:
         BadWeightsError: a name, a shape or the kind of dtype differs; the network is unchanged.
     """
-    wanted = {name: value for name, value in network.state_dict().items() if _counts(name)}
-    given = {name: value for name, value in checkpoint.tensors.items() if _counts(name)}
+    state = network.state_dict()
+    wanted = {name: value for name, value in state.items() if is_counted(name)}
+    given = {name: value for name, value in checkpoint.tensors.items() if is_counted(name)}
     missing = [name for name in wanted if name not in given]
     unexpected = [name for name in given if name not in wanted]
-    different = [text for name in wanted if name in given and (text := _difference(name, given[name], wanted[name]))]
+    different = [name for name in wanted if name in given and not fits(given[name], wanted[name])]
+    texts = [_difference(name, given[name], wanted[name]) for name in different]
+    if different and not (missing or unexpected) and all(given[name].shape == wanted[name].shape for name in different):
+        others = f", and {counted(len(texts) - 1, 'other')}" if len(texts) > 1 else ""
+        what = f"The weights file {shown(checkpoint.weights.name)} cannot be used: {texts[0]}{others}."
+        raise BadWeightsError(what, hint=SAVE_DENSE)
     if missing or unexpected or different:
         matching = len(wanted) - len(missing) - len(different)
         kinds = [
-            _name_list("missing", missing),
-            _name_list("not of this network", unexpected),
-            _name_list("different", different),
+            name_list("missing", missing),
+            name_list("not of this network", unexpected),
+            name_list("different", texts),
         ]
         raise BadWeightsError(
             f"{matching} of {max(len(wanted), len(given))} tensors match: {shown(checkpoint.weights.name)} does not hold"
@@ -336,10 +486,18 @@ def fit(network: nn.Module, checkpoint: Checkpoint, architecture: str) -> tuple[
             "\n".join(filter(None, kinds)),
             "Name the architecture that the file was trained with, or give another --weights FILE.",
         )
+    return load_fitting(network, checkpoint)
+
+
+def load_fitting(network: nn.Module, checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Load the tensors that fit the network by name and shape; return the notes of the checkpoint, and what was rounded."""
+    state = network.state_dict()
+    tensors = {name: value for name, value in checkpoint.tensors.items() if name in state and fits(value, state[name])}
     # Assigning the tensors of the file avoids a copy of each, if dtype and layout need no change.
-    ready = all(value.dtype == wanted[name].dtype and value.is_contiguous() for name, value in given.items())
-    network.load_state_dict(checkpoint.tensors, strict=False, assign=ready)
-    rounded = [name for name, value in given.items() if _is_rounded(value, wanted[name].dtype)]
+    ready = all(value.dtype == state[name].dtype and value.is_contiguous() for name, value in tensors.items())
+    network.load_state_dict(tensors, strict=False, assign=ready)
+    given = {name: value for name, value in tensors.items() if is_counted(name)}
+    rounded = [name for name, value in given.items() if _is_rounded(value, state[name].dtype)]
     types = ", ".join(sorted({str(given[name].dtype).removeprefix("torch.") for name in rounded}))
     note = f"{len(rounded)} of {len(given)} tensors were rounded from {types} to the network's float32"
     return (*checkpoint.notes, note) if rounded else checkpoint.notes
@@ -347,9 +505,9 @@ def fit(network: nn.Module, checkpoint: Checkpoint, architecture: str) -> tuple[
 
 def _is_rounded(value: Tensor, dtype: torch.dtype) -> bool:
     """Whether another dtype cannot represent all values of a tensor."""
-    if value.dtype == dtype or not value.is_floating_point():
-        return False
-    return not torch.equal(value.nan_to_num(), value.to(dtype).to(value.dtype).nan_to_num())
+    if value.dtype == dtype or not value.is_floating_point() or value.element_size() < 4 <= dtype.itemsize:
+        return False  # float32 represents all values of the types with 8 and 16 bits
+    return not torch.equal(value.double().nan_to_num(), value.to(dtype).double().nan_to_num())
 
 
 def _renamed(
@@ -368,19 +526,24 @@ def _renamed(
         raise BadWeightsError(what, "timm does not know the names of its tensors.", "Give --weights FILE.") from None
 
 
-def _counts(name: str) -> bool:
+def is_counted(name: str) -> bool:
+    """Whether a tensor counts as a weight: the numbers of batches that normalisations saw do not."""
     return not name.endswith("num_batches_tracked")
+
+
+def fits(given: Tensor, wanted: Tensor) -> bool:
+    """Whether the shapes are equal, and the types both of real, both of complex, or both of whole numbers."""
+    kinds = [(value.shape, value.is_floating_point(), value.is_complex()) for value in (given, wanted)]
+    return kinds[0] == kinds[1]
 
 
 def _difference(name: str, given: Tensor, wanted: Tensor) -> str:
     if given.shape != wanted.shape:
         return f"{shown(name)} is {shape_text(given.shape)}, not {shape_text(wanted.shape)}"
-    if wanted.is_floating_point() and not given.is_floating_point():
-        return f"{shown(name)} is {given.dtype}, not {wanted.dtype}"
-    return ""
+    return f"{shown(name)} is {given.dtype}, not {wanted.dtype}"
 
 
-def _name_list(kind: str, names: list[str]) -> str:
+def name_list(kind: str, names: list[str]) -> str:
     """One line with at most three names and the number of others."""
     more = f" and {len(names) - _NAMES_LISTED} more" if len(names) > _NAMES_LISTED else ""
     return f"{kind}: {', '.join(map(shown, names[:_NAMES_LISTED]))}{more}" if names else ""

@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import shutil
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
@@ -164,8 +164,9 @@ def _kept(location: WeightsLocation, filename: str, promise: _Promise) -> Path |
     """The same file in the cache: as a blob or, without symbolic links, under its own name."""
     home = repository_directory(location.repo)
     for path in (home / "blobs" / promise.etag, home / "snapshots" / promise.commit / filename):
-        if path.is_file() and promise.size in {None, path.stat().st_size} and is_whole(path, promise.checksum):
-            return path
+        with suppress(OSError):  # one that cannot be read is downloaded again
+            if path.is_file() and promise.size in {None, path.stat().st_size} and is_whole(path, promise.checksum):
+                return path
     return None
 
 

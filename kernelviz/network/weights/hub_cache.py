@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 from huggingface_hub import constants
 
 from kernelviz.network.weights.endpoint import set_endpoint, shown_endpoint
+from kernelviz.reading import open_regular, read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,6 +28,8 @@ _HASH = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
 _TORCH_HASH = re.compile(r"-([a-f0-9]{8,64})\.")
 _OURS = re.compile(r"[0-9a-f]{16}")
 _CHUNK = 1 << 20
+LARGEST_FILE = 16 << 30  # bytes; the largest vision checkpoints hold about 6 billion numbers of two bytes
+_LONGEST_NOTE = 100  # bytes
 _NOTES = ".kernelviz"  # beside snapshots; the hub's client ignores unknown names there
 _ATTEMPTS = 100
 _STALE = 3600  # seconds without growth after which a download of another process counts as killed
@@ -58,7 +61,8 @@ def link_directory() -> Path:
         return Path(hub.get_dir()) / "checkpoints"
     # The same rule, for callers that have not imported torch.
     home = os.getenv("TORCH_HOME") or Path(os.getenv("XDG_CACHE_HOME", "~/.cache")) / "torch"
-    return Path(os.path.expanduser(home)) / "hub"  # noqa: PTH111  (pathlib raises an error if there is no home) / "checkpoints"
+    expanded = Path(os.path.expanduser(home))  # noqa: PTH111  (pathlib raises an error if there is no home)
+    return expanded / "hub" / "checkpoints"
 
 
 def cached_file(location: WeightsLocation) -> Path | None:
@@ -89,6 +93,9 @@ def cached_in_repository(location: WeightsLocation, filename: str) -> Path | Non
     try:
         if not repository_directory(location.repo).is_dir():
             return None
+        revision = repository_directory(location.repo) / "refs" / (location.revision or constants.DEFAULT_REVISION)
+        if revision.is_file():
+            read_regular(revision, _LONGEST_NOTE)  # the client would read all of it
         from huggingface_hub import try_to_load_from_cache
 
         found = try_to_load_from_cache(
@@ -108,7 +115,7 @@ def checksum_of(path: Path) -> str:
 def _noted_checksum(path: Path) -> str:
     try:
         repository, snapshots, commit, *name = path.relative_to(cache_directory()).parts
-        noted = (cache_directory() / repository / _NOTES / commit / Path(*name)).read_text(encoding="ascii")
+        noted = read_regular(cache_directory() / repository / _NOTES / commit / Path(*name), _LONGEST_NOTE).decode()
     except (ValueError, OSError):
         return ""
     return noted if snapshots == "snapshots" and _HASH.fullmatch(noted) else ""
@@ -130,10 +137,17 @@ def hasher(checksum: str, size: int | None) -> Any:
 
 
 def is_whole(path: Path, checksum: str | None = None) -> bool:
-    """Whether a file matches a checksum, by default the one in its name; True if that is empty."""
+    """Whether a file that is neither empty nor too large matches a checksum, by default that in its name; "" matches all.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     checksum = checksum_of(path) if checksum is None else checksum
-    counted = hasher(checksum, path.stat().st_size)
-    with path.open("rb") as stream:
+    size = path.stat().st_size
+    if not 0 < size <= LARGEST_FILE:
+        return False
+    counted = hasher(checksum, size)
+    with open_regular(path) as stream:
         while chunk := stream.read(_CHUNK):
             counted.update(chunk)
     return str(counted.hexdigest()).startswith(checksum)
@@ -182,7 +196,8 @@ def new_file(directory: Path) -> Iterator[tuple[Path, IO[bytes]]]:
 def _made(directory: Path) -> Iterator[None]:
     """A directory that may be created inside; afterwards, empty directories of a repository are deleted."""
     home = cache_directory()
-    passing = [each for each in (directory, *directory.parents) if home in each.parents or not each.exists()]
+    exists = os.path.exists  # unlike pathlib's, it takes what may not be examined
+    passing = [each for each in (directory, *directory.parents) if home in each.parents or not exists(each)]
     try:
         yield
     finally:
@@ -219,8 +234,9 @@ def put_in_repository(written: Path, location: WeightsLocation, filename: str, *
     home = repository_directory(location.repo)
     blob, pointer = home / "blobs" / etag, home / "snapshots" / commit / filename
     revision = location.revision or constants.DEFAULT_REVISION
-    if _leads_to(pointer, written) and cached_in_repository(location, filename) == pointer:
-        return pointer  # writes nothing, since the cache may be read-only
+    with contextlib.suppress(OSError):
+        if _leads_to(pointer, written) and cached_in_repository(location, filename) == pointer:
+            return pointer  # writes nothing, since the cache may be read-only
     with _made(pointer.parent), _made(blob.parent), storing():
         for each in (pointer, blob):
             each.parent.mkdir(parents=True, exist_ok=True)

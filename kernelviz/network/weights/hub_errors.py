@@ -256,9 +256,19 @@ def _about_the_connection(error: BaseException, request: Request) -> tuple[str, 
     return None
 
 
+_PROXIES = {"http_proxy", "https_proxy", "all_proxy"}
+
+
 def _check_connection(request: Request) -> str:
-    """What to check first; a link does not depend on the hub's address."""
-    return "Check the connection" if request.location.url else "Check the connection and HF_ENDPOINT"
+    """What to check first: a link does not depend on the hub's address; variables for connections only if they are set."""
+    names = [] if request.location.url else ["HF_ENDPOINT"]
+    direct = "*" in (os.environ.get("NO_PROXY"), os.environ.get("no_proxy"))
+    for name, value in sorted(os.environ.items()):
+        wrong = name in ("SSL_CERT_FILE", "SSL_CERT_DIR") and not os.access(value, os.R_OK)
+        if value and (wrong or name == "HF_OIDC_RESOURCE" or (name.lower() in _PROXIES and not direct)):
+            names.append(name)
+    first = "Check the connection"
+    return f"{first}, {', '.join(names)}" if len(names) > 1 else " and ".join([first, *names])
 
 
 def _files(request: Request) -> str:

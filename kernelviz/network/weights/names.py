@@ -9,14 +9,15 @@ import contextlib
 import json
 import os
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from kernelviz.errors import BadWeightsError, NoWeightsError, UnknownModelError
-from kernelviz.wording import NEAR, nearest_names, shown
+from kernelviz.reading import read_regular
+from kernelviz.wording import NEAR, nearest_names, reason_text, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -169,6 +170,13 @@ def _alike(name: str, pattern: str) -> bool:
     return fnmatchcase(name.lower(), pattern.lower())
 
 
+LARGEST_SIDE = 8192
+"""The largest side of an image that runs through a network."""
+LARGEST_TRACED = 2**16
+"""The largest side of an image of which only sizes and receptive fields are computed."""
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
+CROP_MODES = ("center", "squash", "border")
+
 _TAGS_LISTED = 12
 _REPOSITORY = re.compile(r"(?!.*(--|\.\.))\w[\w.-]{0,95}/\w[\w.-]{0,95}", re.ASCII)
 _REVISION = re.compile(r"(?!.*\.\.)\w[\w./-]{0,200}", re.ASCII)
@@ -177,13 +185,79 @@ _GIVE_DIRECTORY = "Give a directory with config.json and model.safetensors."
 _LOCAL_FILES = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth")
 
 
+TORCHVISION = "torchvision:"
+"""Begins the names of torchvision's models."""
+
+_PREFIXES = ("hf-hub", "hf_hub", "local-dir", TORCHVISION[:-1])
+_DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+_NAME_FORMS = "hf-hub:org/name, local-dir:PATH, torchvision:NAME, my_net.py:Net or package.module:function"
+
+
+@dataclass(frozen=True)
+class CodeName:
+    """A network in Python code of the user: ``attribute`` of the file ``path``, or of ``module`` if that is None."""
+
+    attribute: str
+    module: str
+    path: Path | None = None
+
+    @property
+    def text(self) -> str:
+        """The name without directories."""
+        return f"{self.path.name if self.path else self.module}:{self.attribute}"
+
+    @property
+    def stem(self) -> str:
+        """The name in names of files: ``my_net.Net``."""
+        return f"{self.path.stem if self.path else self.module}.{self.attribute}"
+
+
+def code_name(name: str) -> CodeName | None:
+    """What ``my_net.py:Net`` or ``package.module:build`` means; None for names of other forms. Nothing is imported.
+
+    Raises:
+        UnknownModelError: the name is that of a file alone.
+    """
+    if is_prefixed(name):
+        return None
+    before, _, attribute = name.rpartition(":")
+    if before.lower().endswith(".py") and _DOTTED.fullmatch(attribute):
+        return CodeName(attribute, Path(before).stem, Path(before))
+    if name.lower().rstrip(":").endswith(".py"):
+        raise UnknownModelError(
+            f"{shown(name)} is a file, not a network.",
+            hint=f"Add the name of a class, a function or a network in it, for example {shown(name.rstrip(':'))}:Net.",
+        )
+    if _DOTTED.fullmatch(before) and _DOTTED.fullmatch(attribute):
+        return CodeName(attribute, before)
+    return None
+
+
+def is_prefixed(name: str) -> bool:
+    """Whether a name begins with ``hf-hub:``, ``local-dir:`` or ``torchvision:``."""
+    kind, colon, _ = name.partition(":")
+    return bool(colon) and kind.lower() in _PREFIXES
+
+
+def is_sized_by_timm(name: str) -> bool:
+    """Whether timm knows the input size of a network; not of torchvision's and of the user's own."""
+    kind, colon, _ = name.partition(":")
+    return not colon or (is_prefixed(name) and kind.lower() != TORCHVISION[:-1])
+
+
+def unknown_module(code: CodeName) -> UnknownModelError:
+    """The error for a module that cannot be found; ``before:after`` may be a mistyped prefix."""
+    return UnknownModelError(f"There is no module {shown(code.module)}.", hint=_prefix_hint(code.text))
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """What to build, and the location of its weights.
 
     ``name`` is the name as typed, ``built_as`` the name that timm builds from; ``label`` and ``stem`` name the network with
     its own published weights. These are ``file`` in ``directory`` if these are set, else they are at ``location``.
-    ``variant`` names a variant that may differ from the plain architecture, in its classes or its input.
+    ``variant`` names a variant that may differ from the plain architecture, in its classes or its input. ``library`` builds
+    the network with ``arguments``; ``code`` is the user's own.
     """
 
     architecture: str
@@ -197,10 +271,48 @@ class ModelSpec:
     directory: Path | None = None
     file: Path | None = None
     name: str = ""
+    library: Literal["timm", "torchvision", "code"] = "timm"
+    code: CodeName | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """The architecture with its arguments, ``my_net.py:Net(width=8)``."""
+        return self.architecture + self._arguments_text
+
+    @property
+    def _arguments_text(self) -> str:
+        typed = ", ".join(f"{key}={value!r}" for key, value in self.arguments.items())
+        return shown(f"({typed})") if typed else ""
+
+    def label_of(self, weights: str) -> str:
+        """What the network with these weights is called; its own published ones if the text is empty."""
+        if weights:
+            return f"{self.title}, {weights}"
+        return f"{self.label}{self._arguments_text}"
+
+    def stem_of(self, weights: str) -> str:
+        """The same in names of files."""
+        base = self.code.stem if self.code else self.architecture.replace(":", "-")
+        typed = "".join(f"-{key}-{value}" for key, value in self.arguments.items())
+        published = self.stem.removeprefix(f"{self.architecture}.")
+        return f"{base}{typed}.{weights or published}"
+
+    @property
+    def configured(self) -> bool:
+        """Whether a ``config.json`` determines what is built."""
+        return self.built_as.startswith("local-dir:")
 
 
-def find_spec(name: object, registry: Registry, find_config: Callable[[WeightsLocation, str], Path]) -> ModelSpec:
+def find_spec(
+    name: object,
+    registry: Registry,
+    find_config: Callable[[WeightsLocation, str], Path],
+    torchvision: Callable[[], Registry] | None = None,
+) -> ModelSpec:
     """The model that a name means; ``find_config`` returns the ``config.json`` of a repository.
+
+    ``torchvision`` returns the registry of torchvision's models.
 
     Raises:
         UnknownModelError: there is no such architecture or tag, or the name is not valid.
@@ -214,6 +326,11 @@ def find_spec(name: object, registry: Registry, find_config: Callable[[WeightsLo
         spec = _of_repository(rest, registry, find_config)
     elif colon and kind.lower() == "local-dir":
         spec = _of_directory(rest, registry)
+    elif torchvision and colon and kind.lower() == TORCHVISION[:-1]:
+        known = TORCHVISION + rest.removesuffix(".DEFAULT")
+        spec = replace(_of_architecture(known, torchvision()), library="torchvision")
+    elif code := code_name(name):
+        spec = ModelSpec(code.text, code.text, code.text, code.stem, library="code", code=code)
     else:
         spec = _of_architecture(name, registry)
     return replace(spec, name=name)
@@ -300,16 +417,115 @@ def _of_config(path: Path, registry: Registry, whose: str, hint: str) -> ModelSp
 
 
 def _config(path: Path, whose: str, hint: str = "") -> tuple[str, dict[str, Any]]:
-    """The architecture, and the facts about its pretrained weights."""
+    """The architecture, and the facts about its pretrained weights.
+
+    Raises:
+        BadWeightsError: the file cannot be read, or contains a value that no model has.
+    """
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_regular(path, _LARGEST_CONFIG))
         facts = content.get("pretrained_cfg", content)
-        return str(content.get("architecture", "")), dict(facts)
+        plain = isinstance(facts, dict) and isinstance(content.get("model_args") or {}, dict)
     except OSError as error:
         why = error.strerror or str(error)
         raise BadWeightsError(f"The config.json of {shown(whose)} cannot be read.", f"{why}.", hint) from None
-    except (ValueError, TypeError, AttributeError, RecursionError):
-        raise BadWeightsError(f"The config.json of {shown(whose)} is not a model configuration.", hint=hint) from None
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        what = f"The config.json of {shown(whose)} is not a model configuration."
+        why = "" if isinstance(error, AttributeError) else f"{reason_text(error)}."
+        raise BadWeightsError(what, why, hint) from None
+    if not plain:
+        raise BadWeightsError(f"The config.json of {shown(whose)} is not a model configuration.", hint=hint)
+    for key, value in {**facts, **content}.items():
+        expected = _fault(key, value)
+        if expected:
+            what = f"The config.json of {shown(whose)} cannot be used: its {key} must be {expected}."
+            raise BadWeightsError(what, f"It is {shown(repr(value)[:100])}.", hint)
+    _check_colours(facts, content.get("model_args") or {}, whose, hint)
+    return str(content.get("architecture") or ""), facts
+
+
+def _check_colours(facts: Mapping[str, Any], model_args: Mapping[str, Any], whose: str, hint: str) -> None:
+    """Check that there are a mean and a standard deviation for each channel, or for colours, or one for all.
+
+    Raises:
+        BadWeightsError: there is another number of them.
+    """
+    channels = model_args.get("in_chans") or (facts.get("input_size") or [3])[0]
+    for key in ("mean", "std"):
+        if len(facts.get(key) or [0]) not in (1, 3, channels):
+            what = f"The config.json of {shown(whose)} cannot be used: its {key} has {len(facts[key])} numbers."
+            raise BadWeightsError(what, f"The network has {channels} input channels.", hint)
+
+
+def _fault(key: str, value: Any) -> str:
+    """What the value of a key must be, if it is anything else; empty if it may be used, or is left out."""
+    expected, usable = _USABLE.get(key, ("", lambda _: True))
+    return "" if value is None or usable(value) else expected
+
+
+def _is_number(value: object, least: float, most: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
+
+
+def _is_count(value: object, most: int, least: int = 1) -> bool:
+    return isinstance(value, int) and _is_number(value, least, most)
+
+
+def _are_numbers(value: object, least: float, most: float) -> bool:
+    return isinstance(value, list) and 0 < len(value) <= 4096 and all(_is_number(each, least, most) for each in value)
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(_is_count(each, LARGEST_SIDE) for each in value)
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
+def _are_moderate(value: object) -> bool:
+    """Whether no number of nested values is so large that a network of it would not fit into memory."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict | list):
+            waiting += value.values() if isinstance(value, dict) else value
+        elif isinstance(value, int | float) and not -_MOST_CLASSES <= value <= _MOST_CLASSES:
+            return False
+    return True
+
+
+_LARGEST_CONFIG = 16 * 2**20
+_MOST_CLASSES = 2**20
+_SIZE = (f"three whole numbers (channels, height, width) of at most {LARGEST_SIDE}", _is_size)
+_SHARE = ("a number above 0 and at most 4", lambda value: _is_number(value, 0.01, 4))
+_TEXT = ("text of at most 200 characters", lambda value: isinstance(value, str) and len(value) <= 200)
+_TEXTS = ("text or a list of texts", lambda value: isinstance(value, str) or _are_texts(value))
+_USABLE: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "architecture": _TEXT,
+    "license": _TEXT,
+    "tag": _TEXT,
+    "num_classes": (f"a whole number from 0 to {_MOST_CLASSES:,}", lambda value: _is_count(value, _MOST_CLASSES, 0)),
+    "input_size": _SIZE,
+    "test_input_size": _SIZE,
+    "min_input_size": _SIZE,
+    "mean": ("a list of finite numbers", lambda value: _are_numbers(value, -1e6, 1e6)),
+    "std": ("a list of positive numbers", lambda value: _are_numbers(value, 1e-6, 1e6)),
+    "crop_pct": _SHARE,
+    "test_crop_pct": _SHARE,
+    "interpolation": (f"one of {', '.join(INTERPOLATIONS)}", lambda value: value in INTERPOLATIONS),
+    "crop_mode": (f"one of {', '.join(CROP_MODES)}", lambda value: value in CROP_MODES),
+    "classifier": _TEXTS,
+    "first_conv": _TEXTS,
+    "label_names": ("a list of texts", _are_texts),
+    "labels": ("a list of texts", _are_texts),
+    "label_descriptions": (
+        "an object of texts",
+        lambda value: isinstance(value, dict) and _are_texts(list(value.values())),
+    ),
+    "model_args": (f"an object with numbers of at most {_MOST_CLASSES:,}", _are_moderate),
+}
+"""What the values in a ``config.json`` must be: as text, and as a test."""
 
 
 def _bad_repository(identifier: str) -> UnknownModelError:
@@ -323,11 +539,22 @@ def _unknown_model(name: str, registry: Registry) -> UnknownModelError:
     why = f"Nearest: {', '.join(nearest)}." if nearest else ""
     if "/" in name and ":" not in name:
         return UnknownModelError(what, why, f"Try hf-hub:{shown(name)} or local-dir:{shown(name)}.")
+    if ":" in name and not name.startswith(TORCHVISION):
+        return UnknownModelError(what, why, _prefix_hint(name))
     if not name:
         return UnknownModelError(what, hint=f"Try `kernelviz kernels {BUNDLED_MODEL}`.")
     ready = [each for each in nearest if any(entry.location.kind != "none" for entry in registry.architectures[each])]
     first = f"Try `kernelviz kernels {ready[0]}`, or type" if ready else "Type"
-    return UnknownModelError(what, why, f"{first} `kernelviz models` to see them all.")
+    pattern = f" '{TORCHVISION}*'" if name.startswith(TORCHVISION) else ""
+    return UnknownModelError(what, why, f"{first} `kernelviz models{pattern}` to see them all.")
+
+
+def _prefix_hint(name: str) -> str:
+    """The forms that names have, and the name with the prefix that is most like its own."""
+    prefix, _, rest = name.partition(":")
+    nearest = nearest_names(_PREFIXES, prefix, count=1, least=0.5)
+    first = f"Try {nearest[0]}:{shown(rest)}. " if nearest else ""
+    return f"{first}Names are of timm, or {_NAME_FORMS}."
 
 
 def _unknown_tag(architecture: str, tag: str, tags: list[str]) -> UnknownModelError:

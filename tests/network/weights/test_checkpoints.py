@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import hashlib
 import io
+import json
 import os
 import pickle
 import zipfile
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -120,7 +122,7 @@ def test_unreadable_files(tmp_path, state, monkeypatch):
     def denied(*_args, **_kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("pathlib.Path.open", denied)
+    monkeypatch.setattr("os.open", denied)
     assert "Permission denied" in refusal(path).what
 
 
@@ -275,3 +277,77 @@ def test_a_header_of_a_million_tensors_is_refused_before_it_is_read(tmp_path):
     path = tmp_path / "many.safetensors"
     path.write_bytes((20_000_000).to_bytes(8, "little") + b"{" + b" " * 19_999_999)
     assert "at most 10 MB" in refusal(path).what
+
+
+def test_a_newer_pickle_protocol_is_named(tmp_path, state):
+    """A sound file whose protocol torch cannot read without running code is not called damaged."""
+    for kind in (True, False):
+        torch.save(state, tmp_path / "x.pt", pickle_protocol=4, _use_new_zipfile_serialization=kind)
+        assert "pickle protocol 4" in refusal(tmp_path / "x.pt").what
+
+
+def test_newer_types_in_the_old_format_are_not_called_damage(tmp_path, state):
+    """Torch writes float8 in its old format, but does not read it."""
+    state["conv.bias"] = state["conv.bias"].to(torch.float8_e4m3fn)
+    torch.save(state, tmp_path / "x.pt", _use_new_zipfile_serialization=False)
+    assert "old format of torch.save" in refusal(tmp_path / "x.pt").what
+
+
+@pytest.mark.parametrize("kind", ["F4", "F6_E2M3", "XX"])
+def test_a_type_of_safetensors_that_torch_lacks_is_named(tmp_path, kind):
+    """The error names the tensor and its type."""
+    entry = {"dtype": kind, "shape": [2, 4], "data_offsets": [0, 4]}
+    head = json.dumps({"conv.weight": entry}).encode()
+    (tmp_path / "x.safetensors").write_bytes(len(head).to_bytes(8, "little") + head + bytes(4))
+    assert f"its tensor conv.weight is {kind}" in refusal(tmp_path / "x.safetensors").what
+
+
+@pytest.mark.parametrize("dtype", [torch.float4_e2m1fn_x2, torch.bits8])
+def test_packed_types_are_named(tmp_path, state, dtype):
+    """Types of which torch cannot make numbers are rejected with the tensor and the type."""
+    state["conv.bias"] = torch.zeros(2, dtype=torch.uint8).view(dtype)
+    torch.save(state, tmp_path / "x.pt")
+    assert f"its tensor conv.bias is {dtype}" in refusal(tmp_path / "x.pt").what
+
+
+def keras(path):
+    """A file as Keras 3 writes it."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("metadata.json", "config.json", "model.weights.h5"):
+            archive.writestr(name, "x")
+
+
+def array(path):
+    """A file of numpy.save."""
+    with path.open("wb") as file:
+        np.save(file, np.ones(3))
+
+
+def arrays(path):
+    """A file of numpy.savez."""
+    with path.open("wb") as file:
+        np.savez(file, a=np.ones(3))
+
+
+@pytest.mark.parametrize(
+    ("write", "expected", "hint"),
+    [
+        (b"\x08\x08\x12\x07pytorch\x1a\x052.0.0:\x99" + bytes(500), "is an ONNX model", "onnx.numpy_helper"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(500), "is an HDF5 file", 'layout="keras"'),
+        (keras, "is a Keras model", 'layout="keras"'),
+        (array, "is a NumPy array", "plot_kernels(array)"),
+        (arrays, "is a NumPy archive", "plot_kernels(array)"),
+        (b"\x1c\0\0\0TFL3" + bytes(100), "TensorFlow Lite", 'layout="keras"'),
+        (b"\x1f\x8b\x08" + bytes(100), "is compressed", "Unpack"),
+    ],
+)
+def test_files_of_other_programs_are_named(tmp_path, write, expected, hint):
+    """By content, with what to do instead."""
+    path = tmp_path / "weights.bin"
+    if isinstance(write, bytes):
+        path.write_bytes(write)
+    else:
+        write(path)
+    error = refusal(path)
+    assert expected in error.what
+    assert hint in error.hint

@@ -16,9 +16,11 @@ import pytest
 import torch
 from hub_checks import failure, same
 from huggingface_hub import constants, hf_hub_download, scan_cache_dir
-from loopback_hub import COMMIT, environment, files_in
+from loopback_hub import COMMIT, environment, files_in, pointed_at
 from processes import started_processes
+from restraints import permissions_that_bind
 
+from kernelviz.errors import BadWeightsError, NoWeightsError
 from kernelviz.network import model
 from kernelviz.network.model import load_model
 from kernelviz.network.weights import hub_cache
@@ -331,3 +333,45 @@ def test_a_cached_file_that_nothing_vouches_for(hub, published, snapshot):
     assert error.hint.startswith("Fetch them again with `--weights hub`; or give `--weights random`")
     assert same(load_model("test_resnet", weights="hub"), published[0])
     assert same(load_model("test_resnet"), published[0])
+
+
+def test_links_are_kept_where_torch_keeps_them(monkeypatch):
+    """The directory of linked weights is the same whether torch is imported or not."""
+    with_torch = hub_cache.link_directory()
+    monkeypatch.delitem(sys.modules, "torch.hub")
+    assert hub_cache.link_directory() == with_torch
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json"])
+def test_a_cached_file_that_may_not_be_read_is_reported(hub, tmp_path, file):
+    """Another user's file in the cache is an error that gives the reason."""
+    hub.add(REPO, "config.json", b'{"architecture": "test_resnet"}')
+    load_model(f"hf-hub:{REPO}")
+    path = next((tmp_path / "cache").rglob(f"snapshots/*/{file}")).resolve()
+    path.chmod(0)
+    with permissions_that_bind(), pytest.raises(BadWeightsError) as caught:
+        load_model(f"hf-hub:{REPO}")
+    assert "Permission denied" in str(caught.value)
+
+
+def test_a_cache_that_may_not_be_entered_is_reported(hub, tmp_path, monkeypatch):
+    """A cache in a private directory cannot be written, which is not blamed on the connection."""
+    private = tmp_path / "private"
+    private.mkdir(mode=0)
+    with pointed_at(hub.endpoint, tmp_path / "cache"), monkeypatch.context() as patch, permissions_that_bind():
+        patch.setattr(constants, "HF_HUB_CACHE", str(private / "cache"))
+        with pytest.raises(NoWeightsError, match="cache cannot be written"):
+            load_model("test_resnet")
+    private.chmod(0o700)
+
+
+def test_a_part_of_the_cache_that_may_not_be_entered_is_reported(hub, snapshot):
+    """The same for the directory of one revision, when the hub is asked again."""
+    load_model("test_resnet")
+    snapshot.parent.chmod(0)
+    try:
+        with permissions_that_bind():
+            assert "cache cannot be written" in failure(weights="hub")[0].what
+    finally:
+        snapshot.parent.chmod(0o700)
+    assert hub.requests

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 import torch
 from hub_checks import same
 from loopback_hub import COMMIT
+from restraints import bounds
 
 from kernelviz.errors import BadWeightsError, KernelvizError, NoWeightsError, UnknownModelError
 from kernelviz.network.model import load_model
@@ -161,3 +163,35 @@ def test_directories_that_are_none(tmp_path):
     with pytest.raises(BadWeightsError) as missing:
         load_model(f"local-dir:{tmp_path / 'x'}")
     assert str(missing.value).splitlines()[1:] == ["No such file or directory.", hint]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no such files here")
+@pytest.mark.parametrize("kind", ["pipe", "zeros"])
+def test_a_configuration_that_never_ends_is_not_read(tmp_path, kind):
+    """A pipe or a device as config.json is rejected at once, without filling the memory."""
+    if kind == "pipe":
+        os.mkfifo(tmp_path / "config.json")
+    else:
+        (tmp_path / "config.json").symlink_to("/dev/zero")
+    with bounds(5), pytest.raises(BadWeightsError, match="cannot be read") as caught:
+        load_model(f"local-dir:{tmp_path}")
+    assert caught.value.why == "It is not a regular file."
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("foo:bar", ""),
+        ("hfhub:a/b", "Try hf-hub:a/b. "),
+        ("hub:a/b", "Try hf-hub:a/b. "),
+        ("local_dir:x", "Try local-dir:x. "),
+        ("localdir:./x", "Try local-dir:./x. "),
+        ("https://example.com/a/b", ""),
+    ],
+)
+def test_the_prefixes_that_exist_are_offered(name, nearest):
+    """A name with an unknown prefix is refused with all forms of names, and with the nearest prefix in place of its own."""
+    with pytest.raises(UnknownModelError) as caught:
+        load_model(name, weights=None)
+    forms = "hf-hub:org/name, local-dir:PATH, torchvision:NAME, my_net.py:Net or package.module:function"
+    assert caught.value.hint == f"{nearest}Names are of timm, or {forms}."

@@ -172,3 +172,19 @@ def test_a_links_server_has_no_endpoint():
     request = Request(WeightsLocation(url="https://links.invalid/a/weights.pth"), "weights.pth", 1)
     expected = sentence(socket.gaierror(socket.EAI_NONAME, "x"), request)
     assert expected == ("The host name links.invalid cannot be resolved: no network.", "Check the connection")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("HTTP_PROXY", "http://me:secret@a..b:1"), ("SSL_CERT_FILE", "missing"), ("HF_OIDC_RESOURCE", "x")],
+)
+def test_a_variable_for_connections_is_named_where_it_may_be_the_cause(monkeypatch, tmp_path, name, value):
+    """A proxy, other certificates or another login are among what to check; the values may be secret."""
+    for each in ("SSL_CERT_FILE", "SSL_CERT_DIR", "no_proxy"):
+        monkeypatch.delenv(each, raising=False)
+    with pointed_at("http://127.0.0.1:9", tmp_path / "cache"):
+        monkeypatch.setenv("NO_PROXY", "")
+        monkeypatch.setenv(name, value)
+        error, _ = failure()
+    assert error.hint.startswith(f"Check the connection, HF_ENDPOINT, {name}; or give")
+    assert "secret" not in str(error)

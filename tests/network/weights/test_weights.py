@@ -93,3 +93,37 @@ def test_the_message_of_a_bad_fit_stays_short():
         fit(network(), checkpoint(tensors), "net")
     assert "and 497 more" in caught.value.why
     assert len(str(caught.value).splitlines()) <= 10
+
+
+FLOAT8 = [
+    each for each in vars(torch).values() if isinstance(each, torch.dtype) and str(each).startswith("torch.float8")
+]
+
+
+@pytest.mark.parametrize("dtype", FLOAT8, ids=str)
+def test_float8_weights_are_loaded_with_their_values(dtype):
+    """Each type of eight bits is loaded without a note, since float32 represents all its values."""
+    source, target = network(), network()
+    tensors = {name: value.to(dtype) for name, value in source.state_dict().items() if value.is_floating_point()}
+    assert fit(target, checkpoint(tensors), "net") == ()
+    for name, value in tensors.items():
+        assert torch.equal(target.state_dict()[name].nan_to_num(), value.float().nan_to_num())
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint16, torch.bool, torch.complex64])
+def test_a_type_that_cannot_be_loaded_is_reported_with_its_tensor(dtype):
+    """If everything else fits, the error names the first tensor of a wrong type, the type, and counts the others."""
+    tensors = {name: value.to(dtype) for name, value in network().state_dict().items() if name.startswith("2.")}
+    with pytest.raises(BadWeightsError) as caught:
+        fit(network(), checkpoint(network().state_dict() | tensors), "net")
+    assert caught.value.what == (
+        f"The weights file a.pt cannot be used: 2.weight is {dtype}, not torch.float32, and 1 other."
+    )
+
+
+@pytest.mark.parametrize("counter", [torch.zeros(3, dtype=torch.int64), torch.tensor(1.5), torch.tensor(2j)])
+def test_a_counter_of_batches_that_does_not_fit_is_left_out(counter):
+    """The counter has no effect on what is drawn, so a wrong one is no reason to reject the weights."""
+    target = network()
+    fit(target, checkpoint(network().state_dict() | {"1.num_batches_tracked": counter}), "net")
+    assert target[1].num_batches_tracked == 0

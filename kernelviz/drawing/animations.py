@@ -1,22 +1,25 @@
-"""Encode animations with their recipe: GIF with one palette for all frames, or lossless WebP."""
+"""Pages in motion: GIF with one palette for all frames, or lossless WebP."""
 
 from __future__ import annotations
 
+import base64
 import io
 from collections import Counter
-from typing import TYPE_CHECKING, TypeAlias, TypeGuard
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from kernelviz.drawing.page import Panel, Raster, Rule, Shape, Strokes, Text, text_width
-from kernelviz.files.recipes import recipe_text
+from kernelviz.notebook import LONGEST_TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Sequence
 
-    from kernelviz.drawing.figures import Animation, PageFigure
+    from kernelviz.drawing.figures import PageFigure
     from kernelviz.drawing.page import Item
-    from kernelviz.records import Array, Progress
+    from kernelviz.records import Array, Progress, Recipe
 
 
 Box: TypeAlias = tuple[float, float, float, float]  # left, top, right, bottom
@@ -126,14 +129,45 @@ COLOURS = 256
 MAPPED = 2048  # colours compared with the palette at a time
 
 
-def is_animation(picture: object) -> TypeGuard[Animation]:
-    """Whether a picture is an animation."""
-    return hasattr(picture, "pages") and hasattr(picture, "durations")
+MOST_SHOWN = 5_000_000  # bytes of an animation in a notebook
 
 
-def animation_bytes(animation: Animation, file_format: str, progress: Progress | None = None) -> bytes:
-    """Encode an animation as a GIF or a WebP file that repeats forever; ``progress`` is called for every frame."""
-    text = recipe_text(animation.recipe).encode("ascii")
+@dataclass(frozen=True)
+class Animation:
+    """Pages of one size, the duration of each (milliseconds, multiples of 10), and the recipe.
+
+    As the last line of a notebook cell it plays; ``save_picture`` writes it as GIF or WebP.
+    """
+
+    pages: tuple[Panel, ...]
+    durations: tuple[int, ...]
+    recipe: Recipe
+
+    def __post_init__(self) -> None:
+        if len(self.pages) != len(self.durations):
+            raise ValueError("Each page needs a duration.")
+
+    def __repr__(self) -> str:
+        seconds, page = sum(self.durations) / 1000, self.pages[0] if self.pages else Panel((), 0, 0)
+        view = str(self.recipe.get("view", ""))[:LONGEST_TEXT]
+        return f"Animation({view!r}, {len(self.pages)} frames of {page.width:g} × {page.height:g}, {seconds:.1f} s)"
+
+    def _repr_html_(self) -> str:
+        """The animation as an image that plays; if it is too large for a notebook, how to save it."""
+        data = animation_bytes(self, "gif", b"kernelviz")
+        if len(data) > MOST_SHOWN:
+            size = f"{len(data) / 1e6:.1f} MB"
+            return f"{escape(repr(self))}: {size}, too large for a cell. <code>save_picture(animation, 'it.gif')</code>"
+        page = self.pages[0]
+        width, text = round(page.width * _scale(page)), escape(repr(self), quote=True)
+        return f'<img src="data:image/gif;base64,{base64.b64encode(data).decode()}" width="{width}" alt="{text}">'
+
+
+def animation_bytes(animation: Animation, file_format: str, text: bytes, progress: Progress | None = None) -> bytes:
+    """Encode an animation as a GIF or a WebP file that repeats forever; ``progress`` is called for every frame.
+
+    ``text`` is stored as the comment of a GIF, the XMP of a WebP.
+    """
     return (_webp if file_format == "webp" else _gif)(Film(animation, progress), text)
 
 

@@ -19,10 +19,10 @@ from kernelviz import (
     save_picture,
     work_out,
 )
+from kernelviz.drawing.animations import Film, Palette, changed_boxes, pixels_of, touching
 from kernelviz.drawing.page import Panel, Shape, Text
 from kernelviz.errors import UsageError
 from kernelviz.explain.walkthrough import example_numbers
-from kernelviz.files.animations import Film, Palette, changed_boxes, pixels_of, touching
 from kernelviz.files.encoding import encode_picture
 
 

@@ -1,0 +1,494 @@
+"""Find the weights of a network in a checkpoint: under any keys, with any prefix, beside anything else."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn.parameter import is_lazy
+
+from kernelviz.errors import BadWeightsError
+from kernelviz.network.weights.checkpoints import (
+    Checkpoint,
+    Contents,
+    bad_file,
+    check_plain,
+    fit,
+    fits,
+    is_counted,
+    load_fitting,
+    name_list,
+    no_tensors,
+)
+from kernelviz.threads import no_warnings
+from kernelviz.wording import counted, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Protocol
+
+    from torch import nn
+
+    from kernelviz.records import Weights
+
+    class Build(Protocol):
+        """Builds the network that tensors fit, of their number of classes and input channels.
+
+        If they have no classifier, neither has the network, unless ``headless`` is False.
+        """
+
+        def __call__(self, tensors: dict[str, Tensor], *, headless: bool) -> nn.Module:
+            """The network, in eval mode."""
+            ...
+
+
+_WRAPPED = frozenset({"module", "_orig_mod"})  # what parallel training and torch.compile put into names
+_AVERAGED = frozenset({"ema", "swa", "averaged", "average", "averaging", "polyak", "shadow"})
+_OF_OPTIMISERS = frozenset({"optimizer", "optim", "exp", "momentum", "grad", "grads", "gradients"})
+_FIRST = ("state_dict", "model")  # of several that fit, after averaged ones
+_DEEPEST = 16  # levels of mappings
+_MOST_ENTRIES = 3_000_000  # values of a file; a small file may hold one mapping many times
+_MOST_CANDIDATES = 12
+_FEW_VALUES = 16
+
+# Left-overs that are no weights of a network. Words are looked for in the first part of a name.
+_OF_TRAINING = re.compile(
+    r"criteri|loss|metric|(^|_)(acc|accuracy|auroc|auc|f1|confmat|ema|teacher|queue)($|_|\d)", re.IGNORECASE
+)
+_COUNTERS = frozenset({"total_ops", "total_params", "n_averaged"})  # of profilers and of averaging
+_OBSERVERS = re.compile(r"(^|\.)(activation_post_process|\w*fake_quant)(\.|$)")
+_QUANTISED = frozenset({"scale", "zero_point"})
+_PACKED = re.compile(r"\._packed_params\._packed_params\.([01])$")  # weight and bias of a quantised linear layer
+_INDEXED = re.compile(r"^(\w+?)_(\d+)(?=\.)")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One tensor of a file: the keys of the mapping that contains it, joined by dots, and its name there."""
+
+    key: str
+    name: str
+    tensor: Tensor
+
+    @property
+    def plain(self) -> str:
+        """The full name, without what parallel training and compiling put into the tensor's own name."""
+        return _joined(self.key, _PACKED.sub(lambda end: (".weight", ".bias")[int(end[1])], _unwrapped(self.name)))
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Tensors of a file that have the names of the network's, once ``start`` is taken off.
+
+    ``others`` begin the same, but are called as nothing in the network; ``foreign`` are beside them in the same mapping.
+    """
+
+    start: str
+    matched: dict[str, Entry]
+    others: dict[str, Entry] = field(default_factory=dict)
+    foreign: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The keys of the mapping that contains the tensors, joined by dots; empty at the top level."""
+        keys = {entry.key for entry in self.matched.values()}
+        return keys.pop() if len(keys) == 1 else self.start
+
+    @property
+    def prefix(self) -> str:
+        """What the names in that mapping begin with, before the network's own; ends with a dot if not empty."""
+        if len({entry.key for entry in self.matched.values()}) > 1:
+            return ""
+        begins = [_begin(entry.name, wanted) for wanted, entry in self.matched.items()]
+        common = itertools.takewhile(lambda parts: len(set(parts)) == 1, zip(*begins, strict=False))
+        return "".join(f"{parts[0]}." for parts in common)
+
+    @property
+    def path(self) -> str:
+        """What chooses it: the keys and the prefix."""
+        return _joined(self.key, self.prefix.rstrip("."))
+
+    @property
+    def text(self) -> str:
+        """Where it is in the file."""
+        under = f"under `{shown(self.key)}`" if self.key else "at the top level"
+        return f"{under}, prefix `{shown(self.prefix)}`" if self.prefix else under
+
+    @property
+    def is_averaged(self) -> bool:
+        """Whether its keys or prefix call the weights an average over the training."""
+        return not _AVERAGED.isdisjoint(self.words)
+
+    @property
+    def words(self) -> list[str]:
+        """The words of its keys and prefix."""
+        return re.split(r"[._\-\s]", self.path.lower())
+
+    @property
+    def rank(self) -> tuple[bool, bool, int, int]:
+        """The lower, the better, of several that fit."""
+        first = _FIRST.index(self.path) if self.path in _FIRST else len(_FIRST)
+        averages_gradients = not _OF_OPTIMISERS.isdisjoint(self.words)
+        return averages_gradients, not self.is_averaged, first, self.path.count(".")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A candidate with the network that was built for it, and how its tensors fit."""
+
+    candidate: Candidate
+    network: nn.Module
+    tensors: dict[str, Tensor]
+    total: int
+    lacking: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    ignored: tuple[str, ...]
+    dequantised: tuple[str, ...]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the network gets all its weights, and none of its kind are left over."""
+        return not self.lacking and not self.unexpected
+
+    @property
+    def matching(self) -> int:
+        """The number of the network's tensors that the file has."""
+        return self.total - len(self.lacking)
+
+    @property
+    def may_be_partial(self) -> bool:
+        """Whether the file has most of the network, or the network most of the file, but for replaced parts.
+
+        Weights that are left over elsewhere belong to another architecture.
+        """
+        given = sum(map(is_counted, self.tensors)) + len(self.unexpected)
+        fitting = {part for name in self.tensors if name not in self.lacking for part in _parents(name)}
+        replaced = {part for name in self.lacking for part in _parents(name)} - fitting
+        own = {_top(name) for name in self.network.state_dict()}
+        stray = [name for name in self.unexpected if _top(name) in own and replaced.isdisjoint(_parents(name))]
+        return 2 * self.matching >= min(self.total, given) > 0 and bool(self.lacking) and not stray
+
+    @property
+    def layers_without(self) -> tuple[str, ...]:
+        """The layers that lack a tensor."""
+        return tuple(dict.fromkeys(name.rpartition(".")[0] or name for name in self.lacking))
+
+
+@dataclass(frozen=True)
+class Found:
+    """A network with weights from a file, notes about them, and what the model's label states about them."""
+
+    network: nn.Module
+    weights: Weights
+    notes: tuple[str, ...] = ()
+    mark: str = ""
+
+
+def find_weights(
+    contents: Contents,
+    default: nn.Module,
+    build: Build,
+    architecture: str,
+    *,
+    key: str | None = None,
+    partial: bool = False,
+) -> Found:
+    """Load the weights of a network from the contents of a file.
+
+    Args:
+        contents: of the file.
+        default: The network as it is by default, even on ``meta``: the names of its tensors are looked for.
+        build: Builds the network that given tensors fit.
+        architecture: The name of the network, for messages.
+        key: Keys and prefix of the weights, joined by dots.
+        partial: Load what fits; what the file lacks is filled with NaN.
+
+    Raises:
+        BadWeightsError: the file does not contain the weights of the network, or not all of them.
+    """
+    entries = list(_entries(contents))
+    if not entries:
+        raise no_tensors(contents.file, contents.value)
+    if key is not None:
+        entries = _below(contents, entries, key)
+    candidates = _candidates(contents, entries, default.state_dict())
+    if not candidates:
+        raise _misfit(contents, _compare(contents, _largest(entries), build), default, architecture)
+    rated = [_compare(contents, candidate, build) for candidate in candidates]
+    complete = sorted((each for each in rated if each.is_complete), key=lambda each: each.candidate.rank)
+    if complete:
+        return _loaded(contents, complete[0], architecture, [each.candidate for each in complete[1:]], key)
+    best = max(rated, key=lambda each: (each.matching, -len(each.unexpected)))
+    if partial and best.may_be_partial:
+        return _partially_loaded(contents, best)
+    raise _misfit(contents, best, default, architecture)
+
+
+def _loaded(contents: Contents, best: Comparison, architecture: str, rest: list[Candidate], key: str | None) -> Found:
+    candidate = best.candidate
+    weights = replace(contents.weights, key=candidate.key or None, prefix=candidate.prefix or None)
+    notes = []
+    if candidate.path or rest:
+        notes.append(f"{best.total} tensors {candidate.text}")
+    if rest:
+        others = ", ".join(f"under `{shown(each.path)}`" if each.path else "at the top level" for each in rest[:3])
+        why = "; averaged weights come first" if candidate.is_averaged else ""
+        notes.append(f"weights of this network are also {others}{why} (see --weights-key)")
+    elsewhere = {entry.name for each in rest for entry in each.matched.values()}
+    notes += _more_notes(replace(best, ignored=tuple(name for name in best.ignored if name not in elsewhere)))
+    notes += fit(best.network, Checkpoint(best.tensors, weights), architecture)
+    chosen = candidate.path and (rest or key is not None or candidate.is_averaged)
+    return Found(best.network, weights, tuple(notes), _mark(best, shown(candidate.path) if chosen else ""))
+
+
+def _mark(best: Comparison, which: str) -> str:
+    return ", ".join(filter(None, [which, "dequantised" if best.dequantised else ""]))
+
+
+def _partially_loaded(contents: Contents, best: Comparison) -> Found:
+    candidate = best.candidate
+    weights = replace(
+        contents.weights, key=candidate.key or None, prefix=candidate.prefix or None, missing=best.lacking
+    )
+    network, lacking = best.network, set(best.lacking)
+    tensors = {name: value for name, value in best.tensors.items() if name not in lacking}
+    numbers = f"{best.matching} of {best.total} tensors"
+    notes = [f"{numbers} {candidate.text}; {name_list('layers without weights', list(best.layers_without))}"]
+    if best.unexpected:
+        notes.append(name_list("not of this network", list(best.unexpected)))
+    notes += _more_notes(best)
+    notes += load_fitting(network, Checkpoint(tensors, weights))
+    state = network.state_dict()
+    with torch.no_grad():
+        for name in lacking:
+            if state[name].is_floating_point():
+                state[name].fill_(float("nan"))
+    return Found(network, weights, tuple(notes), _mark(best, f"partial: {numbers}"))
+
+
+def _more_notes(best: Comparison) -> list[str]:
+    """Notes about what was ignored and what was dequantised."""
+    notes = []
+    if best.ignored:
+        notes.append(name_list("ignored in the weights file", list(best.ignored)))
+    if best.dequantised:
+        verb = "was" if len(best.dequantised) == 1 else "were"
+        notes.append(f"{counted(len(best.dequantised), 'quantised tensor')} {verb} dequantised to float32")
+    return notes
+
+
+def _entries(contents: Contents) -> Iterator[Entry]:
+    """Every tensor in the mappings of a file.
+
+    A file may set attributes of its tensors and mappings, also those that are called like methods; these are not used.
+    """
+    visited = itertools.count(1)
+
+    def walk(items: Iterable[tuple[Any, Any]], key: str, begin: str, level: int) -> Iterator[Entry]:
+        for name, item in items:
+            if level > _DEEPEST or next(visited) > _MOST_ENTRIES:
+                raise bad_file(contents.file, "holds more or deeper mappings than weights need")
+            if isinstance(item, Tensor):
+                if not is_lazy(item):
+                    yield Entry(key, f"{begin}{name}", Tensor.detach(item))
+            elif isinstance(item, dict):
+                yield from walk(dict.items(item), _joined(key, f"{begin}{name}"), "", level + 1)
+            elif isinstance(item, tuple | list):
+                yield from walk(enumerate(item), key, f"{begin}{name}.", level + 1)
+
+    value = contents.value
+    if isinstance(value, tuple | list):
+        value = dict(enumerate(value))
+    if isinstance(value, dict):
+        yield from walk(dict.items(value), "", "", 0)
+
+
+def _below(contents: Contents, entries: list[Entry], key: str) -> list[Entry]:
+    """The tensors below keys or a prefix.
+
+    Raises:
+        BadWeightsError: there are none.
+    """
+    start = f"{key.rstrip('.')}."
+    found = [each for each in entries if f"{_joined(each.key, each.name)}".startswith(start)]
+    if not found:
+        keys = list(dict.fromkeys(each.key or "(the top level)" for each in entries))
+        hint = f"{name_list('There are tensors under', keys)}."
+        raise bad_file(contents.file, f"holds no tensors under {shown(key)}", hint)
+    return found
+
+
+def _candidates(contents: Contents, entries: list[Entry], state: Mapping[str, Tensor]) -> list[Candidate]:
+    """The places of a file that have at least half as many names of the network as the best one, in the file's order."""
+    wanted = {_unwrapped(name): name for name in state}
+    if len(wanted) < len(state):
+        wanted = {name: name for name in state}
+    depth = max((name.count(".") for name in wanted), default=0)
+    found: dict[str, dict[str, Entry]] = {}
+    twice: dict[str, str] = {}
+    for entry in entries:
+        parts = entry.plain.rsplit(".", depth + 1)
+        for at in range(len(parts)):
+            name = wanted.get(".".join(parts[at:]))
+            if name is None:
+                continue
+            matched = found.setdefault(start := ".".join(parts[:at]), {})
+            if name in matched and not _equal(matched[name].tensor, entry.tensor):
+                twice.setdefault(start, name)
+            matched.setdefault(name, entry)
+    numbers = {start: sum(map(is_counted, matched)) for start, matched in found.items()}
+    most = max(numbers.values(), default=0)
+    kept = [start for start, number in numbers.items() if number and 2 * number >= most]
+    if len(kept) > _MOST_CANDIDATES:
+        kept = sorted(kept, key=numbers.__getitem__, reverse=True)[:_MOST_CANDIDATES]
+    for start in kept:
+        if start in twice:
+            what = f"cannot be used: it holds {shown(twice[start])} twice, with and without a prefix"
+            raise bad_file(contents.file, what)
+    return [_with_others(start, found[start], entries) for start in kept]
+
+
+def _with_others(start: str, matched: dict[str, Entry], entries: list[Entry]) -> Candidate:
+    """A candidate with the other tensors of its mapping."""
+    keys, taken = {each.key for each in matched.values()}, {id(each) for each in matched.values()}
+    begin = f"{start}." if start else ""
+    others: dict[str, Entry] = {}
+    foreign: list[str] = []
+    for each in entries:
+        if id(each) in taken or (len(keys) == 1 and each.key not in keys):
+            continue
+        if each.plain.startswith(begin):
+            others.setdefault(each.plain.removeprefix(begin), each)
+        elif each.key in keys:
+            foreign.append(each.name)
+    return Candidate(start, matched, others, tuple(foreign))
+
+
+def _largest(entries: list[Entry]) -> Candidate:
+    """The tensors of the largest mapping, none of which has a name of the network."""
+    sizes: dict[str, int] = {}
+    for each in entries:
+        sizes[each.key] = sizes.get(each.key, 0) + 1
+    key = max(sizes, key=sizes.__getitem__)
+    return Candidate(key, {}, {_unwrapped(each.name): each for each in entries if each.key == key})
+
+
+def _compare(contents: Contents, candidate: Candidate, build: Build) -> Comparison:
+    """Build the network for a candidate, and compare their tensors."""
+    tensors, dequantised = {}, []
+    for name, entry in candidate.matched.items():
+        value = entry.tensor
+        check_plain(contents.file, entry.name, value, quantised=True)
+        if value.is_quantized:
+            dequantised.append(name)
+            with no_warnings():
+                value = value.dequantize()
+        tensors[name] = value
+    network = build(tensors, headless=True)
+    left = {name: each.tensor for name, each in candidate.others.items() if is_counted(name)}
+    if dequantised:  # beside each weight are the scale and the zero of the layer's output
+        left = {name: value for name, value in left.items() if name.rpartition(".")[2] not in _QUANTISED}
+    unexpected = [name for name, value in left.items() if _is_weight(name, value, network, tensors)]
+    if unexpected:
+        network = build(tensors, headless=False)
+    state = {name: value for name, value in network.state_dict().items() if is_counted(name)}
+    extra = [name for name in tensors if is_counted(name) and name not in state]
+    ignored = [name for name in left if name not in unexpected]
+    return Comparison(
+        candidate, network, tensors, len(state),
+        tuple(name for name in state if name not in tensors or not fits(tensors[name], state[name])),
+        (*unexpected, *extra),
+        (*ignored, *filter(is_counted, candidate.foreign)),
+        tuple(dequantised),
+    )  # fmt: skip
+
+
+def _is_weight(name: str, value: Tensor, network: nn.Module, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a tensor whose name the network lacks would belong to a layer of a network."""
+    leaf = name.rpartition(".")[2]
+    if leaf in _COUNTERS or _OBSERVERS.search(name):
+        return False
+    state = network.state_dict()
+    if _top(name) not in {_top(each) for each in state}:
+        leaves = {each.rpartition(".")[2] for each in state}
+        return not _OF_TRAINING.search(_top(name)) and (leaf in leaves or value.numel() > _FEW_VALUES)
+    # A single number of a type that no weight has is a counter.
+    return value.numel() != 1 or value.dtype in {each.dtype for each in tensors.values() if each.is_floating_point()}
+
+
+def _misfit(contents: Contents, best: Comparison, default: nn.Module, architecture: str) -> BadWeightsError:
+    """The error for weights that do not fit: what the file is, if that is known, and what to do."""
+    names = set(map(_unwrapped, default.state_dict()))
+    split = [name for name in best.candidate.others if _INDEXED.sub(r"\1.\2", name) in names]
+    if len(split) > best.matching / 2:
+        joined = Counter(_top(name) for name in split).most_common(1)[0][0]
+        dotted = _INDEXED.sub(r"\1.\2", f"{joined}.")
+        return bad_file(
+            contents.file,
+            f"holds {architecture} as built with features_only=True, which names its parts `{joined}.`, not `{dotted}`",
+            f"Rename its tensors, `{joined}.` to `{dotted}` and so on, and save them again.",
+        )
+    rebuilt = [name for name in best.unexpected if "reparam" in name]
+    folded = [name for name in best.unexpected if name.endswith(".bias") and f"{name[:-4]}weight" in best.tensors]
+    if rebuilt or (folded and any(name.endswith("running_mean") for name in best.lacking)):
+        how = "reparametrised" if rebuilt else "fused, its normalisations folded into the convolutions,"
+        return bad_file(
+            contents.file,
+            f"holds a network that was {how} for inference ({name_list('it has', rebuilt or folded)})",
+            "Give the weights from before that; in Python, `kernelviz.read_kernels(network, layer)` reads yours.",
+        )
+    shown_names = best.unexpected if best.tensors else best.candidate.others
+    left = {name: each.tensor for name, each in best.candidate.others.items() if name in shown_names}
+    try:
+        fit(best.network, Checkpoint(best.tensors | left, contents.weights), architecture)
+    except BadWeightsError as error:
+        if not best.may_be_partial or "cannot be used" in error.what:
+            return error
+        layers = ", ".join(map(shown, best.layers_without[:3]))
+        more = len(best.layers_without) - 3
+        layers += f" and {more} more" if more > 0 else ""
+        hint = f"All layers but {layers} fit: `--partial` (partial=True) uses them."
+        return BadWeightsError(
+            error.what, error.why, f"{hint} Or name the architecture that the file was trained with."
+        )
+    raise AssertionError  # pragma: no cover
+
+
+def _parents(name: str) -> list[str]:
+    """The modules that contain a tensor, from the outermost."""
+    parts = name.split(".")
+    return [".".join(parts[:at]) for at in range(1, len(parts))]
+
+
+def _top(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def _joined(key: str, name: str) -> str:
+    return f"{key}.{name}" if key and name else key or name
+
+
+def _unwrapped(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part not in _WRAPPED)
+
+
+def _begin(name: str, wanted: str) -> list[str]:
+    """The parts at the beginning of a tensor's name in the file, before the name that the network has for it."""
+    left = len(_unwrapped(wanted).split("."))
+    parts = _PACKED.sub(".weight", name).split(".")
+    while parts and left:
+        left -= parts.pop() not in _WRAPPED
+    return parts
+
+
+def _equal(first: Tensor, second: Tensor) -> bool:
+    """Whether two tensors have the same bits, as far as that can be compared."""
+    try:
+        return first is second or (first.dtype == second.dtype and torch.equal(first, second))
+    except (RuntimeError, NotImplementedError):
+        return False

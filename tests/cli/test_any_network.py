@@ -1,0 +1,145 @@
+"""Commands on networks of torchvision and of the user's own code."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from own_networks import SOURCE
+
+from kernelviz.cli.completion import complete_model
+
+
+@pytest.fixture(autouse=True)
+def _mine(tmp_path, monkeypatch):
+    """A file with networks in the current directory."""
+    (tmp_path / "my_net.py").write_text(SOURCE)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield
+    sys.modules.pop("my_net", None)
+
+
+COMMANDS = [
+    "kernels MODEL",
+    "features MODEL sample:grace_hopper -l CONV --no-classes",
+    "layers MODEL --json",
+    "layers MODEL",
+    "match MODEL",
+    "explain layer MODEL CONV",
+    "explain layer MODEL CONV --image sample:grace_hopper --at 1,2",
+    "filter sample:grace_hopper --from MODEL:CONV:1",
+]
+
+
+@pytest.mark.parametrize(("model", "conv"), [("my_net.py:Net", "conv1"), ("torchvision:squeezenet1_1", "features.0")])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_takes_them(run, command, model, conv):
+    """A network of one's own works wherever a timm name does; what its code prints never reaches stdout."""
+    words = command.replace("MODEL", model).replace("CONV", conv).split()
+    words += [] if words[0] in ("layers", "explain") else ["--weights", "random"]
+    words += ["--weights", "random"] if "--image" in words else []
+    ended = run(*words)
+    assert ended.code == 0, ended.err
+    assert "running" not in ended.out
+    assert "imported" not in ended.out
+    if "--json" in words:
+        assert ended.document["model"]["name"] == model
+    elif words[0] in ("kernels", "features", "match", "filter"):
+        assert ended.paths
+        assert all(path.is_file() for path in ended.paths)
+
+
+def test_what_was_assumed_is_stated(run):
+    """A size that nobody gave is called a guess on stderr and in the document, and one that was given is not."""
+    words = ["features", "my_net.py:Net", "sample:grace_hopper", "-l", "conv1", "--weights", "random", "--json"]
+    guess = "input size 3 × 224 × 224 is a guess (see --input-size)"
+    assert guess in run(*words).document["warnings"]
+    given = run(*words, "--input-size", "1,32,48", "--model-arg", "channels=1", "--model-arg", "width=5", "--force")
+    assert not any("input size" in warning for warning in given.document["warnings"])
+    assert given.document["outputs"][0]["shape"] == [5, 32, 48]
+    assert given.document["model"]["arguments"] == {"channels": "1", "width": "5"}
+    assert "input size" not in run("kernels", "my_net.py:Net").err
+
+
+def test_arguments_are_literals_or_text(run):
+    """``activation=tanh`` is text, ``width=3`` a number; what is neither KEY=VALUE nor given once is rejected."""
+    ended = run("kernels", "my_net.py:Net", "--model-arg", "activation=tanh", "--model-arg", "width=3")
+    assert (ended.code, ended.out) == (
+        0,
+        "kernelviz-out/my_net.Net-activation-tanh-width-3.built-conv1-kernels-rgb.png\n",
+    )
+    assert run("kernels", "my_net.py:Net", "--model-arg", "3").code == 2
+    assert run("kernels", "my_net.py:Net", "--model-arg", "width=3", "--model-arg", "width=4").code == 2
+
+
+def test_errors_of_the_code_are_one_message(run):
+    """What the code raises is exit code 1 with its file and line, without a traceback; --debug prints that."""
+    ended = run("kernels", "my_net.py:Broken")
+    assert (ended.code, ended.complaint) == (
+        1,
+        [
+            "Error: my_net.py:Broken could not be built: ValueError: in_channels must be divisible by groups",
+            "Raised in my_net.py, line 35, in __init__.",
+            "Run it again with --debug to see the traceback.",
+        ],
+    )
+    assert "Traceback" in run("kernels", "my_net.py:Broken", "--debug").err
+    assert run("kernels", "foo:bar").code == 2
+
+
+def test_two_files_of_one_name(run, tmp_path):
+    """Networks of two files of the same name get two pictures."""
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "my_net.py").write_text(SOURCE + "\n# other\n")
+    words = ("--weights", "random", "--style", "bare")
+    paths = [run("kernels", name, *words).paths[0] for name in ("my_net.py:Net", "other/my_net.py:Net")]
+    assert len(set(paths)) == 2
+    assert run("kernels", "my_net.py:Net", *words).paths == paths[:1]
+
+
+def test_models_of_torchvision_are_listed_and_completed(run):
+    """``models 'torchvision:*'`` lists them with their tags, and completion knows the prefix, names and tags."""
+    ended = run("models", "torchvision:resnet5*")
+    assert ended.out.splitlines()[0].split() == ["torchvision:resnet50", "IMAGENET1K_V2", "-", "-", "-"]
+    assert complete_model("torchv") == ["torchvision:"]
+    assert complete_model("torchvision:resnet1") == [f"torchvision:resnet{depth}" for depth in (101, 152, 18)]
+    assert complete_model("torchvision:resnet18.") == ["torchvision:resnet18.IMAGENET1K_V1"]
+
+
+BROKEN = """
+from torch import nn
+
+
+def build():
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(2048, 10))
+
+
+class Crops(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3)
+
+    def forward(self, x):
+        return self.conv(x).view(-1, 7)
+"""
+
+
+def test_layers_prints_the_rows_before_a_break(run, tmp_path):
+    """Rows 0 to 3 are on stdout, the layer that broke is named, and the exit code is 1; in JSON too."""
+    (tmp_path / "broken.py").write_text(BROKEN)
+    words = ("layers", "broken.py:build", "--input-size", "32")
+    ended = run(*words)
+    assert ended.code == 1
+    assert [line.split()[0] for line in ended.out.splitlines()] == ["layer", "0", "1", "2", "3", "total"]
+    assert ended.complaint[0].endswith(": 4 (Linear 2048 → 10) got 1,800 values.")
+    document = run(*words, "--json").document
+    assert [layer["name"] for layer in document["layers"]] == ["0", "1", "2", "3"]
+    assert "4 (Linear 2048 → 10) got 1,800 values" in document["errors"][0]["message"]
+
+
+def test_a_forward_of_own_code_that_breaks_has_its_line(run, tmp_path):
+    """The file and the line of the user's own forward are named."""
+    (tmp_path / "broken.py").write_text(BROKEN)
+    for words in (["layers"], ["features", "sample:grace_hopper", "--weights", "random"]):
+        ended = run(words[0], "broken.py:Crops", *words[1:], "--input-size", "32")
+        assert (ended.code, "Raised in broken.py, line 15, in forward" in ended.err) == (1, True)

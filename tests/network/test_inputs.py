@@ -1,0 +1,113 @@
+"""Inputs of every shape: of one, two and three axes, and several of them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import kernelviz
+from kernelviz.errors import BrokenPassError, UsageError
+
+
+class Two(nn.Module):
+    """A network of two images."""
+
+    def __init__(self):
+        super().__init__()
+        self.left, self.right, self.both = nn.Conv2d(3, 8, 3), nn.Conv2d(3, 8, 5, padding=1), nn.Conv2d(16, 2, 1)
+
+    def forward(self, x, y):
+        """Both, convolved and joined."""
+        return self.both(torch.cat([self.left(x), self.right(y)], 1))
+
+
+class Timed(nn.Module):
+    """A network of an image and a step, as in diffusion."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.steps = nn.Conv2d(3, 8, 3), nn.Embedding(10, 8)
+
+    def forward(self, x, t):
+        """The image, shifted by the step."""
+        return self.conv(x) + self.steps(t)[:, :, None, None]
+
+
+def two_images():
+    """Two random batches of one image."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(1, 3, 16, 16, generator=generator), torch.rand(1, 3, 16, 16, generator=generator)
+
+
+@pytest.mark.parametrize("shape", [(1, 100), (1, 1, 100)])
+def test_one_axis(shape):
+    """(C, L) and (1, C, L) are one signal for a network of one axis; its maps are strips (C, 1, L), those of a hook."""
+    network, signal = nn.Sequential(nn.Conv1d(1, 8, 9, stride=4), nn.ReLU()), torch.rand(shape)
+    maps = kernelviz.capture_features(network, signal, "0")[0]
+    assert torch.equal(torch.from_numpy(maps.values)[:, 0], network[0](signal.reshape(1, 1, 100))[0].detach())
+    assert kernelviz.plot_features(maps)
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 16, 16), (1, 1, 8, 16, 16)])
+def test_three_axes(shape):
+    """(C, D, H, W) and (1, C, D, H, W) are one volume; its maps are those of a hook, and drawn as slices."""
+    network, volume = nn.Sequential(nn.Conv3d(1, 4, 3), nn.ReLU()), torch.rand(shape)
+    maps = kernelviz.capture_features(network, volume, "0")[0]
+    assert torch.equal(torch.from_numpy(maps.values), network[0](volume.reshape(1, 1, 8, 16, 16))[0].detach())
+    sheet = kernelviz.make_sheet(maps)
+    assert sheet.tiles.values.shape == (6 * 4, 14, 14)
+    assert (sheet.tiles.values[4 * 2 + 3] == maps.values[3, 2]).all()  # slice 2 of map 3
+    mean = kernelviz.make_sheet(maps, view="mean")
+    assert mean.tiles.values.shape == (6, 14, 14)
+    assert mean.shown == 4
+    assert kernelviz.plot_features(maps)
+    assert kernelviz.plot_features(torch.from_numpy(maps.values)[None], reduce="max")
+    for draw in (kernelviz.plot_overview, kernelviz.plot_overlay, kernelviz.ChannelTally().add):
+        with pytest.raises(UsageError, match="drawn as slices by plot_features only"):
+            draw([maps] if draw is kernelviz.plot_overview else maps)
+
+
+def test_what_is_refused_says_how_the_input_must_look():
+    """The axes are those of the network's convolutions."""
+    with pytest.raises(UsageError, match=r"must be \(C, L\) or \(1, C, L\)"):
+        kernelviz.capture_features(nn.Sequential(nn.Conv1d(1, 8, 9), nn.ReLU()), torch.rand(2, 3, 4, 5, 6))
+    with pytest.raises(UsageError, match=r"must be \(C, D, H, W\) or \(1, C, D, H, W\)"):
+        kernelviz.capture_features(nn.Sequential(nn.Conv3d(1, 8, 3), nn.ReLU()), torch.rand(2, 1, 8, 8, 8))
+
+
+@pytest.mark.parametrize("form", ["tuple", "list", "names", "without batch"])
+def test_several_inputs(form):
+    """A tuple, a list, names, with and without the axis of the batch: every map is that of the network itself."""
+    network, (x, y) = Two(), two_images()
+    given = {"tuple": (x, y), "list": [x, y], "names": {"x": x, "y": y}, "without batch": (x[0], y[0])}[form]
+    maps = {each.layer: torch.from_numpy(each.values) for each in kernelviz.capture_features(network, given, "*")}
+    expected = {"left": network.left(x), "right": network.right(y), "both": network(x, y)}
+    assert maps.keys() == expected.keys()
+    assert all(torch.equal(maps[name], expected[name][0].detach()) for name in maps)
+
+
+def test_an_input_of_whole_numbers():
+    """A step keeps its type, with the tensor itself and in its place."""
+    network, (x, _) = Timed(), two_images()
+    for given in ((x, torch.tensor([3])), {"x": x, "t": torch.tensor([3])}):
+        maps = kernelviz.capture_features(network, given, "Timed" if isinstance(given, tuple) else "conv")
+        assert maps[0].values.shape == (8, 14, 14)
+
+
+@pytest.mark.parametrize("sizes", [[(3, 16, 16), (3, 16, 16)], {"x": (3, 16, 16), "y": (3, 16, 16)}])
+def test_a_trace_of_several_inputs(sizes):
+    """Units read the pixels of both images at the same places."""
+    rows = kernelviz.trace(Two(), sizes).layers
+    assert [(row.name, row.field.axes[0].size) for row in rows] == [("left", 3), ("right", 5), ("both", 5)]
+
+
+def test_the_number_of_inputs_is_stated():
+    """A network of two inputs that gets one says so, and how to give them; its size is not blamed."""
+    with pytest.raises(BrokenPassError, match="The network takes 2 inputs: x, y") as caught:
+        kernelviz.trace(Two(), (3, 16, 16))
+    assert "Give a tuple of tensors" in caught.value.hint
+    with pytest.raises(BrokenPassError, match="takes 2 inputs"):
+        kernelviz.capture_features(Two(), two_images()[0], "*")
+    with pytest.raises(UsageError, match="Several inputs must be tensors, but got Tensor, int"):
+        kernelviz.capture_features(Two(), (two_images()[0], 3))
