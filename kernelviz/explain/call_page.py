@@ -65,7 +65,7 @@ from kernelviz.explain.call_texts import (
     sizes_text,
 )
 from kernelviz.explain.calls import ACTIVATIONS, Call
-from kernelviz.explain.unit_parts import mark
+from kernelviz.explain.unit_parts import map_colours, mark, resampled
 from kernelviz.records import as_bank
 from kernelviz.version import SCHEMA, __version__
 from kernelviz.wording import counted, inflected
@@ -626,14 +626,12 @@ class _Page:
         if values is None:
             return np.full((1, 1, 3), BLANK, np.uint8)
         if name == "output":
-            return tints(Cells(values, Tint(_usual(values), pale=False)), digits=False)
+            return map_colours(values).pixels(values)
         pixels = np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values
         size = max(1, round(face[0])), max(1, round(face[1]))
         if pixels.shape[0] <= size[0] and pixels.shape[1] <= size[1]:
             return np.asarray(pixels)
-        from PIL import Image
-
-        return np.asarray(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.LANCZOS))
+        return resampled(pixels, size)
 
     def _frame(self, name: str, x: float, top: float, face: tuple[float, float]) -> list[Item]:
         """The window in the input, or its value in the output, for one output cell."""
@@ -902,13 +900,6 @@ def _open_parameters(call: Call) -> str:
     cells, outputs = math.prod(call.kernel), call.out_channels or 0
     bias = f" + {outputs:,}" if call.bias else ""
     return f"= {cells}·c × {outputs:,}{bias} for c input channels, however large the image is"
-
-
-def _usual(values: Array) -> float:
-    """The value with full colour: that of the strongest 1 % if the strongest are far larger."""
-    limit = strongest(values)
-    usual = float(np.quantile(np.abs(values), 0.99)) if values.size >= 1024 else limit
-    return usual if 0 < usual < 0.75 * limit else limit
 
 
 def _activated(name: str, slope: float, values: Array) -> Array:

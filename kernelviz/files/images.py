@@ -61,7 +61,7 @@ from kernelviz.files.measured import (
     over_white,
     read_npy,
 )
-from kernelviz.files.pieces import check_pieces
+from kernelviz.files.pieces import check_pieces, png_chunks
 from kernelviz.files.srgb import to_srgb
 from kernelviz.files.tiffs import (
     NotDecodedError,
@@ -506,13 +506,11 @@ def _pixels_of_png(data: bytes) -> tuple[bytes, bytes | None]:
     Pillow refuses a picture for what is wrong with any other chunk: compressed text of more than a megabyte, for example.
     """
     parts, profile = [memoryview(data)[:8]], None
-    at = len(parts[0])
-    while len(head := data[at : at + 8]) == 8:
-        length, kind = int.from_bytes(head[:4], "big"), head[4:]
-        end = at + 12 + length
+    walked = len(parts[0])
+    for at, end in png_chunks(data):
         if end > len(data):
             break
-        content = memoryview(data)[at + 8 : end - 4]
+        kind, content = data[at + 4 : at + 8], memoryview(data)[at + 8 : end - 4]
         keyword = bytes(content[:_LONGEST_KEYWORD]).partition(b"\0")[0]
         if kind == b"iCCP":
             profile = _inflate(content[len(keyword) + 2 :], MOST_PROFILE) or b"unusable"
@@ -522,9 +520,9 @@ def _pixels_of_png(data: bytes) -> tuple[bytes, bytes | None]:
             or (kind in _PNG_TEXTS and keyword in _PNG_EXIF and _is_readable_text(kind, content, keyword))
         ):
             parts.append(memoryview(data)[at:end])
-        at = end
-    kept = sum(map(len, parts)) + len(data) - at
-    return (data if kept == len(data) else b"".join([*parts, data[at:]])), profile
+        walked = end
+    kept = sum(map(len, parts)) + len(data) - walked
+    return (data if kept == len(data) else b"".join([*parts, data[walked:]])), profile
 
 
 def _is_readable_text(kind: bytes, content: memoryview, keyword: bytes) -> bool:

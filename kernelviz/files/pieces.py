@@ -35,11 +35,13 @@ def check_pieces(data: bytes, kind: str, name: str) -> None:
         )
 
 
-def _png_chunks(data: bytes) -> Iterator[int]:
+def png_chunks(data: bytes) -> Iterator[tuple[int, int]]:
+    """Where each chunk begins and ends, checksum included (PNG specification, 5.3); the last may be truncated."""
     at = 8
     while at + 8 <= len(data):
-        yield at
-        at += 12 + int.from_bytes(data[at : at + 4], "big")
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        yield at, end
+        at = end
 
 
 def _jpeg_segments(data: bytes) -> Iterator[int]:
@@ -65,8 +67,8 @@ def _gif_blocks(data: bytes) -> Iterator[int]:
         at += 1
 
 
-_WALKS: dict[str, Callable[[bytes], Iterator[int]]] = {
-    "PNG": _png_chunks,
+_WALKS: dict[str, Callable[[bytes], Iterator[object]]] = {
+    "PNG": png_chunks,
     "JPEG": _jpeg_segments,
     "GIF": _gif_blocks,
 }

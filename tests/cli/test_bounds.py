@@ -118,7 +118,7 @@ def test_text_for_people_is_escaped_in_a_pipe(capsys):
 @pytest.mark.parametrize("words", [["env"], ["models", "test_resnet*"], ["layers", "test_resnet"]], ids=" ".join)
 def test_a_table_for_people_is_escaped_in_a_pipe(run, monkeypatch, words):
     """Whatever a table contains, such as the path of a cache, no control character reaches a pipe raw."""
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "/tmp/\x1b[31m\n")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "cache/\x1b[31m\n")
     monkeypatch.setattr("kernelviz.cli.models._mark", lambda _, key: f"{key}\x1b[31m")
     monkeypatch.setattr(
         "kernelviz.traces.layer_cells", lambda layer, **_: (f"{layer.name}\x1b[31m", *"1" * (len(HEADS) - 1))

@@ -6,6 +6,7 @@ from struct import pack
 
 import numpy as np
 import pytest
+from peak_memory import PEAK
 from PIL import Image, ImageFile, ImageOps
 from sample_images import RGB, RNG, encoded, png
 
@@ -153,22 +154,12 @@ def test_what_claims_to_be_huge_is_refused_by_its_header(kind):
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
 def test_a_bomb_is_refused_and_little_memory_taken(run):
     """81 megapixels in 0.1 MB are rejected, and the largest allowed image is read within 300 MB above the baseline."""
-    code = """
-import os
-from pathlib import Path
+    code = (
+        PEAK
+        + """
 from PIL import Image
 from kernelviz.errors import BadImageError
 from kernelviz.files.images import read_image
-
-def peak():
-    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
-
-def apart(work):  # each in a process of its own, for a peak of its own
-    child = os.fork()
-    if not child:
-        work()
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
 
 def read():
     before = peak()
@@ -182,6 +173,7 @@ for mode, size, kind in [("L", (9000, 9000), "PNG"), ("RGBA", (6800, 5000), "PNG
     apart(lambda: Image.new(mode, size).save("picture", kind))
     apart(read)
 """
+    )
     assert run(code).splitlines() == ["picture is too large. True", "(5000, 6800) True", "(3400, 4300) True"]
 
 

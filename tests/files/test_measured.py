@@ -8,6 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
+from peak_memory import PEAK
 from PIL import Image as Pillow
 from sample_images import RGB, WIDE, close, encoded, grey3, png, swapped_profile
 
@@ -241,23 +242,13 @@ def test_16_bit_colours_with_a_profile_are_converted():
 def test_measured_values_take_bounded_memory(run):
     """Large images of 16 bits, of many bands and of floating-point numbers are read within 300 MB above the baseline."""
     pytest.importorskip("tifffile")
-    code = """
-import os
-from pathlib import Path
+    code = (
+        PEAK
+        + """
 import numpy as np
 import tifffile
 from PIL import Image
 from kernelviz.files.images import read_image
-
-def peak():
-    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
-
-def apart(work):  # each in a process of its own, for a peak of its own
-    child = os.fork()
-    if not child:
-        work()
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
 
 def read():
     before = peak()
@@ -278,5 +269,6 @@ for write in (grey, bands, array):
     apart(write)
     apart(read)
 """
+    )
     shapes = ["(6000, 6000, 1) True", "(3800, 2500, 5) True", "(4800, 5000, 1) True"]
     assert run(code).splitlines() == shapes
