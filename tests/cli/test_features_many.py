@@ -194,7 +194,7 @@ def test_standard_input_is_kept(run, monkeypatch, choice):
 
 
 @pytest.mark.usefixtures("few")
-@pytest.mark.parametrize("share", [0.6, 0.99, 0.01, 0])
+@pytest.mark.parametrize("share", [0.6, *(pytest.param(share, marks=pytest.mark.slow) for share in (0.99, 0.01, 0))])
 @pytest.mark.parametrize(
     ("choice", "end"),
     [
@@ -291,7 +291,7 @@ def test_a_full_disk_ends_a_run(look, monkeypatch, choice):
 
 
 @pytest.mark.usefixtures("few")
-@pytest.mark.parametrize("choice", ["--style=bare", "--single"])
+@pytest.mark.parametrize("choice", [pytest.param("--style=bare", marks=pytest.mark.slow), "--single"])
 def test_two_runs_at_once_both_succeed(start, choice):
     """Two runs that draw the same pictures at the same time end with 0, and leave what one run makes."""
     arguments = (

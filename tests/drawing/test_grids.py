@@ -160,7 +160,7 @@ def test_a_tile_larger_than_the_picture_is_refused(kernel, zoom, view):
     [
         ((3000, 1, 64, 64), {"zoom": 4}),
         ((2048, 2048, 3, 3), {"view": "matrix", "zoom": 2}),
-        ((9000, 9000, 1, 1), {"view": "matrix"}),
+        pytest.param((9000, 9000, 1, 1), {"view": "matrix"}, marks=pytest.mark.slow),
     ],
     ids=str,
 )

@@ -31,7 +31,7 @@ def trace(count, *, stages=3, rows=64):
 
 @pytest.mark.parametrize("count", [1, 2, 7, 49, 400])
 @pytest.mark.parametrize("stages", [1, 4, 30])
-@pytest.mark.parametrize("rows", [1, pytest.param(64, marks=pytest.mark.slow), 1000])
+@pytest.mark.parametrize("rows", [*(pytest.param(rows, marks=pytest.mark.slow) for rows in (1, 64)), 1000])
 def test_no_text_meets_another(count, stages, rows):
     """None overlaps another, leaves the page, or is too small on a narrow screen."""
     figure = plot_growth(trace(count, stages=stages, rows=rows))

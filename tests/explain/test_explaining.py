@@ -244,13 +244,21 @@ def test_values_as_people_write_them(value, text):
 BROKEN = {"nan": [np.nan], "infinities": [np.inf, -np.inf], "too large": [1e308, 1e308, -1e308]}
 
 
-@pytest.mark.parametrize("kind", BROKEN)
+BROKEN_OPERATIONS = [
+    Convolution(3, 2), Convolution(20, 3), Convolution(20, 3, in_channels=9), TransposedConvolution(2, 2),
+    Pooling(4, 2, kind="average"), Pooling(20, 2),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    "operation",
-    [Convolution(3, 2), Convolution(20, 3), Convolution(20, 3, in_channels=9), TransposedConvolution(2, 2),
-     Pooling(4, 2, kind="average"), Pooling(20, 2)],
+    ("operation", "kind"),
+    [
+        pytest.param(operation, kind, marks=() if (row + column) % 3 == 0 else pytest.mark.slow)
+        for row, operation in enumerate(BROKEN_OPERATIONS)
+        for column, kind in enumerate(BROKEN)
+    ],
     ids=repr,
-)  # fmt: skip
+)
 def test_what_is_not_finite_is_drawn_and_counted(operation, kind, tmp_path):
     """Every view is saved without a warning of NumPy's, chequered or with its name; caption and recipe count it."""
     data, kernel, _ = example_numbers(operation)

@@ -135,7 +135,9 @@ def sides_of(name, choices):
     return choices.get("img_size") or FIXED.get(name, (64, 96))
 
 
-@pytest.mark.parametrize("name", TIMM)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if number % 3 == 2 else ()) for number, name in enumerate(TIMM)]
+)
 def test_maps_are_what_a_stopped_pass_gives(name):
     """Up to 40 modules of networks of many families, bit for bit."""
     choices = TIMM[name]

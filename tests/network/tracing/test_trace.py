@@ -237,7 +237,10 @@ def test_layouts_are_followed(name, layer, layout):
     assert trace(load_model(name, weights=None)).layer(layer).layout == layout
 
 
-@pytest.mark.parametrize("name", SAMPLE)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if number % 3 == 2 else ()) for number, name in enumerate(SAMPLE)],
+)
 def test_sums_add_up_for_every_family(name):
     """A table for each of twenty-five families, whose columns add up."""
     check_sums(name)

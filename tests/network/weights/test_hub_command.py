@@ -91,6 +91,7 @@ def test_ctrl_c_while_downloading(begin, hub, tmp_path):
     assert files_in(tmp_path / "hf") == []
 
 
+@pytest.mark.slow
 def test_two_commands_at_once(begin, hub, published, tmp_path):
     """Both draw, and one whole file is in the cache."""
     hub.mode = "slow"
