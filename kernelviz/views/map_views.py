@@ -202,11 +202,7 @@ def component_tiles(maps: FeatureMaps, basis: Basis | None = None, *, apart: boo
         basis = tally.basis()
     channels = len(maps.values)
     over = f"fitted to {counted(basis.images, 'image')}" if basis.images else "of a basis"
-    explanation = f"red, green, blue are the first three principal components of all channels, {over}"
-    if apart:
-        explanation = (
-            f"the first three principal components of all channels, {over}: light–dark, orange–blue; apart, red–blue"
-        )
+    what = f"the first three principal components of all channels, {over}"
     return Tiles(
         values=basis.in_deviations(maps)[None],
         view="pca",
