@@ -164,7 +164,13 @@ def _picture_labels(sheet: Sheet, size: float) -> tuple[list[Text], list[Text]]:
     many, centre, gap = len(tiles.pictures), grid.tile[0] * grid.zoom[0] / 2, 14 * size / LABEL
     wide, top = grid.tile[1] * grid.zoom[1], float(grid.tops[0])
     rows: list[Text] = []
-    columns = [_above(left + wide / 2, top, tiles.pictures[at % many], size) for at, left in enumerate(grid.lefts)]
+    fit = all(text_width(name, size) <= wide for name in tiles.pictures)
+    columns = [
+        _above(left + wide / 2, top, tiles.pictures[at % many], size)
+        if fit
+        else Text(float(left), top - 0.4 * size, tiles.pictures[at % many], size, QUIET)
+        for at, left in enumerate(grid.lefts)
+    ]
     for (row, column), tile in np.ndenumerate(grid.arrangement[:, ::many]):
         if tile >= 0 and not tiles.is_reduced:
             x, y = float(grid.lefts[column * many]) - gap if column else 0.0, float(grid.tops[row]) + centre
