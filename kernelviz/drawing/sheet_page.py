@@ -164,7 +164,7 @@ def _picture_labels(sheet: Sheet, size: float) -> tuple[list[Text], list[Text]]:
     many, centre, gap = len(tiles.pictures), grid.tile[0] * grid.zoom[0] / 2, 14 * size / LABEL
     wide, top = grid.tile[1] * grid.zoom[1], float(grid.tops[0])
     rows: list[Text] = []
-    fit = all(text_width(name, size) <= wide for name in tiles.pictures)
+    fit = all(text_width(name, size) <= wide + size for name in tiles.pictures)
     columns = [
         _above(left + wide / 2, top, tiles.pictures[at % many], size)
         if fit

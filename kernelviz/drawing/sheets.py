@@ -47,7 +47,7 @@ COLUMNS = (1, 2, 4, 8, 16, 32, 64)
 TABLE_ROWS, TABLE_COLUMNS = 24, 48
 BAND = 32
 WITH_RGB, MOST_PLANES = 32, 64  # kernels with their colour beside their planes, and kernels as planes, on a page
-LETTER = 20  # the width of a letter of a heading, if the mosaic is CONTENT pixels wide
+LETTER = 14  # the width of a letter of a heading, if the mosaic is CONTENT pixels wide
 MEGAPIXEL = 1_000_000
 FIGURE_PIXELS = 4 * MEGAPIXEL
 BARE_PIXELS = 64 * MEGAPIXEL
@@ -188,7 +188,8 @@ def plan_groups(
              for across in candidates]  # fmt: skip
 
     def fit(grid: Grid) -> tuple[int, float]:
-        return int(grid.arrangement.max()), -abs(math.log(grid.width / grid.height / 2))
+        wide = max(0.0, math.log(grid.width / CONTENT))  # names that are wider than pictures keep these small
+        return int(grid.arrangement.max()), -abs(math.log(grid.width / grid.height / 2)) - 4 * wide
 
     found = max(filter(None, grids), key=fit, default=None)
     if found is None:
@@ -212,14 +213,15 @@ def _grouped(
     letters = max(map(len, pictures)) if named else 0
     wide = (CONTENT - (across - 1) * (DIGIT * digits + 40)) / (across * many * 1.08)
     z = check_positive("zoom", zoom) or max(1, min(int(wide / tile[1]), BIGGEST_TILE // max(tile)))
-    gap, unit = _gap(z * min(tile)), 1.0
+    gap, unit = _gap(z * min(tile)), SMALLEST_UNIT
     apart = 0 if pictures == OPPONENTS else gap  # more than between pictures of one key
-    for _ in range(2):  # type grows with the page that it makes wider
-        pitch = max(tile[1] * z + gap, math.ceil(LETTER * (letters + 0.4) * unit))
+    for _ in range(4):  # type grows with the page that it makes wider
+        pitch = max(tile[1] * z + gap, math.ceil(LETTER * (letters + 2) * unit if letters else 0))
         group = (many - 1) * pitch + apart + tile[1] * z
-        between = max(3 * gap, math.ceil((DIGIT * digits + 40) * unit) if digits else 0, pitch - tile[1] * z)
+        spill = pitch - tile[1] * z - gap  # of a name to the right of its picture
+        between = max(3 * gap, spill + math.ceil((DIGIT * digits + 40) * unit) if digits else 0)
         width = across * (group + between) - between
-        unit = max(1.0, width / CONTENT)
+        unit = max(SMALLEST_UNIT, width / CONTENT)
     firsts = np.arange(across)[:, None] * (group + between)
     lefts = (firsts + np.arange(many) * pitch + (np.arange(many) > 0) * apart).reshape(-1)
     down = max(tile[0] * z + gap, math.ceil(LABEL_ROOM * unit) if digits else 0)
@@ -231,7 +233,8 @@ def _grouped(
     numbers = np.arange(across)[None, :] * rows + np.arange(rows)[:, None]
     cells = np.where(numbers < shown, numbers, -1)[..., None] + np.arange(many) * shown
     arrangement = np.where(numbers[..., None] < shown, cells, -1).reshape(rows, -1)
-    return _grid(arrangement, (z, z), tile, gap, tops=np.arange(rows) * down, lefts=lefts)
+    grid = _grid(arrangement, (z, z), tile, gap, tops=np.arange(rows) * down, lefts=lefts)
+    return replace(grid, width=grid.width + spill)
 
 
 def plan_heat_map(
