@@ -203,7 +203,6 @@ def component_tiles(maps: FeatureMaps, basis: Basis | None = None, *, apart: boo
     channels = len(maps.values)
     over = f"fitted to {counted(basis.images, 'image')}" if basis.images else "of a basis"
     what = f"the first three principal components of all channels, {over}"
-    colours = "1 light–dark, 2 orange–blue, 3 by itself red–blue"
     return Tiles(
         values=basis.in_deviations(maps)[None],
         view="pca",
@@ -212,7 +211,9 @@ def component_tiles(maps: FeatureMaps, basis: Basis | None = None, *, apart: boo
         total=channels,
         extent=(-FULL, FULL),
         quantity="component: share",
-        explanation=f"{what}: {colours}" if apart else f"red, green, blue are {what}",
+        explanation=f"{what}, as light–dark, orange–blue and, by itself, red–blue"
+        if apart
+        else f"red, green, blue are {what}",
         noun="map",
         parts=tuple(f"{at}: {share:.0%}" for at, share in enumerate(basis.share, 1)),
         pictures=("components 1, 2", "component 3") if apart else (),

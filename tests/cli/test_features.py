@@ -346,3 +346,19 @@ def test_quiet_and_verbose(look):
     """-q leaves the paths alone; -v says what the captions say."""
     assert look("-l", "conv1.0", "-q").err == ""
     assert "  Scale tile: full colour its own largest value; tiles do not compare" in look("-l", "conv1.0", "-v").err
+
+
+def test_components_and_overlays_take_a_palette(run, cat):
+    """Both are in other colours than the standard ones, with the same numbers, and their recipes hold the palette."""
+    for words in (("--reduce", "pca"), ("--overlay",)):
+        rows = []
+        for palette in ("standard", "safe"):
+            result = run(
+                "features", "test_resnet", cat.name, "--weights", "random", "-l", "layer1", "--no-classes", *words,
+                "--palette", palette, "--force", "--json",
+            )  # fmt: skip
+            rows.append(next(row for row in result.document["outputs"] if row["path"].endswith(".png")))
+            recipe = read_recipe(rows[-1]["path"])
+            assert recipe.get("palette", "standard") == recipe["asked"].get("palette", "standard") == palette
+        assert rows[0]["limits"] == rows[1]["limits"]
+        assert [row["palette"] for row in rows] == [None, "safe"]
