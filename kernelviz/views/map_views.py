@@ -203,6 +203,7 @@ def component_tiles(maps: FeatureMaps, basis: Basis | None = None, *, apart: boo
     channels = len(maps.values)
     over = f"fitted to {counted(basis.images, 'image')}" if basis.images else "of a basis"
     what = f"the first three principal components of all channels, {over}"
+    safe = f"{what}, as light–dark, orange–blue and, by itself, red–blue"
     return Tiles(
         values=basis.in_deviations(maps)[None],
         view="pca",
