@@ -212,9 +212,7 @@ def component_tiles(maps: FeatureMaps, basis: Basis | None = None, *, apart: boo
         total=channels,
         extent=(-FULL, FULL),
         quantity="component: share",
-        explanation=f"{what}, as light–dark, orange–blue and, by itself, red–blue"
-        if apart
-        else f"red, green, blue are {what}",
+        explanation=safe if apart else f"red, green, blue are {what}",
         noun="map",
         parts=tuple(f"{at}: {share:.0%}" for at, share in enumerate(basis.share, 1)),
         pictures=("components 1, 2", "component 3") if apart else (),
