@@ -57,7 +57,8 @@ def make_mosaic(sheet: Sheet) -> Mosaic:
         broken = np.asarray(~(finite.all(axis=-1) if in_colour else finite))
         drawn = colour.rgb_pixels(values, sheet.scale) if in_colour else colour.levels(values, sheet.scale)
     if sheet.marks.dead:
-        drawn[[number for number in range(len(drawn)) if number % len(values) in sheet.marks.dead]] = colour.DEAD
+        for first in range(0, len(drawn), len(values)):  # of the tiles in each picture
+            drawn[first + np.array(sheet.marks.dead)] = colour.DEAD
     colours = table if in_colour else np.arange(len(table), dtype=np.uint8)
     pixels = _compose(drawn, grid, colours[colour.PAPER], colours[colour.OUTLINE])
     if broken.any():
@@ -135,10 +136,13 @@ def _mark(pixels: Array, sheet: Sheet, table: Array, colours: Array) -> None:
     grid = sheet.grid
     if sheet.tiles.layout == "heatmap":
         return
-    count, cells = len(sheet.tiles.values), dict[int, list[tuple[int, int, int, int]]]()
-    for (row, column), number in np.ndenumerate(grid.arrangement):
-        if number >= 0:
-            cells.setdefault(int(number) % count, []).append(_box(grid, row, column))
+    marked, cells = (
+        {*sheet.marks.zero, *sheet.marks.dead, *sheet.marks.broken},
+        dict[int, list[tuple[int, int, int, int]]](),
+    )
+    for cell, number in enumerate(grid.arrangement.flat):
+        if number >= 0 and (tile := int(number) % len(sheet.tiles.values)) in marked:
+            cells.setdefault(tile, []).append(_box(grid, *divmod(cell, grid.arrangement.shape[1])))
     large = min(grid.tile[0] * grid.zoom[0], grid.tile[1] * grid.zoom[1]) >= STRUCK
     for tile in (*sheet.marks.zero, *(sheet.marks.dead if large else ())):
         for box in cells.get(tile, ()):
