@@ -17,6 +17,7 @@ stages = kernelviz.capture_features(model, image)
 by_name = {maps.layer: maps for maps in stages}
 top = kernelviz.plot_features(by_name["blocks.2"], top=12, sort="std")
 overlay = kernelviz.plot_overlay(by_name["blocks.4"], 96)
+safe = kernelviz.plot_overlay(by_name["blocks.4"], 96, palette="safe")  # for every kind of colour vision
 overview = kernelviz.plot_overview(stages)
-for name, figure in {"top": top, "overlay": overlay, "overview": overview}.items():
+for name, figure in {"top": top, "overlay": overlay, "overlay-safe": safe, "overview": overview}.items():
     print(kernelviz.save_picture(figure, directory / f"features-{name}.png", force=True))

@@ -42,6 +42,7 @@ figures = {
     "statistics": kernelviz.plot_statistics(statistics.result(), model.source),
     "contact": kernelviz.plot_contact(rows),
     "pca": kernelviz.plot_features(middle, reduce="pca", basis=basis),
+    "pca-safe": kernelviz.plot_features(middle, reduce="pca", basis=basis, palette="safe"),
 }
 for name, figure in figures.items():
     print(kernelviz.save_picture(figure, directory / f"many-{name}.png", force=True))

@@ -332,11 +332,12 @@ class Axis:
 class Tiles:
     """The small pictures of one view before colour.
 
-    ``values`` is (n, h, w), or (n, h, w, 3) for ``rgb``. In a ``grid`` tile i belongs to kernel ``numbers[i]``; in a
+    ``values`` is (n, h, w), or (n, h, w, 3) for rgb and pca. In a ``grid`` tile i belongs to kernel ``numbers[i]``; in a
     ``table`` tile r * columns + c is in row r, column c; a ``heatmap`` is one tile whose pixels are rows and columns.
     ``numbers`` are the kernels (or channels) in it, of ``total``. ``extent`` is the smallest and the largest finite value
     of the whole layer in this view, chosen or not; (0, 0) if there is none. ``signed`` values are drawn around zero.
-    ``parts`` names the contents of red, green and blue.
+    ``parts`` names the contents of red, green and blue. ``pictures`` names the pictures that each tile is drawn as; () if
+    it is a single one.
     """
 
     values: Array
@@ -354,6 +355,7 @@ class Tiles:
     noun: str = "kernel"
     order: str = "index"
     parts: tuple[str, ...] = ("R", "G", "B")
+    pictures: tuple[str, ...] = ()
 
     __repr__ = record_repr
 

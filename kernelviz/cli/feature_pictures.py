@@ -192,6 +192,7 @@ def unusual_options(choices: FeatureChoices) -> dict[str, Any]:
     picture = choices.picture
     found = {key: value for key, value in asdict(picture).items() if value is not None}
     found["style"] = "bare" if picture.bare else None
+    found["palette"] = None if picture.palette == "standard" else str(picture.palette)
     found["scale"] = list(picture.scale) if isinstance(picture.scale, tuple) else picture.scale
     found["crop"] = choices.crop
     found["size"] = list(choices.size) if choices.size else None
@@ -297,7 +298,8 @@ def write_overlay(run: FeatureRun, maps: FeatureMaps, channel: int | None, path:
     from kernelviz.files.writing import save_picture
 
     reduce = cast("MapView", run.choices.reduce or "norm")
-    overlay = make_overlay(maps, channel, reduce=reduce, scale=run.choices.picture.scale)
+    picture = run.choices.picture
+    overlay = make_overlay(maps, channel, reduce=reduce, scale=picture.scale, palette=picture.palette.value)
     figure = draw_overlay(overlay)
     figure.recipe = run.recipe(figure.recipe, maps.layer)
     save_picture(figure, path, force=run.output.force)

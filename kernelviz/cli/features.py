@@ -208,6 +208,7 @@ def features(
     sort: options.Sort = None,
     scale: Scale = None,
     cmap: options.Cmap = None,
+    palette: options.Palette = options.PaletteName.STANDARD,
     columns: options.Columns = None,
     zoom: Zoom = None,
     style: options.StyleChoice = options.Style.FIGURE,
@@ -238,7 +239,7 @@ def features(
 
         report.more["images"] = []
         destination = OutputChoices(output, f".{file_format}", arrays, force)
-        picture = PictureChoices(channels, top, sort, session.parse_scale(scale), cmap, columns, zoom, style)
+        picture = PictureChoices(channels, top, sort, session.parse_scale(scale), cmap, columns, zoom, style, palette)
         session.check_choices(destination, picture)
         choices = FeatureChoices(
             layer, str(kind or "all"), tap.value, reduce and str(reduce), overlay, overview, classes,

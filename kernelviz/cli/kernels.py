@@ -45,6 +45,7 @@ def kernels(
     top: options.Top = None,
     sort: options.Sort = None,
     cmap: options.Cmap = None,
+    palette: options.Palette = options.PaletteName.STANDARD,
     columns: options.Columns = None,
     zoom: options.Zoom = None,
     style: options.StyleChoice = options.Style.FIGURE,
@@ -66,7 +67,7 @@ def kernels(
 
     def work(report: Report) -> None:
         destination = OutputChoices(output, f".{file_format}", arrays, force)
-        picture = PictureChoices(channels, top, sort, session.parse_scale(scale), cmap, columns, zoom, style)
+        picture = PictureChoices(channels, top, sort, session.parse_scale(scale), cmap, columns, zoom, style, palette)
         session.check_choices(destination, picture)
         with terminal.progress(shown=not quiet) as progress:
             wanted = ModelChoices(

@@ -50,6 +50,7 @@ def match(
     planes: Planes = False,
     level: Level = 0.02,
     gabor: Gabor = True,
+    palette: options.Palette = options.PaletteName.STANDARD,
     file_format: options.Format = options.FileFormat.PNG,
     output: options.Output = Path("kernelviz-out"),
     arrays: options.Arrays = False,
@@ -79,7 +80,9 @@ def match(
             chosen = comparable_layers(network, layer, report)
             choices = {"planes": planes, "level": level, "gabor": gabor}
             for one in chosen:
-                compare_one = partial(compare, network, one, destination, report, choices=choices, progress=progress)
+                compare_one = partial(
+                    compare, network, one, destination, report, choices=choices, palette=palette, progress=progress
+                )
                 session.attempt(report, one.name, len(chosen), compare_one)
 
     return run_command("match", work, as_json=as_json, quiet=quiet, verbose=verbose, debug=debug)
@@ -119,13 +122,14 @@ def compare(
     report: Report,
     *,
     choices: dict[str, Any],
+    palette: options.PaletteName,
     progress: Progress,
 ) -> None:
     """Compare the kernels of one layer, draw them, and report the result."""
     from kernelviz.files.names import file_stems
     from kernelviz.files.writing import save_arrays, save_picture
     from kernelviz.filters.formulas import SMALLEST
-    from kernelviz.filters.match_pages import caption_lines, naming_text, plot_matches
+    from kernelviz.filters.match_pages import caption_lines, in_colour, naming_text, plot_matches
     from kernelviz.filters.matching import LEVEL, match_entry, match_kernels, match_table
     from kernelviz.network.kernels import read_kernels
 
@@ -134,7 +138,7 @@ def compare(
     if report.as_json and bank.weight.shape[1] <= 3:
         choices = {**choices, "planes": True}
     found = match_kernels(bank, progress=progress, **choices)
-    figure = plot_matches(found)
+    figure = plot_matches(found, palette=palette.value)
     unusual = [f"level{found.level:g}"] if found.level != LEVEL else []
     unusual += ["no-gabor"] if not choices["gabor"] and bank.weight.shape[2] >= SMALLEST else []
     (stem,) = file_stems([(network.source.stem, layer.name, "match", *unusual)])
@@ -145,7 +149,8 @@ def compare(
     counts = ", ".join(f"{count} {kind}" for kind, count in found.counts.items())
     report.inform(f"{layer.name}: {counts}; {naming_text(found)}")
     if report.verbose:
-        report.inform(*(f"  {line}" for line in caption_lines(found, len(found.main_rows))))
+        planes = palette == "safe" and in_colour(found)
+        report.inform(*(f"  {line}" for line in caption_lines(found, len(found.main_rows), planes=planes)))
     if not report.as_json:
         report.inform(*match_table(found.rows).splitlines())
     report.more["kernels"] += [match_entry(row, layer.name) for row in found.rows]
@@ -154,7 +159,7 @@ def compare(
             path, layer=layer.name, view=found.main, shape=found.bank.weight.shape, shown=len(found.main_rows),
             total=len(found.main_rows), nonfinite=found.counts.get("not finite", 0), counts=found.counts,
             threshold=found.threshold, fit_threshold=found.fit_threshold, level=found.level, filters=found.filters,
-            notes=found.bank.notes,
+            palette=(figure.recipe or {}).get("palette"), notes=found.bank.notes,
         ))  # fmt: skip
 
 

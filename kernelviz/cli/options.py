@@ -106,6 +106,13 @@ class SortName(StrEnum):
     STD = "std"
 
 
+class PaletteName(StrEnum):
+    """Which colours are used where the standard ones are not for every kind of colour vision."""
+
+    STANDARD = "standard"
+    SAFE = "safe"
+
+
 def _print_version(value: bool) -> None:  # noqa: FBT001  (how Typer calls it)
     if value:
         from kernelviz.cli import terminal
@@ -288,6 +295,16 @@ Cmap = Annotated[
         metavar="NAME",
         help="A matplotlib colour map; rgb and pca take none.",
         show_default=False,
+        rich_help_panel=PICTURES,
+    ),
+]
+Palette = Annotated[
+    PaletteName,
+    typer.Option(
+        "--palette",
+        help="safe: colours for every kind of colour vision. Kernels as rgb are drawn as light–dark, yellow–blue and "
+        "red–green planes too; pca as light–dark, orange–blue and a third picture; overlays in orange and blue. All other "
+        "pictures have safe colours already. For example --view rgb --palette safe",
         rich_help_panel=PICTURES,
     ),
 ]

@@ -234,7 +234,7 @@ def _finite(value: object) -> object:
 
 ROW = (
     "path", "layer", "image", "view", "weight", "shape", "shown", "total", "rows", "columns", "limits", "nonfinite",
-    "counts", "threshold", "fit_threshold", "level", "filters", "notes",
+    "palette", "counts", "threshold", "fit_threshold", "level", "filters", "notes",
 )  # fmt: skip
 """The fields of each element of ``outputs``, in every command."""
 
@@ -247,7 +247,7 @@ def output_row(path: Path, **facts: Any) -> dict[str, Any]:
         **facts: the fields that apply. ``layer`` and ``image`` name what is drawn, ``view`` how, ``weight`` which of a
             layer's weights; ``shape`` is that of the array, ``shown`` and ``total`` count its channels, ``rows`` and
             ``columns`` name and count those of a table of tiles, ``limits`` the range of the colours,
-            ``nonfinite`` counts values.
+            ``nonfinite`` counts values. ``palette`` is that of the colours, unless it is the standard one.
             ``counts``, ``threshold``, ``fit_threshold``, ``level`` and ``filters`` are of ``match``.
 
     Raises:
@@ -264,7 +264,8 @@ def sheet_row(path: Path, sheet: Sheet, **facts: Any) -> dict[str, Any]:
     return output_row(
         path, view=sheet.recipe["view"], weight=sheet.recipe.get("weight"), shape=tuple(sheet.recipe["shape"]),
         shown=sheet.shown, total=sheet.tiles.total, rows=sheet.recipe["rows"], columns=sheet.recipe["columns"],
-        limits=(sheet.scale.low, sheet.scale.high), nonfinite=sheet.marks.nonfinite, notes=sheet.notes, **facts,
+        limits=(sheet.scale.low, sheet.scale.high), nonfinite=sheet.marks.nonfinite, notes=sheet.notes,
+        palette=sheet.recipe.get("palette"), **facts,
     )  # fmt: skip
 
 
@@ -280,6 +281,7 @@ class PictureChoices:
     columns: int | None
     zoom: int | None
     style: options.Style
+    palette: options.PaletteName = options.PaletteName.STANDARD
 
     @property
     def bare(self) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from kernelviz.drawing.colour import FAINT, GOOD_AS_ZERO, Scale
 from kernelviz.notebook import record_repr
 from kernelviz.records import Axis, ConvLayer, FeatureMaps, KernelBank, Tiles, shape_text
+from kernelviz.views.kernel_views import OPPONENTS
 from kernelviz.wording import PART, counted, inflected, number_text, numbers_text, sentence
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ def kernel_title(bank: KernelBank, tiles: Tiles) -> str:
         return f"{name}, sizes of weights"
     if tiles.layout == "heatmap" or _is_plain(tiles):
         return name
+    if tiles.parts == OPPONENTS:
+        return f"{name}, as opponent colours"
     return f"{name}, {_VIEWS[tiles.view]}"
 
 
@@ -181,7 +184,8 @@ def layer_text(layer: ConvLayer) -> str:
 def caption(tiles: Tiles, scale: Scale, marks: Marks, extra: Sequence[str]) -> tuple[str, ...]:
     """The lines below a picture: view and n of m, scale and limit, irregularities, notes."""
     view = sentence(tiles.explanation) if _is_plain(tiles) else f"View {tiles.view}: {tiles.explanation}"
-    lines = [view, f"{count_text(tiles)}", scale_text(tiles, scale)]
+    colours = _opponent_scale_text if tiles.parts == OPPONENTS else scale_text
+    lines = [view, f"{count_text(tiles)}", colours(tiles, scale)]
     if tiles.layout == "grid":
         lines[:2] = [f"{lines[0]}{PART}{lines[1]}"]
     more = map(sentence, extra) if tiles.noun == "map" else extra
@@ -224,7 +228,8 @@ def scale_text(tiles: Tiles, scale: Scale) -> str:
     clipped = f"{PART}{clipped_text(tiles, scale)}" if scale.below + scale.above else ""
     if tiles.view == "pca" and scale.kind == "range" and (scale.low, scale.high) == tiles.extent:
         full = number_text(scale.limit)
-        return f"Mid-grey is the mean, full colour {full} standard deviations of a component or more{clipped}"
+        mean = "Mid-grey, white in component 3," if tiles.pictures else "Mid-grey"
+        return f"{mean} is the mean, full colour {full} standard deviations of a component or more{clipped}"
     if scale.kind == "range":
         return f"Scale {number_text(scale.low, plus=True)} to {number_text(scale.high, plus=True)}, as asked{clipped}"
     if scale.kind == "tile":
@@ -236,6 +241,20 @@ def scale_text(tiles: Tiles, scale: Scale) -> str:
         return f"Scale layer: mid-grey 0, full colour {limit}, the same in every tile"
     same = "" if tiles.layout == "heatmap" or tiles.is_reduced else ", the same in every tile"
     return f"Scale layer: one {'limit' if scale.signed else 'range'}, {limit}{same}"
+
+
+def _opponent_scale_text(tiles: Tiles, scale: Scale) -> str:
+    rgb = f"{PART}rgb: mid-grey 0, full colour its own largest weight" if len(tiles.pictures) > len(OPPONENTS) else ""
+    clipped = f"{PART}{clipped_text(tiles, scale)}" if scale.below + scale.above else ""
+    if scale.kind == "range":
+        return (
+            f"Scale {number_text(scale.low, plus=True)} to {number_text(scale.high, plus=True)}, as asked{clipped}{rgb}"
+        )
+    if scale.kind == "tile":
+        return f"Scale tile: full colour the largest value of a kernel’s three planes; kernels do not compare{rgb}"
+    if scale.limit == 0:
+        return "Scale layer: every value is 0"
+    return f"Scale layer: one limit, ±{number_text(scale.limit)}, the same in every plane{rgb}"
 
 
 def _size(tiles: Tiles) -> str:

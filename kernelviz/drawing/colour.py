@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 
 ScaleChoice: TypeAlias = Literal["tile", "layer"] | tuple[float, float]
+Palette: TypeAlias = Literal["standard", "safe"]
+PALETTES: tuple[str, ...] = get_args(Palette)
+"""``safe`` replaces the colours that lose their meaning to protanopes, deuteranopes or tritanopes; the others stay."""
 
 LEVELS = 201
 ZERO_LEVEL = 100
@@ -73,7 +76,8 @@ def make_scale(tiles: Tiles, choice: ScaleChoice | None = None) -> Scale:
         UsageError: The scale is unknown, or the two numbers are not a range.
     """
     if choice is None:
-        choice = "tile" if tiles.view in ("rgb", "maps") else "layer"
+        own = tiles.view == "maps" or (tiles.view == "rgb" and tiles.values.ndim == 4)
+        choice = "tile" if own else "layer"
     if tiles.view == "pca" and choice == "layer":
         choice = tiles.extent
     if isinstance(choice, str):
@@ -147,6 +151,42 @@ def levels(values: Array, scale: Scale) -> Array:
 def rgb_pixels(values: Array, scale: Scale) -> Array:
     """Red, green and blue weights (…, 3) as 127.5 + 127.5 · w / limit, rounded, uint8."""
     return np.asarray(np.rint(127.5 + 127.5 * fractions(values, scale)), dtype=np.uint8)
+
+
+OVERLAYS = {"standard": ((0x21, 0x66, 0xAC), (0xB2, 0x18, 0x2B)), "safe": ((0x00, 0x96, 0xFF), (0xFF, 0x78, 0x00))}
+"""The colours of negative and of positive values over a grey photograph."""
+
+# L* of the mean and its range for one component, a* and b* at the end of the other: orange–blue, of the axes through grey
+# the one whose ends stay furthest apart for the worst of the four kinds of colour vision.
+_LIGHTNESS, _LIGHTER, _ORANGE = 58.0, 34.0, (19.0, 41.0)
+_D65 = np.array([0.9505, 1.0, 1.089])
+_TO_LINEAR = np.array(
+    [[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.2040, 1.0570]]
+)  # IEC 61966-2-1
+
+
+def check_palette(palette: str) -> None:
+    """Reject a name that is no palette.
+
+    Raises:
+        UsageError: there is no such palette.
+    """
+    if palette not in PALETTES:
+        raise UsageError(f"The palette must be {' or '.join(PALETTES)}, but got {palette!r}.")
+
+
+def component_pixels(first: Array, second: Array) -> Array:
+    """Two components in [−1, 1] as colours (…, 3), uint8: the first is light or dark, the second orange or blue.
+
+    In CIE L*a*b* (D65) the lightness is 58 + 34 · first, and (a*, b*) is (19, 41) · second. Colours outside of sRGB are
+    clipped, which changes their lightness by less than 5.
+    """
+    root = (_LIGHTNESS + _LIGHTER * first + 16) / 116
+    roots = np.stack([root + second * (_ORANGE[0] / 500), root, root - second * (_ORANGE[1] / 200)], axis=-1)
+    shares = np.where(roots > 6 / 29, roots**3, (roots - 4 / 29) * (3 * (6 / 29) ** 2))
+    linear = np.clip(shares * _D65 @ _TO_LINEAR.T, 0, 1)
+    curved = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return np.asarray(np.rint(255 * curved), dtype=np.uint8)
 
 
 def bar_pixels(low: float, high: float, count: int, *, signed: bool, cmap: str | None = None) -> Array:

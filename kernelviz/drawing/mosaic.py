@@ -1,8 +1,8 @@
-"""A sheet or a set of channels becomes pixels: palette indices, or RGB where the view is ``rgb``."""
+"""A sheet or a set of channels becomes pixels: palette indices, or RGB for the views ``rgb`` and ``pca``."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,7 @@ from kernelviz.drawing.sheets import map_facts, picture_facts
 from kernelviz.errors import UsageError
 from kernelviz.notebook import record_repr
 from kernelviz.records import as_maps, check_positive
+from kernelviz.views.kernel_views import rgb_weights
 from kernelviz.views.map_views import map_tiles
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from kernelviz.drawing.colour import Scale, ScaleChoice
     from kernelviz.drawing.sheets import Grid, Sheet
-    from kernelviz.records import Array, Recipe
+    from kernelviz.records import Array, Recipe, Tiles
 
 
 STRUCK = 24  # pixels; on a smaller dead tile a diagonal looks like a pattern, and grey is clear enough
@@ -50,10 +51,14 @@ def make_mosaic(sheet: Sheet) -> Mosaic:
     in_colour = values.ndim == 4
     table = colour.palette(None if in_colour else sheet.colours, signed=sheet.tiles.signed)
     finite = np.isfinite(values)
-    broken = np.asarray(~(finite.all(axis=-1) if in_colour else finite))
-    drawn = colour.rgb_pixels(values, sheet.scale) if in_colour else colour.levels(values, sheet.scale)
+    if sheet.tiles.pictures:
+        drawn, broken = _pictures(sheet.tiles, sheet.scale)
+    else:
+        broken = np.asarray(~(finite.all(axis=-1) if in_colour else finite))
+        drawn = colour.rgb_pixels(values, sheet.scale) if in_colour else colour.levels(values, sheet.scale)
     if sheet.marks.dead:
-        drawn[list(sheet.marks.dead)] = colour.DEAD
+        for first in range(0, len(drawn), len(values)):  # of the tiles in each picture
+            drawn[first + np.array(sheet.marks.dead)] = colour.DEAD
     colours = table if in_colour else np.arange(len(table), dtype=np.uint8)
     pixels = _compose(drawn, grid, colours[colour.PAPER], colours[colour.OUTLINE])
     if broken.any():
@@ -62,6 +67,23 @@ def make_mosaic(sheet: Sheet) -> Mosaic:
     _blank_empty(pixels, grid, colours[colour.PAPER])
     _mark(pixels, sheet, table, colours)
     return Mosaic(pixels, None if in_colour else table, sheet.recipe)
+
+
+def _pictures(tiles: Tiles, scale: Scale) -> tuple[Array, Array]:
+    """The pictures of all tiles (p · n, h, w, 3), those of each kind together, and where they are not finite."""
+    values = tiles.values
+    broken = list(np.moveaxis(~np.isfinite(values), -1, 0))
+    signed = np.moveaxis(colour.ramp(None, signed=True)[colour.levels(values, scale)], 3, 0)
+    if tiles.view == "pca":
+        shares = colour.fractions(values, scale)
+        drawn = [colour.component_pixels(shares[..., 0], shares[..., 1]), signed[2]]
+        broken = [broken[0] | broken[1], broken[2]]
+    else:
+        drawn = list(signed)
+    if len(tiles.pictures) > len(drawn):  # the kernel as colour, in its own range
+        drawn.insert(0, colour.rgb_pixels(rgb_weights(values), replace(scale, kind="tile")))
+        broken.insert(0, np.asarray(~np.isfinite(values).all(axis=-1)))
+    return np.concatenate(drawn), np.concatenate(broken)
 
 
 def _compose(drawn: Array, grid: Grid, paper: Array, outline: Array) -> Array:
@@ -114,16 +136,21 @@ def _mark(pixels: Array, sheet: Sheet, table: Array, colours: Array) -> None:
     grid = sheet.grid
     if sheet.tiles.layout == "heatmap":
         return
-    cells = {int(tile): divmod(cell, grid.arrangement.shape[1]) for cell, tile in enumerate(grid.arrangement.flat)}
+    marked, cells = (
+        {*sheet.marks.zero, *sheet.marks.dead, *sheet.marks.broken},
+        dict[int, list[tuple[int, int, int, int]]](),
+    )
+    for cell, number in enumerate(grid.arrangement.flat):
+        if number >= 0 and (tile := int(number) % len(sheet.tiles.values)) in marked:
+            cells.setdefault(tile, []).append(_box(grid, *divmod(cell, grid.arrangement.shape[1])))
     large = min(grid.tile[0] * grid.zoom[0], grid.tile[1] * grid.zoom[1]) >= STRUCK
     for tile in (*sheet.marks.zero, *(sheet.marks.dead if large else ())):
-        if tile in cells:
-            box = _box(grid, *cells[tile])
+        for box in cells.get(tile, ()):
             ground = pixels[box[0], box[1]]
             strike(pixels, box, colours[colour.mark_on(ground if pixels.ndim == 3 else table[ground])])
     for tile in sheet.marks.broken:
-        if tile in cells:
-            _frame(pixels, _box(grid, *cells[tile]), grid.pad, colours[colour.NOT_FINITE])
+        for box in cells.get(tile, ()):
+            _frame(pixels, box, grid.pad, colours[colour.NOT_FINITE])
 
 
 def strike(pixels: Array, box: tuple[int, int, int, int], shade: Array) -> None:

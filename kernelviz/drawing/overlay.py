@@ -26,7 +26,7 @@ from kernelviz.drawing.page import (
     text_block,
     wrap,
 )
-from kernelviz.drawing.sheets import map_facts, picture_facts
+from kernelviz.drawing.sheets import map_facts, palette_facts, picture_facts
 from kernelviz.errors import UsageError
 from kernelviz.notebook import record_repr
 from kernelviz.records import as_maps
@@ -35,14 +35,13 @@ from kernelviz.wording import inflected, number_text, sentence
 
 if TYPE_CHECKING:
     from kernelviz.drawing.captions import Marks
-    from kernelviz.drawing.colour import Scale, ScaleChoice
+    from kernelviz.drawing.colour import Palette, Scale, ScaleChoice
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.records import Array, FeatureMaps, Recipe, Tiles
     from kernelviz.views.map_views import MapView
 
 
 SIDE = 680.0  # pixels that each of the two pictures aims to be wide
-NEGATIVE, POSITIVE = (0x21, 0x66, 0xAC), (0xB2, 0x18, 0x2B)
 NARROWEST = 480.0  # the least width of a picture at which labels, caption and bar fit, in units of type
 STRONGEST = 0.85
 LIFT = 0.25
@@ -60,6 +59,7 @@ class Overlay:
     channel: int | None
     notes: tuple[str, ...]
     recipe: Recipe
+    palette: Palette = "standard"
 
     __repr__ = record_repr
 
@@ -76,6 +76,7 @@ def plot_overlay(
     image: object = None,
     reduce: MapView = "norm",
     scale: ScaleChoice | None = None,
+    palette: Palette = "standard",
 ) -> PageFigure:
     """Draw one map, or a reduction of all maps, over the network's input, beside the input in colour.
 
@@ -85,6 +86,8 @@ def plot_overlay(
         image: The network's input, (H, W, 3) uint8; required if ``maps`` does not contain it.
         reduce: ``mean``, ``max`` or ``norm`` over all channels.
         scale: Two numbers, or ``tile`` (the map's own range) or ``layer``; the default is ``tile``.
+        palette: ``standard`` is red over grey for positive values and blue for negative ones; ``safe`` orange and another
+            blue, which stand out from grey for every kind of colour vision.
 
     Each pixel shows the unit whose receptive field has the nearest centre, unsmoothed. If the receptive fields are not
     known, the cells share the image evenly, and the caption states it. A map with negative values is transparent at 0,
@@ -93,7 +96,7 @@ def plot_overlay(
     Raises:
         UsageError: The channel does not exist, or there is no image to draw it over.
     """
-    return draw_overlay(make_overlay(maps, channel, image=image, reduce=reduce, scale=scale))
+    return draw_overlay(make_overlay(maps, channel, image=image, reduce=reduce, scale=scale, palette=palette))
 
 
 def draw_overlay(overlay: Overlay) -> PageFigure:
@@ -110,21 +113,28 @@ def make_overlay(
     image: object = None,
     reduce: MapView = "norm",
     scale: ScaleChoice | None = None,
+    palette: Palette = "standard",
 ) -> Overlay:
     """The overlay that ``plot_overlay`` draws.
 
     Raises:
         UsageError: As for ``plot_overlay``.
     """
+    colour.check_palette(palette)
     subject = as_maps(maps)
     seen = _checked_image(subject, image)
     tiles = map_tiles(subject, view="maps" if channel is not None else reduce, channels=_one_channel(channel))
     found = _own_scale(tiles) if scale in (None, "tile") else colour.make_scale(tiles, scale)
     marks = find_marks(tiles, found)
     words = tuple(_irregularities(tiles, found, marks)) + map_notes(subject)
-    facts = {**map_facts(subject), **picture_facts(tiles, found, None, None), "zoom": _zoom(seen)}
+    facts = {
+        **map_facts(subject),
+        **picture_facts(tiles, found, None, None),
+        "zoom": _zoom(seen),
+        **palette_facts(palette),
+    }
     facts["view"] = f"overlay-{reduce if channel is None else channel}"
-    return Overlay(subject, tiles, found, marks, seen, channel, words, facts)
+    return Overlay(subject, tiles, found, marks, seen, channel, words, facts, palette)
 
 
 def _one_channel(channel: int | None) -> list[int] | None:
@@ -169,7 +179,7 @@ def overlay_page(overlay: Overlay) -> Panel:
     title += f" {'into' if maps.tap == 'input' else 'of'} {maps.layer}" if maps.layer else ""
     items, y = heading(title, map_identity(maps), (margin, margin * 0.75), inner, unit)
     size = LABEL * unit
-    over = blended(seen, tiles.values[0], scale, maps.centres)
+    over = blended(seen, tiles.values[0], scale, maps.centres, overlay.palette)
     headings = [wrap(words, size, room) for words in ("what the network saw", f"with {what} over it")]
     most = max(map(len, headings))
     for x, words, picture in zip((margin, margin + room + gap), headings, (seen, over), strict=True):
@@ -177,7 +187,7 @@ def overlay_page(overlay: Overlay) -> Panel:
         label, top = text_block(words, round(x), start, size, colour=QUIET)
         items += [*label, Raster(picture, round(x), round(top + 6 * unit), width, height)]
     top = round(top + 6 * unit) + height + 24 * unit
-    bar = _bar(scale, unit)
+    bar = _bar(scale, unit, overlay.palette)
     lines = _caption(overlay)
     quiet, below = caption_block(lines, (margin, top), inner - bar.width - gap, unit)
     items += [*quiet, *moved(bar, margin + inner - bar.width, top + 4 * unit)]
@@ -196,7 +206,13 @@ def _zoom(seen: Array) -> int:
     return max(1, int(SIDE / max(seen.shape[1], 0.62 * seen.shape[0])))
 
 
-def blended(seen: Array, values: Array, scale: Scale, centres: tuple[Array, Array] | None = None) -> Array:
+def blended(
+    seen: Array,
+    values: Array,
+    scale: Scale,
+    centres: tuple[Array, Array] | None = None,
+    palette: Palette = "standard",
+) -> Array:
     """The network's input (H, W, 3) in light grey, with one map (h, w) over it; uint8.
 
     ``centres`` are the rows and the columns of ``seen`` at the centres of the receptive fields.
@@ -206,7 +222,7 @@ def blended(seen: Array, values: Array, scale: Scale, centres: tuple[Array, Arra
     rows, columns = (
         nearest(None if centres is None else centres[axis], values.shape[axis], seen.shape[axis]) for axis in (0, 1)
     )
-    return _mixed(ground, _shares(values, scale)[np.ix_(rows, columns)])
+    return _mixed(ground, _shares(values, scale)[np.ix_(rows, columns)], palette)
 
 
 def _shares(values: Array, scale: Scale) -> Array:
@@ -215,8 +231,9 @@ def _shares(values: Array, scale: Scale) -> Array:
     return np.where(np.isfinite(values), colour.fractions(values[None], ends)[0], 0.0)
 
 
-def _mixed(ground: Array, share: Array) -> Array:
-    colours = np.where((share < 0)[..., None], np.array(NEGATIVE, float), np.array(POSITIVE, float))
+def _mixed(ground: Array, share: Array, palette: Palette) -> Array:
+    negative, positive = (np.array(each, float) for each in colour.OVERLAYS[palette])
+    colours = np.where((share < 0)[..., None], negative, positive)
     opacity = (STRONGEST * np.abs(np.clip(share, -1, 1)))[..., None]
     return np.asarray(np.rint(ground * (1 - opacity) + colours * opacity), dtype=np.uint8)
 
@@ -269,13 +286,13 @@ def _irregularities(tiles: Tiles, scale: Scale, marks: Marks) -> list[str]:
     return lines
 
 
-def _bar(scale: Scale, unit: float) -> Panel:
+def _bar(scale: Scale, unit: float, palette: Palette) -> Panel:
     """The colours on a light and on a dark ground."""
     size = LABEL * unit
     width = max(float(round(BAR_WIDTH * unit)), 17.0 * size)
     items, y = text_block(["activation, on light and on dark"], 0, 0, size)
     share = np.linspace(-1.0 if scale.low < 0 else 0.0, 1.0, int(width))[None]
-    strips = [_mixed(np.full((1, share.size, 3), ground), share) for ground in (240.0, 90.0)]
+    strips = [_mixed(np.full((1, share.size, 3), ground), share, palette) for ground in (240.0, 90.0)]
     drop = 12 * unit + size * 0.8
     style = BarStyle(round(12 * unit), size, drop, clear=-width, tick=6 * unit, line=unit, whole=True, colour=GREY)
     ends = number_text(scale.low, plus=scale.signed), number_text(scale.high, plus=scale.signed)

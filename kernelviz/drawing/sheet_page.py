@@ -38,6 +38,7 @@ from kernelviz.drawing.page import (
 )
 from kernelviz.drawing.sheets import SMALLEST_UNIT, Sheet, make_sheet
 from kernelviz.records import as_bank, as_maps, is_untrained
+from kernelviz.views.kernel_views import OPPONENTS
 from kernelviz.wording import number_text
 
 if TYPE_CHECKING:
@@ -45,9 +46,9 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from kernelviz.drawing.colour import ScaleChoice
+    from kernelviz.drawing.colour import Palette, ScaleChoice
     from kernelviz.drawing.mosaic import Mosaic
-    from kernelviz.records import Array, Axis, Layout
+    from kernelviz.records import Array, Axis, Layout, Tiles
     from kernelviz.views.components import Basis
     from kernelviz.views.map_views import MapView
 
@@ -84,8 +85,10 @@ def tiles_panel(sheet: Sheet, mosaic: Mosaic, unit: float) -> Panel:
     if sheet.tiles.layout == "heatmap":
         return _heat_map(sheet, mosaic, unit)
     size = LABEL * unit
-    rows = _row_labels(sheet, size)
-    columns = _column_labels(sheet, size)
+    if sheet.tiles.pictures:
+        rows, columns = _picture_labels(sheet, size)
+    else:
+        rows, columns = _row_labels(sheet, size), _column_labels(sheet, size)
     beside = float(math.ceil(max((text_width(item.text, size) for item in rows), default=0) + 14 * unit if rows else 0))
     name = _row_name(sheet, mosaic.pixels.shape[0], size) if rows else ""
     left = beside + (math.ceil(size * LINE_HEIGHT) if name else 0)
@@ -153,6 +156,27 @@ def _column_labels(sheet: Sheet, size: float) -> list[Text]:
         part = tiles.columns.labels[band * len(grid.lefts) :][: len(grid.lefts)]
         texts += _along(part, lefts, wide, float(grid.tops[row]), size, grouped=len(lefts) > 32)
     return texts
+
+
+def _picture_labels(sheet: Sheet, size: float) -> tuple[list[Text], list[Text]]:
+    """Tiles of several pictures: the numbers of the first column; the names of the pictures, and the other numbers."""
+    grid, tiles = sheet.grid, sheet.tiles
+    many, centre, gap = len(tiles.pictures), grid.tile[0] * grid.zoom[0] / 2, 14 * size / LABEL
+    wide, top = grid.tile[1] * grid.zoom[1], float(grid.tops[0])
+    rows: list[Text] = []
+    fit = all(text_width(name, size) <= wide + size for name in tiles.pictures)
+    columns = [
+        _above(left + wide / 2, top, tiles.pictures[at % many], size)
+        if fit
+        else Text(float(left), top - 0.4 * size, tiles.pictures[at % many], size, QUIET)
+        for at, left in enumerate(grid.lefts)
+    ]
+    for (row, column), tile in np.ndenumerate(grid.arrangement[:, ::many]):
+        if tile >= 0 and not tiles.is_reduced:
+            x, y = float(grid.lefts[column * many]) - gap if column else 0.0, float(grid.tops[row]) + centre
+            label = Text(x, y, str(tiles.numbers[tile]), size, QUIET, align="right", middle=True)
+            (columns if column else rows).append(label)
+    return rows, columns
 
 
 def _own_ranges(sheet: Sheet, wide: float, size: float) -> list[Text]:
@@ -253,15 +277,17 @@ def bar_panel(sheet: Sheet, unit: float) -> Panel:
     size = LABEL * unit
     low, high = _bar_ends(sheet)
     widest = max(text_width(part, size) for part in tiles.parts)
-    left = float(round(max(34 * unit, widest + 12 * unit))) if tiles.values.ndim == 4 else 0.0
+    several = tiles.values.ndim == 4 and tiles.parts != OPPONENTS
+    left = float(round(max(34 * unit, widest + 12 * unit))) if several else 0.0
     room = left + text_width(low, size) + text_width(high, size) + size
     width = float(round(max(BAR_WIDTH * unit, room)))
-    heading = tiles.quantity if scale.kind != "tile" else "own range of each tile"
+    own = "kernel" if tiles.parts == OPPONENTS else "tile"
+    heading = tiles.quantity if scale.kind != "tile" else f"own range of each {own}"
     items, y = text_block([heading], 0, 0, size)
     y = float(round(y + 8 * unit))
     ends = (scale.low, scale.high) if scale.kind != "tile" else (-1.0 if scale.signed else 0.0, 1.0)
-    if tiles.values.ndim == 4:
-        strips, pitch = _rgb_strips(*ends, int(width), signed=scale.signed), round(size * 1.12)
+    if several:
+        strips, pitch = _strips(tiles, *ends, int(width)), round(size * 1.12)
         for i, letter in enumerate(tiles.parts):
             items.append(Text(0, y + i * pitch + BAR_HEIGHT * unit / 2, letter, size, QUIET, middle=True))
     else:
@@ -278,11 +304,14 @@ def bar_panel(sheet: Sheet, unit: float) -> Panel:
     return Panel((*items, *bar), width, foot - drop + 12 * unit + size * 1.1)
 
 
-def _rgb_strips(low: float, high: float, count: int, *, signed: bool) -> list[Array]:
-    """A strip each for red, green and blue."""
+def _strips(tiles: Tiles, low: float, high: float, count: int) -> list[Array]:
+    """A strip each for red, green and blue, or for the components that are drawn in other colours."""
     limit = max(abs(low), abs(high)) or 1.0
-    scale = colour.Scale("layer", low / limit, high / limit, signed)
+    scale = colour.Scale("layer", low / limit, high / limit, tiles.signed)
     share = np.linspace(scale.low, scale.high, count)
+    if tiles.pictures:
+        lighter, warmer = (colour.component_pixels(*pair)[None] for pair in ((share, 0 * share), (0 * share, share)))
+        return [lighter, warmer, colour.bar_pixels(low, high, count, signed=True)]
     rows = colour.rgb_pixels(np.stack([np.eye(3) * value for value in share], axis=1), scale)
     return [rows[i : i + 1] for i in range(3)]
 
@@ -308,6 +337,7 @@ class Choices(TypedDict, total=False):
     columns: int | None
     zoom: int | None
     layout: Layout | None
+    palette: Palette
 
 
 @overload
@@ -328,6 +358,7 @@ def plot_kernels(
     columns: int | None = None,
     zoom: int | None = None,
     layout: Layout | None = None,
+    palette: Palette = "standard",
 ) -> PageFigure | Axes:
     """Draw the kernels of one layer: a KernelBank, or a plain weight (out_channels, in_channels / groups, height, width).
 
@@ -339,11 +370,15 @@ def plot_kernels(
     A plain weight of Keras, (height, width, in_channels, out_channels), is taken with ``layout="keras"``. Without a
     ``layout``, a shape such as (3, 3, 3, 32), which is more likely that of Keras, is rejected; ``"torch"`` takes it.
 
+    ``palette="safe"`` is for every kind of colour vision: kernels as rgb are drawn as light–dark, yellow–blue and red–green
+    planes too. The colours of the other views are safe already.
+
     Raises:
-        UsageError: A shape, view, scale, colour map or choice does not fit, or a weight may be of either layout.
+        UsageError: A shape, view, scale, colour map, palette or choice does not fit, or a weight may be of either layout.
     """
     bank = as_bank(kernels, transposed=transposed, layout=layout)
     draw = partial(make_sheet, bank, view=view, channels=channels, top=top, sort=sort, scale=scale, cmap=cmap)
+    draw = partial(draw, palette=palette)
     return _plot(draw, ax, columns, zoom)
 
 
@@ -359,6 +394,7 @@ class MapChoices(TypedDict, total=False):
     cmap: str | None
     columns: int | None
     zoom: int | None
+    palette: Palette
 
 
 @overload
@@ -378,6 +414,7 @@ def plot_features(
     cmap: str | None = None,
     columns: int | None = None,
     zoom: int | None = None,
+    palette: Palette = "standard",
 ) -> PageFigure | Axes:
     """Draw the feature maps of one layer: a FeatureMaps, or a plain array or tensor (C, H, W) or (1, C, H, W).
 
@@ -388,12 +425,15 @@ def plot_features(
     maps alone. Without ``ax`` a new figure is returned, a page with title and caption. With ``ax`` the tiles and the
     colour bar are drawn into that Axes, which is returned and otherwise unchanged.
 
+    ``palette="safe"`` is for every kind of colour vision: the first component is drawn as light–dark, the second as
+    orange–blue, and the third apart from them. The colours of the other reductions are safe already.
+
     Raises:
-        UsageError: A shape, scale or choice does not fit.
+        UsageError: A shape, scale, palette or choice does not fit.
     """
     subject, view = as_maps(maps, volumes=True), reduce or "maps"
     choice = partial(make_sheet, subject, view=view, channels=channels, top=top, sort=sort, scale=scale, cmap=cmap)
-    return _plot(partial(choice, basis=basis), ax, columns, zoom)
+    return _plot(partial(choice, basis=basis, palette=palette), ax, columns, zoom)
 
 
 def _plot(draw: Callable[..., Sheet], ax: Axes | None, columns: int | None, zoom: int | None) -> PageFigure | Axes:
@@ -402,7 +442,8 @@ def _plot(draw: Callable[..., Sheet], ax: Axes | None, columns: int | None, zoom
     if ax is None:
         return draw_sheet(sheet)
     if zoom is None and sheet.tiles.layout == "grid":
-        sheet = draw(columns=sheet.grid.arrangement.shape[1], zoom=_zoom_for(ax, sheet))
+        across = sheet.grid.arrangement.shape[1] // max(1, len(sheet.tiles.pictures))
+        sheet = draw(columns=across, zoom=_zoom_for(ax, sheet))
     return _draw_into(ax, sheet)
 
 

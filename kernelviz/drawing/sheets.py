@@ -19,20 +19,21 @@ from kernelviz.drawing.captions import (
     map_title,
     notes,
 )
-from kernelviz.drawing.colour import Scale, ScaleChoice, colours_of, make_scale, ramp
+from kernelviz.drawing.colour import Scale, ScaleChoice, check_palette, colours_of, make_scale, ramp
 from kernelviz.drawing.page import CONTENT
 from kernelviz.errors import UsageError
 from kernelviz.notebook import record_repr
 from kernelviz.records import FeatureMaps, KernelBank, as_bank, check_positive
 from kernelviz.version import SCHEMA, __version__
 from kernelviz.views.components import fit_note
-from kernelviz.views.kernel_views import check_cmap, kernel_tiles
+from kernelviz.views.kernel_views import OPPONENTS, check_cmap, kernel_tiles
 from kernelviz.views.map_views import map_tiles
 from kernelviz.wording import runs_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kernelviz.drawing.colour import Palette
     from kernelviz.records import Array, Axis, Layout, Recipe, Source, Tiles
     from kernelviz.views.components import Basis
 
@@ -45,6 +46,8 @@ BIGGEST_TILE = 420
 COLUMNS = (1, 2, 4, 8, 16, 32, 64)
 TABLE_ROWS, TABLE_COLUMNS = 24, 48
 BAND = 32
+WITH_RGB, MOST_PLANES = 32, 64  # kernels with their colour beside their planes, and kernels as planes, on a page
+LETTER = 14  # the width of a letter of a heading, if the mosaic is CONTENT pixels wide
 MEGAPIXEL = 1_000_000
 FIGURE_PIXELS = 4 * MEGAPIXEL
 BARE_PIXELS = 64 * MEGAPIXEL
@@ -162,6 +165,76 @@ def plan_table(
     return _grid(
         cells.reshape(-1, across), (z, z), tile, gap, tops=all_tops, lefts=lefts, band=down if bands > 1 else None
     )
+
+
+def plan_groups(
+    count: int,
+    tile: tuple[int, int],
+    pictures: Sequence[str],
+    *,
+    columns: int | None = None,
+    zoom: int | None = None,
+    digits: int = 0,
+    most_pixels: int = FIGURE_PIXELS,
+) -> Grid:
+    """A grid of tiles of (h, w) values that are drawn as several pictures each, side by side, near a 2 : 1 page.
+
+    The tiles are below each other, in ``columns``. Picture p of tile t is p · n + t in the arrangement, if n tiles fit in
+    ``most_pixels``. ``digits`` leaves room for the number of a tile before its pictures.
+    """
+    wanted = check_positive("columns", columns)
+    candidates = [min(wanted, count)] if wanted else range(1, min(count, 16) + 1)
+    grids = [_grouped(count, tile, pictures, across, zoom=zoom, digits=digits, most_pixels=most_pixels)
+             for across in candidates]  # fmt: skip
+
+    def fit(grid: Grid) -> tuple[int, float]:
+        wide = max(0.0, math.log(grid.width / CONTENT))  # names that are wider than pictures keep these small
+        return int(grid.arrangement.max()), -abs(math.log(grid.width / grid.height / 2)) - 4 * wide
+
+    found = max(filter(None, grids), key=fit, default=None)
+    if found is None:
+        _check_room(0, tile, zoom or 1, most_pixels)
+        raise AssertionError  # it always raises
+    return found
+
+
+def _grouped(
+    count: int,
+    tile: tuple[int, int],
+    pictures: Sequence[str],
+    across: int,
+    *,
+    zoom: int | None,
+    digits: int,
+    most_pixels: int,
+) -> Grid | None:
+    """The grid of ``plan_groups`` of so many columns; None if not one row fits."""
+    many, named = len(pictures), most_pixels <= FIGURE_PIXELS
+    letters = max(map(len, pictures)) if named else 0
+    wide = (CONTENT - (across - 1) * (DIGIT * digits + 40)) / (across * many * 1.08)
+    z = check_positive("zoom", zoom) or max(1, min(int(wide / tile[1]), BIGGEST_TILE // max(tile)))
+    gap, unit = _gap(z * min(tile)), SMALLEST_UNIT
+    apart = 0 if pictures == OPPONENTS else gap  # more than between pictures of one key
+    for _ in range(4):  # type grows with the page that it makes wider
+        pitch = max(tile[1] * z + gap, math.ceil(LETTER * (letters + 2) * unit if letters else 0))
+        group = (many - 1) * pitch + apart + tile[1] * z
+        spill = pitch - tile[1] * z - gap  # of a name to the right of its picture
+        between = max(3 * gap, spill + math.ceil((DIGIT * digits + 40) * unit) if digits else 0)
+        width = across * (group + between) - between
+        unit = max(SMALLEST_UNIT, width / CONTENT)
+    firsts = np.arange(across)[:, None] * (group + between)
+    lefts = (firsts + np.arange(many) * pitch + (np.arange(many) > 0) * apart).reshape(-1)
+    down = max(tile[0] * z + gap, math.ceil(LABEL_ROOM * unit) if digits else 0)
+    fitting = int((_tallest(width + 2 * gap, most_pixels) - tile[0] * z - gap) // down) + 1
+    rows = min(math.ceil(count / across), fitting)
+    if rows < 1:
+        return None
+    shown = min(count, rows * across)
+    numbers = np.arange(across)[None, :] * rows + np.arange(rows)[:, None]
+    cells = np.where(numbers < shown, numbers, -1)[..., None] + np.arange(many) * shown
+    arrangement = np.where(numbers[..., None] < shown, cells, -1).reshape(rows, -1)
+    grid = _grid(arrangement, (z, z), tile, gap, tops=np.arange(rows) * down, lefts=lefts)
+    return replace(grid, width=grid.width + spill)
 
 
 def plan_heat_map(
@@ -317,24 +390,29 @@ def make_sheet(
     style: Literal["figure", "bare"] = "figure",
     basis: Basis | None = None,
     layout: Layout | None = None,
+    palette: Palette = "standard",
 ) -> Sheet:
     """The sheet of a kernel bank, of feature maps, or of a plain weight (out_channels, in_channels / groups, *kernel_size).
 
     ``basis`` holds the components of the view ``pca`` of feature maps; without one they are fitted to these maps alone.
     ``layout`` is that of a plain weight: ``"torch"``, as above, or ``"keras"``, (*kernel_size, in_channels, out_channels).
     Figures have at most 4 megapixels and bare pictures 64; tiles that do not fit are left out, and the caption states it.
+    With the ``palette`` ``"safe"`` kernels as rgb are drawn as light–dark, yellow–blue and red–green planes too, and
+    principal components as light–dark, orange–blue and, apart, red–blue; the other views have safe colours already.
 
     Raises:
-        UsageError: A view, scale, colour map or choice does not fit this bank, or a weight may be of either layout.
+        UsageError: A view, scale, colour map, palette or choice does not fit, or a weight may be of either layout.
     """
     if style not in ("figure", "bare"):
         raise UsageError(f"The style must be figure or bare, but got {style!r}.")
+    check_palette(palette)
+    safe = palette == "safe"
     held = subject if isinstance(subject, FeatureMaps) else as_bank(subject, layout=layout)
     if isinstance(held, FeatureMaps):
         shown = "maps" if view == "auto" else view
-        tiles = map_tiles(held, view=shown, channels=channels, top=top, sort=sort, basis=basis)
+        tiles = map_tiles(held, view=shown, channels=channels, top=top, sort=sort, basis=basis, apart=safe)
     else:
-        tiles = kernel_tiles(held, view=view, channels=channels, top=top, sort=sort)
+        tiles = kernel_tiles(held, view=view, channels=channels, top=top, sort=sort, opponent=safe)
     check_cmap(tiles.view, cmap, chosen=view != "auto")
     ramp(cmap, signed=tiles.signed)
     found_scale = make_scale(tiles, scale)
@@ -353,7 +431,7 @@ def make_sheet(
         title=words.title,
         identity=words.identity,
         caption=caption(tiles, found_scale, marks, words.notes),
-        recipe={**words.facts, **picture_facts(tiles, found_scale, grid, cmap)},
+        recipe={**words.facts, **picture_facts(tiles, found_scale, grid, cmap), **palette_facts(palette)},
         notes=notes(tiles, found_scale, marks, words.notes),
     )
 
@@ -370,6 +448,8 @@ def lay_out(tiles: Tiles, *, columns: int | None, zoom: int | None, most_pixels:
     height, width = tiles.values.shape[1:3]
     regular = tiles.numbers == tuple(range(tiles.numbers[0], tiles.numbers[0] + len(tiles.numbers)))
     digits = 0 if regular or tiles.is_reduced else len(str(max(tiles.numbers)))
+    if tiles.pictures:
+        return _lay_out_groups(tiles, columns=columns, zoom=zoom, most_pixels=most_pixels)
     if tiles.layout == "grid":
         count = len(tiles.values)
         grid = plan_tiles(count, (height, width), columns=columns, zoom=zoom, digits=digits, most_pixels=most_pixels)
@@ -391,6 +471,22 @@ def lay_out(tiles: Tiles, *, columns: int | None, zoom: int | None, most_pixels:
     renumbered = np.where(grid.arrangement >= 0, grid.arrangement // across * fitting + grid.arrangement % across, -1)
     values = table.reshape(-1, *tiles.values.shape[1:])
     return replace(grid, arrangement=renumbered), _cut(tiles, values, fitting_rows, fitting)
+
+
+def _lay_out_groups(tiles: Tiles, *, columns: int | None, zoom: int | None, most_pixels: int) -> tuple[Grid, Tiles]:
+    """The grid of tiles of several pictures, and those of them that fit; few kernels have their colour, too."""
+    count = len(tiles.values)
+    if tiles.parts == OPPONENTS:
+        count = min(count, MOST_PLANES) if most_pixels <= FIGURE_PIXELS else count
+        if count <= WITH_RGB:
+            tiles = replace(tiles, pictures=("rgb", *OPPONENTS))
+    digits = 0 if tiles.is_reduced or most_pixels > FIGURE_PIXELS else len(str(max(tiles.numbers)))
+    size = (tiles.values.shape[1], tiles.values.shape[2])
+    grid = plan_groups(count, size, tiles.pictures, columns=columns, zoom=zoom, digits=digits, most_pixels=most_pixels)
+    if tiles.is_reduced:
+        return grid, tiles
+    shown = min(count, grid.arrangement.size // len(tiles.pictures))
+    return grid, replace(tiles, values=tiles.values[:shown], numbers=tiles.numbers[:shown])
 
 
 def _cut(tiles: Tiles, values: Array, rows: int, columns: int) -> Tiles:
@@ -457,6 +553,11 @@ def picture_facts(tiles: Tiles, scale: Scale, grid: Grid | None, cmap: str | Non
         "zoom": grid.zoom[1] if grid else None,
         "tiles_a_row": int(grid.arrangement.shape[1]) if grid else None,
     }
+
+
+def palette_facts(palette: str) -> dict[str, Any]:
+    """The part of a recipe about the palette; nothing if it is the standard one."""
+    return {} if palette == "standard" else {"palette": str(palette)}
 
 
 def _axis_entry(axis: Axis | None) -> dict[str, Any] | None:

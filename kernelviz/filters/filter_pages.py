@@ -51,10 +51,15 @@ def zoom_for(side: int, room: float) -> int:
     return max(1, round(room / side))
 
 
-def stamp(values: Array, x: float, y: float, zoom: int, cmap: str | None = None) -> Raster:
-    """A tile of (h, w) values in its own symmetric range, or of (3, h, w) as colour, with an outline, at (x, y)."""
+def stamp(
+    values: Array, x: float, y: float, zoom: int, cmap: str | None = None, *, limit: float | None = None
+) -> Raster:
+    """A tile of (h, w) values in its own symmetric range, or of (3, h, w) as colour, with an outline, at (x, y).
+
+    With a ``limit`` the range is from −limit to limit.
+    """
     finite = np.where(np.isfinite(values), values, 0)
-    limit = float(np.abs(finite).max(initial=0)) or 1.0
+    limit = (float(np.abs(finite).max(initial=0)) if limit is None else limit) or 1.0
     scale = Scale("layer", -1.0, 1.0, signed=True)
     shares = finite / limit
     if values.ndim == 3:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelviz.drawing.captions import layer_text
+from kernelviz.drawing.colour import check_palette
 from kernelviz.drawing.page import (
     GREY,
     INK,
@@ -25,14 +26,17 @@ from kernelviz.drawing.page import (
     text_width,
     wrap,
 )
+from kernelviz.drawing.sheets import palette_facts
 from kernelviz.filters.filter_pages import EDGE, HEAD, MARGIN, TYPE, own_scale_bar, stamp, zoom_for
 from kernelviz.filters.matching import FIT, LEAST, LEVEL, UNNAMED, Matches, match_kernels
 from kernelviz.version import __version__
+from kernelviz.views.kernel_views import opponent_planes
 from kernelviz.wording import inflected, numbers_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kernelviz.drawing.colour import Palette
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.filters.matching import KernelMatch
     from kernelviz.records import Layout
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
 INNER_WIDTH = PAGE_WIDTH - 2 * MARGIN
 ROOM = 62.0  # of a tile
 SMALL_ROOM = 42.0  # of the filter beside a kernel without a name
+BETWEEN = 4  # pixels between the planes of a kernel
 SIGN = 46.0  # of ≈
 ABOUT = {
     "pixel": "pass one pixel on",
@@ -59,10 +64,11 @@ ABOUT = {
 
 @dataclass(frozen=True)
 class ShelfLayout:
-    """The layout of entries in a row: the width of one, and how many there are."""
+    """The layout of entries in a row: the width of one, how many there are, and whether planes are drawn for colour."""
 
     entry: float
     across: int
+    planes: bool = False
 
     @property
     def pitch(self) -> float:
@@ -89,7 +95,7 @@ def group_items(
     for at, row in enumerate(rows):
         down, across = divmod(at, shelf.across)
         left = MARGIN + (start + across) * shelf.pitch
-        items += _entry(row, matches, kind, shelf.entry, x=left, y=y + down * height)
+        items += _entry(row, matches, kind, shelf, x=left, y=y + down * height)
     return items, y + ((len(rows) - 1) // shelf.across + 1) * height + 8
 
 
@@ -103,12 +109,15 @@ def slots_needed(kind: str, total: int, shown: int, shelf: ShelfLayout) -> int:
     return max(min(shown, shelf.across), int(np.ceil(heading / shelf.pitch)))
 
 
-def _entry(row: KernelMatch, matches: Matches, kind: str, width: float, *, x: float, y: float) -> list[Item]:
-    """Kernel as colour, its pattern, ≈, the filter; number, score and colour below."""
-    zoom, tile = _zoom(matches), _tile(matches)
+def _entry(row: KernelMatch, matches: Matches, kind: str, shelf: ShelfLayout, *, x: float, y: float) -> list[Item]:
+    """Kernel as colour or as planes, its pattern, ≈, the filter; number, score and colour below."""
+    zoom, tile, width = _zoom(matches), _tile(matches), shelf.entry
     items: list[Item] = []
     at = round(x)
-    if in_colour(matches):
+    if shelf.planes:
+        items += _planes(matches, row.kernel, at, round(y))
+        at += round(_colour_width(matches, planes=True))
+    elif in_colour(matches):
         items.append(stamp(matches.bank.weight[row.kernel], at, round(y), zoom))
         at += round(tile + 12)
     items.append(stamp(row.pattern, at, round(y), zoom))
@@ -137,6 +146,22 @@ def _entry(row: KernelMatch, matches: Matches, kind: str, width: float, *, x: fl
     return items
 
 
+def _planes(matches: Matches, kernel: int, x: int, y: int) -> list[Item]:
+    """The light–dark, yellow–blue and red–green planes of a kernel, in one range."""
+    planes = np.moveaxis(opponent_planes(np.moveaxis(matches.bank.weight[kernel], 0, -1)), -1, 0)
+    side, limit = _small_tile(matches), float(np.abs(np.where(np.isfinite(planes), planes, 0)).max(initial=0))
+    top = y + round((_tile(matches) - side) / 2)
+    zoom = _small_zoom(matches)
+    return [stamp(plane, x + at * (side + BETWEEN), top, zoom, limit=limit) for at, plane in enumerate(planes)]
+
+
+def _colour_width(matches: Matches, *, planes: bool) -> float:
+    """The width of a kernel as colour or as planes, up to its pattern."""
+    if planes:
+        return 3 * _small_tile(matches) + 2 * BETWEEN + 12
+    return _tile(matches) + 12 if in_colour(matches) else 0.0
+
+
 def _entry_height(matches: Matches, kind: str) -> float:
     one_line = _is_one_line(matches) if kind in UNNAMED else not in_colour(matches)
     return _tile(matches) + 8 + (1.0 if one_line else 2.2) * TYPE + 24
@@ -148,10 +173,10 @@ def _is_one_line(matches: Matches) -> bool:
     return text_width(number, TYPE, bold=True) + text_width("0.00", TYPE) + 10 <= entry_width(matches, named=False)
 
 
-def entry_width(matches: Matches, *, named: bool) -> float:
+def entry_width(matches: Matches, *, named: bool, planes: bool = False) -> float:
     """The width of an entry: one to three tiles and the sign between them, or a small tile of the closest filter."""
     tile = _tile(matches)
-    first = 2 * tile + 12 if in_colour(matches) else tile
+    first = _colour_width(matches, planes=planes) + tile
     return first + (SIGN + tile if named else 10 + _small_tile(matches))
 
 
@@ -188,17 +213,22 @@ def plot_matches(
     level: float = LEVEL,
     transposed: bool = False,
     layout: Layout | None = None,
+    palette: Palette = "standard",
 ) -> PageFigure:
     """Draw what the kernels of a layer resemble: a ``Matches``, or what ``match_kernels`` accepts.
 
+    With the ``palette`` ``"safe"``, for every kind of colour vision, kernels of three channels are drawn as light–dark,
+    yellow–blue and red–green planes instead of as colour.
+
     Raises:
-        UsageError: There are no classical filters for these kernels, see ``match_kernels``.
+        UsageError: There are no classical filters for these kernels, see ``match_kernels``, or no such palette.
     """
     from kernelviz.drawing.figures import draw_page
 
+    check_palette(palette)
     if not isinstance(matches, Matches):
         matches = match_kernels(matches, gabor=gabor, level=level, transposed=transposed, layout=layout)
-    return draw_page(matches_page(matches), matches_recipe(matches))
+    return draw_page(matches_page(matches, palette), {**matches_recipe(matches), **palette_facts(palette)})
 
 
 def matches_recipe(matches: Matches) -> dict[str, object]:
@@ -220,29 +250,31 @@ def matches_recipe(matches: Matches) -> dict[str, object]:
     }
 
 
-def matches_page(matches: Matches) -> Panel:
+def matches_page(matches: Matches, palette: Palette = "standard") -> Panel:
     """The page, with as many shelves per group as fit in four megapixels."""
-    page = _page(matches, 1)
+    planes = palette == "safe" and in_colour(matches)
+    page = _page(matches, 1, planes=planes)
     if page.height > TALLEST:
-        return _page(matches, 0.5)  # kinds side by side
+        return _page(matches, 0.5, planes=planes)  # kinds side by side
     for shelves in range(2, 9):
-        larger = _page(matches, shelves)
+        larger = _page(matches, shelves, planes=planes)
         if larger.height > TALLEST:
             break
         page = larger
     return page
 
 
-def _page(matches: Matches, shelves: float) -> Panel:
+def _page(matches: Matches, shelves: float, *, planes: bool) -> Panel:
     items, y = _heading(matches)
     bar, y = _bar(matches, y)
     items += bar
     y += 34
     groups = {kind: _sorted(matches, kind) for kind in matches.counts if kind not in UNDRAWN}
-    shelf = ShelfLayout(entry_width(matches, named=True), 5 if in_colour(matches) else 7)
+    across = (4, 5) if planes else (5, 6) if in_colour(matches) else (7, 9)
+    shelf = ShelfLayout(entry_width(matches, named=True, planes=planes), across[0], planes)
     free, shown = 0, 0
     for kind, rows in groups.items():
-        narrow = ShelfLayout(entry_width(matches, named=False), 6 if in_colour(matches) else 9)
+        narrow = ShelfLayout(entry_width(matches, named=False, planes=planes), across[1], planes)
         if kind in UNNAMED and shelf != narrow:
             shelf, free = narrow, 0
         rows_shown = rows[: int(shelves * shelf.across)]
@@ -260,7 +292,7 @@ def _page(matches: Matches, shelves: float) -> Panel:
         if kind in matches.counts:
             more, y = _listed(kind_text(kind, matches), _sorted(matches, kind), y)
             items += more
-    more, y = _caption(matches, shown, y)
+    more, y = _caption(matches, shown, y, planes=planes)
     return Panel((*items, *more), PAGE_WIDTH, float(round(y + 0.5 * MARGIN)))
 
 
@@ -351,19 +383,19 @@ def _listed(words: str, rows: Sequence[KernelMatch], y: float) -> tuple[list[Ite
     return items, y + 46 + 30
 
 
-def _caption(matches: Matches, shown: int, y: float) -> tuple[list[Item], float]:
+def _caption(matches: Matches, shown: int, y: float, *, planes: bool) -> tuple[list[Item], float]:
     """How to read the page, what a name means, and the colour bar on the right."""
     items: list[Item] = [Rule(MARGIN, y, PAGE_WIDTH - MARGIN, y, SEPARATOR, 2)]
     key = 12 * TYPE
     items += own_scale_bar(PAGE_WIDTH - MARGIN, y + 34)
     y += 18
-    for line in caption_lines(matches, shown):
+    for line in caption_lines(matches, shown, planes=planes):
         more, y = text_block(wrap(line, TYPE, INNER_WIDTH - key - 50), MARGIN, y, TYPE)
         items += more
     return items, max(y, y + 20)
 
 
-def caption_lines(matches: Matches, shown: int) -> list[str]:
+def caption_lines(matches: Matches, shown: int, *, planes: bool = False) -> list[str]:
     """What is drawn, what the score is, and the score from which kernels are named."""
     inputs = matches.bank.weight.shape[1]
     first = {
@@ -371,6 +403,13 @@ def caption_lines(matches: Matches, shown: int) -> list[str]:
         "sum": f"kernel, summed over its {inputs:,} input channels",
     }.get(matches.main, "kernel")
     lines = [f"{first} ≈ the closest filter; score: |cosine|, over scale and sign; each tile has its own scale"]
+    if planes:
+        first = "small: the kernel as light–dark, yellow–blue and red–green, in one range"
+        second = "large: its pattern in its strongest colour direction ≈ the closest filter"
+        lines = [
+            f"{first}; {second}",
+            "score: |cosine|, over scale and sign; each kernel and each pattern has its own scale",
+        ]
     if any(row.kind in UNNAMED and row.closest for row in matches.main_rows):
         lines.append("in grey, black −max and white +max: the filter closest to a kernel without a name")
     lines.append(naming_text(matches))

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 
 RGB = ("red", "green", "blue")
+OPPONENTS = ("L", "Y−B", "R−G")
+"""The names of the planes of ``opponent_planes``."""
 _RUN = re.compile(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?")
 
 
@@ -124,7 +126,7 @@ def check_cmap(view: str, cmap: str | None, *, chosen: bool = True) -> None:
         return
     if view == "pca":
         raise UsageError(
-            "Principal components are drawn as red, green and blue: pca takes no cmap; mean, max and norm take one.",
+            "Principal components are drawn in fixed colours: pca takes no cmap; mean, max and norm take one.",
             hint="Choose norm, or omit the colour map.",
         )
     others = [name for name in VIEWS if name not in ("auto", "rgb")]
@@ -142,11 +144,13 @@ def kernel_tiles(
     channels: str | Sequence[int] | None = None,
     top: int | None = None,
     sort: str | None = None,
+    opponent: bool = False,
 ) -> Tiles:
     """The tiles of a kernel bank: one view of the chosen kernels, in the chosen order.
 
     ``sum`` and ``norm`` are taken over the input channels in float64: sum of w, and the square root of the sum of w²;
-    ``spectrum`` is ``spectra.frequency_response``.
+    ``spectrum`` is ``spectra.frequency_response``. With ``opponent`` the values of the view ``rgb`` are those of
+    ``opponent_planes`` instead of the weights.
 
     Raises:
         UsageError: a view that the shape does not allow, no such channel, no such order.
@@ -156,8 +160,10 @@ def kernel_tiles(
     weight = bank.weight if bank.weight.ndim > 3 else bank.weight[:, :, None, :]
     if view in ("channels", "matrix"):
         return _by_input(bank, weight, view, numbers, order)
+    opponent = opponent and view == "rgb"
     if view == "rgb":
         planes = np.moveaxis(weight, 1, -1)
+        planes = opponent_planes(planes) if opponent else planes
     elif view == "spectrum":
         planes = frequency_response(weight)
     elif weight.shape[1] == 1:
@@ -167,8 +173,12 @@ def kernel_tiles(
     chosen = planes[list(numbers)]
     rows = columns = None
     if weight.ndim == 5:  # (n, depth, h, w[, 3]): one row per slice, one column per kernel
-        chosen = chosen.swapaxes(0, 1).reshape(-1, *chosen.shape[2:])
         rows = Axis("slice", tuple(map(str, range(weight.shape[2]))), weight.shape[2])
+        if opponent:  # one row per plane of a slice
+            chosen = np.moveaxis(chosen, -1, 2).reshape(len(chosen), -1, *weight.shape[3:])
+            names = tuple(f"{depth} {name}" for depth in rows.labels for name in OPPONENTS)
+            rows = Axis("plane", names, len(names))
+        chosen = chosen.swapaxes(0, 1).reshape(-1, *chosen.shape[2:])
         columns = Axis("kernel", tuple(map(str, numbers)), len(weight))
     return Tiles(
         values=chosen,
@@ -178,13 +188,41 @@ def kernel_tiles(
         total=len(weight),
         extent=extent(planes),
         quantity=_quantity(view, weight.shape[1]),
-        explanation=_explanation(bank, view),
+        explanation=_OPPONENT if opponent else _explanation(bank, view),
         signed=view not in ("norm", "spectrum"),
         numbers_along="tiles" if rows is None else "columns",
         rows=rows,
         columns=columns,
         order=order,
+        parts=OPPONENTS if opponent else ("R", "G", "B"),
+        pictures=OPPONENTS if opponent and rows is None else (),
     )
+
+
+_OPPONENT = (
+    "L = (R + G + B) / √3, light–dark; Y−B = (R + G − 2B) / √6, yellow–blue; R−G = (R − G) / √2, red–green; "
+    "their squares add up to the kernel’s"
+)
+
+
+def opponent_planes(weights: Array) -> Array:
+    """Red, green and blue weights (…, 3) as light–dark, yellow–blue and red–green ones (…, 3), in float64.
+
+    L = (R + G + B) / √3, Y−B = (R + G − 2B) / √6 and R−G = (R − G) / √2: an orthonormal change of basis, so that the sum of
+    squares stays and ``rgb_weights`` is its inverse.
+    """
+    red, green, blue = np.moveaxis(weights.astype(np.float64), -1, 0)
+    with np.errstate(invalid="ignore", over="ignore"):
+        planes = (red + green + blue) / 3**0.5, (red + green - 2 * blue) / 6**0.5, (red - green) / 2**0.5
+    return np.stack(planes, axis=-1)
+
+
+def rgb_weights(planes: Array) -> Array:
+    """The red, green and blue weights (…, 3) of opponent planes (…, 3)."""
+    light, yellow, red = np.moveaxis(planes, -1, 0)
+    with np.errstate(invalid="ignore", over="ignore"):
+        grey, warm, apart = light / 3**0.5, yellow / 6**0.5, red / 2**0.5
+        return np.stack([grey + warm + apart, grey + warm - apart, grey - 2 * warm], axis=-1)
 
 
 def extent(values: Array) -> tuple[float, float]:
@@ -215,7 +253,7 @@ def _explanation(bank: KernelBank, view: str) -> str:
     if view == "spectrum":
         return _spectrum_explanation(bank)
     if view == "rgb":
-        return "red, green, blue weights as colour (view channels: one by one)"
+        return "red, green, blue weights as colour (colour-blind readers: palette safe or view channels)"
     if depthwise:
         what = "the kernel that reads that channel alone" if view == "sum" else "the size of the weights that read it"
         return f"depthwise, one {tile} per channel, {what}"

@@ -346,3 +346,15 @@ def test_quiet_and_verbose(look):
     """-q leaves the paths alone; -v says what the captions say."""
     assert look("-l", "conv1.0", "-q").err == ""
     assert "  Scale tile: full colour its own largest value; tiles do not compare" in look("-l", "conv1.0", "-v").err
+
+
+def test_components_and_overlays_take_a_palette(run, cat):
+    """Their recipes and the document hold it."""
+    for words in (("--reduce", "pca"), ("--overlay",)):
+        result = run(
+            "features", "test_resnet", cat.name, "--weights", "random", "-l", "layer1", "--no-classes", *words,
+            "--palette", "safe", "--json",
+        )  # fmt: skip
+        row = next(row for row in result.document["outputs"] if row["path"].endswith(".png"))
+        recipe = read_recipe(row["path"])
+        assert [recipe["palette"], recipe["asked"]["palette"], row["palette"]] == ["safe"] * 3

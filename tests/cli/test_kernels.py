@@ -347,3 +347,18 @@ def test_a_seed_without_use_is_said_to_be(draw, checkpoint):
     assert (result.code, result.document["warnings"]) == (0, [told])
     assert told in result.err
     assert draw("--seed", "3", "--json").document["warnings"] == []
+
+
+def test_the_palette_is_in_the_recipe_and_in_the_document(draw):
+    """Unless it is the standard one; where it has no effect, the pixels stay."""
+    rows = [draw(*words, "--force", "--json").document["outputs"][0] for words in ((), ("--palette", "safe"))]
+    assert [row["palette"] for row in rows] == [None, "safe"]
+    assert [row["shown"] for row in rows] == [16, 16]
+    assert read_recipe(rows[1]["path"])["palette"] == "safe"
+    pixels = []
+    for palette in ("standard", "safe"):
+        (path,) = draw("--view", "sum", "--style", "bare", "--palette", palette, "--force").paths
+        assert read_recipe(path).get("palette", "standard") == palette
+        with Image.open(path) as image:
+            pixels.append(np.asarray(image))
+    assert np.array_equal(*pixels)

@@ -12,7 +12,7 @@ from kernelviz.drawing.overlay import plot_overlay
 from kernelviz.drawing.overview import plot_overview
 from kernelviz.drawing.sheet_page import draw_sheet
 from kernelviz.drawing.sheets import make_sheet
-from kernelviz.records import ClassScore
+from kernelviz.records import ClassScore, as_maps
 
 SCREEN = 640
 SMALLEST = 9
@@ -109,6 +109,48 @@ def views_of(shape):
 def test_the_texts_of_every_view_do_not_overlap(new_bank, kind, view):
     """Each view of each kind of convolution leaves its texts legible, apart, and on the page."""
     check_extents(make_sheet(new_bank(SHAPES[kind], label=BUNDLED), view=view))
+
+
+@pytest.mark.parametrize(
+    ("shape", "choice"),
+    [
+        ((32, 3, 3, 3), {"scale": (-1e-7, 123456.0)}),
+        ((300, 3, 1, 7), {}),
+        ((2048, 3, 3, 3), {"channels": "2000,1999,7"}),
+        *(
+            pytest.param(*each, marks=pytest.mark.slow)
+            for each in (
+                ((1, 3, 3, 3), {}),
+                ((2, 3, 5, 5), {"scale": "layer"}),
+                ((64, 3, 7, 7), {}),
+                ((20, 3, 7, 1), {}),
+                ((48, 3, 3, 3), {"zoom": 1}),
+                ((48, 3, 3, 3), {"zoom": 40, "columns": 5}),
+                ((24, 3, 16, 16), {"columns": 1}),
+                ((3, 3, 150, 150), {}),
+                ((16, 3, 2, 3, 3), {"view": "rgb"}),
+            )
+        ),
+    ],
+    ids=str,
+)
+def test_the_texts_beside_planes_do_not_overlap(new_bank, shape, choice):
+    """Kernels in the palette safe keep their numbers, and the names of their planes, apart from tiles and each other."""
+    check_extents(make_sheet(new_bank(shape, label=BUNDLED), palette="safe", **choice))
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (5, 56, 56),
+        (4, 40, 3),
+        *(pytest.param(shape, marks=pytest.mark.slow) for shape in ((5, 7, 7), (4, 3, 40), (4, 1, 2), (4, 300, 300))),
+    ],
+    ids=str,
+)
+def test_the_names_of_components_do_not_overlap(shape):
+    """Principal components in the palette safe: two pictures of any shape, with their names and three bars."""
+    check_extents(make_sheet(as_maps(np.random.default_rng(0).random(shape)), view="pca", palette="safe"))
 
 
 @pytest.mark.parametrize("view", VIEWS)
