@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kernelviz.cli import options, session, terminal
+from kernelviz.cli.explain_conv_views import ConvViews, Maps, Matrix, PoolAfter, Relu, Uses, explain_views
 from kernelviz.cli.options import OUTPUT, PICTURES, AnyFormat
 from kernelviz.errors import UsageError
 
@@ -404,6 +405,11 @@ def conv(
     steps: Steps = False,
     animate: Animate = False,
     fps: Fps = None,
+    maps: Maps = False,
+    relu: Relu = False,
+    pool_after: PoolAfter = None,
+    uses: Uses = False,
+    matrix: Matrix = False,
     file_format: Format = None,
     output: Directory = None,
     arrays: options.Arrays = False,
@@ -431,6 +437,9 @@ def conv(
             out_channels=inputs.outputs, bias=bias is not None,
         )  # fmt: skip
 
+    views = ConvViews(maps, relu, pool_after, uses, matrix)
+    if views.requested:
+        return explain_views("conv", inputs, choices, build, views, as_json=as_json, quiet=quiet, debug=debug)
     return explain("conv", inputs, choices, build, as_json=as_json, quiet=quiet, debug=debug)
 
 
