@@ -119,6 +119,9 @@ def chain_notes(chain: Chain) -> list[str]:
     return notes
 
 
+_HEADS = ("layer", "size", "computed as", "in use")
+
+
 def chain_lines(chains: Sequence[Chain]) -> list[str]:
     """The sizes as lines of text."""
     lines: list[str] = []
@@ -126,16 +129,12 @@ def chain_lines(chains: Sequence[Chain]) -> list[str]:
         rows = [("input", f"{chain.size:,}", "", f"{sum(chain.reads[0]):,}")]
         for layer, reads in zip(chain.layers, chain.reads[1:], strict=True):
             rows.append((layer.layer.text, f"{layer.result:,}", layer.formula, f"{sum(reads):,}"))
-        lines += [f"{_title(chain)}{_padded(chain, chains)}", ""]
-        lines += aligned(
-            ("layer", "size", "computed as", "read by one unit"), rows, ("size", "read by one unit")
-        ).split("\n")
+        unit = f"in use: how many cells unit {chain.unit} of the last layer, counted from 0, depends on"
+        lines += [*([""] if lines else []), f"{_title(chain)}{_padded(chain, chains)}", unit, ""]
+        lines += aligned(_HEADS, rows, ("size", "in use")).splitlines()
         end = end_text(chain)
-        lines += [*([end] if end else []), *chain_notes(chain), ""]
-    return [
-        *lines,
-        f"read by one unit: the cells that unit {chains[-1].unit} of the last layer, counted from 0, depends on",
-    ]
+        lines += [*chain_notes(chain), *([end] if end else [])]
+    return lines
 
 
 def _padded(chain: Chain, chains: Sequence[Chain]) -> str:
