@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kernelviz.cli import options, session, terminal
-from kernelviz.cli.explain_conv_views import ConvViews, Maps, Matrix, PoolAfter, Relu, Uses, explain_views
+from kernelviz.cli.explain_conv_views import ConvViews, Maps, Matrix, NoMaps, PoolAfter, Relu, Uses, explain_views
 from kernelviz.cli.options import OUTPUT, PICTURES, AnyFormat
 from kernelviz.errors import UsageError
 
@@ -462,6 +462,8 @@ def transpose(
     steps: Steps = False,
     animate: Animate = False,
     fps: Fps = None,
+    maps: NoMaps = False,
+    matrix: Matrix = False,
     file_format: Format = None,
     output: Directory = None,
     arrays: options.Arrays = False,
@@ -489,6 +491,9 @@ def transpose(
             groups=groups, in_channels=inputs.inputs, out_channels=inputs.outputs, bias=bias is not None,
         )  # fmt: skip
 
+    if maps or matrix:
+        views = ConvViews(maps, False, None, False, matrix)  # noqa: FBT003
+        return explain_views("transpose", inputs, choices, build, views, as_json=as_json, quiet=quiet, debug=debug)
     return explain("transpose", inputs, choices, build, as_json=as_json, quiet=quiet, debug=debug)
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 VIEWS = "Other views"
 
 Maps = Annotated[bool, typer.Option("--maps", help="Show the maps of all kernels, up to four.", rich_help_panel=VIEWS)]
+NoMaps = Annotated[bool, typer.Option("--maps", hidden=True, help="Refused with a reason.")]
 Relu = Annotated[bool, typer.Option("--relu", help="Show the maps after a ReLU, too.", rich_help_panel=VIEWS)]
 PoolAfter = Annotated[
     str | None,
@@ -164,8 +165,71 @@ def _size(operation: Operation) -> str:
 
 
 def _maps(command: str, worked: Walkthrough, choices: StepChoices, views: ConvViews) -> View:
-    raise NotImplementedError
+    from kernelviz.explain.map_pages import animate_maps, maps_recipe, plot_maps
+    from kernelviz.explain.maps import as_maps_of, maps_entry, maps_lines
+    from kernelviz.explain.plots import numbers_hash
+    from kernelviz.explain.texts import explanation_entry
+
+    names = _names(worked)
+    pool = pool_of(views.pool)
+    maps = as_maps_of(worked, relu=views.relu, pool=pool, names=names)
+    draw = partial(animate_maps, fps=choices.fps) if choices.animate else plot_maps
+    view = "maps-animation" if choices.animate else "maps"
+    stages = [*(["relu"] if views.relu else []), *([] if pool is None else [f"pool{pool}"])]
+    plot = partial(draw, worked, relu=views.relu, pool=pool, names=names)
+    if choices.animate and choices.directory is not None:
+        animation = plot()  # raises before anything is drawn
+
+        def plot() -> object:
+            return animation
+
+    return View(
+        name=(command, _size(worked.operation), numbers_hash(worked)[:8], view, *stages),
+        lines=maps_lines(maps),
+        entry=explanation_entry(worked.operation, worked, []) | maps_entry(maps),
+        recipe=maps_recipe(maps, view),
+        plot=plot,
+        shape=worked.output.shape,
+        arrays={"input": worked.input, "kernel": worked.kernel, "output": worked.output},
+    )
+
+
+def _names(worked: Walkthrough) -> list[str]:
+    """The name of each kernel that is a classical filter, up to a positive factor; empty for the others."""
+    import numpy as np
+
+    from kernelviz.filters.bank import LARGEST, classical_filters
+
+    kernels = worked.kernel
+    if kernels is None or kernels.shape[2] != kernels.shape[3] or not 2 <= kernels.shape[2] <= LARGEST:
+        return [""] * len(worked.output)
+    filters = [(each.name, each.values / np.linalg.norm(each.values)) for each in classical_filters(kernels.shape[2])]
+    found = []
+    for planes in kernels:
+        norm = np.linalg.norm(planes[0])
+        alike = len(planes) == 1 or bool((planes == planes[0]).all())
+        close = [
+            name for name, values in filters if norm and alike and np.allclose(planes[0] / norm, values, atol=1e-9)
+        ]
+        found.append(close[0] if close else "")
+    return [name if found.count(name) == 1 else "" for name in found]
 
 
 def _matrix(command: str, worked: Walkthrough, choices: StepChoices, views: ConvViews) -> View:
-    raise NotImplementedError
+    from kernelviz.explain.matrix import as_matrix, matrix_entry, matrix_lines, matrix_recipe, plot_matrix
+    from kernelviz.explain.plots import numbers_hash
+    from kernelviz.explain.texts import explanation_entry
+
+    del views
+    at, channel = choices.cell or (0, 0), choices.channel
+    found = as_matrix(worked, at=at, channel=channel)
+    own = (f"channel{channel}",) if len(worked.output) > 1 else ()
+    return View(
+        name=(command, _size(worked.operation), numbers_hash(worked)[:8], "matrix", *own, f"{at[0]}-{at[1]}"),
+        lines=matrix_lines(found),
+        entry=explanation_entry(worked.operation, worked, []) | matrix_entry(found),
+        recipe=matrix_recipe(found),
+        plot=partial(plot_matrix, worked, at=at, channel=channel),
+        shape=found.index.shape,
+        arrays={"input": worked.input, "kernel": worked.kernel, "output": worked.output, "matrix": worked.matrix},
+    )

@@ -51,6 +51,7 @@ FULL = (*RD_BU[:5], WHITE, *RD_BU[6:])
 STEPS = 100  # of the colours on each side of zero
 MOST_AT_ONCE = 1 << 18  # values whose colours are computed at once
 MOST_DIGITS = 10_000  # numbers of a matrix: more do not fit on a page
+CUT = "#{:02x}{:02x}{:02x}".format(*RD_BU[2])  # the corner of a cell whose negative number became 0
 RANGE = 1000.0  # the largest size is at most this many times the smallest one that has a tint of its own
 
 

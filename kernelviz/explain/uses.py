@@ -31,12 +31,11 @@ from kernelviz.drawing.worksheets import (
     worksheet,
 )
 from kernelviz.errors import UsageError
-from kernelviz.explain.texts import padding_text, settings_text
+from kernelviz.explain.texts import padding_text, settings_text, short_formula
 from kernelviz.version import SCHEMA, __version__
 from kernelviz.wording import counted
 
 if TYPE_CHECKING:
-    from kernelviz.arithmetic.windows import Formula
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.records import Array
 
@@ -116,14 +115,6 @@ def times(number: int) -> str:
     if number < 3:
         return TIMES[number]
     return f"{TIMES[number] if number < len(TIMES) else f'{number:,}'} times"
-
-
-def short_formula(formula: Formula, result: str) -> str:
-    """``5 + 2·1 − 3 + 1 = 5``: the formula of a size without what has no effect."""
-    numerator = formula.numerator.replace(" + 2·0", "")
-    if formula.denominator == "1":
-        return f"{numerator}{formula.tail} = {result}"
-    return f"⌊({numerator}) / {formula.denominator}⌋{formula.tail} = {result}"
 
 
 def output_text(operation: Convolution) -> str:
