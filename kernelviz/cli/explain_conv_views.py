@@ -120,7 +120,6 @@ def explain_views(
         from dataclasses import replace
 
         from kernelviz.cli.explain import check
-        from kernelviz.explain.texts import made_up_text
         from kernelviz.explain.walkthrough import check_cost, work_out
 
         views.check(choices)
@@ -132,8 +131,6 @@ def explain_views(
         check_cost(operation, as_json=as_json)
         worked = work_out(operation, *inputs.numbers(operation))
         worked = replace(worked, made_up=inputs.made_up(operation), seed=inputs.seed)
-        if made_up := made_up_text(worked):
-            report.warnings.append(f"numbers: {made_up}")
         make = _maps if views.maps else _matrix
         show(make(command, worked, choices, views), choices, report)
 
@@ -168,7 +165,7 @@ def _maps(command: str, worked: Walkthrough, choices: StepChoices, views: ConvVi
     from kernelviz.explain.map_pages import animate_maps, maps_recipe, plot_maps
     from kernelviz.explain.maps import as_maps_of, maps_entry, maps_lines
     from kernelviz.explain.plots import numbers_hash
-    from kernelviz.explain.texts import explanation_entry
+    from kernelviz.explain.texts import explanation_entry, made_up_text
 
     names = _names(worked)
     pool = pool_of(views.pool)
@@ -177,25 +174,21 @@ def _maps(command: str, worked: Walkthrough, choices: StepChoices, views: ConvVi
     view = "maps-animation" if choices.animate else "maps"
     stages = [*(["relu"] if views.relu else []), *([] if pool is None else [f"pool{pool}"])]
     plot = partial(draw, worked, relu=views.relu, pool=pool, names=names)
-    if choices.animate and choices.directory is not None:
-        animation = plot()  # raises before anything is drawn
-
-        def plot() -> object:
-            return animation
-
+    drawn = plot() if choices.animate and choices.directory is not None else None  # raises before anything is written
     return View(
         name=(command, _size(worked.operation), numbers_hash(worked)[:8], view, *stages),
         lines=maps_lines(maps),
         entry=explanation_entry(worked.operation, worked, []) | maps_entry(maps),
         recipe=maps_recipe(maps, view),
-        plot=plot,
+        plot=plot if drawn is None else lambda: drawn,
+        note=made_up_text(worked),
         shape=worked.output.shape,
         arrays={"input": worked.input, "kernel": worked.kernel, "output": worked.output},
     )
 
 
 def _names(worked: Walkthrough) -> list[str]:
-    """The name of each kernel that is a classical filter, up to a positive factor; empty for the others."""
+    """The name of each kernel that is a classical filter up to a factor, with a minus if that is negative, or empty."""
     import numpy as np
 
     from kernelviz.filters.bank import LARGEST, classical_filters
@@ -203,7 +196,11 @@ def _names(worked: Walkthrough) -> list[str]:
     kernels = worked.kernel
     if kernels is None or kernels.shape[2] != kernels.shape[3] or not 2 <= kernels.shape[2] <= LARGEST:
         return [""] * len(worked.output)
-    filters = [(each.name, each.values / np.linalg.norm(each.values)) for each in classical_filters(kernels.shape[2])]
+    filters = [
+        (sign + each.name, factor * each.values / np.linalg.norm(each.values))
+        for sign, factor in (("", 1), ("−", -1))
+        for each in classical_filters(kernels.shape[2])
+    ]
     found = []
     for planes in kernels:
         norm = np.linalg.norm(planes[0])
@@ -218,7 +215,7 @@ def _names(worked: Walkthrough) -> list[str]:
 def _matrix(command: str, worked: Walkthrough, choices: StepChoices, views: ConvViews) -> View:
     from kernelviz.explain.matrix import as_matrix, matrix_entry, matrix_lines, matrix_recipe, plot_matrix
     from kernelviz.explain.plots import numbers_hash
-    from kernelviz.explain.texts import explanation_entry
+    from kernelviz.explain.texts import explanation_entry, made_up_text
 
     del views
     at, channel = choices.cell or (0, 0), choices.channel
@@ -230,6 +227,7 @@ def _matrix(command: str, worked: Walkthrough, choices: StepChoices, views: Conv
         entry=explanation_entry(worked.operation, worked, []) | matrix_entry(found),
         recipe=matrix_recipe(found),
         plot=partial(plot_matrix, worked, at=at, channel=channel),
+        note=made_up_text(worked),
         shape=found.index.shape,
         arrays={"input": worked.input, "kernel": worked.kernel, "output": worked.output, "matrix": worked.matrix},
     )

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class View:
     """One view: the parts of its file's name, its lines of text, its fields of the document, and its picture.
 
-    ``plot`` returns what ``save_picture`` takes; ``arrays`` are those of ``--arrays``.
+    ``plot`` returns what ``save_picture`` takes; ``arrays`` are those of ``--arrays``. ``note`` is where the numbers come
+    from, for people who see the picture alone.
     """
 
     name: tuple[str, ...]
@@ -28,6 +29,7 @@ class View:
     plot: Callable[[], Any]
     shape: tuple[int, ...] | None = None
     arrays: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ""
 
 
 def show(view: View, choices: StepChoices, report: Report) -> None:
@@ -39,7 +41,7 @@ def show(view: View, choices: StepChoices, report: Report) -> None:
     if choices.directory is not None:
         _draw(view, choices, report)
         if not report.as_json:
-            report.inform(*view.lines[:1], *report.warnings)
+            report.inform(*view.lines[:1], *([f"numbers: {view.note}"] if view.note else []), *report.warnings)
     elif not report.as_json:
         terminal.print_text(*view.lines)
         report.inform(*report.warnings)

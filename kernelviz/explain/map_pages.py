@@ -451,8 +451,8 @@ class _Page:
     def _name(self, number: int, row: MapRow, left: float, y: float) -> list[Item]:
         x = left
         items: list[Item] = []
-        if self.reached is None and row.at is not None:
-            items += disc(left + DISC, y - 26, LETTERS[number])
+        if row.at is not None:
+            items += disc(left + DISC, y - 26, LETTERS[number]) if self.reached is None else []
             x += 2 * DISC + 10
         return [*items, Text(x, y - 26, row.name, SMALL, INK, bold=True, middle=True)]
 

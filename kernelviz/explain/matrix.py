@@ -314,7 +314,7 @@ def _product_panel(found: MatrixForm, tint: Tint) -> Panel:
     matrix = Cells(worked.matrix, tint, found.entry_texts, bold)
     size = digit_size([matrix], cell, DIGITS)
     row = Cells(worked.input.reshape(1, -1), tint, found.input_texts[None], used[None])
-    column = Cells(worked.output.reshape(-1, 1), tint, results[:, None], bold.any(axis=1)[:, None])
+    column = Cells(worked.output.reshape(-1, 1), tint, results[:, None], np.any(bold, axis=1, keepdims=True))
     top = HEADS + cell + GAP
     panel = cells_panel(matrix, cell, size, DIGITS)
     items = [*panel.items]
