@@ -11,6 +11,7 @@ import typer
 
 from kernelviz.cli import options, session, terminal
 from kernelviz.cli.explain_conv_views import ConvViews, Maps, Matrix, NoMaps, PoolAfter, Relu, Uses, explain_views
+from kernelviz.cli.explain_view import check
 from kernelviz.cli.options import OUTPUT, PICTURES, AnyFormat
 from kernelviz.errors import UsageError
 
@@ -260,33 +261,6 @@ def explain(
             report.more |= explanation_entry(operation, worked, steps)
 
     return session.run_command("explain", work, as_json=as_json, quiet=quiet, debug=debug)
-
-
-def check(choices: StepChoices) -> None:
-    """Reject what is wrong in the options alone.
-
-    Raises:
-        UsageError: options that need a directory, or that exclude each other.
-    """
-    drawing = {
-        "--animate": choices.animate, "--steps": choices.steps, "--arrays": choices.arrays, "--force": choices.force,
-        "--format": choices.file_format is not None,
-    }  # fmt: skip
-    given = [name for name, value in drawing.items() if value]
-    if choices.directory is None and given:
-        raise UsageError(f"{given[0]} needs an output directory.", hint="Add -o kernelviz-out")
-    if choices.animate and choices.steps:
-        raise UsageError("--animate and --steps exclude each other.", hint="Omit one of them.")
-    if choices.at is not None and (choices.animate or choices.steps):
-        raise UsageError(
-            f"--at selects one step, but {'--animate' if choices.animate else '--steps'} draws all of them.",
-            hint="Omit one of them.",
-        )
-    if choices.fps is not None and not choices.animate:
-        raise UsageError("--fps is for animations.", hint="Add --animate, or omit it.")
-    _ = choices.cell, choices.suffix
-    if choices.directory is not None:
-        session.check_directory(choices.directory)
 
 
 def _work_out(inputs: ExplainInputs, choices: StepChoices, operation: Operation, report: Report) -> Walkthrough | None:

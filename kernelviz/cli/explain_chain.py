@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kernelviz.cli import options, session
-from kernelviz.cli.explain import Directory, check
+from kernelviz.cli.explain import Directory
 from kernelviz.cli.explain_sharing import Format
+from kernelviz.cli.explain_view import View, check, show
 from kernelviz.errors import UsageError
 from kernelviz.wording import shown
 
@@ -54,7 +55,6 @@ def chain(
 
     def work(report: Report) -> None:
         from kernelviz.cli.explain_inputs import StepChoices
-        from kernelviz.cli.explain_view import View, show
         from kernelviz.explain.chain import (
             chain_entry,
             chain_lines,

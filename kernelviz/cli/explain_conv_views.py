@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kernelviz.cli import session
-from kernelviz.cli.explain_view import View, show
+from kernelviz.cli.explain_view import View, check, show
 from kernelviz.errors import UsageError
 from kernelviz.wording import shown
 
@@ -119,7 +119,6 @@ def explain_views(
     def work(report: Report) -> None:
         from dataclasses import replace
 
-        from kernelviz.cli.explain import check
         from kernelviz.explain.walkthrough import check_cost, work_out
 
         views.check(choices)

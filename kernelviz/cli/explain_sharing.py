@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kernelviz.cli import options, session
-from kernelviz.cli.explain import Directory, check
+from kernelviz.cli.explain import Directory
+from kernelviz.cli.explain_view import View, check, show
 from kernelviz.errors import UsageError
 from kernelviz.wording import shown
 
@@ -66,7 +67,6 @@ def sharing(
     def work(report: Report) -> None:
         from kernelviz.arithmetic.sharing import ImageWeights, Sharing
         from kernelviz.cli.explain_inputs import StepChoices
-        from kernelviz.cli.explain_view import View, show
         from kernelviz.explain.sharing import plot_sharing, sharing_entry, sharing_lines, sharing_recipe
 
         suffix = None if file_format is None else options.AnyFormat(file_format)

@@ -1,4 +1,4 @@
-"""How the views of ``explain`` that are one page each are printed, and drawn."""
+"""The checks of the options of ``explain``, and how its views of one page each are printed and drawn."""
 
 from __future__ import annotations
 
@@ -6,12 +6,40 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kernelviz.cli import session, terminal
+from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from kernelviz.cli.explain_inputs import StepChoices
     from kernelviz.cli.session import Report
+
+
+def check(choices: StepChoices) -> None:
+    """Reject what is wrong in the options alone.
+
+    Raises:
+        UsageError: options that need a directory, or that exclude each other.
+    """
+    drawing = {
+        "--animate": choices.animate, "--steps": choices.steps, "--arrays": choices.arrays, "--force": choices.force,
+        "--format": choices.file_format is not None,
+    }  # fmt: skip
+    given = [name for name, value in drawing.items() if value]
+    if choices.directory is None and given:
+        raise UsageError(f"{given[0]} needs an output directory.", hint="Add -o kernelviz-out")
+    if choices.animate and choices.steps:
+        raise UsageError("--animate and --steps exclude each other.", hint="Omit one of them.")
+    if choices.at is not None and (choices.animate or choices.steps):
+        raise UsageError(
+            f"--at selects one step, but {'--animate' if choices.animate else '--steps'} draws all of them.",
+            hint="Omit one of them.",
+        )
+    if choices.fps is not None and not choices.animate:
+        raise UsageError("--fps is for animations.", hint="Add --animate, or omit it.")
+    _ = choices.cell, choices.suffix
+    if choices.directory is not None:
+        session.check_directory(choices.directory)
 
 
 @dataclass(frozen=True)
