@@ -22,6 +22,7 @@ from kernelviz.drawing.worksheets import (
     HEAD,
     LEGIBLE,
     MARGIN,
+    NARROWEST,
     SMALL,
     WIDEST,
     Cells,
@@ -462,7 +463,7 @@ class _Page:
             return []
         text = answer_text(self.worked, row, at)
         more = more_text(row) if self.reached is None else ""
-        room = self.width - left
+        room = max(self.width, NARROWEST - 2 * MARGIN) - left
         short = f"{text.partition(' ')[0]} at row {at[0]}, column {at[1]}"
         for each in (text + more, text, short + more, short):
             if text_width(each, SMALL) <= room:
@@ -506,7 +507,7 @@ def maps_page(maps: Maps, reached: int | None = None) -> Panel:
     body = page.panel()
     legend, bar = _legend(page), tint_bar(page.tint, 116.0)
     bar_panel = Panel(bar.at(0, -12), bar.width, bar.height - 24)
-    foot = [(0.0, legend), (max(legend.width + 40, max(body.width, 1174) - bar.width), bar_panel)]
+    foot = [(0.0, legend), (max(legend.width + 40, max(body.width, NARROWEST - 2 * MARGIN) - bar.width), bar_panel)]
     title = WORDS[len(maps.rows)]
     return worksheet(title, maps.stages, body, foot, _notes(page))
 

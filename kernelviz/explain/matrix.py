@@ -305,7 +305,7 @@ def _product_panel(found: MatrixForm, tint: Tint) -> Panel:
     equals = "=" if worked.bias is None else "+ bias ="
     apart = max(EQUALS, text_width(equals, SUM) + 24)
     results = number_texts(found.results)
-    longest = max(text_width(text, SMALL, bold=True) for text in results) + 12
+    longest = max(text_width(text, SMALL, bold=True) for text in (*results, "output")) + 12
     room = WIDTH - ROWS - apart - longest - (bar.width + 50 if bar else 0)
     cell = min(LARGEST_CELL, room / (columns + 1))
     used: Array = found.index[found.row] >= 0

@@ -243,10 +243,10 @@ def uses_page(readings: Readings) -> Panel:
     cell = min(LARGEST_CELL, ((room - BESIDE - 30) if beside else room) / widest, 640 / max(rows for rows, _ in shapes))
     size = digit_size(every, cell, DIGITS)
     if not size:
-        cell = min(cell, (room - 70) / widest)  # the bar is beside the last one
+        cell = min(cell, (room - 90) / widest)  # the bar is beside the last one
     lift = max(each.uses.inside[0].start for each in halves) * cell  # the inputs begin at one height
     panels = [
-        _half(each, cells, (cell, size, 0.0 if low else lift), room if not beside else None)
+        _half(each, cells, (cell, size, 0.0 if low else lift), room, beside=beside)
         for each, cells in zip(halves, every, strict=True)
     ]
     if not size:
@@ -284,8 +284,8 @@ def _cells(readings: Readings, tint: Tint) -> Cells:
     return Cells(values, tint, texts, padding=padding, unread=(values == 0) & ~padding)
 
 
-def _half(readings: Readings, cells: Cells, look: tuple[float, float, float], room: float | None) -> Panel:
-    """One matrix with its head, its ratio beside it, or below it within ``room``, and its sum.
+def _half(readings: Readings, cells: Cells, look: tuple[float, float, float], room: float, *, beside: bool) -> Panel:
+    """One matrix with its head, its ratio beside it or below it, and its sum, within ``room``.
 
     ``look`` are the sizes of a cell and of digits, and how far the input has to be below the head.
     """
@@ -305,14 +305,17 @@ def _half(readings: Readings, cells: Cells, look: tuple[float, float, float], ro
     items += moved(Panel((*panel.items, *window_frame(*moved_window, cell)), 0, 0), 0, top)
     ratio, meaning = ratio_texts(readings)
     bottom, width = top + panel.height, panel.width
-    total = [Text(0, bottom + 34, sum_text(readings), SMALL, DIM)]
-    if room is None:
+    total, bottom = text_block(wrap(sum_text(readings), SMALL, room), 0, bottom + 13, SMALL, colour=DIM)
+    if beside:
         words, end = text_block(wrap(meaning, SMALL, BESIDE), width + 30, top + 52, SMALL, colour=DIM)
         items += [Text(width + 30, top + 34, ratio, FORMULA, INK, bold=True), *words, *total]
-        width, bottom = width + 30 + BESIDE, max(bottom + 40, end)
-        return Panel(tuple(items), max(width, text_width(total[0].text, SMALL)), bottom)
+        return Panel(tuple(items), max(width + 30 + BESIDE, *_widths(total)), max(bottom, end))
     indent = text_width(ratio, HEAD, bold=True) + 16
-    words, end = text_block(wrap(meaning, SMALL, room - indent), indent, bottom + 48, SMALL, colour=DIM)
-    items += [*total, Text(0, bottom + 48 + SMALL, ratio, HEAD, INK, bold=True), *words]
-    widths = [text_width(item.text, item.size) + item.x for item in (*words, *total) if isinstance(item, Text)]
-    return Panel(tuple(items), max(width, *widths), end)
+    words, end = text_block(wrap(meaning, SMALL, room - indent), indent, bottom + 6, SMALL, colour=DIM)
+    items += [*total, Text(0, bottom + 6 + SMALL, ratio, HEAD, INK, bold=True), *words]
+    return Panel(tuple(items), max(width, *_widths([*words, *total])), end)
+
+
+def _widths(items: list[Item]) -> list[float]:
+    """How far to the right texts reach."""
+    return [item.x + text_width(item.text, item.size) for item in items if isinstance(item, Text)]

@@ -15,7 +15,12 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("view", COMMANDS)
+QUICK = ("chain", "uses")  # the pictures of the others take a second
+
+
+@pytest.mark.parametrize(
+    "view", [*QUICK, *(pytest.param(view, marks=pytest.mark.slow) for view in COMMANDS if view not in QUICK)]
+)
 def test_each_view_is_printed_and_drawn(run, view):
     """Text on stdout, a picture with a recipe of that view, and the same bytes again."""
     text = run("explain", *COMMANDS[view])
