@@ -16,6 +16,7 @@ from kernelviz.drawing.worksheets import (
     DIM,
     FORMULA,
     HEAD,
+    LEGIBLE,
     MARGIN,
     SETTINGS,
     SMALL,
@@ -148,6 +149,7 @@ def sum_text(readings: Readings) -> str:
     text = f"{counted(uses.windows, 'window')} × {counted(cells, 'cell')} = {counted(uses.readings, 'reading')}"
     if not any(readings.operation.padding):
         return text
+    text = f"{uses.windows:,} × {cells:,} = {counted(uses.readings, 'reading')}"
     return f"{text}: {uses.input_readings:,} of the input, {uses.readings - uses.input_readings:,} of zeros"
 
 
@@ -158,7 +160,7 @@ def notes(readings: Readings) -> list[str]:
         unread = int((each.counts == 0).sum())
         if unread:
             number = f"{unread:,} of {each.counts.size:,} cells of the input"
-            found.append(f"{padding_text(each.operation)}: {number} are never read (hatched)")
+            found.append(f"{padding_text(each.operation)}: {number} are never read")
     if any(_uneven(axis) for each in readings.all for axis in (each.uses.rows, each.uses.columns)):
         stride, kernel = (max(each) for each in (operation.stride, operation.kernel))
         dilated = ", dilated" if max(operation.dilation) > 1 else ""
@@ -265,6 +267,8 @@ def uses_page(readings: Readings) -> Panel:
     texts = [frame_text, scale, *notes(readings)]
     if any(readings.operation.padding):
         texts.insert(1, "dashed: padding, which is 0")
+    if any(cells.mask("unread").any() for cells in every):
+        texts.insert(1, "hatched: never read" if size or cell >= LEGIBLE else "white: never read")
     title = "Why padding" if readings.bare is not None else "How often each cell is read"
     return worksheet(title, f"how many windows read each cell: {_settings(readings.operation)}", body, [], texts)
 
