@@ -59,9 +59,15 @@ if TYPE_CHECKING:
     from kernelviz.explain.call_page import plot_call as plot_call
     from kernelviz.explain.call_reader import read_call as read_call
     from kernelviz.explain.calls import Call as Call
+    from kernelviz.explain.chain import plot_chain as plot_chain
+    from kernelviz.explain.map_pages import animate_maps as animate_maps
+    from kernelviz.explain.map_pages import plot_maps as plot_maps
+    from kernelviz.explain.matrix import plot_matrix as plot_matrix
     from kernelviz.explain.plots import plot_convolution as plot_convolution
+    from kernelviz.explain.sharing import plot_sharing as plot_sharing
     from kernelviz.explain.unit_pages import plot_kernel_and_map as plot_kernel_and_map
     from kernelviz.explain.unit_pages import plot_unit as plot_unit
+    from kernelviz.explain.uses import plot_uses as plot_uses
     from kernelviz.explain.walkthrough import Walkthrough as Walkthrough
     from kernelviz.explain.walkthrough import work_out as work_out
     from kernelviz.files.images import read_image as read_image
@@ -143,6 +149,7 @@ _HOMES = {
     "Unit": "traces",
     "Walkthrough": "explain.walkthrough",
     "animate_convolution": "explain.animation",
+    "animate_maps": "explain.map_pages",
     "apply_filter": "filters.filtering",
     "apply_kernel": "filters.filtering",
     "capture_features": "network.capture",
@@ -160,6 +167,7 @@ _HOMES = {
     "make_singles": "drawing.mosaic",
     "match_kernels": "filters.matching",
     "plot_call": "explain.call_page",
+    "plot_chain": "explain.chain",
     "plot_contact": "drawing.contact",
     "plot_convolution": "explain.plots",
     "plot_features": "drawing.sheet_page",
@@ -168,11 +176,15 @@ _HOMES = {
     "plot_growth": "drawing.growth",
     "plot_kernel_and_map": "explain.unit_pages",
     "plot_kernels": "drawing.sheet_page",
+    "plot_maps": "explain.map_pages",
     "plot_matches": "filters.match_pages",
+    "plot_matrix": "explain.matrix",
     "plot_overlay": "drawing.overlay",
     "plot_overview": "drawing.overview",
+    "plot_sharing": "explain.sharing",
     "plot_statistics": "drawing.statistics_page",
     "plot_unit": "explain.unit_pages",
+    "plot_uses": "explain.uses",
     "read_basis": "files.writing",
     "read_call": "explain.call_reader",
     "read_image": "files.images",

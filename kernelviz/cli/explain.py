@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kernelviz.cli import options, session, terminal
+from kernelviz.cli.explain_conv_views import ConvViews, Maps, Matrix, NoMaps, PoolAfter, Relu, Uses, explain_views
+from kernelviz.cli.explain_view import check
 from kernelviz.cli.options import OUTPUT, PICTURES, AnyFormat
 from kernelviz.errors import UsageError
 
@@ -261,33 +263,6 @@ def explain(
     return session.run_command("explain", work, as_json=as_json, quiet=quiet, debug=debug)
 
 
-def check(choices: StepChoices) -> None:
-    """Reject what is wrong in the options alone.
-
-    Raises:
-        UsageError: options that need a directory, or that exclude each other.
-    """
-    drawing = {
-        "--animate": choices.animate, "--steps": choices.steps, "--arrays": choices.arrays, "--force": choices.force,
-        "--format": choices.file_format is not None,
-    }  # fmt: skip
-    given = [name for name, value in drawing.items() if value]
-    if choices.directory is None and given:
-        raise UsageError(f"{given[0]} needs an output directory.", hint="Add -o kernelviz-out")
-    if choices.animate and choices.steps:
-        raise UsageError("--animate and --steps exclude each other.", hint="Omit one of them.")
-    if choices.at is not None and (choices.animate or choices.steps):
-        raise UsageError(
-            f"--at selects one step, but {'--animate' if choices.animate else '--steps'} draws all of them.",
-            hint="Omit one of them.",
-        )
-    if choices.fps is not None and not choices.animate:
-        raise UsageError("--fps is for animations.", hint="Add --animate, or omit it.")
-    _ = choices.cell, choices.suffix
-    if choices.directory is not None:
-        session.check_directory(choices.directory)
-
-
 def _work_out(inputs: ExplainInputs, choices: StepChoices, operation: Operation, report: Report) -> Walkthrough | None:
     """The worked-out numbers; None if only sizes were given and they are too large."""
     from dataclasses import replace
@@ -404,6 +379,11 @@ def conv(
     steps: Steps = False,
     animate: Animate = False,
     fps: Fps = None,
+    maps: Maps = False,
+    relu: Relu = False,
+    pool_after: PoolAfter = None,
+    uses: Uses = False,
+    matrix: Matrix = False,
     file_format: Format = None,
     output: Directory = None,
     arrays: options.Arrays = False,
@@ -431,6 +411,9 @@ def conv(
             out_channels=inputs.outputs, bias=bias is not None,
         )  # fmt: skip
 
+    views = ConvViews(maps, relu, pool_after, uses, matrix)
+    if views.requested:
+        return explain_views("conv", inputs, choices, build, views, as_json=as_json, quiet=quiet, debug=debug)
     return explain("conv", inputs, choices, build, as_json=as_json, quiet=quiet, debug=debug)
 
 
@@ -453,6 +436,8 @@ def transpose(
     steps: Steps = False,
     animate: Animate = False,
     fps: Fps = None,
+    maps: NoMaps = False,
+    matrix: Matrix = False,
     file_format: Format = None,
     output: Directory = None,
     arrays: options.Arrays = False,
@@ -480,6 +465,9 @@ def transpose(
             groups=groups, in_channels=inputs.inputs, out_channels=inputs.outputs, bias=bias is not None,
         )  # fmt: skip
 
+    if maps or matrix:
+        views = ConvViews(maps, False, None, False, matrix)  # noqa: FBT003
+        return explain_views("transpose", inputs, choices, build, views, as_json=as_json, quiet=quiet, debug=debug)
     return explain("transpose", inputs, choices, build, as_json=as_json, quiet=quiet, debug=debug)
 
 

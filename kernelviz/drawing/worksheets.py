@@ -44,12 +44,14 @@ LINE, BORDER, DASH = "#c6cad0", "#7d8590", "#8d949c"
 BROKEN, CHEQUER = (222, 222, 222), (INKS[CHEQUER_DARK][0], INKS[CHEQUER_LIGHT][0])
 PATTERN = np.repeat(np.array(CHEQUER, np.uint8)[np.indices((4, 4)).sum(axis=0) % 2][..., None], 3, axis=-1)
 WHITE = (255, 255, 255)
+BLANK = (236, 239, 242)  # where there is no number to show
 # Blue and red through the white of the page, which is the zero of every matrix; dark digits are legible on the middle half.
 PALE = (RD_BU[3], RD_BU[4], WHITE, RD_BU[6], RD_BU[7])
 FULL = (*RD_BU[:5], WHITE, *RD_BU[6:])
 STEPS = 100  # of the colours on each side of zero
 MOST_AT_ONCE = 1 << 18  # values whose colours are computed at once
 MOST_DIGITS = 10_000  # numbers of a matrix: more do not fit on a page
+CUT = "#{:02x}{:02x}{:02x}".format(*RD_BU[2])  # the corner of a cell whose negative number became 0
 RANGE = 1000.0  # the largest size is at most this many times the smallest one that has a tint of its own
 
 
@@ -488,6 +490,23 @@ def arrow_items(x0: float, y: float, x1: float, width: float = 3.0) -> tuple[Ite
     head = 5 * width
     points = ((x1 - head, y - 0.5 * head), (x1 - head, y + 0.5 * head), (x1, y))
     return Rule(x0, y, x1 - head, y, DIM, width), Shape(points, DIM)
+
+
+DISC = 15.0  # radius
+ON_DISC = "#ffffff"
+
+
+def circle(x: float, y: float, radius: float) -> tuple[tuple[float, float], ...]:
+    """The points of a polygon that looks like a circle."""
+    angles = np.linspace(0, 2 * np.pi, 48, endpoint=False)
+    return tuple((x + radius * math.cos(a), y + radius * math.sin(a)) for a in angles)
+
+
+def disc(x: float, y: float, letter: str) -> list[Item]:
+    """A letter on a black disc."""
+    return [
+        Shape(circle(x, y, DISC), DARK), Text(x, y, letter, SMALL, ON_DISC, bold=True, align="center", middle=True),
+    ]  # fmt: skip
 
 
 def in_a_row(parts: Sequence[LabelledPicture], gap: float = 0.0) -> Panel:

@@ -30,10 +30,12 @@ from kernelviz.drawing.page import (
     wrap,
 )
 from kernelviz.drawing.worksheets import (
+    BLANK,
     BORDER,
     DARK,
     DASH,
     DIM,
+    DISC,
     HEAD,
     LINE,
     MARGIN,
@@ -43,6 +45,7 @@ from kernelviz.drawing.worksheets import (
     Cells,
     Tint,
     arrow_items,
+    disc,
     strongest,
     tints,
     worksheet,
@@ -79,14 +82,13 @@ if TYPE_CHECKING:
 
 WIDTH = WIDEST - 2 * MARGIN
 CODE, SMALLEST_CODE = 32.0, 25.0
-DISC = 15.0  # radius
 FACE, DEEPEST, PER_CHANNEL = 252.0, 88.0, 6.0  # sides of the largest block, and its depth, all and for a channel
 CLOSEST = 2.2  # pixels between the lines of two channels
 MIDDLE_BELOW_HEAD = 24.0
 PLANE, SHIFT, MOST_PLANES = 74.0, 27.0, 3
 GRID = (141.0, 256.0)
 LARGEST_PITCH, SMALLEST_PITCH = 32.0, 6.0
-BLANK, DARKER, SIDE_FILL = (236, 239, 242), (205, 211, 217), "#eef0f3"
+DARKER, SIDE_FILL = (205, 211, 217), "#eef0f3"
 MOST_VALUES = 1 << 20  # of a map that is computed for the picture
 DRAWN = ("Conv2D", "Convolution2D", "Conv2d", "LazyConv2d")
 """The layers that are drawn."""
@@ -479,7 +481,7 @@ class _Page:
                 if letter:
                     items.append(Rule(x, line + 11, x + width, line + 11, DARK, 2.4))
                     if number == 0:
-                        items += _disc(x + width / 2, line - size - DISC - 4, letter)
+                        items += disc(x + width / 2, line - size - DISC - 4, letter)
                 x += width + 0.5
         return items, line + 13
 
@@ -729,7 +731,7 @@ class _Page:
         x = text_width(head, TITLE, bold=True) + 20
         letter = self.letters.get("bias")
         if letter:
-            items += _disc(x + DISC, y - 9, letter)
+            items += disc(x + DISC, y - 9, letter)
             x += 2 * DISC + 14
         for line in fitted(rest, HEAD, WIDTH - x):
             items.append(Text(x, y, line, HEAD, DIM))
@@ -830,13 +832,6 @@ def _sides(x: float, y: float, width: float, height: float) -> tuple[tuple[float
     return (x, y, right, y), (right, y, right, bottom), (right, bottom, x, bottom), (x, bottom, x, y)
 
 
-def _disc(x: float, y: float, letter: str) -> list[Item]:
-    """A letter on a black disc."""
-    angles = np.linspace(0, 2 * np.pi, 48, endpoint=False)
-    points = tuple((x + DISC * math.cos(a), y + DISC * math.sin(a)) for a in angles)
-    return [Shape(points, DARK), Text(x, y, letter, SMALL, "#ffffff", bold=True, align="center", middle=True)]
-
-
 def _merged(pieces: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """The pieces with those without a letter joined, except where a line may break."""
     found: list[tuple[str, str]] = []
@@ -855,7 +850,7 @@ def _captions(notes: Sequence[_Note], x: float, width: float, y: float) -> tuple
     for note in notes:
         indent = 2 * DISC + 10 if note.letter else 0.0
         if note.letter:
-            items += _disc(x + DISC, y + DISC, note.letter)
+            items += disc(x + DISC, y + DISC, note.letter)
         lines = [(line, INK) for line in _with_results(wrap(note.first, SMALL, width - indent))]
         lines += [(line, DIM) for rest in note.rest for line in _with_results(wrap(rest, SMALL, width - indent))]
         for line, colour in lines:

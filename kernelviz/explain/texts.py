@@ -294,6 +294,14 @@ def _broken(worked: Walkthrough) -> list[tuple[str, int, int]]:
     return [each for each in found if each[1]]
 
 
+def short_formula(formula: Formula, result: str) -> str:
+    """``5 + 2·1 − 3 + 1 = 5``: the formula of a size without what has no effect."""
+    numerator = formula.numerator.replace(" + 2·0", "")
+    if formula.denominator == "1":
+        return f"{numerator}{formula.tail} = {result}"
+    return f"⌊({numerator}) / {formula.denominator}⌋{formula.tail} = {result}"
+
+
 def left_over_text(operation: Operation) -> str:
     """The rows and columns that the last stride leaves over at the end of the input, and why; empty if there are none."""
     if isinstance(operation, TransposedConvolution) or not any(operation.left_over):

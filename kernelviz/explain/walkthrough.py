@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kernelviz.arithmetic.matrices import connections
 from kernelviz.arithmetic.operations import Convolution, Operation, Pooling, TransposedConvolution, check_cell
 from kernelviz.arithmetic.steps import Step, axis_cells, pick_cells, read_cells
 from kernelviz.errors import UsageError
@@ -107,6 +108,7 @@ def _moved(positions: range, by: int) -> range:
 
 
 MOST_WORK = 50_000_000  # multiply-adds or pooled values at most, which take seconds
+MOST_ENTRIES = 4_000_000  # of a matrix
 MOST_MEMORY = 400_000_000  # bytes at most, as estimated by ``memory_needed``
 INPUT_DIGITS, KERNEL_DIGITS = (0, 10), (-2, 3)  # small whole numbers, easy to add
 
@@ -208,6 +210,31 @@ class Walkthrough:
             return result
         for step in self.steps(channel):
             result[step.at] = step.exact
+        return result
+
+    @cached_property
+    def matrix(self) -> Array:
+        """(outputs, inputs): the operation as a matrix, read-only.
+
+        ``matrix @ input.ravel()`` plus the bias of each channel is ``output.ravel()``; a transposed convolution has the
+        transpose of the matrix of a convolution.
+
+        Raises:
+            UsageError: The operation is a pool, which is no matrix, or the matrix has more than 4,000,000 entries.
+        """
+        operation = self.operation
+        if isinstance(operation, Pooling) or self.kernel is None:
+            raise UsageError("A pool is no matrix.", "It has no weights.", "Give a convolution.")
+        if self.output.size * self.input.size > MOST_ENTRIES:
+            raise UsageError(
+                f"The matrix would have {self.output.size:,} × {self.input.size:,} entries.",
+                f"At most {MOST_ENTRIES:,} are computed.",
+                "Choose a smaller input, or fewer channels.",
+            )
+        result, weights = np.zeros((self.output.size, self.input.size)), self.kernel.ravel()
+        for row, column, weight in connections(operation):
+            result[row, column] = weights[weight]
+        result.setflags(write=False)
         return result
 
     def steps(self, channel: int = 0) -> Iterator[Step]:

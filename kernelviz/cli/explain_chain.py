@@ -1,0 +1,90 @@
+"""``kernelviz explain chain``: the sizes of layers after each other, along one dimension."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kernelviz.cli import options, session
+from kernelviz.cli.explain import Directory
+from kernelviz.cli.explain_sharing import Format
+from kernelviz.cli.explain_view import View, check, show
+from kernelviz.errors import UsageError
+from kernelviz.wording import shown
+
+if TYPE_CHECKING:
+    from kernelviz.cli.session import Report
+
+Layers = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="LAYER...",
+        help="Layers from the input on: conv3, with stride, padding and dilation conv3s2p1d2; pool2, pool3s2; "
+        "a transposed convolution up4s2p1.",
+    ),
+]
+Size = Annotated[int, typer.Option("--input", "-i", min=1, metavar="N", help="The number of values of the input.")]
+Padding = Annotated[
+    str | None,
+    typer.Option(
+        "--padding",
+        metavar="same|valid",
+        help="With same, convolutions without a padding of their own keep the size. Default: valid, no padding.",
+        show_default=False,
+    ),
+]
+
+
+def chain(
+    layers: Layers,
+    *,
+    input_: Size = 16,
+    padding: Padding = None,
+    file_format: Format = None,
+    output: Directory = None,
+    force: options.Force = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> int:
+    """Compute the sizes of layers after each other, and what one unit depends on; with -o, draw them.
+
+    For example: kernelviz explain chain --input 16 conv6 conv6 conv6
+    """
+
+    def work(report: Report) -> None:
+        from kernelviz.cli.explain_inputs import StepChoices
+        from kernelviz.explain.chain import (
+            chain_entry,
+            chain_lines,
+            chain_notes,
+            chain_recipe,
+            plot_chain,
+            work_out_chain,
+        )
+
+        suffix = None if file_format is None else options.AnyFormat(file_format)
+        choices = StepChoices(None, 0, False, False, None, suffix, output, False, force)  # noqa: FBT003
+        check(choices)
+        named = None if padding is None else padding.strip().lower()
+        if named not in (None, "same", "valid"):
+            raise UsageError(
+                f"--padding must be same or valid, but got '{shown(padding or '')}'.",
+                "Numbers are written at each layer.",
+                "For example conv3p1",
+            )
+        chains = work_out_chain(input_, layers, padding=named)
+        report.warnings += [note for each in chains for note in chain_notes(each) if note.endswith("fit")]
+        names = [each.layer.text for each in chains[-1].layers]
+        view = View(
+            name=("chain", str(input_), *names, *(["same"] if chains[-1].same else [])),
+            lines=chain_lines(chains),
+            entry=chain_entry(chains),
+            recipe=chain_recipe(chains),
+            plot=lambda: plot_chain(input_, layers, padding=named),
+            shape=chains[-1].sizes,
+        )
+        show(view, choices, report)
+
+    return session.run_command("explain", work, as_json=as_json, quiet=quiet, debug=debug)

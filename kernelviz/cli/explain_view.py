@@ -1,0 +1,102 @@
+"""The checks of the options of ``explain``, and how its views of one page each are printed and drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from kernelviz.cli import session, terminal
+from kernelviz.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from kernelviz.cli.explain_inputs import StepChoices
+    from kernelviz.cli.session import Report
+
+
+def check(choices: StepChoices) -> None:
+    """Reject what is wrong in the options alone.
+
+    Raises:
+        UsageError: options that need a directory, or that exclude each other.
+    """
+    drawing = {
+        "--animate": choices.animate, "--steps": choices.steps, "--arrays": choices.arrays, "--force": choices.force,
+        "--format": choices.file_format is not None,
+    }  # fmt: skip
+    given = [name for name, value in drawing.items() if value]
+    if choices.directory is None and given:
+        raise UsageError(f"{given[0]} needs an output directory.", hint="Add -o kernelviz-out")
+    if choices.animate and choices.steps:
+        raise UsageError("--animate and --steps exclude each other.", hint="Omit one of them.")
+    if choices.at is not None and (choices.animate or choices.steps):
+        raise UsageError(
+            f"--at selects one step, but {'--animate' if choices.animate else '--steps'} draws all of them.",
+            hint="Omit one of them.",
+        )
+    if choices.fps is not None and not choices.animate:
+        raise UsageError("--fps is for animations.", hint="Add --animate, or omit it.")
+    _ = choices.cell, choices.suffix
+    if choices.directory is not None:
+        session.check_directory(choices.directory)
+
+
+@dataclass(frozen=True)
+class View:
+    """One view: the parts of its file's name, its lines of text, its fields of the document, and its picture.
+
+    ``plot`` returns what ``save_picture`` takes; ``arrays`` are those of ``--arrays``. ``note`` is where the numbers come
+    from, for people who see the picture alone.
+    """
+
+    name: tuple[str, ...]
+    lines: Sequence[str]
+    entry: Mapping[str, Any]
+    recipe: Mapping[str, Any]
+    plot: Callable[[], Any]
+    shape: tuple[int, ...] | None = None
+    arrays: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ""
+
+
+def show(view: View, choices: StepChoices, report: Report) -> None:
+    """Print the text, or draw the picture and print the first line of the text as a message; or fill the document.
+
+    Raises:
+        KernelvizError: a path is taken, or a file could not be written.
+    """
+    if choices.directory is not None:
+        _draw(view, choices, report)
+        if not report.as_json:
+            report.inform(*view.lines[:1], *([f"numbers: {view.note}"] if view.note else []), *report.warnings)
+    elif not report.as_json:
+        terminal.print_text(*view.lines)
+        report.inform(*report.warnings)
+    if report.as_json:
+        report.more |= view.entry
+
+
+def _draw(view: View, choices: StepChoices, report: Report) -> None:
+    from kernelviz.files.names import file_stems
+    from kernelviz.files.writing import check_target, save_arrays, save_picture
+
+    directory = choices.directory
+    if directory is None:
+        raise TypeError(choices)
+    path = directory / f"{file_stems([view.name])[0]}.{choices.suffix}"
+    numbers, recipe = path.with_suffix(".npz"), {**view.recipe, "view": f"{view.recipe['view']}, numbers"}
+    check_target(path, view.recipe, force=choices.force)
+    if choices.arrays:
+        check_target(numbers, recipe, force=choices.force)
+    with terminal.progress(shown=choices.animate and not report.quiet) as progress:
+        save_picture(view.plot(), path, force=choices.force, progress=progress)
+    report.add_output(_row(view, path, view.recipe))
+    if choices.arrays:
+        save_arrays(view.arrays, numbers, recipe=recipe, force=choices.force)
+        report.add_output(_row(view, numbers, recipe))
+
+
+def _row(view: View, path: Any, recipe: Mapping[str, Any]) -> dict[str, Any]:
+    facts = {key: recipe[key] for key in ("view", "shown", "total", "limits", "nonfinite", "notes")}
+    return session.output_row(path, shape=view.shape, **facts)
