@@ -161,7 +161,8 @@ WeightsKey = Annotated[
         "--weights-key",
         metavar="PATH",
         help="Which weights of a FILE that has several: its keys and the prefix of the names, joined by dots, for example "
-        "--weights-key model.state_dict. Default: what fits the model, averaged weights first.",
+        "--weights-key model.state_dict ('' for the top level). Default: what fits the model, averaged weights first, "
+        "teachers and momentum encoders last; the choice is stated.",
         show_default=False,
         rich_help_panel=WEIGHTS,
     ),

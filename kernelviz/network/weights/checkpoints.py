@@ -48,7 +48,7 @@ _MOST_PICKLED = 16_000_000  # bytes of what is stored beside the tensors
 
 _NEWEST_PROTOCOL = 3  # of pickle; torch reads no newer one without running code
 
-_SAVE_WEIGHTS = 'save the weights alone, `torch.save(model.state_dict(), "weights.pt")`, and give that file.'
+SAVE_WEIGHTS = 'save the weights alone, `torch.save(model.state_dict(), "weights.pt")`, and give that file.'
 SAVE_DENSE = "Save the weights as plain dense tensors of floating-point numbers and give that file."
 _FETCH_AGAIN = "Copy or download the file again."
 _KINDS_READ = "Give a .safetensors file, or one that `torch.save(model.state_dict(), ...)` wrote."
@@ -216,12 +216,12 @@ def _guarded(file: Path, load: Callable[[Path], object]) -> object:
             raise _unsafe(file, name) from None
         if (protocol := _protocol(file)) > _NEWEST_PROTOCOL:
             what = f"was saved with pickle protocol {protocol}, of which torch reads weights up to {_NEWEST_PROTOCOL}"
-            raise bad_file(file, what, f"With the default protocol, {_SAVE_WEIGHTS}") from None
+            raise bad_file(file, what, f"With the default protocol, {SAVE_WEIGHTS}") from None
         raise _damaged(file) from None
     except Exception as error:  # noqa: BLE001 - a damaged or hostile file makes the readers raise anything
         if "UntypedStorage" in str(error):
             what = "is in the old format of torch.save, in which torch reads no tensors of newer types such as float8"
-            raise bad_file(file, what, f"In its default format, {_SAVE_WEIGHTS}") from None
+            raise bad_file(file, what, f"In its default format, {SAVE_WEIGHTS}") from None
         raise _damaged(file) from None
 
 
@@ -267,9 +267,9 @@ def _check_archive(file: Path, size: int) -> None:
     if names and all(name.endswith(".npy") for name in names):
         raise bad_file(file, "is a NumPy archive", _FROM_NUMPY)
     if "archive_format" in names or "serialized_exported_program.json" in names:
-        raise bad_file(file, "is a program of torch.export with its weights", f"Instead, {_SAVE_WEIGHTS}")
+        raise bad_file(file, "is a program of torch.export with its weights", f"Instead, {SAVE_WEIGHTS}")
     if "constants.pkl" in names:
-        raise bad_file(file, "is a TorchScript archive, a program with its weights", f"Instead, {_SAVE_WEIGHTS}")
+        raise bad_file(file, "is a TorchScript archive, a program with its weights", f"Instead, {SAVE_WEIGHTS}")
     if "data.pkl" not in names:
         raise bad_file(file, "is a zip archive, but not one of torch.save", _KINDS_READ)
     pickled = max(entry.file_size for entry in entries if entry.filename.endswith("data.pkl"))
@@ -310,7 +310,7 @@ def no_tensors(file: Path, content: object) -> BadWeightsError:
     held = f"one object of type {type(content).__name__}"
     if isinstance(content, Mapping):
         held = ", ".join(shown(key) for key in list(content)[:5]) or "nothing"
-    return bad_file(file, f"holds no tensors by name, but {held}", f"Instead, {_SAVE_WEIGHTS}")
+    return bad_file(file, f"holds no tensors by name, but {held}", f"Instead, {SAVE_WEIGHTS}")
 
 
 def _without_prefixes(name: str) -> str:
@@ -349,7 +349,7 @@ def _unsafe(file: Path, blocked: str) -> BadWeightsError:
     return BadWeightsError(
         f"The weights file {shown(file)} holds more than weights and was not loaded.",
         f"Loading it would import {shown(blocked)}; none of its code ran.",
-        f"If you trust the file, load it with its own program and {_SAVE_WEIGHTS}",
+        f"If you trust the file, load it with its own program and {SAVE_WEIGHTS}",
     )
 
 
