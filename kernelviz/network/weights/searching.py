@@ -488,6 +488,8 @@ def _is_weight(name: str, value: Tensor, network: nn.Module, tensors: Mapping[st
 
 def _misfit(contents: Contents, best: Comparison, default: nn.Module, architecture: str) -> BadWeightsError:
     """The error for weights that do not fit: what the file is, if that is known, and what to do."""
+    if not best.candidate.matched and all(each.name.isdecimal() for each in best.candidate.others.values()):
+        return bad_file(contents.file, "holds tensors without names", f"Instead, {SAVE_WEIGHTS}")
     names = set(map(_unwrapped, default.state_dict()))
     split = [name for name in best.candidate.others if _INDEXED.sub(r"\1.\2", name) in names]
     if len(split) > best.matching / 2:

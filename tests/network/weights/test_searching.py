@@ -247,6 +247,12 @@ def test_what_optimisers_store_is_never_taken_for_weights(sd, load, moments):
         load(moments(sd))
 
 
+def test_tensors_without_names_are_named(sd, load):
+    """A list of parameters is no network of another architecture."""
+    with pytest.raises(BadWeightsError, match="holds tensors without names"):
+        load(list(sd.values()))
+
+
 def test_an_empty_key_is_the_top_level(sd, load):
     """What is not below any key can be chosen too, where averaged weights would come first."""
     model = load({**sd, "ema": zeros(sd)}, weights_key="")
