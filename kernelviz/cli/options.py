@@ -339,7 +339,7 @@ Range = Annotated[
         "--range",
         metavar="LO,HI",
         help="The numbers of the image that become 0 and 1, for example --range=-1000,400. Default: the scale of 8 or 16 "
-        "bits; of other numbers a scale in which they lie, else their own range.",
+        "bits; 0,1 or 0,255 for floating-point numbers in it; else the smallest and the largest. HI,LO inverts.",
         show_default=False,
         rich_help_panel=IMAGES,
     ),
