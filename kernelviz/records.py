@@ -212,13 +212,21 @@ class Image:
         return shares_of(plane, self.limits if self.values is not None else (0.0, 255.0), dtype)
 
     def chosen_bands(self, most: int) -> tuple[range, tuple[str, ...]]:
-        """The first ``most`` channels, all if there are fewer, and a note about the bands that are left out."""
+        """The first ``most`` channels, all if there are fewer, and a note about the bands that are left out.
+
+        Raises:
+            UsageError: more bands were chosen.
+        """
         used = range(min(most, self.channels))
         left = self.channels - len(used)
         if not left:
             return used, ()
-        numbers = [self.bands[channel] if self.bands else channel + 1 for channel in used]
-        which = f"band{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+        if self.bands:
+            read = f"{most} bands are" if most > 1 else "one band is"
+            what = f"Bands {', '.join(map(str, self.bands))} of {self.name} were chosen, but only {read} read."
+            hint = "Choose one band or three for filters, for a network as many as it has inputs."
+            raise UsageError(what, hint=hint)
+        which = f"band{'s' if len(used) > 1 else ''} {', '.join(str(channel + 1) for channel in used)}"
         return used, (f"{which} of {self.channels} bands: {left} {'bands are' if left > 1 else 'is'} left out",)
 
     def bands_for(self, inputs: int) -> tuple[range, tuple[str, ...]]:

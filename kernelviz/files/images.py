@@ -294,6 +294,8 @@ class _Decoding:
         else:
             pixels, more = to_srgb(picture)
             self.notes += more
+            if self.reading != WHOLE and picture.mode in {"L", "1"}:
+                pixels = pixels[:, :, :1]  # the colours of grey are alike; the file has one band
         pixels = upright(pixels, turn)
         if self.reading == WHOLE:
             return Decoded(pixels, self.kind, picture.mode, tuple(self.notes))

@@ -116,7 +116,7 @@ def measure(
     if bands:
         total = values.shape[2]
         values = values[:, :, list(_indices(bands, total, name))]
-        notes.append(bands_note(bands, total))
+        notes += [] if total == 1 == len(bands) else [bands_note(bands, total)]
     if values.dtype.kind == "b":
         values, full, kind = values.view(np.uint8), (0.0, 1.0), "boolean values"
     kind = kind or f"{8 * values.dtype.itemsize}-bit {_KINDS[values.dtype.kind]}values"

@@ -96,7 +96,7 @@ def _check_channels(model: Model, image: Image, channels: int) -> None:
     if image.channels < channels and not (image.channels == 1 and channels == 3):
         raise InputSizeError(
             f"{model.source.model} takes images of {channels} channels.",
-            f"{image.name} has {counted(image.channels, 'band')}.",
+            f"{image.name} has {counted(image.channels, 'band')}{' as chosen' if image.bands else ''}.",
             "Give a TIFF or .npy file with as many bands, or choose them by --bands, which may repeat one.",
         )
 

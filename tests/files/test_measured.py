@@ -176,6 +176,33 @@ def test_bands_are_chosen_in_their_order():
     assert np.array_equal(read_image(encoded(RGB), bands=(2,)).pixels, grey3(RGB[..., 1]))
 
 
+@pytest.mark.parametrize("mode", ["L", "1", "LA", "RGBA", "I;16"])
+def test_bands_are_those_of_the_file(mode):
+    """Grey has one band, whatever shows it, and opacity is one more: the others do not exist."""
+    total = {"LA": 2, "RGBA": 4}.get(mode, 1)
+    picture = Pillow.fromarray(WIDE) if mode == "I;16" else Pillow.fromarray(RGB).convert(mode)
+    data = encoded(picture)
+    for band in range(1, total + 1):
+        image = read_image(data, bands=(band,))
+        levels = np.asarray(picture).reshape(13, 17, -1)[..., band - 1]
+        levels = levels // 257 if mode == "I;16" else levels * (255 if mode == "1" else 1)
+        assert close(image, grey3(levels))
+        assert image.channels == 1
+        assert (f"band {band} of {total} bands" in image.notes) == (total > 1)
+    with pytest.raises(UsageError, match=f"has {total} band"):
+        read_image(data, bands=(total + 1,))
+
+
+def test_more_chosen_bands_than_are_read_are_refused():
+    """What was chosen is never left out: filters read one band or three, a network as many as it has inputs."""
+    for bands, read in (((1, 2), "one band is"), ((5, 4, 3, 2), "3 bands are")):
+        with pytest.raises(UsageError, match=f"Bands {', '.join(map(str, bands))} of image were .* only {read} read"):
+            kernelviz.apply_filter(read_image(npy(FIVE), bands=bands), "sobel-x")
+    assert read_image(npy(FIVE), bands=(4, 3, 2)).bands_for(1)[1] == ()
+    with pytest.raises(UsageError, match="only 3 bands are read"):
+        read_image(npy(FIVE), bands=(4, 3, 2, 1)).bands_for(3)
+
+
 @pytest.mark.parametrize(
     "shape", [(40, 50), (40, 50, 1), (1, 40, 50), (40, 50, 3), (3, 40, 50), (32, 32, 3), (40, 50, 5), (13, 40, 50)]
 )
