@@ -111,6 +111,18 @@ class Source:
             recipe["weights"] = facts | weights.location()
         return recipe
 
+    def preprocessing_entry(self) -> dict[str, Any] | None:
+        """How images enter, as in a recipe and in a JSON document: ``mean``, ``std`` and ``interpolation``.
+
+        Also which of them were ``chosen`` and which are ``guessed``. None if the network takes no images, as far as known.
+        """
+        facts = self.preprocessing
+        if not {"mean", "std", "interpolation"} <= facts.keys():
+            return None
+        numbers = {key: [float(value) for value in facts[key]] for key in ("mean", "std")}
+        names = {key: list(facts.get(key, ())) for key in ("chosen", "guessed")}
+        return {**numbers, "interpolation": facts["interpolation"], **names}
+
     @property
     def provenance(self) -> str:
         """The label, with the source of the weights if the label lacks it."""
@@ -273,8 +285,8 @@ class SeenImage:
     """The network's input made of an image: ``pixels`` is uint8 (H, W, 3), before normalisation.
 
     Row coordinate r, counted from the upper edge, corresponds to row ``offset[0] + scale[0] * r`` of the image, columns
-    likewise; what is outside the image is a border. ``scale`` is below 1 if the image was enlarged. ``settings`` is what
-    was used in making it besides the model's own preprocessing of 8-bit images: ``range``, ``bands``, ``mean`` and so on.
+    likewise; what is outside the image is a border. ``scale`` is below 1 if the image was enlarged. ``settings`` is how
+    the image was read, if it was not an 8-bit image as a whole: ``range`` and ``bands``.
     """
 
     pixels: Array
