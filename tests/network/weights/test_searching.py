@@ -185,7 +185,7 @@ def test_the_key_chooses(sd, load):
             kernelviz.load_model("resnet10t", weights="random", **choices)
 
 
-AUX = {"aux.weight": torch.ones(7, 512)}
+AUX = {"aux.weight": torch.ones(7, 64)}
 SEVERAL = {
     "auxiliary": (
         lambda sd: {"state_dict": {**named(zeros(sd) | AUX, "model."), **named(sd, "old.")}},
@@ -203,7 +203,7 @@ SEVERAL = {
     "inside": (lambda sd: {**sd, **named(zeros(sd), "old.")}, "top level", "under `old`"),
     "averaged parameters alone": (
         lambda sd: {"net": sd, "ema": {name: value for name, value in zeros(sd).items() if "running" not in name}},
-        "net", "under `ema` (44 of 72 tensors)",
+        "net", "under `ema` (47 of 77 tensors)",
     ),
 }  # fmt: skip
 
@@ -213,53 +213,61 @@ def headless(sd):
     return {name: value for name, value in sd.items() if not name.startswith("fc.")}
 
 
+@pytest.fixture(scope="module")
+def small():
+    """The state of a smaller network: 77 tensors."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return timm.create_model("test_resnet", num_classes=5).state_dict()
+
+
 @pytest.mark.parametrize("kind", SEVERAL)
-def test_several_sets_of_weights_are_a_choice_that_is_stated(sd, load, kind):
+def test_several_sets_of_weights_are_a_choice_that_is_stated(small, load, kind):
     """Every other set is named, and what was chosen is in the label: none is listed as ignored."""
     make, chosen, other = SEVERAL[kind]
-    model = load(make(sd))
-    assert torch.equal(model.module.conv1[0].weight, sd["conv1.0.weight"])
-    assert model.source.label == f"resnet10t, weights of x.pt ({chosen})"
+    model = load(make(small), "test_resnet")
+    assert torch.equal(model.module.conv1[0].weight, small["conv1.0.weight"])
+    assert model.source.label == f"test_resnet, weights of x.pt ({chosen})"
     assert model.source.notes[1:] == (f"weights of this network are also {other}; --weights-key chooses",)
 
 
-def test_of_several_that_fit_in_part_the_others_are_stated(sd, load):
+def test_of_several_that_fit_in_part_the_others_are_stated(small, load):
     """With partial too; and a part that was added to a network that fits is left out."""
-    both = {**named(with_new_head(zeros(sd)), "encoder_k."), **named(with_new_head(sd), "encoder_q.")}
-    model = load(both, partial=True)
-    assert torch.equal(model.module.conv1[0].weight, sd["conv1.0.weight"])
-    assert model.source.label == "resnet10t, weights of x.pt (encoder_q, partial: 70 of 72 tensors)"
-    assert any("also under `encoder_k` (70 of 72 tensors, beside fc.0.weight" in note for note in model.source.notes)
-    with pytest.raises(BadWeightsError, match="72 of 73 tensors") as caught:
-        load(sd | AUX)
+    both = {**named(with_new_head(zeros(small)), "encoder_k."), **named(with_new_head(small), "encoder_q.")}
+    model = load(both, "test_resnet", partial=True)
+    assert torch.equal(model.module.conv1[0].weight, small["conv1.0.weight"])
+    assert model.source.label == "test_resnet, weights of x.pt (encoder_q, partial: 75 of 77 tensors)"
+    assert any("also under `encoder_k` (75 of 77 tensors, beside fc.0.weight" in note for note in model.source.notes)
+    with pytest.raises(BadWeightsError, match="77 of 78 tensors") as caught:
+        load(small | AUX, "test_resnet")
     assert caught.value.hint.startswith("All layers fit: `--partial`")
-    assert load(sd | AUX, partial=True).source.notes[1] == "not of this network: aux.weight"
+    assert load(small | AUX, "test_resnet", partial=True).source.notes[1] == "not of this network: aux.weight"
 
 
 @pytest.mark.parametrize("moments", [
     lambda sd: {"optimizer": {"state": {"exp_avg": sd, "exp_avg_sq": sd}}}, lambda sd: {"momentum_buffer": sd},
     lambda sd: {"opt": {"state": {name: {"exp_avg": value} for name, value in sd.items()}}},
 ])  # fmt: skip
-def test_what_optimisers_store_is_never_taken_for_weights(sd, load, moments):
+def test_what_optimisers_store_is_never_taken_for_weights(small, load, moments):
     """Moments have the names and the shapes of weights; a file with nothing else has no weights."""
-    assert load({"net": sd, **moments(zeros(sd))}).source.notes == ("72 tensors under `net`",)
+    assert load({"net": small, **moments(zeros(small))}, "test_resnet").source.notes == ("77 tensors under `net`",)
     with pytest.raises(BadWeightsError, match="holds no weights, but the state of an optimiser"):
-        load(moments(sd))
+        load(moments(small), "test_resnet")
 
 
-def test_tensors_without_names_are_named(sd, load):
+def test_tensors_without_names_are_named(small, load):
     """A list of parameters is no network of another architecture."""
     with pytest.raises(BadWeightsError, match="holds tensors without names"):
-        load(list(sd.values()))
+        load(list(small.values()), "test_resnet")
 
 
-def test_an_empty_key_is_the_top_level(sd, load):
+def test_an_empty_key_is_the_top_level(small, load):
     """What is not below any key can be chosen too, where averaged weights would come first."""
-    model = load({**sd, "ema": zeros(sd)}, weights_key="")
-    assert torch.equal(model.module.conv1[0].weight, sd["conv1.0.weight"])
-    assert model.source.label == "resnet10t, weights of x.pt (top level)"
+    model = load({**small, "ema": zeros(small)}, "test_resnet", weights_key="")
+    assert torch.equal(model.module.conv1[0].weight, small["conv1.0.weight"])
+    assert model.source.label == "test_resnet, weights of x.pt (top level)"
     with pytest.raises(BadWeightsError, match="holds no tensors at the top level") as caught:
-        load({"net": sd}, weights_key="")
+        load({"net": small}, "test_resnet", weights_key="")
     assert caught.value.hint == "There are tensors under: net."
 
 
