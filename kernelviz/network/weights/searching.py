@@ -243,7 +243,8 @@ def find_weights(
     if not every:
         raise no_tensors(contents.file, contents.value)
     key = None if key is None else key.rstrip(".")
-    entries = _weights_alone(contents, every if key is None else _below(contents, every, key), default)
+    entries = _weights_alone(contents, every, default)
+    entries = entries if key is None else _below(contents, entries, key)
     candidates = _candidates(contents, entries, default.state_dict())
     if not candidates:
         raise _misfit(contents, _compare(contents, _largest(entries), build), default, architecture)

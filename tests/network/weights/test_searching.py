@@ -251,6 +251,9 @@ def test_of_several_that_fit_in_part_the_others_are_stated(small, load):
 def test_what_optimisers_store_is_never_taken_for_weights(small, load, moments):
     """Moments have the names and the shapes of weights; a file with nothing else has no weights."""
     assert load({"net": small, **moments(zeros(small))}, "test_resnet").source.notes == ("77 tensors under `net`",)
+    with pytest.raises(BadWeightsError, match="holds no tensors under nosuch") as caught:
+        load({"net": small, **moments(zeros(small))}, "test_resnet", weights_key="nosuch")
+    assert caught.value.hint == "There are tensors under: net."
     with pytest.raises(BadWeightsError, match="holds no weights, but the state of an optimiser"):
         load(moments(small), "test_resnet")
 
