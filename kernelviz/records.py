@@ -111,6 +111,18 @@ class Source:
             recipe["weights"] = facts | weights.location()
         return recipe
 
+    def preprocessing_entry(self) -> dict[str, Any] | None:
+        """How images enter, as in a recipe and in a JSON document: ``mean``, ``std`` and ``interpolation``.
+
+        Also which of them were ``chosen`` and which are ``guessed``. None if the network takes no images, as far as known.
+        """
+        facts = self.preprocessing
+        if not {"mean", "std", "interpolation"} <= facts.keys():
+            return None
+        numbers = {key: [float(value) for value in facts[key]] for key in ("mean", "std")}
+        names = {key: list(facts.get(key, ())) for key in ("chosen", "guessed")}
+        return {**numbers, "interpolation": facts["interpolation"], **names}
+
     @property
     def provenance(self) -> str:
         """The label, with the source of the weights if the label lacks it."""
@@ -212,13 +224,21 @@ class Image:
         return shares_of(plane, self.limits if self.values is not None else (0.0, 255.0), dtype)
 
     def chosen_bands(self, most: int) -> tuple[range, tuple[str, ...]]:
-        """The first ``most`` channels, all if there are fewer, and a note about the bands that are left out."""
+        """The first ``most`` channels, all if there are fewer, and a note about the bands that are left out.
+
+        Raises:
+            UsageError: more bands were chosen.
+        """
         used = range(min(most, self.channels))
         left = self.channels - len(used)
         if not left:
             return used, ()
-        numbers = [self.bands[channel] if self.bands else channel + 1 for channel in used]
-        which = f"band{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+        if self.bands:
+            read = f"{most} bands are" if most > 1 else "one band is"
+            what = f"Bands {', '.join(map(str, self.bands))} of {self.name} were chosen, but only {read} read."
+            hint = "Choose one band or three for filters, for a network as many as it has inputs."
+            raise UsageError(what, hint=hint)
+        which = f"band{'s' if len(used) > 1 else ''} {', '.join(str(channel + 1) for channel in used)}"
         return used, (f"{which} of {self.channels} bands: {left} {'bands are' if left > 1 else 'is'} left out",)
 
     def bands_for(self, inputs: int) -> tuple[range, tuple[str, ...]]:
@@ -265,8 +285,8 @@ class SeenImage:
     """The network's input made of an image: ``pixels`` is uint8 (H, W, 3), before normalisation.
 
     Row coordinate r, counted from the upper edge, corresponds to row ``offset[0] + scale[0] * r`` of the image, columns
-    likewise; what is outside the image is a border. ``scale`` is below 1 if the image was enlarged. ``settings`` is what
-    was used in making it besides the model's own preprocessing of 8-bit images: ``range``, ``bands``, ``mean`` and so on.
+    likewise; what is outside the image is a border. ``scale`` is below 1 if the image was enlarged. ``settings`` is how
+    the image was read, if it was not an 8-bit image as a whole: ``range`` and ``bands``.
     """
 
     pixels: Array

@@ -163,7 +163,7 @@ def explain_sizes(choices: LayerChoices, report: Report, progress: Progress) -> 
 
     progress(f"tracing {choices.model.name}", 0, 0)
     found = layer_operation(network, choices.layer, options.parse_size(choices.input_size, network, traced=True))
-    report.more |= layer_operation_entry(found)
+    report.more |= {**layer_operation_entry(found), "preprocessing": None}
     return layer_lines(found)
 
 

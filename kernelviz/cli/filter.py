@@ -12,10 +12,10 @@ import typer
 from kernelviz.cli import options, session, terminal
 from kernelviz.cli.session import ImageChoices, ModelChoices, OutputChoices, run_command
 from kernelviz.errors import UsageError
-from kernelviz.wording import preprocessing_notes, shown
+from kernelviz.wording import normalising_text, preprocessing_notes, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from kernelviz.cli.session import Report
     from kernelviz.filters.filtering import Border as Rule
@@ -160,6 +160,7 @@ def filter_image(
             check_list(image, kernel, kernel_values, from_model, *asdict(reading).values())
             draw_bank(size, destination, report)
             return
+        report.more["preprocessing"] = None
         with terminal.progress(shown=not quiet) as progress:
             load = partial(session.load, report=report, progress=progress)
             choose = partial(ModelChoices, weights_key=weights_key, partial=fitting, arguments=model_arg)
@@ -232,13 +233,22 @@ def respond(
         from kernelviz.network.kernels import read_kernels
 
         network = load(channels[0][0]).with_preprocessing(**reading.preprocessing)
-        facts = network.source.preprocessing
-        if facts.get("chosen"):
-            report.more["preprocessing"] = dict(facts)
-            report.warn(*preprocessing_notes(facts))
         for _, layer, channel in channels:
             responses += apply_kernel(picture, read_kernels(network, layer), channel, border=rule)
+        report_preprocessing(responses, network.source.preprocessing, report)
     return picture, responses
+
+
+def report_preprocessing(responses: Sequence[Response], facts: Mapping[str, Any], report: Report) -> None:
+    """Report what learned kernels read, if one of them reads colours; others read luma."""
+    from kernelviz.filters.filter_pages import preprocessing_entry
+
+    report.more["preprocessing"] = preprocessing_entry(responses)
+    if report.more["preprocessing"]:
+        report.inform(f"input: {normalising_text(facts)}")
+        report.warn(*preprocessing_notes(facts))
+    elif facts.get("chosen"):
+        report.warn("--mean and --std have no effect: these kernels do not read red, green and blue")
 
 
 def draw_responses(

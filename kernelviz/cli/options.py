@@ -168,7 +168,8 @@ WeightsKey = Annotated[
         "--weights-key",
         metavar="PATH",
         help="Which weights of a FILE that has several: its keys and the prefix of the names, joined by dots, for example "
-        "--weights-key model.state_dict. Default: what fits the model, averaged weights first.",
+        "--weights-key model.state_dict ('' for the top level). Default: what fits the model, averaged weights first, "
+        "teachers and momentum encoders last; the choice is stated.",
         show_default=False,
         rich_help_panel=WEIGHTS,
     ),
@@ -355,7 +356,7 @@ Range = Annotated[
         "--range",
         metavar="LO,HI",
         help="The numbers of the image that become 0 and 1, for example --range=-1000,400. Default: the scale of 8 or 16 "
-        "bits; of other numbers a scale in which they lie, else their own range.",
+        "bits; 0,1 or 0,255 for floating-point numbers in it; else the smallest and the largest. HI,LO inverts.",
         show_default=False,
         rich_help_panel=IMAGES,
     ),

@@ -354,13 +354,11 @@ class ImageChoices:
 
     def prepare(self, model: Model, report: Report) -> Model:
         """The model with the chosen preprocessing, which is reported."""
-        from kernelviz.wording import preprocessing_notes, preprocessing_text
+        from kernelviz.wording import preprocessing_text
 
         model = model.with_preprocessing(**self.preprocessing)
-        facts = model.source.preprocessing
-        report.inform(f"input: {preprocessing_text(facts)}")
-        if preprocessing_notes(facts):
-            report.more["preprocessing"] = dict(facts)
+        report.inform(f"input: {preprocessing_text(model.source.preprocessing)}")
+        report.more["preprocessing"] = model.source.preprocessing_entry()
         return model
 
 

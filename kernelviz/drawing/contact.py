@@ -34,7 +34,7 @@ from kernelviz.drawing.page import (
     text_width,
     wrap,
 )
-from kernelviz.drawing.sheets import FIGURE_PIXELS, source_facts
+from kernelviz.drawing.sheets import FIGURE_PIXELS, image_facts, source_facts
 from kernelviz.errors import UsageError
 from kernelviz.notebook import gathered_repr, record_repr
 from kernelviz.records import Tiles, as_maps, check_positive
@@ -179,7 +179,7 @@ def plot_contact(
             **source_facts("features", sheet.source),
             "layer": sheet.layer or None,
             "view": "contact",
-            "image": sheet.images.as_recipe(),
+            **image_facts(sheet.images.as_recipe(), sheet.source),
             "channels": list(sheet.channels),
             "images": list(sheet.images.names[: page.shown]),
             "shown": page.shown,

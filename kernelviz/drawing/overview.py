@@ -32,7 +32,7 @@ from kernelviz.drawing.page import (
     text_block,
     wrap,
 )
-from kernelviz.drawing.sheets import source_facts
+from kernelviz.drawing.sheets import image_facts, source_facts
 from kernelviz.errors import UsageError
 from kernelviz.views.map_views import Highlights, highlights_of, overview_notes
 from kernelviz.wording import PART, inflected, sentence
@@ -306,7 +306,7 @@ def _recipe(columns: Sequence[Highlights], classes: Sequence[ClassScore], cmap: 
         "layer": None,
         "view": "overview",
         **({"cmap": cmap} if cmap else {}),
-        "image": first.image.as_recipe() if first.image else None,
+        **image_facts(first.image.as_recipe() if first.image else None, first.source),
         "input_size": list(first.input_size) if first.input_size else None,
         "seen": first.seen.as_recipe() if first.seen else None,
         "layers": [{"name": column.layer, "channels": list(column.numbers)} for column in columns],

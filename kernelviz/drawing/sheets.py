@@ -513,6 +513,12 @@ def source_facts(command: str, source: Source | None) -> dict[str, Any]:
     }
 
 
+def image_facts(image: Recipe | None, source: Source | None) -> dict[str, Any]:
+    """The part of a recipe about the image, or images, and how it entered the network."""
+    entry = source.preprocessing_entry() if image and source else None
+    return {"image": image, **({"preprocessing": entry} if entry else {})}
+
+
 def kernel_facts(bank: KernelBank) -> dict[str, Any]:
     """The part of a recipe about the source of the kernels."""
     return {
@@ -530,7 +536,7 @@ def map_facts(maps: FeatureMaps) -> dict[str, Any]:
         **source_facts("features", maps.source),
         "layer": maps.layer,
         "tap": maps.tap,
-        "image": maps.image.as_recipe() if maps.image else None,
+        **image_facts(maps.image.as_recipe() if maps.image else None, maps.source),
         "input_size": list(maps.input_size) if maps.input_size else None,
         "seen": maps.seen.as_recipe() if maps.seen else None,
         "shape": list(maps.shape or maps.values.shape),

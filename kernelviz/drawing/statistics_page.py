@@ -27,7 +27,7 @@ from kernelviz.drawing.page import (
     text_width,
     wrap,
 )
-from kernelviz.drawing.sheets import source_facts
+from kernelviz.drawing.sheets import image_facts, source_facts
 from kernelviz.wording import PART, counted, number_text, numbers_text, sentence
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def statistics_recipe(statistics: ChannelStatistics, source: Source | None = Non
         **source_facts("features", source),
         "layer": statistics.layer or None,
         "view": "statistics",
-        "image": statistics.identity,
+        **image_facts(statistics.identity, source),
         "images": len(statistics.images),
         "total": len(statistics.mean),
     }

@@ -66,11 +66,11 @@ from kernelviz.files.srgb import to_srgb
 from kernelviz.files.tiffs import (
     NotDecodedError,
     Tags,
-    describe,
     is_complete,
-    not_decoded,
+    is_undecoded,
     read_page,
     read_tags,
+    why_undecoded,
     without_missing,
 )
 from kernelviz.reading import SpecialFileError, open_regular
@@ -103,7 +103,9 @@ _READ: dict[Format, re.Pattern[bytes]] = {
     "NPY": re.compile(rb"\x93NUMPY"),
 }
 _OTHERS = {
-    "a DICOM file": rb".{128}DICM",
+    # Also without its preamble, from the first element of group 2 or 8, whose type is written (explicit) or not.
+    "a DICOM file": rb".{128}DICM|(?:DICM)?[\x02\x08]\0.\0(?:AE|CS|DA|IS|LO|OB|OW|PN|SH|SQ|TM|UI|UL|UN|US)"
+    rb"|\x08\0[\0\x01\x05\x08\x12-\x20]\0.\0\0\0",
     "a PDF document": rb"\s*%PDF",
     "PostScript (EPS)": rb"%!PS|\xc5\xd0\xd3\xc6",
     "an SVG drawing": rb"(?:\xef\xbb\xbf)?\s*<(?:\?xml|!--|!DOCTYPE)?.*<svg|(?:\xef\xbb\xbf)?\s*<svg",
@@ -292,6 +294,8 @@ class _Decoding:
         else:
             pixels, more = to_srgb(picture)
             self.notes += more
+            if self.reading != WHOLE and picture.mode in {"L", "1"}:
+                pixels = pixels[:, :, :1]  # the colours of grey are alike; the file has one band
         pixels = upright(pixels, turn)
         if self.reading == WHOLE:
             return Decoded(pixels, self.kind, picture.mode, tuple(self.notes))
@@ -407,9 +411,9 @@ def _measured(found: Measured) -> dict[str, Any]:
 
 def _undecoded(data: bytes, kind: Format, name: str, error: Exception) -> BadImageError:
     """The error of a picture whose decoder failed: of a complete TIFF of unknown kind, that it is not decoded."""
-    tags = read_tags(data) if kind == "TIFF" and isinstance(error, SyntaxError | KeyError) else None
-    if tags is not None and is_complete(tags, data):
-        return not_decoded(name, f"It has {describe(tags)}.", "Convert it to PNG, or to an uncompressed TIFF.")
+    tags = read_tags(data) if kind == "TIFF" else None
+    if tags is not None and is_undecoded(tags, data, error):
+        return why_undecoded(tags, name)
     return _damaged(name, kind, error)
 
 
@@ -623,15 +627,15 @@ def read_image(
 
     Of images of more than 8 bits, or of other than one or three bands, ``values`` holds the numbers of the file, and
     ``pixels`` only shows them. Those that become 0 and 1 are in ``limits``: by default the ends of the scale of 16 bits;
-    of signed, 32-bit and floating-point numbers a scale in which they lie (0 to 1 or 255, 0 to 255 or 65535), else their
-    smallest and their largest.
+    of signed integers and those of 32 bits and more their smallest and their largest; of floating-point numbers 0 and 1, or
+    0 and 255, if they are in it, but for one in a hundred, else their smallest and their largest.
 
     Args:
         source: A path, ``"-"`` (standard input), ``"sample:grace_hopper"`` (matplotlib's photograph), the bytes of a file,
             a binary file object, a Pillow image, or an array (H, W), (H, W, 1), (H, W, 3), (H, W, 4), with opacity last, or
             (H, W, C) of uint8, uint16, bool, or float in [0, 1]; with ``range``, of any real numbers.
         name: Its name in pictures and messages; by default that of the file.
-        range: The two numbers that become 0 and 1; what is beyond is clipped.
+        range: The two numbers that become 0 and 1; what is beyond is clipped. A larger first one inverts the image.
         bands: The numbers of the bands to read, in their order, counted from 1; opacity is then a band like others.
 
     Raises:

@@ -25,13 +25,15 @@ if TYPE_CHECKING:
 
 _STRIP = 1 << 20  # values examined at a time
 _FULL = {"uint8": 255, "uint16": 65535}
-_SCALES = {"f": (1, 255), "i": (255, 65535), "u": (255, 65535)}
-"""Full scales that values of other types may have, by the kind of the type."""
+_MOST_RANKED = 1 << 20  # values of which quantiles are computed
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How an image is read: the ``limits`` that become 0 and 1, and the ``bands`` in their order, from 1; None for all."""
+    """How an image is read: the ``limits`` that become 0 and 1, and the ``bands`` in their order, from 1; None for all.
+
+    If the first limit is the larger one, the image is inverted.
+    """
 
     limits: tuple[float, float] | None = None
     bands: tuple[int, ...] | None = None
@@ -93,9 +95,10 @@ def measure(
 ) -> Measured:
     """Choose bands and the numbers that become 0 and 1.
 
-    By default these are the ends of the scale of unsigned integers of 8 and 16 bits. Of other types, the scale is 0 to 1 or
-    to 255 (floats), 0 to 255 or to 65535 (integers) if values fit in it, except for at most one in a hundred, and do not
-    all lie in its lowest hundredth: one odd pixel must not change the scale. Otherwise it is the range of the values.
+    By default these are the ends of the scale of unsigned integers of 8 and 16 bits. Of other integers, they are the
+    smallest and the largest value, by the type alone: no value is clipped, and no single one switches between two scales.
+    Of floats they are 0 and 1, or 0 and 255, unless more than one in a hundred is outside; with two in a hundred they are
+    the smallest and the largest value, and in between they move from one to the other (``limits_of_floats``).
 
     Args:
         values: (H, W, C).
@@ -113,26 +116,23 @@ def measure(
     if bands:
         total = values.shape[2]
         values = values[:, :, list(_indices(bands, total, name))]
-        notes.append(bands_note(bands, total))
+        notes += [] if total == 1 == len(bands) else [bands_note(bands, total)]
     if values.dtype.kind == "b":
         values, full, kind = values.view(np.uint8), (0.0, 1.0), "boolean values"
     kind = kind or f"{8 * values.dtype.itemsize}-bit {_KINDS[values.dtype.kind]}values"
     limits = full
     if limits is None and values.dtype.name in _FULL:
         limits = 0.0, float(_FULL[values.dtype.name])
-    found = _survey(values, _SCALES[values.dtype.kind])
-    limits = limits or found.limits()
+    found = _survey(values)
+    limits = limits or (found.limits_of_floats() if values.dtype.kind == "f" else found.own)
     limits = reading.limits or (limits[::-1] if inverted else limits)
     if found.odd:
         notes.append(f"{found.odd:,} of {values.size:,} values are not finite: drawn black, +∞ white")
     if found.low > found.high:
         notes.append("no value is finite")
     elif values.dtype.name != "uint8" or reading.limits or inverted:
-        became = f"{kind}: {limits[0]:.6g} became 0 and {limits[1]:.6g} became 1"
         span = (min(limits), max(limits))
-        own = "" if (found.low, found.high) == span else f"; they range from {found.low:.6g} to {found.high:.6g}"
-        dim = not reading.limits and 0 < 4 * (found.high - found.low) < span[1] - span[0]
-        notes.append(f"{became}{own}{' (see --range)' if dim else ''}")
+        notes.append(f"{kind}: {_became(values, found, limits, chosen=reading.limits is not None)}")
         if (found.low < span[0] or found.high > span[1]) and (beyond := _beyond(values, *span)):
             notes.append(f"{beyond:,} of {counted(values.size, 'value')} beyond were clipped")
     pixels = displayed(values, limits)
@@ -140,6 +140,36 @@ def measure(
         notes.append("every value is a multiple of 257: 8 bits hold them")
         return Measured(None, limits, bands, pixels, tuple(notes))
     return Measured(values, limits, bands, pixels, tuple(notes))
+
+
+def _became(values: Array, found: _Survey, limits: tuple[float, float], *, chosen: bool) -> str:
+    """What became 0 and 1, where the values are, and whether another range would show more of them."""
+    low, high = min(limits), max(limits)
+    if low == high:
+        return f"all are {low:.6g}, drawn black (see --range)"
+    text = f"{limits[0]:.6g} became 0 and {limits[1]:.6g} became 1"
+    text += ", inverted" if limits[0] > limits[1] else ""
+    if found.low == found.high:
+        return f"{text}; all are {found.low:.6g}"
+    if (found.low, found.high) != (low, high):
+        text += f"; they range from {found.low:.6g} to {found.high:.6g}"
+    if chosen:
+        return text
+    most = (found.low, found.high)
+    if 4 * (most[1] - most[0]) >= high - low:
+        most = _middle(values)
+        text += (
+            f"; 98 % of them are from {most[0]:.6g} to {most[1]:.6g}" if 4 * (most[1] - most[0]) < high - low else ""
+        )
+    return f"{text} (see --range)" if 4 * (most[1] - most[0]) < high - low else text
+
+
+def _middle(values: Array) -> tuple[float, float]:
+    """The values between which 98 in a hundred are, of a regular sample of the finite ones."""
+    step = max(1, math.isqrt(values.size // _MOST_RANKED) + 1)
+    sample = values[::step, ::step].astype(np.float64)
+    low, high = np.quantile(sample[np.isfinite(sample)], (0.01, 0.99), method="nearest")
+    return float(low), float(high)
 
 
 def _holds_8_bits(values: Array) -> bool:
@@ -192,34 +222,51 @@ def _strips(values: Array) -> Iterator[slice]:
 
 @dataclass
 class _Survey:
-    """The smallest and largest finite value, the number of others, and how many values are in which part of a scale."""
+    """The smallest and largest finite value, the number of all and of others, and how many are in which part of a scale."""
 
     count: int
-    scales: tuple[int, ...]
     low: float = math.inf
     high: float = -math.inf
     odd: int = 0
-    negative: int = 0
-    above: tuple[int, ...] = ()
-    """How many values are above each scale."""
-    clear: tuple[int, ...] = ()
-    """How many are above its lowest hundredth."""
+    beyond_1: int = 0
+    beyond_255: int = 0
+    """How many are outside of 0 to 1 and of 0 to 255."""
+    clear: int = 0
+    """How many are above a tenth of 255."""
 
-    def limits(self) -> tuple[float, float]:
-        """The scale in which the values lie, else their own range."""
-        finite = self.count - self.odd
+    @property
+    def own(self) -> tuple[float, float]:
+        """The range of the finite values."""
+        return (self.low, self.high) if self.low <= self.high else (0.0, 1.0)
+
+    def limits_of_floats(self) -> tuple[float, float]:
+        """0 to 1 or to 255 if the values are in it, else their own range.
+
+        Values of floating point state no scale. A few are outside of that of an image because filters overshoot. A limit
+        to their number would switch the scale by one pixel; so while their number doubles, what a value becomes is the
+        mean of both scales, weighted by that number.
+        """
         if self.low > self.high:
             return 0.0, 1.0
-        few = max(finite // 100, min(1, finite // 16))  # also a single one, unless it is a large part
-        for scale, above, clear in zip(self.scales, self.above, self.clear, strict=True):
-            if self.negative + above <= few and (clear > few or scale == 1):
-                return 0.0, float(scale)
-        return self.low, self.high
+        unit = 1 - self._many(self.beyond_1)
+        bytes_ = (1 - unit) * (1 - self._many(self.beyond_255)) * self._many(self.clear)
+        weighted = ((unit, (0.0, 1.0)), (bytes_, (0.0, 255.0)), (1 - unit - bytes_, self.own))
+        for weight, limits in weighted:
+            if weight == 1:
+                return limits
+        slope = sum(weight / (high - low) for weight, (low, high) in weighted if weight)
+        start = -sum(weight * low / (high - low) for weight, (low, high) in weighted if weight)
+        return -start / slope, (1 - start) / slope
+
+    def _many(self, number: int) -> float:
+        """0 for up to one in a hundred values (for one value, unless the image is tiny), 1 for twice as many."""
+        finite = self.count - self.odd
+        few = max(finite // 100, min(1, finite // 16))
+        return min(max((number - few) / max(few, 1), 0.0), 1.0)
 
 
-def _survey(values: Array, scales: tuple[int, ...]) -> _Survey:
-    found = _Survey(values.size, scales)
-    above, clear = np.zeros(len(scales), int), np.zeros(len(scales), int)
+def _survey(values: Array) -> _Survey:
+    found = _Survey(values.size)
     for strip in _strips(values):
         part = values[strip].astype(np.float64)
         finite = np.isfinite(part)
@@ -228,10 +275,10 @@ def _survey(values: Array, scales: tuple[int, ...]) -> _Survey:
         if not part.size:
             continue
         found.low, found.high = min(found.low, float(part.min())), max(found.high, float(part.max()))
-        found.negative += int(np.count_nonzero(part < 0))
-        above += [np.count_nonzero(part > scale) for scale in scales]
-        clear += [np.count_nonzero(part > scale / 100) for scale in scales]
-    found.above, found.clear = tuple(map(int, above)), tuple(map(int, clear))
+        if values.dtype.kind == "f":
+            found.beyond_1 += int(np.count_nonzero((part < 0) | (part > 1)))
+            found.beyond_255 += int(np.count_nonzero((part < 0) | (part > 255)))
+            found.clear += int(np.count_nonzero(part > 25.5))
     return found
 
 

@@ -33,6 +33,13 @@ _SINGLE = {(8, 1), (16, 1), (16, 2), (32, 1), (32, 2), (32, 3)}
 _NO_COMPRESSION, _DEFLATE = 1, (8, 32946)
 _COMPRESSIONS = {5: "LZW", 32773: "PackBits", 34925: "LZMA", 50000: "Zstandard"}
 """Others that are decoded, all by imagecodecs, which stops at the size of the segment."""
+_NOT_DECODED = {
+    2: "CCITT", 3: "CCITT fax 3", 4: "CCITT fax 4", 6: "JPEG", 7: "JPEG", 22610: "JPEG XR", 33003: "JPEG 2000",
+    33005: "JPEG 2000", 34712: "JPEG 2000", 34887: "LERC", 34892: "JPEG", 34933: "PNG", 34934: "JPEG XR", 50001: "WebP",
+    50002: "JPEG XL", 52546: "JPEG XL",
+}  # fmt: skip
+"""Compressions that are decoded at most by Pillow, and only of pages that it reads in full."""
+_BY_PILLOW = {_NO_COMPRESSION, *_DEFLATE, *_COMPRESSIONS, 2, 3, 4, 6, 7}
 
 _INSTALL = "Install the extra: `pip install 'kernelviz[tiff]'`."
 
@@ -49,6 +56,7 @@ class Tags:
     extra: tuple[int, ...]
     planar: int
     orientation: int
+    compression: int
     segments: tuple[tuple[int, int], ...]
     missing: float | None
 
@@ -97,6 +105,7 @@ def read_tags(data: bytes) -> Tags | None:
             extra=_numbers(directory, 338),
             planar=int(directory.get(284, 1)),
             orientation=int(directory.get(274, 1)),
+            compression=int(directory.get(259, _NO_COMPRESSION)),
             segments=tuple(zip(offsets, sizes, strict=True)),
             missing=_missing(directory.get(42113)),
         )
@@ -131,7 +140,28 @@ def not_decoded(name: str, why: str, hint: str = _INSTALL) -> NotDecodedError:
     return NotDecodedError(f"{name} is a TIFF that Pillow does not decode.", why, hint)
 
 
-def describe(tags: Tags) -> str:
+def not_decompressed(name: str, tags: Tags) -> NotDecodedError:
+    """The error of a file whose compression is not decoded."""
+    kind = _NOT_DECODED.get(tags.compression, f"scheme {tags.compression}")
+    why = f"It has {_bands_text(tags)}, compressed by {kind}, which kernelviz[tiff] does not decode either."
+    return not_decoded(name, why, "Save it without compression, or with deflate or LZW.")
+
+
+def why_undecoded(tags: Tags, name: str) -> NotDecodedError:
+    """The error of a complete file that Pillow fails to decode."""
+    if tags.compression not in _BY_PILLOW:
+        return not_decompressed(name, tags)
+    return not_decoded(name, f"It has {_bands_text(tags)}.", "Convert it to PNG, or to an uncompressed TIFF.")
+
+
+def is_undecoded(tags: Tags | None, data: bytes, error: Exception) -> bool:
+    """Whether Pillow failed because it does not decode such a file, and not because the file is damaged."""
+    if tags is None or not is_complete(tags, data):
+        return False
+    return isinstance(error, SyntaxError | KeyError) or tags.compression not in _BY_PILLOW
+
+
+def _bands_text(tags: Tags) -> str:
     """``5 bands of 16 bits``: what the samples of a page are."""
     kind = {2: " (signed)", 3: " (floating point)"}.get(tags.sample_format, "")
     return f"{counted(tags.samples, 'band')} of {tags.bits[0]} bits{kind}"
@@ -164,10 +194,12 @@ def read_page(
         NotDecodedError: tifffile, or what it needs, is not installed, or does not decode it.
         BadImageError: the page is damaged or too large.
     """
+    if tags.compression not in {_NO_COMPRESSION, *_DEFLATE, *_COMPRESSIONS}:
+        raise not_decompressed(name, tags)
     try:
         import tifffile
     except ImportError:
-        raise not_decoded(name, f"It has {describe(tags)}; tifffile, which reads them, is not installed.") from None
+        raise not_decoded(name, f"It has {_bands_text(tags)}; tifffile, which reads them, is not installed.") from None
     logging.getLogger("tifffile").addHandler(logging.NullHandler())  # else its warnings would go to stderr
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
@@ -234,9 +266,6 @@ def _check_segments(page: Any, data: bytes, name: str) -> None:
         BadImageError: one is damaged.
     """
     compression = int(page.compression)
-    if compression not in (_NO_COMPRESSION, *_DEFLATE, *_COMPRESSIONS):
-        why = f"Its compression is {getattr(page.compression, 'name', compression)}."
-        raise not_decoded(name, why, "Save it without compression, or with deflate.")
     decoder = None if compression in (_NO_COMPRESSION, *_DEFLATE) else _decoder(compression, name)
     if not page.dataoffsets:
         raise _damaged(name, "It has no data.")

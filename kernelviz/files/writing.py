@@ -353,6 +353,7 @@ def save_basis(basis: Basis, path: Path | str, source: Source | None = None, *, 
         "layer": basis.layer or None,
         "view": "basis",
         "image": basis.identity,
+        "preprocessing": source.preprocessing_entry() if source and basis.identity else None,
         "images": basis.images,
         "positions": basis.positions,
     }

@@ -257,9 +257,7 @@ def _several(kernel: object) -> Sequence[object]:
 
 def filter_recipe(responses: Sequence[Response]) -> dict[str, object]:
     """The recipe of the picture; it contains no path."""
-    models = [source.as_recipe() for source in _sources(responses)]
-    chosen = {name: source.preprocessing[name] for source in _sources(responses)
-              for name in source.preprocessing.get("chosen", ())}  # fmt: skip
+    models, entry = [source.as_recipe() for source in _sources(responses)], preprocessing_entry(responses)
     return {
         "kernelviz": __version__,
         "command": "filter",
@@ -268,8 +266,19 @@ def filter_recipe(responses: Sequence[Response]) -> dict[str, object]:
         "view": [each.name for each in responses],
         "border": responses[0].border,
         "kernels": [each.kernel.tolist() for each in responses],
-        **({"preprocessing": chosen} if chosen else {}),
+        **({"preprocessing": entry} if entry else {}),
     }
+
+
+def preprocessing_entry(responses: Sequence[Response]) -> dict[str, object] | list[dict[str, object]] | None:
+    """``mean`` and ``std`` of the networks whose kernels read the colours as these do; a list if there are several.
+
+    Nothing is resized; other kernels read luma from 0 to 1.
+    """
+    sources = _sources([each for each in responses if each.source and each.kernel.ndim == 3])
+    entries = [entry for source in sources if (entry := source.preprocessing_entry())]
+    found = [{key: entry[key] for key in ("mean", "std", "chosen", "guessed")} for entry in entries]
+    return found[0] if len(found) == 1 else found or None
 
 
 def _sources(responses: Sequence[Response]) -> list[Source]:

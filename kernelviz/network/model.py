@@ -403,7 +403,9 @@ def load_model(
         timeout: Stop a request to the hub after this many seconds without progress.
         progress: Called with (label, done, total) during downloads; the numbers are bytes, 0 when unknown.
         weights_key: Where the weights are in a file that has several: the keys of its mappings and what the names begin
-            with, joined by dots: ``"model.state_dict"``. By default, averaged weights come first.
+            with, joined by dots: ``"model.state_dict"``, ``""`` for the top level. By default what fits completely, and
+            of that what is called an average (``ema``, ``swa``) first, and what follows another network (``teacher``,
+            ``encoder_k``) last; the choice and the others are in ``source.notes``.
         partial: Use what fits of a file. The layers without weights are in ``source.weights.missing``; their kernels and
             what depends on them cannot be drawn.
         model_args: Arguments of the class or function that builds the network.

@@ -80,7 +80,7 @@ def prepare(
         shown, batch = _as_levels(shares), _normalised_shares(shares, facts["mean"], facts["std"])
     offset, scale = _input_geometry(image.size, plan)
     notes += _notes(image.size, plan, offset, scale, grey=grey) + preprocessing_notes(facts)
-    settings = image.reading_recipe() | {name: facts[name] for name in facts.get("chosen", ())}
+    settings = image.reading_recipe()
     if len(used) < image.channels and "bands" not in settings:
         settings["bands"] = [channel + 1 for channel in used]
     seen = SeenImage(np.broadcast_to(shown, (*target, 3)).copy(), offset, scale, notes, settings)
@@ -96,7 +96,7 @@ def _check_channels(model: Model, image: Image, channels: int) -> None:
     if image.channels < channels and not (image.channels == 1 and channels == 3):
         raise InputSizeError(
             f"{model.source.model} takes images of {channels} channels.",
-            f"{image.name} has {counted(image.channels, 'band')}.",
+            f"{image.name} has {counted(image.channels, 'band')}{' as chosen' if image.bands else ''}.",
             "Give a TIFF or .npy file with as many bands, or choose them by --bands, which may repeat one.",
         )
 

@@ -103,20 +103,16 @@ def test_chosen_preprocessing_is_stated_everywhere(name, wide, run, texts_drawn)
     """``--mean`` and ``--std`` are on stderr, in the JSON document, in the recipe and in the figure."""
     from kernelviz.files.recipes import read_recipe
 
-    words = [*COMMANDS[name].format(wide).split(), "--mean", "0.1,0.2,0.3", "--std", "0.4", "--force"]
-    told = run(*words)
-    text = "(x − (0.1, 0.2, 0.3)) / 0.4"
+    told = run(*COMMANDS[name].format(wide).split(), "--mean", "0.1,0.2,0.3", "--std", "0.4", "--json")
+    document, text = told.document, "(x − (0.1, 0.2, 0.3)) / 0.4"
     assert text in told.err
     assert text in " ".join(" ".join(texts_drawn).split())
-    document = run(*words, "--json").document
-    assert document["preprocessing"]["mean"] == [0.1, 0.2, 0.3]
-    assert document["preprocessing"]["std"] == [0.4] * 3
+    used = document["preprocessing"]
+    assert (used["mean"], used["std"], used["chosen"]) == ([0.1, 0.2, 0.3], [0.4] * 3, ["mean", "std"])
+    assert used.get("interpolation", "") == ("" if name == "filter --from" else "bilinear")
     assert any(text in warning for warning in document["warnings"])
     for row in document["outputs"]:
-        if row["view"] != "basis":
-            recipe = read_recipe(row["path"])
-            held = recipe.get("asked") or recipe.get("seen") or recipe["preprocessing"]
-            assert held["mean"] == [0.1, 0.2, 0.3]
+        assert read_recipe(row["path"])["preprocessing"] == used
 
 
 def test_grey_enters_by_the_chosen_numbers(run):
@@ -150,14 +146,30 @@ def test_the_interpolation_is_used_and_stated(wide, run):
     words = f"features test_resnet {wide} --weights random -l layer1 --force --json"
     chosen = run(*words.split(), "--interpolation", "nearest").document
     assert any("nearest" in warning for warning in chosen["warnings"])
-    assert "preprocessing" not in run(*words.split()).document
+    assert chosen["preprocessing"]["interpolation"] == "nearest"
 
 
-def test_the_preprocessing_is_in_the_summary(wide, run):
-    """What was used is on stderr although nothing was chosen."""
-    told = run(*f"features test_resnet {wide} --weights random -l layer1".split())
-    assert "input: (x − " in told.err
-    assert "bilinear" in told.err
+@pytest.mark.parametrize("name", ["features", "explain layer --at"])
+def test_the_models_own_preprocessing_is_stated_too(name, wide, run, texts_drawn):
+    """What was used is on stderr, in the document and the recipe; in the figure only if it is not the model's own."""
+    from kernelviz.files.recipes import read_recipe
+
+    ran = run(*COMMANDS[name].format(wide).split(), "--json")
+    assert "input: (x − 0.5) / 0.5, bilinear" in ran.err
+    used = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bilinear", "chosen": [], "guessed": []}
+    assert ran.document["preprocessing"] == used
+    assert ran.document["outputs"]
+    for row in ran.document["outputs"]:
+        assert read_recipe(row["path"])["preprocessing"] == used
+    assert "preprocessed by" not in " ".join(texts_drawn)
+
+
+def test_a_classical_filter_reads_no_network(wide, run):
+    """Only a learned kernel reads the image less the mean of its network."""
+    learned = run(*f"filter {wide} --from test_resnet:conv1.0:0 --weights random --json".split())
+    assert learned.document["preprocessing"]["mean"] == [0.5] * 3
+    assert "input: (x − 0.5) / 0.5" in learned.err
+    assert run(*f"filter {wide} --kernel sobel-x --json".split()).document["preprocessing"] is None
 
 
 @pytest.mark.parametrize(

@@ -95,14 +95,41 @@ def test_one_pixel_does_not_change_the_scale_of_floats(top):
         assert changed.sum() <= 1
 
 
-def test_one_negative_value_does_not_change_the_scale_of_integers():
-    """The scale of 32-bit integers in [0, 65535] does not depend on one negative pixel either."""
-    values = RNG.integers(0, 40000, (30, 40)).astype(np.int32)
-    before = read_image(encoded(values, "TIFF")).pixels
-    values[0, 0] = -1
-    after = read_image(encoded(values, "TIFF"))
-    assert np.array_equal(after.pixels[1:], before[1:])
-    assert after.limits == (0, 65535)
+@pytest.mark.parametrize("kind", ["int16", "int32", "uint32", "float32"])
+def test_no_number_of_negative_values_switches_the_scale(kind):
+    """One more value that is negative, or beyond the scale, changes what others become by less than a hundredth."""
+    values = RNG.random((96, 128)) if kind == "float32" else RNG.integers(300, 4000, (96, 128))
+    order, odd = RNG.permutation(values.size), 3.0 if kind == "float32" else 100 if kind == "uint32" else -5
+    values.flat[order[0]] = odd
+    before = None
+    for number in [*range(118, 128), *range(240, 250), 2000]:
+        values.flat[order[:number]] = odd
+        image = read_image(npy(values.astype(kind)))
+        after = (300 if values.max() > 3 else 0.5) - image.limits[0], image.limits[1] - image.limits[0]
+        assert before is None or number in {240, 2000} or abs(after[0] / after[1] - before[0] / before[1]) < 0.01
+        before = after
+        if kind != "float32":
+            assert image.limits == (values.min(), values.max())
+            assert np.array_equal(image.shares(0) == 0, values == values.min())
+
+
+def test_positive_signed_values_have_their_own_range():
+    """What became 0 and 1 is stated; of a constant image that it is one, and of outliers where most values are."""
+    values = RNG.integers(100, 4000, (50, 60)).astype(np.int16)
+    image = read_image(npy(values))
+    assert image.limits == (values.min(), values.max())
+    assert image.notes == (f"16-bit signed values: {values.min()} became 0 and {values.max()} became 1",)
+    values[3, 4] = -32768
+    assert "; 98 % of them are from 1" in read_image(npy(values)).notes[0]
+    assert (
+        read_image(npy(values), range=(4000, 0))
+        .notes[0]
+        .startswith("16-bit signed values: 4000 became 0 and 0 became 1, inverted")
+    )
+    flat = {"int16": "16-bit signed values: all are 7, drawn black (see --range)",
+            "uint16": "16-bit values: 0 became 0 and 65535 became 1; all are 7"}  # fmt: skip
+    for kind, note in flat.items():
+        assert read_image(npy(np.full((9, 9), 7, kind))).notes == (note,)
 
 
 def test_the_range_is_what_was_chosen():
@@ -147,6 +174,33 @@ def test_bands_are_chosen_in_their_order():
     assert np.array_equal(read_image(encoded(four), bands=(4, 1, 2)).pixels, four[..., [3, 0, 1]])
     assert np.array_equal(read_image(encoded(four), bands=(4, 3, 2, 1)).values, four[..., ::-1])
     assert np.array_equal(read_image(encoded(RGB), bands=(2,)).pixels, grey3(RGB[..., 1]))
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "LA", "RGBA", "I;16"])
+def test_bands_are_those_of_the_file(mode):
+    """Grey has one band, whatever shows it, and opacity is one more: the others do not exist."""
+    total = {"LA": 2, "RGBA": 4}.get(mode, 1)
+    picture = Pillow.fromarray(WIDE) if mode == "I;16" else Pillow.fromarray(RGB).convert(mode)
+    data = encoded(picture)
+    for band in range(1, total + 1):
+        image = read_image(data, bands=(band,))
+        levels = np.asarray(picture).reshape(13, 17, -1)[..., band - 1]
+        levels = levels // 257 if mode == "I;16" else levels * (255 if mode == "1" else 1)
+        assert close(image, grey3(levels))
+        assert image.channels == 1
+        assert (f"band {band} of {total} bands" in image.notes) == (total > 1)
+    with pytest.raises(UsageError, match=f"has {total} band"):
+        read_image(data, bands=(total + 1,))
+
+
+def test_more_chosen_bands_than_are_read_are_refused():
+    """What was chosen is never left out: filters read one band or three, a network as many as it has inputs."""
+    for bands, read in (((1, 2), "one band is"), ((5, 4, 3, 2), "3 bands are")):
+        with pytest.raises(UsageError, match=f"Bands {', '.join(map(str, bands))} of image were .* only {read} read"):
+            kernelviz.apply_filter(read_image(npy(FIVE), bands=bands), "sobel-x")
+    assert read_image(npy(FIVE), bands=(4, 3, 2)).bands_for(1)[1] == ()
+    with pytest.raises(UsageError, match="only 3 bands are read"):
+        read_image(npy(FIVE), bands=(4, 3, 2, 1)).bands_for(3)
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,21 @@ def test_other_formats_are_named(name, tmp_path, monkeypatch):
     assert "PNG, JPEG" in caught.value.why
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x08\0\x05\0\x0a\0\0\0ISO_IR 100",  # the type of the value is implied
+        b"\x08\0\x05\0CS\x0a\0ISO_IR 100",
+        b"\x02\0\0\0UL\4\0\xbe\0\0\0",
+        b"DICM\x02\0\0\0UL\4\0\xbe\0\0\0",
+    ],
+)
+def test_dicom_without_its_preamble_is_named(data):
+    """Old files begin with their first element."""
+    with pytest.raises(BadImageError, match="a DICOM file"):
+        read_image(data)
+
+
 def test_real_svg_pdf_and_eps_are_named(tmp_path):
     """Documents written by matplotlib are rejected by the name of their format."""
     from matplotlib.figure import Figure

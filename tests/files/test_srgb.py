@@ -83,7 +83,13 @@ MODES = {
         "became 0",
     ),
     "32-bit like 8": (Image.fromarray(GREY.astype(np.int32)), "TIFF", {}, grey3(GREY), "255 became 1"),
-    "32-bit like 16": (Image.fromarray(WIDE.astype(np.int32)), "TIFF", {}, grey3(WIDE / 257), "65535 became 1"),
+    "32-bit": (
+        Image.fromarray(WIDE.astype(np.int32)),
+        "TIFF",
+        {},
+        grey3((WIDE - float(WIDE.min())) / float(WIDE.max() - WIDE.min()) * 255),
+        f"{WIDE.max()} became 1",
+    ),
 }
 
 

@@ -199,6 +199,14 @@ def test_colours_that_nothing_decodes_are_named():
     with pytest.raises(BadImageError, match="does not decode") as caught:
         read_image(tiff(FIVE, photometric="separated", planarconfig="contig"))
     assert "SEPARATED" in caught.value.why
+    for values, options in ((FIVE, {}), (FOUR[..., :3], {"photometric": "rgb"})):
+        data = bytearray((bands if values is FIVE else tiff)(values, **options))
+        tag = tifffile.TiffFile(io.BytesIO(bytes(data))).pages[0].tags[259]
+        for number, kind in ((34712, "JPEG 2000"), (50001, "WebP"), (50123, "scheme 50123")):
+            data[tag.valueoffset : tag.valueoffset + 2] = number.to_bytes(2, "little")
+            with pytest.raises(BadImageError, match="Pillow does not decode") as caught:
+                read_image(bytes(data))
+            assert f"compressed by {kind}, which kernelviz[tiff] does not decode either" in caught.value.why
 
 
 def test_no_library_prints(tmp_path):

@@ -158,8 +158,10 @@ def test_what_was_chosen_is_used_and_stated():
     assert seen.notes[-1] == (
         "preprocessed by the chosen mean, std and interpolation: (x − (0.1, 0.2, 0.3)) / 2, lanczos"
     )
-    recipe = seen.as_recipe()
-    assert (recipe["mean"], recipe["std"], recipe["interpolation"]) == ((0.1, 0.2, 0.3), (2.0,) * 3, "lanczos")
+    assert chosen.source.preprocessing_entry() == {
+        "mean": [0.1, 0.2, 0.3], "std": [2.0] * 3, "interpolation": "lanczos",
+        "chosen": ["mean", "std", "interpolation"], "guessed": [],
+    }  # fmt: skip
     same = model.with_preprocessing(
         **{key: model.source.preprocessing[key] for key in ("mean", "std", "interpolation")}
     )

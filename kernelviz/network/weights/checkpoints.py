@@ -48,7 +48,7 @@ _MOST_PICKLED = 16_000_000  # bytes of what is stored beside the tensors
 
 _NEWEST_PROTOCOL = 3  # of pickle; torch reads no newer one without running code
 
-_SAVE_WEIGHTS = 'save the weights alone, `torch.save(model.state_dict(), "weights.pt")`, and give that file.'
+SAVE_WEIGHTS = 'save the weights alone, `torch.save(model.state_dict(), "weights.pt")`, and give that file.'
 SAVE_DENSE = "Save the weights as plain dense tensors of floating-point numbers and give that file."
 _FETCH_AGAIN = "Copy or download the file again."
 _KINDS_READ = "Give a .safetensors file, or one that `torch.save(model.state_dict(), ...)` wrote."
@@ -168,7 +168,10 @@ def _read_content(file: Path, head: bytes, size: int) -> object:
         _check_archive(file, size)
     elif known := _known_format(file, head):
         raise bad_file(file, *known)
-    elif not re.match(rb"\x80[\x02-\x05]", head):
+    elif _PICKLE.match(head):
+        if _MAGIC not in head:
+            raise _plain_pickle(file)
+    else:
         raise bad_file(file, f"holds no weights: {_what_it_is(head)}", _KINDS_READ)
     return _guarded(file, _load_pickle)
 
@@ -187,6 +190,13 @@ def _check_types(file: Path, header: int) -> None:
             what = f"cannot be used: its tensor {shown(name)} is {shown(kind)}, which torch cannot read"
             raise bad_file(file, what, SAVE_DENSE)
 
+
+_PICKLE = re.compile(rb"\x80[\x02-\x05]|c[\w.]+\n\w+\n|\([dl]p0\n|[\]}]q\0")
+_MAGIC = bytes.fromhex("6cfc9c46f9206aa85019")  # at the beginning of the old format of torch.save
+_BEGINNING = 1 << 20  # bytes of a pickle in which names are looked for
+_IN_PICKLES = {"torch.storage._load_from_bytes", "_codecs.encode"}  # of tensors, and of arrays in old protocols
+
+_ALLOWED = {name for _, name in HARMLESS}
 
 _LOAD_LOCK = threading.Lock()
 
@@ -211,47 +221,90 @@ def _guarded(file: Path, load: Callable[[Path], object]) -> object:
             return load(file)
     except pickle.UnpicklingError as error:
         blocked = re.search(r"GLOBAL (\S+)", str(error))
-        name = blocked[1] if blocked else next(_called_names(file), "")
+        pickled = _pickled(file)
+        name = blocked[1] if blocked else next((each for each in _imported(pickled) if each not in _ALLOWED), "")
         if name:
-            raise _unsafe(file, name) from None
+            raise _unsafe(file, name, pickled) from None
         if (protocol := _protocol(file)) > _NEWEST_PROTOCOL:
             what = f"was saved with pickle protocol {protocol}, of which torch reads weights up to {_NEWEST_PROTOCOL}"
-            raise bad_file(file, what, f"With the default protocol, {_SAVE_WEIGHTS}") from None
+            raise bad_file(file, what, f"With the default protocol, {SAVE_WEIGHTS}") from None
         raise _damaged(file) from None
     except Exception as error:  # noqa: BLE001 - a damaged or hostile file makes the readers raise anything
         if "UntypedStorage" in str(error):
             what = "is in the old format of torch.save, in which torch reads no tensors of newer types such as float8"
-            raise bad_file(file, what, f"In its default format, {_SAVE_WEIGHTS}") from None
+            raise bad_file(file, what, f"In its default format, {SAVE_WEIGHTS}") from None
         raise _damaged(file) from None
+
+
+def _pickled(file: Path) -> bytes:
+    """The beginning of what was pickled in a file of ``torch.save`` or pickle; empty if it cannot be read."""
+    with contextlib.suppress(Exception), open_regular(file) as stream:
+        if stream.read(2) != b"PK":
+            stream.seek(0)
+            return stream.read(_BEGINNING)
+        with zipfile.ZipFile(stream) as archive:
+            name = next(each for each in archive.namelist() if each.endswith("data.pkl"))
+            with archive.open(name) as entry:
+                return entry.read(_BEGINNING)
+    return b""
 
 
 def _protocol(file: Path) -> int:
     """The version of the pickle format that a file of ``torch.save`` begins with; 0 if there is none."""
-    with contextlib.suppress(Exception), open_regular(file) as stream:
-        if stream.read(2) == b"PK":
-            with zipfile.ZipFile(stream) as archive:
-                name = next(each for each in archive.namelist() if each.endswith("data.pkl"))
-                with archive.open(name) as entry:
-                    head = entry.read(2)
-        else:
-            stream.seek(0)
-            head = stream.read(2)
-        return head[1] if head[0] == pickle.PROTO[0] and head[1] <= pickle.HIGHEST_PROTOCOL else 0
-    return 0
+    head = _pickled(file)[:2]
+    return head[1] if head[:1] == pickle.PROTO and len(head) == 2 and head[1] <= pickle.HIGHEST_PROTOCOL else 0
 
 
-def _called_names(file: Path) -> Iterator[str]:
-    """The names that a pickle of a newer protocol would import, read without running it; torch does not report them."""
+def _imported(pickled: bytes) -> Iterator[str]:
+    """The names that a pickle would import, but for those of torch's tensors, read without running it.
+
+    torch does not report them if the pickle is of a newer protocol.
+    """
     words: list[str] = []
-    try:
-        with open_regular(file) as stream:
-            for operation, argument, _ in pickletools.genops(stream):
-                if isinstance(argument, str):
-                    words.append(argument)
-                elif operation.name == "STACK_GLOBAL" and words[-2] not in {"collections", "torch._utils"}:
-                    yield ".".join(words[-2:])
-    except (ValueError, IndexError, OSError):
-        return
+    kept: dict[int, str] = {}
+    with contextlib.suppress(ValueError, IndexError):  # it is truncated
+        for operation, argument, _ in pickletools.genops(pickled):
+            if "UNICODE" in operation.name:
+                words.append(str(argument))
+            elif operation.name == "MEMOIZE" or "PUT" in operation.name:
+                kept[len(kept) if argument is None else int(argument)] = words[-1] if words else ""
+            elif "GET" in operation.name:
+                words.append(kept.get(int(argument or 0), ""))
+            elif operation.name in {"GLOBAL", "STACK_GLOBAL"}:
+                module, name = str(argument).split(" ") if operation.name == "GLOBAL" else words[-2:]
+                if module not in {"collections", "torch._utils"} and not re.match(
+                    r"torch \w*(Storage|Size)", f"{module} {name}"
+                ):
+                    yield f"{module}.{name}"
+
+
+def _holds_arrays(pickled: bytes) -> bool:
+    """Whether a pickle holds arrays of NumPy."""
+    return any(re.match(r"numpy\..*\.(_reconstruct|_frombuffer)$", name) for name in _imported(pickled))
+
+
+def _is_whole_network(pickled: bytes) -> bool:
+    """Whether a pickle holds attributes of ``torch.nn.Module``."""
+    return all(re.search(rb"[\x08\x0b](\0\0\0)?" + name, pickled) for name in (b"_parameters", b"_modules"))
+
+
+def _plain_pickle(file: Path) -> BadWeightsError:
+    """The error for a file that pickle wrote, without torch: no tensor of it can be read without running code."""
+    pickled = _pickled(file)
+    names = list(dict.fromkeys(_imported(pickled)))
+    others = [
+        name for name in names if name not in _IN_PICKLES and not re.match(r"numpy\.(dtype|ndarray|_?core\.)", name)
+    ]
+    if others:
+        return _unsafe(file, others[0], pickled)
+    if not names:
+        if len(pickled) < _BEGINNING and not pickled.endswith(pickle.STOP):
+            return _damaged(file)
+        return bad_file(file, "holds no weights, but values of Python that pickle wrote", _KINDS_READ)
+    if _holds_arrays(pickled):
+        return bad_file(file, "holds NumPy arrays that pickle wrote", _FROM_NUMPY)
+    what = "holds tensors that pickle wrote, and not torch.save: reading them would run code"
+    return bad_file(file, what, f"If you trust the file, load it with pickle and {SAVE_WEIGHTS}")
 
 
 def _check_archive(file: Path, size: int) -> None:
@@ -267,13 +320,15 @@ def _check_archive(file: Path, size: int) -> None:
     if names and all(name.endswith(".npy") for name in names):
         raise bad_file(file, "is a NumPy archive", _FROM_NUMPY)
     if "archive_format" in names or "serialized_exported_program.json" in names:
-        raise bad_file(file, "is a program of torch.export with its weights", f"Instead, {_SAVE_WEIGHTS}")
+        raise bad_file(file, "is a program of torch.export with its weights", f"Instead, {SAVE_WEIGHTS}")
     if "constants.pkl" in names:
-        raise bad_file(file, "is a TorchScript archive, a program with its weights", f"Instead, {_SAVE_WEIGHTS}")
+        raise bad_file(file, "is a TorchScript archive, a program with its weights", f"Instead, {SAVE_WEIGHTS}")
     if "data.pkl" not in names:
         raise bad_file(file, "is a zip archive, but not one of torch.save", _KINDS_READ)
     pickled = max(entry.file_size for entry in entries if entry.filename.endswith("data.pkl"))
     if pickled > _MOST_PICKLED:
+        if _holds_arrays(_pickled(file)):
+            raise bad_file(file, "holds NumPy arrays instead of tensors", _FROM_NUMPY)
         what = f"stores {pickled / 1e6:.0f} MB beside its tensors, at most {_MOST_PICKLED / 1e6:.0f} MB"
         raise bad_file(file, what, _KINDS_READ)
     if sum(entry.file_size for entry in entries) > size:
@@ -307,10 +362,12 @@ def _named_tensors(file: Path, content: object) -> dict[str, Tensor]:
 
 def no_tensors(file: Path, content: object) -> BadWeightsError:
     """The error for a file without named tensors."""
+    if _holds_arrays(_pickled(file)):
+        return bad_file(file, "holds NumPy arrays instead of tensors", _FROM_NUMPY)
     held = f"one object of type {type(content).__name__}"
     if isinstance(content, Mapping):
         held = ", ".join(shown(key) for key in list(content)[:5]) or "nothing"
-    return bad_file(file, f"holds no tensors by name, but {held}", f"Instead, {_SAVE_WEIGHTS}")
+    return bad_file(file, f"holds no tensors by name, but {held}", f"Instead, {SAVE_WEIGHTS}")
 
 
 def _without_prefixes(name: str) -> str:
@@ -345,11 +402,17 @@ def _is_number(dtype: torch.dtype) -> bool:
     return True
 
 
-def _unsafe(file: Path, blocked: str) -> BadWeightsError:
+def _unsafe(file: Path, blocked: str, pickled: bytes) -> BadWeightsError:
+    if _is_whole_network(pickled):
+        return BadWeightsError(
+            f"The weights file {shown(file)} holds a whole network, not its weights alone, and was not loaded.",
+            f"Loading it would import {shown(blocked)}; none of its code ran.",
+            f"If you trust the file, load it with its own program and {SAVE_WEIGHTS}",
+        )
     return BadWeightsError(
         f"The weights file {shown(file)} holds more than weights and was not loaded.",
         f"Loading it would import {shown(blocked)}; none of its code ran.",
-        f"If you trust the file, load it with its own program and {_SAVE_WEIGHTS}",
+        f"If you trust the file, load it with its own program and {SAVE_WEIGHTS}",
     )
 
 

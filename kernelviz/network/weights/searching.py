@@ -14,6 +14,7 @@ from torch.nn.parameter import is_lazy
 
 from kernelviz.errors import BadWeightsError
 from kernelviz.network.weights.checkpoints import (
+    SAVE_WEIGHTS,
     Checkpoint,
     Contents,
     bad_file,
@@ -49,11 +50,14 @@ if TYPE_CHECKING:
 
 _WRAPPED = frozenset({"module", "_orig_mod"})  # what parallel training and torch.compile put into names
 _AVERAGED = frozenset({"ema", "swa", "averaged", "average", "averaging", "polyak", "shadow"})
-_OF_OPTIMISERS = frozenset({"optimizer", "optim", "exp", "momentum", "grad", "grads", "gradients"})
+# What follows a network that is trained, or precedes it: it comes last. A teacher is an average in some methods, and in
+# distillation a network of its own; its name does not state which, so it is not taken for an average.
+_FOLLOWING = frozenset({"teacher", "target", "momentum", "k", "key", "old", "prev", "previous", "init", "initial"})
 _FIRST = ("state_dict", "model")  # of several that fit, after averaged ones
 _DEEPEST = 16  # levels of mappings
 _MOST_ENTRIES = 3_000_000  # values of a file; a small file may hold one mapping many times
 _MOST_CANDIDATES = 12
+_SETS_LISTED = 3
 _FEW_VALUES = 16
 
 # Left-overs that are no weights of a network. Words are looked for in the first part of a name.
@@ -64,6 +68,11 @@ _COUNTERS = frozenset({"total_ops", "total_params", "n_averaged"})  # of profile
 _OBSERVERS = re.compile(r"(^|\.)(activation_post_process|\w*fake_quant)(\.|$)")
 _QUANTISED = frozenset({"scale", "zero_point"})
 _PACKED = re.compile(r"\._packed_params\._packed_params\.([01])$")  # weight and bias of a quantised linear layer
+# What optimisers store: tensors of the shapes of the weights, often under their names, but no weights.
+_OF_OPTIMISERS = re.compile(
+    r"(?:.*_)?(?i:optim(?:i[sz]er)?s?)(?:[_A-Z].*)?|(?:max_)?exp_(?:avg|inf)\w*|momentum_buffer|square_avg|acc_delta"
+    r"|grads?|grad_avg|gradients"
+)
 _INDEXED = re.compile(r"^(\w+?)_(\d+)(?=\.)")
 
 
@@ -125,6 +134,11 @@ class Candidate:
         return not _AVERAGED.isdisjoint(self.words)
 
     @property
+    def entries(self) -> list[Entry]:
+        """All tensors under its keys and prefix."""
+        return [*self.matched.values(), *self.others.values()]
+
+    @property
     def words(self) -> list[str]:
         """The words of its keys and prefix."""
         return re.split(r"[._\-\s]", self.path.lower())
@@ -133,13 +147,12 @@ class Candidate:
     def rank(self) -> tuple[bool, bool, int, int]:
         """The lower, the better, of several that fit."""
         first = _FIRST.index(self.path) if self.path in _FIRST else len(_FIRST)
-        averages_gradients = not _OF_OPTIMISERS.isdisjoint(self.words)
-        return averages_gradients, not self.is_averaged, first, self.path.count(".")
+        return not self.is_averaged, not _FOLLOWING.isdisjoint(self.words), first, self.path.count(".")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A candidate with the network that was built for it, and how its tensors fit."""
+    """A candidate with the network that was built for it, how its tensors fit, and the ``rest`` of the candidates."""
 
     candidate: Candidate
     network: nn.Module
@@ -149,6 +162,7 @@ class Comparison:
     unexpected: tuple[str, ...]
     ignored: tuple[str, ...]
     dequantised: tuple[str, ...]
+    rest: tuple[Comparison, ...] = ()
 
     @property
     def is_complete(self) -> bool:
@@ -161,8 +175,22 @@ class Comparison:
         return self.total - len(self.lacking)
 
     @property
+    def order(self) -> tuple[Any, ...]:
+        """The lower, the better: weights that fit completely, most of the network, the rank, few others."""
+        averaged = self.candidate.is_averaged and self.is_complete
+        return not self.is_complete, not averaged, -self.matching, self.candidate.rank, len(self.unexpected)
+
+    @property
+    def text(self) -> str:
+        """Where they are in the file, and how they fit if they do not fit completely."""
+        path = self.candidate.path
+        how = [f"{self.matching} of {self.total} tensors"] if self.lacking else []
+        how += [name_list("beside", list(self.unexpected)).replace(":", "", 1)] if self.unexpected else []
+        return (f"under `{shown(path)}`" if path else "at the top level") + (f" ({', '.join(how)})" if how else "")
+
+    @property
     def may_be_partial(self) -> bool:
-        """Whether the file has most of the network, or the network most of the file, but for replaced parts.
+        """Whether the file has most of the network, or the network most of the file, but for replaced or added parts.
 
         Weights that are left over elsewhere belong to another architecture.
         """
@@ -171,12 +199,12 @@ class Comparison:
         replaced = {part for name in self.lacking for part in _parents(name)} - fitting
         own = {_top(name) for name in self.network.state_dict()}
         stray = [name for name in self.unexpected if _top(name) in own and replaced.isdisjoint(_parents(name))]
-        return 2 * self.matching >= min(self.total, given) > 0 and bool(self.lacking) and not stray
+        return 2 * self.matching >= min(self.total, given) > 0 and not stray
 
     @property
     def layers_without(self) -> tuple[str, ...]:
         """The layers that lack a tensor."""
-        return tuple(dict.fromkeys(name.rpartition(".")[0] or name for name in self.lacking))
+        return tuple(_layers(self.lacking))
 
 
 @dataclass(frozen=True)
@@ -205,52 +233,57 @@ def find_weights(
         default: The network as it is by default, even on ``meta``: the names of its tensors are looked for.
         build: Builds the network that given tensors fit.
         architecture: The name of the network, for messages.
-        key: Keys and prefix of the weights, joined by dots.
+        key: Keys and prefix of the weights, joined by dots; empty for the mapping at the top level.
         partial: Load what fits; what the file lacks is filled with NaN.
 
     Raises:
         BadWeightsError: the file does not contain the weights of the network, or not all of them.
     """
-    entries = list(_entries(contents))
-    if not entries:
+    every = list(_entries(contents))
+    if not every:
         raise no_tensors(contents.file, contents.value)
-    if key is not None:
-        entries = _below(contents, entries, key)
+    key = None if key is None else key.rstrip(".")
+    entries = _weights_alone(contents, every, default)
+    entries = entries if key is None else _below(contents, entries, key)
     candidates = _candidates(contents, entries, default.state_dict())
     if not candidates:
         raise _misfit(contents, _compare(contents, _largest(entries), build), default, architecture)
     rated = [_compare(contents, candidate, build) for candidate in candidates]
-    complete = sorted((each for each in rated if each.is_complete), key=lambda each: each.candidate.rank)
-    if complete:
-        return _loaded(contents, complete[0], architecture, [each.candidate for each in complete[1:]], key)
-    best = max(rated, key=lambda each: (each.matching, -len(each.unexpected)))
+    rated.sort(key=lambda each: (each.candidate.path != key, *each.order))
+    best = replace(rated[0], rest=tuple(each for each in rated[1:] if 2 * each.matching >= each.total))
+    if best.is_complete:
+        return _loaded(contents, best, default, architecture, key)
     if partial and best.may_be_partial:
-        return _partially_loaded(contents, best)
+        return _partially_loaded(contents, best, key)
     raise _misfit(contents, best, default, architecture)
 
 
-def _loaded(contents: Contents, best: Comparison, architecture: str, rest: list[Candidate], key: str | None) -> Found:
+def _loaded(contents: Contents, best: Comparison, default: nn.Module, architecture: str, key: str | None) -> Found:
     candidate = best.candidate
     weights = replace(contents.weights, key=candidate.key or None, prefix=candidate.prefix or None)
+    own = best.network.state_dict()
+    without = _layers(name for name in default.state_dict() if is_counted(name) and name not in own)
     notes = []
-    if candidate.path or rest:
-        notes.append(f"{best.total} tensors {candidate.text}")
-    if rest:
-        others = ", ".join(f"under `{shown(each.path)}`" if each.path else "at the top level" for each in rest[:3])
-        why = "; averaged weights come first" if candidate.is_averaged else ""
-        notes.append(f"weights of this network are also {others}{why} (see --weights-key)")
-    elsewhere = {entry.name for each in rest for entry in each.matched.values()}
-    notes += _more_notes(replace(best, ignored=tuple(name for name in best.ignored if name not in elsewhere)))
+    if candidate.path or best.rest or best.ignored or without:
+        text = f"{best.total} tensors {candidate.text}"
+        notes.append("; ".join(filter(None, [text, name_list("built without what the file lacks", without)])))
+    notes += _more_notes(best)
     notes += fit(best.network, Checkpoint(best.tensors, weights), architecture)
-    chosen = candidate.path and (rest or key is not None or candidate.is_averaged)
-    return Found(best.network, weights, tuple(notes), _mark(best, shown(candidate.path) if chosen else ""))
+    marks = [_which(best, key), name_list("without", without).replace(":", "", 1)]
+    return Found(best.network, weights, tuple(notes), _mark(best, marks))
 
 
-def _mark(best: Comparison, which: str) -> str:
-    return ", ".join(filter(None, [which, "dequantised" if best.dequantised else ""]))
+def _which(best: Comparison, key: str | None) -> str:
+    """What a label calls the weights, if there are others, or if they were chosen or averaged."""
+    chosen = best.rest or key is not None or best.candidate.is_averaged
+    return (shown(best.candidate.path) or "top level") if chosen else ""
 
 
-def _partially_loaded(contents: Contents, best: Comparison) -> Found:
+def _mark(best: Comparison, marks: list[str]) -> str:
+    return ", ".join(filter(None, [*marks, "dequantised" if best.dequantised else ""]))
+
+
+def _partially_loaded(contents: Contents, best: Comparison, key: str | None) -> Found:
     candidate = best.candidate
     weights = replace(
         contents.weights, key=candidate.key or None, prefix=candidate.prefix or None, missing=best.lacking
@@ -258,7 +291,8 @@ def _partially_loaded(contents: Contents, best: Comparison) -> Found:
     network, lacking = best.network, set(best.lacking)
     tensors = {name: value for name, value in best.tensors.items() if name not in lacking}
     numbers = f"{best.matching} of {best.total} tensors"
-    notes = [f"{numbers} {candidate.text}; {name_list('layers without weights', list(best.layers_without))}"]
+    without = name_list("layers without weights", list(best.layers_without))
+    notes = ["; ".join(filter(None, [f"{numbers} {candidate.text}", without]))]
     if best.unexpected:
         notes.append(name_list("not of this network", list(best.unexpected)))
     notes += _more_notes(best)
@@ -268,14 +302,21 @@ def _partially_loaded(contents: Contents, best: Comparison) -> Found:
         for name in lacking:
             if state[name].is_floating_point():
                 state[name].fill_(float("nan"))
-    return Found(network, weights, tuple(notes), _mark(best, f"partial: {numbers}"))
+    return Found(network, weights, tuple(notes), _mark(best, [_which(best, key), f"partial: {numbers}"]))
 
 
 def _more_notes(best: Comparison) -> list[str]:
-    """Notes about what was ignored and what was dequantised."""
-    notes = []
-    if best.ignored:
-        notes.append(name_list("ignored in the weights file", list(best.ignored)))
+    """Notes about the other sets of weights, about what was ignored and what was dequantised."""
+    notes, rest = [], best.rest
+    if rest:
+        more = f" and {len(rest) - _SETS_LISTED} more" if len(rest) > _SETS_LISTED else ""
+        others = ", ".join(each.text for each in rest[:_SETS_LISTED])
+        why = "; averaged weights come first" if best.candidate.is_averaged else ""
+        notes.append(f"weights of this network are also {others}{more}{why}; --weights-key chooses")
+    elsewhere = {entry.name for each in rest for entry in each.candidate.entries}
+    ignored = [name for name in best.ignored if name not in elsewhere]
+    if ignored:
+        notes.append(name_list("ignored in the weights file", ignored))
     if best.dequantised:
         verb = "was" if len(best.dequantised) == 1 else "were"
         notes.append(f"{counted(len(best.dequantised), 'quantised tensor')} {verb} dequantised to float32")
@@ -314,13 +355,35 @@ def _below(contents: Contents, entries: list[Entry], key: str) -> list[Entry]:
     Raises:
         BadWeightsError: there are none.
     """
-    start = f"{key.rstrip('.')}."
-    found = [each for each in entries if f"{_joined(each.key, each.name)}".startswith(start)]
+    start = f"{key}."
+    found = [each for each in entries if (_joined(each.key, each.name).startswith(start) if key else not each.key)]
     if not found:
         keys = list(dict.fromkeys(each.key or "(the top level)" for each in entries))
         hint = f"{name_list('There are tensors under', keys)}."
-        raise bad_file(contents.file, f"holds no tensors under {shown(key)}", hint)
+        where = f"under {shown(key)}" if key else "at the top level"
+        raise bad_file(contents.file, f"holds no tensors {where}", hint)
     return found
+
+
+def _weights_alone(contents: Contents, entries: list[Entry], default: nn.Module) -> list[Entry]:
+    """The tensors without those of an optimiser.
+
+    Raises:
+        BadWeightsError: there are no others.
+    """
+    own = {part for name in default.state_dict() for part in name.split(".")}
+
+    def of_optimiser(entry: Entry) -> str | None:
+        parts = _joined(entry.key, entry.name).split(".")
+        return next((part for part in parts if part not in own and _OF_OPTIMISERS.fullmatch(part)), None)
+
+    found = [(each, of_optimiser(each)) for each in entries]
+    weights = [each for each, part in found if part is None]
+    if not weights:
+        parts = list(dict.fromkeys(part for _, part in found if part))
+        what = f"holds no weights, but the state of an optimiser: {name_list('', parts).removeprefix(': ')}"
+        raise bad_file(contents.file, what, f"Instead, {SAVE_WEIGHTS}")
+    return weights
 
 
 def _candidates(contents: Contents, entries: list[Entry], state: Mapping[str, Tensor]) -> list[Candidate]:
@@ -350,19 +413,22 @@ def _candidates(contents: Contents, entries: list[Entry], state: Mapping[str, Te
         if start in twice:
             what = f"cannot be used: it holds {shown(twice[start])} twice, with and without a prefix"
             raise bad_file(contents.file, what)
-    return [_with_others(start, found[start], entries) for start in kept]
+    return [_with_others(start, found[start], entries, kept) for start in kept]
 
 
-def _with_others(start: str, matched: dict[str, Entry], entries: list[Entry]) -> Candidate:
-    """A candidate with the other tensors of its mapping."""
+def _with_others(start: str, matched: dict[str, Entry], entries: list[Entry], sets: list[str]) -> Candidate:
+    """A candidate with the other tensors of its mapping; those of another of the ``sets`` inside are not its own."""
     keys, taken = {each.key for each in matched.values()}, {id(each) for each in matched.values()}
     begin = f"{start}." if start else ""
+    inside = tuple(f"{each}." for each in sets if each.startswith(begin) and each != start)
     others: dict[str, Entry] = {}
     foreign: list[str] = []
     for each in entries:
         if id(each) in taken or (len(keys) == 1 and each.key not in keys):
             continue
-        if each.plain.startswith(begin):
+        if inside and each.plain.startswith(inside):
+            foreign.append(each.name)
+        elif each.plain.startswith(begin):
             others.setdefault(each.plain.removeprefix(begin), each)
         elif each.key in keys:
             foreign.append(each.name)
@@ -423,6 +489,8 @@ def _is_weight(name: str, value: Tensor, network: nn.Module, tensors: Mapping[st
 
 def _misfit(contents: Contents, best: Comparison, default: nn.Module, architecture: str) -> BadWeightsError:
     """The error for weights that do not fit: what the file is, if that is known, and what to do."""
+    if not best.candidate.matched and all(each.name.isdecimal() for each in best.candidate.others.values()):
+        return bad_file(contents.file, "holds tensors without names", f"Instead, {SAVE_WEIGHTS}")
     names = set(map(_unwrapped, default.state_dict()))
     split = [name for name in best.candidate.others if _INDEXED.sub(r"\1.\2", name) in names]
     if len(split) > best.matching / 2:
@@ -449,14 +517,17 @@ def _misfit(contents: Contents, best: Comparison, default: nn.Module, architectu
     except BadWeightsError as error:
         if not best.may_be_partial or "cannot be used" in error.what:
             return error
-        layers = ", ".join(map(shown, best.layers_without[:3]))
-        more = len(best.layers_without) - 3
-        layers += f" and {more} more" if more > 0 else ""
-        hint = f"All layers but {layers} fit: `--partial` (partial=True) uses them."
+        layers = name_list("All layers but", list(best.layers_without)).replace(":", "", 1)
+        hint = f"{layers or 'All layers'} fit: `--partial` (partial=True) uses them."
         return BadWeightsError(
             error.what, error.why, f"{hint} Or name the architecture that the file was trained with."
         )
     raise AssertionError  # pragma: no cover
+
+
+def _layers(names: Iterable[str]) -> list[str]:
+    """The modules whose tensors these are."""
+    return list(dict.fromkeys(name.rpartition(".")[0] or name for name in names))
 
 
 def _parents(name: str) -> list[str]:

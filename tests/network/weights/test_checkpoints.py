@@ -154,14 +154,47 @@ def test_the_environment_cannot_switch_the_check_off(tmp_path, monkeypatch):
     assert not marker.exists()
 
 
-@pytest.mark.parametrize("kind", ["zip", "legacy"])
+@pytest.mark.parametrize("kind", ["zip", "legacy", "pickle"])
 def test_a_whole_pickled_module_is_refused(tmp_path, kind):
-    """The class is named, and the hint says how to save weights alone."""
+    """It is called a network, the class is named, and the hint says how to save weights alone."""
     path = tmp_path / "net.pt"
-    save_as(kind, nn.Sequential(nn.Conv2d(1, 1, 1)), path)
+    network = nn.Sequential(nn.Conv2d(1, 1, 1))
+    if kind == "pickle":
+        path.write_bytes(pickle.dumps(network))
+    else:
+        save_as(kind, network, path)
     error = refusal(path)
+    assert "holds a whole network" in error.what
     assert "torch.nn.modules.container.Sequential" in error.why
     assert "model.state_dict()" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("make", "what", "hint"),
+    [
+        (
+            lambda state: {name: value.numpy() for name, value in state.items()},
+            "NumPy arrays that pickle",
+            "plot_kernels",
+        ),
+        (lambda state: state["conv.weight"].numpy(), "NumPy arrays that pickle", "plot_kernels"),
+        (lambda state: state, "tensors that pickle wrote, and not torch.save", "load it with pickle"),
+        (lambda _: {"a": [1, 2]}, "values of Python that pickle wrote", "torch.save"),
+    ],
+)
+def test_what_pickle_alone_wrote_is_named(tmp_path, state, make, what, hint):
+    """Neither damage nor foreign code is the reason: torch did not write the file."""
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        (tmp_path / "x.pkl").write_bytes(pickle.dumps(make(state), protocol))
+        error = refusal(tmp_path / "x.pkl")
+        assert what in error.what
+        assert hint in error.hint
+
+
+def test_arrays_that_torch_wrote_are_named(tmp_path, state):
+    """NumPy arrays in the place of tensors are not said to be nothing."""
+    torch.save({name: value.numpy() for name, value in state.items()}, tmp_path / "x.pt")
+    assert "NumPy arrays instead of tensors" in refusal(tmp_path / "x.pt").what
 
 
 def test_archives_that_are_not_of_torch(tmp_path):

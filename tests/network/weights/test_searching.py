@@ -128,7 +128,8 @@ def test_plain_weights_need_no_note(sd, load):
 )
 def test_what_belongs_to_no_layer_is_ignored_and_listed(sd, load, extra):
     """Counters, losses and metrics beside the weights do not make them another network's."""
-    assert load(sd | extra).source.notes == (f"ignored in the weights file: {', '.join(extra)}",)
+    ignored = f"ignored in the weights file: {', '.join(extra)}"
+    assert load(sd | extra).source.notes == ("72 tensors at the top level", ignored)
 
 
 @pytest.mark.parametrize("partial", [False, True])
@@ -184,6 +185,95 @@ def test_the_key_chooses(sd, load):
             kernelviz.load_model("resnet10t", weights="random", **choices)
 
 
+AUX = {"aux.weight": torch.ones(7, 64)}
+SEVERAL = {
+    "auxiliary": (
+        lambda sd: {"state_dict": {**named(zeros(sd) | AUX, "model."), **named(sd, "old.")}},
+        "state_dict.old", "under `state_dict.model` (beside aux.weight)",
+    ),
+    "distillation": (
+        lambda sd: {**named(headless(zeros(sd)), "backbone."), **named(sd, "student.")},
+        "student", "under `backbone`",
+    ),
+    "teacher": (lambda sd: {"teacher": zeros(sd), "student": sd}, "student", "under `teacher`"),
+    "momentum contrast": (
+        lambda sd: {"state_dict": {**named(zeros(sd), "module.encoder_k."), **named(sd, "module.encoder_q.")}},
+        "state_dict.module.encoder_q", "under `state_dict.module.encoder_k`",
+    ),
+    "inside": (lambda sd: {**sd, **named(zeros(sd), "old.")}, "top level", "under `old`"),
+    "averaged parameters alone": (
+        lambda sd: {"net": sd, "ema": {name: value for name, value in zeros(sd).items() if "running" not in name}},
+        "net", "under `ema` (47 of 77 tensors)",
+    ),
+}  # fmt: skip
+
+
+def headless(sd):
+    """The tensors without those of the classifier."""
+    return {name: value for name, value in sd.items() if not name.startswith("fc.")}
+
+
+@pytest.fixture(scope="module")
+def small():
+    """The state of a smaller network: 77 tensors."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return timm.create_model("test_resnet", num_classes=5).state_dict()
+
+
+@pytest.mark.parametrize("kind", SEVERAL)
+def test_several_sets_of_weights_are_a_choice_that_is_stated(small, load, kind):
+    """Every other set is named, and what was chosen is in the label: none is listed as ignored."""
+    make, chosen, other = SEVERAL[kind]
+    model = load(make(small), "test_resnet")
+    assert torch.equal(model.module.conv1[0].weight, small["conv1.0.weight"])
+    assert model.source.label == f"test_resnet, weights of x.pt ({chosen})"
+    assert model.source.notes[1:] == (f"weights of this network are also {other}; --weights-key chooses",)
+
+
+def test_of_several_that_fit_in_part_the_others_are_stated(small, load):
+    """With partial too; and a part that was added to a network that fits is left out."""
+    both = {**named(with_new_head(zeros(small)), "encoder_k."), **named(with_new_head(small), "encoder_q.")}
+    model = load(both, "test_resnet", partial=True)
+    assert torch.equal(model.module.conv1[0].weight, small["conv1.0.weight"])
+    assert model.source.label == "test_resnet, weights of x.pt (encoder_q, partial: 75 of 77 tensors)"
+    assert any("also under `encoder_k` (75 of 77 tensors, beside fc.0.weight" in note for note in model.source.notes)
+    with pytest.raises(BadWeightsError, match="77 of 78 tensors") as caught:
+        load(small | AUX, "test_resnet")
+    assert caught.value.hint.startswith("All layers fit: `--partial`")
+    assert load(small | AUX, "test_resnet", partial=True).source.notes[1] == "not of this network: aux.weight"
+
+
+@pytest.mark.parametrize("moments", [
+    lambda sd: {"optimizer": {"state": {"exp_avg": sd, "exp_avg_sq": sd}}}, lambda sd: {"momentum_buffer": sd},
+    lambda sd: {"opt": {"state": {name: {"exp_avg": value} for name, value in sd.items()}}},
+])  # fmt: skip
+def test_what_optimisers_store_is_never_taken_for_weights(small, load, moments):
+    """Moments have the names and the shapes of weights; a file with nothing else has no weights."""
+    assert load({"net": small, **moments(zeros(small))}, "test_resnet").source.notes == ("77 tensors under `net`",)
+    with pytest.raises(BadWeightsError, match="holds no tensors under nosuch") as caught:
+        load({"net": small, **moments(zeros(small))}, "test_resnet", weights_key="nosuch")
+    assert caught.value.hint == "There are tensors under: net."
+    with pytest.raises(BadWeightsError, match="holds no weights, but the state of an optimiser"):
+        load(moments(small), "test_resnet")
+
+
+def test_tensors_without_names_are_named(small, load):
+    """A list of parameters is no network of another architecture."""
+    with pytest.raises(BadWeightsError, match="holds tensors without names"):
+        load(list(small.values()), "test_resnet")
+
+
+def test_an_empty_key_is_the_top_level(small, load):
+    """What is not below any key can be chosen too, where averaged weights would come first."""
+    model = load({**small, "ema": zeros(small)}, "test_resnet", weights_key="")
+    assert torch.equal(model.module.conv1[0].weight, small["conv1.0.weight"])
+    assert model.source.label == "test_resnet, weights of x.pt (top level)"
+    with pytest.raises(BadWeightsError, match="holds no tensors at the top level") as caught:
+        load({"net": small}, "test_resnet", weights_key="")
+    assert caught.value.hint == "There are tensors under: net."
+
+
 def test_a_replaced_head(sd, load):
     """70 of 74 tensors fit: the error offers to use them, and partial does, without what has no weights."""
     with pytest.raises(BadWeightsError, match="70 of 74 tensors match") as caught:
@@ -210,7 +300,12 @@ def test_a_head_of_another_name_is_offered_as_partial(sd, load):
     assert load(renamed, partial=True).source.weights.missing == ("fc.weight", "fc.bias")
     beside = load({**named(body, "backbone."), "head.weight": torch.ones(7, 512)})
     assert beside.module.num_classes == 0
-    assert beside.source.notes[1] == "ignored in the weights file: head.weight"
+    assert beside.source.notes == (
+        "70 tensors at the top level, prefix `backbone.`; built without what the file lacks: fc",
+        "ignored in the weights file: head.weight",
+    )
+    assert load(body).source.notes == ("70 tensors at the top level; built without what the file lacks: fc",)
+    assert load(body).source.label == "resnet10t, weights of x.pt (without fc)"
 
 
 def test_what_depends_on_missing_weights_is_refused_by_name(sd, load):
