@@ -196,6 +196,14 @@ Timeout = Annotated[
         rich_help_panel=WEIGHTS,
     ),
 ]
+NoCache = Annotated[
+    bool,
+    typer.Option(
+        "--no-cache",
+        help="Do not use what earlier runs remembered of this model; `kernelviz env` shows where that is.",
+        rich_help_panel=WEIGHTS,
+    ),
+]
 Output = Annotated[
     Path,
     typer.Option("--output", "-o", metavar="DIR", help="Output directory; created if missing.", rich_help_panel=OUTPUT),
