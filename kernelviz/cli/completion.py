@@ -125,3 +125,16 @@ def complete_model(incomplete: str) -> list[str]:
         return []
     names = (f"{architecture}.{tag}" for tag in registry.tags(architecture))
     return [name for name in names if name.startswith(incomplete)]
+
+
+def complete_layer(model: object, arguments: object, incomplete: str) -> list[str]:
+    """The layers and containers of a model that start with this text, if an earlier run remembered the model."""
+    from kernelviz.cli.remembered import recalled_names
+
+    if not isinstance(model, str):
+        return []
+    try:
+        names = recalled_names(model, list(arguments) if isinstance(arguments, list | tuple) else [])
+    except Exception:  # noqa: BLE001  (completion must not print errors)
+        return []
+    return [name for name in names if name.startswith(incomplete)]

@@ -100,6 +100,7 @@ def layers(
             metavar="PATTERN",
             help="A module: its exact name, a glob over dotted names, or stage:0. A container selects the modules "
             "inside it. Repeatable.",
+            autocompletion=options.complete_layer,
             show_default=False,
         ),
     ] = None,

@@ -123,6 +123,13 @@ def _complete_model(incomplete: str) -> list[str]:
     return complete_model(incomplete)
 
 
+def complete_layer(ctx: typer.Context, incomplete: str) -> list[str]:
+    """The names of layers of the model that is typed already; for ``autocompletion``."""
+    from kernelviz.cli import completion
+
+    return completion.complete_layer(ctx.params.get("model"), ctx.params.get("model_arg"), incomplete)
+
+
 ModelName = Annotated[
     str,
     typer.Argument(
@@ -142,6 +149,7 @@ Layers = Annotated[
         "A container selects the convolutions inside it. Repeatable. "
         "Default: the first convolution.",
         show_default=False,
+        autocompletion=complete_layer,
     ),
 ]
 WeightsChoice = Annotated[

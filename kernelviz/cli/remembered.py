@@ -5,28 +5,34 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from kernelviz.errors import KernelvizError
-from kernelviz.files.facts import stored_kernels_from_plain, trace_as_plain, trace_from_plain
+from kernelviz.files.facts import (
+    operation_as_plain,
+    operation_from_plain,
+    stored_kernels_from_plain,
+    trace_as_plain,
+    trace_from_plain,
+)
 from kernelviz.files.remembered import can_remember, entries_directory, recall, remember
 from kernelviz.reading import read_regular
 from kernelviz.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from kernelviz.cli.session import ModelChoices
     from kernelviz.network.model import Model
     from kernelviz.network.stored_kernels import StoredKernels
     from kernelviz.network.weights.names import WeightsLocation
-    from kernelviz.traces import Trace
+    from kernelviz.traces import LayerOperation, Trace
 
 Restored = TypeVar("Restored")
 
-_NOT_READABLE = (ValueError, TypeError, KeyError, AttributeError)
+_NOT_READABLE = (LookupError, ValueError, TypeError, AttributeError)
 _LARGEST_VERSION = 10_000  # bytes of a version.py
 _THREADS = (
     "OMP_NUM_THREADS",
@@ -49,6 +55,31 @@ def remember_trace(choices: ModelChoices, found: Trace) -> None:
     key = _key("trace", choices)
     if key is not None and found.source and not _is_too_special(found.source.arguments):
         remember(key, trace_as_plain(found))
+
+
+def recalled_operation(choices: ModelChoices, layer: str) -> LayerOperation | None:
+    """The operation of a layer of a model without weights; None if it is not remembered."""
+    key = _key("operation", choices, layer=layer)
+    return None if key is None else _restored(operation_from_plain, recall(key))
+
+
+def remember_operation(choices: ModelChoices, layer: str, found: LayerOperation) -> None:
+    """Keep the operation of a layer, called as it was typed."""
+    key = _key("operation", choices, layer=layer)
+    if key is not None and found.source and not _is_too_special(found.source.arguments):
+        remember(key, operation_as_plain(found))
+
+
+def recalled_names(model: str, arguments: Sequence[str] = ()) -> list[str]:
+    """The layers of a model and the modules that contain them, if anything of it is remembered."""
+    from kernelviz.cli.session import ModelChoices
+    from kernelviz.network.selection import with_containers
+
+    bare = ModelChoices(model, None, arguments=arguments, runs=True)
+    if found := recalled_trace(bare):
+        return with_containers(layer.name for layer in found.layers)
+    kernels = recalled_kernels(replace(bare, weights="auto", runs=False))
+    return list(kernels.names.modules) if kernels else []
 
 
 def recalled_kernels(choices: ModelChoices) -> StoredKernels | None:
@@ -140,7 +171,7 @@ def _restored(restore: Callable[[Any], Restored], plain: Any) -> Restored | None
         return None
 
 
-def _key(kind: str, choices: ModelChoices) -> dict[str, Any] | None:
+def _key(kind: str, choices: ModelChoices, **more: str) -> dict[str, Any] | None:
     """All that a result depends on, besides the files of weights; None for models that are not remembered."""
     if ":" in choices.name or choices.weights in {"random", "hub"} or choices.device != "cpu" or choices.seed:
         return None  # code of the user, a configuration, random numbers, the hub's current weights
@@ -150,6 +181,7 @@ def _key(kind: str, choices: ModelChoices) -> dict[str, Any] | None:
     names = sorted(name for name in os.environ if name.startswith("HF_") or name in _CACHES)
     return {
         "kind": kind,
+        **more,
         "versions": [__version__, _fingerprint(), *map(_version_text, ("timm", "torch"))],
         "model": choices.name,
         "arguments": sorted(choices.arguments or ()),

@@ -1,6 +1,6 @@
 """What is known of a network, as JSON and back: its source, its layers, its convolutions.
 
-Restoring raises ``ValueError``, ``TypeError``, ``KeyError`` or ``AttributeError`` for what was not written here.
+Restoring raises ``LookupError``, ``ValueError``, ``TypeError`` or ``AttributeError`` for what was not written here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from kernelviz.network.stored_kernels import StoredKernels
 from kernelviz.records import ConvLayer, Source, Weights
 
 if TYPE_CHECKING:
-    from kernelviz.traces import Field, Trace, TracedLayer
+    from kernelviz.traces import Field, LayerOperation, Trace, TracedLayer
 
 Record = TypeVar("Record")
 
@@ -39,10 +39,7 @@ def source_from_plain(plain: Any) -> Source:
 
 def trace_as_plain(trace: Trace) -> dict[str, Any]:
     """JSON from which ``trace_from_plain`` restores the rows of a trace; what single units read is left out."""
-    layers = [
-        {**{each.name: getattr(layer, each.name) for each in fields(layer)}, "field": _field_as_plain(layer.field)}
-        for layer in trace.layers
-    ]
+    layers = list(map(_layer_as_plain, trace.layers))
     own = {name: getattr(trace, name) for name in ("input_size", "params", "macs", "stages")}
     source = trace.source and asdict(trace.source)
     return {**own, "first_names": dict(trace.first_names), "source": source, "layers": layers}
@@ -50,15 +47,48 @@ def trace_as_plain(trace: Trace) -> dict[str, Any]:
 
 def trace_from_plain(plain: Any) -> Trace:
     """Restore the rows of a trace, without what single units read."""
-    from kernelviz.traces import Trace, TracedLayer
-
-    def restored(layer: Any) -> TracedLayer:
-        return _record(TracedLayer, layer, field=_field_from_plain(layer["field"]))
+    from kernelviz.traces import Trace
 
     return _record(
-        Trace, plain, layers=tuple(map(restored, plain["layers"])), first_names=dict(plain["first_names"]),
+        Trace, plain, layers=tuple(map(_layer_from_plain, plain["layers"])), first_names=dict(plain["first_names"]),
         source=plain["source"] and source_from_plain(plain["source"]),
     )  # fmt: skip
+
+
+def operation_as_plain(found: LayerOperation) -> dict[str, Any]:
+    """JSON from which ``operation_from_plain`` restores the operation of a layer."""
+    kind = type(found.operation).__name__
+    operation = {each.name: getattr(found.operation, each.name) for each in fields(found.operation)}
+    own = {"input_size": found.input_size, "notes": found.notes, "source": found.source and asdict(found.source)}
+    return {**own, "layer": _layer_as_plain(found.layer), "operation": operation, "kind": kind}
+
+
+def operation_from_plain(plain: Any) -> LayerOperation:
+    """Restore the operation of a layer, without what single units read."""
+    from kernelviz.arithmetic import operations
+    from kernelviz.traces import LayerOperation
+
+    kind = {"Convolution", "TransposedConvolution", "Pooling"} & {plain["kind"]}
+    made = object.__new__(getattr(operations, kind.pop()))  # its sizes were checked when it was made
+    if set(plain["operation"]) != {each.name for each in fields(made)}:
+        raise TypeError(plain["kind"])
+    for name, value in plain["operation"].items():
+        object.__setattr__(made, name, _tuples(value))
+    rest = {key: value for key, value in plain.items() if key != "kind"}
+    source = plain["source"] and source_from_plain(plain["source"])
+    layer = _layer_from_plain(plain["layer"])
+    return _record(LayerOperation, rest, layer=layer, operation=made, source=source)
+
+
+def _layer_as_plain(layer: TracedLayer) -> dict[str, Any]:
+    own = {each.name: getattr(layer, each.name) for each in fields(layer)}
+    return {**own, "field": _field_as_plain(layer.field)}
+
+
+def _layer_from_plain(plain: Any) -> TracedLayer:
+    from kernelviz.traces import TracedLayer
+
+    return _record(TracedLayer, plain, field=_field_from_plain(plain["field"]))
 
 
 def _field_as_plain(field: Field | None) -> dict[str, Any] | None:
