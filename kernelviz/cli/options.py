@@ -127,7 +127,8 @@ def complete_layer(ctx: typer.Context, incomplete: str) -> list[str]:
     """The names of layers of the model that is typed already; for ``autocompletion``."""
     from kernelviz.cli import completion
 
-    return completion.complete_layer(ctx.params.get("model"), ctx.params.get("model_arg"), incomplete)
+    model = ctx.params.get("model") or next(iter(ctx.args), None)  # after `--layer` it is not parsed yet
+    return completion.complete_layer(model, ctx.params.get("model_arg"), incomplete)
 
 
 ModelName = Annotated[
