@@ -10,13 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from kernelviz.errors import KernelvizError
-from kernelviz.files.facts import (
-    operation_as_plain,
-    operation_from_plain,
-    stored_kernels_from_plain,
-    trace_as_plain,
-    trace_from_plain,
-)
 from kernelviz.files.remembered import can_remember, entries_directory, recall, remember
 from kernelviz.reading import read_regular
 from kernelviz.version import __version__
@@ -46,6 +39,8 @@ _CACHES = ("HOME", "USERPROFILE", "XDG_CACHE_HOME", "TORCH_HOME", "HUGGINGFACE_H
 
 def recalled_trace(choices: ModelChoices) -> Trace | None:
     """The trace of a model without weights for an input size as typed; None if it is not remembered."""
+    from kernelviz.files.facts import trace_from_plain
+
     key = _key("trace", choices)
     return None if key is None else _restored(trace_from_plain, recall(key))
 
@@ -54,11 +49,15 @@ def remember_trace(choices: ModelChoices, found: Trace) -> None:
     """Keep a trace, with its source as the document reports it."""
     key = _key("trace", choices)
     if key is not None and found.source and not _is_too_special(found.source.arguments):
+        from kernelviz.files.facts import trace_as_plain
+
         remember(key, trace_as_plain(found))
 
 
 def recalled_operation(choices: ModelChoices, layer: str) -> LayerOperation | None:
     """The operation of a layer of a model without weights; None if it is not remembered."""
+    from kernelviz.files.facts import operation_from_plain
+
     key = _key("operation", choices, layer=layer)
     return None if key is None else _restored(operation_from_plain, recall(key))
 
@@ -67,6 +66,8 @@ def remember_operation(choices: ModelChoices, layer: str, found: LayerOperation)
     """Keep the operation of a layer, called as it was typed."""
     key = _key("operation", choices, layer=layer)
     if key is not None and found.source and not _is_too_special(found.source.arguments):
+        from kernelviz.files.facts import operation_as_plain
+
         remember(key, operation_as_plain(found))
 
 
@@ -84,6 +85,8 @@ def recalled_names(model: str, arguments: Sequence[str] = ()) -> list[str]:
 
 def recalled_kernels(choices: ModelChoices) -> StoredKernels | None:
     """Where the kernels of a model are stored, if it is remembered and the file with its weights is as it was."""
+    from kernelviz.files.facts import stored_kernels_from_plain
+
     key = _key("kernels", choices)
     return None if key is None else _restored(stored_kernels_from_plain, recall(key))
 
