@@ -127,7 +127,7 @@ def layers(
 
     def work(report: Report) -> None:
         chosen = ModelChoices(
-            model, None, arguments=model_arg, runs=True, input_size=input_size, cache=not no_cache
+            model, None, arguments=model_arg, runs=True, input_size=input_size, cache=not (no_cache or plot)
         )  # fmt: skip
         with terminal.progress(shown=not quiet) as progress:
             found, broken = find_trace(chosen, report, progress)
