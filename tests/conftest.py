@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +24,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HOME"] = os.environ["TORCH_HOME"] = tempfile.mkdtemp(prefix="kernelviz-tests-")
 atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
+
+# A file instead of the directory: nothing of a network is remembered, except by tests with a cache of their own.
+CACHE = Path(os.environ["HF_HOME"], "cache")
+os.environ["XDG_CACHE_HOME"] = str(CACHE)
+(CACHE / "kernelviz").mkdir(parents=True)
+(CACHE / "kernelviz" / "networks").touch()
 
 
 def pytest_collection_finish():

@@ -34,6 +34,7 @@ FLOORS = [
 
 NETWORK_FLOORS = [
     ["weights", "snapshot", "selection", "failures"],
+    ["stored_kernels"],
     ["own_code", "torchvision_models"],
     ["model"],
     ["convolutions", "preprocessing", "classes"],

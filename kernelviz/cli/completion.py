@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kernelviz.errors import KernelvizError
+from kernelviz.files.remembered import cache_directory
 from kernelviz.reading import read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from kernelviz.network.weights.names import Registry
 
@@ -37,9 +36,10 @@ def kept_index(
     A cached list of another version, or one that ``from_plain`` cannot read, is replaced; one that cannot be written is
     not cached.
     """
-    path = index_path() if library == "timm" else index_path().with_stem(library)
-    if not path.is_absolute():  # there is no home directory, and no cache
+    path = index_path()
+    if path is None:
         return find_out()
+    path = path if library == "timm" else path.with_stem(library)
     try:
         return from_plain(_read(path, version))
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
@@ -52,15 +52,10 @@ def kept_index(
     return index
 
 
-def index_path() -> Path:
-    """The file in the user's cache directory that holds the list."""
-    home = Path(os.path.expanduser("~"))  # noqa: PTH111  (pathlib raises an error if there is none)
-    default = home / ".cache"
-    if sys.platform == "win32":
-        default = Path(os.getenv("LOCALAPPDATA") or home / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        default = home / "Library" / "Caches"
-    return Path(os.getenv("XDG_CACHE_HOME") or default) / "kernelviz" / "models.json"
+def index_path() -> Path | None:
+    """The file in the user's cache directory that holds the list; None if there is no home directory."""
+    directory = cache_directory()
+    return directory and directory / "models.json"
 
 
 def _read(path: Path, version: str) -> Any:
@@ -129,4 +124,17 @@ def complete_model(incomplete: str) -> list[str]:
     if architecture not in registry.architectures:
         return []
     names = (f"{architecture}.{tag}" for tag in registry.tags(architecture))
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def complete_layer(model: object, arguments: object, incomplete: str) -> list[str]:
+    """The layers and containers of a model that start with this text, if an earlier run remembered the model."""
+    from kernelviz.cli.remembered import recalled_names
+
+    if not isinstance(model, str):
+        return []
+    try:
+        names = recalled_names(model, list(arguments) if isinstance(arguments, list | tuple) else [])
+    except Exception:  # noqa: BLE001  (completion must not print errors)
+        return []
     return [name for name in names if name.startswith(incomplete)]

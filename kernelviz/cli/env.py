@@ -36,7 +36,7 @@ def env(*, as_json: Json = False, quiet: Quiet = False, debug: Debug = False) ->
         report.environment = {"timm": packages["timm"], **facts}
         report.more = {
             "python": platform.python_version(), "platform": platform.platform(), "packages": packages,
-            "devices": facts["devices"], "hub": hub,
+            "devices": facts["devices"], "hub": hub, "cache": own_cache(),
         }  # fmt: skip
         if not as_json:
             print_table(facts, hub, packages)
@@ -44,10 +44,19 @@ def env(*, as_json: Json = False, quiet: Quiet = False, debug: Debug = False) ->
     return run_command("env", work, as_json=as_json, quiet=quiet, debug=debug)
 
 
+def own_cache() -> dict[str, Any]:
+    """Where networks are remembered, None without a home directory, and how many bytes that takes."""
+    from kernelviz.files.remembered import entries_directory, entries_size
+
+    directory = entries_directory()
+    return {"path": directory and str(directory), "bytes": entries_size()}
+
+
 def print_table(facts: Mapping[str, Any], hub: Mapping[str, Any], packages: Mapping[str, str | None]) -> None:
     """Print what is installed, one fact per line."""
     from kernelviz.cli import terminal
 
+    own = own_cache()
     rows = {
         "kernelviz": __version__,
         "python": f"{platform.python_version()} ({sys.executable})",
@@ -58,6 +67,7 @@ def print_table(facts: Mapping[str, Any], hub: Mapping[str, Any], packages: Mapp
         "hub": hub["endpoint"] + (" (offline: HF_HUB_OFFLINE is set)" if hub["offline"] else ""),
         "hub cache": hub["cache"],
         "link cache": hub["links"],
+        "remembered": f"{own['path'] or 'nothing'} ({own['bytes'] / 1e6:.1f} MB)",
     }
     wide = max(map(len, rows))
     for name, text in rows.items():

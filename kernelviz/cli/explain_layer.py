@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kernelviz.cli import options, session, terminal
+from kernelviz.cli import options, remembered, session, terminal
 from kernelviz.cli.explain import Directory
 from kernelviz.cli.session import ImageChoices, ModelChoices, OutputChoices, run_command
 from kernelviz.errors import UsageError
@@ -29,6 +29,7 @@ LayerName = Annotated[
     typer.Argument(
         metavar="LAYER",
         help="A convolution or a pooling, or a module that contains exactly one; `kernelviz layers` lists them.",
+        autocompletion=options.complete_layer,
     ),
 ]
 ImagePath = Annotated[
@@ -96,6 +97,7 @@ def layer(
     file_format: options.Format = options.FileFormat.PNG,
     output: Directory = None,
     arrays: options.Arrays = False,
+    no_cache: options.NoCache = False,
     force: options.Force = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -109,7 +111,7 @@ def layer(
     def work(report: Report) -> None:
         chosen = ModelChoices(
             model, weights, seed, timeout, str(device), threads, weights_key=weights_key, partial=fitting,
-            arguments=model_arg, runs=True, input_size=input_size,
+            arguments=model_arg, runs=True, input_size=input_size, cache=not no_cache,
         )  # fmt: skip
         reading = ImageChoices(value_range, bands, mean, std, interpolation)
         choices = LayerChoices(chosen, layer, image, at, channels, input_size, crop, reading)
@@ -158,11 +160,17 @@ def explain_sizes(choices: LayerChoices, report: Report, progress: Progress) -> 
     from kernelviz.explain.texts import layer_lines, layer_operation_entry
 
     bare = replace(choices.model, weights=None, weights_key=None, partial=False, device="cpu")
-    network = session.load(bare, report, progress)
-    from kernelviz.network.layer_operation import layer_operation
+    found = remembered.recalled_operation(bare, choices.layer) if bare.cache else None
+    if found is not None and found.source is not None:
+        session.announce(found.source, bare, report)
+    else:
+        network = session.load(bare, report, progress)
+        from kernelviz.network.layer_operation import layer_operation
 
-    progress(f"tracing {choices.model.name}", 0, 0)
-    found = layer_operation(network, choices.layer, options.parse_size(choices.input_size, network, traced=True))
+        progress(f"tracing {choices.model.name}", 0, 0)
+        found = layer_operation(network, choices.layer, options.parse_size(choices.input_size, network, traced=True))
+        if bare.cache:
+            remembered.remember_operation(bare, choices.layer, found)
     report.more |= {**layer_operation_entry(found), "preprocessing": None}
     return layer_lines(found)
 

@@ -110,6 +110,7 @@ Layers = Annotated[
         help="A module: its exact name (name#2: its second run, name:0: a part of a tuple), a glob over dotted names "
         "('layer*.act2'), or stage:0. A container selects itself. Repeatable. "
         "Default: the first convolution, the stages, and an overview.",
+        autocompletion=options.complete_layer,
         show_default=False,
     ),
 ]

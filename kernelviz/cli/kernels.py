@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kernelviz.cli import options, session, terminal
+from kernelviz.cli.kernel_sources import open_kernels
 from kernelviz.cli.session import ModelChoices, OutputChoices, PictureChoices, run_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kernelviz.cli.kernel_sources import KernelSource
     from kernelviz.cli.session import Report
     from kernelviz.drawing.sheets import Sheet
-    from kernelviz.network.model import Model
     from kernelviz.records import ConvLayer
 
 
@@ -52,6 +53,7 @@ def kernels(
     file_format: options.Format = options.FileFormat.PNG,
     output: options.Output = Path("kernelviz-out"),
     arrays: options.Arrays = False,
+    no_cache: options.NoCache = False,
     force: options.Force = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -71,14 +73,15 @@ def kernels(
         session.check_choices(destination, picture)
         with terminal.progress(shown=not quiet) as progress:
             wanted = ModelChoices(
-                model, weights, seed, timeout, weights_key=weights_key, partial=fitting, arguments=model_arg
-            )
-            network = session.load(wanted, report, progress)
-            pictures = plan(network, layer, str(view), destination, report, stored=stored, cmap=cmap)
+                model, weights, seed, timeout, weights_key=weights_key, partial=fitting, arguments=model_arg,
+                cache=not no_cache,
+            )  # fmt: skip
+            found = open_kernels(wanted, layer, report, progress)
+            pictures = plan(found, str(view), destination, report, stored=stored, cmap=cmap)
             check_channels(picture.channels, [each.layer for each in pictures])
             for done, each in enumerate(pictures):
                 progress(each.layer.name, done, len(pictures))
-                draw_one = partial(draw, network, each, picture, destination, report, stored=stored)
+                draw_one = partial(draw, found, each, picture, destination, report, stored=stored)
                 session.attempt(report, each.layer.name, len(pictures), draw_one)
 
     return run_command("kernels", work, as_json=as_json, quiet=quiet, verbose=verbose, debug=debug)
@@ -97,8 +100,7 @@ def check_channels(channels: str | None, layers: Sequence[ConvLayer]) -> None:
 
 
 def plan(
-    network: Model,
-    patterns: Sequence[str] | None,
+    found: KernelSource,
     view: str,
     output: OutputChoices,
     report: Report,
@@ -109,30 +111,28 @@ def plan(
     """One picture for each selected layer that has this view; their paths are free.
 
     Raises:
-        KernelvizError: no such layer, no layer with this view, a view that takes no colour map, or a path is taken.
+        KernelvizError: no layer with this view, a view that takes no colour map, or a path is taken.
     """
     from kernelviz.files.names import file_stems
-    from kernelviz.network.convolutions import left_out, select_layers
     from kernelviz.views.kernel_views import check_cmap, resolve_view
 
-    layers = select_layers(network, patterns)
-    for name, why in left_out(network, patterns).items():
+    for name, why in found.left_out.items():
         report.warnings.append(f"{name} {why}")
         report.inform(f"Left out: {name} {why}")
     views: dict[str, str] = {}
 
     def find_view(layer: ConvLayer) -> None:
         shape = (layer.out_channels, layer.in_channels // layer.groups, *layer.kernel_size)
-        found = resolve_view(shape, layer.groups, view)
-        check_cmap(found, cmap, chosen=view != "auto")
-        views[layer.name] = found
+        resolved = resolve_view(shape, layer.groups, view)
+        check_cmap(resolved, cmap, chosen=view != "auto")
+        views[layer.name] = resolved
 
-    for layer in layers:
-        session.attempt(report, layer.name, len(layers), partial(find_view, layer))
-    source = network.source
-    names = [(source.stem, name, "kernels", found, *(["stored"] if stored else [])) for name, found in views.items()]
+    for layer in found.layers:
+        session.attempt(report, layer.name, len(found.layers), partial(find_view, layer))
+    source = found.source
+    names = [(source.stem, name, "kernels", each, *(["stored"] if stored else [])) for name, each in views.items()]
     pictures = []
-    for layer, stem in zip([each for each in layers if each.name in views], file_stems(names), strict=True):
+    for layer, stem in zip([each for each in found.layers if each.name in views], file_stems(names), strict=True):
         identity = {
             "command": "kernels", "model": source.as_recipe(), "layer": layer.name, "view": views[layer.name],
             "stored": stored or None,
@@ -143,7 +143,7 @@ def plan(
 
 
 def draw(
-    network: Model,
+    found: KernelSource,
     target: KernelPicture,
     picture: PictureChoices,
     output: OutputChoices,
@@ -154,10 +154,9 @@ def draw(
     """Read the kernels of one layer, draw them, write the files and report them."""
     from kernelviz.drawing.sheets import make_sheet
     from kernelviz.files.writing import save_arrays
-    from kernelviz.network.kernels import read_kernels
 
     name = target.layer.name
-    sheet = make_sheet(read_kernels(network, target.layer, stored=stored), view=target.view, **asdict(picture))
+    sheet = make_sheet(found.read(target.layer, stored=stored), view=target.view, **asdict(picture))
     session.save_sheet(sheet, target.path, bare=picture.bare, force=output.force)
     more = sheet.caption if report.verbose else sheet.notes
     report.inform(*terminal.with_notes(summary(target.layer, sheet), more))

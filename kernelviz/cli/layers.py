@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from kernelviz.cli.session import Report
-    from kernelviz.network.model import Model
+    from kernelviz.cli.session import ModelChoices, Report
+    from kernelviz.cli.terminal import Progress
     from kernelviz.traces import Trace, TracedLayer
 
 
@@ -100,6 +100,7 @@ def layers(
             metavar="PATTERN",
             help="A module: its exact name, a glob over dotted names, or stage:0. A container selects the modules "
             "inside it. Repeatable.",
+            autocompletion=options.complete_layer,
             show_default=False,
         ),
     ] = None,
@@ -108,6 +109,7 @@ def layers(
     input_size: options.InputSize = None,
     layout: Layout = False,
     plot: Plot = False,
+    no_cache: options.NoCache = False,
     file_format: options.Format = options.FileFormat.PNG,
     output: options.Output = Path("kernelviz-out"),
     force: options.Force = False,
@@ -120,25 +122,15 @@ def layers(
 
     For example: kernelviz layers resnet18d --kind conv
     """
-    from kernelviz.cli.session import ModelChoices, load, run_command
-    from kernelviz.traces import Trace, layer_entry
+    from kernelviz.cli.session import ModelChoices, run_command
+    from kernelviz.traces import layer_entry
 
     def work(report: Report) -> None:
+        chosen = ModelChoices(
+            model, None, arguments=model_arg, runs=True, input_size=input_size, cache=not (no_cache or plot)
+        )  # fmt: skip
         with terminal.progress(shown=not quiet) as progress:
-            chosen = ModelChoices(model, None, arguments=model_arg, runs=True, input_size=input_size)
-            network = load(chosen, report, progress)
-            from kernelviz.network.tracing.trace import trace
-
-            progress(f"tracing {model}", 0, 0)
-            tag, licence = published(network)
-            report.source = replace(network.source, tag=tag, licence=licence)
-            broken = None
-            try:
-                found = trace(network, options.parse_size(input_size, network, traced=True))
-            except BrokenPassError as error:
-                if not isinstance(error.trace, Trace) or not error.trace.layers:
-                    raise
-                found, broken = error.trace, error
+            found, broken = find_trace(chosen, report, progress)
         try:
             listed = choose(found, layer, kind)
         except UsageError as error:
@@ -146,12 +138,12 @@ def layers(
         if as_json:
             report.more = {
                 "input_size": list(found.input_size),
-                "preprocessing": dict(network.source.preprocessing),
+                "preprocessing": dict(report.source.preprocessing) if report.source else {},
                 "layers": [layer_entry(one) for one in listed],
                 "totals": {key: sum(getattr(one, key) for one in listed) for key in ("params", "macs")},
             }
         else:
-            report.inform(*heading(network, found))
+            report.inform(*heading(found))
         if plot and not broken:
             draw(found, output, str(file_format), report, force=force)
         elif not as_json:
@@ -199,24 +191,54 @@ def matching(traced: Trace, pattern: str) -> list[str]:
     return found
 
 
-def heading(network: Model, found: Trace) -> list[str]:
+def heading(found: Trace) -> list[str]:
     """The lines above the table."""
-    expects = network.source.preprocessing
+    source = found.source
+    if source is None:
+        return []
+    expects = source.preprocessing
     channels, height, width = found.input_size
     sums = f"{found.params:,} parameters, {found.macs:,} multiply-adds at {channels} × {height} × {width}"
     colours = f"mean {expects['mean']}, std {expects['std']}"
     lines = [
-        f"{network.source.model}: {sums}",
+        f"{source.model}: {sums}",
         f"preprocessing: {colours}, {expects['interpolation']}, crop {expects['crop_pct']}",
     ]
-    tag, licence = published(network)
-    return [*lines, f"licence of the weights{f' ({tag})' if tag else ''}: {licence or 'unknown'}"]
+    return [*lines, f"licence of the weights{f' ({source.tag})' if source.tag else ''}: {source.licence or 'unknown'}"]
 
 
-def published(network: Model) -> tuple[str | None, str | None]:
-    """The tag and the licence of the weights that are published for this network; None if unknown."""
+def find_trace(choices: ModelChoices, report: Report, progress: Progress) -> tuple[Trace, BrokenPassError | None]:
+    """The trace of a model, remembered or observed, with the tag and the licence of its published weights.
+
+    If its forward pass breaks, the layers that ran before, and the error.
+
+    Raises:
+        KernelvizError: the model cannot be built, or nothing of it runs.
+    """
+    from kernelviz.cli import remembered, session
+    from kernelviz.traces import Trace
+
+    known = remembered.recalled_trace(choices) if choices.cache else None
+    if known is not None and known.source is not None:
+        session.announce(known.source, choices, report)
+        return known, None
+    network = session.load(choices, report, progress)
+    from kernelviz.network.tracing.trace import trace
+
+    progress(f"tracing {choices.name}", 0, 0)
     facts = getattr(network.module, "pretrained_cfg", None) or {}
-    return network.source.tag or facts.get("tag"), network.source.licence or facts.get("license")
+    tag, licence = network.source.tag or facts.get("tag"), network.source.licence or facts.get("license")
+    source = report.source = replace(network.source, tag=tag, licence=licence)
+    try:
+        found = trace(network, options.parse_size(choices.input_size, network, traced=True))
+    except BrokenPassError as error:
+        if not isinstance(error.trace, Trace) or not error.trace.layers:
+            raise
+        return replace(error.trace, source=source), error
+    found = replace(found, source=source)
+    if choices.cache:
+        remembered.remember_trace(choices, found)
+    return found, None
 
 
 def show(found: Trace, chosen: Sequence[TracedLayer], *, layout: bool, quiet: bool) -> None:

@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kernelviz.cli import options, session, terminal
+from kernelviz.cli.kernel_sources import open_kernels
 from kernelviz.cli.session import ModelChoices, OutputChoices, run_command
 from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kernelviz.cli.kernel_sources import KernelSource
     from kernelviz.cli.session import Report
     from kernelviz.cli.terminal import Progress
     from kernelviz.filters.matching import Matches
-    from kernelviz.network.model import Model
     from kernelviz.records import ConvLayer
 
 
@@ -54,6 +57,7 @@ def match(
     file_format: options.Format = options.FileFormat.PNG,
     output: options.Output = Path("kernelviz-out"),
     arrays: options.Arrays = False,
+    no_cache: options.NoCache = False,
     force: options.Force = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -74,30 +78,29 @@ def match(
         report.more["kernels"] = []
         with terminal.progress(shown=not quiet) as progress:
             wanted = ModelChoices(
-                model, weights, seed, timeout, weights_key=weights_key, partial=fitting, arguments=model_arg
-            )
-            network = session.load(wanted, report, progress)
-            chosen = comparable_layers(network, layer, report)
+                model, weights, seed, timeout, weights_key=weights_key, partial=fitting, arguments=model_arg,
+                cache=not no_cache,
+            )  # fmt: skip
+            kernels = open_kernels(wanted, layer, report, progress)
+            chosen = comparable_layers(kernels.layers, report)
             choices = {"planes": planes, "level": level, "gabor": gabor}
             for one in chosen:
                 compare_one = partial(
-                    compare, network, one, destination, report, choices=choices, palette=palette, progress=progress
+                    compare, kernels, one, destination, report, choices=choices, palette=palette, progress=progress
                 )
                 session.attempt(report, one.name, len(chosen), compare_one)
 
     return run_command("match", work, as_json=as_json, quiet=quiet, verbose=verbose, debug=debug)
 
 
-def comparable_layers(network: Model, patterns: list[str] | None, report: Report) -> list[ConvLayer]:
-    """The selected layers whose kernels can be compared with classical filters; the others are reported.
+def comparable_layers(layers: Sequence[ConvLayer], report: Report) -> list[ConvLayer]:
+    """The layers whose kernels can be compared with classical filters; the others are reported.
 
     Raises:
         UsageError: there are none.
     """
     from kernelviz.filters.bank import LARGEST
-    from kernelviz.network.convolutions import select_layers
 
-    layers = select_layers(network, patterns)
     chosen = [
         one for one in layers if len(one.kernel_size) == 2 and len(set(one.kernel_size)) == 1
         and 2 <= one.kernel_size[0] <= LARGEST
@@ -116,7 +119,7 @@ def comparable_layers(network: Model, patterns: list[str] | None, report: Report
 
 
 def compare(
-    network: Model,
+    kernels: KernelSource,
     layer: ConvLayer,
     output: OutputChoices,
     report: Report,
@@ -131,17 +134,16 @@ def compare(
     from kernelviz.filters.formulas import SMALLEST
     from kernelviz.filters.match_pages import caption_lines, in_colour, naming_text, plot_matches
     from kernelviz.filters.matching import LEVEL, match_entry, match_kernels, match_table
-    from kernelviz.network.kernels import read_kernels
 
     progress(layer.name, 0, 0)
-    bank = read_kernels(network, layer)
+    bank = kernels.read(layer)
     if report.as_json and bank.weight.shape[1] <= 3:
         choices = {**choices, "planes": True}
     found = match_kernels(bank, progress=progress, **choices)
     figure = plot_matches(found, palette=palette.value)
     unusual = [f"level{found.level:g}"] if found.level != LEVEL else []
     unusual += ["no-gabor"] if not choices["gabor"] and bank.weight.shape[2] >= SMALLEST else []
-    (stem,) = file_stems([(network.source.stem, layer.name, "match", *unusual)])
+    (stem,) = file_stems([(kernels.source.stem, layer.name, "match", *unusual)])
     paths = [save_picture(figure, output.directory / f"{stem}{output.suffix}", force=output.force)]
     if output.arrays:
         arrays = output.directory / f"{stem}.npz"

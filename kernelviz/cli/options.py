@@ -130,6 +130,14 @@ def _complete_model(incomplete: str) -> list[str]:
     return complete_model(incomplete)
 
 
+def complete_layer(ctx: typer.Context, incomplete: str) -> list[str]:
+    """The names of layers of the model that is typed already; for ``autocompletion``."""
+    from kernelviz.cli import completion
+
+    model = ctx.params.get("model") or next(iter(ctx.args), None)  # after `--layer` it is not parsed yet
+    return completion.complete_layer(model, ctx.params.get("model_arg"), incomplete)
+
+
 ModelName = Annotated[
     str,
     typer.Argument(
@@ -149,6 +157,7 @@ Layers = Annotated[
         "A container selects the convolutions inside it. Repeatable. "
         "Default: the first convolution.",
         show_default=False,
+        autocompletion=complete_layer,
     ),
 ]
 WeightsChoice = Annotated[
@@ -201,6 +210,14 @@ Timeout = Annotated[
         "--timeout",
         metavar="SECONDS",
         help="Seconds without data before a download is given up.",
+        rich_help_panel=WEIGHTS,
+    ),
+]
+NoCache = Annotated[
+    bool,
+    typer.Option(
+        "--no-cache",
+        help="Do not use what earlier runs remembered of this model; `kernelviz env` shows where that is.",
         rich_help_panel=WEIGHTS,
     ),
 ]

@@ -301,7 +301,10 @@ class OutputChoices:
 
 @dataclass(frozen=True)
 class ModelChoices:
-    """Which model, with which weights, on which device; ``runs`` if it will run, on inputs of ``input_size``."""
+    """Which model, with which weights, on which device; ``runs`` if it will run, on inputs of ``input_size``.
+
+    Without ``cache`` what an earlier run remembered is not used.
+    """
 
     name: str
     weights: str | None
@@ -314,6 +317,7 @@ class ModelChoices:
     arguments: Sequence[str] | None = None
     runs: bool = False
     input_size: str | None = None
+    cache: bool = True
 
 
 @dataclass(frozen=True)
@@ -455,16 +459,22 @@ def load(choices: ModelChoices, report: Report, progress: Progress) -> Model:
     if size and len(size) == 3 and size[0] != channels:
         raise UsageError(f"{model.source.model} takes {channels} channels, but --input-size has {size[0]}.")
     model = model if device == "cpu" else model.to(device)
-    report.source = model.source
-    if choices.runs and "input_size" in model.source.preprocessing.get("guessed", ()):
-        report.warn(f"input size {' × '.join(map(str, model.input_size))} is a guess (see --input-size)")
+    announce(model.source, choices, report)
+    return model
+
+
+def announce(source: Source, choices: ModelChoices, report: Report) -> None:
+    """Report which model it is, and which weights it has."""
+    report.source = source
+    if choices.runs and "input_size" in source.preprocessing.get("guessed", ()):
+        sides = source.preprocessing["input_size"]
+        report.warn(f"input size {' × '.join(map(str, sides))} is a guess (see --input-size)")
     if choices.weights is None:
-        return model
-    report.inform(model.source.provenance)
-    report.warn(*model.source.notes)
+        return
+    report.inform(source.provenance)
+    report.warn(*source.notes)
     if choices.seed and choices.weights != "random":
         report.warn(f"--seed {choices.seed} has no effect: it is for --weights random")
-    return model
 
 
 def picture_path(

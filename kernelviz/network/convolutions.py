@@ -15,13 +15,14 @@ from kernelviz.network.selection import (
     LISTED,
     TAKE_ALL,
     LayerMatch,
+    NetworkNames,
+    convolutions_of,
     few,
     inside_of,
     match_layers,
     members,
     unknown_layer,
     with_first_name,
-    without_expert,
 )
 from kernelviz.network.snapshot import is_scripted, undisturbed
 from kernelviz.records import ConvLayer
@@ -356,26 +357,13 @@ def _stages(network: Model | nn.Module) -> tuple[str, ...]:
 
 def _matches(network: Model | nn.Module, names: list[str], pattern: str) -> list[str]:
     """The names of convolutions that one pattern means, at least one."""
-    modules = [name for name, _ in root_of(network).named_modules() if name]
-    if pattern not in modules and pattern not in names:
-        pattern = with_first_name(pattern, first_names(network))
-    stages, hint = _stages(network), _try_layer(names)
-    match = match_layers(pattern, dict.fromkeys([*modules, *names]), stages, hint=hint)
-    found = members(match, names) if match else []
-    if match and match.stage is not None and not found:
-        found = _before_stage_end(names, modules, stages, match.stage)
-        if not found:
-            raise UnknownLayerError(
-                f"{shown(pattern)} contains no convolution. It ends at {shown(match.names[0])}.", hint=hint
-            )
+    found = convolutions_of(pattern, names, names_of(network), _try_layer(names))
     if not found:
         raise _not_a_convolution(network, names, pattern)
     return found
 
 
-def _before_stage_end(names: list[str], modules: list[str], stages: Sequence[str], index: int) -> list[str]:
-    """The convolutions between the module of the stage before and that of this one, for stages that end at a module."""
-    before = inside_of(modules, stages[index - 1]) if index else []
-    start = modules.index(before[-1]) + 1 if before else 0
-    between = set(modules[start : modules.index(stages[index])])
-    return [name for name in names if name in between or without_expert(name) in between]
+def names_of(network: Model | nn.Module) -> NetworkNames:
+    """The names by which layers of a network are chosen."""
+    modules = tuple(name for name, _ in root_of(network).named_modules() if name)
+    return NetworkNames(modules, _stages(network), first_names(network))

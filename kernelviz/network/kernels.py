@@ -13,15 +13,25 @@ from torch.nn.utils import parametrize
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from kernelviz.errors import UsageError
-from kernelviz.network.convolutions import experts_of, find_convolution, is_quantised
+from kernelviz.network.convolutions import (
+    experts_of,
+    find_convolution,
+    first_convolution,
+    is_quantised,
+    left_out,
+    list_layers,
+    names_of,
+)
 from kernelviz.network.model import Model, missing_weights, without_weights
 from kernelviz.network.selection import without_expert
 from kernelviz.network.snapshot import undisturbed
+from kernelviz.network.stored_kernels import StoredKernels, StoredTensors, opened, stored_bank
 from kernelviz.records import ConvLayer, KernelBank, Source, as_array
 from kernelviz.wording import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from kernelviz.records import Array
 
@@ -170,16 +180,50 @@ def read_kernels(network: Model | nn.Module, layer: str | ConvLayer, *, stored: 
         else:
             weight, reading, notes = _read(record, module, stored=stored)
         array = as_array(weight)
-    if record.transposed:
-        notes = ("transposed convolution: axes turned to (out, in / groups, ...)", *notes)
-    return KernelBank(
-        weight=_turned(array, record.groups) if record.transposed else array,
-        layer=record,
-        source=source_of(network),
-        groups=record.groups,
-        notes=notes,
-        reading="stored" if stored else reading,
-    )
+    return stored_bank(array, record, source_of(network), notes, "stored" if stored else reading)
+
+
+def find_stored(network: Model, file: Path) -> StoredKernels | None:
+    """Where the kernels of a model are in a safetensors file, which is compared with what was loaded.
+
+    None if there are none, or if the network has convolutions whose kernels cannot be read at all.
+    """
+    weights, first = network.source.weights, first_convolution(network, network.input_size)
+    if first is None or left_out(network, "*"):
+        return None
+    prefixes = {"", weights.prefix or ""} if weights else {""}
+    tensors = {}
+    with contextlib.suppress(OSError, ValueError), opened(file) as held:
+        for name, weight in _plain_weights(network):
+            for tensor in held.names & {f"{prefix}{name}.weight" for prefix in prefixes}:
+                if _is_same(held, tensor, weight):
+                    tensors[name] = tensor
+    layers = tuple(list_layers(network))
+    return StoredKernels(network.source, names_of(network), first, layers, tensors, str(file)) if tensors else None
+
+
+def plain_weights(network: Model) -> dict[str, Array]:
+    """The weights of the layers that convolve with a parameter as it is, by the parameter's name."""
+    return {f"{name}.weight": weight for name, weight in _plain_weights(network)}
+
+
+def _plain_weights(network: Model) -> Iterator[tuple[str, Array]]:
+    modules = dict(network.module.named_modules())
+    for record in list_layers(network):
+        module: Any = modules.get(record.name)
+        if module is None or record.expert is not None or is_quantised(module) or reworker(module):
+            continue
+        if isinstance(module.weight, Tensor) and module.weight.is_floating_point():
+            yield record.name, as_array(module.weight)
+
+
+def _is_same(file: StoredTensors, name: str, weight: Array) -> bool:
+    """Whether a tensor of a file has exactly these numbers."""
+    try:
+        held = as_array(file.read(name))
+    except (ValueError, UsageError):
+        return False
+    return (held.shape, held.dtype, held.tobytes()) == (weight.shape, weight.dtype, weight.tobytes())
 
 
 def _expert(record: ConvLayer, module: Any) -> tuple[Tensor, Reading, tuple[str, ...]]:
@@ -220,13 +264,6 @@ def _check_readable(record: ConvLayer, weight: object) -> None:
     if weight.is_meta:
         what = f"The layer {shown(record.name)} has no weights: the network was built without them."
         raise UsageError(what, hint='Load it with weights, for example `load_model(name, weights="random")`.')
-
-
-def _turned(weight: Array, groups: int) -> Array:
-    """(in, out / groups, *k) of a transposed convolution as (out, in / groups, *k)."""
-    inputs, outputs, *kernel = weight.shape
-    grouped = weight.reshape(groups, inputs // groups, outputs, *kernel).swapaxes(1, 2)
-    return grouped.reshape(groups * outputs, inputs // groups, *kernel)
 
 
 def source_of(network: Model | nn.Module) -> Source:

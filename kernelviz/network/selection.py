@@ -123,6 +123,45 @@ def members(match: LayerMatch, names: Sequence[str]) -> list[str]:
     return [name for name in names if name in inside]
 
 
+@dataclass(frozen=True)
+class NetworkNames:
+    """The names in a network by which layers are chosen.
+
+    ``modules`` are all but the network itself in the order of definition, ``stages`` what ``stage:0``, ``stage:1``, ...
+    mean, and ``first_names`` maps further names of modules to the first one.
+    """
+
+    modules: tuple[str, ...]
+    stages: tuple[str, ...]
+    first_names: Mapping[str, str]
+
+
+def convolutions_of(pattern: str, names: Sequence[str], network: NetworkNames, hint: str = "") -> list[str]:
+    """Those of the convolutions ``names`` of a network that one pattern means.
+
+    Raises:
+        UnknownLayerError: there is no such stage, or it contains no convolution.
+    """
+    if pattern not in network.modules and pattern not in names:
+        pattern = with_first_name(pattern, network.first_names)
+    match = match_layers(pattern, dict.fromkeys([*network.modules, *names]), network.stages, hint=hint)
+    found = members(match, names) if match else []
+    if match and match.stage is not None and not found:
+        found = _before_stage_end(names, network, match.stage)
+        if not found:
+            what = f"{shown(pattern)} contains no convolution. It ends at {shown(match.names[0])}."
+            raise UnknownLayerError(what, hint=hint)
+    return found
+
+
+def _before_stage_end(names: Sequence[str], network: NetworkNames, index: int) -> list[str]:
+    """The convolutions between the module of the stage before and that of this one, for stages that end at a module."""
+    before = inside_of(network.modules, network.stages[index - 1]) if index else []
+    start = network.modules.index(before[-1]) + 1 if before else 0
+    between = set(network.modules[start : network.modules.index(network.stages[index])])
+    return [name for name in names if name in between or without_expert(name) in between]
+
+
 def without_expert(name: str) -> str:
     """The module's name in the name of an expert, ``name:0``."""
     module, colon, number = name.rpartition(":")

@@ -55,6 +55,11 @@ def repository_directory(repo: str) -> Path:
     return cache_directory() / constants.REPO_ID_SEPARATOR.join(["models", *repo.split("/")])
 
 
+def revision_file(location: WeightsLocation) -> Path:
+    """The file that notes which commit a revision was when it was last requested; commits themselves have none."""
+    return repository_directory(location.repo) / "refs" / (location.revision or constants.DEFAULT_REVISION)
+
+
 def link_directory() -> Path:
     """The directory in which torch and timm keep files from plain links."""
     if hub := sys.modules.get("torch.hub"):
@@ -93,7 +98,7 @@ def cached_in_repository(location: WeightsLocation, filename: str) -> Path | Non
     try:
         if not repository_directory(location.repo).is_dir():
             return None
-        revision = repository_directory(location.repo) / "refs" / (location.revision or constants.DEFAULT_REVISION)
+        revision = revision_file(location)
         if revision.is_file():
             read_regular(revision, _LONGEST_NOTE)  # the client would read all of it
         from huggingface_hub import try_to_load_from_cache

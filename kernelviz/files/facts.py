@@ -1,0 +1,124 @@
+"""What is known of a network, as JSON and back: its source, its layers, its convolutions.
+
+Restoring raises ``LookupError``, ``ValueError``, ``TypeError`` or ``AttributeError`` for what was not written here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from kernelviz.network.selection import NetworkNames
+from kernelviz.network.stored_kernels import StoredKernels
+from kernelviz.records import ConvLayer, Source, Weights
+
+if TYPE_CHECKING:
+    from kernelviz.traces import Field, LayerOperation, Trace, TracedLayer
+
+Record = TypeVar("Record")
+
+
+def stored_kernels_from_plain(plain: Any) -> StoredKernels:
+    """Restore stored kernels from their ``asdict``."""
+    return StoredKernels(
+        source=source_from_plain(plain["source"]),
+        names=_record(NetworkNames, plain["names"], first_names=dict(plain["names"]["first_names"])),
+        first=str(plain["first"]),
+        layers=tuple(_record(ConvLayer, layer) for layer in plain["layers"]),
+        tensors=dict(plain["tensors"]),
+        file=str(plain["file"]),
+    )
+
+
+def source_from_plain(plain: Any) -> Source:
+    """Restore a source from its ``asdict``."""
+    weights = plain["weights"] and _record(Weights, plain["weights"])
+    maps = {name: _tuples(dict(plain[name])) for name in ("preprocessing", "versions", "arguments")}
+    return _record(Source, plain, weights=weights, **maps)
+
+
+def trace_as_plain(trace: Trace) -> dict[str, Any]:
+    """JSON from which ``trace_from_plain`` restores the rows of a trace; what single units read is left out."""
+    layers = list(map(_layer_as_plain, trace.layers))
+    own = {name: getattr(trace, name) for name in ("input_size", "params", "macs", "stages")}
+    source = trace.source and asdict(trace.source)
+    return {**own, "first_names": dict(trace.first_names), "source": source, "layers": layers}
+
+
+def trace_from_plain(plain: Any) -> Trace:
+    """Restore the rows of a trace, without what single units read."""
+    from kernelviz.traces import Trace
+
+    return _record(
+        Trace, plain, layers=tuple(map(_layer_from_plain, plain["layers"])), first_names=dict(plain["first_names"]),
+        source=plain["source"] and source_from_plain(plain["source"]),
+    )  # fmt: skip
+
+
+def operation_as_plain(found: LayerOperation) -> dict[str, Any]:
+    """JSON from which ``operation_from_plain`` restores the operation of a layer."""
+    kind = type(found.operation).__name__
+    operation = {each.name: getattr(found.operation, each.name) for each in fields(found.operation)}
+    own = {"input_size": found.input_size, "notes": found.notes, "source": found.source and asdict(found.source)}
+    return {**own, "layer": _layer_as_plain(found.layer), "operation": operation, "kind": kind}
+
+
+def operation_from_plain(plain: Any) -> LayerOperation:
+    """Restore the operation of a layer, without what single units read."""
+    from kernelviz.arithmetic import operations
+    from kernelviz.traces import LayerOperation
+
+    kind = {"Convolution", "TransposedConvolution", "Pooling"} & {plain["kind"]}
+    made = object.__new__(getattr(operations, kind.pop()))  # its sizes were checked when it was made
+    if set(plain["operation"]) != {each.name for each in fields(made)}:
+        raise TypeError(plain["kind"])
+    for name, value in plain["operation"].items():
+        object.__setattr__(made, name, _tuples(value))
+    rest = {key: value for key, value in plain.items() if key != "kind"}
+    source = plain["source"] and source_from_plain(plain["source"])
+    layer = _layer_from_plain(plain["layer"])
+    return _record(LayerOperation, rest, layer=layer, operation=made, source=source)
+
+
+def _layer_as_plain(layer: TracedLayer) -> dict[str, Any]:
+    own = {each.name: getattr(layer, each.name) for each in fields(layer)}
+    return {**own, "field": _field_as_plain(layer.field)}
+
+
+def _layer_from_plain(plain: Any) -> TracedLayer:
+    from kernelviz.traces import TracedLayer
+
+    return _record(TracedLayer, plain, field=_field_from_plain(plain["field"]))
+
+
+def _field_as_plain(field: Field | None) -> dict[str, Any] | None:
+    if field is None:
+        return None
+    axes = [[axis.size, axis.jump, axis.offset] for axis in field.axes]
+    return {"axes": axes, "mixes_image": field.mixes_image}
+
+
+def _field_from_plain(plain: Any) -> Field | None:
+    from kernelviz.traces import AxisField, Field
+
+    if plain is None:
+        return None
+    return Field(tuple(AxisField((), (), *axis) for axis in plain["axes"]), bool(plain["mixes_image"]))  # type: ignore[arg-type]
+
+
+def _record(kind: type[Record], plain: Any, **restored: Any) -> Record:
+    """A frozen record of plain values; every list becomes a tuple.
+
+    Raises:
+        TypeError, KeyError: the fields are not those of the record.
+    """
+    names = {each.name for each in fields(kind)}  # type: ignore[arg-type]
+    if set(plain) != names:
+        raise TypeError(kind)
+    return kind(**{name: restored[name] if name in restored else _tuples(plain[name]) for name in names})
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(map(_tuples, value))
+    return {key: _tuples(item) for key, item in value.items()} if isinstance(value, dict) else value

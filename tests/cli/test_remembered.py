@@ -1,0 +1,365 @@
+"""The second run of ``layers``, ``kernels`` and ``match`` needs no torch, and gives the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from kernelviz.cli import remembered, session
+from kernelviz.files import remembered as store
+from kernelviz.network.weights.hub_cache import put_in_repository
+from kernelviz.network.weights.names import WeightsLocation
+
+PLAIN = ["test_resnet", "test_convnext"]
+"""Networks whose convolutions use their stored weights."""
+MORE = [
+    "test_efficientnet",
+    "test_mambaout",
+    "vgg11",
+    "resnet10t",
+    "densenet121",
+    "ghostnet_050",
+    "mobilenetv3_small_050",
+    "poolformerv2_s12",
+    "hrnet_w18_small",
+    "res2next50",
+]
+REWORKED = [
+    "test_nfnet",
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnetv2_18d", "tf_efficientnet_cc_b0_4e")),
+]
+"""Networks that standardise their weights, or mix them."""
+OLD = 10  # seconds: a file of this age has settled
+
+
+@pytest.fixture(autouse=True)
+def kept(tmp_path, monkeypatch):
+    """A cache directory of its own; returns the directory of the entries."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "kernelviz" / "networks"
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    """From when it is called, no network can be loaded."""
+
+    def forbid():
+        monkeypatch.setattr(session, "load", lambda *_: pytest.fail("the network was loaded"))
+
+    return forbid
+
+
+def aged(path, seconds=OLD):
+    """A file that was last changed some time ago."""
+    then = time.time() - seconds
+    os.utime(path, (then, then))
+    return path
+
+
+def weights_of(name, path, *, dtype=None, **choices):
+    """A safetensors file with random weights of an architecture."""
+    torch.manual_seed(0)
+    state = timm.create_model(name, **choices).state_dict()
+    state = {key: value.to(dtype) if dtype and value.is_floating_point() else value for key, value in state.items()}
+    save_file({key: value.contiguous() for key, value in state.items()}, path)
+    return aged(path)
+
+
+def everything(run, *words, output="out"):
+    """The code, the texts without times and paths, and the bytes of all files of a run."""
+    result = run(*words, "-o", output, "--force")
+    files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in Path(output).glob("*")}
+    for path in Path(output).glob("*"):
+        path.unlink()
+    return result.code, result.out, result.err, files
+
+
+def both_ways(run, *words):
+    """A run without the cache, the first and the second one with it."""
+    return everything(run, *words, "--no-cache"), everything(run, *words), everything(run, *words)
+
+
+@pytest.mark.parametrize("name", [*PLAIN, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE)])
+def test_the_same_bytes_from_the_file_alone(run, kept, no_network, tmp_path, name):
+    """Pictures, arrays, documents and messages are those of the loaded network, for each layer."""
+    file = weights_of(name, tmp_path / "w.safetensors")
+    words = ("kernels", name, "--weights", file, "-l", "*", "--style", "bare", "--arrays")
+    loaded, first = everything(run, *words, "--no-cache"), everything(run, *words)
+    document = everything(run, *words, "--json", "--no-cache")
+    page = everything(run, "kernels", name, "--weights", file, "--no-cache")
+    assert len(list(kept.glob("*.json"))) == 1
+    no_network()
+    assert everything(run, *words) == first == loaded
+    assert everything(run, *words, "--json") == document
+    assert everything(run, "kernels", name, "--weights", file) == page
+    assert loaded[0] == 0
+    assert len(loaded[3]) >= 4
+
+
+@pytest.mark.parametrize("name", REWORKED)
+def test_weights_that_are_reworked_come_from_the_network(run, tmp_path, name):
+    """What a layer makes of its stored weight is known to the network alone; the result is the same each time."""
+    file = weights_of(name, tmp_path / "w.safetensors")
+    first, second, third = both_ways(run, "kernels", name, "--weights", file, "-l", "*", "--style", "bare")
+    assert first == second == third
+    assert first[0] == 0
+
+
+def test_match_and_stages_and_containers(run, tmp_path):
+    """``match``, and every kind of pattern, choose the same layers from the file."""
+    file = weights_of("test_resnet", tmp_path / "w.safetensors")
+    for words in (
+        ("match", "test_resnet", "-l", "layer1.0.conv1"), ("match", "test_resnet", "-l", "layer1.0.conv1", "--json"),
+        ("kernels", "test_resnet", "-l", "stage:1", "--style", "bare"),
+        ("kernels", "test_resnet", "-l", "layer1", "--style", "bare"),
+        ("kernels", "test_resnet", "-l", "layer*.conv2", "--style", "bare", "--stored", "--arrays"),
+    ):  # fmt: skip
+        loaded, first = (
+            everything(run, *words, "--weights", file, "--no-cache"),
+            everything(run, *words, "--weights", file),
+        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(session, "load", lambda *_: pytest.fail("the network was loaded"))
+            assert everything(run, *words, "--weights", file) == first == loaded
+        assert loaded[0] == 0
+    unknown = ("kernels", "test_resnet", "-l", "nosuch", "--weights", file)
+    first, second, third = both_ways(run, *unknown)
+    assert first == second == third
+    assert first[0] == 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_types_of_numbers(run, tmp_path, dtype):
+    """Numbers that NumPy cannot hold come from the network, the others from the file, all as they are."""
+    file = weights_of("test_resnet", tmp_path / "w.safetensors", dtype=dtype)
+    first, second, third = both_ways(run, "kernels", "test_resnet", "--weights", file, "--arrays", "--style", "bare")
+    assert first == second == third
+    assert first[0] == 0
+
+
+def test_numbers_that_are_not_finite(run, no_network, tmp_path):
+    """NaN weights are drawn and counted as always."""
+    file = weights_of("test_resnet", tmp_path / "w.safetensors")
+    from safetensors.torch import load_file
+
+    state = load_file(file)
+    state["conv1.0.weight"][0, 0, 0, 0] = torch.nan
+    save_file(state, file)
+    aged(file)
+    words = ("kernels", "test_resnet", "--weights", file, "--json", "--arrays")
+    loaded, _ = everything(run, *words, "--no-cache"), everything(run, *words)
+    no_network()
+    again = everything(run, *words)
+    assert again == loaded
+    assert json.loads(again[1])["outputs"][0]["nonfinite"] > 0
+
+
+def test_bundled_weights_are_read_from_a_copy(run, kept, no_network):
+    """The file of the package is a checkpoint of torch; the copy of its kernels is used while that file is the same."""
+    words = ("kernels", "tf_efficientnet_lite0", "-l", "blocks.0", "--style", "bare", "--arrays", "--json")
+    loaded, first = everything(run, *words, "--no-cache"), everything(run, *words)
+    (copy,) = kept.glob("*.safetensors")
+    no_network()
+    assert everything(run, *words) == first == loaded
+    copy.write_bytes(copy.read_bytes()[:-1])
+    with pytest.raises(pytest.fail.Exception):
+        run(*words, "--force")
+
+
+def test_weights_in_the_cache_of_the_hub(run, tmp_path, monkeypatch):
+    """They are read without the hub's client, until its note of the newest version or the file changes."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    location = WeightsLocation("timm/test_resnet.r160_in1k", "", ("model.safetensors",))
+
+    def put(seed, commit):
+        torch.manual_seed(seed)
+        state = timm.create_model("test_resnet").state_dict()
+        save_file({key: value.contiguous() for key, value in state.items()}, tmp_path / "written")
+        digest = hashlib.sha256((tmp_path / "written").read_bytes()).hexdigest()
+        return aged(put_in_repository(tmp_path / "written", location, "model.safetensors", etag=digest, commit=commit))
+
+    put(0, "a" * 40)
+    words = ("kernels", "test_resnet", "--json", "--style", "bare")
+    loaded, first = everything(run, *words, "--no-cache"), everything(run, *words)
+    assert json.loads(loaded[1])["model"]["weights"]["source"] == "cache"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "load", lambda *_: pytest.fail("the network was loaded"))
+        assert everything(run, *words) == first == loaded
+    put(1, "b" * 40)
+    newer = everything(run, *words)
+    assert newer == everything(run, *words, "--no-cache")
+    assert newer[3] != loaded[3]
+
+
+def test_a_changed_file_is_read_anew(run, tmp_path):
+    """Other weights under the same name give another picture, even if size and time are as before."""
+    file = weights_of("test_resnet", tmp_path / "w.safetensors")
+    words = ("kernels", "test_resnet", "--weights", file, "--style", "bare")
+    first = everything(run, *words)
+    assert everything(run, *words) == first
+    data = bytearray(file.read_bytes())
+    data[-4:] = b"\x00\x00\x80\x3f"
+    status = file.stat()
+    other = tmp_path / "other"
+    other.write_bytes(data)
+    os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+    other.replace(file)  # another inode
+    changed = json.loads(run(*words, "--json", "--force").out)["model"]["weights"]["sha256"]
+    assert changed == hashlib.sha256(data).hexdigest()
+    file.write_bytes(data[:-9])
+    assert run(*words, "--force").code == 1
+
+
+def test_a_file_that_was_just_written_is_hashed_again(tmp_path):
+    """Within two seconds a file may change twice at the same time stamp, so its state says nothing."""
+    file = tmp_path / "x"
+    file.write_bytes(b"one")
+    store.remember({"a": 1}, "known", {file: None})
+    state = file.stat()
+    file.write_bytes(b"two")
+    os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert store.recall({"a": 1}) is None
+    aged(file)
+    store.remember({"a": 1}, "known", {file: None})
+    assert store.recall({"a": 1}) == "known"
+    aged(file, 3 * OLD)  # touched: the content decides, and is noted
+    assert store.recall({"a": 1}) == "known"
+
+
+def test_layers_and_their_operations(run, kept, no_network):
+    """The table, the document and the arithmetic of a layer are the same, and so are selections of them."""
+    many = [
+        ("layers", "test_resnet"), ("layers", "test_resnet", "--json", "-q"), ("layers", "test_vit", "--layout"),
+        ("layers", "test_resnet", "--kind", "conv", "-l", "layer1"), ("layers", "test_resnet", "--input-size", "96"),
+        ("layers", "test_resnet", "-l", "nosuch"),
+        ("layers", "test_efficientnet", "--model-arg", "num_classes=7"),
+        ("explain", "layer", "test_resnet", "layer1.0.conv1"), ("explain", "layer", "test_resnet", "conv1.0", "--json"),
+        ("explain", "layer", "vgg11", "features.2"),
+    ]  # fmt: skip
+    loaded = [run(*words, "--no-cache") for words in many]
+    assert not kept.exists()
+    first = [run(*words) for words in many]
+    no_network()
+    assert [run(*words) for words in many] == first == loaded
+
+
+def test_completion_offers_the_layers_of_a_network_that_is_remembered(run):
+    """Names that start as typed; of other networks none, and torch is never imported."""
+    from kernelviz.cli.completion import complete_layer
+
+    assert complete_layer("test_resnet", None, "layer1.0") == []
+    run("layers", "test_resnet")
+    assert complete_layer("test_resnet", None, "layer1.0.c") == ["layer1.0.conv1", "layer1.0.conv2"]
+    assert complete_layer("test_resnet", None, "layer1")[:2] == ["layer1", "layer1.0"]
+    code = (
+        "import atexit, sys; from kernelviz.cli.main import run; sys.argv[0] = 'kernelviz'; "
+        "atexit.register(lambda: print(sorted({'torch', 'timm'} & set(sys.modules)), file=sys.stderr)); run()"
+    )
+    words = {"COMP_WORDS": "kernelviz features test_resnet photo.jpg -l layer1.0.c", "COMP_CWORD": "5"}
+    environment = {**os.environ, **words, "_KERNELVIZ_COMPLETE": "complete_bash"}
+    environment["PYTHONPATH"] = str(Path(__file__).parents[2])
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["layer1.0.conv1", "layer1.0.conv2"]
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["layers test_resnet", "explain layer test_resnet conv1.0", "kernels test_resnet --weights w.safetensors",
+     "match test_resnet --weights w.safetensors -l layer1.0.conv1"],
+)  # fmt: skip
+def test_the_second_run_imports_no_torch(run, tmp_path, words):
+    """Neither torch nor timm is loaded in a fresh process."""
+    weights_of("test_resnet", tmp_path / "w.safetensors")
+    assert run(*words.split()).code == 0
+    code = (
+        "import sys; from kernelviz.cli.main import main; code = main(sys.argv[1:]); "
+        "print(code, sorted({'torch', 'timm', 'torchvision', 'huggingface_hub.file_download'} & set(sys.modules)))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words.split(), "-q"], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "0 []", done.stderr
+
+
+@pytest.mark.parametrize("how", ["cut", "changed", "other"])
+def test_a_damaged_entry_is_made_anew(run, kept, how):
+    """An entry that was cut, changed, or is of another version counts as not there, and is replaced."""
+    rng = random.Random(0)
+    words = ("layers", "test_resnet", "--json", "-q")
+    expected = run(*words)
+    (entry,) = kept.glob("*.json")
+    whole = entry.read_bytes()
+    for _ in range(8):
+        data = bytearray(whole)
+        if how == "cut":
+            del data[rng.randrange(len(data)) :]
+        elif how == "changed":
+            data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        else:
+            text = json.dumps({**json.loads(whole.split(b"\n", 1)[1]), rng.choice(["format", "key", "content"]): 3})
+            data = hashlib.sha256(text.encode()).hexdigest().encode() + b"\n" + text.encode()
+        entry.write_bytes(data)
+        assert run(*words) == expected
+        assert entry.read_bytes() == whole
+
+
+def test_two_versions_in_turn(run, kept, monkeypatch):
+    """Each version of a library has its own entries."""
+    found = []
+    for version in ("1.0", "2.0", "1.0"):
+        monkeypatch.setattr(remembered, "_version_text", lambda _, version=version: version)
+        found.append(run("layers", "test_resnet"))
+    assert found[0] == found[1] == found[2]
+    assert len(list(kept.glob("*.json"))) == 2
+
+
+def test_a_cache_that_cannot_be_written(run, tmp_path, monkeypatch):
+    """The results are the same, without a message."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    file = weights_of("test_resnet", tmp_path / "w.safetensors")
+    for words in (("layers", "test_resnet"), ("kernels", "test_resnet", "--weights", file)):
+        first, second, third = (run(*words, *more) for more in (["--no-cache"], [], []))
+        assert first == second == third
+        assert first.code == 0
+
+
+def test_the_oldest_entries_go(monkeypatch):
+    """All entries together stay below the bound."""
+    monkeypatch.setattr(store, "MOST_BYTES", 5_000)
+    for number in range(10):
+        store.remember({"number": number}, "x" * 1_000)
+        time.sleep(0.01)
+    assert store.entries_size() <= 5_000
+    assert [number for number in range(10) if store.recall({"number": number})] == [6, 7, 8, 9]
+
+
+def test_what_is_not_remembered(run, kept, tmp_path):
+    """The user's own code, random weights, and configurations that may change."""
+    (tmp_path / "net.py").write_text("import torch\nNet = lambda: torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3))\n")
+    assert run("layers", "net.py:Net").code == 0
+    assert run("kernels", "net.py:Net").code == 0
+    assert run("kernels", "test_resnet", "--weights", "random").code == 0
+    assert not kept.exists() or not list(kept.iterdir())
+
+
+def test_env_reports_the_cache(run, kept):
+    """Its path, and its size."""
+    run("layers", "test_resnet")
+    found = run("env", "--json").document["cache"]
+    assert found == {"path": str(kept), "bytes": sum(path.stat().st_size for path in kept.iterdir())}
