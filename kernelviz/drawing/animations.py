@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from kernelviz.drawing.page import Panel, Raster, Rule, Shape, Strokes, Text, text_width
+from kernelviz.drawing.rasters import changed_pixels, content_key
 from kernelviz.notebook import LONGEST_TEXT
 
 if TYPE_CHECKING:
@@ -99,18 +100,18 @@ def _around(points: Sequence[tuple[float, float]], width: float) -> Box:
 
 def _key(item: Item) -> Hashable:
     if isinstance(item, Raster):
-        return (*_extent(item), item.pixels.tobytes())
+        return (*_extent(item), content_key(item.content))
     return item
 
 
 def _extent(item: Raster) -> tuple[object, ...]:
-    return item.left, item.top, item.width, item.height, item.pixels.shape
+    return item.left, item.top, item.width, item.height, item.content.shape[:2]
 
 
 def _changed_cells(before: Raster, after: Raster) -> Iterator[Box]:
     """The cells in which two rasters of the same extent differ in colour."""
-    rows, columns = np.nonzero((before.pixels != after.pixels).any(axis=-1))
-    tall, wide = after.height / after.pixels.shape[0], after.width / after.pixels.shape[1]
+    rows, columns = np.nonzero(changed_pixels(before.content, after.content))
+    tall, wide = after.height / after.content.shape[0], after.width / after.content.shape[1]
     ends = list(zip(rows, columns, rows, columns, strict=True))
     for top, left, bottom, right in (
         ends if len(ends) <= FEW else [(rows.min(), columns.min(), rows.max(), columns.max())]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
+from kernelviz.drawing.rasters import Indexed, Ramp
 from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ INKS = {
     NOT_FINITE: (0, 0, 0),
     DEAD: (110, 110, 110),
 }
+BROKEN = LEVELS + len(INKS)  # only in the palettes of worksheets: a value that is not finite, beside digits
 GOOD_AS_ZERO = 0.5 / ZERO_LEVEL  # half a colour level: no pixel of such a tile leaves the level of zero
 FAINT = 0.05
 
@@ -149,12 +151,12 @@ def rgb_pixels(values: Array, scale: Scale) -> Array:
     return np.asarray(np.rint(127.5 + 127.5 * fractions(values, scale)), dtype=np.uint8)
 
 
-def bar_pixels(low: float, high: float, count: int, *, signed: bool, cmap: str | None = None) -> Array:
-    """(1, count, 3) uint8: the colours from one value to another."""
+def bar_levels(low: float, high: float, count: int, *, signed: bool, cmap: str | None = None) -> Indexed:
+    """(1, count): the colours from one value to another."""
     limit = max(abs(low), abs(high)) or 1.0  # in shares of it: the span of ±1e308 is not a finite number
     scale = Scale("layer", low / limit, high / limit, signed)
     share = np.linspace(scale.low, scale.high, count)[None]
-    return np.asarray(ramp(cmap, signed=signed)[levels(share, scale)[0]][None])
+    return Indexed(levels(share, scale), Ramp(cmap, signed))
 
 
 WHITE_RED = "white to red"

@@ -34,6 +34,7 @@ from kernelviz.drawing.page import (
     text_width,
     wrap,
 )
+from kernelviz.drawing.rasters import Indexed, Ramp
 from kernelviz.drawing.sheets import FIGURE_PIXELS, source_facts
 from kernelviz.errors import UsageError
 from kernelviz.notebook import gathered_repr, record_repr
@@ -404,24 +405,26 @@ def _row(name: str, row: ContactRow, scale: Scale, marks: Marks, layout: _Layout
         items.append(Raster(pixels, x, 0, tile, tall))
         if at in marks.broken:
             out = FRAME / 2
-            items.append(outline(x - out, -out, tile + 2 * out, tall + 2 * out, colour="#000000", line=FRAME))
+            items.append(outline(x - out, -out, tile + 2 * out, tall + 2 * out, colour="not finite", line=FRAME))
         else:
             items.append(outline(x, 0, tile, tall))
     return items, tall
 
 
-def painted(values: Array, scale: Scale, size: tuple[int, int], *, dead: bool, zero: bool) -> Array:
-    """One map (H, W) as the pixels (h, w, 3) of its tile, coloured and marked as in a mosaic."""
-    colours = colour.palette(colour.map_colours(signed=scale.signed), signed=scale.signed)
+def painted(values: Array, scale: Scale, size: tuple[int, int], *, dead: bool, zero: bool) -> Indexed:
+    """One map (H, W) as the pixels (h, w) of its tile, coloured and marked as in a mosaic."""
+    ramp = Ramp(colour.map_colours(signed=scale.signed), scale.signed)
+    colours = colour.palette(ramp.name, signed=ramp.signed)
     down, across = (np.arange(pixels) * length // pixels for pixels, length in zip(size, values.shape, strict=True))
     level = colour.levels(values[None], scale)[0] if not dead else np.full(values.shape, colour.DEAD, np.uint8)
-    pixels = np.asarray(colours[level[np.ix_(down, across)]])
+    pixels = level[np.ix_(down, across)]
+    inks = np.arange(len(colours), dtype=np.uint8)
     broken = ~np.isfinite(values)
     if broken.any():
-        chequer(pixels, _shown_at(broken, size), colours, max(1, min(4, size[1] // (4 * values.shape[1]))))
+        chequer(pixels, _shown_at(broken, size), inks, max(1, min(4, size[1] // (4 * values.shape[1]))))
     if zero or (dead and min(size) >= STRUCK):
-        strike(pixels, (0, 0, *size), colours[colour.mark_on(pixels[0, 0])])
-    return pixels
+        strike(pixels, (0, 0, *size), inks[colour.mark_on(colours[pixels[0, 0]])])
+    return Indexed(pixels, ramp, (down, across))
 
 
 def _shown_at(flags: Array, size: tuple[int, int]) -> Array:
@@ -447,7 +450,7 @@ def _name_lines(name: str, tall: int, wide: float) -> list[str]:
 
 def _key(scale: Scale) -> Panel:
     cmap = colour.map_colours(signed=scale.signed)
-    strip = colour.bar_pixels(scale.low, scale.high, int(BAR_WIDTH), signed=scale.signed, cmap=cmap)
+    strip = colour.bar_levels(scale.low, scale.high, int(BAR_WIDTH), signed=scale.signed, cmap=cmap)
     ends = number_text(scale.low, plus=scale.signed), number_text(scale.high, plus=scale.signed)
     style = BarStyle(BAR_HEIGHT, LABEL, 10 + LABEL, clear=30)
     zero = BAR_WIDTH / 2 if scale.signed else None

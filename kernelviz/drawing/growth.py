@@ -24,6 +24,7 @@ from kernelviz.drawing.page import (
     text_width,
     wrap,
 )
+from kernelviz.drawing.rasters import plain
 from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,9 +38,9 @@ LEFT, RIGHT = 364.0, 1440.0
 TYPE = 25.0
 FEW = 8  # layers whose values are written at their steps and bars
 WIDEST_BAR = 60.0
-LINE, BAND, GRID = "#2166ac", "#f2f3f5", "#d9dce0"
+LINE, BAND, GRID = "series", "band", "grid"
 STANDARD = "standard"  # a convolution of all channels; "dense" is a fully connected layer
-BARS = {STANDARD: "#1a1a1a", "grouped": "#7f7f7f", "pointwise 1 × 1": "#2166ac", "depthwise": "#92c5de"}
+BARS = {kind: f"family: {kind}" for kind in (STANDARD, "grouped", "pointwise 1 × 1", "depthwise")}
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ def _frame(chart: Chart, top: float) -> list[Item]:
     taken = -100.0
     for tick in sorted(chart.ticks):
         y = top + chart.height * (1 - chart.share(tick))
-        items.append(Raster(_pixel(GRID), LEFT, y - 1, RIGHT - LEFT, 2))  # below the bars, where a Rule would lie above
+        items.append(Raster(plain(GRID), LEFT, y - 1, RIGHT - LEFT, 2))  # below the bars, where a Rule would lie above
         if abs(taken - y) >= 1.3 * TYPE:
             items.append(Text(LEFT - 14, y, f"{tick:,}", TYPE, GREY, align="right", middle=True))
             taken = y
@@ -215,7 +216,7 @@ def _bars(layers: Sequence[TracedLayer], chart: Chart, top: float) -> list[Item]
     for at, (layer, value) in enumerate(zip(layers, chart.values, strict=True)):
         tall = max(1.0, chart.height * chart.share(value))
         middle, base, wide = LEFT + (at + 0.5) * width, top + chart.height - tall, min(0.8 * width, WIDEST_BAR)
-        items.append(Raster(_pixel(BARS[_family(layer)]), middle - wide / 2, base, wide, tall))
+        items.append(Raster(plain(BARS[_family(layer)]), middle - wide / 2, base, wide, tall))
         if len(layers) <= FEW:
             items.append(Text(middle, base - 8, f"{value:,}", TYPE, GREY, align="center"))
     return items
@@ -244,7 +245,7 @@ def _bands(trace: Trace, layers: Sequence[TracedLayer], top: float, foot: float)
     items = list[Item]()
     for number, band in enumerate(_stages(trace, layers)):
         if number % 2 == 0:
-            items.append(Raster(_pixel(BAND), band.left, top - 30, band.right - band.left, foot - top + 60))
+            items.append(Raster(plain(BAND), band.left, top - 30, band.right - band.left, foot - top + 60))
         if band.label:
             items.append(Text((band.left + band.right) / 2, top - 44, band.label, TYPE, align="center"))
     return items
@@ -299,7 +300,7 @@ def _legend(layers: Sequence[TracedLayer], y: float) -> list[Item]:
         if not sizes:
             continue
         words = kind if kind.endswith("1 × 1") else f"{kind} {_sizes_text(sizes)}"
-        items += [Raster(_pixel(colour), x, y, 20, 20), Text(x + 32, y + 10, words, TYPE, middle=True)]
+        items += [Raster(plain(colour), x, y, 20, 20), Text(x + 32, y + 10, words, TYPE, middle=True)]
         x += 32 + text_width(words, TYPE) + 44
     return items
 
@@ -330,7 +331,3 @@ def _caption(trace: Trace, layers: Sequence[TracedLayer]) -> list[str]:
         *([f"stages {short[0][0]} to {short[-1][0]}: {short[0][1]} to {short[-1][1]}"] if short else []),
         *([f"too narrow for their names: {', '.join(list(narrow)[:12])}{more}"] if narrow else []),
     ]
-
-
-def _pixel(colour: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    return np.array([[[int(colour[at : at + 2], 16) for at in (1, 3, 5)]]], dtype=np.uint8)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelviz.drawing import colour
+from kernelviz.drawing.rasters import Indexed, Ramp, Tiles
 from kernelviz.drawing.sheets import map_facts, picture_facts
 from kernelviz.errors import UsageError
 from kernelviz.notebook import record_repr
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernelviz.drawing.colour import Scale, ScaleChoice
+    from kernelviz.drawing.rasters import Content
     from kernelviz.drawing.sheets import Grid, Sheet
     from kernelviz.records import Array, Recipe
 
@@ -62,6 +64,21 @@ def make_mosaic(sheet: Sheet) -> Mosaic:
     _blank_empty(pixels, grid, colours[colour.PAPER])
     _mark(pixels, sheet, table, colours)
     return Mosaic(pixels, None if in_colour else table, sheet.recipe)
+
+
+def content_of(sheet: Sheet, mosaic: Mosaic) -> Content:
+    """The pixels of a sheet's mosaic for a page of any look."""
+    grid = sheet.grid
+    cells = (
+        _sources(grid.tops, grid.tile[0], grid.zoom[0], grid.height),
+        _sources(grid.lefts, grid.tile[1], grid.zoom[1], grid.width),
+    )
+    if mosaic.palette is not None:
+        return Indexed(mosaic.pixels, Ramp(sheet.colours, sheet.tiles.signed), cells)
+    boxes = [_box(grid, row, column) for row, column in np.argwhere(grid.arrangement < 0)]
+    return Tiles(
+        mosaic.pixels, cells, tuple((top - 1, left - 1, bottom + 1, right + 1) for top, left, bottom, right in boxes)
+    )
 
 
 def _compose(drawn: Array, grid: Grid, paper: Array, outline: Array) -> Array:

@@ -26,6 +26,7 @@ from kernelviz.drawing.page import (
     text_block,
     wrap,
 )
+from kernelviz.drawing.rasters import Overlaid
 from kernelviz.drawing.sheets import map_facts, picture_facts
 from kernelviz.errors import UsageError
 from kernelviz.notebook import record_repr
@@ -37,14 +38,13 @@ if TYPE_CHECKING:
     from kernelviz.drawing.captions import Marks
     from kernelviz.drawing.colour import Scale, ScaleChoice
     from kernelviz.drawing.figures import PageFigure
+    from kernelviz.drawing.rasters import Content
     from kernelviz.records import Array, FeatureMaps, Recipe, Tiles
     from kernelviz.views.map_views import MapView
 
 
 SIDE = 680.0  # pixels that each of the two pictures aims to be wide
-NEGATIVE, POSITIVE = (0x21, 0x66, 0xAC), (0xB2, 0x18, 0x2B)
 NARROWEST = 480.0  # the least width of a picture at which labels, caption and bar fit, in units of type
-STRONGEST = 0.85
 LIFT = 0.25
 
 
@@ -169,10 +169,10 @@ def overlay_page(overlay: Overlay) -> Panel:
     title += f" {'into' if maps.tap == 'input' else 'of'} {maps.layer}" if maps.layer else ""
     items, y = heading(title, map_identity(maps), (margin, margin * 0.75), inner, unit)
     size = LABEL * unit
-    over = blended(seen, tiles.values[0], scale, maps.centres)
+    pictures: tuple[Content, ...] = seen, blended(seen, tiles.values[0], scale, maps.centres)
     headings = [wrap(words, size, room) for words in ("what the network saw", f"with {what} over it")]
     most = max(map(len, headings))
-    for x, words, picture in zip((margin, margin + room + gap), headings, (seen, over), strict=True):
+    for x, words, picture in zip((margin, margin + room + gap), headings, pictures, strict=True):
         start = y + 14 * unit + (most - len(words)) * size * LINE_HEIGHT
         label, top = text_block(words, round(x), start, size, colour=QUIET)
         items += [*label, Raster(picture, round(x), round(top + 6 * unit), width, height)]
@@ -196,29 +196,23 @@ def _zoom(seen: Array) -> int:
     return max(1, int(SIDE / max(seen.shape[1], 0.62 * seen.shape[0])))
 
 
-def blended(seen: Array, values: Array, scale: Scale, centres: tuple[Array, Array] | None = None) -> Array:
-    """The network's input (H, W, 3) in light grey, with one map (h, w) over it; uint8.
+def blended(seen: Array, values: Array, scale: Scale, centres: tuple[Array, Array] | None = None) -> Overlaid:
+    """The network's input (H, W, 3) in light grey, with one map (h, w) over it.
 
     ``centres`` are the rows and the columns of ``seen`` at the centres of the receptive fields.
     """
     grey = seen @ np.array([0.299, 0.587, 0.114])  # Rec. 601
-    ground = np.repeat((255 * LIFT + (1 - LIFT) * grey)[..., None], 3, axis=2)
+    ground = 255 * LIFT + (1 - LIFT) * grey
     rows, columns = (
         nearest(None if centres is None else centres[axis], values.shape[axis], seen.shape[axis]) for axis in (0, 1)
     )
-    return _mixed(ground, _shares(values, scale)[np.ix_(rows, columns)])
+    return Overlaid(ground, _shares(values, scale)[np.ix_(rows, columns)])
 
 
 def _shares(values: Array, scale: Scale) -> Array:
     """Shares of full opacity, negative for negative values; values that are not finite are transparent."""
     ends = replace(scale, kind="layer") if scale.kind == "tile" else scale
     return np.where(np.isfinite(values), colour.fractions(values[None], ends)[0], 0.0)
-
-
-def _mixed(ground: Array, share: Array) -> Array:
-    colours = np.where((share < 0)[..., None], np.array(NEGATIVE, float), np.array(POSITIVE, float))
-    opacity = (STRONGEST * np.abs(np.clip(share, -1, 1)))[..., None]
-    return np.asarray(np.rint(ground * (1 - opacity) + colours * opacity), dtype=np.uint8)
 
 
 def nearest(centres: Array | None, units: int, pixels: int) -> Array:
@@ -275,7 +269,7 @@ def _bar(scale: Scale, unit: float) -> Panel:
     width = max(float(round(BAR_WIDTH * unit)), 17.0 * size)
     items, y = text_block(["activation, on light and on dark"], 0, 0, size)
     share = np.linspace(-1.0 if scale.low < 0 else 0.0, 1.0, int(width))[None]
-    strips = [_mixed(np.full((1, share.size, 3), ground), share) for ground in (240.0, 90.0)]
+    strips = [Overlaid(np.full(share.shape, ground), share) for ground in (240.0, 90.0)]
     drop = 12 * unit + size * 0.8
     style = BarStyle(round(12 * unit), size, drop, clear=-width, tick=6 * unit, line=unit, whole=True, colour=GREY)
     ends = number_text(scale.low, plus=scale.signed), number_text(scale.high, plus=scale.signed)

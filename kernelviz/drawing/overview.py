@@ -32,6 +32,7 @@ from kernelviz.drawing.page import (
     text_block,
     wrap,
 )
+from kernelviz.drawing.rasters import Indexed, Ramp
 from kernelviz.drawing.sheets import source_facts
 from kernelviz.errors import UsageError
 from kernelviz.views.map_views import Highlights, highlights_of, overview_notes
@@ -53,8 +54,7 @@ TILE_GAP = 16.0
 WIDEST_TILE = 200.0
 MOST_LAYERS, FEWEST, MOST_ROWS = 9, 7, 3
 HEAD_LINES = 3
-BAR, TRACK = "#2166ac", "#e4e4e4"
-FLAT = (110, 110, 110)
+BAR, TRACK = "bar", "track"
 
 
 def plot_overview(
@@ -192,7 +192,7 @@ def _columns(columns: Sequence[Highlights], width: float, cmap: str | None) -> P
         top = (name_lines - len(head)) * SIZE * LINE_HEIGHT
         words, _ = _heading(head, shape, x, top)
         y = (name_lines + shape_lines) * SIZE * LINE_HEIGHT
-        items += [*words, Rule(x, y + 6 * UNIT, x + tile, y + 6 * UNIT, colour="#b4b4b4", width=UNIT)]
+        items += [*words, Rule(x, y + 6 * UNIT, x + tile, y + 6 * UNIT, colour="rule", width=UNIT)]
         y += 10 * UNIT
         for channel, values in zip(column.numbers, column.values, strict=True):
             tiles, y = _tile(channel, values, (x, y), tile, column=column, cmap=cmap)
@@ -209,7 +209,7 @@ def _rows(columns: Sequence[Highlights], width: float, cmap: str | None) -> Pane
     y = 0.0
     for column in columns:
         words, y = _heading(_head(column, width), [_shape(column.shape)], 0, y)
-        items += [*words, Rule(0, y + 6 * UNIT, width, y + 6 * UNIT, colour="#b4b4b4", width=UNIT)]
+        items += [*words, Rule(0, y + 6 * UNIT, width, y + 6 * UNIT, colour="rule", width=UNIT)]
         top, y = y + 10 * UNIT, y + 10 * UNIT + 3 * SIZE * (not column.numbers)
         for number, (channel, values) in enumerate(zip(column.numbers, column.values, strict=True)):
             x = round(number * (tile + TILE_GAP))
@@ -267,12 +267,10 @@ def _averaged(values: Array, most: int, axis: int) -> Array:
     return np.asarray(np.add.reduceat(values.astype(np.float64) * shares, starts, axis=axis))
 
 
-def _coloured(values: Array, *, signed: bool, cmap: str | None) -> Array:
+def _coloured(values: Array, *, signed: bool, cmap: str | None) -> Indexed:
     limit = float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
     scale = colour.Scale("layer", -limit if signed else 0.0, limit, signed)
-    return np.asarray(
-        colour.ramp(cmap or colour.map_colours(signed=signed), signed=signed)[colour.levels(values, scale)]
-    )
+    return Indexed(colour.levels(values, scale), Ramp(cmap or colour.map_colours(signed=signed), signed))
 
 
 def _keys(kinds: set[bool], cmap: str | None) -> Panel:
@@ -282,7 +280,7 @@ def _keys(kinds: set[bool], cmap: str | None) -> Panel:
     items, y = text_block(["own range of each tile"], 0, 0, size)
     for signed in sorted(kinds, reverse=True):
         colours = cmap or colour.map_colours(signed=signed)
-        strip = colour.bar_pixels(-1.0 if signed else 0.0, 1.0, int(width), signed=signed, cmap=colours)
+        strip = colour.bar_levels(-1.0 if signed else 0.0, 1.0, int(width), signed=signed, cmap=colours)
         ends, zero = (("−max", "+max"), width / 2) if signed else (("0", "max"), None)
         bar, foot = colour_bar([strip], ends, style, top=float(round(y + 8 * UNIT)), right=width, middle=zero)
         items += bar

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 
     from matplotlib.ft2font import FT2Font
 
+    from kernelviz.drawing.rasters import Content
     from kernelviz.records import Array
 
 
-INK = "#1a1a1a"
-GREY = "#4d4d4d"
-QUIET = "#6b6b6b"
+# Roles of colours; the look of a picture gives each its colour.
+INK = "ink"
+GREY = "grey"
+QUIET = "quiet"
 LINE_HEIGHT = 1.36
 
 Align: TypeAlias = Literal["left", "center", "right"]
@@ -33,7 +35,10 @@ Align: TypeAlias = Literal["left", "center", "right"]
 
 @dataclass(frozen=True)
 class Text:
-    """One line of text; ``x`` is its left, centre or right, as ``align`` states, ``y`` its baseline, or its middle."""
+    """One line of text; ``x`` is its left, centre or right, as ``align`` states, ``y`` its baseline, or its middle.
+
+    ``colour`` is a role, here and in every other item.
+    """
 
     x: float
     y: float
@@ -48,13 +53,20 @@ class Text:
 
 @dataclass(frozen=True)
 class Raster:
-    """Pixels (H, W, 3) uint8 in a box; each covers the same whole number of page pixels if the box allows it."""
+    """Pixels in a box; each covers the same whole number of page pixels if the box allows it."""
 
-    pixels: Array
+    content: Content
     left: float
     top: float
     width: float
     height: float
+
+    @property
+    def pixels(self) -> Array:
+        """(H, W, 3) uint8: as on a page of the look ``page``."""
+        from kernelviz.drawing.looks import LOOKS
+
+        return LOOKS["page"].pixels(self.content)
 
 
 @dataclass(frozen=True)
@@ -219,8 +231,8 @@ CONTENT = 1440  # pixels: the width that a mosaic aims for, and that the sizes b
 TITLE, IDENTITY, CAPTION, LABEL = 40.0, 27.0, 25.0, 25.0
 MARGIN = 56.0
 BAR_WIDTH, BAR_HEIGHT = 330.0, 15.0  # of a colour bar
-OUTLINE = "#c4c4c4"  # around a picture
-SEPARATOR = "#d9dce0"  # the line between parts of a page
+OUTLINE = "outline"  # around a picture
+SEPARATOR = "separator"  # the line between parts of a page
 
 
 def heading(title: str, identity: str, at: tuple[float, float], width: float, unit: float) -> tuple[list[Item], float]:
@@ -235,7 +247,7 @@ def heading(title: str, identity: str, at: tuple[float, float], width: float, un
 
 
 UNTRAINED = "not trained"
-BADGE, BADGE_INK = "#f5b700", INK
+BADGE, BADGE_INK = "badge", "badge ink"
 BADGE_SHARE = 0.0185  # of a page's width: the size of the badge's letters, nearly 12 pixels at a width of 640
 
 
@@ -312,7 +324,7 @@ class BarStyle:
 
 
 def colour_bar(
-    strips: Sequence[Array],
+    strips: Sequence[Content],
     ends: tuple[str, str],
     style: BarStyle,
     *,
@@ -326,7 +338,7 @@ def colour_bar(
     """A colour bar, and the y of its labels' baseline.
 
     Args:
-        strips: Pixels (1, W, 3) of each strip; they are below each other, ``pitch`` apart, touching without it.
+        strips: The pixels of each strip, one row; they are below each other, ``pitch`` apart, touching without it.
         ends: The labels of the left and the right end; an empty one is left out, with its tick.
         style: Sizes and distances.
         left: Where the strips begin.
@@ -338,7 +350,7 @@ def colour_bar(
     """
     tops = [top + number * (style.height if pitch is None else pitch) for number in range(len(strips))]
     width = int(right - left) if style.whole else right - left
-    items: list[Item] = [Raster(pixels, left, y, width, style.height) for pixels, y in zip(strips, tops, strict=True)]
+    items: list[Item] = [Raster(strip, left, y, width, style.height) for strip, y in zip(strips, tops, strict=True)]
     bottom = tops[-1] + style.height
     low, high = (text_width(end, style.size) for end in ends)
     labels: list[tuple[float, str, Align, bool]] = [(left, ends[0], "left", style.end_ticks)]

@@ -11,7 +11,7 @@ import numpy as np
 
 from kernelviz.drawing import colour
 from kernelviz.drawing.figures import PageFigure, add_items, draw_page
-from kernelviz.drawing.mosaic import make_mosaic
+from kernelviz.drawing.mosaic import content_of, make_mosaic
 from kernelviz.drawing.page import (
     BAR_HEIGHT,
     BAR_WIDTH,
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from kernelviz.drawing.colour import ScaleChoice
     from kernelviz.drawing.mosaic import Mosaic
+    from kernelviz.drawing.rasters import Content
     from kernelviz.records import Array, Axis, Layout
     from kernelviz.views.components import Basis
     from kernelviz.views.map_views import MapView
@@ -92,7 +93,7 @@ def tiles_panel(sheet: Sheet, mosaic: Mosaic, unit: float) -> Panel:
     lowest = [item.y - (text_width(item.text, size) if item.upright else size) for item in columns]
     top = float(math.ceil(max(0.0, -min(lowest, default=0.0))))
     height, width = mosaic.pixels.shape[:2]
-    panel = Panel((Raster(mosaic.rgb, 0, 0, width, height), *columns), width, height)
+    panel = Panel((Raster(content_of(sheet, mosaic), 0, 0, width, height), *columns), width, height)
     named = (
         [Text(size / 2, top + height / 2, name, size, GREY, align="center", middle=True, upright=True)] if name else []
     )
@@ -222,7 +223,7 @@ def _heat_map(sheet: Sheet, mosaic: Mosaic, unit: float) -> Panel:
     beside = max(text_width(rows.labels[i], size) for i in down)
     left = float(math.ceil(name * LINE_HEIGHT + 10 * unit + beside + tick + 8 * unit))
     top = float(math.ceil(2 * size * LINE_HEIGHT + tick + 6 * unit))
-    items: list[Item] = [Raster(mosaic.rgb, left, top, width, height)]
+    items: list[Item] = [Raster(content_of(sheet, mosaic), left, top, width, height)]
     for i in across:
         x = left + grid.pad + (i + 0.5) * grid.zoom[1]
         half = text_width(columns.labels[i], size) / 2
@@ -260,12 +261,13 @@ def bar_panel(sheet: Sheet, unit: float) -> Panel:
     items, y = text_block([heading], 0, 0, size)
     y = float(round(y + 8 * unit))
     ends = (scale.low, scale.high) if scale.kind != "tile" else (-1.0 if scale.signed else 0.0, 1.0)
+    strips: Sequence[Content]
     if tiles.values.ndim == 4:
         strips, pitch = _rgb_strips(*ends, int(width), signed=scale.signed), round(size * 1.12)
         for i, letter in enumerate(tiles.parts):
             items.append(Text(0, y + i * pitch + BAR_HEIGHT * unit / 2, letter, size, QUIET, middle=True))
     else:
-        strips, pitch = [colour.bar_pixels(*ends, int(width), signed=scale.signed, cmap=sheet.colours)], 0
+        strips, pitch = [colour.bar_levels(*ends, int(width), signed=scale.signed, cmap=sheet.colours)], 0
     drop = 12 * unit + size * 0.8
     style = BarStyle(BAR_HEIGHT * unit, size, drop, clear=size, tick=6 * unit, line=unit)
     if scale.low == scale.high:

@@ -27,6 +27,7 @@ from kernelviz.drawing.page import (
     text_width,
     wrap,
 )
+from kernelviz.drawing.rasters import Indexed
 from kernelviz.drawing.sheets import source_facts
 from kernelviz.wording import PART, counted, number_text, numbers_text, sentence
 
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
 LEFT, RIGHT = 392.0, 1520.0
 TALL, APART = 210, 52.0
 _LARGEST = float(np.finfo(np.float64).max)
-LINE, SPAN, DEAD, ZERO = (33, 102, 172), (198, 219, 239), (110, 110, 110), (180, 180, 180)
+ROLES = ("paper", "series", "span", "dead", "zero line")
+PAPER, LINE, SPAN, DEAD, ZERO = range(len(ROLES))
 
 
 @dataclass(frozen=True)
@@ -133,14 +135,14 @@ def _panel(strip: Strip, dead: Array, top: float) -> list[Item]:
     return items
 
 
-def painted(strip: Strip, dead: Array) -> Array:
-    """The panel's pixels (H, W, 3): the span of each channel pale, its mark dark; dead channels grey.
+def painted(strip: Strip, dead: Array) -> Indexed:
+    """The panel's pixels (H, W), indices of ``ROLES``: the span of each channel pale, its mark dark; dead channels grey.
 
     If there are more channels than columns of pixels, a column shows the union of its channels' spans, over grey if one
     of them is dead.
     """
     height, width = TALL, int(RIGHT - LEFT)
-    pixels = np.full((height, width, 3), 255, np.uint8)
+    pixels = np.full((height, width), PAPER, np.uint8)
     channels = len(dead)
     starts = np.arange(channels) * width // channels
     ends = np.maximum(starts + 1, (np.arange(channels) + 1) * width // channels - (channels <= width // 4))
@@ -156,9 +158,8 @@ def painted(strip: Strip, dead: Array) -> Array:
             if row >= 0 and not dead[number]:
                 pixels[max(0, row - 1) : row + 2, columns[number]] = LINE
     zero = int(_rows(strip, np.zeros(1), height)[0])
-    blank = (pixels[zero] == 255).all(axis=1)
-    pixels[zero][blank] = ZERO
-    return pixels
+    pixels[zero][pixels[zero] == PAPER] = ZERO
+    return Indexed(pixels, ROLES)
 
 
 def _share(strip: Strip, values: Any) -> Any:

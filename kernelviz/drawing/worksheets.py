@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelviz.drawing.colour import CHEQUER_DARK, CHEQUER_LIGHT, INKS, RD_BU
+from kernelviz.drawing.colour import BROKEN, CHEQUER_DARK, CHEQUER_LIGHT, PAPER
 from kernelviz.drawing.page import (
     INK,
     LINE_HEIGHT,
@@ -28,6 +28,7 @@ from kernelviz.drawing.page import (
     text_width,
     wrap,
 )
+from kernelviz.drawing.rasters import Indexed, TintRamp
 from kernelviz.wording import fixed_text, value_text
 
 if TYPE_CHECKING:
@@ -39,14 +40,10 @@ if TYPE_CHECKING:
 CELL = 96.0
 LEGIBLE = 20.82  # the smallest digits that are still nine pixels high if the widest page is shown 640 pixels wide
 SHARE = 0.85  # of the width of its cell that a number takes at most
-DARK, DIM, FAINT = "#17191f", "#5a626e", "#8a929c"
-LINE, BORDER, DASH = "#c6cad0", "#7d8590", "#8d949c"
-BROKEN, CHEQUER = (222, 222, 222), (INKS[CHEQUER_DARK][0], INKS[CHEQUER_LIGHT][0])
-PATTERN = np.repeat(np.array(CHEQUER, np.uint8)[np.indices((4, 4)).sum(axis=0) % 2][..., None], 3, axis=-1)
-WHITE = (255, 255, 255)
-# Blue and red through the white of the page, which is the zero of every matrix; dark digits are legible on the middle half.
-PALE = (RD_BU[3], RD_BU[4], WHITE, RD_BU[6], RD_BU[7])
-FULL = (*RD_BU[:5], WHITE, *RD_BU[6:])
+DARK, DIM, FAINT = "dark", "dim", "faint"
+LINE, BORDER, DASH = "line", "border", "dash"
+CHEQUER = np.array([CHEQUER_DARK, CHEQUER_LIGHT], np.uint8)
+PATTERN = Indexed(CHEQUER[np.indices((4, 4)).sum(axis=0) % 2], TintRamp(pale=False))
 STEPS = 100  # of the colours on each side of zero
 MOST_AT_ONCE = 1 << 18  # values whose colours are computed at once
 MOST_DIGITS = 10_000  # numbers of a matrix: more do not fit on a page
@@ -77,15 +74,11 @@ class Tint:
                 share = size / (self.limit or 1.0)
             return np.asarray(np.sign(np.nan_to_num(values)) * np.rint(STEPS * np.clip(share, 0, 1)) / STEPS)
 
-    def pixels(self, values: Array) -> Array:
-        """(h, w, 3) uint8."""
-        anchors = PALE if self.pale else FULL
-        positions = np.linspace(-1, 1, len(anchors))
-        levels = np.arange(-STEPS, STEPS + 1) / STEPS
-        mixed = [np.interp(levels, positions, channel) for channel in zip(*anchors, strict=True)]
-        colours = np.asarray(np.rint(np.stack(mixed, -1)), np.uint8)
-        found = [colours[np.rint(STEPS * self.shares(band)).astype(np.intp) + STEPS] for band in _bands(values)]
-        return np.concatenate([*found, np.empty((0, 3), np.uint8)]).reshape(*values.shape, 3)
+    def indexed(self, values: Array, *, digits: bool = False) -> Indexed:
+        """The colours of values (h, w); ``digits`` is whether the cells contain them as numbers, too."""
+        found = [(np.rint(STEPS * self.shares(band)) + STEPS).astype(np.uint8) for band in _bands(values)]
+        levels = np.concatenate([*found, np.empty(0, np.uint8)]).reshape(values.shape)
+        return Indexed(levels, TintRamp(self.pale, digits))
 
 
 def page_tint(*values: Array | None, more: Iterable[float] = (), pale: bool = True) -> Tint:
@@ -238,14 +231,14 @@ def digits_panel(cells: Cells, cell: float, legible: float = LEGIBLE) -> Panel:
     return cells_panel(short, cell, digit_size([short], cell, legible=legible))
 
 
-def tints(cells: Cells, *, digits: bool) -> Array:
-    """(h, w, 3) uint8: the colours of the cells; what is not finite is grey beside digits, else chequered."""
-    colours = cells.tint.pixels(cells.values)
-    colours[cells.broken] = BROKEN
+def tints(cells: Cells, *, digits: bool) -> Indexed:
+    """The colours of the cells; what is not finite is grey beside digits, else chequered."""
+    colours = cells.tint.indexed(cells.values, digits=digits)
+    colours.index[cells.broken] = BROKEN
     if not digits:
         rows, columns = np.nonzero(cells.broken)
-        colours[rows, columns] = np.array(CHEQUER)[(rows + columns) % 2, None]
-    colours[cells.mask("empty") | cells.mask("pending")] = 255
+        colours.index[rows, columns] = CHEQUER[(rows + columns) % 2]
+    colours.index[cells.mask("empty") | cells.mask("pending")] = PAPER
     return colours
 
 
@@ -550,7 +543,7 @@ def tint_bar(tint: Tint, height: float) -> LabelledPicture:
     if tint.unit:
         values = np.sign(shares) * tint.unit * np.expm1(np.abs(shares) * np.log1p(tint.limit / tint.unit))
     items: list[Item] = [
-        Raster(tint.pixels(values[:, None]), 0, 0, BAR_WIDTH, height),
+        Raster(tint.indexed(values[:, None], digits=tint.pale), 0, 0, BAR_WIDTH, height),
         outline(0, 0, BAR_WIDTH, height, colour=BORDER, line=1.6),
     ]
     widest = 0.0

@@ -29,6 +29,7 @@ from kernelviz.drawing.page import (
     text_width,
     wrap,
 )
+from kernelviz.drawing.rasters import plain
 from kernelviz.drawing.worksheets import (
     BORDER,
     DARK,
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from kernelviz.drawing.figures import PageFigure
+    from kernelviz.drawing.rasters import Content
     from kernelviz.explain.call_code import Code
     from kernelviz.records import Array, KernelBank
 
@@ -86,7 +88,7 @@ MIDDLE_BELOW_HEAD = 24.0
 PLANE, SHIFT, MOST_PLANES = 74.0, 27.0, 3
 GRID = (141.0, 256.0)
 LARGEST_PITCH, SMALLEST_PITCH = 32.0, 6.0
-BLANK, DARKER, SIDE_FILL = (236, 239, 242), (205, 211, 217), "#eef0f3"
+BLANK, DARKER, SIDE_FILL = "blank", "darker blank", "side"
 MOST_VALUES = 1 << 20  # of a map that is computed for the picture
 DRAWN = ("Conv2D", "Convolution2D", "Conv2d", "LazyConv2d")
 """The layers that are drawn."""
@@ -621,12 +623,12 @@ class _Page:
             items += self._frame(name, x, top, face)
         return items
 
-    def _face(self, name: str, face: tuple[float, float]) -> Array:
+    def _face(self, name: str, face: tuple[float, float]) -> Content:
         values = self.photo if name == "input" else self.map
         if values is None:
-            return np.full((1, 1, 3), BLANK, np.uint8)
+            return plain(BLANK)
         if name == "output":
-            return map_colours(values).pixels(values)
+            return map_colours(values).indexed(values)
         pixels = np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values
         size = max(1, round(face[0])), max(1, round(face[1]))
         if pixels.shape[0] <= size[0] and pixels.shape[1] <= size[1]:
@@ -687,7 +689,7 @@ class _Page:
             left, top = start + column * pitch + (tile - wide) / 2, first + row * pitch + (tile - high) / 2
             colours = self._tile(None if sums is None else sums[number])
             if sums is None and pitch <= 10:
-                colours = np.full((1, 1, 3), DARKER, np.uint8)
+                colours = plain(DARKER)
             items.append(Raster(colours, left, top, wide, high))
             if number == self.kernel and total > 1:
                 more = max(0.0, 5.0 - high) / 2, max(0.0, 5.0 - wide) / 2
@@ -697,9 +699,9 @@ class _Page:
                 items.append(outline(left, top, wide, high, colour=LINE, line=1.6))
         return items, start - x + across * pitch - (pitch - tile)
 
-    def _tile(self, values: Array | None) -> Array:
+    def _tile(self, values: Array | None) -> Content:
         if values is None or self.limit is None:
-            return np.full((1, 1, 3), BLANK, np.uint8)
+            return plain(BLANK)
         return tints(Cells(values, Tint(self.limit, pale=False)), digits=False)
 
     def _plot(self, x: float, middle: float) -> tuple[list[Item], float]:
@@ -834,7 +836,7 @@ def _disc(x: float, y: float, letter: str) -> list[Item]:
     """A letter on a black disc."""
     angles = np.linspace(0, 2 * np.pi, 48, endpoint=False)
     points = tuple((x + DISC * math.cos(a), y + DISC * math.sin(a)) for a in angles)
-    return [Shape(points, DARK), Text(x, y, letter, SMALL, "#ffffff", bold=True, align="center", middle=True)]
+    return [Shape(points, DARK), Text(x, y, letter, SMALL, "on dark", bold=True, align="center", middle=True)]
 
 
 def _merged(pieces: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -395,7 +395,7 @@ class ChannelGrid:
 
 MIDDLE_CELL = 60.0
 USUAL, WIDE_KERNEL = (300.0, 245.0, 215.0), (220.0, 320.0, 185.0)  # input, window and kernel, output
-WHITE = "#ffffff"
+WHITE = "halo"
 
 
 def enlarged_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel:

@@ -72,7 +72,7 @@ THUMB, PITCH, HEADS = 96.0, 112.0, 44.0
 NUMBERS, GAP, SIGNS = 86.0, 40.0, 40.0  # the room for the channel's number, and between the matrices
 BARS, COLUMN = 206.0, 308.0
 BAR_GAP = 22.0  # between a titled map and its colour bar
-RED, BLUE = "#cb4c42", "#3b86c0"
+RED, BLUE = "positive", "negative"
 THICK = 32.0
 
 
@@ -184,7 +184,7 @@ def _flattened(panel: Panel, share: float) -> Panel:
     items: list[Item] = []
     for item in panel.items:
         if isinstance(item, Raster):
-            items.append(Raster(item.pixels, item.left, item.top, item.width, item.height * share))
+            items.append(Raster(item.content, item.left, item.top, item.width, item.height * share))
         elif isinstance(item, Shape):
             items.append(Shape(tuple((x, y * share) for x, y in item.points), item.colour, item.width))
         elif isinstance(item, Text):

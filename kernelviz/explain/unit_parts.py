@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +23,7 @@ from kernelviz.drawing.page import (
     text_width,
     wrap,
 )
+from kernelviz.drawing.rasters import Indexed, Veiled
 from kernelviz.drawing.worksheets import (
     BORDER,
     DARK,
@@ -59,17 +60,17 @@ from kernelviz.wording import fixed_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kernelviz.drawing.rasters import Content
     from kernelviz.records import Array
     from kernelviz.traces import Unit
 
 
 NEAR = 15  # rows and columns of an enlarged part
-VEIL = 0.55
 BAND, BAR = 16.0, 170.0  # the least height of a map, and the least width of a colour bar
 FIELD = "what it can see"
 MANY = 1024  # with at least this many values a few may saturate
 QUANTILE = 0.99
-WHITE = "#ffffff"
+WHITE = "halo"
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,8 @@ class MapColours:
     clipped: bool
     known: bool = True
 
-    def pixels(self, values: Array) -> Array:
-        """(h, w, 3) uint8."""
+    def indexed(self, values: Array) -> Indexed:
+        """The colours of values (h, w)."""
         return tints(Cells(values, Tint(self.limit, pale=False)), digits=False)
 
 
@@ -116,13 +117,13 @@ def map_bar(colours: MapColours, width: float) -> Panel:
     low, high = (f"−{end}" if colours.negative else "0"), end
     if colours.clipped:
         low, high = (f"≤ {low}" if colours.negative else low), f"≥ {high}"
-    pixels = colours.pixels(np.linspace(-1.0 if colours.negative else 0.0, 1, 201)[None] * colours.limit)
+    strip = colours.indexed(np.linspace(-1.0 if colours.negative else 0.0, 1, 201)[None] * colours.limit)
     middle, label = (width / 2 if colours.negative else None), "0"
     clear = 14.0
     if colours.negative and width - sum(text_width(text, SMALL) for text in (low, high)) < 24:
         low, high, label, clear = "", "", f"{'beyond ' if colours.clipped else ''}±{end}", -width
     style = BarStyle(13, SMALL, 25, clear=clear, colour=DIM)
-    items, y = colour_bar([pixels], (low, high), style, right=width, middle=middle, middle_label=label)
+    items, y = colour_bar([strip], (low, high), style, right=width, middle=middle, middle_label=label)
     return Panel((*items, bordered(0, 0, width, 13)), width, y + 6)
 
 
@@ -146,17 +147,14 @@ def photograph(unit: Unit, side: float, *, field: bool, name: str = "what the ne
     height, width = pixels.shape[:2]
     factor = side / max(height, width)
     size = max(1, round(height * factor)), max(1, round(width * factor))
-    shown = resampled(pixels, size)
+    shown: Content = resampled(pixels, size)
     items: list[Item] = []
     box = unit.box if field else None
     if box is not None:
         top, bottom = round(box.top * factor), round((box.bottom + 1) * factor)
         left, right = round(box.left * factor), round((box.right + 1) * factor)
-        veiled = np.rint(shown + (255.0 - shown) * VEIL).astype(np.uint8)
-        veiled[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = shown[
-            max(0, top) : max(0, bottom), max(0, left) : max(0, right)
-        ]
-        shown = veiled
+        part = slice(max(0, top), max(0, bottom)), slice(max(0, left), max(0, right))
+        shown = Veiled(resampled(pixels, size), part)
         if bottom > top and right > left:
             items = mark(left + 3, top + 3, right - left - 6, bottom - top - 6)
     picture = Panel((Raster(shown, 0, 0, size[1], size[0]), bordered(0, 0, size[1], size[0]), *items), size[1], size[0])
@@ -192,7 +190,7 @@ def map_picture(values: Array, colours: MapColours, side: float) -> tuple[Panel,
         row = column = min(row, column)
     row, column = max(row, BAND / height), max(column, BAND / width)
     size = height * row, width * column
-    items = (Raster(colours.pixels(values), 0, 0, size[1], size[0]), bordered(0, 0, size[1], size[0]))
+    items = (Raster(colours.indexed(values), 0, 0, size[1], size[0]), bordered(0, 0, size[1], size[0]))
     return Panel(items, size[1], size[0]), (row, column)
 
 
@@ -242,12 +240,13 @@ def near(first: int, last: int, size: int, count: int = NEAR) -> range:
 
 
 def enlarged(
-    pixels: Array, around: tuple[tuple[int, int], tuple[int, int]], side: float
+    picture: Array | Indexed, around: tuple[tuple[int, int], tuple[int, int]], side: float
 ) -> tuple[LabelledPicture, tuple[range, range]]:
-    """A part of a picture (h, w, 3) around these rows and columns, with these in a frame; and its rows and columns."""
-    rows, columns = (near(*ends, size) for ends, size in zip(around, pixels.shape[:2], strict=True))
+    """A part of a picture around these rows and columns, with these in a frame; and its rows and columns."""
+    rows, columns = (near(*ends, size) for ends, size in zip(around, picture.shape[:2], strict=True))
     cell = float(max(1, int(side / max(len(rows), len(columns)))))
-    part = pixels[rows.start : rows.stop, columns.start : columns.stop]
+    shown = slice(rows.start, rows.stop), slice(columns.start, columns.stop)
+    part = replace(picture, index=picture.index[shown]) if isinstance(picture, Indexed) else picture[shown]
     (top, bottom), (left, right) = (
         (max(first, span.start), min(last, span.stop - 1))
         for (first, last), span in zip(around, (rows, columns), strict=True)
@@ -262,8 +261,8 @@ def enlarged(
     lines = [f"{_span('row', rows)},", _span("column", columns)]
     items += [Text(0, height + 30 * (i + 1), line, SMALL, DIM) for i, line in enumerate(lines)]
     wide = max(width, *(text_width(line, SMALL) for line in lines))
-    picture = LabelledPicture(tuple(items), (height, width), wide, below=68, scale=(down, across))
-    return picture, (rows, columns)
+    view = LabelledPicture(tuple(items), (height, width), wide, below=68, scale=(down, across))
+    return view, (rows, columns)
 
 
 def _span(noun: str, positions: range) -> str:
@@ -280,7 +279,7 @@ SMALLER, SIGNS = 225.0, 38.0  # of one of several matrices, and of a sign betwee
 LEFT, COLUMN, BESIDE = 190.0, 225.0, 30.0  # the pictures on the left and on the right, and the space between
 # Frames take a part of their cells.
 UNIT_DIGITS = DigitRule(largest=26.0, tall=0.42, share=0.88, usual=math.inf, bold=False)
-SWATCHES = ("#c0392b", "#2e8b57", "#2e6bb0")
+SWATCHES = ("red", "green", "blue")
 
 
 def unit_tint(unit: Unit, *, pale: bool = True) -> Tint:
@@ -437,7 +436,7 @@ def _map_column(unit: Unit, x: float, items: list[Item]) -> float:
         y = shown.height + 40
     else:
         _, row, column = unit.at
-        part, (rows, columns) = enlarged(colours.pixels(unit.map), ((row, row), (column, column)), COLUMN)
+        part, (rows, columns) = enlarged(colours.indexed(unit.map), ((row, row), (column, column)), COLUMN)
         items += map_view(unit, COLUMN, of=(rows, columns)).at(x, 0)
         y = view.height + 56
         items += funnel(_corners(view, rows, columns, x), (x, x + part.size[1], y))

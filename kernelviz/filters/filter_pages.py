@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelviz.drawing.colour import INKS, OUTLINE, Scale, bar_pixels, levels, ramp, rgb_pixels
+from kernelviz.drawing.colour import INKS, LEVELS, OUTLINE, Scale, bar_levels, levels, rgb_pixels
 from kernelviz.drawing.page import (
     INK,
     LINE_HEIGHT,
@@ -27,6 +27,7 @@ from kernelviz.drawing.page import (
     text_width,
     wrap,
 )
+from kernelviz.drawing.rasters import Indexed, Ramp, Tiles
 from kernelviz.drawing.worksheets import Tint, page_tint
 from kernelviz.errors import UsageError
 from kernelviz.filters.bank import ALIKE, QUARTERS, Filter, classical_filters
@@ -58,25 +59,33 @@ def stamp(values: Array, x: float, y: float, zoom: int, cmap: str | None = None)
     scale = Scale("layer", -1.0, 1.0, signed=True)
     shares = finite / limit
     if values.ndim == 3:
-        pixels = rgb_pixels(np.moveaxis(shares, 0, -1)[None], scale)[0]
-    else:
-        pixels = ramp(cmap, signed=True)[levels(shares[None], scale)[0]]
-    return framed(np.repeat(np.repeat(pixels, zoom, axis=0), zoom, axis=1), x, y)
+        return framed(rgb_pixels(np.moveaxis(shares, 0, -1)[None], scale)[0], x, y, zoom)
+    return framed(Indexed(levels(shares[None], scale)[0], Ramp(cmap, signed=True)), x, y, zoom)
 
 
-def framed(pixels: Array, x: float, y: float) -> Raster:
-    """Pixels (H, W, 3), one page pixel each, with an outline."""
-    height, width = pixels.shape[:2]
-    result = np.empty((height + 2 * EDGE, width + 2 * EDGE, 3), np.uint8)
-    result[:] = INKS[OUTLINE]
-    result[EDGE:-EDGE, EDGE:-EDGE] = pixels
-    return Raster(result, x, y, width + 2 * EDGE, height + 2 * EDGE)
+def framed(shown: Array | Indexed, x: float, y: float, zoom: int, *, grid: bool = False) -> Raster:
+    """Pixels (H, W, 3) or indices (H, W), each ``zoom`` page pixels wide, with an outline.
+
+    With ``grid`` there is a line above and to the left of each of them, too.
+    """
+    small = shown.index if isinstance(shown, Indexed) else shown
+    ink = OUTLINE if isinstance(shown, Indexed) else INKS[OUTLINE]
+    large = np.repeat(np.repeat(small, zoom, axis=0), zoom, axis=1)
+    if grid:
+        large[::zoom], large[:, ::zoom] = ink, ink
+    down, across = (np.pad(np.repeat(np.arange(size), zoom), EDGE, constant_values=-1) for size in small.shape[:2])
+    result = np.empty((len(down), len(across), *small.shape[2:]), np.uint8)
+    result[:] = ink
+    result[EDGE:-EDGE, EDGE:-EDGE] = large
+    cells = down, across
+    content = Indexed(result, shown.palette, cells) if isinstance(shown, Indexed) else Tiles(result, cells)
+    return Raster(content, x, y, len(across), len(down))
 
 
 def own_scale_bar(right: float, y: float) -> list[Item]:
     """The colour bar of tiles that each have their own scale, ending at ``right``."""
     width = 12 * TYPE
-    strip = bar_pixels(-1, 1, int(width), signed=True)
+    strip = bar_levels(-1, 1, int(width), signed=True)
     clear = 0.4 * TYPE + text_width("0", TYPE) / 2
     style = BarStyle(0.6 * TYPE, TYPE, 12 + 0.8 * TYPE, clear=clear, tick=6)
     left = right - width
@@ -328,7 +337,7 @@ def _page(responses: Sequence[Response], part: tuple[slice, slice], title: str) 
 def _image_panel(image: Array, part: tuple[slice, slice], zoom: int, unit: float, width: float) -> tuple[Panel, Panel]:
     shown = np.clip(image[part], 0, 1)
     pixels = np.rint(255 * (shown if shown.ndim == 3 else shown[:, :, None].repeat(3, axis=2))).astype(np.uint8)
-    picture = framed(_enlarged(pixels, zoom), 0, 0)
+    picture = framed(pixels, 0, 0, zoom)
     foot = picture.height + 10 * unit
     words = ["the image, 0 to 1"]
     beyond = int(np.count_nonzero((image < 0) | (image > 1)))
@@ -360,8 +369,7 @@ def _response_panel(
     values = response.values[part]
     low, high, signed = limits_of(response)
     shares = np.clip((values - low) / (high - low), 0, 1)
-    table = _table(signed=signed)
-    picture = framed(_enlarged(table[np.rint(shares * (len(table) - 1)).astype(int)], zoom), 0, 0)
+    picture = framed(_shaded(shares, signed=signed), 0, 0, zoom)
     bar, y = _bar(response, picture.height + 12 * unit, picture.width, unit)
     return head, Panel((picture, *bar), max(picture.width, width), y)
 
@@ -377,23 +385,25 @@ def limits_of(response: Response) -> tuple[float, float, bool]:
     return -limit, limit, True
 
 
-def _table(*, signed: bool) -> Array:
-    return ramp(None, signed=True) if signed else np.arange(256, dtype=np.uint8)[:, None].repeat(3, axis=1)
+def _shaded(shares: Array, *, signed: bool) -> Array | Indexed:
+    """Shares of the range (H, W): colours from −1 to 1, or an image."""
+    if signed:
+        return Indexed(np.rint(shares * (LEVELS - 1)).astype(np.uint8), Ramp(None, signed=True))
+    return np.repeat(np.rint(shares * 255).astype(np.uint8)[..., None], 3, axis=-1)
 
 
 def _bar(response: Response, y: float, width: float, unit: float) -> tuple[list[Item], float]:
     """The colour bar, with ≤ or ≥ at an end that values exceed."""
     low, high, signed = limits_of(response)
-    table = _table(signed=signed)
     size = TYPE * unit
     below = "≤ " if (response.values < low).any() else ""
     above = "≥ " if (response.values > high).any() else ""
     ends = (f"{below}{number_text(low)}", f"{above}{number_text(high, plus=signed)}")
     width = max(width, sum(text_width(end, size) for end in ends) + size)
-    shades = table[np.rint(np.linspace(0, len(table) - 1, int(width))).astype(int)][None]
+    strip = _shaded(np.linspace(0, 1, int(width))[None], signed=signed)
     drop = 10 * unit + 0.8 * size
     style = BarStyle(14 * unit, size, drop, clear=size, tick=6 * unit, line=unit, end_ticks=False)
-    items, foot = colour_bar([shades], ends, style, top=y, right=width, middle=width / 2 if signed else None)
+    items, foot = colour_bar([strip], ends, style, top=y, right=width, middle=width / 2 if signed else None)
     return items, foot + 0.4 * size
 
 
@@ -408,9 +418,7 @@ def _kernel_items(kernel: Array, unit: float, tint: Tint) -> list[Item]:
     size = min(TYPE * unit, TYPE * unit * (zoom - 8 * unit) / max(widest, 1e-9))
     if size < SMALLEST_TYPE * unit or zoom < size * LINE_HEIGHT:
         return [stamp(kernel, 0, 0, zoom)]
-    pixels = _enlarged(tint.pixels(kernel), zoom)
-    pixels[::zoom], pixels[:, ::zoom] = 196, 196
-    items: list[Item] = [framed(pixels, 0, 0)]
+    items: list[Item] = [framed(tint.indexed(kernel, digits=True), 0, 0, zoom, grid=True)]
     for (row, column), _ in np.ndenumerate(kernel):
         x, y = EDGE + (column + 0.5) * zoom, EDGE + (row + 0.5) * zoom
         items.append(Text(x, y, words[row][column], size, INK, align="center", middle=True))
@@ -464,7 +472,3 @@ def _prose(text: str, size: float, width: float) -> list[str]:
             *full, last = wrap(word, size, width) if text_width(word, size) > width else [word]
             lines += [*full, last]
     return [line for line in lines if line]
-
-
-def _enlarged(pixels: Array, zoom: int) -> Array:
-    return np.repeat(np.repeat(pixels, zoom, axis=0), zoom, axis=1)

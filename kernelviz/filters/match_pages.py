@@ -25,6 +25,7 @@ from kernelviz.drawing.page import (
     text_width,
     wrap,
 )
+from kernelviz.drawing.rasters import plain
 from kernelviz.filters.filter_pages import EDGE, HEAD, MARGIN, TYPE, own_scale_bar, stamp, zoom_for
 from kernelviz.filters.matching import FIT, LEAST, LEVEL, UNNAMED, Matches, match_kernels
 from kernelviz.version import __version__
@@ -177,7 +178,7 @@ def _tile(matches: Matches) -> float:
 
 
 TALLEST = 2500.0
-DARK, PALE = "#575f6b", "#b9bec6"
+DARK, PALE = "named", "undrawn"
 UNDRAWN = ("zero", "not finite")
 
 
@@ -296,15 +297,15 @@ def _bar(matches: Matches, y: float) -> tuple[list[Item], float]:
     for kind, count in counts.items():
         width = INNER_WIDTH * count / total
         dark = kind not in UNNAMED
-        colour = DARK if dark else PALE if kind in UNDRAWN else "#ffffff"
-        outline = DARK if dark else "#8a919c"
-        items.append(Raster(_pixel(outline), x, y, max(1.0, width - (3 if dark else 0)), 44))
+        colour = DARK if dark else PALE if kind in UNDRAWN else "unnamed"
+        outline = DARK if dark else "unnamed edge"
+        items.append(Raster(plain(outline), x, y, max(1.0, width - (3 if dark else 0)), 44))
         if not dark and width > 4:
-            items.append(Raster(_pixel(colour), x + 2, y + 2, width - 4, 40))
+            items.append(Raster(plain(colour), x + 2, y + 2, width - 4, 40))
         word = kind_text(kind, matches)
         fitting = [text for text in (f"{word}  {count:,}", f"{count:,}", "") if _fits(text, width, bold=dark)]
         if fitting[0]:
-            shade = "#ffffff" if dark else INK
+            shade = "on named" if dark else INK
             items.append(Text(x + width / 2, y + 22, fitting[0], TYPE, shade, bold=dark, align="center", middle=True))
         if len(fitting) < 3:
             below.append((x + width / 2, word if fitting[0] else f"{word} {count:,}"))
@@ -396,7 +397,3 @@ def naming_text(matches: Matches) -> str:
 
 def _sorted(matches: Matches, kind: str) -> list[KernelMatch]:
     return sorted((row for row in matches.main_rows if row.kind == kind), key=lambda row: -(row.score or 0))
-
-
-def _pixel(colour: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    return np.array([[[int(colour[at : at + 2], 16) for at in (1, 3, 5)]]], dtype=np.uint8)
