@@ -27,6 +27,7 @@ from matplotlib.path import Path
 from matplotlib.text import Text as MatplotlibText
 from matplotlib.transforms import Affine2D, Bbox, IdentityTransform
 
+from kernelviz.drawing.looks import LOOKS, Look
 from kernelviz.drawing.page import Item, Panel, Raster, Rule, Shape, Strokes, Text, badged, font_file
 from kernelviz.errors import UsageError
 from kernelviz.records import is_untrained
@@ -324,12 +325,15 @@ class PageFigure(Figure):
         return buffer.getvalue()
 
 
-def draw_page(page: Panel, recipe: Recipe | None = None) -> PageFigure:
-    """A figure of exactly this page; a page pixel is one pixel at 100 dpi.
+def draw_page(
+    page: Panel, recipe: Recipe | None = None, look: Look = LOOKS["page"], *, badge: bool = True
+) -> PageFigure:
+    """A figure of this page in a look; a page pixel is one pixel at 100 dpi.
 
-    If the recipe states random weights, the page has the badge ``not trained``.
+    If the recipe states random weights, the page has the badge ``not trained``; not without ``badge``, which is for
+    pictures that do not depend on the weights.
     """
-    page = badged(page) if is_untrained(recipe) else page
+    page = badged(page) if badge and is_untrained(recipe) else page
     figure = PageFigure(
         figsize=(page.width / DPI, page.height / DPI),
         dpi=DPI,
@@ -342,7 +346,7 @@ def draw_page(page: Panel, recipe: Recipe | None = None) -> PageFigure:
     axes.set(xlim=(0, page.width), ylim=(page.height, 0))
     axes.set_axis_off()
     add_items(axes, page.items, 72 / DPI)
-    figure.recipe = recipe
+    figure.recipe = {**recipe, **look.as_recipe()} if recipe else recipe
     return figure
 
 

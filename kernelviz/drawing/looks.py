@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias, get_args
 
 from kernelviz.errors import UsageError
 
@@ -25,6 +25,16 @@ class Look:
     smallest_type: float = 0.0
     caption: bool = True
 
+    @property
+    def is_page(self) -> bool:
+        """Whether pages are drawn as they were built."""
+        return self == LOOKS["page"]
+
+    def as_recipe(self) -> dict[str, Any]:
+        """The part of a recipe about the look; empty for an ordinary page."""
+        without = {"caption": False} if LOOKS[self.name].caption and not self.caption else {}
+        return {**({} if self.name == "page" else {"look": self.name}), **without}
+
 
 LOOKS: dict[str, Look] = {
     "page": Look("page"),
@@ -34,14 +44,14 @@ LOOKS: dict[str, Look] = {
 }
 
 
-def find_look(name: str) -> Look:
-    """The look of this name.
+def find_look(name: str, *, caption: bool = True) -> Look:
+    """The look of this name; with ``caption=False`` without identity and caption.
 
     Raises:
         UsageError: There is none.
     """
     if name in LOOKS:
-        return LOOKS[name]
+        return LOOKS[name] if caption else replace(LOOKS[name], caption=False)
     near = difflib.get_close_matches(str(name), get_args(LookName), 1)
     what = f"The look must be page, slide, dark or print, but got {name!r}."
     raise UsageError(what, hint=f"Did you mean {near[0]}?" if near else "")
