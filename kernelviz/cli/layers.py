@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from kernelviz.cli.session import Report
+    from kernelviz.cli.session import OutputChoices, Report
     from kernelviz.network.model import Model
     from kernelviz.traces import Trace, TracedLayer
 
@@ -108,6 +108,8 @@ def layers(
     input_size: options.InputSize = None,
     layout: Layout = False,
     plot: Plot = False,
+    look: options.LookChoice = options.LookName.PAGE,
+    no_caption: options.NoCaption = False,
     file_format: options.Format = options.FileFormat.PNG,
     output: options.Output = Path("kernelviz-out"),
     force: options.Force = False,
@@ -120,10 +122,13 @@ def layers(
 
     For example: kernelviz layers resnet18d --kind conv
     """
-    from kernelviz.cli.session import ModelChoices, load, run_command
+    from kernelviz.cli.session import ModelChoices, OutputChoices, chosen_look, load, run_command
     from kernelviz.traces import Trace, layer_entry
 
     def work(report: Report) -> None:
+        destination = OutputChoices(
+            output, f".{file_format}", arrays=False, force=force, look=chosen_look(look, no_caption, report)
+        )
         with terminal.progress(shown=not quiet) as progress:
             chosen = ModelChoices(model, None, arguments=model_arg, runs=True, input_size=input_size)
             network = load(chosen, report, progress)
@@ -144,7 +149,7 @@ def layers(
         except UsageError as error:
             raise (broken or error) from None
         if as_json:
-            report.more = {
+            report.more |= {
                 "input_size": list(found.input_size),
                 "preprocessing": dict(network.source.preprocessing),
                 "layers": [layer_entry(one) for one in listed],
@@ -153,7 +158,7 @@ def layers(
         else:
             report.inform(*heading(network, found))
         if plot and not broken:
-            draw(found, output, str(file_format), report, force=force)
+            draw(found, destination, report)
         elif not as_json:
             show(found, listed, layout=layout or verbose, quiet=quiet)
         if broken:
@@ -238,14 +243,14 @@ def show(found: Trace, chosen: Sequence[TracedLayer], *, layout: bool, quiet: bo
         terminal.print_message(*(layout_legend() if layout else []), *legend(chosen))
 
 
-def draw(found: Trace, directory: Path, suffix: str, report: Report, *, force: bool) -> None:
-    """Draw how the network grows, into a file in the directory."""
-    from kernelviz.cli.session import output_row
+def draw(found: Trace, output: OutputChoices, report: Report) -> None:
+    """Draw how the network grows, into a file."""
+    from kernelviz.cli.session import output_row, save_page
     from kernelviz.drawing.growth import plot_growth
     from kernelviz.files.names import file_stems
-    from kernelviz.files.writing import save_picture
 
     stem = found.source.model if found.source else "network"
     (name,) = file_stems([(stem, "layers", "growth")])
-    path = save_picture(plot_growth(found), directory / f"{name}.{suffix}", force=force)
+    figure = plot_growth(found, look=output.look.name, caption=output.look.caption)
+    path = save_page(figure, output.directory / f"{name}{output.suffix}", report, force=output.force)
     report.add_output(output_row(path))

@@ -50,6 +50,8 @@ def match(
     planes: Planes = False,
     level: Level = 0.02,
     gabor: Gabor = True,
+    look: options.LookChoice = options.LookName.PAGE,
+    no_caption: options.NoCaption = False,
     file_format: options.Format = options.FileFormat.PNG,
     output: options.Output = Path("kernelviz-out"),
     arrays: options.Arrays = False,
@@ -67,7 +69,9 @@ def match(
     def work(report: Report) -> None:
         from kernelviz.filters.matching import check_level
 
-        destination = OutputChoices(output, f".{file_format}", arrays, force)
+        destination = OutputChoices(
+            output, f".{file_format}", arrays, force, session.chosen_look(look, no_caption, report)
+        )
         session.check_directory(output)
         check_level(level)
         report.more["kernels"] = []
@@ -122,10 +126,11 @@ def compare(
     progress: Progress,
 ) -> None:
     """Compare the kernels of one layer, draw them, and report the result."""
+    from kernelviz.drawing.figures import draw_page
     from kernelviz.files.names import file_stems
-    from kernelviz.files.writing import save_arrays, save_picture
+    from kernelviz.files.writing import save_arrays
     from kernelviz.filters.formulas import SMALLEST
-    from kernelviz.filters.match_pages import caption_lines, naming_text, plot_matches
+    from kernelviz.filters.match_pages import caption_lines, matches_page, matches_recipe, naming_text
     from kernelviz.filters.matching import LEVEL, match_entry, match_kernels, match_table
     from kernelviz.network.kernels import read_kernels
 
@@ -134,11 +139,12 @@ def compare(
     if report.as_json and bank.weight.shape[1] <= 3:
         choices = {**choices, "planes": True}
     found = match_kernels(bank, progress=progress, **choices)
-    figure = plot_matches(found)
+    figure = draw_page(matches_page(found), matches_recipe(found), output.look)
     unusual = [f"level{found.level:g}"] if found.level != LEVEL else []
     unusual += ["no-gabor"] if not choices["gabor"] and bank.weight.shape[2] >= SMALLEST else []
     (stem,) = file_stems([(network.source.stem, layer.name, "match", *unusual)])
-    paths = [save_picture(figure, output.directory / f"{stem}{output.suffix}", force=output.force)]
+    path = output.directory / f"{stem}{output.suffix}"
+    paths = [session.save_page(figure, path, report, force=output.force)]
     if output.arrays:
         arrays = output.directory / f"{stem}.npz"
         paths.append(save_arrays(numbers(found), arrays, recipe=figure.recipe, force=output.force))

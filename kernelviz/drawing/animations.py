@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from kernelviz.drawing.looks import LOOKS, Look
 from kernelviz.drawing.page import Panel, Raster, Rule, Shape, Strokes, Text, text_width
 from kernelviz.drawing.rasters import changed_pixels, content_key
 from kernelviz.notebook import LONGEST_TEXT
@@ -135,7 +136,7 @@ MOST_SHOWN = 5_000_000  # bytes of an animation in a notebook
 
 @dataclass(frozen=True)
 class Animation:
-    """Pages of one size, the duration of each (milliseconds, multiples of 10), and the recipe.
+    """Pages of one size, the duration of each (milliseconds, multiples of 10), the recipe, and the look.
 
     As the last line of a notebook cell it plays; ``save_picture`` writes it as GIF or WebP.
     """
@@ -143,6 +144,7 @@ class Animation:
     pages: tuple[Panel, ...]
     durations: tuple[int, ...]
     recipe: Recipe
+    look: Look = LOOKS["page"]
 
     def __post_init__(self) -> None:
         if len(self.pages) != len(self.durations):
@@ -213,7 +215,7 @@ class Film:
         from kernelviz.drawing.figures import DPI, draw_again, draw_page, figure_pixels
 
         if self._figure is None:
-            self._figure = draw_page(page)
+            self._figure = draw_page(page, look=self._animation.look)
             self._figure.recipe = self._animation.recipe
             self._figure.set_dpi(DPI * _scale(page))
         else:

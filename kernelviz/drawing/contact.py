@@ -11,6 +11,7 @@ import numpy as np
 from kernelviz.drawing import colour
 from kernelviz.drawing.captions import Marks, find_marks
 from kernelviz.drawing.colour import Scale
+from kernelviz.drawing.looks import find_look
 from kernelviz.drawing.mosaic import STRUCK, chequer, strike
 from kernelviz.drawing.page import (
     BAR_HEIGHT,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernelviz.drawing.figures import PageFigure
+    from kernelviz.drawing.looks import LookName
     from kernelviz.records import Array, FeatureMaps, Source
 
 
@@ -153,13 +155,19 @@ def _thumbnail(pixels: Array) -> Array:
 
 
 def plot_contact(
-    sheet: ContactSheet | Sequence[FeatureMaps], channels: str | Sequence[int] | None = None
+    sheet: ContactSheet | Sequence[FeatureMaps],
+    channels: str | Sequence[int] | None = None,
+    *,
+    look: LookName = "page",
+    caption: bool = True,
 ) -> PageFigure:
     """Draw the same channels of one layer for several images, one row per image after its thumbnail, on one scale.
 
     ``sheet`` is a ``ContactSheet``, or the maps of one layer for each image. In the latter case ``channels`` selects maps
     (numbers, or a string like ``0-3,7``); the default is the eight that vary most over the first image. Rows that do not
     fit on the page are left out, and the caption states how many.
+
+    ``look`` is ``page``, ``slide``, ``dark`` or ``print``; ``caption=False`` leaves out identity and caption.
 
     Raises:
         UsageError: There is no row, a channel does not exist, or there are more than sixteen channels, or none.
@@ -189,6 +197,7 @@ def plot_contact(
             "nonfinite": sheet.nonfinite,
             "notes": list(page.notes),
         },
+        find_look(look, caption=caption),
     )
 
 

@@ -359,12 +359,15 @@ class PageFigure(Figure):
         return buffer.getvalue()
 
 
-def draw_page(page: Panel, recipe: Recipe | None = None, look: Look = LOOKS["page"]) -> PageFigure:
-    """A figure of exactly this page; a page pixel is one pixel at 100 dpi.
+def draw_page(
+    page: Panel, recipe: Recipe | None = None, look: Look = LOOKS["page"], *, badge: bool = True
+) -> PageFigure:
+    """A figure of this page in a look; a page pixel is one pixel at 100 dpi.
 
-    If the recipe states random weights, the page has the badge ``not trained``.
+    If the recipe states random weights, the page has the badge ``not trained``; not without ``badge``, which is for
+    pictures that do not depend on the weights.
     """
-    page = badged(page) if is_untrained(recipe) else page
+    page = badged(page) if badge and is_untrained(recipe) else page
     figure = PageFigure(
         figsize=(page.width / DPI, page.height / DPI),
         dpi=DPI,
@@ -377,7 +380,7 @@ def draw_page(page: Panel, recipe: Recipe | None = None, look: Look = LOOKS["pag
     axes.set(xlim=(0, page.width), ylim=(page.height, 0))
     axes.set_axis_off()
     add_items(axes, page.items, 72 / DPI, look)
-    figure.recipe, figure.look = recipe, look
+    figure.recipe, figure.look = ({**recipe, **look.as_recipe()} if recipe else recipe), look
     return figure
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kernelviz.drawing.looks import find_look
 from kernelviz.drawing.page import (
     GREY,
     INK,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from kernelviz.drawing.figures import PageFigure
+    from kernelviz.drawing.looks import LookName
     from kernelviz.traces import Trace, TracedLayer
 
 
@@ -56,16 +58,17 @@ class Chart:
     unit: str = ""
 
 
-def plot_growth(trace: Trace) -> PageFigure:
+def plot_growth(trace: Trace, *, look: LookName = "page", caption: bool = True) -> PageFigure:
     """Draw how receptive field, resolution and channels grow along the convolutions of a traced network.
+
+    ``look`` is ``page``, ``slide``, ``dark`` or ``print``; ``caption=False`` leaves out identity and caption.
 
     Raises:
         UsageError: No convolution of the network has a known receptive field of rows and columns.
     """
     from kernelviz.drawing.figures import draw_page
 
-    figure = draw_page(growth_page(trace))
-    figure.recipe = {  # set here, without the badge of random weights: sizes do not depend on the weights
+    recipe = {
         "command": "layers",
         "model": trace.source.as_recipe() if trace.source else None,
         "layer": None,
@@ -73,7 +76,7 @@ def plot_growth(trace: Trace) -> PageFigure:
         "image": None,
         "input_size": list(trace.input_size),
     }
-    return figure
+    return draw_page(growth_page(trace), recipe, find_look(look, caption=caption), badge=False)
 
 
 def growth_page(trace: Trace) -> Panel:

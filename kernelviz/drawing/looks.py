@@ -8,9 +8,9 @@ that is too small for stripes.
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -53,6 +53,16 @@ class Look:
     size: tuple[int, int] | None = None
     smallest_type: float = 0.0
     caption: bool = True
+
+    @property
+    def is_page(self) -> bool:
+        """Whether pages are drawn as they were built."""
+        return self == LOOKS["page"]
+
+    def as_recipe(self) -> dict[str, Any]:
+        """The part of a recipe about the look; empty for an ordinary page."""
+        without = {"caption": False} if LOOKS[self.name].caption and not self.caption else {}
+        return {**({} if self.name == "page" else {"look": self.name}), **without}
 
     def colour(self, role: str) -> str:
         """The colour of a role, as a hexadecimal number."""
@@ -136,14 +146,14 @@ LOOKS: dict[str, Look] = {
 }
 
 
-def find_look(name: str) -> Look:
-    """The look of this name.
+def find_look(name: str, *, caption: bool = True) -> Look:
+    """The look of this name; with ``caption=False`` without identity and caption.
 
     Raises:
         UsageError: There is none.
     """
     if name in LOOKS:
-        return LOOKS[name]
+        return LOOKS[name] if caption else replace(LOOKS[name], caption=False)
     near = difflib.get_close_matches(str(name), get_args(LookName), 1)
     what = f"The look must be page, slide, dark or print, but got {name!r}."
     raise UsageError(what, hint=f"Did you mean {near[0]}?" if near else "")

@@ -9,6 +9,7 @@ import numpy as np
 
 from kernelviz.drawing import colour
 from kernelviz.drawing.captions import REDUCED, clipped_text, find_marks, map_identity, map_notes, scale_text
+from kernelviz.drawing.looks import LOOKS, find_look
 from kernelviz.drawing.page import (
     BAR_WIDTH,
     GREY,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.captions import Marks
     from kernelviz.drawing.colour import Scale, ScaleChoice
     from kernelviz.drawing.figures import PageFigure
+    from kernelviz.drawing.looks import Look, LookName
     from kernelviz.drawing.rasters import Content
     from kernelviz.records import Array, FeatureMaps, Recipe, Tiles
     from kernelviz.views.map_views import MapView
@@ -76,6 +78,8 @@ def plot_overlay(
     image: object = None,
     reduce: MapView = "norm",
     scale: ScaleChoice | None = None,
+    look: LookName = "page",
+    caption: bool = True,
 ) -> PageFigure:
     """Draw one map, or a reduction of all maps, over the network's input, beside the input in colour.
 
@@ -85,6 +89,8 @@ def plot_overlay(
         image: The network's input, (H, W, 3) uint8; required if ``maps`` does not contain it.
         reduce: ``mean``, ``max`` or ``norm`` over all channels.
         scale: Two numbers, or ``tile`` (the map's own range) or ``layer``; the default is ``tile``.
+        look: ``page``, ``slide`` (1280 × 720 pixels, large type), ``dark`` or ``print``.
+        caption: Whether identity and caption are drawn; without them they are only in the recipe.
 
     Each pixel shows the unit whose receptive field has the nearest centre, unsmoothed. If the receptive fields are not
     known, the cells share the image evenly, and the caption states it. A map with negative values is transparent at 0,
@@ -93,14 +99,15 @@ def plot_overlay(
     Raises:
         UsageError: The channel does not exist, or there is no image to draw it over.
     """
-    return draw_overlay(make_overlay(maps, channel, image=image, reduce=reduce, scale=scale))
+    overlay = make_overlay(maps, channel, image=image, reduce=reduce, scale=scale)
+    return draw_overlay(overlay, find_look(look, caption=caption))
 
 
-def draw_overlay(overlay: Overlay) -> PageFigure:
+def draw_overlay(overlay: Overlay, look: Look = LOOKS["page"]) -> PageFigure:
     """An overlay as a page of its own."""
     from kernelviz.drawing.figures import draw_page
 
-    return draw_page(overlay_page(overlay), overlay.recipe)
+    return draw_page(overlay_page(overlay), overlay.recipe, look)
 
 
 def make_overlay(

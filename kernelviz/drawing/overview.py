@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernelviz.drawing import colour
+from kernelviz.drawing.looks import find_look
 from kernelviz.drawing.page import (
     BAR_HEIGHT,
     BAR_WIDTH,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernelviz.drawing.figures import PageFigure
+    from kernelviz.drawing.looks import LookName
     from kernelviz.records import Array, ClassScore, FeatureMaps
 
 
@@ -58,13 +60,20 @@ BAR, TRACK = "bar", "track"
 
 
 def plot_overview(
-    layers: Sequence[FeatureMaps | Highlights], classes: Sequence[ClassScore] = (), *, cmap: str | None = None
+    layers: Sequence[FeatureMaps | Highlights],
+    classes: Sequence[ClassScore] = (),
+    *,
+    cmap: str | None = None,
+    look: LookName = "page",
+    caption: bool = True,
 ) -> PageFigure:
     """Draw one image in several layers: the network's input, its first classes, and the most varied maps.
 
     One column per layer (one row if there are few) with the five maps of largest spread; near-duplicates
     (|correlation| ≥ 0.98) are left out. At most nine layers are shown, seven if their names are long, evenly spread from
     the first to the last. ``cmap`` is a colour map of matplotlib for all maps.
+
+    ``look`` is ``page``, ``slide``, ``dark`` or ``print``; ``caption=False`` leaves out identity and caption.
 
     Raises:
         UsageError: There is no layer, or no such colour map.
@@ -75,7 +84,8 @@ def plot_overview(
         raise UsageError("There is no layer to draw.")
     columns = [each if isinstance(each, Highlights) else highlights_of(each) for each in layers]
     shown = _fitting_layers(columns)
-    return draw_page(overview_page(shown, classes, len(columns), cmap), _recipe(shown, classes, cmap))
+    page, recipe = overview_page(shown, classes, len(columns), cmap), _recipe(shown, classes, cmap)
+    return draw_page(page, recipe, find_look(look, caption=caption))
 
 
 def _fitting_layers(columns: Sequence[Highlights]) -> list[Highlights]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from kernelviz.drawing import colour
 from kernelviz.drawing.figures import PageFigure, add_items, draw_page
+from kernelviz.drawing.looks import LOOKS, find_look
 from kernelviz.drawing.mosaic import content_of, make_mosaic
 from kernelviz.drawing.page import (
     BAR_HEIGHT,
@@ -37,6 +38,7 @@ from kernelviz.drawing.page import (
     text_width,
 )
 from kernelviz.drawing.sheets import SMALLEST_UNIT, Sheet, make_sheet
+from kernelviz.errors import UsageError
 from kernelviz.records import as_bank, as_maps, is_untrained
 from kernelviz.wording import number_text
 
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from kernelviz.drawing.colour import ScaleChoice
+    from kernelviz.drawing.looks import Look, LookName
     from kernelviz.drawing.mosaic import Mosaic
     from kernelviz.drawing.rasters import Content
     from kernelviz.records import Array, Axis, Layout
@@ -310,6 +313,8 @@ class Choices(TypedDict, total=False):
     columns: int | None
     zoom: int | None
     layout: Layout | None
+    look: LookName
+    caption: bool
 
 
 @overload
@@ -330,6 +335,8 @@ def plot_kernels(
     columns: int | None = None,
     zoom: int | None = None,
     layout: Layout | None = None,
+    look: LookName = "page",
+    caption: bool = True,
 ) -> PageFigure | Axes:
     """Draw the kernels of one layer: a KernelBank, or a plain weight (out_channels, in_channels / groups, height, width).
 
@@ -341,12 +348,14 @@ def plot_kernels(
     A plain weight of Keras, (height, width, in_channels, out_channels), is taken with ``layout="keras"``. Without a
     ``layout``, a shape such as (3, 3, 3, 32), which is more likely that of Keras, is rejected; ``"torch"`` takes it.
 
+    ``look`` is ``page``, ``slide``, ``dark`` or ``print``; ``caption=False`` leaves out identity and caption.
+
     Raises:
         UsageError: A shape, view, scale, colour map or choice does not fit, or a weight may be of either layout.
     """
     bank = as_bank(kernels, transposed=transposed, layout=layout)
     draw = partial(make_sheet, bank, view=view, channels=channels, top=top, sort=sort, scale=scale, cmap=cmap)
-    return _plot(draw, ax, columns, zoom)
+    return _plot(draw, ax, columns, zoom, find_look(look, caption=caption))
 
 
 class MapChoices(TypedDict, total=False):
@@ -361,6 +370,8 @@ class MapChoices(TypedDict, total=False):
     cmap: str | None
     columns: int | None
     zoom: int | None
+    look: LookName
+    caption: bool
 
 
 @overload
@@ -380,6 +391,8 @@ def plot_features(
     cmap: str | None = None,
     columns: int | None = None,
     zoom: int | None = None,
+    look: LookName = "page",
+    caption: bool = True,
 ) -> PageFigure | Axes:
     """Draw the feature maps of one layer: a FeatureMaps, or a plain array or tensor (C, H, W) or (1, C, H, W).
 
@@ -390,19 +403,25 @@ def plot_features(
     maps alone. Without ``ax`` a new figure is returned, a page with title and caption. With ``ax`` the tiles and the
     colour bar are drawn into that Axes, which is returned and otherwise unchanged.
 
+    ``look`` is ``page``, ``slide``, ``dark`` or ``print``; ``caption=False`` leaves out identity and caption.
+
     Raises:
         UsageError: A shape, scale or choice does not fit.
     """
     subject, view = as_maps(maps, volumes=True), reduce or "maps"
     choice = partial(make_sheet, subject, view=view, channels=channels, top=top, sort=sort, scale=scale, cmap=cmap)
-    return _plot(partial(choice, basis=basis), ax, columns, zoom)
+    return _plot(partial(choice, basis=basis), ax, columns, zoom, find_look(look, caption=caption))
 
 
-def _plot(draw: Callable[..., Sheet], ax: Axes | None, columns: int | None, zoom: int | None) -> PageFigure | Axes:
+def _plot(
+    draw: Callable[..., Sheet], ax: Axes | None, columns: int | None, zoom: int | None, look: Look
+) -> PageFigure | Axes:
     """A page of its own, or into an Axes."""
+    if ax is not None and not look.is_page:
+        raise UsageError("A look is that of a whole page, and an Axes is none.", hint="Omit look and caption, or ax.")
     sheet = draw(columns=columns, zoom=zoom)
     if ax is None:
-        return draw_sheet(sheet)
+        return draw_sheet(sheet, look)
     if zoom is None and sheet.tiles.layout == "grid":
         sheet = draw(columns=sheet.grid.arrangement.shape[1], zoom=_zoom_for(ax, sheet))
     return _draw_into(ax, sheet)
@@ -414,9 +433,9 @@ def _zoom_for(ax: Axes, sheet: Sheet) -> int:
     return max(1, math.floor(grid.zoom[1] * min(0.88 * box.width / grid.width, 0.78 * box.height / grid.height)))
 
 
-def draw_sheet(sheet: Sheet) -> PageFigure:
+def draw_sheet(sheet: Sheet, look: Look = LOOKS["page"]) -> PageFigure:
     """A sheet as a page of its own."""
-    return draw_page(mosaic_page(sheet, make_mosaic(sheet)), sheet.recipe)
+    return draw_page(mosaic_page(sheet, make_mosaic(sheet)), sheet.recipe, look)
 
 
 def _draw_into(ax: Axes, sheet: Sheet) -> Axes:

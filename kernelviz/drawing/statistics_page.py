@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kernelviz.drawing.looks import find_look
 from kernelviz.drawing.page import (
     CAPTION,
     GREY,
@@ -33,6 +34,7 @@ from kernelviz.wording import PART, counted, number_text, numbers_text, sentence
 
 if TYPE_CHECKING:
     from kernelviz.drawing.figures import PageFigure
+    from kernelviz.drawing.looks import LookName
     from kernelviz.records import Array, Source
     from kernelviz.views.statistics import ChannelStatistics
 
@@ -57,14 +59,19 @@ class Strip:
     percent: bool = False
 
 
-def plot_statistics(statistics: ChannelStatistics, source: Source | None = None) -> PageFigure:
+def plot_statistics(
+    statistics: ChannelStatistics, source: Source | None = None, *, look: LookName = "page", caption: bool = True
+) -> PageFigure:
     """Draw a layer's channels over many images: mean and deviation, the range of values, and the share of zeros.
 
     Channels with one value everywhere are grey from top to bottom. ``source`` is the source of the layer.
+
+    ``look`` is ``page``, ``slide``, ``dark`` or ``print``; ``caption=False`` leaves out identity and caption.
     """
     from kernelviz.drawing.figures import draw_page
 
-    return draw_page(statistics_page(statistics, source), statistics_recipe(statistics, source))
+    recipe = statistics_recipe(statistics, source)
+    return draw_page(statistics_page(statistics, source), recipe, find_look(look, caption=caption))
 
 
 def statistics_recipe(statistics: ChannelStatistics, source: Source | None = None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernelviz.arithmetic.windows import window
+from kernelviz.drawing.looks import find_look
 from kernelviz.drawing.page import (
     INK,
     LINE_HEIGHT,
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from kernelviz.drawing.figures import PageFigure
+    from kernelviz.drawing.looks import LookName
     from kernelviz.drawing.rasters import Content
     from kernelviz.explain.call_code import Code
     from kernelviz.records import Array, KernelBank
@@ -102,7 +104,13 @@ _COLUMN_OF = {
 
 
 def plot_call(
-    call: Call | str, *, image: object = None, kernels: object = None, kernel: int | None = None
+    call: Call | str,
+    *,
+    image: object = None,
+    kernels: object = None,
+    kernel: int | None = None,
+    look: LookName = "page",
+    caption: bool = True,
 ) -> PageFigure:
     """Draw a 2-D convolution as Keras or torch writes it: each argument joined by a letter to its part of the picture.
 
@@ -112,6 +120,8 @@ def plot_call(
         kernels: The kernels to draw: a ``KernelBank``, a tensor or an array of the shape of the call's weight. With an
             image one of the maps is computed. Without them the kernels are grey.
         kernel: The kernel that is enlarged, and whose map is shown. Default: the one with the largest norm.
+        look: ``page``, ``slide`` (1280 × 720 pixels, large type), ``dark`` or ``print``.
+        caption: Whether identity and caption are drawn; without them they are only in the recipe.
 
     Raises:
         UsageError: The call is no call or another layer, or image or kernels have another shape.
@@ -125,9 +135,7 @@ def plot_call(
         raise UsageError(what, hint="For example plot_call('Conv2D(32, 3, input_shape=(28, 28, 1))')")
     check_drawable(call)
     page = _Page(call, _pixels(image), None if kernels is None else as_bank(kernels), kernel)
-    figure = draw_page(page.panel())
-    figure.recipe = call_recipe(call, page)
-    return figure
+    return draw_page(page.panel(), call_recipe(call, page), find_look(look, caption=caption))
 
 
 def check_drawable(call: Call, hint: str = "") -> None:

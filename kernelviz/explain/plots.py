@@ -10,6 +10,7 @@ import numpy as np
 from kernelviz.arithmetic.operations import Pooling, TransposedConvolution
 from kernelviz.arithmetic.steps import exact_sum
 from kernelviz.arithmetic.windows import sides_text, size_text
+from kernelviz.drawing.looks import find_look
 from kernelviz.drawing.page import INK, Item, Panel, Text, moved, text_block, text_width, wrap
 from kernelviz.drawing.worksheets import (
     CELL,
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
 
     from kernelviz.arithmetic.steps import Step
     from kernelviz.drawing.figures import PageFigure
+    from kernelviz.drawing.looks import LookName
     from kernelviz.explain.walkthrough import Walkthrough
     from kernelviz.records import Array
 
@@ -476,7 +478,13 @@ WorkView = Literal["step", "steps", "stamps"]
 
 
 def plot_convolution(
-    worked: Walkthrough, *, at: tuple[int, int] = (0, 0), channel: int = 0, view: WorkView = "step"
+    worked: Walkthrough,
+    *,
+    at: tuple[int, int] = (0, 0),
+    channel: int = 0,
+    view: WorkView = "step",
+    look: LookName = "page",
+    caption: bool = True,
 ) -> PageFigure:
     """Draw a convolution, a transposed convolution or a pool that was worked out.
 
@@ -486,15 +494,17 @@ def plot_convolution(
         channel: The output channel.
         view: ``step`` draws how that cell is computed (a transposed convolution as a convolution over the stretched
             input), ``steps`` a sheet of all cells, ``stamps`` how a transposed convolution stamps its kernel.
+        look: ``page``, ``slide`` (1280 × 720 pixels, large type), ``dark`` or ``print``.
+        caption: Whether identity and caption are drawn; without them they are only in the recipe.
 
     Raises:
         UsageError: There is no such cell, channel or view, or stamps are requested of an operation that is not transposed.
     """
     from kernelviz.drawing.figures import draw_page
 
-    figure = draw_page(explaining_page(worked, at=at, channel=channel, view=view))
-    figure.recipe = explaining_recipe(worked, view=view, at=None if view == "steps" else at, channel=channel)
-    return figure
+    page = explaining_page(worked, at=at, channel=channel, view=view)
+    recipe = explaining_recipe(worked, view=view, at=None if view == "steps" else at, channel=channel)
+    return draw_page(page, recipe, find_look(look, caption=caption))
 
 
 @np.errstate(all="ignore")  # sums of what is not finite

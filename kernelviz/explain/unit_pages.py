@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernelviz.arithmetic.steps import largest
+from kernelviz.drawing.looks import find_look
 from kernelviz.drawing.page import INK, Item, Panel, Raster, Rule, Shape, Text, moved, text_width
 from kernelviz.drawing.sheets import map_facts
 from kernelviz.drawing.worksheets import (
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernelviz.drawing.figures import PageFigure
+    from kernelviz.drawing.looks import LookName
     from kernelviz.records import Array
     from kernelviz.traces import Unit
 
@@ -396,7 +398,7 @@ FEW = 4  # channels whose matrices are written out
 TITLE = "One value of a feature map"
 
 
-def plot_unit(unit: Unit) -> PageFigure:
+def plot_unit(unit: Unit, *, look: LookName = "page", caption: bool = True) -> PageFigure:
     """Draw how one value of a feature map is computed.
 
     Up to four input channels are written out as window × kernel = products; of more, those that contribute most are drawn
@@ -404,23 +406,27 @@ def plot_unit(unit: Unit) -> PageFigure:
 
     Args:
         unit: The result of ``trace_unit``.
+        look: ``page``, ``slide`` (1280 × 720 pixels, large type), ``dark`` or ``print``.
+        caption: Whether identity and caption are drawn; without them they are only in the recipe.
     """
     from kernelviz.drawing.figures import draw_page
 
-    return draw_page(unit_page(unit), unit_recipe(unit, whole=False))
+    return draw_page(unit_page(unit), unit_recipe(unit, whole=False), find_look(look, caption=caption))
 
 
-def plot_kernel_and_map(unit: Unit) -> PageFigure:
+def plot_kernel_and_map(unit: Unit, *, look: LookName = "page", caption: bool = True) -> PageFigure:
     """Draw a kernel, its input, and its feature map side by side.
 
     Of many input channels, those with the largest weights are shown. The row and column of the unit do not matter.
 
     Args:
         unit: The result of ``trace_unit`` for any unit of that map.
+        look: ``page``, ``slide`` (1280 × 720 pixels, large type), ``dark`` or ``print``.
+        caption: Whether identity and caption are drawn; without them they are only in the recipe.
     """
     from kernelviz.drawing.figures import draw_page
 
-    return draw_page(kernel_and_map_page(unit), unit_recipe(unit, whole=True))
+    return draw_page(kernel_and_map_page(unit), unit_recipe(unit, whole=True), find_look(look, caption=caption))
 
 
 def unit_recipe(unit: Unit, *, whole: bool) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelviz.drawing.colour import INKS, LEVELS, OUTLINE, Scale, bar_levels, levels, rgb_pixels
+from kernelviz.drawing.looks import find_look
 from kernelviz.drawing.page import (
     INK,
     LINE_HEIGHT,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernelviz.drawing.figures import PageFigure
+    from kernelviz.drawing.looks import LookName
     from kernelviz.filters.filtering import Border
     from kernelviz.records import Array, Source
 
@@ -99,15 +101,18 @@ TALLEST, ALL_OF = 2330.0, 7  # up to this size every filter is drawn
 KINDS = {"line end": "line ends", "pixel": "pixels", "gabor": "Gabor functions"}
 
 
-def plot_filters(size: int = 3) -> PageFigure:
+def plot_filters(size: int = 3, *, look: LookName = "page", caption: bool = True) -> PageFigure:
     """Draw all classical filters of one size.
+
+    ``look`` is ``page``, ``slide``, ``dark`` or ``print``; ``caption=False`` leaves out identity and caption.
 
     Raises:
         UsageError: There are none of this size.
     """
     from kernelviz.drawing.figures import draw_page
 
-    return draw_page(bank_page(size), {"command": "filter", "layer": None, "view": f"bank-{size}", "image": None})
+    recipe = {"command": "filter", "layer": None, "view": f"bank-{size}", "image": None}
+    return draw_page(bank_page(size), recipe, find_look(look, caption=caption))
 
 
 def bank_page(size: int) -> Panel:
@@ -216,12 +221,16 @@ QUANTILE = 0.99
 MOST_PIXELS = 4_000_000
 
 
-def plot_filter(image: object, *kernels: object, border: Border = "repeat") -> PageFigure:
+def plot_filter(
+    image: object, *kernels: object, border: Border = "repeat", look: LookName = "page", caption: bool = True
+) -> PageFigure:
     """Draw an image and its filter responses: ``plot_filter(image, "sobel-x", "laplacian")``.
 
     Takes an image and kernels as ``apply_filter`` does, also in a list, ``plot_filter(image, ["sobel-x", "laplacian"])``;
     or, without kernels, a Response or several of one image.
     If the page would exceed four megapixels, only the middle of the image is drawn, and the caption states it.
+
+    ``look`` is ``page``, ``slide``, ``dark`` or ``print``; ``caption=False`` leaves out identity and caption.
 
     Raises:
         UsageError: There is no kernel and no response, or ``apply_filter`` rejects the arguments.
@@ -237,7 +246,7 @@ def plot_filter(image: object, *kernels: object, border: Border = "repeat") -> P
         responses = [each for each in image if isinstance(each, Response)] if isinstance(image, list | tuple) else []
     if not responses:
         raise UsageError("There is no filter to draw.", hint='Name one: plot_filter(image, "sobel-x").')
-    return draw_page(filter_page(responses), filter_recipe(responses))
+    return draw_page(filter_page(responses), filter_recipe(responses), find_look(look, caption=caption))
 
 
 def _several(kernel: object) -> Sequence[object]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelviz.drawing.captions import layer_text
+from kernelviz.drawing.looks import find_look
 from kernelviz.drawing.page import (
     GREY,
     INK,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernelviz.drawing.figures import PageFigure
+    from kernelviz.drawing.looks import LookName
     from kernelviz.filters.matching import KernelMatch
     from kernelviz.records import Layout
 
@@ -189,8 +191,12 @@ def plot_matches(
     level: float = LEVEL,
     transposed: bool = False,
     layout: Layout | None = None,
+    look: LookName = "page",
+    caption: bool = True,
 ) -> PageFigure:
     """Draw what the kernels of a layer resemble: a ``Matches``, or what ``match_kernels`` accepts.
+
+    ``look`` is ``page``, ``slide``, ``dark`` or ``print``; ``caption=False`` leaves out identity and caption.
 
     Raises:
         UsageError: There are no classical filters for these kernels, see ``match_kernels``.
@@ -199,7 +205,7 @@ def plot_matches(
 
     if not isinstance(matches, Matches):
         matches = match_kernels(matches, gabor=gabor, level=level, transposed=transposed, layout=layout)
-    return draw_page(matches_page(matches), matches_recipe(matches))
+    return draw_page(matches_page(matches), matches_recipe(matches), find_look(look, caption=caption))
 
 
 def matches_recipe(matches: Matches) -> dict[str, object]:
