@@ -27,8 +27,9 @@ from matplotlib.path import Path
 from matplotlib.text import Text as MatplotlibText
 from matplotlib.transforms import Affine2D, Bbox, IdentityTransform
 
+from kernelviz.drawing.arrangement import arrange
 from kernelviz.drawing.looks import LOOKS, Look
-from kernelviz.drawing.page import Item, Panel, Raster, Rule, Shape, Strokes, Text, badged, font_file
+from kernelviz.drawing.page import Item, Panel, Raster, Rule, Shape, Strokes, Text, font_file
 from kernelviz.errors import UsageError
 from kernelviz.records import is_untrained
 
@@ -333,7 +334,8 @@ def draw_page(
     If the recipe states random weights, the page has the badge ``not trained``; not without ``badge``, which is for
     pictures that do not depend on the weights.
     """
-    page = badged(page) if badge and is_untrained(recipe) else page
+    left_out = () if page.parts is None or look.caption else page.parts.lines
+    page = arrange(page, look, untrained=badge and is_untrained(recipe))
     figure = PageFigure(
         figsize=(page.width / DPI, page.height / DPI),
         dpi=DPI,
@@ -346,7 +348,7 @@ def draw_page(
     axes.set(xlim=(0, page.width), ylim=(page.height, 0))
     axes.set_axis_off()
     add_items(axes, page.items, 72 / DPI)
-    figure.recipe = {**recipe, **look.as_recipe()} if recipe else recipe
+    figure.recipe = {**recipe, **look.as_recipe(left_out)} if recipe else recipe
     return figure
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from kernelviz.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 LookName: TypeAlias = Literal["page", "slide", "dark", "print"]
 
@@ -30,10 +34,11 @@ class Look:
         """Whether pages are drawn as they were built."""
         return self == LOOKS["page"]
 
-    def as_recipe(self) -> dict[str, Any]:
-        """The part of a recipe about the look; empty for an ordinary page."""
+    def as_recipe(self, left_out: Sequence[str] = ()) -> dict[str, Any]:
+        """The part of a recipe about the look, with the lines that it leaves out; empty for an ordinary page."""
         without = {"caption": False} if LOOKS[self.name].caption and not self.caption else {}
-        return {**({} if self.name == "page" else {"look": self.name}), **without}
+        lines = {"left_out": list(left_out)} if left_out else {}
+        return {**({} if self.name == "page" else {"look": self.name}), **without, **lines}
 
 
 LOOKS: dict[str, Look] = {
