@@ -155,6 +155,11 @@ class Animation:
         view = str(self.recipe.get("view", ""))[:LONGEST_TEXT]
         return f"Animation({view!r}, {len(self.pages)} frames of {page.width:g} × {page.height:g}, {seconds:.1f} s)"
 
+    @property
+    def scale(self) -> float:
+        """Pixels of a frame per unit of the page."""
+        return 1.0 if self.look.size else min(1.0, WIDTH / self.pages[0].width)
+
     def _repr_html_(self) -> str:
         """The animation as an image that plays; if it is too large for a notebook, how to save it."""
         data = animation_bytes(self, "gif", b"kernelviz")
@@ -162,7 +167,7 @@ class Animation:
             size = f"{len(data) / 1e6:.1f} MB"
             return f"{escape(repr(self))}: {size}, too large for a cell. <code>save_picture(animation, 'it.gif')</code>"
         page = self.pages[0]
-        width, text = round(page.width * _scale(page)), escape(repr(self), quote=True)
+        width, text = round(page.width * self.scale), escape(repr(self), quote=True)
         return f'<img src="data:image/gif;base64,{base64.b64encode(data).decode()}" width="{width}" alt="{text}">'
 
 
@@ -206,9 +211,9 @@ class Film:
             return self._drawn(page)
         region = np.zeros(shown.shape[:2], bool)
         for box in boxes:
-            region[pixels_of(box, _scale(page), region.shape)] = True
+            region[pixels_of(box, self._animation.scale, region.shape)] = True
         result = shown.copy()
-        result[region] = self._drawn(touching(page, region, _scale(page)))[region]
+        result[region] = self._drawn(touching(page, region, self._animation.scale))[region]
         return result
 
     def _drawn(self, page: Panel) -> Array:
@@ -217,15 +222,10 @@ class Film:
         if self._figure is None:
             self._figure = draw_page(page, look=self._animation.look)
             self._figure.recipe = self._animation.recipe
-            self._figure.set_dpi(DPI * _scale(page))
+            self._figure.set_dpi(DPI * self._animation.scale)
         else:
             draw_again(self._figure, page)
         return figure_pixels(self._figure)
-
-
-def _scale(page: Panel) -> float:
-    """Pixels of a frame per unit of the page."""
-    return min(1.0, WIDTH / page.width)
 
 
 def _gif(film: Film, comment: bytes) -> bytes:

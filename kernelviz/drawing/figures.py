@@ -27,8 +27,9 @@ from matplotlib.path import Path
 from matplotlib.text import Text as MatplotlibText
 from matplotlib.transforms import Affine2D, Bbox, IdentityTransform
 
+from kernelviz.drawing.arrangement import arrange
 from kernelviz.drawing.looks import LOOKS, Look
-from kernelviz.drawing.page import Item, Panel, Raster, Rule, Shape, Strokes, Text, badged, font_file
+from kernelviz.drawing.page import Item, Panel, Raster, Rule, Shape, Strokes, Text, font_file
 from kernelviz.drawing.rasters import Indexed
 from kernelviz.errors import UsageError
 from kernelviz.records import is_untrained
@@ -321,7 +322,7 @@ def _text(item: Text, points: float, look: Look) -> LineArtist:
     return LineArtist(
         item.x,
         item.y,
-        item.text,
+        look.text(item.text),
         color=look.colour(item.colour),
         fontproperties=font,
         horizontalalignment=item.align,
@@ -367,7 +368,8 @@ def draw_page(
     If the recipe states random weights, the page has the badge ``not trained``; not without ``badge``, which is for
     pictures that do not depend on the weights.
     """
-    page = badged(page) if badge and is_untrained(recipe) else page
+    left_out = () if page.parts is None or look.caption else page.parts.lines
+    page = arrange(page, look, untrained=badge and is_untrained(recipe))
     figure = PageFigure(
         figsize=(page.width / DPI, page.height / DPI),
         dpi=DPI,
@@ -380,7 +382,7 @@ def draw_page(
     axes.set(xlim=(0, page.width), ylim=(page.height, 0))
     axes.set_axis_off()
     add_items(axes, page.items, 72 / DPI, look)
-    figure.recipe, figure.look = ({**recipe, **look.as_recipe()} if recipe else recipe), look
+    figure.recipe, figure.look = ({**recipe, **look.as_recipe(left_out)} if recipe else recipe), look
     return figure
 
 

@@ -32,7 +32,7 @@ from kernelviz.drawing.rasters import Indexed, Overlaid, Ramp, Tiles, TintRamp, 
 from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from kernelviz.drawing.rasters import Content, Palette
     from kernelviz.records import Array
@@ -59,10 +59,11 @@ class Look:
         """Whether pages are drawn as they were built."""
         return self == LOOKS["page"]
 
-    def as_recipe(self) -> dict[str, Any]:
-        """The part of a recipe about the look; empty for an ordinary page."""
+    def as_recipe(self, left_out: Sequence[str] = ()) -> dict[str, Any]:
+        """The part of a recipe about the look, with the lines that it leaves out; empty for an ordinary page."""
         without = {"caption": False} if LOOKS[self.name].caption and not self.caption else {}
-        return {**({} if self.name == "page" else {"look": self.name}), **without}
+        lines = {"left_out": list(left_out)} if left_out else {}
+        return {**({} if self.name == "page" else {"look": self.name}), **without, **lines}
 
     def colour(self, role: str) -> str:
         """The colour of a role, as a hexadecimal number."""
@@ -99,6 +100,33 @@ class Look:
                 return pixels
             case _:
                 return self._photograph(content)
+
+    def key(self, contents: Iterable[Content]) -> list[str]:
+        """The lines of a caption about what this look makes of these rasters."""
+        if self.name != "print":
+            return []
+        shown = list(contents)
+        ramps = [each for each in shown if isinstance(each, Indexed) and not isinstance(each.palette, tuple)]
+        lines = []
+        if any(isinstance(each, Overlaid) and (each.shares < 0).any() for each in shown) or any(
+            map(_has_stripes, ramps)
+        ):
+            small = ", or with a minus in small cells" if any(map(_has_minus, ramps)) else ""
+            lines.append(f"Solid: positive · striped{small}: negative, from {_BLANK} % on · the darker, the larger")
+        elif any(isinstance(each, Overlaid) for each in shown) or ramps:
+            lines.append("The darker, the larger")
+        if any(isinstance(each, Tiles) and _coloured(each.pixels) for each in shown):
+            lines.append("Colours as grey of their lightness; the looks page and dark show the colours")
+        elif any(_coloured(each.pixels if isinstance(each, Veiled) else each) for each in shown
+                 if isinstance(each, Veiled | np.ndarray)):  # fmt: skip
+            lines.append("Photographs as grey of their lightness")
+        return lines
+
+    def text(self, text: str) -> str:
+        """A text of a page, with what is said of colours as it is in this look."""
+        for page, own in _WORDS.get(self.name, {}).items():
+            text = text.replace(page, own)
+        return text
 
     def _photograph(self, pixels: Array) -> Array:
         return _grey(pixels) if self.name == "print" else pixels
@@ -297,6 +325,12 @@ _ROLES["print"] = {
     "darker blank": "#d2d2d2",
     "side": "#f0f0f0",
 }
+_WORDS: dict[str, Mapping[str, str]] = {
+    "dark": {"with a black frame": "with a white frame"},
+    "print": {"red positive, blue negative": "solid +, striped −"},
+}
+"""Words about colours on a page, and in a look in which they would be wrong; none is longer than on the page."""
+
 _STRIPED = {"family: depthwise"}
 """Roles whose areas are striped in print."""
 
@@ -482,6 +516,21 @@ def _signed(
 
 
 _LIGHT_FROM = 110.0  # how much darker than paper a small cell is whose minus is light
+
+
+def _has_stripes(content: Indexed) -> bool:
+    return is_striped(content.palette) and bool((content.index <= ZERO_LEVEL - _BLANK).any())
+
+
+def _has_minus(content: Indexed) -> bool:
+    """Whether negative cells of this raster, one page pixel a pixel, have a minus instead of stripes."""
+    if content.cells is None or not _has_stripes(content):
+        return False
+    return _SMALLEST_CELL <= min(map(_cell_size, content.cells)) < _SMALL_CELL
+
+
+def _coloured(pixels: Array) -> bool:
+    return bool((pixels[..., :1] != pixels[..., 1:]).any())
 
 
 def _runs(cells: Array) -> tuple[Array, Array]:

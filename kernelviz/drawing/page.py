@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from itertools import takewhile
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from kernelviz.wording import PART, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from matplotlib.ft2font import FT2Font
 
@@ -105,11 +105,135 @@ Item: TypeAlias = Text | Raster | Rule | Strokes | Shape
 
 @dataclass(frozen=True)
 class Panel:
-    """Items in a box with its upper left corner at (0, 0); y grows downwards."""
+    """Items in a box with its upper left corner at (0, 0); y grows downwards.
+
+    A whole page also has its ``parts``, from which it can be arranged in another way.
+    """
 
     items: tuple[Item, ...]
     width: float
     height: float
+    parts: PageParts | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Box:
+    """The space for the body of a page, and the size of the smallest letters in it, in pixels."""
+
+    width: float
+    height: float
+    smallest: float
+
+
+@dataclass(frozen=True)
+class Body:
+    """The picture of a page without its texts, and its notices if they are not those of the page.
+
+    A ``fixed`` one is in whole pixels and must not be scaled.
+    """
+
+    panel: Panel
+    notices: tuple[str, ...] | None = None
+    fixed: bool = False
+
+
+@dataclass(frozen=True)
+class PageParts:
+    """The parts of a page.
+
+    Args:
+        title: The title; ``aside`` are words that may be beside it.
+        body: The picture with its colour bar, as on the page itself.
+        aside: The view or the settings; ``source`` is the model with its weights.
+        source: As above.
+        identity: The line below the title.
+        caption: The lines below the picture.
+        notices: Of the lines those that change the meaning: what is missing, clipped, or not finite.
+        versions: Functions that lay the body out for a box, from the whole body to less and less of it. What they
+            return is scaled to the box; the first whose letters are large enough is drawn.
+        hint: What to choose if none is.
+        size: Of the letters of the title.
+    """
+
+    title: str
+    body: Panel
+    aside: str = ""
+    source: str = ""
+    identity: str = ""
+    caption: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+    versions: tuple[Callable[[Box], Body], ...] = ()
+    hint: str = "Draw a page: --look page."
+    size: float = 40.0
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The lines around the picture that a look may leave out, each once."""
+        lines = dict.fromkeys(line for line in (self.identity, *self.caption, *self.notices) if line)
+        return tuple(line for line in lines if not any(line != other and line in other for other in lines))
+
+
+def scaled(panel: Panel, factor: float) -> Panel:
+    """A panel of another size, with all that is in it."""
+    result: list[Item] = []
+    for item in panel.items:
+        match item:
+            case Text():
+                result.append(replace(item, x=item.x * factor, y=item.y * factor, size=item.size * factor))
+            case Raster():
+                box = {side: getattr(item, side) * factor for side in ("left", "top", "width", "height")}
+                result.append(replace(item, **box))
+            case Rule():
+                ends = {end: getattr(item, end) * factor for end in ("x0", "y0", "x1", "y1", "width")}
+                result.append(replace(item, **ends))
+            case Strokes():
+                lines = tuple((x0 * factor, y0 * factor, x1 * factor, y1 * factor) for x0, y0, x1, y1 in item.lines)
+                result.append(replace(item, lines=lines, width=item.width * factor))
+            case Shape():
+                points = tuple((x * factor, y * factor) for x, y in item.points)
+                result.append(replace(item, points=points, width=item.width * factor))
+    return Panel(tuple(result), panel.width * factor, panel.height * factor)
+
+
+def cropped(panel: Panel, left: float = 0.0) -> Panel:
+    """A panel moved to its first item at the top and, by ``left``, to the left; its height ends where it did."""
+    top = min(item_top(item) for item in panel.items)
+    return Panel(moved(panel, -left, -top), panel.width - left, panel.height - top)
+
+
+def item_top(item: Item) -> float:
+    """The y at which an item begins."""
+    match item:
+        case Text():
+            return item.y - (0.6 if item.middle else 1.0) * item.size
+        case Raster():
+            return item.top
+        case Rule():
+            return min(item.y0, item.y1)
+        case Strokes():
+            return min(min(y0, y1) for _, y0, _, y1 in item.lines)
+        case Shape():
+            return min(y for _, y in item.points)
+
+
+def item_bottom(item: Item) -> float:
+    """The y at which an item ends."""
+    match item:
+        case Text():
+            return item.y + (0.6 if item.middle else 0.3) * item.size
+        case Raster():
+            return item.top + item.height
+        case Rule():
+            return max(item.y0, item.y1)
+        case Strokes():
+            return max(max(y0, y1) for _, y0, _, y1 in item.lines)
+        case Shape():
+            return max(y for _, y in item.points)
+
+
+def smallest_text(panel: Panel) -> float:
+    """The size of the smallest letters of a panel; infinite without any."""
+    return min((item.size for item in panel.items if isinstance(item, Text)), default=math.inf)
 
 
 def moved(panel: Panel, x: float, y: float) -> tuple[Item, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 from itertools import repeat
 from typing import TYPE_CHECKING, TypedDict, Unpack, overload
@@ -23,8 +24,11 @@ from kernelviz.drawing.page import (
     LINE_HEIGHT,
     MARGIN,
     QUIET,
+    TITLE,
     BarStyle,
+    Body,
     Item,
+    PageParts,
     Panel,
     Raster,
     Rule,
@@ -34,10 +38,11 @@ from kernelviz.drawing.page import (
     colour_bar,
     heading,
     moved,
+    outline,
     text_block,
     text_width,
 )
-from kernelviz.drawing.sheets import SMALLEST_UNIT, Sheet, make_sheet
+from kernelviz.drawing.sheets import SMALLEST_UNIT, Sheet, fit_sheet, make_sheet
 from kernelviz.errors import UsageError
 from kernelviz.records import as_bank, as_maps, is_untrained
 from kernelviz.wording import number_text
@@ -50,6 +55,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.colour import ScaleChoice
     from kernelviz.drawing.looks import Look, LookName
     from kernelviz.drawing.mosaic import Mosaic
+    from kernelviz.drawing.page import Box
     from kernelviz.drawing.rasters import Content
     from kernelviz.records import Array, Axis, Layout
     from kernelviz.views.components import Basis
@@ -80,7 +86,75 @@ def mosaic_page(sheet: Sheet, mosaic: Mosaic) -> Panel:
         words, below = caption_block(sheet.caption, (margin + gutter, top), column - bar.width - gap, unit)
         items += [*words, *moved(bar, margin + inner - bar.width, top + 4 * unit)]
         bottom = max(below, top + bar.height)
-    return Panel(tuple(items), math.ceil(inner + 2 * margin), math.ceil(bottom + margin * 0.7))
+    return Panel(
+        tuple(items), math.ceil(inner + 2 * margin), math.ceil(bottom + margin * 0.7), _parts(sheet, tiles, bar, unit)
+    )
+
+
+def _parts(sheet: Sheet, tiles: Panel, bar: Panel, unit: float) -> PageParts:
+    title, aside = sheet.headline
+    y = round(tiles.height + 26 * unit)
+    width = max(tiles.width, bar.width)
+    body = Panel((*tiles.items, *moved(bar, width - bar.width, y)), width, y + bar.height)
+    return PageParts(
+        title, body, aside, sheet.source, sheet.identity, sheet.caption, sheet.missing,
+        (partial(_sheet_body, sheet),), hint="Choose fewer tiles with --channels or --top.", size=TITLE * unit,
+    )  # fmt: skip
+
+
+def _sheet_body(sheet: Sheet, box: Box) -> Body:
+    """The tiles as large as fit into the box, in whole pixels, with an upright colour bar at their right."""
+    size = max(box.smallest, 20.0)
+    unit, gap = size / LABEL, 32.0
+    bar_width = upright_bar(sheet, 100, size).width
+    tiles, found = None, sheet
+
+    def fits(candidate: Sheet) -> bool:
+        nonlocal tiles, found
+        panel = tiles_panel(candidate, make_mosaic(candidate), unit)
+        if panel.width > box.width - bar_width - gap or panel.height > box.height:
+            return False
+        tiles, found = panel, candidate
+        return True
+
+    if not fit_sheet(sheet, box.width - bar_width - gap, box.height, fits) or tiles is None:
+        return Body(Panel((Text(0, 0, "", 1.0),), 1, 1), fixed=True)  # letters that are too small
+    top = min((item.top for item in tiles.items if isinstance(item, Raster)), default=0.0)
+    bar = upright_bar(found, max(120.0, tiles.height - top), size)
+    items = (*tiles.items, *moved(bar, round(tiles.width + gap), top if tiles.height - top >= 120 else 0))
+    return Body(Panel(items, tiles.width + gap + bar.width, max(tiles.height, bar.height)), found.missing, fixed=True)
+
+
+def upright_bar(sheet: Sheet, height: float, size: float) -> Panel:
+    """The colour bar upright, with its ends and 0 at its right; three for red, green and blue."""
+    tiles, scale = sheet.tiles, sheet.scale
+    low, high = _bar_ends(sheet)
+    wide, tall = 24.0, float(round(height))
+    ends = (scale.low, scale.high) if scale.kind != "tile" else (-1.0 if scale.signed else 0.0, 1.0)
+    items: list[Item] = []
+    if tiles.values.ndim == 4:
+        foot, strips = math.ceil(size * LINE_HEIGHT), _rgb_strips(*ends, int(tall), signed=scale.signed)
+        tall -= foot
+        for at, (strip, letter) in enumerate(zip(strips, tiles.parts, strict=True)):
+            items.append(Raster(strip[:, ::-1].swapaxes(0, 1), at * (wide + 6), 0, wide, tall))
+            items.append(Text(at * (wide + 6) + wide / 2, tall + foot - 4, letter[:1], size, QUIET, align="center"))
+        wide = 3 * wide + 12
+    else:
+        shades = colour.bar_levels(*ends, int(tall), signed=scale.signed, cmap=sheet.colours)
+        items.append(Raster(replace(shades, index=shades.index[:, ::-1].T), 0, 0, wide, tall))
+        items.append(outline(0, 0, wide, tall))
+    labels = [(0.62 * size, high), (tall - 0.5 * size, low)]
+    if scale.low == scale.high:
+        labels = [(tall / 2, number_text(scale.low))]
+    elif scale.low < 0 < scale.high:
+        labels.append((tall * scale.high / (scale.high - scale.low), "0"))
+    kept: list[tuple[float, str]] = []
+    for y, text in labels:
+        if all(abs(y - other) > 1.2 * size for other, _ in kept):
+            kept.append((y, text))
+    items += [Text(wide + 12, y, text, size, QUIET, middle=True) for y, text in kept]
+    widest = max(text_width(text, size) for _, text in labels)
+    return Panel(tuple(items), wide + 14 + widest, height)
 
 
 def tiles_panel(sheet: Sheet, mosaic: Mosaic, unit: float) -> Panel:

@@ -12,6 +12,7 @@ from kernelviz.arithmetic.operations import TransposedConvolution
 from kernelviz.arithmetic.steps import exact_sum
 from kernelviz.arithmetic.windows import size_text
 from kernelviz.drawing.animations import Animation
+from kernelviz.drawing.arrangement import arrange_all
 from kernelviz.drawing.looks import find_look
 from kernelviz.drawing.page import INK, Panel, Text, moved, text_width, wrap
 from kernelviz.drawing.worksheets import (
@@ -347,13 +348,15 @@ def animate_convolution(
     if fps is not None:
         durations = [max(20, round(100 / fps) * 10)] * len(pages)
     durations[-1] = max(LAST, durations[-1])
+    left_out = () if chosen.caption or pages[0].parts is None else pages[0].parts.lines
+    pages = arrange_all(pages, chosen)
     width, height = (math.ceil(max(getattr(page, side) for page in pages)) for side in ("width", "height"))
     name = "animation" if view == "window" else "stamps-animation"
     recipe = explaining_recipe(worked, view=name, at=None, channel=channel)
     return Animation(
         tuple(replace(page, width=width, height=height) for page in pages),
         tuple(durations),
-        {**recipe, "durations": [durations[0], durations[-1]], **chosen.as_recipe()},
+        {**recipe, "durations": [durations[0], durations[-1]], **chosen.as_recipe(left_out)},
         chosen,
     )
 
