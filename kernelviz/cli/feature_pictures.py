@@ -346,7 +346,7 @@ def write_singles(run: FeatureRun, maps: FeatureMaps, index: Path) -> Singles:
     picture = run.choices.picture
     singles = make_singles(
         maps, channels=picture.channels, top=picture.top, sort=picture.sort, scale=picture.scale, cmap=picture.cmap,
-        zoom=picture.zoom or 1,
+        zoom=picture.zoom or 1, look=run.output.look.name,
     )  # fmt: skip
     singles = replace(singles, recipe=run.recipe(singles.recipe, maps.layer))
     save_singles(singles, index.parent, force=run.output.force)

@@ -526,7 +526,7 @@ def save_sheet(sheet: Sheet, path: Path, output: OutputChoices, report: Report, 
         from kernelviz.drawing.mosaic import make_mosaic
         from kernelviz.files.writing import save_picture
 
-        save_picture(make_mosaic(sheet), path, force=output.force)
+        save_picture(make_mosaic(sheet, look=output.look.name), path, force=output.force)
     else:
         from kernelviz.drawing.sheet_page import draw_sheet
 

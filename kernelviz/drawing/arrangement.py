@@ -86,7 +86,9 @@ def _with_lines(page: Panel, lines: Sequence[str]) -> Panel:
     caption = max((text for text in texts if text.x < page.width / 3), key=lambda text: text.y)
     bottom = max(map(item_bottom, page.items))
     broken = [part for line in lines for part in wrap(line, caption.size, page.width - 2 * caption.x)]
-    top = max(caption.y + 0.36 * caption.size, bottom)
+    top = max(
+        caption.y + 0.36 * caption.size, bottom + (0.5 * caption.size if bottom > caption.y + caption.size else 0)
+    )
     words, below = text_block(broken, caption.x, top, caption.size, colour=caption.colour)
     return Panel((*page.items, *words), page.width, page.height + math.ceil(below - 0.06 * caption.size - bottom))
 

@@ -32,7 +32,7 @@ from kernelviz.drawing.rasters import Indexed, Overlaid, Ramp, Tiles, TintRamp, 
 from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from kernelviz.drawing.rasters import Content, Palette
     from kernelviz.records import Array
@@ -106,20 +106,19 @@ class Look:
         if self.name != "print":
             return []
         shown = list(contents)
-        ramps = [each for each in shown if isinstance(each, Indexed) and not isinstance(each.palette, tuple)]
+        values = [each for each in shown if isinstance(each, Indexed) and _has_darkness(each.palette)]
+        over = [each for each in shown if isinstance(each, Overlaid)]
         lines = []
-        if any(isinstance(each, Overlaid) and (each.shares < 0).any() for each in shown) or any(
-            map(_has_stripes, ramps)
-        ):
-            small = ", or with a minus in small cells" if any(map(_has_minus, ramps)) else ""
+        if any(map(_has_stripes, values)) or any((each.shares < 0).any() for each in over):
+            small = ", or with a minus in small cells" if any(map(_has_minus, values)) else ""
             lines.append(f"Solid: positive · striped{small}: negative, from {_BLANK} % on · the darker, the larger")
-        elif any(isinstance(each, Overlaid) for each in shown) or ramps:
+        elif values or over:
             lines.append("The darker, the larger")
         if any(isinstance(each, Tiles) and _coloured(each.pixels) for each in shown):
-            lines.append("Colours as grey of their lightness; the looks page and dark show the colours")
+            lines.append("Colours in grey: different ones may look alike; the looks page and dark keep them")
         elif any(_coloured(each.pixels if isinstance(each, Veiled) else each) for each in shown
                  if isinstance(each, Veiled | np.ndarray)):  # fmt: skip
-            lines.append("Photographs as grey of their lightness")
+            lines.append("Photographs in grey")
         return lines
 
     def text(self, text: str) -> str:
@@ -293,7 +292,7 @@ _ROLES["print"] = {
     **_ROLES["page"],
     "grey": "#333333",
     "quiet": "#4d4d4d",
-    "outline": "#8a8a8a",
+    "outline": "#9a9a9a",
     "separator": "#c4c4c4",
     "rule": "#8a8a8a",
     "badge": "#d9d9d9",
@@ -365,8 +364,13 @@ class _OverlayColours:
 _OVERLAYS = {
     "page": _OverlayColours((0x21, 0x66, 0xAC), (0xB2, 0x18, 0x2B)),
     "dark": _OverlayColours((0xA6, 0xD8, 0xFF), (0xFF, 0xC0, 0xA8), -30.0, 0.62),
-    "print": _OverlayColours((0x20, 0x20, 0x20), (0x20, 0x20, 0x20), 128.0, 0.5),
+    "print": _OverlayColours((0x20, 0x20, 0x20), (0x20, 0x20, 0x20), 150.0, 0.41),
 }
+
+
+def greys() -> Array:
+    """The (256, 3) uint8 palette of greys, from black to white."""
+    return np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:
@@ -487,7 +491,7 @@ def is_striped(palette: Palette) -> bool:
     """Whether negative values of this palette have stripes in print."""
     if isinstance(palette, TintRamp):
         return not palette.digits
-    return isinstance(palette, Ramp) and palette.signed and not _levels("print", palette)[1]
+    return isinstance(palette, Ramp) and palette.signed and _has_darkness(palette)
 
 
 def _signed(
@@ -516,6 +520,11 @@ def _signed(
 
 
 _LIGHT_FROM = 110.0  # how much darker than paper a small cell is whose minus is light
+
+
+def _has_darkness(palette: Palette) -> bool:
+    """Whether size is darkness in this palette in print: all but requested colour maps and roles."""
+    return isinstance(palette, TintRamp) or (isinstance(palette, Ramp) and not _levels("print", palette)[1])
 
 
 def _has_stripes(content: Indexed) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kernelviz.drawing import colour
+from kernelviz.drawing.looks import LOOKS, find_look, greys
 from kernelviz.drawing.rasters import Indexed, Ramp, Tiles
 from kernelviz.drawing.sheets import map_facts, picture_facts
 from kernelviz.errors import UsageError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernelviz.drawing.colour import Scale, ScaleChoice
+    from kernelviz.drawing.looks import Look, LookName
     from kernelviz.drawing.rasters import Content
     from kernelviz.drawing.sheets import Grid, Sheet
     from kernelviz.records import Array, Recipe
@@ -46,8 +48,11 @@ class Mosaic:
         return self.pixels if self.palette is None else np.take(self.palette, self.pixels, axis=0)
 
 
-def make_mosaic(sheet: Sheet) -> Mosaic:
-    """The pixels of a sheet: each value a whole number of pixels, outlines in the gaps, marks on irregular tiles."""
+def make_mosaic(sheet: Sheet, *, look: LookName = "page") -> Mosaic:
+    """The pixels of a sheet: each value a whole number of pixels, outlines in the gaps, marks on irregular tiles.
+
+    ``look`` is ``page``, ``dark`` or ``print``.
+    """
     values, grid = sheet.tiles.values, sheet.grid
     in_colour = values.ndim == 4
     table = colour.palette(None if in_colour else sheet.colours, signed=sheet.tiles.signed)
@@ -63,7 +68,19 @@ def make_mosaic(sheet: Sheet) -> Mosaic:
         chequer(pixels, where, colours, max(1, min(4, grid.zoom[1] // 4)))
     _blank_empty(pixels, grid, colours[colour.PAPER])
     _mark(pixels, sheet, table, colours)
-    return Mosaic(pixels, None if in_colour else table, sheet.recipe)
+    mosaic = Mosaic(pixels, None if in_colour else table, sheet.recipe)
+    return mosaic if look == "page" else _in_look(sheet, mosaic, find_look(look))
+
+
+def _in_look(sheet: Sheet, mosaic: Mosaic, look: Look) -> Mosaic:
+    """The mosaic in the colours of another look; with textures its palette is one of greys."""
+    content, recipe = content_of(sheet, mosaic), {**sheet.recipe, **look.as_recipe()}
+    if look.textured:
+        pixels = look.textured_pixels(content, content.shape[:2], (0, 0), 1.0)
+        return Mosaic(np.ascontiguousarray(pixels[..., 0]), greys(), recipe)
+    if isinstance(content, Indexed):
+        return Mosaic(mosaic.pixels, look.palette(content.palette), recipe)
+    return Mosaic(look.pixels(content), None, recipe)
 
 
 def content_of(sheet: Sheet, mosaic: Mosaic) -> Content:
@@ -180,8 +197,23 @@ class Singles:
     zoom: int
     nonfinite: int
     recipe: Recipe
+    ramp: Ramp | None = field(default=None, repr=False)
+    look: LookName = "page"
 
     __repr__ = record_repr
+
+    def drawn(self, part: slice) -> tuple[Array, Array]:
+        """Some of the pictures at their zoom, (n, H, W) indices, and the palette of these."""
+        pixels = self.levels[part]
+        if self.zoom > 1:
+            pixels = np.repeat(np.repeat(pixels, self.zoom, 1), self.zoom, 2)
+        look = LOOKS[self.look]
+        if self.ramp is None or not look.textured:
+            return pixels, self.palette
+        cells = np.arange(pixels.shape[1]) // self.zoom, np.arange(pixels.shape[2]) // self.zoom
+        contents = [Indexed(each, self.ramp, cells) for each in pixels]
+        drawn = [look.textured_pixels(each, each.shape, (0, 0), 1.0)[..., 0] for each in contents]
+        return np.stack(drawn), greys()
 
 
 def make_singles(
@@ -193,8 +225,11 @@ def make_singles(
     scale: ScaleChoice | None = None,
     cmap: str | None = None,
     zoom: int = 1,
+    look: LookName = "page",
 ) -> Singles:
     """A picture for each chosen channel of feature maps (C, H, W), at their own resolution times ``zoom``.
+
+    ``look`` is ``page``, ``dark`` or ``print``.
 
     Raises:
         UsageError: A choice does not fit the maps, or a picture is too large.
@@ -215,14 +250,17 @@ def make_singles(
     ends = colour.tile_limits(tiles.values, found).reshape(-1)
     own = np.stack([-ends if tiles.signed else np.zeros_like(ends), ends], axis=1)
     limits = own if found.kind == "tile" else np.tile([found.low, found.high], (len(ends), 1))
-    facts = picture_facts(tiles, found, None, cmap)
+    facts = {**picture_facts(tiles, found, None, cmap), **find_look(look).as_recipe()}
+    ramp = Ramp(colour.colours_of(tiles, cmap), tiles.signed)
     return Singles(
         levels=levels,
-        palette=colour.palette(colour.colours_of(tiles, cmap), signed=tiles.signed),
+        palette=find_look(look).palette(ramp),
         numbers=tiles.numbers,
         limits=limits,
         scale=found,
         zoom=zoom,
         nonfinite=int(finite.size - np.count_nonzero(finite)),
         recipe={**map_facts(subject), **facts, "view": "single", "zoom": zoom},
+        ramp=ramp,
+        look=look,
     )

@@ -491,14 +491,16 @@ def _plot(
     draw: Callable[..., Sheet], ax: Axes | None, columns: int | None, zoom: int | None, look: Look
 ) -> PageFigure | Axes:
     """A page of its own, or into an Axes."""
-    if ax is not None and not look.is_page:
-        raise UsageError("A look is that of a whole page, and an Axes is none.", hint="Omit look and caption, or ax.")
+    if ax is not None and (look.size or not look.caption):
+        raise UsageError(
+            "Size and caption are those of a page, and an Axes is none.", hint="Omit look or caption, or ax."
+        )
     sheet = draw(columns=columns, zoom=zoom)
     if ax is None:
         return draw_sheet(sheet, look)
     if zoom is None and sheet.tiles.layout == "grid":
         sheet = draw(columns=sheet.grid.arrangement.shape[1], zoom=_zoom_for(ax, sheet))
-    return _draw_into(ax, sheet)
+    return _draw_into(ax, sheet, look)
 
 
 def _zoom_for(ax: Axes, sheet: Sheet) -> int:
@@ -512,8 +514,8 @@ def draw_sheet(sheet: Sheet, look: Look = LOOKS["page"]) -> PageFigure:
     return draw_page(mosaic_page(sheet, make_mosaic(sheet)), sheet.recipe, look)
 
 
-def _draw_into(ax: Axes, sheet: Sheet) -> Axes:
-    """Draw tiles and bar in the coordinates of the Axes, with type of about 8 points."""
+def _draw_into(ax: Axes, sheet: Sheet, look: Look) -> Axes:
+    """Draw tiles and bar in the coordinates of the Axes, with type of about 8 points; its ground stays the caller's."""
     mosaic = make_mosaic(sheet)
     box = ax.get_window_extent()
     pixels_per_point = ax.get_figure(root=True).dpi / 72  # type: ignore[union-attr]
@@ -531,5 +533,5 @@ def _draw_into(ax: Axes, sheet: Sheet) -> Axes:
     ax.set(xlim=(0, total), ylim=(height, 0), aspect="equal", xticks=[], yticks=[])
     ax.set_axis_off()
     share = min(box.width / total, box.height / height)
-    add_items(ax, items, share / pixels_per_point)
+    add_items(ax, items, share / pixels_per_point, look)
     return ax
