@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from kernelviz.drawing.colour import changed_pixels, content_key
 from kernelviz.drawing.looks import LOOKS, Look
 from kernelviz.drawing.page import Panel, Raster, Rule, Shape, Strokes, Text, text_width
-from kernelviz.drawing.rasters import changed_pixels, content_key
 from kernelviz.notebook import LONGEST_TEXT
 
 if TYPE_CHECKING:

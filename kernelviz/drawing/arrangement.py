@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from kernelviz.drawing.colour import key_in
 from kernelviz.drawing.page import (
     GREY,
     INK,
@@ -74,7 +75,7 @@ def arrange_all(pages: Sequence[Panel], look: Look, *, untrained: bool = False) 
 def _with_key(pages: list[Panel], look: Look) -> list[Panel]:
     """The pages with the lines about their look below everything else."""
     rasters = [item.content for page in pages for item in page.items if isinstance(item, Raster)]
-    lines = look.key(rasters) if look.caption else []
+    lines = key_in(look, rasters) if look.caption else []
     if not lines or any(isinstance(item, Text) and item.text == lines[-1] for item in pages[0].items):
         return pages
     return [_with_lines(page, lines) for page in pages]

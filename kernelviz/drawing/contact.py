@@ -10,7 +10,7 @@ import numpy as np
 
 from kernelviz.drawing import colour
 from kernelviz.drawing.captions import Marks, find_marks
-from kernelviz.drawing.colour import Scale
+from kernelviz.drawing.colour import Indexed, Ramp, Scale
 from kernelviz.drawing.looks import find_look
 from kernelviz.drawing.mosaic import STRUCK, chequer, strike
 from kernelviz.drawing.page import (
@@ -35,7 +35,6 @@ from kernelviz.drawing.page import (
     text_width,
     wrap,
 )
-from kernelviz.drawing.rasters import Indexed, Ramp
 from kernelviz.drawing.sheets import FIGURE_PIXELS, source_facts
 from kernelviz.errors import UsageError
 from kernelviz.notebook import gathered_repr, record_repr

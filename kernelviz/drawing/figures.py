@@ -28,9 +28,9 @@ from matplotlib.text import Text as MatplotlibText
 from matplotlib.transforms import Affine2D, Bbox, IdentityTransform
 
 from kernelviz.drawing.arrangement import arrange
+from kernelviz.drawing.colour import Indexed, palette_in, pixels_in, textured_pixels
 from kernelviz.drawing.looks import LOOKS, Look
 from kernelviz.drawing.page import Item, Panel, Raster, Rule, Shape, Strokes, Text, font_file
-from kernelviz.drawing.rasters import Indexed
 from kernelviz.errors import UsageError
 from kernelviz.records import is_untrained
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from matplotlib.backend_bases import RendererBase
     from matplotlib.typing import ColorType
 
-    from kernelviz.drawing.rasters import Content
+    from kernelviz.drawing.colour import Content
     from kernelviz.records import Array, Recipe
 
 
@@ -193,7 +193,7 @@ class RasterArtist(Artist):
     @property
     def pixels(self) -> Array:
         """(H, W, 3) uint8: the pixels in the colours of the look, without its textures."""
-        return self._look.pixels(self._content)
+        return pixels_in(self._look, self._content)
 
     def get_window_extent(self, renderer: RendererBase | None = None) -> Bbox:
         """The box in display pixels."""
@@ -226,7 +226,7 @@ class RasterArtist(Artist):
     def _upwards(self) -> Array:
         """RGBA from the lowest row up."""
         if isinstance(self._content, Indexed):
-            table = np.full((len(colours := self._look.palette(self._content.palette)), 4), 255, np.uint8)
+            table = np.full((len(colours := palette_in(self._look, self._content.palette)), 4), 255, np.uint8)
             table[:, :3] = colours
             words = np.take(table.view(np.uint32)[:, 0], self._content.index[::-1])
             return words.view(np.uint8).reshape(*words.shape, 4)
@@ -239,7 +239,7 @@ class RasterArtist(Artist):
         left, bottom, right, top = map(round, extents)
         size = max(1, top - bottom), max(1, right - left)
         height = round(self.get_figure(root=True).bbox.height * DPI / self._figure_dpi() * scale)  # type: ignore[union-attr]
-        pixels = self._look.textured_pixels(self._content, size, (height - bottom - size[0], left), scale)
+        pixels = textured_pixels(self._look, self._content, size, (height - bottom - size[0], left), scale)
         return _opaque(pixels[::-1])
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kernelviz.drawing.colour import plain
 from kernelviz.drawing.looks import find_look
 from kernelviz.drawing.page import (
     GREY,
@@ -25,7 +26,6 @@ from kernelviz.drawing.page import (
     text_width,
     wrap,
 )
-from kernelviz.drawing.rasters import plain
 from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:

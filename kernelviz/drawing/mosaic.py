@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelviz.drawing import colour
-from kernelviz.drawing.looks import LOOKS, find_look, greys
-from kernelviz.drawing.rasters import Indexed, Ramp, Tiles
+from kernelviz.drawing.colour import ColourTiles, Indexed, Ramp
+from kernelviz.drawing.looks import LOOKS, find_look
 from kernelviz.drawing.sheets import map_facts, picture_facts
 from kernelviz.errors import UsageError
 from kernelviz.notebook import record_repr
@@ -19,9 +19,8 @@ from kernelviz.views.map_views import map_tiles
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kernelviz.drawing.colour import Scale, ScaleChoice
+    from kernelviz.drawing.colour import Content, Scale, ScaleChoice
     from kernelviz.drawing.looks import Look, LookName
-    from kernelviz.drawing.rasters import Content
     from kernelviz.drawing.sheets import Grid, Sheet
     from kernelviz.records import Array, Recipe
 
@@ -76,11 +75,11 @@ def _in_look(sheet: Sheet, mosaic: Mosaic, look: Look) -> Mosaic:
     """The mosaic in the colours of another look; with textures its palette is one of greys."""
     content, recipe = content_of(sheet, mosaic), {**sheet.recipe, **look.as_recipe()}
     if look.textured:
-        pixels = look.textured_pixels(content, content.shape[:2], (0, 0), 1.0)
-        return Mosaic(np.ascontiguousarray(pixels[..., 0]), greys(), recipe)
+        pixels = colour.textured_pixels(look, content, content.shape[:2], (0, 0), 1.0)
+        return Mosaic(np.ascontiguousarray(pixels[..., 0]), colour.greys(), recipe)
     if isinstance(content, Indexed):
-        return Mosaic(mosaic.pixels, look.palette(content.palette), recipe)
-    return Mosaic(look.pixels(content), None, recipe)
+        return Mosaic(mosaic.pixels, colour.palette_in(look, content.palette), recipe)
+    return Mosaic(colour.pixels_in(look, content), None, recipe)
 
 
 def content_of(sheet: Sheet, mosaic: Mosaic) -> Content:
@@ -93,7 +92,7 @@ def content_of(sheet: Sheet, mosaic: Mosaic) -> Content:
     if mosaic.palette is not None:
         return Indexed(mosaic.pixels, Ramp(sheet.colours, sheet.tiles.signed), cells)
     boxes = [_box(grid, row, column) for row, column in np.argwhere(grid.arrangement < 0)]
-    return Tiles(
+    return ColourTiles(
         mosaic.pixels, cells, tuple((top - 1, left - 1, bottom + 1, right + 1) for top, left, bottom, right in boxes)
     )
 
@@ -212,8 +211,8 @@ class Singles:
             return pixels, self.palette
         cells = np.arange(pixels.shape[1]) // self.zoom, np.arange(pixels.shape[2]) // self.zoom
         contents = [Indexed(each, self.ramp, cells) for each in pixels]
-        drawn = [look.textured_pixels(each, each.shape, (0, 0), 1.0)[..., 0] for each in contents]
-        return np.stack(drawn), greys()
+        drawn = [colour.textured_pixels(look, each, each.shape, (0, 0), 1.0)[..., 0] for each in contents]
+        return np.stack(drawn), colour.greys()
 
 
 def make_singles(
@@ -254,7 +253,7 @@ def make_singles(
     ramp = Ramp(colour.colours_of(tiles, cmap), tiles.signed)
     return Singles(
         levels=levels,
-        palette=find_look(look).palette(ramp),
+        palette=colour.palette_in(find_look(look), ramp),
         numbers=tiles.numbers,
         limits=limits,
         scale=found,

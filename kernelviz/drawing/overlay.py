@@ -9,6 +9,7 @@ import numpy as np
 
 from kernelviz.drawing import colour
 from kernelviz.drawing.captions import REDUCED, clipped_text, find_marks, map_identity, map_notes, scale_text
+from kernelviz.drawing.colour import Overlaid
 from kernelviz.drawing.looks import LOOKS, find_look
 from kernelviz.drawing.page import (
     BAR_WIDTH,
@@ -27,7 +28,6 @@ from kernelviz.drawing.page import (
     text_block,
     wrap,
 )
-from kernelviz.drawing.rasters import Overlaid
 from kernelviz.drawing.sheets import map_facts, picture_facts
 from kernelviz.errors import UsageError
 from kernelviz.notebook import record_repr
@@ -37,10 +37,9 @@ from kernelviz.wording import inflected, number_text, sentence
 
 if TYPE_CHECKING:
     from kernelviz.drawing.captions import Marks
-    from kernelviz.drawing.colour import Scale, ScaleChoice
+    from kernelviz.drawing.colour import Content, Scale, ScaleChoice
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.drawing.looks import Look, LookName
-    from kernelviz.drawing.rasters import Content
     from kernelviz.records import Array, FeatureMaps, Recipe, Tiles
     from kernelviz.views.map_views import MapView
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernelviz.drawing import colour
+from kernelviz.drawing.colour import Indexed, Ramp
 from kernelviz.drawing.looks import find_look
 from kernelviz.drawing.page import (
     BAR_HEIGHT,
@@ -33,7 +34,6 @@ from kernelviz.drawing.page import (
     text_block,
     wrap,
 )
-from kernelviz.drawing.rasters import Indexed, Ramp
 from kernelviz.drawing.sheets import source_facts
 from kernelviz.errors import UsageError
 from kernelviz.views.map_views import Highlights, highlights_of, overview_notes

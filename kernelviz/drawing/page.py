@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from matplotlib.ft2font import FT2Font
 
-    from kernelviz.drawing.rasters import Content
+    from kernelviz.drawing.colour import Content
     from kernelviz.records import Array
 
 
@@ -61,12 +61,13 @@ class Raster:
     width: float
     height: float
 
-    @property
+    @cached_property
     def pixels(self) -> Array:
         """(H, W, 3) uint8: as on a page of the look ``page``."""
+        from kernelviz.drawing.colour import pixels_in
         from kernelviz.drawing.looks import LOOKS
 
-        return LOOKS["page"].pixels(self.content)
+        return pixels_in(LOOKS["page"], self.content)
 
 
 @dataclass(frozen=True)

@@ -52,11 +52,10 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from kernelviz.drawing.colour import ScaleChoice
+    from kernelviz.drawing.colour import Content, ScaleChoice
     from kernelviz.drawing.looks import Look, LookName
     from kernelviz.drawing.mosaic import Mosaic
     from kernelviz.drawing.page import Box
-    from kernelviz.drawing.rasters import Content
     from kernelviz.records import Array, Axis, Layout
     from kernelviz.views.components import Basis
     from kernelviz.views.map_views import MapView

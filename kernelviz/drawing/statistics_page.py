@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kernelviz.drawing.colour import Indexed
 from kernelviz.drawing.looks import find_look
 from kernelviz.drawing.page import (
     CAPTION,
@@ -28,7 +29,6 @@ from kernelviz.drawing.page import (
     text_width,
     wrap,
 )
-from kernelviz.drawing.rasters import Indexed
 from kernelviz.drawing.sheets import source_facts
 from kernelviz.wording import PART, counted, number_text, numbers_text, sentence
 

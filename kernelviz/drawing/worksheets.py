@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelviz.drawing.colour import BROKEN, CHEQUER_DARK, CHEQUER_LIGHT, PAPER
+from kernelviz.drawing.colour import BROKEN, CHEQUER_DARK, CHEQUER_LIGHT, PAPER, Indexed, TintRamp
 from kernelviz.drawing.page import (
     INK,
     LINE_HEIGHT,
@@ -28,7 +28,6 @@ from kernelviz.drawing.page import (
     text_width,
     wrap,
 )
-from kernelviz.drawing.rasters import Indexed, TintRamp
 from kernelviz.wording import fixed_text, value_text
 
 if TYPE_CHECKING:

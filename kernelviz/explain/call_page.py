@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernelviz.arithmetic.windows import window
+from kernelviz.drawing.colour import plain
 from kernelviz.drawing.looks import find_look
 from kernelviz.drawing.page import (
     INK,
@@ -30,7 +31,6 @@ from kernelviz.drawing.page import (
     text_width,
     wrap,
 )
-from kernelviz.drawing.rasters import plain
 from kernelviz.drawing.worksheets import (
     BORDER,
     DARK,
@@ -75,9 +75,9 @@ from kernelviz.wording import counted, inflected
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from kernelviz.drawing.colour import Content
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.drawing.looks import LookName
-    from kernelviz.drawing.rasters import Content
     from kernelviz.explain.call_code import Code
     from kernelviz.records import Array, KernelBank
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kernelviz.drawing.colour import Indexed, Veiled
 from kernelviz.drawing.page import (
     INK,
     BarStyle,
@@ -23,7 +24,6 @@ from kernelviz.drawing.page import (
     text_width,
     wrap,
 )
-from kernelviz.drawing.rasters import Indexed, Veiled
 from kernelviz.drawing.worksheets import (
     BORDER,
     DARK,
@@ -60,7 +60,7 @@ from kernelviz.wording import fixed_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kernelviz.drawing.rasters import Content
+    from kernelviz.drawing.colour import Content
     from kernelviz.records import Array
     from kernelviz.traces import Unit
 

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelviz.drawing.colour import INKS, LEVELS, OUTLINE, Scale, bar_levels, levels, rgb_pixels
+from kernelviz.drawing.colour import (
+    INKS,
+    LEVELS,
+    OUTLINE,
+    ColourTiles,
+    Indexed,
+    Ramp,
+    Scale,
+    bar_levels,
+    levels,
+    rgb_pixels,
+)
 from kernelviz.drawing.looks import find_look
 from kernelviz.drawing.page import (
     INK,
@@ -28,7 +39,6 @@ from kernelviz.drawing.page import (
     text_width,
     wrap,
 )
-from kernelviz.drawing.rasters import Indexed, Ramp, Tiles
 from kernelviz.drawing.worksheets import Tint, page_tint
 from kernelviz.errors import UsageError
 from kernelviz.filters.bank import ALIKE, QUARTERS, Filter, classical_filters
@@ -80,7 +90,7 @@ def framed(shown: Array | Indexed, x: float, y: float, zoom: int, *, grid: bool 
     result[:] = ink
     result[EDGE:-EDGE, EDGE:-EDGE] = large
     cells = down, across
-    content = Indexed(result, shown.palette, cells) if isinstance(shown, Indexed) else Tiles(result, cells)
+    content = Indexed(result, shown.palette, cells) if isinstance(shown, Indexed) else ColourTiles(result, cells)
     return Raster(content, x, y, len(across), len(down))
 
 
