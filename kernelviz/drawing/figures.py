@@ -334,7 +334,7 @@ def draw_page(
     If the recipe states random weights, the page has the badge ``not trained``; not without ``badge``, which is for
     pictures that do not depend on the weights.
     """
-    left_out = () if page.parts is None or look.caption else page.parts.lines
+    left_out = () if page.parts is None or look.caption else page.parts().lines
     page = arrange(page, look, untrained=badge and is_untrained(recipe))
     figure = PageFigure(
         figsize=(page.width / DPI, page.height / DPI),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,8 +21,11 @@ from kernelviz.drawing.page import (
     MARGIN,
     OUTLINE,
     QUIET,
+    TITLE,
     BarStyle,
+    Body,
     Item,
+    PageParts,
     Panel,
     Raster,
     Rule,
@@ -36,13 +41,14 @@ from kernelviz.drawing.page import (
 from kernelviz.drawing.sheets import source_facts
 from kernelviz.errors import UsageError
 from kernelviz.views.map_views import Highlights, highlights_of, overview_notes
-from kernelviz.wording import PART, inflected, sentence
+from kernelviz.wording import PART, counted, inflected, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.drawing.looks import LookName
+    from kernelviz.drawing.page import Box
     from kernelviz.records import Array, ClassScore, FeatureMaps
 
 
@@ -140,7 +146,55 @@ def overview_page(
     lines = _caption(columns)
     words, below = caption_block(lines, (margin, bottom), inner - keys.width - 44 * UNIT, UNIT)
     items += [*words, *moved(keys, round(margin + inner - keys.width), round(bottom + 4 * UNIT))]
-    return Panel(tuple(items), WIDTH, math.ceil(max(below, bottom + keys.height) + margin * 0.7))
+    parts = partial(_parts, columns, classes, total, cmap)
+    return Panel(tuple(items), WIDTH, math.ceil(max(below, bottom + keys.height) + margin * 0.7), parts)
+
+
+def _parts(columns: Sequence[Highlights], classes: Sequence[ClassScore], total: int, cmap: str | None) -> PageParts:
+    first = columns[0]
+    whole = _body(columns, classes, cmap)
+
+    def boxed(_box: Box, maps: int, scores: int, layers: int) -> Body:
+        kept = [
+            replace(each, numbers=each.numbers[:maps], values=each.values[:maps]) for each in _spread(columns, layers)
+        ]
+        tallest = _box.height / _box.width * whole.width
+        drawn = [f"{len(kept)} of {counted(total, 'layer')}"] if len(kept) < total else []
+        cut = [f"{maps} maps of each layer"] if any(len(each.numbers) > maps for each in columns) else []
+        return Body(_body(kept, classes[:scores], cmap, tallest), (*drawn, *cut))
+
+    sizes = [(5, 5), (4, 5), (3, 5), (3, 3), (2, 3), (1, 2)]
+    versions = [
+        partial(boxed, maps=maps, scores=scores, layers=layers)
+        for layers in (len(columns), *(fewer for fewer in (6, 4, 3) if fewer < len(columns)))
+        for maps, scores in sizes
+    ]
+    source = first.source.label if first.source else ""
+    notices = (f"{len(columns)} of {counted(total, 'layer')}",) if len(columns) < total else ()
+    identity, caption = _identity(first, len(columns), total), tuple(_caption(columns))
+    return PageParts(_title(first), whole, "", source, identity, caption, notices, tuple(versions), size=TITLE * UNIT)
+
+
+def _body(
+    columns: Sequence[Highlights], classes: Sequence[ClassScore], cmap: str | None, tallest: float = math.inf
+) -> Panel:
+    """The image with its classes, the maps, and the colour bars below them."""
+    first, inner = columns[0], WIDTH - 2 * MARGIN * UNIT
+    items: list[Item] = []
+    left = 0.0
+    bottom, side = 0.0, LEFT
+    if first.seen is not None:
+        lines = LABEL * UNIT * LINE_HEIGHT
+        side = min(LEFT, max(240.0, tallest - (len(classes) + 2) * (lines + 18 * UNIT)))
+        panel = _left(first, classes, side)
+        items += panel.items
+        left, bottom = LEFT + GAP, panel.height
+    right = (_rows if len(columns) <= MOST_ROWS else _columns)(columns, inner - left, cmap)
+    keys = _keys({column.signed for column in columns}, cmap)
+    items += moved(right, round(left), 0)
+    y = round(right.height + 20 * UNIT)
+    items += moved(keys, round(inner - keys.width), y)
+    return Panel(tuple(items), inner, max(bottom, y + keys.height))
 
 
 def _title(column: Highlights) -> str:
@@ -154,11 +208,11 @@ def _identity(column: Highlights, shown: int, total: int) -> str:
     return PART.join([*parts, f"maps of {many}, from first to last" if shown > 1 else f"maps of {many}"])
 
 
-def _left(column: Highlights, classes: Sequence[ClassScore]) -> Panel:
-    """The network's input, and its first classes with a bar each."""
+def _left(column: Highlights, classes: Sequence[ClassScore], side: float = LEFT) -> Panel:
+    """The network's input, of this width if it is a square, and its first classes with a bar each."""
     pixels = column.seen.pixels if column.seen is not None else np.zeros((1, 1, 3), np.uint8)
     size = LABEL * UNIT
-    wide = min(LEFT, 1.4 * LEFT * pixels.shape[1] / pixels.shape[0])
+    wide = min(LEFT, side, 1.4 * side * pixels.shape[1] / pixels.shape[0])
     tall = round(wide * pixels.shape[0] / pixels.shape[1])
     rows, across = pixels.shape[:2]
     words = wrap(f"what the network saw, {rows} × {across}", size, LEFT)
