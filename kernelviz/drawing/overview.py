@@ -189,8 +189,14 @@ def _body(
         panel = _left(first, classes, side)
         items += panel.items
         left, bottom = LEFT + GAP, panel.height
-    right = (_rows if len(columns) <= MOST_ROWS else _columns)(columns, inner - left, cmap)
     keys = _keys({column.signed for column in columns}, cmap)
+    room = tallest - keys.height - 20 * UNIT
+    if few := len(columns) <= MOST_ROWS:
+        widest = (room + 24 * UNIT) / len(columns) - 2 * SIZE * LINE_HEIGHT - 55 * UNIT - SIZE
+    else:
+        most = max(1, *(len(column.numbers) for column in columns))
+        widest = (room - 4 * SIZE * LINE_HEIGHT) / most - 21 * UNIT - 0.76 * SIZE
+    right = (_rows if few else _columns)(columns, inner - left, cmap, min(WIDEST_TILE, max(48.0, widest)))
     items += moved(right, round(left), 0)
     y = round(right.height + 20 * UNIT)
     items += moved(keys, round(inner - keys.width), y)
@@ -242,9 +248,9 @@ def _class_row(score: ClassScore, y: float, *, best: bool) -> tuple[list[Item], 
     return items, line + 6 * UNIT
 
 
-def _columns(columns: Sequence[Highlights], width: float, cmap: str | None) -> Panel:
+def _columns(columns: Sequence[Highlights], width: float, cmap: str | None, widest: float = WIDEST_TILE) -> Panel:
     """One column per layer: name, shape, and maps with their numbers; all tiles have one width."""
-    tile = _tile_width(width, len(columns))
+    tile = math.floor(min(widest, _tile_width(width, len(columns))))
     pitch = (width + TILE_GAP) / len(columns)
     heads = [_head(column, tile) for column in columns]
     shapes = [wrap(_shape(column.shape), SIZE, tile) for column in columns]
@@ -266,9 +272,9 @@ def _columns(columns: Sequence[Highlights], width: float, cmap: str | None) -> P
     return Panel(tuple(items), width, bottom)
 
 
-def _rows(columns: Sequence[Highlights], width: float, cmap: str | None) -> Panel:
+def _rows(columns: Sequence[Highlights], width: float, cmap: str | None, widest: float = WIDEST_TILE) -> Panel:
     """The same for few layers: one row per layer."""
-    tile = _tile_width(width, max(MOST_ROWS + 1, *(len(column.numbers) for column in columns)))
+    tile = math.floor(min(widest, _tile_width(width, max(MOST_ROWS + 1, *(len(column.numbers) for column in columns)))))
     items: list[Item] = []
     y = 0.0
     for column in columns:

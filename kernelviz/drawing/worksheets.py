@@ -615,6 +615,23 @@ def worksheet(
     return Panel((*items, *words), math.ceil(inner + 2 * MARGIN), math.ceil(below + 26), parts)
 
 
+def tallest_of(box: Box) -> float:
+    """How tall the body of such a page may be so that its letters are large enough in the box."""
+    return box.height * SMALL / (1.01 * box.smallest)
+
+
+def refitted(page: Callable[[float], Panel], box: Box) -> Body:
+    """The body of a page that is made for a height; without its foot if it is too tall with it."""
+    tallest = tallest_of(box)
+    parts = page(tallest).parts
+    if parts is None:
+        raise ValueError("The page has no parts.")
+    found = parts()
+    versions = [version(box) for version in found.versions[:3]] or [Body(found.body)]
+    best = next((body for body in versions if body.panel.height <= tallest), versions[-1])
+    return replace(best, notices=found.notices)
+
+
 def worksheet_parts(
     title: str,
     settings: str,

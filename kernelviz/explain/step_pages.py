@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,13 +13,14 @@ import numpy as np
 from kernelviz.arithmetic.operations import Pooling, TransposedConvolution
 from kernelviz.arithmetic.steps import largest
 from kernelviz.arithmetic.windows import size_text
-from kernelviz.drawing.page import INK, Item, Panel, Rule, Shape, Text, moved, text_block, text_width, wrap
+from kernelviz.drawing.page import INK, Item, PageParts, Panel, Rule, Shape, Text, moved, text_block, text_width, wrap
 from kernelviz.drawing.worksheets import (
     CELL,
     DARK,
     DIM,
     FORMULA,
     HEAD,
+    HEADER,
     LEGIBLE,
     MARGIN,
     NARROWEST,
@@ -37,6 +40,7 @@ from kernelviz.drawing.worksheets import (
     headed,
     in_a_row,
     legible_cell,
+    refitted,
     shortened_cells,
     sign,
     space,
@@ -99,7 +103,7 @@ from kernelviz.explain.texts import (
 from kernelviz.wording import PART, factor_text, value_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from kernelviz.arithmetic.operations import Operation
     from kernelviz.arithmetic.steps import Step
@@ -109,16 +113,18 @@ if TYPE_CHECKING:
 
 BIGGEST, GAP, ROWS = 66.0, 60.0, 6
 SMALLEST = 24.0  # cells of products without digits
+LEGIBLE_CELL = 46.0  # in which short numbers are legible
 OUTPUT = 190.0
 
 
-def channels_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel:
+def channels_page(worked: Walkthrough, step: Step, reached: int | None, tallest: float = math.inf) -> Panel:
     """Window × kernel = products, one sum per channel, and the sums and the bias added up to the output cell."""
     operation, moving = worked.operation, reached is not None
-    grid = ChannelGrid(worked, step, moving=moving)
+    grid = ChannelGrid(worked, step, moving=moving, tallest=tallest)
     body = _channels_body(grid, reached)
     if body.width > WIDEST - 2 * MARGIN:  # the bar is beside the output
-        grid = ChannelGrid(worked, step, moving=moving, reserved=body.width - WIDEST + 2 * MARGIN)
+        reserved = body.width - WIDEST + 2 * MARGIN
+        grid = ChannelGrid(worked, step, moving=moving, reserved=reserved, tallest=tallest)
         body = _channels_body(grid, reached)
     many = f"{len(step.channels)} input channels, a kernel for each, one sum; {settings_text(operation)}"
     many = PART.join([many, grid.choice] if grid.choice else [many])
@@ -131,7 +137,12 @@ def channels_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel
     ]
     note = number_note(worked, step, [step.exact_products, step.exact_sums], drawn=[body])
     texts = [*notes(worked, step, cells=grid.whole), *cut_notes(worked, step), note]
-    return worksheet(title, many, body, [], texts, counted=counted(worked, step), lines=lines)
+    n = len(step.channels)
+    notices = [*([f"{grid.shown} of {n:,} channels"] if grid.shown < n else []), *broken_notes(worked)]
+    fewer = [partial(refitted, partial(channels_page, worked, step, reached))] if tallest == math.inf else []
+    count = counted(worked, step)
+    settings = settings_text(operation) if tallest < math.inf else many
+    return worksheet(title, settings, body, [], texts, counted=count, lines=lines, notices=notices, fewer=fewer)
 
 
 def _channels_body(grid: ChannelGrid, reached: int | None) -> Panel:
@@ -204,26 +215,37 @@ def products_of(step: Step) -> list[Array | None]:
     return [step.exact_products] if step.weights is not None and step.window.size <= MOST_PRODUCTS else []
 
 
-def chosen_planes(step: Step, *, moving: bool) -> tuple[tuple[int, ...], str]:
+def chosen_planes(step: Step, *, moving: bool, most: int = 6) -> tuple[tuple[int, ...], str]:
     """The channels that are drawn, and a text about the choice.
 
     Of many, those that contribute most, the largest first; with ``moving`` those with the largest weights, which are the
     same in all steps.
     """
     n = len(step.channels)
-    if n <= ROWS or step.sums is None or step.weights is None:
+    if n <= most or step.sums is None or step.weights is None:
         return tuple(range(n)), ""
-    order = largest(np.square(step.weights).sum(axis=(1, 2)), ROWS) if moving else step.strongest(ROWS)
+    order = largest(np.square(step.weights).sum(axis=(1, 2)), most) if moving else step.strongest(most)
     what = "largest weights" if moving else "largest |sum|"
-    return order, f"the {ROWS} channels with the {what} of {n:,}, largest first"
+    return order, f"the {most} channels with the {what} of {n:,}, largest first"
 
 
 class ChannelGrid:
     """The layout of the matrices of all channels."""
 
-    def __init__(self, worked: Walkthrough, step: Step, *, moving: bool, reserved: float = 0.0) -> None:
+    def __init__(
+        self,
+        worked: Walkthrough,
+        step: Step,
+        *,
+        moving: bool,
+        reserved: float = 0.0,
+        tallest: float = math.inf,
+    ) -> None:
         self.worked, self.step = worked, step
-        self.order, self.choice = chosen_planes(step, moving=moving)
+        least = step.window.shape[1] * LEGIBLE_CELL + 52
+        most = ROWS if tallest == math.inf else max(1, min(ROWS, int((tallest - 265) / least)))
+        self.order, self.choice = chosen_planes(step, moving=moving, most=most)
+        self.biggest = max(SMALLEST, min(BIGGEST, ((tallest - 265) / most - 52) / step.window.shape[1]))
         self.products, self.exact_sums = step.exact_products, step.exact_sums
         self.sum_texts = [] if self.exact_sums is None else [*number_texts(self.exact_sums)]
         self.product_texts = number_texts(step.window if self.products is None else self.products)
@@ -235,13 +257,13 @@ class ChannelGrid:
             text_width(f"+ ({text})", SUM + 5, bold=True) for text in (*self.sum_texts, value_text(step.exact))
         )
         room = WIDEST - 2 * MARGIN - 2 * GAP - max(60, widest) - 270 - OUTPUT - reserved
-        self.whole, self.cells = max(height, width) < LARGE, []
+        self.whole, self.cells = max(height, width) < LARGE and tallest == math.inf, []
         self.cells = self._cells_within(room, (width, columns, columns)) if self.whole else []
         if not self.cells:
             self.whole = False
             self.cells = self._cells_within(room, (columns, columns, columns))
         if not self.cells:
-            self.cells = [min(BIGGEST, room / (3 * columns))] * 3
+            self.cells = [min(self.biggest, room / (3 * columns))] * 3
         if not any(self.sizes):
             self.tint = replace(self.tint, pale=False)
         first = (height, width) if self.whole else (rows, columns)
@@ -267,13 +289,13 @@ class ChannelGrid:
 
     def _cells_within(self, room: float, widths: tuple[int, int, int]) -> list[float]:
         """Cells for the three columns that leave the digits legible, in products only if possible; empty if none do."""
-        least = [legible_cell(column, SMALLEST, BIGGEST) for column in self.columns]
+        least = [legible_cell(column, SMALLEST, self.biggest) for column in self.columns]
         if not all(least[:2]):
             return []
         for cells in (least, [*least[:2], SMALLEST]):
             total = sum(cell * width for cell, width in zip(cells, widths, strict=True))
             if all(cells) and total <= room:
-                return [min(BIGGEST, cell * room / total) for cell in cells]
+                return [min(self.biggest, cell * room / total) for cell in cells]
         return []
 
     def _cells(self, plane: int) -> list[Cells]:
@@ -284,7 +306,7 @@ class ChannelGrid:
         seen = canvas_cells(self.worked, step, channel, self.tint) if whole else window_cells(step, plane, self.tint)
         products = Cells(step.products[plane], self.tint, self.product_texts[plane])
         drawn = [seen, kernel_cells(step, plane, self.tint), products]
-        return [shortened_cells(each, cell) for each, cell in zip(drawn, self.cells or [BIGGEST] * 3, strict=True)]
+        return [shortened_cells(each, cell) for each, cell in zip(drawn, self.cells or [self.biggest] * 3, strict=True)]
 
     def heads(self) -> list[Item]:
         """What the columns are."""
@@ -418,8 +440,10 @@ def enlarged_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel
     if isinstance(operation, TransposedConvolution):
         texts.insert(0, f"the input is drawn {', '.join(canvas_name(worked))}")
     lines = scale_lines(operation, "× Σ")
-    count = counted(worked, step)
-    return worksheet(name_text(operation), settings_text(operation), body, foot, texts, counted=count, lines=lines)
+    return worksheet(
+        name_text(operation), settings_text(operation), body, foot, texts, counted=counted(worked, step), lines=lines,
+        notices=broken_notes(worked),
+    )  # fmt: skip
 
 
 def _enlarged_parts(
@@ -538,8 +562,11 @@ def zoom_lines(
 
 
 @np.errstate(all="ignore")
-def step_page(worked: Walkthrough, step: Step, reached: int | None = None) -> Panel:
-    """The page of one step; in an animation, cells of the output after ``reached`` are empty."""
+def step_page(worked: Walkthrough, step: Step, reached: int | None = None, tallest: float = math.inf) -> Panel:
+    """The page of one step; in an animation, cells of the output after ``reached`` are empty.
+
+    A page of one channel for a box has matrices that are at most about ``tallest``.
+    """
     if len(step.channels) > 1:
         return channels_page(worked, step, reached)
     tint = step_tint(worked, step)
@@ -552,14 +579,30 @@ def step_page(worked: Walkthrough, step: Step, reached: int | None = None) -> Pa
     if max(max(each.shape) for each in cells) < LARGE:
         fixed = 150.0 if pool else 3 * NARROW if transposed else 2 * NARROW
         look, legible = fitting_look(cells, fixed + BAR, tint)
+        highest = (tallest - HEADER - 110) / max(each.shape[0] for each in cells)
+        look = replace(look, cell=min(look.cell, highest))
         while look.legible_of(cells) >= max(1, legible):
             page = (pool_page if pool else kernel_page)(worked, step, look, reached)
+            page = page if tallest < math.inf else with_smaller(page, partial(step_page, worked, step, reached))
             needed = legible_at(page.width)
             if page.width <= WIDEST and needed <= look.legible + 0.01:
                 return page
             cell = look.cell * (1.0 if page.width <= WIDEST else 0.97)  # heads may be wider than their matrices
             look = replace(look, cell=cell, legible=max(look.legible, min(needed, LEGIBLE)))
     return enlarged_page(worked, step, reached)
+
+
+def with_smaller(page: Panel, smaller: Callable[[float], Panel]) -> Panel:
+    """A page that in a small box has the body of another one, made for its height."""
+    made = page.parts
+    if made is None:
+        raise ValueError("The page has no parts.")
+
+    def parts() -> PageParts:
+        found = made()
+        return replace(found, versions=(*found.versions, partial(refitted, smaller)))
+
+    return replace(page, parts=parts)
 
 
 BAR = 130.0  # the room for the colour bar
@@ -610,7 +653,9 @@ def kernel_page(worked: Walkthrough, step: Step, look: Look, reached: int | None
     note = number_note(worked, step, products_of(step), drawn=[body, *(panel for _, panel in foot)])
     texts = [*notes(worked, step), note]
     lines, count = scale_lines(operation, "∗"), counted(worked, step)
-    return worksheet(title, settings_text(operation), body, foot, texts, counted=count, lines=lines)
+    return worksheet(
+        title, settings_text(operation), body, foot, texts, counted=count, lines=lines, notices=broken_notes(worked)
+    )
 
 
 def pool_page(worked: Walkthrough, step: Step, look: Look, reached: int | None) -> Panel:

@@ -380,7 +380,7 @@ def _parts(
     def cropped(box: Box, kept: int) -> Body:
         share = 1.0
         while True:  # the middle of the image, as large as fits
-            part = (slice_of(whole[0], share), slice_of(whole[1], share))
+            part = (slice_of(whole[0], share), slice_of(whole[1], 1.0))
             page = _page(responses[:kept], part, title).parts
             panel = page().body if page else Panel((), 1, 1)
             factor = min(box.width / panel.width, box.height / panel.height)
