@@ -214,7 +214,7 @@ def _boxed(overlay: Overlay, box: Box) -> Body:
     height, width = overlay.seen.shape[:2]
     bar = _bar(overlay.scale, unit)
     least = min((box.height - bar.height - 80 * unit) / height, (box.width - 40 * unit) / 2 / width)
-    return Body(_body(overlay, unit, math.floor(least) if least >= 1 else least), fixed=True)
+    return Body(_body(overlay, unit, math.floor(least) if least >= 3 else least), fixed=True)
 
 
 def _body(overlay: Overlay, unit: float, zoom: float) -> Panel:

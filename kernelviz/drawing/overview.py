@@ -196,7 +196,7 @@ def _body(
     else:
         most = max(1, *(len(column.numbers) for column in columns))
         widest = (room - 4 * SIZE * LINE_HEIGHT) / most - 21 * UNIT - 0.76 * SIZE
-    right = (_rows if few else _columns)(columns, inner - left, cmap, min(WIDEST_TILE, max(48.0, widest)))
+    right = (_rows if few else _columns)(columns, inner - left, cmap, min(WIDEST_TILE, max(110.0, widest)))
     items += moved(right, round(left), 0)
     y = round(right.height + 20 * UNIT)
     items += moved(keys, round(inner - keys.width), y)
@@ -252,8 +252,9 @@ def _columns(columns: Sequence[Highlights], width: float, cmap: str | None, wide
     """One column per layer: name, shape, and maps with their numbers; all tiles have one width."""
     tile = math.floor(min(widest, _tile_width(width, len(columns))))
     pitch = (width + TILE_GAP) / len(columns)
-    heads = [_head(column, tile) for column in columns]
-    shapes = [wrap(_shape(column.shape), SIZE, tile) for column in columns]
+    room = tile if widest >= WIDEST_TILE else pitch - TILE_GAP
+    heads = [_head(column, room) for column in columns]
+    shapes = [wrap(_shape(column.shape), SIZE, room) for column in columns]
     name_lines, shape_lines = max(map(len, heads)), max(map(len, shapes))
     items: list[Item] = []
     bottom = 0.0

@@ -587,12 +587,13 @@ def worksheet(
     source: str = "",
     notices: Sequence[str] = (),
     fewer: Sequence[Callable[[Box], Body]] = (),
+    aside: str = "",
 ) -> Panel:
     """The whole page: heading, body, the panels of ``foot`` at their x, and the caption.
 
     The caption has ``lines`` of its own under a rule, then the ``notes`` one after the other. ``counted``, the step and the
-    number of steps, starts the notes in a fixed width: the rest does not move. ``source``, ``notices`` and ``fewer``, the
-    versions with less in them, are those of the parts of the page.
+    number of steps, starts the notes in a fixed width: the rest does not move. ``source``, ``notices``, ``fewer`` (the
+    versions with less in them) and ``aside`` (instead of the settings) are those of the parts of the page.
     """
     inner = max(NARROWEST - 2 * MARGIN, body.width, *(x + panel.width for x, panel in foot or [(0, body)]))
     items, y = _heading(drawable(title, bold=True), drawable(settings), inner)
@@ -611,7 +612,9 @@ def worksheet(
         items += words
     words, below = _caption([note for note in notes if note], counted, y, inner)
     texts = [line for line in (*lines, *notes) if line]
-    parts = partial(worksheet_parts, title, settings, body, foot, texts, source=source, notices=notices, fewer=fewer)
+    parts = partial(
+        worksheet_parts, title, aside or settings, body, foot, texts, source=source, notices=notices, fewer=fewer
+    )
     return Panel((*items, *words), math.ceil(inner + 2 * MARGIN), math.ceil(below + 26), parts)
 
 

@@ -104,7 +104,10 @@ def steps_page(worked: Walkthrough, channel: int, tallest: float = math.inf) -> 
     steps = [worked.step(*at, channel) for at in positions]
     tint = step_tint(worked, steps[0])
     room = WIDEST - 2 * MARGIN
-    layout = _sheet_layout(worked, steps[0], tint, room, (len(steps), min(LONGEST, tallest)))
+    counts = [len(steps)] if tallest == math.inf else range(len(steps), 0, -1)
+    layouts = (_sheet_layout(worked, steps[0], tint, room, (count, min(LONGEST, tallest))) for count in counts)
+    layout = next((each for each in layouts if each.output or tallest == math.inf), None)
+    layout = layout or _sheet_layout(worked, steps[0], tint, room, (len(steps), tallest))
     if tallest < math.inf:
         height = max(each.shape[0] * cell for each, cell in (
             (canvas_cells(worked, steps[0], steps[0].channels[0], tint), layout.cell),

@@ -13,7 +13,20 @@ import numpy as np
 from kernelviz.arithmetic.operations import Pooling, TransposedConvolution
 from kernelviz.arithmetic.steps import largest
 from kernelviz.arithmetic.windows import size_text
-from kernelviz.drawing.page import INK, Item, PageParts, Panel, Rule, Shape, Text, moved, text_block, text_width, wrap
+from kernelviz.drawing.page import (
+    INK,
+    Item,
+    PageParts,
+    Panel,
+    Rule,
+    Shape,
+    Text,
+    drawn_width,
+    moved,
+    text_block,
+    text_width,
+    wrap,
+)
 from kernelviz.drawing.worksheets import (
     CELL,
     DARK,
@@ -141,8 +154,10 @@ def channels_page(worked: Walkthrough, step: Step, reached: int | None, tallest:
     notices = [*([f"{grid.shown} of {n:,} channels"] if grid.shown < n else []), *broken_notes(worked)]
     fewer = [partial(refitted, partial(channels_page, worked, step, reached))] if tallest == math.inf else []
     count = counted(worked, step)
-    settings = settings_text(operation) if tallest < math.inf else many
-    return worksheet(title, settings, body, [], texts, counted=count, lines=lines, notices=notices, fewer=fewer)
+    aside = f"{n:,} input channels; {settings_text(operation)}"
+    return worksheet(
+        title, many, body, [], texts, counted=count, lines=lines, notices=notices, fewer=fewer, aside=aside
+    )
 
 
 def _channels_body(grid: ChannelGrid, reached: int | None) -> Panel:
@@ -171,9 +186,12 @@ def _channels_body(grid: ChannelGrid, reached: int | None) -> Panel:
     sign_left = [
         item.x - text_width(item.text, item.size) for item in tail if isinstance(item, Text) and item.text == "≈"
     ]
-    formula = formula_panel(grid.worked.operation.formulas, min([grid.sums - 120, *(x - 30 for x in sign_left)]))
-    items += moved(formula, 0, y + 16)
-    height = max(below + 10, y + 16 + formula.height, middle + tall / 2 + output.below, middle + 110)
+    foot = y
+    if not grid.boxed:
+        formula = formula_panel(grid.worked.operation.formulas, min([grid.sums - 120, *(x - 30 for x in sign_left)]))
+        items += moved(formula, 0, y + 16)
+        foot = y + 16 + formula.height
+    height = max(below + 10, foot, middle + tall / 2 + output.below, middle + 110)
     return Panel(tuple(items), x + max(output.width, bar.width), height)
 
 
@@ -242,10 +260,11 @@ class ChannelGrid:
         tallest: float = math.inf,
     ) -> None:
         self.worked, self.step = worked, step
+        self.boxed = tallest < math.inf
         least = step.window.shape[1] * LEGIBLE_CELL + 52
-        most = ROWS if tallest == math.inf else max(1, min(ROWS, int((tallest - 265) / least)))
+        most = ROWS if tallest == math.inf else max(1, min(ROWS, int((tallest - 240) / least)))
         self.order, self.choice = chosen_planes(step, moving=moving, most=most)
-        self.biggest = max(SMALLEST, min(BIGGEST, ((tallest - 265) / most - 52) / step.window.shape[1]))
+        self.biggest = max(SMALLEST, min(BIGGEST, ((tallest - 240) / most - 52) / step.window.shape[1]))
         self.products, self.exact_sums = step.exact_products, step.exact_sums
         self.sum_texts = [] if self.exact_sums is None else [*number_texts(self.exact_sums)]
         self.product_texts = number_texts(step.window if self.products is None else self.products)
@@ -579,11 +598,12 @@ def step_page(worked: Walkthrough, step: Step, reached: int | None = None, talle
     if max(max(each.shape) for each in cells) < LARGE:
         fixed = 150.0 if pool else 3 * NARROW if transposed else 2 * NARROW
         look, legible = fitting_look(cells, fixed + BAR, tint)
-        highest = (tallest - HEADER - 110) / max(each.shape[0] for each in cells)
+        highest = (tallest - HEADER - 190) / max(each.shape[0] for each in cells)
         look = replace(look, cell=min(look.cell, highest))
         while look.legible_of(cells) >= max(1, legible):
-            page = (pool_page if pool else kernel_page)(worked, step, look, reached)
-            page = page if tallest < math.inf else with_smaller(page, partial(step_page, worked, step, reached))
+            boxed = tallest < math.inf
+            page = (pool_page if pool else kernel_page)(worked, step, look, reached, boxed=boxed)
+            page = page if boxed else with_smaller(page, partial(step_page, worked, step, reached))
             needed = legible_at(page.width)
             if page.width <= WIDEST and needed <= look.legible + 0.01:
                 return page
@@ -600,7 +620,8 @@ def with_smaller(page: Panel, smaller: Callable[[float], Panel]) -> Panel:
 
     def parts() -> PageParts:
         found = made()
-        return replace(found, versions=(*found.versions, partial(refitted, smaller)))
+        *first, alone = found.versions
+        return replace(found, versions=(*first, partial(refitted, smaller), alone))
 
     return replace(page, parts=parts)
 
@@ -625,8 +646,25 @@ def fitting_look(cells: Sequence[Cells], fixed: float, tint: Tint) -> tuple[Look
     return best, best.legible_of(cells) if usual >= SPACIOUS else len(cells)
 
 
-def kernel_page(worked: Walkthrough, step: Step, look: Look, reached: int | None) -> Panel:
-    """Input ∗ kernel = output, and below them the sum and the size."""
+def sum_line(worked: Walkthrough, step: Step, room: float) -> list[tuple[float, Panel]]:
+    """The sum of a step in one line as wide as this; empty if it is too long."""
+    text, equals, value = step_parts(worked.operation, step)
+    wide = text_width(f"{text}  {equals}  ", 1.0) + text_width(value, 1.15, bold=True)
+    size = min(FORMULA, room / wide)
+    if size < legible_at(WIDEST):
+        return []
+    x = drawn_width(text, size) + 0.6 * size
+    end = x + drawn_width(equals, size) + 0.6 * size
+    items = (
+        Text(0, 1.1 * size, text, size, INK),
+        Text(x, 1.1 * size, equals, size, DIM),
+        Text(end, 1.1 * size, value, 1.15 * size, INK, bold=True),
+    )
+    return [(0.0, Panel(items, end + text_width(value, 1.15 * size, bold=True), 1.5 * size))]
+
+
+def kernel_page(worked: Walkthrough, step: Step, look: Look, reached: int | None, *, boxed: bool = False) -> Panel:
+    """Input ∗ kernel = output, and below them the sum and the size; ``boxed`` the sum in one line."""
     operation = worked.operation
     if step.weights is None:
         raise TypeError(operation)
@@ -650,6 +688,8 @@ def kernel_page(worked: Walkthrough, step: Step, look: Look, reached: int | None
     room = max(NARROWEST - 2 * MARGIN, body.width)
     left = sum_panel(step, room, widest=None if reached is None else widest_texts(worked, step))
     foot = sum_and_formula(left, operation.formulas, kernel_at, room)
+    if boxed:
+        foot = sum_line(worked, step, body.width)
     note = number_note(worked, step, products_of(step), drawn=[body, *(panel for _, panel in foot)])
     texts = [*notes(worked, step), note]
     lines, count = scale_lines(operation, "∗"), counted(worked, step)
@@ -658,8 +698,8 @@ def kernel_page(worked: Walkthrough, step: Step, look: Look, reached: int | None
     )
 
 
-def pool_page(worked: Walkthrough, step: Step, look: Look, reached: int | None) -> Panel:
-    """Input → output, with the step and the size beside them, or below if they do not fit."""
+def pool_page(worked: Walkthrough, step: Step, look: Look, reached: int | None, *, boxed: bool = False) -> Panel:
+    """Input → output, with the step and the size beside them, or below if they do not fit; ``boxed`` the step alone."""
     operation = worked.operation
     maximum = isinstance(operation, Pooling) and operation.kind == "max"
     parts = [
@@ -675,7 +715,8 @@ def pool_page(worked: Walkthrough, step: Step, look: Look, reached: int | None) 
     room = WIDEST - 2 * MARGIN - body.width - 60
     beside = room >= 460
     width = room if beside else max(body.width, NARROWEST - 2 * MARGIN)
-    words = stacked([pool_sum_panel(worked, step, width), formula_panel(operation.formulas, width)], 40)
+    words = pool_sum_panel(worked, step, width)
+    words = words if boxed else stacked([words, formula_panel(operation.formulas, width)], 40)
     texts = [*notes(worked, step), bold, number_note(worked, step, drawn=[body, words])]
     if not beside:
         return worksheet(

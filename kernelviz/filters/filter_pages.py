@@ -150,13 +150,27 @@ def _bank_parts(filters: list[Filter], title: str, lines: list[str], tallest: fl
         panel = Panel(moved(Panel(tuple(items), 0, 0), -MARGIN, 0), PAGE_WIDTH - 2 * MARGIN, y + 20 + 2.4 * TYPE)
         return Body(panel, (f"{shown} of {len(filters)} filters",) if shown < len(filters) else ())
 
-    def boxed(box: Box, less: float | None) -> Body:
-        if less is None:
-            return body(tallest, whole=True)
-        return body(box.height * TYPE / (1.02 * box.smallest) - 190 - less, whole=False)
-
-    versions = tuple(partial(boxed, less=less) for less in (None, 0.0, 60.0, 120.0, 180.0, 240.0, 300.0))
+    versions = (lambda _: body(tallest, whole=True), partial(_bank_grid, filters))
     return PageParts(title, body(tallest, whole=True).panel, "", "", "", tuple(lines), (), versions)
+
+
+def _bank_grid(filters: list[Filter], box: Box) -> Body:
+    """As many filters as fit in a box, each with its name below."""
+    share = TYPE / (1.01 * box.smallest)
+    width, height = box.width * share, box.height * share - 3.4 * TYPE
+    zoom = max(1, int(1.4 * ROOM // len(filters[0].values)))
+    side = len(filters[0].values) * zoom + 2 * EDGE
+    pitch, down = max(side, *(text_width(one.name, TYPE) for one in filters)) + 22, side + 1.3 * TYPE + 18
+    across, rows = max(1, int((width + 22) // pitch)), max(1, int((height + 18) // down))
+    items: list[Item] = []
+    for at, one in enumerate(filters[: across * rows]):
+        x, y = round(at % across * pitch), round(at // across * down)
+        items += [stamp(one.values, x, y, zoom), Text(x, y + side + 1.1 * TYPE, one.name, TYPE)]
+    lines = -(-min(len(filters), across * rows) // across)
+    right, foot = across * pitch - 22, lines * down - 18
+    items += own_scale_bar(right, foot + TYPE)
+    cut = (f"{across * rows} of {len(filters)} filters",) if across * rows < len(filters) else ()
+    return Body(Panel(tuple(items), right, foot + 3.4 * TYPE), cut)
 
 
 def _bank_rows(filters: list[Filter], y: float, tallest: float) -> tuple[list[Item], float, int]:
