@@ -64,9 +64,9 @@ def arrange_all(pages: Sequence[Panel], look: Look, *, untrained: bool = False) 
         UsageError: As for ``arrange``.
     """
     if look.size is None or all(page.parts is None and (page.width, page.height) == look.size for page in pages):
-        found = [page if look.caption or page.parts is None else _without_caption(page.parts) for page in pages]
+        found = [page if look.caption or page.parts is None else _without_caption(page.parts()) for page in pages]
         return _with_key([badged(page) for page in found] if untrained else found, look)
-    parts = [page.parts for page in pages if page.parts is not None]
+    parts = [page.parts() for page in pages if page.parts is not None]
     if len(parts) < len(pages):
         raise ValueError("A page without parts cannot be arranged.")
     return _Slide(parts, look, look.size, untrained=untrained).pages()

@@ -493,7 +493,7 @@ def _table(name: str, palette: Palette) -> Array:
             levels, kept = _levels(name, palette)
             table = np.vstack([levels, _inks(name, kept=kept)])
         case _:
-            table = np.array([_rgb(LOOKS[name].colour(role)) for role in palette])
+            table = np.array([_rgb(LOOKS[name].roles[role]) for role in palette])
     result = np.asarray(table, np.uint8)
     result.setflags(write=False)
     return result
@@ -506,10 +506,10 @@ def _inks(name: str, *, kept: bool = False) -> Array:
     """Paper, outline and marks; beside the levels of a page, ``kept``, marks are legible in their own colours."""
     look, inks = LOOKS[name], dict(INKS)
     inks[PAPER], inks[OUTLINE], inks[NOT_FINITE] = (
-        _rgb(look.colour(role)) for role in ("paper", "outline", "not finite")
+        _rgb(look.roles[role]) for role in ("paper", "outline", "not finite")
     )
     if name in ("dark", "print") and not kept:  # values that are as good as zero have the same ground in all palettes
-        inks[DARK_MARK] = inks[LIGHT_MARK] = _rgb(look.colour("ink"))
+        inks[DARK_MARK] = inks[LIGHT_MARK] = _rgb(look.roles["ink"])
     return np.array([inks[ink] for ink in INKS])
 
 

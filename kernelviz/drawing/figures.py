@@ -30,7 +30,7 @@ from matplotlib.transforms import Affine2D, Bbox, IdentityTransform
 from kernelviz.drawing.arrangement import arrange
 from kernelviz.drawing.colour import Indexed, palette_in, pixels_in, textured_pixels
 from kernelviz.drawing.looks import LOOKS, Look
-from kernelviz.drawing.page import Item, Panel, Raster, Rule, Shape, Strokes, Text, font_file
+from kernelviz.drawing.page import Item, Panel, Raster, Rule, Shape, Strokes, Text, badged, font_file
 from kernelviz.errors import UsageError
 from kernelviz.records import is_untrained
 
@@ -272,7 +272,7 @@ def add_items(axes: Axes, items: Sequence[Item], points: float, look: Look = LOO
                 axes.add_artist(RasterArtist(item.content, box, look)).set_transform(axes.transData)
             case Rule():
                 line = Line2D(
-                    (item.x0, item.x1), (item.y0, item.y1), color=look.colour(item.colour), linewidth=item.width * points,
+                    (item.x0, item.x1), (item.y0, item.y1), color=look.roles[item.colour], linewidth=item.width * points,
                     linestyle="-", marker="", antialiased=True, solid_capstyle="butt", path_effects=[],
                 )  # fmt: skip
                 line.set_sketch_params()
@@ -288,7 +288,7 @@ def _path(item: Strokes | Shape, points: float, look: Look) -> PathPatch:
         path = Path(corners, [Path.MOVETO, Path.LINETO] * len(item.lines))
     else:
         path = Path(np.array([*item.points, item.points[0]]), closed=True)
-    filled, colour = isinstance(item, Shape) and item.width == 0, look.colour(item.colour)
+    filled, colour = isinstance(item, Shape) and item.width == 0, look.roles[item.colour]
     patch = PathPatch(
         path,
         facecolor=colour if filled else "none",
@@ -318,12 +318,14 @@ def _font(size: float, *, bold: bool) -> FontProperties:
 
 
 def _text(item: Text, points: float, look: Look) -> LineArtist:
-    font = _font(item.size * points, bold=item.bold)
+    font, text = _font(item.size * points, bold=item.bold), item.text
+    for page, own in look.words.items():
+        text = text.replace(page, own)
     return LineArtist(
         item.x,
         item.y,
-        look.text(item.text),
-        color=look.colour(item.colour),
+        text,
+        color=look.roles[item.colour],
         fontproperties=font,
         horizontalalignment=item.align,
         verticalalignment=_vertical(item),
@@ -368,8 +370,12 @@ def draw_page(
     If the recipe states random weights, the page has the badge ``not trained``; not without ``badge``, which is for
     pictures that do not depend on the weights.
     """
-    left_out = () if page.parts is None or look.caption else page.parts.lines
-    page = arrange(page, look, untrained=badge and is_untrained(recipe))
+    left_out = () if page.parts is None or look.caption else page.parts().lines
+    untrained = badge and is_untrained(recipe)
+    if not look.is_page:
+        page = arrange(page, look, untrained=untrained)
+    elif untrained:
+        page = badged(page)
     figure = PageFigure(
         figsize=(page.width / DPI, page.height / DPI),
         dpi=DPI,

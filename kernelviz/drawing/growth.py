@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log2
 from typing import TYPE_CHECKING
 
@@ -16,12 +16,15 @@ from kernelviz.drawing.page import (
     MARGIN,
     PAGE_WIDTH,
     TITLE,
+    Body,
     Item,
+    PageParts,
     Panel,
     Raster,
     Rule,
     Text,
     drawable,
+    moved,
     text_block,
     text_width,
     wrap,
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.drawing.looks import LookName
+    from kernelviz.drawing.page import Box
     from kernelviz.traces import Trace, TracedLayer
 
 
@@ -90,7 +94,36 @@ def growth_page(trace: Trace) -> Panel:
             hint="`kernelviz layers MODEL --kind all` lists every layer.",
         )
     items, top = _heading(trace, len(layers))
-    charts = _charts(trace, layers)
+    body, foot = _body(trace, layers, top)
+    items += body
+    lines = [line for part in _caption(trace, layers) for line in wrap(part, TYPE, PAGE_WIDTH - 2 * MARGIN)]
+    caption, below = text_block(lines, MARGIN, foot + 60, TYPE)
+    height, width = trace.input_size[-2:]
+    model = trace.source.model if trace.source else "a network"
+    parts = lambda: PageParts(  # noqa: E731
+        "How the network grows", _alone(trace, layers, 1.0), f"{model} at {height} × {width}", "",
+        f"{len(layers)} convolutions in the order in which they run", tuple(_caption(trace, layers)), (),
+        (lambda box: _boxed(trace, layers, box),), size=TITLE,
+    )  # fmt: skip
+    return Panel((*items, *caption), PAGE_WIDTH, round(below + MARGIN / 2), parts)
+
+
+def _boxed(trace: Trace, layers: Sequence[TracedLayer], box: Box) -> Body:
+    """The charts as tall as the box allows with letters that are large enough."""
+    room = box.height * 23 / (1.02 * box.smallest)
+    return Body(_alone(trace, layers, max(0.2, min(1.0, (room - 330) / 610))))
+
+
+def _alone(trace: Trace, layers: Sequence[TracedLayer], share: float) -> Panel:
+    """The charts, of this share of their usual height, with the legend."""
+    items, foot = _body(trace, layers, 74.0, share)
+    return Panel(moved(Panel(tuple(items), 0, 0), -MARGIN, 0), PAGE_WIDTH - 2 * MARGIN, foot + 40)
+
+
+def _body(trace: Trace, layers: Sequence[TracedLayer], top: float, share: float = 1.0) -> tuple[list[Item], float]:
+    """The charts from this y on, with the bands of the stages and the legend; and the y of the legend."""
+    charts = [replace(chart, height=round(chart.height * share)) for chart in _charts(trace, layers)]
+    items: list[Item] = []
     foot = top + sum(chart.height + 60 for chart in charts)
     items += _bands(trace, layers, top, foot - 30)
     for number, chart in enumerate(charts):
@@ -98,10 +131,7 @@ def growth_page(trace: Trace) -> Panel:
         items += _image_line(trace, chart, top) if number == 0 else []
         items += _bars(layers, chart, top) if number == len(charts) - 1 else _steps(trace, chart, top)
         top += chart.height + 60
-    items += _legend(layers, foot + 10)
-    lines = [line for part in _caption(trace, layers) for line in wrap(part, TYPE, PAGE_WIDTH - 2 * MARGIN)]
-    caption, below = text_block(lines, MARGIN, foot + 60, TYPE)
-    return Panel((*items, *caption), PAGE_WIDTH, round(below + MARGIN / 2))
+    return [*items, *_legend(layers, foot + 10)], foot
 
 
 def _heading(trace: Trace, count: int) -> tuple[list[Item], float]:

@@ -51,25 +51,25 @@ class Look:
         """The look whose colours this one has."""
         return "page" if self.name == "slide" else self.name
 
-    def colour(self, role: str) -> str:
-        """The colour of a role, as a hexadecimal number."""
-        return _ROLES[self.table][role]
+    @property
+    def roles(self) -> Mapping[str, str]:
+        """The colour of each role, as a hexadecimal number."""
+        return _ROLES[self.table]
+
+    @property
+    def words(self) -> Mapping[str, str]:
+        """What is said of colours on a page, and what is true in this look; none is longer than on the page."""
+        return _WORDS.get(self.name, {})
 
     @property
     def ground(self) -> str:
         """The colour of the page."""
-        return self.colour("paper")
+        return self.roles["paper"]
 
     @property
     def textured(self) -> bool:
         """Whether the pixels of values depend on where they are on the page."""
         return self.name == "print"
-
-    def text(self, text: str) -> str:
-        """A text of a page, with what is said of colours as it is in this look."""
-        for page, own in _WORDS.get(self.name, {}).items():
-            text = text.replace(page, own)
-        return text
 
 
 LOOKS: dict[str, Look] = {
@@ -166,7 +166,7 @@ _ROLES["dark"] = {
     "on dark": "#14161a",
     "other step": "#6b737e",
     "series": "#6db3f2",
-    "span": "#33618c",
+    "span": "#3a6d9c",
     "dead": "#6e6e6e",
     "zero line": "#6b737e",
     "band": "#1d2026",
@@ -232,4 +232,3 @@ _WORDS: dict[str, Mapping[str, str]] = {
     "dark": {"with a black frame": "with a white frame"},
     "print": {"red positive, blue negative": "solid +, striped −"},
 }
-"""Words about colours on a page, and in a look in which they would be wrong; none is longer than on the page."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +20,11 @@ from kernelviz.drawing.page import (
     LINE_HEIGHT,
     MARGIN,
     QUIET,
+    TITLE,
     BarStyle,
+    Body,
+    Item,
+    PageParts,
     Panel,
     Raster,
     caption_block,
@@ -40,6 +46,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.colour import Content, Scale, ScaleChoice
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.drawing.looks import Look, LookName
+    from kernelviz.drawing.page import Box
     from kernelviz.records import Array, FeatureMaps, Recipe, Tiles
     from kernelviz.views.map_views import MapView
 
@@ -187,7 +194,45 @@ def overlay_page(overlay: Overlay) -> Panel:
     lines = _caption(overlay)
     quiet, below = caption_block(lines, (margin, top), inner - bar.width - gap, unit)
     items += [*quiet, *moved(bar, margin + inner - bar.width, top + 4 * unit)]
-    return Panel(tuple(items), round(inner + 2 * margin), round(max(below, top + bar.height) + margin * 0.7))
+    width, height = round(inner + 2 * margin), round(max(below, top + bar.height) + margin * 0.7)
+    return Panel(tuple(items), width, height, partial(_parts, overlay, title, lines, unit))
+
+
+def _parts(overlay: Overlay, title: str, lines: list[str], unit: float) -> PageParts:
+    source = overlay.maps.source.label if overlay.maps.source else ""
+    notices = tuple(_irregularities(overlay.tiles, overlay.scale, overlay.marks))
+    return PageParts(
+        title, _body(overlay, unit, _zoom(overlay.seen)), "", source, map_identity(overlay.maps), tuple(lines), notices,
+        (partial(_boxed, overlay),), size=TITLE * unit,
+    )  # fmt: skip
+
+
+def _boxed(overlay: Overlay, box: Box) -> Body:
+    """Both pictures as large as fit, in whole pixels if they are small."""
+    unit = box.smallest / LABEL * 1.1
+    height, width = overlay.seen.shape[:2]
+    bar = _bar(overlay.scale, unit)
+    least = min((box.height - bar.height - 80 * unit) / height, (box.width - 40 * unit) / 2 / width)
+    return Body(_body(overlay, unit, math.floor(least) if least >= 3 else least), fixed=True)
+
+
+def _body(overlay: Overlay, unit: float, zoom: float) -> Panel:
+    """The network's input, the same with the map over it, and the colour bar."""
+    seen, size, gap = overlay.seen, LABEL * unit, 40 * unit
+    over = blended(seen, overlay.tiles.values[0], overlay.scale, overlay.maps.centres)
+    pictures: tuple[Content, ...] = seen, over
+    width, height = round(seen.shape[1] * zoom), round(seen.shape[0] * zoom)
+    bar = _bar(overlay.scale, unit)
+    room = max(float(width), bar.width)
+    items: list[Item] = []
+    texts = [wrap(words, size, room) for words in ("what the network saw", f"with {overlay_text(overlay)} over it")]
+    most = max(map(len, texts))
+    top = round(most * size * LINE_HEIGHT + 6 * unit)
+    for x, words, picture in zip((0.0, room + gap), texts, pictures, strict=True):
+        label, _ = text_block(words, round(x), (most - len(words)) * size * LINE_HEIGHT, size, colour=QUIET)
+        items += [*label, Raster(picture, round(x), top, width, height)]
+    y = top + height + 20 * unit
+    return Panel((*items, *moved(bar, room + gap, y)), 2 * room + gap, y + bar.height)
 
 
 def overlay_text(overlay: Overlay) -> str:

@@ -108,13 +108,13 @@ Item: TypeAlias = Text | Raster | Rule | Strokes | Shape
 class Panel:
     """Items in a box with its upper left corner at (0, 0); y grows downwards.
 
-    A whole page also has its ``parts``, from which it can be arranged in another way.
+    A whole page also has a function that makes its ``parts``, from which it can be arranged in another way.
     """
 
     items: tuple[Item, ...]
     width: float
     height: float
-    parts: PageParts | None = field(default=None, compare=False, repr=False)
+    parts: Callable[[], PageParts] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

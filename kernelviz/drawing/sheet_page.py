@@ -86,7 +86,10 @@ def mosaic_page(sheet: Sheet, mosaic: Mosaic) -> Panel:
         items += [*words, *moved(bar, margin + inner - bar.width, top + 4 * unit)]
         bottom = max(below, top + bar.height)
     return Panel(
-        tuple(items), math.ceil(inner + 2 * margin), math.ceil(bottom + margin * 0.7), _parts(sheet, tiles, bar, unit)
+        tuple(items),
+        math.ceil(inner + 2 * margin),
+        math.ceil(bottom + margin * 0.7),
+        partial(_parts, sheet, tiles, bar, unit),
     )
 
 

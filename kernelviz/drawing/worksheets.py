@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,9 @@ from kernelviz.drawing.colour import BROKEN, CHEQUER_DARK, CHEQUER_LIGHT, PAPER,
 from kernelviz.drawing.page import (
     INK,
     LINE_HEIGHT,
+    Body,
     Item,
+    PageParts,
     Panel,
     Raster,
     Rule,
@@ -31,8 +34,9 @@ from kernelviz.drawing.page import (
 from kernelviz.wording import fixed_text, value_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from kernelviz.drawing.page import Box
     from kernelviz.records import Array
 
 
@@ -572,11 +576,16 @@ def worksheet(
     *,
     counted: tuple[int, int] | None = None,
     lines: Sequence[str] = (),
+    source: str = "",
+    notices: Sequence[str] = (),
+    fewer: Sequence[Callable[[Box], Body]] = (),
+    aside: str = "",
 ) -> Panel:
     """The whole page: heading, body, the panels of ``foot`` at their x, and the caption.
 
     The caption has ``lines`` of its own under a rule, then the ``notes`` one after the other. ``counted``, the step and the
-    number of steps, starts the notes in a fixed width: the rest does not move.
+    number of steps, starts the notes in a fixed width: the rest does not move. ``source``, ``notices``, ``fewer`` (the
+    versions with less in them) and ``aside`` (instead of the settings) are those of the parts of the page.
     """
     inner = max(NARROWEST - 2 * MARGIN, body.width, *(x + panel.width for x, panel in foot or [(0, body)]))
     items, y = _heading(drawable(title, bold=True), drawable(settings), inner)
@@ -594,7 +603,55 @@ def worksheet(
         words, y = text_block(broken, MARGIN, y + 4, SMALL, colour=DIM)
         items += words
     words, below = _caption([note for note in notes if note], counted, y, inner)
-    return Panel((*items, *words), math.ceil(inner + 2 * MARGIN), math.ceil(below + 26))
+    texts = [line for line in (*lines, *notes) if line]
+    parts = partial(
+        worksheet_parts, title, aside or settings, body, foot, texts, source=source, notices=notices, fewer=fewer
+    )
+    return Panel((*items, *words), math.ceil(inner + 2 * MARGIN), math.ceil(below + 26), parts)
+
+
+def tallest_of(box: Box) -> float:
+    """How tall the body of such a page may be so that its letters are large enough in the box."""
+    return box.height * SMALL / (1.01 * box.smallest)
+
+
+def refitted(page: Callable[[float], Panel], box: Box) -> Body:
+    """The body of a page that is made for a height; without its foot if it is too tall with it."""
+    tallest = tallest_of(box)
+    parts = page(tallest).parts
+    if parts is None:
+        raise ValueError("The page has no parts.")
+    found = parts()
+    versions = [version(box) for version in found.versions[:3]] or [Body(found.body)]
+    best = next((body for body in versions if body.panel.height <= tallest), versions[-1])
+    return replace(best, notices=found.notices)
+
+
+def worksheet_parts(
+    title: str,
+    settings: str,
+    body: Panel,
+    foot: Sequence[tuple[float, Panel]],
+    caption: Sequence[str],
+    *,
+    source: str = "",
+    notices: Sequence[str] = (),
+    fewer: Sequence[Callable[[Box], Body]] = (),
+) -> PageParts:
+    """The parts of such a page: in a small box only the first of the panels of the foot, or none."""
+    y = body.height + 46
+    whole = [*body.items, *(item for x, panel in foot for item in moved(panel, x, y))]
+    width = max([body.width, *(x + panel.width for x, panel in foot)])
+    both = Panel(tuple(whole), width, max([body.height, *(y + panel.height for _, panel in foot)]))
+    versions: list[Callable[[Box], Body]] = [lambda _: Body(both)]
+    if len(foot) > 1:
+        versions.append(lambda _: Body(stacked([body, foot[0][1]], 46)))
+    if foot:
+        versions.append(lambda _: Body(body))
+    return PageParts(
+        title, both, settings, source, "", tuple(caption), tuple(notices), (*versions, *fewer),
+        "Choose smaller sizes, or draw a page: --look page.", TITLE,
+    )  # fmt: skip
 
 
 def _caption(notes: Sequence[str], counted: tuple[int, int] | None, y: float, room: float) -> tuple[list[Item], float]:

@@ -348,7 +348,7 @@ def animate_convolution(
     if fps is not None:
         durations = [max(20, round(100 / fps) * 10)] * len(pages)
     durations[-1] = max(LAST, durations[-1])
-    left_out = () if chosen.caption or pages[0].parts is None else pages[0].parts.lines
+    left_out = () if chosen.caption or pages[0].parts is None else pages[0].parts().lines
     pages = arrange_all(pages, chosen)
     width, height = (math.ceil(max(getattr(page, side) for page in pages)) for side in ("width", "height"))
     name = "animation" if view == "window" else "stamps-animation"

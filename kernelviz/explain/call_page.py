@@ -17,6 +17,7 @@ from kernelviz.drawing.page import (
     INK,
     LINE_HEIGHT,
     SEPARATOR,
+    Body,
     Item,
     Panel,
     Raster,
@@ -216,6 +217,7 @@ class _Page:
 
     def __init__(self, call: Call, image: Array | None, bank: KernelBank | None, kernel: int | None) -> None:
         self.call = call
+        self.face = FACE
         self.known = None not in (*call.input_size, *call.output_size)
         self.bank = bank
         self.weight: Array | None = None
@@ -461,9 +463,25 @@ class _Page:
         code, y = self._second(y + 34, other)
         items += code
         title = "One line, taken apart"
+        source = self.bank.source.label if self.bank is not None and self.bank.source else ""
+        grey = ["grey kernels: not trained"] if self.bank is None else []
+        fewer = [lambda _: Body(self._line(parameters=True)), lambda _: Body(self._line(parameters=False))]
         return worksheet(
-            title, f"a convolution in {framework} and in {other}", Panel(tuple(items), WIDTH, y), [], self.notes()
-        )
+            title, f"a convolution in {framework} and in {other}", Panel(tuple(items), WIDTH, y), [], self.notes(),
+            source=source, notices=grey, fewer=fewer,
+        )  # fmt: skip
+
+    def _line(self, *, parameters: bool) -> Panel:
+        """The first line and the columns with smaller blocks, and perhaps the parameters."""
+        self.face = 0.75 * FACE
+        items, y = self._code(self._typed(), 0.0, FRAMEWORKS[self.call.framework], WIDTH)
+        parts, y = self._columns(y + 44)
+        items += parts
+        self.face = FACE
+        if parameters:
+            words, y = self._parameters(y + 48)
+            items += words
+        return Panel(tuple(items), WIDTH, y)
 
     def _code(self, pieces: Sequence[tuple[str, str]], y: float, label: str, room: float) -> tuple[list[Item], float]:
         """A line of code with discs above what it sets; returns the y below it."""
@@ -526,8 +544,11 @@ class _Page:
                 beside = 0.0 if two else text_width(word, HEAD, bold=True) + 14
                 items.append(Text(x + beside, top + (HEAD + 8 if two else 0), size, HEAD, DIM))
         top += (HEAD + 8 if two else 0) + MIDDLE_BELOW_HEAD
-        tall = max(FACE, *(face[0] / 2 + depth + FACE / 2 for face, depth in zip(sides.values(), depths, strict=True)))
-        middle = top + tall - FACE / 2
+        tall = max(
+            self.face,
+            *(face[0] / 2 + depth + self.face / 2 for face, depth in zip(sides.values(), depths, strict=True)),
+        )
+        middle = top + tall - self.face / 2
         items += self._block(
             spots["input"][0] + pad_left, middle, sides["input"], depths[0], channels=call.in_channels, name="input"
         )
@@ -544,7 +565,7 @@ class _Page:
             items += plot
             end = spots["activation"][0] + width
         items += arrow_items(end + 14, middle, spots["output"][0] - 14, 2.6)
-        below = middle + FACE / 2 + max(0.0, margin[1] - (FACE - sides["input"][0]) / 2) + 30
+        below = middle + self.face / 2 + max(0.0, margin[1] - (self.face - sides["input"][0]) / 2) + 30
         bottom = below
         for name, notes in texts.items():
             if name in spots:
@@ -570,11 +591,11 @@ class _Page:
         """Height and width of input and output on the page, in one proportion."""
         call = self.call
         if not self.known:
-            return {"input": (FACE * 0.8, FACE * 0.8), "output": (FACE * 0.8, FACE * 0.8)}
+            return {"input": (self.face * 0.8, self.face * 0.8), "output": (self.face * 0.8, self.face * 0.8)}
         top, bottom, left, right = (n for pair in call.padding or () for n in pair)
         size = [side or 0 for side in call.input_size]
         padded = size[0] + top + bottom, size[1] + left + right
-        factor = FACE / max(*padded, *(side or 0 for side in call.output_size))
+        factor = self.face / max(*padded, *(side or 0 for side in call.output_size))
         return {
             name: (max(3.0, (rows or 0) * factor), max(3.0, (columns or 0) * factor))
             for name, (rows, columns) in (("input", call.input_size), ("output", call.output_size))

@@ -317,8 +317,11 @@ def sums_text(unit: Unit) -> list[str]:
     return [sum_text(unit, float(value)) for value in (*unit.sums, unit.total)]
 
 
-def single_page(unit: Unit) -> Panel:
-    """One input channel: the channel, the receptive field and the map; below them window, kernel and products."""
+def single_page(unit: Unit, *, brief: bool = False) -> Panel:
+    """One input channel: the channel, the receptive field and the map; below them window, kernel and products.
+
+    A ``brief`` one has these alone.
+    """
     total = sums_text(unit)[-1]
     tail = 24 + max(38 + text_width(total, FORMULA, bold=True), text_width(bias_text(unit), SMALL))
     side = min(SIDE, (WIDEST - 2 * MARGIN - tail - 2 * 46) / 3)
@@ -328,8 +331,8 @@ def single_page(unit: Unit) -> Panel:
     field = photograph(unit, side, field=True)
     made = with_map_bar(map_view(unit, side), map_colours(unit.map))
     for position, view in ((0, views[0]), (1, field), (2, made)):
-        items += () if view is None else view.at(position * across, 0)
-    top = max(view.height for view in (*views, made, *([field] if field else []))) + 64
+        items += () if view is None or brief else view.at(position * across, 0)
+    top = 30.0 if brief else max(view.height for view in (*views, made, *([field] if field else []))) + 64
     row = matrices(unit, 0, side)
     for position, (name, panel) in enumerate(zip(("window", "kernel", "products"), row, strict=True)):
         items.append(Text(position * across + panel.width / 2, top - 16, name, SMALL, INK, bold=True, align="center"))
@@ -344,7 +347,7 @@ def single_page(unit: Unit) -> Panel:
     items.append(Text(end, middle, total, FORMULA, INK, bold=True, align="right", middle=True))
     items.append(Text(end, middle + 44, bias_text(unit), SMALL, DIM, align="right"))
     picture = 2 * across + made.size[1], TITLED + made.size[0] * 0.72
-    items += _elbow((end - 40, middle - 34), picture)
+    items += [] if brief else _elbow((end - 40, middle - 34), picture)
     return Panel(tuple(items), end, top + max(row[0].height, 60 + row[0].height / 2))
 
 
@@ -360,15 +363,19 @@ def _elbow(start: tuple[float, float], end: tuple[float, float]) -> list[Item]:
     ]
 
 
-def stacked_page(unit: Unit) -> Panel:
-    """Two to four input channels: one row each, with the inputs on the left and the map on the right."""
+def stacked_page(unit: Unit, tallest: float = math.inf) -> Panel:
+    """Two to four input channels: one row each, with the inputs on the left and the map on the right.
+
+    Lower than usual, matrices are smaller and the map is alone on the right.
+    """
     texts = sums_text(unit)
     sums_wide = max(*(text_width(text, FORMULA, bold=True) for text in texts), text_width(bias_text(unit), SMALL) - 30)
     sees = not unit.reads_image and unit.seen is not None
     beside = max(COLUMN, text_width(FIELD, SMALL, bold=True)) if sees else COLUMN
     before = (176.0 if sees else LEFT) + BESIDE
     fixed = before + beside + 2 * SIGNS + 34 + sums_wide + 44
-    side = min(SMALLER, (WIDEST - 2 * MARGIN - fixed) / 3)
+    count = len(unit.numbers)
+    side = min(SMALLER, (WIDEST - 2 * MARGIN - fixed) / 3, (tallest - 124) / count - 58)
     rows = [matrices(unit, position, side) for position in range(len(unit.numbers))]
     tall, wide = rows[0][0].height, max(rows[0][0].width, 130.0)
     pitch = tall + 58
@@ -406,7 +413,12 @@ def stacked_page(unit: Unit) -> Panel:
     items.append(Rule(sums - 130, y + 16, sums + 8, y + 16, INK, 2.4))
     items.append(Text(sums, y + 56, texts[-1], FORMULA, INK, bold=True, align="right"))
     right = sums + 44
-    below = _map_column(unit, right, items)
+    if tallest < math.inf:
+        shown = with_map_bar(map_view(unit, COLUMN), map_colours(unit.map))
+        items += shown.at(right, 0)
+        below = shown.height
+    else:
+        below = _map_column(unit, right, items)
     level = TITLED + map_view(unit, COLUMN).size[0] / 2
     items += [
         Rule(sums + 12, y + 46, sums + 25, y + 46, DIM, 2.6),

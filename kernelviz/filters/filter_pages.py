@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +28,9 @@ from kernelviz.drawing.page import (
     SEPARATOR,
     TITLE,
     BarStyle,
+    Body,
     Item,
+    PageParts,
     Panel,
     Raster,
     Rule,
@@ -35,6 +38,7 @@ from kernelviz.drawing.page import (
     colour_bar,
     drawable,
     moved,
+    smallest_text,
     text_block,
     text_width,
     wrap,
@@ -52,6 +56,7 @@ if TYPE_CHECKING:
 
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.drawing.looks import LookName
+    from kernelviz.drawing.page import Box
     from kernelviz.filters.filtering import Border
     from kernelviz.records import Array, Source
 
@@ -128,21 +133,10 @@ def plot_filters(size: int = 3, *, look: LookName = "page", caption: bool = True
 def bank_page(size: int) -> Panel:
     """The page: kinds as headings, one row per stem, and below them the colours."""
     filters = [one for one in classical_filters(size) if "@" not in one.name]
-    items, y = text_block([f"Classical filters of {size} × {size}"], MARGIN, 0.7 * MARGIN, TITLE, colour=INK, bold=True)
-    kind = previous = ""
-    shown = 0
-    for stem in dict.fromkeys(one.stem for one in filters):
-        if y > (TALLEST if size <= ALL_OF else TALLEST - 250):
-            break
-        rows = [one for one in filters if one.stem == stem]
-        if rows[0].kind != kind:
-            kind = rows[0].kind
-            more, y = _heading(KINDS.get(kind, f"{kind}s"), y)
-            items += more
-        shown += len(rows)
-        more, y = _row(rows, y)
-        items += [item for item in more if not (isinstance(item, Text) and item.text == previous)]
-        previous = more[-1].text if isinstance(more[-1], Text) else previous
+    title = f"Classical filters of {size} × {size}"
+    items, y = text_block([title], MARGIN, 0.7 * MARGIN, TITLE, colour=INK, bold=True)
+    rows, y, shown = _bank_rows(filters, y, TALLEST if size <= ALL_OF else TALLEST - 250)
+    items += rows
     more, y = _colours(y)
     items += more
     y += 20
@@ -161,7 +155,61 @@ def bank_page(size: int) -> Panel:
             wrap(line, TYPE, PAGE_WIDTH - 2 * MARGIN - 14 * TYPE), MARGIN, y + (18 if line == lines[0] else 0), TYPE
         )
         items += more
-    return Panel(tuple(items), PAGE_WIDTH, float(round(y + 0.6 * MARGIN)))
+    parts = partial(_bank_parts, filters, title, lines, TALLEST if size <= ALL_OF else TALLEST - 250)
+    return Panel(tuple(items), PAGE_WIDTH, float(round(y + 0.6 * MARGIN)), parts)
+
+
+def _bank_parts(filters: list[Filter], title: str, lines: list[str], tallest: float) -> PageParts:
+    def body(tallest: float, *, whole: bool) -> Body:
+        items, y, shown = _bank_rows(filters, 0.0, tallest)
+        if whole:
+            more, y = _colours(y)
+            items += more
+        items += own_scale_bar(PAGE_WIDTH - MARGIN, y + 20)
+        panel = Panel(moved(Panel(tuple(items), 0, 0), -MARGIN, 0), PAGE_WIDTH - 2 * MARGIN, y + 20 + 2.4 * TYPE)
+        return Body(panel, (f"{shown} of {len(filters)} filters",) if shown < len(filters) else ())
+
+    versions = (lambda _: body(tallest, whole=True), partial(_bank_grid, filters))
+    return PageParts(title, body(tallest, whole=True).panel, "", "", "", tuple(lines), (), versions)
+
+
+def _bank_grid(filters: list[Filter], box: Box) -> Body:
+    """As many filters as fit in a box, each with its name below."""
+    share = TYPE / (1.01 * box.smallest)
+    width, height = box.width * share, box.height * share - 3.4 * TYPE
+    zoom = max(1, int(1.4 * ROOM // len(filters[0].values)))
+    side = len(filters[0].values) * zoom + 2 * EDGE
+    pitch, down = max(side, *(text_width(one.name, TYPE) for one in filters)) + 22, side + 1.3 * TYPE + 18
+    across, rows = max(1, int((width + 22) // pitch)), max(1, int((height + 18) // down))
+    items: list[Item] = []
+    for at, one in enumerate(filters[: across * rows]):
+        x, y = round(at % across * pitch), round(at // across * down)
+        items += [stamp(one.values, x, y, zoom), Text(x, y + side + 1.1 * TYPE, one.name, TYPE)]
+    lines = -(-min(len(filters), across * rows) // across)
+    right, foot = across * pitch - 22, lines * down - 18
+    items += own_scale_bar(right, foot + TYPE)
+    cut = (f"{across * rows} of {len(filters)} filters",) if across * rows < len(filters) else ()
+    return Body(Panel(tuple(items), right, foot + 3.4 * TYPE), cut)
+
+
+def _bank_rows(filters: list[Filter], y: float, tallest: float) -> tuple[list[Item], float, int]:
+    """One row per stem under headings of their kinds, from this y to about the other; the y below, and their number."""
+    items: list[Item] = []
+    kind = previous = ""
+    shown = 0
+    for stem in dict.fromkeys(one.stem for one in filters):
+        if y > tallest:
+            break
+        rows = [one for one in filters if one.stem == stem]
+        if rows[0].kind != kind:
+            kind = rows[0].kind
+            more, y = _heading(KINDS.get(kind, f"{kind}s"), y)
+            items += more
+        shown += len(rows)
+        more, y = _row(rows, y)
+        items += [item for item in more if not (isinstance(item, Text) and item.text == previous)]
+        previous = more[-1].text if isinstance(more[-1], Text) else previous
+    return items, y, shown
 
 
 def _heading(words: str, y: float) -> tuple[list[Item], float]:
@@ -339,18 +387,68 @@ def _page(responses: Sequence[Response], part: tuple[slice, slice], title: str) 
     more, y = text_block(wrap(drawable(heading), TYPE * unit, inner), margin, y + 2 * unit, TYPE * unit)
     items += more
     y = float(round(y + 24 * unit))
+    body, y = _columns(panels, across, (margin, y), width, unit)
+    items += body
+    lines = _caption(responses, part, zoom)
+    words = [line for text in lines for line in _prose(text, TYPE * unit, inner)]
+    more, y = text_block(words, margin, y, TYPE * unit)
+    parts = partial(_parts, responses, panels, title or "Filters", lines, unit=unit, width=width)
+    return Panel((*items, *more), float(round(inner + 2 * margin)), float(round(y + 0.6 * margin)), parts)
+
+
+def _parts(
+    responses: Sequence[Response], panels: list[tuple[Panel, Panel]], title: str, lines: list[str], *, unit: float,
+    width: float,
+) -> PageParts:  # fmt: skip
+    whole, total = responses[0].values.shape, len(responses)
+
+    def body(kept: int) -> Panel:
+        across = min(3, kept + 1)
+        items, y = _columns(panels[: kept + 1], across, (0.0, 0.0), width, unit)
+        return Panel(tuple(items), across * width + (across - 1) * GAP * unit, y)
+
+    def boxed(_: Box, kept: int) -> Body:
+        return Body(body(kept), (f"{kept} of {total} filters",) if kept < total else ())
+
+    def cropped(box: Box, kept: int) -> Body:
+        share = 1.0
+        while True:  # the middle of the image, as large as fits
+            part = (slice_of(whole[0], share), slice_of(whole[1], 1.0))
+            page = _page(responses[:kept], part, title).parts
+            panel = page().body if page else Panel((), 1, 1)
+            factor = min(box.width / panel.width, box.height / panel.height)
+            if smallest_text(panel) * factor >= box.smallest or share < 0.1:
+                shown = [part[0].stop - part[0].start, part[1].stop - part[1].start]
+                middle = f"the middle {shown[1]:,} × {shown[0]:,} of {whole[1]:,} × {whole[0]:,}"
+                cut = (f"{kept} of {total} filters",) if kept < total else ()
+                return Body(panel, (*cut, middle) if share < 1 else cut)
+            share *= 0.9
+
+    counts = range(total, 0, -1)
+    return PageParts(
+        title, body(total), "", ", ".join(one.label for one in _sources(responses)), f"{whole[1]:,} × {whole[0]:,} pixels",
+        tuple(lines), (), (*(partial(boxed, kept=kept) for kept in counts), partial(cropped, kept=min(2, total)),
+                           partial(cropped, kept=1)),
+        "Choose fewer filters, or smaller ones.", TITLE * unit,
+    )  # fmt: skip
+
+
+def _columns(
+    panels: list[tuple[Panel, Panel]], across: int, at: tuple[float, float], width: float, unit: float
+) -> tuple[list[Item], float]:
+    """The image in the first column and the responses in the others, from (x, y) on; and the y below them."""
+    (margin, y), gap = at, GAP * unit
+    items: list[Item] = []
     for start in range(1, len(panels), across - 1):  # the column below the image stays empty
         shelf = list(enumerate(panels[start : start + across - 1], 1))
         shelf = [(0, panels[0]), *shelf] if start == 1 else shelf
         heads = max(head.height for _, (head, _) in shelf)
-        for at, (head, body) in shelf:
-            x = float(round(margin + at * (width + gap)))
+        for column, (head, body) in shelf:
+            x = float(round(margin + column * (width + gap)))
             items += moved(head, x, y)
             items += moved(body, x, float(round(y + heads)))
         y = float(round(y + heads + max(body.height for _, (_, body) in shelf) + 24 * unit))
-    lines = [line for text in _caption(responses, part, zoom) for line in _prose(text, TYPE * unit, inner)]
-    more, y = text_block(lines, margin, y, TYPE * unit)
-    return Panel((*items, *more), float(round(inner + 2 * margin)), float(round(y + 0.6 * margin)))
+    return items, y
 
 
 def _image_panel(image: Array, part: tuple[slice, slice], zoom: int, unit: float, width: float) -> tuple[Panel, Panel]:

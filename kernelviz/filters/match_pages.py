@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,12 +19,15 @@ from kernelviz.drawing.page import (
     QUIET,
     SEPARATOR,
     TITLE,
+    Body,
     Item,
+    PageParts,
     Panel,
     Raster,
     Rule,
     Text,
     drawable,
+    moved,
     text_block,
     text_width,
     wrap,
@@ -37,6 +42,7 @@ if TYPE_CHECKING:
 
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.drawing.looks import LookName
+    from kernelviz.drawing.page import Box
     from kernelviz.filters.matching import KernelMatch
     from kernelviz.records import Layout
 
@@ -245,16 +251,55 @@ def _page(matches: Matches, shelves: float) -> Panel:
     bar, y = _bar(matches, y)
     items += bar
     y += 34
+    groups, y, shown = _shelves(matches, shelves, y)
+    items += groups
+    for kind in UNDRAWN:
+        if kind in matches.counts:
+            more, y = _listed(kind_text(kind, matches), _sorted(matches, kind), y)
+            items += more
+    more, y = _caption(matches, shown, y)
+    return Panel((*items, *more), PAGE_WIDTH, float(round(y + 0.5 * MARGIN)), partial(_parts, matches, shelves, shown))
+
+
+def _parts(matches: Matches, shelves: float, shown: int) -> PageParts:
+    bank = matches.bank
+    title = f"What the kernels of {bank.layer.name} resemble" if bank.layer else "What the kernels resemble"
+    settings = layer_text(bank.layer) if bank.layer else ""
+    source = bank.source.label if bank.source else ""
+
+    def body(_box: Box | None, shelves: float, tallest: float = math.inf) -> Body:
+        items, y = _bar(matches, 0.0)
+        groups, y, drawn = _shelves(matches, shelves, y + 34, tallest)
+        items += [*groups, *own_scale_bar(PAGE_WIDTH - MARGIN, y + 34)]
+        panel = Panel(moved(Panel(tuple(items), 0, 0), -MARGIN, 0), INNER_WIDTH, y + 34 + 2.6 * TYPE)
+        return Body(panel, tuple(caption_lines(matches, drawn)[-1:]) if drawn < _drawable(matches) else ())
+
+    def boxed(box: Box, shelves: float) -> Body:
+        return body(box, shelves, box.height * TYPE / (1.02 * box.smallest) - 34 - 2.6 * TYPE)
+
+    lines = tuple(caption_lines(matches, shown))
+    return PageParts(
+        title, body(None, shelves).panel, "", source, settings, lines, lines[-1:] if shown < _drawable(matches) else (),
+        (partial(boxed, shelves=1.0), partial(boxed, shelves=0.5)), size=TITLE,
+    )  # fmt: skip
+
+
+def _shelves(matches: Matches, shelves: float, y: float, tallest: float = math.inf) -> tuple[list[Item], float, int]:
+    """The groups from this y on that end above ``tallest``; the y below them, and how many kernels are drawn."""
+    items: list[Item] = []
     groups = {kind: _sorted(matches, kind) for kind in matches.counts if kind not in UNDRAWN}
     shelf = ShelfLayout(entry_width(matches, named=True), 5 if in_colour(matches) else 7)
-    free, shown = 0, 0
+    free, shown, top = 0, 0, y
     for kind, rows in groups.items():
         narrow = ShelfLayout(entry_width(matches, named=False), 6 if in_colour(matches) else 9)
         if kind in UNNAMED and shelf != narrow:
             shelf, free = narrow, 0
         rows_shown = rows[: int(shelves * shelf.across)]
-        shown += len(rows_shown)
+        height = 68 + -(-len(rows_shown) // shelf.across) * _entry_height(matches, kind) + 8
         needed = slots_needed(kind, len(rows), len(rows_shown), shelf)
+        if (y if needed > free else top) + height > tallest:
+            continue
+        shown += len(rows_shown)
         if needed > free:
             items.append(Rule(MARGIN, y, PAGE_WIDTH - MARGIN, y, SEPARATOR, 2))
             start, top, free = 0, y, shelf.across
@@ -263,12 +308,7 @@ def _page(matches: Matches, shelves: float) -> Panel:
         group, foot = group_items(matches, kind, rows_shown, shelf, total=len(rows), start=start, top=top)
         items += group
         y, free = max(y, foot), free - needed
-    for kind in UNDRAWN:
-        if kind in matches.counts:
-            more, y = _listed(kind_text(kind, matches), _sorted(matches, kind), y)
-            items += more
-    more, y = _caption(matches, shown, y)
-    return Panel((*items, *more), PAGE_WIDTH, float(round(y + 0.5 * MARGIN)))
+    return items, y, shown
 
 
 def kind_text(kind: str, matches: Matches) -> str:
@@ -383,8 +423,13 @@ def caption_lines(matches: Matches, shown: int) -> list[str]:
     lines.append(naming_text(matches))
     if any(row.closest and row.closest.name == FIT for row in matches.main_rows):
         lines.append("fit: a fitted Gabor function, where no filter is close enough or the fit far closer")
-    drawn = sum(count for kind, count in matches.counts.items() if kind not in UNDRAWN)
+    drawn = _drawable(matches)
     return lines if shown == drawn else [*lines, f"{shown:,} of {drawn:,} kernels are drawn, of each kind the closest"]
+
+
+def _drawable(matches: Matches) -> int:
+    """The number of kernels that are neither zero nor not finite."""
+    return sum(count for kind, count in matches.counts.items() if kind not in UNDRAWN)
 
 
 def naming_text(matches: Matches) -> str:

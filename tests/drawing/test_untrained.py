@@ -61,8 +61,8 @@ def test_every_picture_of_random_weights_has_one_badge_that_is_read_at_640_pixel
     """The badge is there once, filled, its letters 11 pixels or more at 640 px, apart from every other text."""
     for name, figure in pictures(model):
         (badge,) = badges(figure)
-        assert badge.get_color() == PAGE.colour(BADGE_INK), name
-        assert [patch for patch in figure.findobj(PathPatch) if to_hex(patch.get_facecolor()) == PAGE.colour(BADGE)], (
+        assert badge.get_color() == PAGE.roles[BADGE_INK], name
+        assert [patch for patch in figure.findobj(PathPatch) if to_hex(patch.get_facecolor()) == PAGE.roles[BADGE]], (
             name
         )
         assert badge.get_fontsize() * figure.dpi / 72 * 640 / figure.bbox.width >= 11, name

@@ -212,7 +212,7 @@ def test_digits_stay_dark_on_every_tint():
         colours = pixels_in(PAGE, tints(Cells(np.linspace(-1, 1, 2001)[None], tint), digits=True))[0] / 255
         linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
         luminance = linear @ np.array([0.2126, 0.7152, 0.0722])
-        ink = np.array(to_rgb(PAGE.colour(DARK)))
+        ink = np.array(to_rgb(PAGE.roles[DARK]))
         dark = ((ink + 0.055) / 1.055) ** 2.4 @ np.array([0.2126, 0.7152, 0.0722])
         assert ((luminance + 0.05) / (dark + 0.05)).min() >= 8.6
 

@@ -86,9 +86,10 @@ def statistics():
     """Statistics of channels, one of them dead."""
     tally = ChannelTally("layer1")
     values = np.maximum(make_weight((40, 7, 7)), 0)
-    values[3] = 0.25
     for number in range(2):
-        tally.add(values * (1 + number), f"{number}.png")
+        others = values * (1 + number)
+        others[3] = 0.25
+        tally.add(others, f"{number}.png")
     return statistics_page(tally.result())
 
 
@@ -120,6 +121,7 @@ KINDS = {
     "kernels sum": lambda: mosaic(make_weight(), view="sum"),
     "kernels norm": lambda: mosaic(make_weight(), view="norm"),
     "kernels channels": lambda: mosaic(make_weight((8, 3, 3, 3)), view="channels"),
+    "small cells": lambda: mosaic(make_weight((2048, 3, 3, 3)), view="sum"),
     "512 kernels": lambda: mosaic(make_weight((512, 3, 3, 3)), view="sum"),
     "pointwise": lambda: mosaic(make_weight((40, 24, 1, 1))),
     "marks": lambda: mosaic(odd_weight(), view="sum", scale=(-1.0, 1.0)),
