@@ -472,7 +472,7 @@ def greys() -> Array:
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:
-    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    red, green, blue = bytes.fromhex(colour[1:])
     return red, green, blue
 
 
@@ -504,13 +504,12 @@ _BROKEN_CELLS = {"page": (222, 222, 222), "dark": (58, 63, 71), "print": (222, 2
 
 def _inks(name: str, *, kept: bool = False) -> Array:
     """Paper, outline and marks; beside the levels of a page, ``kept``, marks are legible in their own colours."""
-    look, inks = LOOKS[name], dict(INKS)
-    inks[PAPER], inks[OUTLINE], inks[NOT_FINITE] = (
-        _rgb(look.roles[role]) for role in ("paper", "outline", "not finite")
-    )
+    roles, inks = LOOKS[name].roles, dict(INKS)
+    for ink, role in ((PAPER, "paper"), (OUTLINE, "outline"), (NOT_FINITE, "not finite")):
+        inks[ink] = _rgb(roles[role])
     if name in ("dark", "print") and not kept:  # values that are as good as zero have the same ground in all palettes
-        inks[DARK_MARK] = inks[LIGHT_MARK] = _rgb(look.roles["ink"])
-    return np.array([inks[ink] for ink in INKS])
+        inks[DARK_MARK] = inks[LIGHT_MARK] = _rgb(roles["ink"])
+    return np.array(list(inks.values()))
 
 
 def _levels(name: str, palette: Ramp) -> tuple[Array, bool]:

@@ -174,7 +174,7 @@ def _bench(dpi: float) -> tuple[Figure, Any]:
 
 
 def _trimmed(cover: Array, left: int, bottom: int) -> TextMask:
-    rows, columns = (np.flatnonzero(cover.any(axis=axis)) for axis in (1, 0))
+    rows, columns = np.flatnonzero(cover.any(axis=1)), np.flatnonzero(cover.any(axis=0))
     if not len(rows):
         return TextMask(np.empty((0, 0), np.uint8), left, bottom)
     part = cover[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].copy()
@@ -189,6 +189,7 @@ class RasterArtist(Artist):
         self._content = content
         self._box = box
         self._look = look
+        self._palette = palette_in(look, content.palette) if isinstance(content, Indexed) else None
 
     @property
     def pixels(self) -> Array:
@@ -225,9 +226,9 @@ class RasterArtist(Artist):
 
     def _upwards(self) -> Array:
         """RGBA from the lowest row up."""
-        if isinstance(self._content, Indexed):
-            table = np.full((len(colours := palette_in(self._look, self._content.palette)), 4), 255, np.uint8)
-            table[:, :3] = colours
+        if isinstance(self._content, Indexed) and self._palette is not None:
+            table = np.full((len(self._palette), 4), 255, np.uint8)
+            table[:, :3] = self._palette
             words = np.take(table.view(np.uint32)[:, 0], self._content.index[::-1])
             return words.view(np.uint8).reshape(*words.shape, 4)
         return _opaque(self.pixels[::-1])

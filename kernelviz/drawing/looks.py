@@ -54,7 +54,7 @@ class Look:
     @property
     def roles(self) -> Mapping[str, str]:
         """The colour of each role, as a hexadecimal number."""
-        return _ROLES[self.table]
+        return _ROLES[self.name]
 
     @property
     def words(self) -> Mapping[str, str]:
@@ -228,6 +228,8 @@ _ROLES["print"] = {
     "darker blank": "#d2d2d2",
     "side": "#f0f0f0",
 }
+_ROLES["slide"] = _ROLES["page"]
+
 _WORDS: dict[str, Mapping[str, str]] = {
     "dark": {"with a black frame": "with a white frame"},
     "print": {"red positive, blue negative": "solid +, striped −"},
