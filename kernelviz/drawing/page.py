@@ -180,7 +180,8 @@ def scaled(panel: Panel, factor: float) -> Panel:
     for item in panel.items:
         match item:
             case Text():
-                result.append(replace(item, x=item.x * factor, y=item.y * factor, size=item.size * factor))
+                size = _scaled_size(item, factor)
+                result.append(replace(item, x=item.x * factor, y=item.y * factor, size=size))
             case Raster():
                 box = {side: getattr(item, side) * factor for side in ("left", "top", "width", "height")}
                 result.append(replace(item, **box))
@@ -196,25 +197,14 @@ def scaled(panel: Panel, factor: float) -> Panel:
     return Panel(tuple(result), panel.width * factor, panel.height * factor)
 
 
-def cropped(panel: Panel, left: float = 0.0) -> Panel:
-    """A panel moved to its first item at the top and, by ``left``, to the left; its height ends where it did."""
-    top = min(item_top(item) for item in panel.items)
-    return Panel(moved(panel, -left, -top), panel.width - left, panel.height - top)
-
-
-def item_top(item: Item) -> float:
-    """The y at which an item begins."""
-    match item:
-        case Text():
-            return item.y - (0.6 if item.middle else 1.0) * item.size
-        case Raster():
-            return item.top
-        case Rule():
-            return min(item.y0, item.y1)
-        case Strokes():
-            return min(min(y0, y1) for _, y0, _, y1 in item.lines)
-        case Shape():
-            return min(y for _, y in item.points)
+def _scaled_size(item: Text, factor: float) -> float:
+    """The size of a scaled text; of large letters a little less where hinting would make it too wide for its place."""
+    size = item.size * factor
+    if size < 22 or item.align != "left" or factor == 1:
+        return size
+    room = factor * drawn_width(item.text, item.size, bold=item.bold) + 1
+    smaller = (size * (1 - 0.01 * less) for less in range(8))
+    return next((each for each in smaller if drawn_width(item.text, each, bold=item.bold) <= room), size)
 
 
 def item_bottom(item: Item) -> float:
