@@ -210,8 +210,8 @@ class RasterArtist(Artist):
         self._set_gc_clip(context)  # type: ignore[attr-defined]
         if renderer.option_scale_image():
             to_page = Affine2D().scale(x1 - x0, y1 - y0)
-            scale = DPI / self._figure_dpi()
-            pixels = self._textured((x0 * scale, y0 * scale, x1 * scale, y1 * scale), 1.0)
+            fine = VECTOR_DPI / self._figure_dpi()
+            pixels = self._textured((x0 * fine, y0 * fine, x1 * fine, y1 * fine), VECTOR_DPI / DPI)
             renderer.draw_image(context, x0, y0, self._upwards() if pixels is None else pixels, to_page)
         else:
             left, bottom = round(x0), round(y0)
@@ -341,6 +341,7 @@ def _text(item: Text, points: float, look: Look) -> LineArtist:
 
 
 DPI = 100  # one page pixel is one pixel of the file
+VECTOR_DPI = 300  # of textures in vector files
 
 
 class PageFigure(Figure):

@@ -279,7 +279,7 @@ def test_an_axes_takes_the_colours_of_a_look_and_keeps_its_ground():
 
 @pytest.mark.parametrize("look", ["dark", "print"])
 def test_vector_files_have_ground_and_textures(look):
-    """The page of an SVG has the ground; the tiles in it are those of the raster, in page pixels."""
+    """The page of an SVG has the ground; its tiles are those of the picture, with textures those of one at 300 dpi."""
     page = KINDS["kernels sum"]()
     figure = draw_page(page, None, LOOKS[look])
     text = figure_vector(figure, "svg", {"Date": None}).decode()
@@ -288,9 +288,11 @@ def test_vector_files_have_ground_and_textures(look):
     images = [np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
               for data in re.findall(r'base64,([^"]*)"', text)]  # fmt: skip
     largest = max(images, key=lambda image: image.size)
+    times = 3 if LOOKS[look].textured else 1
+    figure.set_dpi(100 * times)
     drawn_page = figure_pixels(figure)
     rows, columns = largest.shape[:2]
     raster = max((item for item in page.items if hasattr(item, "content")), key=lambda item: item.width * item.height)
-    top, left = round(raster.top), round(raster.left)
+    top, left = round(raster.top) * times, round(raster.left) * times
     shown = drawn_page[top : top + rows, left : left + columns]
     assert any(np.array_equal(shown, each) for each in (largest, largest[::-1]))
