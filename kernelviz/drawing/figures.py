@@ -390,7 +390,8 @@ def draw_page(
     axes.set(xlim=(0, page.width), ylim=(page.height, 0))
     axes.set_axis_off()
     add_items(axes, page.items, 72 / DPI, look)
-    figure.recipe, figure.look = ({**recipe, **look.as_recipe(left_out)} if recipe else recipe), look
+    added = look.as_recipe(left_out) if recipe else {}
+    figure.recipe, figure.look = {**recipe, **added} if recipe and added else recipe, look
     return figure
 
 
@@ -457,11 +458,17 @@ def figure_pixels(figure: Figure) -> Array:
     return _over_ground(pixels, getattr(figure, "look", LOOKS["page"]).ground)
 
 
+# Of images in an SVG; thin stripes would become dashes where a viewer leaves out pixels.
+_PIXELATED = b"image-rendering:crisp-edges;image-rendering:pixelated"
+
+
 def figure_vector(figure: Figure, file_format: str, metadata: dict[str, Any]) -> bytes:
     """A figure as SVG or PDF with this metadata."""
     buffer = io.BytesIO()
     with _output_settings(figure):
         figure.savefig(buffer, format=file_format, metadata=metadata)
+    if file_format == "svg" and isinstance(figure, PageFigure) and figure.look.textured:
+        return buffer.getvalue().replace(_PIXELATED, b"image-rendering:auto")
     return buffer.getvalue()
 
 

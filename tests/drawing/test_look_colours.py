@@ -284,6 +284,7 @@ def test_vector_files_have_ground_and_textures(look):
     figure = draw_page(page, None, LOOKS[look])
     text = figure_vector(figure, "svg", {"Date": None}).decode()
     assert f"fill: {LOOKS[look].ground}" in text
+    assert ("pixelated" in text) == (look == "dark")  # which makes dashes of thin stripes
     assert figure_vector(figure, "pdf", {"CreationDate": None}).startswith(b"%PDF")
     images = [np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
               for data in re.findall(r'base64,([^"]*)"', text)]  # fmt: skip
