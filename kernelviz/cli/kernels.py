@@ -64,6 +64,8 @@ def kernels(
     For example: kernelviz kernels tf_efficientnet_lite0 -l 'blocks.2.*conv_dw'
 
     Your own network: kernelviz kernels my_net.py:Net --weights my_net.pt --model-arg width=8
+
+    As slides: kernelviz kernels tf_efficientnet_lite0 --look slide
     """
 
     def work(report: Report) -> None:

@@ -93,6 +93,9 @@ def mosaic_page(sheet: Sheet, mosaic: Mosaic) -> Panel:
     )
 
 
+TOO_LARGE = "Choose fewer tiles with --channels or --top, or draw a page: --look page."
+
+
 def _parts(sheet: Sheet, tiles: Panel, bar: Panel, unit: float) -> PageParts:
     title, aside = sheet.headline
     y = round(tiles.height + 26 * unit)
@@ -100,7 +103,7 @@ def _parts(sheet: Sheet, tiles: Panel, bar: Panel, unit: float) -> PageParts:
     body = Panel((*tiles.items, *moved(bar, width - bar.width, y)), width, y + bar.height)
     return PageParts(
         title, body, aside, sheet.source, sheet.identity, sheet.caption, sheet.missing,
-        (partial(_sheet_body, sheet),), hint="Choose fewer tiles with --channels or --top.", size=TITLE * unit,
+        (partial(_sheet_body, sheet),), hint=TOO_LARGE, size=TITLE * unit,
     )  # fmt: skip
 
 

@@ -425,7 +425,7 @@ def lay_out(tiles: Tiles, *, columns: int | None, zoom: int | None, most_pixels:
     return replace(grid, arrangement=renumbered), _cut(tiles, values, fitting_rows, fitting)
 
 
-LEAST, CUT = 24, 40  # pixels: the least side of a tile if all are shown in a box, and if some are left out
+LEAST, CUT = 24, 32  # pixels: the least side of a tile if all are shown in a box, and if some are left out
 
 
 def fit_sheet(sheet: Sheet, width: float, height: float, fits: Callable[[Sheet], bool]) -> bool:

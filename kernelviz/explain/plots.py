@@ -108,12 +108,6 @@ def steps_page(worked: Walkthrough, channel: int, tallest: float = math.inf) -> 
     layouts = (_sheet_layout(worked, steps[0], tint, room, (count, min(LONGEST, tallest))) for count in counts)
     layout = next((each for each in layouts if each.output or tallest == math.inf), None)
     layout = layout or _sheet_layout(worked, steps[0], tint, room, (len(steps), tallest))
-    if tallest < math.inf:
-        height = max(each.shape[0] * cell for each, cell in (
-            (canvas_cells(worked, steps[0], steps[0].channels[0], tint), layout.cell),
-            (output_cells(worked, steps[0], tint), layout.output))) + LABEL + GAP  # fmt: skip
-        positions = positions[: layout.across * max(1, int((tallest + GAP) // height))]
-        steps = steps[: len(positions)]
     canvas = canvas_cells(worked, steps[0], steps[0].channels[0], tint)
     same = (
         None if digit_size([shortened_cells(canvas, layout.cell)], layout.cell) else cells_panel(canvas, layout.cell, 0)
@@ -121,6 +115,9 @@ def steps_page(worked: Walkthrough, channel: int, tallest: float = math.inf) -> 
     tiles = [_tile(worked, step, tint, layout, same) for step in steps]
     wide, tall = max(tile.width for tile in tiles), max(tile.height for tile in tiles)
     across = max(1, min(layout.across, int((room + GAP) // (wide + GAP))))
+    if tallest < math.inf:
+        tiles = tiles[: across * max(1, int((tallest + GAP) // (tall + GAP)))]
+        steps = steps[: len(tiles)]
     items: list[Item] = []
     for number, tile in enumerate(tiles):
         items += moved(tile, number % across * (wide + GAP), number // across * (tall + GAP))
