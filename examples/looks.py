@@ -11,7 +11,7 @@ import kernelviz
 directory = Path(sys.argv[1] if len(sys.argv) > 1 else "kernelviz-out")
 
 bank = kernelviz.read_kernels(kernelviz.load_model("tf_efficientnet_lite0"), "conv_stem")
-for look in ("slide",):
+for look in ("slide", "dark", "print"):
     figure = kernelviz.plot_kernels(bank, view="sum", look=look)
     print(kernelviz.save_picture(figure, directory / f"look-{look}.png"))
 
