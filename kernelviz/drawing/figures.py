@@ -28,7 +28,7 @@ from matplotlib.text import Text as MatplotlibText
 from matplotlib.transforms import Affine2D, Bbox, IdentityTransform
 
 from kernelviz.drawing.arrangement import arrange
-from kernelviz.drawing.colour import Indexed, palette_in, pixels_in, textured_pixels
+from kernelviz.drawing.colour import Indexed, key_in, palette_in, pixels_in, textured_pixels
 from kernelviz.drawing.looks import LOOKS, Look
 from kernelviz.drawing.page import Item, Panel, Raster, Rule, Shape, Strokes, Text, badged, font_file
 from kernelviz.errors import UsageError
@@ -372,7 +372,10 @@ def draw_page(
     If the recipe states random weights, the page has the badge ``not trained``; not without ``badge``, which is for
     pictures that do not depend on the weights.
     """
-    left_out = () if page.parts is None or look.caption else page.parts().lines
+    left_out: tuple[str, ...] = ()
+    if page.parts is not None and not look.caption:
+        rasters = [item.content for item in page.items if isinstance(item, Raster)]
+        left_out = (*page.parts().lines, *key_in(look, rasters))
     untrained = badge and is_untrained(recipe)
     if not look.is_page:
         page = arrange(page, look, untrained=untrained)

@@ -185,7 +185,7 @@ class Singles:
 
     ``levels`` is uint8 (n, H, W), indices into ``palette``; picture i is of channel ``numbers[i]``, and its colours go from
     ``limits[i, 0]`` to ``limits[i, 1]``. Each value becomes ``zoom`` by ``zoom`` pixels. Values that are not finite are
-    black; a map with one value everywhere is grey if each map has its own range.
+    black (white in the look ``dark``); a map with one value everywhere is grey if each map has its own range.
     """
 
     levels: Array

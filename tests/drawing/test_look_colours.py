@@ -223,6 +223,8 @@ def test_print_states_what_its_textures_and_greys_mean():
     assert lines("viridis") == lines("growth") == ""
     assert lines("kernels sum", "dark") == ""
     assert "white frame" in lines("marks", "dark")
+    figure = kv.plot_kernels(make_weight(), view="sum", look="print", caption=False)
+    assert figure.recipe["left_out"][-1].startswith("Solid: positive")
 
 
 def test_equal_numbers_have_equal_pixels_within_a_look():
