@@ -29,7 +29,7 @@ from matplotlib.transforms import Affine2D, Bbox, IdentityTransform
 
 from kernelviz.drawing.arrangement import arrange
 from kernelviz.drawing.looks import LOOKS, Look
-from kernelviz.drawing.page import Item, Panel, Raster, Rule, Shape, Strokes, Text, font_file
+from kernelviz.drawing.page import Item, Panel, Raster, Rule, Shape, Strokes, Text, badged, font_file
 from kernelviz.errors import UsageError
 from kernelviz.records import is_untrained
 
@@ -335,7 +335,11 @@ def draw_page(
     pictures that do not depend on the weights.
     """
     left_out = () if page.parts is None or look.caption else page.parts().lines
-    page = arrange(page, look, untrained=badge and is_untrained(recipe))
+    untrained = badge and is_untrained(recipe)
+    if look.size is not None or not look.caption:
+        page = arrange(page, look, untrained=untrained)
+    elif untrained:
+        page = badged(page)
     figure = PageFigure(
         figsize=(page.width / DPI, page.height / DPI),
         dpi=DPI,
