@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack, overload
 import numpy as np
 
 from kernelviz.drawing import colour
+from kernelviz.drawing.captions import clipped_text, count_text, irregularities, is_cut
 from kernelviz.drawing.figures import PageFigure, add_items, draw_page
 from kernelviz.drawing.looks import LOOKS, find_look
 from kernelviz.drawing.mosaic import content_of, make_mosaic
@@ -93,16 +94,34 @@ def mosaic_page(sheet: Sheet, mosaic: Mosaic) -> Panel:
     )
 
 
+def _headline(sheet: Sheet) -> tuple[str, str]:
+    """The title without the view, and the view."""
+    layer = str(sheet.recipe.get("layer") or "")
+    name = sheet.title.index(layer) + len(layer) if layer in sheet.title else 0
+    end = sheet.title.find(", ", name)
+    return (sheet.title, "") if end < 0 else (sheet.title[:end], sheet.title[end + 2 :])
+
+
+def _missing(sheet: Sheet) -> tuple[str, ...]:
+    """The lines that change what the picture means: tiles that are missing, values clipped or not finite."""
+    tiles, scale, marks = sheet.tiles, sheet.scale, sheet.marks
+    return (
+        *([count_text(tiles)] if is_cut(tiles) else []),
+        *([clipped_text(tiles, scale)] if scale.below + scale.above else []),
+        *(irregularities(tiles, scale, marks)[:1] if marks.nonfinite else []),
+    )
+
+
 TOO_LARGE = "Choose fewer tiles with --channels or --top, or draw a page: --look page."
 
 
 def _parts(sheet: Sheet, tiles: Panel, bar: Panel, unit: float) -> PageParts:
-    title, aside = sheet.headline
+    title, aside = _headline(sheet)
     y = round(tiles.height + 26 * unit)
     width = max(tiles.width, bar.width)
     body = Panel((*tiles.items, *moved(bar, width - bar.width, y)), width, y + bar.height)
     return PageParts(
-        title, body, aside, sheet.source, sheet.identity, sheet.caption, sheet.missing,
+        title, body, aside, sheet.source, sheet.identity, sheet.caption, _missing(sheet),
         (partial(_sheet_body, sheet),), hint=TOO_LARGE, size=TITLE * unit,
     )  # fmt: skip
 
@@ -127,7 +146,7 @@ def _sheet_body(sheet: Sheet, box: Box) -> Body:
     top = min((item.top for item in tiles.items if isinstance(item, Raster)), default=0.0)
     bar = upright_bar(found, max(120.0, tiles.height - top), size)
     items = (*tiles.items, *moved(bar, round(tiles.width + gap), top if tiles.height - top >= 120 else 0))
-    return Body(Panel(items, tiles.width + gap + bar.width, max(tiles.height, bar.height)), found.missing, fixed=True)
+    return Body(Panel(items, tiles.width + gap + bar.width, max(tiles.height, bar.height)), _missing(found), fixed=True)
 
 
 def upright_bar(sheet: Sheet, height: float, size: float) -> Panel:

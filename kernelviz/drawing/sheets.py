@@ -11,11 +11,7 @@ import numpy as np
 from kernelviz.drawing.captions import (
     Marks,
     caption,
-    clipped_text,
-    count_text,
     find_marks,
-    irregularities,
-    is_cut,
     kernel_identity,
     kernel_title,
     map_identity,
@@ -299,29 +295,6 @@ class Sheet:
     def shown(self) -> int:
         """The number of kernels or channels shown."""
         return len(self.tiles.numbers)
-
-    @property
-    def headline(self) -> tuple[str, str]:
-        """The title without the view, and the view."""
-        layer = str(self.recipe.get("layer") or "")
-        name = self.title.index(layer) + len(layer) if layer in self.title else 0
-        end = self.title.find(", ", name)
-        return (self.title, "") if end < 0 else (self.title[:end], self.title[end + 2 :])
-
-    @property
-    def cut(self) -> bool:
-        """Whether tiles are missing."""
-        return is_cut(self.tiles)
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """The lines that change what the picture means: tiles that are missing, values clipped or not finite."""
-        broken = irregularities(self.tiles, self.scale, self.marks)[:1] if self.marks.nonfinite else []
-        return (
-            *([count_text(self.tiles)] if self.cut else []),
-            *([clipped_text(self.tiles, self.scale)] if self.scale.below + self.scale.above else []),
-            *broken,
-        )
 
 
 @dataclass(frozen=True)
