@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kernelviz.arithmetic.operations import Operation
     from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices
     from kernelviz.cli.session import Report
+    from kernelviz.drawing.looks import Look
     from kernelviz.explain.walkthrough import Walkthrough
 
 
@@ -288,9 +289,10 @@ def draw(command: str, worked: Walkthrough, choices: StepChoices, directory: Pat
     """
     from kernelviz.explain.plots import explaining_recipe
     from kernelviz.files.names import file_stems
-    from kernelviz.files.writing import check_target, save_arrays, save_picture
+    from kernelviz.files.writing import check_target, save_arrays
 
-    pictures = _pictures(worked, choices, report)
+    look = session.chosen_look(choices.look, choices.no_caption, report)
+    pictures = _pictures(worked, choices, report, look)
     stems = file_stems([_name(command, worked, choices, view) for view in pictures])
     paths = [directory / f"{stem}.{choices.suffix}" for stem in stems]
     cell = choices.cell or (0, 0)
@@ -305,7 +307,7 @@ def draw(command: str, worked: Walkthrough, choices: StepChoices, directory: Pat
         check_target(arrays, {**recipes[0], "view": "numbers"}, force=choices.force)
     with terminal.progress(shown=choices.animate and not report.quiet) as progress:
         for path, plot, recipe in zip(paths, pictures.values(), recipes, strict=True):
-            save_picture(plot(), path, force=choices.force, progress=progress)
+            session.save_page(plot(), path, report, force=choices.force, progress=progress)
             report.add_output(_row(path, worked, recipe))
     if choices.arrays:
         named = {"input": worked.input, "kernel": worked.kernel, "bias": worked.bias, "output": worked.output}
@@ -314,26 +316,28 @@ def draw(command: str, worked: Walkthrough, choices: StepChoices, directory: Pat
         report.add_output(_row(save_arrays(known, arrays, recipe=recipe, force=choices.force), worked, recipe))
 
 
-def _pictures(worked: Walkthrough, choices: StepChoices, report: Report) -> dict[str, Callable[[], Any]]:
+def _pictures(worked: Walkthrough, choices: StepChoices, report: Report, look: Look) -> dict[str, Callable[[], Any]]:
     """The functions that draw the pictures, by view: a transposed convolution is drawn in both ways."""
     from kernelviz.arithmetic.operations import TransposedConvolution
     from kernelviz.explain.plots import WorkView, plot_convolution
 
     if choices.animate:
-        return _animations(worked, choices, report)
+        return _animations(worked, choices, report, look)
     views: list[WorkView] = ["steps"] if choices.steps else ["step"]
     if isinstance(worked.operation, TransposedConvolution) and not choices.steps:
         views = ["stamps", "step"]
     at = choices.cell or (0, 0)
-    return {view: partial(plot_convolution, worked, at=at, channel=choices.channel, view=view) for view in views}
+    plot = partial(plot_convolution, worked, at=at, channel=choices.channel, look=look.name, caption=look.caption)
+    return {view: partial(plot, view=view) for view in views}
 
 
-def _animations(worked: Walkthrough, choices: StepChoices, report: Report) -> dict[str, Callable[[], Any]]:
+def _animations(worked: Walkthrough, choices: StepChoices, report: Report, look: Look) -> dict[str, Callable[[], Any]]:
     """The sliding window and, for a transposed convolution, the stamps, unless they cannot be shown."""
     from kernelviz.arithmetic.operations import TransposedConvolution
     from kernelviz.explain.animation import animate_convolution
 
-    animate = partial(animate_convolution, worked, channel=choices.channel, fps=choices.fps)
+    animate = partial(animate_convolution, worked, channel=choices.channel, fps=choices.fps,
+                      look=look.name, caption=look.caption)  # fmt: skip
     found = {"animation": animate()}  # raises before anything is drawn
     if isinstance(worked.operation, TransposedConvolution):
         try:
@@ -384,6 +388,8 @@ def conv(
     pool_after: PoolAfter = None,
     uses: Uses = False,
     matrix: Matrix = False,
+    look: options.LookChoice = options.LookName.PAGE,
+    no_caption: options.NoCaption = False,
     file_format: Format = None,
     output: Directory = None,
     arrays: options.Arrays = False,
@@ -398,7 +404,7 @@ def conv(
     """
     from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices, named_padding, sides
 
-    choices = StepChoices(at, channel, steps, animate, fps, file_format, output, arrays, force)
+    choices = StepChoices(at, channel, steps, animate, fps, file_format, output, arrays, force, look, no_caption)
     inputs = ExplainInputs(input_, kernel, kernel_values, bias, seed, groups, in_channels, out_channels)
 
     def build() -> Operation:
@@ -438,6 +444,8 @@ def transpose(
     fps: Fps = None,
     maps: NoMaps = False,
     matrix: Matrix = False,
+    look: options.LookChoice = options.LookName.PAGE,
+    no_caption: options.NoCaption = False,
     file_format: Format = None,
     output: Directory = None,
     arrays: options.Arrays = False,
@@ -452,7 +460,7 @@ def transpose(
     """
     from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices, sides, transposed_padding
 
-    choices = StepChoices(at, channel, steps, animate, fps, file_format, output, arrays, force)
+    choices = StepChoices(at, channel, steps, animate, fps, file_format, output, arrays, force, look, no_caption)
     inputs = ExplainInputs(input_, kernel, kernel_values, bias, seed, groups, in_channels, out_channels)
 
     def build() -> Operation:
@@ -489,6 +497,8 @@ def pool(
     steps: Steps = False,
     animate: Animate = False,
     fps: Fps = None,
+    look: options.LookChoice = options.LookName.PAGE,
+    no_caption: options.NoCaption = False,
     file_format: Format = None,
     output: Directory = None,
     arrays: options.Arrays = False,
@@ -503,7 +513,7 @@ def pool(
     """
     from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices, pool_padding, sides
 
-    choices = StepChoices(at, channel, steps, animate, fps, file_format, output, arrays, force)
+    choices = StepChoices(at, channel, steps, animate, fps, file_format, output, arrays, force, look, no_caption)
     window = kernel if kernel or adaptive else "2"
     inputs = ExplainInputs(input_, window, None, None, seed, 1, in_channels, None)
 

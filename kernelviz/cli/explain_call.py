@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from kernelviz.cli import options, session, terminal
 from kernelviz.cli.explain import Directory
+from kernelviz.cli.session import OutputChoices
 from kernelviz.errors import NoWeightsError, UsageError
 from kernelviz.wording import shown
 
@@ -76,6 +77,8 @@ def call(
     *,
     input_: InputSize = None,
     code: CodeChoice = None,
+    look: options.LookChoice = options.LookName.PAGE,
+    no_caption: options.NoCaption = False,
     file_format: Format = None,
     output: Directory = None,
     force: options.Force = False,
@@ -92,11 +95,17 @@ def call(
         from kernelviz.explain.call_reader import read_call
         from kernelviz.explain.call_texts import call_entry, call_lines
 
-        _check(code, output, draws={"--format": file_format is not None, "--force": force})
+        drawing = {
+            "--format": file_format is not None, "--force": force, "--look": look != "page", "--no-caption": no_caption,
+        }  # fmt: skip
+        _check(code, output, draws=drawing)
         found = read_call(line, input_size=_size(input_))
         wanted = None if code is None else _code(found, code)
         if output is not None:
-            _draw(found, output, str(file_format or "png"), report, force=force)
+            chosen = session.chosen_look(look, no_caption, report)
+            _draw(
+                found, OutputChoices(output, f".{file_format or 'png'}", arrays=False, force=force, look=chosen), report
+            )
             if not as_json:
                 report.inform(*call_lines(found), *report.warnings)
         elif wanted is not None and not as_json:
@@ -159,8 +168,8 @@ def _code(found: Call, code: CodeName) -> str:
     return re.sub(r"\s*\n\s*", " ", text)
 
 
-def _draw(found: Call, directory: Path, suffix: str, report: Report, *, force: bool) -> None:
-    """Draw the picture into the directory.
+def _draw(found: Call, output: OutputChoices, report: Report) -> None:
+    """Draw the picture.
 
     Raises:
         KernelvizError: there is no picture of this layer, the path is taken, or the file could not be written.
@@ -168,20 +177,25 @@ def _draw(found: Call, directory: Path, suffix: str, report: Report, *, force: b
     from kernelviz.explain.call_page import call_hash, call_recipe, check_drawable, plot_call
     from kernelviz.files.images import read_image
     from kernelviz.files.names import file_stems
-    from kernelviz.files.writing import check_target, save_picture
+    from kernelviz.files.writing import check_target
 
     steps = {"transposed convolution": "transpose", "max pooling": "pool", "average pooling": "pool"}.get(found.kind)
     check_drawable(found, f"Omit -o, or see `kernelviz explain {steps} --help`." if steps else "Omit -o.")
     sizes = "x".join(str(side or "any") for side in (*found.input_size, found.in_channels))
     kernel = "x".join(map(str, found.kernel))
     stem = file_stems([("call", found.name, sizes, kernel, call_hash(found)[:8])])[0]
-    path = directory / f"{stem}.{suffix}"
-    check_target(path, call_recipe(found), force=force)
+    path = output.directory / f"{stem}{output.suffix}"
+    check_target(path, call_recipe(found), force=output.force)
     bank = _trained(found, report)
     figure = plot_call(
-        found, image=read_image("sample:grace_hopper"), kernels=bank, kernel=None if bank is None else TRAINED_KERNEL
+        found,
+        image=read_image("sample:grace_hopper"),
+        kernels=bank,
+        kernel=None if bank is None else TRAINED_KERNEL,
+        look=output.look.name,
+        caption=output.look.caption,
     )
-    save_picture(figure, path, force=force)
+    session.save_page(figure, path, report, force=output.force)
     recipe = figure.recipe or {}
     facts = {key: recipe[key] for key in ("view", "shown", "total", "limits", "nonfinite", "notes")}
     shape = (found.out_channels, *found.output_size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -41,6 +42,8 @@ def chain(
     *,
     input_: Size = 16,
     padding: Padding = None,
+    look: options.LookChoice = options.LookName.PAGE,
+    no_caption: options.NoCaption = False,
     file_format: Format = None,
     output: Directory = None,
     force: options.Force = False,
@@ -65,7 +68,7 @@ def chain(
         )
 
         suffix = None if file_format is None else options.AnyFormat(file_format)
-        choices = StepChoices(None, 0, False, False, None, suffix, output, False, force)  # noqa: FBT003
+        choices = StepChoices(None, 0, False, False, None, suffix, output, False, force, look, no_caption)  # noqa: FBT003
         check(choices)
         named = None if padding is None else padding.strip().lower()
         if named not in (None, "same", "valid"):
@@ -82,7 +85,7 @@ def chain(
             lines=chain_lines(chains),
             entry=chain_entry(chains),
             recipe=chain_recipe(chains),
-            plot=lambda: plot_chain(input_, layers, padding=named),
+            plot=partial(plot_chain, input_, layers, padding=named),
             shape=chains[-1].sizes,
         )
         show(view, choices, report)

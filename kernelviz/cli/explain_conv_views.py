@@ -173,13 +173,12 @@ def _maps(command: str, worked: Walkthrough, choices: StepChoices, views: ConvVi
     view = "maps-animation" if choices.animate else "maps"
     stages = [*(["relu"] if views.relu else []), *([] if pool is None else [f"pool{pool}"])]
     plot = partial(draw, worked, relu=views.relu, pool=pool, names=names)
-    drawn = plot() if choices.animate and choices.directory is not None else None  # raises before anything is written
     return View(
         name=(command, _size(worked.operation), numbers_hash(worked)[:8], view, *stages),
         lines=maps_lines(maps),
         entry=explanation_entry(worked.operation, worked, []) | maps_entry(maps),
         recipe=maps_recipe(maps, view),
-        plot=plot if drawn is None else lambda: drawn,
+        plot=plot,
         note=made_up_text(worked),
         shape=worked.output.shape,
         arrays={"input": worked.input, "kernel": worked.kernel, "output": worked.output},

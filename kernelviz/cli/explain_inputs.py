@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernelviz.arithmetic.operations import Operation
-    from kernelviz.cli.options import AnyFormat
+    from kernelviz.cli.options import AnyFormat, LookName
 
 _SIZE = re.compile(r"\s*\d+\s*(?:[x×]\s*\d+\s*)?|\s*\(\s*\d+\s*,\s*\d+\s*\)\s*", re.ASCII)
 _WHOLE = re.compile(r"\s*[+-]?[0-9]+\s*")
@@ -42,6 +42,8 @@ class StepChoices:
     directory: Path | None
     arrays: bool
     force: bool
+    look: LookName
+    no_caption: bool
 
     @property
     def cell(self) -> tuple[int, int] | None:

@@ -94,6 +94,8 @@ def layer(
     interpolation: options.Interpolation = None,
     device: options.Device = options.DeviceName.AUTO,
     threads: options.Threads = None,
+    look: options.LookChoice = options.LookName.PAGE,
+    no_caption: options.NoCaption = False,
     file_format: options.Format = options.FileFormat.PNG,
     output: Directory = None,
     arrays: options.Arrays = False,
@@ -115,8 +117,11 @@ def layer(
         )  # fmt: skip
         reading = ImageChoices(value_range, bands, mean, std, interpolation)
         choices = LayerChoices(chosen, layer, image, at, channels, input_size, crop, reading)
-        check(choices, output, draws=arrays or force)
-        destination = None if output is None else OutputChoices(output, f".{file_format}", arrays, force)
+        check(choices, output, draws=arrays or force or no_caption or look != "page")
+        chosen_look = session.chosen_look(look, no_caption, report)
+        destination = None
+        if output is not None:
+            destination = OutputChoices(output, f".{file_format}", arrays, force, chosen_look)
         with terminal.progress(shown=not quiet) as progress:
             explained = explain_sizes if image is None else partial(explain_values, output=destination)
             lines = explained(choices, report, progress)
@@ -143,7 +148,7 @@ def check(choices: LayerChoices, output: Path | None, *, draws: bool) -> None:
             hint="Add --image photo.jpg, or --image sample:grace_hopper",
         )
     if output is None and draws:
-        raise UsageError("--arrays and --force are for files.", hint="Add -o kernelviz-out")
+        raise UsageError("--arrays, --force, --look and --no-caption are for files.", hint="Add -o kernelviz-out")
     if choices.image is not None and choices.at is None and output is None:
         raise UsageError(
             "With --image, --at or -o is needed.",
@@ -232,7 +237,7 @@ def draw(found: Sequence[Unit], output: OutputChoices, report: Report, *, whole:
     """
     from kernelviz.explain.unit_pages import plot_kernel_and_map, plot_unit, unit_recipe
     from kernelviz.files.names import file_stems
-    from kernelviz.files.writing import save_arrays, save_picture
+    from kernelviz.files.writing import save_arrays
 
     recipes = [unit_recipe(unit, whole=whole) for unit in found]
     paths = [
@@ -245,8 +250,9 @@ def draw(found: Sequence[Unit], output: OutputChoices, report: Report, *, whole:
             view=recipe["view"], shape=unit.map.shape, shown=recipe["shown"], total=len(unit.numbers),
             limits=recipe["limits"], nonfinite=recipe["nonfinite"], notes=recipe["notes"],
         )  # fmt: skip
-        figure = plot_kernel_and_map(unit) if whole else plot_unit(unit)
-        report.add_output(row(save_picture(figure, path, force=output.force)))
+        plot = plot_kernel_and_map if whole else plot_unit
+        figure = plot(unit, look=output.look.name, caption=output.look.caption)
+        report.add_output(row(session.save_page(figure, path, report, force=output.force)))
         if output.arrays:
             arrays = {"inputs": unit.inputs, "kernel": unit.kernel, "map": unit.map}
             if not whole:

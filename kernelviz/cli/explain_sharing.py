@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -52,6 +53,8 @@ def sharing(
     maps: Maps = 100,
     image_kernel: ImageKernel = 5,
     hidden: Hidden = 300,
+    look: options.LookChoice = options.LookName.PAGE,
+    no_caption: options.NoCaption = False,
     file_format: Format = None,
     output: Directory = None,
     force: options.Force = False,
@@ -70,7 +73,7 @@ def sharing(
         from kernelviz.explain.sharing import plot_sharing, sharing_entry, sharing_lines, sharing_recipe
 
         suffix = None if file_format is None else options.AnyFormat(file_format)
-        choices = StepChoices(None, 0, False, False, None, suffix, output, False, force)  # noqa: FBT003
+        choices = StepChoices(None, 0, False, False, None, suffix, output, False, force, look, no_caption)  # noqa: FBT003
         check(choices)
         layers, counts = Sharing(units, kernel), ImageWeights(_size(image), maps, image_kernel, hidden)
         sizes = "x".join(map(str, counts.image)), str(maps), str(image_kernel), str(hidden)
@@ -79,8 +82,8 @@ def sharing(
             lines=sharing_lines(layers, counts),
             entry=sharing_entry(layers, counts),
             recipe=sharing_recipe(layers, counts),
-            plot=lambda: plot_sharing(
-                units, kernel, image=counts.image, maps=maps, image_kernel=image_kernel, hidden=hidden
+            plot=partial(
+                plot_sharing, units, kernel, image=counts.image, maps=maps, image_kernel=image_kernel, hidden=hidden
             ),
             shape=(units, units),
         )

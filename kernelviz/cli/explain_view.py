@@ -23,7 +23,7 @@ def check(choices: StepChoices) -> None:
     """
     drawing = {
         "--animate": choices.animate, "--steps": choices.steps, "--arrays": choices.arrays, "--force": choices.force,
-        "--format": choices.file_format is not None,
+        "--format": choices.file_format is not None, "--look": choices.look != "page", "--no-caption": choices.no_caption,
     }  # fmt: skip
     given = [name for name, value in drawing.items() if value]
     if choices.directory is None and given:
@@ -46,15 +46,15 @@ def check(choices: StepChoices) -> None:
 class View:
     """One view: the parts of its file's name, its lines of text, its fields of the document, and its picture.
 
-    ``plot`` returns what ``save_picture`` takes; ``arrays`` are those of ``--arrays``. ``note`` is where the numbers come
-    from, for people who see the picture alone.
+    ``plot`` is called with ``look`` and ``caption`` and returns what ``save_picture`` takes; ``arrays`` are those of
+    ``--arrays``. ``note`` is where the numbers come from, for people who see the picture alone.
     """
 
     name: tuple[str, ...]
     lines: Sequence[str]
     entry: Mapping[str, Any]
     recipe: Mapping[str, Any]
-    plot: Callable[[], Any]
+    plot: Callable[..., Any]
     shape: tuple[int, ...] | None = None
     arrays: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
@@ -79,18 +79,20 @@ def show(view: View, choices: StepChoices, report: Report) -> None:
 
 def _draw(view: View, choices: StepChoices, report: Report) -> None:
     from kernelviz.files.names import file_stems
-    from kernelviz.files.writing import check_target, save_arrays, save_picture
+    from kernelviz.files.writing import check_target, save_arrays
 
     directory = choices.directory
     if directory is None:
         raise TypeError(choices)
+    look = session.chosen_look(choices.look, choices.no_caption, report)
     path = directory / f"{file_stems([view.name])[0]}.{choices.suffix}"
     numbers, recipe = path.with_suffix(".npz"), {**view.recipe, "view": f"{view.recipe['view']}, numbers"}
     check_target(path, view.recipe, force=choices.force)
     if choices.arrays:
         check_target(numbers, recipe, force=choices.force)
     with terminal.progress(shown=choices.animate and not report.quiet) as progress:
-        save_picture(view.plot(), path, force=choices.force, progress=progress)
+        picture = view.plot(look=look.name, caption=look.caption)
+        session.save_page(picture, path, report, force=choices.force, progress=progress)
     report.add_output(_row(view, path, view.recipe))
     if choices.arrays:
         save_arrays(view.arrays, numbers, recipe=recipe, force=choices.force)

@@ -162,7 +162,8 @@ def prepare(
     report_without_map(capture.taps.without, report)
     capture, viewed = tap_also(capture) if choices.with_overview else (capture, frozenset())
     plan = FeaturePlan(network, capture, drawn, viewed)
-    return FeatureRun(plan, choices, output, report, writer, stems_of(paths), len(paths), unusual_options(choices))
+    unusual = unusual_options(choices) | output.look.as_recipe()
+    return FeatureRun(plan, choices, output, report, writer, stems_of(paths), len(paths), unusual)
 
 
 def report_without_map(reasons: Mapping[str, str], report: Report) -> None:
@@ -295,14 +296,13 @@ def draw_layer(run: FeatureRun, maps: FeatureMaps, targets: Sequence[tuple[int |
 def write_overlay(run: FeatureRun, maps: FeatureMaps, channel: int | None, path: Path) -> Overlay:
     """Write one map over the image."""
     from kernelviz.drawing.overlay import draw_overlay, make_overlay
-    from kernelviz.files.writing import save_picture
 
     reduce = cast("MapView", run.choices.reduce or "norm")
     picture = run.choices.picture
     overlay = make_overlay(maps, channel, reduce=reduce, scale=picture.scale, palette=picture.palette.value)
-    figure = draw_overlay(overlay)
+    figure = draw_overlay(overlay, run.output.look)
     figure.recipe = run.recipe(figure.recipe, maps.layer)
-    save_picture(figure, path, force=run.output.force)
+    session.save_page(figure, path, run.report, force=run.output.force)
     return overlay
 
 
@@ -322,7 +322,7 @@ def write_sheet(run: FeatureRun, maps: FeatureMaps, path: Path) -> Sheet:
     layer, picture, force = maps.layer or "", run.choices.picture, run.output.force
     sheet = make_sheet(maps, view=run.choices.reduce or "maps", basis=run.plan.bases.get(layer), **asdict(picture))
     sheet = replace(sheet, recipe=run.recipe(sheet.recipe, layer))
-    session.save_sheet(sheet, path, bare=picture.bare, force=force)
+    session.save_sheet(sheet, path, run.output, run.report, bare=picture.bare)
     if run.output.arrays:
         save_arrays({layer: sheet.tiles.values}, path.with_suffix(".npz"), recipe=sheet.recipe, force=force)
     return sheet
@@ -348,7 +348,7 @@ def write_singles(run: FeatureRun, maps: FeatureMaps, index: Path) -> Singles:
     picture = run.choices.picture
     singles = make_singles(
         maps, channels=picture.channels, top=picture.top, sort=picture.sort, scale=picture.scale, cmap=picture.cmap,
-        zoom=picture.zoom or 1,
+        zoom=picture.zoom or 1, look=run.output.look.name,
     )  # fmt: skip
     singles = replace(singles, recipe=run.recipe(singles.recipe, maps.layer))
     save_singles(singles, index.parent, force=run.output.force)
@@ -381,13 +381,13 @@ def draw_overview(
 ) -> None:
     """Draw the overview of one image, write the file and report it."""
     from kernelviz.drawing.overview import plot_overview
-    from kernelviz.files.writing import save_picture
     from kernelviz.views.map_views import overview_notes
 
-    figure = plot_overview(columns, classes, cmap=run.choices.picture.cmap)
+    look = run.output.look
+    figure = plot_overview(columns, classes, cmap=run.choices.picture.cmap, look=look.name, caption=look.caption)
     recipe = run.recipe(figure.recipe, None)
     figure.recipe = recipe
-    save_picture(figure, path, force=run.output.force)
+    session.save_page(figure, path, run.report, force=run.output.force)
     run.report.add_output(output_row(
         path, image=image.path or image.name, view="overview", shown=len(recipe["layers"]), total=len(columns),
         nonfinite=sum(each.nonfinite for each in columns), notes=overview_notes(columns),

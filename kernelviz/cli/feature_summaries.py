@@ -253,13 +253,13 @@ def _check_channels(run: FeatureRun) -> None:
 def _draw_contact(run: FeatureRun, sheet: ContactSheet) -> None:
     """Write a contact sheet, and report what it shows."""
     from kernelviz.drawing.contact import plot_contact
-    from kernelviz.files.writing import save_picture
 
     path = path_of(run, sheet.layer, "contact", sheet.images.as_recipe(), run.output.suffix)
-    figure = plot_contact(sheet)
+    look = run.output.look
+    figure = plot_contact(sheet, look=look.name, caption=look.caption)
     recipe = run.recipe(figure.recipe, None)
     figure.recipe = recipe
-    save_picture(figure, path, force=run.output.force)
+    session.save_page(figure, path, run.report, force=run.output.force)
     shown = len(recipe["channels"])
     line = f"{sheet.layer}: {recipe['shown']:,} of {sheet.total:,} images, {shown} maps of each"
     run.report.inform(line, *(f"  {note}" for note in recipe["notes"]))
@@ -270,7 +270,6 @@ def _draw_contact(run: FeatureRun, sheet: ContactSheet) -> None:
 def _draw_statistics(run: FeatureRun, tally: ChannelTally) -> None:
     """Print the table, write the figure and, with ``--arrays``, the numbers, and keep these in the document."""
     from kernelviz.drawing.statistics_page import plot_statistics
-    from kernelviz.files.writing import save_picture
     from kernelviz.views.statistics import statistics_entry, statistics_table
 
     found, source = tally.result(), run.plan.network.source
@@ -278,9 +277,10 @@ def _draw_statistics(run: FeatureRun, tally: ChannelTally) -> None:
     run.report.inform(f"{found.layer}: {len(found.mean):,} channels over {len(found.images):,} images")
     run.report.inform(*statistics_table(found, whole=run.report.verbose))
     path = path_of(run, found.layer, "statistics", found.identity, run.output.suffix)
-    figure = plot_statistics(found, source)
+    look = run.output.look
+    figure = plot_statistics(found, source, look=look.name, caption=look.caption)
     figure.recipe = run.recipe(figure.recipe, None)
-    save_picture(figure, path, force=run.output.force)
+    session.save_page(figure, path, run.report, force=run.output.force)
     facts = {"shown": len(found.mean), "nonfinite": int(found.nonfinite.sum()), "notes": found.notes}
     add_output(run, path, found.layer, "statistics", **facts)
     if run.output.arrays:

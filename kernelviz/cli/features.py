@@ -213,6 +213,8 @@ def features(
     columns: options.Columns = None,
     zoom: Zoom = None,
     style: options.StyleChoice = options.Style.FIGURE,
+    look: options.LookChoice = options.LookName.PAGE,
+    no_caption: options.NoCaption = False,
     file_format: options.Format = options.FileFormat.PNG,
     single: Single = False,
     statistics: Statistics = False,
@@ -239,7 +241,9 @@ def features(
         from kernelviz.files.finding import find_images
 
         report.more["images"] = []
-        destination = OutputChoices(output, f".{file_format}", arrays, force)
+        destination = OutputChoices(
+            output, f".{file_format}", arrays, force, session.chosen_look(look, no_caption, report)
+        )
         picture = PictureChoices(channels, top, sort, session.parse_scale(scale), cmap, columns, zoom, style, palette)
         session.check_choices(destination, picture)
         choices = FeatureChoices(

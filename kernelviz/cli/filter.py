@@ -138,6 +138,8 @@ def filter_image(
     model_arg: options.ModelArgs = None,
     seed: options.Seed = 0,
     timeout: options.Timeout = 10.0,
+    look: options.LookChoice = options.LookName.PAGE,
+    no_caption: options.NoCaption = False,
     file_format: options.Format = options.FileFormat.PNG,
     output: options.Output = Path("kernelviz-out"),
     arrays: options.Arrays = False,
@@ -153,7 +155,9 @@ def filter_image(
     """
 
     def work(report: Report) -> None:
-        destination = OutputChoices(output, f".{file_format}", arrays, force)
+        destination = OutputChoices(
+            output, f".{file_format}", arrays, force, session.chosen_look(look, no_caption, report)
+        )
         session.check_directory(output)
         reading = ImageChoices(value_range, bands, mean, std)
         if list_all:
@@ -176,16 +180,16 @@ def filter_image(
 
 def draw_bank(size: int, output: OutputChoices, report: Report) -> None:
     """Print the tables of all filters and colour directions on stderr, and draw them into a file."""
-    from kernelviz.files.writing import save_picture
     from kernelviz.filters.bank import classical_filters, filter_entry, filter_table
     from kernelviz.filters.filter_pages import plot_filters
     from kernelviz.filters.matching import colour_directions, colour_entry, colour_table
 
-    figure = plot_filters(size)
+    figure = plot_filters(size, look=output.look.name, caption=output.look.caption)
     filters, colours = classical_filters(size), colour_directions()
     if not report.as_json:
         report.inform(*filter_table(filters).splitlines(), "", *colour_table(colours).splitlines())
-    path = save_picture(figure, output.directory / f"filters-{size}{output.suffix}", force=output.force)
+    path = output.directory / f"filters-{size}{output.suffix}"
+    session.save_page(figure, path, report, force=output.force)
     report.add_output(session.output_row(path))
     report.more["filters"] = [filter_entry(one) for one in filters]
     report.more["colours"] = [colour_entry(one) for one in colours]
@@ -257,19 +261,19 @@ def draw_responses(
     """Write the picture and, with ``--arrays``, the numbers."""
     from kernelviz.drawing.figures import draw_page
     from kernelviz.files.names import file_stems, short_hash
-    from kernelviz.files.writing import save_arrays, save_picture
+    from kernelviz.files.writing import save_arrays
     from kernelviz.filters.filter_pages import filter_page, filter_recipe
     from kernelviz.filters.filtering import seen_by
 
     recipe = filter_recipe(responses) | {"image": picture.as_recipe(), **picture.reading_recipe()}
-    figure = draw_page(filter_page(responses, f"Filters on {picture.name}"), recipe)
+    figure = draw_page(filter_page(responses, f"Filters on {picture.name}"), recipe, output.look)
     what = "-".join([*(one.name for one in responses if one.name != "kernel")][:3]) or "kernel"
     if len(responses) > 3 or any(one.name == "kernel" for one in responses):
         what += f"-{short_hash(*learned, *(str(one.kernel.tolist()) for one in responses))}"
     before = [report.source.stem] if report.source else []
     border = responses[0].border
     (stem,) = file_stems([(picture.stem, *before, "filter", what, *([border] if border != "repeat" else []))])
-    path = save_picture(figure, output.directory / f"{stem}{output.suffix}", force=output.force)
+    path = session.save_page(figure, output.directory / f"{stem}{output.suffix}", report, force=output.force)
     for one in responses:
         agree = "" if one.agreement is None else f"; the responses agree {one.agreement:.3f}"
         report.inform(f"{one.name}: {one.values.min():.3g} to {one.values.max():.3g}{agree}")

@@ -50,6 +50,8 @@ def kernels(
     columns: options.Columns = None,
     zoom: options.Zoom = None,
     style: options.StyleChoice = options.Style.FIGURE,
+    look: options.LookChoice = options.LookName.PAGE,
+    no_caption: options.NoCaption = False,
     file_format: options.Format = options.FileFormat.PNG,
     output: options.Output = Path("kernelviz-out"),
     arrays: options.Arrays = False,
@@ -65,10 +67,14 @@ def kernels(
     For example: kernelviz kernels tf_efficientnet_lite0 -l 'blocks.2.*conv_dw'
 
     Your own network: kernelviz kernels my_net.py:Net --weights my_net.pt --model-arg width=8
+
+    As slides: kernelviz kernels tf_efficientnet_lite0 --look slide
     """
 
     def work(report: Report) -> None:
-        destination = OutputChoices(output, f".{file_format}", arrays, force)
+        destination = OutputChoices(
+            output, f".{file_format}", arrays, force, session.chosen_look(look, no_caption, report)
+        )
         picture = PictureChoices(channels, top, sort, session.parse_scale(scale), cmap, columns, zoom, style, palette)
         session.check_choices(destination, picture)
         with terminal.progress(shown=not quiet) as progress:
@@ -157,7 +163,7 @@ def draw(
 
     name = target.layer.name
     sheet = make_sheet(found.read(target.layer, stored=stored), view=target.view, **asdict(picture))
-    session.save_sheet(sheet, target.path, bare=picture.bare, force=output.force)
+    session.save_sheet(sheet, target.path, output, report, bare=picture.bare)
     more = sheet.caption if report.verbose else sheet.notes
     report.inform(*terminal.with_notes(summary(target.layer, sheet), more))
     report.add_output(session.sheet_row(target.path, sheet, layer=name))

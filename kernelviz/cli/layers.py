@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from kernelviz.cli.session import ModelChoices, Report
+    from kernelviz.cli.session import ModelChoices, OutputChoices, Report
     from kernelviz.cli.terminal import Progress
     from kernelviz.traces import Trace, TracedLayer
 
@@ -110,6 +110,8 @@ def layers(
     layout: Layout = False,
     plot: Plot = False,
     no_cache: options.NoCache = False,
+    look: options.LookChoice = options.LookName.PAGE,
+    no_caption: options.NoCaption = False,
     file_format: options.Format = options.FileFormat.PNG,
     output: options.Output = Path("kernelviz-out"),
     force: options.Force = False,
@@ -122,10 +124,13 @@ def layers(
 
     For example: kernelviz layers resnet18d --kind conv
     """
-    from kernelviz.cli.session import ModelChoices, run_command
+    from kernelviz.cli.session import ModelChoices, OutputChoices, chosen_look, run_command
     from kernelviz.traces import layer_entry
 
     def work(report: Report) -> None:
+        destination = OutputChoices(
+            output, f".{file_format}", arrays=False, force=force, look=chosen_look(look, no_caption, report)
+        )
         chosen = ModelChoices(
             model, None, arguments=model_arg, runs=True, input_size=input_size, cache=not (no_cache or plot)
         )  # fmt: skip
@@ -136,7 +141,7 @@ def layers(
         except UsageError as error:
             raise (broken or error) from None
         if as_json:
-            report.more = {
+            report.more |= {
                 "input_size": list(found.input_size),
                 "preprocessing": dict(report.source.preprocessing) if report.source else {},
                 "layers": [layer_entry(one) for one in listed],
@@ -145,7 +150,7 @@ def layers(
         else:
             report.inform(*heading(found))
         if plot and not broken:
-            draw(found, output, str(file_format), report, force=force)
+            draw(found, destination, report)
         elif not as_json:
             show(found, listed, layout=layout or verbose, quiet=quiet)
         if broken:
@@ -260,14 +265,14 @@ def show(found: Trace, chosen: Sequence[TracedLayer], *, layout: bool, quiet: bo
         terminal.print_message(*(layout_legend() if layout else []), *legend(chosen))
 
 
-def draw(found: Trace, directory: Path, suffix: str, report: Report, *, force: bool) -> None:
-    """Draw how the network grows, into a file in the directory."""
-    from kernelviz.cli.session import output_row
+def draw(found: Trace, output: OutputChoices, report: Report) -> None:
+    """Draw how the network grows, into a file."""
+    from kernelviz.cli.session import output_row, save_page
     from kernelviz.drawing.growth import plot_growth
     from kernelviz.files.names import file_stems
-    from kernelviz.files.writing import save_picture
 
     stem = found.source.model if found.source else "network"
     (name,) = file_stems([(stem, "layers", "growth")])
-    path = save_picture(plot_growth(found), directory / f"{name}.{suffix}", force=force)
+    figure = plot_growth(found, look=output.look.name, caption=output.look.caption)
+    path = save_page(figure, output.directory / f"{name}{output.suffix}", report, force=output.force)
     report.add_output(output_row(path))

@@ -54,6 +54,8 @@ def match(
     level: Level = 0.02,
     gabor: Gabor = True,
     palette: options.Palette = options.PaletteName.STANDARD,
+    look: options.LookChoice = options.LookName.PAGE,
+    no_caption: options.NoCaption = False,
     file_format: options.Format = options.FileFormat.PNG,
     output: options.Output = Path("kernelviz-out"),
     arrays: options.Arrays = False,
@@ -72,7 +74,9 @@ def match(
     def work(report: Report) -> None:
         from kernelviz.filters.matching import check_level
 
-        destination = OutputChoices(output, f".{file_format}", arrays, force)
+        destination = OutputChoices(
+            output, f".{file_format}", arrays, force, session.chosen_look(look, no_caption, report)
+        )
         session.check_directory(output)
         check_level(level)
         report.more["kernels"] = []
@@ -130,7 +134,7 @@ def compare(
 ) -> None:
     """Compare the kernels of one layer, draw them, and report the result."""
     from kernelviz.files.names import file_stems
-    from kernelviz.files.writing import save_arrays, save_picture
+    from kernelviz.files.writing import save_arrays
     from kernelviz.filters.formulas import SMALLEST
     from kernelviz.filters.match_pages import caption_lines, in_colour, naming_text, plot_matches
     from kernelviz.filters.matching import LEVEL, match_entry, match_kernels, match_table
@@ -140,11 +144,12 @@ def compare(
     if report.as_json and bank.weight.shape[1] <= 3:
         choices = {**choices, "planes": True}
     found = match_kernels(bank, progress=progress, **choices)
-    figure = plot_matches(found, palette=palette.value)
+    figure = plot_matches(found, palette=palette.value, look=output.look.name, caption=output.look.caption)
     unusual = [f"level{found.level:g}"] if found.level != LEVEL else []
     unusual += ["no-gabor"] if not choices["gabor"] and bank.weight.shape[2] >= SMALLEST else []
     (stem,) = file_stems([(kernels.source.stem, layer.name, "match", *unusual)])
-    paths = [save_picture(figure, output.directory / f"{stem}{output.suffix}", force=output.force)]
+    path = output.directory / f"{stem}{output.suffix}"
+    paths = [session.save_page(figure, path, report, force=output.force)]
     if output.arrays:
         arrays = output.directory / f"{stem}.npz"
         paths.append(save_arrays(numbers(found), arrays, recipe=figure.recipe, force=output.force))

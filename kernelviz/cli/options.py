@@ -35,6 +35,15 @@ class Style(StrEnum):
     BARE = "bare"
 
 
+class LookName(StrEnum):
+    """How pages look."""
+
+    PAGE = "page"
+    SLIDE = "slide"
+    DARK = "dark"
+    PRINT = "print"
+
+
 class FileFormat(StrEnum):
     """The formats of pictures."""
 
@@ -251,6 +260,23 @@ StyleChoice = Annotated[
     Style,
     typer.Option(
         "--style", help="figure: a page with caption and colour bar; bare: the tiles alone.", rich_help_panel=PICTURES
+    ),
+]
+LookChoice = Annotated[
+    LookName,
+    typer.Option(
+        "--look",
+        help="page: with caption; slide: 1280 × 720, large type, no caption; dark: on a dark ground; print: for printers "
+        "without colours.",
+        rich_help_panel=PICTURES,
+    ),
+]
+NoCaption = Annotated[
+    bool,
+    typer.Option(
+        "--no-caption",
+        help="Leave out the identity and the caption of a page; they are printed instead.",
+        rich_help_panel=PICTURES,
     ),
 ]
 Format = Annotated[

@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from kernelviz.cli import options, terminal
+from kernelviz.drawing.looks import LOOKS, Look, find_look
 from kernelviz.errors import CancelledError, DiskFullError, KernelvizError, NoWeightsError, UsageError, WriteError
 from kernelviz.version import SCHEMA, __version__
 
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kernelviz.cli.terminal import Progress
+    from kernelviz.drawing.animations import Animation
     from kernelviz.drawing.colour import ScaleChoice
+    from kernelviz.drawing.figures import PageFigure
     from kernelviz.drawing.sheets import Sheet
     from kernelviz.network.model import Model
     from kernelviz.records import Source
@@ -38,8 +41,9 @@ class Report:
     """What a run has done so far: enough for its messages, its JSON document and its exit code.
 
     ``kept`` counts the inputs whose files of an earlier run were kept. ``more`` holds the fields of the document that only
-    this command has, ``environment`` what is known of the machine without a model. ``latest`` is the report created last,
-    for a run that a signal ends.
+    this command has, ``environment`` what is known of the machine without a model, ``left_out`` the lines about pictures
+    that were printed because their look leaves them out. ``latest`` is the report created last, for a run that a signal
+    ends.
     """
 
     latest: ClassVar[Report | None] = None
@@ -55,6 +59,7 @@ class Report:
     errors: list[dict[str, Any]] = field(default_factory=list)
     more: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
+    left_out: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         Report.latest = self
@@ -291,12 +296,16 @@ class PictureChoices:
 
 @dataclass(frozen=True)
 class OutputChoices:
-    """Where files go: the directory, the suffix of pictures, whether arrays are written, whether files are replaced."""
+    """What is written and where: the directory, the suffix and the look of pictures, whether arrays are written.
+
+    With ``force`` any files are replaced.
+    """
 
     directory: Path
     suffix: str
     arrays: bool
     force: bool
+    look: Look = LOOKS["page"]
 
 
 @dataclass(frozen=True)
@@ -366,6 +375,13 @@ class ImageChoices:
         return model
 
 
+def chosen_look(look: options.LookName, no_caption: bool, report: Report) -> Look:  # noqa: FBT001
+    """The look of the pictures; the document states it unless it is that of an ordinary page."""
+    found = find_look(str(look), caption=not no_caption)
+    report.more |= found.as_recipe()
+    return found
+
+
 PICTURE_SUFFIXES = {".png", ".svg", ".pdf", ".gif", ".jpg", ".jpeg", ".webp", ".npz"}
 CHOICE_FOR = {".svg": " --format svg", ".pdf": " --format pdf", ".npz": " --arrays"}
 
@@ -392,9 +408,13 @@ def check_choices(output: OutputChoices, picture: PictureChoices) -> None:
     """Reject what is wrong in the options alone, before anything is loaded.
 
     Raises:
-        UsageError: a file as output directory, bare tiles in a format other than PNG, or an unknown colour map.
+        UsageError: a file as output directory, bare tiles in a format other than PNG or in the look of a page, or an
+            unknown colour map.
     """
     check_directory(output.directory)
+    if picture.bare and (output.look.size or not output.look.caption):
+        option = "--no-caption" if output.look.size is None else f"--look {output.look.name}"
+        raise UsageError(f"Bare tiles have no page, so {option} has no effect.", hint="Omit it, or --style bare.")
     if picture.bare and output.suffix != ".png":
         raise UsageError(
             f"Bare tiles are written as PNG, not as {output.suffix[1:].upper()}.", hint="Omit --format or --style."
@@ -510,16 +530,29 @@ def picture_path(
     return output.directory / f"{stem}{output.suffix}"
 
 
-def save_sheet(sheet: Sheet, path: Path, *, bare: bool, force: bool) -> None:
+def save_sheet(sheet: Sheet, path: Path, output: OutputChoices, report: Report, *, bare: bool) -> None:
     """Write a sheet as a page, or as bare tiles."""
-    from kernelviz.drawing.mosaic import make_mosaic
-    from kernelviz.files.writing import save_picture
-
     if bare:
-        save_picture(make_mosaic(sheet), path, force=force)
+        from kernelviz.drawing.mosaic import make_mosaic
+        from kernelviz.files.writing import save_picture
+
+        save_picture(make_mosaic(sheet, look=output.look.name), path, force=output.force)
     else:
         from kernelviz.drawing.sheet_page import draw_sheet
 
-        figure = draw_sheet(sheet)
-        save_picture(figure, path, force=force)
+        figure = draw_sheet(sheet, output.look)
+        save_page(figure, path, report, force=output.force)
         figure.clear()  # its artists hold the pixels in cycles that the collector finds late
+
+
+def save_page(
+    picture: PageFigure | Animation, path: Path, report: Report, *, force: bool, progress: Progress | None = None
+) -> Path:
+    """Write a page or an animation, and print what its look left out, each line once in a run."""
+    from kernelviz.files.writing import save_picture
+
+    save_picture(picture, path, force=force, progress=progress)
+    lines = [line for line in (picture.recipe or {}).get("left_out", ()) if line not in report.left_out]
+    report.left_out.update(lines)
+    report.inform(*(["left out of the picture:", *(f"  {line}" for line in lines)] if lines else []))
+    return path

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from kernelviz.drawing.arrangement import arrange_all
+from kernelviz.drawing.colour import changed_pixels, content_key
+from kernelviz.drawing.looks import LOOKS, Look
 from kernelviz.drawing.page import Panel, Raster, Rule, Shape, Strokes, Text, text_width
 from kernelviz.notebook import LONGEST_TEXT
 
@@ -99,18 +103,18 @@ def _around(points: Sequence[tuple[float, float]], width: float) -> Box:
 
 def _key(item: Item) -> Hashable:
     if isinstance(item, Raster):
-        return (*_extent(item), item.pixels.tobytes())
+        return (*_extent(item), content_key(item.content))
     return item
 
 
 def _extent(item: Raster) -> tuple[object, ...]:
-    return item.left, item.top, item.width, item.height, item.pixels.shape
+    return item.left, item.top, item.width, item.height, item.content.shape[:2]
 
 
 def _changed_cells(before: Raster, after: Raster) -> Iterator[Box]:
     """The cells in which two rasters of the same extent differ in colour."""
-    rows, columns = np.nonzero((before.pixels != after.pixels).any(axis=-1))
-    tall, wide = after.height / after.pixels.shape[0], after.width / after.pixels.shape[1]
+    rows, columns = np.nonzero(changed_pixels(before.content, after.content))
+    tall, wide = after.height / after.content.shape[0], after.width / after.content.shape[1]
     ends = list(zip(rows, columns, rows, columns, strict=True))
     for top, left, bottom, right in (
         ends if len(ends) <= FEW else [(rows.min(), columns.min(), rows.max(), columns.max())]
@@ -134,7 +138,7 @@ MOST_SHOWN = 5_000_000  # bytes of an animation in a notebook
 
 @dataclass(frozen=True)
 class Animation:
-    """Pages of one size, the duration of each (milliseconds, multiples of 10), and the recipe.
+    """Pages of one size, the duration of each (milliseconds, multiples of 10), the recipe, and the look.
 
     As the last line of a notebook cell it plays; ``save_picture`` writes it as GIF or WebP.
     """
@@ -142,6 +146,7 @@ class Animation:
     pages: tuple[Panel, ...]
     durations: tuple[int, ...]
     recipe: Recipe
+    look: Look = LOOKS["page"]
 
     def __post_init__(self) -> None:
         if len(self.pages) != len(self.durations):
@@ -152,6 +157,11 @@ class Animation:
         view = str(self.recipe.get("view", ""))[:LONGEST_TEXT]
         return f"Animation({view!r}, {len(self.pages)} frames of {page.width:g} × {page.height:g}, {seconds:.1f} s)"
 
+    @property
+    def scale(self) -> float:
+        """Pixels of a frame per unit of the page."""
+        return 1.0 if self.look.size else min(1.0, WIDTH / self.pages[0].width)
+
     def _repr_html_(self) -> str:
         """The animation as an image that plays; if it is too large for a notebook, how to save it."""
         data = animation_bytes(self, "gif", b"kernelviz")
@@ -159,7 +169,7 @@ class Animation:
             size = f"{len(data) / 1e6:.1f} MB"
             return f"{escape(repr(self))}: {size}, too large for a cell. <code>save_picture(animation, 'it.gif')</code>"
         page = self.pages[0]
-        width, text = round(page.width * _scale(page)), escape(repr(self), quote=True)
+        width, text = round(page.width * self.scale), escape(repr(self), quote=True)
         return f'<img src="data:image/gif;base64,{base64.b64encode(data).decode()}" width="{width}" alt="{text}">'
 
 
@@ -169,6 +179,19 @@ def animation_bytes(animation: Animation, file_format: str, text: bytes, progres
     ``text`` is stored as the comment of a GIF, the XMP of a WebP.
     """
     return (_webp if file_format == "webp" else _gif)(Film(animation, progress), text)
+
+
+def make_animation(pages: Sequence[Panel], durations: Sequence[int], recipe: Recipe, look: Look) -> Animation:
+    """The animation of pages in a look, all of one size; its recipe also states the first and the last duration."""
+    left_out = () if look.caption or pages[0].parts is None else pages[0].parts().lines
+    pages = arrange_all(pages, look)
+    width, height = (math.ceil(max(getattr(page, side) for page in pages)) for side in ("width", "height"))
+    return Animation(
+        tuple(replace(page, width=width, height=height) for page in pages),
+        tuple(durations),
+        {**recipe, "durations": [durations[0], durations[-1]], **look.as_recipe(left_out)},
+        look,
+    )
 
 
 class Film:
@@ -203,26 +226,21 @@ class Film:
             return self._drawn(page)
         region = np.zeros(shown.shape[:2], bool)
         for box in boxes:
-            region[pixels_of(box, _scale(page), region.shape)] = True
+            region[pixels_of(box, self._animation.scale, region.shape)] = True
         result = shown.copy()
-        result[region] = self._drawn(touching(page, region, _scale(page)))[region]
+        result[region] = self._drawn(touching(page, region, self._animation.scale))[region]
         return result
 
     def _drawn(self, page: Panel) -> Array:
         from kernelviz.drawing.figures import DPI, draw_again, draw_page, figure_pixels
 
         if self._figure is None:
-            self._figure = draw_page(page)
+            self._figure = draw_page(page, look=self._animation.look)
             self._figure.recipe = self._animation.recipe
-            self._figure.set_dpi(DPI * _scale(page))
+            self._figure.set_dpi(DPI * self._animation.scale)
         else:
             draw_again(self._figure, page)
         return figure_pixels(self._figure)
-
-
-def _scale(page: Panel) -> float:
-    """Pixels of a frame per unit of the page."""
-    return min(1.0, WIDTH / page.width)
 
 
 def _gif(film: Film, comment: bytes) -> bytes:

@@ -194,7 +194,7 @@ def caption(tiles: Tiles, scale: Scale, marks: Marks, extra: Sequence[str]) -> t
 
 def notes(tiles: Tiles, scale: Scale, marks: Marks, extra: Sequence[str]) -> tuple[str, ...]:
     """The warnings, each a sentence: cut, clipped, not finite, as good as zero, and the notes of the bank."""
-    cut = [count_text(tiles)] if len(tiles.numbers) < tiles.total or _axis_cut(tiles) else []
+    cut = [count_text(tiles)] if is_cut(tiles) else []
     return (
         *cut,
         *([clipped_text(tiles, scale)] if scale.below + scale.above else []),
@@ -203,8 +203,10 @@ def notes(tiles: Tiles, scale: Scale, marks: Marks, extra: Sequence[str]) -> tup
     )
 
 
-def _axis_cut(tiles: Tiles) -> bool:
-    return any(axis is not None and len(axis.labels) < axis.total for axis in (tiles.rows, tiles.columns))
+def is_cut(tiles: Tiles) -> bool:
+    """Whether some of the kernels, or some rows or columns of a table, are not drawn."""
+    axes = (tiles.rows, tiles.columns)
+    return len(tiles.numbers) < tiles.total or any(axis is not None and len(axis.labels) < axis.total for axis in axes)
 
 
 def count_text(tiles: Tiles) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kernelviz.drawing import colour
 from kernelviz.drawing.captions import Marks, find_marks
-from kernelviz.drawing.colour import Scale
+from kernelviz.drawing.colour import Indexed, Ramp, Scale
+from kernelviz.drawing.looks import find_look
 from kernelviz.drawing.mosaic import STRUCK, chequer, strike
 from kernelviz.drawing.page import (
     BAR_HEIGHT,
@@ -21,7 +24,9 @@ from kernelviz.drawing.page import (
     MARGIN,
     QUIET,
     BarStyle,
+    Body,
     Item,
+    PageParts,
     Panel,
     Raster,
     Text,
@@ -47,6 +52,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernelviz.drawing.figures import PageFigure
+    from kernelviz.drawing.looks import LookName
+    from kernelviz.drawing.page import Box
     from kernelviz.records import Array, FeatureMaps, Source
 
 
@@ -152,13 +159,19 @@ def _thumbnail(pixels: Array) -> Array:
 
 
 def plot_contact(
-    sheet: ContactSheet | Sequence[FeatureMaps], channels: str | Sequence[int] | None = None
+    sheet: ContactSheet | Sequence[FeatureMaps],
+    channels: str | Sequence[int] | None = None,
+    *,
+    look: LookName = "page",
+    caption: bool = True,
 ) -> PageFigure:
     """Draw the same channels of one layer for several images, one row per image after its thumbnail, on one scale.
 
     ``sheet`` is a ``ContactSheet``, or the maps of one layer for each image. In the latter case ``channels`` selects maps
     (numbers, or a string like ``0-3,7``); the default is the eight that vary most over the first image. Rows that do not
     fit on the page are left out, and the caption states how many.
+
+    ``look`` is ``page``, ``slide``, ``dark`` or ``print``; ``caption=False`` leaves out identity and caption.
 
     Raises:
         UsageError: There is no row, a channel does not exist, or there are more than sixteen channels, or none.
@@ -188,6 +201,7 @@ def plot_contact(
             "nonfinite": sheet.nonfinite,
             "notes": list(page.notes),
         },
+        find_look(look, caption=caption),
     )
 
 
@@ -256,7 +270,52 @@ def contact_page(sheet: ContactSheet) -> ContactPage:
     words, below = caption_block(lines, (MARGIN, y + 14), layout.page_width - 2 * MARGIN - key.width - 44, 1.0)
     items += [*words, *moved(key, layout.page_width - MARGIN - key.width, y + 18)]
     bottom = max(below, y + 18 + key.height) + MARGIN * 0.7
-    return ContactPage(Panel(tuple(items), layout.page_width, math.ceil(bottom)), layout.shown, scale, notes)
+    parts = partial(_parts, sheet, title, identity, (lines, notes))
+    return ContactPage(Panel(tuple(items), layout.page_width, math.ceil(bottom), parts), layout.shown, scale, notes)
+
+
+def _parts(sheet: ContactSheet, title: str, identity: str, texts: tuple[list[str], tuple[str, ...]]) -> PageParts:
+    source = sheet.source.label if sheet.source else ""
+    return PageParts(
+        title, _body(sheet, _best_layout(sheet)).panel, "", source, identity, tuple(texts[0]), texts[1],
+        tuple(partial(_boxed, sheet, count) for count in range(len(sheet.channels or ()), 0, -1)),
+        "Choose fewer channels.",
+    )  # fmt: skip
+
+
+def _boxed(sheet: ContactSheet, count: int, box: Box) -> Body:
+    """The first channels and rows that fit into the box with letters that are large enough."""
+    fewer = copy.copy(sheet)
+    fewer.channels = (sheet.channels or ())[:count]
+    fewer.rows = [replace(row, values=row.values[:count]) for row in sheet.rows]
+    share = LABEL / (1.02 * box.smallest)
+    wide, tall = box.width * share, box.height * share - 2 * LABEL - BAR_HEIGHT - 60
+    found = [layout for tile in TILES if (layout := _layout(fewer, tile, NAMES, 1, tall)) and layout.width <= wide]
+    if not found:
+        return Body(Panel((Text(0, 0, "", 1.0),), 1, 1))  # letters that are too small
+    best = max(found, key=lambda layout: (min(layout.shown, 4), layout.tile))
+    return _body(fewer, best)
+
+
+def _body(sheet: ContactSheet, layout: _Layout) -> Body:
+    """The rows of a layout, and the colour bar."""
+    scale = _scale(sheet.rows[: layout.shown])
+    marks = [_marks(sheet, row, scale) for row in sheet.rows[: layout.shown]]
+    items: list[Item] = []
+    bottom = 0.0
+    for number, block in enumerate(layout.blocks):
+        panel = _block(sheet, block, [marks[row] for row in block], scale, layout)
+        items += moved(panel, round(number * (layout.width + BETWEEN)), LABEL)
+        bottom = max(bottom, LABEL + panel.height)
+    key, width = _key(scale), len(layout.blocks) * (layout.width + BETWEEN) - BETWEEN
+    width = max(width, key.width)
+    items += moved(key, width - key.width, bottom + 8)
+    cut = f"{layout.shown:,} of {sheet.total:,} images" if layout.shown < sheet.total else ""
+    lost = sum(each.nonfinite for each in marks)
+    broken = f"{counted(lost, 'value is', 'values are')} not finite, chequered" if lost else ""
+    many = f"{len(sheet.channels or ()):,} of {sheet.of_channels:,} maps"
+    notices = tuple(text for text in (cut, many, broken) if text)
+    return Body(Panel(tuple(items), width, bottom + 8 + key.height), notices)
 
 
 def _block(sheet: ContactSheet, block: range, marks: Sequence[Marks], scale: Scale, layout: _Layout) -> Panel:
@@ -289,7 +348,7 @@ def _best_layout(sheet: ContactSheet) -> _Layout:
     return max(choices, key=lambda layout: (layout.shown, layout.tile, -len(layout.blocks)))
 
 
-def _layout(sheet: ContactSheet, tile: int, names: float, count: int) -> _Layout | None:
+def _layout(sheet: ContactSheet, tile: int, names: float, count: int, tallest: float | None = None) -> _Layout | None:
     """The layout with tiles of this width in ``count`` blocks of rows; None if that is too wide."""
     pictured = any(row.thumbnail is not None for row in sheet.rows)
     left = names + (tile + 2 * GAP if pictured else 0)
@@ -298,7 +357,7 @@ def _layout(sheet: ContactSheet, tile: int, names: float, count: int) -> _Layout
     if count > 1 and inner > BLOCKS_WIDE:
         return None
     page_width = math.ceil(max(inner, 900.0) + 2 * MARGIN)
-    room = min(FIGURE_PIXELS / page_width, TALLEST * page_width) - WORDS
+    room = min(FIGURE_PIXELS / page_width, TALLEST * page_width) - WORDS if tallest is None else tallest
     heights = [_pitch(row, tile) + GAP for row in sheet.rows]
     shown = sum(map(len, _blocks(heights, count, room)))
     lowest = sum(heights[:shown]) / count  # as even as they go
@@ -404,24 +463,26 @@ def _row(name: str, row: ContactRow, scale: Scale, marks: Marks, layout: _Layout
         items.append(Raster(pixels, x, 0, tile, tall))
         if at in marks.broken:
             out = FRAME / 2
-            items.append(outline(x - out, -out, tile + 2 * out, tall + 2 * out, colour="#000000", line=FRAME))
+            items.append(outline(x - out, -out, tile + 2 * out, tall + 2 * out, colour="not finite", line=FRAME))
         else:
             items.append(outline(x, 0, tile, tall))
     return items, tall
 
 
-def painted(values: Array, scale: Scale, size: tuple[int, int], *, dead: bool, zero: bool) -> Array:
-    """One map (H, W) as the pixels (h, w, 3) of its tile, coloured and marked as in a mosaic."""
-    colours = colour.palette(colour.map_colours(signed=scale.signed), signed=scale.signed)
+def painted(values: Array, scale: Scale, size: tuple[int, int], *, dead: bool, zero: bool) -> Indexed:
+    """One map (H, W) as the pixels (h, w) of its tile, coloured and marked as in a mosaic."""
+    ramp = Ramp(colour.map_colours(signed=scale.signed), scale.signed)
+    colours = colour.palette(ramp.name, signed=ramp.signed)
     down, across = (np.arange(pixels) * length // pixels for pixels, length in zip(size, values.shape, strict=True))
     level = colour.levels(values[None], scale)[0] if not dead else np.full(values.shape, colour.DEAD, np.uint8)
-    pixels = np.asarray(colours[level[np.ix_(down, across)]])
+    pixels = level[np.ix_(down, across)]
+    inks = np.arange(len(colours), dtype=np.uint8)
     broken = ~np.isfinite(values)
     if broken.any():
-        chequer(pixels, _shown_at(broken, size), colours, max(1, min(4, size[1] // (4 * values.shape[1]))))
+        chequer(pixels, _shown_at(broken, size), inks, max(1, min(4, size[1] // (4 * values.shape[1]))))
     if zero or (dead and min(size) >= STRUCK):
-        strike(pixels, (0, 0, *size), colours[colour.mark_on(pixels[0, 0])])
-    return pixels
+        strike(pixels, (0, 0, *size), inks[colour.mark_on(colours[pixels[0, 0]])])
+    return Indexed(pixels, ramp, (down, across))
 
 
 def _shown_at(flags: Array, size: tuple[int, int]) -> Array:
@@ -447,7 +508,7 @@ def _name_lines(name: str, tall: int, wide: float) -> list[str]:
 
 def _key(scale: Scale) -> Panel:
     cmap = colour.map_colours(signed=scale.signed)
-    strip = colour.bar_pixels(scale.low, scale.high, int(BAR_WIDTH), signed=scale.signed, cmap=cmap)
+    strip = colour.bar_levels(scale.low, scale.high, int(BAR_WIDTH), signed=scale.signed, cmap=cmap)
     ends = number_text(scale.low, plus=scale.signed), number_text(scale.high, plus=scale.signed)
     style = BarStyle(BAR_HEIGHT, LABEL, 10 + LABEL, clear=30)
     zero = BAR_WIDTH / 2 if scale.signed else None

@@ -27,6 +27,9 @@ from matplotlib.path import Path
 from matplotlib.text import Text as MatplotlibText
 from matplotlib.transforms import Affine2D, Bbox, IdentityTransform
 
+from kernelviz.drawing.arrangement import arrange
+from kernelviz.drawing.colour import Indexed, key_in, palette_in, pixels_in, textured_pixels
+from kernelviz.drawing.looks import LOOKS, Look
 from kernelviz.drawing.page import Item, Panel, Raster, Rule, Shape, Strokes, Text, badged, font_file
 from kernelviz.errors import UsageError
 from kernelviz.records import is_untrained
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from matplotlib.backend_bases import RendererBase
     from matplotlib.typing import ColorType
 
+    from kernelviz.drawing.colour import Content
     from kernelviz.records import Array, Recipe
 
 
@@ -170,7 +174,7 @@ def _bench(dpi: float) -> tuple[Figure, Any]:
 
 
 def _trimmed(cover: Array, left: int, bottom: int) -> TextMask:
-    rows, columns = (np.flatnonzero(cover.any(axis=axis)) for axis in (1, 0))
+    rows, columns = np.flatnonzero(cover.any(axis=1)), np.flatnonzero(cover.any(axis=0))
     if not len(rows):
         return TextMask(np.empty((0, 0), np.uint8), left, bottom)
     part = cover[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].copy()
@@ -178,12 +182,19 @@ def _trimmed(cover: Array, left: int, bottom: int) -> TextMask:
 
 
 class RasterArtist(Artist):
-    """Pixels handed to the renderer as they are: whole-number nearest neighbour at any resolution."""
+    """A raster handed to the renderer as its pixels: whole-number nearest neighbour at any resolution."""
 
-    def __init__(self, pixels: Array, box: Bbox) -> None:
+    def __init__(self, content: Content, box: Bbox, look: Look) -> None:
         super().__init__()
-        self.pixels = pixels
+        self._content = content
         self._box = box
+        self._look = look
+        self._palette = palette_in(look, content.palette) if isinstance(content, Indexed) else None
+
+    @property
+    def pixels(self) -> Array:
+        """(H, W, 3) uint8: the pixels in the colours of the look, without its textures."""
+        return pixels_in(self._look, self._content)
 
     def get_window_extent(self, renderer: RendererBase | None = None) -> Bbox:
         """The box in display pixels."""
@@ -195,17 +206,42 @@ class RasterArtist(Artist):
         if not self.get_visible():
             return
         x0, y0, x1, y1 = self.get_window_extent().extents
-        upwards = _opaque(self.pixels[::-1])
         context = renderer.new_gc()
         self._set_gc_clip(context)  # type: ignore[attr-defined]
         if renderer.option_scale_image():
             to_page = Affine2D().scale(x1 - x0, y1 - y0)
-            renderer.draw_image(context, x0, y0, upwards, to_page)
+            fine = VECTOR_DPI / self._figure_dpi()
+            pixels = self._textured((x0 * fine, y0 * fine, x1 * fine, y1 * fine), VECTOR_DPI / DPI)
+            renderer.draw_image(context, x0, y0, self._upwards() if pixels is None else pixels, to_page)
         else:
             left, bottom = round(x0), round(y0)
             size = max(1, round(y1) - bottom), max(1, round(x1) - left)
-            renderer.draw_image(context, left, bottom, _resized(upwards, *size))
+            pixels = self._textured((x0, y0, x1, y1), self._figure_dpi() / DPI)
+            renderer.draw_image(context, left, bottom, _resized(self._upwards(), *size) if pixels is None else pixels)
         context.restore()
+
+    def _figure_dpi(self) -> float:
+        figure = self.get_figure(root=True)
+        return DPI if figure is None else float(figure.dpi)
+
+    def _upwards(self) -> Array:
+        """RGBA from the lowest row up."""
+        if isinstance(self._content, Indexed) and self._palette is not None:
+            table = np.full((len(self._palette), 4), 255, np.uint8)
+            table[:, :3] = self._palette
+            words = np.take(table.view(np.uint32)[:, 0], self._content.index[::-1])
+            return words.view(np.uint8).reshape(*words.shape, 4)
+        return _opaque(self.pixels[::-1])
+
+    def _textured(self, extents: tuple[float, float, float, float], scale: float) -> Array | None:
+        """RGBA with the textures of the look, from the lowest row up; None if it has none."""
+        if not self._look.textured:
+            return None
+        left, bottom, right, top = map(round, extents)
+        size = max(1, top - bottom), max(1, right - left)
+        height = round(self.get_figure(root=True).bbox.height * DPI / self._figure_dpi() * scale)  # type: ignore[union-attr]
+        pixels = textured_pixels(self._look, self._content, size, (height - bottom - size[0], left), scale)
+        return _opaque(pixels[::-1])
 
 
 def _opaque(pixels: Array) -> Array:
@@ -226,38 +262,38 @@ def _resized(pixels: Array, rows: int, columns: int) -> Array:
     return shown.view(np.uint8).reshape(rows, columns, 4)
 
 
-def add_items(axes: Axes, items: Sequence[Item], points: float) -> None:
+def add_items(axes: Axes, items: Sequence[Item], points: float, look: Look = LOOKS["page"]) -> None:
     """Add page items to an Axes whose data coordinates are page pixels; ``points`` is the size of one in points."""
     for item in items:
         match item:
             case Text():
-                axes.add_artist(_text(item, points)).set_transform(axes.transData)
+                axes.add_artist(_text(item, points, look)).set_transform(axes.transData)
             case Raster():
                 box = Bbox.from_bounds(item.left, item.top, item.width, item.height)
-                axes.add_artist(RasterArtist(item.pixels, box)).set_transform(axes.transData)
+                axes.add_artist(RasterArtist(item.content, box, look)).set_transform(axes.transData)
             case Rule():
                 line = Line2D(
-                    (item.x0, item.x1), (item.y0, item.y1), color=item.colour, linewidth=item.width * points,
+                    (item.x0, item.x1), (item.y0, item.y1), color=look.roles[item.colour], linewidth=item.width * points,
                     linestyle="-", marker="", antialiased=True, solid_capstyle="butt", path_effects=[],
                 )  # fmt: skip
                 line.set_sketch_params()
                 axes.add_artist(line).set_transform(axes.transData)
             case Strokes() | Shape():
-                axes.add_artist(_path(item, points)).set_transform(axes.transData)
+                axes.add_artist(_path(item, points, look)).set_transform(axes.transData)
 
 
-def _path(item: Strokes | Shape, points: float) -> PathPatch:
+def _path(item: Strokes | Shape, points: float, look: Look) -> PathPatch:
     """Lines or a polygon as one artist; matplotlib scales dashes with the width."""
     if isinstance(item, Strokes):
         corners = np.array(item.lines, dtype=np.float64).reshape(-1, 2)
         path = Path(corners, [Path.MOVETO, Path.LINETO] * len(item.lines))
     else:
         path = Path(np.array([*item.points, item.points[0]]), closed=True)
-    filled = isinstance(item, Shape) and item.width == 0
+    filled, colour = isinstance(item, Shape) and item.width == 0, look.roles[item.colour]
     patch = PathPatch(
         path,
-        facecolor=item.colour if filled else "none",
-        edgecolor="none" if filled else item.colour,
+        facecolor=colour if filled else "none",
+        edgecolor="none" if filled else colour,
         linewidth=item.width * points,
         linestyle=(0, (3, 2.4)) if isinstance(item, Strokes) and item.dashed else "-",
         joinstyle="miter",
@@ -282,13 +318,15 @@ def _font(size: float, *, bold: bool) -> FontProperties:
     return FontProperties(fname=str(font_file(bold=bold)), size=size)
 
 
-def _text(item: Text, points: float) -> LineArtist:
-    font = _font(item.size * points, bold=item.bold)
+def _text(item: Text, points: float, look: Look) -> LineArtist:
+    font, text = _font(item.size * points, bold=item.bold), item.text
+    for page, own in look.words.items():
+        text = text.replace(page, own)
     return LineArtist(
         item.x,
         item.y,
-        item.text,
-        color=item.colour,
+        text,
+        color=look.roles[item.colour],
         fontproperties=font,
         horizontalalignment=item.align,
         verticalalignment=_vertical(item),
@@ -303,12 +341,14 @@ def _text(item: Text, points: float) -> LineArtist:
 
 
 DPI = 100  # one page pixel is one pixel of the file
+VECTOR_DPI = 300  # of textures in vector files
 
 
 class PageFigure(Figure):
     """A figure that displays itself as the last line of a notebook cell, is never cropped, and has a recipe."""
 
     recipe: Recipe | None = None
+    look: Look = LOOKS["page"]
 
     def get_tightbbox(self, renderer: RendererBase | None = None, bbox_extra_artists: Any = None) -> Bbox:
         """The whole page, in inches: ``bbox_inches="tight"`` must not cut a page whose margins were laid out."""
@@ -324,25 +364,37 @@ class PageFigure(Figure):
         return buffer.getvalue()
 
 
-def draw_page(page: Panel, recipe: Recipe | None = None) -> PageFigure:
-    """A figure of exactly this page; a page pixel is one pixel at 100 dpi.
+def draw_page(
+    page: Panel, recipe: Recipe | None = None, look: Look = LOOKS["page"], *, badge: bool = True
+) -> PageFigure:
+    """A figure of this page in a look; a page pixel is one pixel at 100 dpi.
 
-    If the recipe states random weights, the page has the badge ``not trained``.
+    If the recipe states random weights, the page has the badge ``not trained``; not without ``badge``, which is for
+    pictures that do not depend on the weights.
     """
-    page = badged(page) if is_untrained(recipe) else page
+    left_out: tuple[str, ...] = ()
+    if page.parts is not None and not look.caption:
+        rasters = [item.content for item in page.items if isinstance(item, Raster)]
+        left_out = (*page.parts().lines, *key_in(look, rasters))
+    untrained = badge and is_untrained(recipe)
+    if not look.is_page:
+        page = arrange(page, look, untrained=untrained)
+    elif untrained:
+        page = badged(page)
     figure = PageFigure(
         figsize=(page.width / DPI, page.height / DPI),
         dpi=DPI,
-        facecolor="white",
-        edgecolor="white",
+        facecolor=look.ground,
+        edgecolor=look.ground,
         layout="none",  # type: ignore[arg-type]  # missing from the stub; None would read rcParams
     )
     figure.patch.set(path_effects=[], sketch_params=None)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, page.width), ylim=(page.height, 0))
     axes.set_axis_off()
-    add_items(axes, page.items, 72 / DPI)
-    figure.recipe = recipe
+    add_items(axes, page.items, 72 / DPI, look)
+    added = look.as_recipe(left_out) if recipe else {}
+    figure.recipe, figure.look = {**recipe, **added} if recipe and added else recipe, look
     return figure
 
 
@@ -351,7 +403,7 @@ def draw_again(figure: PageFigure, page: Panel) -> None:
     axes = figure.axes[0]
     for artist in (*axes.artists, *axes.lines, *axes.patches, *axes.texts):
         artist.remove()
-    add_items(axes, page.items, 72 / DPI)
+    add_items(axes, page.items, 72 / DPI, figure.look)
 
 
 # The rcParams that matplotlib reads while it writes any figure.
@@ -397,7 +449,7 @@ def _output_settings(figure: Figure) -> Iterator[None]:
 
 
 def figure_pixels(figure: Figure) -> Array:
-    """(H, W, 3) uint8: the rendered figure, over white."""
+    """(H, W, 3) uint8: the rendered figure, over the ground of its look."""
     with _output_settings(figure):
         own_canvas = figure.canvas
         try:
@@ -406,7 +458,11 @@ def figure_pixels(figure: Figure) -> Array:
             pixels = np.asarray(canvas.buffer_rgba())
         finally:
             figure.set_canvas(own_canvas)
-    return _over_white(pixels)
+    return _over_ground(pixels, getattr(figure, "look", LOOKS["page"]).ground)
+
+
+# Of images in an SVG; thin stripes would become dashes where a viewer leaves out pixels.
+_PIXELATED = b"image-rendering:crisp-edges;image-rendering:pixelated"
 
 
 def figure_vector(figure: Figure, file_format: str, metadata: dict[str, Any]) -> bytes:
@@ -414,6 +470,8 @@ def figure_vector(figure: Figure, file_format: str, metadata: dict[str, Any]) ->
     buffer = io.BytesIO()
     with _output_settings(figure):
         figure.savefig(buffer, format=file_format, metadata=metadata)
+    if file_format == "svg" and isinstance(figure, PageFigure) and figure.look.textured:
+        return buffer.getvalue().replace(_PIXELATED, b"image-rendering:auto")
     return buffer.getvalue()
 
 
@@ -428,11 +486,11 @@ def checked_figure(picture: object) -> Figure:
     return picture
 
 
-def _over_white(pixels: Array) -> Array:
+def _over_ground(pixels: Array, ground: str) -> Array:
     """(H, W, 3) uint8 of (H, W, 4)."""
     from PIL import Image
 
     image = Image.fromarray(pixels)
     if pixels[..., 3].min() < 255:
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        image = Image.alpha_composite(Image.new("RGBA", image.size, ground), image)
     return np.asarray(image.convert("RGB"))

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log2
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kernelviz.drawing.colour import plain
+from kernelviz.drawing.looks import find_look
 from kernelviz.drawing.page import (
     GREY,
     INK,
     MARGIN,
     PAGE_WIDTH,
     TITLE,
+    Body,
     Item,
+    PageParts,
     Panel,
     Raster,
     Rule,
     Text,
     drawable,
+    moved,
     text_block,
     text_width,
     wrap,
@@ -30,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from kernelviz.drawing.figures import PageFigure
+    from kernelviz.drawing.looks import LookName
+    from kernelviz.drawing.page import Box
     from kernelviz.traces import Trace, TracedLayer
 
 
@@ -37,9 +44,9 @@ LEFT, RIGHT = 364.0, 1440.0
 TYPE = 25.0
 FEW = 8  # layers whose values are written at their steps and bars
 WIDEST_BAR = 60.0
-LINE, BAND, GRID = "#2166ac", "#f2f3f5", "#d9dce0"
+LINE, BAND, GRID = "series", "band", "grid"
 STANDARD = "standard"  # a convolution of all channels; "dense" is a fully connected layer
-BARS = {STANDARD: "#1a1a1a", "grouped": "#7f7f7f", "pointwise 1 × 1": "#2166ac", "depthwise": "#92c5de"}
+BARS = {kind: f"family: {kind}" for kind in (STANDARD, "grouped", "pointwise 1 × 1", "depthwise")}
 
 
 @dataclass(frozen=True)
@@ -55,16 +62,17 @@ class Chart:
     unit: str = ""
 
 
-def plot_growth(trace: Trace) -> PageFigure:
+def plot_growth(trace: Trace, *, look: LookName = "page", caption: bool = True) -> PageFigure:
     """Draw how receptive field, resolution and channels grow along the convolutions of a traced network.
+
+    ``look`` is ``page``, ``slide``, ``dark`` or ``print``; ``caption=False`` leaves out identity and caption.
 
     Raises:
         UsageError: No convolution of the network has a known receptive field of rows and columns.
     """
     from kernelviz.drawing.figures import draw_page
 
-    figure = draw_page(growth_page(trace))
-    figure.recipe = {  # set here, without the badge of random weights: sizes do not depend on the weights
+    recipe = {
         "command": "layers",
         "model": trace.source.as_recipe() if trace.source else None,
         "layer": None,
@@ -72,7 +80,7 @@ def plot_growth(trace: Trace) -> PageFigure:
         "image": None,
         "input_size": list(trace.input_size),
     }
-    return figure
+    return draw_page(growth_page(trace), recipe, find_look(look, caption=caption), badge=False)
 
 
 def growth_page(trace: Trace) -> Panel:
@@ -86,7 +94,36 @@ def growth_page(trace: Trace) -> Panel:
             hint="`kernelviz layers MODEL --kind all` lists every layer.",
         )
     items, top = _heading(trace, len(layers))
-    charts = _charts(trace, layers)
+    body, foot = _body(trace, layers, top)
+    items += body
+    lines = [line for part in _caption(trace, layers) for line in wrap(part, TYPE, PAGE_WIDTH - 2 * MARGIN)]
+    caption, below = text_block(lines, MARGIN, foot + 60, TYPE)
+    height, width = trace.input_size[-2:]
+    model = trace.source.model if trace.source else "a network"
+    parts = lambda: PageParts(  # noqa: E731
+        "How the network grows", _alone(trace, layers, 1.0), f"{model} at {height} × {width}", "",
+        f"{len(layers)} convolutions in the order in which they run", tuple(_caption(trace, layers)), (),
+        (lambda box: _boxed(trace, layers, box),), size=TITLE,
+    )  # fmt: skip
+    return Panel((*items, *caption), PAGE_WIDTH, round(below + MARGIN / 2), parts)
+
+
+def _boxed(trace: Trace, layers: Sequence[TracedLayer], box: Box) -> Body:
+    """The charts as tall as the box allows with letters that are large enough."""
+    room = box.height * 23 / (1.02 * box.smallest)
+    return Body(_alone(trace, layers, max(0.2, min(1.0, (room - 330) / 610))))
+
+
+def _alone(trace: Trace, layers: Sequence[TracedLayer], share: float) -> Panel:
+    """The charts, of this share of their usual height, with the legend."""
+    items, foot = _body(trace, layers, 74.0, share)
+    return Panel(moved(Panel(tuple(items), 0, 0), -MARGIN, 0), PAGE_WIDTH - 2 * MARGIN, foot + 40)
+
+
+def _body(trace: Trace, layers: Sequence[TracedLayer], top: float, share: float = 1.0) -> tuple[list[Item], float]:
+    """The charts from this y on, with the bands of the stages and the legend; and the y of the legend."""
+    charts = [replace(chart, height=round(chart.height * share)) for chart in _charts(trace, layers)]
+    items: list[Item] = []
     foot = top + sum(chart.height + 60 for chart in charts)
     items += _bands(trace, layers, top, foot - 30)
     for number, chart in enumerate(charts):
@@ -94,10 +131,7 @@ def growth_page(trace: Trace) -> Panel:
         items += _image_line(trace, chart, top) if number == 0 else []
         items += _bars(layers, chart, top) if number == len(charts) - 1 else _steps(trace, chart, top)
         top += chart.height + 60
-    items += _legend(layers, foot + 10)
-    lines = [line for part in _caption(trace, layers) for line in wrap(part, TYPE, PAGE_WIDTH - 2 * MARGIN)]
-    caption, below = text_block(lines, MARGIN, foot + 60, TYPE)
-    return Panel((*items, *caption), PAGE_WIDTH, round(below + MARGIN / 2))
+    return [*items, *_legend(layers, foot + 10)], foot
 
 
 def _heading(trace: Trace, count: int) -> tuple[list[Item], float]:
@@ -159,7 +193,7 @@ def _frame(chart: Chart, top: float) -> list[Item]:
     taken = -100.0
     for tick in sorted(chart.ticks):
         y = top + chart.height * (1 - chart.share(tick))
-        items.append(Raster(_pixel(GRID), LEFT, y - 1, RIGHT - LEFT, 2))  # below the bars, where a Rule would lie above
+        items.append(Raster(plain(GRID), LEFT, y - 1, RIGHT - LEFT, 2))  # below the bars, where a Rule would lie above
         if abs(taken - y) >= 1.3 * TYPE:
             items.append(Text(LEFT - 14, y, f"{tick:,}", TYPE, GREY, align="right", middle=True))
             taken = y
@@ -215,7 +249,7 @@ def _bars(layers: Sequence[TracedLayer], chart: Chart, top: float) -> list[Item]
     for at, (layer, value) in enumerate(zip(layers, chart.values, strict=True)):
         tall = max(1.0, chart.height * chart.share(value))
         middle, base, wide = LEFT + (at + 0.5) * width, top + chart.height - tall, min(0.8 * width, WIDEST_BAR)
-        items.append(Raster(_pixel(BARS[_family(layer)]), middle - wide / 2, base, wide, tall))
+        items.append(Raster(plain(BARS[_family(layer)]), middle - wide / 2, base, wide, tall))
         if len(layers) <= FEW:
             items.append(Text(middle, base - 8, f"{value:,}", TYPE, GREY, align="center"))
     return items
@@ -244,7 +278,7 @@ def _bands(trace: Trace, layers: Sequence[TracedLayer], top: float, foot: float)
     items = list[Item]()
     for number, band in enumerate(_stages(trace, layers)):
         if number % 2 == 0:
-            items.append(Raster(_pixel(BAND), band.left, top - 30, band.right - band.left, foot - top + 60))
+            items.append(Raster(plain(BAND), band.left, top - 30, band.right - band.left, foot - top + 60))
         if band.label:
             items.append(Text((band.left + band.right) / 2, top - 44, band.label, TYPE, align="center"))
     return items
@@ -299,7 +333,7 @@ def _legend(layers: Sequence[TracedLayer], y: float) -> list[Item]:
         if not sizes:
             continue
         words = kind if kind.endswith("1 × 1") else f"{kind} {_sizes_text(sizes)}"
-        items += [Raster(_pixel(colour), x, y, 20, 20), Text(x + 32, y + 10, words, TYPE, middle=True)]
+        items += [Raster(plain(colour), x, y, 20, 20), Text(x + 32, y + 10, words, TYPE, middle=True)]
         x += 32 + text_width(words, TYPE) + 44
     return items
 
@@ -330,7 +364,3 @@ def _caption(trace: Trace, layers: Sequence[TracedLayer]) -> list[str]:
         *([f"stages {short[0][0]} to {short[-1][0]}: {short[0][1]} to {short[-1][1]}"] if short else []),
         *([f"too narrow for their names: {', '.join(list(narrow)[:12])}{more}"] if narrow else []),
     ]
-
-
-def _pixel(colour: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    return np.array([[[int(colour[at : at + 2], 16) for at in (1, 3, 5)]]], dtype=np.uint8)

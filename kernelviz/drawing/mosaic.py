@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kernelviz.drawing import colour
+from kernelviz.drawing.colour import ColourTiles, Indexed, Ramp
+from kernelviz.drawing.looks import LOOKS, find_look
 from kernelviz.drawing.sheets import map_facts, picture_facts
 from kernelviz.errors import UsageError
 from kernelviz.notebook import record_repr
@@ -18,7 +20,8 @@ from kernelviz.views.map_views import map_tiles
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kernelviz.drawing.colour import Scale, ScaleChoice
+    from kernelviz.drawing.colour import Content, Scale, ScaleChoice
+    from kernelviz.drawing.looks import Look, LookName
     from kernelviz.drawing.sheets import Grid, Sheet
     from kernelviz.records import Array, Recipe, Tiles
 
@@ -45,9 +48,12 @@ class Mosaic:
         return self.pixels if self.palette is None else np.take(self.palette, self.pixels, axis=0)
 
 
-def make_mosaic(sheet: Sheet) -> Mosaic:
-    """The pixels of a sheet: each value a whole number of pixels, outlines in the gaps, marks on irregular tiles."""
-    values, grid = sheet.tiles.values, sheet.grid
+def make_mosaic(sheet: Sheet, *, look: LookName = "page") -> Mosaic:
+    """The pixels of a sheet: each value a whole number of pixels, outlines in the gaps, marks on irregular tiles.
+
+    ``look`` is ``page``, ``dark`` or ``print``.
+    """
+    values = sheet.tiles.values
     in_colour = values.ndim == 4
     table = colour.palette(None if in_colour else sheet.colours, signed=sheet.tiles.signed)
     finite = np.isfinite(values)
@@ -56,17 +62,54 @@ def make_mosaic(sheet: Sheet) -> Mosaic:
     else:
         broken = np.asarray(~(finite.all(axis=-1) if in_colour else finite))
         drawn = colour.rgb_pixels(values, sheet.scale) if in_colour else colour.levels(values, sheet.scale)
+    mosaic = Mosaic(_painted(sheet, drawn, broken, table), None if in_colour else table, sheet.recipe)
+    return mosaic if look == "page" else _in_look(sheet, mosaic, find_look(look))
+
+
+def _painted(sheet: Sheet, drawn: Array, broken: Array, table: Array) -> Array:
+    """The mosaic of drawn tiles, of indices of ``table`` or of colours, with marks on those that are irregular."""
+    grid, values = sheet.grid, sheet.tiles.values
     if sheet.marks.dead:
         for first in range(0, len(drawn), len(values)):  # of the tiles in each picture
             drawn[first + np.array(sheet.marks.dead)] = colour.DEAD
-    colours = table if in_colour else np.arange(len(table), dtype=np.uint8)
+    colours = table if drawn.ndim == 4 else np.arange(len(table), dtype=np.uint8)
     pixels = _compose(drawn, grid, colours[colour.PAPER], colours[colour.OUTLINE])
     if broken.any():
         where = _compose(broken.astype(np.uint8), grid, np.zeros((), np.uint8), np.zeros((), np.uint8)).astype(bool)
         chequer(pixels, where, colours, max(1, min(4, grid.zoom[1] // 4)))
     _blank_empty(pixels, grid, colours[colour.PAPER])
     _mark(pixels, sheet, table, colours)
-    return Mosaic(pixels, None if in_colour else table, sheet.recipe)
+    return pixels
+
+
+def _in_look(sheet: Sheet, mosaic: Mosaic, look: Look) -> Mosaic:
+    """The mosaic in the colours of another look; with textures its palette is one of greys."""
+    content, recipe = content_of(sheet, mosaic), {**sheet.recipe, **look.as_recipe()}
+    if look.textured:
+        pixels = colour.textured_pixels(look, content, content.shape[:2], (0, 0), 1.0)
+        return Mosaic(np.ascontiguousarray(pixels[..., 0]), colour.greys(), recipe)
+    if isinstance(content, Indexed):
+        return Mosaic(content.index, colour.palette_in(look, content.palette), recipe)
+    return Mosaic(colour.pixels_in(look, content), None, recipe)
+
+
+def content_of(sheet: Sheet, mosaic: Mosaic) -> Content:
+    """The pixels of a sheet's mosaic for a page of any look."""
+    grid = sheet.grid
+    cells = (
+        _sources(grid.tops, grid.tile[0], grid.zoom[0], grid.height),
+        _sources(grid.lefts, grid.tile[1], grid.zoom[1], grid.width),
+    )
+    if mosaic.palette is not None:
+        return Indexed(mosaic.pixels, Ramp(sheet.colours, sheet.tiles.signed), cells)
+    levels = valued = None
+    if sheet.tiles.pictures:
+        levels, valued = _levels_of_pictures(sheet, cells)
+        if valued.all():
+            return levels
+    boxes = [_box(grid, row, column) for row, column in np.argwhere(grid.arrangement < 0)]
+    blanks = tuple((top - 1, left - 1, bottom + 1, right + 1) for top, left, bottom, right in boxes)
+    return ColourTiles(mosaic.pixels, cells, blanks, levels, valued)
 
 
 def _pictures(tiles: Tiles, scale: Scale) -> tuple[Array, Array]:
@@ -84,6 +127,24 @@ def _pictures(tiles: Tiles, scale: Scale) -> tuple[Array, Array]:
         drawn.insert(0, colour.rgb_pixels(rgb_weights(values), replace(scale, kind="tile")))
         broken.insert(0, np.asarray(~np.isfinite(values).all(axis=-1)))
     return np.concatenate(drawn), np.concatenate(broken)
+
+
+def _levels_of_pictures(sheet: Sheet, cells: tuple[Array, Array]) -> tuple[Indexed, Array]:
+    """The mosaic of pictures that show values, not colours: its levels, and which of its columns (W,) they are in."""
+    tiles, grid = sheet.tiles, sheet.grid
+    planes = np.moveaxis(colour.levels(tiles.values, sheet.scale), -1, 0)
+    planes = planes[2:] if tiles.view == "pca" else planes
+    first = len(tiles.pictures) - len(planes)
+    drawn = np.concatenate([*np.zeros((first, *planes.shape[1:]), np.uint8), *planes])
+    _, broken = _pictures(tiles, sheet.scale)
+    ramp = Ramp(None, signed=True)
+    index = _painted(sheet, drawn, broken, colour.palette(ramp.name, signed=ramp.signed))
+    valued = np.full(grid.width, first == 0)
+    if first:
+        for at, left in enumerate(grid.lefts):
+            valued[left - grid.pad : left + grid.tile[1] * grid.zoom[1] + grid.pad] = at % len(tiles.pictures) >= first
+        index[:, ~valued] = colour.PAPER
+    return Indexed(index, ramp, cells), valued
 
 
 def _compose(drawn: Array, grid: Grid, paper: Array, outline: Array) -> Array:
@@ -179,7 +240,7 @@ class Singles:
 
     ``levels`` is uint8 (n, H, W), indices into ``palette``; picture i is of channel ``numbers[i]``, and its colours go from
     ``limits[i, 0]`` to ``limits[i, 1]``. Each value becomes ``zoom`` by ``zoom`` pixels. Values that are not finite are
-    black; a map with one value everywhere is grey if each map has its own range.
+    black (white in the look ``dark``); a map with one value everywhere is grey if each map has its own range.
     """
 
     levels: Array
@@ -190,8 +251,23 @@ class Singles:
     zoom: int
     nonfinite: int
     recipe: Recipe
+    ramp: Ramp | None = field(default=None, repr=False)
+    look: LookName = "page"
 
     __repr__ = record_repr
+
+    def drawn(self, part: slice) -> tuple[Array, Array]:
+        """Some of the pictures at their zoom, (n, H, W) indices, and the palette of these."""
+        pixels = self.levels[part]
+        if self.zoom > 1:
+            pixels = np.repeat(np.repeat(pixels, self.zoom, 1), self.zoom, 2)
+        look = LOOKS[self.look]
+        if self.ramp is None or not look.textured:
+            return pixels, self.palette
+        cells = np.arange(pixels.shape[1]) // self.zoom, np.arange(pixels.shape[2]) // self.zoom
+        contents = [Indexed(each, self.ramp, cells) for each in pixels]
+        drawn = [colour.textured_pixels(look, each, each.shape, (0, 0), 1.0)[..., 0] for each in contents]
+        return np.stack(drawn), colour.greys()
 
 
 def make_singles(
@@ -203,8 +279,11 @@ def make_singles(
     scale: ScaleChoice | None = None,
     cmap: str | None = None,
     zoom: int = 1,
+    look: LookName = "page",
 ) -> Singles:
     """A picture for each chosen channel of feature maps (C, H, W), at their own resolution times ``zoom``.
+
+    ``look`` is ``page``, ``dark`` or ``print``.
 
     Raises:
         UsageError: A choice does not fit the maps, or a picture is too large.
@@ -225,14 +304,17 @@ def make_singles(
     ends = colour.tile_limits(tiles.values, found).reshape(-1)
     own = np.stack([-ends if tiles.signed else np.zeros_like(ends), ends], axis=1)
     limits = own if found.kind == "tile" else np.tile([found.low, found.high], (len(ends), 1))
-    facts = picture_facts(tiles, found, None, cmap)
+    facts = {**picture_facts(tiles, found, None, cmap), **find_look(look).as_recipe()}
+    ramp = Ramp(colour.colours_of(tiles, cmap), tiles.signed)
     return Singles(
         levels=levels,
-        palette=colour.palette(colour.colours_of(tiles, cmap), signed=tiles.signed),
+        palette=colour.palette_in(find_look(look), ramp),
         numbers=tiles.numbers,
         limits=limits,
         scale=found,
         zoom=zoom,
         nonfinite=int(finite.size - np.count_nonzero(finite)),
         recipe={**map_facts(subject), **facts, "view": "single", "zoom": zoom},
+        ramp=ramp,
+        look=look,
     )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kernelviz.drawing import colour
 from kernelviz.drawing.captions import REDUCED, clipped_text, find_marks, map_identity, map_notes, scale_text
+from kernelviz.drawing.colour import Overlaid
+from kernelviz.drawing.looks import LOOKS, find_look
 from kernelviz.drawing.page import (
     BAR_WIDTH,
     GREY,
@@ -16,7 +20,11 @@ from kernelviz.drawing.page import (
     LINE_HEIGHT,
     MARGIN,
     QUIET,
+    TITLE,
     BarStyle,
+    Body,
+    Item,
+    PageParts,
     Panel,
     Raster,
     caption_block,
@@ -35,15 +43,16 @@ from kernelviz.wording import inflected, number_text, sentence
 
 if TYPE_CHECKING:
     from kernelviz.drawing.captions import Marks
-    from kernelviz.drawing.colour import Palette, Scale, ScaleChoice
+    from kernelviz.drawing.colour import Content, Palette, Scale, ScaleChoice
     from kernelviz.drawing.figures import PageFigure
+    from kernelviz.drawing.looks import Look, LookName
+    from kernelviz.drawing.page import Box
     from kernelviz.records import Array, FeatureMaps, Recipe, Tiles
     from kernelviz.views.map_views import MapView
 
 
 SIDE = 680.0  # pixels that each of the two pictures aims to be wide
 NARROWEST = 480.0  # the least width of a picture at which labels, caption and bar fit, in units of type
-STRONGEST = 0.85
 LIFT = 0.25
 
 
@@ -77,6 +86,8 @@ def plot_overlay(
     reduce: MapView = "norm",
     scale: ScaleChoice | None = None,
     palette: Palette = "standard",
+    look: LookName = "page",
+    caption: bool = True,
 ) -> PageFigure:
     """Draw one map, or a reduction of all maps, over the network's input, beside the input in colour.
 
@@ -88,6 +99,8 @@ def plot_overlay(
         scale: Two numbers, or ``tile`` (the map's own range) or ``layer``; the default is ``tile``.
         palette: ``standard`` is red over grey for positive values and blue for negative ones; ``safe`` orange and another
             blue, which stand out from grey for every kind of colour vision.
+        look: ``page``, ``slide`` (1280 × 720 pixels, large type), ``dark`` or ``print``.
+        caption: Whether identity and caption are drawn; without them they are only in the recipe.
 
     Each pixel shows the unit whose receptive field has the nearest centre, unsmoothed. If the receptive fields are not
     known, the cells share the image evenly, and the caption states it. A map with negative values is transparent at 0,
@@ -96,14 +109,15 @@ def plot_overlay(
     Raises:
         UsageError: The channel does not exist, or there is no image to draw it over.
     """
-    return draw_overlay(make_overlay(maps, channel, image=image, reduce=reduce, scale=scale, palette=palette))
+    overlay = make_overlay(maps, channel, image=image, reduce=reduce, scale=scale, palette=palette)
+    return draw_overlay(overlay, find_look(look, caption=caption))
 
 
-def draw_overlay(overlay: Overlay) -> PageFigure:
+def draw_overlay(overlay: Overlay, look: Look = LOOKS["page"]) -> PageFigure:
     """An overlay as a page of its own."""
     from kernelviz.drawing.figures import draw_page
 
-    return draw_page(overlay_page(overlay), overlay.recipe)
+    return draw_page(overlay_page(overlay), overlay.recipe, look)
 
 
 def make_overlay(
@@ -179,10 +193,10 @@ def overlay_page(overlay: Overlay) -> Panel:
     title += f" {'into' if maps.tap == 'input' else 'of'} {maps.layer}" if maps.layer else ""
     items, y = heading(title, map_identity(maps), (margin, margin * 0.75), inner, unit)
     size = LABEL * unit
-    over = blended(seen, tiles.values[0], scale, maps.centres, overlay.palette)
+    pictures: tuple[Content, ...] = seen, blended(seen, tiles.values[0], scale, maps.centres, overlay.palette)
     headings = [wrap(words, size, room) for words in ("what the network saw", f"with {what} over it")]
     most = max(map(len, headings))
-    for x, words, picture in zip((margin, margin + room + gap), headings, (seen, over), strict=True):
+    for x, words, picture in zip((margin, margin + room + gap), headings, pictures, strict=True):
         start = y + 14 * unit + (most - len(words)) * size * LINE_HEIGHT
         label, top = text_block(words, round(x), start, size, colour=QUIET)
         items += [*label, Raster(picture, round(x), round(top + 6 * unit), width, height)]
@@ -191,7 +205,45 @@ def overlay_page(overlay: Overlay) -> Panel:
     lines = _caption(overlay)
     quiet, below = caption_block(lines, (margin, top), inner - bar.width - gap, unit)
     items += [*quiet, *moved(bar, margin + inner - bar.width, top + 4 * unit)]
-    return Panel(tuple(items), round(inner + 2 * margin), round(max(below, top + bar.height) + margin * 0.7))
+    width, height = round(inner + 2 * margin), round(max(below, top + bar.height) + margin * 0.7)
+    return Panel(tuple(items), width, height, partial(_parts, overlay, title, lines, unit))
+
+
+def _parts(overlay: Overlay, title: str, lines: list[str], unit: float) -> PageParts:
+    source = overlay.maps.source.label if overlay.maps.source else ""
+    notices = tuple(_irregularities(overlay.tiles, overlay.scale, overlay.marks))
+    return PageParts(
+        title, _body(overlay, unit, _zoom(overlay.seen)), "", source, map_identity(overlay.maps), tuple(lines), notices,
+        (partial(_boxed, overlay),), size=TITLE * unit,
+    )  # fmt: skip
+
+
+def _boxed(overlay: Overlay, box: Box) -> Body:
+    """Both pictures as large as fit, in whole pixels if they are small."""
+    unit = box.smallest / LABEL * 1.1
+    height, width = overlay.seen.shape[:2]
+    bar = _bar(overlay.scale, unit, overlay.palette)
+    least = min((box.height - bar.height - 80 * unit) / height, (box.width - 40 * unit) / 2 / width)
+    return Body(_body(overlay, unit, math.floor(least) if least >= 3 else least), fixed=True)
+
+
+def _body(overlay: Overlay, unit: float, zoom: float) -> Panel:
+    """The network's input, the same with the map over it, and the colour bar."""
+    seen, size, gap = overlay.seen, LABEL * unit, 40 * unit
+    over = blended(seen, overlay.tiles.values[0], overlay.scale, overlay.maps.centres, overlay.palette)
+    pictures: tuple[Content, ...] = seen, over
+    width, height = round(seen.shape[1] * zoom), round(seen.shape[0] * zoom)
+    bar = _bar(overlay.scale, unit, overlay.palette)
+    room = max(float(width), bar.width)
+    items: list[Item] = []
+    texts = [wrap(words, size, room) for words in ("what the network saw", f"with {overlay_text(overlay)} over it")]
+    most = max(map(len, texts))
+    top = round(most * size * LINE_HEIGHT + 6 * unit)
+    for x, words, picture in zip((0.0, room + gap), texts, pictures, strict=True):
+        label, _ = text_block(words, round(x), (most - len(words)) * size * LINE_HEIGHT, size, colour=QUIET)
+        items += [*label, Raster(picture, round(x), top, width, height)]
+    y = top + height + 20 * unit
+    return Panel((*items, *moved(bar, room + gap, y)), 2 * room + gap, y + bar.height)
 
 
 def overlay_text(overlay: Overlay) -> str:
@@ -212,30 +264,23 @@ def blended(
     scale: Scale,
     centres: tuple[Array, Array] | None = None,
     palette: Palette = "standard",
-) -> Array:
-    """The network's input (H, W, 3) in light grey, with one map (h, w) over it; uint8.
+) -> Overlaid:
+    """The network's input (H, W, 3) in light grey, with one map (h, w) over it.
 
     ``centres`` are the rows and the columns of ``seen`` at the centres of the receptive fields.
     """
     grey = seen @ np.array([0.299, 0.587, 0.114])  # Rec. 601
-    ground = np.repeat((255 * LIFT + (1 - LIFT) * grey)[..., None], 3, axis=2)
+    ground = 255 * LIFT + (1 - LIFT) * grey
     rows, columns = (
         nearest(None if centres is None else centres[axis], values.shape[axis], seen.shape[axis]) for axis in (0, 1)
     )
-    return _mixed(ground, _shares(values, scale)[np.ix_(rows, columns)], palette)
+    return Overlaid(ground, _shares(values, scale)[np.ix_(rows, columns)], palette)
 
 
 def _shares(values: Array, scale: Scale) -> Array:
     """Shares of full opacity, negative for negative values; values that are not finite are transparent."""
     ends = replace(scale, kind="layer") if scale.kind == "tile" else scale
     return np.where(np.isfinite(values), colour.fractions(values[None], ends)[0], 0.0)
-
-
-def _mixed(ground: Array, share: Array, palette: Palette) -> Array:
-    negative, positive = (np.array(each, float) for each in colour.OVERLAYS[palette])
-    colours = np.where((share < 0)[..., None], negative, positive)
-    opacity = (STRONGEST * np.abs(np.clip(share, -1, 1)))[..., None]
-    return np.asarray(np.rint(ground * (1 - opacity) + colours * opacity), dtype=np.uint8)
 
 
 def nearest(centres: Array | None, units: int, pixels: int) -> Array:
@@ -292,7 +337,7 @@ def _bar(scale: Scale, unit: float, palette: Palette) -> Panel:
     width = max(float(round(BAR_WIDTH * unit)), 17.0 * size)
     items, y = text_block(["activation, on light and on dark"], 0, 0, size)
     share = np.linspace(-1.0 if scale.low < 0 else 0.0, 1.0, int(width))[None]
-    strips = [_mixed(np.full((1, share.size, 3), ground), share, palette) for ground in (240.0, 90.0)]
+    strips = [Overlaid(np.full(share.shape, ground), share, palette) for ground in (240.0, 90.0)]
     drop = 12 * unit + size * 0.8
     style = BarStyle(round(12 * unit), size, drop, clear=-width, tick=6 * unit, line=unit, whole=True, colour=GREY)
     ends = number_text(scale.low, plus=scale.signed), number_text(scale.high, plus=scale.signed)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kernelviz.drawing import colour
+from kernelviz.drawing.colour import Indexed, Ramp
+from kernelviz.drawing.looks import find_look
 from kernelviz.drawing.page import (
     BAR_HEIGHT,
     BAR_WIDTH,
@@ -18,8 +22,11 @@ from kernelviz.drawing.page import (
     MARGIN,
     OUTLINE,
     QUIET,
+    TITLE,
     BarStyle,
+    Body,
     Item,
+    PageParts,
     Panel,
     Raster,
     Rule,
@@ -35,12 +42,14 @@ from kernelviz.drawing.page import (
 from kernelviz.drawing.sheets import image_facts, source_facts
 from kernelviz.errors import UsageError
 from kernelviz.views.map_views import Highlights, highlights_of, overview_notes
-from kernelviz.wording import PART, inflected, sentence
+from kernelviz.wording import PART, counted, inflected, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernelviz.drawing.figures import PageFigure
+    from kernelviz.drawing.looks import LookName
+    from kernelviz.drawing.page import Box
     from kernelviz.records import Array, ClassScore, FeatureMaps
 
 
@@ -53,18 +62,24 @@ TILE_GAP = 16.0
 WIDEST_TILE = 200.0
 MOST_LAYERS, FEWEST, MOST_ROWS = 9, 7, 3
 HEAD_LINES = 3
-BAR, TRACK = "#2166ac", "#e4e4e4"
-FLAT = (110, 110, 110)
+BAR, TRACK = "bar", "track"
 
 
 def plot_overview(
-    layers: Sequence[FeatureMaps | Highlights], classes: Sequence[ClassScore] = (), *, cmap: str | None = None
+    layers: Sequence[FeatureMaps | Highlights],
+    classes: Sequence[ClassScore] = (),
+    *,
+    cmap: str | None = None,
+    look: LookName = "page",
+    caption: bool = True,
 ) -> PageFigure:
     """Draw one image in several layers: the network's input, its first classes, and the most varied maps.
 
     One column per layer (one row if there are few) with the five maps of largest spread; near-duplicates
     (|correlation| ≥ 0.98) are left out. At most nine layers are shown, seven if their names are long, evenly spread from
     the first to the last. ``cmap`` is a colour map of matplotlib for all maps.
+
+    ``look`` is ``page``, ``slide``, ``dark`` or ``print``; ``caption=False`` leaves out identity and caption.
 
     Raises:
         UsageError: There is no layer, or no such colour map.
@@ -75,7 +90,8 @@ def plot_overview(
         raise UsageError("There is no layer to draw.")
     columns = [each if isinstance(each, Highlights) else highlights_of(each) for each in layers]
     shown = _fitting_layers(columns)
-    return draw_page(overview_page(shown, classes, len(columns), cmap), _recipe(shown, classes, cmap))
+    page, recipe = overview_page(shown, classes, len(columns), cmap), _recipe(shown, classes, cmap)
+    return draw_page(page, recipe, find_look(look, caption=caption))
 
 
 def _fitting_layers(columns: Sequence[Highlights]) -> list[Highlights]:
@@ -130,7 +146,61 @@ def overview_page(
     lines = _caption(columns)
     words, below = caption_block(lines, (margin, bottom), inner - keys.width - 44 * UNIT, UNIT)
     items += [*words, *moved(keys, round(margin + inner - keys.width), round(bottom + 4 * UNIT))]
-    return Panel(tuple(items), WIDTH, math.ceil(max(below, bottom + keys.height) + margin * 0.7))
+    parts = partial(_parts, columns, classes, total, cmap)
+    return Panel(tuple(items), WIDTH, math.ceil(max(below, bottom + keys.height) + margin * 0.7), parts)
+
+
+def _parts(columns: Sequence[Highlights], classes: Sequence[ClassScore], total: int, cmap: str | None) -> PageParts:
+    first = columns[0]
+    whole = _body(columns, classes, cmap)
+
+    def boxed(_box: Box, maps: int, scores: int, layers: int) -> Body:
+        kept = [
+            replace(each, numbers=each.numbers[:maps], values=each.values[:maps]) for each in _spread(columns, layers)
+        ]
+        tallest = _box.height / _box.width * whole.width
+        drawn = [f"{len(kept)} of {counted(total, 'layer')}"] if len(kept) < total else []
+        cut = [f"{maps} maps of each layer"] if any(len(each.numbers) > maps for each in columns) else []
+        return Body(_body(kept, classes[:scores], cmap, tallest), (*drawn, *cut))
+
+    sizes = [(5, 5), (4, 5), (3, 5), (3, 3), (2, 3), (1, 2)]
+    versions = [
+        partial(boxed, maps=maps, scores=scores, layers=layers)
+        for layers in (len(columns), *(fewer for fewer in (6, 4, 3) if fewer < len(columns)))
+        for maps, scores in sizes
+    ]
+    source = first.source.label if first.source else ""
+    notices = (f"{len(columns)} of {counted(total, 'layer')}",) if len(columns) < total else ()
+    identity, caption = _identity(first, len(columns), total), tuple(_caption(columns))
+    return PageParts(_title(first), whole, "", source, identity, caption, notices, tuple(versions), size=TITLE * UNIT)
+
+
+def _body(
+    columns: Sequence[Highlights], classes: Sequence[ClassScore], cmap: str | None, tallest: float = math.inf
+) -> Panel:
+    """The image with its classes, the maps, and the colour bars below them."""
+    first, inner = columns[0], WIDTH - 2 * MARGIN * UNIT
+    items: list[Item] = []
+    left = 0.0
+    bottom, side = 0.0, LEFT
+    if first.seen is not None:
+        lines = LABEL * UNIT * LINE_HEIGHT
+        side = min(LEFT, max(240.0, tallest - (len(classes) + 2) * (lines + 18 * UNIT)))
+        panel = _left(first, classes, side)
+        items += panel.items
+        left, bottom = LEFT + GAP, panel.height
+    keys = _keys({column.signed for column in columns}, cmap)
+    room = tallest - keys.height - 20 * UNIT
+    if few := len(columns) <= MOST_ROWS:
+        widest = (room + 24 * UNIT) / len(columns) - 2 * SIZE * LINE_HEIGHT - 55 * UNIT - SIZE
+    else:
+        most = max(1, *(len(column.numbers) for column in columns))
+        widest = (room - 4 * SIZE * LINE_HEIGHT) / most - 21 * UNIT - 0.76 * SIZE
+    right = (_rows if few else _columns)(columns, inner - left, cmap, min(WIDEST_TILE, max(110.0, widest)))
+    items += moved(right, round(left), 0)
+    y = round(right.height + 20 * UNIT)
+    items += moved(keys, round(inner - keys.width), y)
+    return Panel(tuple(items), inner, max(bottom, y + keys.height))
 
 
 def _title(column: Highlights) -> str:
@@ -144,11 +214,11 @@ def _identity(column: Highlights, shown: int, total: int) -> str:
     return PART.join([*parts, f"maps of {many}, from first to last" if shown > 1 else f"maps of {many}"])
 
 
-def _left(column: Highlights, classes: Sequence[ClassScore]) -> Panel:
-    """The network's input, and its first classes with a bar each."""
+def _left(column: Highlights, classes: Sequence[ClassScore], side: float = LEFT) -> Panel:
+    """The network's input, of this width if it is a square, and its first classes with a bar each."""
     pixels = column.seen.pixels if column.seen is not None else np.zeros((1, 1, 3), np.uint8)
     size = LABEL * UNIT
-    wide = min(LEFT, 1.4 * LEFT * pixels.shape[1] / pixels.shape[0])
+    wide = min(LEFT, side, 1.4 * side * pixels.shape[1] / pixels.shape[0])
     tall = round(wide * pixels.shape[0] / pixels.shape[1])
     rows, across = pixels.shape[:2]
     words = wrap(f"what the network saw, {rows} × {across}", size, LEFT)
@@ -178,12 +248,13 @@ def _class_row(score: ClassScore, y: float, *, best: bool) -> tuple[list[Item], 
     return items, line + 6 * UNIT
 
 
-def _columns(columns: Sequence[Highlights], width: float, cmap: str | None) -> Panel:
+def _columns(columns: Sequence[Highlights], width: float, cmap: str | None, widest: float = WIDEST_TILE) -> Panel:
     """One column per layer: name, shape, and maps with their numbers; all tiles have one width."""
-    tile = _tile_width(width, len(columns))
+    tile = math.floor(min(widest, _tile_width(width, len(columns))))
     pitch = (width + TILE_GAP) / len(columns)
-    heads = [_head(column, tile) for column in columns]
-    shapes = [wrap(_shape(column.shape), SIZE, tile) for column in columns]
+    room = tile if widest >= WIDEST_TILE else pitch - TILE_GAP
+    heads = [_head(column, room) for column in columns]
+    shapes = [wrap(_shape(column.shape), SIZE, room) for column in columns]
     name_lines, shape_lines = max(map(len, heads)), max(map(len, shapes))
     items: list[Item] = []
     bottom = 0.0
@@ -192,7 +263,7 @@ def _columns(columns: Sequence[Highlights], width: float, cmap: str | None) -> P
         top = (name_lines - len(head)) * SIZE * LINE_HEIGHT
         words, _ = _heading(head, shape, x, top)
         y = (name_lines + shape_lines) * SIZE * LINE_HEIGHT
-        items += [*words, Rule(x, y + 6 * UNIT, x + tile, y + 6 * UNIT, colour="#b4b4b4", width=UNIT)]
+        items += [*words, Rule(x, y + 6 * UNIT, x + tile, y + 6 * UNIT, colour="rule", width=UNIT)]
         y += 10 * UNIT
         for channel, values in zip(column.numbers, column.values, strict=True):
             tiles, y = _tile(channel, values, (x, y), tile, column=column, cmap=cmap)
@@ -202,14 +273,14 @@ def _columns(columns: Sequence[Highlights], width: float, cmap: str | None) -> P
     return Panel(tuple(items), width, bottom)
 
 
-def _rows(columns: Sequence[Highlights], width: float, cmap: str | None) -> Panel:
+def _rows(columns: Sequence[Highlights], width: float, cmap: str | None, widest: float = WIDEST_TILE) -> Panel:
     """The same for few layers: one row per layer."""
-    tile = _tile_width(width, max(MOST_ROWS + 1, *(len(column.numbers) for column in columns)))
+    tile = math.floor(min(widest, _tile_width(width, max(MOST_ROWS + 1, *(len(column.numbers) for column in columns)))))
     items: list[Item] = []
     y = 0.0
     for column in columns:
         words, y = _heading(_head(column, width), [_shape(column.shape)], 0, y)
-        items += [*words, Rule(0, y + 6 * UNIT, width, y + 6 * UNIT, colour="#b4b4b4", width=UNIT)]
+        items += [*words, Rule(0, y + 6 * UNIT, width, y + 6 * UNIT, colour="rule", width=UNIT)]
         top, y = y + 10 * UNIT, y + 10 * UNIT + 3 * SIZE * (not column.numbers)
         for number, (channel, values) in enumerate(zip(column.numbers, column.values, strict=True)):
             x = round(number * (tile + TILE_GAP))
@@ -267,12 +338,10 @@ def _averaged(values: Array, most: int, axis: int) -> Array:
     return np.asarray(np.add.reduceat(values.astype(np.float64) * shares, starts, axis=axis))
 
 
-def _coloured(values: Array, *, signed: bool, cmap: str | None) -> Array:
+def _coloured(values: Array, *, signed: bool, cmap: str | None) -> Indexed:
     limit = float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
     scale = colour.Scale("layer", -limit if signed else 0.0, limit, signed)
-    return np.asarray(
-        colour.ramp(cmap or colour.map_colours(signed=signed), signed=signed)[colour.levels(values, scale)]
-    )
+    return Indexed(colour.levels(values, scale), Ramp(cmap or colour.map_colours(signed=signed), signed))
 
 
 def _keys(kinds: set[bool], cmap: str | None) -> Panel:
@@ -282,7 +351,7 @@ def _keys(kinds: set[bool], cmap: str | None) -> Panel:
     items, y = text_block(["own range of each tile"], 0, 0, size)
     for signed in sorted(kinds, reverse=True):
         colours = cmap or colour.map_colours(signed=signed)
-        strip = colour.bar_pixels(-1.0 if signed else 0.0, 1.0, int(width), signed=signed, cmap=colours)
+        strip = colour.bar_levels(-1.0 if signed else 0.0, 1.0, int(width), signed=signed, cmap=colours)
         ends, zero = (("−max", "+max"), width / 2) if signed else (("0", "max"), None)
         bar, foot = colour_bar([strip], ends, style, top=float(round(y + 8 * UNIT)), right=width, middle=zero)
         items += bar

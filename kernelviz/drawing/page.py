@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache, partial
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -16,16 +16,18 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from kernelviz.wording import PART, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from matplotlib.ft2font import FT2Font
 
+    from kernelviz.drawing.colour import Content
     from kernelviz.records import Array
 
 
-INK = "#1a1a1a"
-GREY = "#4d4d4d"
-QUIET = "#6b6b6b"
+# Roles of colours; the look of a picture gives each its colour.
+INK = "ink"
+GREY = "grey"
+QUIET = "quiet"
 LINE_HEIGHT = 1.36
 
 Align: TypeAlias = Literal["left", "center", "right"]
@@ -33,7 +35,10 @@ Align: TypeAlias = Literal["left", "center", "right"]
 
 @dataclass(frozen=True)
 class Text:
-    """One line of text; ``x`` is its left, centre or right, as ``align`` states, ``y`` its baseline, or its middle."""
+    """One line of text; ``x`` is its left, centre or right, as ``align`` states, ``y`` its baseline, or its middle.
+
+    ``colour`` is a role, here and in every other item.
+    """
 
     x: float
     y: float
@@ -48,13 +53,21 @@ class Text:
 
 @dataclass(frozen=True)
 class Raster:
-    """Pixels (H, W, 3) uint8 in a box; each covers the same whole number of page pixels if the box allows it."""
+    """Pixels in a box; each covers the same whole number of page pixels if the box allows it."""
 
-    pixels: Array
+    content: Content
     left: float
     top: float
     width: float
     height: float
+
+    @cached_property
+    def pixels(self) -> Array:
+        """(H, W, 3) uint8: as on a page of the look ``page``."""
+        from kernelviz.drawing.colour import pixels_in
+        from kernelviz.drawing.looks import LOOKS
+
+        return pixels_in(LOOKS["page"], self.content)
 
 
 @dataclass(frozen=True)
@@ -93,11 +106,125 @@ Item: TypeAlias = Text | Raster | Rule | Strokes | Shape
 
 @dataclass(frozen=True)
 class Panel:
-    """Items in a box with its upper left corner at (0, 0); y grows downwards."""
+    """Items in a box with its upper left corner at (0, 0); y grows downwards.
+
+    A whole page also has a function that makes its ``parts``, from which it can be arranged in another way.
+    """
 
     items: tuple[Item, ...]
     width: float
     height: float
+    parts: Callable[[], PageParts] | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Box:
+    """The space for the body of a page, and the size of the smallest letters in it, in pixels."""
+
+    width: float
+    height: float
+    smallest: float
+
+
+@dataclass(frozen=True)
+class Body:
+    """The picture of a page without its texts, and its notices if they are not those of the page.
+
+    A ``fixed`` one is in whole pixels and must not be scaled.
+    """
+
+    panel: Panel
+    notices: tuple[str, ...] | None = None
+    fixed: bool = False
+
+
+@dataclass(frozen=True)
+class PageParts:
+    """The parts of a page.
+
+    Args:
+        title: The title; ``aside`` are words that may be beside it.
+        body: The picture with its colour bar, as on the page itself.
+        aside: The view or the settings; ``source`` is the model with its weights.
+        source: As above.
+        identity: The line below the title.
+        caption: The lines below the picture.
+        notices: Of the lines those that change the meaning: what is missing, clipped, or not finite.
+        versions: Functions that lay the body out for a box, from the whole body to less and less of it. What they
+            return is scaled to the box; the first whose letters are large enough is drawn.
+        hint: What to choose if none is.
+        size: Of the letters of the title.
+    """
+
+    title: str
+    body: Panel
+    aside: str = ""
+    source: str = ""
+    identity: str = ""
+    caption: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+    versions: tuple[Callable[[Box], Body], ...] = ()
+    hint: str = "Draw a page: --look page."
+    size: float = 40.0
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The lines around the picture that a look may leave out, each once."""
+        lines = dict.fromkeys(line for line in (self.identity, *self.caption, *self.notices) if line)
+        return tuple(line for line in lines if not any(line != other and line in other for other in lines))
+
+
+def scaled(panel: Panel, factor: float) -> Panel:
+    """A panel of another size, with all that is in it."""
+    result: list[Item] = []
+    for item in panel.items:
+        match item:
+            case Text():
+                size = _scaled_size(item, factor)
+                result.append(replace(item, x=item.x * factor, y=item.y * factor, size=size))
+            case Raster():
+                box = {side: getattr(item, side) * factor for side in ("left", "top", "width", "height")}
+                result.append(replace(item, **box))
+            case Rule():
+                ends = {end: getattr(item, end) * factor for end in ("x0", "y0", "x1", "y1", "width")}
+                result.append(replace(item, **ends))
+            case Strokes():
+                lines = tuple((x0 * factor, y0 * factor, x1 * factor, y1 * factor) for x0, y0, x1, y1 in item.lines)
+                result.append(replace(item, lines=lines, width=item.width * factor))
+            case Shape():
+                points = tuple((x * factor, y * factor) for x, y in item.points)
+                result.append(replace(item, points=points, width=item.width * factor))
+    return Panel(tuple(result), panel.width * factor, panel.height * factor)
+
+
+def _scaled_size(item: Text, factor: float) -> float:
+    """The size of a scaled text; of large letters a little less where hinting would make it too wide for its place."""
+    size = item.size * factor
+    if size < 22 or item.align != "left" or factor == 1:
+        return size
+    room = factor * drawn_width(item.text, item.size, bold=item.bold) + 1
+    smaller = (size * (1 - 0.01 * less) for less in range(8))
+    return next((each for each in smaller if drawn_width(item.text, each, bold=item.bold) <= room), size)
+
+
+def item_bottom(item: Item) -> float:
+    """The y at which an item ends."""
+    match item:
+        case Text():
+            return item.y + (0.6 if item.middle else 0.3) * item.size
+        case Raster():
+            return item.top + item.height
+        case Rule():
+            return max(item.y0, item.y1)
+        case Strokes():
+            return max(max(y0, y1) for _, y0, _, y1 in item.lines)
+        case Shape():
+            return max(y for _, y in item.points)
+
+
+def smallest_text(panel: Panel) -> float:
+    """The size of the smallest letters of a panel; infinite without any."""
+    return min((item.size for item in panel.items if isinstance(item, Text)), default=math.inf)
 
 
 def moved(panel: Panel, x: float, y: float) -> tuple[Item, ...]:
@@ -219,8 +346,8 @@ CONTENT = 1440  # pixels: the width that a mosaic aims for, and that the sizes b
 TITLE, IDENTITY, CAPTION, LABEL = 40.0, 27.0, 25.0, 25.0
 MARGIN = 56.0
 BAR_WIDTH, BAR_HEIGHT = 330.0, 15.0  # of a colour bar
-OUTLINE = "#c4c4c4"  # around a picture
-SEPARATOR = "#d9dce0"  # the line between parts of a page
+OUTLINE = "outline"  # around a picture
+SEPARATOR = "separator"  # the line between parts of a page
 
 
 def heading(title: str, identity: str, at: tuple[float, float], width: float, unit: float) -> tuple[list[Item], float]:
@@ -235,7 +362,7 @@ def heading(title: str, identity: str, at: tuple[float, float], width: float, un
 
 
 UNTRAINED = "not trained"
-BADGE, BADGE_INK = "#f5b700", INK
+BADGE, BADGE_INK = "badge", "badge ink"
 BADGE_SHARE = 0.0185  # of a page's width: the size of the badge's letters, nearly 12 pixels at a width of 640
 
 
@@ -312,7 +439,7 @@ class BarStyle:
 
 
 def colour_bar(
-    strips: Sequence[Array],
+    strips: Sequence[Content],
     ends: tuple[str, str],
     style: BarStyle,
     *,
@@ -326,7 +453,7 @@ def colour_bar(
     """A colour bar, and the y of its labels' baseline.
 
     Args:
-        strips: Pixels (1, W, 3) of each strip; they are below each other, ``pitch`` apart, touching without it.
+        strips: The pixels of each strip, one row; they are below each other, ``pitch`` apart, touching without it.
         ends: The labels of the left and the right end; an empty one is left out, with its tick.
         style: Sizes and distances.
         left: Where the strips begin.
@@ -338,7 +465,7 @@ def colour_bar(
     """
     tops = [top + number * (style.height if pitch is None else pitch) for number in range(len(strips))]
     width = int(right - left) if style.whole else right - left
-    items: list[Item] = [Raster(pixels, left, y, width, style.height) for pixels, y in zip(strips, tops, strict=True)]
+    items: list[Item] = [Raster(strip, left, y, width, style.height) for strip, y in zip(strips, tops, strict=True)]
     bottom = tops[-1] + style.height
     low, high = (text_width(end, style.size) for end in ends)
     labels: list[tuple[float, str, Align, bool]] = [(left, ends[0], "left", style.end_ticks)]

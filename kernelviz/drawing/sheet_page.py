@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 from itertools import repeat
 from typing import TYPE_CHECKING, TypedDict, Unpack, overload
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING, TypedDict, Unpack, overload
 import numpy as np
 
 from kernelviz.drawing import colour
+from kernelviz.drawing.captions import clipped_text, count_text, irregularities, is_cut
 from kernelviz.drawing.figures import PageFigure, add_items, draw_page
-from kernelviz.drawing.mosaic import make_mosaic
+from kernelviz.drawing.looks import LOOKS, find_look
+from kernelviz.drawing.mosaic import content_of, make_mosaic
 from kernelviz.drawing.page import (
     BAR_HEIGHT,
     BAR_WIDTH,
@@ -22,8 +25,11 @@ from kernelviz.drawing.page import (
     LINE_HEIGHT,
     MARGIN,
     QUIET,
+    TITLE,
     BarStyle,
+    Body,
     Item,
+    PageParts,
     Panel,
     Raster,
     Rule,
@@ -33,10 +39,12 @@ from kernelviz.drawing.page import (
     colour_bar,
     heading,
     moved,
+    outline,
     text_block,
     text_width,
 )
-from kernelviz.drawing.sheets import SMALLEST_UNIT, Sheet, make_sheet
+from kernelviz.drawing.sheets import SMALLEST_UNIT, Sheet, fit_sheet, make_sheet
+from kernelviz.errors import UsageError
 from kernelviz.records import as_bank, as_maps, is_untrained
 from kernelviz.views.kernel_views import OPPONENTS
 from kernelviz.wording import number_text
@@ -46,9 +54,11 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from kernelviz.drawing.colour import Palette, ScaleChoice
+    from kernelviz.drawing.colour import Content, Palette, ScaleChoice
+    from kernelviz.drawing.looks import Look, LookName
     from kernelviz.drawing.mosaic import Mosaic
-    from kernelviz.records import Array, Axis, Layout, Tiles
+    from kernelviz.drawing.page import Box
+    from kernelviz.records import Axis, Layout, Tiles
     from kernelviz.views.components import Basis
     from kernelviz.views.map_views import MapView
 
@@ -77,7 +87,111 @@ def mosaic_page(sheet: Sheet, mosaic: Mosaic) -> Panel:
         words, below = caption_block(sheet.caption, (margin + gutter, top), column - bar.width - gap, unit)
         items += [*words, *moved(bar, margin + inner - bar.width, top + 4 * unit)]
         bottom = max(below, top + bar.height)
-    return Panel(tuple(items), math.ceil(inner + 2 * margin), math.ceil(bottom + margin * 0.7))
+    return Panel(
+        tuple(items),
+        math.ceil(inner + 2 * margin),
+        math.ceil(bottom + margin * 0.7),
+        partial(_parts, sheet, tiles, bar, unit),
+    )
+
+
+def _headline(sheet: Sheet) -> tuple[str, str]:
+    """The title without the view, and the view."""
+    layer = str(sheet.recipe.get("layer") or "")
+    name = sheet.title.index(layer) + len(layer) if layer in sheet.title else 0
+    end = sheet.title.find(", ", name)
+    return (sheet.title, "") if end < 0 else (sheet.title[:end], sheet.title[end + 2 :])
+
+
+def _missing(sheet: Sheet) -> tuple[str, ...]:
+    """The lines that change what the picture means: tiles that are missing, values clipped or not finite."""
+    tiles, scale, marks = sheet.tiles, sheet.scale, sheet.marks
+    return (
+        *([count_text(tiles)] if is_cut(tiles) else []),
+        *([clipped_text(tiles, scale)] if scale.below + scale.above else []),
+        *(irregularities(tiles, scale, marks)[:1] if marks.nonfinite else []),
+    )
+
+
+TOO_LARGE = "Choose fewer tiles with --channels or --top, or draw a page: --look page."
+
+
+def _parts(sheet: Sheet, tiles: Panel, bar: Panel, unit: float) -> PageParts:
+    title, aside = _headline(sheet)
+    y = round(tiles.height + 26 * unit)
+    width = max(tiles.width, bar.width)
+    body = Panel((*tiles.items, *moved(bar, width - bar.width, y)), width, y + bar.height)
+    return PageParts(
+        title, body, aside, sheet.source, sheet.identity, sheet.caption, _missing(sheet),
+        (partial(_sheet_body, sheet),), hint=TOO_LARGE, size=TITLE * unit,
+    )  # fmt: skip
+
+
+def _sheet_body(sheet: Sheet, box: Box) -> Body:
+    """The tiles as large as fit into the box, in whole pixels, with an upright colour bar at their right."""
+    size = max(box.smallest, 20.0)
+    unit, gap = size / LABEL, 32.0
+    bar_width = upright_bar(sheet, 100, size).width
+    tiles, found = None, sheet
+
+    def fits(candidate: Sheet) -> bool:
+        nonlocal tiles, found
+        panel = tiles_panel(candidate, make_mosaic(candidate), unit)
+        if panel.width > box.width - bar_width - gap or panel.height > box.height:
+            return False
+        tiles, found = panel, candidate
+        return True
+
+    if not fit_sheet(sheet, box.width - bar_width - gap, box.height, fits, unit) or tiles is None:
+        return Body(Panel((Text(0, 0, "", 1.0),), 1, 1), fixed=True)  # letters that are too small
+    top = min((item.top for item in tiles.items if isinstance(item, Raster)), default=0.0)
+    bar = upright_bar(found, max(120.0, tiles.height - top), size)
+    items = (*tiles.items, *moved(bar, round(tiles.width + gap), top if tiles.height - top >= 120 else 0))
+    return Body(Panel(items, tiles.width + gap + bar.width, max(tiles.height, bar.height)), _missing(found), fixed=True)
+
+
+def upright_bar(sheet: Sheet, height: float, size: float) -> Panel:
+    """The colour bar upright, with its ends and 0 at its right; three for red, green and blue."""
+    tiles, scale = sheet.tiles, sheet.scale
+    low, high = _bar_ends(sheet)
+    wide, tall = 24.0, float(round(height))
+    ends = (scale.low, scale.high) if scale.kind != "tile" else (-1.0 if scale.signed else 0.0, 1.0)
+    items: list[Item] = []
+    if _has_parts(tiles):
+        foot, strips = math.ceil(size * LINE_HEIGHT), _strips(tiles, *ends, int(tall))
+        tall -= foot
+        for at, (strip, letter) in enumerate(zip(strips, tiles.parts, strict=True)):
+            items.append(Raster(_upright(strip), at * (wide + 6), 0, wide, tall))
+            items.append(Text(at * (wide + 6) + wide / 2, tall + foot - 4, letter[:1], size, QUIET, align="center"))
+        wide = 3 * wide + 12
+    else:
+        shades = colour.bar_levels(*ends, int(tall), signed=scale.signed, cmap=sheet.colours)
+        items.append(Raster(_upright(shades), 0, 0, wide, tall))
+        items.append(outline(0, 0, wide, tall))
+    labels = [(0.62 * size, high), (tall - 0.5 * size, low)]
+    if scale.low == scale.high:
+        labels = [(tall / 2, number_text(scale.low))]
+    elif scale.low < 0 < scale.high:
+        labels.append((tall * scale.high / (scale.high - scale.low), "0"))
+    kept: list[tuple[float, str]] = []
+    for y, text in labels:
+        if all(abs(y - other) > 1.2 * size for other, _ in kept):
+            kept.append((y, text))
+    items += [Text(wide + 12, y, text, size, QUIET, middle=True) for y, text in kept]
+    widest = max(text_width(text, size) for _, text in labels)
+    return Panel(tuple(items), wide + 14 + widest, height)
+
+
+def _upright(strip: Content) -> Content:
+    """A strip from left to right as one from below to above."""
+    if isinstance(strip, colour.Indexed):
+        return replace(strip, index=strip.index[:, ::-1].T)
+    return np.asarray(strip)[:, ::-1].swapaxes(0, 1)
+
+
+def _has_parts(tiles: Tiles) -> bool:
+    """Whether the colours of tiles have several parts, with a bar each."""
+    return tiles.values.ndim == 4 and tiles.parts != OPPONENTS
 
 
 def tiles_panel(sheet: Sheet, mosaic: Mosaic, unit: float) -> Panel:
@@ -95,7 +209,7 @@ def tiles_panel(sheet: Sheet, mosaic: Mosaic, unit: float) -> Panel:
     lowest = [item.y - (text_width(item.text, size) if item.upright else size) for item in columns]
     top = float(math.ceil(max(0.0, -min(lowest, default=0.0))))
     height, width = mosaic.pixels.shape[:2]
-    panel = Panel((Raster(mosaic.rgb, 0, 0, width, height), *columns), width, height)
+    panel = Panel((Raster(content_of(sheet, mosaic), 0, 0, width, height), *columns), width, height)
     named = (
         [Text(size / 2, top + height / 2, name, size, GREY, align="center", middle=True, upright=True)] if name else []
     )
@@ -246,7 +360,7 @@ def _heat_map(sheet: Sheet, mosaic: Mosaic, unit: float) -> Panel:
     beside = max(text_width(rows.labels[i], size) for i in down)
     left = float(math.ceil(name * LINE_HEIGHT + 10 * unit + beside + tick + 8 * unit))
     top = float(math.ceil(2 * size * LINE_HEIGHT + tick + 6 * unit))
-    items: list[Item] = [Raster(mosaic.rgb, left, top, width, height)]
+    items: list[Item] = [Raster(content_of(sheet, mosaic), left, top, width, height)]
     for i in across:
         x = left + grid.pad + (i + 0.5) * grid.zoom[1]
         half = text_width(columns.labels[i], size) / 2
@@ -277,7 +391,7 @@ def bar_panel(sheet: Sheet, unit: float) -> Panel:
     size = LABEL * unit
     low, high = _bar_ends(sheet)
     widest = max(text_width(part, size) for part in tiles.parts)
-    several = tiles.values.ndim == 4 and tiles.parts != OPPONENTS
+    several = _has_parts(tiles)
     left = float(round(max(34 * unit, widest + 12 * unit))) if several else 0.0
     room = left + text_width(low, size) + text_width(high, size) + size
     width = float(round(max(BAR_WIDTH * unit, room)))
@@ -286,12 +400,13 @@ def bar_panel(sheet: Sheet, unit: float) -> Panel:
     items, y = text_block([heading], 0, 0, size)
     y = float(round(y + 8 * unit))
     ends = (scale.low, scale.high) if scale.kind != "tile" else (-1.0 if scale.signed else 0.0, 1.0)
+    strips: Sequence[Content]
     if several:
         strips, pitch = _strips(tiles, *ends, int(width)), round(size * 1.12)
         for i, letter in enumerate(tiles.parts):
             items.append(Text(0, y + i * pitch + BAR_HEIGHT * unit / 2, letter, size, QUIET, middle=True))
     else:
-        strips, pitch = [colour.bar_pixels(*ends, int(width), signed=scale.signed, cmap=sheet.colours)], 0
+        strips, pitch = [colour.bar_levels(*ends, int(width), signed=scale.signed, cmap=sheet.colours)], 0
     drop = 12 * unit + size * 0.8
     style = BarStyle(BAR_HEIGHT * unit, size, drop, clear=size, tick=6 * unit, line=unit)
     if scale.low == scale.high:
@@ -304,14 +419,14 @@ def bar_panel(sheet: Sheet, unit: float) -> Panel:
     return Panel((*items, *bar), width, foot - drop + 12 * unit + size * 1.1)
 
 
-def _strips(tiles: Tiles, low: float, high: float, count: int) -> list[Array]:
+def _strips(tiles: Tiles, low: float, high: float, count: int) -> list[Content]:
     """A strip each for red, green and blue, or for the components that are drawn in other colours."""
     limit = max(abs(low), abs(high)) or 1.0
     scale = colour.Scale("layer", low / limit, high / limit, tiles.signed)
     share = np.linspace(scale.low, scale.high, count)
     if tiles.pictures:
         lighter, warmer = (colour.component_pixels(*pair)[None] for pair in ((share, 0 * share), (0 * share, share)))
-        return [lighter, warmer, colour.bar_pixels(low, high, count, signed=True)]
+        return [lighter, warmer, colour.bar_levels(low, high, count, signed=True)]
     rows = colour.rgb_pixels(np.stack([np.eye(3) * value for value in share], axis=1), scale)
     return [rows[i : i + 1] for i in range(3)]
 
@@ -338,6 +453,8 @@ class Choices(TypedDict, total=False):
     zoom: int | None
     layout: Layout | None
     palette: Palette
+    look: LookName
+    caption: bool
 
 
 @overload
@@ -359,6 +476,8 @@ def plot_kernels(
     zoom: int | None = None,
     layout: Layout | None = None,
     palette: Palette = "standard",
+    look: LookName = "page",
+    caption: bool = True,
 ) -> PageFigure | Axes:
     """Draw the kernels of one layer: a KernelBank, or a plain weight (out_channels, in_channels / groups, height, width).
 
@@ -373,13 +492,15 @@ def plot_kernels(
     ``palette="safe"`` is for every kind of colour vision: kernels as rgb are drawn as light–dark, yellow–blue and red–green
     planes too. The colours of the other views are safe already.
 
+    ``look`` is ``page``, ``slide``, ``dark`` or ``print``; ``caption=False`` leaves out identity and caption.
+
     Raises:
         UsageError: A shape, view, scale, colour map, palette or choice does not fit, or a weight may be of either layout.
     """
     bank = as_bank(kernels, transposed=transposed, layout=layout)
     draw = partial(make_sheet, bank, view=view, channels=channels, top=top, sort=sort, scale=scale, cmap=cmap)
     draw = partial(draw, palette=palette)
-    return _plot(draw, ax, columns, zoom)
+    return _plot(draw, ax, columns, zoom, find_look(look, caption=caption))
 
 
 class MapChoices(TypedDict, total=False):
@@ -395,6 +516,8 @@ class MapChoices(TypedDict, total=False):
     columns: int | None
     zoom: int | None
     palette: Palette
+    look: LookName
+    caption: bool
 
 
 @overload
@@ -415,6 +538,8 @@ def plot_features(
     columns: int | None = None,
     zoom: int | None = None,
     palette: Palette = "standard",
+    look: LookName = "page",
+    caption: bool = True,
 ) -> PageFigure | Axes:
     """Draw the feature maps of one layer: a FeatureMaps, or a plain array or tensor (C, H, W) or (1, C, H, W).
 
@@ -428,23 +553,31 @@ def plot_features(
     ``palette="safe"`` is for every kind of colour vision: the first component is drawn as light–dark, the second as
     orange–blue, and the third apart from them. The colours of the other reductions are safe already.
 
+    ``look`` is ``page``, ``slide``, ``dark`` or ``print``; ``caption=False`` leaves out identity and caption.
+
     Raises:
         UsageError: A shape, scale, palette or choice does not fit.
     """
     subject, view = as_maps(maps, volumes=True), reduce or "maps"
     choice = partial(make_sheet, subject, view=view, channels=channels, top=top, sort=sort, scale=scale, cmap=cmap)
-    return _plot(partial(choice, basis=basis, palette=palette), ax, columns, zoom)
+    return _plot(partial(choice, basis=basis, palette=palette), ax, columns, zoom, find_look(look, caption=caption))
 
 
-def _plot(draw: Callable[..., Sheet], ax: Axes | None, columns: int | None, zoom: int | None) -> PageFigure | Axes:
+def _plot(
+    draw: Callable[..., Sheet], ax: Axes | None, columns: int | None, zoom: int | None, look: Look
+) -> PageFigure | Axes:
     """A page of its own, or into an Axes."""
+    if ax is not None and (look.size or not look.caption):
+        raise UsageError(
+            "Size and caption are those of a page, and an Axes is none.", hint="Omit look or caption, or ax."
+        )
     sheet = draw(columns=columns, zoom=zoom)
     if ax is None:
-        return draw_sheet(sheet)
+        return draw_sheet(sheet, look)
     if zoom is None and sheet.tiles.layout == "grid":
         across = sheet.grid.arrangement.shape[1] // max(1, len(sheet.tiles.pictures))
         sheet = draw(columns=across, zoom=_zoom_for(ax, sheet))
-    return _draw_into(ax, sheet)
+    return _draw_into(ax, sheet, look)
 
 
 def _zoom_for(ax: Axes, sheet: Sheet) -> int:
@@ -453,13 +586,13 @@ def _zoom_for(ax: Axes, sheet: Sheet) -> int:
     return max(1, math.floor(grid.zoom[1] * min(0.88 * box.width / grid.width, 0.78 * box.height / grid.height)))
 
 
-def draw_sheet(sheet: Sheet) -> PageFigure:
+def draw_sheet(sheet: Sheet, look: Look = LOOKS["page"]) -> PageFigure:
     """A sheet as a page of its own."""
-    return draw_page(mosaic_page(sheet, make_mosaic(sheet)), sheet.recipe)
+    return draw_page(mosaic_page(sheet, make_mosaic(sheet)), sheet.recipe, look)
 
 
-def _draw_into(ax: Axes, sheet: Sheet) -> Axes:
-    """Draw tiles and bar in the coordinates of the Axes, with type of about 8 points."""
+def _draw_into(ax: Axes, sheet: Sheet, look: Look) -> Axes:
+    """Draw tiles and bar in the coordinates of the Axes, with type of about 8 points; its ground stays the caller's."""
     mosaic = make_mosaic(sheet)
     box = ax.get_window_extent()
     pixels_per_point = ax.get_figure(root=True).dpi / 72  # type: ignore[union-attr]
@@ -477,5 +610,5 @@ def _draw_into(ax: Axes, sheet: Sheet) -> Axes:
     ax.set(xlim=(0, total), ylim=(height, 0), aspect="equal", xticks=[], yticks=[])
     ax.set_axis_off()
     share = min(box.width / total, box.height / height)
-    add_items(ax, items, share / pixels_per_point)
+    add_items(ax, items, share / pixels_per_point, look)
     return ax

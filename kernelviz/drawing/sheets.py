@@ -31,7 +31,7 @@ from kernelviz.views.map_views import map_tiles
 from kernelviz.wording import runs_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from kernelviz.drawing.colour import Palette
     from kernelviz.records import Array, Axis, Layout, Recipe, Source, Tiles
@@ -207,13 +207,14 @@ def _grouped(
     zoom: int | None,
     digits: int,
     most_pixels: int,
+    fixed_unit: float = 0.0,
 ) -> Grid | None:
-    """The grid of ``plan_groups`` of so many columns; None if not one row fits."""
-    many, named = len(pictures), most_pixels <= FIGURE_PIXELS
+    """The grid of ``plan_groups`` of so many columns; None if not one row fits. ``fixed_unit`` is the scale of labels."""
+    many, named = len(pictures), most_pixels <= FIGURE_PIXELS or fixed_unit > 0
     letters = max(map(len, pictures)) if named else 0
     wide = (CONTENT - (across - 1) * (DIGIT * digits + 40)) / (across * many * 1.08)
     z = check_positive("zoom", zoom) or max(1, min(int(wide / tile[1]), BIGGEST_TILE // max(tile)))
-    gap, unit = _gap(z * min(tile)), SMALLEST_UNIT
+    gap, unit = _gap(z * min(tile)), fixed_unit or SMALLEST_UNIT
     apart = 0 if pictures == OPPONENTS else gap  # more than between pictures of one key
     for _ in range(4):  # type grows with the page that it makes wider
         pitch = max(tile[1] * z + gap, math.ceil(LETTER * (letters + 2) * unit if letters else 0))
@@ -221,7 +222,7 @@ def _grouped(
         spill = pitch - tile[1] * z - gap  # of a name to the right of its picture
         between = max(3 * gap, spill + math.ceil((DIGIT * digits + 40) * unit) if digits else 0)
         width = across * (group + between) - between
-        unit = max(SMALLEST_UNIT, width / CONTENT)
+        unit = fixed_unit or max(SMALLEST_UNIT, width / CONTENT)
     firsts = np.arange(across)[:, None] * (group + between)
     lefts = (firsts + np.arange(many) * pitch + (np.arange(many) > 0) * apart).reshape(-1)
     down = max(tile[0] * z + gap, math.ceil(LABEL_ROOM * unit) if digits else 0)
@@ -345,7 +346,10 @@ def _grid(
 
 @dataclass(frozen=True)
 class Sheet:
-    """All tiles of one picture with their positions, scale, texts and recipe; not drawn yet."""
+    """All tiles of one picture with their positions, scale, texts and recipe; not drawn yet.
+
+    ``source`` is the model with its weights; empty if it is unknown.
+    """
 
     tiles: Tiles
     grid: Grid
@@ -357,6 +361,7 @@ class Sheet:
     caption: tuple[str, ...]
     recipe: Recipe
     notes: tuple[str, ...] = ()
+    source: str = ""
 
     __repr__ = record_repr
 
@@ -433,6 +438,7 @@ def make_sheet(
         caption=caption(tiles, found_scale, marks, words.notes),
         recipe={**words.facts, **picture_facts(tiles, found_scale, grid, cmap), **palette_facts(palette)},
         notes=notes(tiles, found_scale, marks, words.notes),
+        source=held.source.label if held.source else "",
     )
 
 
@@ -487,6 +493,150 @@ def _lay_out_groups(tiles: Tiles, *, columns: int | None, zoom: int | None, most
         return grid, tiles
     shown = min(count, grid.arrangement.size // len(tiles.pictures))
     return grid, replace(tiles, values=tiles.values[:shown], numbers=tiles.numbers[:shown])
+
+
+LEAST, CUT = 24, 32  # pixels: the least side of a tile if all are shown in a box, and if some are left out
+
+
+def fit_sheet(sheet: Sheet, width: float, height: float, fits: Callable[[Sheet], bool], unit: float = 0.8) -> bool:
+    """Call ``fits`` with sheets of the same tiles in other arrangements, the largest first, until it returns True.
+
+    If the tiles were too small all together, there are fewer.
+
+    Args:
+        sheet: The sheet.
+        width: An estimate of the space for its tiles, in pixels.
+        height: As above.
+        fits: Whether a sheet with its labels fits into the space.
+        unit: The scale of its labels.
+    """
+    tiles = sheet.tiles
+    if tiles.rows is not None and tiles.columns is not None:
+        candidates = _tables_within(tiles, width, height)
+    elif tiles.pictures:
+        candidates = _groups_within(tiles, width, height, unit)
+    else:
+        candidates = _grids_within(tiles, width, height)
+    return any(fits(_rearranged(sheet, *candidate)) for candidate in candidates)
+
+
+def _rearranged(sheet: Sheet, grid: Grid, tiles: Tiles) -> Sheet:
+    """The sheet with these tiles and their marks."""
+    scale = sheet.scale
+    if scale.kind == "range":
+        finite = tiles.values[np.isfinite(tiles.values)]
+        below, above = (int(np.count_nonzero(each)) for each in (finite < scale.low, finite > scale.high))
+        scale = replace(scale, below=below, above=above)
+    return replace(sheet, tiles=tiles, grid=grid, scale=scale, marks=find_marks(tiles, scale))
+
+
+def _grids_within(tiles: Tiles, width: float, height: float) -> Iterator[tuple[Grid, Tiles]]:
+    """All tiles as large as possible; then, if they are small, fewer of them."""
+    count, (tall, wide) = len(tiles.values), tiles.values.shape[1:3]
+    regular = tiles.numbers == tuple(range(tiles.numbers[0], tiles.numbers[0] + count))
+    digits = 0 if regular or tiles.is_reduced else len(str(max(tiles.numbers)))
+    extra = LABEL_ROOM if digits else 0
+
+    def zoom_of(columns: int, shown: int) -> int:
+        rows = math.ceil(shown / columns)
+        fitting = ((width - (40 if rows > 1 else 0)) / columns / wide, ((height - 28) / rows - extra) / tall)
+        return max(0, int(min(*fitting, 2 * BIGGEST_TILE / max(tall, wide))))
+
+    for shown, least in ((count, LEAST), *((some, 0) for some in _fewer(count, (tall, wide), width, height - extra))):
+        usual = [
+            columns for columns in (*COLUMNS, *(range(3, 17) if shown <= 16 or digits else ())) if columns <= shown
+        ]
+        plans = {(zoom, columns) for columns in usual for zoom in _steps(zoom_of(columns, shown))}
+        part = replace(tiles, values=tiles.values[:shown], numbers=tiles.numbers[:shown])
+        for zoom, columns in sorted(plans, key=lambda plan: (-plan[0], plan[1])):
+            if zoom * min(tall, wide) >= least or zoom * max(tall, wide) >= 2 * least:
+                size = (tall, wide)
+                grid = plan_tiles(shown, size, columns=columns, zoom=zoom, digits=digits, most_pixels=BARE_PIXELS)
+                yield grid, tiles if tiles.is_reduced else part
+
+
+def _groups_within(tiles: Tiles, width: float, height: float, unit: float) -> Iterator[tuple[Grid, Tiles]]:
+    """As ``_grids_within`` for tiles of several pictures each, side by side."""
+    count, tall, wide = len(tiles.values), int(tiles.values.shape[1]), int(tiles.values.shape[2])
+    digits = 0 if tiles.is_reduced else len(str(max(tiles.numbers)))
+    numbers = (DIGIT * digits + 40) * unit if digits else 0.0  # before the first column
+    names = LABEL_ROOM * unit
+
+    def plan(shown: int, across: int, zoom: int) -> Grid | None:
+        return _grouped(shown, (tall, wide), tiles.pictures, across, zoom=zoom, digits=digits, most_pixels=BARE_PIXELS,
+                        fixed_unit=unit)  # fmt: skip
+
+    def plans(shown: int, zooms: Iterable[int]) -> list[Grid]:
+        found = [plan(shown, across, zoom) for zoom in zooms for across in range(1, min(shown, 16) + 1)]
+        fitting = [grid for grid in found if grid and grid.width <= width - numbers and grid.height <= height - names]
+        return sorted(fitting, key=lambda grid: (-grid.zoom[0], grid.width))
+
+    largest = max(1, int(min(width / wide, height / tall, 2 * BIGGEST_TILE / max(tall, wide))))
+    least = max(1, math.ceil(LEAST / max(tall, wide)))
+    for grid in plans(count, range(largest, least - 1, -1)):
+        yield grid, tiles
+    zoom = max(1, math.ceil(CUT / max(tall, wide)))
+    for shown in range(count - 1, 0, -1) if not tiles.is_reduced else ():
+        part = replace(tiles, values=tiles.values[:shown], numbers=tiles.numbers[:shown])
+        for grid in plans(shown, [zoom]):
+            yield grid, part
+
+
+def _steps(zoom: int) -> list[int]:
+    """This zoom, and smaller ones down to three quarters of it."""
+    return list(range(zoom, max(0, math.ceil(0.75 * zoom) - 3), -max(1, zoom // 24)))
+
+
+def _fewer(count: int, tile: tuple[int, int], width: float, height: float) -> list[int]:
+    """Numbers of tiles of which each is at least ``CUT`` pixels wide, the largest first."""
+    tall, wide = tile
+    zoom = max(1, math.ceil(CUT / max(tile)))
+    columns, rows = (max(1, int(space // pitch)) for space, pitch in
+                     ((width - 60, zoom * wide * 1.08 + 3), (height - 34, zoom * tall * 1.08 + 3)))  # fmt: skip
+    columns = max(even for even in (*COLUMNS, columns) if even <= columns) if columns > 16 else columns
+    most = columns * rows
+    return [
+        shown
+        for shown in dict.fromkeys(columns * left for left in range(rows, 0, -1))
+        if shown < count and shown <= most
+    ] + [1]
+
+
+def _tables_within(tiles: Tiles, width: float, height: float) -> Iterator[tuple[Grid, Tiles]]:
+    """A table or a heat map with as many of its rows and columns as fit, at least in small cells."""
+    if tiles.rows is None or tiles.columns is None:
+        raise ValueError("A table or a heat map has two axes.")
+    rows, columns = len(tiles.rows.labels), len(tiles.columns.labels)
+    heat = tiles.layout == "heatmap"
+    tall, wide = (1, 1) if heat else tiles.values.shape[1:3]
+    room_across, room_down = width - 150, height - 110
+    if heat:
+        zoom = max(3, math.floor(min(room_across / columns, room_down / rows, BIGGEST_TILE / 3)))
+        for z in _steps(zoom):
+            grid, down, across = plan_heat_map(
+                min(rows, int(room_down // z)), min(columns, int(room_across // z)), zoom=z, most_pixels=BARE_PIXELS
+            )
+            yield grid, _cut(tiles, tiles.values[:, :down, :across], down, across)
+        return
+    plans = set()
+    for bands in range(1, 5 if rows <= 8 else 2):
+        across = math.ceil(columns / bands)
+        fitting = (
+            room_across / across / wide,
+            (height - 64 * bands) / rows / bands / tall,
+            BIGGEST_TILE / 3 / max(tall, wide),
+        )
+        plans |= {(zoom, across) for zoom in _steps(int(min(fitting)))}
+    least = math.ceil(LEAST / max(tall, wide))
+    for zoom, across in sorted(plans, reverse=True):
+        if zoom >= least:
+            yield plan_table(rows, columns, (tall, wide), band=across, zoom=zoom, most_pixels=BARE_PIXELS), tiles
+    for share in np.arange(1.0, 0.3, -0.05):
+        down, across = (max(1, min(most, int(share * space // (side * least * 1.08 + 2)))) for most, space, side in
+                        ((rows, room_down, tall), (columns, room_across, wide)))  # fmt: skip
+        table = tiles.values.reshape(rows, columns, *tiles.values.shape[1:])[:down, :across]
+        part = _cut(tiles, table.reshape(-1, *tiles.values.shape[1:]), down, across)
+        yield plan_table(down, across, (tall, wide), band=across, zoom=least, most_pixels=BARE_PIXELS), part
 
 
 def _cut(tiles: Tiles, values: Array, rows: int, columns: int) -> Tiles:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kernelviz.drawing.colour import Indexed
+from kernelviz.drawing.looks import find_look
 from kernelviz.drawing.page import (
     CAPTION,
     GREY,
@@ -15,13 +18,16 @@ from kernelviz.drawing.page import (
     MARGIN,
     PAGE_WIDTH,
     QUIET,
+    Body,
     Item,
+    PageParts,
     Panel,
     Raster,
     Rule,
     Text,
     caption_block,
     heading,
+    moved,
     outline,
     text_block,
     text_width,
@@ -32,6 +38,8 @@ from kernelviz.wording import PART, counted, number_text, numbers_text, sentence
 
 if TYPE_CHECKING:
     from kernelviz.drawing.figures import PageFigure
+    from kernelviz.drawing.looks import LookName
+    from kernelviz.drawing.page import Box
     from kernelviz.records import Array, Source
     from kernelviz.views.statistics import ChannelStatistics
 
@@ -39,7 +47,8 @@ if TYPE_CHECKING:
 LEFT, RIGHT = 392.0, 1520.0
 TALL, APART = 210, 52.0
 _LARGEST = float(np.finfo(np.float64).max)
-LINE, SPAN, DEAD, ZERO = (33, 102, 172), (198, 219, 239), (110, 110, 110), (180, 180, 180)
+ROLES = ("paper", "series", "span", "dead", "zero line")
+PAPER, LINE, SPAN, DEAD, ZERO = range(len(ROLES))
 
 
 @dataclass(frozen=True)
@@ -55,14 +64,19 @@ class Strip:
     percent: bool = False
 
 
-def plot_statistics(statistics: ChannelStatistics, source: Source | None = None) -> PageFigure:
+def plot_statistics(
+    statistics: ChannelStatistics, source: Source | None = None, *, look: LookName = "page", caption: bool = True
+) -> PageFigure:
     """Draw a layer's channels over many images: mean and deviation, the range of values, and the share of zeros.
 
     Channels with one value everywhere are grey from top to bottom. ``source`` is the source of the layer.
+
+    ``look`` is ``page``, ``slide``, ``dark`` or ``print``; ``caption=False`` leaves out identity and caption.
     """
     from kernelviz.drawing.figures import draw_page
 
-    return draw_page(statistics_page(statistics, source), statistics_recipe(statistics, source))
+    recipe = statistics_recipe(statistics, source)
+    return draw_page(statistics_page(statistics, source), recipe, find_look(look, caption=caption))
 
 
 def statistics_recipe(statistics: ChannelStatistics, source: Source | None = None) -> dict[str, Any]:
@@ -90,7 +104,35 @@ def statistics_page(statistics: ChannelStatistics, source: Source | None = None)
         top += TALL + APART
     items += _axis(len(statistics.mean), top - APART)
     words, below = caption_block(_caption(statistics), (MARGIN, top + 34), PAGE_WIDTH - 2 * MARGIN, 1.0)
-    return Panel((*items, *words), PAGE_WIDTH, round(below + MARGIN * 0.7))
+    parts = lambda: PageParts(  # noqa: E731
+        title, _body(statistics, TALL), "", source.label if source else "", identity, tuple(_caption(statistics)),
+        _lost(statistics), (partial(_boxed, statistics),), "Choose another layer, or draw a page: --look page.",
+    )  # fmt: skip
+    return Panel((*items, *words), PAGE_WIDTH, round(below + MARGIN * 0.7), parts)
+
+
+def _body(statistics: ChannelStatistics, tall: int) -> Panel:
+    """The panels, each of this height, and the axis of channels."""
+    items: list[Item] = []
+    top = 0.0
+    for strip in strips(statistics):
+        items += _panel(strip, statistics.dead, top, tall)
+        top += tall + APART
+    items += _axis(len(statistics.mean), top - APART)
+    return Panel(
+        moved(Panel(tuple(items), 0, 0), -MARGIN, 0), PAGE_WIDTH - 2 * MARGIN, top - APART + 14 + 1.3 * CAPTION
+    )
+
+
+def _boxed(statistics: ChannelStatistics, box: Box) -> Body:
+    room = box.height * LABEL / (1.02 * box.smallest) - 50
+    return Body(_body(statistics, min(TALL, int(room / len(strips(statistics)) - APART))))
+
+
+def _lost(statistics: ChannelStatistics) -> tuple[str, ...]:
+    """The line about values that are not finite."""
+    lost = int(statistics.nonfinite.sum())
+    return (f"{lost:,} values are not finite and left out",) if lost else ()
 
 
 def strips(statistics: ChannelStatistics) -> list[Strip]:
@@ -115,16 +157,16 @@ def _strip(name: str, words: str, spans: tuple[Array, Array], marks: Array | Non
     return Strip(name, words, low, high if high / 2 > low / 2 else low + 1.0, spans, marks)
 
 
-def _panel(strip: Strip, dead: Array, top: float) -> list[Item]:
+def _panel(strip: Strip, dead: Array, top: float, tall: int = TALL) -> list[Item]:
     items: list[Item] = [Text(MARGIN, top + LABEL, strip.name, LABEL, INK, bold=True)]
     lines, _ = text_block(wrap(strip.words, LABEL, LEFT - MARGIN - 150), MARGIN, top + 1.5 * LABEL, LABEL, colour=QUIET)
     items += lines
-    items.append(Raster(painted(strip, dead), LEFT, top, RIGHT - LEFT, TALL))
-    items.append(outline(LEFT, top, RIGHT - LEFT, TALL))
+    items.append(Raster(painted(strip, dead, tall), LEFT, top, RIGHT - LEFT, tall))
+    items.append(outline(LEFT, top, RIGHT - LEFT, tall))
     ticks = {strip.low, 0.0, strip.high}
     taken: list[float] = []
     for value in sorted(ticks, key=lambda tick: tick == 0):
-        y = top + TALL * float(_share(strip, value))
+        y = top + tall * float(_share(strip, value))
         if all(abs(y - other) > 1.3 * LABEL for other in taken):
             text = f"{100 * value:.0f} %" if strip.percent else number_text(value, plus=strip.low < 0)
             items.append(Text(LEFT - 16, y, text, LABEL, GREY, align="right", middle=True))
@@ -133,14 +175,14 @@ def _panel(strip: Strip, dead: Array, top: float) -> list[Item]:
     return items
 
 
-def painted(strip: Strip, dead: Array) -> Array:
-    """The panel's pixels (H, W, 3): the span of each channel pale, its mark dark; dead channels grey.
+def painted(strip: Strip, dead: Array, height: int = TALL) -> Indexed:
+    """The panel's pixels (H, W), indices of ``ROLES``: the span of each channel pale, its mark dark; dead channels grey.
 
     If there are more channels than columns of pixels, a column shows the union of its channels' spans, over grey if one
     of them is dead.
     """
-    height, width = TALL, int(RIGHT - LEFT)
-    pixels = np.full((height, width, 3), 255, np.uint8)
+    width = int(RIGHT - LEFT)
+    pixels = np.full((height, width), PAPER, np.uint8)
     channels = len(dead)
     starts = np.arange(channels) * width // channels
     ends = np.maximum(starts + 1, (np.arange(channels) + 1) * width // channels - (channels <= width // 4))
@@ -156,9 +198,8 @@ def painted(strip: Strip, dead: Array) -> Array:
             if row >= 0 and not dead[number]:
                 pixels[max(0, row - 1) : row + 2, columns[number]] = LINE
     zero = int(_rows(strip, np.zeros(1), height)[0])
-    blank = (pixels[zero] == 255).all(axis=1)
-    pixels[zero][blank] = ZERO
-    return pixels
+    pixels[zero][pixels[zero] == PAPER] = ZERO
+    return Indexed(pixels, ROLES)
 
 
 def _share(strip: Strip, values: Any) -> Any:
@@ -203,8 +244,7 @@ def _caption(statistics: ChannelStatistics) -> list[str]:
         channel = int(np.nanargmax(highest))
         image = statistics.images[int(statistics.image[channel])]
         lines.append(f"The largest value of all, {number_text(float(highest[channel]))}: channel {channel}, {image}")
-    if lost := int(statistics.nonfinite.sum()):
-        lines.append(f"{lost:,} values are not finite and left out")
+    lines += _lost(statistics)
     if len(statistics.mean) > RIGHT - LEFT:
         lines.append("More channels than columns of pixels: a column shows several")
     return [*lines, *map(sentence, statistics.notes)]

@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelviz.drawing.colour import CHEQUER_DARK, CHEQUER_LIGHT, INKS, RD_BU
+from kernelviz.drawing.colour import BLANK, BROKEN, CHEQUER_DARK, CHEQUER_LIGHT, PAPER, Indexed, TintRamp
 from kernelviz.drawing.page import (
     INK,
     LINE_HEIGHT,
+    Body,
     Item,
+    PageParts,
     Panel,
     Raster,
     Rule,
@@ -31,27 +34,23 @@ from kernelviz.drawing.page import (
 from kernelviz.wording import fixed_text, value_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from kernelviz.drawing.page import Box
     from kernelviz.records import Array
 
 
 CELL = 96.0
 LEGIBLE = 20.82  # the smallest digits that are still nine pixels high if the widest page is shown 640 pixels wide
 SHARE = 0.85  # of the width of its cell that a number takes at most
-DARK, DIM, FAINT = "#17191f", "#5a626e", "#8a929c"
-LINE, BORDER, DASH = "#c6cad0", "#7d8590", "#8d949c"
-BROKEN, CHEQUER = (222, 222, 222), (INKS[CHEQUER_DARK][0], INKS[CHEQUER_LIGHT][0])
-PATTERN = np.repeat(np.array(CHEQUER, np.uint8)[np.indices((4, 4)).sum(axis=0) % 2][..., None], 3, axis=-1)
-WHITE = (255, 255, 255)
-BLANK = (236, 239, 242)  # where there is no number to show
-# Blue and red through the white of the page, which is the zero of every matrix; dark digits are legible on the middle half.
-PALE = (RD_BU[3], RD_BU[4], WHITE, RD_BU[6], RD_BU[7])
-FULL = (*RD_BU[:5], WHITE, *RD_BU[6:])
+DARK, DIM, FAINT = "dark", "dim", "faint"
+LINE, BORDER, DASH = "line", "border", "dash"
+CHEQUER = np.array([CHEQUER_DARK, CHEQUER_LIGHT], np.uint8)
+PATTERN = Indexed(CHEQUER[np.indices((4, 4)).sum(axis=0) % 2], TintRamp(pale=False))
 STEPS = 100  # of the colours on each side of zero
 MOST_AT_ONCE = 1 << 18  # values whose colours are computed at once
 MOST_DIGITS = 10_000  # numbers of a matrix: more do not fit on a page
-CUT = "#{:02x}{:02x}{:02x}".format(*RD_BU[2])  # the corner of a cell whose negative number became 0
+CUT = "cut"  # the corner of a cell whose negative number became 0
 RANGE = 1000.0  # the largest size is at most this many times the smallest one that has a tint of its own
 
 
@@ -79,15 +78,11 @@ class Tint:
                 share = size / (self.limit or 1.0)
             return np.asarray(np.sign(np.nan_to_num(values)) * np.rint(STEPS * np.clip(share, 0, 1)) / STEPS)
 
-    def pixels(self, values: Array) -> Array:
-        """(h, w, 3) uint8."""
-        anchors = PALE if self.pale else FULL
-        positions = np.linspace(-1, 1, len(anchors))
-        levels = np.arange(-STEPS, STEPS + 1) / STEPS
-        mixed = [np.interp(levels, positions, channel) for channel in zip(*anchors, strict=True)]
-        colours = np.asarray(np.rint(np.stack(mixed, -1)), np.uint8)
-        found = [colours[np.rint(STEPS * self.shares(band)).astype(np.intp) + STEPS] for band in _bands(values)]
-        return np.concatenate([*found, np.empty((0, 3), np.uint8)]).reshape(*values.shape, 3)
+    def indexed(self, values: Array, *, digits: bool = False) -> Indexed:
+        """The colours of values (h, w); ``digits`` is whether the cells contain them as numbers, too."""
+        found = [(np.rint(STEPS * self.shares(band)) + STEPS).astype(np.uint8) for band in _bands(values)]
+        levels = np.concatenate([*found, np.empty(0, np.uint8)]).reshape(values.shape)
+        return Indexed(levels, TintRamp(self.pale, digits))
 
 
 def page_tint(*values: Array | None, more: Iterable[float] = (), pale: bool = True) -> Tint:
@@ -122,7 +117,8 @@ class Cells:
     ``tint`` is the scale of the colours. Digits are ``texts``, or else the values with ``decimals`` decimals; without them
     each is written by ``value_text``. ``bold`` marks the cells that take part. ``padding`` is dashed, ``stretched`` cells
     have an inner frame, ``unread`` ones are hatched. ``hidden`` digits are left out, ``short``
-    ones are not written in full. ``pending`` cells, not computed yet, are empty with a dot.
+    ones are not written in full. ``pending`` cells, not computed yet, are empty with a dot. ``blank`` ones are grey, as
+    they have no number.
     """
 
     values: Array
@@ -137,6 +133,7 @@ class Cells:
     hidden: Array | None = None
     short: Array | None = None
     pending: Array | None = None
+    blank: Array | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -240,14 +237,15 @@ def digits_panel(cells: Cells, cell: float, legible: float = LEGIBLE) -> Panel:
     return cells_panel(short, cell, digit_size([short], cell, legible=legible))
 
 
-def tints(cells: Cells, *, digits: bool) -> Array:
-    """(h, w, 3) uint8: the colours of the cells; what is not finite is grey beside digits, else chequered."""
-    colours = cells.tint.pixels(cells.values)
-    colours[cells.broken] = BROKEN
+def tints(cells: Cells, *, digits: bool) -> Indexed:
+    """The colours of the cells; what is not finite is grey beside digits, else chequered."""
+    colours = cells.tint.indexed(cells.values, digits=digits)
+    colours.index[cells.broken] = BROKEN
     if not digits:
         rows, columns = np.nonzero(cells.broken)
-        colours[rows, columns] = np.array(CHEQUER)[(rows + columns) % 2, None]
-    colours[cells.mask("empty") | cells.mask("pending")] = 255
+        colours.index[rows, columns] = CHEQUER[(rows + columns) % 2]
+    colours.index[cells.mask("empty") | cells.mask("pending")] = PAPER
+    colours.index[cells.mask("blank")] = BLANK
     return colours
 
 
@@ -493,7 +491,6 @@ def arrow_items(x0: float, y: float, x1: float, width: float = 3.0) -> tuple[Ite
 
 
 DISC = 15.0  # radius
-ON_DISC = "#ffffff"
 
 
 def circle(x: float, y: float, radius: float) -> tuple[tuple[float, float], ...]:
@@ -505,7 +502,7 @@ def circle(x: float, y: float, radius: float) -> tuple[tuple[float, float], ...]
 def disc(x: float, y: float, letter: str) -> list[Item]:
     """A letter on a black disc."""
     return [
-        Shape(circle(x, y, DISC), DARK), Text(x, y, letter, SMALL, ON_DISC, bold=True, align="center", middle=True),
+        Shape(circle(x, y, DISC), DARK), Text(x, y, letter, SMALL, "on dark", bold=True, align="center", middle=True),
     ]  # fmt: skip
 
 
@@ -569,7 +566,7 @@ def tint_bar(tint: Tint, height: float) -> LabelledPicture:
     if tint.unit:
         values = np.sign(shares) * tint.unit * np.expm1(np.abs(shares) * np.log1p(tint.limit / tint.unit))
     items: list[Item] = [
-        Raster(tint.pixels(values[:, None]), 0, 0, BAR_WIDTH, height),
+        Raster(tint.indexed(values[:, None], digits=tint.pale), 0, 0, BAR_WIDTH, height),
         outline(0, 0, BAR_WIDTH, height, colour=BORDER, line=1.6),
     ]
     widest = 0.0
@@ -599,11 +596,16 @@ def worksheet(
     *,
     counted: tuple[int, int] | None = None,
     lines: Sequence[str] = (),
+    source: str = "",
+    notices: Sequence[str] = (),
+    fewer: Sequence[Callable[[Box], Body]] = (),
+    aside: str = "",
 ) -> Panel:
     """The whole page: heading, body, the panels of ``foot`` at their x, and the caption.
 
     The caption has ``lines`` of its own under a rule, then the ``notes`` one after the other. ``counted``, the step and the
-    number of steps, starts the notes in a fixed width: the rest does not move.
+    number of steps, starts the notes in a fixed width: the rest does not move. ``source``, ``notices``, ``fewer`` (the
+    versions with less in them) and ``aside`` (instead of the settings) are those of the parts of the page.
     """
     inner = max(NARROWEST - 2 * MARGIN, body.width, *(x + panel.width for x, panel in foot or [(0, body)]))
     items, y = _heading(drawable(title, bold=True), drawable(settings), inner)
@@ -621,7 +623,55 @@ def worksheet(
         words, y = text_block(broken, MARGIN, y + 4, SMALL, colour=DIM)
         items += words
     words, below = _caption([note for note in notes if note], counted, y, inner)
-    return Panel((*items, *words), math.ceil(inner + 2 * MARGIN), math.ceil(below + 26))
+    texts = [line for line in (*lines, *notes) if line]
+    parts = partial(
+        worksheet_parts, title, aside or settings, body, foot, texts, source=source, notices=notices, fewer=fewer
+    )
+    return Panel((*items, *words), math.ceil(inner + 2 * MARGIN), math.ceil(below + 26), parts)
+
+
+def tallest_of(box: Box) -> float:
+    """How tall the body of such a page may be so that its letters are large enough in the box."""
+    return box.height * SMALL / (1.01 * box.smallest)
+
+
+def refitted(page: Callable[[float], Panel], box: Box) -> Body:
+    """The body of a page that is made for a height; without its foot if it is too tall with it."""
+    tallest = tallest_of(box)
+    parts = page(tallest).parts
+    if parts is None:
+        raise ValueError("The page has no parts.")
+    found = parts()
+    versions = [version(box) for version in found.versions[:3]] or [Body(found.body)]
+    best = next((body for body in versions if body.panel.height <= tallest), versions[-1])
+    return replace(best, notices=found.notices)
+
+
+def worksheet_parts(
+    title: str,
+    settings: str,
+    body: Panel,
+    foot: Sequence[tuple[float, Panel]],
+    caption: Sequence[str],
+    *,
+    source: str = "",
+    notices: Sequence[str] = (),
+    fewer: Sequence[Callable[[Box], Body]] = (),
+) -> PageParts:
+    """The parts of such a page: in a small box only the first of the panels of the foot, or none."""
+    y = body.height + 46
+    whole = [*body.items, *(item for x, panel in foot for item in moved(panel, x, y))]
+    width = max([body.width, *(x + panel.width for x, panel in foot)])
+    both = Panel(tuple(whole), width, max([body.height, *(y + panel.height for _, panel in foot)]))
+    versions: list[Callable[[Box], Body]] = [lambda _: Body(both)]
+    if len(foot) > 1:
+        versions.append(lambda _: Body(stacked([body, foot[0][1]], 46)))
+    if foot:
+        versions.append(lambda _: Body(body))
+    return PageParts(
+        title, both, settings, source, "", tuple(caption), tuple(notices), (*versions, *fewer),
+        "Choose smaller sizes, or draw a page: --look page.", TITLE,
+    )  # fmt: skip
 
 
 def _caption(notes: Sequence[str], counted: tuple[int, int] | None, y: float, room: float) -> tuple[list[Item], float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -11,7 +10,8 @@ import numpy as np
 from kernelviz.arithmetic.operations import TransposedConvolution
 from kernelviz.arithmetic.steps import exact_sum
 from kernelviz.arithmetic.windows import size_text
-from kernelviz.drawing.animations import Animation
+from kernelviz.drawing.animations import make_animation
+from kernelviz.drawing.looks import find_look
 from kernelviz.drawing.page import INK, Panel, Text, moved, text_width, wrap
 from kernelviz.drawing.worksheets import (
     CELL,
@@ -55,6 +55,8 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from kernelviz.arithmetic.steps import Step
+    from kernelviz.drawing.animations import Animation
+    from kernelviz.drawing.looks import LookName
     from kernelviz.drawing.page import Item
     from kernelviz.drawing.worksheets import Tint
     from kernelviz.explain.plots import Stamp
@@ -312,7 +314,13 @@ MotionView = Literal["window", "stamps"]
 
 
 def animate_convolution(
-    worked: Walkthrough, *, channel: int = 0, fps: float | None = None, view: MotionView = "window"
+    worked: Walkthrough,
+    *,
+    channel: int = 0,
+    fps: float | None = None,
+    view: MotionView = "window",
+    look: LookName = "page",
+    caption: bool = True,
 ) -> Animation:
     """Animate the window over the input, one frame per output cell; ``save_picture`` writes it as GIF or WebP.
 
@@ -323,6 +331,8 @@ def animate_convolution(
             frame is shown for at least 3 seconds.
         view: ``window`` (a transposed convolution is drawn as a convolution over the stretched and padded input), or
             ``stamps``, added one after the other, for a transposed convolution of one channel.
+        look: ``page``, ``slide`` (1280 × 720 pixels, large type), ``dark`` or ``print``.
+        caption: Whether identity and caption are drawn; without them they are only in the recipe.
 
     Raises:
         UsageError: There are more than 400 frames, or the channel, view or speed is not valid; or for stamps it is not
@@ -332,18 +342,14 @@ def animate_convolution(
         raise UsageError(f"The steps a second must be between 0.01 and 50, but got {fps:g}.")
     if view not in ("window", "stamps"):
         raise UsageError(f"The view must be window or stamps, but got {view!r}.")
+    chosen = find_look(look, caption=caption)
     pages, durations = (_window if view == "window" else _stamps)(worked, channel)
     if fps is not None:
         durations = [max(20, round(100 / fps) * 10)] * len(pages)
     durations[-1] = max(LAST, durations[-1])
-    width, height = (math.ceil(max(getattr(page, side) for page in pages)) for side in ("width", "height"))
     name = "animation" if view == "window" else "stamps-animation"
     recipe = explaining_recipe(worked, view=name, at=None, channel=channel)
-    return Animation(
-        tuple(replace(page, width=width, height=height) for page in pages),
-        tuple(durations),
-        {**recipe, "durations": [durations[0], durations[-1]]},
-    )
+    return make_animation(pages, durations, recipe, chosen)
 
 
 def _window(worked: Walkthrough, channel: int) -> tuple[list[Panel], list[int]]:

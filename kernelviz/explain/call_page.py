@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernelviz.arithmetic.windows import window
+from kernelviz.drawing.colour import plain
+from kernelviz.drawing.looks import find_look
 from kernelviz.drawing.page import (
     INK,
     LINE_HEIGHT,
     SEPARATOR,
+    Body,
     Item,
     Panel,
     Raster,
@@ -30,7 +33,6 @@ from kernelviz.drawing.page import (
     wrap,
 )
 from kernelviz.drawing.worksheets import (
-    BLANK,
     BORDER,
     DARK,
     DASH,
@@ -76,7 +78,9 @@ from kernelviz.wording import counted, inflected
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from kernelviz.drawing.colour import Content
     from kernelviz.drawing.figures import PageFigure
+    from kernelviz.drawing.looks import LookName
     from kernelviz.explain.call_code import Code
     from kernelviz.records import Array, KernelBank
 
@@ -88,7 +92,7 @@ MIDDLE_BELOW_HEAD = 24.0
 PLANE, SHIFT, MOST_PLANES = 74.0, 27.0, 3
 GRID = (141.0, 256.0)
 LARGEST_PITCH, SMALLEST_PITCH = 32.0, 6.0
-DARKER, SIDE_FILL = (205, 211, 217), "#eef0f3"
+BLANK, DARKER, SIDE_FILL = "blank", "darker blank", "side"
 MOST_VALUES = 1 << 20  # of a map that is computed for the picture
 DRAWN = ("Conv2D", "Convolution2D", "Conv2d", "LazyConv2d")
 """The layers that are drawn."""
@@ -102,7 +106,13 @@ _COLUMN_OF = {
 
 
 def plot_call(
-    call: Call | str, *, image: object = None, kernels: object = None, kernel: int | None = None
+    call: Call | str,
+    *,
+    image: object = None,
+    kernels: object = None,
+    kernel: int | None = None,
+    look: LookName = "page",
+    caption: bool = True,
 ) -> PageFigure:
     """Draw a 2-D convolution as Keras or torch writes it: each argument joined by a letter to its part of the picture.
 
@@ -112,6 +122,8 @@ def plot_call(
         kernels: The kernels to draw: a ``KernelBank``, a tensor or an array of the shape of the call's weight. With an
             image one of the maps is computed. Without them the kernels are grey.
         kernel: The kernel that is enlarged, and whose map is shown. Default: the one with the largest norm.
+        look: ``page``, ``slide`` (1280 × 720 pixels, large type), ``dark`` or ``print``.
+        caption: Whether identity and caption are drawn; without them they are only in the recipe.
 
     Raises:
         UsageError: The call is no call or another layer, or image or kernels have another shape.
@@ -125,9 +137,7 @@ def plot_call(
         raise UsageError(what, hint="For example plot_call('Conv2D(32, 3, input_shape=(28, 28, 1))')")
     check_drawable(call)
     page = _Page(call, _pixels(image), None if kernels is None else as_bank(kernels), kernel)
-    figure = draw_page(page.panel())
-    figure.recipe = call_recipe(call, page)
-    return figure
+    return draw_page(page.panel(), call_recipe(call, page), find_look(look, caption=caption))
 
 
 def check_drawable(call: Call, hint: str = "") -> None:
@@ -208,6 +218,7 @@ class _Page:
 
     def __init__(self, call: Call, image: Array | None, bank: KernelBank | None, kernel: int | None) -> None:
         self.call = call
+        self.face = FACE
         self.known = None not in (*call.input_size, *call.output_size)
         self.bank = bank
         self.weight: Array | None = None
@@ -453,9 +464,25 @@ class _Page:
         code, y = self._second(y + 34, other)
         items += code
         title = "One line, taken apart"
+        source = self.bank.source.label if self.bank is not None and self.bank.source else ""
+        grey = ["grey kernels: not trained"] if self.bank is None else []
+        fewer = [lambda _: Body(self._line(parameters=True)), lambda _: Body(self._line(parameters=False))]
         return worksheet(
-            title, f"a convolution in {framework} and in {other}", Panel(tuple(items), WIDTH, y), [], self.notes()
-        )
+            title, f"a convolution in {framework} and in {other}", Panel(tuple(items), WIDTH, y), [], self.notes(),
+            source=source, notices=grey, fewer=fewer,
+        )  # fmt: skip
+
+    def _line(self, *, parameters: bool) -> Panel:
+        """The first line and the columns with smaller blocks, and perhaps the parameters."""
+        self.face = 0.75 * FACE
+        items, y = self._code(self._typed(), 0.0, FRAMEWORKS[self.call.framework], WIDTH)
+        parts, y = self._columns(y + 44)
+        items += parts
+        self.face = FACE
+        if parameters:
+            words, y = self._parameters(y + 48)
+            items += words
+        return Panel(tuple(items), WIDTH, y)
 
     def _code(self, pieces: Sequence[tuple[str, str]], y: float, label: str, room: float) -> tuple[list[Item], float]:
         """A line of code with discs above what it sets; returns the y below it."""
@@ -518,8 +545,11 @@ class _Page:
                 beside = 0.0 if two else text_width(word, HEAD, bold=True) + 14
                 items.append(Text(x + beside, top + (HEAD + 8 if two else 0), size, HEAD, DIM))
         top += (HEAD + 8 if two else 0) + MIDDLE_BELOW_HEAD
-        tall = max(FACE, *(face[0] / 2 + depth + FACE / 2 for face, depth in zip(sides.values(), depths, strict=True)))
-        middle = top + tall - FACE / 2
+        tall = max(
+            self.face,
+            *(face[0] / 2 + depth + self.face / 2 for face, depth in zip(sides.values(), depths, strict=True)),
+        )
+        middle = top + tall - self.face / 2
         items += self._block(
             spots["input"][0] + pad_left, middle, sides["input"], depths[0], channels=call.in_channels, name="input"
         )
@@ -536,7 +566,7 @@ class _Page:
             items += plot
             end = spots["activation"][0] + width
         items += arrow_items(end + 14, middle, spots["output"][0] - 14, 2.6)
-        below = middle + FACE / 2 + max(0.0, margin[1] - (FACE - sides["input"][0]) / 2) + 30
+        below = middle + self.face / 2 + max(0.0, margin[1] - (self.face - sides["input"][0]) / 2) + 30
         bottom = below
         for name, notes in texts.items():
             if name in spots:
@@ -562,11 +592,11 @@ class _Page:
         """Height and width of input and output on the page, in one proportion."""
         call = self.call
         if not self.known:
-            return {"input": (FACE * 0.8, FACE * 0.8), "output": (FACE * 0.8, FACE * 0.8)}
+            return {"input": (self.face * 0.8, self.face * 0.8), "output": (self.face * 0.8, self.face * 0.8)}
         top, bottom, left, right = (n for pair in call.padding or () for n in pair)
         size = [side or 0 for side in call.input_size]
         padded = size[0] + top + bottom, size[1] + left + right
-        factor = FACE / max(*padded, *(side or 0 for side in call.output_size))
+        factor = self.face / max(*padded, *(side or 0 for side in call.output_size))
         return {
             name: (max(3.0, (rows or 0) * factor), max(3.0, (columns or 0) * factor))
             for name, (rows, columns) in (("input", call.input_size), ("output", call.output_size))
@@ -623,12 +653,12 @@ class _Page:
             items += self._frame(name, x, top, face)
         return items
 
-    def _face(self, name: str, face: tuple[float, float]) -> Array:
+    def _face(self, name: str, face: tuple[float, float]) -> Content:
         values = self.photo if name == "input" else self.map
         if values is None:
-            return np.full((1, 1, 3), BLANK, np.uint8)
+            return plain(BLANK)
         if name == "output":
-            return map_colours(values).pixels(values)
+            return map_colours(values).indexed(values)
         pixels = np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values
         size = max(1, round(face[0])), max(1, round(face[1]))
         if pixels.shape[0] <= size[0] and pixels.shape[1] <= size[1]:
@@ -689,7 +719,7 @@ class _Page:
             left, top = start + column * pitch + (tile - wide) / 2, first + row * pitch + (tile - high) / 2
             colours = self._tile(None if sums is None else sums[number])
             if sums is None and pitch <= 10:
-                colours = np.full((1, 1, 3), DARKER, np.uint8)
+                colours = plain(DARKER)
             items.append(Raster(colours, left, top, wide, high))
             if number == self.kernel and total > 1:
                 more = max(0.0, 5.0 - high) / 2, max(0.0, 5.0 - wide) / 2
@@ -699,9 +729,9 @@ class _Page:
                 items.append(outline(left, top, wide, high, colour=LINE, line=1.6))
         return items, start - x + across * pitch - (pitch - tile)
 
-    def _tile(self, values: Array | None) -> Array:
+    def _tile(self, values: Array | None) -> Content:
         if values is None or self.limit is None:
-            return np.full((1, 1, 3), BLANK, np.uint8)
+            return plain(BLANK)
         return tints(Cells(values, Tint(self.limit, pale=False)), digits=False)
 
     def _plot(self, x: float, middle: float) -> tuple[list[Item], float]:

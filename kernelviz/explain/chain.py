@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernelviz.arithmetic.chains import Chain, make_chain, without_same
+from kernelviz.drawing.colour import Indexed
+from kernelviz.drawing.looks import find_look
 from kernelviz.drawing.page import (
     INK,
     SEPARATOR,
@@ -44,19 +46,21 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernelviz.drawing.figures import PageFigure
+    from kernelviz.drawing.looks import LookName
 
 WIDTH = WIDEST - 2 * MARGIN
 BETWEEN = 60.0  # two towers
 TALLEST, PITCH, BAR = 34.0, 92.0, 27.0  # the largest cell; from layer to layer; the height of a layer
 LINED, ZEROS = 8.0, 19.0  # the smallest cells with lines between them, and with a 0 in the padding
-READ, UNIT, PAPER = (141, 148, 156), (23, 25, 31), (255, 255, 255)  # DASH, DARK and white as pixels
 MOST_CELLS = 4096  # of a layer whose cells are drawn one by one
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh",
             "twelfth", "thirteenth")  # fmt: skip
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
-def plot_chain(size: int, layers: Sequence[str], *, padding: str | None = None) -> PageFigure:
+def plot_chain(
+    size: int, layers: Sequence[str], *, padding: str | None = None, look: LookName = "page", caption: bool = True
+) -> PageFigure:
     """Draw a chain of layers along one dimension: how sizes shrink or grow, and what one unit of the last layer reads.
 
     Args:
@@ -65,6 +69,8 @@ def plot_chain(size: int, layers: Sequence[str], *, padding: str | None = None) 
             ``pool2``; a transposed convolution ``up4s2p1``.
         padding: ``same`` pads the convolutions that have no padding of their own so that they keep the size, and draws
             them beside those without.
+        look: ``page``, ``slide`` (1280 × 720 pixels, large type), ``dark`` or ``print``.
+        caption: Whether identity and caption are drawn; without them they are only in the recipe.
 
     Raises:
         UsageError: A layer is malformed, not even the first one fits, or there are too many layers or values.
@@ -72,9 +78,7 @@ def plot_chain(size: int, layers: Sequence[str], *, padding: str | None = None) 
     from kernelviz.drawing.figures import draw_page
 
     chains = work_out_chain(size, layers, padding=padding)
-    figure = draw_page(chain_page(chains))
-    figure.recipe = chain_recipe(chains)
-    return figure
+    return draw_page(chain_page(chains), chain_recipe(chains), find_look(look, caption=caption))
 
 
 def work_out_chain(size: int, layers: Sequence[str], *, padding: str | None = None) -> list[Chain]:
@@ -312,15 +316,15 @@ def _layer(chain: Chain, at: int, look: tuple[float, float, float], label: str) 
 def _row(reads: bytearray, look: tuple[float, float, float], *, last: bool) -> list[Item]:
     """The cells of a layer: those that the unit depends on are grey, the unit itself is black."""
     begin, y, cell = look
-    size, colour = len(reads), UNIT if last else READ
+    size, colour = len(reads), DARK if last else DASH
     read = np.frombuffer(bytes(reads), np.uint8) > 0
     if cell >= 1 and size <= MOST_CELLS:
-        pixels = np.where(read[None, :, None], np.array(colour, np.uint8), np.array(PAPER, np.uint8))
-        items: list[Item] = [Raster(pixels, begin, y, size * cell, BAR)]
+        cells = Indexed(read[None].astype(np.uint8), ("paper", colour))
+        items: list[Item] = [Raster(cells, begin, y, size * cell, BAR)]
     else:  # cells narrower than a pixel: from the first to the last
         found = np.flatnonzero(read)
         wide = max(2.0, (found[-1] + 1 - found[0]) * cell) if len(found) else 0.0
-        items = [outline(begin + found[0] * cell, y, wide, BAR, colour=DARK if last else DASH, line=0)] if wide else []
+        items = [outline(begin + found[0] * cell, y, wide, BAR, colour=colour, line=0)] if wide else []
     if cell >= LINED and size > 1:
         lines = tuple((begin + at * cell, y, begin + at * cell, y + BAR) for at in range(1, size))
         items.append(Strokes(lines, LINE, 1.6))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,8 @@ import numpy as np
 
 from kernelviz.arithmetic.operations import Convolution
 from kernelviz.arithmetic.windows import sides_text, size_text
-from kernelviz.drawing.animations import Animation
+from kernelviz.drawing.animations import make_animation
+from kernelviz.drawing.looks import find_look
 from kernelviz.drawing.page import INK, Item, Panel, Rule, Shape, Strokes, Text, moved, text_width
 from kernelviz.drawing.worksheets import (
     BORDER,
@@ -47,7 +48,9 @@ from kernelviz.wording import counted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kernelviz.drawing.animations import Animation
     from kernelviz.drawing.figures import PageFigure
+    from kernelviz.drawing.looks import LookName
     from kernelviz.explain.walkthrough import Walkthrough
     from kernelviz.records import Array
 
@@ -65,7 +68,13 @@ MOST_FRAMES, STEP, LAST = 400, 500, 3000  # milliseconds
 
 
 def plot_maps(
-    worked: Walkthrough, *, relu: bool = False, pool: int | str | None = None, names: Sequence[str] | None = None
+    worked: Walkthrough,
+    *,
+    relu: bool = False,
+    pool: int | str | None = None,
+    names: Sequence[str] | None = None,
+    look: LookName = "page",
+    caption: bool = True,
 ) -> PageFigure:
     """Draw the kernels of a convolution with their maps, after ReLU and after pooling, one kernel in a row.
 
@@ -76,6 +85,8 @@ def plot_maps(
         relu: Whether negative numbers become 0 in a further column.
         pool: The side of the blocks whose maximum is a further column; of ``"avg2"``, the average.
         names: One name per kernel. Default: ``kernel 0`` and so on.
+        look: ``page``, ``slide`` (1280 × 720 pixels, large type), ``dark`` or ``print``.
+        caption: Whether identity and caption are drawn; without them they are only in the recipe.
 
     Raises:
         UsageError: It is no convolution, the padded input is larger than 32 × 32, the pool is larger than the maps, or
@@ -84,9 +95,7 @@ def plot_maps(
     from kernelviz.drawing.figures import draw_page
 
     maps = as_maps_of(worked, relu=relu, pool=pool, names=names)
-    figure = draw_page(maps_page(maps))
-    figure.recipe = maps_recipe(maps)
-    return figure
+    return draw_page(maps_page(maps), maps_recipe(maps), find_look(look, caption=caption))
 
 
 def animate_maps(
@@ -96,6 +105,8 @@ def animate_maps(
     pool: int | str | None = None,
     names: Sequence[str] | None = None,
     fps: float | None = None,
+    look: LookName = "page",
+    caption: bool = True,
 ) -> Animation:
     """Animate ``plot_maps``: the window slides over the input, and all maps fill together.
 
@@ -105,6 +116,8 @@ def animate_maps(
         pool: As for ``plot_maps``.
         names: As for ``plot_maps``.
         fps: Steps per second, at most 50. None takes half a second per step. The last frame is shown for 3 seconds.
+        look: As for ``plot_maps``.
+        caption: As for ``plot_maps``.
 
     Raises:
         UsageError: As for ``plot_maps``; or a map has more than 400 numbers, or the speed is not valid.
@@ -120,15 +133,9 @@ def animate_maps(
             "Choose a smaller input, or a larger stride.",
         )
     pages = [maps_page(maps, reached) for reached in range(rows * columns)] + [maps_page(maps)]
-    width, height = (math.ceil(max(getattr(page, side) for page in pages)) for side in ("width", "height"))
     each = STEP if fps is None else max(20, round(100 / fps) * 10)
     durations = [each] * (len(pages) - 1) + [LAST]
-    recipe = maps_recipe(maps, "maps-animation")
-    return Animation(
-        tuple(replace(page, width=width, height=height) for page in pages),
-        tuple(durations),
-        {**recipe, "durations": [durations[0], durations[-1]]},
-    )
+    return make_animation(pages, durations, maps_recipe(maps, "maps-animation"), find_look(look, caption=caption))
 
 
 def maps_recipe(maps: Maps, view: str = "maps") -> dict[str, Any]:

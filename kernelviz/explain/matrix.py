@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +11,9 @@ import numpy as np
 from kernelviz.arithmetic.matrices import connections
 from kernelviz.arithmetic.operations import Pooling, TransposedConvolution, check_cell
 from kernelviz.arithmetic.windows import size_text
-from kernelviz.drawing.page import INK, Item, Panel, Raster, Strokes, Text, moved, text_width
+from kernelviz.drawing.looks import find_look
+from kernelviz.drawing.page import INK, Item, Panel, Strokes, Text, moved, text_width
 from kernelviz.drawing.worksheets import (
-    BLANK,
     BORDER,
     DIM,
     HEAD,
@@ -55,6 +55,7 @@ from kernelviz.wording import counted, factor_text, value_text
 
 if TYPE_CHECKING:
     from kernelviz.drawing.figures import PageFigure
+    from kernelviz.drawing.looks import LookName
     from kernelviz.explain.walkthrough import Walkthrough
     from kernelviz.records import Array
 
@@ -67,13 +68,22 @@ HEADS, LEAST_PITCH = 76.0, 26.0  # above the input; the smallest cells with a nu
 ROWS, EQUALS, GAP = 84.0, 70.0, 22.0  # the labels at the left, the sign before the output, the input above the matrix
 
 
-def plot_matrix(worked: Walkthrough, *, at: tuple[int, int] = (0, 0), channel: int = 0) -> PageFigure:
+def plot_matrix(
+    worked: Walkthrough,
+    *,
+    at: tuple[int, int] = (0, 0),
+    channel: int = 0,
+    look: LookName = "page",
+    caption: bool = True,
+) -> PageFigure:
     """Draw a convolution as a matrix that is multiplied by the input, written row after row.
 
     Args:
         worked: The result of ``work_out`` of a convolution or a transposed convolution; its ``matrix`` is drawn.
         at: The row and the column of the output cell whose row of the matrix is framed.
         channel: The output channel of that cell.
+        look: ``page``, ``slide`` (1280 × 720 pixels, large type), ``dark`` or ``print``.
+        caption: Whether identity and caption are drawn; without them they are only in the recipe.
 
     Raises:
         UsageError: It is a pool, there is no such cell, or the matrix has more than 144 rows or columns.
@@ -81,9 +91,7 @@ def plot_matrix(worked: Walkthrough, *, at: tuple[int, int] = (0, 0), channel: i
     from kernelviz.drawing.figures import draw_page
 
     found = as_matrix(worked, at=at, channel=channel)
-    figure = draw_page(matrix_page(found))
-    figure.recipe = matrix_recipe(found)
-    return figure
+    return draw_page(matrix_page(found), matrix_recipe(found), find_look(look, caption=caption))
 
 
 @dataclass(frozen=True)
@@ -311,18 +319,14 @@ def _product_panel(found: MatrixForm, tint: Tint) -> Panel:
     used: Array = found.index[found.row] >= 0
     bold: Array = np.zeros(found.index.shape, bool)
     bold[found.row] = used
-    matrix = Cells(worked.matrix, tint, found.entry_texts, bold)
+    matrix = Cells(worked.matrix, tint, found.entry_texts, bold, blank=found.index < 0)
     size = digit_size([matrix], cell, DIGITS)
     row = Cells(worked.input.reshape(1, -1), tint, found.input_texts[None], used[None])
     column = Cells(worked.output.reshape(-1, 1), tint, results[:, None], np.any(bold, axis=1, keepdims=True))
     top = HEADS + cell + GAP
     panel = cells_panel(matrix, cell, size, DIGITS)
-    items = [*panel.items]
-    if isinstance(first := items[0], Raster):
-        pixels = np.where((found.index >= 0)[..., None], first.pixels, np.array(BLANK, np.uint8))
-        items[0] = replace(first, pixels=pixels)
     wide = min(4.5, cell / 4)
-    items += [*_blocks(found, cell), frame(found.row, 0, 1, columns, cell, width=wide)]
+    items = [*panel.items, *_blocks(found, cell), frame(found.row, 0, 1, columns, cell, width=wide)]
     placed = [*moved(cells_panel(row, cell, digit_size([row], cell, DIGITS), DIGITS), ROWS, HEADS)]
     placed += moved(Panel(tuple(items), 0, 0), ROWS, top)
     end, middle = ROWS + panel.width + apart, top + panel.height / 2

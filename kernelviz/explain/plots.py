@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -10,6 +12,7 @@ import numpy as np
 from kernelviz.arithmetic.operations import Pooling, TransposedConvolution
 from kernelviz.arithmetic.steps import exact_sum
 from kernelviz.arithmetic.windows import sides_text, size_text
+from kernelviz.drawing.looks import find_look
 from kernelviz.drawing.page import INK, Item, Panel, Text, moved, text_block, text_width, wrap
 from kernelviz.drawing.worksheets import (
     CELL,
@@ -33,6 +36,7 @@ from kernelviz.drawing.worksheets import (
     headed,
     in_a_row,
     legible_cell,
+    refitted,
     shortened_cells,
     sign,
     space,
@@ -77,23 +81,33 @@ if TYPE_CHECKING:
 
     from kernelviz.arithmetic.steps import Step
     from kernelviz.drawing.figures import PageFigure
+    from kernelviz.drawing.looks import LookName
     from kernelviz.explain.walkthrough import Walkthrough
     from kernelviz.records import Array
 
 
 MOST_STEPS = 36  # on one sheet; of more the first row and the first column, each up to half of them
+MOST_IN_A_BOX = 9
 GAP, LABEL, BETWEEN = 40.0, 44.0, 24.0
 LONGEST = 1800.0  # of the steps on a sheet
 BIGGEST, SMALLEST = 60.0, 14.0  # cells of a tile; smaller ones have no output beside them
 
 
-def steps_page(worked: Walkthrough, channel: int) -> Panel:
-    """The kernel on top, then one picture per step: the window on the input, and the output up to there."""
+def steps_page(worked: Walkthrough, channel: int, tallest: float = math.inf) -> Panel:
+    """The kernel on top, then one picture per step: the window on the input, and the output up to there.
+
+    For a box of this height there are fewer steps, without the kernel.
+    """
     positions = shown_steps(worked)
+    if tallest < math.inf:
+        positions = positions[:MOST_IN_A_BOX]
     steps = [worked.step(*at, channel) for at in positions]
     tint = step_tint(worked, steps[0])
     room = WIDEST - 2 * MARGIN
-    layout = _sheet_layout(worked, steps[0], tint, room)
+    counts = [len(steps)] if tallest == math.inf else range(len(steps), 0, -1)
+    layouts = (_sheet_layout(worked, steps[0], tint, room, (count, min(LONGEST, tallest))) for count in counts)
+    layout = next((each for each in layouts if each.output or tallest == math.inf), None)
+    layout = layout or _sheet_layout(worked, steps[0], tint, room, (len(steps), tallest))
     canvas = canvas_cells(worked, steps[0], steps[0].channels[0], tint)
     same = (
         None if digit_size([shortened_cells(canvas, layout.cell)], layout.cell) else cells_panel(canvas, layout.cell, 0)
@@ -101,22 +115,31 @@ def steps_page(worked: Walkthrough, channel: int) -> Panel:
     tiles = [_tile(worked, step, tint, layout, same) for step in steps]
     wide, tall = max(tile.width for tile in tiles), max(tile.height for tile in tiles)
     across = max(1, min(layout.across, int((room + GAP) // (wide + GAP))))
+    if tallest < math.inf:
+        tiles = tiles[: across * max(1, int((tallest + GAP) // (tall + GAP)))]
+        steps = steps[: len(tiles)]
     items: list[Item] = []
     for number, tile in enumerate(tiles):
         items += moved(tile, number % across * (wide + GAP), number // across * (tall + GAP))
     rows = -(-len(tiles) // across)
     sheet = Panel(tuple(items), min(across, len(tiles)) * (wide + GAP) - GAP, rows * (tall + GAP) - GAP)
-    body = stacked([_top(worked, steps[0], tint, max(sheet.width, NARROWEST - 2 * MARGIN)), sheet], 40)
+    body = sheet
+    if tallest == math.inf:
+        body = stacked([_top(worked, steps[0], tint, max(sheet.width, NARROWEST - 2 * MARGIN)), sheet], 40)
     total = worked.output[channel].size
     count = f"all {total:,} steps"
     if len(steps) < total:
-        count = f"{len(steps):,} of {total:,} steps: those of the first row and of the first column"
+        count = f"{len(steps):,} of {total:,} steps"
+        count += ": those of the first row and of the first column" if tallest == math.inf else ": the first ones"
     dots = "output cells with a dot are not computed yet" if layout.output and total > 1 else ""
     texts = [count, *_meanings(worked, steps[0]), dots, *broken_notes(worked)]
     texts.append(number_note(worked, steps[0], drawn=[body], text=" ".join(texts)))
     lines = scale_lines(worked.operation, "")
     title = f"{name_text(worked.operation)}, step by step"
-    return worksheet(title, settings_text(worked.operation), body, [], texts, lines=lines)
+    notices = [*([count] if len(steps) < total else []), *broken_notes(worked)]
+    fewer = [partial(refitted, partial(steps_page, worked, channel))] if tallest == math.inf else []
+    settings = settings_text(worked.operation)
+    return worksheet(title, settings, body, [], texts, lines=lines, notices=notices, fewer=fewer)
 
 
 def shown_steps(worked: Walkthrough) -> list[tuple[int, int]]:
@@ -138,13 +161,13 @@ class SheetLayout:
     output: float = 0.0
 
 
-def _sheet_layout(worked: Walkthrough, step: Step, tint: Tint, room: float) -> SheetLayout:
+def _sheet_layout(worked: Walkthrough, step: Step, tint: Tint, room: float, limits: tuple[int, float]) -> SheetLayout:
     """As many steps in a row as leave the digits legible, on a page that is not too long.
 
     Where there is no space for digits in both, the input has them, else neither; an output of tiny cells is left out.
     """
     canvas, output = canvas_cells(worked, step, step.channels[0], tint), output_cells(worked, step, tint)
-    columns, total = output.shape[1], len(shown_steps(worked))
+    columns, (total, longest) = output.shape[1], limits
     most = min(6, total) if total <= 4 or columns > 6 or output.shape[0] == 1 else columns
     widths = [(across, (room - (across - 1) * GAP) / across) for across in range(most, 0, -1)]
     if max(canvas.shape) <= LARGE:
@@ -154,10 +177,10 @@ def _sheet_layout(worked: Walkthrough, step: Step, tint: Tint, room: float) -> S
             for across, width in widths if all(cells) else []:
                 scale = min((width - BETWEEN) / wide, BIGGEST / max(cells), 560 / canvas.shape[0] / cells[0])
                 tall = max(canvas.shape[0] * cells[0], output.shape[0] * cells[1]) * scale + LABEL + GAP
-                if scale >= 1 and -(-total // across) * tall <= LONGEST:
+                if scale >= 1 and -(-total // across) * tall <= longest + GAP:
                     return SheetLayout(across, cells[0] * scale, cells[1] * scale)
     across, width = widths[0]
-    return SheetLayout(across, min(BIGGEST, width / canvas.shape[1], 560 / canvas.shape[0]))
+    return SheetLayout(across, min(BIGGEST, width / canvas.shape[1], min(560, longest - LABEL) / canvas.shape[0]))
 
 
 def _tile(worked: Walkthrough, step: Step, tint: Tint, layout: SheetLayout, same: Panel | None) -> Panel:
@@ -242,8 +265,8 @@ ALL, MOST, A_ROW = 4, 16, 4
 SIGN = 50.0
 
 
-def stamps_page(worked: Walkthrough, at: tuple[int, int], channel: int) -> Panel:
-    """Input and kernel, the stamps, and the output as their sum.
+def stamps_page(worked: Walkthrough, at: tuple[int, int], channel: int, tallest: float = math.inf) -> Panel:
+    """Input and kernel, the stamps, and the output as their sum; for a box of this height the stamps alone.
 
     Raises:
         UsageError: The operation is not transposed, or there is no such cell.
@@ -255,7 +278,7 @@ def stamps_page(worked: Walkthrough, at: tuple[int, int], channel: int) -> Panel
     tint = step_tint(worked, step, products=True)
     positions, choice = _stamp_positions(operation, step)
     stamps = [make_stamp(worked, position, step) for position in positions]
-    bottom, digits = _stamp_rows(worked, step, positions, stamps, tint)
+    bottom, digits = _stamp_rows(worked, step, positions, stamps, tint, tallest=tallest)
     top = _inputs_panel(worked, step, tint)
     dots = "dots count the stamps that meet on a cell" if digits and overlaps(operation).max() > 1 else ""
     apart = f"stamps are {sides_text(operation.stride)} apart"
@@ -268,7 +291,10 @@ def stamps_page(worked: Walkthrough, at: tuple[int, int], channel: int) -> Panel
     foot = [choice, apart, dots, *lost, weights_text(operation, dense=False), macs_text(operation), note]
     settings = f"{settings_text(operation)}: every value stamps the kernel"
     lines = scale_lines(operation)
-    return worksheet(name_text(operation), settings, stacked([top, bottom], 34), [], foot, lines=lines)
+    body = stacked([top, bottom], 34) if tallest == math.inf else bottom
+    fewer = [partial(refitted, partial(stamps_page, worked, at, channel))] if tallest == math.inf else []
+    notices = [part for part in (choice, *broken_notes(worked)) if part]
+    return worksheet(name_text(operation), settings, body, [], foot, lines=lines, notices=notices, fewer=fewer)
 
 
 @dataclass(frozen=True)
@@ -400,7 +426,13 @@ def _sum_panel(worked: Walkthrough, step: Step, room: float) -> Panel:
 
 
 def _stamp_rows(
-    worked: Walkthrough, step: Step, positions: list[tuple[int, int]], stamps: list[Stamp], tint: Tint
+    worked: Walkthrough,
+    step: Step,
+    positions: list[tuple[int, int]],
+    stamps: list[Stamp],
+    tint: Tint,
+    *,
+    tallest: float,
 ) -> tuple[Panel, bool]:
     """The stamps with plus signs between them, and the output; whether digits could be shown."""
     size = worked.operation.output_size
@@ -408,7 +440,10 @@ def _stamp_rows(
     cells = [stamp.cells(area, size, tint) for stamp in stamps]
     out = output_cells(worked, step, tint)
     every = [*cells, out]
-    layouts = [_stamps_in_a_row(len(positions), area, more) for more in range(4)]  # more lines leave more to the digits
+    layouts = [
+        (count, min(cell, (tallest / -(-(len(positions) + 1) // count) - 74) / len(area[0])))
+        for count, cell in (_stamps_in_a_row(len(positions), area, more) for more in range(4))
+    ]  # more lines leave more to the digits
     fits = [each for each in layouts if digit_size(every, each[1])]
     fits += [each for each in layouts if digit_size([shortened_cells(one, each[1]) for one in every], each[1])]
     count, cell = (fits or layouts)[0]
@@ -476,7 +511,13 @@ WorkView = Literal["step", "steps", "stamps"]
 
 
 def plot_convolution(
-    worked: Walkthrough, *, at: tuple[int, int] = (0, 0), channel: int = 0, view: WorkView = "step"
+    worked: Walkthrough,
+    *,
+    at: tuple[int, int] = (0, 0),
+    channel: int = 0,
+    view: WorkView = "step",
+    look: LookName = "page",
+    caption: bool = True,
 ) -> PageFigure:
     """Draw a convolution, a transposed convolution or a pool that was worked out.
 
@@ -486,15 +527,17 @@ def plot_convolution(
         channel: The output channel.
         view: ``step`` draws how that cell is computed (a transposed convolution as a convolution over the stretched
             input), ``steps`` a sheet of all cells, ``stamps`` how a transposed convolution stamps its kernel.
+        look: ``page``, ``slide`` (1280 × 720 pixels, large type), ``dark`` or ``print``.
+        caption: Whether identity and caption are drawn; without them they are only in the recipe.
 
     Raises:
         UsageError: There is no such cell, channel or view, or stamps are requested of an operation that is not transposed.
     """
     from kernelviz.drawing.figures import draw_page
 
-    figure = draw_page(explaining_page(worked, at=at, channel=channel, view=view))
-    figure.recipe = explaining_recipe(worked, view=view, at=None if view == "steps" else at, channel=channel)
-    return figure
+    page = explaining_page(worked, at=at, channel=channel, view=view)
+    recipe = explaining_recipe(worked, view=view, at=None if view == "steps" else at, channel=channel)
+    return draw_page(page, recipe, find_look(look, caption=caption))
 
 
 @np.errstate(all="ignore")  # sums of what is not finite

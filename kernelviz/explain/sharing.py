@@ -9,12 +9,12 @@ import numpy as np
 
 from kernelviz.arithmetic.sharing import ImageWeights, Sharing, number_of_weights
 from kernelviz.arithmetic.windows import size_text
+from kernelviz.drawing.looks import find_look
 from kernelviz.drawing.page import (
     INK,
     SEPARATOR,
     Item,
     Panel,
-    Raster,
     Rule,
     Shape,
     Strokes,
@@ -26,7 +26,6 @@ from kernelviz.drawing.page import (
     wrap,
 )
 from kernelviz.drawing.worksheets import (
-    BLANK,
     DARK,
     DIM,
     FAINT,
@@ -53,6 +52,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from kernelviz.drawing.figures import PageFigure
+    from kernelviz.drawing.looks import LookName
 
     Line = tuple[float, float, float, float]
 
@@ -76,6 +76,8 @@ def plot_sharing(
     maps: int = 100,
     image_kernel: int = 5,
     hidden: int = 300,
+    look: LookName = "page",
+    caption: bool = True,
 ) -> PageFigure:
     """Draw what a dense, a locally connected and a convolutional layer connect, and how many weights each has.
 
@@ -86,6 +88,8 @@ def plot_sharing(
         maps: The maps of a convolution of this image.
         image_kernel: The side of its kernel.
         hidden: The units of a dense layer on this image.
+        look: ``page``, ``slide`` (1280 × 720 pixels, large type), ``dark`` or ``print``.
+        caption: Whether identity and caption are drawn; without them they are only in the recipe.
 
     Raises:
         UsageError: The kernel is even or larger than the units, there are too many units, or the kernel exceeds the image.
@@ -93,9 +97,7 @@ def plot_sharing(
     from kernelviz.drawing.figures import draw_page
 
     sharing, counts = Sharing(units, kernel), ImageWeights(image, maps, image_kernel, hidden)
-    figure = draw_page(sharing_page(sharing, counts))
-    figure.recipe = sharing_recipe(sharing, counts)
-    return figure
+    return draw_page(sharing_page(sharing, counts), sharing_recipe(sharing, counts), find_look(look, caption=caption))
 
 
 def layer_texts(sharing: Sharing) -> list[tuple[str, list[list[int]], tuple[str, str]]]:
@@ -315,13 +317,10 @@ def _matrix(matrix: list[list[int]], middle: int, styles: Sequence[str] | None) 
     texts = np.where(numbers > 0, numbers.astype(str).astype(object), "")
     bold = np.zeros(numbers.shape, bool)
     bold[middle] = True
-    cells = Cells(np.zeros(numbers.shape), Tint(1.0), texts, bold)
+    cells = Cells(np.zeros(numbers.shape), Tint(1.0), texts, bold, blank=numbers == 0)
     rule = DigitRule(largest=26.0, tall=0.6)
     panel = cells_panel(cells, cell, digit_size([cells], cell, rule), rule)
     items: list[Item] = [*panel.items]
-    first = items[0]
-    if isinstance(first, Raster):
-        items[0] = Raster(np.where((numbers > 0)[..., None], first.pixels, np.array(BLANK, np.uint8)), *_box(first))
     for (i, j), weight in np.ndenumerate(numbers):
         if weight and styles:
             x, y, half = (j + 0.5) * cell, (i + 0.86) * cell, 0.31 * cell
@@ -330,10 +329,6 @@ def _matrix(matrix: list[list[int]], middle: int, styles: Sequence[str] | None) 
     read = np.flatnonzero(numbers[middle])
     items.append(frame(middle, int(read[0]), 1, len(read), cell, width=4.5))
     return Panel(tuple(items), panel.width, panel.height)
-
-
-def _box(raster: Raster) -> tuple[float, float, float, float]:
-    return raster.left, raster.top, raster.width, raster.height
 
 
 def _bar_scale(rows: Sequence[tuple[str, int, str]], notes: Sequence[str], room: float) -> float:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,13 +13,27 @@ import numpy as np
 from kernelviz.arithmetic.operations import Pooling, TransposedConvolution
 from kernelviz.arithmetic.steps import largest
 from kernelviz.arithmetic.windows import size_text
-from kernelviz.drawing.page import INK, Item, Panel, Rule, Shape, Text, moved, text_block, text_width, wrap
+from kernelviz.drawing.page import (
+    INK,
+    Item,
+    PageParts,
+    Panel,
+    Rule,
+    Shape,
+    Text,
+    drawn_width,
+    moved,
+    text_block,
+    text_width,
+    wrap,
+)
 from kernelviz.drawing.worksheets import (
     CELL,
     DARK,
     DIM,
     FORMULA,
     HEAD,
+    HEADER,
     LEGIBLE,
     MARGIN,
     NARROWEST,
@@ -37,6 +53,7 @@ from kernelviz.drawing.worksheets import (
     headed,
     in_a_row,
     legible_cell,
+    refitted,
     shortened_cells,
     sign,
     space,
@@ -99,7 +116,7 @@ from kernelviz.explain.texts import (
 from kernelviz.wording import PART, factor_text, value_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from kernelviz.arithmetic.operations import Operation
     from kernelviz.arithmetic.steps import Step
@@ -109,16 +126,18 @@ if TYPE_CHECKING:
 
 BIGGEST, GAP, ROWS = 66.0, 60.0, 6
 SMALLEST = 24.0  # cells of products without digits
+LEGIBLE_CELL = 46.0  # in which short numbers are legible
 OUTPUT = 190.0
 
 
-def channels_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel:
+def channels_page(worked: Walkthrough, step: Step, reached: int | None, tallest: float = math.inf) -> Panel:
     """Window × kernel = products, one sum per channel, and the sums and the bias added up to the output cell."""
     operation, moving = worked.operation, reached is not None
-    grid = ChannelGrid(worked, step, moving=moving)
+    grid = ChannelGrid(worked, step, moving=moving, tallest=tallest)
     body = _channels_body(grid, reached)
     if body.width > WIDEST - 2 * MARGIN:  # the bar is beside the output
-        grid = ChannelGrid(worked, step, moving=moving, reserved=body.width - WIDEST + 2 * MARGIN)
+        reserved = body.width - WIDEST + 2 * MARGIN
+        grid = ChannelGrid(worked, step, moving=moving, reserved=reserved, tallest=tallest)
         body = _channels_body(grid, reached)
     many = f"{len(step.channels)} input channels, a kernel for each, one sum; {settings_text(operation)}"
     many = PART.join([many, grid.choice] if grid.choice else [many])
@@ -131,7 +150,14 @@ def channels_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel
     ]
     note = number_note(worked, step, [step.exact_products, step.exact_sums], drawn=[body])
     texts = [*notes(worked, step, cells=grid.whole), *cut_notes(worked, step), note]
-    return worksheet(title, many, body, [], texts, counted=counted(worked, step), lines=lines)
+    n = len(step.channels)
+    notices = [*([f"{grid.shown} of {n:,} channels"] if grid.shown < n else []), *broken_notes(worked)]
+    fewer = [partial(refitted, partial(channels_page, worked, step, reached))] if tallest == math.inf else []
+    count = counted(worked, step)
+    aside = f"{n:,} input channels; {settings_text(operation)}"
+    return worksheet(
+        title, many, body, [], texts, counted=count, lines=lines, notices=notices, fewer=fewer, aside=aside
+    )
 
 
 def _channels_body(grid: ChannelGrid, reached: int | None) -> Panel:
@@ -160,9 +186,12 @@ def _channels_body(grid: ChannelGrid, reached: int | None) -> Panel:
     sign_left = [
         item.x - text_width(item.text, item.size) for item in tail if isinstance(item, Text) and item.text == "≈"
     ]
-    formula = formula_panel(grid.worked.operation.formulas, min([grid.sums - 120, *(x - 30 for x in sign_left)]))
-    items += moved(formula, 0, y + 16)
-    height = max(below + 10, y + 16 + formula.height, middle + tall / 2 + output.below, middle + 110)
+    foot = y
+    if not grid.boxed:
+        formula = formula_panel(grid.worked.operation.formulas, min([grid.sums - 120, *(x - 30 for x in sign_left)]))
+        items += moved(formula, 0, y + 16)
+        foot = y + 16 + formula.height
+    height = max(below + 10, foot, middle + tall / 2 + output.below, middle + 110)
     return Panel(tuple(items), x + max(output.width, bar.width), height)
 
 
@@ -204,26 +233,38 @@ def products_of(step: Step) -> list[Array | None]:
     return [step.exact_products] if step.weights is not None and step.window.size <= MOST_PRODUCTS else []
 
 
-def chosen_planes(step: Step, *, moving: bool) -> tuple[tuple[int, ...], str]:
+def chosen_planes(step: Step, *, moving: bool, most: int = 6) -> tuple[tuple[int, ...], str]:
     """The channels that are drawn, and a text about the choice.
 
     Of many, those that contribute most, the largest first; with ``moving`` those with the largest weights, which are the
     same in all steps.
     """
     n = len(step.channels)
-    if n <= ROWS or step.sums is None or step.weights is None:
+    if n <= most or step.sums is None or step.weights is None:
         return tuple(range(n)), ""
-    order = largest(np.square(step.weights).sum(axis=(1, 2)), ROWS) if moving else step.strongest(ROWS)
+    order = largest(np.square(step.weights).sum(axis=(1, 2)), most) if moving else step.strongest(most)
     what = "largest weights" if moving else "largest |sum|"
-    return order, f"the {ROWS} channels with the {what} of {n:,}, largest first"
+    return order, f"the {most} channels with the {what} of {n:,}, largest first"
 
 
 class ChannelGrid:
     """The layout of the matrices of all channels."""
 
-    def __init__(self, worked: Walkthrough, step: Step, *, moving: bool, reserved: float = 0.0) -> None:
+    def __init__(
+        self,
+        worked: Walkthrough,
+        step: Step,
+        *,
+        moving: bool,
+        reserved: float = 0.0,
+        tallest: float = math.inf,
+    ) -> None:
         self.worked, self.step = worked, step
-        self.order, self.choice = chosen_planes(step, moving=moving)
+        self.boxed = tallest < math.inf
+        least = step.window.shape[1] * LEGIBLE_CELL + 52
+        most = ROWS if tallest == math.inf else max(1, min(ROWS, int((tallest - 240) / least)))
+        self.order, self.choice = chosen_planes(step, moving=moving, most=most)
+        self.biggest = max(SMALLEST, min(BIGGEST, ((tallest - 240) / most - 52) / step.window.shape[1]))
         self.products, self.exact_sums = step.exact_products, step.exact_sums
         self.sum_texts = [] if self.exact_sums is None else [*number_texts(self.exact_sums)]
         self.product_texts = number_texts(step.window if self.products is None else self.products)
@@ -235,13 +276,13 @@ class ChannelGrid:
             text_width(f"+ ({text})", SUM + 5, bold=True) for text in (*self.sum_texts, value_text(step.exact))
         )
         room = WIDEST - 2 * MARGIN - 2 * GAP - max(60, widest) - 270 - OUTPUT - reserved
-        self.whole, self.cells = max(height, width) < LARGE, []
+        self.whole, self.cells = max(height, width) < LARGE and tallest == math.inf, []
         self.cells = self._cells_within(room, (width, columns, columns)) if self.whole else []
         if not self.cells:
             self.whole = False
             self.cells = self._cells_within(room, (columns, columns, columns))
         if not self.cells:
-            self.cells = [min(BIGGEST, room / (3 * columns))] * 3
+            self.cells = [min(self.biggest, room / (3 * columns))] * 3
         if not any(self.sizes):
             self.tint = replace(self.tint, pale=False)
         first = (height, width) if self.whole else (rows, columns)
@@ -267,13 +308,13 @@ class ChannelGrid:
 
     def _cells_within(self, room: float, widths: tuple[int, int, int]) -> list[float]:
         """Cells for the three columns that leave the digits legible, in products only if possible; empty if none do."""
-        least = [legible_cell(column, SMALLEST, BIGGEST) for column in self.columns]
+        least = [legible_cell(column, SMALLEST, self.biggest) for column in self.columns]
         if not all(least[:2]):
             return []
         for cells in (least, [*least[:2], SMALLEST]):
             total = sum(cell * width for cell, width in zip(cells, widths, strict=True))
             if all(cells) and total <= room:
-                return [min(BIGGEST, cell * room / total) for cell in cells]
+                return [min(self.biggest, cell * room / total) for cell in cells]
         return []
 
     def _cells(self, plane: int) -> list[Cells]:
@@ -284,7 +325,7 @@ class ChannelGrid:
         seen = canvas_cells(self.worked, step, channel, self.tint) if whole else window_cells(step, plane, self.tint)
         products = Cells(step.products[plane], self.tint, self.product_texts[plane])
         drawn = [seen, kernel_cells(step, plane, self.tint), products]
-        return [shortened_cells(each, cell) for each, cell in zip(drawn, self.cells or [BIGGEST] * 3, strict=True)]
+        return [shortened_cells(each, cell) for each, cell in zip(drawn, self.cells or [self.biggest] * 3, strict=True)]
 
     def heads(self) -> list[Item]:
         """What the columns are."""
@@ -395,7 +436,7 @@ class ChannelGrid:
 
 MIDDLE_CELL = 60.0
 USUAL, WIDE_KERNEL = (300.0, 245.0, 215.0), (220.0, 320.0, 185.0)  # input, window and kernel, output
-WHITE = "#ffffff"
+WHITE = "halo"
 
 
 def enlarged_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel:
@@ -418,8 +459,10 @@ def enlarged_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel
     if isinstance(operation, TransposedConvolution):
         texts.insert(0, f"the input is drawn {', '.join(canvas_name(worked))}")
     lines = scale_lines(operation, "× Σ")
-    count = counted(worked, step)
-    return worksheet(name_text(operation), settings_text(operation), body, foot, texts, counted=count, lines=lines)
+    return worksheet(
+        name_text(operation), settings_text(operation), body, foot, texts, counted=counted(worked, step), lines=lines,
+        notices=broken_notes(worked),
+    )  # fmt: skip
 
 
 def _enlarged_parts(
@@ -538,8 +581,11 @@ def zoom_lines(
 
 
 @np.errstate(all="ignore")
-def step_page(worked: Walkthrough, step: Step, reached: int | None = None) -> Panel:
-    """The page of one step; in an animation, cells of the output after ``reached`` are empty."""
+def step_page(worked: Walkthrough, step: Step, reached: int | None = None, tallest: float = math.inf) -> Panel:
+    """The page of one step; in an animation, cells of the output after ``reached`` are empty.
+
+    A page of one channel for a box has matrices that are at most about ``tallest``.
+    """
     if len(step.channels) > 1:
         return channels_page(worked, step, reached)
     tint = step_tint(worked, step)
@@ -552,14 +598,32 @@ def step_page(worked: Walkthrough, step: Step, reached: int | None = None) -> Pa
     if max(max(each.shape) for each in cells) < LARGE:
         fixed = 150.0 if pool else 3 * NARROW if transposed else 2 * NARROW
         look, legible = fitting_look(cells, fixed + BAR, tint)
+        highest = (tallest - HEADER - 190) / max(each.shape[0] for each in cells)
+        look = replace(look, cell=min(look.cell, highest))
         while look.legible_of(cells) >= max(1, legible):
-            page = (pool_page if pool else kernel_page)(worked, step, look, reached)
+            boxed = tallest < math.inf
+            page = (pool_page if pool else kernel_page)(worked, step, look, reached, boxed=boxed)
+            page = page if boxed else with_smaller(page, partial(step_page, worked, step, reached))
             needed = legible_at(page.width)
             if page.width <= WIDEST and needed <= look.legible + 0.01:
                 return page
             cell = look.cell * (1.0 if page.width <= WIDEST else 0.97)  # heads may be wider than their matrices
             look = replace(look, cell=cell, legible=max(look.legible, min(needed, LEGIBLE)))
     return enlarged_page(worked, step, reached)
+
+
+def with_smaller(page: Panel, smaller: Callable[[float], Panel]) -> Panel:
+    """A page that in a small box has the body of another one, made for its height."""
+    made = page.parts
+    if made is None:
+        raise ValueError("The page has no parts.")
+
+    def parts() -> PageParts:
+        found = made()
+        *first, alone = found.versions
+        return replace(found, versions=(*first, partial(refitted, smaller), alone))
+
+    return replace(page, parts=parts)
 
 
 BAR = 130.0  # the room for the colour bar
@@ -582,8 +646,25 @@ def fitting_look(cells: Sequence[Cells], fixed: float, tint: Tint) -> tuple[Look
     return best, best.legible_of(cells) if usual >= SPACIOUS else len(cells)
 
 
-def kernel_page(worked: Walkthrough, step: Step, look: Look, reached: int | None) -> Panel:
-    """Input ∗ kernel = output, and below them the sum and the size."""
+def sum_line(worked: Walkthrough, step: Step, room: float) -> list[tuple[float, Panel]]:
+    """The sum of a step in one line as wide as this; empty if it is too long."""
+    text, equals, value = step_parts(worked.operation, step)
+    wide = text_width(f"{text}  {equals}  ", 1.0) + text_width(value, 1.15, bold=True)
+    size = min(FORMULA, room / wide)
+    if size < legible_at(WIDEST):
+        return []
+    x = drawn_width(text, size) + 0.6 * size
+    end = x + drawn_width(equals, size) + 0.6 * size
+    items = (
+        Text(0, 1.1 * size, text, size, INK),
+        Text(x, 1.1 * size, equals, size, DIM),
+        Text(end, 1.1 * size, value, 1.15 * size, INK, bold=True),
+    )
+    return [(0.0, Panel(items, end + text_width(value, 1.15 * size, bold=True), 1.5 * size))]
+
+
+def kernel_page(worked: Walkthrough, step: Step, look: Look, reached: int | None, *, boxed: bool = False) -> Panel:
+    """Input ∗ kernel = output, and below them the sum and the size; ``boxed`` the sum in one line."""
     operation = worked.operation
     if step.weights is None:
         raise TypeError(operation)
@@ -607,14 +688,18 @@ def kernel_page(worked: Walkthrough, step: Step, look: Look, reached: int | None
     room = max(NARROWEST - 2 * MARGIN, body.width)
     left = sum_panel(step, room, widest=None if reached is None else widest_texts(worked, step))
     foot = sum_and_formula(left, operation.formulas, kernel_at, room)
+    if boxed:
+        foot = sum_line(worked, step, body.width)
     note = number_note(worked, step, products_of(step), drawn=[body, *(panel for _, panel in foot)])
     texts = [*notes(worked, step), note]
     lines, count = scale_lines(operation, "∗"), counted(worked, step)
-    return worksheet(title, settings_text(operation), body, foot, texts, counted=count, lines=lines)
+    return worksheet(
+        title, settings_text(operation), body, foot, texts, counted=count, lines=lines, notices=broken_notes(worked)
+    )
 
 
-def pool_page(worked: Walkthrough, step: Step, look: Look, reached: int | None) -> Panel:
-    """Input → output, with the step and the size beside them, or below if they do not fit."""
+def pool_page(worked: Walkthrough, step: Step, look: Look, reached: int | None, *, boxed: bool = False) -> Panel:
+    """Input → output, with the step and the size beside them, or below if they do not fit; ``boxed`` the step alone."""
     operation = worked.operation
     maximum = isinstance(operation, Pooling) and operation.kind == "max"
     parts = [
@@ -630,7 +715,8 @@ def pool_page(worked: Walkthrough, step: Step, look: Look, reached: int | None) 
     room = WIDEST - 2 * MARGIN - body.width - 60
     beside = room >= 460
     width = room if beside else max(body.width, NARROWEST - 2 * MARGIN)
-    words = stacked([pool_sum_panel(worked, step, width), formula_panel(operation.formulas, width)], 40)
+    words = pool_sum_panel(worked, step, width)
+    words = words if boxed else stacked([words, formula_panel(operation.formulas, width)], 40)
     texts = [*notes(worked, step), bold, number_note(worked, step, drawn=[body, words])]
     if not beside:
         return worksheet(

@@ -224,7 +224,7 @@ def stride_marks(worked: Walkthrough, step: Step, cell: float) -> list[Item]:
     for at, window in enumerate(columns):
         x = window.start * cell
         points = ((x - 7, -18.0), (x + 7, -18.0), (x, -6.0))
-        items.append(Shape(points, DARK if at == step.at[1] else "#9aa1aa"))
+        items.append(Shape(points, DARK if at == step.at[1] else "other step"))
     first = min(step.at[1], len(columns) - 2)
     x0, x1 = columns[first].start * cell + 10, columns[first + 1].start * cell - 10
     word = f"stride {operation.stride[1]}"

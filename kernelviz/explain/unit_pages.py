@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kernelviz.arithmetic.steps import largest
+from kernelviz.drawing.looks import find_look
 from kernelviz.drawing.page import INK, Item, Panel, Raster, Rule, Shape, Text, moved, text_width
 from kernelviz.drawing.sheets import map_facts
 from kernelviz.drawing.worksheets import (
@@ -25,6 +27,7 @@ from kernelviz.drawing.worksheets import (
     arrow_items,
     cells_panel,
     digit_size,
+    refitted,
     strongest,
     titled,
     with_bar,
@@ -64,6 +67,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernelviz.drawing.figures import PageFigure
+    from kernelviz.drawing.looks import LookName
     from kernelviz.records import Array
     from kernelviz.traces import Unit
 
@@ -72,7 +76,7 @@ THUMB, PITCH, HEADS = 96.0, 112.0, 44.0
 NUMBERS, GAP, SIGNS = 86.0, 40.0, 40.0  # the room for the channel's number, and between the matrices
 BARS, COLUMN = 206.0, 308.0
 BAR_GAP = 22.0  # between a titled map and its colour bar
-RED, BLUE = "#cb4c42", "#3b86c0"
+RED, BLUE = "positive", "negative"
 THICK = 32.0
 
 
@@ -85,9 +89,9 @@ class Summand:
     middle: float
 
 
-def waterfall_page(unit: Unit) -> tuple[Panel, str]:
-    """The body of the page, and a text about the choice of channels."""
-    order = unit.strongest(SHOWN)
+def waterfall_page(unit: Unit, most: int = SHOWN) -> tuple[Panel, str]:
+    """The body of the page, and a text about the choice of channels; with fewer than usual without the photograph."""
+    order = unit.strongest(most)
     pointwise = unit.window[0].size == 1
     texts, parts, bottom = _summands(unit, order)
     lefts = [NUMBERS + THUMB + GAP + position * (THUMB + SIGNS) for position in range(3)]
@@ -96,11 +100,11 @@ def waterfall_page(unit: Unit) -> tuple[Panel, str]:
     items = _heads(lefts, end, pointwise=pointwise)
     for row, position in enumerate(order):
         items += _row(unit, position, HEADS + row * PITCH, lefts, pointwise=pointwise)
-    items += _sums(unit, parts, texts, end)
+    items += _sums(parts, texts, end, len(order))
     bars = min(BARS + (100 if pointwise else 0), WIDEST - 2 * MARGIN - end - 94 - COLUMN)
     items += _bars(parts, end + 44, bottom, bars)
     right = end + 44 + bars + 50
-    below, width = _pictures(unit, items, right)
+    below, width = _pictures(unit, items, right, field=most == SHOWN)
     measure = "product" if pointwise else "sum"
     n = len(unit.numbers)
     choice = f"the {len(order)} channels with the largest |{measure}| of {n:,}, largest first" if n > len(order) else ""
@@ -184,7 +188,7 @@ def _flattened(panel: Panel, share: float) -> Panel:
     items: list[Item] = []
     for item in panel.items:
         if isinstance(item, Raster):
-            items.append(Raster(item.pixels, item.left, item.top, item.width, item.height * share))
+            items.append(Raster(item.content, item.left, item.top, item.width, item.height * share))
         elif isinstance(item, Shape):
             items.append(Shape(tuple((x, y * share) for x, y in item.points), item.colour, item.width))
         elif isinstance(item, Text):
@@ -194,10 +198,9 @@ def _flattened(panel: Panel, share: float) -> Panel:
     return Panel(tuple(items), panel.width, panel.height * share)
 
 
-def _sums(unit: Unit, parts: Sequence[Summand], texts: Sequence[str], end: float) -> list[Item]:
+def _sums(parts: Sequence[Summand], texts: Sequence[str], end: float, rows: int) -> list[Item]:
     """The sums on the right, the combined rest, and the value under a line."""
     items: list[Item] = []
-    rows = min(SHOWN, len(unit.numbers))
     for at, (part, text) in enumerate(zip(parts, texts, strict=True)):
         last = at == len(parts) - 1
         if last:
@@ -235,16 +238,16 @@ def _bars(parts: Sequence[Summand], left: float, bottom: float, wide: float) -> 
     return items
 
 
-def _pictures(unit: Unit, items: list[Item], x: float) -> tuple[float, float]:
+def _pictures(unit: Unit, items: list[Item], x: float, *, field: bool) -> tuple[float, float]:
     """Add the map with the unit, and its receptive field; returns the y below them and their width."""
     view = with_map_bar(map_view(unit, COLUMN), map_colours(unit.map))
     items += view.at(x, 0)
     y, width = view.height + 36, max(COLUMN, view.width)
-    field = photograph(unit, COLUMN, field=True)
-    if field is not None:
-        items += field.at(x, y)
-        y += field.height
-        width = max(width, field.width)
+    seen = photograph(unit, COLUMN, field=True) if field else None
+    if seen is not None:
+        items += seen.at(x, y)
+        y += seen.height
+        width = max(width, seen.width)
     return y, width
 
 
@@ -253,15 +256,19 @@ PICTURE, LARGER, PLANE, ALONE = 448.0, 560.0, 206.0, 344.0
 BESIDE, BETWEEN = 66.0, 44.0
 
 
-def kernel_and_map_page(unit: Unit) -> Panel:
-    """The page of ``plot_kernel_and_map``."""
+def kernel_and_map_page(unit: Unit, tallest: float = math.inf) -> Panel:
+    """The page of ``plot_kernel_and_map``; for a box of this height with smaller pictures."""
+    plane, picture, larger = PLANE, PICTURE, LARGER
+    if tallest < math.inf:
+        room = tallest - 150
+        plane, picture, larger = min(PLANE, (room - 2 * BETWEEN) / ROWS), min(PICTURE, room), min(LARGER, room)
     planes = shown_planes(unit)
     rest = len(unit.numbers) - len(planes)
     whole = unit.reads_image and unit.seen is not None and not rest
     columns = [
-        _kernel(unit, planes),
-        _photo(unit) if whole else _inputs(unit, planes),
-        _map(unit, PICTURE if whole or len(planes) == 1 else LARGER),
+        _kernel(unit, planes, plane),
+        _photo(unit, picture) if whole else _inputs(unit, planes, plane, picture),
+        _map(unit, picture if whole or len(planes) == 1 else larger),
     ]
     middle = TITLED + max(column.size[0] for column in columns) / 2
     items: list[Item] = []
@@ -280,7 +287,13 @@ def kernel_and_map_page(unit: Unit) -> Panel:
         x += BESIDE
     body = Panel(tuple(items), x - BESIDE, bottom)
     title = f"How kernel {unit.at[0]} of {unit.layer.name} makes feature map {unit.at[0]}"
-    return worksheet(title, _identity(unit), body, [], _captions(unit, planes))
+    n = len(unit.numbers)
+    choice = f"{len(planes)} of {n:,} planes" if len(planes) < n else ""
+    fewer = [partial(refitted, partial(kernel_and_map_page, unit))] if tallest == math.inf else []
+    return worksheet(
+        title, _identity(unit), body, [], _captions(unit, planes), source=unit.source.label if unit.source else "",
+        notices=[text for text in (choice, *_broken(unit)) if text], fewer=fewer,
+    )  # fmt: skip
 
 
 def shown_planes(unit: Unit) -> tuple[int, ...]:
@@ -309,13 +322,13 @@ def _stack(panels: Sequence[Panel], labels: Sequence[str], side: float) -> Panel
     return Panel(tuple(items), max(panel.width for panel in panels), y - BETWEEN)
 
 
-def _kernel(unit: Unit, planes: Sequence[int]) -> LabelledPicture:
+def _kernel(unit: Unit, planes: Sequence[int], plane: float) -> LabelledPicture:
     """The planes with their weights, or as colours if these do not fit."""
-    side = ALONE if len(planes) == 1 else PLANE
+    side = ALONE if len(planes) == 1 else plane
     shown = unit.kernel[list(planes)]
     cell = side / max(shown.shape[1:])
     tint = Tint(strongest(shown))
-    every = [Cells(plane, tint, decimals=short_decimals(shown)) for plane in shown]
+    every = [Cells(values, tint, decimals=short_decimals(shown)) for values in shown]
     size = digit_size(every, cell, UNIT_DIGITS)
     if not size:
         every = [replace(each, tint=replace(tint, pale=False)) for each in every]
@@ -335,9 +348,9 @@ def _column(name: str, size: str, box: Panel, below: str = "") -> LabelledPictur
     return titled(name, size, box, [below] if below else [], pitch=34, foot=0, whole_head=True)
 
 
-def _photo(unit: Unit) -> LabelledPicture:
+def _photo(unit: Unit, side: float) -> LabelledPicture:
     """What the network saw."""
-    view = photograph(unit, PICTURE, field=False)
+    view = photograph(unit, side, field=False)
     if view is None:
         raise TypeError(unit.seen)
     picture = tuple(item for item in view.items if not isinstance(item, Text))
@@ -345,9 +358,9 @@ def _photo(unit: Unit) -> LabelledPicture:
     return _column("what the network saw", size, Panel(picture, *view.size[::-1]))
 
 
-def _inputs(unit: Unit, planes: Sequence[int]) -> LabelledPicture:
+def _inputs(unit: Unit, planes: Sequence[int], plane: float, picture: float) -> LabelledPicture:
     """The maps that these planes slide over, in one scale."""
-    side = PICTURE if len(planes) == 1 else PLANE
+    side = picture if len(planes) == 1 else plane
     shown = unit.inputs[list(planes)]
     colours = map_colours(shown)
     panels = [map_picture(values, colours, side)[0] for values in shown]
@@ -396,7 +409,7 @@ FEW = 4  # channels whose matrices are written out
 TITLE = "One value of a feature map"
 
 
-def plot_unit(unit: Unit) -> PageFigure:
+def plot_unit(unit: Unit, *, look: LookName = "page", caption: bool = True) -> PageFigure:
     """Draw how one value of a feature map is computed.
 
     Up to four input channels are written out as window × kernel = products; of more, those that contribute most are drawn
@@ -404,23 +417,27 @@ def plot_unit(unit: Unit) -> PageFigure:
 
     Args:
         unit: The result of ``trace_unit``.
+        look: ``page``, ``slide`` (1280 × 720 pixels, large type), ``dark`` or ``print``.
+        caption: Whether identity and caption are drawn; without them they are only in the recipe.
     """
     from kernelviz.drawing.figures import draw_page
 
-    return draw_page(unit_page(unit), unit_recipe(unit, whole=False))
+    return draw_page(unit_page(unit), unit_recipe(unit, whole=False), find_look(look, caption=caption))
 
 
-def plot_kernel_and_map(unit: Unit) -> PageFigure:
+def plot_kernel_and_map(unit: Unit, *, look: LookName = "page", caption: bool = True) -> PageFigure:
     """Draw a kernel, its input, and its feature map side by side.
 
     Of many input channels, those with the largest weights are shown. The row and column of the unit do not matter.
 
     Args:
         unit: The result of ``trace_unit`` for any unit of that map.
+        look: ``page``, ``slide`` (1280 × 720 pixels, large type), ``dark`` or ``print``.
+        caption: Whether identity and caption are drawn; without them they are only in the recipe.
     """
     from kernelviz.drawing.figures import draw_page
 
-    return draw_page(kernel_and_map_page(unit), unit_recipe(unit, whole=True))
+    return draw_page(kernel_and_map_page(unit), unit_recipe(unit, whole=True), find_look(look, caption=caption))
 
 
 def unit_recipe(unit: Unit, *, whole: bool) -> dict[str, Any]:
@@ -443,15 +460,17 @@ def unit_recipe(unit: Unit, *, whole: bool) -> dict[str, Any]:
     }
 
 
-def unit_page(unit: Unit) -> Panel:
-    """The page of ``plot_unit``."""
+def unit_page(unit: Unit, tallest: float = math.inf) -> Panel:
+    """The page of ``plot_unit``; for a box of this height with fewer pictures."""
+    boxed = tallest < math.inf
     identity = [unit.source.model if unit.source else "", unit.layer.name, at_text(unit)]
     settings = " · ".join(part for part in identity if part)
     n, rows, columns = unit.window.shape
     if rows * columns == 1 or n > FEW:
-        body, more = waterfall_page(unit)
+        most = max(1, min(SHOWN - 1, int((tallest - HEADS - 170) / PITCH))) if boxed else SHOWN
+        body, more = waterfall_page(unit, most)
     else:
-        body, more = (single_page(unit) if n == 1 else stacked_page(unit)), ""
+        body, more = (single_page(unit, brief=boxed) if n == 1 else stacked_page(unit, tallest)), ""
     lines = [
         more,
         "rounded for display, summed before",
@@ -459,7 +478,11 @@ def unit_page(unit: Unit) -> Panel:
         tint_text(unit),
         clipping_text(map_colours(unit.map)),
     ]
-    return worksheet(TITLE, settings, body, [], [*captions(unit), *lines, *notes(unit)])
+    fewer = [] if boxed else [partial(refitted, partial(unit_page, unit))]
+    return worksheet(
+        TITLE, settings, body, [], [*captions(unit), *lines, *notes(unit)], fewer=fewer,
+        source=unit.source.label if unit.source else "", notices=_broken(unit),
+    )  # fmt: skip
 
 
 def captions(unit: Unit) -> list[str]:
@@ -484,11 +507,17 @@ def captions(unit: Unit) -> list[str]:
 
 def notes(unit: Unit) -> list[str]:
     """Irregularities: of the image, of the network's input, and values that are not finite."""
-    lines = [*(unit.image.notes if unit.image else ()), *(unit.seen.notes if unit.seen else ())]
+    lines = [*(unit.image.notes if unit.image else ()), *(unit.seen.notes if unit.seen else ()), *_broken(unit)]
+    if unit.map.size > 1 and (unit.map == unit.map.flat[0]).all():
+        lines.append(f"the map is constant: every value is {value_of(float(unit.map.flat[0]))}")
+    return lines
+
+
+def _broken(unit: Unit) -> list[str]:
+    """How many values are not finite."""
+    lines = []
     for name, values in (("map", unit.map), ("window", unit.window), ("kernel", unit.kernel)):
         broken = int(np.count_nonzero(~np.isfinite(values)))
         if broken:
             lines.append(f"{broken:,} of {values.size:,} values of the {name} are not finite: grey or chequered")
-    if unit.map.size > 1 and (unit.map == unit.map.flat[0]).all():
-        lines.append(f"the map is constant: every value is {value_of(float(unit.map.flat[0]))}")
     return lines

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kernelviz.drawing.colour import Indexed, Veiled
 from kernelviz.drawing.page import (
     INK,
     BarStyle,
@@ -59,17 +60,17 @@ from kernelviz.wording import fixed_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kernelviz.drawing.colour import Content
     from kernelviz.records import Array
     from kernelviz.traces import Unit
 
 
 NEAR = 15  # rows and columns of an enlarged part
-VEIL = 0.55
 BAND, BAR = 16.0, 170.0  # the least height of a map, and the least width of a colour bar
 FIELD = "what it can see"
 MANY = 1024  # with at least this many values a few may saturate
 QUANTILE = 0.99
-WHITE = "#ffffff"
+WHITE = "halo"
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,8 @@ class MapColours:
     clipped: bool
     known: bool = True
 
-    def pixels(self, values: Array) -> Array:
-        """(h, w, 3) uint8."""
+    def indexed(self, values: Array) -> Indexed:
+        """The colours of values (h, w)."""
         return tints(Cells(values, Tint(self.limit, pale=False)), digits=False)
 
 
@@ -116,13 +117,13 @@ def map_bar(colours: MapColours, width: float) -> Panel:
     low, high = (f"−{end}" if colours.negative else "0"), end
     if colours.clipped:
         low, high = (f"≤ {low}" if colours.negative else low), f"≥ {high}"
-    pixels = colours.pixels(np.linspace(-1.0 if colours.negative else 0.0, 1, 201)[None] * colours.limit)
+    strip = colours.indexed(np.linspace(-1.0 if colours.negative else 0.0, 1, 201)[None] * colours.limit)
     middle, label = (width / 2 if colours.negative else None), "0"
     clear = 14.0
     if colours.negative and width - sum(text_width(text, SMALL) for text in (low, high)) < 24:
         low, high, label, clear = "", "", f"{'beyond ' if colours.clipped else ''}±{end}", -width
     style = BarStyle(13, SMALL, 25, clear=clear, colour=DIM)
-    items, y = colour_bar([pixels], (low, high), style, right=width, middle=middle, middle_label=label)
+    items, y = colour_bar([strip], (low, high), style, right=width, middle=middle, middle_label=label)
     return Panel((*items, bordered(0, 0, width, 13)), width, y + 6)
 
 
@@ -146,17 +147,14 @@ def photograph(unit: Unit, side: float, *, field: bool, name: str = "what the ne
     height, width = pixels.shape[:2]
     factor = side / max(height, width)
     size = max(1, round(height * factor)), max(1, round(width * factor))
-    shown = resampled(pixels, size)
+    shown: Content = resampled(pixels, size)
     items: list[Item] = []
     box = unit.box if field else None
     if box is not None:
         top, bottom = round(box.top * factor), round((box.bottom + 1) * factor)
         left, right = round(box.left * factor), round((box.right + 1) * factor)
-        veiled = np.rint(shown + (255.0 - shown) * VEIL).astype(np.uint8)
-        veiled[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = shown[
-            max(0, top) : max(0, bottom), max(0, left) : max(0, right)
-        ]
-        shown = veiled
+        part = slice(max(0, top), max(0, bottom)), slice(max(0, left), max(0, right))
+        shown = Veiled(resampled(pixels, size), part)
         if bottom > top and right > left:
             items = mark(left + 3, top + 3, right - left - 6, bottom - top - 6)
     picture = Panel((Raster(shown, 0, 0, size[1], size[0]), bordered(0, 0, size[1], size[0]), *items), size[1], size[0])
@@ -192,7 +190,7 @@ def map_picture(values: Array, colours: MapColours, side: float) -> tuple[Panel,
         row = column = min(row, column)
     row, column = max(row, BAND / height), max(column, BAND / width)
     size = height * row, width * column
-    items = (Raster(colours.pixels(values), 0, 0, size[1], size[0]), bordered(0, 0, size[1], size[0]))
+    items = (Raster(colours.indexed(values), 0, 0, size[1], size[0]), bordered(0, 0, size[1], size[0]))
     return Panel(items, size[1], size[0]), (row, column)
 
 
@@ -242,12 +240,13 @@ def near(first: int, last: int, size: int, count: int = NEAR) -> range:
 
 
 def enlarged(
-    pixels: Array, around: tuple[tuple[int, int], tuple[int, int]], side: float
+    picture: Array | Indexed, around: tuple[tuple[int, int], tuple[int, int]], side: float
 ) -> tuple[LabelledPicture, tuple[range, range]]:
-    """A part of a picture (h, w, 3) around these rows and columns, with these in a frame; and its rows and columns."""
-    rows, columns = (near(*ends, size) for ends, size in zip(around, pixels.shape[:2], strict=True))
+    """A part of a picture around these rows and columns, with these in a frame; and its rows and columns."""
+    rows, columns = (near(*ends, size) for ends, size in zip(around, picture.shape[:2], strict=True))
     cell = float(max(1, int(side / max(len(rows), len(columns)))))
-    part = pixels[rows.start : rows.stop, columns.start : columns.stop]
+    shown = slice(rows.start, rows.stop), slice(columns.start, columns.stop)
+    part = replace(picture, index=picture.index[shown]) if isinstance(picture, Indexed) else picture[shown]
     (top, bottom), (left, right) = (
         (max(first, span.start), min(last, span.stop - 1))
         for (first, last), span in zip(around, (rows, columns), strict=True)
@@ -262,8 +261,8 @@ def enlarged(
     lines = [f"{_span('row', rows)},", _span("column", columns)]
     items += [Text(0, height + 30 * (i + 1), line, SMALL, DIM) for i, line in enumerate(lines)]
     wide = max(width, *(text_width(line, SMALL) for line in lines))
-    picture = LabelledPicture(tuple(items), (height, width), wide, below=68, scale=(down, across))
-    return picture, (rows, columns)
+    view = LabelledPicture(tuple(items), (height, width), wide, below=68, scale=(down, across))
+    return view, (rows, columns)
 
 
 def _span(noun: str, positions: range) -> str:
@@ -280,7 +279,7 @@ SMALLER, SIGNS = 225.0, 38.0  # of one of several matrices, and of a sign betwee
 LEFT, COLUMN, BESIDE = 190.0, 225.0, 30.0  # the pictures on the left and on the right, and the space between
 # Frames take a part of their cells.
 UNIT_DIGITS = DigitRule(largest=26.0, tall=0.42, share=0.88, usual=math.inf, bold=False)
-SWATCHES = ("#c0392b", "#2e8b57", "#2e6bb0")
+SWATCHES = ("red", "green", "blue")
 
 
 def unit_tint(unit: Unit, *, pale: bool = True) -> Tint:
@@ -318,8 +317,11 @@ def sums_text(unit: Unit) -> list[str]:
     return [sum_text(unit, float(value)) for value in (*unit.sums, unit.total)]
 
 
-def single_page(unit: Unit) -> Panel:
-    """One input channel: the channel, the receptive field and the map; below them window, kernel and products."""
+def single_page(unit: Unit, *, brief: bool = False) -> Panel:
+    """One input channel: the channel, the receptive field and the map; below them window, kernel and products.
+
+    A ``brief`` one has these alone.
+    """
     total = sums_text(unit)[-1]
     tail = 24 + max(38 + text_width(total, FORMULA, bold=True), text_width(bias_text(unit), SMALL))
     side = min(SIDE, (WIDEST - 2 * MARGIN - tail - 2 * 46) / 3)
@@ -329,8 +331,8 @@ def single_page(unit: Unit) -> Panel:
     field = photograph(unit, side, field=True)
     made = with_map_bar(map_view(unit, side), map_colours(unit.map))
     for position, view in ((0, views[0]), (1, field), (2, made)):
-        items += () if view is None else view.at(position * across, 0)
-    top = max(view.height for view in (*views, made, *([field] if field else []))) + 64
+        items += () if view is None or brief else view.at(position * across, 0)
+    top = 30.0 if brief else max(view.height for view in (*views, made, *([field] if field else []))) + 64
     row = matrices(unit, 0, side)
     for position, (name, panel) in enumerate(zip(("window", "kernel", "products"), row, strict=True)):
         items.append(Text(position * across + panel.width / 2, top - 16, name, SMALL, INK, bold=True, align="center"))
@@ -345,7 +347,7 @@ def single_page(unit: Unit) -> Panel:
     items.append(Text(end, middle, total, FORMULA, INK, bold=True, align="right", middle=True))
     items.append(Text(end, middle + 44, bias_text(unit), SMALL, DIM, align="right"))
     picture = 2 * across + made.size[1], TITLED + made.size[0] * 0.72
-    items += _elbow((end - 40, middle - 34), picture)
+    items += [] if brief else _elbow((end - 40, middle - 34), picture)
     return Panel(tuple(items), end, top + max(row[0].height, 60 + row[0].height / 2))
 
 
@@ -361,15 +363,19 @@ def _elbow(start: tuple[float, float], end: tuple[float, float]) -> list[Item]:
     ]
 
 
-def stacked_page(unit: Unit) -> Panel:
-    """Two to four input channels: one row each, with the inputs on the left and the map on the right."""
+def stacked_page(unit: Unit, tallest: float = math.inf) -> Panel:
+    """Two to four input channels: one row each, with the inputs on the left and the map on the right.
+
+    Lower than usual, matrices are smaller and the map is alone on the right.
+    """
     texts = sums_text(unit)
     sums_wide = max(*(text_width(text, FORMULA, bold=True) for text in texts), text_width(bias_text(unit), SMALL) - 30)
     sees = not unit.reads_image and unit.seen is not None
     beside = max(COLUMN, text_width(FIELD, SMALL, bold=True)) if sees else COLUMN
     before = (176.0 if sees else LEFT) + BESIDE
     fixed = before + beside + 2 * SIGNS + 34 + sums_wide + 44
-    side = min(SMALLER, (WIDEST - 2 * MARGIN - fixed) / 3)
+    count = len(unit.numbers)
+    side = min(SMALLER, (WIDEST - 2 * MARGIN - fixed) / 3, (tallest - 124) / count - 58)
     rows = [matrices(unit, position, side) for position in range(len(unit.numbers))]
     tall, wide = rows[0][0].height, max(rows[0][0].width, 130.0)
     pitch = tall + 58
@@ -407,7 +413,12 @@ def stacked_page(unit: Unit) -> Panel:
     items.append(Rule(sums - 130, y + 16, sums + 8, y + 16, INK, 2.4))
     items.append(Text(sums, y + 56, texts[-1], FORMULA, INK, bold=True, align="right"))
     right = sums + 44
-    below = _map_column(unit, right, items)
+    if tallest < math.inf:
+        shown = with_map_bar(map_view(unit, COLUMN), map_colours(unit.map))
+        items += shown.at(right, 0)
+        below = shown.height
+    else:
+        below = _map_column(unit, right, items)
     level = TITLED + map_view(unit, COLUMN).size[0] / 2
     items += [
         Rule(sums + 12, y + 46, sums + 25, y + 46, DIM, 2.6),
@@ -437,7 +448,7 @@ def _map_column(unit: Unit, x: float, items: list[Item]) -> float:
         y = shown.height + 40
     else:
         _, row, column = unit.at
-        part, (rows, columns) = enlarged(colours.pixels(unit.map), ((row, row), (column, column)), COLUMN)
+        part, (rows, columns) = enlarged(colours.indexed(unit.map), ((row, row), (column, column)), COLUMN)
         items += map_view(unit, COLUMN, of=(rows, columns)).at(x, 0)
         y = view.height + 56
         items += funnel(_corners(view, rows, columns, x), (x, x + part.size[1], y))

@@ -11,6 +11,7 @@ import numpy as np
 from kernelviz.arithmetic.operations import Convolution
 from kernelviz.arithmetic.uses import Uses, uses_of
 from kernelviz.arithmetic.windows import size_text
+from kernelviz.drawing.looks import find_look
 from kernelviz.drawing.page import INK, Item, Panel, Text, fitted, moved, text_block, text_width, wrap
 from kernelviz.drawing.worksheets import (
     DIM,
@@ -38,6 +39,7 @@ from kernelviz.wording import counted
 
 if TYPE_CHECKING:
     from kernelviz.drawing.figures import PageFigure
+    from kernelviz.drawing.looks import LookName
     from kernelviz.records import Array
 
 MOST, MOST_PADDED = 64, 128
@@ -48,11 +50,13 @@ DIGITS = DigitRule(largest=28.0, tall=0.6, usual=2.0, bold=False)
 TIMES = ("never", "once", "twice", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
-def plot_uses(operation: Convolution) -> PageFigure:
+def plot_uses(operation: Convolution, *, look: LookName = "page", caption: bool = True) -> PageFigure:
     """Draw how many windows read each cell of the input; with padding, beside the same convolution without it.
 
     Args:
         operation: The convolution; only sizes, stride, padding and dilation matter.
+        look: ``page``, ``slide`` (1280 × 720 pixels, large type), ``dark`` or ``print``.
+        caption: Whether identity and caption are drawn; without them they are only in the recipe.
 
     Raises:
         UsageError: It is no convolution, or its input is larger than 64 × 64.
@@ -60,9 +64,7 @@ def plot_uses(operation: Convolution) -> PageFigure:
     from kernelviz.drawing.figures import draw_page
 
     readings = work_out_uses(operation)
-    figure = draw_page(uses_page(readings))
-    figure.recipe = uses_recipe(readings)
-    return figure
+    return draw_page(uses_page(readings), uses_recipe(readings), find_look(look, caption=caption))
 
 
 @dataclass(frozen=True)

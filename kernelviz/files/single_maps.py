@@ -10,8 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from kernelviz.errors import FileInTheWayError, WriteError
 from kernelviz.files.encoding import png_series
 from kernelviz.files.recipes import LARGEST_INDEX, PNG_KEY, is_whole, recipe_text
@@ -199,12 +197,9 @@ class _Writer:
 
     def write(self, part: range) -> None:
         """Encode and write some of the files."""
-        zoom = self.singles.zoom
-        pixels = self.singles.levels[part.start : part.stop]
-        if zoom > 1:
-            pixels = np.repeat(np.repeat(pixels, zoom, 1), zoom, 2)
+        pixels, palette = self.singles.drawn(slice(part.start, part.stop))
         texts = map(self._recipe, part)
-        for at, data in zip(part, png_series(pixels, self.singles.palette, PNG_KEY, texts), strict=True):
+        for at, data in zip(part, png_series(pixels, palette, PNG_KEY, texts), strict=True):
             self.sizes[at] = len(data)
             self._write(self.names[at], data)
 

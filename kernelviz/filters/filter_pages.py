@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelviz.drawing.colour import INKS, OUTLINE, Scale, bar_pixels, levels, ramp, rgb_pixels
+from kernelviz.drawing.colour import (
+    INKS,
+    LEVELS,
+    OUTLINE,
+    ColourTiles,
+    Indexed,
+    Ramp,
+    Scale,
+    bar_levels,
+    levels,
+    rgb_pixels,
+)
+from kernelviz.drawing.looks import find_look
 from kernelviz.drawing.page import (
     INK,
     LINE_HEIGHT,
@@ -15,7 +28,9 @@ from kernelviz.drawing.page import (
     SEPARATOR,
     TITLE,
     BarStyle,
+    Body,
     Item,
+    PageParts,
     Panel,
     Raster,
     Rule,
@@ -23,6 +38,7 @@ from kernelviz.drawing.page import (
     colour_bar,
     drawable,
     moved,
+    smallest_text,
     text_block,
     text_width,
     wrap,
@@ -39,6 +55,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kernelviz.drawing.figures import PageFigure
+    from kernelviz.drawing.looks import LookName
+    from kernelviz.drawing.page import Box
     from kernelviz.filters.filtering import Border
     from kernelviz.records import Array, Source
 
@@ -63,25 +81,33 @@ def stamp(
     scale = Scale("layer", -1.0, 1.0, signed=True)
     shares = finite / limit
     if values.ndim == 3:
-        pixels = rgb_pixels(np.moveaxis(shares, 0, -1)[None], scale)[0]
-    else:
-        pixels = ramp(cmap, signed=True)[levels(shares[None], scale)[0]]
-    return framed(np.repeat(np.repeat(pixels, zoom, axis=0), zoom, axis=1), x, y)
+        return framed(rgb_pixels(np.moveaxis(shares, 0, -1)[None], scale)[0], x, y, zoom)
+    return framed(Indexed(levels(shares[None], scale)[0], Ramp(cmap, signed=True)), x, y, zoom)
 
 
-def framed(pixels: Array, x: float, y: float) -> Raster:
-    """Pixels (H, W, 3), one page pixel each, with an outline."""
-    height, width = pixels.shape[:2]
-    result = np.empty((height + 2 * EDGE, width + 2 * EDGE, 3), np.uint8)
-    result[:] = INKS[OUTLINE]
-    result[EDGE:-EDGE, EDGE:-EDGE] = pixels
-    return Raster(result, x, y, width + 2 * EDGE, height + 2 * EDGE)
+def framed(shown: Array | Indexed, x: float, y: float, zoom: int, *, grid: bool = False) -> Raster:
+    """Pixels (H, W, 3) or indices (H, W), each ``zoom`` page pixels wide, with an outline.
+
+    With ``grid`` there is a line above and to the left of each of them, too.
+    """
+    small = shown.index if isinstance(shown, Indexed) else shown
+    ink = OUTLINE if isinstance(shown, Indexed) else INKS[OUTLINE]
+    large = np.repeat(np.repeat(small, zoom, axis=0), zoom, axis=1)
+    if grid:
+        large[::zoom], large[:, ::zoom] = ink, ink
+    down, across = (np.pad(np.repeat(np.arange(size), zoom), EDGE, constant_values=-1) for size in small.shape[:2])
+    result = np.empty((len(down), len(across), *small.shape[2:]), np.uint8)
+    result[:] = ink
+    result[EDGE:-EDGE, EDGE:-EDGE] = large
+    cells = down, across
+    content = Indexed(result, shown.palette, cells) if isinstance(shown, Indexed) else ColourTiles(result, cells)
+    return Raster(content, x, y, len(across), len(down))
 
 
 def own_scale_bar(right: float, y: float) -> list[Item]:
     """The colour bar of tiles that each have their own scale, ending at ``right``."""
     width = 12 * TYPE
-    strip = bar_pixels(-1, 1, int(width), signed=True)
+    strip = bar_levels(-1, 1, int(width), signed=True)
     clear = 0.4 * TYPE + text_width("0", TYPE) / 2
     style = BarStyle(0.6 * TYPE, TYPE, 12 + 0.8 * TYPE, clear=clear, tick=6)
     left = right - width
@@ -95,35 +121,27 @@ TALLEST, ALL_OF = 2330.0, 7  # up to this size every filter is drawn
 KINDS = {"line end": "line ends", "pixel": "pixels", "gabor": "Gabor functions"}
 
 
-def plot_filters(size: int = 3) -> PageFigure:
+def plot_filters(size: int = 3, *, look: LookName = "page", caption: bool = True) -> PageFigure:
     """Draw all classical filters of one size.
+
+    ``look`` is ``page``, ``slide``, ``dark`` or ``print``; ``caption=False`` leaves out identity and caption.
 
     Raises:
         UsageError: There are none of this size.
     """
     from kernelviz.drawing.figures import draw_page
 
-    return draw_page(bank_page(size), {"command": "filter", "layer": None, "view": f"bank-{size}", "image": None})
+    recipe = {"command": "filter", "layer": None, "view": f"bank-{size}", "image": None}
+    return draw_page(bank_page(size), recipe, find_look(look, caption=caption))
 
 
 def bank_page(size: int) -> Panel:
     """The page: kinds as headings, one row per stem, and below them the colours."""
     filters = [one for one in classical_filters(size) if "@" not in one.name]
-    items, y = text_block([f"Classical filters of {size} × {size}"], MARGIN, 0.7 * MARGIN, TITLE, colour=INK, bold=True)
-    kind = previous = ""
-    shown = 0
-    for stem in dict.fromkeys(one.stem for one in filters):
-        if y > (TALLEST if size <= ALL_OF else TALLEST - 250):
-            break
-        rows = [one for one in filters if one.stem == stem]
-        if rows[0].kind != kind:
-            kind = rows[0].kind
-            more, y = _heading(KINDS.get(kind, f"{kind}s"), y)
-            items += more
-        shown += len(rows)
-        more, y = _row(rows, y)
-        items += [item for item in more if not (isinstance(item, Text) and item.text == previous)]
-        previous = more[-1].text if isinstance(more[-1], Text) else previous
+    title = f"Classical filters of {size} × {size}"
+    items, y = text_block([title], MARGIN, 0.7 * MARGIN, TITLE, colour=INK, bold=True)
+    rows, y, shown = _bank_rows(filters, y, TALLEST if size <= ALL_OF else TALLEST - 250)
+    items += rows
     more, y = _colours(y)
     items += more
     y += 20
@@ -142,7 +160,61 @@ def bank_page(size: int) -> Panel:
             wrap(line, TYPE, PAGE_WIDTH - 2 * MARGIN - 14 * TYPE), MARGIN, y + (18 if line == lines[0] else 0), TYPE
         )
         items += more
-    return Panel(tuple(items), PAGE_WIDTH, float(round(y + 0.6 * MARGIN)))
+    parts = partial(_bank_parts, filters, title, lines, TALLEST if size <= ALL_OF else TALLEST - 250)
+    return Panel(tuple(items), PAGE_WIDTH, float(round(y + 0.6 * MARGIN)), parts)
+
+
+def _bank_parts(filters: list[Filter], title: str, lines: list[str], tallest: float) -> PageParts:
+    def body(tallest: float, *, whole: bool) -> Body:
+        items, y, shown = _bank_rows(filters, 0.0, tallest)
+        if whole:
+            more, y = _colours(y)
+            items += more
+        items += own_scale_bar(PAGE_WIDTH - MARGIN, y + 20)
+        panel = Panel(moved(Panel(tuple(items), 0, 0), -MARGIN, 0), PAGE_WIDTH - 2 * MARGIN, y + 20 + 2.4 * TYPE)
+        return Body(panel, (f"{shown} of {len(filters)} filters",) if shown < len(filters) else ())
+
+    versions = (lambda _: body(tallest, whole=True), partial(_bank_grid, filters))
+    return PageParts(title, body(tallest, whole=True).panel, "", "", "", tuple(lines), (), versions)
+
+
+def _bank_grid(filters: list[Filter], box: Box) -> Body:
+    """As many filters as fit in a box, each with its name below."""
+    share = TYPE / (1.01 * box.smallest)
+    width, height = box.width * share, box.height * share - 3.4 * TYPE
+    zoom = max(1, int(1.4 * ROOM // len(filters[0].values)))
+    side = len(filters[0].values) * zoom + 2 * EDGE
+    pitch, down = max(side, *(text_width(one.name, TYPE) for one in filters)) + 22, side + 1.3 * TYPE + 18
+    across, rows = max(1, int((width + 22) // pitch)), max(1, int((height + 18) // down))
+    items: list[Item] = []
+    for at, one in enumerate(filters[: across * rows]):
+        x, y = round(at % across * pitch), round(at // across * down)
+        items += [stamp(one.values, x, y, zoom), Text(x, y + side + 1.1 * TYPE, one.name, TYPE)]
+    lines = -(-min(len(filters), across * rows) // across)
+    right, foot = across * pitch - 22, lines * down - 18
+    items += own_scale_bar(right, foot + TYPE)
+    cut = (f"{across * rows} of {len(filters)} filters",) if across * rows < len(filters) else ()
+    return Body(Panel(tuple(items), right, foot + 3.4 * TYPE), cut)
+
+
+def _bank_rows(filters: list[Filter], y: float, tallest: float) -> tuple[list[Item], float, int]:
+    """One row per stem under headings of their kinds, from this y to about the other; the y below, and their number."""
+    items: list[Item] = []
+    kind = previous = ""
+    shown = 0
+    for stem in dict.fromkeys(one.stem for one in filters):
+        if y > tallest:
+            break
+        rows = [one for one in filters if one.stem == stem]
+        if rows[0].kind != kind:
+            kind = rows[0].kind
+            more, y = _heading(KINDS.get(kind, f"{kind}s"), y)
+            items += more
+        shown += len(rows)
+        more, y = _row(rows, y)
+        items += [item for item in more if not (isinstance(item, Text) and item.text == previous)]
+        previous = more[-1].text if isinstance(more[-1], Text) else previous
+    return items, y, shown
 
 
 def _heading(words: str, y: float) -> tuple[list[Item], float]:
@@ -212,12 +284,16 @@ QUANTILE = 0.99
 MOST_PIXELS = 4_000_000
 
 
-def plot_filter(image: object, *kernels: object, border: Border = "repeat") -> PageFigure:
+def plot_filter(
+    image: object, *kernels: object, border: Border = "repeat", look: LookName = "page", caption: bool = True
+) -> PageFigure:
     """Draw an image and its filter responses: ``plot_filter(image, "sobel-x", "laplacian")``.
 
     Takes an image and kernels as ``apply_filter`` does, also in a list, ``plot_filter(image, ["sobel-x", "laplacian"])``;
     or, without kernels, a Response or several of one image.
     If the page would exceed four megapixels, only the middle of the image is drawn, and the caption states it.
+
+    ``look`` is ``page``, ``slide``, ``dark`` or ``print``; ``caption=False`` leaves out identity and caption.
 
     Raises:
         UsageError: There is no kernel and no response, or ``apply_filter`` rejects the arguments.
@@ -233,7 +309,7 @@ def plot_filter(image: object, *kernels: object, border: Border = "repeat") -> P
         responses = [each for each in image if isinstance(each, Response)] if isinstance(image, list | tuple) else []
     if not responses:
         raise UsageError("There is no filter to draw.", hint='Name one: plot_filter(image, "sobel-x").')
-    return draw_page(filter_page(responses), filter_recipe(responses))
+    return draw_page(filter_page(responses), filter_recipe(responses), find_look(look, caption=caption))
 
 
 def _several(kernel: object) -> Sequence[object]:
@@ -325,24 +401,74 @@ def _page(responses: Sequence[Response], part: tuple[slice, slice], title: str) 
     more, y = text_block(wrap(drawable(heading), TYPE * unit, inner), margin, y + 2 * unit, TYPE * unit)
     items += more
     y = float(round(y + 24 * unit))
+    body, y = _columns(panels, across, (margin, y), width, unit)
+    items += body
+    lines = _caption(responses, part, zoom)
+    words = [line for text in lines for line in _prose(text, TYPE * unit, inner)]
+    more, y = text_block(words, margin, y, TYPE * unit)
+    parts = partial(_parts, responses, panels, title or "Filters", lines, unit=unit, width=width)
+    return Panel((*items, *more), float(round(inner + 2 * margin)), float(round(y + 0.6 * margin)), parts)
+
+
+def _parts(
+    responses: Sequence[Response], panels: list[tuple[Panel, Panel]], title: str, lines: list[str], *, unit: float,
+    width: float,
+) -> PageParts:  # fmt: skip
+    whole, total = responses[0].values.shape, len(responses)
+
+    def body(kept: int) -> Panel:
+        across = min(3, kept + 1)
+        items, y = _columns(panels[: kept + 1], across, (0.0, 0.0), width, unit)
+        return Panel(tuple(items), across * width + (across - 1) * GAP * unit, y)
+
+    def boxed(_: Box, kept: int) -> Body:
+        return Body(body(kept), (f"{kept} of {total} filters",) if kept < total else ())
+
+    def cropped(box: Box, kept: int) -> Body:
+        share = 1.0
+        while True:  # the middle of the image, as large as fits
+            part = (slice_of(whole[0], share), slice_of(whole[1], 1.0))
+            page = _page(responses[:kept], part, title).parts
+            panel = page().body if page else Panel((), 1, 1)
+            factor = min(box.width / panel.width, box.height / panel.height)
+            if smallest_text(panel) * factor >= box.smallest or share < 0.1:
+                shown = [part[0].stop - part[0].start, part[1].stop - part[1].start]
+                middle = f"the middle {shown[1]:,} × {shown[0]:,} of {whole[1]:,} × {whole[0]:,}"
+                cut = (f"{kept} of {total} filters",) if kept < total else ()
+                return Body(panel, (*cut, middle) if share < 1 else cut)
+            share *= 0.9
+
+    counts = range(total, 0, -1)
+    return PageParts(
+        title, body(total), "", ", ".join(one.label for one in _sources(responses)), f"{whole[1]:,} × {whole[0]:,} pixels",
+        tuple(lines), (), (*(partial(boxed, kept=kept) for kept in counts), partial(cropped, kept=min(2, total)),
+                           partial(cropped, kept=1)),
+        "Choose fewer filters, or smaller ones.", TITLE * unit,
+    )  # fmt: skip
+
+
+def _columns(
+    panels: list[tuple[Panel, Panel]], across: int, at: tuple[float, float], width: float, unit: float
+) -> tuple[list[Item], float]:
+    """The image in the first column and the responses in the others, from (x, y) on; and the y below them."""
+    (margin, y), gap = at, GAP * unit
+    items: list[Item] = []
     for start in range(1, len(panels), across - 1):  # the column below the image stays empty
         shelf = list(enumerate(panels[start : start + across - 1], 1))
         shelf = [(0, panels[0]), *shelf] if start == 1 else shelf
         heads = max(head.height for _, (head, _) in shelf)
-        for at, (head, body) in shelf:
-            x = float(round(margin + at * (width + gap)))
+        for column, (head, body) in shelf:
+            x = float(round(margin + column * (width + gap)))
             items += moved(head, x, y)
             items += moved(body, x, float(round(y + heads)))
         y = float(round(y + heads + max(body.height for _, (_, body) in shelf) + 24 * unit))
-    lines = [line for text in _caption(responses, part, zoom) for line in _prose(text, TYPE * unit, inner)]
-    more, y = text_block(lines, margin, y, TYPE * unit)
-    return Panel((*items, *more), float(round(inner + 2 * margin)), float(round(y + 0.6 * margin)))
+    return items, y
 
 
 def _image_panel(image: Array, part: tuple[slice, slice], zoom: int, unit: float, width: float) -> tuple[Panel, Panel]:
     shown = np.clip(image[part], 0, 1)
     pixels = np.rint(255 * (shown if shown.ndim == 3 else shown[:, :, None].repeat(3, axis=2))).astype(np.uint8)
-    picture = framed(_enlarged(pixels, zoom), 0, 0)
+    picture = framed(pixels, 0, 0, zoom)
     foot = picture.height + 10 * unit
     words = ["the image, 0 to 1"]
     beyond = int(np.count_nonzero((image < 0) | (image > 1)))
@@ -374,8 +500,7 @@ def _response_panel(
     values = response.values[part]
     low, high, signed = limits_of(response)
     shares = np.clip((values - low) / (high - low), 0, 1)
-    table = _table(signed=signed)
-    picture = framed(_enlarged(table[np.rint(shares * (len(table) - 1)).astype(int)], zoom), 0, 0)
+    picture = framed(_shaded(shares, signed=signed), 0, 0, zoom)
     bar, y = _bar(response, picture.height + 12 * unit, picture.width, unit)
     return head, Panel((picture, *bar), max(picture.width, width), y)
 
@@ -391,23 +516,25 @@ def limits_of(response: Response) -> tuple[float, float, bool]:
     return -limit, limit, True
 
 
-def _table(*, signed: bool) -> Array:
-    return ramp(None, signed=True) if signed else np.arange(256, dtype=np.uint8)[:, None].repeat(3, axis=1)
+def _shaded(shares: Array, *, signed: bool) -> Array | Indexed:
+    """Shares of the range (H, W): colours from −1 to 1, or an image."""
+    if signed:
+        return Indexed(np.rint(shares * (LEVELS - 1)).astype(np.uint8), Ramp(None, signed=True))
+    return np.repeat(np.rint(shares * 255).astype(np.uint8)[..., None], 3, axis=-1)
 
 
 def _bar(response: Response, y: float, width: float, unit: float) -> tuple[list[Item], float]:
     """The colour bar, with ≤ or ≥ at an end that values exceed."""
     low, high, signed = limits_of(response)
-    table = _table(signed=signed)
     size = TYPE * unit
     below = "≤ " if (response.values < low).any() else ""
     above = "≥ " if (response.values > high).any() else ""
     ends = (f"{below}{number_text(low)}", f"{above}{number_text(high, plus=signed)}")
     width = max(width, sum(text_width(end, size) for end in ends) + size)
-    shades = table[np.rint(np.linspace(0, len(table) - 1, int(width))).astype(int)][None]
+    strip = _shaded(np.linspace(0, 1, int(width))[None], signed=signed)
     drop = 10 * unit + 0.8 * size
     style = BarStyle(14 * unit, size, drop, clear=size, tick=6 * unit, line=unit, end_ticks=False)
-    items, foot = colour_bar([shades], ends, style, top=y, right=width, middle=width / 2 if signed else None)
+    items, foot = colour_bar([strip], ends, style, top=y, right=width, middle=width / 2 if signed else None)
     return items, foot + 0.4 * size
 
 
@@ -422,9 +549,7 @@ def _kernel_items(kernel: Array, unit: float, tint: Tint) -> list[Item]:
     size = min(TYPE * unit, TYPE * unit * (zoom - 8 * unit) / max(widest, 1e-9))
     if size < SMALLEST_TYPE * unit or zoom < size * LINE_HEIGHT:
         return [stamp(kernel, 0, 0, zoom)]
-    pixels = _enlarged(tint.pixels(kernel), zoom)
-    pixels[::zoom], pixels[:, ::zoom] = 196, 196
-    items: list[Item] = [framed(pixels, 0, 0)]
+    items: list[Item] = [framed(tint.indexed(kernel, digits=True), 0, 0, zoom, grid=True)]
     for (row, column), _ in np.ndenumerate(kernel):
         x, y = EDGE + (column + 0.5) * zoom, EDGE + (row + 0.5) * zoom
         items.append(Text(x, y, words[row][column], size, INK, align="center", middle=True))
@@ -478,7 +603,3 @@ def _prose(text: str, size: float, width: float) -> list[str]:
             *full, last = wrap(word, size, width) if text_width(word, size) > width else [word]
             lines += [*full, last]
     return [line for line in lines if line]
-
-
-def _enlarged(pixels: Array, zoom: int) -> Array:
-    return np.repeat(np.repeat(pixels, zoom, axis=0), zoom, axis=1)

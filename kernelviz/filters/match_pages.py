@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kernelviz.drawing.captions import layer_text
-from kernelviz.drawing.colour import check_palette
+from kernelviz.drawing.colour import check_palette, plain
+from kernelviz.drawing.looks import find_look
 from kernelviz.drawing.page import (
     GREY,
     INK,
@@ -16,12 +19,15 @@ from kernelviz.drawing.page import (
     QUIET,
     SEPARATOR,
     TITLE,
+    Body,
     Item,
+    PageParts,
     Panel,
     Raster,
     Rule,
     Text,
     drawable,
+    moved,
     text_block,
     text_width,
     wrap,
@@ -38,6 +44,8 @@ if TYPE_CHECKING:
 
     from kernelviz.drawing.colour import Palette
     from kernelviz.drawing.figures import PageFigure
+    from kernelviz.drawing.looks import LookName
+    from kernelviz.drawing.page import Box
     from kernelviz.filters.matching import KernelMatch
     from kernelviz.records import Layout
 
@@ -202,7 +210,7 @@ def _tile(matches: Matches) -> float:
 
 
 TALLEST = 2500.0
-DARK, PALE = "#575f6b", "#b9bec6"
+DARK, PALE = "named", "undrawn"
 UNDRAWN = ("zero", "not finite")
 
 
@@ -214,11 +222,14 @@ def plot_matches(
     transposed: bool = False,
     layout: Layout | None = None,
     palette: Palette = "standard",
+    look: LookName = "page",
+    caption: bool = True,
 ) -> PageFigure:
     """Draw what the kernels of a layer resemble: a ``Matches``, or what ``match_kernels`` accepts.
 
     With the ``palette`` ``"safe"``, for every kind of colour vision, kernels of three channels are drawn as light–dark,
-    yellow–blue and red–green planes instead of as colour.
+    yellow–blue and red–green planes instead of as colour. ``look`` is ``page``, ``slide``, ``dark`` or ``print``;
+    ``caption=False`` leaves out identity and caption.
 
     Raises:
         UsageError: There are no classical filters for these kernels, see ``match_kernels``, or no such palette.
@@ -228,7 +239,8 @@ def plot_matches(
     check_palette(palette)
     if not isinstance(matches, Matches):
         matches = match_kernels(matches, gabor=gabor, level=level, transposed=transposed, layout=layout)
-    return draw_page(matches_page(matches, palette), {**matches_recipe(matches), **palette_facts(palette)})
+    recipe = {**matches_recipe(matches), **palette_facts(palette)}
+    return draw_page(matches_page(matches, palette), recipe, find_look(look, caption=caption))
 
 
 def matches_recipe(matches: Matches) -> dict[str, object]:
@@ -269,17 +281,61 @@ def _page(matches: Matches, shelves: float, *, planes: bool) -> Panel:
     bar, y = _bar(matches, y)
     items += bar
     y += 34
+    groups, y, shown = _shelves(matches, shelves, y, planes=planes)
+    items += groups
+    for kind in UNDRAWN:
+        if kind in matches.counts:
+            more, y = _listed(kind_text(kind, matches), _sorted(matches, kind), y)
+            items += more
+    more, y = _caption(matches, shown, y, planes=planes)
+    parts = partial(_parts, matches, shelves, shown, planes=planes)
+    return Panel((*items, *more), PAGE_WIDTH, float(round(y + 0.5 * MARGIN)), parts)
+
+
+def _parts(matches: Matches, shelves: float, shown: int, *, planes: bool) -> PageParts:
+    bank = matches.bank
+    title = f"What the kernels of {bank.layer.name} resemble" if bank.layer else "What the kernels resemble"
+    settings = layer_text(bank.layer) if bank.layer else ""
+    source = bank.source.label if bank.source else ""
+
+    def body(_box: Box | None, shelves: float, tallest: float = math.inf) -> Body:
+        items, y = _bar(matches, 0.0)
+        groups, y, drawn = _shelves(matches, shelves, y + 34, tallest, planes=planes)
+        items += [*groups, *own_scale_bar(PAGE_WIDTH - MARGIN, y + 34)]
+        panel = Panel(moved(Panel(tuple(items), 0, 0), -MARGIN, 0), INNER_WIDTH, y + 34 + 2.6 * TYPE)
+        return Body(
+            panel, tuple(caption_lines(matches, drawn, planes=planes)[-1:]) if drawn < _drawable(matches) else ()
+        )
+
+    def boxed(box: Box, shelves: float) -> Body:
+        return body(box, shelves, box.height * TYPE / (1.02 * box.smallest) - 34 - 2.6 * TYPE)
+
+    lines = tuple(caption_lines(matches, shown, planes=planes))
+    return PageParts(
+        title, body(None, shelves).panel, "", source, settings, lines, lines[-1:] if shown < _drawable(matches) else (),
+        (partial(boxed, shelves=1.0), partial(boxed, shelves=0.5)), size=TITLE,
+    )  # fmt: skip
+
+
+def _shelves(
+    matches: Matches, shelves: float, y: float, tallest: float = math.inf, *, planes: bool
+) -> tuple[list[Item], float, int]:
+    """The groups from this y on that end above ``tallest``; the y below them, and how many kernels are drawn."""
+    items: list[Item] = []
     groups = {kind: _sorted(matches, kind) for kind in matches.counts if kind not in UNDRAWN}
     across = (4, 5) if planes else (5, 6) if in_colour(matches) else (7, 9)
     shelf = ShelfLayout(entry_width(matches, named=True, planes=planes), across[0], planes)
-    free, shown = 0, 0
+    free, shown, top = 0, 0, y
     for kind, rows in groups.items():
         narrow = ShelfLayout(entry_width(matches, named=False, planes=planes), across[1], planes)
         if kind in UNNAMED and shelf != narrow:
             shelf, free = narrow, 0
         rows_shown = rows[: int(shelves * shelf.across)]
-        shown += len(rows_shown)
+        height = 68 + -(-len(rows_shown) // shelf.across) * _entry_height(matches, kind) + 8
         needed = slots_needed(kind, len(rows), len(rows_shown), shelf)
+        if (y if needed > free else top) + height > tallest:
+            continue
+        shown += len(rows_shown)
         if needed > free:
             items.append(Rule(MARGIN, y, PAGE_WIDTH - MARGIN, y, SEPARATOR, 2))
             start, top, free = 0, y, shelf.across
@@ -288,12 +344,7 @@ def _page(matches: Matches, shelves: float, *, planes: bool) -> Panel:
         group, foot = group_items(matches, kind, rows_shown, shelf, total=len(rows), start=start, top=top)
         items += group
         y, free = max(y, foot), free - needed
-    for kind in UNDRAWN:
-        if kind in matches.counts:
-            more, y = _listed(kind_text(kind, matches), _sorted(matches, kind), y)
-            items += more
-    more, y = _caption(matches, shown, y, planes=planes)
-    return Panel((*items, *more), PAGE_WIDTH, float(round(y + 0.5 * MARGIN)))
+    return items, y, shown
 
 
 def kind_text(kind: str, matches: Matches) -> str:
@@ -328,15 +379,15 @@ def _bar(matches: Matches, y: float) -> tuple[list[Item], float]:
     for kind, count in counts.items():
         width = INNER_WIDTH * count / total
         dark = kind not in UNNAMED
-        colour = DARK if dark else PALE if kind in UNDRAWN else "#ffffff"
-        outline = DARK if dark else "#8a919c"
-        items.append(Raster(_pixel(outline), x, y, max(1.0, width - (3 if dark else 0)), 44))
+        colour = DARK if dark else PALE if kind in UNDRAWN else "unnamed"
+        outline = DARK if dark else "unnamed edge"
+        items.append(Raster(plain(outline), x, y, max(1.0, width - (3 if dark else 0)), 44))
         if not dark and width > 4:
-            items.append(Raster(_pixel(colour), x + 2, y + 2, width - 4, 40))
+            items.append(Raster(plain(colour), x + 2, y + 2, width - 4, 40))
         word = kind_text(kind, matches)
         fitting = [text for text in (f"{word}  {count:,}", f"{count:,}", "") if _fits(text, width, bold=dark)]
         if fitting[0]:
-            shade = "#ffffff" if dark else INK
+            shade = "on named" if dark else INK
             items.append(Text(x + width / 2, y + 22, fitting[0], TYPE, shade, bold=dark, align="center", middle=True))
         if len(fitting) < 3:
             below.append((x + width / 2, word if fitting[0] else f"{word} {count:,}"))
@@ -415,8 +466,13 @@ def caption_lines(matches: Matches, shown: int, *, planes: bool = False) -> list
     lines.append(naming_text(matches))
     if any(row.closest and row.closest.name == FIT for row in matches.main_rows):
         lines.append("fit: a fitted Gabor function, where no filter is close enough or the fit far closer")
-    drawn = sum(count for kind, count in matches.counts.items() if kind not in UNDRAWN)
+    drawn = _drawable(matches)
     return lines if shown == drawn else [*lines, f"{shown:,} of {drawn:,} kernels are drawn, of each kind the closest"]
+
+
+def _drawable(matches: Matches) -> int:
+    """The number of kernels that are neither zero nor not finite."""
+    return sum(count for kind, count in matches.counts.items() if kind not in UNDRAWN)
 
 
 def naming_text(matches: Matches) -> str:
@@ -435,7 +491,3 @@ def naming_text(matches: Matches) -> str:
 
 def _sorted(matches: Matches, kind: str) -> list[KernelMatch]:
     return sorted((row for row in matches.main_rows if row.kind == kind), key=lambda row: -(row.score or 0))
-
-
-def _pixel(colour: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    return np.array([[[int(colour[at : at + 2], 16) for at in (1, 3, 5)]]], dtype=np.uint8)

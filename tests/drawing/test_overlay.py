@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from kernelviz import capture_features
-from kernelviz.drawing.colour import Scale
+from kernelviz.drawing.colour import Scale, pixels_in
 from kernelviz.drawing.figures import RasterArtist
+from kernelviz.drawing.looks import LOOKS
 from kernelviz.drawing.overlay import blended, make_overlay, nearest, plot_overlay
 from kernelviz.errors import UsageError
 
@@ -20,7 +21,7 @@ RED, BLUE = (0xB2, 0x18, 0x2B), (0x21, 0x66, 0xAC)
 def test_clear_where_the_map_is_zero():
     """Under no opacity the image is grey by Rec. 601, lifted by a quarter towards white."""
     pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 3)).astype(np.uint8)
-    drawn = blended(pixels, np.zeros((2, 2)), Scale("layer", -1, 1, signed=True))
+    drawn = pixels_in(LOOKS["page"], blended(pixels, np.zeros((2, 2)), Scale("layer", -1, 1, signed=True)))
     weights = np.array([0.299, 0.587, 0.114])
     expected = np.rint(0.25 * 255 + 0.75 * (pixels @ weights))
     assert np.array_equal(drawn, np.repeat(expected[..., None], 3, axis=2).astype(np.uint8))
@@ -29,7 +30,7 @@ def test_clear_where_the_map_is_zero():
 @pytest.mark.parametrize(("value", "ink"), [(1.0, RED), (-1.0, BLUE), (0.5, RED), (-0.25, BLUE)])
 def test_opacity_grows_with_the_magnitude(value, ink):
     """A value v of a limit of 1 covers the ground by 0.85 · |v|: red above zero, blue below."""
-    drawn = blended(GREY, np.full((3, 3), value), Scale("layer", -1, 1, signed=True))
+    drawn = pixels_in(LOOKS["page"], blended(GREY, np.full((3, 3), value), Scale("layer", -1, 1, signed=True)))
     ground, share = 0.25 * 255 + 0.75 * 100, 0.85 * abs(value)
     assert np.array_equal(drawn[0, 0], np.rint(ground * (1 - share) + np.array(ink) * share))
     assert (drawn == drawn[0, 0]).all()
@@ -39,7 +40,7 @@ def test_a_map_without_negative_values_is_clear_at_its_smallest():
     """So that a norm, which is never near zero, is no veil over everything."""
     overlay = make_overlay(np.array([[[20.0, 30.0], [40.0, 30.0]]]), 0, image=GREY)
     assert (overlay.scale.low, overlay.scale.high, overlay.scale.signed) == (20.0, 40.0, False)
-    drawn = blended(GREY, overlay.tiles.values[0], overlay.scale)
+    drawn = pixels_in(LOOKS["page"], blended(GREY, overlay.tiles.values[0], overlay.scale))
     clear = round(0.25 * 255 + 0.75 * 100)
     assert drawn[0, 0].tolist() == [clear] * 3
     assert drawn[-1, 0, 0] > drawn[0, -1, 0] > clear
@@ -53,7 +54,7 @@ def test_what_is_not_finite_is_clear_and_counted(bad, rest):
     values = np.full((1, 4, 4), rest)
     values[0, 0, 1], values[0, 3, 3] = bad, 2 * rest
     overlay = make_overlay(values, 0, image=GREY)
-    drawn = blended(GREY, overlay.tiles.values[0], overlay.scale)
+    drawn = pixels_in(LOOKS["page"], blended(GREY, overlay.tiles.values[0], overlay.scale))
     assert drawn[0, 4].tolist() == [round(0.25 * 255 + 0.75 * 100)] * 3
     assert overlay.marks.nonfinite == 1
     assert "1 of 16 values is not finite and left clear" in overlay.notes
@@ -84,7 +85,9 @@ def test_a_unit_lies_where_its_gradient_has_its_middle(stride, padding, dilation
     rows = np.flatnonzero(tensor.grad[0].abs().sum(dim=(0, 2)).numpy())
     delta = np.zeros((units, units))
     delta[unit, unit] = 1.0
-    drawn = blended(np.zeros((24, 24, 3), np.uint8), delta, Scale("layer", 0, 1, signed=False), maps.centres)
+    drawn = pixels_in(
+        LOOKS["page"], blended(np.zeros((24, 24, 3), np.uint8), delta, Scale("layer", 0, 1, signed=False), maps.centres)
+    )
     coloured = np.flatnonzero((drawn[..., 0] != drawn[..., 1]).any(axis=1))
     assert abs(coloured.mean() - rows.mean()) <= 0.5
     assert len(coloured) == stride

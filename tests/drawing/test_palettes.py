@@ -9,13 +9,12 @@ import pytest
 from eyes import EYES, TO_XYZ, apart, for_every_eye, lab, linear, seen
 
 from kernelviz import make_mosaic, make_sheet, plot_features, plot_kernels, plot_overlay
-from kernelviz.drawing import colour, growth, overview, page, worksheets
+from kernelviz.drawing import colour, growth
 from kernelviz.drawing.captions import count_text
 from kernelviz.drawing.figures import RasterArtist
+from kernelviz.drawing.looks import LOOKS
 from kernelviz.drawing.overlay import blended
 from kernelviz.errors import UsageError
-from kernelviz.explain import unit_pages
-from kernelviz.filters import match_pages
 from kernelviz.filters.match_pages import plot_matches
 from kernelviz.filters.matching import match_kernels
 from kernelviz.records import as_bank, as_maps
@@ -26,12 +25,14 @@ GREYS = np.arange(256)[:, None].repeat(3, axis=1)
 STRENGTHS = np.linspace(-1, 1, 201)
 RED_BLUE, WHITE_RED = colour.ramp(None, signed=True), colour.ramp(colour.WHITE_RED, signed=False)
 MAGMA = colour.ramp(None, signed=False)
+TINTS = colour.palette_in(LOOKS["page"], colour.TintRamp(pale=True))[: colour.LEVELS]
 LIGHT_DARK = colour.component_pixels(STRENGTHS, 0 * STRENGTHS)
 ORANGE_BLUE = colour.component_pixels(0 * STRENGTHS, STRENGTHS)
 
 
-def rgb(text):
-    """The numbers of ``#rrggbb``."""
+def rgb(role):
+    """The numbers of the colour that a role has on a page."""
+    text = LOOKS["page"].roles[role]
     return [int(text[at : at + 2], 16) for at in (1, 3, 5)]
 
 
@@ -72,14 +73,14 @@ RANGES = {
     "zero to blue": (RED_BLUE[100], RED_BLUE[0], 75),
     "white to red": (WHITE_RED[0], WHITE_RED[-1], 75),
     "magma": (MAGMA[0], MAGMA[-1], 95),
-    "tints of numbers": (worksheets.PALE[0], worksheets.PALE[-1], 40),
-    "zero to a red tint": (worksheets.WHITE, worksheets.PALE[-1], 38),
-    "zero to a blue tint": (worksheets.WHITE, worksheets.PALE[0], 25),
+    "tints of numbers": (TINTS[0], TINTS[-1], 40),
+    "zero to a red tint": (TINTS[100], TINTS[-1], 38),
+    "zero to a blue tint": (TINTS[100], TINTS[0], 25),
     "light–dark": (LIGHT_DARK[0], LIGHT_DARK[-1], 67),
     "orange–blue": (ORANGE_BLUE[0], ORANGE_BLUE[-1], 73),
-    "bars of a sum": (rgb(unit_pages.RED), rgb(unit_pages.BLUE), 55),
-    "a class and its track": (rgb(overview.BAR), rgb(overview.TRACK), 50),
-    "the badge and its word": (rgb(page.BADGE), rgb(page.BADGE_INK), 75),
+    "bars of a sum": (rgb("positive"), rgb("negative"), 55),
+    "a class and its track": (rgb("bar"), rgb("track"), 50),
+    "the badge and its word": (rgb("badge"), rgb("badge ink"), 75),
 }
 
 
@@ -92,7 +93,7 @@ def test_the_ends_of_every_range_stay_apart(kind):
 
 KEYS = {
     "growth": ([*map(rgb, growth.BARS.values()), [255, 255, 255]], 25),
-    "counts of match": ([rgb(match_pages.DARK), [255, 255, 255], rgb(match_pages.PALE)], 22),
+    "counts of match": ([rgb("named"), [255, 255, 255], rgb("undrawn")], 22),
 }
 
 
@@ -123,7 +124,8 @@ def test_strength_is_visible_along_every_range(eye):
 
 
 @pytest.mark.parametrize("eye", EYES)
-def test_an_overlay_stands_out_from_every_grey(eye):
+@pytest.mark.parametrize("look", ["page", "dark"])
+def test_an_overlay_stands_out_from_every_grey(eye, look):
     """Over dark, middle and light greys half of the strength is at least 25 from the photograph, all of it 35.
 
     Red over grey is 4 and 13 for protanopes. The two signs are at least 95 apart.
@@ -131,7 +133,8 @@ def test_an_overlay_stands_out_from_every_grey(eye):
     seen_greys = np.repeat(np.arange(0, 256, 5, dtype=np.uint8)[None, :, None], 3, axis=2)
     scale = colour.Scale("layer", -1, 1, signed=True)
     over = {
-        share: blended(seen_greys, np.full((1, 1), share), scale, palette="safe")[0] for share in (-1, -0.5, 0, 0.5, 1)
+        share: colour.pixels_in(LOOKS[look], blended(seen_greys, np.full((1, 1), share), scale, palette="safe"))[0]
+        for share in (-1, -0.5, 0, 0.5, 1)
     }
     for share, least in ((-1, 35), (-0.5, 25), (0.5, 25), (1, 35)):
         assert apart(over[0], over[share], eye).min() >= least, share

@@ -10,10 +10,12 @@ from matplotlib.text import Text
 from page_checks import check_page
 
 import kernelviz as kv
+from kernelviz.drawing.looks import LOOKS
 from kernelviz.drawing.page import BADGE, BADGE_INK, UNTRAINED, Panel, badged, text_block
 from kernelviz.network.model import parameter_sums
 from kernelviz.records import is_untrained
 
+PAGE = LOOKS["page"]
 IMAGE = kv.read_image("sample:grace_hopper")
 
 
@@ -59,8 +61,10 @@ def test_every_picture_of_random_weights_has_one_badge_that_is_read_at_640_pixel
     """The badge is there once, filled, its letters 11 pixels or more at 640 px, apart from every other text."""
     for name, figure in pictures(model):
         (badge,) = badges(figure)
-        assert badge.get_color() == BADGE_INK, name
-        assert [patch for patch in figure.findobj(PathPatch) if to_hex(patch.get_facecolor()) == BADGE], name
+        assert badge.get_color() == PAGE.roles[BADGE_INK], name
+        assert [patch for patch in figure.findobj(PathPatch) if to_hex(patch.get_facecolor()) == PAGE.roles[BADGE]], (
+            name
+        )
         assert badge.get_fontsize() * figure.dpi / 72 * 640 / figure.bbox.width >= 11, name
         if 1200 <= figure.bbox.width <= 1485:
             check_page(figure)

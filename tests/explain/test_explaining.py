@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_rgb
 from page_checks import check_page
 from torch.nn import functional
 
@@ -20,6 +21,8 @@ from kernelviz import (
     save_picture,
     work_out,
 )
+from kernelviz.drawing.colour import pixels_in
+from kernelviz.drawing.looks import LOOKS
 from kernelviz.drawing.page import Panel, Raster, Text, text_width
 from kernelviz.drawing.worksheets import DARK, LEGIBLE, Cells, Tint, cells_panel, digit_size, tint_bar, tints
 from kernelviz.errors import UsageError
@@ -206,10 +209,10 @@ def test_only_what_is_transposed_stamps():
 def test_digits_stay_dark_on_every_tint():
     """The contrast of a digit with any cell that carries one is at least 8.6."""
     for tint in (Tint(1.0), Tint(1.0, 0.001)):
-        colours = tints(Cells(np.linspace(-1, 1, 2001)[None], tint), digits=True)[0] / 255
+        colours = pixels_in(PAGE, tints(Cells(np.linspace(-1, 1, 2001)[None], tint), digits=True))[0] / 255
         linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
         luminance = linear @ np.array([0.2126, 0.7152, 0.0722])
-        ink = np.array([int(DARK[at : at + 2], 16) / 255 for at in (1, 3, 5)])
+        ink = np.array(to_rgb(PAGE.roles[DARK]))
         dark = ((ink + 0.055) / 1.055) ** 2.4 @ np.array([0.2126, 0.7152, 0.0722])
         assert ((luminance + 0.05) / (dark + 0.05)).min() >= 8.6
 
@@ -241,6 +244,7 @@ def test_values_as_people_write_them(value, text):
     assert value_text(value) == text
 
 
+PAGE = LOOKS["page"]
 BROKEN = {"nan": [np.nan], "infinities": [np.inf, -np.inf], "too large": [1e308, 1e308, -1e308]}
 
 
@@ -292,6 +296,7 @@ def test_a_single_value_that_is_not_finite_is_chequered():
     chequers = {(item.left, item.top): item for item in panel.items if isinstance(item, Raster)}
     assert set(chequers) == {(0, 0), (20, 0), (0, 20)}
     assert {tuple(map(int, np.unique(chequers[place].pixels))) for place in ((20, 0), (0, 20))} == {(64, 212)}
-    colours = tints(Cells(np.full((2, 2), np.nan), Tint(1.0)), digits=False)
+    colours = pixels_in(PAGE, tints(Cells(np.full((2, 2), np.nan), Tint(1.0)), digits=False))
     assert colours[..., 0].tolist() == [[64, 212], [212, 64]]
-    assert tints(Cells(values, Tint(2.0), empty=~np.isfinite(values)), digits=False)[0, 1].tolist() == [255, 255, 255]
+    empty = tints(Cells(values, Tint(2.0), empty=~np.isfinite(values)), digits=False)
+    assert pixels_in(PAGE, empty)[0, 1].tolist() == [255, 255, 255]

@@ -11,7 +11,7 @@ from page_checks import check_page
 import kernelviz
 from kernelviz import Convolution, Pooling, TransposedConvolution, work_out
 from kernelviz.drawing.figures import draw_page
-from kernelviz.drawing.worksheets import ON_DISC
+from kernelviz.drawing.looks import LOOKS
 from kernelviz.errors import UsageError
 from kernelviz.explain.chain import chain_lines, chain_page, work_out_chain
 from kernelviz.explain.map_pages import maps_page
@@ -51,7 +51,7 @@ def four():
 def check_maps(figure):
     """The checks of every page; the letters on discs may be on the frames, which the discs cover."""
     for text in figure.findobj(Text):
-        text.set_visible(text.get_color() != ON_DISC)
+        text.set_visible(text.get_color() != LOOKS["page"].roles["on dark"])
     check_page(figure)
 
 

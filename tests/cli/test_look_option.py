@@ -1,0 +1,73 @@
+"""``--look`` and ``--no-caption``: what is left out of a picture is printed, and what has no effect is rejected."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from PIL import Image
+
+from kernelviz import read_recipe
+
+TINY = ("test_resnet", "--weights", "random")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("kernels", *TINY, "--look", "slides"),
+        ("kernels", *TINY, "--look", "slide", "--style", "bare"),
+        ("kernels", *TINY, "--no-caption", "--style", "bare"),
+        ("explain", "conv", "--look", "slide"),
+        ("explain", "Conv2D(8, 3)", "--no-caption"),
+    ],
+    ids=" ".join,
+)
+def test_a_look_that_has_no_effect_or_does_not_exist_is_wrong_usage(run, arguments):
+    """Nothing is drawn, and one sentence states why."""
+    result = run(*arguments)
+    assert result.code == 2
+    assert result.err.startswith("Error: ")
+    assert not result.paths
+
+
+def test_without_caption_its_lines_are_printed_once(run):
+    """Two layers have the same scale line, which is printed once; what differs is printed for each."""
+    result = run("kernels", *TINY, "-l", "layer1.0.*", "--view", "sum", "--no-caption")
+    assert result.code == 0
+    recipes = [read_recipe(path) for path in result.paths]
+    assert len(recipes) > 1
+    for line in {line for recipe in recipes for line in recipe["left_out"]}:
+        assert result.err.count(f"  {line}\n") == 1
+    assert result.err.count("left out of the picture:") == len(recipes)
+
+
+def test_a_slide_of_every_command_is_stated_in_document_and_recipe(run):
+    """The document of a run names the look, and so does each picture; ordinary pages name none."""
+    result = run("kernels", *TINY, "--look", "slide", "--json")
+    document = json.loads(result.out)
+    path = document["outputs"][0]["path"]
+    assert document["look"] == read_recipe(path)["look"] == "slide"
+    with Image.open(path) as picture:
+        assert picture.size == (1280, 720)
+    assert "look" not in json.loads(run("kernels", *TINY, "--json").out)
+    assert "look" not in read_recipe(path)
+
+
+def test_another_look_is_another_picture(run):
+    """With ``--skip-existing`` pictures in one look are not taken for those in another."""
+    words = ("features", *TINY, "sample:grace_hopper", "-l", "layer1", "--skip-existing")
+    assert "skipped" not in run(*words).err
+    assert "skipped" in run(*words).err
+    assert "skipped" not in run(*words, "--look", "slide").err
+    assert "skipped" in run(*words, "--look", "slide").err
+
+
+def test_an_animation_of_slides(run):
+    """All frames have the size of a slide."""
+    result = run(
+        "explain", "conv", "--input", "3", "--kernel", "2", "--animate", "--look", "slide", "-o", "kernelviz-out"
+    )
+    with Image.open(result.paths[0]) as picture:
+        assert picture.size == (1280, 720)
+        assert picture.n_frames == 4

@@ -1,0 +1,227 @@
+"""Every picture is drawn in every look: slides of one size with large type, pages without captions."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+from traced_units import make_unit
+
+import kernelviz as kv
+from kernelviz.drawing.figures import RasterArtist
+from kernelviz.drawing.page import UNTRAINED
+from kernelviz.errors import UsageError
+from kernelviz.records import ClassScore, Source
+from kernelviz.traces import AxisField, Field, Trace, TracedLayer
+
+RANDOM = Source("resnet18", "resnet18, random weights (seed 0)", "resnet18.random", 1)
+NUMBERS = np.random.default_rng(0)
+PHOTO = NUMBERS.random((300, 200))
+SMALLEST = 18.0
+
+
+def work_out(operation):
+    """An operation on seeded numbers."""
+    numbers = np.random.default_rng(0)
+    values = numbers.integers(-5, 10, (operation.in_channels, *operation.input_size))
+    kernel = None if isinstance(operation, kv.Pooling) else numbers.integers(-2, 3, operation.kernel_shape)
+    return kv.work_out(operation, values, kernel)
+
+
+def statistics(channels):
+    """Statistics of three images."""
+    tally = kv.ChannelTally("layer1")
+    for _ in range(3):
+        tally.add(NUMBERS.normal(size=(channels, 4, 4)))
+    return tally.result()
+
+
+def trace(count):
+    """A network of so many convolutions."""
+    layers = [
+        TracedLayer(
+            f"stages.{at // 10}.conv{at}", "Conv2d", "conv", 1, 1, 1, output_shape=(8 + at, 16, 16), kernel=(3, 3),
+            groups=1, field=Field((AxisField(np.arange(16), np.arange(16), 3 + 2 * at, 1, 0),) * 2),
+        )
+        for at in range(count)
+    ]  # fmt: skip
+    return Trace(
+        (3, 64, 64), tuple(layers), count, count, stages=tuple(f"stages.{at}" for at in range(count // 10 + 1))
+    )
+
+
+def contact_rows(new_maps, count):
+    """The maps of several images."""
+    return [new_maps((8, 14, 14), image=f"photo-{number}.jpg") for number in range(count)]
+
+
+def overviews(new_maps, count):
+    """The maps of several layers."""
+    return [new_maps((64, 14, 14), name=f"blocks.{number}") for number in range(count)]
+
+
+SCORES = [ClassScore(number, "a class with a name", 0.2) for number in range(5)]
+PICTURES = {  # by kind: what draws it, and whether something has no space on a slide
+    "32 kernels": (lambda make: kv.plot_kernels(make.bank((32, 3, 3, 3)), view="sum", **make.look), False),
+    "rgb": (lambda make: kv.plot_kernels(make.bank((64, 3, 7, 7)), **make.look), False),
+    "512 kernels": (lambda make: kv.plot_kernels(make.bank((512, 8, 3, 3)), **make.look), False),
+    "2,048 kernels": (lambda make: kv.plot_kernels(make.bank((2048, 2, 3, 3)), view="sum", **make.look), True),
+    "matrix": (lambda make: kv.plot_kernels(make.bank((64, 64, 3, 3)), view="matrix", **make.look), True),
+    "channels": (lambda make: kv.plot_kernels(make.bank((32, 3, 3, 3)), view="channels", **make.look), False),
+    "1 × 1": (lambda make: kv.plot_kernels(make.bank((96, 24, 1, 1)), **make.look), False),
+    "1 × 1, large": (lambda make: kv.plot_kernels(make.bank((900, 700, 1, 1)), **make.look), True),
+    "maps": (lambda make: kv.plot_features(make.maps((24, 28, 28)), **make.look), False),
+    "chosen maps": (lambda make: kv.plot_features(make.maps((24, 28, 28)), top=9, **make.look), True),
+    "large maps": (lambda make: kv.plot_features(make.maps((64, 112, 112)), **make.look), True),
+    "one map": (lambda make: kv.plot_features(make.maps((24, 28, 28)), reduce="norm", **make.look), False),
+    "pca": (lambda make: kv.plot_features(make.maps((24, 28, 28)), reduce="pca", **make.look), False),
+    "overlay": (lambda make: kv.plot_overlay(make.maps((8, 7, 7), seen=(224, 224)), **make.look), False),
+    "overview": (lambda make: kv.plot_overview(overviews(make.maps, 6), SCORES, **make.look), True),
+    "overview of two": (lambda make: kv.plot_overview(overviews(make.maps, 2), SCORES, **make.look), False),
+    "contact": (lambda make: kv.plot_contact(contact_rows(make.maps, 12), **make.look), True),
+    "statistics": (lambda make: kv.plot_statistics(statistics(40), RANDOM, **make.look), False),
+    "growth": (lambda make: kv.plot_growth(trace(49), **make.look), False),
+    "match": (lambda make: kv.plot_matches(make.bank((64, 3, 3, 3)), gabor=False, **make.look), True),
+    "filter": (lambda make: kv.plot_filter(PHOTO, "sobel-x", "laplacian", "box", **make.look), True),
+    "bank": (lambda make: kv.plot_filters(3, **make.look), True),
+    "step": (lambda make: kv.plot_convolution(work_out(kv.Convolution(6, 3)), **make.look), False),
+    "large step": (lambda make: kv.plot_convolution(work_out(kv.Convolution(40, 3)), **make.look), False),
+    "channels of a step": (
+        lambda make: kv.plot_convolution(work_out(kv.Convolution(5, 3, in_channels=16)), **make.look),
+        True,
+    ),
+    "pool": (lambda make: kv.plot_convolution(work_out(kv.Pooling(5, 2)), **make.look), False),
+    "stamps": (
+        lambda make: kv.plot_convolution(
+            work_out(kv.TransposedConvolution(3, 2)), at=(1, 1), view="stamps", **make.look
+        ),
+        True,
+    ),
+    "steps": (lambda make: kv.plot_convolution(work_out(kv.Convolution(5, 3)), view="steps", **make.look), True),
+    "unit": (lambda make: kv.plot_unit(make_unit(1), **make.look), False),
+    "colour unit": (lambda make: kv.plot_unit(make_unit(3, image=True), **make.look), False),
+    "deep unit": (lambda make: kv.plot_unit(make_unit(40), **make.look), False),
+    "kernel and map": (lambda make: kv.plot_kernel_and_map(make_unit(40), **make.look), True),
+    "call": (lambda make: kv.plot_call("Conv2D(32, 3, input_shape=(150, 150, 3))", **make.look), False),
+}
+SAMPLE = {  # of which the others are variants
+    "32 kernels", "512 kernels", "matrix", "maps", "overlay", "overview", "contact", "statistics", "growth", "match",
+    "filter", "bank", "step", "channels of a step", "steps", "colour unit", "kernel and map", "call",
+}  # fmt: skip
+KINDS = [kind if kind in SAMPLE else pytest.param(kind, marks=pytest.mark.slow) for kind in PICTURES]
+FEW = {"32 kernels", "one map", "overlay", "contact", "statistics", "filter", "pool", "kernel and map"}
+
+
+class Maker:
+    """What makes the subjects of pictures, and the arguments of their look."""
+
+    def __init__(self, new_bank, new_maps, **look):
+        self.look = look
+        self._bank, self._maps = new_bank, new_maps
+
+    def bank(self, shape):
+        """Kernels of a network with random weights."""
+        return self._bank(shape, label=RANDOM.label)
+
+    def maps(self, shape, **choices):
+        """Feature maps of such a network."""
+        return self._maps(shape, label=RANDOM.label, **choices)
+
+
+def words(figure):
+    """All texts of a figure."""
+    return [text for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible()]
+
+
+def overlaps(these, those):
+    """Which of these boxes (n, 4) meet which of those (m, 4) by more than two pixels, as (n, m)."""
+    low = np.maximum(these[:, None, :2], those[None, :, :2])
+    return (low + 2 < np.minimum(these[:, None, 2:], those[None, :, 2:])).all(axis=-1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_slide_has_one_size_and_large_type_and_states_what_is_missing(new_bank, new_maps, kind):
+    """1,280 × 720 pixels, no letters below 18, no text over another, and ``n of m`` where not all is drawn."""
+    draw, cut = PICTURES[kind]
+    figure = draw(Maker(new_bank, new_maps, look="slide"))
+    FigureCanvasAgg(figure).draw()
+    assert (round(figure.bbox.width), round(figure.bbox.height)) == (1280, 720)
+    texts = words(figure)
+    small = [text.get_text() for text in texts if text.get_fontsize() * 100 / 72 < SMALLEST - 0.02]
+    assert not small
+    renderer = figure.canvas.get_renderer()
+    boxes = np.array([text.get_window_extent(renderer).extents for text in texts])
+    outside = (boxes[:, :2] < 0).any(axis=1) | (boxes[:, 2:] > (1280, 720)).any(axis=1)
+    assert not [text.get_text() for text, out in zip(texts, outside, strict=True) if out]
+    inked = boxes + np.array([0, 0.18, 0, -0.1])[None] * (boxes[:, 3] - boxes[:, 1])[:, None]  # without descenders
+    met = np.argwhere(np.triu(overlaps(inked, inked), 1))
+    assert not [(texts[one].get_text(), texts[other].get_text()) for one, other in met]
+    rasters = np.array([raster.get_window_extent().extents for raster in figure.findobj(RasterArtist)])
+    assert (rasters >= -1).all()
+    assert (rasters <= (1281, 721, 1281, 721)).all()
+    line = " ".join(text.get_text() for text in texts if text.get_window_extent(renderer).y0 < 60)
+    assert bool(re.search(r"[0-9] of [0-9,]+ (?!values)|[0-9] maps of each layer", line)) == cut, line
+    assert figure.recipe["look"] == "slide"
+
+
+@pytest.mark.parametrize(
+    "kind", [kind if kind in FEW else pytest.param(kind, marks=pytest.mark.slow) for kind in PICTURES]
+)
+def test_without_caption_only_title_picture_and_bar_are_left(new_bank, new_maps, kind):
+    """The lines that are left out are those of the recipe, and no longer on the page; every picture has some."""
+    page = PICTURES[kind][0](Maker(new_bank, new_maps, caption=False))
+    left_out = page.recipe["left_out"]
+    drawn = {text.get_text() for text in words(page)}
+    assert left_out
+    assert not drawn & set(left_out)
+    assert page.recipe["caption"] is False
+    whole = PICTURES[kind][0](Maker(new_bank, new_maps))
+    assert not {"look", "caption", "left_out"} & set(whole.recipe)
+    assert page.bbox.height * page.bbox.width < whole.bbox.height * whole.bbox.width
+
+
+@pytest.mark.parametrize("look", [{"look": "slide"}, {"caption": False}], ids=str)
+def test_the_badge_of_random_weights_stays(look, tiny):
+    """A picture of weights that were never trained says so, also without a caption."""
+    figure = kv.plot_kernels(kv.read_kernels(tiny, "conv1.0"), **look)
+    assert [text.get_text() for text in words(figure)].count(UNTRAINED) == 1
+    long = kv.plot_kernels(kv.KernelBank(NUMBERS.random((8, 3, 3, 3)), source=tiny.source), **look)
+    assert [text.get_text() for text in words(long)].count(UNTRAINED) == 1
+
+
+def test_clipped_and_broken_values_are_stated_on_a_slide(new_bank):
+    """What changes the meaning of the colours stays beside the picture."""
+    weight = NUMBERS.normal(size=(16, 1, 3, 3))
+    weight[3, 0, 1, 1] = np.nan
+    figure = kv.plot_kernels(new_bank(weight=weight), scale=(-0.5, 0.5), look="slide")
+    line = " ".join(text.get_text() for text in words(figure))
+    assert "lie outside" in line
+    assert "not finite" in line
+
+
+@pytest.mark.parametrize("view", ["window", "stamps"])
+def test_all_frames_of_an_animation_are_slides(view):
+    """Nothing jumps: all frames have the size of a slide, and their common texts one place."""
+    worked = work_out(kv.TransposedConvolution(2, 2))
+    animation = kv.animate_convolution(worked, view=view, look="slide")
+    assert {(page.width, page.height) for page in animation.pages} == {(1280, 720)}
+    assert animation.scale == 1
+    places = [
+        {(item.x, item.y) for item in page.items if getattr(item, "text", "") == "output"} for page in animation.pages
+    ]
+    assert len(set(map(frozenset, places))) == 1
+    assert animation.recipe["look"] == "slide"
+
+
+def test_an_unknown_look_and_an_axes_in_a_look_are_rejected(new_bank):
+    """The nearest look is offered; an Axes is no page."""
+    from matplotlib.figure import Figure
+
+    with pytest.raises(UsageError, match="but got 'slid'") as error:
+        kv.plot_kernels(new_bank((4, 1, 3, 3)), look="slid")
+    assert error.value.hint == "Did you mean slide?"
+    with pytest.raises(UsageError, match="an Axes is none"):
+        kv.plot_kernels(new_bank((4, 1, 3, 3)), ax=Figure().add_subplot(), look="slide")
