@@ -10,7 +10,8 @@ import typer
 
 from kernelviz.cli import options, remembered, session, terminal
 from kernelviz.cli.explain import Directory
-from kernelviz.cli.session import ImageChoices, ModelChoices, OutputChoices, run_command
+from kernelviz.cli.model_choices import ModelChoices
+from kernelviz.cli.session import ImageChoices, OutputChoices, run_command
 from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ import typer
 from kernelviz.cli import options, session, terminal
 from kernelviz.cli.feature_pictures import FeatureChoices, draw_all, prepare
 from kernelviz.cli.feature_summaries import draw_summaries, with_bases
-from kernelviz.cli.session import ImageChoices, ModelChoices, OutputChoices, PictureChoices, run_command
+from kernelviz.cli.model_choices import ModelChoices
+from kernelviz.cli.session import ImageChoices, OutputChoices, PictureChoices, run_command
 from kernelviz.errors import UsageError
 from kernelviz.threads import BackgroundWriter
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from kernelviz.cli import options, session, terminal
-from kernelviz.cli.session import ImageChoices, ModelChoices, OutputChoices, run_command
+from kernelviz.cli.model_choices import ModelChoices
+from kernelviz.cli.session import ImageChoices, OutputChoices, run_command
 from kernelviz.errors import UsageError
 from kernelviz.wording import normalising_text, preprocessing_notes, shown
 

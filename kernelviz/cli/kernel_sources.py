@@ -13,7 +13,8 @@ from kernelviz.wording import reason_text, shown
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from kernelviz.cli.session import ModelChoices, Report
+    from kernelviz.cli.model_choices import ModelChoices
+    from kernelviz.cli.session import Report
     from kernelviz.cli.terminal import Progress
     from kernelviz.network.model import Model
     from kernelviz.network.stored_kernels import StoredKernels

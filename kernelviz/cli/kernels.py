@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from kernelviz.cli import options, session, terminal
 from kernelviz.cli.kernel_sources import open_kernels
-from kernelviz.cli.session import ModelChoices, OutputChoices, PictureChoices, run_command
+from kernelviz.cli.model_choices import ModelChoices
+from kernelviz.cli.session import OutputChoices, PictureChoices, run_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from kernelviz.cli.session import ModelChoices, OutputChoices, Report
+    from kernelviz.cli.model_choices import ModelChoices
+    from kernelviz.cli.session import OutputChoices, Report
     from kernelviz.cli.terminal import Progress
     from kernelviz.traces import Trace, TracedLayer
 
@@ -124,7 +125,8 @@ def layers(
 
     For example: kernelviz layers resnet18d --kind conv
     """
-    from kernelviz.cli.session import ModelChoices, OutputChoices, chosen_look, run_command
+    from kernelviz.cli.model_choices import ModelChoices
+    from kernelviz.cli.session import OutputChoices, chosen_look, run_command
     from kernelviz.traces import layer_entry
 
     def work(report: Report) -> None:

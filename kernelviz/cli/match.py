@@ -10,7 +10,8 @@ import typer
 
 from kernelviz.cli import options, session, terminal
 from kernelviz.cli.kernel_sources import open_kernels
-from kernelviz.cli.session import ModelChoices, OutputChoices, run_command
+from kernelviz.cli.model_choices import ModelChoices
+from kernelviz.cli.session import OutputChoices, run_command
 from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from kernelviz.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from kernelviz.cli.session import ModelChoices
+    from kernelviz.cli.model_choices import ModelChoices
     from kernelviz.network.model import Model
     from kernelviz.network.stored_kernels import StoredKernels
     from kernelviz.network.weights.names import WeightsLocation
@@ -73,7 +73,7 @@ def remember_operation(choices: ModelChoices, layer: str, found: LayerOperation)
 
 def recalled_names(model: str, arguments: Sequence[str] = ()) -> list[str]:
     """The layers of a model and the modules that contain them, if anything of it is remembered."""
-    from kernelviz.cli.session import ModelChoices
+    from kernelviz.cli.model_choices import ModelChoices
     from kernelviz.network.selection import with_containers
 
     bare = ModelChoices(model, None, arguments=arguments, runs=True)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from kernelviz.cli.model_choices import ModelChoices
     from kernelviz.cli.terminal import Progress
     from kernelviz.drawing.animations import Animation
     from kernelviz.drawing.colour import ScaleChoice
@@ -306,27 +307,6 @@ class OutputChoices:
     arrays: bool
     force: bool
     look: Look = LOOKS["page"]
-
-
-@dataclass(frozen=True)
-class ModelChoices:
-    """Which model, with which weights, on which device; ``runs`` if it will run, on inputs of ``input_size``.
-
-    Without ``cache`` what an earlier run remembered is not used.
-    """
-
-    name: str
-    weights: str | None
-    seed: int = 0
-    timeout: float = 10.0
-    device: str = "cpu"
-    threads: int | None = None
-    weights_key: str | None = None
-    partial: bool = False
-    arguments: Sequence[str] | None = None
-    runs: bool = False
-    input_size: str | None = None
-    cache: bool = True
 
 
 @dataclass(frozen=True)
