@@ -7,7 +7,7 @@ these: a permutation and, if windows or rolls have moved rows, the order that re
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Literal, NoReturn
@@ -43,7 +43,8 @@ class Layout:
 
     ``order`` moves the dimensions of channels to the front and those of rows and columns to the end; ``positions`` are the
     flat indices of the map's units along the latter, None if they are in order. ``words`` names the dimensions as text.
-    Maps of three axes have the size (C, D, H, W).
+    Maps of three axes have the size (C, D, H, W). ``rows`` is the size of a first axis that is not that of the images, such
+    as one row per box: ``shape`` is then that of one row.
     """
 
     shape: tuple[int, ...]
@@ -51,6 +52,12 @@ class Layout:
     order: tuple[int, ...]
     positions: Array | None
     words: str
+    rows: int = 1
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether the first axis may have any size, since it has neither channels nor positions of a map."""
+        return self.order[0] == 0 and self.shape[0] == 1
 
     def maps(self, tensor: Tensor) -> Tensor:
         """The maps (C, H, W) of such a tensor: a view of it if that is possible, else a copy."""
@@ -72,6 +79,8 @@ def layout_of(found: Found, shape: Sequence[int]) -> Layout:
         NoMapError: the elements have no rows and columns, or not one value per channel and position.
     """
     shape = tuple(shape)
+    if shape[:1] != (1,) and _has_rows(found, shape):
+        return replace(layout_of(found, (1, *shape[1:])), rows=shape[0])
     if 0 in shape:
         raise NoMapError("it has no values")
     if found is None:
@@ -95,6 +104,17 @@ def layout_of(found: Found, shape: Sequence[int]) -> Layout:
     positions, height, width = _positions(lines, [shape[dim] for dim in spatial], spatial, len(shape))
     size = (prod(shape[dim] for dim in channels), height, width)
     return Layout(shape, size, (*rest, *channels, *spatial), positions, words_of(found, shape))
+
+
+def _has_rows(found: Found, shape: tuple[int, ...]) -> bool:
+    """Whether a tensor holds maps (C, H, W) in order along a first axis that is neither theirs nor that of the image."""
+    rank = len(shape)
+    if found is None or not found.axes or rank != len(found.axes) + 2:
+        return False
+    lines = [reads.planes[POSITION] for reads in found.axes]
+    if any(line.ndim != rank for line in lines) or not set(_channel_dims(found.channel, shape)) <= {1}:
+        return False
+    return all(set(reads.varies_along) <= {dim + 2} for dim, reads in enumerate(found.axes))
 
 
 def _volume(found: TensorReads, shape: tuple[int, ...]) -> Layout:

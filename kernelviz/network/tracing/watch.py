@@ -28,7 +28,7 @@ from kernelviz.network.model import Model, root_of
 from kernelviz.network.snapshot import PreservedModule, check_ready, exclusive, preserved_random_state
 from kernelviz.network.tracing import reads as known
 from kernelviz.network.tracing.reads import TensorReads, concatenated, located, narrowed
-from kernelviz.network.tracing.rules import Call, Found, failed, outcome, part_of, tensors_in
+from kernelviz.network.tracing.rules import Call, Found, failed, makes_constant_map, outcome, part_of, tensors_in
 from kernelviz.threads import no_warnings
 from kernelviz.wording import reason_text, shown
 
@@ -363,6 +363,7 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.network = network
         self.visits: dict[str, ModuleVisit] = {}
         self.carried: Any = WeakTensorKeyDictionary()
+        self.constant_maps: Any = WeakTensorKeyDictionary()
         self.sharing = Sharing()
         self.stack: list[ModuleVisit] = []
         self.ended: list[str] = []
@@ -433,7 +434,7 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.ended.append(name)
             tensors = tensors_in(output)
             if visit.shape is None and tensors:
-                visit.shape, visit.found = tuple(tensors[0].shape), self._known(tensors[0])
+                visit.shape, visit.found = tuple(tensors[0].shape), self._known_as_map(tensors[0])
                 visit.changes = not any(tensors[0] is tensor for tensor in tensors_in(inputs)) or bool(visit.operations)
 
         return leave
@@ -448,7 +449,7 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self.carried[output] = located(output.shape, found.lost)
 
     def _passed(self, values: Any) -> RunTensors:
-        tensors = tuple((tuple(tensor.shape), self._known(tensor)) for tensor in tensors_in(values))
+        tensors = tuple((tuple(tensor.shape), self._known_as_map(tensor)) for tensor in tensors_in(values))
         return RunTensors(tensors, alone=isinstance(values, torch.Tensor))
 
     def __torch_dispatch__(
@@ -482,8 +483,16 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         found: Found = self.carried.get(tensor) if isinstance(tensor, torch.Tensor) else None
         return found
 
+    def _known_as_map(self, tensor: torch.Tensor) -> Found:
+        """What is known of a tensor; a map that does not depend on the image is located."""
+        found = self._known(tensor)
+        constant = found is None and tensor in self.constant_maps
+        return located(tensor.shape, "it does not depend on the image") if constant else found
+
     def _carry(self, call: Call, outputs: Sequence[torch.Tensor], written: Sequence[torch.Tensor]) -> None:
         found = outcome(call)
+        if found is None and outputs and makes_constant_map(call, self.constant_maps.__contains__):
+            self.constant_maps[outputs[0]] = True
         values = found if isinstance(found, list) else [found] * len(outputs)
         for tensor, value in zip(outputs, values, strict=False):
             before = self._known(tensor)
@@ -518,6 +527,8 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 @lru_cache(maxsize=4096)
 def _axes_of(classes: tuple[str, ...]) -> int | None:
     """The number of axes of the maps that a convolution, a pool or a normalisation returns, by the names of its classes."""
+    if any(re.search(r"RoI(Align|Pool)$", name) for name in classes):
+        return 2
     found = (re.search(r"(?:Conv|Pool|Norm)\w*([123])d$", name) for name in classes)
     return next((int(match[1]) for match in found if match), None)
 
