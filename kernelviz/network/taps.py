@@ -87,10 +87,8 @@ def layout_of(found: Found, shape: Sequence[int]) -> Layout:
         raise NoMapError("it does not depend on the image")
     if found.lost and not found.axes:
         raise NoMapError(f"which dimension is which was lost: {found.lost}")
-    if len(found.axes) == 3:
-        return _volume(found, shape)
-    if not 1 <= len(found.axes) <= 2:
-        raise NoMapError("the network's input is not an image of rows and columns")
+    if not 1 <= len(found.axes) <= 3:
+        raise NoMapError("the network's input has neither one, two nor three axes")
     lines = [reads.planes[POSITION] for reads in found.axes]
     if any(line.ndim != len(shape) for line in lines):
         raise NoMapError("which dimension is which was lost")
@@ -101,8 +99,8 @@ def layout_of(found: Found, shape: Sequence[int]) -> Layout:
         raise NoMapError("it was put together from several places, as the states of a recurrent layer are")
     _check_dims(shape, spatial, channels, flat=bool(along) and not spatial)
     rest = [dim for dim in range(len(shape)) if dim not in spatial and dim not in channels]
-    positions, height, width = _positions(lines, [shape[dim] for dim in spatial], spatial, len(shape))
-    size = (prod(shape[dim] for dim in channels), height, width)
+    positions, sides = _positions(lines, [shape[dim] for dim in spatial], spatial, len(shape))
+    size = (prod(shape[dim] for dim in channels), *(1,) * (2 - len(sides)), *sides)
     return Layout(shape, size, (*rest, *channels, *spatial), positions, words_of(found, shape))
 
 
@@ -115,19 +113,6 @@ def _has_rows(found: Found, shape: tuple[int, ...]) -> bool:
     if any(line.ndim != rank for line in lines) or not set(_channel_dims(found.channel, shape)) <= {1}:
         return False
     return all(set(reads.varies_along) <= {dim + 2} for dim, reads in enumerate(found.axes))
-
-
-def _volume(found: TensorReads, shape: tuple[int, ...]) -> Layout:
-    """The layout of a tensor of three axes, if each is a dimension of its own.
-
-    Raises:
-        NoMapError: it is not.
-    """
-    words = words_of(found, shape).split()
-    if sorted(words) != sorted("NCDHW"):
-        raise NoMapError(f"its dimensions are {' '.join(words)}, not those of volumes")
-    order = tuple(words.index(letter) for letter in "NCDHW")
-    return Layout(shape, tuple(shape[dim] for dim in order[1:]), order, None, " ".join(words))
 
 
 def _varies(plane: Array, dim: int) -> bool:
@@ -155,27 +140,28 @@ def _check_dims(shape: tuple[int, ...], spatial: list[int], channels: list[int],
 
 def _positions(
     lines: Sequence[Array], sizes: Sequence[int], spatial: Sequence[int], rank: int
-) -> tuple[Array | None, int, int]:
-    """The flat index of each unit of the map along the spatial dimensions, and the map's height and width."""
+) -> tuple[Array | None, tuple[int, ...]]:
+    """The flat index of each unit of the map along the spatial dimensions, and the sides of the map."""
     flat = []
     for line in lines:
         slice_of_one = line[tuple(slice(None) if dim in spatial else 0 for dim in range(rank))]
         flat.append(np.broadcast_to(slice_of_one, sizes).reshape(-1))
     if not spatial:
-        return None, 1, 1
+        return None, (1,) * len(lines)
     flat = [line if line.min() < line.max() else np.zeros_like(line) for line in flat]  # one row: a mean, a strip
-    rows, columns = flat if len(flat) == 2 else (np.zeros_like(flat[0]), flat[0])
-    positioned = (rows >= 0) & (columns >= 0)
-    row_numbers, row = np.unique(rows[positioned], return_inverse=True)
-    column_numbers, column = np.unique(columns[positioned], return_inverse=True)
-    height, width = len(row_numbers), len(column_numbers)
-    cells = row * width + column
-    if not len(cells) or len(cells) != height * width or len(np.unique(cells)) != height * width:
+    positioned = np.logical_and.reduce([line >= 0 for line in flat])
+    numbered = [np.unique(line[positioned], return_inverse=True) for line in flat]
+    sides = tuple(len(numbers) for numbers, _ in numbered)
+    units = prod(sides)
+    if not units or np.count_nonzero(positioned) != units:
         raise NoMapError("it does not hold exactly one value for each place of a map")
-    positions = np.empty(height * width, dtype=np.int64)
+    cells = np.ravel_multi_index([at for _, at in numbered], sides)
+    if len(np.unique(cells)) != units:
+        raise NoMapError("it does not hold exactly one value for each place of a map")
+    positions = np.empty(units, dtype=np.int64)
     positions[cells] = np.flatnonzero(positioned)
-    in_order = len(positioned) == len(positions) and bool((positions == np.arange(len(positions))).all())
-    return (None if in_order else positions), height, width
+    in_order = len(positioned) == units and bool((positions == np.arange(units)).all())
+    return (None if in_order else positions), sides
 
 
 Side = Literal["output", "input"]
