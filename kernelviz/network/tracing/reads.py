@@ -158,6 +158,8 @@ def whole(reads: AxisReads) -> AxisReads:
 
 def narrowed(reads: AxisReads) -> AxisReads:
     """The reads with size 1 along each dimension along which nothing differs."""
+    if _is_large(reads):
+        return reads
     reads = whole(reads)
     for dim in reads.spread:
         first = reads.planes.take([0], axis=dim + 1)
@@ -594,7 +596,15 @@ def concatenated(parts: Sequence[TensorReads | None], sizes: Sequence[int], dim:
     return continued(TensorReads(axes).with_channels(sum(sizes), dim, rank) if numbered else TensorReads(axes), dim)
 
 
+def _is_large(reads: AxisReads) -> bool:
+    """Whether the planes with those ``beside`` merged into them would take too much memory."""
+    shapes = (reads.planes.shape, *(planes.shape for planes in reads.beside))
+    return bool(reads.beside) and int(np.prod(np.broadcast_shapes(*shapes)[1:])) > _LARGEST
+
+
 def _concatenated(parts: Sequence[AxisReads | None], sizes: Sequence[int], dim: int, rank: int) -> AxisReads:
+    if any(part is not None and _is_large(part) for part in parts):
+        return _concatenated_beside(parts, sizes, dim, rank)
     parts = [None if part is None else whole(part) for part in parts]
     known = [part for part in parts if part is not None]
     positioned = [part for part in known if not part.pooled] or known
@@ -617,6 +627,22 @@ def _concatenated(parts: Sequence[AxisReads | None], sizes: Sequence[int], dim: 
         uncertain=any(part.uncertain for part in positioned),
         torn=any(part.torn for part in positioned),
     )
+
+
+def _concatenated_beside(
+    parts: Sequence[AxisReads | None], sizes: Sequence[int], dim: int, rank: int
+) -> AxisReads:
+    """As ``_concatenated``, with the first, the second, ... planes of the parts joined separately."""
+    most = max(1 + len(part.beside) for part in parts if part is not None)
+    terms = []
+    for at in range(most):
+        planes = [None if part is None else [part.planes, *part.beside][at : at + 1] for part in parts]
+        known = [
+            replace(part, planes=found[0] if found else nothing(rank), beside=()) if part and found is not None else None
+            for part, found in zip(parts, planes, strict=True)
+        ]
+        terms.append(_concatenated(known, sizes, dim, rank))
+    return replace(terms[0], beside=tuple(term.planes for term in terms[1:]))
 
 
 def _empty_beside(part: AxisReads, dim: int, rank: int) -> Array:
