@@ -300,6 +300,8 @@ def gathered(
         result[POSITION:] = np.arange(len(taps)).reshape(around[1:])
     elif len(taps) == size:
         result[POSITION:] = planes[POSITION:]
+    elif (planes[POSITION:] == (same := planes[POSITION:].take([0], axis=dim + 1))).all():
+        result[POSITION:] = same  # a part of the map reads nothing
     else:
         result[POSITION], result[FREE_POSITION] = NO_POSITION, NOWHERE
     return replace(reads, planes=result)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
@@ -93,6 +94,8 @@ def after_write(name: str, written: torch.Tensor, value: Found, other: torch.Ten
     """What is known of ``other`` (so far ``before``) after the operation ``name`` wrote ``value`` into ``written``."""
     if (before is None and value is None) or not _overlap(written, other):
         return before
+    if abs(written.ndim - other.ndim) == 1:
+        return _after_write_into_row(name, written, value, other, before)
     inside, around = _box(written, other), _box(other, written)
     if around is not None:
         return value if inside is not None or value is None else _cut(value, around)
@@ -104,6 +107,23 @@ def after_write(name: str, written: torch.Tensor, value: Found, other: torch.Ten
         pasted = _pasted(before, value, inside, other.shape)
         return pasted and pasted.each(narrowed)
     return _without_reads(before, f"{name} overwrites part of a tensor")
+
+
+def _after_write_into_row(
+    name: str, written: torch.Tensor, value: Found, other: torch.Tensor, before: Found
+) -> Found:
+    """As ``after_write``, if one tensor has a dimension less, as ``batch[0]`` has."""
+    for dim in range(max(written.ndim, other.ndim)):
+
+        def lifted(found: Found, axis: int = dim + 1) -> Found:
+            return found and found.moved(lambda planes: np.expand_dims(planes, axis))
+
+        if written.ndim < other.ndim and _box(written.unsqueeze(dim), other) is not None:
+            return after_write(name, written.unsqueeze(dim), lifted(value), other, before)
+        if other.ndim < written.ndim and _box(other.unsqueeze(dim), written) is not None:
+            after = after_write(name, written, value, other.unsqueeze(dim), lifted(before))
+            return after and after.moved(lambda planes, axis=dim + 1: planes.squeeze(axis))
+    return before if before is not None and before.lost else _without_reads(before, f"{name} overwrites part of a tensor")
 
 
 def _without_reads(found: Found, lost: str) -> TensorReads:
