@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kernelviz.cli import options, terminal
-from kernelviz.errors import BrokenPassError, UsageError
+from kernelviz.errors import BrokenPassError, NeedsValuesError, UsageError
 from kernelviz.wording import aligned, filled_columns, visible
 
 if TYPE_CHECKING:
@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from kernelviz.traces import Trace, TracedLayer
 
 
-def layout_legend() -> list[str]:
-    """The explanation of the column ``layout``."""
+def layout_legend(axes: int) -> list[str]:
+    """The explanation of the column ``layout`` for a network whose input has so many axes."""
+    more = {1: "L samples", 3: "D slices, H rows, W columns, DHW all"}.get(axes, "H rows, W columns, HW both")
     return [
-        "layout: the dimensions of the output: N images, C channels, H rows, W columns, HW both (such as tokens)",
+        f"layout: the dimensions of the output: N images, C channels, {more} (such as tokens)",
         "?: unknown dimension; lost: rows and columns could not be traced, for the reason below",
     ]
 
@@ -132,9 +133,15 @@ def layers(
             progress(f"tracing {model}", 0, 0)
             tag, licence = published(network)
             report.source = replace(network.source, tag=tag, licence=licence)
-            broken = None
+            broken, size = None, options.parse_size(input_size, network, traced=True)
             try:
-                found = trace(network, options.parse_size(input_size, network, traced=True))
+                try:
+                    found = trace(network, size)
+                except NeedsValuesError:
+                    progress(f"running {model}", 0, 0)
+                    network = load(replace(chosen, weights="random", runs=False), report, progress)
+                    found = trace(network, size)
+                    report.warn("the forward pass depends on values: the network ran on a black image")
             except BrokenPassError as error:
                 if not isinstance(error.trace, Trace) or not error.trace.layers:
                     raise
@@ -202,13 +209,12 @@ def matching(traced: Trace, pattern: str) -> list[str]:
 def heading(network: Model, found: Trace) -> list[str]:
     """The lines above the table."""
     expects = network.source.preprocessing
-    channels, height, width = found.input_size
-    sums = f"{found.params:,} parameters, {found.macs:,} multiply-adds at {channels} × {height} × {width}"
+    size = " × ".join(map(str, found.input_size))
+    sums = f"{found.params:,} parameters, {found.macs:,} multiply-adds at {size}"
     colours = f"mean {expects['mean']}, std {expects['std']}"
-    lines = [
-        f"{network.source.model}: {sums}",
-        f"preprocessing: {colours}, {expects['interpolation']}, crop {expects['crop_pct']}",
-    ]
+    lines = [f"{network.source.model}: {sums}"]
+    if len(found.input_size) != 2:  # a signal has no colours
+        lines.append(f"preprocessing: {colours}, {expects['interpolation']}, crop {expects['crop_pct']}")
     tag, licence = published(network)
     return [*lines, f"licence of the weights{f' ({tag})' if tag else ''}: {licence or 'unknown'}"]
 
@@ -235,7 +241,7 @@ def show(found: Trace, chosen: Sequence[TracedLayer], *, layout: bool, quiet: bo
     else:
         terminal.print_text(*plain_table(found, chosen, layout=layout).split("\n"))
     if not quiet:
-        terminal.print_message(*(layout_legend() if layout else []), *legend(chosen))
+        terminal.print_message(*(layout_legend(len(found.input_size) - 1) if layout else []), *legend(chosen))
 
 
 def draw(found: Trace, directory: Path, suffix: str, report: Report, *, force: bool) -> None:

@@ -19,7 +19,7 @@ from kernelviz.network.classes import first_classes
 from kernelviz.network.convolutions import CONVOLUTIONS
 from kernelviz.network.failures import failure_texts
 from kernelviz.network.kernels import source_of
-from kernelviz.network.model import Model, missing_weights, root_of, without_weights
+from kernelviz.network.model import AXES, Model, missing_weights, root_of, without_weights
 from kernelviz.network.preprocessing import prepare
 from kernelviz.network.snapshot import PreservedModule, check_ready
 from kernelviz.network.taps import choose_taps
@@ -343,9 +343,6 @@ def as_input(
     return Input(_as_batch(network, image))
 
 
-_AXES = {1: "C, L", 2: "C, H, W", 3: "C, D, H, W"}
-
-
 def _as_batch(network: Model | nn.Module, image: Tensor) -> Tensor:
     """A batch of one from a tensor with or without the axis of the batch; the first convolution tells how many it has.
 
@@ -358,7 +355,7 @@ def _as_batch(network: Model | nn.Module, image: Tensor) -> Tensor:
     is_batch = image.ndim == rank + 2 if rank != 1 else image.ndim == 4 or (image.ndim == 3 and image.shape[0] == 1)
     batch = image if is_batch else image[None]
     if batch.ndim not in ranks or batch.shape[0] != 1 or 0 in batch.shape:
-        axes = _AXES[rank]
+        axes = AXES[rank]
         raise UsageError(f"The tensor must be ({axes}) or (1, {axes}), but got {shape_text(image.shape)}.")
     return batch
 

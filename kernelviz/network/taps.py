@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from kernelviz.network.selection import LayerMatch
-    from kernelviz.network.tracing.reads import TensorReads
     from kernelviz.network.tracing.rules import Found
     from kernelviz.network.tracing.watch import ObservedPass, RunTensors
     from kernelviz.records import Array

@@ -106,7 +106,7 @@ def test_the_number_of_inputs_is_stated():
     """A network of two inputs that gets one says so, and how to give them; its size is not blamed."""
     with pytest.raises(BrokenPassError, match="The network takes 2 inputs: x, y") as caught:
         kernelviz.trace(Two(), (3, 16, 16))
-    assert "Give a tuple of tensors" in caught.value.hint
+    assert "In Python, give a tuple of tensors" in caught.value.hint
     with pytest.raises(BrokenPassError, match="takes 2 inputs"):
         kernelviz.capture_features(Two(), two_images()[0], "*")
     with pytest.raises(UsageError, match="Several inputs must be tensors, but got Tensor, int"):

@@ -631,16 +631,16 @@ def _concatenated(parts: Sequence[AxisReads | None], sizes: Sequence[int], dim: 
     )
 
 
-def _concatenated_beside(
-    parts: Sequence[AxisReads | None], sizes: Sequence[int], dim: int, rank: int
-) -> AxisReads:
+def _concatenated_beside(parts: Sequence[AxisReads | None], sizes: Sequence[int], dim: int, rank: int) -> AxisReads:
     """As ``_concatenated``, with the first, the second, ... planes of the parts joined separately."""
     most = max(1 + len(part.beside) for part in parts if part is not None)
     terms = []
     for at in range(most):
         planes = [None if part is None else [part.planes, *part.beside][at : at + 1] for part in parts]
         known = [
-            replace(part, planes=found[0] if found else nothing(rank), beside=()) if part and found is not None else None
+            replace(part, planes=found[0] if found else nothing(rank), beside=())
+            if part and found is not None
+            else None
             for part, found in zip(parts, planes, strict=True)
         ]
         terms.append(_concatenated(known, sizes, dim, rank))

@@ -23,7 +23,7 @@ from torch.utils.flop_counter import flop_registry
 from torch.utils.weak import TensorWeakRef, WeakTensorKeyDictionary
 
 import kernelviz.network.tracing.window_rules  # noqa: F401  (it registers its rules)
-from kernelviz.errors import BrokenPassError, InputSizeError, KernelvizError
+from kernelviz.errors import BrokenPassError, InputSizeError, KernelvizError, NeedsValuesError
 from kernelviz.network.failures import SEVERAL_INPUTS, failure_texts, wrong_inputs
 from kernelviz.network.model import Model, root_of
 from kernelviz.network.snapshot import PreservedModule, check_ready, exclusive, preserved_random_state
@@ -99,31 +99,42 @@ def after_write(name: str, written: torch.Tensor, value: Found, other: torch.Ten
     inside, around = _box(written, other), _box(other, written)
     if around is not None:
         return value if inside is not None or value is None else _cut(value, around)
+    return _after_partial_write(name, value, inside, other.shape, before)
+
+
+def _after_partial_write(
+    name: str, value: Found, inside: Sequence[tuple[int, int]] | None, shape: Sequence[int], before: Found
+) -> Found:
+    """What is known of a tensor of this shape after ``value`` was written into the block ``inside`` of it."""
     if before is not None and before.lost:
         return before
     if value is not None and value.lost:
         return _without_reads(before, value.lost)
-    if inside is not None:
-        pasted = _pasted(before, value, inside, other.shape)
-        return pasted and pasted.each(narrowed)
-    return _without_reads(before, f"{name} overwrites part of a tensor")
+    if inside is None:
+        return _without_reads(before, f"{name} overwrites part of a tensor")
+    pasted = _pasted(before, value, inside, shape)
+    return pasted and pasted.each(narrowed)
 
 
-def _after_write_into_row(
-    name: str, written: torch.Tensor, value: Found, other: torch.Tensor, before: Found
-) -> Found:
+def _after_write_into_row(name: str, written: torch.Tensor, value: Found, other: torch.Tensor, before: Found) -> Found:
     """As ``after_write``, if one tensor has a dimension less, as ``batch[0]`` has."""
     for dim in range(max(written.ndim, other.ndim)):
-
-        def lifted(found: Found, axis: int = dim + 1) -> Found:
-            return found and found.moved(lambda planes: np.expand_dims(planes, axis))
-
         if written.ndim < other.ndim and _box(written.unsqueeze(dim), other) is not None:
-            return after_write(name, written.unsqueeze(dim), lifted(value), other, before)
+            return after_write(name, written.unsqueeze(dim), _lifted(value, dim), other, before)
         if other.ndim < written.ndim and _box(other.unsqueeze(dim), written) is not None:
-            after = after_write(name, written, value, other.unsqueeze(dim), lifted(before))
-            return after and after.moved(lambda planes, axis=dim + 1: planes.squeeze(axis))
-    return before if before is not None and before.lost else _without_reads(before, f"{name} overwrites part of a tensor")
+            after = after_write(name, written, value, other.unsqueeze(dim), _lifted(before, dim))
+            return _selected(after, dim)
+    return _after_partial_write(name, None, None, other.shape, before)
+
+
+def _lifted(found: Found, dim: int) -> Found:
+    """What is known of a tensor with one more dimension, of size 1."""
+    return found and found.moved(lambda planes: np.expand_dims(planes, dim + 1))
+
+
+def _selected(found: Found, dim: int) -> Found:
+    """What is known of a tensor without one of its dimensions, which has size 1."""
+    return found and found.moved(lambda planes: planes.squeeze(dim + 1))
 
 
 def _without_reads(found: Found, lost: str) -> TensorReads:
@@ -401,6 +412,8 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
         def beside(tensor: torch.Tensor) -> torch.Tensor:
             tensor = _like(tensor) if image.is_meta else tensor.detach()
+            if tensor.is_meta and not image.is_meta:
+                tensor = torch.zeros_like(tensor, device=image.device)
             if tensor.ndim == image.ndim and tensor.shape[2:] == image.shape[2:]:
                 self.carried[tensor] = known.image(tensor.shape)
             return tensor
@@ -553,6 +566,13 @@ def _axes_of(classes: tuple[str, ...]) -> int | None:
     return next((int(match[1]) for match in found if match), None)
 
 
+def blank_batch(network: nn.Module, size: Sequence[int]) -> torch.Tensor | None:
+    """A batch of one black image of ``size`` for the network itself; None if its weights are on ``meta``."""
+    first = next((each for each in network.parameters() if each.is_floating_point()), None)
+    device = torch.device("cpu") if first is None else first.device
+    return None if device.type == "meta" else torch.zeros(1, *size, dtype=_number_kind(network), device=device)
+
+
 def _number_kind(network: nn.Module) -> torch.dtype:
     kinds = (parameter.dtype for parameter in network.parameters() if parameter.is_floating_point())
     return next(kinds, torch.float32)
@@ -565,9 +585,12 @@ def _failed(error: Exception, network: nn.Module, size: Sequence[int]) -> Broken
     if "with Meta tensors" in reason:
         what = "The network runs an operation that a traced forward pass does not support"
         hint = "Trace a part of it without this operation."
-    elif re.search(r"\bmeta\b|data-dependent", reason):
-        what = "The network reads the values of its tensors, which a traced forward pass does not have"
-        hint = "Trace a part of it that does not depend on these values."
+    elif re.search(r"\bmeta\b|data-dependent|register_meta", reason):
+        kind, what = (
+            NeedsValuesError,
+            "The forward pass depends on the values of tensors, which a traced one does not have",
+        )
+        hint = 'Load it with weights, for example `load_model(name, weights="random")`.'
     elif not re.search(r"\bdtype\b|scalar types?|same type", reason):
         kind, what = InputSizeError, f"The network does not take an input of {' × '.join(map(str, size))}"
         hint = "Give the input size that the network was built for."
