@@ -520,7 +520,7 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """What is known of a tensor; a map that does not depend on the image is located."""
         found = self._known(tensor)
         constant = found is None and tensor in self.constant_maps
-        return located(tensor.shape, "it does not depend on the image") if constant else found
+        return located(tensor.shape, "it reads no image") if constant else found
 
     def _carry(self, call: Call, outputs: Sequence[torch.Tensor], written: Sequence[torch.Tensor]) -> None:
         found = outcome(call)
