@@ -350,6 +350,7 @@ def plot_kernels(
 class MapChoices(TypedDict, total=False):
     """The keyword arguments of ``plot_features``."""
 
+    axes: int | None
     reduce: MapView | None
     basis: Basis | None
     channels: str | Sequence[int] | None
@@ -369,6 +370,7 @@ def plot_features(
     maps: object,
     *,
     ax: Axes | None = None,
+    axes: int | None = None,
     reduce: MapView | None = None,
     basis: Basis | None = None,
     channels: str | Sequence[int] | None = None,
@@ -381,7 +383,9 @@ def plot_features(
 ) -> PageFigure | Axes:
     """Draw the feature maps of one layer: a FeatureMaps, or a plain array or tensor (C, H, W) or (1, C, H, W).
 
-    Maps of three axes, a record or (1, C, D, H, W), are drawn as slices.
+    Maps of one axis, a record or (C, L), are drawn as strips, those of three, a record or (1, C, D, H, W), as slices.
+    ``axes`` is their number, for arrays of which it is not clear: (1, C, L) with 1, (C, D, H, W) with 3. Of signals longer
+    than the page is wide, each column shows the value farthest from zero of several, and the caption states how many.
 
     ``reduce`` draws one map instead of all: at each position the ``mean``, ``max`` or ``norm`` over the chosen channels,
     or, as colour, the first three principal components (``pca``) of ``basis``; without a basis they are fitted to these
@@ -391,7 +395,7 @@ def plot_features(
     Raises:
         UsageError: A shape, scale or choice does not fit.
     """
-    subject, view = as_maps(maps, volumes=True), reduce or "maps"
+    subject, view = as_maps(maps, of_any_axes=True, axes=axes), reduce or "maps"
     choice = partial(make_sheet, subject, view=view, channels=channels, top=top, sort=sort, scale=scale, cmap=cmap)
     return _plot(partial(choice, basis=basis), ax, columns, zoom)
 
@@ -401,7 +405,7 @@ def _plot(draw: Callable[..., Sheet], ax: Axes | None, columns: int | None, zoom
     sheet = draw(columns=columns, zoom=zoom)
     if ax is None:
         return draw_sheet(sheet)
-    if zoom is None and sheet.tiles.layout == "grid":
+    if zoom is None and sheet.tiles.layout == "grid" and sheet.grid.zoom[0] == sheet.grid.zoom[1]:
         sheet = draw(columns=sheet.grid.arrangement.shape[1], zoom=_zoom_for(ax, sheet))
     return _draw_into(ax, sheet)
 
