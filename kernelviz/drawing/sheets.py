@@ -382,7 +382,8 @@ def _sheet_texts(held: FeatureMaps | KernelBank, tiles: Tiles, basis: Basis | No
 
 def is_strip(tiles: Tiles) -> bool:
     """Whether the tiles are maps of one row that would be less than ``LEAST_STRIP`` pixels high as square values."""
-    return tiles.noun == "map" and tiles.values.shape[1] == 1 and tiles.values.shape[2] * LEAST_STRIP > CONTENT
+    height, width = tiles.values.shape[1:3]
+    return tiles.noun == "map" and height == 1 and 2 * BIGGEST_TILE // width < LEAST_STRIP
 
 
 def shortened(tiles: Tiles, most: int) -> tuple[Tiles, str]:

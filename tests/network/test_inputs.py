@@ -111,3 +111,18 @@ def test_the_number_of_inputs_is_stated():
         kernelviz.capture_features(Two(), two_images()[0], "*")
     with pytest.raises(UsageError, match="Several inputs must be tensors, but got Tensor, int"):
         kernelviz.capture_features(Two(), (two_images()[0], 3))
+
+
+def test_plain_maps_of_one_and_three_axes():
+    """(C, L) and (1, C, D, H, W) are clear from their ranks; other shapes need the number of axes."""
+    signal, volume = torch.rand(5, 300), torch.rand(4, 6, 7, 8)
+    assert kernelviz.plot_features(signal)
+    assert kernelviz.plot_features(signal[None], axes=1)
+    assert kernelviz.plot_features(volume[None])
+    assert kernelviz.plot_features(volume, axes=3, reduce="mean")
+    for given, axes in ((volume, None), (signal, 2), (volume, 1)):
+        with pytest.raises(UsageError, match="Feature maps must be") as caught:
+            kernelviz.plot_features(given, axes=axes)
+        assert "axes=1 or axes=3" in caught.value.hint
+    with pytest.raises(UsageError, match="axes must be 1, 2 or 3"):
+        kernelviz.plot_features(signal, axes=4)

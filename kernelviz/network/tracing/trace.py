@@ -133,8 +133,9 @@ def _with_sure_size(
         for axis, reads in zip(layer.field.axes, found.axes, strict=True)
     ]
     if found.uncertain and other is not None:
+        mixed = layer.field.mixes_image
         axes = [
-            replace(axis, size=_size_of_both(axis, second, side))
+            replace(axis, size=_size_of_both(axis, second, side, whole_image=mixed))
             for axis, second, side in zip(axes, other.axes, sides, strict=True)
         ]
     lost = "" if all(axis.size is not None for axis in axes) else _GROWS
@@ -144,10 +145,15 @@ def _with_sure_size(
 _GROWS = "the number of rows and columns that a unit reads depends on the size of the image"
 
 
-def _size_of_both(axis: AxisField, second: AxisField, side: int) -> int | None:
-    """The size of a receptive field in images of ``side`` and twice as many rows; None if they differ."""
+def _size_of_both(axis: AxisField, second: AxisField, side: int, *, whole_image: bool) -> int | None:
+    """The size of a receptive field in images of ``side`` and twice as many rows; None if they differ.
+
+    With ``whole_image``, all units may read all of it.
+    """
     inside, inside_second = _size_inside(axis, side), _size_inside(second, 2 * side)
-    if axis.size is None or (axis.size == second.size and max(inside, inside_second) <= axis.size):
+    if axis.size is None or (whole_image and not inside and not inside_second):
+        return axis.size
+    if axis.size == second.size and max(inside, inside_second) <= axis.size:
         return axis.size
     return inside if inside == inside_second and inside else None
 
