@@ -362,6 +362,14 @@ class Tiles:
         """Whether it is a single map reduced from all channels."""
         return self.noun == "map" and self.view != "maps"
 
+    @property
+    def as_volumes(self) -> Array | None:
+        """(maps, slices, h, w) if the tiles are slices of maps of three axes, one column per map; else None."""
+        if self.noun != "map" or self.is_reduced or self.columns is None:
+            return None
+        across = len(self.columns.labels)
+        return self.values.reshape(-1, across, *self.values.shape[1:]).swapaxes(0, 1)
+
 
 @dataclass(frozen=True, eq=False)
 class Typed:

@@ -51,7 +51,13 @@ def make_mosaic(sheet: Sheet) -> Mosaic:
     table = colour.palette(None if in_colour else sheet.colours, signed=sheet.tiles.signed)
     finite = np.isfinite(values)
     broken = np.asarray(~(finite.all(axis=-1) if in_colour else finite))
-    drawn = colour.rgb_pixels(values, sheet.scale) if in_colour else colour.levels(values, sheet.scale)
+    volumes = sheet.tiles.as_volumes
+    if in_colour:
+        drawn = colour.rgb_pixels(values, sheet.scale)
+    elif volumes is None:
+        drawn = colour.levels(values, sheet.scale)
+    else:  # the slices of a map have one range
+        drawn = colour.levels(volumes, sheet.scale).swapaxes(0, 1).reshape(values.shape)
     if sheet.marks.dead:
         drawn[list(sheet.marks.dead)] = colour.DEAD
     colours = table if in_colour else np.arange(len(table), dtype=np.uint8)

@@ -256,7 +256,8 @@ def bar_panel(sheet: Sheet, unit: float) -> Panel:
     left = float(round(max(34 * unit, widest + 12 * unit))) if tiles.values.ndim == 4 else 0.0
     room = left + text_width(low, size) + text_width(high, size) + size
     width = float(round(max(BAR_WIDTH * unit, room)))
-    heading = tiles.quantity if scale.kind != "tile" else "own range of each tile"
+    own = "own range of each tile" if tiles.as_volumes is None else "own range of each map"
+    heading = tiles.quantity if scale.kind != "tile" else own
     items, y = text_block([heading], 0, 0, size)
     y = float(round(y + 8 * unit))
     ends = (scale.low, scale.high) if scale.kind != "tile" else (-1.0 if scale.signed else 0.0, 1.0)

@@ -126,3 +126,15 @@ def test_plain_maps_of_one_and_three_axes():
         assert "axes=1 or axes=3" in caught.value.hint
     with pytest.raises(UsageError, match="axes must be 1, 2 or 3"):
         kernelviz.plot_features(signal, axes=4)
+
+
+def test_slices_of_a_map_share_its_range():
+    """A slice is not scaled on its own, and one of a single value is not called dead; a map of a single value is."""
+    values = torch.zeros(2, 3, 4, 5)
+    values[0, 1, 2, 2], values[0, 2] = 8, 4
+    sheet = kernelviz.make_sheet(kernelviz.FeatureMaps(values.numpy()))
+    assert any("maps do not compare" in line for line in sheet.caption)
+    assert [note for note in sheet.notes if "dead" in note] == ["1 map is dead, one value everywhere, left grey: 1"]
+    pixels = kernelviz.make_mosaic(sheet).pixels
+    middle = [int(pixels[top + 1, sheet.grid.lefts[0] + 1]) for top in sheet.grid.tops]  # of map 0
+    assert middle == [0, 0, 100]
