@@ -29,6 +29,7 @@ from kernelviz.network.tracing.reads import (
     together,
     whole,
 )
+from kernelviz.network.tracing.stages import stages_by_resolution
 from kernelviz.network.tracing.watch import FurtherInputs, ObservedPass, blank_batch, naming_next_size, observe_pass
 from kernelviz.network.weights.names import LARGEST_TRACED
 from kernelviz.traces import AxisField, Field, Trace, TracedLayer
@@ -172,6 +173,8 @@ def as_trace(
         source, stages = network.source, network.stages
     else:
         source, stages = None, stage_names(network)
+    if not stages and not hasattr(root_of(network), "pretrained_cfg"):  # timm's networks name their own, or have none
+        stages = stages_by_resolution(observed)
     found = network_rows(observed.network, observed.visits, size, source=source, stages=stages, fields=fields)
     return replace(found, first_names=first_names(network))
 
