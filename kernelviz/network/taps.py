@@ -284,13 +284,14 @@ class _Choice:
                 raise UsageError(f"What matches {shown(pattern)} has no map.", f"{shown(name)}: {self.without[name]}.")
 
     def add_usual(self) -> None:
-        """Add the first convolution and the stages that have a map; if none has, all modules that have one."""
+        """Add the first run of the first convolution and of the stages that have a map; if none has, all that have one."""
         ran = set(self.observed.visits)
         convolutions = {layer.name for layer in list_layers(self.observed.network)}
         first = next((layer.name for layer in self.trace.layers if layer.name in convolutions and layer.runs), None)
         for name in dict.fromkeys([*([first] if first else []), *self.trace.stages]):
             if name in self.modules and name in ran:
                 self._add_module(name, named=False)
+        self.found = {key: layout for key, layout in self.found.items() if key[1] == 0}
         if not self.found:
             self.add("*")
             self.without.clear()
