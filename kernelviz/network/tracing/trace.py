@@ -134,9 +134,9 @@ def _with_sure_size(
         for axis, reads in zip(layer.field.axes, found.axes, strict=True)
     ]
     if found.uncertain and other is not None:
-        mixed = layer.field.mixes_image
+        mixed, guessed = layer.field.mixes_image, found.guessed
         axes = [
-            replace(axis, size=_size_of_both(axis, second, side, whole_image=mixed))
+            replace(axis, size=_size_of_both(axis, second, side, whole_image=mixed, guessed=guessed))
             for axis, second, side in zip(axes, other.axes, sides, strict=True)
         ]
     lost = "" if all(axis.size is not None for axis in axes) else _GROWS
@@ -146,12 +146,15 @@ def _with_sure_size(
 _GROWS = "the number of rows and columns that a unit reads depends on the size of the image"
 
 
-def _size_of_both(axis: AxisField, second: AxisField, side: int, *, whole_image: bool) -> int | None:
+def _size_of_both(axis: AxisField, second: AxisField, side: int, *, whole_image: bool, guessed: bool) -> int | None:
     """The size of a receptive field in images of ``side`` and twice as many rows; None if they differ.
 
-    With ``whole_image``, all units may read all of it.
+    With ``whole_image``, all units may read all of it; if the size is ``guessed``, it must grow by the image then, since
+    otherwise a window covers the smaller image only.
     """
     inside, inside_second = _size_inside(axis, side), _size_inside(second, 2 * side)
+    if guessed and axis.size is not None and second.size is not None:
+        whole_image = whole_image and second.size - axis.size == side
     if axis.size is None or (whole_image and not inside and not inside_second):
         return axis.size
     if axis.size == second.size and max(inside, inside_second) <= axis.size:
