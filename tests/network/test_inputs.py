@@ -102,6 +102,14 @@ def test_a_trace_of_several_inputs(sizes):
     assert [(row.name, row.field.axes[0].size) for row in rows] == [("left", 3), ("right", 5), ("both", 5)]
 
 
+def test_a_trace_of_an_input_of_whole_numbers():
+    """A tensor in place of a size has the type that the network needs."""
+    for sizes in ({"x": (3, 16, 16), "t": torch.tensor([3])}, two_images()[:1] + (torch.tensor([3]),)):
+        rows = {row.name: row for row in kernelviz.trace(Timed(), sizes).layers}
+        assert rows["conv"].field.largest == 3
+        assert rows["steps"].output_shape == (8,)
+
+
 def test_the_number_of_inputs_is_stated():
     """A network of two inputs that gets one says so, and how to give them; its size is not blamed."""
     with pytest.raises(BrokenPassError, match="The network takes 2 inputs: x, y") as caught:

@@ -37,6 +37,8 @@ from kernelviz.traces import AxisField, Field, Trace, TracedLayer
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from torch import Tensor
+
     from kernelviz.network.tracing.watch import ModuleVisit
     from kernelviz.records import Array, ConvLayer, Source
     from kernelviz.traces import Family
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
 
 def trace(
     network: Model | nn.Module,
-    input_size: Sequence[int] | Sequence[Sequence[int]] | Mapping[str, Sequence[int]] | None = None,
+    input_size: Sequence[int] | Sequence[Sequence[int] | Tensor] | Mapping[str, Sequence[int] | Tensor] | None = None,
 ) -> Trace:
     """Observe one forward pass of an image of ``input_size``, (C, H, W), on ``meta``, without weights or arithmetic.
 
@@ -52,8 +54,9 @@ def trace(
     itself runs on a black image, unless its weights are on ``meta``. The network is not changed.
 
     ``input_size`` may be omitted for a ``Model``; (C, L) and (C, D, H, W) are sizes as well. Of several inputs it lists the
-    sizes, ``[(3, 32, 32), (3, 32, 32)]``, or by name, ``{"x": (3, 32, 32), "t": (1,)}``; receptive fields are those on the
-    first one, and on others of its height and width.
+    sizes, ``[(3, 32, 32), (3, 32, 32)]``, or by name, ``{"x": (3, 32, 32), "t": torch.tensor([3])}``, where a batch in place
+    of a size gives the type of its numbers; receptive fields are those on the first one, and on others of its height and
+    width.
 
     Raises:
         UsageError: the input size is missing or not valid.
@@ -83,19 +86,20 @@ def _several(sizes: Any) -> tuple[Any, FurtherInputs | None]:
     """
     if isinstance(sizes, Mapping):
         names, every = list(sizes), list(sizes.values())
-    elif isinstance(sizes, Sequence) and sizes and all(isinstance(size, Sequence) for size in sizes):
+    elif isinstance(sizes, Sequence) and sizes and all(isinstance(size, Sequence | torch.Tensor) for size in sizes):
         names, every = [], list(sizes)
     else:
         return sizes, None
     if not every:
         raise UsageError("The sizes of the inputs are missing.", hint="For example [(3, 32, 32), (3, 32, 32)].")
+    first = tuple(every[0].shape[1:]) if isinstance(every[0], torch.Tensor) else every[0]
     for size in every[1:]:
-        if not all(isinstance(side, int) and 0 < side < 2**20 for side in size):
+        if not isinstance(size, torch.Tensor) and not all(isinstance(side, int) and 0 < side < 2**20 for side in size):
             raise UsageError(f"The size of an input must be whole numbers without the batch, but got {size}.")
-    rest = tuple(torch.empty(1, *size, device="meta") for size in every[1:])
+    rest = tuple(size if isinstance(size, torch.Tensor) else torch.empty(1, *size, device="meta") for size in every[1:])
     if names:
-        return every[0], FurtherInputs(named=dict(zip(names[1:], rest, strict=True)), image=names[0])
-    return every[0], FurtherInputs(after=rest)
+        return first, FurtherInputs(named=dict(zip(names[1:], rest, strict=True)), image=names[0])
+    return first, FurtherInputs(after=rest)
 
 
 def with_sure_sizes(
