@@ -104,7 +104,7 @@ def test_a_trace_of_several_inputs(sizes):
 
 def test_a_trace_of_an_input_of_whole_numbers():
     """A tensor in place of a size has the type that the network needs."""
-    for sizes in ({"x": (3, 16, 16), "t": torch.tensor([3])}, two_images()[:1] + (torch.tensor([3]),)):
+    for sizes in ({"x": (3, 16, 16), "t": torch.tensor([3])}, (*two_images()[:1], torch.tensor([3]))):
         rows = {row.name: row for row in kernelviz.trace(Timed(), sizes).layers}
         assert rows["conv"].field.largest == 3
         assert rows["steps"].output_shape == (8,)

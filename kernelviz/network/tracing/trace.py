@@ -54,9 +54,8 @@ def trace(
     itself runs on a black image, unless its weights are on ``meta``. The network is not changed.
 
     ``input_size`` may be omitted for a ``Model``; (C, L) and (C, D, H, W) are sizes as well. Of several inputs it lists the
-    sizes, ``[(3, 32, 32), (3, 32, 32)]``, or by name, ``{"x": (3, 32, 32), "t": torch.tensor([3])}``, where a batch in place
-    of a size gives the type of its numbers; receptive fields are those on the first one, and on others of its height and
-    width.
+    sizes, ``[(3, 32, 32), (3, 32, 32)]``, or by name, ``{"x": (3, 32, 32), "t": torch.tensor([3])}``: a batch in place of a
+    size has the type of its numbers. Receptive fields are those on the first one, and on others of its height and width.
 
     Raises:
         UsageError: the input size is missing or not valid.
