@@ -187,7 +187,7 @@ class CaptureHooks:
             centres=tap.centres,
             notes=(
                 *([f"run {tap.run + 1} of {many}"] if many > 1 else []),
-                *([f"1 of {rows:,}: the first along its first axis, which is not that of images"] if rows > 1 else []),
+                *([f"1 of {rows:,} along its first axis: the first is drawn"] if rows > 1 else []),
                 *tap.notes,
             ),
         )
