@@ -89,6 +89,10 @@ class InputSizeError(BrokenPassError):
     code = "input-size"
 
 
+class NeedsValuesError(BrokenPassError):
+    """A forward pass depends on the values of tensors, which a network on ``meta`` does not have."""
+
+
 class FileInTheWayError(KernelvizError):
     """Another file exists where a file would be written."""
 

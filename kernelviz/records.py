@@ -384,6 +384,14 @@ class Tiles:
         """Whether it is a single map reduced from all channels."""
         return self.noun == "map" and self.view != "maps"
 
+    @property
+    def as_volumes(self) -> Array | None:
+        """(maps, slices, h, w) if the tiles are slices of maps of three axes, one column per map; else None."""
+        if self.noun != "map" or self.is_reduced or self.columns is None:
+            return None
+        across = len(self.columns.labels)
+        return self.values.reshape(-1, across, *self.values.shape[1:]).swapaxes(0, 1)
+
 
 @dataclass(frozen=True, eq=False)
 class Typed:
@@ -545,29 +553,34 @@ def _is_usual_in_torch(side: int, kernel: tuple[int, ...]) -> bool:
     return {*kernel} == {last} and last in SIDES[1:] and (last % 2 == 1 or last < side)
 
 
-def as_maps(maps: object, *, volumes: bool = False) -> FeatureMaps:
+def as_maps(maps: object, *, of_any_axes: bool = False, axes: int | None = None) -> FeatureMaps:
     """Convert a record, a tensor or an array (C, H, W) to feature maps; (1, C, H, W) is taken as (C, H, W).
 
-    With ``volumes``, maps of three axes are taken too: a record of them, or (1, C, D, H, W).
+    ``of_any_axes`` takes maps of one and three axes too: (C, L) and (1, C, D, H, W), or whatever ``axes`` states: (C, L)
+    and (1, C, L) with 1, (C, D, H, W) and (1, C, D, H, W) with 3.
 
     Raises:
         UsageError: another rank, an empty axis, or no real numbers.
     """
     if isinstance(maps, FeatureMaps):
-        if maps.values.ndim == 4 and not volumes:
+        if maps.values.ndim == 4 and not of_any_axes:
             what = f"Maps of three axes, {shape_text(maps.values.shape)}, are drawn as slices by plot_features only."
             raise UsageError(what, hint="Give one slice of each map, maps.values[:, depth].")
         return maps
+    if axes not in (None, 1, 2, 3):
+        raise UsageError(f"axes must be 1, 2 or 3, but got {axes!r}.")
     values = as_array(maps)
-    if values.ndim == 5 and values.shape[0] == 1 and volumes:
-        return as_maps(FeatureMaps(values[0]), volumes=True)
-    if values.ndim == 4 and values.shape[0] == 1:
+    if axes is None:
+        axes = {2: 1, 5: 3}.get(values.ndim, 2) if of_any_axes else 2
+    if values.ndim == axes + 2 and values.shape[0] == 1:
         values = values[0]
-    if values.ndim != 3:
+    if values.ndim != axes + 1:
+        names = {1: "channels, length", 2: "channels, height, width", 3: "channels, depth, height, width"}[axes]
+        more = " Maps of one or three axes: axes=1 or axes=3." if of_any_axes else ""
         raise UsageError(
-            f"Feature maps must be (channels, height, width), but the shape is {shape_text(values.shape)}.",
-            hint="Give a single map (H, W) as values[None], image i of a batch as values[i].",
+            f"Feature maps must be ({names}), but the shape is {shape_text(values.shape)}.",
+            hint=f"Give a single map (H, W) as values[None], image i of a batch as values[i].{more}",
         )
     if 0 in values.shape:
         raise UsageError(f"The feature maps are empty: their shape is {shape_text(values.shape)}.")
-    return FeatureMaps(values)
+    return FeatureMaps(values[:, None], shape=values.shape) if axes == 1 else FeatureMaps(values)

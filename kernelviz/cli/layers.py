@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kernelviz.cli import options, terminal
-from kernelviz.errors import BrokenPassError, UsageError
+from kernelviz.errors import BrokenPassError, NeedsValuesError, UsageError
 from kernelviz.wording import aligned, filled_columns, visible
 
 if TYPE_CHECKING:
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from kernelviz.traces import Trace, TracedLayer
 
 
-def layout_legend() -> list[str]:
-    """The explanation of the column ``layout``."""
+def layout_legend(axes: int) -> list[str]:
+    """The explanation of the column ``layout`` for a network whose input has so many axes."""
+    more = {1: "L samples", 3: "D slices, H rows, W columns, DHW all"}.get(axes, "H rows, W columns, HW both")
     return [
-        "layout: the dimensions of the output: N images, C channels, H rows, W columns, HW both (such as tokens)",
+        f"layout: the dimensions of the output: N images, C channels, {more} (such as tokens)",
         "?: unknown dimension; lost: rows and columns could not be traced, for the reason below",
     ]
 
@@ -204,13 +205,12 @@ def heading(found: Trace) -> list[str]:
     if source is None:
         return []
     expects = source.preprocessing
-    channels, height, width = found.input_size
-    sums = f"{found.params:,} parameters, {found.macs:,} multiply-adds at {channels} × {height} × {width}"
+    size = " × ".join(map(str, found.input_size))
+    sums = f"{found.params:,} parameters, {found.macs:,} multiply-adds at {size}"
     colours = f"mean {expects['mean']}, std {expects['std']}"
-    lines = [
-        f"{source.model}: {sums}",
-        f"preprocessing: {colours}, {expects['interpolation']}, crop {expects['crop_pct']}",
-    ]
+    lines = [f"{source.model}: {sums}"]
+    if len(found.input_size) != 2:  # a signal has no colours
+        lines.append(f"preprocessing: {colours}, {expects['interpolation']}, crop {expects['crop_pct']}")
     return [*lines, f"licence of the weights{f' ({source.tag})' if source.tag else ''}: {source.licence or 'unknown'}"]
 
 
@@ -236,14 +236,22 @@ def find_trace(choices: ModelChoices, report: Report, progress: Progress) -> tup
     facts = getattr(network.module, "pretrained_cfg", None) or {}
     tag, licence = network.source.tag or facts.get("tag"), network.source.licence or facts.get("license")
     source = report.source = replace(network.source, tag=tag, licence=licence)
+    size, depends = options.parse_size(choices.input_size, network, traced=True), False
     try:
-        found = trace(network, options.parse_size(choices.input_size, network, traced=True))
+        try:
+            found = trace(network, size)
+        except NeedsValuesError:
+            depends = True
+            progress(f"running {choices.name}", 0, 0)
+            network = session.load(replace(choices, weights="random", runs=False), report, progress)
+            found = trace(network, size)
+            report.warn("the forward pass depends on values: the network ran on a black image")
     except BrokenPassError as error:
         if not isinstance(error.trace, Trace) or not error.trace.layers:
             raise
         return replace(error.trace, source=source), error
     found = replace(found, source=source)
-    if choices.cache:
+    if choices.cache and not depends:
         remembered.remember_trace(choices, found)
     return found, None
 
@@ -264,7 +272,7 @@ def show(found: Trace, chosen: Sequence[TracedLayer], *, layout: bool, quiet: bo
     else:
         terminal.print_text(*plain_table(found, chosen, layout=layout).split("\n"))
     if not quiet:
-        terminal.print_message(*(layout_legend() if layout else []), *legend(chosen))
+        terminal.print_message(*(layout_legend(len(found.input_size) - 1) if layout else []), *legend(chosen))
 
 
 def draw(found: Trace, output: OutputChoices, report: Report) -> None:

@@ -381,8 +381,8 @@ InputSize = Annotated[
     typer.Option(
         "--input-size",
         metavar="SIDE|H,W|C,H,W",
-        help="Input size in pixels. Default: the model's own; of your own code 224 × 224, and as many channels as its "
-        "first convolution reads.",
+        help="Input size in pixels; C,L for networks of signals and C,D,H,W for networks of volumes. Default: the model's "
+        "own; of your own code 224 × 224, and as many channels as its first convolution reads.",
         show_default=False,
     ),
 ]
@@ -552,18 +552,18 @@ def parse_model_args(texts: Sequence[str] | None) -> dict[str, Any]:
 
 
 def parse_input_size(text: str | None, *, traced: bool = False) -> tuple[int, ...] | None:
-    """(H, W) from ``224`` or ``224,320``, (C, H, W) from ``3,224,320``; larger if an image of this size is only ``traced``.
+    """The numbers of ``224``, ``224,320`` or ``3,224,320``, up to four; larger if an image of this size is only ``traced``.
 
     Raises:
-        UsageError: it is neither, or too large.
+        UsageError: the text is malformed, or a number is too large.
     """
     if text is None:
         return None
     try:
-        sides = [int(side) for side in text.replace("x", ",").split(",")]
+        sides = tuple(int(side) for side in text.replace("x", ",").split(","))
     except ValueError:
-        sides = []
-    if len(sides) not in (1, 2, 3) or min(sides) < 1:
+        sides = ()
+    if len(sides) not in (1, 2, 3, 4) or min(sides) < 1:
         what = f"--input-size must be SIDE, H,W or C,H,W in pixels, but got {shown(repr(text))}."
         raise UsageError(what, hint="For example --input-size 224,320")
     from kernelviz.network.weights.names import LARGEST_SIDE, LARGEST_TRACED
@@ -571,24 +571,28 @@ def parse_input_size(text: str | None, *, traced: bool = False) -> tuple[int, ..
     most = LARGEST_TRACED if traced else LARGEST_SIDE
     if max(sides) > most:
         raise UsageError(f"--input-size must be at most {most}, but got {shown(repr(text))}.")
-    return tuple(sides * 2 if len(sides) == 1 else sides)
+    return sides
 
 
 def parse_sides(text: str | None, *, traced: bool = False) -> tuple[int, int] | None:
-    """(H, W) of ``parse_input_size``.
+    """(H, W) of ``parse_input_size`` for a network of images.
 
     Raises:
         UsageError: the text is malformed, or a side is too large.
     """
     size = parse_input_size(text, traced=traced)
-    return None if size is None else (size[-2], size[-1])
+    return None if size is None else ((size * 2)[-2], size[-1])
 
 
-def parse_size(text: str | None, network: Model, *, traced: bool = False) -> tuple[int, int, int] | None:
-    """(C, H, W) of ``parse_input_size``, with the model's number of input channels.
+def parse_size(text: str | None, network: Model, *, traced: bool = False) -> tuple[int, ...] | None:
+    """The size of an input of the network with its number of channels.
 
     Raises:
-        UsageError: the text is malformed, or a side is too large.
+        UsageError: the text is malformed, a side is too large, or the network reads another number of axes.
     """
-    sides = parse_sides(text, traced=traced)
-    return None if sides is None else (network.input_size[0], *sides)
+    size = parse_input_size(text, traced=traced)
+    if size is None:
+        return None
+    from kernelviz.network.model import full_size
+
+    return full_size(network, size)

@@ -455,9 +455,9 @@ def load(choices: ModelChoices, report: Report, progress: Progress) -> Model:
         progress=partial(progress, in_bytes=True), weights_key=choices.weights_key, partial=choices.partial,
         model_args=arguments, input_size=None if is_sized_by_timm(choices.name) else size,
     )  # fmt: skip
-    channels = model.input_size[0]
-    if size and len(size) == 3 and size[0] != channels:
-        raise UsageError(f"{model.source.model} takes {channels} channels, but --input-size has {size[0]}.")
+    channels, (wanted, *_) = model.input_size[0], options.parse_size(choices.input_size, model, traced=True) or (0,)
+    if wanted not in (0, channels):
+        raise UsageError(f"{model.source.model} takes {channels} channels, but --input-size has {wanted}.")
     model = model if device == "cpu" else model.to(device)
     announce(model.source, choices, report)
     return model

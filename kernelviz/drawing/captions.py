@@ -52,6 +52,9 @@ def find_marks(tiles: Tiles, scale: Scale) -> Marks:
     constant, dead = flat_tile & ~zero, np.zeros_like(zero)
     if tiles.noun == "map":
         dead, constant, faint = flat_tile, np.zeros_like(zero), np.zeros_like(zero)
+        if (volumes := tiles.as_volumes) is not None:  # a map is dead, not a slice of it
+            flat_map = np.asarray([whole_map.min() == whole_map.max() for whole_map in volumes])
+            dead = np.tile(flat_map, volumes.shape[1])
         zero = zero & ~dead & (scale.kind != "tile")
     return Marks(
         zero=_where(zero),
@@ -235,7 +238,8 @@ def scale_text(tiles: Tiles, scale: Scale) -> str:
     if scale.kind == "range":
         return f"Scale {number_text(scale.low, plus=True)} to {number_text(scale.high, plus=True)}, as asked{clipped}"
     if scale.kind == "tile":
-        return f"Scale tile: {grey}full colour its own largest {_size(tiles)}; tiles do not compare"
+        one = "tile" if tiles.as_volumes is None else "map"
+        return f"Scale tile: {grey}full colour its own largest {_size(tiles)}; {one}s do not compare"
     if scale.limit == 0:
         return "Scale layer: every value is 0"
     limit = f"±{number_text(scale.limit)}" if scale.signed else f"0 to {number_text(scale.high)}"

@@ -30,6 +30,7 @@ from kernelviz.drawing.page import (
     wrap,
 )
 from kernelviz.errors import UsageError
+from kernelviz.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -87,6 +88,9 @@ def growth_page(trace: Trace) -> Panel:
     """The page: title, bands of stages with their names, three panels, a legend and a caption."""
     layers = [layer for layer in trace.layers if layer.family == "conv" and layer.field and layer.output_shape]
     layers = [layer for layer in layers if all(layer.output_shape or ())]
+    if layers and len(trace.input_size) != 3:
+        axes = counted(len(trace.input_size) - 1, "axis", "axes")
+        raise UsageError(f"Growth is drawn of networks of images, but this one reads {axes}.")
     layers = [layer for layer in layers if layer.field and len(layer.field.axes) == 2 and layer.field.largest]
     if not layers:
         raise UsageError(

@@ -61,7 +61,13 @@ def make_mosaic(sheet: Sheet, *, look: LookName = "page") -> Mosaic:
         drawn, broken = _pictures(sheet.tiles, sheet.scale)
     else:
         broken = np.asarray(~(finite.all(axis=-1) if in_colour else finite))
-        drawn = colour.rgb_pixels(values, sheet.scale) if in_colour else colour.levels(values, sheet.scale)
+        volumes = sheet.tiles.as_volumes
+        if in_colour:
+            drawn = colour.rgb_pixels(values, sheet.scale)
+        elif volumes is None:
+            drawn = colour.levels(values, sheet.scale)
+        else:  # the slices of a map have one range
+            drawn = colour.levels(volumes, sheet.scale).swapaxes(0, 1).reshape(values.shape)
     mosaic = Mosaic(_painted(sheet, drawn, broken, table), None if in_colour else table, sheet.recipe)
     return mosaic if look == "page" else _in_look(sheet, mosaic, find_look(look))
 

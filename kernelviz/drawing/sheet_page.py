@@ -395,7 +395,7 @@ def bar_panel(sheet: Sheet, unit: float) -> Panel:
     left = float(round(max(34 * unit, widest + 12 * unit))) if several else 0.0
     room = left + text_width(low, size) + text_width(high, size) + size
     width = float(round(max(BAR_WIDTH * unit, room)))
-    own = "kernel" if tiles.parts == OPPONENTS else "tile"
+    own = "kernel" if tiles.parts == OPPONENTS else "tile" if tiles.as_volumes is None else "map"
     heading = tiles.quantity if scale.kind != "tile" else f"own range of each {own}"
     items, y = text_block([heading], 0, 0, size)
     y = float(round(y + 8 * unit))
@@ -506,6 +506,7 @@ def plot_kernels(
 class MapChoices(TypedDict, total=False):
     """The keyword arguments of ``plot_features``."""
 
+    axes: int | None
     reduce: MapView | None
     basis: Basis | None
     channels: str | Sequence[int] | None
@@ -528,6 +529,7 @@ def plot_features(
     maps: object,
     *,
     ax: Axes | None = None,
+    axes: int | None = None,
     reduce: MapView | None = None,
     basis: Basis | None = None,
     channels: str | Sequence[int] | None = None,
@@ -543,7 +545,9 @@ def plot_features(
 ) -> PageFigure | Axes:
     """Draw the feature maps of one layer: a FeatureMaps, or a plain array or tensor (C, H, W) or (1, C, H, W).
 
-    Maps of three axes, a record or (1, C, D, H, W), are drawn as slices.
+    Maps of one axis, a record or (C, L), are drawn as strips, those of three, a record or (1, C, D, H, W), as slices.
+    ``axes`` is their number, for arrays of which it is not clear: (1, C, L) with 1, (C, D, H, W) with 3. Of signals longer
+    than the page is wide, each column shows the value farthest from zero of several, and the caption states how many.
 
     ``reduce`` draws one map instead of all: at each position the ``mean``, ``max`` or ``norm`` over the chosen channels,
     or, as colour, the first three principal components (``pca``) of ``basis``; without a basis they are fitted to these
@@ -558,7 +562,7 @@ def plot_features(
     Raises:
         UsageError: A shape, scale, palette or choice does not fit.
     """
-    subject, view = as_maps(maps, volumes=True), reduce or "maps"
+    subject, view = as_maps(maps, of_any_axes=True, axes=axes), reduce or "maps"
     choice = partial(make_sheet, subject, view=view, channels=channels, top=top, sort=sort, scale=scale, cmap=cmap)
     return _plot(partial(choice, basis=basis, palette=palette), ax, columns, zoom, find_look(look, caption=caption))
 
@@ -574,7 +578,7 @@ def _plot(
     sheet = draw(columns=columns, zoom=zoom)
     if ax is None:
         return draw_sheet(sheet, look)
-    if zoom is None and sheet.tiles.layout == "grid":
+    if zoom is None and sheet.tiles.layout == "grid" and sheet.grid.zoom[0] == sheet.grid.zoom[1]:
         across = sheet.grid.arrangement.shape[1] // max(1, len(sheet.tiles.pictures))
         sheet = draw(columns=across, zoom=_zoom_for(ax, sheet))
     return _draw_into(ax, sheet, look)

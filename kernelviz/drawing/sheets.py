@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 
 FLAT = 96  # the height of a heat map of few rows
+LEAST_STRIP = 8  # the height of a map of one axis
 LABEL_ROOM = 34  # room for a line of numbers between rows, if the mosaic is CONTENT pixels wide
 DIGIT = 16  # the width of a digit, at that width
 SMALLEST_UNIT = 0.62  # type does not shrink below this share of its size, however narrow the mosaic
@@ -119,6 +120,18 @@ def plan_tiles(
     cells = np.arange(rows * across)
     arrangement = np.where(cells < count, cells, -1).reshape(rows, across)
     return _grid(arrangement, (z, z), tile, gap, tops=tops[:rows], lefts=lefts, numbered=digits > 0)
+
+
+def plan_strips(count: int, length: int, *, most_pixels: int = FIGURE_PIXELS) -> Grid:
+    """Strips of ``length`` values, one below the other, each as wide as the page and high enough to be seen."""
+    z = max(1, CONTENT // length)
+    tall = max(z, LEAST_STRIP, min(FLAT // 2, round(0.5 * CONTENT / count)))
+    gap = _gap(tall)
+    tops, _ = _starts(count, tall, gap, 0)
+    fitting = int(np.count_nonzero(tops + tall + gap <= _tallest(length * z + gap, most_pixels)))
+    _check_room(fitting, (1, length), z, most_pixels)
+    arrangement = np.arange(fitting).reshape(-1, 1)
+    return _grid(arrangement, (tall, z), (1, length), gap, tops=tops[:fitting], lefts=np.zeros(1, int))
 
 
 def plan_table(
@@ -422,11 +435,13 @@ def make_sheet(
     ramp(cmap, signed=tiles.signed)
     found_scale = make_scale(tiles, scale)
     most = FIGURE_PIXELS if style == "figure" else BARE_PIXELS
+    tiles, how = shortened(tiles, CONTENT) if style == "figure" and zoom is None and columns is None else (tiles, "")
     grid, tiles = lay_out(tiles, columns=columns, zoom=zoom, most_pixels=most)
     if found_scale.kind == "range":
         found_scale = make_scale(tiles, scale)
     marks = find_marks(tiles, found_scale)
     words = _sheet_texts(held, tiles, basis)
+    words = replace(words, notes=(how, *words.notes)) if how else words
     return Sheet(
         tiles=tiles,
         grid=grid,
@@ -449,6 +464,32 @@ def _sheet_texts(held: FeatureMaps | KernelBank, tiles: Tiles, basis: Basis | No
     return SheetTexts(kernel_title(held, tiles), kernel_identity(held), held.notes, kernel_facts(held))
 
 
+def is_strip(tiles: Tiles) -> bool:
+    """Whether the tiles are maps of one row that would be less than ``LEAST_STRIP`` pixels high as square values."""
+    height, width = tiles.values.shape[1:3]
+    return tiles.noun == "map" and height == 1 and 2 * BIGGEST_TILE // width < LEAST_STRIP
+
+
+def shortened(tiles: Tiles, most: int) -> tuple[Tiles, str]:
+    """Long strips with at most ``most`` values, and how they were shortened as text; empty if they were not.
+
+    Of the values of a group the one farthest from zero stays, of colours their mean.
+    """
+    length = tiles.values.shape[2]
+    if not is_strip(tiles) or length <= most:
+        return tiles, ""
+    size = math.ceil(length / most)
+    missing = -length % size
+    padded = np.pad(tiles.values, [(0, 0), (0, 0), (0, missing), *[(0, 0)] * (tiles.values.ndim - 3)], mode="edge")
+    groups = padded.reshape(len(padded), 1, -1, size, *padded.shape[3:])
+    if tiles.values.ndim == 4:
+        values, which = groups.mean(axis=3), "the mean"
+    else:
+        farthest = np.abs(groups).argmax(axis=3)[..., None]  # the first that is not finite, if there is one
+        values, which = np.take_along_axis(groups, farthest, axis=3)[..., 0], "the value farthest from zero"
+    return replace(tiles, values=values), f"{length:,} values per strip: each column shows {which} of {size}"
+
+
 def lay_out(tiles: Tiles, *, columns: int | None, zoom: int | None, most_pixels: int) -> tuple[Grid, Tiles]:
     """The grid of these tiles, and those of them that fit into it."""
     height, width = tiles.values.shape[1:3]
@@ -458,7 +499,12 @@ def lay_out(tiles: Tiles, *, columns: int | None, zoom: int | None, most_pixels:
         return _lay_out_groups(tiles, columns=columns, zoom=zoom, most_pixels=most_pixels)
     if tiles.layout == "grid":
         count = len(tiles.values)
-        grid = plan_tiles(count, (height, width), columns=columns, zoom=zoom, digits=digits, most_pixels=most_pixels)
+        if is_strip(tiles) and zoom is None and columns is None:
+            grid = plan_strips(count, width, most_pixels=most_pixels)
+        else:
+            grid = plan_tiles(
+                count, (height, width), columns=columns, zoom=zoom, digits=digits, most_pixels=most_pixels
+            )
         if tiles.is_reduced:
             return grid, tiles  # one tile of all of them
         shown = min(count, grid.arrangement.size)

@@ -19,7 +19,7 @@ from kernelviz.network.classes import first_classes
 from kernelviz.network.convolutions import CONVOLUTIONS
 from kernelviz.network.failures import failure_texts
 from kernelviz.network.kernels import source_of
-from kernelviz.network.model import Model, missing_weights, root_of, without_weights
+from kernelviz.network.model import AXES, Model, missing_weights, root_of, without_weights
 from kernelviz.network.preprocessing import prepare
 from kernelviz.network.snapshot import PreservedModule, check_ready
 from kernelviz.network.taps import choose_taps
@@ -133,7 +133,8 @@ class CaptureHooks:
         tensors = tensors_in(values)
         for tap in self.wanted[name].get(run, ()):
             for number, tensor in enumerate(self._parts(tap, tensors)):
-                maps = self._maps(tap, tensor, self.given[number])
+                rows = len(tensors[tap.part]) if len(self.given) == 1 and tap.layout.has_rows else 1
+                maps = self._maps(tap, tensor, self.given[number], rows)
                 self.failed_outside = True
                 self.on_map(number, maps)
                 self.failed_outside = False
@@ -152,6 +153,11 @@ class CaptureHooks:
         shape = shapes[tap.part] if tap.part < len(shapes) else ()
         if many == 1 and shape == one:
             return [tensors[tap.part].detach()]
+        if many == 1 and tap.layout.has_rows and shape[1:] == one[1:]:
+            if not shape[0]:
+                what = f"The layer {shown(tap.name)} has no map for this image."
+                raise KernelvizError(what, f"Its output {shape_text(shape)} has no values.")
+            return [tensors[tap.part].detach()[:1]]
         differing = [dim for dim in range(len(one)) if shape[dim] != one[dim]] if len(shape) == len(one) else []
         if many == 1 or len(differing) != 1 or shape[differing[0]] != many * one[differing[0]]:
             of = "" if many == 1 else f" of each of {many} images"
@@ -161,7 +167,7 @@ class CaptureHooks:
         dim, size = differing[0], one[differing[0]]
         return [tensors[tap.part].detach().narrow(dim, number * size, size) for number in range(many)]
 
-    def _maps(self, tap: Tap, tensor: Tensor, given: Input) -> FeatureMaps:
+    def _maps(self, tap: Tap, tensor: Tensor, given: Input, rows: int) -> FeatureMaps:
         many = len(self.plan.observed.visits[tap.module].given)
         try:
             values = as_array(tap.layout.maps(tensor))
@@ -179,7 +185,11 @@ class CaptureHooks:
             seen=given.seen,
             input_size=given.size,
             centres=tap.centres,
-            notes=(*([f"run {tap.run + 1} of {many}"] if many > 1 else []), *tap.notes),
+            notes=(
+                *([f"run {tap.run + 1} of {many}"] if many > 1 else []),
+                *([f"1 of {rows:,} along its first axis: the first is drawn"] if rows > 1 else []),
+                *tap.notes,
+            ),
         )
 
 
@@ -333,9 +343,6 @@ def as_input(
     return Input(_as_batch(network, image))
 
 
-_AXES = {1: "C, L", 2: "C, H, W", 3: "C, D, H, W"}
-
-
 def _as_batch(network: Model | nn.Module, image: Tensor) -> Tensor:
     """A batch of one from a tensor with or without the axis of the batch; the first convolution tells how many it has.
 
@@ -348,7 +355,7 @@ def _as_batch(network: Model | nn.Module, image: Tensor) -> Tensor:
     is_batch = image.ndim == rank + 2 if rank != 1 else image.ndim == 4 or (image.ndim == 3 and image.shape[0] == 1)
     batch = image if is_batch else image[None]
     if batch.ndim not in ranks or batch.shape[0] != 1 or 0 in batch.shape:
-        axes = _AXES[rank]
+        axes = AXES[rank]
         raise UsageError(f"The tensor must be ({axes}) or (1, {axes}), but got {shape_text(image.shape)}.")
     return batch
 

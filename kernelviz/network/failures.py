@@ -83,7 +83,10 @@ def wrong_inputs(network: nn.Module, error: BaseException) -> str:
     return f"The network takes {counted(len(needed), 'input')}: {', '.join(needed)}."
 
 
-SEVERAL_INPUTS = "Give a tuple of tensors or a dict of names and tensors; to trace, their sizes: [(3, 32, 32), (1,)]."
+SEVERAL_INPUTS = (
+    "In Python, give a tuple of tensors or a dict of names and tensors; to trace, also their sizes: "
+    "[(3, 32, 32), (3, 32, 32)]."
+)
 
 
 def _kind(layer: Any) -> str:

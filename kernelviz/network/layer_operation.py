@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from kernelviz.arithmetic.operations import Convolution, Pooling, TransposedConvolution
-from kernelviz.errors import KernelvizError, UsageError
+from kernelviz.errors import KernelvizError, NeedsValuesError, UsageError
 from kernelviz.network.capture import StopPassError
 from kernelviz.network.convolutions import find_layer, nearest_convolution
 from kernelviz.network.model import root_of
-from kernelviz.network.snapshot import preserved_random_state
+from kernelviz.network.snapshot import PreservedModule
 from kernelviz.network.tracing.trace import as_trace, checked_size, with_sure_sizes
-from kernelviz.network.tracing.watch import naming_next_size, observe_pass
+from kernelviz.network.tracing.watch import ObservedPass, blank_batch, naming_next_size, observe_pass
 from kernelviz.network.units import ADAPTIVE_MAXIMA, ADAPTIVE_MEANS, MAXIMA, MEANS, WHOLE, CallRecorder, RecordedCall
 from kernelviz.threads import no_warnings
 from kernelviz.traces import LayerOperation
@@ -46,15 +46,15 @@ def layer_operation(network: Model | nn.Module, layer: str, input_size: Sequence
     name, module = find_layer(network, layer)
     title = name or type(module).__name__
     size = checked_size(network, input_size)
-    with naming_next_size(network, size):
-        observed = observe_pass(root_of(network), size)
+    observed = _observed(network, size, name)
     traced = with_sure_sizes(as_trace(network, observed, size), observed, root_of(network))
     record = next((one for one in traced.layers if one.name == title), None)
     if name not in observed.visits:
         raise KernelvizError(
             f"The layer {shown(title)} did not run.", "The network contains it, but the forward pass does not reach it."
         )
-    call, output = _ran(observed.network, name, size)
+    image = blank_batch(root_of(network), size) if observed.network is root_of(network) else None
+    call, output = _ran(observed.network, name, size, image)
     if record is None or call is None:
         hint = "`kernelviz layers MODEL --kind conv` lists the convolutions, `--kind pool` the pools."
         raise UsageError(
@@ -69,19 +69,40 @@ def layer_operation(network: Model | nn.Module, layer: str, input_size: Sequence
     return LayerOperation(replace(record, name=title), operation, size, traced.source, tuple(notes))
 
 
-def _ran(meta_copy: nn.Module, name: str, size: Sequence[int]) -> tuple[RecordedCall | None, tuple[int, ...] | None]:
-    """The one convolution or pool that runs in a layer of a network on ``meta``, and the shape of the layer's output."""
+def _observed(network: Model | nn.Module, size: tuple[int, ...], name: str) -> ObservedPass:
+    """The observed forward pass; one that breaks since it has no values is enough if the layer ran before.
+
+    Raises:
+        KernelvizError: the network does not take such an input.
+    """
+    module = root_of(network)
+    try:
+        with naming_next_size(network, size):
+            return observe_pass(module, size, blank_batch(module, size))
+    except NeedsValuesError as error:
+        if not isinstance(error.observed, ObservedPass) or name not in error.observed.visits:
+            raise
+        return error.observed
+
+
+def _ran(
+    network: nn.Module, name: str, size: Sequence[int], image: Tensor | None
+) -> tuple[RecordedCall | None, tuple[int, ...] | None]:
+    """The one convolution or pool that runs in a layer of an observed network, and the shape of the layer's output.
+
+    ``image`` is a batch for the network itself; None if it is a copy on ``meta``.
+    """
     recorder = CallRecorder()
-    like = next((tensor for tensor in meta_copy.parameters() if tensor.is_floating_point()), torch.empty(0))
-    image = torch.empty(1, *size, dtype=like.dtype, device="meta")
+    if image is None:
+        like = next((tensor for tensor in network.parameters() if tensor.is_floating_point()), torch.empty(0))
+        image = torch.empty(1, *size, dtype=like.dtype, device="meta")
     with (
         no_warnings(),
-        preserved_random_state(),
-        torch.no_grad(),
-        recorder.within(dict(meta_copy.named_modules())[name]),
+        PreservedModule(network).undisturbed(),
+        recorder.within(dict(network.named_modules())[name]),
         contextlib.suppress(StopPassError),
     ):
-        meta_copy(image)
+        network(image)
     given = getattr(recorder.given, "shape", None)
     windows = [call for call in recorder.calls if call.name not in WHOLE or _is_global(call)]
     return windows[0] if len(windows) == 1 else None, None if given is None else _with_spatial_axes(windows, given)

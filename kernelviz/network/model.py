@@ -222,15 +222,15 @@ _AS_IT_IS: Mapping[str, int] = MappingProxyType({})
 class Model:
     """A network in eval mode and its metadata.
 
-    ``input_size`` is (C, H, W). ``stages`` are the modules that ``stage:0``, ``stage:1``, ... mean; empty if the
-    architecture names none. ``source`` describes the weights as they were loaded. ``sums`` are those of the first and the
-    last parameter if these are random: what is drawn after a training is not called untrained. ``classes`` names those
-    that the weights were trained on, if they are not timm's.
+    ``input_size`` is (C, H, W), or (C, L) and (C, D, H, W) of networks of signals and volumes. ``stages`` are the modules
+    that ``stage:0``, ``stage:1``, ... mean; empty if the architecture names none. ``source`` describes the weights as they
+    were loaded. ``sums`` are those of the first and the last parameter if these are random: what is drawn after a training
+    is not called untrained. ``classes`` names those that the weights were trained on, if they are not timm's.
     """
 
     module: nn.Module
     source: Source
-    input_size: tuple[int, int, int]
+    input_size: tuple[int, ...]
     stages: tuple[str, ...] = ()
     sums: tuple[float, ...] = ()
     classes: tuple[str, ...] = ()
@@ -409,8 +409,9 @@ def load_model(
         partial: Use what fits of a file. The layers without weights are in ``source.weights.missing``; their kernels and
             what depends on them cannot be drawn.
         model_args: Arguments of the class or function that builds the network.
-        input_size: (C, H, W) or (H, W) of the input of a network of torchvision or of your own. Without it, (C, 224, 224)
-            with as many channels as the first convolution reads, which ``source.preprocessing`` calls guessed.
+        input_size: (C, H, W) or (H, W) of the input of a network of torchvision or of your own, (C, L) and (C, D, H, W) if
+            its first convolution has one or three axes. Without it, (C, 224, 224), (C, 16000) or (C, 16, 112, 112) with as
+            many channels as that convolution reads, which ``source.preprocessing`` calls guessed.
 
     Raises:
         UnknownModelError: there is no such architecture, no such tag of it, no such file, module or object in it.
@@ -675,18 +676,12 @@ def _with_input_size(model: Model, spec: ModelSpec, size: Sequence[int]) -> Mode
     """The model with another size of input.
 
     Raises:
-        UsageError: it is not (C, H, W) or (H, W), or the network is timm's, which has its own.
+        UsageError: it has neither all axes nor all but that of channels, or the network is timm's, which has its own.
     """
     if is_sized_by_timm(spec.name):
         raise UsageError("The models of timm have an input size of their own.", hint="Omit input_size.")
-    try:
-        sides = tuple(map(index, size))
-    except TypeError:
-        sides = ()
-    if len(sides) not in (2, 3) or min(sides) < 1:
-        raise UsageError(f"The input size must be (C, H, W) or (H, W), but got {shown(repr(size))}.")
-    channels = sides[0] if len(sides) == 3 else model.input_size[0]
-    wanted = (channels, sides[-2], sides[-1])
+    wanted = full_size(model, size)
+    channels = wanted[0]
     facts = dict(model.source.preprocessing)
     if channels != model.input_size[0]:
         facts |= {key: _for_channels(facts[key], channels) for key in ("mean", "std")}
@@ -696,6 +691,46 @@ def _with_input_size(model: Model, spec: ModelSpec, size: Sequence[int]) -> Mode
     if not facts["guessed"]:
         del facts["guessed"]
     return replace(model, input_size=wanted, source=replace(model.source, preprocessing=facts))
+
+
+AXES = {1: "C, L", 2: "C, H, W", 3: "C, D, H, W"}
+"""The axes of an input of a network, by the number of those that its convolutions move along."""
+
+
+def full_size(model: Model, size: Sequence[int]) -> tuple[int, ...]:
+    """The size of an input with its channels, those of the model unless ``size`` has them; one side means a square.
+
+    Raises:
+        UsageError: it has another number of axes than the input of the network, or a side is not positive.
+    """
+    axes = len(model.input_size) - 1
+    try:
+        sides = tuple(map(index, size))
+    except TypeError:
+        sides = ()
+    if axes == 2 and len(sides) == 1:
+        sides *= 2
+    if len(sides) not in (axes, axes + 1) or min(sides) < 1:
+        full = AXES[axes]
+        what = f"The input size must be ({full}) or ({full.partition(', ')[2]}), but got {shown(repr(size))}."
+        raise UsageError(what, f"{model.source.model} reads {_READS[axes]}.")
+    return sides if len(sides) == axes + 1 else (model.input_size[0], *sides)
+
+
+_READS = {1: "signals", 2: "images", 3: "volumes"}
+
+
+def check_reads_images(model: Model) -> None:
+    """Reject an image for a network of signals or volumes.
+
+    Raises:
+        UsageError: it is one.
+    """
+    axes = len(model.input_size) - 1
+    if axes != 2:
+        what = f"{model.source.model} reads {_READS[axes]} ({AXES[axes]}), not images."
+        hint = f"In Python, capture_features takes a tensor ({AXES[axes]})."
+        raise UsageError(what, f"Its first convolution has {axes} {'axis' if axes == 1 else 'axes'}.", hint)
 
 
 def _choices_shown(spec: ModelSpec, default: nn.Module, tensors: dict[str, Tensor]) -> dict[str, int]:
@@ -758,9 +793,9 @@ def _model(
     Without a label the weights are the published ones, with their tag.
     """
     config, guessed = _data_config(module, spec)
-    default_channels, height, width = config["input_size"]
+    default_channels, *sides = config["input_size"]
     channels = channels or spec.arguments.get("in_chans") or default_channels
-    input_size = (channels, height, width)
+    input_size = (channels, *sides)
     preprocessing: dict[str, Any] = {
         "input_size": input_size,
         "mean": _for_channels(config["mean"], channels),
@@ -797,8 +832,8 @@ _GUESSED = ("input_size", "mean", "std")
 def _data_config(module: nn.Module, spec: ModelSpec) -> tuple[dict[str, Any], tuple[str, ...]]:
     """What the network expects of an image, in timm's terms, and the names of what is a guess.
 
-    A network of the user that timm built knows it itself. For others it is ImageNet's mean and std, 224 × 224 pixels, and
-    as many channels as the first convolution reads.
+    A network of the user that timm built knows it itself. For others it is ImageNet's mean and std, as many channels as the
+    first convolution reads, and 224 × 224 pixels, a signal of 16,000 samples, or 16 frames of 112 × 112 pixels.
     """
     config: dict[str, Any] = resolve_model_data_config(module)
     if spec.library == "timm" or (spec.code and getattr(module, "pretrained_cfg", None)):
@@ -806,12 +841,14 @@ def _data_config(module: nn.Module, spec: ModelSpec) -> tuple[dict[str, Any], tu
     config["crop_pct"] = 1.0
     known = torchvision_preprocessing(spec.architecture, spec.tag) if spec.library == "torchvision" else {}
     convolutions = (each for each in module.modules() if isinstance(each, _CONVOLUTIONS) and not is_lazy(each.weight))
-    channels = next((each.in_channels for each in convolutions), 3)
-    config["input_size"] = (channels, *config["input_size"][1:])
+    first = next(convolutions, None)
+    channels, axes = (first.in_channels, len(first.kernel_size)) if first else (3, 2)
+    config["input_size"] = (channels, *_USUAL_SIDES[axes])
     config |= {key: _for_channels(config[key], channels) for key in ("mean", "std")}
     return config | known, tuple(name for name in _GUESSED if name not in known)
 
 
+_USUAL_SIDES = {1: (16_000,), 2: (224, 224), 3: (16, 112, 112)}
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 

@@ -17,6 +17,7 @@ import torch
 from PIL import Image as Pillow
 
 from kernelviz.errors import InputSizeError, UsageError
+from kernelviz.network.model import check_reads_images
 from kernelviz.network.weights.names import LARGEST_SIDE
 from kernelviz.records import Image, SeenImage, check_positive
 from kernelviz.wording import counted, preprocessing_notes
@@ -108,11 +109,12 @@ def input_size_of(model: Model, wanted: int | Sequence[int] | None) -> tuple[int
     not true of many networks.
 
     Raises:
-        UsageError: ``wanted`` is not valid.
+        UsageError: ``wanted`` is not valid, or the network reads no images.
     """
-    own = model.input_size[1:]
+    check_reads_images(model)
+    _, height, width = model.input_size
     if wanted is None:
-        return own
+        return height, width
     sides = tuple(wanted) if isinstance(wanted, Sequence) else (wanted, wanted)
     if len(sides) != 2:
         raise UsageError(f"The input size must be one number, or rows and columns, but got {wanted!r}.")

@@ -7,7 +7,7 @@ these: a permutation and, if windows or rolls have moved rows, the order that re
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Literal, NoReturn
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from kernelviz.network.selection import LayerMatch
-    from kernelviz.network.tracing.reads import TensorReads
     from kernelviz.network.tracing.rules import Found
     from kernelviz.network.tracing.watch import ObservedPass, RunTensors
     from kernelviz.records import Array
@@ -43,7 +42,8 @@ class Layout:
 
     ``order`` moves the dimensions of channels to the front and those of rows and columns to the end; ``positions`` are the
     flat indices of the map's units along the latter, None if they are in order. ``words`` names the dimensions as text.
-    Maps of three axes have the size (C, D, H, W).
+    Maps of three axes have the size (C, D, H, W). ``rows`` is the size of a first axis that is not that of the images, such
+    as one row per box: ``shape`` is then that of one row.
     """
 
     shape: tuple[int, ...]
@@ -51,6 +51,12 @@ class Layout:
     order: tuple[int, ...]
     positions: Array | None
     words: str
+    rows: int = 1
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether the first axis may have any size, since it has neither channels nor positions of a map."""
+        return self.order[0] == 0 and self.shape[0] == 1
 
     def maps(self, tensor: Tensor) -> Tensor:
         """The maps (C, H, W) of such a tensor: a view of it if that is possible, else a copy."""
@@ -72,16 +78,16 @@ def layout_of(found: Found, shape: Sequence[int]) -> Layout:
         NoMapError: the elements have no rows and columns, or not one value per channel and position.
     """
     shape = tuple(shape)
+    if shape[:1] != (1,) and _has_rows(found, shape):
+        return replace(layout_of(found, (1, *shape[1:])), rows=shape[0])
     if 0 in shape:
         raise NoMapError("it has no values")
     if found is None:
         raise NoMapError("it does not depend on the image")
     if found.lost and not found.axes:
         raise NoMapError(f"which dimension is which was lost: {found.lost}")
-    if len(found.axes) == 3:
-        return _volume(found, shape)
-    if not 1 <= len(found.axes) <= 2:
-        raise NoMapError("the network's input is not an image of rows and columns")
+    if not 1 <= len(found.axes) <= 3:
+        raise NoMapError("the network's input has neither one, two nor three axes")
     lines = [reads.planes[POSITION] for reads in found.axes]
     if any(line.ndim != len(shape) for line in lines):
         raise NoMapError("which dimension is which was lost")
@@ -92,22 +98,20 @@ def layout_of(found: Found, shape: Sequence[int]) -> Layout:
         raise NoMapError("it was put together from several places, as the states of a recurrent layer are")
     _check_dims(shape, spatial, channels, flat=bool(along) and not spatial)
     rest = [dim for dim in range(len(shape)) if dim not in spatial and dim not in channels]
-    positions, height, width = _positions(lines, [shape[dim] for dim in spatial], spatial, len(shape))
-    size = (prod(shape[dim] for dim in channels), height, width)
+    positions, sides = _positions(lines, [shape[dim] for dim in spatial], spatial, len(shape))
+    size = (prod(shape[dim] for dim in channels), *(1,) * (2 - len(sides)), *sides)
     return Layout(shape, size, (*rest, *channels, *spatial), positions, words_of(found, shape))
 
 
-def _volume(found: TensorReads, shape: tuple[int, ...]) -> Layout:
-    """The layout of a tensor of three axes, if each is a dimension of its own.
-
-    Raises:
-        NoMapError: it is not.
-    """
-    words = words_of(found, shape).split()
-    if sorted(words) != sorted("NCDHW"):
-        raise NoMapError(f"its dimensions are {' '.join(words)}, not those of volumes")
-    order = tuple(words.index(letter) for letter in "NCDHW")
-    return Layout(shape, tuple(shape[dim] for dim in order[1:]), order, None, " ".join(words))
+def _has_rows(found: Found, shape: tuple[int, ...]) -> bool:
+    """Whether a tensor holds maps (C, H, W) in order along a first axis that is neither theirs nor that of the image."""
+    rank = len(shape)
+    if found is None or not found.axes or rank != len(found.axes) + 2:
+        return False
+    lines = [reads.planes[POSITION] for reads in found.axes]
+    if any(line.ndim != rank for line in lines) or not set(_channel_dims(found.channel, shape)) <= {1}:
+        return False
+    return all(set(reads.varies_along) <= {dim + 2} for dim, reads in enumerate(found.axes))
 
 
 def _varies(plane: Array, dim: int) -> bool:
@@ -135,27 +139,28 @@ def _check_dims(shape: tuple[int, ...], spatial: list[int], channels: list[int],
 
 def _positions(
     lines: Sequence[Array], sizes: Sequence[int], spatial: Sequence[int], rank: int
-) -> tuple[Array | None, int, int]:
-    """The flat index of each unit of the map along the spatial dimensions, and the map's height and width."""
+) -> tuple[Array | None, tuple[int, ...]]:
+    """The flat index of each unit of the map along the spatial dimensions, and the sides of the map."""
     flat = []
     for line in lines:
         slice_of_one = line[tuple(slice(None) if dim in spatial else 0 for dim in range(rank))]
         flat.append(np.broadcast_to(slice_of_one, sizes).reshape(-1))
     if not spatial:
-        return None, 1, 1
+        return None, (1,) * len(lines)
     flat = [line if line.min() < line.max() else np.zeros_like(line) for line in flat]  # one row: a mean, a strip
-    rows, columns = flat if len(flat) == 2 else (np.zeros_like(flat[0]), flat[0])
-    positioned = (rows >= 0) & (columns >= 0)
-    row_numbers, row = np.unique(rows[positioned], return_inverse=True)
-    column_numbers, column = np.unique(columns[positioned], return_inverse=True)
-    height, width = len(row_numbers), len(column_numbers)
-    cells = row * width + column
-    if not len(cells) or len(cells) != height * width or len(np.unique(cells)) != height * width:
+    positioned = np.logical_and.reduce([line >= 0 for line in flat])
+    numbered = [np.unique(line[positioned], return_inverse=True) for line in flat]
+    sides = tuple(len(numbers) for numbers, _ in numbered)
+    units = prod(sides)
+    if not units or np.count_nonzero(positioned) != units:
         raise NoMapError("it does not hold exactly one value for each place of a map")
-    positions = np.empty(height * width, dtype=np.int64)
+    cells = np.ravel_multi_index([at for _, at in numbered], sides)
+    if len(np.unique(cells)) != units:
+        raise NoMapError("it does not hold exactly one value for each place of a map")
+    positions = np.empty(units, dtype=np.int64)
     positions[cells] = np.flatnonzero(positioned)
-    in_order = len(positioned) == len(positions) and bool((positions == np.arange(len(positions))).all())
-    return (None if in_order else positions), height, width
+    in_order = len(positioned) == units and bool((positions == np.arange(units)).all())
+    return (None if in_order else positions), sides
 
 
 Side = Literal["output", "input"]
@@ -279,13 +284,14 @@ class _Choice:
                 raise UsageError(f"What matches {shown(pattern)} has no map.", f"{shown(name)}: {self.without[name]}.")
 
     def add_usual(self) -> None:
-        """Add the first convolution and the stages that have a map; if none has, all modules that have one."""
+        """Add the first run of the first convolution and of the stages that have a map; if none has, all that have one."""
         ran = set(self.observed.visits)
         convolutions = {layer.name for layer in list_layers(self.observed.network)}
         first = next((layer.name for layer in self.trace.layers if layer.name in convolutions and layer.runs), None)
         for name in dict.fromkeys([*([first] if first else []), *self.trace.stages]):
             if name in self.modules and name in ran:
                 self._add_module(name, named=False)
+        self.found = {key: layout for key, layout in self.found.items() if key[1] == 0}
         if not self.found:
             self.add("*")
             self.without.clear()

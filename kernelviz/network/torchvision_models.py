@@ -86,10 +86,16 @@ def torchvision_preprocessing(architecture: str, tag: str | None) -> dict[str, A
     side = crop or resized
     facts: dict[str, Any] = {"mean": tuple(mean), "std": tuple(std)}
     if side:
-        facts |= {"input_size": (3, side, side), "crop_pct": side / (resized or side)}
+        frames = (max(16, weights.meta.get("min_temporal_size", 0)),) if _is_of_video(architecture) else ()
+        facts |= {"input_size": (3, *frames, side, side), "crop_pct": side / (resized or side)}
     if interpolation := getattr(getattr(preset, "interpolation", None), "value", None):
         facts["interpolation"] = interpolation
     return facts
+
+
+def _is_of_video(architecture: str) -> bool:
+    models = _models()
+    return architecture.removeprefix(TORCHVISION) in models.list_models(module=models.video)
 
 
 def torchvision_classes(architecture: str, tag: str | None) -> tuple[str, ...]:

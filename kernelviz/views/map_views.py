@@ -75,7 +75,7 @@ def map_tiles(
         total=total,
         extent=(low, high),
         quantity="activation" if view == "maps" else f"{view} of activations",
-        explanation=_explanation(view) if rows is None else _volume_explanation(view),
+        explanation=_explanation(view, maps) if rows is None else _volume_explanation(view, maps),
         signed=low < 0,
         numbers_along="tiles" if rows is None else "columns" if view == "maps" else "rows",
         rows=rows,
@@ -95,17 +95,19 @@ def reduced(values: Array, view: str) -> Array:
         return np.asarray(np.hypot.reduce(values, axis=0, dtype=np.float64))
 
 
-def _explanation(view: str) -> str:
+def _explanation(view: str, maps: FeatureMaps) -> str:
+    if view == "maps":
+        one = "strip" if len(maps.shape or ()) == 2 and maps.values.shape[1] == 1 else "tile"
+        return f"one {one} per channel of the layer’s output"
     return {
-        "maps": "one tile per channel of the layer’s output",
         "mean": "at each place the mean over the channels",
         "max": "at each place the largest value of all channels",
         "norm": "at each place the root of the sum of squares over the channels",
     }[view]
 
 
-def _volume_explanation(view: str) -> str:
-    return "one column of slices per channel of the layer’s output" if view == "maps" else _explanation(view)
+def _volume_explanation(view: str, maps: FeatureMaps) -> str:
+    return "one column of slices per channel of the layer’s output" if view == "maps" else _explanation(view, maps)
 
 
 def distinct_channels(values: Array, count: int) -> tuple[int, ...]:

@@ -190,12 +190,43 @@ def test_a_cut_table_reports_both_numbers():
     assert said in sheet.notes
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 4000), (1, 4000, 1)])
-def test_the_advice_for_long_thin_maps_can_be_followed(shape):
+def test_the_advice_for_long_thin_maps_can_be_followed():
     """A map too large for any figure is drawn as the error message advises: bare, with every value."""
-    maps = FeatureMaps(np.linspace(-1, 1, 4000).reshape(shape))
+    maps = FeatureMaps(np.linspace(-1, 1, 4000).reshape(1, 4000, 1))
     with pytest.raises(UsageError, match="too large") as caught:
         make_sheet(maps)
     assert "--style bare" in caught.value.hint
     mosaic = make_mosaic(make_sheet(maps, style="bare"))
     assert max(mosaic.pixels.shape) >= 4000
+
+
+def test_long_signals_are_strips_that_can_be_seen():
+    """At least eight pixels high, every value in a bare picture; of a page each column is the farthest of several."""
+    values = np.random.default_rng(0).standard_normal((32, 1, 4000))
+    values[3, 0, 2000], values[4] = np.nan, 0
+    maps = FeatureMaps(values, shape=(32, 4000))
+    sheet = make_sheet(maps)
+    groups = values[:, 0, :3999].reshape(32, 1333, 3)
+    kept = np.take_along_axis(groups, np.abs(groups).argmax(2)[..., None], 2)[..., 0]
+    assert np.array_equal(sheet.tiles.values[:, 0, :1333], kept, equal_nan=True)
+    assert np.isnan(sheet.tiles.values[3]).sum() == 1
+    assert "4,000 values per strip: each column shows the value farthest from zero of 3" in sheet.notes
+    assert any("one strip per channel" in line for line in sheet.caption)
+    assert sheet.grid.zoom[0] >= 8
+    assert sheet.grid.zoom[1] == 1
+    check_positions(sheet.grid, range(32))
+    bare = make_sheet(maps, style="bare")
+    assert np.array_equal(bare.tiles.values, values, equal_nan=True)
+    assert make_mosaic(bare).pixels.shape[1] > 4000
+    assert draw_sheet(sheet)
+
+
+@pytest.mark.parametrize("length", [20, 105, 106, 145, 1441, 16_000])
+@pytest.mark.parametrize("choices", [{}, {"top": 3}, {"view": "mean"}, {"view": "pca"}])
+def test_signals_of_any_length_are_drawn(length, choices):
+    """With all channels, some of them, or one strip of all."""
+    maps = FeatureMaps(np.random.default_rng(0).standard_normal((5, 1, length)), shape=(5, length))
+    sheet = make_sheet(maps, **choices)
+    assert sheet.tiles.values.shape[2] <= 1440
+    assert sheet.grid.tile[0] * sheet.grid.zoom[0] >= 8
+    assert draw_sheet(sheet)

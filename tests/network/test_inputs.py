@@ -102,12 +102,47 @@ def test_a_trace_of_several_inputs(sizes):
     assert [(row.name, row.field.axes[0].size) for row in rows] == [("left", 3), ("right", 5), ("both", 5)]
 
 
+def test_a_trace_of_an_input_of_whole_numbers():
+    """A tensor in place of a size has the type that the network needs."""
+    for sizes in ({"x": (3, 16, 16), "t": torch.tensor([3])}, (*two_images()[:1], torch.tensor([3]))):
+        rows = {row.name: row for row in kernelviz.trace(Timed(), sizes).layers}
+        assert rows["conv"].field.largest == 3
+        assert rows["steps"].output_shape == (8,)
+
+
 def test_the_number_of_inputs_is_stated():
     """A network of two inputs that gets one says so, and how to give them; its size is not blamed."""
     with pytest.raises(BrokenPassError, match="The network takes 2 inputs: x, y") as caught:
         kernelviz.trace(Two(), (3, 16, 16))
-    assert "Give a tuple of tensors" in caught.value.hint
+    assert "In Python, give a tuple of tensors" in caught.value.hint
     with pytest.raises(BrokenPassError, match="takes 2 inputs"):
         kernelviz.capture_features(Two(), two_images()[0], "*")
     with pytest.raises(UsageError, match="Several inputs must be tensors, but got Tensor, int"):
         kernelviz.capture_features(Two(), (two_images()[0], 3))
+
+
+def test_plain_maps_of_one_and_three_axes():
+    """(C, L) and (1, C, D, H, W) are clear from their ranks; other shapes need the number of axes."""
+    signal, volume = torch.rand(5, 300), torch.rand(4, 6, 7, 8)
+    assert kernelviz.plot_features(signal)
+    assert kernelviz.plot_features(signal[None], axes=1)
+    assert kernelviz.plot_features(volume[None])
+    assert kernelviz.plot_features(volume, axes=3, reduce="mean")
+    for given, axes in ((volume, None), (signal, 2), (volume, 1)):
+        with pytest.raises(UsageError, match="Feature maps must be") as caught:
+            kernelviz.plot_features(given, axes=axes)
+        assert "axes=1 or axes=3" in caught.value.hint
+    with pytest.raises(UsageError, match="axes must be 1, 2 or 3"):
+        kernelviz.plot_features(signal, axes=4)
+
+
+def test_slices_of_a_map_share_its_range():
+    """A slice is not scaled on its own, and one of a single value is not called dead; a map of a single value is."""
+    values = torch.zeros(2, 3, 4, 5)
+    values[0, 1, 2, 2], values[0, 2] = 8, 4
+    sheet = kernelviz.make_sheet(kernelviz.FeatureMaps(values.numpy()))
+    assert any("maps do not compare" in line for line in sheet.caption)
+    assert [note for note in sheet.notes if "dead" in note] == ["1 map is dead, one value everywhere, left grey: 1"]
+    pixels = kernelviz.make_mosaic(sheet).pixels
+    middle = [int(pixels[top + 1, sheet.grid.lefts[0] + 1]) for top in sheet.grid.tops]  # of map 0
+    assert middle == [0, 0, 100]

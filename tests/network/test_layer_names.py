@@ -119,7 +119,7 @@ def test_maps_before_the_break():
         with pytest.raises(BrokenPassError, match=r"4 \(Linear 2048 → 10\) got 1,800 values") as caught:
             kernelviz.capture_features(network, image, layers)
         names = [maps.layer for maps in caught.value.maps]
-        assert names == {"*": ["0", "1", "2"], None: ["0"]}.get(layers if layers in ("*", None) else "", [])
+        assert names == {"*": ["0", "1", "2"], None: ["0", "1"]}.get(layers if layers in ("*", None) else "", [])
     with pytest.raises(UnknownLayerError):
         kernelviz.capture_features(network, image, "nosuch")
     assert not any(module._forward_hooks for module in network.modules())

@@ -41,8 +41,9 @@ class AxisReads:
     ``pooled``: the elements have no position along this axis any more, as after a mean. ``mixed``: an operation that reads
     the whole axis took part. ``uncertain``: rows that are apart were combined, or the size of the map was set, so that the
     number of rows that an element reads may depend on the size of the image. ``torn``: it does, since elements combine
-    several positions, as a recurrent layer does. ``beside`` are planes that are read as well, kept separate if their union
-    would be large: the scores of attention read the reads of their row and those of their column.
+    several positions, as a recurrent layer does. ``guessed``: a window reaches beyond a map that is too small to show how
+    its free reads continue. ``beside`` are planes that are read as well, kept separate if their union would be large: the
+    scores of attention read the reads of their row and those of their column.
     """
 
     planes: Array
@@ -52,6 +53,7 @@ class AxisReads:
     beside: tuple[Array, ...] = ()
     uncertain: bool = False
     torn: bool = False
+    guessed: bool = False
 
     def moved(self, move: Callable[[Array], Array]) -> AxisReads:
         """The reads after ``move`` rearranged the planes; it must keep their first dimension."""
@@ -119,6 +121,7 @@ def joined(parts: Sequence[AxisReads]) -> AxisReads:
         beside=beside,
         uncertain=any(part.uncertain for part in positioned) or _apart([part.planes for part in positioned]),
         torn=any(part.torn for part in positioned) or bool((planes[POSITION] == TORN).any()),
+        guessed=any(part.guessed for part in positioned),
     )
 
 
@@ -158,6 +161,8 @@ def whole(reads: AxisReads) -> AxisReads:
 
 def narrowed(reads: AxisReads) -> AxisReads:
     """The reads with size 1 along each dimension along which nothing differs."""
+    if _is_large(reads):
+        return reads
     reads = whole(reads)
     for dim in reads.spread:
         first = reads.planes.take([0], axis=dim + 1)
@@ -271,7 +276,8 @@ def gathered(
     free_taps = taps if free_taps is None else free_taps
     in_windows = at_home and 0 in reads.varies_along  # padding of a window is not that of the image
     beyond = at_home and bool(((free_taps < 0) | (free_taps >= size)).any())
-    period = _period(planes, dim, reads.jump) if beyond else reads.jump.denominator
+    found = _period(planes, dim, reads.jump) if beyond else reads.jump.denominator
+    period = found or reads.jump.denominator
     jump = reads.jump if at_home else Fraction(0)
     around = [1] * planes.ndim
     around[dim + 1] = len(taps)
@@ -298,9 +304,11 @@ def gathered(
         result[POSITION:] = np.arange(len(taps)).reshape(around[1:])
     elif len(taps) == size:
         result[POSITION:] = planes[POSITION:]
+    elif (planes[POSITION:] == (same := planes[POSITION:].take([0], axis=dim + 1))).all():
+        result[POSITION:] = same  # a part of the map reads nothing
     else:
         result[POSITION], result[FREE_POSITION] = NO_POSITION, NOWHERE
-    return replace(reads, planes=result)
+    return replace(reads, planes=result, guessed=reads.guessed or not found)
 
 
 def _equivalent(taps: Array, size: int, jump: Fraction, period: int) -> tuple[Array, Array]:
@@ -312,14 +320,17 @@ def _equivalent(taps: Array, size: int, jump: Fraction, period: int) -> tuple[Ar
 
 
 def _period(planes: Array, dim: int, jump: Fraction) -> int:
-    """The number of positions after which the free reads repeat: that of the jump, or that of windows of positions."""
+    """The number of positions after which the free reads repeat: that of the jump, or that of windows of positions.
+
+    It is 0 if they do not repeat in a map of this size, so that nothing is known of its continuation.
+    """
     free = np.moveaxis(planes[FREE_FIRST : FREE_LAST + 1], dim + 1, -1)
     shortest, size = jump.denominator, free.shape[-1]
     free = free[:, (free[0] <= free[1]).all(axis=-1)]  # other lines are padding
     for period in range(shortest, min(size // 2, _LONGEST_PERIOD) + 1, shortest):
         if (free[..., period:] - free[..., :-period] == int(period * jump)).all():
             return period
-    return shortest
+    return shortest if size < 2 * shortest else 0
 
 
 def step_along(reads: AxisReads, dim: int) -> Fraction:
@@ -395,7 +406,7 @@ def _continued_line(planes: Array, expected: Array, jump: Fraction) -> Array:
     kept = np.flatnonzero(line == expected)
     kept = kept[(kept >= kept[0]) & (np.diff(kept, prepend=kept[0] - 1) == 1).cumprod().astype(bool)]
     step = int(expected[1] - expected[0])
-    period = _period(planes[:, :, kept], 1, jump * step)
+    period = _period(planes[:, :, kept], 1, jump * step) or (jump * step).denominator
     result = planes.copy()
     for at in np.flatnonzero(line != expected):
         if line[at] == NOWHERE and known[0] < at < known[-1]:
@@ -530,7 +541,12 @@ class TensorReads:
     @property
     def uncertain(self) -> bool:
         """Whether receptive fields may grow with the image."""
-        return any(reads.uncertain for reads in self.axes)
+        return any(reads.uncertain or reads.guessed for reads in self.axes)
+
+    @property
+    def guessed(self) -> bool:
+        """Whether they are continued beyond a map that is too small for that."""
+        return any(reads.guessed for reads in self.axes)
 
 
 def image(shape: Sequence[int]) -> TensorReads:
@@ -594,7 +610,15 @@ def concatenated(parts: Sequence[TensorReads | None], sizes: Sequence[int], dim:
     return continued(TensorReads(axes).with_channels(sum(sizes), dim, rank) if numbered else TensorReads(axes), dim)
 
 
+def _is_large(reads: AxisReads) -> bool:
+    """Whether the planes with those ``beside`` merged into them would take too much memory."""
+    shapes = (reads.planes.shape, *(planes.shape for planes in reads.beside))
+    return bool(reads.beside) and int(np.prod(np.broadcast_shapes(*shapes)[1:])) > _LARGEST
+
+
 def _concatenated(parts: Sequence[AxisReads | None], sizes: Sequence[int], dim: int, rank: int) -> AxisReads:
+    if any(part is not None and _is_large(part) for part in parts):
+        return _concatenated_beside(parts, sizes, dim, rank)
     parts = [None if part is None else whole(part) for part in parts]
     known = [part for part in parts if part is not None]
     positioned = [part for part in known if not part.pooled] or known
@@ -616,7 +640,24 @@ def _concatenated(parts: Sequence[AxisReads | None], sizes: Sequence[int], dim: 
         mixed=mixed,
         uncertain=any(part.uncertain for part in positioned),
         torn=any(part.torn for part in positioned),
+        guessed=any(part.guessed for part in positioned),
     )
+
+
+def _concatenated_beside(parts: Sequence[AxisReads | None], sizes: Sequence[int], dim: int, rank: int) -> AxisReads:
+    """As ``_concatenated``, with the first, the second, ... planes of the parts joined separately."""
+    most = max(1 + len(part.beside) for part in parts if part is not None)
+    terms = []
+    for at in range(most):
+        planes = [None if part is None else [part.planes, *part.beside][at : at + 1] for part in parts]
+        known = [
+            replace(part, planes=found[0] if found else nothing(rank), beside=())
+            if part and found is not None
+            else None
+            for part, found in zip(parts, planes, strict=True)
+        ]
+        terms.append(_concatenated(known, sizes, dim, rank))
+    return replace(terms[0], beside=tuple(term.planes for term in terms[1:]))
 
 
 def _empty_beside(part: AxisReads, dim: int, rank: int) -> Array:

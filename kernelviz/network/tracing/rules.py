@@ -6,7 +6,7 @@ A rule takes a ``Call`` and returns what is known of its first output. Without a
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -113,10 +113,26 @@ def _followed(call: Call) -> Found | list[Found]:
 
 def _located(call: Call, found: TensorReads) -> TensorReads:
     """What is known of the first output; if it is lost, an operation on maps still determines its dimensions."""
-    if found.lost and not found.axes and call.name in _OF_MAPS and 3 <= call.rank <= 5:
+    if found.lost and call.name in _OF_MAPS and 3 <= call.rank <= 5:
         first = call.output[0] if isinstance(call.output, (tuple, list)) else call.output
-        return located(first.shape, found.lost)
+        return found if _covers(found, first.shape) else located(first.shape, found.lost)
     return found
+
+
+def _covers(found: TensorReads, shape: Sequence[int]) -> bool:
+    """Whether positions differ along each dimension of a map (N, C, *axes)."""
+    along = {dim for reads in found.axes for dim in reads.varies_along}
+    return bool(found.axes) and all(size == 1 or dim in along for dim, size in enumerate(shape[2:], 2))
+
+
+def makes_constant_map(call: Call, is_map: Callable[[Any], bool]) -> bool:
+    """Whether the output is a map, by the contract of the operation, that does not depend on the image."""
+    if call.name in _OF_MAPS:
+        return 3 <= call.rank <= 5
+    shape = getattr(call.output, "shape", None)
+    return call.name in _ELEMENTWISE and any(
+        is_map(tensor) and tensor.shape == shape for tensor in tensors_in((call.args, call.kwargs))
+    )
 
 
 def tensors_in(value: Any) -> list[torch.Tensor]:
@@ -258,7 +274,8 @@ _OF_MAPS = frozenset({
     "avg_pool1d", "avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
     "_adaptive_avg_pool3d", "adaptive_max_pool2d", "adaptive_max_pool3d", "fractional_max_pool2d", "max_unpool2d",
     "native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "cudnn_batch_norm",
-    "_batch_norm_no_update", "native_group_norm", "grid_sampler_2d", "grid_sampler_3d",
+    "_batch_norm_no_update", "native_group_norm", "grid_sampler_2d", "grid_sampler_3d", "roi_align", "roi_pool",
+    "ps_roi_align", "ps_roi_pool",
 })  # fmt: skip
 """Operations whose first output is (N, C, ...) by their own contract."""
 
@@ -269,7 +286,7 @@ _CONSTANT = frozenset({
     "rand_like", "randn_like", "new_empty_strided", "zero_",
 })  # fmt: skip
 
-_ELEMENTWISE = (
+_ELEMENTWISE = frozenset({
     "relu", "relu_", "relu6", "gelu", "gelu_", "silu", "silu_", "mish", "mish_", "sigmoid", "sigmoid_", "tanh",
     "tanh_", "hardtanh", "hardtanh_", "hardswish", "hardswish_", "hardsigmoid", "hardsigmoid_", "leaky_relu",
     "leaky_relu_", "elu", "elu_", "celu", "celu_", "selu", "selu_", "softplus", "threshold", "threshold_",
@@ -282,7 +299,7 @@ _ELEMENTWISE = (
     "logical_or", "logical_not", "bitwise_and", "bitwise_or", "bitwise_not", "nan_to_num", "isnan",
     "remainder", "fmod", "_conj", "view_as_real", "real", "imag", "positive", "detach_",
     "lift_fresh_copy", "quantize_per_tensor", "dequantize", "fake_quantize_per_tensor_affine_cachemask",
-)  # fmt: skip
+})  # fmt: skip
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(_ELEMENTWISE, _elementwise),

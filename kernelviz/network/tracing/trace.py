@@ -29,12 +29,15 @@ from kernelviz.network.tracing.reads import (
     together,
     whole,
 )
-from kernelviz.network.tracing.watch import FurtherInputs, ObservedPass, naming_next_size, observe_pass
+from kernelviz.network.tracing.stages import stages_by_resolution
+from kernelviz.network.tracing.watch import FurtherInputs, ObservedPass, blank_batch, naming_next_size, observe_pass
 from kernelviz.network.weights.names import LARGEST_TRACED
 from kernelviz.traces import AxisField, Field, Trace, TracedLayer
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+    from torch import Tensor
 
     from kernelviz.network.tracing.watch import ModuleVisit
     from kernelviz.records import Array, ConvLayer, Source
@@ -43,17 +46,21 @@ if TYPE_CHECKING:
 
 def trace(
     network: Model | nn.Module,
-    input_size: Sequence[int] | Sequence[Sequence[int]] | Mapping[str, Sequence[int]] | None = None,
+    input_size: Sequence[int] | Sequence[Sequence[int] | Tensor] | Mapping[str, Sequence[int] | Tensor] | None = None,
 ) -> Trace:
     """Observe one forward pass of an image of ``input_size``, (C, H, W), on ``meta``, without weights or arithmetic.
 
-    The network is not changed. ``input_size`` may be omitted for a ``Model``; (C, L) and (C, D, H, W) are sizes as well.
-    Of several inputs it lists the sizes, ``[(3, 32, 32), (3, 32, 32)]``, or by name, ``{"x": (3, 32, 32), "t": (1,)}``;
-    receptive fields are those on the first one, and on others of its height and width.
+    If the forward pass depends on values, as that of a detector does, or fails on ``meta`` for another reason, the network
+    itself runs on a black image, unless its weights are on ``meta``. The network is not changed.
+
+    ``input_size`` may be omitted for a ``Model``; (C, L) and (C, D, H, W) are sizes as well. Of several inputs it lists the
+    sizes, ``[(3, 32, 32), (3, 32, 32)]``, or by name, ``{"x": (3, 32, 32), "t": torch.tensor([3])}``: a batch in place of a
+    size has the type of its numbers. Receptive fields are those on the first one, and on others of its height and width.
 
     Raises:
         UsageError: the input size is missing or not valid.
         BrokenPassError: the network does not take such an input; its ``trace`` holds the layers that ran before.
+        NeedsValuesError: the forward pass depends on values, and the network has no weights.
         KernelvizError: the network cannot be copied.
     """
     first, further = _several(input_size)
@@ -61,7 +68,7 @@ def trace(
     module = root_of(network)
     try:
         with naming_next_size(network, size):
-            observed = observe_pass(module, size, further=further)
+            observed = observe_pass(module, size, blank_batch(module, size), further)
     except BrokenPassError as error:
         if isinstance(error.observed, ObservedPass):
             found = with_sure_sizes(as_trace(network, error.observed, size), error.observed, module, further)
@@ -78,19 +85,20 @@ def _several(sizes: Any) -> tuple[Any, FurtherInputs | None]:
     """
     if isinstance(sizes, Mapping):
         names, every = list(sizes), list(sizes.values())
-    elif isinstance(sizes, Sequence) and sizes and all(isinstance(size, Sequence) for size in sizes):
+    elif isinstance(sizes, Sequence) and sizes and all(isinstance(size, Sequence | torch.Tensor) for size in sizes):
         names, every = [], list(sizes)
     else:
         return sizes, None
     if not every:
         raise UsageError("The sizes of the inputs are missing.", hint="For example [(3, 32, 32), (3, 32, 32)].")
+    first = tuple(every[0].shape[1:]) if isinstance(every[0], torch.Tensor) else every[0]
     for size in every[1:]:
-        if not all(isinstance(side, int) and 0 < side < 2**20 for side in size):
+        if not isinstance(size, torch.Tensor) and not all(isinstance(side, int) and 0 < side < 2**20 for side in size):
             raise UsageError(f"The size of an input must be whole numbers without the batch, but got {size}.")
-    rest = tuple(torch.empty(1, *size, device="meta") for size in every[1:])
+    rest = tuple(size if isinstance(size, torch.Tensor) else torch.empty(1, *size, device="meta") for size in every[1:])
     if names:
-        return every[0], FurtherInputs(named=dict(zip(names[1:], rest, strict=True)), image=names[0])
-    return every[0], FurtherInputs(after=rest)
+        return first, FurtherInputs(named=dict(zip(names[1:], rest, strict=True)), image=names[0])
+    return first, FurtherInputs(after=rest)
 
 
 def with_sure_sizes(
@@ -108,7 +116,8 @@ def with_sure_sizes(
         sides = traced.input_size[1:]
         twice = (traced.input_size[0], *(2 * side for side in sides))
         with suppress(KernelvizError):
-            larger = observe_pass(module, twice, further=further and further.resized(sides, twice[1:]))
+            batch = blank_batch(module, twice) if observed.network is module else None
+            larger = observe_pass(module, twice, batch, further and further.resized(sides, twice[1:]))
             others = {layer.name: layer.field for layer in as_trace(module, larger, twice).layers}
     layers = (
         _with_sure_size(layer, reads_of.get(layer.name), others.get(layer.name), traced.input_size[1:])
@@ -128,9 +137,9 @@ def _with_sure_size(
         for axis, reads in zip(layer.field.axes, found.axes, strict=True)
     ]
     if found.uncertain and other is not None:
-        mixed = layer.field.mixes_image
+        mixed, guessed = layer.field.mixes_image, found.guessed
         axes = [
-            replace(axis, size=_size_of_both(axis, second, side, whole_image=mixed))
+            replace(axis, size=_size_of_both(axis, second, side, whole_image=mixed, guessed=guessed))
             for axis, second, side in zip(axes, other.axes, sides, strict=True)
         ]
     lost = "" if all(axis.size is not None for axis in axes) else _GROWS
@@ -140,12 +149,15 @@ def _with_sure_size(
 _GROWS = "the number of rows and columns that a unit reads depends on the size of the image"
 
 
-def _size_of_both(axis: AxisField, second: AxisField, side: int, *, whole_image: bool) -> int | None:
+def _size_of_both(axis: AxisField, second: AxisField, side: int, *, whole_image: bool, guessed: bool) -> int | None:
     """The size of a receptive field in images of ``side`` and twice as many rows; None if they differ.
 
-    With ``whole_image``, all units may read all of it.
+    With ``whole_image``, all units may read all of it; if the size is ``guessed``, it must grow by the image then, since
+    otherwise a window covers the smaller image only.
     """
     inside, inside_second = _size_inside(axis, side), _size_inside(second, 2 * side)
+    if guessed and axis.size is not None and second.size is not None:
+        whole_image = whole_image and second.size - axis.size == side
     if axis.size is None or (whole_image and not inside and not inside_second):
         return axis.size
     if axis.size == second.size and max(inside, inside_second) <= axis.size:
@@ -167,6 +179,8 @@ def as_trace(
         source, stages = network.source, network.stages
     else:
         source, stages = None, stage_names(network)
+    if not stages and not hasattr(root_of(network), "pretrained_cfg"):  # timm's networks name their own, or have none
+        stages = stages_by_resolution(observed)
     found = network_rows(observed.network, observed.visits, size, source=source, stages=stages, fields=fields)
     return replace(found, first_names=first_names(network))
 
@@ -374,7 +388,7 @@ def _row(
         )
     found, shape = visit.found, visit.shape
     field = receptive_field(found) if fields else None
-    lost = "" if field else _why_unknown(found) if fields else "Receptive fields were not requested."
+    lost = "" if field else _why_unknown(found, shape) if fields else "Receptive fields were not requested."
     return TracedLayer(
         name,
         kind,
@@ -391,9 +405,9 @@ def _row(
     )
 
 
-def _why_unknown(found: reads.TensorReads | None) -> str:
+def _why_unknown(found: reads.TensorReads | None, shape: tuple[int, ...] | None) -> str:
     if found is None:
-        return "it reads no image"
+        return "it returns no tensor" if shape is None else "it reads no image"
     return found.lost or unsettled(found)
 
 

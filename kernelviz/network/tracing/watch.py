@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
@@ -22,13 +23,13 @@ from torch.utils.flop_counter import flop_registry
 from torch.utils.weak import TensorWeakRef, WeakTensorKeyDictionary
 
 import kernelviz.network.tracing.window_rules  # noqa: F401  (it registers its rules)
-from kernelviz.errors import BrokenPassError, InputSizeError, KernelvizError
+from kernelviz.errors import BrokenPassError, InputSizeError, KernelvizError, NeedsValuesError
 from kernelviz.network.failures import SEVERAL_INPUTS, failure_texts, wrong_inputs
 from kernelviz.network.model import Model, root_of
 from kernelviz.network.snapshot import PreservedModule, check_ready, exclusive, preserved_random_state
 from kernelviz.network.tracing import reads as known
 from kernelviz.network.tracing.reads import TensorReads, concatenated, located, narrowed
-from kernelviz.network.tracing.rules import Call, Found, failed, outcome, part_of, tensors_in
+from kernelviz.network.tracing.rules import Call, Found, failed, makes_constant_map, outcome, part_of, tensors_in
 from kernelviz.threads import no_warnings
 from kernelviz.wording import reason_text, shown
 
@@ -93,17 +94,47 @@ def after_write(name: str, written: torch.Tensor, value: Found, other: torch.Ten
     """What is known of ``other`` (so far ``before``) after the operation ``name`` wrote ``value`` into ``written``."""
     if (before is None and value is None) or not _overlap(written, other):
         return before
+    if abs(written.ndim - other.ndim) == 1:
+        return _after_write_into_row(name, written, value, other, before)
     inside, around = _box(written, other), _box(other, written)
     if around is not None:
         return value if inside is not None or value is None else _cut(value, around)
+    return _after_partial_write(name, value, inside, other.shape, before)
+
+
+def _after_partial_write(
+    name: str, value: Found, inside: Sequence[tuple[int, int]] | None, shape: Sequence[int], before: Found
+) -> Found:
+    """What is known of a tensor of this shape after ``value`` was written into the block ``inside`` of it."""
     if before is not None and before.lost:
         return before
     if value is not None and value.lost:
         return _without_reads(before, value.lost)
-    if inside is not None:
-        pasted = _pasted(before, value, inside, other.shape)
-        return pasted and pasted.each(narrowed)
-    return _without_reads(before, f"{name} overwrites part of a tensor")
+    if inside is None:
+        return _without_reads(before, f"{name} overwrites part of a tensor")
+    pasted = _pasted(before, value, inside, shape)
+    return pasted and pasted.each(narrowed)
+
+
+def _after_write_into_row(name: str, written: torch.Tensor, value: Found, other: torch.Tensor, before: Found) -> Found:
+    """As ``after_write``, if one tensor has a dimension less, as ``batch[0]`` has."""
+    for dim in range(max(written.ndim, other.ndim)):
+        if written.ndim < other.ndim and _box(written.unsqueeze(dim), other) is not None:
+            return after_write(name, written.unsqueeze(dim), _lifted(value, dim), other, before)
+        if other.ndim < written.ndim and _box(other.unsqueeze(dim), written) is not None:
+            after = after_write(name, written, value, other.unsqueeze(dim), _lifted(before, dim))
+            return _selected(after, dim)
+    return _after_partial_write(name, None, None, other.shape, before)
+
+
+def _lifted(found: Found, dim: int) -> Found:
+    """What is known of a tensor with one more dimension, of size 1."""
+    return found and found.moved(lambda planes: np.expand_dims(planes, dim + 1))
+
+
+def _selected(found: Found, dim: int) -> Found:
+    """What is known of a tensor without one of its dimensions, which has size 1."""
+    return found and found.moved(lambda planes: planes.squeeze(dim + 1))
 
 
 def _without_reads(found: Found, lost: str) -> TensorReads:
@@ -363,6 +394,7 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.network = network
         self.visits: dict[str, ModuleVisit] = {}
         self.carried: Any = WeakTensorKeyDictionary()
+        self.constant_maps: Any = WeakTensorKeyDictionary()
         self.sharing = Sharing()
         self.stack: list[ModuleVisit] = []
         self.ended: list[str] = []
@@ -380,6 +412,8 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
         def beside(tensor: torch.Tensor) -> torch.Tensor:
             tensor = _like(tensor) if image.is_meta else tensor.detach()
+            if tensor.is_meta and not image.is_meta:
+                tensor = torch.zeros_like(tensor, device=image.device)
             if tensor.ndim == image.ndim and tensor.shape[2:] == image.shape[2:]:
                 self.carried[tensor] = known.image(tensor.shape)
             return tensor
@@ -433,7 +467,7 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.ended.append(name)
             tensors = tensors_in(output)
             if visit.shape is None and tensors:
-                visit.shape, visit.found = tuple(tensors[0].shape), self._known(tensors[0])
+                visit.shape, visit.found = tuple(tensors[0].shape), self._known_as_map(tensors[0])
                 visit.changes = not any(tensors[0] is tensor for tensor in tensors_in(inputs)) or bool(visit.operations)
 
         return leave
@@ -448,7 +482,7 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self.carried[output] = located(output.shape, found.lost)
 
     def _passed(self, values: Any) -> RunTensors:
-        tensors = tuple((tuple(tensor.shape), self._known(tensor)) for tensor in tensors_in(values))
+        tensors = tuple((tuple(tensor.shape), self._known_as_map(tensor)) for tensor in tensors_in(values))
         return RunTensors(tensors, alone=isinstance(values, torch.Tensor))
 
     def __torch_dispatch__(
@@ -482,8 +516,16 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         found: Found = self.carried.get(tensor) if isinstance(tensor, torch.Tensor) else None
         return found
 
+    def _known_as_map(self, tensor: torch.Tensor) -> Found:
+        """What is known of a tensor; a map that does not depend on the image is located."""
+        found = self._known(tensor)
+        constant = found is None and tensor in self.constant_maps
+        return located(tensor.shape, "it reads no image") if constant else found
+
     def _carry(self, call: Call, outputs: Sequence[torch.Tensor], written: Sequence[torch.Tensor]) -> None:
         found = outcome(call)
+        if found is None and outputs and makes_constant_map(call, self.constant_maps.__contains__):
+            self.constant_maps[outputs[0]] = True
         values = found if isinstance(found, list) else [found] * len(outputs)
         for tensor, value in zip(outputs, values, strict=False):
             before = self._known(tensor)
@@ -518,8 +560,17 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 @lru_cache(maxsize=4096)
 def _axes_of(classes: tuple[str, ...]) -> int | None:
     """The number of axes of the maps that a convolution, a pool or a normalisation returns, by the names of its classes."""
+    if any(re.search(r"RoI(Align|Pool)$", name) for name in classes):
+        return 2
     found = (re.search(r"(?:Conv|Pool|Norm)\w*([123])d$", name) for name in classes)
     return next((int(match[1]) for match in found if match), None)
+
+
+def blank_batch(network: nn.Module, size: Sequence[int]) -> torch.Tensor | None:
+    """A batch of one black image of ``size`` for the network itself; None if its weights are on ``meta``."""
+    first = next((each for each in network.parameters() if each.is_floating_point()), None)
+    device = torch.device("cpu") if first is None else first.device
+    return None if device.type == "meta" else torch.zeros(1, *size, dtype=_number_kind(network), device=device)
 
 
 def _number_kind(network: nn.Module) -> torch.dtype:
@@ -534,9 +585,12 @@ def _failed(error: Exception, network: nn.Module, size: Sequence[int]) -> Broken
     if "with Meta tensors" in reason:
         what = "The network runs an operation that a traced forward pass does not support"
         hint = "Trace a part of it without this operation."
-    elif re.search(r"\bmeta\b|data-dependent", reason):
-        what = "The network reads the values of its tensors, which a traced forward pass does not have"
-        hint = "Trace a part of it that does not depend on these values."
+    elif re.search(r"\bmeta\b|data-dependent|register_meta", reason):
+        kind, what = (
+            NeedsValuesError,
+            "The forward pass depends on the values of tensors, which a traced one does not have",
+        )
+        hint = 'Load it with weights, for example `load_model(name, weights="random")`.'
     elif not re.search(r"\bdtype\b|scalar types?|same type", reason):
         kind, what = InputSizeError, f"The network does not take an input of {' × '.join(map(str, size))}"
         hint = "Give the input size that the network was built for."

@@ -218,7 +218,18 @@ def _enlarge(call: Call) -> Found:
         taps.append(as_taps(windows))
         ratios.append(Fraction(size, output))
     result = over_windows(call.source, sizes, taps, ratios)
+    if len(result.axes) == len(outputs):
+        result = replace(result, axes=tuple(map(_spread_out, result.axes, range(2, len(call.shape)), outputs)))
     return result if scales or outputs == sizes else _of_a_set_size(result)
+
+
+def _spread_out(reads: AxisReads, dim: int, count: int) -> AxisReads:
+    """A mean over the image that is enlarged to ``count`` rows has positions again; each row still reads all of it."""
+    if not reads.pooled or reads.planes.size > len(reads.planes) or count == 1:
+        return reads
+    planes = reads.planes.repeat(count, axis=dim + 1)
+    planes[POSITION] = np.arange(count).reshape([count if at == dim else 1 for at in range(planes.ndim - 1)])
+    return replace(reads, planes=planes)
 
 
 def _pad(call: Call) -> Found:

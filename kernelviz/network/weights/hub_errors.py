@@ -36,6 +36,12 @@ if TYPE_CHECKING:
     from kernelviz.network.weights.request import Request
 
 
+def _file_text(request: Request) -> str:
+    """``model.safetensors of timm/resnet18.a1_in1k``; behind a link a file is its own name."""
+    name = request.location.name
+    return name if name == request.filename else f"{request.filename} of {name}"
+
+
 def no_weights(error: Exception, request: Request) -> NoWeightsError:
     """The error for the user: what happened, the endpoint and the cache, and what to type next."""
     if isinstance(error, errors.OfflineModeIsEnabled):
@@ -57,7 +63,7 @@ def check_endpoint(request: Request) -> None:
 
 def offline(request: Request) -> NoWeightsError:
     """The error if the user has disabled requests, and the file is not cached or the hub was requested."""
-    file = f"{request.filename} of {request.location.name}"
+    file = _file_text(request)
     if cached_file(request.location):
         what = f"HF_HUB_OFFLINE forbids requests to the hub for {request.location.name}, which is in the cache."
     else:
@@ -138,7 +144,7 @@ def _about_the_settings(error: Exception, request: Request) -> tuple[str, str] |
 
 def _about_the_file(error: Exception, request: Request) -> tuple[str, str] | None:
     """The file is damaged, or cannot be stored."""
-    file = f"{request.filename} of {request.location.name}"
+    file = _file_text(request)
     if isinstance(error, CutShortError):
         return f"The download of {file} was cut short: {error.got:,} of {error.wanted:,} bytes came.", _TRY
     if isinstance(error, WrongHashError):
@@ -201,7 +207,8 @@ def _about_a_gate(error: Exception, location: WeightsLocation) -> tuple[str, str
 def _about_the_status(error: Exception, request: Request) -> tuple[str, str] | None:
     status, server = _status(error), f"The server {request.host}" if request.is_elsewhere else "The server"
     if status == 404:
-        return f"{server} has no {_files(request)} of {request.location.name} (404).", _CHECK_NAME
+        file = _file_text(request) if request.location.url else f"{_files(request)} of {request.location.name}"
+        return f"{server} has no {file} (404).", _CHECK_NAME
     if status == 403:
         return _about_no_access(error, request, server)
     if status == 429:
@@ -209,7 +216,7 @@ def _about_the_status(error: Exception, request: Request) -> tuple[str, str] | N
         return f"{server} received too many requests from this machine (429).", wait
     if status and status >= 500:
         return f"{server} reported an internal error ({status}).", _TRY
-    file = f"{request.filename} of {request.location.name}"
+    file = _file_text(request)
     return (f"{server} did not send {file} ({status}).", _check_connection(request)) if status else None
 
 

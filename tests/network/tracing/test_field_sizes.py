@@ -237,16 +237,11 @@ def test_sizes_are_those_of_units_inside_the_image(name, size):
     check_zoo(name, size)
 
 
-ONE_WINDOW = ("efficientvit_m0", "tiny_vit_5m_224")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("module", "name"), one_of_each())
 def test_sizes_of_every_module_of_timm(module, name):
     """In two images, for every layer of a network of each of timm's modules."""
     del module
-    if name in ONE_WINDOW:
-        pytest.skip("its last maps are one window at its own size, and several in a larger image")
     check_zoo(name, timm.get_pretrained_cfg(name, allow_unregistered=True).input_size[1:])
 
 
