@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.sheet_page import plot_kernels as plot_kernels
     from kernelviz.drawing.sheets import Sheet as Sheet
     from kernelviz.drawing.sheets import make_sheet as make_sheet
+    from kernelviz.drawing.shift_page import plot_shift as plot_shift
     from kernelviz.drawing.statistics_page import plot_statistics as plot_statistics
     from kernelviz.errors import KernelvizError as KernelvizError
     from kernelviz.explain.animation import animate_convolution as animate_convolution
@@ -93,6 +94,7 @@ if TYPE_CHECKING:
     from kernelviz.network.model import Model as Model
     from kernelviz.network.model import find_models as find_models
     from kernelviz.network.model import load_model as load_model
+    from kernelviz.network.shift import shift_image as shift_image
     from kernelviz.network.tracing.trace import trace as trace
     from kernelviz.network.units import trace_unit as trace_unit
     from kernelviz.records import ClassScore as ClassScore
@@ -108,6 +110,8 @@ if TYPE_CHECKING:
     from kernelviz.views.components import CovarianceTally as CovarianceTally
     from kernelviz.views.map_views import Highlights as Highlights
     from kernelviz.views.map_views import highlights_of as highlights_of
+    from kernelviz.views.shifts import ShiftedImage as ShiftedImage
+    from kernelviz.views.shifts import ShiftedLayer as ShiftedLayer
     from kernelviz.views.statistics import ChannelStatistics as ChannelStatistics
     from kernelviz.views.statistics import ChannelTally as ChannelTally
 
@@ -136,6 +140,8 @@ _HOMES = {
     "Pooling": "arithmetic.operations",
     "Response": "filters.filtering",
     "Sheet": "drawing.sheets",
+    "ShiftedImage": "views.shifts",
+    "ShiftedLayer": "views.shifts",
     "Singles": "drawing.mosaic",
     "Step": "arithmetic.steps",
     "Trace": "traces",
@@ -171,6 +177,7 @@ _HOMES = {
     "plot_matches": "filters.match_pages",
     "plot_overlay": "drawing.overlay",
     "plot_overview": "drawing.overview",
+    "plot_shift": "drawing.shift_page",
     "plot_statistics": "drawing.statistics_page",
     "plot_unit": "explain.unit_pages",
     "read_basis": "files.writing",
@@ -183,6 +190,7 @@ _HOMES = {
     "save_picture": "files.writing",
     "save_singles": "files.single_maps",
     "select_layers": "network.convolutions",
+    "shift_image": "network.shift",
     "trace": "network.tracing.trace",
     "trace_unit": "network.units",
     "work_out": "explain.walkthrough",

@@ -28,6 +28,7 @@ from kernelviz.views.shifts import (
     check_shifts,
     cosine,
     count_columns,
+    inside_cells,
     measured_shifts,
     overlapping,
     peak_of,
@@ -74,7 +75,7 @@ class _Strip:
 def shift_image(
     network: Model | nn.Module,
     image: Image | Tensor,
-    by: Sequence[int] = USUAL,
+    by: Sequence[int] | None = None,
     layers: str | Sequence[str] | None = None,
     *,
     channels: int | Sequence[int] | None = None,
@@ -92,7 +93,7 @@ def shift_image(
         network: A ``Model``, or any module that takes one batch of images.
         image: An ``Image`` from ``read_image``, or a tensor (C, H, W) or (1, C, H, W), whose edge is repeated.
         by: The shifts that are drawn, at most eight with 0; every whole shift up to the largest is measured, and at most
-            33 of them.
+            33 of them. By default 0, 1, 2, 4, 8 and 16, as far as the photograph goes.
         layers: As in ``capture_features``, at most six; by default the first convolution, and of the stages the last one
             of each further map size.
         channels: The channel to draw, or one for each layer; by default the one with the largest standard deviation.
@@ -106,16 +107,14 @@ def shift_image(
         UsageError: a shift is beyond the photograph, there are too many shifts or layers, or no such channel.
         KernelvizError: as ``capture_features``.
     """
-    axis, drawn = check_along(along), check_shifts(by)
-    strip = _strip(network, image, max(drawn), axis, edge=edge, input_size=input_size, crop=crop)
+    axis, drawn = check_along(along), None if by is None else check_shifts(by)
+    strip = _strip(network, image, max(drawn) if drawn else None, axis, edge=edge, input_size=input_size, crop=crop)
+    drawn = drawn or tuple(shift for shift in USUAL if shift <= strip.before)
     plan = make_taps(network, strip.size, layers, batch=strip.input(0).batch)
     taps = _chosen(plan.taps.taps, usual=layers is None)
     numbers = check_channels(channels, len(taps))
     shifts = measured_shifts(drawn)
-    of_layers = [
-        _Layer(tap, None if numbers is None else numbers[at], axis, strip.size, shifts, drawn)
-        for at, tap in enumerate(taps)
-    ]
+    of_layers = [_Layer(tap, None if numbers is None else numbers[at], strip, drawn) for at, tap in enumerate(taps)]
     by_name = {each.tap.name: each for each in of_layers}
     classes: list[ClassScore] = []
     for shift in shifts:
@@ -150,7 +149,7 @@ def shift_image(
 def _strip(
     network: Model | nn.Module,
     image: Image | Tensor,
-    largest: int,
+    largest: int | None,
     axis: int,
     *,
     edge: bool,
@@ -172,6 +171,8 @@ def _strip(
             raise UsageError("Only an image of rows and columns can be moved.", hint="Give a tensor (C, H, W).")
         pixels, own = _pixels_of(batch), (int(batch.shape[2]), int(batch.shape[3]))
     room = int(batch.shape[axis + 2]) - own[axis]
+    if largest is None:
+        largest = max(USUAL) if edge or not room else min(room, max(USUAL))
     if largest > room and room and not edge:
         to = next(name for name, one in AXES.items() if one == axis)
         raise UsageError(
@@ -221,16 +222,9 @@ def _chosen(taps: Sequence[Tap], *, usual: bool) -> list[Tap]:
 class _Layer:
     """The measurements of one layer so far."""
 
-    def __init__(
-        self,
-        tap: Tap,
-        channel: int | None,
-        axis: int,
-        size: tuple[int, ...],
-        shifts: Sequence[int],
-        drawn: Sequence[int],
-    ) -> None:
-        self.tap, self.axis, self.pixels, self.largest = tap, axis, size[axis + 1], max(shifts)
+    def __init__(self, tap: Tap, channel: int | None, strip: _Strip, drawn: Sequence[int]) -> None:
+        axis = strip.axis
+        self.tap, self.axis, self.pixels, self.largest = tap, axis, strip.size[axis + 1], max(drawn)
         self.drawn, self.channel = drawn, -1 if channel is None else channel
         channels = tap.layout.size[0]
         if channel is not None and channel >= channels:
@@ -267,13 +261,16 @@ class _Layer:
         moves[shift] = cosine(*both)
         moves_centred[shift] = cosine(*both, centred=True)
         if not self.mixes_image:
-            self.columns[shift] = count_columns(values, still, cells, self.axis, self.field, self.pixels)
+            self.columns[shift] = count_columns(both, self.field, cells, self.axis, self.pixels)
 
     def result(self) -> ShiftedLayer:
         """The record of the layer."""
         still = self.still if self.still is not None else np.zeros(self.tap.layout.size, np.float32)
         unmoved = still[self.channel]
         moved = self.largest / self.jump if self.jump else self.largest * unmoved.shape[self.axis] / self.pixels
+        read = range(0)
+        if self.field is not None:
+            read = inside_cells(self.field, unmoved.shape[self.axis], self.pixels - self.largest)
         stays, moves, stays_centred, moves_centred = self.cosines
         finite = still[np.isfinite(still)]
         return ShiftedLayer(
@@ -289,7 +286,7 @@ class _Layer:
             centred_invariance=stays_centred,
             centred_equivariance=moves_centred,
             columns=self.columns,
-            peak=peak_of(unmoved, self.axis, moved),
+            peak=peak_of(unmoved, self.axis, moved, read),
             signed=bool(finite.size and finite.min() < 0),
             nonfinite=self.nonfinite,
         )
@@ -303,5 +300,10 @@ def _field(tap: Tap, axis: int) -> tuple[AxisField | None, str, bool]:
         return None, lost or "its receptive fields are not known", False
     field = found.axes[axis]
     if field.jump is None or len(field.first) != tap.layout.size[axis + 1]:
-        return None, "its units are not evenly spaced over the image", found.mixes_image
+        why = (
+            "a gate, a mean or attention reads the whole image"
+            if found.mixes_image
+            else "its units are not evenly spaced"
+        )
+        return None, why, found.mixes_image
     return field, "", found.mixes_image

@@ -65,7 +65,7 @@ class ShiftedLayer:
 
 @dataclass(frozen=True)
 class ColumnCounts:
-    """Of the ``total`` columns of a map that both images have: those with a field ``inside``, and the ``equal`` of these."""
+    """Of ``total`` columns of a map that both images have, those with a field ``inside``, and the ``equal`` of these."""
 
     inside: int
     equal: int
@@ -193,26 +193,49 @@ def overlapping(moved: Array, still: Array, cells: int, axis: int) -> tuple[Arra
     return moved[tuple(after)], still[tuple(before)]
 
 
-def count_columns(moved: Array, still: Array, cells: int, axis: int, field: AxisField, pixels: int) -> ColumnCounts:
-    """The columns whose receptive fields are inside both images, of ``pixels`` each along the axis, and the equal ones."""
-    after, before = overlapping(moved, still, cells, axis)
-    total = after.shape[axis + 1]
-    if field.size is None or field.jump is None or field.offset is None:
-        return ColumnCounts(0, 0, total)
-    first = field.offset + field.jump * np.arange(total)
-    inside = (first >= 0) & (first + (cells * field.jump + field.size) <= pixels)
-    same = (after == before).all(axis=(0, 2 - axis))
-    return ColumnCounts(int(inside.sum()), int((inside & same).sum()), total)
+def count_columns(both: tuple[Array, Array], field: AxisField, cells: int, axis: int, pixels: int) -> ColumnCounts:
+    """Of the overlapping columns: those with receptive fields inside both images of so many pixels, and the equal ones."""
+    moved, still = both
+    total = moved.shape[axis + 1]
+    inside = inside_cells(field, total, pixels - cells * (field.jump or 0))
+    same = (moved == still).all(axis=(0, 2 - axis))
+    return ColumnCounts(len(inside), int(np.count_nonzero(same[inside.start : inside.stop])), total)
 
 
-def peak_of(values: Array, axis: int, lost: float) -> tuple[int, int] | None:
-    """The row and column of the largest finite value of a map (h, w), without the last ``lost`` cells along an axis."""
-    kept = math.floor(values.shape[axis] - lost)
-    part = values[:kept] if axis == 0 else values[:, :kept]
-    if kept < 1 or not np.isfinite(part).any():
+def peak_of(values: Array, axis: int, moved: float, read: range) -> tuple[int, int] | None:
+    """The row and column of the largest finite value of a map (h, w) that stays in the picture.
+
+    Args:
+        values: The unmoved map.
+        axis: The axis along which the image moves.
+        moved: By how many cells at most.
+        read: The cells along the axis that do not read the border, before and after; preferred if there are any.
+    """
+    kept = range(max(0, math.floor(values.shape[axis] - moved)))
+    kept = read or kept
+    part = np.take(values, kept, axis=axis)
+    if not part.size or not np.isfinite(part).any():
         return None
-    row, column = np.unravel_index(int(np.argmax(np.where(np.isfinite(part), part, -np.inf))), part.shape)
-    return int(row), int(column)
+    found = np.unravel_index(int(np.argmax(np.where(np.isfinite(part), part, -np.inf))), part.shape)
+    row, column = int(found[0]), int(found[1])
+    return (kept[row], column) if axis == 0 else (row, kept[column])
+
+
+def inside_cells(field: AxisField, total: int, pixels: int) -> range:
+    """Those of the first ``total`` cells whose receptive fields are inside the first ``pixels`` of the image."""
+    if field.size is None or field.jump is None or field.offset is None:
+        return range(0)
+    first = field.offset + field.jump * np.arange(total)
+    inside = np.flatnonzero((first >= 0) & (first + field.size <= pixels))
+    return range(int(inside[0]), int(inside[-1]) + 1) if inside.size else range(0)
+
+
+def cosine_text(value: float, decimals: int) -> str:
+    """A cosine; 1 only if it is 1, and never rounded up to it."""
+    text = f"{value:.{decimals}f}"
+    if float(text) == 1 and value < 1:
+        text = f"{math.floor(value * 10**decimals) / 10**decimals:.{decimals}f}"
+    return text.replace("-", "−")
 
 
 def shift_entry(shifted: ShiftedImage) -> dict[str, Any]:
