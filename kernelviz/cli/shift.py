@@ -203,8 +203,8 @@ def numbers(shifted: ShiftedImage) -> dict[str, Any]:
     arrays: dict[str, Any] = {"shifts": np.array(shifted.by), "images": shifted.pictures}
     arrays["measured"] = np.array(shifted.measured)
     for layer in shifted.layers:
-        arrays[f"{layer.name}:maps"] = layer.maps
+        arrays[f"{layer.name}_maps"] = layer.maps
         for name in ("invariance", "equivariance"):
             found = getattr(layer, name)
-            arrays[f"{layer.name}:{name}"] = np.array([found.get(at, np.nan) for at in shifted.measured])
+            arrays[f"{layer.name}_{name}"] = np.array([found.get(at, np.nan) for at in shifted.measured])
     return arrays

@@ -42,8 +42,7 @@ if TYPE_CHECKING:
 
     from kernelviz.network.taps import Tap
     from kernelviz.records import Array, ClassScore, FeatureMaps, SeenImage
-    from kernelviz.traces import AxisField
-    from kernelviz.views.shifts import Along
+    from kernelviz.views.shifts import Along, Fields
 
 
 @dataclass(frozen=True)
@@ -231,7 +230,7 @@ class _Layer:
             what = f"{shown(tap.name)} has {channels:,} channels, but got {channel}."
             raise UsageError(what, hint="They are counted from 0.")
         self.field, self.lost, self.mixes_image = _field(tap, axis)
-        self.jump = None if self.field is None else self.field.jump
+        self.jump = None if self.field is None else self.field[1]
         self.still: Array | None = None
         self.source: Any = None
         self.maps: list[Array] = []
@@ -292,18 +291,23 @@ class _Layer:
         )
 
 
-def _field(tap: Tap, axis: int) -> tuple[AxisField | None, str, bool]:
+def _field(tap: Tap, axis: int) -> tuple[Fields | None, str, bool]:
     """The receptive fields along an axis of the image, why they have no jump, and whether the whole image is mixed in."""
     found = receptive_field(tap.known)
     if found is None or len(found.axes) != 2:
         lost = tap.known.lost if tap.known is not None else ""
         return None, lost or "its receptive fields are not known", False
     field = found.axes[axis]
-    if field.jump is None or len(field.first) != tap.layout.size[axis + 1]:
+    if (
+        field.jump is None
+        or field.offset is None
+        or field.size is None
+        or len(field.first) != tap.layout.size[axis + 1]
+    ):
         why = (
             "a gate, a mean or attention reads the whole image"
             if found.mixes_image
             else "its units are not evenly spaced"
         )
         return None, why, found.mixes_image
-    return field, "", found.mixes_image
+    return (field.offset, field.jump, field.size), "", found.mixes_image

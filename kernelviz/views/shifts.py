@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from kernelviz.records import Array, ClassScore, Image, SeenImage, Source
-    from kernelviz.traces import AxisField
 
 
+Fields: TypeAlias = tuple[int, int, int]
+"""Receptive fields along one axis: where the first one starts, the pixels to the next, and the size of each."""
 Along: TypeAlias = Literal["right", "down"]
 AXES = {"down": 0, "right": 1}
 """The axis of the image along which it moves: rows or columns."""
@@ -193,11 +194,11 @@ def overlapping(moved: Array, still: Array, cells: int, axis: int) -> tuple[Arra
     return moved[tuple(after)], still[tuple(before)]
 
 
-def count_columns(both: tuple[Array, Array], field: AxisField, cells: int, axis: int, pixels: int) -> ColumnCounts:
+def count_columns(both: tuple[Array, Array], field: Fields, cells: int, axis: int, pixels: int) -> ColumnCounts:
     """Of the overlapping columns: those with receptive fields inside both images of so many pixels, and the equal ones."""
     moved, still = both
     total = moved.shape[axis + 1]
-    inside = inside_cells(field, total, pixels - cells * (field.jump or 0))
+    inside = inside_cells(field, total, pixels - cells * field[1])
     same = (moved == still).all(axis=(0, 2 - axis))
     return ColumnCounts(len(inside), int(np.count_nonzero(same[inside.start : inside.stop])), total)
 
@@ -221,12 +222,11 @@ def peak_of(values: Array, axis: int, moved: float, read: range) -> tuple[int, i
     return (kept[row], column) if axis == 0 else (row, kept[column])
 
 
-def inside_cells(field: AxisField, total: int, pixels: int) -> range:
+def inside_cells(field: Fields, total: int, pixels: int) -> range:
     """Those of the first ``total`` cells whose receptive fields are inside the first ``pixels`` of the image."""
-    if field.size is None or field.jump is None or field.offset is None:
-        return range(0)
-    first = field.offset + field.jump * np.arange(total)
-    inside = np.flatnonzero((first >= 0) & (first + field.size <= pixels))
+    offset, jump, size = field
+    first = offset + jump * np.arange(total)
+    inside = np.flatnonzero((first >= 0) & (first + size <= pixels))
     return range(int(inside[0]), int(inside[-1]) + 1) if inside.size else range(0)
 
 

@@ -17,8 +17,8 @@ def test_it_draws_and_reports_the_cosines(run):
     picture, arrays = (row["path"] for row in document["outputs"])
     assert picture.endswith("-shift-by0-1-2-4.png")
     with np.load(arrays) as held:
-        assert held["conv1.0:invariance"].tolist() == [layer["invariance"][str(shift)] for shift in range(5)]
-        assert held["conv1.0:maps"].shape == (4, 80, 80)
+        assert held["conv1.0_invariance"].tolist() == [layer["invariance"][str(shift)] for shift in range(5)]
+        assert held["conv1.0_maps"].shape == (4, 80, 80)
     assert list(layer["equivariance"]) == ["0", "2", "4"]
     assert all(one["inside"] == one["equal"] > 0 for one in layer["columns"].values())
 
