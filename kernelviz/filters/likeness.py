@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kernelviz.drawing.number_tiles import CELL, exponent_of, exponent_text, numbered_tile
 from kernelviz.drawing.page import (
     GREY,
     INK,
@@ -25,10 +26,10 @@ from kernelviz.drawing.page import (
     text_width,
     wrap,
 )
-from kernelviz.drawing.worksheets import Cells, Tint, cells_panel, digit_size, page_tint
+from kernelviz.drawing.worksheets import page_tint
 from kernelviz.errors import UsageError
 from kernelviz.filters.bank import KINDS, classical_filters, find_filters, unit_rows
-from kernelviz.filters.filter_pages import MARGIN, TYPE, stamp
+from kernelviz.filters.filter_pages import MARGIN, TYPE
 from kernelviz.filters.matching import chance_of, main_patterns
 from kernelviz.notebook import record_repr
 from kernelviz.version import __version__
@@ -195,34 +196,36 @@ def plot_likenesses(found: Likenesses) -> PageFigure:
     return draw_page(likeness_page(found), recipe)
 
 
-SIDE = 216.0  # of a kernel
-SIGN = 52.0  # of ≈
+SIDE = 216.0  # of a kernel, at least
+SIGN, BETWEEN = 40.0, 44.0  # of ≈, and between pairs
 TALLEST = 2500.0
 
 
 def likeness_page(found: Likenesses) -> Panel:
     """The page, with as many kernels as fit in four megapixels."""
     inner = PAGE_WIDTH - 2 * MARGIN
-    title = f"The kernels most like {found.like}"
+    title = f"The kernels most like {found.like}{' filters' if found.like in KINDS else ''}"
     items, y = text_block(wrap(title, TITLE, inner, bold=True), MARGIN, 0.7 * MARGIN, TITLE, colour=INK, bold=True)
     compared = f"{counted(found.total, 'kernel')} of {counted(len(found.layers), 'layer')} compared"
     identity = PART.join([*([found.source.label] if found.source else []), compared])
     more, y = text_block(wrap(drawable(identity), TYPE, inner), MARGIN, y + 2, TYPE)
     items += more
     y += 26
-    pitch = (inner + 60) / 3
-    shown = 0
-    for start in range(0, len(found.rows), 3):
-        shelf = found.rows[start : start + 3]
-        names = [wrap(drawable(f"{row.layer}: {row.kernel}", bold=True), TYPE, pitch - 60, bold=True) for row in shelf]
-        height = max(map(len, names)) * LINE_HEIGHT * TYPE + SIDE + 2.6 * TYPE + 30
+    largest = max((len(row.pattern) for row in found.rows), default=3)
+    across = 3 if largest <= 3 else 2 if largest <= 5 else 1
+    pitch = (inner + BETWEEN) / across
+    width, shown = pitch - BETWEEN, 0
+    for start in range(0, len(found.rows), across):
+        shelf = found.rows[start : start + across]
+        names = [wrap(drawable(f"{row.layer}: {row.kernel}", bold=True), TYPE, width, bold=True) for row in shelf]
+        above = max(map(len, names)) * LINE_HEIGHT * TYPE + 8
+        height = above + max(_side(row, width) for row in shelf) + 2.6 * TYPE + 30
         if y + height > TALLEST and shown:
             break
         for at, (row, name) in enumerate(zip(shelf, names, strict=True)):
             x = round(MARGIN + at * pitch)
-            top = y + (max(map(len, names)) - len(name)) * LINE_HEIGHT * TYPE
-            label, _ = text_block(name, x, top, TYPE, colour=INK, bold=True)
-            items += [*label, *_pair(row, x, round(y + max(map(len, names)) * LINE_HEIGHT * TYPE + 8), pitch - 60)]
+            label, _ = text_block(name, x, y + above - 8 - len(name) * LINE_HEIGHT * TYPE, TYPE, colour=INK, bold=True)
+            items += [*label, *_pair(row, x, round(y + above), width)]
         shown += len(shelf)
         y = float(round(y + height))
     items.append(Rule(MARGIN, y, PAGE_WIDTH - MARGIN, y, SEPARATOR, 2))
@@ -236,54 +239,35 @@ def likeness_page(found: Likenesses) -> Panel:
         lines.append("strongest: its pattern in its strongest colour direction")
     if shown < len(found.rows):
         lines.append(f"{shown} of {len(found.rows)} are drawn")
-    lines.append("numbers rounded to two significant digits, so that they fit; --json and --arrays have all")
+    lines.append("numbers rounded to two decimals, from 1 on to two digits; --json and --arrays have all digits")
     for line in lines:
         more, y = text_block(wrap(line, TYPE, inner), MARGIN, y + (16 if line == lines[0] else 0), TYPE)
         items += more
     return Panel(tuple(items), PAGE_WIDTH, float(round(y + 0.5 * MARGIN)))
 
 
+def _side(row: Likeness, width: float) -> float:
+    """The side of a kernel: so large that its numbers can be read, if there is room."""
+    return min(max(SIDE, CELL * len(row.pattern)), (width - SIGN) / 2)
+
+
 def _pair(row: Likeness, x: float, y: float, width: float) -> list[Item]:
     """The kernel, ≈, the filter; name and score below."""
     near = row.factor * row.filter.values
-    side = min(SIDE, (width - SIGN) / 2)
-    tint = page_tint(row.pattern, near)
-    items: list[Item] = list(moved(numbered_tile(row.pattern, side, tint), x, y))
+    side = _side(row, width)
+    tint, exponent = page_tint(row.pattern, near), exponent_of(row.pattern, near)
+    items: list[Item] = list(moved(numbered_tile(row.pattern, side, tint, exponent), x, y))
     items.append(Text(x + side + SIGN / 2, y + side / 2, "≈", 34, QUIET, align="center", middle=True))
-    items += moved(numbered_tile(near, side, tint), x + side + SIGN, y)
+    items += moved(numbered_tile(near, side, tint, exponent), x + side + SIGN, y)
     foot = y + side + 1.3 * TYPE
     score = f"{row.score:.3f}"
     items.append(Text(x, foot, score, TYPE, INK, bold=True))
-    if isinstance(row.plane, str):
-        items.append(Text(x + text_width(score, TYPE, bold=True) + 14, foot, row.plane, TYPE, GREY))
+    beside = [row.plane if isinstance(row.plane, str) else "", exponent_text(exponent)]
+    note = "  ".join(filter(None, beside))
+    items.append(Text(x + text_width(score, TYPE, bold=True) + 14, foot, note, TYPE, GREY))
+    taken = text_width(score, TYPE, bold=True) + text_width(note, TYPE) + 28
     name = row.filter.name
-    size = min(TYPE, TYPE * (side + SIGN - 10) / text_width(name, TYPE))
-    items.append(Text(x + 2 * side + SIGN, foot, name, max(23.0, size), INK, align="right"))
+    if taken + text_width(name, TYPE) > 2 * side + SIGN:
+        foot += 1.2 * TYPE
+    items.append(Text(x + 2 * side + SIGN, foot, name, TYPE, INK, align="right"))
     return items
-
-
-def numbered_tile(values: Array, side: float, tint: Tint) -> Panel:
-    """Values (n, n) as cells with their numbers in two significant digits if these are legible, else as colours."""
-    cell = side / len(values)
-    texts = np.array([[short_text(float(value)) for value in row] for row in values], object)
-    cells = Cells(values, tint, texts=texts)
-    size = digit_size([cells], cell)
-    if size:
-        return cells_panel(cells, cell, size)
-    zoom = max(1, int(side // len(values)))
-    return Panel((stamp(values, 0, 0, zoom, limit=tint.limit),), side, side)
-
-
-def short_text(value: float) -> str:
-    """Two significant digits without the zero before the point: ``−.12``, ``1.5``, ``12``."""
-    if not np.isfinite(value):
-        return "NaN" if np.isnan(value) else "∞" if value > 0 else "−∞"
-    if value == 0:
-        return "0"
-    size = abs(value)
-    if size < 0.005:
-        return "0" if size < 0.0005 else f"{'−' if value < 0 else ''}{size:.3f}".replace("0.", ".", 1)
-    text = f"{size:.2f}" if size < 1 else f"{size:.1f}" if size < 10 else f"{size:.0f}"
-    text = text[1:] if text.startswith("0.") else text
-    text = text.removesuffix(".0")
-    return f"−{text}" if value < 0 else text

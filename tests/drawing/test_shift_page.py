@@ -50,7 +50,10 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", CASES)
+SLOW = ("usual", "tall")
+
+
+@pytest.mark.parametrize("case", [pytest.param(one, marks=pytest.mark.slow) if one in SLOW else one for one in CASES])
 def test_its_texts_are_legible_and_apart(case):
     """Names, classes, cosines and reasons neither meet nor leave the page, however long they are."""
     check_texts(plot_shift(CASES[case]))
