@@ -426,8 +426,9 @@ def known_filter(values: object) -> Known | None:
 def _exact_factor(values: Array, of: Array) -> Fraction | None:
     """The factor by which ``of`` becomes these values; None if there is none, or none with a short fraction."""
     at = np.unravel_index(int(np.abs(of).argmax()), of.shape)
-    ratio = float(values[at] / of[at])
-    if not ratio or not np.isfinite(ratio) or not np.allclose(values, ratio * of, rtol=1e-12, atol=1e-12 * abs(ratio)):
+    with np.errstate(over="ignore", under="ignore"):
+        ratio = float(values[at] / of[at])
+    if not ratio or not np.isfinite(ratio) or not np.allclose(values / ratio, of, rtol=1e-12, atol=1e-12):
         return None
     factor = Fraction(ratio).limit_denominator(10_000)
     return factor if factor and abs(float(factor) / ratio - 1) < 1e-12 else None

@@ -50,7 +50,14 @@ def test_the_page_is_legible(banks):
     """Numbers, names and scores do not overlap, for small and large kernels and for long names."""
     check_texts(plot_likenesses(most_alike(banks, "spot", 12)))
     check_texts(plot_likenesses(most_alike([KernelBank(bank.weight * 1e-4) for bank in banks[:1]], "edge", 7)))
-    check_texts(plot_likenesses(most_alike([KernelBank(np.random.default_rng(0).random((3, 1, 11, 11)))], "gabor", 2)))
+
+
+@pytest.mark.slow
+def test_the_page_of_large_kernels_is_legible():
+    """Kernels without room for their numbers are drawn as colours."""
+    for size in (7, 11, 16):
+        kernels = KernelBank(np.random.default_rng(0).random((3, 1, size, size)))
+        check_texts(plot_likenesses(most_alike([kernels], "gabor", 2)))
 
 
 def test_what_does_not_exist_is_refused(banks):
