@@ -132,6 +132,13 @@ def kernel_numbers(
             f"Numbers can be read in kernels of up to {LARGEST} × {LARGEST}, but these are {sides[0]} × {sides[1]}.",
             hint="--arrays writes all numbers of any kernel.",
         )
+    depth = bank.weight.shape[1]
+    wide = depth * sides[1] * SMALLEST_CELL > PAGE_WIDTH - 2 * MARGIN
+    if 1 < depth <= MOST_PLANES and wide and _stacked_cell(depth, sides[0]) < SMALLEST_CELL:
+        raise UsageError(
+            f"The {depth} planes of kernels of {sides[0]} × {sides[1]} do not fit on a page with numbers that can be read.",
+            hint="--arrays writes all numbers of any kernel.",
+        )
     sheet = make_sheet(bank, view="sum", channels=channels, top=top, sort=sort)
     if 1 <= bank.weight.shape[1] <= MOST_PLANES:
         return sheet, bank.weight[list(sheet.tiles.numbers)]
@@ -164,6 +171,8 @@ def kernel_numbers_page(bank: KernelBank, sheet: Sheet, planes: Array) -> tuple[
     across = max(1, min(count, int((inner + GAP) // (least + GAP))))
     cells = columns if stacked else depth * columns
     cell = min(WIDEST_CELL, ((inner + GAP) / across - GAP - beside) / cells)
+    if stacked:
+        cell = min(cell, _stacked_cell(depth, rows))
     wide = cells * cell + beside
     tall = depth * rows * cell + (depth - 1) * BETWEEN if stacked else rows * cell
     label = 1.5 * TYPE
@@ -185,6 +194,11 @@ def kernel_numbers_page(bank: KernelBank, sheet: Sheet, planes: Array) -> tuple[
     items.append(Rule(MARGIN, y, PAGE_WIDTH - MARGIN, y, SEPARATOR, 2))
     more, y = caption_block(_caption(bank, sheet, planes, shown, scale[1]), (MARGIN, y + 10), inner, 1.0)
     return Panel((*items, *more), PAGE_WIDTH, float(round(y + 0.6 * MARGIN))), shown
+
+
+def _stacked_cell(depth: int, rows: int) -> float:
+    """The largest cell with which planes below each other fit on a page."""
+    return (TALLEST - 230 - (depth - 1) * BETWEEN) / (depth * rows)
 
 
 def _kernel(planes: Array, number: int, cell: float, scale: tuple[Tint, int], *, stacked: bool) -> Panel:
