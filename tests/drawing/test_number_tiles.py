@@ -16,9 +16,7 @@ SHAPES = [(8, 3, 3, 3), (4, 1, 5, 5), (3, 16, 7, 7), (4, 2, 3, 5), (2, 3, 11, 11
 @pytest.mark.parametrize(
     ("shape", "scale"),
     [
-        ((8, 3, 3, 3), 500),
-        ((3, 16, 7, 7), 1e-4),
-        ((2, 3, 11, 11), 1),
+        ((3, 16, 5, 5), 1e-4),
         *(pytest.param(shape, scale, marks=pytest.mark.slow) for shape in SHAPES for scale in (1, 1e-4, 500)),
     ],
 )
@@ -60,5 +58,5 @@ def test_short_texts():
 def test_kernels_without_room_for_numbers_are_refused(shape):
     """Single numbers, one axis, and kernels too large for digits are refused with what has all numbers."""
     with pytest.raises(UsageError, match=r"[Nn]umbers") as error:
-        plot_kernel_numbers(np.ones(shape))
+        plot_kernel_numbers(np.ones(shape), layout="torch")
     assert "--arrays" in str(error.value.hint)

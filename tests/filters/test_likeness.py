@@ -48,7 +48,7 @@ def test_a_family_is_searched_over_its_members(banks):
 
 def test_the_page_is_legible(banks):
     """Numbers, names and scores do not overlap, for small and large kernels and for long names."""
-    check_texts(plot_likenesses(most_alike(banks, "spot", 12)))
+    check_texts(plot_likenesses(most_alike(banks, "spot", 6)))
     check_texts(plot_likenesses(most_alike([KernelBank(bank.weight * 1e-4) for bank in banks[:1]], "edge", 7)))
 
 
