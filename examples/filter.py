@@ -21,6 +21,9 @@ print(kernelviz.save_picture(kernelviz.plot_filters(3), directory / "filters-3.p
 page = kernelviz.plot_filter(photo, "sobel-x", "laplacian")
 print(kernelviz.save_picture(page, directory / "filter.png", force=True))
 
+edges = kernelviz.apply_gradient(photo, "sobel")
+print(kernelviz.save_picture(kernelviz.plot_gradient(edges), directory / "filter-sobel.png", force=True))
+
 bank = kernelviz.read_kernels(kernelviz.load_model("tf_efficientnet_lite0"), "conv_stem")
 learned, beside = kernelviz.apply_kernel(photo, bank, 15)
 print(f"kernel 15 and {beside.name}: the responses agree {beside.agreement:.3f}")

@@ -20,3 +20,5 @@ for layer, view in (
 ):
     figure = kernelviz.plot_kernels(kernelviz.read_kernels(model, layer), view=view)
     print(kernelviz.save_picture(figure, directory / f"{layer}-{view}.png"))
+figure = kernelviz.plot_kernel_numbers(kernelviz.read_kernels(model, "conv_stem"), channels="3,15,19,22")
+print(kernelviz.save_picture(figure, directory / "conv_stem-numbers.png"))

@@ -47,12 +47,14 @@ if TYPE_CHECKING:
     from kernelviz.drawing.mosaic import Singles as Singles
     from kernelviz.drawing.mosaic import make_mosaic as make_mosaic
     from kernelviz.drawing.mosaic import make_singles as make_singles
+    from kernelviz.drawing.number_tiles import plot_kernel_numbers as plot_kernel_numbers
     from kernelviz.drawing.overlay import plot_overlay as plot_overlay
     from kernelviz.drawing.overview import plot_overview as plot_overview
     from kernelviz.drawing.sheet_page import plot_features as plot_features
     from kernelviz.drawing.sheet_page import plot_kernels as plot_kernels
     from kernelviz.drawing.sheets import Sheet as Sheet
     from kernelviz.drawing.sheets import make_sheet as make_sheet
+    from kernelviz.drawing.shift_page import plot_shift as plot_shift
     from kernelviz.drawing.statistics_page import plot_statistics as plot_statistics
     from kernelviz.errors import KernelvizError as KernelvizError
     from kernelviz.explain.animation import animate_convolution as animate_convolution
@@ -78,13 +80,23 @@ if TYPE_CHECKING:
     from kernelviz.files.writing import save_basis as save_basis
     from kernelviz.files.writing import save_picture as save_picture
     from kernelviz.filters.bank import Filter as Filter
+    from kernelviz.filters.bank import Known as Known
     from kernelviz.filters.bank import classical_filters as classical_filters
     from kernelviz.filters.bank import find_filter as find_filter
+    from kernelviz.filters.bank import find_filters as find_filters
+    from kernelviz.filters.bank import known_filter as known_filter
     from kernelviz.filters.filter_pages import plot_filter as plot_filter
     from kernelviz.filters.filter_pages import plot_filters as plot_filters
     from kernelviz.filters.filtering import Response as Response
     from kernelviz.filters.filtering import apply_filter as apply_filter
     from kernelviz.filters.filtering import apply_kernel as apply_kernel
+    from kernelviz.filters.gradient import Gradient as Gradient
+    from kernelviz.filters.gradient import apply_gradient as apply_gradient
+    from kernelviz.filters.gradient import plot_gradient as plot_gradient
+    from kernelviz.filters.likeness import Likeness as Likeness
+    from kernelviz.filters.likeness import Likenesses as Likenesses
+    from kernelviz.filters.likeness import most_alike as most_alike
+    from kernelviz.filters.likeness import plot_likenesses as plot_likenesses
     from kernelviz.filters.match_pages import plot_matches as plot_matches
     from kernelviz.filters.matching import ColourDirection as ColourDirection
     from kernelviz.filters.matching import KernelMatch as KernelMatch
@@ -99,6 +111,7 @@ if TYPE_CHECKING:
     from kernelviz.network.model import Model as Model
     from kernelviz.network.model import find_models as find_models
     from kernelviz.network.model import load_model as load_model
+    from kernelviz.network.shift import shift_image as shift_image
     from kernelviz.network.tracing.trace import trace as trace
     from kernelviz.network.units import trace_unit as trace_unit
     from kernelviz.records import ClassScore as ClassScore
@@ -114,6 +127,8 @@ if TYPE_CHECKING:
     from kernelviz.views.components import CovarianceTally as CovarianceTally
     from kernelviz.views.map_views import Highlights as Highlights
     from kernelviz.views.map_views import highlights_of as highlights_of
+    from kernelviz.views.shifts import ShiftedImage as ShiftedImage
+    from kernelviz.views.shifts import ShiftedLayer as ShiftedLayer
     from kernelviz.views.statistics import ChannelStatistics as ChannelStatistics
     from kernelviz.views.statistics import ChannelTally as ChannelTally
 
@@ -131,17 +146,23 @@ _HOMES = {
     "FailedImage": "streaming",
     "FeatureMaps": "records",
     "Filter": "filters.bank",
+    "Gradient": "filters.gradient",
     "Highlights": "views.map_views",
     "Image": "records",
     "KernelBank": "records",
     "KernelMatch": "filters.matching",
     "KernelvizError": "errors",
+    "Known": "filters.bank",
+    "Likeness": "filters.likeness",
+    "Likenesses": "filters.likeness",
     "Matches": "filters.matching",
     "Model": "network.model",
     "Mosaic": "drawing.mosaic",
     "Pooling": "arithmetic.operations",
     "Response": "filters.filtering",
     "Sheet": "drawing.sheets",
+    "ShiftedImage": "views.shifts",
+    "ShiftedLayer": "views.shifts",
     "Singles": "drawing.mosaic",
     "Step": "arithmetic.steps",
     "Trace": "traces",
@@ -151,6 +172,7 @@ _HOMES = {
     "animate_convolution": "explain.animation",
     "animate_maps": "explain.map_pages",
     "apply_filter": "filters.filtering",
+    "apply_gradient": "filters.gradient",
     "apply_kernel": "filters.filtering",
     "capture_features": "network.capture",
     "capture_many": "streaming",
@@ -158,14 +180,17 @@ _HOMES = {
     "classify": "network.capture",
     "colour_directions": "filters.matching",
     "find_filter": "filters.bank",
+    "find_filters": "filters.bank",
     "find_models": "network.model",
     "highlights_of": "views.map_views",
+    "known_filter": "filters.bank",
     "list_layers": "network.convolutions",
     "load_model": "network.model",
     "make_mosaic": "drawing.mosaic",
     "make_sheet": "drawing.sheets",
     "make_singles": "drawing.mosaic",
     "match_kernels": "filters.matching",
+    "most_alike": "filters.likeness",
     "plot_call": "explain.call_page",
     "plot_chain": "explain.chain",
     "plot_contact": "drawing.contact",
@@ -173,15 +198,19 @@ _HOMES = {
     "plot_features": "drawing.sheet_page",
     "plot_filter": "filters.filter_pages",
     "plot_filters": "filters.filter_pages",
+    "plot_gradient": "filters.gradient",
     "plot_growth": "drawing.growth",
     "plot_kernel_and_map": "explain.unit_pages",
+    "plot_kernel_numbers": "drawing.number_tiles",
     "plot_kernels": "drawing.sheet_page",
+    "plot_likenesses": "filters.likeness",
     "plot_maps": "explain.map_pages",
     "plot_matches": "filters.match_pages",
     "plot_matrix": "explain.matrix",
     "plot_overlay": "drawing.overlay",
     "plot_overview": "drawing.overview",
     "plot_sharing": "explain.sharing",
+    "plot_shift": "drawing.shift_page",
     "plot_statistics": "drawing.statistics_page",
     "plot_unit": "explain.unit_pages",
     "plot_uses": "explain.uses",
@@ -195,6 +224,7 @@ _HOMES = {
     "save_picture": "files.writing",
     "save_singles": "files.single_maps",
     "select_layers": "network.convolutions",
+    "shift_image": "network.shift",
     "trace": "network.tracing.trace",
     "trace_unit": "network.units",
     "work_out": "explain.walkthrough",

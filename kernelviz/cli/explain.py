@@ -16,7 +16,7 @@ from kernelviz.cli.options import OUTPUT, PICTURES, AnyFormat
 from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from kernelviz.arithmetic.operations import Operation
     from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices
@@ -247,21 +247,28 @@ def explain(
             total = operation.output_size[0] * operation.output_size[1]
             if as_json and choices.cell is None and len(steps) < total:
                 report.warnings.append(f"steps is limited to {len(steps):,} of {total:,}")
+        known = known_lines(inputs.known)
         if choices.directory is not None:
             if worked is not None:
                 draw(command, worked, choices, choices.directory, report)
             if not as_json:
                 made_up = "" if worked is None else made_up_text(worked)
                 notes = [f"numbers     {made_up}"] if made_up else []
-                report.inform(*size_lines(operation), *notes, *report.warnings)
+                report.inform(*size_lines(operation), *known, *notes, *report.warnings)
         elif not as_json:
             numbers = [] if worked is None else number_lines(worked, steps, choices.channel)
-            terminal.print_text(*size_lines(operation), *numbers)
+            terminal.print_text(*size_lines(operation), *known, *numbers)
             report.inform(*report.warnings)
         if as_json:
-            report.more |= explanation_entry(operation, worked, steps)
+            report.more |= explanation_entry(operation, worked, steps) | {"known_filters": inputs.known}
 
     return session.run_command("explain", work, as_json=as_json, quiet=quiet, debug=debug)
+
+
+def known_lines(known: Sequence[str | None]) -> list[str]:
+    """Which planes of a kernel are classical filters, one line each; a single plane has no number."""
+    single = len(known) == 1
+    return [f"kernel      {'' if single else f'plane {at} '}= {one}" for at, one in enumerate(known) if one]
 
 
 def _work_out(inputs: ExplainInputs, choices: StepChoices, operation: Operation, report: Report) -> Walkthrough | None:

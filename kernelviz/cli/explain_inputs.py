@@ -124,6 +124,16 @@ class ExplainInputs:
         return planes
 
     @property
+    def known(self) -> list[str | None]:
+        """For each plane of the kernel's own numbers the classical filter that it is, as text; None if it is none."""
+        if self.planes is None:
+            return []
+        from kernelviz.filters.bank import known_filter
+
+        found = [known_filter(plane) for plane in self.planes.values]
+        return [None if one is None else one.text for one in found]
+
+    @property
     def size(self) -> Sequence[int]:
         """Rows and columns of the input."""
         return sides("input", self.input) if self.data is None else self.data.values.shape[1:]

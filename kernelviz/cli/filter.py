@@ -91,7 +91,8 @@ Kernels = Annotated[
         "--kernel",
         "-k",
         metavar="NAME,NAME@5",
-        help="Classical filters by name; @5 selects a size. Repeatable.",
+        help="Classical filters by name, or families: edge, blur, spot, line, …; @5 selects a size. sobel, scharr or "
+        "prewitt alone draws the strength and the direction of edges. Repeatable.",
         show_default=False,
     ),
 ]
@@ -166,6 +167,9 @@ def filter_image(
             draw_bank(size, destination, report)
             return
         report.more["preprocessing"] = None
+        if edges := gradient_name(kernel, kernel_values, from_model, size):
+            draw_gradient(image, edges, border, destination, report, reading=reading)
+            return
         with terminal.progress(shown=not quiet) as progress:
             load = partial(session.load, report=report, progress=progress)
             choose = partial(ModelChoices, weights_key=weights_key, partial=fitting, arguments=model_arg)
@@ -177,6 +181,66 @@ def filter_image(
         report.more["filters"] = [entry(one) for one in responses]
 
     return run_command("filter", work, as_json=as_json, quiet=quiet, verbose=verbose, debug=debug)
+
+
+def gradient_name(
+    names: list[str] | None, numbers: list[str] | None, learned: list[str] | None, size: int
+) -> tuple[str, int] | None:
+    """``sobel``, ``scharr`` or ``prewitt`` with its size, if that is all that was requested."""
+    from kernelviz.filters.gradient import GRADIENTS
+
+    words = [word.strip() for part in names or [] for word in part.split(",") if word.strip()]
+    stem, at, own = (words[0] if len(words) == 1 else "").partition("@")
+    if numbers or learned or stem not in GRADIENTS or (at and not (own.isdecimal() and len(own) < 10)):
+        return None
+    return stem, int(own) if at else size
+
+
+def draw_gradient(
+    image: str | None,
+    edges: tuple[str, int],
+    border: str,
+    output: OutputChoices,
+    report: Report,
+    *,
+    reading: ImageChoices,
+) -> None:
+    """Write the picture of the strength and the direction of edges and, with ``--arrays``, the numbers."""
+    from kernelviz.files.images import read_image
+    from kernelviz.files.names import file_stems
+    from kernelviz.files.writing import save_arrays
+    from kernelviz.filters.filtering import check_border, reading_notes
+    from kernelviz.filters.gradient import apply_gradient, plot_gradient
+
+    if image is None:
+        raise UsageError("An image is missing.", hint=f"For example kernelviz filter photo.jpg --kernel {edges[0]}")
+    if any(reading.preprocessing.values()):
+        raise UsageError("--mean and --std are of a network.", hint="Add --from MODEL:LAYER:CHANNEL, or omit them.")
+    check_border(border)
+    picture = read_image(image, **reading.reading)
+    report.warn(*reading_notes(picture))
+    found = apply_gradient(picture, *edges, border=cast("Rule", border))
+    title = f"Strength and direction of edges: {found.name} on {picture.name}"
+    look = output.look
+    figure = plot_gradient(found, title=title, look=look.name, caption=look.caption or look.size is not None)
+    recipe = {**(figure.recipe or {}), "image": picture.as_recipe(), **picture.reading_recipe()}
+    figure.recipe = recipe
+    name = edges[0] if edges[1] == 3 else f"{edges[0]}@{edges[1]}"
+    (stem,) = file_stems([(picture.stem, "filter", name, *([border] if border != "repeat" else []))])
+    paths = [session.save_page(figure, output.directory / f"{stem}{output.suffix}", report, force=output.force)]
+    if output.arrays:
+        held = {
+            "image": found.across.image, found.across.name: found.across.values, found.down.name: found.down.values,
+            "strength": found.strength, "direction": found.direction,
+        }  # fmt: skip
+        paths.append(save_arrays(held, paths[0].with_suffix(".npz"), recipe=recipe, force=output.force))
+    report.inform(f"{name}: strength 0 to {found.strength.max():.3g}; direction in degrees, 0 to the right, 90 down")
+    for path in paths:
+        report.add_output(session.output_row(
+            path, image=picture.name, shape=found.strength.shape, shown=2, total=2, notes=found.across.reading,
+        ))  # fmt: skip
+    report.more["filters"] = [entry(found.across), entry(found.down)]
+    report.more["strength"] = {"limits": [float(found.strength.min()), float(found.strength.max())]}
 
 
 def draw_bank(size: int, output: OutputChoices, report: Report) -> None:
@@ -214,7 +278,7 @@ def respond(
         KernelvizError: there is no image, no filter, or one that is malformed.
     """
     from kernelviz.files.images import read_image
-    from kernelviz.filters.bank import find_filter
+    from kernelviz.filters.bank import find_filters
     from kernelviz.filters.filtering import apply_filter, apply_kernel, check_border, reading_notes
 
     if image is None:
@@ -222,7 +286,7 @@ def respond(
     check_border(border)
     rule = cast("Rule", border)
     words = [word for part in names or [] for word in part.split(",") if word.strip()]
-    kernels: list[Any] = [find_filter(word, size) for word in words]
+    kernels: list[Any] = [one for word in words for one in find_filters(word, size)]
     kernels += [parse_values(text) for text in numbers or []]
     channels = parse_learned(learned or [])
     if any(reading.preprocessing.values()) and not channels:
@@ -277,7 +341,8 @@ def draw_responses(
     path = session.save_page(figure, output.directory / f"{stem}{output.suffix}", report, force=output.force)
     for one in responses:
         agree = "" if one.agreement is None else f"; the responses agree {one.agreement:.3f}"
-        report.inform(f"{one.name}: {one.values.min():.3g} to {one.values.max():.3g}{agree}")
+        known = f" {one.about.partition(':')[0]}" if one.about.startswith("= ") else ""
+        report.inform(f"{one.name}{known}: {one.values.min():.3g} to {one.values.max():.3g}{agree}")
     row = partial(
         session.output_row,
         image=picture.name,

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from kernelviz.cli import options, session, terminal
 from kernelviz.cli.kernel_sources import open_kernels
 from kernelviz.cli.model_choices import ModelChoices
 from kernelviz.cli.session import OutputChoices, PictureChoices, run_command
+from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +22,17 @@ if TYPE_CHECKING:
     from kernelviz.cli.session import Report
     from kernelviz.drawing.sheets import Sheet
     from kernelviz.records import ConvLayer
+
+
+Numbers = Annotated[
+    bool,
+    typer.Option(
+        "--numbers",
+        help="Write the numbers into the cells, and print them: of each plane of at most three, else of the sum. "
+        "For example --numbers --channels 0-5",
+        rich_help_panel=options.PICTURES,
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -50,6 +64,7 @@ def kernels(
     palette: options.Palette = options.PaletteName.STANDARD,
     columns: options.Columns = None,
     zoom: options.Zoom = None,
+    numbers: Numbers = False,
     style: options.StyleChoice = options.Style.FIGURE,
     look: options.LookChoice = options.LookName.PAGE,
     no_caption: options.NoCaption = False,
@@ -78,20 +93,41 @@ def kernels(
         )
         picture = PictureChoices(channels, top, sort, session.parse_scale(scale), cmap, columns, zoom, style, palette)
         session.check_choices(destination, picture)
+        if numbers:
+            check_numbers(picture, view)
+            report.more["kernels"] = []
         with terminal.progress(shown=not quiet) as progress:
             wanted = ModelChoices(
                 model, weights, seed, timeout, weights_key=weights_key, partial=fitting, arguments=model_arg,
                 cache=not no_cache,
             )  # fmt: skip
             found = open_kernels(wanted, layer, report, progress)
-            pictures = plan(found, str(view), destination, report, stored=stored, cmap=cmap)
+            named = "numbers" if numbers else str(view)
+            pictures = plan(found, named, destination, report, stored=stored, cmap=cmap)
             check_channels(picture.channels, [each.layer for each in pictures])
             for done, each in enumerate(pictures):
                 progress(each.layer.name, done, len(pictures))
-                draw_one = partial(draw, found, each, picture, destination, report, stored=stored)
+                draw_each = draw_numbers if numbers else draw
+                draw_one = partial(draw_each, found, each, picture, destination, report, stored=stored)
                 session.attempt(report, each.layer.name, len(pictures), draw_one)
 
     return run_command("kernels", work, as_json=as_json, quiet=quiet, verbose=verbose, debug=debug)
+
+
+def check_numbers(picture: PictureChoices, view: options.ViewName) -> None:
+    """Reject options that pictures of numbers do not take.
+
+    Raises:
+        UsageError: there is one.
+    """
+    unused = {
+        "--view": view is not options.ViewName.AUTO, "--scale": picture.scale, "--cmap": picture.cmap,
+        "--columns": picture.columns, "--zoom": picture.zoom, "--style": picture.bare,
+        "--palette": picture.palette is not options.PaletteName.STANDARD,
+    }  # fmt: skip
+    for option, value in unused.items():
+        if value:
+            raise UsageError(f"--numbers takes no {option}.", hint=f"Omit {option} or --numbers.")
 
 
 def check_channels(channels: str | None, layers: Sequence[ConvLayer]) -> None:
@@ -130,8 +166,9 @@ def plan(
 
     def find_view(layer: ConvLayer) -> None:
         shape = (layer.out_channels, layer.in_channels // layer.groups, *layer.kernel_size)
-        resolved = resolve_view(shape, layer.groups, view)
-        check_cmap(resolved, cmap, chosen=view != "auto")
+        resolved = view if view == "numbers" else resolve_view(shape, layer.groups, view)
+        if view != "numbers":
+            check_cmap(resolved, cmap, chosen=view != "auto")
         views[layer.name] = resolved
 
     for layer in found.layers:
@@ -173,6 +210,44 @@ def draw(
             {name: sheet.tiles.values}, target.path.with_suffix(".npz"), recipe=sheet.recipe, force=output.force
         )
         report.add_output(session.sheet_row(arrays, sheet, layer=name))
+
+
+def draw_numbers(
+    found: KernelSource,
+    target: KernelPicture,
+    picture: PictureChoices,
+    output: OutputChoices,
+    report: Report,
+    *,
+    stored: bool,
+) -> None:
+    """Draw the kernels of one layer with their numbers, print these, and report them."""
+    from kernelviz.drawing.number_tiles import draw_kernel_numbers, kernel_numbers, number_lines
+    from kernelviz.files.writing import save_arrays
+
+    bank, name = found.read(target.layer, stored=stored), target.layer.name
+    sheet, planes = kernel_numbers(bank, channels=picture.channels, top=picture.top, sort=picture.sort)
+    figure = draw_kernel_numbers(bank, sheet, planes, output.look)
+    paths = [session.save_page(figure, target.path, report, force=output.force)]
+    if output.arrays:
+        paths.append(
+            save_arrays({name: planes}, target.path.with_suffix(".npz"), recipe=figure.recipe, force=output.force)
+        )
+    shown = (figure.recipe or {})["shown"]
+    if not report.as_json:
+        report.inform(
+            f"{name}: {shown:,} of {sheet.tiles.total:,} kernels",
+            *number_lines(sheet.tiles.numbers[:shown], planes[:shown]),
+        )
+    report.more["kernels"] += [
+        {"layer": name, "kernel": number, "values": values.tolist()}
+        for number, values in zip(sheet.tiles.numbers, planes, strict=True)
+    ]
+    for path in paths:
+        report.add_output(session.output_row(
+            path, layer=name, view="numbers", shape=bank.weight.shape, shown=shown, total=sheet.tiles.total,
+            nonfinite=sheet.marks.nonfinite, notes=bank.notes,
+        ))  # fmt: skip
 
 
 def summary(layer: ConvLayer, sheet: Sheet) -> str:

@@ -30,6 +30,7 @@ COMMANDS = {  # in the order of the help, each with its functions in ``cli``
     "layers": ("layers.layers",),
     "kernels": ("kernels.kernels",),
     "features": ("features.features",),
+    "shift": ("shift.shift",),
     "explain": (
         "explain.conv",
         "explain.transpose",

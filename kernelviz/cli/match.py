@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,16 +14,19 @@ from kernelviz.cli.kernel_sources import open_kernels
 from kernelviz.cli.model_choices import ModelChoices
 from kernelviz.cli.session import OutputChoices, run_command
 from kernelviz.errors import UsageError
+from kernelviz.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from kernelviz.cli.kernel_sources import KernelSource
     from kernelviz.cli.session import Report
     from kernelviz.cli.terminal import Progress
     from kernelviz.filters.matching import Matches
-    from kernelviz.records import ConvLayer
+    from kernelviz.records import ConvLayer, KernelBank, Source
 
+
+MOST_LEFT_OUT = 8  # layers that are named one by one
 
 Planes = Annotated[
     bool,
@@ -40,6 +44,21 @@ Gabor = Annotated[
     bool, typer.Option("--gabor/--no-gabor", help="Fit a Gabor function to each kernel of 5 × 5 or more.")
 ]
 
+Like = Annotated[
+    str | None,
+    typer.Option(
+        "--like",
+        metavar="FILTER",
+        help="Of all selected layers the kernels most like this: a kind (edge, spot, line, …), a filter in all "
+        "orientations (sobel), or a name (laplacian). One picture, kernels large and with their numbers.",
+        show_default=False,
+    ),
+]
+Most = Annotated[
+    int | None,
+    typer.Option("--top", min=1, metavar="N", help="How many, with --like. Default: 12.", show_default=False),
+]
+
 
 def match(
     model: options.ModelName,
@@ -54,6 +73,8 @@ def match(
     planes: Planes = False,
     level: Level = 0.02,
     gabor: Gabor = True,
+    like: Like = None,
+    top: Most = None,
     palette: options.Palette = options.PaletteName.STANDARD,
     look: options.LookChoice = options.LookName.PAGE,
     no_caption: options.NoCaption = False,
@@ -70,16 +91,22 @@ def match(
     """Compare the kernels of a model with classical filters: one table and one picture per layer.
 
     For example: kernelviz match tf_efficientnet_lite0 -l blocks.2.0.conv_dw
+
+    Kernels by what they do: kernelviz match resnet18d -l '*' --like laplacian --top 12
     """
 
     def work(report: Report) -> None:
-        from kernelviz.filters.matching import check_level
+        from kernelviz.filters.matching import LEVEL, check_level
 
         destination = OutputChoices(
             output, f".{file_format}", arrays, force, session.chosen_look(look, no_caption, report)
         )
         session.check_directory(output)
         check_level(level)
+        check_like_options(like, top, unused={
+            "--planes": planes, "--no-gabor": not gabor, "--palette": palette != options.PaletteName.STANDARD,
+            "--level": level != LEVEL,
+        })  # fmt: skip
         report.more["kernels"] = []
         with terminal.progress(shown=not quiet) as progress:
             wanted = ModelChoices(
@@ -88,6 +115,10 @@ def match(
             )  # fmt: skip
             kernels = open_kernels(wanted, layer, report, progress)
             chosen = comparable_layers(kernels.layers, report)
+            if like is not None:
+                banks = banks_of(kernels, chosen, progress)
+                draw_most_alike(banks, kernels.source, (like, top or 12), destination, report)
+                return
             choices = {"planes": planes, "level": level, "gabor": gabor}
             for one in chosen:
                 compare_one = partial(
@@ -96,6 +127,61 @@ def match(
                 session.attempt(report, one.name, len(chosen), compare_one)
 
     return run_command("match", work, as_json=as_json, quiet=quiet, verbose=verbose, debug=debug)
+
+
+def check_like_options(like: str | None, top: int | None, *, unused: dict[str, bool]) -> None:
+    """Reject an unknown filter, and options that would have no effect.
+
+    Raises:
+        UsageError: there is one.
+    """
+    from kernelviz.filters.likeness import check_like
+
+    if like is None:
+        if top is not None:
+            raise UsageError("--top is for --like.", hint="Add --like laplacian, or omit --top.")
+        return
+    check_like(like)
+    for option, given in unused.items():
+        if given:
+            raise UsageError(f"--like takes no {option}.", hint=f"Omit {option} or --like.")
+
+
+def banks_of(kernels: KernelSource, layers: list[ConvLayer], progress: Progress) -> Iterator[KernelBank]:
+    """The kernels of each layer, one after the other."""
+    for done, one in enumerate(layers):
+        progress(one.name, done, len(layers))
+        yield kernels.read(one)
+
+
+def draw_most_alike(
+    banks: Iterator[KernelBank], source: Source, wanted: tuple[str, int], output: OutputChoices, report: Report
+) -> None:
+    """Find the kernels most like a filter over all layers, draw them, and report them."""
+    import numpy as np
+
+    from kernelviz.files.names import file_stems
+    from kernelviz.files.writing import save_arrays
+    from kernelviz.filters.likeness import likeness_entry, likeness_table, most_alike, plot_likenesses
+
+    like, top = wanted
+    found = most_alike(banks, like, top)
+    figure = plot_likenesses(found, look=output.look.name, caption=output.look.caption or output.look.size is not None)
+    (stem,) = file_stems([(source.stem, "like", like, *([f"top{top}"] if top != 12 else []))])
+    paths = [session.picture_path(stem, figure.recipe or {}, output, report)]
+    session.save_page(figure, paths[0], report, force=output.force)
+    if output.arrays:
+        held = {
+            f"{row.layer}_{row.kernel}": np.stack([row.pattern, row.factor * row.filter.values]) for row in found.rows
+        }
+        paths.append(save_arrays(held, paths[0].with_suffix(".npz"), recipe=figure.recipe, force=output.force))
+    report.inform(f"{found.total:,} kernels of {len(found.layers)} layers compared with {like}")
+    if not report.as_json:
+        report.inform(*likeness_table(found.rows).splitlines())
+    report.more["like"] = like
+    report.more["kernels"] = [likeness_entry(row) for row in found.rows]
+    for path in paths:
+        report.add_output(session.output_row(path, view=f"like-{like}", shown=len(found.rows), total=found.total))
 
 
 def comparable_layers(layers: Sequence[ConvLayer], report: Report) -> list[ConvLayer]:
@@ -110,10 +196,13 @@ def comparable_layers(layers: Sequence[ConvLayer], report: Report) -> list[ConvL
         one for one in layers if len(one.kernel_size) == 2 and len(set(one.kernel_size)) == 1
         and 2 <= one.kernel_size[0] <= LARGEST
     ]  # fmt: skip
-    for one in layers:
-        if one not in chosen:
-            report.warnings.append(f"{one.name} has kernels of {' × '.join(map(str, one.kernel_size))}")
-            report.inform(f"Left out: {report.warnings[-1]}")
+    left = {one.name: " × ".join(map(str, one.kernel_size)) for one in layers if one not in chosen}
+    report.warnings += [f"{name} has kernels of {size}" for name, size in left.items()]
+    if len(left) > MOST_LEFT_OUT:
+        many = Counter(left.values())
+        report.inform(*(f"Left out: {counted(count, 'layer')} with kernels of {size}" for size, count in many.items()))
+    else:
+        report.inform(*(f"Left out: {name} has kernels of {size}" for name, size in left.items()))
     if not chosen:
         raise UsageError(
             "None of these layers has kernels that can be compared with filters.",

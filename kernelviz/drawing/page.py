@@ -174,6 +174,19 @@ class PageParts:
         return tuple(line for line in lines if not any(line != other and line in other for other in lines))
 
 
+def whole_body(
+    title: str, items: Sequence[Item], box: tuple[float, float, float, float], *, source: str = "", identity: str = "",
+    lines: Sequence[str] = (), notices: Sequence[str] = (), size: float = 40.0,
+) -> PageParts:  # fmt: skip
+    """The parts of a page whose picture is drawn as a whole: the items in a box (left, top, right, bottom)."""
+    left, top, right, bottom = box
+    body = Panel(moved(Panel(tuple(items), 0, 0), -left, -top), right - left, bottom - top)
+    return PageParts(
+        title, body, source=source, identity=identity, caption=tuple(lines), notices=tuple(notices),
+        versions=(lambda _: Body(body),), size=size,
+    )  # fmt: skip
+
+
 def scaled(panel: Panel, factor: float) -> Panel:
     """A panel of another size, with all that is in it."""
     result: list[Item] = []

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import lru_cache, partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -353,3 +354,87 @@ def filter_table(filters: Sequence[Filter]) -> str:
     """Aligned text, one line per filter: its kind, its family at this size, its purpose and its source."""
     rows = [(one.name, one.kind, one.family, one.about, one.source) for one in filters]
     return aligned(("filter", "kind", "family", "for", "source"), rows)
+
+
+KINDS = _KINDS
+"""What filters detect."""
+
+
+def find_filters(word: str, size: int = 3) -> tuple[Filter, ...]:
+    """The filters that a word means: one by its name, all of a kind (``edge``), or one in all orientations (``sobel``).
+
+    ``edge@5`` are those of 5 × 5. Filters of smaller sizes within a larger one are found by their names only.
+
+    Raises:
+        UsageError: there are none; the message has the nearest names.
+    """
+    stem, at, own = word.strip().partition("@")
+    if at and not (own.isdecimal() and len(own) < 10):
+        return (find_filter(word, size),)
+    filters = classical_filters(int(own) if at else size)
+    if any(one.name == stem for one in filters):
+        return (find_filter(word, size),)
+    named = [one for one in filters if "@" not in one.name]
+    found = [one for one in named if stem in (one.kind, one.kind.replace(" ", "-"))]
+    found = [one for one in found if stem == "gabor" or not one.stem.startswith("gabor")]
+    found = found or [one for one in named if one.stem == stem]
+    return tuple(found) if found else (find_filter(word, size),)
+
+
+@dataclass(frozen=True)
+class Known:
+    """A filter that some numbers are, exactly: ``factor`` times ``filter``, rotated by ``turned`` degrees anticlockwise."""
+
+    filter: Filter
+    factor: Fraction
+    turned: int = 0
+
+    __repr__ = record_repr
+
+    @property
+    def text(self) -> str:
+        """``2 × sobel-x, negated``."""
+        size = abs(self.factor)
+        one = self.filter
+        name = one.name if len(one.values) == 3 or "@" in one.name else f"{one.name}@{len(one.values)}"
+        scaled = name if size == 1 else f"{_factor_text(size)} × {name}"
+        turned = f", rotated by {self.turned}°" if self.turned else ""
+        return f"{scaled}{turned}{', negated' if self.factor < 0 else ''}"
+
+
+def known_filter(values: object) -> Known | None:
+    """The classical filter that these numbers (h, w) are, up to an exact factor and a quarter turn; None for no other.
+
+    A filter that is neither scaled, negated nor rotated comes first, then one that is not rotated. Gabor functions are left
+    out.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 2 or array.shape[0] != array.shape[1] or not 2 <= len(array) <= LARGEST:
+        return None
+    if not np.isfinite(array).all() or not array.any():
+        return None
+    found = []
+    for turns in range(4):
+        turned = np.rot90(array, -turns)
+        for one in classical_filters(len(array)):
+            factor = None if one.kind == "gabor" else _exact_factor(turned, one.values)
+            if factor is not None:
+                found.append(Known(one, factor, 90 * turns))
+    return min(found, key=lambda one: (one.turned != 0, one.factor < 0, one.factor != 1, one.turned), default=None)
+
+
+def _exact_factor(values: Array, of: Array) -> Fraction | None:
+    """The factor by which ``of`` becomes these values; None if there is none, or none with a short fraction."""
+    at = np.unravel_index(int(np.abs(of).argmax()), of.shape)
+    with np.errstate(over="ignore", under="ignore"):
+        ratio = float(values[at] / of[at])
+    if not ratio or not np.isfinite(ratio) or not np.allclose(values / ratio, of, rtol=1e-12, atol=1e-12):
+        return None
+    factor = Fraction(ratio).limit_denominator(10_000)
+    return factor if factor and abs(float(factor) / ratio - 1) < 1e-12 else None
+
+
+def _factor_text(factor: Fraction) -> str:
+    """A whole number or a short decimal, else a fraction."""
+    decimal = f"{float(factor):.6g}"
+    return decimal if Fraction(decimal) == factor else f"{factor.numerator}/{factor.denominator}"

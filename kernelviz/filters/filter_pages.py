@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -52,13 +52,16 @@ from kernelviz.version import __version__
 from kernelviz.wording import PART, number_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.drawing.looks import LookName
     from kernelviz.drawing.page import Box
     from kernelviz.filters.filtering import Border
     from kernelviz.records import Array, Source
+
+    Part: TypeAlias = tuple[slice, slice]
+    FurtherPanels: TypeAlias = Callable[[Part, int, float, float], tuple[Sequence[tuple[Panel, Panel]], Sequence[str]]]
 
 
 EDGE = 2  # pixels of outline around a tile
@@ -362,13 +365,17 @@ def _sources(responses: Sequence[Response]) -> list[Source]:
     return list({each.source.label: each.source for each in responses if each.source}.values())
 
 
-def filter_page(responses: Sequence[Response], title: str = "") -> Panel:
-    """The page, with ``title``, the size of the image and the sources of learned kernels at the top."""
+def filter_page(responses: Sequence[Response], title: str = "", more: FurtherPanels | None = None) -> Panel:
+    """The page, with ``title``, the size of the image and the sources of learned kernels at the top.
+
+    ``more`` returns further panels, head and body, of the part, the zoom, the unit and the width of the others, and lines
+    of the caption.
+    """
     rows, columns = responses[0].values.shape
     share = 1.0
     while True:
         part = (slice_of(rows, share), slice_of(columns, share))
-        page = _page(responses, part, title)
+        page = _page(responses, part, title, more)
         area = page.width * page.height
         if area <= MOST_PIXELS or (part[0].stop - part[0].start) * (part[1].stop - part[1].start) <= 64**2:
             return page
@@ -381,7 +388,9 @@ def slice_of(length: int, share: float) -> slice:
     return slice((length - kept) // 2, (length - kept) // 2 + kept)
 
 
-def _page(responses: Sequence[Response], part: tuple[slice, slice], title: str) -> Panel:
+def _page(
+    responses: Sequence[Response], part: tuple[slice, slice], title: str, more: FurtherPanels | None = None
+) -> Panel:
     rows, columns = (each.stop - each.start for each in part)
     zoom = max(1, 440 // max(rows, columns))
     across = min(3, len(responses) + 1)
@@ -390,6 +399,8 @@ def _page(responses: Sequence[Response], part: tuple[slice, slice], title: str) 
     panels = [_image_panel(seen_by(responses), part, zoom, unit, width)]
     tint = page_tint(*(each.kernel for each in responses))
     panels += [_response_panel(each, part, zoom, unit, width, tint=tint) for each in responses]
+    further, notes = more(part, zoom, unit, width) if more else ((), ())
+    panels += further
     margin, gap = MARGIN * unit, GAP * unit
     inner = across * width + (across - 1) * gap
     whole = responses[0].values.shape
@@ -398,16 +409,16 @@ def _page(responses: Sequence[Response], part: tuple[slice, slice], title: str) 
     items, y = text_block(
         wrap(name, TITLE * unit, inner, bold=True), margin, 0.7 * margin, TITLE * unit, colour=INK, bold=True
     )
-    more, y = text_block(wrap(drawable(heading), TYPE * unit, inner), margin, y + 2 * unit, TYPE * unit)
-    items += more
+    block, y = text_block(wrap(drawable(heading), TYPE * unit, inner), margin, y + 2 * unit, TYPE * unit)
+    items += block
     y = float(round(y + 24 * unit))
     body, y = _columns(panels, across, (margin, y), width, unit)
     items += body
-    lines = _caption(responses, part, zoom)
-    words = [line for text in lines for line in _prose(text, TYPE * unit, inner)]
-    more, y = text_block(words, margin, y, TYPE * unit)
+    lines = [*_caption(responses, part, zoom), *notes]
+    words = [line for text in lines for line in prose(text, TYPE * unit, inner)]
+    block, y = text_block(words, margin, y, TYPE * unit)
     parts = partial(_parts, responses, panels, title or "Filters", lines, unit=unit, width=width)
-    return Panel((*items, *more), float(round(inner + 2 * margin)), float(round(y + 0.6 * margin)), parts)
+    return Panel((*items, *block), float(round(inner + 2 * margin)), float(round(y + 0.6 * margin)), parts)
 
 
 def _parts(
@@ -475,7 +486,7 @@ def _image_panel(image: Array, part: tuple[slice, slice], zoom: int, unit: float
     if beyond:
         low, high = number_text(float(image.min())), number_text(float(image.max()))
         words.append(f"{beyond:,} of {image.size:,} values beyond, {low} to {high}")
-    lines = [line for text in words for line in _prose(text, TYPE * unit, width)]
+    lines = [line for text in words for line in prose(text, TYPE * unit, width)]
     items, y = text_block(lines, 0, foot, TYPE * unit)
     return Panel((), 0, 0), Panel((picture, *items), picture.width, y)
 
@@ -495,7 +506,7 @@ def _response_panel(
         about += f"; correlation of the two responses {number_text(response.agreement)}"
     words, y = text_block(wrap(drawable(response.name, bold=True), NAME * unit, room, bold=True), x, y, NAME * unit,
                           colour=INK, bold=True)  # fmt: skip
-    more, y = text_block(_prose(drawable(about), TYPE * unit, room), x, y + 4 * unit, TYPE * unit)
+    more, y = text_block(prose(drawable(about), TYPE * unit, room), x, y + 4 * unit, TYPE * unit)
     head = Panel((*block, *words, *more), width, max(foot, y) + 24 * unit)
     values = response.values[part]
     low, high, signed = limits_of(response)
@@ -592,7 +603,7 @@ def _notes(responses: Sequence[Response]) -> list[str]:
     return lines
 
 
-def _prose(text: str, size: float, width: float) -> list[str]:
+def prose(text: str, size: float, width: float) -> list[str]:
     """Lines broken between words, so that no number is broken at its point; a word that is too long is broken anywhere."""
     lines = [""]
     for word in text.split(" "):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from kernelviz.errors import UsageError
-from kernelviz.filters.bank import Filter, find_filter
+from kernelviz.filters.bank import Filter, find_filter, known_filter
 from kernelviz.filters.matching import match_kernel
 from kernelviz.notebook import record_repr
 from kernelviz.records import Image, as_array, shape_text
@@ -150,6 +150,8 @@ def apply_filter(image: object, kernel: object, *, border: Border = "repeat") ->
     while values.ndim > 2 and len(values) == 1:
         values = values[0]
     check_kernel(values)
+    if not isinstance(kernel, Filter) and (known := known_filter(values)):
+        about = f"= {known.text}: {known.filter.about}"
     if values.ndim == 3 and pixels.ndim == 2:
         pixels = np.repeat(pixels[:, :, None], 3, axis=2)
     read = pixels if values.ndim == 3 else as_light(pixels)

@@ -317,6 +317,20 @@ def match_kernel(bank: KernelBank, kernel: int, *, gabor: bool = True, level: fl
     return row
 
 
+def main_patterns(bank: KernelBank) -> tuple[Plane, Array, Array]:
+    """The main plane that ``match_kernels`` compares, its patterns (n, h, w), and which are neither zero nor broken.
+
+    Raises:
+        UsageError: as in ``match_kernels``.
+    """
+    bank = _square_bank(bank, transposed=False)
+    weight, plane = bank.weight.astype(np.float64), _main_plane(bank)
+    patterns = strongest(weight)[0] if plane == "strongest" else weight[:, 0] if plane == 0 else _sum(weight)
+    finite = np.asarray(np.isfinite(patterns).all(axis=(1, 2)))
+    clean = np.where(finite[:, None, None], patterns, 0)
+    return plane, patterns, finite & (np.abs(clean).max(axis=(1, 2)) > ZERO * _limit(patterns, weight))
+
+
 def _main_plane(bank: KernelBank) -> Plane:
     inputs = bank.weight.shape[1]
     return "strongest" if inputs == 3 and bank.groups == 1 else 0 if inputs == 1 else "sum"

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -61,6 +61,46 @@ def prepare(
         InputSizeError: the network takes no input of this size, or more channels than the image has bands.
         UsageError: ``input_size`` is not valid.
     """
+    plan = _planned(model, image, input_size, crop=crop)
+    batch, shown, grey, notes, settings = _made(model, image, plan)
+    offset, scale = _input_geometry(image.size, plan)
+    notes += _notes(image.size, plan, offset, scale, grey=grey) + preprocessing_notes(model.source.preprocessing)
+    return batch, SeenImage(np.broadcast_to(shown, (*plan.target, 3)).copy(), offset, scale, notes, settings)
+
+
+def prepare_strip(
+    model: Model,
+    image: Image,
+    before: int,
+    axis: int,
+    *,
+    input_size: int | Sequence[int] | None = None,
+    crop: bool | None = None,
+) -> tuple[Tensor, Array, SeenImage]:
+    """The input of a network, with at most ``before`` further rows (axis 0) or columns (axis 1) of the image before it.
+
+    Returns the longer batch and its pixels, uint8, whose last rows and columns are the input itself, and the part of the
+    image that the network sees. There are fewer rows or columns before it if the resized image has no more.
+
+    Raises:
+        KernelvizError: as ``prepare``.
+    """
+    seen = prepare(model, image, input_size=input_size, crop=crop)[1]
+    plan = _planned(model, image, input_size, crop=crop)
+    room = [0, 0]
+    room[axis] = max(0, min(before, plan.origin[axis]))
+    origin = plan.origin[0] - room[0], plan.origin[1] - room[1]
+    longer = replace(plan, origin=origin, target=(plan.target[0] + room[0], plan.target[1] + room[1]))
+    batch, shown, *_ = _made(model, image, longer)
+    return batch, np.broadcast_to(shown, (*longer.target, 3)), seen
+
+
+def _planned(model: Model, image: Image, input_size: int | Sequence[int] | None, *, crop: bool | None) -> _Plan:
+    """How an image becomes the input of a network.
+
+    Raises:
+        KernelvizError: as ``prepare``.
+    """
     target = input_size_of(model, input_size)
     facts = model.source.preprocessing
     channels = len(facts["mean"])
@@ -70,7 +110,13 @@ def prepare(
         fraction = fraction if crop else 1.0
         mode = "center" if crop else {"squash": "squash"}.get(mode, "border")
     fill = tuple(round(255 * min(max(value, 0), 1)) for value in facts["mean"]) if mode == "border" else (0,) * channels
-    plan = _plan(image.size, target, fraction, mode, fill)
+    return _plan(image.size, target, fraction, mode, fill)
+
+
+def _made(model: Model, image: Image, plan: _Plan) -> tuple[Tensor, Array, bool, tuple[str, ...], dict[str, Any]]:
+    """The normalised input, its pixels, whether it was turned into grey, notes about the bands, and the settings."""
+    facts = model.source.preprocessing
+    channels = len(facts["mean"])
     grey = channels == 1 and image.channels == 3
     used, notes = image.bands_for(channels)
     if image.values is None and channels in (1, 3):
@@ -79,13 +125,10 @@ def prepare(
     else:
         shares = _resized_shares(image, used, plan, facts["interpolation"], grey=grey)
         shown, batch = _as_levels(shares), _normalised_shares(shares, facts["mean"], facts["std"])
-    offset, scale = _input_geometry(image.size, plan)
-    notes += _notes(image.size, plan, offset, scale, grey=grey) + preprocessing_notes(facts)
     settings = image.reading_recipe()
     if len(used) < image.channels and "bands" not in settings:
         settings["bands"] = [channel + 1 for channel in used]
-    seen = SeenImage(np.broadcast_to(shown, (*target, 3)).copy(), offset, scale, notes, settings)
-    return batch, seen
+    return batch, shown, grey, notes, settings
 
 
 def _check_channels(model: Model, image: Image, channels: int) -> None:

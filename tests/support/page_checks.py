@@ -11,14 +11,13 @@ from matplotlib.text import Text
 from kernelviz.drawing.figures import RasterArtist
 
 
-def check_page(figure):
-    """No text overlaps another, leaves the page, meets a line or the border of a cell, or is too small at 640 pixels."""
+def check_texts(figure):
+    """No text overlaps another, leaves the page, or is too small at 640 pixels; the texts, and their boxes."""
     FigureCanvasAgg(figure).draw()
     renderer, page = figure.canvas.get_renderer(), figure.bbox
     texts = [text for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible()]
     boxes = np.array([text.get_window_extent(renderer).extents for text in texts])
     words = [text.get_text() for text in texts]
-    assert 1200 <= page.width <= 1485
     outside = (boxes[:, :2] < 0).any(axis=1) | (boxes[:, 2:] > (page.width, page.height)).any(axis=1)
     assert not [word for word, out in zip(words, outside, strict=True) if out]
     heights = (boxes[:, 3] - boxes[:, 1]) * 640 / page.width
@@ -27,6 +26,13 @@ def check_page(figure):
     low, high = np.maximum(inked[:, None, :2], inked[None, :, :2]), np.minimum(inked[:, None, 2:], inked[None, :, 2:])
     met = np.triu((low < high).all(axis=-1), 1)
     assert not [(words[i], words[j]) for i, j in np.argwhere(met)]
+    return words, inked
+
+
+def check_page(figure):
+    """No text overlaps another, leaves the page, meets a line or the border of a cell, or is too small at 640 pixels."""
+    words, inked = check_texts(figure)
+    assert 1200 <= figure.bbox.width <= 1485
     lines = _lines(figure)
     assert not [words[i] for i, box in enumerate(inked) if lines.size and _meets(lines, box).any()]
     for raster in figure.findobj(RasterArtist):

@@ -1,0 +1,431 @@
+"""An image that moves, one map of some layers for each shift, and how similar all their maps stay."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kernelviz.drawing import colour
+from kernelviz.drawing.looks import find_look
+from kernelviz.drawing.page import (
+    GREY,
+    INK,
+    LINE_HEIGHT,
+    MARGIN,
+    OUTLINE,
+    PAGE_WIDTH,
+    QUIET,
+    SEPARATOR,
+    Item,
+    Panel,
+    Raster,
+    Rule,
+    Shape,
+    Strokes,
+    Text,
+    caption_block,
+    drawable,
+    heading,
+    outline,
+    text_block,
+    text_width,
+    whole_body,
+    wrap,
+)
+from kernelviz.drawing.sheets import source_facts
+from kernelviz.views.shifts import cosine_text
+from kernelviz.wording import PART, counted, sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kernelviz.drawing.figures import PageFigure
+    from kernelviz.drawing.looks import LookName
+    from kernelviz.records import Array
+    from kernelviz.views.shifts import ShiftedImage, ShiftedLayer
+
+
+TYPE, SMALL, HEAD = 25.0, 23.0, 27.0
+PICTURES, TILE_GAP = 1036.0, 14.0  # the width of all tiles of a row, and between two
+WIDEST, WIDEST_OF_FEW, FEW = 200.0, 320.0, 3  # of a tile, and if there are few layers
+LEFT, RIGHT = 1160.0, PAGE_WIDTH - MARGIN  # of the charts
+RING, CURVE = 8.0, 4.0
+HALO = "paper"
+NEAREST_FRAME = 9.0  # pixels from the middle of a frame to its sides, at least
+CLASS_LINES = 3
+
+
+def plot_shift(shifted: ShiftedImage, *, look: LookName = "page", caption: bool = True) -> PageFigure:
+    """Draw an image that moves, and what the layers make of it.
+
+    One column per shift: the moved image, one map of each layer, and the likeliest class. On the right for each layer
+    the cosine of all its maps with the unmoved ones as a line, and with the unmoved ones moved along as rings.
+
+    ``look`` is ``page``, ``slide``, ``dark`` or ``print``; ``caption=False`` leaves out identity and caption.
+    """
+    from kernelviz.drawing.figures import draw_page
+
+    return draw_page(shift_page(shifted), shift_recipe(shifted), find_look(look, caption=caption))
+
+
+def shift_recipe(shifted: ShiftedImage) -> dict[str, Any]:
+    """The recipe of the picture; it contains no path."""
+    return {
+        **source_facts("shift", shifted.source),
+        "layer": None,
+        "view": "shift",
+        "image": shifted.image.as_recipe() if shifted.image else None,
+        "input_size": list(shifted.input_size) if shifted.input_size else None,
+        "seen": shifted.seen.as_recipe() if shifted.seen else None,
+        "by": list(shifted.by),
+        "along": shifted.along,
+        "repeated": shifted.repeated,
+        "layers": [{"name": layer.name, "channels": [layer.channel]} for layer in shifted.layers],
+    }
+
+
+def shift_page(shifted: ShiftedImage) -> Panel:
+    """The page: title, a row of images, a row of maps with its chart for each layer, classes and caption."""
+    inner = PAGE_WIDTH - 2 * MARGIN
+    title = "Shift the image, and see"
+    items, y = heading(title, _identity(shifted), (MARGIN, 0.75 * MARGIN), inner, 1.0)
+    wide, start, before = _tile(shifted), y, len(items)
+    items.append(Text(MARGIN, y + 26 + TYPE, f"moved {_direction(shifted)} by", TYPE))
+    y = round(y + 26 + 1.6 * TYPE)
+    for at, shift in enumerate(shifted.by):
+        middle = _left(at, wide) + wide / 2
+        items.append(Text(middle, y + HEAD, f"{shift} px", HEAD, INK, bold=True, align="center"))
+    y = round(y + 1.5 * HEAD)
+    more, tall = _images(shifted, y, wide)
+    items += [*more, *_legend(y, shifted)]
+    y = max(y + tall, y + 176.0) + 22
+    low = _lowest(shifted)
+    for number, layer in enumerate(shifted.layers):
+        more, base = _row_heading(layer, y)
+        items += more
+        top = round(base + 0.5 * TYPE)
+        more, tall = _maps(layer, shifted, top, wide)
+        chart = max(tall, 130.0)
+        items += [*more, *_chart(layer, shifted, top, chart, low)]
+        y = top + chart + 18
+        if number == len(shifted.layers) - 1:
+            items += _shift_axis(shifted, top + chart)
+    y += 1.2 * TYPE
+    if shifted.classes:
+        more, y = _classes(shifted, y, wide)
+        items += more
+    y += 14
+    body = items[before:], (MARGIN, start, PAGE_WIDTH - MARGIN, y)
+    items.append(Rule(MARGIN, y, PAGE_WIDTH - MARGIN, y, SEPARATOR, 2))
+    lines = _caption(shifted)
+    more, y = caption_block(lines, (MARGIN, y + 12), inner, 1.0)
+    source = shifted.source.label if shifted.source else ""
+    parts = partial(whole_body, title, *body, source=source, identity=_identity(shifted), lines=lines)
+    return Panel((*items, *more), PAGE_WIDTH, float(round(y + 0.6 * MARGIN)), parts)
+
+
+def _identity(shifted: ShiftedImage) -> str:
+    parts = [shifted.source.label] if shifted.source else []
+    if shifted.image and shifted.input_size:
+        size = " × ".join(map(str, shifted.input_size[1:]))
+        parts.append(f"image {shifted.image.name}, seen at {size}")
+    return PART.join(parts) or "a network"
+
+
+def _direction(shifted: ShiftedImage) -> str:
+    return "down" if shifted.along == "down" else "to the right"
+
+
+def _tile(shifted: ShiftedImage) -> float:
+    """The width of a tile; images that are taller than wide have narrower ones."""
+    count = len(shifted.by)
+    rows, columns = shifted.pictures.shape[1:3]
+    room = (PICTURES - TILE_GAP * (count - 1)) / count
+    most = WIDEST_OF_FEW if len(shifted.layers) <= FEW else WIDEST
+    return float(math.floor(min(room, most, 1.4 * most * columns / rows)))
+
+
+def _left(at: int, wide: float) -> float:
+    return round(MARGIN + at * (wide + TILE_GAP))
+
+
+def _images(shifted: ShiftedImage, y: float, wide: float) -> tuple[list[Item], float]:
+    rows, columns = shifted.pictures.shape[1:3]
+    tall = float(max(2, round(wide * rows / columns)))
+    items: list[Item] = []
+    for at, picture in enumerate(shifted.pictures):
+        planes = np.moveaxis(picture.astype(np.float64), -1, 0)
+        pixels = np.stack([_averaged(_averaged(plane, int(tall), 0), int(wide), 1) for plane in planes], axis=-1)
+        items.append(Raster(np.rint(pixels).astype(np.uint8), _left(at, wide), y, wide, tall))
+        items.append(outline(_left(at, wide), y, wide, tall, colour=OUTLINE))
+    return items, tall
+
+
+def _averaged(values: Array, most: int, axis: int) -> Array:
+    """At most ``most`` values along one axis: means of neighbours, weighted by how much of them falls into each."""
+    length = values.shape[axis]
+    if length <= most:
+        return values
+    starts = np.arange(most) * length // most
+    counts = np.diff(starts, append=length)
+    shares = np.expand_dims(1 / np.repeat(counts, counts), 1 - axis)
+    return np.asarray(np.add.reduceat(values * shares, starts, axis=axis))
+
+
+def _row_heading(layer: ShiftedLayer, y: float) -> tuple[list[Item], float]:
+    """The name of the layer and what is drawn of it, and the y of the last line."""
+    channels, rows, columns = layer.shape
+    cell = f": one cell is {layer.jump} px" if layer.jump else ""
+    words = f"channel {layer.channel} of {channels:,}, {rows} × {columns}{cell}"
+    room = LEFT - 2 * TYPE - MARGIN - text_width(words, TYPE)
+    lines = wrap(drawable(layer.name, bold=True), TYPE, room, bold=True) or [""]
+    items, below = text_block(lines, MARGIN, y, TYPE, colour=INK, bold=True)
+    last = below - TYPE * LINE_HEIGHT + TYPE
+    end = MARGIN + text_width(lines[-1], TYPE, bold=True) + TYPE * bool(lines[-1])
+    return [*items, Text(end, last, words, TYPE)], last
+
+
+def _maps(layer: ShiftedLayer, shifted: ShiftedImage, y: float, wide: float) -> tuple[list[Item], float]:
+    """The map for each shift on one scale, with a frame where the strongest place of the unmoved one went."""
+    rows, columns = layer.maps.shape[1:]
+    image_rows, image_columns = shifted.pictures.shape[1:3]
+    tall = float(max(2, round(wide * image_rows / image_columns)))
+    finite = layer.maps[np.isfinite(layer.maps)]
+    signed = bool(finite.size and finite.min() < 0)
+    limit = float(np.abs(finite).max(initial=0.0))
+    scale = colour.Scale("layer", -limit if signed else 0.0, limit, signed)
+    colours = colour.ramp(colour.map_colours(signed=signed), signed=signed)
+    items: list[Item] = []
+    for at, values in enumerate(layer.maps):
+        shown = _averaged(_averaged(values.astype(np.float64), int(tall), 0), int(wide), 1)
+        pixels = colours[colour.levels(shown, scale)]
+        pixels[~np.isfinite(shown)] = colour.INKS[colour.NOT_FINITE]
+        x = _left(at, wide)
+        items += [Raster(pixels, x, y, wide, tall), outline(x, y, wide, tall, colour=OUTLINE)]
+        if layer.jump and layer.peak:
+            moved = shifted.by[at] / layer.jump
+            down, across = (moved, 0.0) if shifted.along == "down" else (0.0, moved)
+            cell = wide / columns, tall / rows
+            middle = x + (layer.peak[1] + 0.5 + across) * cell[0], y + (layer.peak[0] + 0.5 + down) * cell[1]
+            items += _frame(middle, cell)
+    return items, tall
+
+
+def _frame(middle: tuple[float, float], cell: tuple[float, float]) -> list[Item]:
+    """A black frame with a light border around a cell, or around a few if cells are small."""
+    half = [max(NEAREST_FRAME, side / 2) for side in cell]
+    x, y, wide, tall = middle[0] - half[0], middle[1] - half[1], 2 * half[0], 2 * half[1]
+    return [outline(x, y, wide, tall, colour=HALO, line=7), outline(x, y, wide, tall, colour=INK, line=3.5)]
+
+
+def _legend(y: float, shifted: ShiftedImage) -> list[Item]:
+    moves = any(len(layer.equivariance) > 1 for layer in shifted.layers)
+    left = LEFT - 36
+    items: list[Item] = [
+        Text(left, y - 0.55 * HEAD, "cosine of all maps of the layer", TYPE, INK),
+        Strokes(((left, y + 20, left + 44, y + 20),), INK, CURVE),
+        Text(left + 60, y + 20 + 0.36 * SMALL, "with the map that stays", SMALL, INK, bold=True),
+        Text(left + 60, y + 20 + 1.6 * SMALL, "1: the image may move", SMALL),
+    ]
+    if moves:
+        items += [
+            *_ring(left + 22, y + 100, RING),
+            Text(left + 60, y + 100 + 0.36 * SMALL, "with the map moved along", SMALL, INK, bold=True),
+            Text(left + 60, y + 100 + 1.6 * SMALL, "1: the map moves with it", SMALL),
+        ]
+    return items
+
+
+def _ring(x: float, y: float, radius: float) -> list[Item]:
+    turns = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    points = tuple((x + radius * math.cos(turn), y + radius * math.sin(turn)) for turn in turns)
+    return [Shape(points, HALO), Shape(points, INK, CURVE)]
+
+
+def _lowest(shifted: ShiftedImage) -> float:
+    """The lower end of all charts: 0, or a half or −1 if a cosine is negative."""
+    every = [
+        value
+        for layer in shifted.layers
+        for found in (layer.invariance, layer.equivariance)
+        for value in found.values()
+    ]
+    smallest = min((value for value in every if math.isfinite(value)), default=0.0)
+    return 0.0 if smallest >= 0 else -0.5 if smallest >= -0.5 else -1.0
+
+
+def _x(shift: float, shifted: ShiftedImage) -> float:
+    return LEFT + (RIGHT - LEFT) * shift / max(shifted.by)
+
+
+def _chart(layer: ShiftedLayer, shifted: ShiftedImage, top: float, tall: float, low: float) -> list[Item]:
+    """The line of invariance and the rings of equivariance, with the numbers at the largest shift."""
+
+    def height(value: float) -> float:
+        return top + tall * (1 - value) / (1 - low)
+
+    items: list[Item] = []
+    for tick in sorted({1.0, 0.5, 0.0, low}):
+        at_foot = tick == low
+        items.append(Rule(LEFT, height(tick), RIGHT, height(tick), QUIET if at_foot else SEPARATOR, 2))
+        if tick != 0.5:
+            label = f"{tick:g}".replace("-", "−")
+            items.append(Text(LEFT - 16, height(tick), label, TYPE, align="right", middle=True))
+    items.append(Rule(LEFT, top, LEFT, top + tall, QUIET, 2))
+    line = [(_x(shift, shifted), height(value)) for shift, value in layer.invariance.items() if math.isfinite(value)]
+    items.append(Strokes(tuple((*one, *other) for one, other in pairwise(line)), INK, CURVE))
+    rings = [(shift, value) for shift, value in layer.equivariance.items() if math.isfinite(value)]
+    pitch = _x(rings[1][0], shifted) - _x(rings[0][0], shifted) if len(rings) > 1 else 100.0
+    for shift, value in rings:
+        items += _ring(_x(shift, shifted), height(value), min(RING, max(3.0, 0.36 * pitch)))
+    drawn = [(_x(shift, shifted), height(value)) for shift, value in rings]
+    return [*items, *_chart_texts(layer, drawn, line, top, tall)]
+
+
+def _chart_texts(
+    layer: ShiftedLayer,
+    rings: Sequence[tuple[float, float]],
+    line: Sequence[tuple[float, float]],
+    top: float,
+    tall: float,
+) -> list[Item]:
+    """The last number of the line and of the rings where they are free, and why there are no rings."""
+    items: list[Item] = []
+    taken: list[tuple[float, float, float]] = []  # left, right, baseline
+
+    def is_free(left: float, right: float, base: float) -> bool:
+        """Whether a text there crosses neither line, rings, frame nor another text."""
+        upper, lower = base - 0.85 * TYPE, base + 0.2 * TYPE
+        near = [y for x, y in line if left - 12 <= x <= right + 12]
+        crossed = bool(near) and min(near) - CURVE < lower and max(near) + CURVE > upper
+        rung = any(left - RING < x < right + RING and upper - RING - 2 < y < lower + RING + 2 for x, y in rings)
+        met = any(a < right and left < b and abs(base - other) < 1.05 * TYPE for a, b, other in taken)
+        return not (crossed or rung or met) and top - 1.6 * TYPE < upper and lower < top + tall
+
+    def write(text: str, x: float, y: float, bases: Sequence[float], *, bold: bool) -> None:
+        left = max(LEFT + 6, x - text_width(text, TYPE, bold=bold))
+        right = left + text_width(text, TYPE, bold=bold)
+        base = next((y + each for each in bases if is_free(left, right, y + each)), y + bases[0])
+        taken.append((left, right, base))
+        items.append(Text(left, base, text, TYPE, INK if bold else GREY, bold=bold))
+
+    below, above = 1.25 * TYPE, -0.64 * TYPE
+    further = [sign * 0.5 * TYPE * step for step in range(3, 9) for sign in (1, -1)]
+    if len(rings) > 1:
+        value = layer.equivariance[max(layer.equivariance)]
+        x, y = rings[-1]
+        write(cosine_text(value, 4), min(RIGHT, x + 2 * TYPE), y, (below + 6, above, *further), bold=False)
+    if line:
+        value = layer.invariance[max(layer.invariance)]
+        lower = max(y for x, y in line if x > RIGHT - 3 * TYPE) - line[-1][1]
+        write(cosine_text(value, 2), RIGHT, line[-1][1], (below + lower, above, *further), bold=True)
+    if layer.lost or len(rings) < 2:
+        why = f"no rings: {layer.lost}" if layer.lost else f"no multiple of {layer.jump} here"
+        lines = wrap(drawable(why), SMALL, RIGHT - LEFT - 20)
+        start = top + tall - 12 - (len(lines) - 1) * 1.2 * SMALL
+        items += [Text(LEFT + 12, start + at * 1.2 * SMALL, each, SMALL, GREY) for at, each in enumerate(lines)]
+    return items
+
+
+def _shift_axis(shifted: ShiftedImage, y: float) -> list[Item]:
+    """The shifts below the last chart, as many as there is room for."""
+    items: list[Item] = []
+    free = RIGHT + TYPE
+    for shift in sorted(shifted.by, reverse=True):
+        label = f"{shift} px" if shift == max(shifted.by) else str(shift)
+        x, width = _x(shift, shifted), text_width(label, TYPE)
+        end = min(x + width / 2, RIGHT)
+        if end > free - 12:
+            continue
+        free = end - width
+        items += [Rule(x, y, x, y + 8, QUIET, 2), Text(end, y + 8 + TYPE, label, TYPE, align="right")]
+    return items
+
+
+def _classes(shifted: ShiftedImage, y: float, wide: float) -> tuple[list[Item], float]:
+    """The likeliest class below each column: its name, or a letter that is explained if names are too long."""
+    names = [drawable(one.label or f"class {one.index}", bold=True) for one in shifted.classes]
+    shares = [f"{100 * one.probability:.0f} %" for one in shifted.classes]
+    lines = [wrap(name, SMALL, wide + TILE_GAP - 6, bold=True) for name in names]
+    words = [part for name in names for part in name.split()]
+    known = {name: chr(ord("a") + at) for at, name in enumerate(dict.fromkeys(names))}
+    short = max(map(len, lines)) > CLASS_LINES or any(
+        text_width(word, SMALL, bold=True) > wide + TILE_GAP - 6 for word in words
+    )
+    if short:
+        lines = [[known[name]] for name in names]
+    items: list[Item] = []
+    bottom = y
+    for at, (name, share) in enumerate(zip(lines, shares, strict=True)):
+        middle = _left(at, wide) + wide / 2
+        for number, part in enumerate((*name, share)):
+            base, bold = y + SMALL + number * 1.25 * SMALL, number < len(name)
+            colour_of = INK if bold else GREY
+            items.append(Text(middle, base, part, SMALL, colour_of, bold=bold, align="center"))
+            bottom = max(bottom, base)
+    several = "the same for every shift" if len(known) == 1 else f"{len(known)} different ones"
+    more, below = text_block(["first class of the network:", several], LEFT - 36, y + 0.6 * TYPE, TYPE)
+    items += more
+    if short:
+        parts = PART.join(f"{letter} {name}" for name, letter in known.items())
+        more, bottom = text_block(wrap(parts, SMALL, LEFT - 60 - MARGIN), MARGIN, bottom + 0.5 * SMALL, SMALL)
+        items += more
+    return items, max(bottom + 0.4 * SMALL, below)
+
+
+def _caption(shifted: ShiftedImage) -> list[str]:
+    lines = []
+    if any(layer.jump and layer.peak for layer in shifted.layers):
+        lines.append(
+            "Frame: the largest value of the unmoved map that stays in the picture, moved by s / j cells "
+            "(s: the shift, j: the pixels of one cell)"
+        )
+    lines.append(
+        "Line: cosine with the unmoved maps; it falls less where cells are large, since the shift is a smaller part of one"
+    )
+    ringed = [layer for layer in shifted.layers if len(layer.equivariance) > 1]
+    if ringed:
+        lines.append(
+            "Rings: cosine with the unmoved maps moved by s / j cells, over the cells that both have; such maps exist "
+            "without interpolation only if s is a multiple of j"
+        )
+        lines += _border_lines(ringed)
+    border = "The image moves inside a larger photograph, so no border is invented"
+    if shifted.repeated:
+        beyond = f" beyond {shifted.room} px" if shifted.room else ""
+        border = f"Border invented: the edge of the image is repeated{beyond}, where the photograph ends"
+    lines.append(f"{border}{PART}Red positive, blue negative; one scale for each row")
+    positive = [layer.name for layer in shifted.layers if not layer.signed]
+    if positive:
+        lines.append(f"Without negative values, and similar for that alone: {', '.join(positive)}")
+    lines += [
+        f"{layer.name}: {counted(layer.nonfinite, 'value')} not finite, drawn black"
+        for layer in shifted.layers
+        if layer.nonfinite
+    ]
+    return [*lines, *map(sentence, shifted.notes)]
+
+
+def _border_lines(layers: Sequence[ShiftedLayer]) -> list[str]:
+    """What a ring lacks to 1: the border, as far as units that do not read it were equal to the last bit."""
+    lines = []
+    if any(layer.columns and not _differing(layer.columns) for layer in layers):
+        lines.append("What a ring lacks to 1 is the border: units that do not read it are equal to the last bit")
+    for layer in layers:
+        if differing := _differing(layer.columns):
+            words = counted(differing, "column that does not read the border", "columns that do not read the border")
+            lines.append(f"{layer.name}: {words} differ nevertheless")
+    mixing = [layer.name for layer in layers if layer.mixes_image]
+    if mixing:
+        lines.append(
+            f"A gate, a mean or attention reads the whole image, so these move along only nearly: {', '.join(mixing)}"
+        )
+    return lines
+
+
+def _differing(columns: Mapping[int, Any]) -> int:
+    return sum(one.inside - one.equal for one in columns.values())

@@ -1,0 +1,286 @@
+"""The kernels of many layers that resemble one filter or family most: numbers and page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kernelviz.drawing.looks import find_look
+from kernelviz.drawing.number_tiles import CELL, exponent_of, exponent_text, numbered_tile
+from kernelviz.drawing.page import (
+    GREY,
+    INK,
+    LINE_HEIGHT,
+    PAGE_WIDTH,
+    QUIET,
+    SEPARATOR,
+    TITLE,
+    Item,
+    Panel,
+    Rule,
+    Text,
+    drawable,
+    moved,
+    text_block,
+    text_width,
+    whole_body,
+    wrap,
+)
+from kernelviz.drawing.worksheets import page_tint
+from kernelviz.errors import UsageError
+from kernelviz.filters.bank import KINDS, classical_filters, find_filters, unit_rows
+from kernelviz.filters.filter_pages import MARGIN, TYPE
+from kernelviz.filters.matching import chance_of, main_patterns
+from kernelviz.notebook import record_repr
+from kernelviz.version import __version__
+from kernelviz.wording import PART, aligned, counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from kernelviz.drawing.figures import PageFigure
+    from kernelviz.drawing.looks import LookName
+    from kernelviz.filters.bank import Filter
+    from kernelviz.records import Array, KernelBank, Source
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """One kernel beside the filter of a family that it resembles most.
+
+    ``pattern`` (n, n) are the compared values, of the ``plane`` that ``match_kernels`` compares: an input channel, ``sum``
+    or ``strongest``. ``score`` is the |cosine|, ``factor`` the scale of the filter; ``chance`` is the share of random
+    kernels that come as close to any filter of their size.
+    """
+
+    layer: str
+    kernel: int
+    plane: int | str
+    pattern: Array
+    filter: Filter
+    score: float
+    factor: float
+    chance: float
+
+    __repr__ = record_repr
+
+
+@dataclass(frozen=True)
+class Likenesses:
+    """The kernels of some layers that are most like ``like``, the most similar first.
+
+    ``total`` is the number of compared kernels in ``layers``; those that are zero or not finite are among them.
+    """
+
+    like: str
+    rows: tuple[Likeness, ...]
+    layers: tuple[str, ...]
+    total: int
+    source: Source | None = None
+
+    __repr__ = record_repr
+
+
+def filters_like(word: str, size: int) -> tuple[Filter, ...]:
+    """The filters of (size, size) that a word means, those of smaller sizes and at other positions among them.
+
+    Empty if there are none of this size. A word is a kind (``edge``), a filter in all orientations (``sobel``), or a name.
+    """
+    every = classical_filters(size, everywhere=True)
+    kind = [one for one in every if word in (one.kind, one.kind.replace(" ", "-"))]
+    kind = [one for one in kind if word == "gabor" or not one.stem.startswith("gabor")]
+    if word in KINDS:
+        return tuple(kind)
+    found = [one for one in every if word in (one.name, one.name.partition("@")[0])]
+    found = found or [one for one in every if one.stem.partition("@")[0] == word]
+    return tuple(found or kind)
+
+
+def check_like(word: str) -> None:
+    """Check that some size has filters of this name.
+
+    Raises:
+        UsageError: neither 3 × 3 nor 5 × 5 has; the message has the nearest names.
+    """
+    if not any(filters_like(word, size) for size in (3, 5, 2, 7)):
+        find_filters(word)  # raises, with the nearest names
+        raise UsageError(f"There is no filter '{word}'.")
+
+
+def most_alike(banks: Iterable[KernelBank], like: str, top: int = 12) -> Likenesses:
+    """The kernels that resemble a filter or a family most, over scale, sign and orientation.
+
+    Args:
+        banks: The kernels of each layer, as ``read_kernels`` returns them; those without filters of their size are skipped.
+        like: A kind of filter (``edge``), a filter in all orientations (``sobel``), or a name (``laplacian``).
+        top: How many.
+
+    Raises:
+        UsageError: there is no such filter, or no layer has kernels of a size that has it.
+    """
+    check_like(like)
+    if top < 1:
+        raise UsageError(f"The number of kernels must be at least 1, but got {top}.")
+    found: list[Likeness] = []
+    layers: list[str] = []
+    total, source = 0, None
+    for number, bank in enumerate(banks):
+        sides = bank.weight.shape[2:]
+        filters = filters_like(like, sides[0]) if len(sides) == 2 and sides[0] == sides[1] else ()
+        if not filters:
+            continue
+        name = bank.layer.name if bank.layer else f"layer {number}"
+        layers.append(name)
+        total, source = total + len(bank.weight), bank.source
+        found = sorted([*found, *_of_layer(bank, name, filters)], key=lambda row: -row.score)[:top]
+    if not layers:
+        raise UsageError(f"None of these layers has kernels of a size for which there is '{like}'.")
+    return Likenesses(like, tuple(found), tuple(layers), total, source)
+
+
+def _of_layer(bank: KernelBank, name: str, filters: Sequence[Filter]) -> list[Likeness]:
+    plane, patterns, usable = main_patterns(bank)
+    templates = np.stack([one.values for one in filters])
+    units, rows = unit_rows(np.where(usable[:, None, None], patterns, 0)), unit_rows(templates)
+    cosines = units @ rows.T
+    best = np.abs(cosines).argmax(axis=1)
+    signed = cosines[np.arange(len(units)), best]
+    chances = chance_of(patterns.shape[-1], np.abs(signed))
+    found = []
+    for kernel in np.flatnonzero(usable).tolist():
+        one, score = filters[best[kernel]], min(1.0, abs(float(signed[kernel])))
+        length = float(np.linalg.norm(patterns[kernel])) / float(np.linalg.norm(one.values))
+        factor = float(signed[kernel]) * length
+        found.append(Likeness(name, kernel, plane, patterns[kernel], one, score, factor, float(chances[kernel])))
+    return found
+
+
+def likeness_entry(row: Likeness) -> dict[str, Any]:
+    """One kernel as JSON, with its numbers and those of the scaled filter."""
+    return {
+        "layer": row.layer,
+        "kernel": row.kernel,
+        "plane": row.plane,
+        "name": row.filter.name,
+        "score": row.score,
+        "factor": row.factor,
+        "chance": row.chance,
+        "values": row.pattern.tolist(),
+        "filter": (row.factor * row.filter.values).tolist(),
+    }
+
+
+def likeness_table(rows: Sequence[Likeness]) -> str:
+    """Aligned text, one line per kernel."""
+    cells = [
+        (row.layer, str(row.kernel), str(row.plane), row.filter.name, f"{row.score:.3f}",
+         f"{row.chance:.4f}" if row.chance >= 1e-4 else "<0.0001")
+        for row in rows
+    ]  # fmt: skip
+    return aligned(("layer", "kernel", "plane", "filter", "score", "chance"), cells, {"kernel", "score", "chance"})
+
+
+def plot_likenesses(found: Likenesses, *, look: LookName = "page", caption: bool = True) -> PageFigure:
+    """Draw the kernels large, with their numbers, each beside the scaled filter that it resembles.
+
+    ``look`` is ``page``, ``slide``, ``dark`` or ``print``; ``caption=False`` leaves out identity and caption.
+    """
+    from kernelviz.drawing.figures import draw_page
+
+    recipe = {
+        "kernelviz": __version__,
+        "command": "match",
+        "model": found.source.as_recipe() if found.source else None,
+        "layer": None,
+        "view": f"like-{found.like}",
+        "image": None,
+        "layers": list(found.layers),
+        "kernels": [[row.layer, row.kernel] for row in found.rows],
+    }
+    return draw_page(likeness_page(found), recipe, find_look(look, caption=caption))
+
+
+SIDE = 216.0  # of a kernel, at least
+SIGN, BETWEEN = 40.0, 44.0  # of ≈, and between pairs
+TALLEST = 2500.0
+
+
+def likeness_page(found: Likenesses) -> Panel:
+    """The page, with as many kernels as fit in four megapixels."""
+    inner = PAGE_WIDTH - 2 * MARGIN
+    title = f"The kernels most like {found.like}{' filters' if found.like in KINDS else ''}"
+    items, y = text_block(wrap(title, TITLE, inner, bold=True), MARGIN, 0.7 * MARGIN, TITLE, colour=INK, bold=True)
+    compared = f"{counted(found.total, 'kernel')} of {counted(len(found.layers), 'layer')} compared"
+    identity = PART.join([*([found.source.label] if found.source else []), compared])
+    more, y = text_block(wrap(drawable(identity), TYPE, inner), MARGIN, y + 2, TYPE)
+    items += more
+    y += 26
+    start_of_body = len(items), y
+    largest = max((len(row.pattern) for row in found.rows), default=3)
+    across = 3 if largest <= 3 else 2 if largest <= 5 else 1
+    pitch = (inner + BETWEEN) / across
+    width, shown = pitch - BETWEEN, 0
+    for start in range(0, len(found.rows), across):
+        shelf = found.rows[start : start + across]
+        names = [wrap(drawable(f"{row.layer}: {row.kernel}", bold=True), TYPE, width, bold=True) for row in shelf]
+        above = max(map(len, names)) * LINE_HEIGHT * TYPE + 8
+        height = above + max(_side(row, width) for row in shelf) + 2.6 * TYPE + 30
+        if y + height > TALLEST and shown:
+            break
+        for at, (row, name) in enumerate(zip(shelf, names, strict=True)):
+            x = round(MARGIN + at * pitch)
+            label, _ = text_block(name, x, y + above - 8 - len(name) * LINE_HEIGHT * TYPE, TYPE, colour=INK, bold=True)
+            items += [*label, *_pair(row, x, round(y + above), width)]
+        shown += len(shelf)
+        y = float(round(y + height))
+    body = items[start_of_body[0] :], (MARGIN, start_of_body[1], PAGE_WIDTH - MARGIN, y)
+    items.append(Rule(MARGIN, y, PAGE_WIDTH - MARGIN, y, SEPARATOR, 2))
+    lines = [
+        "kernel ≈ filter times a factor; score: |cosine|, over scale, sign and orientation; one colour scale for each pair"
+    ]
+    planes = {row.plane for row in found.rows}
+    if "sum" in planes:
+        lines.append("sum: the kernel summed over its input channels")
+    if "strongest" in planes:
+        lines.append("strongest: its pattern in its strongest colour direction")
+    notices = [f"{shown} of {len(found.rows)} are drawn"] if shown < len(found.rows) else []
+    lines += notices
+    lines.append("numbers rounded to two decimals, from 1 on to two digits; --json and --arrays have all digits")
+    for line in lines:
+        more, y = text_block(wrap(line, TYPE, inner), MARGIN, y + (16 if line == lines[0] else 0), TYPE)
+        items += more
+    parts = partial(
+        whole_body, title, *body, source=found.source.label if found.source else "", identity=compared, lines=lines,
+        notices=notices, size=TITLE,
+    )  # fmt: skip
+    return Panel(tuple(items), PAGE_WIDTH, float(round(y + 0.5 * MARGIN)), parts)
+
+
+def _side(row: Likeness, width: float) -> float:
+    """The side of a kernel: so large that its numbers can be read, if there is room."""
+    return min(max(SIDE, CELL * len(row.pattern)), (width - SIGN) / 2)
+
+
+def _pair(row: Likeness, x: float, y: float, width: float) -> list[Item]:
+    """The kernel, ≈, the filter; name and score below."""
+    near = row.factor * row.filter.values
+    side = _side(row, width)
+    tint, exponent = page_tint(row.pattern, near), exponent_of(row.pattern, near)
+    items: list[Item] = list(moved(numbered_tile(row.pattern, side, tint, exponent), x, y))
+    items.append(Text(x + side + SIGN / 2, y + side / 2, "≈", 34, QUIET, align="center", middle=True))
+    items += moved(numbered_tile(near, side, tint, exponent), x + side + SIGN, y)
+    foot = y + side + 1.3 * TYPE
+    score = f"{row.score:.3f}"
+    items.append(Text(x, foot, score, TYPE, INK, bold=True))
+    beside = [row.plane if isinstance(row.plane, str) else "", exponent_text(exponent)]
+    note = "  ".join(filter(None, beside))
+    items.append(Text(x + text_width(score, TYPE, bold=True) + 14, foot, note, TYPE, GREY))
+    taken = text_width(score, TYPE, bold=True) + text_width(note, TYPE) + 28
+    name = row.filter.name
+    if taken + text_width(name, TYPE) > 2 * side + SIGN:
+        foot += 1.2 * TYPE
+    items.append(Text(x + 2 * side + SIGN, foot, name, TYPE, INK, align="right"))
+    return items

@@ -1,0 +1,40 @@
+"""``kernelviz shift`` moves an image, and refuses what cannot be moved."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+ARGUMENTS = ("shift", "test_resnet", "sample:grace_hopper", "--weights", "random", "-l", "conv1.0")
+
+
+def test_it_draws_and_reports_the_cosines(run):
+    """The picture, the arrays and the document hold the same cosines; the default goes as far as the photograph."""
+    result = run(*ARGUMENTS, "--arrays", "--json")
+    document = result.document
+    assert (result.code, document["by"], document["room"], document["repeated"]) == (0, [0, 1, 2, 4], 4, 0)
+    (layer,) = document["layers"]
+    picture, arrays = (row["path"] for row in document["outputs"])
+    assert picture.endswith("-shift-by0-1-2-4.png")
+    with np.load(arrays) as held:
+        assert held["conv1.0_invariance"].tolist() == [layer["invariance"][str(shift)] for shift in range(5)]
+        assert held["conv1.0_maps"].shape == (4, 80, 80)
+    assert list(layer["equivariance"]) == ["0", "2", "4"]
+    assert all(one["inside"] == one["equal"] > 0 for one in layer["columns"].values())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--by", "8"), "right by at most 4 pixels, but got 8"),
+        (("--by", "1,x"), "--by takes whole numbers separated by commas"),
+        (("--along", "left"), "moves right or down"),
+        (("--by", "0,2", "--channels", "99"), "has 16 channels, but got 99"),
+    ],
+)
+def test_wrong_usage_ends_with_2(run, words, message):
+    """What cannot be is refused in one line, and nothing is written."""
+    result = run(*ARGUMENTS, *words)
+    assert result.code == 2
+    assert message in result.complaint[0]
+    assert not result.out

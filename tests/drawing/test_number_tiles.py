@@ -1,0 +1,62 @@
+"""Kernels with their numbers: every digit is legible and is that of the weight."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.text import Text
+from page_checks import check_texts
+
+from kernelviz.drawing.number_tiles import exponent_of, kernel_numbers, number_lines, plot_kernel_numbers, short_text
+from kernelviz.errors import UsageError
+
+SHAPES = [(8, 3, 3, 3), (4, 1, 5, 5), (3, 16, 7, 7), (4, 2, 3, 5), (2, 3, 11, 11), (1, 1, 19, 19), (300, 1, 3, 3)]
+
+
+@pytest.mark.parametrize(
+    ("shape", "scale"),
+    [
+        ((3, 16, 5, 5), 1e-4),
+        *(pytest.param(shape, scale, marks=pytest.mark.slow) for shape in SHAPES for scale in (1, 1e-4, 500)),
+    ],
+)
+def test_the_numbers_are_legible_and_apart(shape, scale):
+    """No number is below nine pixels at a width of 640 or meets another, whatever the size of kernels and weights."""
+    figure = plot_kernel_numbers(scale * np.random.default_rng(0).standard_normal(shape))
+    check_texts(figure)
+    assert figure.bbox.width * figure.bbox.height <= 4.4e6
+
+
+def test_the_digits_are_those_of_the_weight():
+    """Each plane of three channels is written, and the caption states how many kernels are left out."""
+    weight = np.arange(54).reshape(2, 3, 3, 3) / 100.0
+    texts = [text.get_text() for text in plot_kernel_numbers(weight, channels="1").findobj(Text)]
+    assert {short_text(float(value)) for value in weight[1].ravel()} <= set(texts)
+    assert "1 of 2 kernels are drawn" in texts
+
+
+def test_sums_are_written_for_many_inputs():
+    """Of more than three input channels the sum is written, and in the terminal with four digits."""
+    from kernelviz.records import KernelBank
+
+    weight = np.random.default_rng(0).standard_normal((2, 8, 3, 3))
+    sheet, planes = kernel_numbers(KernelBank(weight))
+    assert np.allclose(planes[:, 0], weight.sum(axis=1))
+    lines = number_lines(sheet.tiles.numbers, planes)
+    assert lines[0] == "kernel 0"
+    assert lines[1].split() == [f"{value:.4g}".replace("-", "−") for value in planes[0, 0, 0]]
+
+
+def test_short_texts():
+    """Two decimals below 1, two digits above; what is nearly 0 is not written as 0."""
+    texts = [short_text(value) for value in (0.0, -0.784, 0.001, -0.001, 0.999, 1.26, -12.4, np.nan)]
+    assert texts == ["0", "−.78", ".00", "−.00", "1.0", "1.3", "−12", "NaN"]
+    assert (exponent_of(np.array([0.004])), exponent_of(np.array([3.0])), exponent_of(np.array([5000.0]))) == (-3, 0, 3)
+
+
+@pytest.mark.parametrize("shape", [(4, 8, 1, 1), (4, 2, 5), (2, 1, 21, 21), (5, 3, 14, 15)])
+def test_kernels_without_room_for_numbers_are_refused(shape):
+    """Single numbers, one axis, and kernels too large for digits are refused with what has all numbers."""
+    with pytest.raises(UsageError, match=r"[Nn]umbers") as error:
+        plot_kernel_numbers(np.ones(shape), layout="torch")
+    assert "--arrays" in str(error.value.hint)
