@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,10 @@ from kernelviz.drawing.page import (
     MARGIN,
     PAGE_WIDTH,
     SEPARATOR,
+    Body,
+    Box,
     Item,
+    PageParts,
     Panel,
     Rule,
     Text,
@@ -204,10 +208,19 @@ def kernel_numbers_page(bank: KernelBank, sheet: Sheet, planes: Array) -> tuple[
     items.append(Rule(MARGIN, y, PAGE_WIDTH - MARGIN, y, SEPARATOR, 2))
     lines = _caption(bank, sheet, planes, shown, scale[1])
     more, y = caption_block(lines, (MARGIN, y + 10), inner, 1.0)
-    parts = partial(
+    whole = partial(
         whole_body, title, *body, source=bank.source.label if bank.source else "", identity=facts, lines=lines,
         notices=lines[-1:] if shown < sheet.tiles.total else (),
     )  # fmt: skip
+
+    def fewer(_: Box, kept: int) -> Body:
+        page, _ = kernel_numbers_page(bank, sheet, planes[:kept])
+        held = page.parts() if page.parts else whole()
+        return Body(held.body, held.notices)
+
+    def parts() -> PageParts:
+        return replace(whole(), versions=tuple(partial(fewer, kept=kept) for kept in range(shown, 0, -1)))
+
     return Panel((*items, *more), PAGE_WIDTH, float(round(y + 0.6 * MARGIN)), parts), shown
 
 

@@ -198,14 +198,14 @@ def _maps(layer: ShiftedLayer, shifted: ShiftedImage, y: float, wide: float) -> 
     signed = bool(finite.size and finite.min() < 0)
     limit = float(np.abs(finite).max(initial=0.0))
     scale = colour.Scale("layer", -limit if signed else 0.0, limit, signed)
-    colours = colour.ramp(colour.map_colours(signed=signed), signed=signed)
+    ramp = colour.Ramp(colour.map_colours(signed=signed), signed)
     items: list[Item] = []
     for at, values in enumerate(layer.maps):
         shown = _averaged(_averaged(values.astype(np.float64), int(tall), 0), int(wide), 1)
-        pixels = colours[colour.levels(shown, scale)]
-        pixels[~np.isfinite(shown)] = colour.INKS[colour.NOT_FINITE]
+        levels = colour.levels(shown, scale)
+        levels[~np.isfinite(shown)] = colour.NOT_FINITE
         x = _left(at, wide)
-        items += [Raster(pixels, x, y, wide, tall), outline(x, y, wide, tall, colour=OUTLINE)]
+        items += [Raster(colour.Indexed(levels, ramp), x, y, wide, tall), outline(x, y, wide, tall, colour=OUTLINE)]
         if layer.jump and layer.peak:
             moved = shifted.by[at] / layer.jump
             down, across = (moved, 0.0) if shifted.along == "down" else (0.0, moved)
