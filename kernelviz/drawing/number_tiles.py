@@ -214,7 +214,7 @@ def kernel_numbers_page(bank: KernelBank, sheet: Sheet, planes: Array) -> tuple[
     )  # fmt: skip
 
     def fewer(_: Box, kept: int) -> Body:
-        page, _ = kernel_numbers_page(bank, sheet, planes[:kept])
+        page = kernel_numbers_page(bank, sheet, planes[:kept])[0]
         held = page.parts() if page.parts else whole()
         return Body(held.body, held.notices)
 
