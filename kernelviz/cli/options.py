@@ -475,8 +475,8 @@ def parse_normalising(text: str | None, option: str) -> str | tuple[float, ...] 
         return text
     numbers = _numbers(text)
     if not numbers or (option == "--std" and min(numbers) <= 0):
-        wanted = "above 0, imagenet or none" if option == "--std" else "imagenet or none"
-        what = f"{option} must be one number, or one per channel, {wanted}, but got {text!r}."
+        kind = "positive numbers" if option == "--std" else "numbers"
+        what = f"{option} must be {kind} (one, or one per channel), imagenet or none, but got {text!r}."
         raise UsageError(what, hint=f"For example {option} 0.5")
     return numbers
 
