@@ -12,7 +12,7 @@ import numpy as np
 
 from kernelviz.errors import UsageError
 from kernelviz.notebook import record_repr
-from kernelviz.wording import inflected
+from kernelviz.wording import counted, inflected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -191,7 +191,8 @@ class Image:
     ``values`` (H, W, C) are the measured numbers of an image of more than 8 bits, of other than three bands, or with a
     chosen range; None if ``pixels`` holds all there is. The two ``limits`` are the numbers that become 0 and 1. ``bands``
     numbers the C bands as in the file, from 1; () if they are in its order. ``pixels`` then shows the first three bands, or
-    the first.
+    the first. ``limits`` and ``notes`` are about these bands if none were chosen; ``read_by`` returns the image with those
+    of a network's bands, by ``reader``.
     """
 
     pixels: Array
@@ -205,6 +206,7 @@ class Image:
     values: Array | None = None
     limits: tuple[float, float] = (0.0, 255.0)
     bands: tuple[int, ...] = ()
+    reader: Callable[[Image, int], Image] | None = field(default=None, repr=False, compare=False)
 
     __repr__ = record_repr
 
@@ -239,11 +241,20 @@ class Image:
             hint = "Choose one band or three for filters, for a network as many as it has inputs."
             raise UsageError(what, hint=hint)
         which = f"band{'s' if len(used) > 1 else ''} {', '.join(str(channel + 1) for channel in used)}"
-        return used, (f"{which} of {self.channels} bands: {left} {'bands are' if left > 1 else 'is'} left out",)
+        return used, (
+            f"{which} of {self.channels} bands: {counted(left, 'band')} {'are' if left > 1 else 'is'} left out",
+        )
 
     def bands_for(self, inputs: int) -> tuple[range, tuple[str, ...]]:
         """The channels that a network with so many inputs reads: three for one input, which reads grey; as above."""
         return self.chosen_bands(3 if inputs == 1 and self.channels == 3 else inputs)
+
+    def read_by(self, inputs: int) -> Image:
+        """The image as a network with so many inputs reads it.
+
+        The bands that it reads determine the numbers that become 0 and 1; a file with as many bands is read as a whole.
+        """
+        return self if self.reader is None else self.reader(self, inputs)
 
     def as_recipe(self) -> dict[str, Any]:
         """The part of a recipe called ``image``, without any directory."""

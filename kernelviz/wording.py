@@ -242,8 +242,8 @@ def _numbers_text(values: Sequence[float]) -> str:
 def preprocessing_notes(facts: Mapping[str, Any]) -> tuple[str, ...]:
     """What was chosen instead of the model's own preprocessing, and what of that is a guess.
 
-    These are notes of a figure. What the model was trained with is in no figure, but in recipe, document and messages: it
-    belongs to the weights, which the caption names, so another preprocessing is what a reader has to be warned of.
+    These notes are in the caption of a figure, on stderr and in the JSON document. The model's own settings are not in the
+    caption: they are on stderr, in the JSON document and in the recipe.
     """
     chosen, guessed = facts.get("chosen", ()), facts.get("guessed", ())
     notes = []

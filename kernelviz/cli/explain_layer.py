@@ -194,7 +194,7 @@ def explain_values(
     progress(f"running {choices.model.name}", 0, 0)
     numbers = parse_channels(choices.channels or "0", 1 << 30)
     found = trace(choices, network, image, numbers)
-    notes = [*image.notes, *(found[0].seen.notes if found[0].seen else ())]
+    notes = [each for part in (found[0].image, found[0].seen) if part is not None for each in part.notes]
     report.warn(*(f"{image.name}: {note}" for note in notes))
     whole = choices.position is None
     if output is not None:

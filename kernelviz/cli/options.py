@@ -399,7 +399,8 @@ Range = Annotated[
         "--range",
         metavar="LO,HI",
         help="The numbers of the image that become 0 and 1, for example --range=-1000,400. Default: the scale of 8 or 16 "
-        "bits; 0,1 or 0,255 for floating-point numbers in it; else the smallest and the largest. HI,LO inverts.",
+        "bits; of floating-point numbers 0,1 if they are in it, 0,255 if they are in that and reach above half of it, "
+        "give or take a tenth; else the smallest and the largest without padding and outliers. HI,LO inverts.",
         show_default=False,
         rich_help_panel=IMAGES,
     ),
@@ -500,8 +501,8 @@ def parse_normalising(text: str | None, option: str) -> str | tuple[float, ...] 
         return text
     numbers = _numbers(text)
     if not numbers or (option == "--std" and min(numbers) <= 0):
-        wanted = "above 0, imagenet or none" if option == "--std" else "imagenet or none"
-        what = f"{option} must be one number, or one per channel, {wanted}, but got {text!r}."
+        kind = "positive numbers" if option == "--std" else "numbers"
+        what = f"{option} must be {kind} (one, or one per channel), imagenet or none, but got {text!r}."
         raise UsageError(what, hint=f"For example {option} 0.5")
     return numbers
 

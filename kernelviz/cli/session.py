@@ -20,6 +20,7 @@ from kernelviz.cli import options, terminal
 from kernelviz.drawing.looks import LOOKS, Look, find_look
 from kernelviz.errors import CancelledError, DiskFullError, KernelvizError, NoWeightsError, UsageError, WriteError
 from kernelviz.version import SCHEMA, __version__
+from kernelviz.wording import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -201,7 +202,8 @@ def attempt(report: Report, culprit: str, of: int, work: Callable[[], object]) -
 
 def report_failure(report: Report, culprit: str, error: KernelvizError) -> None:
     """Name what failed, and keep it in the report."""
-    terminal.print_message(f"{culprit}: {error.what}")
+    named = f" {shown(culprit)} " in f" {error.what} "
+    terminal.print_message(error.what if named else f"{culprit}: {error.what}")
     report.add_error(error, culprit)
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kernelviz.files.measured import ON_WHITE, over_white
+from kernelviz.files.measured import ON_WHITE, Numbers, over_white
 from kernelviz.files.srgb import has_effective_profile
 
 if TYPE_CHECKING:
@@ -28,16 +27,6 @@ _LOW_BYTES = {";16B": ";16L", ";16L": ";16B", ";16N": ";16B" if sys.byteorder ==
 _STRIP = 1 << 20  # pixels converted at a time
 BYTES_PER_PIXEL = 12
 """The most that 16-bit colours take while they are read: four channels of two bytes, and Pillow's picture."""
-
-
-@dataclass
-class Numbers:
-    """The numbers of a picture, (H, W, C), before their range is chosen; the fields are arguments of ``measure``."""
-
-    values: Array
-    full: tuple[float, float] | None = None
-    inverted: bool = False
-    kind: str = ""
 
 
 def wide_values(picture: Pillow.Image, data: bytes | None, notes: list[str]) -> Numbers:
@@ -139,9 +128,7 @@ def without_opacity(values: Array, key: object, notes: list[str]) -> Array:
             notes.append(ON_WHITE)
         return values
     colours, opacity = values[..., :-1], values[..., -1]
-    if opacity.min() < 65535:
-        notes.append(ON_WHITE)
-        over_white(colours, opacity, 65535)
+    over_white(colours, opacity, notes)
     return colours
 
 

@@ -16,7 +16,8 @@ import sys
 import threading
 import zlib
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
@@ -37,7 +38,6 @@ from kernelviz.errors import BadImageError, KernelvizError, UsageError
 from kernelviz.files.depth import (
     BYTES_PER_PIXEL,
     WIDE,
-    Numbers,
     add_low_bytes,
     as_numbers,
     high_bytes,
@@ -48,9 +48,9 @@ from kernelviz.files.depth import (
     without_opacity,
 )
 from kernelviz.files.measured import (
-    ON_WHITE,
     WHOLE,
     Measured,
+    Numbers,
     Reading,
     as_plain,
     channels_last,
@@ -60,6 +60,7 @@ from kernelviz.files.measured import (
     measure,
     over_white,
     read_npy,
+    white_of,
 )
 from kernelviz.files.pieces import check_pieces, png_chunks
 from kernelviz.files.srgb import to_srgb
@@ -71,7 +72,6 @@ from kernelviz.files.tiffs import (
     read_page,
     read_tags,
     why_undecoded,
-    without_missing,
 )
 from kernelviz.reading import SpecialFileError, open_regular
 from kernelviz.records import Image, as_array, shape_text
@@ -204,7 +204,9 @@ class Decoded:
     format: str | None
     mode: str
     notes: tuple[str, ...]
-    measured: dict[str, Any] = field(default_factory=dict)
+    found: Measured | None = None
+    with_opacity: int = 0
+    """The number of bands of the file if the last one is opacity, which is not one of those that were read."""
 
 
 def decode(data: bytes, name: str, reading: Reading = WHOLE) -> Decoded:
@@ -244,6 +246,11 @@ class _Decoding:
     kind: str | None
     data: bytes = b""
     notes: list[str] = field(default_factory=list)
+    with_opacity: int = 0
+
+    def decoded(self, pixels: Array, mode: str, found: Measured | None = None) -> Decoded:
+        """The parts of an image."""
+        return Decoded(pixels, self.kind, mode, tuple(self.notes), found, self.with_opacity)
 
     def run(self) -> Decoded:
         """Decode ``data``."""
@@ -280,11 +287,8 @@ class _Decoding:
         if ours:
             picture.close()
         if tags is not None:
-            found.inverted = tags.photometric == 0
-            if picture.mode == "I":
-                found.values = found.values.astype(tags.dtype, copy=False)
-            found.values, more = without_missing(found.values, tags)
-            self.notes += more
+            values = found.values.astype(tags.dtype, copy=False) if picture.mode == "I" else found.values
+            found = tags.numbers(values)
         return self.developed(found, picture.mode, turn)
 
     def with_pixels(self, picture: Pillow.Image, turn: int) -> Decoded:
@@ -294,21 +298,22 @@ class _Decoding:
         else:
             pixels, more = to_srgb(picture)
             self.notes += more
+            self.with_opacity = {"RGBA": 4, "LA": 2}.get(picture.mode, 0)
             if self.reading != WHOLE and picture.mode in {"L", "1"}:
                 pixels = pixels[:, :, :1]  # the colours of grey are alike; the file has one band
         pixels = upright(pixels, turn)
         if self.reading == WHOLE:
-            return Decoded(pixels, self.kind, picture.mode, tuple(self.notes))
+            return self.decoded(pixels, picture.mode)
         found = choose(pixels, self.reading, self.name)
-        return Decoded(found.pixels, self.kind, picture.mode, (*self.notes, *found.notes), _measured(found))
+        return self.decoded(found.pixels, picture.mode, found)
 
     def developed(self, read: Numbers, mode: str, turn: int = 1) -> Decoded:
         """What was decoded of numbers (H, W, C); if 8 bits hold all of them, they are pixels."""
         values = _TURNS[turn](read.values) if turn in _TURNS else read.values
         if self.reading == WHOLE and is_plain(values) and not read.inverted:
-            return Decoded(as_plain(values), self.kind, mode, tuple(self.notes))
-        found = measure(values, self.reading, self.name, full=read.full, inverted=read.inverted, kind=read.kind)
-        return Decoded(found.pixels, self.kind, mode, (*self.notes, *found.notes), _measured(found))
+            return self.decoded(as_plain(values), mode)
+        found = measure(replace(read, values=values), self.reading, self.name)
+        return self.decoded(found.pixels, mode, found)
 
     def keeps_depth(self, picture: ImageFile.ImageFile, others: int) -> bool:
         """Whether 16-bit colours are read at full depth; if they are not, it is noted."""
@@ -329,6 +334,7 @@ class _Decoding:
         picture.close()
         add_low_bytes(values, opened())
         if self.reading.bands is None:
+            self.with_opacity = values.shape[2] if values.shape[2] in (2, 4) else 0
             values = without_opacity(values, key, self.notes)
         return self.developed(as_numbers(values), mode, turn)
 
@@ -340,6 +346,7 @@ class _Decoding:
         """
 
         def check_size(size: tuple[int, int], sample: int, segment: int) -> None:
+            sample += 0 if tags.missing is None or tags.sample_format == 3 else 4 if sample <= 2 else 8
             each = sample * (tags.samples + len(self.reading.bands or ())) + 3
             _check_size(self.name, size, len(self.data) + segment, each)
 
@@ -347,18 +354,16 @@ class _Decoding:
             page = read_page(self.data, tags, self.name, check_size, keep_alpha=self.reading.bands is not None)
         except NotDecodedError as error:
             return self.bands_by_pillow(tags, error)
-        self.notes += [*([_first_alone("TIFF")] if page.several else []), *page.notes]
-        values, full = page.values, None
+        self.notes += [_first_alone("TIFF")] if page.several else []
+        read = tags.numbers(page.values)
         if page.alpha is not None:
-            white = {"u": 2.0 ** (8 * values.dtype.itemsize) - 1}.get(values.dtype.kind, 1.0)
-            if page.alpha.min() < white:
-                self.notes.append(ON_WHITE)
-                over_white(values, page.alpha, white)
-            full = (0.0, white)
+            white = white_of(page.values.dtype) if read.full is None else read.full[1]
+            over_white(read.values, page.alpha, self.notes, white)
+            read.full = (0.0, white)
+            self.with_opacity = tags.samples
         if tags.orientation in _TURNS:
             self.notes.append(_turned(tags.orientation))
-        read = Numbers(values, full, inverted=page.inverted)
-        return self.developed(read, f"{values.dtype.name} × {tags.samples}", tags.orientation)
+        return self.developed(read, f"{page.values.dtype.name} × {tags.samples}", tags.orientation)
 
     def bands_by_pillow(self, tags: Tags, error: NotDecodedError) -> Decoded:
         """The bands of an 8-bit TIFF that Pillow reads although ``error`` was raised: all four, or only the colours.
@@ -382,7 +387,8 @@ class _Decoding:
         if self.reading.bands is not None and max(self.reading.bands) > read:
             raise error
         if read < tags.samples:
-            self.notes.append(f"{read} of {tags.samples} bands were read: {error.why}")
+            why, hint = (f"{text[:1].lower()}{text[1:]}".rstrip(".") for text in (error.why, error.hint))
+            self.notes.append(f"{read} of {tags.samples} bands were read: {why} ({hint})")
         return self.developed(Numbers(values[..., :read]), picture.mode)
 
 
@@ -402,11 +408,6 @@ class _Opener:
 
 def _first_alone(kind: str | None) -> str:
     return f"the first of several {'pages' if kind == 'TIFF' else 'frames'} alone"
-
-
-def _measured(found: Measured) -> dict[str, Any]:
-    """The fields of an ``Image`` about measured values."""
-    return {"values": found.values, "limits": found.limits, "bands": found.bands}
 
 
 def _undecoded(data: bytes, kind: Format, name: str, error: Exception) -> BadImageError:
@@ -627,13 +628,17 @@ def read_image(
 
     Of images of more than 8 bits, or of other than one or three bands, ``values`` holds the numbers of the file, and
     ``pixels`` only shows them. Those that become 0 and 1 are in ``limits``: by default the ends of the scale of 16 bits;
-    of signed integers and those of 32 bits and more their smallest and their largest; of floating-point numbers 0 and 1, or
-    0 and 255, if they are in it, but for one in a hundred, else their smallest and their largest.
+    of signed integers and those of 32 bits and more their smallest and their largest; of floating-point numbers 0 and 1 if
+    they are in it, 0 and 255 if they are in that and reach above half of it, give or take a tenth, else their smallest and
+    their largest. Padding (the smallest and largest number of the type) does not count, and a few outliers (one in ten
+    thousand at each end) move the range by a tenth at most. Only the bands that are read count: the first three, or those
+    of a network; a file with as many bands as it has inputs, opacity included, is read as a whole.
 
     Args:
         source: A path, ``"-"`` (standard input), ``"sample:grace_hopper"`` (matplotlib's photograph), the bytes of a file,
-            a binary file object, a Pillow image, or an array (H, W), (H, W, 1), (H, W, 3), (H, W, 4), with opacity last, or
-            (H, W, C) of uint8, uint16, bool, or float in [0, 1]; with ``range``, of any real numbers.
+            a binary file object, a Pillow image, or an array (H, W) or (H, W, C) of uint8, uint16, bool, or float in
+            [0, 1]; with ``range``, of any real numbers. As in an ``.npy`` file, no band of it is
+            opacity: give a Pillow image for that.
         name: Its name in pictures and messages; by default that of the file.
         range: The two numbers that become 0 and 1; what is beyond is clipped. A larger first one inverts the image.
         bands: The numbers of the bands to read, in their order, counted from 1; opacity is then a band like others.
@@ -649,7 +654,8 @@ def read_image(
     reading = checked_reading(range, bands)
     if isinstance(source, Pillow.Image):
         name = name or _file_name(source) or "image"
-        return _in_memory(prepare_pixels(source, name, reading), name)
+        again = partial(prepare_pixels, source, name)
+        return _in_memory(again(reading), name, again, reading)
     if hasattr(source, "read"):
         name = name or _file_name(source) or "image"
         return _of_bytes(_read_bounded(source, name), name).decode(range, bands)
@@ -682,9 +688,8 @@ class EncodedImage:
             UsageError: it has no such band, or a choice is malformed.
         """
         reading = WHOLE if range is None and bands is None else checked_reading(range, bands)
-        found = decode(self.data, self.path or self.name, reading)
-        facts = found.format, found.mode, found.notes
-        return Image(found.pixels, self.name, self.stem, self.path, self.sha256, *facts, **found.measured)
+        again = partial(decode, self.data, self.path or self.name)
+        return _as_image(again(reading), (self.name, self.stem, self.path, self.sha256), again, reading)
 
 
 def load_image(source: str | os.PathLike[str], *, name: str | None = None) -> EncodedImage:
@@ -710,12 +715,51 @@ def _of_bytes(data: bytes, name: str, *, stem: str | None = None, path: str | No
     return EncodedImage(data, name, stem or Path(name).stem, path, hashlib.sha256(data).hexdigest())
 
 
-def _in_memory(found: Decoded, name: str) -> Image:
+def _in_memory(found: Decoded, name: str, again: Again | None = None, reading: Reading = WHOLE) -> Image:
     """An image without a file."""
-    values = found.measured.get("values")
-    digest = _digest(found.pixels if values is None else values)
-    facts = found.format, found.mode, found.notes
-    return Image(found.pixels, name, Path(name).stem, None, digest, *facts, **found.measured)
+    held = found.pixels if found.found is None or found.found.values is None else found.found.values
+    return _as_image(found, (name, Path(name).stem, None, _digest(held)), again, reading)
+
+
+Again: TypeAlias = "Callable[[Reading], Decoded]"
+"""Decodes the same picture once more."""
+
+
+def _as_image(
+    read: Decoded, identity: tuple[str, str, str | None, str], again: Again | None, reading: Reading
+) -> Image:
+    """What was decoded as an image of this name, stem, path and hash, which is read anew for networks of other inputs."""
+    found, facts = read.found, (read.format, read.mode)
+    if found is None:
+        image = Image(read.pixels, *identity, *facts, read.notes)
+    else:
+        notes = (*read.notes, *found.notes)
+        image = Image(read.pixels, *identity, *facts, notes, found.values, found.limits, found.bands)
+        if found.values is not None and not read.with_opacity:
+            return replace(image, reader=partial(_of_first, found.of_first, read.notes))
+    if read.with_opacity and again is not None:
+        return replace(image, reader=partial(_with_opacity, again, reading.limits, read.with_opacity))
+    return image
+
+
+def _of_first(
+    of_first: Callable[[int], tuple[tuple[float, float], tuple[str, ...]]],
+    notes: tuple[str, ...],
+    image: Image,
+    inputs: int,
+) -> Image:
+    """An image with the range and the notes of the bands that a network with so many inputs reads."""
+    limits, more = of_first(len(image.bands_for(inputs)[0]))
+    return replace(image, limits=limits, notes=(*notes, *more), reader=None)
+
+
+def _with_opacity(again: Again, limits: tuple[float, float] | None, total: int, image: Image, inputs: int) -> Image:
+    """An image with opacity as its last band, if a network has as many inputs as the file has bands."""
+    if inputs != total:
+        return image
+    reading = Reading(limits, tuple(range(1, total + 1)))
+    whole = _as_image(again(reading), (image.name, image.stem, image.path, image.sha256), None, reading)
+    return replace(whole, notes=(*whole.notes, f"opacity is read as band {total}"), reader=None)
 
 
 def _from_array(values: object, name: str, reading: Reading) -> Image:
@@ -732,15 +776,11 @@ def _from_array(values: object, name: str, reading: Reading) -> Image:
         raise UsageError(f"The values of an image array must be real numbers, but got {array.dtype}.")
     array = np.array(array[..., None] if array.ndim == 2 else array)
     full = None if reading.limits else _full_range(array)
-    notes: list[str] = []
-    if array.dtype == np.uint8 and array.shape[2] in (1, 3, 4):
+    if array.dtype == np.uint8 and array.shape[2] in (1, 3):
         picture = Pillow.fromarray(array[..., 0] if array.shape[2] == 1 else array)
         return _in_memory(prepare_pixels(picture, name, reading), name)
     _check_size(name, (array.shape[1], array.shape[0]), 0, 7)
-    if array.shape[2] == 4 and reading.bands is None:
-        array = _over_white(array, full or reading.limits or (0.0, 1.0), notes)
-    decoding = _Decoding(name, reading, None, notes=notes)
-    return _in_memory(decoding.developed(Numbers(array, full), array.dtype.name), name)
+    return _in_memory(_Decoding(name, reading, None).developed(Numbers(array, full), array.dtype.name), name)
 
 
 def _has_channels_last(array: Array, name: str) -> bool:
@@ -750,17 +790,6 @@ def _has_channels_last(array: Array, name: str) -> bool:
     with suppress(BadImageError):
         return channels_last(array, name).shape == array.shape
     return False
-
-
-def _over_white(array: Array, full: tuple[float, float], notes: list[str]) -> Array:
-    """The colours of an array (H, W, 4) over white; its last channel is opacity."""
-    array = array.astype(np.uint8) * np.uint8(255) if array.dtype.kind == "b" else array
-    white = 255.0 if array.dtype == np.uint8 else full[1]
-    colours, opacity = array[..., :3], array[..., 3]
-    if opacity.min() < white:
-        notes.append(ON_WHITE)
-        over_white(colours, opacity, white)
-    return colours
 
 
 def _as_it_is(values: Any) -> Any:

@@ -9,6 +9,7 @@ import io
 import math
 import operator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,14 +19,18 @@ from kernelviz.records import shape_text, shares_of
 from kernelviz.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from kernelviz.records import Array
 
 
 _STRIP = 1 << 20  # values examined at a time
-_FULL = {"uint8": 255, "uint16": 65535}
 _MOST_RANKED = 1 << 20  # values of which quantiles are computed
+_TENTH = 0.1
+"""What floating-point numbers may lie outside of 0 to 1 or 0 to 255, and a range outside of its core, in shares of them."""
+
+_FEW = 10_000
+"""One in so many values at each end, and one of a hundred values and more, is not in the core."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +75,53 @@ def checked_reading(limits: object, bands: object) -> Reading:
     return Reading(limits, bands)
 
 
+@dataclass
+class Numbers:
+    """The numbers of a picture, (H, W, C), before their range is chosen.
+
+    ``full`` are the ends of the scale that the file states, ``inverted`` is whether its lowest number is white, ``kind``
+    how a note names the values, by default by their type. ``stored`` is their type in the file, if another one holds them.
+    ``missing`` is the number that marks what was not measured, and how many there are in each band.
+    """
+
+    values: Array
+    full: tuple[float, float] | None = None
+    inverted: bool = False
+    kind: str = ""
+    stored: np.dtype[Any] | None = None
+    missing: tuple[float, tuple[int, ...]] | None = None
+
+    def of_bands(self, bands: Sequence[int], name: str) -> Numbers:
+        """The numbers of chosen bands, counted from 1.
+
+        Raises:
+            UsageError: there is no such band.
+        """
+        at = list(_indices(bands, self.values.shape[2], name))
+        missing = (self.missing[0], tuple(self.missing[1][band] for band in at)) if self.missing else None
+        return replace(self, values=self.values[:, :, at], missing=missing)
+
+    def of_type(self) -> Numbers:
+        """The numbers with the facts that their type states; truth values are 0 and 1."""
+        if self.values.dtype.kind == "b":
+            return replace(self, values=self.values.view(np.uint8), full=(0.0, 1.0), kind="boolean values")
+        stored = self.stored or self.values.dtype
+        full = (0.0, white_of(stored)) if self.full is None and stored.name in {"uint8", "uint16"} else self.full
+        kind = self.kind or f"{8 * stored.itemsize}-bit {_KINDS[stored.kind]}values"
+        return replace(self, stored=stored, full=full, kind=kind)
+
+
+def white_of(kind: np.dtype[Any]) -> float:
+    """The number of a type that is white by default: the largest one of unsigned integers, else 1."""
+    return float(np.iinfo(kind).max) if kind.kind == "u" else 1.0
+
+
 @dataclass(frozen=True)
 class Measured:
     """``values`` (H, W, C), the ``limits`` that become 0 and 1, the numbers of chosen ``bands``, and ``pixels`` to show.
 
-    ``values`` is None if the pixels are all there is.
+    ``values`` is None if the pixels are all there is. ``notes`` are about the bands that are shown, or that were chosen;
+    ``of_first`` returns limits and notes of so many bands.
     """
 
     values: Array | None
@@ -82,64 +129,65 @@ class Measured:
     bands: tuple[int, ...]
     pixels: Array
     notes: tuple[str, ...]
+    of_first: Callable[[int], tuple[tuple[float, float], tuple[str, ...]]]
 
 
-def measure(
-    values: Array,
-    reading: Reading,
-    name: str,
-    *,
-    full: tuple[float, float] | None = None,
-    inverted: bool = False,
-    kind: str = "",
-) -> Measured:
-    """Choose bands and the numbers that become 0 and 1.
-
-    By default these are the ends of the scale of unsigned integers of 8 and 16 bits. Of other integers, they are the
-    smallest and the largest value, by the type alone: no value is clipped, and no single one switches between two scales.
-    Of floats they are 0 and 1, or 0 and 255, unless more than one in a hundred is outside; with two in a hundred they are
-    the smallest and the largest value, and in between they move from one to the other (``limits_of_floats``).
+def measure(read: Numbers, reading: Reading, name: str) -> Measured:
+    """Choose bands, and the numbers that become 0 and 1.
 
     Args:
-        values: (H, W, C).
+        read: the numbers of the file.
         reading: the choices of the user.
         name: of the image, for messages.
-        full: the ends of the scale that the file states.
-        inverted: whether the file states that its lowest number is white.
-        kind: how a note names the values, by default by their type.
 
     Raises:
         UsageError: there is no such band.
     """
-    notes: list[str] = []
-    bands = reading.bands or ()
+    bands, total = reading.bands or (), read.values.shape[2]
+    first: tuple[str, ...] = ()
     if bands:
-        total = values.shape[2]
-        values = values[:, :, list(_indices(bands, total, name))]
-        notes += [] if total == 1 == len(bands) else [bands_note(bands, total)]
-    if values.dtype.kind == "b":
-        values, full, kind = values.view(np.uint8), (0.0, 1.0), "boolean values"
-    kind = kind or f"{8 * values.dtype.itemsize}-bit {_KINDS[values.dtype.kind]}values"
-    limits = full
-    if limits is None and values.dtype.name in _FULL:
-        limits = 0.0, float(_FULL[values.dtype.name])
-    found = _survey(values)
-    limits = limits or (found.limits_of_floats() if values.dtype.kind == "f" else found.own)
-    limits = reading.limits or (limits[::-1] if inverted else limits)
-    if found.odd:
-        notes.append(f"{found.odd:,} of {values.size:,} values are not finite: drawn black, +∞ white")
-    if found.low > found.high:
-        notes.append("no value is finite")
-    elif values.dtype.name != "uint8" or reading.limits or inverted:
-        span = (min(limits), max(limits))
-        notes.append(f"{kind}: {_became(values, found, limits, chosen=reading.limits is not None)}")
-        if (found.low < span[0] or found.high > span[1]) and (beyond := _beyond(values, *span)):
-            notes.append(f"{beyond:,} of {counted(values.size, 'value')} beyond were clipped")
+        read = read.of_bands(bands, name)
+        first = () if total == 1 == len(bands) else (bands_note(bands, total),)
+    read = read.of_type()
+    values = read.values
+    of_first = partial(_limits_and_notes, read, reading, first)
+    limits, notes = of_first(len(bands) or _number_shown(values))
     pixels = displayed(values, limits)
     if limits == (0.0, 65535.0) and values.dtype.kind == "u" and values.shape[2] in (1, 3) and _holds_8_bits(values):
-        notes.append("every value is a multiple of 257: 8 bits hold them")
-        return Measured(None, limits, bands, pixels, tuple(notes))
-    return Measured(values, limits, bands, pixels, tuple(notes))
+        notes += ("every value is a multiple of 257: 8 bits hold them",)
+        return Measured(None, limits, bands, pixels, notes, of_first)
+    return Measured(values, limits, bands, pixels, notes, of_first)
+
+
+def _limits_and_notes(
+    read: Numbers, reading: Reading, notes: tuple[str, ...], count: int
+) -> tuple[tuple[float, float], tuple[str, ...]]:
+    """The numbers that become 0 and 1 in the first ``count`` bands, which alone decide, and notes about them.
+
+    By default these are the ends of the scale of unsigned integers of 8 and 16 bits. Of others, they are the smallest and
+    the largest value, without padding and far outliers (``_Ends.inner``); of floats they are 0 and 1 if that range is in
+    it, give or take a tenth, or 0 and 255 if it is in that and reaches above half of it.
+    """
+    values = read.values[:, :, :count]
+    found = _survey(values, read)
+    limits = reading.limits or read.full or _default_limits(found, read)
+    limits = limits[::-1] if read.inverted and reading.limits is None else limits
+    more = list(notes)
+    if read.missing and (missing := sum(read.missing[1][:count])):
+        verb = "value is" if missing == 1 else "values are"
+        more.append(f"{missing:,} {verb} marked as missing ({read.missing[0]:.6g})")
+    if found.odd:
+        verb = "is" if found.odd == 1 else "are"
+        more.append(f"{found.odd:,} of {values.size:,} values {verb} not finite: drawn black, +∞ white")
+    if found.low > found.high:
+        more.append("no value is finite")
+    elif values.dtype.name != "uint8" or reading.limits or read.inverted:
+        span = (min(limits), max(limits))
+        more.append(f"{read.kind}: {_became(values, found, limits, chosen=reading.limits is not None)}")
+        if (found.low < span[0] or found.high > span[1]) and (beyond := _beyond(values, *span)):
+            verbs = "lies beyond it and was" if beyond == 1 else "lie beyond it and were"
+            more.append(f"{beyond:,} of {counted(values.size, 'value')} {verbs} clipped")
+    return limits, tuple(more)
 
 
 def _became(values: Array, found: _Survey, limits: tuple[float, float], *, chosen: bool) -> str:
@@ -158,9 +206,9 @@ def _became(values: Array, found: _Survey, limits: tuple[float, float], *, chose
     most = (found.low, found.high)
     if 4 * (most[1] - most[0]) >= high - low:
         most = _middle(values)
-        text += (
-            f"; 98 % of them are from {most[0]:.6g} to {most[1]:.6g}" if 4 * (most[1] - most[0]) < high - low else ""
-        )
+        if 4 * (most[1] - most[0]) < high - low:
+            where = f"{most[0]:.6g}" if most[0] == most[1] else f"from {most[0]:.6g} to {most[1]:.6g}"
+            text += f"; 98 % of them are {where}"
     return f"{text} (see --range)" if 4 * (most[1] - most[0]) < high - low else text
 
 
@@ -198,7 +246,7 @@ def choose(pixels: Array, reading: Reading, name: str) -> Measured:
     Raises:
         UsageError: there is no such band.
     """
-    found = measure(pixels, reading, name)
+    found = measure(Numbers(pixels), reading, name)
     if reading.limits is None and len(found.bands) == 3:  # then the pixels are all there is
         return replace(found, values=None)
     return found
@@ -206,11 +254,16 @@ def choose(pixels: Array, reading: Reading, name: str) -> Measured:
 
 def displayed(values: Array, limits: tuple[float, float]) -> Array:
     """Pixels, uint8 (H, W, 3), of the first three bands; of one or two bands the first in grey."""
-    shown = values[:, :, :3] if values.shape[2] >= 3 else values[:, :, :1]
+    shown = values[:, :, : _number_shown(values)]
     pixels = np.empty((*values.shape[:2], 3), np.uint8)
     for strip in _strips(values):
         pixels[strip] = np.rint(shares_of(shown[strip], limits) * 255)
     return pixels
+
+
+def _number_shown(values: Array) -> int:
+    """How many bands are shown, and read by filters: three, or one of one or two."""
+    return 3 if values.shape[2] >= 3 else 1
 
 
 def _strips(values: Array) -> Iterator[slice]:
@@ -222,51 +275,29 @@ def _strips(values: Array) -> Iterator[slice]:
 
 @dataclass
 class _Survey:
-    """The smallest and largest finite value, the number of all and of others, and how many are in which part of a scale."""
+    """The smallest and largest finite value, the number of others, and the range without padding and far outliers."""
 
-    count: int
     low: float = math.inf
     high: float = -math.inf
     odd: int = 0
-    beyond_1: int = 0
-    beyond_255: int = 0
-    """How many are outside of 0 to 1 and of 0 to 255."""
-    clear: int = 0
-    """How many are above a tenth of 255."""
-
-    @property
-    def own(self) -> tuple[float, float]:
-        """The range of the finite values."""
-        return (self.low, self.high) if self.low <= self.high else (0.0, 1.0)
-
-    def limits_of_floats(self) -> tuple[float, float]:
-        """0 to 1 or to 255 if the values are in it, else their own range.
-
-        Values of floating point state no scale. A few are outside of that of an image because filters overshoot. A limit
-        to their number would switch the scale by one pixel; so while their number doubles, what a value becomes is the
-        mean of both scales, weighted by that number.
-        """
-        if self.low > self.high:
-            return 0.0, 1.0
-        unit = 1 - self._many(self.beyond_1)
-        bytes_ = (1 - unit) * (1 - self._many(self.beyond_255)) * self._many(self.clear)
-        weighted = ((unit, (0.0, 1.0)), (bytes_, (0.0, 255.0)), (1 - unit - bytes_, self.own))
-        for weight, limits in weighted:
-            if weight == 1:
-                return limits
-        slope = sum(weight / (high - low) for weight, (low, high) in weighted if weight)
-        start = -sum(weight * low / (high - low) for weight, (low, high) in weighted if weight)
-        return -start / slope, (1 - start) / slope
-
-    def _many(self, number: int) -> float:
-        """0 for up to one in a hundred values (for one value, unless the image is tiny), 1 for twice as many."""
-        finite = self.count - self.odd
-        few = max(finite // 100, min(1, finite // 16))
-        return min(max((number - few) / max(few, 1), 0.0), 1.0)
+    inner: tuple[float, float] = (0.0, 1.0)
 
 
-def _survey(values: Array) -> _Survey:
-    found = _Survey(values.size)
+def _default_limits(found: _Survey, read: Numbers) -> tuple[float, float]:
+    low, high = found.inner
+    if read.stored is None or read.stored.kind != "f":
+        return low, high
+    for white, least in ((1.0, -math.inf), (255.0, 127.5)):
+        tenth = white * (_TENTH + 1e-6)  # rounding
+        if -tenth <= low and least < high <= white + tenth:
+            return 0.0, white
+    return low, high
+
+
+def _survey(values: Array, read: Numbers) -> _Survey:
+    found = _Survey()
+    ends = _Ends(1 + _few(values.size)) if read.full is None else None
+    padding = _padding(read.stored) if read.stored is not None else ()
     for strip in _strips(values):
         part = values[strip].astype(np.float64)
         finite = np.isfinite(part)
@@ -274,12 +305,62 @@ def _survey(values: Array) -> _Survey:
         part = part[finite]
         if not part.size:
             continue
-        found.low, found.high = min(found.low, float(part.min())), max(found.high, float(part.max()))
-        if values.dtype.kind == "f":
-            found.beyond_1 += int(np.count_nonzero((part < 0) | (part > 1)))
-            found.beyond_255 += int(np.count_nonzero((part < 0) | (part > 255)))
-            found.clear += int(np.count_nonzero(part > 25.5))
+        low, high = float(part.min()), float(part.max())
+        found.low, found.high = min(found.low, low), max(found.high, high)
+        if ends is None:
+            continue
+        if low in padding or high in padding:
+            part = part[~np.isin(part, padding)]
+        ends.add(part)
+    if ends is not None and found.low <= found.high:
+        found.inner = ends.inner() or (found.low, found.high)
     return found
+
+
+def _padding(kind: np.dtype[Any]) -> tuple[float, ...]:
+    """The values of a type that usually mark what was not measured: its smallest and its largest, but 0."""
+    facts: Any = np.finfo(kind) if kind.kind == "f" else np.iinfo(kind)
+    return tuple(float(end) for end in (facts.min, facts.max) if end)
+
+
+def _few(size: int) -> int:
+    """The number of values at each end that are not in the core of a range."""
+    return size // _FEW or int(size >= 100)
+
+
+class _Ends:
+    """The smallest and the largest values of an array that is added in parts."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.size = most, 0
+        self.lows, self.highs = np.empty(0), np.empty(0)
+
+    def add(self, part: Array) -> None:
+        self.size += part.size
+        self.lows = self._smallest(self.lows, part)
+        self.highs = self._smallest(self.highs, -part)
+
+    def _smallest(self, kept: Array, part: Array) -> Array:
+        if len(kept) == self.most:
+            part = part[part < kept[-1]]
+        if len(part) > self.most:
+            part = np.partition(part, self.most - 1)[: self.most]
+        return np.sort(np.concatenate([kept, part]))[: self.most]
+
+    def inner(self) -> tuple[float, float] | None:
+        """The range of the values, at most a tenth of the core's length beyond the core; None without values.
+
+        The core leaves out one in ten thousand values at each end. So one value moves the range by a tenth at most, however
+        far out it is. If all of the core is one number, the range is that of all values.
+        """
+        if not self.size:
+            return None
+        few = min(_few(self.size), self.most - 1)
+        (low, high), core = (self.lows[0], -self.highs[0]), (self.lows[few], -self.highs[few])
+        if core[0] < core[1]:
+            reach = _TENTH * core[1] - _TENTH * core[0]
+            low, high = max(low, core[0] - reach), min(high, core[1] + reach)
+        return float(low), float(high)
 
 
 def _beyond(values: Array, low: float, high: float) -> int:
@@ -295,8 +376,12 @@ ON_WHITE = "transparent parts stand on white"
 """The note of an image with transparent parts."""
 
 
-def over_white(values: Array, opacity: Array, white: float) -> None:
-    """Blend values (H, W, C) with white, in place; ``opacity`` is (H, W) from 0 to ``white``."""
+def over_white(values: Array, opacity: Array, notes: list[str], white: float | None = None) -> None:
+    """Blend values (H, W, C) with white, in place, and note it; ``opacity`` is (H, W) from 0 to ``white``."""
+    white = white_of(values.dtype) if white is None else white
+    if opacity.min() >= white:
+        return
+    notes.append(ON_WHITE)
     for strip in _strips(values):
         share = (opacity[strip] / white)[..., None]
         mixed = values[strip] * share + white * (1 - share)

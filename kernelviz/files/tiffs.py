@@ -10,13 +10,14 @@ import io
 import logging
 import math
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import TiffImagePlugin
 
 from kernelviz.errors import BadImageError, KernelvizError
+from kernelviz.files.measured import Numbers
 from kernelviz.wording import counted
 
 if TYPE_CHECKING:
@@ -84,6 +85,13 @@ class Tags:
     def dtype(self) -> str:
         """The type of one sample, if it is an integer."""
         return f"{'int' if self.sample_format == 2 else 'uint'}{self.bits[0]}"
+
+    def numbers(self, values: Array) -> Numbers:
+        """The samples with what the tags state about them: their bits, which number is white, and what is missing."""
+        read, bits = Numbers(values, inverted=self.photometric == 0), self.bits[0]
+        if values.dtype.kind == "u" and 8 < bits < 8 * values.dtype.itemsize:
+            read = replace(read, full=(0.0, 2.0**bits - 1), kind=f"{bits}-bit values")
+        return without_missing(read, self)
 
 
 def read_tags(data: bytes) -> Tags | None:
@@ -169,13 +177,11 @@ def _bands_text(tags: Tags) -> str:
 
 @dataclass(frozen=True)
 class Page:
-    """The decoded samples of a page: ``values`` (H, W, C) without opacity, ``alpha`` (H, W), and notes."""
+    """The decoded samples of a page: ``values`` (H, W, C) without opacity, ``alpha`` (H, W), and whether others follow."""
 
     values: Array
     alpha: Array | None
-    inverted: bool
     several: bool
-    notes: tuple[str, ...]
 
 
 def read_page(
@@ -219,25 +225,30 @@ def read_page(
         raise _damaged(name, f"tifffile reports: {reason}.") from error
     values = values[:, 0]
     values = np.moveaxis(values[..., 0], 0, -1) if len(values) > 1 else values[0]
-    values, notes = without_missing(values, tags)
     alpha = None
     if tags.has_alpha and not keep_alpha:
         values, alpha = values[..., :-1], values[..., -1]
-    return Page(values, alpha, tags.photometric == 0, several, notes)
+    return Page(values, alpha, several)
 
 
-def without_missing(values: Array, tags: Tags) -> tuple[Array, tuple[str, ...]]:
-    """The values with NaN where a tag states that nothing was measured, and a note; not of 8 and 16 bits, where it is 0."""
-    if tags.missing is None or values.dtype.name in {"uint8", "uint16"}:
-        return values, ()
+def without_missing(read: Numbers, tags: Tags) -> Numbers:
+    """The numbers with NaN where a tag of GDAL states that nothing was measured.
+
+    If that number is 0 in unsigned integers, it stays as it is, which is black too.
+    """
+    values = read.values
+    if tags.missing is None:
+        return read
     marked = values == tags.missing
-    count = int(np.count_nonzero(marked))
-    if not count:
-        return values, ()
-    if values.dtype.kind != "f":
-        values = values.astype(np.float32 if values.dtype.itemsize <= 2 else np.float64)
-    values[marked] = np.nan
-    return values, (f"{count:,} values are marked as missing ({tags.missing:.6g})",)
+    counts = tuple(int(number) for number in np.count_nonzero(marked, axis=(0, 1)))
+    if not any(counts):
+        return read
+    stored = values.dtype
+    if stored.kind != "u" or tags.missing:
+        if stored.kind != "f":
+            values = values.astype(np.float32 if stored.itemsize <= 2 else np.float64)
+        values[marked] = np.nan
+    return replace(read, values=values, stored=stored, missing=(tags.missing, counts))
 
 
 def _check(page: Any, name: str) -> None:
@@ -252,8 +263,10 @@ def _check(page: Any, name: str) -> None:
         )
         raise not_decoded(name, why, "Convert it to RGB.")
     if page.dtype is None or np.dtype(page.dtype).kind not in "biuf" or not isinstance(page.bitspersample, int):
-        why = f"It has samples of {page.bitspersample} bits in the format {page.sampleformat}."
-        raise not_decoded(name, why, "Convert it to integers or floating-point numbers.")
+        kind = f"samples of {page.bitspersample} bits in the format {page.sampleformat}"
+        if page.dtype is not None and np.dtype(page.dtype).kind == "c":
+            kind = "complex numbers"
+        raise not_decoded(name, f"It contains {kind}.", "Convert it to integers or floating-point numbers.")
     if page.imagedepth != 1:
         raise not_decoded(name, f"It is a volume of {page.imagedepth} slices.", "Save one slice.")
 

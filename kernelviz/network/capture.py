@@ -333,6 +333,7 @@ def as_input(
         if not isinstance(network, Model):
             hint = "Give a tensor (C, H, W), or the Model that load_model returns."
             raise UsageError("The preprocessing of this network is not known.", hint=hint)
+        image = image.read_by(len(network.source.preprocessing["mean"]))
         batch, seen = prepare(network, image, input_size=input_size, crop=crop)
         return Input(batch, image, seen)
     if isinstance(image, tuple | list | Mapping):

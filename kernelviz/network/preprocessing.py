@@ -104,6 +104,7 @@ def _planned(model: Model, image: Image, input_size: int | Sequence[int] | None,
     target = input_size_of(model, input_size)
     facts = model.source.preprocessing
     channels = len(facts["mean"])
+    image = image.read_by(channels)
     _check_channels(model, image, channels)
     fraction, mode = facts["crop_pct"], facts.get("crop_mode") or "center"
     if crop is not None:

@@ -135,6 +135,8 @@ def test_layers_without_weights_are_named_and_the_others_drawn(run, state, photo
     result = run("kernels", "test_resnet", "-l", "layer4", *words)
     assert result.code == 3
     assert [error["input"] for error in result.document["errors"]] == ["layer4.0.conv2"]
+    assert "layer4.0.conv2: " not in result.err
+    assert "The layer layer4.0.conv2 has no weights" in result.err
     assert "layer4.0.conv2" not in {row["layer"] for row in result.document["outputs"]}
     result = run("features", "test_resnet", photo, "-l", "layer?", *words)
     assert {row["layer"] for row in result.document["outputs"]} == {"layer1", "layer2", "layer3"}

@@ -147,7 +147,8 @@ def test_arrays_are_taken_by_their_type():
     assert close(read_image(WIDE), grey3(WIDE / 257))
     assert close(read_image(GREY > 127), grey3((GREY > 127) * 255))
     assert close(read_image(GREY[..., None]), grey3(GREY))
-    assert close(read_image(np.dstack([RGB, ALPHA])), over_white(RGB, ALPHA))
+    assert np.array_equal(read_image(np.dstack([RGB, ALPHA])).values, np.dstack([RGB, ALPHA]))
+    assert close(read_image(Image.fromarray(np.dstack([RGB, ALPHA]))), over_white(RGB, ALPHA))
     assert close(read_image(RGB[:, ::-1]), RGB[:, ::-1])
     for wrong in (
         RGB.transpose(2, 0, 1),

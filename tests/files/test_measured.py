@@ -90,7 +90,7 @@ def test_one_pixel_does_not_change_the_scale_of_floats(top):
         values[3, 4] = odd
         image = read_image(encoded(values, "TIFF"))
         assert image.limits == plain.limits == (0, top)
-        assert image.notes[-1] == "1 of 1,200 values beyond were clipped"
+        assert image.notes[-1] == "1 of 1,200 values lies beyond it and was clipped"
         changed = (image.pixels != plain.pixels).any(axis=2)
         assert changed.sum() <= 1
 
@@ -119,7 +119,7 @@ def test_positive_signed_values_have_their_own_range():
     image = read_image(npy(values))
     assert image.limits == (values.min(), values.max())
     assert image.notes == (f"16-bit signed values: {values.min()} became 0 and {values.max()} became 1",)
-    values[3, 4] = -32768
+    values[:1, :12] = -20000
     assert "; 98 % of them are from 1" in read_image(npy(values)).notes[0]
     assert (
         read_image(npy(values), range=(4000, 0))
@@ -132,6 +132,118 @@ def test_positive_signed_values_have_their_own_range():
         assert read_image(npy(np.full((9, 9), 7, kind))).notes == (note,)
 
 
+@pytest.mark.parametrize("kind", ["int16", "int32", "int64", "float32", "float64"])
+def test_padding_does_not_change_the_scale(kind):
+    """The smallest and the largest number of a type do not count, however many there are, and are reported as clipped."""
+    values = RNG.integers(-2900, 900, (96, 128)).astype(kind)
+    plain = read_image(npy(values)).limits
+    end = np.finfo(kind).min if kind[0] == "f" else np.iinfo(kind).min
+    for number in (1, 2, 40, 4000):
+        values.flat[:number] = end
+        image = read_image(npy(values))
+        assert np.allclose(image.limits, plain, rtol=0.01)
+        verb = "lies beyond it and was" if number == 1 else "lie beyond it and were"
+        assert image.notes[-1] == f"{number:,} of 12,288 values {verb} clipped"
+    assert read_image(npy(np.full((20, 20), end, kind))).limits == (end, end)
+
+
+@pytest.mark.parametrize("kind", ["int32", "uint32", "float32"])
+def test_one_outlier_moves_the_scale_by_a_tenth_at_most(kind):
+    """The further out one value is, the more it moves the range, without a jump, up to a tenth of its length."""
+    values = RNG.integers(1000, 5000, (96, 128)).astype(kind)
+    plain, before = read_image(npy(values)).limits, 0.0
+    for top in (5000, 5100, 5300, 5390, 5410, 9000, 10**9):
+        values[5, 5] = top
+        low, high = read_image(npy(values)).limits
+        assert low == plain[0]
+        assert high == top if top < 5390 else high <= 5000 + 400
+        assert before <= high
+        before = high
+
+
+@pytest.mark.parametrize(
+    ("ends", "limits"),
+    [
+        ((0, 0.01), (0, 1)), ((0, 1), (0, 1)), ((-0.1, 1.1), (0, 1)), ((0, 1.11), (0, 1.11)), ((-0.11, 1), (-0.11, 1)),
+        ((0, 20), (0, 20)), ((0, 127), (0, 127)), ((0, 128), (0, 255)), ((-25, 280), (0, 255)), ((0, 281), (0, 281)),
+        ((-26, 250), (-26, 250)), ((270, 300), (270, 300)), ((-1000, 400), (-1000, 400)),
+    ],
+)  # fmt: skip
+def test_the_scale_of_floats_is_decided_by_how_far_they_reach(ends, limits):
+    """0 to 1 and 0 to 255 hold with a tenth at each end; 0 to 255 only above half of it; else the range is their own."""
+    image = read_image(npy(np.linspace(*ends, 3000).reshape(50, 60)))
+    assert image.limits == pytest.approx(limits)
+
+
+def test_sparse_floats_keep_their_signal():
+    """Measured values on a background of 0 are not clipped to 1, however few there are."""
+    values = np.zeros((256, 256), np.float32)
+    values[120:144, 120:144] = np.linspace(500, 4000, 576).reshape(24, 24)
+    image = read_image(npy(values))
+    assert image.limits == (0, 4000)
+    assert image.notes == ("32-bit float values: 0 became 0 and 4000 became 1; 98 % of them are 0 (see --range)",)
+
+
+def wide_bands(kind):
+    """Bands of which the last is on another scale, and the range of the others."""
+    scale = {"float32": 1.0, "int16": 1000.0, "uint8": 200.0}[kind]
+    values = np.dstack([RNG.random((40, 50, 3)) * scale, RNG.random((40, 50)) * 30 * scale])
+    return values.astype(kind) if kind != "uint8" else (values % 256).astype(kind)
+
+
+@pytest.mark.parametrize("kind", ["float32", "int16", "uint8"])
+@pytest.mark.parametrize("limits", [None, (0, 100)])
+def test_bands_that_are_left_out_do_not_decide_the_scale(kind, limits):
+    """Range, notes and counts are those of the bands that are read: the default equals the choice of the first three."""
+    values = wide_bands(kind)
+    default, chosen = (read_image(npy(values), range=limits, bands=bands) for bands in (None, (1, 2, 3)))
+    assert default.limits == chosen.limits
+    assert default.notes == chosen.notes[1:]
+    assert np.array_equal(default.pixels, chosen.pixels)
+    whole, one = default.read_by(4), default.read_by(1)
+    assert whole.limits == read_image(npy(values), range=limits, bands=(1, 2, 3, 4)).limits
+    assert whole.notes == read_image(npy(values), range=limits, bands=(1, 2, 3, 4)).notes[1:]
+    assert one.limits == read_image(npy(values), range=limits, bands=(1,)).limits
+
+
+def test_the_default_response_is_that_of_the_first_three_bands():
+    """A thermal band near 280 beside three from 0.1 to 0.9 does not flatten their response."""
+    columns = np.mgrid[0:96, 0:128][1]
+    values = np.stack([0.5 + 0.4 * np.sin(columns / (3 + band)) for band in range(3)] + [280 + columns / 9], axis=-1)
+    image = read_image(npy(values.astype(np.float32)))
+    response = kernelviz.apply_filter(image, "sobel-x")
+    assert image.limits == (0, 1)
+    assert 0.7 < np.abs(response.values).max() < 0.9
+    assert "bands 1, 2, 3 of 4 bands: 1 band is left out" in response.reading
+
+
+def test_arrays_are_read_like_their_files():
+    """An array has the bands, the values and the notes of the ``.npy`` file that holds it."""
+    for kind in ("uint8", "uint16"):
+        values = FIVE[..., :4].astype(kind)
+        file, array = read_image(npy(values)), read_image(values)
+        assert file.channels == array.channels == 4
+        assert file.notes == array.notes
+        assert np.array_equal(file.values, array.values)
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_opacity_is_a_band_for_a_network_of_as_many_inputs(depth):
+    """A file with as many bands as a network has inputs is read as a whole; others get its colours over white."""
+    values = RNG.integers(0, 2**depth, (5, 4, 4)).astype(np.uint16)
+    rows = b"".join(b"\0" + row.astype(">u2" if depth == 16 else np.uint8).tobytes() for row in values)
+    image = read_image(png(4, 5, depth, 6, rows))
+    assert image.channels == 3
+    assert image.read_by(3) is image
+    whole = image.read_by(4)
+    assert np.array_equal(whole.values, values)
+    assert whole.bands == (1, 2, 3, 4)
+    assert whole.notes[-1] == "opacity is read as band 4"
+    if depth == 8:
+        picture = Pillow.fromarray(values.astype(np.uint8))
+        assert np.array_equal(read_image(picture).read_by(4).values, values)
+
+
 def test_the_range_is_what_was_chosen():
     """``range`` is what becomes 0 and 1; the default of signed values is stated, and what is clipped counted."""
     default = read_image(npy(HOUNSFIELD))
@@ -142,7 +254,7 @@ def test_the_range_is_what_was_chosen():
     assert np.allclose(image.shares(0), np.clip((HOUNSFIELD + 1000.0) / 1400, 0, 1), atol=1e-6)
     assert close(image, grey3(np.clip((HOUNSFIELD + 1000.0) / 1400, 0, 1) * 255))
     assert "-1000 became 0 and 400 became 1" in image.notes[0]
-    assert image.notes[1] == f"{(HOUNSFIELD > 400).sum()} of 4,200 values beyond were clipped"
+    assert image.notes[1] == f"{(HOUNSFIELD > 400).sum()} of 4,200 values lie beyond it and were clipped"
     assert np.allclose(read_image(npy(HOUNSFIELD), range=(400, -1000)).shares(0), 1 - image.shares(0), atol=1e-6)
     array = read_image(HOUNSFIELD, range=(-1000, 400))
     assert np.array_equal(array.pixels, image.pixels)
@@ -265,7 +377,7 @@ def test_alpha_of_an_npy_is_a_band():
     image = read_image(npy(four))
     assert np.array_equal(image.values, four)
     assert np.array_equal(image.pixels, RGB)
-    assert image.chosen_bands(3)[1] == ("bands 1, 2, 3 of 4 bands: 1 is left out",)
+    assert image.chosen_bands(3)[1] == ("bands 1, 2, 3 of 4 bands: 1 band is left out",)
     assert kernelviz.apply_filter(image, "sobel-x").reading == image.chosen_bands(3)[1]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import struct
 import subprocess
 import sys
 import tracemalloc
@@ -109,6 +110,61 @@ def test_what_was_not_measured_is_left_out():
     assert np.isnan(image.values[:5]).all()
     assert image.limits == (values[5:].min(), values[5:].max())
     assert image.notes[0] == "250 values are marked as missing (-9999)"
+
+
+@pytest.mark.parametrize(
+    ("kind", "mark", "limits"),
+    [
+        ("int16", -9999, (100, 199)),
+        ("uint16", 65535, (0, 65535)),
+        ("uint16", 0, (0, 65535)),
+        ("int32", -9999, (100, 199)),
+    ],
+)
+def test_missing_integers_keep_the_scale_of_their_type(kind, mark, limits):
+    """Missing numbers are reported, and drawn black; the others keep the range and the name of their type."""
+    values = (np.arange(2000) % 100 + 100).reshape(40, 50).astype(kind)
+    values[:5] = mark
+    image = read_image(tiff(values, extratags=[(42113, "s", 0, str(mark), True)]))
+    assert image.limits == limits
+    assert image.notes[0] == f"250 values are marked as missing ({mark})"
+    assert image.notes[-1].startswith(f"{8 * values.dtype.itemsize}-bit ")
+    assert (image.shares(0)[:5] == 0).all()
+
+
+def test_missing_values_are_counted_in_the_bands_that_are_read():
+    """What is missing in a band that is left out is neither counted nor does it change the scale."""
+    values = RNG.random((40, 50, 5)).astype(np.float32)
+    values[:3, :, 0], values[:, :, 4] = -9999, -9999
+    image = read_image(bands(values, extratags=[(42113, "s", 0, "-9999", True)]))
+    assert image.limits == (0, 1)
+    assert image.notes[0] == "150 values are marked as missing (-9999)"
+    assert image.read_by(5).notes[0] == "2,150 values are marked as missing (-9999)"
+
+
+def test_twelve_bits_count_to_4095():
+    """White is the largest number that the bits of a sample can hold."""
+    values = RNG.integers(0, 4096, (12, 16)).astype(np.uint32)
+    pairs = values.reshape(-1, 2)
+    packed = np.stack([pairs[:, 0] >> 4, (pairs[:, 0] & 15) << 4 | pairs[:, 1] >> 8, pairs[:, 1] & 255], -1)
+    data = packed.astype(np.uint8).tobytes()
+    tags = [
+        (256, 16),
+        (257, 12),
+        (258, 12),
+        (259, 1),
+        (262, 1),
+        (273, 134),
+        (277, 1),
+        (278, 12),
+        (279, len(data)),
+        (284, 1),
+    ]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, number) for tag, number in tags)
+    image = read_image(b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + bytes(4) + data)
+    assert np.array_equal(image.values[..., 0], values)
+    assert image.limits == (0, 4095)
+    assert image.notes[0].startswith("12-bit values: 0 became 0 and 4095 became 1")
 
 
 def test_lzw_is_read():

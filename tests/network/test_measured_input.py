@@ -94,7 +94,7 @@ def test_a_network_takes_as_many_bands_as_it_has_inputs():
             prepare(five, read_image(few))
     two, seen = prepare(a_model((0.0, 0.0), (1.0, 1.0)), read_image(RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8)))
     assert two.shape == (1, 2, 64, 64)
-    assert "bands 1, 2 of 3 bands: 1 is left out" in seen.notes
+    assert "bands 1, 2 of 3 bands: 1 band is left out" in seen.notes
 
 
 def test_the_range_is_in_the_recipe_of_measured_values_alone():

@@ -30,7 +30,7 @@ from kernelviz.threads import no_warnings
 from kernelviz.wording import counted, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Protocol
 
     from torch import nn
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 
 _WRAPPED = frozenset({"module", "_orig_mod"})  # what parallel training and torch.compile put into names
-_AVERAGED = frozenset({"ema", "swa", "averaged", "average", "averaging", "polyak", "shadow"})
+_AVERAGED = frozenset({"avg", "ema", "swa", "averaged", "average", "averaging", "polyak", "shadow"})
 # What follows a network that is trained, or precedes it: it comes last. A teacher is an average in some methods, and in
 # distillation a network of its own; its name does not state which, so it is not taken for an average.
 _FOLLOWING = frozenset({"teacher", "target", "momentum", "k", "key", "old", "prev", "previous", "init", "initial"})
@@ -69,10 +69,9 @@ _OBSERVERS = re.compile(r"(^|\.)(activation_post_process|\w*fake_quant)(\.|$)")
 _QUANTISED = frozenset({"scale", "zero_point"})
 _PACKED = re.compile(r"\._packed_params\._packed_params\.([01])$")  # weight and bias of a quantised linear layer
 # What optimisers store: tensors of the shapes of the weights, often under their names, but no weights.
-_OF_OPTIMISERS = re.compile(
-    r"(?:.*_)?(?i:optim(?:i[sz]er)?s?)(?:[_A-Z].*)?|(?:max_)?exp_(?:avg|inf)\w*|momentum_buffer|square_avg|acc_delta"
-    r"|grads?|grad_avg|gradients"
-)
+_MOMENTS = re.compile(r"(?:max_)?exp_(?:avg|inf)\w*|momentum_buffer|square_avg|acc_delta|grad_avg")
+# Keys that suggest an optimiser or gradients. Weights below them are used if they fit completely and no others do.
+_OF_OPTIMISERS = re.compile(r"(?:.*_)?(?i:optim(?:i[sz]er)?s?)(?:[_A-Z].*)?|grads?|gradients")
 _INDEXED = re.compile(r"^(\w+?)_(\d+)(?=\.)")
 
 
@@ -141,7 +140,7 @@ class Candidate:
     @property
     def words(self) -> list[str]:
         """The words of its keys and prefix."""
-        return re.split(r"[._\-\s]", self.path.lower())
+        return _words(self.path)
 
     @property
     def rank(self) -> tuple[bool, bool, int, int]:
@@ -163,6 +162,8 @@ class Comparison:
     ignored: tuple[str, ...]
     dequantised: tuple[str, ...]
     rest: tuple[Comparison, ...] = ()
+    nameless: str = ""
+    """Where averaged weights without names are."""
 
     @property
     def is_complete(self) -> bool:
@@ -190,16 +191,23 @@ class Comparison:
 
     @property
     def may_be_partial(self) -> bool:
-        """Whether the file has most of the network, or the network most of the file, but for replaced or added parts.
+        """Whether the file has most of the network, or the network most of the file, but for a replaced or added end.
 
-        Weights that are left over elsewhere belong to another architecture.
+        Weights of the network's own modules that are left over before that end belong to another architecture.
         """
-        given = sum(map(is_counted, self.tensors)) + len(self.unexpected)
-        fitting = {part for name in self.tensors if name not in self.lacking for part in _parents(name)}
-        replaced = {part for name in self.lacking for part in _parents(name)} - fitting
-        own = {_top(name) for name in self.network.state_dict()}
-        stray = [name for name in self.unexpected if _top(name) in own and replaced.isdisjoint(_parents(name))]
+        own = list(self.network.state_dict())
+        last = max((at for at, name in enumerate(own) if name in self.tensors and name not in self.lacking), default=-1)
+        ends = {part: at for at, name in enumerate(own) for part in (*_parents(name), name)}
+        other = (*self.unexpected, *(name for name in self.lacking if name in self.tensors))
+        places = (next((ends[part] for part in (name, *_parents(name)[::-1]) if part in ends), None) for name in other)
+        stray = any(end is not None and end <= last for end in places)
+        given = sum(map(is_counted, self.tensors)) + len(self.unexpected) + len(self.candidate.foreign)
         return 2 * self.matching >= min(self.total, given) > 0 and not stray
+
+    @property
+    def most_layers_fit(self) -> bool:
+        """Whether most layers have all their weights."""
+        return 2 * len(self.layers_without) <= len(_layers(filter(is_counted, self.network.state_dict())))
 
     @property
     def layers_without(self) -> tuple[str, ...]:
@@ -243,19 +251,44 @@ def find_weights(
     if not every:
         raise no_tensors(contents.file, contents.value)
     key = None if key is None else key.rstrip(".")
-    entries = _weights_alone(contents, every, default)
-    entries = entries if key is None else _below(contents, entries, key)
-    candidates = _candidates(contents, entries, default.state_dict())
-    if not candidates:
-        raise _misfit(contents, _compare(contents, _largest(entries), build), default, architecture)
-    rated = [_compare(contents, candidate, build) for candidate in candidates]
-    rated.sort(key=lambda each: (each.candidate.path != key, *each.order))
-    best = replace(rated[0], rest=tuple(each for each in rated[1:] if 2 * each.matching >= each.total))
+    entries, doubtful = _weights_alone(every, default)
+    if not entries and not doubtful:
+        raise _no_weights(contents, every, default)
+    best = _best(contents, entries, default, build, key) if entries else None
+    if doubtful and not (best and best.is_complete):
+        other = _best(contents, [*entries, *doubtful], default, build, key)
+        if other.is_complete:
+            best = other
+    if best is None:
+        raise _no_weights(contents, every, default)
     if best.is_complete:
         return _loaded(contents, best, default, architecture, key)
     if partial and best.may_be_partial:
         return _partially_loaded(contents, best, key)
     raise _misfit(contents, best, default, architecture)
+
+
+def _best(contents: Contents, entries: list[Entry], default: nn.Module, build: Build, key: str | None) -> Comparison:
+    """The weights that fit best, and others beside them."""
+    state = default.state_dict()
+    below = entries if key is None else _below(contents, entries, key, state)
+    candidates = _candidates(contents, below, state, chosen=key is not None) or [_largest(below)]
+    rated = [_compare(contents, candidate, build) for candidate in candidates]
+    rated.sort(key=lambda each: (each.candidate.path != key, *each.order))
+    nameless = _nameless_averages(entries, len(list(default.parameters())))
+    rest = tuple(each for each in rated[1:] if 2 * each.matching >= each.total)
+    return replace(rated[0], rest=rest, nameless=nameless)
+
+
+def _nameless_averages(entries: list[Entry], parameters: int) -> str:
+    """The path of a list of averaged weights without names; empty if there is none."""
+    lists = Counter(path for each in entries if each.tensor.ndim for path in _list_paths(each))
+    return next((path for path, number in lists.items() if 2 * number >= parameters > 1), "")
+
+
+def _list_paths(entry: Entry) -> list[str]:
+    path, _, number = _joined(entry.key, entry.name).rpartition(".")
+    return [path] if number.isdecimal() and not _AVERAGED.isdisjoint(_words(path)) else []
 
 
 def _loaded(contents: Contents, best: Comparison, default: nn.Module, architecture: str, key: str | None) -> Found:
@@ -313,6 +346,8 @@ def _more_notes(best: Comparison) -> list[str]:
         others = ", ".join(each.text for each in rest[:_SETS_LISTED])
         why = "; averaged weights come first" if best.candidate.is_averaged else ""
         notes.append(f"weights of this network are also {others}{more}{why}; --weights-key chooses")
+    if best.nameless:
+        notes.append(f"the averaged weights under `{shown(best.nameless)}` have no names, and are not used")
     elsewhere = {entry.name for each in rest for entry in each.candidate.entries}
     ignored = [name for name in best.ignored if name not in elsewhere]
     if ignored:
@@ -337,19 +372,32 @@ def _entries(contents: Contents) -> Iterator[Entry]:
             if isinstance(item, Tensor):
                 if not is_lazy(item):
                     yield Entry(key, f"{begin}{name}", Tensor.detach(item))
-            elif isinstance(item, dict):
-                yield from walk(dict.items(item), _joined(key, f"{begin}{name}"), "", level + 1)
-            elif isinstance(item, tuple | list):
+            elif isinstance(item, tuple | list) and not _are_pairs(item):
                 yield from walk(enumerate(item), key, f"{begin}{name}.", level + 1)
+            elif isinstance(item, dict | tuple | list):
+                yield from walk(_pairs(item), _joined(key, f"{begin}{name}"), "", level + 1)
 
-    value = contents.value
-    if isinstance(value, tuple | list):
-        value = dict(enumerate(value))
+    yield from walk(_pairs(contents.value), "", "", 0)
+
+
+def _pairs(value: object) -> Iterable[tuple[Any, Any]]:
+    """Keys and values of a mapping, of a list of such pairs, or of another list, by their numbers."""
     if isinstance(value, dict):
-        yield from walk(dict.items(value), "", "", 0)
+        return dict.items(value)
+    if isinstance(value, tuple | list):
+        return value if _are_pairs(value) else enumerate(value)
+    return ()
 
 
-def _below(contents: Contents, entries: list[Entry], key: str) -> list[Entry]:
+def _are_pairs(items: Sequence[object]) -> bool:
+    """Whether the items are pairs of a name and a tensor, as of ``list(state_dict.items())``."""
+    return len(items) > 0 and all(
+        isinstance(each, tuple | list) and len(each) == 2 and isinstance(each[0], str) and isinstance(each[1], Tensor)
+        for each in items
+    )
+
+
+def _below(contents: Contents, entries: list[Entry], key: str, state: Mapping[str, Tensor]) -> list[Entry]:
     """The tensors below keys or a prefix.
 
     Raises:
@@ -358,62 +406,83 @@ def _below(contents: Contents, entries: list[Entry], key: str) -> list[Entry]:
     start = f"{key}."
     found = [each for each in entries if (_joined(each.key, each.name).startswith(start) if key else not each.key)]
     if not found:
-        keys = list(dict.fromkeys(each.key or "(the top level)" for each in entries))
-        hint = f"{name_list('There are tensors under', keys)}."
+        paths = [each.path for each in _candidates(contents, entries, state, chosen=True)]
+        paths = list(dict.fromkeys(paths or [each.key for each in entries]))
+        more = f" and {len(paths) - _MOST_CANDIDATES} more" if len(paths) > _MOST_CANDIDATES else ""
+        named = ", ".join(shown(path) if path else "'' (the top level)" for path in paths[:_MOST_CANDIDATES])
         where = f"under {shown(key)}" if key else "at the top level"
-        raise bad_file(contents.file, f"holds no tensors {where}", hint)
+        raise bad_file(contents.file, f"holds no tensors {where}", f"There are tensors under: {named}{more}.")
     return found
 
 
-def _weights_alone(contents: Contents, entries: list[Entry], default: nn.Module) -> list[Entry]:
-    """The tensors without those of an optimiser.
-
-    Raises:
-        BadWeightsError: there are no others.
-    """
+def _weights_alone(entries: list[Entry], default: nn.Module) -> tuple[list[Entry], list[Entry]]:
+    """The tensors without those of an optimiser, and those whose keys only suggest one."""
     own = {part for name in default.state_dict() for part in name.split(".")}
-
-    def of_optimiser(entry: Entry) -> str | None:
-        parts = _joined(entry.key, entry.name).split(".")
-        return next((part for part in parts if part not in own and _OF_OPTIMISERS.fullmatch(part)), None)
-
-    found = [(each, of_optimiser(each)) for each in entries]
-    weights = [each for each, part in found if part is None]
-    if not weights:
-        parts = list(dict.fromkeys(part for _, part in found if part))
-        what = f"holds no weights, but the state of an optimiser: {name_list('', parts).removeprefix(': ')}"
-        raise bad_file(contents.file, what, f"Instead, {SAVE_WEIGHTS}")
-    return weights
+    weights: list[Entry] = []
+    doubtful: list[Entry] = []
+    for each in entries:
+        parts = [part for part in _parts(each) if part not in own]
+        if not any(map(_MOMENTS.fullmatch, parts)):
+            (doubtful if any(map(_OF_OPTIMISERS.fullmatch, parts)) else weights).append(each)
+    return weights, doubtful
 
 
-def _candidates(contents: Contents, entries: list[Entry], state: Mapping[str, Tensor]) -> list[Candidate]:
-    """The places of a file that have at least half as many names of the network as the best one, in the file's order."""
+def _no_weights(contents: Contents, entries: list[Entry], default: nn.Module) -> BadWeightsError:
+    """The error for a file that holds the state of an optimiser alone."""
+    own = {part for name in default.state_dict() for part in name.split(".")}
+    found = dict.fromkeys(part for each in entries for part in _parts(each) if part not in own)
+    parts = [part for part in found if _MOMENTS.fullmatch(part) or _OF_OPTIMISERS.fullmatch(part)]
+    what = f"holds no weights, but the state of an optimiser: {name_list('', parts).removeprefix(': ')}"
+    return bad_file(contents.file, what, f"Instead, {SAVE_WEIGHTS}")
+
+
+def _parts(entry: Entry) -> list[str]:
+    return _joined(entry.key, entry.name).split(".")
+
+
+def _candidates(
+    contents: Contents, entries: list[Entry], state: Mapping[str, Tensor], *, chosen: bool
+) -> list[Candidate]:
+    """The parts of a file that have at least half as many names of the network as the best one, in the file's order.
+
+    If they were ``chosen`` by their keys, of names that are there twice those without ``module.`` are taken.
+    """
     wanted = {_unwrapped(name): name for name in state}
     if len(wanted) < len(state):
         wanted = {name: name for name in state}
     depth = max((name.count(".") for name in wanted), default=0)
     found: dict[str, dict[str, Entry]] = {}
-    twice: dict[str, str] = {}
+    twice: dict[str, tuple[str, Entry]] = {}
     for entry in entries:
         parts = entry.plain.rsplit(".", depth + 1)
-        for at in range(len(parts)):
-            name = wanted.get(".".join(parts[at:]))
-            if name is None:
-                continue
+        ends = (wanted.get(".".join(parts[at:])) for at in range(len(parts)))
+        for at, name in ((at, name) for at, name in enumerate(ends) if name is not None):
             matched = found.setdefault(start := ".".join(parts[:at]), {})
-            if name in matched and not _equal(matched[name].tensor, entry.tensor):
-                twice.setdefault(start, name)
-            matched.setdefault(name, entry)
+            kept = matched.setdefault(name, entry)
+            if kept is entry:
+                continue
+            if chosen:
+                matched[name] = min(kept, entry, key=lambda each: len(_parts(each)))
+            elif not _equal(kept.tensor, entry.tensor):
+                twice.setdefault(start, (name, entry))
     numbers = {start: sum(map(is_counted, matched)) for start, matched in found.items()}
     most = max(numbers.values(), default=0)
-    kept = [start for start, number in numbers.items() if number and 2 * number >= most]
-    if len(kept) > _MOST_CANDIDATES:
-        kept = sorted(kept, key=numbers.__getitem__, reverse=True)[:_MOST_CANDIDATES]
-    for start in kept:
-        if start in twice:
-            what = f"cannot be used: it holds {shown(twice[start])} twice, with and without a prefix"
-            raise bad_file(contents.file, what)
-    return [_with_others(start, found[start], entries, kept) for start in kept]
+    starts = [start for start, number in numbers.items() if number and 2 * number >= most]
+    if len(starts) > _MOST_CANDIDATES:
+        starts = sorted(starts, key=numbers.__getitem__, reverse=True)[:_MOST_CANDIDATES]
+    for start in filter(twice.__contains__, starts):
+        name, entry = twice[start]
+        raise _found_twice(contents, name, found[start][name], entry)
+    return [_with_others(start, found[start], entries, starts) for start in starts]
+
+
+def _found_twice(contents: Contents, name: str, first: Entry, second: Entry) -> BadWeightsError:
+    """The error for two tensors of one name, with what chooses between them."""
+    paths = [_joined(each.key, ".".join(_begin(each.name, name))) for each in (first, second)]
+    if paths[0] == paths[1]:
+        return bad_file(contents.file, f"cannot be used: it holds {shown(name)} twice, with and without a prefix")
+    hint = " or ".join(f"`--weights-key {shown(path) or chr(39) * 2}`" for path in sorted(paths, key=len))
+    return bad_file(contents.file, f"holds {shown(name)} twice, with and without a prefix", f"{hint} chooses.")
 
 
 def _with_others(start: str, matched: dict[str, Entry], entries: list[Entry], sets: list[str]) -> Candidate:
@@ -426,7 +495,8 @@ def _with_others(start: str, matched: dict[str, Entry], entries: list[Entry], se
     for each in entries:
         if id(each) in taken or (len(keys) == 1 and each.key not in keys):
             continue
-        if inside and each.plain.startswith(inside):
+        twice = each.plain.startswith(begin) and each.plain.removeprefix(begin) in matched
+        if twice or (inside and each.plain.startswith(inside)):
             foreign.append(each.name)
         elif each.plain.startswith(begin):
             others.setdefault(each.plain.removeprefix(begin), each)
@@ -492,6 +562,12 @@ def _misfit(contents: Contents, best: Comparison, default: nn.Module, architectu
     if not best.candidate.matched and all(each.name.isdecimal() for each in best.candidate.others.values()):
         return bad_file(contents.file, "holds tensors without names", f"Instead, {SAVE_WEIGHTS}")
     names = set(map(_unwrapped, default.state_dict()))
+    numbered = _numbered(best.candidate)
+    if numbered and not any(name[0].isdecimal() for name in names):
+        what = f"names its layers by numbers ({name_list('it has', numbered)}), as an nn.Sequential of parts does"
+        example = name_list("for example", list(default.state_dict())[:2])
+        hint = f"Rename its tensors as {architecture} does ({example}), and save them again."
+        return bad_file(contents.file, what, hint)
     split = [name for name in best.candidate.others if _INDEXED.sub(r"\1.\2", name) in names]
     if len(split) > best.matching / 2:
         joined = Counter(_top(name) for name in split).most_common(1)[0][0]
@@ -502,8 +578,10 @@ def _misfit(contents: Contents, best: Comparison, default: nn.Module, architectu
             f"Rename its tensors, `{joined}.` to `{dotted}` and so on, and save them again.",
         )
     rebuilt = [name for name in best.unexpected if "reparam" in name]
-    folded = [name for name in best.unexpected if name.endswith(".bias") and f"{name[:-4]}weight" in best.tensors]
-    if rebuilt or (folded and any(name.endswith("running_mean") for name in best.lacking)):
+    fitting = best.tensors.keys() - set(best.lacking)
+    folded = [name for name in best.unexpected if name.endswith(".bias") and f"{name[:-4]}weight" in fitting]
+    unnormalised = sum(name.endswith("running_mean") for name in best.lacking)
+    if rebuilt or 2 * len(folded) > unnormalised > 0:
         how = "reparametrised" if rebuilt else "fused, its normalisations folded into the convolutions,"
         return bad_file(
             contents.file,
@@ -517,12 +595,25 @@ def _misfit(contents: Contents, best: Comparison, default: nn.Module, architectu
     except BadWeightsError as error:
         if not best.may_be_partial or "cannot be used" in error.what:
             return error
-        layers = name_list("All layers but", list(best.layers_without)).replace(":", "", 1)
-        hint = f"{layers or 'All layers'} fit: `--partial` (partial=True) uses them."
+        layers = name_list("All layers but", list(best.layers_without)).replace(":", "", 1) or "All layers"
+        layers = layers if best.most_layers_fit else f"{best.matching} of {best.total} tensors"
+        hint = f"{layers} fit: `--partial` (partial=True) uses them."
         return BadWeightsError(
             error.what, error.why, f"{hint} Or name the architecture that the file was trained with."
         )
     raise AssertionError  # pragma: no cover
+
+
+def _numbered(candidate: Candidate) -> list[str]:
+    """The names in its mapping if, after a common prefix, all begin with one of several numbers; else nothing."""
+    names = [*(each.name for each in candidate.entries), *candidate.foreign]
+    parts = [name.split(".") for name in names]
+    same = sum(1 for _ in itertools.takewhile(lambda each: len(set(each)) == 1, zip(*parts, strict=False)))
+    firsts = {each[same] for each in parts if len(each) > same + 1}
+    short = any(len(each) <= same + 1 for each in parts)
+    if len(firsts) < 2 or short or not all(first.isdecimal() for first in firsts):
+        return []
+    return sorted(names, key=lambda name: int(name.split(".")[same]))
 
 
 def _layers(names: Iterable[str]) -> list[str]:
@@ -538,6 +629,11 @@ def _parents(name: str) -> list[str]:
 
 def _top(name: str) -> str:
     return name.partition(".")[0]
+
+
+def _words(path: str) -> list[str]:
+    """The words of keys, in lower case; a capital begins one: ``modelEMA`` are two."""
+    return re.split(r"[._\-\s]", re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", path).lower())
 
 
 def _joined(key: str, name: str) -> str:

@@ -179,7 +179,7 @@ def test_the_key_chooses(sd, load):
     assert load(content, weights_key="a").source.weights.key == "a.state_dict"
     with pytest.raises(BadWeightsError, match="holds no tensors under nosuch") as caught:
         load(content, weights_key="nosuch")
-    assert caught.value.hint == "There are tensors under: a.state_dict, ema, b."
+    assert caught.value.hint == "There are tensors under: a.state_dict, ema, b.one, b.two."
     for choices in ({"weights_key": "a"}, {"partial": True}):
         with pytest.raises(UsageError, match="is for a weights file"):
             kernelviz.load_model("resnet10t", weights="random", **choices)
@@ -258,6 +258,65 @@ def test_what_optimisers_store_is_never_taken_for_weights(small, load, moments):
         load(moments(small), "test_resnet")
 
 
+@pytest.mark.parametrize("key", ["model_optim", "gradients", "optimizer_net"])
+def test_weights_under_a_key_of_an_optimiser_are_used_if_they_fit_completely(small, load, key):
+    """Such a key only breaks ties, and excludes what does not fit."""
+    model = load({key: small}, "test_resnet")
+    assert torch.equal(model.module.conv1[0].weight, small["conv1.0.weight"])
+    assert model.source.notes == (f"77 tensors under `{key}`",)
+    assert load({key: zeros(small), "net": small}, "test_resnet").source.notes == ("77 tensors under `net`",)
+    gradients = {name: value for name, value in small.items() if "running" not in name}
+    with pytest.raises(BadWeightsError, match="holds no weights, but the state of an optimiser"):
+        load({key: gradients}, "test_resnet")
+
+
+@pytest.mark.parametrize("key", ["avg_model", "modelEMA", "EMAModel", "net-swa"])
+def test_words_in_keys_name_averaged_weights(small, load, key):
+    """Words are separated by signs and by capitals."""
+    model = load({"model": zeros(small), key: small}, "test_resnet")
+    assert torch.equal(model.module.conv1[0].weight, small["conv1.0.weight"])
+    assert "averaged weights come first" in model.source.notes[1]
+
+
+def test_averaged_weights_without_names_are_stated(small, load):
+    """A list of averaged parameters cannot be used, and is not passed over in silence."""
+    content = {"model": small, "ema": {"decay": 0.9, "shadow_params": [torch.ones(2)] * 60}}
+    notes = load(content, "test_resnet").source.notes
+    assert notes[1] == "the averaged weights under `ema.shadow_params` have no names, and are not used"
+
+
+def test_pairs_of_names_and_tensors_are_a_mapping(small, load):
+    """A list of the items of a state dict has their names."""
+    for content in (list(small.items()), {"net": list(small.items())}):
+        model = load(content, "test_resnet")
+        assert torch.equal(model.module.conv1[0].weight, small["conv1.0.weight"])
+
+
+def test_layers_named_by_numbers_are_called_so(load):
+    """An nn.Sequential of the parts of a network is not compared with one of its blocks."""
+    parts = ["conv1", "bn1", "", "", "layer1", "layer2", "layer3", "layer4"]
+    state = timm.create_model("resnet18", num_classes=0).state_dict()
+    numbered = {
+        ".".join([str(parts.index(name.partition(".")[0])), name.partition(".")[2]]): value
+        for name, value in state.items()
+    }
+    with pytest.raises(BadWeightsError, match="names its layers by numbers") as caught:
+        load(numbered, "resnet18")
+    assert "0.weight" in caught.value.what
+    assert "conv1.weight" in caught.value.hint
+
+
+def test_tensors_that_are_there_twice_are_a_choice(small, load):
+    """With and without ``module.``, both can be chosen; the message states how."""
+    both = {**small, **named(zeros(small), "module.")}
+    with pytest.raises(BadWeightsError, match="twice, with and without a prefix") as caught:
+        load(both, "test_resnet")
+    assert caught.value.hint == "`--weights-key ''` or `--weights-key module` chooses."
+    plain, wrapped = (load(both, "test_resnet", weights_key=key) for key in ("", "module"))
+    assert torch.equal(plain.module.conv1[0].weight, small["conv1.0.weight"])
+    assert not wrapped.module.conv1[0].weight.any()
+
+
 def test_tensors_without_names_are_named(small, load):
     """A list of parameters is no network of another architecture."""
     with pytest.raises(BadWeightsError, match="holds tensors without names"):
@@ -306,6 +365,30 @@ def test_a_head_of_another_name_is_offered_as_partial(sd, load):
     )
     assert load(body).source.notes == ("70 tensors at the top level; built without what the file lacks: fc",)
     assert load(body).source.label == "resnet10t, weights of x.pt (without fc)"
+
+
+@pytest.mark.parametrize(
+    ("other", "name"),
+    [
+        ("resnet10t", "resnet18"), ("resnet18d", "resnet18"), ("resnet18", "resnet18d"), ("resnext26ts", "resnet26t"),
+        ("resnet26t", "resnet14t"), ("seresnet18", "resnet18"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("partial", [False, True])
+def test_another_architecture_is_no_replaced_head(load, other, name, partial):
+    """Left-over weights of the network's modules before the end, or most that does not fit, are another architecture."""
+    with pytest.raises(BadWeightsError, match="tensors match") as caught:
+        load(timm.create_model(other).state_dict(), name, partial=partial)
+    assert "--partial" not in caught.value.hint
+    assert "Name the architecture" in caught.value.hint
+
+
+def test_only_most_layers_are_all_layers_but_some(small, load):
+    """If few layers fit, the offer names the number of tensors that fit."""
+    first = {name: value for name, value in small.items() if name.startswith(("conv1", "bn1", "layer1"))}
+    with pytest.raises(BadWeightsError) as caught:
+        load(first, "test_resnet")
+    assert caught.value.hint.startswith(f"{len([name for name in first if 'num_b' not in name])} of 75 tensors fit")
 
 
 def test_what_depends_on_missing_weights_is_refused_by_name(sd, load):
