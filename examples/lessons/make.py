@@ -31,7 +31,20 @@ QUESTION = {"en": "**Question.** ", "ja": "**問い** "}
 ANSWER = {"en": "Show the answer", "ja": "答えを見る"}
 NEXT = {"en": "Next lesson", "ja": "次のレッスン"}
 OTHER = {"en": ("ja", "日本語版"), "ja": ("en", "English")}
-MOST_PICTURE = 60_000  # bytes of a picture in a notebook
+MOST_PICTURE = 50_000  # bytes of a picture in a notebook
+REDUCTIONS = (
+    (860, 128),
+    (860, 64),
+    (760, 128),
+    (760, 64),
+    (680, 96),
+    (620, 96),
+    (620, 64),
+    (540, 64),
+    (540, 32),
+    (480, 32),
+)
+"""Widths and numbers of colours of a picture; the first that is small enough is taken."""
 
 _MARKS = re.compile(r"^(<!-- (?:en|ja|answer) -->|```python)$", re.MULTILINE)
 
@@ -136,19 +149,17 @@ def cleaned(output: dict[str, Any]) -> dict[str, Any]:
 
 
 def small_png(data: bytes) -> bytes:
-    """A PNG of few colours, at most 860 pixels wide and of at most 60 kB."""
+    """A PNG of few colours, at most 860 pixels wide and of at most 50 kB."""
     with Image.open(io.BytesIO(data)) as opened:
         picture = opened.convert("RGB")
-    for width in (860, 780, 700, 620, 540, 480):
+    for width, colours in REDUCTIONS:
         size = (width, round(picture.height * width / picture.width))
         scaled = picture.resize(size, Image.Resampling.LANCZOS) if width < picture.width else picture
-        for colours in (64, 48, 32):
-            buffer = io.BytesIO()
-            reduced = scaled.quantize(colours, kmeans=1, dither=Image.Dither.NONE)
-            reduced.save(buffer, "PNG", optimize=True)
-            if buffer.tell() <= MOST_PICTURE:
-                return buffer.getvalue()
-    raise ValueError("A picture is larger than 60 kB; show a part of it.")
+        buffer = io.BytesIO()
+        scaled.quantize(colours, kmeans=2, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+        if buffer.tell() <= MOST_PICTURE:
+            return buffer.getvalue()
+    raise ValueError("A picture is larger than 50 kB; show a part of it.")
 
 
 def _small_base64(match: re.Match[str]) -> str:
