@@ -68,7 +68,7 @@ def pixels(data):
 
 @pytest.mark.parametrize(("path", "language"), PAIRS)
 def test_a_notebook_holds_exactly_its_source(path, language):
-    """Texts and code are those of the source, both languages have the same outputs, and nothing else is stored."""
+    """Texts and code are those of the source, and both languages have the same outputs."""
     lesson = make.read_lesson(path)
     committed = make.notebook_path(path.stem, language).read_text(encoding="utf-8")
     assert make.build(lesson, language, outputs_of(path, "en")) == committed
@@ -76,7 +76,7 @@ def test_a_notebook_holds_exactly_its_source(path, language):
 
 @pytest.mark.parametrize(("path", "language"), PAIRS)
 def test_there_is_a_question_before_each_answer(path, language):
-    """Each code cell but the first follows a question; a summary of three lines, an exercise and its answer end the lesson."""
+    """Each code cell but the first follows a question; a summary in three lines and an exercise end the lesson."""
     lesson = make.read_lesson(path)
     cells = list(make.texts(lesson, language))
     code = [number for number, (kind, _) in enumerate(cells) if kind == "code"]
@@ -142,7 +142,7 @@ def test_the_readme_leads_through_the_lessons():
         assert links == [path.stem for path in make.SOURCES]
 
 
-SAMPLE = "02-window-and-sum"
+SAMPLE = "06-relu-and-pooling"
 
 
 @pytest.mark.parametrize(
