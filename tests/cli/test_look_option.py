@@ -65,7 +65,9 @@ def test_another_look_is_another_picture(run):
 
 def test_an_animation_of_slides(run):
     """All frames have the size of a slide."""
-    result = run("explain", "conv", "--input", "3", "--kernel", "2", "--animate", "--look", "slide", "-o", "kernelviz-out")
+    result = run(
+        "explain", "conv", "--input", "3", "--kernel", "2", "--animate", "--look", "slide", "-o", "kernelviz-out"
+    )
     with Image.open(result.paths[0]) as picture:
         assert picture.size == (1280, 720)
         assert picture.n_frames == 4
