@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from kernelviz.drawing.page import Panel, Raster, Rule, Shape, Strokes, Text, text_width
+from kernelviz.drawing.page import Panel, Raster, Rule, Shape, Strokes, Text, paragraphs, text_width
 from kernelviz.notebook import LONGEST_TEXT
 
 if TYPE_CHECKING:
@@ -152,6 +152,11 @@ class Animation:
         view = str(self.recipe.get("view", ""))[:LONGEST_TEXT]
         return f"Animation({view!r}, {len(self.pages)} frames of {page.width:g} × {page.height:g}, {seconds:.1f} s)"
 
+    @property
+    def alternative(self) -> tuple[str, ...]:
+        """The text alternative: the title, and the paragraphs of the caption of the first frame."""
+        return paragraphs(self.pages[0]) if self.pages else ()
+
     def _repr_html_(self) -> str:
         """The animation as an image that plays; if it is too large for a notebook, how to save it."""
         data = animation_bytes(self, "gif", b"kernelviz")
@@ -159,14 +164,14 @@ class Animation:
             size = f"{len(data) / 1e6:.1f} MB"
             return f"{escape(repr(self))}: {size}, too large for a cell. <code>save_picture(animation, 'it.gif')</code>"
         page = self.pages[0]
-        width, text = round(page.width * _scale(page)), escape(repr(self), quote=True)
+        width, text = round(page.width * _scale(page)), escape(". ".join((*self.alternative, repr(self))), quote=True)
         return f'<img src="data:image/gif;base64,{base64.b64encode(data).decode()}" width="{width}" alt="{text}">'
 
 
 def animation_bytes(animation: Animation, file_format: str, text: bytes, progress: Progress | None = None) -> bytes:
     """Encode an animation as a GIF or a WebP file that repeats forever; ``progress`` is called for every frame.
 
-    ``text`` is stored as the comment of a GIF, the XMP of a WebP.
+    ``text`` is stored as the comment of a GIF, the XMP of a WebP; the text alternative as a second comment of a GIF.
     """
     return (_webp if file_format == "webp" else _gif)(Film(animation, progress), text)
 
@@ -247,7 +252,13 @@ def _gif(film: Film, comment: bytes) -> bytes:
         buffer, "GIF", save_all=True, append_images=rest, duration=list(animation.durations), loop=0,
         optimize=False, disposal=1, comment=comment,
     )  # fmt: skip
-    return buffer.getvalue()
+    return buffer.getvalue()[:-1] + _gif_comment("\n".join(animation.alternative).encode()) + b";"
+
+
+def _gif_comment(text: bytes) -> bytes:
+    """A comment extension: blocks of at most 255 bytes, each after its length, up to an empty one."""
+    blocks = [text[at : at + 255] for at in range(0, len(text), 255)]
+    return b"".join([b"\x21\xfe", *(bytes([len(block)]) + block for block in blocks), b"\x00"])
 
 
 def _webp(film: Film, xmp: bytes) -> bytes:

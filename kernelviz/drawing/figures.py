@@ -7,18 +7,20 @@ the first time too, so that the pixels of a page do not depend on what was drawn
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
 import threading
 from contextlib import contextmanager
 from functools import lru_cache
+from html import escape
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.artist import Artist, allow_rasterization
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
-from matplotlib.colors import to_rgb, to_rgba
+from matplotlib.colors import to_hex, to_rgb, to_rgba
 from matplotlib.figure import Figure as Figure  # noqa: PLC0414  (re-exported for the packages that save figures)
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
@@ -27,7 +29,20 @@ from matplotlib.path import Path
 from matplotlib.text import Text as MatplotlibText
 from matplotlib.transforms import Affine2D, Bbox, IdentityTransform
 
-from kernelviz.drawing.page import Item, Panel, Raster, Rule, Shape, Strokes, Text, badged, font_file
+from kernelviz.drawing.page import (
+    FAMILY,
+    Item,
+    Panel,
+    Raster,
+    Rule,
+    Shape,
+    Strokes,
+    Text,
+    badged,
+    font_file,
+    paragraphs,
+    set_width,
+)
 from kernelviz.errors import UsageError
 from kernelviz.records import is_untrained
 
@@ -76,7 +91,10 @@ class LineArtist(MatplotlibText):
 
     @allow_rasterization  # type: ignore[untyped-decorator]
     def draw(self, renderer: RendererBase) -> None:
-        """Draw the cached pixels on a raster; any other renderer draws text."""
+        """Draw the cached pixels on a raster, and an element in an SVG with real text; else as any text."""
+        if self._is_plain() and hasattr(renderer, "writer") and mpl.rcParams["svg.fonttype"] == "none":
+            self._write(renderer)
+            return
         if not isinstance(renderer, RendererAgg) or not self._is_plain():
             super().draw(renderer)
             return
@@ -91,6 +109,32 @@ class LineArtist(MatplotlibText):
             renderer.draw_image(context, column + mask.left, row + mask.bottom, _coloured(mask.cover, self.get_color()))
             context.restore()
         self.stale = False
+
+    def _write(self, renderer: Any) -> None:
+        """Write an SVG element; ``textLength`` keeps the width if another font is used instead of DejaVu Sans."""
+        text, font = self.get_text(), self.get_fontproperties()
+        box, size = self.get_window_extent(renderer), font.get_size_in_points()
+        if not (self.get_visible() and text.strip() and all(map(math.isfinite, box.extents))):
+            return
+        below = max(renderer.get_text_width_height_descent(each, font, ismath=False)[2] for each in (text, "lp"))
+        upright, bold = bool(self.get_rotation()), font.get_weight() == "bold"
+        x, y = (box.x1 - below, box.y0) if upright else (box.x0, box.y0 + below)
+        y = renderer.height - y
+        attributes = {
+            "x": f"{x:.3f}",
+            "y": f"{y:.3f}",
+            "fill": to_hex(self.get_color()),
+            "font-family": f"{FAMILY}, sans-serif",
+            "font-size": f"{size:.6g}",
+            "textLength": f"{set_width(text, size, bold=bold):.3f}",
+            "lengthAdjust": "spacingAndGlyphs",
+            "xml:space": "preserve",  # parts of a line are separated by several spaces
+        }
+        if bold:
+            attributes["font-weight"] = "bold"
+        if upright:
+            attributes["transform"] = f"rotate(-90 {x:.3f} {y:.3f})"
+        renderer.writer.element("text", text, attributes)
 
     def _is_plain(self) -> bool:
         return (
@@ -279,7 +323,8 @@ def _vertical(item: Text) -> Literal["center", "center_baseline", "baseline"]:
 
 @lru_cache(maxsize=256)
 def _font(size: float, *, bold: bool) -> FontProperties:
-    return FontProperties(fname=str(font_file(bold=bold)), size=size)
+    weight = "bold" if bold else "normal"
+    return FontProperties(family=FAMILY, weight=weight, fname=str(font_file(bold=bold)), size=size)
 
 
 def _text(item: Text, points: float) -> LineArtist:
@@ -306,9 +351,13 @@ DPI = 100  # one page pixel is one pixel of the file
 
 
 class PageFigure(Figure):
-    """A figure that displays itself as the last line of a notebook cell, is never cropped, and has a recipe."""
+    """A figure that displays itself as the last line of a notebook cell, is never cropped, and has a recipe.
+
+    ``alternative`` is its text alternative: the title, and the paragraphs of the caption.
+    """
 
     recipe: Recipe | None = None
+    alternative: tuple[str, ...] = ()
 
     def get_tightbbox(self, renderer: RendererBase | None = None, bbox_extra_artists: Any = None) -> Bbox:
         """The whole page, in inches: ``bbox_inches="tight"`` must not cut a page whose margins were laid out."""
@@ -343,6 +392,7 @@ def draw_page(page: Panel, recipe: Recipe | None = None) -> PageFigure:
     axes.set_axis_off()
     add_items(axes, page.items, 72 / DPI)
     figure.recipe = recipe
+    figure.alternative = paragraphs(page)
     return figure
 
 
@@ -366,7 +416,6 @@ _OUTPUT_RC: dict[str, Any] = {
     "savefig.edgecolor": "auto",
     "savefig.facecolor": "auto",
     "savefig.transparent": False,
-    "svg.fonttype": "path",
     "svg.hashsalt": "kernelviz",
     "svg.id": None,
     "svg.image_inline": True,
@@ -384,6 +433,12 @@ def figure_recipe(figure: Figure) -> Recipe | None:
     return recipe
 
 
+def alternative_of(figure: Figure) -> tuple[str, ...]:
+    """The text alternative of a figure, if it has one: a title, and the paragraphs of a description."""
+    alternative: tuple[str, ...] = getattr(figure, "alternative", ())
+    return alternative
+
+
 @contextmanager
 def _output_settings(figure: Figure) -> Iterator[None]:
     """Set the rcParams that affect output, for one figure at a time, and restore the caller's afterwards."""
@@ -392,7 +447,7 @@ def _output_settings(figure: Figure) -> Iterator[None]:
         if figure_recipe(figure) is not None:
             defaults = {key: mpl.rcParamsDefault[key] for key in mpl.rcParamsDefault if key not in _SESSION_RC}
             settings = {key: value for key, value in defaults.items() if mpl.rcParams[key] != value}
-        with mpl.rc_context(settings | _OUTPUT_RC):
+        with mpl.rc_context(settings | _OUTPUT_RC | {"svg.fonttype": "none" if alternative_of(figure) else "path"}):
             yield
 
 
@@ -410,11 +465,29 @@ def figure_pixels(figure: Figure) -> Array:
 
 
 def figure_vector(figure: Figure, file_format: str, metadata: dict[str, Any]) -> bytes:
-    """A figure as SVG or PDF with this metadata."""
+    """A figure as SVG or PDF with this metadata and its text alternative."""
     buffer = io.BytesIO()
+    title, *caption = alternative_of(figure) or ("",)
+    if title and file_format == "pdf":
+        metadata = metadata | {"Title": title, "Subject": "\n".join(caption)}
     with _output_settings(figure):
         figure.savefig(buffer, format=file_format, metadata=metadata)
-    return buffer.getvalue()
+    data = buffer.getvalue()
+    return _described(data, title, caption) if title and file_format == "svg" else data
+
+
+def _described(svg: bytes, title: str, caption: Sequence[str]) -> bytes:
+    """The SVG with the elements ``title`` and ``desc``, which name and describe it as an image.
+
+    Their ids differ from those of other pictures, with which it may be in one HTML page.
+    """
+    mark = hashlib.sha256("\n".join((title, *caption)).encode()).hexdigest()[:8]
+    before, root, rest = svg.partition(b"<svg ")
+    head, end, body = rest.partition(b">\n")
+    role = f'role="img" aria-labelledby="title-{mark}" aria-describedby="desc-{mark}" '
+    texts = f'<title id="title-{mark}">{escape(title)}</title>\n'
+    texts += f'<desc id="desc-{mark}">{escape(chr(10).join(caption))}</desc>\n'
+    return b"".join([before, root, role.encode(), head, end, texts.encode(), body])
 
 
 def checked_figure(picture: object) -> Figure:

@@ -95,9 +95,11 @@ def growth_page(trace: Trace) -> Panel:
         items += _bars(layers, chart, top) if number == len(charts) - 1 else _steps(trace, chart, top)
         top += chart.height + 60
     items += _legend(layers, foot + 10)
-    lines = [line for part in _caption(trace, layers) for line in wrap(part, TYPE, PAGE_WIDTH - 2 * MARGIN)]
-    caption, below = text_block(lines, MARGIN, foot + 60, TYPE)
-    return Panel((*items, *caption), PAGE_WIDTH, round(below + MARGIN / 2))
+    below = foot + 60
+    for part in _caption(trace, layers):
+        lines, below = text_block(wrap(part, TYPE, PAGE_WIDTH - 2 * MARGIN), MARGIN, below, TYPE, paragraph=part)
+        items += lines
+    return Panel(tuple(items), PAGE_WIDTH, round(below + MARGIN / 2))
 
 
 def _heading(trace: Trace, count: int) -> tuple[list[Item], float]:
@@ -105,8 +107,8 @@ def _heading(trace: Trace, count: int) -> tuple[list[Item], float]:
     name = drawable(trace.source.model if trace.source else "a network")
     words = f"{name} at {height} × {width}, {count} convolutions in the order in which they run"
     lines = wrap(words, TYPE, PAGE_WIDTH - 2 * MARGIN)
-    items, below = text_block(lines, MARGIN, MARGIN + TITLE * 1.3, TYPE)
-    return [Text(MARGIN, MARGIN + TITLE * 0.8, title, TITLE, INK, bold=True), *items], below + 90
+    items, below = text_block(lines, MARGIN, MARGIN + TITLE * 1.3, TYPE, paragraph=words)
+    return [Text(MARGIN, MARGIN + TITLE * 0.8, title, TITLE, INK, bold=True, paragraph=title), *items], below + 90
 
 
 def _charts(trace: Trace, layers: Sequence[TracedLayer]) -> list[Chart]:

@@ -13,6 +13,7 @@ from kernelviz.errors import UsageError
 from kernelviz.notebook import record_repr
 from kernelviz.records import as_maps, check_positive
 from kernelviz.views.map_views import map_tiles
+from kernelviz.wording import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,11 +31,13 @@ class Mosaic:
     """A sheet as pixels.
 
     ``pixels`` is uint8: (H, W) indices into ``palette`` (n, 3), or (H, W, 3) RGB, then ``palette`` is None.
+    ``alternative`` is the text alternative: a title, and the paragraphs of a description.
     """
 
     pixels: Array
     palette: Array | None
     recipe: Recipe | None = None
+    alternative: tuple[str, ...] = ()
 
     __repr__ = record_repr
 
@@ -61,7 +64,8 @@ def make_mosaic(sheet: Sheet) -> Mosaic:
         chequer(pixels, where, colours, max(1, min(4, grid.zoom[1] // 4)))
     _blank_empty(pixels, grid, colours[colour.PAPER])
     _mark(pixels, sheet, table, colours)
-    return Mosaic(pixels, None if in_colour else table, sheet.recipe)
+    alternative = tuple(map(visible, (sheet.title, sheet.identity, *sheet.caption)))
+    return Mosaic(pixels, None if in_colour else table, sheet.recipe, alternative)
 
 
 def _compose(drawn: Array, grid: Grid, paper: Array, outline: Array) -> Array:

@@ -33,7 +33,10 @@ Align: TypeAlias = Literal["left", "center", "right"]
 
 @dataclass(frozen=True)
 class Text:
-    """One line of text; ``x`` is its left, centre or right, as ``align`` states, ``y`` its baseline, or its middle."""
+    """One line of text; ``x`` is its left, centre or right, as ``align`` states, ``y`` its baseline, or its middle.
+
+    ``paragraph`` is the whole paragraph of title or caption that begins with this line, for the text alternative.
+    """
 
     x: float
     y: float
@@ -44,6 +47,7 @@ class Text:
     align: Align = "left"
     middle: bool = False
     upright: bool = False
+    paragraph: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,9 @@ def moved(panel: Panel, x: float, y: float) -> tuple[Item, ...]:
     return tuple(result)
 
 
+FAMILY = "DejaVu Sans"
+
+
 @lru_cache(maxsize=2)
 def font_file(*, bold: bool) -> Path:
     """The file of DejaVu Sans in matplotlib."""
@@ -155,6 +162,15 @@ def drawable(text: str, *, bold: bool = False) -> str:
 def text_width(text: str, size: float, *, bold: bool = False) -> float:
     """The width of a text at a size in pixels, from the advances of the font."""
     return size * sum(map(partial(_advance, _font(bold=bold)), text))
+
+
+def set_width(text: str, size: float, *, bold: bool = False) -> float:
+    """The width of a text as it is set in a vector file, with kerning."""
+    from matplotlib.ft2font import LoadFlags
+
+    font = _font(bold=bold)
+    font.set_text(text, 0.0, flags=LoadFlags.NO_HINTING)
+    return float(font.get_width_height()[0]) / 64 / 100 * size
 
 
 @lru_cache(maxsize=8)
@@ -206,12 +222,27 @@ def _pieces(text: str, size: float, width: float, *, bold: bool) -> Iterator[str
 
 
 def text_block(
-    lines: list[str], x: float, y: float, size: float, *, colour: str = GREY, bold: bool = False
+    lines: list[str],
+    x: float,
+    y: float,
+    size: float,
+    *,
+    colour: str = GREY,
+    bold: bool = False,
+    paragraph: str = "",
 ) -> tuple[list[Item], float]:
-    """Lines below each other from the top ``y``, and the y below the last one."""
+    """Lines below each other from the top ``y``, and the y below the last one; ``paragraph`` is as in ``Text``."""
     step = size * LINE_HEIGHT
-    items: list[Item] = [Text(x, y + size + step * i, line, size, colour, bold) for i, line in enumerate(lines)]
+    items: list[Item] = [
+        Text(x, y + size + step * i, line, size, colour, bold, paragraph="" if i else visible(paragraph))
+        for i, line in enumerate(lines)
+    ]
     return items, y + step * len(lines)
+
+
+def paragraphs(page: Panel) -> tuple[str, ...]:
+    """The title of a page and the paragraphs of its caption: its text alternative."""
+    return tuple(item.paragraph for item in page.items if isinstance(item, Text) and item.paragraph)
 
 
 PAGE_WIDTH = 1600.0  # of a page that is not as wide as its tiles
@@ -226,11 +257,12 @@ SEPARATOR = "#d9dce0"  # the line between parts of a page
 def heading(title: str, identity: str, at: tuple[float, float], width: float, unit: float) -> tuple[list[Item], float]:
     """The bold title and the grey line under it from (x, y) on, and the y below them."""
     x, y = at
-    title = drawable(title, bold=True)
-    size = TITLE * unit * max(0.7, min(1.0, width / max(1.0, text_width(title, TITLE * unit, bold=True))))
-    first, y = text_block(wrap(title, size, width, bold=True), x, y, size, colour=INK, bold=True)
+    text = drawable(title, bold=True)
+    size = TITLE * unit * max(0.7, min(1.0, width / max(1.0, text_width(text, TITLE * unit, bold=True))))
+    lines = wrap(text, size, width, bold=True)
+    first, y = text_block(lines, x, y, size, colour=INK, bold=True, paragraph=title)
     lines = fitted(drawable(identity), IDENTITY * unit, width)
-    second, y = text_block(lines, x, y + 4 * unit, IDENTITY * unit)
+    second, y = text_block(lines, x, y + 4 * unit, IDENTITY * unit, paragraph=identity)
     return first + second, y
 
 
@@ -246,7 +278,9 @@ def badge(size: float) -> Panel:
     turns = [math.pi * (0.5 + step / 12) for step in range(13)]
     left = [(radius + radius * math.cos(turn), radius - radius * math.sin(turn)) for turn in turns]
     outline = (*left, *((wide - x, tall - y) for x, y in left))
-    word = Text(wide / 2, tall / 2, UNTRAINED, size, BADGE_INK, bold=True, align="center", middle=True)
+    word = Text(
+        wide / 2, tall / 2, UNTRAINED, size, BADGE_INK, bold=True, align="center", middle=True, paragraph=UNTRAINED
+    )
     return Panel((Shape(outline, BADGE), word), wide, tall)
 
 
@@ -275,11 +309,12 @@ def caption_block(
     caption: Sequence[str], at: tuple[float, float], width: float, unit: float
 ) -> tuple[list[Item], float]:
     """The lines of a caption from (x, y) on, and the y below them."""
-    size = CAPTION * unit
-    lines: list[str] = []
+    size, (x, y) = CAPTION * unit, at
+    items: list[Item] = []
     for part in caption:
-        lines += _balanced(drawable(part), size, width)
-    return text_block(lines, *at, size)
+        more, y = text_block(_balanced(drawable(part), size, width), x, y, size, paragraph=part)
+        items += more
+    return items, y
 
 
 def _balanced(text: str, size: float, width: float) -> list[str]:

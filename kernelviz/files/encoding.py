@@ -20,7 +20,7 @@ from kernelviz.files.names import file_stems, safe_part
 from kernelviz.files.recipes import PNG_KEY, recipe_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -234,17 +234,20 @@ def _array_keys(names: list[str]) -> list[str]:
 
 
 def _mosaic_png(picture: Pixels) -> bytes:
-    return png_bytes(picture.pixels, picture.palette, _png_texts(picture.recipe))
+    return png_bytes(picture.pixels, picture.palette, _png_texts(picture.recipe, getattr(picture, "alternative", ())))
 
 
-def _png_texts(recipe: Recipe | None) -> dict[str, str]:
-    return {} if recipe is None else {PNG_KEY: recipe_text(recipe)}
+def _png_texts(recipe: Recipe | None, alternative: Sequence[str]) -> dict[str, str]:
+    """The recipe, and the text alternative under the keywords that the PNG specification registers for it."""
+    texts = {} if recipe is None else {PNG_KEY: recipe_text(recipe)}
+    return texts | ({"Title": alternative[0], "Description": "\n".join(alternative[1:])} if alternative else {})
 
 
 def _figure_png(figure: Figure) -> bytes:
-    from kernelviz.drawing.figures import figure_pixels, figure_recipe
+    from kernelviz.drawing.figures import alternative_of, figure_pixels, figure_recipe
 
-    return png_bytes(figure_pixels(figure), None, _png_texts(figure_recipe(figure)), dpi=figure.dpi)
+    texts = _png_texts(figure_recipe(figure), alternative_of(figure))
+    return png_bytes(figure_pixels(figure), None, texts, dpi=figure.dpi)
 
 
 def _figure_vector(figure: Figure, file_format: str) -> bytes:

@@ -104,7 +104,8 @@ def plot_filters(size: int = 3) -> PageFigure:
 def bank_page(size: int) -> Panel:
     """The page: kinds as headings, one row per stem, and below them the colours."""
     filters = [one for one in classical_filters(size) if "@" not in one.name]
-    items, y = text_block([f"Classical filters of {size} × {size}"], MARGIN, 0.7 * MARGIN, TITLE, colour=INK, bold=True)
+    title = f"Classical filters of {size} × {size}"
+    items, y = text_block([title], MARGIN, 0.7 * MARGIN, TITLE, colour=INK, bold=True, paragraph=title)
     kind = previous = ""
     shown = 0
     for stem in dict.fromkeys(one.stem for one in filters):
@@ -133,9 +134,8 @@ def bank_page(size: int) -> Panel:
         *(["and those of smaller odd sizes in the middle, named like sobel-x@3"] if smaller else []),
     ]
     for line in lines:
-        more, y = text_block(
-            wrap(line, TYPE, PAGE_WIDTH - 2 * MARGIN - 14 * TYPE), MARGIN, y + (18 if line == lines[0] else 0), TYPE
-        )
+        broken = wrap(line, TYPE, PAGE_WIDTH - 2 * MARGIN - 14 * TYPE)
+        more, y = text_block(broken, MARGIN, y + (18 if line == lines[0] else 0), TYPE, paragraph=line)
         items += more
     return Panel(tuple(items), PAGE_WIDTH, float(round(y + 0.6 * MARGIN)))
 
@@ -306,9 +306,11 @@ def _page(responses: Sequence[Response], part: tuple[slice, slice], title: str) 
     heading = ", ".join([f"{whole[1]:,} × {whole[0]:,} pixels", *(one.label for one in _sources(responses))])
     name = drawable(title or "Filters", bold=True)
     items, y = text_block(
-        wrap(name, TITLE * unit, inner, bold=True), margin, 0.7 * margin, TITLE * unit, colour=INK, bold=True
-    )
-    more, y = text_block(wrap(drawable(heading), TYPE * unit, inner), margin, y + 2 * unit, TYPE * unit)
+        wrap(name, TITLE * unit, inner, bold=True), margin, 0.7 * margin, TITLE * unit, colour=INK, bold=True,
+        paragraph=title or "Filters",
+    )  # fmt: skip
+    lines = wrap(drawable(heading), TYPE * unit, inner)
+    more, y = text_block(lines, margin, y + 2 * unit, TYPE * unit, paragraph=heading)
     items += more
     y = float(round(y + 24 * unit))
     for start in range(1, len(panels), across - 1):  # the column below the image stays empty
@@ -320,9 +322,10 @@ def _page(responses: Sequence[Response], part: tuple[slice, slice], title: str) 
             items += moved(head, x, y)
             items += moved(body, x, float(round(y + heads)))
         y = float(round(y + heads + max(body.height for _, (_, body) in shelf) + 24 * unit))
-    lines = [line for text in _caption(responses, part, zoom) for line in _prose(text, TYPE * unit, inner)]
-    more, y = text_block(lines, margin, y, TYPE * unit)
-    return Panel((*items, *more), float(round(inner + 2 * margin)), float(round(y + 0.6 * margin)))
+    for text in _caption(responses, part, zoom):
+        more, y = text_block(_prose(text, TYPE * unit, inner), margin, y, TYPE * unit, paragraph=text)
+        items += more
+    return Panel(tuple(items), float(round(inner + 2 * margin)), float(round(y + 0.6 * margin)))
 
 
 def _image_panel(image: Array, part: tuple[slice, slice], zoom: int, unit: float, width: float) -> tuple[Panel, Panel]:
@@ -354,7 +357,7 @@ def _response_panel(
     if response.agreement is not None:
         about += f"; correlation of the two responses {number_text(response.agreement)}"
     words, y = text_block(wrap(drawable(response.name, bold=True), NAME * unit, room, bold=True), x, y, NAME * unit,
-                          colour=INK, bold=True)  # fmt: skip
+                          colour=INK, bold=True, paragraph=f"{response.name}: {about}")  # fmt: skip
     more, y = text_block(_prose(drawable(about), TYPE * unit, room), x, y + 4 * unit, TYPE * unit)
     head = Panel((*block, *words, *more), width, max(foot, y) + 24 * unit)
     values = response.values[part]
