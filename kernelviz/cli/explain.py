@@ -176,6 +176,14 @@ Steps = Annotated[bool, typer.Option("--steps", help="Draw all steps on one page
 Animate = Annotated[
     bool, typer.Option("--animate", help="Draw an animation of the sliding window.", rich_help_panel=PICTURES)
 ]
+Frames = Annotated[
+    bool,
+    typer.Option(
+        "--frames",
+        help="Write the frames of the animation as numbered PNGs, …-frame-000.png; with --animate the animation too.",
+        rich_help_panel=PICTURES,
+    ),
+]
 Fps = Annotated[
     float | None,
     typer.Option(
@@ -183,7 +191,7 @@ Fps = Annotated[
         min=0.1,
         max=50,
         metavar="N",
-        help="Steps per second. Default: 1.1 (0.9 s per step).",
+        help="Frames per second of --animate. Default: 1.1 (0.9 s per step).",
         show_default=False,
         rich_help_panel=PICTURES,
     ),
@@ -192,7 +200,7 @@ Format = Annotated[
     AnyFormat | None,
     typer.Option(
         "--format",
-        help="File format. Default: png, or gif with --animate.",
+        help="File format. Default: png, or gif with --animate, which also takes webp.",
         show_default=False,
         rich_help_panel=PICTURES,
     ),
@@ -268,19 +276,18 @@ def check(choices: StepChoices) -> None:
         UsageError: options that need a directory, or that exclude each other.
     """
     drawing = {
-        "--animate": choices.animate, "--steps": choices.steps, "--arrays": choices.arrays, "--force": choices.force,
+        "--animate": choices.animate, "--frames": choices.frames, "--steps": choices.steps, "--arrays": choices.arrays,
+        "--force": choices.force,
         "--format": choices.file_format is not None,
     }  # fmt: skip
     given = [name for name, value in drawing.items() if value]
     if choices.directory is None and given:
         raise UsageError(f"{given[0]} needs an output directory.", hint="Add -o kernelviz-out")
-    if choices.animate and choices.steps:
-        raise UsageError("--animate and --steps exclude each other.", hint="Omit one of them.")
-    if choices.at is not None and (choices.animate or choices.steps):
-        raise UsageError(
-            f"--at selects one step, but {'--animate' if choices.animate else '--steps'} draws all of them.",
-            hint="Omit one of them.",
-        )
+    every = [name for name in ("--animate", "--frames", "--steps") if drawing[name]]  # draw all steps
+    if choices.steps and len(every) > 1:
+        raise UsageError(f"{every[0]} and --steps exclude each other.", hint="Omit one of them.")
+    if choices.at is not None and every:
+        raise UsageError(f"--at selects one step, but {every[0]} draws all of them.", hint="Omit one of them.")
     if choices.fps is not None and not choices.animate:
         raise UsageError("--fps is for animations.", hint="Add --animate, or omit it.")
     _ = choices.cell, choices.suffix
@@ -312,8 +319,9 @@ def draw(command: str, worked: Walkthrough, choices: StepChoices, directory: Pat
         KernelvizError: a path is taken, too much was requested, or a file could not be written.
     """
     from kernelviz.explain.plots import explaining_recipe
+    from kernelviz.files.encoding import frame_recipe
     from kernelviz.files.names import file_stems
-    from kernelviz.files.writing import check_target, save_arrays, save_picture
+    from kernelviz.files.writing import check_target, save_arrays, save_frames, save_picture
 
     pictures = _pictures(worked, choices, report)
     stems = file_stems([_name(command, worked, choices, view) for view in pictures])
@@ -323,15 +331,23 @@ def draw(command: str, worked: Walkthrough, choices: StepChoices, directory: Pat
         explaining_recipe(worked, view=view, at=None if view in WHOLE else cell, channel=choices.channel)
         for view in pictures
     ]
-    for path, recipe in zip(paths, recipes, strict=True):
-        check_target(path, recipe, force=choices.force)
+    whole = choices.animate or not choices.frames
+    if whole:
+        for path, recipe in zip(paths, recipes, strict=True):
+            check_target(path, recipe, force=choices.force)
     arrays = directory / f"{file_stems([_name(command, worked, choices, 'numbers')])[0]}.npz"
     if choices.arrays:
         check_target(arrays, {**recipes[0], "view": "numbers"}, force=choices.force)
-    with terminal.progress(shown=choices.animate and not report.quiet) as progress:
+    with terminal.progress(shown=(choices.animate or choices.frames) and not report.quiet) as progress:
         for path, plot, recipe in zip(paths, pictures.values(), recipes, strict=True):
-            save_picture(plot(), path, force=choices.force, progress=progress)
-            report.add_output(_row(path, worked, recipe))
+            picture = plot()
+            if choices.frames:
+                written = save_frames(picture, path.with_suffix(".png"), force=choices.force, progress=progress)
+                for at, each in enumerate(written):
+                    report.add_output(_row(each, worked, frame_recipe(recipe, at)))
+            if whole:
+                save_picture(picture, path, force=choices.force, progress=progress)
+                report.add_output(_row(path, worked, recipe))
     if choices.arrays:
         named = {"input": worked.input, "kernel": worked.kernel, "bias": worked.bias, "output": worked.output}
         known = {name: values for name, values in named.items() if values is not None}
@@ -344,7 +360,7 @@ def _pictures(worked: Walkthrough, choices: StepChoices, report: Report) -> dict
     from kernelviz.arithmetic.operations import TransposedConvolution
     from kernelviz.explain.plots import WorkView, plot_convolution
 
-    if choices.animate:
+    if choices.animate or choices.frames:
         return _animations(worked, choices, report)
     views: list[WorkView] = ["steps"] if choices.steps else ["step"]
     if isinstance(worked.operation, TransposedConvolution) and not choices.steps:
@@ -403,6 +419,7 @@ def conv(
     channel: Channel = 0,
     steps: Steps = False,
     animate: Animate = False,
+    frames: Frames = False,
     fps: Fps = None,
     file_format: Format = None,
     output: Directory = None,
@@ -418,7 +435,7 @@ def conv(
     """
     from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices, named_padding, sides
 
-    choices = StepChoices(at, channel, steps, animate, fps, file_format, output, arrays, force)
+    choices = StepChoices(at, channel, steps, animate, frames, fps, file_format, output, arrays, force)
     inputs = ExplainInputs(input_, kernel, kernel_values, bias, seed, groups, in_channels, out_channels)
 
     def build() -> Operation:
@@ -452,6 +469,7 @@ def transpose(
     channel: Channel = 0,
     steps: Steps = False,
     animate: Animate = False,
+    frames: Frames = False,
     fps: Fps = None,
     file_format: Format = None,
     output: Directory = None,
@@ -467,7 +485,7 @@ def transpose(
     """
     from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices, sides, transposed_padding
 
-    choices = StepChoices(at, channel, steps, animate, fps, file_format, output, arrays, force)
+    choices = StepChoices(at, channel, steps, animate, frames, fps, file_format, output, arrays, force)
     inputs = ExplainInputs(input_, kernel, kernel_values, bias, seed, groups, in_channels, out_channels)
 
     def build() -> Operation:
@@ -500,6 +518,7 @@ def pool(
     channel: Channel = 0,
     steps: Steps = False,
     animate: Animate = False,
+    frames: Frames = False,
     fps: Fps = None,
     file_format: Format = None,
     output: Directory = None,
@@ -515,7 +534,7 @@ def pool(
     """
     from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices, pool_padding, sides
 
-    choices = StepChoices(at, channel, steps, animate, fps, file_format, output, arrays, force)
+    choices = StepChoices(at, channel, steps, animate, frames, fps, file_format, output, arrays, force)
     window = kernel if kernel or adaptive else "2"
     inputs = ExplainInputs(input_, window, None, None, seed, 1, in_channels, None)
 

@@ -136,7 +136,7 @@ MOST_SHOWN = 5_000_000  # bytes of an animation in a notebook
 class Animation:
     """Pages of one size, the duration of each (milliseconds, multiples of 10), and the recipe.
 
-    As the last line of a notebook cell it plays; ``save_picture`` writes it as GIF or WebP.
+    As the last line of a notebook cell it plays; ``save_picture`` writes it as GIF or WebP, ``save_frames`` as pictures.
     """
 
     pages: tuple[Panel, ...]
@@ -164,7 +164,7 @@ class Animation:
             size = f"{len(data) / 1e6:.1f} MB"
             return f"{escape(repr(self))}: {size}, too large for a cell. <code>save_picture(animation, 'it.gif')</code>"
         page = self.pages[0]
-        width, text = round(page.width * _scale(page)), escape(". ".join((*self.alternative, repr(self))), quote=True)
+        width, text = round(min(page.width, WIDTH)), escape(". ".join((*self.alternative, repr(self))), quote=True)
         return f'<img src="data:image/gif;base64,{base64.b64encode(data).decode()}" width="{width}" alt="{text}">'
 
 
@@ -177,11 +177,15 @@ def animation_bytes(animation: Animation, file_format: str, text: bytes, progres
 
 
 class Film:
-    """The frames of an animation as (H, W, 3) pixels, in any order; only what changes is drawn again."""
+    """The frames of an animation as (H, W, 3) pixels, in any order; only what changes is drawn again.
 
-    def __init__(self, animation: Animation, progress: Progress | None = None) -> None:
+    Frames are at most ``width`` pixels wide.
+    """
+
+    def __init__(self, animation: Animation, progress: Progress | None = None, *, width: float = WIDTH) -> None:
         self._animation = animation
         self._progress = progress
+        self._scale = min(1.0, width / animation.pages[0].width)
         self._drawn_frames = 0
         self._figure: PageFigure | None = None
         self._last: tuple[Panel, Array] | None = None
@@ -208,9 +212,9 @@ class Film:
             return self._drawn(page)
         region = np.zeros(shown.shape[:2], bool)
         for box in boxes:
-            region[pixels_of(box, _scale(page), region.shape)] = True
+            region[pixels_of(box, self._scale, region.shape)] = True
         result = shown.copy()
-        result[region] = self._drawn(touching(page, region, _scale(page)))[region]
+        result[region] = self._drawn(touching(page, region, self._scale))[region]
         return result
 
     def _drawn(self, page: Panel) -> Array:
@@ -219,15 +223,10 @@ class Film:
         if self._figure is None:
             self._figure = draw_page(page)
             self._figure.recipe = self._animation.recipe
-            self._figure.set_dpi(DPI * _scale(page))
+            self._figure.set_dpi(DPI * self._scale)
         else:
             draw_again(self._figure, page)
         return figure_pixels(self._figure)
-
-
-def _scale(page: Panel) -> float:
-    """Pixels of a frame per unit of the page."""
-    return min(1.0, WIDTH / page.width)
 
 
 def _gif(film: Film, comment: bytes) -> bytes:

@@ -314,7 +314,9 @@ MotionView = Literal["window", "stamps"]
 def animate_convolution(
     worked: Walkthrough, *, channel: int = 0, fps: float | None = None, view: MotionView = "window"
 ) -> Animation:
-    """Animate the window over the input, one frame per output cell; ``save_picture`` writes it as GIF or WebP.
+    """Animate the window over the input, one frame per output cell.
+
+    ``save_picture`` writes it as GIF or WebP, ``save_frames`` as numbered PNGs.
 
     Args:
         worked: The result of ``work_out``.

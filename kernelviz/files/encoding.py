@@ -8,6 +8,7 @@ specification, third edition.
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
@@ -196,6 +197,23 @@ def encode_picture(picture: Pixels | Figure | Animation, file_format: str, progr
 
     figure = checked_figure(picture)
     return _figure_png(figure) if file_format == "png" else _figure_vector(figure, file_format)
+
+
+def frame_recipe(recipe: Recipe, frame: int) -> dict[str, Any]:
+    """The recipe of one frame of an animation."""
+    return {**recipe, "view": f"{recipe.get('view')}, frame {frame}"}
+
+
+def frame_pngs(animation: Animation, progress: Progress | None = None) -> Iterator[bytes]:
+    """Encode each frame of an animation as PNG, in the size of its page."""
+    from kernelviz.drawing.animations import Film
+    from kernelviz.drawing.figures import DPI
+    from kernelviz.drawing.page import paragraphs
+
+    film = Film(animation, progress, width=math.inf)
+    for at, page in enumerate(animation.pages):
+        texts = _png_texts(frame_recipe(animation.recipe, at), paragraphs(page))
+        yield png_bytes(film.frame(at), None, texts, dpi=DPI)
 
 
 def npz_bytes(arrays: Mapping[str, Array], recipe: Recipe | None) -> bytes:

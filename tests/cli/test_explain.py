@@ -223,6 +223,17 @@ def test_an_animation_has_a_frame_for_each_cell(run):
             assert read_recipe(path)["view"] == "animation of channel 0"
 
 
+def test_frames_are_numbered_pictures(run):
+    """``--frames`` writes one PNG per frame, numbered from 000, and with ``--animate`` the animation too."""
+    asked = ("explain", "conv", "--input", "4", "--frames", "-o", "out", "-q")
+    frames = run(*asked).paths
+    assert [path.name[-14:] for path in frames] == [f"-frame-{number:03}.png" for number in range(4)]
+    assert [read_recipe(path)["view"] for path in frames] == [f"animation of channel 0, frame {at}" for at in range(4)]
+    both = run(*asked, "--animate", "--format", "webp").paths  # the frames of the first run are replaced
+    assert both[:4] == frames
+    assert both[4].name == frames[0].name.replace("-frame-000.png", ".webp")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -242,6 +253,12 @@ def test_an_animation_has_a_frame_for_each_cell(run):
         (["conv", "--animate"], "--animate needs an output directory"),
         (["conv", "--animate", "--steps", "-o", "out"], "--animate and --steps exclude each other"),
         (["conv", "--fps", "3", "-o", "out"], "--fps is for animations"),
+        (["conv", "--frames"], "--frames needs an output directory"),
+        (["conv", "--frames", "--steps", "-o", "out"], "--frames and --steps exclude each other"),
+        (["conv", "--frames", "--at", "0,0", "-o", "out"], "--at selects one step, but --frames"),
+        (["conv", "--frames", "--fps", "3", "-o", "out"], "--fps is for animations"),
+        (["conv", "--frames", "--format", "gif", "-o", "out"], "Frames are written as PNG"),
+        (["conv", "--frames", "--input", "30", "-o", "out"], "The animation would have 784 frames"),
         (["conv", "--animate", "--format", "png", "-o", "out"], "An animation must be gif or webp"),
         (["conv", "--format", "gif", "-o", "out"], "A picture must be png, svg or pdf"),
         (["conv", "--input", "30", "--animate", "-o", "out"], "The animation would have 784 frames"),
