@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+import re
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from html import escape
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -29,8 +31,8 @@ from matplotlib.path import Path
 from matplotlib.text import Text as MatplotlibText
 from matplotlib.transforms import Affine2D, Bbox, IdentityTransform
 
+from kernelviz.drawing.fonts import family_of, font_file, run_width, runs, set_width
 from kernelviz.drawing.page import (
-    FAMILY,
     Item,
     Panel,
     Raster,
@@ -39,9 +41,7 @@ from kernelviz.drawing.page import (
     Strokes,
     Text,
     badged,
-    font_file,
     paragraphs,
-    set_width,
 )
 from kernelviz.errors import UsageError
 from kernelviz.records import is_untrained
@@ -113,20 +113,19 @@ class LineArtist(MatplotlibText):
     def _write(self, renderer: Any) -> None:
         """Write an SVG element; ``textLength`` keeps the width if another font is used instead of DejaVu Sans."""
         text, font = self.get_text(), self.get_fontproperties()
-        box, size = self.get_window_extent(renderer), font.get_size_in_points()
-        if not (self.get_visible() and text.strip() and all(map(math.isfinite, box.extents))):
+        size, upright, bold = font.get_size_in_points(), bool(self.get_rotation()), font.get_weight() == "bold"
+        width = set_width(text, size, str(font.get_file()))
+        x, y = self._baseline(renderer, width, upright=upright)
+        if not (self.get_visible() and text.strip() and math.isfinite(x + y)):
             return
-        below = max(renderer.get_text_width_height_descent(each, font, ismath=False)[2] for each in (text, "lp"))
-        upright, bold = bool(self.get_rotation()), font.get_weight() == "bold"
-        x, y = (box.x1 - below, box.y0) if upright else (box.x0, box.y0 + below)
         y = renderer.height - y
         attributes = {
             "x": f"{x:.3f}",
             "y": f"{y:.3f}",
             "fill": to_hex(self.get_color()),
-            "font-family": f"{FAMILY}, sans-serif",
+            "font-family": f"{_quoted(font.get_name())}, sans-serif",
             "font-size": f"{size:.6g}",
-            "textLength": f"{set_width(text, size, bold=bold):.3f}",
+            "textLength": f"{width:.3f}",
             "lengthAdjust": "spacingAndGlyphs",
             "xml:space": "preserve",  # parts of a line are separated by several spaces
         }
@@ -135,6 +134,17 @@ class LineArtist(MatplotlibText):
         if upright:
             attributes["transform"] = f"rotate(-90 {x:.3f} {y:.3f})"
         renderer.writer.element("text", text, attributes)
+
+    def _baseline(self, renderer: Any, width: float, *, upright: bool) -> tuple[float, float]:
+        """Where the baseline of a line of this width starts."""
+        if self.get_verticalalignment() == "baseline":
+            x, y = self.get_transform().transform(self.get_unitless_position())
+            before = {"left": 0.0, "center": width / 2, "right": width}[self.get_horizontalalignment()]
+            return (x, y - before) if upright else (x - before, y)
+        box, font = self.get_window_extent(renderer), self.get_fontproperties()
+        texts = self.get_text(), "lp"  # matplotlib makes room below every line for a p
+        below = max(renderer.get_text_width_height_descent(each, font, ismath=False)[2] for each in texts)
+        return (box.x1 - below, box.y0) if upright else (box.x0, box.y0 + below)
 
     def _is_plain(self) -> bool:
         return (
@@ -158,6 +168,11 @@ class LineArtist(MatplotlibText):
             x=part_x,
             y=part_y,
         )
+
+
+def _quoted(family: str) -> str:
+    """The name of a font as CSS writes it."""
+    return family if re.fullmatch("[A-Za-z ]+", family) else "'" + re.sub(r"['\\\\]", "", family) + "'"
 
 
 def _coloured(cover: Array, colour: ColorType) -> Array:
@@ -275,7 +290,8 @@ def add_items(axes: Axes, items: Sequence[Item], points: float) -> None:
     for item in items:
         match item:
             case Text():
-                axes.add_artist(_text(item, points)).set_transform(axes.transData)
+                for run in _lines(item, points):
+                    axes.add_artist(run).set_transform(axes.transData)
             case Raster():
                 box = Bbox.from_bounds(item.left, item.top, item.width, item.height)
                 axes.add_artist(RasterArtist(item.pixels, box)).set_transform(axes.transData)
@@ -322,13 +338,32 @@ def _vertical(item: Text) -> Literal["center", "center_baseline", "baseline"]:
 
 
 @lru_cache(maxsize=256)
-def _font(size: float, *, bold: bool) -> FontProperties:
-    weight = "bold" if bold else "normal"
-    return FontProperties(family=FAMILY, weight=weight, fname=str(font_file(bold=bold)), size=size)
+def _font(size: float, file: str, *, bold: bool) -> FontProperties:
+    return FontProperties(family=family_of(file), weight="bold" if bold else "normal", fname=file, size=size)
 
 
-def _text(item: Text, points: float) -> LineArtist:
-    font = _font(item.size * points, bold=item.bold)
+_CAPITALS = 0.73  # height of capitals in DejaVu Sans, as a share of the size
+
+
+def _lines(item: Text, points: float) -> Iterator[LineArtist]:
+    """The artist of a text, or one for each of its runs, one behind the other on one baseline."""
+    parts = runs(item.text, bold=item.bold)
+    if len(parts) == 1 and parts[0].file == font_file(bold=item.bold):
+        yield _line(item, points, parts[0].file)
+        return
+    widths = [run_width(part, item.size) + 1 / _PARTS for part in parts]  # their boxes do not touch
+    before = {"left": 0.0, "center": sum(widths) / 2, "right": sum(widths)}[item.align]
+    x, y, down = item.x, item.y, _CAPITALS * item.size / 2 if item.middle else 0.0
+    x, y = (x + down, y + before) if item.upright else (x - before, y + down)
+    for part, width in zip(parts, widths, strict=True):
+        line = _line(replace(item, x=x, y=y, text=part.text, align="left", middle=False), points, part.file)
+        line.set_rotation_mode("anchor")
+        yield line
+        x, y = (x, y - width) if item.upright else (x + width, y)
+
+
+def _line(item: Text, points: float, file: str) -> LineArtist:
+    font = _font(item.size * points, file, bold=item.bold)
     return LineArtist(
         item.x,
         item.y,

@@ -8,17 +8,16 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
 from itertools import takewhile
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from kernelviz.drawing.fonts import drawable as drawable  # noqa: PLC0414  (re-exported for the builders of pages)
+from kernelviz.drawing.fonts import drawn_width as drawn_width  # noqa: PLC0414
+from kernelviz.drawing.fonts import text_width as text_width  # noqa: PLC0414
 from kernelviz.wording import PART, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from matplotlib.ft2font import FT2Font
 
     from kernelviz.records import Array
 
@@ -121,78 +120,6 @@ def moved(panel: Panel, x: float, y: float) -> tuple[Item, ...]:
             case Shape():
                 result.append(replace(item, points=tuple((px + x, py + y) for px, py in item.points)))
     return tuple(result)
-
-
-FAMILY = "DejaVu Sans"
-
-
-@lru_cache(maxsize=2)
-def font_file(*, bold: bool) -> Path:
-    """The file of DejaVu Sans in matplotlib."""
-    import matplotlib as mpl
-
-    return Path(mpl.get_data_path(), "fonts", "ttf", "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")
-
-
-@lru_cache(maxsize=2)
-def _font(*, bold: bool) -> FT2Font:
-    from matplotlib.ft2font import FT2Font
-
-    font = FT2Font(str(font_file(bold=bold)))
-    font.set_size(100, 72)
-    return font
-
-
-@lru_cache(maxsize=4096)
-def _advance(font: FT2Font, char: str) -> float:
-    return float(font.load_char(ord(char)).linearHoriAdvance) / 65536 / 100
-
-
-@lru_cache(maxsize=2)
-def _known(*, bold: bool) -> frozenset[int]:
-    return frozenset(_font(bold=bold).get_charmap())
-
-
-def drawable(text: str, *, bold: bool = False) -> str:
-    """Text that the font can draw in one line; other characters are written as escapes."""
-    known = _known(bold=bold)
-    return "".join(char if ord(char) in known else char.encode("unicode_escape").decode() for char in visible(text))
-
-
-def text_width(text: str, size: float, *, bold: bool = False) -> float:
-    """The width of a text at a size in pixels, from the advances of the font."""
-    return size * sum(map(partial(_advance, _font(bold=bold)), text))
-
-
-def set_width(text: str, size: float, *, bold: bool = False) -> float:
-    """The width of a text as it is set in a vector file, with kerning."""
-    from matplotlib.ft2font import LoadFlags
-
-    font = _font(bold=bold)
-    font.set_text(text, 0.0, flags=LoadFlags.NO_HINTING)
-    return float(font.get_width_height()[0]) / 64 / 100 * size
-
-
-@lru_cache(maxsize=8)
-def _sized_font(size: float, *, bold: bool) -> FT2Font:
-    from matplotlib.ft2font import FT2Font
-
-    font = FT2Font(str(font_file(bold=bold)))
-    font.set_size(size, 72)
-    return font
-
-
-def drawn_width(text: str, size: float, *, bold: bool = False) -> float:
-    """The width of a text as it is drawn on a raster, where hinting moves every letter to whole pixels.
-
-    Only what continues a line of text behind another one needs it; at most sizes it differs by some pixels in a line.
-    """
-    from matplotlib.ft2font import LoadFlags
-
-    font = _sized_font(size, bold=bold)
-    font.set_text(text, 0.0, flags=LoadFlags.DEFAULT)
-    advances = sum(font.load_char(ord(char), flags=LoadFlags.DEFAULT).horiAdvance for char in text)
-    return float(max(advances, font.get_width_height()[0])) / 64
 
 
 def wrap(text: str, size: float, width: float, *, bold: bool = False) -> list[str]:
