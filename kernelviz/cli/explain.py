@@ -258,10 +258,10 @@ def explain(
             if not as_json:
                 made_up = "" if worked is None else made_up_text(worked)
                 notes = [f"numbers     {made_up}"] if made_up else []
-                report.inform(*size_lines(operation), *notes, *report.warnings)
+                report.inform(*terminal.fold([*size_lines(operation), *notes, *report.warnings]))
         elif not as_json:
             numbers = [] if worked is None else number_lines(worked, steps, choices.channel)
-            terminal.print_text(*size_lines(operation), *numbers)
+            terminal.print_text(*terminal.fold([*size_lines(operation), *numbers]))
             report.inform(*report.warnings)
         if as_json:
             report.more |= explanation_entry(operation, worked, steps)

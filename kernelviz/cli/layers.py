@@ -34,7 +34,8 @@ def layout_legend() -> list[str]:
 def legend(layers: Iterable[TracedLayer]) -> list[str]:
     """The explanation of the columns and signs in these rows, and why receptive fields are unknown."""
     lines = ["macs: multiply-adds of convolutions and matrix products only, for one image"]
-    lines.append("field: receptive field, the input rows and columns that one unit reads if the image had no border")
+    lines.append("field: receptive field, the pixels that one unit reads, as if without a border")
+    lines.append("jump: how many pixels apart the receptive fields of neighbouring units are")
     layers = list(layers)
     if any(layer.field is not None and layer.field.mixes_image for layer in layers):
         lines.append("+: the whole image contributes too, through a mean, a gate, attention or a norm over space")
@@ -47,12 +48,12 @@ def legend(layers: Iterable[TracedLayer]) -> list[str]:
     return lines + ([f"runs 0: {never} layers did not run in this forward pass"] if never else [])
 
 
-def plain_table(trace: Trace, layers: Sequence[TracedLayer], *, layout: bool = False) -> str:
-    """Aligned text, one line per layer; empty columns are omitted."""
+def plain_table(trace: Trace, layers: Sequence[TracedLayer], *, layout: bool = False, width: int | None = None) -> str:
+    """Aligned text, one line per layer, or more to fit a width; empty columns are omitted."""
     from kernelviz.traces import HEADS, NUMBERS, layer_cells, total_cells
 
     rows = [layer_cells(layer, layout=layout) for layer in layers]
-    return aligned(HEADS, [*rows, total_cells(trace, layers)], NUMBERS)
+    return aligned(HEADS, [*rows, total_cells(trace, layers)], NUMBERS, width=width)
 
 
 def rich_table(trace: Trace, layers: Sequence[TracedLayer], *, layout: bool = False) -> Table:
@@ -151,7 +152,7 @@ def layers(
                 "totals": {key: sum(getattr(one, key) for one in listed) for key in ("params", "macs")},
             }
         else:
-            report.inform(*heading(network, found))
+            report.inform(*terminal.fold(heading(network, found)))
         if plot and not broken:
             draw(found, output, str(file_format), report, force=force)
         elif not as_json:
@@ -221,9 +222,11 @@ def published(network: Model) -> tuple[str | None, str | None]:
 
 def show(found: Trace, chosen: Sequence[TracedLayer], *, layout: bool, quiet: bool) -> None:
     """Print the table on stdout and its explanation on stderr."""
-    if (
-        (out := terminal.results()) is not None and out.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
-    ):  # rich cuts at 80 there
+    width, out = terminal.width(), terminal.results()
+    text = plain_table(found, chosen, layout=layout, width=width).split("\n")
+    one_line = len(text) == len(chosen) + 2
+    if one_line and out is not None and out.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):
+        # rich cuts at 80 on the latter two
         from rich.console import Console
         from rich.measure import Measurement
 
@@ -233,9 +236,9 @@ def show(found: Trace, chosen: Sequence[TracedLayer], *, layout: bool, quiet: bo
         console.width = max(console.width, Measurement.get(console, console.options.update(width=2**15), table).maximum)
         console.print(table)  # long lines wrap instead of losing parts of names
     else:
-        terminal.print_text(*plain_table(found, chosen, layout=layout).split("\n"))
+        terminal.print_text(*text)
     if not quiet:
-        terminal.print_message(*(layout_legend() if layout else []), *legend(chosen))
+        terminal.print_message(*terminal.fold([*(layout_legend() if layout else []), *legend(chosen)]))
 
 
 def draw(found: Trace, directory: Path, suffix: str, report: Report, *, force: bool) -> None:

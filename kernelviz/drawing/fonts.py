@@ -37,13 +37,9 @@ _measuring = threading.Lock()  # between the calls that set and measure a text
 @lru_cache(maxsize=2)
 def font_file(*, bold: bool) -> str:
     """The file of DejaVu Sans in matplotlib."""
-    return _shipped("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")
-
-
-def _shipped(name: str) -> str:
     import matplotlib as mpl
 
-    return str(Path(mpl.get_data_path(), "fonts", "ttf", name))
+    return str(Path(mpl.get_data_path(), "fonts", "ttf", "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"))
 
 
 @lru_cache(maxsize=32)
@@ -65,6 +61,12 @@ def _known(*, bold: bool) -> frozenset[int]:
     return frozenset(_font(font_file(bold=bold)).get_charmap())
 
 
+@lru_cache(maxsize=2)
+def _plain(*, bold: bool) -> frozenset[int]:
+    """What DejaVu Sans draws one after the other."""
+    return frozenset(code for code in _known(bold=bold) if not _SHAPED.match(chr(code)))
+
+
 def family_of(file: str) -> str:
     """The name of a font's family, by which a browser finds it."""
     return FAMILY if file in (font_file(bold=False), font_file(bold=True)) else str(_font(file).family_name)
@@ -80,7 +82,7 @@ def shapes_text() -> bool:
 def drawable(text: str, *, bold: bool = False) -> str:
     """Text that can be drawn in one line; characters that no font has, or that would be drawn wrong, become escapes."""
     text = visible(text)
-    if _is_plain(text, bold=bold):
+    if _plain(bold=bold).issuperset(map(ord, text)):
         return text
     text = unicodedata.normalize("NFC", text)
     shapes = shapes_text()
@@ -89,11 +91,6 @@ def drawable(text: str, *, bold: bool = False) -> str:
         char if file and (shapes or not _SHAPED.match(char)) else char.encode("unicode_escape").decode()
         for char, file in zip(text, files, strict=True)
     )
-
-
-def _is_plain(text: str, *, bold: bool) -> bool:
-    """Whether DejaVu Sans has every character, and draws each after the one before it."""
-    return text.isascii() or (_known(bold=bold).issuperset(map(ord, text)) and not _SHAPED.search(text))
 
 
 class Run(NamedTuple):
@@ -111,7 +108,7 @@ def runs(text: str, *, bold: bool = False) -> tuple[Run, ...]:
     A character that no font has is left to DejaVu Sans, which draws a box.
     """
     plain = font_file(bold=bold)
-    if _is_plain(text, bold=bold):
+    if _plain(bold=bold).issuperset(map(ord, text)):
         return (Run(text, plain),)
     result: list[Run] = []
     for part, shaped in _parts(text):
@@ -214,9 +211,9 @@ def _candidates(*, bold: bool) -> tuple[str, ...]:
     """The files of fonts, the best first: those of matplotlib, then the system's, upright ones without serifs."""
     from matplotlib.font_manager import findSystemFonts
 
-    shipped = [font_file(bold=False), _shipped("STIXGeneral.ttf")]
+    shipped = Path(font_file(bold=False)), Path(font_file(bold=False)).with_name("STIXGeneral.ttf")
     found = {str(path) for path in findSystemFonts()}
-    return (*shipped, *sorted(found, key=lambda path: (_rank(Path(path).stem.lower(), bold=bold), path)))
+    return (*map(str, shipped), *sorted(found, key=lambda path: (_rank(Path(path).stem.lower(), bold=bold), path)))
 
 
 _OTHER_WEIGHT = re.compile("black|demi|extra|heavy|light|medium|semi|thin")
@@ -236,7 +233,7 @@ def _rank(name: str, *, bold: bool) -> int:
 
 def text_width(text: str, size: float, *, bold: bool = False) -> float:
     """The width of a text at a size in pixels, from the advances of its fonts."""
-    if _is_plain(text, bold=bold):
+    if _plain(bold=bold).issuperset(map(ord, text)):
         return size * sum(map(partial(_advance, _font(font_file(bold=bold))), text))
     return sum(
         set_width(run.text, size, run.file)
