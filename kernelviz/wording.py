@@ -272,7 +272,7 @@ def aligned_rows(
     return [lines_of(line) for line in table]
 
 
-_LABEL = re.compile(r"\s*(?:\S+(?: \S+)*\s{2,})?")
+_LABEL = re.compile(r"\s*(?:\S+(?: \S+)*\s{2,}(?!·))?")
 _WORDS = re.compile("[A-Za-z]{2}")
 
 

@@ -21,8 +21,9 @@ sys.exit(code)
 """
 
 
-def test_the_text_is_that_of_the_articles(run):
+def test_the_text_is_that_of_the_articles(run, monkeypatch):
     """Formula, steps, output and costs stand on stdout."""
+    monkeypatch.setenv("COLUMNS", "200")
     result = run("explain", "conv", *NINE)
     assert (result.code, result.err) == (0, "")
     assert "⌊(5 + 2·0 − 3) / 1⌋ + 1 = 3" in result.out
@@ -85,8 +86,9 @@ def test_a_transposed_convolution_is_told_both_ways(run):
     assert "this selects one of them" in more
 
 
-def test_left_over_rows_are_explained(run):
+def test_left_over_rows_are_explained(run, monkeypatch):
     """What no window reaches, and why."""
+    monkeypatch.setenv("COLUMNS", "200")
     text = run("explain", "conv", "--input", "6", "--stride", "2", "--padding", "1").out
     assert "1 row and 1 column at the end, in no window: 6 + 2·1 − 3 = 5 is no multiple of the stride 2" in text
 
@@ -166,8 +168,9 @@ def test_what_is_not_shown_is_said(run):
     assert "1 of 1 values of the output are not finite" in run(*large, "--force").err
 
 
-def test_numbers_that_were_made_up_are_named(run):
+def test_numbers_that_were_made_up_are_named(run, monkeypatch):
     """Text, picture and JSON state which of input and kernel come from the seed, and how to give others."""
+    monkeypatch.setenv("COLUMNS", "200")
     given = {"input": ["--input", "1 2; 3 4"], "kernel": ["--kernel-values", "1 0; 0 1"]}
     for names in ([], ["input"], ["kernel"], ["input", "kernel"]):
         arguments = [
