@@ -222,23 +222,27 @@ def published(network: Model) -> tuple[str | None, str | None]:
 
 def show(found: Trace, chosen: Sequence[TracedLayer], *, layout: bool, quiet: bool) -> None:
     """Print the table on stdout and its explanation on stderr."""
-    width, out = terminal.width(), terminal.results()
-    text = plain_table(found, chosen, layout=layout, width=width).split("\n")
-    one_line = len(text) == len(chosen) + 2
-    if one_line and out is not None and out.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):
-        # rich cuts at 80 on the latter two
-        from rich.console import Console
-        from rich.measure import Measurement
-
-        plain = bool(os.environ.get("NO_COLOR"))  # rich alone would still print bold
-        console = Console(file=out, markup=False, highlight=False, color_system=None if plain else "auto")
-        table = rich_table(found, chosen, layout=layout)
-        console.width = max(console.width, Measurement.get(console, console.options.update(width=2**15), table).maximum)
-        console.print(table)  # long lines wrap instead of losing parts of names
-    else:
-        terminal.print_text(*text)
+    if not _show_styled(found, chosen, layout=layout):
+        terminal.print_text(*plain_table(found, chosen, layout=layout, width=terminal.width()).split("\n"))
     if not quiet:
         terminal.print_message(*terminal.fold([*(layout_legend() if layout else []), *legend(chosen)]))
+
+
+def _show_styled(found: Trace, chosen: Sequence[TracedLayer], *, layout: bool) -> bool:
+    """Print the table with rules and bold heads, on a terminal that is wide enough; whether it is."""
+    out = terminal.results()
+    if out is None or not out.isatty() or os.environ.get("TERM") in ("dumb", "unknown"):  # rich cuts at 80 on these two
+        return False
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    plain = bool(os.environ.get("NO_COLOR"))  # rich alone would still print bold
+    console = Console(file=out, markup=False, highlight=False, color_system=None if plain else "auto")
+    table = rich_table(found, chosen, layout=layout)
+    if Measurement.get(console, console.options.update(width=2**15), table).maximum > console.width:
+        return False
+    console.print(table)
+    return True
 
 
 def draw(found: Trace, directory: Path, suffix: str, report: Report, *, force: bool) -> None:
