@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from kernelviz.files.writing import read_basis as read_basis
     from kernelviz.files.writing import save_arrays as save_arrays
     from kernelviz.files.writing import save_basis as save_basis
+    from kernelviz.files.writing import save_frames as save_frames
     from kernelviz.files.writing import save_picture as save_picture
     from kernelviz.filters.bank import Filter as Filter
     from kernelviz.filters.bank import Known as Known
@@ -221,6 +222,7 @@ _HOMES = {
     "read_recipe": "files.recipes",
     "save_arrays": "files.writing",
     "save_basis": "files.writing",
+    "save_frames": "files.writing",
     "save_picture": "files.writing",
     "save_singles": "files.single_maps",
     "select_layers": "network.convolutions",

@@ -7,6 +7,7 @@ import re
 import unicodedata
 from decimal import Decimal
 from difflib import SequenceMatcher
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -215,13 +216,77 @@ def filled_columns(rows: Sequence[tuple[str, ...]]) -> list[int]:
     return [at for at, column in enumerate(zip(*rows, strict=True)) if any(column)]
 
 
-def aligned(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]], numbers: Collection[str] = ()) -> str:
-    """Columns of equal width, numbers aligned to the right; empty columns are left out."""
-    lines = [heads, *rows]
+def aligned(
+    heads: tuple[str, ...],
+    rows: Sequence[tuple[str, ...]],
+    numbers: Collection[str] = (),
+    *,
+    width: int | None = None,
+) -> str:
+    """Columns of equal width, numbers aligned to the right; empty columns are left out.
+
+    If they are wider than ``width``, every row takes as many lines as needed, as the heads do.
+    """
+    return "\n".join(line for lines in aligned_rows(heads, rows, numbers, width=width) for line in lines)
+
+
+def aligned_rows(
+    heads: tuple[str, ...],
+    rows: Sequence[tuple[str, ...]],
+    numbers: Collection[str] = (),
+    *,
+    width: int | None = None,
+) -> list[list[str]]:
+    """The lines of the heads and of each row of ``aligned``.
+
+    A name in the first column that is longer than half of the width has a line of its own; nothing is cut.
+    """
+    table = [heads, *rows]
     shown = filled_columns(rows)
-    widths = {at: max(len(line[at]) for line in lines) for at in shown}
+    widths = {at: max(len(line[at]) for line in table) for at in shown}
     set_in = {at: str.rjust if heads[at] in numbers else str.ljust for at in shown}
-    return "\n".join("  ".join(set_in[at](line[at], widths[at]) for at in shown).rstrip() for line in lines)
+    if width is None or sum(widths.values()) + 2 * len(shown) - 2 <= width:
+        return [["  ".join(set_in[at](line[at], widths[at]) for at in shown).rstrip()] for line in table]
+    name = shown[0]
+    widths[name] = max(len(line[name]) for line in table if len(line[name]) <= max(width // 2, len(heads[name])))
+    groups, used = [[name]], widths[name]
+    for at in shown[1:]:
+        used += 2 + widths[at]
+        if used > width:
+            groups.append([])
+            used = 2 + widths[at]
+        groups[-1].append(at)
+
+    def lines_of(line: tuple[str, ...]) -> list[str]:
+        long = len(line[name]) > widths[name]
+        lines = [line[name]] if long else []
+        for number, group in enumerate(groups):
+            cells = ["" if long and at == name else line[at] for at in group]
+            if number and len(group) == 1 and len(cells[0]) > width - 2:
+                lines += wrap(cells[0], width, initial_indent="  ", subsequent_indent="  ", break_long_words=False)
+            elif any(cells):
+                text = "  ".join(set_in[at](cell, widths[at]) for at, cell in zip(group, cells, strict=True))
+                lines.append(("  " * bool(number) + text).rstrip())
+        return lines
+
+    return [lines_of(line) for line in table]
+
+
+_LABEL = re.compile(r"\s*(?:\S+(?: \S+)*\s{2,}(?!·))?")
+_WORDS = re.compile("[A-Za-z]{2}")
+
+
+def folded(line: str, width: int) -> list[str]:
+    """A line of text in lines of this width, those after the first under its text; rows of numbers stay as they are."""
+    if len(line) <= width or not _WORDS.search(line):
+        return [line]
+    found = _LABEL.match(line)
+    label = len(found[0]) if found else 0
+    hang = label if 0 < label <= width // 2 else 2
+    return wrap(
+        line, width, subsequent_indent=" " * hang, break_long_words=False, break_on_hyphens=False,
+        replace_whitespace=False,
+    )  # fmt: skip
 
 
 def preprocessing_text(facts: Mapping[str, Any]) -> str:

@@ -179,6 +179,14 @@ Steps = Annotated[bool, typer.Option("--steps", help="Draw all steps on one page
 Animate = Annotated[
     bool, typer.Option("--animate", help="Draw an animation of the sliding window.", rich_help_panel=PICTURES)
 ]
+Frames = Annotated[
+    bool,
+    typer.Option(
+        "--frames",
+        help="Write the frames of the animation as numbered PNGs, …-frame-000.png; with --animate the animation too.",
+        rich_help_panel=PICTURES,
+    ),
+]
 Fps = Annotated[
     float | None,
     typer.Option(
@@ -186,7 +194,7 @@ Fps = Annotated[
         min=0.1,
         max=50,
         metavar="N",
-        help="Steps per second. Default: 1.1 (0.9 s per step).",
+        help="Frames per second of --animate. Default: 1.1 (0.9 s per step).",
         show_default=False,
         rich_help_panel=PICTURES,
     ),
@@ -195,7 +203,7 @@ Format = Annotated[
     AnyFormat | None,
     typer.Option(
         "--format",
-        help="File format. Default: png, or gif with --animate.",
+        help="File format. Default: png, or gif with --animate, which also takes webp.",
         show_default=False,
         rich_help_panel=PICTURES,
     ),
@@ -254,10 +262,10 @@ def explain(
             if not as_json:
                 made_up = "" if worked is None else made_up_text(worked)
                 notes = [f"numbers     {made_up}"] if made_up else []
-                report.inform(*size_lines(operation), *known, *notes, *report.warnings)
+                report.inform(*terminal.fold([*size_lines(operation), *known, *notes, *report.warnings]))
         elif not as_json:
             numbers = [] if worked is None else number_lines(worked, steps, choices.channel)
-            terminal.print_text(*size_lines(operation), *known, *numbers)
+            terminal.print_text(*terminal.fold([*size_lines(operation), *known, *numbers]))
             report.inform(*report.warnings)
         if as_json:
             report.more |= explanation_entry(operation, worked, steps) | {"known_filters": inputs.known}
@@ -295,8 +303,9 @@ def draw(command: str, worked: Walkthrough, choices: StepChoices, directory: Pat
         KernelvizError: a path is taken, too much was requested, or a file could not be written.
     """
     from kernelviz.explain.plots import explaining_recipe
+    from kernelviz.files.encoding import frame_recipe
     from kernelviz.files.names import file_stems
-    from kernelviz.files.writing import check_target, save_arrays
+    from kernelviz.files.writing import check_target, save_arrays, save_frames
 
     look = session.chosen_look(choices.look, choices.no_caption, report)
     pictures = _pictures(worked, choices, report, look)
@@ -307,15 +316,23 @@ def draw(command: str, worked: Walkthrough, choices: StepChoices, directory: Pat
         explaining_recipe(worked, view=view, at=None if view in WHOLE else cell, channel=choices.channel)
         for view in pictures
     ]
-    for path, recipe in zip(paths, recipes, strict=True):
-        check_target(path, recipe, force=choices.force)
+    whole = choices.animate or not choices.frames
+    if whole:
+        for path, recipe in zip(paths, recipes, strict=True):
+            check_target(path, recipe, force=choices.force)
     arrays = directory / f"{file_stems([_name(command, worked, choices, 'numbers')])[0]}.npz"
     if choices.arrays:
         check_target(arrays, {**recipes[0], "view": "numbers"}, force=choices.force)
-    with terminal.progress(shown=choices.animate and not report.quiet) as progress:
+    with terminal.progress(shown=(choices.animate or choices.frames) and not report.quiet) as progress:
         for path, plot, recipe in zip(paths, pictures.values(), recipes, strict=True):
-            session.save_page(plot(), path, report, force=choices.force, progress=progress)
-            report.add_output(_row(path, worked, recipe))
+            picture = plot()
+            if choices.frames:
+                written = save_frames(picture, path.with_suffix(".png"), force=choices.force, progress=progress)
+                for at, each in enumerate(written):
+                    report.add_output(_row(each, worked, frame_recipe(recipe, at)))
+            if whole:
+                session.save_page(picture, path, report, force=choices.force, progress=progress)
+                report.add_output(_row(path, worked, recipe))
     if choices.arrays:
         named = {"input": worked.input, "kernel": worked.kernel, "bias": worked.bias, "output": worked.output}
         known = {name: values for name, values in named.items() if values is not None}
@@ -328,7 +345,7 @@ def _pictures(worked: Walkthrough, choices: StepChoices, report: Report, look: L
     from kernelviz.arithmetic.operations import TransposedConvolution
     from kernelviz.explain.plots import WorkView, plot_convolution
 
-    if choices.animate:
+    if choices.animate or choices.frames:
         return _animations(worked, choices, report, look)
     views: list[WorkView] = ["steps"] if choices.steps else ["step"]
     if isinstance(worked.operation, TransposedConvolution) and not choices.steps:
@@ -389,6 +406,7 @@ def conv(
     channel: Channel = 0,
     steps: Steps = False,
     animate: Animate = False,
+    frames: Frames = False,
     fps: Fps = None,
     maps: Maps = False,
     relu: Relu = False,
@@ -411,7 +429,9 @@ def conv(
     """
     from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices, named_padding, sides
 
-    choices = StepChoices(at, channel, steps, animate, fps, file_format, output, arrays, force, look, no_caption)
+    choices = StepChoices(
+        at, channel, steps, animate, frames, fps, file_format, output, arrays, force, look, no_caption
+    )
     inputs = ExplainInputs(input_, kernel, kernel_values, bias, seed, groups, in_channels, out_channels)
 
     def build() -> Operation:
@@ -448,6 +468,7 @@ def transpose(
     channel: Channel = 0,
     steps: Steps = False,
     animate: Animate = False,
+    frames: Frames = False,
     fps: Fps = None,
     maps: NoMaps = False,
     matrix: Matrix = False,
@@ -467,7 +488,9 @@ def transpose(
     """
     from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices, sides, transposed_padding
 
-    choices = StepChoices(at, channel, steps, animate, fps, file_format, output, arrays, force, look, no_caption)
+    choices = StepChoices(
+        at, channel, steps, animate, frames, fps, file_format, output, arrays, force, look, no_caption
+    )
     inputs = ExplainInputs(input_, kernel, kernel_values, bias, seed, groups, in_channels, out_channels)
 
     def build() -> Operation:
@@ -503,6 +526,7 @@ def pool(
     channel: Channel = 0,
     steps: Steps = False,
     animate: Animate = False,
+    frames: Frames = False,
     fps: Fps = None,
     look: options.LookChoice = options.LookName.PAGE,
     no_caption: options.NoCaption = False,
@@ -520,7 +544,9 @@ def pool(
     """
     from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices, pool_padding, sides
 
-    choices = StepChoices(at, channel, steps, animate, fps, file_format, output, arrays, force, look, no_caption)
+    choices = StepChoices(
+        at, channel, steps, animate, frames, fps, file_format, output, arrays, force, look, no_caption
+    )
     window = kernel if kernel or adaptive else "2"
     inputs = ExplainInputs(input_, window, None, None, seed, 1, in_channels, None)
 

@@ -107,11 +107,11 @@ def call(
                 found, OutputChoices(output, f".{file_format or 'png'}", arrays=False, force=force, look=chosen), report
             )
             if not as_json:
-                report.inform(*call_lines(found), *report.warnings)
+                report.inform(*terminal.fold(call_lines(found)), *report.warnings)
         elif wanted is not None and not as_json:
             terminal.print_text(wanted)
         elif not as_json:
-            terminal.print_text(*call_lines(found))
+            terminal.print_text(*terminal.fold(call_lines(found)))
         if as_json:
             report.more |= call_entry(found)
 

@@ -68,7 +68,7 @@ def chain(
         )
 
         suffix = None if file_format is None else options.AnyFormat(file_format)
-        choices = StepChoices(None, 0, False, False, None, suffix, output, False, force, look, no_caption)  # noqa: FBT003
+        choices = StepChoices(None, 0, False, False, False, None, suffix, output, False, force, look, no_caption)  # noqa: FBT003
         check(choices)
         named = None if padding is None else padding.strip().lower()
         if named not in (None, "same", "valid"):

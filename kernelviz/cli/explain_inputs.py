@@ -37,6 +37,7 @@ class StepChoices:
     channel: int
     steps: bool
     animate: bool
+    frames: bool
     fps: float | None
     file_format: AnyFormat | None
     directory: Path | None
@@ -62,6 +63,9 @@ class StepChoices:
             UsageError: the format is not one of pictures, or of animations.
         """
         found = str(self.file_format or ("gif" if self.animate else "png"))
+        if self.frames and not self.animate and found != "png":
+            hint = "Omit --format, or add --animate to write the animation too."
+            raise UsageError(f"Frames are written as PNG, but got --format {found}.", hint=hint)
         if (found in ("gif", "webp")) != self.animate:
             what = "An animation must be gif or webp" if self.animate else "A picture must be png, svg or pdf"
             hint = "Omit --format." if self.animate else "Add --animate, or omit --format."

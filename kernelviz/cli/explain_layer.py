@@ -127,9 +127,9 @@ def layer(
             explained = explain_sizes if image is None else partial(explain_values, output=destination)
             lines = explained(choices, report, progress)
         if destination is not None:
-            report.inform(*lines)
+            report.inform(*terminal.fold(lines))
         elif not as_json:
-            terminal.print_text(*lines)
+            terminal.print_text(*terminal.fold(lines))
 
     return run_command("explain", work, as_json=as_json, quiet=quiet, debug=debug)
 

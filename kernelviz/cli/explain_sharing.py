@@ -73,7 +73,7 @@ def sharing(
         from kernelviz.explain.sharing import plot_sharing, sharing_entry, sharing_lines, sharing_recipe
 
         suffix = None if file_format is None else options.AnyFormat(file_format)
-        choices = StepChoices(None, 0, False, False, None, suffix, output, False, force, look, no_caption)  # noqa: FBT003
+        choices = StepChoices(None, 0, False, False, False, None, suffix, output, False, force, look, no_caption)  # noqa: FBT003
         check(choices)
         layers, counts = Sharing(units, kernel), ImageWeights(_size(image), maps, image_kernel, hidden)
         sizes = "x".join(map(str, counts.image)), str(maps), str(image_kernel), str(hidden)

@@ -22,19 +22,18 @@ def check(choices: StepChoices) -> None:
         UsageError: options that need a directory, or that exclude each other.
     """
     drawing = {
-        "--animate": choices.animate, "--steps": choices.steps, "--arrays": choices.arrays, "--force": choices.force,
+        "--animate": choices.animate, "--frames": choices.frames, "--steps": choices.steps, "--arrays": choices.arrays,
+        "--force": choices.force,
         "--format": choices.file_format is not None, "--look": choices.look != "page", "--no-caption": choices.no_caption,
     }  # fmt: skip
     given = [name for name, value in drawing.items() if value]
     if choices.directory is None and given:
         raise UsageError(f"{given[0]} needs an output directory.", hint="Add -o kernelviz-out")
-    if choices.animate and choices.steps:
-        raise UsageError("--animate and --steps exclude each other.", hint="Omit one of them.")
-    if choices.at is not None and (choices.animate or choices.steps):
-        raise UsageError(
-            f"--at selects one step, but {'--animate' if choices.animate else '--steps'} draws all of them.",
-            hint="Omit one of them.",
-        )
+    every = [name for name in ("--animate", "--frames", "--steps") if drawing[name]]  # draw all steps
+    if choices.steps and len(every) > 1:
+        raise UsageError(f"{every[0]} and --steps exclude each other.", hint="Omit one of them.")
+    if choices.at is not None and every:
+        raise UsageError(f"--at selects one step, but {every[0]} draws all of them.", hint="Omit one of them.")
     if choices.fps is not None and not choices.animate:
         raise UsageError("--fps is for animations.", hint="Add --animate, or omit it.")
     _ = choices.cell, choices.suffix

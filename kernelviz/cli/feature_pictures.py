@@ -178,12 +178,12 @@ def report_without_map(reasons: Mapping[str, str], report: Report) -> None:
 
 def stems_of(paths: Sequence[str]) -> dict[str, str]:
     """The names of the images in file names; equal ones get digits of a hash of their path."""
-    from kernelviz.files.names import safe_part, short_hash
+    from kernelviz.files.names import comparable, safe_part, short_hash
 
     stems = {path: Path(path.removeprefix("sample:")).stem if path != "-" else "stdin" for path in paths}
-    counts = Counter(safe_part(stem).casefold() for stem in stems.values())
+    counts = Counter(comparable(safe_part(stem)) for stem in stems.values())
     return {
-        path: f"{stem}-{short_hash(path)}" if counts[safe_part(stem).casefold()] > 1 else stem
+        path: f"{stem}-{short_hash(path)}" if counts[comparable(safe_part(stem))] > 1 else stem
         for path, stem in stems.items()
     }
 

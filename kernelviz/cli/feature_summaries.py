@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from kernelviz.cli import session
+from kernelviz.cli import session, terminal
 from kernelviz.cli.feature_pictures import ImageJob, PreparedImage, report_image, run_images
 from kernelviz.errors import UsageError
 
@@ -275,7 +275,7 @@ def _draw_statistics(run: FeatureRun, tally: ChannelTally) -> None:
     found, source = tally.result(), run.plan.network.source
     run.report.more.setdefault("statistics", []).append(statistics_entry(found))
     run.report.inform(f"{found.layer}: {len(found.mean):,} channels over {len(found.images):,} images")
-    run.report.inform(*statistics_table(found, whole=run.report.verbose))
+    run.report.inform(*statistics_table(found, whole=run.report.verbose, width=terminal.width()))
     path = path_of(run, found.layer, "statistics", found.identity, run.output.suffix)
     look = run.output.look
     figure = plot_statistics(found, source, look=look.name, caption=look.caption)

@@ -252,7 +252,10 @@ def draw_bank(size: int, output: OutputChoices, report: Report) -> None:
     figure = plot_filters(size, look=output.look.name, caption=output.look.caption)
     filters, colours = classical_filters(size), colour_directions()
     if not report.as_json:
-        report.inform(*filter_table(filters).splitlines(), "", *colour_table(colours).splitlines())
+        width, sources = terminal.width(), report.verbose
+        report.inform(*filter_table(filters, width, sources=sources).splitlines(), "")
+        report.inform(*colour_table(colours, width, sources=sources).splitlines())
+        report.inform(*([] if sources else ["", "-v adds where each filter comes from"]))
     path = output.directory / f"filters-{size}{output.suffix}"
     session.save_page(figure, path, report, force=output.force)
     report.add_output(session.output_row(path))

@@ -36,7 +36,8 @@ def layout_legend(axes: int) -> list[str]:
 def legend(layers: Iterable[TracedLayer]) -> list[str]:
     """The explanation of the columns and signs in these rows, and why receptive fields are unknown."""
     lines = ["macs: multiply-adds of convolutions and matrix products only, for one image"]
-    lines.append("field: receptive field, the input rows and columns that one unit reads if the image had no border")
+    lines.append("field: receptive field, the pixels that one unit reads, as if without a border")
+    lines.append("jump: how many pixels apart the receptive fields of neighbouring units are")
     layers = list(layers)
     if any(layer.field is not None and layer.field.mixes_image for layer in layers):
         lines.append("+: the whole image contributes too, through a mean, a gate, attention or a norm over space")
@@ -49,12 +50,12 @@ def legend(layers: Iterable[TracedLayer]) -> list[str]:
     return lines + ([f"runs 0: {never} layers did not run in this forward pass"] if never else [])
 
 
-def plain_table(trace: Trace, layers: Sequence[TracedLayer], *, layout: bool = False) -> str:
-    """Aligned text, one line per layer; empty columns are omitted."""
+def plain_table(trace: Trace, layers: Sequence[TracedLayer], *, layout: bool = False, width: int | None = None) -> str:
+    """Aligned text, one line per layer, or more to fit a width; empty columns are omitted."""
     from kernelviz.traces import HEADS, NUMBERS, layer_cells, total_cells
 
     rows = [layer_cells(layer, layout=layout) for layer in layers]
-    return aligned(HEADS, [*rows, total_cells(trace, layers)], NUMBERS)
+    return aligned(HEADS, [*rows, total_cells(trace, layers)], NUMBERS, width=width)
 
 
 def rich_table(trace: Trace, layers: Sequence[TracedLayer], *, layout: bool = False) -> Table:
@@ -151,7 +152,7 @@ def layers(
                 "totals": {key: sum(getattr(one, key) for one in listed) for key in ("params", "macs")},
             }
         else:
-            report.inform(*heading(found))
+            report.inform(*terminal.fold(heading(found)))
         if plot and not broken:
             draw(found, destination, report)
         elif not as_json:
@@ -258,21 +259,28 @@ def find_trace(choices: ModelChoices, report: Report, progress: Progress) -> tup
 
 def show(found: Trace, chosen: Sequence[TracedLayer], *, layout: bool, quiet: bool) -> None:
     """Print the table on stdout and its explanation on stderr."""
-    if (
-        (out := terminal.results()) is not None and out.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
-    ):  # rich cuts at 80 there
-        from rich.console import Console
-        from rich.measure import Measurement
-
-        plain = bool(os.environ.get("NO_COLOR"))  # rich alone would still print bold
-        console = Console(file=out, markup=False, highlight=False, color_system=None if plain else "auto")
-        table = rich_table(found, chosen, layout=layout)
-        console.width = max(console.width, Measurement.get(console, console.options.update(width=2**15), table).maximum)
-        console.print(table)  # long lines wrap instead of losing parts of names
-    else:
-        terminal.print_text(*plain_table(found, chosen, layout=layout).split("\n"))
+    if not _show_styled(found, chosen, layout=layout):
+        terminal.print_text(*plain_table(found, chosen, layout=layout, width=terminal.width()).split("\n"))
     if not quiet:
-        terminal.print_message(*(layout_legend(len(found.input_size) - 1) if layout else []), *legend(chosen))
+        layouts = layout_legend(len(found.input_size) - 1) if layout else []
+        terminal.print_message(*terminal.fold([*layouts, *legend(chosen)]))
+
+
+def _show_styled(found: Trace, chosen: Sequence[TracedLayer], *, layout: bool) -> bool:
+    """Print the table with rules and bold heads, on a terminal that is wide enough; whether it is."""
+    out = terminal.results()
+    if out is None or not out.isatty() or os.environ.get("TERM") in ("dumb", "unknown"):  # rich cuts at 80 on these two
+        return False
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    plain = bool(os.environ.get("NO_COLOR"))  # rich alone would still print bold
+    console = Console(file=out, markup=False, highlight=False, color_system=None if plain else "auto")
+    table = rich_table(found, chosen, layout=layout)
+    if Measurement.get(console, console.options.update(width=2**15), table).maximum > console.width:
+        return False
+    console.print(table)
+    return True
 
 
 def draw(found: Trace, output: OutputChoices, report: Report) -> None:

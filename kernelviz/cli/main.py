@@ -26,11 +26,6 @@ _COMPLETION = "_KERNELVIZ_COMPLETE"
 RARELY = (20_000, 20, 20)
 """Thresholds of the garbage collector: imports create objects that stay, and its default takes a tenth of the time."""
 COMMANDS = {  # in the order of the help, each with its functions in ``cli``
-    "models": ("models.models",),
-    "layers": ("layers.layers",),
-    "kernels": ("kernels.kernels",),
-    "features": ("features.features",),
-    "shift": ("shift.shift",),
     "explain": (
         "explain.conv",
         "explain.transpose",
@@ -40,8 +35,13 @@ COMMANDS = {  # in the order of the help, each with its functions in ``cli``
         "explain_chain.chain",
         "explain_call.call",
     ),
-    "match": ("match.match",),
+    "kernels": ("kernels.kernels",),
+    "features": ("features.features",),
+    "shift": ("shift.shift",),
     "filter": ("filter.filter_image",),
+    "match": ("match.match",),
+    "layers": ("layers.layers",),
+    "models": ("models.models",),
     "env": ("env.env",),
 }
 
@@ -110,6 +110,7 @@ def _fail(problem: Exception, arguments: list[str]) -> int:
     """End with the message of an error outside of a command: wrong usage, or help that could not be printed."""
     import typer
 
+    from kernelviz.cli.advice import advice_for
     from kernelviz.cli.session import Report, fail
 
     if isinstance(problem, typer.Abort):
@@ -121,7 +122,8 @@ def _fail(problem: Exception, arguments: list[str]) -> int:
         context = getattr(problem, "ctx", None)
         path = context.command_path if context else f"kernelviz {command or ''}".strip()
         message = problem.format_message().replace("\n", " ").replace("Value error, ", "")
-        problem = UsageError(message or "A command is missing.", hint=f"Type `{path} --help`.")
+        advice = advice_for(arguments, message) or f"Type `{path} --help`."
+        problem = UsageError(message or "A command is missing.", hint=advice)
     elif _COMPLETION in os.environ:
         problem = UsageError(
             f"The environment variable {_COMPLETION} is set.", "It is for shell completion.", "Unset it."
@@ -137,13 +139,23 @@ def _app(requested: str | None = None) -> Callable[..., Any]:
     Building all of them takes longer than many a command itself.
     """
     import typer
+    from typer.core import TyperGroup
 
     from kernelviz.cli.options import Version
+
+    class InOrder(TyperGroup):
+        """Commands in the order in which they are used; Typer would list groups last."""
+
+        def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+            """The names of the commands."""
+            del ctx
+            return [name for name in COMMANDS if name in self.commands]
 
     # With NO_COLOR, rich alone would still print bold and dim.
     plain: dict[str, Any] = {"rich_markup_mode": None} if os.environ.get("NO_COLOR") else {}
     app = typer.Typer(
         name="kernelviz",
+        cls=InOrder,
         **plain,
         no_args_is_help=True,
         pretty_exceptions_enable=False,

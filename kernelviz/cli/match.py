@@ -244,12 +244,12 @@ def compare(
         arrays = output.directory / f"{stem}.npz"
         paths.append(save_arrays(numbers(found), arrays, recipe=figure.recipe, force=output.force))
     counts = ", ".join(f"{count} {kind}" for kind, count in found.counts.items())
-    report.inform(f"{layer.name}: {counts}; {naming_text(found)}")
+    report.inform(*terminal.fold([f"{layer.name}: {counts}; {naming_text(found)}"]))
     if report.verbose:
         planes = palette == "safe" and in_colour(found)
         report.inform(*(f"  {line}" for line in caption_lines(found, len(found.main_rows), planes=planes)))
     if not report.as_json:
-        report.inform(*match_table(found.rows).splitlines())
+        report.inform(*match_table(found.rows, terminal.width()).splitlines())
     report.more["kernels"] += [match_entry(row, layer.name) for row in found.rows]
     for path in paths:
         report.add_output(session.output_row(

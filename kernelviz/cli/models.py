@@ -9,7 +9,7 @@ import typer
 from kernelviz.cli.completion import known_models, known_torchvision_models, timm_version
 from kernelviz.cli.options import Debug, Json, Quiet
 from kernelviz.errors import UnknownModelError
-from kernelviz.wording import NEAR, aligned, nearest_names
+from kernelviz.wording import NEAR, aligned_rows, nearest_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,10 +51,10 @@ def models(
         report.environment = {"timm": timm_version()}
         report.more = {"models": listed}
         if not as_json:
-            head, *lines = table(listed)
-            report.inform(head)
-            for line in lines:
-                terminal.print_text(line)
+            head, *rows = table(listed, terminal.width())
+            report.inform(*head)
+            for row in rows:
+                terminal.print_text(*row)
 
     return run_command("models", work, as_json=as_json, quiet=quiet, debug=debug)
 
@@ -78,14 +78,14 @@ def list_entries(registry: Registry, pattern: str, *, pretrained: bool) -> list[
     return listed
 
 
-def table(listed: Iterable[dict[str, Any]]) -> list[str]:
-    """A header, then one line per set of weights, or per architecture without any; ``-`` where nothing applies."""
+def table(listed: Iterable[dict[str, Any]], width: int | None = None) -> list[list[str]]:
+    """The lines of the header, then those of each set of weights, or architecture without any; ``-``: does not apply."""
     rows = [
         (each["name"], tag["tag"] or "-", tag["licence"] or "-", *(_mark(tag, key) for key in ("cached", "bundled")))
         for each in listed
         for tag in each["tags"] or [dict.fromkeys(("tag", "licence", "cached", "bundled"))]
     ]
-    return aligned(HEAD, rows).split("\n")
+    return aligned_rows(HEAD, rows, width=width)
 
 
 def _tags(name: str, entries: Iterable[Entry], cached: set[WeightsLocation]) -> list[dict[str, Any]]:

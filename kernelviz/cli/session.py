@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from kernelviz.cli import options, terminal
 from kernelviz.drawing.looks import LOOKS, Look, find_look
-from kernelviz.errors import CancelledError, DiskFullError, KernelvizError, NoWeightsError, UsageError, WriteError
+from kernelviz.errors import (
+    CancelledError,
+    DiskFullError,
+    KernelvizError,
+    NoWeightsError,
+    UnknownModelError,
+    UsageError,
+    WriteError,
+)  # fmt: skip
 from kernelviz.version import SCHEMA, __version__
 from kernelviz.wording import shown
 
@@ -452,11 +460,16 @@ def load(choices: ModelChoices, report: Report, progress: Progress) -> Model:
     device = use_device(choices.device, choices.threads)
     progress(f"building {choices.name}", 0, 0)
     size = options.parse_input_size(choices.input_size, traced=True)
-    model = load_model(
-        choices.name, weights=choices.weights, seed=choices.seed, timeout=choices.timeout,
-        progress=partial(progress, in_bytes=True), weights_key=choices.weights_key, partial=choices.partial,
-        model_args=arguments, input_size=None if is_sized_by_timm(choices.name) else size,
-    )  # fmt: skip
+    try:
+        model = load_model(
+            choices.name, weights=choices.weights, seed=choices.seed, timeout=choices.timeout,
+            progress=partial(progress, in_bytes=True), weights_key=choices.weights_key, partial=choices.partial,
+            model_args=arguments, input_size=None if is_sized_by_timm(choices.name) else size,
+        )  # fmt: skip
+    except UnknownModelError as error:
+        from kernelviz.cli.advice import unknown_image
+
+        raise unknown_image(report.command, choices.name) or error from None
     channels, (wanted, *_) = model.input_size[0], options.parse_size(choices.input_size, model, traced=True) or (0,)
     if wanted not in (0, channels):
         raise UsageError(f"{model.source.model} takes {channels} channels, but --input-size has {wanted}.")

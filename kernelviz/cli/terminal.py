@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from kernelviz.errors import WriteError
-from kernelviz.wording import visible
+from kernelviz.wording import folded, visible
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 
 _BAR = 16  # characters: leaves room for a name of 36, the numbers and the time left on a line of 80
+_USUAL, _NARROWEST = 80, 40  # characters: widths of tables
 _MINUTES = 99  # seconds from which on the time left is given in minutes
 
 
@@ -80,6 +82,16 @@ def print_text(*lines: str) -> None:
     encoding = getattr(out, "encoding", None) if out and out.isatty() else None
     encoding = encoding or sys.getfilesystemencoding()
     print_result("\n".join(encodable(visible(line), encoding) for line in lines))
+
+
+def width() -> int:
+    """The width of tables: that of the terminal or of ``COLUMNS``, else 80 characters."""
+    return max(_NARROWEST, shutil.get_terminal_size((_USUAL, 24)).columns)
+
+
+def fold(lines: Iterable[str]) -> list[str]:
+    """Lines of text, the long ones broken at the width of tables."""
+    return [part for line in lines for part in folded(line, width())]
 
 
 _PLAIN = str.maketrans({

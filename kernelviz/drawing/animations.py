@@ -15,7 +15,7 @@ import numpy as np
 from kernelviz.drawing.arrangement import arrange_all
 from kernelviz.drawing.colour import changed_pixels, content_key
 from kernelviz.drawing.looks import LOOKS, Look
-from kernelviz.drawing.page import Panel, Raster, Rule, Shape, Strokes, Text, text_width
+from kernelviz.drawing.page import Panel, Raster, Rule, Shape, Strokes, Text, paragraphs, text_width
 from kernelviz.notebook import LONGEST_TEXT
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ MOST_SHOWN = 5_000_000  # bytes of an animation in a notebook
 class Animation:
     """Pages of one size, the duration of each (milliseconds, multiples of 10), the recipe, and the look.
 
-    As the last line of a notebook cell it plays; ``save_picture`` writes it as GIF or WebP.
+    As the last line of a notebook cell it plays; ``save_picture`` writes it as GIF or WebP, ``save_frames`` as pictures.
     """
 
     pages: tuple[Panel, ...]
@@ -162,6 +162,11 @@ class Animation:
         """Pixels of a frame per unit of the page."""
         return 1.0 if self.look.size else min(1.0, WIDTH / self.pages[0].width)
 
+    @property
+    def alternative(self) -> tuple[str, ...]:
+        """The text alternative: the title, and the paragraphs of the caption of the first frame."""
+        return paragraphs(self.pages[0]) if self.pages else ()
+
     def _repr_html_(self) -> str:
         """The animation as an image that plays; if it is too large for a notebook, how to save it."""
         data = animation_bytes(self, "gif", b"kernelviz")
@@ -169,14 +174,14 @@ class Animation:
             size = f"{len(data) / 1e6:.1f} MB"
             return f"{escape(repr(self))}: {size}, too large for a cell. <code>save_picture(animation, 'it.gif')</code>"
         page = self.pages[0]
-        width, text = round(page.width * self.scale), escape(repr(self), quote=True)
+        width, text = round(page.width * self.scale), escape(". ".join((*self.alternative, repr(self))), quote=True)
         return f'<img src="data:image/gif;base64,{base64.b64encode(data).decode()}" width="{width}" alt="{text}">'
 
 
 def animation_bytes(animation: Animation, file_format: str, text: bytes, progress: Progress | None = None) -> bytes:
     """Encode an animation as a GIF or a WebP file that repeats forever; ``progress`` is called for every frame.
 
-    ``text`` is stored as the comment of a GIF, the XMP of a WebP.
+    ``text`` is stored as the comment of a GIF, the XMP of a WebP; the text alternative as a second comment of a GIF.
     """
     return (_webp if file_format == "webp" else _gif)(Film(animation, progress), text)
 
@@ -195,11 +200,15 @@ def make_animation(pages: Sequence[Panel], durations: Sequence[int], recipe: Rec
 
 
 class Film:
-    """The frames of an animation as (H, W, 3) pixels, in any order; only what changes is drawn again."""
+    """The frames of an animation as (H, W, 3) pixels, in any order; only what changes is drawn again.
 
-    def __init__(self, animation: Animation, progress: Progress | None = None) -> None:
+    Frames are at most ``width`` pixels wide; by default those of a slide are whole.
+    """
+
+    def __init__(self, animation: Animation, progress: Progress | None = None, *, width: float | None = None) -> None:
         self._animation = animation
         self._progress = progress
+        self._scale = animation.scale if width is None else min(1.0, width / animation.pages[0].width)
         self._drawn_frames = 0
         self._figure: PageFigure | None = None
         self._last: tuple[Panel, Array] | None = None
@@ -226,9 +235,9 @@ class Film:
             return self._drawn(page)
         region = np.zeros(shown.shape[:2], bool)
         for box in boxes:
-            region[pixels_of(box, self._animation.scale, region.shape)] = True
+            region[pixels_of(box, self._scale, region.shape)] = True
         result = shown.copy()
-        result[region] = self._drawn(touching(page, region, self._animation.scale))[region]
+        result[region] = self._drawn(touching(page, region, self._scale))[region]
         return result
 
     def _drawn(self, page: Panel) -> Array:
@@ -237,7 +246,7 @@ class Film:
         if self._figure is None:
             self._figure = draw_page(page, look=self._animation.look)
             self._figure.recipe = self._animation.recipe
-            self._figure.set_dpi(DPI * self._animation.scale)
+            self._figure.set_dpi(DPI * self._scale)
         else:
             draw_again(self._figure, page)
         return figure_pixels(self._figure)
@@ -265,7 +274,13 @@ def _gif(film: Film, comment: bytes) -> bytes:
         buffer, "GIF", save_all=True, append_images=rest, duration=list(animation.durations), loop=0,
         optimize=False, disposal=1, comment=comment,
     )  # fmt: skip
-    return buffer.getvalue()
+    return buffer.getvalue()[:-1] + _gif_comment("\n".join(animation.alternative).encode()) + b";"
+
+
+def _gif_comment(text: bytes) -> bytes:
+    """A comment extension: blocks of at most 255 bytes, each after its length, up to an empty one."""
+    blocks = [text[at : at + 255] for at in range(0, len(text), 255)]
+    return b"".join([b"\x21\xfe", *(bytes([len(block)]) + block for block in blocks), b"\x00"])
 
 
 def _webp(film: Film, xmp: bytes) -> bytes:

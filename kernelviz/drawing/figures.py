@@ -7,18 +7,22 @@ the first time too, so that the pixels of a page do not depend on what was drawn
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
+import re
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
+from html import escape
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.artist import Artist, allow_rasterization
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
-from matplotlib.colors import to_rgb, to_rgba
+from matplotlib.colors import to_hex, to_rgb, to_rgba
 from matplotlib.figure import Figure as Figure  # noqa: PLC0414  (re-exported for the packages that save figures)
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
@@ -29,8 +33,9 @@ from matplotlib.transforms import Affine2D, Bbox, IdentityTransform
 
 from kernelviz.drawing.arrangement import arrange
 from kernelviz.drawing.colour import Indexed, key_in, palette_in, pixels_in, textured_pixels
+from kernelviz.drawing.fonts import family_of, font_file, run_width, runs, set_width
 from kernelviz.drawing.looks import LOOKS, Look
-from kernelviz.drawing.page import Item, Panel, Raster, Rule, Shape, Strokes, Text, badged, font_file
+from kernelviz.drawing.page import Item, Panel, Raster, Rule, Shape, Strokes, Text, badged
 from kernelviz.errors import UsageError
 from kernelviz.records import is_untrained
 
@@ -80,7 +85,10 @@ class LineArtist(MatplotlibText):
 
     @allow_rasterization  # type: ignore[untyped-decorator]
     def draw(self, renderer: RendererBase) -> None:
-        """Draw the cached pixels on a raster; any other renderer draws text."""
+        """Draw the cached pixels on a raster, and an element in an SVG with real text; else as any text."""
+        if self._is_plain() and hasattr(renderer, "writer") and mpl.rcParams["svg.fonttype"] == "none":
+            self._write(renderer)
+            return
         if not isinstance(renderer, RendererAgg) or not self._is_plain():
             super().draw(renderer)
             return
@@ -95,6 +103,42 @@ class LineArtist(MatplotlibText):
             renderer.draw_image(context, column + mask.left, row + mask.bottom, _coloured(mask.cover, self.get_color()))
             context.restore()
         self.stale = False
+
+    def _write(self, renderer: Any) -> None:
+        """Write an SVG element; ``textLength`` keeps the width if another font is used instead of DejaVu Sans."""
+        text, font = self.get_text(), self.get_fontproperties()
+        size, upright, bold = font.get_size_in_points(), bool(self.get_rotation()), font.get_weight() == "bold"
+        width = set_width(text, size, str(font.get_file()))
+        x, y = self._baseline(renderer, width, upright=upright)
+        if not (self.get_visible() and text.strip() and math.isfinite(x + y)):
+            return
+        y = renderer.height - y
+        attributes = {
+            "x": f"{x:.3f}",
+            "y": f"{y:.3f}",
+            "fill": to_hex(self.get_color()),
+            "font-family": f"{_quoted(font.get_name())}, sans-serif",
+            "font-size": f"{size:.6g}",
+            "textLength": f"{width:.3f}",
+            "lengthAdjust": "spacingAndGlyphs",
+            "xml:space": "preserve",  # parts of a line are separated by several spaces
+        }
+        if bold:
+            attributes["font-weight"] = "bold"
+        if upright:
+            attributes["transform"] = f"rotate(-90 {x:.3f} {y:.3f})"
+        renderer.writer.element("text", text, attributes)
+
+    def _baseline(self, renderer: Any, width: float, *, upright: bool) -> tuple[float, float]:
+        """Where the baseline of a line of this width starts."""
+        if self.get_verticalalignment() == "baseline":
+            x, y = self.get_transform().transform(self.get_unitless_position())
+            before = {"left": 0.0, "center": width / 2, "right": width}[self.get_horizontalalignment()]
+            return (x, y - before) if upright else (x - before, y)
+        box, font = self.get_window_extent(renderer), self.get_fontproperties()
+        texts = self.get_text(), "lp"  # matplotlib makes room below every line for a p
+        below = max(renderer.get_text_width_height_descent(each, font, ismath=False)[2] for each in texts)
+        return (box.x1 - below, box.y0) if upright else (box.x0, box.y0 + below)
 
     def _is_plain(self) -> bool:
         return (
@@ -118,6 +162,11 @@ class LineArtist(MatplotlibText):
             x=part_x,
             y=part_y,
         )
+
+
+def _quoted(family: str) -> str:
+    """The name of a font as CSS writes it."""
+    return family if re.fullmatch("[A-Za-z ]+", family) else "'" + re.sub(r"['\\\\]", "", family) + "'"
 
 
 def _coloured(cover: Array, colour: ColorType) -> Array:
@@ -267,7 +316,8 @@ def add_items(axes: Axes, items: Sequence[Item], points: float, look: Look = LOO
     for item in items:
         match item:
             case Text():
-                axes.add_artist(_text(item, points, look)).set_transform(axes.transData)
+                for run in _lines(item, points, look):
+                    axes.add_artist(run).set_transform(axes.transData)
             case Raster():
                 box = Bbox.from_bounds(item.left, item.top, item.width, item.height)
                 axes.add_artist(RasterArtist(item.content, box, look)).set_transform(axes.transData)
@@ -314,18 +364,38 @@ def _vertical(item: Text) -> Literal["center", "center_baseline", "baseline"]:
 
 
 @lru_cache(maxsize=256)
-def _font(size: float, *, bold: bool) -> FontProperties:
-    return FontProperties(fname=str(font_file(bold=bold)), size=size)
+def _font(size: float, file: str, *, bold: bool) -> FontProperties:
+    return FontProperties(family=family_of(file), weight="bold" if bold else "normal", fname=file, size=size)
 
 
-def _text(item: Text, points: float, look: Look) -> LineArtist:
-    font, text = _font(item.size * points, bold=item.bold), item.text
+_CAPITALS = 0.73  # height of capitals in DejaVu Sans, as a share of the size
+
+
+def _lines(item: Text, points: float, look: Look) -> Iterator[LineArtist]:
+    """The artist of a text, or one for each of its runs, one behind the other on one baseline."""
     for page, own in look.words.items():
-        text = text.replace(page, own)
+        item = replace(item, text=item.text.replace(page, own))
+    parts = runs(item.text, bold=item.bold)
+    if len(parts) == 1 and parts[0].file == font_file(bold=item.bold):
+        yield _line(item, points, parts[0].file, look)
+        return
+    widths = [run_width(part, item.size) + 1 / _PARTS for part in parts]  # their boxes do not touch
+    before = {"left": 0.0, "center": sum(widths) / 2, "right": sum(widths)}[item.align]
+    x, y, down = item.x, item.y, _CAPITALS * item.size / 2 if item.middle else 0.0
+    x, y = (x + down, y + before) if item.upright else (x - before, y + down)
+    for part, width in zip(parts, widths, strict=True):
+        line = _line(replace(item, x=x, y=y, text=part.text, align="left", middle=False), points, part.file, look)
+        line.set_rotation_mode("anchor")
+        yield line
+        x, y = (x, y - width) if item.upright else (x + width, y)
+
+
+def _line(item: Text, points: float, file: str, look: Look) -> LineArtist:
+    font = _font(item.size * points, file, bold=item.bold)
     return LineArtist(
         item.x,
         item.y,
-        text,
+        item.text,
         color=look.roles[item.colour],
         fontproperties=font,
         horizontalalignment=item.align,
@@ -345,10 +415,14 @@ VECTOR_DPI = 300  # of textures in vector files
 
 
 class PageFigure(Figure):
-    """A figure that displays itself as the last line of a notebook cell, is never cropped, and has a recipe."""
+    """A figure that displays itself as the last line of a notebook cell, is never cropped, and has a recipe.
+
+    ``alternative`` is its text alternative: the title, and the paragraphs of the caption.
+    """
 
     recipe: Recipe | None = None
     look: Look = LOOKS["page"]
+    alternative: tuple[str, ...] = ()
 
     def get_tightbbox(self, renderer: RendererBase | None = None, bbox_extra_artists: Any = None) -> Bbox:
         """The whole page, in inches: ``bbox_inches="tight"`` must not cut a page whose margins were laid out."""
@@ -376,7 +450,7 @@ def draw_page(
     if page.parts is not None and not look.caption:
         rasters = [item.content for item in page.items if isinstance(item, Raster)]
         left_out = (*page.parts().lines, *key_in(look, rasters))
-    untrained = badge and is_untrained(recipe)
+    alternative, untrained = paragraphs(page), badge and is_untrained(recipe)
     if not look.is_page:
         page = arrange(page, look, untrained=untrained)
     elif untrained:
@@ -395,6 +469,7 @@ def draw_page(
     add_items(axes, page.items, 72 / DPI, look)
     added = look.as_recipe(left_out) if recipe else {}
     figure.recipe, figure.look = {**recipe, **added} if recipe and added else recipe, look
+    figure.alternative = alternative
     return figure
 
 
@@ -418,7 +493,6 @@ _OUTPUT_RC: dict[str, Any] = {
     "savefig.edgecolor": "auto",
     "savefig.facecolor": "auto",
     "savefig.transparent": False,
-    "svg.fonttype": "path",
     "svg.hashsalt": "kernelviz",
     "svg.id": None,
     "svg.image_inline": True,
@@ -436,6 +510,12 @@ def figure_recipe(figure: Figure) -> Recipe | None:
     return recipe
 
 
+def alternative_of(figure: Figure) -> tuple[str, ...]:
+    """The text alternative of a figure, if it has one: a title, and the paragraphs of a description."""
+    alternative: tuple[str, ...] = getattr(figure, "alternative", ())
+    return alternative
+
+
 @contextmanager
 def _output_settings(figure: Figure) -> Iterator[None]:
     """Set the rcParams that affect output, for one figure at a time, and restore the caller's afterwards."""
@@ -444,7 +524,7 @@ def _output_settings(figure: Figure) -> Iterator[None]:
         if figure_recipe(figure) is not None:
             defaults = {key: mpl.rcParamsDefault[key] for key in mpl.rcParamsDefault if key not in _SESSION_RC}
             settings = {key: value for key, value in defaults.items() if mpl.rcParams[key] != value}
-        with mpl.rc_context(settings | _OUTPUT_RC):
+        with mpl.rc_context(settings | _OUTPUT_RC | {"svg.fonttype": "none" if alternative_of(figure) else "path"}):
             yield
 
 
@@ -466,13 +546,31 @@ _PIXELATED = b"image-rendering:crisp-edges;image-rendering:pixelated"
 
 
 def figure_vector(figure: Figure, file_format: str, metadata: dict[str, Any]) -> bytes:
-    """A figure as SVG or PDF with this metadata."""
+    """A figure as SVG or PDF with this metadata and its text alternative."""
     buffer = io.BytesIO()
+    title, *caption = alternative_of(figure) or ("",)
+    if title and file_format == "pdf":
+        metadata = metadata | {"Title": title, "Subject": "\n".join(caption)}
     with _output_settings(figure):
         figure.savefig(buffer, format=file_format, metadata=metadata)
+    data = buffer.getvalue()
     if file_format == "svg" and isinstance(figure, PageFigure) and figure.look.textured:
-        return buffer.getvalue().replace(_PIXELATED, b"image-rendering:auto")
-    return buffer.getvalue()
+        data = data.replace(_PIXELATED, b"image-rendering:auto")
+    return _described(data, title, caption) if title and file_format == "svg" else data
+
+
+def _described(svg: bytes, title: str, caption: Sequence[str]) -> bytes:
+    """The SVG with the elements ``title`` and ``desc``, which name and describe it as an image.
+
+    Their ids differ from those of other pictures, with which it may be in one HTML page.
+    """
+    mark = hashlib.sha256("\n".join((title, *caption)).encode()).hexdigest()[:8]
+    before, root, rest = svg.partition(b"<svg ")
+    head, end, body = rest.partition(b">\n")
+    role = f'role="img" aria-labelledby="title-{mark}" aria-describedby="desc-{mark}" '
+    texts = f'<title id="title-{mark}">{escape(title)}</title>\n'
+    texts += f'<desc id="desc-{mark}">{escape(chr(10).join(caption))}</desc>\n'
+    return b"".join([before, root, role.encode(), head, end, texts.encode(), body])
 
 
 def checked_figure(picture: object) -> Figure:

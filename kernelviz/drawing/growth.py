@@ -100,8 +100,10 @@ def growth_page(trace: Trace) -> Panel:
     items, top = _heading(trace, len(layers))
     body, foot = _body(trace, layers, top)
     items += body
-    lines = [line for part in _caption(trace, layers) for line in wrap(part, TYPE, PAGE_WIDTH - 2 * MARGIN)]
-    caption, below = text_block(lines, MARGIN, foot + 60, TYPE)
+    below = foot + 60
+    for part in _caption(trace, layers):
+        lines, below = text_block(wrap(part, TYPE, PAGE_WIDTH - 2 * MARGIN), MARGIN, below, TYPE, paragraph=part)
+        items += lines
     height, width = trace.input_size[-2:]
     model = trace.source.model if trace.source else "a network"
     parts = lambda: PageParts(  # noqa: E731
@@ -109,7 +111,7 @@ def growth_page(trace: Trace) -> Panel:
         f"{len(layers)} convolutions in the order in which they run", tuple(_caption(trace, layers)), (),
         (lambda box: _boxed(trace, layers, box),), size=TITLE,
     )  # fmt: skip
-    return Panel((*items, *caption), PAGE_WIDTH, round(below + MARGIN / 2), parts)
+    return Panel(tuple(items), PAGE_WIDTH, round(below + MARGIN / 2), parts)
 
 
 def _boxed(trace: Trace, layers: Sequence[TracedLayer], box: Box) -> Body:
@@ -143,8 +145,8 @@ def _heading(trace: Trace, count: int) -> tuple[list[Item], float]:
     name = drawable(trace.source.model if trace.source else "a network")
     words = f"{name} at {height} × {width}, {count} convolutions in the order in which they run"
     lines = wrap(words, TYPE, PAGE_WIDTH - 2 * MARGIN)
-    items, below = text_block(lines, MARGIN, MARGIN + TITLE * 1.3, TYPE)
-    return [Text(MARGIN, MARGIN + TITLE * 0.8, title, TITLE, INK, bold=True), *items], below + 90
+    items, below = text_block(lines, MARGIN, MARGIN + TITLE * 1.3, TYPE, paragraph=words)
+    return [Text(MARGIN, MARGIN + TITLE * 0.8, title, TITLE, INK, bold=True, paragraph=title), *items], below + 90
 
 
 def _charts(trace: Trace, layers: Sequence[TracedLayer]) -> list[Chart]:

@@ -16,6 +16,7 @@ from kernelviz.notebook import record_repr
 from kernelviz.records import as_maps, check_positive
 from kernelviz.views.kernel_views import rgb_weights
 from kernelviz.views.map_views import map_tiles
+from kernelviz.wording import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,11 +35,13 @@ class Mosaic:
     """A sheet as pixels.
 
     ``pixels`` is uint8: (H, W) indices into ``palette`` (n, 3), or (H, W, 3) RGB, then ``palette`` is None.
+    ``alternative`` is the text alternative: a title, and the paragraphs of a description.
     """
 
     pixels: Array
     palette: Array | None
     recipe: Recipe | None = None
+    alternative: tuple[str, ...] = ()
 
     __repr__ = record_repr
 
@@ -68,7 +71,9 @@ def make_mosaic(sheet: Sheet, *, look: LookName = "page") -> Mosaic:
             drawn = colour.levels(values, sheet.scale)
         else:  # the slices of a map have one range
             drawn = colour.levels(volumes, sheet.scale).swapaxes(0, 1).reshape(values.shape)
-    mosaic = Mosaic(_painted(sheet, drawn, broken, table), None if in_colour else table, sheet.recipe)
+    alternative = tuple(map(visible, (sheet.title, sheet.identity, *sheet.caption)))
+    pixels = _painted(sheet, drawn, broken, table)
+    mosaic = Mosaic(pixels, None if in_colour else table, sheet.recipe, alternative)
     return mosaic if look == "page" else _in_look(sheet, mosaic, find_look(look))
 
 
@@ -93,10 +98,10 @@ def _in_look(sheet: Sheet, mosaic: Mosaic, look: Look) -> Mosaic:
     content, recipe = content_of(sheet, mosaic), {**sheet.recipe, **look.as_recipe()}
     if look.textured:
         pixels = colour.textured_pixels(look, content, content.shape[:2], (0, 0), 1.0)
-        return Mosaic(np.ascontiguousarray(pixels[..., 0]), colour.greys(), recipe)
+        return Mosaic(np.ascontiguousarray(pixels[..., 0]), colour.greys(), recipe, mosaic.alternative)
     if isinstance(content, Indexed):
-        return Mosaic(content.index, colour.palette_in(look, content.palette), recipe)
-    return Mosaic(colour.pixels_in(look, content), None, recipe)
+        return Mosaic(content.index, colour.palette_in(look, content.palette), recipe, mosaic.alternative)
+    return Mosaic(colour.pixels_in(look, content), None, recipe, mosaic.alternative)
 
 
 def content_of(sheet: Sheet, mosaic: Mosaic) -> Content:

@@ -8,17 +8,17 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache, partial
+from functools import cached_property
 from itertools import takewhile
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from kernelviz.drawing.fonts import drawable as drawable  # noqa: PLC0414  (re-exported for the builders of pages)
+from kernelviz.drawing.fonts import drawn_width as drawn_width  # noqa: PLC0414
+from kernelviz.drawing.fonts import text_width as text_width  # noqa: PLC0414
 from kernelviz.wording import PART, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-
-    from matplotlib.ft2font import FT2Font
 
     from kernelviz.drawing.colour import Content
     from kernelviz.records import Array
@@ -38,6 +38,7 @@ class Text:
     """One line of text; ``x`` is its left, centre or right, as ``align`` states, ``y`` its baseline, or its middle.
 
     ``colour`` is a role, here and in every other item.
+    ``paragraph`` is the whole paragraph of title or caption that begins with this line, for the text alternative.
     """
 
     x: float
@@ -49,6 +50,7 @@ class Text:
     align: Align = "left"
     middle: bool = False
     upright: bool = False
+    paragraph: str = ""
 
 
 @dataclass(frozen=True)
@@ -259,66 +261,6 @@ def moved(panel: Panel, x: float, y: float) -> tuple[Item, ...]:
     return tuple(result)
 
 
-@lru_cache(maxsize=2)
-def font_file(*, bold: bool) -> Path:
-    """The file of DejaVu Sans in matplotlib."""
-    import matplotlib as mpl
-
-    return Path(mpl.get_data_path(), "fonts", "ttf", "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")
-
-
-@lru_cache(maxsize=2)
-def _font(*, bold: bool) -> FT2Font:
-    from matplotlib.ft2font import FT2Font
-
-    font = FT2Font(str(font_file(bold=bold)))
-    font.set_size(100, 72)
-    return font
-
-
-@lru_cache(maxsize=4096)
-def _advance(font: FT2Font, char: str) -> float:
-    return float(font.load_char(ord(char)).linearHoriAdvance) / 65536 / 100
-
-
-@lru_cache(maxsize=2)
-def _known(*, bold: bool) -> frozenset[int]:
-    return frozenset(_font(bold=bold).get_charmap())
-
-
-def drawable(text: str, *, bold: bool = False) -> str:
-    """Text that the font can draw in one line; other characters are written as escapes."""
-    known = _known(bold=bold)
-    return "".join(char if ord(char) in known else char.encode("unicode_escape").decode() for char in visible(text))
-
-
-def text_width(text: str, size: float, *, bold: bool = False) -> float:
-    """The width of a text at a size in pixels, from the advances of the font."""
-    return size * sum(map(partial(_advance, _font(bold=bold)), text))
-
-
-@lru_cache(maxsize=8)
-def _sized_font(size: float, *, bold: bool) -> FT2Font:
-    from matplotlib.ft2font import FT2Font
-
-    font = FT2Font(str(font_file(bold=bold)))
-    font.set_size(size, 72)
-    return font
-
-
-def drawn_width(text: str, size: float, *, bold: bool = False) -> float:
-    """The width of a text as it is drawn on a raster, where hinting moves every letter to whole pixels.
-
-    Only what continues a line of text behind another one needs it; at most sizes it differs by some pixels in a line.
-    """
-    from matplotlib.ft2font import LoadFlags
-
-    font = _sized_font(size, bold=bold)
-    font.set_text(text, 0.0, flags=LoadFlags.DEFAULT)
-    advances = sum(font.load_char(ord(char), flags=LoadFlags.DEFAULT).horiAdvance for char in text)
-    return float(max(advances, font.get_width_height()[0])) / 64
-
-
 def wrap(text: str, size: float, width: float, *, bold: bool = False) -> list[str]:
     """Break a text into lines of at most this width; nothing is left out.
 
@@ -346,12 +288,27 @@ def _pieces(text: str, size: float, width: float, *, bold: bool) -> Iterator[str
 
 
 def text_block(
-    lines: list[str], x: float, y: float, size: float, *, colour: str = GREY, bold: bool = False
+    lines: list[str],
+    x: float,
+    y: float,
+    size: float,
+    *,
+    colour: str = GREY,
+    bold: bool = False,
+    paragraph: str = "",
 ) -> tuple[list[Item], float]:
-    """Lines below each other from the top ``y``, and the y below the last one."""
+    """Lines below each other from the top ``y``, and the y below the last one; ``paragraph`` is as in ``Text``."""
     step = size * LINE_HEIGHT
-    items: list[Item] = [Text(x, y + size + step * i, line, size, colour, bold) for i, line in enumerate(lines)]
+    items: list[Item] = [
+        Text(x, y + size + step * i, line, size, colour, bold, paragraph="" if i else visible(paragraph))
+        for i, line in enumerate(lines)
+    ]
     return items, y + step * len(lines)
+
+
+def paragraphs(page: Panel) -> tuple[str, ...]:
+    """The title of a page and the paragraphs of its caption: its text alternative."""
+    return tuple(item.paragraph for item in page.items if isinstance(item, Text) and item.paragraph)
 
 
 PAGE_WIDTH = 1600.0  # of a page that is not as wide as its tiles
@@ -366,11 +323,12 @@ SEPARATOR = "separator"  # the line between parts of a page
 def heading(title: str, identity: str, at: tuple[float, float], width: float, unit: float) -> tuple[list[Item], float]:
     """The bold title and the grey line under it from (x, y) on, and the y below them."""
     x, y = at
-    title = drawable(title, bold=True)
-    size = TITLE * unit * max(0.7, min(1.0, width / max(1.0, text_width(title, TITLE * unit, bold=True))))
-    first, y = text_block(wrap(title, size, width, bold=True), x, y, size, colour=INK, bold=True)
+    text = drawable(title, bold=True)
+    size = TITLE * unit * max(0.7, min(1.0, width / max(1.0, text_width(text, TITLE * unit, bold=True))))
+    lines = wrap(text, size, width, bold=True)
+    first, y = text_block(lines, x, y, size, colour=INK, bold=True, paragraph=title)
     lines = fitted(drawable(identity), IDENTITY * unit, width)
-    second, y = text_block(lines, x, y + 4 * unit, IDENTITY * unit)
+    second, y = text_block(lines, x, y + 4 * unit, IDENTITY * unit, paragraph=identity)
     return first + second, y
 
 
@@ -386,7 +344,9 @@ def badge(size: float) -> Panel:
     turns = [math.pi * (0.5 + step / 12) for step in range(13)]
     left = [(radius + radius * math.cos(turn), radius - radius * math.sin(turn)) for turn in turns]
     outline = (*left, *((wide - x, tall - y) for x, y in left))
-    word = Text(wide / 2, tall / 2, UNTRAINED, size, BADGE_INK, bold=True, align="center", middle=True)
+    word = Text(
+        wide / 2, tall / 2, UNTRAINED, size, BADGE_INK, bold=True, align="center", middle=True, paragraph=UNTRAINED
+    )
     return Panel((Shape(outline, BADGE), word), wide, tall)
 
 
@@ -415,11 +375,12 @@ def caption_block(
     caption: Sequence[str], at: tuple[float, float], width: float, unit: float
 ) -> tuple[list[Item], float]:
     """The lines of a caption from (x, y) on, and the y below them."""
-    size = CAPTION * unit
-    lines: list[str] = []
+    size, (x, y) = CAPTION * unit, at
+    items: list[Item] = []
     for part in caption:
-        lines += _balanced(drawable(part), size, width)
-    return text_block(lines, *at, size)
+        more, y = text_block(_balanced(drawable(part), size, width), x, y, size, paragraph=part)
+        items += more
+    return items, y
 
 
 def _balanced(text: str, size: float, width: float) -> list[str]:

@@ -31,7 +31,7 @@ from kernelviz.drawing.page import (
     text_width,
     wrap,
 )
-from kernelviz.wording import fixed_text, value_text
+from kernelviz.wording import fixed_text, value_text, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -608,7 +608,7 @@ def worksheet(
     versions with less in them) and ``aside`` (instead of the settings) are those of the parts of the page.
     """
     inner = max(NARROWEST - 2 * MARGIN, body.width, *(x + panel.width for x, panel in foot or [(0, body)]))
-    items, y = _heading(drawable(title, bold=True), drawable(settings), inner)
+    items, y = _heading(title, settings, inner)
     items += moved(body, MARGIN, y)
     y += body.height
     if foot:
@@ -619,9 +619,10 @@ def worksheet(
     y += 40
     if lines:
         items.append(Rule(MARGIN, y - 8, MARGIN + inner, y - 8, LINE, 1.6))
-        broken = [part for line in lines if line for part in wrap(line, SMALL, inner)]
-        words, y = text_block(broken, MARGIN, y + 4, SMALL, colour=DIM)
-        items += words
+        y += 4
+        for line in filter(None, lines):
+            words, y = text_block(wrap(line, SMALL, inner), MARGIN, y, SMALL, colour=DIM, paragraph=line)
+            items += words
     words, below = _caption([note for note in notes if note], counted, y, inner)
     texts = [line for line in (*lines, *notes) if line]
     parts = partial(
@@ -677,6 +678,7 @@ def worksheet_parts(
 def _caption(notes: Sequence[str], counted: tuple[int, int] | None, y: float, room: float) -> tuple[list[Item], float]:
     """The notes one after the other, in as many lines as needed, and the y below them."""
     step, steps = (f"step {each:,} of {counted[1]:,}" for each in counted) if counted else ("", "")
+    paragraph = " · ".join([step, *notes] if counted else notes)
     start = text_width(steps, SMALL) + TAB if counted else 0.0
     lines = [""]
     for part in notes:
@@ -687,19 +689,24 @@ def _caption(notes: Sequence[str], counted: tuple[int, int] | None, y: float, ro
         else:
             lines += wrap(part, SMALL, room)
     if not counted:
-        return text_block([line for line in lines if line], MARGIN, y, SMALL, colour=DIM)
+        return text_block([line for line in lines if line], MARGIN, y, SMALL, colour=DIM, paragraph=paragraph)
     words, below = text_block(lines[1:], MARGIN, y + SMALL * LINE_HEIGHT, SMALL, colour=DIM)
-    first = [Text(MARGIN, y + SMALL, step, SMALL, DIM), Text(MARGIN + start, y + SMALL, lines[0], SMALL, DIM)]
+    first = [
+        Text(MARGIN, y + SMALL, step, SMALL, DIM, paragraph=paragraph),
+        Text(MARGIN + start, y + SMALL, lines[0], SMALL, DIM),
+    ]
     return [*(item for item in first if item.text), *words], below
 
 
 def _heading(title: str, settings: str, room: float) -> tuple[list[Item], float]:
-    wide = text_width(title, TITLE, bold=True)
+    text, words = drawable(title, bold=True), drawable(settings)
+    wide = text_width(text, TITLE, bold=True)
     size = TITLE * max(0.75, min(1.0, room / wide))
-    lines = wrap(title, size, room, bold=True)
-    items, y = text_block(lines, MARGIN, 60 - size, size, colour=INK, bold=True)
+    lines = wrap(text, size, room, bold=True)
+    items, y = text_block(lines, MARGIN, 60 - size, size, colour=INK, bold=True, paragraph=title)
     x = wide + 26
-    if len(lines) == 1 and x + text_width(settings, SETTINGS) <= room:
-        return [*items, Text(MARGIN + x, 60, settings, SETTINGS, DIM)], 106.0
-    words, below = text_block(fitted(settings, SETTINGS, room), MARGIN, y + 3, SETTINGS, colour=DIM)
-    return [*items, *words], below + 30
+    if len(lines) == 1 and x + text_width(words, SETTINGS) <= room:
+        return [*items, Text(MARGIN + x, 60, words, SETTINGS, DIM, paragraph=visible(settings))], 106.0
+    rest = fitted(words, SETTINGS, room)
+    more, below = text_block(rest, MARGIN, y + 3, SETTINGS, colour=DIM, paragraph=settings)
+    return [*items, *more], below + 30

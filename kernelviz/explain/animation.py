@@ -322,7 +322,9 @@ def animate_convolution(
     look: LookName = "page",
     caption: bool = True,
 ) -> Animation:
-    """Animate the window over the input, one frame per output cell; ``save_picture`` writes it as GIF or WebP.
+    """Animate the window over the input, one frame per output cell.
+
+    ``save_picture`` writes it as GIF or WebP, ``save_frames`` as numbered PNGs.
 
     Args:
         worked: The result of ``work_out``.

@@ -8,6 +8,7 @@ specification, third edition.
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
@@ -20,7 +21,7 @@ from kernelviz.files.names import file_stems, safe_part
 from kernelviz.files.recipes import PNG_KEY, recipe_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -198,6 +199,23 @@ def encode_picture(picture: Pixels | Figure | Animation, file_format: str, progr
     return _figure_png(figure) if file_format == "png" else _figure_vector(figure, file_format)
 
 
+def frame_recipe(recipe: Recipe, frame: int) -> dict[str, Any]:
+    """The recipe of one frame of an animation."""
+    return {**recipe, "view": f"{recipe.get('view')}, frame {frame}"}
+
+
+def frame_pngs(animation: Animation, progress: Progress | None = None) -> Iterator[bytes]:
+    """Encode each frame of an animation as PNG, in the size of its page."""
+    from kernelviz.drawing.animations import Film
+    from kernelviz.drawing.figures import DPI
+    from kernelviz.drawing.page import paragraphs
+
+    film = Film(animation, progress, width=math.inf)
+    for at, page in enumerate(animation.pages):
+        texts = _png_texts(frame_recipe(animation.recipe, at), paragraphs(page))
+        yield png_bytes(film.frame(at), None, texts, dpi=DPI)
+
+
 def npz_bytes(arrays: Mapping[str, Array], recipe: Recipe | None) -> bytes:
     """Encode arrays as ``numpy.savez`` does, without dates; ``numpy.load(allow_pickle=False)`` reads them.
 
@@ -234,17 +252,20 @@ def _array_keys(names: list[str]) -> list[str]:
 
 
 def _mosaic_png(picture: Pixels) -> bytes:
-    return png_bytes(picture.pixels, picture.palette, _png_texts(picture.recipe))
+    return png_bytes(picture.pixels, picture.palette, _png_texts(picture.recipe, getattr(picture, "alternative", ())))
 
 
-def _png_texts(recipe: Recipe | None) -> dict[str, str]:
-    return {} if recipe is None else {PNG_KEY: recipe_text(recipe)}
+def _png_texts(recipe: Recipe | None, alternative: Sequence[str]) -> dict[str, str]:
+    """The recipe, and the text alternative under the keywords that the PNG specification registers for it."""
+    texts = {} if recipe is None else {PNG_KEY: recipe_text(recipe)}
+    return texts | ({"Title": alternative[0], "Description": "\n".join(alternative[1:])} if alternative else {})
 
 
 def _figure_png(figure: Figure) -> bytes:
-    from kernelviz.drawing.figures import figure_pixels, figure_recipe
+    from kernelviz.drawing.figures import alternative_of, figure_pixels, figure_recipe
 
-    return png_bytes(figure_pixels(figure), None, _png_texts(figure_recipe(figure)), dpi=figure.dpi)
+    texts = _png_texts(figure_recipe(figure), alternative_of(figure))
+    return png_bytes(figure_pixels(figure), None, texts, dpi=figure.dpi)
 
 
 def _figure_vector(figure: Figure, file_format: str) -> bytes:

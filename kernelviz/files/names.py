@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
+import unicodedata
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -13,29 +15,29 @@ if TYPE_CHECKING:
 
 
 LONGEST = 150
-"""The most characters of a stem, with a reserve for suffixes and for prefixes of other programs."""
+"""The most bytes of a stem in UTF-8, with a reserve for suffixes and for prefixes of other programs."""
 
 _DIGITS = 8
 _MOST_DIGITS = 64
-_UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
-_KEPT = re.compile(r"[A-Za-z0-9]")
+_UNSAFE = re.compile(r"(?:(?![A-Za-z0-9._+-])[\x00-\x7f])+")
+_LETTERS = "LMN"  # the categories of Unicode that are kept: letters, marks and numbers
 _BAD_ENDS = re.compile(r"^[.-]+|\.+$")
-_RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)", re.IGNORECASE)
+_RESERVED = re.compile(r"(?:con|prn|aux|nul|com[\d¹²³]|lpt[\d¹²³])(?:\.|$)", re.IGNORECASE)
 
 
 def safe_part(text: str) -> str:
     """Make one part of a file name safe on every file system.
 
-    ASCII letters, digits, ``.``, ``_``, ``-`` and ``+`` are kept; every run of other characters becomes one ``_``. If no
-    letter or digit of a text outside ASCII is left, eight hex digits of a hash of it are appended. The part is never empty,
-    does not start with ``.`` or ``-``, does not end with ``.``, is not a device name of Windows, and has at most
-    ``LONGEST`` characters.
+    Letters and digits of any script, ``.``, ``_``, ``-`` and ``+`` are kept, in Unicode's form NFC; every run of other
+    characters becomes one ``_``. If the names of files are not in Unicode, only what their encoding has is kept. The part
+    is never empty, does not start with ``.`` or ``-``, does not end with ``.``, is not a device name of Windows, and has at
+    most ``LONGEST`` bytes.
     """
     return _cut(_clean(text), LONGEST)
 
 
 def file_stems(full_names: Sequence[Sequence[str]], *, taken: Collection[str] = ()) -> list[str]:
-    """Return one file stem per full name, in the same order; all differ, even ignoring case.
+    """Return one file stem per full name, in the same order; all differ, even ignoring case and compatible forms.
 
     The parts of a name are made safe and joined by ``-``. If stems collide with each other or with ``taken``, or are too
     long, ``-`` and eight hex digits of a hash of the full name are appended. All colliding stems are changed, so that
@@ -52,7 +54,7 @@ def file_stems(full_names: Sequence[Sequence[str]], *, taken: Collection[str] = 
         raise ValueError("Each full name must be given once.")
     bases = ["-".join(map(_clean, parts)) or "_" for parts in full_names]
     digests = [_digest(parts) for parts in full_names]
-    digits = [_DIGITS if len(base) > LONGEST else 0 for base in bases]
+    digits = [_DIGITS if _size(base) > LONGEST else 0 for base in bases]
     while True:
         stems = [_stem(*each) for each in zip(bases, digests, digits, strict=True)]
         meeting = list(_meeting(stems, taken))
@@ -69,21 +71,42 @@ def short_hash(*parts: str) -> str:
 
 def _clean(text: str) -> str:
     """``safe_part`` without the limit of length."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
+        text = "".join(char if char.isascii() or _is_letter(char) else " " for char in text)
     part = _BAD_ENDS.sub("_", _UNSAFE.sub("_", text)) or "_"
-    if not text.isascii() and not _KEPT.search(part):
-        part = f"{part}-{short_hash(text)}"
     return f"_{part}" if _RESERVED.match(part) else part
+
+
+def _is_letter(char: str) -> bool:
+    """Whether a character outside ASCII is kept."""
+    if unicodedata.category(char)[0] not in _LETTERS:
+        return False
+    try:
+        char.encode(sys.getfilesystemencoding())
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _size(text: str) -> int:
+    return len(text.encode())
 
 
 def _cut(part: str, longest: int) -> str:
     """The beginning of a safe part, still safe."""
-    return part if len(part) <= longest else _BAD_ENDS.sub("_", part[:longest])
+    return part if _size(part) <= longest else _BAD_ENDS.sub("_", _beginning(part, longest))
+
+
+def _beginning(text: str, longest: int) -> str:
+    """As many whole characters as fit into so many bytes."""
+    return text.encode()[:longest].decode(errors="ignore")
 
 
 def _stem(base: str, digest: str, digits: int) -> str:
     if digits == 0:
         return base
-    return f"{base[: LONGEST - digits - 1]}-{digest[:digits]}"
+    return f"{_beginning(base, LONGEST - digits - 1)}-{digest[:digits]}"
 
 
 def _digest(parts: Sequence[str]) -> str:
@@ -92,9 +115,14 @@ def _digest(parts: Sequence[str]) -> str:
 
 
 def _meeting(stems: Sequence[str], taken: Collection[str]) -> Iterator[int]:
-    """The indices of the stems that are not unique, ignoring case."""
-    counts = Counter(stem.casefold() for stem in stems)
-    counts.update(stem.casefold() for stem in taken)
+    """The indices of the stems that are not unique, ignoring case and compatible forms of letters."""
+    counts = Counter(map(comparable, stems))
+    counts.update(map(comparable, taken))
     for index, stem in enumerate(stems):
-        if counts[stem.casefold()] > 1:
+        if counts[comparable(stem)] > 1:
             yield index
+
+
+def comparable(stem: str) -> str:
+    """A stem as file systems compare names: without case, and without differences of compatible forms."""
+    return stem.casefold() if stem.isascii() else unicodedata.normalize("NFKC", stem.casefold()).casefold()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernelviz.errors import DiskFullError, FileInTheWayError, RecipeError, UsageError, WriteError
-from kernelviz.files.encoding import encode_picture, formats_of, npz_bytes
+from kernelviz.files.encoding import encode_picture, formats_of, frame_pngs, frame_recipe, is_animation, npz_bytes
 from kernelviz.files.recipes import is_whole, read_recipe, recipe_text
 from kernelviz.reading import open_regular, read_regular
 from kernelviz.version import __version__
@@ -70,6 +70,43 @@ def save_picture(
     data = encode_picture(picture, _format_of(path, formats_of(picture)) if format is None else format, progress)
     _save(path, data, getattr(picture, "recipe", None), force=force)
     return path
+
+
+def save_frames(
+    animation: Animation, path: Path | str, *, force: bool = False, progress: Progress | None = None
+) -> tuple[Path, ...]:
+    """Write the frames of an animation as numbered PNGs in the size of its pages; return the paths.
+
+    ``out/conv.png`` becomes ``out/conv-frame-000.png``, ``out/conv-frame-001.png`` and so on. Every frame has its recipe.
+    Missing directories are created; nothing is written if one of the paths is taken by something else.
+
+    Args:
+        animation: the animation.
+        path: the directory and the beginning of the names, with the suffix ``.png``.
+        force: replace any existing files.
+        progress: called for the frames with a label, the number drawn, and the total.
+
+    Raises:
+        UsageError: the suffix is not ``.png``, or it is no animation.
+        FileInTheWayError: a path is occupied by something else.
+        WriteError: writing failed; frames that were written are kept.
+    """
+    path = Path(path)
+    _format_of(path, ("png",))
+    if not is_animation(animation):
+        raise UsageError(f"Only an Animation has frames, but got {type(animation).__name__}.")
+    paths = frame_paths(path, len(animation.pages))
+    recipes = [frame_recipe(animation.recipe, at) for at in range(len(paths))]
+    for each, recipe in zip(paths, recipes, strict=True):
+        check_target(each, recipe, force=force)
+    for each, recipe, data in zip(paths, recipes, frame_pngs(animation, progress), strict=True):
+        _save(each, data, recipe, force=force)
+    return tuple(paths)
+
+
+def frame_paths(path: Path, count: int) -> list[Path]:
+    """``x-frame-000.png``, ``x-frame-001.png``, … beside ``x.png``."""
+    return [path.with_name(f"{path.stem}-frame-{number:03}.png") for number in range(count)]
 
 
 def save_arrays(arrays: Mapping[str, Array], path: Path | str, *, recipe: Recipe | None, force: bool = False) -> Path:

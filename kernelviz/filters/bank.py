@@ -350,10 +350,10 @@ def filter_entry(one: Filter) -> dict[str, Any]:
     }
 
 
-def filter_table(filters: Sequence[Filter]) -> str:
-    """Aligned text, one line per filter: its kind, its family at this size, its purpose and its source."""
-    rows = [(one.name, one.kind, one.family, one.about, one.source) for one in filters]
-    return aligned(("filter", "kind", "family", "for", "source"), rows)
+def filter_table(filters: Sequence[Filter], width: int | None = None, *, sources: bool = True) -> str:
+    """Aligned text, one row per filter: its kind, its family at this size, its purpose and, if ``sources``, its source."""
+    rows = [(one.name, one.kind, one.family, one.about, one.source if sources else "") for one in filters]
+    return aligned(("filter", "kind", "family", "for", "source"), rows, width=width)
 
 
 KINDS = _KINDS

@@ -142,7 +142,7 @@ def bank_page(size: int) -> Panel:
     """The page: kinds as headings, one row per stem, and below them the colours."""
     filters = [one for one in classical_filters(size) if "@" not in one.name]
     title = f"Classical filters of {size} × {size}"
-    items, y = text_block([title], MARGIN, 0.7 * MARGIN, TITLE, colour=INK, bold=True)
+    items, y = text_block([title], MARGIN, 0.7 * MARGIN, TITLE, colour=INK, bold=True, paragraph=title)
     rows, y, shown = _bank_rows(filters, y, TALLEST if size <= ALL_OF else TALLEST - 250)
     items += rows
     more, y = _colours(y)
@@ -159,9 +159,8 @@ def bank_page(size: int) -> Panel:
         *(["and those of smaller odd sizes in the middle, named like sobel-x@3"] if smaller else []),
     ]
     for line in lines:
-        more, y = text_block(
-            wrap(line, TYPE, PAGE_WIDTH - 2 * MARGIN - 14 * TYPE), MARGIN, y + (18 if line == lines[0] else 0), TYPE
-        )
+        broken = wrap(line, TYPE, PAGE_WIDTH - 2 * MARGIN - 14 * TYPE)
+        more, y = text_block(broken, MARGIN, y + (18 if line == lines[0] else 0), TYPE, paragraph=line)
         items += more
     parts = partial(_bank_parts, filters, title, lines, TALLEST if size <= ALL_OF else TALLEST - 250)
     return Panel(tuple(items), PAGE_WIDTH, float(round(y + 0.6 * MARGIN)), parts)
@@ -407,18 +406,21 @@ def _page(
     heading = ", ".join([f"{whole[1]:,} × {whole[0]:,} pixels", *(one.label for one in _sources(responses))])
     name = drawable(title or "Filters", bold=True)
     items, y = text_block(
-        wrap(name, TITLE * unit, inner, bold=True), margin, 0.7 * margin, TITLE * unit, colour=INK, bold=True
-    )
-    block, y = text_block(wrap(drawable(heading), TYPE * unit, inner), margin, y + 2 * unit, TYPE * unit)
+        wrap(name, TITLE * unit, inner, bold=True), margin, 0.7 * margin, TITLE * unit, colour=INK, bold=True,
+        paragraph=title or "Filters",
+    )  # fmt: skip
+    lines = wrap(drawable(heading), TYPE * unit, inner)
+    block, y = text_block(lines, margin, y + 2 * unit, TYPE * unit, paragraph=heading)
     items += block
     y = float(round(y + 24 * unit))
     body, y = _columns(panels, across, (margin, y), width, unit)
     items += body
     lines = [*_caption(responses, part, zoom), *notes]
-    words = [line for text in lines for line in prose(text, TYPE * unit, inner)]
-    block, y = text_block(words, margin, y, TYPE * unit)
+    for text in lines:
+        block, y = text_block(prose(text, TYPE * unit, inner), margin, y, TYPE * unit, paragraph=text)
+        items += block
     parts = partial(_parts, responses, panels, title or "Filters", lines, unit=unit, width=width)
-    return Panel((*items, *block), float(round(inner + 2 * margin)), float(round(y + 0.6 * margin)), parts)
+    return Panel(tuple(items), float(round(inner + 2 * margin)), float(round(y + 0.6 * margin)), parts)
 
 
 def _parts(
@@ -505,7 +507,7 @@ def _response_panel(
     if response.agreement is not None:
         about += f"; correlation of the two responses {number_text(response.agreement)}"
     words, y = text_block(wrap(drawable(response.name, bold=True), NAME * unit, room, bold=True), x, y, NAME * unit,
-                          colour=INK, bold=True)  # fmt: skip
+                          colour=INK, bold=True, paragraph=f"{response.name}: {about}")  # fmt: skip
     more, y = text_block(prose(drawable(about), TYPE * unit, room), x, y + 4 * unit, TYPE * unit)
     head = Panel((*block, *words, *more), width, max(foot, y) + 24 * unit)
     values = response.values[part]

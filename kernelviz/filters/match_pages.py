@@ -359,11 +359,12 @@ def _heading(matches: Matches) -> tuple[list[Item], float]:
     sizes = " × ".join(map(str, bank.weight.shape[1:]))
     settings = layer_text(bank.layer) if bank.layer else f"{len(bank.weight):,} kernels of {sizes}"
     title = f"What the kernels of {bank.layer.name} resemble" if bank.layer else "What the kernels resemble"
-    title = drawable(title, bold=True)
-    size = TITLE * max(0.7, min(1.0, INNER_WIDTH / text_width(title, TITLE, bold=True)))
-    items, y = text_block(wrap(title, size, INNER_WIDTH, bold=True), MARGIN, 0.7 * MARGIN, size, colour=INK, bold=True)
+    text = drawable(title, bold=True)
+    size = TITLE * max(0.7, min(1.0, INNER_WIDTH / text_width(text, TITLE, bold=True)))
+    lines = wrap(text, size, INNER_WIDTH, bold=True)
+    items, y = text_block(lines, MARGIN, 0.7 * MARGIN, size, colour=INK, bold=True, paragraph=title)
     for part in [*parts, settings]:
-        more, y = text_block(wrap(drawable(part), TYPE, INNER_WIDTH), MARGIN, y + 2, TYPE)
+        more, y = text_block(wrap(drawable(part), TYPE, INNER_WIDTH), MARGIN, y + 2, TYPE, paragraph=part)
         items += more
     return items, y + 26
 
@@ -441,7 +442,7 @@ def _caption(matches: Matches, shown: int, y: float, *, planes: bool) -> tuple[l
     items += own_scale_bar(PAGE_WIDTH - MARGIN, y + 34)
     y += 18
     for line in caption_lines(matches, shown, planes=planes):
-        more, y = text_block(wrap(line, TYPE, INNER_WIDTH - key - 50), MARGIN, y, TYPE)
+        more, y = text_block(wrap(line, TYPE, INNER_WIDTH - key - 50), MARGIN, y, TYPE, paragraph=line)
         items += more
     return items, max(y, y + 20)
 

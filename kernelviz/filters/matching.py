@@ -481,12 +481,11 @@ def colour_entry(one: ColourDirection) -> dict[str, Any]:
     return {"name": one.name, "weights": list(one.weights), "about": one.about, "source": one.source}
 
 
-def match_table(rows: Sequence[KernelMatch]) -> str:
-    """Aligned text, one line per plane of a kernel: its kind, the closest filter, its score and its chance."""
+def match_table(rows: Sequence[KernelMatch], width: int | None = None) -> str:
+    """Aligned text, one row per plane of a kernel: its kind, the closest filter, its score and its chance."""
     heads = ("kernel", "plane", "kind", "closest", "score", "chance", "orientation", "colour", "unexplained", "gabor")
-    return aligned(
-        heads, [_match_cells(row) for row in rows], {"kernel", "score", "chance", "orientation", "unexplained"}
-    )
+    numbers = {"kernel", "score", "chance", "orientation", "unexplained"}
+    return aligned(heads, [_match_cells(row) for row in rows], numbers, width=width)
 
 
 def _match_cells(row: KernelMatch) -> tuple[str, ...]:
@@ -508,8 +507,11 @@ def _match_cells(row: KernelMatch) -> tuple[str, ...]:
     )
 
 
-def colour_table(directions: Sequence[ColourDirection]) -> str:
-    """Aligned text, one line per direction in colour: its weights, its purpose and its source."""
-    rows = [(one.name, *(f"{weight:g}" for weight in one.weights), one.about, one.source) for one in directions]
+def colour_table(directions: Sequence[ColourDirection], width: int | None = None, *, sources: bool = True) -> str:
+    """Aligned text, one row per direction in colour: its weights, its purpose and, if ``sources``, its source."""
+    rows = [
+        (one.name, *(f"{weight:g}" for weight in one.weights), one.about, one.source if sources else "")
+        for one in directions
+    ]
     heads = ("colour", "red", "green", "blue", "for", "source")
-    return aligned(heads, rows, {"red", "green", "blue"})
+    return aligned(heads, rows, {"red", "green", "blue"}, width=width)

@@ -283,7 +283,7 @@ def statistics_entry(found: ChannelStatistics) -> dict[str, Any]:
 _MOST_CHANNELS = 16
 
 
-def statistics_table(found: ChannelStatistics, *, whole: bool = False) -> list[str]:
+def statistics_table(found: ChannelStatistics, *, whole: bool = False, width: int | None = None) -> list[str]:
     """Aligned lines, one per channel: all of up to sixteen channels or if ``whole``, else those of extreme means."""
     order = [int(at) for at in (-found.mean).argsort(kind="stable")]
     cut = len(order) > _MOST_CHANNELS and not whole
@@ -297,7 +297,7 @@ def statistics_table(found: ChannelStatistics, *, whole: bool = False) -> list[s
         )
         for at in shown
     ]  # fmt: skip
-    lines = aligned(heads, rows, set(heads[:-1])).splitlines()
+    lines = aligned(heads, rows, set(heads[:-1]), width=width).splitlines()
     dead = int(found.dead.sum())
     notes = [f"{dead:,} of {len(order):,} dead: one value in all images"] if dead else []
     left = len(order) - len(shown)

@@ -21,8 +21,9 @@ sys.exit(code)
 """
 
 
-def test_the_text_is_that_of_the_articles(run):
+def test_the_text_is_that_of_the_articles(run, monkeypatch):
     """Formula, steps, output and costs stand on stdout."""
+    monkeypatch.setenv("COLUMNS", "200")
     result = run("explain", "conv", *NINE)
     assert (result.code, result.err) == (0, "")
     assert "⌊(5 + 2·0 − 3) / 1⌋ + 1 = 3" in result.out
@@ -85,8 +86,9 @@ def test_a_transposed_convolution_is_told_both_ways(run):
     assert "this selects one of them" in more
 
 
-def test_left_over_rows_are_explained(run):
+def test_left_over_rows_are_explained(run, monkeypatch):
     """What no window reaches, and why."""
+    monkeypatch.setenv("COLUMNS", "200")
     text = run("explain", "conv", "--input", "6", "--stride", "2", "--padding", "1").out
     assert "1 row and 1 column at the end, in no window: 6 + 2·1 − 3 = 5 is no multiple of the stride 2" in text
 
@@ -166,8 +168,9 @@ def test_what_is_not_shown_is_said(run):
     assert "1 of 1 values of the output are not finite" in run(*large, "--force").err
 
 
-def test_numbers_that_were_made_up_are_named(run):
+def test_numbers_that_were_made_up_are_named(run, monkeypatch):
     """Text, picture and JSON state which of input and kernel come from the seed, and how to give others."""
+    monkeypatch.setenv("COLUMNS", "200")
     given = {"input": ["--input", "1 2; 3 4"], "kernel": ["--kernel-values", "1 0; 0 1"]}
     for names in ([], ["input"], ["kernel"], ["input", "kernel"]):
         arguments = [
@@ -223,6 +226,17 @@ def test_an_animation_has_a_frame_for_each_cell(run):
             assert read_recipe(path)["view"] == "animation of channel 0"
 
 
+def test_frames_are_numbered_pictures(run):
+    """``--frames`` writes one PNG per frame, numbered from 000, and with ``--animate`` the animation too."""
+    asked = ("explain", "conv", "--input", "4", "--frames", "-o", "out", "-q")
+    frames = run(*asked).paths
+    assert [path.name[-14:] for path in frames] == [f"-frame-{number:03}.png" for number in range(4)]
+    assert [read_recipe(path)["view"] for path in frames] == [f"animation of channel 0, frame {at}" for at in range(4)]
+    both = run(*asked, "--animate", "--format", "webp").paths  # the frames of the first run are replaced
+    assert both[:4] == frames
+    assert both[4].name == frames[0].name.replace("-frame-000.png", ".webp")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -242,6 +256,12 @@ def test_an_animation_has_a_frame_for_each_cell(run):
         (["conv", "--animate"], "--animate needs an output directory"),
         (["conv", "--animate", "--steps", "-o", "out"], "--animate and --steps exclude each other"),
         (["conv", "--fps", "3", "-o", "out"], "--fps is for animations"),
+        (["conv", "--frames"], "--frames needs an output directory"),
+        (["conv", "--frames", "--steps", "-o", "out"], "--frames and --steps exclude each other"),
+        (["conv", "--frames", "--at", "0,0", "-o", "out"], "--at selects one step, but --frames"),
+        (["conv", "--frames", "--fps", "3", "-o", "out"], "--fps is for animations"),
+        (["conv", "--frames", "--format", "gif", "-o", "out"], "Frames are written as PNG"),
+        (["conv", "--frames", "--input", "30", "-o", "out"], "The animation would have 784 frames"),
         (["conv", "--animate", "--format", "png", "-o", "out"], "An animation must be gif or webp"),
         (["conv", "--format", "gif", "-o", "out"], "A picture must be png, svg or pdf"),
         (["conv", "--input", "30", "--animate", "-o", "out"], "The animation would have 784 frames"),

@@ -53,8 +53,9 @@ def test_json_says_what_torch_gives(run, model, name, size):
     assert (told["command"], told["steps"]) == ("explain", [])
 
 
-def test_one_value_is_traced(run, photo):
+def test_one_value_is_traced(run, photo, monkeypatch):
     """Text and JSON tell the very value that the network gave, and what it is the sum of."""
+    monkeypatch.setenv("COLUMNS", "200")
     asked = ["explain", "layer", "test_resnet", "layer2.0.conv1", "--weights", "random", "--image", photo]
     told = run(*asked, "--channels", "3", "--at", "4,5", "--json").document
     (step,) = told["steps"]

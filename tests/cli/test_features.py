@@ -333,12 +333,14 @@ def test_two_images_of_one_name_have_two_pictures(look, cat, tmp_path):
     ],
 )
 def test_any_name_of_an_image(look, cat, tmp_path, name):
-    """It works, is shown escaped, and makes a safe file name inside the directory."""
+    """It works, is shown escaped, and makes a safe file name inside the directory, with the letters of any script."""
     cat.rename(tmp_path / name)
     result = look("-l", "conv1.0", "--overview", images=(name,))
     assert result.code == 0
     assert all(line.isprintable() for line in result.err.splitlines())
-    assert all(path.parent.name == "kernelviz-out" and path.name.isascii() for path in result.paths)
+    assert all(path.parent.name == "kernelviz-out" for path in result.paths)
+    assert all(char.isascii() or char in "模型" for path in result.paths for char in path.name)
+    assert all(path.name.startswith("模型-") for path in result.paths if name.startswith("模型"))
     assert len(result.paths) == 2
 
 

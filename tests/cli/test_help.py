@@ -31,6 +31,14 @@ def test_the_list_of_commands_is_that_of_the_application():
     assert set(COMMANDS) == set(commands())
 
 
+def test_commands_are_in_the_order_of_their_use(run):
+    """The help begins with explain, which needs no model, and ends with env."""
+    text = run("--help").out
+    places = [text.index(f" {name} ", text.index("Commands")) for name in COMMANDS]
+    assert places == sorted(places)
+    assert (next(iter(COMMANDS)), list(COMMANDS)[-1]) == ("explain", "env")
+
+
 @pytest.mark.parametrize("words", [(), *((name,) for name in COMMANDS)], ids=lambda words: " ".join(words) or "top")
 def test_each_help_has_an_example_in_one_line(run, monkeypatch, words):
     """An example can be copied out of every help, at the usual width of a terminal."""

@@ -16,8 +16,9 @@ def run(capfd, *arguments):
     return code, out, err
 
 
-def test_the_table_adds_up(capfd):
+def test_the_table_adds_up(capfd, monkeypatch):
     """Names in the first column, sums in the last line, facts of the network on stderr."""
+    monkeypatch.setenv("COLUMNS", "200")
     code, out, err = run(capfd, "test_resnet")
     assert code == 0
     lines = out.splitlines()
@@ -80,8 +81,9 @@ def test_a_network_without_convolutions_has_a_table(capfd):
 
 
 @pytest.mark.parametrize("option", ["--layout", "-v"])
-def test_the_layout_is_a_column(capfd, option):
+def test_the_layout_is_a_column(capfd, monkeypatch, option):
     """Which dimension is which, for maps and tokens; not unless asked for."""
+    monkeypatch.setenv("COLUMNS", "200")
     code, out, err = run(capfd, "test_vit", option)
     lines = out.splitlines()
     assert code == 0
@@ -130,6 +132,7 @@ def test_no_colour_means_no_escapes(monkeypatch):
     for value in ("", "1"):
         monkeypatch.setenv("NO_COLOR", value)
         monkeypatch.setenv("TERM", "xterm-256color")
+        monkeypatch.setenv("COLUMNS", "200")
         terminal = Terminal()
         monkeypatch.setattr(sys, "stdout", terminal)
         show(told, told.layers, layout=False, quiet=True)
@@ -152,7 +155,28 @@ def test_a_dumb_terminal_gets_whole_names(monkeypatch, capsys, term):
     monkeypatch.setenv("TERM", term)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     show(found, found.layers, layout=False, quiet=True)
-    assert capsys.readouterr().out == plain_table(found, found.layers) + "\n"
+    assert capsys.readouterr().out == plain_table(found, found.layers, width=80) + "\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("layers", "test_resnet"), ("layers", "test_vit", "--layout"), ("models", "resnet*"), ("filter", "--list", "-v"),
+        ("match", "test_resnet", "--weights", "random"), ("explain", "conv", "--in-channels", "2", "--padding", "2"),
+        ("explain", "transpose"), ("explain", "layer", "test_resnet", "conv1.0"),
+        ("explain", 'nn.Conv2d(3, 32, 3, padding="same")'),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_tables_fit_80_columns(capfd, tmp_path, monkeypatch, words):
+    """Where the width is not known, no line is longer than 80 characters; a wider terminal has rows of one line."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert main([*words]) == 0
+    out, err = capfd.readouterr()
+    lines = [*out.splitlines(), *err.splitlines()]
+    assert len(lines) > 5
+    assert not [line for line in lines if len(line) > 80]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from PIL import Image
 
 from kernelviz.cli import main as entry
 from kernelviz.cli import session as command
+from kernelviz.cli.advice import IMAGE, MODEL
 from kernelviz.cli.main import main
 from kernelviz.files.recipes import read_recipe
 
@@ -49,7 +50,7 @@ def test_a_missing_command_shows_the_help_and_is_wrong_usage(run):
         (["nosuch"], "No such command 'nosuch'.", "kernelviz --help"),
         (["kernel", "x"], "Did you mean 'kernels'?", "kernelviz --help"),
         (["--nosuch"], "No such option: --nosuch", "kernelviz --help"),
-        (["kernels"], "Missing argument 'MODEL'.", "kernelviz kernels --help"),
+        (["explain", "layer"], "Missing argument 'MODEL'.", "kernelviz explain layer --help"),
         (["kernels", "test_resnet", "more"], "unexpected extra argument", "kernelviz kernels --help"),
         (["kernels", "test_resnet", "--jsno"], "--json", "kernelviz kernels --help"),
         (["kernels", "test_resnet", "-o"], "'-o' requires an argument", "kernelviz kernels --help"),
@@ -62,6 +63,28 @@ def test_wrong_usage_says_what_is_wrong_and_where_help_is(run, arguments, said, 
     assert (result.code, result.out) == (2, "")
     assert said in result.complaint[0]
     assert result.complaint[1:] == [f"Type `{hint}`."]
+
+
+@pytest.mark.parametrize(
+    ("words", "typed"),
+    [
+        ("conv", "kernelviz explain conv"),
+        ("visualize", f"kernelviz kernels {MODEL}` or `kernelviz features {MODEL} {IMAGE}"),
+        ("plot resnet18 my.jpg", "kernelviz kernels resnet18` or `kernelviz features resnet18 my.jpg"),
+        ("photo.jpg", f"kernelviz features {MODEL} photo.jpg"),
+        ("Conv2D(32,3)", "kernelviz explain 'Conv2D(32,3)'"),
+        ("kernels", f"kernelviz kernels {MODEL}`; see `kernelviz kernels --help"),
+        ("features photo.jpg", f"kernelviz features {MODEL} photo.jpg`; see `kernelviz features --help"),
+        ("features resnet18", f"kernelviz features resnet18 {IMAGE}`; see `kernelviz features --help"),
+        ("features a.png b.png", f"kernelviz features {MODEL} a.png"),
+        ("kernels photo.jpg", f"kernelviz kernels {MODEL}"),
+    ],
+)
+def test_wrong_usage_is_answered_with_what_to_type(run, words, typed):
+    """Where it is clear what was meant, the hint is a command that can be copied."""
+    result = run(*words.split())
+    assert (result.code, result.out) == (2, "")
+    assert result.complaint[1:] == [f"Type `{typed}`."]
 
 
 def test_wrong_usage_with_json_is_a_document(run):

@@ -16,12 +16,14 @@ from kernelviz import (
     animate_convolution,
     plot_convolution,
     read_recipe,
+    save_frames,
     save_picture,
     work_out,
 )
 from kernelviz.drawing.animations import Film, Palette, changed_boxes, pixels_of, touching
-from kernelviz.drawing.page import Panel, Shape, Text
-from kernelviz.errors import UsageError
+from kernelviz.drawing.figures import draw_page, figure_pixels
+from kernelviz.drawing.page import Panel, Shape, Text, paragraphs
+from kernelviz.errors import FileInTheWayError, UsageError
 from kernelviz.explain.walkthrough import example_numbers
 from kernelviz.files.encoding import encode_picture
 
@@ -77,6 +79,30 @@ def test_formats_fit_their_pictures(animation, tmp_path):
     operation = Convolution(3, 2)
     with pytest.raises(UsageError, match=r"one of \.png, \.svg, \.pdf"):
         save_picture(plot_convolution(work_out(operation, *example_numbers(operation))), tmp_path / "a.gif")
+
+
+def test_frames_are_pages_in_their_own_size(animation, tmp_path):
+    """Each frame is a PNG with the pixels of its page drawn alone; nothing is written if one path is taken."""
+    paths = save_frames(animation, tmp_path / "a.png")
+    assert [path.name for path in paths] == [f"a-frame-{at:03}.png" for at in range(4)]
+    with Image.open(paths[2]) as image:
+        assert image.text["Description"].endswith(paragraphs(animation.pages[2])[-1])
+        np.testing.assert_array_equal(image, figure_pixels(draw_page(animation.pages[2], animation.recipe)))
+    with Image.open(paths[0]) as first:
+        assert first.text["Title"] == "Convolution"
+    (tmp_path / "b-frame-003.png").write_text("mine")
+    with pytest.raises(FileInTheWayError):
+        save_frames(animation, tmp_path / "b.png")
+    assert not (tmp_path / "b-frame-000.png").exists()
+    with pytest.raises(UsageError, match=r"one of \.png"):
+        save_frames(animation, tmp_path / "a.gif")
+
+
+def test_a_gif_holds_the_caption_after_the_recipe(animation):
+    """A GIF has the title and the caption of its first frame as a second comment."""
+    data = encode_picture(animation, "gif")
+    assert b"\x21\xfe" in data[-600:]
+    assert b"Convolution\nstride" in data[-600:]
 
 
 def test_the_nearest_colour_is_exactly_the_nearest():

@@ -1,10 +1,11 @@
 from itertools import pairwise
 
 import pytest
-from matplotlib.font_manager import FontProperties, get_font
+from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
-from kernelviz.drawing.page import Panel, Raster, Rule, Text, drawable, font_file, moved, text_block, text_width, wrap
+from kernelviz.drawing.fonts import font_file
+from kernelviz.drawing.page import Panel, Raster, Rule, Text, moved, text_block, text_width, wrap
 
 NAMES = ["conv1", "layer1.0.conv1 " * 9, "x" * 200, "a.b.c" * 40, "two  spaces", "one two three. four"]
 
@@ -36,14 +37,6 @@ def test_a_text_is_as_wide_as_its_glyphs(bold):
     text = "Kernels of layer4.1.conv2, −1.83 × 512"
     path = TextPath((0, 0), text, size=40, prop=FontProperties(fname=str(font_file(bold=bold))), usetex=False)
     assert text_width(text, 40, bold=bold) == pytest.approx(path.get_extents().x1, rel=0.02)
-
-
-def test_what_the_font_lacks_is_written_as_an_escape():
-    """Characters without a glyph, and those without a shape, are spelled; the font knows all that is left."""
-    text = drawable("conv 模 🦜 \n ü →")
-    assert text == "conv \\u6a21 \\U0001f99c \\n ü →"
-    known = get_font(str(font_file(bold=False))).get_charmap()
-    assert all(ord(char) in known for char in text)
 
 
 def test_a_panel_moves_with_all_its_items():
