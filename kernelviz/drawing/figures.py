@@ -35,7 +35,7 @@ from kernelviz.drawing.arrangement import arrange
 from kernelviz.drawing.colour import Indexed, key_in, palette_in, pixels_in, textured_pixels
 from kernelviz.drawing.fonts import family_of, font_file, run_width, runs, set_width
 from kernelviz.drawing.looks import LOOKS, Look
-from kernelviz.drawing.page import Item, Panel, Raster, Rule, Shape, Strokes, Text, badged
+from kernelviz.drawing.page import Item, Panel, Raster, Rule, Shape, Strokes, Text, badged, paragraphs
 from kernelviz.errors import UsageError
 from kernelviz.records import is_untrained
 
