@@ -45,8 +45,21 @@ Input = Annotated[
     typer.Option(
         "--input",
         "-i",
-        metavar="SIZE|NUMBERS|CSV",
-        help="A size (7 or 5x7), the numbers ('1 2 3; 4 5 6', channels separated by |), or a CSV file.",
+        metavar="SIZE|NUMBERS|FILE",
+        help="A size (7 or 5x7), the numbers ('1 2 3; 4 5 6', channels separated by |), a CSV file, "
+        "or an image of at most 32 × 32 pixels.",
+    ),
+]
+Levels = Annotated[
+    int | None,
+    typer.Option(
+        "--levels",
+        min=2,
+        max=256,
+        metavar="N",
+        help="With an image: reduce its grey to N levels from 0, black, to N − 1. Default: 0 to 255.",
+        show_default=False,
+        rich_help_panel=NUMBERS,
     ),
 ]
 Kernel = Annotated[
@@ -277,7 +290,8 @@ def _work_out(inputs: ExplainInputs, choices: StepChoices, operation: Operation,
         report.warnings.append(f"the numbers are omitted: {error.what[0].lower()}{error.what[1:].removesuffix('.')}")
         return None
     worked = work_out(operation, *inputs.numbers(operation))
-    return replace(worked, made_up=inputs.made_up(operation), seed=inputs.seed)
+    report.warnings += inputs.image.notes if inputs.image else ()
+    return replace(worked, made_up=inputs.made_up(operation), seed=inputs.seed, greys=inputs.greys)
 
 
 def draw(command: str, worked: Walkthrough, choices: StepChoices, directory: Path, report: Report) -> None:
@@ -374,6 +388,7 @@ def conv(
     kernel_values: KernelValues = None,
     bias: Bias = None,
     seed: NumberSeed = 0,
+    levels: Levels = None,
     at: At = None,
     channel: Channel = 0,
     steps: Steps = False,
@@ -399,7 +414,7 @@ def conv(
     from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices, named_padding, sides
 
     choices = StepChoices(at, channel, steps, animate, fps, file_format, output, arrays, force)
-    inputs = ExplainInputs(input_, kernel, kernel_values, bias, seed, groups, in_channels, out_channels)
+    inputs = ExplainInputs(input_, kernel, kernel_values, bias, seed, groups, in_channels, out_channels, levels)
 
     def build() -> Operation:
         from kernelviz.arithmetic.operations import Convolution
@@ -431,6 +446,7 @@ def transpose(
     kernel_values: KernelValues = None,
     bias: Bias = None,
     seed: NumberSeed = 0,
+    levels: Levels = None,
     at: At = None,
     channel: Channel = 0,
     steps: Steps = False,
@@ -453,7 +469,7 @@ def transpose(
     from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices, sides, transposed_padding
 
     choices = StepChoices(at, channel, steps, animate, fps, file_format, output, arrays, force)
-    inputs = ExplainInputs(input_, kernel, kernel_values, bias, seed, groups, in_channels, out_channels)
+    inputs = ExplainInputs(input_, kernel, kernel_values, bias, seed, groups, in_channels, out_channels, levels)
 
     def build() -> Operation:
         from kernelviz.arithmetic.operations import TransposedConvolution
@@ -484,6 +500,7 @@ def pool(
     adaptive: Adaptive = None,
     in_channels: InChannels = None,
     seed: NumberSeed = 0,
+    levels: Levels = None,
     at: At = None,
     channel: Channel = 0,
     steps: Steps = False,
@@ -505,7 +522,7 @@ def pool(
 
     choices = StepChoices(at, channel, steps, animate, fps, file_format, output, arrays, force)
     window = kernel if kernel or adaptive else "2"
-    inputs = ExplainInputs(input_, window, None, None, seed, 1, in_channels, None)
+    inputs = ExplainInputs(input_, window, None, None, seed, 1, in_channels, None, levels)
 
     def build() -> Operation:
         from kernelviz.arithmetic.operations import Pooling

@@ -45,6 +45,8 @@ BROKEN, CHEQUER = (222, 222, 222), (INKS[CHEQUER_DARK][0], INKS[CHEQUER_LIGHT][0
 PATTERN = np.repeat(np.array(CHEQUER, np.uint8)[np.indices((4, 4)).sum(axis=0) % 2][..., None], 3, axis=-1)
 WHITE = (255, 255, 255)
 BLANK = (236, 239, 242)  # where there is no number to show
+ON_DARK = "#ffffff"  # digits on dark cells of an image
+LUMINANCE = np.array([0.2126, 0.7152, 0.0722])  # of red, green and blue of sRGB
 # Blue and red through the white of the page, which is the zero of every matrix; dark digits are legible on the middle half.
 PALE = (RD_BU[3], RD_BU[4], WHITE, RD_BU[6], RD_BU[7])
 FULL = (*RD_BU[:5], WHITE, *RD_BU[6:])
@@ -122,7 +124,8 @@ class Cells:
     ``tint`` is the scale of the colours. Digits are ``texts``, or else the values with ``decimals`` decimals; without them
     each is written by ``value_text``. ``bold`` marks the cells that take part. ``padding`` is dashed, ``stretched`` cells
     have an inner frame, ``unread`` ones are hatched. ``hidden`` digits are left out, ``short``
-    ones are not written in full. ``pending`` cells, not computed yet, are empty with a dot.
+    ones are not written in full. ``pending`` cells, not computed yet, are empty with a dot. ``colours`` (h, w, 3) uint8 are
+    those of an image, instead of the scale; digits on dark ones are white.
     """
 
     values: Array
@@ -137,6 +140,7 @@ class Cells:
     hidden: Array | None = None
     short: Array | None = None
     pending: Array | None = None
+    colours: Array | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -154,6 +158,13 @@ class Cells:
         if self.texts is not None:
             return [[*row] for row in self.texts]
         return [[fixed_text(float(value), self.decimals) for value in row] for row in self.values]
+
+    @property
+    def dark(self) -> Array:
+        """(h, w): which cells are so dark that white digits are more legible: their luminance is below 0.18."""
+        if self.colours is None:
+            return np.zeros(self.shape, bool)
+        return np.asarray((self.colours / 255.0) ** 2.2 @ LUMINANCE < 0.18)
 
     @property
     def broken(self) -> Array:
@@ -242,7 +253,7 @@ def digits_panel(cells: Cells, cell: float, legible: float = LEGIBLE) -> Panel:
 
 def tints(cells: Cells, *, digits: bool) -> Array:
     """(h, w, 3) uint8: the colours of the cells; what is not finite is grey beside digits, else chequered."""
-    colours = cells.tint.pixels(cells.values)
+    colours = cells.tint.pixels(cells.values) if cells.colours is None else cells.colours.copy()
     colours[cells.broken] = BROKEN
     if not digits:
         rows, columns = np.nonzero(cells.broken)
@@ -273,7 +284,7 @@ def cells_panel(cells: Cells, cell: float, size: float, rule: DigitRule = WORKSH
 
 
 def _digits(cells: Cells, cell: float, size: float, rule: DigitRule) -> list[Item]:
-    strong, short = cells.mask("bold"), cells.mask("short")
+    strong, short, dark = cells.mask("bold"), cells.mask("short"), cells.dark
     hidden = cells.mask("hidden") | cells.mask("empty") | cells.mask("pending")
     items: list[Item] = []
     for i, row in enumerate(cells.written):
@@ -282,7 +293,8 @@ def _digits(cells: Cells, cell: float, size: float, rule: DigitRule) -> list[Ite
                 fitting = min(size, rule.share * cell / text_width(text, 1.0, bold=bool(strong[i, j])))
                 middle = (j + 0.5) * cell, (i + 0.5) * cell
                 kind = ShortText if short[i, j] else Text
-                items.append(kind(*middle, text, fitting, DARK, bool(strong[i, j]), "center", middle=True))
+                ink = ON_DARK if dark[i, j] else DARK
+                items.append(kind(*middle, text, fitting, ink, bool(strong[i, j]), "center", middle=True))
     return items
 
 
@@ -349,8 +361,17 @@ def frame(
     return outline(column * cell, row * cell, columns * cell, rows * cell, colour=colour, line=width)
 
 
-def window_frame(rows: range, columns: range, cell: float) -> list[Item]:
-    """The frame of a window; for a dilated one a frame around each cell, and a dashed line around all."""
+def window_frame(rows: range, columns: range, cell: float, *, halo: bool = False) -> list[Item]:
+    """The frame of a window; for a dilated one a frame around each cell, and a dashed line around all.
+
+    With ``halo`` it has a white border, so that it is seen on black cells.
+    """
+    if halo:
+        cells = [(rows.start, columns.start, len(rows), len(columns))]
+        if rows.step != 1 or columns.step != 1:
+            cells = [(i, j, 1, 1) for i in rows for j in columns]
+        white = [frame(*each, cell, colour=ON_DARK, width=10.5) for each in cells]
+        return [*white, *window_frame(rows, columns, cell)]
     if rows.step == 1 and columns.step == 1:
         return [frame(rows.start, columns.start, len(rows), len(columns), cell)]
     left, top, right, bottom = columns[0] * cell, rows[0] * cell, (columns[-1] + 1) * cell, (rows[-1] + 1) * cell

@@ -42,6 +42,7 @@ from kernelviz.explain.step_parts import BAR_GAP, LARGE, formula_panel, input_ce
 from kernelviz.explain.texts import (
     bias_number,
     equals_sign,
+    greys_text,
     macs_text,
     name_text,
     number_texts,
@@ -211,7 +212,8 @@ def _page(scene: Scene, number: int | None, *, adding: bool = False) -> Panel:
     note = number_note(scene.worked, scene.step, made, drawn=[body])
     notes = [weights_text(operation, dense=False), macs_text(operation), *_padding_notes(operation), note]
     settings = f"{settings_text(operation)}: every value stamps the kernel"
-    foot, lines = foot_panels(words, formulas, 0, room), scale_lines(operation)
+    foot = foot_panels(words, formulas, 0, room)
+    lines = scale_lines(operation, greys=greys_text(scene.worked))
     return worksheet(name_text(operation), settings, body, foot, notes, lines=lines)
 
 

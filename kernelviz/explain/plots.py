@@ -60,6 +60,7 @@ from kernelviz.explain.texts import (
     broken_notes,
     equals_sign,
     gap_text,
+    greys_text,
     macs_text,
     name_text,
     number_texts,
@@ -114,7 +115,7 @@ def steps_page(worked: Walkthrough, channel: int) -> Panel:
     dots = "output cells with a dot are not computed yet" if layout.output and total > 1 else ""
     texts = [count, *_meanings(worked, steps[0]), dots, *broken_notes(worked)]
     texts.append(number_note(worked, steps[0], drawn=[body], text=" ".join(texts)))
-    lines = scale_lines(worked.operation, "")
+    lines = scale_lines(worked.operation, "", greys=greys_text(worked))
     title = f"{name_text(worked.operation)}, step by step"
     return worksheet(title, settings_text(worked.operation), body, [], texts, lines=lines)
 
@@ -173,7 +174,7 @@ def _tile(worked: Walkthrough, step: Step, tint: Tint, layout: SheetLayout, same
         panel = same
     rows, columns = worked.canvas.rows[step.at[0]], worked.canvas.columns[step.at[1]]
     if cell >= SMALLEST:
-        frames = window_frame(rows, columns, cell)
+        frames = window_frame(rows, columns, cell, halo=worked.greys is not None)
     else:
         position = (rows[0], columns[0], rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1)
         frames = [frame(*position, cell, colour=WHITE, width=7), frame(*position, cell, width=3.4)]
@@ -267,7 +268,7 @@ def stamps_page(worked: Walkthrough, at: tuple[int, int], channel: int) -> Panel
     note = number_note(worked, step, [stamp.values for stamp in stamps], drawn=[top, bottom])
     foot = [choice, apart, dots, *lost, weights_text(operation, dense=False), macs_text(operation), note]
     settings = f"{settings_text(operation)}: every value stamps the kernel"
-    lines = scale_lines(operation)
+    lines = scale_lines(operation, greys=greys_text(worked))
     return worksheet(name_text(operation), settings, stacked([top, bottom], 34), [], foot, lines=lines)
 
 
