@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from kernelviz.explain.call_reader import read_call as read_call
     from kernelviz.explain.calls import Call as Call
     from kernelviz.explain.chain import plot_chain as plot_chain
+    from kernelviz.explain.image_page import plot_pixels as plot_pixels
     from kernelviz.explain.map_pages import animate_maps as animate_maps
     from kernelviz.explain.map_pages import plot_maps as plot_maps
     from kernelviz.explain.matrix import plot_matrix as plot_matrix
@@ -181,6 +182,7 @@ _HOMES = {
     "plot_matrix": "explain.matrix",
     "plot_overlay": "drawing.overlay",
     "plot_overview": "drawing.overview",
+    "plot_pixels": "explain.image_page",
     "plot_sharing": "explain.sharing",
     "plot_statistics": "drawing.statistics_page",
     "plot_unit": "explain.unit_pages",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from kernelviz.arithmetic.operations import Operation
     from kernelviz.cli.options import AnyFormat
-    from kernelviz.files.pixels import Pixels
+    from kernelviz.views.pixels import Pixels
 
 _SIZE = re.compile(r"\s*\d+\s*(?:[x×]\s*\d+\s*)?|\s*\(\s*\d+\s*,\s*\d+\s*\)\s*", re.ASCII)
 _WHOLE = re.compile(r"\s*[+-]?[0-9]+\s*")

@@ -161,10 +161,10 @@ class Cells:
 
     @property
     def dark(self) -> Array:
-        """(h, w): which cells are so dark that white digits are more legible: their luminance is below 0.18."""
+        """(h, w): which cells are so dark that white digits are more legible: the contrast to them is larger."""
         if self.colours is None:
             return np.zeros(self.shape, bool)
-        return np.asarray((self.colours / 255.0) ** 2.2 @ LUMINANCE < 0.18)
+        return np.asarray((self.colours / 255.0) ** 2.2 @ LUMINANCE < 0.197)
 
     @property
     def broken(self) -> Array:
