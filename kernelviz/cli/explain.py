@@ -11,6 +11,7 @@ import typer
 
 from kernelviz.cli import options, session, terminal
 from kernelviz.cli.explain_conv_views import ConvViews, Maps, Matrix, NoMaps, PoolAfter, Relu, Uses, explain_views
+from kernelviz.cli.explain_csv import Csv, prepare_csv
 from kernelviz.cli.explain_view import check
 from kernelviz.cli.options import OUTPUT, PICTURES, AnyFormat
 from kernelviz.errors import UsageError
@@ -257,11 +258,15 @@ def explain(
         if worked is not None:
             report.warnings += broken_notes(worked)
             total = operation.output_size[0] * operation.output_size[1]
-            if as_json and choices.cell is None and len(steps) < total:
+            if (as_json or choices.csv is not None) and choices.cell is None and len(steps) < total:
                 report.warnings.append(f"steps is limited to {len(steps):,} of {total:,}")
-        if choices.directory is not None:
-            if worked is not None:
-                draw(command, worked, choices, choices.directory, report)
+        entry = {} if choices.csv is None and not as_json else explanation_entry(operation, worked, steps)
+        name = _csv_name(command, operation, worked, choices)
+        write_csv = prepare_csv(choices.csv, name, entry, report, force=choices.force)
+        if worked is not None and choices.directory is not None:
+            draw(command, worked, choices, choices.directory, report)
+        write_csv()
+        if not choices.prints:
             if not as_json:
                 made_up = "" if worked is None else made_up_text(worked)
                 notes = [f"numbers     {made_up}"] if made_up else []
@@ -271,7 +276,7 @@ def explain(
             terminal.print_text(*size_lines(operation), *numbers)
             report.inform(*report.warnings)
         if as_json:
-            report.more |= explanation_entry(operation, worked, steps)
+            report.more |= entry
 
     return session.run_command("explain", work, as_json=as_json, quiet=quiet, debug=debug)
 
@@ -283,7 +288,7 @@ def _work_out(inputs: ExplainInputs, choices: StepChoices, operation: Operation,
     from kernelviz.explain.walkthrough import check_cost, work_out
 
     try:
-        check_cost(operation, as_json=report.as_json)
+        check_cost(operation, as_json=report.as_json or choices.csv is not None)
     except UsageError as error:
         if inputs.data is not None or choices.directory is not None or choices.cell is not None:
             raise
@@ -370,6 +375,13 @@ def _name(command: str, worked: Walkthrough, choices: StepChoices, view: str) ->
     return (command, size, kernel, numbers_hash(worked)[:8], view, *channel, *position)
 
 
+def _csv_name(command: str, operation: Operation, worked: Walkthrough | None, choices: StepChoices) -> tuple[str, ...]:
+    if worked is not None:
+        return _name(command, worked, choices, "numbers" if choices.cell is None else "step")
+    size, kernel = ("x".join(map(str, sides)) for sides in (operation.input_size, operation.kernel))
+    return (command, size, kernel, "sizes")
+
+
 def _row(path: Path, worked: Walkthrough, recipe: Mapping[str, Any]) -> dict[str, Any]:
     facts = {key: recipe[key] for key in ("view", "shown", "total", "limits", "nonfinite", "notes")}
     return session.output_row(path, shape=worked.output.shape, **facts)
@@ -401,6 +413,7 @@ def conv(
     matrix: Matrix = False,
     file_format: Format = None,
     output: Directory = None,
+    csv: Csv = None,
     arrays: options.Arrays = False,
     force: options.Force = False,
     as_json: options.Json = False,
@@ -413,7 +426,7 @@ def conv(
     """
     from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices, named_padding, sides
 
-    choices = StepChoices(at, channel, steps, animate, fps, file_format, output, arrays, force)
+    choices = StepChoices(at, channel, steps, animate, fps, file_format, output, arrays, force, csv)
     inputs = ExplainInputs(input_, kernel, kernel_values, bias, seed, groups, in_channels, out_channels, levels)
 
     def build() -> Operation:
@@ -456,6 +469,7 @@ def transpose(
     matrix: Matrix = False,
     file_format: Format = None,
     output: Directory = None,
+    csv: Csv = None,
     arrays: options.Arrays = False,
     force: options.Force = False,
     as_json: options.Json = False,
@@ -468,7 +482,7 @@ def transpose(
     """
     from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices, sides, transposed_padding
 
-    choices = StepChoices(at, channel, steps, animate, fps, file_format, output, arrays, force)
+    choices = StepChoices(at, channel, steps, animate, fps, file_format, output, arrays, force, csv)
     inputs = ExplainInputs(input_, kernel, kernel_values, bias, seed, groups, in_channels, out_channels, levels)
 
     def build() -> Operation:
@@ -508,6 +522,7 @@ def pool(
     fps: Fps = None,
     file_format: Format = None,
     output: Directory = None,
+    csv: Csv = None,
     arrays: options.Arrays = False,
     force: options.Force = False,
     as_json: options.Json = False,
@@ -520,7 +535,7 @@ def pool(
     """
     from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices, pool_padding, sides
 
-    choices = StepChoices(at, channel, steps, animate, fps, file_format, output, arrays, force)
+    choices = StepChoices(at, channel, steps, animate, fps, file_format, output, arrays, force, csv)
     window = kernel if kernel or adaptive else "2"
     inputs = ExplainInputs(input_, window, None, None, seed, 1, in_channels, None, levels)
 

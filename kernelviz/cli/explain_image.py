@@ -8,6 +8,7 @@ import typer
 
 from kernelviz.cli import options, session
 from kernelviz.cli.explain import Directory, Levels
+from kernelviz.cli.explain_csv import Csv
 from kernelviz.cli.explain_sharing import Format
 from kernelviz.cli.explain_view import View, check, show
 
@@ -46,6 +47,7 @@ def image(
     levels: Levels = None,
     file_format: Format = None,
     output: Directory = None,
+    csv: Csv = None,
     force: options.Force = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -70,7 +72,7 @@ def image(
         from kernelviz.views.pixels import as_pixels
 
         suffix = None if file_format is None else options.AnyFormat(file_format)
-        choices = StepChoices(None, 0, False, False, None, suffix, output, False, force)  # noqa: FBT003
+        choices = StepChoices(None, 0, False, False, None, suffix, output, False, force, csv)  # noqa: FBT003
         check(choices)
         position = options.parse_position(at, "pixel")
         lengths = None if size is None else sides("size", size)

@@ -45,6 +45,12 @@ class StepChoices:
     directory: Path | None
     arrays: bool
     force: bool
+    csv: Path | None = None
+
+    @property
+    def prints(self) -> bool:
+        """Whether the explanation is printed: nothing is written instead."""
+        return self.directory is None and self.csv is None
 
     @property
     def cell(self) -> tuple[int, int] | None:
