@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
@@ -28,6 +28,13 @@ Csv = Annotated[
     ),
 ]
 SUFFIX = ".csv"
+
+
+class PrepareTable(Protocol):
+    """``prepare_csv`` with its target, report and force."""
+
+    def __call__(self, name: tuple[str, ...], fields: Mapping[str, Any]) -> Callable[[], None]:
+        """Choose the path, and return a function that writes the file."""
 
 
 def check_csv(target: Path | None) -> None:

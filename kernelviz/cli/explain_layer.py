@@ -10,6 +10,7 @@ import typer
 
 from kernelviz.cli import options, session, terminal
 from kernelviz.cli.explain import Directory
+from kernelviz.cli.explain_csv import Csv, PrepareTable, check_csv, prepare_csv
 from kernelviz.cli.session import ImageChoices, ModelChoices, OutputChoices, run_command
 from kernelviz.errors import UsageError
 
@@ -46,6 +47,7 @@ At = Annotated[
     typer.Option("--at", metavar="ROW,COLUMN", help="Trace this value of the feature map.", show_default=False),
 ]
 MOST = 64
+MOST_NUMBERS = 500_000  # of maps in a document
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ def layer(
     threads: options.Threads = None,
     file_format: options.Format = options.FileFormat.PNG,
     output: Directory = None,
+    csv: Csv = None,
     arrays: options.Arrays = False,
     force: options.Force = False,
     as_json: options.Json = False,
@@ -113,12 +116,14 @@ def layer(
         )  # fmt: skip
         reading = ImageChoices(value_range, bands, mean, std, interpolation)
         choices = LayerChoices(chosen, layer, image, at, channels, input_size, crop, reading)
-        check(choices, output, draws=arrays or force)
+        check(choices, output, draws=arrays or (force and csv is None), writes=csv is not None)
+        check_csv(csv)
         destination = None if output is None else OutputChoices(output, f".{file_format}", arrays, force)
         with terminal.progress(shown=not quiet) as progress:
+            table = partial(prepare_csv, csv, report=report, force=force) if csv is not None else None
             explained = explain_sizes if image is None else partial(explain_values, output=destination)
-            lines = explained(choices, report, progress)
-        if destination is not None:
+            lines = explained(choices, report, progress, table=table)
+        if destination is not None or csv is not None:
             report.inform(*lines)
         elif not as_json:
             terminal.print_text(*lines)
@@ -126,7 +131,7 @@ def layer(
     return run_command("explain", work, as_json=as_json, quiet=quiet, debug=debug)
 
 
-def check(choices: LayerChoices, output: Path | None, *, draws: bool) -> None:
+def check(choices: LayerChoices, output: Path | None, *, draws: bool, writes: bool = False) -> None:
     """Reject what is wrong in the options alone, before anything is loaded.
 
     Raises:
@@ -142,9 +147,9 @@ def check(choices: LayerChoices, output: Path | None, *, draws: bool) -> None:
         )
     if output is None and draws:
         raise UsageError("--arrays and --force are for files.", hint="Add -o kernelviz-out")
-    if choices.image is not None and choices.at is None and output is None:
+    if choices.image is not None and choices.at is None and output is None and not writes:
         raise UsageError(
-            "With --image, --at or -o is needed.",
+            "With --image, --at, -o or --csv is needed.",
             hint="Add --at ROW,COLUMN for one value, or -o kernelviz-out for pictures of kernel and map.",
         )
     _ = choices.position, choices.reading.as_recipe()
@@ -153,7 +158,9 @@ def check(choices: LayerChoices, output: Path | None, *, draws: bool) -> None:
         session.check_directory(output)
 
 
-def explain_sizes(choices: LayerChoices, report: Report, progress: Progress) -> list[str]:
+def explain_sizes(
+    choices: LayerChoices, report: Report, progress: Progress, *, table: PrepareTable | None = None
+) -> list[str]:
     """The arithmetic of the layer, without weights."""
     from kernelviz.explain.texts import layer_lines, layer_operation_entry
 
@@ -164,14 +171,17 @@ def explain_sizes(choices: LayerChoices, report: Report, progress: Progress) -> 
     progress(f"tracing {choices.model.name}", 0, 0)
     found = layer_operation(network, choices.layer, options.parse_size(choices.input_size, network, traced=True))
     report.more |= layer_operation_entry(found)
+    if table is not None:
+        table((*([network.source.stem] if network.source else []), found.layer.name, "sizes"), report.more)()
     return layer_lines(found)
 
 
 def explain_values(
-    choices: LayerChoices, report: Report, progress: Progress, output: OutputChoices | None
-) -> list[str]:
+    choices: LayerChoices, report: Report, progress: Progress, output: OutputChoices | None,
+    *, table: PrepareTable | None = None,
+) -> list[str]:  # fmt: skip
     """What the layer computes from an image; the pictures are written, and the lines for people returned."""
-    from kernelviz.explain.unit_texts import map_line, unit_entry, unit_lines
+    from kernelviz.explain.unit_texts import map_entry, map_line, unit_entry, unit_lines
     from kernelviz.files.images import read_image
     from kernelviz.views.kernel_views import parse_channels
 
@@ -183,15 +193,26 @@ def explain_values(
     notes = [*image.notes, *(found[0].seen.notes if found[0].seen else ())]
     report.warn(*(f"{image.name}: {note}" for note in notes))
     whole = choices.position is None
-    if output is not None:
-        draw(found, output, report, whole=whole)
-    if report.as_json:
+    if report.as_json or table is not None:
         from kernelviz.explain.texts import layer_operation_entry
         from kernelviz.network.layer_operation import layer_operation
 
         report.more |= layer_operation_entry(layer_operation(network, choices.layer, found[0].input_size))
         report.more["steps"] = [] if whole else [unit_entry(found[0])]
+        size = sum(unit.map.size for unit in found)
+        if whole and size > MOST_NUMBERS:
+            report.warn(f"the numbers of the maps are omitted: {size:,}, and at most {MOST_NUMBERS:,} are written")
+        report.more["maps"] = [map_entry(unit) for unit in found] if whole and size <= MOST_NUMBERS else []
         report.more["image"] = choices.image
+    write = (
+        None
+        if table is None
+        else table((*_name(found[0], whole=whole)[:3], _numbers_name(found, whole=whole)), report.more)
+    )
+    if output is not None:
+        draw(found, output, report, whole=whole)
+    if write is not None:
+        write()
     return [map_line(unit) for unit in found] if whole else unit_lines(found[0])
 
 
@@ -244,6 +265,13 @@ def draw(found: Sequence[Unit], output: OutputChoices, report: Report, *, whole:
             if not whole:
                 arrays |= {"window": unit.window, "products": unit.products}
             report.add_output(row(save_arrays(arrays, path.with_suffix(".npz"), recipe=recipe, force=output.force)))
+
+
+def _numbers_name(found: Sequence[Unit], *, whole: bool) -> str:
+    """``maps-0-2``, or ``unit-15-69-73``."""
+    if whole:
+        return "-".join(["maps", *(str(number) for number in sorted({found[0].at[0], found[-1].at[0]}))])
+    return "-".join(["unit", *map(str, found[0].at)])
 
 
 def _name(unit: Unit, *, whole: bool) -> tuple[str, ...]:

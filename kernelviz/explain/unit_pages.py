@@ -30,6 +30,7 @@ from kernelviz.drawing.worksheets import (
     with_bar,
     worksheet,
 )
+from kernelviz.explain.pool_pages import pooled_body, pooled_map_body
 from kernelviz.explain.unit_parts import (
     UNIT_DIGITS,
     MapColours,
@@ -58,6 +59,7 @@ from kernelviz.explain.unit_texts import (
     value_of,
 )
 from kernelviz.records import FeatureMaps
+from kernelviz.traces import PooledUnit
 from kernelviz.wording import PART, normalising_text
 
 if TYPE_CHECKING:
@@ -255,6 +257,8 @@ BESIDE, BETWEEN = 66.0, 44.0
 
 def kernel_and_map_page(unit: Unit) -> Panel:
     """The page of ``plot_kernel_and_map``."""
+    if isinstance(unit, PooledUnit):
+        return pooled_map_page(unit)
     planes = shown_planes(unit)
     rest = len(unit.numbers) - len(planes)
     whole = unit.reads_image and unit.seen is not None and not rest
@@ -281,6 +285,17 @@ def kernel_and_map_page(unit: Unit) -> Panel:
     body = Panel(tuple(items), x - BESIDE, bottom)
     title = f"How kernel {unit.at[0]} of {unit.layer.name} makes feature map {unit.at[0]}"
     return worksheet(title, _identity(unit), body, [], _captions(unit, planes))
+
+
+def pooled_map_page(unit: PooledUnit) -> Panel:
+    """The page of ``plot_kernel_and_map`` for a pool."""
+    title = f"How {unit.layer.name} pools channel {unit.at[0]}"
+    channels = f"each of {unit.layer.out_channels:,} channels by itself, no weights"
+    lines = ["both maps have one scale of colours", channels]
+    if unit.source:
+        lines.append(f"weights: {unit.source.label}")
+    clipped = clipping_text(map_colours(unit.inputs[0]))
+    return worksheet(title, _identity(unit), pooled_map_body(unit), [], [*lines, clipped, *notes(unit)])
 
 
 def shown_planes(unit: Unit) -> tuple[int, ...]:
@@ -400,7 +415,8 @@ def plot_unit(unit: Unit) -> PageFigure:
     """Draw how one value of a feature map is computed.
 
     Up to four input channels are written out as window × kernel = products; of more, those that contribute most are drawn
-    with bars that add up to the value. Beside them are the map with the unit marked, and its receptive field.
+    with bars that add up to the value. Beside them are the map with the unit marked, and its receptive field. Of a
+    pool, the window is drawn, and which of its values is taken.
 
     Args:
         unit: The result of ``trace_unit``.
@@ -411,7 +427,7 @@ def plot_unit(unit: Unit) -> PageFigure:
 
 
 def plot_kernel_and_map(unit: Unit) -> PageFigure:
-    """Draw a kernel, its input, and its feature map side by side.
+    """Draw a kernel, its input, and its feature map side by side; of a pool, the map before and after it.
 
     Of many input channels, those with the largest weights are shown. The row and column of the unit do not matter.
 
@@ -447,6 +463,8 @@ def unit_page(unit: Unit) -> Panel:
     """The page of ``plot_unit``."""
     identity = [unit.source.model if unit.source else "", unit.layer.name, at_text(unit)]
     settings = " · ".join(part for part in identity if part)
+    if isinstance(unit, PooledUnit):
+        return pooled_page(unit, settings)
     n, rows, columns = unit.window.shape
     if rows * columns == 1 or n > FEW:
         body, more = waterfall_page(unit)
@@ -462,10 +480,23 @@ def unit_page(unit: Unit) -> Panel:
     return worksheet(TITLE, settings, body, [], [*captions(unit), *lines, *notes(unit)])
 
 
+def pooled_page(unit: PooledUnit, settings: str) -> Panel:
+    """The page of ``plot_unit`` for a pool."""
+    lines = [
+        "framed in the window: the value that the maximum takes" if unit.maximum else "bold: the values of the mean",
+        "rounded for display",
+        f"the network gave {value_of(unit.value)}",
+        clipping_text(map_colours(unit.map)),
+    ]
+    return worksheet(
+        "One value of a pooled map", settings, pooled_body(unit), [], [*captions(unit), *lines, *notes(unit)]
+    )
+
+
 def captions(unit: Unit) -> list[str]:
     """The layer, its weights, and the preprocessing of an image."""
     lines = [settings_text(unit)]
-    if unit.layer.depthwise:
+    if unit.layer.depthwise and not isinstance(unit, PooledUnit):
         lines[0] += ": one kernel reads one channel"
     if unit.layer.transposed:
         lines.append("transposed: as a convolution with the kernel turned by 180°, zeros between the values")
@@ -474,7 +505,8 @@ def captions(unit: Unit) -> list[str]:
     if unit.source and unit.source.label != unit.source.model:  # for a plain module both are its class
         lines.append(f"weights: {unit.source.label}")
     if unit.padding.any():
-        lines.append("dashed: padding around the input")
+        ignored = ", which the maximum ignores" if isinstance(unit, PooledUnit) and unit.maximum else ""
+        lines.append(f"dashed: padding around the input{ignored}")
     if unit.mixes_image:
         lines.append("+: a gate, a mean or attention mixes in the whole image")
     if unit.box is None:

@@ -2,9 +2,9 @@
 
 The file is UTF-8 with a byte order mark, by which spreadsheets recognise it, with commas and decimal points in every
 locale. A field with one value, or a list, is a row: its name and its values. A matrix is a table below a row with its name
-and its shape; the planes of a larger array are tables ``name[0]``, ``name[0][1]``. A list of records is a table with a header, and
-the lists and matrices in a record follow as ``name[0].key``. Texts are quoted; one that a spreadsheet would take for a
-formula starts with an apostrophe. The last row is the recipe.
+and its shape; the planes of a larger array are tables ``name[0]``, ``name[0][1]``. A list of records is a table with a
+header, and the lists and matrices in a record follow as ``name[0].key``. Texts are quoted; one that a spreadsheet would
+take for a formula starts with an apostrophe. The last row is the recipe.
 """
 
 from __future__ import annotations
