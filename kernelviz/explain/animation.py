@@ -36,7 +36,8 @@ from kernelviz.drawing.worksheets import (
     worksheet,
 )
 from kernelviz.errors import UsageError
-from kernelviz.explain.plots import explaining_recipe, make_stamp, stamp_area, stamped_kernel
+from kernelviz.explain.plots import explaining_recipe, make_stamp
+from kernelviz.explain.stamp_channels import stamp_area, stamped_kernel
 from kernelviz.explain.step_pages import BAR, NARROW, number_note, scale_lines, step_page
 from kernelviz.explain.step_parts import BAR_GAP, LARGE, formula_panel, input_cells, output_cells, step_tint
 from kernelviz.explain.texts import (
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
     from kernelviz.arithmetic.steps import Step
     from kernelviz.drawing.page import Item
     from kernelviz.drawing.worksheets import Tint
-    from kernelviz.explain.plots import Stamp
+    from kernelviz.explain.stamp_channels import Stamp
     from kernelviz.explain.walkthrough import Walkthrough
     from kernelviz.records import Array
 
