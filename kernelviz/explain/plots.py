@@ -287,7 +287,9 @@ def _channels_of_stamps(worked: Walkthrough, step: Step) -> Panel:
     grid = StampGrid(worked, step)
     body = grid.panel()
     room = max(NARROWEST - 2 * MARGIN, body.width)
-    foot = foot_panels(_sum_panel(worked, step, room), formula_panel(operation.formulas, room), 0, room)
+    words = _sum_panel(worked, step, room)
+    words = replace(words, width=max(words.width, text_width(framed_text(step), SMALL) + 30))
+    foot = foot_panels(words, formula_panel(operation.formulas, room), 0, room)
     made = [stamp.values for column in grid.stamps for stamp in column]
     note = number_note(worked, step, made, drawn=[body, *(panel for _, panel in foot)])
     outputs = len(grid.outputs)

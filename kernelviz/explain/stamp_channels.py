@@ -41,10 +41,11 @@ if TYPE_CHECKING:
 
 
 MOST_ROWS, MOST_OUTPUTS = 4, 3
-TALLEST = 1300.0  # of the channels and the output together
-HEADS, BETWEEN, BESIDE, ARROW = 66.0, 46.0, 54.0, 130.0
+TALLEST = 1800.0  # of the channels and the output together
+HEADS, BETWEEN = 66.0, 46.0
+BESIDE, ARROW = (54.0, 40.0), (130.0, 90.0)  # of one output channel, and of several
 REST = 44.0  # of a line about the bias
-LEAST = 40.0  # of a cell, if all output channels are drawn
+LEAST = 34.0  # of a cell, if all output channels are drawn
 
 
 @dataclass(frozen=True)
@@ -149,8 +150,15 @@ class StampGrid:
         lines = len(self.planes) + 1 + bool(self.rest)
         tall = max(len(self.area[0]), self.operation.input_size[0], self.operation.kernel[0])
         columns = self.operation.input_size[1] + len(outputs) * (self.operation.kernel[1] + len(self.area[1]))
-        fixed = BESIDE * len(outputs) + ARROW * len(outputs) + BESIDE * (len(outputs) - 1) + BAR_GAP + 110
+        self.beside, self.arrow = BESIDE[len(outputs) > 1], ARROW[len(outputs) > 1]
+        fixed = (2 * self.beside + self.arrow) * len(outputs) - self.beside + BAR_GAP + 110
+        least = [self._wide("input", self._input_size()), *([self._wide("kernel", "to 0")] * len(outputs))]
+        sides = [self.operation.input_size[1], *([self.operation.kernel[1]] * len(outputs))]
         width = (WIDEST - 2 * MARGIN - fixed) / columns
+        for _ in range(len(sides)):  # heads may be wider than their matrices
+            wide = [head for head, side in zip(least, sides, strict=True) if head > side * width]
+            narrow = sum(side for head, side in zip(least, sides, strict=True) if head > side * width)
+            width = (WIDEST - 2 * MARGIN - fixed - sum(wide)) / (columns - narrow)
         height = (TALLEST - lines * BETWEEN) / (lines * tall)
         self.cell = min(CELL * 0.75, width, height)
         self.pitch = tall * self.cell + BETWEEN
@@ -158,6 +166,13 @@ class StampGrid:
         self.digits = min(digit_size([shortened_cells(each, self.cell)], self.cell) for each in self._every())
         if not self.digits:
             self.tint = replace(self.tint, pale=False)
+
+    def _input_size(self) -> str:
+        return size_text((len(self.step.channels), *self.operation.input_size))
+
+    def _wide(self, name: str, size: str) -> float:
+        """The width of a head."""
+        return text_width(name, HEAD, bold=True) + 12 + text_width(size, HEAD - 3)
 
     def _every(self) -> list[Cells]:
         """All matrices of the page."""
@@ -177,42 +192,44 @@ class StampGrid:
     def panel(self) -> Panel:
         """The page's body."""
         operation, cell = self.operation, self.cell
-        left = max(operation.input_size[1] * cell, 120.0)
-        items: list[Item] = self._head(0, "input", size_text((len(self.step.channels), *operation.input_size)))
+        left = max(operation.input_size[1] * cell, self._wide("input", self._input_size()))
+        items: list[Item] = self._head(0, "input", self._input_size())
         rows, columns = operation.reads(*self.step.at)
         for line, channel in enumerate(self._channels()):
             panel = self._panel(input_cells(self.worked, channel, self.tint))
             around = [frame(rows[0], columns[0], len(rows), len(columns), cell)] if rows and columns else []
             items += self._placed(Panel((*panel.items, *around), panel.width, panel.height), 0, line)
             items.append(Text(0, self._bottom(line, panel) + 28, f"channel {channel}", SMALL, DIM))
-        x = left + BESIDE
+        x = left + self.beside
         for at in range(len(self.outputs)):
             more, x = self._output(at, x)
             items += more
-            x += BESIDE
-        bottom = HEADS + (len(self.planes) + 1) * self.pitch + self._added_height() - BETWEEN
+            x += self.beside
+        bottom = HEADS + len(self.planes) * self.pitch - BETWEEN + 38 + self._added_height()
+        bottom += operation.output_size[0] * cell
         bar = tint_bar(self.tint, 300.0)
-        x += BAR_GAP - BESIDE
+        x += BAR_GAP - self.beside
         items += bar.at(x, HEADS - 16)
         return Panel(tuple(items), x + bar.width, bottom + 8)
 
     def _added_height(self) -> float:
-        return REST * (bool(self.rest) + (self.step.bias is not None)) + 14
+        return REST * (bool(self.rest) + (self.step.bias is not None))
 
     def _output(self, at: int, x: float) -> tuple[list[Item], float]:
         """The kernels of one output channel, the stamps of each input channel, and below them the output."""
         step, cell, operation = self.steps[at], self.cell, self.operation
         several = operation.out_channels > 1
         items = self._head(x, "kernel", f"to {step.channel}" if several else size_text(operation.kernel))
-        kernel_wide = max(operation.kernel[1] * cell, 60.0)
-        stamps = x + kernel_wide + ARROW
+        kernel_wide = max(operation.kernel[1] * cell, self._wide("kernel", "to 0"))
+        stamps = x + kernel_wide + self.arrow
         items += self._head(stamps, "stamps", "added up")
         area_wide = len(self.area[1]) * cell
         framed = step.channel == self.step.channel
         for line, (plane, stamp) in enumerate(zip(self.planes, self.stamps[at], strict=True)):
             items += self._placed(self._panel(stamped_kernel(step, self.tint, plane)), x, line)
             middle = self._middle(line)
-            items += moved(Panel(tuple(arrow_items(18, 0, ARROW - 24)), ARROW, 0), x + kernel_wide, middle)
+            start = x + operation.kernel[1] * cell
+            items += arrow_items(start + 16, middle, stamps - 20)
             panel = self._panel(stamp.cells(self.area, operation.output_size, self.tint))
             items += self._placed(self._marked(panel, at, framed=framed), stamps, line)
             if line:
@@ -227,15 +244,12 @@ class StampGrid:
         y += 14
         mark = [frame(*step.at, 1, 1, cell)] if framed else []
         inner = Panel((*output.items, *mark), output.width, output.height)
-        items += moved(inner, stamps - self.area[1].start * cell, y + self._lift())
+        items += moved(inner, stamps - self.area[1].start * cell, y)
         name = f"output {step.channel}" if several else "output"
-        head = Text(stamps - 24, y + self.tall / 2, name, HEAD, INK, bold=True, align="right", middle=True)
-        size = Text(stamps - 24, y + self.tall / 2 + 32, size_text(operation.output_size), HEAD, DIM, align="right")
+        middle = y + output.height / 2
+        head = Text(stamps - 24, middle - 16, name, HEAD, INK, bold=True, align="right", middle=True)
+        size = Text(stamps - 24, middle + 16, size_text(operation.output_size), HEAD, DIM, align="right")
         return [*items, head, replace(size, middle=True)], stamps + area_wide
-
-    def _lift(self) -> float:
-        """How much lower the output is than the upper edge of its row, as the stamps reach beyond it."""
-        return (self.tall - len(self.area[0]) * self.cell) / 2 - self.area[0].start * self.cell
 
     def _added(self, step: Step) -> list[str]:
         """The lines between the stamps and the output."""
