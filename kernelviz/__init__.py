@@ -109,6 +109,7 @@ if TYPE_CHECKING:
     from kernelviz.records import KernelBank as KernelBank
     from kernelviz.streaming import FailedImage as FailedImage
     from kernelviz.streaming import capture_many as capture_many
+    from kernelviz.traces import PooledUnit as PooledUnit
     from kernelviz.traces import Trace as Trace
     from kernelviz.traces import Unit as Unit
     from kernelviz.views.components import Basis as Basis
@@ -140,6 +141,7 @@ _HOMES = {
     "Matches": "filters.matching",
     "Model": "network.model",
     "Mosaic": "drawing.mosaic",
+    "PooledUnit": "traces",
     "Pooling": "arithmetic.operations",
     "Response": "filters.filtering",
     "Sheet": "drawing.sheets",

@@ -18,6 +18,7 @@ from kernelviz.drawing.worksheets import (
     NARROWEST,
     SMALL,
     SUM,
+    WORKSHEET_DIGITS,
     Cells,
     LabelledPicture,
     Tint,
@@ -183,11 +184,18 @@ def output_matrix(worked: Walkthrough, step: Step, look: Look, reached: int | No
 
 
 def largest_frame(worked: Walkthrough, step: Step, cell: float) -> list[Item]:
-    """A thin frame within the cell in which a convolution answers most, unless that is the framed cell."""
+    """A thin frame within the cell in which a convolution answers most.
+
+    None if that is the framed cell, or its number leaves no room.
+    """
     found = worked.largest(step.channel) if isinstance(worked.operation, Convolution) else None
     if found is None or found[0] == step.at or cell < LEAST_THIN:
         return []
     inset, (row, column) = THIN_INSET / cell, found[0]
+    size = min(WORKSHEET_DIGITS.largest, WORKSHEET_DIGITS.tall * cell)
+    number = text_width(value_text(worked.results(step.channel)[row, column]), size)
+    if number > cell - 2 * THIN_INSET - 6:
+        return []
     return [frame(row + inset, column + inset, 1 - 2 * inset, 1 - 2 * inset, cell, width=2.0)]
 
 
