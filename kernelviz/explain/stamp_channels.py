@@ -240,7 +240,8 @@ class StampGrid:
             items.append(Text(stamps + area_wide / 2, y + 8, text, HEAD - 3, INK, align="center"))
             y += REST
         items.append(Rule(stamps - 8, y - 6, stamps + area_wide + 8, y - 6, INK, 2.4))
-        output = self._panel(output_cells(self.worked, step, self.tint))
+        cells = output_cells(self.worked, step, self.tint)
+        output = self._panel(cells if framed else replace(cells, bold=None))
         y += 14
         mark = [frame(*step.at, 1, 1, cell)] if framed else []
         inner = Panel((*output.items, *mark), output.width, output.height)
