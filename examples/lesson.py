@@ -36,7 +36,7 @@ small = kernelviz.work_out(
 )
 print((small.matrix @ small.input.ravel()).reshape(3, 3) == small.output[0])
 
-grey = kernelviz.read_image(np.uint8(four) * 85, name="4.png")
+grey = kernelviz.read_image(np.array(four, np.uint8) * 85, name="4.png")
 cross = np.where(np.eye(5) + np.eye(5)[::-1] > 0, 1, -1)  # black and white
 pattern = kernelviz.work_out(kernelviz.Convolution(5, 2), cross, [[1, -1], [-1, 1]])
 print(pattern.largest())  # where the kernel answers most

@@ -261,11 +261,7 @@ def explain(
             if (as_json or choices.csv is not None) and choices.cell is None and len(steps) < total:
                 report.warnings.append(f"steps is limited to {len(steps):,} of {total:,}")
         entry = {} if choices.csv is None and not as_json else explanation_entry(operation, worked, steps)
-        name = _csv_name(command, operation, worked, choices)
-        write_csv = prepare_csv(choices.csv, name, entry, report, force=choices.force)
-        if worked is not None and choices.directory is not None:
-            draw(command, worked, choices, choices.directory, report)
-        write_csv()
+        _write(_csv_name(command, operation, worked, choices), worked, choices, entry, report)
         if not choices.prints:
             if not as_json:
                 made_up = "" if worked is None else made_up_text(worked)
@@ -279,6 +275,19 @@ def explain(
             report.more |= entry
 
     return session.run_command("explain", work, as_json=as_json, quiet=quiet, debug=debug)
+
+
+def _write(
+    name: tuple[str, ...], worked: Walkthrough | None, choices: StepChoices, entry: Mapping[str, Any], report: Report
+) -> None:
+    """Write the CSV file of this name and draw the pictures that were requested; nothing if a path is taken."""
+    write_csv = None
+    if choices.csv is not None:
+        write_csv = prepare_csv(choices.csv, name, entry, report, force=choices.force)
+    if worked is not None and choices.directory is not None:
+        draw(name[0], worked, choices, choices.directory, report)
+    if write_csv is not None:
+        write_csv()
 
 
 def _work_out(inputs: ExplainInputs, choices: StepChoices, operation: Operation, report: Report) -> Walkthrough | None:

@@ -40,7 +40,8 @@ def check(choices: StepChoices) -> None:
     if choices.fps is not None and not choices.animate:
         raise UsageError("--fps is for animations.", hint="Add --animate, or omit it.")
     _ = choices.cell, choices.suffix
-    check_csv(choices.csv)
+    if choices.csv is not None:
+        check_csv(choices.csv)
     if choices.directory is not None:
         session.check_directory(choices.directory)
 
