@@ -118,7 +118,9 @@ class ExplainInputs:
     def data(self) -> Typed | None:
         """The input's own numbers (C, H, W); None where only a size was given."""
         if self.image is not None:
-            return self._fitting(Typed(self.image.planes, np.full(self.image.planes.shape, "", object)))
+            return self._fitting(
+                Typed(self.image.planes.astype(np.float64), np.full(self.image.planes.shape, "", object))
+            )
         if _SIZE.fullmatch(self.input):
             return None
         if _ALONE.fullmatch(self.input):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -64,21 +65,27 @@ class ImagePart:
     @property
     def planes(self) -> Array:
         """(planes, rows, columns): the numbers that are shown."""
-        return self._cut(self.pixels.planes)
+        rows, columns = self._slices
+        return self.pixels.planes[:, rows, columns]
 
     @property
     def colours(self) -> Array:
         """(planes, rows, columns, 3) uint8: how their cells are drawn."""
-        return self._cut(self.pixels.colours)
+        return self.pixels.colours(*self._slices)
 
     @property
     def levels(self) -> list[float]:
         """The two different numbers if there are no more, else the ends of the scale."""
-        found = np.unique(self.pixels.planes)
-        return [*map(float, found)] if len(found) == 2 else [0.0, float(self.pixels.white)]
+        return [*map(float, self.found)] if len(self.found) == 2 else [0.0, float(self.pixels.white)]
 
-    def _cut(self, values: Array) -> Array:
-        return values[:, self.rows.start : self.rows.stop, self.columns.start : self.columns.stop]
+    @cached_property
+    def found(self) -> list[int]:
+        """The different numbers of the whole image."""
+        return self.pixels.levels
+
+    @property
+    def _slices(self) -> tuple[slice, slice]:
+        return slice(self.rows.start, self.rows.stop), slice(self.columns.start, self.columns.stop)
 
 
 def plot_pixels(
@@ -147,7 +154,7 @@ def scale_text(part: ImagePart) -> str:
     low, high = (value_text(value) for value in part.levels)
     if len(part.pixels.planes) == 3:
         return f"each pixel is three numbers, how much red, green and blue: {low} is none, {high} is full"
-    if len(np.unique(part.pixels.planes)) == 2:
+    if len(part.found) == 2:
         return f"each pixel is one of two numbers: {low} is {_tone(part, 0)}, {high} is {_tone(part, 1)}"
     return f"each pixel is one number: {low} is black, {high} is white"
 
@@ -224,7 +231,8 @@ def image_recipe(part: ImagePart) -> dict[str, Any]:
 def image_hash(part: ImagePart) -> str:
     """Sixteen hex digits that identify the image and its levels."""
     digest = sha256(repr((part.pixels.planes.shape, part.pixels.white)).encode())
-    digest.update(np.ascontiguousarray(part.pixels.planes, "<f8").tobytes())
+    for plane in part.pixels.planes:
+        digest.update(np.ascontiguousarray(plane).data)
     return digest.hexdigest()[:16]
 
 
@@ -302,7 +310,7 @@ def _plane(part: ImagePart, plane: int, cell: float) -> Panel:
     """The numbers of a plane on its colours, with the numbers of rows and columns."""
     values = part.planes[plane]
     texts = np.array([[f"{value:.0f}" for value in row] for row in values], object)
-    cells = Cells(values, Tint(float(part.pixels.white)), texts, colours=part.colours[plane])
+    cells = Cells(values.astype(np.float64), Tint(float(part.pixels.white)), texts, colours=part.colours[plane])
     widest = Cells(np.zeros((1, 1)), cells.tint, np.array([[str(part.pixels.white)]], object))
     panel = cells_panel(cells, cell, digit_size([cells, widest], cell, DIGITS), DIGITS)
     left = _row_numbers(part)
@@ -324,11 +332,8 @@ def _whole(part: ImagePart, side: float = PHOTO) -> LabelledPicture:
     pixels = part.pixels
     height, width = pixels.size
     factor = side / max(height, width)
-    colours = (
-        pixels.colours.sum(axis=0, dtype=np.int64).astype(np.uint8) if len(pixels.planes) == 3 else pixels.colours[0]
-    )
     shape = round(height * factor), round(width * factor)
-    items: list[Item] = [Raster(_resized(colours, shape), 0, 0, shape[1], shape[0])]
+    items: list[Item] = [Raster(_resized(pixels.picture, shape), 0, 0, shape[1], shape[0])]
     items.append(outline(0, 0, shape[1], shape[0], colour=BORDER, line=2.0))
     if not part.whole:
         box = (part.rows[0], part.columns[0], len(part.rows), len(part.columns), factor)

@@ -42,12 +42,12 @@ def small_pixels(path: str, levels: int | None) -> Pixels:
     from kernelviz.files.images import read_image
     from kernelviz.views.pixels import as_pixels
 
-    found = as_pixels(read_image(path), levels=levels, grey=True)
-    rows, columns = found.size
-    if max(found.size) > MOST:
+    image = read_image(path)
+    rows, columns = image.size
+    if max(image.size) > MOST:
         raise UsageError(
-            f"The image {shown(found.name)} has {rows} × {columns} pixels.",
+            f"The image {shown(image.name)} has {rows} × {columns} pixels.",
             f"An image is worked out as numbers up to {MOST} × {MOST}.",
             "Resize it to that first; `kernelviz explain image` shows the numbers of a part.",
         )
-    return found
+    return as_pixels(image, levels=levels, grey=True)
