@@ -88,7 +88,7 @@ def as_pixels(image: Image, *, levels: int | None = None, grey: bool = False) ->
     pixels, notes = image.pixels, [*image.notes]
     if image.values is not None:
         notes.append("its numbers are shown with 8 bits, 0 to 255")
-    planes = pixels.transpose(2, 0, 1)
+    planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))
     if (planes == planes[0]).all():
         planes = planes[:1]
     elif grey:
