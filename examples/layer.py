@@ -16,6 +16,7 @@ UNITS = {
     "traced-image": ("conv_stem", (15, 69, 73)),
     "traced-depthwise": ("blocks.2.1.conv_dw", (149, 20, 15)),
     "traced-pointwise": ("blocks.4.0.conv_pwl", (102, 10, 5)),
+    "traced-pool": ("global_pool", (7, 0, 0)),
 }
 for name, (layer, at) in UNITS.items():
     unit = kernelviz.trace_unit(model, photo, layer, at)

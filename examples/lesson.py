@@ -1,10 +1,13 @@
-"""The README's pictures for lessons: maps, ReLU and pooling, shared weights, padding, chains of layers, and a matrix.
+"""Pictures for lessons: an image as numbers, maps, ReLU and pooling, shared weights, padding, chains of layers, a matrix.
 
 Run ``python examples/lesson.py [DIRECTORY]``. Needs no weights and no torch.
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 import kernelviz
 
@@ -33,7 +36,21 @@ small = kernelviz.work_out(
 )
 print((small.matrix @ small.input.ravel()).reshape(3, 3) == small.output[0])
 
+grey = kernelviz.read_image(np.array(four, np.uint8) * 85, name="4.png")
+cross = np.where(np.eye(5) + np.eye(5)[::-1] > 0, 1, -1)  # black and white
+pattern = kernelviz.work_out(kernelviz.Convolution(5, 2), cross, [[1, -1], [-1, 1]])
+print(pattern.largest())  # where the kernel answers most
+up = kernelviz.TransposedConvolution(2, 2, stride=2, in_channels=2, out_channels=2)
+stamped = kernelviz.work_out(
+    up,
+    [[[1, 2], [3, 0]], [[2, 0], [1, 4]]],
+    [[[[1, 2], [0, 1]], [[0, 1], [1, 0]]], [[[0, -1], [1, 0]], [[2, 0], [0, 1]]]],
+)
+
 pictures = {
+    "image": kernelviz.plot_pixels(grey),
+    "pattern": kernelviz.plot_convolution(replace(pattern, greys=(-1, 1)), at=(0, 0)),
+    "stamps": kernelviz.plot_convolution(stamped, at=(1, 1), view="stamps"),
     "maps": kernelviz.plot_maps(maps, relu=True, pool=2, names=list(kernels)),
     "sharing": kernelviz.plot_sharing(units=5, kernel=3, image=(10, 10, 3), maps=100, image_kernel=5, hidden=300),
     "uses": kernelviz.plot_uses(kernelviz.Convolution(5, 3, padding=1)),

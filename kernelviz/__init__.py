@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from kernelviz.explain.call_reader import read_call as read_call
     from kernelviz.explain.calls import Call as Call
     from kernelviz.explain.chain import plot_chain as plot_chain
+    from kernelviz.explain.image_page import plot_pixels as plot_pixels
     from kernelviz.explain.map_pages import animate_maps as animate_maps
     from kernelviz.explain.map_pages import plot_maps as plot_maps
     from kernelviz.explain.matrix import plot_matrix as plot_matrix
@@ -122,6 +123,7 @@ if TYPE_CHECKING:
     from kernelviz.records import KernelBank as KernelBank
     from kernelviz.streaming import FailedImage as FailedImage
     from kernelviz.streaming import capture_many as capture_many
+    from kernelviz.traces import PooledUnit as PooledUnit
     from kernelviz.traces import Trace as Trace
     from kernelviz.traces import Unit as Unit
     from kernelviz.views.components import Basis as Basis
@@ -159,6 +161,7 @@ _HOMES = {
     "Matches": "filters.matching",
     "Model": "network.model",
     "Mosaic": "drawing.mosaic",
+    "PooledUnit": "traces",
     "Pooling": "arithmetic.operations",
     "Response": "filters.filtering",
     "Sheet": "drawing.sheets",
@@ -210,6 +213,7 @@ _HOMES = {
     "plot_matrix": "explain.matrix",
     "plot_overlay": "drawing.overlay",
     "plot_overview": "drawing.overview",
+    "plot_pixels": "explain.image_page",
     "plot_sharing": "explain.sharing",
     "plot_shift": "drawing.shift_page",
     "plot_statistics": "drawing.statistics_page",

@@ -15,7 +15,7 @@ from kernelviz.wording import UNKNOWN, nearest_text, shown, visible
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from kernelviz.arithmetic.operations import Operation
+    from kernelviz.arithmetic.operations import Operation, Pooling
     from kernelviz.records import Array, ConvLayer, Image, SeenImage, Source
 
 
@@ -236,6 +236,41 @@ class Unit:
     def strongest(self, count: int) -> tuple[int, ...]:
         """The positions, in ``numbers``, of the channels that contribute most in size, the largest first."""
         return step_of(self).strongest(count)
+
+
+@dataclass(frozen=True)
+class PooledUnit(Unit):
+    """One value of a pooled map: a ``Unit`` whose kernel holds the shares of the values in its window.
+
+    ``operation`` are the sizes of the pooling. A maximum has the share 1 at the first of its largest values, and 0
+    elsewhere; a mean has 1 / ``counted`` at every value that it counts. The window has 0 where padding is ignored.
+    """
+
+    operation: Pooling | None = None
+    counted: int | None = None
+
+    __repr__ = record_repr
+
+    @property
+    def maximum(self) -> bool:
+        """Whether it is a maximum, not a mean."""
+        return self.counted is None
+
+    @property
+    def total(self) -> float:
+        """The largest value, or the mean: ``value`` before rounding to float32."""
+        with np.errstate(all="ignore"):
+            if self.counted is None:
+                return float(self.window[self.kernel > 0][0])
+            return float(self.window[self.kernel > 0].sum()) / self.counted
+
+    @property
+    def taken(self) -> tuple[int, int] | None:
+        """The row and column, in the window, of the value that a maximum takes; None of a mean."""
+        if self.counted is not None:
+            return None
+        _, row, column = np.argwhere(self.kernel > 0)[0].tolist()
+        return row, column
 
 
 def step_of(unit: Unit) -> Step:

@@ -36,8 +36,10 @@ def values():
     trace, convolution = kv.trace(model), kv.Convolution((1000, 2000), 5, stride=3, padding="valid", in_channels=64)
     worked = kv.work_out(kv.Convolution(5, 3, bias=True), *example_numbers(kv.Convolution(5, 3, bias=True)))
     unit = kv.trace_unit(model, image, "conv1.0", (0, 5, 5))
+    pooled = kv.trace_unit(kv.load_model("resnet18d", weights="random"), image, "maxpool", (0, 5, 5), input_size=64)
     found = [
         *(
+            pooled,
             model,
             model.source,
             image,

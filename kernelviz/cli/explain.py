@@ -11,6 +11,7 @@ import typer
 
 from kernelviz.cli import options, session, terminal
 from kernelviz.cli.explain_conv_views import ConvViews, Maps, Matrix, NoMaps, PoolAfter, Relu, Uses, explain_views
+from kernelviz.cli.explain_csv import Csv, prepare_csv
 from kernelviz.cli.explain_view import check
 from kernelviz.cli.options import OUTPUT, PICTURES, AnyFormat
 from kernelviz.errors import UsageError
@@ -46,8 +47,21 @@ Input = Annotated[
     typer.Option(
         "--input",
         "-i",
-        metavar="SIZE|NUMBERS|CSV",
-        help="A size (7 or 5x7), the numbers ('1 2 3; 4 5 6', channels separated by |), or a CSV file.",
+        metavar="SIZE|NUMBERS|FILE",
+        help="A size (7 or 5x7), the numbers ('1 2 3; 4 5 6', channels separated by |), a CSV file, "
+        "or an image of at most 32 × 32 pixels.",
+    ),
+]
+Levels = Annotated[
+    int | None,
+    typer.Option(
+        "--levels",
+        min=2,
+        max=256,
+        metavar="N",
+        help="With an image: reduce its grey to N levels from 0, black, to N − 1. Default: 0 to 255.",
+        show_default=False,
+        rich_help_panel=NUMBERS,
     ),
 ]
 Kernel = Annotated[
@@ -253,12 +267,14 @@ def explain(
         if worked is not None:
             report.warnings += broken_notes(worked)
             total = operation.output_size[0] * operation.output_size[1]
-            if as_json and choices.cell is None and len(steps) < total:
+            if (as_json or choices.csv is not None) and choices.cell is None and len(steps) < total:
                 report.warnings.append(f"steps is limited to {len(steps):,} of {total:,}")
         known = known_lines(inputs.known)
-        if choices.directory is not None:
-            if worked is not None:
-                draw(command, worked, choices, choices.directory, report)
+        entry: dict[str, Any] = {}
+        if choices.csv is not None or as_json:
+            entry = explanation_entry(operation, worked, steps) | {"known_filters": inputs.known}
+        _write(_csv_name(command, operation, worked, choices), worked, choices, entry, report)
+        if not choices.prints:
             if not as_json:
                 made_up = "" if worked is None else made_up_text(worked)
                 notes = [f"numbers     {made_up}"] if made_up else []
@@ -268,7 +284,7 @@ def explain(
             terminal.print_text(*terminal.fold([*size_lines(operation), *known, *numbers]))
             report.inform(*report.warnings)
         if as_json:
-            report.more |= explanation_entry(operation, worked, steps) | {"known_filters": inputs.known}
+            report.more |= entry
 
     return session.run_command("explain", work, as_json=as_json, quiet=quiet, debug=debug)
 
@@ -279,6 +295,19 @@ def known_lines(known: Sequence[str | None]) -> list[str]:
     return [f"kernel      {'' if single else f'plane {at} '}= {one}" for at, one in enumerate(known) if one]
 
 
+def _write(
+    name: tuple[str, ...], worked: Walkthrough | None, choices: StepChoices, entry: Mapping[str, Any], report: Report
+) -> None:
+    """Write the CSV file of this name and draw the pictures that were requested; nothing if a path is taken."""
+    write_csv = None
+    if choices.csv is not None:
+        write_csv = prepare_csv(choices.csv, name, entry, report, force=choices.force)
+    if worked is not None and choices.directory is not None:
+        draw(name[0], worked, choices, choices.directory, report)
+    if write_csv is not None:
+        write_csv()
+
+
 def _work_out(inputs: ExplainInputs, choices: StepChoices, operation: Operation, report: Report) -> Walkthrough | None:
     """The worked-out numbers; None if only sizes were given and they are too large."""
     from dataclasses import replace
@@ -286,14 +315,15 @@ def _work_out(inputs: ExplainInputs, choices: StepChoices, operation: Operation,
     from kernelviz.explain.walkthrough import check_cost, work_out
 
     try:
-        check_cost(operation, as_json=report.as_json)
+        check_cost(operation, as_json=report.as_json or choices.csv is not None)
     except UsageError as error:
         if inputs.data is not None or choices.directory is not None or choices.cell is not None:
             raise
         report.warnings.append(f"the numbers are omitted: {error.what[0].lower()}{error.what[1:].removesuffix('.')}")
         return None
     worked = work_out(operation, *inputs.numbers(operation))
-    return replace(worked, made_up=inputs.made_up(operation), seed=inputs.seed)
+    report.warnings += inputs.image.notes if inputs.image else ()
+    return replace(worked, made_up=inputs.made_up(operation), seed=inputs.seed, greys=inputs.greys)
 
 
 def draw(command: str, worked: Walkthrough, choices: StepChoices, directory: Path, report: Report) -> None:
@@ -384,6 +414,13 @@ def _name(command: str, worked: Walkthrough, choices: StepChoices, view: str) ->
     return (command, size, kernel, numbers_hash(worked)[:8], view, *channel, *position)
 
 
+def _csv_name(command: str, operation: Operation, worked: Walkthrough | None, choices: StepChoices) -> tuple[str, ...]:
+    if worked is not None:
+        return _name(command, worked, choices, "numbers" if choices.cell is None else "step")
+    size, kernel = ("x".join(map(str, sides)) for sides in (operation.input_size, operation.kernel))
+    return (command, size, kernel, "sizes")
+
+
 def _row(path: Path, worked: Walkthrough, recipe: Mapping[str, Any]) -> dict[str, Any]:
     facts = {key: recipe[key] for key in ("view", "shown", "total", "limits", "nonfinite", "notes")}
     return session.output_row(path, shape=worked.output.shape, **facts)
@@ -402,6 +439,7 @@ def conv(
     kernel_values: KernelValues = None,
     bias: Bias = None,
     seed: NumberSeed = 0,
+    levels: Levels = None,
     at: At = None,
     channel: Channel = 0,
     steps: Steps = False,
@@ -417,6 +455,7 @@ def conv(
     no_caption: options.NoCaption = False,
     file_format: Format = None,
     output: Directory = None,
+    csv: Csv = None,
     arrays: options.Arrays = False,
     force: options.Force = False,
     as_json: options.Json = False,
@@ -430,9 +469,9 @@ def conv(
     from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices, named_padding, sides
 
     choices = StepChoices(
-        at, channel, steps, animate, frames, fps, file_format, output, arrays, force, look, no_caption
+        at, channel, steps, animate, frames, fps, file_format, output, arrays, force, look, no_caption, csv
     )
-    inputs = ExplainInputs(input_, kernel, kernel_values, bias, seed, groups, in_channels, out_channels)
+    inputs = ExplainInputs(input_, kernel, kernel_values, bias, seed, groups, in_channels, out_channels, levels)
 
     def build() -> Operation:
         from kernelviz.arithmetic.operations import Convolution
@@ -464,6 +503,7 @@ def transpose(
     kernel_values: KernelValues = None,
     bias: Bias = None,
     seed: NumberSeed = 0,
+    levels: Levels = None,
     at: At = None,
     channel: Channel = 0,
     steps: Steps = False,
@@ -476,6 +516,7 @@ def transpose(
     no_caption: options.NoCaption = False,
     file_format: Format = None,
     output: Directory = None,
+    csv: Csv = None,
     arrays: options.Arrays = False,
     force: options.Force = False,
     as_json: options.Json = False,
@@ -489,9 +530,9 @@ def transpose(
     from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices, sides, transposed_padding
 
     choices = StepChoices(
-        at, channel, steps, animate, frames, fps, file_format, output, arrays, force, look, no_caption
+        at, channel, steps, animate, frames, fps, file_format, output, arrays, force, look, no_caption, csv
     )
-    inputs = ExplainInputs(input_, kernel, kernel_values, bias, seed, groups, in_channels, out_channels)
+    inputs = ExplainInputs(input_, kernel, kernel_values, bias, seed, groups, in_channels, out_channels, levels)
 
     def build() -> Operation:
         from kernelviz.arithmetic.operations import TransposedConvolution
@@ -522,6 +563,7 @@ def pool(
     adaptive: Adaptive = None,
     in_channels: InChannels = None,
     seed: NumberSeed = 0,
+    levels: Levels = None,
     at: At = None,
     channel: Channel = 0,
     steps: Steps = False,
@@ -532,6 +574,7 @@ def pool(
     no_caption: options.NoCaption = False,
     file_format: Format = None,
     output: Directory = None,
+    csv: Csv = None,
     arrays: options.Arrays = False,
     force: options.Force = False,
     as_json: options.Json = False,
@@ -545,10 +588,10 @@ def pool(
     from kernelviz.cli.explain_inputs import ExplainInputs, StepChoices, pool_padding, sides
 
     choices = StepChoices(
-        at, channel, steps, animate, frames, fps, file_format, output, arrays, force, look, no_caption
+        at, channel, steps, animate, frames, fps, file_format, output, arrays, force, look, no_caption, csv
     )
     window = kernel if kernel or adaptive else "2"
-    inputs = ExplainInputs(input_, window, None, None, seed, 1, in_channels, None)
+    inputs = ExplainInputs(input_, window, None, None, seed, 1, in_channels, None, levels)
 
     def build() -> Operation:
         from kernelviz.arithmetic.operations import Pooling

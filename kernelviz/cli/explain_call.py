@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from kernelviz.cli import options, session, terminal
 from kernelviz.cli.explain import Directory
+from kernelviz.cli.explain_csv import Csv, check_csv, prepare_csv
 from kernelviz.cli.session import OutputChoices
 from kernelviz.errors import NoWeightsError, UsageError
 from kernelviz.wording import shown
@@ -81,6 +82,7 @@ def call(
     no_caption: options.NoCaption = False,
     file_format: Format = None,
     output: Directory = None,
+    csv: Csv = None,
     force: options.Force = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -96,16 +98,21 @@ def call(
         from kernelviz.explain.call_texts import call_entry, call_lines
 
         drawing = {
-            "--format": file_format is not None, "--force": force, "--look": look != "page", "--no-caption": no_caption,
+            "--format": file_format is not None, "--force": force and csv is None, "--look": look != "page",
+            "--no-caption": no_caption,
         }  # fmt: skip
         _check(code, output, draws=drawing)
+        check_csv(csv)
         found = read_call(line, input_size=_size(input_))
         wanted = None if code is None else _code(found, code)
+        write_csv = prepare_csv(csv, (*_stem(found), "numbers"), call_entry(found), report, force=force)
         if output is not None:
             chosen = session.chosen_look(look, no_caption, report)
             _draw(
                 found, OutputChoices(output, f".{file_format or 'png'}", arrays=False, force=force, look=chosen), report
             )
+        write_csv()
+        if output is not None or csv is not None:
             if not as_json:
                 report.inform(*terminal.fold(call_lines(found)), *report.warnings)
         elif wanted is not None and not as_json:
@@ -168,22 +175,28 @@ def _code(found: Call, code: CodeName) -> str:
     return re.sub(r"\s*\n\s*", " ", text)
 
 
+def _stem(found: Call) -> tuple[str, ...]:
+    """The parts of a file's name."""
+    from kernelviz.explain.call_page import call_hash
+
+    sizes = "x".join(str(side or "any") for side in (*found.input_size, found.in_channels))
+    return ("call", found.name, sizes, "x".join(map(str, found.kernel)), call_hash(found)[:8])
+
+
 def _draw(found: Call, output: OutputChoices, report: Report) -> None:
-    """Draw the picture.
+    """Draw the picture into the directory.
 
     Raises:
         KernelvizError: there is no picture of this layer, the path is taken, or the file could not be written.
     """
-    from kernelviz.explain.call_page import call_hash, call_recipe, check_drawable, plot_call
+    from kernelviz.explain.call_page import call_recipe, check_drawable, plot_call
     from kernelviz.files.images import read_image
     from kernelviz.files.names import file_stems
     from kernelviz.files.writing import check_target
 
     steps = {"transposed convolution": "transpose", "max pooling": "pool", "average pooling": "pool"}.get(found.kind)
     check_drawable(found, f"Omit -o, or see `kernelviz explain {steps} --help`." if steps else "Omit -o.")
-    sizes = "x".join(str(side or "any") for side in (*found.input_size, found.in_channels))
-    kernel = "x".join(map(str, found.kernel))
-    stem = file_stems([("call", found.name, sizes, kernel, call_hash(found)[:8])])[0]
+    stem = file_stems([_stem(found)])[0]
     path = output.directory / f"{stem}{output.suffix}"
     check_target(path, call_recipe(found), force=output.force)
     bank = _trained(found, report)

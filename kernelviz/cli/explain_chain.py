@@ -9,6 +9,7 @@ import typer
 
 from kernelviz.cli import options, session
 from kernelviz.cli.explain import Directory
+from kernelviz.cli.explain_csv import Csv
 from kernelviz.cli.explain_sharing import Format
 from kernelviz.cli.explain_view import View, check, show
 from kernelviz.errors import UsageError
@@ -46,6 +47,7 @@ def chain(
     no_caption: options.NoCaption = False,
     file_format: Format = None,
     output: Directory = None,
+    csv: Csv = None,
     force: options.Force = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -68,7 +70,7 @@ def chain(
         )
 
         suffix = None if file_format is None else options.AnyFormat(file_format)
-        choices = StepChoices(None, 0, False, False, False, None, suffix, output, False, force, look, no_caption)  # noqa: FBT003
+        choices = StepChoices(None, 0, False, False, False, None, suffix, output, False, force, look, no_caption, csv)  # noqa: FBT003
         check(choices)
         named = None if padding is None else padding.strip().lower()
         if named not in (None, "same", "valid"):

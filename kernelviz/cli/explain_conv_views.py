@@ -129,7 +129,9 @@ def explain_views(
             return
         check_cost(operation, as_json=as_json)
         worked = work_out(operation, *inputs.numbers(operation))
-        worked = replace(worked, made_up=inputs.made_up(operation), seed=inputs.seed)
+        greys = inputs.greys if views.maps else None
+        worked = replace(worked, made_up=inputs.made_up(operation), seed=inputs.seed, greys=greys)
+        report.warnings += inputs.image.notes if inputs.image else ()
         make = _maps if views.maps else _matrix
         show(make(command, worked, choices, views), choices, report)
 

@@ -13,6 +13,7 @@ import numpy as np
 from kernelviz.cli.options import parse_position
 from kernelviz.errors import UsageError
 from kernelviz.files.numbers import EXAMPLE, is_typed, read_numbers, typed_numbers
+from kernelviz.files.pixels import is_picture, small_pixels
 from kernelviz.records import Typed
 from kernelviz.wording import inflected, shown
 
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
 
     from kernelviz.arithmetic.operations import Operation
     from kernelviz.cli.options import AnyFormat, LookName
+    from kernelviz.views.pixels import Pixels
 
 _SIZE = re.compile(r"\s*\d+\s*(?:[x×]\s*\d+\s*)?|\s*\(\s*\d+\s*,\s*\d+\s*\)\s*", re.ASCII)
 _WHOLE = re.compile(r"\s*[+-]?[0-9]+\s*")
 _LONGEST = 100  # digits of a size
+_LEAST_PATTERN = 3  # rows and columns of typed numbers that are drawn in black and white
 _BRACKETED = re.compile(r"\s*(?:\((.*)\)|\[(.*)\])\s*")
 _ALONE = re.compile(r"\s*[+\-−]?(?:\d[\d.]*|\.\d+)(?:e[+\-]?\d+)?\s*", re.IGNORECASE)
 
@@ -45,6 +48,12 @@ class StepChoices:
     force: bool
     look: LookName
     no_caption: bool
+    csv: Path | None = None
+
+    @property
+    def prints(self) -> bool:
+        """Whether the explanation is printed: nothing is written instead."""
+        return self.directory is None and self.csv is None
 
     @property
     def cell(self) -> tuple[int, int] | None:
@@ -85,10 +94,39 @@ class ExplainInputs:
     groups: int
     in_channels: int | None
     out_channels: int | None
+    levels: int | None = None
+
+    @cached_property
+    def image(self) -> Pixels | None:
+        """The image that the input is; None if it is none.
+
+        Raises:
+            KernelvizError: the image cannot be read, or is too large.
+            UsageError: ``--levels`` without an image, or levels that there cannot be.
+        """
+        if _SIZE.fullmatch(self.input) or is_typed(self.input) or not is_picture(self.input):
+            if self.levels is not None:
+                raise UsageError("--levels is for an image.", hint="Give one, as --input digit.png, or omit --levels.")
+            return None
+        return small_pixels(self.input, self.levels)
+
+    @property
+    def greys(self) -> tuple[float, float] | None:
+        """The numbers that are drawn black and white, if the input is an image, or typed as −1 and 1, or 0 and 1."""
+        if self.image is not None:
+            return 0.0, float(self.image.white)
+        if self.data is None or min(self.data.values.shape[1:]) < _LEAST_PATTERN:
+            return None
+        found = tuple(np.unique(self.data.values).tolist())
+        return (found[0], found[1]) if found in ((-1.0, 1.0), (0.0, 1.0)) else None
 
     @cached_property
     def data(self) -> Typed | None:
         """The input's own numbers (C, H, W); None where only a size was given."""
+        if self.image is not None:
+            return self._fitting(
+                Typed(self.image.planes.astype(np.float64), np.full(self.image.planes.shape, "", object))
+            )
         if _SIZE.fullmatch(self.input):
             return None
         if _ALONE.fullmatch(self.input):
@@ -99,9 +137,12 @@ class ExplainInputs:
         data = read_numbers(self.input, "input")
         if data is None:
             raise UsageError(
-                f"The input '{shown(self.input)}' is not a size, numbers or a CSV file.", "",
-                "For example --input 5x7, --input '1 2 3; 4 5 6', --input numbers.csv",
+                f"The input '{shown(self.input)}' is not a size, numbers, a CSV file or an image.", "",
+                "For example --input 5x7, --input '1 2 3; 4 5 6', --input numbers.csv, --input digit.png",
             )  # fmt: skip
+        return self._fitting(data)
+
+    def _fitting(self, data: Typed) -> Typed:
         if self.in_channels is not None and self.in_channels != len(data.values):
             raise UsageError(f"The input has {len(data.values)} channels, but --in-channels is {self.in_channels}.")
         return data

@@ -10,6 +10,7 @@ import typer
 
 from kernelviz.cli import options, remembered, session, terminal
 from kernelviz.cli.explain import Directory
+from kernelviz.cli.explain_csv import Csv, PrepareTable, check_csv, prepare_csv
 from kernelviz.cli.model_choices import ModelChoices
 from kernelviz.cli.session import ImageChoices, OutputChoices, run_command
 from kernelviz.errors import UsageError
@@ -48,6 +49,7 @@ At = Annotated[
     typer.Option("--at", metavar="ROW,COLUMN", help="Trace this value of the feature map.", show_default=False),
 ]
 MOST = 64
+MOST_NUMBERS = 500_000  # of maps in a document
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ def layer(
     no_caption: options.NoCaption = False,
     file_format: options.Format = options.FileFormat.PNG,
     output: Directory = None,
+    csv: Csv = None,
     arrays: options.Arrays = False,
     no_cache: options.NoCache = False,
     force: options.Force = False,
@@ -118,15 +121,18 @@ def layer(
         )  # fmt: skip
         reading = ImageChoices(value_range, bands, mean, std, interpolation)
         choices = LayerChoices(chosen, layer, image, at, channels, input_size, crop, reading)
-        check(choices, output, draws=arrays or force or no_caption or look != "page")
+        draws = arrays or (force and csv is None) or no_caption or look != "page"
+        check(choices, output, draws=draws, writes=csv is not None)
+        check_csv(csv)
         chosen_look = session.chosen_look(look, no_caption, report)
         destination = None
         if output is not None:
             destination = OutputChoices(output, f".{file_format}", arrays, force, chosen_look)
         with terminal.progress(shown=not quiet) as progress:
+            table = partial(prepare_csv, csv, report=report, force=force) if csv is not None else None
             explained = explain_sizes if image is None else partial(explain_values, output=destination)
-            lines = explained(choices, report, progress)
-        if destination is not None:
+            lines = explained(choices, report, progress, table=table)
+        if destination is not None or csv is not None:
             report.inform(*terminal.fold(lines))
         elif not as_json:
             terminal.print_text(*terminal.fold(lines))
@@ -134,7 +140,7 @@ def layer(
     return run_command("explain", work, as_json=as_json, quiet=quiet, debug=debug)
 
 
-def check(choices: LayerChoices, output: Path | None, *, draws: bool) -> None:
+def check(choices: LayerChoices, output: Path | None, *, draws: bool, writes: bool = False) -> None:
     """Reject what is wrong in the options alone, before anything is loaded.
 
     Raises:
@@ -150,9 +156,9 @@ def check(choices: LayerChoices, output: Path | None, *, draws: bool) -> None:
         )
     if output is None and draws:
         raise UsageError("--arrays, --force, --look and --no-caption are for files.", hint="Add -o kernelviz-out")
-    if choices.image is not None and choices.at is None and output is None:
+    if choices.image is not None and choices.at is None and output is None and not writes:
         raise UsageError(
-            "With --image, --at or -o is needed.",
+            "With --image, --at, -o or --csv is needed.",
             hint="Add --at ROW,COLUMN for one value, or -o kernelviz-out for pictures of kernel and map.",
         )
     _ = choices.position, choices.reading.as_recipe()
@@ -161,7 +167,9 @@ def check(choices: LayerChoices, output: Path | None, *, draws: bool) -> None:
         session.check_directory(output)
 
 
-def explain_sizes(choices: LayerChoices, report: Report, progress: Progress) -> list[str]:
+def explain_sizes(
+    choices: LayerChoices, report: Report, progress: Progress, *, table: PrepareTable | None = None
+) -> list[str]:
     """The arithmetic of the layer, without weights."""
     from kernelviz.explain.texts import layer_lines, layer_operation_entry
 
@@ -178,14 +186,17 @@ def explain_sizes(choices: LayerChoices, report: Report, progress: Progress) -> 
         if bare.cache:
             remembered.remember_operation(bare, choices.layer, found)
     report.more |= {**layer_operation_entry(found), "preprocessing": None}
+    if table is not None:
+        table((*([found.source.stem] if found.source else []), found.layer.name, "sizes"), report.more)()
     return layer_lines(found)
 
 
 def explain_values(
-    choices: LayerChoices, report: Report, progress: Progress, output: OutputChoices | None
-) -> list[str]:
+    choices: LayerChoices, report: Report, progress: Progress, output: OutputChoices | None,
+    *, table: PrepareTable | None = None,
+) -> list[str]:  # fmt: skip
     """What the layer computes from an image; the pictures are written, and the lines for people returned."""
-    from kernelviz.explain.unit_texts import map_line, unit_entry, unit_lines
+    from kernelviz.explain.unit_texts import map_entry, map_line, unit_entry, unit_lines
     from kernelviz.files.images import read_image
     from kernelviz.views.kernel_views import parse_channels
 
@@ -197,15 +208,26 @@ def explain_values(
     notes = [each for part in (found[0].image, found[0].seen) if part is not None for each in part.notes]
     report.warn(*(f"{image.name}: {note}" for note in notes))
     whole = choices.position is None
-    if output is not None:
-        draw(found, output, report, whole=whole)
-    if report.as_json:
+    if report.as_json or table is not None:
         from kernelviz.explain.texts import layer_operation_entry
         from kernelviz.network.layer_operation import layer_operation
 
         report.more |= layer_operation_entry(layer_operation(network, choices.layer, found[0].input_size))
         report.more["steps"] = [] if whole else [unit_entry(found[0])]
+        size = sum(unit.map.size for unit in found)
+        if whole and size > MOST_NUMBERS:
+            report.warn(f"the numbers of the maps are omitted: {size:,}, and at most {MOST_NUMBERS:,} are written")
+        report.more["maps"] = [map_entry(unit) for unit in found] if whole and size <= MOST_NUMBERS else []
         report.more["image"] = choices.image
+    write = (
+        None
+        if table is None
+        else table((*_name(found[0], whole=whole)[:3], _numbers_name(found, whole=whole)), report.more)
+    )
+    if output is not None:
+        draw(found, output, report, whole=whole)
+    if write is not None:
+        write()
     return [map_line(unit) for unit in found] if whole else unit_lines(found[0])
 
 
@@ -259,6 +281,13 @@ def draw(found: Sequence[Unit], output: OutputChoices, report: Report, *, whole:
             if not whole:
                 arrays |= {"window": unit.window, "products": unit.products}
             report.add_output(row(save_arrays(arrays, path.with_suffix(".npz"), recipe=recipe, force=output.force)))
+
+
+def _numbers_name(found: Sequence[Unit], *, whole: bool) -> str:
+    """``maps-0-2``, or ``unit-15-69-73``."""
+    if whole:
+        return "-".join(["maps", *(str(number) for number in sorted({found[0].at[0], found[-1].at[0]}))])
+    return "-".join(["unit", *map(str, found[0].at)])
 
 
 def _name(unit: Unit, *, whole: bool) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import typer
 
 from kernelviz.cli import options, session
 from kernelviz.cli.explain import Directory
+from kernelviz.cli.explain_csv import Csv
 from kernelviz.cli.explain_view import View, check, show
 from kernelviz.errors import UsageError
 from kernelviz.wording import shown
@@ -57,6 +58,7 @@ def sharing(
     no_caption: options.NoCaption = False,
     file_format: Format = None,
     output: Directory = None,
+    csv: Csv = None,
     force: options.Force = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -73,7 +75,7 @@ def sharing(
         from kernelviz.explain.sharing import plot_sharing, sharing_entry, sharing_lines, sharing_recipe
 
         suffix = None if file_format is None else options.AnyFormat(file_format)
-        choices = StepChoices(None, 0, False, False, False, None, suffix, output, False, force, look, no_caption)  # noqa: FBT003
+        choices = StepChoices(None, 0, False, False, False, None, suffix, output, False, force, look, no_caption, csv)  # noqa: FBT003
         check(choices)
         layers, counts = Sharing(units, kernel), ImageWeights(_size(image), maps, image_kernel, hidden)
         sizes = "x".join(map(str, counts.image)), str(maps), str(image_kernel), str(hidden)

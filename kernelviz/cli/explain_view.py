@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kernelviz.cli import session, terminal
+from kernelviz.cli.explain_csv import check_csv, prepare_csv
 from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def check(choices: StepChoices) -> None:
     """
     drawing = {
         "--animate": choices.animate, "--frames": choices.frames, "--steps": choices.steps, "--arrays": choices.arrays,
-        "--force": choices.force,
+        "--force": choices.force and choices.csv is None,
         "--format": choices.file_format is not None, "--look": choices.look != "page", "--no-caption": choices.no_caption,
     }  # fmt: skip
     given = [name for name, value in drawing.items() if value]
@@ -37,6 +38,8 @@ def check(choices: StepChoices) -> None:
     if choices.fps is not None and not choices.animate:
         raise UsageError("--fps is for animations.", hint="Add --animate, or omit it.")
     _ = choices.cell, choices.suffix
+    if choices.csv is not None:
+        check_csv(choices.csv)
     if choices.directory is not None:
         session.check_directory(choices.directory)
 
@@ -60,15 +63,17 @@ class View:
 
 
 def show(view: View, choices: StepChoices, report: Report) -> None:
-    """Print the text, or draw the picture and print the first line of the text as a message; or fill the document.
+    """Print the text, or write files and print the first line of the text as a message; or fill the document.
 
     Raises:
         KernelvizError: a path is taken, or a file could not be written.
     """
+    write_csv = prepare_csv(choices.csv, view.name, view.entry, report, force=choices.force)
     if choices.directory is not None:
         _draw(view, choices, report)
-        if not report.as_json:
-            report.inform(*view.lines[:1], *([f"numbers: {view.note}"] if view.note else []), *report.warnings)
+    write_csv()
+    if not choices.prints and not report.as_json:
+        report.inform(*view.lines[:1], *([f"numbers: {view.note}"] if view.note else []), *report.warnings)
     elif not report.as_json:
         terminal.print_text(*view.lines)
         report.inform(*report.warnings)

@@ -31,6 +31,7 @@ COMMANDS = {  # in the order of the help, each with its functions in ``cli``
         "explain.transpose",
         "explain.pool",
         "explain_layer.layer",
+        "explain_image.image",
         "explain_sharing.sharing",
         "explain_chain.chain",
         "explain_call.call",

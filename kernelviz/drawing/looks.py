@@ -116,6 +116,9 @@ _ROLES: dict[str, Mapping[str, str]] = {
         "dash": "#8d949c",
         "halo": "#ffffff",
         "on dark": "#ffffff",
+        # Digits on the cells of an image, which are the same in every look.
+        "on light pixel": "#17191f",
+        "on dark pixel": "#ffffff",
         "other step": "#9aa1aa",
         # Charts.
         "series": "#2166ac",
@@ -203,6 +206,7 @@ _ROLES["print"] = {
     "rule": "#8a8a8a",
     "badge": "#d9d9d9",
     "dark": "#171717",
+    "on light pixel": "#171717",
     "dim": "#4d4d4d",
     "faint": "#6b6b6b",
     "line": "#b5b5b5",

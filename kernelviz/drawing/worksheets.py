@@ -45,6 +45,10 @@ LEGIBLE = 20.82  # the smallest digits that are still nine pixels high if the wi
 SHARE = 0.85  # of the width of its cell that a number takes at most
 DARK, DIM, FAINT = "dark", "dim", "faint"
 LINE, BORDER, DASH = "line", "border", "dash"
+HALO, ON_DISC = "halo", "on dark"  # around frames; on discs
+ON_LIGHT, ON_DARK = "on light pixel", "on dark pixel"  # digits on the cells of an image, which look alike in every look
+LUMINANCE = np.array([0.2126, 0.7152, 0.0722])  # of red, green and blue of sRGB
+LUMA = np.array([0.299, 0.587, 0.114])
 CHEQUER = np.array([CHEQUER_DARK, CHEQUER_LIGHT], np.uint8)
 PATTERN = Indexed(CHEQUER[np.indices((4, 4)).sum(axis=0) % 2], TintRamp(pale=False))
 STEPS = 100  # of the colours on each side of zero
@@ -118,7 +122,8 @@ class Cells:
     each is written by ``value_text``. ``bold`` marks the cells that take part. ``padding`` is dashed, ``stretched`` cells
     have an inner frame, ``unread`` ones are hatched. ``hidden`` digits are left out, ``short``
     ones are not written in full. ``pending`` cells, not computed yet, are empty with a dot. ``blank`` ones are grey, as
-    they have no number.
+    they have no number. ``colours`` (h, w, 3) uint8 are those of an image, instead of the scale; digits on dark ones are
+    white.
     """
 
     values: Array
@@ -134,6 +139,7 @@ class Cells:
     short: Array | None = None
     pending: Array | None = None
     blank: Array | None = None
+    colours: Array | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -151,6 +157,15 @@ class Cells:
         if self.texts is not None:
             return [[*row] for row in self.texts]
         return [[fixed_text(float(value), self.decimals) for value in row] for row in self.values]
+
+    @property
+    def dark(self) -> Array:
+        """(h, w): which cells of an image are so dark that white digits are more legible, in colour and in grey."""
+        if self.colours is None:
+            return np.zeros(self.shape, bool)
+        shares = self.colours / 255.0
+        luminances = (shares**2.2 @ LUMINANCE + 0.05) * ((shares @ LUMA) ** 2.2 + 0.05)
+        return np.asarray(luminances < 0.247**2)
 
     @property
     def broken(self) -> Array:
@@ -238,7 +253,7 @@ def digits_panel(cells: Cells, cell: float, legible: float = LEGIBLE) -> Panel:
 
 
 def tints(cells: Cells, *, digits: bool) -> Indexed:
-    """The colours of the cells; what is not finite is grey beside digits, else chequered."""
+    """The colours of the values of the cells; what is not finite is grey beside digits, else chequered."""
     colours = cells.tint.indexed(cells.values, digits=digits)
     colours.index[cells.broken] = BROKEN
     if not digits:
@@ -253,7 +268,8 @@ def cells_panel(cells: Cells, cell: float, size: float, rule: DigitRule = WORKSH
     """The cells, each of this size, with digits of that size, the long ones smaller; 0 for colours alone."""
     rows, columns = cells.shape
     width, height = columns * cell, rows * cell
-    items: list[Item] = [Raster(tints(cells, digits=size > 0), 0, 0, width, height)]
+    content = tints(cells, digits=size > 0) if cells.colours is None else cells.colours
+    items: list[Item] = [Raster(content, 0, 0, width, height)]
     if not size and cell >= 8:
         items += [Raster(PATTERN, j * cell, i * cell, cell, cell) for i, j in np.argwhere(cells.broken)]
     items += _lines(cells, cell, fine=size > 0 or cell >= 16)
@@ -271,7 +287,7 @@ def cells_panel(cells: Cells, cell: float, size: float, rule: DigitRule = WORKSH
 
 
 def _digits(cells: Cells, cell: float, size: float, rule: DigitRule) -> list[Item]:
-    strong, short = cells.mask("bold"), cells.mask("short")
+    strong, short, dark = cells.mask("bold"), cells.mask("short"), cells.dark
     hidden = cells.mask("hidden") | cells.mask("empty") | cells.mask("pending")
     items: list[Item] = []
     for i, row in enumerate(cells.written):
@@ -280,7 +296,8 @@ def _digits(cells: Cells, cell: float, size: float, rule: DigitRule) -> list[Ite
                 fitting = min(size, rule.share * cell / text_width(text, 1.0, bold=bool(strong[i, j])))
                 middle = (j + 0.5) * cell, (i + 0.5) * cell
                 kind = ShortText if short[i, j] else Text
-                items.append(kind(*middle, text, fitting, DARK, bool(strong[i, j]), "center", middle=True))
+                ink = DARK if cells.colours is None else ON_DARK if dark[i, j] else ON_LIGHT
+                items.append(kind(*middle, text, fitting, ink, bool(strong[i, j]), "center", middle=True))
     return items
 
 
@@ -347,8 +364,17 @@ def frame(
     return outline(column * cell, row * cell, columns * cell, rows * cell, colour=colour, line=width)
 
 
-def window_frame(rows: range, columns: range, cell: float) -> list[Item]:
-    """The frame of a window; for a dilated one a frame around each cell, and a dashed line around all."""
+def window_frame(rows: range, columns: range, cell: float, *, halo: bool = False) -> list[Item]:
+    """The frame of a window; for a dilated one a frame around each cell, and a dashed line around all.
+
+    With ``halo`` it has a border in the colour of the page, so that it is seen on the cells of an image.
+    """
+    if halo:
+        cells = [(rows.start, columns.start, len(rows), len(columns))]
+        if rows.step != 1 or columns.step != 1:
+            cells = [(i, j, 1, 1) for i in rows for j in columns]
+        halos = [frame(*each, cell, colour=HALO, width=10.5) for each in cells]
+        return [*halos, *window_frame(rows, columns, cell)]
     if rows.step == 1 and columns.step == 1:
         return [frame(rows.start, columns.start, len(rows), len(columns), cell)]
     left, top, right, bottom = columns[0] * cell, rows[0] * cell, (columns[-1] + 1) * cell, (rows[-1] + 1) * cell
@@ -502,7 +528,7 @@ def circle(x: float, y: float, radius: float) -> tuple[tuple[float, float], ...]
 def disc(x: float, y: float, letter: str) -> list[Item]:
     """A letter on a black disc."""
     return [
-        Shape(circle(x, y, DISC), DARK), Text(x, y, letter, SMALL, "on dark", bold=True, align="center", middle=True),
+        Shape(circle(x, y, DISC), DARK), Text(x, y, letter, SMALL, ON_DISC, bold=True, align="center", middle=True),
     ]  # fmt: skip
 
 

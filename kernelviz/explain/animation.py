@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -12,36 +14,45 @@ from kernelviz.arithmetic.steps import exact_sum
 from kernelviz.arithmetic.windows import size_text
 from kernelviz.drawing.animations import make_animation
 from kernelviz.drawing.looks import find_look
-from kernelviz.drawing.page import INK, Panel, Text, moved, text_width, wrap
+from kernelviz.drawing.page import INK, Panel, Rule, Text, moved, text_width, wrap
 from kernelviz.drawing.worksheets import (
     CELL,
+    DIM,
+    HEAD,
     LEGIBLE,
     MARGIN,
     NARROWEST,
     SHARE,
+    SIGN,
+    SMALL,
     SUM,
     WIDEST,
+    WORKSHEET_DIGITS,
     Cells,
     LabelledPicture,
     arrow,
+    arrow_items,
     cells_panel,
     digit_size,
     foot_panels,
     frame,
     headed,
     in_a_row,
+    refitted,
     sign,
     space,
     tint_bar,
     worksheet,
 )
 from kernelviz.errors import UsageError
-from kernelviz.explain.plots import explaining_recipe, make_stamp, stamp_area, stamped_kernel
+from kernelviz.explain.plots import explaining_recipe, make_stamp
+from kernelviz.explain.stamp_channels import MOST_ROWS, channel_step, stamp_area, stamped_kernel
 from kernelviz.explain.step_pages import BAR, NARROW, number_note, scale_lines, step_page
 from kernelviz.explain.step_parts import BAR_GAP, LARGE, formula_panel, input_cells, output_cells, step_tint
 from kernelviz.explain.texts import (
     bias_number,
     equals_sign,
+    greys_text,
     macs_text,
     name_text,
     number_texts,
@@ -59,12 +70,14 @@ if TYPE_CHECKING:
     from kernelviz.drawing.looks import LookName
     from kernelviz.drawing.page import Item
     from kernelviz.drawing.worksheets import Tint
-    from kernelviz.explain.plots import Stamp
+    from kernelviz.explain.stamp_channels import Stamp
     from kernelviz.explain.walkthrough import Walkthrough
     from kernelviz.records import Array
 
 
 WINDOW = "Its window can be animated."
+TALLEST, ROW_GAP = 900.0, 52.0  # of the rows of several input channels, and the space between them
+SENTENCE = 140.0  # the height of the sentence with the space above it
 
 
 @dataclass(frozen=True)
@@ -103,6 +116,7 @@ class Scene:
     tint: Tint
     cell: float
     digits: float
+    parts: tuple[tuple[Stamp, ...], ...] = ()  # the stamps of each of several input channels
 
     @property
     def channel(self) -> int:
@@ -132,7 +146,8 @@ def stamp_pages(worked: Walkthrough, channel: int) -> list[tuple[Panel, bool]]:
     A stamp that overlaps others has two pages: the addition, and its result. The last page is the output.
 
     Raises:
-        UsageError: It is not a transposed convolution of one channel, or it has too many numbers to be legible.
+        UsageError: It is not a transposed convolution of up to four input channels, or it has too many numbers to be
+            legible.
     """
     scene = _scene(worked, channel)
     pages = []
@@ -148,15 +163,18 @@ def _scene(worked: Walkthrough, channel: int) -> Scene:
     if not isinstance(operation, TransposedConvolution):
         raise UsageError(f"A {name_text(operation).lower()} has no stamps.", hint=WINDOW)
     step = worked.step(0, 0, channel)
-    if step.weights is None or len(step.channels) > 1:
-        what = f"Stamps can be animated for one input channel only, but each output reads {len(step.channels)}."
+    count = len(step.channels)
+    if step.weights is None or count > MOST_ROWS:
+        what = f"Stamps can be animated for up to {MOST_ROWS} input channels, but each output reads {count}."
         raise UsageError(what, hint=WINDOW)
     if not np.isfinite(worked.output).all():
         raise UsageError("Stamps cannot be animated if values are not finite.", hint=WINDOW)
     stamps = tuple(_stampings(worked, step))
-    numbers = [
-        number for each in stamps for number in (*each.after.flat, *each.stamp.values.flat) if number is not None
-    ]
+    alone = [channel_step(step, plane) for plane in range(count)] if count > 1 else []
+    parts = tuple(tuple(make_stamp(worked, each.position, one) for each in stamps) for one in alone)
+    made = [*(each.stamp for each in stamps), *(stamp for column in parts for stamp in column)]
+    numbers = [number for each in stamps for number in each.after.flat if number is not None]
+    numbers += [number for stamp in made for number in stamp.values.flat]
     tint = step_tint(worked, step, products=True)
     tint = replace(tint, limit=max(tint.limit, *(abs(float(number)) for number in numbers)))
     tint = replace(tint, negative=tint.negative or min(numbers) < 0)
@@ -164,9 +182,14 @@ def _scene(worked: Walkthrough, channel: int) -> Scene:
     area = stamp_area(operation.output_size, [each.stamp for each in stamps])
     columns = operation.input_size[1] + 2 * kernel.shape[1] + len(area[1])
     cell = min(CELL, (WIDEST - 2 * MARGIN - 2 * NARROW - 82 - BAR - 20) / columns)
-    scene = Scene(worked, step, kernel, stamps, area, tint, cell, 0.0)
-    every = [scene.input, kernel, output_cells(worked, step, tint)]
-    every += [scene.numbers(values) for each in stamps for values in (each.stamp.values, each.after)]
+    if count > 1:
+        tall = max(operation.input_size[0], operation.kernel[0])
+        cell = min(cell, (TALLEST - (count + 1) * ROW_GAP) / (count * tall + operation.kernel[0]))
+    scene = Scene(worked, step, kernel, stamps, area, tint, cell, 0.0, parts)
+    every = [output_cells(worked, step, tint)]
+    every += [input_cells(worked, channel, tint) for channel in step.channels]
+    every += [stamped_kernel(step, tint, plane) for plane in range(count)]
+    every += [scene.numbers(stamp.values) for stamp in made] + [scene.numbers(each.after) for each in stamps]
     digits = digit_size(every, cell)
     if not digits or max(*operation.input_size, *kernel.shape, *operation.output_size) >= LARGE:
         raise UsageError("The numbers of the stamps are too many to be animated legibly.", hint=WINDOW)
@@ -194,6 +217,8 @@ def _page(scene: Scene, number: int | None, *, adding: bool = False) -> Panel:
     operation = scene.worked.operation
     stamping = None if number is None else scene.stamps[number]
     room, made = NARROWEST - 2 * MARGIN, [each.stamp.values for each in scene.stamps]
+    if scene.parts:
+        return _channels_page(scene, number, adding=adding)
     parts = [
         _input(scene, stamping),
         sign("×", NARROW),
@@ -213,8 +238,114 @@ def _page(scene: Scene, number: int | None, *, adding: bool = False) -> Panel:
     note = number_note(scene.worked, scene.step, made, drawn=[body])
     notes = [weights_text(operation, dense=False), macs_text(operation), *_padding_notes(operation), note]
     settings = f"{settings_text(operation)}: every value stamps the kernel"
-    foot, lines = foot_panels(words, formulas, 0, room), scale_lines(operation)
+    foot = foot_panels(words, formulas, 0, room)
+    lines = scale_lines(operation, greys=greys_text(scene.worked))
     return worksheet(name_text(operation), settings, body, foot, notes, lines=lines)
+
+
+def _channels_page(scene: Scene, number: int | None, *, adding: bool, tallest: float = math.inf) -> Panel:
+    """The page of several input channels: a row for each, their stamps added up below them, and the output."""
+    operation, boxed = scene.worked.operation, tallest < math.inf
+    if boxed:
+        scene = _smaller(scene, tallest)
+    stamping = None if number is None else scene.stamps[number]
+    made = [stamp.values for column in scene.parts for stamp in column]
+    rows = _channel_rows(scene, number)
+    output = _output(scene, stamping, adding=adding)
+    x, middle = rows.width + 100, max((58 + rows.height) / 2, output.above + output.size[0] / 2)
+    bar = tint_bar(scene.tint, max(230.0, min(output.size[0], 400.0)))
+    items = (
+        *rows.items,
+        *(arrow_items(rows.width + 18, middle, x - 18) if stamping is not None else ()),
+        *output.centred_at(x, middle),
+        *bar.centred_at(x + output.width + BAR_GAP, middle),
+    )
+    below = max(rows.height, middle + output.size[0] / 2 + output.below, middle + bar.size[0] / 2)
+    body = Panel(items, x + output.width + BAR_GAP + bar.width, below)
+    room = max(NARROWEST - 2 * MARGIN, body.width)
+    words = _sentence_panel(scene, number, room)
+    note = number_note(scene.worked, scene.step, made, drawn=[body])
+    several = operation.out_channels > 1
+    notes = [
+        f"output channel {scene.channel} of {operation.out_channels:,}" if several else "",
+        weights_text(operation, dense=False), macs_text(operation), *_padding_notes(operation), note,
+    ]  # fmt: skip
+    settings = f"{settings_text(operation)}: every channel stamps with its own kernel"
+    foot = [(0.0, words)] if boxed else foot_panels(words, formula_panel(operation.formulas, room), 0, room)
+    lines = scale_lines(operation, greys=greys_text(scene.worked))
+    page = partial(_channels_page, scene, number, adding=adding)
+    fewer = [] if boxed else [partial(refitted, lambda height: page(tallest=height))]
+    return worksheet(
+        name_text(operation), settings, body, foot, notes, lines=lines, fewer=fewer, aside=settings_text(operation)
+    )
+
+
+def _smaller(scene: Scene, tallest: float) -> Scene:
+    """The scene with cells for a box of this height, with the sentence below if the numbers are legible then."""
+    rows = len(scene.parts) * max(scene.input.shape[0], scene.kernel.shape[0]) + scene.kernel.shape[0]
+    fixed, cell = 38 + ROW_GAP * len(scene.parts), scene.cell
+    for room in (tallest - SENTENCE, tallest):
+        cell = min(scene.cell, (room - fixed) / rows, (room - 80) / len(scene.area[0]))
+        if WORKSHEET_DIGITS.tall * cell >= LEGIBLE:
+            break
+    return replace(scene, cell=cell, digits=min(scene.digits, WORKSHEET_DIGITS.tall * cell))
+
+
+def _channel_rows(scene: Scene, number: int | None) -> Panel:
+    """Input, kernel and stamp of each channel, and below them the sum of the stamps."""
+    cell, kernel, source = scene.cell, scene.kernel.shape, scene.input.shape
+    stamping = None if number is None else scene.stamps[number]
+    equals = equals_sign(*(stamp.values for column in scene.parts for stamp in column))
+    heads = [("input", size_text((len(scene.parts), *source))), ("kernel", size_text(kernel)), ("stamp", "")]
+    wide = [text_width(name, HEAD, bold=True) + 12 + text_width(size, HEAD - 3) + 16 for name, size in heads]
+    first, second = max(source[1] * cell, wide[0]), max(kernel[1] * cell, wide[1])
+    lefts = [0.0, first + NARROW, first + second + 2 * NARROW]
+    right, tall = lefts[2] + kernel[1] * cell, max(source[0], kernel[0]) * cell
+    items: list[Item] = []
+    for x, (name, size) in list(zip(lefts, heads, strict=True))[: 2 if stamping is None else 3]:
+        items.append(Text(x, 22, name, HEAD, INK, bold=True))
+        items.append(Text(x + text_width(name, HEAD, bold=True) + 12, 22, size, HEAD - 3, DIM))
+    y = 58.0
+    for plane, (channel, stamps) in enumerate(zip(scene.step.channels, scene.parts, strict=True)):
+        middle = y + tall / 2
+        panels = [_framed_input(scene, channel, stamping), scene.panel(stamped_kernel(scene.step, scene.tint, plane))]
+        if number is not None:
+            panels.append(_framed_stamp(scene, stamps[number].values))
+            signs = (("×", source[1] * cell, lefts[1]), (equals, lefts[1] + kernel[1] * cell, lefts[2]))
+            items += [
+                Text((a + b) / 2, middle, word, SIGN - 8, DIM, align="center", middle=True) for word, a, b in signs
+            ]
+        if number is not None and plane:
+            above = y - ROW_GAP / 2 - 2
+            items.append(Text((lefts[2] + right) / 2, above, "+", HEAD + 6, DIM, align="center", middle=True))
+        for x, panel in zip(lefts, panels, strict=False):
+            items += moved(panel, x, middle - panel.height / 2)
+        items.append(Text(0, middle + source[0] * cell / 2 + 28, f"channel {channel}", SMALL, DIM))
+        y += tall + ROW_GAP
+    y += 16 - ROW_GAP
+    bottom = y + 16 + kernel[0] * cell
+    if stamping is not None:
+        items.append(Rule(lefts[2] - 8, y, right + 8, y, INK, 2.4))
+        items += moved(_framed_stamp(scene, stamping.stamp.values), lefts[2], y + 16)
+        name_y = (y + 16 + bottom) / 2
+        items.append(Text(lefts[2] - 20, name_y, "all channels", SMALL, DIM, align="right", middle=True))
+    return Panel(tuple(items), right, bottom)
+
+
+def _framed_input(scene: Scene, channel: int, stamping: Stamping | None) -> Panel:
+    """An input channel, with a frame around the value that is stamped."""
+    cells, items = input_cells(scene.worked, channel, scene.tint), []
+    if stamping is not None:
+        bold = np.zeros(cells.shape, bool)
+        bold[stamping.position] = True
+        cells, items = replace(cells, bold=bold), [frame(*stamping.position, 1, 1, scene.cell)]
+    panel = scene.panel(cells)
+    return Panel((*panel.items, *items), panel.width, panel.height)
+
+
+def _framed_stamp(scene: Scene, values: Array) -> Panel:
+    panel = scene.panel(scene.numbers(values))
+    return Panel((*panel.items, frame(0, 0, *scene.kernel.shape, scene.cell)), panel.width, panel.height)
 
 
 def _padding_notes(operation: object) -> Iterator[str]:
@@ -237,8 +368,13 @@ def _sentence(scene: Scene, number: int | None) -> str:
     count = len(scene.stamps)
     if number is None:
         bias = bias_number(scene.step)
-        return f"the output: all {count} stamps added up{f', and the bias {bias}' if bias else ''}"
+        every = " of every channel" if scene.parts else ""
+        return f"the output: all {count} stamps{every} added up{f', and the bias {bias}' if bias else ''}"
     stamping, texts = scene.stamps[number], scene.input.written
+    if scene.parts:
+        row, column = stamping.position
+        adds = "; what overlaps adds up" if stamping.meets.any() else ""
+        return f"stamp {number + 1} of {count}: row {row}, column {column} (counted from 0) of every channel{adds}"
     value = texts[stamping.position[0]][stamping.position[1]]
     where = f"of row {stamping.position[0]}, column {stamping.position[1]} (counted from 0)"
     adds = "; what overlaps adds up" if stamping.meets.any() else ""
@@ -247,14 +383,7 @@ def _sentence(scene: Scene, number: int | None) -> str:
 
 def _input(scene: Scene, stamping: Stamping | None) -> LabelledPicture:
     """The input, with a frame around the value that is stamped."""
-    cells, items = scene.input, []
-    if stamping is not None:
-        bold = np.zeros(cells.shape, bool)
-        bold[stamping.position] = True
-        cells = replace(cells, bold=bold)
-        items = [frame(*stamping.position, 1, 1, scene.cell)]
-    panel = scene.panel(cells)
-    return headed(Panel((*panel.items, *items), panel.width, panel.height), "input", size_text(cells.shape))
+    return headed(_framed_input(scene, scene.step.channels[0], stamping), "input", size_text(scene.input.shape))
 
 
 def _stamp(scene: Scene, stamping: Stamping | None) -> LabelledPicture:
@@ -332,13 +461,13 @@ def animate_convolution(
         fps: Steps per second, at most 50. None takes 0.9 seconds per step; for stamps 1.1, and 1.5 for additions. The last
             frame is shown for at least 3 seconds.
         view: ``window`` (a transposed convolution is drawn as a convolution over the stretched and padded input), or
-            ``stamps``, added one after the other, for a transposed convolution of one channel.
+            ``stamps``, added one after the other, for a transposed convolution of up to four input channels.
         look: ``page``, ``slide`` (1280 × 720 pixels, large type), ``dark`` or ``print``.
         caption: Whether identity and caption are drawn; without them they are only in the recipe.
 
     Raises:
         UsageError: There are more than 400 frames, or the channel, view or speed is not valid; or for stamps it is not
-            a transposed convolution, has several input channels, or its numbers would not be legible.
+            a transposed convolution, has more than four input channels, or its numbers would not be legible.
     """
     if fps is not None and not 0.01 <= fps <= 50:
         raise UsageError(f"The steps a second must be between 0.01 and 50, but got {fps:g}.")

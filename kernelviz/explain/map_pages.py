@@ -24,6 +24,7 @@ from kernelviz.drawing.worksheets import (
     LEGIBLE,
     MARGIN,
     NARROWEST,
+    ON_DISC,
     SMALL,
     WIDEST,
     Cells,
@@ -31,6 +32,7 @@ from kernelviz.drawing.worksheets import (
     Tint,
     arrow_items,
     cells_panel,
+    circle,
     digit_size,
     disc,
     frame,
@@ -42,7 +44,8 @@ from kernelviz.drawing.worksheets import (
 from kernelviz.errors import UsageError
 from kernelviz.explain.maps import MapRow, Maps, answer_text, as_maps_of, formula_text, more_text, pool_formula
 from kernelviz.explain.plots import explaining_recipe
-from kernelviz.explain.texts import display_text, number_texts, origin_text, padding_text
+from kernelviz.explain.step_parts import grey_colours
+from kernelviz.explain.texts import SCALE_BESIDE, display_text, greys_text, number_texts, origin_text, padding_text
 from kernelviz.wording import counted
 
 if TYPE_CHECKING:
@@ -208,7 +211,7 @@ class _Page:
         canvas, texts = worked.canvas, worked.canvas.texts
         planes = tuple(
             Cells(values, self.tint, number_texts(values, None if texts is None else texts[at]), None, canvas.padding,
-                  unread=canvas.unread)
+                  unread=canvas.unread, colours=grey_colours(worked, values))
             for at, values in enumerate(canvas.values)
         )  # fmt: skip
         low, high = (number_texts(np.array([value]))[0] for value in (worked.input.min(), worked.input.max()))
@@ -395,7 +398,8 @@ class _Page:
         step = column.shape[0] * self.cell + PLANES
         for number, cells in enumerate(column.cells[0]):
             items += moved(self._matrix("input", cells), 0, top + number * step)
-        drawn, taken = set(), list[tuple[float, float]]()
+        halo = self.worked.greys is not None
+        drawn, taken, discs = set(), list[tuple[float, float]](), list[Item]()
         for letter, row in zip(LETTERS, self.maps.rows, strict=False):
             if (at := self.at(row)) is None:
                 continue
@@ -404,14 +408,15 @@ class _Page:
             for plane in planes:
                 key = (plane, *window)
                 if key not in drawn:
-                    wide = Panel(tuple(window_frame(*window, self.cell)), 0, 0)
+                    wide = Panel(tuple(window_frame(*window, self.cell, halo=halo)), 0, 0)
                     items += moved(wide, 0, top + plane * step)
                 drawn.add(key)
             if self.reached is None:
                 x, y = self._corner(window, top + planes[0] * step, taken)
                 taken.append((x, y))
-                items += disc(x, y, letter)
-        return items
+                ring = [Shape(circle(x, y, DISC + 3), ON_DISC)] if halo else []
+                (discs if halo else items).extend([*ring, *disc(x, y, letter)])
+        return [*items, *discs]
 
     def _corner(self, window: tuple[range, range], top: float, taken: list[tuple[float, float]]) -> tuple[float, float]:
         """Where the letter of a window is: a corner that is free, else beside one."""
@@ -570,9 +575,9 @@ def _notes(page: _Page) -> list[str]:
     numbers = [row.values for row in maps.rows]
     marked = any("≈" in item.text for item in page.panel().items if isinstance(item, Text))
     origin = display_text(origin_text(page.worked), page.worked.input, page.worked.kernel, *numbers, marked=marked)
-    answers = page.reached is not None
+    answers, greys = page.reached is not None, greys_text(page.worked)
     return [
         f"{kernels} × {counted(per, 'weight')} = {operation.weights:,} weights, {bias}", settings,
         *([] if answers else ["below each map: the products that are not 0"]), *maps.notes,
-        "one colour scale for the whole page, logarithmic", origin,
+        f"{greys}; {SCALE_BESIDE}" if greys else "one colour scale for the whole page, logarithmic", origin,
     ]  # fmt: skip

@@ -135,17 +135,15 @@ class Maps:
         values = self.worked.results(channel)
         relu = np.array([*(max(value, Decimal(0)) for value in values.flat), None], object)[:-1].reshape(values.shape)
         last = relu if self.relu else values
-        largest = max(values.flat)
-        places = [at for at, value in np.ndenumerate(values) if value == largest]
-        at = places[0] if len(places) < values.size else None
+        at, more = self.worked.largest(channel) or (None, values.size - 1)
         return MapRow(
             channel=channel,
             name=self.names[channel] or f"kernel {channel}",
             values=values,
             relu=relu if self.relu else None,
             pooled=None if self.pool is None else self.pool.of(last),
-            at=None if at is None else (at[0], at[1]),
-            more=len(places) - 1,
+            at=at,
+            more=more,
         )
 
     @property

@@ -32,6 +32,7 @@ from kernelviz.drawing.worksheets import (
     cells_panel,
     digit_size,
     digits_panel,
+    foot_panels,
     frame,
     headed,
     in_a_row,
@@ -47,6 +48,7 @@ from kernelviz.drawing.worksheets import (
     worksheet,
 )
 from kernelviz.errors import UsageError
+from kernelviz.explain.stamp_channels import MOST_ROWS, Stamp, StampGrid, stamp_area, stamped_kernel
 from kernelviz.explain.step_pages import WHITE, number_note, scale_lines, step_page
 from kernelviz.explain.step_parts import (
     LARGE,
@@ -64,9 +66,9 @@ from kernelviz.explain.texts import (
     broken_notes,
     equals_sign,
     gap_text,
+    greys_text,
     macs_text,
     name_text,
-    number_texts,
     settings_text,
     shortened,
     step_parts,
@@ -77,8 +79,6 @@ from kernelviz.version import SCHEMA, __version__
 from kernelviz.wording import factor_text, value_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from kernelviz.arithmetic.steps import Step
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.drawing.looks import LookName
@@ -134,7 +134,7 @@ def steps_page(worked: Walkthrough, channel: int, tallest: float = math.inf) -> 
     dots = "output cells with a dot are not computed yet" if layout.output and total > 1 else ""
     texts = [count, *_meanings(worked, steps[0]), dots, *broken_notes(worked)]
     texts.append(number_note(worked, steps[0], drawn=[body], text=" ".join(texts)))
-    lines = scale_lines(worked.operation, "")
+    lines = scale_lines(worked.operation, "", greys=greys_text(worked))
     title = f"{name_text(worked.operation)}, step by step"
     notices = [*([count] if len(steps) < total else []), *broken_notes(worked)]
     fewer = [partial(refitted, partial(steps_page, worked, channel))] if tallest == math.inf else []
@@ -196,7 +196,7 @@ def _tile(worked: Walkthrough, step: Step, tint: Tint, layout: SheetLayout, same
         panel = same
     rows, columns = worked.canvas.rows[step.at[0]], worked.canvas.columns[step.at[1]]
     if cell >= SMALLEST:
-        frames = window_frame(rows, columns, cell)
+        frames = window_frame(rows, columns, cell, halo=worked.greys is not None)
     else:
         position = (rows[0], columns[0], rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1)
         frames = [frame(*position, cell, colour=WHITE, width=7), frame(*position, cell, width=3.4)]
@@ -275,45 +275,72 @@ def stamps_page(worked: Walkthrough, at: tuple[int, int], channel: int, tallest:
     if not isinstance(operation, TransposedConvolution):
         raise UsageError(f"A {name_text(operation).lower()} has no stamps.", hint="The view step shows how it works.")
     step = worked.step(*at, channel)
+    if len(step.channels) > 1:
+        return _channels_of_stamps(worked, step, tallest)
     tint = step_tint(worked, step, products=True)
     positions, choice = _stamp_positions(operation, step)
     stamps = [make_stamp(worked, position, step) for position in positions]
     bottom, digits = _stamp_rows(worked, step, positions, stamps, tint, tallest=tallest)
     top = _inputs_panel(worked, step, tint)
     dots = "dots count the stamps that meet on a cell" if digits and overlaps(operation).max() > 1 else ""
-    apart = f"stamps are {sides_text(operation.stride)} apart"
-    if any(operation.padding):
-        apart += f"; the padding cuts {sides_text(operation.padding)} off each end: dashed, not in the output"
-    if any(operation.output_padding):
-        apart += f"; the output padding adds {sides_text(operation.output_padding)} behind"
+    apart = _apart_text(operation)
     lost = [gap_text(operation), *broken_notes(worked)]
     note = number_note(worked, step, [stamp.values for stamp in stamps], drawn=[top, bottom])
     foot = [choice, apart, dots, *lost, weights_text(operation, dense=False), macs_text(operation), note]
     settings = f"{settings_text(operation)}: every value stamps the kernel"
-    lines = scale_lines(operation)
+    lines = scale_lines(operation, greys=greys_text(worked))
     body = stacked([top, bottom], 34) if tallest == math.inf else bottom
     fewer = [partial(refitted, partial(stamps_page, worked, at, channel))] if tallest == math.inf else []
     notices = [part for part in (choice, *broken_notes(worked)) if part]
     return worksheet(name_text(operation), settings, body, [], foot, lines=lines, notices=notices, fewer=fewer)
 
 
-@dataclass(frozen=True)
-class Stamp:
-    """One stamp: the rows and columns of the output that it is on, also those cut off, and its values as ``Decimal``."""
+def _apart_text(operation: TransposedConvolution) -> str:
+    """How far the stamps are apart, and what is cut off and added."""
+    apart = f"stamps are {sides_text(operation.stride)} apart"
+    if any(operation.padding):
+        apart += f"; the padding cuts {sides_text(operation.padding)} off each end: dashed, not in the output"
+    if any(operation.output_padding):
+        apart += f"; the output padding adds {sides_text(operation.output_padding)} behind"
+    return apart
 
-    rows: tuple[int, ...]
-    columns: tuple[int, ...]
-    values: Array
 
-    def cells(self, area: tuple[range, range], size: tuple[int, int], tint: Tint, *, cut_only: bool = False) -> Cells:
-        """The stamp on these rows and columns, what is cut off dashed; with ``cut_only`` nothing else."""
-        shape = len(area[0]), len(area[1])
-        padding = np.ones(shape, bool)
-        padding[-area[0].start : size[0] - area[0].start, -area[1].start : size[1] - area[1].start] = False
-        values, texts, empty = np.zeros(shape), np.full(shape, "", object), np.ones(shape, bool)
-        there = np.ix_([row - area[0].start for row in self.rows], [column - area[1].start for column in self.columns])
-        values[there], texts[there], empty[there] = self.values.astype(np.float64), number_texts(self.values), False
-        return Cells(values, tint, texts, padding=padding, empty=empty | ~padding if cut_only else empty)
+def _channels_of_stamps(worked: Walkthrough, step: Step, tallest: float = math.inf) -> Panel:
+    """The page of several input channels; for a box of this height with as many of them as have legible numbers."""
+    operation = worked.operation
+    if not isinstance(operation, TransposedConvolution):
+        raise TypeError(operation)
+    grids = (StampGrid(worked, step, tallest, most) for most in range(MOST_ROWS, 0, -1))
+    grid = next((each for each in grids if each.digits or tallest == math.inf), None)
+    grid = grid or StampGrid(worked, step, tallest, 1)
+    body = grid.panel()
+    room = max(NARROWEST - 2 * MARGIN, body.width)
+    words = _sum_panel(worked, step, room)
+    words = replace(words, width=max(words.width, text_width(framed_text(step), SMALL) + 30))
+    foot = foot_panels(words, formula_panel(operation.formulas, room), 0, room)
+    made = [stamp.values for column in grid.stamps for stamp in column]
+    note = number_note(worked, step, made, drawn=[body, *(panel for _, panel in foot)])
+    outputs = len(grid.outputs)
+    one = f"output channel {step.channel} of {operation.out_channels:,}"
+    texts = [
+        grid.choice,
+        one if outputs == 1 < operation.out_channels else "",
+        "framed in the input: the values whose stamps meet on the framed cell",
+        _apart_text(operation),
+        gap_text(operation),
+        *broken_notes(worked),
+        weights_text(operation, dense=False),
+        macs_text(operation),
+        note,
+    ]
+    settings = f"{settings_text(operation)}: each channel stamps with its own kernel, and the channels are added up"
+    lines = scale_lines(operation, greys=greys_text(worked))
+    notices = [text for text in (grid.choice, *broken_notes(worked)) if text]
+    fewer = [partial(refitted, partial(_channels_of_stamps, worked, step))] if tallest == math.inf else []
+    return worksheet(
+        name_text(operation), settings, body, foot, texts, lines=lines, notices=notices, fewer=fewer,
+        aside=settings_text(operation),
+    )  # fmt: skip
 
 
 def make_stamp(worked: Walkthrough, position: tuple[int, int], step: Step) -> Stamp:
@@ -338,21 +365,6 @@ def make_stamp(worked: Walkthrough, position: tuple[int, int], step: Step) -> St
         raise TypeError(operation)
     added = [exact_sum(terms) for terms in products.reshape(len(products), -1).T]
     return Stamp(rows, columns, np.array([*added, None], object)[:-1].reshape(products.shape[1:]))
-
-
-def stamped_kernel(step: Step, tint: Tint) -> Cells:
-    """The kernel of the first channel as it stamps: not turned."""
-    cells = kernel_cells(step, 0, tint)
-    return Cells(cells.values[::-1, ::-1], tint, None if cells.texts is None else cells.texts[::-1, ::-1])
-
-
-def stamp_area(size: tuple[int, int], stamps: Sequence[Stamp]) -> tuple[range, range]:
-    """The rows and columns of the output, and of what is cut off these stamps."""
-    rows, columns = (
-        range(min([0, *(side[0] for side in sides)]), max([end, *(side[-1] + 1 for side in sides)]))
-        for end, sides in zip(size, ([each.rows for each in stamps], [each.columns for each in stamps]), strict=True)
-    )
-    return rows, columns
 
 
 def overlaps(operation: TransposedConvolution) -> Array:
@@ -392,8 +404,7 @@ def _inputs_panel(worked: Walkthrough, step: Step, tint: Tint) -> Panel:
     for name, cells in (("input", input_cells(worked, step.channels[0], tint)), ("kernel", kernel)):
         cell = min(CELL, 280 / max(cells.shape))
         panel = digits_panel(cells, cell)
-        count = f"{len(step.channels)} × " if len(step.channels) > 1 else ""
-        parts += [headed(panel, name, count + size_text(cells.shape)), space(70)]
+        parts += [headed(panel, name, size_text(cells.shape)), space(70)]
     body, bar = in_a_row(parts), tint_bar(tint, 270.0)
     room = WIDEST - 2 * MARGIN - body.width - bar.width - 40
     words = stacked([formula_panel(operation.formulas, room), _sum_panel(worked, step, room)], 22)
@@ -482,9 +493,7 @@ def _frames(stamp: Stamp, step: Step, area: tuple[range, range], cell: float) ->
 
 
 def _named(worked: Walkthrough, step: Step, position: tuple[int, int], panel: Panel) -> LabelledPicture:
-    """``3 × kernel`` if it fits; the position in the input if there are several channels."""
-    if len(step.channels) > 1:
-        return headed(panel, f"row {position[0]}, column {position[1]}", "")
+    """``3 × kernel`` if it fits."""
     typed, place = worked.typed.get("input"), (step.channels[0], *position)
     value, kernel = ("" if typed is None else typed[place]) or value_text(worked.input[place]), "× kernel"
     factor = factor_text(value)
@@ -595,8 +604,10 @@ def _shown(worked: Walkthrough, view: str, at: tuple[int, int] | None, channel: 
     """The number of steps or stamps shown, and of all."""
     total = worked.operation.output_size[0] * worked.operation.output_size[1]
     if view == "stamps" and at is not None:
-        total = worked.operation.input_size[0] * worked.operation.input_size[1]
-        return {"shown": len(shown_positions(worked, worked.step(*at, channel))), "total": total}
+        total, step = worked.operation.input_size[0] * worked.operation.input_size[1], worked.step(*at, channel)
+        if len(step.channels) > 1:
+            return {"shown": total, "total": total}
+        return {"shown": len(shown_positions(worked, step)), "total": total}
     if view == "steps":
         return {"shown": len(shown_steps(worked)), "total": total}
     return {"shown": 1 if at is not None else total, "total": total}

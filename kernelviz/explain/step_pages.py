@@ -79,6 +79,7 @@ from kernelviz.explain.step_parts import (
     framed_text,
     input_cells,
     kernel_cells,
+    largest_frame,
     legible_at,
     output_cells,
     output_matrix,
@@ -94,6 +95,7 @@ from kernelviz.explain.texts import (
     LEFT_OUT,
     POWER,
     SCALE,
+    SCALE_BESIDE,
     SHORTENED,
     bias_and_result,
     bias_number,
@@ -101,6 +103,8 @@ from kernelviz.explain.texts import (
     display_text,
     equals_sign,
     gap_text,
+    greys_text,
+    largest_text,
     left_over_text,
     macs_text,
     name_text,
@@ -146,10 +150,10 @@ def channels_page(worked: Walkthrough, step: Step, reached: int | None, tallest:
         title += " as a convolution"
     lines = [
         framed_text(step),
-        *scale_lines(operation, "× Σ"),
+        *scale_lines(operation, "× Σ", greys=greys_text(worked)),
     ]
     note = number_note(worked, step, [step.exact_products, step.exact_sums], drawn=[body])
-    texts = [*notes(worked, step, cells=grid.whole), *cut_notes(worked, step), note]
+    texts = [*notes(worked, step, reached, cells=grid.whole, thin=grid.output_cell), *cut_notes(worked, step), note]
     n = len(step.channels)
     notices = [*([f"{grid.shown} of {n:,} channels"] if grid.shown < n else []), *broken_notes(worked)]
     fewer = [partial(refitted, partial(channels_page, worked, step, reached))] if tallest == math.inf else []
@@ -195,13 +199,13 @@ def _channels_body(grid: ChannelGrid, reached: int | None) -> Panel:
     return Panel(tuple(items), x + max(output.width, bar.width), height)
 
 
-def scale_lines(operation: Operation, sign: str | None = None) -> list[str]:
+def scale_lines(operation: Operation, sign: str | None = None, *, greys: str = "") -> list[str]:
     """The first lines of the caption: what the sign between input and kernel means, and the colours.
 
-    An empty sign states how results are computed; None leaves both out.
+    An empty sign states how results are computed; None leaves both out. ``greys`` is about an input drawn as an image.
     """
     star = [star_text(operation, sign)] if sign is not None and not isinstance(operation, Pooling) else []
-    return [*star, SCALE]
+    return [*star, f"{greys}; {SCALE_BESIDE}" if greys else SCALE]
 
 
 def number_note(
@@ -322,7 +326,11 @@ class ChannelGrid:
         if step.weights is None or step.products is None:
             raise TypeError(step)
         whole = self.whole
-        seen = canvas_cells(self.worked, step, channel, self.tint) if whole else window_cells(step, plane, self.tint)
+        seen = (
+            canvas_cells(self.worked, step, channel, self.tint)
+            if whole
+            else window_cells(self.worked, step, plane, self.tint)
+        )
         products = Cells(step.products[plane], self.tint, self.product_texts[plane])
         drawn = [seen, kernel_cells(step, plane, self.tint), products]
         return [shortened_cells(each, cell) for each, cell in zip(drawn, self.cells or [self.biggest] * 3, strict=True)]
@@ -359,7 +367,8 @@ class ChannelGrid:
         top = middle - cells[0].shape[0] * self.cells[0] / 2
         rows, columns = self.worked.canvas.rows[step.at[0]], self.worked.canvas.columns[step.at[1]]
         if self.whole:
-            items += moved(Panel(tuple(window_frame(rows, columns, self.cells[0])), 0, 0), 0, top)
+            around = window_frame(rows, columns, self.cells[0], halo=self.worked.greys is not None)
+            items += moved(Panel(tuple(around), 0, 0), 0, top)
         items.append(Text(0, y + self.tall + 28, f"channel {step.channels[plane]}", SMALL, DIM))
         products = None if self.products is None else self.products[plane]
         weights = None if step.weights is None else step.weights[plane]
@@ -422,15 +431,22 @@ class ChannelGrid:
             Text(left - 20, y + 8, name, SUM, DIM, align="right"),
         ]
 
+    @property
+    def output_cell(self) -> float:
+        """The size of a cell of the output."""
+        shape = self.worked.operation.output_size
+        return min(CELL * 0.9, OUTPUT / len(output_part(shape, self.step.at)[1]))
+
     def output(self, reached: int | None) -> LabelledPicture:
         """The output with its cell in a frame."""
         cells = output_cells(self.worked, self.step, self.tint, reached)
         whole, part = cells.shape, output_part(cells.shape, self.step.at)
         cells = cut_cells(cells, *part)
         at = self.step.at[0] - part[0].start, self.step.at[1] - part[1].start
-        cell = min(CELL * 0.9, OUTPUT / cells.shape[1])
+        cell = self.output_cell
         panel = digits_panel(cells, cell)
-        framed = (*panel.items, frame(*at, 1, 1, cell, width=4.5))
+        most = largest_frame(self.worked, self.step, cell) if reached is None and cells.shape == whole else []
+        framed = (*panel.items, *most, frame(*at, 1, 1, cell, width=4.5))
         return headed(Panel(framed, panel.width, panel.height), "output", size_text(whole))
 
 
@@ -455,10 +471,10 @@ def enlarged_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel
     foot = sum_and_formula(words, operation.formulas, 0.0, room)
     body = Panel((*body.items, *zoom), body.width, body.height)
     note = number_note(worked, step, products_of(step), drawn=[body, *(panel for _, panel in foot)])
-    texts = [*notes(worked, step, cells=False), *cut_notes(worked, step, part), note]
+    texts = [*notes(worked, step, reached, cells=False), *cut_notes(worked, step, part), note]
     if isinstance(operation, TransposedConvolution):
         texts.insert(0, f"the input is drawn {', '.join(canvas_name(worked))}")
-    lines = scale_lines(operation, "× Σ")
+    lines = scale_lines(operation, "× Σ", greys=greys_text(worked))
     return worksheet(
         name_text(operation), settings_text(operation), body, foot, texts, counted=counted(worked, step), lines=lines,
         notices=broken_notes(worked),
@@ -473,7 +489,7 @@ def _enlarged_parts(
     rows, columns = step.window.shape[1:]
     cell = min(MIDDLE_CELL, middle / max(rows, columns))
     tint = step_tint(worked, step)
-    drawn = [window_cells(step, 0, tint), *([] if step.weights is None else [kernel_cells(step, 0, tint)])]
+    drawn = [window_cells(worked, step, 0, tint), *([] if step.weights is None else [kernel_cells(step, 0, tint)])]
     short = [shortened_cells(each, cell) for each in drawn]
     if not any(digit_size([each], cell) for each in short) and not output_size(worked, step, tint, last):
         tint = replace(tint, pale=False)
@@ -691,8 +707,8 @@ def kernel_page(worked: Walkthrough, step: Step, look: Look, reached: int | None
     if boxed:
         foot = sum_line(worked, step, body.width)
     note = number_note(worked, step, products_of(step), drawn=[body, *(panel for _, panel in foot)])
-    texts = [*notes(worked, step), note]
-    lines, count = scale_lines(operation, "∗"), counted(worked, step)
+    texts = [*notes(worked, step, reached, thin=look.cell), note]
+    lines, count = scale_lines(operation, "∗", greys=greys_text(worked)), counted(worked, step)
     return worksheet(
         title, settings_text(operation), body, foot, texts, counted=count, lines=lines, notices=broken_notes(worked)
     )
@@ -711,13 +727,13 @@ def pool_page(worked: Walkthrough, step: Step, look: Look, reached: int | None, 
     body = in_a_row([*parts, space(BAR_GAP), tint_bar(look.tint, max(230.0, min(tall, 480.0)))])
     count = counted(worked, step)
     bold = "bold: the value that the window passes on" if maximum else ""
-    lines = scale_lines(operation)
+    lines = scale_lines(operation, greys=greys_text(worked))
     room = WIDEST - 2 * MARGIN - body.width - 60
     beside = room >= 460
     width = room if beside else max(body.width, NARROWEST - 2 * MARGIN)
     words = pool_sum_panel(worked, step, width)
     words = words if boxed else stacked([words, formula_panel(operation.formulas, width)], 40)
-    texts = [*notes(worked, step), bold, number_note(worked, step, drawn=[body, words])]
+    texts = [*notes(worked, step, reached), bold, number_note(worked, step, drawn=[body, words])]
     if not beside:
         return worksheet(
             name_text(operation), settings_text(operation), body, [(0.0, words)], texts, counted=count, lines=lines
@@ -766,10 +782,15 @@ def counted(worked: Walkthrough, step: Step) -> tuple[int, int]:
     return step.at[0] * columns + step.at[1] + 1, rows * columns
 
 
-def notes(worked: Walkthrough, step: Step, *, cells: bool = True) -> list[str]:
-    """The caption: what the signs mean (if all ``cells`` are drawn), and the cost."""
+def notes(worked: Walkthrough, step: Step, reached: int | None, *, cells: bool = True, thin: float = 0.0) -> list[str]:
+    """The caption: where the kernel answers most, what the signs mean (if all ``cells`` are drawn), and the cost.
+
+    ``thin`` is the size of the cells of an output in which that place has a thin frame.
+    """
     operation, canvas = worked.operation, worked.canvas
-    lines = []
+    mark = " (thin frame)" if largest_frame(worked, step, thin) else ""
+    most = largest_text(worked, step.channel, mark) if reached is None else ""
+    lines = [most] if most else []
     if operation.out_channels > 1:
         lines.append(f"output channel {step.channel} of {operation.out_channels:,}")
     transposed = isinstance(operation, TransposedConvolution)

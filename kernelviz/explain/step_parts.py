@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelviz.arithmetic.operations import Pooling, TransposedConvolution
+from kernelviz.arithmetic.operations import Convolution, Pooling, TransposedConvolution
 from kernelviz.arithmetic.windows import size_text
 from kernelviz.drawing.page import INK, Item, Panel, Rule, Shape, Text, fitted, text_block, text_width, wrap
 from kernelviz.drawing.worksheets import (
@@ -18,6 +18,7 @@ from kernelviz.drawing.worksheets import (
     NARROWEST,
     SMALL,
     SUM,
+    WORKSHEET_DIGITS,
     Cells,
     LabelledPicture,
     Tint,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from kernelviz.arithmetic.steps import Step
     from kernelviz.arithmetic.windows import Formula
     from kernelviz.explain.walkthrough import Walkthrough
+    from kernelviz.records import Array
 
 
 MARKS = 44.0  # the room for the marks of the stride above the canvas
@@ -62,6 +64,7 @@ LARGE = 16  # with at least this many rows or columns the window is enlarged bes
 MOST_PRODUCTS = 64  # that are added up in one line
 WIDEST_CELL = 140.0  # of cells that are larger than usual so that long numbers fit
 BAR_GAP = 36.0
+THIN_INSET, LEAST_THIN = 6.0, 36.0  # of the frame within a cell; a smaller cell has none
 
 
 def legible_at(width: float) -> float:
@@ -94,7 +97,17 @@ def canvas_cells(worked: Walkthrough, step: Step, plane: int, tint: Tint) -> Cel
     texts = None
     if max(values.shape) < 2 * LARGE:
         texts = number_texts(values, None if canvas.texts is None else canvas.texts[plane])
-    return Cells(values, tint, texts, bold, canvas.padding, canvas.stretched, canvas.unread)
+    colours = grey_colours(worked, values)
+    return Cells(values, tint, texts, bold, canvas.padding, canvas.stretched, canvas.unread, colours=colours)
+
+
+def grey_colours(worked: Walkthrough, values: Array) -> Array | None:
+    """(h, w, 3) uint8: values of the input as greys, if it is drawn as an image; else None."""
+    if worked.greys is None:
+        return None
+    low, high = worked.greys
+    shares = np.clip((np.nan_to_num(values) - low) / ((high - low) or 1.0), 0, 1)
+    return np.repeat(np.rint(255 * shares).astype(np.uint8)[..., None], 3, axis=-1)
 
 
 def output_cells(worked: Walkthrough, step: Step, tint: Tint, reached: int | None = None) -> Cells:
@@ -115,12 +128,13 @@ def kernel_cells(step: Step, plane: int, tint: Tint) -> Cells:
     return Cells(values, tint, texts, np.ones(values.shape, bool))
 
 
-def window_cells(step: Step, plane: int, tint: Tint) -> Cells:
+def window_cells(worked: Walkthrough, step: Step, plane: int, tint: Tint) -> Cells:
     """The window alone; all of it takes part but padding that a pool leaves out."""
     values, bold = step.window[plane], np.ones(step.padding.shape, bool)
     if step.weights is None:
         bold = ~step.padding & ((values == step.value) if step.counted is None else True)
-    return Cells(values, tint, window_texts(step)[plane], bold, step.padding, step.stretched)
+    colours = grey_colours(worked, values)
+    return Cells(values, tint, window_texts(step)[plane], bold, step.padding, step.stretched, colours=colours)
 
 
 def input_cells(worked: Walkthrough, plane: int, tint: Tint) -> Cells:
@@ -130,7 +144,7 @@ def input_cells(worked: Walkthrough, plane: int, tint: Tint) -> Cells:
     texts = None
     if max(values.shape) < 2 * LARGE:
         texts = number_texts(values, None if typed is None else typed[plane])
-    return Cells(values, tint, texts)
+    return Cells(values, tint, texts, colours=grey_colours(worked, values))
 
 
 @dataclass(frozen=True)
@@ -164,8 +178,25 @@ def output_matrix(worked: Walkthrough, step: Step, look: Look, reached: int | No
     """The output with its cell in a frame."""
     cells = output_cells(worked, step, look.tint, reached)
     panel = look.panel(cells)
-    framed = Panel((*panel.items, frame(*step.at, 1, 1, look.cell)), panel.width, panel.height)
+    most = largest_frame(worked, step, look.cell) if reached is None else []
+    framed = Panel((*panel.items, *most, frame(*step.at, 1, 1, look.cell)), panel.width, panel.height)
     return headed(framed, "output", size_text(cells.shape))
+
+
+def largest_frame(worked: Walkthrough, step: Step, cell: float) -> list[Item]:
+    """A thin frame within the cell in which a convolution answers most.
+
+    None if that is the framed cell, or its number leaves no room.
+    """
+    found = worked.largest(step.channel) if isinstance(worked.operation, Convolution) else None
+    if found is None or found[0] == step.at or cell < LEAST_THIN:
+        return []
+    inset, (row, column) = THIN_INSET / cell, found[0]
+    size = min(WORKSHEET_DIGITS.largest, WORKSHEET_DIGITS.tall * cell)
+    number = text_width(value_text(worked.results(step.channel)[row, column]), size)
+    if number > cell - 2 * THIN_INSET - 6:
+        return []
+    return [frame(row + inset, column + inset, 1 - 2 * inset, 1 - 2 * inset, cell, width=2.0)]
 
 
 def canvas_matrix(worked: Walkthrough, step: Step, look: Look) -> LabelledPicture:
@@ -174,7 +205,7 @@ def canvas_matrix(worked: Walkthrough, step: Step, look: Look) -> LabelledPictur
     panel = look.panel(canvas_cells(worked, step, step.channels[0], look.tint))
     marks = stride_marks(worked, step, look.cell)
     rows, columns = canvas.rows[step.at[0]], canvas.columns[step.at[1]]
-    items = (*panel.items, *marks, *window_frame(rows, columns, look.cell))
+    items = (*panel.items, *marks, *window_frame(rows, columns, look.cell, halo=worked.greys is not None))
     name, size = canvas_name(worked)
     lift = MARKS if marks else 0.0
     below = never_read(worked)
@@ -431,7 +462,19 @@ def _along(side: int, span: range, most: int) -> range:
 def cut_cells(cells: Cells, rows: range, columns: range) -> Cells:
     """These rows and columns, with the same colours."""
     part = slice(rows.start, rows.stop), slice(columns.start, columns.stop)
-    names = ("texts", "bold", "padding", "stretched", "unread", "empty", "hidden", "short", "pending")
+    names = (
+        "texts",
+        "bold",
+        "padding",
+        "stretched",
+        "unread",
+        "empty",
+        "hidden",
+        "short",
+        "pending",
+        "blank",
+        "colours",
+    )
     masks = {name: getattr(cells, name) for name in names if getattr(cells, name) is not None}
     return replace(cells, values=cells.values[part], **{name: mask[part] for name, mask in masks.items()})
 

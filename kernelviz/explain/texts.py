@@ -215,6 +215,7 @@ def macs_text(operation: Operation) -> str:
 
 
 SCALE = "one colour scale for the whole page, logarithmic: the same number has the same colour everywhere"
+SCALE_BESIDE = "the other numbers have one colour scale, logarithmic"  # beside an input that is drawn as an image
 ROUNDED = "numbers longer than six digits are rounded for display to 3 digits"
 SHORTENED = "numbers too long for their cells are rounded for display further"
 POWER = "e6 means ×10⁶"
@@ -250,6 +251,26 @@ def origin_text(worked: Walkthrough) -> str:
     """Where the numbers come from: made up, typed or neither; as typed only if each of them is written so."""
     as_typed = worked.typed and all(text for texts in worked.typed.values() for text in texts.flat)
     return made_up_text(worked) or AS_IS[0 if as_typed else 1]
+
+
+def greys_text(worked: Walkthrough) -> str:
+    """What black and white are, if the input is drawn as an image; empty if it is not."""
+    if worked.greys is None:
+        return ""
+    low, high = (value_text(value) for value in worked.greys)
+    kind = "in black and white" if len(np.unique(worked.input)) <= 2 else "in grey"
+    return f"the input is drawn {kind}: {low} is black, {high} is white"
+
+
+def largest_text(worked: Walkthrough, channel: int, mark: str = "") -> str:
+    """Where a kernel answers most, and how that cell is marked; empty if there is none, or it is no convolution."""
+    found = worked.largest(channel) if isinstance(worked.operation, Convolution) else None
+    if found is None:
+        return ""
+    (row, column), more = found
+    value = value_text(worked.results(channel)[row, column])
+    others = f" and at {more:,} more {inflected(more, 'place')}" if more else ""
+    return f"the kernel answers most, with {value}, at row {row}, column {column}{mark}{others}"
 
 
 def is_rounded(*values: Array | None) -> bool:
@@ -477,7 +498,9 @@ def number_lines(worked: Walkthrough, steps: Sequence[Step], channel: int) -> li
     of = f" of output channel {channel}" if operation.out_channels > 1 else ""
     lines += ["", f"{heading}{of}, rows and columns counted from 0"]
     lines += [f"  row {step.at[0]}, column {step.at[1]}: {text}" for step, text in zip(steps, sums, strict=True)]
-    return [*lines, "", "output", *_planes(np.stack(results) if results else worked.output)]
+    lines += ["", "output", *_planes(np.stack(results) if results else worked.output)]
+    most = largest_text(worked, channel)
+    return [*lines, f"  {most}"] if most else lines
 
 
 def _kernel_heading(operation: Operation) -> str:
@@ -561,9 +584,19 @@ def explanation_entry(operation: Operation, worked: Walkthrough | None, steps: S
         "output": None if worked is None else worked.output.tolist(),
         "made_up": None if worked is None else list(worked.made_up),
         "seed": None if worked is None or not worked.made_up else worked.seed,
+        "largest": None if worked is None else [_largest_entry(worked, each) for each in range(len(worked.output))],
         "steps_total": operation.output_size[0] * operation.output_size[1],
         "steps": [_step_entry(operation, step) for step in steps],
     }
+
+
+def _largest_entry(worked: Walkthrough, channel: int) -> dict[str, Any] | None:
+    """The cell of an output channel in which a convolution answers most."""
+    found = worked.largest(channel) if isinstance(worked.operation, Convolution) else None
+    if found is None:
+        return None
+    at, more = found
+    return {"at": list(at), "value": float(worked.output[channel][at]), "more": more}
 
 
 def _formula_entry(formula: Formula) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from kernelviz.drawing.worksheets import (
     with_bar,
     worksheet,
 )
+from kernelviz.explain.pool_pages import pooled_body, pooled_map_body
 from kernelviz.explain.unit_parts import (
     UNIT_DIGITS,
     MapColours,
@@ -61,6 +62,7 @@ from kernelviz.explain.unit_texts import (
     value_of,
 )
 from kernelviz.records import FeatureMaps
+from kernelviz.traces import PooledUnit
 from kernelviz.wording import PART, normalising_text
 
 if TYPE_CHECKING:
@@ -258,6 +260,8 @@ BESIDE, BETWEEN = 66.0, 44.0
 
 def kernel_and_map_page(unit: Unit, tallest: float = math.inf) -> Panel:
     """The page of ``plot_kernel_and_map``; for a box of this height with smaller pictures."""
+    if isinstance(unit, PooledUnit):
+        return pooled_map_page(unit, tallest)
     plane, picture, larger = PLANE, PICTURE, LARGER
     if tallest < math.inf:
         room = tallest - 150
@@ -293,6 +297,21 @@ def kernel_and_map_page(unit: Unit, tallest: float = math.inf) -> Panel:
     return worksheet(
         title, _identity(unit), body, [], _captions(unit, planes), source=unit.source.label if unit.source else "",
         notices=[text for text in (choice, *_broken(unit)) if text], fewer=fewer,
+    )  # fmt: skip
+
+
+def pooled_map_page(unit: PooledUnit, tallest: float = math.inf) -> Panel:
+    """The page of ``plot_kernel_and_map`` for a pool; for a box of this height with smaller pictures."""
+    title = f"How {unit.layer.name} pools channel {unit.at[0]}"
+    channels = f"each of {unit.layer.out_channels:,} channels by itself, no weights"
+    lines = ["both maps have one scale of colours", channels]
+    if unit.source:
+        lines.append(f"weights: {unit.source.label}")
+    clipped = clipping_text(map_colours(unit.inputs[0]))
+    fewer = [partial(refitted, partial(pooled_map_page, unit))] if tallest == math.inf else []
+    return worksheet(
+        title, _identity(unit), pooled_map_body(unit, tallest), [], [*lines, clipped, *notes(unit)],
+        source=unit.source.label if unit.source else "", notices=_broken(unit), fewer=fewer,
     )  # fmt: skip
 
 
@@ -413,7 +432,8 @@ def plot_unit(unit: Unit, *, look: LookName = "page", caption: bool = True) -> P
     """Draw how one value of a feature map is computed.
 
     Up to four input channels are written out as window × kernel = products; of more, those that contribute most are drawn
-    with bars that add up to the value. Beside them are the map with the unit marked, and its receptive field.
+    with bars that add up to the value. Beside them are the map with the unit marked, and its receptive field. Of a
+    pool, the window is drawn, and which of its values is taken.
 
     Args:
         unit: The result of ``trace_unit``.
@@ -426,7 +446,7 @@ def plot_unit(unit: Unit, *, look: LookName = "page", caption: bool = True) -> P
 
 
 def plot_kernel_and_map(unit: Unit, *, look: LookName = "page", caption: bool = True) -> PageFigure:
-    """Draw a kernel, its input, and its feature map side by side.
+    """Draw a kernel, its input, and its feature map side by side; of a pool, the map before and after it.
 
     Of many input channels, those with the largest weights are shown. The row and column of the unit do not matter.
 
@@ -465,6 +485,8 @@ def unit_page(unit: Unit, tallest: float = math.inf) -> Panel:
     boxed = tallest < math.inf
     identity = [unit.source.model if unit.source else "", unit.layer.name, at_text(unit)]
     settings = " · ".join(part for part in identity if part)
+    if isinstance(unit, PooledUnit):
+        return pooled_page(unit, settings, tallest)
     n, rows, columns = unit.window.shape
     if rows * columns == 1 or n > FEW:
         most = max(1, min(SHOWN - 1, int((tallest - HEADS - 170) / PITCH))) if boxed else SHOWN
@@ -485,10 +507,26 @@ def unit_page(unit: Unit, tallest: float = math.inf) -> Panel:
     )  # fmt: skip
 
 
+def pooled_page(unit: PooledUnit, settings: str, tallest: float = math.inf) -> Panel:
+    """The page of ``plot_unit`` for a pool; for a box of a height with the window alone."""
+    lines = [
+        "framed in the window: the value that the maximum takes" if unit.maximum else "bold: the values of the mean",
+        "rounded for display",
+        f"the network gave {value_of(unit.value)}",
+        clipping_text(map_colours(unit.map)),
+    ]
+    body = pooled_body(unit, brief=tallest < math.inf)
+    fewer = [partial(refitted, partial(pooled_page, unit, settings))] if tallest == math.inf else []
+    return worksheet(
+        "One value of a pooled map", settings, body, [], [*captions(unit), *lines, *notes(unit)],
+        source=unit.source.label if unit.source else "", notices=_broken(unit), fewer=fewer,
+    )  # fmt: skip
+
+
 def captions(unit: Unit) -> list[str]:
     """The layer, its weights, and the preprocessing of an image."""
     lines = [settings_text(unit)]
-    if unit.layer.depthwise:
+    if unit.layer.depthwise and not isinstance(unit, PooledUnit):
         lines[0] += ": one kernel reads one channel"
     if unit.layer.transposed:
         lines.append("transposed: as a convolution with the kernel turned by 180°, zeros between the values")
@@ -497,7 +535,8 @@ def captions(unit: Unit) -> list[str]:
     if unit.source and unit.source.label != unit.source.model:  # for a plain module both are its class
         lines.append(f"weights: {unit.source.label}")
     if unit.padding.any():
-        lines.append("dashed: padding around the input")
+        ignored = ", which the maximum ignores" if isinstance(unit, PooledUnit) and unit.maximum else ""
+        lines.append(f"dashed: padding around the input{ignored}")
     if unit.mixes_image:
         lines.append("+: a gate, a mean or attention mixes in the whole image")
     if unit.box is None:

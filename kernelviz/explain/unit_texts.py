@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernelviz.drawing.captions import layer_text
+from kernelviz.explain.texts import name_text
+from kernelviz.explain.texts import settings_text as operation_text
+from kernelviz.traces import PooledUnit
 from kernelviz.wording import PART, counted, fixed_text, value_text
 
 if TYPE_CHECKING:
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
 SHOWN = 6  # channels written out at most
 COLOURS = ("red", "green", "blue")
+_MOST_WINDOW = 400  # values of a pooled window that are printed
 
 
 def decimals_for(*values: Array) -> int | None:
@@ -54,12 +58,50 @@ def at_text(unit: Unit) -> str:
 
 def settings_text(unit: Unit) -> str:
     """The layer's settings and its padding."""
+    if isinstance(unit, PooledUnit):
+        return _pool_settings(unit)
     top, bottom, left, right = unit.around
     if (top, left) != (bottom, right):
         around = f"padding {top} above, {bottom} below, {left} left, {right} right"
     else:
         around = f"padding {top if top == left else f'{top} × {left}'}" if top or left else ""
     return ", ".join(part for part in (layer_text(unit.layer), around) if part)
+
+
+def _pool_settings(unit: PooledUnit) -> str:
+    """``MaxPool2d: max pooling, 3 × 3, stride 2, padding 1, each of 64 channels by itself``."""
+    operation = unit.operation
+    if operation is None:
+        return unit.layer.kind
+    added = tuple(np.subtract(unit.around, np.repeat(operation.padding, 2)).tolist())
+    sides = [f"{n} {side}" for n, side in zip(added, ("above", "below", "left", "right"), strict=True) if n]
+    own = f", the layer itself pads {', '.join(sides)}" if sides else ""
+    name = name_text(operation)
+    kind = unit.layer.kind if "Pool" in unit.layer.kind else ""
+    return f"{kind + ': ' if kind else ''}{name[0].lower()}{name[1:]}, {operation_text(operation)}{own}"
+
+
+def pool_verb(unit: PooledUnit) -> str:
+    """``max``, or ``mean``."""
+    return "max" if unit.maximum else "mean"
+
+
+def pool_sum_text(unit: PooledUnit) -> str:
+    """``the largest of 9 values``; of a mean, ``12.34 / 9``: the sum of its values, and by how many it is divided."""
+    count = int(np.count_nonzero(~unit.padding))
+    if unit.taken is not None:
+        row, column = (first + at * step for first, at, step in zip(
+            (unit.rows[0], unit.columns[0]), unit.taken, _spacing(unit), strict=True
+        ))  # fmt: skip
+        return f"the largest of {counted(count, 'value')}: that of row {row}, column {column} of the input"
+    total = sum_text(unit, float(unit.window[unit.kernel > 0].sum()))
+    zeros = (unit.counted or 0) - count
+    padding = f", with {counted(zeros, 'value')} of padding" if zeros > 0 and unit.padding.any() else ""
+    return f"the sum of {counted(count, 'value')}, {total}, divided by {unit.counted}{padding}"
+
+
+def _spacing(unit: PooledUnit) -> tuple[int, int]:
+    return unit.operation.dilation if unit.operation else (1, 1)
 
 
 def channel_name(unit: Unit, position: int) -> str:
@@ -106,6 +148,8 @@ def sum_text(unit: Unit, value: float) -> str:
 
 def unit_lines(unit: Unit) -> list[str]:
     """The unit, the windows, kernels, products and sums that contribute most, and the value."""
+    if isinstance(unit, PooledUnit):
+        return _pooled_lines(unit)
     source = f"{unit.source.label}{PART}" if unit.source else ""
     image = f"{PART}image {unit.image.name}" if unit.image else ""
     lines = [f"One value of {unit.layer.name}: {at_text(unit)}", f"  {source}{settings_text(unit)}{image}"]
@@ -130,6 +174,34 @@ def unit_lines(unit: Unit) -> list[str]:
             lines += ["", *_matrices(unit, position, digits)]
     lines += ["", *_adding_up(unit, shown)]
     return lines
+
+
+def _pooled_lines(unit: PooledUnit) -> list[str]:
+    """The pooled value, its window, and how it follows from it."""
+    source = f"{unit.source.label}{PART}" if unit.source else ""
+    image = f"{PART}image {unit.image.name}" if unit.image else ""
+    lines = [
+        f"One value of {unit.layer.name}: {at_text(unit)}",
+        f"  {source}{settings_text(unit)}{image}",
+        f"  it reads {_span('row', unit.rows)}, {_span('column', unit.columns)} of input channel {unit.numbers[0]}",
+        f"  {_field_line(unit)}",
+        "",
+        "window (· is padding)" if unit.padding.any() else "window",
+    ]
+    values, decimals = unit.window[0], decimals_for(unit.window)
+    texts = [
+        ["·" if unit.padding[i, j] else fixed_text(float(value), decimals) for j, value in enumerate(row)]
+        for i, row in enumerate(values)
+    ]
+    wide = max(len(text) for row in texts for text in row)
+    if values.size <= _MOST_WINDOW:
+        lines += ["  " + " ".join(text.rjust(wide) for text in row) for row in texts]
+    else:
+        lines.append(f"  {values.shape[0]} × {values.shape[1]} values")
+    verb, more = pool_verb(unit), None if decimals is None else decimals + 2
+    rows = [(verb, unit.total), ("the network gave", unit.value)]
+    lines += ["", pool_sum_text(unit)]
+    return lines + [f"{name:<16}  {fixed_text(value, more)}" for name, value in rows]
 
 
 def _span(noun: str, ends: tuple[int, int]) -> str:
@@ -206,6 +278,17 @@ def map_line(unit: Unit) -> str:
     return f"{unit.layer.name}: map {unit.at[0]}, {height} × {width}{ends}"
 
 
+def map_entry(unit: Unit) -> dict[str, Any]:
+    """A map in the JSON document: its channel, the kernel that makes it, and its values."""
+    return {
+        "channel": unit.at[0],
+        "channels": list(unit.numbers),
+        "kernel": None if isinstance(unit, PooledUnit) else unit.kernel.tolist(),
+        "bias": unit.bias,
+        "map": unit.map.tolist(),
+    }
+
+
 def unit_entry(unit: Unit) -> dict[str, Any]:
     """The step of the JSON document, with the other facts about the unit."""
     channel, row, column = unit.at
@@ -228,4 +311,16 @@ def unit_entry(unit: Unit) -> dict[str, Any]:
         "sees": None if box is None else {"rows": [box.top, box.bottom], "columns": [box.left, box.right]},
         "sees_whole_image": unit.mixes_image,
         "text": "\n".join(unit_lines(unit)),
+        **_pool_entry(unit),
+    }
+
+
+def _pool_entry(unit: Unit) -> dict[str, Any]:
+    """The fields that a pooled value has besides: which value a maximum takes, and by how many a mean is divided."""
+    if not isinstance(unit, PooledUnit):
+        return {}
+    return {
+        "pooling": pool_verb(unit),
+        "taken": None if unit.taken is None else list(unit.taken),
+        "counted": unit.counted,
     }

@@ -126,7 +126,8 @@ class Walkthrough:
     ``plot_convolution`` and ``animate_convolution`` draw it.
 
     ``typed`` holds the texts of those numbers that were typed, by name (``input``, ``kernel``, ``bias``). ``made_up`` names
-    those that come from the random numbers of ``seed``.
+    those that come from the random numbers of ``seed``. ``greys`` are the numbers of the input that are drawn black and
+    white, with greys between, if it is drawn as an image.
     """
 
     operation: Operation
@@ -138,6 +139,7 @@ class Walkthrough:
     typed: Mapping[str, Array] = field(default_factory=dict)
     made_up: tuple[str, ...] = ()
     seed: int = 0
+    greys: tuple[float, float] | None = None
 
     __repr__ = record_repr
 
@@ -180,6 +182,18 @@ class Walkthrough:
             bias_text=str(self.typed["bias"][channel]) if "bias" in self.typed else "",
         )
         return replace(step, counted=self._counted(step))
+
+    def largest(self, channel: int = 0) -> tuple[tuple[int, int], int] | None:
+        """The first cell with the largest number of an output channel, and how many other cells have it.
+
+        None if all numbers are equal, or one is not finite.
+        """
+        if not np.isfinite(self.output[channel]).all():
+            return None
+        results = self.results(channel)
+        most = max(results.flat)
+        places = [at for at in np.ndindex(*results.shape) if results[at] == most]
+        return None if len(places) == results.size else ((places[0][0], places[0][1]), len(places) - 1)
 
     def results(self, channel: int = 0) -> Array:
         """(rows, columns) of ``Decimal``: an output channel without rounding, as ``Step.exact`` computes it.

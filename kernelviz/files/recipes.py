@@ -1,8 +1,8 @@
 """Read and write the recipe inside a file: how the picture was made, as JSON.
 
 It is in PNG as iTXt ``kernelviz``, in SVG as ``Description``, in PDF as ``Keywords``, in GIF as comment, in WebP as XMP,
-and in npz as key ``recipe``. The headers of PNG, GIF, WebP and npz are parsed here, because image libraries warn about
-large pictures, and NumPy's reader evaluates the header of an array.
+in npz as key ``recipe``, and in CSV as the last row. The headers of PNG, GIF, WebP and npz are parsed here, because image
+libraries warn about large pictures, and NumPy's reader evaluates the header of an array.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 
 PNG_KEY = "kernelviz"
+CSV_START = ("kernelviz", "explain")
+CSV_HEAD = b'\xef\xbb\xbf"kernelviz","explain",'  # how a CSV file of ours starts
+_CSV_RECIPE = b'"recipe","'
 
 _LONGEST = 1 << 22  # bytes of a recipe; a typical one has some hundreds
 _LARGEST_PDF = 1 << 28  # bytes: its parser keeps much of the file in memory
@@ -53,7 +56,7 @@ def recipe_text(recipe: Recipe) -> str:
 
 
 def read_recipe(path: Path | str) -> dict[str, Any]:
-    """Read the recipe of a file written by kernelviz: PNG, SVG, PDF, GIF, WebP, npz or a JSON index.
+    """Read the recipe of a file written by kernelviz: PNG, SVG, PDF, GIF, WebP, npz, CSV or a JSON index.
 
     Raises:
         RecipeError: the file does not exist, is not a regular file, is damaged, or contains no recipe.
@@ -75,7 +78,7 @@ def read_recipe(path: Path | str) -> dict[str, Any]:
 def is_whole(path: Path | str) -> bool:
     """Whether a file that kernelviz writes is undamaged to its end.
 
-    PNG and npz are checked by their checksums, GIF, WebP, SVG, PDF and JSON by how they end.
+    PNG and npz are checked by their checksums, GIF, WebP, SVG, PDF, CSV and JSON by how they end.
     """
     try:
         with open_regular(path) as file:
@@ -91,7 +94,7 @@ def is_whole(path: Path | str) -> bool:
                     return archive.testzip() is None
             if head.startswith(b"RIFF"):
                 return int.from_bytes(head[4:8], "little") + 8 == size
-            ends = {b"GIF8": b";", b"%PDF": b"%%EOF", b"{": b"}"}
+            ends = {b"GIF8": b";", b"%PDF": b"%%EOF", b"{": b"}", CSV_HEAD[:12]: b'}"'}
             return tail.endswith(next((end for start, end in ends.items() if head.startswith(start)), b"</svg>"))
     except Exception:  # noqa: BLE001  (a parser may raise any exception for a damaged file)
         return False
@@ -275,6 +278,17 @@ def _from_json(file: IO[bytes]) -> str | None:
     return recipe_text(recipe) if isinstance(recipe, dict) else None
 
 
+def _from_csv(file: IO[bytes]) -> str | None:
+    """The last row of a CSV file."""
+    import csv
+
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - _LONGEST))
+    tail = file.read().rpartition(_CSV_RECIPE)
+    rows = list(csv.reader([(tail[1] + tail[2]).decode("utf-8").rstrip()])) if tail[1] else []
+    return rows[0][1] if rows and len(rows[0]) == 2 else None
+
+
 def _from_webp(file: IO[bytes]) -> str | None:
     """The XMP chunk of a RIFF file: each chunk is a name, a size, and that many bytes, padded to an even number."""
     if _exactly(file, 12)[8:] != b"WEBP":
@@ -295,4 +309,5 @@ _READERS: dict[bytes, Callable[[IO[bytes]], str | None]] = {
     b"%PDF-": _from_pdf,
     b"PK\x03\x04": _from_npz,
     b"{": _from_json,
+    CSV_HEAD: _from_csv,
 }

@@ -18,7 +18,7 @@ import numpy as np
 
 from kernelviz.errors import DiskFullError, FileInTheWayError, RecipeError, UsageError, WriteError
 from kernelviz.files.encoding import encode_picture, formats_of, frame_pngs, frame_recipe, is_animation, npz_bytes
-from kernelviz.files.recipes import is_whole, read_recipe, recipe_text
+from kernelviz.files.recipes import CSV_HEAD, is_whole, read_recipe, recipe_text
 from kernelviz.reading import open_regular, read_regular
 from kernelviz.version import __version__
 from kernelviz.views.components import COLOURS, Basis
@@ -36,7 +36,7 @@ SAME_PICTURE = ("command", "model", "layer", "view", "stored", "image", "border"
 """The keys of a recipe that identify a picture."""
 
 _HEAD = 64  # bytes of a file that show its format
-_BEGINNINGS = (b"\x89PNG\r\n\x1a\n", b"%PDF-1.", b"<?xml", b"PK\x03\x04", b"GIF89a", b"RIFF", b'{"layer"')
+_BEGINNINGS = (b"\x89PNG\r\n\x1a\n", b"%PDF-1.", b"<?xml", b"PK\x03\x04", b"GIF89a", b"RIFF", b'{"layer"', CSV_HEAD)
 _TEMPORARY = re.compile(r"\.kernelviz-[0-9a-f]{16}")
 _ABANDONED = 3600  # seconds
 _CHUNK = 1 << 26  # bytes: some systems cannot write 2 GB at once
@@ -122,6 +122,17 @@ def save_arrays(arrays: Mapping[str, Array], path: Path | str, *, recipe: Recipe
     """
     path = Path(path)
     _save(path, npz_bytes(arrays, recipe), recipe, force=force)
+    return path
+
+
+def save_bytes(data: bytes, path: Path, *, recipe: Recipe, force: bool = False) -> Path:
+    """Write a file that contains its recipe; return the path.
+
+    Raises:
+        FileInTheWayError: the path is occupied by something else.
+        WriteError: writing failed; nothing was changed.
+    """
+    _save(path, data, recipe, force=force)
     return path
 
 
@@ -355,10 +366,11 @@ def _put(temporary: Path, path: Path, *, replace: bool) -> None:
 
 
 def _in_the_way(path: Path) -> FileInTheWayError:
+    is_table = path.suffix.lower() == ".csv"
     return FileInTheWayError(
         f"{path} is in the way.",
-        "It is not the same picture.",
-        "Replace it with --force, or choose another --output.",
+        "It is not of the same numbers." if is_table else "It is not the same picture.",
+        f"Replace it with --force, or choose another {'--csv' if is_table else '--output'}.",
     )
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 
-from kernelviz.arithmetic.operations import Convolution, Pooling, TransposedConvolution
+from kernelviz.arithmetic.operations import Convolution, TransposedConvolution
 from kernelviz.errors import KernelvizError, NeedsValuesError, UsageError
 from kernelviz.network.capture import StopPassError
 from kernelviz.network.convolutions import find_layer, nearest_convolution
@@ -16,7 +16,7 @@ from kernelviz.network.model import root_of
 from kernelviz.network.snapshot import PreservedModule
 from kernelviz.network.tracing.trace import as_trace, checked_size, with_sure_sizes
 from kernelviz.network.tracing.watch import ObservedPass, blank_batch, naming_next_size, observe_pass
-from kernelviz.network.units import ADAPTIVE_MAXIMA, ADAPTIVE_MEANS, MAXIMA, MEANS, WHOLE, CallRecorder, RecordedCall
+from kernelviz.network.units import WHOLE, CallRecorder, RecordedCall, added_padding, is_global, pair_of, pooling_of
 from kernelviz.threads import no_warnings
 from kernelviz.traces import LayerOperation
 from kernelviz.wording import shown
@@ -104,14 +104,8 @@ def _ran(
     ):
         network(image)
     given = getattr(recorder.given, "shape", None)
-    windows = [call for call in recorder.calls if call.name not in WHOLE or _is_global(call)]
+    windows = [call for call in recorder.calls if call.name not in WHOLE or is_global(call)]
     return windows[0] if len(windows) == 1 else None, None if given is None else _with_spatial_axes(windows, given)
-
-
-def _is_global(call: RecordedCall) -> bool:
-    """Whether a mean or a maximum is over all rows and columns."""
-    axes = sorted(axis % call.source.ndim for axis in call.sides(0)) if call.source.ndim == 4 else []
-    return axes == [2, 3]
 
 
 def _with_spatial_axes(windows: Sequence[RecordedCall], given: Sequence[int]) -> tuple[int, ...]:
@@ -127,12 +121,7 @@ def _with_spatial_axes(windows: Sequence[RecordedCall], given: Sequence[int]) ->
 def _operation(name: str, call: RecordedCall) -> tuple[Operation, list[str]]:
     if call.convolves:
         return (_transposed(name, call), []) if call.transposed else _convolution(name, call)
-    return _pool(call)
-
-
-def _pair(sides: Sequence[int], one: int) -> tuple[int, int]:
-    """Height and width; a single axis counts as one row."""
-    return (one, sides[0]) if len(sides) == 1 else (sides[0], sides[-1])
+    return pooling_of(call)
 
 
 def _sizes(name: str, tensor: Tensor) -> Pair:
@@ -141,61 +130,29 @@ def _sizes(name: str, tensor: Tensor) -> Pair:
         raise UsageError(
             f"The layer {shown(name)} convolves over three axes.", hint="Only one or two axes can be explained."
         )
-    return _pair(sides, 1)
+    return pair_of(sides, 1)
 
 
 def _convolution(name: str, call: RecordedCall) -> tuple[Convolution, list[str]]:
     size = _sizes(name, call.source)
-    above, beside = _pair(call.sides(3), 0)
+    above, beside = pair_of(call.sides(3), 0)
     edges = [above, above, beside, beside]
-    added = _added(call)
+    added = added_padding(call)
     size = size[0] - added[0] - added[1], size[1] - added[2] - added[3]
     notes = [f"the padding is not zeros but {call.filling} rows and columns"] if call.filling else []
     operation = Convolution(
-        size, _pair(call.weight.shape[2:], 1), stride=_pair(call.sides(2), 1),
+        size, pair_of(call.weight.shape[2:], 1), stride=pair_of(call.sides(2), 1),
         padding=tuple(before + more for before, more in zip(edges, added, strict=True)),
-        dilation=_pair(call.sides(4), 1), groups=call.groups, in_channels=call.source.shape[1],
+        dilation=pair_of(call.sides(4), 1), groups=call.groups, in_channels=call.source.shape[1],
         out_channels=call.output.shape[1], bias=call.bias is not None,
     )  # fmt: skip
     return operation, notes
 
 
-def _added(call: RecordedCall) -> tuple[int, int, int, int]:
-    """(top, bottom, left, right): padding that was added to the input before; zeros if the input was cropped."""
-    left, right, top, bottom = [*call.added, 0, 0, 0, 0][:4]
-    return (top, bottom, left, right) if min(top, bottom, left, right) >= 0 else (0, 0, 0, 0)
-
-
 def _transposed(name: str, call: RecordedCall) -> TransposedConvolution:
     return TransposedConvolution(
-        _sizes(name, call.source), _pair(call.weight.shape[2:], 1), stride=_pair(call.sides(2), 1),
-        padding=_pair(call.sides(3), 0), output_padding=_pair(call.sides(6), 0), dilation=_pair(call.sides(4), 1),
+        _sizes(name, call.source), pair_of(call.weight.shape[2:], 1), stride=pair_of(call.sides(2), 1),
+        padding=pair_of(call.sides(3), 0), output_padding=pair_of(call.sides(6), 0), dilation=pair_of(call.sides(4), 1),
         groups=call.groups, in_channels=call.source.shape[1], out_channels=call.output.shape[1],
         bias=call.bias is not None,
     )  # fmt: skip
-
-
-def _pool(call: RecordedCall) -> tuple[Pooling, list[str]]:
-    size, channels = _pair(call.source.shape[2:], 1), call.source.shape[1]
-    kind: Literal["max", "average"] = "max" if call.name in MAXIMA | ADAPTIVE_MAXIMA | {"amax"} else "average"
-    if call.name in WHOLE:
-        return Pooling(size, adaptive=1, kind=kind, in_channels=channels), []
-    if call.name in ADAPTIVE_MEANS | ADAPTIVE_MAXIMA:
-        return Pooling(size, adaptive=_pair(call.sides(0), 1), kind=kind, in_channels=channels), []
-    kernel = _pair(call.sides(0), 1)
-    mean = call.name in MEANS
-    ceiling = call.flag(3 if mean else 4, default=False)
-    added = _added(call)
-    what = "zeros" if mean else "values below all others"
-    notes = []
-    if any(added):
-        sides = ", ".join(
-            f"{n} {side}" for n, side in zip(added, ("above", "below", "left", "right"), strict=True) if n
-        )
-        notes = [f"the layer itself puts {what} around its input first: {sides}; the sizes here count them as input"]
-    return Pooling(
-        size, kernel, kind=kind, stride=_pair(call.sides(1), 1) if call.sides(1) else None,
-        padding=_pair(call.sides(2), 0) if call.sides(2) else 0,
-        dilation=_pair(call.sides(3), 1) if not mean and call.sides(3) else 1, ceil_mode=ceiling,
-        count_include_pad=call.flag(4, default=True) if mean else True, in_channels=channels,
-    ), notes  # fmt: skip

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from kernelviz.arithmetic.operations import Pooling
 from kernelviz.arithmetic.steps import AxisCells, axis_cells, read_cells
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.network.capture import StopPassError, as_input, run_through
@@ -20,7 +21,7 @@ from kernelviz.network.model import missing_weights, without_weights
 from kernelviz.network.tracing.rules import tensors_in
 from kernelviz.network.tracing.trace import trace
 from kernelviz.records import ConvLayer, as_array
-from kernelviz.traces import Box, Unit
+from kernelviz.traces import Box, PooledUnit, Unit
 from kernelviz.wording import shown
 
 if TYPE_CHECKING:
@@ -177,23 +178,24 @@ def trace_unit(
     input_size: int | Sequence[int] | None = None,
     crop: bool | None = None,
 ) -> Unit:
-    """One value of a convolution's feature map and the numbers that it is computed from, in a real forward pass.
+    """One value of a feature map and the numbers that it is computed from, in a real forward pass.
 
     The window is the actual input; the kernel is the one that the convolution multiplied with (standardised, mixed,
-    parametrised); products and sums are in float64. If the layer runs several times, they are those of the first run.
+    parametrised); products and sums are in float64. If the layer runs several times, they are those of the first run. Of a
+    pooling the result is a ``PooledUnit``.
 
     Args:
         network: A ``Model``, or any module that takes one batch of images.
         image: An ``Image`` from ``read_image``, or a tensor (C, H, W) or (1, C, H, W).
-        layer: The exact name of a convolution, or of a module that contains exactly one convolution or pool.
+        layer: The exact name of a convolution or a pool, or of a module that contains exactly one of them.
         at: The unit's channel, row and column.
         input_size: Side, or (H, W), of the input; by default the model's own.
         crop: As in ``capture_features``.
 
     Raises:
         UnknownLayerError: there is no such layer.
-        UsageError: there is no such unit, the convolution has three axes, or no single convolution computes the layer's
-            output.
+        UsageError: there is no such unit, the convolution has three axes, or no single convolution or pool computes the
+            layer's output.
         KernelvizError: the forward pass failed, or the layer did not run.
     """
     return trace_units(network, image, layer, [at], input_size=input_size, crop=crop)[0]
@@ -213,7 +215,8 @@ def trace_units(
     given = as_input(network, image, input_size=input_size, crop=crop)
     title = name or type(module).__name__
     call = _recorded_call(network, module, given, title)
-    record = _record(title, module, call)
+    make_record, make_unit = (_record, _unit) if call.convolves else (_pool_record, _pooled)
+    record = make_record(title, module, call)
     if len(record.kernel_size) > 2:
         raise UsageError(
             f"The layer {shown(title)} convolves over three axes.", hint="Units of maps have a row and a column."
@@ -221,22 +224,28 @@ def trace_units(
     for at in positions:
         _check_unit(call, record, at)
     seen = _ReceptiveFields(network, given, name)
-    return tuple(replace(_unit(network, record, given, call, at), **seen.of(*at[1:])) for at in positions)
+    return tuple(replace(make_unit(network, record, given, call, at), **seen.of(*at[1:])) for at in positions)
 
 
 def _recorded_call(network: Model | nn.Module, module: nn.Module, given: Input, name: str) -> RecordedCall:
-    """The one convolution in the first run of the module, which must compute its output."""
+    """The one convolution, or pool, in the first run of the module, which must compute its output."""
     recorder = CallRecorder()
     run_through(network, given, recorder.within(module))
     if not recorder.ran:
         why = "The network contains it, but the forward pass does not reach it."
         raise KernelvizError(f"The layer {shown(name)} did not run.", why)
-    calls = recorder.convolutions
+    calls, given_out = recorder.convolutions, tensors_in(recorder.given)
+    pools = [call for call in recorder.calls if not call.convolves and (call.name not in WHOLE or is_global(call))]
+    if not calls and len(pools) == 1 and given_out and pools[0].source.ndim < 5:
+        if given_out[0].numel() == pools[0].output.numel() and _same(given_out[0].flatten(), pools[0].output.flatten()):
+            return pools[0]
+        what = f"The layer {shown(name)} does more than pool, so no single window makes its values."
+        raise UsageError(what, hint=nearest_convolution(network, name))
     if len(calls) != 1:
-        runs = f"runs {len(calls)} convolutions" if calls else f"is a {type(module).__name__} and runs no convolution"
+        none = "runs no convolution" if not pools else f"runs no convolution and {len(pools)} poolings"
+        runs = f"runs {len(calls)} convolutions" if calls else f"is a {type(module).__name__} and {none}"
         what = f"The layer {shown(name)} {runs}, so no single window makes its values."
         raise UsageError(what, hint=nearest_convolution(network, name))
-    given_out = tensors_in(recorder.given)
     if not given_out or not _same(given_out[0], calls[0].output):
         what = f"The layer {shown(name)} does more than convolve, so no single window makes its values."
         raise UsageError(what, hint=nearest_convolution(network, name))
@@ -291,7 +300,7 @@ class _ReceptiveFields:
 def _check_unit(call: RecordedCall, record: ConvLayer, at: tuple[int, int, int]) -> None:
     channel, row, column = at
     channels, *sizes = call.output.shape[1:]
-    height, width = (1, *sizes)[-2:]
+    height, width = (1, 1, *sizes)[-2:]
     if not (0 <= channel < channels and 0 <= row < height and 0 <= column < width):
         raise UsageError(
             f"The layer {shown(record.name)} gives {channels:,} maps of {height} × {width} values, "
@@ -335,6 +344,55 @@ def _unit(
     )
 
 
+def _pool_record(name: str, module: nn.Module, call: RecordedCall) -> ConvLayer:
+    """The record of a pool, which reads each channel by itself and has no weights."""
+    pooling, _ = pooling_of(call)
+    return ConvLayer(
+        name=name, kind=type(module).__name__, in_channels=pooling.in_channels, out_channels=pooling.in_channels,
+        kernel_size=pooling.kernel, stride=pooling.stride, padding=pooling.padding, dilation=pooling.dilation,
+        groups=pooling.in_channels, bias=False, transposed=False, weight_shape=(), params=0,
+    )  # fmt: skip
+
+
+def _pooled(
+    network: Model | nn.Module, record: ConvLayer, given: Input, call: RecordedCall, at: tuple[int, int, int]
+) -> PooledUnit:  # fmt: skip
+    (channel, row, column), (pooling, _) = at, pooling_of(call)
+    source, output = (_planar(as_array(tensor[0])) for tensor in (call.source, call.output))
+    own = _own_part(source.shape[1:], call.added)
+    spans = pooling.window(row, column)
+    down, across = (
+        axis_cells(np.array(span), size, own=(part.start, part.stop))
+        for span, size, part in zip(spans, source.shape[1:], own, strict=True)
+    )
+    window, padding, _ = read_cells(source[[channel]], down, across)
+    there = (down.present[:, None] & across.present)[None]
+    counted, shares = None, np.zeros(window.shape)
+    if pooling.kind == "max":
+        candidates = np.where(there & ~padding, window, -np.inf)
+        window = np.where(padding, 0.0, window)
+        shares.ravel()[np.argmax(candidates)] = 1.0  # NaN is the largest, as in torch
+    else:
+        divisor = call.arguments[5] if call.name == "avg_pool2d" and len(call.arguments) > 5 else None
+        counted = int(divisor or (window.size if pooling.count_include_pad else np.count_nonzero(there)))
+        shares[there] = 1.0 / counted
+    return PooledUnit(
+        layer=record, at=at, value=float(output[at]), numbers=(channel,), inputs=source[[channel]][:, own[0], own[1]],
+        window=window, kernel=shares, padding=padding, stretched=np.zeros(padding.shape, bool),
+        rows=(spans[0][0] - own[0].start, spans[0][-1] - own[0].start),
+        columns=(spans[1][0] - own[1].start, spans[1][-1] - own[1].start), bias=None, map=output[channel],
+        around=_with_added(pooling.padding, source.shape[1:], own), source=source_of(network),
+        image=given.image, seen=given.seen, input_size=given.size, operation=pooling, counted=counted,
+    )  # fmt: skip
+
+
+def _with_added(padding: Sequence[int], sizes: Sequence[int], own: Sequence[slice]) -> tuple[int, int, int, int]:
+    """(top, bottom, left, right): the padding of rows and columns, and what was added before."""
+    (above, beside) = padding
+    rows, columns = ((part.start, size - part.stop) for part, size in zip(own, sizes, strict=True))
+    return above + rows[0], above + rows[1], beside + columns[0], beside + columns[1]
+
+
 def _is_image(call: RecordedCall, given: Input, own: Sequence[slice]) -> bool:
     """Whether the layer reads the network's own input."""
     if call.source.ndim != 4 or call.groups != 1:
@@ -345,14 +403,12 @@ def _is_image(call: RecordedCall, given: Input, own: Sequence[slice]) -> bool:
 
 def _around(call: RecordedCall, sizes: Sequence[int], own: Sequence[slice]) -> tuple[int, int, int, int]:
     """(top, bottom, left, right): the convolution's own padding and that added to its input before."""
-    above, beside = (0, *call.sides(3))[-2:]
-    rows, columns = ((part.start, size - part.stop) for part, size in zip(own, sizes, strict=True))
-    return above + rows[0], above + rows[1], beside + columns[0], beside + columns[1]
+    return _with_added((0, *call.sides(3))[-2:], sizes, own)
 
 
 def _planar(array: Array) -> Array:
-    """(C, H, W) of a map with one or two axes."""
-    return array if array.ndim == 3 else array[:, None, :]
+    """(C, H, W) of a map with two axes, one or none."""
+    return array if array.ndim == 3 else array.reshape(len(array), 1, -1)
 
 
 def _kernel_of(call: RecordedCall, channel: int) -> tuple[Array, Array]:
@@ -408,3 +464,47 @@ def _taps(position: int, size: int, own: slice, sides: tuple[int, int, int, int]
     ends = -(-int(positions[0]) // apart), int(positions[-1]) // apart
     cells = axis_cells(positions, size, stride=apart, own=(own.start, own.stop))
     return _Taps(cells, (ends[0] - own.start, ends[1] - own.start))
+
+
+def pair_of(sides: Sequence[int], one: int) -> tuple[int, int]:
+    """Height and width; a single axis counts as one row."""
+    return (one, sides[0]) if len(sides) == 1 else (sides[0], sides[-1])
+
+
+def is_global(call: RecordedCall) -> bool:
+    """Whether a mean or a maximum is over all rows and columns."""
+    axes = sorted(axis % call.source.ndim for axis in call.sides(0)) if call.source.ndim == 4 else []
+    return axes == [2, 3]
+
+
+def added_padding(call: RecordedCall) -> tuple[int, int, int, int]:
+    """(top, bottom, left, right): padding that was added to the input before; zeros if the input was cropped."""
+    left, right, top, bottom = [*call.added, 0, 0, 0, 0][:4]
+    return (top, bottom, left, right) if min(top, bottom, left, right) >= 0 else (0, 0, 0, 0)
+
+
+def pooling_of(call: RecordedCall) -> tuple[Pooling, list[str]]:
+    """The sizes of a pool as it ran, and irregularities."""
+    size, channels = pair_of(call.source.shape[2:], 1), call.source.shape[1]
+    kind: Literal["max", "average"] = "max" if call.name in MAXIMA | ADAPTIVE_MAXIMA | {"amax"} else "average"
+    if call.name in WHOLE:
+        return Pooling(size, adaptive=1, kind=kind, in_channels=channels), []
+    if call.name in ADAPTIVE_MEANS | ADAPTIVE_MAXIMA:
+        return Pooling(size, adaptive=pair_of(call.sides(0), 1), kind=kind, in_channels=channels), []
+    kernel = pair_of(call.sides(0), 1)
+    mean = call.name in MEANS
+    ceiling = call.flag(3 if mean else 4, default=False)
+    added = added_padding(call)
+    what = "zeros" if mean else "values below all others"
+    notes = []
+    if any(added):
+        sides = ", ".join(
+            f"{n} {side}" for n, side in zip(added, ("above", "below", "left", "right"), strict=True) if n
+        )
+        notes = [f"the layer itself puts {what} around its input first: {sides}; the sizes here count them as input"]
+    return Pooling(
+        size, kernel, kind=kind, stride=pair_of(call.sides(1), 1) if call.sides(1) else None,
+        padding=pair_of(call.sides(2), 0) if call.sides(2) else 0,
+        dilation=pair_of(call.sides(3), 1) if not mean and call.sides(3) else 1, ceil_mode=ceiling,
+        count_include_pad=call.flag(4, default=True) if mean else True, in_channels=channels,
+    ), notes  # fmt: skip

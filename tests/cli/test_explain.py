@@ -28,7 +28,8 @@ def test_the_text_is_that_of_the_articles(run, monkeypatch):
     assert (result.code, result.err) == (0, "")
     assert "⌊(5 + 2·0 − 3) / 1⌋ + 1 = 3" in result.out
     assert "row 0, column 0: 1×1 + 2×2 + 3×3 + 6×4 + 7×5 + 8×6 + 11×7 + 12×8 + 13×9 = 411" in result.out
-    assert result.out.endswith("output\n  411 456 501\n  636 681 726\n  861 906 951\n")
+    most = "the kernel answers most, with 951, at row 2, column 2"
+    assert result.out.endswith(f"output\n  411 456 501\n  636 681 726\n  861 906 951\n  {most}\n")
     assert "= 9 weights, no bias; a fully connected (dense) layer for these sizes takes 225" in result.out
     assert result.out.count("cross-correlation") == 1
 
@@ -243,7 +244,7 @@ def test_frames_are_numbered_pictures(run):
         (["conv", "--kernel", "7"], "7 × 7 kernel is larger than the input"),
         (["conv", "--stride", "2", "--padding", "same"], "cannot be same with stride 2"),
         (["conv", "--stride", "x"], "stride must be whole numbers"),
-        (["conv", "--input", "nosuch"], "The input 'nosuch' is not a size, numbers or a CSV file."),
+        (["conv", "--input", "nosuch"], "The input 'nosuch' is not a size, numbers, a CSV file or an image."),
         (["conv", "--input", "1 2; 3"], "rows of equal length"),
         (["conv", "--input", "1 2; 3 1e999"], "finite numbers, but got '1e999'"),
         (["conv", "--kernel-values", "sobel"], "The kernel values 'sobel' are not numbers, a CSV file or a filter."),

@@ -97,7 +97,7 @@ def test_pictures_are_written_with_recipes(run, photo):
         (["conv1.0", "--at", "1,1"], 2, "--at needs an image"),
         (["conv1.0", "--channels", "1"], 2, "--channels needs an image"),
         (["conv1.0", "-o", "out"], 2, "-o needs an image"),
-        (["conv1.0", "--image", "photo.png"], 2, "--at or -o is needed"),
+        (["conv1.0", "--image", "photo.png"], 2, "--at, -o or --csv is needed"),
         (["conv1.0", "--force"], 2, "are for files"),
         (["conv1.0", "--image", "photo.png", "--at", "one"], 2, "ROW,COLUMN"),
         (["conv1.0", "--image", "photo.png", "--at", "1,1", "--channels", "1,2"], 2, "takes one channel"),

@@ -126,10 +126,10 @@ def test_stamps_add_up_frame_by_frame(operation):
 
 
 def test_stamps_that_cannot_be_shown_are_refused():
-    """What stamps nothing, several channels at once, too many numbers, and a view that there is none of."""
+    """What stamps nothing, too many channels, too many numbers, and a view that there is none of."""
     for operation, words in (
         (Convolution(5, 3), "has no stamps"),
-        (TransposedConvolution(2, 2, in_channels=2), "each output reads 2"),
+        (TransposedConvolution(2, 2, in_channels=5), "up to 4 input channels, but each output reads 5"),
         (TransposedConvolution(9, 3, stride=2), "too many to be animated legibly"),
         (TransposedConvolution(15, 3), "450 frames, two for each value"),
     ):

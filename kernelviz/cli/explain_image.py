@@ -1,0 +1,97 @@
+"""``kernelviz explain image``: an image as a grid of numbers."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kernelviz.cli import options, session
+from kernelviz.cli.explain import Directory, Levels
+from kernelviz.cli.explain_csv import Csv
+from kernelviz.cli.explain_sharing import Format
+from kernelviz.cli.explain_view import View, check, show
+
+if TYPE_CHECKING:
+    from kernelviz.cli.session import Report
+
+ImagePath = Annotated[
+    str,
+    typer.Argument(metavar="IMAGE", help="An image file, - for standard input, or sample:grace_hopper."),
+]
+At = Annotated[
+    str | None,
+    typer.Option(
+        "--at",
+        metavar="ROW,COLUMN",
+        help="Upper left pixel of the part whose numbers are shown. Default: all of a small image, else the middle.",
+        show_default=False,
+    ),
+]
+Size = Annotated[
+    str | None,
+    typer.Option(
+        "--size",
+        metavar="SIDE|HxW",
+        help="Rows and columns of the part, up to 32, of a coloured image up to 14. Default: 12.",
+        show_default=False,
+    ),
+]
+
+
+def image(
+    image: ImagePath,
+    *,
+    at: At = None,
+    size: Size = None,
+    levels: Levels = None,
+    look: options.LookChoice = options.LookName.PAGE,
+    no_caption: options.NoCaption = False,
+    file_format: Format = None,
+    output: Directory = None,
+    csv: Csv = None,
+    force: options.Force = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> int:
+    """Show an image as a grid of pixels: its size, and its numbers, three for each pixel of a coloured one.
+
+    For example: kernelviz explain image digit.png --levels 2
+    """
+
+    def work(report: Report) -> None:
+        from kernelviz.cli.explain_inputs import StepChoices, sides
+        from kernelviz.explain.image_page import (
+            image_entry,
+            image_hash,
+            image_lines,
+            image_recipe,
+            part_of,
+            plot_pixels,
+        )
+        from kernelviz.files.images import read_image
+        from kernelviz.views.pixels import as_pixels
+
+        suffix = None if file_format is None else options.AnyFormat(file_format)
+        choices = StepChoices(None, 0, False, False, False, None, suffix, output, False, force, look, no_caption, csv)  # noqa: FBT003
+        check(choices)
+        position = options.parse_position(at, "pixel")
+        lengths = None if size is None else sides("size", size)
+        wanted = None if lengths is None else (lengths[0], lengths[-1])
+        found = read_image(image)
+        part = part_of(as_pixels(found, levels=levels), position, wanted)
+        report.warnings += part.pixels.notes
+        where = () if part.whole else (f"{part.rows[0]}-{part.columns[0]}", f"{len(part.rows)}x{len(part.columns)}")
+        view = View(
+            name=("image", found.stem, image_hash(part)[:8], *where),
+            lines=image_lines(part),
+            entry=image_entry(part),
+            recipe=image_recipe(part),
+            plot=partial(plot_pixels, found, levels=levels, at=position, size=wanted),
+            shape=part.pixels.planes.shape,
+        )
+        show(view, choices, report)
+
+    return session.run_command("explain", work, as_json=as_json, quiet=quiet, debug=debug)

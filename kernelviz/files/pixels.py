@@ -1,0 +1,53 @@
+"""Small images whose pixels are the numbers of an input."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from kernelviz.errors import UsageError
+from kernelviz.wording import shown
+
+if TYPE_CHECKING:
+    from kernelviz.views.pixels import Pixels
+
+
+MOST = 32  # rows and columns of an image whose numbers an operation is worked out on
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".npy")
+
+
+def is_picture(text: str) -> bool:
+    """Whether a text is the name of an image: by its suffix, or a file with the content of one."""
+    if text.lower().endswith(_SUFFIXES) or text.startswith("sample:"):
+        return True
+    if text.lower().endswith(".csv") or not os.path.isfile(text):  # noqa: PTH113  (it takes every name)
+        return False
+    from kernelviz.files.images import readable_format
+    from kernelviz.reading import open_regular
+
+    try:
+        with open_regular(text) as file:
+            return readable_format(file.read(64)) is not None
+    except OSError:
+        return False
+
+
+def small_pixels(path: str, levels: int | None) -> Pixels:
+    """The grey levels of an image of at most 32 × 32 pixels.
+
+    Raises:
+        BadImageError: the file does not exist, or is not a supported image.
+        UsageError: the image is larger.
+    """
+    from kernelviz.files.images import read_image
+    from kernelviz.views.pixels import as_pixels
+
+    image = read_image(path)
+    rows, columns = image.size
+    if max(image.size) > MOST:
+        raise UsageError(
+            f"The image {shown(image.name)} has {rows} × {columns} pixels.",
+            f"An image is worked out as numbers up to {MOST} × {MOST}.",
+            "Resize it to that first; `kernelviz explain image` shows the numbers of a part.",
+        )
+    return as_pixels(image, levels=levels, grey=True)

@@ -1,0 +1,73 @@
+"""An image as numbers: ``explain image``, and as the input of a convolution, a transposed one and a pool."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+DIGIT = np.array(
+    [[0, 0, 0, 0, 0], [0, 255, 255, 255, 0], [0, 0, 100, 255, 0], [0, 30, 255, 0, 0], [0, 128, 127, 0, 0]], np.uint8
+)
+
+
+@pytest.fixture(autouse=True)
+def _images():
+    Image.fromarray(DIGIT).save("digit.png")
+    Image.fromarray(np.stack([DIGIT, DIGIT // 2, 255 - DIGIT], -1)).save("colour.png")
+    Image.new("L", (300, 200), 7).save("large.png")
+
+
+def test_an_image_is_its_numbers(run):
+    """The grid has the numbers of the file, counted from 0, and width times height is the number of pixels."""
+    found = run("explain", "image", "digit.png")
+    assert found.out.splitlines()[0] == "digit.png: 5 wide × 5 high = 25 pixels"
+    assert "  4 |   0 128 127   0   0" in found.out.splitlines()
+    document = run("explain", "image", "digit.png", "--json").document
+    assert (document["planes"], document["pixels"]) == ({"grey": DIGIT.tolist()}, 25)
+    colour = run("explain", "image", "colour.png", "--json").document["planes"]
+    assert colour == {"red": DIGIT.tolist(), "green": (DIGIT // 2).tolist(), "blue": (255 - DIGIT).tolist()}
+
+
+def test_levels_are_of_equal_width(run):
+    """Level ⌊value · N / 256⌋: with two levels 128 is white and 127 is black."""
+    two = run("explain", "image", "digit.png", "--levels", "2", "--json").document
+    assert two["planes"]["grey"] == (DIGIT >= 128).astype(int).tolist()
+    five = run("explain", "image", "digit.png", "--levels", "5", "--json").document
+    assert five["planes"]["grey"] == (DIGIT.astype(int) * 5 // 256).tolist()
+
+
+def test_a_large_image_shows_a_part(run):
+    """300 × 200 = 60,000; the part that was asked for is printed, cut off at the edge; none outside."""
+    found = run("explain", "image", "large.png", "--at", "195,290", "--size", "10x8")
+    assert found.out.splitlines()[0].endswith("300 wide × 200 high = 60,000 pixels")
+    assert "numbers of rows 195 to 199 and columns 290 to 297: 40 of 60,000 pixels" in found.out
+    assert run("explain", "image", "large.png", "--at", "200,0").complaint[0].endswith("no pixel at row 200, column 0.")
+    assert run("explain", "image", "large.png", "--size", "33").code == 2
+    assert run("explain", "image", "nosuch.png").code == 1
+
+
+@pytest.mark.parametrize("operation", ["conv", "transpose", "pool"])
+def test_an_image_is_the_input_of_an_operation(run, operation):
+    """The input is its grey levels; a coloured one becomes grey, with a note; a large one is refused with what to do."""
+    found = run("explain", operation, "--input", "digit.png", "--levels", "2", "--json").document
+    assert found["input"] == [(DIGIT >= 128).astype(float).tolist()]
+    grey = run("explain", operation, "--input", "colour.png", "--json").document
+    assert "0.299 red" in grey["warnings"][0]
+    refused = run("explain", operation, "--input", "large.png")
+    assert (refused.code, "has 200 × 300 pixels" in refused.complaint[0]) == (2, True)
+    assert "Resize it" in refused.complaint[2]
+    assert run("explain", operation, "--input", "5", "--levels", "2").code == 2
+
+
+def test_the_largest_number_is_where_the_kernel_answers_most(run):
+    """Its cell and value are told, the first of equal ones, with their number; not in a pool, or if all are equal."""
+    x = "-1 -1 1; -1 1 -1; 1 -1 -1"
+    kernel = ["--kernel-values", "-1 1; 1 -1"]
+    assert run("explain", "conv", "--input", x, *kernel).out.splitlines()[-1] == (
+        "  the kernel answers most, with 4, at row 0, column 1 and at 1 more place"
+    )
+    told = run("explain", "conv", "--input", x, *kernel, "--json").document["largest"]
+    assert told == [{"at": [0, 1], "value": 4.0, "more": 1}]
+    assert run("explain", "conv", "--input", "0 0; 0 0", "--kernel", "1", "--json").document["largest"] == [None]
+    assert "answers most" not in run("explain", "pool", "--input", x).out
