@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
-from traced_units import make_unit
+from traced_units import make_unit, pooled_unit
 
 import kernelviz as kv
 from kernelviz.drawing.figures import RasterArtist
@@ -20,6 +21,7 @@ from kernelviz.traces import AxisField, Field, Trace, TracedLayer
 RANDOM = Source("resnet18", "resnet18, random weights (seed 0)", "resnet18.random", 1)
 NUMBERS = np.random.default_rng(0)
 PHOTO = NUMBERS.random((300, 200))
+COLOURS = NUMBERS.integers(0, 256, (8, 8, 3), dtype=np.uint8)
 SMALLEST = 18.0
 
 
@@ -100,6 +102,21 @@ PICTURES = {  # by kind: what draws it, and whether something has no space on a 
         ),
         True,
     ),
+    "stamps of channels": (
+        lambda make: kv.plot_convolution(
+            work_out(kv.TransposedConvolution(2, 2, stride=2, in_channels=3)), view="stamps", **make.look
+        ),
+        True,
+    ),
+    "grey image": (lambda make: kv.plot_pixels(kv.read_image(PHOTO), **make.look), True),
+    "small image": (lambda make: kv.plot_pixels(kv.read_image(PHOTO[:8, :8]), **make.look), False),
+    "colour image": (lambda make: kv.plot_pixels(kv.read_image(COLOURS), **make.look), True),
+    "image as input": (
+        lambda make: kv.plot_convolution(replace(work_out(kv.Convolution(6, 3)), greys=(-5.0, 9.0)), **make.look),
+        False,
+    ),
+    "pooled unit": (lambda make: kv.plot_unit(pooled_unit(), **make.look), False),
+    "pooled map": (lambda make: kv.plot_kernel_and_map(pooled_unit(maximum=False), **make.look), False),
     "steps": (lambda make: kv.plot_convolution(work_out(kv.Convolution(5, 3)), view="steps", **make.look), True),
     "unit": (lambda make: kv.plot_unit(make_unit(1), **make.look), False),
     "colour unit": (lambda make: kv.plot_unit(make_unit(3, image=True), **make.look), False),
@@ -110,6 +127,7 @@ PICTURES = {  # by kind: what draws it, and whether something has no space on a 
 SAMPLE = {  # of which the others are variants
     "32 kernels", "512 kernels", "matrix", "maps", "overlay", "overview", "contact", "statistics", "growth", "match",
     "filter", "bank", "step", "channels of a step", "steps", "colour unit", "kernel and map", "call",
+    "stamps of channels", "grey image", "colour image", "pooled unit",
 }  # fmt: skip
 KINDS = [kind if kind in SAMPLE else pytest.param(kind, marks=pytest.mark.slow) for kind in PICTURES]
 FEW = {"32 kernels", "one map", "overlay", "contact", "statistics", "filter", "pool", "kernel and map"}
@@ -202,10 +220,10 @@ def test_clipped_and_broken_values_are_stated_on_a_slide(new_bank):
     assert "not finite" in line
 
 
-@pytest.mark.parametrize("view", ["window", "stamps"])
-def test_all_frames_of_an_animation_are_slides(view):
+@pytest.mark.parametrize(("view", "channels"), [("window", 1), ("stamps", 1), ("stamps", 2)])
+def test_all_frames_of_an_animation_are_slides(view, channels):
     """Nothing jumps: all frames have the size of a slide, and their common texts one place."""
-    worked = work_out(kv.TransposedConvolution(2, 2))
+    worked = work_out(kv.TransposedConvolution(2, 2, in_channels=channels))
     animation = kv.animate_convolution(worked, view=view, look="slide")
     assert {(page.width, page.height) for page in animation.pages} == {(1280, 720)}
     assert animation.scale == 1

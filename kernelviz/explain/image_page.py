@@ -52,7 +52,7 @@ LARGEST_CELL, BETWEEN = 64.0, 44.0
 NUMBERS, COLUMN_NUMBERS = 40.0, SMALL + 8  # the least room for the numbers of rows, and that for those of columns
 PHOTO = 560.0  # the longer side of a whole image beside a part of it
 # On a slide: rows and columns of which the numbers are legible, and the longer side of a coloured image beside them.
-BOXED, BOXED_COLOURED, BOXED_PHOTO = 12, 6, 300.0
+BOXED, BOXED_COLOURED, BOXED_PHOTO = 10, 5, 300.0
 DIGITS = DigitRule(largest=26.0, tall=0.5, share=0.94, usual=2.0, bold=False)
 
 
@@ -296,7 +296,7 @@ def _pictures(part: ImagePart, tallest: float) -> list[LabelledPicture]:
     whole: list[LabelledPicture] = []
     if (part.whole and 2 * (columns * LARGEST_CELL * 0.7 + per_plane) <= WIDTH) or planes == 3:
         count = planes + 1 if part.whole else planes
-        row = (WIDTH + BETWEEN - count * per_plane - (0 if part.whole else photo)) / count / columns
+        row = (WIDTH + BETWEEN - count * per_plane - (0 if part.whole else photo + BETWEEN)) / count / columns
         two = (WIDTH + BETWEEN - 2 * per_plane) / 2 / columns
         cell = min(LARGEST_CELL, row if row >= 2.0 * LEGIBLE else two)
     elif not part.whole:

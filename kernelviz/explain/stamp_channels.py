@@ -132,7 +132,8 @@ class StampGrid:
         if count <= most:
             return tuple(range(count)), ""
         planes = chosen_planes(self.step, moving=False)[0][: max(1, min(most, MOST_ROWS - 1))]
-        return planes, f"{len(planes)} of {count:,} input channels, those with the largest |sum| on the framed cell"
+        which = "that" if len(planes) == 1 else "those"
+        return planes, f"{len(planes)} of {count:,} input channels, {which} with the largest |sum| on the framed cell"
 
     @property
     def rest(self) -> int:

@@ -239,7 +239,7 @@ def test_equal_numbers_have_equal_pixels_within_a_look():
 
 def test_no_colour_is_written_anywhere_else():
     """Hexadecimal colours and triples of colours are in two files, one for roles and one for values."""
-    pattern = re.compile(r'"#[0-9a-fA-F]{6}"|\(\s*0x[0-9A-Fa-f]{2}\s*,|color="(?!none)[a-z]+"|"white"')
+    pattern = re.compile(r'"#[0-9a-fA-F]{6}"|\(\s*0x[0-9A-Fa-f]{2}\s*,|color="(?!none)[a-z]+"|[=(,]\s*"white"(?!:)')
     found = {
         path.name: lines
         for path in ROOT.rglob("*.py")

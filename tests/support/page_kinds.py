@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from traced_units import UNITS, broken_unit, make_unit
+from traced_units import UNITS, broken_unit, make_unit, pooled_unit
 
 from kernelviz.arithmetic.operations import Convolution, Pooling, TransposedConvolution
 from kernelviz.drawing.contact import ContactSheet, contact_page
@@ -16,6 +16,7 @@ from kernelviz.drawing.sheets import make_sheet
 from kernelviz.drawing.statistics_page import statistics_page
 from kernelviz.explain.call_page import _Page
 from kernelviz.explain.call_reader import read_call
+from kernelviz.explain.image_page import image_page, part_of
 from kernelviz.explain.plots import explaining_page
 from kernelviz.explain.unit_pages import kernel_and_map_page, unit_page
 from kernelviz.explain.walkthrough import example_numbers, work_out
@@ -26,6 +27,7 @@ from kernelviz.filters.matching import match_kernels
 from kernelviz.records import ClassScore, FeatureMaps, Image, SeenImage, as_bank
 from kernelviz.traces import AxisField, Field, Trace, TracedLayer
 from kernelviz.views.map_views import highlights_of
+from kernelviz.views.pixels import as_pixels
 from kernelviz.views.statistics import ChannelTally
 
 PHOTO = np.random.default_rng(2).integers(0, 256, (96, 128, 3), dtype=np.uint8)
@@ -44,13 +46,18 @@ def odd_weight():
     return weight
 
 
+def as_image(pixels):
+    """A photograph of these pixels."""
+    return Image(pixels, "photo.jpg", "photo", None, "0" * 64, "JPEG", "RGB")
+
+
 def make_maps(shape=(8, 14, 14), *, negative=True):
     """Seeded feature maps of a photograph; one of the non-negative ones is dead."""
     values = make_weight(shape)
     if not negative:
         values = np.maximum(values, 0)
         values[1] = 0.5
-    image = Image(PHOTO, "photo.jpg", "photo", None, "0" * 64, "JPEG", "RGB")
+    image = as_image(PHOTO)
     seen = SeenImage(PHOTO, (0.0, 0.0), (1.0, 1.0))
     return FeatureMaps(values, "layer1", "Conv2d", values.shape, image=image, seen=seen, input_size=(3, 96, 128))
 
@@ -141,6 +148,13 @@ KINDS = {
     "steps": lambda: explaining(Convolution(5, 3), view="steps"),
     "pool": lambda: explaining(Pooling(4, 2), view="step"),
     "stamps": lambda: explaining(TransposedConvolution(2, 2, stride=2), view="stamps"),
+    "stamps of channels": lambda: explaining(
+        TransposedConvolution(2, 2, stride=2, in_channels=2, out_channels=2, bias=True), view="stamps"
+    ),
+    "numbers of an image": lambda: image_page(part_of(as_pixels(as_image(PHOTO[..., :1].repeat(3, axis=2))))),
+    "numbers of colours": lambda: image_page(part_of(as_pixels(as_image(PHOTO[:8, :8])))),
+    "pooled unit": lambda: unit_page(pooled_unit()),
+    "pooled map": lambda: kernel_and_map_page(pooled_unit()),
     "unit of an image": lambda: unit_page(UNITS["image"]()),
     "unit of one channel": lambda: unit_page(make_unit(1, (5, 5))),
     "dense unit": lambda: unit_page(make_unit(128, bias=0.1)),

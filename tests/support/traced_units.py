@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
+
 import numpy as np
 
+from kernelviz.arithmetic.operations import Pooling
 from kernelviz.records import ConvLayer, Image, SeenImage, Source
-from kernelviz.traces import Box, Unit
+from kernelviz.traces import Box, PooledUnit, Unit
 
 
 def make_unit(
@@ -40,6 +43,24 @@ def make_unit(
         image=Image(pixels, "photo.jpg", "photo", None, "0" * 64, "JPEG", "RGB") if seen else None,
         seen=SeenImage(pixels, (0.0, 0.0), (1.0, 1.0)) if seen else None, input_size=(3, *pixels.shape[:2]), **facts,
     )  # fmt: skip
+
+
+def pooled_unit(*, maximum=True):
+    """A unit of a pool of 3 × 3 with stride 2."""
+    inputs = np.random.default_rng(1).standard_normal((1, 56, 56))
+    window = inputs[:, 6:9, 8:11]
+    kernel = (window == window.max()).astype(float) if maximum else np.full((1, 3, 3), 1 / 9)
+    windows = np.lib.stride_tricks.sliding_window_view(inputs[0], (3, 3))[::2, ::2]
+    made = (windows.max(axis=(2, 3)) if maximum else windows.mean(axis=(2, 3))).astype(np.float32)
+    unit = make_unit(1, size=(56, 56))
+    facts = {each.name: getattr(unit, each.name) for each in fields(unit)}
+    facts |= {
+        "layer": replace(unit.layer, name="pool1", kind="MaxPool2d"), "at": (5, 3, 4), "value": float(made[3, 4]),
+        "numbers": (5,), "inputs": inputs, "window": window, "kernel": kernel, "rows": (6, 8), "columns": (8, 10),
+        "map": made, "padding": np.zeros((3, 3), bool), "stretched": np.zeros((3, 3), bool),
+    }  # fmt: skip
+    operation = Pooling(56, 3, stride=2, kind="max" if maximum else "average")
+    return PooledUnit(**facts, operation=operation, counted=None if maximum else 9)
 
 
 UNITS = {
