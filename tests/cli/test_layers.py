@@ -94,7 +94,7 @@ def test_the_layout_is_a_column(capfd, monkeypatch, option):
     assert "layout" not in run(capfd, "test_vit")[1]
 
 
-def test_a_layout_that_was_lost_is_said(capfd):
+def test_a_layout_that_was_lost_is_said(capfd, monkeypatch):
     """What sorting does to rows is not known, and stated; a convolution that reads positions makes a map all the same."""
     from torch import nn
 
@@ -106,6 +106,7 @@ def test_a_layout_that_was_lost_is_said(capfd):
             return x.sort(2).values
 
     assert layout_text(trace(nn.Sequential(Sorted()), (3, 8, 8)).layer("0")) == "N ? ? ? (lost)"
+    monkeypatch.setenv("COLUMNS", "200")
     _, out, err = run(capfd, "xcit_nano_12_p16_224", "--layout")
     (row,) = (line for line in out.splitlines() if "pos_embed.token_projection" in line)
     assert row.endswith("N C H W")
