@@ -144,3 +144,35 @@ def test_a_forward_of_own_code_that_breaks_has_its_line(run, tmp_path):
     for words in (["layers"], ["features", "sample:grace_hopper", "--weights", "random"]):
         ended = run(words[0], "broken.py:Crops", *words[1:], "--input-size", "32")
         assert (ended.code, "Raised in broken.py, line 15, in forward" in ended.err) == (1, True)
+
+
+SIGNAL = """
+from torch import nn
+
+net = nn.Sequential(nn.Conv1d(1, 4, 9, stride=4), nn.ReLU())
+volume = nn.Sequential(nn.Conv3d(1, 4, 3), nn.ReLU())
+"""
+
+
+def test_networks_of_signals_and_volumes(run, tmp_path):
+    """Their sizes have other axes, guessed or given; a photograph is refused with the axes that they read."""
+    (tmp_path / "signal_net.py").write_text(SIGNAL)
+    ended = run("layers", "signal_net.py:net")
+    assert "input size 1 × 16000 is a guess" in ended.err
+    assert "4 × 3998" in ended.out
+    assert "4 × 98" in run("layers", "signal_net.py:net", "--input-size", "1,400").out
+    assert "4 × 6 × 14 × 16" in run("layers", "signal_net.py:volume", "--input-size", "8,16,18").out
+    ended = run("layers", "signal_net.py:net", "--input-size", "3,1,400")
+    assert (ended.code, "must be (C, L) or (L), but got (3, 1, 400)" in ended.err) == (2, True)
+    ended = run("features", "signal_net.py:volume", "sample:grace_hopper")
+    assert (ended.code, "reads volumes (C, D, H, W), not images" in ended.err) == (2, True)
+    assert run("layers", "signal_net.py:net", "--plot").code == 2
+
+
+@pytest.mark.slow
+def test_the_layers_of_a_detector(run):
+    """They are those of a real forward pass with random weights, which is stated."""
+    ended = run("layers", "torchvision:ssdlite320_mobilenet_v3_large", "--input-size", "160,200")
+    assert ended.code == 0
+    assert "the forward pass depends on values: the network ran on a black image" in ended.err
+    assert "head.classification_head.module_list.5.1" in ended.out

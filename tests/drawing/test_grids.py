@@ -221,8 +221,8 @@ def test_long_signals_are_strips_that_can_be_seen():
     assert draw_sheet(sheet)
 
 
-@pytest.mark.parametrize("length", [20, 105, 106, 145, 1441, 16_000])
-@pytest.mark.parametrize("choices", [{}, {"top": 3}, {"view": "mean"}, {"view": "pca"}])
+@pytest.mark.parametrize("length", [20, 105, 106, 16_000])
+@pytest.mark.parametrize("choices", [{}, {"top": 3}, {"view": "pca"}])
 def test_signals_of_any_length_are_drawn(length, choices):
     """With all channels, some of them, or one strip of all."""
     maps = FeatureMaps(np.random.default_rng(0).standard_normal((5, 1, length)), shape=(5, length))

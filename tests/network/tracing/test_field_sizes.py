@@ -91,6 +91,14 @@ def in_zeros(x):
     return padded
 
 
+def in_a_batch(x):
+    """Padding by a write into a row of a batch of zeros, of an image without the axis of the batch."""
+    padded = x.new_zeros(1, x.shape[1], x.shape[2] + 2, x.shape[3] + 2)
+    for number, image in enumerate(x):
+        padded[number, : image.shape[0], 1:-1, 1:-1].copy_(image)
+    return padded
+
+
 def tiles(x):
     """A map written in two halves."""
     result, half = torch.empty_like(x), x.shape[2] // 2
@@ -117,6 +125,7 @@ REGULAR = {
     "replicate": (lambda x: functional.pad(x, (2, 2, 2, 2), mode="replicate"), [7, 7]),
     "fold": (refold, [7, 7]),
     "in zeros": (in_zeros, [7, 7]),
+    "in a batch": (in_a_batch, [7, 7]),
     "in halves": (tiles, [7, 7]),
     "joined ends": (joined_ends, [7, 7]),
     "by index": (lambda x: x[:, :, torch.arange(-2, x.shape[2] + 2) % x.shape[2]], [7, 7]),
@@ -143,6 +152,27 @@ def test_moved_rows_leave_the_size_of_a_field(name):
     network = between(step)
     assert [sizes(trace(network, size), "2") for size in ((3, 32, 48), (3, 96, 64))] == [expected] * 2
     assert check_sizes(network, (3, 32, 32)) >= 8
+
+
+def test_a_stride_over_columns_that_read_nothing_keeps_the_rows():
+    """Zeros to the right of an image, as of a batch of images of several sizes, leave its rows where they are."""
+
+    def widened(x):
+        batch = x.new_zeros(1, 3, x.shape[2], x.shape[3] + 8)
+        batch[0, :, :, : x.shape[3]] = x[0]
+        return batch
+
+    layer = trace(nn.Sequential(Step(widened), nn.Conv2d(3, 4, 3, stride=2, padding=1)), (3, 16, 24)).layer("1")
+    assert (layer.layout, [axis.jump for axis in layer.field.axes]) == ("N C H W", [2, 2])
+
+
+def test_a_window_of_the_whole_map_has_no_size():
+    """Attention in windows that cover this image, but not one of twice the size, before a convolution."""
+    with torch.device("meta"):
+        network = timm.create_model("efficientvit_m0")
+    layer = trace(network, (3, 224, 224)).layer("stages.1.blocks.0.dw0.m.conv")
+    assert [axis.size for axis in layer.field.axes] == [None, None]
+    assert "depends on the size of the image" in layer.lost
 
 
 @pytest.mark.parametrize(

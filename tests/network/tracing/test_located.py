@@ -155,6 +155,27 @@ def test_deformable_convolutions_make_maps():
     captured(Between(lambda x, layer: layer(x), Deformed(6, 6, 3, padding=1)), "inside", "second")
 
 
+def test_a_convolution_of_constants_makes_a_map():
+    """It reads no image, and neither does its activation; both are drawn."""
+    for maps in captured(Between(torch.zeros_like), "second", "act"):
+        assert maps.notes == ("receptive field not known: it reads no image",)
+
+
+def test_a_mean_that_is_enlarged_is_a_map():
+    """As of the pooled branch of a segmentation head; each of its units reads the whole image."""
+    enlarged = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(6, 6, 1), nn.Upsample((12, 8)))
+    captured(Between(lambda x, layer: layer(x), enlarged), "inside", "second")
+
+
+def test_a_layout_of_the_wrong_dimensions_gives_way_to_the_contract():
+    """Rows of a resampled map that became channels: a convolution over what is left makes rows and columns again."""
+
+    def rearranged(x):
+        return grid(x).flatten(2).transpose(1, 2).reshape(1, -1, 6, 1).expand(1, 96, 6, 8)[:, :6]
+
+    captured(Between(rearranged), "second")
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_quantised_layers_make_maps():
     """A network that cannot be copied to meta is observed as it is."""

@@ -17,12 +17,20 @@ models = pytest.importorskip("torchvision").models
     ("name", "stages"),
     [
         ("resnet18", ["relu", "layer1", "layer2", "layer3", "layer4"]),
-        ("resnet50", ["relu", "layer1", "layer2", "layer3", "layer4"]),
+        pytest.param("resnet50", ["relu", "layer1", "layer2", "layer3", "layer4"], marks=pytest.mark.slow),
         ("vgg11", ["features.1", "features.4", "features.9", "features.14", "features.19"]),
-        ("mobilenet_v2", ["features.1", "features.3", "features.6", "features.13", "features.18"]),
+        pytest.param(
+            "mobilenet_v2",
+            ["features.1", "features.3", "features.6", "features.13", "features.18"],
+            marks=pytest.mark.slow,
+        ),
         ("fcn_resnet50", ["backbone.relu", "backbone.layer1", "backbone.layer4", "classifier"]),
-        ("swin_t", ["features.1", "features.3", "features.5", "features.7", "norm"]),
-        ("vit_b_16", [f"encoder.layers.encoder_layer_{block}" for block in range(12)]),
+        pytest.param(
+            "swin_t", ["features.1", "features.3", "features.5", "features.7", "norm"], marks=pytest.mark.slow
+        ),
+        pytest.param(
+            "vit_b_16", [f"encoder.layers.encoder_layer_{block}" for block in range(12)], marks=pytest.mark.slow
+        ),
     ],
 )
 def test_the_last_map_at_each_resolution_is_a_stage(name, stages):
