@@ -105,13 +105,16 @@ def call(
         check_csv(csv)
         found = read_call(line, input_size=_size(input_))
         wanted = None if code is None else _code(found, code)
-        write_csv = prepare_csv(csv, (*_stem(found), "numbers"), call_entry(found), report, force=force)
+        write_csv = None
+        if csv is not None:
+            write_csv = prepare_csv(csv, (*_stem(found), "numbers"), call_entry(found), report, force=force)
         if output is not None:
             chosen = session.chosen_look(look, no_caption, report)
             _draw(
                 found, OutputChoices(output, f".{file_format or 'png'}", arrays=False, force=force, look=chosen), report
             )
-        write_csv()
+        if write_csv is not None:
+            write_csv()
         if output is not None or csv is not None:
             if not as_json:
                 report.inform(*terminal.fold(call_lines(found)), *report.warnings)
