@@ -92,7 +92,7 @@ def waterfall_page(unit: Unit) -> tuple[Panel, str]:
     texts, parts, bottom = _summands(unit, order)
     lefts = [NUMBERS + THUMB + GAP + position * (THUMB + SIGNS) for position in range(3)]
     widest = max(text_width(text, FORMULA, bold=True) for text in texts)
-    end = (lefts[2] - SIGNS + 40 if pointwise else lefts[2] + THUMB + 44) + widest
+    end = (lefts[2] - SIGNS + 40 if pointwise else lefts[2] + THUMB + 68) + widest
     items = _heads(lefts, end, pointwise=pointwise)
     for row, position in enumerate(order):
         items += _row(unit, position, HEADS + row * PITCH, lefts, pointwise=pointwise)
@@ -157,7 +157,7 @@ def _row(unit: Unit, position: int, y: float, lefts: Sequence[float], *, pointwi
         x = left - SIGNS / 2
         items.append(Text(x, middle, sign, 34, DIM, align="center", middle=True))
     if not pointwise:
-        items.append(Text(lefts[2] + THUMB + 16, middle, "Σ", SMALL + 2, DIM, middle=True))
+        items.append(Text(lefts[2] + THUMB + 12, middle, "Σ =", SMALL + 2, DIM, middle=True))
     return items
 
 
@@ -259,8 +259,8 @@ def kernel_and_map_page(unit: Unit) -> Panel:
     rest = len(unit.numbers) - len(planes)
     whole = unit.reads_image and unit.seen is not None and not rest
     columns = [
-        _kernel(unit, planes),
         _photo(unit) if whole else _inputs(unit, planes),
+        _kernel(unit, planes),
         _map(unit, PICTURE if whole or len(planes) == 1 else LARGER),
     ]
     middle = TITLED + max(column.size[0] for column in columns) / 2
@@ -271,7 +271,7 @@ def kernel_and_map_page(unit: Unit) -> Panel:
         bottom = max(bottom, middle + column.size[0] / 2 + column.below)
         x += column.width
         if at == 0:
-            rows = [middle] if whole or len(planes) == 1 else _rows(columns[1], middle, len(planes))
+            rows = [middle] if whole or len(planes) == 1 else _rows(columns[0], middle, len(planes))
             items += [Text(x + BESIDE / 2, y, "∗", SIGN, DIM, align="center", middle=True) for y in rows]
         elif at == 1 and rest:
             items += arrow_items(x + 12, middle, x + BESIDE - 12)
@@ -320,11 +320,12 @@ def _kernel(unit: Unit, planes: Sequence[int]) -> LabelledPicture:
     if not size:
         every = [replace(each, tint=replace(tint, pale=False)) for each in every]
     colours = reads_colours(unit)
-    labels = [COLOURS[unit.numbers[position]] if colours else f"plane {unit.numbers[position]}" for position in planes]
+    numbers = [unit.numbers[position] for position in planes]
+    labels = [f"kernel {unit.at[0]}: {COLOURS[number] if colours else f'plane {number}'}" for number in numbers]
     panels = [cells_panel(each, cell, size, UNIT_DIGITS) for each in every]
     box = _stack(panels, labels, side if len(planes) > 1 else panels[0].height)
     size_text = "turned 180°" if unit.layer.transposed else " × ".join(map(str, unit.kernel.shape))
-    name = f"kernel {unit.at[0]}: {labels[0]}" if len(planes) > 1 else f"kernel {unit.at[0]}"
+    name = labels[0] if len(planes) > 1 else f"kernel {unit.at[0]}"
     column = _column(name, "" if len(planes) > 1 else size_text, box)
     if size or not np.isfinite(shown).any() or not np.nan_to_num(shown).any():
         return column
