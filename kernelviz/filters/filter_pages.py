@@ -29,7 +29,7 @@ from kernelviz.drawing.page import (
 )
 from kernelviz.drawing.worksheets import Tint, page_tint
 from kernelviz.errors import UsageError
-from kernelviz.filters.bank import ALIKE, QUARTERS, Filter, classical_filters
+from kernelviz.filters.bank import ALIKE, QUARTERS, Filter, classical_filters, name_and_position
 from kernelviz.filters.filtering import Response, apply_filter, seen_by
 from kernelviz.filters.matching import colour_directions
 from kernelviz.version import __version__
@@ -199,8 +199,8 @@ def _row(filters: list[Filter], y: float) -> tuple[list[Item], float]:
 
 
 MARGIN, GAP, TYPE, NAME = 52.0, 48.0, 25.0, 29.0
-COLUMN = {1: 720.0, 2: 600.0, 3: 466.0}  # of a column, in units of type, by how many there are
-BLOCK = 180.0  # of a kernel
+COLUMN = {1: 720.0, 2: 600.0, 3: 466.0, 4: 392.0}  # of a column, in units of type, by how many there are
+BLOCK, BLOCKS = 180.0, 150.0  # of a kernel, and of one of three beside each other
 NARROWEST = 140.0  # of the texts beside a kernel; with less room they are below it
 SMALLEST_TYPE = 23.0
 QUANTILE = 0.99
@@ -294,7 +294,7 @@ def slice_of(length: int, share: float) -> slice:
 def _page(responses: Sequence[Response], part: tuple[slice, slice], title: str) -> Panel:
     rows, columns = (each.stop - each.start for each in part)
     zoom = max(1, 440 // max(rows, columns))
-    across = min(3, len(responses) + 1)
+    across = 3 if len(responses) == 4 else min(3, len(responses)) + 1  # the image, and the responses in full rows
     width = max(columns * zoom + 2 * EDGE, 280, *(each.kernel.shape[-1] + 2 * EDGE for each in responses))
     unit = width / COLUMN[across]
     panels = [_image_panel(seen_by(responses), part, zoom, unit, width)]
@@ -344,7 +344,7 @@ def _response_panel(
     response: Response, part: tuple[slice, slice], zoom: int, unit: float, width: float, *, tint: Tint
 ) -> tuple[Panel, Panel]:
     """The kernel with its name on top, the response with its colour bar below."""
-    block = _kernel_items(response.kernel, unit, tint)
+    block = _kernel_items(response.kernel, unit, tint, (BLOCKS if width < COLUMN[3] * unit else BLOCK) * unit)
     side = max(item.left + item.width for item in block if isinstance(item, Raster))
     foot = max(item.top + item.height for item in block if isinstance(item, Raster))
     x, y, room = side + 22 * unit, 0.0, width - side - 22 * unit
@@ -353,9 +353,12 @@ def _response_panel(
     about = response.about
     if response.agreement is not None:
         about += f"; correlation of the two responses {number_text(response.agreement)}"
-    words, y = text_block(wrap(drawable(response.name, bold=True), NAME * unit, room, bold=True), x, y, NAME * unit,
-                          colour=INK, bold=True)  # fmt: skip
-    more, y = text_block(_prose(drawable(about), TYPE * unit, room), x, y + 4 * unit, TYPE * unit)
+    name, position = name_and_position(response.name)
+    name = drawable(name, bold=True)
+    size = NAME * unit * max(0.85, min(1.0, room / text_width(name, NAME * unit, bold=True)))
+    words, y = text_block(wrap(name, size, room, bold=True), x, y, size, colour=INK, bold=True)
+    lines = [line for text in (position, about) for line in _prose(drawable(text), TYPE * unit, room)]
+    more, y = text_block(lines, x, y + 4 * unit, TYPE * unit)
     head = Panel((*block, *words, *more), width, max(foot, y) + 24 * unit)
     values = response.values[part]
     low, high, signed = limits_of(response)
@@ -397,9 +400,8 @@ def _bar(response: Response, y: float, width: float, unit: float) -> tuple[list[
     return items, foot + 0.4 * size
 
 
-def _kernel_items(kernel: Array, unit: float, tint: Tint) -> list[Item]:
+def _kernel_items(kernel: Array, unit: float, tint: Tint, room: float) -> list[Item]:
     """A kernel as cells with its numbers, in the colours of ``tint``, if they fit, else as colours of its own range."""
-    room = BLOCK * unit
     if kernel.ndim == 3:
         return [stamp(kernel, 0, 0, zoom_for(max(kernel.shape[1:]), room))]
     zoom = zoom_for(max(kernel.shape), room)
@@ -454,9 +456,9 @@ def _notes(responses: Sequence[Response]) -> list[str]:
 
 
 def _prose(text: str, size: float, width: float) -> list[str]:
-    """Lines broken between words, so that no number is broken at its point; a word that is too long is broken anywhere."""
+    """Lines broken between words, but not before or within a number; a word that is too long is broken anywhere."""
     lines = [""]
-    for word in text.split(" "):
+    for word in re.split(r" (?!\d)", text):
         longer = f"{lines[-1]} {word}" if lines[-1] else word
         if text_width(longer, size) <= width:
             lines[-1] = longer

@@ -152,13 +152,22 @@ def test_values_beyond_black_and_white_are_counted():
     check(figure)
 
 
-def test_a_long_name_is_broken_at_a_hyphen(new_bank):
-    """Not between its letters."""
+@pytest.mark.parametrize(("count", "rows"), [(1, [1]), (2, [2]), (3, [3]), (4, [2, 2]), (5, [3, 2])])
+def test_responses_fill_their_rows(count, rows):
+    """Up to three responses are beside the image, and four are in two full rows."""
+    names = ["sobel-x", "sobel-y", "laplacian", "box", "gaussian"][:count]
+    page = filter_page([apply_filter(picture(300, 300), name) for name in names])
+    tops = sorted(item.top for item in page.items if isinstance(item, Raster) and item.pixels.shape[0] > 300)[1:]
+    assert [tops.count(top) for top in dict.fromkeys(tops)] == rows
+
+
+def test_the_position_of_a_filter_is_below_its_name(new_bank):
+    """A long name is not broken: its row and its column are a line of their own."""
     weight = np.zeros((2, 3, 3, 3), np.float32)
     weight[0, :, 0, 1:] = -1, 1
     weight[1] = 1
     figure = plot_filter(apply_kernel(picture(30, 30), new_bank(weight=weight), 0))
-    assert {"difference-x-r0c1"} <= set(words(figure)) or {"difference-x-", "r0c1"} <= set(words(figure))
+    assert {"difference-x", "row 0, column 1"} <= set(words(figure))
     check(figure)
 
 
