@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 WIDTH = 1812.0
 UNIT = WIDTH / 1552
-LEFT = 560.0
+LEFT, WIDEST_LEFT = 560.0, 760.0  # of the image with its classes; the image alone may be larger
 GAP = 56.0
 SIZE = 0.9 * LABEL * UNIT
 TILE_GAP = 16.0
@@ -119,11 +119,11 @@ def overview_page(
     maps_left = margin
     left_bottom = top
     if first.seen is not None:
-        panel = _left(first, classes)
+        panel = _left(first, classes, _left_width(columns, classes))
         items += moved(panel, round(margin), round(top))
         left_bottom = top + panel.height
-        maps_left = margin + LEFT + GAP
-    right = (_rows if len(columns) <= MOST_ROWS else _columns)(columns, WIDTH - margin - maps_left, cmap)
+        maps_left = margin + panel.width + GAP
+    right = _maps(columns, WIDTH - margin - maps_left, cmap)
     items += moved(right, round(maps_left), round(top))
     bottom = max(left_bottom, top + right.height) + 34 * UNIT
     keys = _keys({column.signed for column in columns}, cmap)
@@ -144,14 +144,28 @@ def _identity(column: Highlights, shown: int, total: int) -> str:
     return PART.join([*parts, f"maps of {many}, from first to last" if shown > 1 else f"maps of {many}"])
 
 
-def _left(column: Highlights, classes: Sequence[ClassScore]) -> Panel:
+def _left_width(columns: Sequence[Highlights], classes: Sequence[ClassScore]) -> float:
+    """The width of the image: without classes below it, as large as the maps beside it allow.
+
+    It gets no taller than the maps, whose shapes and parts of names stay on one line.
+    """
+    inner = WIDTH - 2 * MARGIN * UNIT - GAP
+    for wide in np.arange(WIDEST_LEFT, LEFT, -10.0) if not classes else ():
+        tile = inner - wide if len(columns) <= MOST_ROWS else _tile_width(inner - wide, len(columns))
+        fit = all(_fits(each, tile) and len(wrap(_shape(each.shape), SIZE, tile)) == 1 for each in columns)
+        if fit and _left(columns[0], (), float(wide)).height <= _maps(columns, inner - wide, None).height:
+            return float(wide)
+    return LEFT
+
+
+def _left(column: Highlights, classes: Sequence[ClassScore], room: float) -> Panel:
     """The network's input, and its first classes with a bar each."""
     pixels = column.seen.pixels if column.seen is not None else np.zeros((1, 1, 3), np.uint8)
     size = LABEL * UNIT
-    wide = min(LEFT, 1.4 * LEFT * pixels.shape[1] / pixels.shape[0])
+    wide = min(room, 1.4 * room * pixels.shape[1] / pixels.shape[0])
     tall = round(wide * pixels.shape[0] / pixels.shape[1])
     rows, across = pixels.shape[:2]
-    words = wrap(f"what the network saw, {rows} × {across}", size, LEFT)
+    words = wrap(f"what the network saw, {rows} × {across}", size, room)
     items, y = text_block(words, 0, 0, size, colour=QUIET)
     y = float(round(y + 6 * UNIT))
     items.append(Raster(pixels, 0, y, round(wide), tall))
@@ -163,7 +177,7 @@ def _left(column: Highlights, classes: Sequence[ClassScore]) -> Panel:
     for number, score in enumerate(classes):
         row, y = _class_row(score, y + 6 * UNIT, best=number == 0)
         items += row
-    return Panel(tuple(items), LEFT, y)
+    return Panel(tuple(items), room, y)
 
 
 def _class_row(score: ClassScore, y: float, *, best: bool) -> tuple[list[Item], float]:
@@ -176,6 +190,11 @@ def _class_row(score: ClassScore, y: float, *, best: bool) -> tuple[list[Item], 
     items.append(Rule(0, line, LEFT, line, TRACK, width=7 * UNIT))
     items.append(Rule(0, line, max(2.0, LEFT * min(1.0, score.probability)), line, BAR, width=7 * UNIT))
     return items, line + 6 * UNIT
+
+
+def _maps(columns: Sequence[Highlights], width: float, cmap: str | None) -> Panel:
+    """The maps of all layers: one column per layer, or one row per layer if there are few."""
+    return (_rows if len(columns) <= MOST_ROWS else _columns)(columns, width, cmap)
 
 
 def _columns(columns: Sequence[Highlights], width: float, cmap: str | None) -> Panel:
