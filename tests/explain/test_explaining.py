@@ -40,6 +40,30 @@ def worked(operation, seed=1):
     return work_out(operation, *example_numbers(operation, seed))
 
 
+def test_a_large_input_is_drawn_once_beside_a_ruler():
+    """The windows of the first row and of the first column are spans from edge to edge, their results in the output."""
+    ours = worked(Convolution(25, 5, stride=2))
+    page = explaining_page(ours, view="steps")
+    shown = words(page)
+    assert sum(isinstance(item, Raster) and item.pixels.shape == (25, 25, 3) for item in page.items) == 1
+    results = Counter(value_text(float(value)) for value in [*ours.output[0, 0], *ours.output[0, 1:, 0]])
+    assert all(shown[text] >= count for text, count in results.items())
+    assert all(shown[str(number)] >= 4 for number in range(11))
+
+
+def test_columns_are_beside_each_other_and_long_sides_are_spread():
+    """Each step of a narrow input has its digits; of a long output the steps reach from the first to the last."""
+    ours = worked(Convolution((16, 1), (6, 1)))
+    page = explaining_page(ours, view="steps")
+    shown = words(page)
+    assert page.height < 2500
+    assert all(shown[text] >= 11 * count for text, count in Counter(map(value_text, ours.input.flat)).items())
+    assert [f"row {number}" for number in range(11)] == [text for text in shown if text.startswith("row ")]
+    spread = list(words(explaining_page(worked(Convolution((300, 3), (9, 3))), view="steps")))
+    rows = [int(text.removeprefix("row ")) for text in spread if text.startswith("row ")]
+    assert (rows[0], rows[-1], len(rows)) == (0, 291, 12)
+
+
 @pytest.mark.parametrize("operation", [Convolution(5, 3, padding=1), Convolution(6, 3, stride=2, bias=True), Pooling(4, 2),
                                        TransposedConvolution(2, 3, stride=2)], ids=repr)  # fmt: skip
 def test_a_page_shows_every_number_of_its_step(operation):
