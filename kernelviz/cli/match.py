@@ -35,6 +35,15 @@ Level = Annotated[
 Gabor = Annotated[
     bool, typer.Option("--gabor/--no-gabor", help="Fit a Gabor function to each kernel of 5 × 5 or more.")
 ]
+Kinds = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--kind",
+        metavar="KIND",
+        help="Draw and list only kernels of this kind: pixel, blur, spot, edge, difference, line, 'line end', corner, "
+        "gabor, weak or none, for example --kind spot. Repeatable. --json always has all.",
+    ),
+]
 
 
 def match(
@@ -50,6 +59,7 @@ def match(
     planes: Planes = False,
     level: Level = 0.02,
     gabor: Gabor = True,
+    kind: Kinds = None,
     file_format: options.Format = options.FileFormat.PNG,
     output: options.Output = Path("kernelviz-out"),
     arrays: options.Arrays = False,
@@ -65,11 +75,13 @@ def match(
     """
 
     def work(report: Report) -> None:
+        from kernelviz.filters.match_pages import check_kinds
         from kernelviz.filters.matching import check_level
 
         destination = OutputChoices(output, f".{file_format}", arrays, force)
         session.check_directory(output)
         check_level(level)
+        kinds = check_kinds(kind or [])
         report.more["kernels"] = []
         with terminal.progress(shown=not quiet) as progress:
             wanted = ModelChoices(
@@ -77,7 +89,7 @@ def match(
             )
             network = session.load(wanted, report, progress)
             chosen = comparable_layers(network, layer, report)
-            choices = {"planes": planes, "level": level, "gabor": gabor}
+            choices = {"planes": planes, "level": level, "gabor": gabor, "kinds": kinds}
             for one in chosen:
                 compare_one = partial(compare, network, one, destination, report, choices=choices, progress=progress)
                 session.attempt(report, one.name, len(chosen), compare_one)
@@ -133,10 +145,12 @@ def compare(
     bank = read_kernels(network, layer)
     if report.as_json and bank.weight.shape[1] <= 3:
         choices = {**choices, "planes": True}
-    found = match_kernels(bank, progress=progress, **choices)
-    figure = plot_matches(found)
+    kinds = choices["kinds"]
+    found = match_kernels(bank, progress=progress, **{name: each for name, each in choices.items() if name != "kinds"})
+    figure = plot_matches(found, kind=kinds)
     unusual = [f"level{found.level:g}"] if found.level != LEVEL else []
     unusual += ["no-gabor"] if not choices["gabor"] and bank.weight.shape[2] >= SMALLEST else []
+    unusual += [kind.replace(" ", "-") for kind in kinds]
     (stem,) = file_stems([(network.source.stem, layer.name, "match", *unusual)])
     paths = [save_picture(figure, output.directory / f"{stem}{output.suffix}", force=output.force)]
     if output.arrays:
@@ -144,14 +158,16 @@ def compare(
         paths.append(save_arrays(numbers(found), arrays, recipe=figure.recipe, force=output.force))
     counts = ", ".join(f"{count} {kind}" for kind, count in found.counts.items())
     report.inform(f"{layer.name}: {counts}; {naming_text(found)}")
+    drawn = sum(not kinds or row.kind in kinds for row in found.main_rows)
     if report.verbose:
-        report.inform(*(f"  {line}" for line in caption_lines(found, len(found.main_rows))))
+        report.inform(*(f"  {line}" for line in caption_lines(found, drawn, kinds)))
     if not report.as_json:
-        report.inform(*match_table(found.rows).splitlines())
+        rows = [row for row in found.rows if not kinds or row.kind in kinds]
+        report.inform(*match_table(rows).splitlines())
     report.more["kernels"] += [match_entry(row, layer.name) for row in found.rows]
     for path in paths:
         report.add_output(session.output_row(
-            path, layer=layer.name, view=found.main, shape=found.bank.weight.shape, shown=len(found.main_rows),
+            path, layer=layer.name, view=found.main, shape=found.bank.weight.shape, shown=drawn,
             total=len(found.main_rows), nonfinite=found.counts.get("not finite", 0), counts=found.counts,
             threshold=found.threshold, fit_threshold=found.fit_threshold, level=found.level, filters=found.filters,
             notes=found.bank.notes,

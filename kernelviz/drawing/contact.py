@@ -241,7 +241,7 @@ def contact_page(sheet: ContactSheet) -> ContactPage:
     marks = [_marks(sheet, row, scale) for row in rows]
     title = f"Contact sheet of {sheet.layer}" if sheet.layer else "Contact sheet"
     many = f"{layout.shown:,} of {sheet.total:,} images, {len(channels)} of {sheet.of_channels:,} maps"
-    identity = PART.join([*([sheet.source.label] if sheet.source else []), many])
+    identity = PART.join([*([sheet.source.short_label] if sheet.source else []), many])
     items, top = heading(title, identity, (MARGIN, MARGIN * 0.75), layout.page_width - 2 * MARGIN, 1.0)
     top = float(round(top + 24 + LABEL))
     bottoms = []

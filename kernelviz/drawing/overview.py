@@ -140,7 +140,7 @@ def _title(column: Highlights) -> str:
 
 def _identity(column: Highlights, shown: int, total: int) -> str:
     many = f"{shown} of {total} layers" if shown < total else f"{shown} {inflected(shown, 'layer')}"
-    parts = [column.source.label] if column.source else []
+    parts = [column.source.short_label] if column.source else []
     return PART.join([*parts, f"maps of {many}, from first to last" if shown > 1 else f"maps of {many}"])
 
 

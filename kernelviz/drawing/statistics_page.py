@@ -82,7 +82,7 @@ def statistics_page(statistics: ChannelStatistics, source: Source | None = None)
     many = len(statistics.images)
     title = f"What the channels of {statistics.layer} do" if statistics.layer else "What the channels of a layer do"
     over = f"over {counted(many, 'image')}, {statistics.values:,} values a channel"
-    identity = PART.join([*([source.label] if source else []), f"{len(statistics.mean):,} channels", over])
+    identity = PART.join([*([source.short_label] if source else []), f"{len(statistics.mean):,} channels", over])
     items, top = heading(title, identity, (MARGIN, MARGIN * 0.75), PAGE_WIDTH - 2 * MARGIN, 1.0)
     top = float(round(top + 36))
     for strip in strips(statistics):

@@ -389,7 +389,7 @@ def _captions(unit: Unit, planes: Sequence[int]) -> list[str]:
     if not unit.reads_image and len(planes) > 1:
         lines.append("the inputs shown have one scale")
     if unit.source:
-        lines.append(f"weights: {unit.source.label}")
+        lines.append(f"weights: {unit.source.short_label}")
     return [*lines, clipping_text(map_colours(unit.map)), *notes(unit)]
 
 
@@ -473,7 +473,7 @@ def captions(unit: Unit) -> list[str]:
     if unit.reads_image and unit.source and unit.source.preprocessing:
         lines.append(f"input {normalising_text(unit.source.preprocessing)}")
     if unit.source and unit.source.label != unit.source.model:  # for a plain module both are its class
-        lines.append(f"weights: {unit.source.label}")
+        lines.append(f"weights: {unit.source.short_label}")
     if unit.padding.any():
         lines.append("dashed: padding around the input")
     if unit.mixes_image:

@@ -303,7 +303,7 @@ def _page(responses: Sequence[Response], part: tuple[slice, slice], title: str) 
     margin, gap = MARGIN * unit, GAP * unit
     inner = across * width + (across - 1) * gap
     whole = responses[0].values.shape
-    heading = ", ".join([f"{whole[1]:,} × {whole[0]:,} pixels", *(one.label for one in _sources(responses))])
+    heading = ", ".join([f"{whole[1]:,} × {whole[0]:,} pixels", *(one.short_label for one in _sources(responses))])
     name = drawable(title or "Filters", bold=True)
     items, y = text_block(
         wrap(name, TITLE * unit, inner, bold=True), margin, 0.7 * margin, TITLE * unit, colour=INK, bold=True

@@ -21,14 +21,16 @@ from kernelviz.drawing.page import (
     Rule,
     Text,
     drawable,
+    fitted,
     text_block,
     text_width,
     wrap,
 )
+from kernelviz.errors import UsageError
 from kernelviz.filters.filter_pages import EDGE, HEAD, MARGIN, TYPE, own_scale_bar, stamp, zoom_for
 from kernelviz.filters.matching import FIT, LEAST, LEVEL, UNNAMED, Matches, match_kernels
 from kernelviz.version import __version__
-from kernelviz.wording import inflected, numbers_text
+from kernelviz.wording import PART, inflected, nearest_text, numbers_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -177,6 +179,7 @@ def _tile(matches: Matches) -> float:
 
 
 TALLEST = 2500.0
+MOST_SHELVES_OF_ALL, MOST_SHELVES = 9, 40  # per group, of all kinds and of chosen ones
 DARK, PALE = "#575f6b", "#b9bec6"
 UNDRAWN = ("zero", "not finite")
 
@@ -188,20 +191,39 @@ def plot_matches(
     level: float = LEVEL,
     transposed: bool = False,
     layout: Layout | None = None,
+    kind: str | Sequence[str] | None = None,
 ) -> PageFigure:
     """Draw what the kernels of a layer resemble: a ``Matches``, or what ``match_kernels`` accepts.
 
+    With ``kind``, for example ``"spot"``, only kernels of this kind or of these kinds are drawn.
+
     Raises:
-        UsageError: There are no classical filters for these kernels, see ``match_kernels``.
+        UsageError: There are no classical filters for these kernels, see ``match_kernels``; or there is no such kind, or no
+            kernel is of it.
     """
     from kernelviz.drawing.figures import draw_page
 
+    kinds = check_kinds([kind] if isinstance(kind, str) else kind or [])
     if not isinstance(matches, Matches):
         matches = match_kernels(matches, gabor=gabor, level=level, transposed=transposed, layout=layout)
-    return draw_page(matches_page(matches), matches_recipe(matches))
+    return draw_page(matches_page(matches, kinds), matches_recipe(matches, kinds))
 
 
-def matches_recipe(matches: Matches) -> dict[str, object]:
+def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
+    """The kinds, each once.
+
+    Raises:
+        UsageError: One of them does not exist.
+    """
+    for kind in kinds:
+        if kind not in ABOUT:
+            raise UsageError(
+                f"There is no kind '{kind}'.", nearest_text(ABOUT, kind), f"The kinds are {', '.join(ABOUT)}."
+            )
+    return tuple(dict.fromkeys(kinds))
+
+
+def matches_recipe(matches: Matches, kinds: Sequence[str] = ()) -> dict[str, object]:
     """The recipe of the picture; it contains no path."""
     bank = matches.bank
     return {
@@ -210,6 +232,7 @@ def matches_recipe(matches: Matches) -> dict[str, object]:
         "model": bank.source.as_recipe() if bank.source else None,
         "layer": bank.layer.name if bank.layer else None,
         "view": matches.main,
+        **({"kinds": list(kinds)} if kinds else {}),
         "image": None,
         "shape": list(bank.weight.shape),
         "level": matches.level,
@@ -220,25 +243,33 @@ def matches_recipe(matches: Matches) -> dict[str, object]:
     }
 
 
-def matches_page(matches: Matches) -> Panel:
-    """The page, with as many shelves per group as fit in four megapixels."""
-    page = _page(matches, 1)
+def matches_page(matches: Matches, kinds: Sequence[str] = ()) -> Panel:
+    """The page of all kinds or of these, with as many shelves per group as fit in four megapixels.
+
+    Raises:
+        UsageError: No kernel is of these kinds.
+    """
+    if kinds and not any(kind in matches.counts for kind in kinds):
+        counts = ", ".join(f"{kind} {count}" for kind, count in matches.counts.items())
+        raise UsageError(f"No kernel of this layer is of the kind {' or '.join(kinds)}.", f"They are: {counts}.")
+    page = _page(matches, kinds, 1)
     if page.height > TALLEST:
-        return _page(matches, 0.5)  # kinds side by side
-    for shelves in range(2, 9):
-        larger = _page(matches, shelves)
+        return _page(matches, kinds, 0.5)  # kinds side by side
+    for shelves in range(2, MOST_SHELVES if kinds else MOST_SHELVES_OF_ALL):
+        larger = _page(matches, kinds, shelves)
         if larger.height > TALLEST:
             break
         page = larger
     return page
 
 
-def _page(matches: Matches, shelves: float) -> Panel:
+def _page(matches: Matches, kinds: Sequence[str], shelves: float) -> Panel:
     items, y = _heading(matches)
     bar, y = _bar(matches, y)
     items += bar
     y += 34
-    groups = {kind: _sorted(matches, kind) for kind in matches.counts if kind not in UNDRAWN}
+    shown_kinds = [kind for kind in matches.counts if kind not in UNDRAWN and (not kinds or kind in kinds)]
+    groups = {kind: _sorted(matches, kind) for kind in shown_kinds}
     shelf = ShelfLayout(entry_width(matches, named=True), 5 if in_colour(matches) else 7)
     free, shown = 0, 0
     for kind, rows in groups.items():
@@ -256,11 +287,11 @@ def _page(matches: Matches, shelves: float) -> Panel:
         group, foot = group_items(matches, kind, rows_shown, shelf, total=len(rows), start=start, top=top)
         items += group
         y, free = max(y, foot), free - needed
-    for kind in UNDRAWN:
+    for kind in UNDRAWN if not kinds else ():
         if kind in matches.counts:
             more, y = _listed(kind_text(kind, matches), _sorted(matches, kind), y)
             items += more
-    more, y = _caption(matches, shown, y)
+    more, y = _caption(matches, kinds, shown, y)
     return Panel((*items, *more), PAGE_WIDTH, float(round(y + 0.5 * MARGIN)))
 
 
@@ -272,16 +303,16 @@ def kind_text(kind: str, matches: Matches) -> str:
 
 def _heading(matches: Matches) -> tuple[list[Item], float]:
     bank = matches.bank
-    parts = [bank.source.label] if bank.source else []
+    parts = [bank.source.short_label] if bank.source else []
     sizes = " × ".join(map(str, bank.weight.shape[1:]))
     settings = layer_text(bank.layer) if bank.layer else f"{len(bank.weight):,} kernels of {sizes}"
     title = f"What the kernels of {bank.layer.name} resemble" if bank.layer else "What the kernels resemble"
     title = drawable(title, bold=True)
     size = TITLE * max(0.7, min(1.0, INNER_WIDTH / text_width(title, TITLE, bold=True)))
     items, y = text_block(wrap(title, size, INNER_WIDTH, bold=True), MARGIN, 0.7 * MARGIN, size, colour=INK, bold=True)
-    for part in [*parts, settings]:
-        more, y = text_block(wrap(drawable(part), TYPE, INNER_WIDTH), MARGIN, y + 2, TYPE)
-        items += more
+    lines = fitted(drawable(PART.join([*parts, settings])), TYPE, INNER_WIDTH)
+    more, y = text_block(lines, MARGIN, y + 2, TYPE)
+    items += more
     return items, y + 26
 
 
@@ -351,19 +382,19 @@ def _listed(words: str, rows: Sequence[KernelMatch], y: float) -> tuple[list[Ite
     return items, y + 46 + 30
 
 
-def _caption(matches: Matches, shown: int, y: float) -> tuple[list[Item], float]:
+def _caption(matches: Matches, kinds: Sequence[str], shown: int, y: float) -> tuple[list[Item], float]:
     """How to read the page, what a name means, and the colour bar on the right."""
     items: list[Item] = [Rule(MARGIN, y, PAGE_WIDTH - MARGIN, y, SEPARATOR, 2)]
     key = 12 * TYPE
     items += own_scale_bar(PAGE_WIDTH - MARGIN, y + 34)
     y += 18
-    for line in caption_lines(matches, shown):
+    for line in caption_lines(matches, shown, kinds):
         more, y = text_block(wrap(line, TYPE, INNER_WIDTH - key - 50), MARGIN, y, TYPE)
         items += more
     return items, max(y, y + 20)
 
 
-def caption_lines(matches: Matches, shown: int) -> list[str]:
+def caption_lines(matches: Matches, shown: int, kinds: Sequence[str] = ()) -> list[str]:
     """What is drawn, what the score is, and the score from which kernels are named."""
     inputs = matches.bank.weight.shape[1]
     first = {
@@ -371,12 +402,19 @@ def caption_lines(matches: Matches, shown: int) -> list[str]:
         "sum": f"kernel, summed over its {inputs:,} input channels",
     }.get(matches.main, "kernel")
     lines = [f"{first} ≈ the closest filter; score: |cosine|, over scale and sign; each tile has its own scale"]
-    if any(row.kind in UNNAMED and row.closest for row in matches.main_rows):
+    rows = [row for row in matches.main_rows if not kinds or row.kind in kinds]
+    if any(row.kind in UNNAMED and row.closest for row in rows):
         lines.append("in grey, black −max and white +max: the filter closest to a kernel without a name")
     lines.append(naming_text(matches))
-    if any(row.closest and row.closest.name == FIT for row in matches.main_rows):
+    if any(row.closest and row.closest.name == FIT for row in rows):
         lines.append("fit: a fitted Gabor function, where no filter is close enough or the fit far closer")
     drawn = sum(count for kind, count in matches.counts.items() if kind not in UNDRAWN)
+    if kinds:
+        whole = shown == sum(row.kind not in UNDRAWN for row in rows)
+        only = (
+            f"only those of the {inflected(len(kinds), 'kind')} {' and '.join(kinds)}{'' if whole else ', the closest'}"
+        )
+        return [*lines, f"{shown:,} of {drawn:,} kernels are drawn: {only}"]
     return lines if shown == drawn else [*lines, f"{shown:,} of {drawn:,} kernels are drawn, of each kind the closest"]
 
 
