@@ -20,6 +20,7 @@ from kernelviz import (
     save_picture,
     work_out,
 )
+from kernelviz.drawing.figures import draw_page
 from kernelviz.drawing.page import Panel, Raster, Text, text_width
 from kernelviz.drawing.worksheets import DARK, LEGIBLE, Cells, Tint, cells_panel, digit_size, tint_bar, tints
 from kernelviz.errors import UsageError
@@ -210,6 +211,30 @@ def test_many_channels_are_counted():
     moving = [words(page) for page in animate_convolution(ours).pages[:3]]
     rows = [{text for text in page if text.startswith("channel ")} for page in moving]
     assert rows[0] == rows[1] == rows[2]
+
+
+def test_many_channels_are_in_two_columns():
+    """The page is wider than tall, has the digits of all windows, and a map of the place of the window."""
+    ours = worked(Convolution(5, 3, in_channels=8))
+    step = ours.step(1, 2)
+    page = step_page(ours, step)
+    assert page.width > page.height
+    order = step.strongest(6)
+    lefts = [item.x for item in page.items if isinstance(item, Text) and item.text.startswith("channel ")]
+    assert [lefts.count(left) for left in sorted(set(lefts))] == [3, 3]
+    shown = words(page)
+    needed = Counter(value_text(float(number)) for plane in order for number in step.window[plane].flat)
+    assert all(shown[text] >= count for text, count in needed.items())
+    assert shown[f"input, channel {step.channels[order[0]]}"] == 1
+    check_page(draw_page(page))
+
+
+def test_large_kernels_of_many_channels_are_four():
+    """If two columns leave no digits, four channels are below each other, with a map of the place of the window."""
+    ours = worked(Convolution(9, 5, in_channels=8))
+    shown = words(step_page(ours, ours.step(0, 0)))
+    assert sum(text.startswith("channel ") for text in shown) == 4
+    assert any(text.startswith("input, channel ") for text in shown)
 
 
 def test_dots_count_overlaps():
