@@ -92,7 +92,8 @@ def kernel_title(bank: KernelBank, tiles: Tiles) -> str:
         return f"{name}, sizes of weights"
     if tiles.layout == "heatmap" or _is_plain(tiles):
         return name
-    return f"{name}, {_VIEWS[tiles.view]}"
+    same = tiles.view == "matrix" and tiles.numbers_along == "columns"  # turned, it is what the view channels draws
+    return f"{name}, {_VIEWS['channels' if same else tiles.view]}"
 
 
 _VIEWS = {
