@@ -283,9 +283,10 @@ def caption_block(
 
 
 def _balanced(text: str, size: float, width: float) -> list[str]:
-    """The lines of ``fitted``, broken earlier if the last one would be a single word."""
+    """The lines of ``fitted``, broken earlier if the last one would be a single word or less than a third of a line."""
     lines = whole = fitted(text, size, width)
-    while len(lines) == len(whole) > 1 and " " not in lines[-1] and width > 0:
+    least = width / 3
+    while len(lines) == len(whole) > 1 and (" " not in lines[-1] or text_width(lines[-1], size) < least) and width > 0:
         width -= size
         lines = fitted(text, size, width)
     return lines if len(lines) == len(whole) else whole
