@@ -545,8 +545,10 @@ def _stamp_rows(
         parts += [_named(worked, step, position, framed), sign("+", SIGN)]
     output = cells_panel(out, cell, fitting)
     items = [*output.items, *(_dots(worked, cell) if fitting else ()), frame(*step.at, 1, 1, cell)]
-    placed = moved(Panel(tuple(items), 0, 0), -area[1].start * cell, -area[0].start * cell)
-    last = headed(Panel(placed, len(area[1]) * cell, len(area[0]) * cell), "output", size_text(out.shape))
+    last = headed(Panel(tuple(items), output.width, output.height), "output", size_text(out.shape))
+    across, down = -area[1].start * cell, -area[0].start * cell  # its name is directly above it, also beside cut stamps
+    placed, whole = moved(Panel(last.items, 0, 0), across, down), (len(area[0]) * cell, len(area[1]) * cell)
+    last = replace(last, items=placed, size=whole, width=max(whole[1], across + last.width))
     made = [stamp.values for stamp in stamps]
     parts = [*parts[:-1], sign(equals_sign(*made, worked.results(step.channel)), SIGN), last]
     lines = [parts[at : at + 2 * count] for at in range(0, len(parts), 2 * count)]
