@@ -223,7 +223,11 @@ def _columns(columns: Sequence[Highlights], width: float, cmap: str | None) -> P
 
 def _rows(columns: Sequence[Highlights], width: float, cmap: str | None) -> Panel:
     """The same for few layers: one row per layer."""
-    tile = _tile_width(width, max(MOST_ROWS + 1, *(len(column.numbers) for column in columns)))
+    across = max(MOST_ROWS + 1, *(len(column.numbers) for column in columns))
+    tile = _tile_width(width, across)
+    if len(columns) == 1 and across > MOST_ROWS:  # larger, in two rows
+        across = MOST_ROWS
+        tile = math.floor((width + TILE_GAP) / across - TILE_GAP)
     items: list[Item] = []
     y = 0.0
     for column in columns:
@@ -231,7 +235,9 @@ def _rows(columns: Sequence[Highlights], width: float, cmap: str | None) -> Pane
         items += [*words, Rule(0, y + 6 * UNIT, width, y + 6 * UNIT, colour="#b4b4b4", width=UNIT)]
         top, y = y + 10 * UNIT, y + 10 * UNIT + 3 * SIZE * (not column.numbers)
         for number, (channel, values) in enumerate(zip(column.numbers, column.values, strict=True)):
-            x = round(number * (tile + TILE_GAP))
+            if number and number % across == 0:
+                top = y
+            x = round(number % across * (tile + TILE_GAP))
             tiles, bottom = _tile(channel, values, (x, top), tile, column=column, cmap=cmap)
             items += tiles
             y = max(y, bottom)
@@ -305,7 +311,7 @@ def _keys(kinds: set[bool], cmap: str | None) -> Panel:
         ends, zero = (("−max", "+max"), width / 2) if signed else (("0", "max"), None)
         bar, foot = colour_bar([strip], ends, style, top=float(round(y + 8 * UNIT)), right=width, middle=zero)
         items += bar
-        y = foot + 0.3 * size
+        y = foot + 0.8 * size  # nearer to its own bar than to the next one
     return Panel(tuple(items), width, y)
 
 

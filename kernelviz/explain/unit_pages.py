@@ -100,7 +100,7 @@ def waterfall_page(unit: Unit) -> tuple[Panel, str]:
     bars = min(BARS + (100 if pointwise else 0), WIDEST - 2 * MARGIN - end - 94 - COLUMN)
     items += _bars(parts, end + 44, bottom, bars)
     right = end + 44 + bars + 50
-    below, width = _pictures(unit, items, right)
+    below, width = _pictures(unit, items, right, bottom)
     measure = "product" if pointwise else "sum"
     n = len(unit.numbers)
     choice = f"the {len(order)} channels with the largest |{measure}| of {n:,}, largest first" if n > len(order) else ""
@@ -235,13 +235,19 @@ def _bars(parts: Sequence[Summand], left: float, bottom: float, wide: float) -> 
     return items
 
 
-def _pictures(unit: Unit, items: list[Item], x: float) -> tuple[float, float]:
-    """Add the map with the unit, and its receptive field; returns the y below them and their width."""
+def _pictures(unit: Unit, items: list[Item], x: float, bottom: float) -> tuple[float, float]:
+    """Add the map with the unit, and its receptive field; returns the y below them and their width.
+
+    The receptive field is below the map, or below the rows of few channels, which end at ``bottom``.
+    """
     view = with_map_bar(map_view(unit, COLUMN), map_colours(unit.map))
     items += view.at(x, 0)
     y, width = view.height + 36, max(COLUMN, view.width)
     field = photograph(unit, COLUMN, field=True)
-    if field is not None:
+    if field is not None and bottom + 36 <= 0.7 * view.height:
+        items += field.at(0, bottom + 36)
+        y = max(y, bottom + 36 + field.height)
+    elif field is not None:
         items += field.at(x, y)
         y += field.height
         width = max(width, field.width)
@@ -333,7 +339,7 @@ def _kernel(unit: Unit, planes: Sequence[int]) -> LabelledPicture:
 
 
 def _column(name: str, size: str, box: Panel, below: str = "") -> LabelledPicture:
-    return titled(name, size, box, [below] if below else [], pitch=34, foot=0, whole_head=True)
+    return titled(name, size, box, [below] if below else [], pitch=27, foot=0, whole_head=True)
 
 
 def _photo(unit: Unit) -> LabelledPicture:
@@ -357,7 +363,7 @@ def _inputs(unit: Unit, planes: Sequence[int]) -> LabelledPicture:
     size = " × ".join(map(str, unit.inputs.shape[1:]))
     rest = len(unit.numbers) - len(planes)
     below = f"+ {rest:,} more" if rest else ""
-    return with_map_bar(_column(labels[0], size, box, below), colours, gap=BAR_GAP)
+    return with_map_bar(_column(labels[0], size, box, below), colours, gap=BAR_GAP + (14 if below else 0))
 
 
 def _map(unit: Unit, side: float) -> LabelledPicture:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
+from page_checks import check_composition
 
 from kernelviz.drawing.colour import ramp
 from kernelviz.drawing.figures import RasterArtist
@@ -17,12 +18,15 @@ from kernelviz.filters.filtering import agreement_of, apply_filter, apply_kernel
 from kernelviz.filters.matching import colour_directions
 
 
-def check(figure):
+def check(figure, *, filled=True):
     """No text overlaps another, leaves the page, or is too small on a narrow screen; only digits are on colour."""
     FigureCanvasAgg(figure).draw()
     texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
     boxes = [text.get_window_extent(figure.canvas.get_renderer()) for text in texts]
     tiles = [artist.get_window_extent() for artist in figure.findobj(RasterArtist)]
+    check_composition(
+        figure, [text.get_text() for text in texts], np.array([box.extents for box in boxes]), filled=filled
+    )
     for at, box in enumerate(boxes):
         word = texts[at].get_text()
         assert box.x0 >= 0, word
@@ -51,7 +55,7 @@ def picture(height, width, seed=0):
 )
 def test_no_text_meets_another(size, names):
     """For images of any shape and one to four filters."""
-    check(plot_filter(picture(*size), *names))
+    check(plot_filter(picture(*size), *names), filled=size[1] > 200 or size[0] < 100)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +80,7 @@ def test_any_kernel_can_be_drawn(kernel):
 @pytest.mark.parametrize("size", [(8, 8), (64, 64), (16, 300)])
 def test_a_kernel_larger_than_the_image_can_be_drawn(shape, size):
     """Its texts are below it where there is no room beside it, and the page is as wide as it."""
-    check(plot_filter(picture(*size), np.random.default_rng(0).standard_normal(shape)))
+    check(plot_filter(picture(*size), np.random.default_rng(0).standard_normal(shape)), filled=False)
 
 
 def test_a_page_of_a_huge_image_is_bounded():
