@@ -228,7 +228,7 @@ def heading(title: str, identity: str, at: tuple[float, float], width: float, un
     x, y = at
     title = drawable(title, bold=True)
     size = TITLE * unit * max(0.7, min(1.0, width / max(1.0, text_width(title, TITLE * unit, bold=True))))
-    first, y = text_block(_balanced(title, size, width, bold=True), x, y, size, colour=INK, bold=True)
+    first, y = text_block(balanced(title, size, width, bold=True), x, y, size, colour=INK, bold=True)
     lines = fitted(drawable(identity), IDENTITY * unit, width)
     second, y = text_block(lines, x, y + 4 * unit, IDENTITY * unit)
     return first + second, y
@@ -278,11 +278,11 @@ def caption_block(
     size = CAPTION * unit
     lines: list[str] = []
     for part in caption:
-        lines += _balanced(drawable(part), size, width)
+        lines += balanced(drawable(part), size, width)
     return text_block(lines, *at, size)
 
 
-def _balanced(text: str, size: float, width: float, *, bold: bool = False) -> list[str]:
+def balanced(text: str, size: float, width: float, *, bold: bool = False) -> list[str]:
     """The lines of a text, broken earlier if the last one would be a single word or less than a third of a line."""
     breaks = partial(wrap, bold=True) if bold else fitted
     best = lines = whole = breaks(text, size, width)

@@ -326,12 +326,15 @@ class ChannelGrid:
         self.cells = self._cells_within(room, (columns, columns, columns))
         if not self.cells or self.equation(0, 0)[1] > EQUATION:
             return False
+        heads = [text_width(name, HEAD, bold=True) for name in ("window", "kernel", "products")]
+        widths = [max(columns * cell, head) for cell, head in zip(self.cells, heads, strict=True)]
+        if sum(widths) > room:
+            return False
         self.beside = True
         self.tall = rows * max(self.cells)
         self.pitch = self.tall + 52
-        lefts = np.cumsum([0.0, *(columns * cell + CLOSE_GAP for cell in self.cells[:2])])
-        self.lefts = [*map(float, lefts)]
-        self.sums = self.right = self.lefts[2] + columns * self.cells[2] + added - 60
+        self.lefts = [0.0, widths[0] + CLOSE_GAP, widths[0] + widths[1] + 2 * CLOSE_GAP]
+        self.sums = self.right = self.lefts[2] + widths[2] + added - 60
         self.drawn_sizes = self.sizes
         return True
 

@@ -28,7 +28,8 @@ def check_page(figure):
     inked = boxes + np.array([0, 0.18, 0, -0.1])[None] * (boxes[:, 3] - boxes[:, 1])[:, None]  # without descenders
     low, high = np.maximum(inked[:, None, :2], inked[None, :, :2]), np.minimum(inked[:, None, 2:], inked[None, :, 2:])
     met = np.triu((low < high).all(axis=-1), 1)
-    assert not [(words[i], words[j]) for i, j in np.argwhere(met)]
+    pairs = [(words[i], words[j]) for i, j in np.argwhere(met)]
+    assert not pairs, f"texts on each other: {pairs}"
     check_composition(figure, words, boxes)
     lines = _lines(figure)
     assert not [words[i] for i, box in enumerate(inked) if lines.size and _meets(lines, box).any()]
