@@ -286,6 +286,8 @@ def balanced(text: str, size: float, width: float, *, bold: bool = False) -> lis
     """The lines of a text, broken earlier if the last one would be a single word or less than a third of a line."""
     breaks = partial(wrap, bold=True) if bold else fitted
     best = lines = whole = breaks(text, size, width)
+    if whole and whole[-1] in text.split(PART):  # it is broken between its parts
+        return whole
     least = width / 3
     while len(lines) == len(whole) > 1 and width > 0:
         if " " in lines[-1]:

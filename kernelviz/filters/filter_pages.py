@@ -352,7 +352,7 @@ def _response_panel(
         x, y, room = 0.0, foot + 12 * unit, width
     about = response.about
     if response.agreement is not None:
-        about += f"; correlation of the two responses {number_text(response.agreement)}"
+        about += f"; correlation of both responses {number_text(response.agreement)}"
     name, position = name_and_position(response.name)
     name = drawable(name, bold=True)
     size = NAME * unit * max(0.85, min(1.0, room / text_width(name, NAME * unit, bold=True)))
