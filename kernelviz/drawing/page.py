@@ -368,7 +368,7 @@ def heading(title: str, identity: str, at: tuple[float, float], width: float, un
     x, y = at
     title = drawable(title, bold=True)
     size = TITLE * unit * max(0.7, min(1.0, width / max(1.0, text_width(title, TITLE * unit, bold=True))))
-    first, y = text_block(wrap(title, size, width, bold=True), x, y, size, colour=INK, bold=True)
+    first, y = text_block(balanced(title, size, width, bold=True), x, y, size, colour=INK, bold=True)
     lines = fitted(drawable(identity), IDENTITY * unit, width)
     second, y = text_block(lines, x, y + 4 * unit, IDENTITY * unit)
     return first + second, y
@@ -418,17 +418,25 @@ def caption_block(
     size = CAPTION * unit
     lines: list[str] = []
     for part in caption:
-        lines += _balanced(drawable(part), size, width)
+        lines += balanced(drawable(part), size, width)
     return text_block(lines, *at, size)
 
 
-def _balanced(text: str, size: float, width: float) -> list[str]:
-    """The lines of ``fitted``, broken earlier if the last one would be a single word."""
-    lines = whole = fitted(text, size, width)
-    while len(lines) == len(whole) > 1 and " " not in lines[-1] and width > 0:
-        width -= size
-        lines = fitted(text, size, width)
-    return lines if len(lines) == len(whole) else whole
+def balanced(text: str, size: float, width: float, *, bold: bool = False) -> list[str]:
+    """The lines of a text, broken earlier if the last one would be a single word or less than a third of a line."""
+    breaks = partial(wrap, bold=True) if bold else fitted
+    best = lines = whole = breaks(text, size, width)
+    if whole and whole[-1] in text.split(PART):  # it is broken between its parts
+        return whole
+    least = width / 3
+    while len(lines) == len(whole) > 1 and width > 0:
+        if " " in lines[-1]:
+            best = lines
+            if text_width(lines[-1], size, bold=bold) >= least:
+                break
+        width -= 0.2 * size
+        lines = breaks(text, size, width)
+    return best
 
 
 @dataclass(frozen=True)

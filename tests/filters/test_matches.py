@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
+from page_checks import check_composition
 
 from kernelviz import apply_filter
 from kernelviz.drawing.figures import RasterArtist
@@ -26,6 +27,7 @@ def check(figure):
     texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
     boxes = [text.get_window_extent(figure.canvas.get_renderer()) for text in texts]
     tiles = [artist.get_window_extent() for artist in figure.findobj(RasterArtist) if artist.pixels.size > 3]
+    check_composition(figure, [text.get_text() for text in texts], np.array([box.extents for box in boxes]))
     for at, box in enumerate(boxes):
         word = texts[at].get_text()
         assert box.x0 >= 0, word
