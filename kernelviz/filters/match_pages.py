@@ -30,7 +30,7 @@ from kernelviz.errors import UsageError
 from kernelviz.filters.filter_pages import EDGE, HEAD, MARGIN, TYPE, own_scale_bar, stamp, zoom_for
 from kernelviz.filters.matching import FIT, LEAST, LEVEL, UNNAMED, Matches, match_kernels
 from kernelviz.version import __version__
-from kernelviz.wording import PART, inflected, nearest_text, numbers_text
+from kernelviz.wording import PART, counted, inflected, nearest_text, numbers_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -305,7 +305,7 @@ def _heading(matches: Matches) -> tuple[list[Item], float]:
     bank = matches.bank
     parts = [bank.source.short_label] if bank.source else []
     sizes = " × ".join(map(str, bank.weight.shape[1:]))
-    settings = layer_text(bank.layer) if bank.layer else f"{len(bank.weight):,} kernels of {sizes}"
+    settings = layer_text(bank.layer) if bank.layer else f"{counted(len(bank.weight), 'kernel')} of {sizes}"
     title = f"What the kernels of {bank.layer.name} resemble" if bank.layer else "What the kernels resemble"
     title = drawable(title, bold=True)
     size = TITLE * max(0.7, min(1.0, INNER_WIDTH / text_width(title, TITLE, bold=True)))
