@@ -62,7 +62,8 @@ def check_composition(figure, words, boxes, *, filled=True):
     assert not lone, f"a line of the caption of its own: {lone}"
     if not filled:
         return
-    empty = _empty_share((np.asarray(figure.canvas.buffer_rgba())[::2, ::2, :3] < 250).any(axis=-1))
+    pixels = np.asarray(figure.canvas.buffer_rgba()).view(np.uint32)[::3, ::3, 0]
+    empty = _empty_share(pixels != np.uint32(0xFFFFFFFF))
     assert empty < 0.35, f"{empty:.0%} of the page are empty"
 
 
@@ -104,7 +105,7 @@ def _lone_words(words, boxes):
     ]
 
 
-def _empty_share(inked, parts=48):
+def _empty_share(inked, parts=32):
     """The share of the page of its largest empty rectangle, in steps of a ``parts``-th of its sides."""
     rows, columns = (side // parts * parts for side in inked.shape)
     blocks = inked[:rows, :columns].reshape(parts, rows // parts, parts, columns // parts)
