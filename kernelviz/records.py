@@ -124,6 +124,12 @@ class Source:
         return {**numbers, "interpolation": facts["interpolation"], **names}
 
     @property
+    def short_label(self) -> str:
+        """The label in pictures: without the package of bundled weights and its version, which recipes and JSON contain."""
+        bundled = self.weights if self.weights and self.weights.source == "bundled" else None
+        return self.label.replace(f" ({bundled.name})", "") if bundled else self.label
+
+    @property
     def provenance(self) -> str:
         """The label, with the source of the weights if the label lacks it."""
         found = {"cache": ", from the cache", "hub": ", from the hub", "url": ", from its link"}

@@ -43,6 +43,15 @@ Level = Annotated[
 Gabor = Annotated[
     bool, typer.Option("--gabor/--no-gabor", help="Fit a Gabor function to each kernel of 5 × 5 or more.")
 ]
+Kinds = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--kind",
+        metavar="KIND",
+        help="Draw and list only kernels of this kind: pixel, blur, spot, edge, difference, line, 'line end', corner, "
+        "gabor, weak or none, for example --kind spot. Repeatable. --json always has all.",
+    ),
+]
 
 Like = Annotated[
     str | None,
@@ -78,6 +87,7 @@ def match(
     palette: options.Palette = options.PaletteName.STANDARD,
     look: options.LookChoice = options.LookName.PAGE,
     no_caption: options.NoCaption = False,
+    kind: Kinds = None,
     file_format: options.Format = options.FileFormat.PNG,
     output: options.Output = Path("kernelviz-out"),
     arrays: options.Arrays = False,
@@ -96,6 +106,7 @@ def match(
     """
 
     def work(report: Report) -> None:
+        from kernelviz.filters.match_pages import check_kinds
         from kernelviz.filters.matching import LEVEL, check_level
 
         destination = OutputChoices(
@@ -103,9 +114,10 @@ def match(
         )
         session.check_directory(output)
         check_level(level)
+        kinds = check_kinds(kind or [])
         check_like_options(like, top, unused={
             "--planes": planes, "--no-gabor": not gabor, "--palette": palette != options.PaletteName.STANDARD,
-            "--level": level != LEVEL,
+            "--level": level != LEVEL, "--kind": bool(kinds),
         })  # fmt: skip
         report.more["kernels"] = []
         with terminal.progress(shown=not quiet) as progress:
@@ -119,7 +131,7 @@ def match(
                 banks = banks_of(kernels, chosen, progress)
                 draw_most_alike(banks, kernels.source, (like, top or 12), destination, report)
                 return
-            choices = {"planes": planes, "level": level, "gabor": gabor}
+            choices = {"planes": planes, "level": level, "gabor": gabor, "kinds": kinds}
             for one in chosen:
                 compare_one = partial(
                     compare, kernels, one, destination, report, choices=choices, palette=palette, progress=progress
@@ -233,10 +245,12 @@ def compare(
     bank = kernels.read(layer)
     if report.as_json and bank.weight.shape[1] <= 3:
         choices = {**choices, "planes": True}
-    found = match_kernels(bank, progress=progress, **choices)
-    figure = plot_matches(found, palette=palette.value, look=output.look.name, caption=output.look.caption)
+    kinds = choices["kinds"]
+    found = match_kernels(bank, progress=progress, **{name: each for name, each in choices.items() if name != "kinds"})
+    figure = plot_matches(found, kind=kinds, palette=palette.value, look=output.look.name, caption=output.look.caption)
     unusual = [f"level{found.level:g}"] if found.level != LEVEL else []
     unusual += ["no-gabor"] if not choices["gabor"] and bank.weight.shape[2] >= SMALLEST else []
+    unusual += [kind.replace(" ", "-") for kind in kinds]
     (stem,) = file_stems([(kernels.source.stem, layer.name, "match", *unusual)])
     path = output.directory / f"{stem}{output.suffix}"
     paths = [session.save_page(figure, path, report, force=output.force)]
@@ -245,15 +259,17 @@ def compare(
         paths.append(save_arrays(numbers(found), arrays, recipe=figure.recipe, force=output.force))
     counts = ", ".join(f"{count} {kind}" for kind, count in found.counts.items())
     report.inform(*terminal.fold([f"{layer.name}: {counts}; {naming_text(found)}"]))
+    drawn = sum(not kinds or row.kind in kinds for row in found.main_rows)
     if report.verbose:
         planes = palette == "safe" and in_colour(found)
-        report.inform(*(f"  {line}" for line in caption_lines(found, len(found.main_rows), planes=planes)))
+        report.inform(*(f"  {line}" for line in caption_lines(found, drawn, kinds, planes=planes)))
     if not report.as_json:
-        report.inform(*match_table(found.rows, terminal.width()).splitlines())
+        rows = [row for row in found.rows if not kinds or row.kind in kinds]
+        report.inform(*match_table(rows, terminal.width()).splitlines())
     report.more["kernels"] += [match_entry(row, layer.name) for row in found.rows]
     for path in paths:
         report.add_output(session.output_row(
-            path, layer=layer.name, view=found.main, shape=found.bank.weight.shape, shown=len(found.main_rows),
+            path, layer=layer.name, view=found.main, shape=found.bank.weight.shape, shown=drawn,
             total=len(found.main_rows), nonfinite=found.counts.get("not finite", 0), counts=found.counts,
             threshold=found.threshold, fit_threshold=found.fit_threshold, level=found.level, filters=found.filters,
             palette=(figure.recipe or {}).get("palette"), notes=found.bank.notes,

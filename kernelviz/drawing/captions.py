@@ -98,7 +98,8 @@ def kernel_title(bank: KernelBank, tiles: Tiles) -> str:
         return name
     if tiles.parts == OPPONENTS:
         return f"{name}, as opponent colours"
-    return f"{name}, {_VIEWS[tiles.view]}"
+    same = tiles.view == "matrix" and tiles.numbers_along == "columns"  # turned, it is what the view channels draws
+    return f"{name}, {_VIEWS['channels' if same else tiles.view]}"
 
 
 _VIEWS = {
@@ -118,7 +119,7 @@ def _is_plain(tiles: Tiles) -> bool:
 
 def kernel_identity(bank: KernelBank) -> str:
     """Model and weights, the layer's settings, the weight's shape."""
-    parts = [bank.source.label] if bank.source else []
+    parts = [bank.source.short_label] if bank.source else []
     if bank.layer:
         parts.append(layer_text(bank.layer))
     weight = f"{bank.reading} weight" if bank.reading else "weight"
@@ -156,7 +157,7 @@ _MEASURES = {"norm": "norm", "mean": "mean", "max": "maximum", "std": "spread"}
 def map_identity(maps: FeatureMaps) -> str:
     """Model and weights, the module with the shape of its tensor, the image as the network saw it."""
     shape = f"{maps.tap} {shape_text(maps.shape or maps.values.shape)}"
-    parts = [maps.source.label] if maps.source else []
+    parts = [maps.source.short_label] if maps.source else []
     parts.append(f"{maps.kind}, {shape}" if maps.kind else shape)
     if maps.image and maps.input_size:
         parts.append(f"image {maps.image.name}, seen at {' × '.join(map(str, maps.input_size[1:]))}")

@@ -255,7 +255,7 @@ def contact_page(sheet: ContactSheet) -> ContactPage:
     marks = [_marks(sheet, row, scale) for row in rows]
     title = f"Contact sheet of {sheet.layer}" if sheet.layer else "Contact sheet"
     many = f"{layout.shown:,} of {sheet.total:,} images, {len(channels)} of {sheet.of_channels:,} maps"
-    identity = PART.join([*([sheet.source.label] if sheet.source else []), many])
+    identity = PART.join([*([sheet.source.short_label] if sheet.source else []), many])
     items, top = heading(title, identity, (MARGIN, MARGIN * 0.75), layout.page_width - 2 * MARGIN, 1.0)
     top = float(round(top + 24 + LABEL))
     bottoms = []
@@ -275,7 +275,7 @@ def contact_page(sheet: ContactSheet) -> ContactPage:
 
 
 def _parts(sheet: ContactSheet, title: str, identity: str, texts: tuple[list[str], tuple[str, ...]]) -> PageParts:
-    source = sheet.source.label if sheet.source else ""
+    source = sheet.source.short_label if sheet.source else ""
     return PageParts(
         title, _body(sheet, _best_layout(sheet)).panel, "", source, identity, tuple(texts[0]), texts[1],
         tuple(partial(_boxed, sheet, count) for count in range(len(sheet.channels or ()), 0, -1)),

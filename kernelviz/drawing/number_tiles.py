@@ -209,7 +209,7 @@ def kernel_numbers_page(bank: KernelBank, sheet: Sheet, planes: Array) -> tuple[
     lines = _caption(bank, sheet, planes, shown, scale[1])
     more, y = caption_block(lines, (MARGIN, y + 10), inner, 1.0)
     whole = partial(
-        whole_body, title, *body, source=bank.source.label if bank.source else "", identity=facts, lines=lines,
+        whole_body, title, *body, source=bank.source.short_label if bank.source else "", identity=facts, lines=lines,
         notices=lines[-1:] if shown < sheet.tiles.total else (),
     )  # fmt: skip
 

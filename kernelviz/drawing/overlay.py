@@ -210,7 +210,7 @@ def overlay_page(overlay: Overlay) -> Panel:
 
 
 def _parts(overlay: Overlay, title: str, lines: list[str], unit: float) -> PageParts:
-    source = overlay.maps.source.label if overlay.maps.source else ""
+    source = overlay.maps.source.short_label if overlay.maps.source else ""
     notices = tuple(_irregularities(overlay.tiles, overlay.scale, overlay.marks))
     return PageParts(
         title, _body(overlay, unit, _zoom(overlay.seen)), "", source, map_identity(overlay.maps), tuple(lines), notices,

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
 WIDTH = 1812.0
 UNIT = WIDTH / 1552
-LEFT = 560.0
+LEFT, WIDEST_LEFT = 560.0, 760.0  # of the image with its classes; the image alone may be larger
 GAP = 56.0
 SIZE = 0.9 * LABEL * UNIT
 TILE_GAP = 16.0
@@ -135,11 +135,11 @@ def overview_page(
     maps_left = margin
     left_bottom = top
     if first.seen is not None:
-        panel = _left(first, classes)
+        panel = _left(first, classes, _left_width(columns, classes))
         items += moved(panel, round(margin), round(top))
         left_bottom = top + panel.height
-        maps_left = margin + LEFT + GAP
-    right = (_rows if len(columns) <= MOST_ROWS else _columns)(columns, WIDTH - margin - maps_left, cmap)
+        maps_left = margin + panel.width + GAP
+    right = _maps(columns, WIDTH - margin - maps_left, cmap)
     items += moved(right, round(maps_left), round(top))
     bottom = max(left_bottom, top + right.height) + 34 * UNIT
     keys = _keys({column.signed for column in columns}, cmap)
@@ -169,7 +169,7 @@ def _parts(columns: Sequence[Highlights], classes: Sequence[ClassScore], total: 
         for layers in (len(columns), *(fewer for fewer in (6, 4, 3) if fewer < len(columns)))
         for maps, scores in sizes
     ]
-    source = first.source.label if first.source else ""
+    source = first.source.short_label if first.source else ""
     notices = (f"{len(columns)} of {counted(total, 'layer')}",) if len(columns) < total else ()
     identity, caption = _identity(first, len(columns), total), tuple(_caption(columns))
     return PageParts(_title(first), whole, "", source, identity, caption, notices, tuple(versions), size=TITLE * UNIT)
@@ -182,21 +182,20 @@ def _body(
     first, inner = columns[0], WIDTH - 2 * MARGIN * UNIT
     items: list[Item] = []
     left = 0.0
-    bottom, side = 0.0, LEFT
+    bottom = 0.0
     if first.seen is not None:
-        lines = LABEL * UNIT * LINE_HEIGHT
-        side = min(LEFT, max(240.0, tallest - (len(classes) + 2) * (lines + 18 * UNIT)))
-        panel = _left(first, classes, side)
+        lines, wide = LABEL * UNIT * LINE_HEIGHT, _left_width(columns, classes)
+        panel = _left(first, classes, wide, max(240.0, tallest - (len(classes) + 2) * (lines + 18 * UNIT)))
         items += panel.items
-        left, bottom = LEFT + GAP, panel.height
+        left, bottom = wide + GAP, panel.height
     keys = _keys({column.signed for column in columns}, cmap)
     room = tallest - keys.height - 20 * UNIT
-    if few := len(columns) <= MOST_ROWS:
+    if len(columns) <= MOST_ROWS:
         widest = (room + 24 * UNIT) / len(columns) - 2 * SIZE * LINE_HEIGHT - 55 * UNIT - SIZE
     else:
         most = max(1, *(len(column.numbers) for column in columns))
         widest = (room - 4 * SIZE * LINE_HEIGHT) / most - 21 * UNIT - 0.76 * SIZE
-    right = (_rows if few else _columns)(columns, inner - left, cmap, min(WIDEST_TILE, max(110.0, widest)))
+    right = _maps(columns, inner - left, cmap, max(110.0, widest))
     items += moved(right, round(left), 0)
     y = round(right.height + 20 * UNIT)
     items += moved(keys, round(inner - keys.width), y)
@@ -210,18 +209,32 @@ def _title(column: Highlights) -> str:
 
 def _identity(column: Highlights, shown: int, total: int) -> str:
     many = f"{shown} of {total} layers" if shown < total else f"{shown} {inflected(shown, 'layer')}"
-    parts = [column.source.label] if column.source else []
+    parts = [column.source.short_label] if column.source else []
     return PART.join([*parts, f"maps of {many}, from first to last" if shown > 1 else f"maps of {many}"])
 
 
-def _left(column: Highlights, classes: Sequence[ClassScore], side: float = LEFT) -> Panel:
-    """The network's input, of this width if it is a square, and its first classes with a bar each."""
+def _left_width(columns: Sequence[Highlights], classes: Sequence[ClassScore]) -> float:
+    """The width of the image: without classes below it, as large as the maps beside it allow.
+
+    It gets no taller than the maps, whose shapes and parts of names stay on one line.
+    """
+    inner = WIDTH - 2 * MARGIN * UNIT - GAP
+    for wide in np.arange(WIDEST_LEFT, LEFT, -10.0) if not classes else ():
+        tile = inner - wide if len(columns) <= MOST_ROWS else _tile_width(inner - wide, len(columns))
+        fit = all(_fits(each, tile) and len(wrap(_shape(each.shape), SIZE, tile)) == 1 for each in columns)
+        if fit and _left(columns[0], (), float(wide)).height <= _maps(columns, inner - wide, None).height:
+            return float(wide)
+    return LEFT
+
+
+def _left(column: Highlights, classes: Sequence[ClassScore], room: float, side: float = math.inf) -> Panel:
+    """The network's input, of this side if it is a square, and its first classes with a bar each, in this width."""
     pixels = column.seen.pixels if column.seen is not None else np.zeros((1, 1, 3), np.uint8)
     size = LABEL * UNIT
-    wide = min(LEFT, side, 1.4 * side * pixels.shape[1] / pixels.shape[0])
+    wide = min(room, side, 1.4 * min(room, side) * pixels.shape[1] / pixels.shape[0])
     tall = round(wide * pixels.shape[0] / pixels.shape[1])
     rows, across = pixels.shape[:2]
-    words = wrap(f"what the network saw, {rows} × {across}", size, LEFT)
+    words = wrap(f"what the network saw, {rows} × {across}", size, room)
     items, y = text_block(words, 0, 0, size, colour=QUIET)
     y = float(round(y + 6 * UNIT))
     items.append(Raster(pixels, 0, y, round(wide), tall))
@@ -233,7 +246,7 @@ def _left(column: Highlights, classes: Sequence[ClassScore], side: float = LEFT)
     for number, score in enumerate(classes):
         row, y = _class_row(score, y + 6 * UNIT, best=number == 0)
         items += row
-    return Panel(tuple(items), LEFT, y)
+    return Panel(tuple(items), room, y)
 
 
 def _class_row(score: ClassScore, y: float, *, best: bool) -> tuple[list[Item], float]:
@@ -248,7 +261,12 @@ def _class_row(score: ClassScore, y: float, *, best: bool) -> tuple[list[Item], 
     return items, line + 6 * UNIT
 
 
-def _columns(columns: Sequence[Highlights], width: float, cmap: str | None, widest: float = WIDEST_TILE) -> Panel:
+def _maps(columns: Sequence[Highlights], width: float, cmap: str | None, widest: float = math.inf) -> Panel:
+    """The maps of all layers: one column per layer, or one row per layer if there are few."""
+    return (_rows if len(columns) <= MOST_ROWS else _columns)(columns, width, cmap, widest)
+
+
+def _columns(columns: Sequence[Highlights], width: float, cmap: str | None, widest: float = math.inf) -> Panel:
     """One column per layer: name, shape, and maps with their numbers; all tiles have one width."""
     tile = math.floor(min(widest, _tile_width(width, len(columns))))
     pitch = (width + TILE_GAP) / len(columns)
@@ -273,9 +291,13 @@ def _columns(columns: Sequence[Highlights], width: float, cmap: str | None, wide
     return Panel(tuple(items), width, bottom)
 
 
-def _rows(columns: Sequence[Highlights], width: float, cmap: str | None, widest: float = WIDEST_TILE) -> Panel:
+def _rows(columns: Sequence[Highlights], width: float, cmap: str | None, widest: float = math.inf) -> Panel:
     """The same for few layers: one row per layer."""
-    tile = math.floor(min(widest, _tile_width(width, max(MOST_ROWS + 1, *(len(column.numbers) for column in columns)))))
+    across = max(MOST_ROWS + 1, *(len(column.numbers) for column in columns))
+    tile = math.floor(min(widest, _tile_width(width, across)))
+    if len(columns) == 1 and across > MOST_ROWS:  # larger, in two rows
+        room = math.floor(min((width + TILE_GAP) / MOST_ROWS - TILE_GAP, (widest - 21 * UNIT - SIZE) / 2))
+        across, tile = (MOST_ROWS, room) if room > tile else (across, tile)
     items: list[Item] = []
     y = 0.0
     for column in columns:
@@ -283,7 +305,9 @@ def _rows(columns: Sequence[Highlights], width: float, cmap: str | None, widest:
         items += [*words, Rule(0, y + 6 * UNIT, width, y + 6 * UNIT, colour="rule", width=UNIT)]
         top, y = y + 10 * UNIT, y + 10 * UNIT + 3 * SIZE * (not column.numbers)
         for number, (channel, values) in enumerate(zip(column.numbers, column.values, strict=True)):
-            x = round(number * (tile + TILE_GAP))
+            if number and number % across == 0:
+                top = y
+            x = round(number % across * (tile + TILE_GAP))
             tiles, bottom = _tile(channel, values, (x, top), tile, column=column, cmap=cmap)
             items += tiles
             y = max(y, bottom)
@@ -355,7 +379,7 @@ def _keys(kinds: set[bool], cmap: str | None) -> Panel:
         ends, zero = (("−max", "+max"), width / 2) if signed else (("0", "max"), None)
         bar, foot = colour_bar([strip], ends, style, top=float(round(y + 8 * UNIT)), right=width, middle=zero)
         items += bar
-        y = foot + 0.3 * size
+        y = foot + 0.8 * size  # nearer to its own bar than to the next one
     return Panel(tuple(items), width, y)
 
 

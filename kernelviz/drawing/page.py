@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import takewhile
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -325,7 +325,7 @@ def heading(title: str, identity: str, at: tuple[float, float], width: float, un
     x, y = at
     text = drawable(title, bold=True)
     size = TITLE * unit * max(0.7, min(1.0, width / max(1.0, text_width(text, TITLE * unit, bold=True))))
-    lines = wrap(text, size, width, bold=True)
+    lines = balanced(text, size, width, bold=True)
     first, y = text_block(lines, x, y, size, colour=INK, bold=True, paragraph=title)
     lines = fitted(drawable(identity), IDENTITY * unit, width)
     second, y = text_block(lines, x, y + 4 * unit, IDENTITY * unit, paragraph=identity)
@@ -378,18 +378,26 @@ def caption_block(
     size, (x, y) = CAPTION * unit, at
     items: list[Item] = []
     for part in caption:
-        more, y = text_block(_balanced(drawable(part), size, width), x, y, size, paragraph=part)
+        more, y = text_block(balanced(drawable(part), size, width), x, y, size, paragraph=part)
         items += more
     return items, y
 
 
-def _balanced(text: str, size: float, width: float) -> list[str]:
-    """The lines of ``fitted``, broken earlier if the last one would be a single word."""
-    lines = whole = fitted(text, size, width)
-    while len(lines) == len(whole) > 1 and " " not in lines[-1] and width > 0:
-        width -= size
-        lines = fitted(text, size, width)
-    return lines if len(lines) == len(whole) else whole
+def balanced(text: str, size: float, width: float, *, bold: bool = False) -> list[str]:
+    """The lines of a text, broken earlier if the last one would be a single word or less than a third of a line."""
+    breaks = partial(wrap, bold=True) if bold else fitted
+    best = lines = whole = breaks(text, size, width)
+    if whole and whole[-1] in text.split(PART):  # it is broken between its parts
+        return whole
+    least = width / 3
+    while len(lines) == len(whole) > 1 and width > 0:
+        if " " in lines[-1]:
+            best = lines
+            if text_width(lines[-1], size, bold=bold) >= least:
+                break
+        width -= 0.2 * size
+        lines = breaks(text, size, width)
+    return best
 
 
 @dataclass(frozen=True)

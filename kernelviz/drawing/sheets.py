@@ -255,7 +255,8 @@ def plan_heat_map(
     rows: int, columns: int, *, zoom: int | None = None, most_pixels: int = FIGURE_PIXELS
 ) -> tuple[Grid, int, int]:
     """One tile of (rows, columns) pixels, and how many of its rows and columns fit in ``most_pixels``."""
-    z = check_positive("zoom", zoom) or max(1, min(round(CONTENT / columns), round(CONTENT / rows), 48))
+    most = max(48, min(120, 640 // max(rows, columns)))
+    z = check_positive("zoom", zoom) or max(1, min(round(CONTENT / columns), round(CONTENT / rows), most))
     widths = np.arange(1, columns + 1)
     room = _tallest(widths * z + 2, most_pixels) - 2
     wanted = np.maximum(np.minimum(rows, widths // 2) * z, max(z, FLAT))  # rows are cut to half the columns at most
@@ -453,7 +454,7 @@ def make_sheet(
         caption=caption(tiles, found_scale, marks, words.notes),
         recipe={**words.facts, **picture_facts(tiles, found_scale, grid, cmap), **palette_facts(palette)},
         notes=notes(tiles, found_scale, marks, words.notes),
-        source=held.source.label if held.source else "",
+        source=held.source.short_label if held.source else "",
     )
 
 

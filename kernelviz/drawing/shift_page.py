@@ -123,13 +123,13 @@ def shift_page(shifted: ShiftedImage) -> Panel:
     items.append(Rule(MARGIN, y, PAGE_WIDTH - MARGIN, y, SEPARATOR, 2))
     lines = _caption(shifted)
     more, y = caption_block(lines, (MARGIN, y + 12), inner, 1.0)
-    source = shifted.source.label if shifted.source else ""
+    source = shifted.source.short_label if shifted.source else ""
     parts = partial(whole_body, title, *body, source=source, identity=_identity(shifted), lines=lines)
     return Panel((*items, *more), PAGE_WIDTH, float(round(y + 0.6 * MARGIN)), parts)
 
 
 def _identity(shifted: ShiftedImage) -> str:
-    parts = [shifted.source.label] if shifted.source else []
+    parts = [shifted.source.short_label] if shifted.source else []
     if shifted.image and shifted.input_size:
         size = " × ".join(map(str, shifted.input_size[1:]))
         parts.append(f"image {shifted.image.name}, seen at {size}")

@@ -96,7 +96,7 @@ def statistics_page(statistics: ChannelStatistics, source: Source | None = None)
     many = len(statistics.images)
     title = f"What the channels of {statistics.layer} do" if statistics.layer else "What the channels of a layer do"
     over = f"over {counted(many, 'image')}, {statistics.values:,} values a channel"
-    identity = PART.join([*([source.label] if source else []), f"{len(statistics.mean):,} channels", over])
+    identity = PART.join([*([source.short_label] if source else []), f"{len(statistics.mean):,} channels", over])
     items, top = heading(title, identity, (MARGIN, MARGIN * 0.75), PAGE_WIDTH - 2 * MARGIN, 1.0)
     top = float(round(top + 36))
     for strip in strips(statistics):
@@ -105,7 +105,7 @@ def statistics_page(statistics: ChannelStatistics, source: Source | None = None)
     items += _axis(len(statistics.mean), top - APART)
     words, below = caption_block(_caption(statistics), (MARGIN, top + 34), PAGE_WIDTH - 2 * MARGIN, 1.0)
     parts = lambda: PageParts(  # noqa: E731
-        title, _body(statistics, TALL), "", source.label if source else "", identity, tuple(_caption(statistics)),
+        title, _body(statistics, TALL), "", source.short_label if source else "", identity, tuple(_caption(statistics)),
         _lost(statistics), (partial(_boxed, statistics),), "Choose another layer, or draw a page: --look page.",
     )  # fmt: skip
     return Panel((*items, *words), PAGE_WIDTH, round(below + MARGIN * 0.7), parts)

@@ -23,6 +23,7 @@ from kernelviz.drawing.page import (
     Shape,
     Strokes,
     Text,
+    balanced,
     drawable,
     fitted,
     moved,
@@ -713,7 +714,7 @@ def _caption(notes: Sequence[str], counted: tuple[int, int] | None, y: float, ro
         if text_width(joined, SMALL) + (start if behind else 0) <= room:
             lines[-1] = joined
         else:
-            lines += wrap(part, SMALL, room)
+            lines += balanced(part, SMALL, room)
     if not counted:
         return text_block([line for line in lines if line], MARGIN, y, SMALL, colour=DIM, paragraph=paragraph)
     words, below = text_block(lines[1:], MARGIN, y + SMALL * LINE_HEIGHT, SMALL, colour=DIM)

@@ -433,8 +433,8 @@ class _Page:
                 f"colours: {what}{less}, summed over their channels in the small tiles; red positive, blue negative"
             )
             lines.append(f"enlarged: kernel {self.kernel}" + ("; its map is shown" if self.map is not None else ""))
-            if source and source.label:
-                lines.append(f"weights: {source.label}")
+            if source and source.short_label:
+                lines.append(f"weights: {source.short_label}")
         else:
             lines.append("grey kernels: an untrained layer has no kernels to show, and no map")
         planes = kernel_channels(call)

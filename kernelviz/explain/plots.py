@@ -13,7 +13,7 @@ from kernelviz.arithmetic.operations import Pooling, TransposedConvolution
 from kernelviz.arithmetic.steps import exact_sum
 from kernelviz.arithmetic.windows import sides_text, size_text
 from kernelviz.drawing.looks import find_look
-from kernelviz.drawing.page import INK, Item, Panel, Text, moved, text_block, text_width, wrap
+from kernelviz.drawing.page import INK, Item, Panel, Rule, Text, moved, text_block, text_width, wrap
 from kernelviz.drawing.worksheets import (
     CELL,
     DARK,
@@ -49,11 +49,12 @@ from kernelviz.drawing.worksheets import (
 )
 from kernelviz.errors import UsageError
 from kernelviz.explain.stamp_channels import MOST_ROWS, Stamp, StampGrid, stamp_area, stamped_kernel
-from kernelviz.explain.step_pages import WHITE, number_note, scale_lines, step_page
+from kernelviz.explain.step_pages import WHITE, number_note, scale_lines, step_page, window_span
 from kernelviz.explain.step_parts import (
     LARGE,
     TURNED,
     canvas_cells,
+    canvas_name,
     formula_panel,
     framed_text,
     input_cells,
@@ -86,53 +87,63 @@ if TYPE_CHECKING:
     from kernelviz.records import Array
 
 
-MOST_STEPS = 36  # on one sheet; of more the first row and the first column, each up to half of them
+MOST_STEPS = 36  # on one sheet; of more the first row and the first column
 MOST_IN_A_BOX = 9
+FEW = 6  # steps of a side of the output that is longer than half of that, evenly spread
 GAP, LABEL, BETWEEN = 40.0, 44.0, 24.0
+NARROW = 26.0, 8.0  # GAP and BETWEEN if the output is a column
 LONGEST = 1800.0  # of the steps on a sheet
+TALLEST, TALLEST_COLUMN = 560.0, 800.0  # of an input, and of one beside an output of one column
 BIGGEST, SMALLEST = 60.0, 14.0  # cells of a tile; smaller ones have no output beside them
 
 
 def steps_page(worked: Walkthrough, channel: int, tallest: float = math.inf) -> Panel:
     """The kernel on top, then one picture per step: the window on the input, and the output up to there.
 
-    For a box of this height there are fewer steps, without the kernel.
+    A large input is drawn once, with a ruler that has the windows of the first row and of the first column. For a box of
+    this height there are fewer steps, without the kernel.
     """
-    positions = shown_steps(worked)
-    if tallest < math.inf:
-        positions = positions[:MOST_IN_A_BOX]
-    steps = [worked.step(*at, channel) for at in positions]
-    tint = step_tint(worked, steps[0])
+    boxed = tallest < math.inf
+    first = worked.step(0, 0, channel)
+    tint = step_tint(worked, first)
     room = WIDEST - 2 * MARGIN
-    counts = [len(steps)] if tallest == math.inf else range(len(steps), 0, -1)
-    layouts = (_sheet_layout(worked, steps[0], tint, room, (count, min(LONGEST, tallest))) for count in counts)
-    layout = next((each for each in layouts if each.output or tallest == math.inf), None)
-    layout = layout or _sheet_layout(worked, steps[0], tint, room, (len(steps), tallest))
-    canvas = canvas_cells(worked, steps[0], steps[0].channels[0], tint)
-    same = (
-        None if digit_size([shortened_cells(canvas, layout.cell)], layout.cell) else cells_panel(canvas, layout.cell, 0)
-    )
-    tiles = [_tile(worked, step, tint, layout, same) for step in steps]
-    wide, tall = max(tile.width for tile in tiles), max(tile.height for tile in tiles)
-    across = max(1, min(layout.across, int((room + GAP) // (wide + GAP))))
-    if tallest < math.inf:
-        tiles = tiles[: across * max(1, int((tallest + GAP) // (tall + GAP)))]
-        steps = steps[: len(tiles)]
-    items: list[Item] = []
-    for number, tile in enumerate(tiles):
-        items += moved(tile, number % across * (wide + GAP), number // across * (tall + GAP))
-    rows = -(-len(tiles) // across)
-    sheet = Panel(tuple(items), min(across, len(tiles)) * (wide + GAP) - GAP, rows * (tall + GAP) - GAP)
+    layout = _sheet_layout(worked, first, tint, room, (len(shown_steps(worked)), LONGEST))
+    ruled = None if layout.output else _ruled_panel(worked, first, tint, room, tallest)
+    few = not layout.output and ruled is None
+    positions = shown_steps(worked, few=few)
+    if boxed and not ruled:
+        positions = positions if few else positions[:MOST_IN_A_BOX]
+        layouts = [
+            _sheet_layout(worked, first, tint, room, (count, min(LONGEST, tallest)))
+            for count in range(len(positions), 0, -1)
+        ]
+        layout = next((each for each in layouts if each.output), layouts[0])
+    steps = [worked.step(*at, channel) for at in positions]
+    sheet = ruled
+    if sheet is None:
+        sheet, drawn = _tiles(worked, steps, tint, layout, (room, tallest))
+        steps = steps[:drawn]
     body = sheet
-    if tallest == math.inf:
-        body = stacked([_top(worked, steps[0], tint, max(sheet.width, NARROWEST - 2 * MARGIN)), sheet], 40)
+    if not boxed:
+        body = stacked([_top(worked, first, tint, max(sheet.width, NARROWEST - 2 * MARGIN)), sheet], 40)
     total = worked.output[channel].size
     count = f"all {total:,} steps"
     if len(steps) < total:
-        count = f"{len(steps):,} of {total:,} steps"
-        count += ": those of the first row and of the first column" if tallest == math.inf else ": the first ones"
+        whole = len(steps) == sum(worked.operation.output_size) - 1
+        which = "those of" if whole else "evenly spread over"
+        count = f"{len(steps):,} of {total:,} steps: {which} the first row and the first column"
+        if 1 in worked.operation.output_size:
+            count = f"{len(steps):,} of {total:,} steps, evenly spread"
+        if boxed and not ruled:
+            count = f"{len(steps):,} of {total:,} steps{'' if few else ': the first ones'}"
+    labels = "below each its row and column in the output, counted from 0, and the result"
     dots = "output cells with a dot are not computed yet" if layout.output and total > 1 else ""
-    texts = [count, *_meanings(worked, steps[0]), dots, *broken_notes(worked)]
+    if ruled:
+        labels = "each span is the window of a column or row of the output, counted from 0; framed: the outermost"
+        dots = "results of the other steps are left out" if len(steps) < total else ""
+    elif worked.operation.output_size[1] == 1:
+        labels = f"below each its row in the output, counted from 0{'' if layout.output else ', and the result'}"
+    texts = [count, labels, *_meanings(worked, steps[0]), dots, *broken_notes(worked)]
     texts.append(number_note(worked, steps[0], drawn=[body], text=" ".join(texts)))
     lines = scale_lines(worked.operation, "", greys=greys_text(worked))
     title = f"{name_text(worked.operation)}, step by step"
@@ -142,14 +153,129 @@ def steps_page(worked: Walkthrough, channel: int, tallest: float = math.inf) -> 
     return worksheet(title, settings, body, [], texts, lines=lines, notices=notices, fewer=fewer)
 
 
-def shown_steps(worked: Walkthrough) -> list[tuple[int, int]]:
-    """The positions of the steps on a sheet: all, or those of the first row and of the first column."""
+def _tiles(
+    worked: Walkthrough, steps: Sequence[Step], tint: Tint, layout: SheetLayout, box: tuple[float, float]
+) -> tuple[Panel, int]:
+    """One picture per step, in rows, as many as fit into a box of this width and height; and their number."""
+    room, tallest = box
+    canvas = canvas_cells(worked, steps[0], steps[0].channels[0], tint)
+    same = (
+        None if digit_size([shortened_cells(canvas, layout.cell)], layout.cell) else cells_panel(canvas, layout.cell, 0)
+    )
+    tiles = [_tile(worked, step, tint, layout, same) for step in steps]
+    wide, tall = max(tile.width for tile in tiles), max(tile.height for tile in tiles)
+    gap = layout.gap
+    across = max(1, min(layout.across, int((room + gap) // (wide + gap))))
+    if tallest < math.inf:
+        tiles = tiles[: across * max(1, int((tallest + GAP) // (tall + GAP)))]
+    items: list[Item] = []
+    for number, tile in enumerate(tiles):
+        items += moved(tile, number % across * (wide + gap), number // across * (tall + GAP))
+    rows = -(-len(tiles) // across)
+    sheet = Panel(tuple(items), min(across, len(tiles)) * (wide + gap) - gap, rows * (tall + GAP) - GAP)
+    return sheet, len(tiles)
+
+
+LANE, APART, SHORTEST = 30.0, 6.0, 46.0  # of a ruler, between two of its spans, and the least length of a span
+MOST_LANES = 6
+RULED_CELL, RULED_SIDE, RULED_OUTPUT = 26.0, 640.0, 72.0  # cell and side of the input, and cell of the output
+
+
+def _ruled_panel(worked: Walkthrough, step: Step, tint: Tint, room: float, tallest: float) -> Panel | None:
+    """The input with the windows of the first row and column on rulers, and the output with these; None if they do not fit.
+
+    The windows are numbered as the columns and the rows of the output.
+    """
+    canvas, (rows, columns) = worked.canvas, worked.operation.output_size
+    drawn = len(shown_steps(worked))
+    if drawn not in (rows * columns, rows + columns - 1) or min(rows, columns) < 2:
+        return None
+    source, made = canvas_cells(worked, step, step.channels[0], tint), output_cells(worked, step, tint)
+    if drawn < rows * columns:
+        later = np.ones((rows, columns), bool)
+        later[0], later[:, 0] = False, False
+        made = replace(made, pending=later)
+    least = legible_cell([made], LEGIBLE, RULED_OUTPUT)
+    if not least or any("…" in row for row in shortened_cells(made, least).written):
+        return None
+    left = room - BETWEEN - 2 * LANE - columns * least
+    for lanes in range(1, MOST_LANES + 1):
+        side = min(RULED_SIDE, tallest - HEAD - (lanes + 1) * LANE)
+        cell = min(RULED_CELL, side / source.shape[0], (left - lanes * LANE - BETWEEN) / source.shape[1])
+        across, down = (_spans(sides, cell) for sides in (canvas.columns, canvas.rows))
+        ends = [(one[lanes:], one) for one in (across, down)]
+        apart = all(b[0] - a[1] >= APART for later, all_of in ends for a, b in zip(all_of, later, strict=False))
+        if apart and min(end - start for start, end in (*across, *down)) >= SHORTEST:
+            break
+    else:
+        return None
+    size = min(BIGGEST, (room - lanes * LANE - 2 * BETWEEN - 2 * LANE - cell * source.shape[1]) / columns)
+    size = min(size, cell * source.shape[0] / rows)
+    panel = cells_panel(source, cell, 0)
+    items: list[Item] = [*panel.items]
+    for at in dict.fromkeys([(0, 0), (0, columns - 1), (rows - 1, 0)]):
+        box = window_span(worked, worked.step(*at, step.channel))
+        position = (box[0].start, box[1].start, len(box[0]), len(box[1]))
+        items += [frame(*position, cell, colour=WHITE, width=7), frame(*position, cell, width=3.4)]
+    for upright, spans in ((False, across), (True, down)):
+        for number, span in enumerate(spans):
+            items += _ruler_mark(str(number), *span, -LANE * (number % lanes + 0.6), upright=upright)
+    name, whole = canvas_name(worked)
+    inner = Panel(tuple(moved(Panel(tuple(items), 0, 0), lanes * LANE, 0)), lanes * LANE + panel.width, panel.height)
+    table = digits_panel(replace(made, bold=None), max(size, least))
+    numbers: list[Item] = [
+        *(Text((at + 0.5) * table.width / columns, -14, str(at), SMALL, DIM, align="center") for at in range(columns)),
+        *(
+            Text(-12, (at + 0.5) * table.height / rows, str(at), SMALL, DIM, align="right", middle=True)
+            for at in range(rows)
+        ),
+    ]
+    shifted = moved(Panel((*table.items, *numbers), 0, 0), 1.5 * LANE, 0)
+    output = Panel(shifted, 1.5 * LANE + table.width, table.height)
+    parts = [
+        headed(inner, name, whole, lift=lanes * LANE, aside=True),
+        space(2 * BETWEEN),
+        headed(output, "output", size_text((rows, columns)), lift=LANE, aside=True),
+    ]
+    above = max(part.above for part in parts)
+    placed: list[Item] = []
+    x = 0.0
+    for part in parts:
+        placed += part.at(x, above - part.above)
+        x += part.width
+    return Panel(tuple(placed), x, above + max(part.size[0] for part in parts))
+
+
+def _spans(windows: Sequence[range], cell: float) -> list[tuple[float, float]]:
+    """Where each window starts and ends along one side."""
+    return [(window[0] * cell, (window[-1] + 1) * cell) for window in windows]
+
+
+def _ruler_mark(text: str, start: float, end: float, level: float, *, upright: bool) -> list[Item]:
+    """A span with ticks at its ends and its number in its middle; to the left of the input if ``upright``."""
+    middle, half = (start + end) / 2, 11.0 if upright else text_width(text, SMALL) / 2 + 5
+    lines = [(start + 1.5, middle - half), (middle + half, end - 1.5)]
+    rules = [(a, level, b, level) for a, b in lines] + [(x, level - 6, x, level + 6) for x in (start + 1.5, end - 1.5)]
+    if upright:
+        rules = [(y0, x0, y1, x1) for x0, y0, x1, y1 in rules]
+    at = (level, middle) if upright else (middle, level)
+    return [*(Rule(*rule, DIM, 1.6) for rule in rules), Text(*at, text, SMALL, DIM, align="center", middle=True)]
+
+
+def shown_steps(worked: Walkthrough, *, few: bool = False) -> list[tuple[int, int]]:
+    """The positions of the steps on a sheet: all, or those of the first row and of the first column, or a few of these."""
     rows, columns = worked.operation.output_size
     if rows * columns <= MOST_STEPS:
         return [*np.ndindex(rows, columns)]
-    half = MOST_STEPS // 2
-    first = [(0, column) for column in range(min(columns, MOST_STEPS if rows == 1 else half))]
-    return first + [(row, 0) for row in range(1, min(rows, MOST_STEPS if columns == 1 else half))]
+    alone = 1 in (rows, columns)
+    most = (2 if alone else 1) * (FEW if few else MOST_STEPS // 2)
+    across, down = (_spread(side, most, 2 * FEW if alone else FEW) for side in (columns, rows))
+    return [(0, column) for column in across] + [(row, 0) for row in down if row]
+
+
+def _spread(length: int, most: int, few: int) -> list[int]:
+    """All positions along a side of the output; of more than this many a few, from the first to the last one."""
+    return [*range(length)] if length <= most else [*map(int, np.rint(np.linspace(0, length - 1, few)))]
 
 
 @dataclass(frozen=True)
@@ -159,6 +285,8 @@ class SheetLayout:
     across: int
     cell: float
     output: float = 0.0
+    gap: float = GAP
+    between: float = BETWEEN
 
 
 def _sheet_layout(worked: Walkthrough, step: Step, tint: Tint, room: float, limits: tuple[int, float]) -> SheetLayout:
@@ -168,19 +296,24 @@ def _sheet_layout(worked: Walkthrough, step: Step, tint: Tint, room: float, limi
     """
     canvas, output = canvas_cells(worked, step, step.channels[0], tint), output_cells(worked, step, tint)
     columns, (total, longest) = output.shape[1], limits
-    most = min(6, total) if total <= 4 or columns > 6 or output.shape[0] == 1 else columns
-    widths = [(across, (room - (across - 1) * GAP) / across) for across in range(most, 0, -1)]
+    most = columns if total > 4 and 1 < columns <= 6 and output.shape[0] > 1 else min(6, total)
+    gap, between, tallest = GAP, BETWEEN, TALLEST
+    if columns == 1:
+        most, (gap, between), tallest = min(12, total), NARROW, TALLEST_COLUMN
+    widths = [(across, (room - (across - 1) * gap) / across) for across in range(most, 0, -1)]
     if max(canvas.shape) <= LARGE:
         first, second = (legible_cell([cells], LEGIBLE, BIGGEST) for cells in (canvas, output))
         for cells in ((first, second), (first, SMALLEST), (SMALLEST, SMALLEST)):
             wide = canvas.shape[1] * cells[0] + output.shape[1] * cells[1]
             for across, width in widths if all(cells) else []:
-                scale = min((width - BETWEEN) / wide, BIGGEST / max(cells), 560 / canvas.shape[0] / cells[0])
+                scale = min((width - between) / wide, BIGGEST / max(cells), tallest / canvas.shape[0] / cells[0])
                 tall = max(canvas.shape[0] * cells[0], output.shape[0] * cells[1]) * scale + LABEL + GAP
                 if scale >= 1 and -(-total // across) * tall <= longest + GAP:
-                    return SheetLayout(across, cells[0] * scale, cells[1] * scale)
+                    return SheetLayout(across, cells[0] * scale, cells[1] * scale, gap, between)
     across, width = widths[0]
-    return SheetLayout(across, min(BIGGEST, width / canvas.shape[1], min(560, longest - LABEL) / canvas.shape[0]))
+    return SheetLayout(
+        across, min(BIGGEST, width / canvas.shape[1], min(TALLEST, longest - LABEL) / canvas.shape[0]), gap=gap
+    )
 
 
 def _tile(worked: Walkthrough, step: Step, tint: Tint, layout: SheetLayout, same: Panel | None) -> Panel:
@@ -209,9 +342,12 @@ def _tile(worked: Walkthrough, step: Step, tint: Tint, layout: SheetLayout, same
         height = max(height, made.height)
         items = [*moved(Panel(tuple(items), 0, 0), 0, (height - panel.height) / 2)]
         there = Panel((*made.items, frame(*step.at, 1, 1, cell, width=min(5.5, cell / 5))), made.width, made.height)
-        items += moved(there, width + BETWEEN, (height - made.height) / 2)
-        width += BETWEEN + made.width
-    label = f"row {step.at[0]}, column {step.at[1]}"
+        items += moved(there, width + layout.between, (height - made.height) / 2)
+        width += layout.between + made.width
+    label = f"row {step.at[0]}, column {step.at[1]}" if worked.operation.output_size[1] > 1 else f"row {step.at[0]}"
+    if layout.output and worked.operation.output_size[1] == 1:  # the result is framed beside the input
+        words = [Text(0, height + 32, label, SMALL, DIM)]
+        return Panel((*items, *words), max(width, text_width(label, SMALL)), height + LABEL)
     x = text_width(label, SMALL) + 14
     value = value_text(step.exact)
     words = [
@@ -250,7 +386,7 @@ def _small(cells: Cells) -> Panel:
 def _meanings(worked: Walkthrough, step: Step) -> list[str]:
     operation = worked.operation
     example = step_text(operation, step)
-    meanings = ["below each its row and column in the output, counted from 0, and the result"]
+    meanings = []
     if len(step.channels) > 1:
         meanings.append(
             f"channel {step.channels[0]} of the input is drawn; the results are sums over {len(step.channels)}"
@@ -467,8 +603,10 @@ def _stamp_rows(
         parts += [_named(worked, step, position, framed), sign("+", SIGN)]
     output = cells_panel(out, cell, fitting)
     items = [*output.items, *(_dots(worked, cell) if fitting else ()), frame(*step.at, 1, 1, cell)]
-    placed = moved(Panel(tuple(items), 0, 0), -area[1].start * cell, -area[0].start * cell)
-    last = headed(Panel(placed, len(area[1]) * cell, len(area[0]) * cell), "output", size_text(out.shape))
+    last = headed(Panel(tuple(items), output.width, output.height), "output", size_text(out.shape))
+    across, down = -area[1].start * cell, -area[0].start * cell  # its name is directly above it, also beside cut stamps
+    placed, whole = moved(Panel(last.items, 0, 0), across, down), (len(area[0]) * cell, len(area[1]) * cell)
+    last = replace(last, items=placed, size=whole, width=max(whole[1], across + last.width))
     made = [stamp.values for stamp in stamps]
     parts = [*parts[:-1], sign(equals_sign(*made, worked.results(step.channel)), SIGN), last]
     lines = [parts[at : at + 2 * count] for at in range(0, len(parts), 2 * count)]

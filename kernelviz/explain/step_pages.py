@@ -46,6 +46,7 @@ from kernelviz.drawing.worksheets import (
     ShortText,
     Tint,
     arrow,
+    arrow_items,
     cells_panel,
     digit_size,
     digits_panel,
@@ -59,6 +60,7 @@ from kernelviz.drawing.worksheets import (
     space,
     stacked,
     tint_bar,
+    titled,
     window_frame,
     worksheet,
 )
@@ -129,6 +131,9 @@ if TYPE_CHECKING:
 
 
 BIGGEST, GAP, ROWS = 66.0, 60.0, 6
+TALL_ROWS = 4  # in one column; more channels are in two columns
+CLOSE_GAP, BETWEEN_COLUMNS = 32.0, 32.0  # of two columns
+MAP, EQUATION = 150.0, 660.0  # the side of the map of the window, and the widest sum, below them
 SMALLEST = 24.0  # cells of products without digits
 LEGIBLE_CELL = 46.0  # in which short numbers are legible
 OUTPUT = 190.0
@@ -138,8 +143,8 @@ def channels_page(worked: Walkthrough, step: Step, reached: int | None, tallest:
     """Window × kernel = products, one sum per channel, and the sums and the bias added up to the output cell."""
     operation, moving = worked.operation, reached is not None
     grid = ChannelGrid(worked, step, moving=moving, tallest=tallest)
-    body = _channels_body(grid, reached)
-    if body.width > WIDEST - 2 * MARGIN:  # the bar is beside the output
+    body = (_channels_in_two_columns if grid.beside else _channels_body)(grid, reached)
+    if not grid.beside and body.width > WIDEST - 2 * MARGIN:  # the bar is beside the output
         reserved = body.width - WIDEST + 2 * MARGIN
         grid = ChannelGrid(worked, step, moving=moving, reserved=reserved, tallest=tallest)
         body = _channels_body(grid, reached)
@@ -179,8 +184,13 @@ def _channels_body(grid: ChannelGrid, reached: int | None) -> Panel:
     middle = max(below - 14, 60 + tall / 2)
     above = middle - tall / 2 - output.above - 70
     if above >= 170:
-        bar = tint_bar(grid.tint, min(385.0, above))
+        position = window_map(grid, MAP)
+        spare = above - position.height - 70
+        mapped = not grid.whole and spare >= 170
+        bar = tint_bar(grid.tint, min(385.0, spare if mapped else above))
         items += bar.at(x, 40)
+        if mapped:  # where the window is, as the input is not drawn
+            items += position.at(x, 40 + bar.height + 40)
     else:  # beside the output
         bar = tint_bar(grid.tint, max(200.0, min(tall, 385.0)))
         middle = max(middle, 20 + bar.size[0] / 2)
@@ -197,6 +207,52 @@ def _channels_body(grid: ChannelGrid, reached: int | None) -> Panel:
         foot = y + 16 + formula.height
     height = max(below + 10, foot, middle + tall / 2 + output.below, middle + 110)
     return Panel(tuple(items), x + max(output.width, bar.width), height)
+
+
+def _channels_in_two_columns(grid: ChannelGrid, reached: int | None) -> Panel:
+    """The rows of the channels in two columns; below them where the window is, the sum, the output and its size."""
+    half = -(-len(grid.order) // 2)
+    items: list[Item] = []
+    for column, planes in enumerate((grid.order[:half], grid.order[half:])):
+        part = grid.heads()
+        for row, plane in enumerate(planes):
+            part += grid.row(plane, 40.0 + row * grid.pitch)
+        if not column:  # the sum goes on at the top of the next column
+            part.append(
+                Text(grid.sums + 60, 40.0 + half * grid.pitch - 26, "+", SUM + 6, DIM, align="right", middle=True)
+            )
+        items += moved(Panel(tuple(part), 0, 0), column * (grid.column + BETWEEN_COLUMNS), 0)
+    width = 2 * grid.column + BETWEEN_COLUMNS
+    y = 40.0 + half * grid.pitch + 64
+    position = window_map(grid, MAP)
+    output, bar = grid.output(reached), tint_bar(grid.tint, OUTPUT)
+    right = width - bar.width - BAR_GAP - output.width
+    tall = max(position.size[0], output.size[0], OUTPUT)
+    items += [
+        *position.at(0, y - position.above),
+        *output.at(right, y - output.above),
+        *bar.at(width - bar.width, y - bar.above),
+    ]
+    left = max(position.width, 180.0) + GAP
+    equation, _, end = grid.equation(left, y + 20)
+    items += [*equation, *arrow_items(end + 18, y + 48, right - 14)]
+    formula = formula_panel(grid.worked.operation.formulas, right - 40 - left)
+    items += moved(formula, left, y + 100)
+    return Panel(tuple(items), width, y + max(tall + 10, 100 + formula.height))
+
+
+def window_map(grid: ChannelGrid, side: float) -> LabelledPicture:
+    """The first channel that is drawn as colours within a box, with the window in a frame."""
+    worked, step = grid.worked, grid.step
+    channel = step.channels[grid.order[0]]
+    cells = canvas_cells(worked, step, channel, grid.tint)
+    part = part_around(cells.shape, window_span(worked, step), INPUT_RATIO)
+    cells = cut_cells(cells, *part)
+    marked, cell = window_box(worked, step, part), side / max(cells.shape)
+    panel = cells_panel(cells, cell, 0)
+    frames = frame(*marked, cell, colour=WHITE, width=7), frame(*marked, cell, width=3.4)
+    picture = Panel((*panel.items, *frames), panel.width, panel.height)
+    return titled(f"input, channel {channel}", "", picture, [size_text(worked.operation.input_size)])
 
 
 def scale_lines(operation: Operation, sign: str | None = None, *, greys: str = "") -> list[str]:
@@ -237,7 +293,7 @@ def products_of(step: Step) -> list[Array | None]:
     return [step.exact_products] if step.weights is not None and step.window.size <= MOST_PRODUCTS else []
 
 
-def chosen_planes(step: Step, *, moving: bool, most: int = 6) -> tuple[tuple[int, ...], str]:
+def chosen_planes(step: Step, *, moving: bool, most: int = ROWS) -> tuple[tuple[int, ...], str]:
     """The channels that are drawn, and a text about the choice.
 
     Of many, those that contribute most, the largest first; with ``moving`` those with the largest weights, which are the
@@ -274,8 +330,13 @@ class ChannelGrid:
         self.product_texts = number_texts(step.window if self.products is None else self.products)
         height, width = worked.canvas.padding.shape
         self.tint = step_tint(worked, step, products=True)
-        self.shown = len(self.order)
         rows, columns = step.window.shape[1:]
+        self.beside = False  # whether the rows are in two columns
+        if len(self.order) > TALL_ROWS and not self.boxed:
+            if self._in_two_columns(rows, columns):
+                return
+            self.order, self.choice = chosen_planes(step, moving=moving, most=TALL_ROWS)
+        self.shown, self.gap = len(self.order), GAP
         widest = max(
             text_width(f"+ ({text})", SUM + 5, bold=True) for text in (*self.sum_texts, value_text(step.exact))
         )
@@ -295,10 +356,52 @@ class ChannelGrid:
         self.lefts = [0.0]
         heads = 150, 200 if isinstance(worked.operation, TransposedConvolution) else 150
         for wide, cell, head in zip((first[1], columns), self.cells, heads, strict=False):
-            self.lefts.append(self.lefts[-1] + max(wide * cell, head) + GAP)
+            self.lefts.append(self.lefts[-1] + max(wide * cell, head) + self.gap)
         self.sums = self.lefts[2] + max(columns * self.cells[2], 150) + max(60, widest)
         self.right = self.sums + 110
         self.drawn_sizes = self.sizes
+
+    def _in_two_columns(self, rows: int, columns: int) -> bool:
+        """Lay the channels out in two columns of windows, kernels and products, if all windows and kernels have digits."""
+        self.column = (WIDEST - 2 * MARGIN - BETWEEN_COLUMNS) / 2
+        widest = max(text_width(text, SUM + 5, bold=True) for text in (*self.sum_texts, "−000"))
+        added = 76 + widest
+        self.whole, self.cells, self.shown, self.gap = False, [], len(self.order), CLOSE_GAP
+        room = self.column - 2 * CLOSE_GAP - added
+        self.cells = self._cells_within(room, (columns, columns, columns))
+        if not self.cells or self.equation(0, 0)[1] > EQUATION:
+            return False
+        heads = [text_width(name, HEAD, bold=True) for name in ("window", "kernel", "products")]
+        widths = [max(columns * cell, head) for cell, head in zip(self.cells, heads, strict=True)]
+        if sum(widths) > room:
+            return False
+        self.beside = True
+        self.tall = rows * max(self.cells)
+        self.pitch = self.tall + 52
+        self.lefts = [0.0, widths[0] + CLOSE_GAP, widths[0] + widths[1] + 2 * CLOSE_GAP]
+        self.sums = self.right = self.lefts[2] + widths[2] + added - 60
+        self.drawn_sizes = self.sizes
+        return True
+
+    def equation(self, x: float, y: float) -> tuple[list[Item], float, float]:
+        """The sums in one line, below it the other channels, the bias and the result; their width, and where they end."""
+        step, rest = self.step, len(self.step.channels) - self.shown
+        first = " + ".join(factor_text(self.sum_texts[plane]) for plane in self.order)
+        words: list[tuple[str, float, bool]] = []
+        added: list[Array | None] = [None if self.exact_sums is None else self.exact_sums[[*self.order]]]
+        if rest and self.exact_sums is not None:
+            rest_sum = sum(np.delete(self.exact_sums, self.order), start=Decimal(0))
+            words += [(f"+ {factor_text(value_text(rest_sum))}", SUM, True), (f"the other {rest:,}", SMALL, False)]
+            added.append(np.array([rest_sum], object))
+        if step.bias is not None:
+            words += [(f"+ {factor_text(bias_number(step))}", SUM, True), ("bias", SMALL, False)]
+        words += [(equals_sign(*added, *bias_and_result(step)), SUM, False), (value_text(step.exact), FORMULA, True)]
+        items: list[Item] = [Text(x, y, first, SUM, INK)]
+        end = x
+        for text, size, bold in words:
+            items.append(Text(end, y + 38, text, size, INK if bold else DIM, bold))
+            end += text_width(text, size, bold=bold) + 12
+        return items, max(end - 12 - x, text_width(first, SUM)), end - 12
 
     @property
     def columns(self) -> list[tuple[Cells, ...]]:
@@ -374,11 +477,10 @@ class ChannelGrid:
         weights = None if step.weights is None else step.weights[plane]
         made = equals_sign(step.window[plane], weights, products)
         added = equals_sign(products, None if self.exact_sums is None else self.exact_sums[[plane]])
+        size = SIGN - 12 if self.beside else SIGN - 6
         for at, word in enumerate(("×", made)):
             right = self.lefts[at] + cells[at].shape[1] * self.cells[at]
-            items.append(
-                Text((right + self.lefts[at + 1]) / 2, middle, word, SIGN - 6, DIM, align="center", middle=True)
-            )
+            items.append(Text((right + self.lefts[at + 1]) / 2, middle, word, size, DIM, align="center", middle=True))
         items.append(
             Text(
                 self.lefts[2] + cells[2].shape[1] * self.cells[2] + 42,
@@ -393,7 +495,8 @@ class ChannelGrid:
         items.append(
             Text(self.sums + 60, middle, self.sum_texts[plane], SUM + 5, INK, bold=True, align="right", middle=True)
         )
-        if plane != self.order[0]:
+        tops = [0, -(-len(self.order) // 2)] if self.beside else [0]
+        if plane not in [self.order[at] for at in tops]:
             items.append(Text(self.sums + 60, y - 26, "+", SUM + 6, DIM, align="right", middle=True))
         return items
 

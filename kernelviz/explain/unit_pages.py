@@ -98,7 +98,7 @@ def waterfall_page(unit: Unit, most: int = SHOWN) -> tuple[Panel, str]:
     texts, parts, bottom = _summands(unit, order)
     lefts = [NUMBERS + THUMB + GAP + position * (THUMB + SIGNS) for position in range(3)]
     widest = max(text_width(text, FORMULA, bold=True) for text in texts)
-    end = (lefts[2] - SIGNS + 40 if pointwise else lefts[2] + THUMB + 44) + widest
+    end = (lefts[2] - SIGNS + 40 if pointwise else lefts[2] + THUMB + 68) + widest
     items = _heads(lefts, end, pointwise=pointwise)
     for row, position in enumerate(order):
         items += _row(unit, position, HEADS + row * PITCH, lefts, pointwise=pointwise)
@@ -106,7 +106,7 @@ def waterfall_page(unit: Unit, most: int = SHOWN) -> tuple[Panel, str]:
     bars = min(BARS + (100 if pointwise else 0), WIDEST - 2 * MARGIN - end - 94 - COLUMN)
     items += _bars(parts, end + 44, bottom, bars)
     right = end + 44 + bars + 50
-    below, width = _pictures(unit, items, right, field=most == SHOWN)
+    below, width = _pictures(unit, items, right, bottom, field=most == SHOWN)
     measure = "product" if pointwise else "sum"
     n = len(unit.numbers)
     choice = f"the {len(order)} channels with the largest |{measure}| of {n:,}, largest first" if n > len(order) else ""
@@ -163,7 +163,7 @@ def _row(unit: Unit, position: int, y: float, lefts: Sequence[float], *, pointwi
         x = left - SIGNS / 2
         items.append(Text(x, middle, sign, 34, DIM, align="center", middle=True))
     if not pointwise:
-        items.append(Text(lefts[2] + THUMB + 16, middle, "Σ", SMALL + 2, DIM, middle=True))
+        items.append(Text(lefts[2] + THUMB + 12, middle, "Σ =", SMALL + 2, DIM, middle=True))
     return items
 
 
@@ -240,13 +240,19 @@ def _bars(parts: Sequence[Summand], left: float, bottom: float, wide: float) -> 
     return items
 
 
-def _pictures(unit: Unit, items: list[Item], x: float, *, field: bool) -> tuple[float, float]:
-    """Add the map with the unit, and its receptive field; returns the y below them and their width."""
+def _pictures(unit: Unit, items: list[Item], x: float, bottom: float, *, field: bool) -> tuple[float, float]:
+    """Add the map with the unit, and its receptive field; returns the y below them and their width.
+
+    The receptive field is below the map, or below the rows of few channels, which end at ``bottom``.
+    """
     view = with_map_bar(map_view(unit, COLUMN), map_colours(unit.map))
     items += view.at(x, 0)
     y, width = view.height + 36, max(COLUMN, view.width)
     seen = photograph(unit, COLUMN, field=True) if field else None
-    if seen is not None:
+    if seen is not None and bottom + 36 <= 0.7 * view.height:
+        items += seen.at(0, bottom + 36)
+        y = max(y, bottom + 36 + seen.height)
+    elif seen is not None:
         items += seen.at(x, y)
         y += seen.height
         width = max(width, seen.width)
@@ -270,8 +276,8 @@ def kernel_and_map_page(unit: Unit, tallest: float = math.inf) -> Panel:
     rest = len(unit.numbers) - len(planes)
     whole = unit.reads_image and unit.seen is not None and not rest
     columns = [
-        _kernel(unit, planes, plane),
         _photo(unit, picture) if whole else _inputs(unit, planes, plane, picture),
+        _kernel(unit, planes, plane),
         _map(unit, picture if whole or len(planes) == 1 else larger),
     ]
     middle = TITLED + max(column.size[0] for column in columns) / 2
@@ -282,7 +288,7 @@ def kernel_and_map_page(unit: Unit, tallest: float = math.inf) -> Panel:
         bottom = max(bottom, middle + column.size[0] / 2 + column.below)
         x += column.width
         if at == 0:
-            rows = [middle] if whole or len(planes) == 1 else _rows(columns[1], middle, len(planes))
+            rows = [middle] if whole or len(planes) == 1 else _rows(columns[0], middle, len(planes))
             items += [Text(x + BESIDE / 2, y, "∗", SIGN, DIM, align="center", middle=True) for y in rows]
         elif at == 1 and rest:
             items += arrow_items(x + 12, middle, x + BESIDE - 12)
@@ -295,7 +301,7 @@ def kernel_and_map_page(unit: Unit, tallest: float = math.inf) -> Panel:
     choice = f"{len(planes)} of {n:,} planes" if len(planes) < n else ""
     fewer = [partial(refitted, partial(kernel_and_map_page, unit))] if tallest == math.inf else []
     return worksheet(
-        title, _identity(unit), body, [], _captions(unit, planes), source=unit.source.label if unit.source else "",
+        title, _identity(unit), body, [], _captions(unit, planes), source=unit.source.short_label if unit.source else "",
         notices=[text for text in (choice, *_broken(unit)) if text], fewer=fewer,
     )  # fmt: skip
 
@@ -352,11 +358,12 @@ def _kernel(unit: Unit, planes: Sequence[int], plane: float) -> LabelledPicture:
     if not size:
         every = [replace(each, tint=replace(tint, pale=False)) for each in every]
     colours = reads_colours(unit)
-    labels = [COLOURS[unit.numbers[position]] if colours else f"plane {unit.numbers[position]}" for position in planes]
+    numbers = [unit.numbers[position] for position in planes]
+    labels = [f"kernel {unit.at[0]}: {COLOURS[number] if colours else f'plane {number}'}" for number in numbers]
     panels = [cells_panel(each, cell, size, UNIT_DIGITS) for each in every]
     box = _stack(panels, labels, side if len(planes) > 1 else panels[0].height)
     size_text = "turned 180°" if unit.layer.transposed else " × ".join(map(str, unit.kernel.shape))
-    name = f"kernel {unit.at[0]}: {labels[0]}" if len(planes) > 1 else f"kernel {unit.at[0]}"
+    name = labels[0] if len(planes) > 1 else f"kernel {unit.at[0]}"
     column = _column(name, "" if len(planes) > 1 else size_text, box)
     if size or not np.isfinite(shown).any() or not np.nan_to_num(shown).any():
         return column
@@ -364,7 +371,7 @@ def _kernel(unit: Unit, planes: Sequence[int], plane: float) -> LabelledPicture:
 
 
 def _column(name: str, size: str, box: Panel, below: str = "") -> LabelledPicture:
-    return titled(name, size, box, [below] if below else [], pitch=34, foot=0, whole_head=True)
+    return titled(name, size, box, [below] if below else [], pitch=27, foot=0, whole_head=True)
 
 
 def _photo(unit: Unit, side: float) -> LabelledPicture:
@@ -388,7 +395,7 @@ def _inputs(unit: Unit, planes: Sequence[int], plane: float, picture: float) -> 
     size = " × ".join(map(str, unit.inputs.shape[1:]))
     rest = len(unit.numbers) - len(planes)
     below = f"+ {rest:,} more" if rest else ""
-    return with_map_bar(_column(labels[0], size, box, below), colours, gap=BAR_GAP)
+    return with_map_bar(_column(labels[0], size, box, below), colours, gap=BAR_GAP + (14 if below else 0))
 
 
 def _map(unit: Unit, side: float) -> LabelledPicture:
@@ -420,7 +427,7 @@ def _captions(unit: Unit, planes: Sequence[int]) -> list[str]:
     if not unit.reads_image and len(planes) > 1:
         lines.append("the inputs shown have one scale")
     if unit.source:
-        lines.append(f"weights: {unit.source.label}")
+        lines.append(f"weights: {unit.source.short_label}")
     return [*lines, clipping_text(map_colours(unit.map)), *notes(unit)]
 
 
@@ -503,7 +510,7 @@ def unit_page(unit: Unit, tallest: float = math.inf) -> Panel:
     fewer = [] if boxed else [partial(refitted, partial(unit_page, unit))]
     return worksheet(
         TITLE, settings, body, [], [*captions(unit), *lines, *notes(unit)], fewer=fewer,
-        source=unit.source.label if unit.source else "", notices=_broken(unit),
+        source=unit.source.short_label if unit.source else "", notices=_broken(unit),
     )  # fmt: skip
 
 
@@ -533,7 +540,7 @@ def captions(unit: Unit) -> list[str]:
     if unit.reads_image and unit.source and unit.source.preprocessing:
         lines.append(f"input {normalising_text(unit.source.preprocessing)}")
     if unit.source and unit.source.label != unit.source.model:  # for a plain module both are its class
-        lines.append(f"weights: {unit.source.label}")
+        lines.append(f"weights: {unit.source.short_label}")
     if unit.padding.any():
         ignored = ", which the maximum ignores" if isinstance(unit, PooledUnit) and unit.maximum else ""
         lines.append(f"dashed: padding around the input{ignored}")

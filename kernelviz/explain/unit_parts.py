@@ -274,11 +274,12 @@ def funnel(frame: tuple[float, float, float], below: tuple[float, float, float])
     return [Rule(a, frame[2], b, below[2], DARK, 1.6) for a, b in zip(frame[:2], below[:2], strict=True)]
 
 
-SIDE = 375.0  # of a single matrix
-SMALLER, SIGNS = 225.0, 38.0  # of one of several matrices, and of a sign between them
-LEFT, COLUMN, BESIDE = 190.0, 225.0, 30.0  # the pictures on the left and on the right, and the space between
+SIDE, ACROSS, TAIL = 400.0, 46.0, 36.0  # of a single matrix, between two of them, and for the arrow at the right
+SMALLER, SIGNS, SUM_SIGN = 230.0, 36.0, 52.0  # of one of several matrices, of a sign between them, and of Σ =
+LEFT, COLUMN, BESIDE, GAP = 176.0, 225.0, 30.0, 36.0  # the pictures at the left and at the right, and the space beside
 # Frames take a part of their cells.
 UNIT_DIGITS = DigitRule(largest=26.0, tall=0.42, share=0.88, usual=math.inf, bold=False)
+CLEAR_DIGITS = replace(UNIT_DIGITS, share=0.84)  # keep six pixels from the borders of cells of 75, if they stay legible
 SWATCHES = ("red", "green", "blue")
 
 
@@ -303,7 +304,9 @@ def matrices(unit: Unit, position: int, side: float, *, framed: bool = True) -> 
         decimals = short_decimals(values)
         around, between = (unit.padding, unit.stretched) if padded else (None, None)
         triples.append([Cells(plane, tint, padding=around, stretched=between, decimals=decimals) for plane in values])
-    size = min(digit_size(every, cell, UNIT_DIGITS) for every in triples)
+    size = 0.0
+    for rule in (CLEAR_DIGITS, UNIT_DIGITS):
+        size = size or min(digit_size(every, cell, rule) for every in triples)
     panels = [cells_panel(every[position], cell, size, UNIT_DIGITS) for every in triples]
     if framed:
         wide, tall = panels[0].width, panels[0].height
@@ -318,14 +321,12 @@ def sums_text(unit: Unit) -> list[str]:
 
 
 def single_page(unit: Unit, *, brief: bool = False) -> Panel:
-    """One input channel: the channel, the receptive field and the map; below them window, kernel and products.
+    """One input channel: the channel, the receptive field and the map; below them window, kernel, products and sum.
 
     A ``brief`` one has these alone.
     """
-    total = sums_text(unit)[-1]
-    tail = 24 + max(38 + text_width(total, FORMULA, bold=True), text_width(bias_text(unit), SMALL))
-    side = min(SIDE, (WIDEST - 2 * MARGIN - tail - 2 * 46) / 3)
-    across = side + 46
+    side = min(SIDE, (WIDEST - 2 * MARGIN - TAIL - 2 * ACROSS) / 3)
+    across = side + ACROSS
     items: list[Item] = []
     views = [input_view(unit, 0, side, name=f"input channel {unit.numbers[0]}")]
     field = photograph(unit, side, field=True)
@@ -341,24 +342,28 @@ def single_page(unit: Unit, *, brief: bool = False) -> Panel:
     for position, sign in enumerate("×="):
         x = position * across + row[0].width + (across - row[0].width) / 2
         items.append(Text(x, middle, sign, SIGN, DIM, align="center", middle=True))
-    right = 2 * across + row[2].width
-    end = right + tail
-    items.append(Text(right + 18, middle, "Σ", FORMULA, DIM, middle=True))
-    items.append(Text(end, middle, total, FORMULA, INK, bold=True, align="right", middle=True))
-    items.append(Text(end, middle + 44, bias_text(unit), SMALL, DIM, align="right"))
-    picture = 2 * across + made.size[1], TITLED + made.size[0] * 0.72
-    items += [] if brief else _elbow((end - 40, middle - 34), picture)
-    return Panel(tuple(items), end, top + max(row[0].height, 60 + row[0].height / 2))
+    right, below = 2 * across + max(row[2].width, SIDE / 2), top + row[2].height + 46
+    total = sums_text(unit)[-1]
+    before = "Σ  =" if unit.bias is None else f"Σ + {bias_text(unit)}  ="
+    end = right - text_width(total, FORMULA, bold=True) - 14
+    items.append(Text(right, below, total, FORMULA, INK, bold=True, align="right"))
+    items.append(Text(end, below, before, SMALL + 3, DIM, align="right"))
+    if unit.bias is None and end - text_width(before, SMALL + 3) - 2 * across > text_width(bias_text(unit), SMALL) + 20:
+        items.append(Text(2 * across, below, bias_text(unit), SMALL, DIM))
+    if brief:
+        return Panel(tuple(items), right, below + 10)
+    level = TITLED + (unit.at[1] + 0.5) * made.scale[0]
+    map_right = 2 * across + made.size[1]
+    items += _elbow((right + 12, below - 11), max(right, map_right) + TAIL - 2, map_right, level)
+    return Panel(tuple(items), right + TAIL, below + 10)
 
 
-def _elbow(start: tuple[float, float], end: tuple[float, float]) -> list[Item]:
-    """From the value upwards, and to the left into the map."""
-    (x, y), (to, level) = start, end
-    if x - to < 30:
-        return []
+def _elbow(start: tuple[float, float], x: float, to: float, level: float) -> list[Item]:
+    """From the value to the right up to x, upwards, and to the left into the map in the row of the unit."""
     return [
-        Rule(x, y, x, level, DIM, 2.6),
-        Rule(x + 1.3, level, to + 20, level, DIM, 2.6),
+        Rule(start[0], start[1], x, start[1], DIM, 2.6),
+        Rule(x, start[1] + 1.3, x, level - 1.3, DIM, 2.6),
+        Rule(x, level, to + 20, level, DIM, 2.6),
         Shape(((to + 22, level - 7), (to + 22, level + 7), (to + 6, level)), DIM),
     ]
 
@@ -373,7 +378,7 @@ def stacked_page(unit: Unit, tallest: float = math.inf) -> Panel:
     sees = not unit.reads_image and unit.seen is not None
     beside = max(COLUMN, text_width(FIELD, SMALL, bold=True)) if sees else COLUMN
     before = (176.0 if sees else LEFT) + BESIDE
-    fixed = before + beside + 2 * SIGNS + 34 + sums_wide + 44
+    fixed = before + beside + 2 * SIGNS + SUM_SIGN + sums_wide + GAP
     count = len(unit.numbers)
     side = min(SMALLER, (WIDEST - 2 * MARGIN - fixed) / 3, (tallest - 124) / count - 58)
     rows = [matrices(unit, position, side) for position in range(len(unit.numbers))]
@@ -381,7 +386,7 @@ def stacked_page(unit: Unit, tallest: float = math.inf) -> Panel:
     pitch = tall + 58
     x0 = before
     lefts = [x0, x0 + wide + SIGNS, x0 + 2 * (wide + SIGNS)]
-    sums = lefts[2] + wide + 34 + sums_wide
+    sums = lefts[2] + wide + SUM_SIGN + sums_wide
     items: list[Item] = [
         Text(x, 22, name, SMALL, INK, bold=True)
         for x, name in zip(lefts, ("window", "kernel", "products"), strict=True)
@@ -401,10 +406,10 @@ def stacked_page(unit: Unit, tallest: float = math.inf) -> Panel:
         for x, sign in zip(lefts[1:], "×=", strict=True):
             items.append(
                 Text(
-                    x - SIGNS / 2 - (wide - row[0].width) / 2, middle, sign, SIGN - 12, DIM, align="center", middle=True
+                    x - SIGNS / 2 - (wide - row[0].width) / 2, middle, sign, SIGN - 14, DIM, align="center", middle=True
                 )
             )
-        items.append(Text(lefts[2] + row[0].width + 12, middle, "Σ", SMALL + 3, DIM, middle=True))
+        items.append(Text(lefts[2] + row[0].width + 12, middle, "Σ =", SMALL + 3, DIM, middle=True))
         items.append(Text(sums, middle, texts[position], SMALL + 5, INK, bold=True, align="right", middle=True))
         if position:
             items.append(Text(sums, y - 29, "+", FORMULA, DIM, align="right", middle=True))
@@ -412,18 +417,18 @@ def stacked_page(unit: Unit, tallest: float = math.inf) -> Panel:
     items.append(Text(sums, y, bias_text(unit), SMALL, DIM, align="right"))
     items.append(Rule(sums - 130, y + 16, sums + 8, y + 16, INK, 2.4))
     items.append(Text(sums, y + 56, texts[-1], FORMULA, INK, bold=True, align="right"))
-    right = sums + 44
+    right = sums + GAP
     if tallest < math.inf:
-        shown = with_map_bar(map_view(unit, COLUMN), map_colours(unit.map))
+        view = map_view(unit, COLUMN)
+        shown = with_map_bar(view, map_colours(unit.map))
         items += shown.at(right, 0)
-        below = shown.height
+        below, level = shown.height, TITLED + (unit.at[1] + 0.5) * view.scale[0]
     else:
-        below = _map_column(unit, right, items)
-    level = TITLED + map_view(unit, COLUMN).size[0] / 2
+        below, level = _map_column(unit, right, items)
     items += [
-        Rule(sums + 12, y + 46, sums + 25, y + 46, DIM, 2.6),
-        Rule(sums + 24, y + 47, sums + 24, level, DIM, 2.6),
-        Rule(sums + 23, level, right - 18, level, DIM, 2.6),
+        Rule(sums + 8, y + 46, sums + 17, y + 46, DIM, 2.6),
+        Rule(sums + 16, y + 47, sums + 16, level, DIM, 2.6),
+        Rule(sums + 15, level, right - 18, level, DIM, 2.6),
         Shape(((right - 20, level - 7), (right - 20, level + 7), (right - 5, level)), DIM),
     ]
     deep = _input_column(unit, items, [top + position * pitch + tall / 2 for position in range(len(rows))], tall)
@@ -438,21 +443,24 @@ def _label(unit: Unit, position: int, x: float, y: float) -> list[Item]:
     return [Shape(swatch, SWATCHES[position]), Text(x + 24, y, COLOURS[unit.numbers[position]], SMALL, DIM)]
 
 
-def _map_column(unit: Unit, x: float, items: list[Item]) -> float:
-    """Add the map, its surroundings enlarged if its cells are small, and the receptive field; returns the y below them."""
+def _map_column(unit: Unit, x: float, items: list[Item]) -> tuple[float, float]:
+    """Add the map, its surroundings enlarged if its cells are small, and the receptive field.
+
+    Returns the y below them, and that of the unit in the map whose cells are the larger ones.
+    """
     colours = map_colours(unit.map)
-    view = map_view(unit, COLUMN)
+    view, (_, row, column) = map_view(unit, COLUMN), unit.at
     if min(view.scale) >= 8 or max(unit.map.shape) <= 30:
         shown = with_map_bar(view, colours)
         items += shown.at(x, 0)
-        y = shown.height + 40
+        y, level = shown.height + 40, TITLED + (row + 0.5) * view.scale[0]
     else:
-        _, row, column = unit.at
         part, (rows, columns) = enlarged(colours.indexed(unit.map), ((row, row), (column, column)), COLUMN)
         items += map_view(unit, COLUMN, of=(rows, columns)).at(x, 0)
         y = view.height + 56
         items += funnel(_corners(view, rows, columns, x), (x, x + part.size[1], y))
         items += part.at(x, y)
+        level = y + (row - rows.start + 0.5) * part.scale[0]
         height, width = unit.map.shape
         items.append(Text(x, y + part.height + 22, f"of {height} × {width} values", SMALL, DIM))
         y += part.height + 46
@@ -464,7 +472,7 @@ def _map_column(unit: Unit, x: float, items: list[Item]) -> float:
     if field is not None:
         items += field.at(x, y)
         y += field.height
-    return y
+    return y, level
 
 
 def _corners(view: LabelledPicture, rows: range, columns: range, x: float) -> tuple[float, float, float]:

@@ -177,7 +177,15 @@ def find_filter(name: str, size: int = 3) -> Filter:
     )
 
 
-_POSITION = re.compile(r"-r[\d.]+c[\d.]+$")
+_POSITION = re.compile(r"-r([\d.]+)c([\d.]+)$")
+
+
+def name_and_position(name: str) -> tuple[str, str]:
+    """``difference-x`` and ``row 0, column 1`` of ``difference-x-r0c1``; the position is empty if the name has none."""
+    found = _POSITION.search(name)
+    return (name[: found.start()], f"row {found[1]}, column {found[2]}") if found else (name, "")
+
+
 _KINDS = ("pixel", "blur", "spot", "edge", "difference", "line", "line end", "corner", "gabor")
 
 

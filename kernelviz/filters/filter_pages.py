@@ -45,7 +45,7 @@ from kernelviz.drawing.page import (
 )
 from kernelviz.drawing.worksheets import Tint, page_tint
 from kernelviz.errors import UsageError
-from kernelviz.filters.bank import ALIKE, QUARTERS, Filter, classical_filters
+from kernelviz.filters.bank import ALIKE, QUARTERS, Filter, classical_filters, name_and_position
 from kernelviz.filters.filtering import Response, apply_filter, seen_by
 from kernelviz.filters.matching import colour_directions
 from kernelviz.version import __version__
@@ -278,8 +278,8 @@ def _row(filters: list[Filter], y: float) -> tuple[list[Item], float]:
 
 
 MARGIN, GAP, TYPE, NAME = 52.0, 48.0, 25.0, 29.0
-COLUMN = {1: 720.0, 2: 600.0, 3: 466.0}  # of a column, in units of type, by how many there are
-BLOCK = 180.0  # of a kernel
+COLUMN = {1: 720.0, 2: 600.0, 3: 466.0, 4: 392.0}  # of a column, in units of type, by how many there are
+BLOCK, BLOCKS = 180.0, 150.0  # of a kernel, and of one of three beside each other
 NARROWEST = 140.0  # of the texts beside a kernel; with less room they are below it
 SMALLEST_TYPE = 23.0
 QUANTILE = 0.99
@@ -392,7 +392,7 @@ def _page(
 ) -> Panel:
     rows, columns = (each.stop - each.start for each in part)
     zoom = max(1, 440 // max(rows, columns))
-    across = min(3, len(responses) + 1)
+    across = _across(len(responses))
     width = max(columns * zoom + 2 * EDGE, 280, *(each.kernel.shape[-1] + 2 * EDGE for each in responses))
     unit = width / COLUMN[across]
     panels = [_image_panel(seen_by(responses), part, zoom, unit, width)]
@@ -403,7 +403,7 @@ def _page(
     margin, gap = MARGIN * unit, GAP * unit
     inner = across * width + (across - 1) * gap
     whole = responses[0].values.shape
-    heading = ", ".join([f"{whole[1]:,} × {whole[0]:,} pixels", *(one.label for one in _sources(responses))])
+    heading = ", ".join([f"{whole[1]:,} × {whole[0]:,} pixels", *(one.short_label for one in _sources(responses))])
     name = drawable(title or "Filters", bold=True)
     items, y = text_block(
         wrap(name, TITLE * unit, inner, bold=True), margin, 0.7 * margin, TITLE * unit, colour=INK, bold=True,
@@ -430,7 +430,7 @@ def _parts(
     whole, total = responses[0].values.shape, len(responses)
 
     def body(kept: int) -> Panel:
-        across = min(3, kept + 1)
+        across = _across(kept)
         items, y = _columns(panels[: kept + 1], across, (0.0, 0.0), width, unit)
         return Panel(tuple(items), across * width + (across - 1) * GAP * unit, y)
 
@@ -451,9 +451,9 @@ def _parts(
                 return Body(panel, (*cut, middle) if share < 1 else cut)
             share *= 0.9
 
-    counts = range(total, 0, -1)
+    counts, sources = range(total, 0, -1), ", ".join(one.short_label for one in _sources(responses))
     return PageParts(
-        title, body(total), "", ", ".join(one.label for one in _sources(responses)), f"{whole[1]:,} × {whole[0]:,} pixels",
+        title, body(total), "", sources, f"{whole[1]:,} × {whole[0]:,} pixels",
         tuple(lines), (), (*(partial(boxed, kept=kept) for kept in counts), partial(cropped, kept=min(2, total)),
                            partial(cropped, kept=1)),
         "Choose fewer filters, or smaller ones.", TITLE * unit,
@@ -478,6 +478,11 @@ def _columns(
     return items, y
 
 
+def _across(responses: int) -> int:
+    """The number of columns: the image, and the responses in full rows."""
+    return 3 if responses == 4 else min(3, responses) + 1
+
+
 def _image_panel(image: Array, part: tuple[slice, slice], zoom: int, unit: float, width: float) -> tuple[Panel, Panel]:
     shown = np.clip(image[part], 0, 1)
     pixels = np.rint(255 * (shown if shown.ndim == 3 else shown[:, :, None].repeat(3, axis=2))).astype(np.uint8)
@@ -497,7 +502,7 @@ def _response_panel(
     response: Response, part: tuple[slice, slice], zoom: int, unit: float, width: float, *, tint: Tint
 ) -> tuple[Panel, Panel]:
     """The kernel with its name on top, the response with its colour bar below."""
-    block = _kernel_items(response.kernel, unit, tint)
+    block = _kernel_items(response.kernel, unit, tint, (BLOCKS if width < COLUMN[3] * unit else BLOCK) * unit)
     side = max(item.left + item.width for item in block if isinstance(item, Raster))
     foot = max(item.top + item.height for item in block if isinstance(item, Raster))
     x, y, room = side + 22 * unit, 0.0, width - side - 22 * unit
@@ -505,10 +510,14 @@ def _response_panel(
         x, y, room = 0.0, foot + 12 * unit, width
     about = response.about
     if response.agreement is not None:
-        about += f"; correlation of the two responses {number_text(response.agreement)}"
-    words, y = text_block(wrap(drawable(response.name, bold=True), NAME * unit, room, bold=True), x, y, NAME * unit,
-                          colour=INK, bold=True, paragraph=f"{response.name}: {about}")  # fmt: skip
-    more, y = text_block(prose(drawable(about), TYPE * unit, room), x, y + 4 * unit, TYPE * unit)
+        about += f"; correlation of both responses {number_text(response.agreement)}"
+    name, position = name_and_position(response.name)
+    name = drawable(name, bold=True)
+    size = NAME * unit * max(0.85, min(1.0, room / text_width(name, NAME * unit, bold=True)))
+    words, y = text_block(wrap(name, size, room, bold=True), x, y, size, colour=INK, bold=True,
+                          paragraph=f"{response.name}: {about}")  # fmt: skip
+    lines = [line for text in (position, about) for line in prose(drawable(text), TYPE * unit, room)]
+    more, y = text_block(lines, x, y + 4 * unit, TYPE * unit)
     head = Panel((*block, *words, *more), width, max(foot, y) + 24 * unit)
     values = response.values[part]
     low, high, signed = limits_of(response)
@@ -551,9 +560,8 @@ def _bar(response: Response, y: float, width: float, unit: float) -> tuple[list[
     return items, foot + 0.4 * size
 
 
-def _kernel_items(kernel: Array, unit: float, tint: Tint) -> list[Item]:
+def _kernel_items(kernel: Array, unit: float, tint: Tint, room: float) -> list[Item]:
     """A kernel as cells with its numbers, in the colours of ``tint``, if they fit, else as colours of its own range."""
-    room = BLOCK * unit
     if kernel.ndim == 3:
         return [stamp(kernel, 0, 0, zoom_for(max(kernel.shape[1:]), room))]
     zoom = zoom_for(max(kernel.shape), room)
@@ -606,9 +614,9 @@ def _notes(responses: Sequence[Response]) -> list[str]:
 
 
 def prose(text: str, size: float, width: float) -> list[str]:
-    """Lines broken between words, so that no number is broken at its point; a word that is too long is broken anywhere."""
+    """Lines broken between words, but not before or within a number; a word that is too long is broken anywhere."""
     lines = [""]
-    for word in text.split(" "):
+    for word in re.split(r" (?!\d)", text):
         longer = f"{lines[-1]} {word}" if lines[-1] else word
         if text_width(longer, size) <= width:
             lines[-1] = longer

@@ -214,7 +214,7 @@ def likeness_page(found: Likenesses) -> Panel:
     title = f"The kernels most like {found.like}{' filters' if found.like in KINDS else ''}"
     items, y = text_block(wrap(title, TITLE, inner, bold=True), MARGIN, 0.7 * MARGIN, TITLE, colour=INK, bold=True)
     compared = f"{counted(found.total, 'kernel')} of {counted(len(found.layers), 'layer')} compared"
-    identity = PART.join([*([found.source.label] if found.source else []), compared])
+    identity = PART.join([*([found.source.short_label] if found.source else []), compared])
     more, y = text_block(wrap(drawable(identity), TYPE, inner), MARGIN, y + 2, TYPE)
     items += more
     y += 26
@@ -253,7 +253,7 @@ def likeness_page(found: Likenesses) -> Panel:
         more, y = text_block(wrap(line, TYPE, inner), MARGIN, y + (16 if line == lines[0] else 0), TYPE)
         items += more
     parts = partial(
-        whole_body, title, *body, source=found.source.label if found.source else "", identity=compared, lines=lines,
+        whole_body, title, *body, source=found.source.short_label if found.source else "", identity=compared, lines=lines,
         notices=notices, size=TITLE,
     )  # fmt: skip
     return Panel(tuple(items), PAGE_WIDTH, float(round(y + 0.5 * MARGIN)), parts)

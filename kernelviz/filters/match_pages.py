@@ -27,17 +27,19 @@ from kernelviz.drawing.page import (
     Rule,
     Text,
     drawable,
+    fitted,
     moved,
     text_block,
     text_width,
     wrap,
 )
 from kernelviz.drawing.sheets import palette_facts
+from kernelviz.errors import UsageError
 from kernelviz.filters.filter_pages import EDGE, HEAD, MARGIN, TYPE, own_scale_bar, stamp, zoom_for
 from kernelviz.filters.matching import FIT, LEAST, LEVEL, UNNAMED, Matches, match_kernels
 from kernelviz.version import __version__
 from kernelviz.views.kernel_views import opponent_planes
-from kernelviz.wording import inflected, numbers_text
+from kernelviz.wording import PART, counted, inflected, nearest_text, numbers_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -210,6 +212,7 @@ def _tile(matches: Matches) -> float:
 
 
 TALLEST = 2500.0
+MOST_SHELVES_OF_ALL, MOST_SHELVES = 9, 40  # per group, of all kinds and of chosen ones
 DARK, PALE = "named", "undrawn"
 UNDRAWN = ("zero", "not finite")
 
@@ -221,29 +224,48 @@ def plot_matches(
     level: float = LEVEL,
     transposed: bool = False,
     layout: Layout | None = None,
+    kind: str | Sequence[str] | None = None,
     palette: Palette = "standard",
     look: LookName = "page",
     caption: bool = True,
 ) -> PageFigure:
     """Draw what the kernels of a layer resemble: a ``Matches``, or what ``match_kernels`` accepts.
 
+    With ``kind``, for example ``"spot"``, only kernels of this kind or of these kinds are drawn.
+
     With the ``palette`` ``"safe"``, for every kind of colour vision, kernels of three channels are drawn as light–dark,
     yellow–blue and red–green planes instead of as colour. ``look`` is ``page``, ``slide``, ``dark`` or ``print``;
     ``caption=False`` leaves out identity and caption.
 
     Raises:
-        UsageError: There are no classical filters for these kernels, see ``match_kernels``, or no such palette.
+        UsageError: There are no classical filters for these kernels, see ``match_kernels``; there is no such kind, or no
+            kernel is of it; or there is no such palette.
     """
     from kernelviz.drawing.figures import draw_page
 
     check_palette(palette)
+    kinds = check_kinds([kind] if isinstance(kind, str) else kind or [])
     if not isinstance(matches, Matches):
         matches = match_kernels(matches, gabor=gabor, level=level, transposed=transposed, layout=layout)
-    recipe = {**matches_recipe(matches), **palette_facts(palette)}
-    return draw_page(matches_page(matches, palette), recipe, find_look(look, caption=caption))
+    recipe = {**matches_recipe(matches, kinds), **palette_facts(palette)}
+    return draw_page(matches_page(matches, kinds, palette), recipe, find_look(look, caption=caption))
 
 
-def matches_recipe(matches: Matches) -> dict[str, object]:
+def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
+    """The kinds, each once.
+
+    Raises:
+        UsageError: One of them does not exist.
+    """
+    for kind in kinds:
+        if kind not in ABOUT:
+            raise UsageError(
+                f"There is no kind '{kind}'.", nearest_text(ABOUT, kind), f"The kinds are {', '.join(ABOUT)}."
+            )
+    return tuple(dict.fromkeys(kinds))
+
+
+def matches_recipe(matches: Matches, kinds: Sequence[str] = ()) -> dict[str, object]:
     """The recipe of the picture; it contains no path."""
     bank = matches.bank
     return {
@@ -252,6 +274,7 @@ def matches_recipe(matches: Matches) -> dict[str, object]:
         "model": bank.source.as_recipe() if bank.source else None,
         "layer": bank.layer.name if bank.layer else None,
         "view": matches.main,
+        **({"kinds": list(kinds)} if kinds else {}),
         "image": None,
         "shape": list(bank.weight.shape),
         "level": matches.level,
@@ -262,67 +285,78 @@ def matches_recipe(matches: Matches) -> dict[str, object]:
     }
 
 
-def matches_page(matches: Matches, palette: Palette = "standard") -> Panel:
-    """The page, with as many shelves per group as fit in four megapixels."""
+def matches_page(matches: Matches, kinds: Sequence[str] = (), palette: Palette = "standard") -> Panel:
+    """The page of all kinds or of these, with as many shelves per group as fit in four megapixels.
+
+    Raises:
+        UsageError: No kernel is of these kinds.
+    """
+    if kinds and not any(kind in matches.counts for kind in kinds):
+        counts = ", ".join(f"{kind} {count}" for kind, count in matches.counts.items())
+        raise UsageError(f"No kernel of this layer is of the kind {' or '.join(kinds)}.", f"They are: {counts}.")
     planes = palette == "safe" and in_colour(matches)
-    page = _page(matches, 1, planes=planes)
+    page = _page(matches, kinds, 1, planes=planes)
     if page.height > TALLEST:
-        return _page(matches, 0.5, planes=planes)  # kinds side by side
-    for shelves in range(2, 9):
-        larger = _page(matches, shelves, planes=planes)
+        return _page(matches, kinds, 0.5, planes=planes)  # kinds side by side
+    for shelves in range(2, MOST_SHELVES if kinds else MOST_SHELVES_OF_ALL):
+        larger = _page(matches, kinds, shelves, planes=planes)
         if larger.height > TALLEST:
             break
         page = larger
     return page
 
 
-def _page(matches: Matches, shelves: float, *, planes: bool) -> Panel:
+def _page(matches: Matches, kinds: Sequence[str], shelves: float, *, planes: bool) -> Panel:
     items, y = _heading(matches)
     bar, y = _bar(matches, y)
     items += bar
     y += 34
-    groups, y, shown = _shelves(matches, shelves, y, planes=planes)
+    groups, y, shown = _shelves(matches, kinds, shelves, y, planes=planes)
     items += groups
-    for kind in UNDRAWN:
+    for kind in UNDRAWN if not kinds else ():
         if kind in matches.counts:
             more, y = _listed(kind_text(kind, matches), _sorted(matches, kind), y)
             items += more
-    more, y = _caption(matches, shown, y, planes=planes)
-    parts = partial(_parts, matches, shelves, shown, planes=planes)
+    more, y = _caption(matches, kinds, shown, y, planes=planes)
+    parts = partial(_parts, matches, kinds, shelves, shown, planes=planes)
     return Panel((*items, *more), PAGE_WIDTH, float(round(y + 0.5 * MARGIN)), parts)
 
 
-def _parts(matches: Matches, shelves: float, shown: int, *, planes: bool) -> PageParts:
+def _parts(matches: Matches, kinds: Sequence[str], shelves: float, shown: int, *, planes: bool) -> PageParts:
     bank = matches.bank
     title = f"What the kernels of {bank.layer.name} resemble" if bank.layer else "What the kernels resemble"
     settings = layer_text(bank.layer) if bank.layer else ""
-    source = bank.source.label if bank.source else ""
+    source = bank.source.short_label if bank.source else ""
+
+    def notices(drawn: int) -> tuple[str, ...]:
+        lines = caption_lines(matches, drawn, kinds, planes=planes)
+        return tuple(lines[-1:]) if drawn < _drawable(matches) else ()
 
     def body(_box: Box | None, shelves: float, tallest: float = math.inf) -> Body:
         items, y = _bar(matches, 0.0)
-        groups, y, drawn = _shelves(matches, shelves, y + 34, tallest, planes=planes)
+        groups, y, drawn = _shelves(matches, kinds, shelves, y + 34, tallest, planes=planes)
         items += [*groups, *own_scale_bar(PAGE_WIDTH - MARGIN, y + 34)]
         panel = Panel(moved(Panel(tuple(items), 0, 0), -MARGIN, 0), INNER_WIDTH, y + 34 + 2.6 * TYPE)
-        return Body(
-            panel, tuple(caption_lines(matches, drawn, planes=planes)[-1:]) if drawn < _drawable(matches) else ()
-        )
+        return Body(panel, notices(drawn))
 
     def boxed(box: Box, shelves: float) -> Body:
         return body(box, shelves, box.height * TYPE / (1.02 * box.smallest) - 34 - 2.6 * TYPE)
 
-    lines = tuple(caption_lines(matches, shown, planes=planes))
+    lines = tuple(caption_lines(matches, shown, kinds, planes=planes))
+    versions = (4.0, 3.0, 2.0, 1.0, 0.5) if kinds else (1.0, 0.5)
     return PageParts(
-        title, body(None, shelves).panel, "", source, settings, lines, lines[-1:] if shown < _drawable(matches) else (),
-        (partial(boxed, shelves=1.0), partial(boxed, shelves=0.5)), size=TITLE,
+        title, body(None, shelves).panel, "", source, settings, lines, notices(shown),
+        tuple(partial(boxed, shelves=each) for each in versions), size=TITLE,
     )  # fmt: skip
 
 
 def _shelves(
-    matches: Matches, shelves: float, y: float, tallest: float = math.inf, *, planes: bool
+    matches: Matches, kinds: Sequence[str], shelves: float, y: float, tallest: float = math.inf, *, planes: bool
 ) -> tuple[list[Item], float, int]:
     """The groups from this y on that end above ``tallest``; the y below them, and how many kernels are drawn."""
     items: list[Item] = []
-    groups = {kind: _sorted(matches, kind) for kind in matches.counts if kind not in UNDRAWN}
+    shown_kinds = [kind for kind in matches.counts if kind not in UNDRAWN and (not kinds or kind in kinds)]
+    groups = {kind: _sorted(matches, kind) for kind in shown_kinds}
     across = (4, 5) if planes else (5, 6) if in_colour(matches) else (7, 9)
     shelf = ShelfLayout(entry_width(matches, named=True, planes=planes), across[0], planes)
     free, shown, top = 0, 0, y
@@ -355,17 +389,17 @@ def kind_text(kind: str, matches: Matches) -> str:
 
 def _heading(matches: Matches) -> tuple[list[Item], float]:
     bank = matches.bank
-    parts = [bank.source.label] if bank.source else []
+    parts = [bank.source.short_label] if bank.source else []
     sizes = " × ".join(map(str, bank.weight.shape[1:]))
-    settings = layer_text(bank.layer) if bank.layer else f"{len(bank.weight):,} kernels of {sizes}"
+    settings = layer_text(bank.layer) if bank.layer else f"{counted(len(bank.weight), 'kernel')} of {sizes}"
     title = f"What the kernels of {bank.layer.name} resemble" if bank.layer else "What the kernels resemble"
     text = drawable(title, bold=True)
     size = TITLE * max(0.7, min(1.0, INNER_WIDTH / text_width(text, TITLE, bold=True)))
     lines = wrap(text, size, INNER_WIDTH, bold=True)
     items, y = text_block(lines, MARGIN, 0.7 * MARGIN, size, colour=INK, bold=True, paragraph=title)
-    for part in [*parts, settings]:
-        more, y = text_block(wrap(drawable(part), TYPE, INNER_WIDTH), MARGIN, y + 2, TYPE, paragraph=part)
-        items += more
+    lines = fitted(drawable(PART.join([*parts, settings])), TYPE, INNER_WIDTH)
+    more, y = text_block(lines, MARGIN, y + 2, TYPE, paragraph=PART.join([*parts, settings]))
+    items += more
     return items, y + 26
 
 
@@ -435,19 +469,19 @@ def _listed(words: str, rows: Sequence[KernelMatch], y: float) -> tuple[list[Ite
     return items, y + 46 + 30
 
 
-def _caption(matches: Matches, shown: int, y: float, *, planes: bool) -> tuple[list[Item], float]:
+def _caption(matches: Matches, kinds: Sequence[str], shown: int, y: float, *, planes: bool) -> tuple[list[Item], float]:
     """How to read the page, what a name means, and the colour bar on the right."""
     items: list[Item] = [Rule(MARGIN, y, PAGE_WIDTH - MARGIN, y, SEPARATOR, 2)]
     key = 12 * TYPE
     items += own_scale_bar(PAGE_WIDTH - MARGIN, y + 34)
     y += 18
-    for line in caption_lines(matches, shown, planes=planes):
+    for line in caption_lines(matches, shown, kinds, planes=planes):
         more, y = text_block(wrap(line, TYPE, INNER_WIDTH - key - 50), MARGIN, y, TYPE, paragraph=line)
         items += more
     return items, max(y, y + 20)
 
 
-def caption_lines(matches: Matches, shown: int, *, planes: bool = False) -> list[str]:
+def caption_lines(matches: Matches, shown: int, kinds: Sequence[str] = (), *, planes: bool = False) -> list[str]:
     """What is drawn, what the score is, and the score from which kernels are named."""
     inputs = matches.bank.weight.shape[1]
     first = {
@@ -462,12 +496,19 @@ def caption_lines(matches: Matches, shown: int, *, planes: bool = False) -> list
             f"{first}; {second}",
             "score: |cosine|, over scale and sign; each kernel and each pattern has its own scale",
         ]
-    if any(row.kind in UNNAMED and row.closest for row in matches.main_rows):
+    rows = [row for row in matches.main_rows if not kinds or row.kind in kinds]
+    if any(row.kind in UNNAMED and row.closest for row in rows):
         lines.append("in grey, black −max and white +max: the filter closest to a kernel without a name")
     lines.append(naming_text(matches))
-    if any(row.closest and row.closest.name == FIT for row in matches.main_rows):
+    if any(row.closest and row.closest.name == FIT for row in rows):
         lines.append("fit: a fitted Gabor function, where no filter is close enough or the fit far closer")
     drawn = _drawable(matches)
+    if kinds:
+        whole = shown == sum(row.kind not in UNDRAWN for row in rows)
+        only = (
+            f"only those of the {inflected(len(kinds), 'kind')} {' and '.join(kinds)}{'' if whole else ', the closest'}"
+        )
+        return [*lines, f"{shown:,} of {drawn:,} kernels are drawn: {only}"]
     return lines if shown == drawn else [*lines, f"{shown:,} of {drawn:,} kernels are drawn, of each kind the closest"]
 
 

@@ -310,7 +310,9 @@ def _table_explanation(view: str, *, turned: bool, heat: bool) -> str:
     if view == "channels":
         return "one column per kernel, one row per input channel"
     if turned:
-        return f"turned to fit: a column is one kernel, a row {'an input channel' if heat else 'one of its inputs'}"
+        if not heat:
+            return "turned to fit, as the view channels: one column per kernel, one row per input channel"
+        return "turned to fit: a column is one kernel, a row an input channel"
     return (
         f"a row is one kernel, a column {'the input channel that it weighs' if heat else 'one of its input channels'}"
     )

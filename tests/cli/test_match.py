@@ -62,6 +62,21 @@ def test_the_table_and_the_picture(run, planted):
     assert (again.code, again.err, again.paths) == (0, "", [path])
 
 
+def test_one_kind_is_drawn_and_listed_alone(run, planted):
+    """``--kind`` leaves other kinds out of the picture and the table; its picture has a name of its own."""
+    result = run("match", "test_resnet", "--weights", planted, "--kind", "edge", "--verbose")
+    (path,) = result.paths
+    assert path.name.endswith("-match-edge.png")
+    assert read_recipe(path)["kinds"] == ["edge"]
+    assert "only those of the kind edge" in result.err
+    table = result.err.splitlines()
+    rows = table[next(at for at, line in enumerate(table) if line.startswith("kernel")) + 1 :]
+    assert {line.split()[2] for line in rows if line.strip()[:1].isdigit()} == {"edge"}
+    missing = run("match", "test_resnet", "--weights", planted, "--kind", "corner")
+    assert missing.code == 2
+    assert "No kernel of this layer is of the kind corner" in missing.err
+
+
 def test_arrays_hold_what_is_drawn(run, planted):
     """Patterns, filters times their factors, scores and kinds, a row a kernel."""
     result = run("match", "test_resnet", "--weights", planted, "--arrays")
@@ -97,6 +112,7 @@ def test_planes_are_told_when_asked_for(run):
     [
         (["test_resnet", "--weights", "random", "--level", "2"], 2, "between 0 and 1"),
         (["test_resnet", "--weights", "random", "-l", "nosuch"], 2, "nosuch"),
+        (["test_resnet", "--weights", "random", "--kind", "spt"], 2, "Nearest: spot"),
         (["test_resnet", "--weights", "random", "-o", "a.png"], 2, "--output takes a directory"),
         (["test_convnext", "--weights", "random", "-l", "head*"], 2, ""),
         (["nosuch"], 2, "There is no model"),

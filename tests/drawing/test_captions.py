@@ -13,10 +13,18 @@ def test_title_and_identity_say_what_it_is(new_bank):
     assert sheet.title == "Kernels of layer1.0.conv1, as RGB"
     assert sheet.identity == "resnet18, random weights (seed 0)  ·  Conv2d 3 → 32, 3 × 3  ·  weight (32, 3, 3, 3)"
     assert make_sheet(new_bank(), view="channels").title.endswith(", channel by channel")
-    assert make_sheet(new_bank(), view="matrix").title.endswith(", input by input")
+    assert make_sheet(new_bank((3, 8, 3, 3)), view="matrix").title.endswith(", input by input")
     assert make_sheet(new_bank(), view="sum").title.endswith(", summed over channels")
     assert make_sheet(new_bank(), view="norm").title.endswith(", norm over channels")
     assert make_sheet(new_bank(), view="spectrum").title.endswith(", frequency responses")
+
+
+def test_equal_pictures_have_equal_titles(new_bank):
+    """A matrix of more kernels than inputs is the view channels; its title is the same, and the caption states it."""
+    matrix, channels = (make_sheet(new_bank((32, 3, 3, 3)), view=view) for view in ("matrix", "channels"))
+    assert np.array_equal(matrix.tiles.values, channels.tiles.values)
+    assert matrix.title == channels.title
+    assert "as the view channels" in " ".join(matrix.caption)
 
 
 def test_no_view_is_named_where_nothing_is_summed(new_bank):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
+from page_checks import check_composition
 
 from kernelviz.drawing.figures import RasterArtist
 from kernelviz.drawing.overlay import plot_overlay
@@ -54,13 +55,13 @@ SHAPES = {
 VIEWS = ("sum", "norm", "spectrum", "channels", "matrix", "rgb")
 
 
-def check_extents(sheet):
+def check_extents(sheet, *, filled=True):
     """The figure of a sheet leaves its texts legible, apart, and on the page."""
-    check_figure(draw_sheet(sheet))
+    check_figure(draw_sheet(sheet), filled=filled)
 
 
-def check_figure(figure):
-    """No text overlaps another or a tile, leaves the page, or is too small on a narrow screen."""
+def check_figure(figure, *, filled=True):
+    """No text overlaps another or a tile, leaves the page, or is too small on a narrow screen; the page is ``filled``."""
     FigureCanvasAgg(figure).draw()
     renderer = figure.canvas.get_renderer()
     texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
@@ -74,6 +75,8 @@ def check_figure(figure):
     assert not words[heights * SCREEN / page.width < SMALLEST].tolist()
     met = np.triu(overlaps(boxes, boxes), 1)
     assert not [tuple(words[list(pair)]) for pair in np.argwhere(met)]
+    tall = page.height > 1.3 * page.width  # a column of tiles, with its caption beside it
+    check_composition(figure, words, boxes, filled=filled and not tall)
     for raster in figure.findobj(RasterArtist):
         assert not [word for word, box in zip(words, boxes, strict=True) if covers_colour(box, raster)]
 
@@ -214,7 +217,8 @@ def test_all_marks_at_once_fit(new_bank, odd_weight, view, cmap, scale):
 @pytest.mark.parametrize("view", VIEWS)
 def test_any_zoom_and_any_columns_leave_room_for_texts(new_bank, zoom, columns, view):
     """Tiny and huge tiles in few or many columns keep their texts legible, apart, and on the page."""
-    check_extents(make_sheet(new_bank((48, 3, 3, 3), label=BUNDLED), view=view, zoom=zoom, columns=columns))
+    sheet = make_sheet(new_bank((48, 3, 3, 3), label=BUNDLED), view=view, zoom=zoom, columns=columns)
+    check_extents(sheet, filled=False)
 
 
 @pytest.mark.parametrize("choice", [{}, {"top": 60}, {"channels": "1023,0-70", "columns": 71}], ids=str)
@@ -223,7 +227,7 @@ def test_any_zoom_and_any_columns_leave_room_for_texts(new_bank, zoom, columns, 
 @pytest.mark.parametrize("view", ["sum", "matrix"])
 def test_chosen_kernels_at_any_zoom_leave_room_for_texts(new_bank, choice, zoom, shape, view):
     """Many kernels at the smallest and at a large zoom keep their numbers apart."""
-    check_extents(make_sheet(new_bank(shape), zoom=zoom, view=view, **choice))
+    check_extents(make_sheet(new_bank(shape), zoom=zoom, view=view, **choice), filled=False)
 
 
 MAPS = {
@@ -290,4 +294,5 @@ def test_the_texts_of_overviews_do_not_overlap(new_maps, count, name):
 def test_overviews_of_any_shape_do_not_overlap(new_maps, seen, shape):
     """Maps and images that are no square, and layers without any map that varies, have room too."""
     maps = [new_maps(shape, seen=seen or (9, 9)), new_maps(values=np.full((4, 5, 5), np.nan), seen=seen or (9, 9))] * 2
-    check_figure(plot_overview([replace(each, seen=each.seen if seen else None) for each in maps]))
+    layers = [replace(each, seen=each.seen if seen else None) for each in maps]
+    check_figure(plot_overview(layers), filled=shape[1] * shape[2] > 200)

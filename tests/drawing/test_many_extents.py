@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
+from page_checks import check_composition
 
 from kernelviz.drawing.colour import LEVELS, NOT_FINITE
 from kernelviz.drawing.contact import ContactSheet, plot_contact
@@ -53,6 +54,7 @@ def check_page(figure):
     places = np.array([raster.get_window_extent().extents for raster in figure.findobj(RasterArtist)])
     assert not words[overlaps(boxes, places).any(axis=1)].tolist()
     assert width * height <= 4.2e6
+    check_composition(figure, words, boxes)
 
 
 def tallied(channels, *, count=3, scale=1.0, odd=False, image="photo.jpg", name="layer1"):

@@ -84,3 +84,14 @@ def test_no_layer_is_refused():
     """There must be one."""
     with pytest.raises(UsageError):
         plot_overview([])
+
+
+def test_an_image_without_classes_is_larger(new_maps):
+    """If no classes are listed below it, the image takes their place, up to the height of the maps beside it."""
+    layers = [new_maps((8, 7, 7), name=f"layer{number}", seen=(96, 96)) for number in range(6)]
+    heights = []
+    for classes in ([ClassScore(number, "a class", 0.1) for number in range(5)], ()):
+        image, *tiles = [each.get_window_extent() for each in plot_overview(layers, classes).findobj(RasterArtist)]
+        heights.append(image.height)
+        assert image.y0 > min(tile.y0 for tile in tiles[:-1])
+    assert heights[1] > 1.15 * heights[0]

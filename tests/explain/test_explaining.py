@@ -22,6 +22,7 @@ from kernelviz import (
     work_out,
 )
 from kernelviz.drawing.colour import pixels_in
+from kernelviz.drawing.figures import draw_page
 from kernelviz.drawing.looks import LOOKS
 from kernelviz.drawing.page import Panel, Raster, Text, text_width
 from kernelviz.drawing.worksheets import DARK, LEGIBLE, Cells, Tint, cells_panel, digit_size, tint_bar, tints
@@ -41,6 +42,30 @@ def words(page):
 def worked(operation, seed=1):
     """The operation on whole numbers of a seed."""
     return work_out(operation, *example_numbers(operation, seed))
+
+
+def test_a_large_input_is_drawn_once_beside_a_ruler():
+    """The windows of the first row and of the first column are spans from edge to edge, their results in the output."""
+    ours = worked(Convolution(25, 5, stride=2))
+    page = explaining_page(ours, view="steps")
+    shown = words(page)
+    assert sum(isinstance(item, Raster) and item.pixels.shape == (25, 25, 3) for item in page.items) == 1
+    results = Counter(value_text(float(value)) for value in [*ours.output[0, 0], *ours.output[0, 1:, 0]])
+    assert all(shown[text] >= count for text, count in results.items())
+    assert all(shown[str(number)] >= 4 for number in range(11))
+
+
+def test_columns_are_beside_each_other_and_long_sides_are_spread():
+    """Each step of a narrow input has its digits; of a long output the steps reach from the first to the last."""
+    ours = worked(Convolution((16, 1), (6, 1)))
+    page = explaining_page(ours, view="steps")
+    shown = words(page)
+    assert page.height < 2500
+    assert all(shown[text] >= 11 * count for text, count in Counter(map(value_text, ours.input.flat)).items())
+    assert [f"row {number}" for number in range(11)] == [text for text in shown if text.startswith("row ")]
+    spread = list(words(explaining_page(worked(Convolution((300, 3), (9, 3))), view="steps")))
+    rows = [int(text.removeprefix("row ")) for text in spread if text.startswith("row ")]
+    assert (rows[0], rows[-1], len(rows)) == (0, 291, 12)
 
 
 @pytest.mark.parametrize("operation", [Convolution(5, 3, padding=1), Convolution(6, 3, stride=2, bias=True), Pooling(4, 2),
@@ -189,6 +214,30 @@ def test_many_channels_are_counted():
     moving = [words(page) for page in animate_convolution(ours).pages[:3]]
     rows = [{text for text in page if text.startswith("channel ")} for page in moving]
     assert rows[0] == rows[1] == rows[2]
+
+
+def test_many_channels_are_in_two_columns():
+    """The page is wider than tall, has the digits of all windows, and a map of the place of the window."""
+    ours = worked(Convolution(5, 3, in_channels=8))
+    step = ours.step(1, 2)
+    page = step_page(ours, step)
+    assert page.width > page.height
+    order = step.strongest(6)
+    lefts = [item.x for item in page.items if isinstance(item, Text) and item.text.startswith("channel ")]
+    assert [lefts.count(left) for left in sorted(set(lefts))] == [3, 3]
+    shown = words(page)
+    needed = Counter(value_text(float(number)) for plane in order for number in step.window[plane].flat)
+    assert all(shown[text] >= count for text, count in needed.items())
+    assert shown[f"input, channel {step.channels[order[0]]}"] == 1
+    check_page(draw_page(page))
+
+
+def test_large_kernels_of_many_channels_are_four():
+    """If two columns leave no digits, four channels are below each other, with a map of the place of the window."""
+    ours = worked(Convolution(9, 5, in_channels=8))
+    shown = words(step_page(ours, ours.step(0, 0)))
+    assert sum(text.startswith("channel ") for text in shown) == 4
+    assert any(text.startswith("input, channel ") for text in shown)
 
 
 def test_dots_count_overlaps():

