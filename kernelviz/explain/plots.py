@@ -80,6 +80,8 @@ from kernelviz.version import SCHEMA, __version__
 from kernelviz.wording import factor_text, value_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kernelviz.arithmetic.steps import Step
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.drawing.looks import LookName
