@@ -465,7 +465,7 @@ def key_in(look: Look, contents: Iterable[Content]) -> list[str]:
     if any(map(_has_stripes, values)) or any((each.shares < 0).any() for each in over):
         small = ", or with a minus in small cells" if any(map(_has_minus, values)) else ""
         lines.append(f"Solid: positive · striped{small}: negative, from {_BLANK} % on · the darker, the larger")
-    elif values or over:
+    elif over or any(map(_shows_sizes, values)):
         lines.append("The darker, the larger")
     if any(isinstance(each, ColourTiles) and _coloured(each.colours) for each in shown):
         lines.append("Colours in grey: different ones may look alike; the looks page and dark keep them")
@@ -545,7 +545,7 @@ def _table(name: str, palette: ColourTable) -> Array:
     match palette:
         case TintRamp():
             levels = _tint_levels(name, palette)
-            table = np.vstack([levels, _inks(name), [_BROKEN_CELLS[name], _rgb(LOOKS[name].roles["blank"])]])
+            table = np.vstack([levels, _inks(name), [_BROKEN_CELLS[name], _rgb(LOOKS[name].roles["no number"])]])
         case Ramp():
             levels, kept = _levels(name, palette)
             table = np.vstack([levels, _inks(name, kept=kept)])
@@ -683,6 +683,12 @@ _LIGHT_FROM = 110.0  # how much darker than paper a small cell is whose minus is
 def _has_darkness(palette: ColourTable) -> bool:
     """Whether size is darkness in this palette in print: all but requested colour maps and roles."""
     return isinstance(palette, TintRamp) or (isinstance(palette, Ramp) and not _levels("print", palette)[1])
+
+
+def _shows_sizes(content: Indexed) -> bool:
+    """Whether any of these values is not zero."""
+    zero = 0 if isinstance(content.palette, Ramp) and not content.palette.signed else ZERO_LEVEL
+    return bool(((content.index < LEVELS) & (content.index != zero)).any())
 
 
 def _has_stripes(content: Indexed) -> bool:

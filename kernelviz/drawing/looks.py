@@ -146,6 +146,7 @@ _ROLES: dict[str, Mapping[str, str]] = {
         "green": "#2e8b57",
         "blue": "#2e6bb0",
         "cut": "#4393c3",
+        "no number": "#eceff2",
         "blank": "#eceff2",
         "darker blank": "#cdd3d9",
         "side": "#eef0f3",
@@ -193,6 +194,7 @@ _ROLES["dark"] = {
     "green": "#4fb37c",
     "blue": "#5b93d6",
     "cut": "#4f9de1",
+    "no number": "#3a4049",
     "blank": "#262b33",
     "darker blank": "#3a4049",
     "side": "#1f242b",
@@ -231,6 +233,7 @@ _ROLES["print"] = {
     "green": "#808080",
     "blue": "#b0b0b0",
     "cut": "#6b6b6b",
+    "no number": "#eeeeee",
     "blank": "#eeeeee",
     "darker blank": "#d2d2d2",
     "side": "#f0f0f0",
@@ -238,6 +241,11 @@ _ROLES["print"] = {
 _ROLES["slide"] = _ROLES["page"]
 
 _WORDS: dict[str, Mapping[str, str]] = {
-    "dark": {"with a black frame": "with a white frame"},
+    "dark": {
+        "with a black frame": "with a white frame",
+        "black: one unit": "white: one unit",
+        "white: never read": "dark: never read",
+        "Mid-grey, white in component 3": "Mid-grey, dark in component 3",
+    },
     "print": {"red positive, blue negative": "solid +, striped −"},
 }

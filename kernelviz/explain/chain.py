@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ from kernelviz.drawing.worksheets import (
     NARROWEST,
     SMALL,
     WIDEST,
+    refitted,
     worksheet,
 )
 from kernelviz.version import SCHEMA, __version__
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
 WIDTH = WIDEST - 2 * MARGIN
 BETWEEN = 60.0  # two towers
 TALLEST, PITCH, BAR = 34.0, 92.0, 27.0  # the largest cell; from layer to layer; the height of a layer
+CLOSEST, AROUND = 36.0, 130.0  # from layer to layer at least; what is above and below the layers
 LINED, ZEROS = 8.0, 19.0  # the smallest cells with lines between them, and with a 0 in the padding
 MOST_CELLS = 4096  # of a layer whose cells are drawn one by one
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh",
@@ -197,8 +200,8 @@ def chain_recipe(chains: Sequence[Chain]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def chain_page(chains: Sequence[Chain]) -> Panel:
-    """One tower, or without and with padding beside each other."""
+def chain_page(chains: Sequence[Chain], tallest: float = math.inf) -> Panel:
+    """One tower, or without and with padding beside each other; with layers closer together for a box of this height."""
     chain = chains[-1]
     room = WIDTH if len(chains) == 1 else (WIDTH - BETWEEN) / 2
     if len(chains) == 1:
@@ -209,10 +212,12 @@ def chain_page(chains: Sequence[Chain]) -> Panel:
     wide = min(_fitting(each, texts, room) for each, texts in zip(chains, short, strict=True))
     if cell < LINED and cell < 0.5 * wide:  # the formulas would leave no room for the layers
         labels, cell = short, wide
+    most = max(len(each.layers) for each in chains)
+    pitch = max(CLOSEST, min(PITCH, (tallest - AROUND) / max(1, most)))
     towers = []
     for each, texts in zip(chains, labels, strict=True):
         name = "" if len(chains) == 1 else "same padding" if each.same else "no padding"
-        towers.append(_tower(each, name, room, texts, cell))
+        towers.append(_tower(each, name, room, texts, (cell, pitch)))
     height = max(tower.height for tower in towers)
     items: list[Item] = []
     for number, tower in enumerate(towers):
@@ -230,7 +235,9 @@ def chain_page(chains: Sequence[Chain]) -> Panel:
     if bare.refused is not None and len(bare.layers) == bare.requested and not bare.same:
         number = len(bare.layers)
         settings += f": {NUMBERS[number]} {inflected(number, 'layer')} {inflected(number, 'uses', 'use')} the input up"
-    return worksheet("Layer on layer", settings, body, [], [*dict.fromkeys(texts)])
+    fewer = [partial(refitted, partial(chain_page, chains))] if tallest == math.inf else []
+    notices = [*dict.fromkeys(note for each in chains for note in chain_notes(each))]
+    return worksheet("Layer on layer", settings, body, [], [*dict.fromkeys(texts)], notices=notices, fewer=fewer)
 
 
 def _labels(chain: Chain, *, formulas: bool) -> list[str]:
@@ -266,15 +273,19 @@ def _fitting(chain: Chain, labels: Sequence[str], room: float) -> float:
     return math.floor(low + 1e-6) if low >= LINED else low
 
 
-def _tower(chain: Chain, name: str, room: float, labels: Sequence[str], cell: float) -> Panel:
-    """The layers above each other from the input up, and the cells that one unit depends on."""
+def _tower(chain: Chain, name: str, room: float, labels: Sequence[str], sizes: tuple[float, float]) -> Panel:
+    """The layers above each other from the input up, and the cells that one unit depends on.
+
+    ``sizes`` are those of a cell, and from layer to layer.
+    """
+    cell, pitch = sizes
     left, right = _sides(chain, cell, labels)
     x = left + max(0.0, (room - left - right) / 2)
     top = 46.0 if name else 8.0
     items: list[Item] = [Text(0, 24, name, HEAD, INK, bold=True)] if name else []
     extents = []
     for at in range(len(chain.sizes) - 1, -1, -1):
-        y = top + (len(chain.sizes) - 1 - at) * PITCH
+        y = top + (len(chain.sizes) - 1 - at) * pitch
         items += _layer(chain, at, (x, y, cell), labels[at])
         cells = np.flatnonzero(np.frombuffer(bytes(chain.reads[at]), np.uint8))
         begin = x - chain.sizes[at] / 2 * cell
@@ -286,7 +297,7 @@ def _tower(chain: Chain, name: str, room: float, labels: Sequence[str], cell: fl
                 (lower[0], lower[2] - 1),
             )  # fmt: skip
             items.insert(0, Shape(points, SEPARATOR))
-    y = top + (len(chain.sizes) - 1) * PITCH + BAR
+    y = top + (len(chain.sizes) - 1) * pitch + BAR
     if end := end_text(chain):
         indent = max(0.0, x - chain.sizes[0] / 2 * cell)
         indent = min(indent, max(0.0, room - text_width(end, SMALL)))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +37,7 @@ from kernelviz.drawing.worksheets import (
     disc,
     frame,
     page_tint,
+    refitted,
     tint_bar,
     window_frame,
     worksheet,
@@ -61,7 +62,8 @@ WIDTH = WIDEST - 2 * MARGIN
 DIGITS = DigitRule(largest=26.0, tall=0.58, usual=2.2)
 SMALLEST_CELL, USUAL_CELL, LARGEST_CELL, KERNEL_CELL = 3.5, 40.0, 60.0, 38.0
 GAPS = {"kernel": 102.0, "map": 88.0, "ReLU": 64.0, "pool": 56.0}  # before each column
-HEADS, NAME, ANSWER, BETWEEN = 84.0, 46.0, 40.0, 34.0  # above the rows; above a kernel; below a map; two rows
+HEADS, NAME, ANSWER = 84.0, 46.0, 40.0  # above the rows; above a kernel; below a map
+BETWEEN, CLOSE = 34.0, 16.0  # two rows, also in a box
 PLANES = 12.0  # between two channels
 LEAST_CORNER = 12.0  # the smallest cell with a corner
 LETTERS = "abcd"
@@ -187,8 +189,9 @@ class Column:
 class _Page:
     """The layout of one page, and what is shown up to the output cell ``reached``; None for all."""
 
-    def __init__(self, maps: Maps, reached: int | None) -> None:
-        self.maps, self.worked, self.reached = maps, maps.worked, reached
+    def __init__(self, maps: Maps, reached: int | None, tallest: float = math.inf) -> None:
+        self.maps, self.worked, self.reached, self.tallest = maps, maps.worked, reached, tallest
+        self.between = BETWEEN if tallest == math.inf else CLOSE
         self.tint = self._tint()
         self.columns = self._columns()
         self.cell, self.kernel_cell = self._cells()
@@ -335,7 +338,8 @@ class _Page:
         for cell in map(float, (*np.arange(USUAL_CELL, LARGEST_CELL), *np.arange(USUAL_CELL, SMALLEST_CELL, -0.5))):
             kernel = max(cell, widest)
             legible = sum((kernel if is_kernel else cell) >= least for is_kernel, least in needed)
-            if legible > most and self._positions(cell, kernel)[1] <= WIDTH:
+            fits = self._positions(cell, kernel)[1] <= WIDTH and self._height(cell, kernel) <= self.tallest
+            if legible > most and fits:
                 most, found = legible, (cell, kernel)
         return found
 
@@ -349,16 +353,26 @@ class _Page:
             found[column.key] = min(filter(None, sizes), default=0.0)
         return found
 
+    def _reach(self, cell: float, kernel_cell: float) -> tuple[float, float]:
+        """What a row takes above and below its middle."""
+        kernel, others = self.columns[1].tall(kernel_cell), [each.tall(cell) for each in self.columns[2:]]
+        return max(kernel / 2 + NAME, *(each / 2 for each in others)), max(kernel / 2, max(others) / 2 + ANSWER)
+
+    def _height(self, cell: float, kernel_cell: float) -> float:
+        """The height of all with cells of these sizes."""
+        rows, reach, half = len(self.maps.rows), self._reach(cell, kernel_cell), self.columns[0].tall(cell) / 2
+        middle = reach[0] + (rows - 1) * (sum(reach) + self.between) / 2
+        return HEADS + max(0.0, half - middle) + max(rows * (sum(reach) + self.between) - self.between, middle + half)
+
     @cached_property
     def reach(self) -> tuple[float, float]:
         """What a row takes above and below its middle."""
-        kernel, others = self.columns[1].tall(self.kernel_cell), [each.tall(self.cell) for each in self.columns[2:]]
-        return max(kernel / 2 + NAME, *(each / 2 for each in others)), max(kernel / 2, max(others) / 2 + ANSWER)
+        return self._reach(self.cell, self.kernel_cell)
 
     @property
     def pitch(self) -> float:
         """From the middle of a row to that of the next."""
-        return sum(self.reach) + BETWEEN
+        return sum(self.reach) + self.between
 
     # Items.
 
@@ -378,13 +392,12 @@ class _Page:
         middle = self.reach[0] + (rows - 1) * self.pitch / 2
         lift = max(0.0, tall / 2 - middle)
         first, top = HEADS + lift + self.reach[0], HEADS + lift + middle - tall / 2
-        height = lift + max(rows * self.pitch - BETWEEN, middle + tall / 2)
         items += self._input(top)
         middles = [first + number * self.pitch for number in range(rows)]
         items += self._bus(top + tall / 2, middles)
         for number, (row, middle) in enumerate(zip(self.maps.rows, middles, strict=True)):
             items += self._row(number, row, middle)
-        return Panel(tuple(items), self.width, HEADS + height)
+        return Panel(tuple(items), self.width, self._height(self.cell, self.kernel_cell))
 
     def _matrix(self, key: str, cells: Cells) -> Panel:
         cell = self.kernel_cell if key == "kernel" else self.cell
@@ -513,15 +526,18 @@ def _least_cell(cells: Cells) -> float:
     return LEGIBLE * max(1 / DIGITS.tall, longest / DIGITS.share, 1e-9)
 
 
-def maps_page(maps: Maps, reached: int | None = None) -> Panel:
-    """The page; in an animation up to the output cell ``reached``."""
-    page = _Page(maps, reached)
+def maps_page(maps: Maps, reached: int | None = None, tallest: float = math.inf) -> Panel:
+    """The page; in an animation up to the output cell ``reached``. For a box of this height it has fewer kernels."""
+    shown = [replace(maps, most=count) for count in range(len(maps.rows), 0, -1)]
+    pages = (_Page(each, reached, tallest) for each in shown)
+    page = next((each for each in pages if each.panel().height <= tallest), _Page(shown[-1], reached, tallest))
     body = page.panel()
     legend, bar = _legend(page), tint_bar(page.tint, 116.0)
     bar_panel = Panel(bar.at(0, -12), bar.width, bar.height - 24)
     foot = [(0.0, legend), (max(legend.width + 40, max(body.width, NARROWEST - 2 * MARGIN) - bar.width), bar_panel)]
     title = WORDS[len(maps.rows)]
-    return worksheet(title, maps.stages, body, foot, _notes(page))
+    fewer = [partial(refitted, partial(maps_page, maps, reached))] if tallest == math.inf else []
+    return worksheet(title, maps.stages, body, foot, _notes(page), notices=page.maps.notes, fewer=fewer)
 
 
 def _legend(page: _Page) -> Panel:

@@ -119,17 +119,18 @@ class MapRow:
 
 @dataclass(frozen=True)
 class Maps:
-    """The maps of a convolution's kernels, up to four, and what follows."""
+    """The maps of a convolution's kernels, up to ``most``, and what follows."""
 
     worked: Walkthrough
     relu: bool
     pool: Pool | None
     names: tuple[str, ...]
+    most: int = MOST_ROWS
 
     @cached_property
     def rows(self) -> tuple[MapRow, ...]:
         """One for each kernel that is shown."""
-        return tuple(self._row(channel) for channel in range(min(MOST_ROWS, len(self.worked.output))))
+        return tuple(self._row(channel) for channel in range(min(self.most, len(self.worked.output))))
 
     def _row(self, channel: int) -> MapRow:
         values = self.worked.results(channel)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from kernelviz.drawing.worksheets import (
     headed,
     in_a_row,
     page_tint,
+    refitted,
     sign,
     space,
     stacked,
@@ -237,13 +239,16 @@ def _settings(found: MatrixForm) -> str:
     return f"{size_text(operation.input_size)} input, {size_text(operation.kernel)} kernel, {settings_text(operation)}"
 
 
-def matrix_page(found: MatrixForm) -> Panel:
-    """The convolution as it is drawn elsewhere, and below it the same as a matrix times the input."""
+def matrix_page(found: MatrixForm, tallest: float = math.inf) -> Panel:
+    """The convolution as it is drawn elsewhere, and below it the same as a matrix times the input.
+
+    For a box of this height only the matrix.
+    """
     worked = found.worked
     tint = page_tint(worked.input, worked.kernel, worked.output)
-    product = _product_panel(found, tint)
-    parts = [product]
-    if len(worked.input) == len(worked.output) == 1:
+    alone = len(worked.input) > 1 or len(worked.output) > 1 or tallest < math.inf
+    parts = [_product_panel(found, tint, tallest, with_bar=alone)]
+    if not alone:
         parts.insert(0, _top(found, tint))
     body = stacked(parts, 34)
     lines = [found.facts, f"the framed row: {found.sum_text}"]
@@ -253,7 +258,9 @@ def matrix_page(found: MatrixForm) -> Panel:
         lines.append(TRANSPOSED)
     origin = display_text(origin_text(worked), worked.input, worked.kernel, found.results, marked="≈" in found.sum_text)
     texts = ["rows and columns are counted from 0", "grey: no weight, which counts as 0", origin, *broken_notes(worked)]
-    return worksheet(_title(found), _settings(found), body, [], texts, lines=lines)
+    fewer = [partial(refitted, partial(matrix_page, found))] if tallest == math.inf else []
+    notices = broken_notes(worked)
+    return worksheet(_title(found), _settings(found), body, [], texts, lines=lines, notices=notices, fewer=fewer)
 
 
 def _top(found: MatrixForm, tint: Tint) -> Panel:
@@ -305,17 +312,17 @@ def _headed(name: str, cells: Cells, frames: list[Item] | None = None) -> Labell
     return headed(Panel((*panel.items, *(frames or [])), panel.width, panel.height), name, size_text(cells.shape))
 
 
-def _product_panel(found: MatrixForm, tint: Tint) -> Panel:
+def _product_panel(found: MatrixForm, tint: Tint, tallest: float, *, with_bar: bool) -> Panel:
     """The input as a row above the matrix, and the output as a column beside it."""
     worked, columns = found.worked, found.index.shape[1]
     several = len(worked.output) > 1 or len(worked.input) > 1
-    bar = tint_bar(tint, 220.0) if several else None
+    bar = tint_bar(tint, 220.0) if with_bar else None
     equals = "=" if worked.bias is None else "+ bias ="
     apart = max(EQUALS, text_width(equals, SUM) + 24)
     results = number_texts(found.results)
     longest = max(text_width(text, SMALL, bold=True) for text in (*results, "output")) + 12
     room = WIDTH - ROWS - apart - longest - (bar.width + 50 if bar else 0)
-    cell = min(LARGEST_CELL, room / (columns + 1))
+    cell = min(LARGEST_CELL, room / (columns + 1), (tallest - HEADS - GAP - 8) / (len(found.index) + 1))
     used: Array = found.index[found.row] >= 0
     bold: Array = np.zeros(found.index.shape, bool)
     bold[found.row] = used

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from kernelviz.drawing.looks import find_look
 from kernelviz.drawing.page import (
     INK,
     SEPARATOR,
+    Body,
     Item,
     Panel,
     Rule,
@@ -31,6 +34,7 @@ from kernelviz.drawing.worksheets import (
     FAINT,
     FORMULA,
     HEAD,
+    LEGIBLE,
     LINE,
     MARGIN,
     SETTINGS,
@@ -43,6 +47,7 @@ from kernelviz.drawing.worksheets import (
     circle,
     digit_size,
     frame,
+    tallest_of,
     worksheet,
 )
 from kernelviz.version import SCHEMA, __version__
@@ -53,6 +58,7 @@ if TYPE_CHECKING:
 
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.drawing.looks import LookName
+    from kernelviz.drawing.page import Box
 
     Line = tuple[float, float, float, float]
 
@@ -214,37 +220,60 @@ def sharing_recipe(sharing: Sharing, counts: ImageWeights) -> dict[str, Any]:
 
 def sharing_page(sharing: Sharing, counts: ImageWeights) -> Panel:
     """Three layers as lines and as matrices, and below them bars for an image."""
-    items: list[Item] = []
-    for number, (name, matrix, lines) in enumerate(layer_texts(sharing)):
-        items += moved(_layer(sharing, name, matrix, lines), LEFT + number * PITCH, 0)
-    y = 4.0
-    for text, middle in (("outputs", UNITS), ("inputs", UNITS + TALL), ("as a", MATRIX + 96), ("matrix", MATRIX + 125)):
-        items.append(Text(0, y + middle, text, SMALL, DIM))
-    cell = matrix_cell(sharing.units)
-    y = MATRIX + sharing.units * cell + 38
-    styled = sharing.kernel in STYLES
-    same = "the same digit and the same line is one weight" if styled else "the same digit is one weight"
-    items.append(
-        Text(0, y, f"A row for each output, a column for each input. Digit: which weight; {same}.", SMALL, DIM)
-    )
-    y += 30
-    items.append(Rule(0, y, WIDTH, y, LINE, 1.6))
+    layers = _layers(sharing, Sizes(TALL, 92, min(CELL, COLUMN / sharing.units)))
+    y = layers.height - 8
     bars, below = _bars(counts, y + 50)
     n = sharing.units
-    body = Panel((*items, *bars), WIDTH, below)
-    return worksheet("Dense, local, shared", f"{n} inputs, {n} outputs: how many weights?", body, [], [])
+    body = Panel((*layers.items, Rule(0, y, WIDTH, y, LINE, 1.6), *bars), WIDTH, below)
+    fewer = [partial(_layers_in, sharing)]
+    settings = f"{n} inputs, {n} outputs: how many weights?"
+    return worksheet("Dense, local, shared", settings, body, [], [], fewer=fewer)
 
 
 UNITS = 137.0  # the middle of the outputs
-MATRIX = UNITS + TALL + 92
 
 
-def matrix_cell(units: int) -> float:
-    """The side of a cell of the matrices."""
-    return min(CELL, COLUMN / units)
+@dataclass(frozen=True)
+class Sizes:
+    """From inputs to outputs, from the inputs to the matrix, and a cell of it; no matrix if that is 0."""
+
+    tall: float
+    apart: float
+    cell: float
+
+    @property
+    def matrix(self) -> float:
+        """The y of the matrices."""
+        return UNITS + self.tall + self.apart
 
 
-def _layer(sharing: Sharing, name: str, matrix: list[list[int]], lines: Sequence[str]) -> Panel:
+def _layers_in(sharing: Sharing, box: Box) -> Body:
+    """The layers with small matrices for a box; without matrices if their digits would not be legible."""
+    compact = Sizes(125, 58, 0)
+    cell = min(CELL, COLUMN / sharing.units, (tallest_of(box) - compact.matrix - 78) / sharing.units)
+    legible = cell >= LEGIBLE / MATRIX_DIGITS.tall
+    return Body(_layers(sharing, replace(compact, cell=cell) if legible else Sizes(TALL, 0, 0)))
+
+
+def _layers(sharing: Sharing, sizes: Sizes) -> Panel:
+    """The three layers beside each other, and how to read their matrices."""
+    items: list[Item] = []
+    for number, (name, matrix, lines) in enumerate(layer_texts(sharing)):
+        items += moved(_layer(sharing, name, matrix, lines, sizes), LEFT + number * PITCH, 0)
+    middle = sizes.matrix + min(96.0, 1.5 * sizes.cell + 15)
+    texts = [("outputs", UNITS), ("inputs", UNITS + sizes.tall)]
+    texts += [("as a", middle), ("matrix", middle + 29)] if sizes.cell else []
+    items += [Text(0, 4 + y, text, SMALL, DIM) for text, y in texts]
+    if not sizes.cell:
+        return Panel(tuple(items), WIDTH, UNITS + sizes.tall + RADIUS + 4)
+    y = sizes.matrix + sharing.units * sizes.cell + 38
+    styled = sharing.kernel in STYLES
+    same = "the same digit and the same line is one weight" if styled else "the same digit is one weight"
+    text = f"A row for each output, a column for each input. Digit: which weight; {same}."
+    return Panel((*items, Text(0, y, text, SMALL, DIM)), WIDTH, y + 38)
+
+
+def _layer(sharing: Sharing, name: str, matrix: list[list[int]], lines: Sequence[str], sizes: Sizes) -> Panel:
     """A column: the name with the number of weights, the units with their lines, and the matrix."""
     number = counted(number_of_weights(matrix), "weight")
     items: list[Item] = [
@@ -262,17 +291,19 @@ def _layer(sharing: Sharing, name: str, matrix: list[list[int]], lines: Sequence
     for output in order:
         for at, weight in enumerate(matrix[output]):
             if weight:
-                ends = _between(xs[output], UNITS, xs[at], UNITS + TALL, radius + 3)
+                ends = _between(xs[output], UNITS, xs[at], UNITS + sizes.tall, radius + 3)
                 items += _connection(ends, styles[weight - 1] if styles else "", dark=output == middle)
     for at, x in enumerate(xs):
         items += [
             *([Shape(circle(x, UNITS, radius), DARK)] if at == middle else []),
-            Shape(circle(x, UNITS + TALL, radius), SEPARATOR),
+            Shape(circle(x, UNITS + sizes.tall, radius), SEPARATOR),
             Shape(circle(x, UNITS, radius), DARK, 2.4),
-            Shape(circle(x, UNITS + TALL, radius), DARK, 2.4),
+            Shape(circle(x, UNITS + sizes.tall, radius), DARK, 2.4),
         ]
-    panel = _matrix(matrix, middle, styles)
-    return Panel((*items, *moved(panel, (COLUMN - panel.width) / 2, MATRIX)), COLUMN, MATRIX + panel.height)
+    if not sizes.cell:
+        return Panel(tuple(items), COLUMN, UNITS + sizes.tall + RADIUS)
+    panel = _matrix(matrix, middle, styles, sizes.cell)
+    return Panel((*items, *moved(panel, (COLUMN - panel.width) / 2, sizes.matrix)), COLUMN, sizes.matrix + panel.height)
 
 
 def _between(x0: float, y0: float, x1: float, y1: float, gap: float) -> Line:
@@ -310,16 +341,17 @@ def styled_line(ends: Line, style: str, colour: str, width: float = THICK) -> St
     return Strokes(tuple(lines), colour, width)
 
 
-def _matrix(matrix: list[list[int]], middle: int, styles: Sequence[str] | None) -> Panel:
+MATRIX_DIGITS = DigitRule(largest=26.0, tall=0.6)
+
+
+def _matrix(matrix: list[list[int]], middle: int, styles: Sequence[str] | None, cell: float) -> Panel:
     """The weight matrix: which weight is where, empty cells grey, the row of the middle unit framed."""
-    cell = matrix_cell(len(matrix))
     numbers = np.array(matrix)
     texts = np.where(numbers > 0, numbers.astype(str).astype(object), "")
     bold = np.zeros(numbers.shape, bool)
     bold[middle] = True
     cells = Cells(np.zeros(numbers.shape), Tint(1.0), texts, bold, blank=numbers == 0)
-    rule = DigitRule(largest=26.0, tall=0.6)
-    panel = cells_panel(cells, cell, digit_size([cells], cell, rule), rule)
+    panel = cells_panel(cells, cell, digit_size([cells], cell, MATRIX_DIGITS), MATRIX_DIGITS)
     items: list[Item] = [*panel.items]
     for (i, j), weight in np.ndenumerate(numbers):
         if weight and styles:

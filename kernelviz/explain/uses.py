@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,7 @@ from kernelviz.drawing.worksheets import (
     Tint,
     cells_panel,
     digit_size,
+    refitted,
     stacked,
     tint_bar,
     window_frame,
@@ -235,8 +238,8 @@ def uses_recipe(readings: Readings) -> dict[str, Any]:
     }
 
 
-def uses_page(readings: Readings) -> Panel:
-    """The uses of each cell, with padding beside those without."""
+def uses_page(readings: Readings, tallest: float = math.inf) -> Panel:
+    """The uses of each cell, with padding beside those without; smaller for a box of this height."""
     halves = readings.all
     tint = Tint(max(1.0, *(float(each.counts.max()) for each in halves)), negative=False)
     every = [_cells(each, tint) for each in halves]
@@ -244,7 +247,12 @@ def uses_page(readings: Readings) -> Panel:
     low = any(columns > max(12, 2 * rows) for rows, columns in shapes)  # one below the other
     room = WIDTH if low or len(halves) == 1 else (WIDTH - BETWEEN) / 2
     widest, beside = max(columns for _, columns in shapes), max(readings.operation.input_size) <= LARGEST_BESIDE
-    cell = min(LARGEST_CELL, ((room - BESIDE - 30) if beside else room) / widest, 640 / max(rows for rows, _ in shapes))
+    down = TALLEST
+    if tallest < math.inf:
+        down = min(down, (tallest - 40) / len(halves) - BELOW if low else tallest - BELOW)
+    cell = min(
+        LARGEST_CELL, ((room - BESIDE - 30) if beside else room) / widest, down / max(rows for rows, _ in shapes)
+    )
     size = digit_size(every, cell, DIGITS)
     if not size:
         cell = min(cell, (room - 90) / widest)  # the bar is beside the last one
@@ -272,10 +280,13 @@ def uses_page(readings: Readings) -> Panel:
     if any(cells.mask("unread").any() for cells in every):
         texts.insert(1, "hatched: never read" if size or cell >= LEGIBLE else "white: never read")
     title = "Why padding" if readings.bare is not None else "How often each cell is read"
-    return worksheet(title, f"how many windows read each cell: {_settings(readings.operation)}", body, [], texts)
+    settings = f"how many windows read each cell: {_settings(readings.operation)}"
+    fewer = [partial(refitted, partial(uses_page, readings))] if tallest == math.inf else []
+    return worksheet(title, settings, body, [], texts, notices=notes(readings), fewer=fewer)
 
 
 HEADS = 74.0  # above a matrix
+TALLEST, BELOW = 640.0, 210.0  # of a matrix; what its heads and the texts below it take
 
 
 def _cells(readings: Readings, tint: Tint) -> Cells:

@@ -6,6 +6,7 @@ import numpy as np
 from traced_units import UNITS, broken_unit, make_unit, pooled_unit
 
 from kernelviz.arithmetic.operations import Convolution, Pooling, TransposedConvolution
+from kernelviz.arithmetic.sharing import ImageWeights, Sharing
 from kernelviz.drawing.contact import ContactSheet, contact_page
 from kernelviz.drawing.growth import growth_page
 from kernelviz.drawing.mosaic import make_mosaic
@@ -16,9 +17,15 @@ from kernelviz.drawing.sheets import make_sheet
 from kernelviz.drawing.statistics_page import statistics_page
 from kernelviz.explain.call_page import _Page
 from kernelviz.explain.call_reader import read_call
+from kernelviz.explain.chain import chain_page, work_out_chain
 from kernelviz.explain.image_page import image_page, part_of
+from kernelviz.explain.map_pages import maps_page
+from kernelviz.explain.maps import as_maps_of
+from kernelviz.explain.matrix import as_matrix, matrix_page
 from kernelviz.explain.plots import explaining_page
+from kernelviz.explain.sharing import sharing_page
 from kernelviz.explain.unit_pages import kernel_and_map_page, unit_page
+from kernelviz.explain.uses import uses_page, work_out_uses
 from kernelviz.explain.walkthrough import example_numbers, work_out
 from kernelviz.filters.filter_pages import bank_page, filter_page
 from kernelviz.filters.filtering import apply_filter
@@ -74,9 +81,14 @@ def mosaic(subject, **choices):
     return mosaic_page(sheet, make_mosaic(sheet))
 
 
+def worked(operation):
+    """An operation worked out with seeded whole numbers."""
+    return work_out(operation, *example_numbers(operation))
+
+
 def explaining(operation, **choices):
-    """The page of an operation worked out with seeded whole numbers."""
-    return explaining_page(work_out(operation, *example_numbers(operation)), at=(0, 0), channel=0, **choices)
+    """The page of such an operation."""
+    return explaining_page(worked(operation), at=(0, 0), channel=0, **choices)
 
 
 def contact():
@@ -167,4 +179,15 @@ KINDS = {
     "filter": lambda: filter_page([apply_filter(PHOTO, name) for name in ("sobel-x", "gaussian", "laplacian")]),
     "filters": lambda: bank_page(3),
     "matches": lambda: matches_page(match_kernels(make_weight((24, 3, 3, 3)))),
+    "kernels, safe": lambda: mosaic(make_weight((12, 3, 3, 3)), palette="safe"),
+    "planes, safe": lambda: mosaic(make_weight((40, 3, 3, 3)), palette="safe"),
+    "principal components, safe": lambda: mosaic(make_maps((16, 14, 14)), view="pca", palette="safe"),
+    "overlay, safe": lambda: overlay_page(make_overlay(make_maps(), 3, palette="safe")),
+    "matches, safe": lambda: matches_page(match_kernels(make_weight((24, 3, 3, 3)), gabor=False), "safe"),
+    "several maps": lambda: maps_page(as_maps_of(worked(Convolution(6, 3, out_channels=2)), relu=True, pool=2)),
+    "sharing": lambda: sharing_page(Sharing(5, 3), ImageWeights((10, 10, 3), 100, 5, 300)),
+    "uses": lambda: uses_page(work_out_uses(Convolution(5, 3, padding=1))),
+    "uses of a large input": lambda: uses_page(work_out_uses(Convolution(40, 5, stride=2, padding=2))),
+    "chain": lambda: chain_page(work_out_chain(16, ["conv6"] * 3, padding="same")),
+    "convolution as a matrix": lambda: matrix_page(as_matrix(worked(Convolution(4, 3)))),
 }
