@@ -332,21 +332,22 @@ def _parts(matches: Matches, kinds: Sequence[str], shelves: float, shown: int, *
         lines = caption_lines(matches, drawn, kinds, planes=planes)
         return tuple(lines[-1:]) if drawn < _drawable(matches) else ()
 
-    def body(_box: Box | None, shelves: float, tallest: float = math.inf) -> Body:
+    def body(shelves: float, tallest: float = math.inf) -> tuple[int, Body]:
         items, y = _bar(matches, 0.0)
         groups, y, drawn = _shelves(matches, kinds, shelves, y + 34, tallest, planes=planes)
         items += [*groups, *own_scale_bar(PAGE_WIDTH - MARGIN, y + 34)]
         panel = Panel(moved(Panel(tuple(items), 0, 0), -MARGIN, 0), INNER_WIDTH, y + 34 + 2.6 * TYPE)
-        return Body(panel, notices(drawn))
+        return drawn, Body(panel, notices(drawn))
 
-    def boxed(box: Box, shelves: float) -> Body:
-        return body(box, shelves, box.height * TYPE / (1.02 * box.smallest) - 34 - 2.6 * TYPE)
+    def boxed(box: Box, *shelves: float) -> Body:
+        tallest = box.height * TYPE / (1.02 * box.smallest) - 34 - 2.6 * TYPE
+        return max((body(each, tallest) for each in shelves), key=lambda found: found[0])[1]
 
     lines = tuple(caption_lines(matches, shown, kinds, planes=planes))
-    versions = (4.0, 3.0, 2.0, 1.0, 0.5) if kinds else (1.0, 0.5)
+    rows = range(1, MOST_SHELVES_OF_ALL) if kinds else (1.0,)
     return PageParts(
-        title, body(None, shelves).panel, "", source, settings, lines, notices(shown),
-        tuple(partial(boxed, shelves=each) for each in versions), size=TITLE,
+        title, body(shelves)[1].panel, "", source, settings, lines, notices(shown),
+        (lambda box: boxed(box, *rows), lambda box: boxed(box, 0.5)), size=TITLE,
     )  # fmt: skip
 
 
