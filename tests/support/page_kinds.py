@@ -183,7 +183,7 @@ KINDS = {
     "planes, safe": lambda: mosaic(make_weight((40, 3, 3, 3)), palette="safe"),
     "principal components, safe": lambda: mosaic(make_maps((16, 14, 14)), view="pca", palette="safe"),
     "overlay, safe": lambda: overlay_page(make_overlay(make_maps(), 3, palette="safe")),
-    "matches, safe": lambda: matches_page(match_kernels(make_weight((24, 3, 3, 3)), gabor=False), "safe"),
+    "matches, safe": lambda: matches_page(match_kernels(make_weight((24, 3, 3, 3)), gabor=False), palette="safe"),
     "several maps": lambda: maps_page(as_maps_of(worked(Convolution(6, 3, out_channels=2)), relu=True, pool=2)),
     "sharing": lambda: sharing_page(Sharing(5, 3), ImageWeights((10, 10, 3), 100, 5, 300)),
     "uses": lambda: uses_page(work_out_uses(Convolution(5, 3, padding=1))),
