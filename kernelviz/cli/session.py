@@ -205,12 +205,11 @@ def attempt(report: Report, culprit: str, of: int, work: Callable[[], object]) -
     except KernelvizError as error:
         if of == 1 or isinstance(error, DiskFullError):
             raise
-        report_failure(report, culprit, error)
+        report_failure(report, culprit, error, named=f" {shown(culprit)} " in f" {error.what} ")
 
 
-def report_failure(report: Report, culprit: str, error: KernelvizError) -> None:
-    """Name what failed, and keep it in the report."""
-    named = f" {shown(culprit)} " in f" {error.what} "
+def report_failure(report: Report, culprit: str, error: KernelvizError, *, named: bool = False) -> None:
+    """Name what failed, unless the message has ``named`` it, and keep it in the report."""
     terminal.print_message(error.what if named else f"{culprit}: {error.what}")
     report.add_error(error, culprit)
 

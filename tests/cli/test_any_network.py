@@ -125,9 +125,10 @@ class Crops(nn.Module):
 """
 
 
-def test_layers_prints_the_rows_before_a_break(run, tmp_path):
+def test_layers_prints_the_rows_before_a_break(run, tmp_path, monkeypatch):
     """Rows 0 to 3 are on stdout, the layer that broke is named, and the exit code is 1; in JSON too."""
     (tmp_path / "broken.py").write_text(BROKEN)
+    monkeypatch.setenv("COLUMNS", "200")
     words = ("layers", "broken.py:build", "--input-size", "32")
     ended = run(*words)
     assert ended.code == 1

@@ -19,7 +19,18 @@ import kernelviz
 from kernelviz import __version__
 from kernelviz.files.recipes import read_recipe
 
-FIELDS = {"kernelviz", "schema", "command", "environment", "model", "outputs", "warnings", "errors", "images"}
+FIELDS = {
+    "kernelviz",
+    "schema",
+    "command",
+    "environment",
+    "model",
+    "outputs",
+    "warnings",
+    "errors",
+    "images",
+    "preprocessing",
+}
 OUTPUT_FIELDS = {"path", "layer", "image", "view", "shape", "shown", "total", "limits", "nonfinite", "notes"}
 STEM = "cat-test_resnet.random"
 
