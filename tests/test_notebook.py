@@ -37,6 +37,7 @@ def values():
     worked = kv.work_out(kv.Convolution(5, 3, bias=True), *example_numbers(kv.Convolution(5, 3, bias=True)))
     unit = kv.trace_unit(model, image, "conv1.0", (0, 5, 5))
     pooled = kv.trace_unit(kv.load_model("resnet18d", weights="random"), image, "maxpool", (0, 5, 5), input_size=64)
+    moved = kv.shift_image(model, image, (0, 2), ["conv1.0"], edge=True)
     found = [
         *(
             pooled,
@@ -72,6 +73,14 @@ def values():
         ),
         *(kv.make_sheet(bank), kv.make_mosaic(kv.make_sheet(bank)), kv.make_singles(maps), kv.highlights_of(maps)),
         *(kv.apply_filter(image, "sobel-x"), kv.find_filter("gaussian@9"), *kv.colour_directions()),
+        *(
+            kv.apply_gradient(image, "sobel"),
+            kv.known_filter([[1, 0, -1], [2, 0, -2], [1, 0, -1]]),
+            kv.most_alike([bank], "edge", 2),
+            *kv.most_alike([bank], "edge", 2).rows[:1],
+            moved,
+            moved.layers[0],
+        ),
         *(
             kv.ClassScore(3, LONG[:100], 0.5),
             kv.FailedImage(0, "x.png", UsageError("what", "why", "hint")),

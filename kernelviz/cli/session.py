@@ -205,7 +205,7 @@ def attempt(report: Report, culprit: str, of: int, work: Callable[[], object]) -
     except KernelvizError as error:
         if of == 1 or isinstance(error, DiskFullError):
             raise
-        report_failure(report, culprit, error, named=f" {shown(culprit)} " in f" {error.what} ")
+        report_failure(report, culprit, error, named=f" layer {shown(culprit)} " in f" {error.what} ")
 
 
 def report_failure(report: Report, culprit: str, error: KernelvizError, *, named: bool = False) -> None:

@@ -55,7 +55,8 @@ MEANT = {
     "st?m": [["stem.0"], ["stem"], ["stem.0", "stem.1", "stem.2"], ["stem.0"], ["stem.0"]],
     "stem.0#1": [UnknownLayerError, ["stem.0"], *[UnknownLayerError] * 3],
     "stem.0:0": [UnknownLayerError, ["stem.0"], *[UnknownLayerError] * 3],
-    "stage:0": [UnknownLayerError] * 5,
+    "stage:0": [UnknownLayerError, ["stem"], ["stem.0", "stem.1", "stem.2"], *[UnknownLayerError] * 2],
+    "stage:7": [UnknownLayerError] * 5,
     "stm.0": [UnknownLayerError] * 5,
     "": [UnknownLayerError] * 5,
 }

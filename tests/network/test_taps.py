@@ -74,7 +74,7 @@ def test_kinds(kind, expected):
         ("never", KernelvizError, "did not run"),
         ("head", UsageError, "has no map"),
         ("hea*", UsageError, "has no map"),
-        ("stage:0", UnknownLayerError, "names no stages"),
+        ("stage:9", UnknownLayerError, "stage:9"),
     ],
 )
 def test_what_cannot_be_tapped(pattern, error, words):
@@ -98,13 +98,13 @@ def test_kinds_and_sides_are_words():
 
 
 def test_without_a_pattern_the_first_convolution_and_the_stages():
-    """Those of timm's own feature_info; a network that names none, its first convolution alone."""
+    """Those of timm's own feature_info; of a network that names none, the last map at each resolution."""
     model = load_model("resnet18d", weights=None)
     assert names(None, model, (3, 64, 64)) == ["conv1.0", "act1", "layer1", "layer2", "layer3", "layer4"]
     assert names("stage:-1", model, (3, 64, 64)) == ["layer4"]
     with pytest.raises(UnknownLayerError, match="stage:9"):
         names("stage:9", model, (3, 64, 64))
-    assert names(None) == ["conv", "conv#2"]
+    assert names(None) == ["conv", "act", "norm", "odd#2"]
 
 
 def test_what_has_no_map_is_reported():
