@@ -23,9 +23,10 @@ _MEANT = {
     "transpose": "explain transpose", "deconv": "explain transpose", "pool": "explain pool", "pooling": "explain pool",
     "layer": f"layers {MODEL}", "weights": f"kernels {MODEL}", "activations": f"features {MODEL} {IMAGE}",
     "maps": f"features {MODEL} {IMAGE}", "filters": "filter --list", "list": "models", "version": "--version",
-    "help": "--help",
+    "help": "--help", "overview": f"features {MODEL} {IMAGE}",
 }  # fmt: skip
 """What the words that people try first are called here."""
+_MEANT_ALONE = {"kernel": f"kernels {MODEL}", "feature": f"features {MODEL} {IMAGE}", "model": "models"}
 
 _DRAWING = frozenset(
     {"visualize", "visualise", "visual", "view", "vis", "viz", "draw", "plot", "show", "display", "see"}
@@ -49,7 +50,9 @@ def advice_for(arguments: Sequence[str], message: str) -> str:
         model = shlex.quote(next((each for each in more if not is_image_name(each)), MODEL))
         image = shlex.quote(next(filter(is_image_name, more), IMAGE))
         return f"Type `kernelviz kernels {model}` or `kernelviz features {model} {image}`."
-    meant = _MEANT.get(word.lower())
+    if f"{word.lower()}s" in ("kernels", "features", "layers", "models") and more:
+        return f"Type `kernelviz {word.lower()}s {shlex.join(more)}`."
+    meant = _MEANT.get(word.lower(), _MEANT_ALONE.get(word.lower()))
     return f"Type `kernelviz {meant}`." if meant else ""
 
 

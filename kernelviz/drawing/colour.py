@@ -468,7 +468,7 @@ def key_in(look: Look, contents: Iterable[Content]) -> list[str]:
     elif over or any(map(_shows_sizes, values)):
         lines.append("The darker, the larger")
     if any(isinstance(each, ColourTiles) and _coloured(each.colours) for each in shown):
-        lines.append("Colours in grey: different ones may look alike; the looks page and dark keep them")
+        lines.append("Colours in grey: different ones may look alike; page, dark and the palette safe keep them")
     elif any(_coloured(each.pixels if isinstance(each, Veiled) else each) for each in shown
              if isinstance(each, Veiled | np.ndarray)):  # fmt: skip
         lines.append("Photographs in grey")

@@ -208,12 +208,16 @@ def _has(file: str, text: str) -> bool:
 
 @lru_cache(maxsize=2)
 def _candidates(*, bold: bool) -> tuple[str, ...]:
-    """The files of fonts, the best first: those of matplotlib, then the system's, upright ones without serifs."""
+    """The files of fonts, the best first: DejaVu Sans, the system's, upright ones without serifs first, then STIX.
+
+    STIX, which matplotlib has for mathematics, contains single letters of some scripts, such as one of the kana.
+    """
     from matplotlib.font_manager import findSystemFonts
 
-    shipped = Path(font_file(bold=False)), Path(font_file(bold=False)).with_name("STIXGeneral.ttf")
+    shipped = Path(font_file(bold=False))
     found = {str(path) for path in findSystemFonts()}
-    return (*map(str, shipped), *sorted(found, key=lambda path: (_rank(Path(path).stem.lower(), bold=bold), path)))
+    system = sorted(found, key=lambda path: (_rank(Path(path).stem.lower(), bold=bold), path))
+    return (str(shipped), *system, str(shipped.with_name("STIXGeneral.ttf")))
 
 
 _OTHER_WEIGHT = re.compile("black|demi|extra|heavy|light|medium|semi|thin")

@@ -298,7 +298,8 @@ def _caption(overlay: Overlay) -> list[str]:
         round(side / units) for side, units in zip(overlay.seen.shape, tiles.values.shape[1:], strict=False)
     )
     if maps.centres is None:
-        lines.append(f"Cells of about {rows} × {columns} pixels share the image evenly, unsmoothed; each sees more")
+        cells = f"cells of about {rows} × {columns} pixels, unsmoothed"
+        lines.append(f"The map is stretched over the image, so that its cells share the image evenly: {cells}")
     else:
         lines.append(f"A cell of about {rows} × {columns} pixels, unsmoothed, lies where its field has its middle")
     return [*lines, *(sentence(note) for note in overlay.notes if note not in lines[1])]

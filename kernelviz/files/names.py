@@ -18,6 +18,7 @@ LONGEST = 150
 """The most bytes of a stem in UTF-8, with a reserve for suffixes and for prefixes of other programs."""
 
 _DIGITS = 8
+_LEAST = 24  # bytes that are left of a part that is cut
 _MOST_DIGITS = 64
 _UNSAFE = re.compile(r"(?:(?![A-Za-z0-9._+-])[\x00-\x7f])+")
 _LETTERS = "LMN"  # the categories of Unicode that are kept: letters, marks and numbers
@@ -40,7 +41,7 @@ def file_stems(full_names: Sequence[Sequence[str]], *, taken: Collection[str] = 
     """Return one file stem per full name, in the same order; all differ, even ignoring case and compatible forms.
 
     The parts of a name are made safe and joined by ``-``. If stems collide with each other or with ``taken``, or are too
-    long, ``-`` and eight hex digits of a hash of the full name are appended. All colliding stems are changed, so that
+    long, ``-`` and eight hex digits of a hash of the full name are appended; of a long stem the longest part is cut. All colliding stems are changed, so that
     the order does not matter; if eight digits do not suffice, there are more.
 
     Args:
@@ -56,7 +57,7 @@ def file_stems(full_names: Sequence[Sequence[str]], *, taken: Collection[str] = 
     digests = [_digest(parts) for parts in full_names]
     digits = [_DIGITS if _size(base) > LONGEST else 0 for base in bases]
     while True:
-        stems = [_stem(*each) for each in zip(bases, digests, digits, strict=True)]
+        stems = [_stem(*each) for each in zip(full_names, bases, digests, digits, strict=True)]
         meeting = list(_meeting(stems, taken))
         if not meeting:
             return stems
@@ -103,10 +104,23 @@ def _beginning(text: str, longest: int) -> str:
     return text.encode()[:longest].decode(errors="ignore")
 
 
-def _stem(base: str, digest: str, digits: int) -> str:
+def _stem(full_name: Sequence[str], base: str, digest: str, digits: int) -> str:
     if digits == 0:
         return base
-    return f"{_beginning(base, LONGEST - digits - 1)}-{digest[:digits]}"
+    return f"{_shortened(full_name, base, LONGEST - digits - 1)}-{digest[:digits]}"
+
+
+def _shortened(full_name: Sequence[str], base: str, most: int) -> str:
+    """A stem of at most so many bytes: its longest part is cut, or its end if little of that part would be left."""
+    parts = list(map(_clean, full_name))
+    if _size(base) <= most or not parts:
+        return _beginning(base, most)
+    longest = max(range(len(parts)), key=lambda at: _size(parts[at]))
+    left = most - (_size(base) - _size(parts[longest]))
+    if left < _LEAST:
+        return _beginning(base, most)
+    parts[longest] = _cut(parts[longest], left)
+    return "-".join(parts)
 
 
 def _digest(parts: Sequence[str]) -> str:

@@ -25,7 +25,14 @@ from kernelviz.network.snapshot import PreservedModule, check_ready
 from kernelviz.network.taps import choose_taps
 from kernelviz.network.tracing.rules import tensors_in
 from kernelviz.network.tracing.trace import as_trace
-from kernelviz.network.tracing.watch import FurtherInputs, ObservedPass, naming_next_size, next_size, observe_pass
+from kernelviz.network.tracing.watch import (
+    FurtherInputs,
+    ObservedPass,
+    further_inputs,
+    naming_next_size,
+    next_size,
+    observe_pass,
+)
 from kernelviz.records import ClassScore, FeatureMaps, Image, SeenImage, as_array, shape_text
 from kernelviz.wording import reason_text, shown
 
@@ -169,8 +176,9 @@ class CaptureHooks:
 
     def _maps(self, tap: Tap, tensor: Tensor, given: Input, rows: int) -> FeatureMaps:
         many = len(self.plan.observed.visits[tap.module].given)
+        quantised = str(tensor.dtype).removeprefix("torch.") if tensor.is_quantized else ""
         try:
-            values = as_array(tap.layout.maps(tensor))
+            values = as_array(tap.layout.maps(tensor.dequantize() if quantised else tensor))
         except (UsageError, RuntimeError) as error:  # complex, sparse, quantised
             what = f"The {self.plan.side} of the layer {shown(tap.name)} is not an array of real numbers."
             raise KernelvizError(what, reason_text(error)) from error
@@ -188,6 +196,7 @@ class CaptureHooks:
             notes=(
                 *([f"run {tap.run + 1} of {many}"] if many > 1 else []),
                 *([f"1 of {rows:,} along its first axis: the first is drawn"] if rows > 1 else []),
+                *([f"dequantised: the layer returns {quantised}"] if quantised else []),
                 *tap.notes,
             ),
         )
@@ -350,8 +359,7 @@ def _as_batch(network: Model | nn.Module, image: Tensor) -> Tensor:
     Raises:
         UsageError: it is a batch of several, or has another rank.
     """
-    convolution = next((each for each in root_of(network).modules() if isinstance(each, CONVOLUTIONS)), None)
-    rank = len(convolution.kernel_size) if convolution else 2
+    rank = _axes_read(network)
     ranks = {rank + 2, 3, 4}
     is_batch = image.ndim == rank + 2 if rank != 1 else image.ndim == 4 or (image.ndim == 3 and image.shape[0] == 1)
     batch = image if is_batch else image[None]
@@ -362,7 +370,9 @@ def _as_batch(network: Model | nn.Module, image: Tensor) -> Tensor:
 
 
 def _several(network: Model | nn.Module, inputs: Sequence[object] | Mapping[str, object]) -> Input:
-    """The input of a network that takes several tensors, the first of which is the image.
+    """The input of a network that takes several tensors; the image is the first that has the axes of a convolution's input.
+
+    All of them have the axis of the batch if the image has it.
 
     Raises:
         UsageError: one is not a tensor, or they are batches of several images.
@@ -373,12 +383,17 @@ def _several(network: Model | nn.Module, inputs: Sequence[object] | Mapping[str,
         kinds = ", ".join(type(each).__name__ for each in tensors) or "none"
         what = f"Several inputs must be tensors, but got {kinds}."
         raise UsageError(what, hint='Give (tensor, tensor), or by name {"x": tensor, "t": tensor}.')
-    first, *rest = tensors
-    batch = _as_batch(network, first)
-    rest = [each if batch.ndim == first.ndim else each[None] for each in rest]
-    if names:
-        return Input(batch, further=FurtherInputs(named=dict(zip(names[1:], rest, strict=True)), image=names[0]))
-    return Input(batch, further=FurtherInputs(after=tuple(rest)))
+    rank = _axes_read(network)
+    image = next((at for more in (2, 1) for at, each in enumerate(tensors) if each.ndim == rank + more), 0)
+    batch = _as_batch(network, tensors[image])
+    given = tensors if batch.ndim == tensors[image].ndim else [each[None] for each in tensors]
+    return Input(batch, further=further_inputs(given, names, image))
+
+
+def _axes_read(network: Model | nn.Module) -> int:
+    """How many axes the kernels of the first convolution have; 2 without any."""
+    convolution = next((each for each in root_of(network).modules() if isinstance(each, CONVOLUTIONS)), None)
+    return len(convolution.kernel_size) if convolution else 2
 
 
 def make_taps(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import kernelviz
+from kernelviz import capture_features, trace
 from kernelviz.errors import BrokenPassError, UsageError
 
 
@@ -146,3 +148,39 @@ def test_slices_of_a_map_share_its_range():
     pixels = kernelviz.make_mosaic(sheet).pixels
     middle = [int(pixels[top + 1, sheet.grid.lefts[0] + 1]) for top in sheet.grid.tops]  # of map 0
     assert middle == [0, 0, 100]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_order_of_inputs_does_not_matter():
+    """The image is the input that a convolution can read, wherever it stands; the others are given as they are."""
+
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale, self.conv = nn.Linear(8, 4), nn.Conv2d(3, 4, 3)
+
+        def forward(self, t, x):
+            return self.conv(x) + self.scale(t)[..., None, None]
+
+    network, t, x = Scaled().eval(), torch.rand(1, 8), torch.rand(1, 3, 20, 20)
+    wanted = network.conv(x)[0].detach().numpy()
+    for given in ((t, x), {"t": t, "x": x}, {"x": x, "t": t}, (t[0], x[0]), {"t": t[0], "x": x[0]}):
+        (maps,) = capture_features(network, given, "conv")
+        assert np.array_equal(maps.values, wanted)
+    for sizes in ([(8,), (3, 20, 20)], {"t": (8,), "x": (3, 20, 20)}, {"x": (3, 20, 20), "t": (8,)}):
+        assert trace(network, sizes).layer("conv").output_shape == (4, 18, 18)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_quantised_output_is_dequantised_and_said():
+    """Its map is the numbers that it stands for."""
+
+    class Quantised(nn.Module):
+        def forward(self, x):
+            return torch.quantize_per_tensor(x, 0.1, 0, torch.quint8)
+
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), Quantised()).eval()
+    image = torch.rand(1, 3, 12, 12)
+    (maps,) = capture_features(network, image, "1")
+    assert np.array_equal(maps.values, network(image).dequantize()[0].detach().numpy())
+    assert maps.notes == ("dequantised: the layer returns quint8",)

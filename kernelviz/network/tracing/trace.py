@@ -30,7 +30,14 @@ from kernelviz.network.tracing.reads import (
     whole,
 )
 from kernelviz.network.tracing.stages import stages_by_resolution
-from kernelviz.network.tracing.watch import FurtherInputs, ObservedPass, blank_batch, naming_next_size, observe_pass
+from kernelviz.network.tracing.watch import (
+    FurtherInputs,
+    ObservedPass,
+    blank_batch,
+    further_inputs,
+    naming_next_size,
+    observe_pass,
+)
 from kernelviz.network.weights.names import LARGEST_TRACED
 from kernelviz.traces import AxisField, Field, Trace, TracedLayer
 
@@ -78,7 +85,7 @@ def trace(
 
 
 def _several(sizes: Any) -> tuple[Any, FurtherInputs | None]:
-    """The size of the first input, and the further ones on ``meta``.
+    """The size of the image, the first input with the most axes, and the further inputs on ``meta``.
 
     Raises:
         UsageError: a further size is not valid.
@@ -91,14 +98,17 @@ def _several(sizes: Any) -> tuple[Any, FurtherInputs | None]:
         return sizes, None
     if not every:
         raise UsageError("The sizes of the inputs are missing.", hint="For example [(3, 32, 32), (3, 32, 32)].")
-    first = tuple(every[0].shape[1:]) if isinstance(every[0], torch.Tensor) else every[0]
-    for size in every[1:]:
+    axes = [each.ndim - 1 if isinstance(each, torch.Tensor) else len(each) for each in every]
+    image = axes.index(max(axes))
+    first = tuple(every[image].shape[1:]) if isinstance(every[image], torch.Tensor) else every[image]
+    for size in (*every[:image], *every[image + 1 :]):
         if not isinstance(size, torch.Tensor) and not all(isinstance(side, int) and 0 < side < 2**20 for side in size):
             raise UsageError(f"The size of an input must be whole numbers without the batch, but got {size}.")
-    rest = tuple(size if isinstance(size, torch.Tensor) else torch.empty(1, *size, device="meta") for size in every[1:])
-    if names:
-        return first, FurtherInputs(named=dict(zip(names[1:], rest, strict=True)), image=names[0])
-    return first, FurtherInputs(after=rest)
+    given = [
+        size if isinstance(size, torch.Tensor) else torch.empty(1, *(first if at == image else size), device="meta")
+        for at, size in enumerate(every)
+    ]
+    return first, further_inputs(given, names, image)
 
 
 def with_sure_sizes(

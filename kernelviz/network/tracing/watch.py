@@ -263,8 +263,9 @@ class _WithoutNumbers(TorchFunctionMode):
 
 @dataclass(frozen=True)
 class FurtherInputs:
-    """What a network takes besides one image: tensors after it, and by name; ``image`` is its name if it has one."""
+    """What a network takes besides one image: tensors before and after it, and by name; ``image`` is its name if any."""
 
+    before: tuple[torch.Tensor, ...] = ()
     after: tuple[torch.Tensor, ...] = ()
     named: Mapping[str, torch.Tensor] = field(default_factory=dict)
     image: str = ""
@@ -274,7 +275,7 @@ class FurtherInputs:
         named = {name: convert(value) for name, value in self.named.items()}
         if self.image:
             return network(**{self.image: image}, **named)
-        return network(image, *map(convert, self.after), **named)
+        return network(*map(convert, self.before), image, *map(convert, self.after), **named)
 
     def resized(self, sides: Sequence[int], new_sides: Sequence[int]) -> FurtherInputs:
         """The same inputs for an image of other sides: those of its height and width have ``new_sides``, on ``meta``."""
@@ -283,8 +284,19 @@ class FurtherInputs:
             same = tensor.ndim == len(sides) + 2 and tuple(tensor.shape[2:]) == tuple(sides)
             return tensor.new_empty((*tensor.shape[:2], *new_sides), device="meta") if same else tensor
 
-        after, named = map(resize, self.after), {name: resize(value) for name, value in self.named.items()}
-        return replace(self, after=tuple(after), named=named)
+        before, after = (tuple(map(resize, each)) for each in (self.before, self.after))
+        return replace(
+            self, before=before, after=after, named={name: resize(each) for name, each in self.named.items()}
+        )
+
+
+def further_inputs(tensors: Sequence[torch.Tensor], names: Sequence[str], image: int) -> FurtherInputs:
+    """The inputs but the image, which is the one at this index; ``names`` are those of all, or none."""
+    others = [each for at, each in enumerate(tensors) if at != image]
+    if not names:
+        return FurtherInputs(before=tuple(others[:image]), after=tuple(others[image:]))
+    named = dict(zip([name for name in names if name != names[image]], others, strict=True))
+    return FurtherInputs(named=named, image=names[image])
 
 
 @dataclass
