@@ -80,6 +80,14 @@ PICTURES = {  # by kind: what draws it, and whether something has no space on a 
     "large maps": (lambda make: kv.plot_features(make.maps((64, 112, 112)), **make.look), True),
     "one map": (lambda make: kv.plot_features(make.maps((24, 28, 28)), reduce="norm", **make.look), False),
     "pca": (lambda make: kv.plot_features(make.maps((24, 28, 28)), reduce="pca", **make.look), False),
+    "strips": (lambda make: kv.plot_features(NUMBERS.normal(size=(400, 900)), axes=1, **make.look), True),
+    "long strips": (lambda make: kv.plot_features(NUMBERS.normal(size=(8, 5000)), axes=1, **make.look), False),
+    "pca of a signal, safe": (
+        lambda make: kv.plot_features(
+            NUMBERS.normal(size=(8, 5000)), axes=1, reduce="pca", palette="safe", **make.look
+        ),
+        False,
+    ),
     "overlay": (lambda make: kv.plot_overlay(make.maps((8, 7, 7), seen=(224, 224)), **make.look), False),
     "overview": (lambda make: kv.plot_overview(overviews(make.maps, 6), SCORES, **make.look), True),
     "overview of two": (lambda make: kv.plot_overview(overviews(make.maps, 2), SCORES, **make.look), False),

@@ -43,7 +43,7 @@ from kernelviz.drawing.page import (
     text_block,
     text_width,
 )
-from kernelviz.drawing.sheets import SMALLEST_UNIT, Sheet, fit_sheet, make_sheet
+from kernelviz.drawing.sheets import SMALLEST_UNIT, Sheet, fit_sheet, is_strip, make_sheet
 from kernelviz.errors import UsageError
 from kernelviz.records import as_bank, as_maps, is_untrained
 from kernelviz.views.kernel_views import OPPONENTS
@@ -147,7 +147,17 @@ def _sheet_body(sheet: Sheet, box: Box) -> Body:
     top = min((item.top for item in tiles.items if isinstance(item, Raster)), default=0.0)
     bar = upright_bar(found, max(120.0, tiles.height - top), size)
     items = (*tiles.items, *moved(bar, round(tiles.width + gap), top if tiles.height - top >= 120 else 0))
-    return Body(Panel(items, tiles.width + gap + bar.width, max(tiles.height, bar.height)), _missing(found), fixed=True)
+    panel = Panel(items, tiles.width + gap + bar.width, max(tiles.height, bar.height))
+    return Body(panel, (*_missing(found), *_shortened(sheet, found)), fixed=True)
+
+
+def _shortened(sheet: Sheet, found: Sheet) -> tuple[str, ...]:
+    """That columns of strips show one value of several, on the page or because of the width of a box."""
+    shorter = found.tiles.values.shape[2] < sheet.tiles.values.shape[2]
+    if not is_strip(found.tiles) or not (shorter or any("values per strip" in note for note in sheet.notes)):
+        return ()
+    which = "the mean" if found.tiles.values.ndim == 4 else "the value farthest from zero"
+    return (f"each column shows {which} of several",)
 
 
 def upright_bar(sheet: Sheet, height: float, size: float) -> Panel:

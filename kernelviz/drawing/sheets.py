@@ -122,10 +122,16 @@ def plan_tiles(
     return _grid(arrangement, (z, z), tile, gap, tops=tops[:rows], lefts=lefts, numbered=digits > 0)
 
 
-def plan_strips(count: int, length: int, *, most_pixels: int = FIGURE_PIXELS) -> Grid:
-    """Strips of ``length`` values, one below the other, each as wide as the page and high enough to be seen."""
+def plan_strips(
+    count: int, length: int, *, zoom: tuple[int, int] | None = None, most_pixels: int = FIGURE_PIXELS
+) -> Grid:
+    """Strips of ``length`` values, one below the other, each as wide as the page and high enough to be seen.
+
+    ``zoom`` is the height and the width of a value instead.
+    """
     z = max(1, CONTENT // length)
     tall = max(z, LEAST_STRIP, min(FLAT // 2, round(0.5 * CONTENT / count)))
+    tall, z = zoom or (tall, z)
     gap = _gap(tall)
     tops, _ = _starts(count, tall, gap, 0)
     fitting = int(np.count_nonzero(tops + tall + gap <= _tallest(length * z + gap, most_pixels)))
@@ -227,7 +233,8 @@ def _grouped(
     letters = max(map(len, pictures)) if named else 0
     wide = (CONTENT - (across - 1) * (DIGIT * digits + 40)) / (across * many * 1.08)
     z = check_positive("zoom", zoom) or max(1, min(int(wide / tile[1]), BIGGEST_TILE // max(tile)))
-    gap, unit = _gap(z * min(tile)), fixed_unit or SMALLEST_UNIT
+    tall = max(z, FLAT // 2) if zoom is None and _is_flat(tile) else z
+    gap, unit = _gap(min(tall * tile[0], z * tile[1])), fixed_unit or SMALLEST_UNIT
     apart = 0 if pictures == OPPONENTS else gap  # more than between pictures of one key
     for _ in range(4):  # type grows with the page that it makes wider
         pitch = max(tile[1] * z + gap, math.ceil(LETTER * (letters + 2) * unit if letters else 0))
@@ -238,8 +245,8 @@ def _grouped(
         unit = fixed_unit or max(SMALLEST_UNIT, width / CONTENT)
     firsts = np.arange(across)[:, None] * (group + between)
     lefts = (firsts + np.arange(many) * pitch + (np.arange(many) > 0) * apart).reshape(-1)
-    down = max(tile[0] * z + gap, math.ceil(LABEL_ROOM * unit) if digits else 0)
-    fitting = int((_tallest(width + 2 * gap, most_pixels) - tile[0] * z - gap) // down) + 1
+    down = max(tile[0] * tall + gap, math.ceil(LABEL_ROOM * unit) if digits else 0)
+    fitting = int((_tallest(width + 2 * gap, most_pixels) - tile[0] * tall - gap) // down) + 1
     rows = min(math.ceil(count / across), fitting)
     if rows < 1:
         return None
@@ -247,7 +254,7 @@ def _grouped(
     numbers = np.arange(across)[None, :] * rows + np.arange(rows)[:, None]
     cells = np.where(numbers < shown, numbers, -1)[..., None] + np.arange(many) * shown
     arrangement = np.where(numbers[..., None] < shown, cells, -1).reshape(rows, -1)
-    grid = _grid(arrangement, (z, z), tile, gap, tops=np.arange(rows) * down, lefts=lefts)
+    grid = _grid(arrangement, (tall, z), tile, gap, tops=np.arange(rows) * down, lefts=lefts)
     return replace(grid, width=grid.width + spill)
 
 
@@ -436,7 +443,10 @@ def make_sheet(
     ramp(cmap, signed=tiles.signed)
     found_scale = make_scale(tiles, scale)
     most = FIGURE_PIXELS if style == "figure" else BARE_PIXELS
-    tiles, how = shortened(tiles, CONTENT) if style == "figure" and zoom is None and columns is None else (tiles, "")
+    most_values = CONTENT // max(1, len(tiles.pictures))
+    tiles, how = (
+        shortened(tiles, most_values) if style == "figure" and zoom is None and columns is None else (tiles, "")
+    )
     grid, tiles = lay_out(tiles, columns=columns, zoom=zoom, most_pixels=most)
     if found_scale.kind == "range":
         found_scale = make_scale(tiles, scale)
@@ -467,8 +477,11 @@ def _sheet_texts(held: FeatureMaps | KernelBank, tiles: Tiles, basis: Basis | No
 
 def is_strip(tiles: Tiles) -> bool:
     """Whether the tiles are maps of one row that would be less than ``LEAST_STRIP`` pixels high as square values."""
-    height, width = tiles.values.shape[1:3]
-    return tiles.noun == "map" and height == 1 and 2 * BIGGEST_TILE // width < LEAST_STRIP
+    return tiles.noun == "map" and _is_flat(tiles.values.shape[1:3])
+
+
+def _is_flat(tile: tuple[int, ...]) -> bool:
+    return tile[0] == 1 and 2 * BIGGEST_TILE // tile[1] < LEAST_STRIP
 
 
 def shortened(tiles: Tiles, most: int) -> tuple[Tiles, str]:
@@ -558,7 +571,10 @@ def fit_sheet(sheet: Sheet, width: float, height: float, fits: Callable[[Sheet],
         unit: The scale of its labels.
     """
     tiles = sheet.tiles
-    if tiles.rows is not None and tiles.columns is not None:
+    if is_strip(tiles):
+        tiles = shortened(tiles, max(1, int(width - 60)) // max(1, len(tiles.pictures)))[0]
+        candidates = _strips_within(tiles, width, height, unit)
+    elif tiles.rows is not None and tiles.columns is not None:
         candidates = _tables_within(tiles, width, height)
     elif tiles.pictures:
         candidates = _groups_within(tiles, width, height, unit)
@@ -600,6 +616,22 @@ def _grids_within(tiles: Tiles, width: float, height: float) -> Iterator[tuple[G
                 size = (tall, wide)
                 grid = plan_tiles(shown, size, columns=columns, zoom=zoom, digits=digits, most_pixels=BARE_PIXELS)
                 yield grid, tiles if tiles.is_reduced else part
+
+
+def _strips_within(tiles: Tiles, width: float, height: float, unit: float) -> Iterator[tuple[Grid, Tiles]]:
+    """All strips, or as many of them as are high enough to be seen."""
+    count, length = len(tiles.values), int(tiles.values.shape[2])
+    if tiles.pictures:
+        grid = _grouped(count, (1, length), tiles.pictures, 1, zoom=None, digits=0, most_pixels=BARE_PIXELS,
+                        fixed_unit=unit)  # fmt: skip
+        yield from [] if grid is None else [(grid, tiles)]
+        return
+    least = LEAST_STRIP + _gap(LEAST_STRIP)
+    shown = min(count, max(1, int((height - LABEL_ROOM) // least)))
+    tall = int((height - LABEL_ROOM) / shown) - _gap(int((height - LABEL_ROOM) / shown))
+    grid = plan_strips(shown, length, zoom=(min(FLAT // 2, tall), max(1, int((width - 60) // length))))
+    part = replace(tiles, values=tiles.values[:shown], numbers=tiles.numbers[:shown])
+    yield grid, tiles if tiles.is_reduced else part
 
 
 def _groups_within(tiles: Tiles, width: float, height: float, unit: float) -> Iterator[tuple[Grid, Tiles]]:
