@@ -12,7 +12,7 @@ import typer
 from kernelviz.cli import options, session, terminal
 from kernelviz.cli.explain_conv_views import ConvViews, Maps, Matrix, NoMaps, PoolAfter, Relu, Uses, explain_views
 from kernelviz.cli.explain_csv import Csv, prepare_csv
-from kernelviz.cli.explain_view import check
+from kernelviz.cli.explain_view import check, save_drawn
 from kernelviz.cli.options import OUTPUT, PICTURES, AnyFormat
 from kernelviz.errors import UsageError
 
@@ -335,7 +335,7 @@ def draw(command: str, worked: Walkthrough, choices: StepChoices, directory: Pat
     from kernelviz.explain.plots import explaining_recipe
     from kernelviz.files.encoding import frame_recipe
     from kernelviz.files.names import file_stems
-    from kernelviz.files.writing import check_target, save_arrays, save_frames
+    from kernelviz.files.writing import check_target, save_arrays
 
     look = session.chosen_look(choices.look, choices.no_caption, report)
     pictures = _pictures(worked, choices, report, look)
@@ -346,8 +346,7 @@ def draw(command: str, worked: Walkthrough, choices: StepChoices, directory: Pat
         explaining_recipe(worked, view=view, at=None if view in WHOLE else cell, channel=choices.channel)
         for view in pictures
     ]
-    whole = choices.animate or not choices.frames
-    if whole:
+    if choices.draws_whole:
         for path, recipe in zip(paths, recipes, strict=True):
             check_target(path, recipe, force=choices.force)
     arrays = directory / f"{file_stems([_name(command, worked, choices, 'numbers')])[0]}.npz"
@@ -355,14 +354,8 @@ def draw(command: str, worked: Walkthrough, choices: StepChoices, directory: Pat
         check_target(arrays, {**recipes[0], "view": "numbers"}, force=choices.force)
     with terminal.progress(shown=(choices.animate or choices.frames) and not report.quiet) as progress:
         for path, plot, recipe in zip(paths, pictures.values(), recipes, strict=True):
-            picture = plot()
-            if choices.frames:
-                written = save_frames(picture, path.with_suffix(".png"), force=choices.force, progress=progress)
-                for at, each in enumerate(written):
-                    report.add_output(_row(each, worked, frame_recipe(recipe, at)))
-            if whole:
-                session.save_page(picture, path, report, force=choices.force, progress=progress)
-                report.add_output(_row(path, worked, recipe))
+            for each, frame in save_drawn(plot(), path, choices, report, progress):
+                report.add_output(_row(each, worked, recipe if frame is None else frame_recipe(recipe, frame)))
     if choices.arrays:
         named = {"input": worked.input, "kernel": worked.kernel, "bias": worked.bias, "output": worked.output}
         known = {name: values for name, values in named.items() if values is not None}

@@ -82,6 +82,7 @@ class ConvViews:
             "--steps": choices.steps,
             "--at": choices.at is not None and name != "--matrix",
             "--animate": choices.animate and name != "--maps",
+            "--frames": choices.frames and name != "--maps",
             "--arrays": choices.arrays and name == "--uses",
         }
         if wrong := [option for option, value in given.items() if value]:
@@ -171,8 +172,9 @@ def _maps(command: str, worked: Walkthrough, choices: StepChoices, views: ConvVi
     names = _names(worked)
     pool = pool_of(views.pool)
     maps = as_maps_of(worked, relu=views.relu, pool=pool, names=names)
-    draw = partial(animate_maps, fps=choices.fps) if choices.animate else plot_maps
-    view = "maps-animation" if choices.animate else "maps"
+    moving = choices.animate or choices.frames
+    draw = partial(animate_maps, fps=choices.fps) if moving else plot_maps
+    view = "maps-animation" if moving else "maps"
     stages = [*(["relu"] if views.relu else []), *([] if pool is None else [f"pool{pool}"])]
     plot = partial(draw, worked, relu=views.relu, pool=pool, names=names)
     return View(

@@ -65,6 +65,11 @@ class StepChoices:
         return parse_position(self.at, "cell")
 
     @property
+    def draws_whole(self) -> bool:
+        """Whether a picture or an animation is written, not only its frames."""
+        return self.animate or not self.frames
+
+    @property
     def suffix(self) -> str:
         """The suffix of the pictures.
 

@@ -11,9 +11,11 @@ from kernelviz.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from kernelviz.cli.explain_inputs import StepChoices
     from kernelviz.cli.session import Report
+    from kernelviz.cli.terminal import Progress
 
 
 def check(choices: StepChoices) -> None:
@@ -82,6 +84,7 @@ def show(view: View, choices: StepChoices, report: Report) -> None:
 
 
 def _draw(view: View, choices: StepChoices, report: Report) -> None:
+    from kernelviz.files.encoding import frame_recipe
     from kernelviz.files.names import file_stems
     from kernelviz.files.writing import check_target, save_arrays
 
@@ -91,16 +94,34 @@ def _draw(view: View, choices: StepChoices, report: Report) -> None:
     look = session.chosen_look(choices.look, choices.no_caption, report)
     path = directory / f"{file_stems([view.name])[0]}.{choices.suffix}"
     numbers, recipe = path.with_suffix(".npz"), {**view.recipe, "view": f"{view.recipe['view']}, numbers"}
-    check_target(path, view.recipe, force=choices.force)
+    if choices.draws_whole:
+        check_target(path, view.recipe, force=choices.force)
     if choices.arrays:
         check_target(numbers, recipe, force=choices.force)
-    with terminal.progress(shown=choices.animate and not report.quiet) as progress:
+    with terminal.progress(shown=(choices.animate or choices.frames) and not report.quiet) as progress:
         picture = view.plot(look=look.name, caption=look.caption)
-        session.save_page(picture, path, report, force=choices.force, progress=progress)
-    report.add_output(_row(view, path, view.recipe))
+        for each, frame in save_drawn(picture, path, choices, report, progress):
+            report.add_output(_row(view, each, view.recipe if frame is None else frame_recipe(view.recipe, frame)))
     if choices.arrays:
         save_arrays(view.arrays, numbers, recipe=recipe, force=choices.force)
         report.add_output(_row(view, numbers, recipe))
+
+
+def save_drawn(
+    picture: Any, path: Path, choices: StepChoices, report: Report, progress: Progress
+) -> list[tuple[Path, int | None]]:
+    """Write the frames of an animation, the picture, or both; the paths with the numbers of frames."""
+    from kernelviz.files.writing import save_frames
+
+    written: list[tuple[Path, int | None]] = []
+    if choices.frames:
+        frames = save_frames(picture, path.with_suffix(".png"), force=choices.force, progress=progress)
+        written += [(each, number) for number, each in enumerate(frames)]
+    if choices.draws_whole:
+        written.append((session.save_page(picture, path, report, force=choices.force, progress=progress), None))
+    else:
+        session.inform_left_out(picture, report)
+    return written
 
 
 def _row(view: View, path: Any, recipe: Mapping[str, Any]) -> dict[str, Any]:

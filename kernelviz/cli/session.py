@@ -546,7 +546,12 @@ def save_page(
     from kernelviz.files.writing import save_picture
 
     save_picture(picture, path, force=force, progress=progress)
+    inform_left_out(picture, report)
+    return path
+
+
+def inform_left_out(picture: PageFigure | Animation, report: Report) -> None:
+    """Print the lines that the look of a picture left out, each once in a run."""
     lines = [line for line in (picture.recipe or {}).get("left_out", ()) if line not in report.left_out]
     report.left_out.update(lines)
     report.inform(*(["left out of the picture:", *(f"  {line}" for line in lines)] if lines else []))
-    return path

@@ -165,7 +165,11 @@ class Animation:
     @property
     def alternative(self) -> tuple[str, ...]:
         """The text alternative: the title, and the paragraphs of the caption of the first frame."""
-        return paragraphs(self.pages[0]) if self.pages else ()
+        return self.alternative_of(0) if self.pages else ()
+
+    def alternative_of(self, frame: int) -> tuple[str, ...]:
+        """The text alternative of one frame, with what its look leaves out."""
+        return (*paragraphs(self.pages[frame]), *self.recipe.get("left_out", ()))
 
     def _repr_html_(self) -> str:
         """The animation as an image that plays; if it is too large for a notebook, how to save it."""

@@ -90,7 +90,7 @@ def _with_lines(page: Panel, lines: Sequence[str]) -> Panel:
     top = max(
         caption.y + 0.36 * caption.size, bottom + (0.5 * caption.size if bottom > caption.y + caption.size else 0)
     )
-    words, below = text_block(broken, caption.x, top, caption.size, colour=caption.colour)
+    words, below = text_block(broken, caption.x, top, caption.size, colour=caption.colour, paragraph="\n".join(lines))
     return Panel((*page.items, *words), page.width, page.height + math.ceil(below - 0.06 * caption.size - bottom))
 
 
@@ -101,7 +101,7 @@ def _without_caption(parts: PageParts) -> Panel:
     title, aside = drawable(parts.title, bold=True), drawable(parts.aside)
     size = parts.size * max(0.7, min(1.0, width / max(1.0, text_width(title, parts.size, bold=True))))
     lines = wrap(title, size, width, bold=True)
-    items, y = text_block(lines, margin, 0.75 * margin, size, colour=INK, bold=True)
+    items, y = text_block(lines, margin, 0.75 * margin, size, colour=INK, bold=True, paragraph=parts.title)
     end, small = margin + text_width(lines[-1], size, bold=True) + 0.7 * size, 0.68 * parts.size
     if aside and end + text_width(aside, small) <= margin + width:
         items.append(Text(end, y - 0.36 * size, aside, small, GREY))
@@ -173,7 +173,7 @@ class _Slide:
         while text_width(title, size, bold=True) > self.inner - kept and size > SMALLEST_TITLE:
             size -= 1
         lines = wrap(title, size, self.inner, bold=True)
-        items, y = text_block(lines, MARGIN, EDGE, size, colour=INK, bold=True)
+        items, y = text_block(lines, MARGIN, EDGE, size, colour=INK, bold=True, paragraph=parts.title)
         baseline = y - 0.36 * size
         end = MARGIN + text_width(lines[-1], size, bold=True) + 28
         room = self.width - MARGIN - kept - end

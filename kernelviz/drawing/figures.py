@@ -35,7 +35,7 @@ from kernelviz.drawing.arrangement import arrange
 from kernelviz.drawing.colour import Indexed, key_in, palette_in, pixels_in, textured_pixels
 from kernelviz.drawing.fonts import family_of, font_file, run_width, runs, set_width
 from kernelviz.drawing.looks import LOOKS, Look
-from kernelviz.drawing.page import Item, Panel, Raster, Rule, Shape, Strokes, Text, badged, paragraphs
+from kernelviz.drawing.page import UNTRAINED, Item, Panel, Raster, Rule, Shape, Strokes, Text, badged, paragraphs
 from kernelviz.errors import UsageError
 from kernelviz.records import is_untrained
 
@@ -450,7 +450,8 @@ def draw_page(
     if page.parts is not None and not look.caption:
         rasters = [item.content for item in page.items if isinstance(item, Raster)]
         left_out = (*page.parts().lines, *key_in(look, rasters))
-    alternative, untrained = paragraphs(page), badge and is_untrained(recipe)
+    untrained = badge and is_untrained(recipe)
+    alternative = (*paragraphs(page), *([UNTRAINED] if untrained else []))
     if not look.is_page:
         page = arrange(page, look, untrained=untrained)
     elif untrained:

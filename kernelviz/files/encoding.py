@@ -208,11 +208,10 @@ def frame_pngs(animation: Animation, progress: Progress | None = None) -> Iterat
     """Encode each frame of an animation as PNG, in the size of its page."""
     from kernelviz.drawing.animations import Film
     from kernelviz.drawing.figures import DPI
-    from kernelviz.drawing.page import paragraphs
 
     film = Film(animation, progress, width=math.inf)
-    for at, page in enumerate(animation.pages):
-        texts = _png_texts(frame_recipe(animation.recipe, at), paragraphs(page))
+    for at in range(len(animation.pages)):
+        texts = _png_texts(frame_recipe(animation.recipe, at), animation.alternative_of(at))
         yield png_bytes(film.frame(at), None, texts, dpi=DPI)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from PIL import Image
 
 from kernelviz import read_recipe
 
@@ -89,3 +90,20 @@ def test_a_chain_that_ends_early_is_drawn(run):
     assert result.code == 0
     assert "3 of 5 layers fit" in result.err
     assert read_recipe(result.paths[0])["total"] == 5
+
+
+def test_maps_have_frames(run):
+    """``--frames`` writes the animation of the maps as numbered pictures, in any look, and other views refuse it."""
+    drawn = run(
+        "explain", "conv", "--input", "3", "--kernel", "2", "--maps", "--frames", "--look", "slide", "-o", "out"
+    )
+    frames = [line for line in drawn.out.splitlines() if line]
+    assert [path[-7:] for path in frames] == ["000.png", "001.png", "002.png", "003.png", "004.png"]
+    assert "left out of the picture" in drawn.err
+    with Image.open(frames[-1]) as image:
+        assert image.size == (1280, 720)
+        assert image.text["Title"] == "One kernel makes one map"
+        assert "4 weights, no bias" in image.text["Description"]
+    refused = run("explain", "conv", "--input", "3", "--uses", "--frames", "-o", "out")
+    assert refused.code == 2
+    assert "exclude" in refused.err

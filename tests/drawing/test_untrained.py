@@ -124,3 +124,9 @@ def test_weights_that_were_trained_since_are_not_called_untrained():
     assert "weights changed since loading, random before (seed 0)" in " ".join(
         text.get_text() for text in figure.findobj(Text)
     )
+
+
+@pytest.mark.parametrize("look", ["page", "slide", "dark"])
+def test_the_text_alternative_has_the_badge(look, tiny):
+    """The text alternative of a picture of random weights states that they were never trained, in every look."""
+    assert UNTRAINED in kv.plot_kernels(kv.read_kernels(tiny, "conv1.0"), look=look).alternative
