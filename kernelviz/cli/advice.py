@@ -50,9 +50,9 @@ def advice_for(arguments: Sequence[str], message: str) -> str:
         model = shlex.quote(next((each for each in more if not is_image_name(each)), MODEL))
         image = shlex.quote(next(filter(is_image_name, more), IMAGE))
         return f"Type `kernelviz kernels {model}` or `kernelviz features {model} {image}`."
-    if f"{word.lower()}s" in ("kernels", "features", "layers", "models") and more:
-        return f"Type `kernelviz {word.lower()}s {shlex.join(more)}`."
     meant = _MEANT.get(word.lower(), _MEANT_ALONE.get(word.lower()))
+    if f"{word.lower()}s" in ("kernels", "features", "layers", "models") and more:
+        meant = f"{word.lower()}s {shlex.join(more)}"
     return f"Type `kernelviz {meant}`." if meant else ""
 
 

@@ -41,8 +41,8 @@ def file_stems(full_names: Sequence[Sequence[str]], *, taken: Collection[str] = 
     """Return one file stem per full name, in the same order; all differ, even ignoring case and compatible forms.
 
     The parts of a name are made safe and joined by ``-``. If stems collide with each other or with ``taken``, or are too
-    long, ``-`` and eight hex digits of a hash of the full name are appended; of a long stem the longest part is cut. All colliding stems are changed, so that
-    the order does not matter; if eight digits do not suffice, there are more.
+    long, ``-`` and eight hex digits of a hash of the full name are appended; of a long stem the longest part is cut. All
+    colliding stems are changed, so that the order does not matter; if eight digits do not suffice, there are more.
 
     Args:
         full_names: the parts of each name, such as ``("resnet18d.random", "layer1.0.conv1", "kernels", "sum")``.
