@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MODEL, IMAGE = "tf_efficientnet_lite0", "sample:grace_hopper"  # of examples; both need no network
 _IMAGE_NAME = re.compile(r"(?:png|jpe?g|webp|bmp|gif|tiff?|ppm|npy)", re.IGNORECASE)
 _MISSING = re.compile(r"Missing argument '(MODEL|IMAGE)'")
-_UNKNOWN = re.compile(r"No such command '(.*?)'\.$", re.DOTALL)
+_UNKNOWN = re.compile(r"No such command '(.*?)'\.(?: Did you mean .*)?$", re.DOTALL)
 _MEANT = {
     "conv": "explain conv", "conv2d": "explain conv", "convolution": "explain conv", "convolve": "explain conv",
     "transpose": "explain transpose", "deconv": "explain transpose", "pool": "explain pool", "pooling": "explain pool",
