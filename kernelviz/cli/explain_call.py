@@ -123,7 +123,7 @@ def call(
         elif not as_json:
             terminal.print_text(*terminal.fold(call_lines(found)))
         if as_json:
-            report.more |= call_entry(found) | {"known_filters": []}  # its weights are not typed
+            report.more |= call_entry(found)
 
     return session.run_command("explain", work, as_json=as_json, quiet=quiet, debug=debug)
 

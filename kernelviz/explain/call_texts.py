@@ -644,7 +644,7 @@ def call_entry(call: Call) -> dict[str, Any]:
         "macs": macs(call),
         "unread": None if operation is None else list(operation.unread),
         "input": None, "kernel_values": None, "bias": None, "output": None, "steps_total": None, "steps": [],
-        "largest": None, "made_up": None, "seed": None,
+        "largest": None, "made_up": None, "seed": None, "known_filters": [],
         "call": {
             "text": call.text,
             "framework": call.framework,

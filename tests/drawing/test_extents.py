@@ -171,7 +171,7 @@ def test_the_texts_of_any_number_of_kernels_do_not_overlap(new_bank, count, view
         {"channels": "3,9,1-4"},
         {"channels": "200-263"},
         {"channels": "2000,1999,7"},
-        {"top": 300, "sort": "max"},
+        pytest.param({"top": 300, "sort": "max"}, marks=pytest.mark.slow),
         {"top": 1},
     ],
     ids=str,

@@ -10,7 +10,7 @@ from kernelviz.filters.formulas import chance_of_fit, fit_gabors, gabor
 from kernelviz.filters.matching import match_kernels
 
 
-@pytest.mark.parametrize("size", [5, 7, 11])
+@pytest.mark.parametrize("size", [5, 7, pytest.param(11, marks=pytest.mark.slow)])
 def test_gabor_functions_are_found_again(size):
     """Orientation, wavelength, width and centre of a Gabor function without noise, for any sign and scale."""
     random = np.random.default_rng(0)

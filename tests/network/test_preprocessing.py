@@ -216,7 +216,7 @@ def test_a_network_of_four_channels_is_refused(tmp_path, photographs):
         prepare(one_channel(tmp_path, 4), photographs[0])
 
 
-@pytest.mark.parametrize("name", ["test_vit", "mvitv2_tiny", "lambda_resnet26t"])
+@pytest.mark.parametrize("name", ["test_vit", pytest.param("mvitv2_tiny", marks=pytest.mark.slow), "lambda_resnet26t"])
 def test_a_network_that_takes_a_size_is_not_refused(name, architecture, photographs):
     """Sizes that timm calls too small, or other than the fixed one, are refused only where the forward pass fails."""
     model = architecture(name)

@@ -35,7 +35,7 @@ def takes(model, side):
 @pytest.mark.parametrize(
     ("name", "given", "smallest"),
     [
-        ("inception_v3", (20, 20), 75),
+        pytest.param("inception_v3", (20, 20), 75, marks=pytest.mark.slow),
         pytest.param("inception_v3", (300, 74), 75, marks=pytest.mark.slow),
         pytest.param("densenet121", (20, 20), 29, marks=pytest.mark.slow),
         pytest.param("hieradet_small", (100, 100), 125, marks=pytest.mark.slow),  # takes 29 to 32, 61 to 64, ...

@@ -257,7 +257,7 @@ SAMPLE = [
     ("resnet18d", (64, 96)), ("test_efficientnet", (97, 81)), ("mobilenetv3_small_050", (97, 81)), ("vgg11", (64, 64)),
     ("ghostnet_050", (97, 81)), ("test_convnext", (97, 81)), ("dla46x_c", (96, 64)), ("skresnet18", (64, 64)),
     ("legacy_xception", (97, 81)), ("hrnet_w18_small", (64, 96)), ("poolformerv2_s12", (97, 81)), ("tresnet_m", (64, 64)),
-    ("twins_svt_small", (224, 224)),
+    pytest.param("twins_svt_small", (224, 224), marks=pytest.mark.slow),
 ]  # fmt: skip
 
 

@@ -471,7 +471,7 @@ def test_a_quantised_layer_is_read_dequantised():
     assert np.array_equal(kernelviz.read_kernels(network, "2").weight[1, 0], network[2].weight().dequantize()[0, 1])
 
 
-@pytest.mark.parametrize("layout", ["deep", "wide"])
+@pytest.mark.parametrize("layout", ["deep", pytest.param("wide", marks=pytest.mark.slow)])
 def test_mappings_without_end_are_refused(tmp_path, layout):
     """A small file may hold one mapping in another, over and over; searching it is bounded."""
     content = {"x": torch.ones(1)}
