@@ -71,7 +71,7 @@ def print_table(facts: Mapping[str, Any], hub: Mapping[str, Any], packages: Mapp
     }
     wide = max(map(len, rows))
     for name, text in rows.items():
-        terminal.print_text(f"{name:<{wide}}  {text}")
+        terminal.print_text(*terminal.fold([f"{name:<{wide}}  {text}"]))
 
 
 def _version(package: str) -> str | None:

@@ -28,7 +28,7 @@ from kernelviz.errors import (
     WriteError,
 )  # fmt: skip
 from kernelviz.version import SCHEMA, __version__
-from kernelviz.wording import shown
+from kernelviz.wording import PART, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -551,7 +551,9 @@ def save_page(
 
 
 def inform_left_out(picture: PageFigure | Animation, report: Report) -> None:
-    """Print the lines that the look of a picture left out, each once in a run."""
+    """Print what a look drew of a picture if that is less than the page, and the lines that it left out, each once."""
+    drawn = PART.join((picture.recipe or {}).get("drawn", ()))
+    report.inform(*([f"drawn: {drawn}"] if drawn and not report.as_json else []))
     lines = [line for line in (picture.recipe or {}).get("left_out", ()) if line not in report.left_out]
     report.left_out.update(lines)
     report.inform(*(["left out of the picture:", *(f"  {line}" for line in lines)] if lines else []))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kernelviz.drawing.colour import key_in
@@ -143,7 +144,8 @@ class _Slide:
             factor = self._factor(bodies, box)
             if min(smallest_text(body.panel) for body in bodies) * factor >= self.smallest - 0.01:
                 placed = zip(heads, [self._centred(body, box, factor) for body in bodies], lines, strict=True)
-                return [self._page(head, body, line, top) for head, body, line in placed]
+                pages = [self._page(head, body, line, top) for head, body, line in placed]
+                return [replace(page, notices=body.notices or ()) for page, body in zip(pages, bodies, strict=True)]
         size = f"{self.width:,} × {self.height:,} pixels"
         raise UsageError(f"The picture does not fit {size} with letters of {self.smallest:g}.", hint=first.hint)
 

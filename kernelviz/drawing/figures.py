@@ -453,7 +453,11 @@ def draw_page(
     untrained = badge and is_untrained(recipe)
     alternative = (*paragraphs(page), *([UNTRAINED] if untrained else []))
     if not look.is_page:
+        parts = page.parts() if page.parts is not None else None
         page = arrange(page, look, untrained=untrained)
+        if parts is not None and page.notices:  # they state what is drawn instead of those of the whole page
+            left_out = tuple(line for line in left_out if line not in parts.notices)
+            alternative = (*alternative, *page.notices)
     elif untrained:
         page = badged(page)
     figure = PageFigure(
@@ -469,6 +473,7 @@ def draw_page(
     axes.set_axis_off()
     add_items(axes, page.items, 72 / DPI, look)
     added = look.as_recipe(left_out) if recipe else {}
+    added |= {"drawn": list(page.notices)} if page.notices and recipe else {}
     figure.recipe, figure.look = {**recipe, **added} if recipe and added else recipe, look
     figure.alternative = alternative
     return figure
@@ -555,8 +560,11 @@ def figure_vector(figure: Figure, file_format: str, metadata: dict[str, Any]) ->
     with _output_settings(figure):
         figure.savefig(buffer, format=file_format, metadata=metadata)
     data = buffer.getvalue()
-    if file_format == "svg" and isinstance(figure, PageFigure) and figure.look.textured:
-        data = data.replace(_PIXELATED, b"image-rendering:auto")
+    if file_format == "svg" and isinstance(figure, PageFigure):
+        data = data.replace(_PIXELATED, b"image-rendering:auto") if figure.look.textured else data
+        if figure.look.size:  # points, of which CSS has 72 per inch, would be smaller pixels
+            sides = b'width="%d" height="%d"' % figure.look.size
+            data = re.sub(rb'(<svg [^>]*?)width="[\d.]+pt" height="[\d.]+pt"', rb"\1" + sides, data, count=1)
     return _described(data, title, caption) if title and file_format == "svg" else data
 
 

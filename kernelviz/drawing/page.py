@@ -110,13 +110,15 @@ Item: TypeAlias = Text | Raster | Rule | Strokes | Shape
 class Panel:
     """Items in a box with its upper left corner at (0, 0); y grows downwards.
 
-    A whole page also has a function that makes its ``parts``, from which it can be arranged in another way.
+    A whole page also has a function that makes its ``parts``, from which it can be arranged in another way. If it was, and
+    shows less than the ordinary page, ``notices`` state what it shows.
     """
 
     items: tuple[Item, ...]
     width: float
     height: float
     parts: Callable[[], PageParts] | None = field(default=None, compare=False, repr=False)
+    notices: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)

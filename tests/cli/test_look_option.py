@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from PIL import Image
@@ -71,3 +72,26 @@ def test_an_animation_of_slides(run):
     with Image.open(result.paths[0]) as picture:
         assert picture.size == (1280, 720)
         assert picture.n_frames == 4
+
+
+def test_what_a_slide_draws_of_a_picture_is_stated(run):
+    """Fewer tiles than the page has are in the recipe, in the description, and on stderr."""
+    words = ("kernels", "tf_efficientnet_lite0", "-l", "blocks.6.0.conv_pw", "--weights", "random", "--look", "slide")
+    result = run(*words)
+    assert result.code == 0
+    (path,) = result.paths
+    (drawn,) = read_recipe(path)["drawn"]
+    shown, total = re.match(r"(\d+) of ([\d,]+) kernels", drawn).groups()
+    assert int(shown) < 1152
+    assert total == "1,152"
+    assert f"drawn: {drawn}" in result.err
+    with Image.open(path) as image:
+        assert image.text["Description"].endswith(drawn)
+
+
+def test_a_slide_as_svg_has_the_pixels_of_a_slide(run):
+    """Browsers draw it at 1280 × 720."""
+    (path,) = run(
+        "explain", "conv", "--input", "5", "--kernel", "3", "--look", "slide", "--format", "svg", "-o", "x"
+    ).paths
+    assert b'width="1280" height="720"' in path.read_bytes()[:1000]
