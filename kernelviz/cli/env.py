@@ -64,14 +64,14 @@ def print_table(facts: Mapping[str, Any], hub: Mapping[str, Any], packages: Mapp
         **{name: found or "not installed" for name, found in packages.items()},
         "devices": ", ".join(facts["devices"]),
         "threads": str(facts["threads"]),
-        "hub": hub["endpoint"] + (" (offline: HF_HUB_OFFLINE is set)" if hub["offline"] else ""),
+        "hub": hub["endpoint"] + (" (HF_HUB_OFFLINE)" if hub["offline"] else ""),
         "hub cache": hub["cache"],
         "link cache": hub["links"],
         "remembered": f"{own['path'] or 'nothing'} ({own['bytes'] / 1e6:.1f} MB)",
     }
     wide = max(map(len, rows))
     for name, text in rows.items():
-        terminal.print_text(*terminal.fold([f"{name:<{wide}}  {text}"]))
+        terminal.print_text(f"{name:<{wide}}  {text}")
 
 
 def _version(package: str) -> str | None:
