@@ -64,7 +64,7 @@ def print_table(facts: Mapping[str, Any], hub: Mapping[str, Any], packages: Mapp
         **{name: found or "not installed" for name, found in packages.items()},
         "devices": ", ".join(facts["devices"]),
         "threads": str(facts["threads"]),
-        "hub": hub["endpoint"] + (" (HF_HUB_OFFLINE)" if hub["offline"] else ""),
+        "hub": hub["endpoint"] + (" (offline)" if hub["offline"] else ""),
         "hub cache": hub["cache"],
         "link cache": hub["links"],
         "remembered": f"{own['path'] or 'nothing'} ({own['bytes'] / 1e6:.1f} MB)",
