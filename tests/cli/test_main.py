@@ -48,7 +48,7 @@ def test_a_missing_command_shows_the_help_and_is_wrong_usage(run):
     ("arguments", "said", "hint"),
     [
         (["nosuch"], "No such command 'nosuch'.", "kernelviz --help"),
-        (["kernel", "x"], "Did you mean 'kernels'?", "kernelviz --help"),
+        (["kernel", "x"], "Did you mean 'kernels'?", "kernelviz kernels x"),
         (["--nosuch"], "No such option: --nosuch", "kernelviz --help"),
         (["explain", "layer"], "Missing argument 'MODEL'.", "kernelviz explain layer --help"),
         (["kernels", "test_resnet", "more"], "unexpected extra argument", "kernelviz kernels --help"),
