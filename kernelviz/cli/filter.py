@@ -222,7 +222,7 @@ def draw_gradient(
     found = apply_gradient(picture, *edges, border=cast("Rule", border))
     title = f"Strength and direction of edges: {found.name} on {picture.name}"
     look = output.look
-    figure = plot_gradient(found, title=title, look=look.name, caption=look.caption or look.size is not None)
+    figure = plot_gradient(found, title=title, look=look.name, caption=look.caption)
     recipe = {**(figure.recipe or {}), "image": picture.as_recipe(), **picture.reading_recipe()}
     figure.recipe = recipe
     name = edges[0] if edges[1] == 3 else f"{edges[0]}@{edges[1]}"

@@ -178,7 +178,7 @@ def draw_most_alike(
 
     like, top = wanted
     found = most_alike(banks, like, top)
-    figure = plot_likenesses(found, look=output.look.name, caption=output.look.caption or output.look.size is not None)
+    figure = plot_likenesses(found, look=output.look.name, caption=output.look.caption)
     (stem,) = file_stems([(source.stem, "like", like, *([f"top{top}"] if top != 12 else []))])
     paths = [session.picture_path(stem, figure.recipe or {}, output, report)]
     session.save_page(figure, paths[0], report, force=output.force)

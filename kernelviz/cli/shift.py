@@ -37,6 +37,7 @@ Layers = Annotated[
         help="A layer, as in `kernelviz features`. Repeatable, at most six. Default: the first convolution, and of the "
         "stages the last one of each further map size.",
         show_default=False,
+        autocompletion=options.complete_layer,
     ),
 ]
 Channels = Annotated[
@@ -159,7 +160,7 @@ def draw(shifted: ShiftedImage, output: OutputChoices, report: Report) -> None:
     report.more |= shift_entry(shifted)
     report.inform(*lines(shifted))
     look = output.look
-    figure = plot_shift(shifted, look=look.name, caption=look.caption or look.size is not None)
+    figure = plot_shift(shifted, look=look.name, caption=look.caption)
     written = [session.save_page(figure, path, report, force=output.force)]
     if output.arrays:
         written.append(save_arrays(numbers(shifted), path.with_suffix(".npz"), recipe=recipe, force=output.force))

@@ -447,13 +447,13 @@ def draw_page(
     pictures that do not depend on the weights.
     """
     left_out: tuple[str, ...] = ()
-    if page.parts is not None and not look.caption:
+    parts = page.parts() if page.parts is not None and not look.caption else None  # only such looks leave out anything
+    if parts is not None:
         rasters = [item.content for item in page.items if isinstance(item, Raster)]
-        left_out = (*page.parts().lines, *key_in(look, rasters))
+        left_out = (*parts.lines, *key_in(look, rasters))
     untrained = badge and is_untrained(recipe)
     alternative = (*paragraphs(page), *([UNTRAINED] if untrained else []))
     if not look.is_page:
-        parts = page.parts() if page.parts is not None else None
         page = arrange(page, look, untrained=untrained)
         if parts is not None and page.notices:  # they state what is drawn instead of those of the whole page
             left_out = tuple(line for line in left_out if line not in parts.notices)

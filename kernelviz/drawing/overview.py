@@ -41,7 +41,7 @@ from kernelviz.drawing.page import (
 )
 from kernelviz.drawing.sheets import image_facts, source_facts
 from kernelviz.errors import UsageError
-from kernelviz.views.map_views import Highlights, highlights_of, overview_notes
+from kernelviz.views.map_views import Highlights, averaged, highlights_of, overview_notes
 from kernelviz.wording import PART, counted, inflected, sentence
 
 if TYPE_CHECKING:
@@ -340,7 +340,7 @@ def _tile(
     baseline = y + 14 * UNIT + 0.76 * SIZE  # nearer to its own tile than to the one above
     tall = max(2, min(2 * wide, round(wide * values.shape[0] / values.shape[1])))
     top = round(baseline + 7 * UNIT)
-    pixels = _coloured(_averaged(_averaged(values, tall, 0), wide, 1), signed=column.signed, cmap=cmap)
+    pixels = _coloured(averaged(averaged(values, tall, 0), wide, 1), signed=column.signed, cmap=cmap)
     label = Text(x, baseline, str(channel), SIZE, QUIET)
     return [label, Raster(pixels, x, top, wide, tall), *_outline(x, top, wide, tall)], top + tall
 
@@ -349,17 +349,6 @@ def _outline(x: float, y: float, wide: float, tall: float) -> list[Item]:
     right, bottom = x + wide, y + tall
     sides = ((x, y, right, y), (x, bottom, right, bottom), (x, y, x, bottom), (right, y, right, bottom))
     return [Rule(*side, OUTLINE) for side in sides]
-
-
-def _averaged(values: Array, most: int, axis: int) -> Array:
-    """At most ``most`` values along one axis, as means of neighbours, since a tile of fewer pixels would skip some."""
-    length = values.shape[axis]
-    if length <= most:
-        return values
-    starts = np.arange(most) * length // most
-    counts = np.diff(starts, append=length)
-    shares = np.expand_dims(1 / np.repeat(counts, counts), 1 - axis)
-    return np.asarray(np.add.reduceat(values.astype(np.float64) * shares, starts, axis=axis))
 
 
 def _coloured(values: Array, *, signed: bool, cmap: str | None) -> Indexed:

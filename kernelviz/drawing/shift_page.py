@@ -37,6 +37,7 @@ from kernelviz.drawing.page import (
     wrap,
 )
 from kernelviz.drawing.sheets import source_facts
+from kernelviz.views.map_views import averaged
 from kernelviz.views.shifts import cosine_text
 from kernelviz.wording import PART, counted, sentence
 
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
 
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.drawing.looks import LookName
-    from kernelviz.records import Array
     from kernelviz.views.shifts import ShiftedImage, ShiftedLayer
 
 
@@ -159,21 +159,10 @@ def _images(shifted: ShiftedImage, y: float, wide: float) -> tuple[list[Item], f
     items: list[Item] = []
     for at, picture in enumerate(shifted.pictures):
         planes = np.moveaxis(picture.astype(np.float64), -1, 0)
-        pixels = np.stack([_averaged(_averaged(plane, int(tall), 0), int(wide), 1) for plane in planes], axis=-1)
+        pixels = np.stack([averaged(averaged(plane, int(tall), 0), int(wide), 1) for plane in planes], axis=-1)
         items.append(Raster(np.rint(pixels).astype(np.uint8), _left(at, wide), y, wide, tall))
         items.append(outline(_left(at, wide), y, wide, tall, colour=OUTLINE))
     return items, tall
-
-
-def _averaged(values: Array, most: int, axis: int) -> Array:
-    """At most ``most`` values along one axis: means of neighbours, weighted by how much of them falls into each."""
-    length = values.shape[axis]
-    if length <= most:
-        return values
-    starts = np.arange(most) * length // most
-    counts = np.diff(starts, append=length)
-    shares = np.expand_dims(1 / np.repeat(counts, counts), 1 - axis)
-    return np.asarray(np.add.reduceat(values * shares, starts, axis=axis))
 
 
 def _row_heading(layer: ShiftedLayer, y: float) -> tuple[list[Item], float]:
@@ -201,7 +190,7 @@ def _maps(layer: ShiftedLayer, shifted: ShiftedImage, y: float, wide: float) -> 
     ramp = colour.Ramp(colour.map_colours(signed=signed), signed)
     items: list[Item] = []
     for at, values in enumerate(layer.maps):
-        shown = _averaged(_averaged(values.astype(np.float64), int(tall), 0), int(wide), 1)
+        shown = averaged(averaged(values.astype(np.float64), int(tall), 0), int(wide), 1)
         levels = colour.levels(shown, scale)
         levels[~np.isfinite(shown)] = colour.NOT_FINITE
         x = _left(at, wide)

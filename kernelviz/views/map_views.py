@@ -219,3 +219,14 @@ def component_tiles(maps: FeatureMaps, basis: Basis | None = None, *, apart: boo
         parts=tuple(f"{at}: {share:.0%}" for at, share in enumerate(basis.share, 1)),
         pictures=("components 1, 2", "component 3") if apart else (),
     )
+
+
+def averaged(values: Array, most: int, axis: int) -> Array:
+    """At most ``most`` values along one axis, as means of neighbours, since a tile of fewer pixels would skip some."""
+    length = values.shape[axis]
+    if length <= most:
+        return values
+    starts = np.arange(most) * length // most
+    counts = np.diff(starts, append=length)
+    shares = np.expand_dims(1 / np.repeat(counts, counts), 1 - axis)
+    return np.asarray(np.add.reduceat(values.astype(np.float64) * shares, starts, axis=axis))
