@@ -535,9 +535,10 @@ def maps_page(maps: Maps, reached: int | None = None, tallest: float = math.inf)
     legend, bar = _legend(page), tint_bar(page.tint, 116.0)
     bar_panel = Panel(bar.at(0, -12), bar.width, bar.height - 24)
     foot = [(0.0, legend), (max(legend.width + 40, max(body.width, NARROWEST - 2 * MARGIN) - bar.width), bar_panel)]
-    title = WORDS[len(maps.rows)]
+    title, count = WORDS[len(page.maps.rows)], len(page.maps.rows)
     fewer = [partial(refitted, partial(maps_page, maps, reached))] if tallest == math.inf else []
-    return worksheet(title, maps.stages, body, foot, _notes(page), notices=page.maps.notes, fewer=fewer)
+    facts = {"shown": count, "notes": page.maps.notes}
+    return worksheet(title, maps.stages, body, foot, _notes(page), notices=page.maps.notes, fewer=fewer, facts=facts)
 
 
 def _legend(page: _Page) -> Panel:

@@ -152,7 +152,9 @@ def steps_page(worked: Walkthrough, channel: int, tallest: float = math.inf) -> 
     notices = [*([count] if len(steps) < total else []), *broken_notes(worked)]
     fewer = [partial(refitted, partial(steps_page, worked, channel))] if tallest == math.inf else []
     settings = settings_text(worked.operation)
-    return worksheet(title, settings, body, [], texts, lines=lines, notices=notices, fewer=fewer)
+    return worksheet(
+        title, settings, body, [], texts, lines=lines, notices=notices, fewer=fewer, facts={"shown": len(steps)}
+    )
 
 
 def _tiles(
