@@ -246,6 +246,17 @@ def item_bottom(item: Item) -> float:
             return max(y for _, y in item.points)
 
 
+def right_end(items: Sequence[Item]) -> float:
+    """The x at which the last of the texts ends; 0 without any."""
+    shares = {"left": 1.0, "center": 0.5, "right": 0.0}
+    ends = (
+        item.x + shares[item.align] * text_width(item.text, item.size, bold=item.bold)
+        for item in items
+        if isinstance(item, Text) and not item.upright
+    )
+    return max(ends, default=0.0)
+
+
 def smallest_text(panel: Panel) -> float:
     """The size of the smallest letters of a panel; infinite without any."""
     return min((item.size for item in panel.items if isinstance(item, Text)), default=math.inf)
