@@ -398,7 +398,7 @@ def _is_image(call: RecordedCall, given: Input, own: Sequence[slice]) -> bool:
     if call.source.ndim != 4 or call.groups != 1:
         return False
     own_input = call.source[..., own[0], own[1]].cpu()
-    return _same(own_input, given.batch.to(own_input.dtype))
+    return _same(own_input, given.batch.detach().cpu().to(own_input.dtype))
 
 
 def _around(call: RecordedCall, sizes: Sequence[int], own: Sequence[slice]) -> tuple[int, int, int, int]:
