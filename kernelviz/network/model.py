@@ -337,6 +337,13 @@ def _checked_interpolation(name: str | None) -> str | None:
     return name
 
 
+def published_source(model: Model) -> Source:
+    """The source of a model, with the tag and the licence of its published weights if it has none of its own."""
+    facts = getattr(model.module, "pretrained_cfg", None) or {}
+    tag, licence = model.source.tag or facts.get("tag"), model.source.licence or facts.get("license")
+    return replace(model.source, tag=tag, licence=licence)
+
+
 def parameter_sums(module: nn.Module) -> tuple[float, ...]:
     """The sums of the first and the last parameter, which a training changes; the same on each device."""
     parameters = [each for each in module.parameters() if not is_lazy(each)]

@@ -256,6 +256,21 @@ def test_layers_and_their_operations(run, kept, no_network):
     assert [run(*words) for words in many] == first == loaded
 
 
+@pytest.mark.parametrize("first", [pytest.param("layers", marks=pytest.mark.slow), "explain layer"])
+def test_one_trace_is_enough_for_all_layers(run, no_network, first):
+    """After the first question about a network, those about its other layers, and its table, need no network."""
+    asked = [
+        ("explain", "layer", "test_efficientnet", "blocks.3.0.conv_dw"),
+        ("explain", "layer", "test_efficientnet", "global_pool", "--json"),
+        ("layers", "test_efficientnet", "--json"),
+    ]
+    expected = [run(*words, "--no-cache") for words in asked]
+    run(*first.split(), "test_efficientnet", *(["conv_head"] if "explain" in first else []))
+    no_network()
+    assert [run(*words) for words in asked] == expected
+    assert {result.code for result in expected} == {0}
+
+
 def test_completion_offers_the_layers_of_a_network_that_is_remembered(run):
     """Names that start as typed; of other networks none, and torch is never imported."""
     from kernelviz.cli.completion import complete_layer
