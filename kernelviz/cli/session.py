@@ -167,6 +167,8 @@ def exit_code(error: KernelvizError) -> int:
 def _unexpected(error: Exception) -> KernelvizError:
     if isinstance(error, MemoryError):
         return KernelvizError("There is not enough memory for this.", hint="Choose fewer layers, or a smaller --zoom.")
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, without importing it
+        return KernelvizError("The device has not enough memory for this.", hint="Give --device cpu.")
     if package := _unimportable(error):
         begin = _VARIABLES.get(package, package.upper())
         suspects = ", ".join(sorted(name for name in os.environ if begin in name))

@@ -179,6 +179,8 @@ class CaptureHooks:
         quantised = str(tensor.dtype).removeprefix("torch.") if tensor.is_quantized else ""
         try:
             values = as_array(tap.layout.maps(tensor.dequantize() if quantised else tensor))
+        except torch.OutOfMemoryError:
+            raise
         except (UsageError, RuntimeError) as error:  # complex, sparse, quantised
             what = f"The {self.plan.side} of the layer {shown(tap.name)} is not an array of real numbers."
             raise KernelvizError(what, reason_text(error)) from error
@@ -567,9 +569,9 @@ def run_through(
     module = preserved.module
     if preserved is not network:  # a preserved module was checked when it was observed
         check_ready(module)
-    batch = _fitting(given.batch, module)
     with preserved.undisturbed(), hooks or nullcontext():
         try:
+            batch = _fitting(given.batch, module)
             return given.further.call(module, batch, lambda tensor: _fitting(tensor, module))
         except StopPassError:
             return None
