@@ -479,7 +479,7 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.ended.append(name)
             tensors = tensors_in(output)
             if visit.shape is None and tensors:
-                visit.shape, visit.found = tuple(tensors[0].shape), self._known_as_map(tensors[0])
+                visit.shape, visit.found = visit.given[-1].tensors[0]
                 visit.changes = not any(tensors[0] is tensor for tensor in tensors_in(inputs)) or bool(visit.operations)
 
         return leave
@@ -494,7 +494,7 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self.carried[output] = located(output.shape, found.lost)
 
     def _passed(self, values: Any) -> RunTensors:
-        tensors = tuple((tuple(tensor.shape), self._known_as_map(tensor)) for tensor in tensors_in(values))
+        tensors = tuple((tuple(tensor.shape), _compact(self._known_as_map(tensor))) for tensor in tensors_in(values))
         return RunTensors(tensors, alone=isinstance(values, torch.Tensor))
 
     def __torch_dispatch__(
@@ -567,6 +567,10 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 after = failed(call, error)
             if after is not before:
                 self._keep(call, other, after)
+
+
+def _compact(found: Found) -> Found:
+    return found and found.compact()
 
 
 @lru_cache(maxsize=4096)

@@ -119,12 +119,41 @@ def over_windows(
         for at, (size, positions) in enumerate(zip(sizes, taps, strict=True)):
             free, dim = None if free_taps is None else free_taps[at], first + at
             reads = gathered(reads, dim, positions, size, at_home=dim == home, free_taps=free)
+        along = homes[number]
+        if along is not None and home is None and along - first < len(taps):
+            reads = _placed(reads, carried, number, along, taps[along - first])
         if np.array_equal(reads.planes[POSITION], original.planes[POSITION]):
             reads = replace(reads, jump=original.jump)  # 1 × 1: positions are unchanged
         if home is not None and not reads.pooled:
             reads = replace(reads, jump=reads.jump * ratios[home - first])
         axes.append(reads)
     return replace(carried, axes=tuple(axes))
+
+
+def _placed(reads: AxisReads, tokens: TensorReads, axis: int, dim: int, taps: Array) -> AxisReads:
+    """The reads of windows along ``dim`` of ``tokens``, at the first row and column of each window if these form a grid."""
+    size = max(each.planes.shape[dim + 1] for each in tokens.axes)
+    if len(taps) == size:
+        return reads  # every token keeps its position
+    inside = (taps >= 0) & (taps < size)
+
+    def starts(each: AxisReads, plane: int) -> Array:
+        line = np.moveaxis(each.planes[plane], dim, -1).reshape(-1, size)[0]
+        found: Array = np.where(inside, line[np.clip(taps, 0, size - 1)], FAR).min(axis=1)
+        return found
+
+    cells = np.stack([starts(each, POSITION) for each in tokens.axes])
+    count = len(np.unique(cells, axis=1).T)
+    if count < len(taps) or count != np.prod([len(np.unique(line)) for line in cells]):
+        return replace(reads, gridless=_NO_GRID)
+    planes, around = reads.planes.copy(), [1] * (reads.planes.ndim - 1)
+    around[dim] = len(taps)
+    planes[POSITION] = cells[axis].reshape(around)
+    planes[FREE_POSITION] = starts(tokens.axes[axis], FREE_POSITION).reshape(around)
+    return replace(reads, planes=planes)
+
+
+_NO_GRID = "its windows along the tokens do not end where rows end, so its units form no rows and columns"
 
 
 def _home(reads: AxisReads, number: int, axes: int, spatial: int, first: int) -> int | None:
