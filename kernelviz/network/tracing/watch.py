@@ -42,6 +42,20 @@ class Sharing:
 
     def __init__(self) -> None:
         self._met: dict[int, list[TensorWeakRef]] = {}
+        self._first: dict[int, TensorWeakRef] = {}
+
+    def add(self, tensor: torch.Tensor) -> None:
+        """Record a tensor that reads the image, unless its storage has one."""
+        where = _memory(tensor)
+        if where is not None and self.first(tensor) is None:
+            self._first[where] = TensorWeakRef(tensor)
+
+    def first(self, tensor: torch.Tensor) -> torch.Tensor | None:
+        """The first recorded tensor in the storage of this one that still exists."""
+        where = _memory(tensor)
+        known = self._first.get(where) if where is not None else None
+        found: torch.Tensor | None = known() if known is not None else None
+        return found if found is not None and _memory(found) == where else None
 
     def meet(self, source: torch.Tensor, outputs: Sequence[torch.Tensor]) -> None:
         """Record that ``outputs`` are views of the storage of ``source``."""
@@ -143,7 +157,11 @@ def _without_reads(found: Found, lost: str) -> TensorReads:
 
 
 def _memory(tensor: torch.Tensor) -> int | None:
-    return int(tensor.untyped_storage()._cdata) if tensor.layout == torch.strided else None  # noqa: SLF001
+    """The address of the storage, or of its values, which several storages may share after an exchange by DLPack."""
+    if tensor.layout != torch.strided:
+        return None
+    storage = tensor.untyped_storage()
+    return int((0 if tensor.is_meta else storage.data_ptr()) or storage._cdata)  # noqa: SLF001
 
 
 def _overlap(one: torch.Tensor, other: torch.Tensor) -> bool:
@@ -398,6 +416,54 @@ def _to_meta(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.to("meta")
 
 
+class _TakenValues(TorchFunctionMode):
+    """Notices when values of the image become Python numbers, lists or NumPy arrays, which are not followed.
+
+    On ``meta`` there are no values to take.
+    """
+
+    def __init__(self, reads_image: Callable[[Any], bool]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.reads_image, self.reason = reads_image, ""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        how = _TAKES_VALUES.get(getattr(func, "__name__", ""))
+        if how and not self.reason and args and self.reads_image(args[0]) and (how != _NUMBER or _fractions(args[0])):
+            self.reason = f"values that depend on the image were taken out of torch as {how}, which is not followed"
+        return func(*args, **(kwargs or {}))
+
+
+_NUMBER = "a number"
+_TAKES_VALUES = {
+    "item": _NUMBER, "__float__": _NUMBER, "__complex__": _NUMBER, "tolist": "a list", "numpy": "a NumPy array",
+    "__array__": "a NumPy array", "__dlpack__": "a DLPack capsule", "to_dlpack": "a DLPack capsule",
+    "data_ptr": "a pointer",
+}  # fmt: skip
+_WITH_NUMBERS = frozenset({
+    "add", "add_", "sub", "sub_", "rsub", "mul", "mul_", "div", "div_", "pow", "pow_", "lerp", "lerp_", "where", "clamp",
+    "clamp_", "clamp_min", "clamp_min_", "clamp_max", "clamp_max_", "masked_fill", "masked_fill_", "fill", "fill_", "full",
+    "full_like", "new_full", "scalar_tensor", "addcmul", "addcmul_", "addcdiv", "addcdiv_", "threshold", "linspace",
+})  # fmt: skip
+"""Operations that take a Python number as a value, rather than as a parameter such as the epsilon of a norm."""
+
+
+def _fractions(tensor: torch.Tensor) -> bool:
+    """Whether the values are no whole numbers, which serve as sizes and positions."""
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
+def _takes_numbers(call: Call) -> bool:
+    return call.name in _WITH_NUMBERS and any(
+        isinstance(value, float | complex) for value in (*call.args, *call.kwargs.values())
+    )
+
+
 class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Propagates what is known of tensors through every operation, and records the operations of each module."""
 
@@ -407,6 +473,11 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.visits: dict[str, ModuleVisit] = {}
         self.carried: Any = WeakTensorKeyDictionary()
         self.constant_maps: Any = WeakTensorKeyDictionary()
+        self.constants: Any = WeakTensorKeyDictionary()
+        for module in network.modules():
+            for tensor in tensors_in([module._parameters, module._buffers, vars(module)]):  # noqa: SLF001
+                self.constants[tensor] = True
+        self.taken = _TakenValues(self._reads_image)
         self.sharing = Sharing()
         self.stack: list[ModuleVisit] = []
         self.ended: list[str] = []
@@ -428,6 +499,8 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 tensor = torch.zeros_like(tensor, device=image.device)
             if tensor.ndim == image.ndim and tensor.shape[2:] == image.shape[2:]:
                 self.carried[tensor] = known.image(tensor.shape)
+            else:
+                self.constants[tensor] = True
             return tensor
 
         with ExitStack() as stack:
@@ -435,7 +508,7 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 stack.enter_context(module.register_forward_pre_hook(self._entering(name), with_kwargs=True))
                 stack.enter_context(module.register_forward_hook(self._leaving(name), always_call=True))
             try:
-                with self:
+                with self, contextlib.nullcontext() if image.is_meta else self.taken:
                     further.call(self.network, image, beside)
             except Exception as error:
                 raise self._failure(error, image.shape[1:]) from error
@@ -525,8 +598,29 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.sharing.meet(call.args[0], outputs)
 
     def _known(self, tensor: Any) -> Found:
-        found: Found = self.carried.get(tensor) if isinstance(tensor, torch.Tensor) else None
+        if not isinstance(tensor, torch.Tensor) or tensor.is_nested:
+            return None
+        found: Found = self.carried.get(tensor)
+        if found is None and tensor not in self.constants:
+            found = self._known_by_memory(tensor)
+            if found is None and self.taken.reason:
+                found = TensorReads(lost=self.taken.reason)
+            if found is not None:
+                self.carried[tensor] = found
         return found
+
+    def _known_by_memory(self, tensor: torch.Tensor) -> Found:
+        """What is known of a tensor that no operation returned, such as ``x.data``, by the memory that it shares."""
+        other = self.sharing.first(tensor)
+        found = None if other is None else self.carried.get(other)
+        if other is None or found is None:
+            return None
+        self.sharing.meet(other, [tensor])
+        box = _box(tensor, other)
+        return TensorReads(lost="it is another view of the memory of a map") if box is None else _cut(found, box)
+
+    def _reads_image(self, tensor: Any) -> bool:
+        return self._known(tensor) is not None
 
     def _known_as_map(self, tensor: torch.Tensor) -> Found:
         """What is known of a tensor; a map that does not depend on the image is located."""
@@ -536,6 +630,8 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _carry(self, call: Call, outputs: Sequence[torch.Tensor], written: Sequence[torch.Tensor]) -> None:
         found = outcome(call)
+        if self.taken.reason and (found is None or not isinstance(found, list)) and _takes_numbers(call):
+            found = TensorReads(lost=self.taken.reason) if found is None else replace(found, lost=self.taken.reason)
         if found is None and outputs and makes_constant_map(call, self.constant_maps.__contains__):
             self.constant_maps[outputs[0]] = True
         values = found if isinstance(found, list) else [found] * len(outputs)
@@ -553,8 +649,11 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             value = TensorReads(lost=value.lost or f"{call.name} gives another rank than expected")
         if value is None:
             self.carried.pop(tensor, None)
+            self.constants[tensor] = True
         else:
+            self.constants.pop(tensor, None)
             self.carried[tensor] = value
+            self.sharing.add(tensor)
 
     def _overwrite(self, call: Call, written: torch.Tensor) -> None:
         """Update the other tensors in the storage that was written into."""
