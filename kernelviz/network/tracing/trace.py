@@ -30,6 +30,7 @@ from kernelviz.network.tracing.reads import (
     together,
     whole,
 )
+from kernelviz.network.tracing.rules import QUANTISED_LINEAR
 from kernelviz.network.tracing.stages import stages_by_resolution
 from kernelviz.network.tracing.watch import (
     FurtherInputs,
@@ -39,6 +40,7 @@ from kernelviz.network.tracing.watch import (
     naming_next_size,
     observe_pass,
 )
+from kernelviz.network.tracing.window_rules import QUANTISED_CONVOLUTIONS
 from kernelviz.network.weights.names import LARGEST_TRACED
 from kernelviz.traces import AxisField, Field, Trace, TracedLayer
 
@@ -328,8 +330,8 @@ def _united_but_along(reads: AxisReads, dims: Collection[int]) -> AxisReads:
 
 
 _FAMILIES: tuple[tuple[Family, tuple[str, ...]], ...] = (
-    ("conv", ("convolution", "_convolution")),
-    ("linear", ("mm", "addmm", "bmm", "baddbmm")),
+    ("conv", ("convolution", "_convolution", *QUANTISED_CONVOLUTIONS)),
+    ("linear", ("mm", "addmm", "bmm", "baddbmm", *QUANTISED_LINEAR)),
     ("norm", ("_norm", "norm_", "group_norm", "layer_norm")),
     ("pool", ("pool",)),
 )

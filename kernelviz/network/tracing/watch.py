@@ -22,7 +22,6 @@ from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import flop_registry
 from torch.utils.weak import TensorWeakRef, WeakTensorKeyDictionary
 
-import kernelviz.network.tracing.window_rules  # noqa: F401  (it registers its rules)
 from kernelviz.errors import BrokenPassError, InputSizeError, KernelvizError, NeedsValuesError
 from kernelviz.network.failures import SEVERAL_INPUTS, failure_texts, wrong_inputs
 from kernelviz.network.model import Model, root_of
@@ -30,6 +29,7 @@ from kernelviz.network.snapshot import PreservedModule, check_ready, exclusive, 
 from kernelviz.network.tracing import reads as known
 from kernelviz.network.tracing.reads import TensorReads, concatenated, located, narrowed
 from kernelviz.network.tracing.rules import Call, Found, failed, makes_constant_map, outcome, part_of, tensors_in
+from kernelviz.network.tracing.window_rules import quantised_macs
 from kernelviz.threads import no_warnings
 from kernelviz.wording import reason_text, shown
 
@@ -423,7 +423,7 @@ class _TakenValues(TorchFunctionMode):
     """
 
     def __init__(self, reads_image: Callable[[Any], bool]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.reads_image, self.reason = reads_image, ""
 
     def __torch_function__(
@@ -593,6 +593,8 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             count = flop_registry.get(func._overloadpacket)  # noqa: SLF001
             if count is not None:
                 visit.macs += count(*call.args, **call.kwargs, out_val=call.output) // 2
+            elif call.operator.startswith("quantized::"):
+                visit.macs += quantised_macs(call)
         self._carry(call, outputs, written_by(func, call.args, call.kwargs))
         if makes_views(func):
             self.sharing.meet(call.args[0], outputs)

@@ -28,7 +28,7 @@ from kernelviz.network.tracing.reads import (
     together,
     whole,
 )
-from kernelviz.network.tracing.rules import RULES, Call, Found
+from kernelviz.network.tracing.rules import QUANTISED_LINEAR, RULES, Call, Found
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,6 +51,40 @@ def _convolution(call: Call) -> Found:
         ratios.append(Fraction(1, shape[1]) if transposed else Fraction(shape[1]))
         del size
     return _numbered(over_windows(result, sizes, taps, ratios), call.output.shape[1], rank)
+
+
+QUANTISED_CONVOLUTIONS = tuple(
+    f"{name}{axes}d{more}" for name in ("conv", "conv_transpose") for axes in (1, 2, 3) for more in ("", "_relu")
+)
+
+
+def _quantised(call: Call) -> Found:
+    """``quantized::conv2d`` and its variants: (input, packed weight, ...)."""
+    if call.operator.partition("::")[0] != "quantized":
+        return TensorReads(lost=f"{call.operator} is not an operation that fields are followed through")
+    packed = call.args[1]
+    weight = packed.unpack()[0]
+    known = call.known
+    plain = replace(
+        call,
+        args=(call.args[0], weight, None, packed.stride(), packed.padding(), packed.dilation(), packed.transpose(),
+              packed.output_padding(), packed.groups()),
+        known=lambda tensor: None if tensor is weight else known(tensor),
+    )  # fmt: skip
+    return _convolution(plain)
+
+
+def quantised_macs(call: Call) -> int:
+    """Multiply-accumulates of a quantised convolution or linear layer; 0 of other operations."""
+    kinds = (*QUANTISED_CONVOLUTIONS, *QUANTISED_LINEAR)
+    if call.name not in kinds or call.operator.partition("::")[0] != "quantized":
+        return 0
+    packed = call.args[1]
+    weight = int(packed.unpack()[0].numel())
+    if call.name in QUANTISED_LINEAR:
+        return weight * int(np.prod(call.shape[:-1]))
+    spatial = call.shape if packed.transpose() else call.output.shape
+    return weight * int(spatial[0]) * int(np.prod(spatial[2:]))
 
 
 def _numbered(carried: TensorReads, count: int, rank: int) -> TensorReads:
@@ -336,12 +370,13 @@ RULES.update(
     {
         "convolution": _convolution,
         "_convolution": _convolution,
+        **dict.fromkeys(QUANTISED_CONVOLUTIONS, _quantised),
         "constant_pad_nd": _pad,
         "pixel_shuffle": _shuffle,
         "pixel_unshuffle": _shuffle,
         **dict.fromkeys(
             ("max_pool2d_with_indices", "max_pool3d_with_indices", "max_pool2d", "avg_pool1d", "avg_pool2d",
-             "avg_pool3d"), _pool,
+             "avg_pool3d", "quantized_max_pool1d", "quantized_max_pool2d", "quantized_max_pool3d"), _pool,
         ),
         **dict.fromkeys(
             ("_adaptive_avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "adaptive_avg_pool1d",
