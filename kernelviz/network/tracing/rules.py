@@ -125,8 +125,8 @@ def _covers(found: TensorReads, shape: Sequence[int]) -> bool:
     return bool(found.axes) and all(size == 1 or dim in along for dim, size in enumerate(shape[2:], 2))
 
 
-def makes_constant_map(call: Call, is_map: Callable[[Any], bool]) -> bool:
-    """Whether the output is a map, by the contract of the operation, that does not depend on the image."""
+def makes_map(call: Call, is_map: Callable[[Any], bool]) -> bool:
+    """Whether the output is a map (N, C, *axes) by the contract of the operation, whatever its input is."""
     if call.name in _OF_MAPS:
         return 3 <= call.rank <= 5
     shape = getattr(call.output, "shape", None)
