@@ -108,7 +108,14 @@ def views_of(shape):
     return VIEWS if shape[1] == 3 and len(shape) == 4 else VIEWS[:5]
 
 
-@pytest.mark.parametrize(("kind", "view"), [(kind, view) for kind in SHAPES for view in views_of(SHAPES[kind])])
+EACH = [
+    pytest.param(kind, view, marks=pytest.mark.slow if (row + column) % 2 else ())
+    for row, kind in enumerate(SHAPES)
+    for column, view in enumerate(views_of(SHAPES[kind]))
+]
+
+
+@pytest.mark.parametrize(("kind", "view"), EACH)
 def test_the_texts_of_every_view_do_not_overlap(new_bank, kind, view):
     """Each view of each kind of convolution leaves its texts legible, apart, and on the page."""
     check_extents(make_sheet(new_bank(SHAPES[kind], label=BUNDLED), view=view))
@@ -157,7 +164,9 @@ def test_the_names_of_components_do_not_overlap(shape):
 
 
 @pytest.mark.parametrize("view", VIEWS)
-@pytest.mark.parametrize("count", [1, 2, 3, 7, 32, 64, 512, 2048])
+@pytest.mark.parametrize(
+    "count", [1, 3, 32, 2048, *(pytest.param(count, marks=pytest.mark.slow) for count in (2, 7, 64, 512))]
+)
 def test_the_texts_of_any_number_of_kernels_do_not_overlap(new_bank, count, view):
     """From one kernel to 2,048, numbers stay legible, apart, and on the page."""
     check_extents(make_sheet(new_bank((count, 3, 3, 3)), view=view))
