@@ -202,8 +202,7 @@ def draw(
     name = target.layer.name
     sheet = make_sheet(found.read(target.layer, stored=stored), view=target.view, **asdict(picture))
     session.save_sheet(sheet, target.path, output, report, bare=picture.bare)
-    more = sheet.caption if report.verbose else sheet.notes
-    report.inform(*terminal.with_notes(summary(target.layer, sheet), more))
+    report.inform(*terminal.with_notes(summary(target.layer, sheet), session.sheet_notes(sheet, report)))
     report.add_output(session.sheet_row(target.path, sheet, layer=name))
     if output.arrays:
         arrays = save_arrays(
