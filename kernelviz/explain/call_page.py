@@ -475,7 +475,7 @@ class _Page:
         code, y = self._second(y + 34, other)
         items += code
         title = "One line, taken apart"
-        source = self.bank.source.label if self.bank is not None and self.bank.source else ""
+        source = self.bank.source.short_label if self.bank is not None and self.bank.source else ""
         grey = ["grey kernels: not trained"] if self.bank is None else []
         fewer = [partial(self._line, share=SHARES[0], parameters=True)]
         fewer += [partial(self._line, share=share, parameters=False) for share in SHARES]
