@@ -261,7 +261,7 @@ def compare(
     report.inform(*terminal.fold([f"{layer.name}: {counts}; {naming_text(found)}"]))
     drawn = sum(not kinds or row.kind in kinds for row in found.main_rows)
     if report.verbose:
-        planes = palette == "safe" and in_colour(found)
+        planes = output.look.palette(palette.value) != "standard" and in_colour(found)
         report.inform(*(f"  {line}" for line in caption_lines(found, drawn, kinds, planes=planes)))
     if not report.as_json:
         rows = [row for row in found.rows if not kinds or row.kind in kinds]

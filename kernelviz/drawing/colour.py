@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 ScaleChoice: TypeAlias = Literal["tile", "layer"] | tuple[float, float]
-Palette: TypeAlias = Literal["standard", "safe"]
+Palette: TypeAlias = Literal["standard", "safe", "planes"]
 PALETTES: tuple[str, ...] = get_args(Palette)
 """``safe`` replaces the colours that lose their meaning to protanopes, deuteranopes or tritanopes; the others stay."""
 
@@ -178,7 +178,7 @@ def check_palette(palette: str) -> None:
         UsageError: there is no such palette.
     """
     if palette not in PALETTES:
-        raise UsageError(f"The palette must be {' or '.join(PALETTES)}, but got {palette!r}.")
+        raise UsageError(f"The palette must be {', '.join(PALETTES[:-1])} or {PALETTES[-1]}, but got {palette!r}.")
 
 
 def component_pixels(first: Array, second: Array) -> Array:
@@ -491,7 +491,7 @@ def _tiles(look: Look, tiles: ColourTiles) -> Array:
 
 
 def _overlaid(look: Look, over: Overlaid) -> Array:
-    own = _OVERLAYS[look.table, over.palette]
+    own = _OVERLAYS[look.table, "standard" if over.palette == "standard" else "safe"]
     ground = (own.dimmest + own.share * over.ground)[..., None] if own.share != 1 else over.ground[..., None]
     colours = np.where((over.shares < 0)[..., None], np.array(own.negative, float), np.array(own.positive, float))
     opacity = (_STRONGEST * np.abs(np.clip(over.shares, -1, 1)))[..., None]

@@ -46,6 +46,10 @@ class Look:
         lines = {"left_out": list(left_out)} if left_out else {}
         return {**({} if self.name == "page" else {"look": self.name}), **without, **lines}
 
+    def palette(self, wanted: str) -> Any:
+        """The palette of a picture for which this one is wanted: without colours there are planes instead."""
+        return "planes" if self.textured else wanted
+
     @property
     def table(self) -> LookName:
         """The look whose colours this one has."""
