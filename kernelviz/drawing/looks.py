@@ -229,7 +229,7 @@ _ROLES["print"] = {
     "family: depthwise": "#4d4d4d",
     "bar": "#4d4d4d",
     "positive": "#4b4b4b",
-    "negative": "#a0a0a0",
+    "negative": "#5c5c5c",
     "named": "#4d4d4d",
     "undrawn": "#bdbdbd",
     "unnamed edge": "#808080",
