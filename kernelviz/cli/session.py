@@ -12,7 +12,7 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -309,6 +309,10 @@ class PictureChoices:
     zoom: int | None
     style: options.Style
     palette: options.PaletteName = options.PaletteName.STANDARD
+
+    def of_sheet(self, look: Look) -> dict[str, Any]:
+        """The choices as arguments of ``make_sheet``, for pictures in a look."""
+        return {**asdict(self), "palette": look.palette(self.palette.value)}
 
     @property
     def bare(self) -> bool:

@@ -247,8 +247,10 @@ def plot_matches(
     kinds = check_kinds([kind] if isinstance(kind, str) else kind or [])
     if not isinstance(matches, Matches):
         matches = match_kernels(matches, gabor=gabor, level=level, transposed=transposed, layout=layout)
+    chosen = find_look(look, caption=caption)
+    palette = chosen.palette(palette) if in_colour(matches) else palette
     recipe = {**matches_recipe(matches, kinds), **palette_facts(palette)}
-    return draw_page(matches_page(matches, kinds, palette), recipe, find_look(look, caption=caption))
+    return draw_page(matches_page(matches, kinds, palette), recipe, chosen)
 
 
 def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
@@ -303,7 +305,7 @@ def counted_page(matches: Matches, kinds: Sequence[str] = (), palette: Palette =
     if kinds and not any(kind in matches.counts for kind in kinds):
         counts = ", ".join(f"{kind} {count}" for kind, count in matches.counts.items())
         raise UsageError(f"No kernel of this layer is of the kind {' or '.join(kinds)}.", f"They are: {counts}.")
-    planes = palette == "safe" and in_colour(matches)
+    planes = palette != "standard" and in_colour(matches)
     page, shown = _page(matches, kinds, 1, planes=planes)
     if page.height > TALLEST:
         return _page(matches, kinds, 0.5, planes=planes)  # kinds side by side
