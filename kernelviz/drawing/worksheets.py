@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,7 +35,7 @@ from kernelviz.drawing.page import (
 from kernelviz.wording import fixed_text, value_text, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from kernelviz.drawing.page import Box
     from kernelviz.records import Array
@@ -656,12 +656,13 @@ def worksheet(
     notices: Sequence[str] = (),
     fewer: Sequence[Callable[[Box], Body]] = (),
     aside: str = "",
+    facts: Mapping[str, Any] | None = None,
 ) -> Panel:
     """The whole page: heading, body, the panels of ``foot`` at their x, and the caption.
 
     The caption has ``lines`` of its own under a rule, then the ``notes`` one after the other. ``counted``, the step and the
     number of steps, starts the notes in a fixed width: the rest does not move. ``source``, ``notices``, ``fewer`` (the
-    versions with less in them) and ``aside`` (instead of the settings) are those of the parts of the page.
+    versions with less in them), ``aside`` (instead of the settings) and ``facts`` are those of the parts of the page.
     """
     inner = max(NARROWEST - 2 * MARGIN, body.width, *(x + panel.width for x, panel in foot or [(0, body)]))
     items, y = _heading(title, settings, inner)
@@ -682,7 +683,16 @@ def worksheet(
     words, below = _caption([note for note in notes if note], counted, y, inner)
     texts = [line for line in (*lines, *notes) if line]
     parts = partial(
-        worksheet_parts, title, aside or settings, body, foot, texts, source=source, notices=notices, fewer=fewer
+        worksheet_parts,
+        title,
+        aside or settings,
+        body,
+        foot,
+        texts,
+        source=source,
+        notices=notices,
+        fewer=fewer,
+        facts=facts,
     )
     return Panel((*items, *words), math.ceil(inner + 2 * MARGIN), math.ceil(below + 26), parts)
 
@@ -701,7 +711,7 @@ def refitted(page: Callable[[float], Panel], box: Box) -> Body:
     found = parts()
     versions = [version(box) for version in found.versions[:3]] or [Body(found.body)]
     best = next((body for body in versions if body.panel.height <= tallest), versions[-1])
-    return replace(best, notices=found.notices)
+    return replace(best, notices=found.notices, facts=found.facts, title=found.title)
 
 
 def worksheet_parts(
@@ -714,6 +724,7 @@ def worksheet_parts(
     source: str = "",
     notices: Sequence[str] = (),
     fewer: Sequence[Callable[[Box], Body]] = (),
+    facts: Mapping[str, Any] | None = None,
 ) -> PageParts:
     """The parts of such a page: in a small box only the first of the panels of the foot, or none."""
     y = body.height + 46
@@ -727,7 +738,7 @@ def worksheet_parts(
         versions.append(lambda _: Body(body))
     return PageParts(
         title, both, settings, source, "", tuple(caption), tuple(notices), (*versions, *fewer),
-        "Choose smaller sizes, or draw a page: --look page.", TITLE,
+        "Choose smaller sizes, or draw a page: --look page.", TITLE, facts or {},
     )  # fmt: skip
 
 
