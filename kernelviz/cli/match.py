@@ -249,7 +249,7 @@ def compare(
         choices = {**choices, "planes": True}
     kinds = choices["kinds"]
     found = match_kernels(bank, progress=progress, **{name: each for name, each in choices.items() if name != "kinds"})
-    of_look = output.look.palette(palette.value) if in_colour(found) else palette.value
+    of_look: Any = output.look.palette(palette.value) if in_colour(found) else palette.value
     page, drawn = counted_page(found, kinds, of_look)
     figure = draw_page(page, {**matches_recipe(found, kinds), **palette_facts(of_look)}, output.look)
     unusual = [f"level{found.level:g}"] if found.level != LEVEL else []
