@@ -109,6 +109,28 @@ def shown(name: object) -> str:
     return (text if text.isprintable() else ascii(text)[1:-1])[:200]
 
 
+_RUN_AND_PART = re.compile(r"(?P<module>.*?)(?:#(?P<run>\d{1,6}))?(?::(?P<part>\d{1,6}))?", re.DOTALL)
+
+
+def split_name(name: str) -> tuple[str, int | None, int | None]:
+    """A layer's name without its run and its part, and these: ``name#2:0`` is the second run (1), part 0.
+
+    Both count from 0, and are None unless the name contains them; the run is -1 in ``name#0``.
+    """
+    found = _RUN_AND_PART.fullmatch(name)
+    if found is None:
+        return name, None, None
+    run, part = (None if number is None else int(number) for number in found.group("run", "part"))
+    return found["module"], None if run is None else run - 1, part
+
+
+def stage_index(name: str, stages: int) -> int | None:
+    """The index of the stage that ``stage:0`` or ``stage:-1`` means among so many; None if it means none."""
+    found = re.fullmatch(r"stage:(-?\d{1,4})", name)
+    number = int(found[1]) if found else stages
+    return number % stages if -stages <= number < stages else None
+
+
 def reason_text(error: BaseException) -> str:
     """The message of an error of foreign code, on one line with a capital letter in front; its class without a message."""
     try:

@@ -195,6 +195,9 @@ def matching(traced: Trace, pattern: str) -> list[str]:
     pattern = pattern if pattern in names else with_first_name(pattern, traced.first_names)
     match = match_layers(pattern, with_containers(filter(None, names)), traced.stages, hint=hint)
     found = members(match, names) if match else []
+    if match and match.run is not None:
+        runs = {one.name: one.runs for one in traced.layers}
+        found = [name for name in found if runs[name] > match.run]
     if not found:
         raise unknown_layer(pattern, names, hint)
     return found

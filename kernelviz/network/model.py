@@ -840,12 +840,21 @@ def _data_config(module: nn.Module, spec: ModelSpec) -> tuple[dict[str, Any], tu
         return config, ()
     config["crop_pct"] = 1.0
     known = torchvision_preprocessing(spec.architecture, spec.tag) if spec.library == "torchvision" else {}
+    config["input_size"] = usual_input_size(module)
+    channels = config["input_size"][0]
+    config |= {key: _for_channels(config[key], channels) for key in ("mean", "std")}
+    return config | known, tuple(name for name in _GUESSED if name not in known)
+
+
+def usual_input_size(module: nn.Module) -> tuple[int, ...]:
+    """The input that is assumed for a network: (C, 224, 224), or (C, 16000) and (C, 16, 112, 112) for one and three axes.
+
+    The first convolution shows the channels and the axes.
+    """
     convolutions = (each for each in module.modules() if isinstance(each, _CONVOLUTIONS) and not is_lazy(each.weight))
     first = next(convolutions, None)
     channels, axes = (first.in_channels, len(first.kernel_size)) if first else (3, 2)
-    config["input_size"] = (channels, *_USUAL_SIDES[axes])
-    config |= {key: _for_channels(config[key], channels) for key in ("mean", "std")}
-    return config | known, tuple(name for name in _GUESSED if name not in known)
+    return (channels, *_USUAL_SIDES[axes])
 
 
 _USUAL_SIDES = {1: (16_000,), 2: (224, 224), 3: (16, 112, 112)}

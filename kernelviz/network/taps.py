@@ -269,7 +269,7 @@ class _Choice:
             self.modules[""] = self.observed.network
             self._add_module("", named=True)
             return
-        match = match_layers(pattern, self.modules, self.trace.stages, parts=True, hint=LISTED)
+        match = match_layers(pattern, self.modules, self.trace.stages, hint=LISTED)
         if match is None:
             raise unknown_layer(pattern, self.modules, f"{LISTED[:-1]}; {TAKE_ALL}.")
         if match.run is not None or match.part is not None:

@@ -1,4 +1,4 @@
-"""The stages of a network that names none: the last map at each resolution of an observed forward pass."""
+"""What ``stage:0``, ``stage:1``, ... mean: the stages that timm names, else the last map at each resolution."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from itertools import groupby
 from math import prod
 from typing import TYPE_CHECKING
 
+from kernelviz.errors import KernelvizError, UnknownLayerError
 from kernelviz.network.convolutions import CONVOLUTIONS
+from kernelviz.network.model import Model, root_of, stage_names, usual_input_size
 from kernelviz.network.tracing import reads
+from kernelviz.network.tracing.watch import blank_batch, observe_pass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,6 +23,42 @@ if TYPE_CHECKING:
 _FEW, _MOST = 3, 12
 _PASSED_OVER = re.compile(r"Pool|Dropout|StochasticDepth|DropPath|Identity|Flatten|Upsample|Permute")
 """Classes of modules that are no end of a stage."""
+
+
+def stages_of(network: Model | nn.Module, observed: ObservedPass) -> tuple[str, ...]:
+    """The modules that ``stage:0``, ``stage:1``, ... mean in a network of which a forward pass was observed."""
+    named = _own_stages(network)
+    return stages_by_resolution(observed) if named is None else named
+
+
+def find_stages(
+    network: Model | nn.Module, input_size: tuple[int, ...] | None = None, *, observe: bool = True
+) -> tuple[str, ...]:
+    """As ``stages_of``, with a traced forward pass of an image of ``input_size`` if the network names no stages.
+
+    Without ``input_size`` it is that of the ``Model``, or the one that is assumed for a network of this kind. Unless
+    ``observe``, only stages that the network names are returned.
+
+    Raises:
+        UnknownLayerError: the forward pass fails.
+    """
+    named = _own_stages(network)
+    if named is not None or not observe:
+        return named or ()
+    size = input_size or (network.input_size if isinstance(network, Model) else usual_input_size(network))
+    try:
+        return stages_by_resolution(observe_pass(root_of(network), size, blank_batch(root_of(network), size)))
+    except KernelvizError as error:
+        what = "The network names no stages, and they cannot be found: a forward pass failed."
+        raise UnknownLayerError(
+            what, error.what, "Name its layers instead: `--layer '*'` takes all of them."
+        ) from error
+
+
+def _own_stages(network: Model | nn.Module) -> tuple[str, ...] | None:
+    """The stages that a network names; None if it names none. A network of timm has those of timm, or none."""
+    stages = network.stages if isinstance(network, Model) else stage_names(network)
+    return stages if stages or hasattr(root_of(network), "pretrained_cfg") else None
 
 
 def stages_by_resolution(observed: ObservedPass) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from torch import nn
 
 from kernelviz.errors import BrokenPassError, KernelvizError, UsageError
 from kernelviz.network.convolutions import first_names, list_layers
-from kernelviz.network.model import Model, root_of, stage_names
+from kernelviz.network.model import Model, root_of
 from kernelviz.network.selection import without_expert
 from kernelviz.network.tracing import reads
 from kernelviz.network.tracing.reads import (
@@ -29,7 +29,7 @@ from kernelviz.network.tracing.reads import (
     together,
     whole,
 )
-from kernelviz.network.tracing.stages import stages_by_resolution
+from kernelviz.network.tracing.stages import stages_of
 from kernelviz.network.tracing.watch import (
     FurtherInputs,
     ObservedPass,
@@ -185,12 +185,7 @@ def as_trace(
     network: Model | nn.Module, observed: ObservedPass, size: tuple[int, ...], *, fields: bool = True
 ) -> Trace:
     """The layers of an observed forward pass as a record; it is faster without ``fields``."""
-    if isinstance(network, Model):
-        source, stages = network.source, network.stages
-    else:
-        source, stages = None, stage_names(network)
-    if not stages and not hasattr(root_of(network), "pretrained_cfg"):  # timm's networks name their own, or have none
-        stages = stages_by_resolution(observed)
+    source, stages = network.source if isinstance(network, Model) else None, stages_of(network, observed)
     found = network_rows(observed.network, observed.visits, size, source=source, stages=stages, fields=fields)
     return replace(found, first_names=first_names(network))
 
