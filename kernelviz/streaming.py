@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
-    from kernelviz.network.capture import CapturePlan, Input
+    from kernelviz.network.capture import CapturePlan
+    from kernelviz.network.inputs import Input
     from kernelviz.network.model import Model
     from kernelviz.records import ClassScore, FeatureMaps
 
@@ -93,6 +94,8 @@ class Passes(Generic[Item, Result, Each]):
             try:
                 if isinstance(result, KernelvizError):
                     raise result
+                if not isinstance(plan, KernelvizError):
+                    plan.check_complete()
                 self.after(each, result)
             except KernelvizError as error:
                 self.failed(each.number, each.item, error)
@@ -148,7 +151,8 @@ def capture_many(
         UsageError: a named layer has no map, the batch size is below 1, or ``images`` is a single path, image or tensor.
     """
     from kernelviz.files.images import read_image
-    from kernelviz.network.capture import as_input, module_of
+    from kernelviz.network.capture import module_of
+    from kernelviz.network.inputs import as_input
     from kernelviz.network.model import uses_all_processors
     from kernelviz.records import Image, check_positive
 

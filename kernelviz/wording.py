@@ -49,6 +49,17 @@ def runs_text(numbers: Sequence[int]) -> str:
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
 
 
+AXES = {1: "C, L", 2: "C, H, W", 3: "C, D, H, W"}
+"""The axes of an input of a network, by the number of those that its convolutions move along."""
+READS = {1: "signals", 2: "images", 3: "volumes"}
+"""What such a network reads."""
+
+
+def form_of(axes: int) -> str:
+    """``(C, H, W) or (1, C, H, W)``: how an input must look for so many axes."""
+    return f"({AXES[axes]}) or (1, {AXES[axes]})"
+
+
 def sentence(text: str) -> str:
     """The text with a capital letter in front."""
     return text[:1].upper() + text[1:]
@@ -131,13 +142,19 @@ def stage_index(name: str, stages: int) -> int | None:
     return number % stages if -stages <= number < stages else None
 
 
-def reason_text(error: BaseException) -> str:
-    """The message of an error of foreign code, on one line with a capital letter in front; its class without a message."""
+def reason_text(error: BaseException, *, with_type: bool = False) -> str:
+    """The message of an error of foreign code, on one line with a capital letter in front; its class without a message.
+
+    ``with_type`` puts the class before the message, as it is: ``KeyError: 'mask'``.
+    """
     try:
-        text = " ".join(str(error).split())
+        text = visible(" ".join(str(error).split())[:300])
     except Exception:  # noqa: BLE001 - the class may be anyone's
         text = ""
-    return sentence(visible(text[:300])) or type(error).__name__
+    name = type(error).__name__
+    if with_type:
+        return f"{name}: {text}" if text else name
+    return sentence(text) or name
 
 
 MOST_DIGITS = 6  # significant digits up to which numbers are written exactly

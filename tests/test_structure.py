@@ -38,6 +38,7 @@ NETWORK_FLOORS = [
     ["own_code", "torchvision_models"],
     ["model"],
     ["convolutions", "preprocessing", "classes"],
+    ["inputs"],
     ["tracing"],
     ["named"],
     ["kernels"],

@@ -62,7 +62,7 @@ from kernelviz.network.weights.searching import find_weights
 from kernelviz.notebook import record_repr
 from kernelviz.records import INTERPOLATIONS, Source, Weights, check_positive
 from kernelviz.threads import MOST_THREADS, no_warnings, processors
-from kernelviz.wording import reason_text, shown
+from kernelviz.wording import AXES, READS, reason_text, shown
 
 if TYPE_CHECKING:
     import os
@@ -693,10 +693,6 @@ def _with_input_size(model: Model, spec: ModelSpec, size: Sequence[int]) -> Mode
     return replace(model, input_size=wanted, source=replace(model.source, preprocessing=facts))
 
 
-AXES = {1: "C, L", 2: "C, H, W", 3: "C, D, H, W"}
-"""The axes of an input of a network, by the number of those that its convolutions move along."""
-
-
 def full_size(model: Model, size: Sequence[int]) -> tuple[int, ...]:
     """The size of an input with its channels, those of the model unless ``size`` has them; one side means a square.
 
@@ -713,11 +709,8 @@ def full_size(model: Model, size: Sequence[int]) -> tuple[int, ...]:
     if len(sides) not in (axes, axes + 1) or min(sides) < 1:
         full = AXES[axes]
         what = f"The input size must be ({full}) or ({full.partition(', ')[2]}), but got {shown(repr(size))}."
-        raise UsageError(what, f"{model.source.model} reads {_READS[axes]}.")
+        raise UsageError(what, f"{model.source.model} reads {READS[axes]}.")
     return sides if len(sides) == axes + 1 else (model.input_size[0], *sides)
-
-
-_READS = {1: "signals", 2: "images", 3: "volumes"}
 
 
 def check_reads_images(model: Model) -> None:
@@ -728,7 +721,7 @@ def check_reads_images(model: Model) -> None:
     """
     axes = len(model.input_size) - 1
     if axes != 2:
-        what = f"{model.source.model} reads {_READS[axes]} ({AXES[axes]}), not images."
+        what = f"{model.source.model} reads {READS[axes]} ({AXES[axes]}), not images."
         hint = f"In Python, capture_features takes a tensor ({AXES[axes]})."
         raise UsageError(what, f"Its first convolution has {axes} {'axis' if axes == 1 else 'axes'}.", hint)
 

@@ -14,7 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from kernelviz.arithmetic.operations import Pooling
 from kernelviz.arithmetic.steps import AxisCells, axis_cells, read_cells
 from kernelviz.errors import KernelvizError, UnknownLayerError, UsageError
-from kernelviz.network.capture import StopPassError, as_input, run_through
+from kernelviz.network.capture import StopPassError, run_through
+from kernelviz.network.inputs import as_input
 from kernelviz.network.kernels import source_of
 from kernelviz.network.model import missing_weights, without_weights
 from kernelviz.network.named import find_layer, nearest_convolution
@@ -27,7 +28,7 @@ from kernelviz.wording import inflected, shown
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from kernelviz.network.capture import Input
+    from kernelviz.network.inputs import Input
     from kernelviz.network.model import Model
     from kernelviz.network.named import NamedLayer
     from kernelviz.records import Array, Image

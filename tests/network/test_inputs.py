@@ -116,11 +116,11 @@ def test_the_number_of_inputs_is_stated():
     """A network of two inputs that gets one says so, and how to give them; its size is not blamed."""
     with pytest.raises(BrokenPassError, match="The network takes 2 inputs: x, y") as caught:
         kernelviz.trace(Two(), (3, 16, 16))
-    assert "In Python, give a tuple of tensors" in caught.value.hint
+    assert "In Python, give a tuple of the arguments" in caught.value.hint
     with pytest.raises(BrokenPassError, match="takes 2 inputs"):
         kernelviz.capture_features(Two(), two_images()[0], "*")
-    with pytest.raises(UsageError, match="Several inputs must be tensors, but got Tensor, int"):
-        kernelviz.capture_features(Two(), (two_images()[0], 3))
+    with pytest.raises(UsageError, match="One of the inputs must be a tensor, the image, but got float, int"):
+        kernelviz.capture_features(Two(), (0.5, 3))
 
 
 def test_plain_maps_of_one_and_three_axes():

@@ -119,7 +119,9 @@ def test_maps_before_the_break():
         with pytest.raises(BrokenPassError, match=r"4 \(Linear 2048 → 10\) got 1,800 values") as caught:
             kernelviz.capture_features(network, image, layers)
         names = [maps.layer for maps in caught.value.maps]
-        assert names == {"*": ["0", "1", "2"], None: ["0", "1"]}.get(layers if layers in ("*", None) else "", [])
+        assert names == (["0", "1", "2"] if layers == "*" else ["0", "1"] if layers is None else ["2"])
+        assert caught.value.missing == (() if layers is None else ("4",))
+        assert ("Not captured: 4." in caught.value.why) == (layers is not None)
     with pytest.raises(UnknownLayerError):
         kernelviz.capture_features(network, image, "nosuch")
     assert not any(module._forward_hooks for module in network.modules())
@@ -167,7 +169,7 @@ class Twice(nn.Module):
 
 
 def test_the_name_of_a_run_is_taken_by_every_call():
-    """Names with runs that a capture returns mean the same layer everywhere, and the values of that run where it has some."""
+    """Names with runs that a capture returns mean the same layer everywhere, and the values of that run."""
     network, image = Twice().eval(), torch.rand(1, *SIZE, generator=torch.Generator().manual_seed(0))
     maps = {each.layer: each for each in kernelviz.capture_features(network, image, "*")}
     assert list(maps) == ["conv", "pool", "conv#2", "end.0", "end.1", "end"]
