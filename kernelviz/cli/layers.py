@@ -36,11 +36,14 @@ def layout_legend(axes: int) -> list[str]:
 def legend(layers: Iterable[TracedLayer]) -> list[str]:
     """The explanation of the columns and signs in these rows, and why receptive fields are unknown."""
     lines = ["macs: multiply-adds of convolutions and matrix products only, for one image"]
-    lines.append("field: receptive field, the pixels that one unit reads, as if without a border")
-    lines.append("jump: how many pixels apart the receptive fields of neighbouring units are")
     layers = list(layers)
+    signal = any(layer.field is not None and len(layer.field.axes) == 1 for layer in layers)
+    pixels, image = ("samples", "signal") if signal else ("pixels", "image")
+    lines[0] = lines[0].replace("image", image)
+    lines.append(f"field: receptive field, the {pixels} that one unit reads, as if without a border")
+    lines.append(f"jump: how many {pixels} apart the receptive fields of neighbouring units are")
     if any(layer.field is not None and layer.field.mixes_image for layer in layers):
-        lines.append("+: the whole image contributes too, through a mean, a gate, attention or a norm over space")
+        lines.append(f"+: the whole {image} contributes too, through a mean, a gate, attention or a norm over space")
     reasons: dict[str, str] = {}
     for layer in layers:
         if layer.lost and layer.runs:

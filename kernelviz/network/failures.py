@@ -170,10 +170,7 @@ def _is_of_torch(module: object) -> bool:
     return type(module).__module__.startswith("torch.nn.")
 
 
-SEVERAL_INPUTS = (
-    "In Python, give a tuple of the arguments, or a dict of them by name; to trace, also their sizes: "
-    "((3, 32, 32), (3, 32, 32))."
-)
+SEVERAL_INPUTS = "In Python, give a tuple of them, or a dict by name; to trace, a tuple of their sizes."
 
 
 def _kind(layer: Any) -> str:

@@ -243,7 +243,9 @@ def test_networks_without_stages():
     assert names(select_layers(network, "stage:0")) == ["0"]
     assert "stage:0 to stage:1" in refusal(network, "stage:2").why
     network[2] = nn.Conv2d(5, 4, 3)
-    assert "2 (Conv2d 5 → 4) got 4 channels" in refusal(network, "stage:0").why
+    assert names(select_layers(network, "stage:0")) == ["0"]  # it runs before the break
+    network[0] = nn.Conv2d(3, 5, 300)
+    assert "0 (Conv2d 3 → 5) got 3 × 224 × 224" in refusal(network, "stage:0").why
     network.pretrained_cfg = {}
     assert "names no stages" in refusal(network, "stage:0").why
     nameless = load_model("mvitv2_tiny", weights=None)  # its feature_info names modules that do not exist

@@ -24,7 +24,7 @@ from torch.utils.weak import TensorWeakRef, WeakTensorKeyDictionary
 
 import kernelviz.network.tracing.window_rules  # noqa: F401  (it registers its rules)
 from kernelviz.errors import BrokenPassError, KernelvizError, NeedsValuesError
-from kernelviz.network.failures import broken_pass, failure_texts
+from kernelviz.network.failures import broken_layer, broken_pass, failure_texts
 from kernelviz.network.inputs import FurtherInputs, has_axes_of
 from kernelviz.network.model import Model, root_of
 from kernelviz.network.snapshot import PreservedModule, check_ready, exclusive, preserved_random_state
@@ -421,6 +421,8 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             visit.runs = len(visit.given)
         found = _without_values(error, self.network) or broken_pass(error, self.network, size)
         found.observed = ObservedPass(self.network, ended, self.ended)
+        if self.ended and not broken_layer(self.network, error):
+            found.why = f"{found.why.rstrip('.')}. The last layer before it is {shown(self.ended[-1])}."
         return found
 
     def _entering(self, name: str) -> Any:
