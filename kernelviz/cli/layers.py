@@ -104,8 +104,8 @@ def layers(
             "--layer",
             "-l",
             metavar="PATTERN",
-            help="A module: its exact name, a glob over dotted names, or stage:0. A container selects the modules "
-            "inside it. Repeatable.",
+            help="A module: its exact name (name#2 if it runs twice), a glob over dotted names, or stage:0. "
+            "A container selects the modules inside it. Repeatable.",
             autocompletion=options.complete_layer,
             show_default=False,
         ),

@@ -473,6 +473,15 @@ def stage_names(module: nn.Module) -> tuple[str, ...]:
     return tuple(str(stage["module"]) for stage in stages if isinstance(stage, dict) and "module" in stage)
 
 
+def named_stages(network: Model | nn.Module) -> tuple[str, ...] | None:
+    """The stages that a network names; None if it names none, and ``tracing.stages`` finds them.
+
+    A network of timm has those of timm, or none.
+    """
+    stages = network.stages if isinstance(network, Model) else stage_names(network)
+    return stages if stages or hasattr(root_of(network), "pretrained_cfg") else None
+
+
 def _pretrained_model(spec: ModelSpec, stall_timeout: StallTimeout, progress: Progress, *, refresh: bool) -> Model:
     """The network with its published weights: from its directory, the cache, pip or the hub; with ``refresh`` the hub."""
     if spec.directory:

@@ -20,7 +20,7 @@ from kernelviz.network.convolutions import (
     no_convolutions,
     obstacle,
 )
-from kernelviz.network.model import Model, root_of
+from kernelviz.network.model import Model, named_stages, root_of
 from kernelviz.network.selection import (
     LISTED,
     TAKE_ALL,
@@ -244,5 +244,7 @@ def names_of(
         UnknownLayerError: a pattern names a stage, and the forward pass fails.
     """
     modules = tuple(name for name, _ in root_of(network).named_modules() if name)
-    wanted = any(is_stage(pattern) and pattern not in modules for pattern in patterns)
-    return NetworkNames(modules, find_stages(network, input_size, observe=wanted), first_names(network))
+    stages = named_stages(network)
+    if stages is None and any(is_stage(pattern) and pattern not in modules for pattern in patterns):
+        stages = find_stages(network, input_size)
+    return NetworkNames(modules, stages or (), first_names(network))

@@ -1,4 +1,4 @@
-"""What ``stage:0``, ``stage:1``, ... mean: the stages that timm names, else the last map at each resolution."""
+"""The stages of a network that names none: the last map at each resolution of an observed forward pass."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from kernelviz.errors import BrokenPassError, KernelvizError, UnknownLayerError
 from kernelviz.network.convolutions import CONVOLUTIONS
-from kernelviz.network.model import Model, root_of, stage_names, usual_input_size
+from kernelviz.network.model import Model, root_of, usual_input_size
 from kernelviz.network.tracing import reads
 from kernelviz.network.tracing.watch import ObservedPass, blank_batch, observe_pass
 
@@ -25,27 +25,15 @@ _PASSED_OVER = re.compile(r"Pool|Dropout|StochasticDepth|DropPath|Identity|Flatt
 """Classes of modules that are no end of a stage."""
 
 
-def stages_of(network: Model | nn.Module, observed: ObservedPass) -> tuple[str, ...]:
-    """The modules that ``stage:0``, ``stage:1``, ... mean in a network of which a forward pass was observed."""
-    named = _own_stages(network)
-    return stages_by_resolution(observed) if named is None else named
-
-
-def find_stages(
-    network: Model | nn.Module, input_size: tuple[int, ...] | None = None, *, observe: bool = True
-) -> tuple[str, ...]:
-    """As ``stages_of``, with a traced forward pass of an image of ``input_size`` if the network names no stages.
+def find_stages(network: Model | nn.Module, input_size: tuple[int, ...] | None = None) -> tuple[str, ...]:
+    """The stages of a network that names none, by a traced forward pass of an image of ``input_size``.
 
     Without ``input_size`` it is that of the ``Model``, or the one that is assumed for a network of this kind. If the
-    forward pass breaks, they are the stages before that. Unless ``observe``, only stages that the network names are
-    returned.
+    forward pass breaks, they are the stages before that.
 
     Raises:
         UnknownLayerError: the forward pass fails before the first of them.
     """
-    named = _own_stages(network)
-    if named is not None or not observe:
-        return named or ()
     size = input_size or (network.input_size if isinstance(network, Model) else usual_input_size(network))
     try:
         return stages_by_resolution(observe_pass(root_of(network), size, blank_batch(root_of(network), size)))
@@ -57,12 +45,6 @@ def find_stages(
         raise UnknownLayerError(
             what, error.what, "Name its layers instead: `--layer '*'` takes all of them."
         ) from error
-
-
-def _own_stages(network: Model | nn.Module) -> tuple[str, ...] | None:
-    """The stages that a network names; None if it names none. A network of timm has those of timm, or none."""
-    stages = network.stages if isinstance(network, Model) else stage_names(network)
-    return stages if stages or hasattr(root_of(network), "pretrained_cfg") else None
 
 
 def stages_by_resolution(observed: ObservedPass) -> tuple[str, ...]:

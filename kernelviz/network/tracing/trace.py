@@ -13,7 +13,7 @@ from torch import nn
 from kernelviz.errors import BrokenPassError, KernelvizError, UsageError
 from kernelviz.network.convolutions import first_names, list_layers
 from kernelviz.network.inputs import FurtherInputs, as_sizes, axes_read, check_batched
-from kernelviz.network.model import Model, root_of
+from kernelviz.network.model import Model, named_stages, root_of
 from kernelviz.network.selection import without_expert
 from kernelviz.network.tracing import reads
 from kernelviz.network.tracing.reads import (
@@ -28,7 +28,7 @@ from kernelviz.network.tracing.reads import (
     together,
     whole,
 )
-from kernelviz.network.tracing.stages import stages_of
+from kernelviz.network.tracing.stages import stages_by_resolution
 from kernelviz.network.tracing.watch import (
     ObservedPass,
     blank_batch,
@@ -158,7 +158,9 @@ def as_trace(
     network: Model | nn.Module, observed: ObservedPass, size: tuple[int, ...], *, fields: bool = True
 ) -> Trace:
     """The layers of an observed forward pass as a record; it is faster without ``fields``."""
-    source, stages = network.source if isinstance(network, Model) else None, stages_of(network, observed)
+    source, stages = network.source if isinstance(network, Model) else None, named_stages(network)
+    if stages is None:
+        stages = stages_by_resolution(observed)
     found = network_rows(observed.network, observed.visits, size, source=source, stages=stages, fields=fields)
     return replace(found, first_names=first_names(network))
 
