@@ -270,7 +270,12 @@ def _size(tiles: Tiles) -> str:
 
 def clipped_text(tiles: Tiles, scale: Scale) -> str:
     """The number of values outside the scale."""
-    return f"{scale.below + scale.above:,} of {tiles.values.size:,} values lie outside and take the end colour"
+    return outside_text(scale.below + scale.above, tiles.values.size)
+
+
+def outside_text(count: int, total: int) -> str:
+    """How many of the values are outside the colours."""
+    return f"{count:,} of {total:,} values lie outside and take the end colour"
 
 
 def irregularities(tiles: Tiles, scale: Scale, marks: Marks) -> list[str]:

@@ -40,7 +40,7 @@ from kernelviz.errors import UsageError
 from kernelviz.records import is_untrained
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.backend_bases import RendererBase
@@ -417,12 +417,15 @@ VECTOR_DPI = 300  # of textures in vector files
 class PageFigure(Figure):
     """A figure that displays itself as the last line of a notebook cell, is never cropped, and has a recipe.
 
-    ``alternative`` is its text alternative: the title, and the paragraphs of the caption.
+    ``alternative`` is its text alternative: the title, and the paragraphs of the caption. If its look draws less than the
+    ordinary page, ``facts`` are those of its recipe that are different, and ``replaced`` the lines that are not true of it.
     """
 
     recipe: Recipe | None = None
     look: Look = LOOKS["page"]
     alternative: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = {}
+    replaced: tuple[str, ...] = ()
 
     def get_tightbbox(self, renderer: RendererBase | None = None, bbox_extra_artists: Any = None) -> Bbox:
         """The whole page, in inches: ``bbox_inches="tight"`` must not cut a page whose margins were laid out."""
@@ -447,6 +450,7 @@ def draw_page(
     pictures that do not depend on the weights.
     """
     left_out: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
     parts = page.parts() if page.parts is not None and not look.caption else None  # only such looks leave out anything
     if parts is not None:
         rasters = [item.content for item in page.items if isinstance(item, Raster)]
@@ -456,6 +460,7 @@ def draw_page(
     if not look.is_page:
         page = arrange(page, look, untrained=untrained)
         if parts is not None and page.notices:  # they state what is drawn instead of those of the whole page
+            replaced = tuple(line for line in parts.notices if line not in page.notices)
             left_out = tuple(line for line in left_out if line not in parts.notices)
             alternative = (*alternative, *page.notices)
     elif untrained:
@@ -474,8 +479,9 @@ def draw_page(
     add_items(axes, page.items, 72 / DPI, look)
     added = look.as_recipe(left_out) if recipe else {}
     added |= {"drawn": list(page.notices)} if page.notices and recipe else {}
+    added |= page.facts if recipe else {}
     figure.recipe, figure.look = {**recipe, **added} if recipe and added else recipe, look
-    figure.alternative = alternative
+    figure.alternative, figure.facts, figure.replaced = alternative, page.facts, replaced
     return figure
 
 

@@ -43,7 +43,7 @@ from kernelviz.drawing.page import (
     text_block,
     text_width,
 )
-from kernelviz.drawing.sheets import SMALLEST_UNIT, Sheet, fit_sheet, is_strip, make_sheet
+from kernelviz.drawing.sheets import SMALLEST_UNIT, Sheet, fit_sheet, is_strip, make_sheet, picture_facts
 from kernelviz.errors import UsageError
 from kernelviz.records import as_bank, as_maps, is_untrained
 from kernelviz.views.kernel_views import OPPONENTS
@@ -148,7 +148,9 @@ def _sheet_body(sheet: Sheet, box: Box) -> Body:
     bar = upright_bar(found, max(120.0, tiles.height - top), size)
     items = (*tiles.items, *moved(bar, round(tiles.width + gap), top if tiles.height - top >= 120 else 0))
     panel = Panel(items, tiles.width + gap + bar.width, max(tiles.height, bar.height))
-    return Body(panel, (*_missing(found), *_shortened(sheet, found)), fixed=True)
+    facts = picture_facts(found.tiles, found.scale, found.grid, sheet.recipe["cmap"])
+    facts |= {"nonfinite": found.marks.nonfinite}
+    return Body(panel, (*_missing(found), *_shortened(sheet, found)), fixed=True, facts=facts)
 
 
 def _shortened(sheet: Sheet, found: Sheet) -> tuple[str, ...]:

@@ -302,7 +302,7 @@ def kernel_and_map_page(unit: Unit, tallest: float = math.inf) -> Panel:
     fewer = [partial(refitted, partial(kernel_and_map_page, unit))] if tallest == math.inf else []
     return worksheet(
         title, _identity(unit), body, [], _captions(unit, planes), source=unit.source.short_label if unit.source else "",
-        notices=[text for text in (choice, *_broken(unit)) if text], fewer=fewer,
+        notices=[text for text in (choice, *_broken(unit)) if text], fewer=fewer, facts={"shown": len(planes)},
     )  # fmt: skip
 
 
@@ -476,6 +476,8 @@ def unit_recipe(unit: Unit, *, whole: bool) -> dict[str, Any]:
         input_size=unit.input_size,
     )  # fmt: skip
     shown = min(len(unit.numbers), SHOWN if len(unit.numbers) > FEW else FEW)
+    if whole and not isinstance(unit, PooledUnit):
+        shown = len(shown_planes(unit))
     return {
         **map_facts(maps),
         "command": "explain",
