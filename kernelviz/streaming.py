@@ -94,8 +94,6 @@ class Passes(Generic[Item, Result, Each]):
             try:
                 if isinstance(result, KernelvizError):
                     raise result
-                if not isinstance(plan, KernelvizError):
-                    plan.check_complete()
                 self.after(each, result)
             except KernelvizError as error:
                 self.failed(each.number, each.item, error)
@@ -144,7 +142,7 @@ def capture_many(
         crop: Whether images are cropped as the model's preprocessing specifies; None for its own rule.
 
     Returns:
-        The images that failed, including those for which ``on_map`` failed: their further maps are dropped.
+        The images that failed, in their order, including those for which ``on_map`` failed: their further maps are dropped.
 
     Raises:
         UnknownLayerError: there is no such layer.
@@ -177,7 +175,7 @@ def capture_many(
     )  # fmt: skip
     passes.run(images, len(images) if isinstance(images, Sized) else 0)
     chosen.check()
-    return tuple(failures)
+    return tuple(sorted(failures, key=lambda each: each.number))
 
 
 def _check_several(images: object) -> None:

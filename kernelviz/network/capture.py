@@ -429,7 +429,7 @@ def run_each(
     """As ``run_batch``; if the forward pass fails, the images run one by one, and each result may be an error.
 
     If ``on_map`` fails, only that image fails: its further maps are dropped, and the others continue. No map is reported
-    twice.
+    twice. If the forward pass breaks before all chosen layers, each image fails after the maps before that.
     """
     handed: set[tuple[int, str | None]] = set()
     failed: dict[int, KernelvizError] = {}
@@ -456,7 +456,11 @@ def run_each(
     except KernelvizError as error:
         single = len(given) == 1
         found = [error if single else failed.get(number) or alone(number) for number in range(len(given))]
-    return [failed.get(number, result) for number, result in enumerate(found)]
+    broken = None if plan.complete else plan.broken
+    return [
+        failed.get(number, result if broken is None or isinstance(result, KernelvizError) else broken)
+        for number, result in enumerate(found)
+    ]
 
 
 def run_through(
