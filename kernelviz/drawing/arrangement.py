@@ -144,7 +144,9 @@ class _Slide:
             factor = self._factor(bodies, box)
             if min(smallest_text(body.panel) for body in bodies) * factor >= self.smallest - 0.01:
                 heads = [
-                    self._head(replace(parts, title=body.title)) if body.title else head
+                    self._head(replace(parts, title=body.title or parts.title, aside=body.aside or parts.aside))
+                    if body.title or body.aside
+                    else head
                     for head, parts, body in zip(heads, self.parts, bodies, strict=True)
                 ]
                 placed = zip(heads, [self._centred(body, box, factor) for body in bodies], lines, strict=True)

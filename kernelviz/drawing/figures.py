@@ -32,7 +32,17 @@ from matplotlib.text import Text as MatplotlibText
 from matplotlib.transforms import Affine2D, Bbox, IdentityTransform
 
 from kernelviz.drawing.arrangement import arrange
-from kernelviz.drawing.colour import Indexed, key_in, palette_in, pixels_in, textured_pixels
+from kernelviz.drawing.colour import (
+    STRIPE_INK,
+    STRIPE_PERIOD,
+    STRIPED,
+    Indexed,
+    key_in,
+    palette_in,
+    pixels_in,
+    striped_cells,
+    textured_pixels,
+)
 from kernelviz.drawing.fonts import family_of, font_file, run_width, runs, set_width
 from kernelviz.drawing.looks import LOOKS, Look
 from kernelviz.drawing.page import UNTRAINED, Item, Panel, Raster, Rule, Shape, Strokes, Text, badged, paragraphs
@@ -258,6 +268,9 @@ class RasterArtist(Artist):
         context = renderer.new_gc()
         self._set_gc_clip(context)  # type: ignore[attr-defined]
         if renderer.option_scale_image():
+            if self._look.textured and hasattr(renderer, "writer") and self._write_stripes(renderer, context):
+                context.restore()
+                return
             to_page = Affine2D().scale(x1 - x0, y1 - y0)
             fine = VECTOR_DPI / self._figure_dpi()
             pixels = self._textured((x0 * fine, y0 * fine, x1 * fine, y1 * fine), VECTOR_DPI / DPI)
@@ -268,6 +281,28 @@ class RasterArtist(Artist):
             pixels = self._textured((x0, y0, x1, y1), self._figure_dpi() / DPI)
             renderer.draw_image(context, left, bottom, _resized(self._upwards(), *size) if pixels is None else pixels)
         context.restore()
+
+    def _write_stripes(self, renderer: Any, context: Any) -> bool:
+        """Write negative cells of an SVG as rectangles with a pattern; whether there are any that are large enough."""
+        x0, y0, x1, y1 = self.get_window_extent().extents
+        rows, columns = self._content.shape[:2]
+        pixel = 72 / DPI  # of the page, in the units of the file
+        found = striped_cells(self._content, min((x1 - x0) / columns, (y1 - y0) / rows) / pixel)
+        if found is None:
+            return False
+        to_page, below = Affine2D().scale(x1 - x0, y1 - y0), renderer.height - y1
+        renderer.draw_image(context, x0, y0, _opaque(pixels_in(self._look, found.base)[::-1]), to_page)
+        known: set[str] = renderer.__dict__.setdefault("stripes", set())
+        for (top, left, bottom, right), share in zip(found.boxes, found.shares, strict=True):
+            name = f"stripes-{round(1000 * share)}"
+            if name not in known:
+                known.add(name)
+                _write_pattern(renderer.writer, name, float(share), STRIPE_PERIOD * pixel)
+            corner = x0 + (x1 - x0) * left / columns, below + (y1 - y0) * top / rows
+            size = (x1 - x0) * (right - left) / columns, (y1 - y0) * (bottom - top) / rows
+            sides = zip(("x", "y", "width", "height"), (*corner, *size), strict=True)
+            renderer.writer.element("rect", **{side: f"{value:.3f}" for side, value in sides}, fill=f"url(#{name})")
+        return True
 
     def _figure_dpi(self) -> float:
         figure = self.get_figure(root=True)
@@ -291,6 +326,18 @@ class RasterArtist(Artist):
         height = round(self.get_figure(root=True).bbox.height * DPI / self._figure_dpi() * scale)  # type: ignore[union-attr]
         pixels = textured_pixels(self._look, self._content, size, (height - bottom - size[0], left), scale)
         return _opaque(pixels[::-1])
+
+
+def _write_pattern(writer: Any, name: str, share: float, period: float) -> None:
+    """Write a pattern of diagonal stripes that cover this share of an SVG; those of all cells are parts of one."""
+    half, end = period / 2, 2 * period
+    lines = f"M{-period:.3f} {period + half:.3f}L{period + half:.3f} {-period:.3f}"
+    lines += f"M{-half:.3f} {end:.3f}L{end:.3f} {-half:.3f}"
+    side = f"{period:.3f}"
+    writer.start("pattern", id=name, patternUnits="userSpaceOnUse", width=side, height=side)
+    width = f"{share * period / math.sqrt(2):.3f}"
+    writer.element("path", d=lines, stroke=STRIPE_INK, attrib={"stroke-width": width, "fill": "none"})
+    writer.end("pattern")
 
 
 def _opaque(pixels: Array) -> Array:
@@ -340,6 +387,8 @@ def _path(item: Strokes | Shape, points: float, look: Look) -> PathPatch:
     else:
         path = Path(np.array([*item.points, item.points[0]]), closed=True)
     filled, colour = isinstance(item, Shape) and item.width == 0, look.roles[item.colour]
+    if filled and look.textured and item.colour in STRIPED:
+        return _striped_area(path, colour, points, look)
     patch = PathPatch(
         path,
         facecolor=colour if filled else "none",
@@ -353,6 +402,17 @@ def _path(item: Strokes | Shape, points: float, look: Look) -> PathPatch:
         path_effects=[],
         zorder=2.5 if isinstance(item, Shape) else 2,
     )
+    patch.set_sketch_params()
+    return patch
+
+
+def _striped_area(path: Path, colour: str, points: float, look: Look) -> PathPatch:
+    """An area with stripes and an outline, which are still different from a filled one in grey."""
+    patch = PathPatch(
+        path, facecolor=look.ground, edgecolor=colour, linewidth=2 * points, hatch="//", joinstyle="miter",
+        antialiased=True, path_effects=[], zorder=2.5,
+    )  # fmt: skip
+    patch.set_hatch_linewidth(2 * points)
     patch.set_sketch_params()
     return patch
 

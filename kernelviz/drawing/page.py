@@ -137,7 +137,7 @@ class Body:
     """The picture of a page without its texts, and its notices if they are not those of the page.
 
     A ``fixed`` one is in whole pixels and must not be scaled. ``facts`` are the entries of the recipe that are different if
-    this is what is drawn, such as ``shown``; ``title`` is the title if it is different, too.
+    this is what is drawn, such as ``shown``; ``title`` and ``aside`` are those of the page if they are different, too.
     """
 
     panel: Panel
@@ -145,6 +145,7 @@ class Body:
     fixed: bool = False
     facts: Mapping[str, Any] = field(default_factory=dict)
     title: str = ""
+    aside: str = ""
 
 
 @dataclass(frozen=True)
@@ -204,7 +205,7 @@ def scaled(panel: Panel, factor: float) -> Panel:
     for item in panel.items:
         match item:
             case Text():
-                size = _scaled_size(item, factor)
+                size = scaled_size(item, factor)
                 result.append(replace(item, x=item.x * factor, y=item.y * factor, size=size))
             case Raster():
                 box = {side: getattr(item, side) * factor for side in ("left", "top", "width", "height")}
@@ -221,7 +222,7 @@ def scaled(panel: Panel, factor: float) -> Panel:
     return Panel(tuple(result), panel.width * factor, panel.height * factor)
 
 
-def _scaled_size(item: Text, factor: float) -> float:
+def scaled_size(item: Text, factor: float) -> float:
     """The size of a scaled text; of large letters a little less where hinting would make it too wide for its place."""
     size = item.size * factor
     if size < 22 or item.align != "left" or factor == 1:

@@ -655,7 +655,7 @@ def worksheet(
     source: str = "",
     notices: Sequence[str] = (),
     fewer: Sequence[Callable[[Box], Body]] = (),
-    aside: str = "",
+    aside: str | None = None,
     facts: Mapping[str, Any] | None = None,
 ) -> Panel:
     """The whole page: heading, body, the panels of ``foot`` at their x, and the caption.
@@ -685,7 +685,7 @@ def worksheet(
     parts = partial(
         worksheet_parts,
         title,
-        aside or settings,
+        (settings, aside),
         body,
         foot,
         texts,
@@ -716,7 +716,7 @@ def refitted(page: Callable[[float], Panel], box: Box) -> Body:
 
 def worksheet_parts(
     title: str,
-    settings: str,
+    settings: tuple[str, str | None],
     body: Panel,
     foot: Sequence[tuple[float, Panel]],
     caption: Sequence[str],
@@ -726,7 +726,12 @@ def worksheet_parts(
     fewer: Sequence[Callable[[Box], Body]] = (),
     facts: Mapping[str, Any] | None = None,
 ) -> PageParts:
-    """The parts of such a page: in a small box only the first of the panels of the foot, or none."""
+    """The parts of such a page: in a small box only the first of the panels of the foot, or none.
+
+    ``settings`` are those of the page, and what is beside the title instead of them; None for themselves.
+    """
+    identity, aside = settings
+    aside, identity = (identity, "") if aside is None else (aside, identity)
     y = body.height + 46
     whole = [*body.items, *(item for x, panel in foot for item in moved(panel, x, y))]
     width = max([body.width, *(x + panel.width for x, panel in foot)])
@@ -737,7 +742,7 @@ def worksheet_parts(
     if foot:
         versions.append(lambda _: Body(body))
     return PageParts(
-        title, both, settings, source, "", tuple(caption), tuple(notices), (*versions, *fewer),
+        title, both, aside, source, identity, tuple(caption), tuple(notices), (*versions, *fewer),
         "Choose smaller sizes, or draw a page: --look page.", TITLE, facts or {},
     )  # fmt: skip
 

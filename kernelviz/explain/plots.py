@@ -462,7 +462,13 @@ def stamps_page(worked: Walkthrough, at: tuple[int, int], channel: int, tallest:
     tint = step_tint(worked, step, products=True)
     positions, choice = _stamp_positions(operation, step)
     stamps = [make_stamp(worked, position, step) for position in positions]
-    bottom, digits = _stamp_rows(worked, step, positions, stamps, tint, tallest=tallest)
+    room, bar = WIDEST - 2 * MARGIN, tint_bar(tint, BOXED_BAR)
+    bottom, digits = _stamp_rows(worked, step, positions, stamps, tint, box=(room, tallest))
+    if tallest < math.inf and not digits:
+        room -= bar.width + GAP
+        bottom, digits = _stamp_rows(worked, step, positions, stamps, tint, box=(room, tallest))
+        items = (*bottom.items, *bar.centred_at(bottom.width + GAP, bottom.height / 2))
+        bottom = Panel(items, bottom.width + GAP + bar.width, max(bottom.height, BOXED_BAR))
     top = _inputs_panel(worked, step, tint)
     dots = "dots count the stamps that meet on a cell" if digits and overlaps(operation).max() > 1 else ""
     apart = _apart_text(operation)
@@ -625,9 +631,10 @@ def _stamp_rows(
     stamps: list[Stamp],
     tint: Tint,
     *,
-    tallest: float,
+    box: tuple[float, float],
 ) -> tuple[Panel, bool]:
-    """The stamps with plus signs between them, and the output; whether digits could be shown."""
+    """The stamps with plus signs between them, and the output, in this width and height; whether digits could be shown."""
+    room, tallest = box
     size = worked.operation.output_size
     area = stamp_area(size, stamps)
     cells = [stamp.cells(area, size, tint) for stamp in stamps]
@@ -635,7 +642,7 @@ def _stamp_rows(
     every = [*cells, out]
     layouts = [
         (count, min(cell, (tallest / -(-(len(positions) + 1) // count) - 74) / len(area[0])))
-        for count, cell in (_stamps_in_a_row(len(positions), area, more) for more in range(4))
+        for count, cell in (_stamps_in_a_row(len(positions), area, room, more) for more in range(4))
     ]  # more lines leave more to the digits
     fits = [each for each in layouts if digit_size(every, each[1])]
     fits += [each for each in layouts if digit_size([shortened_cells(one, each[1]) for one in every], each[1])]
@@ -659,11 +666,11 @@ def _stamp_rows(
     return stacked([in_a_row(line) for line in lines], 10), bool(fitting)
 
 
-def _stamps_in_a_row(stamps: int, area: tuple[range, range], more: int) -> tuple[int, float]:
+def _stamps_in_a_row(stamps: int, area: tuple[range, range], room: float, more: int) -> tuple[int, float]:
     """How many stamps, or the output, are in a row, and the size of their cells; with so many more rows than needed."""
     rows = min(stamps + 1, -(-(stamps + 1) // (A_ROW + 1)) + more)
     count = -(-(stamps + 1) // rows)
-    return count, min(CELL, (WIDEST - 2 * MARGIN - count * SIGN) / (count * len(area[1])), 600 / len(area[0]))
+    return count, min(CELL, (room - count * SIGN) / (count * len(area[1])), 600 / len(area[0]))
 
 
 def _frames(stamp: Stamp, step: Step, area: tuple[range, range], cell: float) -> list[Item]:

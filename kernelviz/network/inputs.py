@@ -214,7 +214,7 @@ def _among(network: Model | nn.Module, arguments: Any, leaves: Sequence[Any], st
 
 
 def _as_batch(network: Model | nn.Module, image: Tensor) -> Tensor:
-    """A batch of one from a tensor with or without the axis of the batch; the first convolution tells how many it has.
+    """A batch of one from a tensor with or without the axis of the batch; the first convolution shows how many axes it has.
 
     A batch of one with other axes, such as a clip of images or samples (1, L), is taken as it is: the network may make
     images of it.

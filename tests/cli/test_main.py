@@ -81,6 +81,18 @@ def test_wrong_usage_says_what_is_wrong_and_where_help_is(run, arguments, said, 
         ("features resnet18", f"kernelviz features resnet18 {IMAGE}`; see `kernelviz features --help"),
         ("features a.png b.png", f"kernelviz features {MODEL} a.png"),
         ("kernels photo.jpg", f"kernelviz kernels {MODEL}"),
+        ("resnet18d", "kernelviz kernels resnet18d"),
+        ("resnet18d photo.jpg", "kernelviz features resnet18d photo.jpg"),
+        ("my_net.py:Net", "kernelviz kernels my_net.py:Net"),
+        ("filter photo.jpg sobel-x laplacian", "kernelviz filter photo.jpg --kernel sobel-x,laplacian"),
+        ("filter edge photo.jpg", "kernelviz filter photo.jpg --kernel edge"),
+        ("filter sobel-x", f"kernelviz filter {IMAGE} --kernel sobel-x"),
+        ("filter photo.jpg resnet18d:conv1.0:3", "kernelviz filter photo.jpg --from resnet18d:conv1.0:3"),
+        ("kernels resnet18d photo.jpg", "kernelviz features resnet18d photo.jpg"),
+        ("match resnet18d layer1.0.conv1", "kernelviz match resnet18d --layer layer1.0.conv1"),
+        ("features photo.jpg resnet18d", "kernelviz features resnet18d photo.jpg"),
+        ("explain conv 5 3", "kernelviz explain conv --input 5 --kernel 3"),
+        ("explain layer resnet18d conv1 photo.jpg", "kernelviz explain layer resnet18d conv1 --image photo.jpg"),
     ],
 )
 def test_wrong_usage_is_answered_with_what_to_type(run, words, typed):
@@ -141,6 +153,16 @@ def test_too_little_memory_is_said_plainly(run, monkeypatch):
     result = run("kernels", "test_resnet")
     assert result.code == 1
     assert result.complaint[0] == "Error: There is not enough memory for this."
+
+    def too_large_for_the_device(*_):
+        import torch
+
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 8.00 GiB.")
+
+    monkeypatch.setattr(command, "load", too_large_for_the_device)
+    result = run("features", "test_resnet", "sample:grace_hopper")
+    assert result.code == 1
+    assert result.complaint[0] == "Error: The device has not enough memory for this."
 
 
 def test_a_broken_pipe_is_nobodys_error(run, monkeypatch):
