@@ -108,11 +108,11 @@ if TYPE_CHECKING:
     from kernelviz.network.capture import capture_features as capture_features
     from kernelviz.network.capture import classify as classify
     from kernelviz.network.convolutions import list_layers as list_layers
-    from kernelviz.network.convolutions import select_layers as select_layers
     from kernelviz.network.kernels import read_kernels as read_kernels
     from kernelviz.network.model import Model as Model
     from kernelviz.network.model import find_models as find_models
     from kernelviz.network.model import load_model as load_model
+    from kernelviz.network.named import select_layers as select_layers
     from kernelviz.network.shift import shift_image as shift_image
     from kernelviz.network.tracing.trace import trace as trace
     from kernelviz.network.units import trace_unit as trace_unit
@@ -229,7 +229,7 @@ _HOMES = {
     "save_frames": "files.writing",
     "save_picture": "files.writing",
     "save_singles": "files.single_maps",
-    "select_layers": "network.convolutions",
+    "select_layers": "network.named",
     "shift_image": "network.shift",
     "trace": "network.tracing.trace",
     "trace_unit": "network.units",

@@ -30,7 +30,8 @@ LayerName = Annotated[
     str,
     typer.Argument(
         metavar="LAYER",
-        help="A convolution or a pooling, or a module that contains exactly one; `kernelviz layers` lists them.",
+        help="A convolution or a pooling (name#2: its second run), or a module or stage:0 that contains exactly one; "
+        "`kernelviz layers` lists them.",
         autocompletion=options.complete_layer,
     ),
 ]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kernelviz.cli.feature_pictures import FeatureRun
     from kernelviz.cli.terminal import Progress
     from kernelviz.drawing.contact import ContactSheet
-    from kernelviz.network.capture import Input
+    from kernelviz.network.inputs import Input
     from kernelviz.records import ClassScore, FeatureMaps, Recipe
     from kernelviz.views.components import Basis, CovarianceTally
     from kernelviz.views.statistics import ChannelStatistics, ChannelTally

@@ -14,7 +14,7 @@ from kernelviz.cli.feature_pictures import FeatureChoices, draw_all, prepare
 from kernelviz.cli.feature_summaries import draw_summaries, with_bases
 from kernelviz.cli.model_choices import ModelChoices
 from kernelviz.cli.session import ImageChoices, OutputChoices, PictureChoices, run_command
-from kernelviz.errors import UsageError
+from kernelviz.errors import BrokenPassError, UsageError
 from kernelviz.threads import BackgroundWriter
 
 if TYPE_CHECKING:
@@ -268,12 +268,18 @@ def features(
             network = choices.image.prepare(session.load(chosen, report, progress), report)
             progress(f"tracing {model}", 0, 0)
             run = prepare(network, choices, destination, report, paths=found.images, writer=writer)
-            if choices.summarised:
-                draw_summaries(run, found.images, progress)
-            else:
-                run, paths = with_bases(run, found.images, progress)
-                draw_all(run, paths, progress)
-                writer.flush()
+            try:
+                if choices.summarised:
+                    draw_summaries(run, found.images, progress)
+                else:
+                    run, paths = with_bases(run, found.images, progress)
+                    draw_all(run, paths, progress)
+            except BrokenPassError:
+                writer.flush()  # pictures of the layers before the break
+                raise
+            writer.flush()
+        if run.plan.broken is not None:
+            raise run.plan.broken
 
     return run_command("features", work, as_json=as_json, quiet=quiet, verbose=verbose, debug=debug)
 

@@ -163,7 +163,8 @@ Layers = Annotated[
         "--layer",
         "-l",
         metavar="PATTERN",
-        help="A layer: its exact name, a glob over dotted names ('layer*.conv1'; '*' matches all), or stage:0. "
+        help="A layer: its exact name (name#2 means the same), a glob over dotted names ('layer*.conv1'; '*' matches all), "
+        "or stage:0. "
         "A container selects the convolutions inside it. Repeatable. "
         "Default: the first convolution.",
         show_default=False,
