@@ -278,7 +278,7 @@ def explain(
             if not as_json:
                 made_up = "" if worked is None else made_up_text(worked)
                 notes = [f"numbers     {made_up}"] if made_up else []
-                report.inform(*terminal.fold([*size_lines(operation), *known, *notes, *report.warnings]))
+                report.inform(*terminal.fold_message([*size_lines(operation), *known, *notes, *report.warnings]))
         elif not as_json:
             numbers = [] if worked is None else number_lines(worked, steps, choices.channel)
             terminal.print_text(*terminal.fold([*size_lines(operation), *known, *numbers]))

@@ -133,7 +133,7 @@ def layer(
             explained = explain_sizes if image is None else partial(explain_values, output=destination)
             lines = explained(choices, report, progress, table=table)
         if destination is not None or csv is not None:
-            report.inform(*terminal.fold(lines))
+            report.inform(*terminal.fold_message(lines))
         elif not as_json:
             terminal.print_text(*terminal.fold(lines))
 

@@ -253,7 +253,7 @@ def draw_bank(size: int, output: OutputChoices, report: Report) -> None:
     figure = plot_filters(size, look=output.look.name, caption=output.look.caption)
     filters, colours = classical_filters(size), colour_directions()
     if not report.as_json:
-        width, sources = terminal.width(), report.verbose
+        width, sources = terminal.message_width(), report.verbose
         report.inform(*filter_table(filters, width, sources=sources).splitlines(), "")
         report.inform(*colour_table(colours, width, sources=sources).splitlines())
         report.inform(*([] if sources else ["", "-v adds where each filter comes from"]))
