@@ -529,7 +529,7 @@ def transpose(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> int:
-    """Explain a transposed convolution in both ways: as stamps, and as a convolution over the stretched input.
+    """Explain a transposed convolution in two ways: as stamps, and as a convolution over the stretched input.
 
     For example: kernelviz explain transpose --input 3 --stride 2 --padding 1
     """

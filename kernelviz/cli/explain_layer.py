@@ -109,7 +109,7 @@ def layer(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> int:
-    """Explain a layer of a model: its sizes; with an image, how a kernel makes a map or where one value comes from.
+    """Explain a layer of a model: its sizes; with an image, how a kernel produces its map, or how one value is computed.
 
     For example: kernelviz explain layer tf_efficientnet_lite0 conv_stem --image photo.jpg --channels 15 --at 69,73
     """
