@@ -320,7 +320,8 @@ def write_sheet(run: FeatureRun, maps: FeatureMaps, path: Path) -> Sheet:
     from kernelviz.files.writing import save_arrays
 
     layer, picture, force = maps.layer or "", run.choices.picture, run.output.force
-    sheet = make_sheet(maps, view=run.choices.reduce or "maps", basis=run.plan.bases.get(layer), **asdict(picture))
+    chosen = picture.of_sheet(run.output.look)
+    sheet = make_sheet(maps, view=run.choices.reduce or "maps", basis=run.plan.bases.get(layer), **chosen)
     sheet = replace(sheet, recipe=run.recipe(sheet.recipe, layer))
     session.save_sheet(sheet, path, run.output, run.report, bare=picture.bare, known=image_notes(maps))
     if run.output.arrays:

@@ -249,17 +249,17 @@ def compare(
         choices = {**choices, "planes": True}
     kinds = choices["kinds"]
     found = match_kernels(bank, progress=progress, **{name: each for name, each in choices.items() if name != "kinds"})
-    page, drawn = counted_page(found, kinds, palette.value)
-    figure = draw_page(page, {**matches_recipe(found, kinds), **palette_facts(palette.value)}, output.look)
+    of_look: Any = output.look.palette(palette.value) if in_colour(found) else palette.value
+    page, drawn = counted_page(found, kinds, of_look)
+    figure = draw_page(page, {**matches_recipe(found, kinds), **palette_facts(of_look)}, output.look)
     unusual = [f"level{found.level:g}"] if found.level != LEVEL else []
     unusual += ["no-gabor"] if not choices["gabor"] and bank.weight.shape[2] >= SMALLEST else []
     unusual += [kind.replace(" ", "-") for kind in kinds]
     (stem,) = file_stems([(kernels.source.stem, layer.name, "match", *unusual)])
     path = output.directory / f"{stem}{output.suffix}"
     named = naming_text(found)
-    caption = (
-        caption_lines(found, drawn, kinds, planes=palette == "safe" and in_colour(found)) if report.verbose else []
-    )
+    planes = of_look != "standard" and in_colour(found)
+    caption = caption_lines(found, drawn, kinds, planes=planes) if report.verbose else []
     paths = [session.save_page(figure, path, report, force=output.force, known=(named, *caption))]
     if output.arrays:
         arrays = output.directory / f"{stem}.npz"

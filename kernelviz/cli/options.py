@@ -120,6 +120,7 @@ class PaletteName(StrEnum):
 
     STANDARD = "standard"
     SAFE = "safe"
+    PLANES = "planes"
 
 
 def _print_version(value: bool) -> None:  # noqa: FBT001  (how Typer calls it)
@@ -349,7 +350,8 @@ Palette = Annotated[
         "--palette",
         help="safe: colours for every kind of colour vision. Kernels in the view rgb are also drawn as light–dark, "
         "yellow–blue and red–green planes; pca as light–dark, orange–blue and a third picture; overlays in orange and "
-        "blue. All other pictures are colour-safe already. For example --view rgb --palette safe",
+        "blue. All other pictures are colour-safe already. planes: each plane and component by itself, as --look print "
+        "draws them. For example --view rgb --palette safe",
         rich_help_panel=PICTURES,
     ),
 ]

@@ -12,7 +12,7 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -52,8 +52,8 @@ class Report:
 
     ``kept`` counts the inputs whose files of an earlier run were kept. ``more`` holds the fields of the document that only
     this command has, ``environment`` what is known of the machine without a model, ``left_out`` the lines about pictures
-    that were printed because their look leaves them out. ``latest`` is the report created last, for a run that a signal
-    ends.
+    that were printed because their look leaves them out, ``drawn`` the pictures that show less than an ordinary page, by
+    path. ``latest`` is the report created last, for a run that a signal ends.
     """
 
     latest: ClassVar[Report | None] = None
@@ -70,6 +70,7 @@ class Report:
     more: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
     left_out: set[str] = field(default_factory=set)
+    drawn: dict[str, PageFigure | Animation] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         Report.latest = self
@@ -91,9 +92,18 @@ class Report:
 
     def add_output(self, row: dict[str, Any]) -> None:
         """Keep the row of a file that was written, and print its path unless a document will be printed."""
-        self.outputs.append(row)
+        self.outputs.append(_as_drawn(row, self.drawn.pop(row["path"], None)))
         if not self.as_json:
             terminal.print_result(row["path"])
+
+
+def _as_drawn(row: dict[str, Any], picture: PageFigure | Animation | None) -> dict[str, Any]:
+    """The row of a file, with what is shown in it if its look draws less than the ordinary page."""
+    if picture is None:
+        return row
+    drawn = (picture.recipe or {}).get("drawn", [])
+    notes = dict.fromkeys([*drawn, *(note for note in row["notes"] if note not in picture.replaced)])
+    return {**row, **{key: value for key, value in picture.facts.items() if key in ROW}, "notes": list(notes)}
 
 
 def run_command(
@@ -157,6 +167,8 @@ def exit_code(error: KernelvizError) -> int:
 def _unexpected(error: Exception) -> KernelvizError:
     if isinstance(error, MemoryError):
         return KernelvizError("There is not enough memory for this.", hint="Choose fewer layers, or a smaller --zoom.")
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, without importing it
+        return KernelvizError("The device has not enough memory for this.", hint="Give --device cpu.")
     if package := _unimportable(error):
         begin = _VARIABLES.get(package, package.upper())
         suspects = ", ".join(sorted(name for name in os.environ if begin in name))
@@ -297,6 +309,10 @@ class PictureChoices:
     zoom: int | None
     style: options.Style
     palette: options.PaletteName = options.PaletteName.STANDARD
+
+    def of_sheet(self, look: Look) -> dict[str, Any]:
+        """The choices as arguments of ``make_sheet``, for pictures in a look."""
+        return {**asdict(self), "palette": look.palette(self.palette.value)}
 
     @property
     def bare(self) -> bool:
@@ -560,6 +576,8 @@ def save_page(
 
     save_picture(picture, path, force=force, progress=progress)
     inform_left_out(picture, report, known)
+    if picture.facts:
+        report.drawn[str(path)] = picture
     return path
 
 

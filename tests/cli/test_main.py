@@ -154,6 +154,16 @@ def test_too_little_memory_is_said_plainly(run, monkeypatch):
     assert result.code == 1
     assert result.complaint[0] == "Error: There is not enough memory for this."
 
+    def too_large_for_the_device(*_):
+        import torch
+
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 8.00 GiB.")
+
+    monkeypatch.setattr(command, "load", too_large_for_the_device)
+    result = run("features", "test_resnet", "sample:grace_hopper")
+    assert result.code == 1
+    assert result.complaint[0] == "Error: The device has not enough memory for this."
+
 
 def test_a_broken_pipe_is_nobodys_error(run, monkeypatch):
     """Where the reader of stdout has left, nothing is said at all."""
