@@ -203,8 +203,7 @@ def draw(
     bank = found.read(target.layer, stored=stored)
     sheet = make_sheet(bank, view=target.view, **picture.of_sheet(output.look))
     session.save_sheet(sheet, target.path, output, report, bare=picture.bare)
-    more = sheet.caption if report.verbose else sheet.notes
-    report.inform(*terminal.with_notes(summary(target.layer, sheet), more))
+    report.inform(*terminal.with_notes(summary(target.layer, sheet), session.sheet_notes(sheet, report)))
     report.add_output(session.sheet_row(target.path, sheet, layer=name))
     if output.arrays:
         held = make_sheet(bank, view=target.view, **asdict(picture)) if output.look.textured else sheet  # the weights

@@ -167,6 +167,8 @@ def exit_code(error: KernelvizError) -> int:
 def _unexpected(error: Exception) -> KernelvizError:
     if isinstance(error, MemoryError):
         return KernelvizError("There is not enough memory for this.", hint="Choose fewer layers, or a smaller --zoom.")
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, without importing it
+        return KernelvizError("The device has not enough memory for this.", hint="Give --device cpu.")
     if package := _unimportable(error):
         begin = _VARIABLES.get(package, package.upper())
         suspects = ", ".join(sorted(name for name in os.environ if begin in name))
@@ -538,8 +540,10 @@ def picture_path(
     return output.directory / f"{stem}{output.suffix}"
 
 
-def save_sheet(sheet: Sheet, path: Path, output: OutputChoices, report: Report, *, bare: bool) -> None:
-    """Write a sheet as a page, or as bare tiles."""
+def save_sheet(
+    sheet: Sheet, path: Path, output: OutputChoices, report: Report, *, bare: bool, known: Sequence[str] = ()
+) -> None:
+    """Write a sheet as a page, or as bare tiles; ``known`` are notes that are printed elsewhere, as those of the sheet."""
     if bare:
         from kernelviz.drawing.mosaic import make_mosaic
         from kernelviz.files.writing import save_picture
@@ -549,27 +553,46 @@ def save_sheet(sheet: Sheet, path: Path, output: OutputChoices, report: Report, 
         from kernelviz.drawing.sheet_page import draw_sheet
 
         figure = draw_sheet(sheet, output.look)
-        save_page(figure, path, report, force=output.force)
+        save_page(figure, path, report, force=output.force, known=(*sheet_notes(sheet, report), *known))
         figure.clear()  # its artists hold the pixels in cycles that the collector finds late
 
 
+def sheet_notes(sheet: Sheet, report: Report) -> Sequence[str]:
+    """The lines that are printed below the line about a sheet: its notes or, with ``verbose``, its caption."""
+    return sheet.caption if report.verbose else sheet.notes
+
+
 def save_page(
-    picture: PageFigure | Animation, path: Path, report: Report, *, force: bool, progress: Progress | None = None
+    picture: PageFigure | Animation,
+    path: Path,
+    report: Report,
+    *,
+    force: bool,
+    progress: Progress | None = None,
+    known: Sequence[str] = (),
 ) -> Path:
     """Write a page or an animation, and print what its look left out, each line once in a run."""
     from kernelviz.files.writing import save_picture
 
     save_picture(picture, path, force=force, progress=progress)
-    inform_left_out(picture, report)
+    inform_left_out(picture, report, known)
     if picture.facts:
         report.drawn[str(path)] = picture
     return path
 
 
-def inform_left_out(picture: PageFigure | Animation, report: Report) -> None:
-    """Print what a look drew of a picture if that is less than the page, and the lines that it left out, each once."""
-    drawn = PART.join((picture.recipe or {}).get("drawn", ()))
+def inform_left_out(picture: PageFigure | Animation, report: Report, known: Sequence[str] = ()) -> None:
+    """Print what a look drew of a picture if that is less than the page, and the lines that it left out, each once.
+
+    Lines that are ``known`` are printed elsewhere.
+    """
+    printed = {line.casefold() for line in known}
+    drawn = PART.join(line for line in (picture.recipe or {}).get("drawn", ()) if line.casefold() not in printed)
     report.inform(*([f"drawn: {drawn}"] if drawn and not report.as_json else []))
-    lines = [line for line in (picture.recipe or {}).get("left_out", ()) if line not in report.left_out]
+    lines = [
+        line
+        for line in (picture.recipe or {}).get("left_out", ())
+        if line not in report.left_out and line.casefold() not in printed
+    ]
     report.left_out.update(lines)
     report.inform(*(["left out of the picture:", *(f"  {line}" for line in lines)] if lines else []))

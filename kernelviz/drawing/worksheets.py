@@ -578,33 +578,62 @@ def tick_values(tint: Tint) -> list[float]:
     return [tint.limit, *smallest, *(value for value in between if 1.8 * low <= value <= tint.limit / 1.4)]
 
 
-def tint_bar(tint: Tint, height: float) -> LabelledPicture:
-    """The colour bar of a page, upright, with ticks at 0, at the smallest and the largest size, and between them."""
-    half = height / 2 if tint.negative else height
-    zero = half
+def _ticks(tint: Tint, length: float, pitch: Callable[[str], float]) -> list[tuple[float, str]]:
+    """Where the ticks of a bar are, in pixels from 0, and their labels, which need ``pitch`` of their own length."""
     kept: list[tuple[float, float]] = [(0.0, 0.0)]
     for value in tick_values(tint):
         share = float(tint.shares(np.array(value)))
-        if all(abs(share - other) * half >= BAR_PITCH for _, other in kept):
+        if all(abs(share - other) * length >= pitch(value_text(-value)) for _, other in kept):
             kept.append((value, share))
     signed = kept + [(-value, -share) for value, share in kept if value and tint.negative]
+    return [(share * length, value_text(value)) for value, share in signed]
+
+
+def _bar_values(tint: Tint) -> Array:
+    """The values of a bar, from the largest to the smallest."""
     shares = np.linspace(1, -1 if tint.negative else 0, 2 * STEPS + 1 if tint.negative else STEPS + 1)
-    values = np.sign(shares) * tint.limit * np.abs(shares)
+    sizes: Array = tint.limit * np.abs(shares)
     if tint.unit:
-        values = np.sign(shares) * tint.unit * np.expm1(np.abs(shares) * np.log1p(tint.limit / tint.unit))
+        sizes = tint.unit * np.expm1(np.abs(shares) * np.log1p(tint.limit / tint.unit))
+    values: Array = np.sign(shares) * sizes
+    return values
+
+
+def tint_bar(tint: Tint, height: float) -> LabelledPicture:
+    """The colour bar of a page, upright, with ticks at 0, at the smallest and the largest size, and between them."""
+    zero = height / 2 if tint.negative else height
     items: list[Item] = [
-        Raster(tint.indexed(values[:, None], digits=tint.pale), 0, 0, BAR_WIDTH, height),
+        Raster(tint.indexed(_bar_values(tint)[:, None], digits=tint.pale), 0, 0, BAR_WIDTH, height),
         outline(0, 0, BAR_WIDTH, height, colour=BORDER, line=1.6),
     ]
     widest = 0.0
-    for value, share in signed:
-        y, text = zero - share * half, value_text(value)
+    for at, text in _ticks(tint, zero, lambda _: BAR_PITCH):
+        y = zero - at
         items += [
             Rule(BAR_WIDTH, y, BAR_WIDTH + TICK, y, BORDER, 1.4),
             Text(BAR_WIDTH + TICK + 6, y, text, SMALL, DIM, middle=True),
         ]
         widest = max(widest, text_width(text, SMALL))
     return LabelledPicture(tuple(items), (height, BAR_WIDTH), BAR_WIDTH + TICK + 8 + widest, above=16, below=16)
+
+
+def level_tint_bar(tint: Tint, width: float) -> Panel:
+    """The colour bar of a page, lying, with its ticks below it; the labels at its ends are within this width."""
+    edge = text_width(value_text(-tint.limit if tint.negative else tint.limit), SMALL) / 2
+    length = (width - 2 * edge) / (2 if tint.negative else 1)
+    zero = edge + (length if tint.negative else 0.0)
+    whole = width - 2 * edge
+    items: list[Item] = [
+        Raster(tint.indexed(_bar_values(tint)[None, ::-1], digits=tint.pale), edge, 0, whole, BAR_WIDTH),
+        outline(edge, 0, whole, BAR_WIDTH, colour=BORDER, line=1.6),
+    ]
+    for at, text in _ticks(tint, length, lambda text: text_width(text, SMALL) + 5):
+        x = zero + at
+        items += [
+            Rule(x, BAR_WIDTH, x, BAR_WIDTH + TICK, BORDER, 1.4),
+            Text(x, BAR_WIDTH + TICK + 4 + 0.8 * SMALL, text, SMALL, DIM, align="center"),
+        ]
+    return Panel(tuple(items), width, BAR_WIDTH + TICK + 4 + SMALL)
 
 
 def with_tint_bar(body: Panel, tint: Tint, *, top: float = 0.0, height: float = 385.0, gap: float = 46.0) -> Panel:

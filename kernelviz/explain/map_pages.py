@@ -36,6 +36,7 @@ from kernelviz.drawing.worksheets import (
     digit_size,
     disc,
     frame,
+    level_tint_bar,
     page_tint,
     refitted,
     tint_bar,
@@ -425,10 +426,11 @@ class _Page:
             items += moved(self._matrix("input", cells), 0, top + number * step)
         halo = self.worked.greys is not None
         drawn, taken, discs = set(), list[tuple[float, float]](), list[Item]()
-        for letter, row in zip(LETTERS, self.maps.rows, strict=False):
-            if (at := self.at(row)) is None:
+        canvas, places = self.worked.canvas, [self.at(row) for row in self.maps.rows]
+        windows = [None if at is None else (canvas.rows[at[0]], canvas.columns[at[1]]) for at in places]
+        for letter, row, at, window in zip(LETTERS, self.maps.rows, places, windows, strict=False):
+            if at is None or window is None:
                 continue
-            window = self.worked.canvas.rows[at[0]], self.worked.canvas.columns[at[1]]
             planes = self.worked.step(*at, row.channel).channels
             for plane in planes:
                 key = (plane, *window)
@@ -437,14 +439,21 @@ class _Page:
                     items += moved(wide, 0, top + plane * step)
                 drawn.add(key)
             if self.reached is None:
-                x, y = self._corner(window, top + planes[0] * step, taken)
+                others = [other for other in windows if other not in (None, window)]
+                x, y = self._corner(window, top + planes[0] * step, taken, others)
                 taken.append((x, y))
                 ring = [Shape(circle(x, y, DISC + 3), ON_DISC)] if halo else []
                 (discs if halo else items).extend([*ring, *disc(x, y, letter)])
         return [*items, *discs]
 
-    def _corner(self, window: tuple[range, range], top: float, taken: list[tuple[float, float]]) -> tuple[float, float]:
-        """Where the letter of a window is: a corner that is free, else beside one."""
+    def _corner(
+        self,
+        window: tuple[range, range],
+        top: float,
+        taken: list[tuple[float, float]],
+        others: Sequence[tuple[range, range] | None],
+    ) -> tuple[float, float]:
+        """Where the letter of a window is: a corner that is free and belongs to no other window, else a free one."""
         rows, columns = window
         ys = top + rows[0] * self.cell, top + (rows[-1] + 1) * self.cell
         xs = columns[0] * self.cell, (columns[-1] + 1) * self.cell
@@ -452,7 +461,18 @@ class _Page:
         corners += [((xs[0] + xs[1]) / 2, y) for y in ys] + [(x, (ys[0] + ys[1]) / 2) for x in xs]
         corners += [(xs[0] + shift * 2.2 * DISC, ys[0]) for shift in range(1, 8)]
         free = [each for each in corners if all(math.dist(each, other) > 2.1 * DISC for other in taken)]
-        return (free or corners)[0]
+        return min(free or corners, key=lambda corner: self._windows_at(corner, top, others))
+
+    def _windows_at(
+        self, corner: tuple[float, float], top: float, windows: Sequence[tuple[range, range] | None]
+    ) -> int:
+        """How many of the windows contain this position, or have it on their border."""
+        column, row = corner[0] / self.cell, (corner[1] - top) / self.cell
+        return sum(
+            window is not None
+            and all(each[0] <= at <= each[-1] + 1 for each, at in zip(window, (row, column), strict=True))
+            for window in windows
+        )
 
     def _bus(self, y: float, middles: Sequence[float]) -> list[Item]:
         """Arrows from the input to every kernel."""
@@ -542,9 +562,9 @@ def maps_page(maps: Maps, reached: int | None = None, tallest: float = math.inf)
     """The page; in an animation up to the output cell ``reached``. For a box of this height it has fewer kernels."""
     page = _Page(maps, reached) if tallest == math.inf else _boxed(maps, reached, tallest)
     body = page.panel()
-    legend, bar = _legend(page), tint_bar(page.tint, 116.0)
-    bar_panel = Panel(bar.at(0, -12), bar.width, bar.height - 24)
-    foot = [(0.0, legend), (max(legend.width + 40, max(body.width, NARROWEST - 2 * MARGIN) - bar.width), bar_panel)]
+    legend, inner = _legend(page), max(body.width, NARROWEST - 2 * MARGIN)
+    bar = level_tint_bar(page.tint, max(240.0, min(inner - legend.width - 28, 340.0)))
+    foot = [(0.0, legend), (max(legend.width + 28, inner - bar.width), bar)]
     if tallest < math.inf and not page.has_numbers:
         body = with_tint_bar(body, page.tint, top=HEADS, height=BOXED_BAR, gap=BAR_GAP)
     foot = foot if tallest == math.inf else foot[:1]

@@ -293,22 +293,31 @@ def matches_page(matches: Matches, kinds: Sequence[str] = (), palette: Palette =
     Raises:
         UsageError: No kernel is of these kinds.
     """
+    return counted_page(matches, kinds, palette)[0]
+
+
+def counted_page(matches: Matches, kinds: Sequence[str] = (), palette: Palette = "standard") -> tuple[Panel, int]:
+    """The page of all kinds or of these, and how many kernels it draws.
+
+    Raises:
+        UsageError: No kernel is of these kinds.
+    """
     if kinds and not any(kind in matches.counts for kind in kinds):
         counts = ", ".join(f"{kind} {count}" for kind, count in matches.counts.items())
         raise UsageError(f"No kernel of this layer is of the kind {' or '.join(kinds)}.", f"They are: {counts}.")
     planes = palette != "standard" and in_colour(matches)
-    page = _page(matches, kinds, 1, planes=planes)
+    page, shown = _page(matches, kinds, 1, planes=planes)
     if page.height > TALLEST:
         return _page(matches, kinds, 0.5, planes=planes)  # kinds side by side
     for shelves in range(2, MOST_SHELVES if kinds else MOST_SHELVES_OF_ALL):
-        larger = _page(matches, kinds, shelves, planes=planes)
+        larger, more = _page(matches, kinds, shelves, planes=planes)
         if larger.height > TALLEST:
             break
-        page = larger
-    return page
+        page, shown = larger, more
+    return page, shown
 
 
-def _page(matches: Matches, kinds: Sequence[str], shelves: float, *, planes: bool) -> Panel:
+def _page(matches: Matches, kinds: Sequence[str], shelves: float, *, planes: bool) -> tuple[Panel, int]:
     items, y = _heading(matches)
     bar, y = _bar(matches, y)
     items += bar
@@ -322,7 +331,7 @@ def _page(matches: Matches, kinds: Sequence[str], shelves: float, *, planes: boo
             items += more
     more, y = _caption(matches, kinds, shown, y, planes=planes)
     parts = partial(_parts, matches, kinds, shelves, shown, planes=planes)
-    return Panel((*items, *more), PAGE_WIDTH, float(round(y + 0.5 * MARGIN)), parts)
+    return Panel((*items, *more), PAGE_WIDTH, float(round(y + 0.5 * MARGIN)), parts), shown
 
 
 def _parts(matches: Matches, kinds: Sequence[str], shelves: float, shown: int, *, planes: bool) -> PageParts:
