@@ -129,7 +129,7 @@ PICTURES = {  # by kind: what draws it, and whether something has no space on a 
     "steps": (lambda make: kv.plot_convolution(work_out(kv.Convolution(5, 3)), view="steps", **make.look), True),
     "unit": (lambda make: kv.plot_unit(make_unit(1), **make.look), False),
     "colour unit": (lambda make: kv.plot_unit(make_unit(3, image=True), **make.look), False),
-    "deep unit": (lambda make: kv.plot_unit(make_unit(40), **make.look), False),
+    "deep unit": (lambda make: kv.plot_unit(make_unit(40), **make.look), True),
     "kernel and map": (lambda make: kv.plot_kernel_and_map(make_unit(40), **make.look), True),
     "call": (lambda make: kv.plot_call("Conv2D(32, 3, input_shape=(150, 150, 3))", **make.look), False),
     "rgb, safe": (lambda make: kv.plot_kernels(make.bank((32, 3, 7, 7)), palette="safe", **make.look), False),
