@@ -87,7 +87,6 @@ if TYPE_CHECKING:
     from kernelviz.filters.bank import find_filter as find_filter
     from kernelviz.filters.bank import find_filters as find_filters
     from kernelviz.filters.bank import known_filter as known_filter
-    from kernelviz.filters.filter_pages import plot_filter as plot_filter
     from kernelviz.filters.filter_pages import plot_filters as plot_filters
     from kernelviz.filters.filtering import Response as Response
     from kernelviz.filters.filtering import apply_filter as apply_filter
@@ -105,6 +104,7 @@ if TYPE_CHECKING:
     from kernelviz.filters.matching import Matches as Matches
     from kernelviz.filters.matching import colour_directions as colour_directions
     from kernelviz.filters.matching import match_kernels as match_kernels
+    from kernelviz.filters.plots import plot_filter as plot_filter
     from kernelviz.network.capture import capture_features as capture_features
     from kernelviz.network.capture import classify as classify
     from kernelviz.network.convolutions import list_layers as list_layers
@@ -200,7 +200,7 @@ _HOMES = {
     "plot_contact": "drawing.contact",
     "plot_convolution": "explain.plots",
     "plot_features": "drawing.sheet_page",
-    "plot_filter": "filters.filter_pages",
+    "plot_filter": "filters.plots",
     "plot_filters": "filters.filter_pages",
     "plot_gradient": "filters.gradient",
     "plot_growth": "drawing.growth",

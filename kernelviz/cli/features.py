@@ -111,8 +111,8 @@ Layers = Annotated[
         metavar="PATTERN",
         help="A module: its exact name (name#2: its second run, name:0: a part of a tuple), a glob over dotted names "
         "('layer*.act2'), or stage:0. A container selects itself. Repeatable. "
-        "Default: the first convolution, the stages, and an overview; without stages of its own, those are the last map "
-        "at each resolution.",
+        "Default: the first convolution, the stages, and an overview; of a network without named stages, the last map at "
+        "each resolution.",
         autocompletion=options.complete_layer,
         show_default=False,
     ),

@@ -155,7 +155,7 @@ def layers(
                 "totals": {key: sum(getattr(one, key) for one in listed) for key in ("params", "macs")},
             }
         else:
-            report.inform(*terminal.fold(heading(found)))
+            report.inform(*terminal.fold_message(heading(found)))
         if plot and not broken:
             draw(found, destination, report)
         elif not as_json:
@@ -267,7 +267,7 @@ def show(found: Trace, chosen: Sequence[TracedLayer], *, layout: bool, quiet: bo
         terminal.print_text(*plain_table(found, chosen, layout=layout, width=terminal.width()).split("\n"))
     if not quiet:
         layouts = layout_legend(len(found.input_size) - 1) if layout else []
-        terminal.print_message(*terminal.fold([*layouts, *legend(chosen)]))
+        terminal.print_message(*terminal.fold_message([*layouts, *legend(chosen)]))
 
 
 def _show_styled(found: Trace, chosen: Sequence[TracedLayer], *, layout: bool) -> bool:
