@@ -94,7 +94,13 @@ def test_unknown_layers_and_units_of_a_trace_are_rejected():
         traced.field_of("0", 6, 0)
 
 
-@pytest.mark.parametrize("size", [None, (3,), (3, 0, 8), (3, 8.5, 8)])
+def test_a_size_of_samples_is_for_networks_that_make_images_of_them():
+    """A convolution does not, and how its input must look is stated."""
+    with pytest.raises(KernelvizError, match=r"give one, \(C, H, W\)"):
+        trace(nn.Conv2d(3, 4, 3), (3,))
+
+
+@pytest.mark.parametrize("size", [None, (), (3, 0, 8), (3, 8.5, 8)])
 def test_the_input_size_must_be_one(size):
     """A missing or impossible size is rejected."""
     with pytest.raises(UsageError, match="input size"):
