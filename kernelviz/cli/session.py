@@ -562,6 +562,14 @@ def sheet_notes(sheet: Sheet, report: Report) -> Sequence[str]:
     return sheet.caption if report.verbose else sheet.notes
 
 
+def count_of(sheet: Sheet, path: Path, report: Report) -> str:
+    """How many tiles of a sheet are in its picture; empty if its look draws fewer, which are printed already."""
+    from kernelviz.drawing.captions import count_text
+
+    picture = report.drawn.get(str(path))
+    return "" if picture is not None and (picture.recipe or {}).get("drawn") else count_text(sheet.tiles)
+
+
 def save_page(
     picture: PageFigure | Animation,
     path: Path,

@@ -56,7 +56,7 @@ def check_composition(figure, words, boxes, *, filled=True):
     """No text is as near to another picture as to its own, no caption ends in a lone word, no third of a page is empty.
 
     ``figure`` is drawn already; ``boxes`` (n, 4) are the extents of its texts, the ``words``. Pages that are not ``filled``
-    may be empty, since their sizes were chosen, their shape follows from that of what is drawn, or there is nothing to draw.
+    may be empty, since their sizes were chosen, their shape is that of what they show, or there is nothing to draw.
     """
     boxes = np.reshape(boxes, (-1, 4))
     places = np.array([each.get_window_extent().extents for each in figure.findobj(RasterArtist)]).reshape(-1, 4)
