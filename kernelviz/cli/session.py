@@ -550,10 +550,12 @@ def save_sheet(
 
         save_picture(make_mosaic(sheet, look=output.look.name), path, force=output.force)
     else:
+        from kernelviz.drawing.captions import count_text
         from kernelviz.drawing.sheet_page import draw_sheet
 
         figure = draw_sheet(sheet, output.look)
-        save_page(figure, path, report, force=output.force, known=(*sheet_notes(sheet, report), *known))
+        elsewhere = (*sheet_notes(sheet, report), count_text(sheet.tiles), *known)
+        save_page(figure, path, report, force=output.force, known=elsewhere)
         figure.clear()  # its artists hold the pixels in cycles that the collector finds late
 
 
@@ -592,15 +594,16 @@ def save_page(
 def inform_left_out(picture: PageFigure | Animation, report: Report, known: Sequence[str] = ()) -> None:
     """Print what a look drew of a picture if that is less than the page, and the lines that it left out, each once.
 
-    Lines that are ``known`` are printed elsewhere.
+    Lines that are ``known``, and parts of lines, are printed elsewhere.
     """
     printed = {line.casefold() for line in known}
     drawn = PART.join(line for line in (picture.recipe or {}).get("drawn", ()) if line.casefold() not in printed)
     report.inform(*([f"drawn: {drawn}"] if drawn and not report.as_json else []))
     lines = [
-        line
+        PART.join(part for part in line.split(PART) if part.casefold() not in printed)
         for line in (picture.recipe or {}).get("left_out", ())
-        if line not in report.left_out and line.casefold() not in printed
+        if line.casefold() not in printed
     ]
+    lines = [line for line in lines if line and line not in report.left_out]
     report.left_out.update(lines)
     report.inform(*(["left out of the picture:", *(f"  {line}" for line in lines)] if lines else []))
