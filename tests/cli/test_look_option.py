@@ -110,8 +110,6 @@ def test_what_a_slide_draws_of_a_picture_is_stated(run):
     assert total == "1,152"
     assert f"drawn: {drawn}" in result.err
     assert result.err.count("of 1,152 kernels") == 1  # not also the count of the page
-        "blocks.6.0.conv_pw: Conv2d 192 → 1,152, 1 × 1; matrix"
-    )  # not the count of the page
     with Image.open(path) as image:
         assert image.text["Description"].endswith(drawn)
     (row,) = run(*words, "--force", "--json").document["outputs"]
