@@ -70,9 +70,26 @@ _EFFORT = 6  # of deflate: 9 takes twice the time for one percent
 
 def index_of(report: Report) -> dict[str, Any]:
     """The index of a report, as above."""
+    return packed(report)[0]
+
+
+def blocks_of(report: Report) -> dict[str, str]:
+    """The base64 text of each block by its name: the first layer, the photographs, and the other layers."""
+    return packed(report)[1]
+
+
+def packed(report: Report) -> tuple[dict[str, Any], dict[str, str]]:
+    """The index and the blocks, of which each part is made once."""
     source = report.source
     numbers = {layer.name: number for number, layer in enumerate(report.layers)}
-    return {
+    entries, blocks = [], {}
+    for number, layer in enumerate(report.layers):
+        parts = _parts(layer)
+        entry = _layer_entry(layer, report.input_size, numbers)
+        entries.append(entry | {"block": f"l{number}", "parts": [(name, len(data)) for name, data in parts]})
+        blocks[f"l{number}"] = _packed([data for _, data in parts])
+    images = {f"p{at}": _packed([image.pixels.tobytes()]) for at, image in enumerate(report.images)}
+    index = {
         "kernelviz": __version__,
         "schema": SCHEMA,
         "command": "report",
@@ -84,20 +101,9 @@ def index_of(report: Report) -> dict[str, Any]:
         "failed": [{"name": name, "reason": reason} for name, reason in report.failed],
         "input": {"size": report.input_size, "mean": report.mean, "std": report.std},
         "images": [_image_entry(image, f"p{at}") for at, image in enumerate(report.images)],
-        "layers": [_layer_entry(layer, f"l{at}", report.input_size, numbers) for at, layer in enumerate(report.layers)],
+        "layers": entries,
     }
-
-
-def blocks_of(report: Report) -> dict[str, str]:
-    """The base64 text of each block by its name: the first layer, the photographs, and the other layers."""
-    layers = {f"l{at}": layer_block(layer) for at, layer in enumerate(report.layers)}
-    images = {f"p{at}": _packed([image.pixels.tobytes()]) for at, image in enumerate(report.images)}
-    return {"l0": layers["l0"], **images, **layers}
-
-
-def layer_block(layer: ReportLayer) -> str:
-    """The base64 text of the block of one layer."""
-    return _packed([data for _, data in _parts(layer)])
+    return index, {"l0": blocks["l0"], **images, **blocks}
 
 
 def json_text(value: object) -> str:
@@ -150,10 +156,6 @@ def _parts(layer: ReportLayer) -> list[tuple[str, bytes]]:
     return parts
 
 
-def _sizes(layer: ReportLayer) -> list[tuple[str, int]]:
-    return [(name, len(data)) for name, data in _parts(layer)]
-
-
 def _image_entry(image: ReportImage, block: str) -> dict[str, Any]:
     seen = None if image.offset is None or image.scale is None else {"offset": image.offset, "scale": image.scale}
     top = [
@@ -166,9 +168,7 @@ def _image_entry(image: ReportImage, block: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _layer_entry(
-    layer: ReportLayer, block: str, input_size: Sequence[int], numbers: Mapping[str, int]
-) -> dict[str, Any]:
+def _layer_entry(layer: ReportLayer, input_size: Sequence[int], numbers: Mapping[str, int]) -> dict[str, Any]:
     traced, kernels = layer.traced, layer.kernels
     return {
         "name": layer.name, "kind": traced.kind, "conv": layer.conv, "kernel": traced.kernel, "stride": traced.stride,
@@ -188,7 +188,6 @@ def _layer_entry(
             [maker.first, maker.count, numbers[maker.layer], maker.channel, int(maker.added)]
             for maker in layer.makers if maker.layer in numbers
         ],
-        "block": block, "parts": _sizes(layer),
     }  # fmt: skip
 
 
@@ -242,7 +241,7 @@ def _unit_texts(units: UnitTerms, image: int) -> list[str]:
     biases = ["null"] * count if units.bias is None else _all_digits(units.bias)
     taps = units.taps.reshape(count, -1)
     places, numbers = units.at.tolist(), units.numbers.tolist()
-    marked = taps.any(axis=1).tolist()
+    marked: list[bool] = taps.any(axis=1).tolist()
     texts = []
     for at, (place, channels) in enumerate(zip(places, numbers, strict=True)):
         written = ",".join(
