@@ -273,6 +273,31 @@ class PooledUnit(Unit):
         return row, column
 
 
+@dataclass(frozen=True)
+class UnitTerms:
+    """Some values of the maps of one convolution, as arrays over these n units: the t strongest terms of each sum.
+
+    ``at`` (n, 3) are channel, row and column, ``values`` (n,) the network's output there. Each value is the sum of
+    ``sums`` (n, t), of ``rest`` (n,), what the other input channels contribute, and of ``bias`` (n,), if there is one.
+    ``numbers`` (n, t) are the input channels of the terms, the strongest first, ``windows`` and ``kernels``
+    (n, t, kh, kw) their factors as in ``Unit``, ``of`` counts the input channels of a unit. ``taps`` (n, kh, kw) is 1 for
+    padding and 2 for the zeros between the rows of a transposed convolution's input.
+    """
+
+    at: Array
+    values: Array
+    numbers: Array
+    windows: Array
+    kernels: Array
+    sums: Array
+    rest: Array
+    taps: Array
+    of: int
+    bias: Array | None = None
+
+    __repr__ = record_repr
+
+
 def step_of(unit: Unit) -> Step:
     """The unit as one step of a convolution."""
     return Step(

@@ -25,7 +25,7 @@ FLOORS = [
     ["records", "arithmetic"],
     ["traces", "views"],
     ["network", "drawing"],
-    ["files", "explain", "filters"],
+    ["files", "explain", "filters", "report"],
     ["streaming"],
     ["cli", ""],
     ["__main__"],
