@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from jinja2 import BaseLoader, Environment, StrictUndefined, TemplateNotFound
-from markupsafe import Markup
 from zlib_ng import zlib_ng
 
-from kernelviz.drawing.colour import WHITE_RED, Ramp, TintRamp, palette_in
+from kernelviz.drawing.colour import WHITE_RED, ColourTable, Ramp, TintRamp, palette_in
 from kernelviz.drawing.looks import LOOKS
 from kernelviz.report.packing import blocks_of, index_of, json_text
 from kernelviz.report.skyline import SLOT, Bar, dips, skyline, stages_of
@@ -28,7 +27,12 @@ if TYPE_CHECKING:
     from kernelviz.report.contents import Report, ReportImage
 
 _PARTS = files("kernelviz.report") / "page"
-_PALETTES = {"signed": Ramp(None, signed=True), "positive": Ramp(WHITE_RED, signed=False), "cells": TintRamp(pale=True)}
+_IMAGE_FILE = re.compile(r"\.(?:jpe?g|png|webp|gif|bmp|tiff?|avif)$", re.IGNORECASE)
+_PALETTES: dict[str, ColourTable] = {
+    "signed": Ramp(None, signed=True),
+    "positive": Ramp(WHITE_RED, signed=False),
+    "cells": TintRamp(pale=True),
+}
 
 
 def report_page(report: Report) -> str:
@@ -39,17 +43,17 @@ def report_page(report: Report) -> str:
     bars = [_bar(layer, text, report.input_size) for layer, text in zip(layers, sentences, strict=True)]
     model = report.source.model if report.source else report.label
     images = [_image_facts(image, entry) for image, entry in zip(report.images, index["images"], strict=True)]
-    what = report.images[0].name if len(images) == 1 else counted(len(images), "image")
+    what = _IMAGE_FILE.sub("", report.images[0].name) if len(images) == 1 else counted(len(images), "image")
     script = joined_script("main.js")
     style = f"{_text('page.css')}\n#strip {{ min-width: {SLOT * len(bars)}px; }}\n"
     return _environment().get_template("page.html.jinja").render(
-        title=f"How {model} sees {what}", policy=content_policy(script, style), style=Markup(style),
+        title=f"How {model} sees {what}", policy=content_policy(script, style), style=style,
         lead=_lead(report, layers), images=images, random=index["random"], label=report.label, model=model,
         notes=_notes(report), skyline=skyline(bars, stages_of([layer["name"] for layer in layers])), dips=dips(bars),
         layers=[{**layer, "sentence": text, "address": bar.address, "sees": _sees(layer)}
                 for layer, text, bar in zip(layers, sentences, bars, strict=True)],
-        texts=Markup(json_text({"palettes": palettes(), "sentences": sentences})), index=Markup(json_text(index)),
-        script=Markup(script), blocks=blocks_of(report).items(),
+        texts=json_text({"palettes": palettes(), "sentences": sentences}), index=json_text(index),
+        script=script, blocks=blocks_of(report).items(),
     )  # fmt: skip
 
 
@@ -78,7 +82,9 @@ def _hash(text: str) -> str:
 
 _IMPORT = re.compile(r'^import \{([\w,\s]+)\} from "\./(\w+\.js)";\n', re.MULTILINE)
 _DECLARED = re.compile(r"^(?:async function|function|const|let|var|class) (\w+)", re.MULTILINE)
-_REFUSED = re.compile(r"^(?:import|export|(?:const|let|var) *[{\[])|\bimport\(\s*[^\"]|</script|<!--", re.MULTILINE | re.IGNORECASE)
+_REFUSED = re.compile(
+    r"^(?:import|export|(?:const|let|var) *[{\[])|\bimport\(\s*[^\"]|</script|<!--", re.MULTILINE | re.IGNORECASE
+)
 
 
 @cache
@@ -131,9 +137,11 @@ def _environment() -> Environment:
 
 
 def layer_sentence(layer: Mapping[str, Any]) -> str:
-    """What a layer is: ``3 × 3 convolution, stride 2. 3 → 32 channels of 112 × 112. One unit sees 3 × 3 pixels.``"""
+    """What a layer is, as ``3 × 3 convolution, stride 2. 3 → 32 channels of 112 × 112. One unit sees 3 × 3 pixels.``."""
     rows, columns = layer["map"]
-    size = f"{rows} × {columns}" if layer["slices"] < 2 else f"{layer['slices']} × {rows // layer['slices']} × {columns}"
+    size = (
+        f"{rows} × {columns}" if layer["slices"] < 2 else f"{layer['slices']} × {rows // layer['slices']} × {columns}"
+    )
     if layer["in"] is None:
         channels = f"{counted(layer['out'], 'channel')} of {size}"
     else:
@@ -144,7 +152,9 @@ def layer_sentence(layer: Mapping[str, Any]) -> str:
 def _kind(layer: Mapping[str, Any]) -> str:
     if layer["conv"] is None or not layer["kernel"]:
         return str(layer["kind"])
-    name = {"depthwise": "depthwise convolution", "transposed": "transposed convolution"}.get(layer["conv"], "convolution")
+    name = {"depthwise": "depthwise convolution", "transposed": "transposed convolution"}.get(
+        layer["conv"], "convolution"
+    )
     parts = [f"{' × '.join(map(str, layer['kernel']))} {name}"]
     if layer["conv"] == "grouped" or (layer["conv"] == "transposed" and (layer["groups"] or 1) > 1):
         parts[0] += f" in {layer['groups']} groups"
@@ -193,7 +203,9 @@ _UNQUOTED = "!'()*~"  # beside letters, digits, "-", "." and "_": what the page'
 def _two(input_size: Sequence[int]) -> tuple[int, int]:
     """Rows and columns of the input; an input of one axis has one row."""
     sides = tuple(input_size[1:])
-    return (1, sides[0]) if len(sides) == 1 else (sides[0], sides[1]) if len(sides) == 2 else (prod(sides[:-1]), sides[-1])
+    return (
+        (1, sides[0]) if len(sides) == 1 else (sides[0], sides[1]) if len(sides) == 2 else (prod(sides[:-1]), sides[-1])
+    )
 
 
 def _lead(report: Report, layers: Sequence[Mapping[str, Any]]) -> str:
@@ -206,7 +218,9 @@ def _lead(report: Report, layers: Sequence[Mapping[str, Any]]) -> str:
     classes = any(image.top for image in report.images)
     end = f"{images} into {'words' if many else 'a word'}" if classes else f"{images} into maps"
     verb = "turns" if len(layers) == 1 and not report.source else "turn"
-    return f"{what} {verb} {end}. Choose a layer and a kernel, then point at its map to see what each number is made of."
+    return (
+        f"{what} {verb} {end}. Choose a layer and a kernel, then point at its map to see what each number is made of."
+    )
 
 
 def _large(number: int) -> str:

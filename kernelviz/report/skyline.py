@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
@@ -98,7 +98,7 @@ def _bar(bar: Bar, number: int, count: int, height: float, width: float) -> Mark
 def _line(bars: Sequence[Bar]) -> Markup:
     """What a unit sees from layer to layer, broken where it is not known; a ring where it is less than before."""
     parts = []
-    for number, (before, bar) in enumerate(zip(bars, bars[1:], strict=False)):
+    for number, (before, bar) in enumerate(pairwise(bars)):
         if before.seen is not None and bar.seen is not None:
             parts.append(
                 Markup('<line class="seen" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(
@@ -106,7 +106,7 @@ def _line(bars: Sequence[Bar]) -> Markup:
                     _percent(number + 1.5, len(bars)), _seen_at(bar.seen),
                 )
             )  # fmt: skip
-    for number, (before, bar) in enumerate(zip(bars, bars[1:], strict=False)):
+    for number, (before, bar) in enumerate(pairwise(bars)):
         if before.seen is not None and bar.seen is not None and bar.seen < before.seen:
             place = _percent(number + 1.5, len(bars)), _seen_at(bar.seen)
             parts.append(Markup('<circle class="beside" cx="{}" cy="{}" r="3.5"/>').format(*place))
@@ -116,7 +116,7 @@ def _line(bars: Sequence[Bar]) -> Markup:
 def dips(bars: Sequence[Bar]) -> bool:
     """Whether a unit of some layer sees less than one of the layer before it."""
     known = [bar.seen for bar in bars if bar.seen is not None]
-    return any(after < before for before, after in zip(known, known[1:], strict=False))
+    return any(after < before for before, after in pairwise(known))
 
 
 def _labels(stages: Sequence[str]) -> Markup:
@@ -124,12 +124,16 @@ def _labels(stages: Sequence[str]) -> Markup:
     for stage, group in groupby(stages):
         size = len(list(group))
         if stage:
-            parts.append(Markup('<line class="tick" x1="{0}" x2="{0}" y1="94" y2="98"/>').format(_percent(at, len(stages))))
+            parts.append(
+                Markup('<line class="tick" x1="{0}" x2="{0}" y1="94" y2="98"/>').format(_percent(at, len(stages)))
+            )
         if stage and at * SLOT >= free and len(stage) * _LETTER <= size * SLOT + 40:
             room = size * SLOT
             text = stage if len(stage) * _LETTER <= room else ""
             if text:
-                parts.append(Markup('<text x="{}" dx="3" y="108">{}</text>').format(_percent(at, len(stages)), escape(text)))
+                parts.append(
+                    Markup('<text x="{}" dx="3" y="108">{}</text>').format(_percent(at, len(stages)), escape(text))
+                )
                 free = at * SLOT + len(text) * _LETTER
         at += size
     return Markup("").join(parts)

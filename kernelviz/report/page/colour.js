@@ -16,7 +16,8 @@ const INKS = { outline: 202, darkMark: 203, lightMark: 204, chequerDark: 205, ch
  * @returns {Palettes}
  */
 export function readPalettes(encoded) {
-  const table = (/** @type {string} */ name) => Uint8Array.from(atob(encoded[name] ?? ""), (each) => each.charCodeAt(0));
+  const table = (/** @type {string} */ name) =>
+    Uint8Array.from(atob(encoded[name] ?? ""), (each) => each.charCodeAt(0));
   return { signed: table("signed"), positive: table("positive"), cells: table("cells") };
 }
 

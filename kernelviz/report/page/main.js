@@ -290,14 +290,17 @@ class ReportPage {
     const source = document.querySelector(`[data-image="${this.image}"] img`);
     if (source instanceof HTMLImageElement) picture.src = source.src;
     picture.alt = `${facts.name}, as the network saw it`;
+    picture.classList.toggle("small", columns < 112);
     picture.width = columns;
     picture.height = rows;
     for (const link of document.querySelectorAll("#thumbnails a")) {
-      if (/** @type {HTMLElement} */ (link).dataset.image === String(this.image)) link.setAttribute("aria-current", "true");
+      if (/** @type {HTMLElement} */ (link).dataset.image === String(this.image))
+        link.setAttribute("aria-current", "true");
       else link.removeAttribute("aria-current");
     }
     for (const part of document.querySelectorAll(".classes")) {
-      /** @type {HTMLElement} */ (part).hidden = /** @type {HTMLElement} */ (part).dataset.classes !== String(this.image);
+      /** @type {HTMLElement} */ (part).hidden =
+        /** @type {HTMLElement} */ (part).dataset.classes !== String(this.image);
     }
   }
 
@@ -404,7 +407,8 @@ class ReportPage {
 
   barText() {
     const { signed } = this.facts;
-    if (!this.whole) return `${signed ? "−max" : "0"} to ${signed ? "+" : ""}max of each map: colours do not compare between tiles`;
+    if (!this.whole)
+      return `${signed ? "−max" : "0"} to ${signed ? "+" : ""}max of each map: colours do not compare between tiles`;
     const limit = this.wholeLimit;
     return `${signed ? shortText(-limit) : "0"} to ${shortText(limit, signed)}, the whole layer`;
   }
@@ -500,7 +504,16 @@ class ReportPage {
       canvas.dataset.key = key;
       const shown = canvas.clientWidth || size.width;
       const scale = (shown / size.width) * Math.min(3, window.devicePixelRatio || 1);
-      const grid = { columns: 1, rows: 1, width: size.width, height: size.height, gap: 0, left: 0, above: 0, total: size };
+      const grid = {
+        columns: 1,
+        rows: 1,
+        width: size.width,
+        height: size.height,
+        gap: 0,
+        left: 0,
+        above: 0,
+        total: size,
+      };
       const look = { palette: this.mapPalette, numbers: null, ink: "", font: "", scale, outlined: false };
       paintTiles(canvas, grid, [tile], look);
     }
@@ -513,10 +526,18 @@ class ReportPage {
     const width = canvas.clientWidth || size.width;
     const height = canvas.clientHeight || size.height;
     const [row, column] = view.place;
-    const cell = { x: (column * width) / columns, y: (row * height) / rows, width: width / columns, height: height / rows };
+    const cell = {
+      x: (column * width) / columns,
+      y: (row * height) / rows,
+      width: width / columns,
+      height: height / rows,
+    };
     const rings = this.tracedUnits(view.channel).flatMap((unit) => {
       const middle = { cx: ((unit.at[3] + 0.5) * width) / columns, cy: ((unit.at[2] + 0.5) * height) / rows };
-      return [svg("circle", { ...middle, r: 6, class: "ring-halo" }), svg("circle", { ...middle, r: 6, class: "ring-line" })];
+      return [
+        svg("circle", { ...middle, r: 6, class: "ring-halo" }),
+        svg("circle", { ...middle, r: 6, class: "ring-line" }),
+      ];
     });
     const marks = element("map-marks");
     marks.setAttribute("viewBox", `0 0 ${width} ${height}`);
@@ -579,8 +600,7 @@ class ReportPage {
     const own = shown?.at[1] === view.channel ? shown : (traced[0] ?? null);
     panel.hidden = !own;
     panel.classList.toggle("faint", !unit && own !== null);
-    panel.toggleAttribute("aria-hidden", !unit);
-    if (!unit) panel.setAttribute("aria-hidden", "true");
+    panel.setAttribute("aria-disabled", String(!unit)); // it belongs to another unit
     if (own) {
       panel.dataset.unit = own.at.join();
       showSum(panel, own, {
@@ -599,14 +619,17 @@ class ReportPage {
       });
     }
     note.replaceChildren();
-    note.classList.toggle("over", own !== null);
+    note.classList.toggle("over", own !== null && !this.isLive);
     if (unit) return;
     if (!own) {
-      note.textContent = layer.unknown || (layer.conv ? "Sums of this layer are not in this page." : `A layer of the kind ${layer.kind} has no kernels.`);
+      note.textContent =
+        layer.unknown ||
+        (layer.conv ? "Sums of this layer are not in this page." : `A layer of the kind ${layer.kind} has no kernels.`);
       return;
     }
     const value = this.approximate(view);
-    const places = traced.length > 1 ? "the two ringed places, where the map is strongest either way" : "the ringed place";
+    const places =
+      traced.length > 1 ? "the two ringed places, where the map is strongest either way" : "the ringed place";
     note.append(
       Number.isNaN(value) ? "Not finite" : "About ",
       html("b", "", Number.isNaN(value) ? "" : shortText(value)),
@@ -658,7 +681,8 @@ class ReportPage {
       const [one, other] = [from.getBoundingClientRect(), to.getBoundingClientRect()];
       const [x, y] = [one.right - origin.left + 5, one.top + one.height / 2 - origin.top];
       const [right, end] = [other.left - origin.left - 5, other.top + other.height / 2 - origin.top];
-      const middle = (x + right) / 2;
+      const edge = to.closest(".map-part")?.getBoundingClientRect().left ?? Number.POSITIVE_INFINITY;
+      const middle = Math.min((x + right) / 2, edge - origin.left - 10); // beside the words under the map
       const d = `M${x} ${y}C${middle} ${y} ${middle} ${end} ${right} ${end}`;
       ties.append(svg("path", { d, class: "tie-halo" }), svg("path", { d, class: "tie" }));
     };
@@ -714,7 +738,9 @@ class ReportPage {
     element("previous").addEventListener("click", () => this.step(-1));
     element("next").addEventListener("click", () => this.step(1));
     for (const option of document.querySelectorAll('input[name="scale"]')) {
-      option.addEventListener("change", () => this.setScale(/** @type {HTMLInputElement} */ (option).value === "whole"));
+      option.addEventListener("change", () =>
+        this.setScale(/** @type {HTMLInputElement} */ (option).value === "whole"),
+      );
     }
     addEventListener("hashchange", () => this.go(readAddress(location.hash)));
     setUpTheme(() => this.repaint());
@@ -759,7 +785,9 @@ class ReportPage {
       if (!grid) return undefined;
       const scale = grid.total.width / box.width;
       const { shown } = this.layer;
-      return shown[tileUnder(grid, shown.length, (event.clientX - box.left) * scale, (event.clientY - box.top) * scale)];
+      return shown[
+        tileUnder(grid, shown.length, (event.clientX - box.left) * scale, (event.clientY - box.top) * scale)
+      ];
     };
     canvas.addEventListener("pointermove", (event) => {
       if (event.pointerType === "touch") return;
@@ -877,7 +905,9 @@ class ReportPage {
       for (const link of /** @type {NodeListOf<SVGElement>} */ (document.querySelectorAll("#skyline a"))) {
         link.classList.toggle("dim", !found.includes(Number(link.dataset.layer)));
       }
-      element("found").textContent = words.length ? `${found.length} of ${counted(this.index.layers.length, "layer")}` : "";
+      element("found").textContent = words.length
+        ? `${found.length} of ${counted(this.index.layers.length, "layer")}`
+        : "";
       return found;
     };
     field.addEventListener("input", matching);
@@ -898,7 +928,8 @@ class ReportPage {
     element("keys-button").addEventListener("click", () => dialog.showModal());
     element("keys-close").addEventListener("click", () => dialog.close());
     document.addEventListener("keydown", (event) => {
-      const field = event.target instanceof Element && event.target.closest("input:not([type=radio]), textarea, select");
+      const field =
+        event.target instanceof Element && event.target.closest("input:not([type=radio]), textarea, select");
       if (field || event.ctrlKey || event.altKey || event.metaKey || dialog.open) return;
       if (event.key === "[") this.step(-1);
       else if (event.key === "]") this.step(1);
@@ -927,7 +958,11 @@ function kernelsNote(layer) {
   const { kernels } = layer;
   if (!kernels) return "";
   const limit = Math.max(...kernels.limits);
-  const notes = [kernels.view === "rgb" ? "Each kernel has its own scale." : `${shortText(-limit)} to ${shortText(limit, true)}, all kernels.`];
+  const notes = [
+    kernels.view === "rgb"
+      ? "Each kernel has its own scale."
+      : `${shortText(-limit)} to ${shortText(limit, true)}, all kernels.`,
+  ];
   if (kernels.zero.length) notes.push(`As good as zero, struck through: ${listed(kernels.zero)}.`);
   if (kernels.faint.length) notes.push(`Faint, below 5 % of the scale: ${listed(kernels.faint)}.`);
   const broken = Object.keys(kernels.nonfinite).map(Number);
@@ -964,7 +999,8 @@ async function start() {
   try {
     await page.go(readAddress(location.hash));
   } catch (error) {
-    element("sum-note").textContent = `The data of this page cannot be unpacked here: ${error instanceof Error ? error.message : error}`;
+    element("sum-note").textContent =
+      `The data of this page cannot be unpacked here: ${error instanceof Error ? error.message : error}`;
     document.documentElement.dataset.ready = "";
   }
 }

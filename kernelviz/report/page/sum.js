@@ -60,17 +60,23 @@ function gridsOf(unit, look) {
     kernel: sharedPower(limits.kernel),
     products: sharedPower(limits.products),
   };
-  const body = html("div", `terms${digits ? "" : " plain"}${columns > 4 ? " under" : ""}`);
+  const body = html("div", `terms${digits ? "" : " plain"}${columns > 4 ? " under" : ""}${all > 1 ? "" : " single"}`);
   for (const [at, term] of terms.entries()) {
     const name = look.inputName(term.n);
     const row = html("div", "term");
-    const cells = (/** @type {"window" | "kernel" | "products"} */ kind, /** @type {Array<number | null>} */ values) => {
+    const cells = (
+      /** @type {"window" | "kernel" | "products"} */ kind,
+      /** @type {Array<number | null>} */ values,
+    ) => {
       const heading = html("div", "heading", kind === "kernel" ? "kernel " : kind);
       if (kind === "kernel") heading.append(html("b", "", String(look.channel)));
       if (powers[kind]) heading.append(` × ${powerText(powers[kind])}`);
       const taps = kind === "window" ? unit.taps : null;
       const grid = cellsOf(values, columns, limits[kind], powers[kind], taps, look.cells, digits);
-      grid.setAttribute("aria-label", `${kind}${all > 1 ? ` of ${name}` : ""}: ${spoken(values, powers[kind], columns)}`);
+      grid.setAttribute(
+        "aria-label",
+        `${kind}${all > 1 ? ` of ${name}` : ""}: ${spoken(values, powers[kind], columns)}`,
+      );
       const part = html("div", kind, grid);
       if (at === 0 || columns > 4) part.prepend(heading);
       return part;
@@ -79,7 +85,8 @@ function gridsOf(unit, look) {
     const equals = html("span", "operator equals", "=");
     if (columns > 4) equals.prepend(html("span", "quiet", `${term.window.length} products, added up `));
     row.append(equals, cells("products", products[at] ?? []));
-    if (all > 1) row.append(html("div", "part", named(name, term.n, look), html("span", "", valueText(numberOf(term.sum)))));
+    if (all > 1)
+      row.append(html("div", "part", named(name, term.n, look), html("span", "", valueText(numberOf(term.sum)))));
     body.append(row);
   }
   const hidden = unit.terms.slice(terms.length).reduce((sum, term) => sum + numberOf(term.sum), numberOf(unit.rest));
@@ -185,7 +192,12 @@ function barsOf(unit, look) {
   for (const [at, sum] of sums.entries()) {
     const term = rows[at]?.term;
     const cells = term
-      ? [named(look.inputName(term.n), term.n, look), shortText(numberOf(term.window[0])), "×", shortText(numberOf(term.kernel[0]))]
+      ? [
+          named(look.inputName(term.n), term.n, look),
+          shortText(numberOf(term.window[0])),
+          "×",
+          shortText(numberOf(term.kernel[0])),
+        ]
       : [counted(others, "other")];
     for (const [column, content] of cells.entries()) {
       body.append(html("span", term ? (column === 2 ? "quiet" : "number") : "number others-name quiet", content));
@@ -220,7 +232,9 @@ export function listenForCells(panel) {
     if (!readout || !grid || !term || cell.dataset.value === undefined) return;
     const at = [...grid.children].indexOf(cell);
     const [window, kernel, product] = [".window", ".kernel", ".products"].map(
-      (kind) => /** @type {HTMLElement | undefined} */ (term.querySelectorAll(`${kind} .cells > span`)[at])?.dataset.value ?? "",
+      (kind) =>
+        /** @type {HTMLElement | undefined} */ (term.querySelectorAll(`${kind} .cells > span`)[at])?.dataset.value ??
+        "",
     );
     readout.textContent = `${window} × ${kernel} = ${product}`;
   });
