@@ -274,6 +274,20 @@ class PooledUnit(Unit):
 
 
 @dataclass(frozen=True)
+class Maker:
+    """The layer that made input channels ``first`` to ``first + count − 1`` of another: its channels from ``channel`` on.
+
+    If ``added``, each is a sum of this layer's channel and others, as after a shortcut; the layer is then the latest one.
+    """
+
+    first: int
+    count: int
+    layer: str
+    channel: int
+    added: bool = False
+
+
+@dataclass(frozen=True)
 class UnitTerms:
     """Some values of the maps of one convolution, as arrays over these n units: the t strongest terms of each sum.
 

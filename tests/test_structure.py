@@ -39,7 +39,7 @@ NETWORK_FLOORS = [
     ["model"],
     ["convolutions", "preprocessing", "classes"],
     ["tracing", "kernels"],
-    ["taps", "capture", "units", "layer_operation", "shift"],
+    ["taps", "capture", "units", "layer_operation", "shift", "terms", "makers"],
 ]
 """The same inside ``network``. In the last floor neighbours may import each other: a capture is made of taps."""
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from kernelviz.records import Array, ClassScore, Recipe, Source
-    from kernelviz.traces import TracedLayer, UnitTerms
+    from kernelviz.traces import Maker, TracedLayer, UnitTerms
 
 
 Conv: TypeAlias = Literal["dense", "depthwise", "pointwise", "grouped", "transposed"]
@@ -118,20 +118,6 @@ class LiveSums:
         _check(self.weights, np.float32, (None, None, None, None))
         if self.bias is not None:
             _check(self.bias, np.float32, (len(self.weights),))
-
-
-@dataclass(frozen=True)
-class Maker:
-    """The layer of the report that made input channels ``first`` to ``first + count − 1``: its channels from ``channel``.
-
-    If ``added``, each is a sum of this layer's channel and others, as after a shortcut; the layer is then the latest one.
-    """
-
-    first: int
-    count: int
-    layer: str
-    channel: int
-    added: bool = False
 
 
 @dataclass(frozen=True)

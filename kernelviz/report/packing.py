@@ -241,7 +241,7 @@ def _unit_texts(units: UnitTerms, image: int) -> list[str]:
     biases = ["null"] * count if units.bias is None else _all_digits(units.bias)
     taps = units.taps.reshape(count, -1)
     places, numbers = units.at.tolist(), units.numbers.tolist()
-    marked = [bool(each) for each in taps.any(axis=1)]
+    marked = list(map(bool, taps.sum(axis=1)))
     texts = []
     for at, (place, channels) in enumerate(zip(places, numbers, strict=True)):
         written = ",".join(

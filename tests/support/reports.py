@@ -8,14 +8,13 @@ from kernelviz.records import ClassScore, Source, Weights
 from kernelviz.report.contents import (
     NO_CELL,
     LiveSums,
-    Maker,
     Report,
     ReportImage,
     ReportKernels,
     ReportLayer,
     ReportMaps,
 )
-from kernelviz.traces import AxisField, Field, TracedLayer, UnitTerms
+from kernelviz.traces import AxisField, Field, Maker, TracedLayer, UnitTerms
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HOSTILE = ("<img src=x onerror=alert(1)>", "\"'&</script><script>alert(1)</script>", "a\u2028b\u2029c", "x" * 200)
