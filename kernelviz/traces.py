@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import numpy as np
@@ -310,6 +310,15 @@ class UnitTerms:
     bias: Array | None = None
 
     __repr__ = record_repr
+
+    def only(self, chosen: Array) -> UnitTerms:
+        """Some of the units, by a mask (n,) or their positions."""
+        arrays = {
+            name: value[chosen]
+            for name in ("at", "values", "numbers", "windows", "kernels", "sums", "rest", "taps", "bias")
+            if (value := getattr(self, name)) is not None
+        }
+        return replace(self, **arrays)
 
 
 def step_of(unit: Unit) -> Step:

@@ -27,6 +27,7 @@ FLOORS = [
     ["network", "drawing"],
     ["files", "explain", "filters", "report"],
     ["streaming"],
+    ["exploring"],
     ["cli", ""],
     ["__main__"],
 ]

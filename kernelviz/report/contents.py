@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -195,7 +196,7 @@ class Report:
         if len({layer.name for layer in self.layers}) < len(self.layers):
             raise ValueError("two layers have one name")
 
-    @property
+    @cached_property
     def html(self) -> str:
         """The page: one HTML document that needs no other file and no network."""
         if self.renderer is None:

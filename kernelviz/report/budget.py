@@ -1,0 +1,145 @@
+"""How many maps of each layer a page has room for, and which are dropped from a page that became too large."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kernelviz.errors import UsageError
+from kernelviz.wording import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kernelviz.records import Array
+    from kernelviz.report.contents import Report, ReportLayer
+
+
+LEAST = 4
+"""Maps that each layer has at least, if it has so many."""
+MEGABYTE = 1_000_000
+
+_PAGE = 90_000  # bytes of script, style and markup
+_LAYER = 1_200  # of a layer's entry in the index, its row and its bar
+_NUMBER = 12  # of a limit in the index
+_VALUE = 1.06  # bytes of the page for each value of a map, which is noise to deflate: 0.8 · 4/3
+_WEIGHT = 4.8  # for each weight in float32
+_DIGITS = 3.9  # for each factor of a unit, written as text and deflated
+_UNIT = 34.0  # for each unit without its factors
+
+
+@dataclass(frozen=True)
+class LayerSizes:
+    """What a shown channel of a layer consists of: values of a map, cells of a kernel, and factors of its units.
+
+    ``weights`` are those that the page works with itself; a layer that has them has no units.
+    """
+
+    channels: int
+    values: int
+    cells: int = 0
+    factors: int = 0
+    weights: int = 0
+
+    def bytes_of(self, images: int) -> int:
+        """Bytes of the page for one channel."""
+        units = 0.0 if self.weights or not self.factors else 2 * (_UNIT + _DIGITS * self.factors)
+        numbers = _NUMBER * (1 + (self.cells > 0)) + _NUMBER * (images - 1)
+        return round(images * (_VALUE * self.values + units) + _VALUE * self.cells + _WEIGHT * self.weights + numbers)
+
+
+def quotas(layers: Sequence[LayerSizes], most: int, *, images: int, pixels: int) -> list[int]:
+    """How many channels of each layer are shown on a page of at most ``most`` bytes, at least ``LEAST``.
+
+    The layers share the space evenly; what small layers leave goes to the large ones. ``pixels`` are those of one image.
+    """
+    left = most - _PAGE - len(layers) * _LAYER - images * 5 * pixels
+    costs = [layer.bytes_of(images) for layer in layers]
+    whole = [cost * layer.channels for cost, layer in zip(costs, layers, strict=True)]
+    share = _level(whole, max(0, left))
+    return [
+        min(layer.channels, max(LEAST, int(share // max(1, cost)))) for cost, layer in zip(costs, layers, strict=True)
+    ]
+
+
+def _level(wanted: Sequence[int], total: int) -> float:
+    """The level up to which vessels of these sizes are filled by ``total``."""
+    left, level = float(total), 0.0
+    for number, size in enumerate(sorted(wanted)):
+        level = left / (len(wanted) - number)
+        if size > level:
+            return level
+        left -= size
+    return float(max(wanted, default=0))
+
+
+def fitted(report: Report, most: int) -> Report:
+    """The report with as many maps as fit on a page of ``most`` bytes: those of the smallest spread are dropped.
+
+    ``quotas`` estimates what a compressor makes of maps; this is for maps that turn out larger. A note is added about the
+    maps that are left out.
+
+    Raises:
+        UsageError: ``LEAST`` maps a layer are too large.
+    """
+    done = _with_note(report)
+    while (size := len(done.html.encode("utf-8"))) > most:
+        counts = [max(min(LEAST, len(layer.shown)), int(len(layer.shown) * 0.97 * most / size)) for layer in report.layers]
+        if counts == [len(layer.shown) for layer in report.layers]:
+            needed = -(-size // (MEGABYTE // 10)) / 10
+            what = f"--max-size {most / MEGABYTE:g} is too small for {LEAST} maps of each layer."
+            raise UsageError(what, hint=f"Give --max-size {needed:g}, or choose fewer layers with --layer.")
+        layers = [_with_widest(layer, count) for layer, count in zip(report.layers, counts, strict=True)]
+        report = replace(report, layers=tuple(layers))
+        done = _with_note(report)
+    return done
+
+
+def _with_note(report: Report) -> Report:
+    """The report with a note about the maps that are left out."""
+    shown, total = (sum(counts) for counts in zip(*((len(each.shown), each.outputs) for each in report.layers), strict=True))
+    if shown == total:
+        return report
+    cut = counted(sum(len(layer.shown) < layer.outputs for layer in report.layers), "layer")
+    note = (
+        f"{shown:,} of {total:,} maps are shown: {total - shown:,} of {cut} are left out, near-duplicates and those of the "
+        f"smallest spread for {report.images[0].name}"
+    )
+    return replace(report, notes=(*report.notes, note))
+
+
+def _with_widest(layer: ReportLayer, count: int) -> ReportLayer:
+    """The layer with the channels whose maps have the largest spread."""
+    if count >= len(layer.shown):
+        return layer
+    maps = layer.maps[0]
+    spreads = maps.levels.reshape(len(layer.shown), -1).astype(np.float64).std(axis=1) * maps.limits
+    kept = np.sort(np.argsort(-np.nan_to_num(spreads), kind="stable")[:count])
+    return with_channels(layer, kept)
+
+
+def with_channels(layer: ReportLayer, kept: Array) -> ReportLayer:
+    """The layer with these positions of its shown channels alone."""
+    shown = tuple(layer.shown[at] for at in kept)
+    there = set(shown)
+    kernels, live = layer.kernels, layer.live
+    if kernels is not None:
+        kernels = replace(
+            kernels, levels=kernels.levels[kept], limits=kernels.limits[kept],
+            zero=tuple(each for each in kernels.zero if each in there),
+            faint=tuple(each for each in kernels.faint if each in there),
+            nonfinite={channel: count for channel, count in kernels.nonfinite.items() if channel in there},
+        )  # fmt: skip
+    if live is not None:
+        live = replace(live, weights=live.weights[kept], bias=None if live.bias is None else live.bias[kept])
+    maps = tuple(
+        replace(
+            each, levels=each.levels[kept], limits=each.limits[kept], dead=tuple(at for at in each.dead if at in there),
+            nonfinite={channel: count for channel, count in each.nonfinite.items() if channel in there},
+        )
+        for each in layer.maps
+    )  # fmt: skip
+    units = tuple(each.only(np.isin(each.at[:, 0], shown)) for each in layer.units)
+    return replace(layer, shown=shown, kernels=kernels, live=live, maps=maps, units=units)
