@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from kernelviz.report.contents import Report, ReportImage
 
 _PARTS = files("kernelviz.report") / "page"
-_IMAGE_FILE = re.compile(r"\.(?:jpe?g|png|webp|gif|bmp|tiff?|avif)$", re.IGNORECASE)
+_IMAGE_FILE = re.compile(r"^sample:|\.(?:jpe?g|png|webp|gif|bmp|tiff?|avif)$", re.IGNORECASE)
 _PALETTES: dict[str, ColourTable] = {
     "signed": Ramp(None, signed=True),
     "positive": Ramp(WHITE_RED, signed=False),
@@ -45,7 +45,7 @@ def report_page(report: Report) -> str:
     images = [_image_facts(image, entry) for image, entry in zip(report.images, index["images"], strict=True)]
     what = _IMAGE_FILE.sub("", report.images[0].name) if len(images) == 1 else counted(len(images), "image")
     script = joined_script("main.js")
-    style = f"{_text('page.css')}\n#strip {{ min-width: {SLOT * len(bars)}px; }}\n"
+    style = f"{_text('page.css')}\n#strip {{ min-width: {SLOT * len(bars)}px; max-width: {5 * SLOT * len(bars)}px; }}\n"
     return _environment().get_template("page.html.jinja").render(
         title=f"How {model} sees {what}", policy=content_policy(script, style), style=style,
         lead=_lead(report, layers), images=images, random=index["random"], label=report.label, model=model,

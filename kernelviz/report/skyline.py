@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 SLOT = 24
 """The least width of a bar with its gap, in CSS pixels: that of a target."""
 
-_TOP, _TALLEST, _SHORTEST, _BASE = 14, 50, 6, 92
+_TOP, _TALLEST, _SHORTEST, _BASE = 14, 60, 6, 92
 _WIDEST, _NARROWEST = 18, 4
 _LETTER = 6.6  # width of a letter of a label
 

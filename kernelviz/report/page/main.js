@@ -681,14 +681,22 @@ class ReportPage {
       const [one, other] = [from.getBoundingClientRect(), to.getBoundingClientRect()];
       const [x, y] = [one.right - origin.left + 5, one.top + one.height / 2 - origin.top];
       const [right, end] = [other.left - origin.left - 5, other.top + other.height / 2 - origin.top];
-      const edge = to.closest(".map-part")?.getBoundingClientRect().left ?? Number.POSITIVE_INFINITY;
-      const middle = Math.min((x + right) / 2, edge - origin.left - 10); // beside the words under the map
-      const d = `M${x} ${y}C${middle} ${y} ${middle} ${end} ${right} ${end}`;
+      const frame = to.closest(".map-part .frame")?.getBoundingClientRect();
+      const lane = (frame?.left ?? 0) - origin.left - 12;
+      const middle = (x + right) / 2;
+      const below = frame && y > frame.bottom - origin.top; // there the words under the map are in between
+      const bend = Math.min(14, (y - end) / 2);
+      const d = below
+        ? `M${x} ${y}Q${lane} ${y} ${lane} ${y - bend}V${end + bend}Q${lane} ${end} ${lane + bend} ${end}H${right}`
+        : `M${x} ${y}C${middle} ${y} ${middle} ${end} ${right} ${end}`;
       ties.append(svg("path", { d, class: "tie-halo" }), svg("path", { d, class: "tie" }));
     };
-    const faint = element("sum").classList.contains("faint");
-    if (!faint) tie(element("photo-marks").querySelector(".chosen"), element("sum").querySelector(".window .cells"));
-    if (!faint) tie(element("sum").querySelector(".value"), element("map-marks").querySelector(".chosen"));
+    if (element("sum").classList.contains("faint")) return;
+    tie(element("photo-marks").querySelector(".chosen"), element("sum").querySelector(".window .cells"));
+    const below =
+      (element("sum").querySelector(".value")?.getBoundingClientRect().top ?? 0) -
+      this.canvas("map").getBoundingClientRect().bottom;
+    if (below < 160) tie(element("sum").querySelector(".value"), element("map-marks").querySelector(".chosen"));
   }
 
   // ---------------------------------------------------------------- hands
