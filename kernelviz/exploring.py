@@ -206,9 +206,7 @@ class _Walk:
             raise
         self.images.append(_image(given, name, scores, exact=exact))
 
-    def _keep(
-        self, maps: FeatureMaps, run: LayerRun | KernelvizError | None, quota: int, *, exact: bool
-    ) -> None:
+    def _keep(self, maps: FeatureMaps, run: LayerRun | KernelvizError | None, quota: int, *, exact: bool) -> None:
         """Keep what is shown of one layer of one image."""
         name = str(maps.layer)
         layer = self.layers.setdefault(name, _Gathered())

@@ -86,7 +86,9 @@ def fitted(report: Report, most: int) -> Report:
     """
     done = _with_note(report)
     while (size := len(done.html.encode("utf-8"))) > most:
-        counts = [max(min(LEAST, len(layer.shown)), int(len(layer.shown) * 0.97 * most / size)) for layer in report.layers]
+        counts = [
+            max(min(LEAST, len(layer.shown)), int(len(layer.shown) * 0.97 * most / size)) for layer in report.layers
+        ]
         if counts == [len(layer.shown) for layer in report.layers]:
             needed = -(-size // (MEGABYTE // 10)) / 10
             what = f"--max-size {most / MEGABYTE:g} is too small for {LEAST} maps of each layer."
@@ -99,7 +101,9 @@ def fitted(report: Report, most: int) -> Report:
 
 def _with_note(report: Report) -> Report:
     """The report with a note about the maps that are left out."""
-    shown, total = (sum(counts) for counts in zip(*((len(each.shown), each.outputs) for each in report.layers), strict=True))
+    shown, total = (
+        sum(counts) for counts in zip(*((len(each.shown), each.outputs) for each in report.layers), strict=True)
+    )
     if shown == total:
         return report
     cut = counted(sum(len(layer.shown) < layer.outputs for layer in report.layers), "layer")
