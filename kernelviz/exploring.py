@@ -14,7 +14,7 @@ from kernelviz.report.budget import MEGABYTE, LayerSizes, fitted, quotas
 from kernelviz.report.contents import LiveSums, Report, ReportImage, ReportLayer
 from kernelviz.report.levels import chosen_channels, report_kernels, report_maps, tile_of
 from kernelviz.report.page import report_page
-from kernelviz.streaming import name_of
+from kernelviz.streaming import FailedImage, name_of
 from kernelviz.wording import counted, inflected
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def make_report(
     max_size: float = 8.0,
     input_size: int | Sequence[int] | None = None,
     crop: bool | None = None,
-    on_error: Callable[[str, KernelvizError], object] | None = None,
+    on_error: Callable[[FailedImage], object] | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """A page on which a reader explores what a network makes of images; ``save_report`` writes it, a notebook shows it.
@@ -54,8 +54,8 @@ def make_report(
             which the page states: those of the smallest spread for the first image, and near-duplicates.
         input_size: Side, or (H, W), of the input; by default the model's own.
         crop: As in ``capture_features``.
-        on_error: Called with the name of an image of several that cannot be read or run, and the error. The report lists
-            it under ``failed``; the others continue.
+        on_error: Called with each image of several that cannot be read or run; the report lists it under ``failed``, and
+            the others continue.
         progress: Called with a label, the number of images done, and the number of images.
 
     Raises:
@@ -72,10 +72,14 @@ def make_report(
         image = item if isinstance(item, Image) or hasattr(item, "detach") else read_image(item)
         return as_input(model, image, input_size=input_size, crop=crop)
 
+    def fail(number: int, error: KernelvizError) -> None:
+        if on_error:
+            on_error(FailedImage(number, name_of(items[number], number), error))
+
     several = isinstance(images, list | tuple) or not _is_one(images)
     items: list[object] = list(images) if several else [images]  # type: ignore[call-overload]
     return explore(
-        model, items, read, [layers] if isinstance(layers, str) else layers, max_size=max_size, on_error=on_error,
+        model, items, read, [layers] if isinstance(layers, str) else layers, max_size=max_size, on_error=fail,
         progress=progress,
     )  # fmt: skip
 
@@ -111,17 +115,21 @@ def explore(
     layers: Sequence[str] | None = None,
     *,
     max_size: float = 8.0,
-    on_error: Callable[[str, KernelvizError], object] | None = None,
+    on_error: Callable[[int, KernelvizError], object] | None = None,
     progress: Progress | None = None,
     asked: Recipe | None = None,
+    expected: int | None = None,
 ) -> Report:
-    """As ``make_report``, of images that ``read`` makes inputs of; ``asked`` are options for the recipe."""
+    """As ``make_report``, of images that ``read`` makes inputs of.
+
+    ``asked`` are options for the recipe, ``expected`` is the number of images that can be read, as far as it is known.
+    """
     if not max_size >= 1:
         raise UsageError(f"The largest size of a report must be at least 1 MB, but got {max_size:g}.")
     every = list(items)
     if not every:
         raise UsageError("There is no image.", hint="Give at least one.")
-    walk = _Walk(network, layers, round(max_size * MEGABYTE), len(every))
+    walk = _Walk(network, layers, round(max_size * MEGABYTE), expected or len(every))
     failed: list[tuple[str, KernelvizError]] = []
     for number, item in enumerate(every):
         name = Path(name_of(item, number)).name
@@ -134,7 +142,7 @@ def explore(
                 raise
             failed.append((name, error))
             if on_error:
-                on_error(name, error)
+                on_error(number, error)
     if not walk.images:
         first = failed[0][1]
         raise KernelvizError(f"None of the {len(every)} images can be shown.", first.what, first.hint)
@@ -206,9 +214,7 @@ class _Walk:
             raise
         self.images.append(_image(given, name, scores, exact=exact))
 
-    def _keep(
-        self, maps: FeatureMaps, run: LayerRun | KernelvizError | None, quota: int, *, exact: bool
-    ) -> None:
+    def _keep(self, maps: FeatureMaps, run: LayerRun | KernelvizError | None, quota: int, *, exact: bool) -> None:
         """Keep what is shown of one layer of one image."""
         name = str(maps.layer)
         layer = self.layers.setdefault(name, _Gathered())
@@ -338,7 +344,7 @@ def _sizes(tap: Tap, convolution: ConvLayer | None, input_size: Sequence[int], *
         exact and convolution.groups == 1 and inputs == input_size[0] and min(sides) * 2 >= min(input_size[1:])
     )
     weights = inputs * taps if reads_image else 0
-    return LayerSizes(channels, values, tile_of(shape, convolution.groups), terms * (2 * taps + 2), weights)
+    return LayerSizes(channels, values, tile_of(shape, convolution.groups), terms, taps, weights)
 
 
 def _live(run: LayerRun, shown: Sequence[int]) -> LiveSums | None:

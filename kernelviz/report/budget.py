@@ -21,33 +21,39 @@ LEAST = 4
 """Maps that each layer has at least, if it has so many."""
 MEGABYTE = 1_000_000
 
-_PAGE = 90_000  # bytes of script, style and markup
+_PAGE = 150_000  # bytes of script, style and markup
 _LAYER = 1_200  # of a layer's entry in the index, its row and its bar
 _NUMBER = 12  # of a limit in the index
-_VALUE = 1.06  # bytes of the page for each value of a map, which is noise to deflate: 0.8 · 4/3
+_PIXEL = 5  # of a pixel, in the picture and in the block
+_VALUE = 1.1  # for each value of a map, which is noise to deflate: 0.82 · 4/3
 _WEIGHT = 4.8  # for each weight in float32
-_DIGITS = 3.9  # for each factor of a unit, written as text and deflated
-_UNIT = 34.0  # for each unit without its factors
+_UNIT, _TERM, _FACTOR = 30.0, 13.0, 2.9  # of a unit, of each of its terms, and of each factor, as deflated text
 
 
 @dataclass(frozen=True)
 class LayerSizes:
-    """What a shown channel of a layer consists of: values of a map, cells of a kernel, and factors of its units.
+    """What a shown channel of a layer consists of: values of a map, cells of a kernel, and the terms of its two units.
 
-    ``weights`` are those that the page works with itself; a layer that has them has no units.
+    A term has ``taps`` windows and weights. ``weights`` are those that the page works with itself; a layer that has them has
+    no units.
     """
 
     channels: int
     values: int
     cells: int = 0
-    factors: int = 0
+    terms: int = 0
+    taps: int = 0
     weights: int = 0
 
     def bytes_of(self, images: int) -> int:
         """Bytes of the page for one channel."""
-        units = 0.0 if self.weights or not self.factors else 2 * (_UNIT + _DIGITS * self.factors)
-        numbers = _NUMBER * (1 + (self.cells > 0)) + _NUMBER * (images - 1)
+        units = 2 * _unit_bytes(self.terms, self.taps) if self.terms and not self.weights else 0.0
+        numbers = _NUMBER * (images + (self.cells > 0))
         return round(images * (_VALUE * self.values + units) + _VALUE * self.cells + _WEIGHT * self.weights + numbers)
+
+
+def _unit_bytes(terms: int, taps: int) -> float:
+    return _UNIT + terms * (_TERM + 2 * _FACTOR * taps)
 
 
 def quotas(layers: Sequence[LayerSizes], most: int, *, images: int, pixels: int) -> list[int]:
@@ -55,7 +61,7 @@ def quotas(layers: Sequence[LayerSizes], most: int, *, images: int, pixels: int)
 
     The layers share the space evenly; what small layers leave goes to the large ones. ``pixels`` are those of one image.
     """
-    left = most - _PAGE - len(layers) * _LAYER - images * 5 * pixels
+    left = most - _PAGE - len(layers) * _LAYER - images * _PIXEL * pixels
     costs = [layer.bytes_of(images) for layer in layers]
     whole = [cost * layer.channels for cost, layer in zip(costs, layers, strict=True)]
     share = _level(whole, max(0, left))
@@ -64,7 +70,7 @@ def quotas(layers: Sequence[LayerSizes], most: int, *, images: int, pixels: int)
     ]
 
 
-def _level(wanted: Sequence[int], total: int) -> float:
+def _level(wanted: Sequence[float], total: float) -> float:
     """The level up to which vessels of these sizes are filled by ``total``."""
     left, level = float(total), 0.0
     for number, size in enumerate(sorted(wanted)):
@@ -86,7 +92,12 @@ def fitted(report: Report, most: int) -> Report:
     """
     done = _with_note(report)
     while (size := len(done.html.encode("utf-8"))) > most:
-        counts = [max(min(LEAST, len(layer.shown)), int(len(layer.shown) * 0.97 * most / size)) for layer in report.layers]
+        bytes_of = [_bytes_of(layer) for layer in report.layers]
+        share = _level(bytes_of, 0.97 * sum(bytes_of) * most / size)
+        counts = [
+            min(len(layer.shown), max(LEAST, int(len(layer.shown) * share / each)))
+            for layer, each in zip(report.layers, bytes_of, strict=True)
+        ]
         if counts == [len(layer.shown) for layer in report.layers]:
             needed = -(-size // (MEGABYTE // 10)) / 10
             what = f"--max-size {most / MEGABYTE:g} is too small for {LEAST} maps of each layer."
@@ -97,15 +108,24 @@ def fitted(report: Report, most: int) -> Report:
     return done
 
 
+def _bytes_of(layer: ReportLayer) -> float:
+    """About how many bytes of the page a layer takes."""
+    units = sum(
+        len(each.at) * _unit_bytes(each.numbers.shape[1], each.taps[0].size) for each in layer.units if len(each.at)
+    )
+    cells = sum(maps.levels.size for maps in layer.maps) + (layer.kernels.levels.size if layer.kernels else 0)
+    return _VALUE * cells + units + _WEIGHT * (layer.live.weights.size if layer.live else 0)
+
+
 def _with_note(report: Report) -> Report:
     """The report with a note about the maps that are left out."""
-    shown, total = (sum(counts) for counts in zip(*((len(each.shown), each.outputs) for each in report.layers), strict=True))
+    shown, total = sum(len(layer.shown) for layer in report.layers), sum(layer.outputs for layer in report.layers)
     if shown == total:
         return report
     cut = counted(sum(len(layer.shown) < layer.outputs for layer in report.layers), "layer")
     note = (
-        f"{shown:,} of {total:,} maps are shown: {total - shown:,} of {cut} are left out, near-duplicates and those of the "
-        f"smallest spread for {report.images[0].name}"
+        f"{shown:,} of {total:,} maps are shown; near-duplicates and those of the smallest spread for "
+        f"{report.images[0].name} are left out, in {cut}"
     )
     return replace(report, notes=(*report.notes, note))
 

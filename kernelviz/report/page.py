@@ -16,7 +16,7 @@ from zlib_ng import zlib_ng
 
 from kernelviz.drawing.colour import WHITE_RED, ColourTable, Ramp, TintRamp, palette_in
 from kernelviz.drawing.looks import LOOKS
-from kernelviz.report.packing import blocks_of, index_of, json_text
+from kernelviz.report.packing import json_text, packed
 from kernelviz.report.skyline import SLOT, Bar, dips, skyline, stages_of
 from kernelviz.wording import counted
 
@@ -37,7 +37,7 @@ _PALETTES: dict[str, ColourTable] = {
 
 def report_page(report: Report) -> str:
     """The page of a report: complete without its script, and alive with it."""
-    index = index_of(report)
+    index, blocks = packed(report)
     layers: list[dict[str, Any]] = index["layers"]
     sentences = [layer_sentence(layer) for layer in layers]
     bars = [_bar(layer, text, report.input_size) for layer, text in zip(layers, sentences, strict=True)]
@@ -53,7 +53,7 @@ def report_page(report: Report) -> str:
         layers=[{**layer, "sentence": text, "address": bar.address, "sees": _sees(layer)}
                 for layer, text, bar in zip(layers, sentences, bars, strict=True)],
         texts=json_text({"palettes": palettes(), "sentences": sentences}), index=json_text(index),
-        script=script, blocks=blocks_of(report).items(),
+        script=script, blocks=blocks.items(),
     )  # fmt: skip
 
 
