@@ -80,7 +80,7 @@ def _hash(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}"
 
 
-_IMPORT = re.compile(r'^import \{([\w,\s]+)\} from "\./(\w+\.js)";\n', re.MULTILINE)
+_IMPORT = re.compile(r'^import \{\s*(\w+(?:,\s*\w+)*),?\s*\} from "\./(\w+\.js)";\n', re.MULTILINE)
 _DECLARED = re.compile(r"^(?:async function|function|const|let|var|class) (\w+)", re.MULTILINE)
 _REFUSED = re.compile(
     r"^(?:import|export|(?:const|let|var) *[{\[])|\bimport\(\s*[^\"]|</script|<!--", re.MULTILINE | re.IGNORECASE

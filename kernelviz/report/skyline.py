@@ -60,7 +60,7 @@ def stages_of(names: Sequence[str]) -> list[str]:
     found = []
     for name in names:
         parts = name.split(".")
-        numbered = len(parts) > 2 and parts[1].isdecimal() and len({each.split(".")[0] for each in names}) < 4
+        numbered = len(parts) > 2 and parts[1].isdecimal() and not parts[0][-1:].isdecimal()
         found.append(".".join(parts[:2]) if numbered else parts[0] if len(parts) > 1 else "")
     return found
 
