@@ -155,7 +155,8 @@ def _kind(layer: Mapping[str, Any]) -> str:
     name = {"depthwise": "depthwise convolution", "transposed": "transposed convolution"}.get(
         layer["conv"], "convolution"
     )
-    parts = [f"{' × '.join(map(str, layer['kernel']))} {name}"]
+    kernel = layer["kernel"]
+    parts = [f"{' × '.join(map(str, kernel))} {name}" if len(kernel) > 1 else f"{name} of {kernel[0]} places"]
     if layer["conv"] == "grouped" or (layer["conv"] == "transposed" and (layer["groups"] or 1) > 1):
         parts[0] += f" in {layer['groups']} groups"
     if layer["conv"] == "pointwise":
@@ -214,7 +215,8 @@ def _lead(report: Report, layers: Sequence[Mapping[str, Any]]) -> str:
     if report.source:
         what += f" and {_large(report.source.params)} weights" if convolving else ""
     many = len(report.images) > 1
-    images = f"{len(report.images)} photographs" if many else "one photograph"
+    noun = "photograph" if all(image.offset for image in report.images) else "image"
+    images = counted(len(report.images), noun) if many else f"one {noun}"
     classes = any(image.top for image in report.images)
     end = f"{images} into {'words' if many else 'a word'}" if classes else f"{images} into maps"
     verb = "turns" if len(layers) == 1 and not report.source else "turn"

@@ -120,6 +120,7 @@ def dips(bars: Sequence[Bar]) -> bool:
 
 
 def _labels(stages: Sequence[str]) -> Markup:
+    slot = max(SLOT, min(5 * SLOT, 320 / len(stages)))  # the narrowest, on the narrowest page
     parts, at, free = [], 0, 0.0
     for stage, group in groupby(stages):
         size = len(list(group))
@@ -127,13 +128,13 @@ def _labels(stages: Sequence[str]) -> Markup:
             parts.append(
                 Markup('<line class="tick" x1="{0}" x2="{0}" y1="94" y2="98"/>').format(_percent(at, len(stages)))
             )
-        if stage and at * SLOT >= free and len(stage) * _LETTER <= size * SLOT + 40:
-            room = size * SLOT
+        if stage and at * slot >= free and len(stage) * _LETTER <= size * slot + 40:
+            room = size * slot
             text = stage if len(stage) * _LETTER <= room else ""
             if text:
                 parts.append(
                     Markup('<text x="{}" dx="3" y="108">{}</text>').format(_percent(at, len(stages)), escape(text))
                 )
-                free = at * SLOT + len(text) * _LETTER
+                free = at * slot + len(text) * _LETTER
         at += size
     return Markup("").join(parts)

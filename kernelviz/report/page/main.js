@@ -291,6 +291,9 @@ class ReportPage {
     if (source instanceof HTMLImageElement) picture.src = source.src;
     picture.alt = `${facts.name}, as the network saw it`;
     picture.classList.toggle("small", columns < 112);
+    const size = frameSize(rows, columns, FRAME);
+    element("photograph").style.width = `${(100 * size.width) / FRAME}%`;
+    picture.style.aspectRatio = `${size.width} / ${size.height}`;
     picture.width = columns;
     picture.height = rows;
     for (const link of document.querySelectorAll("#thumbnails a")) {
@@ -584,7 +587,8 @@ class ReportPage {
     const veil = svg("path", { class: "veil", d: outside + hole, "fill-rule": "evenodd" });
     const large = areaOf(box) >= VEIL_FROM * rows * columns;
     marks.replaceChildren(...(large ? [veil] : []), ...boxMarks(drawn, 40));
-    text.textContent = `The unit sees rows ${rangeText(box.top, box.bottom)}, columns ${rangeText(box.left, box.right)}.`;
+    const seen = `${rangeText("row", box.top, box.bottom)}, ${rangeText("column", box.left, box.right)}`;
+    text.textContent = `The unit sees ${seen}${field.global ? "; a gate, a mean or attention adds the rest" : ""}.`;
   }
 
   /**
@@ -599,6 +603,7 @@ class ReportPage {
     const shown = unit ?? this.units.get(panel.dataset.unit ?? "") ?? null;
     const own = shown?.at[1] === view.channel ? shown : (traced[0] ?? null);
     panel.hidden = !own;
+    element("figure").classList.toggle("bare", !own);
     panel.classList.toggle("faint", !unit && own !== null);
     panel.setAttribute("aria-disabled", String(!unit)); // it belongs to another unit
     if (own) {
@@ -957,7 +962,7 @@ function kernelsHeading(layer) {
   if (kernels?.view === "rgb") return `${count}, as colour; grey is zero`;
   const inputs = layer.in === null ? "" : counted(layer.in, "input");
   if (kernels?.view === "inputs") return `${count}, a cell for each of ${inputs}`;
-  if (layer.conv === "depthwise") return count;
+  if (layer.conv === "depthwise" || layer.in === 1) return count;
   return layer.conv === "grouped" ? `${count}, summed over the inputs of its group` : `${count}, summed over ${inputs}`;
 }
 
