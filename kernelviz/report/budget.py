@@ -34,8 +34,8 @@ _UNIT, _TERM, _FACTOR = 30.0, 13.0, 2.9  # of a unit, of each of its terms, and 
 class LayerSizes:
     """What a shown channel of a layer consists of: values of a map, cells of a kernel, and the terms of its two units.
 
-    A term has ``taps`` windows and weights. ``weights`` are those that the page works with itself; a layer that has them has
-    no units.
+    A term has ``taps`` values and weights. ``weights`` are those that the page works with itself; a layer that has them
+    has no units.
     """
 
     channels: int
