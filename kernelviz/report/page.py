@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from kernelviz.report.contents import Report, ReportImage
 
 _PARTS = files("kernelviz.report") / "page"
-_IMAGE_FILE = re.compile(r"\.(?:jpe?g|png|webp|gif|bmp|tiff?|avif)$", re.IGNORECASE)
+_IMAGE_FILE = re.compile(r"^sample:|\.(?:jpe?g|png|webp|gif|bmp|tiff?|avif)$", re.IGNORECASE)
 _PALETTES: dict[str, ColourTable] = {
     "signed": Ramp(None, signed=True),
     "positive": Ramp(WHITE_RED, signed=False),
@@ -45,7 +45,7 @@ def report_page(report: Report) -> str:
     images = [_image_facts(image, entry) for image, entry in zip(report.images, index["images"], strict=True)]
     what = _IMAGE_FILE.sub("", report.images[0].name) if len(images) == 1 else counted(len(images), "image")
     script = joined_script("main.js")
-    style = f"{_text('page.css')}\n#strip {{ min-width: {SLOT * len(bars)}px; }}\n"
+    style = f"{_text('page.css')}\n#strip {{ min-width: {SLOT * len(bars)}px; max-width: {5 * SLOT * len(bars)}px; }}\n"
     return _environment().get_template("page.html.jinja").render(
         title=f"How {model} sees {what}", policy=content_policy(script, style), style=style,
         lead=_lead(report, layers), images=images, random=index["random"], label=report.label, model=model,
@@ -80,7 +80,7 @@ def _hash(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}"
 
 
-_IMPORT = re.compile(r'^import \{([\w,\s]+)\} from "\./(\w+\.js)";\n', re.MULTILINE)
+_IMPORT = re.compile(r'^import \{\s*(\w+(?:,\s*\w+)*),?\s*\} from "\./(\w+\.js)";\n', re.MULTILINE)
 _DECLARED = re.compile(r"^(?:async function|function|const|let|var|class) (\w+)", re.MULTILINE)
 _REFUSED = re.compile(
     r"^(?:import|export|(?:const|let|var) *[{\[])|\bimport\(\s*[^\"]|</script|<!--", re.MULTILINE | re.IGNORECASE
@@ -155,7 +155,8 @@ def _kind(layer: Mapping[str, Any]) -> str:
     name = {"depthwise": "depthwise convolution", "transposed": "transposed convolution"}.get(
         layer["conv"], "convolution"
     )
-    parts = [f"{' × '.join(map(str, layer['kernel']))} {name}"]
+    kernel = layer["kernel"]
+    parts = [f"{' × '.join(map(str, kernel))} {name}" if len(kernel) > 1 else f"{name} of {kernel[0]} places"]
     if layer["conv"] == "grouped" or (layer["conv"] == "transposed" and (layer["groups"] or 1) > 1):
         parts[0] += f" in {layer['groups']} groups"
     if layer["conv"] == "pointwise":
@@ -214,7 +215,8 @@ def _lead(report: Report, layers: Sequence[Mapping[str, Any]]) -> str:
     if report.source:
         what += f" and {_large(report.source.params)} weights" if convolving else ""
     many = len(report.images) > 1
-    images = f"{len(report.images)} photographs" if many else "one photograph"
+    noun = "photograph" if all(image.offset for image in report.images) else "image"
+    images = counted(len(report.images), noun) if many else f"one {noun}"
     classes = any(image.top for image in report.images)
     end = f"{images} into {'words' if many else 'a word'}" if classes else f"{images} into maps"
     verb = "turns" if len(layers) == 1 and not report.source else "turn"

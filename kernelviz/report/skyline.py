@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 SLOT = 24
 """The least width of a bar with its gap, in CSS pixels: that of a target."""
 
-_TOP, _TALLEST, _SHORTEST, _BASE = 14, 50, 6, 92
+_TOP, _TALLEST, _SHORTEST, _BASE = 14, 60, 6, 92
 _WIDEST, _NARROWEST = 18, 4
 _LETTER = 6.6  # width of a letter of a label
 
@@ -60,7 +60,7 @@ def stages_of(names: Sequence[str]) -> list[str]:
     found = []
     for name in names:
         parts = name.split(".")
-        numbered = len(parts) > 2 and parts[1].isdecimal() and len({each.split(".")[0] for each in names}) < 4
+        numbered = len(parts) > 2 and parts[1].isdecimal() and not parts[0][-1:].isdecimal()
         found.append(".".join(parts[:2]) if numbered else parts[0] if len(parts) > 1 else "")
     return found
 
@@ -120,6 +120,7 @@ def dips(bars: Sequence[Bar]) -> bool:
 
 
 def _labels(stages: Sequence[str]) -> Markup:
+    slot = max(SLOT, min(5 * SLOT, 320 / len(stages)))  # the narrowest, on the narrowest page
     parts, at, free = [], 0, 0.0
     for stage, group in groupby(stages):
         size = len(list(group))
@@ -127,13 +128,13 @@ def _labels(stages: Sequence[str]) -> Markup:
             parts.append(
                 Markup('<line class="tick" x1="{0}" x2="{0}" y1="94" y2="98"/>').format(_percent(at, len(stages)))
             )
-        if stage and at * SLOT >= free and len(stage) * _LETTER <= size * SLOT + 40:
-            room = size * SLOT
+        if stage and at * slot >= free and len(stage) * _LETTER <= size * slot + 40:
+            room = size * slot
             text = stage if len(stage) * _LETTER <= room else ""
             if text:
                 parts.append(
                     Markup('<text x="{}" dx="3" y="108">{}</text>').format(_percent(at, len(stages)), escape(text))
                 )
-                free = at * SLOT + len(text) * _LETTER
+                free = at * slot + len(text) * _LETTER
         at += size
     return Markup("").join(parts)

@@ -15,8 +15,6 @@ import { LEVELS, levelsOnScale, NOT_FINITE, resized } from "./levels.js";
  *   signed: boolean, mark: boolean, frame: boolean}} Tile
  */
 
-const SVG = "http://www.w3.org/2000/svg";
-
 /**
  * Paint tiles into a canvas.
  * @param {HTMLCanvasElement} canvas
@@ -171,7 +169,8 @@ export function paintBar(canvas, palette) {
  * @returns {SVGElement}
  */
 export function svg(name, attributes) {
-  const element = document.createElementNS(SVG, name);
+  const { namespaceURI } = /** @type {SVGElement} */ (document.querySelector("svg")); // so that no address is in the file
+  const element = /** @type {SVGElement} */ (document.createElementNS(namespaceURI, name));
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, String(value));
   return element;
 }

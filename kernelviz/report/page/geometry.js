@@ -45,7 +45,6 @@ export function seenAlong(axis, at, length) {
  * @returns {Box}
  */
 export function fieldBox(field, row, column, height, width) {
-  if (field.global) return { top: 0, bottom: height - 1, left: 0, right: width - 1 };
   const [top, bottom] = seenAlong(field.rows, row, height);
   const [left, right] = seenAlong(field.columns, column, width);
   return { top, bottom, left, right };
@@ -66,12 +65,13 @@ export function areaOf(box) {
 }
 
 /**
- * Rows or columns in text: `138–140`, `7`.
+ * Rows or columns in text: `rows 138–140`, `row 7`.
+ * @param {"row" | "column"} noun
  * @param {number} first
  * @param {number} last
  */
-export function rangeText(first, last) {
-  return first === last ? `${first}` : `${first}–${last}`;
+export function rangeText(noun, first, last) {
+  return first === last ? `${noun} ${first}` : `${noun}s ${first}–${last}`;
 }
 
 /**

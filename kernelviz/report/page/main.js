@@ -291,6 +291,9 @@ class ReportPage {
     if (source instanceof HTMLImageElement) picture.src = source.src;
     picture.alt = `${facts.name}, as the network saw it`;
     picture.classList.toggle("small", columns < 112);
+    const size = frameSize(rows, columns, FRAME);
+    element("photograph").style.width = `${(100 * size.width) / FRAME}%`;
+    picture.style.aspectRatio = `${size.width} / ${size.height}`;
     picture.width = columns;
     picture.height = rows;
     for (const link of document.querySelectorAll("#thumbnails a")) {
@@ -584,7 +587,8 @@ class ReportPage {
     const veil = svg("path", { class: "veil", d: outside + hole, "fill-rule": "evenodd" });
     const large = areaOf(box) >= VEIL_FROM * rows * columns;
     marks.replaceChildren(...(large ? [veil] : []), ...boxMarks(drawn, 40));
-    text.textContent = `The unit sees rows ${rangeText(box.top, box.bottom)}, columns ${rangeText(box.left, box.right)}.`;
+    const seen = `${rangeText("row", box.top, box.bottom)}, ${rangeText("column", box.left, box.right)}`;
+    text.textContent = `The unit sees ${seen}${field.global ? "; a gate, a mean or attention adds the rest" : ""}.`;
   }
 
   /**
@@ -599,6 +603,7 @@ class ReportPage {
     const shown = unit ?? this.units.get(panel.dataset.unit ?? "") ?? null;
     const own = shown?.at[1] === view.channel ? shown : (traced[0] ?? null);
     panel.hidden = !own;
+    element("figure").classList.toggle("bare", !own);
     panel.classList.toggle("faint", !unit && own !== null);
     panel.setAttribute("aria-disabled", String(!unit)); // it belongs to another unit
     if (own) {
@@ -681,14 +686,22 @@ class ReportPage {
       const [one, other] = [from.getBoundingClientRect(), to.getBoundingClientRect()];
       const [x, y] = [one.right - origin.left + 5, one.top + one.height / 2 - origin.top];
       const [right, end] = [other.left - origin.left - 5, other.top + other.height / 2 - origin.top];
-      const edge = to.closest(".map-part")?.getBoundingClientRect().left ?? Number.POSITIVE_INFINITY;
-      const middle = Math.min((x + right) / 2, edge - origin.left - 10); // beside the words under the map
-      const d = `M${x} ${y}C${middle} ${y} ${middle} ${end} ${right} ${end}`;
+      const frame = to.closest(".map-part .frame")?.getBoundingClientRect();
+      const lane = (frame?.left ?? 0) - origin.left - 12;
+      const middle = (x + right) / 2;
+      const below = frame && y > frame.bottom - origin.top; // there the words under the map are in between
+      const bend = Math.min(14, (y - end) / 2);
+      const d = below
+        ? `M${x} ${y}Q${lane} ${y} ${lane} ${y - bend}V${end + bend}Q${lane} ${end} ${lane + bend} ${end}H${right}`
+        : `M${x} ${y}C${middle} ${y} ${middle} ${end} ${right} ${end}`;
       ties.append(svg("path", { d, class: "tie-halo" }), svg("path", { d, class: "tie" }));
     };
-    const faint = element("sum").classList.contains("faint");
-    if (!faint) tie(element("photo-marks").querySelector(".chosen"), element("sum").querySelector(".window .cells"));
-    if (!faint) tie(element("sum").querySelector(".value"), element("map-marks").querySelector(".chosen"));
+    if (element("sum").classList.contains("faint")) return;
+    tie(element("photo-marks").querySelector(".chosen"), element("sum").querySelector(".window .cells"));
+    const below =
+      (element("sum").querySelector(".value")?.getBoundingClientRect().top ?? 0) -
+      this.canvas("map").getBoundingClientRect().bottom;
+    if (below < 160) tie(element("sum").querySelector(".value"), element("map-marks").querySelector(".chosen"));
   }
 
   // ---------------------------------------------------------------- hands
@@ -949,7 +962,7 @@ function kernelsHeading(layer) {
   if (kernels?.view === "rgb") return `${count}, as colour; grey is zero`;
   const inputs = layer.in === null ? "" : counted(layer.in, "input");
   if (kernels?.view === "inputs") return `${count}, a cell for each of ${inputs}`;
-  if (layer.conv === "depthwise") return count;
+  if (layer.conv === "depthwise" || layer.in === 1) return count;
   return layer.conv === "grouped" ? `${count}, summed over the inputs of its group` : `${count}, summed over ${inputs}`;
 }
 

@@ -18,6 +18,7 @@ import { cellText, counted, powerText, sharedPower, shortText, valueText } from 
  */
 
 const MOST_GRIDS = 3;
+const SIDE_BY_SIDE = 4; // columns of a kernel whose digits fit beside those of window and products
 const DIGITS_UP_TO = 6; // columns of a kernel whose digits are always there
 
 /**
@@ -31,7 +32,7 @@ export function showSum(panel, unit, look) {
   const bars = rows * columns === 1 && unit.of > MOST_GRIDS;
   const body = bars ? barsOf(unit, look) : gridsOf(unit, look);
   panel.replaceChildren(body, totalOf(unit));
-  panel.dataset.kind = bars ? "bars" : columns > 4 ? "wide" : "rows";
+  panel.dataset.kind = bars ? "bars" : body.classList.contains("under") ? "under" : "rows";
 }
 
 /** @param {Unit} unit */
@@ -47,7 +48,8 @@ function totalOf(unit) {
 function gridsOf(unit, look) {
   const [, columns] = look.kernel;
   const digits = columns <= DIGITS_UP_TO || look.digits;
-  const terms = unit.terms.slice(0, columns > 4 && unit.of > 3 ? 1 : MOST_GRIDS);
+  const under = columns > SIDE_BY_SIDE && digits; // three grids of digits are too wide
+  const terms = unit.terms.slice(0, under && unit.of > MOST_GRIDS ? 1 : MOST_GRIDS);
   const all = unit.of;
   const products = terms.map(productsOf);
   const limits = {
@@ -60,7 +62,7 @@ function gridsOf(unit, look) {
     kernel: sharedPower(limits.kernel),
     products: sharedPower(limits.products),
   };
-  const body = html("div", `terms${digits ? "" : " plain"}${columns > 4 ? " under" : ""}${all > 1 ? "" : " single"}`);
+  const body = html("div", `terms${digits ? "" : " plain"}${under ? " under" : ""}${all > 1 ? "" : " single"}`);
   for (const [at, term] of terms.entries()) {
     const name = look.inputName(term.n);
     const row = html("div", "term");
@@ -78,12 +80,12 @@ function gridsOf(unit, look) {
         `${kind}${all > 1 ? ` of ${name}` : ""}: ${spoken(values, powers[kind], columns)}`,
       );
       const part = html("div", kind, grid);
-      if (at === 0 || columns > 4) part.prepend(heading);
+      if (at === 0 || under) part.prepend(heading);
       return part;
     };
     row.append(cells("window", term.window), html("span", "operator", "×"), cells("kernel", term.kernel));
     const equals = html("span", "operator equals", "=");
-    if (columns > 4) equals.prepend(html("span", "quiet", `${term.window.length} products, added up `));
+    if (under) equals.prepend(html("span", "quiet", `${term.window.length} products, added up `));
     row.append(equals, cells("products", products[at] ?? []));
     if (all > 1)
       row.append(html("div", "part", named(name, term.n, look), html("span", "", valueText(numberOf(term.sum)))));
