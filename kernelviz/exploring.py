@@ -256,10 +256,12 @@ class _Walk:
 def _layer(network: Any, plan: _Plan, tap: Tap, gathered: _Gathered) -> ReportLayer:
     """One layer of a report, with its kernels."""
     from kernelviz.network.kernels import read_kernels
+    from kernelviz.network.tracing.trace import row_of
 
     convolution = plan.convolutions.get(tap.module)
     title = tap.module or type(plan.capture.observed.network).__name__
-    traced = next(layer for layer in plan.trace.layers if layer.name == title)
+    rows = [layer for layer in plan.trace.layers if layer.name == title]
+    traced = rows[0] if rows else row_of(plan.capture.observed, tap.module)
     kernels, notes = None, list(gathered.notes)
     if convolution is not None:
         try:

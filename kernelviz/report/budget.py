@@ -92,13 +92,8 @@ def fitted(report: Report, most: int) -> Report:
     """
     done = _with_note(report)
     while (size := len(done.html.encode("utf-8"))) > most:
-        bytes_of = [_bytes_of(layer) for layer in report.layers]
-        share = _level(bytes_of, 0.97 * sum(bytes_of) * most / size)
-        counts = [
-            min(len(layer.shown), max(LEAST, int(len(layer.shown) * share / each)))
-            for layer, each in zip(report.layers, bytes_of, strict=True)
-        ]
-        if counts == [len(layer.shown) for layer in report.layers]:
+        counts = _fewer(report.layers, size - most)
+        if counts is None:
             needed = -(-size // (MEGABYTE // 10)) / 10
             what = f"--max-size {most / MEGABYTE:g} is too small for {LEAST} maps of each layer."
             raise UsageError(what, hint=f"Give --max-size {needed:g}, or choose fewer layers with --layer.")
@@ -106,6 +101,21 @@ def fitted(report: Report, most: int) -> Report:
         report = replace(report, layers=tuple(layers))
         done = _with_note(report)
     return done
+
+
+def _fewer(layers: Sequence[ReportLayer], excess: int) -> list[int] | None:
+    """How many maps of each layer are left if a page loses this many bytes; None if no layer can lose any."""
+    shown, bytes_of = [len(layer.shown) for layer in layers], [_bytes_of(layer) for layer in layers]
+    share = _level(bytes_of, max(0.0, sum(bytes_of) - 1.05 * excess))
+    while share > 1:
+        counts = [
+            min(count, max(LEAST, int(count * share / each))) for count, each in zip(shown, bytes_of, strict=True)
+        ]
+        if counts != shown:
+            return counts
+        share *= 0.95
+    least = [min(count, LEAST) for count in shown]
+    return None if least == shown else least
 
 
 def _bytes_of(layer: ReportLayer) -> float:

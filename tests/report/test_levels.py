@@ -58,7 +58,7 @@ KERNELS = {
     "pointwise": ((6, 10, 1, 1), 1, "inputs", (3, 4)),
     "one axis": ((6, 4, 5), 1, "sum", (1, 5)),
     "three axes": ((6, 2, 3, 4, 5), 1, "sum", (12, 5)),
-    "three axes, rgb": ((6, 3, 2, 4, 4), 1, "rgb", (8, 4)),
+    "three axes, three channels": ((6, 3, 2, 4, 4), 1, "sum", (8, 4)),
 }
 
 
