@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 LEAST = 4
 """Maps that each layer has at least, if it has so many."""
+MANY = 64
+"""Maps that each layer has before any layer has more, where there is space: a page is about all layers."""
 MEGABYTE = 1_000_000
 
 _PAGE = 150_000  # bytes of script, style and markup
@@ -59,15 +61,27 @@ def _unit_bytes(terms: int, taps: int) -> float:
 def quotas(layers: Sequence[LayerSizes], most: int, *, images: int, pixels: int) -> list[int]:
     """How many channels of each layer are shown on a page of at most ``most`` bytes, at least ``LEAST``.
 
-    The layers share the space evenly; what small layers leave goes to the large ones. ``pixels`` are those of one image.
+    Each layer has the same number of them, up to ``MANY``, or all it has. What is left is then shared evenly; what small
+    layers leave goes to the large ones. ``pixels`` are those of one image.
     """
     left = most - _PAGE - len(layers) * _LAYER - images * _PIXEL * pixels
     costs = [layer.bytes_of(images) for layer in layers]
-    whole = [cost * layer.channels for cost, layer in zip(costs, layers, strict=True)]
-    share = _level(whole, max(0, left))
+    channels = [layer.channels for layer in layers]
+    counts = _even(channels, costs, left, MANY)
+    left -= sum(cost * count for cost, count in zip(costs, counts, strict=True))
+    wanted = [cost * (all_ - count) for cost, count, all_ in zip(costs, counts, channels, strict=True)]
+    share = _level(wanted, max(0, left))
     return [
-        min(layer.channels, max(LEAST, int(share // max(1, cost)))) for cost, layer in zip(costs, layers, strict=True)
+        min(all_, count + int(share // max(1, cost))) for cost, count, all_ in zip(costs, counts, channels, strict=True)
     ]
+
+
+def _even(channels: Sequence[int], costs: Sequence[float], total: float, most: int) -> list[int]:
+    """The channels of each layer, with the same bound for all, from ``LEAST`` to ``most``, that cost at most ``total``."""
+    for bound in range(most, LEAST, -1):
+        if sum(cost * min(bound, each) for cost, each in zip(costs, channels, strict=True)) <= total:
+            return [min(bound, each) for each in channels]
+    return [min(LEAST, each) for each in channels]
 
 
 def _level(wanted: Sequence[float], total: float) -> float:
@@ -105,17 +119,11 @@ def fitted(report: Report, most: int) -> Report:
 
 def _fewer(layers: Sequence[ReportLayer], excess: int) -> list[int] | None:
     """How many maps of each layer are left if a page loses this many bytes; None if no layer can lose any."""
-    shown, bytes_of = [len(layer.shown) for layer in layers], [_bytes_of(layer) for layer in layers]
-    share = _level(bytes_of, max(0.0, sum(bytes_of) - 1.05 * excess))
-    while share > 1:
-        counts = [
-            min(count, max(LEAST, int(count * share / each))) for count, each in zip(shown, bytes_of, strict=True)
-        ]
-        if counts != shown:
-            return counts
-        share *= 0.95
-    least = [min(count, LEAST) for count in shown]
-    return None if least == shown else least
+    shown = [len(layer.shown) for layer in layers]
+    costs = [_bytes_of(layer) / count for layer, count in zip(layers, shown, strict=True)]
+    total = sum(cost * count for cost, count in zip(costs, shown, strict=True)) - 1.05 * excess
+    counts = _even(shown, costs, total, max(max(shown) - 1, LEAST))
+    return None if counts == shown else counts
 
 
 def _bytes_of(layer: ReportLayer) -> float:
