@@ -263,7 +263,9 @@ def _layer(network: Any, plan: _Plan, tap: Tap, gathered: _Gathered) -> ReportLa
     rows = [layer for layer in plan.trace.layers if layer.name == title]
     traced = rows[0] if rows else row_of(plan.capture.observed, tap.module)
     kernels, notes = None, list(gathered.notes)
-    if convolution is not None:
+    if convolution is not None and convolution.expert is not None:
+        notes.append("the network mixes its kernels anew for every image")
+    elif convolution is not None:
         try:
             kernels = report_kernels(read_kernels(network, title), gathered.shown)
         except KernelvizError as error:

@@ -22,7 +22,8 @@ from kernelviz.network.kernels import source_of
 from kernelviz.network.model import AXES, Model, missing_weights, root_of, without_weights
 from kernelviz.network.preprocessing import prepare
 from kernelviz.network.snapshot import PreservedModule, check_ready
-from kernelviz.network.taps import choose_taps
+from kernelviz.network.taps import choose_taps, layout_of
+from kernelviz.network.tracing.reads import located
 from kernelviz.network.tracing.rules import tensors_in
 from kernelviz.network.tracing.trace import as_trace
 from kernelviz.network.tracing.watch import (
@@ -138,7 +139,8 @@ class CaptureHooks:
         run = self.runs[name]
         self.runs[name] += 1
         tensors = tensors_in(values)
-        for tap in self.wanted[name].get(run, ()):
+        for planned in self.wanted[name].get(run, ()):
+            tap = self._of_this_shape(planned, tensors)
             for number, tensor in enumerate(self._parts(tap, tensors)):
                 rows = len(tensors[tap.part]) if len(self.given) == 1 and tap.layout.has_rows else 1
                 maps = self._maps(tap, tensor, self.given[number], rows)
@@ -148,6 +150,18 @@ class CaptureHooks:
             self.left -= 1
         if not self.left and not self.to_the_end:
             raise StopPassError
+
+    def _of_this_shape(self, tap: Tap, tensors: Sequence[Tensor]) -> Tap:
+        """The tap for a map of another size than the traced one, as after a hook that resizes: it is (N, C, *axes)."""
+        shape = tuple(tensors[tap.part].shape) if tap.part < len(tensors) else ()
+        one, known = tap.layout.shape, tap.known
+        in_order = tap.layout.positions is None and tap.layout.order == tuple(range(len(one)))
+        same_kind = len(self.given) == 1 and len(shape) == len(one) and shape[0] == one[0] == 1 and 0 not in shape
+        if shape == one or not (in_order and same_kind) or known is None or len(known.axes) != len(shape) - 2:
+            return tap
+        why = f"the traced forward pass had {shape_text(one)} here, this one {shape_text(shape)}"
+        found = located(shape, known.lost or why)
+        return replace(tap, layout=layout_of(found, shape), known=found)
 
     def _parts(self, tap: Tap, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The tensor of each image: the images are consecutive along one dimension, with their windows and heads.
@@ -179,6 +193,8 @@ class CaptureHooks:
         quantised = str(tensor.dtype).removeprefix("torch.") if tensor.is_quantized else ""
         try:
             values = as_array(tap.layout.maps(tensor.dequantize() if quantised else tensor))
+        except torch.OutOfMemoryError:
+            raise
         except (UsageError, RuntimeError) as error:  # complex, sparse, quantised
             what = f"The {self.plan.side} of the layer {shown(tap.name)} is not an array of real numbers."
             raise KernelvizError(what, reason_text(error)) from error
@@ -567,9 +583,9 @@ def run_through(
     module = preserved.module
     if preserved is not network:  # a preserved module was checked when it was observed
         check_ready(module)
-    batch = _fitting(given.batch, module)
     with preserved.undisturbed(), hooks or nullcontext():
         try:
+            batch = _fitting(given.batch, module)
             return given.further.call(module, batch, lambda tensor: _fitting(tensor, module))
         except StopPassError:
             return None

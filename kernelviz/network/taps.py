@@ -18,7 +18,7 @@ import torch
 from kernelviz.errors import KernelvizError, UnknownLayerError, UsageError
 from kernelviz.network.convolutions import list_layers
 from kernelviz.network.selection import LISTED, TAKE_ALL, inside_of, match_layers, unknown_layer, with_first_name
-from kernelviz.network.tracing.reads import POSITION, TORN
+from kernelviz.network.tracing.reads import POSITION, TORN, TensorReads, located
 from kernelviz.network.tracing.reads import layout as words_of
 from kernelviz.network.tracing.trace import receptive_field
 from kernelviz.records import shape_text
@@ -250,6 +250,9 @@ def choose_taps(
     return chosen.taps()
 
 
+_NOT_PLACES = "its rows and columns are not those of the image"
+
+
 class _Choice:
     """The tensors chosen so far, as (module, run, part)."""
 
@@ -259,6 +262,7 @@ class _Choice:
         self.modules = {name: module for name, module in observed.network.named_modules() if name}
         self.title = type(observed.network).__name__
         self.found: dict[tuple[str, int, int], Layout] = {}
+        self.assumed: dict[tuple[str, int, int], TensorReads] = {}  # maps by the contract of the operation alone
         self.without: dict[str, str] = {}
 
     def add(self, pattern: str) -> None:
@@ -335,7 +339,7 @@ class _Choice:
         return text if self._passed(module)[run].alone else f"{text}:{part}"
 
     def _known(self, module: str, run: int, part: int) -> Found:
-        return self._passed(module)[run].tensors[part][1]
+        return self.assumed.get((module, run, part)) or self._passed(module)[run].tensors[part][1]
 
     def _add_module(self, name: str, *, named: bool) -> None:
         """Add all maps of a module; a ``named`` module must have one, unless a kind is chosen."""
@@ -361,11 +365,15 @@ class _Choice:
 
     def _add_tensor(self, module: str, run: int, part: int) -> str:
         """Add one tensor; return the reason if it is not a map."""
-        shape, known = self._passed(module)[run].tensors[part]
+        passed = self._passed(module)[run]
+        shape, known = passed.tensors[part]
         try:
             self.found[module, run, part] = layout_of(known, shape)
         except NoMapError as error:
-            return f"its {self.side} {shape_text(shape)} is not a map: {error}"
+            if known is None or not passed.maps[part] or len(shape) != len(known.axes) + 2 or 0 in shape:
+                return f"its {self.side} {shape_text(shape)} is not a map: {error}"
+            self.assumed[module, run, part] = assumed = located(shape, _NOT_PLACES)
+            self.found[module, run, part] = layout_of(assumed, shape)
         return ""
 
     def _add_part(self, match: LayerMatch, pattern: str) -> None:

@@ -30,7 +30,9 @@ FAR = 2**29  # further than any row of any image
 NOWHERE = -FAR  # a tap that reads nothing, and the free position of an element without one
 
 _SMALL = 2**14
-_LARGEST = 2**21  # elements of one plane; larger ones are not followed
+_LARGEST = 2**22  # elements of one plane; larger ones are not followed
+_LARGEST_UNION = 2**21  # elements of one plane with those beside it merged
+_MANY = 2**17  # elements of planes from which it pays to look for equal slices
 _LONGEST_PERIOD = 64  # positions of one window
 
 
@@ -43,7 +45,8 @@ class AxisReads:
     number of rows that an element reads may depend on the size of the image. ``torn``: it does, since elements combine
     several positions, as a recurrent layer does. ``guessed``: a window reaches beyond a map that is too small to show how
     its free reads continue. ``beside`` are planes that are read as well, kept separate if their union would be large: the
-    scores of attention read the reads of their row and those of their column.
+    scores of attention read the reads of their row and those of their column. ``gridless`` is why elements have no
+    position, if an operation put them in another order than that of rows and columns.
     """
 
     planes: Array
@@ -54,6 +57,7 @@ class AxisReads:
     uncertain: bool = False
     torn: bool = False
     guessed: bool = False
+    gridless: str = ""
 
     def moved(self, move: Callable[[Array], Array]) -> AxisReads:
         """The reads after ``move`` rearranged the planes; it must keep their first dimension."""
@@ -122,6 +126,7 @@ def joined(parts: Sequence[AxisReads]) -> AxisReads:
         uncertain=any(part.uncertain for part in positioned) or _apart([part.planes for part in positioned]),
         torn=any(part.torn for part in positioned) or bool((planes[POSITION] == TORN).any()),
         guessed=any(part.guessed for part in positioned),
+        gridless=next((part.gridless for part in positioned if part.gridless), ""),
     )
 
 
@@ -497,6 +502,22 @@ def aligned(planes: Array, rank: int) -> Array:
     return planes.reshape(planes.shape[0], *[1] * missing, *planes.shape[1:]) if missing > 0 else planes
 
 
+def distinct_slices(arrays: Sequence[Array], dims: Sequence[int]) -> list[Array]:
+    """Large planes (n, *dims) without slices along ``dims`` that equal an earlier one in every array, as per channel."""
+    arrays = list(arrays)
+    for dim in dims:
+        long = [at for at, planes in enumerate(arrays) if planes.shape[dim + 1] > 1]
+        if sum(arrays[at].size for at in long) > _MANY:
+            slices = zip(*(np.moveaxis(arrays[at], dim + 1, 0) for at in long), strict=True)
+            keys = [b"".join(part.tobytes() for part in parts) for parts in slices]
+            first = sorted({key: number for number, key in reversed([*enumerate(keys)])}.values())
+            if len(first) == len(keys):
+                continue
+            for at in long:
+                arrays[at] = arrays[at].take(first, axis=dim + 1)
+    return arrays
+
+
 AXIS_LETTERS = {1: "L", 2: "HW", 3: "DHW"}
 
 
@@ -519,6 +540,15 @@ class TensorReads:
     def each(self, change: Callable[[AxisReads], AxisReads]) -> TensorReads:
         """The reads after ``change`` of every axis."""
         return replace(self, axes=tuple(map(change, self.axes)))
+
+    def compact(self) -> TensorReads:
+        """The reads for storage: those of channels that equal those of an earlier one take no memory."""
+        if self.channel is None or any(reads.beside for reads in self.axes):
+            return self
+        dims = [dim for dim, size in enumerate(self.channel.shape[1:]) if size > 1]
+        planes = distinct_slices([reads.planes for reads in self.axes], dims)
+        axes = (replace(reads, planes=each) for reads, each in zip(self.axes, planes, strict=True))
+        return replace(self, axes=tuple(axes))
 
     def with_channels(self, count: int, dim: int, rank: int) -> TensorReads:
         """The reads with ``count`` channels numbered along ``dim``."""
@@ -613,7 +643,7 @@ def concatenated(parts: Sequence[TensorReads | None], sizes: Sequence[int], dim:
 def _is_large(reads: AxisReads) -> bool:
     """Whether the planes with those ``beside`` merged into them would take too much memory."""
     shapes = (reads.planes.shape, *(planes.shape for planes in reads.beside))
-    return bool(reads.beside) and int(np.prod(np.broadcast_shapes(*shapes)[1:])) > _LARGEST
+    return bool(reads.beside) and int(np.prod(np.broadcast_shapes(*shapes)[1:])) > _LARGEST_UNION
 
 
 def _concatenated(parts: Sequence[AxisReads | None], sizes: Sequence[int], dim: int, rank: int) -> AxisReads:

@@ -125,8 +125,8 @@ def _covers(found: TensorReads, shape: Sequence[int]) -> bool:
     return bool(found.axes) and all(size == 1 or dim in along for dim, size in enumerate(shape[2:], 2))
 
 
-def makes_constant_map(call: Call, is_map: Callable[[Any], bool]) -> bool:
-    """Whether the output is a map, by the contract of the operation, that does not depend on the image."""
+def makes_map(call: Call, is_map: Callable[[Any], bool]) -> bool:
+    """Whether the output is a map (N, C, *axes) by the contract of the operation, whatever its input is."""
     if call.name in _OF_MAPS:
         return 3 <= call.rank <= 5
     shape = getattr(call.output, "shape", None)
@@ -216,15 +216,19 @@ def _first_of(call: Call, result: Found) -> list[Found] | Found:
 def _product(call: Call) -> Found:
     """Matrix products read everything along the shared dimension."""
     one, other = call.args[1:3] if call.name in ("addmm", "baddbmm") else call.args[:2]
-    left, right, rank = call.known(one), call.known(other), call.rank
+    left, right, rank = (
+        call.known(one),
+        call.known(other),
+        call.rank,
+    )  # the packed weight of quantised ones is no tensor
     if left is None and right is None:
         return call.known(call.args[0])
-    left_axis, right_axis = one.ndim - 1, max(other.ndim - 2, 0)
+    left_axis = one.ndim - 1
     parts = []
     if left is not None:
         parts.append(_contracted(left, left_axis, other=right is not None))
     if right is not None:
-        parts.append(_contracted(right, right_axis, other=left is not None))
+        parts.append(_contracted(right, max(other.ndim - 2, 0), other=left is not None))
     result = elementwise(parts, rank)
     if right is None:
         if left is not None and _mixes_positions(left, left_axis):
@@ -270,7 +274,9 @@ def _contracted(carried: TensorReads, dim: int, *, other: bool) -> TensorReads:
 
 _OF_MAPS = frozenset({
     "convolution", "_convolution", "cudnn_convolution", "mkldnn_convolution", "conv1d", "conv2d", "conv3d",
-    "conv2d_relu", "conv3d_relu", "deform_conv2d", "max_pool2d", "max_pool2d_with_indices", "max_pool3d_with_indices",
+    "conv1d_relu", "conv2d_relu", "conv3d_relu", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
+    "batch_norm2d", "batch_norm2d_relu", "batch_norm3d", "batch_norm3d_relu", "quantized_max_pool2d",
+    "quantized_max_pool3d", "deform_conv2d", "max_pool2d", "max_pool2d_with_indices", "max_pool3d_with_indices",
     "avg_pool1d", "avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
     "_adaptive_avg_pool3d", "adaptive_max_pool2d", "adaptive_max_pool3d", "fractional_max_pool2d", "max_unpool2d",
     "native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "cudnn_batch_norm",
@@ -298,15 +304,20 @@ _ELEMENTWISE = frozenset({
     "masked_fill_", "sign", "round", "floor", "ceil", "eq", "ne", "lt", "le", "gt", "ge", "logical_and",
     "logical_or", "logical_not", "bitwise_and", "bitwise_or", "bitwise_not", "nan_to_num", "isnan",
     "remainder", "fmod", "_conj", "view_as_real", "real", "imag", "positive", "detach_",
-    "lift_fresh_copy", "quantize_per_tensor", "dequantize", "fake_quantize_per_tensor_affine_cachemask",
+    "lift_fresh_copy", "quantize_per_tensor", "quantize_per_tensor_dynamic", "quantize_per_channel", "dequantize",
+    "int_repr", "add_relu", "add_scalar", "add_scalar_relu", "mul_relu", "mul_scalar", "mul_scalar_relu",
+    "batch_norm", "batch_norm_relu", "batch_norm1d", "batch_norm1d_relu", "batch_norm2d", "batch_norm2d_relu",
+    "batch_norm3d", "batch_norm3d_relu", "fake_quantize_per_tensor_affine_cachemask",
 })  # fmt: skip
+
+QUANTISED_LINEAR = ("linear", "linear_relu", "linear_dynamic", "linear_relu_dynamic")
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(_ELEMENTWISE, _elementwise),
     **dict.fromkeys(("mean", "sum", "amax", "amin", "max", "min", "std", "var", "var_mean", "linalg_vector_norm", "norm",
                      "logsumexp", "prod", "std_mean"), _reduce),
     **dict.fromkeys(("_softmax", "_log_softmax", "softmax", "_safe_softmax"), _along),
-    **dict.fromkeys(("mm", "bmm", "addmm", "baddbmm", "mv"), _product),
+    **dict.fromkeys(("mm", "bmm", "addmm", "baddbmm", "mv", *QUANTISED_LINEAR), _product),
     **dict.fromkeys(("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training",
                      "cudnn_batch_norm", "_batch_norm_no_update"), _norm_batch),
     "native_layer_norm": _norm_last,
@@ -467,7 +478,7 @@ def _index(call: Call) -> Found:
         return source
     if positions.device.type == "meta":
         return TensorReads(lost=f"{call.name} takes positions that are not known without numbers")
-    positions = positions.numpy()
+    positions = positions.cpu().numpy()
     result = source.moved(lambda planes: planes if planes.shape[dim + 1] == 1 else planes.take(positions, axis=dim + 1))
     return continued(result, dim)
 
@@ -501,6 +512,7 @@ RULES.update(
         "flip": _flip,
         "repeat": _repeat,
         "cat": _cat,
+        "cat_relu": _cat,
         "stack": _stack,
         "unfold": _unfold,
     }

@@ -26,9 +26,11 @@ from kernelviz.network.tracing.reads import (
     POSITION,
     AxisReads,
     TensorReads,
+    distinct_slices,
     together,
     whole,
 )
+from kernelviz.network.tracing.rules import QUANTISED_LINEAR
 from kernelviz.network.tracing.stages import stages_by_resolution
 from kernelviz.network.tracing.watch import (
     FurtherInputs,
@@ -38,6 +40,7 @@ from kernelviz.network.tracing.watch import (
     naming_next_size,
     observe_pass,
 )
+from kernelviz.network.tracing.window_rules import QUANTISED_CONVOLUTIONS
 from kernelviz.network.weights.names import LARGEST_TRACED
 from kernelviz.traces import AxisField, Field, Trace, TracedLayer
 
@@ -224,8 +227,9 @@ def receptive_field(carried: TensorReads | None) -> Field | None:
 def unsettled(carried: TensorReads) -> str:
     """Why receptive fields cannot be derived; empty if they can."""
     axes = [_by_position(carried, axis) for axis in range(len(carried.axes))]
-    if any(map(_astray, axes)):
-        return "which element of its output belongs to which row and column was lost track of"
+    if astray := [reads for reads in axes if _astray(reads)]:
+        known = next((reads.gridless for reads in astray if reads.gridless), "")
+        return known or "which element of its output belongs to which row and column was lost track of"
     if any(_crossing(reads, other) for reads, other in permutations(axes, 2)):
         return "what a unit reads along one axis depends on its place along the other one too"
     return ""
@@ -247,9 +251,10 @@ def _crossing(reads: AxisReads, other: AxisReads) -> bool:
     if reads.pooled or other.pooled or not set(reads.spread) & set(other.varies_along):
         return False
     reads = _united_but_along(reads, {*reads.varies_along, *other.varies_along})
-    first, last, row, column = np.broadcast_arrays(
-        *(reads.planes[plane] for plane in (FIRST, LAST, POSITION)), other.planes[POSITION]
+    planes = distinct_slices(
+        [reads.planes[[FIRST, LAST, POSITION]], other.planes[[POSITION]]], range(reads.planes.ndim - 1)
     )
+    first, last, row, column = np.broadcast_arrays(*planes[0], *planes[1])
     used = (row >= 0) & (column >= 0)
     if not used.any():
         return False
@@ -299,8 +304,9 @@ def _axis_field(reads: AxisReads) -> AxisField:
 
 def _as_line(reads: AxisReads) -> list[Array]:
     """For each position of the map the union of what its elements read, as four arrays."""
-    reads = _united_but_along(reads, set(reads.varies_along))
-    known = reads.planes[POSITION]
+    planes = _united_but_along(reads, set(reads.varies_along)).planes
+    (planes,) = distinct_slices([planes], range(planes.ndim - 1))
+    known = planes[POSITION]
     known = np.where(known < 0, 0, known) if known.max() <= 0 else known
     used = known >= 0
     positions = np.unique(known[used])  # merging patches leaves out positions
@@ -310,7 +316,7 @@ def _as_line(reads: AxisReads) -> list[Array]:
         (FIRST, FAR, np.minimum), (LAST, -FAR, np.maximum), (FREE_FIRST, FAR, np.minimum), (FREE_LAST, -FAR, np.maximum)
     ):  # fmt: skip
         line = np.full(len(positions), empty, dtype=np.int64)
-        unite.at(line, known[used], reads.planes[plane][used])
+        unite.at(line, known[used], planes[plane][used])
         lines.append(line)
     return lines
 
@@ -324,8 +330,8 @@ def _united_but_along(reads: AxisReads, dims: Collection[int]) -> AxisReads:
 
 
 _FAMILIES: tuple[tuple[Family, tuple[str, ...]], ...] = (
-    ("conv", ("convolution", "_convolution")),
-    ("linear", ("mm", "addmm", "bmm", "baddbmm")),
+    ("conv", ("convolution", "_convolution", *QUANTISED_CONVOLUTIONS)),
+    ("linear", ("mm", "addmm", "bmm", "baddbmm", *QUANTISED_LINEAR)),
     ("norm", ("_norm", "norm_", "group_norm", "layer_norm")),
     ("pool", ("pool",)),
 )

@@ -16,20 +16,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import nn
+from torch._ops import OpOverload
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.flop_counter import flop_registry
 from torch.utils.weak import TensorWeakRef, WeakTensorKeyDictionary
 
-import kernelviz.network.tracing.window_rules  # noqa: F401  (it registers its rules)
 from kernelviz.errors import BrokenPassError, InputSizeError, KernelvizError, NeedsValuesError
 from kernelviz.network.failures import SEVERAL_INPUTS, failure_texts, wrong_inputs
 from kernelviz.network.model import Model, root_of
 from kernelviz.network.snapshot import PreservedModule, check_ready, exclusive, preserved_random_state
 from kernelviz.network.tracing import reads as known
 from kernelviz.network.tracing.reads import TensorReads, concatenated, located, narrowed
-from kernelviz.network.tracing.rules import Call, Found, failed, makes_constant_map, outcome, part_of, tensors_in
+from kernelviz.network.tracing.rules import Call, Found, failed, makes_map, outcome, part_of, tensors_in
+from kernelviz.network.tracing.window_rules import quantised_macs
 from kernelviz.threads import no_warnings
 from kernelviz.wording import reason_text, shown
 
@@ -42,6 +43,20 @@ class Sharing:
 
     def __init__(self) -> None:
         self._met: dict[int, list[TensorWeakRef]] = {}
+        self._first: dict[int, TensorWeakRef] = {}
+
+    def add(self, tensor: torch.Tensor) -> None:
+        """Record a tensor that reads the image, unless its storage has one."""
+        where = _memory(tensor)
+        if where is not None and self.first(tensor) is None:
+            self._first[where] = TensorWeakRef(tensor)
+
+    def first(self, tensor: torch.Tensor) -> torch.Tensor | None:
+        """The first recorded tensor in the storage of this one that still exists."""
+        where = _memory(tensor)
+        known = self._first.get(where) if where is not None else None
+        found: torch.Tensor | None = known() if known is not None else None
+        return found if found is not None and _memory(found) == where else None
 
     def meet(self, source: torch.Tensor, outputs: Sequence[torch.Tensor]) -> None:
         """Record that ``outputs`` are views of the storage of ``source``."""
@@ -143,7 +158,11 @@ def _without_reads(found: Found, lost: str) -> TensorReads:
 
 
 def _memory(tensor: torch.Tensor) -> int | None:
-    return int(tensor.untyped_storage()._cdata) if tensor.layout == torch.strided else None  # noqa: SLF001
+    """The address of the storage, or of its values, which several storages may share after an exchange by DLPack."""
+    if tensor.layout != torch.strided:
+        return None
+    storage = tensor.untyped_storage()
+    return int((0 if tensor.is_meta else storage.data_ptr()) or storage._cdata)  # noqa: SLF001
 
 
 def _overlap(one: torch.Tensor, other: torch.Tensor) -> bool:
@@ -317,10 +336,12 @@ class ModuleVisit:
 class RunTensors:
     """The input or output tensors of one run of a module, with what is known of each.
 
-    ``alone``: it was a single tensor, not a tuple, list or dict.
+    ``maps``: whether each is (N, C, *axes) by the contract of the operation that returned it. ``alone``: it was a single
+    tensor, not a tuple, list or dict.
     """
 
     tensors: tuple[tuple[tuple[int, ...], Found], ...]
+    maps: tuple[bool, ...]
     alone: bool
 
 
@@ -342,7 +363,8 @@ def observe_pass(
     """Observe one forward pass of an image of ``size`` (C, H, W) through a meta copy of the network.
 
     Receptive fields are those on the image; ``further`` inputs of its height and width count as parts of it. If the network
-    cannot be copied, or the forward pass of the copy fails, the network itself is observed with ``batch``.
+    cannot be copied, or the forward pass of the copy fails, the network itself is observed with ``batch``. If this fails
+    too, but the network runs if its operations are not observed, only the inputs and outputs of its modules are.
 
     Raises:
         KernelvizError: the network does not take such an input, or cannot be copied.
@@ -362,8 +384,16 @@ def observe_pass(
             except KernelvizError:
                 if batch is None:
                     raise
-        with PreservedModule(module).restored():
-            return _Observer(module).observe(batch.detach(), further or FurtherInputs())
+        try:
+            with PreservedModule(module).restored():
+                return _Observer(module).observe(batch.detach(), further or FurtherInputs())
+        except KernelvizError:
+            with (
+                contextlib.suppress(KernelvizError),
+                PreservedModule(module).restored(),
+            ):  # observation may be the cause
+                return _Observer(module, only_modules=True).observe(batch.detach(), further or FurtherInputs())
+            raise
 
 
 def _normalised(image: torch.Tensor, *others: Any) -> Sequence[torch.Tensor]:
@@ -404,19 +434,77 @@ def _to_meta(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.to("meta")
 
 
+class _TakenValues(TorchFunctionMode):
+    """Notices when values of the image become Python numbers, lists or NumPy arrays, which are not followed.
+
+    On ``meta`` there are no values to take.
+    """
+
+    def __init__(self, reads_image: Callable[[Any], bool]) -> None:
+        super().__init__()
+        self.reads_image, self.reason = reads_image, ""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        how = _TAKES_VALUES.get(getattr(func, "__name__", ""))
+        if how and not self.reason and args and self.reads_image(args[0]) and (how != _NUMBER or _fractions(args[0])):
+            self.reason = f"values that depend on the image were taken out of torch as {how}, which is not followed"
+        return func(*args, **(kwargs or {}))
+
+
+_NUMBER = "a number"
+_TAKES_VALUES = {
+    "item": _NUMBER, "__float__": _NUMBER, "__complex__": _NUMBER, "tolist": "a list", "numpy": "a NumPy array",
+    "__array__": "a NumPy array", "__dlpack__": "a DLPack capsule", "to_dlpack": "a DLPack capsule",
+    "data_ptr": "a pointer",
+}  # fmt: skip
+_WITH_NUMBERS = frozenset({
+    "add", "add_", "sub", "sub_", "rsub", "mul", "mul_", "div", "div_", "pow", "pow_", "lerp", "lerp_", "where", "clamp",
+    "clamp_", "clamp_min", "clamp_min_", "clamp_max", "clamp_max_", "masked_fill", "masked_fill_", "fill", "fill_", "full",
+    "full_like", "new_full", "scalar_tensor", "addcmul", "addcmul_", "addcdiv", "addcdiv_", "threshold", "linspace",
+})  # fmt: skip
+"""Operations that take a Python number as a value, rather than as a parameter such as the epsilon of a norm."""
+
+
+def _fractions(tensor: torch.Tensor) -> bool:
+    """Whether the values are no whole numbers, which serve as sizes and positions."""
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
+def _takes_numbers(call: Call) -> bool:
+    return call.name in _WITH_NUMBERS and any(
+        isinstance(value, float | complex) for value in (*call.args, *call.kwargs.values())
+    )
+
+
 class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Propagates what is known of tensors through every operation, and records the operations of each module."""
 
-    def __init__(self, network: nn.Module) -> None:
+    supports_higher_order_operators = True
+
+    def __init__(self, network: nn.Module, *, only_modules: bool = False) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.network = network
+        self.network, self.only_modules = network, only_modules
         self.visits: dict[str, ModuleVisit] = {}
         self.carried: Any = WeakTensorKeyDictionary()
-        self.constant_maps: Any = WeakTensorKeyDictionary()
+        self.maps: Any = WeakTensorKeyDictionary()
+        self.constants: Any = WeakTensorKeyDictionary()
+        for module in network.modules():
+            for tensor in tensors_in([module._parameters, module._buffers, vars(module)]):  # noqa: SLF001
+                self.constants[tensor] = _memory(tensor)
+        self.taken = _TakenValues(self._reads_image)
+        if only_modules:
+            self.taken.reason = "the operations of this forward pass cannot be observed"
         self.sharing = Sharing()
         self.stack: list[ModuleVisit] = []
         self.ended: list[str] = []
         self.unhooked = ""
+        self.nested = False
         self.handled = sys.exception()
 
     def observe(self, image: torch.Tensor, further: FurtherInputs) -> ObservedPass:
@@ -434,6 +522,8 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 tensor = torch.zeros_like(tensor, device=image.device)
             if tensor.ndim == image.ndim and tensor.shape[2:] == image.shape[2:]:
                 self.carried[tensor] = known.image(tensor.shape)
+            else:
+                self.constants[tensor] = _memory(tensor)
             return tensor
 
         with ExitStack() as stack:
@@ -441,7 +531,11 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 stack.enter_context(module.register_forward_pre_hook(self._entering(name), with_kwargs=True))
                 stack.enter_context(module.register_forward_hook(self._leaving(name), always_call=True))
             try:
-                with self:
+                with contextlib.ExitStack() as modes:
+                    if not self.only_modules:
+                        modes.enter_context(self)
+                        if not image.is_meta:
+                            modes.enter_context(self.taken)
                     further.call(self.network, image, beside)
             except Exception as error:
                 raise self._failure(error, image.shape[1:]) from error
@@ -480,15 +574,26 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             visit = self.stack.pop()
             if output is None and sys.exception() is not self.handled:
                 return  # it did not end
+            if self.only_modules:
+                self._assume(module, inputs, output)
             self._locate(module, output)
             visit.given.append(self._passed(output))
             self.ended.append(name)
             tensors = tensors_in(output)
             if visit.shape is None and tensors:
-                visit.shape, visit.found = tuple(tensors[0].shape), self._known_as_map(tensors[0])
+                visit.shape, visit.found = visit.given[-1].tensors[0]
                 visit.changes = not any(tensors[0] is tensor for tensor in tensors_in(inputs)) or bool(visit.operations)
 
         return leave
+
+    def _assume(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        """Locate the output of a module without parts and parameters, such as an activation, where its input is."""
+        taken = tensors_in(inputs)
+        alone = not any(module.children()) and not any(True for _ in module.parameters())
+        if alone and isinstance(output, torch.Tensor) and len(taken) == 1 and taken[0].shape == output.shape:
+            found = self._known(taken[0])
+            if found is not None:
+                self.carried[output] = replace(found, lost=self.taken.reason)
 
     def _locate(self, module: nn.Module, output: Any) -> None:
         """Locate the elements of a map by the contract of the module, if operations before it were not followed."""
@@ -500,13 +605,20 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self.carried[output] = located(output.shape, found.lost)
 
     def _passed(self, values: Any) -> RunTensors:
-        tensors = tuple((tuple(tensor.shape), self._known_as_map(tensor)) for tensor in tensors_in(values))
-        return RunTensors(tensors, alone=isinstance(values, torch.Tensor))
+        tensors = tuple((tuple(tensor.shape), _compact(self._known_as_map(tensor))) for tensor in tensors_in(values))
+        maps = tuple(tensor in self.maps for tensor in tensors_in(values))
+        return RunTensors(tensors, maps, alone=isinstance(values, torch.Tensor))
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if any(_dispatches(kind) for kind in types):
+            return NotImplemented  # the class of the tensor runs operations on plain ones, which are observed
+        if not isinstance(func, OpOverload):
+            output = func(*args, **kwargs)
+            self._lose(f"{func} is not an operation that fields are followed through", (args, kwargs), output)
+            return output
         name = func._overloadpacket.__name__  # noqa: SLF001
         output = run_operation(func, args, kwargs)
         outputs = tensors_in([output])
@@ -515,7 +627,20 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         except Exception:  # noqa: BLE001 - the network's operation did its work; what it means stays unknown
             for tensor in outputs:
                 self.carried[tensor] = TensorReads(lost=f"{name} could not be followed here")
+        if self.nested or _is_nested(output):
+            self.nested = True
+            self._lose("nested tensors are not followed", (args, kwargs), output, only_nested=True)
         return output
+
+    def _lose(self, reason: str, inputs: Any, output: Any, *, only_nested: bool = False) -> None:
+        """Lose what is known of the outputs if an input reads the image; ``only_nested``: if one of them is nested."""
+        outputs = [each for each in tree_leaves(output) if isinstance(each, torch.Tensor)]
+        every = [each for each in tree_leaves(inputs) if isinstance(each, torch.Tensor)]
+        if only_nested and not any(map(_is_nested, (*every, *outputs))):
+            return
+        if any(self._known(each) is not None for each in every):
+            for tensor in outputs:
+                self.carried[tensor] = TensorReads(lost=reason)
 
     def _record(self, call: Call, func: Any, outputs: Sequence[torch.Tensor]) -> None:
         """Count an operation for the module that runs, and find out what is known of its outputs."""
@@ -525,24 +650,49 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             count = flop_registry.get(func._overloadpacket)  # noqa: SLF001
             if count is not None:
                 visit.macs += count(*call.args, **call.kwargs, out_val=call.output) // 2
+            elif call.operator.startswith("quantized::"):
+                visit.macs += quantised_macs(call)
         self._carry(call, outputs, written_by(func, call.args, call.kwargs))
         if makes_views(func):
             self.sharing.meet(call.args[0], outputs)
 
     def _known(self, tensor: Any) -> Found:
-        found: Found = self.carried.get(tensor) if isinstance(tensor, torch.Tensor) else None
+        if not isinstance(tensor, torch.Tensor):
+            return None
+        found: Found = self.carried.get(tensor)
+        if found is None and not tensor.is_nested and self.constants.get(tensor, 0) != _memory(tensor):
+            found = self._known_by_memory(tensor)
+            if found is None and self.taken.reason:
+                found = TensorReads(lost=self.taken.reason)
+            if found is not None:
+                self.carried[tensor] = found
         return found
+
+    def _known_by_memory(self, tensor: torch.Tensor) -> Found:
+        """What is known of a tensor that no operation returned, such as ``x.data``, by the memory that it shares."""
+        other = self.sharing.first(tensor)
+        found = None if other is None else self.carried.get(other)
+        if other is None or found is None:
+            return None
+        self.sharing.meet(other, [tensor])
+        box = _box(tensor, other)
+        return TensorReads(lost="it is another view of the memory of a map") if box is None else _cut(found, box)
+
+    def _reads_image(self, tensor: Any) -> bool:
+        return self._known(tensor) is not None
 
     def _known_as_map(self, tensor: torch.Tensor) -> Found:
         """What is known of a tensor; a map that does not depend on the image is located."""
         found = self._known(tensor)
-        constant = found is None and tensor in self.constant_maps
+        constant = found is None and tensor in self.maps
         return located(tensor.shape, "it reads no image") if constant else found
 
     def _carry(self, call: Call, outputs: Sequence[torch.Tensor], written: Sequence[torch.Tensor]) -> None:
         found = outcome(call)
-        if found is None and outputs and makes_constant_map(call, self.constant_maps.__contains__):
-            self.constant_maps[outputs[0]] = True
+        if self.taken.reason and (found is None or not isinstance(found, list)) and _takes_numbers(call):
+            found = TensorReads(lost=self.taken.reason) if found is None else replace(found, lost=self.taken.reason)
+        if outputs and makes_map(call, self.maps.__contains__):
+            self.maps[outputs[0]] = True
         values = found if isinstance(found, list) else [found] * len(outputs)
         for tensor, value in zip(outputs, values, strict=False):
             before = self._known(tensor)
@@ -558,8 +708,11 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             value = TensorReads(lost=value.lost or f"{call.name} gives another rank than expected")
         if value is None:
             self.carried.pop(tensor, None)
+            self.constants[tensor] = _memory(tensor)
         else:
+            self.constants.pop(tensor, None)
             self.carried[tensor] = value
+            self.sharing.add(tensor)
 
     def _overwrite(self, call: Call, written: torch.Tensor) -> None:
         """Update the other tensors in the storage that was written into."""
@@ -572,6 +725,21 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 after = failed(call, error)
             if after is not before:
                 self._keep(call, other, after)
+
+
+def _compact(found: Found) -> Found:
+    return found and found.compact()
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.is_nested
+
+
+@lru_cache(maxsize=4096)
+def _dispatches(kind: type) -> bool:
+    """Whether a class of tensors runs its operations itself."""
+    default = torch._C._disabled_torch_dispatch_impl  # noqa: SLF001
+    return getattr(kind, "__torch_dispatch__", default) is not default
 
 
 @lru_cache(maxsize=4096)

@@ -28,7 +28,7 @@ from kernelviz.network.tracing.reads import (
     together,
     whole,
 )
-from kernelviz.network.tracing.rules import RULES, Call, Found
+from kernelviz.network.tracing.rules import QUANTISED_LINEAR, RULES, Call, Found
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,6 +51,40 @@ def _convolution(call: Call) -> Found:
         ratios.append(Fraction(1, shape[1]) if transposed else Fraction(shape[1]))
         del size
     return _numbered(over_windows(result, sizes, taps, ratios), call.output.shape[1], rank)
+
+
+QUANTISED_CONVOLUTIONS = tuple(
+    f"{name}{axes}d{more}" for name in ("conv", "conv_transpose") for axes in (1, 2, 3) for more in ("", "_relu")
+)
+
+
+def _quantised(call: Call) -> Found:
+    """``quantized::conv2d`` and its variants: (input, packed weight, ...)."""
+    if call.operator.partition("::")[0] != "quantized":
+        return TensorReads(lost=f"{call.operator} is not an operation that fields are followed through")
+    packed = call.args[1]
+    weight = packed.unpack()[0]
+    known = call.known
+    plain = replace(
+        call,
+        args=(call.args[0], weight, None, packed.stride(), packed.padding(), packed.dilation(), packed.transpose(),
+              packed.output_padding(), packed.groups()),
+        known=lambda tensor: None if tensor is weight else known(tensor),
+    )  # fmt: skip
+    return _convolution(plain)
+
+
+def quantised_macs(call: Call) -> int:
+    """Multiply-accumulates of a quantised convolution or linear layer; 0 of other operations."""
+    kinds = (*QUANTISED_CONVOLUTIONS, *QUANTISED_LINEAR)
+    if call.name not in kinds or call.operator.partition("::")[0] != "quantized":
+        return 0
+    packed = call.args[1]
+    weight = int(packed.unpack()[0].numel())
+    if call.name in QUANTISED_LINEAR:
+        return weight * int(np.prod(call.shape[:-1]))
+    spatial = call.shape if packed.transpose() else call.output.shape
+    return weight * int(spatial[0]) * int(np.prod(spatial[2:]))
 
 
 def _numbered(carried: TensorReads, count: int, rank: int) -> TensorReads:
@@ -119,12 +153,41 @@ def over_windows(
         for at, (size, positions) in enumerate(zip(sizes, taps, strict=True)):
             free, dim = None if free_taps is None else free_taps[at], first + at
             reads = gathered(reads, dim, positions, size, at_home=dim == home, free_taps=free)
+        along = homes[number]
+        if along is not None and home is None and along - first < len(taps):
+            reads = _placed(reads, carried, number, along, taps[along - first])
         if np.array_equal(reads.planes[POSITION], original.planes[POSITION]):
             reads = replace(reads, jump=original.jump)  # 1 × 1: positions are unchanged
         if home is not None and not reads.pooled:
             reads = replace(reads, jump=reads.jump * ratios[home - first])
         axes.append(reads)
     return replace(carried, axes=tuple(axes))
+
+
+def _placed(reads: AxisReads, tokens: TensorReads, axis: int, dim: int, taps: Array) -> AxisReads:
+    """The reads of windows along ``dim`` of ``tokens``, at the first row and column of each window if these form a grid."""
+    size = max(each.planes.shape[dim + 1] for each in tokens.axes)
+    if len(taps) == size:
+        return reads  # every token keeps its position
+    inside = (taps >= 0) & (taps < size)
+
+    def starts(each: AxisReads, plane: int) -> Array:
+        line = np.moveaxis(each.planes[plane], dim, -1).reshape(-1, size)[0]
+        found: Array = np.where(inside, line[np.clip(taps, 0, size - 1)], FAR).min(axis=1)
+        return found
+
+    cells = np.stack([starts(each, POSITION) for each in tokens.axes])
+    count = len(np.unique(cells, axis=1).T)
+    if count < len(taps) or count != np.prod([len(np.unique(line)) for line in cells]):
+        return replace(reads, gridless=_NO_GRID)
+    planes, around = reads.planes.copy(), [1] * (reads.planes.ndim - 1)
+    around[dim] = len(taps)
+    planes[POSITION] = cells[axis].reshape(around)
+    planes[FREE_POSITION] = starts(tokens.axes[axis], FREE_POSITION).reshape(around)
+    return replace(reads, planes=planes)
+
+
+_NO_GRID = "its windows along the tokens do not end where rows end, so its units form no rows and columns"
 
 
 def _home(reads: AxisReads, number: int, axes: int, spatial: int, first: int) -> int | None:
@@ -307,12 +370,13 @@ RULES.update(
     {
         "convolution": _convolution,
         "_convolution": _convolution,
+        **dict.fromkeys(QUANTISED_CONVOLUTIONS, _quantised),
         "constant_pad_nd": _pad,
         "pixel_shuffle": _shuffle,
         "pixel_unshuffle": _shuffle,
         **dict.fromkeys(
             ("max_pool2d_with_indices", "max_pool3d_with_indices", "max_pool2d", "avg_pool1d", "avg_pool2d",
-             "avg_pool3d"), _pool,
+             "avg_pool3d", "quantized_max_pool1d", "quantized_max_pool2d", "quantized_max_pool3d"), _pool,
         ),
         **dict.fromkeys(
             ("_adaptive_avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "adaptive_avg_pool1d",
