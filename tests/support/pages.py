@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
 
+import pytest
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+MISSING = "no browser: apt-get install --no-install-recommends chromium, or set KERNELVIZ_BROWSER"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+
+def browser_path():
+    """The program of a Chromium; without one the test is skipped with the reason, or fails where ``CI`` is set."""
+    path = os.environ.get("KERNELVIZ_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING)
+    return path
 
 
 @contextmanager
