@@ -59,26 +59,23 @@ def _unit_bytes(terms: int, taps: int) -> float:
 def quotas(layers: Sequence[LayerSizes], most: int, *, images: int, pixels: int) -> list[int]:
     """How many channels of each layer are shown on a page of at most ``most`` bytes, at least ``LEAST``.
 
-    The layers share the space evenly; what small layers leave goes to the large ones. ``pixels`` are those of one image.
+    Each layer shows the same number; what those with fewer channels leave goes to the others. ``pixels`` are those of one
+    image.
     """
     left = most - _PAGE - len(layers) * _LAYER - images * _PIXEL * pixels
-    costs = [layer.bytes_of(images) for layer in layers]
-    whole = [cost * layer.channels for cost, layer in zip(costs, layers, strict=True)]
-    share = _level(whole, max(0, left))
-    return [
-        min(layer.channels, max(LEAST, int(share // max(1, cost)))) for cost, layer in zip(costs, layers, strict=True)
-    ]
+    return _filled([layer.channels for layer in layers], [layer.bytes_of(images) for layer in layers], left)
 
 
-def _level(wanted: Sequence[float], total: float) -> float:
-    """The level up to which vessels of these sizes are filled by ``total``."""
-    left, level = float(total), 0.0
-    for number, size in enumerate(sorted(wanted)):
-        level = left / (len(wanted) - number)
-        if size > level:
-            return level
-        left -= size
-    return float(max(wanted, default=0))
+def _filled(channels: Sequence[int], costs: Sequence[float], room: float) -> list[int]:
+    """The largest equal number of channels for all layers that fits, at least ``LEAST``; a layer may have fewer."""
+    low, high = LEAST, max(channels, default=LEAST)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if sum(min(count, middle) * cost for count, cost in zip(channels, costs, strict=True)) <= room:
+            low = middle
+        else:
+            high = middle - 1
+    return [min(count, low) for count in channels]
 
 
 def fitted(report: Report, most: int) -> Report:
@@ -105,17 +102,13 @@ def fitted(report: Report, most: int) -> Report:
 
 def _fewer(layers: Sequence[ReportLayer], excess: int) -> list[int] | None:
     """How many maps of each layer are left if a page loses this many bytes; None if no layer can lose any."""
-    shown, bytes_of = [len(layer.shown) for layer in layers], [_bytes_of(layer) for layer in layers]
-    share = _level(bytes_of, max(0.0, sum(bytes_of) - 1.05 * excess))
-    while share > 1:
-        counts = [
-            min(count, max(LEAST, int(count * share / each))) for count, each in zip(shown, bytes_of, strict=True)
-        ]
-        if counts != shown:
-            return counts
-        share *= 0.95
-    least = [min(count, LEAST) for count in shown]
-    return None if least == shown else least
+    shown = [len(layer.shown) for layer in layers]
+    costs = [_bytes_of(layer) / count for layer, count in zip(layers, shown, strict=True)]
+    total = sum(count * cost for count, cost in zip(shown, costs, strict=True))
+    counts = _filled(shown, costs, total - 1.05 * excess)
+    if counts == shown:
+        counts = _filled(shown, [1.0] * len(shown), sum(shown) - 1)
+    return None if counts == shown else counts
 
 
 def _bytes_of(layer: ReportLayer) -> float:
