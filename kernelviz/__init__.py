@@ -128,6 +128,7 @@ if TYPE_CHECKING:
     from kernelviz.records import Image as Image
     from kernelviz.records import KernelBank as KernelBank
     from kernelviz.report.contents import Report as Report
+    from kernelviz.report.playground import playground_page as playground_page
     from kernelviz.streaming import FailedImage as FailedImage
     from kernelviz.streaming import capture_many as capture_many
     from kernelviz.traces import PooledUnit as PooledUnit
@@ -204,6 +205,7 @@ _HOMES = {
     "make_singles": "drawing.mosaic",
     "match_kernels": "filters.matching",
     "most_alike": "filters.likeness",
+    "playground_page": "report.playground",
     "plot_call": "explain.call_page",
     "plot_chain": "explain.chain",
     "plot_contact": "drawing.contact",

@@ -11,7 +11,7 @@ from math import prod, sqrt
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from jinja2 import BaseLoader, Environment, StrictUndefined, TemplateNotFound
+from jinja2 import BaseLoader, Environment, StrictUndefined, Template, TemplateNotFound
 from zlib_ng import zlib_ng
 
 from kernelviz.drawing.colour import WHITE_RED, ColourTable, Ramp, TintRamp, palette_in
@@ -45,8 +45,10 @@ def report_page(report: Report) -> str:
     images = [_image_facts(image, entry) for image, entry in zip(report.images, index["images"], strict=True)]
     what = _IMAGE_FILE.sub("", report.images[0].name) if len(images) == 1 else counted(len(images), "image")
     script = joined_script("main.js")
-    style = f"{_text('page.css')}\n#strip {{ min-width: {SLOT * len(bars)}px; max-width: {5 * SLOT * len(bars)}px; }}\n"
-    return _environment().get_template("page.html.jinja").render(
+    style = (
+        f"{part_text('page.css')}\n#strip {{ min-width: {SLOT * len(bars)}px; max-width: {5 * SLOT * len(bars)}px; }}\n"
+    )
+    return template("page.html.jinja").render(
         title=f"How {model} sees {what}", policy=content_policy(script, style), style=style,
         lead=_lead(report, layers), images=images, random=index["random"], label=report.label, model=model,
         notes=_notes(report), skyline=skyline(bars, stages_of([layer["name"] for layer in layers])), dips=dips(bars),
@@ -104,7 +106,7 @@ def joined_script(name: str) -> str:
 def _follow(name: str, found: dict[str, str], declared: dict[str, str]) -> None:
     if name in found:
         return
-    text = _text(name)
+    text = part_text(name)
     for _, other in _IMPORT.findall(text):
         _follow(other, found, declared)
     text = re.sub(r"^export (?=async function|function|const|let|class)", "", _IMPORT.sub("", text), flags=re.MULTILINE)
@@ -116,7 +118,8 @@ def _follow(name: str, found: dict[str, str], declared: dict[str, str]) -> None:
     found[name] = text
 
 
-def _text(name: str) -> str:
+def part_text(name: str) -> str:
+    """The text of a file of the page."""
     return (_PARTS / name).read_text(encoding="utf-8")
 
 
@@ -124,9 +127,14 @@ class _Loader(BaseLoader):
     def get_source(self, environment: Environment, template: str) -> tuple[str, str | None, Any]:
         del environment
         try:
-            return _text(template), None, None
+            return part_text(template), None, None
         except FileNotFoundError:
             raise TemplateNotFound(template) from None
+
+
+def template(name: str) -> Template:
+    """A template of the page; what it is given is escaped."""
+    return _environment().get_template(name)
 
 
 @cache

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import base64
 import re
-from contextlib import contextmanager
-from importlib.resources import files
 
 import numpy as np
 import pytest
 import reports
+from pages import opened, violations
 
 from kernelviz.drawing.colour import WHITE_RED, Ramp, palette_in
 from kernelviz.drawing.looks import LOOKS
@@ -26,8 +25,6 @@ KINDS = (
     "up",
     "attention",
 )
-AXE = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
 @pytest.fixture(scope="module")
@@ -44,37 +41,9 @@ def path(report, tmp_path_factory):
     return file
 
 
-@contextmanager
-def opened(browser, path, address="", **context):
-    """The page, alive; afterwards nothing was on the console, and nothing but the file was requested."""
-    context = browser.new_context(**({"viewport": {"width": 1440, "height": 1300}} | context))
-    context.set_offline(True)
-    page = context.new_page()
-    page.set_default_timeout(5000)
-    heard, requested = [], []
-    page.on("console", lambda message: heard.append(message.text))
-    page.on("pageerror", lambda error: heard.append(str(error)))
-    page.on("request", lambda request: requested.append(request.url))
-    page.goto(f"{path.as_uri()}{address}")
-    page.locator("html[data-ready]").wait_for(state="attached")
-    yield page
-    context.close()
-    assert heard == []
-    assert [url for url in requested if not url.startswith("data:")] == [path.as_uri()]
-
-
 def ready(page, layer):
     """Wait until a layer is shown."""
     page.locator(f'html[data-ready="{layer}"]').wait_for(state="attached")
-
-
-def violations(page):
-    """What axe finds."""
-    page.evaluate(AXE)
-    found = page.evaluate(
-        "rules => axe.run(document, {runOnly: {type: 'tag', values: rules}, resultTypes: ['violations']})", RULES
-    )
-    return [(each["id"], node["html"][:120]) for each in found["violations"] for node in each["nodes"]]
 
 
 def number(text):

@@ -120,7 +120,7 @@ def test_a_script_is_joined_from_its_modules_once():
 )
 def test_what_cannot_be_joined_is_refused(monkeypatch, modules, message):
     """Other forms of import and export, equal names and the end of a script element are errors."""
-    monkeypatch.setattr(page_module, "_text", modules.__getitem__)
+    monkeypatch.setattr(page_module, "part_text", modules.__getitem__)
     with pytest.raises(ValueError, match=re.escape(message)):
         joined_script.__wrapped__("a.js")
 
@@ -157,7 +157,7 @@ def test_the_skyline_has_a_bar_for_each_layer():
 
 def test_colours_of_the_page_have_contrast():
     """Text has a contrast of at least 4.5 with the page, bars and lines that carry meaning at least 3, light and dark."""
-    style = page_module._text("page.css")
+    style = page_module.part_text("page.css")
     blocks = re.findall(r":root \{(.*?)\}", style, re.DOTALL)
     assert len(blocks) == 2
     for block in blocks:

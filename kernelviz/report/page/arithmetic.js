@@ -102,3 +102,102 @@ export function outputSize(input, kernel, stride, padding, dilation) {
   const span = input + 2 * padding - dilation * (kernel - 1) - 1;
   return span < 0 ? 0 : Math.floor(span / stride) + 1;
 }
+
+/**
+ * A convolution of one channel with one stride, padding and dilation for rows and columns.
+ * @typedef {{input: number[][], kernel: number[][], stride: number, padding: number, dilation: number}} Settings
+ */
+
+/**
+ * Rows and columns of the output.
+ * @param {Settings} settings
+ * @returns {[number, number]}
+ */
+export function outputShape({ input, kernel, stride, padding, dilation }) {
+  const size = (/** @type {number} */ cells, /** @type {number} */ span) =>
+    outputSize(cells, span, stride, padding, dilation);
+  return [size(input.length, kernel.length), size(input[0]?.length ?? 0, kernel[0]?.length ?? 0)];
+}
+
+/**
+ * The pairs of input and weight under the window, row by row; outside of the input is zero.
+ * @param {Settings} settings
+ * @param {number} row
+ * @param {number} column
+ * @returns {Array<Array<[number, number]>>}
+ */
+export function pairsAt({ input, kernel, stride, padding, dilation }, row, column) {
+  return kernel.map((weights, down) =>
+    weights.map((weight, across) => {
+      const y = row * stride - padding + down * dilation;
+      const x = column * stride - padding + across * dilation;
+      return [input[y]?.[x] ?? 0, weight];
+    }),
+  );
+}
+
+/**
+ * A value of the output. Sums of decimals are rounded to twelve digits, so that 0.1 + 0.2 is 0.3.
+ * @param {Settings} settings
+ * @param {number} row
+ * @param {number} column
+ */
+export function valueAt(settings, row, column) {
+  const sum = pairsAt(settings, row, column)
+    .flat()
+    .reduce((total, [value, weight]) => total + value * weight, 0);
+  return rounded(sum);
+}
+
+/** @param {number} value */
+function rounded(value) {
+  return Number(value.toPrecision(12)) + 0; // no negative zero
+}
+
+/**
+ * What comes out of each usual mistake: the kernel turned by 180°, the signs of the weights forgotten, and the windows
+ * before and after the right one.
+ * @param {Settings} settings
+ * @param {number} row
+ * @param {number} column
+ * @returns {{turned: number[], signs: number[], neighbour: number[]}}
+ */
+export function mistakes(settings, row, column) {
+  const { kernel } = settings;
+  const turned = kernel.map((weights) => [...weights].reverse()).reverse();
+  const sizes = kernel.map((weights) => weights.map(Math.abs));
+  const beside = [column - 1, column + 1].filter((at) => at >= 0 && at < outputShape(settings)[1]);
+  return {
+    turned: [valueAt({ ...settings, kernel: turned }, row, column)],
+    signs: [valueAt({ ...settings, kernel: sizes }, row, column)],
+    neighbour: beside.map((at) => valueAt(settings, row, at)),
+  };
+}
+
+/**
+ * The mistake that a wrong answer comes from; null if none fits, or more than one.
+ * @param {Settings} settings
+ * @param {number} row
+ * @param {number} column
+ * @param {number} answer
+ * @returns {"turned" | "signs" | "neighbour" | null}
+ */
+export function mistakeBehind(settings, row, column, answer) {
+  const found = Object.entries(mistakes(settings, row, column)).filter(([, values]) =>
+    values.some((value) => Math.abs(value - answer) < 1e-6),
+  );
+  return found.length === 1 ? /** @type {"turned" | "signs" | "neighbour"} */ (found[0]?.[0] ?? null) : null;
+}
+
+/**
+ * Whether every usual mistake leads to another number, so that a right answer is no luck.
+ * @param {Settings} settings
+ * @param {number} row
+ * @param {number} column
+ */
+export function isTelling(settings, row, column) {
+  const right = valueAt(settings, row, column);
+  return Object.values(mistakes(settings, row, column))
+    .flat()
+    .every((value) => value !== right);
+}

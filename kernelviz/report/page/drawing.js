@@ -90,18 +90,46 @@ function paintNumbers(context, grid, numbers, ink, font, scale) {
  * @param {number} unit the side of a square of the chequer
  */
 function levelPixels(pixels, tile, width, height, table, palette, unit) {
-  const shown = resized(tile.bytes, tile.rows, tile.columns, height, width);
   const scale = tile.whole === null ? null : levelsOnScale(tile.limit, tile.whole, tile.signed);
-  for (let at = 0; at < shown.length; at++) {
-    const level = shown[at] ?? NOT_FINITE;
-    pixels[at] = level < LEVELS ? (table[scale ? (scale[level] ?? level) : level] ?? 0) : 0;
+  const colours = Uint32Array.from({ length: 256 }, (_, level) =>
+    level < LEVELS ? (table[scale ? (scale[level] ?? level) : level] ?? 0) : 0,
+  );
+  if (width >= tile.columns && height >= tile.rows) enlarge(pixels, tile, width, height, colours);
+  else {
+    const shown = resized(tile.bytes, tile.rows, tile.columns, height, width);
+    for (let at = 0; at < shown.length; at++) pixels[at] = colours[shown[at] ?? NOT_FINITE] ?? 0;
   }
-  if (!shown.some((level) => level >= LEVELS)) return;
+  if (!tile.bytes.includes(NOT_FINITE)) return; // 254 is no cell: the page shows
+  const shown = resized(tile.bytes, tile.rows, tile.columns, height, width);
   const inks = pixelTable(chequered(palette));
   for (let at = 0; at < shown.length; at++) {
-    if (shown[at] !== NOT_FINITE) continue; // 254 is no cell: the page shows
+    if (shown[at] !== NOT_FINITE) continue;
     const odd = (Math.floor((at % width) / (2 * unit)) + Math.floor(at / width / (2 * unit))) % 2;
     pixels[at] = inks[odd] ?? 0;
+  }
+}
+
+/**
+ * The nearest value for each pixel; rows that repeat are copied.
+ * @param {Uint32Array} pixels
+ * @param {Tile} tile
+ * @param {number} width
+ * @param {number} height
+ * @param {Uint32Array} colours
+ */
+function enlarge(pixels, tile, width, height, colours) {
+  const columns = Int32Array.from({ length: width }, (_, x) => Math.floor((x * tile.columns) / width));
+  let before = -1;
+  for (let y = 0; y < height; y++) {
+    const row = Math.floor((y * tile.rows) / height);
+    if (row === before) pixels.copyWithin(y * width, (y - 1) * width, y * width);
+    else {
+      const from = row * tile.columns;
+      for (let x = 0; x < width; x++) {
+        pixels[y * width + x] = colours[tile.bytes[from + (columns[x] ?? 0)] ?? NOT_FINITE] ?? 0;
+      }
+    }
+    before = row;
   }
 }
 

@@ -4,7 +4,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { liveUnit, outputSize, productsOf } from "../../../kernelviz/report/page/arithmetic.js";
+import {
+  isTelling,
+  liveUnit,
+  mistakeBehind,
+  outputShape,
+  outputSize,
+  pairsAt,
+  productsOf,
+  valueAt,
+} from "../../../kernelviz/report/page/arithmetic.js";
 import { splitBlock } from "../../../kernelviz/report/page/data.js";
 import {
   fieldBox,
@@ -163,4 +172,50 @@ test("a block is split into its parts", () => {
   );
   assert.deepEqual(parts.units, []);
   assert.equal(parts.weights?.[0], 1.5);
+});
+
+const picture = {
+  input: [
+    [1, 2, 0, 1, 3, 0],
+    [0, 1, 2, 2, 1, 1],
+    [3, 0, 1, 0, 2, 2],
+    [1, 2, 2, 1, 0, 1],
+    [0, 1, 3, 2, 1, 0],
+    [2, 0, 1, 1, 2, 3],
+  ],
+  kernel: [
+    [1, 0, -1],
+    [2, 0, -2],
+    [1, 0, -1],
+  ],
+  stride: 2,
+  padding: 1,
+  dilation: 1,
+};
+
+test("the values of a convolution with stride and padding", () => {
+  assert.deepEqual(outputShape(picture), [3, 3]);
+  const values = [0, 1, 2].map((row) => [0, 1, 2].map((column) => valueAt(picture, row, column)));
+  assert.deepEqual(values, [
+    [-5, 1, 3],
+    [-3, 0, -3],
+    [-4, -2, 2],
+  ]);
+  assert.deepEqual(pairsAt(picture, 0, 0)[0], [
+    [0, 1],
+    [0, 0],
+    [0, -1],
+  ]);
+  const decimals = { ...picture, input: [[0.1, 0.2]], kernel: [[1, 1]], stride: 1, padding: 0 };
+  assert.equal(valueAt(decimals, 0, 0), 0.3);
+});
+
+test("a wrong answer has a reason where one usual mistake leads to it", () => {
+  assert.equal(mistakeBehind(picture, 1, 2, 3), "turned");
+  assert.equal(mistakeBehind(picture, 1, 2, 9), "signs");
+  assert.equal(mistakeBehind(picture, 1, 2, 0), "neighbour");
+  assert.equal(mistakeBehind(picture, 1, 2, 77), null);
+  assert.equal(mistakeBehind(picture, 2, 1, 2), null); // the kernel turned, and the window after it
+  assert.ok(isTelling(picture, 1, 2));
+  assert.ok(!isTelling(picture, 1, 1)); // turned it is 0 as well
 });
