@@ -11,12 +11,12 @@ from pathlib import Path
 
 import kernelviz
 
-WIDTH, HEIGHT = 1240, 1150
+WIDTH, HEIGHT = 1330, 1000
 
 
 def picture(page: Path, target: Path) -> None:
     """Draw the first view of a page with the Chromium that is installed."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415  (only the picture needs it)
 
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     with sync_playwright() as playwright:
