@@ -1,40 +1,49 @@
-"""The pages that kernelviz writes, and the pictures of them in the README.
+"""A page on which to explore EfficientNet-Lite0, and one to play with a convolution; with a browser also their pictures.
 
-Pictures are taken in a Chromium, driven by Playwright. Run ``python examples/report.py [DIRECTORY]``.
+Needs ``pip install "kernelviz[offline]"``; for the picture also ``pip install playwright`` and Chromium. Run
+``python examples/report.py [DIRECTORY]``.
 """
 
-import os
+import importlib.util
 import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
-from playwright.sync_api import sync_playwright
 
 import kernelviz
 
-directory = Path(sys.argv[1] if len(sys.argv) > 1 else "kernelviz-out").resolve()
+WIDTH, HEIGHT = 1330, 1000
 
-network = kernelviz.load_model("tf_efficientnet_lite0", weights="bundled")
-report = kernelviz.save_report(
-    kernelviz.make_report(network, "sample:grace_hopper"), directory / "report.html", force=True
-)
+
+def picture(page: Path, address: str = "", height: int = HEIGHT) -> None:
+    """Draw the first view of a page with the Chromium that is installed."""
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415  (only the picture needs it)
+
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found)
+        view = browser.new_page(viewport={"width": WIDTH, "height": height})
+        view.goto(f"{page.absolute().as_uri()}{address}")
+        view.locator("html[data-ready]").wait_for(state="attached")
+        view.screenshot(path=page.with_suffix(".png"))
+        browser.close()
+    print(page.with_suffix(".png"))
+
+
+directory = Path(sys.argv[1] if len(sys.argv) > 1 else "kernelviz-out")
+
+model = kernelviz.load_model("tf_efficientnet_lite0")
+report = kernelviz.make_report(model, "sample:grace_hopper")
+print(*report.notes, sep="\n")
+print(kernelviz.save_report(report, directory / "report.html", force=True))
 
 numbers = np.array([[1, 2, 0, 1, 3, 0], [0, 1, 2, 2, 1, 1], [3, 0, 1, 0, 2, 2], [1, 2, 2, 1, 0, 1], [0, 1, 3, 2, 1, 0],
                     [2, 0, 1, 1, 2, 3]])  # fmt: skip
-kernel = np.array([[1, 0, -1], [2, 0, -2], [1, 0, -1]])
-playground = directory / "playground.html"
-playground.write_text(kernelviz.playground_page(numbers, kernel, stride=2, padding=1, at=(1, 2)), encoding="utf-8")
+sobel = np.array([[1, 0, -1], [2, 0, -2], [1, 0, -1]])
+page = kernelviz.playground_page(numbers, sobel, stride=2, padding=1, at=(1, 2))
+(directory / "playground.html").write_text(page, encoding="utf-8")
 
-browser_path = os.environ.get("KERNELVIZ_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome")
-with sync_playwright() as playwright:
-    browser = playwright.chromium.launch(executable_path=browser_path)
-    for path, address, size in ((report, "#conv_stem/15/69,73", (1280, 935)), (playground, "", (1280, 760))):
-        page = browser.new_page(viewport={"width": size[0], "height": size[1]})
-        page.goto(f"{path.as_uri()}{address}")
-        page.locator("html[data-ready]").wait_for(state="attached")
-        page.wait_for_timeout(300)
-        picture = path.with_suffix(".png")
-        page.screenshot(path=picture)
-        print(path, picture)
-    browser.close()
+if importlib.util.find_spec("playwright"):
+    picture(directory / "report.html", "#conv_stem/15/69,73")
+    picture(directory / "playground.html", height=800)

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 LEAST = 4
 """Maps that each layer has at least, if it has so many."""
-MANY = 64
-"""Maps that each layer has before any layer has more, where there is space: a page is about all layers."""
 MEGABYTE = 1_000_000
 
 _PAGE = 150_000  # bytes of script, style and markup
@@ -61,38 +59,23 @@ def _unit_bytes(terms: int, taps: int) -> float:
 def quotas(layers: Sequence[LayerSizes], most: int, *, images: int, pixels: int) -> list[int]:
     """How many channels of each layer are shown on a page of at most ``most`` bytes, at least ``LEAST``.
 
-    Each layer has the same number of them, up to ``MANY``, or all it has. What is left is then shared evenly; what small
-    layers leave goes to the large ones. ``pixels`` are those of one image.
+    Each layer shows the same number; what those with fewer channels leave goes to the others. ``pixels`` are those of one
+    image.
     """
     left = most - _PAGE - len(layers) * _LAYER - images * _PIXEL * pixels
-    costs = [layer.bytes_of(images) for layer in layers]
-    channels = [layer.channels for layer in layers]
-    counts = _even(channels, costs, left, MANY)
-    left -= sum(cost * count for cost, count in zip(costs, counts, strict=True))
-    wanted = [cost * (all_ - count) for cost, count, all_ in zip(costs, counts, channels, strict=True)]
-    share = _level(wanted, max(0, left))
-    return [
-        min(all_, count + int(share // max(1, cost))) for cost, count, all_ in zip(costs, counts, channels, strict=True)
-    ]
+    return _filled([layer.channels for layer in layers], [layer.bytes_of(images) for layer in layers], left)
 
 
-def _even(channels: Sequence[int], costs: Sequence[float], total: float, most: int) -> list[int]:
-    """The channels of each layer, with the same bound for all, from ``LEAST`` to ``most``, that cost at most ``total``."""
-    for bound in range(most, LEAST, -1):
-        if sum(cost * min(bound, each) for cost, each in zip(costs, channels, strict=True)) <= total:
-            return [min(bound, each) for each in channels]
-    return [min(LEAST, each) for each in channels]
-
-
-def _level(wanted: Sequence[float], total: float) -> float:
-    """The level up to which vessels of these sizes are filled by ``total``."""
-    left, level = float(total), 0.0
-    for number, size in enumerate(sorted(wanted)):
-        level = left / (len(wanted) - number)
-        if size > level:
-            return level
-        left -= size
-    return float(max(wanted, default=0))
+def _filled(channels: Sequence[int], costs: Sequence[float], room: float) -> list[int]:
+    """The largest equal number of channels for all layers that fits, at least ``LEAST``; a layer may have fewer."""
+    low, high = LEAST, max(channels, default=LEAST)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if sum(min(count, middle) * cost for count, cost in zip(channels, costs, strict=True)) <= room:
+            low = middle
+        else:
+            high = middle - 1
+    return [min(count, low) for count in channels]
 
 
 def fitted(report: Report, most: int) -> Report:
@@ -121,8 +104,10 @@ def _fewer(layers: Sequence[ReportLayer], excess: int) -> list[int] | None:
     """How many maps of each layer are left if a page loses this many bytes; None if no layer can lose any."""
     shown = [len(layer.shown) for layer in layers]
     costs = [_bytes_of(layer) / count for layer, count in zip(layers, shown, strict=True)]
-    total = sum(cost * count for cost, count in zip(costs, shown, strict=True)) - 1.05 * excess
-    counts = _even(shown, costs, total, max(max(shown) - 1, LEAST))
+    total = sum(count * cost for count, cost in zip(shown, costs, strict=True))
+    counts = _filled(shown, costs, total - 1.05 * excess)
+    if counts == shown:
+        counts = _filled(shown, [1.0] * len(shown), sum(shown) - 1)
     return None if counts == shown else counts
 
 

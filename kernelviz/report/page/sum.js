@@ -39,7 +39,9 @@ export function showSum(panel, unit, look) {
 /** @param {Unit} unit */
 function totalOf(unit) {
   const bias = unit.bias === null ? "no bias" : `bias ${shortText(unit.bias, true)}`;
-  return html("div", "total", html("span", "quiet", bias), html("strong", "value", valueText(numberOf(unit.value))));
+  const value = html("strong", "value", valueText(numberOf(unit.value)));
+  value.dataset.value = String(unit.value); // with all digits
+  return html("div", "total", html("span", "quiet", bias), value);
 }
 
 /**
