@@ -101,7 +101,14 @@ function gridsOf(unit, look) {
       );
     row.append(equals, cells("products", products[at] ?? []));
     if (all > 1)
-      row.append(html("div", "part", named(name, term.n, look), html("span", "", valueText(numberOf(term.sum)))));
+      row.append(
+        html(
+          "div",
+          "part",
+          named(/^\d/.test(name) ? `map ${name}` : name, term.n, look),
+          html("span", "", valueText(numberOf(term.sum))),
+        ),
+      );
     body.append(row);
   }
   const hidden = unit.terms.slice(terms.length).reduce((sum, term) => sum + numberOf(term.sum), numberOf(unit.rest));
