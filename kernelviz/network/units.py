@@ -392,8 +392,8 @@ def _check_unit(call: RecordedCall, record: ConvLayer, at: tuple[int, int, int])
 class LayerReads:
     """What the values of a convolution or a pool are computed from, prepared once for many of them.
 
-    ``source`` (C, H, W) is the tensor that is read, with padding that was added before; ``output`` (C, H, W) the maps.
-    ``own`` are the rows and columns of the source that are the layer's own input. A single axis counts as one row.
+    ``size`` is that of what is read, ``own`` are its rows and columns that are the layer's own input; the others were added
+    before. ``output`` (C, H, W) are the maps. A single axis counts as one row.
     The maps are copied from the call unless they are given.
 
     Raises:
@@ -407,9 +407,14 @@ class LayerReads:
             raise UsageError(
                 f"The layer {shown(name)} convolves over three axes.", hint="Units of maps have a row and a column."
             )
-        self.source = _planar(as_array(call.source[0]))
+        self.size = pair_of(call.source.shape[2:] or (1,), 1)
         self.output = _planar(as_array(call.output[0])) if output is None else output
-        self.own = _own_part(self.source.shape[1:], call.added)
+        self.own = _own_part(self.size, call.added)
+
+    @cached_property
+    def source(self) -> Array:
+        """(C, H, W): the tensor that is read, with padding that was added before."""
+        return _planar(as_array(self.call.source[0]))
 
     @cached_property
     def weight(self) -> Array:
@@ -433,7 +438,7 @@ class LayerReads:
     @property
     def around(self) -> tuple[int, int, int, int]:
         """(top, bottom, left, right): the convolution's own padding and that added to its input before."""
-        return _with_added((0, *self.call.sides(3))[-2:], self.source.shape[1:], self.own)
+        return _with_added((0, *self.call.sides(3))[-2:], self.size, self.own)
 
     def is_image(self, given: Input) -> bool:
         """Whether the layer reads the network's own input."""
@@ -442,19 +447,22 @@ class LayerReads:
     def numbers(self, channels: Array) -> Array:
         """(n, inputs): the input channels that n output channels read."""
         groups = self.call.groups
-        inputs = self.source.shape[0] // groups
-        return np.asarray(channels // (self.output.shape[0] // groups) * inputs)[:, None] + np.arange(inputs)
+        inputs = self.call.source.shape[1] // groups
+        return np.asarray(channels // (self.call.output.shape[1] // groups) * inputs)[:, None] + np.arange(inputs)
 
     def kernels(self, channels: Array, numbers: Array) -> Array:
-        """(n, inputs, kh, kw): the kernels of n output channels, aligned with their windows, as stored."""
+        """(n, t, kh, kw): what n output channels multiply the input channels ``numbers`` (n, t) with, as stored.
+
+        The kernels are aligned with the windows: those of a transposed convolution are rotated by 180°.
+        """
         if not self.call.transposed:
-            return np.asarray(self.weight[channels])
+            return np.asarray(self.weight[channels[:, None], numbers % self.weight.shape[1]])
         return np.asarray(self.weight[numbers, (channels % self.weight.shape[1])[:, None], ::-1, ::-1])
 
     def cells(self, axis: int, positions: Array) -> AxisCells:
         """What is under the taps (n, k) of a convolution's kernel at these rows (axis 0) or columns (axis 1)."""
         return axis_cells(
-            self._taps(axis, positions), self.source.shape[axis + 1], stride=self._apart(axis),
+            self._taps(axis, positions), self.size[axis], stride=self._apart(axis),
             own=(self.own[axis].start, self.own[axis].stop),
         )  # fmt: skip
 
