@@ -28,8 +28,8 @@ Numbers = Annotated[
     bool,
     typer.Option(
         "--numbers",
-        help="Write the numbers into the cells, and print them: of each plane of at most three, else of the sum. "
-        "For example --numbers --channels 0-5",
+        help="Draw the weights as numbers in cells, and print them: of each input channel of up to three, else of their "
+        "sum. For example --numbers --channels 0-5",
         rich_help_panel=options.PICTURES,
     ),
 ]
