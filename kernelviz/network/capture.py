@@ -152,7 +152,7 @@ class CaptureHooks:
             raise StopPassError
 
     def _of_this_shape(self, tap: Tap, tensors: Sequence[Tensor]) -> Tap:
-        """The tap for a map of another size than the traced one, as after a hook that resizes: it is (N, C, *axes) still."""
+        """The tap for a map of another size than the traced one, as after a resizing hook: it is (N, C, *axes) still."""
         shape = tuple(tensors[tap.part].shape) if tap.part < len(tensors) else ()
         one, known = tap.layout.shape, tap.known
         in_order = tap.layout.positions is None and tap.layout.order == tuple(range(len(one)))

@@ -20,7 +20,7 @@ from kernelviz.network.convolutions import list_layers
 from kernelviz.network.selection import LISTED, TAKE_ALL, inside_of, match_layers, unknown_layer, with_first_name
 from kernelviz.network.tracing.reads import POSITION, TORN, TensorReads, located
 from kernelviz.network.tracing.reads import layout as words_of
-from kernelviz.network.tracing.trace import receptive_field
+from kernelviz.network.tracing.trace import centres_with_padding, receptive_field
 from kernelviz.records import shape_text
 from kernelviz.wording import inflected, shown
 
@@ -178,6 +178,7 @@ class Tap:
     name: str
     kind: str
     known: Found
+    sides: tuple[int, ...]
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -187,16 +188,26 @@ class Tap:
 
     @cached_property
     def centres(self) -> tuple[Array, Array] | None:
-        """The centres of the receptive fields as rows and columns of the input; None if they are not known."""
+        """The centres of the receptive fields as rows and columns of the input; None if they are not known or irregular.
+
+        Those of units that read padding of the batch are beyond the image.
+        """
         found = receptive_field(self.known)
         if found is None or len(found.axes) != 2:
             return None
         lines = []
         for axis, units in zip(found.axes, self.layout.size[1:], strict=True):
             if axis.size is None or axis.jump is None or axis.offset is None or len(axis.first) != units:
-                return None
+                return self._centres_with_padding
             lines.append(axis.offset + axis.jump * np.arange(units) + (axis.size - 1) / 2)
         return lines[0], lines[1]
+
+    @property
+    def _centres_with_padding(self) -> tuple[Array, Array] | None:
+        found = None if self.known is None else centres_with_padding(self.known, self.sides)
+        if found is None or tuple(map(len, found)) != self.layout.size[1:]:
+            return None
+        return found[0], found[1]
 
 
 @dataclass(frozen=True)
@@ -322,9 +333,10 @@ class _Choice:
 
     def taps(self) -> Taps:
         """The chosen tensors in the order of the forward pass."""
+        sides = tuple(self.trace.input_size[1:])
         order = {name: position for position, name in enumerate(dict.fromkeys(self.observed.ended))}
         taps = tuple(
-            Tap(*key, layout, self._name(*key), type(self.modules[key[0]]).__name__, self._known(*key))
+            Tap(*key, layout, self._name(*key), type(self.modules[key[0]]).__name__, self._known(*key), sides)
             for key, layout in sorted(self.found.items(), key=lambda item: (order[item[0][0]], item[0]))
         )
         return Taps(taps, self.without)
