@@ -169,7 +169,10 @@ KINDS = ("conv", "norm", "act", "pool", "linear", "all")
 
 @dataclass(frozen=True)
 class Tap:
-    """One tensor to capture: its module, the number of the run (from 0), and the part of the output."""
+    """One tensor to capture: its module, the number of the run (from 0), and the part of the output.
+
+    ``named``: its exact name was given, so that it must have a map.
+    """
 
     module: str
     run: int
@@ -179,6 +182,7 @@ class Tap:
     kind: str
     known: Found
     sides: tuple[int, ...]
+    named: bool
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -270,6 +274,7 @@ class _Choice:
     def __init__(self, observed: ObservedPass, trace: Trace, side: Side, *, lenient: bool) -> None:
         self.observed, self.trace, self.side, self.lenient = observed, trace, side, lenient
         self.requested: dict[str, None] = {}
+        self.named: set[str] = set()
         self.modules = {name: module for name, module in observed.network.named_modules() if name}
         self.title = type(observed.network).__name__
         self.found: dict[tuple[str, int, int], Layout] = {}
@@ -336,7 +341,15 @@ class _Choice:
         sides = tuple(self.trace.input_size[1:])
         order = {name: position for position, name in enumerate(dict.fromkeys(self.observed.ended))}
         taps = tuple(
-            Tap(*key, layout, self._name(*key), type(self.modules[key[0]]).__name__, self._known(*key), sides)
+            Tap(
+                *key,
+                layout,
+                self._name(*key),
+                type(self.modules[key[0]]).__name__,
+                self._known(*key),
+                sides,
+                key[0] in self.named,
+            )
             for key, layout in sorted(self.found.items(), key=lambda item: (order[item[0][0]], item[0]))
         )
         return Taps(taps, self.without)
@@ -357,6 +370,8 @@ class _Choice:
         """Add all maps of a module; a ``named`` module must have one, unless a kind is chosen."""
         self.requested[name] = None
         named = named and not self.lenient
+        if named:
+            self.named.add(name)
         if name not in self.observed.visits:
             if named:
                 raise KernelvizError(
@@ -391,6 +406,7 @@ class _Choice:
     def _add_part(self, match: LayerMatch, pattern: str) -> None:
         """Add one run, one part, or both, of a module."""
         module, run, part = match.names[0], match.run, match.part
+        self.named.add(module)
         self.requested[module] = None
         if module not in self.observed.visits:
             self._add_module(module, named=True)
