@@ -18,6 +18,7 @@ import torch
 from kernelviz.errors import KernelvizError, UnknownLayerError, UsageError
 from kernelviz.network.convolutions import list_layers
 from kernelviz.network.selection import LISTED, TAKE_ALL, inside_of, match_layers, unknown_layer, with_first_name
+from kernelviz.network.snapshot import SCRIPTED, is_scripted, scripted_error
 from kernelviz.network.tracing.reads import POSITION, TORN, TensorReads, located
 from kernelviz.network.tracing.reads import layout as words_of
 from kernelviz.network.tracing.trace import centres_with_padding, receptive_field
@@ -372,6 +373,11 @@ class _Choice:
         named = named and not self.lenient
         if named:
             self.named.add(name)
+        if is_scripted(self.modules[name]):
+            if named:
+                raise scripted_error(name)
+            self.without[name] = SCRIPTED
+            return
         if name not in self.observed.visits:
             if named:
                 raise KernelvizError(

@@ -8,6 +8,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from kernelviz.network.convolutions import CONVOLUTIONS
+from kernelviz.network.snapshot import is_scripted
 from kernelviz.network.tracing import reads
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ class _Units:
 
     def _all_children(self, name: str) -> Iterator[str]:
         """The children that ran, and those of children that did not, such as lists of modules."""
+        if is_scripted(self.modules[name]):
+            return
         for child in self.modules[name]._modules:  # noqa: SLF001
             full = f"{name}.{child}" if name else child
             if full in self.visits:

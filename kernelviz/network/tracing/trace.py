@@ -16,6 +16,7 @@ from kernelviz.errors import BrokenPassError, KernelvizError, UsageError
 from kernelviz.network.convolutions import first_names, list_layers
 from kernelviz.network.model import Model, root_of, stage_names
 from kernelviz.network.selection import without_expert
+from kernelviz.network.snapshot import SCRIPTED, is_scripted
 from kernelviz.network.tracing import reads
 from kernelviz.network.tracing.reads import (
     FAR,
@@ -428,7 +429,14 @@ def _row(
     kind = type(module).__name__
     if visit is None:
         return TracedLayer(
-            name, kind, "conv" if convolution else "other", params, 0, 0, lost="It did not run.", **facts
+            name,
+            kind,
+            "conv" if convolution else "other",
+            params,
+            0,
+            0,
+            lost=SCRIPTED if is_scripted(module) else "It did not run.",
+            **facts,
         )
     found, shape = visit.found, visit.shape
     field = receptive_field(found) if fields else None

@@ -26,7 +26,7 @@ from torch.utils.weak import TensorWeakRef, WeakTensorKeyDictionary
 from kernelviz.errors import BrokenPassError, InputSizeError, KernelvizError, NeedsValuesError
 from kernelviz.network.failures import SEVERAL_INPUTS, failure_texts, wrong_inputs
 from kernelviz.network.model import Model, root_of
-from kernelviz.network.snapshot import PreservedModule, check_ready, exclusive, preserved_random_state
+from kernelviz.network.snapshot import PreservedModule, check_ready, exclusive, is_scripted, preserved_random_state
 from kernelviz.network.tracing import reads as known
 from kernelviz.network.tracing.reads import TensorReads, concatenated, located, narrowed
 from kernelviz.network.tracing.rules import Call, Found, failed, makes_map, outcome, part_of, tensors_in
@@ -522,6 +522,8 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
         with ExitStack() as stack:
             for name, module in self.network.named_modules():
+                if is_scripted(module):
+                    continue  # it takes no hooks; its operations are observed as those of the module around it
                 stack.enter_context(module.register_forward_pre_hook(self._entering(name), with_kwargs=True))
                 stack.enter_context(module.register_forward_hook(self._leaving(name), always_call=True))
             try:
