@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 import tempfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,14 @@ CACHE = Path(os.environ["HF_HOME"], "cache")
 os.environ["XDG_CACHE_HOME"] = str(CACHE)
 (CACHE / "kernelviz").mkdir(parents=True)
 (CACHE / "kernelviz" / "networks").touch()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Of tests marked ``sampled``, about half of the combinations of parameters are slow, always the same ones."""
+    for item in items:
+        if item.get_closest_marker("sampled") and zlib.crc32(item.name.encode()) % 2:
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_collection_finish():

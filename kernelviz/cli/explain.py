@@ -147,7 +147,8 @@ CountPad = Annotated[
     ),
 ]
 Adaptive = Annotated[
-    str | None, _sides("--adaptive", text="Output size of an adaptive pooling, instead of kernel, stride and padding.")
+    str | None,
+    _sides("--adaptive", text="Output size of an adaptive pooling, instead of kernel, stride and padding; 1: global."),
 ]
 KernelValues = Annotated[
     str | None,

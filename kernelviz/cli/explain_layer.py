@@ -179,12 +179,13 @@ def explain_sizes(
         session.announce(found.source, bare, report)
     else:
         network = session.load(bare, report, progress)
-        from kernelviz.network.layer_operation import layer_operation
+        from kernelviz.network.layer_operation import operation_and_trace
 
         progress(f"tracing {choices.model.name}", 0, 0)
-        found = layer_operation(network, choices.layer, options.parse_size(choices.input_size, network, traced=True))
+        size = options.parse_size(choices.input_size, network, traced=True)
+        found, traced = operation_and_trace(network, choices.layer, size)
         if bare.cache:
-            remembered.remember_operation(bare, choices.layer, found)
+            remembered.remember_operation(bare, choices.layer, network, found, traced)
     report.more |= {**layer_operation_entry(found), "preprocessing": None}
     if table is not None:
         table((*([found.source.stem] if found.source else []), found.layer.name, "sizes"), report.more)()

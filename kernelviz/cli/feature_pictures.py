@@ -314,7 +314,7 @@ def write_overlay(run: FeatureRun, maps: FeatureMaps, channel: int | None, path:
     overlay = make_overlay(maps, channel, reduce=reduce, scale=picture.scale, palette=picture.palette.value)
     figure = draw_overlay(overlay, run.output.look)
     figure.recipe = run.recipe(figure.recipe, maps.layer)
-    session.save_page(figure, path, run.report, force=run.output.force)
+    session.save_page(figure, path, run.report, force=run.output.force, known=(*overlay.notes, *image_notes(maps)))
     return overlay
 
 
@@ -332,9 +332,10 @@ def write_sheet(run: FeatureRun, maps: FeatureMaps, path: Path) -> Sheet:
     from kernelviz.files.writing import save_arrays
 
     layer, picture, force = maps.layer or "", run.choices.picture, run.output.force
-    sheet = make_sheet(maps, view=run.choices.reduce or "maps", basis=run.plan.bases.get(layer), **asdict(picture))
+    chosen = picture.of_sheet(run.output.look)
+    sheet = make_sheet(maps, view=run.choices.reduce or "maps", basis=run.plan.bases.get(layer), **chosen)
     sheet = replace(sheet, recipe=run.recipe(sheet.recipe, layer))
-    session.save_sheet(sheet, path, run.output, run.report, bare=picture.bare)
+    session.save_sheet(sheet, path, run.output, run.report, bare=picture.bare, known=image_notes(maps))
     if run.output.arrays:
         save_arrays({layer: sheet.tiles.values}, path.with_suffix(".npz"), recipe=sheet.recipe, force=force)
     return sheet
@@ -346,8 +347,7 @@ def report_sheet(run: FeatureRun, maps: FeatureMaps, path: Path, sheet: Sheet) -
 
     reduced, many = run.choices.reduce, len(maps.values)
     one = f"one picture, the components of {many:,} maps" if reduced == "pca" else f"one map, the {reduced} of {many:,}"
-    notes = sheet.caption if run.report.verbose else sheet.notes
-    report_layer(run, maps, one if reduced else count_text(sheet.tiles), notes)
+    report_layer(run, maps, one if reduced else count_text(sheet.tiles), session.sheet_notes(sheet, run.report))
     for each in (path, path.with_suffix(".npz")) if run.output.arrays else (path,):
         run.report.add_output(sheet_row(each, sheet, layer=maps.layer, image=_image_of(maps)))
 
@@ -383,9 +383,14 @@ def _image_of(maps: FeatureMaps) -> str | None:
 
 def report_layer(run: FeatureRun, maps: FeatureMaps, what: str, lines: Sequence[str]) -> None:
     """Print one line about one picture and its notes, without those that were printed about the image."""
-    known = (*(maps.image.notes if maps.image else ()), *(maps.seen.notes if maps.seen else ()))
     shape = " × ".join(map(str, maps.values.shape))
-    run.report.inform(*terminal.with_notes(f"{maps.layer}: {maps.kind}, {shape}; {what}", lines, known=known))
+    headline = f"{maps.layer}: {maps.kind}, {shape}; {what}"
+    run.report.inform(*terminal.with_notes(headline, lines, known=image_notes(maps)))
+
+
+def image_notes(maps: FeatureMaps) -> tuple[str, ...]:
+    """The notes of an image and of how the network sees it, which are printed once for all of its layers."""
+    return (*(maps.image.notes if maps.image else ()), *(maps.seen.notes if maps.seen else ()))
 
 
 def draw_overview(

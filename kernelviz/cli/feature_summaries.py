@@ -263,7 +263,9 @@ def _draw_contact(run: FeatureRun, sheet: ContactSheet) -> None:
     shown = len(recipe["channels"])
     line = f"{sheet.layer}: {recipe['shown']:,} of {sheet.total:,} images, {shown} maps of each"
     run.report.inform(line, *(f"  {note}" for note in recipe["notes"]))
+    run.report.drawn.pop(str(path), None)  # the recipe counts images, and the row the maps of each
     facts = {key: recipe[key] for key in ("nonfinite", "limits", "notes")}
+    facts["notes"] = [*recipe.get("drawn", ()), *facts["notes"]]
     add_output(run, path, sheet.layer, "contact", shown=shown, **facts)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kernelviz.cli import options, session, terminal
+from kernelviz.cli.advice import check_order
 from kernelviz.cli.feature_pictures import FeatureChoices, draw_all, prepare
 from kernelviz.cli.feature_summaries import draw_summaries, with_bases
 from kernelviz.cli.model_choices import ModelChoices
@@ -243,6 +244,7 @@ def features(
         from kernelviz.files.finding import find_images
 
         report.more["images"] = []
+        check_order("features", model, images)
         destination = OutputChoices(
             output, f".{file_format}", arrays, force, session.chosen_look(look, no_caption, report)
         )
@@ -342,7 +344,9 @@ def _without_effect(kind: str, choices: FeatureChoices, output: OutputChoices) -
         return {"--overlay": choices.overlay, "--channels": picture.channels, "--top": picture.top,
                 "--sort": picture.sort, "--scale": picture.scale, "--cmap": picture.cmap}  # fmt: skip
     if kind == "--single":
-        return {"--columns": picture.columns, "--arrays": output.arrays, "--overview": choices.overview,
+        look = output.look
+        return {f"--look {look.name}": look.size, "--no-caption": not look.caption and not look.size,
+                "--columns": picture.columns, "--arrays": output.arrays, "--overview": choices.overview,
                 "--format": output.suffix != ".png"}  # fmt: skip
     if kind in ("--statistics", "--contact"):
         unused = {"--skip-existing": choices.skip_existing, "--overview": choices.overview, "--style": picture.bare,

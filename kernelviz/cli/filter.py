@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from kernelviz.cli import options, session, terminal
+from kernelviz.cli.advice import filter_as_image
 from kernelviz.cli.model_choices import ModelChoices
 from kernelviz.cli.session import ImageChoices, OutputChoices, run_command
 from kernelviz.errors import UsageError
@@ -295,6 +296,8 @@ def respond(
     if any(reading.preprocessing.values()) and not channels:
         raise UsageError("--mean and --std are of a network.", hint="Add --from MODEL:LAYER:CHANNEL, or omit them.")
     if not kernels and not channels:
+        if error := filter_as_image(image):
+            raise error
         raise UsageError(
             "A filter is missing.", "", "Name some, --kernel sobel-x,laplacian; `kernelviz filter --list` shows them."
         )

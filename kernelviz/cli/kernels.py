@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -200,10 +200,9 @@ def draw(
     from kernelviz.files.writing import save_arrays
 
     name = target.layer.name
-    sheet = make_sheet(found.read(target.layer, stored=stored), view=target.view, **asdict(picture))
+    sheet = make_sheet(found.read(target.layer, stored=stored), view=target.view, **picture.of_sheet(output.look))
     session.save_sheet(sheet, target.path, output, report, bare=picture.bare)
-    more = sheet.caption if report.verbose else sheet.notes
-    report.inform(*terminal.with_notes(summary(target.layer, sheet), more))
+    report.inform(*terminal.with_notes(summary(target.layer, sheet), session.sheet_notes(sheet, report)))
     report.add_output(session.sheet_row(target.path, sheet, layer=name))
     if output.arrays:
         arrays = save_arrays(

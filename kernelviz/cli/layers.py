@@ -231,12 +231,11 @@ def find_trace(choices: ModelChoices, report: Report, progress: Progress) -> tup
         session.announce(known.source, choices, report)
         return known, None
     network = session.load(choices, report, progress)
+    from kernelviz.network.model import published_source
     from kernelviz.network.tracing.trace import trace
 
     progress(f"tracing {choices.name}", 0, 0)
-    facts = getattr(network.module, "pretrained_cfg", None) or {}
-    tag, licence = network.source.tag or facts.get("tag"), network.source.licence or facts.get("license")
-    source = report.source = replace(network.source, tag=tag, licence=licence)
+    source = report.source = published_source(network)
     size, depends = options.parse_size(choices.input_size, network, traced=True), False
     try:
         try:
@@ -251,10 +250,9 @@ def find_trace(choices: ModelChoices, report: Report, progress: Progress) -> tup
         if not isinstance(error.trace, Trace) or not error.trace.layers:
             raise
         return replace(error.trace, source=source), error
-    found = replace(found, source=source)
     if choices.cache and not depends:
-        remembered.remember_trace(choices, found)
-    return found, None
+        remembered.remember_trace(choices, network, found)
+    return replace(found, source=source), None
 
 
 def show(found: Trace, chosen: Sequence[TracedLayer], *, layout: bool, quiet: bool) -> None:

@@ -235,10 +235,12 @@ def compare(
     progress: Progress,
 ) -> None:
     """Compare the kernels of one layer, draw them, and report the result."""
+    from kernelviz.drawing.figures import draw_page
+    from kernelviz.drawing.sheets import palette_facts
     from kernelviz.files.names import file_stems
     from kernelviz.files.writing import save_arrays
     from kernelviz.filters.formulas import SMALLEST
-    from kernelviz.filters.match_pages import caption_lines, in_colour, naming_text, plot_matches
+    from kernelviz.filters.match_pages import caption_lines, counted_page, in_colour, matches_recipe, naming_text
     from kernelviz.filters.matching import LEVEL, match_entry, match_kernels, match_table
 
     progress(layer.name, 0, 0)
@@ -247,22 +249,24 @@ def compare(
         choices = {**choices, "planes": True}
     kinds = choices["kinds"]
     found = match_kernels(bank, progress=progress, **{name: each for name, each in choices.items() if name != "kinds"})
-    figure = plot_matches(found, kind=kinds, palette=palette.value, look=output.look.name, caption=output.look.caption)
+    of_look: Any = output.look.palette(palette.value) if in_colour(found) else palette.value
+    page, drawn = counted_page(found, kinds, of_look)
+    figure = draw_page(page, {**matches_recipe(found, kinds), **palette_facts(of_look)}, output.look)
     unusual = [f"level{found.level:g}"] if found.level != LEVEL else []
     unusual += ["no-gabor"] if not choices["gabor"] and bank.weight.shape[2] >= SMALLEST else []
     unusual += [kind.replace(" ", "-") for kind in kinds]
     (stem,) = file_stems([(kernels.source.stem, layer.name, "match", *unusual)])
     path = output.directory / f"{stem}{output.suffix}"
-    paths = [session.save_page(figure, path, report, force=output.force)]
+    named = naming_text(found)
+    planes = of_look != "standard" and in_colour(found)
+    caption = caption_lines(found, drawn, kinds, planes=planes) if report.verbose else []
+    paths = [session.save_page(figure, path, report, force=output.force, known=(named, *caption))]
     if output.arrays:
         arrays = output.directory / f"{stem}.npz"
         paths.append(save_arrays(numbers(found), arrays, recipe=figure.recipe, force=output.force))
     counts = ", ".join(f"{count} {kind}" for kind, count in found.counts.items())
-    report.inform(*terminal.fold([f"{layer.name}: {counts}; {naming_text(found)}"]))
-    drawn = sum(not kinds or row.kind in kinds for row in found.main_rows)
-    if report.verbose:
-        planes = palette == "safe" and in_colour(found)
-        report.inform(*(f"  {line}" for line in caption_lines(found, drawn, kinds, planes=planes)))
+    report.inform(*terminal.fold([f"{layer.name}: {counts}; {named}"]))
+    report.inform(*(f"  {line}" for line in caption if line != named))
     if not report.as_json:
         rows = [row for row in found.rows if not kinds or row.kind in kinds]
         report.inform(*match_table(rows, terminal.width()).splitlines())

@@ -120,6 +120,7 @@ class PaletteName(StrEnum):
 
     STANDARD = "standard"
     SAFE = "safe"
+    PLANES = "planes"
 
 
 def _print_version(value: bool) -> None:  # noqa: FBT001  (how Typer calls it)
@@ -348,7 +349,8 @@ Palette = Annotated[
         "--palette",
         help="safe: colours for every kind of colour vision. Kernels as rgb are drawn as light–dark, yellow–blue and "
         "red–green planes too; pca as light–dark, orange–blue and a third picture; overlays in orange and blue. All other "
-        "pictures have safe colours already. For example --view rgb --palette safe",
+        "pictures have safe colours already. planes: each plane and component by itself, as --look print draws them. "
+        "For example --view rgb --palette safe",
         rich_help_panel=PICTURES,
     ),
 ]

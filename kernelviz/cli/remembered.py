@@ -45,27 +45,37 @@ def recalled_trace(choices: ModelChoices) -> Trace | None:
     return None if key is None else _restored(trace_from_plain, recall(key))
 
 
-def remember_trace(choices: ModelChoices, found: Trace) -> None:
-    """Keep a trace, with its source as the document reports it."""
+def remember_trace(choices: ModelChoices, network: Model, found: Trace) -> None:
+    """Keep the trace of a whole forward pass, with the operations of all convolutions and pools."""
     key = _key("trace", choices)
-    if key is not None and found.source and not _is_too_special(found.source.arguments):
+    if key is not None and not _is_too_special(network.source.arguments) and can_remember():
         from kernelviz.files.facts import trace_as_plain
+        from kernelviz.network.layer_operation import window_operations
+        from kernelviz.network.model import published_source
 
-        remember(key, trace_as_plain(found))
+        published = replace(found, source=published_source(network))
+        remember(key, trace_as_plain(published, network.source, *window_operations(network, found)))
 
 
 def recalled_operation(choices: ModelChoices, layer: str) -> LayerOperation | None:
     """The operation of a layer of a model without weights; None if it is not remembered."""
-    from kernelviz.files.facts import operation_from_plain
+    from kernelviz.files.facts import operation_from_plain, operation_in_trace
 
+    keys = _key("trace", choices), _key("operation", choices, layer=layer)
+    if None in keys:
+        return None
+    found = _restored(lambda plain: operation_in_trace(plain, layer), recall(keys[0] or {}))
+    return found or _restored(operation_from_plain, recall(keys[1] or {}))
+
+
+def remember_operation(
+    choices: ModelChoices, layer: str, network: Model, found: LayerOperation, traced: Trace | None
+) -> None:
+    """Keep the trace with the operations of all layers, and that of this one if its name, as typed, is not among them."""
+    if traced is not None:
+        remember_trace(choices, network, traced)
     key = _key("operation", choices, layer=layer)
-    return None if key is None else _restored(operation_from_plain, recall(key))
-
-
-def remember_operation(choices: ModelChoices, layer: str, found: LayerOperation) -> None:
-    """Keep the operation of a layer, called as it was typed."""
-    key = _key("operation", choices, layer=layer)
-    if key is not None and found.source and not _is_too_special(found.source.arguments):
+    if key is not None and not _is_too_special(network.source.arguments) and recalled_operation(choices, layer) is None:
         from kernelviz.files.facts import operation_as_plain
 
         remember(key, operation_as_plain(found))

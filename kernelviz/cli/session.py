@@ -12,7 +12,7 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -52,8 +52,8 @@ class Report:
 
     ``kept`` counts the inputs whose files of an earlier run were kept. ``more`` holds the fields of the document that only
     this command has, ``environment`` what is known of the machine without a model, ``left_out`` the lines about pictures
-    that were printed because their look leaves them out. ``latest`` is the report created last, for a run that a signal
-    ends.
+    that were printed because their look leaves them out, ``drawn`` the pictures that show less than an ordinary page, by
+    path. ``latest`` is the report created last, for a run that a signal ends.
     """
 
     latest: ClassVar[Report | None] = None
@@ -70,6 +70,7 @@ class Report:
     more: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
     left_out: set[str] = field(default_factory=set)
+    drawn: dict[str, PageFigure | Animation] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         Report.latest = self
@@ -91,9 +92,18 @@ class Report:
 
     def add_output(self, row: dict[str, Any]) -> None:
         """Keep the row of a file that was written, and print its path unless a document will be printed."""
-        self.outputs.append(row)
+        self.outputs.append(_as_drawn(row, self.drawn.pop(row["path"], None)))
         if not self.as_json:
             terminal.print_result(row["path"])
+
+
+def _as_drawn(row: dict[str, Any], picture: PageFigure | Animation | None) -> dict[str, Any]:
+    """The row of a file, with what is shown in it if its look draws less than the ordinary page."""
+    if picture is None:
+        return row
+    drawn = (picture.recipe or {}).get("drawn", [])
+    notes = dict.fromkeys([*drawn, *(note for note in row["notes"] if note not in picture.replaced)])
+    return {**row, **{key: value for key, value in picture.facts.items() if key in ROW}, "notes": list(notes)}
 
 
 def run_command(
@@ -157,6 +167,8 @@ def exit_code(error: KernelvizError) -> int:
 def _unexpected(error: Exception) -> KernelvizError:
     if isinstance(error, MemoryError):
         return KernelvizError("There is not enough memory for this.", hint="Choose fewer layers, or a smaller --zoom.")
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, without importing it
+        return KernelvizError("The device has not enough memory for this.", hint="Give --device cpu.")
     if package := _unimportable(error):
         begin = _VARIABLES.get(package, package.upper())
         suspects = ", ".join(sorted(name for name in os.environ if begin in name))
@@ -297,6 +309,10 @@ class PictureChoices:
     zoom: int | None
     style: options.Style
     palette: options.PaletteName = options.PaletteName.STANDARD
+
+    def of_sheet(self, look: Look) -> dict[str, Any]:
+        """The choices as arguments of ``make_sheet``, for pictures in a look."""
+        return {**asdict(self), "palette": look.palette(self.palette.value)}
 
     @property
     def bare(self) -> bool:
@@ -524,8 +540,10 @@ def picture_path(
     return output.directory / f"{stem}{output.suffix}"
 
 
-def save_sheet(sheet: Sheet, path: Path, output: OutputChoices, report: Report, *, bare: bool) -> None:
-    """Write a sheet as a page, or as bare tiles."""
+def save_sheet(
+    sheet: Sheet, path: Path, output: OutputChoices, report: Report, *, bare: bool, known: Sequence[str] = ()
+) -> None:
+    """Write a sheet as a page, or as bare tiles; ``known`` are notes that are printed elsewhere, as those of the sheet."""
     if bare:
         from kernelviz.drawing.mosaic import make_mosaic
         from kernelviz.files.writing import save_picture
@@ -535,25 +553,46 @@ def save_sheet(sheet: Sheet, path: Path, output: OutputChoices, report: Report, 
         from kernelviz.drawing.sheet_page import draw_sheet
 
         figure = draw_sheet(sheet, output.look)
-        save_page(figure, path, report, force=output.force)
+        save_page(figure, path, report, force=output.force, known=(*sheet_notes(sheet, report), *known))
         figure.clear()  # its artists hold the pixels in cycles that the collector finds late
 
 
+def sheet_notes(sheet: Sheet, report: Report) -> Sequence[str]:
+    """The lines that are printed below the line about a sheet: its notes or, with ``verbose``, its caption."""
+    return sheet.caption if report.verbose else sheet.notes
+
+
 def save_page(
-    picture: PageFigure | Animation, path: Path, report: Report, *, force: bool, progress: Progress | None = None
+    picture: PageFigure | Animation,
+    path: Path,
+    report: Report,
+    *,
+    force: bool,
+    progress: Progress | None = None,
+    known: Sequence[str] = (),
 ) -> Path:
     """Write a page or an animation, and print what its look left out, each line once in a run."""
     from kernelviz.files.writing import save_picture
 
     save_picture(picture, path, force=force, progress=progress)
-    inform_left_out(picture, report)
+    inform_left_out(picture, report, known)
+    if picture.facts:
+        report.drawn[str(path)] = picture
     return path
 
 
-def inform_left_out(picture: PageFigure | Animation, report: Report) -> None:
-    """Print what a look drew of a picture if that is less than the page, and the lines that it left out, each once."""
-    drawn = PART.join((picture.recipe or {}).get("drawn", ()))
+def inform_left_out(picture: PageFigure | Animation, report: Report, known: Sequence[str] = ()) -> None:
+    """Print what a look drew of a picture if that is less than the page, and the lines that it left out, each once.
+
+    Lines that are ``known`` are printed elsewhere.
+    """
+    printed = {line.casefold() for line in known}
+    drawn = PART.join(line for line in (picture.recipe or {}).get("drawn", ()) if line.casefold() not in printed)
     report.inform(*([f"drawn: {drawn}"] if drawn and not report.as_json else []))
-    lines = [line for line in (picture.recipe or {}).get("left_out", ()) if line not in report.left_out]
+    lines = [
+        line
+        for line in (picture.recipe or {}).get("left_out", ())
+        if line not in report.left_out and line.casefold() not in printed
+    ]
     report.left_out.update(lines)
     report.inform(*(["left out of the picture:", *(f"  {line}" for line in lines)] if lines else []))

@@ -6,9 +6,9 @@ import base64
 import io
 import math
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from html import escape
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from kernelviz.drawing.page import Panel, Raster, Rule, Shape, Strokes, Text, pa
 from kernelviz.notebook import LONGEST_TEXT
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator, Sequence
+    from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.drawing.page import Item
@@ -141,12 +141,15 @@ class Animation:
     """Pages of one size, the duration of each (milliseconds, multiples of 10), the recipe, and the look.
 
     As the last line of a notebook cell it plays; ``save_picture`` writes it as GIF or WebP, ``save_frames`` as pictures.
+    ``facts`` and ``replaced`` are as in ``PageFigure``.
     """
 
     pages: tuple[Panel, ...]
     durations: tuple[int, ...]
     recipe: Recipe
     look: Look = LOOKS["page"]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    replaced: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.pages) != len(self.durations):
@@ -192,14 +195,20 @@ def animation_bytes(animation: Animation, file_format: str, text: bytes, progres
 
 def make_animation(pages: Sequence[Panel], durations: Sequence[int], recipe: Recipe, look: Look) -> Animation:
     """The animation of pages in a look, all of one size; its recipe also states the first and the last duration."""
-    left_out = () if look.caption or pages[0].parts is None else pages[0].parts().lines
+    parts = None if look.caption or pages[0].parts is None else pages[0].parts()
     pages = arrange_all(pages, look)
+    drawn, facts = pages[0].notices, pages[0].facts
+    replaced = tuple(line for line in parts.notices if line not in drawn) if parts and drawn else ()
+    left_out = [line for line in parts.lines if not (drawn and line in parts.notices)] if parts else []
+    shown = {"drawn": list(drawn)} if drawn else {}
     width, height = (math.ceil(max(getattr(page, side) for page in pages)) for side in ("width", "height"))
     return Animation(
         tuple(replace(page, width=width, height=height) for page in pages),
         tuple(durations),
-        {**recipe, "durations": [durations[0], durations[-1]], **look.as_recipe(left_out)},
+        {**recipe, "durations": [durations[0], durations[-1]], **look.as_recipe(left_out), **shown, **facts},
         look,
+        facts,
+        replaced,
     )
 
 

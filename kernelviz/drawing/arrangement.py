@@ -143,9 +143,18 @@ class _Slide:
                     break
             factor = self._factor(bodies, box)
             if min(smallest_text(body.panel) for body in bodies) * factor >= self.smallest - 0.01:
+                heads = [
+                    self._head(replace(parts, title=body.title or parts.title, aside=body.aside or parts.aside))
+                    if body.title or body.aside
+                    else head
+                    for head, parts, body in zip(heads, self.parts, bodies, strict=True)
+                ]
                 placed = zip(heads, [self._centred(body, box, factor) for body in bodies], lines, strict=True)
                 pages = [self._page(head, body, line, top) for head, body, line in placed]
-                return [replace(page, notices=body.notices or ()) for page, body in zip(pages, bodies, strict=True)]
+                return [
+                    replace(page, notices=body.notices or (), facts=body.facts)
+                    for page, body in zip(pages, bodies, strict=True)
+                ]
         size = f"{self.width:,} × {self.height:,} pixels"
         raise UsageError(f"The picture does not fit {size} with letters of {self.smallest:g}.", hint=first.hint)
 

@@ -234,7 +234,8 @@ def scale_text(tiles: Tiles, scale: Scale) -> str:
     clipped = f"{PART}{clipped_text(tiles, scale)}" if scale.below + scale.above else ""
     if tiles.view == "pca" and scale.kind == "range" and (scale.low, scale.high) == tiles.extent:
         full = number_text(scale.limit)
-        mean = "Mid-grey, white in component 3," if tiles.pictures else "Mid-grey"
+        each = len(tiles.pictures) == len(tiles.parts)
+        mean = "White" if each else "Mid-grey, white in component 3," if tiles.pictures else "Mid-grey"
         return f"{mean} is the mean, full colour {full} standard deviations of a component or more{clipped}"
     if scale.kind == "range":
         return f"Scale {number_text(scale.low, plus=True)} to {number_text(scale.high, plus=True)}, as asked{clipped}"
@@ -270,7 +271,12 @@ def _size(tiles: Tiles) -> str:
 
 def clipped_text(tiles: Tiles, scale: Scale) -> str:
     """The number of values outside the scale."""
-    return f"{scale.below + scale.above:,} of {tiles.values.size:,} values lie outside and take the end colour"
+    return outside_text(scale.below + scale.above, tiles.values.size)
+
+
+def outside_text(count: int, total: int) -> str:
+    """How many of the values are outside the colours."""
+    return f"{count:,} of {total:,} values lie outside and take the end colour"
 
 
 def irregularities(tiles: Tiles, scale: Scale, marks: Marks) -> list[str]:

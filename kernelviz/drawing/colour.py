@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 ScaleChoice: TypeAlias = Literal["tile", "layer"] | tuple[float, float]
-Palette: TypeAlias = Literal["standard", "safe"]
+Palette: TypeAlias = Literal["standard", "safe", "planes"]
 PALETTES: tuple[str, ...] = get_args(Palette)
 """``safe`` replaces the colours that lose their meaning to protanopes, deuteranopes or tritanopes; the others stay."""
 
@@ -178,7 +178,7 @@ def check_palette(palette: str) -> None:
         UsageError: there is no such palette.
     """
     if palette not in PALETTES:
-        raise UsageError(f"The palette must be {' or '.join(PALETTES)}, but got {palette!r}.")
+        raise UsageError(f"The palette must be {', '.join(PALETTES[:-1])} or {PALETTES[-1]}, but got {palette!r}.")
 
 
 def component_pixels(first: Array, second: Array) -> Array:
@@ -388,7 +388,7 @@ def bar_levels(low: float, high: float, count: int, *, signed: bool, cmap: str |
     return Indexed(levels(share, scale), Ramp(cmap, signed))
 
 
-_STRIPED = {"family: depthwise"}
+STRIPED = {"family: depthwise", "negative"}
 """Roles whose areas are striped in print."""
 
 _WHITE = (255, 255, 255)
@@ -471,7 +471,7 @@ def key_in(look: Look, contents: Iterable[Content]) -> list[str]:
         lines.append("Colours in grey: different ones may look alike; page, dark and the palette safe keep them")
     elif any(_coloured(each.pixels if isinstance(each, Veiled) else each) for each in shown
              if isinstance(each, Veiled | np.ndarray)):  # fmt: skip
-        lines.append("Photographs in grey")
+        lines.append("Photographs in grey, below the map lightened" if over else "Photographs in grey")
     return lines
 
 
@@ -491,7 +491,7 @@ def _tiles(look: Look, tiles: ColourTiles) -> Array:
 
 
 def _overlaid(look: Look, over: Overlaid) -> Array:
-    own = _OVERLAYS[look.table, over.palette]
+    own = _OVERLAYS[look.table, "standard" if over.palette == "standard" else "safe"]
     ground = (own.dimmest + own.share * over.ground)[..., None] if own.share != 1 else over.ground[..., None]
     colours = np.where((over.shares < 0)[..., None], np.array(own.negative, float), np.array(own.positive, float))
     opacity = (_STRONGEST * np.abs(np.clip(over.shares, -1, 1)))[..., None]
@@ -630,7 +630,7 @@ def _printed(
     grey = _table("print", palette)[:, 0][index]
     period = _PERIOD * max(1, round(scale))
     if isinstance(palette, tuple):
-        striped = np.isin(index, [number for number, role in enumerate(palette) if role in _STRIPED])
+        striped = np.isin(index, [number for number, role in enumerate(palette) if role in STRIPED])
         if striped.any():
             cover = _coverage(period, 1.0)[55][_phase(grey.shape, at, period)]
             grey[striped] = np.rint(255 - (255.0 - grey) * cover).astype(np.uint8)[striped]
@@ -643,6 +643,54 @@ def _printed(
         lines = np.arange(at[0], at[0] + len(grey)) // max(1, round(scale)) % 4 > 0
         grey[dead & lines[:, None]] = 255
     return np.repeat(grey[..., None], 3, axis=2)
+
+
+@dataclass(frozen=True)
+class StripedCells:
+    """A raster for print as vectors: ``base`` without its negative values, and where these are.
+
+    ``boxes`` (n, 4) are the top, left, bottom and right of cells in pixels of the raster, ``shares`` (n,) how much of each
+    its stripes cover.
+    """
+
+    base: Indexed
+    boxes: Array
+    shares: Array
+
+
+MOST_STRIPED = 4000  # cells that are vectors
+
+
+def striped_cells(content: Content, scale: float) -> StripedCells | None:
+    """The cells of a raster that have stripes; None without any, with too many, or if they are too small for stripes.
+
+    Args:
+        content: What is drawn.
+        scale: Pixels of the page for a pixel of the raster.
+    """
+    if not isinstance(content, Indexed) or not _has_stripes(content):
+        return None
+    cells = content.cells or (np.arange(content.shape[0]), np.arange(content.shape[1]))
+    if min(map(_cell_size, cells)) * scale < _SMALL_CELL:
+        return None
+    sides = []
+    for side in cells:
+        starts = np.concatenate([[0], np.flatnonzero(np.diff(side)) + 1])
+        ends = np.append(starts[1:], len(side))
+        sides.append((starts[side[starts] >= 0], ends[side[starts] >= 0]))
+    (tops, bottoms), (lefts, rights) = sides
+    percent = np.clip(ZERO_LEVEL - content.index[np.ix_(tops, lefts)].astype(np.int16), 0, None)
+    rows, columns = np.nonzero(percent >= _BLANK)
+    if len(rows) > MOST_STRIPED:
+        return None
+    darkest = _DARKEST_DIGITS if isinstance(content.palette, TintRamp) and content.palette.pale else _DARKEST
+    boxes = np.stack([tops[rows], lefts[columns], bottoms[rows], rights[columns]], axis=1)
+    index = np.where(content.index < ZERO_LEVEL, ZERO_LEVEL, content.index).astype(content.index.dtype)
+    shares = percent[rows, columns] / 100 * darkest / (255 - _STRIPE_INK)
+    return StripedCells(Indexed(index, content.palette, content.cells), boxes, shares)
+
+
+STRIPE_PERIOD, STRIPE_INK = _PERIOD, "#373737"  # of row plus column, in pixels of the page
 
 
 def is_striped(palette: ColourTable) -> bool:

@@ -315,7 +315,8 @@ def _body(sheet: ContactSheet, layout: _Layout) -> Body:
     broken = f"{counted(lost, 'value is', 'values are')} not finite, chequered" if lost else ""
     many = f"{len(sheet.channels or ()):,} of {sheet.of_channels:,} maps"
     notices = tuple(text for text in (cut, many, broken) if text)
-    return Body(Panel(tuple(items), width, bottom + 8 + key.height), notices)
+    facts = {"shown": layout.shown, "channels": list(sheet.channels or ())}
+    return Body(Panel(tuple(items), width, bottom + 8 + key.height), notices, facts=facts)
 
 
 def _block(sheet: ContactSheet, block: range, marks: Sequence[Marks], scale: Scale, layout: _Layout) -> Panel:

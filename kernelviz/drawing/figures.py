@@ -32,7 +32,17 @@ from matplotlib.text import Text as MatplotlibText
 from matplotlib.transforms import Affine2D, Bbox, IdentityTransform
 
 from kernelviz.drawing.arrangement import arrange
-from kernelviz.drawing.colour import Indexed, key_in, palette_in, pixels_in, textured_pixels
+from kernelviz.drawing.colour import (
+    STRIPE_INK,
+    STRIPE_PERIOD,
+    STRIPED,
+    Indexed,
+    key_in,
+    palette_in,
+    pixels_in,
+    striped_cells,
+    textured_pixels,
+)
 from kernelviz.drawing.fonts import family_of, font_file, run_width, runs, set_width
 from kernelviz.drawing.looks import LOOKS, Look
 from kernelviz.drawing.page import UNTRAINED, Item, Panel, Raster, Rule, Shape, Strokes, Text, badged, paragraphs
@@ -40,7 +50,7 @@ from kernelviz.errors import UsageError
 from kernelviz.records import is_untrained
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.backend_bases import RendererBase
@@ -258,6 +268,9 @@ class RasterArtist(Artist):
         context = renderer.new_gc()
         self._set_gc_clip(context)  # type: ignore[attr-defined]
         if renderer.option_scale_image():
+            if self._look.textured and hasattr(renderer, "writer") and self._write_stripes(renderer, context):
+                context.restore()
+                return
             to_page = Affine2D().scale(x1 - x0, y1 - y0)
             fine = VECTOR_DPI / self._figure_dpi()
             pixels = self._textured((x0 * fine, y0 * fine, x1 * fine, y1 * fine), VECTOR_DPI / DPI)
@@ -268,6 +281,28 @@ class RasterArtist(Artist):
             pixels = self._textured((x0, y0, x1, y1), self._figure_dpi() / DPI)
             renderer.draw_image(context, left, bottom, _resized(self._upwards(), *size) if pixels is None else pixels)
         context.restore()
+
+    def _write_stripes(self, renderer: Any, context: Any) -> bool:
+        """Write negative cells of an SVG as rectangles with a pattern; whether there are any that are large enough."""
+        x0, y0, x1, y1 = self.get_window_extent().extents
+        rows, columns = self._content.shape[:2]
+        pixel = 72 / DPI  # of the page, in the units of the file
+        found = striped_cells(self._content, min((x1 - x0) / columns, (y1 - y0) / rows) / pixel)
+        if found is None:
+            return False
+        to_page, below = Affine2D().scale(x1 - x0, y1 - y0), renderer.height - y1
+        renderer.draw_image(context, x0, y0, _opaque(pixels_in(self._look, found.base)[::-1]), to_page)
+        known: set[str] = renderer.__dict__.setdefault("stripes", set())
+        for (top, left, bottom, right), share in zip(found.boxes, found.shares, strict=True):
+            name = f"stripes-{round(1000 * share)}"
+            if name not in known:
+                known.add(name)
+                _write_pattern(renderer.writer, name, float(share), STRIPE_PERIOD * pixel)
+            corner = x0 + (x1 - x0) * left / columns, below + (y1 - y0) * top / rows
+            size = (x1 - x0) * (right - left) / columns, (y1 - y0) * (bottom - top) / rows
+            sides = zip(("x", "y", "width", "height"), (*corner, *size), strict=True)
+            renderer.writer.element("rect", **{side: f"{value:.3f}" for side, value in sides}, fill=f"url(#{name})")
+        return True
 
     def _figure_dpi(self) -> float:
         figure = self.get_figure(root=True)
@@ -291,6 +326,18 @@ class RasterArtist(Artist):
         height = round(self.get_figure(root=True).bbox.height * DPI / self._figure_dpi() * scale)  # type: ignore[union-attr]
         pixels = textured_pixels(self._look, self._content, size, (height - bottom - size[0], left), scale)
         return _opaque(pixels[::-1])
+
+
+def _write_pattern(writer: Any, name: str, share: float, period: float) -> None:
+    """Write a pattern of diagonal stripes that cover this share of an SVG; those of all cells are parts of one."""
+    half, end = period / 2, 2 * period
+    lines = f"M{-period:.3f} {period + half:.3f}L{period + half:.3f} {-period:.3f}"
+    lines += f"M{-half:.3f} {end:.3f}L{end:.3f} {-half:.3f}"
+    side = f"{period:.3f}"
+    writer.start("pattern", id=name, patternUnits="userSpaceOnUse", width=side, height=side)
+    width = f"{share * period / math.sqrt(2):.3f}"
+    writer.element("path", d=lines, stroke=STRIPE_INK, attrib={"stroke-width": width, "fill": "none"})
+    writer.end("pattern")
 
 
 def _opaque(pixels: Array) -> Array:
@@ -340,6 +387,8 @@ def _path(item: Strokes | Shape, points: float, look: Look) -> PathPatch:
     else:
         path = Path(np.array([*item.points, item.points[0]]), closed=True)
     filled, colour = isinstance(item, Shape) and item.width == 0, look.roles[item.colour]
+    if filled and look.textured and item.colour in STRIPED:
+        return _striped_area(path, colour, points, look)
     patch = PathPatch(
         path,
         facecolor=colour if filled else "none",
@@ -353,6 +402,17 @@ def _path(item: Strokes | Shape, points: float, look: Look) -> PathPatch:
         path_effects=[],
         zorder=2.5 if isinstance(item, Shape) else 2,
     )
+    patch.set_sketch_params()
+    return patch
+
+
+def _striped_area(path: Path, colour: str, points: float, look: Look) -> PathPatch:
+    """An area with stripes and an outline, which are still different from a filled one in grey."""
+    patch = PathPatch(
+        path, facecolor=look.ground, edgecolor=colour, linewidth=2 * points, hatch="//", joinstyle="miter",
+        antialiased=True, path_effects=[], zorder=2.5,
+    )  # fmt: skip
+    patch.set_hatch_linewidth(2 * points)
     patch.set_sketch_params()
     return patch
 
@@ -417,12 +477,15 @@ VECTOR_DPI = 300  # of textures in vector files
 class PageFigure(Figure):
     """A figure that displays itself as the last line of a notebook cell, is never cropped, and has a recipe.
 
-    ``alternative`` is its text alternative: the title, and the paragraphs of the caption.
+    ``alternative`` is its text alternative: the title, and the paragraphs of the caption. If its look draws less than the
+    ordinary page, ``facts`` are those of its recipe that are different, and ``replaced`` the lines that are not true of it.
     """
 
     recipe: Recipe | None = None
     look: Look = LOOKS["page"]
     alternative: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = {}
+    replaced: tuple[str, ...] = ()
 
     def get_tightbbox(self, renderer: RendererBase | None = None, bbox_extra_artists: Any = None) -> Bbox:
         """The whole page, in inches: ``bbox_inches="tight"`` must not cut a page whose margins were laid out."""
@@ -447,6 +510,7 @@ def draw_page(
     pictures that do not depend on the weights.
     """
     left_out: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
     parts = page.parts() if page.parts is not None and not look.caption else None  # only such looks leave out anything
     if parts is not None:
         rasters = [item.content for item in page.items if isinstance(item, Raster)]
@@ -456,6 +520,7 @@ def draw_page(
     if not look.is_page:
         page = arrange(page, look, untrained=untrained)
         if parts is not None and page.notices:  # they state what is drawn instead of those of the whole page
+            replaced = tuple(line for line in parts.notices if line not in page.notices)
             left_out = tuple(line for line in left_out if line not in parts.notices)
             alternative = (*alternative, *page.notices)
     elif untrained:
@@ -474,8 +539,9 @@ def draw_page(
     add_items(axes, page.items, 72 / DPI, look)
     added = look.as_recipe(left_out) if recipe else {}
     added |= {"drawn": list(page.notices)} if page.notices and recipe else {}
+    added |= page.facts if recipe else {}
     figure.recipe, figure.look = {**recipe, **added} if recipe and added else recipe, look
-    figure.alternative = alternative
+    figure.alternative, figure.facts, figure.replaced = alternative, page.facts, replaced
     return figure
 
 

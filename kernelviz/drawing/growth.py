@@ -365,7 +365,7 @@ def _caption(trace: Trace, layers: Sequence[TracedLayer]) -> list[str]:
     short = [(band.label, drawable(band.stage)) for band in bands if band.label not in ("", drawable(band.stage))]
     more = f" and {len(narrow) - 12} more" if len(narrow) > 12 else ""
     return [
-        f"receptive field: the longest way, as if the image had no border{also} · resolution on a logarithmic scale",
+        f"receptive field: the largest one, as if the image had no border{also} · resolution on a logarithmic scale",
         seen,
         *([f"stages {short[0][0]} to {short[-1][0]}: {short[0][1]} to {short[-1][1]}"] if short else []),
         *([f"too narrow for their names: {', '.join(list(narrow)[:12])}{more}"] if narrow else []),

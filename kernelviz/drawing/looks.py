@@ -46,6 +46,10 @@ class Look:
         lines = {"left_out": list(left_out)} if left_out else {}
         return {**({} if self.name == "page" else {"look": self.name}), **without, **lines}
 
+    def palette(self, wanted: str) -> Any:
+        """The palette of a picture for which this one is wanted: without colours there are planes instead."""
+        return "planes" if self.textured else wanted
+
     @property
     def table(self) -> LookName:
         """The look whose colours this one has."""
@@ -225,7 +229,7 @@ _ROLES["print"] = {
     "family: depthwise": "#4d4d4d",
     "bar": "#4d4d4d",
     "positive": "#4b4b4b",
-    "negative": "#a0a0a0",
+    "negative": "#5c5c5c",
     "named": "#4d4d4d",
     "undrawn": "#bdbdbd",
     "unnamed edge": "#808080",

@@ -128,7 +128,7 @@ def _pictures(tiles: Tiles, scale: Scale) -> tuple[Array, Array]:
     values = tiles.values
     broken = list(np.moveaxis(~np.isfinite(values), -1, 0))
     signed = np.moveaxis(colour.ramp(None, signed=True)[colour.levels(values, scale)], 3, 0)
-    if tiles.view == "pca":
+    if tiles.view == "pca" and len(tiles.pictures) < len(signed):
         shares = colour.fractions(values, scale)
         drawn = [colour.component_pixels(shares[..., 0], shares[..., 1]), signed[2]]
         broken = [broken[0] | broken[1], broken[2]]
@@ -144,7 +144,7 @@ def _levels_of_pictures(sheet: Sheet, cells: tuple[Array, Array]) -> tuple[Index
     """The mosaic of pictures that show values, not colours: its levels, and which of its columns (W,) they are in."""
     tiles, grid = sheet.tiles, sheet.grid
     planes = np.moveaxis(colour.levels(tiles.values, sheet.scale), -1, 0)
-    planes = planes[2:] if tiles.view == "pca" else planes
+    planes = planes[2:] if len(tiles.pictures) < len(planes) else planes
     first = len(tiles.pictures) - len(planes)
     drawn = np.concatenate([*np.zeros((first, *planes.shape[1:]), np.uint8), *planes])
     _, broken = _pictures(tiles, sheet.scale)

@@ -216,7 +216,7 @@ def kernel_numbers_page(bank: KernelBank, sheet: Sheet, planes: Array) -> tuple[
     def fewer(_: Box, kept: int) -> Body:
         page = kernel_numbers_page(bank, sheet, planes[:kept])[0]
         held = page.parts() if page.parts else whole()
-        return Body(held.body, held.notices)
+        return Body(held.body, held.notices, facts={"shown": kept})
 
     def parts() -> PageParts:
         return replace(whole(), versions=tuple(partial(fewer, kept=kept) for kept in range(shown, 0, -1)))

@@ -303,7 +303,7 @@ def _caption(overlay: Overlay) -> list[str]:
         cells = f"cells of about {rows} × {columns} pixels, unsmoothed"
         lines.append(f"The map is stretched over the image, so that its cells share the image evenly: {cells}")
     else:
-        lines.append(f"A cell of about {rows} × {columns} pixels, unsmoothed, lies where its field has its middle")
+        lines.append(f"A cell is about {rows} × {columns} pixels, over the middle of its receptive field")
     lines += _padding_line(overlay, beyond)
     return [*lines, *(sentence(note) for note in overlay.notes if note not in lines[1])]
 
@@ -333,8 +333,8 @@ def _padding_line(overlay: Overlay, beyond: tuple[int, int]) -> list[str]:
 
 def _opacity_line(scale: Scale) -> str:
     if scale.signed:
-        return "Opacity grows with the magnitude, clear where the map is 0"
-    return f"Opacity grows with the value, clear at {number_text(scale.low)}"
+        return "The larger the magnitude, the stronger the colour; no colour: 0"
+    return f"The larger the value, the stronger the colour; no colour: {number_text(scale.low)}"
 
 
 def _scale_line(tiles: Tiles, scale: Scale) -> str:

@@ -161,7 +161,9 @@ def _parts(columns: Sequence[Highlights], classes: Sequence[ClassScore], total: 
         tallest = _box.height / _box.width * whole.width
         drawn = [f"{len(kept)} of {counted(total, 'layer')}"] if len(kept) < total else []
         cut = [f"{maps} maps of each layer"] if any(len(each.numbers) > maps for each in columns) else []
-        return Body(_body(kept, classes[:scores], cmap, tallest), (*drawn, *cut))
+        names = [{"name": column.layer, "channels": list(column.numbers)} for column in kept]
+        facts = {"layers": names, "shown": len(kept)}
+        return Body(_body(kept, classes[:scores], cmap, tallest), (*drawn, *cut), facts=facts)
 
     sizes = [(5, 5), (4, 5), (3, 5), (3, 3), (2, 3), (1, 2)]
     versions = [

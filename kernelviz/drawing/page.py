@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import takewhile
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from kernelviz.drawing.fonts import drawable as drawable  # noqa: PLC0414  (re-exported for the builders of pages)
 from kernelviz.drawing.fonts import drawn_width as drawn_width  # noqa: PLC0414
@@ -18,7 +18,7 @@ from kernelviz.drawing.fonts import text_width as text_width  # noqa: PLC0414
 from kernelviz.wording import PART, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from kernelviz.drawing.colour import Content
     from kernelviz.records import Array
@@ -111,7 +111,8 @@ class Panel:
     """Items in a box with its upper left corner at (0, 0); y grows downwards.
 
     A whole page also has a function that makes its ``parts``, from which it can be arranged in another way. If it was, and
-    shows less than the ordinary page, ``notices`` state what it shows.
+    shows less than the ordinary page, ``notices`` state what it shows, and ``facts`` are what its recipe has instead of
+    the facts of the ordinary page.
     """
 
     items: tuple[Item, ...]
@@ -119,6 +120,7 @@ class Panel:
     height: float
     parts: Callable[[], PageParts] | None = field(default=None, compare=False, repr=False)
     notices: tuple[str, ...] = field(default=(), compare=False)
+    facts: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -134,12 +136,16 @@ class Box:
 class Body:
     """The picture of a page without its texts, and its notices if they are not those of the page.
 
-    A ``fixed`` one is in whole pixels and must not be scaled.
+    A ``fixed`` one is in whole pixels and must not be scaled. ``facts`` are the entries of the recipe that are different if
+    this is what is drawn, such as ``shown``; ``title`` and ``aside`` are those of the page if they are different, too.
     """
 
     panel: Panel
     notices: tuple[str, ...] | None = None
     fixed: bool = False
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    title: str = ""
+    aside: str = ""
 
 
 @dataclass(frozen=True)
@@ -158,6 +164,7 @@ class PageParts:
             return is scaled to the box; the first whose letters are large enough is drawn.
         hint: What to choose if none is.
         size: Of the letters of the title.
+        facts: What the recipe states of this picture, as ``facts`` of a Body.
     """
 
     title: str
@@ -170,6 +177,7 @@ class PageParts:
     versions: tuple[Callable[[Box], Body], ...] = ()
     hint: str = "Draw a page: --look page."
     size: float = 40.0
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -197,7 +205,7 @@ def scaled(panel: Panel, factor: float) -> Panel:
     for item in panel.items:
         match item:
             case Text():
-                size = _scaled_size(item, factor)
+                size = scaled_size(item, factor)
                 result.append(replace(item, x=item.x * factor, y=item.y * factor, size=size))
             case Raster():
                 box = {side: getattr(item, side) * factor for side in ("left", "top", "width", "height")}
@@ -214,7 +222,7 @@ def scaled(panel: Panel, factor: float) -> Panel:
     return Panel(tuple(result), panel.width * factor, panel.height * factor)
 
 
-def _scaled_size(item: Text, factor: float) -> float:
+def scaled_size(item: Text, factor: float) -> float:
     """The size of a scaled text; of large letters a little less where hinting would make it too wide for its place."""
     size = item.size * factor
     if size < 22 or item.align != "left" or factor == 1:
@@ -237,6 +245,17 @@ def item_bottom(item: Item) -> float:
             return max(max(y0, y1) for _, y0, _, y1 in item.lines)
         case Shape():
             return max(y for _, y in item.points)
+
+
+def right_end(items: Sequence[Item]) -> float:
+    """The x at which the last of the texts ends; 0 without any."""
+    shares = {"left": 1.0, "center": 0.5, "right": 0.0}
+    ends = (
+        item.x + shares[item.align] * text_width(item.text, item.size, bold=item.bold)
+        for item in items
+        if isinstance(item, Text) and not item.upright
+    )
+    return max(ends, default=0.0)
 
 
 def smallest_text(panel: Panel) -> float:

@@ -43,7 +43,7 @@ from kernelviz.drawing.page import (
     text_block,
     text_width,
 )
-from kernelviz.drawing.sheets import SMALLEST_UNIT, Sheet, fit_sheet, is_strip, make_sheet
+from kernelviz.drawing.sheets import SMALLEST_UNIT, Sheet, fit_sheet, is_strip, make_sheet, picture_facts
 from kernelviz.errors import UsageError
 from kernelviz.records import as_bank, as_maps, is_untrained
 from kernelviz.views.kernel_views import OPPONENTS
@@ -148,7 +148,9 @@ def _sheet_body(sheet: Sheet, box: Box) -> Body:
     bar = upright_bar(found, max(120.0, tiles.height - top), size)
     items = (*tiles.items, *moved(bar, round(tiles.width + gap), top if tiles.height - top >= 120 else 0))
     panel = Panel(items, tiles.width + gap + bar.width, max(tiles.height, bar.height))
-    return Body(panel, (*_missing(found), *_shortened(sheet, found)), fixed=True)
+    facts = picture_facts(found.tiles, found.scale, found.grid, sheet.recipe["cmap"])
+    facts |= {"nonfinite": found.marks.nonfinite}
+    return Body(panel, (*_missing(found), *_shortened(sheet, found)), fixed=True, facts=facts)
 
 
 def _shortened(sheet: Sheet, found: Sheet) -> tuple[str, ...]:
@@ -434,6 +436,8 @@ def _strips(tiles: Tiles, low: float, high: float, count: int) -> list[Content]:
     limit = max(abs(low), abs(high)) or 1.0
     scale = colour.Scale("layer", low / limit, high / limit, tiles.signed)
     share = np.linspace(scale.low, scale.high, count)
+    if len(tiles.pictures) == len(tiles.parts):
+        return [colour.bar_levels(low, high, count, signed=True)] * len(tiles.parts)
     if tiles.pictures:
         lighter, warmer = (colour.component_pixels(*pair)[None] for pair in ((share, 0 * share), (0 * share, share)))
         return [lighter, warmer, colour.bar_levels(low, high, count, signed=True)]
@@ -509,8 +513,8 @@ def plot_kernels(
     """
     bank = as_bank(kernels, transposed=transposed, layout=layout)
     draw = partial(make_sheet, bank, view=view, channels=channels, top=top, sort=sort, scale=scale, cmap=cmap)
-    draw = partial(draw, palette=palette)
-    return _plot(draw, ax, columns, zoom, find_look(look, caption=caption))
+    chosen = find_look(look, caption=caption)
+    return _plot(partial(draw, palette=chosen.palette(palette)), ax, columns, zoom, chosen)
 
 
 class MapChoices(TypedDict, total=False):
@@ -574,7 +578,8 @@ def plot_features(
     """
     subject, view = as_maps(maps, of_any_axes=True, axes=axes), reduce or "maps"
     choice = partial(make_sheet, subject, view=view, channels=channels, top=top, sort=sort, scale=scale, cmap=cmap)
-    return _plot(partial(choice, basis=basis, palette=palette), ax, columns, zoom, find_look(look, caption=caption))
+    chosen = find_look(look, caption=caption)
+    return _plot(partial(choice, basis=basis, palette=chosen.palette(palette)), ax, columns, zoom, chosen)
 
 
 def _plot(

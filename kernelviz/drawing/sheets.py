@@ -424,7 +424,8 @@ def make_sheet(
     ``layout`` is that of a plain weight: ``"torch"``, as above, or ``"keras"``, (*kernel_size, in_channels, out_channels).
     Figures have at most 4 megapixels and bare pictures 64; tiles that do not fit are left out, and the caption states it.
     With the ``palette`` ``"safe"`` kernels as rgb are drawn as light–dark, yellow–blue and red–green planes too, and
-    principal components as light–dark, orange–blue and, apart, red–blue; the other views have safe colours already.
+    principal components as light–dark, orange–blue and, apart, red–blue; the other views have safe colours already. With
+    ``"planes"`` each plane and each component is a picture of its own, for prints without colours.
 
     Raises:
         UsageError: A view, scale, colour map, palette or choice does not fit, or a weight may be of either layout.
@@ -432,11 +433,11 @@ def make_sheet(
     if style not in ("figure", "bare"):
         raise UsageError(f"The style must be figure or bare, but got {style!r}.")
     check_palette(palette)
-    safe = palette == "safe"
+    safe, planes = palette != "standard", palette == "planes"
     held = subject if isinstance(subject, FeatureMaps) else as_bank(subject, layout=layout)
     if isinstance(held, FeatureMaps):
         shown = "maps" if view == "auto" else view
-        tiles = map_tiles(held, view=shown, channels=channels, top=top, sort=sort, basis=basis, apart=safe)
+        tiles = map_tiles(held, view=shown, channels=channels, top=top, sort=sort, basis=basis, apart=safe, each=planes)
     else:
         tiles = kernel_tiles(held, view=view, channels=channels, top=top, sort=sort, opponent=safe)
     check_cmap(tiles.view, cmap, chosen=view != "auto")
@@ -447,10 +448,11 @@ def make_sheet(
     tiles, how = (
         shortened(tiles, most_values) if style == "figure" and zoom is None and columns is None else (tiles, "")
     )
-    grid, tiles = lay_out(tiles, columns=columns, zoom=zoom, most_pixels=most)
+    grid, tiles = lay_out(tiles, columns=columns, zoom=zoom, most_pixels=most, with_rgb=not planes)
     if found_scale.kind == "range":
         found_scale = make_scale(tiles, scale)
     marks = find_marks(tiles, found_scale)
+    used = palette if not planes or tiles.pictures or tiles.parts == OPPONENTS else "standard"
     words = _sheet_texts(held, tiles, basis)
     words = replace(words, notes=(how, *words.notes)) if how else words
     return Sheet(
@@ -462,7 +464,7 @@ def make_sheet(
         title=words.title,
         identity=words.identity,
         caption=caption(tiles, found_scale, marks, words.notes),
-        recipe={**words.facts, **picture_facts(tiles, found_scale, grid, cmap), **palette_facts(palette)},
+        recipe={**words.facts, **picture_facts(tiles, found_scale, grid, cmap), **palette_facts(used)},
         notes=notes(tiles, found_scale, marks, words.notes),
         source=held.source.short_label if held.source else "",
     )
@@ -504,13 +506,15 @@ def shortened(tiles: Tiles, most: int) -> tuple[Tiles, str]:
     return replace(tiles, values=values), f"{length:,} values per strip: each column shows {which} of {size}"
 
 
-def lay_out(tiles: Tiles, *, columns: int | None, zoom: int | None, most_pixels: int) -> tuple[Grid, Tiles]:
-    """The grid of these tiles, and those of them that fit into it."""
+def lay_out(
+    tiles: Tiles, *, columns: int | None, zoom: int | None, most_pixels: int, with_rgb: bool = True
+) -> tuple[Grid, Tiles]:
+    """The grid of these tiles, and those of them that fit into it; few opponent planes have their colour beside them."""
     height, width = tiles.values.shape[1:3]
     regular = tiles.numbers == tuple(range(tiles.numbers[0], tiles.numbers[0] + len(tiles.numbers)))
     digits = 0 if regular or tiles.is_reduced else len(str(max(tiles.numbers)))
     if tiles.pictures:
-        return _lay_out_groups(tiles, columns=columns, zoom=zoom, most_pixels=most_pixels)
+        return _lay_out_groups(tiles, columns=columns, zoom=zoom, most_pixels=most_pixels, with_rgb=with_rgb)
     if tiles.layout == "grid":
         count = len(tiles.values)
         if is_strip(tiles) and zoom is None and columns is None:
@@ -539,12 +543,14 @@ def lay_out(tiles: Tiles, *, columns: int | None, zoom: int | None, most_pixels:
     return replace(grid, arrangement=renumbered), _cut(tiles, values, fitting_rows, fitting)
 
 
-def _lay_out_groups(tiles: Tiles, *, columns: int | None, zoom: int | None, most_pixels: int) -> tuple[Grid, Tiles]:
+def _lay_out_groups(
+    tiles: Tiles, *, columns: int | None, zoom: int | None, most_pixels: int, with_rgb: bool
+) -> tuple[Grid, Tiles]:
     """The grid of tiles of several pictures, and those of them that fit; few kernels have their colour, too."""
     count = len(tiles.values)
     if tiles.parts == OPPONENTS:
         count = min(count, MOST_PLANES) if most_pixels <= FIGURE_PIXELS else count
-        if count <= WITH_RGB:
+        if with_rgb and count <= WITH_RGB:
             tiles = replace(tiles, pictures=("rgb", *OPPONENTS))
     digits = 0 if tiles.is_reduced or most_pixels > FIGURE_PIXELS else len(str(max(tiles.numbers)))
     size = (tiles.values.shape[1], tiles.values.shape[2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from kernelviz.drawing.page import (
     PAGE_WIDTH,
     QUIET,
     SEPARATOR,
+    Body,
     Item,
     Panel,
     Raster,
@@ -30,6 +32,7 @@ from kernelviz.drawing.page import (
     caption_block,
     drawable,
     heading,
+    moved,
     outline,
     text_block,
     text_width,
@@ -39,13 +42,14 @@ from kernelviz.drawing.page import (
 from kernelviz.drawing.sheets import source_facts
 from kernelviz.views.map_views import averaged
 from kernelviz.views.shifts import cosine_text
-from kernelviz.wording import PART, counted, sentence
+from kernelviz.wording import PART, counted, number_text, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.drawing.looks import LookName
+    from kernelviz.drawing.page import Box, PageParts
     from kernelviz.views.shifts import ShiftedImage, ShiftedLayer
 
 
@@ -93,39 +97,104 @@ def shift_page(shifted: ShiftedImage) -> Panel:
     inner = PAGE_WIDTH - 2 * MARGIN
     title = "Shift the image, and see"
     items, y = heading(title, _identity(shifted), (MARGIN, 0.75 * MARGIN), inner, 1.0)
-    wide, start, before = _tile(shifted), y, len(items)
-    items.append(Text(MARGIN, y + 26 + TYPE, f"moved {_direction(shifted)} by", TYPE))
-    y = round(y + 26 + 1.6 * TYPE)
+    start, before = y, len(items)
+    more, y = _rows(shifted, Columns(_tile(shifted)), y + 26)
+    items += more
+    body = items[before:], (MARGIN, start, PAGE_WIDTH - MARGIN, y)
+    items.append(Rule(MARGIN, y, PAGE_WIDTH - MARGIN, y, SEPARATOR, 2))
+    lines = _caption(shifted)
+    more, y = caption_block(lines, (MARGIN, y + 12), inner, 1.0)
+    parts = partial(_parts, shifted, title, body, lines)
+    return Panel((*items, *more), PAGE_WIDTH, float(round(y + 0.6 * MARGIN)), parts)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The width of the tiles, where the charts begin, their least height, and whether each row has a colour bar."""
+
+    tile: float
+    charts: float = LEFT
+    least: float = 130.0
+    bars: bool = False
+
+
+def _rows(shifted: ShiftedImage, columns: Columns, y: float) -> tuple[list[Item], float]:
+    """The images, the maps with the charts, and the classes, from this y on; and the y below them."""
+    wide, beside = columns.tile, y + 0.55 * HEAD
+    items: list[Item] = [Text(MARGIN, y + TYPE, f"moved {_direction(shifted)} by", TYPE)]
+    y = round(y + 1.6 * TYPE)
     for at, shift in enumerate(shifted.by):
         middle = _left(at, wide) + wide / 2
         items.append(Text(middle, y + HEAD, f"{shift} px", HEAD, INK, bold=True, align="center"))
     y = round(y + 1.5 * HEAD)
     more, tall = _images(shifted, y, wide)
-    items += [*more, *_legend(y, shifted)]
-    y = max(y + tall, y + 176.0) + 22
+    beside = beside if columns.bars else y  # of the legend: a slide has less height
+    items += [*more, *_legend(beside, shifted, columns)]
+    y = max(y + tall, beside + 176.0) + 22
     low = _lowest(shifted)
     for number, layer in enumerate(shifted.layers):
-        more, base = _row_heading(layer, y)
+        more, base = _row_heading(layer, y, columns)
         items += more
         top = round(base + 0.5 * TYPE)
         more, tall = _maps(layer, shifted, top, wide)
-        chart = max(tall, 130.0)
-        items += [*more, *_chart(layer, shifted, top, chart, low)]
+        chart = max(tall, columns.least)
+        items += [*more, *_chart(layer, shifted, (columns.charts, top), chart, low)]
         y = top + chart + 18
         if number == len(shifted.layers) - 1:
-            items += _shift_axis(shifted, top + chart)
+            items += _shift_axis(shifted, top + chart, columns)
     y += 1.2 * TYPE
     if shifted.classes:
-        more, y = _classes(shifted, y, wide)
+        more, y = _classes(shifted, y, columns)
         items += more
-    y += 14
-    body = items[before:], (MARGIN, start, PAGE_WIDTH - MARGIN, y)
-    items.append(Rule(MARGIN, y, PAGE_WIDTH - MARGIN, y, SEPARATOR, 2))
-    lines = _caption(shifted)
-    more, y = caption_block(lines, (MARGIN, y + 12), inner, 1.0)
+    return items, y + 14
+
+
+def _parts(
+    shifted: ShiftedImage, title: str, body: tuple[Sequence[Item], tuple[float, float, float, float]], lines: list[str]
+) -> PageParts:
     source = shifted.source.short_label if shifted.source else ""
-    parts = partial(whole_body, title, *body, source=source, identity=_identity(shifted), lines=lines)
-    return Panel((*items, *more), PAGE_WIDTH, float(round(y + 0.6 * MARGIN)), parts)
+    whole = whole_body(title, *body, source=source, identity=_identity(shifted), lines=lines, notices=_notices(shifted))
+    counts = [count for count in (len(shifted.layers), 3, 2, 1) if count <= len(shifted.layers)]
+    choices = [(count, classes) for count in dict.fromkeys(counts) for classes in (True, False)]
+    fewer = tuple(partial(_boxed, shifted, count=count, classes=classes) for count, classes in choices)
+    return replace(whole, versions=fewer, hint="Choose fewer shifts with --by, or draw a page: --look page.")
+
+
+LEAST_TILE = 96.0  # of a slide, before it is scaled
+
+
+def _boxed(shifted: ShiftedImage, box: Box, *, count: int, classes: bool) -> Body:
+    """The image and so many of the layers, from the first to the last, with tiles as large as fit into the box."""
+    kept = [shifted.layers[round(at * (len(shifted.layers) - 1) / max(1, count - 1))] for at in range(count)]
+    few = replace(shifted, layers=tuple(kept), classes=shifted.classes if classes else ())
+    factor = min((box.width - 1) / (PAGE_WIDTH - 2 * MARGIN), 1.0)
+    height = box.height / max(factor, 1.005 * box.smallest / SMALL)
+    rows, columns = shifted.pictures.shape[1:3]
+    wide = _tile(few)
+    while True:
+        tiles = len(few.by) * (wide + TILE_GAP)
+        words = max(_row_words(layer)[1] for layer in few.layers) + 2 * TYPE + BAR + 3 * TYPE
+        charts = min(LEFT, round(MARGIN + max(tiles + 3.4 * TYPE, words)))
+        items, y = _rows(few, Columns(wide, charts, min(130.0, wide * rows / columns), bars=True), 0.0)
+        if y <= height or wide <= LEAST_TILE:
+            break
+        wide = max(LEAST_TILE, min(wide - 2, float(math.floor(wide - (y - height) / (1 + count) * columns / rows))))
+    panel = Panel(moved(Panel(tuple(items), 0, 0), -MARGIN, 0), PAGE_WIDTH - 2 * MARGIN, y)
+    if y > height:
+        return Body(Panel((Text(0, 0, "", 1.0),), 1, 1))  # letters that are too small
+    of = [f"{count} of {counted(len(shifted.layers), 'layer')}"] if count < len(shifted.layers) else []
+    lost = ["without the first classes"] if shifted.classes and not classes else []
+    facts = {
+        "layers": [{"name": layer.name, "channels": [layer.channel]} for layer in kept],
+        "shown": count,
+        "total": len(shifted.layers),
+    }
+    return Body(panel, (*of, *lost, *_notices(few)), facts=facts)
+
+
+def _notices(shifted: ShiftedImage) -> tuple[str, ...]:
+    """The lines that change the meaning of the picture."""
+    return (*([_border_text(shifted)] if shifted.repeated else []), *_broken_lines(shifted))
 
 
 def _identity(shifted: ShiftedImage) -> str:
@@ -165,17 +234,50 @@ def _images(shifted: ShiftedImage, y: float, wide: float) -> tuple[list[Item], f
     return items, tall
 
 
-def _row_heading(layer: ShiftedLayer, y: float) -> tuple[list[Item], float]:
-    """The name of the layer and what is drawn of it, and the y of the last line."""
+BAR = 320.0  # of a colour bar beside the name of a layer, with its ends
+
+
+def _row_words(layer: ShiftedLayer) -> tuple[str, float]:
+    """What is drawn of a layer, and its width with the name before it."""
     channels, rows, columns = layer.shape
     cell = f": one cell is {layer.jump} px" if layer.jump else ""
     words = f"channel {layer.channel} of {channels:,}, {rows} × {columns}{cell}"
-    room = LEFT - 2 * TYPE - MARGIN - text_width(words, TYPE)
+    return words, text_width(drawable(layer.name, bold=True), TYPE, bold=True) + TYPE + text_width(words, TYPE)
+
+
+def _row_heading(layer: ShiftedLayer, y: float, columns: Columns) -> tuple[list[Item], float]:
+    """The name of the layer and what is drawn of it, and the y of the last line."""
+    words = _row_words(layer)[0]
+    taken = BAR + TYPE if columns.bars else 0.0
+    room = columns.charts - 2 * TYPE - MARGIN - text_width(words, TYPE) - taken
     lines = wrap(drawable(layer.name, bold=True), TYPE, room, bold=True) or [""]
     items, below = text_block(lines, MARGIN, y, TYPE, colour=INK, bold=True)
     last = below - TYPE * LINE_HEIGHT + TYPE
     end = MARGIN + text_width(lines[-1], TYPE, bold=True) + TYPE * bool(lines[-1])
-    return [*items, Text(end, last, words, TYPE)], last
+    bar = _row_bar(layer, columns.charts - 3 * TYPE, last) if columns.bars else []
+    return [*items, Text(end, last, words, TYPE), *bar], last
+
+
+def _row_bar(layer: ShiftedLayer, right: float, y: float) -> list[Item]:
+    """The colours of the maps of a layer between the numbers of their ends, on the line of its name."""
+    scale = _scale(layer)
+    low, high = number_text(scale.low), number_text(scale.high, plus=scale.signed)
+    left = right - BAR + 2 * TYPE
+    start, end = left + text_width(low, TYPE) + 10, right - text_width(high, TYPE) - 10
+    strip = colour.bar_levels(scale.low, scale.high, int(end - start), signed=scale.signed)
+    top = y - 0.62 * TYPE
+    return [
+        Text(left, y, low, TYPE), Raster(strip, start, top, end - start, 0.5 * TYPE),
+        outline(start, top, end - start, 0.5 * TYPE, colour=OUTLINE), Text(right, y, high, TYPE, align="right"),
+    ]  # fmt: skip
+
+
+def _scale(layer: ShiftedLayer) -> colour.Scale:
+    """One scale for all maps of a layer, symmetric if it has negative values."""
+    finite = layer.maps[np.isfinite(layer.maps)]
+    signed = bool(finite.size and finite.min() < 0)
+    limit = float(np.abs(finite).max(initial=0.0))
+    return colour.Scale("layer", -limit if signed else 0.0, limit, signed)
 
 
 def _maps(layer: ShiftedLayer, shifted: ShiftedImage, y: float, wide: float) -> tuple[list[Item], float]:
@@ -183,11 +285,8 @@ def _maps(layer: ShiftedLayer, shifted: ShiftedImage, y: float, wide: float) -> 
     rows, columns = layer.maps.shape[1:]
     image_rows, image_columns = shifted.pictures.shape[1:3]
     tall = float(max(2, round(wide * image_rows / image_columns)))
-    finite = layer.maps[np.isfinite(layer.maps)]
-    signed = bool(finite.size and finite.min() < 0)
-    limit = float(np.abs(finite).max(initial=0.0))
-    scale = colour.Scale("layer", -limit if signed else 0.0, limit, signed)
-    ramp = colour.Ramp(colour.map_colours(signed=signed), signed)
+    scale = _scale(layer)
+    ramp = colour.Ramp(colour.map_colours(signed=scale.signed), scale.signed)
     items: list[Item] = []
     for at, values in enumerate(layer.maps):
         shown = averaged(averaged(values.astype(np.float64), int(tall), 0), int(wide), 1)
@@ -211,9 +310,9 @@ def _frame(middle: tuple[float, float], cell: tuple[float, float]) -> list[Item]
     return [outline(x, y, wide, tall, colour=HALO, line=7), outline(x, y, wide, tall, colour=INK, line=3.5)]
 
 
-def _legend(y: float, shifted: ShiftedImage) -> list[Item]:
+def _legend(y: float, shifted: ShiftedImage, columns: Columns) -> list[Item]:
     moves = any(len(layer.equivariance) > 1 for layer in shifted.layers)
-    left = LEFT - 36
+    left = columns.charts - 36
     items: list[Item] = [
         Text(left, y - 0.55 * HEAD, "cosine of all maps of the layer", TYPE, INK),
         Strokes(((left, y + 20, left + 44, y + 20),), INK, CURVE),
@@ -247,12 +346,13 @@ def _lowest(shifted: ShiftedImage) -> float:
     return 0.0 if smallest >= 0 else -0.5 if smallest >= -0.5 else -1.0
 
 
-def _x(shift: float, shifted: ShiftedImage) -> float:
-    return LEFT + (RIGHT - LEFT) * shift / max(shifted.by)
+def _x(shift: float, shifted: ShiftedImage, left: float) -> float:
+    return left + (RIGHT - left) * shift / max(shifted.by)
 
 
-def _chart(layer: ShiftedLayer, shifted: ShiftedImage, top: float, tall: float, low: float) -> list[Item]:
+def _chart(layer: ShiftedLayer, shifted: ShiftedImage, at: tuple[float, float], tall: float, low: float) -> list[Item]:
     """The line of invariance and the rings of equivariance, with the numbers at the largest shift."""
+    left, top = at
 
     def height(value: float) -> float:
         return top + tall * (1 - value) / (1 - low)
@@ -260,31 +360,34 @@ def _chart(layer: ShiftedLayer, shifted: ShiftedImage, top: float, tall: float, 
     items: list[Item] = []
     for tick in sorted({1.0, 0.5, 0.0, low}):
         at_foot = tick == low
-        items.append(Rule(LEFT, height(tick), RIGHT, height(tick), QUIET if at_foot else SEPARATOR, 2))
+        items.append(Rule(left, height(tick), RIGHT, height(tick), QUIET if at_foot else SEPARATOR, 2))
         if tick != 0.5:
             label = f"{tick:g}".replace("-", "−")
-            items.append(Text(LEFT - 16, height(tick), label, TYPE, align="right", middle=True))
-    items.append(Rule(LEFT, top, LEFT, top + tall, QUIET, 2))
-    line = [(_x(shift, shifted), height(value)) for shift, value in layer.invariance.items() if math.isfinite(value)]
+            items.append(Text(left - 16, height(tick), label, TYPE, align="right", middle=True))
+    items.append(Rule(left, top, left, top + tall, QUIET, 2))
+    line = [
+        (_x(shift, shifted, left), height(value)) for shift, value in layer.invariance.items() if math.isfinite(value)
+    ]
     items.append(Strokes(tuple((*one, *other) for one, other in pairwise(line)), INK, CURVE))
     rings = [(shift, value) for shift, value in layer.equivariance.items() if math.isfinite(value)]
-    pitch = _x(rings[1][0], shifted) - _x(rings[0][0], shifted) if len(rings) > 1 else 100.0
+    pitch = _x(rings[1][0], shifted, left) - _x(rings[0][0], shifted, left) if len(rings) > 1 else 100.0
     for shift, value in rings:
-        items += _ring(_x(shift, shifted), height(value), min(RING, max(3.0, 0.36 * pitch)))
-    drawn = [(_x(shift, shifted), height(value)) for shift, value in rings]
-    return [*items, *_chart_texts(layer, drawn, line, top, tall)]
+        items += _ring(_x(shift, shifted, left), height(value), min(RING, max(3.0, 0.36 * pitch)))
+    drawn = [(_x(shift, shifted, left), height(value)) for shift, value in rings]
+    return [*items, *_chart_texts(layer, drawn, line, at, tall)]
 
 
 def _chart_texts(
     layer: ShiftedLayer,
     rings: Sequence[tuple[float, float]],
     line: Sequence[tuple[float, float]],
-    top: float,
+    at: tuple[float, float],
     tall: float,
 ) -> list[Item]:
     """The last number of the line and of the rings where they are free, and why there are no rings."""
     items: list[Item] = []
     taken: list[tuple[float, float, float]] = []  # left, right, baseline
+    start, top = at
 
     def is_free(left: float, right: float, base: float) -> bool:
         """Whether a text there crosses neither line, rings, frame nor another text."""
@@ -296,7 +399,7 @@ def _chart_texts(
         return not (crossed or rung or met) and top - 1.6 * TYPE < upper and lower < top + tall
 
     def write(text: str, x: float, y: float, bases: Sequence[float], *, bold: bool) -> None:
-        left = max(LEFT + 6, x - text_width(text, TYPE, bold=bold))
+        left = max(start + 6, x - text_width(text, TYPE, bold=bold))
         right = left + text_width(text, TYPE, bold=bold)
         base = next((y + each for each in bases if is_free(left, right, y + each)), y + bases[0])
         taken.append((left, right, base))
@@ -314,19 +417,21 @@ def _chart_texts(
         write(cosine_text(value, 2), RIGHT, line[-1][1], (below + lower, above, *further), bold=True)
     if layer.lost or len(rings) < 2:
         why = f"no rings: {layer.lost}" if layer.lost else f"no multiple of {layer.jump} here"
-        lines = wrap(drawable(why), SMALL, RIGHT - LEFT - 20)
-        start = top + tall - 12 - (len(lines) - 1) * 1.2 * SMALL
-        items += [Text(LEFT + 12, start + at * 1.2 * SMALL, each, SMALL, GREY) for at, each in enumerate(lines)]
+        lines = wrap(drawable(why), SMALL, RIGHT - start - 20)
+        first = top + tall - 12 - (len(lines) - 1) * 1.2 * SMALL
+        items += [
+            Text(start + 12, first + number * 1.2 * SMALL, each, SMALL, GREY) for number, each in enumerate(lines)
+        ]
     return items
 
 
-def _shift_axis(shifted: ShiftedImage, y: float) -> list[Item]:
+def _shift_axis(shifted: ShiftedImage, y: float, columns: Columns) -> list[Item]:
     """The shifts below the last chart, as many as there is room for."""
     items: list[Item] = []
     free = RIGHT + TYPE
     for shift in sorted(shifted.by, reverse=True):
         label = f"{shift} px" if shift == max(shifted.by) else str(shift)
-        x, width = _x(shift, shifted), text_width(label, TYPE)
+        x, width = _x(shift, shifted, columns.charts), text_width(label, TYPE)
         end = min(x + width / 2, RIGHT)
         if end > free - 12:
             continue
@@ -335,8 +440,9 @@ def _shift_axis(shifted: ShiftedImage, y: float) -> list[Item]:
     return items
 
 
-def _classes(shifted: ShiftedImage, y: float, wide: float) -> tuple[list[Item], float]:
+def _classes(shifted: ShiftedImage, y: float, columns: Columns) -> tuple[list[Item], float]:
     """The likeliest class below each column: its name, or a letter that is explained if names are too long."""
+    wide, left = columns.tile, columns.charts
     names = [drawable(one.label or f"class {one.index}", bold=True) for one in shifted.classes]
     shares = [f"{100 * one.probability:.0f} %" for one in shifted.classes]
     lines = [wrap(name, SMALL, wide + TILE_GAP - 6, bold=True) for name in names]
@@ -357,11 +463,11 @@ def _classes(shifted: ShiftedImage, y: float, wide: float) -> tuple[list[Item], 
             items.append(Text(middle, base, part, SMALL, colour_of, bold=bold, align="center"))
             bottom = max(bottom, base)
     several = "the same for every shift" if len(known) == 1 else f"{len(known)} different ones"
-    more, below = text_block(["first class of the network:", several], LEFT - 36, y + 0.6 * TYPE, TYPE)
+    more, below = text_block(["first class of the network:", several], left - 36, y + 0.6 * TYPE, TYPE)
     items += more
     if short:
         parts = PART.join(f"{letter} {name}" for name, letter in known.items())
-        more, bottom = text_block(wrap(parts, SMALL, LEFT - 60 - MARGIN), MARGIN, bottom + 0.5 * SMALL, SMALL)
+        more, bottom = text_block(wrap(parts, SMALL, left - 60 - MARGIN), MARGIN, bottom + 0.5 * SMALL, SMALL)
         items += more
     return items, max(bottom + 0.4 * SMALL, below)
 
@@ -384,19 +490,27 @@ def _caption(shifted: ShiftedImage) -> list[str]:
         )
         lines += _border_lines(ringed)
     border = "The image moves inside a larger photograph, so no border is invented"
-    if shifted.repeated:
-        beyond = f" beyond {shifted.room} px" if shifted.room else ""
-        border = f"Border invented: the edge of the image is repeated{beyond}, where the photograph ends"
+    border = _border_text(shifted) if shifted.repeated else border
     lines.append(f"{border}{PART}Red positive, blue negative; one scale for each row")
     positive = [layer.name for layer in shifted.layers if not layer.signed]
     if positive:
         lines.append(f"Without negative values, and similar for that alone: {', '.join(positive)}")
-    lines += [
+    return [*lines, *_broken_lines(shifted), *map(sentence, shifted.notes)]
+
+
+def _border_text(shifted: ShiftedImage) -> str:
+    """That the image is continued beyond the photograph."""
+    beyond = f" beyond {shifted.room} px" if shifted.room else ""
+    return f"Border invented: the edge of the image is repeated{beyond}, where the photograph ends"
+
+
+def _broken_lines(shifted: ShiftedImage) -> list[str]:
+    """How many values of which layers are not finite."""
+    return [
         f"{layer.name}: {counted(layer.nonfinite, 'value')} not finite, drawn black"
         for layer in shifted.layers
         if layer.nonfinite
     ]
-    return [*lines, *map(sentence, shifted.notes)]
 
 
 def _border_lines(layers: Sequence[ShiftedLayer]) -> list[str]:

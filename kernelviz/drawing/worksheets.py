@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,7 +35,7 @@ from kernelviz.drawing.page import (
 from kernelviz.wording import fixed_text, value_text, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from kernelviz.drawing.page import Box
     from kernelviz.records import Array
@@ -578,33 +578,62 @@ def tick_values(tint: Tint) -> list[float]:
     return [tint.limit, *smallest, *(value for value in between if 1.8 * low <= value <= tint.limit / 1.4)]
 
 
-def tint_bar(tint: Tint, height: float) -> LabelledPicture:
-    """The colour bar of a page, upright, with ticks at 0, at the smallest and the largest size, and between them."""
-    half = height / 2 if tint.negative else height
-    zero = half
+def _ticks(tint: Tint, length: float, pitch: Callable[[str], float]) -> list[tuple[float, str]]:
+    """Where the ticks of a bar are, in pixels from 0, and their labels, which need ``pitch`` of their own length."""
     kept: list[tuple[float, float]] = [(0.0, 0.0)]
     for value in tick_values(tint):
         share = float(tint.shares(np.array(value)))
-        if all(abs(share - other) * half >= BAR_PITCH for _, other in kept):
+        if all(abs(share - other) * length >= pitch(value_text(-value)) for _, other in kept):
             kept.append((value, share))
     signed = kept + [(-value, -share) for value, share in kept if value and tint.negative]
+    return [(share * length, value_text(value)) for value, share in signed]
+
+
+def _bar_values(tint: Tint) -> Array:
+    """The values of a bar, from the largest to the smallest."""
     shares = np.linspace(1, -1 if tint.negative else 0, 2 * STEPS + 1 if tint.negative else STEPS + 1)
-    values = np.sign(shares) * tint.limit * np.abs(shares)
+    sizes: Array = tint.limit * np.abs(shares)
     if tint.unit:
-        values = np.sign(shares) * tint.unit * np.expm1(np.abs(shares) * np.log1p(tint.limit / tint.unit))
+        sizes = tint.unit * np.expm1(np.abs(shares) * np.log1p(tint.limit / tint.unit))
+    values: Array = np.sign(shares) * sizes
+    return values
+
+
+def tint_bar(tint: Tint, height: float) -> LabelledPicture:
+    """The colour bar of a page, upright, with ticks at 0, at the smallest and the largest size, and between them."""
+    zero = height / 2 if tint.negative else height
     items: list[Item] = [
-        Raster(tint.indexed(values[:, None], digits=tint.pale), 0, 0, BAR_WIDTH, height),
+        Raster(tint.indexed(_bar_values(tint)[:, None], digits=tint.pale), 0, 0, BAR_WIDTH, height),
         outline(0, 0, BAR_WIDTH, height, colour=BORDER, line=1.6),
     ]
     widest = 0.0
-    for value, share in signed:
-        y, text = zero - share * half, value_text(value)
+    for at, text in _ticks(tint, zero, lambda _: BAR_PITCH):
+        y = zero - at
         items += [
             Rule(BAR_WIDTH, y, BAR_WIDTH + TICK, y, BORDER, 1.4),
             Text(BAR_WIDTH + TICK + 6, y, text, SMALL, DIM, middle=True),
         ]
         widest = max(widest, text_width(text, SMALL))
     return LabelledPicture(tuple(items), (height, BAR_WIDTH), BAR_WIDTH + TICK + 8 + widest, above=16, below=16)
+
+
+def level_tint_bar(tint: Tint, width: float) -> Panel:
+    """The colour bar of a page, lying, with its ticks below it; the labels at its ends are within this width."""
+    edge = text_width(value_text(-tint.limit if tint.negative else tint.limit), SMALL) / 2
+    length = (width - 2 * edge) / (2 if tint.negative else 1)
+    zero = edge + (length if tint.negative else 0.0)
+    whole = width - 2 * edge
+    items: list[Item] = [
+        Raster(tint.indexed(_bar_values(tint)[None, ::-1], digits=tint.pale), edge, 0, whole, BAR_WIDTH),
+        outline(edge, 0, whole, BAR_WIDTH, colour=BORDER, line=1.6),
+    ]
+    for at, text in _ticks(tint, length, lambda text: text_width(text, SMALL) + 5):
+        x = zero + at
+        items += [
+            Rule(x, BAR_WIDTH, x, BAR_WIDTH + TICK, BORDER, 1.4),
+            Text(x, BAR_WIDTH + TICK + 4 + 0.8 * SMALL, text, SMALL, DIM, align="center"),
+        ]
+    return Panel(tuple(items), width, BAR_WIDTH + TICK + 4 + SMALL)
 
 
 def with_tint_bar(body: Panel, tint: Tint, *, top: float = 0.0, height: float = 385.0, gap: float = 46.0) -> Panel:
@@ -626,13 +655,14 @@ def worksheet(
     source: str = "",
     notices: Sequence[str] = (),
     fewer: Sequence[Callable[[Box], Body]] = (),
-    aside: str = "",
+    aside: str | None = None,
+    facts: Mapping[str, Any] | None = None,
 ) -> Panel:
     """The whole page: heading, body, the panels of ``foot`` at their x, and the caption.
 
     The caption has ``lines`` of its own under a rule, then the ``notes`` one after the other. ``counted``, the step and the
     number of steps, starts the notes in a fixed width: the rest does not move. ``source``, ``notices``, ``fewer`` (the
-    versions with less in them) and ``aside`` (instead of the settings) are those of the parts of the page.
+    versions with less in them), ``aside`` (instead of the settings) and ``facts`` are those of the parts of the page.
     """
     inner = max(NARROWEST - 2 * MARGIN, body.width, *(x + panel.width for x, panel in foot or [(0, body)]))
     items, y = _heading(title, settings, inner)
@@ -653,7 +683,16 @@ def worksheet(
     words, below = _caption([note for note in notes if note], counted, y, inner)
     texts = [line for line in (*lines, *notes) if line]
     parts = partial(
-        worksheet_parts, title, aside or settings, body, foot, texts, source=source, notices=notices, fewer=fewer
+        worksheet_parts,
+        title,
+        (settings, aside),
+        body,
+        foot,
+        texts,
+        source=source,
+        notices=notices,
+        fewer=fewer,
+        facts=facts,
     )
     return Panel((*items, *words), math.ceil(inner + 2 * MARGIN), math.ceil(below + 26), parts)
 
@@ -672,12 +711,12 @@ def refitted(page: Callable[[float], Panel], box: Box) -> Body:
     found = parts()
     versions = [version(box) for version in found.versions[:3]] or [Body(found.body)]
     best = next((body for body in versions if body.panel.height <= tallest), versions[-1])
-    return replace(best, notices=found.notices)
+    return replace(best, notices=found.notices, facts=found.facts, title=found.title)
 
 
 def worksheet_parts(
     title: str,
-    settings: str,
+    settings: tuple[str, str | None],
     body: Panel,
     foot: Sequence[tuple[float, Panel]],
     caption: Sequence[str],
@@ -685,8 +724,14 @@ def worksheet_parts(
     source: str = "",
     notices: Sequence[str] = (),
     fewer: Sequence[Callable[[Box], Body]] = (),
+    facts: Mapping[str, Any] | None = None,
 ) -> PageParts:
-    """The parts of such a page: in a small box only the first of the panels of the foot, or none."""
+    """The parts of such a page: in a small box only the first of the panels of the foot, or none.
+
+    ``settings`` are those of the page, and what is beside the title instead of them; None for themselves.
+    """
+    identity, aside = settings
+    aside, identity = (identity, "") if aside is None else (aside, identity)
     y = body.height + 46
     whole = [*body.items, *(item for x, panel in foot for item in moved(panel, x, y))]
     width = max([body.width, *(x + panel.width for x, panel in foot)])
@@ -697,8 +742,8 @@ def worksheet_parts(
     if foot:
         versions.append(lambda _: Body(body))
     return PageParts(
-        title, both, settings, source, "", tuple(caption), tuple(notices), (*versions, *fewer),
-        "Choose smaller sizes, or draw a page: --look page.", TITLE,
+        title, both, aside, source, identity, tuple(caption), tuple(notices), (*versions, *fewer),
+        "Choose smaller sizes, or draw a page: --look page.", TITLE, facts or {},
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from kernelviz.drawing.page import (
     drawn_width,
     fitted,
     outline,
+    scaled_size,
     text_width,
     wrap,
 )
@@ -81,6 +83,7 @@ if TYPE_CHECKING:
     from kernelviz.drawing.colour import Content
     from kernelviz.drawing.figures import PageFigure
     from kernelviz.drawing.looks import LookName
+    from kernelviz.drawing.page import Box
     from kernelviz.explain.call_code import Code
     from kernelviz.records import Array, KernelBank
 
@@ -213,12 +216,15 @@ class _Note:
     rest: tuple[str, ...] = ()
 
 
+SHARES = (0.75, 0.6, 0.45, 0.3)  # of the side of a block on a page, in a box
+
+
 class _Page:
     """One page: the photograph in the size of the input, one map, and the layout in columns."""
 
     def __init__(self, call: Call, image: Array | None, bank: KernelBank | None, kernel: int | None) -> None:
         self.call = call
-        self.face = FACE
+        self.face, self.factor = FACE, 1.0  # of a block; of what is drawn by that of the page
         self.known = None not in (*call.input_size, *call.output_size)
         self.bank = bank
         self.weight: Array | None = None
@@ -437,16 +443,21 @@ class _Page:
                 lines.append(f"weights: {source.short_label}")
         else:
             lines.append("grey kernels: an untrained layer has no kernels to show, and no map")
-        planes = kernel_channels(call)
-        if planes and planes > MOST_PLANES:
-            lines.append(f"{MOST_PLANES} of {planes:,} planes of one kernel are drawn")
-        if self.grid_shown < (call.out_channels or 0):
-            lines.append(f"{self.grid_shown:,} of {call.out_channels:,} kernels are drawn")
+        lines += self._cut()
         if self.known:
             lines.append("sides and depths of input and output are in proportion")
         else:
             lines.append("sides are not in proportion: the size of the image is not known")
         return [drawable(line) for line in lines]
+
+    def _cut(self) -> list[str]:
+        """How many planes and kernels are drawn, if these are not all."""
+        lines, planes, kernels = [], kernel_channels(self.call), self.call.out_channels or 0
+        if planes and planes > MOST_PLANES:
+            lines.append(f"{MOST_PLANES} of {planes:,} planes of one kernel are drawn")
+        if self.grid_shown < kernels:
+            lines.append(f"{self.grid_shown:,} of {kernels:,} kernels are drawn")
+        return lines
 
     # Layout.
 
@@ -464,25 +475,36 @@ class _Page:
         code, y = self._second(y + 34, other)
         items += code
         title = "One line, taken apart"
-        source = self.bank.source.label if self.bank is not None and self.bank.source else ""
+        source = self.bank.source.short_label if self.bank is not None and self.bank.source else ""
         grey = ["grey kernels: not trained"] if self.bank is None else []
-        fewer = [lambda _: Body(self._line(parameters=True)), lambda _: Body(self._line(parameters=False))]
+        fewer = [partial(self._line, share=SHARES[0], parameters=True)]
+        fewer += [partial(self._line, share=share, parameters=False) for share in SHARES]
         return worksheet(
             title, f"a convolution in {framework} and in {other}", Panel(tuple(items), WIDTH, y), [], self.notes(),
-            source=source, notices=grey, fewer=fewer,
+            source=source, notices=[*grey, *self._cut()], fewer=fewer,
         )  # fmt: skip
 
-    def _line(self, *, parameters: bool) -> Panel:
-        """The first line and the columns with smaller blocks, and perhaps the parameters."""
-        self.face = 0.75 * FACE
-        items, y = self._code(self._typed(), 0.0, FRAMEWORKS[self.call.framework], WIDTH)
-        parts, y = self._columns(y + 44)
-        items += parts
-        self.face = FACE
-        if parameters:
-            words, y = self._parameters(y + 48)
-            items += words
-        return Panel(tuple(items), WIDTH, y)
+    def _line(self, box: Box, *, share: float, parameters: bool) -> Body:
+        """The first line and the columns with smaller blocks, and perhaps the parameters; the rest as notices."""
+        framework, pitch = FRAMEWORKS[self.call.framework], self.pitch
+        self.face, self.pitch = share * FACE, share * pitch
+        panel = Panel((), WIDTH, 1)
+        for _ in range(2):  # the second time the code is measured as it will be drawn
+            items, y = self._code(self._typed(), 0.0, framework, WIDTH)
+            parts, y = self._columns(y + 44)
+            items += parts
+            if parameters:
+                words, y = self._parameters(y + 48)
+                items += words
+            panel = Panel(tuple(items), WIDTH, y)
+            self.factor = min(box.width / WIDTH, box.height / y)
+        self.face, self.pitch, self.factor = FACE, pitch, 1.0
+        grey = ["grey kernels: not trained"] if self.bank is None else []
+        code, other = self._other(), FRAMEWORKS["torch" if self.call.framework == "keras" else "keras"]
+        text = "no exact counterpart" if code.reason else "".join(text for text, _ in code.pieces)
+        count = [] if parameters or self.call.parameters is None else [f"{self.call.parameters:,} parameters"]
+        notices = (*grey, *count, f"{other}: {text}", *self._cut())
+        return Body(panel, notices, aside=f"a convolution in {framework}")
 
     def _code(self, pieces: Sequence[tuple[str, str]], y: float, label: str, room: float) -> tuple[list[Item], float]:
         """A line of code with discs above what it sets; returns the y below it."""
@@ -497,13 +519,13 @@ class _Page:
         pitch = size + 2 * DISC + 34
         for piece, letter in pieces:
             text, bold = piece, bool(letter)
-            if x and x + drawn_width(text.rstrip(), size, bold=bold) > room and len(text) > 2:
+            if x and x + self._drawn(text.rstrip(), size, bold=bold) > room and len(text) > 2:
                 x, line, text = 0.0, line + pitch, text.lstrip()
-            whole = drawn_width(text.rstrip(), size, bold=bold) <= room
+            whole = self._drawn(text.rstrip(), size, bold=bold) <= room
             for number, part in enumerate([text] if whole else wrap(text, size, room - 20, bold=bold)):
                 if number:
                     x, line = 0.0, line + pitch
-                width = drawn_width(part, size, bold=bold)
+                width = self._drawn(part, size, bold=bold)
                 items.append(Text(x, line, part, size, INK, bold))
                 if letter:
                     items.append(Rule(x, line + 11, x + width, line + 11, DARK, 2.4))
@@ -511,6 +533,10 @@ class _Page:
                         items += disc(x + width / 2, line - size - DISC - 4, letter)
                 x += width + 0.5
         return items, line + 13
+
+    def _drawn(self, text: str, size: float, *, bold: bool) -> float:
+        """The width of a text as it will be drawn."""
+        return drawn_width(text, scaled_size(Text(0, 0, text, size, bold=bold), self.factor), bold=bold) / self.factor
 
     def _columns(self, y: float) -> tuple[list[Item], float]:
         """Input, kernels, activation and output beside each other, and the y below their captions."""

@@ -268,7 +268,7 @@ def activation_words(call: Call, name: str) -> str:
 
 
 def _data_format(call: Call) -> str:
-    return f"shapes are written {'channels last' if call.channels_last else 'channels first'}, {input_text(call)}"
+    return f"shapes are written {'channels last' if call.channels_last else 'channels first'}: {input_text(call)}"
 
 
 def _multiplier(call: Call) -> str:

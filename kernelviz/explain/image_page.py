@@ -274,7 +274,8 @@ def image_page(part: ImagePart, tallest: float = math.inf) -> Panel:
     body = Panel(tuple(items), lefts[-1] + columns[-1], bottom)
     notices = [text for text in (scale_text(part), part_line(part)) if text]
     fewer = [partial(refitted, partial(image_page, part))] if tallest == math.inf else []
-    return worksheet(title, settings, body, [], notes, lines=lines, notices=notices, fewer=fewer)
+    facts = {"shown": len(part.rows) * len(part.columns)}
+    return worksheet(title, settings, body, [], notes, lines=lines, notices=notices, fewer=fewer, facts=facts)
 
 
 def _middle(part: ImagePart, most: int) -> ImagePart:

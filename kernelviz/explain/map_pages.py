@@ -13,7 +13,7 @@ from kernelviz.arithmetic.operations import Convolution
 from kernelviz.arithmetic.windows import sides_text, size_text
 from kernelviz.drawing.animations import make_animation
 from kernelviz.drawing.looks import find_look
-from kernelviz.drawing.page import INK, Item, Panel, Rule, Shape, Strokes, Text, moved, text_width
+from kernelviz.drawing.page import INK, Item, Panel, Rule, Shape, Strokes, Text, moved, right_end, text_width
 from kernelviz.drawing.worksheets import (
     BORDER,
     CUT,
@@ -36,10 +36,12 @@ from kernelviz.drawing.worksheets import (
     digit_size,
     disc,
     frame,
+    level_tint_bar,
     page_tint,
     refitted,
     tint_bar,
     window_frame,
+    with_tint_bar,
     worksheet,
 )
 from kernelviz.errors import UsageError
@@ -189,8 +191,8 @@ class Column:
 class _Page:
     """The layout of one page, and what is shown up to the output cell ``reached``; None for all."""
 
-    def __init__(self, maps: Maps, reached: int | None, tallest: float = math.inf) -> None:
-        self.maps, self.worked, self.reached, self.tallest = maps, maps.worked, reached, tallest
+    def __init__(self, maps: Maps, reached: int | None, tallest: float = math.inf, widest: float = WIDTH) -> None:
+        self.maps, self.worked, self.reached, self.tallest, self.widest = maps, maps.worked, reached, tallest, widest
         self.between = BETWEEN if tallest == math.inf else CLOSE
         self.tint = self._tint()
         self.columns = self._columns()
@@ -338,7 +340,7 @@ class _Page:
         for cell in map(float, (*np.arange(USUAL_CELL, LARGEST_CELL), *np.arange(USUAL_CELL, SMALLEST_CELL, -0.5))):
             kernel = max(cell, widest)
             legible = sum((kernel if is_kernel else cell) >= least for is_kernel, least in needed)
-            fits = self._positions(cell, kernel)[1] <= WIDTH and self._height(cell, kernel) <= self.tallest
+            fits = self._positions(cell, kernel)[1] <= self.widest and self._height(cell, kernel) <= self.tallest
             if legible > most and fits:
                 most, found = legible, (cell, kernel)
         return found
@@ -352,6 +354,16 @@ class _Page:
             sizes = [digit_size([each], cell, DIGITS) for row in column.cells for each in row]
             found[column.key] = min(filter(None, sizes), default=0.0)
         return found
+
+    @property
+    def has_numbers(self) -> bool:
+        """Whether every matrix has its numbers."""
+        return all(
+            digit_size([each], self.kernel_cell if column.key == "kernel" else self.cell, DIGITS) > 0
+            for column in self.columns
+            for row in column.cells
+            for each in row
+        )
 
     def _reach(self, cell: float, kernel_cell: float) -> tuple[float, float]:
         """What a row takes above and below its middle."""
@@ -397,7 +409,8 @@ class _Page:
         items += self._bus(top + tall / 2, middles)
         for number, (row, middle) in enumerate(zip(self.maps.rows, middles, strict=True)):
             items += self._row(number, row, middle)
-        return Panel(tuple(items), self.width, self._height(self.cell, self.kernel_cell))
+        width = self.width if self.tallest == math.inf else max(self.width, right_end(items))
+        return Panel(tuple(items), width, self._height(self.cell, self.kernel_cell))
 
     def _matrix(self, key: str, cells: Cells) -> Panel:
         cell = self.kernel_cell if key == "kernel" else self.cell
@@ -413,10 +426,11 @@ class _Page:
             items += moved(self._matrix("input", cells), 0, top + number * step)
         halo = self.worked.greys is not None
         drawn, taken, discs = set(), list[tuple[float, float]](), list[Item]()
-        for letter, row in zip(LETTERS, self.maps.rows, strict=False):
-            if (at := self.at(row)) is None:
+        canvas, places = self.worked.canvas, [self.at(row) for row in self.maps.rows]
+        windows = [None if at is None else (canvas.rows[at[0]], canvas.columns[at[1]]) for at in places]
+        for letter, row, at, window in zip(LETTERS, self.maps.rows, places, windows, strict=False):
+            if at is None or window is None:
                 continue
-            window = self.worked.canvas.rows[at[0]], self.worked.canvas.columns[at[1]]
             planes = self.worked.step(*at, row.channel).channels
             for plane in planes:
                 key = (plane, *window)
@@ -425,14 +439,21 @@ class _Page:
                     items += moved(wide, 0, top + plane * step)
                 drawn.add(key)
             if self.reached is None:
-                x, y = self._corner(window, top + planes[0] * step, taken)
+                others = [other for other in windows if other not in (None, window)]
+                x, y = self._corner(window, top + planes[0] * step, taken, others)
                 taken.append((x, y))
                 ring = [Shape(circle(x, y, DISC + 3), ON_DISC)] if halo else []
                 (discs if halo else items).extend([*ring, *disc(x, y, letter)])
         return [*items, *discs]
 
-    def _corner(self, window: tuple[range, range], top: float, taken: list[tuple[float, float]]) -> tuple[float, float]:
-        """Where the letter of a window is: a corner that is free, else beside one."""
+    def _corner(
+        self,
+        window: tuple[range, range],
+        top: float,
+        taken: list[tuple[float, float]],
+        others: Sequence[tuple[range, range] | None],
+    ) -> tuple[float, float]:
+        """Where the letter of a window is: a corner that is free and belongs to no other window, else a free one."""
         rows, columns = window
         ys = top + rows[0] * self.cell, top + (rows[-1] + 1) * self.cell
         xs = columns[0] * self.cell, (columns[-1] + 1) * self.cell
@@ -440,7 +461,18 @@ class _Page:
         corners += [((xs[0] + xs[1]) / 2, y) for y in ys] + [(x, (ys[0] + ys[1]) / 2) for x in xs]
         corners += [(xs[0] + shift * 2.2 * DISC, ys[0]) for shift in range(1, 8)]
         free = [each for each in corners if all(math.dist(each, other) > 2.1 * DISC for other in taken)]
-        return (free or corners)[0]
+        return min(free or corners, key=lambda corner: self._windows_at(corner, top, others))
+
+    def _windows_at(
+        self, corner: tuple[float, float], top: float, windows: Sequence[tuple[range, range] | None]
+    ) -> int:
+        """How many of the windows contain this position, or have it on their border."""
+        column, row = corner[0] / self.cell, (corner[1] - top) / self.cell
+        return sum(
+            window is not None
+            and all(each[0] <= at <= each[-1] + 1 for each, at in zip(window, (row, column), strict=True))
+            for window in windows
+        )
 
     def _bus(self, y: float, middles: Sequence[float]) -> list[Item]:
         """Arrows from the input to every kernel."""
@@ -488,7 +520,7 @@ class _Page:
             return []
         text = answer_text(self.worked, row, at)
         more = more_text(row) if self.reached is None else ""
-        room = max(self.width, NARROWEST - 2 * MARGIN) - left
+        room = min(self.widest, max(self.width, NARROWEST - 2 * MARGIN)) - left
         short = f"{text.partition(' ')[0]} at row {at[0]}, column {at[1]}"
         for each in (text + more, text, short + more, short):
             if text_width(each, SMALL) <= room:
@@ -528,16 +560,38 @@ def _least_cell(cells: Cells) -> float:
 
 def maps_page(maps: Maps, reached: int | None = None, tallest: float = math.inf) -> Panel:
     """The page; in an animation up to the output cell ``reached``. For a box of this height it has fewer kernels."""
-    shown = [replace(maps, most=count) for count in range(len(maps.rows), 0, -1)]
-    pages = (_Page(each, reached, tallest) for each in shown)
-    page = next((each for each in pages if each.panel().height <= tallest), _Page(shown[-1], reached, tallest))
+    page = _Page(maps, reached) if tallest == math.inf else _boxed(maps, reached, tallest)
     body = page.panel()
-    legend, bar = _legend(page), tint_bar(page.tint, 116.0)
-    bar_panel = Panel(bar.at(0, -12), bar.width, bar.height - 24)
-    foot = [(0.0, legend), (max(legend.width + 40, max(body.width, NARROWEST - 2 * MARGIN) - bar.width), bar_panel)]
-    title = WORDS[len(maps.rows)]
+    legend, inner = _legend(page), max(body.width, NARROWEST - 2 * MARGIN)
+    bar = level_tint_bar(page.tint, max(240.0, min(inner - legend.width - 28, 340.0)))
+    foot = [(0.0, legend), (max(legend.width + 28, inner - bar.width), bar)]
+    if tallest < math.inf and not page.has_numbers:
+        body = with_tint_bar(body, page.tint, top=HEADS, height=BOXED_BAR, gap=BAR_GAP)
+    foot = foot if tallest == math.inf else foot[:1]
+    title, count = WORDS[len(page.maps.rows)], len(page.maps.rows)
     fewer = [partial(refitted, partial(maps_page, maps, reached))] if tallest == math.inf else []
-    return worksheet(title, maps.stages, body, foot, _notes(page), notices=page.maps.notes, fewer=fewer)
+    facts = {"shown": count, "notes": page.maps.notes}
+    return worksheet(title, maps.stages, body, foot, _notes(page), notices=page.maps.notes, fewer=fewer, facts=facts)
+
+
+BOXED_BAR, BAR_GAP, LEAST_MAP = 300.0, 46.0, 150.0  # of a box: the colour bar, and the side of a map without numbers
+
+
+def _boxed(maps: Maps, reached: int | None, tallest: float) -> _Page:
+    """The layout for a box: as many kernels as leave all numbers legible, else as many as leave the maps large enough.
+
+    Without all numbers there is a colour bar.
+    """
+    shown = [replace(maps, most=count) for count in range(len(maps.rows), 0, -1)]
+    for each in shown[: max(1, len(shown) - 1)]:  # two kernels without all numbers show more than one with them
+        page = _Page(each, None, tallest)
+        if page.panel().height <= tallest and page.has_numbers:
+            return _Page(each, reached, tallest)
+    room = WIDTH - tint_bar(_Page(maps, None).tint, BOXED_BAR).width - BAR_GAP
+    fitting = [page for each in shown if (page := _Page(each, None, tallest, room)).panel().height <= tallest]
+    large = (page for page in fitting if page.columns[2].shape[0] * page.cell >= LEAST_MAP)
+    found = next(large, fitting[-1] if fitting else _Page(shown[-1], None, tallest, room))
+    return _Page(found.maps, reached, tallest, room)
 
 
 def _legend(page: _Page) -> Panel:

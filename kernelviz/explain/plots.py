@@ -13,7 +13,7 @@ from kernelviz.arithmetic.operations import Pooling, TransposedConvolution
 from kernelviz.arithmetic.steps import exact_sum
 from kernelviz.arithmetic.windows import sides_text, size_text
 from kernelviz.drawing.looks import find_look
-from kernelviz.drawing.page import INK, Item, Panel, Rule, Text, moved, text_block, text_width, wrap
+from kernelviz.drawing.page import INK, Item, Panel, Rule, Text, moved, right_end, text_block, text_width, wrap
 from kernelviz.drawing.worksheets import (
     CELL,
     DARK,
@@ -99,48 +99,44 @@ TALLEST, TALLEST_COLUMN = 560.0, 800.0  # of an input, and of one beside an outp
 BIGGEST, SMALLEST = 60.0, 14.0  # cells of a tile; smaller ones have no output beside them
 
 
+@dataclass(frozen=True)
+class StepsSheet:
+    """The pictures of some steps, or with ``ruled`` the input once; ``few`` steps are a spread choice."""
+
+    panel: Panel
+    steps: list[Step]
+    layout: SheetLayout
+    ruled: bool
+    few: bool
+
+
 def steps_page(worked: Walkthrough, channel: int, tallest: float = math.inf) -> Panel:
     """The kernel on top, then one picture per step: the window on the input, and the output up to there.
 
     A large input is drawn once, with a ruler that has the windows of the first row and of the first column. For a box of
-    this height there are fewer steps, without the kernel.
+    this height there are fewer steps, without the kernel; with a colour bar if cells have no numbers.
     """
     boxed = tallest < math.inf
     first = worked.step(0, 0, channel)
     tint = step_tint(worked, first)
     room = WIDEST - 2 * MARGIN
-    layout = _sheet_layout(worked, first, tint, room, (len(shown_steps(worked)), LONGEST))
-    ruled = None if layout.output else _ruled_panel(worked, first, tint, room, tallest)
-    few = not layout.output and ruled is None
-    positions = shown_steps(worked, few=few)
-    if boxed and not ruled:
-        positions = positions if few else positions[:MOST_IN_A_BOX]
-        layouts = [
-            _sheet_layout(worked, first, tint, room, (count, min(LONGEST, tallest)))
-            for count in range(len(positions), 0, -1)
-        ]
-        layout = next((each for each in layouts if each.output), layouts[0])
-    steps = [worked.step(*at, channel) for at in positions]
-    sheet = ruled
-    if sheet is None:
-        sheet, drawn = _tiles(worked, steps, tint, layout, (room, tallest))
-        steps = steps[:drawn]
-    body = sheet
+    sheet = _steps_sheet(worked, first, tint, room, tallest)
     if not boxed:
-        body = stacked([_top(worked, first, tint, max(sheet.width, NARROWEST - 2 * MARGIN)), sheet], 40)
-    total = worked.output[channel].size
-    count = f"all {total:,} steps"
-    if len(steps) < total:
-        whole = len(steps) == sum(worked.operation.output_size) - 1
-        which = "those of" if whole else "evenly spread over"
-        count = f"{len(steps):,} of {total:,} steps: {which} the first row and the first column"
-        if 1 in worked.operation.output_size:
-            count = f"{len(steps):,} of {total:,} steps, evenly spread"
-        if boxed and not ruled:
-            count = f"{len(steps):,} of {total:,} steps{'' if few else ': the first ones'}"
+        top = _top(worked, first, tint, max(sheet.panel.width, NARROWEST - 2 * MARGIN))
+        body = stacked([top, sheet.panel], 40)
+    elif not sheet.ruled and _has_digits(worked, first, tint, sheet.layout):
+        body = sheet.panel
+    else:
+        bar = tint_bar(tint, BOXED_BAR)
+        sheet = _steps_sheet(worked, first, tint, room - bar.width - GAP, tallest)
+        width = max(sheet.panel.width, right_end(sheet.panel.items)) + GAP
+        items = (*sheet.panel.items, *bar.centred_at(width, sheet.panel.height / 2))
+        body = Panel(items, width + bar.width, sheet.panel.height)
+    steps, layout, total = sheet.steps, sheet.layout, worked.output[channel].size
+    count = _steps_text(worked, sheet, total, boxed=boxed)
     labels = "below each its row and column in the output, counted from 0, and the result"
     dots = "output cells with a dot are not computed yet" if layout.output and total > 1 else ""
-    if ruled:
+    if sheet.ruled:
         labels = "each span is the window of a column or row of the output, counted from 0; framed: the outermost"
         dots = "results of the other steps are left out" if len(steps) < total else ""
     elif worked.operation.output_size[1] == 1:
@@ -152,7 +148,55 @@ def steps_page(worked: Walkthrough, channel: int, tallest: float = math.inf) -> 
     notices = [*([count] if len(steps) < total else []), *broken_notes(worked)]
     fewer = [partial(refitted, partial(steps_page, worked, channel))] if tallest == math.inf else []
     settings = settings_text(worked.operation)
-    return worksheet(title, settings, body, [], texts, lines=lines, notices=notices, fewer=fewer)
+    return worksheet(
+        title, settings, body, [], texts, lines=lines, notices=notices, fewer=fewer, facts={"shown": len(steps)}
+    )
+
+
+def _steps_sheet(worked: Walkthrough, first: Step, tint: Tint, room: float, tallest: float) -> StepsSheet:
+    """The pictures of the steps in this width and height."""
+    boxed, channel = tallest < math.inf, first.channel
+    layout = _sheet_layout(worked, first, tint, room, (len(shown_steps(worked)), LONGEST))
+    ruled = None if layout.output else _ruled_panel(worked, first, tint, room, tallest)
+    if ruled is not None and ruled.height > tallest:  # its output takes more
+        ruled = None
+    few = not layout.output and ruled is None
+    positions = shown_steps(worked, few=few)
+    if boxed and not ruled:
+        positions = positions if few else positions[:MOST_IN_A_BOX]
+        layouts = [
+            _sheet_layout(worked, first, tint, room, (count, min(LONGEST, tallest)))
+            for count in range(len(positions), 0, -1)
+        ]
+        layout = next((each for each in layouts if each.output), layouts[0])
+    steps = [worked.step(*at, channel) for at in positions]
+    if ruled is not None:
+        return StepsSheet(ruled, steps, layout, ruled=True, few=few)
+    panel, drawn = _tiles(worked, steps, tint, layout, (room, tallest))
+    return StepsSheet(panel, steps[:drawn], layout, ruled=False, few=few)
+
+
+def _steps_text(worked: Walkthrough, sheet: StepsSheet, total: int, *, boxed: bool) -> str:
+    """How many of the steps are on a sheet, and which."""
+    drawn = len(sheet.steps)
+    if drawn == total:
+        return f"all {total:,} steps"
+    if boxed and not sheet.ruled:
+        return f"{drawn:,} of {total:,} steps{'' if sheet.few else ': the first ones'}"
+    if 1 in worked.operation.output_size:
+        return f"{drawn:,} of {total:,} steps, evenly spread"
+    which = "those of" if drawn == sum(worked.operation.output_size) - 1 else "evenly spread over"
+    return f"{drawn:,} of {total:,} steps: {which} the first row and the first column"
+
+
+BOXED_BAR = 300.0  # the height of the colour bar in a box
+
+
+def _has_digits(worked: Walkthrough, step: Step, tint: Tint, layout: SheetLayout) -> bool:
+    """Whether the cells of the input on a sheet, and those of the output beside it, have their numbers."""
+    canvas, output = canvas_cells(worked, step, step.channels[0], tint), output_cells(worked, step, tint)
+    pairs = [(canvas, layout.cell), (output, layout.output)]
+    return all(digit_size([shortened_cells(cells, cell)], cell) > 0 for cells, cell in pairs if cell)
 
 
 def _tiles(
@@ -418,7 +462,13 @@ def stamps_page(worked: Walkthrough, at: tuple[int, int], channel: int, tallest:
     tint = step_tint(worked, step, products=True)
     positions, choice = _stamp_positions(operation, step)
     stamps = [make_stamp(worked, position, step) for position in positions]
-    bottom, digits = _stamp_rows(worked, step, positions, stamps, tint, tallest=tallest)
+    room, bar = WIDEST - 2 * MARGIN, tint_bar(tint, BOXED_BAR)
+    bottom, digits = _stamp_rows(worked, step, positions, stamps, tint, box=(room, tallest))
+    if tallest < math.inf and not digits:
+        room -= bar.width + GAP
+        bottom, digits = _stamp_rows(worked, step, positions, stamps, tint, box=(room, tallest))
+        items = (*bottom.items, *bar.centred_at(bottom.width + GAP, bottom.height / 2))
+        bottom = Panel(items, bottom.width + GAP + bar.width, max(bottom.height, BOXED_BAR))
     top = _inputs_panel(worked, step, tint)
     dots = "dots count the stamps that meet on a cell" if digits and overlaps(operation).max() > 1 else ""
     apart = _apart_text(operation)
@@ -581,9 +631,10 @@ def _stamp_rows(
     stamps: list[Stamp],
     tint: Tint,
     *,
-    tallest: float,
+    box: tuple[float, float],
 ) -> tuple[Panel, bool]:
-    """The stamps with plus signs between them, and the output; whether digits could be shown."""
+    """The stamps with plus signs between them, and the output, in this width and height; whether digits could be shown."""
+    room, tallest = box
     size = worked.operation.output_size
     area = stamp_area(size, stamps)
     cells = [stamp.cells(area, size, tint) for stamp in stamps]
@@ -591,7 +642,7 @@ def _stamp_rows(
     every = [*cells, out]
     layouts = [
         (count, min(cell, (tallest / -(-(len(positions) + 1) // count) - 74) / len(area[0])))
-        for count, cell in (_stamps_in_a_row(len(positions), area, more) for more in range(4))
+        for count, cell in (_stamps_in_a_row(len(positions), area, room, more) for more in range(4))
     ]  # more lines leave more to the digits
     fits = [each for each in layouts if digit_size(every, each[1])]
     fits += [each for each in layouts if digit_size([shortened_cells(one, each[1]) for one in every], each[1])]
@@ -615,11 +666,11 @@ def _stamp_rows(
     return stacked([in_a_row(line) for line in lines], 10), bool(fitting)
 
 
-def _stamps_in_a_row(stamps: int, area: tuple[range, range], more: int) -> tuple[int, float]:
+def _stamps_in_a_row(stamps: int, area: tuple[range, range], room: float, more: int) -> tuple[int, float]:
     """How many stamps, or the output, are in a row, and the size of their cells; with so many more rows than needed."""
     rows = min(stamps + 1, -(-(stamps + 1) // (A_ROW + 1)) + more)
     count = -(-(stamps + 1) // rows)
-    return count, min(CELL, (WIDEST - 2 * MARGIN - count * SIGN) / (count * len(area[1])), 600 / len(area[0]))
+    return count, min(CELL, (room - count * SIGN) / (count * len(area[1])), 600 / len(area[0]))
 
 
 def _frames(stamp: Stamp, step: Step, area: tuple[range, range], cell: float) -> list[Item]:

@@ -225,7 +225,7 @@ def sharing_page(sharing: Sharing, counts: ImageWeights) -> Panel:
     bars, below = _bars(counts, y + 50)
     n = sharing.units
     body = Panel((*layers.items, Rule(0, y, WIDTH, y, LINE, 1.6), *bars), WIDTH, below)
-    fewer = [partial(_layers_in, sharing)]
+    fewer = [partial(_layers_in, sharing, counts)]
     settings = f"{n} inputs, {n} outputs: how many weights?"
     return worksheet("Dense, local, shared", settings, body, [], [], fewer=fewer)
 
@@ -247,12 +247,14 @@ class Sizes:
         return UNITS + self.tall + self.apart
 
 
-def _layers_in(sharing: Sharing, box: Box) -> Body:
+def _layers_in(sharing: Sharing, counts: ImageWeights, box: Box) -> Body:
     """The layers with small matrices for a box; without matrices if their digits would not be legible."""
     compact = Sizes(125, 58, 0)
     cell = min(CELL, COLUMN / sharing.units, (tallest_of(box) - compact.matrix - 78) / sharing.units)
     legible = cell >= LEGIBLE / MATRIX_DIGITS.tall
-    return Body(_layers(sharing, replace(compact, cell=cell) if legible else Sizes(TALL, 0, 0)))
+    missing = [*([] if legible else ["the matrices"]), f"the weights for an image of {size_text(counts.image)}"]
+    panel = _layers(sharing, replace(compact, cell=cell) if legible else Sizes(TALL, 0, 0))
+    return Body(panel, (f"without {' and '.join(missing)}: dense {counts.dense:,}, shared {counts.shared:,}",))
 
 
 def _layers(sharing: Sharing, sizes: Sizes) -> Panel:

@@ -62,6 +62,7 @@ from kernelviz.drawing.worksheets import (
     tint_bar,
     titled,
     window_frame,
+    with_tint_bar,
     worksheet,
 )
 from kernelviz.explain.step_parts import (
@@ -116,6 +117,7 @@ from kernelviz.explain.texts import (
     star_text,
     step_parts,
     sum_numbers,
+    uneven_text,
     weight_texts,
     weights_text,
 )
@@ -728,7 +730,67 @@ def step_page(worked: Walkthrough, step: Step, reached: int | None = None, talle
                 return page
             cell = look.cell * (1.0 if page.width <= WIDEST else 0.97)  # heads may be wider than their matrices
             look = replace(look, cell=cell, legible=max(look.legible, min(needed, LEGIBLE)))
-    return enlarged_page(worked, step, reached)
+    return row_page(worked, step, reached) or enlarged_page(worked, step, reached)
+
+
+SIGNS, BELOW, BAR_SPACE = (
+    64.0,
+    30.0,
+    46.0,
+)  # the space for the signs at the left of the rows, between rows, before the bar
+
+
+def row_page(worked: Walkthrough, step: Step, reached: int | None) -> Panel | None:
+    """A window that slides along one row: input, kernel and output below each other, the kernel below its window.
+
+    None if there are several rows, or the numbers of the input or the output do not fit.
+    """
+    operation = worked.operation
+    across, (rows, columns) = worked.canvas.columns[step.at[1]], worked.canvas.padding.shape
+    if max(rows, *operation.output_size[:1]) > 1 or isinstance(operation, TransposedConvolution):
+        return None
+    tint = step_tint(worked, step)
+    cells = [canvas_cells(worked, step, step.channels[0], tint), output_cells(worked, step, tint)]
+    if step.weights is not None:
+        cells.append(kernel_cells(step, 0, tint))
+    bar = BAR_SPACE + tint_bar(tint, WIDEST).width  # with all its labels
+    cell = min(CELL, (WIDEST - 2 * MARGIN - SIGNS - bar) / columns)
+    look = Look(tint, cell, legible_at(WIDEST))
+    if look.legible_of(cells) < len(cells):
+        return None
+    parts = [("", 0.0, canvas_matrix(worked, step, look))]
+    maximum = step.weights is None and step.counted is None
+    if step.weights is not None:
+        strip, x = look.panel(cells[2]), across.start * cell
+        head = headed(Panel((), strip.width, strip.height), "kernel", turned_text(operation))
+        left = max(0.0, min(x + (strip.width - head.width) / 2, columns * cell - head.width))
+        items = (*moved(Panel(head.items, 0, 0), left - x, 0), *strip.items)
+        parts.append(("∗", x, LabelledPicture(items, (strip.height, strip.width), strip.width, HEADER)))
+    equals = equals_sign(*page_numbers(worked, step)) if step.weights is not None else "max" if maximum else "mean"
+    parts.append((equals, 0.0, output_matrix(worked, step, look, reached)))
+    drawn, y = list[Item](), 0.0
+    for mark, x, part in parts:
+        middle = y + part.above + part.size[0] / 2
+        size = SIGN if len(mark) < len("max") else SMALL
+        drawn.append(Text(0, middle, mark, size, DIM, middle=True))
+        drawn += part.at(SIGNS + x, y)
+        y += part.height + BELOW
+    body = with_tint_bar(
+        Panel(tuple(drawn), SIGNS + columns * cell, y - BELOW), tint, top=20.0, height=y - BELOW - 40.0, gap=BAR_SPACE
+    )
+    room = max(NARROWEST - 2 * MARGIN, body.width)
+    if step.weights is None:
+        words = pool_sum_panel(worked, step, room)
+    else:
+        words = sum_panel(step, room, widest=None if reached is None else widest_texts(worked, step))
+    foot = sum_and_formula(words, operation.formulas, 0.0, room)
+    note = number_note(worked, step, products_of(step), drawn=[body, *(panel for _, panel in foot)])
+    bold = ["bold: the value that the window passes on"] if maximum else []
+    lines = scale_lines(operation, None if step.weights is None else "∗", greys=greys_text(worked))
+    return worksheet(
+        name_text(operation), settings_text(operation), body, foot, [*bold, *notes(worked, step, reached, thin=cell), note],
+        counted=counted(worked, step), lines=lines, notices=broken_notes(worked),
+    )  # fmt: skip
 
 
 def with_smaller(page: Panel, smaller: Callable[[float], Panel]) -> Panel:
@@ -904,6 +966,8 @@ def notes(worked: Walkthrough, step: Step, reached: int | None, *, cells: bool =
         if isinstance(operation, Pooling) and operation.kind == "max":
             around = "padding, which no maximum takes"
         lines.append(f"dashed cells are {around}")
+    if uneven := uneven_text(operation):
+        lines.append(uneven)
     if isinstance(operation, TransposedConvolution) and min(operation.implicit_padding) < 0:
         lines.append("the padding is so large that it cuts the input")
     if getattr(operation, "dilation", (1, 1)) != (1, 1):

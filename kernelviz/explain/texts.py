@@ -185,9 +185,20 @@ def padding_text(operation: Operation) -> str:
     return f"padding {text}"
 
 
+def uneven_text(operation: Operation) -> str:
+    """Why same padding has not as many zeros before the input as after it; empty if it has."""
+    if not isinstance(operation, Convolution) or operation.padding_name != "same":
+        return ""
+    top, bottom, left, right = operation.padding
+    uneven = [(before, after) for before, after in ((top, bottom), (left, right)) if before != after]
+    return (
+        f"an even kernel has no middle: {counted(uneven[0][0], 'zero')} before, {uneven[0][1]} after" if uneven else ""
+    )
+
+
 def _pool_settings(operation: Pooling) -> str:
     if operation.adaptive:
-        return f"to {size_text(operation.adaptive)}"
+        return f"to {size_text(operation.adaptive)}{' (global)' if operation.adaptive == (1, 1) else ''}"
     parts = [size_text(operation.kernel), f"stride {sides_text(operation.stride)}"]
     if any(operation.padding):
         parts.append(padding_text(operation))
@@ -385,6 +396,8 @@ def size_lines(operation: Operation) -> list[str]:
     lines += [f"  {line}" for line in _implicit_lines(operation)]
     result = (operation.out_channels, *operation.output_size)
     lines += [f"output      {size_text(result if result[0] > 1 else result[1:])}"]
+    if uneven := uneven_text(operation):
+        lines.append(f"padding     {uneven}")
     left = [line for line in (left_over_text(operation), gap_text(operation)) if line]
     lines += [f"left over   {left[0] if left else 'nothing'}", *(f"            {line}" for line in left[1:])]
     return lines + _cost_lines(operation)

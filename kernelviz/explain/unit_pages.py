@@ -46,6 +46,7 @@ from kernelviz.explain.unit_parts import (
     photograph,
     single_page,
     stacked_page,
+    tint_key,
     tint_text,
     unit_tint,
     with_map_bar,
@@ -249,6 +250,10 @@ def _pictures(unit: Unit, items: list[Item], x: float, bottom: float, *, field: 
     items += view.at(x, 0)
     y, width = view.height + 36, max(COLUMN, view.width)
     seen = photograph(unit, COLUMN, field=True) if field else None
+    if not field and unit.window[0].size > 1:
+        key = tint_key(unit, max(150.0, bottom - y), COLUMN, pale=False)
+        items += moved(key, x, y)
+        y += key.height
     if seen is not None and bottom + 36 <= 0.7 * view.height:
         items += seen.at(0, bottom + 36)
         y = max(y, bottom + 36 + seen.height)
@@ -302,7 +307,8 @@ def kernel_and_map_page(unit: Unit, tallest: float = math.inf) -> Panel:
     fewer = [partial(refitted, partial(kernel_and_map_page, unit))] if tallest == math.inf else []
     return worksheet(
         title, _identity(unit), body, [], _captions(unit, planes), source=unit.source.short_label if unit.source else "",
-        notices=[text for text in (choice, *_broken(unit)) if text], fewer=fewer,
+        notices=[text for text in (choice, *_broken(unit)) if text], fewer=fewer, facts={"shown": len(planes)},
+        aside="",
     )  # fmt: skip
 
 
@@ -316,7 +322,7 @@ def pooled_map_page(unit: PooledUnit, tallest: float = math.inf) -> Panel:
     clipped = clipping_text(map_colours(unit.inputs[0]))
     fewer = [partial(refitted, partial(pooled_map_page, unit))] if tallest == math.inf else []
     return worksheet(
-        title, _identity(unit), pooled_map_body(unit, tallest), [], [*lines, clipped, *notes(unit)],
+        title, _identity(unit), pooled_map_body(unit, tallest), [], [*lines, clipped, *notes(unit)], aside="",
         source=unit.source.label if unit.source else "", notices=_broken(unit), fewer=fewer,
     )  # fmt: skip
 
@@ -476,6 +482,8 @@ def unit_recipe(unit: Unit, *, whole: bool) -> dict[str, Any]:
         input_size=unit.input_size,
     )  # fmt: skip
     shown = min(len(unit.numbers), SHOWN if len(unit.numbers) > FEW else FEW)
+    if whole and not isinstance(unit, PooledUnit):
+        shown = len(shown_planes(unit))
     return {
         **map_facts(maps),
         "command": "explain",
@@ -490,14 +498,15 @@ def unit_recipe(unit: Unit, *, whole: bool) -> dict[str, Any]:
 def unit_page(unit: Unit, tallest: float = math.inf) -> Panel:
     """The page of ``plot_unit``; for a box of this height with fewer pictures."""
     boxed = tallest < math.inf
-    identity = [unit.source.model if unit.source else "", unit.layer.name, at_text(unit)]
-    settings = " · ".join(part for part in identity if part)
+    settings = " · ".join(part for part in (unit.source.model if unit.source else "", _place(unit)) if part)
     if isinstance(unit, PooledUnit):
         return pooled_page(unit, settings, tallest)
     n, rows, columns = unit.window.shape
+    facts: dict[str, Any] = {}
     if rows * columns == 1 or n > FEW:
         most = max(1, min(SHOWN - 1, int((tallest - HEADS - 170) / PITCH))) if boxed else SHOWN
         body, more = waterfall_page(unit, most)
+        facts = {"shown": min(n, most)}
     else:
         body, more = (single_page(unit, brief=boxed) if n == 1 else stacked_page(unit, tallest)), ""
     lines = [
@@ -509,9 +518,14 @@ def unit_page(unit: Unit, tallest: float = math.inf) -> Panel:
     ]
     fewer = [] if boxed else [partial(refitted, partial(unit_page, unit))]
     return worksheet(
-        TITLE, settings, body, [], [*captions(unit), *lines, *notes(unit)], fewer=fewer,
+        TITLE, settings, body, [], [*captions(unit), *lines, *notes(unit)], fewer=fewer, aside=_place(unit), facts=facts,
         source=unit.source.short_label if unit.source else "", notices=_broken(unit),
     )  # fmt: skip
+
+
+def _place(unit: Unit) -> str:
+    """The layer, and where the unit is in its map."""
+    return " · ".join(part for part in (unit.layer.name, at_text(unit)) if part)
 
 
 def pooled_page(unit: PooledUnit, settings: str, tallest: float = math.inf) -> Panel:
@@ -525,7 +539,7 @@ def pooled_page(unit: PooledUnit, settings: str, tallest: float = math.inf) -> P
     body = pooled_body(unit, brief=tallest < math.inf)
     fewer = [partial(refitted, partial(pooled_page, unit, settings))] if tallest == math.inf else []
     return worksheet(
-        "One value of a pooled map", settings, body, [], [*captions(unit), *lines, *notes(unit)],
+        "One value of a pooled map", settings, body, [], [*captions(unit), *lines, *notes(unit)], aside=_place(unit),
         source=unit.source.label if unit.source else "", notices=_broken(unit), fewer=fewer,
     )  # fmt: skip
 

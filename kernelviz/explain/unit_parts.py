@@ -21,6 +21,7 @@ from kernelviz.drawing.page import (
     colour_bar,
     moved,
     outline,
+    text_block,
     text_width,
     wrap,
 )
@@ -42,6 +43,7 @@ from kernelviz.drawing.worksheets import (
     digit_size,
     page_tint,
     strongest,
+    tint_bar,
     tints,
     titled,
     with_bar,
@@ -315,6 +317,19 @@ def matrices(unit: Unit, position: int, side: float, *, framed: bool = True) -> 
     return panels[0], panels[1], panels[2]
 
 
+def tint_key(unit: Unit, height: float, width: float, *, pale: bool = True) -> Panel:
+    """The colour bar of window, kernel and products under its name, for pages that have no caption."""
+    words, y = text_block(wrap("window, kernel and products", SMALL, width), 0, 0, SMALL, colour=DIM)
+    bar = tint_bar(unit_tint(unit, pale=pale), max(90.0, height - y - 32))
+    items = (*words, *moved(Panel(bar.items, 0, 0), 0, y + 16))
+    return Panel(items, max(width, bar.width), y + 32 + bar.size[0])
+
+
+def has_digits(matrix: Panel) -> bool:
+    """Whether the numbers of a matrix are in its cells."""
+    return any(isinstance(item, Text) for item in matrix.items)
+
+
 def sums_text(unit: Unit) -> list[str]:
     """The sums of the channels and the total, with the same decimals."""
     return [sum_text(unit, float(value)) for value in (*unit.sums, unit.total)]
@@ -351,7 +366,9 @@ def single_page(unit: Unit, *, brief: bool = False) -> Panel:
     if unit.bias is None and end - text_width(before, SMALL + 3) - 2 * across > text_width(bias_text(unit), SMALL) + 20:
         items.append(Text(2 * across, below, bias_text(unit), SMALL, DIM))
     if brief:
-        return Panel(tuple(items), right, below + 10)
+        key = tint_key(unit, below + 10, 190) if not has_digits(row[0]) else None
+        items += moved(key, right + 60, 0) if key else ()
+        return Panel(tuple(items), right + (60 + key.width if key else 0), below + 10)
     level = TITLED + (unit.at[1] + 0.5) * made.scale[0]
     map_right = 2 * across + made.size[1]
     items += _elbow((right + 12, below - 11), max(right, map_right) + TAIL - 2, map_right, level)
@@ -423,6 +440,10 @@ def stacked_page(unit: Unit, tallest: float = math.inf) -> Panel:
         shown = with_map_bar(view, map_colours(unit.map))
         items += shown.at(right, 0)
         below, level = shown.height, TITLED + (unit.at[1] + 0.5) * view.scale[0]
+        if not has_digits(rows[0][0]):
+            key = tint_key(unit, y + 62 - below - 30, beside)
+            items += moved(key, right, below + 30)
+            below += 30 + key.height
     else:
         below, level = _map_column(unit, right, items)
     items += [

@@ -5,7 +5,7 @@ Restoring raises ``LookupError``, ``ValueError``, ``TypeError`` or ``AttributeEr
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kernelviz.network.selection import NetworkNames
@@ -13,6 +13,9 @@ from kernelviz.network.stored_kernels import StoredKernels
 from kernelviz.records import ConvLayer, Source, Weights
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kernelviz.arithmetic.operations import Operation
     from kernelviz.traces import Field, LayerOperation, Trace, TracedLayer
 
 Record = TypeVar("Record")
@@ -37,47 +40,86 @@ def source_from_plain(plain: Any) -> Source:
     return _record(Source, plain, weights=weights, **maps)
 
 
-def trace_as_plain(trace: Trace) -> dict[str, Any]:
-    """JSON from which ``trace_from_plain`` restores the rows of a trace; what single units read is left out."""
+_BESIDE = ("own", "windows", "operations")  # what the JSON of a trace has besides its fields
+
+
+def trace_as_plain(
+    trace: Trace, own: Source, windows: Sequence[str], operations: Mapping[str, LayerOperation]
+) -> dict[str, Any]:
+    """JSON from which ``trace_from_plain`` restores the rows of a trace; what single units read is left out.
+
+    ``operation_in_trace`` restores from it the operations of layers, whose source is ``own``. ``windows`` are the names of
+    all convolutions and pools.
+    """
     layers = list(map(_layer_as_plain, trace.layers))
-    own = {name: getattr(trace, name) for name in ("input_size", "params", "macs", "stages")}
+    facts = {name: getattr(trace, name) for name in ("input_size", "params", "macs", "stages")}
     source = trace.source and asdict(trace.source)
-    return {**own, "first_names": dict(trace.first_names), "source": source, "layers": layers}
+    return {
+        **facts, "first_names": dict(trace.first_names), "source": source, "layers": layers,
+        "own": [own.tag, own.licence], "windows": list(windows),
+        "operations": {name: [*_operation_as_plain(found.operation), found.notes] for name, found in operations.items()},
+    }  # fmt: skip
 
 
 def trace_from_plain(plain: Any) -> Trace:
     """Restore the rows of a trace, without what single units read."""
     from kernelviz.traces import Trace
 
+    rows = {key: value for key, value in plain.items() if key not in _BESIDE}
     return _record(
-        Trace, plain, layers=tuple(map(_layer_from_plain, plain["layers"])), first_names=dict(plain["first_names"]),
+        Trace, rows, layers=tuple(map(_layer_from_plain, plain["layers"])), first_names=dict(plain["first_names"]),
         source=plain["source"] and source_from_plain(plain["source"]),
     )  # fmt: skip
 
 
+def operation_in_trace(plain: Any, name: str) -> LayerOperation | None:
+    """Restore the operation of a convolution or pool, or of the only one in a module; None if it is not known."""
+    from kernelviz.traces import LayerOperation
+
+    windows = [window for window in plain["windows"] if window == name or window.startswith(f"{name}.")]
+    if len(windows) != 1 or windows[0] not in plain["operations"]:
+        return None
+    kind, sizes, notes = plain["operations"][windows[0]]
+    (layer,) = (layer for layer in plain["layers"] if layer["name"] == windows[0])
+    tag, licence = plain["own"]
+    source = replace(source_from_plain(plain["source"]), tag=tag, licence=licence)
+    operation = _operation_from_plain(kind, sizes)
+    return LayerOperation(_layer_from_plain(layer), operation, tuple(plain["input_size"]), source, tuple(notes))
+
+
 def operation_as_plain(found: LayerOperation) -> dict[str, Any]:
     """JSON from which ``operation_from_plain`` restores the operation of a layer."""
-    kind = type(found.operation).__name__
-    operation = {each.name: getattr(found.operation, each.name) for each in fields(found.operation)}
+    kind, operation = _operation_as_plain(found.operation)
     own = {"input_size": found.input_size, "notes": found.notes, "source": found.source and asdict(found.source)}
     return {**own, "layer": _layer_as_plain(found.layer), "operation": operation, "kind": kind}
 
 
 def operation_from_plain(plain: Any) -> LayerOperation:
     """Restore the operation of a layer, without what single units read."""
-    from kernelviz.arithmetic import operations
     from kernelviz.traces import LayerOperation
 
-    kind = {"Convolution", "TransposedConvolution", "Pooling"} & {plain["kind"]}
-    made = object.__new__(getattr(operations, kind.pop()))  # its sizes were checked when it was made
-    if set(plain["operation"]) != {each.name for each in fields(made)}:
-        raise TypeError(plain["kind"])
-    for name, value in plain["operation"].items():
-        object.__setattr__(made, name, _tuples(value))
+    made = _operation_from_plain(plain["kind"], plain["operation"])
     rest = {key: value for key, value in plain.items() if key != "kind"}
     source = plain["source"] and source_from_plain(plain["source"])
     layer = _layer_from_plain(plain["layer"])
     return _record(LayerOperation, rest, layer=layer, operation=made, source=source)
+
+
+def _operation_as_plain(operation: Operation) -> tuple[str, dict[str, Any]]:
+    """The name of its class, and its fields."""
+    return type(operation).__name__, {each.name: getattr(operation, each.name) for each in fields(operation)}
+
+
+def _operation_from_plain(kind: str, sizes: Any) -> Any:
+    from kernelviz.arithmetic import operations
+
+    name = {"Convolution", "TransposedConvolution", "Pooling"} & {kind}
+    made = object.__new__(getattr(operations, name.pop()))  # its sizes were checked when it was made
+    if set(sizes) != {each.name for each in fields(made)}:
+        raise TypeError(kind)
+    for each, value in sizes.items():
+        object.__setattr__(made, each, _tuples(value))
+    return made
 
 
 def _layer_as_plain(layer: TracedLayer) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from kernelviz.drawing.captions import outside_text
 from kernelviz.drawing.colour import (
     INKS,
     LEVELS,
@@ -174,7 +175,8 @@ def _bank_parts(filters: list[Filter], title: str, lines: list[str], tallest: fl
             items += more
         items += own_scale_bar(PAGE_WIDTH - MARGIN, y + 20)
         panel = Panel(moved(Panel(tuple(items), 0, 0), -MARGIN, 0), PAGE_WIDTH - 2 * MARGIN, y + 20 + 2.4 * TYPE)
-        return Body(panel, (f"{shown} of {len(filters)} filters",) if shown < len(filters) else ())
+        cut = (f"{shown} of {len(filters)} filters",) if shown < len(filters) else ()
+        return Body(panel, cut, facts={"shown": shown, "total": len(filters)})
 
     versions = (lambda _: body(tallest, whole=True), partial(_bank_grid, filters))
     return PageParts(title, body(tallest, whole=True).panel, "", "", "", tuple(lines), (), versions)
@@ -196,7 +198,8 @@ def _bank_grid(filters: list[Filter], box: Box) -> Body:
     right, foot = across * pitch - 22, lines * down - 18
     items += own_scale_bar(right, foot + TYPE)
     cut = (f"{across * rows} of {len(filters)} filters",) if across * rows < len(filters) else ()
-    return Body(Panel(tuple(items), right, foot + 3.4 * TYPE), cut)
+    facts = {"shown": min(len(filters), across * rows), "total": len(filters)}
+    return Body(Panel(tuple(items), right, foot + 3.4 * TYPE), cut, facts=facts)
 
 
 def _bank_rows(filters: list[Filter], y: float, tallest: float) -> tuple[list[Item], float, int]:
@@ -434,8 +437,12 @@ def _parts(
         items, y = _columns(panels[: kept + 1], across, (0.0, 0.0), width, unit)
         return Panel(tuple(items), across * width + (across - 1) * GAP * unit, y)
 
+    def as_body(panel: Panel, kept: int, *more: str) -> Body:
+        cut = [f"{kept} of {total} filters"] if kept < total else []
+        return Body(panel, (*cut, *more, *_clipped_texts(responses[:kept])), facts={"shown": kept, "total": total})
+
     def boxed(_: Box, kept: int) -> Body:
-        return Body(body(kept), (f"{kept} of {total} filters",) if kept < total else ())
+        return as_body(body(kept), kept)
 
     def cropped(box: Box, kept: int) -> Body:
         share = 1.0
@@ -447,15 +454,14 @@ def _parts(
             if smallest_text(panel) * factor >= box.smallest or share < 0.1:
                 shown = [part[0].stop - part[0].start, part[1].stop - part[1].start]
                 middle = f"the middle {shown[1]:,} × {shown[0]:,} of {whole[1]:,} × {whole[0]:,}"
-                cut = (f"{kept} of {total} filters",) if kept < total else ()
-                return Body(panel, (*cut, middle) if share < 1 else cut)
+                return as_body(panel, kept, *([middle] if share < 1 else []))
             share *= 0.9
 
     counts, sources = range(total, 0, -1), ", ".join(one.short_label for one in _sources(responses))
     return PageParts(
         title, body(total), "", sources, f"{whole[1]:,} × {whole[0]:,} pixels",
-        tuple(lines), (), (*(partial(boxed, kept=kept) for kept in counts), partial(cropped, kept=min(2, total)),
-                           partial(cropped, kept=1)),
+        tuple(lines), _clipped_texts(responses),
+        (*(partial(boxed, kept=kept) for kept in counts), *(partial(cropped, kept=kept) for kept in (min(2, total), 1))),
         "Choose fewer filters, or smaller ones.", TITLE * unit,
     )  # fmt: skip
 
@@ -536,6 +542,16 @@ def limits_of(response: Response) -> tuple[float, float, bool]:
         return 0.0, 1.0, False
     limit = float(np.quantile(np.abs(response.values), QUANTILE)) or float(np.abs(response.values).max()) or 1.0
     return -limit, limit, True
+
+
+def _clipped_texts(responses: Sequence[Response]) -> tuple[str, ...]:
+    """That values are outside the colours, if some are."""
+    beyond = total = 0
+    for each in responses:
+        low, high, _ = limits_of(each)
+        beyond += int(np.count_nonzero((each.values < low) | (each.values > high)))
+        total += each.values.size
+    return (outside_text(beyond, total),) if beyond else ()
 
 
 def _shaded(shares: Array, *, signed: bool) -> Array | Indexed:

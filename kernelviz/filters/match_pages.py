@@ -42,7 +42,7 @@ from kernelviz.views.kernel_views import opponent_planes
 from kernelviz.wording import PART, counted, inflected, nearest_text, numbers_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from kernelviz.drawing.colour import Palette
     from kernelviz.drawing.figures import PageFigure
@@ -247,8 +247,10 @@ def plot_matches(
     kinds = check_kinds([kind] if isinstance(kind, str) else kind or [])
     if not isinstance(matches, Matches):
         matches = match_kernels(matches, gabor=gabor, level=level, transposed=transposed, layout=layout)
+    chosen = find_look(look, caption=caption)
+    palette = chosen.palette(palette) if in_colour(matches) else palette
     recipe = {**matches_recipe(matches, kinds), **palette_facts(palette)}
-    return draw_page(matches_page(matches, kinds, palette), recipe, find_look(look, caption=caption))
+    return draw_page(matches_page(matches, kinds, palette), recipe, chosen)
 
 
 def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
@@ -291,35 +293,45 @@ def matches_page(matches: Matches, kinds: Sequence[str] = (), palette: Palette =
     Raises:
         UsageError: No kernel is of these kinds.
     """
+    return counted_page(matches, kinds, palette)[0]
+
+
+def counted_page(matches: Matches, kinds: Sequence[str] = (), palette: Palette = "standard") -> tuple[Panel, int]:
+    """The page of all kinds or of these, and how many kernels it draws.
+
+    Raises:
+        UsageError: No kernel is of these kinds.
+    """
     if kinds and not any(kind in matches.counts for kind in kinds):
         counts = ", ".join(f"{kind} {count}" for kind, count in matches.counts.items())
         raise UsageError(f"No kernel of this layer is of the kind {' or '.join(kinds)}.", f"They are: {counts}.")
-    planes = palette == "safe" and in_colour(matches)
-    page = _page(matches, kinds, 1, planes=planes)
+    planes = palette != "standard" and in_colour(matches)
+    page, shown = _page(matches, kinds, 1, planes=planes)
     if page.height > TALLEST:
         return _page(matches, kinds, 0.5, planes=planes)  # kinds side by side
     for shelves in range(2, MOST_SHELVES if kinds else MOST_SHELVES_OF_ALL):
-        larger = _page(matches, kinds, shelves, planes=planes)
+        larger, more = _page(matches, kinds, shelves, planes=planes)
         if larger.height > TALLEST:
             break
-        page = larger
-    return page
+        page, shown = larger, more
+    return page, shown
 
 
-def _page(matches: Matches, kinds: Sequence[str], shelves: float, *, planes: bool) -> Panel:
+def _page(matches: Matches, kinds: Sequence[str], shelves: float, *, planes: bool) -> tuple[Panel, int]:
     items, y = _heading(matches)
     bar, y = _bar(matches, y)
     items += bar
     y += 34
-    groups, y, shown = _shelves(matches, kinds, shelves, y, planes=planes)
+    groups, y, drawn = _shelves(matches, kinds, shelves, y, planes=planes)
     items += groups
+    shown = sum(drawn.values())
     for kind in UNDRAWN if not kinds else ():
         if kind in matches.counts:
             more, y = _listed(kind_text(kind, matches), _sorted(matches, kind), y)
             items += more
     more, y = _caption(matches, kinds, shown, y, planes=planes)
     parts = partial(_parts, matches, kinds, shelves, shown, planes=planes)
-    return Panel((*items, *more), PAGE_WIDTH, float(round(y + 0.5 * MARGIN)), parts)
+    return Panel((*items, *more), PAGE_WIDTH, float(round(y + 0.5 * MARGIN)), parts), shown
 
 
 def _parts(matches: Matches, kinds: Sequence[str], shelves: float, shown: int, *, planes: bool) -> PageParts:
@@ -328,39 +340,39 @@ def _parts(matches: Matches, kinds: Sequence[str], shelves: float, shown: int, *
     settings = layer_text(bank.layer) if bank.layer else ""
     source = bank.source.short_label if bank.source else ""
 
-    def notices(drawn: int) -> tuple[str, ...]:
-        lines = caption_lines(matches, drawn, kinds, planes=planes)
-        return tuple(lines[-1:]) if drawn < _drawable(matches) else ()
+    lines = tuple(caption_lines(matches, shown, kinds, planes=planes))
+    notices = lines[-1:] if shown < _drawable(matches) else ()
 
-    def body(shelves: float, tallest: float = math.inf) -> tuple[int, Body]:
+    def body(shelves: float, tallest: float = math.inf) -> Body:
         items, y = _bar(matches, 0.0)
         groups, y, drawn = _shelves(matches, kinds, shelves, y + 34, tallest, planes=planes)
         items += [*groups, *own_scale_bar(PAGE_WIDTH - MARGIN, y + 34)]
         panel = Panel(moved(Panel(tuple(items), 0, 0), -MARGIN, 0), INNER_WIDTH, y + 34 + 2.6 * TYPE)
-        return drawn, Body(panel, notices(drawn))
+        count = sum(drawn.values())
+        cut = (_left_out_text(matches, drawn, kinds),) if count < len(matches.main_rows) else ()
+        return Body(panel, cut, facts={"shown": count, "total": len(matches.main_rows)})
 
     def boxed(box: Box, *shelves: float) -> Body:
         tallest = box.height * TYPE / (1.02 * box.smallest) - 34 - 2.6 * TYPE
-        return max((body(each, tallest) for each in shelves), key=lambda found: found[0])[1]
+        return max((body(each, tallest) for each in shelves), key=lambda found: found.facts["shown"])
 
-    lines = tuple(caption_lines(matches, shown, kinds, planes=planes))
     rows = range(1, MOST_SHELVES_OF_ALL) if kinds else (1.0,)
     return PageParts(
-        title, body(shelves)[1].panel, "", source, settings, lines, notices(shown),
+        title, body(shelves).panel, "", source, settings, lines, notices,
         (lambda box: boxed(box, *rows), lambda box: boxed(box, 0.5)), size=TITLE,
     )  # fmt: skip
 
 
 def _shelves(
     matches: Matches, kinds: Sequence[str], shelves: float, y: float, tallest: float = math.inf, *, planes: bool
-) -> tuple[list[Item], float, int]:
-    """The groups from this y on that end above ``tallest``; the y below them, and how many kernels are drawn."""
+) -> tuple[list[Item], float, dict[str, int]]:
+    """The groups from this y on that end above ``tallest``; the y below them, and how many of each kind are drawn."""
     items: list[Item] = []
     shown_kinds = [kind for kind in matches.counts if kind not in UNDRAWN and (not kinds or kind in kinds)]
     groups = {kind: _sorted(matches, kind) for kind in shown_kinds}
     across = (4, 5) if planes else (5, 6) if in_colour(matches) else (7, 9)
     shelf = ShelfLayout(entry_width(matches, named=True, planes=planes), across[0], planes)
-    free, shown, top = 0, 0, y
+    free, top, shown = 0, y, dict[str, int]()
     for kind, rows in groups.items():
         narrow = ShelfLayout(entry_width(matches, named=False, planes=planes), across[1], planes)
         if kind in UNNAMED and shelf != narrow:
@@ -370,7 +382,7 @@ def _shelves(
         needed = slots_needed(kind, len(rows), len(rows_shown), shelf)
         if (y if needed > free else top) + height > tallest:
             continue
-        shown += len(rows_shown)
+        shown[kind] = len(rows_shown)
         if needed > free:
             items.append(Rule(MARGIN, y, PAGE_WIDTH - MARGIN, y, SEPARATOR, 2))
             start, top, free = 0, y, shelf.across
@@ -511,6 +523,19 @@ def caption_lines(matches: Matches, shown: int, kinds: Sequence[str] = (), *, pl
         )
         return [*lines, f"{shown:,} of {drawn:,} kernels are drawn: {only}"]
     return lines if shown == drawn else [*lines, f"{shown:,} of {drawn:,} kernels are drawn, of each kind the closest"]
+
+
+def _left_out_text(matches: Matches, drawn: Mapping[str, int], kinds: Sequence[str]) -> str:
+    """How many of all kernels are drawn, and how many of each kind are not."""
+    total = len(matches.main_rows)
+    missing = {kind: count - drawn.get(kind, 0) for kind, count in matches.counts.items()}
+    if kinds:
+        of_them = sum(count for kind, count in matches.counts.items() if kind in kinds)
+        chosen = f"{inflected(len(kinds), 'kind')} {' and '.join(kinds)}"
+        closest = "" if sum(drawn.values()) == of_them else ", the closest"
+        return f"{sum(drawn.values()):,} of {counted(total, 'kernel')}: only those of the {chosen}{closest}"
+    each = ", ".join(f"{count:,} {kind_text(kind, matches)}" for kind, count in missing.items() if count)
+    return f"{sum(drawn.values()):,} of {counted(total, 'kernel')}, without {each}"
 
 
 def _drawable(matches: Matches) -> int:

@@ -173,7 +173,7 @@ class CaptureHooks:
         return len(self.given) == 1 and tap.part < len(tensors) and 0 in tensors[tap.part].shape
 
     def _of_this_shape(self, tap: Tap, tensors: Sequence[Tensor]) -> Tap:
-        """The tap for a map of another size than the traced one, as after a resizing hook: it is (N, C, *axes) still."""
+        """The tap for a map of another size than the traced one, as after a hook that resizes: it is (N, C, *axes)."""
         shape = tuple(tensors[tap.part].shape) if tap.part < len(tensors) else ()
         one, known = tap.layout.shape, tap.known
         in_order = tap.layout.positions is None and tap.layout.order == tuple(range(len(one)))
@@ -213,6 +213,8 @@ class CaptureHooks:
         quantised = str(tensor.dtype).removeprefix("torch.") if tensor.is_quantized else ""
         try:
             values = as_array(tap.layout.maps(tensor.dequantize() if quantised else tensor))
+        except torch.OutOfMemoryError:
+            raise
         except (UsageError, RuntimeError) as error:  # complex, sparse, quantised
             what = f"The {self.plan.side} of the layer {shown(tap.name)} is not an array of real numbers."
             raise KernelvizError(what, reason_text(error)) from error
@@ -609,9 +611,9 @@ def run_through(
     module = preserved.module
     if preserved is not network:  # a preserved module was checked when it was observed
         check_ready(module)
-    batch = _fitting(given.batch, module)
     with preserved.undisturbed(), hooks or nullcontext():
         try:
+            batch = _fitting(given.batch, module)
             return given.further.call(module, batch, lambda tensor: _fitting(tensor, module))
         except StopPassError:
             return None

@@ -38,7 +38,7 @@ def first_classes(model: Model, output: Any, number: int = 0) -> tuple[ClassScor
     labels = class_names(model) if weights.source in _PUBLISHED else None
     if labels is None and weights.source != "file":
         return ()  # an embedding may have as many values as a classifier has classes
-    shares = torch.softmax(logits[number].double().cpu(), dim=0)
+    shares = torch.softmax(logits[number].cpu().double(), dim=0)
     if not bool(torch.isfinite(shares).all()):
         return ()
     best = torch.topk(shares, min(MOST, count))

@@ -174,13 +174,19 @@ def _windows_inside(modules: Mapping[str, nn.Module], name: str) -> list[str]:
     """The outermost convolutions and pools in the module of this name; that name alone if it is one."""
     found: list[str] = []
     for path in inside_of(modules, name):
-        module = modules[path]
-        is_pool = "Pool" in type(module).__name__ and not any(module.children())
-        if (is_pool or isinstance(module, CONVOLUTIONS) or is_conditional(module)) and not any(
-            path.startswith(f"{outer}.") for outer in found
-        ):
+        if _is_window(modules[path]) and not any(path.startswith(f"{outer}.") for outer in found):
             found.append(path)
     return found
+
+
+def window_names(root: nn.Module) -> list[str]:
+    """The names of all convolutions and pools, also of those inside each other."""
+    return [path for path, module in root.named_modules() if path and _is_window(module)]
+
+
+def _is_window(module: nn.Module) -> bool:
+    is_pool = "Pool" in type(module).__name__ and not any(module.children())
+    return is_pool or isinstance(module, CONVOLUTIONS) or is_conditional(module)
 
 
 def list_layers(network: Model | nn.Module) -> list[ConvLayer]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,12 +10,21 @@ import torch
 from kernelviz.arithmetic.operations import Convolution, TransposedConvolution
 from kernelviz.errors import KernelvizError, NeedsValuesError, UsageError
 from kernelviz.network.capture import StopPassError
-from kernelviz.network.convolutions import find_layer, nearest_convolution
+from kernelviz.network.convolutions import find_layer, nearest_convolution, window_names
 from kernelviz.network.model import root_of
-from kernelviz.network.snapshot import PreservedModule
+from kernelviz.network.snapshot import PreservedModule, preserved_random_state
 from kernelviz.network.tracing.trace import as_trace, checked_size, with_sure_sizes
-from kernelviz.network.tracing.watch import ObservedPass, blank_batch, naming_next_size, observe_pass
-from kernelviz.network.units import WHOLE, CallRecorder, RecordedCall, added_padding, is_global, pair_of, pooling_of
+from kernelviz.network.tracing.watch import ObservedPass, blank_batch, naming_next_size, observe_pass, on_meta
+from kernelviz.network.units import (
+    WHOLE,
+    CallRecorder,
+    RecordedCall,
+    WindowRecorder,
+    added_padding,
+    is_global,
+    pair_of,
+    pooling_of,
+)
 from kernelviz.threads import no_warnings
 from kernelviz.traces import LayerOperation
 from kernelviz.wording import shown
@@ -29,6 +37,7 @@ if TYPE_CHECKING:
     from kernelviz.arithmetic.operations import Operation
     from kernelviz.arithmetic.windows import Pair
     from kernelviz.network.model import Model
+    from kernelviz.traces import Trace, TracedLayer
 
 
 def layer_operation(network: Model | nn.Module, layer: str, input_size: Sequence[int] | None = None) -> LayerOperation:
@@ -43,10 +52,17 @@ def layer_operation(network: Model | nn.Module, layer: str, input_size: Sequence
         UsageError: the layer is neither a convolution nor a pool, contains several of them, or has three axes.
         KernelvizError: the network does not take such an input, or the layer does not run.
     """
+    return operation_and_trace(network, layer, input_size)[0]
+
+
+def operation_and_trace(
+    network: Model | nn.Module, layer: str, input_size: Sequence[int] | None = None
+) -> tuple[LayerOperation, Trace | None]:
+    """The ``layer_operation``, and the trace that it is from; None if that forward pass did not end."""
     name, module = find_layer(network, layer)
     title = name or type(module).__name__
     size = checked_size(network, input_size)
-    observed = _observed(network, size, name)
+    observed, whole = _observed(network, size, name)
     traced = with_sure_sizes(as_trace(network, observed, size), observed, root_of(network))
     record = next((one for one in traced.layers if one.name == title), None)
     if name not in observed.visits:
@@ -63,14 +79,44 @@ def layer_operation(network: Model | nn.Module, layer: str, input_size: Sequence
     if output != tuple(call.output.shape):
         what = f"The layer {shown(title)} is a {type(module).__name__}, which does more than convolve or pool."
         raise UsageError(what, hint=nearest_convolution(network, title))
-    operation, notes = _operation(title, call)
-    if record.runs > 1:
-        notes.append(f"it runs {record.runs} times in a pass; these are the sizes of the first")
-    return LayerOperation(replace(record, name=title), operation, size, traced.source, tuple(notes))
+    return _layer_operation(record, call, traced), traced if whole else None
 
 
-def _observed(network: Model | nn.Module, size: tuple[int, ...], name: str) -> ObservedPass:
-    """The observed forward pass; one that breaks since it has no values is enough if the layer ran before.
+def window_operations(network: Model, traced: Trace) -> tuple[list[str], dict[str, LayerOperation]]:
+    """The names of all modules that are convolutions or pools, and the ``layer_operation`` of each that has one.
+
+    They are found in one forward pass on ``meta``, for the input size of a trace of the whole network.
+    """
+    root, recorder = root_of(network), WindowRecorder()
+    names, rows, found = window_names(root), {row.name: row for row in traced.layers}, {}
+    with no_warnings(), torch.no_grad(), preserved_random_state(), contextlib.suppress(Exception):  # as far as it runs
+        meta_copy = on_meta(root)
+        like = next((tensor for tensor in meta_copy.parameters() if tensor.is_floating_point()), torch.empty(0))
+        modules = dict(meta_copy.named_modules())
+        with recorder.around({name: modules[name] for name in names}):
+            meta_copy(torch.empty(1, *traced.input_size, dtype=like.dtype, device="meta"))
+    for name, (calls, given) in recorder.of.items():
+        call, output = _window_of(calls, given)
+        if name in rows and call is not None and output == tuple(call.output.shape):
+            with contextlib.suppress(KernelvizError):
+                found[name] = _layer_operation(rows[name], call, traced)
+    return names, found
+
+
+def _layer_operation(row: TracedLayer, call: RecordedCall, traced: Trace) -> LayerOperation:
+    """The operation of a row of a trace.
+
+    Raises:
+        UsageError: it has three axes.
+    """
+    operation, notes = _operation(row.name, call)
+    if row.runs > 1:
+        notes.append(f"it runs {row.runs} times in a pass; these are the sizes of the first")
+    return LayerOperation(row, operation, traced.input_size, traced.source, tuple(notes))
+
+
+def _observed(network: Model | nn.Module, size: tuple[int, ...], name: str) -> tuple[ObservedPass, bool]:
+    """The observed forward pass, and whether it ended; one that has no values is enough if the layer ran before.
 
     Raises:
         KernelvizError: the network does not take such an input.
@@ -78,11 +124,11 @@ def _observed(network: Model | nn.Module, size: tuple[int, ...], name: str) -> O
     module = root_of(network)
     try:
         with naming_next_size(network, size):
-            return observe_pass(module, size, blank_batch(module, size))
+            return observe_pass(module, size, blank_batch(module, size)), True
     except NeedsValuesError as error:
         if not isinstance(error.observed, ObservedPass) or name not in error.observed.visits:
             raise
-        return error.observed
+        return error.observed, False
 
 
 def _ran(
@@ -103,8 +149,13 @@ def _ran(
         contextlib.suppress(StopPassError),
     ):
         network(image)
-    given = getattr(recorder.given, "shape", None)
-    windows = [call for call in recorder.calls if call.name not in WHOLE or is_global(call)]
+    return _window_of(recorder.calls, recorder.given)
+
+
+def _window_of(calls: Sequence[RecordedCall], output: object) -> tuple[RecordedCall | None, tuple[int, ...] | None]:
+    """The one convolution or pool among the calls in a layer, and the shape of the layer's output."""
+    given = getattr(output, "shape", None)
+    windows = [call for call in calls if call.name not in WHOLE or is_global(call)]
     return windows[0] if len(windows) == 1 else None, None if given is None else _with_spatial_axes(windows, given)
 
 

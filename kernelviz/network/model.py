@@ -88,6 +88,8 @@ def torch_facts() -> dict[str, Any]:
 def use_device(name: str, threads: int | None = None) -> str:
     """The device that ``auto`` or a name means; also sets the number of torch threads, if ``threads`` is given.
 
+    On CUDA, convolutions then compute in float32 as on the CPU: torch's default, TF32, rounds their inputs to 10 bits.
+
     Raises:
         UsageError: there is no such device, or the number of threads is not from 1 to ``MOST_THREADS``.
     """
@@ -97,10 +99,13 @@ def use_device(name: str, threads: int | None = None) -> str:
         torch.set_num_threads(threads)
     facts = torch_facts()
     if name == "auto":
-        return str(facts["device"])
+        name = str(facts["device"])
     if name not in facts["devices"]:
         there = f"Available: {' and '.join(facts['devices'])}."
         raise UsageError(f"There is no device {name} here.", there, "Give `--device auto`.")
+    if name == "cuda":
+        with no_warnings():  # some versions of torch recommend another setting, which others lack
+            torch.backends.cudnn.allow_tf32 = False
     return name
 
 
@@ -332,10 +337,17 @@ def _checked_interpolation(name: str | None) -> str | None:
     return name
 
 
+def published_source(model: Model) -> Source:
+    """The source of a model, with the tag and the licence of its published weights if it has none of its own."""
+    facts = getattr(model.module, "pretrained_cfg", None) or {}
+    tag, licence = model.source.tag or facts.get("tag"), model.source.licence or facts.get("license")
+    return replace(model.source, tag=tag, licence=licence)
+
+
 def parameter_sums(module: nn.Module) -> tuple[float, ...]:
-    """The sums of the first and the last parameter, which a training changes."""
+    """The sums of the first and the last parameter, which a training changes; the same on each device."""
     parameters = [each for each in module.parameters() if not is_lazy(each)]
-    return tuple(float(each.detach().double().sum()) for each in (*parameters[:1], *parameters[-1:]))
+    return tuple(float(each.detach().cpu().double().sum()) for each in (*parameters[:1], *parameters[-1:]))
 
 
 def root_of(network: object) -> nn.Module:

@@ -164,6 +164,44 @@ class CallRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return output
 
 
+class WindowRecorder(CallRecorder):  # type: ignore[no-untyped-call]
+    """Records the convolutions and pools in the first run of each of several modules, in one forward pass.
+
+    ``of`` holds them by the module's name, with its output. Padding in a module around another one counts for neither.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.of: dict[str, tuple[list[RecordedCall], Any]] = {}
+
+    @contextlib.contextmanager
+    def around(self, modules: Mapping[str, nn.Module]) -> Iterator[None]:
+        """Record the first run of each of these modules."""
+        starts: dict[str, int] = {}
+
+        def enter(name: str) -> Any:
+            def entering(*_: object) -> None:
+                starts.setdefault(name, len(self.calls))
+                self._padded.clear()
+
+            return entering
+
+        def leave(name: str) -> Any:
+            def leaving(_module: nn.Module, _inputs: Any, output: Any) -> None:
+                self.of.setdefault(name, (self.calls[starts[name] :], output))
+
+            return leaving
+
+        with contextlib.ExitStack() as hooks:
+            for name, module in modules.items():
+                hooks.enter_context(module.register_forward_pre_hook(enter(name)))
+                if getattr(module, "padding_mode", "") == "circular":
+                    hooks.enter_context(module.register_forward_pre_hook(self._wrap))
+                hooks.enter_context(module.register_forward_hook(leave(name)))
+            with self:
+                yield
+
+
 def _kept(value: Any) -> Any:
     """A copy, since later operations may overwrite the tensor."""
     return value.detach().clone() if isinstance(value, Tensor) else value
@@ -398,7 +436,7 @@ def _is_image(call: RecordedCall, given: Input, own: Sequence[slice]) -> bool:
     if call.source.ndim != 4 or call.groups != 1:
         return False
     own_input = call.source[..., own[0], own[1]].cpu()
-    return _same(own_input, given.batch.to(own_input.dtype))
+    return _same(own_input, given.batch.detach().cpu().to(own_input.dtype))
 
 
 def _around(call: RecordedCall, sizes: Sequence[int], own: Sequence[slice]) -> tuple[int, int, int, int]:

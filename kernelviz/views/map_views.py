@@ -35,11 +35,13 @@ def map_tiles(
     sort: str | None = None,
     basis: Basis | None = None,
     apart: bool = False,
+    each: bool = False,
 ) -> Tiles:
     """The tiles of a layer's maps: the chosen channels in the chosen order, or their ``mean``, ``max`` or ``norm``.
 
     ``pca`` is one tile (1, H, W, 3) of scores along the components of ``basis``, in standard deviations; without one it
-    is fitted to these maps. With ``apart`` the third component is drawn in a picture of its own.
+    is fitted to these maps. With ``apart`` the third component is drawn in a picture of its own, with
+    ``each`` every component.
 
     A reduction is over the chosen channels, at every position, in float64; ``norm`` is the root of the sum of squares.
 
@@ -51,7 +53,7 @@ def map_tiles(
     if view == "pca":
         if channels is not None or top is not None or sort is not None:
             raise UsageError("Principal components are of all channels.", hint="Omit the choice of channels.")
-        return component_tiles(maps, basis, apart=apart)
+        return component_tiles(maps, basis, apart=apart, each=each)
     numbers, order = choose_channels(maps.values, channels=channels, top=top, sort=sort)
     total = len(maps.values)
     every = numbers == tuple(range(total))
@@ -190,11 +192,11 @@ def overview_notes(columns: Sequence[Highlights]) -> tuple[str, ...]:
     return (*(f"{note} ({column.layer})" for column in columns for note in column.notes), *broken, *seen)
 
 
-def component_tiles(maps: FeatureMaps, basis: Basis | None = None, *, apart: bool = False) -> Tiles:
+def component_tiles(maps: FeatureMaps, basis: Basis | None = None, *, apart: bool = False, each: bool = False) -> Tiles:
     """One tile (1, H, W, 3): the scores along three components in standard deviations, as red, green and blue.
 
     With ``apart`` they are drawn as two pictures: the first as light and dark with the second as orange and blue, and the
-    third.
+    third; with ``each`` as three.
 
     Nothing is clipped; full colour is at two and a half deviations. The scores of a component of zeros are zero.
     """
@@ -205,7 +207,7 @@ def component_tiles(maps: FeatureMaps, basis: Basis | None = None, *, apart: boo
     channels = len(maps.values)
     over = f"fitted to {counted(basis.images, 'image')}" if basis.images else "of a basis"
     what = f"the first three principal components of all channels, {over}"
-    safe = f"{what}, as light–dark, orange–blue and, by itself, red–blue"
+    safe = f"{what}, each by itself" if each else f"{what}, as light–dark, orange–blue and, by itself, red–blue"
     return Tiles(
         values=basis.in_deviations(maps)[None],
         view="pca",
@@ -217,8 +219,12 @@ def component_tiles(maps: FeatureMaps, basis: Basis | None = None, *, apart: boo
         explanation=safe if apart else f"red, green, blue are {what}",
         noun="map",
         parts=tuple(f"{at}: {share:.0%}" for at, share in enumerate(basis.share, 1)),
-        pictures=("components 1, 2", "component 3") if apart else (),
+        pictures=SINGLE_COMPONENTS if each else ("components 1, 2", "component 3") if apart else (),
     )
+
+
+SINGLE_COMPONENTS = ("component 1", "component 2", "component 3")
+"""The pictures of components that are drawn each by itself."""
 
 
 def averaged(values: Array, most: int, axis: int) -> Array:

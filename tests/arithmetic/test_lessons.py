@@ -99,6 +99,23 @@ def test_a_chain_ends_where_no_layer_fits():
 
 
 @pytest.mark.parametrize(
+    ("size", "layers", "message"),
+    [(64, ["conv3"] * 13, "at most 12 layers, but got 13"), (10_001, ["conv3"], "at most 10,000 values"),
+     (5_000, ["up3s3"], "at most 10,000 values"), (5, [], "needs a layer")],
+)  # fmt: skip
+def test_a_chain_has_bounds(size, layers, message):
+    """Chains that fit no page are refused with the bound."""
+    with pytest.raises(UsageError, match=message):
+        make_chain(size, layers)
+
+
+def test_an_even_kernel_pads_more_at_the_end():
+    """Same padding of a kernel of 6 is two zeros before and three after, as in Keras."""
+    (placed,) = make_chain(16, ["conv6"], same=True).layers
+    assert (placed.before, placed.after) == (2, 3)
+
+
+@pytest.mark.parametrize(
     "text", ["conv", "conv0", "conv3x2", "pool2d2", "conv3s2s2", "up2o1", "pool2p2", "", "conv3o1"]
 )
 def test_malformed_layers_are_refused(text):

@@ -37,8 +37,12 @@ def test_each_version_stands_in_a_line_of_its_own(run):
 
 
 def test_the_document_of_a_fresh_process(fresh):
-    """``env --json`` prints one document with the fields of every command, and nothing else."""
-    result = fresh("-W", "error", "-m", "kernelviz", "env", "--json")
+    """``env --json`` prints one document with the fields of every command, and nothing else.
+
+    It does so with settings of torch's allocator that are sound, too.
+    """
+    sound = {"PYTORCH_ALLOC_CONF": "max_split_size_mb:64, roundup_power2_divisions:[256:1,>:2],"}
+    result = fresh("-W", "error", "-m", "kernelviz", "env", "--json", environment=sound)
     assert (result.code, result.err) == (0, "")
     document = result.document
     assert document["command"] == "env"

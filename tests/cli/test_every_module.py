@@ -13,10 +13,10 @@ from timm_modules import one_of_each
 from torch import nn
 
 SAMPLE = [
-    "test_resnet", "test_vit", "test_nfnet", "test_mambaout", "test_coatnet", "test_efficientnet", "vgg11", "dla34",
+    "test_resnet", "test_vit", "test_nfnet", "test_mambaout", "test_coatnet", "test_efficientnet", "dla34",
     "levit_128s", "pit_s_224", "nest_small", "volo_d1_224", "resnetv2_18", "skresnet18", "ese_vovnet19b_slim",
-    "xcit_nano_12_p8_224", "cpubone_nano", "pvt_v2_b0", "coat_lite_small", "gemma4_vit_167m", "hiera_small_224",
-    "mobilenetv3_small_050", "edgenext_small", "selecsls42", "swin_s3_base_224",
+    "xcit_nano_12_p8_224", "cpubone_nano", "pvt_v2_b0", "coat_lite_small", "hiera_small_224",
+    "mobilenetv3_small_050", "edgenext_small", "selecsls42",
 ]  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def check_every_picture(run, name):
 
 @pytest.mark.parametrize("name", SAMPLE)
 def test_a_picture_a_layer(run, name):
-    """For twenty-five families."""
+    """For twenty-two families."""
     check_every_picture(run, name)
 
 

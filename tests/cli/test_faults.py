@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
+from restraints import file_limit
 
 NAMES = {
     "unknown": (["kernels", "nosuch"], 2, "unknown-model", ["no model called nosuch", "`kernelviz models`"]),
@@ -234,37 +236,23 @@ def test_a_read_only_directory(draw, tmp_path):
     assert not list(directory.iterdir())
 
 
-FULL = """
-import resource
-from pathlib import Path
-from kernelviz.cli.main import main
-
-words = ["kernels", "test_resnet", "--weights", "random", "--arrays", "--style", "bare"]
-words += ["--layer", "layer4.0.conv2", "--view", "channels", "--zoom", "1"]
-assert main(words) == 0
-arrays, picture = sorted(Path("kernelviz-out").iterdir())
-before = {path: path.read_bytes() for path in (picture, arrays)}
-sizes = [len(data) for data in before.values()]
-assert sizes[0] < sizes[1]
-_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-for room in (0, 1, sizes[0] - 1, sizes[1] - 1):
-    for directory in ("kernelviz-out", f"new{room}"):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
-        code = main([*words, "--output", directory])
-        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-        assert code == 1, (room, directory, code)
-    expected = [before[picture]] if room >= sizes[0] else []
-    assert [path.read_bytes() for path in Path(f"new{room}").iterdir()] == expected
-    assert {path: path.read_bytes() for path in Path("kernelviz-out").iterdir()} == before
-print("done")
-"""
-
-
-def test_a_full_disk_leaves_whole_files(fresh):
+def test_a_full_disk_leaves_whole_files(draw):
     """Wherever the room ends the exit code is 1, files that were there stay, and what is new is whole or absent."""
-    result = fresh("-W", "error", "-c", FULL)
-    assert result.out.splitlines()[-1:] == ["done"], result.err
-    assert "could not be written.\nFile too large.\nNothing was changed." in result.err
+    words = ["--arrays", "--layer", "layer4.0.conv2", "--view", "channels", "--zoom", "1"]
+    assert draw(*words).code == 0
+    arrays, picture = sorted(Path("kernelviz-out").iterdir())
+    before = {path: path.read_bytes() for path in (picture, arrays)}
+    sizes = [len(data) for data in before.values()]
+    assert sizes[0] < sizes[1]
+    for room in (0, 1, sizes[0] - 1, sizes[1] - 1):
+        for directory in ("kernelviz-out", f"new{room}"):
+            with file_limit(room):
+                result = draw(*words, "--output", directory)
+            assert result.code == 1, (room, directory)
+            assert "could not be written.\nFile too large.\nNothing was changed." in result.err
+        expected = [before[picture]] if room >= sizes[0] else []
+        assert [path.read_bytes() for path in Path(f"new{room}").iterdir()] == expected
+        assert {path: path.read_bytes() for path in Path("kernelviz-out").iterdir()} == before
 
 
 def test_what_was_written_before_the_disk_was_full_is_reported(draw, monkeypatch):
@@ -315,8 +303,23 @@ runpy.run_module("kernelviz", run_name="__main__")
 """
 
 
-def test_nothing_is_asked_of_the_network(fresh):
-    """Offline, weights that are not here end the process with exit code 4, without a single connection."""
+def test_nothing_is_asked_of_the_network(run, monkeypatch):
+    """Offline, weights that are not here end with exit code 4, without a single connection."""
+
+    def refuse(*_, **__):
+        raise AssertionError("a connection was tried")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    result = run("kernels", "resnet18d")
+    assert result.code == 4, result.err
+    assert "resnet18d.ra2_in1k is not in the cache, and HF_HUB_OFFLINE forbids" in result.complaint[0]
+
+
+@pytest.mark.slow
+def test_nothing_is_asked_of_the_network_while_modules_are_imported(fresh):
+    """A process of its own ends in the same way: no import makes a connection either."""
     result = fresh("-W", "error", "-c", OFFLINE)
     assert result.code == 4, result.err
     assert "resnet18d.ra2_in1k is not in the cache, and HF_HUB_OFFLINE forbids" in result.complaint[0]

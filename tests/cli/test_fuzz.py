@@ -197,8 +197,8 @@ def fuzz(name, directory, examples, *, seeded):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_sample_of_arguments_ends_as_documented(tmp_path, name):
-    """The same few dozen lines at every run."""
-    fuzz(name, tmp_path, 12, seeded=True)
+    """The same few lines at every run; fewer of the commands that run a network."""
+    fuzz(name, tmp_path, 6 if name in ("features", "kernels", "match", "shift") else 12, seeded=True)
 
 
 @pytest.mark.slow

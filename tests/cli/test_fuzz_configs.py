@@ -216,7 +216,9 @@ REFUSALS = {
 }
 
 
-@pytest.mark.parametrize("case", REFUSALS)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=pytest.mark.slow if case == "modules" else ()) for case in REFUSALS]
+)
 def test_a_value_that_no_model_has_is_refused_before_anything_is_built(run, tmp_path, case):
     """The message names the key and what it must be; no memory for the network is allocated."""
     facts, arguments, text = REFUSALS[case]

@@ -19,6 +19,8 @@ TINY = ("test_resnet", "--weights", "random")
         ("kernels", *TINY, "--look", "slides"),
         ("kernels", *TINY, "--look", "slide", "--style", "bare"),
         ("kernels", *TINY, "--no-caption", "--style", "bare"),
+        ("features", *TINY, "sample:grace_hopper", "--single", "--look", "slide"),
+        ("features", *TINY, "sample:grace_hopper", "--single", "--no-caption"),
         ("explain", "conv", "--look", "slide"),
         ("explain", "Conv2D(8, 3)", "--no-caption"),
     ],
@@ -41,6 +43,28 @@ def test_without_caption_its_lines_are_printed_once(run):
     for line in {line for recipe in recipes for line in recipe["left_out"]}:
         assert result.err.count(f"  {line}\n") == 1
     assert result.err.count("left out of the picture:") == len(recipes)
+
+
+@pytest.mark.parametrize("look", [("--look", "slide"), ("--no-caption",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [("kernels", "alpha.pth"), ("match", "random"), ("features", "alpha.png", "-l", "layer1")], ids=" ".join
+)
+def test_what_is_printed_about_a_picture_is_printed_once(run, checkpoint, command, look):
+    """With -v, no line stands both among those that the look leaves out and among the notes of the picture."""
+    name, what, *more = command
+    Image.new("RGBA", (60, 50), (200, 0, 0, 99)).save("alpha.png")
+    weights = (
+        checkpoint("alpha.pth", change=lambda weight: weight[3].fill_(float("inf")))
+        if what[-4:] == ".pth"
+        else "random"
+    )
+    images = [what] if what[-4:] == ".png" else []
+    result = run(name, "test_resnet", *images, "--weights", weights, *more, *look, "-v")
+    assert result.code == 0
+    lines = [line.strip().casefold() for line in result.err.splitlines() if len(line) > 50]
+    assert [line for line in lines if lines.count(line) > 1] == []
+    assert result.err.count("named from") <= 1
+    assert result.err.count("are not finite") <= 1
 
 
 def test_a_slide_of_every_command_is_stated_in_document_and_recipe(run):

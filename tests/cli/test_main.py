@@ -19,13 +19,16 @@ from kernelviz.files.recipes import read_recipe
 RANDOM = ("-W", "error", "-m", "kernelviz", "kernels", "test_resnet", "--weights", "random")
 
 
-def check_files(directory):
-    """Every file is a whole picture under its own name; how many there are."""
+EXPLAIN = ("-m", "kernelviz", "explain", "conv", "--input", "4", "--kernel", "2", "-o", "out", "-q")  # without torch
+
+
+def check_files(directory, command="kernels"):
+    """Every file is a whole picture of this command under its own name; how many there are."""
     files = list(directory.iterdir()) if directory.exists() else []
     for path in files:
         assert path.suffix == ".png", path
         Image.open(path).load()
-        assert read_recipe(path)["command"] == "kernels"
+        assert read_recipe(path)["command"] == command
     return len(files)
 
 
@@ -78,6 +81,18 @@ def test_wrong_usage_says_what_is_wrong_and_where_help_is(run, arguments, said, 
         ("features resnet18", f"kernelviz features resnet18 {IMAGE}`; see `kernelviz features --help"),
         ("features a.png b.png", f"kernelviz features {MODEL} a.png"),
         ("kernels photo.jpg", f"kernelviz kernels {MODEL}"),
+        ("resnet18d", "kernelviz kernels resnet18d"),
+        ("resnet18d photo.jpg", "kernelviz features resnet18d photo.jpg"),
+        ("my_net.py:Net", "kernelviz kernels my_net.py:Net"),
+        ("filter photo.jpg sobel-x laplacian", "kernelviz filter photo.jpg --kernel sobel-x,laplacian"),
+        ("filter edge photo.jpg", "kernelviz filter photo.jpg --kernel edge"),
+        ("filter sobel-x", f"kernelviz filter {IMAGE} --kernel sobel-x"),
+        ("filter photo.jpg resnet18d:conv1.0:3", "kernelviz filter photo.jpg --from resnet18d:conv1.0:3"),
+        ("kernels resnet18d photo.jpg", "kernelviz features resnet18d photo.jpg"),
+        ("match resnet18d layer1.0.conv1", "kernelviz match resnet18d --layer layer1.0.conv1"),
+        ("features photo.jpg resnet18d", "kernelviz features resnet18d photo.jpg"),
+        ("explain conv 5 3", "kernelviz explain conv --input 5 --kernel 3"),
+        ("explain layer resnet18d conv1 photo.jpg", "kernelviz explain layer resnet18d conv1 --image photo.jpg"),
     ],
 )
 def test_wrong_usage_is_answered_with_what_to_type(run, words, typed):
@@ -138,6 +153,16 @@ def test_too_little_memory_is_said_plainly(run, monkeypatch):
     result = run("kernels", "test_resnet")
     assert result.code == 1
     assert result.complaint[0] == "Error: There is not enough memory for this."
+
+    def too_large_for_the_device(*_):
+        import torch
+
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 8.00 GiB.")
+
+    monkeypatch.setattr(command, "load", too_large_for_the_device)
+    result = run("features", "test_resnet", "sample:grace_hopper")
+    assert result.code == 1
+    assert result.complaint[0] == "Error: The device has not enough memory for this."
 
 
 def test_a_broken_pipe_is_nobodys_error(run, monkeypatch):
@@ -200,7 +225,7 @@ def test_signals_unwind_the_stack_but_not_through_imports(tmp_path, monkeypatch)
     [
         (signal.SIGINT, 130, "typer"),
         (signal.SIGINT, 130, "torch._C"),
-        (signal.SIGINT, 130, "timm.models"),
+        pytest.param(signal.SIGINT, 130, "timm.models", marks=pytest.mark.slow),  # with --json below
         (signal.SIGTERM, -signal.SIGTERM, "torch._C"),
         (signal.SIGHUP, -signal.SIGHUP, "torch._C"),
     ],
@@ -219,7 +244,9 @@ def test_a_signal_during_imports_ends_the_command(start, tmp_path, number, code,
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)], ids=["Ctrl-C", "SIGTERM"]
+    ("number", "code"),
+    [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, -signal.SIGTERM)],  # the former: below
+    ids=["Ctrl-C", "SIGTERM"],
 )
 def test_a_signal_between_pictures_leaves_whole_files(start, tmp_path, number, code):
     """What is written before a signal is whole, and no temporary file stays."""
@@ -274,19 +301,19 @@ def test_stdout_into_a_closed_pipe_ends_quietly(start, tmp_path):
 def test_stdout_without_room_is_an_error(fresh, tmp_path):
     """Where the results cannot be printed the exit code is 1, in words; the pictures are made."""
     with open("/dev/full", "w") as full:  # noqa: PTH123
-        result = fresh(*RANDOM, "--json", stdout=full)
+        result = fresh(*EXPLAIN, "--json", stdout=full)
     assert result.code == 1
     assert result.complaint[0] == "Error: The results could not be printed."
     assert "Traceback" not in result.err
-    assert check_files(tmp_path / "kernelviz-out") == 1
+    assert check_files(tmp_path / "out", "explain") == 1
 
 
 def test_closed_streams_are_no_reason_to_fail(fresh, tmp_path):
     """Without stdout and stderr the pictures are made all the same, and nothing is printed into them."""
     code = "import os, sys; os.close(1); os.close(2); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
-    result = fresh("-c", code, *RANDOM)
+    result = fresh("-c", code, *EXPLAIN)
     assert (result.code, result.out, result.err) == (0, "", "")
-    assert check_files(tmp_path / "kernelviz-out") == 1
+    assert check_files(tmp_path / "out", "explain") == 1
 
 
 DROPPED = """
@@ -316,9 +343,6 @@ def test_a_signal_that_comes_while_garbage_is_collected_is_not_lost(fresh, numbe
     result = fresh("-c", DROPPED, int(number))
     assert result.code == (130 if number == signal.SIGINT else -number)
     assert "Traceback" not in result.err
-
-
-EXPLAIN = ("-m", "kernelviz", "explain", "conv", "--input", "4", "--kernel", "2", "-o", "out", "-q")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no such files here")
@@ -355,7 +379,7 @@ def test_a_variable_with_which_a_package_cannot_be_imported_is_named(fresh, name
     [
         pytest.param("", marks=pytest.mark.slow),
         pytest.param("expandable_segments:True", marks=pytest.mark.slow),
-        "max_split_size_mb:64, roundup_power2_divisions:[256:1,>:2],",
+        pytest.param("max_split_size_mb:64, roundup_power2_divisions:[256:1,>:2],", marks=pytest.mark.slow),
     ],
 )
 def test_sound_settings_of_the_allocator_are_accepted(fresh, value):

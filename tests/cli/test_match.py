@@ -87,6 +87,15 @@ def test_arrays_hold_what_is_drawn(run, planted):
         assert list(held["kinds"][:3]) == ["edge", "blur", "zero"]
 
 
+def test_the_number_of_kernels_that_are_drawn_is_that_of_the_page(run, checkpoint):
+    """Kernels that are not finite are listed, not drawn."""
+    weights = checkpoint("infinite.pth", change=lambda weight: weight[3].fill_(float("inf")))
+    result = run("match", "test_resnet", "--weights", weights, "--json", "-v")
+    (row,) = result.document["outputs"]
+    assert (row["shown"], row["total"]) == (15, 16)
+    assert "of 15 kernels are drawn" not in result.err
+
+
 def test_another_level_another_picture(run):
     """A level of one's own and no Gabor fits are in the name, so that no picture is written over by a different one."""
     arguments = ("match", "test_convnext", "--weights", "random", "-l", "stages.0.blocks.0.conv_dw", "-q")

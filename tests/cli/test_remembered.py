@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
 import random
+import re
 import subprocess
 import sys
 import time
@@ -14,7 +16,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from kernelviz.cli import remembered, session
 from kernelviz.files import remembered as store
@@ -35,6 +37,23 @@ MORE = [
     "hrnet_w18_small",
     "res2next50",
 ]
+EVERY = [
+    "densenet264",
+    "naflexvit_base_patch16_gap",
+    "resnet14t",
+    "resnet18d",
+    "resnet50",
+    "resnetv2_18",
+    "test_convnext",
+    "test_efficientnet",
+    "test_nfnet",
+    "test_resnet",
+    "test_vit",
+    "tf_efficientnet_cc_b0_4e",
+    "tf_efficientnet_lite0",
+    "vgg11",
+]
+"""The architectures that any test gives by name to ``kernels``, ``match``, ``layers`` or ``explain layer``."""
 REWORKED = [
     "test_nfnet",
     *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnetv2_18d", "tf_efficientnet_cc_b0_4e")),
@@ -116,6 +135,37 @@ def test_weights_that_are_reworked_come_from_the_network(run, tmp_path, name):
     assert first[0] == 0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EVERY)
+def test_every_model_of_the_suite_both_ways(run, tmp_path, name):
+    """Picture, recipe, arrays, document and messages of each command are the same without the cache and with it."""
+    file = weights_of(name, tmp_path / "w.safetensors")
+    rows = run("layers", name, "--kind", "all", "--json", "-q", "--no-cache").document["layers"]
+    layer = next((row["name"] for row in rows if row["kernel"]), rows[-1]["name"])
+    for words in (
+        ("kernels", name, "--weights", file), ("kernels", name, "--weights", file, "--json", "--format", "svg"),
+        ("kernels", name, "--weights", file, "-l", "*", "--style", "bare", "--arrays", "--json"),
+        ("match", name, "--weights", file, "-l", layer, "--json"),
+    ):  # fmt: skip
+        loaded, first, second = both_ways(run, *words)
+        assert loaded == first == second, words
+    for words in (
+        ("layers", name), ("layers", name, "--kind", "all", "--json"), ("layers", name, "--layout", "--kind", "conv"),
+        ("explain", "layer", name, layer), ("explain", "layer", name, layer, "--json"),
+    ):  # fmt: skip
+        assert run(*words, "--no-cache") == run(*words) == run(*words), words
+
+
+@pytest.mark.slow
+def test_every_model_of_the_suite_is_in_the_list():
+    """No test draws an architecture that was not compared."""
+    pattern = re.compile(r'"(?:kernels|match|layers|layer)",\s*"([\w.]+)"')
+    named = {
+        name for path in Path(__file__).parents[1].rglob("test_*.py") for name in pattern.findall(path.read_text())
+    }
+    assert named & set(timm.list_models()) <= set(EVERY)
+
+
 def test_match_and_stages_and_containers(run, tmp_path):
     """``match``, and every kind of pattern, choose the same layers from the file."""
     file = weights_of("test_resnet", tmp_path / "w.safetensors")
@@ -151,8 +201,6 @@ def test_types_of_numbers(run, tmp_path, dtype):
 def test_numbers_that_are_not_finite(run, no_network, tmp_path):
     """NaN weights are drawn and counted as always."""
     file = weights_of("test_resnet", tmp_path / "w.safetensors")
-    from safetensors.torch import load_file
-
     state = load_file(file)
     state["conv1.0.weight"][0, 0, 0, 0] = torch.nan
     save_file(state, file)
@@ -223,6 +271,76 @@ def test_a_changed_file_is_read_anew(run, tmp_path):
     assert run(*words, "--force").code == 1
 
 
+def test_weights_that_went_bad_after_they_were_remembered(run, tmp_path):
+    """Each fault of a file ends as without the cache, and the good file is drawn as before."""
+    file, good = tmp_path / "w.safetensors", weights_of("test_resnet", tmp_path / "good.safetensors").read_bytes()
+    state = load_file(tmp_path / "good.safetensors")
+    other = weights_of("test_efficientnet", tmp_path / "other.safetensors").read_bytes()
+    words = ("kernels", "test_resnet", "--weights", file, "--style", "bare", "--json")
+    file.write_bytes(good)
+    expected = everything(run, *words)
+
+    def fewer(**changed):
+        kept = {name: value for name, value in state.items() if name != "conv1.0.weight"} | changed
+        save_file(kept, tmp_path / "changed")
+        return (tmp_path / "changed").read_bytes()
+
+    zeros, ones = (value(state["conv1.0.weight"]) for value in (torch.zeros_like, torch.ones_like))
+    codes = {
+        b"": 1, b"no weights at all": 1, good[:-7]: 1, good[:40]: 1, other: 1, fewer(): 1, pickle.dumps(print): 1,
+        fewer(**{"conv1.0.weight": zeros}): 0, fewer(**{"conv1.0.weight": ones}): 0,
+    }  # fmt: skip
+    for content, code in codes.items():
+        file.write_bytes(content)
+        aged(file)
+        without = everything(run, *words, "--no-cache")
+        assert everything(run, *words) == without
+        assert without[0] == code, content[:40]
+        file.write_bytes(good)
+        assert everything(run, *words) == expected
+    file.unlink()
+    assert everything(run, *words) == everything(run, *words, "--no-cache")
+    file.mkdir()
+    assert everything(run, *words) == everything(run, *words, "--no-cache")
+    assert run(*words).code == 1
+
+
+def test_weights_that_vanish_from_the_cache_of_the_hub(run, tmp_path, monkeypatch):
+    """Without them the network is down: exit code 4 as without the cache; a damaged file is not drawn either."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    location = WeightsLocation("timm/test_resnet.r160_in1k", "", ("model.safetensors",))
+    data = weights_of("test_resnet", tmp_path / "w.safetensors").read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    (tmp_path / "written").write_bytes(data)
+    path = aged(put_in_repository(tmp_path / "written", location, "model.safetensors", etag=digest, commit="a" * 40))
+    words = ("kernels", "test_resnet", "--style", "bare", "--json")
+    assert run(*words, "--force").document["model"]["weights"]["source"] == "cache"
+    blob = path.resolve()
+    blob.write_bytes(data[:-5])
+    damaged, without = (everything(run, *words, *more) for more in ([], ["--no-cache"]))
+    assert damaged == without
+    assert damaged[0] in {1, 4}
+    for gone in (blob, path):
+        gone.unlink(missing_ok=True)
+    vanished, without = (everything(run, *words, *more) for more in ([], ["--no-cache"]))
+    assert vanished == without
+    assert vanished[0] == 4
+
+
+def test_a_picture_of_other_weights_in_the_way(run, no_network, tmp_path):
+    """Without --force a file that is no earlier run of this picture stays, on this way too."""
+    file = weights_of("test_resnet", tmp_path / "w.safetensors")
+    words = ("kernels", "test_resnet", "--weights", file, "--style", "bare", "-o", "out")
+    (picture,) = run(*words).paths
+    no_network()
+    assert run(*words).code == 0
+    picture.write_bytes(b"something else")
+    assert run(*words).code == 1
+    assert picture.read_bytes() == b"something else"
+
+
 def test_a_file_that_was_just_written_is_hashed_again(tmp_path):
     """Within two seconds a file may change twice at the same time stamp, so its state says nothing."""
     file = tmp_path / "x"
@@ -256,6 +374,21 @@ def test_layers_and_their_operations(run, kept, no_network):
     assert [run(*words) for words in many] == first == loaded
 
 
+@pytest.mark.parametrize("first", [pytest.param("layers", marks=pytest.mark.slow), "explain layer"])
+def test_one_trace_is_enough_for_all_layers(run, no_network, first):
+    """After the first question about a network, those about its other layers, and its table, need no network."""
+    asked = [
+        ("explain", "layer", "test_efficientnet", "blocks.3.0.conv_dw"),
+        ("explain", "layer", "test_efficientnet", "global_pool", "--json"),
+        ("layers", "test_efficientnet", "--json"),
+    ]
+    expected = [run(*words, "--no-cache") for words in asked]
+    run(*first.split(), "test_efficientnet", *(["conv_head"] if "explain" in first else []))
+    no_network()
+    assert [run(*words) for words in asked] == expected
+    assert {result.code for result in expected} == {0}
+
+
 def test_completion_offers_the_layers_of_a_network_that_is_remembered(run):
     """Names that start as typed; of other networks none, and torch is never imported."""
     from kernelviz.cli.completion import complete_layer
@@ -282,12 +415,13 @@ def test_completion_offers_the_layers_of_a_network_that_is_remembered(run):
      "match test_resnet --weights w.safetensors -l layer1.0.conv1"],
 )  # fmt: skip
 def test_the_second_run_imports_no_torch(run, tmp_path, words):
-    """Neither torch nor timm is loaded in a fresh process."""
+    """Neither torch nor timm is loaded in a fresh process, and no part of matplotlib that opens windows."""
     weights_of("test_resnet", tmp_path / "w.safetensors")
     assert run(*words.split()).code == 0
     code = (
         "import sys; from kernelviz.cli.main import main; code = main(sys.argv[1:]); "
-        "print(code, sorted({'torch', 'timm', 'torchvision', 'huggingface_hub.file_download'} & set(sys.modules)))"
+        "heavy = {'torch', 'timm', 'torchvision', 'huggingface_hub.file_download', 'matplotlib.pyplot'}; "
+        "print(code, sorted(heavy & set(sys.modules)))"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(

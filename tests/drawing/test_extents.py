@@ -108,6 +108,7 @@ def views_of(shape):
     return VIEWS if shape[1] == 3 and len(shape) == 4 else VIEWS[:5]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(("kind", "view"), [(kind, view) for kind in SHAPES for view in views_of(SHAPES[kind])])
 def test_the_texts_of_every_view_do_not_overlap(new_bank, kind, view):
     """Each view of each kind of convolution leaves its texts legible, apart, and on the page."""
@@ -157,12 +158,15 @@ def test_the_names_of_components_do_not_overlap(shape):
 
 
 @pytest.mark.parametrize("view", VIEWS)
-@pytest.mark.parametrize("count", [1, 2, 3, 7, 32, 64, 512, 2048])
+@pytest.mark.parametrize(
+    "count", [1, 3, 32, 2048, *(pytest.param(count, marks=pytest.mark.slow) for count in (2, 7, 64, 512))]
+)
 def test_the_texts_of_any_number_of_kernels_do_not_overlap(new_bank, count, view):
     """From one kernel to 2,048, numbers stay legible, apart, and on the page."""
     check_extents(make_sheet(new_bank((count, 3, 3, 3)), view=view))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize(
     "choice",
@@ -181,6 +185,7 @@ def test_the_numbers_of_chosen_kernels_do_not_overlap(new_bank, choice, view):
     check_extents(make_sheet(new_bank((2048, 3, 3, 3)), view=view, **choice))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("choice", [{"top": 20}, {"channels": "3,9,1-4"}, {"top": 100}], ids=str)
 @pytest.mark.parametrize("shape", [(512, 8, 3, 3), (512, 64, 1, 1), (512, 40, 5), (512, 4, 3, 3, 3)], ids=str)
 @pytest.mark.parametrize("view", ["auto", "channels"])
@@ -189,6 +194,7 @@ def test_the_numbers_of_chosen_kernels_fit_any_rank(new_bank, choice, shape, vie
     check_extents(make_sheet(new_bank(shape), view=view if len(shape) < 5 else "sum", **choice))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("shape", [(32, 3, 3, 3), (1, 8, 5, 5), (40, 144, 1, 1), (2, 2, 1, 9)], ids=str)
 @pytest.mark.parametrize("name", ODD_NAMES)
 def test_any_name_stays_on_the_page(new_bank, shape, name):
@@ -212,6 +218,7 @@ def test_all_marks_at_once_fit(new_bank, odd_weight, view, cmap, scale):
     check_extents(make_sheet(new_bank(weight=odd_weight), view=view, cmap=cmap, scale=scale))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("zoom", [1, 7, 40])
 @pytest.mark.parametrize("columns", [None, 1, 5])
 @pytest.mark.parametrize("view", VIEWS)
@@ -221,6 +228,7 @@ def test_any_zoom_and_any_columns_leave_room_for_texts(new_bank, zoom, columns, 
     check_extents(sheet, filled=False)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("choice", [{}, {"top": 60}, {"channels": "1023,0-70", "columns": 71}], ids=str)
 @pytest.mark.parametrize("zoom", [1, 30])
 @pytest.mark.parametrize("shape", [(1024, 6, 3, 3), (1024, 90, 1, 1)], ids=str)
@@ -246,6 +254,7 @@ MAPS = {
 }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "choice",
     [{}, {"view": "norm"}, {"scale": "layer"}, {"top": 12, "sort": "std"}, {"channels": "0"}, {"scale": (-0.5, 1.5)}],

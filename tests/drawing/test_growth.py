@@ -29,6 +29,7 @@ def trace(count, *, stages=3, rows=64):
     return Trace((3, rows, rows), tuple(layers), count, count, stages=tuple(f"stages.{at}" for at in range(stages)))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("count", [1, 2, 7, 49, 400])
 @pytest.mark.parametrize("stages", [1, 4, 30])
 @pytest.mark.parametrize("rows", [*(pytest.param(rows, marks=pytest.mark.slow) for rows in (1, 64)), 1000])

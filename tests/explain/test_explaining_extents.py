@@ -93,6 +93,7 @@ def worked(operation, kind="digits"):
     )
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_the_texts_of_the_last_step_do_not_overlap(name):
     """The page of the last cell leaves its texts legible, apart, in their cells and on the page."""
@@ -112,6 +113,7 @@ def test_the_texts_of_steps_of_any_numbers_do_not_overlap(name, kind):
         check_page(plot_convolution(worked(operation, kind), at=at))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("kind", [kind for kind in NUMBERS if kind != "digits"])
 @pytest.mark.parametrize(
     "name", ["plain", "one weight", "asymmetric", "large", "channels", "average", "transposed", "adaptive"]

@@ -141,3 +141,25 @@ def test_gaps_and_cuts_are_reported():
 def test_one_is_no_plural():
     """A single weight is one."""
     assert "= 1 weight, no bias" in "\n".join(size_lines(Convolution(5, 1)))
+
+
+@pytest.mark.parametrize(
+    ("operation", "line"),
+    [
+        (Convolution(5, 4, padding="same"), "padding     an even kernel has no middle: 1 zero before, 2 after"),
+        (Convolution(5, 2, padding="same"), "padding     an even kernel has no middle: no zeros before, 1 after"),
+        (Convolution(5, (3, 4), padding="same"), "padding     an even kernel has no middle: 1 zero before, 2 after"),
+        (Convolution(5, 3, padding="same"), None),
+        (Convolution(5, 4, padding="same", dilation=2), None),
+        (Convolution(5, 4, padding=(0, 1, 0, 1)), None),
+    ],
+)
+def test_uneven_padding_has_its_reason(operation, line):
+    """Why same padding is uneven is stated, and nothing where it is even or chosen by hand."""
+    lines = size_lines(operation)
+    assert [each for each in lines if "no middle" in each] == ([line] if line else [])
+
+
+def test_an_adaptive_pooling_to_one_value_is_called_global():
+    """As Keras and the articles call it."""
+    assert size_lines(Pooling(7, adaptive=1))[0] == "Adaptive max pooling: 7 × 7 input, to 1 × 1 (global)"

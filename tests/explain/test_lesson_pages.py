@@ -12,11 +12,12 @@ from page_checks import check_page
 from torch import nn
 
 import kernelviz
-from kernelviz import Convolution, TransposedConvolution, animate_convolution, plot_convolution, work_out
+from kernelviz import Convolution, Pooling, TransposedConvolution, animate_convolution, plot_convolution, work_out
 from kernelviz.drawing.page import Text as PageText
 from kernelviz.explain.stamp_channels import StampGrid
 from kernelviz.explain.step_parts import grey_colours
 from kernelviz.explain.walkthrough import example_numbers
+from kernelviz.wording import value_text
 
 TRANSPOSED = {
     "two": TransposedConvolution(2, 3, stride=2, in_channels=2),
@@ -85,6 +86,30 @@ def test_black_and_white_digits_are_legible():
     colours = {text.get_color() for text in figure.findobj(Text) if text.get_text() in ("−1", "1")}
     assert "#ffffff" in colours
     assert any("−1 is black, 1 is white" in text.get_text() for text in figure.findobj(Text))
+    check_page(figure)
+
+
+ROWS = {
+    "convolution": Convolution((1, 16), (1, 6)),
+    "padded": Convolution((1, 16), (1, 6), stride=2, padding=(0, 2)),
+    "last": Convolution((1, 24), 1),
+    "maximum": Pooling((1, 18), (1, 3)),
+    "mean": Pooling((1, 18), (1, 3), kind="average"),
+}
+
+
+@pytest.mark.parametrize(
+    "name", ["padded", *(pytest.param(name, marks=pytest.mark.slow) for name in ROWS if name != "padded")]
+)
+def test_a_single_row_has_all_its_digits(name):
+    """A signal of up to 24 values is drawn whole and with digits, its kernel below the window, also in the last step."""
+    worked = worked_out(ROWS[name])
+    columns = worked.operation.output_size[1]
+    figure = plot_convolution(worked, at=(0, columns - 1))
+    shown = [text.get_text() for text in figure.findobj(Text)]
+    for value in (*worked.input.ravel(), *worked.output.ravel()):
+        assert shown.count(value_text(value)) >= (worked.input == value).sum() + (worked.output == value).sum()
+    assert not any("drawn are only" in text for text in shown)
     check_page(figure)
 
 

@@ -12,6 +12,9 @@ import kernelviz
 from kernelviz import Convolution, Pooling, TransposedConvolution, work_out
 from kernelviz.drawing.figures import draw_page
 from kernelviz.drawing.looks import LOOKS
+from kernelviz.drawing.page import Shape
+from kernelviz.drawing.page import Text as PageText
+from kernelviz.drawing.worksheets import ON_DISC
 from kernelviz.errors import UsageError
 from kernelviz.explain.chain import chain_lines, chain_page, work_out_chain
 from kernelviz.explain.map_pages import maps_page
@@ -75,6 +78,32 @@ def test_maps_relu_and_pools_are_those_of_torch(four):
         np.testing.assert_allclose([row.pooled.astype(float) for row in found.rows], expected.numpy(), atol=1e-12)
 
 
+def test_what_a_pool_passes_on_is_the_first_of_equal_numbers(four):
+    """The bold numbers are those that torch's max pooling takes, one per block."""
+    maps = as_maps_of(four, relu=True, pool=2)
+    _, taken = torch.nn.functional.max_pool2d(torch.relu(torch.from_numpy(four.output)), 2, return_indices=True)
+    for row, indices in zip(maps.rows, taken, strict=True):
+        assert np.flatnonzero(maps.pool.passed_on(row.relu)).tolist() == sorted(indices.ravel().tolist())
+
+
+def test_the_largest_number_need_not_be_the_best_match(four):
+    """The horizontal edge answers most, with 7, where a brighter window is; another window is more like it."""
+    kernel, windows = four.kernel[1, 0], np.lib.stride_tricks.sliding_window_view(four.input[0], (3, 3))
+    with np.errstate(invalid="ignore"):
+        cosines = four.output[1] / np.linalg.norm(windows, axis=(2, 3)) / np.linalg.norm(kernel)
+    assert as_maps_of(four).rows[1].at == (4, 1)
+    assert cosines[4, 1] == pytest.approx(0.693, abs=5e-4)
+    assert (np.nanmax(cosines), cosines[4, 2]) == pytest.approx((0.707, 0.707), abs=5e-4)
+
+
+def test_maps_state_biases_and_what_is_left_out():
+    """At most four kernels are on a page; biases are listed."""
+    worked = worked_out(Convolution(3, 2, out_channels=8, bias=True))
+    shown = " ".join(item.text for item in maps_page(as_maps_of(worked)).items if isinstance(item, PageText))
+    assert "4 of 8 kernels" in shown
+    assert "8 biases (" in shown
+
+
 def test_the_framed_number_is_the_sum_of_its_products(four):
     """Under each map stands how its largest number is made, and the page does not call that a match."""
     figure = kernelviz.plot_maps(four, relu=True, pool=2, names=["vertical", "horizontal", "diagonal"])
@@ -84,6 +113,18 @@ def test_the_framed_number_is_the_sum_of_its_products(four):
     assert not any("match" in text or "alike" in text for text in found)
     assert [found.count(letter) for letter in "abcd"] == [2, 2, 2, 0]
     assert (figure.recipe["view"], figure.recipe["shown"], figure.recipe["limits"]) == ("maps", 3, [-12.0, 12.0])
+
+
+def test_a_letter_is_at_the_corner_of_one_window(four):
+    """Windows of the input may touch: the letter of each is where no other window is."""
+    items = maps_page(as_maps_of(four)).items
+    letters = {item.text: item for item in reversed(items) if isinstance(item, PageText) and item.colour == ON_DISC}
+    frames = [np.array(item.points) for item in items if isinstance(item, Shape) and item.width > 4]
+    windows = sorted(frames, key=lambda points: -np.ptp(points[:, 0]))[:3]
+    assert set(letters) == {"a", "b", "c"}
+    for letter in letters.values():
+        at = letter.x, letter.y
+        assert sum((points.min(0) - 1 <= at).all() and (at <= points.max(0) + 1).all() for points in windows) == 1
 
 
 def test_several_largest_cells_are_counted():
@@ -189,6 +230,7 @@ def test_shared_weights_are_legible(choices):
     """At the bounds, too; the shortest bars are stated not to be to scale."""
     figure = kernelviz.plot_sharing(**choices)
     check_page(figure)
+    assert "Not the same outputs: " in " ".join(texts(figure))
     assert ("The shortest bars are drawn 2 pixels wide" in " ".join(texts(figure))) == (choices.get("hidden") == 4096)
 
 
@@ -211,6 +253,15 @@ def test_shared_weights_are_legible(choices):
 def test_uses_are_legible(operation):
     """No text overlaps another, with digits and without, beside each other and below."""
     check_page(kernelviz.plot_uses(operation))
+
+
+def test_padding_shows_its_value_not_its_uses():
+    """Cells of the padding show the zeros that they hold; 12 × 12 cells have digits, 40 × 40 colours alone."""
+    found = texts(kernelviz.plot_uses(Convolution(5, 3, padding=1)))
+    assert found.count("0") == 7 * 7 - 5 * 5
+    assert found.count("9") == 1 + 9
+    counts = [texts(kernelviz.plot_uses(Convolution(side, 3))).count("9") for side in (12, 40)]
+    assert counts == [8 * 8, 1]  # the one of the colour bar
 
 
 def test_uses_state_what_they_mean():

@@ -17,12 +17,14 @@ from kernelviz.drawing.figures import RasterArtist
 from kernelviz.explain.unit_pages import plot_kernel_and_map, plot_unit
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", UNITS)
 def test_the_texts_of_every_unit_do_not_overlap(name):
     """The page of one value leaves its texts legible, apart, in their cells and on the page."""
     check_page(plot_unit(UNITS[name]()))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", UNITS)
 def test_the_texts_of_every_kernel_and_map_do_not_overlap(name):
     """The page of a kernel and its map leaves its texts legible, apart, in their cells and on the page."""

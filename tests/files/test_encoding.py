@@ -126,6 +126,7 @@ def test_the_same_figure_gives_the_same_bytes(new_figure, file_format):
     assert encode_picture(figure, file_format) == encode_picture(new_figure(), file_format)
 
 
+@pytest.mark.slow  # a sample: the pictures of ``kernelviz kernels`` are compared between two processes
 def test_two_processes_give_the_same_bytes(run):
     """Neither the time, nor the hash seed, nor the process is in the bytes."""
     assert run(DIGESTS, PYTHONHASHSEED="1") == run(DIGESTS, PYTHONHASHSEED="2", TZ="Asia/Tokyo")

@@ -46,6 +46,7 @@ def words(figure):
     return [text.get_text() for text in figure.findobj(Text)]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("size", [2, 3, 5, 16])
 @pytest.mark.parametrize("inputs", [1, 3, 8])
 @pytest.mark.parametrize("count", [1, 40])

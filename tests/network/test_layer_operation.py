@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from kernelviz import load_model, trace
 from kernelviz.errors import KernelvizError, UsageError
 from kernelviz.explain.texts import layer_lines
-from kernelviz.network.layer_operation import layer_operation
+from kernelviz.network.layer_operation import layer_operation, window_operations
 
 LAYERS = {
     "plain": lambda: nn.Conv2d(3, 6, (3, 5), stride=(2, 1), padding=(1, 2), dilation=(1, 2)),
@@ -93,3 +94,20 @@ def test_a_network_may_be_one_layer(module):
         assert (found.operation.out_channels, *found.operation.output_size) == tuple(given.shape[1:])
         assert found.layer.name == name
         assert layer_lines(found)[0] == f"{name}: {type(module).__name__} of image 3 × 8 × 9"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["test_efficientnet", "vgg11", *(pytest.param(n, marks=pytest.mark.slow) for n in (
+        "tf_mixnet_s", "resnetblur18", "inception_v3", "tf_efficientnet_cc_b0_4e", "xcit_nano_12_p16_224",
+    ))],
+)  # fmt: skip
+def test_all_operations_of_a_network_at_once(name):
+    """Those found in one forward pass are those of each layer by itself, also if layers pad their input themselves."""
+    network = load_model(name, weights=None)
+    names, found = window_operations(network, trace(network))
+    assert len(found) >= 10
+    assert found.keys() == set(names)
+    for layer, one in found.items():
+        assert str(one) == str(alone := layer_operation(network, layer))
+        assert (one.operation, one.notes, one.source) == (alone.operation, alone.notes, alone.source)

@@ -89,6 +89,7 @@ def test_one_seed_gives_one_network(tiny):
     assert not same_weights(tiny, load_model("test_resnet", weights="random", seed=1))
 
 
+@pytest.mark.slow  # the pictures of ``kernelviz kernels`` are compared between two processes anyway
 def test_one_seed_gives_one_network_in_another_process():
     """Seeds repeat over processes."""
     model = load_model("test_resnet", weights="random", seed=3)

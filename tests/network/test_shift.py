@@ -93,6 +93,22 @@ def test_a_gate_breaks_equality_and_is_named(small):
     assert 0.9 < layer.equivariance[4] < 1
 
 
+def test_units_that_are_not_evenly_spaced_have_no_rings():
+    """Without a jump there is no exact moved map: the reason is stated, and only the cosine with the map that stays."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.AdaptiveAvgPool2d(5))
+    (layer,) = (found := shift_image(network, torch.rand(3, 33, 33), (0, 4), "1")).layers
+    assert (layer.jump, layer.lost) == (None, "its units are not evenly spaced")
+    assert not found.equivariance["1"]
+    assert 0 < found.invariance["1"][4] <= 1
+
+
+def test_more_layers_than_fit_a_page_are_refused():
+    """At most six layers are on a page."""
+    network = nn.Sequential(*(nn.Conv2d(3, 3, 1) for _ in range(7)))
+    with pytest.raises(UsageError, match="At most 6 layers fit on one page, but 7"):
+        shift_image(network, torch.zeros(3, 8, 8), (0, 1), "*")
+
+
 @pytest.mark.parametrize(
     ("choices", "message"),
     [

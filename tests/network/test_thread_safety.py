@@ -81,7 +81,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if number % 2 else pytest.mark.slow) for number, name in enumerate(CALLS)]
+    "name", [pytest.param(name, marks=() if name == "trace" else pytest.mark.slow) for name in CALLS]
 )
 def test_eight_threads_get_what_one_thread_gets(network, name):
     """Results are bit for bit those of calls one after the other, and the network is as it was."""

@@ -1,4 +1,4 @@
-"""What a test may do: permissions that bind root too, and bounds on time and memory. Imports nothing heavy."""
+"""What a test may do: permissions that bind root too, bounds on time, memory and the size of files; no heavy import."""
 
 from __future__ import annotations
 
@@ -53,3 +53,14 @@ def bounds(seconds=60, memory=3 << 30):
         signal.alarm(0)
         signal.signal(signal.SIGALRM, handler)
         resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
+@contextlib.contextmanager
+def file_limit(size):
+    """No file can become larger than ``size`` bytes, as if the disk were full."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -478,7 +478,7 @@ def _index(call: Call) -> Found:
         return source
     if positions.device.type == "meta":
         return TensorReads(lost=f"{call.name} takes positions that are not known without numbers")
-    positions = positions.numpy()
+    positions = positions.cpu().numpy()
     result = source.moved(lambda planes: planes if planes.shape[dim + 1] == 1 else planes.take(positions, axis=dim + 1))
     return continued(result, dim)
 

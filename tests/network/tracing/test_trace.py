@@ -18,6 +18,7 @@ from kernelviz.network.model import load_model
 from kernelviz.network.tracing.trace import trace
 from kernelviz.network.tracing.watch import observe_pass
 
+LONG = {"crossvit_tiny_240", "pvt_v2_b0", "twins_svt_small"}  # each takes a second or more
 SAMPLE = [
     "test_resnet", "test_efficientnet", "test_byobnet", "test_convnext", "test_vit", "test_nfnet",
     "test_mambaout", "test_coatnet", "vgg11", "resnetv2_18", "swin_tiny_patch4_window7_224", "cait_xxs24_224",
@@ -260,7 +261,10 @@ def test_layouts_are_followed(name, layer, layout):
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=pytest.mark.slow if number % 3 == 2 else ()) for number, name in enumerate(SAMPLE)],
+    [
+        pytest.param(name, marks=pytest.mark.slow if number % 3 == 2 or name in LONG else ())
+        for number, name in enumerate(SAMPLE)
+    ],
 )
 def test_sums_add_up_for_every_family(name):
     """A table for each of twenty-five families, whose columns add up."""

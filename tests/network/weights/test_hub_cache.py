@@ -18,7 +18,7 @@ from hub_checks import failure, same
 from huggingface_hub import constants, hf_hub_download, scan_cache_dir
 from loopback_hub import COMMIT, environment, files_in, pointed_at
 from processes import started_processes
-from restraints import permissions_that_bind
+from restraints import file_limit, permissions_that_bind
 
 from kernelviz.errors import BadWeightsError, NoWeightsError
 from kernelviz.network import model
@@ -144,22 +144,17 @@ def test_what_a_killed_download_left_is_removed(tmp_path, published):
 
 
 CHILD = "from kernelviz.network.model import load_model; load_model('test_resnet', timeout=3)"
-LIMIT = (
-    "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-    "resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))"
-)
 
 
 @pytest.fixture
 def child(hub, tmp_path):
-    """A function that loads the model in another process; ``limit`` is the largest file that it may write."""
+    """A function that loads the model in another process."""
     with started_processes() as start_process:
 
-        def start(limit=None):
+        def start():
             variables = os.environ | environment(hub.endpoint, tmp_path / "hf")
             variables["PYTHONPATH"] = str(Path(__file__).parents[3])
-            code = f"{LIMIT.format(limit=limit)}\n{CHILD}" if limit else CHILD
-            return start_process([sys.executable, "-c", code], env=variables, stderr=subprocess.PIPE, text=True)
+            return start_process([sys.executable, "-c", CHILD], env=variables, stderr=subprocess.PIPE, text=True)
 
         yield start
 
@@ -183,13 +178,13 @@ def test_killed_during_the_download(child, hub, tmp_path, published):
     assert same(model, published[0])
 
 
-def test_a_limit_on_the_size_of_files(child, tmp_path):
+def test_a_limit_on_the_size_of_files(tmp_path):
     """The system refuses to write on: the cache's fault, and nothing is left."""
-    process = child(limit=100_000)
-    _, err = process.communicate(timeout=60)
-    assert "NoWeightsError: The cache cannot be written" in err
-    assert os.strerror(errno.EFBIG) in err
-    assert not (tmp_path / "hf").exists()
+    with file_limit(100_000):
+        error, _ = failure()
+    assert "The cache cannot be written" in error.what
+    assert os.strerror(errno.EFBIG) in str(error)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_there_is_not_written_again(monkeypatch, published):

@@ -1,4 +1,4 @@
-"""The command and a hub, each in a process of its own: the first start, the cached one, Ctrl-C, and two at once."""
+"""The command and a hub: the first start, in a process of its own, the cached one, Ctrl-C, and two at once."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 import timm
 import torch
-from loopback_hub import environment, files_in, serving
+from loopback_hub import environment, files_in, pointed_at, serving
 from processes import started_processes
 from safetensors.torch import save
+
+from kernelviz.cli.main import main
 
 HERE = Path(__file__).parents[3]
 MODEL = "test_resnet"
@@ -56,13 +58,27 @@ def begin():
         yield start
 
 
+@pytest.fixture
+def run(tmp_path, capsys, monkeypatch):
+    """A function that runs the command in this process; returns its exit code and what it said."""
+    monkeypatch.chdir(tmp_path)
+
+    def finish(endpoint, *words, token=""):
+        with pointed_at(endpoint, tmp_path / "hf/hub"):
+            monkeypatch.setenv("HF_TOKEN", token)
+            code = main(["kernels", MODEL, "--layer", LAYER, "--view", "sum", *words])
+        return code, *capsys.readouterr()
+
+    return finish
+
+
 def ended(process):
     """Wait for the command, and give its exit code and what it said."""
     out, err = process.communicate(timeout=IMPORTS)
     return process.returncode, out, err
 
 
-def test_from_the_hub_then_from_the_cache(begin, hub, published, tmp_path):
+def test_from_the_hub_then_from_the_cache(begin, run, hub, published, tmp_path):
     """The numbers are the sum over the input channels; then nothing is asked of the hub, and no byte is another."""
     code, out, err = ended(begin(hub.endpoint, tmp_path, "--arrays"))
     assert (code, "test_resnet.r160_in1k, from the hub" in err) == (0, True)
@@ -72,7 +88,7 @@ def test_from_the_hub_then_from_the_cache(begin, hub, published, tmp_path):
         assert np.array_equal(drawn[LAYER], published[f"{LAYER}.weight"].double().sum(1).numpy())
     first = picture.read_bytes(), arrays.read_bytes()
     hub.requests.clear()
-    code, out, err = ended(begin(hub.endpoint, tmp_path, "--arrays", "--json"))
+    code, out, err = run(hub.endpoint, "--arrays", "--json")
     assert (code, "from the cache" in err, hub.requests) == (0, True, [])
     assert json.loads(out)["model"]["weights"]["source"] == "cache"
     assert (picture.read_bytes(), arrays.read_bytes()) == first
@@ -101,9 +117,9 @@ def test_two_commands_at_once(begin, hub, published, tmp_path):
     assert [blob.read_bytes() for blob in blobs] == [save(published)]
 
 
-def test_no_hub_is_exit_four(begin, tmp_path):
+def test_no_hub_is_exit_four(run):
     """Nobody there: exit 4, and the document for programs says it too."""
-    code, out, err = ended(begin("http://127.0.0.1:9", tmp_path, "--json"))
+    code, out, err = run("http://127.0.0.1:9", "--json")
     assert code == 4
     error = json.loads(out)["errors"][0]
     assert error["code"] == "no-weights"
@@ -112,12 +128,10 @@ def test_no_hub_is_exit_four(begin, tmp_path):
     assert "Traceback" not in err
 
 
-def test_the_debugging_output_holds_no_token(begin, hub, tmp_path, monkeypatch):
+def test_the_debugging_output_holds_no_token(run, hub):
     """Not even a traceback shows it."""
     hub.mode = "401"
-    process_environment = environment(hub.endpoint, tmp_path) | {"HF_TOKEN": "hf_secret\u20ac"}
-    monkeypatch.setattr(sys.modules[__name__], "environment", lambda *_: process_environment)
-    code, out, err = ended(begin(hub.endpoint, tmp_path, "--debug"))
+    code, out, err = run(hub.endpoint, "--debug", token="hf_secret\u20ac")
     assert code == 4
     assert "Traceback" in err
     assert "hf_secret" not in out + err
