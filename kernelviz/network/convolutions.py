@@ -24,7 +24,7 @@ from kernelviz.network.selection import (
     unknown_layer,
     with_first_name,
 )
-from kernelviz.network.snapshot import is_scripted, undisturbed
+from kernelviz.network.snapshot import is_scripted, scripted_error, undisturbed
 from kernelviz.records import ConvLayer
 from kernelviz.wording import nearest_names, shown
 
@@ -135,6 +135,7 @@ def find_layer(network: Model | nn.Module, name: str) -> tuple[str, nn.Module]:
     Raises:
         UnknownLayerError: there is no such module, stage or expert.
         UsageError: the pattern means several layers.
+        KernelvizError: the layer is scripted.
     """
     root = root_of(network)
     modules = {path: module for path, module in root.named_modules() if path}
@@ -156,6 +157,8 @@ def find_layer(network: Model | nn.Module, name: str) -> tuple[str, nn.Module]:
             content = f"{_with_article(modules[container])} with {len(found)} convolutions and pools"
             what = f"The layer {shown(container)} is {content}."
         raise UsageError(what, "Only one can be explained at a time.", f"Choose one of them: {few(found)}.")
+    if is_scripted(modules[found[0]]):
+        raise scripted_error(found[0])
     return found[0], modules[found[0]]
 
 
