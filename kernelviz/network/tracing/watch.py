@@ -692,12 +692,12 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.maps[outputs[0]] = True
         values = found if isinstance(found, list) else [found] * len(outputs)
         for tensor, value in zip(outputs, values, strict=False):
-            before = self._known(tensor)
             overwritten = any(tensor is target for target in written)
+            before = self._known(tensor) if overwritten else None  # outputs such as those of unsafe_split share nothing
             if overwritten and value is not None and value.lost and not value.axes and call.name != "copy_":
                 value = _without_reads(before, value.lost)  # noqa: PLW2901 - it was changed where it is
             self._keep(call, tensor, value)
-            if value is not before and overwritten:
+            if overwritten and value is not before:
                 self._overwrite(call, tensor)
 
     def _keep(self, call: Call, tensor: torch.Tensor, value: Found) -> None:
