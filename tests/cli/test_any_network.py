@@ -147,6 +147,57 @@ def test_a_forward_of_own_code_that_breaks_has_its_line(run, tmp_path):
         assert (ended.code, "Raised in broken.py, line 15, in forward" in ended.err) == (1, True)
 
 
+def test_features_draws_the_layers_before_a_break(run, tmp_path):
+    """Layers that ran are drawn, the one that broke and those that did not run are named, exit code 1; nothing is lost."""
+    (tmp_path / "broken.py").write_text(BROKEN)
+    words = ("features", "broken.py:build", "sample:grace_hopper", "--weights", "random", "--input-size", "32")
+    ended = run(*words, "-l", "0", "-l", "2", "-l", "4", "--style", "bare")
+    assert (ended.code, [path.is_file() for path in ended.paths]) == (1, [True, True])
+    assert ended.complaint[0].endswith(": 4 (Linear 2048 → 10) got 1,800 values.")
+    assert "Not captured: 4." in ended.err
+    document = run(*words, "-l", "0", "-l", "4", "--style", "bare", "--force", "--json").document
+    assert [row["layer"] for row in document["outputs"]] == ["0"]
+    assert document["images"] == [{"path": "sample:grace_hopper", "top": []}]
+    (error,) = document["errors"]
+    assert "4 (Linear 2048 → 10) got 1,800 values" in error["message"]
+    assert "Not captured: 4." in error["message"]
+    chosen = (*words, "-l", "0", "--style", "bare", "--force")
+    assert run(*chosen, "--no-classes").code == 0  # all that was chosen is drawn
+    assert run(*chosen).code == 1  # the classes are not known
+    nothing = run(*words, "-l", "4")
+    assert (nothing.code, nothing.out) == (1, "")
+    assert "Not captured" not in nothing.err
+
+
+def test_features_draws_the_layers_before_a_fault_of_a_real_pass(run, tmp_path):
+    """A fault that depends on values is met when the image runs: pictures of the layers before it are written."""
+    (tmp_path / "broken.py").write_text(VALUES)
+    words = ("features", "broken.py:Values", "sample:grace_hopper", "--weights", "random", "--input-size", "32")
+    ended = run(*words, "-l", "first", "-l", "second", "--json")
+    assert ended.code == 1
+    assert [row["layer"] for row in ended.document["outputs"]] == ["first"]
+    message = ended.document["errors"][0]["message"]
+    assert "ValueError: no mask was set. Raised in broken.py, line 13, in forward. Not captured: second." in message
+    assert ended.document["errors"][0]["hint"] is None
+
+
+VALUES = """
+from torch import nn
+
+
+class Values(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 2, 3), nn.Conv2d(2, 2, 3)
+
+    def forward(self, x):
+        y = self.first(x)
+        if not x.is_meta and x.std() > 0:
+            raise ValueError("no mask was set")
+        return self.second(y)
+"""
+
+
 SIGNAL = """
 from torch import nn
 
