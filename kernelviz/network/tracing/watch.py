@@ -27,7 +27,7 @@ from kernelviz.errors import BrokenPassError, KernelvizError, NeedsValuesError
 from kernelviz.network.failures import broken_layer, broken_pass, failure_texts
 from kernelviz.network.inputs import FurtherInputs, has_axes_of
 from kernelviz.network.model import Model, root_of
-from kernelviz.network.snapshot import PreservedModule, check_ready, exclusive, preserved_random_state
+from kernelviz.network.snapshot import PreservedModule, check_ready, exclusive, is_scripted, preserved_random_state
 from kernelviz.network.tracing import reads as known
 from kernelviz.network.tracing.reads import TensorReads, concatenated, located, narrowed
 from kernelviz.network.tracing.rules import Call, Found, failed, makes_map, outcome, part_of, tensors_in
@@ -489,16 +489,9 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self.constants[tensor] = _memory(tensor)
             return tensor
 
-        with ExitStack() as stack:
-            for name, module in self.network.named_modules():
-                stack.enter_context(module.register_forward_pre_hook(self._entering(name), with_kwargs=True))
-                stack.enter_context(module.register_forward_hook(self._leaving(name), always_call=True))
+        with self._hooked():
             try:
-                with contextlib.ExitStack() as modes:
-                    if not self.only_modules:
-                        modes.enter_context(self)
-                        if not image.is_meta:
-                            modes.enter_context(self.taken)
+                with self._observing(values=not image.is_meta):
                     further.call(self.network, image, beside)
             except Exception as error:
                 raise self._failure(error, image.shape[1:]) from error
@@ -507,6 +500,26 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             what = f"The layer {shown(name) or '(the network)'} cannot be observed."
             raise KernelvizError(what, "Its hooks are removed, or others added, during the forward pass.")
         return ObservedPass(self.network, self.visits, self.ended)
+
+    @contextlib.contextmanager
+    def _hooked(self) -> Iterator[None]:
+        """Hooks on every module; scripted ones take none, and count for the module around them."""
+        with ExitStack() as stack:
+            for name, module in self.network.named_modules():
+                if not is_scripted(module):
+                    stack.enter_context(module.register_forward_pre_hook(self._entering(name), with_kwargs=True))
+                    stack.enter_context(module.register_forward_hook(self._leaving(name), always_call=True))
+            yield
+
+    @contextlib.contextmanager
+    def _observing(self, *, values: bool) -> Iterator[None]:
+        """Observe operations, and values that are taken out of torch if there are ``values``."""
+        with ExitStack() as stack:
+            if not self.only_modules:
+                stack.enter_context(self)
+                if values:
+                    stack.enter_context(self.taken)
+            yield
 
     def _failure(self, error: Exception, size: Sequence[int]) -> BrokenPassError:
         """The error with what was observed before it."""
@@ -659,12 +672,12 @@ class _Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.maps[outputs[0]] = True
         values = found if isinstance(found, list) else [found] * len(outputs)
         for tensor, value in zip(outputs, values, strict=False):
-            before = self._known(tensor)
             overwritten = any(tensor is target for target in written)
+            before = self._known(tensor) if overwritten else None  # outputs such as those of unsafe_split share nothing
             if overwritten and value is not None and value.lost and not value.axes and call.name != "copy_":
                 value = _without_reads(before, value.lost)  # noqa: PLW2901 - it was changed where it is
             self._keep(call, tensor, value)
-            if value is not before and overwritten:
+            if overwritten and value is not before:
                 self._overwrite(call, tensor)
 
     def _keep(self, call: Call, tensor: torch.Tensor, value: Found) -> None:
