@@ -39,7 +39,10 @@ NETWORK_FLOORS = [
     ["own_code", "torchvision_models"],
     ["model"],
     ["convolutions", "preprocessing", "classes"],
-    ["tracing", "kernels"],
+    ["inputs"],
+    ["tracing"],
+    ["named"],
+    ["kernels"],
     ["taps", "capture", "units", "layer_operation", "shift", "terms", "makers"],
 ]
 """The same inside ``network``. In the last floor neighbours may import each other: a capture is made of taps."""

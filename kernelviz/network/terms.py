@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from kernelviz.network.capture import CapturePlan, Input
+    from kernelviz.network.capture import CapturePlan
+    from kernelviz.network.inputs import Input
     from kernelviz.records import Array, ClassScore, ConvLayer, FeatureMaps
 
     OnLayer = Callable[[FeatureMaps, "LayerRun | KernelvizError | None"], object]
@@ -226,8 +227,8 @@ def _largest(sums: torch.Tensor, most: int) -> Array:
 def run_layers(plan: CapturePlan, given: Input, on_layer: OnLayer) -> tuple[ClassScore, ...]:
     """Run one image through the network to its end, and call ``on_layer`` with each map and what made it.
 
-    That is a ``LayerRun`` for the first run of a convolution, an error that states why its values cannot be worked out, or
-    None for other layers and further runs. The maps are bitwise those of ``capture_features``. Returns the first classes.
+    That is a ``LayerRun`` for a convolution, an error that states why its values cannot be worked out, or None for other
+    layers. The maps are bitwise those of ``capture_features``. Returns the first classes.
 
     Raises:
         KernelvizError: the forward pass failed, or a layer did not run.
@@ -236,16 +237,16 @@ def run_layers(plan: CapturePlan, given: Input, on_layer: OnLayer) -> tuple[Clas
     modules = {tap.module: every[tap.module] for tap in plan.taps.taps}
     convolving = {layer.name for layer in plan.trace.layers if layer.family == "conv"}
     recorders = {
-        name: CallRecorder(copies=False)
-        for name, module in modules.items()
-        if name in convolving or isinstance(module, CONVOLUTIONS)
+        (tap.module, tap.run): CallRecorder(tap.run, copies=False)
+        for tap in plan.taps.taps
+        if tap.module in convolving or isinstance(modules[tap.module], CONVOLUTIONS)
     }
     taps = {tap.name: tap for tap in plan.taps.taps}
 
     def on_map(_: int, maps: FeatureMaps) -> None:
         tap = taps[str(maps.layer)]
-        recorder = recorders.get(tap.module)
-        if recorder is None or tap.run or tap.part or not recorder.ran:
+        recorder = recorders.get((tap.module, tap.run))
+        if recorder is None or tap.part or not recorder.ran:
             on_layer(maps, None)
             return
         on_layer(maps, _layer_run(plan, given, modules[tap.module], recorder, maps))
@@ -257,7 +258,7 @@ def run_layers(plan: CapturePlan, given: Input, on_layer: OnLayer) -> tuple[Clas
     @contextlib.contextmanager
     def hooks() -> Iterator[None]:
         with contextlib.ExitStack() as stack:
-            for name, recorder in recorders.items():  # before the hooks that report what was recorded
+            for (name, _), recorder in recorders.items():  # before the hooks that report what was recorded
                 stack.enter_context(recorder.within(modules[name], lambda: None))
             stack.enter_context(capture.hooks(plan.module))
             yield

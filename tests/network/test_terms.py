@@ -9,7 +9,8 @@ from torch import nn
 
 from kernelviz import capture_features, load_model, read_image
 from kernelviz.errors import KernelvizError
-from kernelviz.network.capture import as_input, make_taps
+from kernelviz.network.capture import make_taps
+from kernelviz.network.inputs import as_input
 from kernelviz.network.terms import LayerRun, run_layers
 from kernelviz.network.units import trace_units
 
