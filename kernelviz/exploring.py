@@ -316,11 +316,14 @@ def _capture_plan(network: Any, given: Input, layers: Sequence[str] | None) -> C
 
     facts: dict[str, Any] = {"batch": given.batch, "further": given.further}
     if layers:
-        return make_taps(network, given.size, layers, **facts)
+        plan = make_taps(network, given.size, layers, **facts)
+        plan.check_complete()
+        return plan
     try:
         plan = make_taps(network, given.size, kind="conv", **facts)
     except UsageError:  # no convolution has a map
         plan = make_taps(network, given.size, **facts)
+    plan.check_complete()
     taps = tuple(tap for tap in plan.taps.taps if tap.run == 0)
     if not taps:
         raise KernelvizError("No layer of this network has a map.", hint="`kernelviz layers MODEL` lists its layers.")

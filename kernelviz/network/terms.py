@@ -225,7 +225,7 @@ def _largest(sums: torch.Tensor, most: int) -> Array:
 
 
 def run_layers(plan: CapturePlan, given: Input, on_layer: OnLayer) -> tuple[ClassScore, ...]:
-    """Run one image through the network to its end, and call ``on_layer`` with each map and what made it.
+    """Run one image through the network, to its end unless that breaks; call ``on_layer`` with each map and what made it.
 
     That is a ``LayerRun`` for a convolution, an error that states why its values cannot be worked out, or None for other
     layers. The maps are bitwise those of ``capture_features``. Returns the first classes.
@@ -253,7 +253,7 @@ def run_layers(plan: CapturePlan, given: Input, on_layer: OnLayer) -> tuple[Clas
         recorder.calls.clear()
         recorder.given = None
 
-    capture = CaptureHooks(plan, [given], on_map, to_the_end=True)
+    capture = CaptureHooks(plan, [given], on_map, to_the_end=plan.broken is None)
 
     @contextlib.contextmanager
     def hooks() -> Iterator[None]:

@@ -56,13 +56,16 @@ def skyline(bars: Sequence[Bar], stages: Sequence[str]) -> Markup:
 
 
 def stages_of(names: Sequence[str]) -> list[str]:
-    """The stage of each layer by its name: ``blocks.1`` of ``blocks.1.0.conv``, ``layer1`` of ``layer1.0.conv1``."""
-    found = []
-    for name in names:
-        parts = name.split(".")
-        numbered = len(parts) > 2 and parts[1].isdecimal() and not parts[0][-1:].isdecimal()
-        found.append(".".join(parts[:2]) if numbered else parts[0] if len(parts) > 1 else "")
-    return found
+    """The stage of each layer, by the parts of its name: ``blocks.1`` of ``blocks.1.0.conv``, empty for a layer outside.
+
+    As few parts as make more than three of them, or else as make most.
+    """
+    split = [name.split(".") for name in names]
+    depths = [[".".join(parts[:depth]) if len(parts) > depth else "" for parts in split] for depth in (1, 2, 3)]
+    return next((each for each in depths if len(set(each)) > _FEW), max(depths, key=lambda each: len(set(each))))
+
+
+_FEW = 3
 
 
 def _scaled(values: Sequence[float], low: float, high: float) -> list[float]:

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 import reports
-from pages import opened, violations
+from pages import OUTSIDE, opened, ready, violations
 
 from kernelviz.drawing.colour import WHITE_RED, Ramp, palette_in
 from kernelviz.drawing.looks import LOOKS
@@ -39,11 +39,6 @@ def path(report, tmp_path_factory):
     file = tmp_path_factory.mktemp("page") / "report.html"
     file.write_text(report_page(report), encoding="utf-8")
     return file
-
-
-def ready(page, layer):
-    """Wait until a layer is shown."""
-    page.locator(f'html[data-ready="{layer}"]').wait_for(state="attached")
 
 
 def number(text):
@@ -248,6 +243,9 @@ def test_large_kernels_have_digits_on_demand(browser, path):
         assert re.fullmatch(r"\S+ × \S+ = \S+", page.locator(".readout").inner_text())
         page.locator("#digits").click()
         assert re.fullmatch(r"−?\d+\.\d+", page.locator("#sum .window .cells span").first.inner_text())
+        for width in (1440, 375, 320):
+            page.set_viewport_size({"width": width, "height": 1300})
+            assert page.evaluate(OUTSIDE) == []
 
 
 def test_without_script_the_page_has_its_core(browser, path):
@@ -302,22 +300,6 @@ def test_axe_finds_nothing(browser, path, state, addresses):
             page.evaluate(f"location.hash = '{address}'")
             ready(page, address.split("/")[0])
             assert violations(page) == []
-
-
-OUTSIDE = """() => {
-  const wide = document.documentElement.clientWidth, found = [];
-  if (document.documentElement.scrollWidth > wide) found.push("sideways scroll");
-  for (const part of document.querySelectorAll("#sum, .map-part, .seen, #kernels-part, #maps-part, .layer-head")) {
-    const box = part.getBoundingClientRect();
-    for (const each of part.querySelectorAll("*")) {
-      if (each.closest(".marks") || !each.checkVisibility()) continue;
-      const own = each.getBoundingClientRect();
-      if (own.right > box.right + 5 || own.left < box.left - 5) found.push(`${each.tagName}.${each.className} beside`);
-      if (each.matches(".cells span") && each.scrollWidth > each.clientWidth + 1) found.push(each.textContent);
-    }
-  }
-  return [...new Set(found)].slice(0, 5);
-}"""
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,8 @@ def test_the_skyline_has_a_bar_for_each_layer():
     assert ">a</text>" in markup
     assert stages_of(["conv", "blocks.0.0.a", "blocks.1.0.b"]) == ["", "blocks.0", "blocks.1"]
     assert stages_of(["conv1", "layer1.0.conv1", "layer2.0.conv1"]) == ["", "layer1", "layer2"]
+    dense = [f"features.denseblock{block}.denselayer{layer}.conv1" for block in (1, 2, 3) for layer in (1, 2)]
+    assert stages_of(["features.conv0", *dense])[0::2] == ["", *(f"features.denseblock{block}" for block in (1, 2, 3))]
 
 
 def test_colours_of_the_page_have_contrast():

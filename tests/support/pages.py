@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
 
+import pytest
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+MISSING = "no browser: apt-get install --no-install-recommends chromium, or set KERNELVIZ_BROWSER"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+
+def browser_path():
+    """The program of a Chromium; without one the test is skipped with the reason, or fails where ``CI`` is set."""
+    path = os.environ.get("KERNELVIZ_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING)
+    return path
 
 
 @contextmanager
@@ -40,3 +54,25 @@ def violations(page):
         "rules => axe.run(document, {runOnly: {type: 'tag', values: rules}, resultTypes: ['violations']})", RULES
     )
     return [(each["id"], node["html"][:120]) for each in found["violations"] for node in each["nodes"]]
+
+
+def ready(page, layer):
+    """Wait until a layer is shown."""
+    page.locator(f'html[data-ready="{layer}"]').wait_for(state="attached")
+
+
+OUTSIDE = """() => {
+  const wide = document.documentElement.clientWidth, found = [];
+  if (document.documentElement.scrollWidth > wide) found.push("sideways scroll");
+  for (const part of document.querySelectorAll("#sum, .map-part, .seen, #kernels-part, #maps-part, .layer-head")) {
+    const box = part.getBoundingClientRect();
+    for (const each of part.querySelectorAll("*")) {
+      if (each.closest(".marks") || !each.checkVisibility()) continue;
+      const own = each.getBoundingClientRect();
+      if (own.right > box.right + 5 || own.left < box.left - 5) found.push(`${each.tagName}.${each.className} beside`);
+      if (each.matches(".cells span") && each.scrollWidth > each.clientWidth + 1) found.push(each.textContent);
+    }
+  }
+  return [...new Set(found)].slice(0, 5);
+}"""
+"""What of a report scrolls sideways or is outside of its column."""

@@ -129,6 +129,7 @@ class ReportPage {
       ? `Map ${address.channel} is not in this page, which has ${shown.length} of ${this.layer.out} maps of this layer; this is ${channel}.`
       : "";
     document.documentElement.dataset.ready = this.layer.name;
+    performance.mark("alive");
   }
 
   rememberAddress() {

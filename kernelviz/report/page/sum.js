@@ -19,6 +19,7 @@ import { cellText, counted, powerText, sharedPower, shortText, valueText } from 
 
 const MOST_GRIDS = 3;
 const SIDE_BY_SIDE = 4; // columns of a kernel whose digits fit beside those of window and products
+const DIGITS_ON_DEMAND = 7;
 const DIGITS_UP_TO = 6; // columns of a kernel whose digits are always there
 
 /**
@@ -38,7 +39,9 @@ export function showSum(panel, unit, look) {
 /** @param {Unit} unit */
 function totalOf(unit) {
   const bias = unit.bias === null ? "no bias" : `bias ${shortText(unit.bias, true)}`;
-  return html("div", "total", html("span", "quiet", bias), html("strong", "value", valueText(numberOf(unit.value))));
+  const value = html("strong", "value", valueText(numberOf(unit.value)));
+  value.dataset.value = String(unit.value); // with all digits
+  return html("div", "total", html("span", "quiet", bias), value);
 }
 
 /**
@@ -47,7 +50,7 @@ function totalOf(unit) {
  */
 function gridsOf(unit, look) {
   const [, columns] = look.kernel;
-  const digits = columns <= DIGITS_UP_TO || look.digits;
+  const digits = columns <= DIGITS_UP_TO || (look.digits && columns <= DIGITS_ON_DEMAND);
   const under = columns > SIDE_BY_SIDE && digits; // three grids of digits are too wide
   const terms = unit.terms.slice(0, under && unit.of > MOST_GRIDS ? 1 : MOST_GRIDS);
   const all = unit.of;
@@ -62,7 +65,10 @@ function gridsOf(unit, look) {
     kernel: sharedPower(limits.kernel),
     products: sharedPower(limits.products),
   };
-  const body = html("div", `terms${digits ? "" : " plain"}${under ? " under" : ""}${all > 1 ? "" : " single"}`);
+  const body = html(
+    "div",
+    `terms${digits ? "" : " plain"}${under ? " under" : ""}${all > 1 ? "" : " single"}${columns > 3 ? " four" : ""}${columns > DIGITS_UP_TO ? " seven" : ""}`,
+  );
   for (const [at, term] of terms.entries()) {
     const name = look.inputName(term.n);
     const row = html("div", "term");
@@ -85,10 +91,24 @@ function gridsOf(unit, look) {
     };
     row.append(cells("window", term.window), html("span", "operator", "×"), cells("kernel", term.kernel));
     const equals = html("span", "operator equals", "=");
-    if (under) equals.prepend(html("span", "quiet", `${term.window.length} products, added up `));
+    if (under)
+      equals.prepend(
+        html(
+          "span",
+          "quiet",
+          `${term.window.length} products${powers.products ? ` × ${powerText(powers.products)}` : ""}, added up `,
+        ),
+      );
     row.append(equals, cells("products", products[at] ?? []));
     if (all > 1)
-      row.append(html("div", "part", named(name, term.n, look), html("span", "", valueText(numberOf(term.sum)))));
+      row.append(
+        html(
+          "div",
+          "part",
+          named(/^\d/.test(name) ? `map ${name}` : name, term.n, look),
+          html("span", "", valueText(numberOf(term.sum))),
+        ),
+      );
     body.append(row);
   }
   const hidden = unit.terms.slice(terms.length).reduce((sum, term) => sum + numberOf(term.sum), numberOf(unit.rest));
@@ -96,17 +116,23 @@ function gridsOf(unit, look) {
     const text = `${counted(all - terms.length, "other input map")}`;
     body.append(html("div", "others", html("span", "quiet", text), html("span", "", valueText(hidden))));
   }
-  if (columns > DIGITS_UP_TO) body.append(digitsButton(look));
+  if (columns > DIGITS_UP_TO) body.append(readout(look, columns <= DIGITS_ON_DEMAND));
   return body;
 }
 
-/** @param {SumLook} look */
-function digitsButton(look) {
+/**
+ * The line that reads the cell under the pointer, and the button for all digits where they fit.
+ * @param {SumLook} look
+ * @param {boolean} fitting
+ */
+function readout(look, fitting) {
+  const line = html("output", "readout quiet", look.digits && fitting ? "" : "Point at a cell to read it.");
+  if (!fitting) return html("div", "digits-row", line);
   const button = html("button", "plain-button", look.digits ? "Hide the digits" : "Show the digits");
   button.setAttribute("type", "button");
   button.id = "digits";
   button.addEventListener("click", look.onDigits);
-  return html("div", "digits-row", html("output", "readout quiet"), button);
+  return html("div", "digits-row", line, button);
 }
 
 /**
@@ -228,16 +254,16 @@ function barsOf(unit, look) {
 export function listenForCells(panel) {
   panel.addEventListener("pointerover", (event) => {
     const cell = /** @type {HTMLElement} */ (event.target);
-    const readout = panel.querySelector(".readout");
+    const line = panel.querySelector(".readout");
     const grid = cell.parentElement;
     const term = grid?.closest(".term");
-    if (!readout || !grid || !term || cell.dataset.value === undefined) return;
+    if (!line || !grid || !term || cell.dataset.value === undefined) return;
     const at = [...grid.children].indexOf(cell);
     const [window, kernel, product] = [".window", ".kernel", ".products"].map(
       (kind) =>
         /** @type {HTMLElement | undefined} */ (term.querySelectorAll(`${kind} .cells > span`)[at])?.dataset.value ??
         "",
     );
-    readout.textContent = `${window} × ${kernel} = ${product}`;
+    line.textContent = `${window} × ${kernel} = ${product}`;
   });
 }
